@@ -1,0 +1,1 @@
+//! A deflate stream taken apart and remade bit for bit.

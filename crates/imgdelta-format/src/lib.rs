@@ -1,0 +1,1 @@
+//! Digest types, limits and the byte layout of imgdelta's files.
