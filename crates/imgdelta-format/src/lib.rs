@@ -1,1 +1,9 @@
-//! Digest types, limits and the byte layout of imgdelta's files.
+//! The names and bytes that imgdelta's files are made of.
+//!
+//! Digest types live here because every crate above speaks of blobs and streams by them. This
+//! crate never opens a file, never hashes, never decides.
+
+pub mod digest;
+pub mod varint;
+
+pub use digest::{Algorithm, BlobDigest, DiffId, ParseDigestError, PayloadDigest};

@@ -1,0 +1,12 @@
+//! Differences between two container images, and deltas that rebuild the newer one exactly.
+
+pub mod error;
+pub mod limits;
+pub mod parallel;
+pub mod path;
+pub mod progress;
+pub mod verify;
+
+pub use error::{Error, Result};
+pub use imgdelta_format::{Algorithm, BlobDigest, DiffId, PayloadDigest};
+pub use limits::Limits;
