@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod limits;
+pub mod packages;
 pub mod parallel;
 pub mod path;
 pub mod progress;
