@@ -5,7 +5,7 @@
 use crate::{
     error::Result,
     pack::{self, GroupLimits},
-    residue,
+    references, residue,
     script::{self, Copy},
     streams::{Sources, Stream},
     view::View,
@@ -41,7 +41,9 @@ impl GroupDecoder {
             return Err(sources.malformed(Stream::Members, "view", 3, number.into()));
         };
         script::lay_out(sources, first & WHOLE != 0, base, target, &mut self.copies)?;
-        let _ = view;
+        if view != View::Plain {
+            references::correct(sources, view, base, target, &self.copies)?;
+        }
         residue::lay_over(sources, target)
     }
 

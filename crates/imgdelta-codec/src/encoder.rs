@@ -3,13 +3,14 @@
 
 use crate::{
     bytes,
-    decoder::WHOLE,
     matcher::{Matcher, Reading, Search},
     pack::{Packer, coded_len},
-    residue,
-    script::{self, Copy},
+    normalise,
+    script::Copy,
     streams::{Sinks, Stream},
+    trial::{self, Scene, Trial},
     view::View,
+    zones,
 };
 
 /// How much time to spend on a smaller group.
@@ -65,15 +66,10 @@ impl GroupEncoder {
 
     /// Adds `target`, to be rebuilt from `base`.
     pub fn member(&mut self, base: &[u8], target: &[u8]) -> MemberStats {
-        let copies = match nearly_equal(base, target) {
-            Some(whole) => vec![whole],
-            None => self.matcher.copies(
-                Reading::plain(base),
-                Reading::plain(target),
-                search(self.effort),
-            ),
+        let trial = match nearly_equal(base, target) {
+            Some(whole) => self.write(base, target, &[whole]),
+            None => self.search(base, target),
         };
-        let trial = plain(base, target, &copies);
         self.keep(&trial)
     }
 
@@ -92,50 +88,71 @@ impl GroupEncoder {
         Stream::ALL.map(|stream| (stream, self.streams.stream(stream).len())).into()
     }
 
+    /// The best way to write a member whose copies have to be found.
+    fn search(&mut self, base: &[u8], target: &[u8]) -> Trial {
+        let search = search(self.effort);
+        let Some(scene) = Scene::open(View::Elf, base, target) else {
+            let (old, new) = (Reading::plain(base), Reading::plain(target));
+            let copies = self.matcher.copies(old, new, search);
+            return self.write(base, target, &copies);
+        };
+        let (base_image, target_image) = (&scene.base_image, &scene.target_image);
+        let target_fields = zones::fields(target, target_image);
+        let mut old = normalise::by_content(base, base_image, &scene.base_fields);
+        let mut new = normalise::by_content(target, target_image, &target_fields);
+        let mut best: Option<(usize, Trial)> = None;
+        for round in 0..rounds(self.effort) {
+            let copies = self.matcher.copies(
+                Reading { raw: base, read: &old },
+                Reading { raw: target, read: &new },
+                search,
+            );
+            let found = self.best_of_scene(&scene, &copies);
+            if best.as_ref().is_none_or(|best| found.0 < best.0) {
+                best = Some(found);
+            }
+            if round + 1 < rounds(self.effort) {
+                old = normalise::by_address(base, &scene.base_fields);
+                new = normalise::projected(
+                    target,
+                    target_image,
+                    &target_fields,
+                    base_image,
+                    &copies,
+                );
+            }
+        }
+        best.map_or_else(|| trial::plain(base, target, &[]), |best| best.1)
+    }
+
+    /// The best way to write a member whose copies are known.
+    fn write(&mut self, base: &[u8], target: &[u8], copies: &[Copy]) -> Trial {
+        trial::plain(base, target, copies)
+    }
+
+    /// The best way to write a member in a view with fields, and what it costs.
+    fn best_of_scene(&mut self, scene: &Scene<'_>, copies: &[Copy]) -> (usize, Trial) {
+        let survey = scene.survey(copies);
+        let mut best = self.judged(scene.write(copies, &survey, savings(self.effort)[0]));
+        for &saving in &savings(self.effort)[1..] {
+            let other = self.judged(scene.write(copies, &survey, saving));
+            if other.0 < best.0 {
+                best = other;
+            }
+        }
+        best
+    }
+
+    fn judged(&mut self, trial: Trial) -> (usize, Trial) {
+        (coded_len(&mut self.judge, &trial.streams), trial)
+    }
+
     fn keep(&mut self, trial: &Trial) -> MemberStats {
         self.streams.append(&trial.streams);
         let mut stats = trial.stats;
         stats.estimated_bytes = coded_len(&mut self.judge, &trial.streams) as u64;
         stats
     }
-}
-
-/// One way to write a member.
-#[derive(Debug)]
-pub(crate) struct Trial {
-    pub(crate) streams: Sinks,
-    pub(crate) stats: MemberStats,
-}
-
-/// Writes a member without a view.
-fn plain(base: &[u8], target: &[u8], copies: &[Copy]) -> Trial {
-    let (mut trial, laid_out) = begin(View::Plain, base, target, copies);
-    let patched = residue::write(&mut trial.streams, &laid_out, target);
-    trial.stats.patched_bytes = patched as u64;
-    trial
-}
-
-/// Writes what every view has in common, and lays out the target as a decoder would.
-pub(crate) fn begin(view: View, base: &[u8], target: &[u8], copies: &[Copy]) -> (Trial, Vec<u8>) {
-    let mut streams = Sinks::default();
-    let whole = if script::is_whole(copies, target.len()) { WHOLE } else { 0 };
-    streams.byte(Stream::Members, view.wire() | whole);
-    script::write(&mut streams, copies, target);
-    let mut laid_out = target.to_vec();
-    let mut copied_bytes = 0;
-    for copy in copies {
-        laid_out[copy.target..copy.target_end()].copy_from_slice(&base[copy.base..copy.base_end()]);
-        copied_bytes += copy.len as u64;
-    }
-    let stats = MemberStats {
-        view,
-        copied_bytes,
-        literal_bytes: target.len() as u64 - copied_bytes,
-        patched_bytes: 0,
-        missed_fields: 0,
-        estimated_bytes: 0,
-    };
-    (Trial { streams, stats }, laid_out)
 }
 
 /// The copy of all of `target`, if base and target are of one length and differ in few places.
@@ -164,6 +181,24 @@ fn search(effort: Effort) -> Search {
         Effort::Fast => Search { seed: 32, step: 16, window: 4 << 10 },
         Effort::Default => Search { seed: 32, step: 8, window: 32 << 10 },
         Effort::Best => Search { seed: 16, step: 4, window: 128 << 10 },
+    }
+}
+
+/// How often code is matched: first by content, then by the addresses the last round gave.
+fn rounds(effort: Effort) -> usize {
+    match effort {
+        Effort::Fast => 1,
+        Effort::Default => 2,
+        Effort::Best => 3,
+    }
+}
+
+/// Which prices of an override are tried, in missed fields; `None` is without overrides.
+fn savings(effort: Effort) -> &'static [Option<usize>] {
+    match effort {
+        Effort::Fast => &[Some(3)],
+        Effort::Default => &[Some(3), None],
+        Effort::Best => &[Some(3), None, Some(2), Some(4)],
     }
 }
 

@@ -2,19 +2,36 @@
 
 mod bytes;
 mod decoder;
+mod eh_frame;
+mod elf;
 #[cfg(feature = "encode")]
 mod encoder;
 mod error;
+mod fields;
+mod fields_aarch64;
+mod fields_x86_64;
+mod gopclntab;
+mod map;
 #[cfg(feature = "encode")]
 mod matcher;
+#[cfg(feature = "encode")]
+mod normalise;
+mod offsets;
+#[cfg(feature = "encode")]
+mod overrides;
 mod pack;
+mod predict;
+mod references;
 mod residue;
 mod script;
 #[cfg(feature = "encode")]
 mod seeds;
 mod streams;
+#[cfg(feature = "encode")]
+mod trial;
 mod varint;
 mod view;
+mod zones;
 
 pub use decoder::GroupDecoder;
 #[cfg(feature = "encode")]

@@ -1,0 +1,123 @@
+//! Encoder only: decides where the map is worth correcting, and which pages take no data fields.
+//! Never sends what does not pay: an override costs about as much as two or three missed fields.
+
+use crate::{
+    fields::Form,
+    map::Override,
+    predict::{PageFlags, Predicted, Predictor},
+    script::Copy,
+};
+
+/// What one pass with the plain map found out about the true target.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    votes: Vec<Vote>,
+    pages: Vec<Balance>,
+}
+
+/// A field says how far its target moved.
+#[derive(Debug, Clone, Copy)]
+struct Vote {
+    target: u32,
+    mapped: i32,
+    shift: i32,
+}
+
+/// How often a page's words did what the map says, and how often they stayed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Balance {
+    moved: u32,
+    stayed: u32,
+}
+
+impl Findings {
+    /// Compares every prediction with the true `target`.
+    pub(crate) fn collect(
+        predictor: &Predictor<'_>,
+        copies: &[Copy],
+        base: &[u8],
+        target: &[u8],
+    ) -> Self {
+        let mut findings = Self {
+            votes: Vec::new(),
+            pages: vec![Balance::default(); PageFlags::page(base.len() as u32) + 1],
+        };
+        let mut pages = [None; 32];
+        let infallible: Result<(), std::convert::Infallible> = predictor.each(copies, |field| {
+            findings.add(&field, base, target, &mut pages);
+            Ok(())
+        });
+        infallible.unwrap_or_else(|never| match never {});
+        findings.votes.sort_by_key(|vote| vote.target);
+        findings
+    }
+
+    fn add(
+        &mut self,
+        predicted: &Predicted,
+        base: &[u8],
+        target: &[u8],
+        registers: &mut [Option<i64>; 32],
+    ) {
+        let (field, form) = (predicted.field, predicted.field.form);
+        let copied = form.number(&base[field.at as usize..]);
+        let wanted = form.number(&target[predicted.at..]);
+        let off = form.folded(wanted - (copied + predicted.more));
+        if form.is_flagged() && predicted.more != 0 {
+            let page = &mut self.pages[PageFlags::page(field.at)];
+            page.moved += u32::from(off == 0);
+            page.stayed += u32::from(wanted == copied);
+        }
+        let _ = registers;
+        let Some(mapped) = predicted.mapped else { return };
+        let units = match form {
+            Form::Backward32 => -off,
+            Form::Branch26 | Form::Branch19 | Form::Branch14 => off * 4,
+            Form::Anchored32(_) if off != 0 => return,
+            Form::Page21 | Form::Low12(_) if off != 0 => return,
+            _ => off,
+        };
+        let shift = i64::from(mapped).checked_add(units).and_then(|s| i32::try_from(s).ok());
+        if let Some(shift) = shift.filter(|&shift| shift != i32::MIN) {
+            self.votes.push(Vote { target: field.target, mapped, shift });
+        }
+    }
+
+    /// The flags of the pages where staying as it was is the better prediction.
+    pub(crate) fn page_flags(&self) -> PageFlags {
+        PageFlags::new(self.pages.iter().map(|page| page.stayed > page.moved).collect())
+    }
+
+    /// Overrides that each save at least `saving` misses.
+    pub(crate) fn overrides(&self, saving: usize) -> Vec<Override> {
+        let mut overrides = Vec::new();
+        let mut open: Option<(Override, usize)> = None;
+        let mut close = |open: Option<(Override, usize)>| {
+            overrides.extend(open.filter(|&(_, saved)| saved >= saving).map(|(range, _)| range));
+        };
+        for votes in self.votes.chunk_by(|a, b| a.target == b.target) {
+            let (target, mapped) = (votes[0].target, votes[0].mapped);
+            let agreeing = |shift| votes.iter().filter(|vote| vote.shift == shift).count();
+            let right = agreeing(mapped);
+            // Popular targets have thousands of votes, nearly all equal: ask few candidates.
+            let candidates = votes.iter().filter(|vote| vote.shift != mapped).take(4);
+            let best = candidates.map(|vote| (agreeing(vote.shift), vote.shift)).max();
+            match best.filter(|&(count, _)| count > right) {
+                Some((count, shift)) => match &mut open {
+                    Some((range, saved)) if range.shift == shift => {
+                        range.len = target - range.start + 1;
+                        *saved += count - right;
+                    }
+                    _ => {
+                        close(open.take());
+                        open = Some((Override { start: target, len: 1, shift }, count - right));
+                    }
+                },
+                None if right == votes.len() || right > 0 => close(open.take()),
+                None => {}
+            }
+        }
+        close(open);
+        overrides
+    }
+}
