@@ -2,6 +2,8 @@
 //! Never sends what does not pay: an override costs about as much as two or three missed fields.
 
 use crate::{
+    bytes::u32_at,
+    elf::Image,
     fields::Form,
     map::Override,
     predict::{PageFlags, Predicted, Predictor},
@@ -42,9 +44,9 @@ impl Findings {
             votes: Vec::new(),
             pages: vec![Balance::default(); PageFlags::page(base.len() as u32) + 1],
         };
-        let mut pages = [None; 32];
+        let mut registers = [None; 32];
         let infallible: Result<(), std::convert::Infallible> = predictor.each(copies, |field| {
-            findings.add(&field, base, target, &mut pages);
+            findings.add(&field, (predictor.base_image(), base), target, &mut registers);
             Ok(())
         });
         infallible.unwrap_or_else(|never| match never {});
@@ -55,7 +57,7 @@ impl Findings {
     fn add(
         &mut self,
         predicted: &Predicted,
-        base: &[u8],
+        (image, base): (&Image, &[u8]),
         target: &[u8],
         registers: &mut [Option<i64>; 32],
     ) {
@@ -68,13 +70,27 @@ impl Findings {
             page.moved += u32::from(off == 0);
             page.stayed += u32::from(wanted == copied);
         }
-        let _ = registers;
         let Some(mapped) = predicted.mapped else { return };
+        let word = || u32_at(base, field.at as usize).unwrap_or(0);
         let units = match form {
             Form::Backward32 => -off,
             Form::Branch26 | Form::Branch19 | Form::Branch14 => off * 4,
             Form::Anchored32(_) if off != 0 => return,
-            Form::Page21 | Form::Low12(_) if off != 0 => return,
+            // A page alone does not say how far its target moved; with the low bits it does.
+            Form::Page21 => {
+                let here = image.address(field.at as usize).unwrap_or(0);
+                let here = image.low.wrapping_add(here.into()).cast_signed();
+                let page = (here.wrapping_add(predicted.own) >> 12) + wanted;
+                registers[(word() & 31) as usize] = Some(page);
+                return;
+            }
+            Form::Low12(scale) => {
+                let Some(page) = registers[(word() >> 5 & 31) as usize] else { return };
+                let aim = image.low.wrapping_add(field.target.into()).cast_signed();
+                let aim = aim.wrapping_add(mapped.into());
+                let unscaled = aim & ((1 << scale) - 1);
+                (page << 12 | wanted << scale | unscaled).wrapping_sub(aim)
+            }
             _ => off,
         };
         let shift = i64::from(mapped).checked_add(units).and_then(|s| i32::try_from(s).ok());

@@ -62,6 +62,12 @@ impl<'a> Predictor<'a> {
         Self { base, target, fields, map, pages, anchors }
     }
 
+    /// The base's image.
+    #[cfg(feature = "encode")]
+    pub(crate) fn base_image(&self) -> &'a Image {
+        self.base
+    }
+
     /// Calls `visit` for every predictable field of every copy, in the order of the target.
     #[inline]
     pub(crate) fn each<E>(
