@@ -188,9 +188,10 @@ fn scan(seeds: &Seeds, base: Reading<'_>, target: Reading<'_>) -> Vec<Anchor> {
                 continue;
             }
         }
-        // In bytes that match nowhere, look less and less often; seeds are sparser than that.
+        // In bytes that match nowhere, look less and less often. The stride stays odd: an even one
+        // would never meet the seeds of a base that moved by an odd multiple of half their step.
         missed += 1;
-        at += run.max(1 + (missed / 64).min(7));
+        at += run.max(1 + 2 * (missed / 64).min(3));
     }
     anchors
 }
