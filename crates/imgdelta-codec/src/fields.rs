@@ -187,6 +187,7 @@ pub(crate) enum Zone {
     Symbols,
     DynamicSymbols,
     Relocations,
-    Gopclntab,
+    GoFunctions,
+    GoBuckets,
     Data,
 }

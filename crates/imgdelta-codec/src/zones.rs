@@ -11,7 +11,8 @@ use crate::{
     eh_frame,
     elf::{self, Image, Machine, Section},
     fields::{Anchor, Field, Fields, Form, Zone},
-    fields_aarch64, fields_x86_64, gopclntab,
+    fields_aarch64, fields_x86_64,
+    gopclntab::Tables,
 };
 
 /// Code ranges nearer than this are one: the bytes between are padding.
@@ -33,7 +34,8 @@ struct Range {
 /// All fields of `file`, which `image` was parsed from.
 pub(crate) fn fields(file: &[u8], image: &Image) -> Fields {
     let sections = elf::sections(file);
-    let ranges = divide(file, image, &sections);
+    let tables = Tables::locate(file, image, &sections);
+    let ranges = divide(file, image, &sections, tables.as_ref());
     // Code has a field in about twenty bytes.
     let list = Vec::with_capacity(file.len() / 20);
     let mut fields = Fields { list, anchors: Vec::new() };
@@ -62,8 +64,13 @@ pub(crate) fn fields(file: &[u8], image: &Image) -> Fields {
             (Zone::EhFrame, Some(address)) => {
                 eh_frame::collect(bytes, range.start, address, image, &mut fields.list);
             }
-            (Zone::Gopclntab, Some(address)) => {
-                gopclntab::collect(bytes, range.start, address, image, hull.0, &mut fields);
+            (Zone::GoFunctions, _) => {
+                tables.as_ref().and_then(|tables| tables.collect(file, image, &mut fields));
+            }
+            (Zone::GoBuckets, _) => {
+                if let Some(tables) = &tables {
+                    tables.collect_buckets(bytes, range.start, image, &mut fields);
+                }
             }
             (Zone::Symbols | Zone::DynamicSymbols, _) => {
                 let names = section.and_then(|section| sections.get(section.link));
@@ -98,7 +105,12 @@ pub(crate) fn fields(file: &[u8], image: &Image) -> Fields {
 }
 
 /// The zones of a file, ascending, not overlapping; loaded bytes that nothing claims are data.
-fn divide(file: &[u8], image: &Image, sections: &[Section<'_>]) -> Vec<Range> {
+fn divide(
+    file: &[u8],
+    image: &Image,
+    sections: &[Section<'_>],
+    tables: Option<&Tables>,
+) -> Vec<Range> {
     let mut claimed: Vec<Range> = Vec::new();
     let mut claim = |start: usize, end: usize, zone, section| {
         if start < end && end <= file.len() {
@@ -111,7 +123,6 @@ fn divide(file: &[u8], image: &Image, sections: &[Section<'_>]) -> Vec<Range> {
         let loaded = section.flags & Section::LOADED != 0;
         let zone = match section.kind {
             Section::PROGRAM if loaded && section.flags & Section::EXECUTABLE != 0 => Zone::Code,
-            Section::PROGRAM if loaded && section.name.ends_with(b".gopclntab") => Zone::Gopclntab,
             Section::SYMBOLS if !loaded => Zone::Symbols,
             Section::DYNAMIC_SYMBOLS if loaded => Zone::DynamicSymbols,
             Section::RELOCATIONS if loaded => Zone::Relocations,
@@ -126,6 +137,12 @@ fn divide(file: &[u8], image: &Image, sections: &[Section<'_>]) -> Vec<Range> {
         claim(start, start.saturating_add(len as usize), Zone::EhFrameHdr, usize::MAX);
         if let Some((start, end)) = eh_frame::locate(file, start, address, image) {
             claim(start, end, Zone::EhFrame, usize::MAX);
+        }
+    }
+    if let Some(tables) = tables {
+        claim(tables.offset, tables.end, Zone::GoFunctions, usize::MAX);
+        if let Some((start, end)) = tables.buckets(image) {
+            claim(start, end, Zone::GoBuckets, usize::MAX);
         }
     }
     if !code_known {
