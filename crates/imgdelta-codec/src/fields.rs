@@ -188,6 +188,5 @@ pub(crate) enum Zone {
     DynamicSymbols,
     Relocations,
     GoFunctions,
-    GoBuckets,
     Data,
 }

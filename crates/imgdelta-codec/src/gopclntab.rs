@@ -18,6 +18,9 @@ use crate::{
 const MAGIC_1_20: u32 = 0xffff_fff1;
 const MAGIC_1_18: u32 = 0xffff_fff0;
 
+/// Bytes of a function's record since Go 1.20, before its lists.
+const RECORD_1_20: usize = 44;
+
 /// Marks an offset that is not there.
 const NONE: u32 = u32::MAX;
 
@@ -41,7 +44,11 @@ pub(crate) struct Tables {
 
 /// What the module record adds.
 #[derive(Debug, Clone, Copy)]
-struct Module {
+pub(crate) struct Module {
+    /// Range of the type descriptors.
+    pub(crate) types: (u32, u32),
+    /// Start of the read-only data.
+    constants: u32,
     /// What the functions' data are counted from.
     function_data: u32,
     /// The index by code address, and how many buckets it has.
@@ -67,7 +74,7 @@ impl Tables {
         }
         let magic = u32_at(table, 0)?;
         let record_len = match magic {
-            MAGIC_1_20 => 44,
+            MAGIC_1_20 => RECORD_1_20,
             MAGIC_1_18 => 40,
             _ => return None,
         };
@@ -97,8 +104,18 @@ impl Tables {
         Some(tables)
     }
 
+    /// What the walker of type descriptors counts from, if it is known.
+    pub(crate) fn module(&self) -> Option<&Module> {
+        self.module.as_ref()
+    }
+
+    /// Start of the program's code.
+    pub(crate) fn text(&self) -> u32 {
+        self.text
+    }
+
     /// Where the index by code address lies in the file.
-    pub(crate) fn buckets(&self, image: &Image) -> Option<(usize, usize)> {
+    fn buckets(&self, image: &Image) -> Option<(usize, usize)> {
         let module = self.module?;
         let start = image.offset(module.buckets)?;
         Some((start, start.checked_add(module.bucket_count.checked_mul(BUCKET)?)?))
@@ -140,6 +157,7 @@ impl Tables {
         // Records follow in the order of the list; one that starts before the last one's end would
         // let a few bytes be walked again and again.
         let mut walked = 0;
+        let mut data_starts = Vec::new();
         for i in 0..self.function_count as usize {
             let record = list + u32_at(table, list + i * 8 + 4)? as usize;
             let Some(head) = table.get(record..record + self.record_len) else { continue };
@@ -163,25 +181,69 @@ impl Tables {
                 }
                 at += 4;
             }
-            for _ in 0..data_lists {
-                if let Some(data) = data {
+            for kind in 0..data_lists {
+                if let (Some(data), Some(offset)) = (data, u32_at(table, at)) {
                     add(at, data, 1);
+                    data_starts.push((offset, kind));
                 }
                 at += 4;
             }
             walked = at;
         }
-        Some(())
+        self.collect_buckets(file, image, fields);
+        self.collect_function_data(file, image, data_starts, names.1, fields)
     }
 
     /// Adds the fields of the index by code address: the number of each bucket's first function.
-    pub(crate) fn collect_buckets(&self, bytes: &[u8], at: usize, image: &Image, fields: &mut Fields) {
-        let Some(functions) = anchor(fields, self.functions, 8) else { return };
+    fn collect_buckets(&self, file: &[u8], image: &Image, fields: &mut Fields) -> Option<()> {
+        let (start, end) = self.buckets(image)?;
+        let bytes = file.get(start..end)?;
+        let functions = anchor(fields, self.functions, 8)?;
         for (i, bucket) in bytes.chunks_exact(BUCKET).enumerate() {
-            let number = i64::from(u32_at(bucket, 0).unwrap_or(0));
+            let number = i64::from(u32_at(bucket, 0)?);
             let target = i64::from(self.functions) + number * 8;
-            push(fields, at + i * BUCKET, target, Form::Anchored32(functions), image);
+            push(fields, start + i * BUCKET, target, Form::Anchored32(functions), image);
         }
+        Some(())
+    }
+
+    /// Adds the fields of the functions' data: names in trees of inlined calls, and the pointer
+    /// masks of objects on the stack.
+    fn collect_function_data(
+        &self,
+        file: &[u8],
+        image: &Image,
+        mut starts: Vec<(u32, usize)>,
+        names: u8,
+        fields: &mut Fields,
+    ) -> Option<()> {
+        const STACK_OBJECTS: usize = 2;
+        const INLINED: usize = 3;
+        let module = self.module.filter(|_| self.record_len == RECORD_1_20)?;
+        let masks = anchor(fields, module.constants, 1)?;
+        starts.retain(|start| start.0 != NONE);
+        starts.sort_unstable();
+        starts.dedup();
+        for (i, &(start, kind)) in starts.iter().enumerate() {
+            let next = starts[i + 1..].iter().find(|next| next.0 > start);
+            let address = module.function_data.checked_add(start);
+            let Some(at) = address.and_then(|address| image.offset(address)) else { continue };
+            let room = next.map_or(0, |next| (next.0 - start) as usize);
+            let Some(bytes) = file.get(at..at + room) else { continue };
+            // Both are rows of four words; the second starts with the number of its rows.
+            let (skipped, word, anchor, from) = match kind {
+                INLINED => (0, 4, names, self.names),
+                STACK_OBJECTS => (8, 12, masks, module.constants),
+                _ => continue,
+            };
+            for (row, words) in bytes.get(skipped..).unwrap_or_default().chunks_exact(16).enumerate()
+            {
+                let target = i64::from(from) + i64::from(u32_at(words, word)?);
+                let at = at + skipped + row * 16 + word;
+                push(fields, at, target, Form::Anchored32(anchor), image);
+            }
+        }
+        Some(())
     }
 }
 
@@ -205,9 +267,12 @@ impl Module {
         let relative = |i: usize| u64_at(file, at + i).and_then(|address| image.relative(address));
         let (first, last) = (relative(160)?, u64_at(file, at + 168)?);
         let code_len = last.checked_sub(image.low + u64::from(first))?;
+        // Go 1.20 put two words about coverage counters before these.
+        let moved = if magic == MAGIC_1_20 { 16 } else { 0 };
         Some(Self {
-            // Go 1.20 put two words about coverage counters before it.
-            function_data: relative(if magic == MAGIC_1_20 { 320 } else { 304 })?,
+            types: (relative(280 + moved)?, relative(288 + moved)?),
+            constants: relative(296 + moved)?,
+            function_data: relative(304 + moved)?,
             buckets: relative(152)?,
             bucket_count: usize::try_from(code_len / 4096 + 1).ok()?,
         })

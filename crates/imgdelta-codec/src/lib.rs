@@ -11,6 +11,7 @@ mod fields;
 mod fields_aarch64;
 mod fields_x86_64;
 mod gopclntab;
+mod gotypes;
 mod map;
 #[cfg(feature = "encode")]
 mod matcher;

@@ -4,8 +4,8 @@
 use crate::{
     bytes::u32_at,
     elf::Image,
-    fields::Form,
-    map::Override,
+    fields::{Fields, Form},
+    map::{AddressMap, Override},
     predict::{PageFlags, Predicted, Predictor},
     script::Copy,
 };
@@ -15,6 +15,17 @@ use crate::{
 pub(crate) struct Findings {
     votes: Vec<Vote>,
     pages: Vec<Balance>,
+    /// For each anchor, by how much the fields counted from it are off.
+    anchored: Vec<Vec<i64>>,
+}
+
+/// An anchor whose address the plain map gets wrong.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AnchorFix {
+    /// The shift the map should have had there.
+    pub(crate) right: Override,
+    mapped: i32,
+    fields: usize,
 }
 
 /// A field says how far its target moved.
@@ -33,15 +44,22 @@ struct Balance {
 }
 
 impl Findings {
-    /// Compares every prediction with the true `target`.
+    /// Compares every prediction with the true `target`; the map has `fixes` in it already.
     pub(crate) fn collect(
         predictor: &Predictor<'_>,
+        fixes: &[AnchorFix],
         copies: &[Copy],
         base: &[u8],
         target: &[u8],
     ) -> Self {
+        // A fix votes before all fields, so that its group knows what the plain map said.
+        let votes = fixes.iter().flat_map(|fix| {
+            let Override { start, shift, .. } = fix.right;
+            std::iter::repeat_n(Vote { target: start, mapped: fix.mapped, shift }, fix.fields)
+        });
         let mut findings = Self {
-            votes: Vec::new(),
+            votes: votes.collect(),
+            anchored: vec![Vec::new(); predictor.anchor_count()],
             pages: vec![Balance::default(); PageFlags::page(base.len() as u32) + 1],
         };
         let mut registers = [None; 32];
@@ -75,7 +93,10 @@ impl Findings {
         let units = match form {
             Form::Backward32 => -off,
             Form::Branch26 | Form::Branch19 | Form::Branch14 => off * 4,
-            Form::Anchored32(_) if off != 0 => return,
+            Form::Anchored32(number) if off != 0 => {
+                self.anchored[usize::from(number)].push(off);
+                return;
+            }
             // A page alone does not say how far its target moved; with the low bits it does.
             Form::Page21 => {
                 let here = image.address(field.at as usize).unwrap_or(0);
@@ -97,6 +118,29 @@ impl Findings {
         if let Some(shift) = shift.filter(|&shift| shift != i32::MIN) {
             self.votes.push(Vote { target: field.target, mapped, shift });
         }
+    }
+
+    /// The anchors that more than half of the wrong fields blame by one and the same amount.
+    ///
+    /// A table's first byte may lie just where two copies meet, and fall to the wrong one.
+    pub(crate) fn anchor_fixes(&mut self, fields: &Fields, map: &AddressMap) -> Vec<AnchorFix> {
+        let mut fixes: Vec<AnchorFix> = Vec::new();
+        for (anchor, offs) in fields.anchors.iter().zip(&mut self.anchored) {
+            offs.sort_unstable();
+            let common = offs.chunk_by(|a, b| a == b).max_by_key(|equal| equal.len());
+            let Some(common) = common.filter(|common| common.len() > 8) else { continue };
+            let Some(mapped) = map.shift(anchor.address) else { continue };
+            let wrong = common[0].saturating_mul(anchor.stride.into());
+            let shift = i64::from(mapped).saturating_sub(wrong);
+            let Some(shift) = i32::try_from(shift).ok().filter(|&s| s != i32::MIN) else { continue };
+            if common.len() * 2 > offs.len() {
+                let right = Override { start: anchor.address, len: 1, shift };
+                fixes.push(AnchorFix { right, mapped, fields: common.len().min(1000) });
+            }
+        }
+        fixes.sort_by_key(|fix| fix.right.start);
+        fixes.dedup_by_key(|fix| fix.right.start);
+        fixes
     }
 
     /// The flags of the pages where staying as it was is the better prediction.

@@ -68,6 +68,12 @@ impl<'a> Predictor<'a> {
         self.base
     }
 
+    /// How many anchors the base's fields have.
+    #[cfg(feature = "encode")]
+    pub(crate) fn anchor_count(&self) -> usize {
+        self.anchors.len()
+    }
+
     /// Calls `visit` for every predictable field of every copy, in the order of the target.
     #[inline]
     pub(crate) fn each<E>(

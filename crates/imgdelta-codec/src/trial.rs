@@ -7,7 +7,7 @@ use crate::{
     encoder::MemberStats,
     fields::Fields,
     map::{AddressMap, Override, Step},
-    overrides::Findings,
+    overrides::{AnchorFix, Findings},
     predict::{PageFlags, Predictor},
     references, residue,
     script::{self, Copy},
@@ -81,11 +81,21 @@ impl<'a> Scene<'a> {
     pub(crate) fn survey(&self, copies: &[Copy]) -> Survey {
         let steps = AddressMap::plain_steps(copies, &self.base_image, &self.target_image);
         let map = AddressMap::new(&steps, &[], &self.base_image);
-        let pages = PageFlags::default();
-        let predictor = self.predictor(&map, &pages);
-        let findings = Findings::collect(&predictor, copies, self.base, self.target);
+        let mut findings = self.findings(copies, &map, &[]);
+        let fixes = findings.anchor_fixes(&self.base_fields, &map);
+        if !fixes.is_empty() {
+            let overrides: Vec<Override> = fixes.iter().map(|fix| fix.right).collect();
+            let map = AddressMap::new(&steps, &overrides, &self.base_image);
+            findings = self.findings(copies, &map, &fixes);
+        }
         let pages = findings.page_flags();
         Survey { steps, findings, pages }
+    }
+
+    fn findings(&self, copies: &[Copy], map: &AddressMap, fixes: &[AnchorFix]) -> Findings {
+        let pages = PageFlags::default();
+        let predictor = self.predictor(map, &pages);
+        Findings::collect(&predictor, fixes, copies, self.base, self.target)
     }
 
     /// Writes the member with overrides that save at least `saving` misses each; `None`: without.

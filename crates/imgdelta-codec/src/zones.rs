@@ -13,6 +13,7 @@ use crate::{
     fields::{Anchor, Field, Fields, Form, Zone},
     fields_aarch64, fields_x86_64,
     gopclntab::Tables,
+    gotypes,
 };
 
 /// Code ranges nearer than this are one: the bytes between are padding.
@@ -39,6 +40,10 @@ pub(crate) fn fields(file: &[u8], image: &Image) -> Fields {
     // Code has a field in about twenty bytes.
     let list = Vec::with_capacity(file.len() / 20);
     let mut fields = Fields { list, anchors: Vec::new() };
+    if let Some(tables) = &tables {
+        // First come: of two fields on one place the sort below keeps the one found first.
+        gotypes::collect(file, image, &sections, tables, &mut fields);
+    }
     // The hull of all code: what points there from data may be a jump table's entry.
     let code = ranges.iter().filter(|range| range.zone == Zone::Code);
     let starts = code.clone().filter_map(|range| image.address(range.start));
@@ -66,11 +71,6 @@ pub(crate) fn fields(file: &[u8], image: &Image) -> Fields {
             }
             (Zone::GoFunctions, _) => {
                 tables.as_ref().and_then(|tables| tables.collect(file, image, &mut fields));
-            }
-            (Zone::GoBuckets, _) => {
-                if let Some(tables) = &tables {
-                    tables.collect_buckets(bytes, range.start, image, &mut fields);
-                }
             }
             (Zone::Symbols | Zone::DynamicSymbols, _) => {
                 let names = section.and_then(|section| sections.get(section.link));
@@ -141,9 +141,6 @@ fn divide(
     }
     if let Some(tables) = tables {
         claim(tables.offset, tables.end, Zone::GoFunctions, usize::MAX);
-        if let Some((start, end)) = tables.buckets(image) {
-            claim(start, end, Zone::GoBuckets, usize::MAX);
-        }
     }
     if !code_known {
         for segment in image.segments.iter().filter(|segment| segment.executable) {
