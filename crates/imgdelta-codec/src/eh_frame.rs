@@ -99,7 +99,8 @@ pub(crate) fn collect(
                     push(content + 4, here + 4 + i64::from(function), Form::Relative32);
                 }
                 // Four bytes at least, and a length that is a single byte.
-                let augmented = records[..end].get(content + 12).is_some_and(|len| (4..128).contains(len));
+                let augmented =
+                    records[..end].get(content + 12).is_some_and(|len| (4..128).contains(len));
                 if common.data_relative
                     && augmented
                     && let Some(data) = distance(content + 13).filter(|&d| d != 0)
@@ -114,14 +115,13 @@ pub(crate) fn collect(
 
 /// Reads the encodings a common record declares; one it does not declare is not relative.
 fn parse_common(records: &[u8], start: usize, content: usize) -> Common {
-    encodings(records, content).map_or(
-        Common { start, ..Common::default() },
-        |(function, data)| Common {
+    encodings(records, content).map_or(Common { start, ..Common::default() }, |(function, data)| {
+        Common {
             start,
             function_relative: function == RELATIVE_32,
             data_relative: data == RELATIVE_32,
-        },
-    )
+        }
+    })
 }
 
 /// The encodings of function start and language data.

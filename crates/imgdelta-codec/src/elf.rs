@@ -132,13 +132,8 @@ impl Image {
     /// A file of `len` bytes whose addresses are its offsets.
     pub(crate) fn flat(len: usize) -> Option<Self> {
         let span = u32::try_from(len).ok().filter(|&span| span < u32::MAX)?;
-        let segment = Segment {
-            offset: 0,
-            file_len: len,
-            start: 0,
-            memory_len: span,
-            executable: false,
-        };
+        let segment =
+            Segment { offset: 0, file_len: len, start: 0, memory_len: span, executable: false };
         Some(Self {
             machine: Machine::None,
             low: 0,

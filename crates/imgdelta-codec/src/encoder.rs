@@ -5,12 +5,10 @@ use crate::{
     bytes,
     matcher::{Matcher, Reading, Search},
     pack::{Packer, coded_len},
-    normalise,
     script::Copy,
     streams::{Sinks, Stream},
     trial::{self, Scene, Trial},
     view::View,
-    zones,
 };
 
 /// How much time to spend on a smaller group.
@@ -67,7 +65,7 @@ impl GroupEncoder {
     /// Adds `target`, to be rebuilt from `base`.
     pub fn member(&mut self, base: &[u8], target: &[u8]) -> MemberStats {
         let trial = match nearly_equal(base, target) {
-            Some(whole) => self.write(base, target, &[whole]),
+            Some(whole) => self.write_whole(base, target, whole),
             None => self.search(base, target),
         };
         self.keep(&trial)
@@ -90,47 +88,67 @@ impl GroupEncoder {
 
     /// The best way to write a member whose copies have to be found.
     fn search(&mut self, base: &[u8], target: &[u8]) -> Trial {
-        let search = search(self.effort);
-        let Some(scene) = Scene::open(View::Elf, base, target) else {
-            let (old, new) = (Reading::plain(base), Reading::plain(target));
-            let copies = self.matcher.copies(old, new, search);
-            return self.write(base, target, &copies);
-        };
-        let (base_image, target_image) = (&scene.base_image, &scene.target_image);
-        let target_fields = zones::fields(target, target_image);
-        let mut old = normalise::by_content(base, base_image, &scene.base_fields);
-        let mut new = normalise::by_content(target, target_image, &target_fields);
-        let mut best: Option<(usize, Trial)> = None;
-        for round in 0..rounds(self.effort) {
-            let copies = self.matcher.copies(
-                Reading { raw: base, read: &old },
-                Reading { raw: target, read: &new },
-                search,
-            );
-            let found = self.best_of_scene(&scene, &copies);
-            if best.as_ref().is_none_or(|best| found.0 < best.0) {
-                best = Some(found);
-            }
-            if round + 1 < rounds(self.effort) {
-                old = normalise::by_address(base, &scene.base_fields);
-                new = normalise::projected(
-                    target,
-                    target_image,
-                    &target_fields,
-                    base_image,
-                    &copies,
-                );
+        if let Some(scene) = Scene::open(View::Elf, base, target) {
+            return self.search_scene(&scene, None).1;
+        }
+        let (old, new) = (Reading::plain(base), Reading::plain(target));
+        let copies = self.matcher.copies(old, new, search(self.effort));
+        let mut best = self.judged(trial::plain(base, target, &copies));
+        for view in offset_views(base) {
+            if let Some(scene) = Scene::open(view, base, target) {
+                let found = self.search_scene(&scene, Some(&copies));
+                if found.0 < best.0 {
+                    best = found;
+                }
             }
         }
-        best.map_or_else(|| trial::plain(base, target, &[]), |best| best.1)
+        best.1
     }
 
-    /// The best way to write a member whose copies are known.
-    fn write(&mut self, base: &[u8], target: &[u8], copies: &[Copy]) -> Trial {
-        trial::plain(base, target, copies)
+    /// The best way to write a member whose copy is known to be the whole target.
+    fn write_whole(&mut self, base: &[u8], target: &[u8], whole: Copy) -> Trial {
+        let plain = trial::plain(base, target, &[whole]);
+        // A program rebuilt in place may differ in few places, all of them references.
+        if plain.stats.patched_bytes > 64
+            && let Some(scene) = Scene::open(View::Elf, base, target)
+        {
+            let plain = self.judged(plain);
+            let found = self.best_of_scene(&scene, &[whole]);
+            return if found.0 < plain.0 { found.1 } else { plain.1 };
+        }
+        plain
     }
 
     /// The best way to write a member in a view with fields, and what it costs.
+    ///
+    /// `known` are copies to start from; without them the first round matches by content.
+    fn search_scene(&mut self, scene: &Scene<'_>, known: Option<&[Copy]>) -> (usize, Trial) {
+        let target_fields = scene.target_fields();
+        let mut copies = if let Some(copies) = known {
+            copies.to_vec()
+        } else {
+            let (old, new) = scene.by_content(&target_fields);
+            self.copies_of_scene(scene, &old, &new)
+        };
+        let mut best = self.best_of_scene(scene, &copies);
+        for _ in 1..rounds(self.effort) {
+            let (old, new) = scene.by_address(&target_fields, &copies);
+            copies = self.copies_of_scene(scene, &old, &new);
+            let found = self.best_of_scene(scene, &copies);
+            if found.0 < best.0 {
+                best = found;
+            }
+        }
+        best
+    }
+
+    fn copies_of_scene(&mut self, scene: &Scene<'_>, old: &[u8], new: &[u8]) -> Vec<Copy> {
+        let old = Reading { raw: scene.base, read: old };
+        let new = Reading { raw: scene.target, read: new };
+        self.matcher.copies(old, new, search(self.effort))
+    }
+
+    /// The best way to write known copies in a view with fields, and what it costs.
     fn best_of_scene(&mut self, scene: &Scene<'_>, copies: &[Copy]) -> (usize, Trial) {
         let survey = scene.survey(copies);
         let mut best = self.judged(scene.write(copies, &survey, savings(self.effort)[0]));
@@ -153,6 +171,19 @@ impl GroupEncoder {
         stats.estimated_bytes = coded_len(&mut self.judge, &trial.streams) as u64;
         stats
     }
+}
+
+/// The views that may suit a base which is no program: those of offset tables, if it starts with one.
+fn offset_views(base: &[u8]) -> impl Iterator<Item = View> {
+    const LOOKED_AT: usize = 1 << 10;
+    let words = base[..base.len().min(LOOKED_AT)].as_chunks::<4>().0;
+    let fits = |word: u32| word >= 64 && (word as usize) < base.len();
+    let little = words.iter().filter(|word| fits(u32::from_le_bytes(**word))).count();
+    let big = words.iter().filter(|word| fits(u32::from_be_bytes(**word))).count();
+    // Text has no such words at all, and in a table of lengths and offsets every other one is.
+    let enough = |count: usize| words.len() >= 32 && count * 4 >= words.len();
+    let little = enough(little).then_some(View::OffsetsLittle);
+    little.into_iter().chain(enough(big).then_some(View::OffsetsBig))
 }
 
 /// The copy of all of `target`, if base and target are of one length and differ in few places.

@@ -135,9 +135,7 @@ fn class(word: u32) -> Class {
         return Class::Low { scale, written: !vector && kind != 0 };
     }
     match word >> 25 & 0xf {
-        // Branches, system instructions.
         0b1010 | 0b1011 if word & 0xffff_fc1f == 0xd63f_0000 => Class::Call,
-        0b1010 | 0b1011 => Class::Other,
         // Loads and stores.
         0b0100 | 0b0110 | 0b1100 | 0b1110 if vector => Class::Other,
         0b0100 | 0b0110 | 0b1100 | 0b1110 => {
@@ -148,8 +146,8 @@ fn class(word: u32) -> Class {
                 (false, _) => Class::Writes,
             }
         }
-        // Vector arithmetic.
-        0b0111 | 0b1111 => Class::Other,
+        // Other branches; vector arithmetic.
+        0b1010 | 0b1011 | 0b0111 | 0b1111 => Class::Other,
         _ => Class::Writes,
     }
 }

@@ -84,6 +84,7 @@ fn candidates(block: &[u8; BLOCK + 1]) -> u64 {
 
 /// Whether a field may follow `byte`.
 #[inline]
+#[expect(clippy::needless_bitwise_bool, reason = "branches would keep compilers from vectorising")]
 fn is_candidate(byte: u8, before: u8) -> bool {
     (byte & 0xFE == 0xE8) | (byte & 0xC7 == 0x05) | ((byte & 0xF0 == 0x80) & (before == 0x0F))
 }

@@ -236,7 +236,8 @@ impl Tables {
                 STACK_OBJECTS => (8, 12, masks, module.constants),
                 _ => continue,
             };
-            for (row, words) in bytes.get(skipped..).unwrap_or_default().chunks_exact(16).enumerate()
+            for (row, words) in
+                bytes.get(skipped..).unwrap_or_default().chunks_exact(16).enumerate()
             {
                 let target = i64::from(from) + i64::from(u32_at(words, word)?);
                 let at = at + skipped + row * 16 + word;
@@ -249,21 +250,16 @@ impl Tables {
 
 impl Module {
     /// Finds the module record by its first two words: the table, and the table's names.
-    fn locate(
-        file: &[u8],
-        image: &Image,
-        table: u64,
-        tables: &Tables,
-        magic: u32,
-    ) -> Option<Self> {
+    fn locate(file: &[u8], image: &Image, table: u64, tables: &Tables, magic: u32) -> Option<Self> {
         let names = image.low + u64::from(tables.names);
         let is_record = |at: usize| u64_at(file, at + 8) == Some(names);
-        let at = image.segments.iter().filter(|segment| !segment.executable).find_map(|segment| {
-            let bytes = file.get(segment.offset..segment.offset_end())?;
-            let words = bytes.as_chunks::<8>().0.iter().enumerate();
-            let mut found = words.filter(|(_, word)| u64::from_le_bytes(**word) == table);
-            found.map(|(i, _)| segment.offset + i * 8).find(|&at| is_record(at))
-        })?;
+        let at =
+            image.segments.iter().filter(|segment| !segment.executable).find_map(|segment| {
+                let bytes = file.get(segment.offset..segment.offset_end())?;
+                let words = bytes.as_chunks::<8>().0.iter().enumerate();
+                let found = words.filter(|(_, word)| u64::from_le_bytes(**word) == table);
+                found.map(|(i, _)| segment.offset + i * 8).find(|&at| is_record(at))
+            })?;
         let relative = |i: usize| u64_at(file, at + i).and_then(|address| image.relative(address));
         let (first, last) = (relative(160)?, u64_at(file, at + 168)?);
         let code_len = last.checked_sub(image.low + u64::from(first))?;

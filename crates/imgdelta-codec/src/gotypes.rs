@@ -67,6 +67,8 @@ fn descriptor(
     methods_left: &mut usize,
     fields: &mut Fields,
 ) -> Option<()> {
+    const INTERFACE: u8 = 20;
+    const NAMED: u8 = 1;
     let head = file.get(at..at + COMMON)?;
     let (flags, kind) = (head[20], head[23] & 0x1f);
     let aligned = |byte: u8| byte.is_power_of_two() && byte <= 16;
@@ -74,7 +76,7 @@ fn descriptor(
     let name = u32_at(head, 40)?;
     let (size, pointers) = (u64_at(head, 0)?, u64_at(head, 8)?);
     let sound = pointers <= size
-        && size <= u64::from(u32::MAX)
+        && u32::try_from(size).is_ok()
         && aligned(head[21])
         && aligned(head[22])
         && flags < 32
@@ -88,7 +90,6 @@ fn descriptor(
     }
     add(file, at + 40, from.types, image, fields);
     add(file, at + 44, from.types, image, fields);
-    const INTERFACE: u8 = 20;
     if kind == INTERFACE {
         let list = image.relative(u64_at(file, at + 56)?).and_then(|list| image.offset(list))?;
         let count = usize::try_from(u64_at(file, at + 64)?).ok()?.min(MAX_METHODS);
@@ -97,15 +98,14 @@ fn descriptor(
         }
         *methods_left -= count.min(*methods_left);
     }
-    const NAMED: u8 = 1;
     if flags & NAMED != 0 {
         // The part about methods follows what the kind has of its own.
         let own = match kind {
-            17 => 24,           // array
-            18 => 16,           // channel
-            19 | 22 | 23 => 8,  // function, pointer, slice
-            20 | 25 => 32,      // interface, struct
-            21 => return None,  // maps differ from release to release
+            17 => 24,          // array
+            18 => 16,          // channel
+            19 | 22 | 23 => 8, // function, pointer, slice
+            20 | 25 => 32,     // interface, struct
+            21 => return None, // maps differ from release to release
             _ => 0,
         };
         let named = at + COMMON + own;

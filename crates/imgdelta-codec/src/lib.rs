@@ -1,5 +1,14 @@
 //! One target byte range rebuilt from base byte ranges: matching, views and residue, as pure functions.
 
+// Offsets and addresses of a viewed file stay below 4 GiB: `elf` refuses other files, and every narrowing
+// cast here is of such a number, or wraps on purpose where a wrong prediction may be any number.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "see above"
+)]
+
 mod bytes;
 mod decoder;
 mod eh_frame;

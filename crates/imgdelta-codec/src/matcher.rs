@@ -354,3 +354,104 @@ fn join(copies: Vec<Copy>) -> Vec<Copy> {
     }
     joined
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEARCHES: [Search; 3] = [
+        Search { seed: 32, step: 16, window: 0 },
+        Search { seed: 32, step: 8, window: 4096 },
+        Search { seed: 16, step: 4, window: 4096 },
+    ];
+
+    fn noise(len: usize, mut state: u32) -> Vec<u8> {
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    /// The plain way: at each place the longest match of at least `shortest` bytes, by trying all.
+    fn naive(base: &[u8], target: &[u8], shortest: usize) -> Vec<Copy> {
+        let (mut copies, mut at) = (Vec::new(), 0);
+        while at < target.len() {
+            let best = (0..base.len())
+                .map(|b| (bytes::common_prefix(&base[b..], &target[at..]), std::cmp::Reverse(b)))
+                .max();
+            match best.filter(|best| best.0 >= shortest) {
+                Some((len, std::cmp::Reverse(base))) => {
+                    copies.push(Copy { target: at, base, len });
+                    at += len;
+                }
+                None => at += 1,
+            }
+        }
+        copies
+    }
+
+    /// Target bytes that copies get right.
+    fn right_bytes(base: &[u8], target: &[u8], copies: &[Copy]) -> usize {
+        let pairs = |copy: &Copy| {
+            let old = &base[copy.base..copy.base_end()];
+            old.iter().zip(&target[copy.target..copy.target_end()]).filter(|(a, b)| a == b).count()
+        };
+        copies.iter().map(pairs).sum()
+    }
+
+    fn edited(base: &[u8]) -> Vec<u8> {
+        let mut target = base.to_vec();
+        target.splice(700..700, noise(90, 7));
+        target.drain(1500..1700);
+        target.rotate_left(300);
+        (0..40).for_each(|i| target[i * 43] ^= 0x55);
+        target
+    }
+
+    #[test]
+    fn copies_ascend_stay_inside_and_do_not_overlap() {
+        let base = noise(4000, 1);
+        let target = edited(&base);
+        for search in SEARCHES {
+            let (old, new) = (Reading::plain(&base), Reading::plain(&target));
+            let copies = Matcher::default().copies(old, new, search);
+            assert!(copies.iter().all(|c| c.len > 0 && c.base_end() <= base.len()));
+            assert!(copies.windows(2).all(|pair| pair[0].target_end() <= pair[1].target));
+            assert!(copies.last().is_none_or(|last| last.target_end() <= target.len()));
+        }
+    }
+
+    #[test]
+    fn nearly_all_bytes_are_found_that_the_naive_way_finds() {
+        let base = noise(4000, 2);
+        let target = edited(&base);
+        let naive = right_bytes(&base, &target, &naive(&base, &target, 16));
+        for search in SEARCHES {
+            let (old, new) = (Reading::plain(&base), Reading::plain(&target));
+            let copies = Matcher::default().copies(old, new, search);
+            let found = right_bytes(&base, &target, &copies);
+            assert!(found * 100 >= naive * 98, "{found} of {naive} with {search:?}");
+        }
+    }
+
+    #[test]
+    fn an_odd_move_is_found_behind_unknown_bytes() {
+        let base = noise(100_000, 3);
+        for moved in 0..8 {
+            let target = [noise(50_000 + moved, 4), base[1000..].to_vec()].concat();
+            let (old, new) = (Reading::plain(&base), Reading::plain(&target));
+            let copies = Matcher::default().copies(old, new, SEARCHES[0]);
+            let expected = Copy { target: 50_000 + moved, base: 1000, len: 99_000 };
+            assert_eq!(copies, [expected], "moved by {moved}");
+        }
+    }
+
+    #[test]
+    fn zeros_take_linear_time() {
+        let (base, target) = (vec![0; 3_000_000], vec![0; 3_100_000]);
+        let (old, new) = (Reading::plain(&base), Reading::plain(&target));
+        let copies = Matcher::default().copies(old, new, SEARCHES[1]);
+        assert!(copies.len() < 10, "{} copies", copies.len());
+    }
+}

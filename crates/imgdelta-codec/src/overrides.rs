@@ -132,7 +132,9 @@ impl Findings {
             let Some(mapped) = map.shift(anchor.address) else { continue };
             let wrong = common[0].saturating_mul(anchor.stride.into());
             let shift = i64::from(mapped).saturating_sub(wrong);
-            let Some(shift) = i32::try_from(shift).ok().filter(|&s| s != i32::MIN) else { continue };
+            let Some(shift) = i32::try_from(shift).ok().filter(|&s| s != i32::MIN) else {
+                continue;
+            };
             if common.len() * 2 > offs.len() {
                 let right = Override { start: anchor.address, len: 1, shift };
                 fixes.push(AnchorFix { right, mapped, fields: common.len().min(1000) });

@@ -284,7 +284,7 @@ mod tests {
         let mut streams = Sinks::default();
         streams.byte(Stream::Members, 1);
         (0..700).for_each(|i| streams.number(Stream::CopyLengths, i % 5));
-        streams.bytes(Stream::Literals, &[7; 100_000]);
+        streams.bytes(Stream::Literals, &vec![7; 100_000]);
         streams
     }
 
@@ -298,7 +298,7 @@ mod tests {
             assert_eq!(sources.number(Stream::CopyLengths), Ok(i % 5));
         }
         assert!(sources.finish().is_err(), "literals are still unread");
-        assert_eq!(sources.bytes(Stream::Literals, 100_000).unwrap(), [7; 100_000]);
+        assert_eq!(sources.bytes(Stream::Literals, 100_000).unwrap(), vec![7; 100_000]);
         assert!(sources.byte(Stream::Literals).is_err(), "past the end");
         assert_eq!(sources.finish(), Ok(()));
     }

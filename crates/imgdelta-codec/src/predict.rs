@@ -87,7 +87,8 @@ impl<'a> Predictor<'a> {
             let mut start = copy.base;
             while start < copy.base_end() && rest.peek().is_some() {
                 let piece = self.piece(copy, start);
-                while let Some(&&field) = rest.peek().filter(|field| (field.at as usize) < piece.end)
+                while let Some(&&field) =
+                    rest.peek().filter(|field| (field.at as usize) < piece.end)
                 {
                     rest.next();
                     let at = field.at as usize;
@@ -139,7 +140,9 @@ impl<'a> Predictor<'a> {
         let mapped = i64::from(shift);
         let more = match field.form {
             Form::Branch32 | Form::Relative32 | Form::Relative32InData => mapped - piece.place?.1,
-            Form::Absolute64 | Form::Absolute64InData | Form::Offset32 | Form::Offset32Big => mapped,
+            Form::Absolute64 | Form::Absolute64InData | Form::Offset32 | Form::Offset32Big => {
+                mapped
+            }
             Form::Backward32 => piece.place?.1 - mapped,
             Form::Anchored32(number) => {
                 let anchor = self.fields.anchors[usize::from(number)];

@@ -60,14 +60,20 @@ pub(crate) fn correct(
 
 /// Image and fields of a base; `None` when it does not suit the view.
 pub(crate) fn read_base(view: View, base: &[u8]) -> Option<(Image, Fields)> {
-    if view == View::Elf {
-        let image = Image::parse(base, base.len())?;
-        let fields = zones::fields(base, &image);
-        return Some((image, fields));
-    }
-    let image = Image::flat(base.len())?;
-    let fields = offsets::fields(base, view, &image);
+    let image = match view {
+        View::Elf => Image::parse(base, base.len())?,
+        _ => Image::flat(base.len())?,
+    };
+    let fields = fields(view, base, &image);
     Some((image, fields))
+}
+
+/// The fields a view sees in a file.
+pub(crate) fn fields(view: View, file: &[u8], image: &Image) -> Fields {
+    match view {
+        View::Elf => zones::fields(file, image),
+        _ => offsets::fields(file, view, image),
+    }
 }
 
 /// Reads the target's headers: their length, and what differs from the base's.
@@ -98,7 +104,12 @@ fn read_overrides(sources: &mut Sources, span: u32) -> Result<Vec<Override>> {
         }
         shift = shift.saturating_add(sources.signed(Stream::OverrideShifts)?);
         let Some(fitting) = i32::try_from(shift).ok().filter(|&shift| shift != i32::MIN) else {
-            return Err(sources.malformed(Stream::OverrideShifts, "shift", 0, shift.unsigned_abs()));
+            return Err(sources.malformed(
+                Stream::OverrideShifts,
+                "shift",
+                0,
+                shift.unsigned_abs(),
+            ));
         };
         // Both lie within the span, which is a `u32`.
         let (start, len) = (start as u32, len as u32);

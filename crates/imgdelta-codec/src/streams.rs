@@ -213,11 +213,6 @@ impl Sinks {
         }
     }
 
-    /// Empties every stream and keeps the memory.
-    pub(crate) fn clear(&mut self) {
-        self.0.iter_mut().for_each(Vec::clear);
-    }
-
     /// Raw bytes of all streams together.
     pub(crate) fn len(&self) -> usize {
         self.0.iter().map(Vec::len).sum()

@@ -7,6 +7,7 @@ use crate::{
     encoder::MemberStats,
     fields::Fields,
     map::{AddressMap, Override, Step},
+    normalise,
     overrides::{AnchorFix, Findings},
     predict::{PageFlags, Predictor},
     references, residue,
@@ -58,11 +59,11 @@ fn begin(view: View, base: &[u8], target: &[u8], copies: &[Copy]) -> (Trial, Vec
 #[derive(Debug)]
 pub(crate) struct Scene<'a> {
     view: View,
-    base: &'a [u8],
-    target: &'a [u8],
-    pub(crate) base_image: Image,
-    pub(crate) target_image: Image,
-    pub(crate) base_fields: Fields,
+    pub(crate) base: &'a [u8],
+    pub(crate) target: &'a [u8],
+    base_image: Image,
+    target_image: Image,
+    base_fields: Fields,
 }
 
 impl<'a> Scene<'a> {
@@ -73,8 +74,32 @@ impl<'a> Scene<'a> {
             _ => Image::flat(target.len())?,
         };
         let (base_image, base_fields) = references::read_base(view, base)?;
-        (base_image.machine == target_image.machine)
-            .then_some(Self { view, base, target, base_image, target_image, base_fields })
+        (base_image.machine == target_image.machine).then_some(Self {
+            view,
+            base,
+            target,
+            base_image,
+            target_image,
+            base_fields,
+        })
+    }
+
+    /// The target's fields, for matching; a decoder does without them.
+    pub(crate) fn target_fields(&self) -> Fields {
+        references::fields(self.view, self.target, &self.target_image)
+    }
+
+    /// Both sides with fields replaced by what they refer to.
+    pub(crate) fn by_content(&self, target_fields: &Fields) -> (Vec<u8>, Vec<u8>) {
+        let old = normalise::by_content(self.base, &self.base_image, &self.base_fields);
+        (old, normalise::by_content(self.target, &self.target_image, target_fields))
+    }
+
+    /// Both sides with fields replaced by where they refer to, told by an earlier round's copies.
+    pub(crate) fn by_address(&self, target_fields: &Fields, copies: &[Copy]) -> (Vec<u8>, Vec<u8>) {
+        let (image, base) = (&self.target_image, &self.base_image);
+        let old = normalise::by_address(self.base, &self.base_fields);
+        (old, normalise::projected(self.target, image, target_fields, base, copies))
     }
 
     /// Finds out what the plain map of `copies` gets wrong.
@@ -108,7 +133,10 @@ impl<'a> Scene<'a> {
             header = &self.target[..self.target_image.header_len];
             streams.number(Stream::Headers, header.len() as u64);
             let padded = self.base.iter().copied().chain(std::iter::repeat(0));
-            header.iter().zip(padded).for_each(|(new, old)| streams.byte(Stream::Headers, new ^ old));
+            header
+                .iter()
+                .zip(padded)
+                .for_each(|(new, old)| streams.byte(Stream::Headers, new ^ old));
         }
         write_overrides(streams, &overrides);
         survey.pages.write(streams);
@@ -149,7 +177,9 @@ impl<'a> Scene<'a> {
         });
         infallible.unwrap_or_else(|never| match never {});
         streams.number(Stream::MissGaps, gaps.len() as u64);
-        gaps.iter().for_each(|&gap| streams.number(Stream::MissGaps, gap));
+        for &gap in &gaps {
+            streams.number(Stream::MissGaps, gap);
+        }
         gaps.len() as u64
     }
 }

@@ -82,7 +82,14 @@ pub(crate) fn fields(file: &[u8], image: &Image) -> Fields {
             }
             (Zone::Data, Some(address)) => {
                 let relative = image.machine == Machine::X86_64;
-                data(bytes, range.start, address, image, relative.then_some(hull), &mut fields.list);
+                data(
+                    bytes,
+                    range.start,
+                    address,
+                    image,
+                    relative.then_some(hull),
+                    &mut fields.list,
+                );
             }
             (_, None) => {}
         }
@@ -293,14 +300,11 @@ fn data(
         if value == 0 {
             continue;
         }
-        match image.relative(value).filter(|_| value >= LOWEST_POINTER) {
-            Some(target) => {
-                list.push(Field { at: (at + i) as u32, target, form: Form::Absolute64InData });
-            }
-            None => {
-                relative(list, i);
-                relative(list, i + 4);
-            }
+        if let Some(target) = image.relative(value).filter(|_| value >= LOWEST_POINTER) {
+            list.push(Field { at: (at + i) as u32, target, form: Form::Absolute64InData });
+        } else {
+            relative(list, i);
+            relative(list, i + 4);
         }
     }
     if rest.len() >= 4 {

@@ -91,7 +91,7 @@ proptest! {
         let mut group = vec![15, 1 << 2];
         group.extend(streams.iter().map(|stream| u8::try_from(stream.len() << 2).unwrap()));
         group.push(view);
-        streams.iter().for_each(|stream| group.extend(stream));
+        group.extend(streams.concat());
         let _ = decode(&group, &base, target_len);
     }
 }
