@@ -405,7 +405,7 @@ mod tests {
         target.splice(700..700, noise(90, 7));
         target.drain(1500..1700);
         target.rotate_left(300);
-        (0..40).for_each(|i| target[i * 43] ^= 0x55);
+        (0..40).for_each(|i| target[i * 97] ^= 0x55);
         target
     }
 
