@@ -50,6 +50,8 @@ pub(crate) struct Search {
 pub(crate) struct Matcher {
     base_seeds: Seeds,
     window_seeds: Seeds,
+    /// The part of the base that `window_seeds` knows.
+    window: (usize, usize),
 }
 
 /// A stretch where both sides are equal byte for byte.
@@ -73,6 +75,9 @@ const SHORTEST: usize = 12;
 
 /// Gaps shorter than this are not searched again.
 const SHORTEST_GAP: usize = 16;
+
+/// How much more of the base than asked for is indexed for a gap.
+const AHEAD: usize = 2048;
 
 /// Seed of the search in gaps.
 const GAP_SEED: usize = 8;
@@ -103,33 +108,31 @@ impl Matcher {
         base: Reading<'_>,
         target: Reading<'_>,
         copies: &[Copy],
-        window: usize,
+        reach: usize,
     ) -> Vec<Copy> {
         let mut filled = Vec::with_capacity(copies.len());
         let (base_len, target_len) = (base.raw.len(), target.raw.len());
         let end = Copy { target: target_len, base: base_len, len: 0 };
         let mut before = Copy { target: 0, base: 0, len: 0 };
+        self.window = (0, 0);
         for &after in copies.iter().chain([&end]) {
             let gap = after.target - before.target_end();
             if gap >= SHORTEST_GAP {
-                let reach = (4 * gap).clamp(512, window.max(512));
+                let reach = (4 * gap).clamp(256, reach.max(256));
                 let near = |at: usize| (at.saturating_sub(reach), (at + reach).min(base_len));
                 let (low, high) = near(before.base_end());
                 let (next_low, next_high) = near(after.base);
                 let piece = target.slice(before.target_end(), after.target);
-                let mut found = Vec::new();
-                if next_low <= high && low <= next_high {
-                    let window = (low.min(next_low), high.max(next_high));
-                    found = self.search_window(base, piece, window);
+                let found = if next_low <= high && low <= next_high {
+                    self.search_window(base, piece, (low.min(next_low), high.max(next_high)))
                 } else {
-                    let windows = [(low, high), (next_low, next_high)];
-                    for window in windows.into_iter().take(if after.len > 0 { 2 } else { 1 }) {
-                        let other = self.search_window(base, piece, window);
-                        if worth(&other) > worth(&found) {
-                            found = other;
-                        }
-                    }
-                }
+                    let found = self.search_window(base, piece, (low, high));
+                    let other = match after.len {
+                        0 => Vec::new(),
+                        _ => self.search_window(base, piece, (next_low, next_high)),
+                    };
+                    if worth(&other) > worth(&found) { other } else { found }
+                };
                 let shift = before.target_end();
                 filled.extend(found.into_iter().map(|c| Copy { target: c.target + shift, ..c }));
             }
@@ -141,14 +144,21 @@ impl Matcher {
         filled
     }
 
+    /// The copies of `piece` in the base from `start` to `end`, or in a little more of it.
     fn search_window(
         &mut self,
         base: Reading<'_>,
         piece: Reading<'_>,
         (start, end): (usize, usize),
     ) -> Vec<Copy> {
+        if start < self.window.0 || end > self.window.1 {
+            // The next gaps mostly lie a little farther on: one index then serves them all.
+            let end = base.raw.len().min(end + AHEAD);
+            self.window_seeds.build(&base.read[start..end], GAP_SEED, 1);
+            self.window = (start, end);
+        }
+        let (start, end) = self.window;
         let window = base.slice(start, end);
-        self.window_seeds.build(window.read, GAP_SEED, 1);
         let anchors = scan(&self.window_seeds, window, piece);
         let copies = grow(window, piece, &anchors);
         copies.into_iter().map(|copy| Copy { base: copy.base + start, ..copy }).collect()

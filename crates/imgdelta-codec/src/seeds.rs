@@ -69,9 +69,17 @@ impl Seeds {
 
     #[inline]
     fn hash(&self, bytes: &[u8]) -> Option<u64> {
-        let mut hash = 0_u64;
-        for word in bytes.get(..self.seed)?.as_chunks::<8>().0 {
-            hash = (hash.rotate_left(23) ^ u64::from_le_bytes(*word)).wrapping_mul(MULTIPLIER);
+        let word = |i: usize| {
+            let bytes = bytes.get(i * 8..)?.first_chunk::<8>()?;
+            Some(u64::from_le_bytes(*bytes))
+        };
+        let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(MULTIPLIER);
+        let mut hash = mix(0, word(0)?);
+        if self.seed > 8 {
+            hash = mix(hash, word(1)?);
+        }
+        if self.seed > 16 {
+            hash = mix(mix(hash, word(2)?), word(3)?);
         }
         // The low bits of a product see only the low bits of its factors; the tag needs better.
         Some(hash ^ (hash >> 32))
