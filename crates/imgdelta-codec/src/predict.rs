@@ -35,8 +35,10 @@ pub(crate) struct Predicted {
     /// To be added to the number that was copied.
     pub(crate) more: i64,
     /// The shift the map has for the field's target; `None` when the map was not asked.
+    #[cfg_attr(not(feature = "encode"), expect(dead_code, reason = "only surveys ask"))]
     pub(crate) mapped: Option<i32>,
     /// The shift of the piece the field lies in.
+    #[cfg_attr(not(feature = "encode"), expect(dead_code, reason = "only surveys ask"))]
     pub(crate) own: i64,
 }
 

@@ -15,6 +15,7 @@ pub(crate) struct Copy {
 }
 
 impl Copy {
+    #[cfg(feature = "encode")]
     pub(crate) fn target_end(&self) -> usize {
         self.target + self.len
     }

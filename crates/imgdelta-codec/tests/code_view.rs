@@ -1,5 +1,6 @@
 //! Does the code view see references for what they are? Programs are linked here, byte by byte.
 #![cfg(feature = "encode")]
+#![expect(clippy::cast_possible_truncation, reason = "these programs are small")]
 
 use imgdelta_codec::{
     CodecError, Effort, GroupDecoder, GroupEncoder, GroupLimits, MemberStats, View,
