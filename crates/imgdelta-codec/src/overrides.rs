@@ -82,7 +82,7 @@ impl Findings {
         let (field, form) = (predicted.field, predicted.field.form);
         let copied = form.number(&base[field.at as usize..]);
         let wanted = form.number(&target[predicted.at..]);
-        let off = form.folded(wanted - (copied + predicted.more));
+        let off = form.folded(wanted.wrapping_sub(copied).wrapping_sub(predicted.more));
         if form.is_flagged() && predicted.more != 0 {
             let page = &mut self.pages[PageFlags::page(field.at)];
             page.moved += u32::from(off == 0);

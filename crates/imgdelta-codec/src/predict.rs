@@ -141,16 +141,20 @@ impl<'a> Predictor<'a> {
         let shift = self.map.shift(field.target)?;
         let mapped = i64::from(shift);
         let more = match field.form {
-            Form::Branch32 | Form::Relative32 | Form::Relative32InData => mapped - piece.place?.1,
+            Form::Branch32 | Form::Relative32 | Form::Relative32InData => {
+                mapped.wrapping_sub(piece.place?.1)
+            }
             Form::Absolute64 | Form::Absolute64InData | Form::Offset32 | Form::Offset32Big => {
                 mapped
             }
-            Form::Backward32 => piece.place?.1 - mapped,
+            Form::Backward32 => piece.place?.1.wrapping_sub(mapped),
             Form::Anchored32(number) => {
                 let anchor = self.fields.anchors[usize::from(number)];
                 (mapped - self.anchors[usize::from(number)]?) / i64::from(anchor.stride)
             }
-            Form::Branch26 | Form::Branch19 | Form::Branch14 => (mapped - piece.place?.1) >> 2,
+            Form::Branch26 | Form::Branch19 | Form::Branch14 => {
+                mapped.wrapping_sub(piece.place?.1) >> 2
+            }
             Form::Page21 => {
                 let (address, own) = piece.place?;
                 let address = u64::from(address) + (field.at as usize - piece.start) as u64;

@@ -49,7 +49,9 @@ fn assemble(function: &Function, machine: Machine, address: u64, place: &[u64]) 
             }
             Machine::Arm => {
                 let words = place[callee].wrapping_sub(here).cast_signed() >> 2;
-                code.extend((0x9400_0000 | words as u32 & 0x03ff_ffff).to_le_bytes());
+                code.extend(
+                    (0x9400_0000 | words.cast_unsigned() as u32 & 0x03ff_ffff).to_le_bytes(),
+                );
             }
         }
     }
@@ -74,7 +76,9 @@ fn link(functions: &[Function], machine: Machine) -> Vec<u8> {
     }
     let code_len = file.len() as u64 - 0x1000;
     let data_at = file.len() as u64;
-    place.iter().for_each(|address| file.extend(address.to_le_bytes()));
+    for address in &place {
+        file.extend(address.to_le_bytes());
+    }
     let data_len = file.len() as u64 - data_at;
 
     file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
@@ -199,7 +203,9 @@ proptest! {
         let mut base = link(&functions(count), machine);
         let mut fewer = functions(count - 1);
         fewer.remove(removed.index(count - 1));
-        fewer.iter_mut().for_each(|f| f.calls.iter_mut().for_each(|c| *c %= count - 2));
+        for callee in fewer.iter_mut().flat_map(|function| &mut function.calls) {
+            *callee %= count - 2;
+        }
         let mut target = link(&fewer, machine);
         for (at, bytes) in noise {
             for file in [&mut base, &mut target] {
