@@ -34,7 +34,7 @@
 //!
 //! From the wire upwards: `varint`, `streams`, `pack`; `script` and `residue`; `elf`, `fields`, `zones` and its
 //! walkers (`fields_x86_64`, `fields_aarch64`, `eh_frame`, `gopclntab`, `gotypes`, `offsets`); `map`, `predict`,
-//! `references`; `decoder`. Only for the making side (feature `encode`): `seeds`, `matcher`, `normalise`,
+//! `references`; `decoder`. Only for the making side (feature `encode`): `seeds`, `window`, `matcher`, `normalise`,
 //! `overrides`, `trial`, `encoder`. The bytes are laid down in `docs/format-group.md`.
 //!
 //! # Example
@@ -106,6 +106,8 @@ mod streams;
 mod trial;
 mod varint;
 mod view;
+#[cfg(feature = "encode")]
+mod window;
 mod zones;
 
 pub use decoder::GroupDecoder;

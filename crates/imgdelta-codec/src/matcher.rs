@@ -12,7 +12,12 @@
 //! It loses where a suffix array would find short far matches (a few per cent on shuffled
 //! text), and wins ten times in speed and eight in memory.
 
-use crate::{bytes, script::Copy, seeds::Seeds};
+use crate::{
+    bytes,
+    script::Copy,
+    seeds::Seeds,
+    window::{self, Window},
+};
 
 /// A byte string and how a view reads it; both have the same length.
 ///
@@ -49,9 +54,39 @@ pub(crate) struct Search {
 #[derive(Debug, Default)]
 pub(crate) struct Matcher {
     base_seeds: Seeds,
-    window_seeds: Seeds,
-    /// The part of the base that `window_seeds` knows.
-    window: (usize, usize),
+    window: Window,
+    /// The part of the base that `window` knows.
+    known: (usize, usize),
+}
+
+/// An index that can be asked where a seed may occur.
+trait Find {
+    /// Bytes of a seed.
+    fn seed(&self) -> usize;
+    /// Offsets where the seed at the front of `bytes` may occur.
+    fn find(&self, bytes: &[u8]) -> impl Iterator<Item = usize>;
+}
+
+impl Find for Seeds {
+    fn seed(&self) -> usize {
+        self.seed()
+    }
+
+    #[inline]
+    fn find(&self, bytes: &[u8]) -> impl Iterator<Item = usize> {
+        self.find(bytes)
+    }
+}
+
+impl Find for Window {
+    fn seed(&self) -> usize {
+        window::SEED
+    }
+
+    #[inline]
+    fn find(&self, bytes: &[u8]) -> impl Iterator<Item = usize> {
+        self.find(bytes)
+    }
 }
 
 /// A stretch where both sides are equal byte for byte.
@@ -78,9 +113,6 @@ const SHORTEST_GAP: usize = 16;
 
 /// How much more of the base than asked for is indexed for a gap.
 const AHEAD: usize = 2048;
-
-/// Seed of the search in gaps.
-const GAP_SEED: usize = 8;
 
 impl Matcher {
     /// The copies `target` can be laid out from, in target order, not overlapping in the target.
@@ -114,7 +146,7 @@ impl Matcher {
         let (base_len, target_len) = (base.raw.len(), target.raw.len());
         let end = Copy { target: target_len, base: base_len, len: 0 };
         let mut before = Copy { target: 0, base: 0, len: 0 };
-        self.window = (0, 0);
+        self.known = (0, 0);
         for &after in copies.iter().chain([&end]) {
             let gap = after.target - before.target_end();
             if gap >= SHORTEST_GAP {
@@ -151,15 +183,15 @@ impl Matcher {
         piece: Reading<'_>,
         (start, end): (usize, usize),
     ) -> Vec<Copy> {
-        if start < self.window.0 || end > self.window.1 {
+        if start < self.known.0 || end > self.known.1 {
             // The next gaps mostly lie a little farther on: one index then serves them all.
             let end = base.raw.len().min(end + AHEAD);
-            self.window_seeds.build(&base.read[start..end], GAP_SEED, 1);
-            self.window = (start, end);
+            self.window.build(&base.read[start..end]);
+            self.known = (start, end);
         }
-        let (start, end) = self.window;
+        let (start, end) = self.known;
         let window = base.slice(start, end);
-        let anchors = scan(&self.window_seeds, window, piece);
+        let anchors = scan(&self.window, window, piece);
         let copies = grow(window, piece, &anchors);
         copies.into_iter().map(|copy| Copy { base: copy.base + start, ..copy }).collect()
     }
@@ -171,7 +203,7 @@ fn worth(copies: &[Copy]) -> usize {
 }
 
 /// Walks the target and notes where a diagonal is certain.
-fn scan(seeds: &Seeds, base: Reading<'_>, target: Reading<'_>) -> Vec<Anchor> {
+fn scan(seeds: &impl Find, base: Reading<'_>, target: Reading<'_>) -> Vec<Anchor> {
     let (old, new) = (base.read, target.read);
     let mut anchors: Vec<Anchor> = Vec::new();
     // Base position that the current diagonal gives to target position 0; may lie outside.
@@ -221,7 +253,7 @@ fn note(anchors: &mut Vec<Anchor>, found: Anchor) {
 /// The longest match at `at` of those the index knows; of equals, the one nearest to `here`.
 #[inline]
 fn best_seed(
-    seeds: &Seeds,
+    seeds: &impl Find,
     old: &[u8],
     new: &[u8],
     at: usize,

@@ -29,7 +29,7 @@ pub(crate) struct Seeds {
 }
 
 impl Seeds {
-    /// Indexes `bytes` anew: seeds of `seed` bytes (8, 16 or 32) at every `step`-th offset.
+    /// Indexes `bytes` anew: seeds of `seed` bytes (16 or 32) at every `step`-th offset.
     pub(crate) fn build(&mut self, bytes: &[u8], seed: usize, step: usize) {
         let step = step.max(bytes.len().div_ceil(MAX_SEEDS));
         let seeds = bytes.len().saturating_sub(seed - 1).div_ceil(step);
@@ -74,10 +74,7 @@ impl Seeds {
             Some(u64::from_le_bytes(*bytes))
         };
         let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(MULTIPLIER);
-        let mut hash = mix(0, word(0)?);
-        if self.seed > 8 {
-            hash = mix(hash, word(1)?);
-        }
+        let mut hash = mix(mix(0, word(0)?), word(1)?);
         if self.seed > 16 {
             hash = mix(mix(hash, word(2)?), word(3)?);
         }
