@@ -29,9 +29,18 @@ struct Page {
 pub(crate) fn collect(code: &[u8], at: usize, address: u32, image: &Image, list: &mut Vec<Field>) {
     let skipped = (image.low.wrapping_add(address.into()).wrapping_neg() & 3) as usize;
     let words = code.get(skipped..).unwrap_or_default().as_chunks::<4>().0;
-    let mut pages: [Option<Page>; 32] = [None; 32];
+    let mut pages = [Page { address: 0, word: 0, field: None }; 32];
+    // One bit for each register that holds its entry in `pages`.
+    let mut held = 0_u32;
     for (i, word) in words.iter().enumerate() {
         let word = u32::from_le_bytes(*word);
+        let class = CLASSES[(word >> 24) as usize];
+        let register = 1_u32 << (word & 31);
+        if matches!(class, Class::Writes | Class::Other) {
+            // Two words in three end here, without a branch that depends on which it was.
+            held &= !(register & u32::from(class == Class::Writes).wrapping_neg());
+            continue;
+        }
         let offset = skipped + i * 4;
         let here = i64::from(address) + offset as i64;
         let mut push = |target: i64, form| {
@@ -39,116 +48,145 @@ pub(crate) fn collect(code: &[u8], at: usize, address: u32, image: &Image, list:
             list.push(Field { at: (at + offset) as u32, target, form });
             Some(list.len() - 1)
         };
-        match class(word) {
-            Class::Branch(form, distance) => {
-                if distance != 0 {
-                    push(here + i64::from(distance) * 4, form);
-                }
-                if word >> 31 == 1 && form == Form::Branch26 {
-                    call(&mut pages);
-                }
+        let mut branch = |form, distance: i32| {
+            if distance != 0 {
+                push(here + i64::from(distance) * 4, form);
             }
-            Class::Call => call(&mut pages),
-            Class::Page(distance) => {
+        };
+        match class {
+            Class::Jump => branch(Form::Branch26, signed(word, 26)),
+            Class::Call => {
+                branch(Form::Branch26, signed(word, 26));
+                held &= !CLOBBERED;
+            }
+            Class::System if word & 0xffff_fc1f == 0xd63f_0000 => held &= !CLOBBERED,
+            // With the bit set it is another kind of branch.
+            Class::Conditional if word & 0x10 == 0 => branch(Form::Branch19, signed(word >> 5, 19)),
+            Class::Compare => branch(Form::Branch19, signed(word >> 5, 19)),
+            Class::Test => branch(Form::Branch14, signed(word >> 5, 14)),
+            Class::Page => {
+                let distance = signed(word >> 29 & 3 | (word >> 5 & 0x7_ffff) << 2, 21);
                 let absolute = image.low.cast_signed().wrapping_add(here);
                 let start = ((absolute >> 12) + i64::from(distance)) << 12;
                 let address = start.wrapping_sub(image.low.cast_signed());
                 // Its first user will name the address; until then the page stands for it.
                 let field = push(address, Form::Page21);
-                pages[low_register(word)] = field.map(|_| Page { address, word: i, field });
+                pages[(word & 31) as usize] = Page { address, word: i, field };
+                held = if field.is_some() { held | register } else { held & !register };
             }
-            Class::Low { scale, written } => {
+            Class::Add | Class::Access | Class::VectorAccess => {
+                let kind = word >> 22 & 3;
                 let base = (word >> 5 & 31) as usize;
-                if let Some(page) = pages[base].filter(|page| i - page.word <= PAIRED) {
+                // An addition with this field set shifts its number or is another instruction.
+                let is_low = class != Class::Add || kind == 0;
+                if is_low && held >> base & 1 == 1 && i - pages[base].word <= PAIRED {
+                    let page = &mut pages[base];
+                    let scale = match class {
+                        Class::Add => 0,
+                        Class::VectorAccess if word >> 30 == 0 && kind >= 2 => 4,
+                        _ => (word >> 30) as u8,
+                    };
                     let target = page.address + i64::from((word >> 10 & 0xfff) << scale);
                     if push(target, Form::Low12(scale)).is_some()
-                        && let Some(field) = page.field
+                        && let Some(field) = page.field.take()
                     {
                         list[field].target = target as u32;
-                        pages[base] = Some(Page { field: None, ..page });
                     }
                 }
-                if written {
-                    pages[low_register(word)] = None;
+                let is_load = class == Class::Access && kind != 0;
+                if class == Class::Add || is_load {
+                    held &= !register;
                 }
             }
-            Class::PairLoad => {
-                pages[low_register(word)] = None;
-                pages[(word >> 10 & 31) as usize] = None;
+            Class::OtherAccess if word >> 22 & 3 != 0 => held &= !register,
+            Class::PairAccess if word >> 22 & 1 == 1 => {
+                held &= !(register | 1 << (word >> 10 & 31));
             }
-            Class::Writes => pages[low_register(word)] = None,
-            Class::Other => {}
+            _ => {}
         }
     }
 }
 
-/// A call may overwrite the registers that a callee need not keep.
-fn call(pages: &mut [Option<Page>; 32]) {
-    pages[..=18].fill(None);
-    pages[30] = None;
+/// Sign-extends the low bits of a number.
+#[inline]
+fn signed(number: u32, bits: u32) -> i32 {
+    (number << (32 - bits)).cast_signed() >> (32 - bits)
 }
 
-fn low_register(word: u32) -> usize {
-    (word & 31) as usize
-}
+/// The registers that a callee need not keep: 0 to 18, and the return address.
+const CLOBBERED: u32 = 0x7_ffff | 1 << 30;
 
-/// What an instruction does to pages in registers.
+/// What an instruction may be, as far as its highest byte tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
-    /// A branch with a distance in words.
-    Branch(Form, i32),
-    /// A call through a register.
+    /// `B`.
+    Jump,
+    /// `BL`.
     Call,
-    /// `ADRP`, with a distance in pages.
-    Page(i32),
-    /// Adds 12 low bits to a base register.
-    Low { scale: u8, written: bool },
-    /// Loads two registers.
-    PairLoad,
+    /// `B.cond`.
+    Conditional,
+    /// `CBZ`, `CBNZ`.
+    Compare,
+    /// `TBZ`, `TBNZ`.
+    Test,
+    /// Other branches and system instructions.
+    System,
+    /// `ADRP`.
+    Page,
+    /// `ADD` of a number to a 64-bit register.
+    Add,
+    /// Load or store of a general register at an unsigned offset.
+    Access,
+    /// The same of a vector register.
+    VectorAccess,
+    /// Load or store of two general registers.
+    PairAccess,
+    /// Another load or store of general registers.
+    OtherAccess,
     /// Writes the register in its lowest five bits.
     Writes,
     /// Writes no general register, as far as anyone needs to know.
     Other,
 }
 
-#[inline]
-fn class(word: u32) -> Class {
-    let signed = |number: u32, bits: u32| (number << (32 - bits)).cast_signed() >> (32 - bits);
-    if word & 0x7c00_0000 == 0x1400_0000 {
-        return Class::Branch(Form::Branch26, signed(word, 26));
+/// The class of each highest byte.
+const CLASSES: [Class; 256] = {
+    let mut classes = [Class::Other; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = class(byte as u32);
+        byte += 1;
     }
-    if word & 0xff00_0010 == 0x5400_0000 || word & 0x7e00_0000 == 0x3400_0000 {
-        return Class::Branch(Form::Branch19, signed(word >> 5, 19));
-    }
-    if word & 0x7e00_0000 == 0x3600_0000 {
-        return Class::Branch(Form::Branch14, signed(word >> 5, 14));
-    }
-    if word & 0x9f00_0000 == 0x9000_0000 {
-        return Class::Page(signed(word >> 29 & 3 | (word >> 5 & 0x7_ffff) << 2, 21));
-    }
-    if word & 0xffc0_0000 == 0x9100_0000 {
-        return Class::Low { scale: 0, written: true };
-    }
-    let vector = word & 0x0400_0000 != 0;
-    if word & 0x3b00_0000 == 0x3900_0000 {
-        let (size, kind) = ((word >> 30) as u8, word >> 22 & 3);
-        let scale = if vector && size == 0 && kind >= 2 { 4 } else { size };
-        return Class::Low { scale, written: !vector && kind != 0 };
-    }
-    match word >> 25 & 0xf {
-        0b1010 | 0b1011 if word & 0xffff_fc1f == 0xd63f_0000 => Class::Call,
-        // Loads and stores.
-        0b0100 | 0b0110 | 0b1100 | 0b1110 if vector => Class::Other,
-        0b0100 | 0b0110 | 0b1100 | 0b1110 => {
-            let pair = word & 0x3a00_0000 == 0x2800_0000;
-            match (pair, word >> 22 & 3) {
-                (true, kind) if kind & 1 == 1 => Class::PairLoad,
-                (true, _) | (false, 0) => Class::Other,
-                (false, _) => Class::Writes,
+    classes
+};
+
+/// The class of the instructions with this highest byte.
+const fn class(byte: u32) -> Class {
+    let vector = byte & 0x04 != 0;
+    match byte {
+        _ if byte & 0xfc == 0x14 => Class::Jump,
+        _ if byte & 0xfc == 0x94 => Class::Call,
+        0x54 => Class::Conditional,
+        _ if byte & 0x7e == 0x34 => Class::Compare,
+        _ if byte & 0x7e == 0x36 => Class::Test,
+        _ if byte & 0x9f == 0x90 => Class::Page,
+        0x91 => Class::Add,
+        _ if byte & 0x3b == 0x39 => {
+            if vector {
+                Class::VectorAccess
+            } else {
+                Class::Access
             }
         }
-        // Other branches; vector arithmetic.
-        0b1010 | 0b1011 | 0b0111 | 0b1111 => Class::Other,
-        _ => Class::Writes,
+        _ => match byte >> 1 & 0xf {
+            0b1010 | 0b1011 => Class::System,
+            0b0100 | 0b0110 | 0b1100 | 0b1110 if vector => Class::Other,
+            0b0100 | 0b0110 | 0b1100 | 0b1110 if byte & 0x3a == 0x28 => Class::PairAccess,
+            0b0100 | 0b0110 | 0b1100 | 0b1110 => Class::OtherAccess,
+            // Vector arithmetic.
+            0b0111 | 0b1111 => Class::Other,
+            _ => Class::Writes,
+        },
     }
 }
 
