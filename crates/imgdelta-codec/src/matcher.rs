@@ -96,7 +96,7 @@ type Anchor = Copy;
 const FOLLOWED: usize = 16;
 
 /// A new diagonal must agree in this many bytes more than the current one.
-const ADVANTAGE: usize = 8;
+const ADVANTAGE: usize = 6;
 
 /// Two diagonals are compared over at most this many bytes. It bounds the work where the base holds
 /// the same long range twice.
@@ -106,10 +106,10 @@ const COMPARED: usize = 4096;
 const DROP: i64 = 512;
 
 /// Copies shorter than this cost more than their bytes as a literal.
-const SHORTEST: usize = 12;
+const SHORTEST: usize = 10;
 
 /// Gaps shorter than this are not searched again.
-const SHORTEST_GAP: usize = 16;
+const SHORTEST_GAP: usize = 12;
 
 /// How much more of the base than asked for is indexed for a gap.
 const AHEAD: usize = 2048;

@@ -36,8 +36,8 @@ pub(crate) fn lay_over(sources: &mut Sources, target: &mut [u8]) -> Result<()> {
 
 /// Writes the patches that turn `predicted` into `target`, and returns how many bytes they cover.
 ///
-/// Two wrong bytes with one right byte between them are one patch: a zero among the values costs
-/// less than another gap and run.
+/// Each patch is one run of wrong bytes. To join runs over a right byte between them was tried:
+/// the zero it puts among the values costs more than the gap and the run it saves.
 #[cfg(feature = "encode")]
 pub(crate) fn write(sinks: &mut crate::streams::Sinks, predicted: &[u8], target: &[u8]) -> usize {
     let mut runs: Vec<(usize, usize)> = Vec::new();
@@ -46,10 +46,7 @@ pub(crate) fn write(sinks: &mut crate::streams::Sinks, predicted: &[u8], target:
         let start = at + found;
         let run = predicted[start..].iter().zip(&target[start..]).take_while(|(a, b)| a != b);
         at = start + run.count();
-        match runs.last_mut() {
-            Some(last) if start - last.1 <= 1 => last.1 = at,
-            _ => runs.push((start, at)),
-        }
+        runs.push((start, at));
     }
     sinks.number(Stream::PatchGaps, runs.len() as u64);
     let (mut before, mut patched_bytes) = (0, 0);
