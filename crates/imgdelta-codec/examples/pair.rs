@@ -1,0 +1,71 @@
+//! Encodes and decodes pairs of files and prints sizes and speeds.
+//!
+//! `cargo run --release --example pair -- [fast|default|best] BASE TARGET [BASE TARGET]...`
+//! puts every pair into one group.
+
+use imgdelta_codec::{Effort, GroupDecoder, GroupEncoder, GroupLimits};
+use std::{env, error::Error, fs, time::Instant};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut words: Vec<String> = env::args().skip(1).collect();
+    let effort = match words.first().map(String::as_str) {
+        Some("fast") => Some(Effort::Fast),
+        Some("default") => Some(Effort::Default),
+        Some("best") => Some(Effort::Best),
+        _ => None,
+    };
+    if effort.is_some() {
+        words.remove(0);
+    }
+    // A list of pairs, one path a line, alternating, may be too long for a command line.
+    if let [list] = words.as_slice() {
+        words = fs::read_to_string(list)?.lines().map(str::to_owned).collect();
+    }
+    let mut pairs = Vec::new();
+    for pair in words.chunks_exact(2) {
+        pairs.push((fs::read(&pair[0])?, fs::read(&pair[1])?));
+    }
+    let target_bytes: usize = pairs.iter().map(|(_, target)| target.len()).sum();
+
+    let start = Instant::now();
+    let mut encoder = GroupEncoder::new(effort.unwrap_or_default());
+    for (i, (base, target)) in pairs.iter().enumerate() {
+        let stats = encoder.member(base, target);
+        if pairs.len() < 50 {
+            println!("{} {stats:?}", words[2 * i + 1]);
+        }
+    }
+    let matched = start.elapsed();
+    let streams = encoder.stream_lengths();
+    let group = encoder.finish();
+    let encoded = start.elapsed();
+
+    let mut fastest = f64::MAX;
+    let mut targets: Vec<_> = pairs.iter().map(|(_, target)| vec![0; target.len()]).collect();
+    for _ in 0..5 {
+        let start = Instant::now();
+        let mut decoder = GroupDecoder::open(&group, &GroupLimits::default())?;
+        for ((base, _), rebuilt) in pairs.iter().zip(&mut targets) {
+            decoder.member(base, rebuilt)?;
+        }
+        decoder.finish()?;
+        fastest = fastest.min(start.elapsed().as_secs_f64());
+    }
+    for ((_, target), rebuilt) in pairs.iter().zip(&targets) {
+        assert!(target == rebuilt, "the decoder rebuilt something else");
+    }
+    for (stream, raw_bytes) in streams.into_iter().filter(|&(_, bytes)| bytes > 0) {
+        println!("  {:18} {raw_bytes:>10}", stream.name());
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a speed for the eye")]
+    let megabytes = target_bytes as f64 / 1e6;
+    println!(
+        "target {target_bytes} group {} | {:.2} s before packing, {:.2} s in all, {:.1} MB/s | decode {:.0} MB/s",
+        group.len(),
+        matched.as_secs_f64(),
+        encoded.as_secs_f64(),
+        megabytes / encoded.as_secs_f64(),
+        megabytes / fastest,
+    );
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! Walks the unwind records (`.eh_frame`) and finds their references.
+//! Never interprets call-frame instructions; at the first record that does not add up, the walk ends.
+//!
+//! Each record (FDE) refers back to its common record (CIE), to the function it describes, and
+//! sometimes to that function's exception table. All three are distances, and a library has
+//! tens of thousands of them: without this walker they were nearly all of what remained.
+
+use crate::{
+    bytes::{u32_at, u64_at},
+    elf::Image,
+    fields::{Field, Form},
+};
+
+/// Pointer encoding: signed four bytes, relative to the field.
+const RELATIVE_32: u8 = 0x1b;
+
+/// Where the records lie in `file`, by the pointer in the sorted table's header.
+pub(crate) fn locate(
+    file: &[u8],
+    table: usize,
+    table_address: u32,
+    image: &Image,
+) -> Option<(usize, usize)> {
+    // Version 1, and the pointer in the usual encoding.
+    if file.get(table..)?.get(..2)? != [1, RELATIVE_32] {
+        return None;
+    }
+    let distance = u32_at(file, table + 4)?.cast_signed();
+    let address = u32::try_from(i64::from(table_address) + 4 + i64::from(distance)).ok()?;
+    let start = image.offset(address)?;
+    let segment = image.segments.iter().find(|segment| segment.offset_end() > start)?;
+    let records = file.get(start..segment.offset_end())?;
+    Some((start, start + extent(records)))
+}
+
+/// Bytes up to the terminator, inclusive, or up to the first record that does not add up.
+fn extent(records: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some((_, end)) = record(records, at) {
+        let terminator = end == at + 4;
+        at = end;
+        if terminator {
+            break;
+        }
+    }
+    at
+}
+
+/// Start of the record's content and its end.
+fn record(records: &[u8], at: usize) -> Option<(usize, usize)> {
+    let len = u32_at(records, at)? as usize;
+    // The value 0xffff_ffff would announce a 64-bit length; no loader writes that here.
+    let end = (at + 4).checked_add(len)?;
+    (end <= records.len()).then_some((at + 4, end))
+}
+
+/// What a common record says about the records that refer to it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Common {
+    start: usize,
+    function_relative: bool,
+    data_relative: bool,
+}
+
+/// Adds the fields of `records`, which lie at offset `at` and relative address `address`.
+pub(crate) fn collect(
+    records: &[u8],
+    at: usize,
+    address: u32,
+    image: &Image,
+    list: &mut Vec<Field>,
+) {
+    let mut push = |i: usize, target: i64, form| {
+        if let Some(target) = u32::try_from(target).ok().filter(|&target| target < image.span) {
+            list.push(Field { at: (at + i) as u32, target, form });
+        }
+    };
+    let mut common = Common::default();
+    let mut start = 0;
+    while let Some((content, end)) = record(records, start) {
+        let pointer = u32_at(&records[..end], content);
+        let here = i64::from(address) + content as i64;
+        match pointer {
+            None => {}
+            Some(0) => common = parse_common(&records[..end], start, content),
+            Some(pointer) => {
+                push(content, here - i64::from(pointer), Form::Backward32);
+                // Records of one object file follow their common record; others name it anew.
+                let named = content.checked_sub(pointer as usize);
+                if let Some(named) = named.filter(|&named| named != common.start)
+                    && let Some((content, end)) = record(records, named)
+                {
+                    common = parse_common(&records[..end], named, content);
+                }
+                let distance = |i: usize| u32_at(&records[..end], i).map(u32::cast_signed);
+                if common.function_relative
+                    && let Some(function) = distance(content + 4).filter(|&d| d != 0)
+                {
+                    push(content + 4, here + 4 + i64::from(function), Form::Relative32);
+                }
+                // Four bytes at least, and a length that is a single byte.
+                let augmented =
+                    records[..end].get(content + 12).is_some_and(|len| (4..128).contains(len));
+                if common.data_relative
+                    && augmented
+                    && let Some(data) = distance(content + 13).filter(|&d| d != 0)
+                {
+                    push(content + 13, here + 13 + i64::from(data), Form::Relative32);
+                }
+            }
+        }
+        start = end;
+    }
+}
+
+/// Reads the encodings a common record declares; one it does not declare is not relative.
+fn parse_common(records: &[u8], start: usize, content: usize) -> Common {
+    encodings(records, content).map_or(Common { start, ..Common::default() }, |(function, data)| {
+        Common {
+            start,
+            function_relative: function == RELATIVE_32,
+            data_relative: data == RELATIVE_32,
+        }
+    })
+}
+
+/// The encodings of function start and language data.
+fn encodings(records: &[u8], content: usize) -> Option<(u8, u8)> {
+    let (mut function, mut data) = (0, 0xff);
+    let mut at = content + 5; // the zero that marks a common record, and the version
+    let letters = records.get(at..)?;
+    let letters = &letters[..letters.iter().take(16).position(|&byte| byte == 0)?];
+    if letters.first() != Some(&b'z') {
+        return Some((function, data));
+    }
+    at += letters.len() + 1;
+    // Code alignment, data alignment, return register, length of what follows: all small numbers
+    // of seven bits a byte.
+    for _ in 0..4 {
+        let rest = records.get(at..)?;
+        at += rest.iter().take(10).position(|byte| byte & 0x80 == 0)? + 1;
+    }
+    for letter in &letters[1..] {
+        match letter {
+            b'R' => function = *records.get(at)?,
+            b'L' => data = *records.get(at)?,
+            b'P' => {
+                // Only the four-byte encodings are worth knowing; another ends the reading.
+                let encoding = *records.get(at)?;
+                at += match encoding & 0x0f {
+                    0x03 | 0x0b => 4,
+                    0x04 | 0x0c | 0x00 => {
+                        u64_at(records, at + 1)?;
+                        8
+                    }
+                    _ => return Some((function, data)),
+                };
+            }
+            b'S' | b'B' => continue,
+            _ => return Some((function, data)),
+        }
+        at += 1;
+    }
+    Some((function, data))
+}

@@ -1,0 +1,271 @@
+//! What the code view needs to know of an ELF file: where its bytes lie in memory, and its sections.
+//! Never follows a number that was not held against the file's length; a file it cannot vouch for is no image.
+//!
+//! Addresses are kept relative to the lowest one, as `u32`: an image that spans more is no image
+//! here. A file that is not ELF at all can be seen as one flat image, which lets other views use
+//! the same map.
+
+use crate::bytes::{u16_at, u32_at, u64_at};
+
+/// Processors whose references are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Machine {
+    X86_64,
+    Aarch64,
+    /// No processor: the image is a flat file.
+    None,
+}
+
+/// A loaded part of a file. File and memory ranges ascend and do not overlap from one to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Segment {
+    /// Where its bytes start in the file.
+    pub(crate) offset: usize,
+    /// How many bytes the file has of it.
+    pub(crate) file_len: usize,
+    /// Where it starts in memory, relative to the image.
+    pub(crate) start: u32,
+    /// How many bytes it takes in memory.
+    pub(crate) memory_len: u32,
+    pub(crate) executable: bool,
+}
+
+impl Segment {
+    pub(crate) fn offset_end(&self) -> usize {
+        self.offset + self.file_len
+    }
+
+    /// End of the part that the file has bytes for.
+    pub(crate) fn data_end(&self) -> u32 {
+        self.start + low_half(self.file_len)
+    }
+
+    pub(crate) fn end(&self) -> u32 {
+        self.start + self.memory_len
+    }
+}
+
+/// Where a file's bytes lie in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Image {
+    pub(crate) machine: Machine,
+    /// The lowest address; all others are relative to it.
+    pub(crate) low: u64,
+    /// Distance from the lowest to the highest address.
+    pub(crate) span: u32,
+    /// Never empty.
+    pub(crate) segments: Vec<Segment>,
+    /// Start and length of the sorted table of unwind entries.
+    pub(crate) eh_frame_hdr: Option<(u32, u32)>,
+    /// Length of file header and program headers.
+    pub(crate) header_len: usize,
+}
+
+/// Header sizes of the 64-bit format.
+const FILE_HEADER: usize = 64;
+const PROGRAM_HEADER: usize = 56;
+const SECTION_HEADER: usize = 64;
+
+/// Real files have ten or so. More would make every question about an address slow.
+const MAX_SEGMENTS: usize = 64;
+
+const PT_LOAD: u32 = 1;
+const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
+
+impl Image {
+    /// Reads the headers at the front of `bytes`; the file is `file_len` bytes long.
+    pub(crate) fn parse(bytes: &[u8], file_len: usize) -> Option<Self> {
+        // 64-bit, little-endian, version 1.
+        if bytes.get(..7)? != b"\x7fELF\x02\x01\x01" || u32::try_from(file_len).is_err() {
+            return None;
+        }
+        let machine = match u16_at(bytes, 18)? {
+            62 => Machine::X86_64,
+            183 => Machine::Aarch64,
+            _ => return None,
+        };
+        let count = usize::from(u16_at(bytes, 56)?);
+        // The headers travel as one piece, so they have to be one: files from real linkers are.
+        if u64_at(bytes, 32)? != FILE_HEADER as u64 || u16_at(bytes, 54)? != 56 || count > 256 {
+            return None;
+        }
+        let header_len = FILE_HEADER + PROGRAM_HEADER * count;
+        let headers = bytes.get(FILE_HEADER..header_len)?;
+        let (mut loaded, mut table) = (Vec::new(), None);
+        for header in headers.chunks_exact(PROGRAM_HEADER) {
+            let kind = u32_at(header, 0)?;
+            let raw = RawSegment {
+                executable: u32_at(header, 4)? & 1 != 0,
+                offset: u64_at(header, 8)?,
+                address: u64_at(header, 16)?,
+                file_len: u64_at(header, 32)?,
+                memory_len: u64_at(header, 40)?,
+            };
+            match kind {
+                PT_LOAD if raw.memory_len > 0 => loaded.push(raw),
+                PT_GNU_EH_FRAME => table = Some(raw),
+                _ => {}
+            }
+        }
+        let low = loaded.first()?.address;
+        let last = loaded.last()?;
+        let high = last.address.checked_add(last.memory_len)?;
+        let span = u32::try_from(high.checked_sub(low)?).ok().filter(|&span| span < u32::MAX)?;
+        if loaded.len() > MAX_SEGMENTS {
+            return None;
+        }
+        let mut segments: Vec<Segment> = Vec::with_capacity(loaded.len());
+        for raw in loaded {
+            let segment = raw.admit(low, span, file_len)?;
+            if let Some(before) = segments.last()
+                && (before.end() > segment.start || before.offset_end() > segment.offset)
+            {
+                return None;
+            }
+            segments.push(segment);
+        }
+        let eh_frame_hdr =
+            table.and_then(|raw| raw.admit(low, span, file_len)).map(|t| (t.start, t.memory_len));
+        Some(Self { machine, low, span, segments, eh_frame_hdr, header_len })
+    }
+
+    /// A file of `len` bytes whose addresses are its offsets.
+    pub(crate) fn flat(len: usize) -> Option<Self> {
+        let span = u32::try_from(len).ok().filter(|&span| span < u32::MAX)?;
+        let segment =
+            Segment { offset: 0, file_len: len, start: 0, memory_len: span, executable: false };
+        Some(Self {
+            machine: Machine::None,
+            low: 0,
+            span,
+            segments: vec![segment],
+            eh_frame_hdr: None,
+            header_len: 0,
+        })
+    }
+
+    /// The address, relative to the image, of the byte at `offset`, if that byte is loaded.
+    pub(crate) fn address(&self, offset: usize) -> Option<u32> {
+        let segment = self.segments.iter().find(|s| s.offset_end() > offset)?;
+        Some(segment.start + low_half(offset.checked_sub(segment.offset)?))
+    }
+
+    /// The offset of the byte at a relative address, if the file has a byte for it.
+    pub(crate) fn offset(&self, address: u32) -> Option<usize> {
+        let segment = self.segments.iter().find(|s| s.end() > address)?;
+        let within = address.checked_sub(segment.start)? as usize;
+        (within < segment.file_len).then_some(segment.offset + within)
+    }
+
+    /// An absolute address, relative to the image, if it lies within.
+    #[inline]
+    pub(crate) fn relative(&self, address: u64) -> Option<u32> {
+        let relative = address.wrapping_sub(self.low);
+        u32::try_from(relative).ok().filter(|&relative| relative < self.span)
+    }
+
+    /// End of the last segment's bytes: what follows is zero-filled memory.
+    pub(crate) fn data_end(&self) -> u64 {
+        self.low + self.segments.last().map_or(0, |last| u64::from(last.data_end()))
+    }
+}
+
+/// The lower half of a length that is known to fit: files of 4 GiB and more are no images.
+fn low_half(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+/// A program header as the file has it.
+struct RawSegment {
+    executable: bool,
+    offset: u64,
+    address: u64,
+    file_len: u64,
+    memory_len: u64,
+}
+
+impl RawSegment {
+    fn admit(&self, low: u64, span: u32, file_len: usize) -> Option<Segment> {
+        let start = u32::try_from(self.address.checked_sub(low)?).ok()?;
+        let memory_len = u32::try_from(self.memory_len).ok()?;
+        let offset_end = self.offset.checked_add(self.file_len)?;
+        let fits = self.file_len <= self.memory_len
+            && start.checked_add(memory_len)? <= span
+            && offset_end <= file_len as u64;
+        fits.then_some(Segment {
+            offset: usize::try_from(self.offset).ok()?,
+            file_len: usize::try_from(self.file_len).ok()?,
+            start,
+            memory_len,
+            executable: self.executable,
+        })
+    }
+}
+
+/// A section header; only what the walkers ask for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Section<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) kind: u32,
+    pub(crate) flags: u64,
+    pub(crate) address: u64,
+    pub(crate) offset: usize,
+    pub(crate) len: usize,
+    /// Number of the section it refers to.
+    pub(crate) link: usize,
+}
+
+impl Section<'_> {
+    pub(crate) const PROGRAM: u32 = 1;
+    pub(crate) const SYMBOLS: u32 = 2;
+    pub(crate) const RELOCATIONS: u32 = 4;
+    pub(crate) const DYNAMIC_SYMBOLS: u32 = 11;
+    pub(crate) const LOADED: u64 = 2;
+    pub(crate) const EXECUTABLE: u64 = 4;
+}
+
+/// The sections of a whole file, or none if the table is missing or not sound.
+///
+/// Sections without bytes in the file, or that reach past its end, have length 0.
+pub(crate) fn sections(file: &[u8]) -> Vec<Section<'_>> {
+    try_sections(file).unwrap_or_default()
+}
+
+fn try_sections(file: &[u8]) -> Option<Vec<Section<'_>>> {
+    let table = usize::try_from(u64_at(file, 40)?).ok()?;
+    let count = usize::from(u16_at(file, 60)?);
+    let names = usize::from(u16_at(file, 62)?);
+    if u16_at(file, 58)? != 64 {
+        return None;
+    }
+    let end = table.checked_add(count.checked_mul(SECTION_HEADER)?)?;
+    let headers: Vec<&[u8]> = file.get(table..end)?.chunks_exact(SECTION_HEADER).collect();
+    let extent = |header: &[u8]| {
+        const NO_BITS: u32 = 8;
+        let offset = usize::try_from(u64_at(header, 24)?).ok()?;
+        let len = usize::try_from(u64_at(header, 32)?).ok()?;
+        let sound = u32_at(header, 4)? != NO_BITS && offset.checked_add(len)? <= file.len();
+        Some(if sound { (offset, len) } else { (0, 0) })
+    };
+    let (names_offset, names_len) = headers.get(names).and_then(|header| extent(header))?;
+    let names = &file[names_offset..names_offset + names_len];
+    let mut sections = Vec::with_capacity(count);
+    for header in headers {
+        let (offset, len) = extent(header).unwrap_or((0, 0));
+        let name = names.get(u32_at(header, 0)? as usize..).unwrap_or_default();
+        let name_len = name.iter().take(MAX_NAME).position(|&byte| byte == 0).unwrap_or(0);
+        sections.push(Section {
+            name: &name[..name_len],
+            kind: u32_at(header, 4)?,
+            flags: u64_at(header, 8)?,
+            address: u64_at(header, 16)?,
+            offset,
+            len,
+            link: u32_at(header, 40)? as usize,
+        });
+    }
+    Some(sections)
+}
+
+/// No section that matters has a longer name; a longer search would be a stranger's to prolong.
+const MAX_NAME: usize = 32;

@@ -1,0 +1,245 @@
+//! Writes members into a group: finds the shortest way to say each target in terms of its base.
+//! Never keeps a member's bytes: what stays between members is streams and scratch memory.
+
+use crate::{
+    bytes,
+    matcher::{Matcher, Reading, Search},
+    pack::{Packer, coded_len},
+    script::Copy,
+    streams::{Sinks, Stream},
+    trial::{self, Scene, Trial},
+    view::View,
+};
+
+/// How much time to spend on a smaller group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Effort {
+    /// For deltas that are made while somebody waits.
+    Fast,
+    /// For deltas that are made once and pulled a few times.
+    #[default]
+    Default,
+    /// For deltas that are pulled very often.
+    Best,
+}
+
+/// What became of one member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemberStats {
+    /// The view that was chosen.
+    pub view: View,
+    /// Target bytes laid out from the base.
+    pub copied_bytes: u64,
+    /// Target bytes that had to be spelled out.
+    pub literal_bytes: u64,
+    /// Target bytes that were laid out or predicted wrongly, and patched.
+    pub patched_bytes: u64,
+    /// Fields whose prediction had to be corrected.
+    pub missed_fields: u64,
+    /// About how many bytes the member adds to its group.
+    pub estimated_bytes: u64,
+}
+
+/// Collects members into one group.
+#[derive(Debug)]
+pub struct GroupEncoder {
+    effort: Effort,
+    streams: Sinks,
+    matcher: Matcher,
+    /// Judges trials: its level is low, since only comparisons count.
+    judge: Packer,
+}
+
+impl GroupEncoder {
+    /// Starts an empty group.
+    pub fn new(effort: Effort) -> Self {
+        Self {
+            effort,
+            streams: Sinks::default(),
+            matcher: Matcher::default(),
+            judge: Packer::new(1),
+        }
+    }
+
+    /// Adds `target`, to be rebuilt from `base`.
+    pub fn member(&mut self, base: &[u8], target: &[u8]) -> MemberStats {
+        let trial = match nearly_equal(base, target) {
+            Some(whole) => self.write_whole(base, target, whole),
+            None => self.search(base, target),
+        };
+        self.keep(&trial)
+    }
+
+    /// Packs the group.
+    pub fn finish(self) -> Vec<u8> {
+        Packer::new(level(self.effort)).pack(&self.streams)
+    }
+
+    /// Raw bytes of the streams so far: callers cut groups by it.
+    pub fn stream_bytes(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Raw bytes of each stream so far.
+    pub fn stream_lengths(&self) -> Vec<(Stream, usize)> {
+        Stream::ALL.map(|stream| (stream, self.streams.stream(stream).len())).into()
+    }
+
+    /// The best way to write a member whose copies have to be found.
+    fn search(&mut self, base: &[u8], target: &[u8]) -> Trial {
+        if let Some(scene) = Scene::open(View::Elf, base, target) {
+            return self.search_scene(&scene, None).1;
+        }
+        let (old, new) = (Reading::plain(base), Reading::plain(target));
+        let copies = self.matcher.copies(old, new, search(self.effort));
+        let mut best = self.judged(trial::plain(base, target, &copies));
+        for view in offset_views(base) {
+            if let Some(scene) = Scene::open(view, base, target) {
+                let found = self.search_scene(&scene, Some(&copies));
+                if found.0 < best.0 {
+                    best = found;
+                }
+            }
+        }
+        best.1
+    }
+
+    /// The best way to write a member whose copy is known to be the whole target.
+    fn write_whole(&mut self, base: &[u8], target: &[u8], whole: Copy) -> Trial {
+        let plain = trial::plain(base, target, &[whole]);
+        // A program rebuilt in place may differ in few places, all of them references.
+        if plain.stats.patched_bytes > 64
+            && let Some(scene) = Scene::open(View::Elf, base, target)
+        {
+            let plain = self.judged(plain);
+            let found = self.best_of_scene(&scene, &[whole]);
+            return if found.0 < plain.0 { found.1 } else { plain.1 };
+        }
+        plain
+    }
+
+    /// The best way to write a member in a view with fields, and what it costs.
+    ///
+    /// `known` are copies to start from; without them the first round matches by content.
+    fn search_scene(&mut self, scene: &Scene<'_>, known: Option<&[Copy]>) -> (usize, Trial) {
+        let target_fields = scene.target_fields();
+        let mut copies = if let Some(copies) = known {
+            copies.to_vec()
+        } else {
+            let (old, new) = scene.by_content(&target_fields);
+            self.copies_of_scene(scene, &old, &new)
+        };
+        let mut best = self.best_of_scene(scene, &copies);
+        for _ in 1..rounds(self.effort) {
+            let (old, new) = scene.by_address(&target_fields, &copies);
+            copies = self.copies_of_scene(scene, &old, &new);
+            let found = self.best_of_scene(scene, &copies);
+            if found.0 < best.0 {
+                best = found;
+            }
+        }
+        best
+    }
+
+    fn copies_of_scene(&mut self, scene: &Scene<'_>, old: &[u8], new: &[u8]) -> Vec<Copy> {
+        let old = Reading { raw: scene.base, read: old };
+        let new = Reading { raw: scene.target, read: new };
+        self.matcher.copies(old, new, search(self.effort))
+    }
+
+    /// The best way to write known copies in a view with fields, and what it costs.
+    fn best_of_scene(&mut self, scene: &Scene<'_>, copies: &[Copy]) -> (usize, Trial) {
+        let survey = scene.survey(copies);
+        let mut best = self.judged(scene.write(copies, &survey, savings(self.effort)[0]));
+        for &saving in &savings(self.effort)[1..] {
+            let other = self.judged(scene.write(copies, &survey, saving));
+            if other.0 < best.0 {
+                best = other;
+            }
+        }
+        best
+    }
+
+    fn judged(&mut self, trial: Trial) -> (usize, Trial) {
+        (coded_len(&mut self.judge, &trial.streams), trial)
+    }
+
+    fn keep(&mut self, trial: &Trial) -> MemberStats {
+        self.streams.append(&trial.streams);
+        let mut stats = trial.stats;
+        stats.estimated_bytes = coded_len(&mut self.judge, &trial.streams) as u64;
+        stats
+    }
+}
+
+/// The views that may suit a base which is no program: those of offset tables, if it starts with one.
+fn offset_views(base: &[u8]) -> impl Iterator<Item = View> {
+    const LOOKED_AT: usize = 1 << 10;
+    let words = base[..base.len().min(LOOKED_AT)].as_chunks::<4>().0;
+    let fits = |word: u32| word >= 64 && (word as usize) < base.len();
+    let little = words.iter().filter(|word| fits(u32::from_le_bytes(**word))).count();
+    let big = words.iter().filter(|word| fits(u32::from_be_bytes(**word))).count();
+    // Text has no such words at all, and in a table of lengths and offsets every other one is.
+    let enough = |count: usize| words.len() >= 32 && count * 4 >= words.len();
+    let little = enough(little).then_some(View::OffsetsLittle);
+    little.into_iter().chain(enough(big).then_some(View::OffsetsBig))
+}
+
+/// The copy of all of `target`, if base and target are of one length and differ in few places.
+///
+/// A compiled script whose time stamp changed is found here in one pass, without an index.
+fn nearly_equal(base: &[u8], target: &[u8]) -> Option<Copy> {
+    if base.len() != target.len() {
+        return None;
+    }
+    let admitted = base.len() / 64;
+    let (mut at, mut wrong) = (0, 0);
+    while let Some(found) = bytes::first_difference(&base[at..], &target[at..]) {
+        at += found + 1;
+        wrong += 1;
+        if wrong > admitted.max(8) {
+            return None;
+        }
+    }
+    Some(Copy { target: 0, base: 0, len: target.len() })
+}
+
+/// How hard to look for copies.
+fn search(effort: Effort) -> Search {
+    match effort {
+        // Half the index, and gaps only where the base has something right there.
+        Effort::Fast => Search { seed: 32, step: 16, window: 4 << 10 },
+        Effort::Default => Search { seed: 32, step: 8, window: 32 << 10 },
+        // Twice the index. Shorter seeds were tried: in programs they find too many false friends.
+        Effort::Best => Search { seed: 32, step: 4, window: 128 << 10 },
+    }
+}
+
+/// How often code is matched: first by content, then by the addresses the last round gave.
+fn rounds(effort: Effort) -> usize {
+    match effort {
+        Effort::Fast => 1,
+        Effort::Default => 2,
+        Effort::Best => 3,
+    }
+}
+
+/// Which prices of an override are tried, in missed fields; `None` is without overrides.
+fn savings(effort: Effort) -> &'static [Option<usize>] {
+    match effort {
+        Effort::Fast => &[Some(3)],
+        Effort::Default => &[Some(3), None],
+        Effort::Best => &[Some(3), None, Some(2), Some(4)],
+    }
+}
+
+/// zstd level of the finished streams.
+fn level(effort: Effort) -> i32 {
+    match effort {
+        // Sparse streams are short: level 9 costs little time beside matching.
+        Effort::Fast => 9,
+        Effort::Default => 19,
+        Effort::Best => 22,
+    }
+}

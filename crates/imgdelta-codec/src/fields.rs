@@ -1,0 +1,192 @@
+//! Fields: bytes of a base that refer to another place in it, and how each kind follows its target.
+//! Never decides by guesswork what is code: a false field costs nothing while its target and itself move alike.
+//!
+//! A field is found by pattern in the base alone. What it will be in the target follows from two
+//! shifts: that of the place it lies in and that of the place it refers to. Every form is a
+//! number to add to what the base has there, so the copy comes first and most fields need no
+//! second write.
+
+/// How a field spells its reference, and so how it follows its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Four bytes: distance to code from the end of a branch.
+    Branch32,
+    /// Four bytes: distance from somewhere near the field.
+    Relative32,
+    /// The same, in bytes that may be plain numbers: counts only on pages that say so.
+    Relative32InData,
+    /// Eight bytes: the address.
+    Absolute64,
+    /// The same, in bytes that may be plain numbers: counts only on pages that say so.
+    Absolute64InData,
+    /// Four bytes: distance back from the field.
+    Backward32,
+    /// Four bytes: distance from an anchor, in units of the anchor's stride.
+    Anchored32(u8),
+    /// A word of AArch64 with a branch distance of 26 bits, in words.
+    Branch26,
+    /// The same with 19 bits from bit 5 on.
+    Branch19,
+    /// The same with 14 bits from bit 5 on.
+    Branch14,
+    /// A word of AArch64 with a distance of 21 bits, in pages of 4 KiB.
+    Page21,
+    /// A word of AArch64 with the low 12 bits of an address, right-shifted by this.
+    Low12(u8),
+    /// Four bytes, little-endian: offset in the file.
+    Offset32,
+    /// Four bytes, big-endian: offset in the file.
+    Offset32Big,
+}
+
+/// A field of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Field {
+    /// Offset in the file.
+    pub(crate) at: u32,
+    /// Address it refers to, relative to the image and within it.
+    pub(crate) target: u32,
+    pub(crate) form: Form,
+}
+
+/// An address that others are counted from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Anchor {
+    /// Relative to the image and within it.
+    pub(crate) address: u32,
+    /// Bytes per unit.
+    pub(crate) stride: u32,
+}
+
+/// All fields of a file.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Fields {
+    /// Ascending, not overlapping.
+    pub(crate) list: Vec<Field>,
+    pub(crate) anchors: Vec<Anchor>,
+}
+
+impl Form {
+    /// Bytes of the field.
+    #[inline]
+    pub(crate) fn len(self) -> usize {
+        match self {
+            Self::Absolute64 | Self::Absolute64InData => 8,
+            _ => 4,
+        }
+    }
+
+    /// Whether the field counts only on pages whose flag is set.
+    #[inline]
+    pub(crate) fn is_flagged(self) -> bool {
+        matches!(
+            self,
+            Self::Relative32InData | Self::Absolute64InData | Self::Offset32 | Self::Offset32Big
+        )
+    }
+
+    /// Whether the field is a jump or call, whose target is likely to lie in the same function.
+    #[inline]
+    pub(crate) fn is_branch(self) -> bool {
+        matches!(self, Self::Branch32 | Self::Branch26 | Self::Branch19 | Self::Branch14)
+    }
+
+    /// Adds `more` to the number the field holds at the front of `bytes`.
+    #[inline]
+    pub(crate) fn add(self, bytes: &mut [u8], more: i64) {
+        if self.len() == 8 {
+            if let Some(chunk) = bytes.first_chunk_mut::<8>() {
+                let value = u64::from_le_bytes(*chunk).wrapping_add_signed(more);
+                *chunk = value.to_le_bytes();
+            }
+        } else if let Some(chunk) = bytes.first_chunk_mut::<4>() {
+            if self == Self::Offset32Big {
+                let value = u32::from_be_bytes(*chunk).wrapping_add(low_word(more));
+                *chunk = value.to_be_bytes();
+                return;
+            }
+            let word = u32::from_le_bytes(*chunk);
+            *chunk = self.with_more(word, more).to_le_bytes();
+        }
+    }
+
+    /// `word` with `more` added to the number it holds.
+    #[inline]
+    fn with_more(self, word: u32, more: i64) -> u32 {
+        // What does not fit wraps: a wrong prediction is as good as any other wrong prediction.
+        let more = low_word(more);
+        let replace = |shift: u32, mask: u32| {
+            let number = (word >> shift).wrapping_add(more) & mask;
+            word & !(mask << shift) | number << shift
+        };
+        match self {
+            Self::Branch26 => replace(0, (1 << 26) - 1),
+            Self::Branch19 => replace(5, (1 << 19) - 1),
+            Self::Branch14 => replace(5, (1 << 14) - 1),
+            Self::Low12(_) => replace(10, (1 << 12) - 1),
+            Self::Page21 => {
+                let pages = (word >> 29 & 3 | (word >> 5 & 0x7_ffff) << 2).wrapping_add(more);
+                word & 0x9f00_001f | (pages & 3) << 29 | (pages >> 2 & 0x7_ffff) << 5
+            }
+            _ => word.wrapping_add(more),
+        }
+    }
+
+    /// The number the field holds at the front of `bytes`, as a sign-extended value.
+    #[cfg(feature = "encode")]
+    pub(crate) fn number(self, bytes: &[u8]) -> i64 {
+        use crate::bytes::{u32_at, u64_at};
+        if self.len() == 8 {
+            return u64_at(bytes, 0).unwrap_or(0).cast_signed();
+        }
+        let word = u32_at(bytes, 0).unwrap_or(0);
+        let signed = |number: u32, bits: u32| {
+            i64::from((number << (32 - bits)).cast_signed() >> (32 - bits))
+        };
+        match self {
+            Self::Offset32Big => signed(word.swap_bytes(), 32),
+            Self::Branch26 => signed(word, 26),
+            Self::Branch19 => signed(word >> 5, 19),
+            Self::Branch14 => signed(word >> 5, 14),
+            Self::Low12(_) => i64::from(word >> 10 & 0xfff),
+            Self::Page21 => signed(word >> 29 & 3 | (word >> 5 & 0x7_ffff) << 2, 21),
+            _ => signed(word, 32),
+        }
+    }
+
+    /// `number` folded into what the field can tell apart.
+    #[cfg(feature = "encode")]
+    pub(crate) fn folded(self, number: i64) -> i64 {
+        if self.len() == 8 {
+            return number;
+        }
+        let bits = match self {
+            Self::Branch26 => 26,
+            Self::Branch19 => 19,
+            Self::Branch14 => 14,
+            Self::Low12(_) => 12,
+            Self::Page21 => 21,
+            _ => 32,
+        };
+        number << (64 - bits) >> (64 - bits)
+    }
+}
+
+/// The low half of a sum: the upper half says nothing about 32-bit fields.
+#[inline]
+fn low_word(number: i64) -> u32 {
+    (number.cast_unsigned() & u64::from(u32::MAX)) as u32
+}
+
+/// Ranges of a file in which fields are looked for in different ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Zone {
+    Code,
+    EhFrameHdr,
+    EhFrame,
+    Symbols,
+    DynamicSymbols,
+    Relocations,
+    GoFunctions,
+    Data,
+}

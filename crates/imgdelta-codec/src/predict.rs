@@ -1,0 +1,255 @@
+//! What each copied field will be in the target: the one loop that encoder and decoder share.
+//! Never reads the target: a prediction is a function of base, copies and map, in any order, for any range.
+//!
+//! Each copy is cut where a segment of either file ends, so that within a piece all bytes move by
+//! one shift in memory. A field wholly inside a piece gets the number to add to what was copied:
+//! the shift of its target less the shift of its piece, or what its form makes of the two.
+
+use crate::{
+    elf::Image,
+    error::Result,
+    fields::{Field, Fields, Form},
+    map::AddressMap,
+    script::Copy,
+    streams::{Sources, Stream},
+};
+
+/// All that a prediction is made from.
+#[derive(Debug)]
+pub(crate) struct Predictor<'a> {
+    base: &'a Image,
+    target: &'a Image,
+    fields: &'a Fields,
+    map: &'a AddressMap,
+    pages: &'a PageFlags,
+    /// Shift of each anchor.
+    anchors: Vec<Option<i64>>,
+}
+
+/// A field in a copy, and what is known of it before the target is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Predicted {
+    /// Offset in the target.
+    pub(crate) at: usize,
+    pub(crate) field: Field,
+    /// To be added to the number that was copied.
+    pub(crate) more: i64,
+    /// The shift the map has for the field's target; `None` when the map was not asked.
+    #[cfg_attr(not(feature = "encode"), expect(dead_code, reason = "only surveys ask"))]
+    pub(crate) mapped: Option<i32>,
+    /// The shift of the piece the field lies in.
+    #[cfg_attr(not(feature = "encode"), expect(dead_code, reason = "only surveys ask"))]
+    pub(crate) own: i64,
+}
+
+/// A part of a copy within one segment on both sides.
+struct Piece {
+    /// Range of base offsets.
+    start: usize,
+    end: usize,
+    /// Address of its start, and its shift, if it is loaded on both sides.
+    place: Option<(u32, i64)>,
+}
+
+impl<'a> Predictor<'a> {
+    pub(crate) fn new(
+        base: &'a Image,
+        target: &'a Image,
+        fields: &'a Fields,
+        map: &'a AddressMap,
+        pages: &'a PageFlags,
+    ) -> Self {
+        let anchors = fields.anchors.iter();
+        let anchors = anchors.map(|anchor| map.shift(anchor.address).map(i64::from)).collect();
+        Self { base, target, fields, map, pages, anchors }
+    }
+
+    /// The base's image.
+    #[cfg(feature = "encode")]
+    pub(crate) fn base_image(&self) -> &'a Image {
+        self.base
+    }
+
+    /// How many anchors the base's fields have.
+    #[cfg(feature = "encode")]
+    pub(crate) fn anchor_count(&self) -> usize {
+        self.anchors.len()
+    }
+
+    /// Calls `visit` for every predictable field of every copy, in the order of the target.
+    #[inline]
+    pub(crate) fn each<E>(
+        &self,
+        copies: &[Copy],
+        mut visit: impl FnMut(Predicted) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for copy in copies {
+            let first = self.fields.list.partition_point(|field| (field.at as usize) < copy.base);
+            let mut rest = self.fields.list[first..].iter().peekable();
+            let mut start = copy.base;
+            while start < copy.base_end() && rest.peek().is_some() {
+                let piece = self.piece(copy, start);
+                while let Some(&&field) =
+                    rest.peek().filter(|field| (field.at as usize) < piece.end)
+                {
+                    rest.next();
+                    let at = field.at as usize;
+                    if at < piece.start || at + field.form.len() > piece.end {
+                        continue;
+                    }
+                    if let Some((more, mapped)) = self.more(field, &piece) {
+                        let own = piece.place.map_or(0, |place| place.1);
+                        let at = at - copy.base + copy.target;
+                        visit(Predicted { at, field, more, mapped, own })?;
+                    }
+                }
+                start = piece.end;
+            }
+        }
+        Ok(())
+    }
+
+    fn piece(&self, copy: &Copy, start: usize) -> Piece {
+        let in_target = start - copy.base + copy.target;
+        let (base_end, base) = stretch(self.base, start);
+        let (target_end, target) = stretch(self.target, in_target);
+        let len = (copy.base_end() - start)
+            .min(base_end.saturating_sub(start))
+            .min(target_end.saturating_sub(in_target));
+        let place = base.zip(target).map(|(base, target)| {
+            let from = self.base.low.wrapping_add(u64::from(base));
+            let to = self.target.low.wrapping_add(u64::from(target));
+            (base, to.wrapping_sub(from).cast_signed())
+        });
+        Piece { start, end: start + len, place }
+    }
+
+    /// What to add to the number in `field`, and what the map said.
+    #[inline]
+    fn more(&self, field: Field, piece: &Piece) -> Option<(i64, Option<i32>)> {
+        if field.form.is_flagged() && !self.pages.is_on(field.at) {
+            return None;
+        }
+        if field.form.is_branch() {
+            // Most jumps stay within what was copied with them: nothing changes, and no look-up.
+            let (address, _) = piece.place?;
+            let len = (piece.end - piece.start) as u64;
+            if u64::from(field.target.wrapping_sub(address)) < len {
+                return Some((0, None));
+            }
+        }
+        let shift = self.map.shift(field.target)?;
+        let mapped = i64::from(shift);
+        let more = match field.form {
+            Form::Branch32 | Form::Relative32 | Form::Relative32InData => {
+                mapped.wrapping_sub(piece.place?.1)
+            }
+            Form::Absolute64 | Form::Absolute64InData | Form::Offset32 | Form::Offset32Big => {
+                mapped
+            }
+            Form::Backward32 => piece.place?.1.wrapping_sub(mapped),
+            Form::Anchored32(number) => {
+                let anchor = self.fields.anchors[usize::from(number)];
+                (mapped - self.anchors[usize::from(number)]?) / i64::from(anchor.stride)
+            }
+            Form::Branch26 | Form::Branch19 | Form::Branch14 => {
+                mapped.wrapping_sub(piece.place?.1) >> 2
+            }
+            Form::Page21 => {
+                let (address, own) = piece.place?;
+                let address = u64::from(address) + (field.at as usize - piece.start) as u64;
+                let here = self.base.low.wrapping_add(address).cast_signed();
+                let target = self.base.low.wrapping_add(field.target.into()).cast_signed();
+                let moved = (target.wrapping_add(mapped) >> 12) - (here.wrapping_add(own) >> 12);
+                moved - ((target >> 12) - (here >> 12))
+            }
+            Form::Low12(scale) => {
+                let low = |address: u64| (address & 0xfff) >> scale;
+                let target = self.base.low.wrapping_add(field.target.into());
+                let moved = target.wrapping_add_signed(mapped);
+                low(moved).cast_signed() - low(target).cast_signed()
+            }
+        };
+        Some((more, Some(shift)))
+    }
+}
+
+/// How far the segment at `offset`, or the stretch without one, reaches, and the address there.
+fn stretch(image: &Image, offset: usize) -> (usize, Option<u32>) {
+    match image.segments.iter().find(|segment| segment.offset_end() > offset) {
+        None => (usize::MAX, None),
+        Some(segment) if segment.offset > offset => (segment.offset, None),
+        Some(segment) => {
+            (segment.offset_end(), Some(segment.start + (offset - segment.offset) as u32))
+        }
+    }
+}
+
+/// Pages of the base, by file offset, on which words that may be plain numbers count as fields.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct PageFlags {
+    /// Whether each page is off; pages past the end are on.
+    off: Vec<bool>,
+}
+
+impl PageFlags {
+    const BITS: u32 = 10;
+
+    #[inline]
+    fn is_on(&self, at: u32) -> bool {
+        !self.off.get((at >> Self::BITS) as usize).copied().unwrap_or(false)
+    }
+
+    /// Reads the flags for a base of `base_len` bytes: pairs of pages that are on, then off.
+    pub(crate) fn read(sources: &mut Sources, base_len: usize) -> Result<Self> {
+        let pages = (base_len >> Self::BITS) + 1;
+        let pairs = sources.number(Stream::PageFlags)?;
+        let mut off = Vec::new();
+        for _ in 0..pairs {
+            for value in [false, true] {
+                let left = pages - off.len();
+                let run = sources.number(Stream::PageFlags)?;
+                match usize::try_from(run) {
+                    // Pages that are off must come on: otherwise a pair would cost time for free.
+                    Ok(run) if run <= left && (run > 0 || !value) => {
+                        off.resize(off.len() + run, value);
+                    }
+                    _ => {
+                        let left = left as u64;
+                        return Err(sources.malformed(Stream::PageFlags, "pages", left, run));
+                    }
+                }
+            }
+        }
+        Ok(Self { off })
+    }
+
+    /// Sets the flags of the pages that `off` says are off.
+    #[cfg(feature = "encode")]
+    pub(crate) fn new(off: Vec<bool>) -> Self {
+        Self { off }
+    }
+
+    /// The page of a base offset.
+    #[cfg(feature = "encode")]
+    pub(crate) fn page(at: u32) -> usize {
+        (at >> Self::BITS) as usize
+    }
+
+    #[cfg(feature = "encode")]
+    pub(crate) fn write(&self, sinks: &mut crate::streams::Sinks) {
+        let mut runs = Vec::new();
+        let mut rest = self.off.as_slice();
+        while rest.contains(&true) {
+            for value in [false, true] {
+                let run = rest.iter().take_while(|&&flag| flag == value).count();
+                runs.push(run as u64);
+                rest = &rest[run..];
+            }
+        }
+        sinks.number(Stream::PageFlags, runs.len() as u64 / 2);
+        for run in runs {
+            sinks.number(Stream::PageFlags, run);
+        }
+    }
+}

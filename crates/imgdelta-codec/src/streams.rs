@@ -1,0 +1,220 @@
+//! The streams of a group: what kinds there are, and how a reader takes numbers and bytes from them.
+//! Never interprets what it hands out, and never reads past the end of one stream into another.
+//!
+//! Everything a member cannot derive from its base is split by kind, because like compresses with
+//! like: copy lengths beside copy lengths, literals beside literals. All members of a group append to
+//! the same streams, so that a thousand small members share one compressor window; the price is
+//! that members must be read back in the order they were written.
+
+use crate::{
+    error::{CodecError, Result},
+    varint,
+};
+
+/// A kind of leftover, in the order the streams lie in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stream {
+    /// One byte a member: its view and how its script is written.
+    Members,
+    /// Length of the literal before each copy, and of the one at the end.
+    LiteralLengths,
+    /// Length of each copy.
+    CopyLengths,
+    /// Where each copy starts in the base, against where it was expected.
+    BaseOffsets,
+    /// The target's file headers, against the base's.
+    Headers,
+    /// How many overrides a member has, and the distance of each from the one before.
+    OverrideGaps,
+    /// How many addresses each override covers.
+    OverrideLengths,
+    /// The shift each override sets, against the one before.
+    OverrideShifts,
+    /// Which pages of the base take no references in data, as run lengths.
+    PageFlags,
+    /// How many fields a member mispredicts, and the well-predicted ones before each.
+    MissGaps,
+    /// By how much each mispredicted field is off.
+    MissValues,
+    /// How many byte patches a member has, and the distance of each from the one before.
+    PatchGaps,
+    /// How many bytes each patch covers, less one.
+    PatchRuns,
+    /// What each patched byte is, less what it was predicted to be.
+    PatchValues,
+    /// Bytes that no base has.
+    Literals,
+}
+
+impl Stream {
+    /// Every stream, in wire order.
+    pub const ALL: [Self; 15] = [
+        Self::Members,
+        Self::LiteralLengths,
+        Self::CopyLengths,
+        Self::BaseOffsets,
+        Self::Headers,
+        Self::OverrideGaps,
+        Self::OverrideLengths,
+        Self::OverrideShifts,
+        Self::PageFlags,
+        Self::MissGaps,
+        Self::MissValues,
+        Self::PatchGaps,
+        Self::PatchRuns,
+        Self::PatchValues,
+        Self::Literals,
+    ];
+
+    /// The stream's name as it appears in errors and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Members => "members",
+            Self::LiteralLengths => "literal lengths",
+            Self::CopyLengths => "copy lengths",
+            Self::BaseOffsets => "base offsets",
+            Self::Headers => "headers",
+            Self::OverrideGaps => "override gaps",
+            Self::OverrideLengths => "override lengths",
+            Self::OverrideShifts => "override shifts",
+            Self::PageFlags => "page flags",
+            Self::MissGaps => "miss gaps",
+            Self::MissValues => "miss values",
+            Self::PatchGaps => "patch gaps",
+            Self::PatchRuns => "patch runs",
+            Self::PatchValues => "patch values",
+            Self::Literals => "literals",
+        }
+    }
+}
+
+/// How many streams there are.
+pub(crate) const COUNT: usize = Stream::ALL.len();
+
+/// One unpacked stream and how far it has been read.
+#[derive(Debug, Default, Clone)]
+struct Source {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+/// The unpacked streams of a group, each with its own reading position.
+#[derive(Debug, Default)]
+pub(crate) struct Sources([Source; COUNT]);
+
+impl Sources {
+    /// Takes over one unpacked stream; it will be read from its start.
+    pub(crate) fn set(&mut self, stream: Stream, bytes: Vec<u8>) {
+        self.0[stream as usize] = Source { bytes, at: 0 };
+    }
+
+    /// Reads one byte.
+    pub(crate) fn byte(&mut self, stream: Stream) -> Result<u8> {
+        self.bytes(stream, 1).map(|bytes| bytes[0])
+    }
+
+    /// Reads one unsigned number.
+    #[inline]
+    pub(crate) fn number(&mut self, stream: Stream) -> Result<u64> {
+        let source = &mut self.0[stream as usize];
+        match varint::take(&source.bytes[source.at..]) {
+            Some((value, len)) => {
+                source.at += len;
+                Ok(value)
+            }
+            None => {
+                Err(self.malformed(stream, "number cut short or not in its shortest form", 1, 0))
+            }
+        }
+    }
+
+    /// Reads one signed number.
+    #[inline]
+    pub(crate) fn signed(&mut self, stream: Stream) -> Result<i64> {
+        self.number(stream).map(varint::unfold)
+    }
+
+    /// Reads `len` bytes.
+    #[inline]
+    pub(crate) fn bytes(&mut self, stream: Stream, len: usize) -> Result<&[u8]> {
+        let left = self.left(stream);
+        if len > left {
+            return Err(self.malformed(stream, "bytes left", len as u64, left as u64));
+        }
+        let source = &mut self.0[stream as usize];
+        let start = source.at;
+        source.at += len;
+        Ok(&source.bytes[start..source.at])
+    }
+
+    /// How many bytes of a stream have not been read.
+    pub(crate) fn left(&self, stream: Stream) -> usize {
+        let source = &self.0[stream as usize];
+        source.bytes.len() - source.at
+    }
+
+    /// Makes the error for something read from `stream` that cannot be.
+    #[cold]
+    pub(crate) fn malformed(
+        &self,
+        stream: Stream,
+        what: &'static str,
+        expected: u64,
+        found: u64,
+    ) -> CodecError {
+        let at = self.0[stream as usize].at as u64;
+        CodecError::Malformed { stream: Some(stream), at, what, expected, found }
+    }
+
+    /// Checks that nothing was left over.
+    pub(crate) fn finish(&self) -> Result<()> {
+        for stream in Stream::ALL {
+            let left = self.left(stream);
+            if left != 0 {
+                return Err(self.malformed(stream, "bytes nobody asked for", 0, left as u64));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The streams of a group, or of one member on trial, while they are written.
+#[cfg(feature = "encode")]
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Sinks([Vec<u8>; COUNT]);
+
+#[cfg(feature = "encode")]
+impl Sinks {
+    pub(crate) fn byte(&mut self, stream: Stream, byte: u8) {
+        self.0[stream as usize].push(byte);
+    }
+
+    pub(crate) fn number(&mut self, stream: Stream, value: u64) {
+        varint::put(&mut self.0[stream as usize], value);
+    }
+
+    pub(crate) fn signed(&mut self, stream: Stream, value: i64) {
+        self.number(stream, varint::fold(value));
+    }
+
+    pub(crate) fn bytes(&mut self, stream: Stream, bytes: &[u8]) {
+        self.0[stream as usize].extend_from_slice(bytes);
+    }
+
+    pub(crate) fn stream(&self, stream: Stream) -> &[u8] {
+        &self.0[stream as usize]
+    }
+
+    /// Adds all of `member`'s streams behind the own ones.
+    pub(crate) fn append(&mut self, member: &Self) {
+        for (own, more) in self.0.iter_mut().zip(&member.0) {
+            own.extend_from_slice(more);
+        }
+    }
+
+    /// Raw bytes of all streams together.
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(Vec::len).sum()
+    }
+}

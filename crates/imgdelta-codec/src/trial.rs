@@ -1,0 +1,204 @@
+//! Encoder only: one way to write a member, complete with its streams, to be compared with others.
+//! Never chooses: that is the encoder's part.
+
+use crate::{
+    decoder::WHOLE,
+    elf::Image,
+    encoder::MemberStats,
+    fields::Fields,
+    map::{AddressMap, Override, Step},
+    normalise,
+    overrides::{AnchorFix, Findings},
+    predict::{PageFlags, Predictor},
+    references, residue,
+    script::{self, Copy},
+    streams::{Sinks, Stream},
+    view::View,
+};
+use std::convert::Infallible;
+
+/// One way to write a member.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    pub(crate) streams: Sinks,
+    pub(crate) stats: MemberStats,
+}
+
+/// Writes a member without fields.
+pub(crate) fn plain(base: &[u8], target: &[u8], copies: &[Copy]) -> Trial {
+    let (mut trial, laid_out) = begin(View::Plain, base, target, copies);
+    let patched_bytes = residue::write(&mut trial.streams, &laid_out, target);
+    trial.stats.patched_bytes = patched_bytes as u64;
+    trial
+}
+
+/// Writes what every view has in common, and lays out the target as a decoder would.
+fn begin(view: View, base: &[u8], target: &[u8], copies: &[Copy]) -> (Trial, Vec<u8>) {
+    let mut streams = Sinks::default();
+    let whole = if script::is_whole(copies, target.len()) { WHOLE } else { 0 };
+    streams.byte(Stream::Members, view.wire() | whole);
+    script::write(&mut streams, copies, target);
+    let mut laid_out = target.to_vec();
+    let mut copied_bytes = 0;
+    for copy in copies {
+        laid_out[copy.target..copy.target_end()].copy_from_slice(&base[copy.base..copy.base_end()]);
+        copied_bytes += copy.len as u64;
+    }
+    let stats = MemberStats {
+        view,
+        copied_bytes,
+        literal_bytes: target.len() as u64 - copied_bytes,
+        patched_bytes: 0,
+        missed_fields: 0,
+        estimated_bytes: 0,
+    };
+    (Trial { streams, stats }, laid_out)
+}
+
+/// Base and target as a view with fields sees them.
+#[derive(Debug)]
+pub(crate) struct Scene<'a> {
+    view: View,
+    pub(crate) base: &'a [u8],
+    pub(crate) target: &'a [u8],
+    base_image: Image,
+    target_image: Image,
+    base_fields: Fields,
+}
+
+impl<'a> Scene<'a> {
+    /// Reads both sides; `None` when one of them does not suit the view.
+    pub(crate) fn open(view: View, base: &'a [u8], target: &'a [u8]) -> Option<Self> {
+        let target_image = match view {
+            View::Elf => Image::parse(target, target.len())?,
+            _ => Image::flat(target.len())?,
+        };
+        let (base_image, base_fields) = references::read_base(view, base)?;
+        (base_image.machine == target_image.machine).then_some(Self {
+            view,
+            base,
+            target,
+            base_image,
+            target_image,
+            base_fields,
+        })
+    }
+
+    /// The target's fields, for matching; a decoder does without them.
+    pub(crate) fn target_fields(&self) -> Fields {
+        references::fields(self.view, self.target, &self.target_image)
+    }
+
+    /// Both sides with fields replaced by what they refer to.
+    pub(crate) fn by_content(&self, target_fields: &Fields) -> (Vec<u8>, Vec<u8>) {
+        let old = normalise::by_content(self.base, &self.base_image, &self.base_fields);
+        (old, normalise::by_content(self.target, &self.target_image, target_fields))
+    }
+
+    /// Both sides with fields replaced by where they refer to, told by an earlier round's copies.
+    pub(crate) fn by_address(&self, target_fields: &Fields, copies: &[Copy]) -> (Vec<u8>, Vec<u8>) {
+        let (image, base) = (&self.target_image, &self.base_image);
+        let old = normalise::by_address(self.base, &self.base_fields);
+        (old, normalise::projected(self.target, image, target_fields, base, copies))
+    }
+
+    /// Finds out what the plain map of `copies` gets wrong.
+    pub(crate) fn survey(&self, copies: &[Copy]) -> Survey {
+        let steps = AddressMap::plain_steps(copies, &self.base_image, &self.target_image);
+        let map = AddressMap::new(&steps, &[], &self.base_image);
+        let mut findings = self.findings(copies, &map, &[]);
+        let fixes = findings.anchor_fixes(&self.base_fields, &map);
+        if !fixes.is_empty() {
+            let overrides: Vec<Override> = fixes.iter().map(|fix| fix.right).collect();
+            let map = AddressMap::new(&steps, &overrides, &self.base_image);
+            findings = self.findings(copies, &map, &fixes);
+        }
+        let pages = findings.page_flags();
+        Survey { steps, findings, pages }
+    }
+
+    fn findings(&self, copies: &[Copy], map: &AddressMap, fixes: &[AnchorFix]) -> Findings {
+        let pages = PageFlags::default();
+        let predictor = self.predictor(map, &pages);
+        Findings::collect(&predictor, fixes, copies, self.base, self.target)
+    }
+
+    /// Writes the member with overrides that save at least `saving` misses each; `None`: without.
+    pub(crate) fn write(&self, copies: &[Copy], survey: &Survey, saving: Option<usize>) -> Trial {
+        let overrides = saving.map_or(Vec::new(), |saving| survey.findings.overrides(saving));
+        let (mut trial, mut laid_out) = begin(self.view, self.base, self.target, copies);
+        let streams = &mut trial.streams;
+        let mut header = &self.target[..0];
+        if self.view == View::Elf {
+            header = &self.target[..self.target_image.header_len];
+            streams.number(Stream::Headers, header.len() as u64);
+            let padded = self.base.iter().copied().chain(std::iter::repeat(0));
+            header
+                .iter()
+                .zip(padded)
+                .for_each(|(new, old)| streams.byte(Stream::Headers, new ^ old));
+        }
+        write_overrides(streams, &overrides);
+        survey.pages.write(streams);
+        let map = AddressMap::new(&survey.steps, &overrides, &self.base_image);
+        let predictor = self.predictor(&map, &survey.pages);
+        trial.stats.missed_fields = self.write_misses(streams, &predictor, copies, &mut laid_out);
+        laid_out[..header.len()].copy_from_slice(header);
+        trial.stats.patched_bytes = residue::write(streams, &laid_out, self.target) as u64;
+        trial
+    }
+
+    fn predictor<'b>(&'b self, map: &'b AddressMap, pages: &'b PageFlags) -> Predictor<'b> {
+        Predictor::new(&self.base_image, &self.target_image, &self.base_fields, map, pages)
+    }
+
+    /// Writes which predictions are off and by how much, and corrects the fields of `laid_out`.
+    fn write_misses(
+        &self,
+        streams: &mut Sinks,
+        predictor: &Predictor<'_>,
+        copies: &[Copy],
+        laid_out: &mut [u8],
+    ) -> u64 {
+        let (mut gaps, mut gap) = (Vec::new(), 0_u64);
+        let infallible: Result<(), Infallible> = predictor.each(copies, |field| {
+            let form = field.field.form;
+            let number = form.number(&laid_out[field.at..]);
+            let wanted = form.number(&self.target[field.at..]);
+            let off = form.folded(wanted.wrapping_sub(number).wrapping_sub(field.more));
+            if off == 0 {
+                gap += 1;
+            } else {
+                gaps.push(std::mem::take(&mut gap));
+                streams.signed(Stream::MissValues, off);
+            }
+            form.add(&mut laid_out[field.at..], field.more.wrapping_add(off));
+            Ok(())
+        });
+        infallible.unwrap_or_else(|never| match never {});
+        streams.number(Stream::MissGaps, gaps.len() as u64);
+        for &gap in &gaps {
+            streams.number(Stream::MissGaps, gap);
+        }
+        gaps.len() as u64
+    }
+}
+
+/// What a scene's copies leave to be corrected.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    steps: Vec<Step>,
+    findings: Findings,
+    pages: PageFlags,
+}
+
+fn write_overrides(streams: &mut Sinks, overrides: &[Override]) {
+    streams.number(Stream::OverrideGaps, overrides.len() as u64);
+    let (mut end, mut shift) = (0, 0_i64);
+    for item in overrides {
+        streams.number(Stream::OverrideGaps, u64::from(item.start - end));
+        streams.number(Stream::OverrideLengths, item.len.into());
+        streams.signed(Stream::OverrideShifts, i64::from(item.shift) - shift);
+        (end, shift) = (item.start + item.len, item.shift.into());
+    }
+}

@@ -1,0 +1,56 @@
+//! An index of every eight bytes in a small window of the base, made and dropped thousands of times.
+//! Never kept from one window to the next, save for its memory.
+//!
+//! Gaps between copies are searched in windows of a few kilobytes, so making the index is nearly
+//! all the work. Two stores a byte do it: each place names the place before it with the same
+//! hash. A search walks that list, newest first, and gives up after a few.
+
+/// Bytes of a seed.
+pub(crate) const SEED: usize = 8;
+
+/// Places looked at for one seed: in repeats, the rest is not better.
+const WALKED: usize = 8;
+
+/// The end of a list.
+const NONE: u32 = u32::MAX;
+
+/// Places of each eight bytes in a window.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    /// Newest place of each hash.
+    heads: Vec<u32>,
+    /// The place before each place.
+    before: Vec<u32>,
+    shift: u32,
+}
+
+impl Window {
+    /// Indexes `bytes` anew.
+    pub(crate) fn build(&mut self, bytes: &[u8]) {
+        let bits = (bytes.len() / 2).max(16).next_power_of_two().trailing_zeros();
+        self.shift = 64 - bits;
+        self.heads.clear();
+        self.heads.resize(1 << bits, NONE);
+        self.before.clear();
+        for (at, seed) in bytes.windows(SEED).enumerate() {
+            let hash = seed.first_chunk().map_or(0, |seed| self.hash(*seed));
+            let head = &mut self.heads[hash];
+            self.before.push(*head);
+            *head = at as u32;
+        }
+    }
+
+    /// Places where the eight bytes at the front of `bytes` may be.
+    #[inline]
+    pub(crate) fn find(&self, bytes: &[u8]) -> impl Iterator<Item = usize> {
+        let head = bytes.first_chunk().map_or(NONE, |seed| self.heads[self.hash(*seed)]);
+        let next = |&at: &u32| Some(self.before[at as usize]).filter(|&at| at != NONE);
+        let places = std::iter::successors(Some(head).filter(|&at| at != NONE), next);
+        places.take(WALKED).map(|at| at as usize)
+    }
+
+    #[inline]
+    fn hash(&self, seed: [u8; SEED]) -> usize {
+        (u64::from_le_bytes(seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize
+    }
+}
