@@ -5,6 +5,7 @@ pub mod limits;
 pub mod parallel;
 pub mod path;
 pub mod progress;
+pub mod tarscan;
 pub mod verify;
 
 pub use error::{Error, Result};
