@@ -1,6 +1,7 @@
 //! Differences between two container images, and deltas that rebuild the newer one exactly.
 
 pub mod error;
+pub mod index;
 pub mod limits;
 pub mod parallel;
 pub mod path;
