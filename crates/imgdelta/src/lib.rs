@@ -6,6 +6,7 @@ pub mod limits;
 pub mod parallel;
 pub mod path;
 pub mod progress;
+pub mod rootfs;
 pub mod tarscan;
 pub mod verify;
 
