@@ -1,11 +1,14 @@
 //! Differences between two container images, and deltas that rebuild the newer one exactly.
 
 pub mod error;
+pub mod index;
 pub mod limits;
 pub mod packages;
 pub mod parallel;
 pub mod path;
 pub mod progress;
+pub mod rootfs;
+pub mod tarscan;
 pub mod verify;
 
 pub use error::{Error, Result};

@@ -32,6 +32,9 @@ pub struct Limits {
     pub layer_entries: u64,
     /// Bytes of one PAX or GNU extension header (long names, attributes): 1 MiB, as Go's reader.
     pub extension_bytes: u64,
+    /// Bytes of all names, links and attributes of one layer: 256 MiB, sixty for each of the
+    /// entries allowed. They are what an index keeps in memory.
+    pub layer_text_bytes: u64,
     /// Bytes of one package database that is read: 64 MiB.
     pub database_bytes: u64,
 }
@@ -50,6 +53,7 @@ impl Default for Limits {
             zstd_window_log: 27,
             layer_entries: 4_000_000,
             extension_bytes: 1 << 20,
+            layer_text_bytes: 256 << 20,
             database_bytes: 64 << 20,
         }
     }

@@ -3,7 +3,7 @@
 //! A path is bytes: images hold names that are no UTF-8. Nothing here touches a file system.
 
 use std::{
-    borrow::Cow,
+    borrow::{Borrow, Cow},
     fmt::{self, Write as _},
 };
 
@@ -74,6 +74,13 @@ impl LayerPath {
     pub fn is_within(&self, ancestor: &Self) -> bool {
         ancestor.0.is_empty()
             || self.0.strip_prefix(&*ancestor.0).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+    }
+}
+
+/// Ordered and hashed as its bytes are, so that maps of paths can be asked for ranges of bytes.
+impl Borrow<[u8]> for LayerPath {
+    fn borrow(&self) -> &[u8] {
+        &self.0
     }
 }
 

@@ -3,29 +3,10 @@
 //! Ranges are those of the uncompressed stream. What a header says is decoded for comparing and
 //! explaining; the header's own bytes stay in the stream, so nothing here must be lossless.
 
+pub use crate::tarscan::{Attribute, Kind};
+
 use crate::{PayloadDigest, path::LayerPath};
 use std::{ops::Range, sync::Arc};
-
-/// What kind of thing an entry makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A regular file, stored whole or sparse.
-    File,
-    /// Another name for an earlier entry, possibly of a lower layer.
-    HardLink,
-    /// A symbolic link.
-    Symlink,
-    /// A character device.
-    CharDevice,
-    /// A block device.
-    BlockDevice,
-    /// A directory.
-    Directory,
-    /// A named pipe.
-    Fifo,
-    /// A type flag that no standard names.
-    Other(u8),
-}
 
 /// One member of a layer. Its identity is its ordinal in the index: a path may occur twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +23,8 @@ pub struct Entry {
     pub kind: Kind,
     /// The size of the file it makes: more than the payload's when sparse.
     pub size_bytes: u64,
-    /// The content of a regular file. Sparse files: stored bytes and map together.
+    /// The content of a regular file, and of anything else that carries a payload. Sparse files:
+    /// stored bytes and map together.
     pub digest: Option<PayloadDigest>,
     /// Where a symbolic or hard link points, as spelled.
     pub link: Option<Box<[u8]>>,
@@ -74,13 +56,4 @@ pub struct Owner {
     pub user: Box<[u8]>,
     /// The group's name; often empty.
     pub group: Box<[u8]>,
-}
-
-/// An extended attribute.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attribute {
-    /// `user.x`, `security.capability`, `system.posix_acl_access`, …
-    pub name: Box<[u8]>,
-    /// Its bytes.
-    pub value: Box<[u8]>,
 }
