@@ -183,6 +183,3 @@ impl From<Error> for Fault {
 
 /// The longest signature is bzip2's with its first block's.
 const PEEKED_BYTES: usize = 10;
-
-#[cfg(test)]
-mod tests;

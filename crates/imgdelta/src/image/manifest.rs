@@ -45,6 +45,10 @@ struct Fields {
 
 impl Document {
     pub(super) fn parse(json: &[u8], place: &str) -> Result<Self> {
+        // Serde would read a list as the fields in their order, as no other reader does.
+        if json.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Error::bad_input(place, "not a manifest or index"));
+        }
         let fields: Fields = serde_json::from_slice(json)
             .map_err(|error| Error::bad_input_because(place, "not a manifest or index", error))?;
         let wrong = |what: &str| Err(Error::bad_input(place, what));
