@@ -27,6 +27,11 @@ impl Hasher {
         Self { algorithm, engine: engine(algorithm) }
     }
 
+    /// Returns the hash function.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
     /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.engine.update(bytes);
@@ -114,6 +119,16 @@ impl BlobCheck {
         Self { digest, size_bytes, seen_bytes: 0, hasher: Hasher::new(digest.algorithm()) }
     }
 
+    /// Returns the digest that the bytes should have.
+    pub fn digest(&self) -> BlobDigest {
+        self.digest
+    }
+
+    /// Returns how errors name the blob.
+    pub fn place(&self) -> String {
+        format!("blob {}", self.digest)
+    }
+
     /// Adds bytes; more than the size is an error at once, so that an endless blob ends.
     pub fn update(&mut self, bytes: &[u8]) -> Result<()> {
         self.seen_bytes += bytes.len() as u64;
@@ -129,10 +144,11 @@ impl BlobCheck {
         if self.seen_bytes != self.size_bytes {
             return Err(self.wrong_size(""));
         }
+        let place = self.place();
         let found = self.hasher.finish_blob();
         if found != self.digest {
             return Err(Error::Mismatch {
-                place: format!("blob {}", self.digest),
+                place,
                 what: "digest",
                 expected: self.digest.to_string(),
                 found: found.to_string(),
@@ -143,7 +159,7 @@ impl BlobCheck {
 
     fn wrong_size(&self, prefix: &str) -> Error {
         Error::Mismatch {
-            place: format!("blob {}", self.digest),
+            place: self.place(),
             what: "size",
             expected: format!("{} bytes", self.size_bytes),
             found: format!("{prefix}{} bytes", self.seen_bytes),

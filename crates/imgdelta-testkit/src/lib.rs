@@ -1,0 +1,228 @@
+//! Builds tiny images in code, so that tests need no files but their own source.
+//!
+//! Start from [`TestImage::new`], turn it into [`Blobs`], damage those if that is the test, and
+//! write them as a layout or an archive. Panics on any fault: it runs in tests only.
+
+use imgdelta_format::{Algorithm, BlobDigest};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::{collections::BTreeMap, io::Write, path::Path};
+
+/// How a layer is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// As it is.
+    Plain,
+    /// One gzip member.
+    Gzip,
+    /// A gzip member for every 700 bytes, and zeros behind the last.
+    GzipMembers,
+    /// One zstd frame.
+    Zstd,
+    /// A skippable frame, then a zstd frame for every 700 bytes.
+    ZstdFrames,
+}
+
+impl Packing {
+    /// Every way there is.
+    pub const ALL: [Self; 5] =
+        [Self::Plain, Self::Gzip, Self::GzipMembers, Self::Zstd, Self::ZstdFrames];
+
+    /// Stores a stream.
+    pub fn pack(self, stream: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Plain => stream.to_vec(),
+            Self::Gzip => gzip(stream),
+            Self::GzipMembers => {
+                [stream.chunks(700).flat_map(gzip).collect(), vec![0; 20]].concat()
+            }
+            Self::Zstd => zstd::encode_all(stream, 3).expect("memory"),
+            Self::ZstdFrames => {
+                let mut blob = b"\x50\x2a\x4d\x18\x03\0\0\0abc".to_vec();
+                for piece in stream.chunks(700) {
+                    blob.extend(zstd::encode_all(piece, 3).expect("memory"));
+                }
+                blob
+            }
+        }
+    }
+
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Plain => "application/vnd.oci.image.layer.v1.tar",
+            Self::Gzip | Self::GzipMembers => "application/vnd.oci.image.layer.v1.tar+gzip",
+            Self::Zstd | Self::ZstdFrames => "application/vnd.oci.image.layer.v1.tar+zstd",
+        }
+    }
+}
+
+/// Compresses to one gzip member.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+/// Makes a tar of regular files.
+pub fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, path, *content).expect("memory");
+    }
+    builder.into_inner().expect("memory")
+}
+
+/// Returns the digest as text.
+pub fn sha256(bytes: &[u8]) -> String {
+    let digest = BlobDigest::new(Algorithm::Sha256, &Sha256::digest(bytes));
+    digest.expect("its own length").to_string()
+}
+
+/// An image to be: streams of its layers, and how they are stored.
+#[derive(Clone, Debug)]
+pub struct TestImage {
+    /// The layers' streams, the lowest first.
+    pub layers: Vec<Vec<u8>>,
+    /// How all of them are stored.
+    pub packing: Packing,
+    /// Operating system and processor.
+    pub platform: (String, String),
+}
+
+impl TestImage {
+    /// Begins an image for linux/amd64 of these layers.
+    pub fn new(layers: Vec<Vec<u8>>, packing: Packing) -> Self {
+        Self { layers, packing, platform: ("linux".into(), "amd64".into()) }
+    }
+
+    /// Says what it is for.
+    pub fn platform(mut self, os: &str, architecture: &str) -> Self {
+        self.platform = (os.into(), architecture.into());
+        self
+    }
+
+    /// Returns the config.
+    pub fn config(&self) -> Value {
+        let (os, architecture) = &self.platform;
+        let history: Vec<Value> =
+            (0..self.layers.len()).map(|n| json!({"created_by": format!("step {n}")})).collect();
+        let diff_ids: Vec<String> = self.layers.iter().map(|layer| sha256(layer)).collect();
+        json!({"os": os, "architecture": architecture, "history": history,
+            "config": {"Env": ["A=b"], "Cmd": ["/bin/x"], "Volumes": null, "Unknown": 1},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids}})
+    }
+
+    /// Stores it, without an index, and returns its manifest's descriptor.
+    pub fn store(&self, blobs: &mut Blobs) -> Value {
+        let layers: Vec<Value> = self
+            .layers
+            .iter()
+            .map(|layer| blobs.add(self.packing.media_type(), self.packing.pack(layer)))
+            .collect();
+        let config = blobs.add_json("application/vnd.oci.image.config.v1+json", &self.config());
+        blobs.add_manifest(&json!(config), &layers)
+    }
+
+    /// Stores it alone, under the tag `v1`.
+    pub fn blobs(&self) -> Blobs {
+        let mut blobs = Blobs::default();
+        let manifest = self.store(&mut blobs);
+        blobs.tag(manifest, "v1");
+        blobs
+    }
+
+    /// Returns a classic docker archive that names it `localhost:5000/x:1`.
+    pub fn docker_archive(&self) -> Vec<u8> {
+        let layers: Vec<(String, Vec<u8>)> = self
+            .layers
+            .iter()
+            .enumerate()
+            .map(|(n, layer)| (format!("{n}/layer.tar"), self.packing.pack(layer)))
+            .collect();
+        let names: Vec<&str> = layers.iter().map(|(name, _)| name.as_str()).collect();
+        let manifest =
+            json!([{"Config": "c.json", "RepoTags": ["localhost:5000/x:1"], "Layers": names}]);
+        let (manifest, config) = (manifest.to_string(), self.config().to_string());
+        let mut files: Vec<(&str, &[u8])> =
+            vec![("manifest.json", manifest.as_bytes()), ("c.json", config.as_bytes())];
+        files.extend(layers.iter().map(|(name, blob)| (name.as_str(), blob.as_slice())));
+        tar_of(&files)
+    }
+}
+
+/// The blobs and roots of an OCI layout.
+#[derive(Clone, Debug, Default)]
+pub struct Blobs {
+    /// Blobs by digest; change them to do damage.
+    pub by_digest: BTreeMap<String, Vec<u8>>,
+    /// The descriptors of `index.json`.
+    pub roots: Vec<Value>,
+}
+
+impl Blobs {
+    /// Adds a blob and returns its descriptor.
+    pub fn add(&mut self, media_type: &str, bytes: Vec<u8>) -> Value {
+        let digest = sha256(&bytes);
+        let descriptor = json!({"mediaType": media_type, "digest": digest, "size": bytes.len()});
+        self.by_digest.insert(digest, bytes);
+        descriptor
+    }
+
+    /// Adds a document and returns its descriptor.
+    pub fn add_json(&mut self, media_type: &str, document: &Value) -> Value {
+        self.add(media_type, document.to_string().into_bytes())
+    }
+
+    /// Adds an OCI manifest and returns its descriptor.
+    pub fn add_manifest(&mut self, config: &Value, layers: &[Value]) -> Value {
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        let document = json!({"schemaVersion": 2, "mediaType": media_type,
+            "config": config, "layers": layers});
+        self.add_json(media_type, &document)
+    }
+
+    /// Adds an OCI index and returns its descriptor.
+    pub fn add_index(&mut self, manifests: &[Value]) -> Value {
+        let document = json!({"schemaVersion": 2, "manifests": manifests});
+        self.add_json("application/vnd.oci.image.index.v1+json", &document)
+    }
+
+    /// Names a descriptor in `index.json`.
+    pub fn tag(&mut self, mut descriptor: Value, tag: &str) {
+        descriptor["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
+        self.roots.push(descriptor);
+    }
+
+    /// Returns the layout's files by path.
+    pub fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let index = json!({"schemaVersion": 2, "manifests": self.roots}).to_string();
+        let mut files = vec![
+            ("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()),
+            ("index.json".to_owned(), index.into_bytes()),
+        ];
+        for (digest, bytes) in &self.by_digest {
+            files.push((format!("blobs/{}", digest.replace(':', "/")), bytes.clone()));
+        }
+        files
+    }
+
+    /// Writes a layout into a directory.
+    pub fn write_layout(&self, directory: &Path) {
+        for (name, bytes) in self.files() {
+            let path = directory.join(name);
+            std::fs::create_dir_all(path.parent().expect("below the directory")).expect("disk");
+            std::fs::write(path, bytes).expect("disk");
+        }
+    }
+
+    /// Returns a layout as a tar file.
+    pub fn archive(&self) -> Vec<u8> {
+        let files = self.files();
+        let files: Vec<(&str, &[u8])> =
+            files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+        tar_of(&files)
+    }
+}

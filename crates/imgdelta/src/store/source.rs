@@ -1,0 +1,71 @@
+//! Bytes that can be read from any place: a file, or memory.
+//!
+//! Archives are read in place through this, by several threads at once. Nothing is cached.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read},
+    sync::Arc,
+};
+
+/// Something that can be read from any offset without a cursor.
+pub trait ReadAt: Send + Sync + fmt::Debug {
+    /// Reads up to `buffer.len()` bytes at `offset`; 0 at the end.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Returns the number of bytes.
+    fn size_bytes(&self) -> io::Result<u64>;
+}
+
+impl ReadAt for File {
+    #[cfg(unix)]
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::read_at(self, buffer, offset)
+    }
+
+    #[cfg(windows)]
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        std::os::windows::fs::FileExt::seek_read(self, buffer, offset)
+    }
+
+    fn size_bytes(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let rest = usize::try_from(offset).ok().and_then(|offset| self.get(offset..));
+        rest.unwrap_or_default().read(buffer)
+    }
+
+    fn size_bytes(&self) -> io::Result<u64> {
+        Ok(self.len() as u64)
+    }
+}
+
+/// Reads a range of a source from its beginning to its end.
+#[derive(Debug)]
+pub struct RangeReader {
+    source: Arc<dyn ReadAt>,
+    offset: u64,
+    rest_bytes: u64,
+}
+
+impl RangeReader {
+    /// Begins at `offset`; gives `size_bytes` bytes if the source has as many.
+    pub fn new(source: Arc<dyn ReadAt>, offset: u64, size_bytes: u64) -> Self {
+        Self { source, offset, rest_bytes: size_bytes }
+    }
+}
+
+impl Read for RangeReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = usize::try_from(self.rest_bytes).unwrap_or(usize::MAX).min(buffer.len());
+        let count = self.source.read_at(&mut buffer[..room], self.offset)?;
+        self.offset += count as u64;
+        self.rest_bytes -= count as u64;
+        Ok(count)
+    }
+}
