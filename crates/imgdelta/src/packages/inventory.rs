@@ -55,16 +55,13 @@ impl Inventory {
                 Content::Packages(_) => {}
                 Content::FileList(paths) => drop(lists.insert(path.as_bytes(), paths)),
                 Content::Broken { what, .. } => {
-                    warnings.push(format!("{path}: {}", escaped(what.as_bytes())))
+                    warnings.push(format!("{path}: {}", escaped(what.as_bytes())));
                 }
             }
         }
-        fn identity<'a>((package, _): &(&'a Package, &LayerPath)) -> impl Ord + use<'a> {
-            (package.ecosystem, &*package.name, &*package.version, &package.architecture)
-        }
-        found.sort_by(|a, b| identity(a).cmp(&identity(b)).then_with(|| a.1.cmp(b.1)));
+        found.sort_by(|a, b| identity(a.0).cmp(&identity(b.0)).then_with(|| a.1.cmp(b.1)));
         // A system's package is there once; an image may hold its database at an old and a new place.
-        found.dedup_by(|a, b| a.0.ecosystem <= Ecosystem::Rpm && identity(a) == identity(b));
+        found.dedup_by(|a, b| a.0.ecosystem <= Ecosystem::Rpm && identity(a.0) == identity(b.0));
 
         let mut inventory = Self { warnings, ..Self::default() };
         for (package, database) in &found {
@@ -169,6 +166,11 @@ impl Inventory {
             directory = &directory[..cut];
         }
     }
+}
+
+/// What makes packages of a system's database the same, and how all are sorted.
+fn identity(package: &Package) -> (Ecosystem, &str, &str, Option<&str>) {
+    (package.ecosystem, &package.name, &package.version, package.architecture.as_deref())
 }
 
 /// Where the list of a package's files may lie, the likelier place first.
