@@ -87,9 +87,14 @@ impl Inventory {
         let place = self.packages.len();
         let listed = match &package.files {
             Files::Listed(paths) => Some(&**paths),
-            Files::ListedApart => list_names(package, database)
-                .iter()
-                .find_map(|name| lists.get(name.as_bytes()).copied()),
+            Files::ListedApart => list_names(package, database).iter().find_map(|name| {
+                let paths = lists.get(name.as_bytes()).copied()?;
+                // What dpkg keeps about a package is the package's too: its scripts, its sums.
+                if let Some(stem) = dpkg_info_stem(name.as_bytes()) {
+                    self.owners.entry(stem.into()).or_insert(place);
+                }
+                Some(paths)
+            }),
             Files::Under(_) | Files::Unknown => None,
         };
         // Packages come in the order of their ecosystems: the first to claim a file keeps it.
@@ -131,6 +136,7 @@ impl Inventory {
         let path = path.as_bytes();
         self.listed_owner(path)
             .or_else(|| self.listed_owner(&compiled_from(path)?))
+            .or_else(|| self.owners.get(dpkg_info_stem(path)?).copied())
             .or_else(|| self.directory_owner(path))
     }
 
@@ -206,6 +212,14 @@ fn location(package: &Package, database: &LayerPath) -> LayerPath {
     }
 }
 
+/// Returns a path in dpkg's `info` directory without what tells `NAME.list` from `NAME.postinst`.
+fn dpkg_info_stem(path: &[u8]) -> Option<&[u8]> {
+    if !path.starts_with(b"var/lib/dpkg/info/") {
+        return None;
+    }
+    path.iter().rposition(|&byte| byte == b'.').map(|dot| &path[..dot])
+}
+
 /// Returns the module that a file in `__pycache__` was compiled from: system packages compile
 /// when they are installed, and list only the module.
 fn compiled_from(path: &[u8]) -> Option<Vec<u8>> {
@@ -274,6 +288,8 @@ mod tests {
             ("bin/ldd", Some("libc6")),
             ("usr", None),
             ("etc/base", Some("base")),
+            ("var/lib/dpkg/info/libc6:amd64.postinst", Some("libc6")),
+            ("var/lib/dpkg/info/format", None),
             (
                 "usr/lib/python3/dist-packages/yaml/__pycache__/__init__.cpython-311.pyc",
                 Some("python3-yaml"),

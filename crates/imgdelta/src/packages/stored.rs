@@ -134,7 +134,10 @@ impl<'a> Reader<'a> {
         self.many(2, |reader| {
             let shared = reader.len()?;
             let rest = reader.bytes()?;
-            if shared > spelling.len() {
+            // It shares all it can, as varints are as short as they can: equal findings have
+            // equal bytes.
+            let differs = spelling.get(shared).is_none_or(|byte| rest.first() != Some(byte));
+            if shared > spelling.len() || !differs {
                 return None;
             }
             spelling.truncate(shared);
@@ -264,7 +267,7 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
             if let Some(other) = read_findings(&bytes) {
-                prop_assert_eq!(write_findings(&other).len(), bytes.len());
+                prop_assert_eq!(write_findings(&other), bytes);
             }
         }
 
