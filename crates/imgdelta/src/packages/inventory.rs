@@ -55,16 +55,13 @@ impl Inventory {
                 Content::Packages(_) => {}
                 Content::FileList(paths) => drop(lists.insert(path.as_bytes(), paths)),
                 Content::Broken { what, .. } => {
-                    warnings.push(format!("{path}: {}", escaped(what.as_bytes())))
+                    warnings.push(format!("{path}: {}", escaped(what.as_bytes())));
                 }
             }
         }
-        fn identity<'a>((package, _): &(&'a Package, &LayerPath)) -> impl Ord + use<'a> {
-            (package.ecosystem, &*package.name, &*package.version, &package.architecture)
-        }
-        found.sort_by(|a, b| identity(a).cmp(&identity(b)).then_with(|| a.1.cmp(b.1)));
+        found.sort_by(|a, b| identity(a.0).cmp(&identity(b.0)).then_with(|| a.1.cmp(b.1)));
         // A system's package is there once; an image may hold its database at an old and a new place.
-        found.dedup_by(|a, b| a.0.ecosystem <= Ecosystem::Rpm && identity(a) == identity(b));
+        found.dedup_by(|a, b| a.0.ecosystem <= Ecosystem::Rpm && identity(a.0) == identity(b.0));
 
         let mut inventory = Self { warnings, ..Self::default() };
         for (package, database) in &found {
@@ -90,9 +87,14 @@ impl Inventory {
         let place = self.packages.len();
         let listed = match &package.files {
             Files::Listed(paths) => Some(&**paths),
-            Files::ListedApart => list_names(package, database)
-                .iter()
-                .find_map(|name| lists.get(name.as_bytes()).copied()),
+            Files::ListedApart => list_names(package, database).iter().find_map(|name| {
+                let paths = lists.get(name.as_bytes()).copied()?;
+                // What dpkg keeps about a package is the package's too: its scripts, its sums.
+                if let Some(stem) = dpkg_info_stem(name.as_bytes()) {
+                    self.owners.entry(stem.into()).or_insert(place);
+                }
+                Some(paths)
+            }),
             Files::Under(_) | Files::Unknown => None,
         };
         // Packages come in the order of their ecosystems: the first to claim a file keeps it.
@@ -134,6 +136,7 @@ impl Inventory {
         let path = path.as_bytes();
         self.listed_owner(path)
             .or_else(|| self.listed_owner(&compiled_from(path)?))
+            .or_else(|| self.owners.get(dpkg_info_stem(path)?).copied())
             .or_else(|| self.directory_owner(path))
     }
 
@@ -171,6 +174,11 @@ impl Inventory {
     }
 }
 
+/// What makes packages of a system's database the same, and how all are sorted.
+fn identity(package: &Package) -> (Ecosystem, &str, &str, Option<&str>) {
+    (package.ecosystem, &package.name, &package.version, package.architecture.as_deref())
+}
+
 /// Where the list of a package's files may lie, the likelier place first.
 fn list_names(package: &Package, database: &LayerPath) -> Vec<LayerPath> {
     let Some(directory) = database.parent() else { return Vec::new() };
@@ -202,6 +210,14 @@ fn location(package: &Package, database: &LayerPath) -> LayerPath {
         Ecosystem::Python => parent(&parent(database)),
         _ => database.clone(),
     }
+}
+
+/// Returns a path in dpkg's `info` directory without what tells `NAME.list` from `NAME.postinst`.
+fn dpkg_info_stem(path: &[u8]) -> Option<&[u8]> {
+    if !path.starts_with(b"var/lib/dpkg/info/") {
+        return None;
+    }
+    path.iter().rposition(|&byte| byte == b'.').map(|dot| &path[..dot])
 }
 
 /// Returns the module that a file in `__pycache__` was compiled from: system packages compile
@@ -272,6 +288,8 @@ mod tests {
             ("bin/ldd", Some("libc6")),
             ("usr", None),
             ("etc/base", Some("base")),
+            ("var/lib/dpkg/info/libc6:amd64.postinst", Some("libc6")),
+            ("var/lib/dpkg/info/format", None),
             (
                 "usr/lib/python3/dist-packages/yaml/__pycache__/__init__.cpython-311.pyc",
                 Some("python3-yaml"),

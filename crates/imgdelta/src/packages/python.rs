@@ -8,6 +8,7 @@ use super::{
     path_list::{Budget, OVER, PathList},
 };
 use crate::path::LayerPath;
+use std::borrow::Cow;
 
 /// Whether a path lies directly in a directory that ends with `suffix`, itself directly in one
 /// where Python looks for distributions.
@@ -54,15 +55,14 @@ pub(super) fn read_metadata(path: &LayerPath, payload: &[u8]) -> Content {
 pub(super) fn read_record(path: &LayerPath, payload: &[u8], budget: &mut Budget) -> Content {
     let site = path.parent().and_then(|info| info.parent()).unwrap_or_else(LayerPath::root);
     let mut list = PathList::new(budget);
-    let mut unquoted = Vec::new();
     let mut rest = payload;
     while !rest.is_empty() {
-        let Some(file) = take_first_field(&mut rest, &mut unquoted) else {
+        let Some(file) = take_first_field(&mut rest) else {
             return Content::broken("a quoted name does not end");
         };
-        match file {
+        match &*file {
             b"" => {}
-            [b'/', ..] => list.push(file),
+            file @ [b'/', ..] => list.push(file),
             file => list.push_in(site.as_bytes(), file),
         }
     }
@@ -73,15 +73,16 @@ pub(super) fn read_record(path: &LayerPath, payload: &[u8], budget: &mut Budget)
 }
 
 /// Takes a line from the front and returns its first field, quotes undone (`""` for one).
-fn take_first_field<'a>(rest: &mut &'a [u8], unquoted: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+fn take_first_field<'a>(rest: &mut &'a [u8]) -> Option<Cow<'a, [u8]>> {
     let line =
         |rest: &[u8]| rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1);
     let Some(mut quoted) = rest.strip_prefix(b"\"") else {
         let (first, after) = rest.split_at(line(rest));
         *rest = after;
-        return first.split(|&byte| byte == b',').next().map(<[u8]>::trim_ascii_end);
+        let field = first.split(|&byte| byte == b',').next()?;
+        return Some(Cow::Borrowed(field.trim_ascii_end()));
     };
-    unquoted.clear();
+    let mut unquoted = Vec::new();
     loop {
         let end = quoted.iter().position(|&byte| byte == b'"')?;
         unquoted.extend_from_slice(&quoted[..end]);
@@ -95,7 +96,7 @@ fn take_first_field<'a>(rest: &mut &'a [u8], unquoted: &'a mut Vec<u8>) -> Optio
         }
     }
     *rest = &quoted[line(quoted)..];
-    Some(unquoted)
+    Some(Cow::Owned(unquoted))
 }
 
 #[cfg(test)]
@@ -120,7 +121,7 @@ mod tests {
         assert_eq!(read_metadata(&at, metadata), Content::Packages(vec![package]));
         for cut in 0..metadata.len() {
             let content = read_metadata(&at, &metadata[..cut]);
-            assert_eq!(content.packages().is_empty(), cut <= 46, "{cut}");
+            assert_eq!(content.packages().is_empty(), cut < 46, "{cut}");
         }
     }
 

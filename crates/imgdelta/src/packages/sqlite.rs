@@ -1,4 +1,4 @@
-//! The rows of one table of an SQLite file, read from its bytes.
+//! The rows of one table of an `SQLite` file, read from its bytes.
 //!
 //! It never writes, knows no SQL and no indexes: it walks a table's b-tree. Every page is used
 //! once, as a node of the tree or in one overflow chain, so that cycles end; and cells that
@@ -7,7 +7,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
-/// An SQLite file's bytes.
+/// An `SQLite` file's bytes.
 pub(super) struct Sqlite<'a> {
     file: &'a [u8],
     page_size: usize,

@@ -68,13 +68,11 @@ fn rpm_order(mut a: &[u8], mut b: &[u8]) -> Ordering {
         take_while(&mut b, is_separator);
         match (a.first(), b.first()) {
             (Some(b'~'), Some(b'~')) | (Some(b'^'), Some(b'^')) => (a, b) = (&a[1..], &b[1..]),
-            (Some(b'~'), _) | (Some(_), None) if a.starts_with(b"~") => return Ordering::Less,
-            (_, Some(b'~')) => return Ordering::Greater,
             (None, None) => return Ordering::Equal,
-            (None, Some(_)) => return Ordering::Less,
-            (Some(_), None) => return Ordering::Greater,
-            (Some(b'^'), _) => return Ordering::Less,
-            (_, Some(b'^')) => return Ordering::Greater,
+            (Some(b'~'), _) => return Ordering::Less,
+            (_, Some(b'~')) => return Ordering::Greater,
+            (None, _) | (Some(b'^'), Some(_)) => return Ordering::Less,
+            (_, None | Some(b'^')) => return Ordering::Greater,
             (Some(left), Some(right)) => {
                 let order = match (left.is_ascii_digit(), right.is_ascii_digit()) {
                     (true, true) => number_order(
@@ -185,8 +183,8 @@ fn apk_rank(word: &[u8]) -> Option<u32> {
         words.iter().position(|&one| one == word).and_then(|at| u32::try_from(at).ok())
     };
     match word {
-        word if let Some(at) = place(&BEFORE) => Some(at),
-        word if let Some(at) = place(&AFTER) => Some(END + 1 + at),
+        _ if let Some(at) = place(&BEFORE) => Some(at),
+        _ if let Some(at) = place(&AFTER) => Some(END + 1 + at),
         &[letter] => Some(LETTER + u32::from(letter)),
         _ => None,
     }
