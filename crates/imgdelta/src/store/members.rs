@@ -246,7 +246,10 @@ fn checksum_is_right(header: &[u8; BLOCK]) -> bool {
 fn number(field: &[u8]) -> Option<u64> {
     if field[0] & 0x80 != 0 {
         let (high, low) = field.split_at(field.len() - 8);
-        let is_small = high[0] == 0x80 && high[1..].iter().all(|&byte| byte == 0);
+        // A checksum's field has no room for the mark beside eight bytes; nobody writes one so.
+        let is_small = high
+            .split_first()
+            .is_some_and(|(&mark, rest)| mark == 0x80 && rest.iter().all(|&byte| byte == 0));
         return is_small.then(|| low.iter().fold(0, |value, &byte| value << 8 | u64::from(byte)));
     }
     let digits = text(field).trim_ascii();
