@@ -132,6 +132,13 @@ impl Image {
                 present: vec![platform.to_string()],
             });
         }
+        // Nobody asked for a platform, and this was the only image to have.
+        if options.platform.is_none() && Platform::host().distance(&platform).is_none() {
+            notes.push(Note::new(
+                &place,
+                format_args!("the image is for {platform}, not this host"),
+            ));
+        }
         let layers = layers(manifest.layers, &config, &config_place, limits, &mut notes)?;
         Ok(Self {
             store,

@@ -304,6 +304,10 @@ fn hostile_archives_are_errors() {
     }
     let text = |bytes: Vec<u8>| read(docker(bytes)).unwrap_err().to_string();
     assert!(text(Packing::Gzip.pack(&whole)).contains("compressed with gzip"));
+    // A checksum field in base 256.
+    let mut marked = whole.clone();
+    marked[148] = 0x80;
+    assert!(text(marked).contains("not a tar file"));
     assert!(text(b"hello".to_vec()).contains("ends within a header"));
     assert!(text(vec![b'x'; 600]).contains("not a tar file"));
     assert!(text(whole[..600].to_vec()).contains("ends within a member"));

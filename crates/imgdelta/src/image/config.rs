@@ -186,6 +186,7 @@ fn words<'de, D: serde::Deserializer<'de>>(
 fn keys<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<Vec<String>, D::Error> {
+    #[expect(clippy::zero_sized_map_values, reason = "a map in JSON, and serde has no set for it")]
     let map = Option::<BTreeMap<String, serde::de::IgnoredAny>>::deserialize(deserializer)?;
     Ok(map.unwrap_or_default().into_keys().collect())
 }

@@ -12,7 +12,7 @@ pub(super) enum Document {
     /// Images to choose from.
     Index(Vec<Descriptor>),
     /// One image, or something that is packed like one.
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
 }
 
 #[derive(Debug)]
@@ -61,11 +61,11 @@ impl Document {
                 wrong("both a manifest and an index at once")
             }
             (Some(manifests), None, None) => Ok(Self::Index(manifests)),
-            (None, Some(config), layers) => Ok(Self::Manifest(Manifest {
+            (None, Some(config), layers) => Ok(Self::Manifest(Box::new(Manifest {
                 config,
                 layers: layers.unwrap_or_default(),
                 artifact_type: fields.artifact_type,
-            })),
+            }))),
             _ if fields.blobs.is_some() || fields.artifact_type.is_some() => {
                 let kind = fields.artifact_type.unwrap_or_default();
                 let kind = escaped(kind.as_bytes()).into_owned();

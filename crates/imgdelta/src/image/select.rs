@@ -42,7 +42,7 @@ pub(super) fn select(
         let descriptor = images[at].clone();
         match walk.read(&descriptor)? {
             (bytes, Document::Manifest(manifest)) => {
-                return Ok(Selected { descriptor, bytes, manifest });
+                return Ok(Selected { descriptor, bytes, manifest: *manifest });
             }
             // The media type was silent or wrong.
             (_, Document::Index(children)) => {
@@ -140,11 +140,7 @@ impl Walk<'_> {
             return Ok(at);
         }
         // Nobody asked for a platform, and there is only one to have.
-        if self.options.platform.is_none()
-            && let [only] = images
-        {
-            let what = format!("the only image is for {}, not for this host", shown(only));
-            self.notes.push(Note::new(self.store.place(), what));
+        if self.options.platform.is_none() && images.len() == 1 {
             return Ok(0);
         }
         Err(Error::NotFound {

@@ -121,7 +121,7 @@ impl Walk<'_> {
                 _ => return Err(self.wrong(start, "the archive ends within a header")),
             }
             if !checksum_is_right(&header) {
-                return Err(self.wrong(start, self.no_header(start, &header)));
+                return Err(self.wrong(start, no_header(start, &header)));
             }
             let kind = header[156];
             let is_extension = matches!(kind, b'L' | b'K' | b'x' | b'g');
@@ -216,21 +216,21 @@ impl Walk<'_> {
         Ok(total)
     }
 
-    fn no_header(&self, start: u64, header: &[u8]) -> &'static str {
-        match Compression::of(header) {
-            Compression::Gzip if start == 0 => {
-                "the archive is compressed with gzip; its members are read in place, so decompress it first"
-            }
-            Compression::Zstd if start == 0 => {
-                "the archive is compressed with zstd; its members are read in place, so decompress it first"
-            }
-            _ if start == 0 => "not a tar file",
-            _ => "tar header with a wrong checksum",
-        }
-    }
-
     fn wrong(&self, offset: u64, what: &str) -> Error {
         Error::bad_input(format_args!("{}, offset {offset}", self.place), what)
+    }
+}
+
+fn no_header(start: u64, header: &[u8]) -> &'static str {
+    match Compression::of(header) {
+        Compression::Gzip if start == 0 => {
+            "the archive is compressed with gzip; its members are read in place, so decompress it first"
+        }
+        Compression::Zstd if start == 0 => {
+            "the archive is compressed with zstd; its members are read in place, so decompress it first"
+        }
+        _ if start == 0 => "not a tar file",
+        _ => "tar header with a wrong checksum",
     }
 }
 
@@ -246,7 +246,10 @@ fn checksum_is_right(header: &[u8; BLOCK]) -> bool {
 fn number(field: &[u8]) -> Option<u64> {
     if field[0] & 0x80 != 0 {
         let (high, low) = field.split_at(field.len() - 8);
-        let is_small = high[0] & 0x7f == 0 && high[1..].iter().all(|&byte| byte == 0);
+        // A checksum's field has no room for the mark beside eight bytes; nobody writes one so.
+        let is_small = high
+            .split_first()
+            .is_some_and(|(&mark, rest)| mark == 0x80 && rest.iter().all(|&byte| byte == 0));
         return is_small.then(|| low.iter().fold(0, |value, &byte| value << 8 | u64::from(byte)));
     }
     let digits = text(field).trim_ascii();
