@@ -7,10 +7,12 @@
 pub mod config;
 mod kind;
 mod manifest;
+mod pair;
 pub mod platform;
 mod select;
 
 pub use config::Config;
+pub use pair::open_pair;
 pub use platform::Platform;
 
 use crate::{
@@ -52,8 +54,10 @@ impl OpenOptions {
 pub struct Image {
     store: Arc<dyn Store>,
     limits: Limits,
-    /// How errors and notes name it.
+    /// The place it lies in, as errors name it.
     pub place: String,
+    /// The reference it was opened by, or the place where there was none.
+    pub name: String,
     /// The manifest's digest.
     pub digest: BlobDigest,
     /// The manifest, byte for byte.
@@ -99,7 +103,9 @@ pub struct Layer {
 /// ```
 pub fn open(reference: &Reference, options: &OpenOptions) -> Result<Image> {
     let (store, name) = store::open(reference, &options.limits)?;
-    Image::open(store, name.as_ref(), options)
+    let mut image = Image::open(store, name.as_ref(), options)?;
+    image.name = reference.to_string();
+    Ok(image)
 }
 
 impl Image {
@@ -143,6 +149,7 @@ impl Image {
         Ok(Self {
             store,
             limits: limits.clone(),
+            name: place.clone(),
             place,
             digest: selected.descriptor.digest,
             manifest: selected.bytes,

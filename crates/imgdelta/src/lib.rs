@@ -5,10 +5,36 @@
 //! [`Diff`](diff::Diff) of two surveys says what changed: layers, config, files, packages. All are
 //! values; nothing is unpacked, nothing is written but the cache one asks for.
 //!
+//! ```no_run
+//! use imgdelta::{
+//!     diff::{Diff, Ignore},
+//!     image::{self, OpenOptions},
+//!     parallel::Workers,
+//!     progress::Silent,
+//!     survey::{self, SurveyOptions},
+//! };
+//!
+//! # fn main() -> imgdelta::Result<()> {
+//! let images = image::open_pair(
+//!     &"oci:images:old".parse()?,
+//!     &"oci:images:new".parse()?,
+//!     &OpenOptions::default(),
+//! )?;
+//! let workers = Workers::new(0)?;
+//! let [base, target] = survey::both(images, &SurveyOptions::default(), &workers, &Silent)?;
+//! let diff = Diff::between(&base, &target, &Ignore::default());
+//! println!("{diff}");
+//! for change in &diff.files {
+//!     println!("{} {:?}", change.path, change.fate);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! The core is synchronous and mute: no terminal, no network, no environment, no clock. The same
 //! inputs give the same results for any number of threads.
 
+pub mod diff;
 pub mod envelope;
 pub mod error;
 pub mod image;
@@ -21,7 +47,9 @@ pub mod path;
 pub mod progress;
 pub mod reference;
 pub mod rootfs;
+pub mod size;
 pub mod store;
+pub mod survey;
 pub mod tarscan;
 pub mod verify;
 

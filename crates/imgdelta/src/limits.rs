@@ -2,6 +2,8 @@
 //!
 //! Limits are met before memory is taken. They are for reading: nothing we write comes near them.
 
+use std::str::FromStr;
+
 /// Ceilings for what is read. Every default is far above any image seen in practice and far
 /// below what would hurt the machine.
 #[derive(Clone, Debug)]
@@ -30,11 +32,11 @@ pub struct Limits {
     pub zstd_window_log: u32,
     /// Entries of one layer: 4,000,000.
     pub layer_entries: u64,
-    /// Bytes of one PAX or GNU extension header (long names, attributes): 1 MiB, as Go's reader.
-    pub extension_bytes: u64,
     /// Bytes of all names, links and attributes of one layer: 256 MiB, sixty for each of the
     /// entries allowed. They are what an index keeps in memory.
     pub layer_text_bytes: u64,
+    /// Bytes of one PAX or GNU extension header (long names, attributes): 1 MiB, as Go's reader.
+    pub extension_bytes: u64,
     /// Bytes of one package database that is read: 64 MiB.
     pub database_bytes: u64,
 }
@@ -52,14 +54,94 @@ impl Default for Limits {
             expansion_free_bytes: 1 << 30,
             zstd_window_log: 27,
             layer_entries: 4_000_000,
-            extension_bytes: 1 << 20,
             layer_text_bytes: 256 << 20,
+            extension_bytes: 1 << 20,
             database_bytes: 64 << 20,
         }
     }
 }
 
+/// A change to one limit, as `NAME=NUMBER` with an optional unit (`500GB`, `64MiB`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitChange {
+    name: &'static str,
+    value: u64,
+}
+
+impl FromStr for LimitChange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text
+            .split_once('=')
+            .ok_or_else(|| format!("expected NAME=NUMBER, with a name of {}", NAMES.join(", ")))?;
+        let name = NAMES
+            .iter()
+            .find(|known| **known == name)
+            .ok_or_else(|| format!("no limit is called {name:?}: there is {}", NAMES.join(", ")))?;
+        let value = parse_size(value).ok_or_else(|| {
+            format!("{value:?} is no size: expected a number with kB, MB, GB, KiB, MiB or GiB")
+        })?;
+        Ok(Self { name, value })
+    }
+}
+
+/// What the user calls the limits, in the order of the fields.
+const NAMES: [&str; 12] = [
+    "manifest-bytes",
+    "config-bytes",
+    "layers",
+    "descriptors",
+    "archive-members",
+    "layer-bytes",
+    "expansion",
+    "zstd-window-log",
+    "layer-entries",
+    "layer-text-bytes",
+    "extension-bytes",
+    "database-bytes",
+];
+
+fn parse_size(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit: u64 = match text[digits..].trim() {
+        "" | "B" => 1,
+        "kB" | "KB" | "k" | "K" => 1000,
+        "MB" | "M" => 1_000_000,
+        "GB" | "G" => 1_000_000_000,
+        "TB" | "T" => 1_000_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return None,
+    };
+    text[..digits].parse::<u64>().ok()?.checked_mul(unit)
+}
+
 impl Limits {
+    /// Sets the one limit that `change` names.
+    pub fn change(&mut self, change: &LimitChange) {
+        match change.name {
+            "manifest-bytes" => self.manifest_bytes = change.value,
+            "config-bytes" => self.config_bytes = change.value,
+            "layers" => self.layers = change.value,
+            "descriptors" => self.descriptors = change.value,
+            "archive-members" => self.archive_members = change.value,
+            "layer-bytes" => self.layer_bytes = change.value,
+            "expansion" => self.expansion = change.value,
+            // The format ends at 31; more is as good as no limit.
+            "zstd-window-log" => {
+                self.zstd_window_log = u32::try_from(change.value).unwrap_or(u32::MAX).min(31)
+            }
+            "layer-entries" => self.layer_entries = change.value,
+            "layer-text-bytes" => self.layer_text_bytes = change.value,
+            "extension-bytes" => self.extension_bytes = change.value,
+            "database-bytes" => self.database_bytes = change.value,
+            other => unreachable!("{other} is not in the table of names"),
+        }
+    }
+
     /// Returns `found`, or the error that names the limit it is over.
     pub fn admit(
         limit: u64,
@@ -71,5 +153,31 @@ impl Limits {
             return Ok(found);
         }
         Err(crate::Error::OverLimit { place: place.to_string(), what, found, limit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_named_limit_can_be_changed() {
+        let defaults = format!("{:?}", Limits::default());
+        for name in NAMES {
+            let mut limits = Limits::default();
+            limits.change(&format!("{name}=7").parse().unwrap());
+            assert_ne!(format!("{limits:?}"), defaults, "{name}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units_and_mistakes_say_what_is_expected() {
+        assert_eq!(parse_size("500GB"), Some(500_000_000_000));
+        assert_eq!(parse_size("64 MiB"), Some(64 << 20));
+        for text in ["", "GB", "-1", "1.5GB", "99999999999TiB", "7 bytes"] {
+            assert_eq!(parse_size(text), None, "{text}");
+        }
+        assert!("layer=1".parse::<LimitChange>().unwrap_err().contains("layer-bytes"));
+        assert!("layers".parse::<LimitChange>().unwrap_err().contains("NAME=NUMBER"));
     }
 }

@@ -21,8 +21,8 @@ pub trait Catcher {
     fn caught(&mut self, ordinal: u32, path: &LayerPath, payload: &[u8]);
 
     /// A file that was wanted has more than [`Limits::database_bytes`] and is not handed over.
-    fn too_large(&mut self, path: &LayerPath, size_bytes: u64) {
-        let _ = (path, size_bytes);
+    fn too_large(&mut self, ordinal: u32, path: &LayerPath, size_bytes: u64) {
+        let _ = (ordinal, path, size_bytes);
     }
 }
 
@@ -35,8 +35,8 @@ impl<C: Catcher + ?Sized> Catcher for &mut C {
         (**self).caught(ordinal, path, payload);
     }
 
-    fn too_large(&mut self, path: &LayerPath, size_bytes: u64) {
-        (**self).too_large(path, size_bytes);
+    fn too_large(&mut self, ordinal: u32, path: &LayerPath, size_bytes: u64) {
+        (**self).too_large(ordinal, path, size_bytes);
     }
 }
 
@@ -172,8 +172,8 @@ impl<C: Catcher> Visitor for Table<C> {
         let is_offered = entry.kind == Kind::File && !entry.is_sparse && !entry.is_after_end;
         let is_wanted = is_offered && self.catcher.wants(&entry.path, entry.size_bytes);
         let fits = entry.size_bytes <= self.database_limit;
-        if is_wanted && !fits {
-            self.catcher.too_large(&entry.path, entry.size_bytes);
+        if let (true, Ok(ordinal)) = (is_wanted && !fits, u32::try_from(self.entries.len())) {
+            self.catcher.too_large(ordinal, &entry.path, entry.size_bytes);
         }
         let caught = (is_wanted && fits).then(Vec::new);
         self.begun = Some(Begun { entry, is_hashed, caught });

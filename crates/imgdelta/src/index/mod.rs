@@ -61,6 +61,18 @@ impl Segment {
 }
 
 impl Index {
+    /// Makes the index of a layer whose stream cannot be had: nothing in it is seen.
+    pub fn unseen(diff_id: DiffId) -> Self {
+        Self {
+            diff_id,
+            stream_bytes: 0,
+            entries: Vec::new(),
+            tail_start: 0,
+            damage: None,
+            findings: Bytes::new(),
+        }
+    }
+
     /// Returns the header blocks of entry `i`, its extensions included.
     pub fn header_range(&self, i: usize) -> Range<u64> {
         self.entries[i].start..self.entries[i].payload.start

@@ -77,7 +77,7 @@ impl Catcher for Net {
         self.caught.push((ordinal, path.to_string(), payload.to_vec()));
     }
 
-    fn too_large(&mut self, path: &LayerPath, _: u64) {
+    fn too_large(&mut self, _: u32, path: &LayerPath, _: u64) {
         self.too_large.push(path.to_string());
     }
 }

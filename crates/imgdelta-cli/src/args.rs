@@ -1,0 +1,157 @@
+//! What can be written on the command line, and its help.
+//!
+//! Values are parsed to their types here, so that a mistake is a usage error before any work.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use globset::GlobMatcher;
+use imgdelta::{
+    diff::Ignore,
+    image::Platform,
+    limits::{LimitChange, Limits},
+    reference::Reference,
+};
+use std::path::PathBuf;
+
+/// Differences between container images.
+#[derive(Debug, Parser)]
+#[command(name = "imgdelta", version, about, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Debug)]
+pub struct Common {
+    /// Say nothing but results and errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+
+    /// Worker threads; 0 is one per core
+    #[arg(long, short, global = true, default_value_t = 0, value_name = "N")]
+    pub jobs: usize,
+
+    /// Colour the text: auto is for a terminal without `NO_COLOR`
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+
+    /// Raise or lower what an image may ask for, such as layer-bytes=500GB (may be repeated)
+    #[arg(long = "limit", global = true, value_name = "NAME=SIZE")]
+    pub limits: Vec<LimitChange>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what changed from one image to another
+    #[command(after_help = REFERENCES, visible_alias = "compare")]
+    Diff(Box<Diff>),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell that will read it
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, for `imgdelta man | man -l -`
+    Man,
+}
+
+#[derive(Args, Debug)]
+pub struct Diff {
+    /// The image one has
+    pub old: Reference,
+
+    /// The image one wants
+    pub new: Reference,
+
+    /// Show the summary and the layers only
+    #[arg(long, conflicts_with = "files")]
+    pub layers: bool,
+
+    /// Show every file that differs, with its metadata
+    #[arg(long)]
+    pub files: bool,
+
+    /// Show only files whose path matches, such as '/usr/lib/**' (may be repeated)
+    #[arg(long, value_name = "GLOB", value_parser = glob)]
+    pub filter: Vec<GlobMatcher>,
+
+    /// Order of files and packages
+    #[arg(long, value_enum, default_value_t = Sort::Size)]
+    pub sort: Sort,
+
+    /// Leave out differences in: mtime, mode, owner, xattrs, links, created, history
+    #[arg(long, value_name = "WORD,...", default_value = "", hide_default_value = true)]
+    pub ignore: Ignore,
+
+    /// Exit with 1 when the images differ
+    #[arg(long)]
+    pub exit_code: bool,
+
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+
+    /// Take this platform of a multi-platform image; the host's by default
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<Platform>,
+
+    /// Compare also images for different platforms
+    #[arg(long)]
+    pub any_platform: bool,
+
+    /// Keep layer indexes here, so that a layer seen before is not read again
+    #[arg(long, value_name = "DIR", env = "IMGDELTA_CACHE")]
+    pub cache: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sort {
+    Size,
+    Path,
+}
+
+impl Common {
+    /// Returns the default limits with the user's changes.
+    pub fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        for change in &self.limits {
+            limits.change(change);
+        }
+        limits
+    }
+}
+
+fn glob(text: &str) -> Result<GlobMatcher, globset::Error> {
+    // `*` stays within one directory, `**` crosses them, as in a shell.
+    let glob = globset::GlobBuilder::new(text).literal_separator(true).build()?;
+    Ok(glob.compile_matcher())
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    `diff --exit-code` found differences
+  2    usage
+  3    bad input: not an image, broken, or the tag is not there
+  5    verification failed: bytes are not those their digest promised
+  6    input, output or network
+  130  interrupted";
+
+const REFERENCES: &str = "\
+Images:
+  oci:DIR[:TAG]             an OCI layout
+  oci-archive:FILE[:TAG]    an OCI layout in a tar
+  docker-archive:FILE[:REF] what `docker save` and `podman save` write
+  PATH[:TAG]                any of these, recognised by looking
+
+Exit codes: see `imgdelta --help`.";

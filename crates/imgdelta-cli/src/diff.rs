@@ -1,0 +1,67 @@
+//! The `diff` command: opens two images, compares, prints.
+//!
+//! Holds no comparing of its own.
+
+use crate::{
+    args::{self, Common},
+    terminal,
+};
+use imgdelta::{
+    Result,
+    diff::{Diff, FileOrder, TextOptions},
+    image::{self, OpenOptions},
+    parallel::Workers,
+    survey::{self, SurveyOptions},
+};
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, process::ExitCode};
+
+/// Runs the command.
+pub fn run(args: &args::Diff, common: &Common) -> Result<ExitCode> {
+    let limits = common.limits();
+    let progress = terminal::progress(common.quiet)?;
+    let open = OpenOptions::default().limits(limits.clone()).platform(args.platform.clone());
+    let images = if args.any_platform {
+        [image::open(&args.old, &open)?, image::open(&args.new, &open)?]
+    } else {
+        image::open_pair(&args.old, &args.new, &open)?
+    };
+
+    let mut options = SurveyOptions::default().limits(limits);
+    if let Some(dir) = &args.cache {
+        options = options.cache(dir)?;
+    }
+    let workers = Workers::new(common.jobs)?;
+    let [base, target] = survey::both(images, &options, &workers, &progress)?;
+    progress.finish();
+
+    let mut diff = Diff::between(&base, &target, &args.ignore);
+    if !args.filter.is_empty() {
+        diff.keep_files(|path| {
+            let from_root = [b"/", path.as_bytes()].concat();
+            let from_root = Path::new(OsStr::from_bytes(&from_root));
+            let relative = Path::new(OsStr::from_bytes(path.as_bytes()));
+            args.filter.iter().any(|glob| glob.is_match(from_root) || glob.is_match(relative))
+        });
+    }
+    let shown = if args.json {
+        let mut document = serde_json::to_vec_pretty(&diff.json()).expect("a value is a document");
+        document.push(b'\n');
+        document
+    } else {
+        diff.text(text_options(args, common)).to_string().into_bytes()
+    };
+    let printed = crate::print(&shown)?;
+    Ok(if args.exit_code && diff.differs() { ExitCode::from(1) } else { printed })
+}
+
+fn text_options(args: &args::Diff, common: &Common) -> TextOptions {
+    let mut options = TextOptions::default();
+    options.color = terminal::has_color(common.color);
+    options.all_files = args.files;
+    options.details = !args.layers;
+    options.order = match args.sort {
+        args::Sort::Size => FileOrder::Size,
+        args::Sort::Path => FileOrder::Path,
+    };
+    options
+}

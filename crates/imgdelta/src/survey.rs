@@ -1,0 +1,244 @@
+//! An image read once: the indexes of its layers, its merged root file system, its packages.
+//!
+//! All layers of all images asked for are read in one go, the largest first, each blob once however
+//! many images hold it, and not at all where the cache has its index. Never compares.
+
+use crate::{
+    BlobDigest, DiffId, Error, Limits, Note, Result,
+    image::{Image, Layer},
+    index::{
+        Catcher, Entry, Index, IndexBuilder,
+        cache::{Cache, Lookup},
+    },
+    packages::{self, Content, Findings, Inventory},
+    parallel::Workers,
+    path::LayerPath,
+    progress::{Progress, Stage},
+    rootfs::Rootfs,
+};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    sync::Arc,
+};
+
+/// An image and all that was found in its layers.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Survey {
+    /// The image.
+    pub image: Image,
+    /// Its layers' indexes, lowest first.
+    pub layers: Vec<Arc<Index>>,
+    /// The layers merged.
+    pub rootfs: Rootfs,
+    /// Its packages.
+    pub inventory: Inventory,
+    /// What could not be seen or is odd.
+    pub notes: Vec<Note>,
+}
+
+/// How images are surveyed.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SurveyOptions {
+    /// What a layer may ask for. The defaults.
+    pub limits: Limits,
+    /// Where indexes are kept. Nowhere: a library does not write without being told.
+    pub cache: Option<Cache>,
+}
+
+impl SurveyOptions {
+    /// Sets the limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Keeps indexes in a directory, which is made if it is not there.
+    pub fn cache(mut self, dir: &Path) -> Result<Self> {
+        self.cache = Some(Cache::open(dir, &self.limits)?);
+        Ok(self)
+    }
+}
+
+impl Survey {
+    /// Returns the entry at a place of [`Rootfs`].
+    pub fn entry(&self, (layer, entry): (u32, u32)) -> Option<&Entry> {
+        self.layers.get(layer as usize)?.entries.get(entry as usize)
+    }
+
+    /// Returns whether the root file system has the content of `entry` at `path`.
+    pub fn has_at(&self, path: &LayerPath, entry: &Entry) -> bool {
+        let found = self.rootfs.find(path).and_then(|node| self.entry(node.content?));
+        found.is_some_and(|found| found.digest.is_some() && found.digest == entry.digest)
+    }
+}
+
+/// Surveys the two images of a comparison.
+pub fn both(
+    images: [Image; 2],
+    options: &SurveyOptions,
+    workers: &Workers,
+    progress: &dyn Progress,
+) -> Result<[Survey; 2]> {
+    let surveys = all(images.into(), options, workers, progress)?;
+    Ok(<[Survey; 2]>::try_from(surveys).expect("as many surveys as images"))
+}
+
+/// Surveys images together: what they share is read once.
+pub fn all(
+    images: Vec<Image>,
+    options: &SurveyOptions,
+    workers: &Workers,
+    progress: &dyn Progress,
+) -> Result<Vec<Survey>> {
+    let mut works = Vec::new();
+    let mut planned = HashSet::new();
+    for image in &images {
+        for layer in &image.layers {
+            if planned.insert((layer.descriptor.digest, layer.diff_id)) {
+                works.push((image, layer));
+            }
+        }
+    }
+    // The longest first, so that no worker is left with a large one at the end.
+    works.sort_by_key(|(_, layer)| std::cmp::Reverse(layer.descriptor.size_bytes));
+    progress
+        .begin(Stage::Reading, works.iter().map(|(_, layer)| layer.descriptor.size_bytes).sum());
+
+    let read = workers.map(works, |(image, layer)| {
+        let (index, notes) = index_of(image, layer, options, progress)?;
+        Ok(((layer.descriptor.digest, layer.diff_id), (Arc::new(index), notes)))
+    })?;
+    let indexes: Indexes = read.into_iter().collect();
+    workers.map(images, |image| assemble(image, &indexes))
+}
+
+/// What each blob and stream was found to be, with remarks.
+type Indexes = HashMap<(BlobDigest, DiffId), (Arc<Index>, Vec<Note>)>;
+
+fn assemble(image: Image, indexes: &Indexes) -> Result<Survey> {
+    let mut notes = image.notes.clone();
+    let mut layers = Vec::new();
+    for layer in &image.layers {
+        let (index, remarks) = &indexes[&(layer.descriptor.digest, layer.diff_id)];
+        notes.extend(remarks.iter().cloned());
+        layers.push(Arc::clone(index));
+    }
+    let rootfs = Rootfs::merge(&layers.iter().map(AsRef::as_ref).collect::<Vec<_>>());
+    notes.extend(rootfs_notes(&rootfs));
+    let inventory = take_inventory(&layers, &rootfs);
+    notes.extend(inventory.warnings().iter().map(|what| Note::new("packages", what)));
+    Ok(Survey { image, layers, rootfs, inventory, notes })
+}
+
+fn rootfs_notes(rootfs: &Rootfs) -> Vec<Note> {
+    let place = |layer: u32| format!("layer {}", u64::from(layer) + 1);
+    let told = rootfs.notes().iter();
+    let mut notes: Vec<Note> = told
+        .map(|note| Note::new(place(note.layer), format_args!("{}: {}", note.path, note.what)))
+        .collect();
+    if rootfs.omitted_notes() > 0 {
+        let what = format!("{} more remarks of this kind", rootfs.omitted_notes());
+        notes.push(Note::new("layers", what));
+    }
+    notes
+}
+
+/// The findings whose database file is what the root file system shows at its path.
+fn take_inventory(layers: &[Arc<Index>], rootfs: &Rootfs) -> Inventory {
+    let mut surviving: Vec<(&LayerPath, Content)> = Vec::new();
+    for (ordinal, layer) in layers.iter().enumerate() {
+        let Some(findings) = packages::read_findings(&layer.findings) else { continue };
+        for finding in findings {
+            let Some(entry) = layer.entries.get(finding.entry as usize) else { continue };
+            let place = (u32::try_from(ordinal).expect("layers are limited"), finding.entry);
+            let node = rootfs.find(&entry.path);
+            if node.is_some_and(|node| node.content == Some(place)) {
+                surviving.push((&entry.path, finding.content));
+            }
+        }
+    }
+    Inventory::collect(surviving.iter().map(|(path, content)| (*path, content)))
+}
+
+/// A layer's index, from the cache or from its bytes, with remarks.
+fn index_of(
+    image: &Image,
+    layer: &Layer,
+    options: &SurveyOptions,
+    progress: &dyn Progress,
+) -> Result<(Index, Vec<Note>)> {
+    let mut notes = Vec::new();
+    if let Some(cache) = &options.cache {
+        match cache.load(&layer.diff_id) {
+            Lookup::Found(index) => {
+                progress.advance(layer.descriptor.size_bytes);
+                check(layer, &index)?;
+                return Ok((*index, notes));
+            }
+            Lookup::Absent => {}
+            Lookup::Unusable(why) => {
+                notes.push(Note::new(
+                    place(layer),
+                    format_args!("its cached index was unusable ({why}) and made anew"),
+                ));
+            }
+        }
+    }
+    let mut databases = Databases::default();
+    let mut builder = IndexBuilder::new(&options.limits, &mut databases);
+    let read = image.read_layer(layer, &mut notes, progress, &mut |chunk| builder.feed(chunk));
+    match read {
+        Ok(_) => {}
+        Err(Error::NotFound { .. }) if !layer.is_distributable => {
+            let what = "may not be distributed and is not here: its files are not seen";
+            notes.push(Note::new(place(layer), what));
+            return Ok((Index::unseen(layer.diff_id), notes));
+        }
+        Err(error) => return Err(error),
+    }
+    let mut index = builder.finish(layer.diff_id)?;
+    index.findings = packages::write_findings(&databases.found.finish()).into();
+    check(layer, &index)?;
+    if let Some(cache) = &options.cache {
+        cache.save(&index)?;
+    }
+    Ok((index, notes))
+}
+
+/// A stream that is no tar has no files to compare.
+fn check(layer: &Layer, index: &Index) -> Result<()> {
+    let Some(damage) = &index.damage else { return Ok(()) };
+    let place = format!("{}, offset {} of its tar stream", place(layer), damage.offset);
+    Err(Error::bad_input(place, &damage.what))
+}
+
+fn place(layer: &Layer) -> String {
+    format!("layer {} ({})", layer.ordinal + 1, layer.descriptor.digest)
+}
+
+/// Catches package databases while a layer passes.
+#[derive(Default)]
+struct Databases {
+    found: Findings,
+}
+
+impl Catcher for Databases {
+    fn wants(&mut self, path: &LayerPath, _: u64) -> bool {
+        packages::interest(path).is_some()
+    }
+
+    fn caught(&mut self, ordinal: u32, path: &LayerPath, payload: &[u8]) {
+        if let Some(database) = packages::interest(path) {
+            self.found.take(ordinal, database, path, payload);
+        }
+    }
+
+    fn too_large(&mut self, ordinal: u32, _: &LayerPath, size_bytes: u64) {
+        let what = format!("{size_bytes} bytes are more than the limit for a database");
+        self.found.push(ordinal, Content::broken(what));
+    }
+}

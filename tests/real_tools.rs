@@ -1,0 +1,289 @@
+//! Images made by umoci, buildah and skopeo are read as those tools and GNU tar read them.
+//!
+//! On a machine without the tools the tests say so and pass; with `CI` set they are compulsory.
+
+use imgdelta::{
+    diff::{Diff, Fate, Ignore, Relation},
+    image::{self, OpenOptions},
+    index::Kind,
+    parallel::Workers,
+    path::LayerPath,
+    progress::Silent,
+    survey::{self, Survey, SurveyOptions},
+};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    process::Command,
+};
+
+/// Whether the tools are there; in CI they must be.
+fn has(tools: &[&str]) -> bool {
+    let missing: Vec<&&str> =
+        tools.iter().filter(|tool| Command::new(tool).arg("--version").output().is_err()).collect();
+    let is_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(missing.is_empty() || !is_ci, "CI needs {missing:?}");
+    if !missing.is_empty() {
+        eprintln!("skipped: {missing:?} not installed");
+    }
+    missing.is_empty()
+}
+
+/// Runs a tool and returns what it printed.
+fn run(dir: &Path, line: &str) -> String {
+    let mut words = line.split_whitespace();
+    let output = Command::new(words.next().unwrap())
+        .args(words)
+        .current_dir(dir)
+        .env("LC_ALL", "C.UTF-8")
+        .env("TZ", "UTC")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line}: {said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn take(reference: &str) -> Survey {
+    let image = image::open(&reference.parse().unwrap(), &OpenOptions::default()).unwrap();
+    let workers = Workers::new(2).unwrap();
+    survey::all(vec![image], &SurveyOptions::default(), &workers, &Silent).unwrap().remove(0)
+}
+
+/// A root file system with one of everything that an unprivileged user can make.
+fn write_rootfs(root: &Path, version: &str) {
+    fs::create_dir_all(root.join("usr/bin")).unwrap();
+    fs::create_dir_all(root.join("etc/empty")).unwrap();
+    fs::write(root.join("etc/version"), version).unwrap();
+    fs::write(root.join("etc/same"), "never changes\n").unwrap();
+    fs::write(root.join("usr/bin/tool"), format!("#!/bin/sh\necho {version}\n").repeat(9000))
+        .unwrap();
+    fs::set_permissions(root.join("usr/bin/tool"), fs::Permissions::from_mode(0o4755)).unwrap();
+    fs::write(root.join("etc/naïve name"), "").unwrap();
+    let long = "long-".repeat(30);
+    fs::write(root.join(&long), version).unwrap();
+    let _ = fs::remove_file(root.join("usr/bin/link"));
+    symlink("tool", root.join("usr/bin/link")).unwrap();
+    let _ = fs::remove_file(root.join("usr/bin/hard"));
+    fs::hard_link(root.join("usr/bin/tool"), root.join("usr/bin/hard")).unwrap();
+}
+
+/// `-rwsr-xr-x` as `ls` and `tar -tv` write it.
+fn mode_words(kind: Kind, mode: u32) -> String {
+    let mut words = String::from(match kind {
+        Kind::Directory => "d",
+        Kind::Symlink => "l",
+        Kind::HardLink => "h",
+        Kind::CharDevice => "c",
+        Kind::BlockDevice => "b",
+        Kind::Fifo => "p",
+        Kind::File | Kind::Other(_) => "-",
+    });
+    for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
+        let bits = mode >> shift;
+        words.push(if bits & 4 != 0 { 'r' } else { '-' });
+        words.push(if bits & 2 != 0 { 'w' } else { '-' });
+        words.push(match (bits & 1 != 0, mode & special != 0) {
+            (true, false) => 'x',
+            (false, false) => '-',
+            (true, true) => letter,
+            (false, true) => letter.to_ascii_uppercase(),
+        });
+    }
+    words
+}
+
+/// What GNU tar says of a layer: mode, owner, size, time, path, link.
+fn listed_by_tar(dir: &Path, blob: &Path) -> BTreeSet<String> {
+    let list = "tar --numeric-owner --full-time --quoting-style=literal -tvf";
+    run(dir, &format!("{list} {}", blob.display()))
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect()
+}
+
+/// The same of an index.
+fn listed_by_us(survey: &Survey, layer: usize, blob: &Path) -> BTreeSet<String> {
+    let spellings = Command::new("tar")
+        .args(["--quoting-style=literal", "-tf"])
+        .arg(blob)
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .unwrap();
+    let spellings = String::from_utf8(spellings.stdout).unwrap();
+    let entries = &survey.layers[layer].entries;
+    assert_eq!(spellings.lines().count(), entries.len(), "every member is an entry");
+    let mut listed = BTreeSet::new();
+    for (entry, spelling) in entries.iter().zip(spellings.lines()) {
+        assert_eq!(LayerPath::parse(spelling.as_bytes()), entry.path);
+        let (date, time) = time_words(entry.mtime);
+        let link = entry.link.as_deref().map(String::from_utf8_lossy);
+        let link = match (entry.kind, link) {
+            (Kind::Symlink, Some(link)) => format!(" -> {link}"),
+            (Kind::HardLink, Some(link)) => format!(" link to {link}"),
+            _ => String::new(),
+        };
+        let line = format!(
+            "{} {}/{} {} {date} {time} {spelling}{link}",
+            mode_words(entry.kind, entry.mode),
+            entry.owner.uid,
+            entry.owner.gid,
+            entry.size_bytes,
+        );
+        listed.insert(line.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+    listed
+}
+
+fn time_words((seconds, nanos): (i64, u32)) -> (String, String) {
+    let day_and_time = run(Path::new("/"), &format!("date -u -d @{seconds} +%F@%T"));
+    let (day, time) = day_and_time.trim().split_once('@').unwrap();
+    let fraction = if nanos == 0 { String::new() } else { format!(".{nanos:09}") };
+    (day.to_owned(), format!("{time}{fraction}").trim_end_matches('0').to_owned())
+}
+
+/// GNU tar prints as many digits of the fraction as there are; so both sides drop the zeros.
+fn trimmed(lines: BTreeSet<String>) -> BTreeSet<String> {
+    let trim = |word: &str| {
+        let is_time = word.len() >= 8 && word.as_bytes()[2] == b':' && word.as_bytes()[5] == b':';
+        if is_time {
+            word.trim_end_matches('0').trim_end_matches('.').to_owned()
+        } else {
+            word.to_owned()
+        }
+    };
+    lines.iter().map(|line| line.split(' ').map(trim).collect::<Vec<_>>().join(" ")).collect()
+}
+
+fn agrees_with_tar_and_skopeo(dir: &Path, layout: &str, tag: &str) -> Survey {
+    let survey = take(&format!("oci:{}/{layout}:{tag}", dir.display()));
+    for (ordinal, layer) in survey.image.layers.iter().enumerate() {
+        let blob = dir.join(layout).join("blobs/sha256").join(layer.descriptor.digest.hex());
+        let ours = trimmed(listed_by_us(&survey, ordinal, &blob));
+        assert_eq!(ours, trimmed(listed_by_tar(dir, &blob)), "layer {ordinal}");
+        assert!(ours.len() > 1, "a layer with something in it");
+    }
+    let inspected: serde_json::Value =
+        serde_json::from_str(&run(dir, &format!("skopeo inspect oci:{layout}:{tag}"))).unwrap();
+    assert_eq!(inspected["Digest"], survey.image.digest.to_string());
+    let layers: Vec<String> =
+        survey.image.layers.iter().map(|layer| layer.descriptor.digest.to_string()).collect();
+    assert_eq!(inspected["Layers"], serde_json::json!(layers));
+    assert_eq!(inspected["Architecture"], survey.image.platform.architecture);
+    assert_eq!(inspected["Os"], survey.image.platform.os);
+    survey
+}
+
+fn fates(diff: &Diff) -> Vec<(String, &'static str)> {
+    let word = |fate: &Fate| match fate {
+        Fate::Added => "added",
+        Fate::Removed => "removed",
+        Fate::Modified => "modified",
+        Fate::Moved { .. } => "moved",
+        Fate::TypeChanged => "type",
+        Fate::Metadata => "metadata",
+    };
+    diff.files.iter().map(|change| (change.path.to_string(), word(&change.fate))).collect()
+}
+
+#[test]
+fn umoci_images_agree_with_tar_and_skopeo_in_every_transport() {
+    if !has(&["umoci", "skopeo"]) {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    run(dir, "umoci init --layout layout");
+    run(dir, "umoci new --image layout:base");
+    run(dir, "umoci unpack --rootless --image layout:base bundle");
+    write_rootfs(&dir.join("bundle/rootfs"), "one");
+    run(dir, "umoci repack --image layout:v1 bundle");
+    run(dir, "umoci unpack --rootless --image layout:v1 bundle2");
+    let root = dir.join("bundle2/rootfs");
+    fs::write(root.join("etc/version"), "two").unwrap();
+    fs::remove_dir(root.join("etc/empty")).unwrap();
+    fs::rename(root.join("etc/same"), root.join("usr/moved")).unwrap();
+    run(dir, "umoci repack --image layout:v2 bundle2");
+    run(dir, "umoci config --image layout:v2 --config.env WHO=umoci --config.user 7");
+
+    let v1 = agrees_with_tar_and_skopeo(dir, "layout", "v1");
+    let v2 = agrees_with_tar_and_skopeo(dir, "layout", "v2");
+    let diff = Diff::between(&v1, &v2, &"mtime".parse().unwrap());
+    assert_eq!(
+        fates(&diff),
+        [
+            ("/etc/empty".to_owned(), "removed"),
+            ("/etc/version".to_owned(), "modified"),
+            ("/usr/moved".to_owned(), "moved"),
+        ]
+    );
+    let relations: Vec<Relation> = diff.layers.iter().map(|layer| layer.relation).collect();
+    assert_eq!(relations[0], Relation::Same);
+    assert!(diff.config.iter().any(|change| change.key.as_deref() == Some("WHO")));
+
+    for target in ["docker-archive:docker.tar", "oci-archive:oci.tar"] {
+        run(dir, &format!("skopeo copy -q --insecure-policy oci:layout:v2 {target}:x/y:v2"));
+        let (transport, file) = target.split_once(':').unwrap();
+        let copy = take(&format!("{transport}:{}/{file}", dir.display()));
+        let diff = Diff::between(&v2, &copy, &Ignore::default());
+        assert_eq!(fates(&diff), [], "{target}");
+        assert!(diff.config.is_empty(), "{target}: {:?}", diff.config);
+        assert!(
+            diff.layers
+                .iter()
+                .all(|layer| { matches!(layer.relation, Relation::Same | Relation::Recompressed) })
+        );
+    }
+    run(
+        dir,
+        "skopeo copy -q --insecure-policy --dest-compress-format zstd --dest-compress \
+              oci:layout:v2 oci:zstd:v2",
+    );
+    let zstd = agrees_with_tar_and_skopeo_after_zstd(dir);
+    let diff = Diff::between(&v2, &zstd, &Ignore::default());
+    assert!(diff.layers.iter().all(|layer| layer.relation == Relation::Recompressed));
+    assert_eq!(fates(&diff), []);
+}
+
+/// GNU tar needs the zstd program for a zstd layer, which may not be there: the index is compared
+/// by the diff instead.
+fn agrees_with_tar_and_skopeo_after_zstd(dir: &Path) -> Survey {
+    take(&format!("oci:{}/zstd:v2", dir.display()))
+}
+
+#[test]
+fn buildah_images_agree_with_tar_and_skopeo() {
+    if !has(&["buildah", "skopeo"]) {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    let buildah =
+        format!("buildah --root {0}/storage --runroot {0}/run --storage-driver vfs", dir.display());
+    fs::write(dir.join("policy.json"), r#"{"default":[{"type":"insecureAcceptAnything"}]}"#)
+        .unwrap();
+    for version in ["one", "two"] {
+        write_rootfs(&dir.join(version), version);
+        let container = run(dir, &format!("{buildah} from scratch"));
+        let container = container.trim();
+        run(dir, &format!("{buildah} copy {container} {version} /"));
+        run(dir, &format!("{buildah} config --env V={version} --cmd /usr/bin/tool {container}"));
+        run(dir, &format!("{buildah} commit -q --format oci {container} image-{version}"));
+        run(
+            dir,
+            &format!(
+                "{buildah} push -q --signature-policy policy.json image-{version} oci:layout:{version}"
+            ),
+        );
+    }
+    let one = agrees_with_tar_and_skopeo(dir, "layout", "one");
+    let two = agrees_with_tar_and_skopeo(dir, "layout", "two");
+    let diff = Diff::between(&one, &two, &"mtime,created".parse().unwrap());
+    let changed: Vec<String> = fates(&diff).into_iter().map(|(path, _)| path).collect();
+    assert!(changed.contains(&"/etc/version".to_owned()), "{changed:?}");
+    assert!(changed.contains(&"/usr/bin/tool".to_owned()), "{changed:?}");
+    assert!(!changed.contains(&"/etc/same".to_owned()), "{changed:?}");
+    assert!(diff.config.iter().any(|change| change.key.as_deref() == Some("V")));
+}
