@@ -1,5 +1,11 @@
 //! A deflate stream taken apart and remade bit for bit.
 pub mod alphabet;
 pub mod inflate;
+mod bits;
+mod huffman;
+mod window;
+#[doc(hidden)]
+pub mod golang;
 mod token;
+pub use bits::BitWriter;
 pub use token::Token;

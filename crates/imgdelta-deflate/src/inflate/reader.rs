@@ -18,10 +18,10 @@ pub(super) struct Cursor<'a> {
 }
 
 impl BitReader {
-    /// Reads whole bytes until 56 bits are there or the input is used up.
+    /// Reads whole bytes until 56 to 63 bits are there or the input is used up.
     #[inline]
     pub(super) fn refill(&mut self, io: &mut Cursor<'_>) {
-        while self.count <= 56 {
+        while self.count < 56 {
             let Some(&byte) = io.input.get(io.read) else { return };
             self.buffer |= u64::from(byte) << self.count;
             self.count += 8;
