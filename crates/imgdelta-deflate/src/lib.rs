@@ -6,6 +6,8 @@ mod huffman;
 mod window;
 #[doc(hidden)]
 pub mod golang;
+#[doc(hidden)]
+pub mod klauspost;
 mod token;
 pub use bits::BitWriter;
 pub use token::Token;
