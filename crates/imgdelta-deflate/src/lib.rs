@@ -8,6 +8,8 @@ mod window;
 pub mod golang;
 #[doc(hidden)]
 pub mod klauspost;
+#[doc(hidden)]
+pub mod zlib;
 mod token;
 pub use bits::BitWriter;
 pub use token::Token;

@@ -64,6 +64,11 @@ impl Window {
         count
     }
 
+    /// Writes zeros behind the data, without making them data.
+    pub(crate) fn put_zeros(&mut self, count: usize) {
+        self.bytes[self.end..self.end + count].fill(0);
+    }
+
     /// Drops the lower half; positions in it become none.
     pub(crate) fn slide(&mut self) {
         self.bytes.copy_within(HALF_BYTES..BUFFER_BYTES, 0);

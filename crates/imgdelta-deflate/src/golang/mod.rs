@@ -18,7 +18,7 @@ use fast::Fast;
 use lazy::Lazy;
 
 /// Levels `compress/flate` knows; -1 is the same as 6.
-pub const LEVELS: std::ops::RangeInclusive<i8> = -2..=9;
+pub(crate) const LEVELS: std::ops::RangeInclusive<i8> = -2..=9;
 
 /// A stream in the making.
 pub struct Golang {

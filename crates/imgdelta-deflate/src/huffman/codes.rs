@@ -66,12 +66,16 @@ impl Codes {
 
     /// Makes the codes of fixed blocks.
     pub(crate) fn fixed() -> Self {
-        // The two symbols beyond the alphabet come last among their length and change no code.
-        let mut lengths = [0u8; LITLEN_SYMBOLS];
-        for (symbol, length) in lengths.iter_mut().enumerate() {
-            *length = fixed_litlen_length(symbol);
-        }
-        Self::new(&lengths, &[5; DISTANCE_SYMBOLS])
+        let mut codes = Self::new(&[], &[5; DISTANCE_SYMBOLS]);
+        // The two symbols that cannot be used push the nine-bit codes up all the same.
+        let lengths: [u8; 288] = std::array::from_fn(fixed_litlen_length);
+        canonical_codes(&lengths, |symbol, code| {
+            if symbol < LITLEN_SYMBOLS {
+                codes.litlen_lengths[symbol] = lengths[symbol];
+                codes.litlen[symbol] = u32::from(code) | u32::from(lengths[symbol]) << 24;
+            }
+        });
+        codes
     }
 
     /// Returns the bits the counted symbols take, without extra bits.

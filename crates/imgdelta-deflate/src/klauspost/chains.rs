@@ -88,7 +88,10 @@ impl Chains {
         for index in 0..self.index.saturating_sub(MIN_MATCH - 1) {
             self.insert(index);
         }
-        // The block start stays at the dictionary, which makes storing look dearer than it is.
+        // Where the block start stays at the dictionary, storing looks dearer than it is.
+        if self.behaviour >= Behaviour::V1_20 {
+            self.block_start = Some(self.index);
+        }
     }
 
     pub(super) fn write(&mut self, mut plain: &[u8], blocks: &mut BlockWriter) {

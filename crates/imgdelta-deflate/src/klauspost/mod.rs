@@ -37,19 +37,23 @@ pub const PGZIP_HISTORY_BYTES: usize = 16_384;
 /// Generations of klauspost/compress whose output differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Behaviour {
-    /// 1.15.11 to 1.15.14: dynamic headers in mid-stream list all symbols; older levels 7 to 9.
+    /// 1.15.10 to 1.15.14 (levels 1 to 3: from 1.15.11): dynamic headers in mid-stream list all symbols; older levels 7 to 9.
     V1_15_10,
     /// 1.15.15 to 1.17.11: as before, with today's levels 7 to 9.
     V1_15_15,
     /// 1.18.0: as before; level 4 compares at a wrong place.
     V1_18_0,
-    /// 1.18.2 and later, and Go 1.27 and later: headers are trimmed.
+    /// 1.18.2 to 1.19.1 at least: headers are trimmed.
     V1_18_2,
+    /// 1.20.3, and Go 1.27: levels 7 to 9 know where a block behind a dictionary starts, which
+    /// shows in pgzip streams only.
+    V1_20,
 }
 
 impl Behaviour {
     /// All of them, the newest first.
-    pub const ALL: [Self; 4] = [Self::V1_18_2, Self::V1_18_0, Self::V1_15_15, Self::V1_15_10];
+    pub const ALL: [Self; 5] =
+        [Self::V1_20, Self::V1_18_2, Self::V1_18_0, Self::V1_15_15, Self::V1_15_10];
 
     fn trims_headers(self) -> bool {
         self >= Self::V1_18_2

@@ -18,7 +18,7 @@ pub struct Pgzip {
 }
 
 /// Segments pgzip accepts are larger than its history.
-pub const MIN_SEGMENT_BYTES: usize = PGZIP_HISTORY_BYTES + 1;
+pub(crate) const MIN_SEGMENT_BYTES: usize = PGZIP_HISTORY_BYTES + 1;
 
 impl Pgzip {
     pub fn new(behaviour: Behaviour, level: i8, segment_bytes: usize) -> Option<Self> {
