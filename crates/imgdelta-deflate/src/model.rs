@@ -4,7 +4,7 @@
 
 use crate::fallback::{Replay, ReplayError};
 use crate::golang::Golang;
-use crate::klauspost::{Behaviour, Klauspost, Pgzip};
+use crate::klauspost::{Behaviour, Klauspost, PGZIP_HISTORY_BYTES, Pgzip};
 use crate::zlib::{GnuGzip, Pigz, Strategy, Zlib};
 
 /// What made a deflate stream.
@@ -71,6 +71,26 @@ pub(crate) enum Encoder {
 }
 
 impl Model {
+    /// Returns whether the encoder has these parameters.
+    pub fn exists(&self) -> bool {
+        match *self {
+            Self::Golang { level } => (-2..=9).contains(&level),
+            Self::Klauspost { level, .. } => level == -2 || (0..=9).contains(&level),
+            Self::Pgzip { level, segment_bytes, .. } => {
+                (level == -2 || (0..=9).contains(&level))
+                    && segment_bytes as usize > PGZIP_HISTORY_BYTES
+            }
+            Self::Zlib { level, mem_level, .. } => {
+                (1..=9).contains(&level) && (1..=9).contains(&mem_level)
+            }
+            Self::GnuGzip { level } => (1..=9).contains(&level),
+            Self::Pigz { level, block_bytes } => {
+                (1..=9).contains(&level) && block_bytes >= 32_768
+            }
+            Self::Tokens(ref record) => !record.is_empty(),
+        }
+    }
+
     /// Starts the encoder; `None` if it has no such parameters.
     pub(crate) fn start(&self) -> Option<Encoder> {
         Some(match *self {

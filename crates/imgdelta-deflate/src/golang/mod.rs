@@ -21,7 +21,7 @@ use lazy::Lazy;
 pub(crate) const LEVELS: std::ops::RangeInclusive<i8> = -2..=9;
 
 /// A stream in the making.
-pub struct Golang {
+pub(crate) struct Golang {
     parser: Parser,
     bits: BitWriter,
 }
@@ -38,7 +38,7 @@ const BLOCK_BYTES: usize = 65_535;
 
 impl Golang {
     /// Starts a stream; `None` if there is no such level.
-    pub fn new(level: i8) -> Option<Self> {
+    pub(crate) fn new(level: i8) -> Option<Self> {
         let parser = match level {
             0 | -2 => Parser::Plain { buffer: Vec::new(), huffman: level == -2 },
             1 => Parser::Fast(Box::default()),
@@ -48,11 +48,11 @@ impl Golang {
         Some(Self { parser, bits: BitWriter::new() })
     }
 
-    pub fn bits(&mut self) -> &mut BitWriter {
+    pub(crate) fn bits(&mut self) -> &mut BitWriter {
         &mut self.bits
     }
 
-    pub fn write(&mut self, plain: &[u8]) {
+    pub(crate) fn write(&mut self, plain: &[u8]) {
         match &mut self.parser {
             Parser::Lazy(lazy) => lazy.write(plain, &mut self.bits),
             Parser::Fast(fast) => fast.write(plain, &mut self.bits),
@@ -71,7 +71,7 @@ impl Golang {
         }
     }
 
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         match &mut self.parser {
             Parser::Lazy(lazy) => lazy.finish(&mut self.bits),
             Parser::Fast(fast) => fast.finish(&mut self.bits),

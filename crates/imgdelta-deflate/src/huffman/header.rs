@@ -9,7 +9,7 @@ use crate::bits::BitWriter;
 use crate::inflate::Dynamic;
 
 /// A dynamic header before it is written.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Header {
     litlen_count: usize,
     distance_count: usize,
@@ -70,16 +70,45 @@ impl Header {
         }
     }
 
-    /// Returns whether the header would be written with the same bits as one from a stream.
-    pub(crate) fn equals(&self, dynamic: &Dynamic<'_>) -> bool {
-        self.litlen_count == dynamic.litlen_lengths.len()
-            && self.distance_count == dynamic.distance_lengths.len()
-            && self.codelen_count == dynamic.codelen_lengths.len()
-            && self.symbols == dynamic.codelen_symbols
-            && CODELEN_ORDER
-                .iter()
-                .zip(dynamic.codelen_lengths)
-                .all(|(&symbol, &length)| self.codelen_lengths[usize::from(symbol)] == length)
+    /// Makes a header of run symbols that were chosen elsewhere.
+    pub(crate) fn of_symbols(
+        litlen: &[u8],
+        distance: &[u8],
+        symbols: Vec<(u8, u8)>,
+        lengths_of: impl FnOnce(&[u32; CODELEN_SYMBOLS], &mut [u8; CODELEN_SYMBOLS]),
+    ) -> Self {
+        let mut header = Self {
+            litlen_count: litlen.len(),
+            distance_count: distance.len(),
+            symbols,
+            ..Self::default()
+        };
+        let counts = header.symbol_counts();
+        lengths_of(&counts, &mut header.codelen_lengths);
+        header.trim();
+        header
+    }
+
+    /// Replaces the code-length code; `None` if that many lengths cannot be written.
+    pub(crate) fn with_code(mut self, lengths: [u8; CODELEN_SYMBOLS], count: usize) -> Option<Self> {
+        self.codelen_lengths = lengths;
+        self.codelen_count = count;
+        (4..=CODELEN_SYMBOLS).contains(&count).then_some(self)
+    }
+
+    /// Returns the code-length code and how many of its lengths are written.
+    pub(crate) fn code(&self) -> ([u8; CODELEN_SYMBOLS], usize) {
+        (self.codelen_lengths, self.codelen_count)
+    }
+
+    /// Returns the run symbols with their extra bits.
+    pub(crate) fn symbols(&self) -> &[(u8, u8)] {
+        &self.symbols
+    }
+
+    /// Returns whether both cut their code lengths into the same runs.
+    pub(crate) fn has_runs_of(&self, other: &Self) -> bool {
+        self.symbols == other.symbols
     }
 
     /// Returns the size of the header with its three type bits.

@@ -27,7 +27,7 @@ use level4::Level4;
 use level5::Level5;
 use probing::{Level1, Level2};
 
-pub use pgzip::Pgzip;
+pub(crate) use pgzip::Pgzip;
 
 use crate::token::Token;
 
@@ -74,7 +74,7 @@ impl Behaviour {
 }
 
 /// A stream in the making.
-pub struct Klauspost {
+pub(crate) struct Klauspost {
     parser: Parser,
     blocks: BlockWriter,
     chunk: Vec<u8>,
@@ -104,7 +104,7 @@ const SMALL_BYTES: usize = 128;
 
 impl Klauspost {
     /// Starts a stream behind `dictionary`; `None` if there is no such level.
-    pub fn new(behaviour: Behaviour, level: i8, dictionary: &[u8]) -> Option<Self> {
+    pub(crate) fn new(behaviour: Behaviour, level: i8, dictionary: &[u8]) -> Option<Self> {
         let one_pass = match level {
             -2 | 0 | 7..=9 => None,
             1 => Some(OnePass::One(Level1::new())),
@@ -143,11 +143,11 @@ impl Klauspost {
         Some(stream)
     }
 
-    pub fn bits(&mut self) -> &mut BitWriter {
+    pub(crate) fn bits(&mut self) -> &mut BitWriter {
         &mut self.blocks.bits
     }
 
-    pub fn write(&mut self, mut plain: &[u8]) {
+    pub(crate) fn write(&mut self, mut plain: &[u8]) {
         let full = match &mut self.parser {
             Parser::Chains(chains) => return chains.write(plain, &mut self.blocks),
             Parser::Literals => LITERAL_CHUNK_BYTES,
@@ -164,19 +164,19 @@ impl Klauspost {
     }
 
     /// Ends the data and the stream.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.end_data();
         self.blocks.close();
     }
 
     /// Ends the data and aligns with an empty stored block, as pgzip does after each segment.
-    pub fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         self.end_data();
         self.blocks.flush();
     }
 
     /// Writes the empty final block, after a flush.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.blocks.close();
     }
 

@@ -6,7 +6,7 @@
 use super::{Behaviour, Klauspost, PGZIP_HISTORY_BYTES};
 
 /// A pgzip stream in the making.
-pub struct Pgzip {
+pub(crate) struct Pgzip {
     behaviour: Behaviour,
     level: i8,
     segment_bytes: usize,
@@ -21,7 +21,7 @@ pub struct Pgzip {
 pub(crate) const MIN_SEGMENT_BYTES: usize = PGZIP_HISTORY_BYTES + 1;
 
 impl Pgzip {
-    pub fn new(behaviour: Behaviour, level: i8, segment_bytes: usize) -> Option<Self> {
+    pub(crate) fn new(behaviour: Behaviour, level: i8, segment_bytes: usize) -> Option<Self> {
         let segment = Some(Klauspost::new(behaviour, level, &[])?);
         (segment_bytes >= MIN_SEGMENT_BYTES).then(|| Self {
             behaviour,
@@ -34,7 +34,7 @@ impl Pgzip {
         })
     }
 
-    pub fn write(&mut self, mut plain: &[u8]) {
+    pub(crate) fn write(&mut self, mut plain: &[u8]) {
         while !plain.is_empty() {
             let room = self.segment_bytes - self.written;
             let (now, later) = plain.split_at(plain.len().min(room));
@@ -68,7 +68,7 @@ impl Pgzip {
         self.written = 0;
     }
 
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.feed(&[]);
         if let Some(mut segment) = self.segment.take() {
             segment.flush();
@@ -78,7 +78,7 @@ impl Pgzip {
     }
 
     /// Moves all finished bytes to the end of `out`.
-    pub fn take(&mut self, out: &mut Vec<u8>) {
+    pub(crate) fn take(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.output);
     }
 }

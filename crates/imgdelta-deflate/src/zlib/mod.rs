@@ -38,55 +38,55 @@ impl Strategy {
 }
 
 /// A zlib stream in the making, without zlib's own wrapper.
-pub struct Zlib {
+pub(crate) struct Zlib {
     engine: Engine,
 }
 
 impl Zlib {
-    pub fn new(level: u8, mem_level: u8, strategy: Strategy) -> Option<Self> {
+    pub(crate) fn new(level: u8, mem_level: u8, strategy: Strategy) -> Option<Self> {
         Some(Self { engine: Engine::new(Flavour::Zlib, level, mem_level, strategy)? })
     }
 
-    pub fn bits(&mut self) -> &mut BitWriter {
+    pub(crate) fn bits(&mut self) -> &mut BitWriter {
         &mut self.engine.bits
     }
 
-    pub fn write(&mut self, plain: &[u8]) {
+    pub(crate) fn write(&mut self, plain: &[u8]) {
         self.engine.write(plain);
     }
 
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.engine.end_data(true);
         self.engine.bits.align();
     }
 }
 
 /// A GNU gzip stream in the making.
-pub struct GnuGzip {
+pub(crate) struct GnuGzip {
     engine: Engine,
 }
 
 impl GnuGzip {
-    pub fn new(level: u8) -> Option<Self> {
+    pub(crate) fn new(level: u8) -> Option<Self> {
         Some(Self { engine: Engine::new(Flavour::GnuGzip, level, 8, Strategy::Default)? })
     }
 
-    pub fn bits(&mut self) -> &mut BitWriter {
+    pub(crate) fn bits(&mut self) -> &mut BitWriter {
         &mut self.engine.bits
     }
 
-    pub fn write(&mut self, plain: &[u8]) {
+    pub(crate) fn write(&mut self, plain: &[u8]) {
         self.engine.write(plain);
     }
 
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.engine.end_data(true);
         self.engine.bits.align();
     }
 }
 
 /// A pigz stream in the making: blocks that know the 32 KiB before them.
-pub struct Pigz {
+pub(crate) struct Pigz {
     engine: Engine,
     block_bytes: usize,
     block: Vec<u8>,
@@ -99,7 +99,7 @@ pub struct Pigz {
 const PIGZ_HISTORY_BYTES: usize = 32_768;
 
 impl Pigz {
-    pub fn new(level: u8, block_bytes: usize) -> Option<Self> {
+    pub(crate) fn new(level: u8, block_bytes: usize) -> Option<Self> {
         (block_bytes >= PIGZ_HISTORY_BYTES).then_some(())?;
         Some(Self {
             engine: Engine::new(Flavour::Zlib, level, 8, Strategy::Default)?,
@@ -111,7 +111,7 @@ impl Pigz {
         })
     }
 
-    pub fn write(&mut self, mut plain: &[u8]) {
+    pub(crate) fn write(&mut self, mut plain: &[u8]) {
         while !plain.is_empty() {
             // Whether a block is the last shows only when more comes.
             if self.block.len() == self.block_bytes {
@@ -123,12 +123,12 @@ impl Pigz {
         }
     }
 
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.compress(true);
     }
 
     /// Moves all finished bytes to the end of `out`.
-    pub fn take(&mut self, out: &mut Vec<u8>) {
+    pub(crate) fn take(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.output);
     }
 
