@@ -142,6 +142,10 @@ impl History {
         };
         let position = self.base.wrapping_add(at as u32);
         let mut candidate = chain.heads[hash];
+        if candidate == position {
+            // Looking one byte ahead has indexed this one.
+            candidate = chain.links[candidate as usize % WINDOW_BYTES];
+        }
         let mut nearest = 0;
         for _ in 0..limit {
             let distance = position.wrapping_sub(candidate) as usize;
