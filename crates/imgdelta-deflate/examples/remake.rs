@@ -37,14 +37,16 @@ fn remake(path: &str, compressed: &[u8]) -> Result<bool, Box<dyn Error>> {
     remaker.finish(&mut out)?;
     let remade = started.elapsed().as_secs_f64();
 
-    let megabytes = plain.len() as f64 / 1e6;
     let side_bytes = recipe.to_bytes().len();
+    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
+    let (side, whole, megabytes) =
+        (side_bytes as f64, compressed.len() as f64, plain.len() as f64 / 1e6);
     println!(
         "{path}: {} {}, {side_bytes} side bytes ({:.3} %), detect {:.1} MB/s, inflate {:.0} MB/s, \
          remake {:.1} MB/s",
         if out == compressed { "exact" } else { "DIFFERS" },
         describe(&recipe.members[0].model),
-        side_bytes as f64 * 100.0 / compressed.len() as f64,
+        side * 100.0 / whole,
         megabytes / detected,
         megabytes / inflated,
         megabytes / remade,

@@ -61,9 +61,9 @@ pub enum Model {
 
 /// A stream in the making.
 pub(crate) enum Encoder {
-    Golang(Golang),
+    Golang(Box<Golang>),
     Klauspost(Box<Klauspost>),
-    Pgzip(Pgzip),
+    Pgzip(Box<Pgzip>),
     Zlib(Box<Zlib>),
     GnuGzip(Box<GnuGzip>),
     Pigz(Box<Pigz>),
@@ -84,9 +84,7 @@ impl Model {
                 (1..=9).contains(&level) && (1..=9).contains(&mem_level)
             }
             Self::GnuGzip { level } => (1..=9).contains(&level),
-            Self::Pigz { level, block_bytes } => {
-                (1..=9).contains(&level) && block_bytes >= 32_768
-            }
+            Self::Pigz { level, block_bytes } => (1..=9).contains(&level) && block_bytes >= 32_768,
             Self::Tokens(ref record) => !record.is_empty(),
         }
     }
@@ -94,12 +92,12 @@ impl Model {
     /// Starts the encoder; `None` if it has no such parameters.
     pub(crate) fn start(&self) -> Option<Encoder> {
         Some(match *self {
-            Self::Golang { level } => Encoder::Golang(Golang::new(level)?),
+            Self::Golang { level } => Encoder::Golang(Box::new(Golang::new(level)?)),
             Self::Klauspost { behaviour, level } => {
                 Encoder::Klauspost(Box::new(Klauspost::new(behaviour, level, &[])?))
             }
             Self::Pgzip { behaviour, level, segment_bytes } => {
-                Encoder::Pgzip(Pgzip::new(behaviour, level, segment_bytes as usize)?)
+                Encoder::Pgzip(Box::new(Pgzip::new(behaviour, level, segment_bytes as usize)?))
             }
             Self::Zlib { level, mem_level, strategy } => {
                 Encoder::Zlib(Box::new(Zlib::new(level, mem_level, strategy)?))

@@ -30,7 +30,7 @@ impl Window {
             bytes: vec![0; BUFFER_BYTES + PAD_BYTES].into_boxed_slice(),
             end: 0,
             heads: vec![0; heads].into_boxed_slice(),
-            chain: Box::new([0; HALF_BYTES]),
+            chain: table(),
         }
     }
 
@@ -136,4 +136,13 @@ pub(crate) fn common(bytes: &[u8], a: usize, b: usize, most: usize) -> usize {
         done += 1;
     }
     done
+}
+
+/// Makes a zeroed table on the heap, whose length the compiler knows.
+#[expect(clippy::unnecessary_box_returns, reason = "the tables are far too large for the stack")]
+pub(crate) fn table<T: Clone + Default, const N: usize>() -> Box<[T; N]> {
+    vec![T::default(); N]
+        .into_boxed_slice()
+        .try_into()
+        .unwrap_or_else(|_| unreachable!("made with that length"))
 }

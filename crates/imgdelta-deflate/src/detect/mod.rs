@@ -62,7 +62,7 @@ pub fn detect_gzip(compressed: &[u8], options: DetectOptions) -> Option<Recipe> 
         let Ok(header) = GzipHeader::parse(rest) else { break };
         let body = &rest[header.header_bytes..];
         let before = recipe.members.last().map(|member| &member.model);
-        let Some((model, proved)) = find(body, &Hint::of(&header), before, options) else { break };
+        let Some((model, proved)) = find(body, Hint::of(&header), before, options) else { break };
         let after = &body[proved.stream_bytes..];
         let trailer = &after[..after.len().min(TRAILER_BYTES)];
         let plain_bytes = proved.check.plain_bytes();
@@ -85,7 +85,7 @@ pub fn detect_gzip(compressed: &[u8], options: DetectOptions) -> Option<Recipe> 
 /// Finds the recipe of a raw deflate stream, as it stands in zip archives; bytes behind the
 /// stream become the recipe's tail.
 pub fn detect_raw(compressed: &[u8], options: DetectOptions) -> Option<Recipe> {
-    let (model, proved) = find(compressed, &Hint::default(), None, options)?;
+    let (model, proved) = find(compressed, Hint::default(), None, options)?;
     let plain_bytes = proved.check.plain_bytes();
     let member = Member { header: Vec::new(), model, trailer: Trailer::None, plain_bytes };
     let tail = compressed[proved.stream_bytes..].to_vec();
@@ -99,7 +99,7 @@ pub fn candidates(compressed: &[u8]) -> Vec<Model> {
     let body = &compressed[header.header_bytes..];
     let Some(survey) = Survey::of(body) else { return Vec::new() };
     survey
-        .candidates(&Hint::of(&header))
+        .candidates(Hint::of(&header))
         .into_iter()
         .filter(|model| prefix_matches(model, &survey, body))
         .collect()
@@ -107,7 +107,7 @@ pub fn candidates(compressed: &[u8]) -> Vec<Model> {
 
 fn find(
     body: &[u8],
-    hint: &Hint,
+    hint: Hint,
     before: Option<&Model>,
     options: DetectOptions,
 ) -> Option<(Model, Proved)> {

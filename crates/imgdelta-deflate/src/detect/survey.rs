@@ -80,10 +80,8 @@ impl Sink for Marks {
             }
             Kind::Fixed => self.block_may_end = block.is_final,
             Kind::Dynamic(dynamic) => {
-                self.first_header.get_or_insert((
-                    dynamic.litlen_lengths.len(),
-                    dynamic.distance_lengths.len(),
-                ));
+                self.first_header
+                    .get_or_insert((dynamic.litlen_lengths.len(), dynamic.distance_lengths.len()));
             }
         }
         if self.ended_blocks > 0 && self.tokens > 0 {
@@ -156,7 +154,7 @@ impl Survey {
     }
 
     /// Returns the models that could have made the stream, the likeliest first.
-    pub(super) fn candidates(&self, hint: &Hint) -> Vec<Model> {
+    pub(super) fn candidates(&self, hint: Hint) -> Vec<Model> {
         let mut models = Vec::new();
         let marks = &self.marks;
         let few = marks.copies < 200;
@@ -173,7 +171,7 @@ impl Survey {
         models
     }
 
-    fn go_family(&self, hint: &Hint, models: &mut Vec<Model>) {
+    fn go_family(&self, hint: Hint, models: &mut Vec<Model>) {
         let mut behaviours = Behaviour::ALL.to_vec();
         if self.marks.first_header == Some((286, 30)) {
             behaviours.rotate_left(2);
@@ -184,16 +182,17 @@ impl Survey {
         };
         if let Some(segment_bytes) = self.segment_bytes() {
             for level in levels(5) {
-                models.extend(
-                    behaviours
-                        .iter()
-                        .map(|&behaviour| Model::Pgzip { behaviour, level, segment_bytes }),
-                );
+                models.extend(behaviours.iter().map(|&behaviour| Model::Pgzip {
+                    behaviour,
+                    level,
+                    segment_bytes,
+                }));
             }
         }
-        let klauspost = levels(if hint.mtime == KLAUSPOST_MTIME { 5 } else { 6 }).flat_map(|level| {
-            behaviours.iter().map(move |&behaviour| Model::Klauspost { behaviour, level })
-        });
+        let klauspost =
+            levels(if hint.mtime == KLAUSPOST_MTIME { 5 } else { 6 }).flat_map(|level| {
+                behaviours.iter().map(move |&behaviour| Model::Klauspost { behaviour, level })
+            });
         let golang = levels(6).map(|level| Model::Golang { level });
         if hint.mtime == KLAUSPOST_MTIME {
             models.extend(klauspost.chain(golang));
@@ -212,7 +211,7 @@ impl Survey {
         (first as usize > PGZIP_HISTORY_BYTES).then_some(first)
     }
 
-    fn zlib_family(&self, hint: &Hint, models: &mut Vec<Model>) {
+    fn zlib_family(&self, hint: Hint, models: &mut Vec<Model>) {
         // A full block betrays the size of the symbol buffer.
         let mem_levels = match self.marks.first_tokens {
             Some(tokens) if (tokens + 1).is_power_of_two() && (127..=32_767).contains(&tokens) => {
@@ -242,7 +241,7 @@ impl Survey {
 }
 
 /// All levels, the likeliest first.
-fn levels(hint: &Hint, default: u8) -> Vec<u8> {
+fn levels(hint: Hint, default: u8) -> Vec<u8> {
     let first = hint.level.unwrap_or(default);
     let others = [6, 5, 1, 9, 4, 3, 2, 7, 8];
     std::iter::once(first).chain(others.into_iter().filter(|&level| level != first)).collect()

@@ -53,9 +53,8 @@ pub(super) fn prove(model: &Model, body: &[u8]) -> Option<Proved> {
         let (taken, is_done) = stream
             .push(piece, &mut (), |plain| {
                 check.update(plain);
-                is_same = is_same
-                    && encoder.write(plain, &mut compare.out).is_ok()
-                    && compare.next();
+                is_same =
+                    is_same && encoder.write(plain, &mut compare.out).is_ok() && compare.next();
             })
             .ok()?;
         read += taken;

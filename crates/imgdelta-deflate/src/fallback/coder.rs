@@ -189,8 +189,10 @@ mod tests {
 
     #[test]
     fn numbers_come_back() {
-        let numbers: Vec<u32> =
-            (0..5000u32).map(|i| i.wrapping_mul(0x9e37_79b9) >> (i % 32)).chain([u32::MAX]).collect();
+        let numbers: Vec<u32> = (0..5000u32)
+            .map(|i| i.wrapping_mul(0x9e37_79b9) >> (i % 32))
+            .chain([u32::MAX])
+            .collect();
         let mut writer = Writer::new();
         let mut probs = Number::new();
         for &number in &numbers {

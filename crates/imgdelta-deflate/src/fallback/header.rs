@@ -81,7 +81,8 @@ impl HeaderModel {
         wanted: Option<&Tables>,
     ) -> Option<Tables> {
         let (litlen, distance) = wanted.map_or((&[][..], &[][..]), |w| (&w.litlen, &w.distance));
-        let litlen_count = coder.tree(&mut self.raw_count, litlen.len().wrapping_sub(257) & 63) + 257;
+        let litlen_count =
+            coder.tree(&mut self.raw_count, litlen.len().wrapping_sub(257) & 63) + 257;
         let distance_count =
             coder.tree(&mut self.raw_count, distance.len().wrapping_sub(1) & 63) + 1;
         if litlen_count > LITLEN_SYMBOLS || distance_count > DISTANCE_SYMBOLS {

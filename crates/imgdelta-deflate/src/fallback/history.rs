@@ -111,22 +111,34 @@ impl History {
         }
     }
 
-    /// Goes on by `bytes`.
-    pub(super) fn advance(&mut self, bytes: usize) {
-        self.at += bytes;
-        self.index_to(self.at);
+    /// Goes on by `bytes`; without `inside`, only the first of them is indexed.
+    pub(super) fn advance(&mut self, bytes: usize, inside: bool) {
+        if inside {
+            self.at += bytes;
+            self.index_to(self.at);
+        } else {
+            self.index_to(self.at + 1);
+            self.at += bytes;
+            self.indexed = self.at;
+        }
     }
 
     /// Goes on by `bytes` and returns them.
     pub(super) fn take(&mut self, bytes: usize) -> &[u8] {
         let start = self.at;
-        self.advance(bytes);
+        self.advance(bytes, true);
         &self.bytes[start..self.at]
     }
 
     /// Calls `each` with the length and distance of each candidate for the byte `skip` ahead,
     /// the nearest first, until it returns false.
-    fn walk(&mut self, skip: usize, three: bool, limit: usize, mut each: impl FnMut(Found) -> bool) {
+    fn walk(
+        &mut self,
+        skip: usize,
+        three: bool,
+        limit: usize,
+        mut each: impl FnMut(Found) -> bool,
+    ) {
         let at = self.at + skip;
         self.index_to(at);
         let bytes = &self.bytes[..];

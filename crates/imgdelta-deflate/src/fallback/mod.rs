@@ -80,7 +80,12 @@ impl Model {
         }
     }
 
-    fn block_start<C: Coder>(&mut self, coder: &mut C, is_final: bool, kind: usize) -> (bool, usize) {
+    fn block_start<C: Coder>(
+        &mut self,
+        coder: &mut C,
+        is_final: bool,
+        kind: usize,
+    ) -> (bool, usize) {
         let is_final = coder.bit(&mut self.is_final, is_final);
         let kind = coder.tree(&mut self.kind[self.last_kind], kind);
         self.last_kind = kind;
@@ -195,9 +200,10 @@ impl Replay {
                         self.write_block(kind, is_final)?;
                     } else {
                         let Model { predictor, history, .. } = &mut self.model;
-                        let token = predictor
-                            .token(&mut self.reader, history, Token::literal(0))
-                            .map_err(|Contradiction| ReplayError { plain_bytes: self.plain_bytes })?;
+                        let token =
+                            predictor.token(&mut self.reader, history, Token::literal(0)).map_err(
+                                |Contradiction| ReplayError { plain_bytes: self.plain_bytes },
+                            )?;
                         self.plain_bytes += token.plain_bytes() as u64;
                         self.tokens.push(token);
                     }

@@ -14,17 +14,25 @@ use crate::token::Token;
 pub(super) struct Habits {
     pub(super) tries: u16,
     pub(super) nice: u16,
+    /// Whether the positions inside a copy can be found later.
+    pub(super) inside: bool,
 }
 
 /// Habits that are tried: the fast, middle and slow levels of most encoders.
-pub(super) const HABITS: [Habits; 6] = [
-    Habits { tries: 2, nice: 32 },
-    Habits { tries: 8, nice: 16 },
-    Habits { tries: 16, nice: 65 },
-    Habits { tries: 35, nice: 130 },
-    Habits { tries: 128, nice: 258 },
-    Habits { tries: 1024, nice: 258 },
+pub(super) const HABITS: [Habits; 8] = [
+    habits(1, 258, false),
+    habits(4, 32, false),
+    habits(2, 32, true),
+    habits(8, 16, true),
+    habits(16, 65, true),
+    habits(35, 130, true),
+    habits(128, 258, true),
+    habits(1024, 258, true),
 ];
+
+const fn habits(tries: u16, nice: u16, inside: bool) -> Habits {
+    Habits { tries, nice, inside }
+}
 
 const LENGTHS: usize = 16;
 const RELATIONS: usize = 6;
@@ -95,7 +103,7 @@ impl Predictor {
             let token = Token::literal(history.byte());
             self.last_was_copy = false;
             self.next = next;
-            history.advance(1);
+            history.advance(1, true);
             return Ok(token);
         }
         self.last_was_copy = true;
@@ -103,7 +111,7 @@ impl Predictor {
         if token.length() > history.ahead() {
             return Err(Contradiction);
         }
-        history.advance(token.length());
+        history.advance(token.length(), self.habits.inside);
         Ok(token)
     }
 
@@ -125,11 +133,7 @@ impl Predictor {
         }
         let is_long_way = length == 258 && coder.bit(&mut self.is_long_way, wanted.is_long_way());
         let distance = self.distance(coder, history, wanted, length, is_longest)?;
-        Ok(if is_long_way {
-            Token::copy_long_way(distance)
-        } else {
-            Token::copy(length, distance)
-        })
+        Ok(if is_long_way { Token::copy_long_way(distance) } else { Token::copy(length, distance) })
     }
 
     fn distance<C: Coder>(

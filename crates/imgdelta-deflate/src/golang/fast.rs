@@ -7,7 +7,7 @@ use super::{BLOCK_BYTES, blocks};
 use crate::alphabet::MAX_COPY;
 use crate::bits::BitWriter;
 use crate::token::Token;
-use crate::window::{common, word};
+use crate::window::{common, table, word};
 
 /// A stream being parsed.
 pub(super) struct Fast {
@@ -46,10 +46,7 @@ impl Default for Fast {
             buffer: Vec::with_capacity(2 * BLOCK_BYTES),
             before: 0,
             base: FAR,
-            table: vec![Entry::default(); TABLE_ENTRIES]
-                .into_boxed_slice()
-                .try_into()
-                .unwrap_or_else(|_| unreachable!("made with that length")),
+            table: table(),
             tokens: Vec::with_capacity(BLOCK_BYTES),
         }
     }
@@ -139,12 +136,11 @@ impl Fast {
                     break 'block;
                 }
                 probe(at - 1);
-                match probe(at) {
-                    Some(next) => candidate = next,
-                    None => {
-                        at += 1;
-                        break;
-                    }
+                if let Some(next) = probe(at) {
+                    candidate = next;
+                } else {
+                    at += 1;
+                    break;
                 }
             }
         }

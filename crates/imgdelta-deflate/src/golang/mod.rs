@@ -17,9 +17,6 @@ use crate::bits::BitWriter;
 use fast::Fast;
 use lazy::Lazy;
 
-/// Levels `compress/flate` knows; -1 is the same as 6.
-pub(crate) const LEVELS: std::ops::RangeInclusive<i8> = -2..=9;
-
 /// A stream in the making.
 pub(crate) struct Golang {
     parser: Parser,
@@ -30,7 +27,10 @@ enum Parser {
     Lazy(Box<Lazy>),
     Fast(Box<Fast>),
     /// Levels 0 and -2: whole buffers, stored or Huffman-coded.
-    Plain { buffer: Vec<u8>, huffman: bool },
+    Plain {
+        buffer: Vec<u8>,
+        huffman: bool,
+    },
 }
 
 /// Bytes in a block of levels 1, 0 and -2.

@@ -54,8 +54,7 @@ impl Codes {
         codes.litlen_lengths[..litlen_lengths.len()].copy_from_slice(litlen_lengths);
         codes.distance_lengths[..distance_lengths.len()].copy_from_slice(distance_lengths);
         canonical_codes(&codes.litlen_lengths, |symbol, code| {
-            codes.litlen[symbol] =
-                u32::from(code) | u32::from(codes.litlen_lengths[symbol]) << 24;
+            codes.litlen[symbol] = u32::from(code) | u32::from(codes.litlen_lengths[symbol]) << 24;
         });
         canonical_codes(&codes.distance_lengths, |symbol, code| {
             codes.distance[symbol] =
@@ -115,7 +114,8 @@ impl Codes {
             let packed = self.litlen[END_OF_BLOCK + 1 + code];
             let extra = (index + MIN_COPY) as u32 - u32::from(LENGTH_BASE[code]);
             let code_bits = packed >> 24;
-            *slot = (packed & 0xff_ffff) | extra << code_bits
+            *slot = (packed & 0xff_ffff)
+                | extra << code_bits
                 | (code_bits + u32::from(LENGTH_EXTRA[code])) << 24;
         }
         whole

@@ -21,7 +21,7 @@ pub(crate) struct Header {
 
 /// How code lengths are cut into runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rle {
+enum Rle {
     /// Both alphabets are one list; greedy runs (the Go family).
     Joined,
     /// Each alphabet by itself, by zlib's changing limits.
@@ -90,7 +90,11 @@ impl Header {
     }
 
     /// Replaces the code-length code; `None` if that many lengths cannot be written.
-    pub(crate) fn with_code(mut self, lengths: [u8; CODELEN_SYMBOLS], count: usize) -> Option<Self> {
+    pub(crate) fn with_code(
+        mut self,
+        lengths: [u8; CODELEN_SYMBOLS],
+        count: usize,
+    ) -> Option<Self> {
         self.codelen_lengths = lengths;
         self.codelen_count = count;
         (4..=CODELEN_SYMBOLS).contains(&count).then_some(self)

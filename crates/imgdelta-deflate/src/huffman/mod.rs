@@ -9,6 +9,6 @@ mod histogram;
 mod package_merge;
 
 pub(crate) use codes::{Codes, canonical_codes, write_tokens};
-pub(crate) use header::{Header, Rle};
+pub(crate) use header::Header;
 pub(crate) use histogram::Histogram;
 pub(crate) use package_merge::package_merge;

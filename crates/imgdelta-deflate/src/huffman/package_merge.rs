@@ -98,7 +98,8 @@ fn merge(
 
 fn count_marks(marks: &LeafMarks, items: usize) -> usize {
     let whole: u32 = marks[..items / 64].iter().map(|word| word.count_ones()).sum();
-    let rest = if items % 64 == 0 { 0 } else { marks[items / 64] & ((1 << (items % 64)) - 1) };
+    let rest =
+        if items.is_multiple_of(64) { 0 } else { marks[items / 64] & ((1 << (items % 64)) - 1) };
     (whole + rest.count_ones()) as usize
 }
 

@@ -98,16 +98,16 @@ impl Inflater {
     }
 }
 
-#[inline(always)]
+#[inline]
 fn refill(input: &[u8], read: &mut usize, buffer: &mut u64, count: &mut u32) {
     if let Some(bytes) = input.get(*read..).and_then(<[u8]>::first_chunk) {
         *buffer |= u64::from_le_bytes(*bytes) << *count;
         *read += ((63 - *count) >> 3) as usize;
-        *count |= 56;
+        *count |= 0b11_1000;
     }
 }
 
-#[inline(always)]
+#[inline]
 fn put_literals<S: Sink>(output: &mut [u8], position: usize, entry: u32, sink: &mut S) -> usize {
     let both = ((entry >> 8) as u16).to_le_bytes();
     output[position..position + 2].copy_from_slice(&both);
@@ -121,7 +121,7 @@ fn put_literals<S: Sink>(output: &mut [u8], position: usize, entry: u32, sink: &
     count
 }
 
-#[inline(always)]
+#[inline]
 fn copy(output: &mut [u8], position: usize, length: usize, distance: usize) {
     let start = position - distance;
     // One bounds check for the whole copy and its overshoot.

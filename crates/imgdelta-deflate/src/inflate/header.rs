@@ -132,7 +132,7 @@ impl HeaderReader {
             }
             self.codelen_lengths[self.codelen_count] = bits.take(3) as u8;
             self.codelen_count += 1;
-            if self.codelen_count % 16 == 0 {
+            if self.codelen_count.is_multiple_of(16) {
                 return Ok(true);
             }
         }

@@ -72,11 +72,16 @@ pub struct Progress {
 enum State {
     BlockStart,
     StoredLength,
-    Stored { left: usize },
+    Stored {
+        left: usize,
+    },
     Header,
     Tokens,
     /// A copy the output had no room for.
-    Copy { left: usize, distance: usize },
+    Copy {
+        left: usize,
+        distance: usize,
+    },
     Done,
     Failed(Fault),
 }
@@ -283,8 +288,7 @@ impl Inflater {
             return left;
         }
         let n = left.min(io.input.len() - io.read).min(io.output.len() - io.position);
-        io.output[io.position..io.position + n]
-            .copy_from_slice(&io.input[io.read..io.read + n]);
+        io.output[io.position..io.position + n].copy_from_slice(&io.input[io.read..io.read + n]);
         io.read += n;
         io.position += n;
         left - n
@@ -317,11 +321,7 @@ impl Inflater {
     }
 
     /// Takes tokens one by one; true at the end of the block, false when a buffer ran out.
-    fn careful_loop<S: Sink>(
-        &mut self,
-        io: &mut Cursor<'_>,
-        sink: &mut S,
-    ) -> Result<bool, Fault> {
+    fn careful_loop<S: Sink>(&mut self, io: &mut Cursor<'_>, sink: &mut S) -> Result<bool, Fault> {
         loop {
             if io.position == io.output.len() {
                 return Ok(false);
@@ -377,5 +377,4 @@ impl Inflater {
             }
         }
     }
-
 }

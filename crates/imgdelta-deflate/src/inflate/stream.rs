@@ -59,10 +59,7 @@ impl Stream {
             }
             let before = self.position;
             let result = self.inflater.inflate(&input[read..], &mut self.window, before, sink);
-            let progress = match result {
-                Ok(progress) => progress,
-                Err(error) => return Err(error),
-            };
+            let progress = result?;
             read += progress.consumed;
             self.position = progress.position;
             if self.position > before {

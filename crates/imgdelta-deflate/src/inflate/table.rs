@@ -78,10 +78,7 @@ pub(super) struct NoCode;
 
 impl Tables {
     pub(super) fn new() -> Self {
-        Self {
-            litlen: Box::new([0; LITLEN_ENTRIES]),
-            distance: Box::new([0; DISTANCE_ENTRIES]),
-        }
+        Self { litlen: Box::new([0; LITLEN_ENTRIES]), distance: Box::new([0; DISTANCE_ENTRIES]) }
     }
 
     /// Returns the literal/length entry of the next bits.
@@ -213,15 +210,14 @@ fn fill(
 
     let mut sorted = sorted[..used as usize].iter();
     for bits in 1..=first_bits.min(MAX_CODE_BITS as u32) {
-        let mut code = next_code[bits as usize];
-        for _ in 0..counts[bits as usize] {
+        let first_code = next_code[bits as usize];
+        for code in first_code..first_code + counts[bits as usize] {
             let symbol = usize::from(*sorted.next().expect("counts sum to used"));
             let entry = entry(payload(symbol), bits);
             let first = (code.reverse_bits() >> (32 - bits)) as usize;
             for slot in table[first..1 << first_bits].iter_mut().step_by(1 << bits) {
                 *slot = entry;
             }
-            code += 1;
         }
     }
     fill_second(table, first_bits, &counts, &next_code, sorted, payload)
@@ -238,18 +234,18 @@ fn fill_second<'a>(
 ) -> Result<(), NoCode> {
     let mut end = 1usize << first_bits;
     let mut prefix = usize::MAX;
-    let (mut start, mut second_bits) = (0usize, 0u32);
+    let mut start = 0usize;
     for bits in first_bits + 1..=MAX_CODE_BITS as u32 {
-        let mut code = next_code[bits as usize];
-        for done in 0..counts[bits as usize] {
+        let first_code = next_code[bits as usize];
+        for code in first_code..first_code + counts[bits as usize] {
             let symbol = usize::from(*sorted.next().ok_or(NoCode)?);
             let reversed = (code.reverse_bits() >> (32 - bits)) as usize;
             if reversed & ((1 << first_bits) - 1) != prefix {
                 prefix = reversed & ((1 << first_bits) - 1);
                 // Wide enough for the longest code below this prefix: widen until the codes
                 // that follow fill it.
-                second_bits = bits - first_bits;
-                let mut filled = counts[bits as usize] - done;
+                let mut second_bits = bits - first_bits;
+                let mut filled = first_code + counts[bits as usize] - code;
                 while filled < 1 << second_bits && first_bits + second_bits < MAX_CODE_BITS as u32 {
                     second_bits += 1;
                     filled = (filled << 1) + counts[(first_bits + second_bits) as usize];
@@ -258,18 +254,14 @@ fn fill_second<'a>(
                 end += 1 << second_bits;
                 let area = table.get_mut(start..end).ok_or(NoCode)?;
                 area.fill(SPECIAL);
-                table[prefix] = SPECIAL
-                    | SECOND
-                    | (start as u32) << 12
-                    | second_bits << 8
-                    | first_bits;
+                table[prefix] =
+                    SPECIAL | SECOND | (start as u32) << 12 | second_bits << 8 | first_bits;
             }
             let entry = entry(payload(symbol), bits);
             let first = start + (reversed >> first_bits);
             for slot in table[first..end].iter_mut().step_by(1 << (bits - first_bits)) {
                 *slot = entry;
             }
-            code += 1;
         }
     }
     Ok(())
@@ -285,8 +277,7 @@ fn pair_literals(table: &mut [u32]) {
         }
         let bits = one & 0xff;
         let two = table[index >> bits];
-        if two & LITERAL != 0 && two >> 24 & 3 == 1 && bits + (two & 0xff) <= LITLEN_BITS
-        {
+        if two & LITERAL != 0 && two >> 24 & 3 == 1 && bits + (two & 0xff) <= LITLEN_BITS {
             table[index] = LITERAL
                 | 2 << 24
                 | (two & 0xff00) << 8

@@ -378,7 +378,9 @@ impl Chains {
             counts[usize::from(byte)] += 1;
         }
         // Counted in 16 bits.
-        counts.iter_mut().for_each(|count| *count &= 0xffff);
+        for count in &mut counts {
+            *count &= 0xffff;
+        }
         package_merge(&counts, 15, &mut self.literal_lengths);
     }
 

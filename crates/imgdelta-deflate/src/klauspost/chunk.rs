@@ -218,11 +218,3 @@ impl<'a> Emitter<'a> {
         }
     }
 }
-
-/// Makes a zeroed table on the heap.
-pub(super) fn table<T: Clone + Default, const N: usize>() -> Box<[T; N]> {
-    vec![T::default(); N]
-        .into_boxed_slice()
-        .try_into()
-        .unwrap_or_else(|_| unreachable!("made with that length"))
-}

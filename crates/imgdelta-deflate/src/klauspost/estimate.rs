@@ -49,5 +49,5 @@ fn log2(x: f32) -> f32 {
     let bits = x.to_bits();
     let exponent = ((bits >> 23) & 255) as i32 - 128;
     let mantissa = f32::from_bits(bits & !(255 << 23) | 127 << 23);
-    exponent as f32 + ((-0.344_848_43 * mantissa + 2.024_665_78) * mantissa - 0.674_877_59)
+    exponent as f32 + ((-0.344_848_43 * mantissa + 2.024_665_8) * mantissa - 0.674_877_6)
 }

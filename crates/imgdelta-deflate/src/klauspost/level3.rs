@@ -2,8 +2,9 @@
 //!
 //! Never looks at the older position when the newer is out of reach.
 
-use super::chunk::{Chunk, Emitter, MIN_CHUNK_BYTES, Match, Pair, hash5, table};
+use super::chunk::{Chunk, Emitter, MIN_CHUNK_BYTES, Match, Pair, hash5};
 use crate::token::Token;
+use crate::window::table;
 
 const BITS: u32 = 16;
 const ENTRIES: usize = 1 << BITS;
@@ -54,9 +55,7 @@ impl Level3 {
                 }
                 if let Some(newest) = chunk.matches(known.newest, at, FARTHEST) {
                     break match chunk.matches(known.before, at, FARTHEST) {
-                        Some(before)
-                            if chunk.common(at, before) > chunk.common(at, newest) =>
-                        {
+                        Some(before) if chunk.common(at, before) > chunk.common(at, newest) => {
                             before
                         }
                         _ => newest,
@@ -95,12 +94,11 @@ impl Level3 {
                 } else {
                     None
                 };
-                match again {
-                    Some(again) => from = again,
-                    None => {
-                        next = at + 1;
-                        break;
-                    }
+                if let Some(again) = again {
+                    from = again;
+                } else {
+                    next = at + 1;
+                    break;
                 }
             }
         }

@@ -4,8 +4,9 @@
 //! shows in the output and is kept, with the buffer's own start. Never looks at two candidates
 //! of one table.
 
-use super::chunk::{Chunk, Emitter, MIN_CHUNK_BYTES, Match, NEAR, hash4, hash7, table};
+use super::chunk::{Chunk, Emitter, MIN_CHUNK_BYTES, Match, NEAR, hash4, hash7};
 use crate::token::Token;
+use crate::window::table;
 
 const BITS: u32 = 15;
 const ENTRIES: usize = 1 << BITS;

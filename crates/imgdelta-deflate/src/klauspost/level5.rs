@@ -4,9 +4,10 @@
 //! Go's default from 1.27 on. Level 6 also tries the last distance and looks harder around the
 //! end of a copy. Cost: 90 to 150 MB/s. Never follows chains.
 
-use super::chunk::{Chunk, Emitter, MIN_CHUNK_BYTES, Match, NEAR, Pair, hash4, hash7, table};
+use super::chunk::{Chunk, Emitter, MIN_CHUNK_BYTES, Match, NEAR, Pair, hash4, hash7};
 use crate::alphabet::MAX_COPY;
 use crate::token::Token;
+use crate::window::table;
 
 const BITS: u32 = 15;
 const ENTRIES: usize = 1 << BITS;
@@ -60,10 +61,7 @@ impl<const SIX: bool> Level5<SIX> {
         let mut out = Emitter::new(chunk, tokens);
         let mut next = chunk.start;
         let mut repeat = 1;
-        loop {
-            let Some(mut found) = self.search(&chunk, &mut next, out.emitted, repeat, limit) else {
-                break;
-            };
+        while let Some(mut found) = self.search(&chunk, &mut next, out.emitted, repeat, limit) {
             if found.length == 0 || found.length == MAX_COPY {
                 found.length = chunk.common(found.at, found.from);
             }

@@ -3,8 +3,9 @@
 //! The two levels differ in the size of the table and in what they index around a copy. Cost:
 //! 150 to 250 MB/s. Never looks at a second candidate.
 
-use super::chunk::{Chunk, Emitter, MIN_CHUNK_BYTES, Match, NEAR, NEARLY, hash5, table};
+use super::chunk::{Chunk, Emitter, MIN_CHUNK_BYTES, Match, NEAR, NEARLY, hash5};
 use crate::token::Token;
+use crate::window::table;
 
 /// Parser of level 1 (`BITS` 15) or level 2 (`BITS` 17).
 pub(super) struct Probing<const BITS: u32, const ENTRIES: usize, const LEVEL: u8> {
@@ -81,12 +82,11 @@ impl<const BITS: u32, const ENTRIES: usize, const LEVEL: u8> Probing<BITS, ENTRI
                     self.swap(&chunk, at - 2);
                 }
                 let candidate = self.swap(&chunk, at);
-                match chunk.matches(candidate, at, NEARLY) {
-                    Some(again) => from = again,
-                    None => {
-                        next = at + 1;
-                        break;
-                    }
+                if let Some(again) = chunk.matches(candidate, at, NEARLY) {
+                    from = again;
+                } else {
+                    next = at + 1;
+                    break;
                 }
             }
         }

@@ -318,7 +318,13 @@ impl Engine {
     }
 
     #[inline]
-    fn search(&self, index: usize, mut candidate: usize, ahead: usize, longer_than: usize) -> Found {
+    fn search(
+        &self,
+        index: usize,
+        mut candidate: usize,
+        ahead: usize,
+        longer_than: usize,
+    ) -> Found {
         let bytes = self.window.bytes();
         let mut tries = self.effort.tries;
         if longer_than >= self.effort.good {
@@ -377,7 +383,10 @@ impl Engine {
 
     fn is_full(&self) -> bool {
         let count = self.tokens.len();
-        if self.flavour == Flavour::GnuGzip && self.level > 2 && count % GNU_CHECK_TOKENS == 0 {
+        if self.flavour == Flavour::GnuGzip
+            && self.level > 2
+            && count.is_multiple_of(GNU_CHECK_TOKENS)
+        {
             let out = (8 * count as u64 + self.distance_bits) >> 3;
             let taken = (self.index as isize - self.block_start) as u64;
             if self.copies < count / 2 && out < taken / 2 {
