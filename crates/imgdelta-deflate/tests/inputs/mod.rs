@@ -2,6 +2,9 @@
 //!
 //! Never changes: the digests in testdata/deflate/golden.tsv are of these bytes compressed.
 
+// Chosen bits of a number are what is wanted, whatever its width.
+#![allow(clippy::cast_possible_truncation)]
+
 /// Names of all inputs.
 pub const NAMES: [&str; 6] = ["empty", "tiny", "text", "noise", "zero", "mixed"];
 
@@ -49,14 +52,14 @@ fn text(seed: u64, bytes: usize) -> Vec<u8> {
         .collect();
     let mut out = Vec::with_capacity(bytes + 600);
     while out.len() < bytes {
-        if numbers.next() % 40 == 0 && out.len() > 1000 {
+        if numbers.next().is_multiple_of(40) && out.len() > 1000 {
             let from = out.len() - 1 - numbers.next() as usize % out.len().min(50_000);
             let phrase =
                 out[from..out.len().min(from + 5 + numbers.next() as usize % 500)].to_vec();
             out.extend(phrase);
         }
         out.extend(&words[skewed(&mut numbers, words.len())]);
-        out.push(if numbers.next() % 11 == 0 { b'\n' } else { b' ' });
+        out.push(if numbers.next().is_multiple_of(11) { b'\n' } else { b' ' });
     }
     out.truncate(bytes);
     out
