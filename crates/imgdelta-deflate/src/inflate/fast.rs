@@ -1,7 +1,8 @@
 //! The loop that runs while both buffers are roomy.
 //!
 //! The idea is libdeflate's and zlib's `inflate_fast`: refill eight bytes at once without
-//! counting them, decode a literal pair or a whole copy per round, and copy in steps of sixteen
+//! counting them, look up the next symbol before the last is
+//! written, take up to three literal pairs and a copy per round, and copy in steps of sixteen
 //! bytes that may write past the end of the copy. Leaves the last bytes of a buffer to the
 //! careful loop; never waits, never fails for lack of input.
 
@@ -10,8 +11,8 @@ use super::table::{BLOCK_END, LITERAL, SPECIAL, copy_token, value};
 use super::{Fault, Inflater, Sink};
 use crate::token::Token;
 
-/// Input bytes one round may read, the two refills included.
-const INPUT_ROOM: usize = 24;
+/// Input bytes one round may read, all refills included.
+const INPUT_ROOM: usize = 32;
 /// Output bytes one round may write: two rounds of literals, a copy, and its overshoot.
 const OUTPUT_ROOM: usize = super::OUTPUT_SLACK;
 
@@ -33,40 +34,60 @@ impl Inflater {
         let position_end = output.len().saturating_sub(OUTPUT_ROOM);
         let tables = &self.tables;
 
+        if read < read_end {
+            refill(input, &mut read, &mut buffer, &mut count);
+        }
+        // The entry of the next symbol is always looked up before the work of the last is done.
+        let mut entry = tables.litlen_first(buffer);
         let outcome = loop {
             if read >= read_end || position >= position_end {
                 break Ok(false);
             }
-            refill(input, &mut read, &mut buffer, &mut count);
-            let mut entry = tables.litlen_entry(buffer);
             if entry & LITERAL != 0 {
-                position += put_literals::<S>(output, position, entry, sink);
                 buffer >>= entry & 0x3f;
                 count -= entry & 0xff;
+                let next = tables.litlen_first(buffer);
+                position += put_literals::<S>(output, position, entry, sink);
+                entry = next;
+                if entry & LITERAL != 0 {
+                    buffer >>= entry & 0x3f;
+                    count -= entry & 0xff;
+                    let next = tables.litlen_first(buffer);
+                    position += put_literals::<S>(output, position, entry, sink);
+                    entry = next;
+                    if entry & LITERAL != 0 {
+                        buffer >>= entry & 0x3f;
+                        count -= entry & 0xff;
+                        refill(input, &mut read, &mut buffer, &mut count);
+                        let next = tables.litlen_first(buffer);
+                        position += put_literals::<S>(output, position, entry, sink);
+                        entry = next;
+                        continue;
+                    }
+                }
+            }
+            // At most 22 of at least 56 bits are gone: enough for a length, not for a distance.
+            if entry & SPECIAL != 0 {
                 entry = tables.litlen_entry(buffer);
                 if entry & LITERAL != 0 {
                     position += put_literals::<S>(output, position, entry, sink);
                     buffer >>= entry & 0x3f;
                     count -= entry & 0xff;
-                    entry = tables.litlen_entry(buffer);
-                    if entry & LITERAL != 0 {
-                        position += put_literals::<S>(output, position, entry, sink);
-                        buffer >>= entry & 0x3f;
-                        count -= entry & 0xff;
-                        continue;
+                    refill(input, &mut read, &mut buffer, &mut count);
+                    entry = tables.litlen_first(buffer);
+                    continue;
+                }
+                if entry & SPECIAL != 0 {
+                    if entry & BLOCK_END == 0 {
+                        break Err(Fault::LitlenSymbol);
                     }
+                    buffer >>= entry & 0x3f;
+                    count -= entry & 0xff;
+                    break Ok(true);
                 }
-            }
-            // At most 30 of at least 56 bits are gone: enough for a length, not for a distance.
-            if entry & SPECIAL != 0 {
-                if entry & BLOCK_END == 0 {
-                    break Err(Fault::LitlenSymbol);
-                }
-                buffer >>= entry & 0x3f;
-                count -= entry & 0xff;
-                break Ok(true);
             }
             let length = value(entry, buffer);
+            let length_entry = entry;
             buffer >>= entry & 0x3f;
             count -= entry & 0xff;
             if count < 28 {
@@ -79,11 +100,13 @@ impl Inflater {
             let distance = value(second, buffer);
             buffer >>= second & 0x3f;
             count -= second & 0xff;
+            refill(input, &mut read, &mut buffer, &mut count);
+            entry = tables.litlen_first(buffer);
             if distance > position {
                 break Err(Fault::Distance);
             }
             if S::TOKENS {
-                sink.token(copy_token(entry, length, distance));
+                sink.token(copy_token(length_entry, length, distance));
             }
             copy(output, position, length, distance);
             position += length;

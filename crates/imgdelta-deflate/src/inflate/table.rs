@@ -81,6 +81,12 @@ impl Tables {
         Self { litlen: Box::new([0; LITLEN_ENTRIES]), distance: Box::new([0; DISTANCE_ENTRIES]) }
     }
 
+    /// Returns the literal/length entry of the next bits, which may point to a second table.
+    #[inline]
+    pub(super) fn litlen_first(&self, bits: u64) -> u32 {
+        self.litlen[(bits & ((1 << LITLEN_BITS) - 1)) as usize]
+    }
+
     /// Returns the literal/length entry of the next bits.
     #[inline]
     pub(super) fn litlen_entry(&self, bits: u64) -> u32 {
