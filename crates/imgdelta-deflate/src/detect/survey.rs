@@ -157,15 +157,18 @@ impl Survey {
     pub(super) fn candidates(&self, hint: Hint) -> Vec<Model> {
         let mut models = Vec::new();
         let marks = &self.marks;
-        let few = marks.copies < 200;
-        let go_first = hint.os != Some(3);
-        if go_first && (few || marks.shortest > 3) {
+        // Go's family never copies three bytes. zlib's usually does, but not where only long
+        // runs occur, so that it comes last without one, and is not left out.
+        let may_be_go = marks.copies == 0 || marks.shortest > 3;
+        let may_be_zlib = marks.farthest <= 32_506;
+        let go_first = hint.os != Some(3) || marks.copies > 200;
+        if may_be_go && go_first {
             self.go_family(hint, &mut models);
         }
-        if (few || marks.shortest == 3) && marks.farthest <= 32_506 {
+        if may_be_zlib {
             self.zlib_family(hint, &mut models);
         }
-        if !go_first && (few || marks.shortest > 3) {
+        if may_be_go && !go_first {
             self.go_family(hint, &mut models);
         }
         models
