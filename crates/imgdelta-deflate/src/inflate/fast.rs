@@ -144,7 +144,8 @@ fn put_literals<S: Sink>(output: &mut [u8], position: usize, entry: u32, sink: &
     count
 }
 
-#[inline]
+#[expect(clippy::inline_always, reason = "a call per copy costs five per cent")]
+#[inline(always)]
 fn copy(output: &mut [u8], position: usize, length: usize, distance: usize) {
     let start = position - distance;
     // One bounds check for the whole copy and its overshoot.

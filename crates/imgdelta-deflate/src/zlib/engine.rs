@@ -11,7 +11,7 @@ use super::blocks::write_block;
 use crate::alphabet::{DISTANCE_EXTRA, MAX_COPY, distance_code};
 use crate::bits::BitWriter;
 use crate::token::Token;
-use crate::window::{BUFFER_BYTES, HALF_BYTES, Window, common};
+use crate::window::{BUFFER_BYTES, HALF_BYTES, Window, common, word};
 
 /// Which of the relatives it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -336,8 +336,13 @@ impl Engine {
         }
         let lowest = index.saturating_sub(FARTHEST);
         let mut found = Found { length: longer_than, distance: 0 };
+        // The last bytes a longer copy must have; most candidates fail here.
         let tail = |at: usize, length: usize| {
-            u16::from_le_bytes([bytes[at + length - 1], bytes[at + length]])
+            if length < MIN_MATCH {
+                word(bytes, at) & 0xff_ffff
+            } else {
+                word(bytes, at + length - 3)
+            }
         };
         let mut wanted = tail(index, found.length);
         loop {
