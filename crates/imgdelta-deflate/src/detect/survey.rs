@@ -1,0 +1,251 @@
+//! What the first megabytes of a stream say about its encoder.
+//!
+//! Never compresses anything.
+
+use crate::gzip::GzipHeader;
+use crate::inflate::{Block, Kind, Sink, Stream};
+use crate::klauspost::{Behaviour, PGZIP_HISTORY_BYTES};
+use crate::model::Model;
+use crate::token::Token;
+use crate::zlib::Strategy;
+
+/// What the wrapper says.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Hint {
+    level: Option<u8>,
+    os: Option<u8>,
+    mtime: u32,
+}
+
+/// Go's zero time, as klauspost's gzip writes it when nobody set one.
+const KLAUSPOST_MTIME: u32 = 0x886e_0900;
+
+impl Hint {
+    pub(super) fn of(header: &GzipHeader) -> Self {
+        let level = match header.extra_flags {
+            2 => Some(9),
+            4 => Some(1),
+            _ => None,
+        };
+        Self { level, os: Some(header.os), mtime: header.mtime }
+    }
+}
+
+/// The first megabytes of a stream, taken apart.
+pub(super) struct Survey {
+    /// The plain bytes.
+    pub(super) plain: Vec<u8>,
+    /// Bytes of the whole stream, if it ended.
+    pub(super) stream_bytes: Option<usize>,
+    marks: Marks,
+}
+
+/// Plain bytes looked at: two segments of pgzip as everybody sets it.
+const PLAIN_BYTES: usize = 2 << 20;
+/// Plain bytes passed over in search of the first segment's end, when it looks like pgzip.
+const SEGMENT_SEARCH_BYTES: u64 = 64 << 20;
+const PIECE_BYTES: usize = 16 * 1024;
+
+#[derive(Default)]
+struct Marks {
+    shortest: usize,
+    farthest: usize,
+    copies: u64,
+    tokens: u64,
+    /// Tokens of the first block with any, if another block followed.
+    first_tokens: Option<u64>,
+    /// Symbols announced by the first dynamic header.
+    first_header: Option<(usize, usize)>,
+    /// Plain bytes before the first empty stored block in mid-stream.
+    first_sync: Option<u64>,
+    /// The block behind that one was empty, fixed and final.
+    sync_is_end: bool,
+    block_tokens: u64,
+    block_start: u64,
+    block_is_sync: bool,
+    block_may_end: bool,
+    ended_blocks: u64,
+}
+
+impl Sink for Marks {
+    const TOKENS: bool = true;
+
+    fn block(&mut self, block: &Block<'_>) {
+        self.block_tokens = 0;
+        self.block_is_sync = false;
+        self.block_may_end = false;
+        match block.kind {
+            Kind::Stored { plain_bytes, .. } => {
+                self.block_is_sync = plain_bytes == 0 && !block.is_final;
+            }
+            Kind::Fixed => self.block_may_end = block.is_final,
+            Kind::Dynamic(dynamic) => {
+                self.first_header
+                    .get_or_insert((dynamic.litlen_lengths.len(), dynamic.distance_lengths.len()));
+            }
+        }
+        if self.ended_blocks > 0 && self.tokens > 0 {
+            self.first_tokens.get_or_insert(self.tokens);
+        }
+    }
+
+    fn token(&mut self, token: Token) {
+        self.block_tokens += 1;
+        self.tokens += 1;
+        if token.is_copy() {
+            self.copies += 1;
+            if self.copies == 1 || token.length() < self.shortest {
+                self.shortest = token.length();
+            }
+            self.farthest = self.farthest.max(token.distance());
+        }
+    }
+
+    fn block_end(&mut self, _bit: u64, plain_bytes: u64) {
+        self.ended_blocks += 1;
+        if self.block_is_sync {
+            self.first_sync.get_or_insert(plain_bytes);
+        } else if self.block_may_end
+            && self.block_tokens == 0
+            && self.first_sync == Some(plain_bytes)
+        {
+            self.sync_is_end = true;
+        }
+        self.block_start = plain_bytes;
+    }
+}
+
+impl Survey {
+    /// Takes the start of a stream apart; `None` if it is no deflate stream.
+    pub(super) fn of(body: &[u8]) -> Option<Self> {
+        let mut stream = Stream::new();
+        let mut survey = Self { plain: Vec::new(), stream_bytes: None, marks: Marks::default() };
+        let mut read = 0;
+        loop {
+            let piece = &body[read..body.len().min(read + PIECE_BYTES)];
+            if piece.is_empty() {
+                return None;
+            }
+            let plain = &mut survey.plain;
+            let mut more = |bytes: &[u8]| {
+                let room = (2 * PLAIN_BYTES).saturating_sub(plain.len());
+                plain.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            };
+            let (taken, is_done) = stream.push(piece, &mut survey.marks, &mut more).ok()?;
+            read += taken;
+            let plain_bytes = stream.inflater().plain_bytes();
+            if is_done {
+                if plain_bytes == survey.plain.len() as u64 {
+                    survey.stream_bytes = Some(read);
+                }
+                return Some(survey);
+            }
+            let is_enough = survey.marks.first_sync.is_some()
+                || !survey.may_be_pgzip()
+                || plain_bytes >= SEGMENT_SEARCH_BYTES;
+            if survey.plain.len() >= PLAIN_BYTES && is_enough {
+                return Some(survey);
+            }
+        }
+    }
+
+    fn may_be_pgzip(&self) -> bool {
+        self.marks.shortest != 3
+    }
+
+    /// Returns the models that could have made the stream, the likeliest first.
+    pub(super) fn candidates(&self, hint: Hint) -> Vec<Model> {
+        let mut models = Vec::new();
+        let marks = &self.marks;
+        // Go's family never copies three bytes. zlib's usually does, but not where only long
+        // runs occur, so that it comes last without one, and is not left out.
+        let may_be_go = marks.copies == 0 || marks.shortest > 3;
+        let may_be_zlib = marks.farthest <= 32_506;
+        let go_first = hint.os != Some(3) || marks.copies > 200;
+        if may_be_go && go_first {
+            self.go_family(hint, &mut models);
+        }
+        if may_be_zlib {
+            self.zlib_family(hint, &mut models);
+        }
+        if may_be_go && !go_first {
+            self.go_family(hint, &mut models);
+        }
+        models
+    }
+
+    fn go_family(&self, hint: Hint, models: &mut Vec<Model>) {
+        let mut behaviours = Behaviour::ALL.to_vec();
+        if self.marks.first_header == Some((286, 30)) {
+            behaviours.rotate_left(2);
+        }
+        let unlikely: [i8; 2] = [0, -2];
+        let levels = |default: i8| {
+            levels(hint, default as u8).into_iter().map(|level| level as i8).chain(unlikely)
+        };
+        if let Some(segment_bytes) = self.segment_bytes() {
+            for level in levels(5) {
+                models.extend(behaviours.iter().map(|&behaviour| Model::Pgzip {
+                    behaviour,
+                    level,
+                    segment_bytes,
+                }));
+            }
+        }
+        let klauspost =
+            levels(if hint.mtime == KLAUSPOST_MTIME { 5 } else { 6 }).flat_map(|level| {
+                behaviours.iter().map(move |&behaviour| Model::Klauspost { behaviour, level })
+            });
+        let golang = levels(6).map(|level| Model::Golang { level });
+        if hint.mtime == KLAUSPOST_MTIME {
+            models.extend(klauspost.chain(golang));
+        } else {
+            models.extend(golang.chain(klauspost));
+        }
+    }
+
+    fn segment_bytes(&self) -> Option<u32> {
+        let marks = &self.marks;
+        let first = u32::try_from(marks.first_sync?).ok().filter(|&n| n <= 64 << 20)?;
+        if marks.sync_is_end {
+            // One segment only: any larger size would have done.
+            return Some((first + 1).next_power_of_two().max(1 << 20));
+        }
+        (first as usize > PGZIP_HISTORY_BYTES).then_some(first)
+    }
+
+    fn zlib_family(&self, hint: Hint, models: &mut Vec<Model>) {
+        // A full block betrays the size of the symbol buffer.
+        let mem_levels = match self.marks.first_tokens {
+            Some(tokens) if (tokens + 1).is_power_of_two() && (127..=32_767).contains(&tokens) => {
+                vec![((tokens + 1).ilog2() - 6) as u8]
+            }
+            _ => vec![8, 9],
+        };
+        for level in levels(hint, 6) {
+            models.extend(mem_levels.iter().map(|&mem_level| Model::Zlib {
+                level,
+                mem_level,
+                strategy: Strategy::Default,
+            }));
+            models.push(Model::GnuGzip { level });
+            models.push(Model::Pigz { level, block_bytes: 128 << 10 });
+        }
+        for strategy in &Strategy::ALL[1..] {
+            for level in levels(hint, 6) {
+                models.extend(mem_levels.iter().map(|&mem_level| Model::Zlib {
+                    level,
+                    mem_level,
+                    strategy: *strategy,
+                }));
+            }
+        }
+    }
+}
+
+/// All levels, the likeliest first.
+fn levels(hint: Hint, default: u8) -> Vec<u8> {
+    let first = hint.level.unwrap_or(default);
+    let others = [6, 5, 1, 9, 4, 3, 2, 7, 8];
+    std::iter::once(first).chain(others.into_iter().filter(|&level| level != first)).collect()
+}

@@ -1,0 +1,87 @@
+//! Compresses and compares, giving up at the first byte that differs.
+//!
+//! Never keeps what it compressed.
+
+use super::survey::Survey;
+use crate::gzip::GzipCheck;
+use crate::inflate::Stream;
+use crate::model::Model;
+
+/// A stream that was remade in full.
+pub(super) struct Proved {
+    /// Bytes of the stream.
+    pub(super) stream_bytes: usize,
+    /// Checksum and length of its plain bytes.
+    pub(super) check: GzipCheck,
+}
+
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Returns whether the model compresses the surveyed plain bytes to the start of `body`; to all
+/// of the stream, if the survey saw all of it.
+pub(super) fn prefix_matches(model: &Model, survey: &Survey, body: &[u8]) -> bool {
+    let Some(mut encoder) = model.start() else { return false };
+    let mut compare = Compare { body, compared: 0, out: Vec::new() };
+    for piece in survey.plain.chunks(PIECE_BYTES) {
+        if encoder.write(piece, &mut compare.out).is_err() || !compare.next() {
+            return false;
+        }
+    }
+    match survey.stream_bytes {
+        Some(stream_bytes) => {
+            encoder.finish(&mut compare.out).is_ok()
+                && compare.next()
+                && compare.compared == stream_bytes
+        }
+        None => true,
+    }
+}
+
+/// Remakes the whole stream at the start of `body`; `None` if it differs anywhere.
+pub(super) fn prove(model: &Model, body: &[u8]) -> Option<Proved> {
+    let mut encoder = model.start()?;
+    let mut compare = Compare { body, compared: 0, out: Vec::new() };
+    let mut stream = Stream::new();
+    let mut check = GzipCheck::new();
+    let mut read = 0;
+    loop {
+        let piece = &body[read..body.len().min(read + PIECE_BYTES)];
+        if piece.is_empty() {
+            return None;
+        }
+        let mut is_same = true;
+        let (taken, is_done) = stream
+            .push(piece, &mut (), |plain| {
+                check.update(plain);
+                is_same =
+                    is_same && encoder.write(plain, &mut compare.out).is_ok() && compare.next();
+            })
+            .ok()?;
+        read += taken;
+        if !is_same {
+            return None;
+        }
+        if is_done {
+            encoder.finish(&mut compare.out).ok()?;
+            return (compare.next() && compare.compared == read)
+                .then_some(Proved { stream_bytes: read, check });
+        }
+    }
+}
+
+struct Compare<'a> {
+    body: &'a [u8],
+    compared: usize,
+    out: Vec<u8>,
+}
+
+impl Compare<'_> {
+    /// Compares what was compressed since the last time.
+    fn next(&mut self) -> bool {
+        let end = self.compared + self.out.len();
+        let is_same = self.body.get(self.compared..end) == Some(&self.out[..]);
+        self.compared = end;
+        self.out.clear();
+        is_same
+    }
+}

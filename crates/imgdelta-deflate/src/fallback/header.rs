@@ -1,0 +1,216 @@
+//! Codes the header of a dynamic block against the two ways it is usually made.
+//!
+//! First whether it is exactly zlib's or Go's; if not, the differences of its code lengths to
+//! zlib's, then its runs. Never sees tokens, only their counts.
+
+use super::coder::{Coder, Number, Prob};
+use crate::alphabet::{CODELEN_SYMBOLS, DISTANCE_SYMBOLS, END_OF_BLOCK, LITLEN_SYMBOLS};
+use crate::huffman::{Header, Histogram, package_merge};
+use crate::zlib::heap_lengths;
+
+/// Code lengths and the header that transmits them.
+#[derive(Clone)]
+pub(super) struct Tables {
+    pub(super) litlen: Vec<u8>,
+    pub(super) distance: Vec<u8>,
+    pub(super) header: Header,
+}
+
+/// What was learnt about an encoder's headers.
+pub(super) struct HeaderModel {
+    way: [Prob; 4],
+    difference: [[Prob; 16]; 4],
+    raw_count: [Prob; 64],
+    runs: [Prob; 4],
+    run_symbol: [[Prob; 32]; 32],
+    run_extra: Number,
+    code: [Prob; 2],
+    code_length: [[Prob; 8]; CODELEN_SYMBOLS],
+    code_count: [Prob; 32],
+}
+
+const ZLIB: usize = 0;
+const GO: usize = 1;
+const OTHER: usize = 2;
+
+impl HeaderModel {
+    pub(super) fn new() -> Self {
+        Self {
+            way: [Prob::EVEN; 4],
+            difference: [[Prob::EVEN; 16]; 4],
+            raw_count: [Prob::EVEN; 64],
+            runs: [Prob::EVEN; 4],
+            run_symbol: [[Prob::EVEN; 32]; 32],
+            run_extra: Number::new(),
+            code: [Prob::EVEN; 2],
+            code_length: [[Prob::EVEN; 8]; CODELEN_SYMBOLS],
+            code_count: [Prob::EVEN; 32],
+        }
+    }
+
+    /// Codes a header; a reader passes `None`. Returns nothing if what was read is no header.
+    pub(super) fn code<C: Coder>(
+        &mut self,
+        coder: &mut C,
+        counts: &Histogram,
+        wanted: Option<&Tables>,
+    ) -> Option<Tables> {
+        let mut counts = counts.clone();
+        counts.litlen[END_OF_BLOCK] += 1;
+        let zlib = zlib_tables(&counts);
+        let is = |tables: &Tables| wanted.is_some_and(|wanted| wanted.header == tables.header);
+        let way = if is(&zlib) {
+            ZLIB
+        } else if is(&go_tables(&counts)) {
+            GO
+        } else {
+            OTHER
+        };
+        match coder.tree(&mut self.way, way) {
+            ZLIB => Some(zlib),
+            GO => Some(go_tables(&counts)),
+            OTHER => self.other(coder, &zlib, wanted),
+            _ => None,
+        }
+    }
+
+    fn other<C: Coder>(
+        &mut self,
+        coder: &mut C,
+        zlib: &Tables,
+        wanted: Option<&Tables>,
+    ) -> Option<Tables> {
+        let (litlen, distance) = wanted.map_or((&[][..], &[][..]), |w| (&w.litlen, &w.distance));
+        let litlen_count =
+            coder.tree(&mut self.raw_count, litlen.len().wrapping_sub(257) & 63) + 257;
+        let distance_count =
+            coder.tree(&mut self.raw_count, distance.len().wrapping_sub(1) & 63) + 1;
+        if litlen_count > LITLEN_SYMBOLS || distance_count > DISTANCE_SYMBOLS {
+            return None;
+        }
+        let litlen = self.lengths(coder, &zlib.litlen, litlen, litlen_count);
+        let distance = self.lengths(coder, &zlib.distance, distance, distance_count);
+
+        let joined = Header::plan(&litlen, &distance);
+        let apart = plan_apart(&litlen, &distance);
+        let runs = wanted.map_or(0, |wanted| {
+            if wanted.header.has_runs_of(&joined) {
+                0
+            } else if wanted.header.has_runs_of(&apart) {
+                1
+            } else {
+                2
+            }
+        });
+        let mut header = match coder.tree(&mut self.runs, runs) {
+            0 => joined,
+            1 => apart,
+            2 => {
+                let symbols = self.run_symbols(
+                    coder,
+                    litlen_count + distance_count,
+                    wanted.map(|wanted| wanted.header.symbols()),
+                )?;
+                Header::of_symbols(&litlen, &distance, symbols, |counts, lengths| {
+                    heap_lengths(counts, 7, lengths);
+                })
+            }
+            _ => return None,
+        };
+        let differs = wanted.is_some_and(|wanted| wanted.header != header);
+        if coder.bit(&mut self.code[0], differs) {
+            let (lengths, count) = wanted.map_or(([0; CODELEN_SYMBOLS], 4), |w| w.header.code());
+            let mut read = [0; CODELEN_SYMBOLS];
+            for (symbol, slot) in read.iter_mut().enumerate() {
+                let length = usize::from(lengths[symbol]);
+                *slot = coder.tree(&mut self.code_length[symbol], length) as u8;
+            }
+            let count = coder.tree(&mut self.code_count, count);
+            header = header.with_code(read, count)?;
+        }
+        Some(Tables { litlen, distance, header })
+    }
+
+    /// Codes lengths as differences to `expected`.
+    fn lengths<C: Coder>(
+        &mut self,
+        coder: &mut C,
+        expected: &[u8],
+        wanted: &[u8],
+        count: usize,
+    ) -> Vec<u8> {
+        let mut before = 0;
+        (0..count)
+            .map(|symbol| {
+                let expected = expected.get(symbol).copied().unwrap_or(0);
+                let wanted = wanted.get(symbol).copied().unwrap_or(0);
+                let context = usize::from(expected == 0) * 2 + usize::from(before != 0);
+                let difference = usize::from(wanted.wrapping_sub(expected) & 15);
+                before = coder.tree(&mut self.difference[context], difference);
+                expected.wrapping_add(before as u8) & 15
+            })
+            .collect()
+    }
+
+    fn run_symbols<C: Coder>(
+        &mut self,
+        coder: &mut C,
+        total: usize,
+        wanted: Option<&[(u8, u8)]>,
+    ) -> Option<Vec<(u8, u8)>> {
+        let mut symbols = Vec::new();
+        let mut covered = 0;
+        let mut before = 31;
+        while covered < total {
+            let (symbol, extra) =
+                wanted.and_then(|all| all.get(symbols.len())).copied().unwrap_or((0, 0));
+            let symbol = coder.tree(&mut self.run_symbol[before], usize::from(symbol));
+            let mut extra = u32::from(extra);
+            if symbol > 15 {
+                extra = coder.number(&mut self.run_extra, extra);
+            }
+            covered += match symbol {
+                0..=15 => 1,
+                16 if extra < 4 => 3 + extra as usize,
+                17 if extra < 8 => 3 + extra as usize,
+                18 if extra < 128 => 11 + extra as usize,
+                _ => return None,
+            };
+            symbols.push((symbol as u8, extra as u8));
+            before = symbol;
+        }
+        (covered == total).then_some(symbols)
+    }
+}
+
+fn zlib_tables(counts: &Histogram) -> Tables {
+    let mut litlen = vec![0; LITLEN_SYMBOLS];
+    let mut distance = vec![0; DISTANCE_SYMBOLS];
+    let count = heap_lengths(&counts.litlen, 15, &mut litlen);
+    litlen.truncate(count);
+    let count = heap_lengths(&counts.distance, 15, &mut distance);
+    distance.truncate(count);
+    let header = plan_apart(&litlen, &distance);
+    Tables { litlen, distance, header }
+}
+
+fn plan_apart(litlen: &[u8], distance: &[u8]) -> Header {
+    Header::plan_apart(litlen, distance, |counts, lengths| {
+        heap_lengths(counts, 7, lengths);
+    })
+}
+
+fn go_tables(counts: &Histogram) -> Tables {
+    let mut counts = counts.clone();
+    if counts.distance_count() == 0 {
+        counts.distance[0] = 1;
+    }
+    let mut litlen = vec![0; LITLEN_SYMBOLS];
+    let mut distance = vec![0; DISTANCE_SYMBOLS];
+    package_merge(&counts.litlen, 15, &mut litlen);
+    package_merge(&counts.distance, 15, &mut distance);
+    litlen.truncate(counts.litlen_count());
+    distance.truncate(counts.distance_count());
+    let header = Header::plan(&litlen, &distance);
+    Tables { litlen, distance, header }
+}

@@ -1,0 +1,222 @@
+//! The plain bytes around the prediction, and where their beginnings occurred before.
+//!
+//! Two hash chains, over four and three bytes; everything up to 32768 back can be found. Never
+//! sees tokens.
+
+use crate::alphabet::{MAX_COPY, WINDOW_BYTES};
+use crate::window::{common, word};
+
+/// Plain bytes, their base, and chains of positions.
+pub(super) struct History {
+    bytes: Vec<u8>,
+    /// Stream position of the first byte held, modulo 2^32 like all positions here.
+    base: u32,
+    /// Index of the next byte to be predicted.
+    pub(super) at: usize,
+    /// The bytes before this index are in the chains.
+    indexed: usize,
+    four: Chain,
+    three: Chain,
+}
+
+struct Chain {
+    heads: Box<[u32]>,
+    links: Box<[u32]>,
+}
+
+/// A copy that could be made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) length: usize,
+    pub(super) distance: usize,
+}
+
+/// No copy at all.
+pub(super) const NONE: Found = Found { length: 0, distance: 0 };
+
+/// Bytes that must be there ahead of a token, unless the data ends: a copy, the next, hashes.
+pub(super) const LOOKAHEAD: usize = 2 * MAX_COPY + 8;
+const HASH_BITS: u32 = 16;
+/// Bytes held before the old ones are dropped.
+const HELD_BYTES: usize = 512 * 1024;
+/// A distance is looked for among this many candidates.
+const WALK: usize = 1024;
+/// Padding, so that four bytes can be read anywhere in the data.
+const PAD: usize = 8;
+
+impl Chain {
+    fn new() -> Self {
+        Self {
+            heads: vec![0; 1 << HASH_BITS].into_boxed_slice(),
+            links: vec![0; WINDOW_BYTES].into_boxed_slice(),
+        }
+    }
+
+    fn insert(&mut self, hash: usize, position: u32) {
+        let head = &mut self.heads[hash];
+        self.links[position as usize % WINDOW_BYTES] = *head;
+        *head = position;
+    }
+}
+
+fn hash(bytes: u32) -> usize {
+    (bytes.wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize
+}
+
+impl History {
+    pub(super) fn new() -> Self {
+        Self {
+            bytes: vec![0; PAD],
+            // So that empty links are out of reach.
+            base: 2 * WINDOW_BYTES as u32,
+            at: 0,
+            indexed: 0,
+            four: Chain::new(),
+            three: Chain::new(),
+        }
+    }
+
+    /// Appends plain bytes.
+    pub(super) fn push(&mut self, plain: &[u8]) {
+        if self.bytes.len() > HELD_BYTES && self.at > 2 * WINDOW_BYTES {
+            let cut = self.at - WINDOW_BYTES;
+            self.bytes.drain(..cut);
+            self.base = self.base.wrapping_add(cut as u32);
+            self.at -= cut;
+            self.indexed -= cut;
+        }
+        self.bytes.truncate(self.bytes.len() - PAD);
+        self.bytes.extend_from_slice(plain);
+        self.bytes.extend_from_slice(&[0; PAD]);
+    }
+
+    /// Returns how many bytes are there to be predicted.
+    pub(super) fn ahead(&self) -> usize {
+        self.bytes.len() - PAD - self.at
+    }
+
+    pub(super) fn byte(&self) -> u8 {
+        self.bytes[self.at]
+    }
+
+    /// Indexes all positions before `end` whose four bytes are there.
+    fn index_to(&mut self, end: usize) {
+        let end = end.min((self.bytes.len() - PAD).saturating_sub(3));
+        while self.indexed < end {
+            let bytes = word(&self.bytes, self.indexed);
+            let position = self.base.wrapping_add(self.indexed as u32);
+            self.four.insert(hash(bytes), position);
+            self.three.insert(hash(bytes << 8), position);
+            self.indexed += 1;
+        }
+    }
+
+    /// Goes on by `bytes`; without `inside`, only the first of them is indexed.
+    pub(super) fn advance(&mut self, bytes: usize, inside: bool) {
+        if inside {
+            self.at += bytes;
+            self.index_to(self.at);
+        } else {
+            self.index_to(self.at + 1);
+            self.at += bytes;
+            self.indexed = self.at;
+        }
+    }
+
+    /// Goes on by `bytes` and returns them.
+    pub(super) fn take(&mut self, bytes: usize) -> &[u8] {
+        let start = self.at;
+        self.advance(bytes, true);
+        &self.bytes[start..self.at]
+    }
+
+    /// Calls `each` with the length and distance of each candidate for the byte `skip` ahead,
+    /// the nearest first, until it returns false.
+    fn walk(
+        &mut self,
+        skip: usize,
+        three: bool,
+        limit: usize,
+        mut each: impl FnMut(Found) -> bool,
+    ) {
+        let at = self.at + skip;
+        self.index_to(at);
+        let bytes = &self.bytes[..];
+        let most = (bytes.len() - PAD).saturating_sub(at).min(MAX_COPY);
+        let shortest = if three { 3 } else { 4 };
+        if most < shortest {
+            return;
+        }
+        let (chain, hash) = if three {
+            (&self.three, hash(word(bytes, at) << 8))
+        } else {
+            (&self.four, hash(word(bytes, at)))
+        };
+        let position = self.base.wrapping_add(at as u32);
+        let mut candidate = chain.heads[hash];
+        if candidate == position {
+            // Looking one byte ahead has indexed this one.
+            candidate = chain.links[candidate as usize % WINDOW_BYTES];
+        }
+        let mut nearest = 0;
+        for _ in 0..limit {
+            let distance = position.wrapping_sub(candidate) as usize;
+            // Links of dropped positions lead anywhere: distances must grow.
+            if distance <= nearest || distance > WINDOW_BYTES || distance > at {
+                return;
+            }
+            nearest = distance;
+            let length = common(bytes, at - distance, at, most);
+            if length >= shortest && !each(Found { length, distance }) {
+                return;
+            }
+            candidate = chain.links[candidate as usize % WINDOW_BYTES];
+        }
+    }
+
+    /// Returns the longest copy for the byte `skip` ahead, the nearest among equals.
+    pub(super) fn best(&mut self, skip: usize, tries: usize, nice: usize) -> Found {
+        let mut best = NONE;
+        self.walk(skip, false, tries, |found| {
+            if found.length > best.length {
+                best = found;
+            }
+            best.length < nice
+        });
+        if best == NONE {
+            self.walk(skip, true, 1, |found| {
+                best = found;
+                false
+            });
+        }
+        best
+    }
+
+    /// Returns how many nearer candidates are at least `length` long, if `distance` is found.
+    pub(super) fn rank_of(&mut self, length: usize, distance: usize) -> Option<u32> {
+        let mut rank = 0;
+        let mut is_found = false;
+        self.walk(0, length == 3, WALK, |found| {
+            is_found = found.distance == distance && found.length >= length;
+            rank += u32::from(found.length >= length && !is_found);
+            !is_found && found.distance < distance
+        });
+        is_found.then_some(rank)
+    }
+
+    /// Returns the distance of the candidate that has `rank` nearer ones of `length`.
+    pub(super) fn distance_at(&mut self, length: usize, mut rank: u32) -> Option<usize> {
+        let mut distance = None;
+        self.walk(0, length == 3, WALK, |found| {
+            if found.length >= length {
+                if rank == 0 {
+                    distance = Some(found.distance);
+                    return false;
+                }
+                rank -= 1;
+            }
+            true
+        });
+        distance
+    }
+}

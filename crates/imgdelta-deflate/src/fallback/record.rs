@@ -1,0 +1,192 @@
+//! Records a stream for replay: inflates it and codes each token as it is known.
+//!
+//! Habits are chosen by recording the first megabytes with each. Never holds more than the
+//! inflater's window, the history and the tokens of one block.
+
+use super::coder::Writer;
+use super::header::Tables;
+use super::history::LOOKAHEAD;
+use super::predictor::HABITS;
+use super::{DYNAMIC, FIXED, MAX_BLOCK_TOKENS, Model, STORED};
+use crate::huffman::{Header, Histogram};
+use crate::inflate::{Block, Kind, Sink, Stream};
+use crate::token::Token;
+use std::collections::VecDeque;
+
+/// Compressed bytes the habits are chosen on.
+const SAMPLE_BYTES: usize = 256 * 1024;
+/// Compressed bytes inflated at a time: few, as each may stand for a thousand plain bytes.
+const PIECE_BYTES: usize = 4096;
+
+/// A record and what is left behind the stream.
+pub(crate) struct Record {
+    pub(crate) bytes: Vec<u8>,
+    /// Bytes of the input that belong to the stream.
+    pub(crate) stream_bytes: usize,
+}
+
+/// Records the deflate stream at the start of `body`; `None` if there is none or it has a block
+/// too large. Lends the plain bytes to `each`.
+pub(crate) fn record(body: &[u8], each: impl FnMut(&[u8])) -> Option<Record> {
+    let sample = &body[..body.len().min(SAMPLE_BYTES)];
+    let habits = (0..HABITS.len())
+        .min_by_key(|&habits| run(sample, habits, |_| {}).map_or(usize::MAX, |run| run.0.len()))?;
+    let (writer, stream_bytes, is_done) = run(body, habits, each)?;
+    if !is_done {
+        return None;
+    }
+    let mut bytes = vec![habits as u8];
+    bytes.extend(writer.finish());
+    Some(Record { bytes, stream_bytes })
+}
+
+/// Records as much as there is; returns whether the stream ended.
+fn run(body: &[u8], habits: usize, mut each: impl FnMut(&[u8])) -> Option<(Writer, usize, bool)> {
+    let mut stream = Stream::new();
+    let mut events = Events::default();
+    let mut recorder = Recorder {
+        model: Model::new(habits),
+        writer: Writer::new(),
+        tables: None,
+        tokens: Vec::new(),
+        stored_left: 0,
+    };
+    let mut read = 0;
+    let mut is_done = false;
+    while !is_done && read < body.len() {
+        let piece = &body[read..body.len().min(read + PIECE_BYTES)];
+        let mut plain = Vec::new();
+        let (taken, done) = stream
+            .push(piece, &mut events, |bytes| {
+                plain.extend_from_slice(bytes);
+                each(bytes);
+            })
+            .ok()?;
+        read += taken;
+        is_done = done;
+        for bytes in plain.chunks(1 << 16) {
+            recorder.model.history.push(bytes);
+            recorder.code_events(&mut events.queue, LOOKAHEAD)?;
+        }
+    }
+    if is_done {
+        recorder.code_events(&mut events.queue, 0)?;
+        let padding = stream.inflater().final_padding();
+        recorder.model.padding(&mut recorder.writer, padding.0);
+    }
+    Some((recorder.writer, read, is_done))
+}
+
+#[derive(Default)]
+struct Events {
+    queue: VecDeque<Event>,
+}
+
+enum Event {
+    Start { is_final: bool, kind: Start },
+    Token(Token),
+    End,
+}
+
+enum Start {
+    Stored { padding: u8, bytes: usize },
+    Fixed,
+    Dynamic(Box<Tables>),
+}
+
+impl Sink for Events {
+    const TOKENS: bool = true;
+
+    fn block(&mut self, block: &Block<'_>) {
+        let kind = match block.kind {
+            Kind::Stored { padding, plain_bytes } => {
+                Start::Stored { padding, bytes: usize::from(plain_bytes) }
+            }
+            Kind::Fixed => Start::Fixed,
+            Kind::Dynamic(dynamic) => Start::Dynamic(Box::new(Tables {
+                litlen: dynamic.litlen_lengths.to_vec(),
+                distance: dynamic.distance_lengths.to_vec(),
+                header: Header::from_stream(&dynamic),
+            })),
+        };
+        self.queue.push_back(Event::Start { is_final: block.is_final, kind });
+    }
+
+    fn token(&mut self, token: Token) {
+        self.queue.push_back(Event::Token(token));
+    }
+
+    fn block_end(&mut self, _bit: u64, _plain_bytes: u64) {
+        self.queue.push_back(Event::End);
+    }
+}
+
+struct Recorder {
+    model: Model,
+    writer: Writer,
+    /// The code of the current block; `None` if it is fixed or stored.
+    tables: Option<Box<Tables>>,
+    tokens: Vec<Token>,
+    /// Bytes of the current stored block that were not there yet.
+    stored_left: usize,
+}
+
+impl Recorder {
+    /// Codes events while at least `reserve` plain bytes lie ahead.
+    fn code_events(&mut self, queue: &mut VecDeque<Event>, reserve: usize) -> Option<()> {
+        loop {
+            let now = self.stored_left.min(self.model.history.ahead());
+            self.model.history.take(now);
+            self.stored_left -= now;
+            if self.stored_left > 0 || self.model.history.ahead() < reserve {
+                return Some(());
+            }
+            match queue.pop_front() {
+                None => return Some(()),
+                Some(Event::Start { is_final, kind }) => self.start(is_final, kind),
+                Some(Event::Token(token)) => self.token(token)?,
+                Some(Event::End) => self.end(),
+            }
+        }
+    }
+
+    fn start(&mut self, is_final: bool, kind: Start) {
+        let Self { model, writer, .. } = self;
+        match kind {
+            Start::Stored { padding, bytes } => {
+                model.block_start(writer, is_final, STORED);
+                model.stored(writer, padding, bytes);
+                model.predictor.jump();
+                self.stored_left = bytes;
+            }
+            Start::Fixed => {
+                model.block_start(writer, is_final, FIXED);
+            }
+            Start::Dynamic(tables) => {
+                model.block_start(writer, is_final, DYNAMIC);
+                self.tables = Some(tables);
+            }
+        }
+    }
+
+    fn token(&mut self, token: Token) -> Option<()> {
+        let Self { model, writer, tokens, .. } = self;
+        model.ends(writer, tokens.len(), false);
+        model.predictor.token(writer, &mut model.history, token).ok()?;
+        tokens.push(token);
+        (tokens.len() <= MAX_BLOCK_TOKENS).then_some(())
+    }
+
+    fn end(&mut self) {
+        let Self { model, writer, tokens, .. } = self;
+        if model.last_kind != STORED {
+            model.ends(writer, tokens.len(), true);
+            if let Some(tables) = self.tables.take() {
+                let counts = Histogram::of(tokens);
+                model.headers.code(writer, &counts, Some(&tables));
+            }
+            model.tokens_before = tokens.len();
+            tokens.clear();
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Go's level 1: one candidate per hash, and faster strides where nothing matches.
+//!
+//! Blocks of 65535 bytes are parsed one by one; copies may reach into the block before. Cost:
+//! 150 to 300 MB/s. Never looks at more than one candidate.
+
+use super::{BLOCK_BYTES, blocks};
+use crate::alphabet::MAX_COPY;
+use crate::bits::BitWriter;
+use crate::token::Token;
+use crate::window::{common, table, word};
+
+/// A stream being parsed.
+pub(super) struct Fast {
+    /// The block before, then the block that is filling.
+    buffer: Vec<u8>,
+    /// Bytes of the block before.
+    before: usize,
+    /// Stream position of the buffer's first byte, counted from `FAR`.
+    base: u32,
+    table: Box<[Entry; TABLE_ENTRIES]>,
+    tokens: Vec<Token>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Entry {
+    word: u32,
+    position: u32,
+}
+
+const TABLE_ENTRIES: usize = 1 << 14;
+const FARTHEST: u32 = 32_768;
+/// Positions start here, so that an empty entry is too far from everything.
+const FAR: u32 = 1 << 17;
+/// Positions are lowered beyond this.
+const REBASE: u32 = 1 << 31;
+/// The search stops this far before the end of a block.
+const MARGIN: usize = 15;
+
+fn hash(word: u32) -> usize {
+    (word.wrapping_mul(0x1e35_a7bd) >> 18) as usize
+}
+
+impl Default for Fast {
+    fn default() -> Self {
+        Self {
+            buffer: Vec::with_capacity(2 * BLOCK_BYTES),
+            before: 0,
+            base: FAR,
+            table: table(),
+            tokens: Vec::with_capacity(BLOCK_BYTES),
+        }
+    }
+}
+
+impl Fast {
+    pub(super) fn write(&mut self, mut plain: &[u8], bits: &mut BitWriter) {
+        while !plain.is_empty() {
+            if self.buffer.len() - self.before == BLOCK_BYTES {
+                self.block(bits);
+            }
+            let room = BLOCK_BYTES - (self.buffer.len() - self.before);
+            let (now, later) = plain.split_at(plain.len().min(room));
+            self.buffer.extend_from_slice(now);
+            plain = later;
+        }
+    }
+
+    pub(super) fn finish(&mut self, bits: &mut BitWriter) {
+        let raw = &self.buffer[self.before..];
+        match raw.len() {
+            0 => {}
+            1..=16 => bits.stored_block(raw, false),
+            17..=127 => blocks::literals_only(bits, raw),
+            _ => self.block(bits),
+        }
+    }
+
+    fn block(&mut self, bits: &mut BitWriter) {
+        self.parse();
+        let raw = &self.buffer[self.before..];
+        if self.tokens.len() > raw.len() - (raw.len() >> 4) {
+            blocks::literals_only(bits, raw);
+        } else {
+            blocks::dynamic(bits, &self.tokens, raw);
+        }
+        self.tokens.clear();
+        self.buffer.drain(..self.before);
+        self.base += self.before as u32;
+        self.before = self.buffer.len();
+        if self.base > REBASE {
+            let down = self.base - FAR;
+            for entry in self.table.iter_mut() {
+                entry.position = entry.position.saturating_sub(down);
+            }
+            self.base = FAR;
+        }
+    }
+
+    fn parse(&mut self) {
+        let Self { buffer, before, base, table, tokens } = self;
+        let bytes = buffer.as_slice();
+        let (start, base) = (*before, *base);
+        let limit = bytes.len() - MARGIN;
+        let mut emitted = start;
+        let mut at = start;
+        // Returns the candidate for `at` if it holds the same four bytes, and takes its place.
+        let mut probe = |at: usize| -> Option<usize> {
+            let now = word(bytes, at);
+            let entry = &mut table[hash(now)];
+            let position = base + at as u32;
+            let old = std::mem::replace(entry, Entry { word: now, position });
+            (old.word == now && position - old.position <= FARTHEST)
+                .then(|| (old.position.wrapping_sub(base)) as usize)
+        };
+        'block: loop {
+            let mut stride = 32;
+            let mut candidate = loop {
+                let next = at + (stride >> 5);
+                stride += stride >> 5;
+                if next > limit {
+                    break 'block;
+                }
+                if let Some(candidate) = probe(at) {
+                    break candidate;
+                }
+                at = next;
+            };
+            tokens.extend(bytes[emitted..at].iter().map(|&byte| Token::literal(byte)));
+            loop {
+                let most = (bytes.len() - at).min(MAX_COPY);
+                let length = 4 + common(bytes, candidate + 4, at + 4, most - 4);
+                tokens.push(Token::copy(length, at - candidate));
+                at += length;
+                emitted = at;
+                if at >= limit {
+                    break 'block;
+                }
+                probe(at - 1);
+                if let Some(next) = probe(at) {
+                    candidate = next;
+                } else {
+                    at += 1;
+                    break;
+                }
+            }
+        }
+        tokens.extend(bytes[emitted..].iter().map(|&byte| Token::literal(byte)));
+    }
+}

@@ -1,0 +1,254 @@
+//! Go's levels 2 to 9: hash chains, greedy at 2 and 3, one position of laziness from 4 on.
+//!
+//! The parse is replayed in the buffer's own coordinates, because the moment of the slide is
+//! visible: right after it the farthest distances are out of reach. Cost: 40 to 80 MB/s at
+//! level 6, dominated by walking the chains. Never writes a final block.
+
+use super::blocks;
+use crate::alphabet::MAX_COPY;
+use crate::bits::BitWriter;
+use crate::token::Token;
+use crate::window::{BUFFER_BYTES, HALF_BYTES, Window, common, word};
+
+/// How hard a level tries.
+#[derive(Clone, Copy)]
+struct Effort {
+    /// Copies of at least this length are taken without a look at the next position.
+    lazy: usize,
+    /// A copy of this length ends the search.
+    nice: usize,
+    /// Candidates looked at.
+    tries: u32,
+    /// Greedy levels only: copies up to this length have their inside indexed.
+    index_inside: Option<usize>,
+}
+
+/// A stream being parsed.
+pub(super) struct Lazy {
+    effort: Effort,
+    window: Window,
+    /// Where the parse stands in the buffer.
+    index: usize,
+    /// Where the current block starts in the buffer; `None` once that has been dropped.
+    block_start: Option<usize>,
+    tokens: Vec<Token>,
+    /// The byte before `index` is not in a token yet.
+    pending: bool,
+    found: Found,
+}
+
+/// A copy that was found, or none: length 3.
+#[derive(Clone, Copy)]
+struct Found {
+    length: usize,
+    distance: usize,
+}
+
+const NONE: Found = Found { length: 3, distance: 0 };
+const MIN_MATCH: usize = 4;
+/// A copy of four bytes from farther than this costs more than four literals.
+const FAR_FOR_FOUR: usize = 4096;
+const BLOCK_TOKENS: usize = 16_384;
+/// Without this many bytes ahead the parse waits for more.
+const LOOKAHEAD: usize = MIN_MATCH + MAX_COPY;
+const HASH_BITS: u32 = 17;
+
+fn hash(four_bytes: u32) -> usize {
+    (four_bytes.swap_bytes().wrapping_mul(0x1e35_a7bd) >> (32 - HASH_BITS)) as usize
+}
+
+fn effort(level: i8) -> Option<Effort> {
+    let (lazy, nice, tries, index_inside) = match level {
+        2 => (0, 16, 8, Some(5)),
+        3 => (0, 32, 32, Some(6)),
+        4 => (4, 16, 16, None),
+        5 => (16, 32, 32, None),
+        6 => (16, 128, 128, None),
+        7 => (32, 128, 256, None),
+        8 => (128, 258, 1024, None),
+        9 => (258, 258, 4096, None),
+        _ => return None,
+    };
+    Some(Effort { lazy, nice, tries, index_inside })
+}
+
+impl Lazy {
+    pub(super) fn new(level: i8) -> Option<Self> {
+        Some(Self {
+            effort: effort(level)?,
+            window: Window::new(1 << HASH_BITS),
+            index: 0,
+            block_start: Some(0),
+            tokens: Vec::with_capacity(BLOCK_TOKENS),
+            pending: false,
+            found: NONE,
+        })
+    }
+
+    pub(super) fn write(&mut self, mut plain: &[u8], bits: &mut BitWriter) {
+        while !plain.is_empty() {
+            if self.window.end == BUFFER_BYTES {
+                self.step(false, bits);
+                if self.index >= BUFFER_BYTES - LOOKAHEAD {
+                    self.slide();
+                }
+            }
+            plain = &plain[self.window.fill(plain)..];
+        }
+    }
+
+    pub(super) fn finish(&mut self, bits: &mut BitWriter) {
+        self.step(true, bits);
+    }
+
+    fn slide(&mut self) {
+        self.window.slide();
+        self.index -= HALF_BYTES;
+        self.block_start = self.block_start.and_then(|start| start.checked_sub(HALF_BYTES));
+    }
+
+    fn step(&mut self, at_end: bool, bits: &mut BitWriter) {
+        if self.effort.index_inside.is_some() {
+            self.greedy(at_end, bits);
+        } else {
+            self.lazy(at_end, bits);
+        }
+        if at_end && !self.tokens.is_empty() {
+            self.write_block(self.index, bits);
+        }
+    }
+
+    fn lazy(&mut self, at_end: bool, bits: &mut BitWriter) {
+        let end = self.window.end;
+        // Four bytes must be there to be hashed.
+        let insert_end = end.saturating_sub(MIN_MATCH - 1);
+        loop {
+            let index = self.index;
+            let ahead = end - index;
+            if ahead < LOOKAHEAD && !at_end {
+                return;
+            }
+            if ahead == 0 {
+                if self.pending {
+                    self.tokens.push(Token::literal(self.window.byte(index - 1)));
+                    self.pending = false;
+                }
+                return;
+            }
+            let candidate = self.insert(index, insert_end);
+            let before = std::mem::replace(&mut self.found, NONE);
+            if candidate != 0 && ahead > before.length && before.length < self.effort.lazy {
+                self.found = self.search(index, candidate - 1, ahead);
+            }
+            if before.length >= MIN_MATCH && self.found.length <= before.length {
+                self.tokens.push(Token::copy(before.length, before.distance));
+                let next = index - 1 + before.length;
+                for inside in index + 1..next.min(insert_end) {
+                    let hash = hash(self.window.word(inside));
+                    self.window.insert(hash, inside);
+                }
+                self.index = next;
+                self.pending = false;
+                self.found = NONE;
+                if self.tokens.len() == BLOCK_TOKENS {
+                    self.write_block(next, bits);
+                }
+            } else {
+                if self.pending {
+                    self.tokens.push(Token::literal(self.window.byte(index - 1)));
+                    if self.tokens.len() == BLOCK_TOKENS {
+                        self.write_block(index, bits);
+                    }
+                }
+                self.index = index + 1;
+                self.pending = true;
+            }
+        }
+    }
+
+    fn greedy(&mut self, at_end: bool, bits: &mut BitWriter) {
+        let end = self.window.end;
+        let insert_end = end.saturating_sub(MIN_MATCH - 1);
+        loop {
+            let index = self.index;
+            let ahead = end - index;
+            if ahead == 0 || ahead < LOOKAHEAD && !at_end {
+                return;
+            }
+            let candidate = self.insert(index, insert_end);
+            let mut found = NONE;
+            if candidate != 0 && ahead >= MIN_MATCH {
+                found = self.search(index, candidate - 1, ahead);
+            }
+            if found.length >= MIN_MATCH {
+                self.tokens.push(Token::copy(found.length, found.distance));
+                self.index = index + found.length;
+                if self.effort.index_inside.is_some_and(|longest| found.length <= longest) {
+                    for inside in index + 1..self.index.min(insert_end) {
+                        let hash = hash(self.window.word(inside));
+                        self.window.insert(hash, inside);
+                    }
+                }
+            } else {
+                self.tokens.push(Token::literal(self.window.byte(index)));
+                self.index = index + 1;
+            }
+            if self.tokens.len() == BLOCK_TOKENS {
+                self.write_block(self.index, bits);
+            }
+        }
+    }
+
+    /// Indexes a position; returns the candidate to start from, plus one, or zero.
+    #[inline]
+    fn insert(&mut self, index: usize, insert_end: usize) -> usize {
+        if index >= insert_end {
+            return 0;
+        }
+        let hash = hash(self.window.word(index));
+        let candidate = self.window.insert(hash, index);
+        if candidate + HALF_BYTES > index { candidate } else { 0 }
+    }
+
+    #[inline]
+    fn search(&self, index: usize, mut candidate: usize, ahead: usize) -> Found {
+        let bytes = self.window.bytes();
+        let most = ahead.min(MAX_COPY);
+        let nice = self.effort.nice.min(most);
+        let lowest = index.saturating_sub(HALF_BYTES);
+        let mut found = NONE;
+        // The last four bytes a longer copy must have; most candidates fail here.
+        let mut tail = word(bytes, index);
+        let mut tries = self.effort.tries;
+        loop {
+            if word(bytes, candidate + found.length - 3) == tail {
+                let length = common(bytes, candidate, index, most);
+                let distance = index - candidate;
+                if length > found.length && (length > MIN_MATCH || distance <= FAR_FOR_FOUR) {
+                    found = Found { length, distance };
+                    if length >= nice {
+                        break;
+                    }
+                    tail = word(bytes, index + length - 3);
+                }
+            }
+            tries -= 1;
+            if tries == 0 || candidate == lowest {
+                break;
+            }
+            let older = self.window.older(candidate);
+            if older <= lowest {
+                break;
+            }
+            candidate = older - 1;
+        }
+        found
+    }
+
+    fn write_block(&mut self, end: usize, bits: &mut BitWriter) {
+        let raw = self.block_start.map(|start| &self.window.bytes()[start..end]);
+        blocks::smallest(bits, &self.tokens, raw);
+        self.tokens.clear();
+        self.block_start = Some(end);
+    }
+}

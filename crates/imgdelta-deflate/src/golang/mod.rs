@@ -1,0 +1,94 @@
+//! Go's `compress/flate` as it was up to Go 1.26.
+//!
+//! Re-created from its behaviour; credit: The Go Authors (BSD-3-Clause, see NOTICE). Its output
+//! has been the same since at least Go 1.19 for every level and does not depend on the sizes of
+//! the writes. Levels 2 to 9 search hash chains ([`lazy`]), level 1 probes one candidate per
+//! position ([`fast`]), level -2 only counts bytes, level 0 stores. Each stream ends with an
+//! empty stored block, the only one called final. Go 1.27 replaced all of this with klauspost's
+//! code: see `klauspost`.
+//!
+//! Never flushes in mid-stream: no maker of layers does.
+
+mod blocks;
+mod fast;
+mod lazy;
+
+use crate::bits::BitWriter;
+use fast::Fast;
+use lazy::Lazy;
+
+/// A stream in the making.
+pub(crate) struct Golang {
+    parser: Parser,
+    bits: BitWriter,
+}
+
+enum Parser {
+    Lazy(Box<Lazy>),
+    Fast(Box<Fast>),
+    /// Levels 0 and -2: whole buffers, stored or Huffman-coded.
+    Plain {
+        buffer: Vec<u8>,
+        huffman: bool,
+    },
+}
+
+/// Bytes in a block of levels 1, 0 and -2.
+const BLOCK_BYTES: usize = 65_535;
+
+impl Golang {
+    /// Starts a stream; `None` if there is no such level.
+    pub(crate) fn new(level: i8) -> Option<Self> {
+        let parser = match level {
+            0 | -2 => Parser::Plain { buffer: Vec::new(), huffman: level == -2 },
+            1 => Parser::Fast(Box::default()),
+            -1 => Parser::Lazy(Box::new(Lazy::new(6)?)),
+            _ => Parser::Lazy(Box::new(Lazy::new(level)?)),
+        };
+        Some(Self { parser, bits: BitWriter::new() })
+    }
+
+    pub(crate) fn bits(&mut self) -> &mut BitWriter {
+        &mut self.bits
+    }
+
+    pub(crate) fn write(&mut self, plain: &[u8]) {
+        match &mut self.parser {
+            Parser::Lazy(lazy) => lazy.write(plain, &mut self.bits),
+            Parser::Fast(fast) => fast.write(plain, &mut self.bits),
+            Parser::Plain { buffer, huffman } => {
+                let mut plain = plain;
+                while !plain.is_empty() {
+                    if buffer.len() == BLOCK_BYTES {
+                        write_plain(&mut self.bits, buffer, *huffman);
+                        buffer.clear();
+                    }
+                    let (now, later) = plain.split_at(plain.len().min(BLOCK_BYTES - buffer.len()));
+                    buffer.extend_from_slice(now);
+                    plain = later;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn finish(&mut self) {
+        match &mut self.parser {
+            Parser::Lazy(lazy) => lazy.finish(&mut self.bits),
+            Parser::Fast(fast) => fast.finish(&mut self.bits),
+            Parser::Plain { buffer, huffman } => {
+                if !buffer.is_empty() {
+                    write_plain(&mut self.bits, buffer, *huffman);
+                }
+            }
+        }
+        self.bits.stored_block(&[], true);
+    }
+}
+
+fn write_plain(bits: &mut BitWriter, buffer: &[u8], huffman: bool) {
+    if huffman {
+        blocks::literals_only(bits, buffer);
+    } else {
+        bits.stored_block(buffer, false);
+    }
+}

@@ -1,0 +1,168 @@
+//! The gzip wrapper: a header with optional fields, and a trailer.
+//!
+//! A header is kept as the bytes it was; the fields are there to be read, never to be written
+//! from. Never inflates.
+
+use std::ops::Range;
+
+/// A gzip member header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GzipHeader {
+    /// Bytes of the header, all fields included.
+    pub header_bytes: usize,
+    /// The flags byte.
+    pub flags: u8,
+    /// Modification time as stored.
+    pub mtime: u32,
+    /// Extra flags: 2 for the slowest level, 4 for the fastest, in most encoders.
+    pub extra_flags: u8,
+    /// The operating system byte: 3 is Unix, 255 unknown.
+    pub os: u8,
+    /// Where the extra field is, without its length.
+    pub extra: Option<Range<usize>>,
+    /// Where the file name is, without its end.
+    pub name: Option<Range<usize>>,
+    /// Where the comment is, without its end.
+    pub comment: Option<Range<usize>>,
+    /// The header checksum as stored; it is not verified.
+    pub header_crc: Option<u16>,
+}
+
+/// Why bytes are no gzip header. A caller treats them as bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoHeader {
+    /// They do not start like one.
+    NotGzip,
+    /// They end within it.
+    Short,
+}
+
+/// Bytes of a trailer: the CRC-32 and the length modulo 2^32 of the plain bytes.
+pub const TRAILER_BYTES: usize = 8;
+
+const FIXED_BYTES: usize = 10;
+const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
+const HEADER_CRC: u8 = 2;
+const EXTRA: u8 = 4;
+const NAME: u8 = 8;
+const COMMENT: u8 = 16;
+const RESERVED: u8 = 0xe0;
+
+impl GzipHeader {
+    /// Reads a header at the start of `bytes`.
+    pub fn parse(bytes: &[u8]) -> Result<Self, NoHeader> {
+        let known = bytes.len().min(MAGIC.len());
+        if bytes[..known] != MAGIC[..known] {
+            return Err(NoHeader::NotGzip);
+        }
+        let fixed: &[u8; FIXED_BYTES] = bytes.first_chunk().ok_or(NoHeader::Short)?;
+        let flags = fixed[3];
+        if flags & RESERVED != 0 {
+            return Err(NoHeader::NotGzip);
+        }
+        let mut header = Self {
+            header_bytes: FIXED_BYTES,
+            flags,
+            mtime: u32::from_le_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
+            extra_flags: fixed[8],
+            os: fixed[9],
+            extra: None,
+            name: None,
+            comment: None,
+            header_crc: None,
+        };
+        if flags & EXTRA != 0 {
+            let length = usize::from(header.take_u16(bytes)?);
+            header.extra = Some(header.take(bytes, length)?);
+        }
+        if flags & NAME != 0 {
+            header.name = Some(header.take_text(bytes)?);
+        }
+        if flags & COMMENT != 0 {
+            header.comment = Some(header.take_text(bytes)?);
+        }
+        if flags & HEADER_CRC != 0 {
+            header.header_crc = Some(header.take_u16(bytes)?);
+        }
+        Ok(header)
+    }
+
+    fn take(&mut self, bytes: &[u8], count: usize) -> Result<Range<usize>, NoHeader> {
+        let start = self.header_bytes;
+        if bytes.len() - start < count {
+            return Err(NoHeader::Short);
+        }
+        self.header_bytes += count;
+        Ok(start..self.header_bytes)
+    }
+
+    fn take_u16(&mut self, bytes: &[u8]) -> Result<u16, NoHeader> {
+        let range = self.take(bytes, 2)?;
+        Ok(u16::from_le_bytes([bytes[range.start], bytes[range.start + 1]]))
+    }
+
+    fn take_text(&mut self, bytes: &[u8]) -> Result<Range<usize>, NoHeader> {
+        let length = bytes[self.header_bytes..].iter().position(|&byte| byte == 0);
+        let range = self.take(bytes, length.ok_or(NoHeader::Short)?)?;
+        self.take(bytes, 1)?;
+        Ok(range)
+    }
+}
+
+/// The checksum and length a trailer holds, over plain bytes as they come.
+#[derive(Clone, Default)]
+pub struct GzipCheck {
+    crc: crc32fast::Hasher,
+    plain_bytes: u64,
+}
+
+impl GzipCheck {
+    /// Starts with no bytes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next plain bytes.
+    pub fn update(&mut self, plain: &[u8]) {
+        self.crc.update(plain);
+        self.plain_bytes += plain.len() as u64;
+    }
+
+    /// Returns how many bytes were taken.
+    pub fn plain_bytes(&self) -> u64 {
+        self.plain_bytes
+    }
+
+    /// Returns the trailer of these bytes.
+    pub fn trailer(self) -> [u8; TRAILER_BYTES] {
+        let mut trailer = [0; TRAILER_BYTES];
+        trailer[..4].copy_from_slice(&self.crc.finalize().to_le_bytes());
+        trailer[4..].copy_from_slice(&(self.plain_bytes as u32).to_le_bytes());
+        trailer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_fields_are_found() {
+        let bytes = b"\x1f\x8b\x08\x1e\x01\x02\x03\x04\x02\x03\x02\x00xyname\0remark\0\xaa\xbbrest";
+        let header = GzipHeader::parse(bytes).unwrap();
+        assert_eq!(header.header_bytes, bytes.len() - 4);
+        assert_eq!(&bytes[header.extra.unwrap()], b"xy");
+        assert_eq!(&bytes[header.name.unwrap()], b"name");
+        assert_eq!(&bytes[header.comment.unwrap()], b"remark");
+        assert_eq!(header.header_crc, Some(0xbbaa));
+        for short in 0..header.header_bytes {
+            assert_eq!(GzipHeader::parse(&bytes[..short]), Err(NoHeader::Short));
+        }
+    }
+
+    #[test]
+    fn other_bytes_are_refused() {
+        assert_eq!(GzipHeader::parse(b"PK\x03\x04"), Err(NoHeader::NotGzip));
+        assert_eq!(GzipHeader::parse(b"\x1f\x8b\x08\xe0......"), Err(NoHeader::NotGzip));
+    }
+}

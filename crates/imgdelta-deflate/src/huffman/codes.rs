@@ -1,0 +1,150 @@
+//! A pair of canonical codes, ready to write tokens with.
+//!
+//! Never chooses lengths.
+
+use super::Histogram;
+use crate::alphabet::{
+    DISTANCE_BASE, DISTANCE_EXTRA, DISTANCE_SYMBOLS, END_OF_BLOCK, LENGTH_BASE, LENGTH_CODE,
+    LENGTH_EXTRA, LITLEN_SYMBOLS, MIN_COPY, distance_code, fixed_litlen_length,
+};
+use crate::bits::BitWriter;
+use crate::token::Token;
+
+/// Bits and how many: the count sits in the top byte.
+type Packed = u32;
+
+/// Literal/length and distance code of one block.
+#[derive(Clone)]
+pub(crate) struct Codes {
+    pub(crate) litlen_lengths: [u8; LITLEN_SYMBOLS],
+    pub(crate) distance_lengths: [u8; DISTANCE_SYMBOLS],
+    litlen: [Packed; LITLEN_SYMBOLS],
+    distance: [Packed; DISTANCE_SYMBOLS],
+}
+
+/// Returns the canonical codes of `lengths`, reversed so that the first bit is the lowest.
+pub(crate) fn canonical_codes(lengths: &[u8], mut each: impl FnMut(usize, u16)) {
+    let mut counts = [0u16; 16];
+    for &length in lengths {
+        counts[usize::from(length & 15)] += 1;
+    }
+    counts[0] = 0;
+    let mut next = [0u16; 16];
+    for bits in 1..16 {
+        next[bits] = (next[bits - 1].wrapping_add(counts[bits - 1])) << 1;
+    }
+    for (symbol, &length) in lengths.iter().enumerate() {
+        if length != 0 {
+            let code = &mut next[usize::from(length & 15)];
+            each(symbol, code.reverse_bits() >> (16 - length));
+            *code = code.wrapping_add(1);
+        }
+    }
+}
+
+impl Codes {
+    /// Makes the codes of the given lengths; missing symbols have none.
+    pub(crate) fn new(litlen_lengths: &[u8], distance_lengths: &[u8]) -> Self {
+        let mut codes = Self {
+            litlen_lengths: [0; LITLEN_SYMBOLS],
+            distance_lengths: [0; DISTANCE_SYMBOLS],
+            litlen: [0; LITLEN_SYMBOLS],
+            distance: [0; DISTANCE_SYMBOLS],
+        };
+        codes.litlen_lengths[..litlen_lengths.len()].copy_from_slice(litlen_lengths);
+        codes.distance_lengths[..distance_lengths.len()].copy_from_slice(distance_lengths);
+        canonical_codes(&codes.litlen_lengths, |symbol, code| {
+            codes.litlen[symbol] = u32::from(code) | u32::from(codes.litlen_lengths[symbol]) << 24;
+        });
+        canonical_codes(&codes.distance_lengths, |symbol, code| {
+            codes.distance[symbol] =
+                u32::from(code) | u32::from(codes.distance_lengths[symbol]) << 24;
+        });
+        codes
+    }
+
+    /// Makes the codes of fixed blocks.
+    pub(crate) fn fixed() -> Self {
+        let mut codes = Self::new(&[], &[5; DISTANCE_SYMBOLS]);
+        // The two symbols that cannot be used push the nine-bit codes up all the same.
+        let lengths: [u8; 288] = std::array::from_fn(fixed_litlen_length);
+        canonical_codes(&lengths, |symbol, code| {
+            if symbol < LITLEN_SYMBOLS {
+                codes.litlen_lengths[symbol] = lengths[symbol];
+                codes.litlen[symbol] = u32::from(code) | u32::from(lengths[symbol]) << 24;
+            }
+        });
+        codes
+    }
+
+    /// Returns the bits the counted symbols take, without extra bits.
+    pub(crate) fn price(&self, counts: &Histogram) -> u64 {
+        let sum = |counts: &[u32], lengths: &[u8]| -> u64 {
+            counts.iter().zip(lengths).map(|(&n, &bits)| u64::from(n) * u64::from(bits)).sum()
+        };
+        sum(&counts.litlen, &self.litlen_lengths) + sum(&counts.distance, &self.distance_lengths)
+    }
+
+    /// Returns whether every counted symbol has a code.
+    pub(crate) fn covers(&self, counts: &Histogram) -> bool {
+        let has = |counts: &[u32], lengths: &[u8]| {
+            counts.iter().zip(lengths).all(|(&n, &bits)| n == 0 || bits != 0)
+        };
+        has(&counts.litlen, &self.litlen_lengths) && has(&counts.distance, &self.distance_lengths)
+    }
+
+    /// Writes one literal.
+    #[inline]
+    pub(crate) fn write_literal(&self, bits: &mut BitWriter, byte: u8) {
+        let packed = self.litlen[usize::from(byte)];
+        bits.put(packed & 0xff_ffff, packed >> 24);
+    }
+
+    /// Writes the end of the block.
+    pub(crate) fn write_end(&self, bits: &mut BitWriter) {
+        let packed = self.litlen[END_OF_BLOCK];
+        bits.put(packed & 0xff_ffff, packed >> 24);
+    }
+
+    /// The code of each length with its extra bits, by length minus 3.
+    fn whole_lengths(&self) -> [Packed; 256] {
+        let mut whole = [0; 256];
+        for (index, slot) in whole.iter_mut().enumerate() {
+            let code = usize::from(LENGTH_CODE[index]);
+            let packed = self.litlen[END_OF_BLOCK + 1 + code];
+            let extra = (index + MIN_COPY) as u32 - u32::from(LENGTH_BASE[code]);
+            let code_bits = packed >> 24;
+            *slot = (packed & 0xff_ffff)
+                | extra << code_bits
+                | (code_bits + u32::from(LENGTH_EXTRA[code])) << 24;
+        }
+        whole
+    }
+}
+
+/// Writes tokens, without the end of the block.
+pub(crate) fn write_tokens(bits: &mut BitWriter, codes: &Codes, tokens: &[Token]) {
+    let lengths = codes.whole_lengths();
+    for &token in tokens {
+        if token.is_copy() {
+            let packed = if token.is_long_way() {
+                let packed = codes.litlen[284];
+                packed & 0xff_ffff | 31 << (packed >> 24) | ((packed >> 24) + 5) << 24
+            } else {
+                lengths[token.length_index()]
+            };
+            bits.put(packed & 0xff_ffff, packed >> 24);
+            let distance = token.distance();
+            let code = distance_code(distance);
+            let packed = codes.distance[code];
+            let extra = distance as u32 - u32::from(DISTANCE_BASE[code]);
+            let code_bits = packed >> 24;
+            bits.put(
+                packed & 0xff_ffff | extra << code_bits,
+                code_bits + u32::from(DISTANCE_EXTRA[code]),
+            );
+        } else {
+            codes.write_literal(bits, token.byte());
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The loop that runs while both buffers are roomy.
+//!
+//! The idea is libdeflate's and zlib's `inflate_fast`: refill eight bytes at once without
+//! counting them, look up the next symbol before the last is
+//! written, take up to three literal pairs and a copy per round, and copy in steps of sixteen
+//! bytes that may write past the end of the copy. Leaves the last bytes of a buffer to the
+//! careful loop; never waits, never fails for lack of input.
+
+use super::reader::Cursor;
+use super::table::{BLOCK_END, LITERAL, SPECIAL, copy_token, value};
+use super::{Fault, Inflater, Sink};
+use crate::token::Token;
+
+/// Input bytes one round may read, all refills included.
+const INPUT_ROOM: usize = 32;
+/// Output bytes one round may write: two rounds of literals, a copy, and its overshoot.
+const OUTPUT_ROOM: usize = super::OUTPUT_SLACK;
+
+impl Inflater {
+    /// Decodes tokens; true at the end of the block, false when a buffer is no longer roomy.
+    #[inline(never)]
+    pub(super) fn fast_loop<S: Sink>(
+        &mut self,
+        io: &mut Cursor<'_>,
+        sink: &mut S,
+    ) -> Result<bool, Fault> {
+        let input = io.input;
+        let output = &mut *io.output;
+        let mut read = io.read;
+        let mut position = io.position;
+        let mut buffer = self.bits.buffer;
+        let mut count = self.bits.count;
+        let read_end = input.len().saturating_sub(INPUT_ROOM);
+        let position_end = output.len().saturating_sub(OUTPUT_ROOM);
+        let tables = &self.tables;
+
+        if read < read_end {
+            refill(input, &mut read, &mut buffer, &mut count);
+        }
+        // The entry of the next symbol is always looked up before the work of the last is done.
+        let mut entry = tables.litlen_first(buffer);
+        let outcome = loop {
+            if read >= read_end || position >= position_end {
+                break Ok(false);
+            }
+            if entry & LITERAL != 0 {
+                buffer >>= entry & 0x3f;
+                count -= entry & 0xff;
+                let next = tables.litlen_first(buffer);
+                position += put_literals::<S>(output, position, entry, sink);
+                entry = next;
+                if entry & LITERAL != 0 {
+                    buffer >>= entry & 0x3f;
+                    count -= entry & 0xff;
+                    let next = tables.litlen_first(buffer);
+                    position += put_literals::<S>(output, position, entry, sink);
+                    entry = next;
+                    if entry & LITERAL != 0 {
+                        buffer >>= entry & 0x3f;
+                        count -= entry & 0xff;
+                        refill(input, &mut read, &mut buffer, &mut count);
+                        let next = tables.litlen_first(buffer);
+                        position += put_literals::<S>(output, position, entry, sink);
+                        entry = next;
+                        continue;
+                    }
+                }
+            }
+            // At most 22 of at least 56 bits are gone: enough for a length, not for a distance.
+            if entry & SPECIAL != 0 {
+                entry = tables.litlen_entry(buffer);
+                if entry & LITERAL != 0 {
+                    position += put_literals::<S>(output, position, entry, sink);
+                    buffer >>= entry & 0x3f;
+                    count -= entry & 0xff;
+                    refill(input, &mut read, &mut buffer, &mut count);
+                    entry = tables.litlen_first(buffer);
+                    continue;
+                }
+                if entry & SPECIAL != 0 {
+                    if entry & BLOCK_END == 0 {
+                        break Err(Fault::LitlenSymbol);
+                    }
+                    buffer >>= entry & 0x3f;
+                    count -= entry & 0xff;
+                    break Ok(true);
+                }
+            }
+            let length = value(entry, buffer);
+            let length_entry = entry;
+            buffer >>= entry & 0x3f;
+            count -= entry & 0xff;
+            if count < 28 {
+                refill(input, &mut read, &mut buffer, &mut count);
+            }
+            let second = tables.distance_entry(buffer);
+            if second & SPECIAL != 0 {
+                break Err(Fault::DistanceSymbol);
+            }
+            let distance = value(second, buffer);
+            buffer >>= second & 0x3f;
+            count -= second & 0xff;
+            refill(input, &mut read, &mut buffer, &mut count);
+            entry = tables.litlen_first(buffer);
+            if distance > position {
+                break Err(Fault::Distance);
+            }
+            if S::TOKENS {
+                sink.token(copy_token(length_entry, length, distance));
+            }
+            copy(output, position, length, distance);
+            position += length;
+        };
+
+        // The refill reads more bytes than it counts: what is above the count is read again.
+        self.bits.buffer = if count < 64 { buffer & ((1 << count) - 1) } else { buffer };
+        self.bits.count = count;
+        io.read = read;
+        io.position = position;
+        outcome
+    }
+}
+
+#[inline]
+fn refill(input: &[u8], read: &mut usize, buffer: &mut u64, count: &mut u32) {
+    if let Some(bytes) = input.get(*read..).and_then(<[u8]>::first_chunk) {
+        *buffer |= u64::from_le_bytes(*bytes) << *count;
+        *read += ((63 - *count) >> 3) as usize;
+        *count |= 0b11_1000;
+    }
+}
+
+#[inline]
+fn put_literals<S: Sink>(output: &mut [u8], position: usize, entry: u32, sink: &mut S) -> usize {
+    let both = ((entry >> 8) as u16).to_le_bytes();
+    output[position..position + 2].copy_from_slice(&both);
+    let count = (entry >> 24 & 3) as usize;
+    if S::TOKENS {
+        sink.token(Token::literal(both[0]));
+        if count == 2 {
+            sink.token(Token::literal(both[1]));
+        }
+    }
+    count
+}
+
+#[expect(clippy::inline_always, reason = "a call per copy costs five per cent")]
+#[inline(always)]
+fn copy(output: &mut [u8], position: usize, length: usize, distance: usize) {
+    let start = position - distance;
+    // One bounds check for the whole copy and its overshoot.
+    let Some(area) = output.get_mut(start..position + length + 32) else { return };
+    if distance >= 16 {
+        let mut done = 0;
+        loop {
+            let piece: [u8; 16] = area[done..done + 16].try_into().expect("sixteen bytes");
+            area[done + distance..done + distance + 16].copy_from_slice(&piece);
+            done += 16;
+            if done >= length {
+                break;
+            }
+        }
+    } else if distance == 1 {
+        let byte = area[0];
+        area[1..=length].fill(byte);
+    } else {
+        copy_near(area, length, distance);
+    }
+}
+
+/// Copies from 2 to 15 bytes back: the pattern is laid out once, then whole multiples repeat.
+#[inline]
+fn copy_near(area: &mut [u8], length: usize, distance: usize) {
+    let mut pattern = [0u8; 16];
+    for (i, byte) in pattern.iter_mut().enumerate() {
+        *byte = area[i % distance];
+    }
+    let step = 16 - 16 % distance;
+    let mut done = 0;
+    while done < length {
+        let at = distance + done;
+        area[at..at + 16].copy_from_slice(&pattern);
+        done += step;
+    }
+}

@@ -1,0 +1,76 @@
+//! The bit buffer and the caller's two buffers during one call.
+//!
+//! Never looks at what the bits mean.
+
+/// Up to 64 bits that were read and not used yet, the next one lowest.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct BitReader {
+    pub(super) buffer: u64,
+    pub(super) count: u32,
+}
+
+/// The caller's buffers and how far they are used.
+pub(super) struct Cursor<'a> {
+    pub(super) input: &'a [u8],
+    pub(super) read: usize,
+    pub(super) output: &'a mut [u8],
+    pub(super) position: usize,
+}
+
+impl BitReader {
+    /// Reads whole bytes until 56 to 63 bits are there or the input is used up.
+    #[inline]
+    pub(super) fn refill(&mut self, io: &mut Cursor<'_>) {
+        while self.count < 56 {
+            let Some(&byte) = io.input.get(io.read) else { return };
+            self.buffer |= u64::from(byte) << self.count;
+            self.count += 8;
+            io.read += 1;
+        }
+    }
+
+    #[inline]
+    pub(super) fn has(&self, bits: u32) -> bool {
+        self.count >= bits
+    }
+
+    /// Drops bits that are there; at most 63.
+    #[inline]
+    pub(super) fn drop(&mut self, bits: u32) {
+        self.buffer >>= bits;
+        self.count -= bits;
+    }
+
+    /// Takes bits that are there; at most 16.
+    #[inline]
+    pub(super) fn take(&mut self, bits: u32) -> u32 {
+        let value = (self.buffer & ((1 << bits) - 1)) as u32;
+        self.drop(bits);
+        value
+    }
+
+    /// Forgets the last whole bytes read.
+    pub(super) fn give_back(&mut self, bytes: usize) {
+        self.count -= bytes as u32 * 8;
+        if self.count < 64 {
+            self.buffer &= (1 << self.count) - 1;
+        }
+    }
+}
+
+impl Cursor<'_> {
+    /// Copies from the history; returns how many bytes the output had no room for.
+    pub(super) fn copy(&mut self, length: usize, distance: usize) -> usize {
+        let n = length.min(self.output.len() - self.position);
+        let start = self.position - distance;
+        if distance >= n {
+            self.output.copy_within(start..start + n, self.position);
+        } else {
+            for i in 0..n {
+                self.output[self.position + i] = self.output[start + i];
+            }
+        }
+        self.position += n;
+        length - n
+    }
+}

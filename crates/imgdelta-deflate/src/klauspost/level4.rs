@@ -1,0 +1,102 @@
+//! klauspost's level 4: a table of four-byte and one of seven-byte hashes.
+//!
+//! From 1.18.0 on, one of its comparisons looks at the wrong place of the history buffer; that
+//! shows in the output and is kept, with the buffer's own start. Never looks at two candidates
+//! of one table.
+
+use super::chunk::{Chunk, Emitter, MIN_CHUNK_BYTES, Match, NEAR, hash4, hash7};
+use crate::token::Token;
+use crate::window::table;
+
+const BITS: u32 = 15;
+const ENTRIES: usize = 1 << BITS;
+
+/// Parser of level 4.
+pub(super) struct Level4 {
+    short: Box<[u32; ENTRIES]>,
+    long: Box<[u32; ENTRIES]>,
+    misplaced: bool,
+}
+
+impl Level4 {
+    /// `misplaced`: compare at the wrong place, as 1.18.0 and later do.
+    pub(super) fn new(misplaced: bool) -> Self {
+        Self { short: table(), long: table(), misplaced }
+    }
+
+    pub(super) fn lower(&mut self, down: u32) {
+        for entry in self.short.iter_mut().chain(&mut self.long[..]) {
+            *entry = entry.saturating_sub(down);
+        }
+    }
+
+    fn set_short(&mut self, chunk: &Chunk<'_>, at: usize) {
+        self.short[hash4::<BITS>(chunk.long(at)) % ENTRIES] = chunk.position(at);
+    }
+
+    fn set_long(&mut self, chunk: &Chunk<'_>, at: usize) {
+        self.long[hash7::<BITS>(chunk.long(at)) % ENTRIES] = chunk.position(at);
+    }
+
+    pub(super) fn parse(&mut self, chunk: Chunk<'_>, tokens: &mut Vec<Token>) {
+        if chunk.end() - chunk.start < MIN_CHUNK_BYTES {
+            return;
+        }
+        let limit = chunk.limit();
+        let mut out = Emitter::new(chunk, tokens);
+        let mut next = chunk.start;
+        'chunk: loop {
+            let (mut at, from) = loop {
+                let at = next;
+                next = at + 1 + ((at - out.emitted) >> 6);
+                if next > limit {
+                    break 'chunk;
+                }
+                let bytes = chunk.long(at);
+                let position = chunk.position(at);
+                let short = &mut self.short[hash4::<BITS>(bytes) % ENTRIES];
+                let short = std::mem::replace(short, position);
+                let long = &mut self.long[hash7::<BITS>(bytes) % ENTRIES];
+                let long = std::mem::replace(long, position);
+                if let Some(from) = chunk.matches(long, at, NEAR) {
+                    break (at, from);
+                }
+                if let Some(from) = chunk.matches(short, at, NEAR) {
+                    let ahead = self.long[hash7::<BITS>(chunk.long(next)) % ENTRIES];
+                    if let Some(better) = chunk.matches(ahead, next, NEAR) {
+                        let compared = if self.misplaced { next - better } else { better };
+                        let now = chunk.common(at + 4, from + 4);
+                        if chunk.common(next + 4, compared + 4) > now {
+                            break (next, better);
+                        }
+                    }
+                    break (at, from);
+                }
+            };
+            let length = chunk.common(at, from);
+            out.copy(Match { at, from, length });
+            at = out.emitted;
+            if next >= at {
+                at = next + 1;
+            }
+            if at >= limit {
+                if at + 8 < chunk.end() {
+                    self.set_short(&chunk, at);
+                    self.set_long(&chunk, at);
+                }
+                break 'chunk;
+            }
+            let mut inside = next;
+            while inside + 1 < at {
+                self.set_long(&chunk, inside);
+                self.set_long(&chunk, inside + 1);
+                self.set_short(&chunk, inside + 1);
+                inside += 3;
+            }
+            self.set_short(&chunk, at - 1);
+            self.set_long(&chunk, at - 1);
+            next = at;
+        }
+        out.finish();
+    }
+}

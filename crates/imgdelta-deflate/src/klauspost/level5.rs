@@ -1,0 +1,233 @@
+//! klauspost's levels 5 and 6: four-byte hashes, and seven-byte hashes with two positions each.
+//!
+//! Level 5 is what pgzip, and so podman, buildah, skopeo and umoci, write by default; level 6 is
+//! Go's default from 1.27 on. Level 6 also tries the last distance and looks harder around the
+//! end of a copy. Cost: 90 to 150 MB/s. Never follows chains.
+
+use super::chunk::{Chunk, Emitter, MIN_CHUNK_BYTES, Match, NEAR, Pair, hash4, hash7};
+use crate::alphabet::MAX_COPY;
+use crate::token::Token;
+use crate::window::table;
+
+const BITS: u32 = 15;
+const ENTRIES: usize = 1 << BITS;
+/// Level 5 looks for a longer copy around the end only of copies shorter than this.
+const SHORT_COPY: usize = 30;
+
+/// Parser of level 5 or, with `SIX`, level 6.
+pub(super) struct Level5<const SIX: bool> {
+    short: Box<[u32; ENTRIES]>,
+    long: Box<[Pair; ENTRIES]>,
+}
+
+impl<const SIX: bool> Level5<SIX> {
+    pub(super) fn new() -> Self {
+        Self { short: table(), long: table() }
+    }
+
+    pub(super) fn lower(&mut self, down: u32) {
+        for entry in &mut self.short[..] {
+            *entry = entry.saturating_sub(down);
+        }
+        self.long.iter_mut().for_each(|pair| pair.lower(down));
+    }
+
+    #[inline]
+    fn set_short(&mut self, position: u32, bytes: u64) {
+        self.short[hash4::<BITS>(bytes) % ENTRIES] = position;
+    }
+
+    #[inline]
+    fn push_long(&mut self, position: u32, bytes: u64) -> Pair {
+        let slot = &mut self.long[hash7::<BITS>(bytes) % ENTRIES];
+        let known = *slot;
+        slot.push(position);
+        known
+    }
+
+    /// Indexes a position in both tables; returns what the long one knew.
+    #[inline]
+    fn index(&mut self, chunk: &Chunk<'_>, at: usize) -> Pair {
+        let bytes = chunk.long(at);
+        self.set_short(chunk.position(at), bytes);
+        self.push_long(chunk.position(at), bytes)
+    }
+
+    pub(super) fn parse(&mut self, chunk: Chunk<'_>, tokens: &mut Vec<Token>) {
+        if chunk.end() - chunk.start < MIN_CHUNK_BYTES {
+            return;
+        }
+        let limit = chunk.limit();
+        let mut out = Emitter::new(chunk, tokens);
+        let mut next = chunk.start;
+        let mut repeat = 1;
+        while let Some(mut found) = self.search(&chunk, &mut next, out.emitted, repeat, limit) {
+            if found.length == 0 || found.length == MAX_COPY {
+                found.length = chunk.common(found.at, found.from);
+            }
+            self.improve_end(&chunk, &mut found, limit);
+            let done = out.copy(found);
+            repeat = done.at - done.from;
+            let mut at = out.emitted;
+            if next >= at {
+                at = next + 1;
+            }
+            if at >= limit {
+                if SIX {
+                    let mut inside = next + 1;
+                    while inside + 8 < chunk.end() {
+                        self.index(&chunk, inside);
+                        inside += 2;
+                    }
+                }
+                break;
+            }
+            self.index_inside(&chunk, at, done.length, next);
+            next = at;
+        }
+        out.finish();
+    }
+
+    /// Finds the next copy; a length of 0 means it was not measured.
+    #[inline]
+    fn search(
+        &mut self,
+        chunk: &Chunk<'_>,
+        next: &mut usize,
+        emitted: usize,
+        repeat: usize,
+        limit: usize,
+    ) -> Option<Match> {
+        loop {
+            let at = *next;
+            *next = at + 1 + ((at - emitted) >> if SIX { 7 } else { 6 });
+            if *next > limit {
+                return None;
+            }
+            let bytes = chunk.long(at);
+            let position = chunk.position(at);
+            let slot = &mut self.short[hash4::<BITS>(bytes) % ENTRIES];
+            let short = std::mem::replace(slot, position);
+            let long = self.push_long(position, bytes);
+            if position.wrapping_sub(long.newest) <= NEAR {
+                let before = chunk.matches(long.before, at, NEAR);
+                if let Some(newest) = chunk.matches(long.newest, at, NEAR) {
+                    self.index(chunk, *next);
+                    let Some(before) = before else {
+                        return Some(Match { at, from: newest, length: 0 });
+                    };
+                    let length = chunk.common_258(at, newest);
+                    let other = chunk.common_258(at, before);
+                    return Some(if other > length {
+                        Match { at, from: before, length: other }
+                    } else {
+                        Match { at, from: newest, length }
+                    });
+                }
+                if let Some(before) = before {
+                    self.index(chunk, *next);
+                    return Some(Match { at, from: before, length: 0 });
+                }
+            }
+            if let Some(from) = chunk.matches(short, at, NEAR) {
+                let found = Match { at, from, length: chunk.common_258(at, from) };
+                let ahead = self.index(chunk, *next);
+                return Some(look_ahead::<SIX>(chunk, found, *next, ahead, repeat));
+            }
+        }
+    }
+
+    /// Tries a copy that ends later, found through the position after the end of this one.
+    #[inline]
+    fn improve_end(&self, chunk: &Chunk<'_>, found: &mut Match, limit: usize) {
+        let end = found.at + found.length;
+        if end >= limit || !SIX && found.length >= SHORT_COPY {
+            return;
+        }
+        let known = self.long[hash7::<BITS>(chunk.long(end)) % ENTRIES];
+        let at = found.at + 2;
+        // Returns where a copy to `at` would start, if that is in reach; how far it is anyway.
+        let start = |position: u32, length: usize| {
+            let from = i64::from(position) - i64::from(chunk.base) - length as i64 + 2;
+            let distance = at as i64 - from;
+            let usable = from >= 0 && distance > 0 && distance <= i64::from(NEAR);
+            (distance <= i64::from(NEAR), usable.then_some(from as usize))
+        };
+        let try_at = |from: Option<usize>, found: &mut Match| {
+            if let Some(from) = from {
+                let length = chunk.common(at, from);
+                if length > found.length {
+                    *found = Match { at, from, length };
+                }
+            }
+        };
+        let (near, from) = start(known.newest, found.length);
+        try_at(from, found);
+        if SIX && near {
+            let (_, from) = start(known.before, found.length);
+            try_at(from, found);
+        }
+    }
+
+    #[inline]
+    fn index_inside(&mut self, chunk: &Chunk<'_>, at: usize, length: usize, next: usize) {
+        if SIX {
+            let mut inside = next + 1;
+            while inside + 1 < at {
+                self.index(chunk, inside);
+                self.push_long(chunk.position(inside + 1), chunk.long(inside + 1));
+                inside += 2;
+            }
+            return;
+        }
+        let mut inside = at - length + 1;
+        if inside + 1 < at {
+            self.index(chunk, inside);
+            self.push_long(chunk.position(inside + 1), chunk.long(inside + 1));
+            self.set_short(chunk.position(inside + 2), chunk.long(inside + 2));
+            inside += 4;
+            while inside + 1 < at {
+                self.push_long(chunk.position(inside), chunk.long(inside));
+                self.set_short(chunk.position(inside + 1), chunk.long(inside + 1));
+                inside += 3;
+            }
+        }
+        self.index(chunk, at - 1);
+    }
+}
+
+/// Prefers a longer copy that starts a little later.
+#[inline]
+fn look_ahead<const SIX: bool>(
+    chunk: &Chunk<'_>,
+    mut found: Match,
+    next: usize,
+    ahead: Pair,
+    repeat: usize,
+) -> Match {
+    if SIX {
+        let at = found.at + 1;
+        let from = at - repeat;
+        if chunk.long(from) as u32 == chunk.long(at) as u32 {
+            let length = chunk.common_258(at, from);
+            if length > found.length {
+                return Match { at, from, length };
+            }
+        }
+    }
+    if chunk.position(next).wrapping_sub(ahead.newest) > NEAR {
+        return found;
+    }
+    for candidate in [ahead.newest, ahead.before] {
+        if let Some(from) = chunk.matches(candidate, next, NEAR) {
+            let length = chunk.common_258(next, from);
+            if length > found.length {
+                found = Match { at: next, from, length };
+                if !SIX {
+                    break;
+                }
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,238 @@
+//! klauspost/compress, its gzip and pgzip; and Go's `compress/flate` from Go 1.27 on.
+//!
+//! Re-created from its behaviour; credit: Klaus Post and The Go Authors (BSD-3-Clause, see
+//! NOTICE). Levels 1 to 6 parse chunks of 65535 bytes in one pass ([`probing`], [`level3`],
+//! [`level4`], [`level5`]), 7 to 9 search chains ([`chains`]); one block writer serves all
+//! ([`blocks`]). What changed over the years is in [`Behaviour`]. pgzip cuts the input into
+//! segments that know only the last 16 KiB before them, so that they can be remade in any order.
+//!
+//! Never flushes in mid-stream except between pgzip's segments.
+
+mod blocks;
+mod chains;
+mod chunk;
+mod estimate;
+mod level3;
+mod level4;
+mod level5;
+mod pgzip;
+mod probing;
+
+use crate::bits::BitWriter;
+use blocks::BlockWriter;
+use chains::Chains;
+use chunk::{CHUNK_BYTES, History};
+use level3::Level3;
+use level4::Level4;
+use level5::Level5;
+use probing::{Level1, Level2};
+
+pub(crate) use pgzip::Pgzip;
+
+use crate::token::Token;
+
+/// Bytes before a pgzip segment that its encoder knows.
+pub const PGZIP_HISTORY_BYTES: usize = 16_384;
+
+/// Generations of klauspost/compress whose output differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Behaviour {
+    /// 1.15.10 to 1.15.14 (levels 1 to 3: from 1.15.11): dynamic headers in mid-stream list all symbols; older levels 7 to 9.
+    V1_15_10,
+    /// 1.15.15 to 1.17.11: as before, with today's levels 7 to 9.
+    V1_15_15,
+    /// 1.18.0: as before; level 4 compares at a wrong place.
+    V1_18_0,
+    /// 1.18.2 to 1.19.1 at least: headers are trimmed.
+    V1_18_2,
+    /// 1.20.3, and Go 1.27: levels 7 to 9 know where a block behind a dictionary starts, which
+    /// shows in pgzip streams only.
+    V1_20,
+}
+
+impl Behaviour {
+    /// All of them, the newest first.
+    pub const ALL: [Self; 5] =
+        [Self::V1_20, Self::V1_18_2, Self::V1_18_0, Self::V1_15_15, Self::V1_15_10];
+
+    fn trims_headers(self) -> bool {
+        self >= Self::V1_18_2
+    }
+
+    fn owes_literals(self) -> bool {
+        self >= Self::V1_15_15
+    }
+
+    fn weighs_a_window(self) -> bool {
+        self >= Self::V1_18_2
+    }
+
+    /// What a copy must gain at least, and what its codes are taken to cost.
+    fn weights(self) -> (i32, i32) {
+        if self >= Self::V1_15_15 { (4, 3) } else { (0, 6) }
+    }
+}
+
+/// A stream in the making.
+pub(crate) struct Klauspost {
+    parser: Parser,
+    blocks: BlockWriter,
+    chunk: Vec<u8>,
+}
+
+enum Parser {
+    Chunks(History, OnePass, Vec<Token>),
+    Chains(Box<Chains>),
+    Stored,
+    Literals,
+}
+
+enum OnePass {
+    One(Level1),
+    Two(Level2),
+    Three(Level3),
+    Four(Level4),
+    Five(Level5<false>),
+    Six(Level5<true>),
+}
+
+/// Bytes in a chunk of level -2.
+const LITERAL_CHUNK_BYTES: usize = 32_768;
+/// A last chunk up to this size is stored, one below the second size has no copies.
+const TINY_BYTES: usize = 32;
+const SMALL_BYTES: usize = 128;
+
+impl Klauspost {
+    /// Starts a stream behind `dictionary`; `None` if there is no such level.
+    pub(crate) fn new(behaviour: Behaviour, level: i8, dictionary: &[u8]) -> Option<Self> {
+        let one_pass = match level {
+            -2 | 0 | 7..=9 => None,
+            1 => Some(OnePass::One(Level1::new())),
+            2 => Some(OnePass::Two(Level2::new())),
+            3 => Some(OnePass::Three(Level3::new())),
+            4 => Some(OnePass::Four(Level4::new(behaviour >= Behaviour::V1_18_0))),
+            5 => Some(OnePass::Five(Level5::new())),
+            6 => Some(OnePass::Six(Level5::new())),
+            _ => return None,
+        };
+        let penalty = match level {
+            7..=9 => 8,
+            -2 => 10,
+            _ => 7,
+        };
+        let parser = match one_pass {
+            Some(one_pass) => {
+                Parser::Chunks(History::new(), one_pass, Vec::with_capacity(CHUNK_BYTES))
+            }
+            None if level == 0 => Parser::Stored,
+            None if level == -2 => Parser::Literals,
+            None => Parser::Chains(Box::new(Chains::new(behaviour, level)?)),
+        };
+        let mut stream =
+            Self { parser, blocks: BlockWriter::new(behaviour, penalty), chunk: Vec::new() };
+        if !dictionary.is_empty() {
+            match &mut stream.parser {
+                Parser::Chunks(history, one_pass, tokens) => {
+                    parse(history, one_pass, dictionary, tokens);
+                    tokens.clear();
+                }
+                Parser::Chains(chains) => chains.set_dictionary(dictionary),
+                Parser::Stored | Parser::Literals => {}
+            }
+        }
+        Some(stream)
+    }
+
+    pub(crate) fn bits(&mut self) -> &mut BitWriter {
+        &mut self.blocks.bits
+    }
+
+    pub(crate) fn write(&mut self, mut plain: &[u8]) {
+        let full = match &mut self.parser {
+            Parser::Chains(chains) => return chains.write(plain, &mut self.blocks),
+            Parser::Literals => LITERAL_CHUNK_BYTES,
+            _ => CHUNK_BYTES,
+        };
+        while !plain.is_empty() {
+            if self.chunk.len() == full {
+                self.process(false);
+            }
+            let (now, later) = plain.split_at(plain.len().min(full - self.chunk.len()));
+            self.chunk.extend_from_slice(now);
+            plain = later;
+        }
+    }
+
+    /// Ends the data and the stream.
+    pub(crate) fn finish(&mut self) {
+        self.end_data();
+        self.blocks.close();
+    }
+
+    /// Ends the data and aligns with an empty stored block, as pgzip does after each segment.
+    pub(crate) fn flush(&mut self) {
+        self.end_data();
+        self.blocks.flush();
+    }
+
+    /// Writes the empty final block, after a flush.
+    pub(crate) fn close(&mut self) {
+        self.blocks.close();
+    }
+
+    fn end_data(&mut self) {
+        if let Parser::Chains(chains) = &mut self.parser {
+            chains.finish(&mut self.blocks);
+        } else {
+            self.process(true);
+        }
+    }
+
+    fn process(&mut self, at_end: bool) {
+        let Self { parser, blocks, chunk } = self;
+        match parser {
+            _ if chunk.is_empty() => return,
+            Parser::Stored => blocks.stored(chunk),
+            Parser::Literals => blocks.literals(chunk, at_end),
+            Parser::Chunks(..) if at_end && chunk.len() <= TINY_BYTES => blocks.stored(chunk),
+            Parser::Chunks(..) if at_end && chunk.len() < SMALL_BYTES => {
+                blocks.literals(chunk, true);
+            }
+            Parser::Chunks(history, one_pass, tokens) => {
+                parse(history, one_pass, chunk, tokens);
+                if tokens.is_empty() {
+                    blocks.stored(chunk);
+                } else if tokens.len() > chunk.len() - (chunk.len() >> 4) {
+                    blocks.literals(chunk, at_end);
+                } else {
+                    blocks.tokens(tokens, Some(chunk), at_end);
+                }
+                tokens.clear();
+            }
+            Parser::Chains(_) => {}
+        }
+        self.chunk.clear();
+    }
+}
+
+fn parse(history: &mut History, one_pass: &mut OnePass, plain: &[u8], tokens: &mut Vec<Token>) {
+    if let Some(down) = history.push(plain) {
+        match one_pass {
+            OnePass::One(parser) => parser.lower(down),
+            OnePass::Two(parser) => parser.lower(down),
+            OnePass::Three(parser) => parser.lower(down),
+            OnePass::Four(parser) => parser.lower(down),
+            OnePass::Five(parser) => parser.lower(down),
+            OnePass::Six(parser) => parser.lower(down),
+        }
+    }
+    let chunk = history.chunk(plain.len());
+    match one_pass {
+        OnePass::One(parser) => parser.parse(chunk, tokens),
+        OnePass::Two(parser) => parser.parse(chunk, tokens),
+        OnePass::Three(parser) => parser.parse(chunk, tokens),
+        OnePass::Four(parser) => parser.parse(chunk, tokens),
+        OnePass::Five(parser) => parser.parse(chunk, tokens),
+        OnePass::Six(parser) => parser.parse(chunk, tokens),
+    }
+}

@@ -1,0 +1,84 @@
+//! pgzip's framing: segments of a fixed size, each ended by a flush.
+//!
+//! The size of the writes and the number of threads do not matter. Never needs more than one
+//! segment and the 16 KiB before it.
+
+use super::{Behaviour, Klauspost, PGZIP_HISTORY_BYTES};
+
+/// A pgzip stream in the making.
+pub(crate) struct Pgzip {
+    behaviour: Behaviour,
+    level: i8,
+    segment_bytes: usize,
+    segment: Option<Klauspost>,
+    written: usize,
+    /// The last bytes of the segment, which the next one may refer to.
+    history: Vec<u8>,
+    output: Vec<u8>,
+}
+
+/// Segments pgzip accepts are larger than its history.
+pub(crate) const MIN_SEGMENT_BYTES: usize = PGZIP_HISTORY_BYTES + 1;
+
+impl Pgzip {
+    pub(crate) fn new(behaviour: Behaviour, level: i8, segment_bytes: usize) -> Option<Self> {
+        let segment = Some(Klauspost::new(behaviour, level, &[])?);
+        (segment_bytes >= MIN_SEGMENT_BYTES).then(|| Self {
+            behaviour,
+            level,
+            segment_bytes,
+            segment,
+            written: 0,
+            history: Vec::new(),
+            output: Vec::new(),
+        })
+    }
+
+    pub(crate) fn write(&mut self, mut plain: &[u8]) {
+        while !plain.is_empty() {
+            let room = self.segment_bytes - self.written;
+            let (now, later) = plain.split_at(plain.len().min(room));
+            self.feed(now);
+            if self.written == self.segment_bytes {
+                self.end_segment();
+            }
+            plain = later;
+        }
+    }
+
+    fn feed(&mut self, plain: &[u8]) {
+        let (behaviour, level, history) = (self.behaviour, self.level, &self.history);
+        let segment = self.segment.get_or_insert_with(|| {
+            Klauspost::new(behaviour, level, history).expect("the level was checked")
+        });
+        segment.write(plain);
+        self.written += plain.len();
+        let keep = PGZIP_HISTORY_BYTES.saturating_sub(plain.len());
+        self.history.drain(..self.history.len().saturating_sub(keep));
+        let new = &plain[plain.len().saturating_sub(PGZIP_HISTORY_BYTES)..];
+        self.history.extend_from_slice(new);
+        segment.bits().take(&mut self.output);
+    }
+
+    fn end_segment(&mut self) {
+        if let Some(mut segment) = self.segment.take() {
+            segment.flush();
+            segment.bits().take(&mut self.output);
+        }
+        self.written = 0;
+    }
+
+    pub(crate) fn finish(&mut self) {
+        self.feed(&[]);
+        if let Some(mut segment) = self.segment.take() {
+            segment.flush();
+            segment.close();
+            segment.bits().take(&mut self.output);
+        }
+    }
+
+    /// Moves all finished bytes to the end of `out`.
+    pub(crate) fn take(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.output);
+    }
+}

@@ -1,0 +1,182 @@
+//! The encoders that can be replayed, by name, and one running.
+//!
+//! Never guesses which one it was: that is `detect`.
+
+use crate::fallback::{Replay, ReplayError};
+use crate::golang::Golang;
+use crate::klauspost::{Behaviour, Klauspost, PGZIP_HISTORY_BYTES, Pgzip};
+use crate::zlib::{GnuGzip, Pigz, Strategy, Zlib};
+
+/// What made a deflate stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// Go's `compress/flate` up to Go 1.26.
+    Golang {
+        /// -2 to 9; -1 is the same as 6.
+        level: i8,
+    },
+    /// klauspost/compress, or Go from 1.27 on.
+    Klauspost {
+        /// Its generation.
+        behaviour: Behaviour,
+        /// -2, 0 to 9.
+        level: i8,
+    },
+    /// klauspost's pgzip.
+    Pgzip {
+        /// Generation of the klauspost/compress inside.
+        behaviour: Behaviour,
+        /// -2, 0 to 9.
+        level: i8,
+        /// Plain bytes in a segment.
+        segment_bytes: u32,
+    },
+    /// zlib 1.2 or 1.3.
+    Zlib {
+        /// 1 to 9.
+        level: u8,
+        /// 1 to 9; 8 unless someone chose.
+        mem_level: u8,
+        /// How copies are chosen.
+        strategy: Strategy,
+    },
+    /// GNU gzip.
+    GnuGzip {
+        /// 1 to 9.
+        level: u8,
+    },
+    /// pigz with more than one process.
+    Pigz {
+        /// 1 to 9.
+        level: u8,
+        /// Plain bytes in a block.
+        block_bytes: u32,
+    },
+    /// Anything: the tokens, as far as a prediction missed them.
+    Tokens(
+        /// What the prediction missed; see `fallback`.
+        Vec<u8>,
+    ),
+}
+
+/// A stream in the making.
+pub(crate) enum Encoder {
+    Golang(Box<Golang>),
+    Klauspost(Box<Klauspost>),
+    Pgzip(Box<Pgzip>),
+    Zlib(Box<Zlib>),
+    GnuGzip(Box<GnuGzip>),
+    Pigz(Box<Pigz>),
+    Tokens(Box<Replay>),
+}
+
+impl Model {
+    /// Returns whether the encoder has these parameters.
+    pub fn exists(&self) -> bool {
+        match *self {
+            Self::Golang { level } => (-2..=9).contains(&level),
+            Self::Klauspost { level, .. } => level == -2 || (0..=9).contains(&level),
+            Self::Pgzip { level, segment_bytes, .. } => {
+                (level == -2 || (0..=9).contains(&level))
+                    && segment_bytes as usize > PGZIP_HISTORY_BYTES
+            }
+            Self::Zlib { level, mem_level, .. } => {
+                (1..=9).contains(&level) && (1..=9).contains(&mem_level)
+            }
+            Self::GnuGzip { level } => (1..=9).contains(&level),
+            Self::Pigz { level, block_bytes } => (1..=9).contains(&level) && block_bytes >= 32_768,
+            Self::Tokens(ref record) => !record.is_empty(),
+        }
+    }
+
+    /// Starts the encoder; `None` if it has no such parameters.
+    pub(crate) fn start(&self) -> Option<Encoder> {
+        Some(match *self {
+            Self::Golang { level } => Encoder::Golang(Box::new(Golang::new(level)?)),
+            Self::Klauspost { behaviour, level } => {
+                Encoder::Klauspost(Box::new(Klauspost::new(behaviour, level, &[])?))
+            }
+            Self::Pgzip { behaviour, level, segment_bytes } => {
+                Encoder::Pgzip(Box::new(Pgzip::new(behaviour, level, segment_bytes as usize)?))
+            }
+            Self::Zlib { level, mem_level, strategy } => {
+                Encoder::Zlib(Box::new(Zlib::new(level, mem_level, strategy)?))
+            }
+            Self::GnuGzip { level } => Encoder::GnuGzip(Box::new(GnuGzip::new(level)?)),
+            Self::Pigz { level, block_bytes } => {
+                Encoder::Pigz(Box::new(Pigz::new(level, block_bytes as usize)?))
+            }
+            Self::Tokens(ref misses) => Encoder::Tokens(Box::new(Replay::new(misses.clone())?)),
+        })
+    }
+}
+
+impl Encoder {
+    pub(crate) fn write(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), ReplayError> {
+        match self {
+            Self::Golang(encoder) => {
+                encoder.write(plain);
+                encoder.bits().take(out);
+            }
+            Self::Klauspost(encoder) => {
+                encoder.write(plain);
+                encoder.bits().take(out);
+            }
+            Self::Pgzip(encoder) => {
+                encoder.write(plain);
+                encoder.take(out);
+            }
+            Self::Zlib(encoder) => {
+                encoder.write(plain);
+                encoder.bits().take(out);
+            }
+            Self::GnuGzip(encoder) => {
+                encoder.write(plain);
+                encoder.bits().take(out);
+            }
+            Self::Pigz(encoder) => {
+                encoder.write(plain);
+                encoder.take(out);
+            }
+            Self::Tokens(encoder) => {
+                encoder.write(plain)?;
+                encoder.bits().take(out);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self, out: &mut Vec<u8>) -> Result<(), ReplayError> {
+        match &mut self {
+            Self::Golang(encoder) => {
+                encoder.finish();
+                encoder.bits().take(out);
+            }
+            Self::Klauspost(encoder) => {
+                encoder.finish();
+                encoder.bits().take(out);
+            }
+            Self::Pgzip(encoder) => {
+                encoder.finish();
+                encoder.take(out);
+            }
+            Self::Zlib(encoder) => {
+                encoder.finish();
+                encoder.bits().take(out);
+            }
+            Self::GnuGzip(encoder) => {
+                encoder.finish();
+                encoder.bits().take(out);
+            }
+            Self::Pigz(encoder) => {
+                encoder.finish();
+                encoder.take(out);
+            }
+            Self::Tokens(encoder) => {
+                encoder.finish()?;
+                encoder.bits().take(out);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,275 @@
+//! How to remake a compressed stream from its plain bytes, as a value and as bytes.
+//!
+//! The byte form is versioned and compact (a pgzip layer takes about 25 bytes); reading it
+//! checks every length against [`Limits`] before memory is taken. Never remakes anything itself.
+
+use crate::klauspost::Behaviour;
+use crate::model::Model;
+use crate::zlib::Strategy;
+use std::fmt;
+
+/// How to remake a compressed stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recipe {
+    /// Its members, in order; one in most cases.
+    pub members: Vec<Member>,
+    /// The bytes behind the last member, as they are.
+    pub tail: Vec<u8>,
+}
+
+/// One deflate stream and what stands around it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The bytes before the deflate stream, as they are.
+    pub header: Vec<u8>,
+    /// What made the stream.
+    pub model: Model,
+    /// The bytes behind the stream.
+    pub trailer: Trailer,
+    /// Plain bytes in it.
+    pub plain_bytes: u64,
+}
+
+/// The bytes behind a deflate stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trailer {
+    /// None: raw deflate.
+    None,
+    /// gzip's checksum and length, both right.
+    Gzip,
+    /// Anything else, as it is.
+    Literal(Vec<u8>),
+}
+
+/// What [`Recipe::from_bytes`] accepts.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Members: files of many small members exist (bgzip makes one per 64 KiB), and a million
+    /// of them is 64 GiB.
+    pub members: u64,
+    /// Bytes of the whole recipe: its literal parts are copied once when read.
+    pub recipe_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { members: 1 << 20, recipe_bytes: 256 << 20 }
+    }
+}
+
+/// Why bytes are no recipe. A caller refuses the file they came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadRecipe {
+    /// Written by a later version; the caller may say so.
+    Version(u8),
+    /// They end too early or go on too long.
+    Length,
+    /// Something in them exceeds the limits.
+    Limit,
+    /// A model or a parameter that does not exist.
+    Unknown,
+}
+
+impl fmt::Display for BadRecipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(version) => write!(f, "recipe version {version} is not known"),
+            Self::Length => f.write_str("recipe has the wrong length"),
+            Self::Limit => f.write_str("recipe exceeds the limits"),
+            Self::Unknown => f.write_str("recipe names an unknown model"),
+        }
+    }
+}
+
+impl std::error::Error for BadRecipe {}
+
+const VERSION: u8 = 1;
+
+impl Recipe {
+    /// Returns the recipe as bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        put_number(&mut out, self.members.len() as u64);
+        for member in &self.members {
+            put_bytes(&mut out, &member.header);
+            put_model(&mut out, &member.model);
+            match &member.trailer {
+                Trailer::None => out.push(0),
+                Trailer::Gzip => out.push(1),
+                Trailer::Literal(bytes) => {
+                    out.push(2);
+                    put_bytes(&mut out, bytes);
+                }
+            }
+            put_number(&mut out, member.plain_bytes);
+        }
+        put_bytes(&mut out, &self.tail);
+        out
+    }
+
+    /// Reads a recipe; all of `bytes` must belong to it.
+    pub fn from_bytes(bytes: &[u8], limits: Limits) -> Result<Self, BadRecipe> {
+        if bytes.len() as u64 > limits.recipe_bytes {
+            return Err(BadRecipe::Limit);
+        }
+        let mut reader = Reader { bytes };
+        let version = reader.byte()?;
+        if version != VERSION {
+            return Err(BadRecipe::Version(version));
+        }
+        let count = reader.number()?;
+        if count > limits.members {
+            return Err(BadRecipe::Limit);
+        }
+        // Each member takes bytes of its own, so memory follows what was really given.
+        let mut members = Vec::new();
+        for _ in 0..count {
+            members.push(Member {
+                header: reader.bytes()?.to_vec(),
+                model: reader.model()?,
+                trailer: match reader.byte()? {
+                    0 => Trailer::None,
+                    1 => Trailer::Gzip,
+                    2 => Trailer::Literal(reader.bytes()?.to_vec()),
+                    _ => return Err(BadRecipe::Unknown),
+                },
+                plain_bytes: reader.number()?,
+            });
+        }
+        let tail = reader.bytes()?.to_vec();
+        if !reader.bytes.is_empty() {
+            return Err(BadRecipe::Length);
+        }
+        Ok(Self { members, tail })
+    }
+}
+
+fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_number(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+const GOLANG: u8 = 0;
+const KLAUSPOST: u8 = 1;
+const PGZIP: u8 = 2;
+const ZLIB: u8 = 3;
+const GNU_GZIP: u8 = 4;
+const PIGZ: u8 = 5;
+const TOKENS: u8 = 6;
+
+fn put_model(out: &mut Vec<u8>, model: &Model) {
+    match *model {
+        Model::Golang { level } => out.extend([GOLANG, level as u8]),
+        Model::Klauspost { behaviour, level } => {
+            out.extend([KLAUSPOST, behaviour_number(behaviour), level as u8]);
+        }
+        Model::Pgzip { behaviour, level, segment_bytes } => {
+            out.extend([PGZIP, behaviour_number(behaviour), level as u8]);
+            put_number(out, u64::from(segment_bytes));
+        }
+        Model::Zlib { level, mem_level, strategy } => {
+            let strategy = Strategy::ALL.iter().position(|&s| s == strategy).unwrap_or(0);
+            out.extend([ZLIB, level, mem_level, strategy as u8]);
+        }
+        Model::GnuGzip { level } => out.extend([GNU_GZIP, level]),
+        Model::Pigz { level, block_bytes } => {
+            out.extend([PIGZ, level]);
+            put_number(out, u64::from(block_bytes));
+        }
+        Model::Tokens(ref record) => {
+            out.push(TOKENS);
+            put_bytes(out, record);
+        }
+    }
+}
+
+/// Numbers of the generations in the byte form: never reused.
+fn behaviour_number(behaviour: Behaviour) -> u8 {
+    match behaviour {
+        Behaviour::V1_15_10 => 0,
+        Behaviour::V1_15_15 => 1,
+        Behaviour::V1_18_0 => 2,
+        Behaviour::V1_18_2 => 3,
+        Behaviour::V1_20 => 4,
+    }
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn byte(&mut self) -> Result<u8, BadRecipe> {
+        let (&byte, rest) = self.bytes.split_first().ok_or(BadRecipe::Length)?;
+        self.bytes = rest;
+        Ok(byte)
+    }
+
+    fn number(&mut self) -> Result<u64, BadRecipe> {
+        let mut number = 0;
+        for shift in (0..63).step_by(7) {
+            let byte = self.byte()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+        }
+        Err(BadRecipe::Limit)
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], BadRecipe> {
+        let count = usize::try_from(self.number()?).map_err(|_| BadRecipe::Length)?;
+        let (bytes, rest) = self.bytes.split_at_checked(count).ok_or(BadRecipe::Length)?;
+        self.bytes = rest;
+        Ok(bytes)
+    }
+
+    fn behaviour(&mut self) -> Result<Behaviour, BadRecipe> {
+        let number = self.byte()?;
+        let known = Behaviour::ALL.into_iter().find(|&b| behaviour_number(b) == number);
+        known.ok_or(BadRecipe::Unknown)
+    }
+
+    fn size(&mut self) -> Result<u32, BadRecipe> {
+        // Segments are buffered by nobody, blocks of pigz are; both are far below this.
+        u32::try_from(self.number()?).ok().filter(|&n| n <= MAX_BLOCK_BYTES).ok_or(BadRecipe::Limit)
+    }
+
+    fn model(&mut self) -> Result<Model, BadRecipe> {
+        let model = match self.byte()? {
+            GOLANG => Model::Golang { level: self.byte()? as i8 },
+            KLAUSPOST => {
+                Model::Klauspost { behaviour: self.behaviour()?, level: self.byte()? as i8 }
+            }
+            PGZIP => Model::Pgzip {
+                behaviour: self.behaviour()?,
+                level: self.byte()? as i8,
+                segment_bytes: self.size()?,
+            },
+            ZLIB => Model::Zlib {
+                level: self.byte()?,
+                mem_level: self.byte()?,
+                strategy: *Strategy::ALL
+                    .get(usize::from(self.byte()?))
+                    .ok_or(BadRecipe::Unknown)?,
+            },
+            GNU_GZIP => Model::GnuGzip { level: self.byte()? },
+            PIGZ => Model::Pigz { level: self.byte()?, block_bytes: self.size()? },
+            TOKENS => Model::Tokens(self.bytes()?.to_vec()),
+            _ => return Err(BadRecipe::Unknown),
+        };
+        if model.exists() { Ok(model) } else { Err(BadRecipe::Unknown) }
+    }
+}
+
+/// Largest segment or block size accepted: what one pigz block may take in memory.
+const MAX_BLOCK_BYTES: u32 = 64 << 20;

@@ -1,0 +1,416 @@
+//! The match engine of zlib, gzip and pigz.
+//!
+//! Hash chains over three bytes; greedy below level 4, one position of laziness from there on.
+//! Replayed in the buffer's own coordinates like Go's lazy levels. Where zlib and gzip part (the
+//! end of a block, the end of the data) [`Flavour`] says how. Cost: 30 to 60 MB/s at level 6.
+//! Never reads its input in pieces smaller than the buffer: how the program was fed shows only
+//! in a corner (one position per slide).
+
+use super::Strategy;
+use super::blocks::write_block;
+use crate::alphabet::{DISTANCE_EXTRA, MAX_COPY, distance_code};
+use crate::bits::BitWriter;
+use crate::token::Token;
+use crate::window::{BUFFER_BYTES, HALF_BYTES, Window, common, word};
+
+/// Which of the relatives it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flavour {
+    Zlib,
+    GnuGzip,
+}
+
+/// A stream being parsed.
+pub(super) struct Engine {
+    pub(super) bits: BitWriter,
+    flavour: Flavour,
+    strategy: Strategy,
+    level: u8,
+    effort: Effort,
+    hash_bits: u32,
+    hash_shift: u32,
+    block_tokens: usize,
+    window: Window,
+    index: usize,
+    /// Negative once the slide has dropped the block's first bytes.
+    block_start: isize,
+    tokens: Vec<Token>,
+    /// gzip: bits of the distances in this block with five for each code, and how many.
+    distance_bits: u64,
+    copies: usize,
+    pending: bool,
+    found: Found,
+    /// Positions at the end of the dictionary that wait for data to be hashed with.
+    unindexed: usize,
+    at_eof: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Effort {
+    good: usize,
+    lazy: usize,
+    nice: usize,
+    tries: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Found {
+    length: usize,
+    distance: usize,
+}
+
+const MIN_MATCH: usize = 3;
+const NONE: Found = Found { length: MIN_MATCH - 1, distance: 0 };
+const LOOKAHEAD: usize = MAX_COPY + MIN_MATCH + 1;
+const FARTHEST: usize = HALF_BYTES - LOOKAHEAD;
+/// A copy of three bytes from farther than this costs more than three literals.
+const FAR_FOR_THREE: usize = 4096;
+/// Under the filtered strategy copies up to this length are not worth it.
+const FILTERED: usize = 5;
+/// gzip looks at how a block does whenever this many tokens were added.
+const GNU_CHECK_TOKENS: usize = 4096;
+
+fn effort(level: u8) -> Option<Effort> {
+    let (good, lazy, nice, tries) = match level {
+        1 => (4, 4, 8, 4),
+        2 => (4, 5, 16, 8),
+        3 => (4, 6, 32, 32),
+        4 => (4, 4, 16, 16),
+        5 => (8, 16, 32, 32),
+        6 => (8, 16, 128, 128),
+        7 => (8, 32, 128, 256),
+        8 => (32, 128, 258, 1024),
+        9 => (32, 258, 258, 4096),
+        _ => return None,
+    };
+    Some(Effort { good, lazy, nice, tries })
+}
+
+impl Engine {
+    pub(super) fn new(
+        flavour: Flavour,
+        level: u8,
+        mem_level: u8,
+        strategy: Strategy,
+    ) -> Option<Self> {
+        if !(1..=9).contains(&mem_level) {
+            return None;
+        }
+        let hash_bits = u32::from(mem_level) + 7;
+        let block_tokens = match flavour {
+            Flavour::Zlib => (1 << (mem_level + 6)) - 1,
+            Flavour::GnuGzip => 32_767,
+        };
+        Some(Self {
+            bits: BitWriter::new(),
+            flavour,
+            strategy,
+            level,
+            effort: effort(level)?,
+            hash_bits,
+            hash_shift: hash_bits.div_ceil(3),
+            block_tokens,
+            window: Window::new(1 << hash_bits),
+            index: 0,
+            block_start: 0,
+            tokens: Vec::with_capacity(block_tokens),
+            distance_bits: 0,
+            copies: 0,
+            pending: false,
+            found: NONE,
+            unindexed: 0,
+            at_eof: false,
+        })
+    }
+
+    /// Forgets everything but the bits, and takes the bytes before the data.
+    pub(super) fn restart(&mut self, dictionary: &[u8]) {
+        self.window.reset();
+        self.window.fill(dictionary);
+        self.index = self.window.end;
+        self.block_start = self.index as isize;
+        self.pending = false;
+        self.found = NONE;
+        self.at_eof = false;
+        self.unindexed = self.index.min(MIN_MATCH - 1);
+        for index in 0..self.index - self.unindexed {
+            self.insert(index);
+        }
+    }
+
+    pub(super) fn write(&mut self, mut plain: &[u8]) {
+        while !plain.is_empty() {
+            if self.window.end == BUFFER_BYTES {
+                self.parse(false);
+                self.slide_if_due();
+            }
+            plain = &plain[self.window.fill(plain)..];
+        }
+    }
+
+    /// Parses all data there is and ends the block: the last one if `is_final`, otherwise only
+    /// if it has tokens.
+    pub(super) fn end_data(&mut self, is_final: bool) {
+        self.parse(false);
+        self.slide_if_due();
+        self.at_eof = true;
+        if self.flavour == Flavour::GnuGzip {
+            // Comparisons run on behind the data: two zeros, then what the buffer held before.
+            self.window.put_zeros(MIN_MATCH - 1);
+        }
+        self.parse(true);
+        if is_final || !self.tokens.is_empty() {
+            self.end_block(is_final);
+        }
+        self.at_eof = false;
+    }
+
+    fn slide_if_due(&mut self) {
+        if self.index >= HALF_BYTES + FARTHEST {
+            self.window.slide();
+            self.index -= HALF_BYTES;
+            self.block_start -= HALF_BYTES as isize;
+        }
+    }
+
+    fn parse(&mut self, at_end: bool) {
+        while self.unindexed > 0 && self.window.end >= self.index - self.unindexed + MIN_MATCH {
+            self.insert(self.index - self.unindexed);
+            self.unindexed -= 1;
+        }
+        match self.strategy {
+            Strategy::HuffmanOnly => self.literals(at_end),
+            Strategy::Rle => self.runs(at_end),
+            _ if self.level < 4 => self.greedy(at_end),
+            _ => self.lazy(at_end),
+        }
+    }
+
+    /// Returns how many bytes lie ahead, if the parse may go on.
+    fn ahead(&mut self, at_end: bool, wanted: usize) -> Option<usize> {
+        let ahead = self.window.end - self.index;
+        if ahead < wanted {
+            if !at_end {
+                return None;
+            }
+            // zlib asks for more at every position; asking may slide.
+            if self.flavour == Flavour::Zlib {
+                self.slide_if_due();
+            }
+        }
+        (ahead > 0).then_some(ahead)
+    }
+
+    fn lazy(&mut self, at_end: bool) {
+        while let Some(ahead) = self.ahead(at_end, LOOKAHEAD) {
+            let index = self.index;
+            let candidate = self.insert_if(index, ahead);
+            let before = std::mem::replace(&mut self.found, NONE);
+            if candidate != 0 && before.length < self.effort.lazy {
+                let found = self.search(index, candidate, ahead, before.length);
+                let useless = found.length == MIN_MATCH && found.distance > FAR_FOR_THREE
+                    || self.strategy == Strategy::Filtered && found.length <= FILTERED;
+                if !useless {
+                    self.found = found;
+                }
+            }
+            if before.length >= MIN_MATCH && self.found.length <= before.length {
+                let full = self.push_copy(before);
+                let next = index - 1 + before.length;
+                for inside in index + 1..next.min((index + ahead + 1).saturating_sub(MIN_MATCH)) {
+                    self.insert(inside);
+                }
+                self.index = next;
+                self.pending = false;
+                self.found = NONE;
+                if full {
+                    self.end_block(false);
+                }
+            } else {
+                if self.pending && self.push_literal(index - 1) {
+                    self.end_block(false);
+                }
+                self.pending = true;
+                self.index = index + 1;
+            }
+        }
+        if at_end && self.pending {
+            self.push_literal(self.index - 1);
+            self.pending = false;
+        }
+    }
+
+    fn greedy(&mut self, at_end: bool) {
+        while let Some(ahead) = self.ahead(at_end, LOOKAHEAD) {
+            let index = self.index;
+            let candidate = self.insert_if(index, ahead);
+            let mut found = NONE;
+            if candidate != 0 {
+                found = self.search(index, candidate, ahead, NONE.length);
+            }
+            let full = if found.length >= MIN_MATCH {
+                let full = self.push_copy(found);
+                self.index = index + found.length;
+                if found.length <= self.effort.lazy && ahead - found.length >= MIN_MATCH {
+                    for inside in index + 1..self.index {
+                        self.insert(inside);
+                    }
+                }
+                full
+            } else {
+                let full = self.push_literal(index);
+                self.index = index + 1;
+                full
+            };
+            if full {
+                self.end_block(false);
+            }
+        }
+    }
+
+    fn runs(&mut self, at_end: bool) {
+        while let Some(ahead) = self.ahead(at_end, MAX_COPY + 1) {
+            let index = self.index;
+            let mut length = 0;
+            if ahead >= MIN_MATCH && index > 0 {
+                length = common(self.window.bytes(), index - 1, index, ahead.min(MAX_COPY));
+            }
+            let full = if length >= MIN_MATCH {
+                self.index = index + length;
+                self.push_copy(Found { length, distance: 1 })
+            } else {
+                self.index = index + 1;
+                self.push_literal(index)
+            };
+            if full {
+                self.end_block(false);
+            }
+        }
+    }
+
+    fn literals(&mut self, at_end: bool) {
+        while self.ahead(at_end, 1).is_some() {
+            self.index += 1;
+            if self.push_literal(self.index - 1) {
+                self.end_block(false);
+            }
+        }
+    }
+
+    #[inline]
+    fn insert(&mut self, index: usize) -> usize {
+        let word = self.window.word(index);
+        let (a, b, c) = (word & 0xff, word >> 8 & 0xff, word >> 16 & 0xff);
+        let hash = a << (2 * self.hash_shift) ^ b << self.hash_shift ^ c;
+        self.window.insert((hash & ((1 << self.hash_bits) - 1)) as usize, index)
+    }
+
+    /// Indexes a position if three bytes are there; returns the candidate, or zero. Buffer index
+    /// zero counts as none.
+    #[inline]
+    fn insert_if(&mut self, index: usize, ahead: usize) -> usize {
+        if ahead < MIN_MATCH {
+            return 0;
+        }
+        let candidate = self.insert(index).saturating_sub(1);
+        let searched = self.flavour == Flavour::Zlib || index <= BUFFER_BYTES - LOOKAHEAD;
+        if index - candidate <= FARTHEST && searched { candidate } else { 0 }
+    }
+
+    #[inline]
+    fn search(
+        &self,
+        index: usize,
+        mut candidate: usize,
+        ahead: usize,
+        longer_than: usize,
+    ) -> Found {
+        let bytes = self.window.bytes();
+        let mut tries = self.effort.tries;
+        if longer_than >= self.effort.good {
+            tries >>= 2;
+        }
+        let mut nice = self.effort.nice;
+        if self.flavour == Flavour::Zlib {
+            nice = nice.min(ahead);
+        }
+        let lowest = index.saturating_sub(FARTHEST);
+        let mut found = Found { length: longer_than, distance: 0 };
+        // The last bytes a longer copy must have; most candidates fail here.
+        let tail = |at: usize, length: usize| {
+            if length < MIN_MATCH {
+                word(bytes, at) & 0xff_ffff
+            } else {
+                word(bytes, at + length - 3)
+            }
+        };
+        let mut wanted = tail(index, found.length);
+        loop {
+            if tail(candidate, found.length) == wanted {
+                let length = common(bytes, candidate, index, MAX_COPY);
+                if length > found.length {
+                    found = Found { length, distance: index - candidate };
+                    if length >= nice {
+                        break;
+                    }
+                    wanted = tail(index, length);
+                }
+            }
+            let older = self.window.older(candidate);
+            if older <= lowest + 1 {
+                break;
+            }
+            tries -= 1;
+            if tries == 0 {
+                break;
+            }
+            candidate = older - 1;
+        }
+        found.length = found.length.min(ahead);
+        found
+    }
+
+    /// Records a literal; true if the block is full.
+    fn push_literal(&mut self, index: usize) -> bool {
+        self.tokens.push(Token::literal(self.window.byte(index)));
+        self.is_full()
+    }
+
+    /// Records a copy; true if the block is full.
+    fn push_copy(&mut self, copy: Found) -> bool {
+        self.tokens.push(Token::copy(copy.length, copy.distance));
+        self.copies += 1;
+        if self.flavour == Flavour::GnuGzip {
+            self.distance_bits += 5 + u64::from(DISTANCE_EXTRA[distance_code(copy.distance)]);
+        }
+        self.is_full()
+    }
+
+    fn is_full(&self) -> bool {
+        let count = self.tokens.len();
+        if self.flavour == Flavour::GnuGzip
+            && self.level > 2
+            && count.is_multiple_of(GNU_CHECK_TOKENS)
+        {
+            let out = (8 * count as u64 + self.distance_bits) >> 3;
+            let taken = (self.index as isize - self.block_start) as u64;
+            if self.copies < count / 2 && out < taken / 2 {
+                return true;
+            }
+        }
+        count == self.block_tokens
+    }
+
+    fn end_block(&mut self, is_final: bool) {
+        let raw_bytes = (self.index as isize - self.block_start) as usize;
+        let raw = usize::try_from(self.block_start)
+            .ok()
+            .map(|start| &self.window.bytes()[start..self.index]);
+        let fixed_only = self.strategy == Strategy::Fixed;
+        write_block(&mut self.bits, &self.tokens, raw, raw_bytes, is_final, fixed_only);
+        self.tokens.clear();
+        self.distance_bits = 0;
+        self.copies = 0;
+        self.block_start = self.index as isize;
+    }
+}

@@ -1,0 +1,158 @@
+//! zlib, and its relatives GNU gzip and pigz.
+//!
+//! Re-created from its behaviour; credit: Jean-loup Gailly and Mark Adler (zlib licence, see
+//! NOTICE). One match engine ([`engine`]) serves all three; they differ in where blocks end, in
+//! what happens at the end of the data, and in framing. Level 0 is not here: how it cuts its
+//! stored blocks depends on the caller's buffers, and the fallback carries the cuts.
+//!
+//! Never the forks (zlib-ng, Cloudflare's, Chromium's): they search differently.
+
+mod blocks;
+mod engine;
+mod tree;
+
+use crate::bits::BitWriter;
+use engine::{Engine, Flavour};
+
+pub(crate) use tree::heap_lengths;
+
+/// zlib's strategies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Strategy {
+    /// What nearly everyone uses.
+    Default,
+    /// Short copies count as none.
+    Filtered,
+    /// Literals only.
+    HuffmanOnly,
+    /// Copies of the byte before only.
+    Rle,
+    /// No dynamic blocks.
+    Fixed,
+}
+
+impl Strategy {
+    /// All of them, in zlib's numbering.
+    pub const ALL: [Self; 5] =
+        [Self::Default, Self::Filtered, Self::HuffmanOnly, Self::Rle, Self::Fixed];
+}
+
+/// A zlib stream in the making, without zlib's own wrapper.
+pub(crate) struct Zlib {
+    engine: Engine,
+}
+
+impl Zlib {
+    pub(crate) fn new(level: u8, mem_level: u8, strategy: Strategy) -> Option<Self> {
+        Some(Self { engine: Engine::new(Flavour::Zlib, level, mem_level, strategy)? })
+    }
+
+    pub(crate) fn bits(&mut self) -> &mut BitWriter {
+        &mut self.engine.bits
+    }
+
+    pub(crate) fn write(&mut self, plain: &[u8]) {
+        self.engine.write(plain);
+    }
+
+    pub(crate) fn finish(&mut self) {
+        self.engine.end_data(true);
+        self.engine.bits.align();
+    }
+}
+
+/// A GNU gzip stream in the making.
+pub(crate) struct GnuGzip {
+    engine: Engine,
+}
+
+impl GnuGzip {
+    pub(crate) fn new(level: u8) -> Option<Self> {
+        Some(Self { engine: Engine::new(Flavour::GnuGzip, level, 8, Strategy::Default)? })
+    }
+
+    pub(crate) fn bits(&mut self) -> &mut BitWriter {
+        &mut self.engine.bits
+    }
+
+    pub(crate) fn write(&mut self, plain: &[u8]) {
+        self.engine.write(plain);
+    }
+
+    pub(crate) fn finish(&mut self) {
+        self.engine.end_data(true);
+        self.engine.bits.align();
+    }
+}
+
+/// A pigz stream in the making: blocks that know the 32 KiB before them.
+pub(crate) struct Pigz {
+    engine: Engine,
+    block_bytes: usize,
+    block: Vec<u8>,
+    history: Vec<u8>,
+    is_first: bool,
+    output: Vec<u8>,
+}
+
+/// Bytes before a block that its encoder knows.
+const PIGZ_HISTORY_BYTES: usize = 32_768;
+
+impl Pigz {
+    pub(crate) fn new(level: u8, block_bytes: usize) -> Option<Self> {
+        (block_bytes >= PIGZ_HISTORY_BYTES).then_some(())?;
+        Some(Self {
+            engine: Engine::new(Flavour::Zlib, level, 8, Strategy::Default)?,
+            block_bytes,
+            block: Vec::new(),
+            history: Vec::new(),
+            is_first: true,
+            output: Vec::new(),
+        })
+    }
+
+    pub(crate) fn write(&mut self, mut plain: &[u8]) {
+        while !plain.is_empty() {
+            // Whether a block is the last shows only when more comes.
+            if self.block.len() == self.block_bytes {
+                self.compress(false);
+            }
+            let (now, later) = plain.split_at(plain.len().min(self.block_bytes - self.block.len()));
+            self.block.extend_from_slice(now);
+            plain = later;
+        }
+    }
+
+    pub(crate) fn finish(&mut self) {
+        self.compress(true);
+    }
+
+    /// Moves all finished bytes to the end of `out`.
+    pub(crate) fn take(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.output);
+    }
+
+    fn compress(&mut self, is_last: bool) {
+        if !self.is_first {
+            self.engine.restart(&self.history);
+        }
+        self.is_first = false;
+        self.engine.write(&self.block);
+        self.engine.end_data(is_last);
+        let bits = &mut self.engine.bits;
+        if is_last {
+            bits.align();
+        } else {
+            match bits.phase() {
+                0 => {}
+                phase if phase % 2 == 1 => bits.stored_block(&[], false),
+                phase => (phase..8).step_by(2).for_each(|_| bits.empty_fixed_block(false)),
+            }
+        }
+        bits.take(&mut self.output);
+        self.history.clear();
+        let tail = self.block.len().saturating_sub(PIGZ_HISTORY_BYTES);
+        self.history.extend_from_slice(&self.block[tail..]);
+        self.block.clear();
+    }
+}

@@ -1,0 +1,122 @@
+//! Every model against digests of what the real encoders wrote.
+//!
+//! testdata/deflate/make.sh made the digests; the inputs are made here.
+
+mod inputs;
+
+use imgdelta_deflate::{Behaviour, Member, Model, Recipe, Remaker, Strategy, Trailer};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::fmt::Write;
+
+const GOLDEN: &str = include_str!("../../../testdata/deflate/golden.tsv");
+
+fn check(encoder: &str, rows: usize) {
+    let inputs: HashMap<&str, Vec<u8>> =
+        inputs::NAMES.into_iter().map(|name| (name, inputs::input(name))).collect();
+    let mut checked = 0;
+    for row in GOLDEN.lines().filter(|row| row.split('\t').next() == Some(encoder)) {
+        let fields: Vec<&str> = row.split('\t').collect();
+        let [_, behaviour, parameters, input, bytes, digest] = fields[..] else {
+            panic!("row {row}")
+        };
+        let numbers: Vec<i64> = parameters.split(',').map(|n| n.parse().unwrap()).collect();
+        let out = remake(model(encoder, behaviour, &numbers), &inputs[input]);
+        assert_eq!(out.len().to_string(), bytes, "{row}");
+        assert_eq!(hex(&Sha256::digest(&out)), digest, "{row}");
+        checked += 1;
+    }
+    assert_eq!(checked, rows, "rows of {encoder}");
+}
+
+fn model(encoder: &str, behaviour: &str, numbers: &[i64]) -> Model {
+    let level = i8::try_from(numbers[0]).unwrap();
+    let unsigned = || u8::try_from(numbers[0]).unwrap();
+    let behaviour = || match behaviour {
+        "V1_15_10" => Behaviour::V1_15_10,
+        "V1_18_0" => Behaviour::V1_18_0,
+        "V1_20" => Behaviour::V1_20,
+        other => panic!("behaviour {other}"),
+    };
+    match encoder {
+        "golang" => Model::Golang { level },
+        "klauspost" => Model::Klauspost { behaviour: behaviour(), level },
+        "pgzip" => Model::Pgzip {
+            behaviour: behaviour(),
+            level,
+            segment_bytes: u32::try_from(numbers[1]).unwrap(),
+        },
+        "zlib" => Model::Zlib {
+            level: unsigned(),
+            mem_level: u8::try_from(numbers[1]).unwrap(),
+            strategy: Strategy::ALL[usize::try_from(numbers[2]).unwrap()],
+        },
+        "gnugzip" => Model::GnuGzip { level: unsigned() },
+        "pigz" => {
+            Model::Pigz { level: unsigned(), block_bytes: u32::try_from(numbers[1]).unwrap() }
+        }
+        other => panic!("encoder {other}"),
+    }
+}
+
+fn remake(model: Model, plain: &[u8]) -> Vec<u8> {
+    let recipe = Recipe {
+        members: vec![Member {
+            header: Vec::new(),
+            model,
+            trailer: Trailer::None,
+            plain_bytes: plain.len() as u64,
+        }],
+        tail: Vec::new(),
+    };
+    let mut out = Vec::new();
+    let mut remaker = Remaker::new(&recipe);
+    for chunk in plain.chunks(10_007) {
+        remaker.write(chunk, &mut out).unwrap();
+    }
+    remaker.finish(&mut out).unwrap();
+    out
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+#[test]
+fn golang_1_19() {
+    check("golang", 12 * 6);
+}
+
+#[test]
+fn klauspost_all_behaviours_and_golang_1_27() {
+    check("klauspost", (11 + 9 + 10 + 11) * 6);
+}
+
+#[test]
+fn pgzip_of_both_segment_sizes() {
+    check("pgzip", 7 * 6);
+}
+
+#[test]
+fn zlib_1_2_13() {
+    check("zlib", 16 * 6);
+}
+
+#[test]
+fn gnu_gzip_1_12() {
+    check("gnugzip", 9 * 6);
+}
+
+#[test]
+fn pigz_2_6() {
+    check("pigz", 9 * 6);
+}
+
+#[test]
+fn no_row_is_forgotten() {
+    let rows = GOLDEN.lines().filter(|row| !row.starts_with('#')).count();
+    assert_eq!(rows, (12 + 41 + 7 + 16 + 9 + 9) * 6);
+}

@@ -1,0 +1,249 @@
+//! Take apart and remake: identity or an honest refusal, never a panic.
+
+mod inputs;
+
+use imgdelta_deflate::inflate::{InflateError, Inflater, OUTPUT_SLACK, Status, Stream};
+use imgdelta_deflate::{
+    BadRecipe, Behaviour, DetectOptions, Limits, Member, Model, Recipe, RemakeError, Remaker,
+    Strategy, Trailer, detect_gzip, detect_raw, pgzip_segment,
+};
+use proptest::prelude::*;
+
+fn remake(recipe: &Recipe, plain: &[u8]) -> Result<Vec<u8>, RemakeError> {
+    let mut out = Vec::new();
+    let mut remaker = Remaker::new(recipe);
+    for chunk in plain.chunks(4099) {
+        remaker.write(chunk, &mut out)?;
+    }
+    remaker.finish(&mut out)?;
+    Ok(out)
+}
+
+fn recipe(model: Model, plain_bytes: usize) -> Recipe {
+    let plain_bytes = plain_bytes as u64;
+    let member = Member { header: Vec::new(), model, trailer: Trailer::None, plain_bytes };
+    Recipe { members: vec![member], tail: Vec::new() }
+}
+
+fn inflate(compressed: &[u8], chunk: usize) -> Result<(Vec<u8>, bool), InflateError> {
+    let mut plain = Vec::new();
+    let mut stream = Stream::new();
+    let mut is_done = false;
+    for piece in compressed.chunks(chunk) {
+        is_done = stream.push(piece, &mut (), |bytes| plain.extend_from_slice(bytes))?.1;
+    }
+    Ok((plain, is_done))
+}
+
+fn some_models() -> Vec<Model> {
+    let behaviour = Behaviour::V1_18_2;
+    let strategy = Strategy::Default;
+    let mut models = vec![
+        Model::Pgzip { behaviour, level: 5, segment_bytes: 20_000 },
+        Model::Pigz { level: 6, block_bytes: 32_768 },
+        Model::Zlib { level: 6, mem_level: 1, strategy: Strategy::Filtered },
+        Model::GnuGzip { level: 6 },
+    ];
+    models.extend([-2, 0, 1, 2, 4, 9].map(|level| Model::Golang { level }));
+    models.extend([1, 2, 3, 4, 5, 6, 7, 9].map(|level| Model::Klauspost { behaviour, level }));
+    models.extend([1, 4, 9].map(|level| Model::Zlib { level, mem_level: 8, strategy }));
+    models
+}
+
+/// Bytes with repetitions near and far.
+fn plain_bytes() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
+    use proptest::strategy::Strategy as _;
+    let piece = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..400),
+        (any::<u8>(), 1..2000usize).prop_map(|(byte, count)| vec![byte; count]),
+        (0..250_000usize, 1..30_000usize)
+            .prop_map(|(start, count)| { inputs::input("text")[start..start + count].to_vec() }),
+    ];
+    prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn what_a_model_writes_inflates_and_is_found_again(plain in plain_bytes()) {
+        for model in some_models() {
+            let compressed = remake(&recipe(model.clone(), plain.len()), &plain).unwrap();
+            let (inflated, is_done) = inflate(&compressed, 1000).unwrap();
+            prop_assert!(is_done, "{model:?}");
+            prop_assert!(inflated == plain, "{model:?}");
+        }
+        let model = some_models().swap_remove(plain.len() % some_models().len());
+        let compressed = remake(&recipe(model, plain.len()), &plain).unwrap();
+        let found = detect_raw(&compressed, DetectOptions::default()).unwrap();
+        prop_assert!(remake(&found, &plain).unwrap() == compressed);
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_remade_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        if let Some(found) = detect_raw(&bytes, DetectOptions::default()) {
+            let (plain, _) = inflate(&bytes, 7).unwrap();
+            prop_assert!(remake(&found, &plain).unwrap() == bytes);
+        }
+        let _ = Recipe::from_bytes(&bytes, Limits::default());
+    }
+
+    #[test]
+    fn a_damaged_stream_is_remade_or_refused(at in 0..20_000usize, bit in 0..8u8) {
+        let plain = &inputs::input("text")[..60_000];
+        let model = Model::Zlib { level: 6, mem_level: 8, strategy: Strategy::Default };
+        let mut compressed = remake(&recipe(model, plain.len()), plain).unwrap();
+        let at = at % compressed.len();
+        compressed[at] ^= 1 << bit;
+        if let Some(found) = detect_raw(&compressed, DetectOptions::default()) {
+            let mut stream = Stream::new();
+            let mut plain = Vec::new();
+            stream.push(&compressed, &mut (), |bytes| plain.extend_from_slice(bytes)).unwrap();
+            prop_assert!(remake(&found, &plain).unwrap() == compressed);
+        }
+    }
+
+    #[test]
+    fn a_damaged_record_ends_in_bytes_or_an_error(at in 0..10_000usize, value in any::<u8>()) {
+        let plain = &inputs::input("mixed")[350_000..450_000];
+        let Model::Tokens(mut record) = recorded(plain) else { panic!("not recorded") };
+        let at = at % record.len();
+        record[at] = value;
+        let _ = remake(&recipe(Model::Tokens(record), plain.len()), plain);
+    }
+}
+
+/// Records a stream no model makes: one with a block cut in two.
+fn recorded(plain: &[u8]) -> Model {
+    let compressed = unmodelled(plain);
+    let mut found = detect_raw(&compressed, DetectOptions::default()).unwrap();
+    assert_eq!(remake(&found, plain).unwrap(), compressed);
+    found.members.swap_remove(0).model
+}
+
+/// A stored block in front of what zlib makes of the rest: no encoder does that.
+fn unmodelled(plain: &[u8]) -> Vec<u8> {
+    let (first, rest) = plain.split_at(1000);
+    let mut bits = imgdelta_deflate::BitWriter::new();
+    bits.stored_block(first, false);
+    let mut out = Vec::new();
+    bits.take(&mut out);
+    let model = Model::Zlib { level: 9, mem_level: 8, strategy: Strategy::Default };
+    out.extend(remake(&recipe(model, rest.len()), rest).unwrap());
+    out
+}
+
+#[test]
+fn a_stream_nobody_models_is_recorded() {
+    let plain = inputs::input("mixed");
+    let Model::Tokens(record) = recorded(&plain) else { panic!("a model fits") };
+    assert!(record.len() < 20_000, "{} bytes", record.len());
+}
+
+#[test]
+fn gzip_members_tails_and_wrong_trailers_are_kept() {
+    let plain = &inputs::input("text")[..50_000];
+    let model = Model::Golang { level: 6 };
+    let member = |trailer| Member {
+        header: b"\x1f\x8b\x08\x08\0\0\0\0\0\xffname\0".to_vec(),
+        model: model.clone(),
+        trailer,
+        plain_bytes: plain.len() as u64,
+    };
+    let wanted = Recipe {
+        members: vec![member(Trailer::Gzip), member(Trailer::Literal(vec![7; 8]))],
+        tail: b"\0\0\0garbage".to_vec(),
+    };
+    let twice = [plain, plain].concat();
+    let file = remake(&wanted, &twice).unwrap();
+    let found = detect_gzip(&file, DetectOptions::default()).unwrap();
+    assert_eq!(found, wanted);
+    let bytes = found.to_bytes();
+    assert!(bytes.len() < 80);
+    assert_eq!(Recipe::from_bytes(&bytes, Limits::default()).unwrap(), wanted);
+    for short in 0..bytes.len() {
+        assert!(Recipe::from_bytes(&bytes[..short], Limits::default()).is_err());
+    }
+}
+
+#[test]
+fn wrong_plain_lengths_are_refused() {
+    let recipe = recipe(Model::GnuGzip { level: 6 }, 100);
+    assert_eq!(remake(&recipe, &[0; 99]), Err(RemakeError::TooShort));
+    assert_eq!(remake(&recipe, &[0; 101]), Err(RemakeError::TooLong));
+}
+
+#[test]
+fn a_million_members_of_nothing_take_no_memory() {
+    // Version, member count of 2^40, nothing behind.
+    let bytes = [1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20];
+    assert_eq!(Recipe::from_bytes(&bytes, Limits::default()), Err(BadRecipe::Limit));
+    let bytes = [1, 0x80, 0x80, 0x40];
+    assert_eq!(Recipe::from_bytes(&bytes, Limits::default()), Err(BadRecipe::Length));
+    assert_eq!(Recipe::from_bytes(&[9], Limits::default()), Err(BadRecipe::Version(9)));
+}
+
+#[test]
+fn pgzip_segments_join_to_the_stream() {
+    let plain = inputs::input("mixed");
+    let segment_bytes = 262_144;
+    for end in [plain.len(), 4 * segment_bytes, 10, 0] {
+        let plain = &plain[..end];
+        let model = Model::Pgzip {
+            behaviour: Behaviour::V1_15_15,
+            level: 5,
+            segment_bytes: u32::try_from(segment_bytes).unwrap(),
+        };
+        let mut joined = Vec::new();
+        for start in (0..=plain.len()).step_by(segment_bytes) {
+            let segment = &plain[start..plain.len().min(start + segment_bytes)];
+            let is_last = segment.len() < segment_bytes;
+            pgzip_segment(&model, &plain[..start], segment, is_last, &mut joined).unwrap();
+        }
+        assert_eq!(joined, remake(&recipe(model, plain.len()), plain).unwrap());
+    }
+}
+
+#[test]
+fn inflating_does_not_depend_on_the_pieces() {
+    let plain = inputs::input("mixed");
+    for model in some_models() {
+        let compressed = remake(&recipe(model.clone(), plain.len()), &plain).unwrap();
+        for chunk in [1, 13, 1 << 20] {
+            let (inflated, is_done) = inflate(&compressed, chunk).unwrap();
+            assert!(is_done && inflated == plain, "{model:?} in pieces of {chunk}");
+        }
+    }
+}
+
+#[test]
+fn inflating_into_tiny_outputs_gives_the_same() {
+    let plain = &inputs::input("text")[..20_000];
+    let compressed = remake(&recipe(Model::GnuGzip { level: 9 }, plain.len()), plain).unwrap();
+    let mut output = vec![0; plain.len() + OUTPUT_SLACK];
+    let mut inflater = Inflater::new();
+    let (mut read, mut position) = (0, 0);
+    loop {
+        let end = (position + 3).min(output.len());
+        let progress =
+            inflater.inflate(&compressed[read..], &mut output[..end], position, &mut ()).unwrap();
+        read += progress.consumed;
+        position = progress.position;
+        if progress.status == Status::Done {
+            break;
+        }
+    }
+    assert_eq!(read, compressed.len());
+    assert_eq!(&output[..position], plain);
+}
+
+#[test]
+fn every_input_is_found_again() {
+    for name in inputs::NAMES {
+        let plain = inputs::input(name);
+        let made = recipe(Model::GnuGzip { level: 6 }, plain.len());
+        let compressed = remake(&made, &plain).unwrap();
+        let found = detect_raw(&compressed, DetectOptions::default().record(false)).unwrap();
+        assert_eq!(remake(&found, &plain).unwrap(), compressed, "{name}");
+    }
+}
