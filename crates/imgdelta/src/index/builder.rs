@@ -75,7 +75,9 @@ pub struct IndexBuilder<C> {
 
 impl<C> fmt::Debug for IndexBuilder<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IndexBuilder").field("entries", &self.table.entries.len()).finish()
+        f.debug_struct("IndexBuilder")
+            .field("entries", &self.table.entries.len())
+            .finish_non_exhaustive()
     }
 }
 

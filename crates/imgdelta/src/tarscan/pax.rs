@@ -192,7 +192,7 @@ impl<'a> SparseText<'a> {
             }
             // 0.0 repeats these two, always in this order.
             b"offset" | b"numbytes" => {
-                if (self.numbers.len() % 2 == 0) != (key == b"offset") {
+                if self.numbers.len().is_multiple_of(2) != (key == b"offset") {
                     return Err(BROKEN_MAP);
                 }
                 self.numbers.push(decimal(value).ok_or(BROKEN_MAP)?);
@@ -210,7 +210,7 @@ impl<'a> SparseText<'a> {
             (b"", b"") if !self.numbers.is_empty() => false,
             _ => return Ok(None),
         };
-        if self.numbers.len() % 2 != 0 {
+        if !self.numbers.len().is_multiple_of(2) {
             return Err(BROKEN_MAP);
         }
         let size = if self.size.is_empty() { self.real_size } else { self.size };
@@ -258,15 +258,12 @@ fn from_percent(text: &[u8]) -> Vec<u8> {
     while let Some((&first, after)) = rest.split_first() {
         let hex = after.get(..2).filter(|_| first == b'%');
         let code = hex.and_then(|hex| std::str::from_utf8(hex).ok());
-        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
+        if let Some(byte) = code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            bytes.push(byte);
+            rest = &after[2..];
+        } else {
+            bytes.push(first);
+            rest = after;
         }
     }
     bytes

@@ -1,0 +1,34 @@
+//! Any bytes scan to an index whose ranges are those bytes, however they are cut.
+#![no_main]
+
+use imgdelta::{
+    DiffId, Limits,
+    index::{Index, IndexBuilder, NoCatch},
+    rootfs::Rootfs,
+};
+use libfuzzer_sys::fuzz_target;
+
+fn index(stream: &[u8], chunk_bytes: usize) -> Option<Index> {
+    let mut builder = IndexBuilder::new(&Limits::default(), NoCatch);
+    for chunk in stream.chunks(chunk_bytes) {
+        builder.feed(chunk).ok()?;
+    }
+    let diff_id = DiffId::new(imgdelta::Algorithm::Sha256, &[0; 32])?;
+    builder.finish(diff_id).ok()
+}
+
+fuzz_target!(|stream: &[u8]| {
+    let Some(whole) = index(stream, stream.len().max(1)) else { return };
+    let mut at = 0;
+    for segment in whole.segments() {
+        let range = segment.range();
+        assert_eq!(range.start, at, "no gap");
+        at = range.end;
+    }
+    assert_eq!(at, stream.len() as u64);
+    assert_eq!(index(stream, 100).as_ref(), Some(&whole));
+    let bytes = whole.to_bytes().expect("memory is enough");
+    assert_eq!(Index::from_bytes(&bytes, &Limits::default()).expect("just written"), whole);
+    let tree = Rootfs::merge(&[&whole, &whole]);
+    assert!(tree.nodes().is_sorted_by(|a, b| a.path < b.path));
+});
