@@ -9,7 +9,8 @@ fuzz_target!(|bytes: &[u8]| {
     let try_read = |bytes: &[u8]| {
         let Ok(index) = Index::from_bytes(bytes, &limits) else { return };
         let _ = Rootfs::merge(&[&index]);
-        let total: u64 = index.segments().map(|segment| segment.range().end - segment.range().start).sum();
+        let total: u64 =
+            index.segments().map(|segment| segment.range().end - segment.range().start).sum();
         assert_eq!(total, index.stream_bytes);
         let again = index.to_bytes().expect("memory is enough");
         assert_eq!(Index::from_bytes(&again, &limits).expect("just written"), index);

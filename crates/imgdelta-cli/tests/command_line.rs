@@ -168,7 +168,9 @@ fn mistakes_are_told_with_their_documented_codes() {
         (&["diff", "docker://example.org/x:1", NEW], 3, "docker://"),
         (&["diff", OLD, NEW, "--platform", "linux/s390x"], 3, "linux/amd64"),
         (&["diff", OLD, NEW, "--limit", "layer-bytes=1kB"], 3, "limit of 1000"),
-        (&["diff", "oci:nowhere", NEW], 6, "nowhere"),
+        (&["diff", "oci:nowhere", NEW], 3, "nowhere"),
+        (&["diff", "docker-archive:nowhere.tar", NEW], 3, "no such file"),
+        (&["diff", "nowhere", NEW], 3, "nowhere"),
     ] {
         let said = fails(args, code);
         assert!(said.contains(says), "{args:?} says {said}");

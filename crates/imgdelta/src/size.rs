@@ -28,23 +28,25 @@ pub struct Human(pub u64);
 
 impl fmt::Display for Human {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut unit = 0;
-        // Rounded before the unit is chosen, or 999,999 bytes would be "1000 kB".
-        let mut scaled = u128::from(self.0) * 100;
-        while (scaled + 50) / 100 >= 1000 && unit + 1 < UNITS.len() {
-            scaled = (scaled + 500) / 1000;
-            unit += 1;
+        if self.0 < 1000 {
+            return f.pad(&format!("{} B", self.0));
         }
-        let words = match (unit, scaled) {
-            (0, _) => format!("{} B", self.0),
-            (_, ..1000) => format!("{}.{:02} {}", scaled / 100, scaled % 100, UNITS[unit]),
-            (_, ..10_000) => {
-                let tenths = (scaled + 5) / 10;
-                format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+        let mut divisor = 1000u128;
+        for unit in &UNITS[1..] {
+            // As many decimals as leave three figures after rounding; none left: the next unit.
+            for (decimals, scale) in [(2, 100), (1, 10), (0, 1)] {
+                let rounded = (u128::from(self.0) * scale + divisor / 2) / divisor;
+                if rounded < 1000 {
+                    let (whole, fraction) = (rounded / scale, rounded % scale);
+                    return f.pad(&match decimals {
+                        0 => format!("{whole} {unit}"),
+                        _ => format!("{whole}.{fraction:0decimals$} {unit}"),
+                    });
+                }
             }
-            _ => format!("{} {}", (scaled + 50) / 100, UNITS[unit]),
-        };
-        f.pad(&words)
+            divisor *= 1000;
+        }
+        unreachable!("2^64 bytes are 18 EB")
     }
 }
 
@@ -63,7 +65,7 @@ impl fmt::Display for Exact {
 }
 
 /// Decimal, as registries and disks count.
-const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
 
 #[cfg(test)]
 mod tests {
@@ -83,7 +85,7 @@ mod tests {
         ] {
             assert_eq!(Human(bytes).to_string(), words);
         }
-        assert_eq!(Human(u64::MAX).to_string(), "18447 PB");
+        assert_eq!(Human(u64::MAX).to_string(), "18.4 EB");
     }
 
     #[test]

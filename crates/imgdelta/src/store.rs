@@ -130,7 +130,12 @@ fn recognise(path: &Path, limits: &Limits) -> Result<Arc<dyn Store>> {
 
 fn open_file(transport: &str, path: &Path) -> Result<(Arc<dyn ReadAt>, String)> {
     let place = format!("{transport}{}", path.display());
-    let file = File::open(path).map_err(Error::io(&place))?;
+    let file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::bad_input(place, "no such file"));
+        }
+        outcome => outcome.map_err(Error::io(&place))?,
+    };
     if !file.metadata().map_err(Error::io(&place))?.is_file() {
         return Err(Error::bad_input(place, "not a regular file"));
     }
