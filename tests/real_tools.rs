@@ -145,7 +145,7 @@ fn time_words((seconds, nanos): (i64, u32)) -> (String, String) {
 }
 
 /// GNU tar prints as many digits of the fraction as there are; so both sides drop the zeros.
-fn trimmed(lines: BTreeSet<String>) -> BTreeSet<String> {
+fn trimmed(lines: &BTreeSet<String>) -> BTreeSet<String> {
     let trim = |word: &str| {
         let is_time = word.len() >= 8 && word.as_bytes()[2] == b':' && word.as_bytes()[5] == b':';
         if is_time {
@@ -161,8 +161,8 @@ fn agrees_with_tar_and_skopeo(dir: &Path, layout: &str, tag: &str) -> Survey {
     let survey = take(&format!("oci:{}/{layout}:{tag}", dir.display()));
     for (ordinal, layer) in survey.image.layers.iter().enumerate() {
         let blob = dir.join(layout).join("blobs/sha256").join(layer.descriptor.digest.hex());
-        let ours = trimmed(listed_by_us(&survey, ordinal, &blob));
-        assert_eq!(ours, trimmed(listed_by_tar(dir, &blob)), "layer {ordinal}");
+        let ours = trimmed(&listed_by_us(&survey, ordinal, &blob));
+        assert_eq!(ours, trimmed(&listed_by_tar(dir, &blob)), "layer {ordinal}");
         assert!(ours.len() > 1, "a layer with something in it");
     }
     let inspected: serde_json::Value =

@@ -132,7 +132,7 @@ impl Limits {
             "expansion" => self.expansion = change.value,
             // The format ends at 31; more is as good as no limit.
             "zstd-window-log" => {
-                self.zstd_window_log = u32::try_from(change.value).unwrap_or(u32::MAX).min(31)
+                self.zstd_window_log = u32::try_from(change.value).unwrap_or(u32::MAX).min(31);
             }
             "layer-entries" => self.layer_entries = change.value,
             "layer-text-bytes" => self.layer_text_bytes = change.value,

@@ -3,7 +3,10 @@
 //! Results come back in the order of the inputs, so they never depend on the number of threads.
 
 use crate::{Error, Result};
-use rayon::prelude::*;
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 /// A fixed number of worker threads.
 #[derive(Debug)]
@@ -24,31 +27,35 @@ impl Workers {
 
     /// Does `work` on every item and returns the results in the items' order.
     ///
-    /// Items are begun in their order, so put the longest first. After an error no further item
-    /// is begun; the error returned is the first in the items' order among those met.
+    /// Items are begun in their order, each by the first worker that is free: put the longest first.
+    /// After an error no further item is begun; the error returned is the first in the items' order
+    /// among those met. Not to be called from inside `work`.
     pub fn map<T: Send, R: Send>(
         &self,
         items: Vec<T>,
         work: impl Fn(T) -> Result<R> + Sync,
     ) -> Result<Vec<R>> {
-        let failed = std::sync::atomic::AtomicBool::new(false);
-        let order = std::sync::atomic::Ordering::Relaxed;
-        let outcomes: Vec<Option<Result<R>>> = self.0.install(|| {
-            // One item a task: they are few and large, and chunks would put two big ones on one core.
-            items
-                .into_par_iter()
-                .with_max_len(1)
-                .map(|item| {
-                    if failed.load(order) {
-                        return None;
-                    }
-                    let outcome = work(item);
-                    failed.fetch_or(outcome.is_err(), order);
-                    Some(outcome)
-                })
-                .collect()
+        // Rayon's own iterators halve the list, which puts the two longest items on one worker; a
+        // list everyone takes the next from does not.
+        let count = items.len();
+        let waiting = Mutex::new(items.into_iter().enumerate());
+        let has_failed = AtomicBool::new(false);
+        let done: Vec<Vec<(usize, Result<R>)>> = self.0.broadcast(|_| {
+            let mut outcomes = Vec::new();
+            while !has_failed.load(Relaxed) {
+                let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some((place, item)) = next else { break };
+                let outcome = work(item);
+                has_failed.fetch_or(outcome.is_err(), Relaxed);
+                outcomes.push((place, outcome));
+            }
+            outcomes
         });
-        outcomes.into_iter().flatten().collect()
+        let mut sorted: Vec<Option<Result<R>>> = (0..count).map(|_| None).collect();
+        for (place, outcome) in done.into_iter().flatten() {
+            sorted[place] = Some(outcome);
+        }
+        sorted.into_iter().flatten().collect()
     }
 }
 

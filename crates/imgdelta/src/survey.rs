@@ -113,13 +113,13 @@ pub fn all(
         Ok(((layer.descriptor.digest, layer.diff_id), (Arc::new(index), notes)))
     })?;
     let indexes: Indexes = read.into_iter().collect();
-    workers.map(images, |image| assemble(image, &indexes))
+    workers.map(images, |image| Ok(assemble(image, &indexes)))
 }
 
 /// What each blob and stream was found to be, with remarks.
 type Indexes = HashMap<(BlobDigest, DiffId), (Arc<Index>, Vec<Note>)>;
 
-fn assemble(image: Image, indexes: &Indexes) -> Result<Survey> {
+fn assemble(image: Image, indexes: &Indexes) -> Survey {
     let mut notes = image.notes.clone();
     let mut layers = Vec::new();
     for layer in &image.layers {
@@ -131,7 +131,7 @@ fn assemble(image: Image, indexes: &Indexes) -> Result<Survey> {
     notes.extend(rootfs_notes(&rootfs));
     let inventory = take_inventory(&layers, &rootfs);
     notes.extend(inventory.warnings().iter().map(|what| Note::new("packages", what)));
-    Ok(Survey { image, layers, rootfs, inventory, notes })
+    Survey { image, layers, rootfs, inventory, notes }
 }
 
 fn rootfs_notes(rootfs: &Rootfs) -> Vec<Note> {

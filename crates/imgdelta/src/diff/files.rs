@@ -7,12 +7,13 @@ use super::ignore::Ignore;
 use crate::{
     PayloadDigest,
     index::{Attribute, Entry, Index, Kind},
-    path::LayerPath,
+    path::{LayerPath, escaped},
     rootfs::{Node, Rootfs},
     survey::Survey,
 };
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    fmt::Write as _,
     sync::Arc,
 };
 
@@ -142,7 +143,7 @@ pub fn compare(base: Tree<'_>, target: Tree<'_>, ignore: &Ignore) -> Vec<FileCha
             (_, None) => break,
         }
     }
-    comparer.moves(gone, fresh, &mut changes);
+    comparer.moves(&gone, &fresh, &mut changes);
     changes.sort_by(|a, b| a.path.cmp(&b.path));
     changes
 }
@@ -179,9 +180,9 @@ impl<'a> Comparer<'a> {
     }
 
     /// Pairs what is gone with what is fresh by content, a file of the same name first.
-    fn moves(&self, gone: Vec<&'a Node>, fresh: Vec<&'a Node>, changes: &mut Vec<FileChange>) {
+    fn moves(&self, gone: &[&'a Node], fresh: &[&'a Node], changes: &mut Vec<FileChange>) {
         let mut by_content: BTreeMap<PayloadDigest, VecDeque<&Node>> = BTreeMap::new();
-        for old in &gone {
+        for old in gone {
             if let Some(digest) = Side::new(self.base, old).movable() {
                 by_content.entry(digest).or_default().push_back(old);
             }
@@ -189,7 +190,7 @@ impl<'a> Comparer<'a> {
         let mut moved_away = std::collections::HashSet::new();
         let mut left = Vec::new();
         for keeps_name in [true, false] {
-            let candidates = if keeps_name { fresh.clone() } else { std::mem::take(&mut left) };
+            let candidates = if keeps_name { fresh.to_vec() } else { std::mem::take(&mut left) };
             for new in candidates {
                 let after = Side::new(self.target, new);
                 let olds = after.movable().and_then(|digest| by_content.get_mut(&digest));
@@ -216,7 +217,7 @@ impl<'a> Comparer<'a> {
                 fields: Vec::new(),
             });
         }
-        for old in gone.into_iter().filter(|old| !moved_away.contains(&old.path)) {
+        for old in gone.iter().filter(|old| !moved_away.contains(&old.path)) {
             changes.push(FileChange {
                 path: old.path.clone(),
                 fate: Fate::Removed,
@@ -366,12 +367,11 @@ impl<'a> Side<'a> {
 
 fn owner_in_words(entry: &Entry) -> String {
     let owner = &entry.owner;
-    let mut words = format!("{}:{}", owner.uid, owner.gid);
-    if !owner.user.is_empty() || !owner.group.is_empty() {
-        let escaped = crate::path::escaped;
-        words += &format!(" ({}:{})", escaped(&owner.user), escaped(&owner.group));
+    let numbers = format!("{}:{}", owner.uid, owner.gid);
+    if owner.user.is_empty() && owner.group.is_empty() {
+        return numbers;
     }
-    words
+    format!("{numbers} ({}:{})", escaped(&owner.user), escaped(&owner.group))
 }
 
 /// Seconds and nanoseconds as UTC, `2024-02-29T12:00:00Z`, with the fraction where there is one.
@@ -402,16 +402,15 @@ fn value_in_words(value: &[u8]) -> String {
     if is_text && text.len() <= MAX_SHOWN_BYTES {
         return String::from_utf8_lossy(text).into_owned();
     }
-    let hex: String =
-        value.iter().take(MAX_SHOWN_BYTES).map(|byte| format!("{byte:02x}")).collect();
-    if value.len() > MAX_SHOWN_BYTES {
-        return format!(
-            "0x{hex}… ({} bytes, blake3 {})",
-            value.len(),
-            &blake3::hash(value).to_hex()[..16]
-        );
+    let shown = &value[..value.len().min(MAX_SHOWN_BYTES)];
+    let hex = shown.iter().fold(String::from("0x"), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    });
+    if shown.len() == value.len() {
+        return hex;
     }
-    format!("0x{hex}")
+    format!("{hex}… ({} bytes, blake3 {})", value.len(), &blake3::hash(value).to_hex()[..16])
 }
 
 /// A capability set or a label fits; an ACL of a hundred users is told by size and hash.

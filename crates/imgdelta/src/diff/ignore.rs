@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 /// Differences left out of a diff. Nothing is ignored by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "a set of words, each on or off")]
 pub struct Ignore {
     /// Modification times.
     pub mtime: bool,

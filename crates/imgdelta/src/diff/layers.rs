@@ -151,6 +151,9 @@ fn facts(ordinal: usize, layer: &LayerView<'_>) -> LayerFacts {
     }
 }
 
+/// Whether a base layer at one place is the partner for a target layer at another.
+type Criterion = fn(usize, usize, &LayerView<'_>, &LayerView<'_>) -> bool;
+
 /// For each target layer the base layer of equal content. Where several are equal, one at the same
 /// place wins, then the same blob, then the first left over: an image may hold one layer twice.
 fn pair_equal(base: &[LayerView<'_>], target: &[LayerView<'_>]) -> Vec<Option<usize>> {
@@ -160,7 +163,7 @@ fn pair_equal(base: &[LayerView<'_>], target: &[LayerView<'_>]) -> Vec<Option<us
     for (at, layer) in base.iter().enumerate() {
         by_stream.entry(layer.index.diff_id).or_default().push(at);
     }
-    let criteria: [fn(usize, usize, &LayerView<'_>, &LayerView<'_>) -> bool; 3] =
+    let criteria: [Criterion; 3] =
         [|at, to, _, _| at == to, |_, _, old, new| old.blob == new.blob, |_, _, _, _| true];
     for fits in criteria {
         for (to, new) in target.iter().enumerate() {

@@ -19,6 +19,7 @@ use std::{
 /// What to show and how.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, set by name")]
 pub struct TextOptions {
     /// Colours for a terminal. Off: the text may be going to a file.
     pub color: bool,
@@ -193,8 +194,8 @@ impl Text<'_> {
         writeln!(f, "\n{}", self.bold("Layers"))?;
         writeln!(
             f,
-            "  {:>4} {:>4}  {:<13} {:>14} {:>15}  {:<12}  {}",
-            "old", "new", "", "stored bytes", "unpacked bytes", "digest", "what a pull brings"
+            "  {:>4} {:>4}  {:<13} {:>14} {:>15}  {:<12}  what a pull brings",
+            "old", "new", "", "stored bytes", "unpacked bytes", "digest"
         )?;
         for change in &self.diff.layers {
             let place = |facts: Option<usize>| {
@@ -277,7 +278,7 @@ impl Text<'_> {
             );
             writeln!(f, "{line}")?;
         }
-        self.more(f, packages.len(), shown, "packages")
+        Self::more(f, packages.len(), shown, "packages")
     }
 
     fn files(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -298,7 +299,7 @@ impl Text<'_> {
         for change in files.iter().take(shown) {
             self.file(f, change)?;
         }
-        self.more(f, files.len(), shown, "files")
+        Self::more(f, files.len(), shown, "files")
     }
 
     fn file(&self, f: &mut Formatter<'_>, change: &FileChange) -> fmt::Result {
@@ -362,7 +363,7 @@ impl Text<'_> {
         Ok(())
     }
 
-    fn more(&self, f: &mut Formatter<'_>, total: usize, shown: usize, what: &str) -> fmt::Result {
+    fn more(f: &mut Formatter<'_>, total: usize, shown: usize, what: &str) -> fmt::Result {
         match total.saturating_sub(shown) {
             0 => Ok(()),
             more => writeln!(f, "  … and {} more {what}: --files shows all", Grouped(more as u64)),
