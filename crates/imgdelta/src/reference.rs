@@ -258,6 +258,7 @@ mod tests {
         text.parse().unwrap()
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "shortens the table below")]
     fn tag(text: &str) -> Option<Name> {
         Some(Name::Tag(text.into()))
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 fn tiny(packing: Packing) -> TestImage {
-    let noise: Vec<u8> = (0..9000u32).map(|n| (n * n >> 7).to_le_bytes()[0]).collect();
+    let noise: Vec<u8> = (0..9000u32).map(|n| ((n * n) >> 7).to_le_bytes()[0]).collect();
     let layers =
         vec![tar_of(&[("etc/a", b"one"), ("bin/x", &noise)]), tar_of(&[("etc/a", b"two")])];
     TestImage::new(layers, packing)

@@ -208,6 +208,7 @@ mod tests {
         compare(base, target).iter().map(|c| (name(c), c.base.clone(), c.target.clone())).collect()
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "shortens the table below")]
     fn some(text: &str) -> Option<String> {
         Some(text.to_owned())
     }
