@@ -32,7 +32,7 @@
 //!
 //! # Rooms
 //!
-//! From the wire upwards: `varint`, `streams`, `pack`; `script` and `residue`; `elf`, `fields`, `zones` and its
+//! From the wire upwards: `streams`, `pack`; `script` and `residue`; `elf`, `fields`, `zones` and its
 //! walkers (`fields_x86_64`, `fields_aarch64`, `eh_frame`, `gopclntab`, `gotypes`, `offsets`); `map`, `predict`,
 //! `references`; `decoder`. Only for the making side (feature `encode`): `seeds`, `window`, `matcher`, `normalise`,
 //! `overrides`, `trial`, `encoder`. The bytes are laid down in `docs/format-group.md`.
@@ -104,7 +104,6 @@ mod seeds;
 mod streams;
 #[cfg(feature = "encode")]
 mod trial;
-mod varint;
 mod view;
 #[cfg(feature = "encode")]
 mod window;

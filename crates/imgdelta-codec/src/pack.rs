@@ -9,8 +9,8 @@
 use crate::{
     error::{CodecError, Result},
     streams::{Sources, Stream},
-    varint,
 };
+use imgdelta_format::varint;
 
 /// What a reader is willing to unpack.
 #[derive(Debug, Clone)]
@@ -172,10 +172,8 @@ pub(crate) use writing::{Packer, coded_len};
 #[cfg(feature = "encode")]
 mod writing {
     use super::ZSTD_MAGIC;
-    use crate::{
-        streams::{Sinks, Stream},
-        varint,
-    };
+    use crate::streams::{Sinks, Stream};
+    use imgdelta_format::varint;
     use std::fmt;
     use zstd::{bulk::Compressor, zstd_safe::CParameter};
 
@@ -243,25 +241,25 @@ mod writing {
                 .rposition(|&stream| !streams.stream(stream).is_empty())
                 .map_or(0, |last| last + 1);
             let (mut table, mut bodies, mut shared) = (Vec::new(), Vec::new(), Vec::new());
-            varint::put(&mut table, count as u64);
+            varint::write(&mut table, count as u64);
             for (&stream, own) in Stream::ALL.iter().zip(own).take(count) {
                 let raw = streams.stream(stream);
                 let word = (raw.len() as u64) << 2;
                 if !raw.is_empty() && raw.len() <= border {
-                    varint::put(&mut table, word | 2);
+                    varint::write(&mut table, word | 2);
                     shared.extend_from_slice(raw);
                 } else if let Some(own) = own {
-                    varint::put(&mut table, word | 1);
-                    varint::put(&mut table, own.len() as u64);
+                    varint::write(&mut table, word | 1);
+                    varint::write(&mut table, own.len() as u64);
                     bodies.extend_from_slice(own);
                 } else {
-                    varint::put(&mut table, word);
+                    varint::write(&mut table, word);
                     bodies.extend_from_slice(raw);
                 }
             }
             if !shared.is_empty() {
                 let frame = self.frame(&shared);
-                varint::put(&mut table, frame.len() as u64);
+                varint::write(&mut table, frame.len() as u64);
                 table.extend_from_slice(&frame);
             }
             table.extend_from_slice(&bodies);
@@ -307,7 +305,7 @@ mod tests {
     fn huge_literal_takes_no_memory() {
         let mut group = vec![15];
         group.extend([0; 14]);
-        varint::put(&mut group, (400 << 20 << 2) | 1);
+        varint::write(&mut group, (400 << 20 << 2) | 1);
         group.extend([5, 0, 0x58, 1, 0, 0]);
         let lie = unpack(&group, &GroupLimits::default()).unwrap_err();
         assert!(matches!(lie, CodecError::Malformed { expected: 163_840, .. }), "{lie}");

@@ -6,10 +6,8 @@
 //! the same streams, so that a thousand small members share one compressor window; the price is
 //! that members must be read back in the order they were written.
 
-use crate::{
-    error::{CodecError, Result},
-    varint,
-};
+use crate::error::{CodecError, Result};
+use imgdelta_format::varint;
 
 /// A kind of leftover, in the order the streams lie in a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +130,7 @@ impl Sources {
     /// Reads one signed number.
     #[inline]
     pub(crate) fn signed(&mut self, stream: Stream) -> Result<i64> {
-        self.number(stream).map(varint::unfold)
+        self.number(stream).map(varint::unzigzag)
     }
 
     /// Reads `len` bytes.
@@ -191,11 +189,11 @@ impl Sinks {
     }
 
     pub(crate) fn number(&mut self, stream: Stream, value: u64) {
-        varint::put(&mut self.0[stream as usize], value);
+        varint::write(&mut self.0[stream as usize], value);
     }
 
     pub(crate) fn signed(&mut self, stream: Stream, value: i64) {
-        self.number(stream, varint::fold(value));
+        self.number(stream, varint::zigzag(value));
     }
 
     pub(crate) fn bytes(&mut self, stream: Stream, bytes: &[u8]) {

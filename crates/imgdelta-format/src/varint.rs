@@ -4,6 +4,7 @@
 //! have written (more bytes than needed, more than 64 bits), so that equal values have equal bytes.
 
 /// Appends `value` to `out`.
+#[inline]
 pub fn write(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value.to_le_bytes()[0] | 0x80);
@@ -12,32 +13,43 @@ pub fn write(out: &mut Vec<u8>, mut value: u64) {
     out.push(value.to_le_bytes()[0]);
 }
 
-/// Takes a number from the front of `input`, or returns `None` if it is cut or not in shortest form.
-pub fn read(input: &mut &[u8]) -> Option<u64> {
-    let mut value = 0u64;
-    for (place, &byte) in input.iter().take(MAX_BYTES).enumerate() {
-        let bits = u64::from(byte & 0x7f);
-        if place == MAX_BYTES - 1 && bits > 1 {
+/// Reads a number from the front of `bytes`: the number and how many bytes it took, or `None` if it
+/// is cut or not in shortest form.
+#[inline]
+pub fn take(bytes: &[u8]) -> Option<(u64, usize)> {
+    // Most numbers are one byte.
+    let first = *bytes.first()?;
+    if first < 0x80 {
+        return Some((u64::from(first), 1));
+    }
+    let mut value = u64::from(first & 0x7f);
+    for (place, &byte) in bytes.iter().enumerate().take(MAX_BYTES).skip(1) {
+        if place == MAX_BYTES - 1 && byte > 1 {
             return None;
         }
-        value |= bits << (7 * place);
+        value |= u64::from(byte & 0x7f) << (7 * place);
         if byte < 0x80 {
-            if byte == 0 && place > 0 {
-                return None;
-            }
-            *input = &input[place + 1..];
-            return Some(value);
+            return (byte != 0).then_some((value, place + 1));
         }
     }
     None
 }
 
+/// Takes a number off the front of `input`, as [`take`] reads it.
+pub fn read(input: &mut &[u8]) -> Option<u64> {
+    let (value, len) = take(input)?;
+    *input = &input[len..];
+    Some(value)
+}
+
 /// Maps signed to unsigned so that small magnitudes stay small: 0, -1, 1, -2, …
+#[inline]
 pub const fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 
 /// Undoes [`zigzag`].
+#[inline]
 pub const fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
 }
