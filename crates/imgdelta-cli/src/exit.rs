@@ -42,7 +42,7 @@ fn hint(error: &Error) -> Option<String> {
         Error::NotFound { present, .. } if !present.is_empty() => {
             "name one of those after a colon, as in oci:DIR:TAG".into()
         }
-        Error::NotFound { .. } | Error::BadInput { source: None, .. } => {
+        Error::NotFound { .. } => {
             "images are named oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE or by a path"
                 .into()
         }

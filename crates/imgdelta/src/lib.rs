@@ -58,3 +58,8 @@ pub use imgdelta_format::{Algorithm, BlobDigest, DiffId, PayloadDigest};
 pub use limits::Limits;
 pub use note::Note;
 pub use reference::Reference;
+
+/// The README's example is compiled with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
