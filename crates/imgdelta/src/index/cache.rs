@@ -108,5 +108,5 @@ impl Cache {
     }
 }
 
-/// An index of four million entries has about 250 MB.
+/// An index of four million entries, the most a layer may have, takes some 150 MB.
 const MAX_FILE_BYTES: u64 = 1 << 30;

@@ -399,5 +399,5 @@ const VERSION: u32 = 1;
 
 const HEAD_BYTES: usize = 8 + 4 + 8 + 32;
 
-/// Paths halve once more at 19, for a hundred times the time: the digests are most of it anyway.
+/// Higher levels find little more: the digests, which nothing compresses, are most of it.
 const LEVEL: i32 = 3;

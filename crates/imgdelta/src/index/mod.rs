@@ -2,7 +2,7 @@
 //!
 //! It never keeps payload. One pass over the uncompressed stream makes it; from then on questions
 //! about the layer are answered without reading it, and [`cache`] keeps it from run to run. It
-//! costs about 250 bytes of memory an entry, and about 60 on disk.
+//! costs a few hundred bytes of memory an entry, and some 35 on disk (Debian, Python and Node layers).
 
 mod builder;
 pub mod cache;
