@@ -241,16 +241,11 @@ fn umoci_images_agree_with_tar_and_skopeo_in_every_transport() {
         "skopeo copy -q --insecure-policy --dest-compress-format zstd --dest-compress \
               oci:layout:v2 oci:zstd:v2",
     );
-    let zstd = agrees_with_tar_and_skopeo_after_zstd(dir);
+    // GNU tar needs the zstd program for such a layer, which may not be there: the diff compares.
+    let zstd = take(&format!("oci:{}/zstd:v2", dir.display()));
     let diff = Diff::between(&v2, &zstd, &Ignore::default());
     assert!(diff.layers.iter().all(|layer| layer.relation == Relation::Recompressed));
     assert_eq!(fates(&diff), []);
-}
-
-/// GNU tar needs the zstd program for a zstd layer, which may not be there: the index is compared
-/// by the diff instead.
-fn agrees_with_tar_and_skopeo_after_zstd(dir: &Path) -> Survey {
-    take(&format!("oci:{}/zstd:v2", dir.display()))
 }
 
 #[test]
