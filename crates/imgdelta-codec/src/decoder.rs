@@ -4,7 +4,7 @@
 
 use crate::{
     error::Result,
-    pack::{self, GroupLimits},
+    limits::GroupLimits,
     references, residue,
     script::{self, Copy},
     streams::{Sources, Stream},
@@ -27,7 +27,7 @@ pub struct GroupDecoder {
 impl GroupDecoder {
     /// Unpacks `group`, if it stays within `limits`.
     pub fn open(group: &[u8], limits: &GroupLimits) -> Result<Self> {
-        Ok(Self { sources: pack::unpack(group, limits)?, copies: Vec::new() })
+        Ok(Self { sources: Sources::unpack(group, limits)?, copies: Vec::new() })
     }
 
     /// Rebuilds the next member from its base; `target` has the length the member will have.

@@ -4,12 +4,12 @@
 use crate::{
     bytes,
     matcher::{Matcher, Reading, Search},
-    pack::{Packer, coded_len},
     script::Copy,
     streams::{Sinks, Stream},
     trial::{self, Scene, Trial},
     view::View,
 };
+use imgdelta_format::pack::Packer;
 
 /// How much time to spend on a smaller group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,7 +73,7 @@ impl GroupEncoder {
 
     /// Packs the group.
     pub fn finish(self) -> Vec<u8> {
-        Packer::new(level(self.effort)).pack(&self.streams)
+        Packer::new(level(self.effort)).pack(self.streams.all())
     }
 
     /// Raw bytes of the streams so far: callers cut groups by it.
@@ -162,13 +162,13 @@ impl GroupEncoder {
     }
 
     fn judged(&mut self, trial: Trial) -> (usize, Trial) {
-        (coded_len(&mut self.judge, &trial.streams), trial)
+        (trial.streams.coded_len(&mut self.judge), trial)
     }
 
     fn keep(&mut self, trial: &Trial) -> MemberStats {
         self.streams.append(&trial.streams);
         let mut stats = trial.stats;
-        stats.estimated_bytes = coded_len(&mut self.judge, &trial.streams) as u64;
+        stats.estimated_bytes = trial.streams.coded_len(&mut self.judge) as u64;
         stats
     }
 }

@@ -2,6 +2,7 @@
 //! Never a panic: every input byte comes from a stranger, and each finding says where it was made.
 
 use crate::streams::Stream;
+use imgdelta_format::FormatError;
 use std::fmt;
 
 /// Why a group could not be opened or a member not be rebuilt.
@@ -65,6 +66,18 @@ impl fmt::Display for CodecError {
 }
 
 impl std::error::Error for CodecError {}
+
+impl CodecError {
+    /// Says of a group what was found in its packing.
+    pub(crate) fn of_pack(error: &FormatError) -> Self {
+        match *error {
+            FormatError::TooLarge { what, limit, found } => Self::TooLarge { what, limit, found },
+            FormatError::Malformed { at, what, expected, found, .. } => {
+                Self::Malformed { stream: None, at, what, expected, found }
+            }
+        }
+    }
+}
 
 /// The result of every reading function of this crate.
 pub type Result<T, E = CodecError> = std::result::Result<T, E>;

@@ -32,7 +32,7 @@
 //!
 //! # Rooms
 //!
-//! From the wire upwards: `streams`, `pack`; `script` and `residue`; `elf`, `fields`, `zones` and its
+//! From the wire upwards: `limits`, `streams`; `script` and `residue`; `elf`, `fields`, `zones` and its
 //! walkers (`fields_x86_64`, `fields_aarch64`, `eh_frame`, `gopclntab`, `gotypes`, `offsets`); `map`, `predict`,
 //! `references`; `decoder`. Only for the making side (feature `encode`): `seeds`, `window`, `matcher`, `normalise`,
 //! `overrides`, `trial`, `encoder`. The bytes are laid down in `docs/format-group.md`.
@@ -86,6 +86,7 @@ mod fields_aarch64;
 mod fields_x86_64;
 mod gopclntab;
 mod gotypes;
+mod limits;
 mod map;
 #[cfg(feature = "encode")]
 mod matcher;
@@ -94,7 +95,6 @@ mod normalise;
 mod offsets;
 #[cfg(feature = "encode")]
 mod overrides;
-mod pack;
 mod predict;
 mod references;
 mod residue;
@@ -113,6 +113,6 @@ pub use decoder::GroupDecoder;
 #[cfg(feature = "encode")]
 pub use encoder::{Effort, GroupEncoder, MemberStats};
 pub use error::{CodecError, Result};
-pub use pack::GroupLimits;
+pub use limits::GroupLimits;
 pub use streams::Stream;
 pub use view::View;

@@ -6,8 +6,13 @@
 //! the same streams, so that a thousand small members share one compressor window; the price is
 //! that members must be read back in the order they were written.
 
-use crate::error::{CodecError, Result};
-use imgdelta_format::varint;
+use crate::{
+    error::{CodecError, Result},
+    limits::GroupLimits,
+};
+#[cfg(feature = "encode")]
+use imgdelta_format::pack::Packer;
+use imgdelta_format::{pack, varint};
 
 /// A kind of leftover, in the order the streams lie in a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,9 +107,15 @@ struct Source {
 pub(crate) struct Sources([Source; COUNT]);
 
 impl Sources {
-    /// Takes over one unpacked stream; it will be read from its start.
-    pub(crate) fn set(&mut self, stream: Stream, bytes: Vec<u8>) {
-        self.0[stream as usize] = Source { bytes, at: 0 };
+    /// Unpacks every stream of `group`; each will be read from its start.
+    pub(crate) fn unpack(group: &[u8], limits: &GroupLimits) -> Result<Self> {
+        let mut sources = Self::default();
+        let unpacked = pack::unpack(group, COUNT, limits.stream_bytes)
+            .map_err(|error| CodecError::of_pack(&error))?;
+        for (source, bytes) in sources.0.iter_mut().zip(unpacked) {
+            *source = Source { bytes, at: 0 };
+        }
+        Ok(sources)
     }
 
     /// Reads one byte.
@@ -209,6 +220,15 @@ impl Sinks {
         for (own, more) in self.0.iter_mut().zip(&member.0) {
             own.extend_from_slice(more);
         }
+    }
+
+    pub(crate) fn all(&self) -> &[Vec<u8>] {
+        &self.0
+    }
+
+    /// Estimates what these streams will add to a group.
+    pub(crate) fn coded_len(&self, packer: &mut Packer) -> usize {
+        self.0.iter().map(|stream| packer.estimate(stream)).sum()
     }
 
     /// Raw bytes of all streams together.

@@ -4,6 +4,10 @@
 //! crate never opens a file, never hashes, never decides.
 
 pub mod digest;
+pub mod error;
+pub mod pack;
+pub mod recipe;
 pub mod varint;
 
 pub use digest::{Algorithm, BlobDigest, DiffId, ParseDigestError, PayloadDigest};
+pub use error::FormatError;

@@ -1,0 +1,278 @@
+//! Several byte streams as one string: a table, then each stream raw or compressed.
+//! Never reserves memory for a length that the limit, or the bytes at hand, do not bear out.
+//!
+//! A delta of small changes has dozens of streams of a few hundred bytes. A frame for each would
+//! cost more than it holds, so small streams share one frame and large ones keep their own, whose
+//! statistics are purer. The writer tries several borders between small and large.
+//! `docs/format-group.md` is the law for these bytes.
+
+use crate::{
+    error::{FormatError, Result},
+    varint,
+};
+use std::fmt;
+use zstd::{
+    bulk::{Compressor, Decompressor},
+    zstd_safe::CParameter,
+};
+
+/// How one stream is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coder {
+    /// As it is.
+    Raw,
+    /// In a zstd frame of its own.
+    Own,
+    /// In the zstd frame that all small streams share.
+    Shared,
+}
+
+/// Every zstd frame starts with these bytes; a pack leaves them out.
+const ZSTD_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+
+/// A zstd block of 4 bytes can stand for at most 128 KiB, so a longer claim is a lie and is refused
+/// before memory is taken for it.
+const MAX_EXPANSION: u64 = 32 << 10;
+
+/// Unpacks at most `max_count` streams, of at most `limit_bytes` together.
+pub fn unpack(pack: &[u8], max_count: usize, limit_bytes: u64) -> Result<Vec<Vec<u8>>> {
+    let mut table = Table { pack, at: 0 };
+    let count = table.number("stream count")?;
+    if count > max_count as u64 {
+        return Err(table.malformed("stream count", max_count as u64, count));
+    }
+    let mut total_bytes = 0_u64;
+    let mut shared_bytes = 0_u64;
+    let mut kept = Vec::new();
+    for _ in 0..count {
+        let word = table.number("stream length and coder")?;
+        let raw_len = word >> 2;
+        total_bytes = total_bytes.saturating_add(raw_len);
+        if total_bytes > limit_bytes {
+            return Err(FormatError::TooLarge {
+                what: "unpacked streams",
+                limit: limit_bytes,
+                found: total_bytes,
+            });
+        }
+        let (coder, packed_len) = match word & 3 {
+            0 => (Coder::Raw, raw_len),
+            1 => (Coder::Own, table.number("packed length")?),
+            2 => {
+                shared_bytes += raw_len;
+                (Coder::Shared, 0)
+            }
+            other => return Err(table.malformed("stream coder", 2, other)),
+        };
+        kept.push((coder, raw_len, packed_len));
+    }
+
+    let mut shared = Vec::new();
+    if kept.iter().any(|&(coder, ..)| coder == Coder::Shared) {
+        let packed_len = table.number("packed length of the shared frame")?;
+        shared = table.frame(packed_len, shared_bytes)?;
+    }
+    let mut shared_rest = shared.as_slice();
+    let mut streams = Vec::with_capacity(kept.len());
+    for (coder, raw_len, packed_len) in kept {
+        streams.push(match coder {
+            Coder::Raw => table.bytes(packed_len)?.to_vec(),
+            Coder::Own => table.frame(packed_len, raw_len)?,
+            Coder::Shared => {
+                let len = usize::try_from(raw_len).unwrap_or(usize::MAX).min(shared_rest.len());
+                let (own, rest) = shared_rest.split_at(len);
+                shared_rest = rest;
+                own.to_vec()
+            }
+        });
+    }
+    if table.at != pack.len() {
+        return Err(table.malformed("end of the pack", table.at as u64, pack.len() as u64));
+    }
+    Ok(streams)
+}
+
+/// A pack's bytes and how far they have been read.
+struct Table<'a> {
+    pack: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Table<'a> {
+    fn number(&mut self, what: &'static str) -> Result<u64> {
+        let Some((value, len)) = varint::take(&self.pack[self.at..]) else {
+            return Err(self.malformed(what, 1, 0));
+        };
+        self.at += len;
+        Ok(value)
+    }
+
+    fn bytes(&mut self, len: u64) -> Result<&'a [u8]> {
+        let rest = &self.pack[self.at..];
+        match usize::try_from(len).ok().and_then(|len| rest.get(..len)) {
+            Some(bytes) => {
+                self.at += bytes.len();
+                Ok(bytes)
+            }
+            None => Err(self.malformed("bytes left in the pack", len, rest.len() as u64)),
+        }
+    }
+
+    /// Reads a frame of `packed_len` bytes that must unpack to exactly `raw_len` bytes.
+    fn frame(&mut self, packed_len: u64, raw_len: u64) -> Result<Vec<u8>> {
+        let packed = self.bytes(packed_len)?;
+        let bearable = packed_len.saturating_mul(MAX_EXPANSION);
+        if raw_len > bearable {
+            return Err(self.malformed("unpacked length of a frame", bearable, raw_len));
+        }
+        let capacity = usize::try_from(raw_len).unwrap_or(usize::MAX);
+        let whole = [&ZSTD_MAGIC, packed].concat();
+        let raw = Decompressor::new()
+            .and_then(|mut zstd| zstd.decompress(&whole, capacity))
+            .map_err(|_| self.malformed("readable zstd frames", 1, 0))?;
+        if raw.len() != capacity {
+            return Err(self.malformed("unpacked length of a frame", raw_len, raw.len() as u64));
+        }
+        Ok(raw)
+    }
+
+    #[cold]
+    fn malformed(&self, what: &'static str, expected: u64, found: u64) -> FormatError {
+        FormatError::Malformed { place: "stream table", at: self.at as u64, what, expected, found }
+    }
+}
+
+/// Streams up to this long share a frame; every border is tried, the smallest pack wins.
+const BORDERS: [usize; 4] = [0, 512, 4 << 10, 32 << 10];
+
+/// Compresses streams at one level, reusing the compressor's memory.
+pub struct Packer(Compressor<'static>);
+
+impl fmt::Debug for Packer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Packer")
+    }
+}
+
+impl Packer {
+    /// Packs at one of zstd's levels.
+    pub fn new(level: i32) -> Self {
+        let mut zstd = Compressor::new(level).expect("level lies in zstd's range");
+        // The table holds the length, and the delta file a digest of what comes out.
+        for parameter in [CParameter::ContentSizeFlag(false), CParameter::ChecksumFlag(false)] {
+            zstd.set_parameter(parameter).expect("both are settable before a frame starts");
+        }
+        Self(zstd)
+    }
+
+    /// One frame, without the bytes that every frame starts with.
+    fn frame(&mut self, raw: &[u8]) -> Vec<u8> {
+        let mut frame = self.0.compress(raw).expect("the output buffer is sized by zstd itself");
+        frame.drain(..ZSTD_MAGIC.len());
+        frame
+    }
+
+    /// The shorter of a stream's own frame and the stream as it is; `None` means as it is.
+    fn own(&mut self, raw: &[u8]) -> Option<Vec<u8>> {
+        let frame = self.frame(raw);
+        (frame.len() + 2 < raw.len()).then_some(frame)
+    }
+
+    /// Returns what `raw` would come to by itself.
+    pub fn estimate(&mut self, raw: &[u8]) -> usize {
+        if raw.len() < 16 { raw.len() } else { self.frame(raw).len().min(raw.len()) }
+    }
+
+    /// Packs all streams; empty ones at the end take no room.
+    pub fn pack<S: AsRef<[u8]>>(&mut self, streams: &[S]) -> Vec<u8> {
+        let used = streams.iter().rposition(|stream| !stream.as_ref().is_empty());
+        let streams = &streams[..used.map_or(0, |last| last + 1)];
+        let own: Vec<_> = streams.iter().map(|stream| self.own(stream.as_ref())).collect();
+        let longest = streams.iter().map(|stream| stream.as_ref().len()).max().unwrap_or(0);
+        let mut best: Option<Vec<u8>> = None;
+        for (i, &border) in BORDERS.iter().enumerate() {
+            if i > 0 && BORDERS[i - 1] >= longest {
+                break; // a higher border changes nothing any more
+            }
+            let pack = self.pack_at(streams, &own, border);
+            if best.as_ref().is_none_or(|best| pack.len() < best.len()) {
+                best = Some(pack);
+            }
+        }
+        best.unwrap_or_default()
+    }
+
+    fn pack_at<S: AsRef<[u8]>>(
+        &mut self,
+        streams: &[S],
+        own: &[Option<Vec<u8>>],
+        border: usize,
+    ) -> Vec<u8> {
+        let (mut table, mut bodies, mut shared) = (Vec::new(), Vec::new(), Vec::new());
+        varint::write(&mut table, streams.len() as u64);
+        for (stream, own) in streams.iter().zip(own) {
+            let raw = stream.as_ref();
+            let word = (raw.len() as u64) << 2;
+            if !raw.is_empty() && raw.len() <= border {
+                varint::write(&mut table, word | 2);
+                shared.extend_from_slice(raw);
+            } else if let Some(own) = own {
+                varint::write(&mut table, word | 1);
+                varint::write(&mut table, own.len() as u64);
+                bodies.extend_from_slice(own);
+            } else {
+                varint::write(&mut table, word);
+                bodies.extend_from_slice(raw);
+            }
+        }
+        if !shared.is_empty() {
+            let frame = self.frame(&shared);
+            varint::write(&mut table, frame.len() as u64);
+            table.extend_from_slice(&frame);
+        }
+        table.extend_from_slice(&bodies);
+        table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn streams() -> Vec<Vec<u8>> {
+        let small = (0..700u32).map(|i| (i % 5).to_le_bytes()[0]).collect();
+        vec![vec![1], small, Vec::new(), vec![7; 100_000], Vec::new()]
+    }
+
+    #[test]
+    fn streams_come_back_without_the_empty_ones_at_the_end() {
+        let pack = Packer::new(3).pack(&streams());
+        assert!(pack.len() < 120, "{} bytes", pack.len());
+        assert_eq!(unpack(&pack, 5, 200_000).unwrap(), streams()[..4]);
+    }
+
+    #[test]
+    fn huge_stream_takes_no_memory() {
+        let mut pack = vec![1];
+        varint::write(&mut pack, (400 << 20 << 2) | 1);
+        pack.extend([5, 0, 0x58, 1, 0, 0]);
+        let lie = unpack(&pack, 1, 1 << 30).unwrap_err();
+        assert!(matches!(lie, FormatError::Malformed { expected: 163_840, .. }), "{lie}");
+        let refused = unpack(&Packer::new(3).pack(&streams()), 5, 100_000).unwrap_err();
+        assert_eq!(
+            refused,
+            FormatError::TooLarge { what: "unpacked streams", limit: 100_000, found: 100_701 }
+        );
+    }
+
+    #[test]
+    fn every_cut_and_every_unknown_coder_is_refused() {
+        let pack = Packer::new(3).pack(&streams());
+        for len in 0..pack.len() {
+            assert!(unpack(&pack[..len], 5, 1 << 20).is_err(), "cut at {len}");
+        }
+        assert!(unpack(&[1, 3], 5, 1 << 20).is_err(), "coder 3");
+        assert!(unpack(&[6], 5, 1 << 20).is_err(), "too many streams");
+        assert!(unpack(&[0, 0], 5, 1 << 20).is_err(), "trailing byte");
+    }
+}
