@@ -144,6 +144,7 @@ Exit codes:
   1    `diff --exit-code` found differences
   2    usage
   3    bad input: not an image, broken, or the tag is not there
+  4    the base lacks what the delta was made against
   5    verification failed: bytes are not those their digest promised
   6    input, output or network
   130  interrupted";

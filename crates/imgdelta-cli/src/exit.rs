@@ -23,6 +23,7 @@ pub fn report(error: &Error) -> ExitCode {
 /// Returns the documented exit code of an error.
 pub fn code(error: &Error) -> u8 {
     match error {
+        Error::BaseMissing { .. } => 4,
         Error::Mismatch { .. } => 5,
         Error::Io { .. } => 6,
         Error::Cancelled => 130,
@@ -38,6 +39,10 @@ fn hint(error: &Error) -> Option<String> {
         }
         Error::Mismatch { .. } => {
             "the copy is damaged or was changed; copy or pull the image again".into()
+        }
+        Error::BaseMissing { .. } => {
+            "a delta fits the image it was made from: see `imgdelta inspect`, and name that as --base"
+                .into()
         }
         Error::NotFound { present, .. } if !present.is_empty() => {
             "name one of those after a colon, as in oci:DIR:TAG".into()
@@ -63,6 +68,8 @@ mod tests {
             found: String::new(),
         };
         assert_eq!(code(&mismatch), 5);
+        let missing = Error::BaseMissing { place: String::new(), missing: Vec::new() };
+        assert_eq!(code(&missing), 4);
         assert_eq!(code(&Error::bad_input("x", "y")), 3);
         assert_eq!(code(&Error::io("x")(std::io::Error::other("y"))), 6);
         assert_eq!(code(&Error::Cancelled), 130);

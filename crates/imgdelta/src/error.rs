@@ -63,6 +63,15 @@ pub enum Error {
         found: String,
     },
 
+    /// The base lacks streams that the delta is made against: apply it to the image it was made for.
+    #[error("{place}: the base lacks {}", missing.join(", "))]
+    BaseMissing {
+        /// What was asked for them.
+        place: String,
+        /// All that are missing, with what needs each where that is known.
+        missing: Vec<String>,
+    },
+
     /// The operating system said no: look at the disk, the rights, the network.
     #[error("{place}: {source}")]
     Io {

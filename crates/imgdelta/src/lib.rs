@@ -47,11 +47,13 @@ pub mod path;
 pub mod progress;
 pub mod reference;
 pub mod rootfs;
+pub mod scratch;
 pub mod size;
 pub mod store;
 pub mod survey;
 pub mod tarscan;
 pub mod verify;
+pub mod volume;
 
 pub use error::{Error, Result};
 pub use imgdelta_format::{Algorithm, BlobDigest, DiffId, PayloadDigest};

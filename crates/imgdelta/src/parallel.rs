@@ -4,7 +4,7 @@
 
 use crate::{Error, Result};
 use std::sync::{
-    Mutex, PoisonError,
+    Condvar, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
@@ -59,6 +59,76 @@ impl Workers {
     }
 }
 
+/// An amount of memory that workers share: each takes what it is about to need, and waits for it.
+///
+/// Requests are served in the order they come, so that small ones do not keep a large one waiting
+/// for ever. One that is larger than the whole is let through alone. Who holds a share must not ask
+/// for another: two who do wait for each other.
+#[derive(Debug)]
+pub struct Budget {
+    total_bytes: u64,
+    state: Mutex<Shares>,
+    has_changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Shares {
+    taken_bytes: u64,
+    /// The number the next request draws.
+    drawn: u64,
+    /// The number whose turn it is.
+    served: u64,
+}
+
+impl Budget {
+    /// Makes a budget of that many bytes.
+    pub fn new(bytes: u64) -> Self {
+        Self {
+            total_bytes: bytes,
+            state: Mutex::new(Shares::default()),
+            has_changed: Condvar::new(),
+        }
+    }
+
+    /// Takes a share, waiting until there is enough; it is given back when dropped.
+    pub fn take(&self, bytes: u64) -> Share<'_> {
+        let mut state = self.lock();
+        let mine = state.drawn;
+        state.drawn += 1;
+        let fits = |state: &Shares| {
+            let free = self.total_bytes.saturating_sub(state.taken_bytes);
+            state.taken_bytes == 0 || bytes <= free
+        };
+        while state.served != mine || !fits(&state) {
+            state = self.has_changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.served += 1;
+        // Alone, a share may be larger than the whole; others then wait for its return.
+        state.taken_bytes = state.taken_bytes.saturating_add(bytes);
+        drop(state);
+        self.has_changed.notify_all();
+        Share { budget: self, bytes }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shares> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A part of a [`Budget`], held until it is dropped.
+#[derive(Debug)]
+pub struct Share<'a> {
+    budget: &'a Budget,
+    bytes: u64,
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.budget.lock().taken_bytes -= self.bytes;
+        self.budget.has_changed.notify_all();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,5 +152,53 @@ mod tests {
         });
         assert_eq!(outcome.unwrap_err().to_string(), "item: 3");
         assert!(begun.into_inner() < 1000);
+    }
+
+    #[test]
+    fn shares_never_exceed_the_budget_unless_one_is_alone() {
+        let budget = Budget::new(100);
+        let (now, peak) = (std::sync::atomic::AtomicU64::new(0), Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            for worker in 0..8_u64 {
+                let (budget, now, peak) = (&budget, &now, &peak);
+                scope.spawn(move || {
+                    for turn in 0..50 {
+                        let bytes = (worker * 31 + turn * 17) % 140;
+                        let share = budget.take(bytes);
+                        let all = now.fetch_add(bytes, Relaxed) + bytes;
+                        peak.lock().unwrap().push((bytes, all));
+                        now.fetch_sub(bytes, Relaxed);
+                        drop(share);
+                    }
+                });
+            }
+        });
+        for (bytes, all) in peak.into_inner().unwrap() {
+            assert!(all <= 100 || all == bytes, "{bytes} of {all}");
+        }
+        assert_eq!(budget.lock().taken_bytes, 0);
+    }
+
+    #[test]
+    fn a_large_request_is_not_overtaken_by_small_ones() {
+        let budget = Budget::new(10);
+        let order = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            let first = budget.take(5);
+            for bytes in [10, 1] {
+                let (budget, order) = (&budget, &order);
+                let drawn = budget.lock().drawn;
+                scope.spawn(move || {
+                    let _share = budget.take(bytes);
+                    order.lock().unwrap().push(bytes);
+                });
+                // The next asks only once this one stands in line.
+                while budget.lock().drawn == drawn {
+                    std::thread::yield_now();
+                }
+            }
+            drop(first);
+        });
+        assert_eq!(order.into_inner().unwrap(), [10, 1]);
     }
 }

@@ -1,0 +1,412 @@
+//! A base as bytes: its layers' streams, each in a scratch file, and the address space of a recipe.
+//!
+//! What lies here was held against its digest when it was extracted, and lies in files that no one
+//! else can reach. Never looks inside a stream, and holds none in memory: pages of a map are the
+//! kernel's to take back.
+
+use crate::{
+    DiffId, Error, Note, Result,
+    image::{Image, Layer},
+    parallel::Workers,
+    progress::{Progress, Stage},
+    scratch::Scratch,
+    store::source::ReadAt,
+};
+use imgdelta_format::recipe::StreamName;
+use imgdelta_mmap::Map;
+use std::{
+    borrow::Cow,
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+    fs::File,
+    io::Write,
+    sync::Arc,
+};
+
+/// One layer's uncompressed bytes.
+#[derive(Debug)]
+pub struct Stream {
+    name: StreamName,
+    file: File,
+    map: Map,
+}
+
+impl Stream {
+    /// Takes a file whose content is the stream; nobody may write to it any more.
+    fn new(name: StreamName, file: File) -> Result<Self> {
+        let place = place(&name);
+        let found = file.metadata().map_err(Error::io(&place))?.len();
+        if found != name.bytes {
+            return Err(Error::Mismatch {
+                place,
+                what: "size",
+                expected: format!("{} bytes", name.bytes),
+                found: format!("{found} bytes"),
+            });
+        }
+        let map = Map::open(&file).map_err(Error::io(&place))?;
+        Ok(Self { name, file, map })
+    }
+
+    /// Returns its name and length.
+    pub fn name(&self) -> StreamName {
+        self.name
+    }
+
+    /// Returns its digest.
+    pub fn diff_id(&self) -> DiffId {
+        self.name.diff_id
+    }
+
+    /// Returns its length.
+    pub fn bytes(&self) -> u64 {
+        self.name.bytes
+    }
+
+    /// Fills `buffer` with the bytes at `offset`; fails where the stream ends before.
+    pub fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.slice(offset, buffer.len() as u64)?;
+        let (mut offset, mut rest) = (offset, buffer);
+        // Not copied from the map: what passes once should not push other pages out of memory.
+        while !rest.is_empty() {
+            let read = ReadAt::read_at(&self.file, rest, offset);
+            let count = match read {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Ok(0) => Err(std::io::ErrorKind::UnexpectedEof.into()),
+                outcome => outcome,
+            };
+            let count = count.map_err(Error::io(place(&self.name)))?;
+            offset += count as u64;
+            rest = &mut rest[count..];
+        }
+        Ok(())
+    }
+
+    /// Returns a range, mapped; fails where the stream ends before.
+    pub fn slice(&self, offset: u64, bytes: u64) -> Result<&[u8]> {
+        let range = offset.checked_add(bytes).and_then(|end| {
+            let (start, end) = (usize::try_from(offset).ok()?, usize::try_from(end).ok()?);
+            self.map.get(start..end)
+        });
+        range.ok_or_else(|| outside(place(&self.name), offset, bytes, self.name.bytes))
+    }
+}
+
+/// Streams by their digests.
+#[derive(Debug, Default)]
+pub struct Volume {
+    streams: HashMap<DiffId, Arc<Stream>>,
+    notes: Vec<Note>,
+}
+
+impl Volume {
+    /// Inflates the layers of `images` whose streams are wanted, in parallel, the largest first and
+    /// each stream once; blobs and streams are checked against their digests on the way.
+    ///
+    /// All that no image has is told in one [`Error::BaseMissing`], before anything is read.
+    pub fn extract(
+        images: &[&Image],
+        wanted: &[DiffId],
+        scratch: &Scratch,
+        workers: &Workers,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let mut works = Vec::new();
+        let (mut planned, mut missing) = (HashSet::new(), Vec::new());
+        for diff_id in wanted {
+            if !planned.insert(*diff_id) {
+                continue;
+            }
+            let candidates = layers_of(images, diff_id);
+            match candidates.first() {
+                Some((_, layer)) => works.push((layer.descriptor.size_bytes, candidates)),
+                None => missing.push(diff_id.to_string()),
+            }
+        }
+        if !missing.is_empty() {
+            return Err(Error::BaseMissing { place: places(images), missing });
+        }
+        works.sort_by_key(|(size_bytes, _)| Reverse(*size_bytes));
+        progress.begin(Stage::Reading, works.iter().map(|(size_bytes, _)| size_bytes).sum());
+        let read =
+            workers.map(works, |(_, candidates)| extract_first(&candidates, scratch, progress))?;
+        let mut volume = Self::default();
+        for (stream, notes) in read {
+            volume.streams.insert(stream.diff_id(), Arc::new(stream));
+            volume.notes.extend(notes);
+        }
+        Ok(volume)
+    }
+
+    /// Adds a stream that somebody has already written to a file and held against its digest.
+    /// Nobody may write to the file any more.
+    pub fn insert(&mut self, name: StreamName, file: File) -> Result<()> {
+        self.streams.insert(name.diff_id, Arc::new(Stream::new(name, file)?));
+        Ok(())
+    }
+
+    /// Returns a stream.
+    pub fn stream(&self, diff_id: &DiffId) -> Option<&Arc<Stream>> {
+        self.streams.get(diff_id)
+    }
+
+    /// Returns what was remarkable about the layers.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+}
+
+/// One recipe's base bytes under one address: its streams one after another.
+#[derive(Clone, Debug)]
+pub struct Space {
+    /// Where each stream begins; none is empty, so that no two begin at one address.
+    parts: Vec<(u64, Arc<Stream>)>,
+    bytes: u64,
+}
+
+impl Space {
+    /// Lays `sources` one after another. All that the volume lacks is told in one
+    /// [`Error::BaseMissing`].
+    pub fn new(volume: &Volume, sources: &[StreamName]) -> Result<Self> {
+        let (mut parts, mut bytes, mut missing) = (Vec::new(), 0_u64, Vec::new());
+        for name in sources {
+            let Some(stream) = volume.stream(&name.diff_id) else {
+                missing.push(name.diff_id.to_string());
+                continue;
+            };
+            if stream.bytes() != name.bytes {
+                return Err(Error::bad_input(
+                    place(name),
+                    format_args!("its length is {}, should be {}", stream.bytes(), name.bytes),
+                ));
+            }
+            if name.bytes > 0 {
+                parts.push((bytes, Arc::clone(stream)));
+            }
+            // Each length is that of a file, but one stream may be named any number of times.
+            bytes = bytes
+                .checked_add(name.bytes)
+                .ok_or_else(|| Error::bad_input(place(name), "the sources' lengths overflow"))?;
+        }
+        if !missing.is_empty() {
+            return Err(Error::BaseMissing { place: "base".into(), missing });
+        }
+        Ok(Self { parts, bytes })
+    }
+
+    /// Returns the length of all sources together.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Fills `buffer` with the bytes at `address`.
+    pub fn read_exact_at(&self, address: u64, buffer: &mut [u8]) -> Result<()> {
+        let mut rest = buffer;
+        self.walk(address, rest.len() as u64, |stream, offset, bytes| {
+            let bytes = usize::try_from(bytes).expect("no longer than the buffer");
+            let (piece, after) = std::mem::take(&mut rest).split_at_mut(bytes);
+            rest = after;
+            stream.read_exact_at(offset, piece)
+        })
+    }
+
+    /// Returns a range: mapped where it lies in one stream, else copied together. A caller bounds
+    /// the length of what may be copied.
+    pub fn slice(&self, address: u64, bytes: u64) -> Result<Cow<'_, [u8]>> {
+        let mut found = Cow::Borrowed(&[][..]);
+        self.walk(address, bytes, |stream, offset, bytes| {
+            let piece = stream.slice(offset, bytes)?;
+            if found.is_empty() {
+                found = Cow::Borrowed(piece);
+            } else {
+                found.to_mut().extend_from_slice(piece);
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Hands the range to `each` in pieces: mapped, in order, each within one stream.
+    pub fn walk_slices(
+        &self,
+        address: u64,
+        bytes: u64,
+        mut each: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.walk(address, bytes, |stream, offset, bytes| each(stream.slice(offset, bytes)?))
+    }
+
+    fn walk<'a>(
+        &'a self,
+        address: u64,
+        bytes: u64,
+        mut each: impl FnMut(&'a Stream, u64, u64) -> Result<()>,
+    ) -> Result<()> {
+        let end = address.checked_add(bytes).filter(|end| *end <= self.bytes);
+        let Some(end) = end else {
+            return Err(outside("address space of a recipe", address, bytes, self.bytes));
+        };
+        let mut at = address;
+        let mut part = self.parts.partition_point(|(start, _)| *start <= at).saturating_sub(1);
+        while at < end {
+            let (start, stream) = &self.parts[part];
+            let piece_end = end.min(start + stream.bytes());
+            each(stream, at - start, piece_end - at)?;
+            at = piece_end;
+            part += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The layers that hold a stream; the first that is there will do.
+fn layers_of<'a>(images: &[&'a Image], diff_id: &DiffId) -> Vec<(&'a Image, &'a Layer)> {
+    let all = images.iter().flat_map(|image| image.layers.iter().map(move |layer| (*image, layer)));
+    all.filter(|(_, layer)| layer.diff_id == *diff_id).collect()
+}
+
+fn extract_first(
+    candidates: &[(&Image, &Layer)],
+    scratch: &Scratch,
+    progress: &dyn Progress,
+) -> Result<(Stream, Vec<Note>)> {
+    let mut outcome = Err(Error::BaseMissing { place: "base".into(), missing: Vec::new() });
+    for (image, layer) in candidates {
+        outcome = extract(image, layer, scratch, progress);
+        // A layer that may not be distributed is often absent, and may lie in another image.
+        if !matches!(outcome, Err(Error::NotFound { .. })) {
+            break;
+        }
+    }
+    outcome
+}
+
+fn extract(
+    image: &Image,
+    layer: &Layer,
+    scratch: &Scratch,
+    progress: &dyn Progress,
+) -> Result<(Stream, Vec<Note>)> {
+    let mut file = scratch.file()?;
+    let mut notes = Vec::new();
+    let read = image.read_layer(layer, &mut notes, progress, &mut |piece| {
+        file.write_all(piece).map_err(Error::io(scratch.place()))
+    })?;
+    let name = StreamName { diff_id: read.diff_id, bytes: read.stream_bytes };
+    Ok((Stream::new(name, file)?, notes))
+}
+
+fn place(name: &StreamName) -> String {
+    format!("stream {}", name.diff_id)
+}
+
+fn places(images: &[&Image]) -> String {
+    let names: Vec<&str> = images.iter().map(|image| image.name.as_str()).collect();
+    names.join(", ")
+}
+
+fn outside(place: impl std::fmt::Display, offset: u64, bytes: u64, end: u64) -> Error {
+    let what = format!("{bytes} bytes from {offset} go past the end at {end}");
+    Error::bad_input(place, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{image::OpenOptions, progress::Silent, store, verify::Hasher};
+    use imgdelta_testkit::{Packing, TestImage, tar_of};
+
+    fn name(bytes: &[u8]) -> StreamName {
+        let mut hasher = Hasher::new(crate::Algorithm::Sha256);
+        hasher.update(bytes);
+        StreamName { diff_id: hasher.finish_diff_id(), bytes: bytes.len() as u64 }
+    }
+
+    fn volume(contents: &[&[u8]]) -> (Volume, Vec<StreamName>) {
+        let mut volume = Volume::default();
+        let names = contents.iter().map(|content| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(content).unwrap();
+            volume.insert(name(content), file).unwrap();
+            name(content)
+        });
+        let names = names.collect();
+        (volume, names)
+    }
+
+    #[test]
+    fn an_address_space_is_its_streams_one_after_another() {
+        let contents: [&[u8]; 4] = [b"abc", b"", b"defg", b"h"];
+        let (volume, names) = volume(&contents);
+        let space = Space::new(&volume, &names).unwrap();
+        let all = contents.concat();
+        assert_eq!(space.bytes(), 8);
+        for start in 0..=all.len() {
+            for end in start..=all.len() {
+                let slice = space.slice(start as u64, (end - start) as u64).unwrap();
+                assert_eq!(*slice, all[start..end]);
+                let mut buffer = vec![0; end - start];
+                space.read_exact_at(start as u64, &mut buffer).unwrap();
+                assert_eq!(buffer, all[start..end]);
+            }
+        }
+        assert!(matches!(space.slice(3, 4).unwrap(), Cow::Borrowed(_)));
+        assert!(matches!(space.slice(2, 2).unwrap(), Cow::Owned(_)));
+    }
+
+    #[test]
+    fn a_range_past_the_end_is_refused() {
+        let (volume, names) = volume(&[b"abc"]);
+        let space = Space::new(&volume, &names).unwrap();
+        for (address, bytes) in [(0, 4), (4, 0), (u64::MAX, 1), (1, u64::MAX)] {
+            let error = space.slice(address, bytes).unwrap_err();
+            assert!(error.to_string().contains("past the end at 3"), "{error}");
+        }
+        let stream = volume.stream(&names[0].diff_id).unwrap();
+        assert!(stream.read_exact_at(2, &mut [0; 2]).is_err());
+        assert!(stream.slice(u64::MAX, 1).is_err());
+    }
+
+    #[test]
+    fn what_is_missing_is_told_in_one_error() {
+        let (volume, mut names) = volume(&[b"abc"]);
+        names.extend([name(b"x"), name(b"y")]);
+        let Err(Error::BaseMissing { missing, .. }) = Space::new(&volume, &names) else {
+            panic!("must be missing")
+        };
+        assert_eq!(missing, [name(b"x").diff_id.to_string(), name(b"y").diff_id.to_string()]);
+    }
+
+    #[test]
+    fn a_file_of_another_length_is_no_stream() {
+        let wrong = Volume::default().insert(name(b"abc"), tempfile::tempfile().unwrap());
+        assert!(matches!(wrong, Err(Error::Mismatch { what: "size", .. })));
+    }
+
+    #[test]
+    fn layers_of_every_packing_are_extracted_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let layers = vec![tar_of(&[("a", b"one")]), tar_of(&[("b", b"two")])];
+        for packing in Packing::ALL {
+            let image = TestImage::new(layers.clone(), packing);
+            let at = dir.path().join(format!("{packing:?}"));
+            image.blobs().write_layout(&at);
+            let store = store::layout::Layout::open_directory(&at, &crate::Limits::default());
+            let image = Image::open(Arc::new(store.unwrap()), None, &OpenOptions::default());
+            let image = image.unwrap();
+            let scratch = Scratch::in_dir(dir.path()).unwrap();
+            let workers = Workers::new(2).unwrap();
+            let names: Vec<StreamName> = layers.iter().map(|layer| name(layer)).collect();
+            let wanted = [names[1].diff_id, names[0].diff_id, names[1].diff_id];
+            let volume =
+                Volume::extract(&[&image, &image], &wanted, &scratch, &workers, &Silent).unwrap();
+            let space = Space::new(&volume, &names).unwrap();
+            assert_eq!(*space.slice(0, space.bytes()).unwrap(), layers.concat());
+
+            let absent = [name(b"?").diff_id];
+            let error = Volume::extract(&[&image], &absent, &scratch, &workers, &Silent);
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(&absent[0].to_string()), "{error}");
+        }
+    }
+}
