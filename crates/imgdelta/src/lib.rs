@@ -35,20 +35,26 @@
 //! inputs give the same results for any number of threads.
 
 pub mod diff;
+pub mod draft;
+pub mod encode;
 pub mod envelope;
 pub mod error;
+pub mod headers;
 pub mod image;
 pub mod index;
+mod landmarks;
 pub mod limits;
 pub mod note;
 pub mod packages;
 pub mod parallel;
 pub mod path;
+pub mod plan;
 pub mod progress;
 pub mod reference;
 pub mod rootfs;
 pub mod scratch;
 pub mod size;
+pub mod sources;
 pub mod store;
 pub mod survey;
 pub mod tarscan;

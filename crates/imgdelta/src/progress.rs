@@ -10,6 +10,8 @@ use crate::{Error, Result};
 pub enum Stage {
     /// Layers are read, checked and indexed; counted in stored (compressed) bytes.
     Reading,
+    /// Files are matched and encoded; counted in bytes of what is rebuilt.
+    Matching,
 }
 
 /// Listens to work, and may stop it. Called from several threads.

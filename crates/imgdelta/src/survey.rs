@@ -15,9 +15,14 @@ use crate::{
     path::LayerPath,
     progress::{Progress, Stage},
     rootfs::Rootfs,
+    scratch::Scratch,
+    volume::Volume,
 };
+use imgdelta_format::recipe::StreamName;
 use std::{
     collections::{HashMap, HashSet},
+    fs::File,
+    io::Write,
     path::Path,
     sync::Arc,
 };
@@ -87,6 +92,20 @@ pub fn both(
     Ok(<[Survey; 2]>::try_from(surveys).expect("as many surveys as images"))
 }
 
+/// Surveys the two images of a comparison, and keeps the streams of all their layers.
+///
+/// Every layer is read, whatever the cache has: its bytes are wanted, not only its index.
+pub fn both_with_streams(
+    images: [Image; 2],
+    options: &SurveyOptions,
+    scratch: &Scratch,
+    workers: &Workers,
+    progress: &dyn Progress,
+) -> Result<([Survey; 2], Volume)> {
+    let (surveys, volume) = read(images.into(), options, Some(scratch), workers, progress)?;
+    Ok((<[Survey; 2]>::try_from(surveys).expect("as many surveys as images"), volume))
+}
+
 /// Surveys images together: what they share is read once.
 pub fn all(
     images: Vec<Image>,
@@ -94,6 +113,16 @@ pub fn all(
     workers: &Workers,
     progress: &dyn Progress,
 ) -> Result<Vec<Survey>> {
+    read(images, options, None, workers, progress).map(|(surveys, _)| surveys)
+}
+
+fn read(
+    images: Vec<Image>,
+    options: &SurveyOptions,
+    scratch: Option<&Scratch>,
+    workers: &Workers,
+    progress: &dyn Progress,
+) -> Result<(Vec<Survey>, Volume)> {
     let mut works = Vec::new();
     let mut planned = HashSet::new();
     for image in &images {
@@ -109,11 +138,21 @@ pub fn all(
         .begin(Stage::Reading, works.iter().map(|(_, layer)| layer.descriptor.size_bytes).sum());
 
     let read = workers.map(works, |(image, layer)| {
-        let (index, notes) = index_of(image, layer, options, progress)?;
-        Ok(((layer.descriptor.digest, layer.diff_id), (Arc::new(index), notes)))
+        let mut stream = scratch.map(Scratch::file).transpose()?;
+        let (index, notes) = index_of(image, layer, options, stream.as_mut(), progress)?;
+        let key = (layer.descriptor.digest, layer.diff_id);
+        Ok((key, (Arc::new(index), notes), stream))
     })?;
-    let indexes: Indexes = read.into_iter().collect();
-    workers.map(images, |image| Ok(assemble(image, &indexes)))
+    let mut volume = Volume::default();
+    let mut indexes = Indexes::new();
+    for (key, (index, notes), stream) in read {
+        if let Some(stream) = stream {
+            volume.insert(StreamName { diff_id: index.diff_id, bytes: index.stream_bytes }, stream)?;
+        }
+        indexes.insert(key, (index, notes));
+    }
+    let surveys = workers.map(images, |image| Ok(assemble(image, &indexes)))?;
+    Ok((surveys, volume))
 }
 
 /// What each blob and stream was found to be, with remarks.
@@ -164,15 +203,16 @@ fn take_inventory(layers: &[Arc<Index>], rootfs: &Rootfs) -> Inventory {
     Inventory::collect(surviving.iter().map(|(path, content)| (*path, content)))
 }
 
-/// A layer's index, from the cache or from its bytes, with remarks.
+/// A layer's index, from the cache or from its bytes, with remarks; its bytes go to `stream` as well.
 fn index_of(
     image: &Image,
     layer: &Layer,
     options: &SurveyOptions,
+    mut stream: Option<&mut File>,
     progress: &dyn Progress,
 ) -> Result<(Index, Vec<Note>)> {
     let mut notes = Vec::new();
-    if let Some(cache) = &options.cache {
+    if let Some(cache) = options.cache.as_ref().filter(|_| stream.is_none()) {
         match cache.load(&layer.diff_id) {
             Lookup::Found(index) => {
                 progress.advance(layer.descriptor.size_bytes);
@@ -190,7 +230,12 @@ fn index_of(
     }
     let mut databases = Databases::default();
     let mut builder = IndexBuilder::new(&options.limits, &mut databases);
-    let read = image.read_layer(layer, &mut notes, progress, &mut |chunk| builder.feed(chunk));
+    let read = image.read_layer(layer, &mut notes, progress, &mut |chunk| {
+        if let Some(stream) = &mut stream {
+            stream.write_all(chunk).map_err(Error::io("scratch file"))?;
+        }
+        builder.feed(chunk)
+    });
     match read {
         Ok(_) => {}
         Err(Error::NotFound { .. }) if !layer.is_distributable => {

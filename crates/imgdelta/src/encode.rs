@@ -1,0 +1,267 @@
+//! A plan carried out: header columns, origins and groups of each layer that is rebuilt.
+//!
+//! Layers, and groups within them, are made side by side under a memory budget, in an order and with
+//! bytes that depend on the images alone. Finished groups go to a scratch file. Never decides.
+
+mod frames;
+mod layout;
+mod pieces;
+mod windows;
+
+use crate::{
+    Error, Result,
+    draft::{Draft, GroupDraft, LayerDraft, MemberCost, Spill},
+    index::Index,
+    parallel::{Budget, Workers},
+    plan::{Plan, Preset, Way},
+    progress::{Progress, Stage},
+    scratch::Scratch,
+    sources::{Choice, Content},
+    volume::{Space, Stream},
+};
+use imgdelta_codec::{Effort, GroupEncoder};
+use imgdelta_format::recipe::{Group, Origin, Recipe, StreamName};
+use layout::{Layout, Stretch, stretches};
+use pieces::{Cutter, Piece};
+use std::{cmp::Reverse, sync::Arc};
+
+/// A layer on its way: all but what the workers make.
+struct Layer<'a> {
+    plan: &'a Plan<'a>,
+    ordinal: u32,
+    index: &'a Index,
+    choices: &'a [Choice],
+    layout: Layout,
+    space: Space,
+    stream: &'a Arc<Stream>,
+    stretches: Vec<Stretch>,
+    groups: Vec<Vec<Piece>>,
+}
+
+/// What one worker does at a time.
+enum Job<'a> {
+    Headers(&'a Layer<'a>),
+    Group(&'a Layer<'a>, &'a [Piece]),
+}
+
+enum Made {
+    Headers(Vec<u8>),
+    Group(GroupDraft),
+}
+
+/// Carries out a plan. `memory_bytes` bounds what the workers take together.
+pub fn encode<'a>(
+    plan: &'a Plan<'a>,
+    memory_bytes: u64,
+    scratch: &Scratch,
+    workers: &Workers,
+    progress: &dyn Progress,
+) -> Result<Draft<'a>> {
+    let rebuilt: Vec<u32> = (0..)
+        .zip(&plan.layers)
+        .filter(|(_, way)| matches!(way, Way::Rebuilt(_)))
+        .map(|(ordinal, _)| ordinal)
+        .collect();
+    let layers =
+        workers.map(rebuilt, |ordinal| Layer::prepare(plan, ordinal, memory_bytes))?;
+    let spill = Spill::new(scratch)?;
+    let budget = Budget::new(memory_bytes);
+    let mut jobs: Vec<(u64, usize, Job<'_>)> = Vec::new();
+    for layer in &layers {
+        let headers_bytes = layer.index.entries.len() as u64 * 512;
+        jobs.push((headers_bytes, jobs.len(), Job::Headers(layer)));
+        for group in &layer.groups {
+            jobs.push((group_bytes(group), jobs.len(), Job::Group(layer, group)));
+        }
+    }
+    progress.begin(Stage::Matching, jobs.iter().map(|(bytes, ..)| bytes).sum());
+    // The longest first, so that no worker is left with a long one at the end.
+    jobs.sort_by_key(|(bytes, ..)| Reverse(*bytes));
+    let mut made = workers.map(jobs, |(bytes, number, job)| {
+        progress.check()?;
+        let made = match job {
+            Job::Headers(layer) => Made::Headers(frames::write(layer)?),
+            Job::Group(layer, pieces) => {
+                let memory_bytes = pieces.iter().map(|piece| piece.memory_bytes).max();
+                let _held = budget.take(memory_bytes.unwrap_or(0) + packing_bytes(plan.preset));
+                let (packed, costs) = layer.encode(pieces, progress)?;
+                Made::Group(GroupDraft { range: spill.put(&packed)?, costs })
+            }
+        };
+        progress.advance(bytes);
+        Ok((number, made))
+    })?;
+    made.sort_by_key(|(number, _)| *number);
+    let mut made = made.into_iter().map(|(_, made)| made);
+    let layers = layers.into_iter().map(|layer| layer.finish(&mut made)).collect();
+    Ok(Draft { plan, layers, spill })
+}
+
+fn group_bytes(pieces: &[Piece]) -> u64 {
+    pieces.iter().map(|piece| piece.target.end - piece.target.start).sum()
+}
+
+impl<'a> Layer<'a> {
+    fn prepare(plan: &'a Plan<'a>, ordinal: u32, memory_bytes: u64) -> Result<Self> {
+        let index = &*plan.target.layers[ordinal as usize];
+        let Way::Rebuilt(choices) = &plan.layers[ordinal as usize] else {
+            unreachable!("only layers that are rebuilt are prepared");
+        };
+        let layout = Layout::of(plan, choices);
+        let space = Space::new(plan.volume, &layout.sources)?;
+        let stream = plan.volume.stream(&index.diff_id).ok_or_else(|| {
+            Error::bad_input(format_args!("layer {}", index.diff_id), "its bytes are not here")
+        })?;
+        let stretches = stretches(index);
+        let cutter = Cutter {
+            plan,
+            ordinal,
+            choices,
+            layout: &layout,
+            space: &space,
+            stream,
+            memory_bytes: memory_bytes - packing_bytes(plan.preset).min(memory_bytes / 2),
+        };
+        let groups = cutter.groups(&stretches)?;
+        Ok(Self { plan, ordinal, index, choices, layout, space, stream, stretches, groups })
+    }
+
+    /// Encodes one group: its bytes, and what each member has of them.
+    fn encode(
+        &self,
+        pieces: &[Piece],
+        progress: &dyn Progress,
+    ) -> Result<(Vec<u8>, Vec<MemberCost>)> {
+        let mut encoder = GroupEncoder::new(effort(self.plan.preset));
+        let (mut base, mut target) = (Vec::new(), Vec::new());
+        let mut stream_bytes = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            progress.check()?;
+            base.clear();
+            base.resize(usize_of(piece.base_bytes()), 0);
+            let mut rest = &mut base[..];
+            for range in &piece.base {
+                let (part, after) = rest.split_at_mut(usize_of(range.end - range.start));
+                self.space.read_exact_at(range.start, part)?;
+                rest = after;
+            }
+            target.clear();
+            target.resize(usize_of(piece.target.end - piece.target.start), 0);
+            self.stream.read_exact_at(piece.target.start, &mut target)?;
+            let before = encoder.stream_bytes();
+            encoder.member(&base, &target);
+            stream_bytes.push((encoder.stream_bytes() - before) as u64);
+        }
+        // What was grown for the largest member is not held while the group is packed.
+        drop((base, target));
+        let packed = encoder.finish();
+        let costs = pieces.iter().zip(shares(packed.len() as u64, &stream_bytes));
+        let costs = costs
+            .map(|(piece, bytes)| MemberCost { payload: piece.member.payload, bytes })
+            .collect();
+        Ok((packed, costs))
+    }
+
+    fn finish(self, made: &mut impl Iterator<Item = Made>) -> LayerDraft {
+        let Some(Made::Headers(headers)) = made.next() else {
+            unreachable!("a layer's headers come first");
+        };
+        let mut groups = Vec::new();
+        let mut drafts = Vec::new();
+        for pieces in self.groups.iter() {
+            let Some(Made::Group(draft)) = made.next() else {
+                unreachable!("as many as the layer has groups");
+            };
+            let members = pieces.iter().map(|piece| piece.member.clone()).collect();
+            groups.push(Group { packed_bytes: draft.range.end - draft.range.start, members });
+            drafts.push(draft);
+        }
+        let target =
+            StreamName { diff_id: self.index.diff_id, bytes: self.index.stream_bytes };
+        let origins = self.origins();
+        let payloads = self.stretches.iter().map(|stretch| match stretch {
+            Stretch::Entry(ordinal) => Some(*ordinal),
+            Stretch::Raw(_) => None,
+        });
+        LayerDraft {
+            ordinal: self.ordinal,
+            payload_entries: payloads.collect(),
+            recipe: Recipe { target, sources: self.layout.sources, headers, origins, groups },
+            groups: drafts,
+        }
+    }
+
+    fn origins(&self) -> Vec<Origin> {
+        let mut payload_of = vec![0_u32; self.index.entries.len()];
+        let mut origins = Vec::with_capacity(self.stretches.len());
+        for (payload, stretch) in (0_u32..).zip(&self.stretches) {
+            let Stretch::Entry(ordinal) = stretch else {
+                origins.push(Origin::Rebuilt);
+                continue;
+            };
+            payload_of[*ordinal as usize] = payload;
+            let choice = &self.choices[*ordinal as usize];
+            origins.push(match &choice.content {
+                Content::Same(place) if choice.header == Some(*place) => Origin::Own,
+                Content::Same(place) => {
+                    let entries = &self.plan.base.layers[place.layer as usize].entries;
+                    let start = entries[place.entry as usize].payload.start;
+                    Origin::Base(self.layout.address(place.layer, start))
+                }
+                Content::Repeat(before) => Origin::Repeat(payload - payload_of[*before as usize]),
+                Content::Built(..) => Origin::Rebuilt,
+                Content::Empty => unreachable!("an entry without payload is no stretch"),
+            });
+        }
+        origins
+    }
+}
+
+fn effort(preset: Preset) -> Effort {
+    match preset {
+        Preset::Fast => Effort::Fast,
+        Preset::Default => Effort::Default,
+        Preset::Best => Effort::Best,
+    }
+}
+
+/// What compressing a group's streams takes at the preset's level, beside the streams.
+fn packing_bytes(preset: Preset) -> u64 {
+    match preset {
+        Preset::Fast => 16 << 20,
+        Preset::Default => 80 << 20,
+        Preset::Best => 160 << 20,
+    }
+}
+
+/// Shares `total` out in proportion to `weights`; the shares add up to it.
+fn shares(total: u64, weights: &[u64]) -> Vec<u64> {
+    let sum: u64 = weights.iter().sum();
+    let (mut seen, mut given) = (0, 0);
+    let share = |weight: &u64| {
+        seen += weight;
+        let until = u128::from(total) * u128::from(seen) / u128::from(sum.max(1));
+        let until = u64::try_from(until).expect("at most the total");
+        let share = until - given;
+        given = until;
+        share
+    };
+    weights.iter().map(share).collect()
+}
+
+/// Lengths of what was admitted to memory.
+fn usize_of(bytes: u64) -> usize {
+    usize::try_from(bytes).expect("windows and whole files in memory fit it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shares;
+
+    #[test]
+    fn shares_follow_the_weights_and_lose_nothing() {
+        assert_eq!(shares(100, &[1, 0, 3]), [25, 0, 75]);
+        assert_eq!(shares(10, &[1, 1, 1]).iter().sum::<u64>(), 10);
+        assert_eq!(shares(7, &[]), [0; 0]);
+    }
+}

@@ -1,0 +1,75 @@
+//! A layer's frames told as header columns: all bytes that are no payload.
+
+use super::{
+    Layer,
+    layout::{is_large, lead},
+};
+use crate::{
+    Result,
+    headers::{BaseHeader, HeaderWriter},
+    plan::Preset,
+    volume::Stream,
+};
+use std::ops::Range;
+
+/// Returns a layer's header columns.
+pub(super) fn write(layer: &Layer<'_>) -> Result<Vec<u8>> {
+    let index = layer.index;
+    let mut writer = HeaderWriter::new(level(layer.plan.preset));
+    let (mut header, mut padding, mut base) = (Vec::new(), Vec::new(), Vec::new());
+    raw(&mut writer, layer.stream, lead(index), &mut header)?;
+    for (ordinal, choice) in layer.choices.iter().enumerate() {
+        let payload = &index.entries[ordinal].payload;
+        read(layer.stream, index.header_range(ordinal), &mut header)?;
+        let behind = index.padding_range(ordinal);
+        let is_apart = is_large(&behind);
+        let near = if is_apart { behind.start..behind.start } else { behind.clone() };
+        read(layer.stream, near, &mut padding)?;
+        let mut like = None;
+        if let Some(place) = choice.header {
+            let other = &layer.plan.base.layers[place.layer as usize];
+            let range = other.header_range(place.entry as usize);
+            let address = layer.layout.address(place.layer, range.start);
+            base.resize(usize::try_from(range.end - range.start).expect("headers are limited"), 0);
+            layer.space.read_exact_at(address, &mut base)?;
+            let payload = &other.entries[place.entry as usize].payload;
+            let payload_bytes = payload.end - payload.start;
+            like = Some(BaseHeader { address, bytes: &base, payload_bytes });
+        }
+        writer.entry(&header, payload.end - payload.start, &padding, like);
+        if is_apart {
+            writer.raw_payload(behind.end - behind.start);
+        }
+    }
+    raw(&mut writer, layer.stream, index.tail_range(), &mut header)?;
+    Ok(writer.finish())
+}
+
+/// Bytes of no entry: among the headers, or a payload where they are many.
+fn raw(
+    writer: &mut HeaderWriter,
+    stream: &Stream,
+    range: Range<u64>,
+    buffer: &mut Vec<u8>,
+) -> Result<()> {
+    if is_large(&range) {
+        writer.raw_payload(range.end - range.start);
+    } else if !range.is_empty() {
+        read(stream, range, buffer)?;
+        writer.raw(buffer);
+    }
+    Ok(())
+}
+
+fn read(stream: &Stream, range: Range<u64>, buffer: &mut Vec<u8>) -> Result<()> {
+    buffer.resize(usize::try_from(range.end - range.start).expect("frames are limited"), 0);
+    stream.read_exact_at(range.start, buffer)
+}
+
+fn level(preset: Preset) -> i32 {
+    match preset {
+        Preset::Fast => 9,
+        Preset::Default => 19,
+        Preset::Best => 22,
+    }
+}
