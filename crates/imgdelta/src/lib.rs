@@ -37,6 +37,7 @@
 pub mod diff;
 pub mod envelope;
 pub mod error;
+pub mod headers;
 pub mod image;
 pub mod index;
 pub mod limits;
