@@ -1,7 +1,7 @@
 //! Where a delta's bytes go, layer by layer and file by file, for people who ask.
 //!
 //! Nothing depends on it: a reader may pass it over, and nobody should decide by it. The numbers
-//! are the writer's word. Only files that cost something are listed; the rest are counted.
+//! are the writer's word. Files that cost much are listed; the rest are summed.
 
 use crate::{
     ReadLimits,
@@ -16,9 +16,9 @@ use crate::{
 pub struct LayerCost {
     /// Bytes of its header columns.
     pub headers: u64,
-    /// The files that cost something.
+    /// Files by name, at least those that cost much.
     pub files: Vec<FileCost>,
-    /// How many others there are, by how they come about.
+    /// The others in sums, by how they come about.
     pub rest: Vec<RestCost>,
 }
 
@@ -35,7 +35,7 @@ pub struct FileCost {
     pub delta_bytes: u64,
 }
 
-/// Files that cost nothing.
+/// Files that are not told by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestCost {
     /// How they come about.
@@ -44,6 +44,8 @@ pub struct RestCost {
     pub count: u64,
     /// Their bytes.
     pub target_bytes: u64,
+    /// Their share of the delta.
+    pub delta_bytes: u64,
 }
 
 /// How a file comes about. Numbers of later versions are kept.
@@ -91,6 +93,7 @@ pub fn to_bytes(costs: &[LayerCost]) -> Vec<u8> {
             columns[REST].push(rest.how.0);
             varint::write(&mut columns[REST], rest.count);
             varint::write(&mut columns[REST], rest.target_bytes);
+            varint::write(&mut columns[REST], rest.delta_bytes);
         }
     }
     Packer::new(LEVEL).pack(&columns)
@@ -119,7 +122,8 @@ pub fn from_bytes(bytes: &[u8], limits: &ReadLimits) -> Result<Vec<LayerCost>> {
         for _ in 0..rest {
             let how = How(reader.columns[REST].byte("how files come about")?);
             let (count, target_bytes) = (reader.number(REST)?, reader.number(REST)?);
-            cost.rest.push(RestCost { how, count, target_bytes });
+            let delta_bytes = reader.number(REST)?;
+            cost.rest.push(RestCost { how, count, target_bytes, delta_bytes });
         }
         costs.push(cost);
     }
@@ -192,7 +196,12 @@ mod tests {
                     file(b"usr/bin/gitk", How::LITERAL, 7, 9),
                     file(b"\xff", How(200), 1, u64::MAX),
                 ],
-                rest: vec![RestCost { how: How::KEPT, count: 8000, target_bytes: 1 << 40 }],
+                rest: vec![RestCost {
+                    how: How::KEPT,
+                    count: 8000,
+                    target_bytes: 1 << 40,
+                    delta_bytes: 0,
+                }],
             },
             LayerCost::default(),
         ]

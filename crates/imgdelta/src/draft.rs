@@ -1,89 +1,294 @@
 //! A delta made but not yet written: recipes in memory, their groups in a scratch file, and what
 //! each thing costs.
+//!
+//! Each layer comes about in the cheapest way that is exact: kept, by recipe, or carried whole. A
+//! draft larger than a plain pull says so and is not written.
 
-use crate::{Error, Result, plan::Plan, scratch::Scratch, store::source::ReadAt};
-use imgdelta_format::recipe::Recipe;
-use std::{
-    fs::File,
-    io::Write,
-    ops::Range,
-    sync::{Mutex, PoisonError},
+mod spill;
+
+pub(crate) use spill::Spill;
+
+use crate::{
+    Error, Result,
+    delta::{
+        Body, DeltaWriter, Envelope, FileCost, How, LayerCost, LayerOutline, Outline, Recipe,
+        RestCost,
+    },
+    plan::{Plan, Way},
+    sources::Content,
 };
+use std::{io::Write, ops::Range};
 
 /// What a plan came to.
 #[derive(Debug)]
 pub struct Draft<'a> {
     /// What was decided.
     pub plan: &'a Plan<'a>,
-    /// The layers that are rebuilt, in their order.
+    /// What becomes of each target layer.
     pub layers: Vec<LayerDraft>,
-    pub(crate) spill: Spill,
+    recipes: Vec<RecipeDraft>,
+    spill: Spill,
+}
+
+/// What becomes of a target layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerDraft {
+    /// Where it comes from; recipes and carried blobs are counted in the delta's order.
+    pub body: Body,
+    /// How its blob is made from its stream.
+    pub envelope: Envelope,
+    /// What it costs.
+    pub bytes: u64,
 }
 
 /// A layer that is rebuilt.
 #[derive(Debug)]
-pub struct LayerDraft {
+pub(crate) struct RecipeDraft {
     /// Its place in the target image, from 0.
-    pub ordinal: u32,
-    /// Its recipe.
-    pub recipe: Recipe,
+    pub(crate) ordinal: u32,
+    pub(crate) recipe: Recipe,
     /// Which entry of the layer's index each payload of the recipe is; none for bytes of no entry.
-    pub payload_entries: Vec<Option<u32>>,
-    /// The bytes of the recipe's groups.
-    pub groups: Vec<GroupDraft>,
+    pub(crate) payload_entries: Vec<Option<u32>>,
+    pub(crate) groups: Vec<GroupDraft>,
+}
+
+impl RecipeDraft {
+    /// Returns its length in the delta.
+    fn bytes(&self) -> u64 {
+        self.recipe.to_bytes().len() as u64 + self.recipe.group_bytes()
+    }
 }
 
 /// A group's bytes in the scratch file, and whose they are.
 #[derive(Debug)]
-pub struct GroupDraft {
-    /// Where its bytes lie in the scratch file.
+pub(crate) struct GroupDraft {
     pub(crate) range: Range<u64>,
-    /// What each member has of them.
-    pub costs: Vec<MemberCost>,
+    pub(crate) costs: Vec<MemberCost>,
 }
 
 /// What a member costs, by its share of the group's streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemberCost {
+pub(crate) struct MemberCost {
     /// Which payload it is of.
-    pub payload: u32,
+    pub(crate) payload: u32,
     /// Bytes of the packed group.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
-/// Packed groups in the order they were finished.
-#[derive(Debug)]
-pub(crate) struct Spill {
-    place: String,
-    state: Mutex<(File, u64)>,
-}
-
-impl Spill {
-    pub(crate) fn new(scratch: &Scratch) -> Result<Self> {
-        Ok(Self { place: scratch.place(), state: Mutex::new((scratch.file()?, 0)) })
+impl<'a> Draft<'a> {
+    /// Puts together what was made. `recipes` are those of the rebuilt layers in their order,
+    /// `envelopes` one for each target layer; `is_exact` if blobs are to be made, not only streams.
+    pub(crate) fn new(
+        plan: &'a Plan<'a>,
+        is_exact: bool,
+        recipes: Vec<RecipeDraft>,
+        envelopes: Vec<Envelope>,
+        spill: Spill,
+    ) -> Self {
+        let mut draft = Self { plan, layers: Vec::new(), recipes: Vec::new(), spill };
+        let mut made: Vec<Option<RecipeDraft>> = plan.layers.iter().map(|_| None).collect();
+        for recipe in recipes {
+            let ordinal = recipe.ordinal as usize;
+            made[ordinal] = Some(recipe);
+        }
+        let mut carried = Vec::new();
+        for (ordinal, envelope) in envelopes.into_iter().enumerate() {
+            let descriptor = &plan.target.image.layers[ordinal].descriptor;
+            let envelope_bytes = match &envelope {
+                Envelope::Deflate(recipe) => recipe.len() as u64,
+                _ => 0,
+            };
+            let is_made = !is_exact || envelope != Envelope::Unmade;
+            let recipe = match &plan.layers[ordinal] {
+                Way::Kept => None,
+                Way::Rebuilt(_) => made[ordinal].take(),
+                Way::Again(earlier) => match draft.layers[*earlier as usize].body {
+                    Body::Recipe(_) if is_made => {
+                        let body = draft.layers[*earlier as usize].body;
+                        draft.layers.push(LayerDraft { body, envelope, bytes: envelope_bytes });
+                        continue;
+                    }
+                    _ => None,
+                },
+            };
+            let is_kept = plan.layers[ordinal] == Way::Kept;
+            let recipe = recipe.map(|recipe| (recipe.bytes() + envelope_bytes, recipe));
+            let layer = match recipe {
+                None if is_kept && is_made => {
+                    LayerDraft { body: Body::Kept, envelope, bytes: envelope_bytes }
+                }
+                Some((bytes, recipe)) if is_made && bytes < descriptor.size_bytes => {
+                    let number = u32::try_from(draft.recipes.len()).expect("layers are limited");
+                    draft.recipes.push(recipe);
+                    LayerDraft { body: Body::Recipe(number), envelope, bytes }
+                }
+                _ => {
+                    let known = carried.iter().position(|digest| *digest == descriptor.digest);
+                    let number = known.unwrap_or(carried.len());
+                    let bytes = if known.is_some() { 0 } else { descriptor.size_bytes };
+                    if known.is_none() {
+                        carried.push(descriptor.digest);
+                    }
+                    let number = u32::try_from(number).expect("layers are limited");
+                    let (body, envelope) = (Body::Carried(number), Envelope::Unmade);
+                    LayerDraft { body, envelope, bytes }
+                }
+            };
+            draft.layers.push(layer);
+        }
+        draft
     }
 
-    /// Keeps a group's bytes.
-    pub(crate) fn put(&self, packed: &[u8]) -> Result<Range<u64>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = state.1;
-        state.0.write_all(packed).map_err(Error::io(&self.place))?;
-        state.1 += packed.len() as u64;
-        Ok(start..state.1)
+    /// Returns what a receiver of the base would pull without a delta: the blobs the base lacks.
+    pub fn pull_bytes(&self) -> u64 {
+        let base = &self.plan.base.image.layers;
+        let held = |digest| base.iter().any(|layer| layer.descriptor.digest == digest);
+        let layers = self.plan.target.image.layers.iter();
+        layers
+            .map(|layer| &layer.descriptor)
+            .filter(|blob| !held(blob.digest))
+            .map(|blob| blob.size_bytes)
+            .sum()
     }
 
-    /// Reads them again.
-    pub(crate) fn get(&self, range: Range<u64>) -> Result<Vec<u8>> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut bytes = vec![0; usize::try_from(range.end - range.start).expect("was in memory")];
-        let mut done = 0;
-        while done < bytes.len() {
-            let count = state.0.read_at(&mut bytes[done..], range.start + done as u64);
-            match count.map_err(Error::io(&self.place))? {
-                0 => return Err(Error::io(&self.place)(std::io::ErrorKind::UnexpectedEof.into())),
-                count => done += count,
+    /// Writes the delta and returns its length.
+    ///
+    /// Refuses to where a plain pull is no larger: then there is nothing to gain.
+    pub fn write(&self, out: &mut dyn Write) -> Result<u64> {
+        let (layer_bytes, pull_bytes) = (self.layers.iter().map(|layer| layer.bytes).sum::<u64>(), self.pull_bytes());
+        if layer_bytes >= pull_bytes && pull_bytes > 0 {
+            return Err(Error::bad_input(
+                format_args!("delta to {}", self.plan.target.image.name),
+                format_args!(
+                    "its layers come to {layer_bytes} bytes, a plain pull to {pull_bytes}: nothing is gained"
+                ),
+            ));
+        }
+        let image = &self.plan.target.image;
+        let mut writer = DeltaWriter::new(out, &self.outline())?;
+        let (mut recipes, mut carried) = (0, 0);
+        for (ordinal, layer) in self.layers.iter().enumerate() {
+            match layer.body {
+                Body::Recipe(number) if number == recipes => {
+                    let recipe = &self.recipes[number as usize];
+                    let ranges = recipe.groups.iter().map(|group| group.range.clone()).collect();
+                    writer.recipe(&recipe.recipe, &mut self.spill.reader(ranges))?;
+                    recipes += 1;
+                }
+                Body::Carried(number) if number == carried => {
+                    let blob = &image.layers[ordinal].descriptor;
+                    writer.carried(blob.size_bytes, &mut image.store().open(blob)?)?;
+                    carried += 1;
+                }
+                _ => {}
             }
         }
-        Ok(bytes)
+        writer.cost(&self.told_costs())?;
+        writer.finish().map(|(_, bytes)| bytes)
+    }
+
+    fn outline(&self) -> Outline {
+        let image = &self.plan.target.image;
+        let layers = self.layers.iter().zip(&self.plan.target.layers);
+        Outline {
+            algorithm: image.digest.algorithm(),
+            media_type: image.media_type.clone(),
+            manifest: image.manifest.clone(),
+            config: image.config_bytes.clone(),
+            platform: image.platform.to_string(),
+            base: Some(self.plan.base.image.digest),
+            layers: layers
+                .map(|(layer, index)| LayerOutline {
+                    stream_bytes: index.stream_bytes,
+                    body: layer.body,
+                    envelope: layer.envelope.clone(),
+                })
+                .collect(),
+        }
+    }
+
+    /// Returns what each layer and file costs.
+    pub fn costs(&self) -> Vec<LayerCost> {
+        let layers = self.layers.iter().enumerate();
+        layers
+            .map(|(ordinal, layer)| match layer.body {
+                Body::Recipe(number) => {
+                    let recipe = &self.recipes[number as usize];
+                    // Of layers that share a recipe the first pays.
+                    if recipe.ordinal as usize == ordinal { self.cost(recipe) } else { LayerCost::default() }
+                }
+                Body::Kept | Body::Carried(_) => LayerCost::default(),
+            })
+            .collect()
+    }
+
+    fn cost(&self, recipe: &RecipeDraft) -> LayerCost {
+        let ordinal = recipe.ordinal as usize;
+        let Way::Rebuilt(choices) = &self.plan.layers[ordinal] else {
+            unreachable!("only rebuilt layers have recipes");
+        };
+        let mut spent = vec![0; recipe.payload_entries.len()];
+        for cost in recipe.groups.iter().flat_map(|group| &group.costs) {
+            spent[cost.payload as usize] += cost.bytes;
+        }
+        let headers = recipe.recipe.to_bytes().len() as u64;
+        let mut cost = LayerCost { headers, ..LayerCost::default() };
+        let entries = &self.plan.target.layers[ordinal].entries;
+        for (payload, spent) in recipe.payload_entries.iter().zip(spent) {
+            let Some(entry) = payload else { continue };
+            let how = match &choices[*entry as usize] {
+                choice if choice.content == Content::Empty => continue,
+                choice => match &choice.content {
+                    Content::Same(place) if choice.header == Some(*place) => How::KEPT,
+                    Content::Same(_) => How::MOVED,
+                    Content::Repeat(_) => How::REPEATED,
+                    Content::Built(places, _) if places.is_empty() => How::LITERAL,
+                    Content::Built(..) | Content::Empty => How::PATCHED,
+                },
+            };
+            let entry = &entries[*entry as usize];
+            let target_bytes = entry.payload.end - entry.payload.start;
+            let path = entry.path.as_bytes().to_vec();
+            cost.files.push(FileCost { path, how, target_bytes, delta_bytes: spent });
+        }
+        cost
+    }
+
+    /// The costs a delta tells of itself: its dearest files by name, the others in sums. All of
+    /// them would be a tenth of a small delta.
+    fn told_costs(&self) -> Vec<LayerCost> {
+        let mut costs = self.costs();
+        let total: u64 = self.layers.iter().map(|layer| layer.bytes).sum();
+        for cost in &mut costs {
+            let mut rest: Vec<RestCost> = Vec::new();
+            cost.files.retain(|file| {
+                if file.delta_bytes > (total / TOLD_SHARE).max(TOLD_BYTES) {
+                    return true;
+                }
+                let known = rest.iter_mut().find(|known| known.how == file.how);
+                match known {
+                    Some(known) => {
+                        known.count += 1;
+                        known.target_bytes += file.target_bytes;
+                        known.delta_bytes += file.delta_bytes;
+                    }
+                    None => rest.push(RestCost {
+                        how: file.how,
+                        count: 1,
+                        target_bytes: file.target_bytes,
+                        delta_bytes: file.delta_bytes,
+                    }),
+                }
+                false
+            });
+            rest.sort_by_key(|rest| rest.how);
+            cost.rest = rest;
+        }
+        costs
     }
 }
+
+/// Files are told by name from one in so many bytes of the delta on: some hundred of them at most.
+const TOLD_SHARE: u64 = 500;
+/// A path costs some twenty bytes.
+const TOLD_BYTES: u64 = 200;

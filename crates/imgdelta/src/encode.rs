@@ -3,6 +3,7 @@
 //! Layers, and groups within them, are made side by side under a memory budget, in an order and with
 //! bytes that depend on the images alone. Finished groups go to a scratch file. Never decides.
 
+mod envelopes;
 mod frames;
 mod layout;
 mod pieces;
@@ -10,7 +11,9 @@ mod windows;
 
 use crate::{
     Error, Result,
-    draft::{Draft, GroupDraft, LayerDraft, MemberCost, Spill},
+    delta::Envelope,
+    draft::{Draft, GroupDraft, MemberCost, RecipeDraft, Spill},
+    image,
     index::Index,
     parallel::{Budget, Workers},
     plan::{Plan, Preset, Way},
@@ -23,7 +26,7 @@ use imgdelta_codec::{Effort, GroupEncoder};
 use imgdelta_format::recipe::{Group, Origin, Recipe, StreamName};
 use layout::{Layout, Stretch, stretches};
 use pieces::{Cutter, Piece};
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, collections::HashSet, sync::Arc};
 
 /// A layer on its way: all but what the workers make.
 struct Layer<'a> {
@@ -42,17 +45,61 @@ struct Layer<'a> {
 enum Job<'a> {
     Headers(&'a Layer<'a>),
     Group(&'a Layer<'a>, &'a [Piece]),
+    Envelope(&'a image::Layer),
 }
 
 enum Made {
     Headers(Vec<u8>),
     Group(GroupDraft),
+    Envelope(Envelope),
 }
 
-/// Carries out a plan. `memory_bytes` bounds what the workers take together.
+/// Which blobs a delta is to make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Layers {
+    /// The very blobs that the target's manifest names.
+    #[default]
+    Exact,
+    /// Their streams only: the manifest's digest is lost, and no work is spent on compression.
+    Uncompressed,
+}
+
+/// How a plan is carried out.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EncodeOptions {
+    /// Which blobs the delta is to make.
+    pub layers: Layers,
+    /// What the workers may take together. Beside it stand the indexes of both images.
+    pub memory_bytes: u64,
+}
+
+impl Default for EncodeOptions {
+    fn default() -> Self {
+        Self { layers: Layers::Exact, memory_bytes: 400 << 20 }
+    }
+}
+
+impl EncodeOptions {
+    /// Sets which blobs the delta is to make.
+    #[must_use]
+    pub fn layers(mut self, layers: Layers) -> Self {
+        self.layers = layers;
+        self
+    }
+
+    /// Sets what the workers may take together.
+    #[must_use]
+    pub fn memory_bytes(mut self, bytes: u64) -> Self {
+        self.memory_bytes = bytes;
+        self
+    }
+}
+
+/// Carries out a plan.
 pub fn encode<'a>(
     plan: &'a Plan<'a>,
-    memory_bytes: u64,
+    options: &EncodeOptions,
     scratch: &Scratch,
     workers: &Workers,
     progress: &dyn Progress,
@@ -62,11 +109,23 @@ pub fn encode<'a>(
         .filter(|(_, way)| matches!(way, Way::Rebuilt(_)))
         .map(|(ordinal, _)| ordinal)
         .collect();
-    let layers =
-        workers.map(rebuilt, |ordinal| Layer::prepare(plan, ordinal, memory_bytes))?;
+    let memory_bytes = options.memory_bytes;
+    let layers = workers.map(rebuilt, |ordinal| Layer::prepare(plan, ordinal, memory_bytes))?;
     let spill = Spill::new(scratch)?;
     let budget = Budget::new(memory_bytes);
     let mut jobs: Vec<(u64, usize, Job<'_>)> = Vec::new();
+    let mut envelopes: Vec<Envelope> = kept_blobs(plan);
+    let sought: Vec<usize> = match options.layers {
+        Layers::Uncompressed => Vec::new(),
+        Layers::Exact => {
+            (0..envelopes.len()).filter(|&layer| envelopes[layer] == Envelope::Unmade).collect()
+        }
+    };
+    for &ordinal in &sought {
+        let stream_bytes = plan.target.layers[ordinal].stream_bytes;
+        let layer = &plan.target.image.layers[ordinal];
+        jobs.push((stream_bytes, jobs.len(), Job::Envelope(layer)));
+    }
     for layer in &layers {
         let headers_bytes = layer.index.entries.len() as u64 * 512;
         jobs.push((headers_bytes, jobs.len(), Job::Headers(layer)));
@@ -87,14 +146,35 @@ pub fn encode<'a>(
                 let (packed, costs) = layer.encode(pieces, progress)?;
                 Made::Group(GroupDraft { range: spill.put(&packed)?, costs })
             }
+            Job::Envelope(layer) => {
+                let _held = budget.take(envelopes::memory(layer));
+                Made::Envelope(envelopes::find(&plan.target.image, layer)?)
+            }
         };
         progress.advance(bytes);
         Ok((number, made))
     })?;
     made.sort_by_key(|(number, _)| *number);
     let mut made = made.into_iter().map(|(_, made)| made);
+    for ordinal in sought {
+        let Some(Made::Envelope(envelope)) = made.next() else {
+            unreachable!("envelopes come first");
+        };
+        envelopes[ordinal] = envelope;
+    }
     let layers = layers.into_iter().map(|layer| layer.finish(&mut made)).collect();
-    Ok(Draft { plan, layers, spill })
+    Ok(Draft::new(plan, options.layers == Layers::Exact, layers, envelopes, spill))
+}
+
+/// [`Envelope::Base`] for the layers whose very blob the base has.
+fn kept_blobs(plan: &Plan<'_>) -> Vec<Envelope> {
+    let held: HashSet<_> =
+        plan.base.image.layers.iter().map(|layer| layer.descriptor.digest).collect();
+    let of_layer = |layer: &image::Layer| match held.contains(&layer.descriptor.digest) {
+        true => Envelope::Base,
+        false => Envelope::Unmade,
+    };
+    plan.target.image.layers.iter().map(of_layer).collect()
 }
 
 fn group_bytes(pieces: &[Piece]) -> u64 {
@@ -162,7 +242,7 @@ impl<'a> Layer<'a> {
         Ok((packed, costs))
     }
 
-    fn finish(self, made: &mut impl Iterator<Item = Made>) -> LayerDraft {
+    fn finish(self, made: &mut impl Iterator<Item = Made>) -> RecipeDraft {
         let Some(Made::Headers(headers)) = made.next() else {
             unreachable!("a layer's headers come first");
         };
@@ -183,7 +263,7 @@ impl<'a> Layer<'a> {
             Stretch::Entry(ordinal) => Some(*ordinal),
             Stretch::Raw(_) => None,
         });
-        LayerDraft {
+        RecipeDraft {
             ordinal: self.ordinal,
             payload_entries: payloads.collect(),
             recipe: Recipe { target, sources: self.layout.sources, headers, origins, groups },

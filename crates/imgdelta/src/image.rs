@@ -62,6 +62,8 @@ pub struct Image {
     pub name: String,
     /// The manifest's digest.
     pub digest: BlobDigest,
+    /// What the manifest is called where it was found; empty if nothing.
+    pub media_type: String,
     /// The manifest, byte for byte.
     pub manifest: Vec<u8>,
     /// The config's digest.
@@ -154,6 +156,7 @@ impl Image {
             name: place.clone(),
             place,
             digest: selected.descriptor.digest,
+            media_type: selected.descriptor.media_type().to_owned(),
             manifest: selected.bytes,
             config_digest: config_descriptor.digest,
             config_bytes,

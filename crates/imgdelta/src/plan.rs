@@ -10,7 +10,7 @@ use crate::{
     survey::Survey,
     volume::Volume,
 };
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 /// How much time to spend on a smaller delta.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -46,6 +46,8 @@ pub enum Way {
     Kept,
     /// It is rebuilt, with a choice for each entry of its index.
     Rebuilt(Vec<Choice>),
+    /// It has the stream of an earlier layer of the target, which is rebuilt.
+    Again(u32),
 }
 
 impl<'a> Plan<'a> {
@@ -58,15 +60,23 @@ impl<'a> Plan<'a> {
         workers: &Workers,
     ) -> Result<Self> {
         let held: HashSet<_> = base.image.layers.iter().map(|layer| layer.diff_id).collect();
-        let rebuilt: Vec<u32> = (0..)
-            .zip(&target.image.layers)
-            .filter(|(_, layer)| !held.contains(&layer.diff_id))
-            .map(|(ordinal, _)| ordinal)
-            .collect();
+        let mut layers = vec![Way::Kept; target.image.layers.len()];
+        let (mut rebuilt, mut first) = (Vec::new(), HashMap::new());
+        for (ordinal, layer) in (0_u32..).zip(&target.image.layers) {
+            if held.contains(&layer.diff_id) {
+                continue;
+            }
+            match first.entry(layer.diff_id) {
+                Entry::Occupied(earlier) => layers[ordinal as usize] = Way::Again(*earlier.get()),
+                Entry::Vacant(free) => {
+                    free.insert(ordinal);
+                    rebuilt.push(ordinal);
+                }
+            }
+        }
         let payloads = Streams { base, target, volume };
         let reach = Reach { sketched_bytes: sketched_bytes(preset) };
         let choices = sources::choose(base, target, &rebuilt, reach, &payloads, workers)?;
-        let mut layers = vec![Way::Kept; target.image.layers.len()];
         for (ordinal, choices) in rebuilt.into_iter().zip(choices) {
             layers[ordinal as usize] = Way::Rebuilt(choices);
         }

@@ -34,7 +34,7 @@ pub(super) fn write(layer: &Layer<'_>) -> Result<Vec<u8>> {
             layer.space.read_exact_at(address, &mut base)?;
             let payload = &other.entries[place.entry as usize].payload;
             let payload_bytes = payload.end - payload.start;
-            like = Some(BaseHeader { address, bytes: &base, payload_bytes });
+            like = Some(BaseHeader { address, header: &base, payload_bytes });
         }
         writer.entry(&header, payload.end - payload.start, &padding, like);
         if is_apart {

@@ -1,0 +1,59 @@
+//! Packed groups in a scratch file, in the order they were finished.
+
+use crate::{Error, Result, scratch::Scratch, store::source::ReadAt};
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
+
+/// A scratch file that workers append to.
+#[derive(Debug)]
+pub(crate) struct Spill {
+    place: String,
+    state: Mutex<(File, u64)>,
+}
+
+impl Spill {
+    pub(crate) fn new(scratch: &Scratch) -> Result<Self> {
+        Ok(Self { place: scratch.place(), state: Mutex::new((scratch.file()?, 0)) })
+    }
+
+    /// Keeps a group's bytes, and returns where.
+    pub(crate) fn put(&self, packed: &[u8]) -> Result<Range<u64>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = state.1;
+        state.0.write_all(packed).map_err(Error::io(&self.place))?;
+        state.1 += packed.len() as u64;
+        Ok(start..state.1)
+    }
+
+    /// Reads some groups one after another.
+    pub(crate) fn reader(&self, ranges: Vec<Range<u64>>) -> SpillReader<'_> {
+        SpillReader { spill: self, ranges: ranges.into_iter(), range: 0..0 }
+    }
+}
+
+/// Reads groups one after another.
+#[derive(Debug)]
+pub(crate) struct SpillReader<'a> {
+    spill: &'a Spill,
+    ranges: std::vec::IntoIter<Range<u64>>,
+    range: Range<u64>,
+}
+
+impl Read for SpillReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.range.is_empty() {
+            let Some(range) = self.ranges.next() else { return Ok(0) };
+            self.range = range;
+        }
+        let left = usize::try_from(self.range.end - self.range.start).unwrap_or(usize::MAX);
+        let room = buffer.len().min(left);
+        let state = self.spill.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = state.0.read_at(&mut buffer[..room], self.range.start)?;
+        self.range.start += count as u64;
+        Ok(count)
+    }
+}
