@@ -55,6 +55,9 @@ pub enum Command {
     /// Show what changed from one image to another
     #[command(after_help = REFERENCES, visible_alias = "compare")]
     Diff(Box<Diff>),
+    /// Make a delta that rebuilds the new image from the old one
+    #[command(after_help = REFERENCES)]
+    Create(Box<Create>),
     /// Print a completion script for a shell
     Completions {
         /// The shell that will read it
@@ -110,9 +113,85 @@ pub struct Diff {
     #[arg(long)]
     pub any_platform: bool,
 
+    /// Say what the upgrade would cost as a delta, per layer, package and file, and why
+    #[arg(long)]
+    pub cost: bool,
+
+    #[command(flatten)]
+    pub making: Making,
+
     /// Keep layer indexes here, so that a layer seen before is not read again
     #[arg(long, value_name = "DIR", env = "IMGDELTA_CACHE")]
     pub cache: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Create {
+    /// The image the receiver has
+    pub old: Reference,
+
+    /// The image the receiver is to get
+    pub new: Reference,
+
+    /// Write the delta to this file; `-` is standard output
+    #[arg(long, short, value_name = "FILE", required_unless_present = "dry_run")]
+    pub output: Option<PathBuf>,
+
+    /// Write the delta that leads back as well, sharing the work
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    pub rollback: Option<PathBuf>,
+
+    /// Say what the delta would cost, and write none
+    #[arg(long, conflicts_with = "output")]
+    pub dry_run: bool,
+
+    /// Do not apply the fresh delta into nothing and compare
+    #[arg(long)]
+    pub no_prove: bool,
+
+    #[command(flatten)]
+    pub making: Making,
+
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+
+    /// Take this platform of a multi-platform image; the host's by default
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<Platform>,
+}
+
+/// How deltas are made.
+#[derive(Args, Debug)]
+pub struct Making {
+    /// How much time to spend on a smaller delta
+    #[arg(long, value_enum, default_value_t = Preset::Default, value_name = "PRESET")]
+    pub preset: Preset,
+
+    /// Make the very blobs of the new image, or only their uncompressed content
+    #[arg(long = "layers", id = "blobs", value_enum, default_value_t = Layers::Exact, value_name = "WHICH")]
+    pub layers: Layers,
+
+    /// Memory for matching, such as 400MiB; more lets larger programs be matched whole
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "400MiB")]
+    pub memory: u64,
+
+    /// Where temporary files go: both images, unpacked; they vanish by themselves
+    #[arg(long, value_name = "DIR", env = "TMPDIR", default_value = "/tmp")]
+    pub scratch: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Preset {
+    Fast,
+    Default,
+    Best,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Layers {
+    Exact,
+    Uncompressed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -130,6 +209,11 @@ impl Common {
         }
         limits
     }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    imgdelta::limits::parse_size(text)
+        .ok_or_else(|| "expected a number with kB, MB, GB, KiB, MiB or GiB".to_owned())
 }
 
 fn glob(text: &str) -> Result<GlobMatcher, globset::Error> {

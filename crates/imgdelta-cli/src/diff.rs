@@ -4,13 +4,16 @@
 
 use crate::{
     args::{self, Common},
+    create::draft,
     terminal,
 };
 use imgdelta::{
     Result,
+    cost::Cost,
     diff::{Diff, FileOrder, TextOptions},
     image::{self, OpenOptions},
     parallel::Workers,
+    scratch::Scratch,
     survey::{self, SurveyOptions},
 };
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, process::ExitCode};
@@ -31,7 +34,16 @@ pub fn run(args: &args::Diff, common: &Common) -> Result<ExitCode> {
         options = options.cache(dir)?;
     }
     let workers = Workers::new(common.jobs)?;
-    let [base, target] = survey::both(images, &options, &workers, &progress)?;
+    let ([base, target], cost) = if args.cost {
+        let scratch = Scratch::in_dir(&args.making.scratch)?;
+        let ([base, target], volume) =
+            survey::both_with_streams(images, &options, &scratch, &workers, &progress)?;
+        let making = &args.making;
+        let cost = draft(making, &base, &target, &volume, &scratch, &workers, &progress, Cost::of)?;
+        ([base, target], Some(cost))
+    } else {
+        (survey::both(images, &options, &workers, &progress)?, None)
+    };
     progress.finish();
 
     let mut diff = Diff::between(&base, &target, &args.ignore);
@@ -43,14 +55,16 @@ pub fn run(args: &args::Diff, common: &Common) -> Result<ExitCode> {
             args.filter.iter().any(|glob| glob.is_match(from_root) || glob.is_match(relative))
         });
     }
-    let shown = if args.json {
-        let mut document = serde_json::to_vec_pretty(&diff.json()).expect("a value is a document");
-        document.push(b'\n');
-        document
+    let printed = if args.json {
+        let mut document = diff.json();
+        if let Some(cost) = &cost {
+            document["cost"] = cost.json();
+        }
+        crate::print_json(&document)?
     } else {
-        diff.text(text_options(args, common)).to_string().into_bytes()
+        let cost = cost.map_or_else(String::new, |cost| format!("\n{cost}"));
+        crate::print(format!("{}{cost}", diff.text(text_options(args, common))).as_bytes())?
     };
-    let printed = crate::print(&shown)?;
     Ok(if args.exit_code && diff.differs() { ExitCode::from(1) } else { printed })
 }
 

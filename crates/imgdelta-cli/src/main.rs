@@ -3,8 +3,10 @@
 //! Nothing here that a user of the library would miss: decisions, formats and texts are the core's.
 
 mod args;
+mod create;
 mod diff;
 mod exit;
+mod output;
 mod terminal;
 
 use clap::{CommandFactory, Parser};
@@ -17,6 +19,7 @@ fn main() -> ExitCode {
     let cli = args::Cli::parse();
     let outcome = match &cli.command {
         args::Command::Diff(diff) => diff::run(diff, &cli.common),
+        args::Command::Create(create) => create::run(create, &cli.common),
         args::Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut args::Cli::command(), "imgdelta", &mut script);
@@ -44,6 +47,13 @@ fn manual() -> imgdelta::Result<Vec<u8>> {
     };
     render(&mut page).map_err(imgdelta::Error::io("manual page"))?;
     Ok(page)
+}
+
+/// Prints a document for machines.
+fn print_json(document: &serde_json::Value) -> imgdelta::Result<ExitCode> {
+    let mut text = serde_json::to_vec_pretty(document).expect("a value is a document");
+    text.push(b'\n');
+    print(&text)
 }
 
 /// Writes a result to standard output. A reader that has seen enough (`| head`) is no failure.

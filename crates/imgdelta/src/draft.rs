@@ -27,6 +27,8 @@ pub struct Draft<'a> {
     /// What becomes of each target layer.
     pub layers: Vec<LayerDraft>,
     recipes: Vec<RecipeDraft>,
+    /// Whether each layer's blob could be made from its stream.
+    remade: Vec<bool>,
     spill: Spill,
 }
 
@@ -85,7 +87,8 @@ impl<'a> Draft<'a> {
         envelopes: Vec<Envelope>,
         spill: Spill,
     ) -> Self {
-        let mut draft = Self { plan, layers: Vec::new(), recipes: Vec::new(), spill };
+        let mut draft =
+            Self { plan, layers: Vec::new(), recipes: Vec::new(), remade: Vec::new(), spill };
         let mut made: Vec<Option<RecipeDraft>> = plan.layers.iter().map(|_| None).collect();
         for recipe in recipes {
             let ordinal = recipe.ordinal as usize;
@@ -99,6 +102,7 @@ impl<'a> Draft<'a> {
                 _ => 0,
             };
             let is_made = !is_exact || envelope != Envelope::Unmade;
+            draft.remade.push(is_made);
             let recipe = match &plan.layers[ordinal] {
                 Way::Kept => None,
                 Way::Rebuilt(_) => made[ordinal].take(),
@@ -139,6 +143,11 @@ impl<'a> Draft<'a> {
         draft
     }
 
+    /// Returns whether a layer's blob can be made from its stream, or needs not be.
+    pub(crate) fn is_remade(&self, ordinal: usize) -> bool {
+        self.remade[ordinal]
+    }
+
     /// Returns what a receiver of the base would pull without a delta: the blobs the base lacks.
     pub fn pull_bytes(&self) -> u64 {
         let base = &self.plan.base.image.layers;
@@ -155,7 +164,8 @@ impl<'a> Draft<'a> {
     ///
     /// Refuses to where a plain pull is no larger: then there is nothing to gain.
     pub fn write(&self, out: &mut dyn Write) -> Result<u64> {
-        let (layer_bytes, pull_bytes) = (self.layers.iter().map(|layer| layer.bytes).sum::<u64>(), self.pull_bytes());
+        let (layer_bytes, pull_bytes) =
+            (self.layers.iter().map(|layer| layer.bytes).sum::<u64>(), self.pull_bytes());
         if layer_bytes >= pull_bytes && pull_bytes > 0 {
             return Err(Error::bad_input(
                 format_args!("delta to {}", self.plan.target.image.name),
@@ -164,6 +174,11 @@ impl<'a> Draft<'a> {
                 ),
             ));
         }
+        self.write_to(out)
+    }
+
+    /// Writes the delta whatever its length.
+    pub(crate) fn write_to(&self, out: &mut dyn Write) -> Result<u64> {
         let image = &self.plan.target.image;
         let mut writer = DeltaWriter::new(out, &self.outline())?;
         let (mut recipes, mut carried) = (0, 0);
@@ -215,7 +230,11 @@ impl<'a> Draft<'a> {
                 Body::Recipe(number) => {
                     let recipe = &self.recipes[number as usize];
                     // Of layers that share a recipe the first pays.
-                    if recipe.ordinal as usize == ordinal { self.cost(recipe) } else { LayerCost::default() }
+                    if recipe.ordinal as usize == ordinal {
+                        self.cost(recipe)
+                    } else {
+                        LayerCost::default()
+                    }
                 }
                 Body::Kept | Body::Carried(_) => LayerCost::default(),
             })

@@ -256,8 +256,7 @@ impl<'a> Layer<'a> {
             groups.push(Group { packed_bytes: draft.range.end - draft.range.start, members });
             drafts.push(draft);
         }
-        let target =
-            StreamName { diff_id: self.index.diff_id, bytes: self.index.stream_bytes };
+        let target = StreamName { diff_id: self.index.diff_id, bytes: self.index.stream_bytes };
         let origins = self.origins();
         let payloads = self.stretches.iter().map(|stretch| match stretch {
             Stretch::Entry(ordinal) => Some(*ordinal),

@@ -34,6 +34,7 @@
 //! The core is synchronous and mute: no terminal, no network, no environment, no clock. The same
 //! inputs give the same results for any number of threads.
 
+pub mod cost;
 pub mod delta;
 pub mod diff;
 pub mod draft;
@@ -51,6 +52,7 @@ pub mod parallel;
 pub mod path;
 pub mod plan;
 pub mod progress;
+pub mod prove;
 pub mod reference;
 pub mod rootfs;
 pub mod scratch;

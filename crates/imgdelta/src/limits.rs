@@ -119,7 +119,8 @@ const NAMES: [&str; 16] = [
     "group-bytes",
 ];
 
-fn parse_size(text: &str) -> Option<u64> {
+/// Reads a size with its unit, such as `64MiB`.
+pub fn parse_size(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let unit: u64 = match text[digits..].trim() {
         "" | "B" => 1,

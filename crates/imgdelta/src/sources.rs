@@ -120,7 +120,11 @@ impl<'a> Known<'a> {
                     known.contents.entry(key).or_default().push(place);
                 }
                 if is_source(entry) {
-                    known.masked.entry(names::masked(entry.path.as_bytes())).or_default().push(place);
+                    known
+                        .masked
+                        .entry(names::masked(entry.path.as_bytes()))
+                        .or_default()
+                        .push(place);
                 }
             }
         }
@@ -168,8 +172,7 @@ fn by_name(known: &Known<'_>, index: &Index, partner: Option<u32>) -> Vec<Choice
     let mut earlier: HashMap<(PayloadDigest, u64), u32> = HashMap::new();
     let mut choices = Vec::with_capacity(index.entries.len());
     for (ordinal, entry) in (0..).zip(&index.entries) {
-        let same_path =
-            known.paths.get(&entry.path).and_then(|places| nearest(places, partner));
+        let same_path = known.paths.get(&entry.path).and_then(|places| nearest(places, partner));
         let content = content_of(known, entry, ordinal, same_path, partner, &mut earlier);
         let header = same_path.or_else(|| match &content {
             Content::Same(place) => Some(*place),
@@ -275,12 +278,8 @@ fn by_content(
 
 /// The base entries worth a sketch: those the target has not kept, as far as the reach goes.
 fn candidates(known: &Known<'_>, target: &Survey, reach: Reach) -> Vec<Place> {
-    let kept: HashSet<_> = target
-        .layers
-        .iter()
-        .flat_map(|index| &index.entries)
-        .filter_map(content_key)
-        .collect();
+    let kept: HashSet<_> =
+        target.layers.iter().flat_map(|index| &index.entries).filter_map(content_key).collect();
     let mut left_bytes = reach.sketched_bytes;
     let mut candidates = Vec::new();
     for (layer, index) in (0..).zip(&known.layers) {

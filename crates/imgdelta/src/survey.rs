@@ -147,7 +147,8 @@ fn read(
     let mut indexes = Indexes::new();
     for (key, (index, notes), stream) in read {
         if let Some(stream) = stream {
-            volume.insert(StreamName { diff_id: index.diff_id, bytes: index.stream_bytes }, stream)?;
+            volume
+                .insert(StreamName { diff_id: index.diff_id, bytes: index.stream_bytes }, stream)?;
         }
         indexes.insert(key, (index, notes));
     }

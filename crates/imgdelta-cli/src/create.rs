@@ -1,0 +1,162 @@
+//! The `create` command: makes a delta, proves it, and only then lets it be seen.
+//!
+//! Holds no matching of its own.
+
+use crate::{
+    args::{self, Common, Making},
+    output::Output,
+    terminal::{self, Told},
+};
+use imgdelta::{
+    Result,
+    cost::Cost,
+    delta::Delta,
+    draft::Draft,
+    encode::{self, EncodeOptions, Layers},
+    image::{self, OpenOptions},
+    parallel::Workers,
+    plan::{Plan, Preset},
+    prove,
+    scratch::Scratch,
+    size::Exact,
+    survey::{self, Survey, SurveyOptions},
+    volume::Volume,
+};
+use std::{fmt::Write as _, path::Path, process::ExitCode, sync::Arc};
+
+/// Runs the command.
+pub fn run(args: &args::Create, common: &Common) -> Result<ExitCode> {
+    let limits = common.limits();
+    let progress = terminal::progress(common.quiet)?;
+    let open = OpenOptions::default().limits(limits.clone()).platform(args.platform.clone());
+    let images = image::open_pair(&args.old, &args.new, &open)?;
+    let workers = Workers::new(common.jobs)?;
+    let scratch = Scratch::in_dir(&args.making.scratch)?;
+    let options = SurveyOptions::default().limits(limits);
+    let ([base, target], volume) =
+        survey::both_with_streams(images, &options, &scratch, &workers, &progress)?;
+    let maker = Maker {
+        making: &args.making,
+        limits: &options.limits,
+        volume: &volume,
+        scratch: &scratch,
+        workers: &workers,
+        progress: &progress,
+        is_proved: !args.no_prove,
+    };
+    let directions =
+        [(&base, &target, args.output.as_deref()), (&target, &base, args.rollback.as_deref())];
+    // Both are made before either is seen: a rollback that fails leaves no half of a pair behind.
+    let mut made = Vec::new();
+    for (base, target, path) in directions {
+        if path.is_some() || (args.dry_run && made.is_empty()) {
+            made.push(maker.make(base, target, path)?);
+        }
+    }
+    progress.finish();
+    let (mut text, mut documents) = (String::new(), Vec::new());
+    for one in made {
+        let is_stdout = one.output.as_ref().is_some_and(Output::is_stdout);
+        let bytes = one.cost.delta_bytes;
+        match one.output {
+            None => {
+                let _ = write!(text, "{}", one.cost);
+            }
+            Some(output) => {
+                let place = output.publish()?;
+                if !is_stdout {
+                    let _ = writeln!(
+                        text,
+                        "{place}: {}; a plain pull is {}",
+                        Exact(bytes),
+                        Exact(one.cost.pull_bytes)
+                    );
+                }
+            }
+        }
+        if !is_stdout {
+            documents.push(one.cost.json());
+        }
+    }
+    if args.json {
+        let document = if documents.len() == 1 { documents.remove(0) } else { documents.into() };
+        return crate::print_json(&document);
+    }
+    crate::print(text.as_bytes())
+}
+
+/// What both directions share.
+struct Maker<'a> {
+    making: &'a Making,
+    limits: &'a imgdelta::Limits,
+    volume: &'a Volume,
+    scratch: &'a Scratch,
+    workers: &'a Workers,
+    progress: &'a Told,
+    is_proved: bool,
+}
+
+struct Made {
+    output: Option<Output>,
+    cost: Cost,
+}
+
+impl Maker<'_> {
+    /// Makes one delta; it is complete and proved, and not yet where it is to be seen.
+    fn make(&self, base: &Survey, target: &Survey, path: Option<&Path>) -> Result<Made> {
+        draft(
+            self.making,
+            base,
+            target,
+            self.volume,
+            self.scratch,
+            self.workers,
+            self.progress,
+            |draft| {
+                let cost = Cost::of(draft)?;
+                let Some(path) = path else { return Ok(Made { output: None, cost }) };
+                let mut output = Output::create(path, self.scratch)?;
+                draft.write(&mut output)?;
+                let file = output.finish()?;
+                if self.is_proved {
+                    let delta = Delta::open(Arc::new(file), path.display(), self.limits)?;
+                    prove::prove(
+                        &delta,
+                        &target.image,
+                        self.volume,
+                        self.scratch,
+                        self.workers,
+                        self.progress,
+                    )?;
+                }
+                Ok(Made { output: Some(output), cost })
+            },
+        )
+    }
+}
+
+/// Makes a draft and hands it to `then`.
+#[expect(clippy::too_many_arguments, reason = "all that the steps of making need, each its own")]
+pub fn draft<T>(
+    making: &Making,
+    base: &Survey,
+    target: &Survey,
+    volume: &Volume,
+    scratch: &Scratch,
+    workers: &Workers,
+    progress: &Told,
+    then: impl FnOnce(&Draft<'_>) -> Result<T>,
+) -> Result<T> {
+    let preset = match making.preset {
+        args::Preset::Fast => Preset::Fast,
+        args::Preset::Default => Preset::Default,
+        args::Preset::Best => Preset::Best,
+    };
+    let layers = match making.layers {
+        args::Layers::Exact => Layers::Exact,
+        args::Layers::Uncompressed => Layers::Uncompressed,
+    };
+    let plan = Plan::of(base, target, volume, preset, workers)?;
+    let options = EncodeOptions::default().layers(layers).memory_bytes(making.memory);
+    then(&encode::encode(&plan, &options, scratch, workers, progress)?)
+}
