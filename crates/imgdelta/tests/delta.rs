@@ -373,6 +373,15 @@ fn lying_lengths_take_no_memory() {
         let error = open(assemble(container::head(), &sections)).unwrap_err();
         assert!(error.to_string().contains(message), "{error}");
     }
+    // More base streams, of all layers together, than there may be layers.
+    let mut limits = Limits::default();
+    limits.layers = 5;
+    let mut wide = Sample::new();
+    wide.recipe.sources = (1..=4).map(|seed| base_stream(seed, 4096)).collect();
+    let opens = |sample: &Sample| Delta::open(Arc::new(sample.write()), "x", &limits);
+    assert_eq!(opens(&wide).unwrap().base().streams.len(), 5);
+    wide.recipe.sources.push(base_stream(5, 4096));
+    assert!(matches!(opens(&wide), Err(Error::OverLimit { limit: 5, found: 6, .. })));
     // A group larger than anyone admits.
     let mut limits = Limits::default();
     limits.group_bytes = 10;
