@@ -17,8 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = env::args().skip(1).collect();
     for pair in words.chunks(2) {
         let [old, new] = pair else { return Err("references come in pairs".into()) };
-        let images =
-            image::open_pair(&old.parse()?, &new.parse()?, &OpenOptions::default())?;
+        let images = image::open_pair(&old.parse()?, &new.parse()?, &OpenOptions::default())?;
         println!("{new}");
         compare(&images)?;
     }
@@ -88,10 +87,10 @@ fn compare([old, new]: &[Image; 2]) -> imgdelta::Result<()> {
         read_back(&packed, &space, &stream, &payloads)?;
         let read = started.elapsed();
         println!(
-            "  {:>6} entries, {based:>6} with a base: {header_bytes:>9} -> {:>6} bytes; written in {written:.0?}, read in {read:.0?} ({:.0} MB/s)",
+            "  {:>6} entries, {based:>6} with a base: {header_bytes:>9} -> {:>6} bytes; written in {written:.0?}, read in {read:.0?} ({} MB/s)",
             index.entries.len(),
             packed.len(),
-            header_bytes as f64 / read.as_secs_f64() / 1e6,
+            u128::from(header_bytes) * 1000 / read.as_nanos().max(1),
         );
         total += packed.len();
         let columns = unpack(&packed, 64, 1 << 30).expect("just packed");

@@ -110,7 +110,9 @@ impl Cursor<Vec<u8>> {
                         found,
                         limit,
                     },
-                    other => Error::bad_input_because(PLACE, "they do not unpack", other),
+                    other @ FormatError::Malformed { .. } => {
+                        Error::bad_input_because(PLACE, "they do not unpack", other)
+                    }
                 }
             })?,
         };

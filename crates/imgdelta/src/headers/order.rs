@@ -95,8 +95,8 @@ impl Order {
     pub(super) fn place_of(&self, slots: &Range<usize>, address: u64) -> Option<usize> {
         // Entries of a directory stand in the order of their addresses.
         let found = self.addresses[slots.clone()].partition_point(|&other| other < address);
-        let mut same = (slots.start + found..slots.end)
-            .take_while(|&slot| self.addresses[slot] == address);
+        let mut same =
+            (slots.start + found..slots.end).take_while(|&slot| self.addresses[slot] == address);
         let slot = same.find(|&slot| self.left.has(slot))?;
         Some(self.left.before(slot) - self.left.before(slots.start))
     }

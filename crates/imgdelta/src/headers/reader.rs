@@ -138,10 +138,7 @@ impl HeaderReader {
     }
 
     /// Reads all base headers that will be used, in the base's order.
-    fn start_walk(
-        &mut self,
-        base: &mut dyn FnMut(u64, &mut [u8]) -> Result<()>,
-    ) -> Result<Walk> {
+    fn start_walk(&mut self, base: &mut dyn FnMut(u64, &mut [u8]) -> Result<()>) -> Result<Walk> {
         let count = self.cursor.number(Column::Jumps)?;
         Limits::admit(self.entry_limit, count, "number of entries", "header columns")?;
         let mut entries: Vec<(u64, Vec<u8>)> = Vec::new();
@@ -169,8 +166,8 @@ impl HeaderReader {
     ) -> Result<Payload> {
         self.entries += 1;
         Limits::admit(self.entry_limit, self.entries, "number of entries", "header columns")?;
-        let own = base
-            .map(|(head, address)| (address + head.bytes.len() as u64, head.payload_bytes()));
+        let own =
+            base.map(|(head, address)| (address + head.bytes.len() as u64, head.payload_bytes()));
         let limit = usize::try_from(self.extension_limit).unwrap_or(usize::MAX);
         let base = base.map(|(head, _)| head);
         let entry = decode::entry(&mut self.cursor, &mut self.memory, base, mask, limit)?;
@@ -208,10 +205,8 @@ struct Walk {
 
 impl Walk {
     fn read_gap(&mut self, cursor: &mut Cursor<Vec<u8>>) -> Result<()> {
-        self.until_jump = match cursor.is_at_end(Column::Jumps) {
-            true => None,
-            false => Some(cursor.number(Column::Jumps)?),
-        };
+        let is_last = cursor.is_at_end(Column::Jumps);
+        self.until_jump = if is_last { None } else { Some(cursor.number(Column::Jumps)?) };
         Ok(())
     }
 

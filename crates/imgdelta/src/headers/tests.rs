@@ -166,8 +166,9 @@ fn long_frames_come_in_pieces() {
     writer.raw_payload(9);
     let packed = writer.finish();
     assert!(packed.len() < 200);
-    let frames = read(b"", &[0; 8 << 20], &packed).unwrap();
-    let lengths: Vec<_> = frames.iter().map(|(frame, payload)| (frame.len(), payload.bytes)).collect();
+    let frames = read(b"", &vec![0; 8 << 20], &packed).unwrap();
+    let lengths: Vec<_> =
+        frames.iter().map(|(frame, payload)| (frame.len(), payload.bytes)).collect();
     assert_eq!(lengths.iter().map(|&(bytes, _)| bytes).sum::<usize>(), 5 << 20);
     assert!(lengths.iter().all(|&(bytes, _)| bytes <= 1 << 20));
     assert_eq!(lengths[lengths.len() - 2].1, 9);
