@@ -48,6 +48,7 @@ pub mod progress;
 pub mod reference;
 pub mod rootfs;
 pub mod scratch;
+pub mod sink;
 pub mod size;
 pub mod store;
 pub mod survey;
