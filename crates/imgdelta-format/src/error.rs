@@ -37,7 +37,7 @@ impl fmt::Display for FormatError {
                 write!(f, "{place}, offset {at}: {what} is {found}, should be {expected}")
             }
             Self::TooLarge { what, limit, found } => {
-                write!(f, "{what} come to {found} bytes, more than the limit of {limit}")
+                write!(f, "{what} come to {found}, more than the limit of {limit}")
             }
         }
     }

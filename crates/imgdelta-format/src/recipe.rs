@@ -6,6 +6,11 @@
 //! after another, in the order of its table. A recipe names its sources and its target and nothing
 //! else, so that images which share both share it.
 
+mod front;
+mod wire;
+
+pub use front::Front;
+
 use crate::DiffId;
 
 /// A layer's uncompressed stream: its name and length.

@@ -5,6 +5,7 @@
 //! looks inside a layer.
 
 pub mod config;
+mod documents;
 mod kind;
 mod manifest;
 mod pair;
@@ -12,6 +13,7 @@ pub mod platform;
 mod select;
 
 pub use config::Config;
+pub(crate) use documents::Documents;
 pub use pair::open_pair;
 pub use platform::Platform;
 

@@ -34,6 +34,7 @@
 //! The core is synchronous and mute: no terminal, no network, no environment, no clock. The same
 //! inputs give the same results for any number of threads.
 
+pub mod delta;
 pub mod diff;
 pub mod envelope;
 pub mod error;

@@ -2,6 +2,7 @@
 //!
 //! Limits are met before memory is taken. They are for reading: nothing we write comes near them.
 
+use imgdelta_format::ReadLimits;
 use std::str::FromStr;
 
 /// Ceilings for what is read. Every default is far above any image seen in practice and far
@@ -39,6 +40,14 @@ pub struct Limits {
     pub extension_bytes: u64,
     /// Bytes of one package database that is read: 64 MiB.
     pub database_bytes: u64,
+    /// Bytes of a delta file: 256 GiB, as of a layer: what does not pay is carried.
+    pub delta_bytes: u64,
+    /// Bytes of one recipe in a delta without its groups: 256 MiB. They are read whole.
+    pub recipe_bytes: u64,
+    /// Payloads and parts of payloads that one recipe's groups make: 2,000,000.
+    pub recipe_members: u64,
+    /// Unpacked bytes of one group's streams: 512 MiB. Groups are cut far below that.
+    pub group_bytes: u64,
 }
 
 impl Default for Limits {
@@ -57,6 +66,10 @@ impl Default for Limits {
             layer_text_bytes: 256 << 20,
             extension_bytes: 1 << 20,
             database_bytes: 64 << 20,
+            delta_bytes: 256 << 30,
+            recipe_bytes: 256 << 20,
+            recipe_members: 2_000_000,
+            group_bytes: 512 << 20,
         }
     }
 }
@@ -87,7 +100,7 @@ impl FromStr for LimitChange {
 }
 
 /// What the user calls the limits, in the order of the fields.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 16] = [
     "manifest-bytes",
     "config-bytes",
     "layers",
@@ -100,6 +113,10 @@ const NAMES: [&str; 12] = [
     "layer-text-bytes",
     "extension-bytes",
     "database-bytes",
+    "delta-bytes",
+    "recipe-bytes",
+    "recipe-members",
+    "group-bytes",
 ];
 
 fn parse_size(text: &str) -> Option<u64> {
@@ -138,8 +155,26 @@ impl Limits {
             "layer-text-bytes" => self.layer_text_bytes = change.value,
             "extension-bytes" => self.extension_bytes = change.value,
             "database-bytes" => self.database_bytes = change.value,
+            "delta-bytes" => self.delta_bytes = change.value,
+            "recipe-bytes" => self.recipe_bytes = change.value,
+            "recipe-members" => self.recipe_members = change.value,
+            "group-bytes" => self.group_bytes = change.value,
             other => unreachable!("{other} is not in the table of names"),
         }
+    }
+
+    /// Returns the ceilings for the parts of a delta.
+    pub(crate) fn of_deltas(&self) -> ReadLimits {
+        let mut limits = ReadLimits::default();
+        limits.layers = self.layers;
+        limits.sources = self.layers;
+        limits.payloads = self.layer_entries;
+        limits.recipe_bytes = self.recipe_bytes;
+        limits.members = self.recipe_members;
+        // The outline carries both documents.
+        let documents = self.manifest_bytes.saturating_add(self.config_bytes);
+        limits.outline_bytes = limits.outline_bytes.max(documents);
+        limits
     }
 
     /// Returns `found`, or the error that names the limit it is over.

@@ -1,0 +1,230 @@
+//! Where a delta's bytes go, layer by layer and file by file, for people who ask.
+//!
+//! Nothing depends on it: a reader may pass it over, and nobody should decide by it. The numbers
+//! are the writer's word. Only files that cost something are listed; the rest are counted.
+
+use crate::{
+    ReadLimits,
+    error::Result,
+    fields::{Fields, admit},
+    pack::{Packer, unpack},
+    varint,
+};
+
+/// What one layer costs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LayerCost {
+    /// Bytes of its header columns.
+    pub headers: u64,
+    /// The files that cost something.
+    pub files: Vec<FileCost>,
+    /// How many others there are, by how they come about.
+    pub rest: Vec<RestCost>,
+}
+
+/// What one file costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileCost {
+    /// Its path, as the layer spells it.
+    pub path: Vec<u8>,
+    /// How it comes about.
+    pub how: How,
+    /// Its length.
+    pub target_bytes: u64,
+    /// Its share of the delta.
+    pub delta_bytes: u64,
+}
+
+/// Files that cost nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestCost {
+    /// How they come about.
+    pub how: How,
+    /// How many they are.
+    pub count: u64,
+    /// Their bytes.
+    pub target_bytes: u64,
+}
+
+/// How a file comes about. Numbers of later versions are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct How(pub u8);
+
+impl How {
+    /// A copy of the file of the same entry in the base.
+    pub const KEPT: Self = Self(0);
+    /// A copy of another file of the base.
+    pub const MOVED: Self = Self(1);
+    /// A copy of another file of the same layer.
+    pub const REPEATED: Self = Self(2);
+    /// Rebuilt from files of the base.
+    pub const PATCHED: Self = Self(3);
+    /// Carried, as nothing in the base is like it.
+    pub const LITERAL: Self = Self(4);
+
+    /// Returns how listings name it.
+    pub fn name(self) -> &'static str {
+        let known = ["kept", "moved", "repeated", "patched", "literal"];
+        known.get(usize::from(self.0)).copied().unwrap_or("other")
+    }
+}
+
+/// Returns costs as bytes.
+pub fn to_bytes(costs: &[LayerCost]) -> Vec<u8> {
+    let mut columns: [Vec<u8>; COLUMNS] = Default::default();
+    let mut before: &[u8] = &[];
+    for cost in costs {
+        for value in [cost.headers, cost.files.len() as u64, cost.rest.len() as u64] {
+            varint::write(&mut columns[LAYERS], value);
+        }
+        for file in &cost.files {
+            let shared = before.iter().zip(&file.path).take_while(|(a, b)| a == b).count();
+            varint::write(&mut columns[SHARED], shared as u64);
+            varint::write(&mut columns[ENDS], (file.path.len() - shared) as u64);
+            columns[TEXT].extend_from_slice(&file.path[shared..]);
+            columns[HOWS].push(file.how.0);
+            varint::write(&mut columns[TARGET_BYTES], file.target_bytes);
+            varint::write(&mut columns[DELTA_BYTES], file.delta_bytes);
+            before = &file.path;
+        }
+        for rest in &cost.rest {
+            columns[REST].push(rest.how.0);
+            varint::write(&mut columns[REST], rest.count);
+            varint::write(&mut columns[REST], rest.target_bytes);
+        }
+    }
+    Packer::new(LEVEL).pack(&columns)
+}
+
+/// Reads what [`to_bytes`] wrote.
+pub fn from_bytes(bytes: &[u8], limits: &ReadLimits) -> Result<Vec<LayerCost>> {
+    let mut columns = unpack(bytes, COLUMNS, limits.cost_bytes)?;
+    columns.resize_with(COLUMNS, Vec::new);
+    let mut reader = Reader {
+        columns: std::array::from_fn(|n| Fields::new("costs", &columns[n])),
+        files: 0,
+        path_bytes: 0,
+    };
+    let mut costs = Vec::new();
+    let mut before = Vec::new();
+    while !reader.columns[LAYERS].is_empty() {
+        admit(limits.layers, costs.len() as u64 + 1, "layers in the costs")?;
+        let headers = reader.number(LAYERS)?;
+        let (files, rest) = (reader.number(LAYERS)?, reader.number(LAYERS)?);
+        admit(limits.cost_files, rest, "summed costs of a layer")?;
+        let mut cost = LayerCost { headers, ..LayerCost::default() };
+        for _ in 0..files {
+            cost.files.push(reader.file(&mut before, limits)?);
+        }
+        for _ in 0..rest {
+            let how = How(reader.columns[REST].byte("how files come about")?);
+            let (count, target_bytes) = (reader.number(REST)?, reader.number(REST)?);
+            cost.rest.push(RestCost { how, count, target_bytes });
+        }
+        costs.push(cost);
+    }
+    reader.columns.iter().try_for_each(Fields::end)?;
+    Ok(costs)
+}
+
+struct Reader<'a> {
+    columns: [Fields<'a>; COLUMNS],
+    files: u64,
+    path_bytes: u64,
+}
+
+impl Reader<'_> {
+    fn number(&mut self, column: usize) -> Result<u64> {
+        self.columns[column].number("number in the costs")
+    }
+
+    fn file(&mut self, before: &mut Vec<u8>, limits: &ReadLimits) -> Result<FileCost> {
+        self.files += 1;
+        admit(limits.cost_files, self.files, "files in the costs")?;
+        let shared = self.number(SHARED)?;
+        if shared > before.len() as u64 {
+            let found = before.len() as u64;
+            return Err(self.columns[SHARED].malformed("shared front of a path", found, shared));
+        }
+        let end = self.number(ENDS)?;
+        // Shared fronts cost nothing on the wire and everything in memory.
+        self.path_bytes = self.path_bytes.saturating_add(shared).saturating_add(end);
+        admit(limits.cost_bytes, self.path_bytes, "bytes of paths in the costs")?;
+        before.truncate(usize::try_from(shared).unwrap_or(usize::MAX));
+        before.extend_from_slice(self.columns[TEXT].bytes(end, "end of a path")?);
+        Ok(FileCost {
+            path: before.clone(),
+            how: How(self.columns[HOWS].byte("how a file comes about")?),
+            target_bytes: self.number(TARGET_BYTES)?,
+            delta_bytes: self.number(DELTA_BYTES)?,
+        })
+    }
+}
+
+const LAYERS: usize = 0;
+const SHARED: usize = 1;
+const ENDS: usize = 2;
+const TEXT: usize = 3;
+const HOWS: usize = 4;
+const TARGET_BYTES: usize = 5;
+const DELTA_BYTES: usize = 6;
+const REST: usize = 7;
+const COLUMNS: usize = 8;
+/// Made once for many readers, and small.
+const LEVEL: i32 = 19;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn costs() -> Vec<LayerCost> {
+        let file = |path: &[u8], how, target_bytes, delta_bytes| FileCost {
+            path: path.to_vec(),
+            how,
+            target_bytes,
+            delta_bytes,
+        };
+        vec![
+            LayerCost {
+                headers: 12,
+                files: vec![
+                    file(b"usr/bin/git", How::PATCHED, 4_000_000, 1509),
+                    file(b"usr/bin/gitk", How::LITERAL, 7, 9),
+                    file(b"\xff", How(200), 1, u64::MAX),
+                ],
+                rest: vec![RestCost { how: How::KEPT, count: 8000, target_bytes: 1 << 40 }],
+            },
+            LayerCost::default(),
+        ]
+    }
+
+    #[test]
+    fn costs_come_back() {
+        let limits = ReadLimits::default();
+        assert_eq!(from_bytes(&to_bytes(&costs()), &limits).unwrap(), costs());
+        assert_eq!(from_bytes(&to_bytes(&[]), &limits).unwrap(), []);
+        assert_eq!((How::MOVED.name(), How(9).name()), ("moved", "other"));
+    }
+
+    #[test]
+    fn cuts_and_long_lists_are_refused() {
+        let bytes = to_bytes(&costs());
+        let limits = ReadLimits::default();
+        for len in 0..bytes.len() {
+            assert!(from_bytes(&bytes[..len], &limits).is_err(), "cut at {len}");
+        }
+        let few = ReadLimits { cost_files: 2, ..limits };
+        assert!(from_bytes(&bytes, &few).is_err());
+    }
+
+    #[test]
+    fn shared_fronts_take_no_more_memory_than_admitted() {
+        let path = vec![b'x'; 1000];
+        let file = FileCost { path, how: How::KEPT, target_bytes: 0, delta_bytes: 0 };
+        let cost = LayerCost { files: vec![file; 1000], ..LayerCost::default() };
+        let bytes = to_bytes(&[cost]);
+        assert!(bytes.len() < 300, "{} bytes", bytes.len());
+        let limits = ReadLimits { cost_bytes: 100_000, ..ReadLimits::default() };
+        assert!(from_bytes(&bytes, &limits).is_err());
+    }
+}

@@ -1,0 +1,282 @@
+//! The outline of a delta: the target's documents verbatim, and how each layer comes about.
+//!
+//! What manifest and config say already (digests, sizes and media types of layers, diff ids) is
+//! not said again: two truths could disagree, and digests do not compress. Nor are the needed
+//! base streams: the recipes name them. Nothing here understands the documents.
+
+use crate::{
+    Algorithm, BlobDigest, ReadLimits,
+    error::Result,
+    fields::{Fields, MAX_PLACE, admit, write_algorithm, write_blob_digest},
+    pack::{Packer, unpack},
+    varint,
+};
+
+/// What a delta makes, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// The hash function of the manifest's digest.
+    pub algorithm: Algorithm,
+    /// The manifest's media type; empty where it is not known.
+    pub media_type: String,
+    /// The manifest, byte for byte.
+    pub manifest: Vec<u8>,
+    /// The config, byte for byte.
+    pub config: Vec<u8>,
+    /// What the image runs on, as text, for people.
+    pub platform: String,
+    /// The manifest of the base it was made against, for people: any base will do that has the
+    /// streams.
+    pub base: Option<BlobDigest>,
+    /// The layers, the lowest first, as many as the manifest names.
+    pub layers: Vec<LayerOutline>,
+}
+
+/// How one layer comes about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerOutline {
+    /// The length of its stream.
+    pub stream_bytes: u64,
+    /// Where stream or blob come from.
+    pub body: Body,
+    /// How the stream becomes the blob.
+    pub envelope: Envelope,
+}
+
+/// Where a layer's stream or blob comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Body {
+    /// The stream is one of the base's.
+    Kept,
+    /// The recipe of this ordinal among the delta's makes the stream.
+    Recipe(u32),
+    /// The blob of this ordinal among those carried is the layer's.
+    Carried(u32),
+}
+
+/// How a stream becomes the blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Envelope {
+    /// It does not: only the stream can be rebuilt. Also what stands with a carried blob.
+    Unmade,
+    /// The base image has this very blob.
+    Base,
+    /// The blob is the stream.
+    Stored,
+    /// A recipe of imgdelta-deflate, as its bytes.
+    Deflate(Vec<u8>),
+}
+
+impl Outline {
+    /// Returns the outline as bytes.
+    ///
+    /// # Panics
+    /// If recipes or carried blobs are not numbered in the order in which layers first use them.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut names = Vec::new();
+        write_algorithm(&mut names, self.algorithm);
+        if let Some(base) = &self.base {
+            write_blob_digest(&mut names, base);
+        }
+        let (mut layers, mut remakes) = (Vec::new(), Vec::new());
+        let mut used = Used::default();
+        for layer in &self.layers {
+            varint::write(&mut layers, layer.stream_bytes);
+            varint::write(&mut layers, used.write(layer.body));
+            let envelope = match &layer.envelope {
+                Envelope::Unmade => UNMADE,
+                Envelope::Base => BASE,
+                Envelope::Stored => STORED,
+                Envelope::Deflate(_) => DEFLATE,
+            };
+            varint::write(&mut layers, envelope);
+            if let Envelope::Deflate(remake) = &layer.envelope {
+                varint::write(&mut layers, remake.len() as u64);
+                remakes.extend_from_slice(remake);
+            }
+        }
+        Packer::new(LEVEL).pack(&[
+            names.as_slice(),
+            self.media_type.as_bytes(),
+            self.platform.as_bytes(),
+            &self.manifest,
+            &self.config,
+            &layers,
+            &remakes,
+        ])
+    }
+
+    /// Reads what [`Outline::to_bytes`] wrote. Streams that a later version added are passed over.
+    pub fn from_bytes(bytes: &[u8], limits: &ReadLimits) -> Result<Self> {
+        let mut streams = unpack(bytes, MOST_STREAMS, limits.outline_bytes)?;
+        streams.resize_with(streams.len().max(STREAMS), Vec::new);
+        streams.truncate(STREAMS);
+        let [names, media_type, platform, manifest, config, layers, remakes] =
+            <[Vec<u8>; STREAMS]>::try_from(streams).expect("resized to as many");
+        let mut names = Fields::new("outline, names", &names);
+        let algorithm = names.algorithm()?;
+        let base = if names.is_empty() { None } else { Some(names.blob_digest()?) };
+        names.end()?;
+        let layers = read_layers(&layers, &remakes, limits)?;
+        let (media_type, platform) =
+            (text("outline, media type", media_type)?, text("outline, platform", platform)?);
+        Ok(Self { algorithm, media_type, manifest, config, platform, base, layers })
+    }
+}
+
+fn read_layers(layers: &[u8], remakes: &[u8], limits: &ReadLimits) -> Result<Vec<LayerOutline>> {
+    let mut fields = Fields::new("outline, layers", layers);
+    let mut remakes = Fields::new("outline, compressions", remakes);
+    let mut used = Used::default();
+    let mut outlines = Vec::new();
+    while !fields.is_empty() {
+        admit(limits.layers, outlines.len() as u64 + 1, "layers of a delta")?;
+        let stream_bytes = fields.number("length of a stream")?;
+        if stream_bytes > MAX_PLACE {
+            return Err(fields.malformed("length of a stream", MAX_PLACE, stream_bytes));
+        }
+        let body = used.read(&mut fields)?;
+        let envelope = match fields.number("envelope of a layer")? {
+            UNMADE => Envelope::Unmade,
+            BASE => Envelope::Base,
+            STORED => Envelope::Stored,
+            DEFLATE => {
+                let bytes = fields.number("length of a compression's recipe")?;
+                Envelope::Deflate(remakes.bytes(bytes, "a compression's recipe")?.to_vec())
+            }
+            other => return Err(fields.malformed("envelope of a layer", DEFLATE, other)),
+        };
+        if matches!(body, Body::Carried(_)) && envelope != Envelope::Unmade {
+            return Err(fields.malformed("envelope of a carried layer", UNMADE, DEFLATE));
+        }
+        outlines.push(LayerOutline { stream_bytes, body, envelope });
+    }
+    remakes.end()?;
+    Ok(outlines)
+}
+
+/// How many recipes and carried blobs the layers so far use.
+#[derive(Default)]
+struct Used {
+    recipes: u32,
+    carried: u32,
+}
+
+impl Used {
+    /// Says a body as `kind + 4 * how many before the last new one`, 0 for a new one.
+    fn write(&mut self, body: Body) -> u64 {
+        let (kind, used, ordinal) = match body {
+            Body::Kept => return KEPT,
+            Body::Recipe(ordinal) => (RECIPE, &mut self.recipes, ordinal),
+            Body::Carried(ordinal) => (CARRIED, &mut self.carried, ordinal),
+        };
+        assert!(ordinal <= *used, "bodies are numbered as layers use them");
+        let back = *used - ordinal;
+        *used += u32::from(back == 0);
+        kind | u64::from(back) << 2
+    }
+
+    fn read(&mut self, fields: &mut Fields<'_>) -> Result<Body> {
+        let word = fields.number("body of a layer")?;
+        let (used, body): (_, fn(u32) -> Body) = match word & 3 {
+            KEPT if word == KEPT => return Ok(Body::Kept),
+            RECIPE => (&mut self.recipes, Body::Recipe),
+            CARRIED => (&mut self.carried, Body::Carried),
+            _ => return Err(fields.malformed("body of a layer", CARRIED, word)),
+        };
+        let ordinal = u32::try_from(word >> 2).ok().and_then(|back| used.checked_sub(back));
+        let Some(ordinal) = ordinal else {
+            return Err(fields.malformed("earlier body of a layer", (*used).into(), word >> 2));
+        };
+        *used += u32::from(ordinal == *used);
+        Ok(body(ordinal))
+    }
+}
+
+fn text(place: &'static str, bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let fields = Fields::new(place, error.as_bytes());
+        fields.malformed("bytes of valid text", error.as_bytes().len() as u64, valid as u64)
+    })
+}
+
+const KEPT: u64 = 0;
+const RECIPE: u64 = 1;
+const CARRIED: u64 = 2;
+
+const UNMADE: u64 = 0;
+const BASE: u64 = 1;
+const STORED: u64 = 2;
+const DEFLATE: u64 = 3;
+
+const STREAMS: usize = 7;
+/// Room for what later minor versions say besides.
+const MOST_STREAMS: usize = 64;
+/// Documents of some kilobytes: time does not count.
+const LEVEL: i32 = 19;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outline() -> Outline {
+        let layer = |stream_bytes, body, envelope| LayerOutline { stream_bytes, body, envelope };
+        Outline {
+            algorithm: Algorithm::Sha256,
+            media_type: "application/vnd.oci.image.manifest.v1+json".into(),
+            manifest: b"{\"layers\":[]}".repeat(9),
+            config: b"{}".to_vec(),
+            platform: "linux/arm64".into(),
+            base: Some(BlobDigest::new(Algorithm::Sha512, &[7; 64]).unwrap()),
+            layers: vec![
+                layer(10_240, Body::Kept, Envelope::Base),
+                layer(20, Body::Recipe(0), Envelope::Deflate(vec![1, 2, 3])),
+                layer(21, Body::Carried(0), Envelope::Unmade),
+                layer(22, Body::Recipe(1), Envelope::Stored),
+                layer(20, Body::Recipe(0), Envelope::Deflate(Vec::new())),
+                layer(23, Body::Carried(1), Envelope::Unmade),
+                layer(21, Body::Carried(0), Envelope::Unmade),
+            ],
+        }
+    }
+
+    #[test]
+    fn outlines_come_back() {
+        let limits = ReadLimits::default();
+        assert_eq!(Outline::from_bytes(&outline().to_bytes(), &limits).unwrap(), outline());
+        let bare = Outline { base: None, layers: Vec::new(), ..outline() };
+        assert_eq!(Outline::from_bytes(&bare.to_bytes(), &limits).unwrap(), bare);
+    }
+
+    #[test]
+    fn what_a_later_version_adds_is_passed_over() {
+        let limits = ReadLimits::default();
+        let bytes = outline().to_bytes();
+        let mut streams = unpack(&bytes, MOST_STREAMS, 1 << 20).unwrap();
+        streams.resize_with(STREAMS, Vec::new);
+        streams.push(b"new".to_vec());
+        let later = Packer::new(3).pack(&streams);
+        assert_eq!(Outline::from_bytes(&later, &limits).unwrap(), outline());
+    }
+
+    #[test]
+    fn layers_that_make_no_sense_are_refused() {
+        let limits = ReadLimits { layers: 2, ..ReadLimits::default() };
+        let read = |layers: &[u8], remakes: &[u8]| read_layers(layers, remakes, &limits);
+        assert_eq!(read(&[5, 0, 1], b"").unwrap().len(), 1);
+        for (layers, what) in [
+            (&[5, 0][..], "cut"),
+            (&[5, 3, 0], "body 3"),
+            (&[5, 4, 0], "kept with an ordinal"),
+            (&[5, 5, 0], "a recipe before the first"),
+            (&[5, 0, 4], "envelope 4"),
+            (&[5, 2, 2], "carried with an envelope"),
+            (&[5, 0, 3, 2], "a compression beyond its stream"),
+            (&[5, 0, 3, 0], "bytes of no compression"),
+            (&[5, 0, 3, 1, 5, 0, 1, 5, 0, 1], "too many layers"),
+        ] {
+            assert!(read(layers, b"x").is_err(), "{what}");
+        }
+    }
+}

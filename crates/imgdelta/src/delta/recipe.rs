@@ -1,0 +1,98 @@
+//! A recipe where it lies in a delta: read whole, its groups when they are asked for.
+//!
+//! Checks that recipe and groups fill their section. Never decodes a group.
+
+use super::{Recipe, Section, of_format, read_range};
+use crate::{Error, Limits, Result, store::source::ReadAt};
+use imgdelta_format::{ReadLimits, recipe::Front};
+use std::{ops::Deref, sync::Arc};
+
+/// A recipe, and the way to its groups' bytes.
+#[derive(Clone, Debug)]
+pub struct StoredRecipe {
+    recipe: Recipe,
+    source: Arc<dyn ReadAt>,
+    place: String,
+    /// Where the first group begins.
+    offset: u64,
+    /// The bytes of the groups before each.
+    before: Vec<u64>,
+    group_bytes: u64,
+}
+
+impl Deref for StoredRecipe {
+    type Target = Recipe;
+
+    fn deref(&self) -> &Recipe {
+        &self.recipe
+    }
+}
+
+impl StoredRecipe {
+    pub(super) fn open(
+        source: &Arc<dyn ReadAt>,
+        section: &Section,
+        place: String,
+        limits: &ReadLimits,
+        group_bytes: u64,
+    ) -> Result<Self> {
+        let head_bytes = head_bytes(&**source, section, &place, limits)?;
+        let head = read_range(&**source, section.offset, head_bytes, &place)?;
+        let recipe = Recipe::from_bytes(&head, limits).map_err(|e| of_format(&place, &e))?;
+        let (found, expected) = (section.bytes - head_bytes, recipe.group_bytes());
+        if found != expected {
+            let what = format!("{found} bytes of groups, should be {expected}");
+            return Err(Error::bad_input(place, what));
+        }
+        let before = recipe.groups.iter().scan(0, |end, group| {
+            let start = *end;
+            *end += group.packed_bytes;
+            Some(start)
+        });
+        let (before, source) = (before.collect(), Arc::clone(source));
+        let offset = section.offset + head_bytes;
+        Ok(Self { recipe, source, place, offset, before, group_bytes })
+    }
+
+    /// Reads the bytes of a group, packed.
+    pub fn group(&self, ordinal: usize) -> Result<Vec<u8>> {
+        let place = format!("{}, group {ordinal}", self.place);
+        let Some(group) = self.recipe.groups.get(ordinal) else {
+            let (what, present) = (format!("group {ordinal}"), Vec::new());
+            return Err(Error::NotFound { place: self.place.clone(), what, present });
+        };
+        Limits::admit(self.group_bytes, group.packed_bytes, "number of bytes", &place)?;
+        let offset = self.offset + self.before[ordinal];
+        read_range(&*self.source, offset, group.packed_bytes, &place)
+    }
+}
+
+/// Reads a recipe's front and nothing else.
+pub(super) fn front(
+    source: &dyn ReadAt,
+    section: &Section,
+    place: &str,
+    limits: &ReadLimits,
+) -> Result<Front> {
+    let head_bytes = head_bytes(source, section, place, limits)?;
+    let count = Front::most_bytes(limits).min(head_bytes);
+    let start = read_range(source, section.offset, count, place)?;
+    Front::from_bytes(&start, limits).map_err(|error| of_format(place, &error))
+}
+
+/// Returns the recipe's length without its groups, which is not more than the section has.
+fn head_bytes(
+    source: &dyn ReadAt,
+    section: &Section,
+    place: &str,
+    limits: &ReadLimits,
+) -> Result<u64> {
+    let count = section.bytes.min(Front::LENGTH_BYTES as u64);
+    let start = read_range(source, section.offset, count, place)?;
+    let bytes = Front::recipe_bytes(&start, limits).map_err(|error| of_format(place, &error))?;
+    if bytes > section.bytes {
+        let what = format!("a recipe of {bytes} bytes, the section has {}", section.bytes);
+        return Err(Error::bad_input(place, what));
+    }
+    Ok(bytes)
+}
