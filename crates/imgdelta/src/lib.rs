@@ -38,6 +38,7 @@ pub mod delta;
 pub mod diff;
 pub mod envelope;
 pub mod error;
+pub mod headers;
 pub mod image;
 pub mod index;
 pub mod limits;

@@ -110,7 +110,7 @@ pub(super) fn text(field: &[u8]) -> &[u8] {
 }
 
 /// Reads a number in octal digits or, with the top bit set, base 256 in two's complement.
-pub(super) fn number(field: &[u8]) -> Option<i64> {
+pub(crate) fn number(field: &[u8]) -> Option<i64> {
     let first = *field.first()?;
     if first & 0x80 == 0 {
         return octal(field);

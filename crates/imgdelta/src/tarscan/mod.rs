@@ -18,6 +18,7 @@ mod sparse;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use header::number;
 pub use member::{Attribute, Damage, Kind, Member, SparseMap};
 
 use crate::{Limits, Result};

@@ -1,0 +1,144 @@
+//! The rules by which writers of tar derive one text of a header from another.
+//!
+//! They are guesses to be confirmed: nothing depends on their being right.
+
+use super::{
+    block::{Block, FLAG, Head, LINK, MAGIC, NAME, PREFIX, is_pax, put_text, text},
+    records::Records,
+};
+
+/// Returns whether a block has a prefix field.
+pub(super) fn has_prefix(block: &Block) -> bool {
+    block[MAGIC] == *b"ustar\0"
+}
+
+/// Returns a block's path: prefix and name.
+pub(super) fn path_of(block: &Block) -> Vec<u8> {
+    let name = text(&block[NAME]);
+    let prefix = if has_prefix(block) { text(&block[PREFIX]) } else { b"" };
+    if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
+}
+
+/// Lays a path down, the first `prefix_bytes` of it in the prefix field and the byte behind nowhere.
+pub(super) fn put_path(block: &mut Block, path: &[u8], prefix_bytes: usize) {
+    let is_split = prefix_bytes > 0 && prefix_bytes < path.len();
+    if has_prefix(block) {
+        put_text(&mut block[PREFIX], if is_split { &path[..prefix_bytes] } else { b"" });
+    }
+    let name = if is_split { &path[prefix_bytes + 1..] } else { path };
+    put_text(&mut block[NAME], name);
+}
+
+/// Returns where Go's and GNU's writers split a path: the longest prefix there is.
+pub(super) fn longest_prefix(path: &[u8]) -> usize {
+    if path.len() <= NAME.len() {
+        return 0;
+    }
+    let end = (path.len() - 1).min(PREFIX.len() + 1);
+    path[..end].iter().rposition(|&byte| byte == b'/').unwrap_or(0)
+}
+
+/// Returns where others split it: the shortest prefix that leaves a name which fits.
+pub(super) fn shortest_prefix(path: &[u8]) -> usize {
+    if path.len() <= NAME.len() {
+        return 0;
+    }
+    let start = path.len() - NAME.len() - 1;
+    path[start..path.len() - 1].iter().position(|&byte| byte == b'/').map_or(0, |at| start + at)
+}
+
+/// Returns a path as Go writes it where only ASCII may stand: other bytes are left out.
+pub(super) fn ascii(path: &[u8]) -> Vec<u8> {
+    path.iter().copied().filter(u8::is_ascii).collect()
+}
+
+/// Returns a path as Python writes it there: each other character is a question mark.
+pub(super) fn questioned(path: &[u8]) -> Vec<u8> {
+    // Bytes that continue a character add nothing.
+    let kept = path.iter().filter(|&&byte| byte & 0xc0 != 0x80);
+    kept.map(|&byte| if byte.is_ascii() { byte } else { b'?' }).collect()
+}
+
+/// Returns the name of the PAX header of `path`, if an earlier one is called `earlier`: the
+/// directory that stands second to last in that one, between path's directory and name.
+pub(super) fn pax_name(earlier: &[u8], path: &[u8]) -> Vec<u8> {
+    let marker = earlier
+        .split(|&byte| byte == b'/')
+        .find(|part| part.starts_with(b"PaxHeaders"))
+        .unwrap_or(b"PaxHeaders.0");
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    let (dir, name) = match path.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => (&path[..=slash], &path[slash + 1..]),
+        None => (&b""[..], path),
+    };
+    [dir, marker, b"/", name].concat()
+}
+
+/// Returns what stands behind the last slash.
+pub(super) fn base_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
+}
+
+/// How a path is laid into name and prefix: rules tried in this order.
+pub(super) const PATH_RULES: u64 = 4;
+
+/// Lays a full path into a block by a rule below [`PATH_RULES`].
+pub(super) fn lay_path(block: &mut Block, path: &[u8], rule: u64) {
+    match rule {
+        0 => put_path(block, path, longest_prefix(path)),
+        1 => put_path(block, path, shortest_prefix(path)),
+        2 => put_path(block, &ascii(path), 0),
+        _ => put_path(block, &questioned(path), 0),
+    }
+}
+
+/// How a link is laid into its field: rules tried in this order.
+pub(super) const LINK_RULES: u64 = 3;
+
+/// Lays a full link into a block by a rule below [`LINK_RULES`].
+pub(super) fn lay_link(block: &mut Block, link: &[u8], rule: u64) {
+    let field = &mut block[LINK];
+    match rule {
+        0 => put_text(field, link),
+        1 => put_text(field, &ascii(link)),
+        _ => put_text(field, &questioned(link)),
+    }
+}
+
+/// Returns the path and the link of a header, with what its extensions say of them.
+pub(super) fn full_names(head: &Head) -> (Vec<u8>, Vec<u8>) {
+    let (mut path, mut link) = (None, None);
+    for extension in head.extensions() {
+        let body = extension.body;
+        match extension.block[FLAG] {
+            b'L' => path = Some(text(body)),
+            b'K' => link = Some(text(body)),
+            flag if is_pax(flag) => {
+                let records = Records::parse(body).unwrap_or_default();
+                path = path.or(records.find(b"path"));
+                link = link.or(records.find(b"linkpath"));
+            }
+            _ => {}
+        }
+    }
+    (
+        path.map_or_else(|| path_of(head.main()), <[u8]>::to_vec),
+        link.unwrap_or(text(&head.main()[LINK])).to_vec(),
+    )
+}
+
+/// Returns what the value of a PAX record may be made from: the same record's value in the
+/// reference, path, link, the main header's time with the reference's fraction, the value before.
+pub(super) fn value_candidates<'a>(
+    earlier: &'a [u8],
+    names: (&'a [u8], &'a [u8]),
+    time: &'a mut Vec<u8>,
+    seconds: i64,
+    before: &'a [u8],
+) -> [&'a [u8]; 5] {
+    time.extend_from_slice(seconds.to_string().as_bytes());
+    if let Some(dot) = earlier.iter().position(|&byte| byte == b'.') {
+        time.extend_from_slice(&earlier[dot..]);
+    }
+    [earlier, names.0, names.1, time, before]
+}
