@@ -10,6 +10,12 @@ use crate::{Error, Result};
 pub enum Stage {
     /// Layers are read, checked and indexed; counted in stored (compressed) bytes.
     Reading,
+    /// What the target has in place is compared; counted in layers.
+    Looking,
+    /// Payloads are rebuilt from the base; counted in their bytes.
+    Rebuilding,
+    /// Layers are put together and written; counted in bytes of their streams.
+    Writing,
 }
 
 /// Listens to work, and may stop it. Called from several threads.

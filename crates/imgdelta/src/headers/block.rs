@@ -207,7 +207,8 @@ pub(super) fn put_number(field: &mut [u8], value: i64) {
         let filler = if digits[0] == b' ' { b' ' } else { b'0' };
         let mut rest = value;
         for (place, digit) in digits.iter_mut().rev().enumerate() {
-            *digit = if rest == 0 && place > 0 { filler } else { b'0' + (rest & 7).to_le_bytes()[0] };
+            *digit =
+                if rest == 0 && place > 0 { filler } else { b'0' + (rest & 7).to_le_bytes()[0] };
             rest >>= 3;
         }
         if field[0] & 0x80 != 0 || field[kept..].iter().any(|byte| !is_filler(byte)) {

@@ -210,7 +210,12 @@ fn extensions<C: AsRef<[u8]>>(
 }
 
 /// Returns the block of an extension that facts are laid over.
-pub(super) fn extension_reference(known: &Known<'_>, flag: u8, body_bytes: usize, time: i64) -> Block {
+pub(super) fn extension_reference(
+    known: &Known<'_>,
+    flag: u8,
+    body_bytes: usize,
+    time: i64,
+) -> Block {
     let mut block = *known.block;
     block[FLAG] = flag;
     put_number(&mut block[SIZE], i64::try_from(body_bytes).unwrap_or(i64::MAX));
@@ -238,8 +243,7 @@ fn read_records<C: AsRef<[u8]>>(
         };
         let earlier = known.find(&key).unwrap_or_default();
         let (mut time, names) = (Vec::new(), (context.path, context.link));
-        let candidates =
-            names::value_candidates(earlier, names, &mut time, context.time, &before);
+        let candidates = names::value_candidates(earlier, names, &mut time, context.time, &before);
         let value = text::read(cursor, &candidates, context.limit)?;
         records::put_record(&mut body, &key, &value);
         before = value;

@@ -137,13 +137,13 @@ impl Sink for ArchiveSink {
         self.file.file().set_len(end).map_err(Error::io(self.path.display()))
     }
 
-    fn blob(
-        &self,
-        blob: &Descriptor,
-        _: &dyn Progress,
-    ) -> Result<Option<Box<dyn BlobWriter + '_>>> {
+    fn has(&self, _: &Descriptor, _: &dyn Progress) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn blob(&self, blob: &Descriptor) -> Result<Box<dyn BlobWriter + '_>> {
         let at = *self.places.get(&blob.digest).expect("named when it was begun");
-        Ok(Some(Box::new(Writer { sink: self, at, end: at + blob.size_bytes })))
+        Ok(Box::new(Writer { sink: self, at, end: at + blob.size_bytes }))
     }
 
     fn finish(self: Box<Self>) -> Result<()> {

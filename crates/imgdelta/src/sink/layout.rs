@@ -77,29 +77,6 @@ impl LayoutSink {
         Ok(index)
     }
 
-    /// Whether the blob is there, whole and right.
-    fn has(&self, blob: &Descriptor, progress: &dyn Progress) -> Result<bool> {
-        let path = self.path(&blob_path(blob));
-        let Ok(mut file) = File::open(&path) else { return Ok(false) };
-        let found = file.metadata().map_err(Error::io(path.display()))?;
-        if !found.is_file() || found.len() != blob.size_bytes {
-            return Ok(false);
-        }
-        let mut check = BlobCheck::new(blob.digest, blob.size_bytes);
-        let mut buffer = vec![0; BUFFER_BYTES];
-        loop {
-            progress.check()?;
-            match file.read(&mut buffer) {
-                Ok(0) => return Ok(check.finish().is_ok()),
-                Ok(count) if check.update(&buffer[..count]).is_ok() => {}
-                // It grows, or cannot be read: written anew, that shows whether it matters.
-                Ok(_) => return Ok(false),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Ok(false),
-            }
-        }
-    }
-
     fn write_document(&self, blob: &Descriptor, bytes: &[u8]) -> Result<()> {
         let mut check = BlobCheck::new(blob.digest, blob.size_bytes);
         check.update(bytes)?;
@@ -136,17 +113,32 @@ impl Sink for LayoutSink {
         Ok(())
     }
 
-    fn blob(
-        &self,
-        blob: &Descriptor,
-        progress: &dyn Progress,
-    ) -> Result<Option<Box<dyn BlobWriter + '_>>> {
-        if self.has(blob, progress)? {
-            return Ok(None);
+    fn has(&self, blob: &Descriptor, progress: &dyn Progress) -> Result<bool> {
+        let path = self.path(&blob_path(blob));
+        let Ok(mut file) = File::open(&path) else { return Ok(false) };
+        let found = file.metadata().map_err(Error::io(path.display()))?;
+        if !found.is_file() || found.len() != blob.size_bytes {
+            return Ok(false);
         }
+        let mut check = BlobCheck::new(blob.digest, blob.size_bytes);
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            progress.check()?;
+            match file.read(&mut buffer) {
+                Ok(0) => return Ok(check.finish().is_ok()),
+                Ok(count) if check.update(&buffer[..count]).is_ok() => {}
+                // It grows, or cannot be read: written anew, that shows whether it matters.
+                Ok(_) => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Ok(false),
+            }
+        }
+    }
+
+    fn blob(&self, blob: &Descriptor) -> Result<Box<dyn BlobWriter + '_>> {
         let path = self.path(&blob_path(blob));
         let file = Temporary::in_dir(&super::parent(&path))?;
-        Ok(Some(Box::new(Writer { file, path, blob: blob.clone() })))
+        Ok(Box::new(Writer { file, path, blob: blob.clone() }))
     }
 
     fn finish(self: Box<Self>) -> Result<()> {

@@ -29,13 +29,12 @@ pub trait Sink: Send + Sync + fmt::Debug {
     /// Says what will come, before any blob does. Whatever can be refused is refused here.
     fn begin(&mut self, image: Outgoing) -> Result<()>;
 
-    /// Opens one of the layers' blobs for writing; `None` if the place has it already. Each blob
-    /// is asked for once, however many layers name it.
-    fn blob(
-        &self,
-        blob: &Descriptor,
-        progress: &dyn Progress,
-    ) -> Result<Option<Box<dyn BlobWriter + '_>>>;
+    /// Whether the place has one of the layers' blobs already, whole and right.
+    fn has(&self, blob: &Descriptor, progress: &dyn Progress) -> Result<bool>;
+
+    /// Opens one of the layers' blobs for writing. Each is opened once, however many layers name
+    /// it.
+    fn blob(&self, blob: &Descriptor) -> Result<Box<dyn BlobWriter + '_>>;
 
     /// Ends: the image becomes visible. All its layers were written or there.
     fn finish(self: Box<Self>) -> Result<()>;

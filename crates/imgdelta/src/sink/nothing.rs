@@ -29,8 +29,12 @@ impl Sink for Nothing {
         Ok(())
     }
 
-    fn blob(&self, _: &Descriptor, _: &dyn Progress) -> Result<Option<Box<dyn BlobWriter + '_>>> {
-        Ok(Some(Box::new(Self)))
+    fn has(&self, _: &Descriptor, _: &dyn Progress) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn blob(&self, _: &Descriptor) -> Result<Box<dyn BlobWriter + '_>> {
+        Ok(Box::new(Self))
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
@@ -74,11 +78,11 @@ impl Sink for Compare {
         Ok(())
     }
 
-    fn blob(
-        &self,
-        blob: &Descriptor,
-        _: &dyn Progress,
-    ) -> Result<Option<Box<dyn BlobWriter + '_>>> {
+    fn has(&self, _: &Descriptor, _: &dyn Progress) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn blob(&self, blob: &Descriptor) -> Result<Box<dyn BlobWriter + '_>> {
         let digest = blob.digest;
         let diff_id = DiffId::new(digest.algorithm(), digest.as_bytes());
         let stream = diff_id.and_then(|diff_id| self.expected.stream(&diff_id));
@@ -87,7 +91,7 @@ impl Sink for Compare {
             what: format!("stream {digest}"),
             present: Vec::new(),
         })?;
-        Ok(Some(Box::new(Comparing { stream, at: 0, buffer: Vec::new() })))
+        Ok(Box::new(Comparing { stream, at: 0, buffer: Vec::new() }))
     }
 
     fn finish(self: Box<Self>) -> Result<()> {

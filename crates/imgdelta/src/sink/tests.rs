@@ -53,7 +53,10 @@ fn write(reference: &str, image: &TestImage) -> Result<usize> {
     layers.dedup();
     let mut written = 0;
     for layer in layers {
-        let Some(mut writer) = sink.blob(&layer, &Silent)? else { continue };
+        if sink.has(&layer, &Silent)? {
+            continue;
+        }
+        let mut writer = sink.blob(&layer)?;
         let bytes = &blobs.by_digest[&layer.digest.to_string()];
         let mut check = BlobCheck::new(layer.digest, layer.size_bytes);
         for piece in bytes.chunks(700) {
@@ -194,7 +197,7 @@ fn an_image_that_is_given_up_leaves_nothing_visible() {
         let mut sink = create(&place.parse().unwrap(), &Limits::default()).unwrap();
         let layer = outgoing.layers[0].clone();
         sink.begin(outgoing).unwrap();
-        let mut writer = sink.blob(&layer, &Silent).unwrap().unwrap();
+        let mut writer = sink.blob(&layer).unwrap();
         writer.write(&blobs.by_digest[&layer.digest.to_string()][..100]).unwrap();
     }
     assert_eq!(temporaries(dir.path()), 0);
@@ -243,7 +246,7 @@ fn a_comparison_tells_the_first_byte_that_differs() {
     let sink = Compare::new(Arc::new(volume));
     let digest = crate::BlobDigest::new(diff_id.algorithm(), diff_id.as_bytes()).unwrap();
     let blob = Descriptor::new(None, digest, 8);
-    let mut writer = sink.blob(&blob, &Silent).unwrap().unwrap();
+    let mut writer = sink.blob(&blob).unwrap();
     writer.write(b"exp").unwrap();
     let error = writer.write(b"eKted").unwrap_err().to_string();
     assert!(error.contains("offset 4: byte is 75, should be 99"), "{error}");
