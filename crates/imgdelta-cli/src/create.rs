@@ -9,6 +9,7 @@ use crate::{
 };
 use imgdelta::{
     Result,
+    apply::{self, ApplyOptions},
     cost::Cost,
     delta::Delta,
     draft::Draft,
@@ -16,7 +17,6 @@ use imgdelta::{
     image::{self, OpenOptions},
     parallel::Workers,
     plan::{Plan, Preset},
-    prove,
     scratch::Scratch,
     size::Exact,
     survey::{self, Survey, SurveyOptions},
@@ -120,14 +120,9 @@ impl Maker<'_> {
                 let file = output.finish()?;
                 if self.is_proved {
                     let delta = Delta::open(Arc::new(file), path.display(), self.limits)?;
-                    prove::prove(
-                        &delta,
-                        &target.image,
-                        self.volume,
-                        self.scratch,
-                        self.workers,
-                        self.progress,
-                    )?;
+                    let options =
+                        ApplyOptions::new(self.scratch.clone()).limits(self.limits.clone());
+                    apply::prove(&delta, self.volume, &options, self.workers, self.progress)?;
                 }
                 Ok(Made { output: Some(output), cost })
             },

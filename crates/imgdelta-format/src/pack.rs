@@ -92,6 +92,24 @@ pub fn unpack(pack: &[u8], max_count: usize, limit_bytes: u64) -> Result<Vec<Vec
     Ok(streams)
 }
 
+/// Returns how many bytes the streams of a pack say they have together, without unpacking them.
+pub fn stated_bytes(pack: &[u8], max_count: usize) -> Result<u64> {
+    let mut table = Table { pack, at: 0 };
+    let count = table.number("stream count")?;
+    if count > max_count as u64 {
+        return Err(table.malformed("stream count", max_count as u64, count));
+    }
+    let mut total_bytes = 0_u64;
+    for _ in 0..count {
+        let word = table.number("stream length and coder")?;
+        total_bytes = total_bytes.saturating_add(word >> 2);
+        if word & 3 == 1 {
+            table.number("packed length")?;
+        }
+    }
+    Ok(total_bytes)
+}
+
 /// A pack's bytes and how far they have been read.
 struct Table<'a> {
     pack: &'a [u8],

@@ -34,31 +34,43 @@
 //! The core is synchronous and mute: no terminal, no network, no environment, no clock. The same
 //! inputs give the same results for any number of threads.
 
+pub mod apply;
+#[cfg(feature = "make")]
 pub mod cost;
 pub mod delta;
+#[cfg(feature = "make")]
 pub mod diff;
+#[cfg(feature = "make")]
 pub mod draft;
+#[cfg(feature = "make")]
 pub mod encode;
 pub mod envelope;
 pub mod error;
 pub mod headers;
 pub mod image;
+#[cfg(feature = "make")]
 pub mod index;
+#[cfg(feature = "make")]
 mod landmarks;
 pub mod limits;
 pub mod note;
+#[cfg(feature = "make")]
 pub mod packages;
 pub mod parallel;
 pub mod path;
+#[cfg(feature = "make")]
 pub mod plan;
 pub mod progress;
-pub mod prove;
 pub mod reference;
+#[cfg(feature = "make")]
 pub mod rootfs;
 pub mod scratch;
+pub mod sink;
 pub mod size;
+#[cfg(feature = "make")]
 pub mod sources;
 pub mod store;
+#[cfg(feature = "make")]
 pub mod survey;
 pub mod tarscan;
 pub mod verify;
@@ -71,6 +83,6 @@ pub use note::Note;
 pub use reference::Reference;
 
 /// The README's example is compiled with the documentation tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "make"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

@@ -48,6 +48,9 @@ pub struct Limits {
     pub recipe_members: u64,
     /// Unpacked bytes of one group's streams: 512 MiB. Groups are cut far below that.
     pub group_bytes: u64,
+    /// Bytes of a file, or of a part of one, that a group makes in one go, and of the base bytes
+    /// it makes it from: 1 GiB. The writer cuts larger files in parts.
+    pub member_bytes: u64,
 }
 
 impl Default for Limits {
@@ -70,6 +73,7 @@ impl Default for Limits {
             recipe_bytes: 256 << 20,
             recipe_members: 2_000_000,
             group_bytes: 512 << 20,
+            member_bytes: 1 << 30,
         }
     }
 }
@@ -100,7 +104,7 @@ impl FromStr for LimitChange {
 }
 
 /// What the user calls the limits, in the order of the fields.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "manifest-bytes",
     "config-bytes",
     "layers",
@@ -117,6 +121,7 @@ const NAMES: [&str; 16] = [
     "recipe-bytes",
     "recipe-members",
     "group-bytes",
+    "member-bytes",
 ];
 
 /// Reads a size with its unit, such as `64MiB`.
@@ -160,6 +165,7 @@ impl Limits {
             "recipe-bytes" => self.recipe_bytes = change.value,
             "recipe-members" => self.recipe_members = change.value,
             "group-bytes" => self.group_bytes = change.value,
+            "member-bytes" => self.member_bytes = change.value,
             other => unreachable!("{other} is not in the table of names"),
         }
     }

@@ -2,27 +2,25 @@
 //!
 //! Results come back in the order of the inputs, so they never depend on the number of threads.
 
-use crate::{Error, Result};
+use crate::Result;
 use std::sync::{
     Condvar, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-/// A fixed number of worker threads.
+/// A fixed number of worker threads; without the `parallel` feature none, and the caller works.
 #[derive(Debug)]
-pub struct Workers(rayon::ThreadPool);
+pub struct Workers(Pool);
 
 impl Workers {
     /// Starts `threads` workers, or one per core for 0.
     pub fn new(threads: usize) -> Result<Self> {
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build().map(Self).map_err(|source| {
-            Error::Io { place: "worker threads".into(), source: std::io::Error::other(source) }
-        })
+        Pool::new(threads).map(Self)
     }
 
     /// Returns the number of workers.
     pub fn count(&self) -> usize {
-        self.0.current_num_threads()
+        self.0.count()
     }
 
     /// Does `work` on every item and returns the results in the items' order.
@@ -40,7 +38,7 @@ impl Workers {
         let count = items.len();
         let waiting = Mutex::new(items.into_iter().enumerate());
         let has_failed = AtomicBool::new(false);
-        let done: Vec<Vec<(usize, Result<R>)>> = self.0.broadcast(|_| {
+        let done: Vec<Vec<(usize, Result<R>)>> = self.0.everyone(|| {
             let mut outcomes = Vec::new();
             while !has_failed.load(Relaxed) {
                 let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -56,6 +54,64 @@ impl Workers {
             sorted[place] = Some(outcome);
         }
         sorted.into_iter().flatten().collect()
+    }
+}
+
+#[cfg(feature = "parallel")]
+use threads::Pool;
+
+#[cfg(feature = "parallel")]
+mod threads {
+    use crate::{Error, Result};
+
+    #[derive(Debug)]
+    pub(super) struct Pool(rayon::ThreadPool);
+
+    impl Pool {
+        pub(super) fn new(threads: usize) -> Result<Self> {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.map(Self).map_err(|source| Error::Io {
+                place: "worker threads".into(),
+                source: std::io::Error::other(source),
+            })
+        }
+
+        pub(super) fn count(&self) -> usize {
+            self.0.current_num_threads()
+        }
+
+        /// Calls `work` once on every worker.
+        pub(super) fn everyone<R: Send>(&self, work: impl Fn() -> R + Sync) -> Vec<R> {
+            self.0.broadcast(|_| work())
+        }
+    }
+}
+
+#[cfg(not(feature = "parallel"))]
+use alone::Pool;
+
+#[cfg(not(feature = "parallel"))]
+mod alone {
+    use crate::Result;
+
+    #[derive(Debug)]
+    pub(super) struct Pool;
+
+    impl Pool {
+        #[expect(clippy::unnecessary_wraps, reason = "as the pool of threads")]
+        pub(super) fn new(_: usize) -> Result<Self> {
+            Ok(Self)
+        }
+
+        #[expect(clippy::unused_self, reason = "as the pool of threads")]
+        pub(super) fn count(&self) -> usize {
+            1
+        }
+
+        #[expect(clippy::unused_self, reason = "as the pool of threads")]
+        pub(super) fn everyone<R>(&self, work: impl Fn() -> R) -> Vec<R> {
+            vec![work()]
+        }
     }
 }
 
@@ -132,12 +188,13 @@ impl Drop for Share<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Error;
 
     #[test]
     fn results_keep_the_items_order_for_any_number_of_threads() {
         for threads in [1, 2, 7] {
             let workers = Workers::new(threads).unwrap();
-            assert_eq!(workers.count(), threads);
+            assert_eq!(workers.count(), if cfg!(feature = "parallel") { threads } else { 1 });
             let squares = workers.map((0..100u64).collect(), |n| Ok(n * n)).unwrap();
             assert_eq!(squares, (0..100u64).map(|n| n * n).collect::<Vec<_>>());
         }

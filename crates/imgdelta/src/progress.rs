@@ -12,6 +12,14 @@ pub enum Stage {
     Reading,
     /// Files are matched and encoded; counted in bytes of what is rebuilt.
     Matching,
+    /// What the target has in place is compared; counted in layers.
+    Looking,
+    /// A fresh delta is held against what it should make; counted in bytes of streams.
+    Proving,
+    /// Payloads are rebuilt from the base; counted in their bytes.
+    Rebuilding,
+    /// Layers are put together and written; counted in bytes of their streams.
+    Writing,
 }
 
 /// Listens to work, and may stop it. Called from several threads.

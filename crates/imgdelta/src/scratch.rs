@@ -6,6 +6,7 @@
 use crate::{Error, Result};
 use std::{
     fs::File,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -32,6 +33,26 @@ impl Scratch {
     pub fn place(&self) -> String {
         format!("scratch directory {}", self.directory.display())
     }
+}
+
+/// Writes all of `bytes` at `offset`, without a cursor, so that several threads may.
+#[cfg(unix)]
+pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
+/// Writes all of `bytes` at `offset`.
+#[cfg(windows)]
+pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let count = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[count..];
+        offset += count as u64;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -260,7 +260,7 @@ impl Space {
 }
 
 /// The layers that hold a stream; the first that is there will do.
-fn layers_of<'a>(images: &[&'a Image], diff_id: &DiffId) -> Vec<(&'a Image, &'a Layer)> {
+pub(crate) fn layers_of<'a>(images: &[&'a Image], diff_id: &DiffId) -> Vec<(&'a Image, &'a Layer)> {
     let all = images.iter().flat_map(|image| image.layers.iter().map(move |layer| (*image, layer)));
     all.filter(|(_, layer)| layer.diff_id == *diff_id).collect()
 }
@@ -270,15 +270,15 @@ fn extract_first(
     scratch: &Scratch,
     progress: &dyn Progress,
 ) -> Result<(Stream, Vec<Note>)> {
-    let mut outcome = Err(Error::BaseMissing { place: "base".into(), missing: Vec::new() });
+    let mut missing = Vec::new();
     for (image, layer) in candidates {
-        outcome = extract(image, layer, scratch, progress);
-        // A layer that may not be distributed is often absent, and may lie in another image.
-        if !matches!(outcome, Err(Error::NotFound { .. })) {
-            break;
+        match extract(image, layer, scratch, progress) {
+            // A layer that may not be distributed is often absent, and may lie in another image.
+            Err(Error::NotFound { what, .. }) => missing.push(what),
+            outcome => return outcome,
         }
     }
-    outcome
+    Err(Error::BaseMissing { place: "base".into(), missing })
 }
 
 fn extract(

@@ -1,0 +1,161 @@
+//! A layer's stream on its way out: hashed, compressed as the target was, proven, written.
+//!
+//! Gathers small pieces into one buffer, so that hashing and writing see large ones. Knows nothing
+//! of where the bytes come from.
+
+use super::plan::{Job, Wrapping};
+use crate::{
+    DiffId, Error, Result,
+    delta::StreamName,
+    progress::Progress,
+    sink::BlobWriter,
+    verify::{BlobCheck, Hasher},
+};
+use imgdelta_deflate::Remaker;
+
+/// Takes a stream's bytes in order.
+pub(super) trait Taker {
+    /// Takes the next bytes.
+    fn push(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Takes that many bytes from `read`, which fills one piece after another, told how many bytes
+    /// came before it.
+    fn fill(&mut self, bytes: u64, read: &mut Read<'_>) -> Result<()>;
+}
+
+pub(super) type Read<'a> = dyn FnMut(u64, &mut [u8]) -> Result<()> + 'a;
+
+pub(super) struct Output<'a> {
+    stream: StreamName,
+    /// None where the blob's own hash is also the stream's, or who hands it over has compared it.
+    hasher: Option<Hasher>,
+    seen_bytes: u64,
+    remaker: Option<Remaker<'a>>,
+    remade: Vec<u8>,
+    check: BlobCheck,
+    writer: Box<dyn BlobWriter + 'a>,
+    progress: &'a dyn Progress,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Output<'a> {
+    /// Begins a blob. `remake` is read from the job's wrapping, if that is deflate.
+    pub(super) fn new(
+        job: &Job,
+        remake: Option<&'a imgdelta_deflate::Recipe>,
+        writer: Box<dyn BlobWriter + 'a>,
+        progress: &'a dyn Progress,
+    ) -> Self {
+        let is_stored = job.wrapping == Wrapping::None
+            && job.output.digest.algorithm() == job.stream.diff_id.algorithm();
+        Self {
+            stream: job.stream,
+            hasher: (!is_stored).then(|| Hasher::new(job.stream.diff_id.algorithm())),
+            seen_bytes: 0,
+            remaker: remake.map(Remaker::new),
+            remade: Vec::new(),
+            check: BlobCheck::new(job.output.digest, job.output.size_bytes),
+            writer,
+            progress,
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+        }
+    }
+
+    /// Says that the stream's digest is compared by who hands it over.
+    pub(super) fn trust_stream(&mut self) {
+        self.hasher = None;
+    }
+
+    /// Ends the stream: compares it with its name, the blob with its digest, and shows the blob.
+    pub(super) fn finish(mut self) -> Result<()> {
+        self.flush()?;
+        if let Some(remaker) = self.remaker.take() {
+            remaker.finish(&mut self.remade).map_err(|error| self.not_remade(error))?;
+            self.check.update(&self.remade)?;
+            self.writer.write(&self.remade)?;
+        }
+        let place = || format!("stream {}", self.stream.diff_id);
+        if self.seen_bytes != self.stream.bytes {
+            return Err(Error::Mismatch {
+                place: place(),
+                what: "size",
+                expected: format!("{} bytes", self.stream.bytes),
+                found: format!("{} bytes", self.seen_bytes),
+            });
+        }
+        if let Some(hasher) = self.hasher {
+            let found: DiffId = hasher.finish_diff_id();
+            if found != self.stream.diff_id {
+                return Err(Error::Mismatch {
+                    place: place(),
+                    what: "diff id",
+                    expected: self.stream.diff_id.to_string(),
+                    found: found.to_string(),
+                });
+            }
+        }
+        self.writer.finish(self.check.finish()?)
+    }
+
+    /// Returns how much may be added, making room if there is none.
+    fn room(&mut self) -> Result<usize> {
+        if self.buffer.len() == BUFFER_BYTES {
+            self.flush()?;
+        }
+        Ok(BUFFER_BYTES - self.buffer.len())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.progress.check()?;
+        let bytes = self.buffer.as_slice();
+        self.seen_bytes += bytes.len() as u64;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
+        if let Some(remaker) = &mut self.remaker {
+            self.remade.clear();
+            let outcome = remaker.write(bytes, &mut self.remade);
+            outcome.map_err(|error| self.not_remade(error))?;
+            self.check.update(&self.remade)?;
+            self.writer.write(&self.remade)?;
+            self.remade.clear();
+        } else {
+            self.check.update(bytes)?;
+            self.writer.write(bytes)?;
+        }
+        self.progress.advance(bytes.len() as u64);
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn not_remade(&self, error: imgdelta_deflate::RemakeError) -> Error {
+        Error::bad_input_because(self.check.place(), "its compression cannot be remade", error)
+    }
+}
+
+impl Taker for Output<'_> {
+    fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(self.room()?));
+            self.buffer.extend_from_slice(now);
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, bytes: u64, read: &mut Read<'_>) -> Result<()> {
+        let mut done = 0;
+        while done < bytes {
+            let rest = usize::try_from(bytes - done).unwrap_or(usize::MAX);
+            let count = rest.min(self.room()?);
+            let start = self.buffer.len();
+            self.buffer.resize(start + count, 0);
+            read(done, &mut self.buffer[start..])?;
+            done += count as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Half a core's second-level cache; hashing and writing gain nothing from more.
+pub(super) const BUFFER_BYTES: usize = 256 << 10;
