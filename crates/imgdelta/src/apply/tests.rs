@@ -282,10 +282,8 @@ fn a_damaged_base_is_found_and_nothing_is_shown() {
 impl Scene {
     /// A delta made before the base was damaged.
     fn making_of_good(&self) -> Making {
-        let packing = match self.base[0].layers[0].descriptor.media_type().ends_with("gzip") {
-            true => Packing::Gzip,
-            false => Packing::Plain,
-        };
+        let is_gzip = self.base[0].layers[0].descriptor.media_type().ends_with("gzip");
+        let packing = if is_gzip { Packing::Gzip } else { Packing::Plain };
         Scene::new(packing, packing).making()
     }
 }
@@ -340,7 +338,7 @@ const LIES: &[Lie] = &[
     ("payload 5 repeats none of its 15 bytes", |recipe| {
         recipe.origins[5] = Origin::Repeat(2);
     }),
-    ("6 payloads", |recipe| {
+    ("7 payloads have an origin, but there are 6", |recipe| {
         recipe.origins.push(Origin::Base(0));
     }),
     ("payload 5 has no origin", |recipe| {
