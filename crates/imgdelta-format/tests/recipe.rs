@@ -89,7 +89,9 @@ fn raw(columns: &[&[u8]]) -> Vec<u8> {
 
 fn numbers(values: &[u64]) -> Vec<u8> {
     let mut out = Vec::new();
-    values.iter().for_each(|value| varint::write(&mut out, *value));
+    for value in values {
+        varint::write(&mut out, *value);
+    }
     out
 }
 
@@ -111,12 +113,15 @@ fn a_billion_origins_take_no_memory() {
     assert!(read(&raw(&[&numbers(&[3_999_999 << 2 | 2]), &[], &[0]])).is_err());
 }
 
+/// Columns that are other numbers than in a sound recipe.
+type Change<'a> = &'a [(usize, &'a [u64])];
+
 #[test]
 fn lies_in_columns_are_refused() {
     const REBUILT: u64 = 3;
     let ok: [&[u64]; 11] =
         [&[REBUILT], &[], &[], &[9], &[1], &[0], &[5], &[700], &[100 << 1], &[0], &[4]];
-    let build = |change: &[(usize, &[u64])]| {
+    let build = |change: Change| {
         let mut columns = ok.map(numbers);
         for (at, values) in change {
             columns[*at] = numbers(values);
@@ -127,7 +132,7 @@ fn lies_in_columns_are_refused() {
     let member = &read(&build(&[])).unwrap().groups[0].members[0];
     assert_eq!(member.sources, [Source::Slice { address: 100, bytes: 700 }]);
     assert_eq!(member.window, Some(Window { offset: 0, bytes: 4 }));
-    let cases: [(&str, &[(usize, &[u64])]); 22] = [
+    let cases: [(&str, Change); 22] = [
         ("a member of no rebuilt payload", &[(0, &[0])]),
         ("two runs of one kind", &[(0, &[0, 0, REBUILT])]),
         ("an address missing", &[(0, &[1, REBUILT])]),

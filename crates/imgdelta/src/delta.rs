@@ -257,15 +257,28 @@ impl Delta {
     /// Compares what layers say of recipes and carried blobs with those, and collects the needs.
     fn check_bodies(&self) -> Result<Base> {
         let (mut recipes, mut carried) = (Vec::new(), 0);
-        let mut streams = Vec::new();
+        let mut base = Base { manifest: self.outline.base, streams: Vec::new() };
+        let mut seen = HashSet::new();
+        let mut need = |stream: &StreamName| {
+            if seen.insert(*stream) {
+                base.streams.push(*stream);
+            }
+            // Each recipe keeps to the limit; so must all together.
+            let count = base.streams.len() as u64;
+            Limits::admit(self.limits.sources, count, "count of base streams", &self.place)
+        };
         for (ordinal, layer) in self.layers.iter().enumerate() {
             match layer.body {
-                Body::Kept => streams.push(layer.stream),
+                Body::Kept => {
+                    need(&layer.stream)?;
+                }
                 Body::Recipe(recipe) => {
                     let (section, place) = self.section(Kind::Recipe, recipe)?;
                     if recipe as usize == recipes.len() {
                         let front = recipe::front(&*self.source, section, &place, &self.limits)?;
-                        streams.extend_from_slice(&front.sources);
+                        for source in &front.sources {
+                            need(source)?;
+                        }
                         recipes.push(front.target);
                     }
                     if recipes[recipe as usize] != layer.stream {
@@ -292,9 +305,7 @@ impl Delta {
                 return Err(Error::bad_input(&self.place, what));
             }
         }
-        let mut seen = HashSet::new();
-        streams.retain(|stream| seen.insert(*stream));
-        Ok(Base { manifest: self.outline.base, streams })
+        Ok(base)
     }
 }
 
