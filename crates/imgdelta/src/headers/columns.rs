@@ -40,10 +40,14 @@ pub(super) enum Column {
     Lengths,
     /// What travels as it is.
     Bytes,
+    /// If base entries are walked by directory: how many, then where the walk jumps.
+    Jumps,
+    /// Which entry of a directory comes next, in bits.
+    Picks,
 }
 
 /// How many there are.
-pub(super) const COLUMNS: usize = Column::Bytes as usize + 1;
+pub(super) const COLUMNS: usize = Column::Picks as usize + 1;
 
 /// Kinds of items, in the low bits of [`Column::Items`]; the rest is a mask or unused.
 pub(super) const KIND_BITS: u32 = 3;
@@ -106,7 +110,9 @@ impl Cursor<Vec<u8>> {
                         found,
                         limit,
                     },
-                    other => Error::bad_input_because(PLACE, "they do not unpack", other),
+                    other @ FormatError::Malformed { .. } => {
+                        Error::bad_input_because(PLACE, "they do not unpack", other)
+                    }
                 }
             })?,
         };
@@ -127,9 +133,9 @@ impl<C: AsRef<[u8]>> Cursor<C> {
         Self { columns, at }
     }
 
-    /// Returns whether all items were read.
-    pub(super) fn is_at_end(&self) -> bool {
-        self.at[Column::Items as usize] == self.columns[Column::Items as usize].as_ref().len()
+    /// Returns whether nothing is left in a column.
+    pub(super) fn is_at_end(&self, column: Column) -> bool {
+        self.at[column as usize] == self.columns[column as usize].as_ref().len()
     }
 
     /// Checks that nothing is left in any column.

@@ -62,9 +62,10 @@ pub(super) fn entry<C: AsRef<[u8]>>(
         put_number(&mut main[SIZE], old.wrapping_add(change));
     }
     let base_time = base.and_then(|base| number(&base.main()[MTIME]));
-    let time = match tells(told::MTIME) {
-        true => told_time(cursor, memory)?,
-        false => memory.times.expected(base_time),
+    let time = if tells(told::MTIME) {
+        told_time(cursor, memory)?
+    } else {
+        memory.times.expected(base_time)
     };
     put_number(&mut main[MTIME], time);
     for (_, field) in TEXTS.into_iter().filter(|&(bit, _)| tells(bit)) {
@@ -119,10 +120,8 @@ pub(super) fn entry<C: AsRef<[u8]>>(
         bytes.extend_from_slice(base_map);
     }
     let head = Head { bytes, main_at };
-    let payload_bytes = match tells(told::PAYLOAD) {
-        true => cursor.number(Column::Lengths)?,
-        false => head.payload_bytes(),
-    };
+    let payload_bytes =
+        if tells(told::PAYLOAD) { cursor.number(Column::Lengths)? } else { head.payload_bytes() };
     memory.note(&head);
     memory.times.note(base_time, time, tells(told::MTIME));
     (memory.path, memory.link) = (path, link);
@@ -131,15 +130,11 @@ pub(super) fn entry<C: AsRef<[u8]>>(
 
 /// Returns the main block that facts are laid over.
 pub(super) fn reference(memory: &Memory, base: Option<&Head>, flag: u8) -> Block {
-    let mut main = match base {
-        Some(base) => *base.main(),
-        None => {
-            let mut main = *memory.main(flag);
-            put_number(&mut main[SIZE], 0);
-            put_text(&mut main[block::LINK], b"");
-            main
-        }
-    };
+    let mut main = *base.map_or_else(|| memory.main(flag), Head::main);
+    if base.is_none() {
+        put_number(&mut main[SIZE], 0);
+        put_text(&mut main[block::LINK], b"");
+    }
     main[FLAG] = flag;
     main
 }

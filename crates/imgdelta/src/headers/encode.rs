@@ -127,7 +127,7 @@ fn lay_path(columns: &mut Columns, main: &mut Block, path: &[u8], target: &Block
     let spelled = names::path_of(target);
     text::write(columns, &[path, &names::path_of(main)], &spelled);
     let name_bytes = text_of(&target[NAME]).len();
-    let prefix_bytes = spelled.len().checked_sub(name_bytes + 1).unwrap_or_default();
+    let prefix_bytes = spelled.len().saturating_sub(name_bytes + 1);
     columns.number(Column::Lengths, prefix_bytes as u64);
     names::put_path(main, &spelled, prefix_bytes);
 }
@@ -158,17 +158,14 @@ fn extensions(columns: &mut Columns, memory: &Memory, head: &Head, context: &Con
         let mut facts = Columns::default();
         if extension.body != known.body {
             let records = Records::parse(extension.body).filter(|_| block::is_pax(flag));
-            match records {
-                Some(records) => {
-                    mask |= extension_told::RECORDS;
-                    write_records(&mut facts, &records, &known, context);
-                }
-                None => {
-                    mask |= extension_told::BODY;
-                    let path = [context.path, b"\0"].concat();
-                    let link = [context.link, b"\0"].concat();
-                    text::write(&mut facts, &[known.body, &path, &link], extension.body);
-                }
+            if let Some(records) = records {
+                mask |= extension_told::RECORDS;
+                write_records(&mut facts, &records, &known, context);
+            } else {
+                mask |= extension_told::BODY;
+                let path = [context.path, b"\0"].concat();
+                let link = [context.link, b"\0"].concat();
+                text::write(&mut facts, &[known.body, &path, &link], extension.body);
             }
         }
         let mut block = extension_reference(&known, flag, extension.body.len(), context.time);

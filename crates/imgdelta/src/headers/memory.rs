@@ -84,11 +84,10 @@ impl Memory {
 
 /// Replaces what `is_same` finds, and puts it in front.
 fn put_first<T>(list: &mut Vec<T>, is_same: impl Fn(&T) -> bool, make: impl FnOnce() -> T) {
-    match list.iter().position(is_same) {
-        Some(place) => {
-            list[place] = make();
-            list[..=place].rotate_right(1);
-        }
-        None => list.insert(0, make()),
+    if let Some(place) = list.iter().position(is_same) {
+        list[place] = make();
+        list[..=place].rotate_right(1);
+    } else {
+        list.insert(0, make());
     }
 }

@@ -18,6 +18,7 @@ mod decode;
 mod encode;
 mod memory;
 mod names;
+mod order;
 mod reader;
 mod records;
 #[cfg(all(test, feature = "make"))]

@@ -44,12 +44,12 @@ impl Times {
             self.became.insert(base, time);
         }
         if is_told {
-            match self.recent.iter().position(|&found| found == time) {
-                Some(place) => self.recent[..=place].rotate_right(1),
-                None => {
-                    self.recent.truncate(RECENT_TIMES - 1);
-                    self.recent.insert(0, time);
-                }
+            let place = self.recent.iter().position(|&found| found == time);
+            if let Some(place) = place {
+                self.recent[..=place].rotate_right(1);
+            } else {
+                self.recent.truncate(RECENT_TIMES - 1);
+                self.recent.insert(0, time);
             }
         }
     }

@@ -7,6 +7,8 @@ use super::{
     columns::{ALONE, BASED, Column, Columns, KIND_BITS, LITERAL, PAYLOAD, ZEROS, told},
     encode,
     memory::Memory,
+    names,
+    order::{Order, bits_for},
     reader::padding_of,
 };
 use crate::Limits;
@@ -18,8 +20,8 @@ pub struct HeaderWriter {
     columns: Columns,
     memory: Memory,
     extension_limit: u64,
-    /// Where a reader expects the next base header.
-    expected: u64,
+    /// The base entries used, in the order of the target.
+    bases: Vec<Used>,
     packer: Packer,
     /// What a reader remembers, by really reading.
     #[cfg(debug_assertions)]
@@ -44,7 +46,7 @@ impl HeaderWriter {
             columns: Columns::default(),
             memory: Memory::new(),
             extension_limit: Limits::default().extension_bytes,
-            expected: 0,
+            bases: Vec::new(),
             packer: Packer::new(level),
             #[cfg(debug_assertions)]
             twin: Memory::new(),
@@ -88,18 +90,14 @@ impl HeaderWriter {
         self.prove(places, base_head, mask, (header, payload_bytes));
         let kind = if base.is_some() { BASED } else { ALONE };
         self.columns.number(Column::Items, mask << KIND_BITS | kind);
-        if let Some((_, address, end)) = &base {
-            let change = address.wrapping_sub(self.expected).cast_signed();
-            let block = BLOCK_BYTES as i64;
-            let told = match change % block {
-                0 => zigzag(change / block) << 1,
-                _ => zigzag(change) << 1 | 1,
-            };
-            self.columns.number(Column::Addresses, told);
-            self.expected = *end;
-        }
         self.raw(&padding[if is_padded { zeros } else { 0 }..]);
-        base.is_some()
+        let is_based = base.is_some();
+        self.bases.extend(base.map(|(head, address, end)| Used {
+            address,
+            end,
+            path: names::full_names(&head).0,
+        }));
+        is_based
     }
 
     /// Writes bytes that belong to no entry.
@@ -131,6 +129,17 @@ impl HeaderWriter {
 
     /// Returns the columns, packed.
     pub fn finish(mut self) -> Vec<u8> {
+        let straight = straight(&self.bases);
+        let chosen = if self.bases.is_sorted_by_key(|used| used.address) {
+            straight
+        } else {
+            let walked = walked(&self.bases);
+            let mut cost = |columns: &Columns| -> usize {
+                columns.0.iter().map(|column| self.packer.estimate(column)).sum()
+            };
+            if cost(&walked) < cost(&straight) { walked } else { straight }
+        };
+        self.columns.append(&chosen);
         self.packer.pack(&self.columns.0)
     }
 
@@ -149,6 +158,71 @@ impl HeaderWriter {
         assert!(entry.head.bytes == header, "the header comes back");
         assert_eq!(entry.payload_bytes, payload_bytes, "the payload's length comes back");
     }
+}
+
+/// A base entry that was used.
+#[derive(Clone, Debug)]
+struct Used {
+    address: u64,
+    end: u64,
+    path: Vec<u8>,
+}
+
+/// Writes where base entries lie, in the order given.
+fn straight<'a>(bases: impl IntoIterator<Item = &'a Used>) -> Columns {
+    let mut columns = Columns::default();
+    let block = i64::try_from(BLOCK_BYTES).expect("a small number");
+    let mut expected = 0;
+    for used in bases {
+        let change = used.address.wrapping_sub(expected).cast_signed();
+        let told = match change % block {
+            0 => zigzag(change / block) << 1,
+            _ => zigzag(change) << 1 | 1,
+        };
+        columns.number(Column::Addresses, told);
+        expected = used.end;
+    }
+    columns
+}
+
+/// Writes where base entries lie, in the base's order, and a walk through them.
+fn walked(bases: &[Used]) -> Columns {
+    let mut sorted: Vec<&Used> = bases.iter().collect();
+    sorted.sort_by_key(|used| used.address);
+    let mut columns = straight(sorted.iter().copied());
+    let mut order = Order::new(sorted.iter().map(|used| (used.address, &used.path[..])));
+    columns.number(Column::Jumps, bases.len() as u64);
+    let (mut bits, mut held, mut picks) = (0u64, 0, 0);
+    let mut path: &[u8] = b"";
+    for used in bases {
+        let at_hand = order.at_hand(path).and_then(|(slots, left)| {
+            let place = order.place_of(&slots, used.address)?;
+            Some((slots, left, place))
+        });
+        if let Some((slots, left, place)) = at_hand {
+            order.pick(&slots, place);
+            bits |= (place as u64) << held;
+            held += bits_for(left);
+            while held >= 8 {
+                columns.bytes(Column::Picks, &bits.to_le_bytes()[..1]);
+                bits >>= 8;
+                held -= 8;
+            }
+            picks += 1;
+        } else {
+            let change = order.distance(&used.path, used.address);
+            let change = change.expect("every entry used has a slot of its own");
+            order.jump(change);
+            columns.number(Column::Jumps, picks);
+            columns.signed(Column::Jumps, change);
+            picks = 0;
+        }
+        path = &used.path;
+    }
+    if held > 0 {
+        columns.bytes(Column::Picks, &bits.to_le_bytes()[..1]);
+    }
+    columns
 }
 
 /// Returns how many bytes go before the next long run of zeros.
