@@ -7,7 +7,7 @@ use globset::GlobMatcher;
 use imgdelta::{
     diff::Ignore,
     image::Platform,
-    limits::{LimitChange, Limits},
+    limits::{LimitChange, Limits, parse_size},
     reference::Reference,
 };
 use std::path::PathBuf;
@@ -55,6 +55,14 @@ pub enum Command {
     /// Show what changed from one image to another
     #[command(after_help = REFERENCES, visible_alias = "compare")]
     Diff(Box<Diff>),
+    /// Make the new image from the old one and a delta
+    #[command(after_help = DESTINATIONS)]
+    Apply(Box<Apply>),
+    /// Check that a delta and the old image make the new one, and keep nothing
+    #[command(after_help = REFERENCES)]
+    Verify(Box<Verify>),
+    /// Show what a delta makes, what it needs and where its bytes go
+    Inspect(Inspect),
     /// Print a completion script for a shell
     Completions {
         /// The shell that will read it
@@ -115,6 +123,73 @@ pub struct Diff {
     pub cache: Option<PathBuf>,
 }
 
+/// Which delta meets which base, and with what.
+#[derive(Args, Debug)]
+pub struct DeltaArgs {
+    /// The delta; - is standard input
+    pub file: PathBuf,
+
+    /// Images that hold the old layers
+    #[arg(long, required = true, num_args = 1.., value_name = "OLD")]
+    pub base: Vec<Reference>,
+
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+
+    /// Take this platform of a multi-platform base; the delta's by default
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<Platform>,
+
+    /// Keep temporary files here: up to the old and the new layers, uncompressed [default: /var/tmp]
+    #[arg(long, value_name = "DIR", env = "IMGDELTA_SCRATCH", hide_env_values = true)]
+    pub scratch: Option<PathBuf>,
+
+    /// Memory for rebuilding files, such as 256MiB [default: 128MiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub memory: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub struct Apply {
+    #[command(flatten)]
+    pub delta: DeltaArgs,
+
+    /// Where the new image goes
+    #[arg(long, short, value_name = "DEST")]
+    pub output: Reference,
+
+    /// What the layers are: exact keeps the image's digest
+    #[arg(long, value_enum, default_value_t = Layers::Exact)]
+    pub layers: Layers,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Layers {
+    Exact,
+    Uncompressed,
+}
+
+#[derive(Args, Debug)]
+pub struct Verify {
+    #[command(flatten)]
+    pub delta: DeltaArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct Inspect {
+    /// The delta; - is standard input
+    pub file: PathBuf,
+
+    /// Show every file that costs something, the dearest first
+    #[arg(long)]
+    pub files: bool,
+
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Sort {
     Size,
@@ -138,6 +213,10 @@ fn glob(text: &str) -> Result<GlobMatcher, globset::Error> {
     Ok(glob.compile_matcher())
 }
 
+fn size(text: &str) -> Result<u64, String> {
+    parse_size(text).ok_or_else(|| format!("{text:?} is no size: expected such as 256MiB"))
+}
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
@@ -148,6 +227,14 @@ Exit codes:
   5    verification failed: bytes are not those their digest promised
   6    input, output or network
   130  interrupted";
+
+const DESTINATIONS: &str = "\
+Destinations:
+  oci:DIR[:TAG]             an OCI layout, a new one or one that is there
+  oci-archive:FILE[:TAG]    an OCI layout in a tar
+  docker-archive:FILE[:REF] what `docker load` and `podman load` read; layers uncompressed
+
+Exit codes: see `imgdelta --help`.";
 
 const REFERENCES: &str = "\
 Images:

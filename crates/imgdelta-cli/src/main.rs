@@ -3,6 +3,7 @@
 //! Nothing here that a user of the library would miss: decisions, formats and texts are the core's.
 
 mod args;
+mod delta;
 mod diff;
 mod exit;
 mod terminal;
@@ -17,6 +18,9 @@ fn main() -> ExitCode {
     let cli = args::Cli::parse();
     let outcome = match &cli.command {
         args::Command::Diff(diff) => diff::run(diff, &cli.common),
+        args::Command::Apply(apply) => delta::apply(apply, &cli.common),
+        args::Command::Verify(verify) => delta::verify(verify, &cli.common),
+        args::Command::Inspect(inspect) => delta::inspect(inspect, &cli.common),
         args::Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut args::Cli::command(), "imgdelta", &mut script);

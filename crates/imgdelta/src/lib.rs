@@ -44,6 +44,7 @@ pub mod headers;
 pub mod image;
 #[cfg(feature = "make")]
 pub mod index;
+pub mod inspect;
 pub mod limits;
 pub mod note;
 #[cfg(feature = "make")]

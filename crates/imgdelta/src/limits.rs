@@ -124,7 +124,8 @@ const NAMES: [&str; 17] = [
     "member-bytes",
 ];
 
-fn parse_size(text: &str) -> Option<u64> {
+/// Reads a size with an optional unit: `500GB`, `64 MiB`.
+pub fn parse_size(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let unit: u64 = match text[digits..].trim() {
         "" | "B" => 1,

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 pub enum Stage {
     /// Layers are read, checked and indexed; counted in stored (compressed) bytes.
     Reading,
-    /// What the target has in place is compared; counted in layers.
+    /// Blobs that the target may have already are looked for; counted in their bytes.
     Looking,
     /// Payloads are rebuilt from the base; counted in their bytes.
     Rebuilding,

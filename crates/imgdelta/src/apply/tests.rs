@@ -348,8 +348,8 @@ const LIES: &[Lie] = &[
         let group = recipe.groups.last_mut().unwrap();
         group.members.last_mut().unwrap().sources = vec![Source::Own];
     }),
-    ("stream", |recipe| {
-        recipe.groups[0].members[0].sources.clear();
+    ("group 0: stream", |recipe| {
+        recipe.groups[0].members[1].sources.clear();
     }),
 ];
 
@@ -381,12 +381,12 @@ fn carried_blobs_come_out_and_are_compared() {
         let scene = Scene::new(Packing::Gzip, packing);
         let mut making = scene.making();
         making.recipes.truncate(0);
-        let mut ordinal = 0;
-        for (outline, layer) in making.outline.layers.iter_mut().zip(&scene.target.layers) {
+        for ((outline, layer), ordinal) in
+            making.outline.layers.iter_mut().zip(&scene.target.layers).zip(0..)
+        {
             outline.body = Body::Carried(ordinal);
             outline.envelope = Envelope::Unmade;
             making.carried.push(making::blob(&scene.target, layer));
-            ordinal += 1;
         }
         let applied = scene.apply(&making, "oci:x", &scene.options()).unwrap();
         assert_eq!(applied.layers[0].came, Came::Carried);
