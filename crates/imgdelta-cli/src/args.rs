@@ -2,12 +2,18 @@
 //!
 //! Values are parsed to their types here, so that a mistake is a usage error before any work.
 
+mod create;
+mod delta;
+
+pub use create::{Create, Making, Preset};
+pub use delta::{Apply, DeltaArgs, Inspect, Verify};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use globset::GlobMatcher;
 use imgdelta::{
     diff::Ignore,
     image::Platform,
-    limits::{LimitChange, Limits},
+    limits::{LimitChange, Limits, parse_size},
     reference::Reference,
 };
 use std::path::PathBuf;
@@ -58,6 +64,14 @@ pub enum Command {
     /// Make a delta that rebuilds the new image from the old one
     #[command(after_help = REFERENCES)]
     Create(Box<Create>),
+    /// Make the new image from the old one and a delta
+    #[command(after_help = DESTINATIONS)]
+    Apply(Box<Apply>),
+    /// Check that a delta and the old image make the new one, and keep nothing
+    #[command(after_help = REFERENCES)]
+    Verify(Box<Verify>),
+    /// Show what a delta makes, what it needs and where its bytes go
+    Inspect(Inspect),
     /// Print a completion script for a shell
     Completions {
         /// The shell that will read it
@@ -125,69 +139,6 @@ pub struct Diff {
     pub cache: Option<PathBuf>,
 }
 
-#[derive(Args, Debug)]
-pub struct Create {
-    /// The image the receiver has
-    pub old: Reference,
-
-    /// The image the receiver is to get
-    pub new: Reference,
-
-    /// Write the delta to this file; `-` is standard output
-    #[arg(long, short, value_name = "FILE", required_unless_present = "dry_run")]
-    pub output: Option<PathBuf>,
-
-    /// Write the delta that leads back as well, sharing the work
-    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
-    pub rollback: Option<PathBuf>,
-
-    /// Say what the delta would cost, and write none
-    #[arg(long, conflicts_with = "output")]
-    pub dry_run: bool,
-
-    /// Do not apply the fresh delta into nothing and compare
-    #[arg(long)]
-    pub no_prove: bool,
-
-    #[command(flatten)]
-    pub making: Making,
-
-    /// Print one JSON document instead of text
-    #[arg(long)]
-    pub json: bool,
-
-    /// Take this platform of a multi-platform image; the host's by default
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
-    pub platform: Option<Platform>,
-}
-
-/// How deltas are made.
-#[derive(Args, Debug)]
-pub struct Making {
-    /// How much time to spend on a smaller delta
-    #[arg(long, value_enum, default_value_t = Preset::Default, value_name = "PRESET")]
-    pub preset: Preset,
-
-    /// Make the very blobs of the new image, or only their uncompressed content
-    #[arg(long = "layers", id = "blobs", value_enum, default_value_t = Layers::Exact, value_name = "WHICH")]
-    pub layers: Layers,
-
-    /// Memory for matching, such as 400MiB; more lets larger programs be matched whole
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "400MiB")]
-    pub memory: u64,
-
-    /// Where temporary files go: both images, unpacked; they vanish by themselves
-    #[arg(long, value_name = "DIR", env = "TMPDIR", default_value = "/tmp")]
-    pub scratch: PathBuf,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Preset {
-    Fast,
-    Default,
-    Best,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Layers {
     Exact,
@@ -211,15 +162,14 @@ impl Common {
     }
 }
 
-fn size(text: &str) -> Result<u64, String> {
-    imgdelta::limits::parse_size(text)
-        .ok_or_else(|| "expected a number with kB, MB, GB, KiB, MiB or GiB".to_owned())
-}
-
 fn glob(text: &str) -> Result<GlobMatcher, globset::Error> {
     // `*` stays within one directory, `**` crosses them, as in a shell.
     let glob = globset::GlobBuilder::new(text).literal_separator(true).build()?;
     Ok(glob.compile_matcher())
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    parse_size(text).ok_or_else(|| format!("{text:?} is no size: expected such as 256MiB"))
 }
 
 const EXIT_CODES: &str = "\
@@ -232,6 +182,14 @@ Exit codes:
   5    verification failed: bytes are not those their digest promised
   6    input, output or network
   130  interrupted";
+
+const DESTINATIONS: &str = "\
+Destinations:
+  oci:DIR[:TAG]             an OCI layout, a new one or one that is there
+  oci-archive:FILE[:TAG]    an OCI layout in a tar
+  docker-archive:FILE[:REF] what `docker load` and `podman load` read; layers uncompressed
+
+Exit codes: see `imgdelta --help`.";
 
 const REFERENCES: &str = "\
 Images:

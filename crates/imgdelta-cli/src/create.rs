@@ -4,6 +4,7 @@
 
 use crate::{
     args::{self, Common, Making},
+    delta,
     output::Output,
     terminal::{self, Told},
 };
@@ -31,7 +32,7 @@ pub fn run(args: &args::Create, common: &Common) -> Result<ExitCode> {
     let open = OpenOptions::default().limits(limits.clone()).platform(args.platform.clone());
     let images = image::open_pair(&args.old, &args.new, &open)?;
     let workers = Workers::new(common.jobs)?;
-    let scratch = Scratch::in_dir(&args.making.scratch)?;
+    let scratch = delta::scratch(args.making.scratch.as_deref())?;
     let options = SurveyOptions::default().limits(limits);
     let ([base, target], volume) =
         survey::both_with_streams(images, &options, &scratch, &workers, &progress)?;
@@ -119,10 +120,10 @@ impl Maker<'_> {
                 draft.write(&mut output)?;
                 let file = output.finish()?;
                 if self.is_proved {
-                    let delta = Delta::open(Arc::new(file), path.display(), self.limits)?;
+                    let fresh = Delta::open(Arc::new(file), path.display(), self.limits)?;
                     let options =
                         ApplyOptions::new(self.scratch.clone()).limits(self.limits.clone());
-                    apply::prove(&delta, self.volume, &options, self.workers, self.progress)?;
+                    apply::prove(&fresh, self.volume, &options, self.workers, self.progress)?;
                 }
                 Ok(Made { output: Some(output), cost })
             },

@@ -5,7 +5,7 @@
 use crate::{
     args::{self, Common},
     create::draft,
-    terminal,
+    delta, terminal,
 };
 use imgdelta::{
     Result,
@@ -13,7 +13,6 @@ use imgdelta::{
     diff::{Diff, FileOrder, TextOptions},
     image::{self, OpenOptions},
     parallel::Workers,
-    scratch::Scratch,
     survey::{self, SurveyOptions},
 };
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, process::ExitCode};
@@ -35,7 +34,7 @@ pub fn run(args: &args::Diff, common: &Common) -> Result<ExitCode> {
     }
     let workers = Workers::new(common.jobs)?;
     let ([base, target], cost) = if args.cost {
-        let scratch = Scratch::in_dir(&args.making.scratch)?;
+        let scratch = delta::scratch(args.making.scratch.as_deref())?;
         let ([base, target], volume) =
             survey::both_with_streams(images, &options, &scratch, &workers, &progress)?;
         let making = &args.making;

@@ -4,6 +4,7 @@
 
 mod args;
 mod create;
+mod delta;
 mod diff;
 mod exit;
 mod output;
@@ -20,6 +21,9 @@ fn main() -> ExitCode {
     let outcome = match &cli.command {
         args::Command::Diff(diff) => diff::run(diff, &cli.common),
         args::Command::Create(create) => create::run(create, &cli.common),
+        args::Command::Apply(apply) => delta::apply(apply, &cli.common),
+        args::Command::Verify(verify) => delta::verify(verify, &cli.common),
+        args::Command::Inspect(inspect) => delta::inspect(inspect, &cli.common),
         args::Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut args::Cli::command(), "imgdelta", &mut script);

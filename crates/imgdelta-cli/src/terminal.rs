@@ -104,7 +104,7 @@ impl Progress for Told {
                 if last.elapsed().as_secs() >= SECONDS_BETWEEN_LINES {
                     *last = Instant::now();
                     let total = Human(self.total_bytes.load(Relaxed));
-                    eprintln!("imgdelta: read {} of {total}", Human(done));
+                    eprintln!("imgdelta: {} of {total} done", Human(done));
                 }
             }
         }
@@ -118,6 +118,9 @@ impl Progress for Told {
 fn stage_word(stage: Stage) -> &'static str {
     match stage {
         Stage::Reading => "reading layers",
+        Stage::Looking => "looking for layers",
+        Stage::Rebuilding => "rebuilding files",
+        Stage::Writing => "writing layers",
         _ => "working",
     }
 }

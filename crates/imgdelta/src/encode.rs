@@ -22,8 +22,9 @@ use crate::{
     sources::{Choice, Content},
     volume::{Space, Stream},
 };
+use frames::Frames;
 use imgdelta_codec::{Effort, GroupEncoder};
-use imgdelta_format::recipe::{Group, Origin, Recipe, StreamName};
+use imgdelta_format::recipe::{Group, Member, Origin, Recipe, Source, StreamName};
 use layout::{Layout, Stretch, stretches};
 use pieces::{Cutter, Piece};
 use std::{cmp::Reverse, collections::HashSet, sync::Arc};
@@ -49,7 +50,7 @@ enum Job<'a> {
 }
 
 enum Made {
-    Headers(Vec<u8>),
+    Headers(Frames),
     Group(GroupDraft),
     Envelope(Envelope),
 }
@@ -170,9 +171,9 @@ pub fn encode<'a>(
 fn kept_blobs(plan: &Plan<'_>) -> Vec<Envelope> {
     let held: HashSet<_> =
         plan.base.image.layers.iter().map(|layer| layer.descriptor.digest).collect();
-    let of_layer = |layer: &image::Layer| match held.contains(&layer.descriptor.digest) {
-        true => Envelope::Base,
-        false => Envelope::Unmade,
+    let of_layer = |layer: &image::Layer| {
+        let is_held = held.contains(&layer.descriptor.digest);
+        if is_held { Envelope::Base } else { Envelope::Unmade }
     };
     plan.target.image.layers.iter().map(of_layer).collect()
 }
@@ -243,25 +244,26 @@ impl<'a> Layer<'a> {
     }
 
     fn finish(self, made: &mut impl Iterator<Item = Made>) -> RecipeDraft {
-        let Some(Made::Headers(headers)) = made.next() else {
+        let Some(Made::Headers(frames)) = made.next() else {
             unreachable!("a layer's headers come first");
         };
         let mut groups = Vec::new();
         let mut drafts = Vec::new();
-        for pieces in self.groups.iter() {
+        for pieces in &self.groups {
             let Some(Made::Group(draft)) = made.next() else {
                 unreachable!("as many as the layer has groups");
             };
-            let members = pieces.iter().map(|piece| piece.member.clone()).collect();
+            let members = pieces.iter().map(|piece| self.member(piece, &frames)).collect();
             groups.push(Group { packed_bytes: draft.range.end - draft.range.start, members });
             drafts.push(draft);
         }
         let target = StreamName { diff_id: self.index.diff_id, bytes: self.index.stream_bytes };
-        let origins = self.origins();
+        let origins = self.origins(&frames);
         let payloads = self.stretches.iter().map(|stretch| match stretch {
             Stretch::Entry(ordinal) => Some(*ordinal),
             Stretch::Raw(_) => None,
         });
+        let headers = frames.columns;
         RecipeDraft {
             ordinal: self.ordinal,
             payload_entries: payloads.collect(),
@@ -270,7 +272,19 @@ impl<'a> Layer<'a> {
         }
     }
 
-    fn origins(&self) -> Vec<Origin> {
+    /// A piece's member; where the headers do not lead to its base, told by address.
+    fn member(&self, piece: &Piece, frames: &Frames) -> Member {
+        let mut member = piece.member.clone();
+        if let ([Source::Own], Stretch::Entry(ordinal)) =
+            (&member.sources[..], &self.stretches[member.payload as usize])
+            && !frames.has_own[*ordinal as usize]
+        {
+            member.sources = pieces::slices(&piece.base);
+        }
+        member
+    }
+
+    fn origins(&self, frames: &Frames) -> Vec<Origin> {
         let mut payload_of = vec![0_u32; self.index.entries.len()];
         let mut origins = Vec::with_capacity(self.stretches.len());
         for (payload, stretch) in (0_u32..).zip(&self.stretches) {
@@ -281,7 +295,11 @@ impl<'a> Layer<'a> {
             payload_of[*ordinal as usize] = payload;
             let choice = &self.choices[*ordinal as usize];
             origins.push(match &choice.content {
-                Content::Same(place) if choice.header == Some(*place) => Origin::Own,
+                Content::Same(place)
+                    if choice.header == Some(*place) && frames.has_own[*ordinal as usize] =>
+                {
+                    Origin::Own
+                }
                 Content::Same(place) => {
                     let entries = &self.plan.base.layers[place.layer as usize].entries;
                     let start = entries[place.entry as usize].payload.start;

@@ -50,6 +50,7 @@ pub mod headers;
 pub mod image;
 #[cfg(feature = "make")]
 pub mod index;
+pub mod inspect;
 #[cfg(feature = "make")]
 mod landmarks;
 pub mod limits;

@@ -124,7 +124,7 @@ const NAMES: [&str; 17] = [
     "member-bytes",
 ];
 
-/// Reads a size with its unit, such as `64MiB`.
+/// Reads a size with an optional unit: `500GB`, `64 MiB`.
 pub fn parse_size(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let unit: u64 = match text[digits..].trim() {

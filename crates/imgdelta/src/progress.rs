@@ -12,7 +12,7 @@ pub enum Stage {
     Reading,
     /// Files are matched and encoded; counted in bytes of what is rebuilt.
     Matching,
-    /// What the target has in place is compared; counted in layers.
+    /// Blobs that the target may have already are looked for; counted in their bytes.
     Looking,
     /// A fresh delta is held against what it should make; counted in bytes of streams.
     Proving,

@@ -74,7 +74,7 @@ impl Sample {
             target_bytes: 7,
             delta_bytes: 6,
         };
-        let rest = RestCost { how: How::KEPT, count: 1, target_bytes: 8 };
+        let rest = RestCost { how: How::KEPT, count: 1, target_bytes: 8, delta_bytes: 0 };
         let cost = LayerCost { headers: 14, files: vec![file], rest: vec![rest] };
         let none = LayerCost::default;
         Self {

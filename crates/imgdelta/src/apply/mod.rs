@@ -12,6 +12,7 @@ mod plan;
 #[cfg(feature = "make")]
 mod prove;
 mod rebuild;
+mod report;
 mod table;
 #[cfg(all(test, feature = "make"))]
 mod tests;
@@ -19,7 +20,7 @@ mod tests;
 use crate::{
     BlobDigest, DiffId, Limits, Note, Result,
     delta::{Delta, StoredRecipe},
-    image::Image,
+    image::{Image, Platform},
     parallel::Workers,
     progress::{Progress, Stage},
     scratch::Scratch,
@@ -94,6 +95,8 @@ impl ApplyOptions {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Applied {
+    /// Where it was written.
+    pub place: String,
     /// The digest of the target's manifest.
     pub target: BlobDigest,
     /// The digest of the manifest that was written: the target's, unless layers are uncompressed.
@@ -101,6 +104,8 @@ pub struct Applied {
     pub manifest: BlobDigest,
     /// The digest of the config, which is Docker's id of the image.
     pub config: BlobDigest,
+    /// What the image runs on.
+    pub platform: Platform,
     /// The layers, lowest first.
     pub layers: Vec<AppliedLayer>,
     /// What was remarkable.
@@ -151,12 +156,12 @@ pub fn apply(
 ) -> Result<Applied> {
     let plan = Plan::make(delta, base, sink.wants(), options)?;
     sink.begin(plan.outgoing.clone())?;
-    let mut applied = plan.applied(delta);
+    let mut applied = plan.applied(delta, sink.place());
 
-    progress.begin(Stage::Looking, plan.jobs.len() as u64);
+    progress.begin(Stage::Looking, plan.jobs.iter().map(|job| job.output.size_bytes).sum());
     let looked = workers.map(plan.jobs.clone(), |job| {
         let has = sink.has(&job.output, progress)?;
-        progress.advance(1);
+        progress.advance(job.output.size_bytes);
         Ok(has)
     })?;
     let (mut jobs, mut there) = (Vec::new(), Vec::new());

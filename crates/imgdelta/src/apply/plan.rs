@@ -119,7 +119,7 @@ impl Plan {
     }
 
     /// What will have been made, if all goes well.
-    pub(super) fn applied(&self, delta: &Delta) -> Applied {
+    pub(super) fn applied(&self, delta: &Delta, place: String) -> Applied {
         let layers = self.by_layer.iter().map(|&job| {
             let job = &self.jobs[job];
             AppliedLayer {
@@ -135,9 +135,11 @@ impl Plan {
             }
         });
         Applied {
+            place,
             target: delta.digest(),
             manifest: self.outgoing.manifest.digest,
             config: delta.config_digest(),
+            platform: delta.platform().clone(),
             layers: layers.collect(),
             notes: delta.notes().to_vec(),
         }

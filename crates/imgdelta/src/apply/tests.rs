@@ -282,10 +282,8 @@ fn a_damaged_base_is_found_and_nothing_is_shown() {
 impl Scene {
     /// A delta made before the base was damaged.
     fn making_of_good(&self) -> Making {
-        let packing = match self.base[0].layers[0].descriptor.media_type().ends_with("gzip") {
-            true => Packing::Gzip,
-            false => Packing::Plain,
-        };
+        let is_gzip = self.base[0].layers[0].descriptor.media_type().ends_with("gzip");
+        let packing = if is_gzip { Packing::Gzip } else { Packing::Plain };
         Scene::new(packing, packing).making()
     }
 }
@@ -340,7 +338,7 @@ const LIES: &[Lie] = &[
     ("payload 5 repeats none of its 15 bytes", |recipe| {
         recipe.origins[5] = Origin::Repeat(2);
     }),
-    ("6 payloads", |recipe| {
+    ("7 payloads have an origin, but there are 6", |recipe| {
         recipe.origins.push(Origin::Base(0));
     }),
     ("payload 5 has no origin", |recipe| {
@@ -350,8 +348,8 @@ const LIES: &[Lie] = &[
         let group = recipe.groups.last_mut().unwrap();
         group.members.last_mut().unwrap().sources = vec![Source::Own];
     }),
-    ("stream", |recipe| {
-        recipe.groups[0].members[0].sources.clear();
+    ("group 0: stream", |recipe| {
+        recipe.groups[0].members[1].sources.clear();
     }),
 ];
 
@@ -383,12 +381,12 @@ fn carried_blobs_come_out_and_are_compared() {
         let scene = Scene::new(Packing::Gzip, packing);
         let mut making = scene.making();
         making.recipes.truncate(0);
-        let mut ordinal = 0;
-        for (outline, layer) in making.outline.layers.iter_mut().zip(&scene.target.layers) {
+        for ((outline, layer), ordinal) in
+            making.outline.layers.iter_mut().zip(&scene.target.layers).zip(0..)
+        {
             outline.body = Body::Carried(ordinal);
             outline.envelope = Envelope::Unmade;
             making.carried.push(making::blob(&scene.target, layer));
-            ordinal += 1;
         }
         let applied = scene.apply(&making, "oci:x", &scene.options()).unwrap();
         assert_eq!(applied.layers[0].came, Came::Carried);

@@ -12,10 +12,18 @@ use crate::{
 };
 use std::ops::Range;
 
-/// Returns a layer's header columns.
-pub(super) fn write(layer: &Layer<'_>) -> Result<Vec<u8>> {
+/// A layer's header columns, and of which entries they know the base entry: a base header that is
+/// not what it says cannot be written against.
+pub(super) struct Frames {
+    pub(super) columns: Vec<u8>,
+    pub(super) has_own: Vec<bool>,
+}
+
+/// Writes a layer's frames.
+pub(super) fn write(layer: &Layer<'_>) -> Result<Frames> {
     let index = layer.index;
     let mut writer = HeaderWriter::new(level(layer.plan.preset));
+    let mut has_own = Vec::with_capacity(layer.choices.len());
     let (mut header, mut padding, mut base) = (Vec::new(), Vec::new(), Vec::new());
     raw(&mut writer, layer.stream, lead(index), &mut header)?;
     for (ordinal, choice) in layer.choices.iter().enumerate() {
@@ -36,13 +44,13 @@ pub(super) fn write(layer: &Layer<'_>) -> Result<Vec<u8>> {
             let payload_bytes = payload.end - payload.start;
             like = Some(BaseHeader { address, header: &base, payload_bytes });
         }
-        writer.entry(&header, payload.end - payload.start, &padding, like);
+        has_own.push(writer.entry(&header, payload.end - payload.start, &padding, like));
         if is_apart {
             writer.raw_payload(behind.end - behind.start);
         }
     }
     raw(&mut writer, layer.stream, index.tail_range(), &mut header)?;
-    Ok(writer.finish())
+    Ok(Frames { columns: writer.finish(), has_own })
 }
 
 /// Bytes of no entry: among the headers, or a payload where they are many.

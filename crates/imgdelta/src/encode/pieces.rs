@@ -164,7 +164,8 @@ fn read_pieces(
     Ok(())
 }
 
-fn slices(base: &[Range<u64>]) -> Vec<Source> {
+/// The parts of a base by their addresses.
+pub(super) fn slices(base: &[Range<u64>]) -> Vec<Source> {
     let slice =
         |range: &Range<u64>| Source::Slice { address: range.start, bytes: range.end - range.start };
     base.iter().map(slice).collect()

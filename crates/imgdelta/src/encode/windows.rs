@@ -109,11 +109,11 @@ mod tests {
     #[test]
     fn without_landmarks_there_is_no_base() {
         let mut read = |_: Range<u64>, sink: &mut dyn FnMut(&[u8])| {
-            sink(&[1; 1 << 20]);
+            sink(&vec![1; 1 << 20]);
             Ok(())
         };
         let cuts = cut(1 << 20, &mut read, 1 << 20, &mut |_, sink| {
-            sink(&[2; 1 << 20]);
+            sink(&vec![2; 1 << 20]);
             Ok(())
         });
         assert_eq!(cuts.unwrap(), [(Window { offset: 0, bytes: 1 << 20 }, 0..0)]);

@@ -127,10 +127,9 @@ impl Sink for LayoutSink {
             match file.read(&mut buffer) {
                 Ok(0) => return Ok(check.finish().is_ok()),
                 Ok(count) if check.update(&buffer[..count]).is_ok() => {}
-                // It grows, or cannot be read: written anew, that shows whether it matters.
-                Ok(_) => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Ok(false),
+                // It grows, or cannot be read: written anew, that shows whether it matters.
+                Ok(_) | Err(_) => return Ok(false),
             }
         }
     }

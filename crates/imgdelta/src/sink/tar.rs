@@ -22,7 +22,7 @@ pub(super) fn header(name: &str, kind: Kind, bytes: u64) -> Vec<u8> {
     if !records.is_empty() {
         blocks.extend(block("pax", b'x', records.len() as u64));
         blocks.extend_from_slice(&records);
-        blocks.resize(padded(blocks.len() as u64) as usize, 0);
+        blocks.resize(blocks.len().next_multiple_of(BLOCK_BYTES), 0);
     }
     let (flag, shown) = match kind {
         Kind::File => (b'0', bytes.min(MAX_OCTAL)),
