@@ -77,7 +77,11 @@ mod tests {
 
     /// Bytes that repeat nowhere.
     fn noise(range: Range<u64>) -> Vec<u8> {
-        range.map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56).to_le_bytes()[0]).collect()
+        let mixed = |at: u64| {
+            let z = at.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            ((z ^ (z >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 56).to_le_bytes()[0]
+        };
+        range.map(mixed).collect()
     }
 
     #[test]

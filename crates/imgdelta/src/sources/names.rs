@@ -3,7 +3,7 @@
 //! `libarrow.so.1700` and `libarrow.so.1800`, `foo-1.2.3.dist-info/RECORD` and the next one's,
 //! `chunk-3f9a12bc.js`: one name, masked.
 
-/// Returns `path` with version numbers as `0` and hexadecimal runs as `#`.
+/// Returns `path` with version numbers and hexadecimal runs as `0`.
 pub(super) fn masked(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len());
     let mut at = 0;
@@ -16,11 +16,8 @@ pub(super) fn masked(path: &[u8]) -> Vec<u8> {
         }
         let word = &path[at..at + run];
         at += run;
-        if is_hash(word) {
-            out.push(b'#');
-        } else {
-            push_without_digits(&mut out, word);
-        }
+        // A hash may be all digits by chance, so it looks like a number.
+        push_without_digits(&mut out, if is_hash(word) { b"0" } else { word });
     }
     out
 }

@@ -1,0 +1,274 @@
+//! Deltas made from two images: the target comes out exactly, in the cheapest way, the same way
+//! every time.
+
+use imgdelta::{
+    Error, Limits, Result,
+    apply::{self, ApplyOptions},
+    cost::{Cost, LayerWay},
+    delta::{Body, Delta, Envelope, How, Origin},
+    encode::{EncodeOptions, Layers, encode},
+    image::{self, Image, OpenOptions},
+    parallel::Workers,
+    plan::{Plan, Preset},
+    progress::Silent,
+    scratch::Scratch,
+    sink,
+    sources::Found,
+    survey::{self, Survey, SurveyOptions},
+    volume::Volume,
+};
+use imgdelta_testkit::{Packing, TestImage, tar_of};
+use std::{path::Path, sync::Arc};
+use tempfile::TempDir;
+
+/// Two images surveyed, in a directory that vanishes.
+struct Pair {
+    dir: TempDir,
+    images: [Survey; 2],
+    volume: Volume,
+}
+
+impl Pair {
+    fn new(base: &TestImage, target: &TestImage) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let images = [("base", base), ("target", target)].map(|(name, image)| {
+            image.blobs().write_layout(&dir.path().join(name));
+            open(&dir.path().join(name))
+        });
+        let scratch = Scratch::in_dir(dir.path()).unwrap();
+        let (images, volume) = survey::both_with_streams(
+            images,
+            &SurveyOptions::default(),
+            &scratch,
+            &Workers::new(2).unwrap(),
+            &Silent,
+        )
+        .unwrap();
+        Self { dir, images, volume }
+    }
+
+    fn scratch(&self) -> Scratch {
+        Scratch::in_dir(self.dir.path()).unwrap()
+    }
+
+    /// Makes a delta; `then` sees its cost as well.
+    fn make(&self, options: &EncodeOptions, threads: usize) -> Result<(Vec<u8>, Cost)> {
+        let [base, target] = &self.images;
+        let workers = Workers::new(threads)?;
+        let plan = Plan::of(base, target, &self.volume, Preset::Default, &workers)?;
+        let draft = encode(&plan, options, &self.scratch(), &workers, &Silent)?;
+        let mut bytes = Vec::new();
+        let written = draft.write(&mut bytes)?;
+        assert_eq!(written, bytes.len() as u64);
+        let cost = Cost::of(&draft)?;
+        assert_eq!(cost.delta_bytes, written);
+        Ok((bytes, cost))
+    }
+
+    /// Proves and applies a delta, and returns the digest of what lies there then.
+    fn apply(&self, delta: &[u8], name: &str) -> Result<Image> {
+        let delta = Delta::open(Arc::new(delta.to_vec()), "test", &Limits::default())?;
+        let workers = Workers::new(2)?;
+        let options = ApplyOptions::new(self.scratch());
+        apply::prove(&delta, &self.volume, &options, &workers, &Silent)?;
+        let out = self.dir.path().join(name);
+        let sink = sink::create(&format!("oci:{}", out.display()).parse()?, &Limits::default())?;
+        let base = [self.images[0].image.clone()];
+        apply::apply(&delta, &base, sink, &options, &workers, &Silent)?;
+        Ok(open(&out))
+    }
+}
+
+fn open(dir: &Path) -> Image {
+    image::open(&format!("oci:{}", dir.display()).parse().unwrap(), &OpenOptions::default())
+        .unwrap()
+}
+
+fn noise(seed: u32, count: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24).to_le_bytes()[0]
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn text(seed: u32, lines: u32) -> Vec<u8> {
+    let line = |n: u32| format!("line {} says {}\n", n, (n ^ seed).wrapping_mul(2_654_435_761));
+    (0..lines).map(line).collect::<String>().into_bytes()
+}
+
+fn base_layers() -> Vec<Vec<u8>> {
+    vec![
+        tar_of(&[
+            ("bin/tool", &noise(1, 40_000)),
+            ("etc/conf", b"colour = red\n"),
+            ("usr/lib/libx.so.1.2.3", &noise(2, 20_000)),
+            ("var/log", &text(1, 400)),
+        ]),
+        tar_of(&[("app/old-name.txt", &text(7, 900)), ("app/same", &noise(3, 5000))]),
+        tar_of(&[("shared", &noise(4, 3000))]),
+    ]
+}
+
+fn target_layers() -> Vec<Vec<u8>> {
+    let mut tool = noise(1, 40_000);
+    tool.splice(1000..1000, *b"inserted");
+    let mut library = noise(2, 20_000);
+    library[77] ^= 1;
+    let mut renamed = text(7, 900);
+    renamed.extend_from_slice(b"one more line\n");
+    let fresh = noise(5, 4000);
+    vec![
+        tar_of(&[("shared", &noise(4, 3000))]),
+        tar_of(&[
+            ("bin/tool", &tool),
+            ("etc/conf", b"colour = blue\n"),
+            ("usr/lib/libx.so.1.3.0", &library),
+            ("var/log", &text(1, 400)),
+            ("opt/moved", &noise(3, 5000)),
+            ("opt/renamed.md", &renamed),
+            ("opt/fresh", &fresh),
+            ("opt/fresh-again", &fresh),
+            ("opt/empty", b""),
+        ]),
+        tar_of(&[("shared", &noise(4, 3000))]),
+    ]
+}
+
+fn images(packing: Packing) -> Pair {
+    Pair::new(&TestImage::new(base_layers(), packing), &TestImage::new(target_layers(), packing))
+}
+
+#[test]
+fn the_target_comes_out_exactly_whatever_its_packing() {
+    for packing in Packing::ALL {
+        let pair = images(packing);
+        let (delta, _) = pair.make(&EncodeOptions::default(), 2).unwrap();
+        let made = pair.apply(&delta, "made").unwrap();
+        assert_eq!(made.digest, pair.images[1].image.digest, "{packing:?}");
+        assert_eq!(made.layers, pair.images[1].image.layers, "{packing:?}");
+    }
+}
+
+#[test]
+fn bytes_do_not_depend_on_the_number_of_threads() {
+    let pair = images(Packing::Gzip);
+    let (one, _) = pair.make(&EncodeOptions::default(), 1).unwrap();
+    let (again, _) = images(Packing::Gzip).make(&EncodeOptions::default(), 5).unwrap();
+    assert_eq!(one, again);
+}
+
+#[test]
+fn each_file_comes_from_where_it_is_cheapest_and_the_cost_says_so() {
+    let pair = images(Packing::Gzip);
+    let (delta, cost) = pair.make(&EncodeOptions::default(), 2).unwrap();
+    let ways: Vec<LayerWay> = cost.layers.iter().map(|layer| layer.way).collect();
+    assert_eq!(ways, [LayerWay::Kept, LayerWay::Rebuilt, LayerWay::Kept]);
+    let count = |how| cost.layers[1].files.get(&how).map_or(0, |sum| sum.count);
+    assert_eq!([How::KEPT, How::MOVED, How::REPEATED].map(count), [1, 1, 1]);
+    assert_eq!([How::PATCHED, How::LITERAL].map(count), [4, 1]);
+    let found = |path: &str| {
+        let file = cost.files.iter().find(|file| file.path.to_string() == path);
+        file.unwrap_or_else(|| panic!("{path} costs nothing")).found
+    };
+    assert_eq!(found("/bin/tool"), Some(Found::Path));
+    assert_eq!(found("/usr/lib/libx.so.1.3.0"), Some(Found::Name));
+    assert_eq!(found("/opt/renamed.md"), Some(Found::Alike));
+    assert_eq!(found("/opt/fresh"), Some(Found::Nowhere));
+    // What is new must travel; all else together is little.
+    let fresh = cost.files.iter().find(|file| file.path.to_string() == "/opt/fresh").unwrap();
+    assert!((3000..4200).contains(&fresh.bytes), "{fresh:?}");
+    assert!(delta.len() < 6500, "{} bytes", delta.len());
+    let of_layers: u64 = cost.layers.iter().map(|layer| layer.bytes).sum();
+    let of_files: u64 = cost.files.iter().map(|file| file.bytes).sum();
+    let layer = &cost.layers[1];
+    assert_eq!(layer.bytes, layer.header_bytes + layer.envelope_bytes + of_files);
+    assert!(cost.delta_bytes > of_layers, "documents cost something too");
+}
+
+#[test]
+fn an_image_to_itself_keeps_everything() {
+    let image = TestImage::new(base_layers(), Packing::Gzip);
+    let pair = Pair::new(&image, &image);
+    let (delta, cost) = pair.make(&EncodeOptions::default(), 2).unwrap();
+    assert_eq!(cost.pull_bytes, 0);
+    assert!(cost.layers.iter().all(|layer| layer.way == LayerWay::Kept && layer.bytes == 0));
+    assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images[1].image.digest);
+}
+
+#[test]
+fn the_way_back_comes_out_exactly_too() {
+    let mut pair = images(Packing::Gzip);
+    pair.images.reverse();
+    let (delta, _) = pair.make(&EncodeOptions::default(), 2).unwrap();
+    assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images[1].image.digest);
+}
+
+#[test]
+fn a_layer_whose_compression_cannot_be_remade_is_carried_and_says_so() {
+    let base = TestImage::new(base_layers(), Packing::Zstd);
+    let target = TestImage::new(target_layers(), Packing::ZstdFrames);
+    let pair = Pair::new(&base, &target);
+    // The kept layers' streams are there, their blobs are not: they are carried as well.
+    let outcome = pair.make(&EncodeOptions::default(), 2);
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, Error::BadInput { .. }), "{error}");
+    assert!(error.to_string().contains("nothing is gained"), "{error}");
+    let streams = EncodeOptions::default().layers(Layers::Uncompressed);
+    let (delta, cost) = pair.make(&streams, 2).unwrap();
+    assert!(cost.layers.iter().all(|layer| layer.way != LayerWay::CarriedForCompression));
+    let delta = Delta::open(Arc::new(delta), "test", &Limits::default()).unwrap();
+    assert!(delta.layers().iter().all(|layer| layer.envelope == Envelope::Unmade));
+}
+
+#[test]
+fn two_layers_with_one_stream_share_a_recipe() {
+    let mut layers = target_layers();
+    layers[2] = layers[1].clone();
+    let base = TestImage::new(base_layers(), Packing::Plain);
+    let pair = Pair::new(&base, &TestImage::new(layers, Packing::Plain));
+    let (delta, cost) = pair.make(&EncodeOptions::default(), 2).unwrap();
+    assert_eq!(cost.layers[2].way, LayerWay::Again);
+    assert_eq!(cost.layers[2].bytes, 0);
+    assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images[1].image.digest);
+    let delta = Delta::open(Arc::new(delta), "test", &Limits::default()).unwrap();
+    assert_eq!(delta.layers()[1].body, Body::Recipe(0));
+    assert_eq!(delta.layers()[2].body, Body::Recipe(0));
+}
+
+#[test]
+fn little_memory_cuts_large_files_into_windows() {
+    let mut large = noise(9, 3 << 20);
+    let base = TestImage::new(vec![tar_of(&[("large", &large)])], Packing::Plain);
+    large.rotate_left(1 << 20);
+    let target = TestImage::new(vec![tar_of(&[("large", &large)])], Packing::Plain);
+    let pair = Pair::new(&base, &target);
+    let (whole, _) = pair.make(&EncodeOptions::default(), 2).unwrap();
+    let (cut, _) = pair.make(&EncodeOptions::default().memory_bytes(1 << 20), 2).unwrap();
+    for (name, delta) in [("whole", &whole), ("cut", &cut)] {
+        assert!(delta.len() < 3000, "{name} is {} bytes", delta.len());
+        assert_eq!(pair.apply(delta, name).unwrap().digest, pair.images[1].image.digest);
+    }
+    let delta = Delta::open(Arc::new(cut), "test", &Limits::default()).unwrap();
+    let recipe = delta.recipe(0).unwrap();
+    assert_eq!(recipe.origins, [Origin::Rebuilt]);
+    assert!(recipe.groups.iter().flat_map(|g| &g.members).all(|member| member.window.is_some()));
+}
+
+#[test]
+fn odd_streams_come_out_exactly() {
+    let [one, other] = [("a", &b"1"[..]), ("b", b"2")].map(|file| tar_of(&[file]));
+    // Two archives in one stream; zeros far beyond the end marks, first compressed well; no entry.
+    let odd = vec![
+        [one.clone(), other].concat(),
+        [one.clone(), vec![0; 200_000], noise(12, 90_000)].concat(),
+        tar_of(&[]),
+        tar_of(&[("zeros", &[0; 70_000])]),
+    ];
+    let like = [one, vec![0; 100], noise(12, 70_000)].concat();
+    let base = TestImage::new(vec![tar_of(&[("noise", &noise(12, 90_000))]), like], Packing::Plain);
+    let pair = Pair::new(&base, &TestImage::new(odd, Packing::Plain));
+    let (delta, _) = pair.make(&EncodeOptions::default(), 2).unwrap();
+    assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images[1].image.digest);
+}
