@@ -46,6 +46,7 @@ pub(super) struct Extension<'a> {
     /// Its body without padding.
     pub(super) body: &'a [u8],
     /// The padding.
+    #[cfg(feature = "make")]
     pub(super) padding: &'a [u8],
 }
 
@@ -129,7 +130,12 @@ impl Head {
                 let start = at + BLOCK_BYTES;
                 let end = start + size.unwrap_or(0).min(self.main_at - start);
                 at = start + padded(end - start).min(self.main_at - start);
-                Extension { block, body: &self.bytes[start..end], padding: &self.bytes[end..at] }
+                Extension {
+                    block,
+                    body: &self.bytes[start..end],
+                    #[cfg(feature = "make")]
+                    padding: &self.bytes[end..at],
+                }
             })
         })
     }

@@ -107,20 +107,21 @@ pub(super) fn lay_link(block: &mut Block, link: &[u8], rule: u64) {
 
 /// Returns the path and the link of a header, with what its extensions say of them.
 pub(super) fn full_names(head: &Head) -> (Vec<u8>, Vec<u8>) {
-    let (mut path, mut link) = (None, None);
+    let (mut long, mut recorded) = ((None, None), (None, None));
     for extension in head.extensions() {
         let body = extension.body;
         match extension.block[FLAG] {
-            b'L' => path = Some(text(body)),
-            b'K' => link = Some(text(body)),
+            b'L' => long.0 = Some(text(body)),
+            b'K' => long.1 = Some(text(body)),
             flag if is_pax(flag) => {
                 let records = Records::parse(body).unwrap_or_default();
-                path = path.or(records.find(b"path"));
-                link = link.or(records.find(b"linkpath"));
+                recorded.0 = recorded.0.or(records.find(b"path"));
+                recorded.1 = recorded.1.or(records.find(b"linkpath"));
             }
             _ => {}
         }
     }
+    let (path, link) = (long.0.or(recorded.0), long.1.or(recorded.1));
     (
         path.map_or_else(|| path_of(head.main()), <[u8]>::to_vec),
         link.unwrap_or(text(&head.main()[LINK])).to_vec(),

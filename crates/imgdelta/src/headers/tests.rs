@@ -199,6 +199,28 @@ fn every_cut_and_every_changed_byte_is_harmless() {
     assert!(read(b"", &target, &write(&base, &base)).is_err(), "a base that is missing");
 }
 
+/// The worked example of docs/format-headers.md.
+#[test]
+fn worked_example_decodes() {
+    let base = Tar::new().file("usr/a", b"one").file("usr/b", b"two").zeros(2).0;
+    let target = Tar::new()
+        .add(&dated(b'0', "usr/a", 3, b"14000000144\0"), b"one")
+        .add(&dated(b'0', "usr/c", 4, b"14000000144\0"), b"four")
+        .zeros(2)
+        .0;
+    let packed: Vec<u8> = [
+        &b"\x0F\x0C\x08\x04\x14\x04\x00\x04\x08\x04\x04\x04\x04\x00\x00\x08"[..],
+        b"\x09\x30\x03\xA5\x1F\x00\xC8\x81\x80\x80\x0C\x08\x30\x03\x00",
+        b"\x04\x00\x01\x63\x80\x08",
+    ]
+    .concat();
+    let frames = read(&base, &target, &packed).unwrap();
+    let own = Some((SHIFT + 512, 3));
+    assert_eq!(frames[0], (target[..512].to_vec(), Payload { bytes: 3, own }));
+    assert_eq!(frames[1], (target[515..1536].to_vec(), Payload { bytes: 4, own: None }));
+    assert_eq!(frames[2], (target[1540..].to_vec(), Payload::default()));
+}
+
 /// Columns as they are, well packed.
 fn packed_columns() -> impl Strategy<Value = Vec<u8>> {
     let small = prop::collection::vec(prop_oneof![4 => 0u8..12, 1 => any::<u8>()], 0..40);
