@@ -88,8 +88,8 @@ impl ApplyOptions {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Applied {
-    /// Where it was written.
-    pub place: String,
+    /// Where it was written; `None` if it was only verified.
+    pub place: Option<String>,
     /// The digest of the target's manifest.
     pub target: BlobDigest,
     /// The digest of the manifest that was written: the target's, unless layers are uncompressed.
@@ -196,7 +196,8 @@ pub fn verify(
     workers: &Workers,
     progress: &dyn Progress,
 ) -> Result<Applied> {
-    apply(delta, base, Box::new(Nothing), options, workers, progress)
+    let applied = apply(delta, base, Box::new(Nothing), options, workers, progress)?;
+    Ok(Applied { place: None, ..applied })
 }
 
 /// The recipes that are to be used, by their ordinals, and the base's streams.

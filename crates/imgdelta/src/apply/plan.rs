@@ -135,7 +135,7 @@ impl Plan {
             }
         });
         Applied {
-            place,
+            place: Some(place),
             target: delta.digest(),
             manifest: self.outgoing.manifest.digest,
             config: delta.config_digest(),

@@ -54,7 +54,10 @@ impl Applied {
 impl fmt::Display for Applied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "image   {} for {}", self.target, self.platform)?;
-        writeln!(f, "to      {}", self.place)?;
+        match &self.place {
+            Some(place) => writeln!(f, "to      {place}")?,
+            None => writeln!(f, "        all digests are right; nothing was written")?,
+        }
         let mut counts = Vec::new();
         for came in [Came::Kept, Came::Rebuilt, Came::Carried, Came::There] {
             let count = self.layers.iter().filter(|layer| layer.came == came).count();

@@ -348,7 +348,7 @@ const LIES: &[Lie] = &[
         let group = recipe.groups.last_mut().unwrap();
         group.members.last_mut().unwrap().sources = vec![Source::Own];
     }),
-    ("group 0: stream", |recipe| {
+    ("group 0: base does not fit", |recipe| {
         recipe.groups[0].members[1].sources.clear();
     }),
 ];
@@ -456,4 +456,22 @@ fn scratch_files_are_gone() {
     let scene = Scene::new(Packing::Gzip, Packing::Gzip);
     scene.verify(&scene.making()).unwrap();
     assert_eq!(std::fs::read_dir(scene.dir.path().join("scratch")).unwrap().count(), 0);
+}
+
+/// For measuring: `IMGDELTA_PAIR` holds the layouts `old` and `new`, `IMGDELTA_OUT` takes a delta.
+#[test]
+#[ignore = "needs a pair of real images"]
+fn a_real_pair_comes_out_as_it_was() {
+    let Some(pair) = std::env::var_os("IMGDELTA_PAIR") else { return };
+    let [base, target] = ["old", "new"].map(|name| open(&Path::new(&pair).join(name)));
+    let bytes = Making::new(&base, &target).bytes();
+    if let Some(out) = std::env::var_os("IMGDELTA_OUT") {
+        std::fs::write(out, &bytes).unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let options = ApplyOptions::new(Scratch::in_dir(dir.path()).unwrap());
+    let delta = Delta::open(Arc::new(bytes), "d", &Limits::default()).unwrap();
+    let workers = Workers::new(0).unwrap();
+    let applied = verify(&delta, &[base], &options, &workers, &Silent).unwrap();
+    println!("{} bytes\n{applied}", delta.size_bytes());
 }
