@@ -458,6 +458,40 @@ fn scratch_files_are_gone() {
     assert_eq!(std::fs::read_dir(scene.dir.path().join("scratch")).unwrap().count(), 0);
 }
 
+/// The seed of the fuzz target `apply_delta`: a recipe, its groups and its base, as it reads them.
+#[test]
+fn the_fuzz_seed_is_what_the_maker_makes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut changed = noise(1, 5000);
+    changed[2000] ^= 1;
+    let layers = [
+        ("old", tar_of(&[("a", b"one"), ("b", &noise(1, 5000))])),
+        ("new", tar_of(&[("a", b"another one"), ("b", &changed), ("c", b"one"), ("d", b"one")])),
+    ];
+    let [old, new] = layers.map(|(name, layer)| {
+        TestImage::new(vec![layer], Packing::Plain).blobs().write_layout(&dir.path().join(name));
+        open(&dir.path().join(name))
+    });
+    let making = Making::new(&old, &new);
+    let (recipe, groups) = &making.recipes[0];
+    let base = making::stream(&old, &old.layers[0]);
+    let mut seed = Vec::new();
+    for part in [&recipe.to_bytes(), groups] {
+        seed.extend(u16::try_from(part.len()).unwrap().to_le_bytes());
+        seed.extend(part);
+    }
+    seed.extend(&base);
+    if let Some(out) = std::env::var_os("IMGDELTA_SEED") {
+        std::fs::write(out, &seed).unwrap();
+    }
+    let read = Recipe::from_bytes(&recipe.to_bytes(), &imgdelta_format::ReadLimits::default());
+    assert_eq!(read.unwrap(), *recipe);
+    let scratch = Scratch::in_dir(dir.path()).unwrap();
+    let delta = Delta::open(Arc::new(making.bytes()), "d", &Limits::default()).unwrap();
+    let workers = Workers::new(1).unwrap();
+    verify(&delta, &[old], &ApplyOptions::new(scratch), &workers, &Silent).unwrap();
+}
+
 /// For measuring: `IMGDELTA_PAIR` holds the layouts `old` and `new`, `IMGDELTA_OUT` takes a delta.
 #[test]
 #[ignore = "needs a pair of real images"]
