@@ -137,7 +137,7 @@ impl Plan {
         Applied {
             place: Some(place),
             target: delta.digest(),
-            manifest: self.outgoing.manifest.digest,
+            manifest: Some(self.outgoing.manifest.digest),
             config: delta.config_digest(),
             platform: delta.platform().clone(),
             layers: layers.collect(),

@@ -34,7 +34,7 @@ impl Applied {
             "schema": SCHEMA,
             "place": self.place,
             "target": self.target.to_string(),
-            "manifest": self.manifest.to_string(),
+            "manifest": self.manifest.map(|digest| digest.to_string()),
             "config": self.config.to_string(),
             "platform": self.platform.to_string(),
             "exact": self.is_exact(),
@@ -79,8 +79,10 @@ impl fmt::Display for Applied {
                 inexact.join(", ")
             )?;
         }
-        if self.manifest != self.target {
-            writeln!(f, "        the manifest is another: {}", self.manifest)?;
+        match self.manifest {
+            Some(manifest) if manifest == self.target => {}
+            Some(manifest) => writeln!(f, "        under another manifest: {manifest}")?,
+            None => writeln!(f, "        without a manifest; the image's id is {}", self.config)?,
         }
         self.notes.iter().try_for_each(|note| writeln!(f, "note    {note}"))
     }
