@@ -284,6 +284,15 @@ mod tests {
     }
 
     #[test]
+    fn stated_bytes_are_those_that_unpack() {
+        let streams = [vec![1; 5000], Vec::new(), vec![2; 3], (0..=255).collect()];
+        let pack = Packer::new(3).pack(&streams);
+        assert_eq!(stated_bytes(&pack, 4).unwrap(), 5000 + 3 + 256);
+        assert!(stated_bytes(&pack, 3).is_err());
+        assert!(stated_bytes(&pack[..2], 4).is_err());
+    }
+
+    #[test]
     fn every_cut_and_every_unknown_coder_is_refused() {
         let pack = Packer::new(3).pack(&streams());
         for len in 0..pack.len() {

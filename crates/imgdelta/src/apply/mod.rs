@@ -24,7 +24,7 @@ use crate::{
     parallel::Workers,
     progress::{Progress, Stage},
     scratch::Scratch,
-    sink::{Nothing, Sink},
+    sink::{Nothing, Sink, Wants},
     volume::Volume,
 };
 use plan::Plan;
@@ -95,13 +95,13 @@ impl ApplyOptions {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Applied {
-    /// Where it was written.
-    pub place: String,
+    /// Where it was written; `None` if it was only verified.
+    pub place: Option<String>,
     /// The digest of the target's manifest.
     pub target: BlobDigest,
     /// The digest of the manifest that was written: the target's, unless layers are uncompressed.
-    /// An archive for Docker has none; its image is known by the config.
-    pub manifest: BlobDigest,
+    /// `None` where only streams are kept: an archive for Docker is known by the config.
+    pub manifest: Option<BlobDigest>,
     /// The digest of the config, which is Docker's id of the image.
     pub config: BlobDigest,
     /// What the image runs on.
@@ -146,6 +146,32 @@ pub enum Came {
 ///
 /// All streams that the delta needs and no image has are told in one
 /// [`Error::BaseMissing`](crate::Error::BaseMissing).
+///
+/// ```no_run
+/// use imgdelta::{
+///     Limits,
+///     apply::{ApplyOptions, apply},
+///     delta::Delta,
+///     image::{self, OpenOptions},
+///     parallel::Workers,
+///     progress::Silent,
+///     scratch::Scratch,
+///     sink,
+/// };
+/// use std::{fs::File, path::Path, sync::Arc};
+///
+/// # fn main() -> imgdelta::Result<()> {
+/// let limits = Limits::default();
+/// let file = File::open("app.imgdelta").map_err(imgdelta::Error::io("app.imgdelta"))?;
+/// let delta = Delta::open(Arc::new(file), "app.imgdelta", &limits)?;
+/// let base = image::open(&"oci:images:old".parse()?, &OpenOptions::default())?;
+/// let sink = sink::create(&"oci:images:new".parse()?, &limits)?;
+/// let options = ApplyOptions::new(Scratch::in_dir(Path::new("/var/tmp"))?);
+/// let applied = apply(&delta, &[base], sink, &options, &Workers::new(0)?, &Silent)?;
+/// assert_eq!(applied.manifest, Some(delta.digest()));
+/// # Ok(())
+/// # }
+/// ```
 pub fn apply(
     delta: &Delta,
     base: &[Image],
@@ -154,9 +180,13 @@ pub fn apply(
     workers: &Workers,
     progress: &dyn Progress,
 ) -> Result<Applied> {
-    let plan = Plan::make(delta, base, sink.wants(), options)?;
+    let wants = sink.wants();
+    let plan = Plan::make(delta, base, wants, options)?;
     sink.begin(plan.outgoing.clone())?;
     let mut applied = plan.applied(delta, sink.place());
+    if wants == Wants::Streams {
+        applied.manifest = None;
+    }
 
     progress.begin(Stage::Looking, plan.jobs.iter().map(|job| job.output.size_bytes).sum());
     let looked = workers.map(plan.jobs.clone(), |job| {
@@ -209,7 +239,8 @@ pub fn verify(
     workers: &Workers,
     progress: &dyn Progress,
 ) -> Result<Applied> {
-    apply(delta, base, Box::new(Nothing), options, workers, progress)
+    let applied = apply(delta, base, Box::new(Nothing), options, workers, progress)?;
+    Ok(Applied { place: None, ..applied })
 }
 
 /// The recipes that are to be used, by their ordinals, and the base's streams.

@@ -135,9 +135,9 @@ impl Plan {
             }
         });
         Applied {
-            place,
+            place: Some(place),
             target: delta.digest(),
-            manifest: self.outgoing.manifest.digest,
+            manifest: Some(self.outgoing.manifest.digest),
             config: delta.config_digest(),
             platform: delta.platform().clone(),
             layers: layers.collect(),

@@ -34,7 +34,7 @@ impl Applied {
             "schema": SCHEMA,
             "place": self.place,
             "target": self.target.to_string(),
-            "manifest": self.manifest.to_string(),
+            "manifest": self.manifest.map(|digest| digest.to_string()),
             "config": self.config.to_string(),
             "platform": self.platform.to_string(),
             "exact": self.is_exact(),
@@ -54,7 +54,10 @@ impl Applied {
 impl fmt::Display for Applied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "image   {} for {}", self.target, self.platform)?;
-        writeln!(f, "to      {}", self.place)?;
+        match &self.place {
+            Some(place) => writeln!(f, "to      {place}")?,
+            None => writeln!(f, "        all digests are right; nothing was written")?,
+        }
         let mut counts = Vec::new();
         for came in [Came::Kept, Came::Rebuilt, Came::Carried, Came::There] {
             let count = self.layers.iter().filter(|layer| layer.came == came).count();
@@ -76,8 +79,10 @@ impl fmt::Display for Applied {
                 inexact.join(", ")
             )?;
         }
-        if self.manifest != self.target {
-            writeln!(f, "        the manifest is another: {}", self.manifest)?;
+        match self.manifest {
+            Some(manifest) if manifest == self.target => {}
+            Some(manifest) => writeln!(f, "        under another manifest: {manifest}")?,
+            None => writeln!(f, "        without a manifest; the image's id is {}", self.config)?,
         }
         self.notes.iter().try_for_each(|note| writeln!(f, "note    {note}"))
     }

@@ -1,0 +1,183 @@
+//! The commands around a delta as a user meets them: results, places, exit codes.
+//!
+//! The delta in testdata/small makes `new` from `old`; a core test writes it anew when the format
+//! changes (see there).
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_imgdelta"));
+    command.args(args).current_dir(top()).env_remove("IMGDELTA_SCRATCH").env_remove("NO_COLOR");
+    command
+}
+
+fn imgdelta(args: &[&str]) -> Output {
+    command(args).output().unwrap()
+}
+
+/// Asserts success and returns the result.
+fn prints(args: &[&str]) -> String {
+    let output = imgdelta(args);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Asserts the exit code and returns what was said on standard error.
+fn fails(args: &[&str], code: i32) -> String {
+    let output = imgdelta(args);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+    assert!(output.stdout.is_empty(), "{args:?}: an error prints no result");
+    said
+}
+
+fn json(args: &[&str]) -> serde_json::Value {
+    serde_json::from_str(&prints(args)).unwrap()
+}
+
+const OLD: &str = "testdata/small/old";
+const NEW: &str = "testdata/small/new";
+const DELTA: &str = "testdata/small/small.imgdelta";
+
+/// Whether two images are one, by the word of `diff`.
+fn is_same(a: &str, b: &str) -> bool {
+    json(&["diff", a, b, "--json"])["same_image"] == true
+}
+
+/// Asserts that an image differs from the new one in how its layers are stored, and in nothing else.
+fn is_recompressed(place: &str) {
+    let diff = json(&["diff", place, NEW, "--json"]);
+    assert_eq!(diff["old"]["config_digest"], diff["new"]["config_digest"]);
+    assert_eq!(diff["files"].as_array().unwrap().len(), 0);
+    for layer in diff["layers"].as_array().unwrap() {
+        assert_eq!(layer["relation"], "recompressed", "{place}");
+    }
+}
+
+#[test]
+fn apply_makes_the_new_image_in_every_place() {
+    let dir = tempfile::tempdir().unwrap();
+    for place in ["oci:DIR/layout:v1", "oci-archive:DIR/a.tar:v1"] {
+        let place = place.replace("DIR", &dir.path().display().to_string());
+        let shown = prints(&["apply", DELTA, "--base", OLD, "-o", &place]);
+        assert!(shown.contains("layers  4 (2 kept, 2 rebuilt)"), "{shown}");
+        assert!(is_same(&place, NEW), "{place}");
+    }
+    let place = format!("docker-archive:{}/d.tar:me/x", dir.path().display());
+    prints(&["apply", DELTA, "--base", OLD, "-o", &place]);
+    is_recompressed(&place);
+
+    let place = format!("oci:{}/plain", dir.path().display());
+    let result =
+        json(&["apply", DELTA, "--base", OLD, "-o", &place, "--layers", "uncompressed", "--json"]);
+    assert_eq!(result["schema"], "imgdelta.apply/1");
+    assert_eq!(result["exact"], false);
+    assert_ne!(result["manifest"], result["target"]);
+    is_recompressed(&place);
+}
+
+#[test]
+fn verify_keeps_nothing_and_quiet_says_nothing() {
+    let shown = prints(&["verify", DELTA, "--base", OLD]);
+    assert!(shown.contains("all digests are right; nothing was written"), "{shown}");
+    assert_eq!(prints(&["verify", DELTA, "--base", OLD, "--quiet"]), "");
+    let result = json(&["verify", DELTA, "--base", NEW, OLD, "--json", "--jobs", "1"]);
+    assert_eq!(result["place"], serde_json::Value::Null);
+    assert_eq!(result["layers"][0]["came"], "kept");
+}
+
+#[test]
+fn a_delta_can_come_through_a_pipe() {
+    let mut child = command(&["verify", "-", "--base", OLD, "--memory", "1MiB"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(&fs::read(top().join(DELTA)).unwrap()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert!(String::from_utf8(output.stdout).unwrap().contains("all digests are right"));
+}
+
+#[test]
+fn inspect_tells_what_a_delta_makes_and_needs() {
+    let document = json(&["inspect", DELTA, "--json"]);
+    assert_eq!(document["schema"], "imgdelta.inspect/1");
+    assert_eq!(document["bytes"], fs::metadata(top().join(DELTA)).unwrap().len());
+    let pair = json(&["diff", OLD, NEW, "--json"]);
+    assert_eq!(document["target"], pair["new"]["digest"]);
+    assert_eq!(document["base"], pair["old"]["digest"]);
+    assert_eq!(document["layers"].as_array().unwrap().len(), 4);
+    let shown = prints(&["inspect", DELTA]);
+    assert!(shown.starts_with("delta   "), "{shown}");
+    assert!(shown.contains(document["target"].as_str().unwrap()), "{shown}");
+}
+
+#[test]
+fn each_way_to_fail_has_its_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = format!("oci:{}/x", dir.path().display());
+    let apply = |delta: &str, base: &str, out: &str, code| {
+        fails(&["apply", delta, "--base", base, "-o", out], code)
+    };
+    // Usage.
+    fails(&["apply", DELTA, "-o", &out], 2);
+    fails(&["verify", DELTA, "--base", OLD, "--memory", "lots"], 2);
+    // Another base: the delta needs layers that it has not.
+    let empty = dir.path().join("other");
+    fs::create_dir(&empty).unwrap();
+    imgdelta_testkit::TestImage::new(Vec::new(), imgdelta_testkit::Packing::Plain)
+        .blobs()
+        .write_layout(&empty);
+    let said = apply(DELTA, empty.to_str().unwrap(), &out, 4);
+    assert!(said.contains("the base lacks stream sha256:") && said.contains("for layer"), "{said}");
+    assert!(said.contains("hint: "), "{said}");
+    // A delta that is cut, changed, or none.
+    let bytes = fs::read(top().join(DELTA)).unwrap();
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() / 2] ^= 1;
+    for (name, damaged) in
+        [("cut", &bytes[..bytes.len() - 9]), ("flipped", &flipped), ("none", b"x")]
+    {
+        let path = dir.path().join(name);
+        fs::write(&path, damaged).unwrap();
+        apply(path.to_str().unwrap(), OLD, &out, 3);
+        fails(&["inspect", path.to_str().unwrap()], 3);
+    }
+    // A base whose bytes are not those of its digests.
+    let base = dir.path().join("base");
+    let mut blobs = Vec::new();
+    for item in fs::read_dir(top().join(OLD).join("blobs/sha256")).unwrap() {
+        blobs.push(item.unwrap().path());
+    }
+    fs::create_dir_all(base.join("blobs/sha256")).unwrap();
+    for name in ["oci-layout", "index.json"] {
+        fs::copy(top().join(OLD).join(name), base.join(name)).unwrap();
+    }
+    for blob in blobs {
+        let mut bytes = fs::read(&blob).unwrap();
+        // Documents stay as they are; layers are gzip.
+        if bytes.starts_with(b"\x1f\x8b") {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        }
+        fs::write(base.join("blobs/sha256").join(blob.file_name().unwrap()), bytes).unwrap();
+    }
+    apply(DELTA, base.to_str().unwrap(), &out, 5);
+    assert!(!dir.path().join("x/index.json").exists());
+    // A place that cannot be written.
+    apply(DELTA, OLD, "oci-archive:/no/such/place/a.tar", 6);
+    apply(DELTA, OLD, "x", 3);
+    fails(&["verify", DELTA, "--base", OLD, "--scratch", "/no/such/place"], 6);
+    fails(&["verify", "no-such-file", "--base", OLD], 6);
+}
