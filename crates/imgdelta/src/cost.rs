@@ -12,13 +12,14 @@ use crate::{
     BlobDigest, Result,
     delta::{Body, Envelope, How, LayerCost},
     draft::Draft,
+    image::Image,
     path::LayerPath,
     plan::{Preset, Way},
     sources::{Content, Found},
 };
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
 };
 
@@ -166,7 +167,7 @@ impl Cost {
             preset: draft.plan.preset,
             delta_bytes: draft.write_to(&mut io::sink())?,
             pull_bytes: draft.pull_bytes(),
-            full_bytes: image.layers.iter().map(|layer| layer.descriptor.size_bytes).sum(),
+            full_bytes: full_bytes(image),
             layers: layers
                 .map(|(ordinal, layer)| LayerLine {
                     blob: layer.descriptor.digest,
@@ -190,6 +191,13 @@ impl Cost {
     pub fn json(&self) -> serde_json::Value {
         json::document(self)
     }
+}
+
+/// All blobs of an image, each once.
+fn full_bytes(image: &Image) -> u64 {
+    let mut seen = HashSet::new();
+    let blobs = image.layers.iter().map(|layer| &layer.descriptor);
+    blobs.filter(|blob| seen.insert(blob.digest)).map(|blob| blob.size_bytes).sum()
 }
 
 fn way(draft: &Draft<'_>, ordinal: usize) -> LayerWay {

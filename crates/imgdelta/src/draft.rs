@@ -14,10 +14,11 @@ use crate::{
         Body, DeltaWriter, Envelope, FileCost, How, LayerCost, LayerOutline, Outline, Recipe,
         RestCost,
     },
+    path::LayerPath,
     plan::{Plan, Way},
-    sources::Content,
+    sources::{Content, Place},
 };
-use std::{io::Write, ops::Range};
+use std::{collections::HashSet, io::Write, ops::Range};
 
 /// What a plan came to.
 #[derive(Debug)]
@@ -151,13 +152,9 @@ impl<'a> Draft<'a> {
     /// Returns what a receiver of the base would pull without a delta: the blobs the base lacks.
     pub fn pull_bytes(&self) -> u64 {
         let base = &self.plan.base.image.layers;
-        let held = |digest| base.iter().any(|layer| layer.descriptor.digest == digest);
-        let layers = self.plan.target.image.layers.iter();
-        layers
-            .map(|layer| &layer.descriptor)
-            .filter(|blob| !held(blob.digest))
-            .map(|blob| blob.size_bytes)
-            .sum()
+        let mut seen: HashSet<_> = base.iter().map(|layer| layer.descriptor.digest).collect();
+        let blobs = self.plan.target.image.layers.iter().map(|layer| &layer.descriptor);
+        blobs.filter(|blob| seen.insert(blob.digest)).map(|blob| blob.size_bytes).sum()
     }
 
     /// Writes the delta and returns its length.
@@ -167,10 +164,19 @@ impl<'a> Draft<'a> {
         let (layer_bytes, pull_bytes) =
             (self.layers.iter().map(|layer| layer.bytes).sum::<u64>(), self.pull_bytes());
         if layer_bytes >= pull_bytes && pull_bytes > 0 {
+            let lost = (0..self.layers.len()).filter(|&layer| !self.is_remade(layer)).count();
+            let why = match lost {
+                0 => String::new(),
+                _ => format!(
+                    "; {lost} layers travel whole, as their compression cannot be made again: \
+                     uncompressed layers might do"
+                ),
+            };
             return Err(Error::bad_input(
                 format_args!("delta to {}", self.plan.target.image.name),
                 format_args!(
-                    "its layers come to {layer_bytes} bytes, a plain pull to {pull_bytes}: nothing is gained"
+                    "nothing is gained: its layers come to {layer_bytes} bytes, a plain pull to \
+                     {pull_bytes}{why}"
                 ),
             ));
         }
@@ -255,22 +261,25 @@ impl<'a> Draft<'a> {
         let entries = &self.plan.target.layers[ordinal].entries;
         for (payload, spent) in recipe.payload_entries.iter().zip(spent) {
             let Some(entry) = payload else { continue };
-            let how = match &choices[*entry as usize] {
-                choice if choice.content == Content::Empty => continue,
-                choice => match &choice.content {
-                    Content::Same(place) if choice.header == Some(*place) => How::KEPT,
-                    Content::Same(_) => How::MOVED,
-                    Content::Repeat(_) => How::REPEATED,
-                    Content::Built(places, _) if places.is_empty() => How::LITERAL,
-                    Content::Built(..) | Content::Empty => How::PATCHED,
-                },
-            };
+            let choice = &choices[*entry as usize];
             let entry = &entries[*entry as usize];
+            let how = match &choice.content {
+                Content::Empty => continue,
+                Content::Same(place) if self.base_path(*place) == &entry.path => How::KEPT,
+                Content::Same(_) => How::MOVED,
+                Content::Repeat(_) => How::REPEATED,
+                Content::Built(places, _) if places.is_empty() => How::LITERAL,
+                Content::Built(..) => How::PATCHED,
+            };
             let target_bytes = entry.payload.end - entry.payload.start;
             let path = entry.path.as_bytes().to_vec();
             cost.files.push(FileCost { path, how, target_bytes, delta_bytes: spent });
         }
         cost
+    }
+
+    fn base_path(&self, place: Place) -> &LayerPath {
+        &self.plan.base.layers[place.layer as usize].entries[place.entry as usize].path
     }
 
     /// The costs a delta tells of itself: its dearest files by name, the others in sums. All of

@@ -142,7 +142,7 @@ fn images(packing: Packing) -> Pair {
 
 #[test]
 fn the_target_comes_out_exactly_whatever_its_packing() {
-    for packing in Packing::ALL {
+    for packing in [Packing::Plain, Packing::Gzip, Packing::GzipMembers] {
         let pair = images(packing);
         let (delta, _) = pair.make(&EncodeOptions::default(), 2).unwrap();
         let made = pair.apply(&delta, "made").unwrap();
@@ -212,9 +212,9 @@ fn a_layer_whose_compression_cannot_be_remade_is_carried_and_says_so() {
     let pair = Pair::new(&base, &target);
     // The kept layers' streams are there, their blobs are not: they are carried as well.
     let outcome = pair.make(&EncodeOptions::default(), 2);
-    let error = outcome.unwrap_err();
+    let error = outcome.map(|(delta, _)| delta.len()).unwrap_err();
     assert!(matches!(error, Error::BadInput { .. }), "{error}");
-    assert!(error.to_string().contains("nothing is gained"), "{error}");
+    assert!(error.to_string().contains("3 layers travel whole"), "{error}");
     let streams = EncodeOptions::default().layers(Layers::Uncompressed);
     let (delta, cost) = pair.make(&streams, 2).unwrap();
     assert!(cost.layers.iter().all(|layer| layer.way != LayerWay::CarriedForCompression));
