@@ -3,12 +3,19 @@
 //! On a machine without the tools the tests say so and pass; with `CI` set they are compulsory.
 
 use imgdelta::{
+    Limits,
+    apply::{self, ApplyOptions},
+    delta::Delta,
     diff::{Diff, Fate, Ignore, Relation},
+    encode::{EncodeOptions, encode},
     image::{self, OpenOptions},
     index::Kind,
     parallel::Workers,
     path::LayerPath,
+    plan::{Plan, Preset},
     progress::Silent,
+    scratch::Scratch,
+    sink,
     survey::{self, Survey, SurveyOptions},
 };
 use std::{
@@ -17,6 +24,7 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
     process::Command,
+    sync::Arc,
 };
 
 /// Whether the tools are there; in CI they must be.
@@ -176,6 +184,53 @@ fn agrees_with_tar_and_skopeo(dir: &Path, layout: &str, tag: &str) -> Survey {
     survey
 }
 
+/// Makes deltas both ways, applies them, and has skopeo read what came out.
+fn deltas_rebuild(dir: &Path, layout: &str, tags: [&str; 2]) {
+    let workers = Workers::new(2).unwrap();
+    let scratch = Scratch::in_dir(dir).unwrap();
+    let options = ApplyOptions::new(scratch.clone());
+    for (old, new) in [(tags[0], tags[1]), (tags[1], tags[0])] {
+        let images = [old, new].map(|tag| {
+            let reference = format!("oci:{}/{layout}:{tag}", dir.display()).parse().unwrap();
+            image::open(&reference, &OpenOptions::default()).unwrap()
+        });
+        let survey_options = SurveyOptions::default();
+        let ([base, target], volume) =
+            survey::both_with_streams(images, &survey_options, &scratch, &workers, &Silent)
+                .unwrap();
+        let plan = Plan::of(&base, &target, &volume, Preset::Default, &workers).unwrap();
+        let draft = encode(&plan, &EncodeOptions::default(), &scratch, &workers, &Silent).unwrap();
+        let mut bytes = Vec::new();
+        draft.write(&mut bytes).unwrap();
+        let delta = Delta::open(Arc::new(bytes), "fresh", &Limits::default()).unwrap();
+        apply::prove(&delta, &volume, &options, &workers, &Silent).unwrap();
+
+        for (place, name) in [("oci:made", new), ("docker-archive:made.tar", "made:new")] {
+            let (transport, path) = place.split_once(':').unwrap();
+            let out = format!("{transport}:{}/{path}:{name}", dir.display()).parse().unwrap();
+            let sink = sink::create(&out, &Limits::default()).unwrap();
+            let base = [base.image.clone()];
+            apply::apply(&delta, &base, sink, &options, &workers, &Silent).unwrap();
+        }
+        // skopeo compares every digest on its way.
+        run(dir, &format!("skopeo copy -q --insecure-policy oci:made:{new} dir:copied-{new}"));
+        let inspected: serde_json::Value =
+            serde_json::from_str(&run(dir, &format!("skopeo inspect oci:made:{new}"))).unwrap();
+        assert_eq!(inspected["Digest"], target.image.digest.to_string());
+        run(
+            dir,
+            &format!("skopeo copy -q --insecure-policy docker-archive:made.tar oci:docker:{new}"),
+        );
+        let from_docker = take(&format!("oci:{}/docker:{new}", dir.display()));
+        let diff_ids = |survey: &Survey| -> Vec<String> {
+            survey.image.layers.iter().map(|layer| layer.diff_id.to_string()).collect()
+        };
+        assert_eq!(diff_ids(&from_docker), diff_ids(&target));
+        assert_eq!(from_docker.image.config_digest, target.image.config_digest);
+        fs::remove_file(dir.join("made.tar")).unwrap();
+    }
+}
+
 fn fates(diff: &Diff) -> Vec<(String, &'static str)> {
     let word = |fate: &Fate| match fate {
         Fate::Added => "added",
@@ -219,6 +274,7 @@ fn umoci_images_agree_with_tar_and_skopeo_in_every_transport() {
             ("/usr/moved".to_owned(), "moved"),
         ]
     );
+    deltas_rebuild(dir, "layout", ["v1", "v2"]);
     let relations: Vec<Relation> = diff.layers.iter().map(|layer| layer.relation).collect();
     assert_eq!(relations[0], Relation::Same);
     assert!(diff.config.iter().any(|change| change.key.as_deref() == Some("WHO")));
@@ -281,4 +337,5 @@ fn buildah_images_agree_with_tar_and_skopeo() {
     assert!(changed.contains(&"/usr/bin/tool".to_owned()), "{changed:?}");
     assert!(!changed.contains(&"/etc/same".to_owned()), "{changed:?}");
     assert!(diff.config.iter().any(|change| change.key.as_deref() == Some("V")));
+    deltas_rebuild(dir, "layout", ["one", "two"]);
 }
