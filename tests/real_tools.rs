@@ -226,7 +226,9 @@ fn deltas_rebuild(dir: &Path, layout: &str, tags: [&str; 2]) {
             survey.image.layers.iter().map(|layer| layer.diff_id.to_string()).collect()
         };
         assert_eq!(diff_ids(&from_docker), diff_ids(&target));
-        assert_eq!(from_docker.image.config_digest, target.image.config_digest);
+        // skopeo writes the config anew for OCI; Docker's id of the image is that in the archive.
+        let archive = take(&format!("docker-archive:{}/made.tar", dir.display()));
+        assert_eq!(archive.image.config_digest, target.image.config_digest);
         fs::remove_file(dir.join("made.tar")).unwrap();
     }
 }
