@@ -20,6 +20,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs::File,
     io::Write,
+    ops::Range,
     sync::Arc,
 };
 
@@ -28,12 +29,13 @@ use std::{
 pub struct Stream {
     name: StreamName,
     file: File,
-    map: Map,
+    /// None where pages of a map would count against a bound on memory.
+    map: Option<Map>,
 }
 
 impl Stream {
     /// Takes a file whose content is the stream; nobody may write to it any more.
-    fn new(name: StreamName, file: File) -> Result<Self> {
+    fn new(name: StreamName, file: File, is_mapped: bool) -> Result<Self> {
         let place = place(&name);
         let found = file.metadata().map_err(Error::io(&place))?.len();
         if found != name.bytes {
@@ -44,7 +46,7 @@ impl Stream {
                 found: format!("{found} bytes"),
             });
         }
-        let map = Map::open(&file).map_err(Error::io(&place))?;
+        let map = is_mapped.then(|| Map::open(&file).map_err(Error::io(&place))).transpose()?;
         Ok(Self { name, file, map })
     }
 
@@ -65,7 +67,7 @@ impl Stream {
 
     /// Fills `buffer` with the bytes at `offset`; fails where the stream ends before.
     pub fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.slice(offset, buffer.len() as u64)?;
+        self.admit(offset, buffer.len() as u64)?;
         let (mut offset, mut rest) = (offset, buffer);
         // Not copied from the map: what passes once should not push other pages out of memory.
         while !rest.is_empty() {
@@ -82,12 +84,23 @@ impl Stream {
         Ok(())
     }
 
-    /// Returns a range, mapped; fails where the stream ends before.
-    pub fn slice(&self, offset: u64, bytes: u64) -> Result<&[u8]> {
-        let range = offset.checked_add(bytes).and_then(|end| {
-            let (start, end) = (usize::try_from(offset).ok()?, usize::try_from(end).ok()?);
-            self.map.get(start..end)
-        });
+    /// Returns a range, mapped or read; fails where the stream ends before. A caller bounds the
+    /// length of what may be read.
+    pub fn slice(&self, offset: u64, bytes: u64) -> Result<Cow<'_, [u8]>> {
+        let range = self.admit(offset, bytes)?;
+        if let Some(map) = &self.map {
+            return Ok(Cow::Borrowed(&map[range]));
+        }
+        let mut read = vec![0; range.len()];
+        self.read_exact_at(offset, &mut read)?;
+        Ok(Cow::Owned(read))
+    }
+
+    /// Checks that a range lies in the stream.
+    fn admit(&self, offset: u64, bytes: u64) -> Result<Range<usize>> {
+        let range = offset.checked_add(bytes).filter(|end| *end <= self.name.bytes);
+        let range =
+            range.and_then(|end| Some(usize::try_from(offset).ok()?..usize::try_from(end).ok()?));
         range.ok_or_else(|| outside(place(&self.name), offset, bytes, self.name.bytes))
     }
 }
@@ -139,9 +152,10 @@ impl Volume {
     }
 
     /// Adds a stream that somebody has already written to a file and held against its digest.
-    /// Nobody may write to the file any more.
+    /// Nobody may write to the file any more. It is read, not mapped: who keeps streams of both
+    /// images bounds the memory that it takes.
     pub fn insert(&mut self, name: StreamName, file: File) -> Result<()> {
-        self.streams.insert(name.diff_id, Arc::new(Stream::new(name, file)?));
+        self.streams.insert(name.diff_id, Arc::new(Stream::new(name, file, false)?));
         Ok(())
     }
 
@@ -210,30 +224,25 @@ impl Space {
         })
     }
 
-    /// Returns a range: mapped where it lies in one stream, else copied together. A caller bounds
-    /// the length of what may be copied.
+    /// Whether slices of one stream cost no memory of their own.
+    pub fn is_mapped(&self) -> bool {
+        self.parts.iter().all(|(_, stream)| stream.map.is_some())
+    }
+
+    /// Returns a range: mapped where it lies in one mapped stream, else copied together. A caller
+    /// bounds the length of what may be copied.
     pub fn slice(&self, address: u64, bytes: u64) -> Result<Cow<'_, [u8]>> {
         let mut found = Cow::Borrowed(&[][..]);
         self.walk(address, bytes, |stream, offset, bytes| {
             let piece = stream.slice(offset, bytes)?;
             if found.is_empty() {
-                found = Cow::Borrowed(piece);
+                found = piece;
             } else {
-                found.to_mut().extend_from_slice(piece);
+                found.to_mut().extend_from_slice(&piece);
             }
             Ok(())
         })?;
         Ok(found)
-    }
-
-    /// Hands the range to `each` in pieces: mapped, in order, each within one stream.
-    pub fn walk_slices(
-        &self,
-        address: u64,
-        bytes: u64,
-        mut each: impl FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
-        self.walk(address, bytes, |stream, offset, bytes| each(stream.slice(offset, bytes)?))
     }
 
     fn walk<'a>(
@@ -293,7 +302,7 @@ fn extract(
         file.write_all(piece).map_err(Error::io(scratch.place()))
     })?;
     let name = StreamName { diff_id: read.diff_id, bytes: read.stream_bytes };
-    Ok((Stream::new(name, file)?, notes))
+    Ok((Stream::new(name, file, true)?, notes))
 }
 
 fn place(name: &StreamName) -> String {
@@ -327,7 +336,8 @@ mod tests {
         let names = contents.iter().map(|content| {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(content).unwrap();
-            volume.insert(name(content), file).unwrap();
+            let stream = Stream::new(name(content), file, true).unwrap();
+            volume.streams.insert(stream.diff_id(), Arc::new(stream));
             name(content)
         });
         let names = names.collect();

@@ -94,7 +94,8 @@ impl Group<'_> {
             let limit = self.limits.member_bytes;
             Limits::admit(limit, bytes, "base bytes of a member", self.place())?;
             Limits::admit(limit, placed.bytes, "bytes of a member", self.place())?;
-            let copy = if parts > 1 { bytes } else { 0 };
+            let is_copied = parts > 1 || !self.prepared.space.is_mapped();
+            let copy = if is_copied { bytes } else { 0 };
             // 12 bytes for each field that refers to something, which one in twenty bytes is.
             let views = bytes / 5 * 3;
             base_bytes = base_bytes.max(copy.saturating_add(views));

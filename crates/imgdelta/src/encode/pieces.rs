@@ -113,14 +113,12 @@ impl Cutter<'_> {
         let cuts = windows::cut(
             first.end - first.start,
             &mut |range, sink| {
-                let address = first.start + range.start;
-                self.space.walk_slices(address, range.end - range.start, |piece| {
-                    sink(piece);
-                    Ok(())
-                })
+                read_pieces(&first, range, sink, |at, piece| self.space.read_exact_at(at, piece))
             },
             target_bytes,
-            &mut |range, sink| read_pieces(self.stream, &target, range, sink),
+            &mut |range, sink| {
+                read_pieces(&target, range, sink, |at, piece| self.stream.read_exact_at(at, piece))
+            },
         )?;
         let pieces = cuts.into_iter().map(|(window, range)| {
             let base = (range.start < range.end)
@@ -147,17 +145,18 @@ impl Cutter<'_> {
     }
 }
 
+/// Reads a range, counted from the start of `whole`, in pieces.
 fn read_pieces(
-    stream: &Stream,
-    target: &Range<u64>,
+    whole: &Range<u64>,
     range: Range<u64>,
     sink: &mut dyn FnMut(&[u8]),
+    read: impl Fn(u64, &mut [u8]) -> Result<()>,
 ) -> Result<()> {
     let mut buffer = vec![0; 256 << 10];
-    let (mut at, end) = (target.start + range.start, target.start + range.end);
+    let (mut at, end) = (whole.start + range.start, whole.start + range.end);
     while at < end {
         let count = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
-        stream.read_exact_at(at, &mut buffer[..count])?;
+        read(at, &mut buffer[..count])?;
         sink(&buffer[..count]);
         at += count as u64;
     }
