@@ -38,20 +38,24 @@ pub fn run(args: &args::Create, common: &Common) -> Result<ExitCode> {
         survey::both_with_streams(images, &options, &scratch, &workers, &progress)?;
     let maker = Maker {
         making: &args.making,
-        limits: &options.limits,
+        layers: match args.layers {
+            args::Layers::Exact => Layers::Exact,
+            args::Layers::Uncompressed => Layers::Uncompressed,
+        },
         volume: &volume,
         scratch: &scratch,
         workers: &workers,
         progress: &progress,
-        is_proved: !args.no_prove,
     };
+    let proof = ApplyOptions::new(scratch.clone()).limits(options.limits);
+    let proof = (!args.no_prove).then_some(&proof);
     let directions =
-        [(&base, &target, args.output.as_deref()), (&target, &base, args.rollback.as_deref())];
+        [([&base, &target], args.output.as_deref()), ([&target, &base], args.rollback.as_deref())];
     // Both are made before either is seen: a rollback that fails leaves no half of a pair behind.
     let mut made = Vec::new();
-    for (base, target, path) in directions {
+    for (images, path) in directions {
         if path.is_some() || (args.dry_run && made.is_empty()) {
-            made.push(maker.make(base, target, path)?);
+            made.push(make(&maker, images, path, proof)?);
         }
     }
     progress.finish();
@@ -86,15 +90,33 @@ pub fn run(args: &args::Create, common: &Common) -> Result<ExitCode> {
     crate::print(text.as_bytes())
 }
 
-/// What both directions share.
-struct Maker<'a> {
-    making: &'a Making,
-    limits: &'a imgdelta::Limits,
-    volume: &'a Volume,
-    scratch: &'a Scratch,
-    workers: &'a Workers,
-    progress: &'a Told,
-    is_proved: bool,
+/// What the drafts of both directions share.
+pub struct Maker<'a> {
+    pub making: &'a Making,
+    pub layers: Layers,
+    pub volume: &'a Volume,
+    pub scratch: &'a Scratch,
+    pub workers: &'a Workers,
+    pub progress: &'a Told,
+}
+
+impl Maker<'_> {
+    /// Makes a draft and hands it to `then`.
+    pub fn draft<T>(
+        &self,
+        base: &Survey,
+        target: &Survey,
+        then: impl FnOnce(&Draft<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let preset = match self.making.preset {
+            args::Preset::Fast => Preset::Fast,
+            args::Preset::Default => Preset::Default,
+            args::Preset::Best => Preset::Best,
+        };
+        let plan = Plan::of(base, target, self.volume, preset, self.workers)?;
+        let options = EncodeOptions::default().layers(self.layers).memory_bytes(self.making.memory);
+        then(&encode::encode(&plan, &options, self.scratch, self.workers, self.progress)?)
+    }
 }
 
 struct Made {
@@ -102,57 +124,23 @@ struct Made {
     cost: Cost,
 }
 
-impl Maker<'_> {
-    /// Makes one delta; it is complete and proved, and not yet where it is to be seen.
-    fn make(&self, base: &Survey, target: &Survey, path: Option<&Path>) -> Result<Made> {
-        draft(
-            self.making,
-            base,
-            target,
-            self.volume,
-            self.scratch,
-            self.workers,
-            self.progress,
-            |draft| {
-                let cost = Cost::of(draft)?;
-                let Some(path) = path else { return Ok(Made { output: None, cost }) };
-                let mut output = Output::create(path, self.scratch)?;
-                draft.write(&mut output)?;
-                let file = output.finish()?;
-                if self.is_proved {
-                    let fresh = Delta::open(Arc::new(file), path.display(), self.limits)?;
-                    let options =
-                        ApplyOptions::new(self.scratch.clone()).limits(self.limits.clone());
-                    apply::prove(&fresh, self.volume, &options, self.workers, self.progress)?;
-                }
-                Ok(Made { output: Some(output), cost })
-            },
-        )
-    }
-}
-
-/// Makes a draft and hands it to `then`.
-#[expect(clippy::too_many_arguments, reason = "all that the steps of making need, each its own")]
-pub fn draft<T>(
-    making: &Making,
-    base: &Survey,
-    target: &Survey,
-    volume: &Volume,
-    scratch: &Scratch,
-    workers: &Workers,
-    progress: &Told,
-    then: impl FnOnce(&Draft<'_>) -> Result<T>,
-) -> Result<T> {
-    let preset = match making.preset {
-        args::Preset::Fast => Preset::Fast,
-        args::Preset::Default => Preset::Default,
-        args::Preset::Best => Preset::Best,
-    };
-    let layers = match making.layers {
-        args::Layers::Exact => Layers::Exact,
-        args::Layers::Uncompressed => Layers::Uncompressed,
-    };
-    let plan = Plan::of(base, target, volume, preset, workers)?;
-    let options = EncodeOptions::default().layers(layers).memory_bytes(making.memory);
-    then(&encode::encode(&plan, &options, scratch, workers, progress)?)
+/// Makes one delta; it is complete and proved, and not yet where it is to be seen.
+fn make(
+    maker: &Maker<'_>,
+    [base, target]: [&Survey; 2],
+    path: Option<&Path>,
+    proof: Option<&ApplyOptions>,
+) -> Result<Made> {
+    maker.draft(base, target, |draft| {
+        let cost = Cost::of(draft)?;
+        let Some(path) = path else { return Ok(Made { output: None, cost }) };
+        let mut output = Output::create(path, maker.scratch)?;
+        draft.write(&mut output)?;
+        let file = output.finish()?;
+        if let Some(options) = proof {
+            let fresh = Delta::open(Arc::new(file), path.display(), &options.limits)?;
+            apply::prove(&fresh, maker.volume, options, maker.workers, maker.progress)?;
+        }
+        Ok(Made { output: Some(output), cost })
+    })
 }

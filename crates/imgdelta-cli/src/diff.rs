@@ -4,13 +4,14 @@
 
 use crate::{
     args::{self, Common},
-    create::draft,
+    create::Maker,
     delta, terminal,
 };
 use imgdelta::{
     Result,
     cost::Cost,
     diff::{Diff, FileOrder, TextOptions},
+    encode::Layers,
     image::{self, OpenOptions},
     parallel::Workers,
     survey::{self, SurveyOptions},
@@ -37,8 +38,15 @@ pub fn run(args: &args::Diff, common: &Common) -> Result<ExitCode> {
         let scratch = delta::scratch(args.making.scratch.as_deref())?;
         let ([base, target], volume) =
             survey::both_with_streams(images, &options, &scratch, &workers, &progress)?;
-        let making = &args.making;
-        let cost = draft(making, &base, &target, &volume, &scratch, &workers, &progress, Cost::of)?;
+        let maker = Maker {
+            making: &args.making,
+            layers: Layers::Exact,
+            volume: &volume,
+            scratch: &scratch,
+            workers: &workers,
+            progress: &progress,
+        };
+        let cost = maker.draft(&base, &target, Cost::of)?;
         ([base, target], Some(cost))
     } else {
         (survey::both(images, &options, &workers, &progress)?, None)

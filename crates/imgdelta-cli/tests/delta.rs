@@ -181,3 +181,80 @@ fn each_way_to_fail_has_its_exit_code() {
     fails(&["verify", DELTA, "--base", OLD, "--scratch", "/no/such/place"], 6);
     fails(&["verify", "no-such-file", "--base", OLD], 6);
 }
+
+#[test]
+fn created_deltas_lead_there_and_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = |name: &str| dir.path().join(name).display().to_string();
+    let (up, down) = (place("up.imgdelta"), place("down.imgdelta"));
+    let told = prints(&["create", OLD, NEW, "-o", &up, "--rollback", &down, "--quiet"]);
+    assert_eq!(told.lines().count(), 2, "{told}");
+    assert!(told.starts_with(&format!("{up}: ")), "{told}");
+    let there = format!("oci:{}:new", place("there"));
+    prints(&["apply", &up, "--base", OLD, "-o", &there]);
+    assert!(is_same(&there, NEW));
+    let back = format!("oci:{}:old", place("back"));
+    prints(&["apply", &down, "--base", &there, "-o", &back]);
+    assert!(is_same(&back, OLD));
+    // Nothing else was left behind.
+    let mut names: Vec<_> =
+        fs::read_dir(dir.path()).unwrap().map(|item| item.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["back", "down.imgdelta", "there", "up.imgdelta"]);
+}
+
+#[test]
+fn a_delta_goes_through_pipes() {
+    let made = imgdelta(&["create", OLD, NEW, "-o", "-", "--quiet"]);
+    assert!(made.status.success());
+    let dir = tempfile::tempdir().unwrap();
+    let out = format!("oci:{}:new", dir.path().display());
+    let mut apply = command(&["apply", "-", "--base", OLD, "-o", &out, "--quiet"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    apply.stdin.take().unwrap().write_all(&made.stdout).unwrap();
+    assert!(apply.wait().unwrap().success());
+    assert!(is_same(&out, NEW));
+}
+
+#[test]
+fn a_dry_run_and_a_costed_diff_tell_the_size_that_comes_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.imgdelta");
+    let path = file.display().to_string();
+    let made = json(&["create", OLD, NEW, "-o", &path, "--json"]);
+    let written = fs::metadata(&file).unwrap().len();
+    assert_eq!(made["schema"], "imgdelta.cost/1");
+    assert_eq!(made["delta_bytes"], written);
+    assert_eq!(made["pull_bytes"], 7213);
+    let ways: Vec<_> = made["layers"].as_array().unwrap().iter().map(|l| &l["way"]).collect();
+    assert_eq!(ways, ["kept", "rebuilt", "recompressed", "rebuilt"]);
+    assert_eq!(json(&["create", OLD, NEW, "--dry-run", "--json"]), made);
+    assert_eq!(json(&["diff", OLD, NEW, "--cost", "--json"])["cost"], made);
+    let text = prints(&["diff", OLD, NEW, "--cost"]);
+    let plain = prints(&["diff", OLD, NEW]);
+    let cost = text.strip_prefix(&plain).expect("the cost stands behind the diff");
+    assert!(cost.contains(&format!("delta      {} bytes", thousands(written))), "{cost}");
+    assert_eq!(cost.trim_start(), prints(&["create", OLD, NEW, "--dry-run"]));
+}
+
+fn thousands(n: u64) -> String {
+    if n < 1000 { n.to_string() } else { format!("{},{:03}", n / 1000, n % 1000) }
+}
+
+#[test]
+fn what_create_cannot_do_has_its_code_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("no/such/x").display().to_string();
+    assert!(fails(&["create", OLD, NEW, "-o", &missing], 6).contains(&missing));
+    let file = dir.path().join("x").display().to_string();
+    let scratch = dir.path().join("nowhere").display().to_string();
+    let said = fails(&["create", OLD, NEW, "-o", &file, "--scratch", &scratch], 6);
+    assert!(said.contains(&scratch), "{said}");
+    assert!(fails(&["create", OLD, "oci:no/such:x", "-o", &file], 3).contains("no such directory"));
+    fails(&["create", OLD, NEW], 2);
+    fails(&["create", OLD, NEW, "-o", &file, "--memory", "much"], 2);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}

@@ -25,6 +25,10 @@ pub struct Create {
     #[arg(long, conflicts_with = "output")]
     pub dry_run: bool,
 
+    /// Make the very blobs of the new image, or only their uncompressed content
+    #[arg(long, value_enum, default_value_t = Layers::Exact, value_name = "WHICH")]
+    pub layers: Layers,
+
     /// Do not apply the fresh delta into nothing and compare
     #[arg(long)]
     pub no_prove: bool,
@@ -47,10 +51,6 @@ pub struct Making {
     /// How much time to spend on a smaller delta
     #[arg(long, value_enum, default_value_t = Preset::Default, value_name = "PRESET")]
     pub preset: Preset,
-
-    /// Make the very blobs of the new image, or only their uncompressed content
-    #[arg(long = "layers", id = "blobs", value_enum, default_value_t = Layers::Exact, value_name = "WHICH")]
-    pub layers: Layers,
 
     /// Memory for matching, such as 400MiB; more lets larger programs be matched whole
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "400MiB")]
