@@ -4,6 +4,7 @@
 //! puts every pair into one group.
 
 use imgdelta_codec::{Effort, GroupDecoder, GroupEncoder, GroupLimits};
+use imgdelta_format::pack::{self, Packer};
 use std::{env, error::Error, fs, time::Instant};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -54,8 +55,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     for ((_, target), rebuilt) in pairs.iter().zip(&targets) {
         assert!(target == rebuilt, "the decoder rebuilt something else");
     }
-    for (stream, raw_bytes) in streams.into_iter().filter(|&(_, bytes)| bytes > 0) {
-        println!("  {:18} {raw_bytes:>10}", stream.name());
+    let raw = pack::unpack(&group, streams.len(), 1 << 30)?;
+    let mut packer = Packer::new(19);
+    for ((stream, raw_bytes), raw) in streams.into_iter().zip(&raw) {
+        if raw_bytes > 0 {
+            println!("  {:18} {raw_bytes:>10} {:>10}", stream.name(), packer.estimate(raw));
+        }
     }
     #[expect(clippy::cast_precision_loss, reason = "a speed for the eye")]
     let megabytes = target_bytes as f64 / 1e6;
