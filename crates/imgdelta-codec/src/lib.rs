@@ -32,7 +32,7 @@
 //!
 //! # Rooms
 //!
-//! From the wire upwards: `limits`, `streams`; `script` and `residue`; `elf`, `fields`, `zones` and its
+//! From the wire upwards: `limits`, `streams`; `script` and `residue`; `elf`, `spelling`, `fields`, `zones` and its
 //! walkers (`fields_x86_64`, `fields_aarch64`, `eh_frame`, `gopclntab`, `gotypes`, `offsets`); `map`, `predict`,
 //! `references`; `decoder`. Only for the making side (feature `encode`): `seeds`, `window`, `matcher`, `normalise`,
 //! `overrides`, `trial`, `encoder`. The bytes are laid down in `docs/format-group.md`.
@@ -101,6 +101,7 @@ mod residue;
 mod script;
 #[cfg(feature = "encode")]
 mod seeds;
+mod spelling;
 mod streams;
 #[cfg(feature = "encode")]
 mod trial;

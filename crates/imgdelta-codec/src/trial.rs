@@ -12,6 +12,7 @@ use crate::{
     predict::{PageFlags, Predictor},
     references, residue,
     script::{self, Copy},
+    spelling::{self, Spell},
     streams::{Sinks, Stream},
     view::View,
 };
@@ -26,23 +27,35 @@ pub(crate) struct Trial {
 
 /// Writes a member without fields.
 pub(crate) fn plain(base: &[u8], target: &[u8], copies: &[Copy]) -> Trial {
-    let (mut trial, laid_out) = begin(View::Plain, base, target, copies);
+    let (mut trial, laid_out) = begin(View::Plain, base, target, copies, None);
     let patched_bytes = residue::write(&mut trial.streams, &laid_out, target);
     trial.stats.patched_bytes = patched_bytes as u64;
     trial
 }
 
 /// Writes what every view has in common, and lays out the target as a decoder would.
-fn begin(view: View, base: &[u8], target: &[u8], copies: &[Copy]) -> (Trial, Vec<u8>) {
+fn begin(
+    view: View,
+    base: &[u8],
+    target: &[u8],
+    copies: &[Copy],
+    image: Option<&Image>,
+) -> (Trial, Vec<u8>) {
     let mut streams = Sinks::default();
     let whole = if script::is_whole(copies, target.len()) { WHOLE } else { 0 };
     streams.byte(Stream::Members, view.wire() | whole);
-    script::write(&mut streams, copies, target);
     let mut laid_out = target.to_vec();
     let mut copied_bytes = 0;
     for copy in copies {
         laid_out[copy.target..copy.target_end()].copy_from_slice(&base[copy.base..copy.base_end()]);
         copied_bytes += copy.len as u64;
+    }
+    if let Some(image) = image {
+        spelling::respell(&mut laid_out, copies, image, Spell::Address);
+        script::write(&mut streams, copies, &laid_out);
+        spelling::respell(&mut laid_out, copies, image, Spell::Distance);
+    } else {
+        script::write(&mut streams, copies, target);
     }
     let stats = MemberStats {
         view,
@@ -126,7 +139,8 @@ impl<'a> Scene<'a> {
     /// Writes the member with overrides that save at least `saving` misses each; `None`: without.
     pub(crate) fn write(&self, copies: &[Copy], survey: &Survey, saving: Option<usize>) -> Trial {
         let overrides = saving.map_or(Vec::new(), |saving| survey.findings.overrides(saving));
-        let (mut trial, mut laid_out) = begin(self.view, self.base, self.target, copies);
+        let image = Some(&self.target_image);
+        let (mut trial, mut laid_out) = begin(self.view, self.base, self.target, copies, image);
         let streams = &mut trial.streams;
         let mut header = &self.target[..0];
         if self.view == View::Elf {
