@@ -40,6 +40,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let streams = encoder.stream_lengths();
     let group = encoder.finish();
     let encoded = start.elapsed();
+    // Linux tells the most memory a process ever had; less what was read, that is the encoder's.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
 
     let mut fastest = f64::MAX;
     let mut targets: Vec<_> = pairs.iter().map(|(_, target)| vec![0; target.len()]).collect();
@@ -64,6 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     #[expect(clippy::cast_precision_loss, reason = "a speed for the eye")]
     let megabytes = target_bytes as f64 / 1e6;
+    println!("  most memory, base and target included:{peak}");
     println!(
         "target {target_bytes} group {} | {:.2} s before packing, {:.2} s in all, {:.1} MB/s | decode {:.0} MB/s",
         group.len(),

@@ -123,17 +123,16 @@ impl GroupEncoder {
     ///
     /// `known` are copies to start from; without them the first round matches by content.
     fn search_scene(&mut self, scene: &Scene<'_>, known: Option<&[Copy]>) -> (usize, Trial) {
-        let target_fields = scene.target_fields();
         let mut copies = if let Some(copies) = known {
             copies.to_vec()
         } else {
-            let (old, new) = scene.by_content(&target_fields);
-            self.copies_of_scene(scene, &old, &new)
+            let readings = scene.by_content();
+            self.copies_of_scene(scene, readings)
         };
         let mut best = self.best_of_scene(scene, &copies);
         for _ in 1..rounds(self.effort) {
-            let (old, new) = scene.by_address(&target_fields, &copies);
-            copies = self.copies_of_scene(scene, &old, &new);
+            let readings = scene.by_address(&copies);
+            copies = self.copies_of_scene(scene, readings);
             let found = self.best_of_scene(scene, &copies);
             if found.0 < best.0 {
                 best = found;
@@ -142,9 +141,10 @@ impl GroupEncoder {
         best
     }
 
-    fn copies_of_scene(&mut self, scene: &Scene<'_>, old: &[u8], new: &[u8]) -> Vec<Copy> {
-        let old = Reading { raw: scene.base, read: old };
-        let new = Reading { raw: scene.target, read: new };
+    /// Takes the readings, which are as long as the files, so that they do not outlive the search.
+    fn copies_of_scene(&mut self, scene: &Scene<'_>, readings: (Vec<u8>, Vec<u8>)) -> Vec<Copy> {
+        let old = Reading { raw: scene.base, read: &readings.0 };
+        let new = Reading { raw: scene.target, read: &readings.1 };
         self.matcher.copies(old, new, search(self.effort))
     }
 

@@ -127,7 +127,9 @@ impl Matcher {
         }
         self.base_seeds.build(base.read, search.seed, search.step);
         let anchors = scan(&self.base_seeds, base, target);
+        self.base_seeds.free_if_large();
         let mut copies = grow(base, target, &anchors);
+        drop(anchors);
         if search.window > 0 {
             copies = self.fill_gaps(base, target, &copies, search.window);
         }

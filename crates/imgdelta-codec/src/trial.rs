@@ -97,22 +97,24 @@ impl<'a> Scene<'a> {
         })
     }
 
-    /// The target's fields, for matching; a decoder does without them.
-    pub(crate) fn target_fields(&self) -> Fields {
-        references::fields(self.view, self.target, &self.target_image)
-    }
-
     /// Both sides with fields replaced by what they refer to.
-    pub(crate) fn by_content(&self, target_fields: &Fields) -> (Vec<u8>, Vec<u8>) {
+    pub(crate) fn by_content(&self) -> (Vec<u8>, Vec<u8>) {
         let old = normalise::by_content(self.base, &self.base_image, &self.base_fields);
-        (old, normalise::by_content(self.target, &self.target_image, target_fields))
+        let fields = self.target_fields();
+        (old, normalise::by_content(self.target, &self.target_image, &fields))
     }
 
     /// Both sides with fields replaced by where they refer to, told by an earlier round's copies.
-    pub(crate) fn by_address(&self, target_fields: &Fields, copies: &[Copy]) -> (Vec<u8>, Vec<u8>) {
+    pub(crate) fn by_address(&self, copies: &[Copy]) -> (Vec<u8>, Vec<u8>) {
         let (image, base) = (&self.target_image, &self.base_image);
         let old = normalise::by_address(self.base, &self.base_fields);
-        (old, normalise::projected(self.target, image, target_fields, base, copies))
+        let fields = self.target_fields();
+        (old, normalise::projected(self.target, image, &fields, base, copies))
+    }
+
+    /// The target's fields: found anew each time, since keeping them costs half the target's length.
+    fn target_fields(&self) -> Fields {
+        references::fields(self.view, self.target, &self.target_image)
     }
 
     /// Finds out what the plain map of `copies` gets wrong.
