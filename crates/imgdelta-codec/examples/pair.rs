@@ -63,6 +63,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for ((stream, raw_bytes), raw) in streams.into_iter().zip(&raw) {
         if raw_bytes > 0 {
             println!("  {:18} {raw_bytes:>10} {:>10}", stream.name(), packer.estimate(raw));
+            if let Ok(d) = env::var("STREAMS") {
+                fs::write(format!("{d}/{}", stream.name().replace(" ", "_")), raw)?;
+            }
         }
     }
     #[expect(clippy::cast_precision_loss, reason = "a speed for the eye")]
