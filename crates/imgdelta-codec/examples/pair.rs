@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         if raw_bytes > 0 {
             println!("  {:18} {raw_bytes:>10} {:>10}", stream.name(), packer.estimate(raw));
             if let Ok(d) = env::var("STREAMS") {
-                fs::write(format!("{d}/{}", stream.name().replace(" ", "_")), raw)?;
+                fs::write(format!("{d}/{}", stream.name().replace(' ', "_")), raw)?;
             }
         }
     }

@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn other_files_take_their_index_and_one_copy() {
         let needed = encode_memory(Effort::Default, 1 << 20, 1 << 20, b"#!/bin/sh");
-        assert_eq!(needed, (2 << 20) + (1 << 20) + (16 << 15));
+        assert_eq!(needed, (2 << 20) + (1 << 20) + (16 << 16));
         assert_eq!(decode_memory(1 << 20, b"#!/bin/sh"), 2 << 20);
     }
 }
