@@ -4,6 +4,7 @@
 //! puts every pair into one group.
 
 use imgdelta_codec::{Effort, GroupDecoder, GroupEncoder, GroupLimits};
+use imgdelta_format::pack::{self, Packer};
 use std::{env, error::Error, fs, time::Instant};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -39,6 +40,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let streams = encoder.stream_lengths();
     let group = encoder.finish();
     let encoded = start.elapsed();
+    // Linux tells the most memory a process ever had; less what was read, that is the encoder's.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
 
     let mut fastest = f64::MAX;
     let mut targets: Vec<_> = pairs.iter().map(|(_, target)| vec![0; target.len()]).collect();
@@ -54,11 +58,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     for ((_, target), rebuilt) in pairs.iter().zip(&targets) {
         assert!(target == rebuilt, "the decoder rebuilt something else");
     }
-    for (stream, raw_bytes) in streams.into_iter().filter(|&(_, bytes)| bytes > 0) {
-        println!("  {:18} {raw_bytes:>10}", stream.name());
+    let raw = pack::unpack(&group, streams.len(), 1 << 30)?;
+    let mut packer = Packer::new(19);
+    for ((stream, raw_bytes), raw) in streams.into_iter().zip(&raw) {
+        if raw_bytes > 0 {
+            println!("  {:18} {raw_bytes:>10} {:>10}", stream.name(), packer.estimate(raw));
+            if let Ok(d) = env::var("STREAMS") {
+                fs::write(format!("{d}/{}", stream.name().replace(' ', "_")), raw)?;
+            }
+        }
     }
     #[expect(clippy::cast_precision_loss, reason = "a speed for the eye")]
     let megabytes = target_bytes as f64 / 1e6;
+    println!("  most memory, base and target included:{peak}");
     println!(
         "target {target_bytes} group {} | {:.2} s before packing, {:.2} s in all, {:.1} MB/s | decode {:.0} MB/s",
         group.len(),

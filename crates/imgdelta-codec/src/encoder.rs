@@ -3,6 +3,7 @@
 
 use crate::{
     bytes,
+    effort::Effort,
     matcher::{Matcher, Reading, Search},
     script::Copy,
     streams::{Sinks, Stream},
@@ -10,18 +11,6 @@ use crate::{
     view::View,
 };
 use imgdelta_format::pack::Packer;
-
-/// How much time to spend on a smaller group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Effort {
-    /// For deltas that are made while somebody waits.
-    Fast,
-    /// For deltas that are made once and pulled a few times.
-    #[default]
-    Default,
-    /// For deltas that are pulled very often.
-    Best,
-}
 
 /// What became of one member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +62,9 @@ impl GroupEncoder {
 
     /// Packs the group.
     pub fn finish(self) -> Vec<u8> {
-        Packer::new(level(self.effort)).pack(self.streams.all())
+        let packer = Packer::new(level(self.effort));
+        let mut packer = if self.effort == Effort::Best { packer.mixing() } else { packer };
+        packer.pack(self.streams.all())
     }
 
     /// Raw bytes of the streams so far: callers cut groups by it.
@@ -92,7 +83,7 @@ impl GroupEncoder {
             return self.search_scene(&scene, None).1;
         }
         let (old, new) = (Reading::plain(base), Reading::plain(target));
-        let copies = self.matcher.copies(old, new, search(self.effort));
+        let copies = self.matcher.copies(old, new, Search::of(self.effort));
         let mut best = self.judged(trial::plain(base, target, &copies));
         for view in offset_views(base) {
             if let Some(scene) = Scene::open(view, base, target) {
@@ -123,17 +114,15 @@ impl GroupEncoder {
     ///
     /// `known` are copies to start from; without them the first round matches by content.
     fn search_scene(&mut self, scene: &Scene<'_>, known: Option<&[Copy]>) -> (usize, Trial) {
-        let target_fields = scene.target_fields();
         let mut copies = if let Some(copies) = known {
             copies.to_vec()
         } else {
-            let (old, new) = scene.by_content(&target_fields);
-            self.copies_of_scene(scene, &old, &new)
+            self.copies_of_scene(scene, &scene.by_content())
         };
         let mut best = self.best_of_scene(scene, &copies);
         for _ in 1..rounds(self.effort) {
-            let (old, new) = scene.by_address(&target_fields, &copies);
-            copies = self.copies_of_scene(scene, &old, &new);
+            // The readings are as long as the files: they must not outlive the search.
+            copies = self.copies_of_scene(scene, &scene.by_address(&copies));
             let found = self.best_of_scene(scene, &copies);
             if found.0 < best.0 {
                 best = found;
@@ -142,10 +131,10 @@ impl GroupEncoder {
         best
     }
 
-    fn copies_of_scene(&mut self, scene: &Scene<'_>, old: &[u8], new: &[u8]) -> Vec<Copy> {
-        let old = Reading { raw: scene.base, read: old };
-        let new = Reading { raw: scene.target, read: new };
-        self.matcher.copies(old, new, search(self.effort))
+    fn copies_of_scene(&mut self, scene: &Scene<'_>, readings: &(Vec<u8>, Vec<u8>)) -> Vec<Copy> {
+        let old = Reading { raw: scene.base, read: &readings.0 };
+        let new = Reading { raw: scene.target, read: &readings.1 };
+        self.matcher.copies(old, new, Search::of(self.effort))
     }
 
     /// The best way to write known copies in a view with fields, and what it costs.
@@ -203,17 +192,6 @@ fn nearly_equal(base: &[u8], target: &[u8]) -> Option<Copy> {
         }
     }
     Some(Copy { target: 0, base: 0, len: target.len() })
-}
-
-/// How hard to look for copies.
-fn search(effort: Effort) -> Search {
-    match effort {
-        // Half the index, and gaps only where the base has something right there.
-        Effort::Fast => Search { seed: 32, step: 16, window: 4 << 10 },
-        Effort::Default => Search { seed: 32, step: 8, window: 32 << 10 },
-        // Twice the index. Shorter seeds were tried: in programs they find too many false friends.
-        Effort::Best => Search { seed: 32, step: 4, window: 128 << 10 },
-    }
 }
 
 /// How often code is matched: first by content, then by the addresses the last round gave.

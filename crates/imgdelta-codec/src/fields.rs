@@ -188,5 +188,6 @@ pub(crate) enum Zone {
     DynamicSymbols,
     Relocations,
     GoFunctions,
+    Debug,
     Data,
 }

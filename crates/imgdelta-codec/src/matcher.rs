@@ -14,6 +14,7 @@
 
 use crate::{
     bytes,
+    effort::Effort,
     script::Copy,
     seeds::Seeds,
     window::{self, Window},
@@ -48,6 +49,19 @@ pub(crate) struct Search {
     pub(crate) step: usize,
     /// Most base bytes on either side of a gap that are searched with short seeds; 0 for none.
     pub(crate) window: usize,
+}
+
+impl Search {
+    /// How hard each effort looks.
+    pub(crate) fn of(effort: Effort) -> Self {
+        match effort {
+            // Half the index, and gaps only where the base has something right there.
+            Effort::Fast => Self { seed: 32, step: 16, window: 4 << 10 },
+            Effort::Default => Self { seed: 32, step: 8, window: 32 << 10 },
+            // Twice the index. Shorter seeds were tried: in programs they find too many false friends.
+            Effort::Best => Self { seed: 32, step: 4, window: 128 << 10 },
+        }
+    }
 }
 
 /// Finds copies, keeping its indexes' memory from one call to the next.
@@ -127,7 +141,9 @@ impl Matcher {
         }
         self.base_seeds.build(base.read, search.seed, search.step);
         let anchors = scan(&self.base_seeds, base, target);
+        self.base_seeds.free_if_large();
         let mut copies = grow(base, target, &anchors);
+        drop(anchors);
         if search.window > 0 {
             copies = self.fill_gaps(base, target, &copies, search.window);
         }

@@ -9,6 +9,7 @@ use crate::{
     offsets,
     predict::{PageFlags, Predictor},
     script::Copy,
+    spelling::{self, Spell},
     streams::{Sources, Stream},
     view::View,
     zones,
@@ -40,6 +41,7 @@ pub(crate) fn correct(
     let Some(target_image) = target_image else {
         return Err(sources.malformed(Stream::Headers, "readable headers of the target", 1, 0));
     };
+    spelling::respell(target, copies, &target_image, Spell::Distance);
     let overrides = read_overrides(sources, base_image.span)?;
     let pages = PageFlags::read(sources, base.len())?;
     let steps = AddressMap::plain_steps(copies, &base_image, &target_image);

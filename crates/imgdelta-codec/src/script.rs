@@ -103,7 +103,8 @@ pub(crate) fn is_whole(copies: &[Copy], len: usize) -> bool {
     matches!(copies, [only] if *only == Copy { target: 0, base: 0, len })
 }
 
-/// Writes `copies` (in target order, not overlapping) and the literals between them.
+/// Writes `copies` (in target order, not overlapping) and the literals between them, as they are
+/// spelled in `target`.
 #[cfg(feature = "encode")]
 pub(crate) fn write(sinks: &mut crate::streams::Sinks, copies: &[Copy], target: &[u8]) {
     if is_whole(copies, target.len()) {

@@ -32,8 +32,7 @@ impl Seeds {
     /// Indexes `bytes` anew: seeds of `seed` bytes (16 or 32) at every `step`-th offset.
     pub(crate) fn build(&mut self, bytes: &[u8], seed: usize, step: usize) {
         let step = step.max(bytes.len().div_ceil(MAX_SEEDS));
-        let seeds = bytes.len().saturating_sub(seed - 1).div_ceil(step);
-        let bits = (seeds * 5 / 4 / WAYS).max(4).next_power_of_two().trailing_zeros();
+        let (seeds, bits) = Self::extent(bytes.len(), seed, step);
         self.buckets.clear();
         self.buckets.resize(1 << bits, [EMPTY; WAYS]);
         (self.shift, self.seed, self.step) = (64 - bits, seed, step);
@@ -60,6 +59,26 @@ impl Seeds {
             let same = entry != EMPTY && entry & !MASK == tag;
             same.then_some((entry & MASK) as usize * step)
         })
+    }
+
+    /// Gives back memory that is worth giving back; what is left saves small members a new table.
+    pub(crate) fn free_if_large(&mut self) {
+        const LARGE: usize = (1 << 20) / size_of::<[u32; WAYS]>();
+        if self.buckets.len() > LARGE {
+            self.buckets = Vec::new();
+        }
+    }
+
+    /// Bytes of the index of a base of `len` bytes.
+    pub(crate) fn table_bytes(len: usize, step: usize) -> u64 {
+        let (_, bits) = Self::extent(len, 16, step);
+        (size_of::<[u32; WAYS]>() as u64) << bits
+    }
+
+    /// How many seeds `len` bytes have, and the binary logarithm of the number of buckets.
+    fn extent(len: usize, seed: usize, step: usize) -> (usize, u32) {
+        let seeds = len.saturating_sub(seed - 1).div_ceil(step);
+        (seeds, (seeds * 5 / 4 / WAYS).max(4).next_power_of_two().trailing_zeros())
     }
 
     /// Bytes of one seed.

@@ -12,6 +12,7 @@ use crate::{
     predict::{PageFlags, Predictor},
     references, residue,
     script::{self, Copy},
+    spelling::{self, Spell},
     streams::{Sinks, Stream},
     view::View,
 };
@@ -26,23 +27,35 @@ pub(crate) struct Trial {
 
 /// Writes a member without fields.
 pub(crate) fn plain(base: &[u8], target: &[u8], copies: &[Copy]) -> Trial {
-    let (mut trial, laid_out) = begin(View::Plain, base, target, copies);
+    let (mut trial, laid_out) = begin(View::Plain, base, target, copies, None);
     let patched_bytes = residue::write(&mut trial.streams, &laid_out, target);
     trial.stats.patched_bytes = patched_bytes as u64;
     trial
 }
 
 /// Writes what every view has in common, and lays out the target as a decoder would.
-fn begin(view: View, base: &[u8], target: &[u8], copies: &[Copy]) -> (Trial, Vec<u8>) {
+fn begin(
+    view: View,
+    base: &[u8],
+    target: &[u8],
+    copies: &[Copy],
+    image: Option<&Image>,
+) -> (Trial, Vec<u8>) {
     let mut streams = Sinks::default();
     let whole = if script::is_whole(copies, target.len()) { WHOLE } else { 0 };
     streams.byte(Stream::Members, view.wire() | whole);
-    script::write(&mut streams, copies, target);
     let mut laid_out = target.to_vec();
     let mut copied_bytes = 0;
     for copy in copies {
         laid_out[copy.target..copy.target_end()].copy_from_slice(&base[copy.base..copy.base_end()]);
         copied_bytes += copy.len as u64;
+    }
+    if let Some(image) = image {
+        spelling::respell(&mut laid_out, copies, image, Spell::Address);
+        script::write(&mut streams, copies, &laid_out);
+        spelling::respell(&mut laid_out, copies, image, Spell::Distance);
+    } else {
+        script::write(&mut streams, copies, target);
     }
     let stats = MemberStats {
         view,
@@ -84,22 +97,24 @@ impl<'a> Scene<'a> {
         })
     }
 
-    /// The target's fields, for matching; a decoder does without them.
-    pub(crate) fn target_fields(&self) -> Fields {
-        references::fields(self.view, self.target, &self.target_image)
-    }
-
     /// Both sides with fields replaced by what they refer to.
-    pub(crate) fn by_content(&self, target_fields: &Fields) -> (Vec<u8>, Vec<u8>) {
+    pub(crate) fn by_content(&self) -> (Vec<u8>, Vec<u8>) {
         let old = normalise::by_content(self.base, &self.base_image, &self.base_fields);
-        (old, normalise::by_content(self.target, &self.target_image, target_fields))
+        let fields = self.target_fields();
+        (old, normalise::by_content(self.target, &self.target_image, &fields))
     }
 
     /// Both sides with fields replaced by where they refer to, told by an earlier round's copies.
-    pub(crate) fn by_address(&self, target_fields: &Fields, copies: &[Copy]) -> (Vec<u8>, Vec<u8>) {
+    pub(crate) fn by_address(&self, copies: &[Copy]) -> (Vec<u8>, Vec<u8>) {
         let (image, base) = (&self.target_image, &self.base_image);
         let old = normalise::by_address(self.base, &self.base_fields);
-        (old, normalise::projected(self.target, image, target_fields, base, copies))
+        let fields = self.target_fields();
+        (old, normalise::projected(self.target, image, &fields, base, copies))
+    }
+
+    /// The target's fields: found anew each time, since keeping them costs half the target's length.
+    fn target_fields(&self) -> Fields {
+        references::fields(self.view, self.target, &self.target_image)
     }
 
     /// Finds out what the plain map of `copies` gets wrong.
@@ -126,7 +141,8 @@ impl<'a> Scene<'a> {
     /// Writes the member with overrides that save at least `saving` misses each; `None`: without.
     pub(crate) fn write(&self, copies: &[Copy], survey: &Survey, saving: Option<usize>) -> Trial {
         let overrides = saving.map_or(Vec::new(), |saving| survey.findings.overrides(saving));
-        let (mut trial, mut laid_out) = begin(self.view, self.base, self.target, copies);
+        let image = Some(&self.target_image);
+        let (mut trial, mut laid_out) = begin(self.view, self.base, self.target, copies, image);
         let streams = &mut trial.streams;
         let mut header = &self.target[..0];
         if self.view == View::Elf {

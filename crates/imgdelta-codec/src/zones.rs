@@ -80,6 +80,7 @@ pub(crate) fn fields(file: &[u8], image: &Image) -> Fields {
                 let symbols = section.and_then(|section| sections.get(section.link));
                 relocations(bytes, range.start, symbols, image, &mut fields);
             }
+            (Zone::Debug, _) => debug(bytes, range.start, image, hull, &mut fields.list),
             (Zone::Data, Some(address)) => {
                 let relative = image.machine == Machine::X86_64;
                 data(
@@ -133,6 +134,7 @@ fn divide(
             Section::SYMBOLS if !loaded => Zone::Symbols,
             Section::DYNAMIC_SYMBOLS if loaded => Zone::DynamicSymbols,
             Section::RELOCATIONS if loaded => Zone::Relocations,
+            Section::PROGRAM if !loaded && section.name.starts_with(b".debug_") => Zone::Debug,
             _ => continue,
         };
         code_known |= zone == Zone::Code;
@@ -312,6 +314,25 @@ fn data(
     }
 }
 
+/// What debuggers read: addresses of code at any offset, among numbers that do not look like them.
+fn debug(bytes: &[u8], at: usize, image: &Image, (low, high): (u32, u32), list: &mut Vec<Field>) {
+    // Addresses of programs are short, so nearly every place is passed by its upper half.
+    let upper = (image.low >> 32) as u32;
+    let is_near = |half: u32| half == upper || half == upper.wrapping_add(1);
+    let mut i = 0;
+    while let Some(word) = bytes.get(i..).and_then(|rest| rest.first_chunk::<8>()) {
+        let value = u64::from_le_bytes(*word);
+        let target = is_near((value >> 32) as u32).then(|| image.relative(value)).flatten();
+        match target.filter(|target| (low..=high).contains(target) && value >= LOWEST_POINTER) {
+            Some(target) => {
+                list.push(Field { at: (at + i) as u32, target, form: Form::Absolute64InData });
+                i += 8;
+            }
+            None => i += 1,
+        }
+    }
+}
+
 /// Adds an eight-byte address, if it is one.
 fn absolute(fields: &mut Fields, at: usize, bytes: &[u8], i: usize, form: Form, image: &Image) {
     let value = u64_at(bytes, i).filter(|&value| value >= LOWEST_POINTER);
@@ -332,4 +353,23 @@ pub(crate) fn anchor(fields: &mut Fields, address: u32, stride: u32) -> Option<u
     let number = u8::try_from(fields.anchors.len()).ok()?;
     fields.anchors.push(Anchor { address, stride });
     Some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debuggers_addresses_are_found_at_any_offset() {
+        let mut image = Image::flat(0x2000).unwrap();
+        image.low = 0x40_0000;
+        let mut bytes = vec![0x11; 3];
+        for value in [0x40_1234_u64, 0x40_1fff, 0x40_0100] {
+            bytes.extend(value.to_le_bytes());
+        }
+        let mut list = Vec::new();
+        debug(&bytes, 100, &image, (0x1000, 0x1800), &mut list);
+        let found: Vec<_> = list.iter().map(|field| (field.at, field.target)).collect();
+        assert_eq!(found, [(103, 0x1234)]);
+    }
 }

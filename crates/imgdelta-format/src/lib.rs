@@ -9,6 +9,7 @@ pub mod digest;
 pub mod error;
 mod fields;
 pub mod limits;
+mod mixing;
 pub mod outline;
 pub mod pack;
 pub mod recipe;

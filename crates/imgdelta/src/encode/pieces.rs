@@ -13,6 +13,7 @@ use crate::{
     sources::{Choice, Content},
     volume::{Space, Stream},
 };
+use imgdelta_codec::encode_memory;
 use imgdelta_format::recipe::{Member, Source};
 use std::ops::Range;
 
@@ -77,13 +78,13 @@ impl Cutter<'_> {
                     (entry.payload.clone(), base, is_own, entry.path.as_bytes())
                 }
             };
-            let is_program = self.is_program(&target)?;
-            let class = match (base.is_empty(), is_program) {
+            let head = self.head(&target)?;
+            let class = match (base.is_empty(), head.starts_with(ELF_MAGIC)) {
                 (true, _) => Class::New,
                 (false, true) => Class::Program,
                 (false, false) => Class::Changed,
             };
-            for piece in self.pieces(payload, target, base, is_own, is_program)? {
+            for piece in self.pieces(payload, target, base, is_own, &head)? {
                 let offset = piece.member.window.map_or(0, |window| window.offset);
                 ordered.push(((class, ending(path), path, payload, offset), piece));
             }
@@ -99,11 +100,11 @@ impl Cutter<'_> {
         target: Range<u64>,
         base: Vec<Range<u64>>,
         is_own: bool,
-        is_program: bool,
+        head: &[u8],
     ) -> Result<Vec<Piece>> {
         let target_bytes = target.end - target.start;
         let base_bytes: u64 = base.iter().map(|range| range.end - range.start).sum();
-        let memory_bytes = memory(base_bytes, target_bytes, is_program);
+        let memory_bytes = self.memory(base_bytes, target_bytes, head);
         if memory_bytes <= self.memory_bytes {
             let sources = if is_own { vec![Source::Own] } else { slices(&base) };
             let member = Member { payload, window: None, sources };
@@ -126,7 +127,7 @@ impl Cutter<'_> {
             let base: Vec<_> = base.into_iter().collect();
             let start = target.start + window.offset;
             Piece {
-                memory_bytes: memory(range.end - range.start, window.bytes, false),
+                memory_bytes: self.memory(range.end - range.start, window.bytes, &[]),
                 member: Member { payload, window: Some(window), sources: slices(&base) },
                 target: start..start + window.bytes,
                 base,
@@ -135,13 +136,21 @@ impl Cutter<'_> {
         Ok(pieces.collect())
     }
 
-    fn is_program(&self, target: &Range<u64>) -> Result<bool> {
-        let mut magic = [0; 4];
-        if target.end - target.start < SMALLEST_PROGRAM_BYTES {
-            return Ok(false);
-        }
-        self.stream.read_exact_at(target.start, &mut magic)?;
-        Ok(magic == *b"\x7fELF")
+    /// The first bytes of a target, from which the codec knows what it will take it for.
+    fn head(&self, target: &Range<u64>) -> Result<Vec<u8>> {
+        let bytes = usize::try_from(target.end - target.start).unwrap_or(usize::MAX);
+        let mut head = vec![0; bytes.min(HEAD_BYTES)];
+        self.stream.read_exact_at(target.start, &mut head)?;
+        Ok(head)
+    }
+
+    /// What encoding takes: both sides, and what the codec says it needs beside them.
+    fn memory(&self, base_bytes: u64, target_bytes: u64, head: &[u8]) -> u64 {
+        let sides = base_bytes.saturating_add(target_bytes);
+        let lengths = (usize::try_from(base_bytes), usize::try_from(target_bytes));
+        let (Ok(base_len), Ok(target_len)) = lengths else { return u64::MAX };
+        let effort = super::effort(self.plan.preset);
+        sides.saturating_add(encode_memory(effort, base_len, target_len, head))
     }
 }
 
@@ -170,15 +179,6 @@ pub(super) fn slices(base: &[Range<u64>]) -> Vec<Source> {
     base.iter().map(slice).collect()
 }
 
-/// About what encoding takes: the codec's index, and for programs a second look at both sides.
-fn memory(base_bytes: u64, target_bytes: u64, is_program: bool) -> u64 {
-    if is_program {
-        (base_bytes + target_bytes) * 9 / 2
-    } else {
-        base_bytes * 5 / 2 + target_bytes * 3
-    }
-}
-
 /// Cuts a list into groups of about [`GROUP_BYTES`] of targets.
 fn group(pieces: impl Iterator<Item = Piece>) -> Vec<Vec<Piece>> {
     let mut groups: Vec<Vec<Piece>> = Vec::new();
@@ -203,5 +203,6 @@ fn ending(path: &[u8]) -> &[u8] {
 
 /// Enough for streams to be worth packing together, little enough for several workers to have some.
 const GROUP_BYTES: u64 = 16 << 20;
-/// An ELF file header.
-const SMALLEST_PROGRAM_BYTES: u64 = 64;
+/// What the codec wants to see of a target to know what it will take.
+const HEAD_BYTES: usize = 4 << 10;
+const ELF_MAGIC: &[u8] = b"\x7fELF";

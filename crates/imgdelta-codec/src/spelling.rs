@@ -1,0 +1,199 @@
+//! References inside literals, spelled by where they refer to instead of how far away that is.
+//! Never looks outside the literal it is in, but for the opcode bytes just before it.
+//!
+//! New code calls the functions and loads the variables that the program already has, each time over
+//! another distance. With the address in the distance's place, the same function is the same four
+//! bytes at every call, and compresses. Only what is often shared is respelled: calls and memory
+//! operands. Jumps stay as they are, since most of them lead nowhere else in the program.
+//!
+//! Any bytes survive: x86-64 swaps two ranges of numbers, `[-e, span - e)` and `[0, span)`, so a pattern
+//! that is no instruction comes back as it was; AArch64 adds modulo the width of the number.
+
+use crate::{
+    elf::{Image, Machine},
+    script::Copy,
+};
+
+/// Which way to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spell {
+    /// From distances to addresses.
+    #[cfg(feature = "encode")]
+    Address,
+    /// From addresses to distances.
+    Distance,
+}
+
+/// Respells the literals between `copies` in `file`, which `image` describes.
+pub(crate) fn respell(file: &mut [u8], copies: &[Copy], image: &Image, spell: Spell) {
+    let mut start = 0;
+    for copy in copies {
+        literal(file, start, copy.target, image, spell);
+        start = copy.target + copy.len;
+    }
+    literal(file, start, file.len(), image, spell);
+}
+
+/// Respells the literal from `start` to `end`.
+///
+/// Up to two bytes before it are read as they were copied, before anything corrects them.
+fn literal(file: &mut [u8], start: usize, end: usize, image: &Image, spell: Spell) {
+    if start == end {
+        return;
+    }
+    for segment in image.segments.iter().filter(|segment| segment.executable) {
+        let (from, to) = (start.max(segment.offset), end.min(segment.offset_end()));
+        if from >= to {
+            continue;
+        }
+        let address = i64::from(segment.start) + (from - segment.offset) as i64;
+        match image.machine {
+            Machine::X86_64 => x86_64(file, from, to, address, image.span, spell),
+            Machine::Aarch64 => {
+                let absolute = image.low.wrapping_add(address.cast_unsigned());
+                aarch64(&mut file[from..to], absolute, spell);
+            }
+            Machine::None => {}
+        }
+    }
+}
+
+/// Respells from `start` to `end`; the byte at `start` has this address, relative to the image.
+fn x86_64(file: &mut [u8], start: usize, end: usize, address: i64, span: u32, spell: Spell) {
+    let span = i64::from(span);
+    if i32::try_from(span).is_err() {
+        return;
+    }
+    // The field's first byte: it lies in the literal, its opcode maybe before.
+    let mut at = start.max(2);
+    while at + 4 <= end {
+        let (byte, before) = (file[at - 1], file[at - 2]);
+        let immediate = match byte {
+            0xE8 => 0,
+            _ if byte & 0xC7 == 0x05 => match before {
+                0x80 | 0x83 | 0xC0 | 0xC1 | 0xC6 | 0x6B => 1,
+                0x81 | 0xC7 | 0x69 => 4,
+                _ => 0,
+            },
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        let Some(field) = file[at..].first_chunk_mut::<4>() else { return };
+        let told = i64::from(i32::from_le_bytes(*field));
+        let after = address + (at - start) as i64 + 4 + immediate;
+        let spelled = match spell {
+            #[cfg(feature = "encode")]
+            Spell::Address if -after <= told && told < span - after => told + after,
+            #[cfg(feature = "encode")]
+            Spell::Address if span - after <= told && told < span => told - span,
+            Spell::Distance if 0 <= told && told < span => told - after,
+            Spell::Distance if -after <= told && told < 0 => told + span,
+            _ => told,
+        };
+        if spelled == told {
+            at += 1;
+        } else {
+            *field = (spelled as i32).to_le_bytes();
+            at += 5;
+        }
+    }
+}
+
+/// Respells the words of `code`, which lies at this absolute address.
+fn aarch64(code: &mut [u8], address: u64, spell: Spell) {
+    const CALL: u32 = (1 << 26) - 1;
+    const PAGES: u32 = (1 << 21) - 1;
+    let skipped = (address.wrapping_neg() & 3) as usize;
+    let words = code.get_mut(skipped..).unwrap_or_default().as_chunks_mut::<4>().0;
+    for (i, bytes) in words.iter_mut().enumerate() {
+        let here = address.wrapping_add((skipped + i * 4) as u64);
+        let word = u32::from_le_bytes(*bytes);
+        let moved = |number: u32, here: u64| match spell {
+            #[cfg(feature = "encode")]
+            Spell::Address => number.wrapping_add(here as u32),
+            Spell::Distance => number.wrapping_sub(here as u32),
+        };
+        let spelled = if word & !CALL == 0x9400_0000 {
+            word & !CALL | moved(word, here >> 2) & CALL
+        } else if word & 0x9f00_0000 == 0x9000_0000 {
+            let pages = moved(word >> 29 & 3 | (word >> 5 & 0x7_ffff) << 2, here >> 12) & PAGES;
+            word & 0x9f00_001f | (pages & 3) << 29 | (pages >> 2) << 5
+        } else {
+            continue;
+        };
+        *bytes = spelled.to_le_bytes();
+    }
+}
+
+#[cfg(all(test, feature = "encode"))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn image(machine: Machine, len: usize) -> Image {
+        let mut image = Image::flat(len).unwrap();
+        image.machine = machine;
+        image.segments[0].executable = true;
+        image
+    }
+
+    #[test]
+    fn one_function_called_from_two_places_is_spelled_once() {
+        let image = image(Machine::X86_64, 0x1000);
+        let mut code = vec![0x90; 0x1000];
+        for at in [0x100_usize, 0x234] {
+            code[at] = 0xE8;
+            code[at + 1..at + 5].copy_from_slice(&(0x777 - (at as i32 + 5)).to_le_bytes());
+        }
+        // A store of a byte: the address counts from behind it.
+        code[0x300..0x307].copy_from_slice(&[0xC6, 0x05, 0x70, 0x04, 0, 0, 1]);
+        let plain = code.clone();
+        respell(&mut code, &[], &image, Spell::Address);
+        assert_eq!(code[0x101..0x105], [0x77, 7, 0, 0]);
+        assert_eq!(code[0x235..0x239], [0x77, 7, 0, 0]);
+        assert_eq!(code[0x302..0x306], [0x77, 7, 0, 0]);
+        respell(&mut code, &[], &image, Spell::Distance);
+        assert_eq!(code, plain);
+    }
+
+    #[test]
+    fn only_literals_are_respelled() {
+        let image = image(Machine::Aarch64, 0x40);
+        let mut code = 0x9400_0001_u32.to_le_bytes().repeat(16);
+        let copies = [Copy { target: 0x10, base: 0, len: 0x20 }];
+        respell(&mut code, &copies, &image, Spell::Address);
+        let words: Vec<u32> =
+            code.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word) & 0xffff).collect();
+        assert_eq!(words[..5], [1, 2, 3, 4, 1]);
+        assert_eq!(words[11..], [1, 13, 14, 15, 16]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_come_back(
+            mut code in prop::collection::vec(
+                prop_oneof![any::<u8>(), Just(0xE8), Just(0x05), Just(0x94), Just(0x90), Just(0)],
+                0..400,
+            ),
+            cuts in prop::collection::vec(0..50_usize, 0..8),
+            arm in any::<bool>(),
+            low in 0..4_u64,
+        ) {
+            let machine = if arm { Machine::Aarch64 } else { Machine::X86_64 };
+            let mut image = image(machine, code.len());
+            image.low = low;
+            let (mut copies, mut at) = (Vec::new(), 0);
+            for cut in cuts {
+                copies.push(Copy { target: at + cut, base: 0, len: cut / 2 });
+                at += cut + cut / 2;
+            }
+            copies.retain(|copy| copy.target_end() <= code.len());
+            let plain = code.clone();
+            respell(&mut code, &copies, &image, Spell::Address);
+            respell(&mut code, &copies, &image, Spell::Distance);
+            prop_assert_eq!(code, plain);
+        }
+    }
+}
