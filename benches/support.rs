@@ -55,32 +55,37 @@ pub fn program(functions: usize, version: u64) -> Vec<u8> {
             state ^= state >> 7;
             state ^= state << 17;
             let here = file.len() as u64 - 0x1000 + CODE;
-            let callee = place(state % functions as u64 & !1 << 8);
+            let callee = place((state % functions as u64) << 8);
             let distance = callee.wrapping_sub(here + 16).to_le_bytes();
             file.extend([0x48, 0x89, 0xC0 | state.to_le_bytes()[3] & 0x3F, 0x48, 0x8B, 0x45, 0xE8]);
             file.extend([0x48, 0x63, state.to_le_bytes()[5], 0xE8]);
             file.extend_from_slice(&distance[..4]);
             file.push(0x90);
         }
-        file.resize((start + len(name) - CODE) as usize + 0x1000, 0xCC);
+        let end = usize::try_from(start + len(name) - CODE).expect("a bench's program is small");
+        file.resize(end + 0x1000, 0xCC);
     }
     let code_len = file.len() as u64 - 0x1000;
     let data_at = file.len() as u64;
-    starts.iter().for_each(|start| file.extend(start.to_le_bytes()));
+    for start in &starts {
+        file.extend(start.to_le_bytes());
+    }
     let data_len = file.len() as u64 - data_at;
     file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
     let mut put = |at: usize, value: u64, len: usize| {
         file[at..at + len].copy_from_slice(&value.to_le_bytes()[..len]);
     };
-    [(18, 62), (54, 56), (56, 2)].into_iter().for_each(|(at, value)| put(at, value, 2));
+    for (at, value) in [(18, 62), (54, 56), (56, 2)] {
+        put(at, value, 2);
+    }
     put(32, 64, 8);
     let segments = [(5, 0x1000, CODE, code_len), (6, data_at, 0x4000_0000 + data_at, data_len)];
     for (at, (flags, offset, address, len)) in [64, 120].into_iter().zip(segments) {
         put(at, 1, 4);
         put(at + 4, flags, 4);
-        [(8, offset), (16, address), (32, len), (40, len)]
-            .into_iter()
-            .for_each(|(field, value)| put(at + field, value, 8));
+        for (field, value) in [(8, offset), (16, address), (32, len), (40, len)] {
+            put(at + field, value, 8);
+        }
     }
     file
 }
