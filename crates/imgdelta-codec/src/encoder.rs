@@ -217,7 +217,8 @@ fn level(effort: Effort) -> i32 {
     match effort {
         // Sparse streams are short: level 9 costs little time beside matching.
         Effort::Fast => 9,
-        Effort::Default => 19,
+        // Level 19 takes half as long again, for 0.1 %.
+        Effort::Default => 18,
         Effort::Best => 22,
     }
 }

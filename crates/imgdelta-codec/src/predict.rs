@@ -83,8 +83,9 @@ impl<'a> Predictor<'a> {
         copies: &[Copy],
         mut visit: impl FnMut(Predicted) -> Result<(), E>,
     ) -> Result<(), E> {
+        let mut first = 0;
         for copy in copies {
-            let first = self.fields.list.partition_point(|field| (field.at as usize) < copy.base);
+            first = first_field(&self.fields.list, first, copy.base);
             let mut rest = self.fields.list[first..].iter().peekable();
             let mut start = copy.base;
             while start < copy.base_end() && rest.peek().is_some() {
@@ -174,6 +175,25 @@ impl<'a> Predictor<'a> {
     }
 }
 
+/// Number of the first field at `offset` or behind it.
+///
+/// Copies mostly go on near where the one before started: the search doubles its stride from there.
+fn first_field(list: &[Field], near: usize, offset: usize) -> usize {
+    let is_before = |field: &Field| (field.at as usize) < offset;
+    let (mut low, mut high, mut stride) = (near, near, 1);
+    if list.get(near).is_some_and(is_before) {
+        while list.get(high).is_some_and(is_before) {
+            (low, high, stride) = (high, high + stride, stride * 2);
+        }
+    } else {
+        while low > 0 && !list.get(low - 1).is_some_and(is_before) {
+            (low, high, stride) = (low.saturating_sub(stride), low, stride * 2);
+        }
+    }
+    let high = high.min(list.len());
+    low + list[low..high].partition_point(is_before)
+}
+
 /// How far the segment at `offset`, or the stretch without one, reaches, and the address there.
 fn stretch(image: &Image, offset: usize) -> (usize, Option<u32>) {
     match image.segments.iter().find(|segment| segment.offset_end() > offset) {
@@ -250,6 +270,25 @@ impl PageFlags {
         sinks.number(Stream::PageFlags, runs.len() as u64 / 2);
         for run in runs {
             sinks.number(Stream::PageFlags, run);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_field_equals_the_naive_way() {
+        let field = |at| Field { at, target: 0, form: Form::Relative32 };
+        for len in 0..20_u32 {
+            let list: Vec<Field> = (0..len).map(|i| field(i * i / 2)).collect();
+            for near in 0..=list.len() {
+                for offset in 0..200 {
+                    let naive = list.iter().filter(|field| (field.at as usize) < offset).count();
+                    assert_eq!(first_field(&list, near, offset), naive, "{len} {near} {offset}");
+                }
+            }
         }
     }
 }
