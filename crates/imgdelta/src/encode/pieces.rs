@@ -202,7 +202,7 @@ fn ending(path: &[u8]) -> &[u8] {
 }
 
 /// Enough for streams to be worth packing together, little enough for several workers to have some.
-const GROUP_BYTES: u64 = 16 << 20;
+const GROUP_BYTES: u64 = 64 << 20;
 /// What the codec wants to see of a target to know what it will take.
 const HEAD_BYTES: usize = 4 << 10;
 const ELF_MAGIC: &[u8] = b"\x7fELF";
