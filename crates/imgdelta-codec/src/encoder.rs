@@ -4,6 +4,7 @@
 use crate::{
     bytes,
     effort::Effort,
+    error::Result,
     matcher::{Matcher, Reading, Search},
     script::Copy,
     streams::{Sinks, Stream},
@@ -65,6 +66,20 @@ impl GroupEncoder {
         let packer = Packer::new(level(self.effort));
         let mut packer = if self.effort == Effort::Best { packer.mixing() } else { packer };
         packer.pack(self.streams.all())
+    }
+
+    /// Ends the group without packing it well, for [`GroupEncoder::append`].
+    ///
+    /// Members that were matched side by side come together in one group that way: matching is what
+    /// takes time, and streams pack the better the more of them there are.
+    pub fn finish_loose(self) -> Vec<u8> {
+        Packer::new(1).pack(self.streams.all())
+    }
+
+    /// Adds the members of a group behind the own ones.
+    pub fn append(&mut self, group: &[u8]) -> Result<()> {
+        self.streams.append(&Sinks::unpack(group)?);
+        Ok(())
     }
 
     /// Raw bytes of the streams so far: callers cut groups by it.

@@ -215,6 +215,17 @@ impl Sinks {
         &self.0[stream as usize]
     }
 
+    /// Takes a group's streams apart again; only groups of our own come here.
+    pub(crate) fn unpack(group: &[u8]) -> Result<Self> {
+        let unpacked = pack::unpack(group, COUNT, u64::MAX);
+        let unpacked = unpacked.map_err(|error| CodecError::of_pack(&error))?;
+        let mut sinks = Self::default();
+        for (sink, bytes) in sinks.0.iter_mut().zip(unpacked) {
+            *sink = bytes;
+        }
+        Ok(sinks)
+    }
+
     /// Adds all of `member`'s streams behind the own ones.
     pub(crate) fn append(&mut self, member: &Self) {
         for (own, more) in self.0.iter_mut().zip(&member.0) {

@@ -141,3 +141,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn groups_made_apart_are_one_group_together() {
+    let pairs: [(&[u8], &[u8]); 3] =
+        [(b"one two three four", b"one two 3 four"), (b"", b"new"), (b"same", b"same")];
+    let mut whole = GroupEncoder::new(Effort::Default);
+    let mut joined = GroupEncoder::new(Effort::Default);
+    for (base, target) in pairs {
+        whole.member(base, target);
+        let mut part = GroupEncoder::new(Effort::Default);
+        part.member(base, target);
+        joined.append(&part.finish_loose()).expect("made just now");
+    }
+    assert_eq!(joined.finish(), whole.finish());
+}

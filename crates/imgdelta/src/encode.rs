@@ -27,7 +27,7 @@ use imgdelta_codec::{Effort, GroupEncoder};
 use imgdelta_format::recipe::{Group, Member, Origin, Recipe, Source, StreamName};
 use layout::{Layout, Stretch, stretches};
 use pieces::{Cutter, Piece};
-use std::{cmp::Reverse, collections::HashSet, sync::Arc};
+use std::{cmp::Reverse, collections::HashSet, ops::Range, sync::Arc};
 
 /// A layer on its way: all but what the workers make.
 struct Layer<'a> {
@@ -39,20 +39,32 @@ struct Layer<'a> {
     space: Space,
     stream: &'a Arc<Stream>,
     stretches: Vec<Stretch>,
-    groups: Vec<Vec<Piece>>,
+    parts: Vec<Vec<Piece>>,
 }
 
 /// What one worker does at a time.
 enum Job<'a> {
     Headers(&'a Layer<'a>),
-    Group(&'a Layer<'a>, &'a [Piece]),
+    Part(&'a Layer<'a>, &'a [Piece]),
     Envelope(&'a image::Layer),
 }
 
 enum Made {
     Headers(Frames),
-    Group(GroupDraft),
+    Part(Part),
     Envelope(Envelope),
+}
+
+/// Pieces matched, and not yet packed: in the scratch file, with what each put into the streams.
+struct Part {
+    range: Range<u64>,
+    stream_bytes: Vec<u64>,
+}
+
+impl Part {
+    fn bytes(&self) -> u64 {
+        self.stream_bytes.iter().sum()
+    }
 }
 
 /// Which blobs a delta is to make.
@@ -130,8 +142,8 @@ pub fn encode<'a>(
     for layer in &layers {
         let headers_bytes = layer.index.entries.len() as u64 * 512;
         jobs.push((headers_bytes, jobs.len(), Job::Headers(layer)));
-        for group in &layer.groups {
-            jobs.push((group_bytes(group), jobs.len(), Job::Group(layer, group)));
+        for part in &layer.parts {
+            jobs.push((target_bytes(part), jobs.len(), Job::Part(layer, part)));
         }
     }
     progress.begin(Stage::Matching, jobs.iter().map(|(bytes, ..)| bytes).sum());
@@ -141,11 +153,11 @@ pub fn encode<'a>(
         progress.check()?;
         let made = match job {
             Job::Headers(layer) => Made::Headers(frames::write(layer)?),
-            Job::Group(layer, pieces) => {
+            Job::Part(layer, pieces) => {
                 let memory_bytes = pieces.iter().map(|piece| piece.memory_bytes).max();
-                let _held = budget.take(memory_bytes.unwrap_or(0) + packing_bytes(plan.preset));
-                let (packed, costs) = layer.encode(pieces, progress)?;
-                Made::Group(GroupDraft { range: spill.put(&packed)?, costs })
+                let _held = budget.take(memory_bytes.unwrap_or(0));
+                let (loose, stream_bytes) = layer.encode(pieces, progress)?;
+                Made::Part(Part { range: spill.put(&loose)?, stream_bytes })
             }
             Job::Envelope(layer) => {
                 let _held = budget.take(envelopes::memory(layer));
@@ -163,7 +175,27 @@ pub fn encode<'a>(
         };
         envelopes[ordinal] = envelope;
     }
-    let layers = layers.into_iter().map(|layer| layer.finish(&mut made)).collect();
+    let mut matched = Vec::new();
+    let mut groups = Vec::new();
+    for (place, layer) in layers.into_iter().enumerate() {
+        let Some(Made::Headers(frames)) = made.next() else {
+            unreachable!("a layer's headers come before its parts");
+        };
+        let parts = layer.parts.iter().map(|_| match made.next() {
+            Some(Made::Part(part)) => part,
+            _ => unreachable!("as many as the layer has parts"),
+        });
+        groups.extend(join(parts, plan.preset).into_iter().map(|parts| (place, parts)));
+        matched.push((layer, frames));
+    }
+    let packed = pack(plan.preset, groups, &spill, &budget, workers, progress)?;
+    let mut packed = packed.into_iter().peekable();
+    let mut layers = Vec::new();
+    for (place, (layer, frames)) in matched.into_iter().enumerate() {
+        let own =
+            std::iter::from_fn(|| packed.next_if(|(of, _)| *of == place).map(|(_, group)| group));
+        layers.push(layer.finish(frames, own.collect()));
+    }
     Ok(Draft::new(plan, options.layers == Layers::Exact, layers, envelopes, spill))
 }
 
@@ -178,7 +210,52 @@ fn kept_blobs(plan: &Plan<'_>) -> Vec<Envelope> {
     plan.target.image.layers.iter().map(of_layer).collect()
 }
 
-fn group_bytes(pieces: &[Piece]) -> u64 {
+/// Joins parts to groups: until there is enough to pack well.
+fn join(parts: impl Iterator<Item = Part>, preset: Preset) -> Vec<Vec<Part>> {
+    let mut groups: Vec<Vec<Part>> = Vec::new();
+    let mut filled = 0;
+    for part in parts {
+        if groups.is_empty() || filled + part.bytes() > group_stream_bytes(preset) {
+            groups.push(Vec::new());
+            filled = 0;
+        }
+        filled += part.bytes();
+        groups.last_mut().expect("pushed above").push(part);
+    }
+    groups
+}
+
+/// A packed group: its bytes, and what each of its pieces has of them.
+struct Packed {
+    range: Range<u64>,
+    shares: Vec<u64>,
+}
+
+/// Packs groups side by side; each keeps the number it came with.
+fn pack(
+    preset: Preset,
+    groups: Vec<(usize, Vec<Part>)>,
+    spill: &Spill,
+    budget: &Budget,
+    workers: &Workers,
+    progress: &dyn Progress,
+) -> Result<Vec<(usize, Packed)>> {
+    workers.map(groups, |(place, parts)| {
+        progress.check()?;
+        let stream_bytes: Vec<u64> =
+            parts.iter().flat_map(|part| part.stream_bytes.iter().copied()).collect();
+        let _held = budget.take(stream_bytes.iter().sum::<u64>() * 2 + packing_bytes(preset));
+        let mut encoder = GroupEncoder::new(effort(preset));
+        for part in parts {
+            encoder.append(&spill.get(part.range)?).expect("a group of our own");
+        }
+        let packed = encoder.finish();
+        let shares = shares(packed.len() as u64, &stream_bytes);
+        Ok((place, Packed { range: spill.put(&packed)?, shares }))
+    })
+}
+
+fn target_bytes(pieces: &[Piece]) -> u64 {
     pieces.iter().map(|piece| piece.target.end - piece.target.start).sum()
 }
 
@@ -194,25 +271,14 @@ impl<'a> Layer<'a> {
             Error::bad_input(format_args!("layer {}", index.diff_id), "its bytes are not here")
         })?;
         let stretches = stretches(index);
-        let cutter = Cutter {
-            plan,
-            ordinal,
-            choices,
-            layout: &layout,
-            space: &space,
-            stream,
-            memory_bytes: memory_bytes - packing_bytes(plan.preset).min(memory_bytes / 2),
-        };
-        let groups = cutter.groups(&stretches)?;
-        Ok(Self { plan, ordinal, index, choices, layout, space, stream, stretches, groups })
+        let cutter =
+            Cutter { plan, ordinal, choices, layout: &layout, space: &space, stream, memory_bytes };
+        let parts = cutter.parts(&stretches)?;
+        Ok(Self { plan, ordinal, index, choices, layout, space, stream, stretches, parts })
     }
 
-    /// Encodes one group: its bytes, and what each member has of them.
-    fn encode(
-        &self,
-        pieces: &[Piece],
-        progress: &dyn Progress,
-    ) -> Result<(Vec<u8>, Vec<MemberCost>)> {
+    /// Matches pieces: a loosely packed group, and what each put into its streams.
+    fn encode(&self, pieces: &[Piece], progress: &dyn Progress) -> Result<(Vec<u8>, Vec<u64>)> {
         let mut encoder = GroupEncoder::new(effort(self.plan.preset));
         let (mut base, mut target) = (Vec::new(), Vec::new());
         let mut stream_bytes = Vec::with_capacity(pieces.len());
@@ -233,29 +299,22 @@ impl<'a> Layer<'a> {
             encoder.member(&base, &target);
             stream_bytes.push((encoder.stream_bytes() - before) as u64);
         }
-        // What was grown for the largest member is not held while the group is packed.
-        drop((base, target));
-        let packed = encoder.finish();
-        let costs = pieces.iter().zip(shares(packed.len() as u64, &stream_bytes));
-        let costs = costs
-            .map(|(piece, bytes)| MemberCost { payload: piece.member.payload, bytes })
-            .collect();
-        Ok((packed, costs))
+        Ok((encoder.finish_loose(), stream_bytes))
     }
 
-    fn finish(self, made: &mut impl Iterator<Item = Made>) -> RecipeDraft {
-        let Some(Made::Headers(frames)) = made.next() else {
-            unreachable!("a layer's headers come first");
-        };
+    fn finish(self, frames: Frames, packed: Vec<Packed>) -> RecipeDraft {
+        let mut pieces = self.parts.iter().flatten();
         let mut groups = Vec::new();
         let mut drafts = Vec::new();
-        for pieces in &self.groups {
-            let Some(Made::Group(draft)) = made.next() else {
-                unreachable!("as many as the layer has groups");
-            };
-            let members = pieces.iter().map(|piece| self.member(piece, &frames)).collect();
-            groups.push(Group { packed_bytes: draft.range.end - draft.range.start, members });
-            drafts.push(draft);
+        for Packed { range, shares } in packed {
+            let (mut members, mut costs) = (Vec::new(), Vec::new());
+            for bytes in shares {
+                let piece = pieces.next().expect("as many shares as pieces");
+                members.push(self.member(piece, &frames));
+                costs.push(MemberCost { payload: piece.member.payload, bytes });
+            }
+            groups.push(Group { packed_bytes: range.end - range.start, members });
+            drafts.push(GroupDraft { range, costs });
         }
         let target = StreamName { diff_id: self.index.diff_id, bytes: self.index.stream_bytes };
         let origins = self.origins(&frames);
@@ -311,6 +370,14 @@ impl<'a> Layer<'a> {
             });
         }
         origins
+    }
+}
+
+/// How much a group holds: for best as much as its coder takes (docs/format-group.md, coder 3).
+fn group_stream_bytes(preset: Preset) -> u64 {
+    match preset {
+        Preset::Fast | Preset::Default => 16 << 20,
+        Preset::Best => 4 << 20,
     }
 }
 

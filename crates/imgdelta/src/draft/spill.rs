@@ -29,6 +29,14 @@ impl Spill {
         Ok(start..state.1)
     }
 
+    /// Reads a group's bytes again.
+    pub(crate) fn get(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let read = self.reader(vec![range]).read_to_end(&mut bytes);
+        read.map_err(Error::io(&self.place))?;
+        Ok(bytes)
+    }
+
     /// Reads some groups one after another.
     pub(crate) fn reader(&self, ranges: Vec<Range<u64>>) -> SpillReader<'_> {
         SpillReader { spill: self, ranges: ranges.into_iter(), range: 0..0 }

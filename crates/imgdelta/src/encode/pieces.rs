@@ -1,7 +1,7 @@
-//! What is to be rebuilt, cut into pieces and put into groups.
+//! What is to be rebuilt, cut into pieces, and those put into parts.
 //!
-//! Like goes with like, since a group's streams are packed together; a group is as much as one
-//! worker does at a time. The order depends on the images alone.
+//! Like goes with like, since neighbours are packed together; a part is as much as one worker
+//! matches at a time. The order depends on the images alone.
 
 use super::{
     layout::{Layout, Stretch},
@@ -61,8 +61,8 @@ enum Class {
 }
 
 impl Cutter<'_> {
-    /// Returns the groups of a layer: pieces of everything that is built.
-    pub(super) fn groups(&self, stretches: &[Stretch]) -> Result<Vec<Vec<Piece>>> {
+    /// Returns the parts of a layer: pieces of everything that is built.
+    pub(super) fn parts(&self, stretches: &[Stretch]) -> Result<Vec<Vec<Piece>>> {
         let index = &self.plan.target.layers[self.ordinal as usize];
         let mut ordered: Vec<(Order<'_>, Piece)> = Vec::new();
         for (payload, stretch) in (0..).zip(stretches) {
@@ -90,7 +90,7 @@ impl Cutter<'_> {
             }
         }
         ordered.sort_by(|one, other| one.0.cmp(&other.0));
-        Ok(group(ordered.into_iter().map(|(_, piece)| piece)))
+        Ok(part(ordered.into_iter().map(|(_, piece)| piece)))
     }
 
     /// One piece, or windows where one would take too much memory.
@@ -179,20 +179,20 @@ pub(super) fn slices(base: &[Range<u64>]) -> Vec<Source> {
     base.iter().map(slice).collect()
 }
 
-/// Cuts a list into groups of about [`GROUP_BYTES`] of targets.
-fn group(pieces: impl Iterator<Item = Piece>) -> Vec<Vec<Piece>> {
-    let mut groups: Vec<Vec<Piece>> = Vec::new();
+/// Cuts a list into parts of about [`PART_BYTES`] of targets.
+fn part(pieces: impl Iterator<Item = Piece>) -> Vec<Vec<Piece>> {
+    let mut parts: Vec<Vec<Piece>> = Vec::new();
     let mut filled = 0;
     for piece in pieces {
         let bytes = piece.target.end - piece.target.start;
-        if groups.is_empty() || filled + bytes > GROUP_BYTES {
-            groups.push(Vec::new());
+        if parts.is_empty() || filled + bytes > PART_BYTES {
+            parts.push(Vec::new());
             filled = 0;
         }
         filled += bytes;
-        groups.last_mut().expect("pushed above").push(piece);
+        parts.last_mut().expect("pushed above").push(piece);
     }
-    groups
+    parts
 }
 
 /// What stands behind the last dot of a path's last part; empty without one.
@@ -201,8 +201,8 @@ fn ending(path: &[u8]) -> &[u8] {
     name.iter().rposition(|&byte| byte == b'.').map_or(&[], |dot| &name[dot + 1..])
 }
 
-/// Enough for streams to be worth packing together, little enough for several workers to have some.
-const GROUP_BYTES: u64 = 64 << 20;
+/// What one worker matches at a time.
+const PART_BYTES: u64 = 8 << 20;
 /// What the codec wants to see of a target to know what it will take.
 const HEAD_BYTES: usize = 4 << 10;
 const ELF_MAGIC: &[u8] = b"\x7fELF";
