@@ -27,10 +27,10 @@ const PRESETS: [(&str, Preset); 3] =
 
 fn pair(dir: &Path, scratch: &Scratch, workers: &Workers) -> ([Survey; 2], Volume) {
     for (name, version) in [("old", 0), ("new", 1)] {
-        let program = imgdelta_benches::program(4000, version);
+        let program = imgdelta_benches::program(1500, version);
         let layers = vec![
-            imgdelta_benches::layer(2000, version),
-            tar_of(&[("bin/program", &program), ("lib/same", &imgdelta_benches::program(500, 0))]),
+            imgdelta_benches::layer(300, version),
+            tar_of(&[("bin/program", &program), ("lib/same", &imgdelta_benches::program(300, 0))]),
         ];
         TestImage::new(layers, Packing::Plain).blobs().write_layout(&dir.join(name));
     }
