@@ -5,6 +5,7 @@ use crate::{
     bytes,
     effort::Effort,
     error::Result,
+    literals::History,
     matcher::{Matcher, Reading, Search},
     script::Copy,
     streams::{Sinks, Stream},
@@ -39,6 +40,8 @@ pub struct GroupEncoder {
     matcher: Matcher,
     /// Judges trials: its level is low, since only comparisons count.
     judge: Packer,
+    /// The packed literals so far, as long as that stream has the length noted here.
+    history: (usize, History),
 }
 
 impl GroupEncoder {
@@ -49,11 +52,16 @@ impl GroupEncoder {
             streams: Sinks::default(),
             matcher: Matcher::default(),
             judge: Packer::new(1),
+            history: Default::default(),
         }
     }
 
     /// Adds `target`, to be rebuilt from `base`.
     pub fn member(&mut self, base: &[u8], target: &[u8]) -> MemberStats {
+        if self.history.0 != self.streams.stream(Stream::PackedLiterals).len() {
+            // Members from elsewhere: what they said is not in the history.
+            self.history.1.clear();
+        }
         let trial = match nearly_equal(base, target) {
             Some(whole) => self.write_whole(base, target, whole),
             None => self.search(base, target),
@@ -63,9 +71,7 @@ impl GroupEncoder {
 
     /// Packs the group.
     pub fn finish(self) -> Vec<u8> {
-        let packer = Packer::new(level(self.effort));
-        let mut packer = if self.effort == Effort::Best { packer.mixing() } else { packer };
-        packer.pack(self.streams.all())
+        packer(self.effort).pack(self.streams.all())
     }
 
     /// Ends the group without packing it well, for [`GroupEncoder::append`].
@@ -135,14 +141,17 @@ impl GroupEncoder {
             self.copies_of_scene(scene, &scene.by_content())
         };
         let mut best = self.best_of_scene(scene, &copies);
+        let mut best_copies = copies.clone();
         for _ in 1..rounds(self.effort) {
             // The readings are as long as the files: they must not outlive the search.
             copies = self.copies_of_scene(scene, &scene.by_address(&copies));
             let found = self.best_of_scene(scene, &copies);
             if found.0 < best.0 {
-                best = found;
+                (best, best_copies) = (found, copies.clone());
             }
         }
+        let (packer, level) = (&mut packer(self.effort), level(self.effort));
+        scene.pack_literals(&mut best.1, &best_copies, &self.history.1, packer, level);
         best
     }
 
@@ -171,6 +180,9 @@ impl GroupEncoder {
 
     fn keep(&mut self, trial: &Trial) -> MemberStats {
         self.streams.append(&trial.streams);
+        let (noted, history) = &mut self.history;
+        *noted = self.streams.stream(Stream::PackedLiterals).len();
+        history.add(&trial.apart);
         let mut stats = trial.stats;
         stats.estimated_bytes = trial.streams.coded_len(&mut self.judge) as u64;
         stats
@@ -225,6 +237,12 @@ fn savings(effort: Effort) -> &'static [Option<usize>] {
         Effort::Default => &[Some(3), None],
         Effort::Best => &[Some(3), None, Some(2), Some(4)],
     }
+}
+
+/// What packs the finished streams.
+fn packer(effort: Effort) -> Packer {
+    let packer = Packer::new(level(effort));
+    if effort == Effort::Best { packer.mixing() } else { packer }
 }
 
 /// zstd level of the finished streams.

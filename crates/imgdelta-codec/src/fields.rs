@@ -133,7 +133,6 @@ impl Form {
     }
 
     /// The number the field holds at the front of `bytes`, as a sign-extended value.
-    #[cfg(feature = "encode")]
     pub(crate) fn number(self, bytes: &[u8]) -> i64 {
         use crate::bytes::{u32_at, u64_at};
         if self.len() == 8 {

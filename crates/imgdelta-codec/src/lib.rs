@@ -35,7 +35,7 @@
 //!
 //! From the wire upwards: `limits`, `streams`; `script` and `residue`; `elf`, `spelling`, `fields`, `zones` and its
 //! walkers (`fields_x86_64`, `fields_aarch64`, `eh_frame`, `gopclntab`, `gotypes`, `offsets`); `map`, `predict`,
-//! `references`; `decoder`; `memory`. Only for the making side (feature `encode`): `effort`, `seeds`, `window`, `matcher`, `normalise`,
+//! `prefix`, `literals`, `references`; `decoder`; `memory`. Only for the making side (feature `encode`): `effort`, `seeds`, `window`, `matcher`, `normalise`,
 //! `overrides`, `trial`, `encoder`. The bytes are laid down in `docs/format-group.md`.
 //!
 //! # Example
@@ -90,6 +90,7 @@ mod fields_x86_64;
 mod gopclntab;
 mod gotypes;
 mod limits;
+mod literals;
 mod map;
 #[cfg(feature = "encode")]
 mod matcher;
@@ -100,6 +101,7 @@ mod offsets;
 #[cfg(feature = "encode")]
 mod overrides;
 mod predict;
+mod prefix;
 mod references;
 mod residue;
 mod script;

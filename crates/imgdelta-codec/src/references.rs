@@ -5,10 +5,12 @@ use crate::{
     elf::Image,
     error::{CodecError, Result},
     fields::Fields,
+    literals::{self, History},
     map::{AddressMap, Override},
     offsets,
     predict::{PageFlags, Predictor},
-    script::Copy,
+    prefix::Prefix,
+    script::{self, Copy},
     spelling::{self, Spell},
     streams::{Sources, Stream},
     view::View,
@@ -16,8 +18,11 @@ use crate::{
 };
 
 /// Corrects the fields of `target`, which has been laid out from `copies`.
+///
+/// `history` is there if the literals are still to be unpacked.
 pub(crate) fn correct(
     sources: &mut Sources,
+    history: Option<&mut History>,
     view: View,
     base: &[u8],
     target: &mut [u8],
@@ -41,11 +46,23 @@ pub(crate) fn correct(
     let Some(target_image) = target_image else {
         return Err(sources.malformed(Stream::Headers, "readable headers of the target", 1, 0));
     };
-    spelling::respell(target, copies, &target_image, Spell::Distance);
     let overrides = read_overrides(sources, base_image.span)?;
     let pages = PageFlags::read(sources, base.len())?;
     let steps = AddressMap::plain_steps(copies, &base_image, &target_image);
     let map = AddressMap::new(&steps, &overrides, &base_image);
+    if let Some(history) = history {
+        let prefix = Prefix {
+            base,
+            copies,
+            base_image: &base_image,
+            target_image: &target_image,
+            fields: &fields,
+            map: &map,
+        };
+        let len = script::literal_bytes(copies, target.len());
+        script::fill(&literals::read(sources, history, &prefix, len)?, copies, target);
+    }
+    spelling::respell(target, copies, &target_image, Spell::Distance);
 
     let mut misses = Misses::open(sources)?;
     Predictor::new(&base_image, &target_image, &fields, &map, &pages).each(copies, |field| {

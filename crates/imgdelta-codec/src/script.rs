@@ -15,7 +15,6 @@ pub(crate) struct Copy {
 }
 
 impl Copy {
-    #[cfg(feature = "encode")]
     pub(crate) fn target_end(&self) -> usize {
         self.target + self.len
     }
@@ -27,10 +26,12 @@ impl Copy {
 
 /// Lays out `target` from copies and literals, and leaves the copies in `copies`, in target order.
 ///
-/// `whole` is the short form for a member that is one copy from the base's start.
+/// `whole` is the short form for a member that is one copy from the base's start; with `apart`, the
+/// literals' places keep what they have, for [`fill`].
 pub(crate) fn lay_out(
     sources: &mut Sources,
     whole: bool,
+    apart: bool,
     base: &[u8],
     target: &mut [u8],
     copies: &mut Vec<Copy>,
@@ -48,7 +49,9 @@ pub(crate) fn lay_out(
     while at < target.len() {
         let left = target.len() - at;
         let literal = bounded(sources, Stream::LiteralLengths, "literal length", left)?;
-        target[at..at + literal].copy_from_slice(sources.bytes(Stream::Literals, literal)?);
+        if !apart {
+            target[at..at + literal].copy_from_slice(sources.bytes(Stream::Literals, literal)?);
+        }
         at += literal;
         if at == target.len() {
             break;
@@ -75,6 +78,26 @@ pub(crate) fn lay_out(
         (at, base_end) = (at + len, end);
     }
     Ok(())
+}
+
+/// How many bytes of a target of `len` bytes lie in none of `copies`.
+pub(crate) fn literal_bytes(copies: &[Copy], len: usize) -> usize {
+    len - copies.iter().map(|copy| copy.len).sum::<usize>()
+}
+
+/// Puts `literals`, which are as many as there is room for, between `copies`.
+pub(crate) fn fill(literals: &[u8], copies: &[Copy], target: &mut [u8]) {
+    let (mut rest, mut at) = (literals, 0);
+    let mut put = |place: &mut [u8]| {
+        let (own, more) = rest.split_at(place.len());
+        place.copy_from_slice(own);
+        rest = more;
+    };
+    for copy in copies {
+        put(&mut target[at..copy.target]);
+        at = copy.target_end();
+    }
+    put(&mut target[at..]);
 }
 
 /// Reads a length that may not exceed `left`.

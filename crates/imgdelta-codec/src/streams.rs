@@ -48,11 +48,13 @@ pub enum Stream {
     PatchValues,
     /// Bytes that no base has.
     Literals,
+    /// Bytes that no base has, packed against what one has.
+    PackedLiterals,
 }
 
 impl Stream {
     /// Every stream, in wire order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Members,
         Self::LiteralLengths,
         Self::CopyLengths,
@@ -68,6 +70,7 @@ impl Stream {
         Self::PatchRuns,
         Self::PatchValues,
         Self::Literals,
+        Self::PackedLiterals,
     ];
 
     /// The stream's name as it appears in errors and reports.
@@ -88,6 +91,7 @@ impl Stream {
             Self::PatchRuns => "patch runs",
             Self::PatchValues => "patch values",
             Self::Literals => "literals",
+            Self::PackedLiterals => "packed literals",
         }
     }
 }
@@ -209,6 +213,11 @@ impl Sinks {
 
     pub(crate) fn bytes(&mut self, stream: Stream, bytes: &[u8]) {
         self.0[stream as usize].extend_from_slice(bytes);
+    }
+
+    /// Takes away all bytes of a stream.
+    pub(crate) fn take(&mut self, stream: Stream) -> Vec<u8> {
+        std::mem::take(&mut self.0[stream as usize])
     }
 
     pub(crate) fn stream(&self, stream: Stream) -> &[u8] {

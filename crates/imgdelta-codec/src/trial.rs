@@ -2,26 +2,35 @@
 //! Never chooses: that is the encoder's part.
 
 use crate::{
-    decoder::WHOLE,
+    decoder::{APART, WHOLE},
     elf::Image,
     encoder::MemberStats,
     fields::Fields,
+    literals::{self, History},
     map::{AddressMap, Override, Step},
     normalise,
     overrides::{AnchorFix, Findings},
     predict::{PageFlags, Predictor},
+    prefix::Prefix,
     references, residue,
     script::{self, Copy},
     spelling::{self, Spell},
     streams::{Sinks, Stream},
     view::View,
 };
+use imgdelta_format::pack::Packer;
 use std::convert::Infallible;
+
+/// Fewer literals are better off among their like.
+const LEAST_APART: usize = 8 << 10;
 
 /// One way to write a member.
 #[derive(Debug)]
 pub(crate) struct Trial {
     pub(crate) streams: Sinks,
+    overrides: Vec<Override>,
+    /// Literals that were packed apart.
+    pub(crate) apart: Vec<u8>,
     pub(crate) stats: MemberStats,
 }
 
@@ -65,7 +74,7 @@ fn begin(
         missed_fields: 0,
         estimated_bytes: 0,
     };
-    (Trial { streams, stats }, laid_out)
+    (Trial { streams, overrides: Vec::new(), apart: Vec::new(), stats }, laid_out)
 }
 
 /// Base and target as a view with fields sees them.
@@ -161,7 +170,43 @@ impl<'a> Scene<'a> {
         trial.stats.missed_fields = self.write_misses(streams, &predictor, copies, &mut laid_out);
         laid_out[..header.len()].copy_from_slice(header);
         trial.stats.patched_bytes = residue::write(streams, &laid_out, self.target) as u64;
+        trial.overrides = overrides;
         trial
+    }
+
+    /// Packs the literals of a trial that has these copies apart, if that makes them shorter.
+    pub(crate) fn pack_literals(
+        &self,
+        trial: &mut Trial,
+        copies: &[Copy],
+        history: &History,
+        packer: &mut Packer,
+        level: i32,
+    ) {
+        let literals = trial.streams.stream(Stream::Literals);
+        if self.view != View::Elf || literals.len() < LEAST_APART {
+            return;
+        }
+        let steps = AddressMap::plain_steps(copies, &self.base_image, &self.target_image);
+        let map = AddressMap::new(&steps, &trial.overrides, &self.base_image);
+        let prefix = Prefix {
+            base: self.base,
+            copies,
+            base_image: &self.base_image,
+            target_image: &self.target_image,
+            fields: &self.base_fields,
+            map: &map,
+        };
+        let mut packed = Sinks::default();
+        literals::pack(&mut packed, history, &prefix, literals, level);
+        // Among their like they would be a little shorter than alone.
+        let shared = packer.pack(&[literals]).len();
+        if packed.len() < shared - shared / 64 {
+            let first = trial.streams.take(Stream::Members)[0];
+            trial.streams.byte(Stream::Members, first | APART);
+            trial.apart = trial.streams.take(Stream::Literals);
+            trial.streams.append(&packed);
+        }
     }
 
     fn predictor<'b>(&'b self, map: &'b AddressMap, pages: &'b PageFlags) -> Predictor<'b> {

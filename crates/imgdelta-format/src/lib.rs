@@ -3,6 +3,7 @@
 //! Digest types live here because every crate above speaks of blobs and streams by them. This
 //! crate never opens a file, never hashes, never decides.
 
+pub mod against;
 pub mod container;
 pub mod cost;
 pub mod digest;

@@ -30,11 +30,11 @@ enum Coder {
 }
 
 /// Every zstd frame starts with these bytes; a pack leaves them out.
-const ZSTD_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+pub(crate) const ZSTD_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 
 /// A zstd block of 4 bytes can stand for at most 128 KiB, so a longer claim is a lie and is refused
 /// before memory is taken for it.
-const MAX_EXPANSION: u64 = 32 << 10;
+pub(crate) const MAX_EXPANSION: u64 = 32 << 10;
 
 /// Most bytes of a pack in mixed streams, and most of them for each packed byte.
 ///

@@ -96,8 +96,9 @@ impl Group<'_> {
             Limits::admit(limit, placed.bytes, "bytes of a member", self.place())?;
             let is_copied = parts > 1 || !self.prepared.space.is_mapped();
             let copy = if is_copied { bytes } else { 0 };
-            // 12 bytes for each field that refers to something, which one in twenty bytes is.
-            let views = bytes / 5 * 3;
+            // 12 bytes for each field that refers to something, which one in twenty bytes is; and what
+            // literals were packed against, at most the base.
+            let views = bytes / 5 * 8;
             base_bytes = base_bytes.max(copy.saturating_add(views));
             target_bytes = target_bytes.max(placed.bytes);
         }

@@ -1,0 +1,152 @@
+//! Do literals packed against the base come back, and do lies about them stay harmless?
+#![cfg(feature = "encode")]
+
+use imgdelta_codec::{
+    CodecError, Effort, GroupDecoder, GroupEncoder, GroupLimits, MemberStats, Stream, View,
+};
+use imgdelta_format::{
+    pack::{self, Packer},
+    varint,
+};
+
+const LEN: usize = 0x1_0000;
+
+fn noise(len: usize, mut state: u32) -> Vec<u8> {
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// A program with one segment of code.
+fn program(code: &[u8]) -> Vec<u8> {
+    let mut file = vec![0; 0x1000];
+    file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    let len = code.len() as u64;
+    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    put(18, &62_u16.to_le_bytes());
+    put(32, &64_u64.to_le_bytes());
+    put(54, &56_u16.to_le_bytes());
+    put(56, &1_u16.to_le_bytes());
+    put(64, &1_u32.to_le_bytes());
+    put(68, &5_u32.to_le_bytes());
+    for (at, number) in [(72, 0x1000), (80, 0x40_1000), (96, len), (104, len)] {
+        put(at, &u64::to_le_bytes(number));
+    }
+    file.extend_from_slice(code);
+    file
+}
+
+/// A program, and one whose second half has the same snippets in another order, too short for copies.
+fn pair(seed: u32) -> (Vec<u8>, Vec<u8>) {
+    let code = noise(LEN, seed);
+    let (kept, changed) = code.split_at(LEN / 2);
+    let snippets: Vec<&[u8]> = changed.chunks(9).collect();
+    let mut new = kept.to_vec();
+    for i in 0..snippets.len() {
+        // The count of snippets is no multiple of it.
+        new.extend_from_slice(snippets[i * 1009 % snippets.len()]);
+    }
+    (program(&code), program(&new))
+}
+
+fn encode(effort: Effort, pairs: &[(Vec<u8>, Vec<u8>)]) -> (Vec<u8>, Vec<MemberStats>) {
+    let mut encoder = GroupEncoder::new(effort);
+    let stats = pairs.iter().map(|(base, target)| encoder.member(base, target)).collect();
+    let lengths = encoder.stream_lengths();
+    assert!(lengths.contains(&(Stream::Literals, 0)), "{lengths:?}");
+    (encoder.finish(), stats)
+}
+
+fn decode(group: &[u8], pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<Vec<u8>>, CodecError> {
+    let mut decoder = GroupDecoder::open(group, &GroupLimits::default().stream_bytes(1 << 22))?;
+    let mut rebuilt = Vec::new();
+    for (base, target) in pairs {
+        let mut own = vec![0; target.len()];
+        decoder.member(base, &mut own)?;
+        rebuilt.push(own);
+    }
+    decoder.finish()?;
+    Ok(rebuilt)
+}
+
+/// The same group with one stream changed.
+fn with(group: &[u8], stream: Stream, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut streams = pack::unpack(group, Stream::ALL.len(), 1 << 22).unwrap();
+    change(&mut streams[stream as usize]);
+    Packer::new(1).pack(&streams)
+}
+
+#[test]
+fn literals_that_resemble_the_base_are_packed_against_it() {
+    for effort in [Effort::Fast, Effort::Default, Effort::Best] {
+        let pairs = [pair(1)];
+        let (group, stats) = encode(effort, &pairs);
+        assert!(decode(&group, &pairs).unwrap()[0] == pairs[0].1);
+        assert_eq!(stats[0].view, View::Elf);
+        assert!(stats[0].literal_bytes > 30_000, "{stats:?}");
+        assert!(group.len() < 20_000, "{effort:?}: {} bytes", group.len());
+    }
+}
+
+#[test]
+fn what_one_member_said_is_said_shorter_by_the_next() {
+    let (one, other) = (pair(1), pair(2));
+    let twin = (other.0.clone(), one.1.clone());
+    let alone = encode(Effort::Default, &[one.clone()]).0;
+    let pairs = [one, other, twin];
+    let (group, stats) = encode(Effort::Default, &pairs);
+    assert!(stats[2].literal_bytes > 30_000, "{stats:?}");
+    assert!(stats[2].estimated_bytes < 34_000, "{stats:?}");
+    assert!(group.len() < alone.len() * 2 + 34_000, "{} bytes", group.len());
+    let rebuilt = decode(&group, &pairs).unwrap();
+    assert!(rebuilt.iter().eq(pairs.iter().map(|(_, target)| target)));
+}
+
+#[test]
+fn every_cut_is_an_error_and_every_flipped_byte_too_or_other_bytes() {
+    let pairs = [pair(1)];
+    let (group, _) = encode(Effort::Default, &pairs);
+    for len in (0..group.len()).step_by(37).chain(group.len() - 40..group.len()) {
+        assert!(decode(&group[..len], &pairs).is_err(), "cut at {len}");
+    }
+    for at in (0..60).chain((60..group.len()).step_by(97)) {
+        let mut damaged = group.clone();
+        damaged[at] ^= 0x15;
+        let _ = decode(&damaged, &pairs);
+    }
+    let packed = |change: fn(&mut Vec<u8>)| with(&group, Stream::PackedLiterals, change);
+    assert!(decode(&packed(|_| ()), &pairs).unwrap()[0] == pairs[0].1);
+    assert!(decode(&packed(|stream| stream.truncate(100)), &pairs).is_err());
+    assert!(decode(&packed(|stream| stream.push(0)), &pairs).is_err());
+}
+
+#[test]
+fn lies_about_packed_literals_are_refused() {
+    let pairs = [pair(1)];
+    let (group, _) = encode(Effort::Default, &pairs);
+    let refused = |stream, change: &dyn Fn(&mut Vec<u8>)| {
+        let error = decode(&with(&group, stream, change), &pairs).unwrap_err();
+        let CodecError::Malformed { stream, what, .. } = error else { panic!("{error}") };
+        (stream.unwrap(), what)
+    };
+    let apart = Stream::PackedLiterals;
+    // No member was before this one.
+    assert_eq!(refused(apart, &|stream| stream[0] = 1), (apart, "bytes before"));
+    let huge = |stream: &mut Vec<u8>| {
+        stream.truncate(1);
+        varint::write(stream, u64::MAX);
+    };
+    assert_eq!(refused(apart, &huge), (apart, "bytes left"));
+    // A frame far too short for so many literals, before memory is taken.
+    let short = |stream: &mut Vec<u8>| *stream = vec![0, 0];
+    assert_eq!(refused(apart, &short), (apart, "unpacked length of a frame"));
+    let broken = |stream: &mut Vec<u8>| *stream = vec![0, 3, 0x58, 0xff, 0xff];
+    assert_eq!(refused(apart, &broken), (apart, "readable zstd frames"));
+    // Only programs that have a script have literals apart.
+    for first in [0x40, 0x42, 0x43, 0xC1] {
+        let lie = refused(Stream::Members, &|stream| stream[0] = first);
+        assert_eq!(lie, (Stream::Members, "literals apart"));
+    }
+}
