@@ -13,7 +13,7 @@ use crate::{
 use imgdelta_format::{FormatError, against};
 
 /// Most bytes that one member may take from those before it.
-const MAX_HISTORY: usize = 1 << 20;
+pub(crate) const MAX_HISTORY: usize = 1 << 20;
 
 /// The packed literals of the members so far: their last bytes, unpacked.
 #[derive(Debug, Default)]

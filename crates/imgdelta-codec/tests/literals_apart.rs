@@ -94,7 +94,7 @@ fn literals_that_resemble_the_base_are_packed_against_it() {
 fn what_one_member_said_is_said_shorter_by_the_next() {
     let (one, other) = (pair(1), pair(2));
     let twin = (other.0.clone(), one.1.clone());
-    let alone = encode(Effort::Default, &[one.clone()]).0;
+    let alone = encode(Effort::Default, std::slice::from_ref(&one)).0;
     let pairs = [one, other, twin];
     let (group, stats) = encode(Effort::Default, &pairs);
     assert!(stats[2].literal_bytes > 30_000, "{stats:?}");

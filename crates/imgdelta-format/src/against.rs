@@ -11,7 +11,7 @@ use zstd::zstd_safe::{self, CCtx, CParameter, DCtx};
 
 /// Distances in the stream and its prefix together may take this many bits: more costs the packing
 /// side too much memory. The unpacking side takes none for it: all lies before it anyway.
-const MAX_WINDOW_LOG: u32 = 24;
+const MAX_WINDOW_LOG: u32 = 22;
 
 /// Packs `raw` at one of zstd's levels, with `prefix` before it.
 pub fn pack(raw: &[u8], prefix: &[u8], level: i32) -> Vec<u8> {
