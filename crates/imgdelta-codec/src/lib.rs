@@ -23,7 +23,8 @@
 //! Decoding is linear and allocates the unpacked streams plus, for programs, about 0.6 bytes per base byte (12 per
 //! field, one field in 20 bytes; at most four times the base if every word is one). Encoding holds an index of up to
 //! 1.2 bytes per base byte, at most 128 MiB; for programs also a second copy of base and target and the fields of
-//! both: twice base and target together at its peak (libnode, 47 + 47 MB: 186 MB). [`encode_memory`] and
+//! both: twice base and target together at its peak (libnode, 47 + 47 MB: 186 MB). For literals packed
+//! apart, both sides hold the base's bytes that were not copied, and up to 2 MiB of earlier members' literals. [`encode_memory`] and
 //! [`decode_memory`] tell callers before they start.
 //!
 //! # When it loses

@@ -47,7 +47,7 @@ pub fn encode_memory(
     };
     let searching = (base + target) * percent / 100;
     let unchanged = (base + target) * (percent - 100) / 100;
-    let packing = unchanged + (base + target) / 4 + tables.min((base + target) * 6);
+    let packing = unchanged + (base + target) / 4 + tables.min((base + target + HISTORY) * 12);
     LEAST + index + HISTORY + searching.max(packing)
 }
 
