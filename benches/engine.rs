@@ -13,7 +13,7 @@ use imgdelta::{
     headers::{BaseHeader, HeaderReader, HeaderWriter},
     image::{self, OpenOptions},
     parallel::Workers,
-    plan::{Plan, Preset},
+    plan::{Plan, PlanOptions, Preset},
     progress::Silent,
     scratch::Scratch,
     survey::{self, Survey, SurveyOptions},
@@ -51,7 +51,10 @@ fn delta(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("a delta");
     group.throughput(Throughput::Bytes(stream_bytes)).sample_size(10);
-    let plan = |preset| Plan::of(&base, &target, &volume, preset, &workers).expect("two images");
+    let plan = |preset| {
+        let options = PlanOptions::default().preset(preset);
+        Plan::of(&base, &target, &volume, options, &scratch, &workers, &Silent).expect("two images")
+    };
     group.bench_function("plan", |b| b.iter(|| black_box(plan(Preset::Default))));
     for (name, preset) in PRESETS {
         let plan = plan(preset);

@@ -12,7 +12,7 @@ use imgdelta::{
     index::Kind,
     parallel::Workers,
     path::LayerPath,
-    plan::{Plan, Preset},
+    plan::{Plan, PlanOptions},
     progress::Silent,
     scratch::Scratch,
     sink,
@@ -198,7 +198,9 @@ fn deltas_rebuild(dir: &Path, layout: &str, tags: [&str; 2]) {
         let ([base, target], volume) =
             survey::both_with_streams(images, &survey_options, &scratch, &workers, &Silent)
                 .unwrap();
-        let plan = Plan::of(&base, &target, &volume, Preset::Default, &workers).unwrap();
+        let options_of_plan = PlanOptions::default();
+        let plan = Plan::of(&base, &target, &volume, options_of_plan, &scratch, &workers, &Silent)
+            .unwrap();
         let draft = encode(&plan, &EncodeOptions::default(), &scratch, &workers, &Silent).unwrap();
         let mut bytes = Vec::new();
         draft.write(&mut bytes).unwrap();

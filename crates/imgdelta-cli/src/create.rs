@@ -16,8 +16,9 @@ use imgdelta::{
     draft::Draft,
     encode::{self, EncodeOptions, Layers},
     image::{self, OpenOptions},
+    inside::InsideOptions,
     parallel::Workers,
-    plan::{Plan, Preset},
+    plan::{Plan, PlanOptions, Preset},
     scratch::Scratch,
     size::Exact,
     survey::{self, Survey, SurveyOptions},
@@ -113,7 +114,12 @@ impl Maker<'_> {
             args::Preset::Default => Preset::Default,
             args::Preset::Best => Preset::Best,
         };
-        let plan = Plan::of(base, target, self.volume, preset, self.workers)?;
+        let inside = InsideOptions::default()
+            .depth(self.making.archive_depth)
+            .nanoseconds_per_byte(self.making.remake_cost);
+        let options = PlanOptions::default().preset(preset).inside(inside);
+        let (scratch, workers, progress) = (self.scratch, self.workers, self.progress);
+        let plan = Plan::of(base, target, self.volume, options, scratch, workers, progress)?;
         let options = EncodeOptions::default().layers(self.layers).memory_bytes(self.making.memory);
         then(&encode::encode(&plan, &options, self.scratch, self.workers, self.progress)?)
     }

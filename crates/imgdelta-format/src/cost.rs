@@ -63,10 +63,12 @@ impl How {
     pub const PATCHED: Self = Self(3);
     /// Carried, as nothing in the base is like it.
     pub const LITERAL: Self = Self(4);
+    /// An archive, closed again from what lies in it.
+    pub const OPENED: Self = Self(5);
 
     /// Returns how listings name it.
     pub fn name(self) -> &'static str {
-        let known = ["kept", "moved", "repeated", "patched", "literal"];
+        let known = ["kept", "moved", "repeated", "patched", "literal", "opened"];
         known.get(usize::from(self.0)).copied().unwrap_or("other")
     }
 }

@@ -27,6 +27,8 @@ pub struct ReadLimits {
     pub members: u64,
     /// Base ranges of all members of one recipe, if not one whole payload each: 4,000,000.
     pub slices: u64,
+    /// Archives of the base that one recipe opens: 1,000,000, and as many of the target.
+    pub archives: u64,
     /// Unpacked bytes of the list of costs: 64 MiB.
     pub cost_bytes: u64,
     /// Files in the list of costs: 1,000,000.
@@ -46,6 +48,7 @@ impl Default for ReadLimits {
             groups: 1_000_000,
             members: 2_000_000,
             slices: 4_000_000,
+            archives: 1_000_000,
             cost_bytes: 64 << 20,
             cost_files: 1_000_000,
         }

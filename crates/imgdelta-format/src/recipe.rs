@@ -3,13 +3,16 @@
 //! A stream is *payloads*, the non-empty stored contents of its entries, and *frames*, the bytes
 //! around them: headers, padding, the end mark. Frames travel as header columns; each payload has
 //! an [`Origin`]. Base bytes are addressed through one *address space* per recipe: its sources one
-//! after another, in the order of its table. A recipe names its sources and its target and nothing
-//! else, so that images which share both share it.
+//! after another, in the order of its table, and behind them the parts of the base's archives that
+//! it opens. A recipe names its sources and its target and nothing else, so that images which share
+//! both share it.
 
 mod front;
+mod nested;
 mod wire;
 
 pub use front::Front;
+pub use nested::{Archive, Closed, Nested, Opened, is_length_told};
 
 use crate::DiffId;
 
@@ -31,8 +34,10 @@ pub struct Recipe {
     pub sources: Vec<StreamName>,
     /// The header columns, packed.
     pub headers: Vec<u8>,
-    /// Where each payload comes from, in the order of the stream.
+    /// Where each payload comes from: those of the stream in its order, then the inner ones.
     pub origins: Vec<Origin>,
+    /// The archives that are seen into.
+    pub nested: Nested,
     /// What is rebuilt, in the order of the groups' bytes.
     pub groups: Vec<Group>,
 }
@@ -48,6 +53,12 @@ pub enum Origin {
     Repeat(u32),
     /// Members of groups make it, which cover it without gap or overlap.
     Rebuilt,
+    /// It is an archive, made of inner payloads.
+    Closed,
+    /// It is that part of the opened archives, counted over all of them from 0.
+    Part(u32),
+    /// It is that part as it lies compressed in its archive.
+    Packed(u32),
 }
 
 /// Members whose streams were packed together; it decodes alone.
@@ -62,7 +73,7 @@ pub struct Group {
 /// A payload, or a window of one, that a group rebuilds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Which payload of the stream, counted from 0; its origin is [`Origin::Rebuilt`].
+    /// Which payload, counted from 0; its origin is [`Origin::Rebuilt`].
     pub payload: u32,
     /// The window of it, or all.
     pub window: Option<Window>,

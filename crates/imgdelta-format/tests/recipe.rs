@@ -3,7 +3,7 @@
 use imgdelta_format::{
     Algorithm, DiffId, FormatError, ReadLimits,
     pack::Packer,
-    recipe::{Front, Group, Member, Origin, Recipe, Source, StreamName, Window},
+    recipe::{Front, Group, Member, Nested, Origin, Recipe, Source, StreamName, Window},
     varint,
 };
 use proptest::prelude::*;
@@ -20,7 +20,14 @@ fn usual(payload: u32) -> Member {
 
 fn recipe(origins: Vec<Origin>, groups: Vec<Group>) -> Recipe {
     let sources = vec![stream(1, 1000), stream(5, 500)];
-    Recipe { target: stream(2, 900), sources, headers: b"columns".to_vec(), origins, groups }
+    Recipe {
+        target: stream(2, 900),
+        sources,
+        headers: b"columns".to_vec(),
+        origins,
+        nested: Nested::default(),
+        groups,
+    }
 }
 
 fn read(bytes: &[u8]) -> Result<Recipe, FormatError> {
@@ -98,7 +105,7 @@ fn numbers(values: &[u64]) -> Vec<u8> {
 #[test]
 fn a_billion_origins_take_no_memory() {
     for kind in [0, 3] {
-        let runs = numbers(&[(1_000_000_000 - 1) << 2 | kind]);
+        let runs = numbers(&[(1_000_000_000 - 1) << 3 | kind]);
         let refused = read(&raw(&[&runs])).unwrap_err();
         let expected = FormatError::TooLarge {
             what: "payloads of a layer",
@@ -106,11 +113,11 @@ fn a_billion_origins_take_no_memory() {
             found: 1_000_000_000,
         };
         assert_eq!(refused, expected);
-        assert!(read(&raw(&[&numbers(&[u64::MAX >> 2 << 2 | kind])])).is_err());
+        assert!(read(&raw(&[&numbers(&[u64::MAX >> 3 << 3 | kind])])).is_err());
     }
     // Runs of addresses and repeats need their numbers.
-    assert!(read(&raw(&[&numbers(&[3_999_999 << 2 | 1]), &[0]])).is_err());
-    assert!(read(&raw(&[&numbers(&[3_999_999 << 2 | 2]), &[], &[0]])).is_err());
+    assert!(read(&raw(&[&numbers(&[3_999_999 << 3 | 1]), &[0]])).is_err());
+    assert!(read(&raw(&[&numbers(&[3_999_999 << 3 | 2]), &[], &[0]])).is_err());
 }
 
 /// Columns that are other numbers than in a sound recipe.

@@ -13,7 +13,10 @@ pub use imgdelta_format::{
     container::Kind,
     cost::{FileCost, How, LayerCost, RestCost},
     outline::{Body, Envelope, LayerOutline, Outline},
-    recipe::{Group, Member, Origin, Recipe, Source, StreamName, Window},
+    recipe::{
+        Archive, Closed, Group, Member, Nested, Opened, Origin, Recipe, Source, StreamName, Window,
+        is_length_told,
+    },
 };
 pub use recipe::StoredRecipe;
 pub use sections::Section;

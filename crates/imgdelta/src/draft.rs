@@ -4,10 +4,6 @@
 //! Each layer comes about in the cheapest way that is exact: kept, by recipe, or carried whole. A
 //! draft larger than a plain pull says so and is not written.
 
-mod spill;
-
-pub(crate) use spill::Spill;
-
 use crate::{
     Error, Result,
     delta::{
@@ -17,6 +13,7 @@ use crate::{
     path::LayerPath,
     plan::{Plan, Way},
     sources::{Content, Place},
+    volume::Spill,
 };
 use std::{collections::HashSet, io::Write, ops::Range};
 
@@ -50,7 +47,8 @@ pub(crate) struct RecipeDraft {
     /// Its place in the target image, from 0.
     pub(crate) ordinal: u32,
     pub(crate) recipe: Recipe,
-    /// Which entry of the layer's index each payload of the recipe is; none for bytes of no entry.
+    /// Which entry of the layer's index each payload of the recipe is, or lies in; none for bytes of
+    /// no entry.
     pub(crate) payload_entries: Vec<Option<u32>>,
     pub(crate) groups: Vec<GroupDraft>,
 }
@@ -252,17 +250,17 @@ impl<'a> Draft<'a> {
         let Way::Rebuilt(choices) = &self.plan.layers[ordinal] else {
             unreachable!("only rebuilt layers have recipes");
         };
-        let mut spent = vec![0; recipe.payload_entries.len()];
+        let entries = &self.plan.target.layers[ordinal].entries;
+        // What lies in an archive counts for the archive.
+        let mut spent = vec![0; entries.len()];
         for cost in recipe.groups.iter().flat_map(|group| &group.costs) {
-            spent[cost.payload as usize] += cost.bytes;
+            if let Some(entry) = recipe.payload_entries[cost.payload as usize] {
+                spent[entry as usize] += cost.bytes;
+            }
         }
         let headers = recipe.recipe.to_bytes().len() as u64;
         let mut cost = LayerCost { headers, ..LayerCost::default() };
-        let entries = &self.plan.target.layers[ordinal].entries;
-        for (payload, spent) in recipe.payload_entries.iter().zip(spent) {
-            let Some(entry) = payload else { continue };
-            let choice = &choices[*entry as usize];
-            let entry = &entries[*entry as usize];
+        for ((entry, choice), spent) in entries.iter().zip(choices).zip(spent) {
             let how = match &choice.content {
                 Content::Empty => continue,
                 Content::Same(place) if self.base_path(*place) == &entry.path => How::KEPT,
@@ -270,6 +268,7 @@ impl<'a> Draft<'a> {
                 Content::Repeat(_) => How::REPEATED,
                 Content::Built(places, _) if places.is_empty() => How::LITERAL,
                 Content::Built(..) => How::PATCHED,
+                Content::Opened | Content::Packed(_) => How::OPENED,
             };
             let target_bytes = entry.payload.end - entry.payload.start;
             let path = entry.path.as_bytes().to_vec();
@@ -279,7 +278,7 @@ impl<'a> Draft<'a> {
     }
 
     fn base_path(&self, place: Place) -> &LayerPath {
-        &self.plan.base.layers[place.layer as usize].entries[place.entry as usize].path
+        &self.plan.base_entry(place).path
     }
 
     /// The costs a delta tells of itself: its dearest files by name, the others in sums. All of

@@ -12,7 +12,7 @@ mod windows;
 use crate::{
     Error, Result,
     delta::Envelope,
-    draft::{Draft, GroupDraft, MemberCost, RecipeDraft, Spill},
+    draft::{Draft, GroupDraft, MemberCost, RecipeDraft},
     image,
     index::Index,
     parallel::{Budget, Workers},
@@ -20,14 +20,16 @@ use crate::{
     progress::{Progress, Stage},
     scratch::Scratch,
     sources::{Choice, Content},
-    volume::{Space, Stream},
+    volume::{Space, Spill},
 };
 use frames::Frames;
 use imgdelta_codec::{Effort, GroupEncoder};
-use imgdelta_format::recipe::{Group, Member, Origin, Recipe, Source, StreamName};
+use imgdelta_format::recipe::{
+    Closed, Group, Member, Nested, Origin, Recipe, Source, StreamName, is_length_told,
+};
 use layout::{Layout, Stretch, stretches};
-use pieces::{Cutter, Piece};
-use std::{cmp::Reverse, collections::HashSet, ops::Range, sync::Arc};
+use pieces::{Cutter, Piece, Target};
+use std::{cmp::Reverse, collections::HashSet, ops::Range};
 
 /// A layer on its way: all but what the workers make.
 struct Layer<'a> {
@@ -37,7 +39,7 @@ struct Layer<'a> {
     choices: &'a [Choice],
     layout: Layout,
     space: Space,
-    stream: &'a Arc<Stream>,
+    target: Target<'a>,
     stretches: Vec<Stretch>,
     parts: Vec<Vec<Piece>>,
 }
@@ -265,16 +267,26 @@ impl<'a> Layer<'a> {
         let Way::Rebuilt(choices) = &plan.layers[ordinal as usize] else {
             unreachable!("only layers that are rebuilt are prepared");
         };
-        let layout = Layout::of(plan, choices);
-        let space = Space::new(plan.volume, &layout.sources)?;
+        let inner = &plan.inner[ordinal as usize];
+        let layout = Layout::of(plan, choices.iter().chain(inner));
+        let space = layout.space(plan)?;
         let stream = plan.volume.stream(&index.diff_id).ok_or_else(|| {
             Error::bad_input(format_args!("layer {}", index.diff_id), "its bytes are not here")
         })?;
-        let stretches = stretches(index);
-        let cutter =
-            Cutter { plan, ordinal, choices, layout: &layout, space: &space, stream, memory_bytes };
+        let target = Target { stream, parts: plan.inside.target[ordinal as usize].parts.as_ref() };
+        let mut stretches = stretches(index);
+        stretches.extend((0..).take(inner.len()).map(Stretch::Part));
+        let cutter = Cutter {
+            plan,
+            ordinal,
+            choices,
+            layout: &layout,
+            space: &space,
+            target: &target,
+            memory_bytes,
+        };
         let parts = cutter.parts(&stretches)?;
-        Ok(Self { plan, ordinal, index, choices, layout, space, stream, stretches, parts })
+        Ok(Self { plan, ordinal, index, choices, layout, space, target, stretches, parts })
     }
 
     /// Matches pieces: a loosely packed group, and what each put into its streams.
@@ -294,7 +306,7 @@ impl<'a> Layer<'a> {
             }
             target.clear();
             target.resize(usize_of(piece.target.end - piece.target.start), 0);
-            self.stream.read_exact_at(piece.target.start, &mut target)?;
+            self.target.read_exact_at(piece.is_inside, piece.target.start, &mut target)?;
             let before = encoder.stream_bytes();
             encoder.member(&base, &target);
             stream_bytes.push((encoder.stream_bytes() - before) as u64);
@@ -318,16 +330,41 @@ impl<'a> Layer<'a> {
         }
         let target = StreamName { diff_id: self.index.diff_id, bytes: self.index.stream_bytes };
         let origins = self.origins(&frames);
+        let nested = self.nested(&origins);
+        let roots = self.plan.inside.target[self.ordinal as usize].roots();
         let payloads = self.stretches.iter().map(|stretch| match stretch {
             Stretch::Entry(ordinal) => Some(*ordinal),
             Stretch::Raw(_) => None,
+            Stretch::Part(part) => Some(roots[*part as usize]),
         });
-        let headers = frames.columns;
+        let (headers, sources) = (frames.columns, self.layout.sources);
         RecipeDraft {
             ordinal: self.ordinal,
             payload_entries: payloads.collect(),
-            recipe: Recipe { target, sources: self.layout.sources, headers, origins, groups },
+            recipe: Recipe { target, sources, headers, origins, nested, groups },
             groups: drafts,
+        }
+    }
+
+    /// What is opened and closed.
+    fn nested(&self, origins: &[Origin]) -> Nested {
+        let inside = &self.plan.inside.target[self.ordinal as usize];
+        let Some(parts) = &inside.parts else {
+            return Nested { opened: self.layout.opened.clone(), ..Nested::default() };
+        };
+        let closed = inside.archives.iter().map(|archive| {
+            let inner = archive.parts.end - archive.parts.start;
+            Closed { kind: archive.kind, inner }
+        });
+        let entries = &parts.index.entries;
+        let inner = entries.iter().zip(&origins[origins.len() - entries.len()..]);
+        let told = inner.filter(|(_, origin)| is_length_told(**origin));
+        Nested {
+            opened: self.layout.opened.clone(),
+            closed: closed.collect(),
+            inner_bytes: told.map(|(entry, _)| entry.payload.end - entry.payload.start).collect(),
+            coders: inside.coders.clone(),
+            compressions: inside.compressions.clone(),
         }
     }
 
@@ -345,27 +382,35 @@ impl<'a> Layer<'a> {
 
     fn origins(&self, frames: &Frames) -> Vec<Origin> {
         let mut payload_of = vec![0_u32; self.index.entries.len()];
+        let inner = &self.plan.inner[self.ordinal as usize];
+        let first_inner = u32::try_from(self.stretches.len() - inner.len());
+        let first_inner = first_inner.expect("payloads are limited");
         let mut origins = Vec::with_capacity(self.stretches.len());
         for (payload, stretch) in (0_u32..).zip(&self.stretches) {
-            let Stretch::Entry(ordinal) = stretch else {
-                origins.push(Origin::Rebuilt);
-                continue;
+            let (choice, has_own) = match stretch {
+                Stretch::Raw(_) => {
+                    origins.push(Origin::Rebuilt);
+                    continue;
+                }
+                Stretch::Entry(ordinal) => {
+                    payload_of[*ordinal as usize] = payload;
+                    (&self.choices[*ordinal as usize], frames.has_own[*ordinal as usize])
+                }
+                Stretch::Part(part) => (&inner[*part as usize], false),
             };
-            payload_of[*ordinal as usize] = payload;
-            let choice = &self.choices[*ordinal as usize];
             origins.push(match &choice.content {
-                Content::Same(place)
-                    if choice.header == Some(*place) && frames.has_own[*ordinal as usize] =>
-                {
-                    Origin::Own
+                Content::Same(place) if choice.header == Some(*place) && has_own => Origin::Own,
+                Content::Same(place) if self.plan.is_inside(*place) => {
+                    Origin::Part(self.layout.number(self.plan, place.entry))
                 }
-                Content::Same(place) => {
-                    let entries = &self.plan.base.layers[place.layer as usize].entries;
-                    let start = entries[place.entry as usize].payload.start;
-                    Origin::Base(self.layout.address(place.layer, start))
-                }
-                Content::Repeat(before) => Origin::Repeat(payload - payload_of[*before as usize]),
+                Content::Same(place) => Origin::Base(self.layout.payload(self.plan, *place).start),
+                Content::Repeat(before) => Origin::Repeat(match stretch {
+                    Stretch::Part(_) => payload - (first_inner + before),
+                    _ => payload - payload_of[*before as usize],
+                }),
                 Content::Built(..) => Origin::Rebuilt,
+                Content::Opened => Origin::Closed,
+                Content::Packed(part) => Origin::Packed(self.layout.number(self.plan, *part)),
                 Content::Empty => unreachable!("an entry without payload is no stretch"),
             });
         }

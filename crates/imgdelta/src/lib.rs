@@ -35,6 +35,7 @@
 //! inputs give the same results for any number of threads.
 
 pub mod apply;
+mod archive;
 #[cfg(feature = "make")]
 pub mod cost;
 pub mod delta;
@@ -50,6 +51,8 @@ pub mod headers;
 pub mod image;
 #[cfg(feature = "make")]
 pub mod index;
+#[cfg(feature = "make")]
+pub mod inside;
 pub mod inspect;
 #[cfg(feature = "make")]
 mod landmarks;

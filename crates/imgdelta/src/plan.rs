@@ -4,13 +4,21 @@
 //! costs only encoding tells; what is chosen and why stands here.
 
 use crate::{
-    Error, Result,
+    Result,
+    index::Index,
+    inside::{self, Inside, InsideOptions, Owner},
     parallel::Workers,
-    sources::{self, Choice, Payloads, Place, Reach},
+    progress::Progress,
+    scratch::Scratch,
+    sources::{self, Choice, Content, Payloads, Place, Reach, Sides},
     survey::Survey,
-    volume::Volume,
+    volume::{Space, Volume},
 };
-use std::collections::{HashMap, HashSet, hash_map::Entry};
+use imgdelta_format::recipe::StreamName;
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    sync::Arc,
+};
 
 /// How much time to spend on a smaller delta.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -37,6 +45,36 @@ pub struct Plan<'a> {
     pub preset: Preset,
     /// A decision for each target layer.
     pub layers: Vec<Way>,
+    /// What lies inside archives.
+    pub(crate) inside: Inside,
+    /// A choice for each part inside the archives of each target layer.
+    pub(crate) inner: Vec<Vec<Choice>>,
+}
+
+/// How a plan is made.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct PlanOptions {
+    /// How much time to spend.
+    pub preset: Preset,
+    /// How far archives are seen into.
+    pub inside: InsideOptions,
+}
+
+impl PlanOptions {
+    /// Sets how much time to spend.
+    #[must_use]
+    pub fn preset(mut self, preset: Preset) -> Self {
+        self.preset = preset;
+        self
+    }
+
+    /// Sets how far archives are seen into.
+    #[must_use]
+    pub fn inside(mut self, inside: InsideOptions) -> Self {
+        self.inside = inside;
+        self
+    }
 }
 
 /// What becomes of a target layer.
@@ -51,13 +89,16 @@ pub enum Way {
 }
 
 impl<'a> Plan<'a> {
-    /// Decides. `volume` holds the streams of all layers of both images.
+    /// Decides. `volume` holds the streams of all layers of both images; what is inflated from
+    /// archives goes to `scratch`.
     pub fn of(
         base: &'a Survey,
         target: &'a Survey,
         volume: &'a Volume,
-        preset: Preset,
+        options: PlanOptions,
+        scratch: &Scratch,
         workers: &Workers,
+        progress: &dyn Progress,
     ) -> Result<Self> {
         let held: HashSet<_> = base.image.layers.iter().map(|layer| layer.diff_id).collect();
         let mut layers = vec![Way::Kept; target.image.layers.len()];
@@ -74,13 +115,42 @@ impl<'a> Plan<'a> {
                 }
             }
         }
-        let payloads = Streams { base, target, volume };
+        let (preset, sight) = (options.preset, options.inside);
+        let both = [base, target];
+        let inside = inside::look(both, &rebuilt, volume, sight, scratch, workers, progress)?;
+        let files = Files::of(base, target, &inside, volume, &rebuilt)?;
+        let sides = Sides {
+            base: &files.base.0,
+            headed: u32::try_from(base.layers.len()).expect("layers are limited"),
+            target: &files.target.0,
+            settled: &files.settled,
+        };
         let reach = Reach { sketched_bytes: sketched_bytes(preset) };
-        let choices = sources::choose(base, target, &rebuilt, reach, &payloads, workers)?;
-        for (ordinal, choices) in rebuilt.into_iter().zip(choices) {
-            layers[ordinal as usize] = Way::Rebuilt(choices);
+        let chosen = sources::choose(sides, &files.wanted, reach, &files, workers)?;
+        let mut inner = vec![Vec::new(); layers.len()];
+        for (&index, choices) in files.wanted.iter().zip(chosen) {
+            match (index as usize).checked_sub(layers.len()) {
+                None => layers[index as usize] = Way::Rebuilt(choices),
+                Some(place) => inner[files.inner[place] as usize] = choices,
+            }
         }
-        Ok(Self { base, target, volume, preset, layers })
+        // A part has no header.
+        inner.iter_mut().flatten().for_each(|choice| choice.header = None);
+        Ok(Self { base, target, volume, preset, layers, inside, inner })
+    }
+
+    /// Returns the entry of the base at a place: of a layer, or a part of an archive.
+    pub(crate) fn base_entry(&self, place: Place) -> &crate::index::Entry {
+        let index = match self.base.layers.get(place.layer as usize) {
+            Some(index) => index,
+            None => &self.inside.base.as_ref().expect("parts were chosen").index,
+        };
+        &index.entries[place.entry as usize]
+    }
+
+    /// Whether a place is a part of one of the base's archives.
+    pub(crate) fn is_inside(&self, place: Place) -> bool {
+        place.layer as usize >= self.base.layers.len()
     }
 }
 
@@ -93,42 +163,98 @@ fn sketched_bytes(preset: Preset) -> u64 {
     }
 }
 
-/// The payloads of both images, read from their streams.
-struct Streams<'a> {
-    base: &'a Survey,
-    target: &'a Survey,
-    volume: &'a Volume,
+/// All that sources are chosen among and for: indexes, and the bytes behind them.
+struct Files {
+    base: (Vec<Arc<Index>>, Vec<Space>),
+    target: (Vec<Arc<Index>>, Vec<Space>),
+    /// Of which layer each index behind those of the target's layers is.
+    inner: Vec<u32>,
+    /// The indexes that are chosen for.
+    wanted: Vec<u32>,
+    settled: HashMap<Place, Content>,
 }
 
-impl Streams<'_> {
-    fn read(&self, survey: &Survey, place: Place, sink: &mut dyn FnMut(&[u8])) -> Result<()> {
-        let index = &survey.layers[place.layer as usize];
-        let payload = index.entries[place.entry as usize].payload.clone();
-        let Some(stream) = self.volume.stream(&index.diff_id) else {
-            return Err(Error::bad_input(
-                format_args!("layer {}", index.diff_id),
-                "its bytes are not here",
-            ));
+impl Files {
+    fn of(
+        base: &Survey,
+        target: &Survey,
+        inside: &Inside,
+        volume: &Volume,
+        rebuilt: &[u32],
+    ) -> Result<Self> {
+        let mut files = Self {
+            base: (base.layers.clone(), spaces(base, volume)?),
+            target: (target.layers.clone(), spaces(target, volume)?),
+            inner: Vec::new(),
+            wanted: rebuilt.to_vec(),
+            settled: HashMap::new(),
         };
-        let mut buffer = vec![0; PIECE_BYTES];
-        let mut at = payload.start;
-        while at < payload.end {
-            let count = usize::try_from(payload.end - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
-            stream.read_exact_at(at, &mut buffer[..count])?;
-            sink(&buffer[..count]);
-            at += count as u64;
+        if let Some(parts) = &inside.base {
+            files.base.0.push(Arc::clone(&parts.index));
+            files.base.1.push(parts.space.clone());
         }
-        Ok(())
+        for (layer, found) in (0_u32..).zip(&inside.target) {
+            let Some(parts) = &found.parts else { continue };
+            let number = u32::try_from(files.target.0.len()).expect("layers are limited");
+            files.target.0.push(Arc::clone(&parts.index));
+            files.target.1.push(parts.space.clone());
+            files.inner.push(layer);
+            files.wanted.push(number);
+            for archive in &found.archives {
+                let place = match archive.owner {
+                    Owner::Entry(entry) => Place { layer, entry },
+                    Owner::Part(entry) => Place { layer: number, entry },
+                };
+                files.settled.insert(place, Content::Opened);
+            }
+            for (entry, packed) in (0..).zip(&found.packed) {
+                if let Some(part) = packed {
+                    let place = Place { layer: number, entry };
+                    files.settled.insert(place, Content::Packed(*part));
+                }
+            }
+        }
+        Ok(files)
     }
 }
 
-impl Payloads for Streams<'_> {
+/// A space for each layer: its stream, or nothing where that is not there.
+fn spaces(survey: &Survey, volume: &Volume) -> Result<Vec<Space>> {
+    let of_layer = |index: &Arc<Index>| match volume.stream(&index.diff_id) {
+        None => Ok(Space::default()),
+        Some(_) => {
+            let name = StreamName { diff_id: index.diff_id, bytes: index.stream_bytes };
+            Space::new(volume, &[name])
+        }
+    };
+    survey.layers.iter().map(of_layer).collect()
+}
+
+fn read(
+    (indexes, spaces): &(Vec<Arc<Index>>, Vec<Space>),
+    place: Place,
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<()> {
+    let payload = &indexes[place.layer as usize].entries[place.entry as usize].payload;
+    let space = &spaces[place.layer as usize];
+    let mut buffer = vec![0; PIECE_BYTES];
+    let mut at = payload.start;
+    while at < payload.end {
+        let count = usize::try_from(payload.end - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+        space.read_exact_at(at, &mut buffer[..count])?;
+        sink(&buffer[..count]);
+        at += count as u64;
+    }
+    Ok(())
+}
+
+impl Payloads for Files {
     fn base(&self, place: Place, sink: &mut dyn FnMut(&[u8])) -> Result<()> {
-        self.read(self.base, place, sink)
+        read(&self.base, place, sink)
     }
 
     fn target(&self, place: Place, sink: &mut dyn FnMut(&[u8])) -> Result<()> {
-        self.read(self.target, place, sink)
+        read(&self.target, place, sink)
     }
 }
 

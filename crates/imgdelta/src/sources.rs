@@ -12,10 +12,12 @@ use crate::{
     index::{Entry, Index, Kind},
     parallel::Workers,
     path::LayerPath,
-    survey::Survey,
 };
 use sketch::{Sketch, Sketcher};
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// An entry of an image: which layer, which entry of its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,6 +48,23 @@ pub enum Content {
     Repeat(u32),
     /// It is rebuilt from base payloads that resemble it.
     Built(Vec<Place>, Found),
+    /// It is an archive that is closed again from what is inside.
+    Opened,
+    /// It is a member of an archive, stored as one of the base's is: that part of the base's.
+    Packed(u32),
+}
+
+/// The entries that are chosen among, and for.
+#[derive(Clone, Copy, Debug)]
+pub struct Sides<'a> {
+    /// The base's layers, and the parts of its archives behind them.
+    pub base: &'a [Arc<Index>],
+    /// How many of the base's have headers: its layers.
+    pub headed: u32,
+    /// The target's layers, and the parts of their archives.
+    pub target: &'a [Arc<Index>],
+    /// Entries of the target that are settled, by their places.
+    pub settled: &'a HashMap<Place, Content>,
 }
 
 /// How the sources of a rebuilt payload were found.
@@ -76,43 +95,38 @@ pub trait Payloads: Sync {
     fn target(&self, place: Place, sink: &mut dyn FnMut(&[u8])) -> Result<()>;
 }
 
-/// Chooses for the given target layers; the rest of `target` is not looked at.
+/// Chooses for the given indexes of the target; the rest is not looked at.
 ///
 /// The result has a list for each of `layers`, with a choice for each entry.
 pub fn choose(
-    base: &Survey,
-    target: &Survey,
+    sides: Sides<'_>,
     layers: &[u32],
     reach: Reach,
     payloads: &dyn Payloads,
     workers: &Workers,
 ) -> Result<Vec<Vec<Choice>>> {
-    let known = Known::of(base);
+    let known = Known::of(sides);
     let mut choices = workers.map(layers.to_vec(), |layer| {
-        let index = &target.layers[layer as usize];
-        Ok(by_name(&known, index, known.partner(index)))
+        let index = &*sides.target[layer as usize];
+        Ok(by_name(&known, layer, index, known.partner(index)))
     })?;
-    by_content(&known, target, layers, &mut choices, reach, payloads, workers)?;
+    by_content(&known, layers, &mut choices, reach, payloads, workers)?;
     Ok(choices)
 }
 
 /// The base's entries by what they are looked up by.
 struct Known<'a> {
-    layers: Vec<&'a Index>,
+    sides: Sides<'a>,
     paths: HashMap<&'a LayerPath, Vec<Place>>,
     contents: HashMap<(PayloadDigest, u64), Vec<Place>>,
     masked: HashMap<Vec<u8>, Vec<Place>>,
 }
 
 impl<'a> Known<'a> {
-    fn of(base: &'a Survey) -> Self {
-        let mut known = Self {
-            layers: base.layers.iter().map(AsRef::as_ref).collect(),
-            paths: HashMap::new(),
-            contents: HashMap::new(),
-            masked: HashMap::new(),
-        };
-        for (layer, index) in (0..).zip(&base.layers) {
+    fn of(sides: Sides<'a>) -> Self {
+        let mut known =
+            Self { sides, paths: HashMap::new(), contents: HashMap::new(), masked: HashMap::new() };
+        for (layer, index) in (0..).zip(sides.base) {
             for (ordinal, entry) in (0..).zip(&index.entries) {
                 let place = Place { layer, entry: ordinal };
                 known.paths.entry(&entry.path).or_default().push(place);
@@ -132,12 +146,16 @@ impl<'a> Known<'a> {
     }
 
     fn entry(&self, place: Place) -> &'a Entry {
-        &self.layers[place.layer as usize].entries[place.entry as usize]
+        &self.sides.base[place.layer as usize].entries[place.entry as usize]
+    }
+
+    fn is_headed(&self, place: Place) -> bool {
+        place.layer < self.sides.headed
     }
 
     /// The base layer that has most of a target layer's paths.
     fn partner(&self, index: &Index) -> Option<u32> {
-        let mut shared = vec![0_u64; self.layers.len()];
+        let mut shared = vec![0_u64; self.sides.base.len()];
         for entry in &index.entries {
             let mut last = None;
             for place in self.paths.get(&entry.path).into_iter().flatten() {
@@ -168,16 +186,26 @@ fn is_source(entry: &Entry) -> bool {
     matches!(entry.kind, Kind::File) && !entry.payload.is_empty()
 }
 
-fn by_name(known: &Known<'_>, index: &Index, partner: Option<u32>) -> Vec<Choice> {
+fn by_name(known: &Known<'_>, layer: u32, index: &Index, partner: Option<u32>) -> Vec<Choice> {
     let mut earlier: HashMap<(PayloadDigest, u64), u32> = HashMap::new();
     let mut choices = Vec::with_capacity(index.entries.len());
     for (ordinal, entry) in (0..).zip(&index.entries) {
         let same_path = known.paths.get(&entry.path).and_then(|places| nearest(places, partner));
-        let content = content_of(known, entry, ordinal, same_path, partner, &mut earlier);
-        let header = same_path.or_else(|| match &content {
-            Content::Same(place) => Some(*place),
-            Content::Built(places, _) => places.first().copied(),
-            Content::Empty | Content::Repeat(_) => None,
+        let settled = known.sides.settled.get(&Place { layer, entry: ordinal });
+        let content = match settled {
+            Some(content) => content.clone(),
+            None => content_of(known, entry, ordinal, same_path, partner, &mut earlier),
+        };
+        if let (Content::Opened, Some(key)) = (&content, content_key(entry)) {
+            earlier.insert(key, ordinal);
+        }
+        let header = same_path.filter(|place| known.is_headed(*place)).or_else(|| {
+            let found = match &content {
+                Content::Same(place) => Some(*place),
+                Content::Built(places, _) => places.first().copied(),
+                Content::Empty | Content::Repeat(_) | Content::Opened | Content::Packed(_) => None,
+            };
+            found.filter(|place| known.is_headed(*place))
         });
         choices.push(Choice { header, content });
     }
@@ -225,7 +253,6 @@ fn content_of(
 /// Looks for files like those that no name led to.
 fn by_content(
     known: &Known<'_>,
-    target: &Survey,
     layers: &[u32],
     choices: &mut [Vec<Choice>],
     reach: Reach,
@@ -235,14 +262,14 @@ fn by_content(
     let mut orphans = Vec::new();
     for (list, &layer) in layers.iter().enumerate() {
         for (ordinal, choice) in choices[list].iter().enumerate() {
-            let entry = &target.layers[layer as usize].entries[ordinal];
+            let entry = &known.sides.target[layer as usize].entries[ordinal];
             if matches!(choice.content, Content::Built(_, Found::Nowhere)) && is_sketched(entry) {
                 let entry = u32::try_from(ordinal).expect("entries are limited");
                 orphans.push((list, Place { layer, entry }));
             }
         }
     }
-    let candidates = candidates(known, target, reach);
+    let candidates = candidates(known, reach);
     if orphans.is_empty() || candidates.is_empty() {
         return Ok(());
     }
@@ -269,7 +296,7 @@ fn by_content(
     for (list, place, sources) in found {
         if let Some(&first) = sources.first() {
             let choice = &mut choices[list][place.entry as usize];
-            choice.header = choice.header.or(Some(first));
+            choice.header = choice.header.or(Some(first).filter(|place| known.is_headed(*place)));
             choice.content = Content::Built(sources, Found::Alike);
         }
     }
@@ -277,12 +304,17 @@ fn by_content(
 }
 
 /// The base entries worth a sketch: those the target has not kept, as far as the reach goes.
-fn candidates(known: &Known<'_>, target: &Survey, reach: Reach) -> Vec<Place> {
-    let kept: HashSet<_> =
-        target.layers.iter().flat_map(|index| &index.entries).filter_map(content_key).collect();
+fn candidates(known: &Known<'_>, reach: Reach) -> Vec<Place> {
+    let kept: HashSet<_> = known
+        .sides
+        .target
+        .iter()
+        .flat_map(|index| &index.entries)
+        .filter_map(content_key)
+        .collect();
     let mut left_bytes = reach.sketched_bytes;
     let mut candidates = Vec::new();
-    for (layer, index) in (0..).zip(&known.layers) {
+    for (layer, index) in (0..).zip(known.sides.base) {
         for (ordinal, entry) in (0..).zip(&index.entries) {
             let bytes = entry.payload.end - entry.payload.start;
             let is_kept = content_key(entry).is_some_and(|key| kept.contains(&key));

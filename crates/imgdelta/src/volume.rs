@@ -4,6 +4,12 @@
 //! else can reach. Never looks inside a stream, and holds none in memory: pages of a map are the
 //! kernel's to take back.
 
+#[cfg(feature = "make")]
+mod spill;
+
+#[cfg(feature = "make")]
+pub(crate) use spill::Spill;
+
 use crate::{
     DiffId, Error, Note, Result,
     image::{Image, Layer},
@@ -24,13 +30,70 @@ use std::{
     sync::Arc,
 };
 
+/// Bytes in a file that no one else writes to.
+#[derive(Debug)]
+pub struct Extent {
+    /// How errors name it.
+    place: String,
+    file: File,
+    bytes: u64,
+    /// None where pages of a map would count against a bound on memory.
+    map: Option<Map>,
+}
+
+impl Extent {
+    /// Takes a file that is finished; nobody may write to it any more.
+    pub(crate) fn new(place: String, file: File, is_mapped: bool) -> Result<Self> {
+        let bytes = file.metadata().map_err(Error::io(&place))?.len();
+        let map = is_mapped.then(|| Map::open(&file).map_err(Error::io(&place))).transpose()?;
+        Ok(Self { place, file, bytes, map })
+    }
+
+    /// Fills `buffer` with the bytes at `offset`; fails where they end before.
+    pub fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.admit(offset, buffer.len() as u64)?;
+        let (mut offset, mut rest) = (offset, buffer);
+        // Not copied from the map: what passes once should not push other pages out of memory.
+        while !rest.is_empty() {
+            let read = ReadAt::read_at(&self.file, rest, offset);
+            let count = match read {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Ok(0) => Err(std::io::ErrorKind::UnexpectedEof.into()),
+                outcome => outcome,
+            };
+            let count = count.map_err(Error::io(&self.place))?;
+            offset += count as u64;
+            rest = &mut rest[count..];
+        }
+        Ok(())
+    }
+
+    /// Returns a range, mapped or read; fails where the bytes end before. A caller bounds the
+    /// length of what may be read.
+    pub fn slice(&self, offset: u64, bytes: u64) -> Result<Cow<'_, [u8]>> {
+        let range = self.admit(offset, bytes)?;
+        if let Some(map) = &self.map {
+            return Ok(Cow::Borrowed(&map[range]));
+        }
+        let mut read = vec![0; range.len()];
+        self.read_exact_at(offset, &mut read)?;
+        Ok(Cow::Owned(read))
+    }
+
+    /// Checks that a range lies in the file.
+    fn admit(&self, offset: u64, bytes: u64) -> Result<Range<usize>> {
+        let range = offset.checked_add(bytes).filter(|end| *end <= self.bytes);
+        let range =
+            range.and_then(|end| Some(usize::try_from(offset).ok()?..usize::try_from(end).ok()?));
+        range.ok_or_else(|| outside(&self.place, offset, bytes, self.bytes))
+    }
+}
+
 /// One layer's uncompressed bytes.
 #[derive(Debug)]
 pub struct Stream {
     name: StreamName,
-    file: File,
-    /// None where pages of a map would count against a bound on memory.
-    map: Option<Map>,
+    extent: Arc<Extent>,
 }
 
 impl Stream {
@@ -46,8 +109,7 @@ impl Stream {
                 found: format!("{found} bytes"),
             });
         }
-        let map = is_mapped.then(|| Map::open(&file).map_err(Error::io(&place))).transpose()?;
-        Ok(Self { name, file, map })
+        Ok(Self { name, extent: Arc::new(Extent::new(place, file, is_mapped)?) })
     }
 
     /// Returns its name and length.
@@ -67,41 +129,13 @@ impl Stream {
 
     /// Fills `buffer` with the bytes at `offset`; fails where the stream ends before.
     pub fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.admit(offset, buffer.len() as u64)?;
-        let (mut offset, mut rest) = (offset, buffer);
-        // Not copied from the map: what passes once should not push other pages out of memory.
-        while !rest.is_empty() {
-            let read = ReadAt::read_at(&self.file, rest, offset);
-            let count = match read {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Ok(0) => Err(std::io::ErrorKind::UnexpectedEof.into()),
-                outcome => outcome,
-            };
-            let count = count.map_err(Error::io(place(&self.name)))?;
-            offset += count as u64;
-            rest = &mut rest[count..];
-        }
-        Ok(())
+        self.extent.read_exact_at(offset, buffer)
     }
 
     /// Returns a range, mapped or read; fails where the stream ends before. A caller bounds the
     /// length of what may be read.
     pub fn slice(&self, offset: u64, bytes: u64) -> Result<Cow<'_, [u8]>> {
-        let range = self.admit(offset, bytes)?;
-        if let Some(map) = &self.map {
-            return Ok(Cow::Borrowed(&map[range]));
-        }
-        let mut read = vec![0; range.len()];
-        self.read_exact_at(offset, &mut read)?;
-        Ok(Cow::Owned(read))
-    }
-
-    /// Checks that a range lies in the stream.
-    fn admit(&self, offset: u64, bytes: u64) -> Result<Range<usize>> {
-        let range = offset.checked_add(bytes).filter(|end| *end <= self.name.bytes);
-        let range =
-            range.and_then(|end| Some(usize::try_from(offset).ok()?..usize::try_from(end).ok()?));
-        range.ok_or_else(|| outside(place(&self.name), offset, bytes, self.name.bytes))
+        self.extent.slice(offset, bytes)
     }
 }
 
@@ -170,11 +204,21 @@ impl Volume {
     }
 }
 
-/// One recipe's base bytes under one address: its streams one after another.
-#[derive(Clone, Debug)]
+/// Bytes under one address: ranges of files one after another. A recipe's base is its streams, and
+/// the parts of archives that it opens behind them.
+#[derive(Clone, Debug, Default)]
 pub struct Space {
-    /// Where each stream begins; none is empty, so that no two begin at one address.
-    parts: Vec<(u64, Arc<Stream>)>,
+    /// None is empty, so that no two begin at one address.
+    parts: Vec<Part>,
+    bytes: u64,
+}
+
+/// A range of a file in an address space.
+#[derive(Clone, Debug)]
+struct Part {
+    start: u64,
+    extent: Arc<Extent>,
+    offset: u64,
     bytes: u64,
 }
 
@@ -182,7 +226,7 @@ impl Space {
     /// Lays `sources` one after another. All that the volume lacks is told in one
     /// [`Error::BaseMissing`].
     pub fn new(volume: &Volume, sources: &[StreamName]) -> Result<Self> {
-        let (mut parts, mut bytes, mut missing) = (Vec::new(), 0_u64, Vec::new());
+        let (mut space, mut missing) = (Self::default(), Vec::new());
         for name in sources {
             let Some(stream) = volume.stream(&name.diff_id) else {
                 missing.push(name.diff_id.to_string());
@@ -194,21 +238,43 @@ impl Space {
                     format_args!("its length is {}, should be {}", stream.bytes(), name.bytes),
                 ));
             }
-            if name.bytes > 0 {
-                parts.push((bytes, Arc::clone(stream)));
-            }
-            // Each length is that of a file, but one stream may be named any number of times.
-            bytes = bytes
-                .checked_add(name.bytes)
-                .ok_or_else(|| Error::bad_input(place(name), "the sources' lengths overflow"))?;
+            space.push(&stream.extent, 0..name.bytes)?;
         }
         if !missing.is_empty() {
             return Err(Error::BaseMissing { place: "base".into(), missing });
         }
-        Ok(Self { parts, bytes })
+        Ok(space)
     }
 
-    /// Returns the length of all sources together.
+    /// Lays a range of a file behind what is there.
+    pub(crate) fn push(&mut self, extent: &Arc<Extent>, range: Range<u64>) -> Result<()> {
+        let (offset, bytes) = (range.start, range.end - range.start);
+        if bytes > 0 {
+            self.parts.push(Part { start: self.bytes, extent: Arc::clone(extent), offset, bytes });
+        }
+        // Each length is that of a file, but one file may be named any number of times.
+        let end = self.bytes.checked_add(bytes);
+        self.bytes =
+            end.ok_or_else(|| Error::bad_input(&extent.place, "the sources' lengths overflow"))?;
+        Ok(())
+    }
+
+    /// Lays a range of another space behind what is there.
+    #[cfg(feature = "make")]
+    pub(crate) fn append(&mut self, other: &Self, range: Range<u64>) -> Result<()> {
+        let first = other.parts.partition_point(|part| part.start + part.bytes <= range.start);
+        for part in &other.parts[first..] {
+            if part.start >= range.end {
+                break;
+            }
+            let start = part.start.max(range.start) - part.start;
+            let end = (part.start + part.bytes).min(range.end) - part.start;
+            self.push(&part.extent, part.offset + start..part.offset + end)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the length of all of it.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -216,25 +282,25 @@ impl Space {
     /// Fills `buffer` with the bytes at `address`.
     pub fn read_exact_at(&self, address: u64, buffer: &mut [u8]) -> Result<()> {
         let mut rest = buffer;
-        self.walk(address, rest.len() as u64, |stream, offset, bytes| {
+        self.walk(address, rest.len() as u64, |extent, offset, bytes| {
             let bytes = usize::try_from(bytes).expect("no longer than the buffer");
             let (piece, after) = std::mem::take(&mut rest).split_at_mut(bytes);
             rest = after;
-            stream.read_exact_at(offset, piece)
+            extent.read_exact_at(offset, piece)
         })
     }
 
     /// Whether slices of one stream cost no memory of their own.
     pub fn is_mapped(&self) -> bool {
-        self.parts.iter().all(|(_, stream)| stream.map.is_some())
+        self.parts.iter().all(|part| part.extent.map.is_some())
     }
 
     /// Returns a range: mapped where it lies in one mapped stream, else copied together. A caller
     /// bounds the length of what may be copied.
     pub fn slice(&self, address: u64, bytes: u64) -> Result<Cow<'_, [u8]>> {
         let mut found = Cow::Borrowed(&[][..]);
-        self.walk(address, bytes, |stream, offset, bytes| {
-            let piece = stream.slice(offset, bytes)?;
+        self.walk(address, bytes, |extent, offset, bytes| {
+            let piece = extent.slice(offset, bytes)?;
             if found.is_empty() {
                 found = piece;
             } else {
@@ -249,20 +315,20 @@ impl Space {
         &'a self,
         address: u64,
         bytes: u64,
-        mut each: impl FnMut(&'a Stream, u64, u64) -> Result<()>,
+        mut each: impl FnMut(&'a Extent, u64, u64) -> Result<()>,
     ) -> Result<()> {
         let end = address.checked_add(bytes).filter(|end| *end <= self.bytes);
         let Some(end) = end else {
             return Err(outside("address space of a recipe", address, bytes, self.bytes));
         };
         let mut at = address;
-        let mut part = self.parts.partition_point(|(start, _)| *start <= at).saturating_sub(1);
+        let mut next = self.parts.partition_point(|part| part.start <= at).saturating_sub(1);
         while at < end {
-            let (start, stream) = &self.parts[part];
-            let piece_end = end.min(start + stream.bytes());
-            each(stream, at - start, piece_end - at)?;
+            let part = &self.parts[next];
+            let piece_end = end.min(part.start + part.bytes);
+            each(&part.extent, part.offset + (at - part.start), piece_end - at)?;
             at = piece_end;
-            part += 1;
+            next += 1;
         }
         Ok(())
     }

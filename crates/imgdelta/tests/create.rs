@@ -9,7 +9,7 @@ use imgdelta::{
     encode::{EncodeOptions, Layers, encode},
     image::{self, Image, OpenOptions},
     parallel::Workers,
-    plan::{Plan, Preset},
+    plan::{Plan, PlanOptions},
     progress::Silent,
     scratch::Scratch,
     sink,
@@ -55,7 +55,15 @@ impl Pair {
     fn make(&self, options: &EncodeOptions, threads: usize) -> Result<(Vec<u8>, Cost)> {
         let [base, target] = &self.images;
         let workers = Workers::new(threads)?;
-        let plan = Plan::of(base, target, &self.volume, Preset::Default, &workers)?;
+        let plan = Plan::of(
+            base,
+            target,
+            &self.volume,
+            PlanOptions::default(),
+            &self.scratch(),
+            &workers,
+            &Silent,
+        )?;
         let draft = encode(&plan, options, &self.scratch(), &workers, &Silent)?;
         let mut bytes = Vec::new();
         let written = draft.write(&mut bytes)?;

@@ -4,7 +4,7 @@ use imgdelta::{
     Algorithm, DiffId, Error, Limits, Result,
     delta::{
         Body, Delta, DeltaWriter, Envelope, FileCost, Group, How, Kind, LayerCost, LayerOutline,
-        Member, Origin, Outline, Recipe, RestCost, Source, StreamName,
+        Member, Nested, Origin, Outline, Recipe, RestCost, Source, StreamName,
     },
 };
 use imgdelta_format::container::{self, SectionHead};
@@ -66,6 +66,7 @@ impl Sample {
             sources: vec![base_stream(1, 4096), base_stream(2, 512)],
             headers: b"header columns".to_vec(),
             origins: vec![Origin::Rebuilt, Origin::Base(600), Origin::Rebuilt],
+            nested: Nested::default(),
             groups: vec![group(6, 0), group(11, 2)],
         };
         let file = FileCost {

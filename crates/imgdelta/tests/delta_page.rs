@@ -3,8 +3,8 @@
 use imgdelta::{
     Algorithm, Limits,
     delta::{
-        Body, Delta, DeltaWriter, Envelope, Group, LayerOutline, Member, Origin, Outline, Recipe,
-        Source, StreamName, Window,
+        Body, Delta, DeltaWriter, Envelope, Group, LayerOutline, Member, Nested, Origin, Outline,
+        Recipe, Source, StreamName, Window,
     },
 };
 use imgdelta_testkit::sha256;
@@ -63,6 +63,7 @@ fn worked() -> (Outline, Recipe) {
         sources: vec![name(&base)],
         headers: Vec::new(),
         origins: vec![Origin::Rebuilt],
+        nested: Nested::default(),
         groups: vec![Group { packed_bytes: GROUP.len() as u64, members }],
     };
     (outline, recipe)

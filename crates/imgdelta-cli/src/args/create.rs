@@ -56,6 +56,15 @@ pub struct Making {
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "400MiB")]
     pub memory: u64,
 
+    /// See into archives (gzip, zip, jar, wheel) that changed, this deep; 0 takes them as bytes
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub archive_depth: u32,
+
+    /// What compressing a member again may cost who applies, in nanoseconds a byte; dearer ones
+    /// travel compressed
+    #[arg(long, value_name = "NS", default_value_t = 200)]
+    pub remake_cost: u32,
+
     /// Keep temporary files here: both images, uncompressed [default: /var/tmp]
     #[arg(long, value_name = "DIR", env = "IMGDELTA_SCRATCH", hide_env_values = true)]
     pub scratch: Option<PathBuf>,

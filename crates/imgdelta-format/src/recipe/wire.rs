@@ -4,7 +4,10 @@
 //! which pack to next to nothing. Nothing is reserved for a count: memory grows with what was
 //! read, and each count is held against its limit first. `docs/format.md` is the law.
 
-use super::{Front, Group, Member, Origin, Recipe, Source, Window};
+use super::{
+    Front, Group, Member, Nested, Origin, Recipe, Source, Window,
+    nested::{read_part, write_part},
+};
 use crate::{
     ReadLimits,
     error::Result,
@@ -26,7 +29,9 @@ impl Recipe {
         Front::write(&mut rest, &self.target, &self.sources);
         varint::write(&mut rest, self.headers.len() as u64);
         rest.extend_from_slice(&self.headers);
-        rest.extend_from_slice(&Packer::new(LEVEL).pack(&Columns::of(self).0));
+        let columns = Columns::of(self).0;
+        let count = if self.nested.is_empty() { FIRST_NESTED } else { COLUMNS };
+        rest.extend_from_slice(&Packer::new(LEVEL).pack(&columns[..count]));
         Front::wrap(&rest)
     }
 
@@ -38,11 +43,14 @@ impl Recipe {
         let headers = fields.bytes(header_bytes, "header columns")?.to_vec();
         let mut columns = unpack(fields.rest(), COLUMNS, limits.column_bytes)?;
         columns.resize_with(COLUMNS, Vec::new);
-        let space = front.space_bytes();
+        let opened = Nested::read_opened(&columns, front.space_bytes(), limits)?;
+        let plain_bytes: u64 = opened.iter().map(|opened| opened.plain_bytes).sum();
+        let space = front.space_bytes() + plain_bytes;
         let origins = read_origins(&columns, space, limits)?;
+        let nested = Nested::read(&columns, opened, &origins)?;
         let groups = Members::new(&columns, &origins, space).read(limits)?;
         let Front { target, sources } = front;
-        Ok(Self { target, sources, headers, origins, groups })
+        Ok(Self { target, sources, headers, origins, nested, groups })
     }
 
     /// Returns the bytes of all groups.
@@ -52,7 +60,7 @@ impl Recipe {
 }
 
 /// The columns of one recipe.
-struct Columns([Vec<u8>; COLUMNS]);
+pub(super) struct Columns([Vec<u8>; COLUMNS]);
 
 const RUNS: usize = 0;
 const ADDRESSES: usize = 1;
@@ -65,10 +73,23 @@ const PART_BYTES: usize = 7;
 const PART_ADDRESSES: usize = 8;
 const WINDOW_OFFSETS: usize = 9;
 const WINDOW_BYTES: usize = 10;
-const COLUMNS: usize = 11;
+pub(super) const OPENED_ADDRESSES: usize = 11;
+pub(super) const OPENED_BYTES: usize = 12;
+pub(super) const OPENED_KINDS: usize = 13;
+pub(super) const OPENED_PLAIN: usize = 14;
+pub(super) const CLOSED_KINDS: usize = 15;
+pub(super) const CLOSED_COUNTS: usize = 16;
+pub(super) const INNER_BYTES: usize = 17;
+pub(super) const CODERS: usize = 18;
+pub(super) const COMPRESSION_BYTES: usize = 19;
+pub(super) const COMPRESSIONS: usize = 20;
+const PARTS: usize = 21;
+const COLUMNS: usize = 22;
+/// From here on columns are there only if archives are.
+const FIRST_NESTED: usize = OPENED_ADDRESSES;
 
 /// How errors name the columns.
-const NAMES: [&str; COLUMNS] = [
+pub(super) const NAMES: [&str; COLUMNS] = [
     "recipe, origins",
     "recipe, addresses",
     "recipe, repeats",
@@ -80,6 +101,17 @@ const NAMES: [&str; COLUMNS] = [
     "recipe, addresses of base parts",
     "recipe, offsets of windows",
     "recipe, lengths of windows",
+    "recipe, addresses of archives",
+    "recipe, lengths of archives",
+    "recipe, kinds of the base's archives",
+    "recipe, lengths of archives' parts",
+    "recipe, kinds of the target's archives",
+    "recipe, counts of inner payloads",
+    "recipe, lengths of inner payloads",
+    "recipe, compressions of inner payloads",
+    "recipe, lengths of compressions",
+    "recipe, compressions",
+    "recipe, parts of archives",
 ];
 
 impl Columns {
@@ -87,21 +119,29 @@ impl Columns {
         let mut columns = Self(Default::default());
         columns.write_origins(&recipe.origins);
         columns.write_groups(recipe);
+        recipe.nested.write(&mut columns);
         columns
     }
 
-    fn number(&mut self, column: usize, value: u64) {
+    pub(super) fn bytes(&mut self, column: usize) -> &mut Vec<u8> {
+        &mut self.0[column]
+    }
+
+    pub(super) fn number(&mut self, column: usize, value: u64) {
         varint::write(&mut self.0[column], value);
     }
 
     fn write_origins(&mut self, origins: &[Origin]) {
         for run in origins.chunk_by(|a, b| kind(*a) == kind(*b)) {
-            self.number(RUNS, (run.len() as u64 - 1) << 2 | kind(run[0]));
+            self.number(RUNS, (run.len() as u64 - 1) << KIND_BITS | kind(run[0]));
         }
-        let mut expected = 0;
+        let (mut expected, mut next_part) = (0, 0);
         for (ordinal, origin) in origins.iter().enumerate() {
             match *origin {
-                Origin::Own | Origin::Rebuilt => {}
+                Origin::Own | Origin::Rebuilt | Origin::Closed => {}
+                Origin::Part(part) | Origin::Packed(part) => {
+                    write_part(&mut self.0[PARTS], &mut next_part, part);
+                }
                 Origin::Base(address) => {
                     write_place(&mut self.0[ADDRESSES], expected, address);
                     expected = address;
@@ -172,6 +212,9 @@ fn kind(origin: Origin) -> u64 {
         Origin::Base(_) => BASE,
         Origin::Repeat(_) => REPEAT,
         Origin::Rebuilt => REBUILT,
+        Origin::Closed => CLOSED,
+        Origin::Part(_) => PART,
+        Origin::Packed(_) => PACKED,
     }
 }
 
@@ -193,17 +236,20 @@ fn expected_offset(before: Option<&Member>, payload: u32) -> u64 {
 }
 
 fn read_origins(columns: &[Vec<u8>], space: u64, limits: &ReadLimits) -> Result<Vec<Origin>> {
-    let [mut runs, mut addresses, mut repeats] =
-        [RUNS, ADDRESSES, REPEATS].map(|column| Fields::new(NAMES[column], &columns[column]));
+    let [mut runs, mut addresses, mut repeats, mut parts] = [RUNS, ADDRESSES, REPEATS, PARTS]
+        .map(|column| Fields::new(NAMES[column], &columns[column]));
     let limit = limits.payloads.min(u32::MAX.into());
     let mut origins: Vec<Origin> = Vec::new();
-    let (mut address, mut kind_before) = (0, None);
+    let (mut address, mut next_part, mut kind_before) = (0, 0, None);
     while !runs.is_empty() {
         let word = runs.number("run of origins")?;
-        let count = (word >> 2) + 1;
+        let count = (word >> KIND_BITS) + 1;
         let total = (origins.len() as u64).saturating_add(count);
         admit(limit, total, "payloads of a layer")?;
-        let kind = word & 3;
+        let kind = word & ((1 << KIND_BITS) - 1);
+        if kind > PACKED {
+            return Err(runs.malformed("kind of origins", PACKED, kind));
+        }
         if kind_before.replace(kind) == Some(kind) {
             return Err(runs.malformed("kind of a run after one of the same", kind ^ 1, kind));
         }
@@ -211,6 +257,9 @@ fn read_origins(columns: &[Vec<u8>], space: u64, limits: &ReadLimits) -> Result<
             origins.push(match kind {
                 OWN => Origin::Own,
                 REBUILT => Origin::Rebuilt,
+                CLOSED => Origin::Closed,
+                PART => Origin::Part(read_part(&mut parts, &mut next_part)?),
+                PACKED => Origin::Packed(read_part(&mut parts, &mut next_part)?),
                 BASE => {
                     address = addresses.place_near(address, "address of a payload")?;
                     if address >= space {
@@ -229,8 +278,7 @@ fn read_origins(columns: &[Vec<u8>], space: u64, limits: &ReadLimits) -> Result<
             });
         }
     }
-    addresses.end()?;
-    repeats.end()?;
+    [addresses, repeats, parts].iter().try_for_each(Fields::end)?;
     Ok(origins)
 }
 
@@ -273,8 +321,8 @@ impl<'a> Members<'a> {
             }
             groups.push(Group { packed_bytes, members });
         }
-        // The columns of origins were read to their ends before.
-        self.columns[GROUP_MEMBERS..].iter().try_for_each(Fields::end)?;
+        // The columns of origins and archives were read to their ends before.
+        self.columns[GROUP_MEMBERS..FIRST_NESTED].iter().try_for_each(Fields::end)?;
         Ok(groups)
     }
 
@@ -340,5 +388,9 @@ const OWN: u64 = 0;
 const BASE: u64 = 1;
 const REPEAT: u64 = 2;
 const REBUILT: u64 = 3;
+const CLOSED: u64 = 4;
+const PART: u64 = 5;
+const PACKED: u64 = 6;
+const KIND_BITS: u32 = 3;
 /// The columns are small; the best that does not ask for more memory on the other side.
 const LEVEL: i32 = 19;

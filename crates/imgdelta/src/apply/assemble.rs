@@ -7,7 +7,7 @@ use super::{
     Recipes,
     output::{BUFFER_BYTES, Output, Taker},
     plan::{Job, Wrapping},
-    table::{Lies, Prepared},
+    table::Prepared,
 };
 use crate::{
     Error, Limits, Note, Result,
@@ -17,7 +17,6 @@ use crate::{
     image::Image,
     progress::Progress,
     sink::{BlobWriter, Sink},
-    store::source::ReadAt,
     verify::BlobCheck,
     volume::layers_of,
 };
@@ -182,10 +181,10 @@ impl Progress for Quiet<'_> {
 
 /// Frames from the headers and payloads from where they lie, in the stream's order.
 pub(super) fn assemble(prepared: &Prepared, limits: &Limits, output: &mut dyn Taker) -> Result<()> {
-    let Prepared { recipe, space, payloads, scratch, .. } = prepared;
+    let Prepared { recipe, space, payloads, outer, .. } = prepared;
     let mut reader = HeaderReader::open(&recipe.headers, limits)?;
     let mut base = |address, buffer: &mut [u8]| space.read_exact_at(address, buffer);
-    let (mut frame, mut expected) = (Vec::new(), payloads.iter());
+    let (mut frame, mut expected) = (Vec::new(), payloads[..*outer].iter());
     loop {
         let next = reader.next(&mut base, &mut frame)?;
         output.push(&frame)?;
@@ -195,34 +194,6 @@ pub(super) fn assemble(prepared: &Prepared, limits: &Limits, output: &mut dyn Ta
         }
         let known = expected.next().filter(|known| known.bytes == payload.bytes);
         let known = known.ok_or_else(|| prepared.wrong("headers read differently again"))?;
-        match (known.lies, scratch) {
-            (Lies::Base(address), _) => {
-                output
-                    .fill(known.bytes, &mut |at, piece| space.read_exact_at(address + at, piece))?;
-            }
-            (Lies::Scratch(offset), Some(file)) => {
-                output
-                    .fill(known.bytes, &mut |at, piece| read_exact_at(file, offset + at, piece))?;
-            }
-            (Lies::Scratch(_), None) => return Err(prepared.wrong("nothing was rebuilt")),
-        }
+        output.fill(known.bytes, &mut |at, piece| prepared.read_exact_at(known.lies, at, piece))?;
     }
 }
-
-fn read_exact_at(file: &std::fs::File, offset: u64, buffer: &mut [u8]) -> Result<()> {
-    let (mut at, mut rest) = (offset, buffer);
-    while !rest.is_empty() {
-        match ReadAt::read_at(file, rest, at) {
-            Ok(0) => return Err(Error::io(SCRATCH)(ErrorKind::UnexpectedEof.into())),
-            Ok(count) => {
-                at += count as u64;
-                rest = &mut rest[count..];
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::io(SCRATCH)(error)),
-        }
-    }
-    Ok(())
-}
-
-const SCRATCH: &str = "scratch file of rebuilt payloads";

@@ -7,6 +7,7 @@
 //! and some buffers a worker; never a layer. Decides nothing about how a delta is made.
 
 mod assemble;
+mod nested;
 mod output;
 mod plan;
 #[cfg(feature = "make")]
@@ -212,7 +213,7 @@ pub fn apply(
     let volume = Volume::extract(&images, &wanted, &options.scratch, workers, progress)?;
     applied.notes.extend(volume.notes().iter().cloned());
     let recipes = prepare(delta, stored, &volume, options, workers, progress)?;
-    rebuild::groups(&recipes.prepared, options, workers, progress)?;
+    rebuild::all(&recipes.prepared, options, workers, progress)?;
 
     // The longest first, so that no worker is left with a large one at the end.
     jobs.sort_by_key(|job| Reverse(job.stream.bytes));
@@ -272,9 +273,15 @@ fn prepare<'a>(
     workers: &Workers,
     progress: &dyn Progress,
 ) -> Result<Recipes<'a>> {
-    let prepared = workers.map(stored, |(ordinal, recipe)| {
+    let mut works = Vec::new();
+    for (ordinal, recipe) in stored {
         let place = format!("{}, recipe {ordinal}", delta.place());
-        Ok((ordinal, Prepared::new(recipe, place, volume, options, progress)?))
+        // Its archives are opened side by side.
+        let base = Prepared::open(&recipe, &place, volume, options, workers, progress)?;
+        works.push((ordinal, recipe, place, base));
+    }
+    let prepared = workers.map(works, |(ordinal, recipe, place, base)| {
+        Ok((ordinal, Prepared::new(recipe, place, base, options, progress)?))
     })?;
     Ok(Recipes { volume, prepared: prepared.into_iter().collect() })
 }

@@ -39,7 +39,7 @@ pub fn prove(
     }
     let recipes =
         prepare(delta, stored(delta, ordinals, progress)?, volume, options, workers, progress)?;
-    rebuild::groups(&recipes.prepared, options, workers, progress)?;
+    rebuild::all(&recipes.prepared, options, workers, progress)?;
     let total = recipes.prepared.values().map(|prepared| prepared.recipe.target.bytes).sum();
     progress.begin(Stage::Proving, total);
     workers.map(recipes.prepared.values().collect(), |prepared| {

@@ -1,10 +1,10 @@
-//! Groups decoded side by side into the scratch files of their recipes.
+//! Groups decoded side by side into the scratch files of their recipes, then archives closed.
 //!
 //! Each takes its share of a memory budget before it begins. What comes out is not trusted: the
 //! digest of the stream is compared when the layer is put together.
 
 use super::{
-    ApplyOptions,
+    ApplyOptions, nested,
     table::{Placed, Prepared},
 };
 use crate::{
@@ -17,8 +17,8 @@ use imgdelta_codec::{CodecError, GroupDecoder, GroupLimits};
 use imgdelta_format::pack;
 use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap};
 
-/// Decodes all groups, the largest first.
-pub(super) fn groups(
+/// Decodes all groups, the largest first, and closes the archives made of what they give.
+pub(super) fn all(
     recipes: &BTreeMap<u32, Prepared>,
     options: &ApplyOptions,
     workers: &Workers,
@@ -35,14 +35,17 @@ pub(super) fn groups(
         }
     }
     works.sort_by_key(|(target_bytes, ..)| Reverse(*target_bytes));
-    let total = works.iter().fold(0_u64, |sum, (bytes, ..)| sum.saturating_add(*bytes));
+    let closed = recipes.values().flat_map(|prepared| {
+        prepared.closings.iter().map(|closing| prepared.payloads[closing.payload].bytes)
+    });
+    let total = works.iter().map(|(bytes, ..)| *bytes).chain(closed).fold(0, u64::saturating_add);
     progress.begin(Stage::Rebuilding, total);
     let budget = Budget::new(options.memory_bytes);
     workers.map(works, |(_, prepared, ordinal)| {
         let group = Group { prepared, ordinal, limits: &options.limits };
         group.decode(&budget, progress)
     })?;
-    Ok(())
+    nested::close_all(recipes, workers, progress)
 }
 
 struct Group<'a> {

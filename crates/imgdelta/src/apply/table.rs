@@ -4,11 +4,15 @@
 //! inside the base, windows that cover their payload exactly once, the length of the whole. Copies
 //! no payload and decodes none.
 
-use super::ApplyOptions;
+use super::{
+    ApplyOptions,
+    nested::{self, Closing, Part},
+};
 use crate::{
     Error, Limits, Result,
-    delta::{Member, Origin, Recipe, Source, StoredRecipe},
+    delta::{Member, Origin, Recipe, Source, StoredRecipe, is_length_told},
     headers::HeaderReader,
+    parallel::Workers,
     progress::Progress,
     volume::{Space, Volume},
 };
@@ -19,15 +23,35 @@ pub(super) struct Prepared {
     pub recipe: StoredRecipe,
     /// How errors name it.
     pub place: String,
+    /// The sources, and the opened archives' parts behind them.
     pub space: Space,
+    parts: Vec<Part>,
+    /// Those of the stream, then the inner ones.
     pub payloads: Vec<Payload>,
+    /// How many are the stream's.
+    pub outer: usize,
+    /// Of each inner payload what a base archive tells of it, if it is copied as stored there.
+    pub told: Vec<Option<(u32, u64)>>,
     /// Those that groups make, in order.
     pub rebuilt: Vec<Rebuilt>,
     /// Holds the rebuilt payloads, one after another; none if there are none.
     pub scratch: Option<File>,
+    /// The target's archives, in the order of their payloads.
+    pub closings: Vec<Closing>,
+    /// Holds them, one after another; none if there are none.
+    pub closed: Option<File>,
+    /// How inner payloads are compressed.
+    pub compressions: Vec<imgdelta_deflate::Recipe>,
 }
 
-/// A payload of the stream.
+/// What a recipe takes from.
+#[derive(Debug)]
+pub(super) struct Base {
+    space: Space,
+    parts: Vec<Part>,
+}
+
+/// A payload of the stream, or of an archive in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Payload {
     pub bytes: u64,
@@ -41,6 +65,8 @@ pub(super) enum Lies {
     Base(u64),
     /// At this offset of the scratch file.
     Scratch(u64),
+    /// At this offset of the file of closed archives.
+    Closed(u64),
 }
 
 /// A payload that members of groups make.
@@ -52,6 +78,14 @@ pub(super) struct Rebuilt {
     offset: u64,
     /// The payload of the base entry that its header was written against.
     own: Option<(u64, u64)>,
+}
+
+/// How far the files of what is made are filled, and how deep the next archive lies.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ends {
+    scratch_bytes: u64,
+    closed_bytes: u64,
+    depth: u32,
 }
 
 /// A member with its place.
@@ -75,22 +109,53 @@ impl Placed<'_> {
 }
 
 impl Prepared {
+    /// Lays out the base of `recipe`, its archives opened.
+    pub(super) fn open(
+        recipe: &Recipe,
+        place: &str,
+        volume: &Volume,
+        options: &ApplyOptions,
+        workers: &Workers,
+        progress: &dyn Progress,
+    ) -> Result<Base> {
+        let mut space = Space::new(volume, &recipe.sources)?;
+        let limits = &options.limits;
+        Limits::admit(limits.layer_bytes, recipe.target.bytes, "uncompressed size", place)?;
+        admit_expansion(limits, space.bytes(), recipe.nested.plain_bytes(), place)?;
+        let parts = nested::open(&mut space, recipe, place, options, workers, progress)?;
+        Ok(Base { space, parts })
+    }
+
     pub(super) fn new(
         recipe: StoredRecipe,
         place: String,
-        volume: &Volume,
+        base: Base,
         options: &ApplyOptions,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let space = Space::new(volume, &recipe.sources)?;
-        let limit = options.limits.layer_bytes;
-        Limits::admit(limit, recipe.target.bytes, "uncompressed size", &place)?;
-        let mut prepared =
-            Self { recipe, place, space, payloads: Vec::new(), rebuilt: Vec::new(), scratch: None };
+        let Base { space, parts } = base;
+        let compressions = compressions(&recipe, &place)?;
+        let mut prepared = Self {
+            recipe,
+            place,
+            space,
+            parts,
+            payloads: Vec::new(),
+            outer: 0,
+            told: Vec::new(),
+            rebuilt: Vec::new(),
+            scratch: None,
+            closings: Vec::new(),
+            closed: None,
+            compressions,
+        };
         prepared.measure(&options.limits, progress)?;
         prepared.check_cover()?;
         if !prepared.rebuilt.is_empty() {
             prepared.scratch = Some(options.scratch.file()?);
+        }
+        if !prepared.closings.is_empty() {
+            prepared.closed = Some(options.scratch.file()?);
         }
         Ok(prepared)
     }
@@ -122,7 +187,7 @@ impl Prepared {
     fn measure(&mut self, limits: &Limits, progress: &dyn Progress) -> Result<()> {
         let target_bytes = self.recipe.target.bytes;
         let mut reader = HeaderReader::open(&self.recipe.headers, limits)?;
-        let (mut frame, mut seen_bytes, mut scratch_bytes) = (Vec::new(), 0_u64, 0_u64);
+        let (mut frame, mut seen_bytes, mut ends) = (Vec::new(), 0_u64, Ends::default());
         loop {
             progress.check()?;
             let mut base = |address, buffer: &mut [u8]| self.space.read_exact_at(address, buffer);
@@ -137,69 +202,135 @@ impl Prepared {
             }
             let Some(payload) = next else { break };
             if payload.bytes > 0 {
-                let lies = self.locate(payload.bytes, payload.own, &mut scratch_bytes)?;
-                self.payloads.push(Payload { bytes: payload.bytes, lies });
+                self.locate(Some(payload.bytes), payload.own, &mut ends)?;
             }
         }
         if seen_bytes != target_bytes {
             let what = format!("it makes {seen_bytes} bytes, should be {target_bytes}");
             return Err(self.wrong(what));
         }
-        let (found, expected) = (self.recipe.origins.len(), self.payloads.len());
-        if found != expected {
+        self.outer = self.payloads.len();
+        let inner = self.recipe.nested.inner_payloads();
+        let (found, expected) = (self.recipe.origins.len(), self.outer as u64 + inner);
+        if found as u64 != expected {
             let what = format!("{found} payloads have an origin, but there are {expected}");
             return Err(self.wrong(what));
         }
-        Ok(())
+        self.measure_inner(limits, &mut ends, progress)
     }
 
+    /// Goes on with the inner payloads, of archives in their order.
+    fn measure_inner(
+        &mut self,
+        limits: &Limits,
+        ends: &mut Ends,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let told = self.recipe.nested.inner_bytes.clone();
+        let mut told = told.into_iter();
+        let mut at = 0;
+        let mut inner_bytes = 0_u64;
+        while let Some(closing) = self.closings.get(at).copied() {
+            progress.check()?;
+            let first = self.payloads.len();
+            let depth = closing.depth + 1;
+            self.closings[at].first = first;
+            for _ in 0..closing.closed.inner {
+                let ordinal = self.payloads.len();
+                let origin = self.recipe.origins[ordinal];
+                let bytes = if is_length_told(origin) { told.next() } else { None };
+                ends.depth = depth;
+                self.locate(bytes, None, ends)?;
+                inner_bytes = inner_bytes.saturating_add(self.payloads[ordinal].bytes);
+                let part = match origin {
+                    Origin::Packed(part) => self.parts[part as usize].told,
+                    _ => None,
+                };
+                self.told.push(part);
+            }
+            at += 1;
+        }
+        admit_expansion(limits, self.recipe.target.bytes, inner_bytes, &self.place)
+    }
+
+    /// Places the next payload. Its length is known from the headers or told, or follows from
+    /// where it comes from.
     fn locate(
         &mut self,
-        bytes: u64,
+        bytes: Option<u64>,
         own: Option<(u64, u64)>,
-        scratch_bytes: &mut u64,
-    ) -> Result<Lies> {
+        ends: &mut Ends,
+    ) -> Result<()> {
         let ordinal = self.payloads.len();
         let Some(&origin) = self.recipe.origins.get(ordinal) else {
             return Err(self.wrong(format_args!("payload {ordinal} has no origin")));
         };
-        let base = match (origin, own) {
-            (Origin::Own, Some((address, found))) if found == bytes => address,
-            (Origin::Own, _) => {
-                let found = own.map_or(0, |(_, found)| found);
-                let what = format!(
-                    "payload {ordinal} of {bytes} bytes should be its base entry's, of {found}"
-                );
-                return Err(self.wrong(what));
-            }
-            (Origin::Base(address), _) => address,
+        let (address, found) = match (origin, own) {
+            (Origin::Own, own) => own.unwrap_or((0, 0)),
+            (Origin::Base(address), _) => (address, bytes.unwrap_or(0)),
             (Origin::Repeat(distance), _) => {
                 let earlier = ordinal.checked_sub(distance as usize);
-                let earlier = earlier.and_then(|at| self.payloads.get(at));
+                let earlier = earlier.and_then(|at| self.payloads.get(at)).copied();
                 return match earlier {
-                    Some(earlier) if earlier.bytes == bytes => Ok(earlier.lies),
+                    Some(earlier) if bytes.is_none_or(|bytes| earlier.bytes == bytes) => {
+                        self.payloads.push(earlier);
+                        Ok(())
+                    }
                     _ => {
+                        let bytes = bytes.unwrap_or(0);
                         let what = format!("payload {ordinal} repeats none of its {bytes} bytes");
                         Err(self.wrong(what))
                     }
                 };
             }
+            (Origin::Part(part) | Origin::Packed(part), _) => {
+                let Some(part) = self.parts.get(part as usize) else {
+                    let count = self.parts.len();
+                    let what = format!("payload {ordinal} is part {part} of {count} of archives");
+                    return Err(self.wrong(what));
+                };
+                match (origin, part.stored) {
+                    (Origin::Part(_), _) => (part.address, part.bytes),
+                    (_, stored) => stored.unwrap_or((part.address, 0)),
+                }
+            }
             (Origin::Rebuilt, _) => {
                 let payload = u32::try_from(ordinal).expect("payloads are limited");
-                let offset = *scratch_bytes;
+                let (bytes, offset) = (bytes.unwrap_or(0), ends.scratch_bytes);
                 self.rebuilt.push(Rebuilt { payload, bytes, offset, own });
-                // Part of the target's length, which was compared.
-                *scratch_bytes += bytes;
-                return Ok(Lies::Scratch(offset));
+                // The sum of told lengths is bounded: all count towards the target's length, or
+                // towards that of inner payloads.
+                ends.scratch_bytes = offset.saturating_add(bytes);
+                self.payloads.push(Payload { bytes, lies: Lies::Scratch(offset) });
+                return Ok(());
+            }
+            (Origin::Closed, _) => {
+                let (bytes, offset) = (bytes.unwrap_or(0), ends.closed_bytes);
+                let Some(&closed) = self.recipe.nested.closed.get(self.closings.len()) else {
+                    return Err(self.wrong(format_args!("payload {ordinal} is no archive")));
+                };
+                let depth = ends.depth;
+                self.closings.push(Closing { closed, depth, payload: ordinal, first: 0, offset });
+                ends.closed_bytes = offset.saturating_add(bytes);
+                self.payloads.push(Payload { bytes, lies: Lies::Closed(offset) });
+                return Ok(());
             }
         };
-        if base.checked_add(bytes).is_none_or(|end| end > self.space.bytes()) {
-            let end = self.space.bytes();
-            let what =
-                format!("payload {ordinal}: {bytes} bytes from {base}, the base ends at {end}");
+        if found == 0 || bytes.is_some_and(|bytes| bytes != found) {
+            let bytes = bytes.unwrap_or(0);
+            let what = format!(
+                "payload {ordinal} of {bytes} bytes should be its base entry's, of {found}"
+            );
             return Err(self.wrong(what));
         }
-        Ok(Lies::Base(base))
+        if address.checked_add(found).is_none_or(|end| end > self.space.bytes()) {
+            let end = self.space.bytes();
+            let what =
+                format!("payload {ordinal}: {found} bytes from {address}, the base ends at {end}");
+            return Err(self.wrong(what));
+        }
+        self.payloads.push(Payload { bytes: found, lies: Lies::Base(address) });
+        Ok(())
     }
 
     /// Checks that members make each byte of the rebuilt payloads exactly once.
@@ -226,4 +357,25 @@ impl Prepared {
         }
         Ok(())
     }
+}
+
+/// Refuses archives that come to more than deflate can make of what they lie in.
+fn admit_expansion(limits: &Limits, packed: u64, plain: u64, place: &str) -> Result<()> {
+    Limits::admit(limits.layer_bytes, plain, "uncompressed size of archives", place)?;
+    if plain <= limits.expansion_free_bytes {
+        return Ok(());
+    }
+    let expansion = plain / packed.max(1);
+    Limits::admit(limits.expansion, expansion, "expansion factor of archives", place).map(|_| ())
+}
+
+/// Reads how inner payloads are compressed.
+fn compressions(recipe: &Recipe, place: &str) -> Result<Vec<imgdelta_deflate::Recipe>> {
+    let read = recipe.nested.compressions.iter().map(|bytes| {
+        let limits = imgdelta_deflate::Limits::default();
+        imgdelta_deflate::Recipe::from_bytes(bytes, limits).map_err(|error| {
+            Error::bad_input_because(place, "a compression in it cannot be remade", error)
+        })
+    });
+    read.collect()
 }

@@ -37,17 +37,18 @@ impl Cost {
         writeln!(f, "\n  Layers")?;
         writeln!(
             f,
-            "    new         delta       headers       patched       literal   compression            blob  how"
+            "    new         delta       headers       patched        opened       literal   compression            blob  how"
         )?;
         for (ordinal, layer) in self.layers.iter().enumerate() {
             let of = |how| Grouped(layer.files.get(&how).map_or(0, |sum| sum.bytes));
             writeln!(
                 f,
-                "    {:>3} {:>13} {:>13} {:>13} {:>13} {:>13} {:>15}  {}",
+                "    {:>3} {:>13} {:>13} {:>13} {:>13} {:>13} {:>13} {:>15}  {}",
                 ordinal + 1,
                 Grouped(layer.bytes),
                 Grouped(layer.header_bytes),
                 of(How::PATCHED),
+                of(How::OPENED),
                 of(How::LITERAL),
                 Grouped(layer.envelope_bytes),
                 Grouped(layer.blob_bytes),

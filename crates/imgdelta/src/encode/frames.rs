@@ -25,14 +25,14 @@ pub(super) fn write(layer: &Layer<'_>) -> Result<Frames> {
     let mut writer = HeaderWriter::new(level(layer.plan.preset));
     let mut has_own = Vec::with_capacity(layer.choices.len());
     let (mut header, mut padding, mut base) = (Vec::new(), Vec::new(), Vec::new());
-    raw(&mut writer, layer.stream, lead(index), &mut header)?;
+    raw(&mut writer, layer.target.stream, lead(index), &mut header)?;
     for (ordinal, choice) in layer.choices.iter().enumerate() {
         let payload = &index.entries[ordinal].payload;
-        read(layer.stream, index.header_range(ordinal), &mut header)?;
+        read(layer.target.stream, index.header_range(ordinal), &mut header)?;
         let behind = index.padding_range(ordinal);
         let is_apart = is_large(&behind);
         let near = if is_apart { behind.start..behind.start } else { behind.clone() };
-        read(layer.stream, near, &mut padding)?;
+        read(layer.target.stream, near, &mut padding)?;
         let mut like = None;
         if let Some(place) = choice.header {
             let other = &layer.plan.base.layers[place.layer as usize];
@@ -49,7 +49,7 @@ pub(super) fn write(layer: &Layer<'_>) -> Result<Frames> {
             writer.raw_payload(behind.end - behind.start);
         }
     }
-    raw(&mut writer, layer.stream, index.tail_range(), &mut header)?;
+    raw(&mut writer, layer.target.stream, index.tail_range(), &mut header)?;
     Ok(Frames { columns: writer.finish(), has_own })
 }
 

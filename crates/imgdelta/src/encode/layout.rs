@@ -1,35 +1,58 @@
 //! Where things lie: the address space of a recipe, and the payloads of its target in order.
 
 use crate::{
-    DiffId,
+    DiffId, Result,
     index::Index,
+    inside::{At, BaseArchive},
     plan::Plan,
     sources::{Choice, Content, Place},
+    volume::Space,
 };
-use imgdelta_format::recipe::StreamName;
+use imgdelta_format::recipe::{Opened, StreamName};
 use std::{collections::HashMap, ops::Range};
 
-/// The base layers a target layer takes from, one after another.
+/// What a target layer takes from: base layers one after another, and parts of their archives.
 #[derive(Debug, Default)]
 pub(super) struct Layout {
     pub(super) sources: Vec<StreamName>,
+    /// The archives that are opened, in the order of their parts behind the sources.
+    pub(super) opened: Vec<Opened>,
     /// Where each base layer's stream begins; `None` for those not used.
     starts: Vec<Option<u64>>,
+    /// For each archive of the base where its parts begin, and the number of the first; `None`
+    /// for those not used.
+    archives: Vec<Option<(u64, u32)>>,
 }
 
 impl Layout {
-    /// Lays out the layers that `choices` speak of, in the order of the image.
-    pub(super) fn of(plan: &Plan<'_>, choices: &[Choice]) -> Self {
+    /// Lays out the layers and archives that `choices` speak of, in the order of the image.
+    pub(super) fn of<'a>(plan: &Plan<'_>, choices: impl Iterator<Item = &'a Choice>) -> Self {
         let layers = &plan.base.layers;
+        let archives = &plan.inside.archives;
         let mut is_used = vec![false; layers.len()];
+        let mut is_opened = vec![false; archives.len()];
         for choice in choices {
             let content: &[Place] = match &choice.content {
                 Content::Same(place) => std::slice::from_ref(place),
                 Content::Built(places, _) => places,
-                Content::Empty | Content::Repeat(_) => &[],
+                Content::Packed(part) => {
+                    is_opened[archive_of(archives, *part)] = true;
+                    &[]
+                }
+                Content::Empty | Content::Repeat(_) | Content::Opened => &[],
             };
             for place in content.iter().chain(&choice.header) {
-                is_used[place.layer as usize] = true;
+                match is_used.get_mut(place.layer as usize) {
+                    Some(is_used) => *is_used = true,
+                    None => is_opened[archive_of(archives, place.entry)] = true,
+                }
+            }
+        }
+        // An archive stands behind those it lies in.
+        for (archive, of) in archives.iter().enumerate().rev() {
+            match of.at {
+                At::Layer(layer, _) => is_used[layer as usize] |= is_opened[archive],
+                At::Part(part) => is_opened[archive_of(archives, part)] |= is_opened[archive],
             }
         }
         let (mut layout, mut at) = (Self::default(), 0);
@@ -48,6 +71,22 @@ impl Layout {
             });
             layout.starts.push(start);
         }
+        let mut number = 0;
+        for (archive, is_opened) in archives.iter().zip(is_opened) {
+            layout.archives.push(is_opened.then_some((at, number)));
+            if !is_opened {
+                continue;
+            }
+            let address = match archive.at {
+                At::Layer(layer, offset) => layout.address(layer, offset),
+                At::Part(part) => layout.part(plan, part).start,
+            };
+            let plain_bytes = archive.plain.end - archive.plain.start;
+            let (bytes, kind) = (archive.bytes, archive.kind);
+            layout.opened.push(Opened { address, bytes, kind, plain_bytes });
+            at += plain_bytes;
+            number += archive.parts.end - archive.parts.start;
+        }
         layout
     }
 
@@ -58,9 +97,46 @@ impl Layout {
 
     /// Returns where the payload of a base entry lies.
     pub(super) fn payload(&self, plan: &Plan<'_>, place: Place) -> Range<u64> {
-        let payload = &plan.base.layers[place.layer as usize].entries[place.entry as usize].payload;
+        if plan.is_inside(place) {
+            return self.part(plan, place.entry);
+        }
+        let payload = &plan.base_entry(place).payload;
         self.address(place.layer, payload.start)..self.address(place.layer, payload.end)
     }
+
+    /// Returns where a part of an archive lies.
+    fn part(&self, plan: &Plan<'_>, part: u32) -> Range<u64> {
+        let archive = archive_of(&plan.inside.archives, part);
+        let (start, _) = self.archives[archive].expect("only parts that were laid out");
+        let layer = u32::try_from(self.starts.len()).expect("layers are limited");
+        let payload = &plan.base_entry(Place { layer, entry: part }).payload;
+        let before = plan.inside.archives[archive].plain.start;
+        start + payload.start - before..start + payload.end - before
+    }
+
+    /// Returns the number of a part among those that the recipe opens.
+    pub(super) fn number(&self, plan: &Plan<'_>, part: u32) -> u32 {
+        let archive = archive_of(&plan.inside.archives, part);
+        let (_, first) = self.archives[archive].expect("only parts that were laid out");
+        first + part - plan.inside.archives[archive].parts.start
+    }
+
+    /// Puts the bytes of all of it under one address.
+    pub(super) fn space(&self, plan: &Plan<'_>) -> Result<Space> {
+        let mut space = Space::new(plan.volume, &self.sources)?;
+        let Some(parts) = &plan.inside.base else { return Ok(space) };
+        for (archive, opened) in plan.inside.archives.iter().zip(&self.archives) {
+            if opened.is_some() {
+                space.append(&parts.space, archive.plain.clone())?;
+            }
+        }
+        Ok(space)
+    }
+}
+
+/// Which archive a part is of.
+fn archive_of(archives: &[BaseArchive], part: u32) -> usize {
+    archives.partition_point(|archive| archive.parts.end <= part)
 }
 
 /// A stretch of the target's stream that is told apart from its headers.
@@ -70,6 +146,8 @@ pub(super) enum Stretch {
     Entry(u32),
     /// Bytes of no entry, too many to be told among the headers.
     Raw(Range<u64>),
+    /// A part inside an archive: no stretch of the stream, but told like one.
+    Part(u32),
 }
 
 /// The stretches of a stream in order: what a recipe counts as its payloads.

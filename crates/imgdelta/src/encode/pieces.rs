@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     Result,
+    inside::Parts,
     plan::Plan,
     sources::{Choice, Content},
     volume::{Space, Stream},
@@ -22,7 +23,9 @@ use std::ops::Range;
 pub(super) struct Piece {
     /// What the recipe says of it.
     pub(super) member: Member,
-    /// Where in the target's stream it lies.
+    /// Whether it is of a part inside an archive.
+    pub(super) is_inside: bool,
+    /// Where in the target's stream it lies, or among the parts.
     pub(super) target: Range<u64>,
     /// Where its base lies, in addresses.
     pub(super) base: Vec<Range<u64>>,
@@ -44,9 +47,26 @@ pub(super) struct Cutter<'a> {
     pub(super) choices: &'a [Choice],
     pub(super) layout: &'a Layout,
     pub(super) space: &'a Space,
-    pub(super) stream: &'a Stream,
+    pub(super) target: &'a Target<'a>,
     /// What one piece may take to encode.
     pub(super) memory_bytes: u64,
+}
+
+/// The bytes of a target layer: its stream, and the parts inside its archives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target<'a> {
+    pub(super) stream: &'a Stream,
+    pub(super) parts: Option<&'a Parts>,
+}
+
+impl Target<'_> {
+    /// Fills `buffer` with bytes of the stream or of the parts.
+    pub(super) fn read_exact_at(&self, is_inside: bool, at: u64, buffer: &mut [u8]) -> Result<()> {
+        match self.parts.filter(|_| is_inside) {
+            Some(parts) => parts.space.read_exact_at(at, buffer),
+            None => self.stream.read_exact_at(at, buffer),
+        }
+    }
 }
 
 /// Sorts like beside like: machine code, then what has a base, then what has none, each by the
@@ -66,19 +86,33 @@ impl Cutter<'_> {
         let index = &self.plan.target.layers[self.ordinal as usize];
         let mut ordered: Vec<(Order<'_>, Piece)> = Vec::new();
         for (payload, stretch) in (0..).zip(stretches) {
-            let (target, base, is_own, path) = match stretch {
-                Stretch::Raw(range) => (range.clone(), Vec::new(), false, &b""[..]),
+            let (entry, choice, is_inside) = match stretch {
+                Stretch::Raw(range) => {
+                    let head = self.head(false, range)?;
+                    for piece in
+                        self.pieces(payload, (false, range.clone()), Vec::new(), false, &head)?
+                    {
+                        let offset = piece.member.window.map_or(0, |window| window.offset);
+                        ordered.push(((Class::New, b"", b"", payload, offset), piece));
+                    }
+                    continue;
+                }
                 Stretch::Entry(ordinal) => {
-                    let entry = &index.entries[*ordinal as usize];
-                    let choice = &self.choices[*ordinal as usize];
-                    let Content::Built(places, _) = &choice.content else { continue };
-                    let is_own = matches!(places[..], [place] if choice.header == Some(place));
-                    let base =
-                        places.iter().map(|place| self.layout.payload(self.plan, *place)).collect();
-                    (entry.payload.clone(), base, is_own, entry.path.as_bytes())
+                    let ordinal = *ordinal as usize;
+                    (&index.entries[ordinal], &self.choices[ordinal], false)
+                }
+                Stretch::Part(part) => {
+                    let Some(parts) = self.target.parts else { continue };
+                    let choice = &self.plan.inner[self.ordinal as usize][*part as usize];
+                    (&parts.index.entries[*part as usize], choice, true)
                 }
             };
-            let head = self.head(&target)?;
+            let Content::Built(places, _) = &choice.content else { continue };
+            let is_own = matches!(places[..], [place] if choice.header == Some(place));
+            let base: Vec<Range<u64>> =
+                places.iter().map(|place| self.layout.payload(self.plan, *place)).collect();
+            let (target, path) = ((is_inside, entry.payload.clone()), entry.path.as_bytes());
+            let head = self.head(is_inside, &entry.payload)?;
             let class = match (base.is_empty(), head.starts_with(ELF_MAGIC)) {
                 (true, _) => Class::New,
                 (false, true) => Class::Program,
@@ -97,7 +131,7 @@ impl Cutter<'_> {
     fn pieces(
         &self,
         payload: u32,
-        target: Range<u64>,
+        (is_inside, target): (bool, Range<u64>),
         base: Vec<Range<u64>>,
         is_own: bool,
         head: &[u8],
@@ -108,7 +142,7 @@ impl Cutter<'_> {
         if memory_bytes <= self.memory_bytes {
             let sources = if is_own { vec![Source::Own] } else { slices(&base) };
             let member = Member { payload, window: None, sources };
-            return Ok(vec![Piece { member, target, base, memory_bytes }]);
+            return Ok(vec![Piece { member, is_inside, target, base, memory_bytes }]);
         }
         let first = base.first().cloned().unwrap_or_default();
         let cuts = windows::cut(
@@ -118,7 +152,9 @@ impl Cutter<'_> {
             },
             target_bytes,
             &mut |range, sink| {
-                read_pieces(&target, range, sink, |at, piece| self.stream.read_exact_at(at, piece))
+                read_pieces(&target, range, sink, |at, piece| {
+                    self.target.read_exact_at(is_inside, at, piece)
+                })
             },
         )?;
         let pieces = cuts.into_iter().map(|(window, range)| {
@@ -129,6 +165,7 @@ impl Cutter<'_> {
             Piece {
                 memory_bytes: self.memory(range.end - range.start, window.bytes, &[]),
                 member: Member { payload, window: Some(window), sources: slices(&base) },
+                is_inside,
                 target: start..start + window.bytes,
                 base,
             }
@@ -137,10 +174,10 @@ impl Cutter<'_> {
     }
 
     /// The first bytes of a target, from which the codec knows what it will take it for.
-    fn head(&self, target: &Range<u64>) -> Result<Vec<u8>> {
+    fn head(&self, is_inside: bool, target: &Range<u64>) -> Result<Vec<u8>> {
         let bytes = usize::try_from(target.end - target.start).unwrap_or(usize::MAX);
         let mut head = vec![0; bytes.min(HEAD_BYTES)];
-        self.stream.read_exact_at(target.start, &mut head)?;
+        self.target.read_exact_at(is_inside, target.start, &mut head)?;
         Ok(head)
     }
 

@@ -6,8 +6,8 @@
 use crate::{
     DiffId, Limits, PayloadDigest,
     delta::{
-        Body, DeltaWriter, Envelope, Group, LayerOutline, Member, Origin, Outline, Recipe, Source,
-        StreamName, Window,
+        Body, DeltaWriter, Envelope, Group, LayerOutline, Member, Nested, Origin, Outline, Recipe,
+        Source, StreamName, Window,
     },
     headers::{BaseHeader, HeaderWriter},
     image::{Image, Layer},
@@ -197,6 +197,7 @@ fn recipe(target: &Known, sources: &[Known]) -> (Recipe, Vec<u8>) {
         sources: sources.iter().map(|source| source.name).collect(),
         headers: headers.finish(),
         origins,
+        nested: Nested::default(),
         groups,
     };
     (recipe, bytes)

@@ -1,5 +1,6 @@
-//! Packed groups in a scratch file, in the order they were finished.
+//! Bytes that workers put aside in a scratch file, in the order they were finished.
 
+use super::Extent;
 use crate::{Error, Result, scratch::Scratch, store::source::ReadAt};
 use std::{
     fs::File,
@@ -20,16 +21,22 @@ impl Spill {
         Ok(Self { place: scratch.place(), state: Mutex::new((scratch.file()?, 0)) })
     }
 
-    /// Keeps a group's bytes, and returns where.
-    pub(crate) fn put(&self, packed: &[u8]) -> Result<Range<u64>> {
+    /// Keeps bytes, and returns where.
+    pub(crate) fn put(&self, bytes: &[u8]) -> Result<Range<u64>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let start = state.1;
-        state.0.write_all(packed).map_err(Error::io(&self.place))?;
-        state.1 += packed.len() as u64;
+        state.0.write_all(bytes).map_err(Error::io(&self.place))?;
+        state.1 += bytes.len() as u64;
         Ok(start..state.1)
     }
 
-    /// Reads a group's bytes again.
+    /// Ends adding: what was kept, to be read by offset.
+    pub(crate) fn finish(self) -> Result<Extent> {
+        let (file, _) = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Extent::new(self.place, file, false)
+    }
+
+    /// Reads bytes again.
     pub(crate) fn get(&self, range: Range<u64>) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let read = self.reader(vec![range]).read_to_end(&mut bytes);
@@ -37,13 +44,13 @@ impl Spill {
         Ok(bytes)
     }
 
-    /// Reads some groups one after another.
+    /// Reads some ranges one after another.
     pub(crate) fn reader(&self, ranges: Vec<Range<u64>>) -> SpillReader<'_> {
         SpillReader { spill: self, ranges: ranges.into_iter(), range: 0..0 }
     }
 }
 
-/// Reads groups one after another.
+/// Reads ranges one after another.
 #[derive(Debug)]
 pub(crate) struct SpillReader<'a> {
     spill: &'a Spill,
