@@ -16,6 +16,13 @@ impl BitWriter {
         Self::default()
     }
 
+    /// Forgets all bits, keeping the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.buffer = 0;
+        self.count = 0;
+    }
+
     /// Appends the lowest `count` bits of `bits`, at most 32; the bits above must be zero.
     #[inline]
     pub fn put(&mut self, bits: u32, count: u32) {

@@ -40,6 +40,7 @@ pub mod inflate;
 
 mod bits;
 mod detect;
+mod encoders;
 mod fallback;
 mod golang;
 mod gzip;
@@ -53,7 +54,8 @@ mod window;
 mod zlib;
 
 pub use bits::BitWriter;
-pub use detect::{DetectOptions, candidates, detect_gzip, detect_raw};
+pub use detect::{DetectOptions, Detector, candidates, detect_gzip, detect_raw};
+pub use encoders::Encoders;
 pub use fallback::ReplayError;
 pub use gzip::{GzipCheck, GzipHeader, NoHeader, TRAILER_BYTES};
 pub use klauspost::{Behaviour, PGZIP_HISTORY_BYTES};

@@ -145,6 +145,26 @@ impl Recipe {
     }
 }
 
+impl Model {
+    /// Returns the model as bytes, two to seven unless it is a record (zlib's are four): what a caller keeps for
+    /// each raw stream it remakes with [`Encoders::remake_raw`](crate::Encoders::remake_raw).
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_model(&mut out, self);
+        out
+    }
+
+    /// Reads a model; all of `bytes` must belong to it.
+    pub fn from_bytes(bytes: &[u8], limits: Limits) -> Result<Self, BadRecipe> {
+        if bytes.len() as u64 > limits.recipe_bytes {
+            return Err(BadRecipe::Limit);
+        }
+        let mut reader = Reader { bytes };
+        let model = reader.model()?;
+        if reader.bytes.is_empty() { Ok(model) } else { Err(BadRecipe::Length) }
+    }
+}
+
 fn put_number(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);

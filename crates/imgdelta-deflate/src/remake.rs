@@ -4,6 +4,7 @@
 //! tokens more for a token record). Never checks that the result is right beyond its length: the
 //! caller knows the digest.
 
+use crate::encoders::Encoders;
 use crate::fallback::ReplayError;
 use crate::gzip::GzipCheck;
 use crate::klauspost::{Klauspost, PGZIP_HISTORY_BYTES};
@@ -17,6 +18,7 @@ pub struct Remaker<'a> {
     /// The member being written, counting those that are done.
     member: usize,
     running: Option<Running>,
+    encoders: Encoders,
 }
 
 struct Running {
@@ -54,7 +56,12 @@ impl std::error::Error for RemakeError {}
 impl<'a> Remaker<'a> {
     /// Starts at the first byte.
     pub fn new(recipe: &'a Recipe) -> Self {
-        Self { recipe, member: 0, running: None }
+        Self::reusing(recipe, Encoders::new())
+    }
+
+    /// Starts at the first byte with an encoder that another stream used, if it is the right one.
+    pub fn reusing(recipe: &'a Recipe, encoders: Encoders) -> Self {
+        Self { recipe, member: 0, running: None, encoders }
     }
 
     /// Takes the next plain bytes and appends what they complete to `out`.
@@ -78,13 +85,18 @@ impl<'a> Remaker<'a> {
     }
 
     /// Ends the stream; all plain bytes must have been written.
-    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
+    pub fn finish(self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
+        self.finish_reusing(out).map(drop)
+    }
+
+    /// Ends the stream as [`Remaker::finish`] does; returns the encoder for another stream.
+    pub fn finish_reusing(mut self, out: &mut Vec<u8>) -> Result<Encoders, RemakeError> {
         self.start_member(out)?;
         if self.running.is_some() {
             return Err(RemakeError::TooShort);
         }
         out.extend_from_slice(&self.recipe.tail);
-        Ok(())
+        Ok(self.encoders)
     }
 
     /// Starts the next member unless one is running; those without plain bytes end at once.
@@ -93,7 +105,7 @@ impl<'a> Remaker<'a> {
             let Some(member) = self.recipe.members.get(self.member) else { return Ok(()) };
             out.extend_from_slice(&member.header);
             self.running = Some(Running {
-                encoder: member.model.start().ok_or(RemakeError::NoSuchModel)?,
+                encoder: self.encoders.start(&member.model).ok_or(RemakeError::NoSuchModel)?,
                 check: (member.trailer == Trailer::Gzip).then(GzipCheck::new),
                 left_bytes: member.plain_bytes,
             });
@@ -105,14 +117,16 @@ impl<'a> Remaker<'a> {
     }
 
     fn end_member(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
-        let Some(running) = self.running.take() else { return Ok(()) };
+        let Some(mut running) = self.running.take() else { return Ok(()) };
         running.encoder.finish(out).map_err(RemakeError::Tokens)?;
         if let Some(check) = running.check {
             out.extend_from_slice(&check.trailer());
         }
-        if let Trailer::Literal(bytes) = &self.recipe.members[self.member].trailer {
+        let member = &self.recipe.members[self.member];
+        if let Trailer::Literal(bytes) = &member.trailer {
             out.extend_from_slice(bytes);
         }
+        self.encoders.keep(&member.model, running.encoder);
         self.member += 1;
         Ok(())
     }

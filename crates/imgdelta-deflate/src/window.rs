@@ -13,6 +13,8 @@ pub(crate) const BUFFER_BYTES: usize = 65_536;
 pub(crate) const HALF_BYTES: usize = 32_768;
 /// Scratch behind the buffer, so that wide reads stay inside.
 const PAD_BYTES: usize = 512;
+/// Zeros that [`Window::put_zeros`] may write behind the data.
+const ZEROS_BYTES: usize = 8;
 
 /// Buffer, heads and chains.
 pub(crate) struct Window {
@@ -21,6 +23,8 @@ pub(crate) struct Window {
     pub(crate) end: usize,
     heads: Box<[u16]>,
     chain: Box<[u16; HALF_BYTES]>,
+    /// The buffer was slid: what was inserted can no longer be told from its bytes.
+    is_worn: bool,
 }
 
 impl Window {
@@ -31,14 +35,27 @@ impl Window {
             end: 0,
             heads: vec![0; heads].into_boxed_slice(),
             chain: table(),
+            is_worn: false,
         }
     }
 
-    /// Forgets everything.
-    pub(crate) fn reset(&mut self) {
+    /// Forgets everything. `hash` is what positions were inserted by, from the word there.
+    ///
+    /// Takes time in proportion to what the buffer held: archives have members by the thousand,
+    /// most of them small beside the tables. Links need no clearing, as they are only followed
+    /// from heads, and every position writes its own before a head leads to it.
+    pub(crate) fn reset(&mut self, hash: impl Fn(u32) -> usize) {
+        if self.is_worn || self.end > self.heads.len() / 4 {
+            self.bytes.fill(0);
+            self.heads.fill(0);
+        } else {
+            for index in 0..self.end {
+                self.heads[hash(self.word(index))] = 0;
+            }
+            self.bytes[..self.end + ZEROS_BYTES].fill(0);
+        }
         self.end = 0;
-        self.bytes.fill(0);
-        self.heads.fill(0);
+        self.is_worn = false;
     }
 
     #[inline]
@@ -66,11 +83,13 @@ impl Window {
 
     /// Writes zeros behind the data, without making them data.
     pub(crate) fn put_zeros(&mut self, count: usize) {
+        debug_assert!(count <= ZEROS_BYTES);
         self.bytes[self.end..self.end + count].fill(0);
     }
 
     /// Drops the lower half; positions in it become none.
     pub(crate) fn slide(&mut self) {
+        self.is_worn = true;
         self.bytes.copy_within(HALF_BYTES..BUFFER_BYTES, 0);
         self.end -= HALF_BYTES;
         // Two loops, not one over both: only so are they vectorised.

@@ -4,8 +4,8 @@ mod inputs;
 
 use imgdelta_deflate::inflate::{InflateError, Inflater, OUTPUT_SLACK, Status, Stream};
 use imgdelta_deflate::{
-    BadRecipe, Behaviour, DetectOptions, Limits, Member, Model, Recipe, RemakeError, Remaker,
-    Strategy, Trailer, detect_gzip, detect_raw, pgzip_segment,
+    BadRecipe, Behaviour, DetectOptions, Detector, Encoders, Limits, Member, Model, Recipe,
+    RemakeError, Remaker, Strategy, Trailer, detect_gzip, detect_raw, pgzip_segment,
 };
 use proptest::prelude::*;
 
@@ -163,6 +163,71 @@ fn gzip_members_tails_and_wrong_trailers_are_kept() {
     assert_eq!(Recipe::from_bytes(&bytes, Limits::default()).unwrap(), wanted);
     for short in 0..bytes.len() {
         assert!(Recipe::from_bytes(&bytes[..short], Limits::default()).is_err());
+    }
+}
+
+#[test]
+fn an_encoder_used_again_writes_what_a_new_one_would() {
+    let mixed = inputs::input("mixed");
+    let pieces = [&mixed[..300_000], &mixed[1000..4000], &mixed[400_000..470_000], &mixed[..9]];
+    let mut models = some_models();
+    models.extend([2, 3, 5].map(|level| Model::Golang { level }));
+    models.push(Model::GnuGzip { level: 1 });
+    for model in models {
+        let mut encoders = Encoders::new();
+        for piece in pieces.iter().chain(pieces.iter().rev()) {
+            let new = remake(&recipe(model.clone(), piece.len()), piece).unwrap();
+            let mut raw = Vec::new();
+            encoders.remake_raw(&model, piece, &mut raw).unwrap();
+            assert!(raw == new, "{model:?}, {} bytes", piece.len());
+            let mut again = Vec::new();
+            encoders.remake(&recipe(model.clone(), piece.len()), piece, &mut again).unwrap();
+            assert!(again == new, "{model:?}, {} bytes", piece.len());
+        }
+    }
+}
+
+#[test]
+fn what_made_one_stream_is_tried_first_on_the_next() {
+    // No level of zlib differs from the others on so little.
+    let plain = b"hello hello hello";
+    let strategy = Strategy::Default;
+    let model = |level| Model::Zlib { level, mem_level: 8, strategy };
+    let short = remake(&recipe(model(6), plain.len()), plain).unwrap();
+    let text = inputs::input("text");
+    let long = remake(&recipe(model(4), text.len()), &text).unwrap();
+    let mut detector = Detector::new(DetectOptions::default().first(model(9)));
+    let mut found = |stream: &[u8]| detector.raw(stream).unwrap().members.swap_remove(0).model;
+    assert_eq!(found(&short), model(9));
+    assert_eq!(found(&long), model(4));
+    assert_eq!(found(&short), model(4));
+}
+
+#[test]
+fn streams_nobody_models_are_recorded_one_after_another() {
+    let plain = &inputs::input("text")[..20_000];
+    let compressed = unmodelled(plain);
+    let mut detector = Detector::new(DetectOptions::default());
+    for _ in 0..12 {
+        let found = detector.raw(&compressed).unwrap();
+        assert!(matches!(found.members[0].model, Model::Tokens(_)));
+        assert_eq!(remake(&found, plain).unwrap(), compressed);
+    }
+    let model = Model::GnuGzip { level: 6 };
+    let compressed = remake(&recipe(model.clone(), plain.len()), plain).unwrap();
+    let mut detector = Detector::new(DetectOptions::default().first(model.clone()));
+    assert_eq!(detector.raw(&compressed).unwrap().members[0].model, model);
+}
+
+#[test]
+fn models_are_a_few_bytes() {
+    for model in some_models() {
+        let bytes = model.to_bytes();
+        assert!(bytes.len() <= 6, "{model:?}: {bytes:?}");
+        assert_eq!(Model::from_bytes(&bytes, Limits::default()), Ok(model.clone()));
+        let longer = [&bytes[..], &[0]].concat();
+        assert_eq!(Model::from_bytes(&longer, Limits::default()), Err(BadRecipe::Length));
+        assert!(Model::from_bytes(&bytes[..bytes.len() - 1], Limits::default()).is_err());
     }
 }
 

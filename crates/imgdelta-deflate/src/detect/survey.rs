@@ -116,10 +116,12 @@ impl Sink for Marks {
 }
 
 impl Survey {
-    /// Takes the start of a stream apart; `None` if it is no deflate stream.
-    pub(super) fn of(body: &[u8]) -> Option<Self> {
-        let mut stream = Stream::new();
-        let mut survey = Self { plain: Vec::new(), stream_bytes: None, marks: Marks::default() };
+    /// Takes the start of a stream apart; `None` if it is no deflate stream. `plain` is memory
+    /// for the plain bytes.
+    pub(super) fn of(body: &[u8], stream: &mut Stream, mut plain: Vec<u8>) -> Option<Self> {
+        stream.reset();
+        plain.clear();
+        let mut survey = Self { plain, stream_bytes: None, marks: Marks::default() };
         let mut read = 0;
         loop {
             let piece = &body[read..body.len().min(read + PIECE_BYTES)];

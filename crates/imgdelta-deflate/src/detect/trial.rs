@@ -3,9 +3,10 @@
 //! Never keeps what it compressed.
 
 use super::survey::Survey;
+use crate::encoders::Encoders;
 use crate::gzip::GzipCheck;
 use crate::inflate::Stream;
-use crate::model::Model;
+use crate::model::{Encoder, Model};
 
 /// A stream that was remade in full.
 pub(super) struct Proved {
@@ -19,8 +20,19 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// Returns whether the model compresses the surveyed plain bytes to the start of `body`; to all
 /// of the stream, if the survey saw all of it.
-pub(super) fn prefix_matches(model: &Model, survey: &Survey, body: &[u8]) -> bool {
-    let Some(mut encoder) = model.start() else { return false };
+pub(super) fn prefix_matches(
+    model: &Model,
+    survey: &Survey,
+    body: &[u8],
+    encoders: &mut Encoders,
+) -> bool {
+    let Some(mut encoder) = encoders.start(model) else { return false };
+    let is_same = compresses_to(&mut encoder, survey, body);
+    encoders.keep(model, encoder);
+    is_same
+}
+
+fn compresses_to(encoder: &mut Encoder, survey: &Survey, body: &[u8]) -> bool {
     let mut compare = Compare { body, compared: 0, out: Vec::new() };
     for piece in survey.plain.chunks(PIECE_BYTES) {
         if encoder.write(piece, &mut compare.out).is_err() || !compare.next() {

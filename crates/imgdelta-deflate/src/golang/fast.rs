@@ -53,6 +53,16 @@ impl Default for Fast {
 }
 
 impl Fast {
+    /// Stands before another stream: all that was indexed is too far away by now.
+    pub(super) fn restart(&mut self) {
+        self.base += self.buffer.len() as u32 + FARTHEST + 1;
+        self.buffer.clear();
+        self.before = 0;
+        if self.base > REBASE {
+            *self = Self::default();
+        }
+    }
+
     pub(super) fn write(&mut self, mut plain: &[u8], bits: &mut BitWriter) {
         while !plain.is_empty() {
             if self.buffer.len() - self.before == BLOCK_BYTES {

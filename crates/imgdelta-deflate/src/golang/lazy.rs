@@ -85,6 +85,16 @@ impl Lazy {
         })
     }
 
+    /// Stands before another stream.
+    pub(super) fn restart(&mut self) {
+        self.window.reset(hash);
+        self.index = 0;
+        self.block_start = Some(0);
+        self.tokens.clear();
+        self.pending = false;
+        self.found = NONE;
+    }
+
     pub(super) fn write(&mut self, mut plain: &[u8], bits: &mut BitWriter) {
         while !plain.is_empty() {
             if self.window.end == BUFFER_BYTES {

@@ -52,6 +52,16 @@ impl Golang {
         &mut self.bits
     }
 
+    /// Stands before another stream.
+    pub(crate) fn restart(&mut self) {
+        self.bits.clear();
+        match &mut self.parser {
+            Parser::Lazy(lazy) => lazy.restart(),
+            Parser::Fast(fast) => fast.restart(),
+            Parser::Plain { buffer, .. } => buffer.clear(),
+        }
+    }
+
     pub(crate) fn write(&mut self, plain: &[u8]) {
         match &mut self.parser {
             Parser::Lazy(lazy) => lazy.write(plain, &mut self.bits),

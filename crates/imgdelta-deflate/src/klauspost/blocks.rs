@@ -39,6 +39,12 @@ impl BlockWriter {
         Self { bits: BitWriter::new(), behaviour, penalty, open: None, fixed: Codes::fixed() }
     }
 
+    /// Stands before another stream.
+    pub(super) fn restart(&mut self) {
+        self.bits.clear();
+        self.open = None;
+    }
+
     /// Ends the open block, if there is one.
     fn end_open(&mut self) {
         if let Some(open) = self.open.take() {

@@ -81,6 +81,17 @@ impl Chains {
         })
     }
 
+    /// Stands before another stream.
+    pub(super) fn restart(&mut self) {
+        self.window.reset(hash);
+        self.index = 0;
+        self.block_start = Some(0);
+        self.tokens.clear();
+        self.pending = false;
+        self.found = NONE;
+        self.literal_run = 0;
+    }
+
     /// Takes the bytes before the stream, at most 32 KiB.
     pub(super) fn set_dictionary(&mut self, dictionary: &[u8]) {
         self.window.fill(dictionary);

@@ -43,6 +43,12 @@ impl History {
         Self { bytes: Vec::with_capacity(HISTORY_BYTES), base: FIRST }
     }
 
+    /// Forgets all bytes; whatever was indexed is too far away afterwards.
+    pub(super) fn restart(&mut self) {
+        self.base += self.bytes.len() as u32 + NEARLY + 1;
+        self.bytes.clear();
+    }
+
     /// Appends a chunk. Returns by how much every position must be lowered first, if at all.
     pub(super) fn push(&mut self, plain: &[u8]) -> Option<u32> {
         if self.bytes.len() + plain.len() > HISTORY_BYTES {

@@ -130,17 +130,32 @@ impl Klauspost {
         };
         let mut stream =
             Self { parser, blocks: BlockWriter::new(behaviour, penalty), chunk: Vec::new() };
-        if !dictionary.is_empty() {
-            match &mut stream.parser {
-                Parser::Chunks(history, one_pass, tokens) => {
-                    parse(history, one_pass, dictionary, tokens);
-                    tokens.clear();
-                }
-                Parser::Chains(chains) => chains.set_dictionary(dictionary),
-                Parser::Stored | Parser::Literals => {}
-            }
-        }
+        stream.set_dictionary(dictionary);
         Some(stream)
+    }
+
+    /// Stands before another stream behind `dictionary`.
+    pub(crate) fn restart(&mut self, dictionary: &[u8]) {
+        self.chunk.clear();
+        self.blocks.restart();
+        match &mut self.parser {
+            Parser::Chunks(history, ..) => history.restart(),
+            Parser::Chains(chains) => chains.restart(),
+            Parser::Stored | Parser::Literals => {}
+        }
+        self.set_dictionary(dictionary);
+    }
+
+    fn set_dictionary(&mut self, dictionary: &[u8]) {
+        match &mut self.parser {
+            _ if dictionary.is_empty() => {}
+            Parser::Chunks(history, one_pass, tokens) => {
+                parse(history, one_pass, dictionary, tokens);
+                tokens.clear();
+            }
+            Parser::Chains(chains) => chains.set_dictionary(dictionary),
+            Parser::Stored | Parser::Literals => {}
+        }
     }
 
     pub(crate) fn bits(&mut self) -> &mut BitWriter {

@@ -7,10 +7,10 @@ use super::{Behaviour, Klauspost, PGZIP_HISTORY_BYTES};
 
 /// A pgzip stream in the making.
 pub(crate) struct Pgzip {
-    behaviour: Behaviour,
-    level: i8,
     segment_bytes: usize,
-    segment: Option<Klauspost>,
+    segment: Klauspost,
+    /// The segment before was ended, and none was begun since.
+    is_between: bool,
     written: usize,
     /// The last bytes of the segment, which the next one may refer to.
     history: Vec<u8>,
@@ -22,12 +22,11 @@ pub(crate) const MIN_SEGMENT_BYTES: usize = PGZIP_HISTORY_BYTES + 1;
 
 impl Pgzip {
     pub(crate) fn new(behaviour: Behaviour, level: i8, segment_bytes: usize) -> Option<Self> {
-        let segment = Some(Klauspost::new(behaviour, level, &[])?);
+        let segment = Klauspost::new(behaviour, level, &[])?;
         (segment_bytes >= MIN_SEGMENT_BYTES).then(|| Self {
-            behaviour,
-            level,
             segment_bytes,
             segment,
+            is_between: false,
             written: 0,
             history: Vec::new(),
             output: Vec::new(),
@@ -47,34 +46,40 @@ impl Pgzip {
     }
 
     fn feed(&mut self, plain: &[u8]) {
-        let (behaviour, level, history) = (self.behaviour, self.level, &self.history);
-        let segment = self.segment.get_or_insert_with(|| {
-            Klauspost::new(behaviour, level, history).expect("the level was checked")
-        });
-        segment.write(plain);
+        if self.is_between {
+            self.segment.restart(&self.history);
+            self.is_between = false;
+        }
+        self.segment.write(plain);
         self.written += plain.len();
         let keep = PGZIP_HISTORY_BYTES.saturating_sub(plain.len());
         self.history.drain(..self.history.len().saturating_sub(keep));
         let new = &plain[plain.len().saturating_sub(PGZIP_HISTORY_BYTES)..];
         self.history.extend_from_slice(new);
-        segment.bits().take(&mut self.output);
+        self.segment.bits().take(&mut self.output);
     }
 
     fn end_segment(&mut self) {
-        if let Some(mut segment) = self.segment.take() {
-            segment.flush();
-            segment.bits().take(&mut self.output);
-        }
+        self.segment.flush();
+        self.segment.bits().take(&mut self.output);
+        self.is_between = true;
         self.written = 0;
     }
 
     pub(crate) fn finish(&mut self) {
         self.feed(&[]);
-        if let Some(mut segment) = self.segment.take() {
-            segment.flush();
-            segment.close();
-            segment.bits().take(&mut self.output);
-        }
+        self.segment.flush();
+        self.segment.close();
+        self.segment.bits().take(&mut self.output);
+    }
+
+    /// Stands before another stream.
+    pub(crate) fn restart(&mut self) {
+        self.segment.restart(&[]);
+        self.is_between = false;
+        self.written = 0;
+        self.history.clear();
+        self.output.clear();
     }
 
     /// Moves all finished bytes to the end of `out`.

@@ -86,6 +86,13 @@ fn effort(level: u8) -> Option<Effort> {
     Some(Effort { good, lazy, nice, tries })
 }
 
+/// Hashes the three bytes a word starts with.
+#[inline]
+fn hash(word: u32, bits: u32, shift: u32) -> usize {
+    let (a, b, c) = (word & 0xff, word >> 8 & 0xff, word >> 16 & 0xff);
+    ((a << (2 * shift) ^ b << shift ^ c) & ((1 << bits) - 1)) as usize
+}
+
 impl Engine {
     pub(super) fn new(
         flavour: Flavour,
@@ -125,10 +132,14 @@ impl Engine {
 
     /// Forgets everything but the bits, and takes the bytes before the data.
     pub(super) fn restart(&mut self, dictionary: &[u8]) {
-        self.window.reset();
+        let (bits, shift) = (self.hash_bits, self.hash_shift);
+        self.window.reset(|word| hash(word, bits, shift));
         self.window.fill(dictionary);
         self.index = self.window.end;
         self.block_start = self.index as isize;
+        self.tokens.clear();
+        self.distance_bits = 0;
+        self.copies = 0;
         self.pending = false;
         self.found = NONE;
         self.at_eof = false;
@@ -299,10 +310,8 @@ impl Engine {
 
     #[inline]
     fn insert(&mut self, index: usize) -> usize {
-        let word = self.window.word(index);
-        let (a, b, c) = (word & 0xff, word >> 8 & 0xff, word >> 16 & 0xff);
-        let hash = a << (2 * self.hash_shift) ^ b << self.hash_shift ^ c;
-        self.window.insert((hash & ((1 << self.hash_bits) - 1)) as usize, index)
+        let hash = hash(self.window.word(index), self.hash_bits, self.hash_shift);
+        self.window.insert(hash, index)
     }
 
     /// Indexes a position if three bytes are there; returns the candidate, or zero. Buffer index

@@ -43,6 +43,12 @@ pub(crate) struct Zlib {
 }
 
 impl Zlib {
+    /// Stands before another stream.
+    pub(crate) fn restart(&mut self) {
+        self.engine.restart(&[]);
+        self.engine.bits.clear();
+    }
+
     pub(crate) fn new(level: u8, mem_level: u8, strategy: Strategy) -> Option<Self> {
         Some(Self { engine: Engine::new(Flavour::Zlib, level, mem_level, strategy)? })
     }
@@ -67,6 +73,12 @@ pub(crate) struct GnuGzip {
 }
 
 impl GnuGzip {
+    /// Stands before another stream.
+    pub(crate) fn restart(&mut self) {
+        self.engine.restart(&[]);
+        self.engine.bits.clear();
+    }
+
     pub(crate) fn new(level: u8) -> Option<Self> {
         Some(Self { engine: Engine::new(Flavour::GnuGzip, level, 8, Strategy::Default)? })
     }
@@ -109,6 +121,16 @@ impl Pigz {
             is_first: true,
             output: Vec::new(),
         })
+    }
+
+    /// Stands before another stream.
+    pub(crate) fn restart(&mut self) {
+        self.engine.restart(&[]);
+        self.engine.bits.clear();
+        self.block.clear();
+        self.history.clear();
+        self.is_first = true;
+        self.output.clear();
     }
 
     pub(crate) fn write(&mut self, mut plain: &[u8]) {
