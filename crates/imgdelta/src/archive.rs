@@ -15,7 +15,7 @@ pub(crate) use bytes::Slice;
 pub use imgdelta_format::recipe::Archive;
 
 use crate::{Error, Result, progress::Progress};
-use imgdelta_deflate::{RemakeError, Remaker, inflate::Stream};
+use imgdelta_deflate::{Encoders, RemakeError, Remaker, inflate::Stream};
 use std::ops::Range;
 
 /// An archive, read as far as its directory.
@@ -148,12 +148,12 @@ pub(crate) fn close(
     }
 }
 
-/// Compresses an inner payload to a place; returns the length of what came out. `each` sees the
-/// plain bytes as they pass.
+/// Compresses an inner payload into `out`; `each` sees the plain bytes as they pass. The encoder is
+/// taken from `encoders` and given back: archives have many small members.
 fn compress(
     inner: &dyn Inner,
     which: usize,
-    recipe: &imgdelta_deflate::Recipe,
+    (recipe, encoders): (&imgdelta_deflate::Recipe, &mut Encoders),
     progress: &dyn Progress,
     each: &mut dyn FnMut(&[u8]),
     out: &mut dyn FnMut(&[u8]) -> Result<()>,
@@ -163,7 +163,7 @@ fn compress(
     };
     let told = told_length(recipe, inner.bytes(which));
     let recipe = told.as_ref().unwrap_or(recipe);
-    let mut remaker = Remaker::new(recipe);
+    let mut remaker = Remaker::reusing(recipe, std::mem::take(encoders));
     let mut packed = Vec::new();
     pieces(inner, which, progress, &mut |piece| {
         each(piece);
@@ -172,7 +172,7 @@ fn compress(
         packed.clear();
         Ok(())
     })?;
-    remaker.finish(&mut packed).map_err(wrong)?;
+    *encoders = remaker.finish_reusing(&mut packed).map_err(wrong)?;
     out(&packed)
 }
 

@@ -5,7 +5,7 @@
 
 use super::{Coder, Inner, Opening, Out, Packing, Part, Slice, compress};
 use crate::{Error, Result, progress::Progress};
-use imgdelta_deflate::{GzipHeader, NoHeader, TRAILER_BYTES, inflate::Stream};
+use imgdelta_deflate::{Encoders, GzipHeader, NoHeader, TRAILER_BYTES, inflate::Stream};
 
 /// A gzip file has no directory: whether it is one, inflating it tells.
 pub(super) fn read(slice: &Slice<'_>) -> Opening {
@@ -97,7 +97,8 @@ pub(super) fn close(inner: &dyn Inner, progress: &dyn Progress, out: &mut Out<'_
         return Err(Error::bad_input(inner.place(), what));
     };
     let mut at = 0;
-    compress(inner, 0, recipe, progress, &mut |_| {}, &mut |packed| {
+    let mut encoders = Encoders::new();
+    compress(inner, 0, (recipe, &mut encoders), progress, &mut |_| {}, &mut |packed| {
         out(at, packed)?;
         at += packed.len() as u64;
         Ok(())

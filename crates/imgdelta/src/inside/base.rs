@@ -58,17 +58,21 @@ impl Look<'_> {
                 break;
             }
             let spill = Spill::new(self.scratch)?;
-            let level = self.open_level(&candidates, |candidate, part| {
-                let slice = candidate.slice();
-                let Some(kept) = keep(part, &slice, &spill, self.progress)? else {
-                    return Ok(None);
-                };
-                let stored = match part.packing {
-                    Packing::Deflate { .. } => Some(stored_key(part, &slice, self.progress)?),
-                    Packing::Plain | Packing::Gzip => None,
-                };
-                Ok(Some(Found { kept, stored }))
-            })?;
+            let level = self.open_level(
+                &candidates,
+                || (),
+                |(), candidate, part| {
+                    let slice = candidate.slice();
+                    let Some(kept) = keep(part, &slice, &spill, self.progress)? else {
+                        return Ok(None);
+                    };
+                    let stored = match part.packing {
+                        Packing::Deflate { .. } => Some(stored_key(part, &slice, self.progress)?),
+                        Packing::Plain | Packing::Gzip => None,
+                    };
+                    Ok(Some(Found { kept, stored }))
+                },
+            )?;
             let mut nested = Vec::new();
             for (candidate, opening) in candidates.iter().zip(level.openings) {
                 let Some((opening, found)) = opening else { continue };

@@ -158,11 +158,13 @@ pub(super) struct Level<P> {
 }
 
 impl Look<'_> {
-    /// Opens archives side by side, and their parts as well.
-    pub(super) fn open_level<T: Sync + Send, P: Send>(
+    /// Opens archives side by side, and their parts as well, each worker with a state of `with`
+    /// for some parts of one archive.
+    pub(super) fn open_level<T: Sync + Send, P: Send, S>(
         &self,
         candidates: &[Candidate<T>],
-        part: impl Fn(&Candidate<T>, &Part) -> Result<Option<P>> + Sync,
+        with: impl Fn() -> S + Sync,
+        part: impl Fn(&mut S, &Candidate<T>, &Part) -> Result<Option<P>> + Sync,
     ) -> Result<Level<P>> {
         let openings = self.workers.map(candidates.iter().collect(), |candidate| {
             self.progress.check()?;
@@ -183,10 +185,10 @@ impl Look<'_> {
         }
         let found = self.workers.map(works, |(archive, range)| {
             let opening = openings[archive].as_ref().expect("only those that opened have parts");
-            let mut found = Vec::with_capacity(range.len());
+            let (mut found, mut state) = (Vec::with_capacity(range.len()), with());
             for each in &opening.parts[range] {
                 self.progress.check()?;
-                found.push(part(&candidates[archive], each)?);
+                found.push(part(&mut state, &candidates[archive], each)?);
             }
             Ok((archive, found))
         })?;

@@ -10,7 +10,7 @@ use crate::{
     archive::{Archive, Coder, Inner, Opening, Packing, Part, Slice, close, recognise},
     volume::{Space, Spill},
 };
-use imgdelta_deflate::{DetectOptions, Recipe, detect_gzip, detect_raw};
+use imgdelta_deflate::{DetectOptions, Detector, Recipe};
 use imgdelta_format::recipe::StreamName;
 use std::collections::{HashMap, HashSet};
 
@@ -64,8 +64,9 @@ impl Look<'_> {
                 break;
             }
             let spill = Spill::new(self.scratch)?;
-            let level = self.open_level(&candidates, |candidate, part| {
-                self.take(part, &candidate.slice(), base, &spill)
+            let detector = || Detector::new(DetectOptions::default());
+            let level = self.open_level(&candidates, detector, |detector, candidate, part| {
+                self.take(part, &candidate.slice(), detector, base, &spill)
             })?;
             let closable = self.workers.map(
                 candidates.iter().zip(&level.openings).collect(),
@@ -134,6 +135,7 @@ impl Look<'_> {
         &self,
         part: &Part,
         slice: &Slice<'_>,
+        detector: &mut Detector,
         base: Option<&OpenedBase>,
         spill: &Spill,
     ) -> Result<Option<Found>> {
@@ -153,7 +155,7 @@ impl Look<'_> {
         }
         let compression = if stored_bytes <= MOST_SOUGHT_BYTES {
             let stored = slice.read(part.stored.start, stored_bytes)?;
-            stored.and_then(|stored| self.compression(&stored, is_zip))
+            stored.and_then(|stored| self.compression(&stored, detector, is_zip))
         } else {
             None
         };
@@ -174,10 +176,12 @@ impl Look<'_> {
     }
 
     /// Finds how a member was compressed, if that is worth telling.
-    fn compression(&self, stored: &[u8], is_zip: bool) -> Option<Vec<u8>> {
-        let options = DetectOptions::default();
-        let mut recipe: Recipe =
-            if is_zip { detect_raw(stored, options) } else { detect_gzip(stored, options) }?;
+    fn compression(&self, stored: &[u8], detector: &mut Detector, is_zip: bool) -> Option<Vec<u8>> {
+        let mut recipe: Recipe = if is_zip { detector.raw(stored) } else { detector.gzip(stored) }?;
+        let most = self.options.nanoseconds_per_byte;
+        if recipe.members.iter().any(|member| member.model.nanoseconds_per_byte() > most) {
+            return None;
+        }
         let whole = recipe.to_bytes().len();
         if whole > stored.len() / WORTH && whole > USUAL_RECIPE_BYTES {
             return None;

@@ -5,7 +5,7 @@ use super::{
     structure::{self, Content, Member, Structure},
 };
 use crate::{Error, Result, progress::Progress};
-use imgdelta_deflate::inflate::Stream;
+use imgdelta_deflate::{Encoders, inflate::Stream};
 
 /// Makes a zip file; the last inner payload is its structure, those before it contents.
 pub(in super::super) fn close(
@@ -21,6 +21,7 @@ pub(in super::super) fn close(
     out(0, &structure.lead)?;
     let mut at = structure.lead.len() as u64;
     let mut contents = 0..last;
+    let mut encoders = Encoders::new();
     let mut placed = Vec::with_capacity(structure.members.len());
     for member in &structure.members {
         let start = at;
@@ -28,7 +29,8 @@ pub(in super::super) fn close(
         let mut content = Content::default();
         if member.has_content() {
             let which = contents.next().ok_or_else(|| wrong("a member has no content"))?;
-            content = write_content(inner, which, member, progress, at, out)?;
+            let mut write = Write { inner, encoders: &mut encoders, progress };
+            content = write.content(which, member, at, out)?;
         }
         at += content.packed_bytes;
         let content = member.told(content);
@@ -58,54 +60,63 @@ fn read_structure(inner: &dyn Inner, last: usize) -> Result<Option<Structure>> {
     Ok(structure::read(&buffer))
 }
 
-/// Writes what a member stores, and returns what it came to.
-fn write_content(
-    inner: &dyn Inner,
-    which: usize,
-    member: &Member,
-    progress: &dyn Progress,
-    start: u64,
-    out: &mut Out<'_>,
-) -> Result<Content> {
-    let mut at = start;
-    let mut crc = crc32fast::Hasher::new();
-    let mut plain_bytes = 0;
-    let mut put = |bytes: &[u8]| {
-        out(at, bytes)?;
-        at += bytes.len() as u64;
-        Ok(())
-    };
-    match inner.coder(which) {
-        Coder::Deflate(recipe) => {
-            let mut each = |plain: &[u8]| crc.update(plain);
-            compress(inner, which, recipe, progress, &mut each, &mut put)?;
-            plain_bytes = inner.bytes(which);
+/// What members are written with.
+struct Write<'a> {
+    inner: &'a dyn Inner,
+    encoders: &'a mut Encoders,
+    progress: &'a dyn Progress,
+}
+
+impl Write<'_> {
+    /// Writes what a member stores, and returns what it came to.
+    fn content(
+        &mut self,
+        which: usize,
+        member: &Member,
+        start: u64,
+        out: &mut Out<'_>,
+    ) -> Result<Content> {
+        let (inner, progress) = (self.inner, self.progress);
+        let mut at = start;
+        let mut crc = crc32fast::Hasher::new();
+        let mut plain_bytes = 0;
+        let mut put = |bytes: &[u8]| {
+            out(at, bytes)?;
+            at += bytes.len() as u64;
+            Ok(())
+        };
+        match inner.coder(which) {
+            Coder::Deflate(recipe) => {
+                let mut each = |plain: &[u8]| crc.update(plain);
+                compress(inner, which, (recipe, self.encoders), progress, &mut each, &mut put)?;
+                plain_bytes = inner.bytes(which);
+            }
+            Coder::Packed(known, bytes) => {
+                pieces(inner, which, progress, &mut put)?;
+                let packed_bytes = at - start;
+                return Ok(Content { crc: known, packed_bytes, plain_bytes: bytes });
+            }
+            Coder::Plain if member.is_deflated() => {
+                let mut stream = Stream::new();
+                pieces(inner, which, progress, &mut |piece| {
+                    // What does not inflate has a checksum that will not be the right one.
+                    let _ = stream.push(piece, &mut (), |plain| {
+                        crc.update(plain);
+                        plain_bytes += plain.len() as u64;
+                    });
+                    put(piece)
+                })?;
+            }
+            Coder::Plain => {
+                pieces(inner, which, progress, &mut |piece| {
+                    crc.update(piece);
+                    put(piece)
+                })?;
+                plain_bytes = inner.bytes(which);
+            }
         }
-        Coder::Packed(known, bytes) => {
-            pieces(inner, which, progress, &mut put)?;
-            let packed_bytes = at - start;
-            return Ok(Content { crc: known, packed_bytes, plain_bytes: bytes });
-        }
-        Coder::Plain if member.is_deflated() => {
-            let mut stream = Stream::new();
-            pieces(inner, which, progress, &mut |piece| {
-                // What does not inflate has a checksum that will not be the right one.
-                let _ = stream.push(piece, &mut (), |plain| {
-                    crc.update(plain);
-                    plain_bytes += plain.len() as u64;
-                });
-                put(piece)
-            })?;
-        }
-        Coder::Plain => {
-            pieces(inner, which, progress, &mut |piece| {
-                crc.update(piece);
-                put(piece)
-            })?;
-            plain_bytes = inner.bytes(which);
-        }
+        Ok(Content { crc: crc.finalize(), packed_bytes: at - start, plain_bytes })
     }
-    Ok(Content { crc: crc.finalize(), packed_bytes: at - start, plain_bytes })
 }
 
 /// It is held whole; as much as directory and headers may be.
