@@ -238,3 +238,6 @@ fn inflate(
 }
 
 const PIECE_BYTES: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,339 @@
+//! Are archives in layers seen into, do they come back, and are lies about them refused?
+
+use imgdelta::{
+    Error, Limits, Result,
+    apply::{self, ApplyOptions},
+    cost::Cost,
+    delta::{Delta, DeltaWriter, How, LayerOutline, Origin, Outline, Recipe},
+    encode::{EncodeOptions, encode},
+    image::{self, Image, OpenOptions},
+    inside::InsideOptions,
+    parallel::Workers,
+    plan::{Plan, PlanOptions},
+    progress::Silent,
+    scratch::Scratch,
+    sink,
+    survey::{self, Survey, SurveyOptions},
+    volume::Volume,
+};
+use imgdelta_deflate::{Encoders, Model, Strategy};
+use imgdelta_testkit::{Packing, TestImage, ZipMember, ZipStyle, gzip, tar_of, zip_of};
+use std::{path::Path, sync::Arc};
+
+/// Two images read once.
+struct Pair {
+    dir: tempfile::TempDir,
+    images: [Survey; 2],
+    volume: Volume,
+}
+
+impl Pair {
+    fn new(base: &[u8], target: &[u8]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let images = [("base", base), ("target", target)].map(|(name, layer)| {
+            let at = dir.path().join(name);
+            TestImage::new(vec![layer.to_vec()], Packing::Plain).blobs().write_layout(&at);
+            open(&at)
+        });
+        let scratch = Scratch::in_dir(dir.path()).unwrap();
+        let workers = Workers::new(2).unwrap();
+        let options = SurveyOptions::default();
+        let (images, volume) =
+            survey::both_with_streams(images, &options, &scratch, &workers, &Silent).unwrap();
+        Self { dir, images, volume }
+    }
+
+    fn scratch(&self) -> Scratch {
+        Scratch::in_dir(self.dir.path()).unwrap()
+    }
+
+    fn make(&self, inside: InsideOptions, threads: usize) -> (Vec<u8>, Cost) {
+        let [base, target] = &self.images;
+        let workers = Workers::new(threads).unwrap();
+        let (options, scratch) = (PlanOptions::default().inside(inside), self.scratch());
+        let plan =
+            Plan::of(base, target, &self.volume, options, &scratch, &workers, &Silent).unwrap();
+        let draft = encode(&plan, &EncodeOptions::default(), &scratch, &workers, &Silent).unwrap();
+        let mut bytes = Vec::new();
+        draft.write(&mut bytes).unwrap();
+        (bytes, Cost::of(&draft).unwrap())
+    }
+
+    /// Proves and applies a delta; the target's manifest must come out.
+    fn apply(&self, bytes: Vec<u8>) -> Result<()> {
+        let delta = Delta::open(Arc::new(bytes), "test", &Limits::default())?;
+        let workers = Workers::new(2)?;
+        let options = ApplyOptions::new(self.scratch());
+        let out = tempfile::tempdir_in(self.dir.path()).unwrap();
+        let sink =
+            sink::create(&format!("oci:{}", out.path().display()).parse()?, &Limits::default())?;
+        let base = [self.images[0].image.clone()];
+        apply::apply(&delta, &base, sink, &options, &workers, &Silent)?;
+        assert_eq!(open(out.path()).digest, self.images[1].image.digest);
+        apply::prove(&delta, &self.volume, &options, &workers, &Silent)
+    }
+
+    fn recipe(&self, bytes: &[u8]) -> Recipe {
+        let delta = Delta::open(Arc::new(bytes.to_vec()), "test", &Limits::default()).unwrap();
+        Recipe::clone(&delta.recipe(0).unwrap())
+    }
+
+    /// The delta with another recipe before the same groups.
+    fn with(&self, bytes: &[u8], recipe: &Recipe) -> Vec<u8> {
+        let delta = Delta::open(Arc::new(bytes.to_vec()), "test", &Limits::default()).unwrap();
+        let of_layer = |layer: &imgdelta::delta::LayerHead| LayerOutline {
+            stream_bytes: layer.stream.bytes,
+            body: layer.body,
+            envelope: layer.envelope.clone(),
+        };
+        let outline = Outline {
+            algorithm: delta.digest().algorithm(),
+            media_type: delta.media_type().to_owned(),
+            manifest: delta.manifest().to_vec(),
+            config: delta.config_bytes().to_vec(),
+            platform: delta.platform().to_string(),
+            base: None,
+            layers: delta.layers().iter().map(of_layer).collect(),
+        };
+        let stored = delta.recipe(0).unwrap();
+        let groups: Vec<u8> =
+            (0..stored.groups.len()).flat_map(|group| stored.group(group).unwrap()).collect();
+        let mut writer = DeltaWriter::new(Vec::new(), &outline).unwrap();
+        writer.recipe(recipe, &mut groups.as_slice()).unwrap();
+        writer.finish().unwrap().0
+    }
+}
+
+fn open(dir: &Path) -> Image {
+    image::open(&format!("oci:{}", dir.display()).parse().unwrap(), &OpenOptions::default())
+        .unwrap()
+}
+
+fn noise(seed: u32, count: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24).to_le_bytes()[0]
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// Text that compresses to about a third.
+fn text(seed: u32, lines: u32) -> Vec<u8> {
+    let line = |n: u32| format!("line {} says {}\n", n, (n ^ seed).wrapping_mul(2_654_435_761));
+    (0..lines).map(line).collect::<String>().into_bytes()
+}
+
+/// Compresses as gzip(1) does, at a level.
+fn gzip_at(bytes: &[u8], level: u8) -> Vec<u8> {
+    let model = Model::Zlib { level, mem_level: 8, strategy: Strategy::Default };
+    let mut out = b"\x1f\x8b\x08\0\0\0\0\0\x02\x03".to_vec();
+    Encoders::new().remake_raw(&model, bytes, &mut out).unwrap();
+    let mut crc = [gzip(bytes)].concat();
+    out.extend(crc.split_off(crc.len() - 8));
+    out
+}
+
+/// A jar: a changed class among others that stay.
+fn jar(changed: &[u8], style: ZipStyle) -> Vec<u8> {
+    let (one, other) = (text(1, 700), text(2, 900));
+    let members: Vec<ZipMember<'_>> = vec![
+        ("META-INF/MANIFEST.MF", b"Manifest-Version: 1.0\r\n", true),
+        ("a/One.class", &one, true),
+        ("a/Changed.class", changed, true),
+        ("a/Other.class", &other, true),
+    ];
+    zip_of(&members, style)
+}
+
+#[test]
+fn a_changed_member_costs_what_changed_in_it() {
+    let mut changed = text(3, 800);
+    changed[5000] ^= 1;
+    for style in ZipStyle::ALL {
+        let base = tar_of(&[("lib/app.jar", &jar(&text(3, 800), style))]);
+        let target = tar_of(&[("lib/app.jar", &jar(&changed, style))]);
+        let pair = Pair::new(&base, &target);
+        let (bytes, cost) = pair.make(InsideOptions::default(), 2);
+        let recipe = pair.recipe(&bytes);
+        // The members that stayed are copied as they are stored; the one that changed is rebuilt.
+        let count = |wanted: fn(&Origin) -> bool| {
+            recipe.origins.iter().filter(|origin| wanted(origin)).count()
+        };
+        assert_eq!(count(|origin| *origin == Origin::Closed), 1, "{style:?}");
+        assert_eq!(count(|origin| matches!(origin, Origin::Packed(_))), 3, "{style:?}");
+        assert_eq!(recipe.nested.compressions.len(), 1, "{style:?}");
+        assert_eq!(cost.layers[0].files[&How::OPENED].count, 1);
+        let told = cost.files.iter().map(|file| file.bytes).sum::<u64>();
+        assert!(told < 150, "{style:?}: {told} bytes");
+        let (closed, _) = pair.make(InsideOptions::default().depth(0), 2);
+        assert!(closed.len() > 4 * bytes.len(), "{} {}", closed.len(), bytes.len());
+        let (again, _) = pair.make(InsideOptions::default(), 5);
+        assert!(again == bytes, "the bytes depend on the number of threads");
+        pair.apply(bytes).unwrap();
+        pair.apply(closed).unwrap();
+    }
+}
+
+#[test]
+fn members_are_found_in_other_archives_and_under_other_names() {
+    let (one, two) = (text(4, 500), text(5, 500));
+    let base = tar_of(&[
+        ("one.jar", &zip_of(&[("a", &one, true), ("b", b"b", true)], ZipStyle::Ahead)),
+        ("two.jar", &zip_of(&[("c", &two, true), ("d", b"d", true)], ZipStyle::Ahead)),
+        ("loose.txt", &text(6, 300)),
+    ]);
+    // One from each, renamed; one that was a plain file; one that was stored, now compressed.
+    let both = zip_of(
+        &[("x", &two, true), ("y", &one, true), ("z", &text(6, 300), true), ("b", b"b", false)],
+        ZipStyle::Descriptors,
+    );
+    let pair = Pair::new(&base, &tar_of(&[("both.jar", &both)]));
+    let (bytes, _) = pair.make(InsideOptions::default(), 2);
+    let recipe = pair.recipe(&bytes);
+    let inner = &recipe.origins[1..];
+    assert!(
+        matches!(
+            inner[..4],
+            [Origin::Packed(_), Origin::Packed(_), Origin::Base(_), Origin::Part(_)]
+        ),
+        "{inner:?}"
+    );
+    pair.apply(bytes).unwrap();
+}
+
+#[test]
+fn archives_in_archives_are_opened_as_deep_as_asked() {
+    let nested = |seed| {
+        let jar = jar(&text(seed, 400), ZipStyle::Ahead);
+        let war =
+            zip_of(&[("lib/app.jar", &jar, false), ("index", b"same", true)], ZipStyle::Ahead);
+        tar_of(&[("app.war.gz", &gzip_at(&war, 6))])
+    };
+    let pair = Pair::new(&nested(8), &nested(9));
+    let made = [0, 1, 2, 3].map(|depth| pair.make(InsideOptions::default().depth(depth), 2).0);
+    let closed = |bytes: &[u8]| pair.recipe(bytes).nested.closed.len();
+    assert_eq!([0, 1, 2, 3], [0, 1, 2, 3].map(|depth: usize| closed(&made[depth])));
+    for bytes in made {
+        pair.apply(bytes).unwrap();
+    }
+}
+
+#[test]
+fn gzip_files_of_any_encoder_come_back() {
+    let (old, mut new) = (text(10, 2000), text(10, 2000));
+    new.splice(100..110, *b"other");
+    for (level, first) in [(9, 6), (1, 1), (6, 9)] {
+        let base = tar_of(&[("doc.gz", &gzip_at(&old, first))]);
+        let pair = Pair::new(&base, &tar_of(&[("doc.gz", &gzip_at(&new, level))]));
+        let (bytes, cost) = pair.make(InsideOptions::default(), 2);
+        assert_eq!(cost.layers[0].files[&How::OPENED].count, 1);
+        assert!(cost.files.iter().map(|file| file.bytes).sum::<u64>() < 120, "{cost}");
+        pair.apply(bytes).unwrap();
+    }
+    // Nobody's encoder: what a record of its choices cannot pay for stays closed.
+    let base = tar_of(&[("doc.gz", &gzip(&old))]);
+    let pair = Pair::new(&base, &tar_of(&[("doc.gz", &gzip(&new))]));
+    pair.apply(pair.make(InsideOptions::default(), 2).0).unwrap();
+}
+
+#[test]
+fn what_would_cost_the_receiver_too_much_travels_as_it_is_stored() {
+    let base =
+        tar_of(&[("doc.gz", &gzip_at(&text(11, 900), 9)), ("a.jar", &jar(b"1", ZipStyle::Ahead))]);
+    let target =
+        tar_of(&[("doc.gz", &gzip_at(&text(12, 900), 9)), ("a.jar", &jar(b"2", ZipStyle::Ahead))]);
+    let pair = Pair::new(&base, &target);
+    let (bytes, cost) = pair.make(InsideOptions::default().nanoseconds_per_byte(0), 2);
+    // The jar's one changed member is a part as it is stored; the gzip file has nothing else.
+    assert_eq!(cost.layers[0].files[&How::OPENED].count, 1);
+    assert!(pair.recipe(&bytes).nested.compressions.is_empty());
+    pair.apply(bytes).unwrap();
+}
+
+#[test]
+fn what_is_no_sound_archive_is_bytes() {
+    let sound = jar(b"one", ZipStyle::Ahead);
+    let mut damaged = sound.clone();
+    damaged[2000] ^= 0x10;
+    let mut encrypted = sound.clone();
+    // The flags of every header and entry.
+    for at in 0..encrypted.len() - 10 {
+        if encrypted[at..].starts_with(b"PK\x03\x04") {
+            encrypted[at + 6] |= 1;
+        } else if encrypted[at..].starts_with(b"PK\x01\x02") {
+            encrypted[at + 8] |= 1;
+        }
+    }
+    let mut trailing = sound.clone();
+    trailing.extend(b"more behind the end record");
+    let cut = &sound[..sound.len() - 1];
+    let base = tar_of(&[("a.jar", &sound), ("b.gz", &gzip_at(&text(1, 300), 6))]);
+    let mut gz = gzip_at(&text(2, 300), 6);
+    gz[200] ^= 4;
+    for (name, changed) in [
+        ("damaged", &damaged[..]),
+        ("encrypted", &encrypted),
+        ("trailing", &trailing),
+        ("cut", cut),
+        ("gz", &gz),
+    ] {
+        let pair = Pair::new(&base, &tar_of(&[("a.jar", changed), ("b.gz", changed)]));
+        pair.apply(pair.make(InsideOptions::default(), 2).0)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        // And as a base.
+        let pair = Pair::new(&tar_of(&[("a.jar", changed)]), &tar_of(&[("a.jar", &sound)]));
+        pair.apply(pair.make(InsideOptions::default(), 2).0)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+#[test]
+fn lies_about_archives_are_refused() {
+    let base = tar_of(&[("a.jar", &jar(&noise(1, 900), ZipStyle::Ahead))]);
+    let target = tar_of(&[("a.jar", &jar(&noise(2, 900), ZipStyle::Ahead))]);
+    let pair = Pair::new(&base, &target);
+    let (bytes, _) = pair.make(InsideOptions::default(), 2);
+    let sound = pair.recipe(&bytes);
+    pair.apply(pair.with(&bytes, &sound)).unwrap();
+    type Lie = (&'static str, fn(&mut Recipe));
+    let lies: [Lie; 12] = [
+        ("an archive that begins elsewhere", |r| r.nested.opened[0].address += 1),
+        ("an archive that is shorter", |r| r.nested.opened[0].bytes -= 1),
+        ("an archive of another kind", |r| {
+            r.nested.opened[0].kind = imgdelta::delta::Archive::Gzip
+        }),
+        ("parts that are longer", |r| r.nested.opened[0].plain_bytes += 1),
+        ("parts of a terabyte", |r| r.nested.opened[0].plain_bytes = 1 << 40),
+        ("an archive of another kind made", |r| {
+            r.nested.closed[0].kind = imgdelta::delta::Archive::Gzip
+        }),
+        ("a part that is not there", |r| {
+            r.origins.iter_mut().for_each(|origin| {
+                if let Origin::Packed(part) = origin {
+                    *part += 1_000_000;
+                }
+            });
+        }),
+        ("a payload of a terabyte", |r| *r.nested.inner_bytes.last_mut().unwrap() = 1 << 40),
+        ("a payload that is shorter", |r| *r.nested.inner_bytes.last_mut().unwrap() -= 1),
+        ("a payload without compression", |r| {
+            r.nested.coders.iter_mut().for_each(|coder| *coder = 0)
+        }),
+        ("a compression that is none", |r| r.nested.compressions[0] = vec![9; 4]),
+        ("another compression", |r| {
+            let last = r.nested.compressions[0].len();
+            r.nested.compressions[0].truncate(last - 1);
+        }),
+    ];
+    for (what, lie) in lies {
+        let mut recipe = sound.clone();
+        lie(&mut recipe);
+        let error = pair.apply(pair.with(&bytes, &recipe)).expect_err(what);
+        let is_told = matches!(
+            error,
+            Error::BadInput { .. } | Error::OverLimit { .. } | Error::Mismatch { .. }
+        );
+        assert!(is_told, "{what}: {error:?}");
+    }
+}
