@@ -19,6 +19,9 @@ pub struct Call {
     pub ends_with_data: bool,
 }
 
+/// Plain bytes of the shortest job, and of the smallest size at which there are jobs.
+pub(crate) const JOB_BYTES: u64 = 512 << 10;
+
 /// Highest level whose memory (some 100 MB) is granted whatever the size.
 const HIGHEST_LEVEL: i32 = 19;
 /// With the three levels above, memory follows the size, if it is known.
@@ -70,6 +73,23 @@ impl Libzstd {
         })
     }
 
+    /// Returns the beginning of what a call that works in jobs makes of a frame, from its first
+    /// [`JOB_BYTES`]: without this, nothing would come before the first job, which is eight times
+    /// as long and more.
+    pub(crate) fn probe(
+        call: Call,
+        header: &Header,
+        plain_bytes: u64,
+        first: &[u8],
+    ) -> Option<Vec<u8>> {
+        let mut encoder = Self::new(call, header, plain_bytes)?;
+        encoder.context.set_parameter(CParameter::JobSize(JOB_BYTES as u32)).ok()?;
+        let mut out = Vec::new();
+        encoder.chunk.extend_from_slice(first);
+        encoder.feed(ZSTD_EndDirective::ZSTD_e_flush, &mut out)?;
+        Some(out)
+    }
+
     /// Takes plain bytes; `None` if the encoder fails.
     pub(crate) fn write(&mut self, mut plain: &[u8], out: &mut Vec<u8>) -> Option<()> {
         while !plain.is_empty() {
@@ -94,7 +114,7 @@ impl Libzstd {
     }
 
     fn feed(&mut self, directive: ZSTD_EndDirective, out: &mut Vec<u8>) -> Option<()> {
-        let is_end = directive == ZSTD_EndDirective::ZSTD_e_end;
+        let more_to_come = directive == ZSTD_EndDirective::ZSTD_e_continue;
         let mut input = InBuffer::around(&self.chunk);
         loop {
             // As much room as the command gives: with it the last chunk is compressed in place.
@@ -102,7 +122,7 @@ impl Libzstd {
             let mut output = OutBuffer::around(&mut self.buffer);
             let pending = self.context.compress_stream2(&mut output, &mut input, directive).ok()?;
             out.extend_from_slice(output.as_slice());
-            if input.pos() == self.chunk.len() && (!is_end || pending == 0) {
+            if input.pos() == self.chunk.len() && (more_to_come || pending == 0) {
                 break;
             }
         }

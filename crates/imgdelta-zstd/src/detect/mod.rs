@@ -9,7 +9,7 @@ mod survey;
 mod trial;
 
 use crate::klauspost::{Behaviour, Level};
-use crate::libzstd::Call;
+use crate::libzstd::{Call, JOB_BYTES};
 use crate::model::Model;
 use crate::recipe::{Frame, Part, Recipe};
 use crate::source::Source;
@@ -52,14 +52,22 @@ where
         return Ok(None);
     }
     let mut long_trials = 0;
-    let mut hopeless: Vec<i32> = Vec::new();
+    // Calls that differ in how they end differ late: what is wrong early is wrong in both.
+    let mut hopeless: Vec<(i32, bool)> = Vec::new();
     for model in candidates(&survey) {
         if let Model::Libzstd(call) = model
-            && hopeless.contains(&call.level)
+            && hopeless.contains(&(call.level, call.jobs))
         {
             continue;
         }
         let Some(recipe) = recipe(model, &mut survey, blob)? else { continue };
+        if let Model::Libzstd(call) = model
+            && call.jobs
+            && !trial::probe(call, &survey, blob, plain)?
+        {
+            hopeless.push((call.level, true));
+            continue;
+        }
         match trial::run(&recipe, blob, plain)? {
             Outcome::Proven => return Ok(Some(recipe)),
             Outcome::Impossible => {}
@@ -67,8 +75,7 @@ where
                 if plain_bytes > FIRST_BYTES {
                     long_trials += 1;
                 } else if let Model::Libzstd(call) = model {
-                    // The ways to call it differ only later.
-                    hopeless.push(call.level);
+                    hopeless.push((call.level, call.jobs));
                 }
                 if long_trials >= options.long_trials {
                     return Ok(None);
@@ -123,9 +130,8 @@ fn candidates(survey: &Survey) -> Vec<Model> {
         });
     for level in levels {
         let ends = if header.plain_bytes.is_some() { [true, false] } else { [false, true] };
-        // In one go first: its output comes block by block, so that a wrong level shows at once.
-        for jobs in [false, true] {
-            if jobs && header.plain_bytes.is_some() && plain_bytes <= FEWEST_JOB_BYTES {
+        for jobs in [true, false] {
+            if jobs && header.plain_bytes.is_some() && plain_bytes <= JOB_BYTES {
                 continue;
             }
             for ends_with_data in ends {
@@ -138,9 +144,6 @@ fn candidates(survey: &Survey) -> Vec<Model> {
 
 /// What people write, and what commands take when nobody writes anything.
 const LIKELY_LEVELS: [i32; 3] = [3, 19, 9];
-
-/// The reference encoder does not cut less than this.
-const FEWEST_JOB_BYTES: u64 = 512 << 10;
 
 /// The reference encoder's window for plain bytes of unknown size.
 fn usual_window(level: i32) -> u64 {

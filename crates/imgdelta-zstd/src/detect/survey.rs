@@ -146,6 +146,11 @@ impl Survey {
 }
 
 impl FrameSurvey {
+    /// Where it begins in the blob.
+    pub(super) fn offset(&self) -> u64 {
+        self.first_block - self.header.bytes as u64
+    }
+
     /// Walks through the blocks of the frame at `at`; returns where it ends. `None` if it is
     /// damaged or needs a dictionary.
     fn walk<B: Source + ?Sized>(

@@ -2,6 +2,8 @@
 //!
 //! Never goes on after the first byte that differs.
 
+use super::survey::Survey;
+use crate::libzstd::{Call, JOB_BYTES, Libzstd};
 use crate::recipe::Recipe;
 use crate::remake::Remaker;
 use crate::source::{PIECE_BYTES, Reader, Source};
@@ -46,6 +48,31 @@ where
     }
     let same = compare(&mut expected, &mut compared, &mut out)? && compared == blob.bytes();
     Ok(if same { Outcome::Proven } else { Outcome::Differs { plain_bytes: given } })
+}
+
+/// Whether a call that works in jobs can have begun the first frame; true if that cannot be seen
+/// without trying.
+pub(super) fn probe<B, P>(
+    call: Call,
+    survey: &Survey,
+    blob: &B,
+    plain: &P,
+) -> Result<bool, B::Error>
+where
+    B: Source + ?Sized,
+    P: Source<Error = B::Error> + ?Sized,
+{
+    let Some(frame) = survey.frames().next() else { return Ok(false) };
+    let plain_bytes = frame.plain_bytes.unwrap_or(0);
+    if plain_bytes <= JOB_BYTES {
+        return Ok(true);
+    }
+    let mut first = vec![0; JOB_BYTES as usize];
+    plain.read(0, &mut first)?;
+    let Some(mut made) = Libzstd::probe(call, &frame.header, plain_bytes, &first) else {
+        return Ok(false);
+    };
+    compare(&mut Reader::new(blob), &mut frame.offset(), &mut made)
 }
 
 /// Compares what was made so far and forgets it.
