@@ -12,8 +12,7 @@
 //! use imgdelta_zstd::{DetectOptions, Remaker, detect};
 //!
 //! // `printf hello | zstd`
-//! let blob = b"\x28\xb5\x2f\xfd\x04\x58\x29\0\0hello\xfe\x4a\x6f\x6b";
-//! # let blob = &zstd_of_hello();
+//! let blob = b"\x28\xb5\x2f\xfd\x04\x58\x29\0\0hello\xa3\x6d\x9f\x88";
 //! let recipe = detect(&blob[..], &b"hello"[..], DetectOptions::default())?.unwrap();
 //! let mut out = Vec::new();
 //! let mut remaker = Remaker::new(&recipe);

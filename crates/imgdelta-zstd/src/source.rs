@@ -52,6 +52,9 @@ impl<'a, S: Source + ?Sized> Reader<'a, S> {
     ) -> Result<&[u8], S::Error> {
         let end = self.source.bytes();
         let wanted = end.saturating_sub(offset).min(bytes as u64) as usize;
+        if wanted == 0 {
+            return Ok(&[]);
+        }
         let start = usize::try_from(offset.wrapping_sub(self.from)).unwrap_or(usize::MAX);
         if start.checked_add(wanted).is_none_or(|last| last > self.held.len()) {
             let piece = end.saturating_sub(offset).min(bytes.max(ahead) as u64) as usize;

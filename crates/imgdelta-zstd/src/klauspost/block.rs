@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(raw_header(RAW, 2048), ([0x0c, 0x80, 0, 0], 3));
         assert_eq!(coded_header(40, 1023, false).1, 3);
         assert_eq!(coded_header(40, 1024, false).1, 4);
-        assert_eq!(coded_header(16_384, 20_000, true), ([0x0f, 0xe2, 0x04, 0, 1, 0, 0, 0], 5));
+        assert_eq!(coded_header(16_384, 20_000, true), ([0x0f, 0xe2, 0x04, 0, 0x10, 0, 0, 0], 5));
         assert_eq!(header(COMPRESSED, 5, true), [0x2d, 0, 0]);
     }
 
