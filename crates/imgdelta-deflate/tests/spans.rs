@@ -169,7 +169,7 @@ fn streams_of_one_kind_of_bytes_are_cut_too() {
 
 #[test]
 fn segments_and_blocks_are_spans() {
-    let long = long_input();
+    let long = long_input().repeat(2);
     let behaviour = Behaviour::V1_18_2;
     let mut models =
         vec![Model::Pigz { level: 6, block_bytes: 131_072 }, Model::Golang { level: 1 }];
