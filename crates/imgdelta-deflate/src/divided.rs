@@ -6,7 +6,6 @@
 //! and how many literals lead to it: some six bytes. Without points the byte form is the recipe's
 //! own; with points it is version 2. Never finds points itself and never remakes.
 
-use crate::model::Model;
 use crate::recipe::{BadRecipe, Limits, Reader, Recipe, put_number};
 
 /// A recipe, and where its streams can be cut.
@@ -56,7 +55,7 @@ impl Divided {
             };
             let span_bytes = point.plain.checked_sub(start).ok_or(BadRecipe::Length)?;
             let last_bytes = member.plain_bytes.checked_sub(point.plain);
-            if !is_restartable(&member.model)
+            if !member.model.can_restart()
                 || point.phase > 7
                 || !(MIN_SPAN_BYTES..=MAX_SPAN_BYTES).contains(&span_bytes)
                 || last_bytes.is_none_or(|bytes| bytes < LAST_SPAN_BYTES)
@@ -144,17 +143,5 @@ impl Divided {
 impl From<Recipe> for Divided {
     fn from(recipe: Recipe) -> Self {
         Self { recipe, points: Vec::new() }
-    }
-}
-
-/// Whether the model's index does not depend on its parse, so that it can start at any block.
-pub(crate) fn is_restartable(model: &Model) -> bool {
-    match *model {
-        Model::Golang { level } => level == -1 || level >= 4,
-        Model::Zlib { level, strategy, .. } => level >= 4 && strategy.searches(),
-        Model::GnuGzip { level } => level >= 4,
-        Model::Klauspost { .. } | Model::Pgzip { .. } | Model::Pigz { .. } | Model::Tokens(_) => {
-            false
-        }
     }
 }

@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn an_error_stops_the_rest_and_is_returned() {
-        let begun = std::sync::atomic::AtomicUsize::new(0);
+        let begun = AtomicUsize::new(0);
         let outcome = Workers::new(1).unwrap().map((0..1000).collect(), |n: u32| {
             begun.fetch_add(1, Relaxed);
             if n == 3 { Err(Error::bad_input("item", n)) } else { Ok(n) }

@@ -8,7 +8,7 @@
 
 use super::survey::{Hint, Survey};
 use super::trial::prefix_matches;
-use crate::divided::{LAST_SPAN_BYTES, MAX_LITERALS, MIN_SPAN_BYTES, Point, is_restartable};
+use crate::divided::{LAST_SPAN_BYTES, MAX_LITERALS, MIN_SPAN_BYTES, Point};
 use crate::fallback::Recording;
 use crate::gzip::{GzipCheck, GzipHeader, TRAILER_BYTES};
 use crate::inflate::{Block, Kind, Sink, Stream};
@@ -85,7 +85,7 @@ impl Walk {
     /// block ends behind that; none if the model cannot be restarted.
     pub fn with_points(model: &Model, span_bytes: u64) -> Self {
         let places = Places {
-            span_bytes: is_restartable(model).then_some(span_bytes.max(MIN_SPAN_BYTES)),
+            span_bytes: model.can_restart().then_some(span_bytes.max(MIN_SPAN_BYTES)),
             searches_afresh: matches!(model, Model::Golang { .. }),
             ..Places::default()
         };
