@@ -286,3 +286,6 @@ const MOST_TRIALS: usize = 2;
 const MOST_ROUNDS: usize = 12;
 /// The blob's start and its plain bytes, an encoder, two spans that wait; records take less.
 const SEARCH_BYTES: u64 = 48 << 20;
+
+#[cfg(test)]
+mod tests;
