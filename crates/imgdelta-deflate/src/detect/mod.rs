@@ -8,6 +8,7 @@
 //! Cost: a few hundredths of a second for the prefix, one compression for the proof. Never
 //! returns an unproved recipe unless asked to.
 
+mod streamed;
 mod survey;
 mod trial;
 
@@ -15,6 +16,7 @@ use crate::fallback::record;
 use crate::gzip::{GzipCheck, GzipHeader, TRAILER_BYTES};
 use crate::model::Model;
 use crate::recipe::{Member, Recipe, Trailer};
+pub use streamed::{Opening, Walk, Walked};
 use survey::{Hint, Survey};
 use trial::{Proved, prefix_matches, prove};
 

@@ -118,13 +118,18 @@ impl Sink for Marks {
 impl Survey {
     /// Takes the start of a stream apart; `None` if it is no deflate stream.
     pub(super) fn of(body: &[u8]) -> Option<Self> {
+        Self::of_start(body, true)
+    }
+
+    /// The same, of the first bytes of a stream that goes on unless they are the whole.
+    pub(super) fn of_start(body: &[u8], is_whole: bool) -> Option<Self> {
         let mut stream = Stream::new();
         let mut survey = Self { plain: Vec::new(), stream_bytes: None, marks: Marks::default() };
         let mut read = 0;
         loop {
             let piece = &body[read..body.len().min(read + PIECE_BYTES)];
             if piece.is_empty() {
-                return None;
+                return (!is_whole).then_some(survey);
             }
             let plain = &mut survey.plain;
             let mut more = |bytes: &[u8]| {
