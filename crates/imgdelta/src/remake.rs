@@ -8,6 +8,10 @@ use crate::{
     error::Cause,
     parallel::{Line, Workers},
 };
+mod zstd;
+
+pub(crate) use zstd::Zstd;
+
 use imgdelta_deflate::{Divided, Joiner, Made, RemakeError, Span, Step, Steps};
 use std::sync::Arc;
 

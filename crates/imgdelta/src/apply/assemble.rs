@@ -17,7 +17,7 @@ use crate::{
     image::Image,
     parallel::Workers,
     progress::Progress,
-    remake::{Deflate, Remake},
+    remake::{Deflate, Remake, Zstd},
     sink::{BlobWriter, Sink},
     store::source::ReadAt,
     verify::BlobCheck,
@@ -60,7 +60,7 @@ impl Maker<'_> {
         writer: Box<dyn BlobWriter + '_>,
         notes: &mut Vec<Note>,
     ) -> Result<()> {
-        let recipe;
+        let (recipe, zstd);
         let remake: Option<Box<dyn Remake + '_>> = match &job.wrapping {
             Wrapping::Deflate(bytes) => {
                 let limits = imgdelta_deflate::Limits::default();
@@ -70,6 +70,14 @@ impl Maker<'_> {
                 })?;
                 recipe = Arc::new(read);
                 Some(Box::new(Deflate::new(&recipe, self.workers)))
+            }
+            Wrapping::Zstd(bytes) => {
+                let limits = imgdelta_zstd::Limits::default();
+                zstd = imgdelta_zstd::Recipe::from_bytes(bytes, limits).map_err(|error| {
+                    let place = format!("{}, layer {}", self.delta.place(), job.ordinal + 1);
+                    Error::bad_input_because(place, "its compression cannot be remade", error)
+                })?;
+                Some(Box::new(Zstd::new(&zstd)))
             }
             Wrapping::None | Wrapping::Copied => None,
         };

@@ -9,6 +9,8 @@
 //! encoders that can be restarted, one inflation that marks where. A second candidate is tried only
 //! where the first has failed.
 
+mod zstd;
+
 use super::blob::Blob;
 use crate::{
     Error, Result,
@@ -38,6 +40,9 @@ impl Seeker<'_> {
     pub(super) fn find(&self) -> Result<Envelope> {
         if is_stream(self.layer) {
             return Ok(Envelope::Stored);
+        }
+        if let Some(recipe) = self.zstd()? {
+            return Ok(Envelope::Zstd(recipe));
         }
         let found = self.deflate()?;
         Ok(found.map_or(Envelope::Unmade, Envelope::Deflate))
@@ -261,7 +266,11 @@ impl Doubts {
 
 /// Returns how much memory finding takes, beside the parts that others have in hand.
 pub(super) fn memory(layer: &Layer) -> u64 {
-    if is_stream(layer) { 0 } else { SEARCH_BYTES }
+    match &layer.descriptor.media_type {
+        _ if is_stream(layer) => 0,
+        Some(media_type) if media_type.ends_with("zstd") => zstd::SEARCH_BYTES,
+        _ => SEARCH_BYTES,
+    }
 }
 
 /// Whether the blob is the stream: both have one digest.
