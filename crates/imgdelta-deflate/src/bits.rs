@@ -23,6 +23,12 @@ impl BitWriter {
         self.count = 0;
     }
 
+    /// Makes a writer whose first byte has `phase` bits already, zero here: for bits that are to be
+    /// joined to others.
+    pub(crate) fn at_phase(phase: u32) -> Self {
+        Self { bytes: Vec::new(), buffer: 0, count: phase % 8 }
+    }
+
     /// Appends the lowest `count` bits of `bits`, at most 32; the bits above must be zero.
     #[inline]
     pub fn put(&mut self, bits: u32, count: u32) {

@@ -40,27 +40,35 @@ pub mod inflate;
 
 mod bits;
 mod detect;
+mod divided;
 mod encoders;
 mod fallback;
 mod golang;
 mod gzip;
 mod huffman;
+mod join;
 mod klauspost;
 mod model;
 mod recipe;
 mod remake;
+mod spans;
 mod token;
 mod window;
 mod zlib;
 
 pub use bits::BitWriter;
-pub use detect::{DetectOptions, Detector, candidates, detect_gzip, detect_raw};
+pub use detect::{
+    DetectOptions, Detector, Opening, Walk, Walked, candidates, detect_gzip, detect_raw,
+};
+pub use divided::{Divided, LAST_SPAN_BYTES, MAX_LITERALS, MAX_SPAN_BYTES, MIN_SPAN_BYTES, Point};
 pub use encoders::Encoders;
 pub use fallback::ReplayError;
 pub use gzip::{GzipCheck, GzipHeader, NoHeader, TRAILER_BYTES};
+pub use join::Joiner;
 pub use klauspost::{Behaviour, PGZIP_HISTORY_BYTES};
 pub use model::Model;
 pub use recipe::{BadRecipe, Limits, Member, Recipe, Trailer};
 pub use remake::{RemakeError, Remaker, pgzip_segment};
+pub use spans::{Made, SPAN_BYTES, Span, Step, Steps};
 pub use token::Token;
 pub use zlib::Strategy;

@@ -127,6 +127,18 @@ impl Model {
         }
     }
 
+    /// Whether the encoder's index does not depend on its parse, so that it can start at any block.
+    pub fn can_restart(&self) -> bool {
+        match *self {
+            Self::Golang { level } => level == -1 || level >= 4,
+            Self::Zlib { level, strategy, .. } => level >= 4 && strategy.searches(),
+            Self::GnuGzip { level } => level >= 4,
+            Self::Klauspost { .. } | Self::Pgzip { .. } | Self::Pigz { .. } | Self::Tokens(_) => {
+                false
+            }
+        }
+    }
+
     /// Starts the encoder; `None` if it has no such parameters.
     pub(crate) fn start(&self) -> Option<Encoder> {
         Some(match *self {

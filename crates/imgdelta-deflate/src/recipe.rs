@@ -118,30 +118,11 @@ impl Recipe {
         if version != VERSION {
             return Err(BadRecipe::Version(version));
         }
-        let count = reader.number()?;
-        if count > limits.members {
-            return Err(BadRecipe::Limit);
-        }
-        // Each member takes bytes of its own, so memory follows what was really given.
-        let mut members = Vec::new();
-        for _ in 0..count {
-            members.push(Member {
-                header: reader.bytes()?.to_vec(),
-                model: reader.model()?,
-                trailer: match reader.byte()? {
-                    0 => Trailer::None,
-                    1 => Trailer::Gzip,
-                    2 => Trailer::Literal(reader.bytes()?.to_vec()),
-                    _ => return Err(BadRecipe::Unknown),
-                },
-                plain_bytes: reader.number()?,
-            });
-        }
-        let tail = reader.bytes()?.to_vec();
+        let recipe = reader.recipe(limits)?;
         if !reader.bytes.is_empty() {
             return Err(BadRecipe::Length);
         }
-        Ok(Self { members, tail })
+        Ok(recipe)
     }
 }
 
@@ -165,7 +146,7 @@ impl Model {
     }
 }
 
-fn put_number(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn put_number(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -223,18 +204,42 @@ fn behaviour_number(behaviour: Behaviour) -> u8 {
     }
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
+pub(crate) struct Reader<'a> {
+    pub(crate) bytes: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
+    /// Reads members and tail.
+    pub(crate) fn recipe(&mut self, limits: Limits) -> Result<Recipe, BadRecipe> {
+        let count = self.number()?;
+        if count > limits.members {
+            return Err(BadRecipe::Limit);
+        }
+        // Each member takes bytes of its own, so memory follows what was really given.
+        let mut members = Vec::new();
+        for _ in 0..count {
+            members.push(Member {
+                header: self.bytes()?.to_vec(),
+                model: self.model()?,
+                trailer: match self.byte()? {
+                    0 => Trailer::None,
+                    1 => Trailer::Gzip,
+                    2 => Trailer::Literal(self.bytes()?.to_vec()),
+                    _ => return Err(BadRecipe::Unknown),
+                },
+                plain_bytes: self.number()?,
+            });
+        }
+        Ok(Recipe { members, tail: self.bytes()?.to_vec() })
+    }
+
     fn byte(&mut self) -> Result<u8, BadRecipe> {
         let (&byte, rest) = self.bytes.split_first().ok_or(BadRecipe::Length)?;
         self.bytes = rest;
         Ok(byte)
     }
 
-    fn number(&mut self) -> Result<u64, BadRecipe> {
+    pub(crate) fn number(&mut self) -> Result<u64, BadRecipe> {
         let mut number = 0;
         for shift in (0..63).step_by(7) {
             let byte = self.byte()?;

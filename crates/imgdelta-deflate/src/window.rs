@@ -11,6 +11,8 @@
 pub(crate) const BUFFER_BYTES: usize = 65_536;
 /// Bytes dropped at a slide, and the farthest distance.
 pub(crate) const HALF_BYTES: usize = 32_768;
+/// Bytes that every lazy matcher wants ahead unless the data ends.
+pub(crate) const LOOKAHEAD_BYTES: usize = 262;
 /// Scratch behind the buffer, so that wide reads stay inside.
 const PAD_BYTES: usize = 512;
 /// Zeros that [`Window::put_zeros`] may write behind the data.
@@ -56,6 +58,22 @@ impl Window {
         }
         self.end = 0;
         self.is_worn = false;
+    }
+
+    /// Makes the window of a stream's middle: `plain` starts at [`base_of`] the position that is
+    /// parsed next, which is `index` from there. Nothing is indexed yet.
+    ///
+    /// `has_slid` unless the base is the stream's start: then the upper half holds what the slide
+    /// left there, which GNU gzip's comparisons run into behind the end of the data.
+    pub(crate) fn resume(heads: usize, plain: &[u8], index: usize, has_slid: bool) -> Self {
+        let mut window = Self::new(heads);
+        if has_slid {
+            let kept = &plain[..plain.len().min(HALF_BYTES)];
+            window.bytes[HALF_BYTES..HALF_BYTES + kept.len()].copy_from_slice(kept);
+        }
+        window.bytes[..index].copy_from_slice(&plain[..index]);
+        window.end = index;
+        window
     }
 
     #[inline]
@@ -118,6 +136,15 @@ impl Window {
     pub(crate) fn older(&self, index: usize) -> usize {
         usize::from(self.chain[index % HALF_BYTES])
     }
+}
+
+/// Returns where in the stream the buffer starts when `position` is parsed.
+///
+/// The buffer is filled before it is parsed, parsed until less than [`LOOKAHEAD_BYTES`] are ahead,
+/// and then slides: so the slides lie at places that do not depend on the parse.
+pub(crate) fn base_of(position: u64) -> u64 {
+    let reach = (BUFFER_BYTES - LOOKAHEAD_BYTES) as u64;
+    position.saturating_sub(reach).next_multiple_of(HALF_BYTES as u64)
 }
 
 fn lower(entries: &mut [u16]) {

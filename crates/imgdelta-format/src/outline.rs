@@ -65,6 +65,18 @@ pub enum Envelope {
     Stored,
     /// A recipe of imgdelta-deflate, as its bytes.
     Deflate(Vec<u8>),
+    /// A recipe of imgdelta-zstd, as its bytes.
+    Zstd(Vec<u8>),
+}
+
+impl Envelope {
+    /// Returns the recipe that makes the blob from the stream, where one does.
+    pub fn recipe(&self) -> Option<&[u8]> {
+        match self {
+            Self::Deflate(recipe) | Self::Zstd(recipe) => Some(recipe),
+            Self::Unmade | Self::Base | Self::Stored => None,
+        }
+    }
 }
 
 impl Outline {
@@ -88,9 +100,10 @@ impl Outline {
                 Envelope::Base => BASE,
                 Envelope::Stored => STORED,
                 Envelope::Deflate(_) => DEFLATE,
+                Envelope::Zstd(_) => ZSTD,
             };
             varint::write(&mut layers, envelope);
-            if let Envelope::Deflate(remake) = &layer.envelope {
+            if let Some(remake) = layer.envelope.recipe() {
                 varint::write(&mut layers, remake.len() as u64);
                 remakes.extend_from_slice(remake);
             }
@@ -140,11 +153,12 @@ fn read_layers(layers: &[u8], remakes: &[u8], limits: &ReadLimits) -> Result<Vec
             UNMADE => Envelope::Unmade,
             BASE => Envelope::Base,
             STORED => Envelope::Stored,
-            DEFLATE => {
+            kind @ (DEFLATE | ZSTD) => {
                 let bytes = fields.number("length of a compression's recipe")?;
-                Envelope::Deflate(remakes.bytes(bytes, "a compression's recipe")?.to_vec())
+                let recipe = remakes.bytes(bytes, "a compression's recipe")?.to_vec();
+                if kind == ZSTD { Envelope::Zstd(recipe) } else { Envelope::Deflate(recipe) }
             }
-            other => return Err(fields.malformed("envelope of a layer", DEFLATE, other)),
+            other => return Err(fields.malformed("envelope of a layer", ZSTD, other)),
         };
         if matches!(body, Body::Carried(_)) && envelope != Envelope::Unmade {
             return Err(fields.malformed("envelope of a carried layer", UNMADE, DEFLATE));
@@ -209,6 +223,7 @@ const UNMADE: u64 = 0;
 const BASE: u64 = 1;
 const STORED: u64 = 2;
 const DEFLATE: u64 = 3;
+const ZSTD: u64 = 4;
 
 const STREAMS: usize = 7;
 /// Room for what later minor versions say besides.
@@ -232,6 +247,7 @@ mod tests {
             layers: vec![
                 layer(10_240, Body::Kept, Envelope::Base),
                 layer(20, Body::Recipe(0), Envelope::Deflate(vec![1, 2, 3])),
+                layer(20, Body::Recipe(0), Envelope::Zstd(vec![4, 5])),
                 layer(21, Body::Carried(0), Envelope::Unmade),
                 layer(22, Body::Recipe(1), Envelope::Stored),
                 layer(20, Body::Recipe(0), Envelope::Deflate(Vec::new())),

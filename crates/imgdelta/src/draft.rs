@@ -97,7 +97,7 @@ impl<'a> Draft<'a> {
         for (ordinal, envelope) in envelopes.into_iter().enumerate() {
             let descriptor = &plan.target.image.layers[ordinal].descriptor;
             let envelope_bytes = match &envelope {
-                Envelope::Deflate(recipe) => recipe.len() as u64,
+                Envelope::Deflate(recipe) | Envelope::Zstd(recipe) => recipe.len() as u64,
                 _ => 0,
             };
             let is_made = !is_exact || envelope != Envelope::Unmade;

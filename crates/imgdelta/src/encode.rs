@@ -3,6 +3,7 @@
 //! Layers, and groups within them, are made side by side under a memory budget, in an order and with
 //! bytes that depend on the images alone. Finished groups go to a scratch file. Never decides.
 
+mod blob;
 mod envelopes;
 mod frames;
 mod layout;
@@ -163,7 +164,9 @@ pub fn encode<'a>(
             }
             Job::Envelope(layer) => {
                 let _held = budget.take(envelopes::memory(layer));
-                Made::Envelope(envelopes::find(&plan.target.image, layer)?)
+                let (image, volume) = (&plan.target.image, plan.volume);
+                let seeker = envelopes::Seeker { image, layer, volume, workers, progress };
+                Made::Envelope(seeker.find()?)
             }
         };
         progress.advance(bytes);

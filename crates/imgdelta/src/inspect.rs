@@ -213,6 +213,7 @@ fn envelope_word(head: &LayerHead) -> &'static str {
         Envelope::Base => "base",
         Envelope::Stored => "stored",
         Envelope::Deflate(_) => "deflate",
+        Envelope::Zstd(_) => "zstd",
     }
 }
 

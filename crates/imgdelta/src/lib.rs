@@ -66,6 +66,7 @@ pub mod path;
 pub mod plan;
 pub mod progress;
 pub mod reference;
+mod remake;
 #[cfg(feature = "make")]
 pub mod rootfs;
 pub mod scratch;

@@ -2,30 +2,41 @@
 //!
 //! Results come back in the order of the inputs, so they never depend on the number of threads.
 
+mod line;
+
+pub use line::Line;
+
 use crate::Result;
+use line::Board;
 use std::sync::{
     Condvar, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
 };
 
 /// A fixed number of worker threads; without the `parallel` feature none, and the caller works.
 #[derive(Debug)]
-pub struct Workers(Pool);
+pub struct Workers {
+    pool: Pool,
+    board: Board,
+}
 
 impl Workers {
     /// Starts `threads` workers, or one per core for 0.
     pub fn new(threads: usize) -> Result<Self> {
-        Pool::new(threads).map(Self)
+        let pool = Pool::new(threads)?;
+        let board = Board::new(pool.count());
+        Ok(Self { pool, board })
     }
 
     /// Returns the number of workers.
     pub fn count(&self) -> usize {
-        self.0.count()
+        self.pool.count()
     }
 
     /// Does `work` on every item and returns the results in the items' order.
     ///
     /// Items are begun in their order, each by the first worker that is free: put the longest first.
+    /// A worker that finds no item left helps the others with what stands in their [`Line`]s.
     /// After an error no further item is begun; the error returned is the first in the items' order
     /// among those met. Not to be called from inside `work`.
     pub fn map<T: Send, R: Send>(
@@ -37,16 +48,23 @@ impl Workers {
         // list everyone takes the next from does not.
         let count = items.len();
         let waiting = Mutex::new(items.into_iter().enumerate());
-        let has_failed = AtomicBool::new(false);
-        let done: Vec<Vec<(usize, Result<R>)>> = self.0.everyone(|| {
+        let (has_failed, busy) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let done: Vec<Vec<(usize, Result<R>)>> = self.pool.everyone(|| {
             let mut outcomes = Vec::new();
-            while !has_failed.load(Relaxed) {
-                let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+            loop {
+                let (next, leaving) = {
+                    let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                    let next = if has_failed.load(Relaxed) { None } else { waiting.next() };
+                    // Before others can find the list empty and nobody at work.
+                    (next, Busy::new(&busy, &self.board))
+                };
                 let Some((place, item)) = next else { break };
                 let outcome = work(item);
                 has_failed.fetch_or(outcome.is_err(), Relaxed);
                 outcomes.push((place, outcome));
+                drop(leaving);
             }
+            self.board.help_while(|| busy.load(SeqCst) > 0);
             outcomes
         });
         let mut sorted: Vec<Option<Result<R>>> = (0..count).map(|_| None).collect();
@@ -54,6 +72,31 @@ impl Workers {
             sorted[place] = Some(outcome);
         }
         sorted.into_iter().flatten().collect()
+    }
+
+    /// Returns a line, for use inside of [`Workers::map`]'s work.
+    pub fn line<R: Send + 'static>(&self) -> Line<'_, R> {
+        Line::new(&self.board)
+    }
+}
+
+/// One at work on an item; told to those who help, also when it ends in a panic.
+struct Busy<'a> {
+    count: &'a AtomicUsize,
+    board: &'a Board,
+}
+
+impl<'a> Busy<'a> {
+    fn new(count: &'a AtomicUsize, board: &'a Board) -> Self {
+        count.fetch_add(1, SeqCst);
+        Self { count, board }
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, SeqCst);
+        self.board.tell();
     }
 }
 
@@ -202,7 +245,7 @@ mod tests {
 
     #[test]
     fn an_error_stops_the_rest_and_is_returned() {
-        let begun = std::sync::atomic::AtomicUsize::new(0);
+        let begun = AtomicUsize::new(0);
         let outcome = Workers::new(1).unwrap().map((0..1000).collect(), |n: u32| {
             begun.fetch_add(1, Relaxed);
             if n == 3 { Err(Error::bad_input("item", n)) } else { Ok(n) }

@@ -8,6 +8,7 @@
 //! Cost: a few hundredths of a second for the prefix, one compression for the proof. Never
 //! returns an unproved recipe unless asked to.
 
+mod streamed;
 mod survey;
 mod trial;
 
@@ -17,6 +18,7 @@ use crate::gzip::{GzipCheck, GzipHeader, TRAILER_BYTES};
 use crate::inflate::Stream;
 use crate::model::Model;
 use crate::recipe::{Member, Recipe, Trailer};
+pub use streamed::{Opening, Walk, Walked};
 use survey::{Hint, Survey};
 use trial::{Proved, prefix_matches, prove};
 

@@ -118,7 +118,17 @@ impl Sink for Marks {
 impl Survey {
     /// Takes the start of a stream apart; `None` if it is no deflate stream. `plain` is memory
     /// for the plain bytes.
-    pub(super) fn of(body: &[u8], stream: &mut Stream, mut plain: Vec<u8>) -> Option<Self> {
+    pub(super) fn of(body: &[u8], stream: &mut Stream, plain: Vec<u8>) -> Option<Self> {
+        Self::of_start(body, true, stream, plain)
+    }
+
+    /// The same, of the first bytes of a stream that goes on unless they are the whole.
+    pub(super) fn of_start(
+        body: &[u8],
+        is_whole: bool,
+        stream: &mut Stream,
+        mut plain: Vec<u8>,
+    ) -> Option<Self> {
         stream.reset();
         plain.clear();
         let mut survey = Self { plain, stream_bytes: None, marks: Marks::default() };
@@ -126,7 +136,7 @@ impl Survey {
         loop {
             let piece = &body[read..body.len().min(read + PIECE_BYTES)];
             if piece.is_empty() {
-                return None;
+                return (!is_whole).then_some(survey);
             }
             let plain = &mut survey.plain;
             let mut more = |bytes: &[u8]| {

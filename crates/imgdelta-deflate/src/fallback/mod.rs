@@ -15,6 +15,7 @@ mod header;
 mod history;
 mod predictor;
 mod record;
+mod recording;
 
 use crate::bits::BitWriter;
 use crate::huffman::{Codes, Histogram, write_tokens};
@@ -25,6 +26,7 @@ use history::{History, LOOKAHEAD};
 use predictor::{Contradiction, HABITS, Predictor};
 
 pub(crate) use record::record;
+pub(crate) use recording::Recording;
 
 /// The side information does not fit the plain bytes: it is damaged or belongs to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

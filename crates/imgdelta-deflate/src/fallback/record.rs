@@ -14,7 +14,7 @@ use crate::token::Token;
 use std::collections::VecDeque;
 
 /// Compressed bytes the habits are chosen on.
-const SAMPLE_BYTES: usize = 256 * 1024;
+pub(super) const SAMPLE_BYTES: usize = 256 * 1024;
 /// Compressed bytes inflated at a time: few, as each may stand for a thousand plain bytes.
 const PIECE_BYTES: usize = 4096;
 
@@ -41,44 +41,23 @@ pub(crate) fn record(body: &[u8], each: impl FnMut(&[u8])) -> Option<Record> {
 }
 
 /// Records as much as there is; returns whether the stream ended.
-fn run(body: &[u8], habits: usize, mut each: impl FnMut(&[u8])) -> Option<(Writer, usize, bool)> {
+pub(super) fn run(
+    body: &[u8],
+    habits: usize,
+    mut each: impl FnMut(&[u8]),
+) -> Option<(Writer, usize, bool)> {
     let mut stream = Stream::new();
     let mut events = Events::default();
-    let mut recorder = Recorder {
-        model: Model::new(habits),
-        writer: Writer::new(),
-        tables: None,
-        tokens: Vec::new(),
-        stored_left: 0,
-    };
-    let mut read = 0;
-    let mut is_done = false;
-    while !is_done && read < body.len() {
-        let piece = &body[read..body.len().min(read + PIECE_BYTES)];
-        let mut plain = Vec::new();
-        let (taken, done) = stream
-            .push(piece, &mut events, |bytes| {
-                plain.extend_from_slice(bytes);
-                each(bytes);
-            })
-            .ok()?;
-        read += taken;
-        is_done = done;
-        for bytes in plain.chunks(1 << 16) {
-            recorder.model.history.push(bytes);
-            recorder.code_events(&mut events.queue, LOOKAHEAD)?;
-        }
-    }
+    let mut recorder = Recorder::new(habits);
+    let (read, is_done) = recorder.take(&mut stream, &mut events, body, &mut each)?;
     if is_done {
-        recorder.code_events(&mut events.queue, 0)?;
-        let padding = stream.inflater().final_padding();
-        recorder.model.padding(&mut recorder.writer, padding.0);
+        recorder.end_stream(&stream, &mut events)?;
     }
     Some((recorder.writer, read, is_done))
 }
 
 #[derive(Default)]
-struct Events {
+pub(super) struct Events {
     queue: VecDeque<Event>,
 }
 
@@ -121,7 +100,7 @@ impl Sink for Events {
     }
 }
 
-struct Recorder {
+pub(super) struct Recorder {
     model: Model,
     writer: Writer,
     /// The code of the current block; `None` if it is fixed or stored.
@@ -132,6 +111,63 @@ struct Recorder {
 }
 
 impl Recorder {
+    pub(super) fn new(habits: usize) -> Self {
+        Self {
+            model: Model::new(habits),
+            writer: Writer::new(),
+            tables: None,
+            tokens: Vec::new(),
+            stored_left: 0,
+        }
+    }
+
+    /// Inflates and codes as much as there is; returns how much belongs to the stream, and whether
+    /// it ended.
+    pub(super) fn take(
+        &mut self,
+        stream: &mut Stream,
+        events: &mut Events,
+        body: &[u8],
+        mut each: impl FnMut(&[u8]),
+    ) -> Option<(usize, bool)> {
+        let mut read = 0;
+        let mut is_done = false;
+        while !is_done && read < body.len() {
+            let piece = &body[read..body.len().min(read + PIECE_BYTES)];
+            let mut plain = Vec::new();
+            let (taken, done) = stream
+                .push(piece, events, |bytes| {
+                    plain.extend_from_slice(bytes);
+                    each(bytes);
+                })
+                .ok()?;
+            read += taken;
+            is_done = done;
+            for bytes in plain.chunks(1 << 16) {
+                self.model.history.push(bytes);
+                self.code_events(&mut events.queue, LOOKAHEAD)?;
+            }
+        }
+        Some((read, is_done))
+    }
+
+    /// Codes what is left once the stream has ended.
+    pub(super) fn end_stream(&mut self, stream: &Stream, events: &mut Events) -> Option<()> {
+        self.code_events(&mut events.queue, 0)?;
+        let padding = stream.inflater().final_padding();
+        self.model.padding(&mut self.writer, padding.0);
+        Some(())
+    }
+
+    /// Returns how long the record is so far.
+    pub(super) fn len(&self) -> usize {
+        self.writer.len()
+    }
+
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.writer.finish()
+    }
+
     /// Codes events while at least `reserve` plain bytes lie ahead.
     fn code_events(&mut self, queue: &mut VecDeque<Event>, reserve: usize) -> Option<()> {
         loop {

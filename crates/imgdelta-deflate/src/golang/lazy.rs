@@ -8,7 +8,7 @@ use super::blocks;
 use crate::alphabet::MAX_COPY;
 use crate::bits::BitWriter;
 use crate::token::Token;
-use crate::window::{BUFFER_BYTES, HALF_BYTES, Window, common, word};
+use crate::window::{BUFFER_BYTES, HALF_BYTES, LOOKAHEAD_BYTES, Window, common, word};
 
 /// How hard a level tries.
 #[derive(Clone, Copy)]
@@ -51,6 +51,7 @@ const FAR_FOR_FOUR: usize = 4096;
 const BLOCK_TOKENS: usize = 16_384;
 /// Without this many bytes ahead the parse waits for more.
 const LOOKAHEAD: usize = MIN_MATCH + MAX_COPY;
+const _: () = assert!(LOOKAHEAD == LOOKAHEAD_BYTES, "slides are where `base_of` says");
 const HASH_BITS: u32 = 17;
 
 fn hash(four_bytes: u32) -> usize {
@@ -93,6 +94,34 @@ impl Lazy {
         self.tokens.clear();
         self.pending = false;
         self.found = NONE;
+    }
+
+    /// Starts at a block's first byte in mid-stream: `plain` starts where the buffer does, and the
+    /// block `index` behind that. `None` at levels whose index depends on the parse.
+    ///
+    /// Nothing else is needed. Behind a copy the parse has no memory; behind a literal it has the
+    /// copy found at the block's first byte, and that search does not depend on what came before:
+    /// where the byte before had a copy too good to look further, it became one.
+    pub(super) fn resume(level: i8, plain: &[u8], index: usize, has_slid: bool) -> Option<Self> {
+        let mut lazy = Self::new(level)?;
+        if lazy.effort.index_inside.is_some() {
+            return None;
+        }
+        lazy.window = Window::resume(1 << HASH_BITS, plain, index, has_slid);
+        lazy.index = index;
+        lazy.block_start = Some(index);
+        // The last positions are hashed with bytes that are not in the window yet.
+        for before in 0..index {
+            lazy.window.insert(hash(word(plain, before)), before);
+        }
+        Some(lazy)
+    }
+
+    /// Parses until [`LOOKAHEAD`] before the end of what was written; returns whether a block
+    /// ended just there.
+    pub(super) fn end_span(&mut self, bits: &mut BitWriter) -> bool {
+        self.step(false, bits);
+        self.tokens.is_empty() && self.block_start == self.window.end.checked_sub(LOOKAHEAD)
     }
 
     pub(super) fn write(&mut self, mut plain: &[u8], bits: &mut BitWriter) {

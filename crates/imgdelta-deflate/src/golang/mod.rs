@@ -48,6 +48,21 @@ impl Golang {
         Some(Self { parser, bits: BitWriter::new() })
     }
 
+    /// Starts at a block's first byte in mid-stream; see [`Lazy::resume`].
+    pub(crate) fn resume(level: i8, plain: &[u8], index: usize, has_slid: bool) -> Option<Self> {
+        let level = if level == -1 { 6 } else { level };
+        let lazy = Lazy::resume(level, plain, index, has_slid)?;
+        Some(Self { parser: Parser::Lazy(Box::new(lazy)), bits: BitWriter::new() })
+    }
+
+    /// Parses all but the lookahead; returns whether a block ended just there.
+    pub(crate) fn end_span(&mut self) -> bool {
+        match &mut self.parser {
+            Parser::Lazy(lazy) => lazy.end_span(&mut self.bits),
+            Parser::Fast(_) | Parser::Plain { .. } => false,
+        }
+    }
+
     pub(crate) fn bits(&mut self) -> &mut BitWriter {
         &mut self.bits
     }

@@ -11,7 +11,7 @@ use super::blocks::write_block;
 use crate::alphabet::{DISTANCE_EXTRA, MAX_COPY, distance_code};
 use crate::bits::BitWriter;
 use crate::token::Token;
-use crate::window::{BUFFER_BYTES, HALF_BYTES, Window, common, word};
+use crate::window::{BUFFER_BYTES, HALF_BYTES, LOOKAHEAD_BYTES, Window, common, word};
 
 /// Which of the relatives it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,19 @@ pub(super) struct Engine {
     /// Positions at the end of the dictionary that wait for data to be hashed with.
     unindexed: usize,
     at_eof: bool,
+    /// Tokens still to be dropped, when resumed before the first byte that is wanted.
+    dropped: usize,
+}
+
+/// Where to resume.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// The wanted block's first byte, from the buffer's start.
+    pub(crate) index: usize,
+    /// Literals before it, from the last copy on: the search remembers how long a copy it has.
+    pub(crate) literals: usize,
+    /// Whether the buffer's start is not the stream's.
+    pub(crate) has_slid: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -62,6 +75,7 @@ struct Found {
 const MIN_MATCH: usize = 3;
 const NONE: Found = Found { length: MIN_MATCH - 1, distance: 0 };
 const LOOKAHEAD: usize = MAX_COPY + MIN_MATCH + 1;
+const _: () = assert!(LOOKAHEAD == LOOKAHEAD_BYTES, "slides are where `base_of` says");
 const FARTHEST: usize = HALF_BYTES - LOOKAHEAD;
 /// A copy of three bytes from farther than this costs more than three literals.
 const FAR_FOR_THREE: usize = 4096;
@@ -127,7 +141,34 @@ impl Engine {
             found: NONE,
             unindexed: 0,
             at_eof: false,
+            dropped: 0,
         })
+    }
+
+    /// Moves to the middle of a stream: `plain` starts where the buffer does. Returns `None` where
+    /// the index depends on the parse, that is below level 4.
+    pub(super) fn resume(&mut self, plain: &[u8], place: Place) -> Option<()> {
+        if self.level < 4 || !self.strategy.searches() {
+            return None;
+        }
+        let start = place.index.checked_sub(place.literals)?;
+        self.window = Window::resume(1 << self.hash_bits, plain, start, place.has_slid);
+        self.index = start;
+        self.block_start = start as isize;
+        self.dropped = place.literals;
+        for before in 0..start {
+            let hash = self.hash(word(plain, before));
+            self.window.insert(hash, before);
+        }
+        Some(())
+    }
+
+    /// Parses until [`LOOKAHEAD`] before the end of what was written; returns whether a block
+    /// ended just there.
+    pub(super) fn end_span(&mut self) -> bool {
+        self.parse(false);
+        let end = self.window.end as isize - LOOKAHEAD as isize;
+        self.tokens.is_empty() && self.dropped == 0 && self.block_start == end
     }
 
     /// Forgets everything but the bits, and takes the bytes before the data.
@@ -310,8 +351,13 @@ impl Engine {
 
     #[inline]
     fn insert(&mut self, index: usize) -> usize {
-        let hash = hash(self.window.word(index), self.hash_bits, self.hash_shift);
+        let hash = self.hash(self.window.word(index));
         self.window.insert(hash, index)
+    }
+
+    #[inline]
+    fn hash(&self, word: u32) -> usize {
+        hash(word, self.hash_bits, self.hash_shift)
     }
 
     /// Indexes a position if three bytes are there; returns the candidate, or zero. Buffer index
@@ -407,7 +453,7 @@ impl Engine {
                 return true;
             }
         }
-        count == self.block_tokens
+        count == self.block_tokens || count == self.dropped
     }
 
     fn end_block(&mut self, is_final: bool) {
@@ -416,7 +462,10 @@ impl Engine {
             .ok()
             .map(|start| &self.window.bytes()[start..self.index]);
         let fixed_only = self.strategy == Strategy::Fixed;
-        write_block(&mut self.bits, &self.tokens, raw, raw_bytes, is_final, fixed_only);
+        if self.dropped == 0 {
+            write_block(&mut self.bits, &self.tokens, raw, raw_bytes, is_final, fixed_only);
+        }
+        self.dropped = 0;
         self.tokens.clear();
         self.distance_bits = 0;
         self.copies = 0;

@@ -14,6 +14,7 @@ mod tree;
 use crate::bits::BitWriter;
 use engine::{Engine, Flavour};
 
+pub(crate) use engine::Place;
 pub(crate) use tree::heap_lengths;
 
 /// zlib's strategies.
@@ -35,6 +36,11 @@ impl Strategy {
     /// All of them, in zlib's numbering.
     pub const ALL: [Self; 5] =
         [Self::Default, Self::Filtered, Self::HuffmanOnly, Self::Rle, Self::Fixed];
+
+    /// Whether copies are searched by index.
+    pub(crate) fn searches(self) -> bool {
+        !matches!(self, Self::HuffmanOnly | Self::Rle)
+    }
 }
 
 /// A zlib stream in the making, without zlib's own wrapper.
@@ -51,6 +57,22 @@ impl Zlib {
 
     pub(crate) fn new(level: u8, mem_level: u8, strategy: Strategy) -> Option<Self> {
         Some(Self { engine: Engine::new(Flavour::Zlib, level, mem_level, strategy)? })
+    }
+
+    /// Starts at a block's first byte in mid-stream; see [`Engine::resume`].
+    pub(crate) fn resume(
+        (level, mem_level, strategy): (u8, u8, Strategy),
+        plain: &[u8],
+        place: Place,
+    ) -> Option<Self> {
+        let mut stream = Self::new(level, mem_level, strategy)?;
+        stream.engine.resume(plain, place)?;
+        Some(stream)
+    }
+
+    /// Parses all but the lookahead; returns whether a block ended just there.
+    pub(crate) fn end_span(&mut self) -> bool {
+        self.engine.end_span()
     }
 
     pub(crate) fn bits(&mut self) -> &mut BitWriter {
@@ -83,6 +105,18 @@ impl GnuGzip {
         Some(Self { engine: Engine::new(Flavour::GnuGzip, level, 8, Strategy::Default)? })
     }
 
+    /// Starts at a block's first byte in mid-stream; see [`Engine::resume`].
+    pub(crate) fn resume(level: u8, plain: &[u8], place: Place) -> Option<Self> {
+        let mut stream = Self::new(level)?;
+        stream.engine.resume(plain, place)?;
+        Some(stream)
+    }
+
+    /// Parses all but the lookahead; returns whether a block ended just there.
+    pub(crate) fn end_span(&mut self) -> bool {
+        self.engine.end_span()
+    }
+
     pub(crate) fn bits(&mut self) -> &mut BitWriter {
         &mut self.engine.bits
     }
@@ -108,7 +142,7 @@ pub(crate) struct Pigz {
 }
 
 /// Bytes before a block that its encoder knows.
-const PIGZ_HISTORY_BYTES: usize = 32_768;
+pub(crate) const PIGZ_HISTORY_BYTES: usize = 32_768;
 
 impl Pigz {
     pub(crate) fn new(level: u8, block_bytes: usize) -> Option<Self> {
@@ -131,6 +165,20 @@ impl Pigz {
         self.history.clear();
         self.is_first = true;
         self.output.clear();
+    }
+
+    /// Starts at a block in mid-stream, told the bytes before it.
+    pub(crate) fn resume(level: u8, block_bytes: usize, before: &[u8]) -> Option<Self> {
+        let mut stream = Self::new(level, block_bytes)?;
+        let history = &before[before.len().saturating_sub(PIGZ_HISTORY_BYTES)..];
+        stream.history.extend_from_slice(history);
+        stream.is_first = false;
+        Some(stream)
+    }
+
+    /// Ends a full block that others follow.
+    pub(crate) fn end_span(&mut self) {
+        self.compress(false);
     }
 
     pub(crate) fn write(&mut self, mut plain: &[u8]) {

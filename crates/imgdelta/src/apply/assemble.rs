@@ -15,12 +15,18 @@ use crate::{
     envelope::{LayerRead, read_layer},
     headers::HeaderReader,
     image::Image,
+    parallel::Workers,
     progress::Progress,
+    remake::{Deflate, Remake, Zstd},
     sink::{BlobWriter, Sink},
     verify::BlobCheck,
     volume::layers_of,
 };
-use std::io::{ErrorKind, Read};
+use imgdelta_deflate::Divided;
+use std::{
+    io::{ErrorKind, Read},
+    sync::Arc,
+};
 
 /// What layers are made with.
 pub(super) struct Maker<'a> {
@@ -28,6 +34,7 @@ pub(super) struct Maker<'a> {
     pub base: &'a [Image],
     pub recipes: &'a Recipes<'a>,
     pub limits: &'a Limits,
+    pub workers: &'a Workers,
     pub progress: &'a dyn Progress,
 }
 
@@ -52,18 +59,28 @@ impl Maker<'_> {
         writer: Box<dyn BlobWriter + '_>,
         notes: &mut Vec<Note>,
     ) -> Result<()> {
-        let remake = match &job.wrapping {
+        let (recipe, zstd);
+        let remake: Option<Box<dyn Remake + '_>> = match &job.wrapping {
             Wrapping::Deflate(bytes) => {
                 let limits = imgdelta_deflate::Limits::default();
-                let read = imgdelta_deflate::Recipe::from_bytes(bytes, limits);
-                Some(read.map_err(|error| {
+                let read = Divided::from_bytes(bytes, limits).map_err(|error| {
                     let place = format!("{}, layer {}", self.delta.place(), job.ordinal + 1);
                     Error::bad_input_because(place, "its compression cannot be remade", error)
-                })?)
+                })?;
+                recipe = Arc::new(read);
+                Some(Box::new(Deflate::new(&recipe, self.workers)))
+            }
+            Wrapping::Zstd(bytes) => {
+                let limits = imgdelta_zstd::Limits::default();
+                zstd = imgdelta_zstd::Recipe::from_bytes(bytes, limits).map_err(|error| {
+                    let place = format!("{}, layer {}", self.delta.place(), job.ordinal + 1);
+                    Error::bad_input_because(place, "its compression cannot be remade", error)
+                })?;
+                Some(Box::new(Zstd::new(&zstd)))
             }
             Wrapping::None | Wrapping::Copied => None,
         };
-        let mut output = Output::new(job, remake.as_ref(), writer, self.progress);
+        let mut output = Output::new(job, remake, writer, self.progress);
         match job.body {
             Body::Recipe(ordinal) => {
                 let prepared = self.recipes.prepared.get(&ordinal);

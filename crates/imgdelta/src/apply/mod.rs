@@ -220,8 +220,8 @@ pub fn apply(
     progress.begin(Stage::Writing, jobs.iter().map(|job| job.stream.bytes).sum());
     let notes = workers.map(jobs, |job| {
         let mut notes = Vec::new();
-        let maker =
-            assemble::Maker { delta, base, recipes: &recipes, limits: &options.limits, progress };
+        let (limits, recipes) = (&options.limits, &recipes);
+        let maker = assemble::Maker { delta, base, recipes, limits, workers, progress };
         maker.make(job, &*sink, &mut notes)?;
         Ok(notes)
     })?;

@@ -1,17 +1,19 @@
 //! A layer's stream on its way out: hashed, compressed as the target was, proven, written.
 //!
-//! Gathers small pieces into one buffer, so that hashing and writing see large ones. Knows nothing
-//! of where the bytes come from.
+//! Gathers small pieces into one buffer, so that hashing and writing see large ones. Both hashes are
+//! this thread's; what compresses hands its work to others. Knows nothing of where the bytes come
+//! from.
 
 use super::plan::{Job, Wrapping};
 use crate::{
     DiffId, Error, Result,
     delta::StreamName,
+    error::Cause,
     progress::Progress,
+    remake::Remake,
     sink::BlobWriter,
     verify::{BlobCheck, Hasher},
 };
-use imgdelta_deflate::Remaker;
 
 /// Takes a stream's bytes in order.
 pub(super) trait Taker {
@@ -30,7 +32,7 @@ pub(super) struct Output<'a> {
     /// None where the blob's own hash is also the stream's, or who hands it over has compared it.
     hasher: Option<Hasher>,
     seen_bytes: u64,
-    remaker: Option<Remaker<'a>>,
+    remake: Option<Box<dyn Remake + 'a>>,
     remade: Vec<u8>,
     check: BlobCheck,
     writer: Box<dyn BlobWriter + 'a>,
@@ -39,10 +41,10 @@ pub(super) struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    /// Begins a blob. `remake` is read from the job's wrapping, if that is deflate.
+    /// Begins a blob. `remake` does what the job's wrapping says, if the stream is compressed.
     pub(super) fn new(
         job: &Job,
-        remake: Option<&'a imgdelta_deflate::Recipe>,
+        remake: Option<Box<dyn Remake + 'a>>,
         writer: Box<dyn BlobWriter + 'a>,
         progress: &'a dyn Progress,
     ) -> Self {
@@ -52,7 +54,7 @@ impl<'a> Output<'a> {
             stream: job.stream,
             hasher: (!is_stored).then(|| Hasher::new(job.stream.diff_id.algorithm())),
             seen_bytes: 0,
-            remaker: remake.map(Remaker::new),
+            remake,
             remade: Vec::new(),
             check: BlobCheck::new(job.output.digest, job.output.size_bytes),
             writer,
@@ -69,8 +71,8 @@ impl<'a> Output<'a> {
     /// Ends the stream: compares it with its name, the blob with its digest, and shows the blob.
     pub(super) fn finish(mut self) -> Result<()> {
         self.flush()?;
-        if let Some(remaker) = self.remaker.take() {
-            remaker.finish(&mut self.remade).map_err(|error| self.not_remade(error))?;
+        if let Some(mut remake) = self.remake.take() {
+            remake.finish(&mut self.remade).map_err(|error| self.not_remade(error))?;
             self.check.update(&self.remade)?;
             self.writer.write(&self.remade)?;
         }
@@ -112,9 +114,9 @@ impl<'a> Output<'a> {
         if let Some(hasher) = &mut self.hasher {
             hasher.update(bytes);
         }
-        if let Some(remaker) = &mut self.remaker {
+        if let Some(remake) = &mut self.remake {
             self.remade.clear();
-            let outcome = remaker.write(bytes, &mut self.remade);
+            let outcome = remake.push(bytes, &mut self.remade);
             outcome.map_err(|error| self.not_remade(error))?;
             self.check.update(&self.remade)?;
             self.writer.write(&self.remade)?;
@@ -128,7 +130,7 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    fn not_remade(&self, error: imgdelta_deflate::RemakeError) -> Error {
+    fn not_remade(&self, error: Cause) -> Error {
         Error::bad_input_because(self.check.place(), "its compression cannot be remade", error)
     }
 }

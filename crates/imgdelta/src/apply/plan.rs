@@ -43,6 +43,8 @@ pub(super) enum Wrapping {
     None,
     /// A recipe of imgdelta-deflate makes the blob.
     Deflate(Vec<u8>),
+    /// A recipe of imgdelta-zstd makes the blob.
+    Zstd(Vec<u8>),
     /// The blob is copied from where the body lies, base or delta.
     Copied,
 }
@@ -58,6 +60,7 @@ impl Job {
             (Body::Carried(_), _) | (Body::Kept, Envelope::Base) => Some(Wrapping::Copied),
             (_, Envelope::Stored) => Some(Wrapping::None),
             (_, Envelope::Deflate(recipe)) => Some(Wrapping::Deflate(recipe.clone())),
+            (_, Envelope::Zstd(recipe)) => Some(Wrapping::Zstd(recipe.clone())),
             // A recipe makes a stream; where the base has the blob, nothing needs a recipe.
             (_, Envelope::Unmade | Envelope::Base) => None,
         };

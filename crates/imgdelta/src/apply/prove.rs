@@ -1,8 +1,10 @@
 //! A fresh delta applied into nothing, and every byte compared with what it should make.
 //!
 //! Who made it still has the streams of both images: nothing is inflated or hashed again, so that
-//! the proof costs little more than decoding. Blobs were remade when their envelopes were found;
-//! that carried ones are what their digests say is read here.
+//! the proof costs little more than decoding. Nothing is compressed either: an envelope was found by
+//! reading its recipe back from the bytes that the delta holds, remaking the blob with it from this
+//! very stream, and comparing it with the blob, whose digest was checked on the way. What is left
+//! to prove is that the delta makes this stream, and that carried blobs are what their digests say.
 
 use super::{
     ApplyOptions, assemble,

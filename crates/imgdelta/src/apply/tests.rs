@@ -73,10 +73,14 @@ fn open(dir: &Path) -> Image {
 
 impl Scene {
     fn new(base: Packing, target: Packing) -> Self {
+        Self::of((base_layers(), base), (target_layers(), target))
+    }
+
+    fn of(base: (Vec<Vec<u8>>, Packing), target: (Vec<Vec<u8>>, Packing)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let images = [
-            ("base", TestImage::new(base_layers(), base)),
-            ("target", TestImage::new(target_layers(), target)),
+            ("base", TestImage::new(base.0, base.1)),
+            ("target", TestImage::new(target.0, target.1)),
         ];
         for (name, image) in images {
             image.blobs().write_layout(&dir.path().join(name));
@@ -374,6 +378,58 @@ fn a_member_of_any_length_takes_no_memory_beyond_its_limit() {
     options.limits.member_bytes = 4000;
     let error = scene.apply(&scene.making(), "oci:x", &options).unwrap_err();
     assert!(matches!(error, Error::OverLimit { limit: 4000, .. }), "{error}");
+}
+
+#[test]
+fn crafted_compressions_are_refused_and_nothing_is_shown() {
+    use imgdelta_deflate::{Behaviour, Divided, Member, Model, Point, Recipe, Trailer};
+    let lines: String = (0..60_000).map(|n| format!("line {n} of {}\n", n % 77)).collect();
+    let layers = vec![tar_of(&[("a", lines.as_bytes()), ("b", &noise(6, 70_000))])];
+    let scene = Scene::of((base_layers(), Packing::Gzip), (layers.clone(), Packing::Gzip));
+    let making = scene.making();
+    let total = layers[0].len() as u64;
+    let golang = Model::Golang { level: 6 };
+    let pgzip =
+        |segment_bytes| Model::Pgzip { behaviour: Behaviour::V1_20, level: 5, segment_bytes };
+    let recipe = |model: &Model, plain_bytes| Recipe {
+        members: vec![Member {
+            header: b"\x1f\x8b\x08\0\0\0\0\0\0\xff".to_vec(),
+            model: model.clone(),
+            trailer: Trailer::Gzip,
+            plain_bytes,
+        }],
+        tail: Vec::new(),
+    };
+    let point = |plain| Point { member: 0, plain, literals: 3, phase: 5 };
+    let divided = |points| Divided::new(recipe(&golang, total), points).unwrap().to_bytes();
+    let good = divided(vec![point(300_000), point(700_000)]);
+    // The last two numbers of a point: how far from the one before, and its state.
+    let cut = |bytes: &[u8]| good[..good.len() - 4].iter().chain(bytes).copied().collect();
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("a point within a block", good.clone(), "cannot be remade"),
+        ("points out of order", cut(&[0, 0, 0]), "cannot be remade"),
+        ("a point far beyond", cut(&[0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0]), "cannot be remade"),
+        ("a member that is not there", [cut(&[]), vec![1, 1, 1]].concat(), "cannot be remade"),
+        ("a list cut short", good[..good.len() - 1].to_vec(), "cannot be remade"),
+        ("segments of other bytes", recipe(&pgzip(20_000), total).to_bytes(), "blob sha256"),
+        ("segments beyond memory", recipe(&pgzip(u32::MAX), total).to_bytes(), "cannot be remade"),
+        ("one large segment", recipe(&pgzip(64 << 20), total).to_bytes(), "blob sha256"),
+        ("no such level", recipe(&Model::Golang { level: 10 }, total).to_bytes(), "remade"),
+        ("too few bytes", recipe(&golang, total - 1).to_bytes(), "cannot be remade"),
+        ("too many bytes", recipe(&golang, u64::MAX >> 2).to_bytes(), "cannot be remade"),
+        ("nothing at all", Recipe::default().to_bytes(), "cannot be remade"),
+        ("no bytes", Vec::new(), "cannot be remade"),
+    ];
+    for (what, bytes, reason) in cases {
+        let mut wrong = Making { outline: making.outline.clone(), ..scene.making() };
+        wrong.outline.layers[0].envelope = Envelope::Deflate(bytes);
+        let error = scene.apply(&wrong, "oci:x:v1", &scene.options()).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, Error::BadInput { .. } | Error::Mismatch { .. }), "{what}: {text}");
+        assert!(text.contains(reason), "{what}: {text}");
+        assert_eq!(scene.visible(), [""; 0], "{what}");
+    }
+    scene.apply(&making, "oci:x:v1", &scene.options()).unwrap();
 }
 
 #[test]

@@ -1,0 +1,321 @@
+//! A stream remade in spans, in any order, is the stream remade in one go.
+
+#[expect(dead_code, reason = "the list of all inputs is for others")]
+mod inputs;
+
+use imgdelta_deflate::{
+    BadRecipe, Behaviour, Divided, Joiner, LAST_SPAN_BYTES, Limits, MAX_SPAN_BYTES, MIN_SPAN_BYTES,
+    Member, Model, Point, Recipe, RemakeError, Remaker, Step, Strategy, Trailer, Walk,
+};
+
+fn recipe(model: Model, plain: &[u8]) -> Recipe {
+    let plain_bytes = plain.len() as u64;
+    let header = b"\x1f\x8b\x08\0\0\0\0\0\0\xff".to_vec();
+    Recipe {
+        members: vec![Member { header, model, trailer: Trailer::Gzip, plain_bytes }],
+        tail: b"tail".to_vec(),
+    }
+}
+
+fn in_one_go(recipe: &Recipe, plain: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut remaker = Remaker::new(recipe);
+    remaker.write(plain, &mut out).unwrap();
+    remaker.finish(&mut out).unwrap();
+    out
+}
+
+/// Remakes the spans last to first, then joins them.
+fn in_spans(divided: &Divided, plain: &[u8]) -> Result<(Vec<u8>, usize), RemakeError> {
+    let slice = |range: &std::ops::Range<u64>| {
+        let start = usize::try_from(range.start).unwrap().min(plain.len());
+        &plain[start..usize::try_from(range.end).unwrap().min(plain.len()).max(start)]
+    };
+    let steps: Vec<Step> = divided.steps().collect();
+    let mut made = Vec::new();
+    for step in steps.iter().rev() {
+        made.push(match step {
+            Step::Span(span) => Some(span.remake(divided, slice(&span.reads))?),
+            Step::Serial { .. } => None,
+        });
+    }
+    let mut joiner = Joiner::new(divided);
+    let mut out = Vec::new();
+    for (step, made) in steps.iter().zip(made.into_iter().rev()) {
+        match step {
+            Step::Span(span) => joiner.push(span, made.unwrap(), &mut out)?,
+            Step::Serial { plain: range } => {
+                let pieces: Vec<&[u8]> = slice(range).chunks(70_001).collect();
+                for (number, piece) in pieces.iter().enumerate() {
+                    joiner.serial(piece, number + 1 == pieces.len(), &mut out)?;
+                }
+            }
+        }
+    }
+    joiner.finish(&mut out)?;
+    Ok((out, steps.len()))
+}
+
+/// Every restart point there is.
+fn points(recipe: &Recipe, stream: &[u8]) -> Vec<Point> {
+    let member = &recipe.members[0];
+    let mut walk = Walk::with_points(&member.model, 1);
+    let body = &stream[member.header.len()..];
+    let mut read = 0;
+    for piece in body.chunks(1009) {
+        let (taken, is_done) = walk.push(piece).unwrap();
+        read += taken;
+        if is_done {
+            break;
+        }
+    }
+    let walked = walk.finish();
+    assert_eq!(walked.plain_bytes, member.plain_bytes);
+    assert_eq!(body[read..][..8], walked.trailer);
+    walked.points
+}
+
+/// Megabytes with text, noise, runs, and places where those meet.
+fn long_input() -> Vec<u8> {
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut noise = |bytes: usize| {
+        let next = |_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[3]
+        };
+        (0..bytes).map(next).collect::<Vec<u8>>()
+    };
+    let text = inputs::input("text");
+    let mixed = inputs::input("mixed");
+    let mut long = Vec::new();
+    for round in 1..=2 {
+        long.extend_from_slice(&text[round * 1017..]);
+        long.extend(noise(100_000 + round * 33_333));
+        long.extend_from_slice(&mixed[500_000 * (round - 1)..][..500_000]);
+        long.extend(vec![b'x'; 70_001 * round]);
+        for at in 0..2000 {
+            long.extend_from_slice(&text[at * 37 % 5000..][..20 + at % 50]);
+            long.extend(noise(at % 7));
+        }
+    }
+    long
+}
+
+fn restartable() -> Vec<Model> {
+    let mut models: Vec<Model> = [4, 5, 6, 7, 8, 9].map(|level| Model::Golang { level }).to_vec();
+    for level in 4..=9 {
+        models.push(Model::GnuGzip { level });
+        models.push(Model::Zlib { level, mem_level: 8, strategy: Strategy::Default });
+    }
+    models.extend([
+        Model::Zlib { level: 6, mem_level: 9, strategy: Strategy::Default },
+        Model::Zlib { level: 9, mem_level: 1, strategy: Strategy::Default },
+        Model::Zlib { level: 6, mem_level: 8, strategy: Strategy::Filtered },
+        Model::Zlib { level: 6, mem_level: 8, strategy: Strategy::Fixed },
+    ]);
+    models
+}
+
+#[test]
+fn every_restart_point_gives_the_same_bytes() {
+    let long = long_input();
+    for model in restartable() {
+        // The ends leave the last window filled in different ways.
+        let is_usual = matches!(
+            model,
+            Model::Golang { level: 6 } | Model::GnuGzip { level: 6 } | Model::Zlib { level: 6, .. }
+        );
+        let cuts: &[usize] = if is_usual { &[0, 1, 32_768, 50_001, 65_535] } else { &[17] };
+        for cut in cuts {
+            let plain = &long[..long.len() - cut];
+            let recipe = recipe(model.clone(), plain);
+            let whole = in_one_go(&recipe, plain);
+            let all = points(&recipe, &whole);
+            assert!(all.len() > 8, "{model:?}: {} points", all.len());
+            let divided = Divided::new(recipe, all).unwrap();
+            let (joined, steps) = in_spans(&divided, plain).unwrap();
+            assert_eq!(steps, divided.points().len() + 1);
+            assert!(joined == whole, "{model:?} without the last {cut} bytes");
+            let bytes = divided.to_bytes();
+            assert_eq!(Divided::from_bytes(&bytes, Limits::default()).unwrap(), divided);
+        }
+    }
+}
+
+#[test]
+fn streams_of_one_kind_of_bytes_are_cut_too() {
+    let text = inputs::input("text");
+    let noise: Vec<u8> = (0..1_500_000_u64)
+        .map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) ^ n * n).to_le_bytes()[4])
+        .collect();
+    let inputs = [noise, vec![0; 20_000_000], text.repeat(6)];
+    for plain in &inputs {
+        for model in [
+            Model::Golang { level: 6 },
+            Model::GnuGzip { level: 6 },
+            Model::Zlib { level: 6, mem_level: 8, strategy: Strategy::Default },
+        ] {
+            let recipe = recipe(model.clone(), plain);
+            let whole = in_one_go(&recipe, plain);
+            let all = points(&recipe, &whole);
+            assert!(!all.is_empty(), "{model:?}");
+            let divided = Divided::new(recipe, all).unwrap();
+            assert!(in_spans(&divided, plain).unwrap().0 == whole, "{model:?}");
+        }
+    }
+}
+
+#[test]
+fn segments_and_blocks_are_spans() {
+    let long = long_input().repeat(2);
+    let behaviour = Behaviour::V1_18_2;
+    let mut models =
+        vec![Model::Pigz { level: 6, block_bytes: 131_072 }, Model::Golang { level: 1 }];
+    models.extend(
+        [16_385, 262_144, 1_000_000, 1 << 20, 3 << 20].map(|segment_bytes| Model::Pgzip {
+            behaviour,
+            level: 5,
+            segment_bytes,
+        }),
+    );
+    for model in models {
+        for end in [0, 1, 131_072, 1 << 20, 1_000_000, 2 << 20, long.len()] {
+            let plain = &long[..end];
+            let recipe = recipe(model.clone(), plain);
+            let whole = in_one_go(&recipe, plain);
+            let divided = Divided::from(recipe);
+            let (joined, steps) = in_spans(&divided, plain).unwrap();
+            assert!(joined == whole, "{model:?} up to {end}");
+            if matches!(model, Model::Pigz { .. } | Model::Pgzip { .. }) && end == long.len() {
+                assert!(steps > 1, "{model:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn members_follow_each_other_cut_or_not() {
+    let long = long_input();
+    let models = [
+        Model::Golang { level: 6 },
+        Model::Pgzip { behaviour: Behaviour::V1_20, level: 5, segment_bytes: 1 << 20 },
+        Model::Golang { level: 1 },
+        Model::Zlib { level: 6, mem_level: 8, strategy: Strategy::Default },
+    ];
+    let big = long.repeat(3);
+    let mut all = Recipe::default();
+    let (mut plain, mut points_of_all, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, model) in (0_u32..).zip(models) {
+        for own in [&big[..], &[]] {
+            let mut recipe = recipe(model.clone(), own);
+            let stream = in_one_go(&recipe, own);
+            whole.extend_from_slice(&stream[..stream.len() - 4]);
+            if number != 2 && !own.is_empty() && number != 1 {
+                let found = points(&recipe, &stream).into_iter().step_by(5);
+                let member = u32::try_from(all.members.len()).unwrap();
+                points_of_all.extend(found.map(|point| Point { member, ..point }));
+            }
+            all.members.append(&mut recipe.members);
+            plain.extend_from_slice(own);
+        }
+    }
+    let divided = Divided::new(all, points_of_all).unwrap();
+    assert!(divided.steps().any(|step| matches!(step, Step::Serial { .. })));
+    let (joined, steps) = in_spans(&divided, &plain).unwrap();
+    assert!(joined == whole);
+    assert!(steps > 8);
+}
+
+fn some_points() -> (Divided, Vec<u8>) {
+    let plain = long_input();
+    let recipe = recipe(Model::GnuGzip { level: 6 }, &plain);
+    let whole = in_one_go(&recipe, &plain);
+    let found = points(&recipe, &whole);
+    (Divided::new(recipe, found).unwrap(), plain)
+}
+
+#[test]
+fn points_that_cannot_be_are_refused() {
+    let (divided, plain) = some_points();
+    let total = plain.len() as u64;
+    let recipe = || divided.recipe().clone();
+    let good = divided.points()[3];
+    let earlier = divided.points()[2];
+    let cases = [
+        vec![good, earlier],
+        vec![good, good],
+        vec![Point { plain: 0, ..good }],
+        vec![Point { plain: MIN_SPAN_BYTES - 1, ..good }],
+        vec![Point { plain: total, ..good }],
+        vec![Point { plain: total - LAST_SPAN_BYTES + 1, ..good }],
+        vec![Point { plain: u64::MAX, ..good }],
+        vec![Point { member: 1, ..good }],
+        vec![Point { member: u32::MAX, ..good }],
+        vec![Point { phase: 8, ..good }],
+    ];
+    for points in cases {
+        assert!(Divided::new(recipe(), points.clone()).is_err(), "{points:?}");
+        let wrong = Divided::to_bytes(&Divided::new(recipe(), vec![good]).unwrap());
+        assert!(Divided::from_bytes(&wrong[..wrong.len() - 1], Limits::default()).is_err());
+    }
+    let mut huge = recipe();
+    huge.members[0].plain_bytes = good.plain + MAX_SPAN_BYTES + 1;
+    assert_eq!(Divided::new(huge, vec![good]), Err(BadRecipe::Limit));
+    let mut other = recipe();
+    other.members[0].model = Model::Golang { level: 3 };
+    assert_eq!(Divided::new(other, vec![good]), Err(BadRecipe::Unknown));
+}
+
+#[test]
+fn a_wrong_point_ends_in_wrong_bytes_or_an_error() {
+    let (divided, plain) = some_points();
+    let right = in_spans(&divided, &plain).unwrap().0;
+    let good = divided.points()[5];
+    for wrong in [
+        Point { plain: good.plain + 1, ..good },
+        Point { plain: good.plain - 1000, ..good },
+        Point { phase: (good.phase + 1) % 8, ..good },
+        Point { plain: 65_274, literals: 255, phase: 3, member: 0 },
+        Point { plain: 65_275 + 32_768, literals: 255, phase: 3, member: 0 },
+    ] {
+        let points = vec![wrong];
+        let damaged = Divided::new(divided.recipe().clone(), points).unwrap();
+        if let Ok((joined, _)) = in_spans(&damaged, &plain) {
+            assert!(joined != right, "{wrong:?}");
+        }
+    }
+}
+
+#[test]
+fn too_few_plain_bytes_are_an_error() {
+    let (divided, plain) = some_points();
+    for step in divided.steps() {
+        let Step::Span(span) = step else { panic!("all of it is cut") };
+        let start = usize::try_from(span.reads.start).unwrap();
+        let end = usize::try_from(span.reads.end).unwrap();
+        for end in [start, end - 1] {
+            assert!(span.remake(&divided, &plain[start..end]).is_err());
+        }
+    }
+}
+
+#[test]
+fn any_bytes_are_no_divided_recipe_or_one_that_reads_back() {
+    let (divided, _) = some_points();
+    let bytes = divided.to_bytes();
+    for at in 0..bytes.len() {
+        for flip in [1, 0x10, 0x80] {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= flip;
+            if let Ok(read) = Divided::from_bytes(&damaged, Limits::default()) {
+                assert_eq!(Divided::from_bytes(&read.to_bytes(), Limits::default()).unwrap(), read);
+                // Steps end, whatever lengths say.
+                assert!(
+                    read.steps().count() <= read.points().len() + 2 || read.points().is_empty()
+                );
+            }
+        }
+    }
+}

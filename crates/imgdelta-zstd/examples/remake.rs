@@ -1,0 +1,39 @@
+//! Tells how a zstd file was made, and proves it by making it again.
+//!
+//! Usage: remake FILE.zst PLAIN
+
+use imgdelta_zstd::{DetectOptions, Part, Remaker, detect};
+use std::time::Instant;
+
+fn main() -> std::io::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [blob, plain] = &arguments[..] else { panic!("usage: remake FILE.zst PLAIN") };
+    let (blob, plain) = (std::fs::read(blob)?, std::fs::read(plain)?);
+    let start = Instant::now();
+    let found = detect(&blob[..], &plain[..], DetectOptions::default());
+    let Some(recipe) = found.unwrap_or(None) else {
+        println!("not known, {:.2?}", start.elapsed());
+        return Ok(());
+    };
+    let found_in = start.elapsed();
+    let frames = recipe.parts.iter().filter(|part| matches!(part, Part::Frame(_))).count();
+    let bytes = recipe.to_bytes().len();
+    println!(
+        "{:?}, {frames} frames, recipe of {bytes} bytes, found in {found_in:.2?}",
+        recipe.model
+    );
+    let start = Instant::now();
+    let mut remaker = Remaker::new(&recipe);
+    let (mut out, mut at) = (Vec::new(), 0);
+    for piece in plain.chunks(1 << 16) {
+        remaker.write(piece, &mut out).expect("the recipe is proven");
+        assert!(blob[at..].starts_with(&out));
+        at += out.len();
+        out.clear();
+    }
+    remaker.finish(&mut out).expect("the recipe is proven");
+    assert_eq!(blob[at..], out);
+    let speed = plain.len() as f64 / 1e6 / start.elapsed().as_secs_f64();
+    println!("remade at {speed:.0} MB/s");
+    Ok(())
+}

@@ -1,0 +1,233 @@
+//! Level "better": the long table keeps two places, a short copy is weighed against a long one
+//! at the next byte, and a copy's end is searched for one that began before it.
+//!
+//! After Klaus Post's betterFastEncoder. Never decides what becomes of a block.
+
+use super::block::Parsed;
+use super::double::before_agrees;
+use super::history::{History, agreeing, agreeing_before, eight, four, hash5, hash8};
+use super::{Behaviour, Cursor, Entry};
+
+const LONG_BITS: u32 = 19;
+const SHORT_BITS: u32 = 13;
+
+/// Bytes at the end of a block where no search starts.
+const MARGIN: usize = 10;
+/// Smaller blocks are not searched.
+const FEWEST_BYTES: usize = 16;
+/// One byte more is skipped for each so many bytes (a power of two) without a copy.
+const PATIENCE: u32 = 8;
+/// Bytes at its start that a copy found from another's end need not have.
+const FREE_START: usize = 3;
+
+/// The two latest places of a hash.
+#[derive(Clone, Copy, Default)]
+struct Places {
+    latest: u32,
+    earlier: u32,
+}
+
+pub(super) struct Better {
+    behaviour: Behaviour,
+    long: Box<[Places]>,
+    short: Box<[Entry]>,
+}
+
+impl Better {
+    pub(super) fn new(behaviour: Behaviour) -> Self {
+        Self {
+            behaviour,
+            long: vec![Places::default(); 1 << LONG_BITS].into(),
+            short: Entry::table(SHORT_BITS),
+        }
+    }
+
+    pub(super) fn lower(&mut self, by: u32) {
+        for places in &mut self.long {
+            places.latest = places.latest.saturating_sub(by);
+            places.earlier = places.earlier.saturating_sub(by);
+        }
+        Entry::lower(&mut self.short, by);
+    }
+
+    /// Finds the copies of the block from `start` on.
+    pub(super) fn parse(&mut self, history: &History, start: usize, parsed: &mut Parsed) {
+        let bytes = history.bytes();
+        let block = bytes.len() - start;
+        if self.behaviour >= Behaviour::V1_17_8
+            && block > 3
+            && agreeing(bytes, start, start + 1) == block - 1
+        {
+            let mut cursor = Cursor { bytes, at: start, done: start, parsed };
+            cursor.copy(start + 1, 1, block - 1);
+            return;
+        }
+        if block < FEWEST_BYTES {
+            parsed.literals.extend_from_slice(&bytes[start..]);
+            return;
+        }
+        let window = history.window() as usize;
+        let end = bytes.len() - MARGIN;
+        let mut finder = Finder { tables: self, history };
+        let mut cursor = Cursor { bytes, at: start, done: start, parsed };
+        let mut last = 0;
+
+        'block: loop {
+            let may_repeat = cursor.may_repeat();
+            let (searched, mut found) = loop {
+                let at = cursor.at;
+                let word = eight(bytes, at);
+                let long = finder.enter_long(word, at);
+                let short = finder.enter_short(word, at);
+                if may_repeat && four(bytes, at + 1 - last) == (word >> 8) as u32 {
+                    let forward = 4 + agreeing(bytes, at + 5 - last, at + 5);
+                    cursor.repeat_nearby(at + 1, last, forward, at.saturating_sub(window));
+                    if cursor.at >= end {
+                        break 'block;
+                    }
+                    finder.enter_pairs(at + 1, cursor.at);
+                    continue;
+                }
+                if let Some(found) = finder.search(word, at, long, short) {
+                    break (at, found);
+                }
+                cursor.at += 1 + ((at - cursor.done) >> PATIENCE);
+                if cursor.at >= end {
+                    break 'block;
+                }
+            };
+            if found.at + found.bytes < end {
+                finder.search_from_end(&mut found);
+            }
+            let mut before = std::mem::replace(&mut last, found.at - found.from);
+            let floor = found.at.saturating_sub(window);
+            let back = agreeing_before(bytes, (found.from, floor), (found.at, cursor.done));
+            let copy_start = found.at - back;
+            cursor.copy(copy_start, last, found.bytes + back);
+            if cursor.at >= end {
+                break;
+            }
+            let enter_from = if finder.tables.behaviour < Behaviour::V1_17_3 {
+                copy_start + 1
+            } else {
+                searched + 1
+            };
+            finder.enter_pairs(enter_from, cursor.at);
+            if !may_repeat {
+                continue;
+            }
+            while before_agrees(bytes, cursor.at, before) {
+                let at = cursor.at;
+                let word = eight(bytes, at);
+                finder.enter_long(word, at);
+                finder.enter_short(word, at);
+                cursor.repeat_here(4 + agreeing(bytes, at + 4 - before, at + 4));
+                (last, before) = (before, last);
+                if cursor.at >= end {
+                    break 'block;
+                }
+            }
+        }
+        cursor.finish();
+    }
+}
+
+/// A copy found: `bytes` at `at` are those at `from`.
+struct Found {
+    at: usize,
+    from: usize,
+    bytes: usize,
+}
+
+struct Finder<'a> {
+    tables: &'a mut Better,
+    history: &'a History,
+}
+
+impl Finder<'_> {
+    fn place(&self, at: usize) -> u32 {
+        self.history.origin() + at as u32
+    }
+
+    /// Index of a place, if it is less than the window before `at`.
+    fn reach(&self, place: u32, at: usize) -> Option<usize> {
+        (self.place(at).wrapping_sub(place) < self.history.window())
+            .then(|| (place - self.history.origin()) as usize)
+    }
+
+    fn enter_long(&mut self, word: u64, at: usize) -> Places {
+        let latest = self.place(at);
+        let places = &mut self.tables.long[hash8(word, LONG_BITS)];
+        std::mem::replace(places, Places { latest, earlier: places.latest })
+    }
+
+    fn enter_short(&mut self, word: u64, at: usize) -> Entry {
+        let entry = Entry { head: word as u32, place: self.place(at) };
+        std::mem::replace(&mut self.tables.short[hash5(word, SHORT_BITS)], entry)
+    }
+
+    /// Enters every other byte of a copy in the long table, those between in the short one.
+    fn enter_pairs(&mut self, from: usize, to: usize) {
+        for at in (from..to - 1).step_by(2) {
+            let word = eight(self.history.bytes(), at);
+            self.enter_long(word, at);
+            self.enter_short(word >> 8, at + 1);
+        }
+    }
+
+    /// Looks among what the tables said.
+    fn search(&mut self, word: u64, at: usize, long: Places, short: Entry) -> Option<Found> {
+        let bytes = self.history.bytes();
+        let candidate = |place| {
+            let from = self.reach(place, at).filter(|&from| eight(bytes, from) == word)?;
+            Some(Found { at, from, bytes: 8 + agreeing(bytes, from + 8, at + 8) })
+        };
+        match (candidate(long.latest), candidate(long.earlier)) {
+            (Some(latest), Some(earlier)) if earlier.bytes > latest.bytes => return Some(earlier),
+            (Some(found), _) | (None, Some(found)) => return Some(found),
+            (None, None) => {}
+        }
+        let entry = Entry { head: word as u32, place: self.place(at) };
+        if !short.matches(entry, self.history.window()) {
+            return None;
+        }
+        let from = (short.place - self.history.origin()) as usize;
+        let short = Found { at, from, bytes: 4 + agreeing(bytes, from + 4, at + 4) };
+        let word = eight(bytes, at + 1);
+        let next = self.enter_long(word, at + 1);
+        for place in [next.latest, next.earlier] {
+            // Measured from `at`, not from the byte after it.
+            let Some(from) = self.reach(place, at) else { continue };
+            if eight(bytes, from) == word {
+                let agreed = 8 + agreeing(bytes, from + 8, at + 9);
+                if agreed > short.bytes {
+                    return Some(Found { at: at + 1, from, bytes: agreed });
+                }
+            }
+        }
+        Some(short)
+    }
+
+    /// Looks where the bytes after the copy occurred, whether those before them fit as well.
+    fn search_from_end(&self, found: &mut Found) {
+        let bytes = self.history.bytes();
+        let word = eight(bytes, found.at + found.bytes);
+        let places = self.tables.long[hash8(word, LONG_BITS)];
+        // A copy found first changes how far back the second look goes, not what it looks for.
+        let head = four(bytes, found.at + FREE_START);
+        let at = found.at + FREE_START;
+        for place in [places.latest, places.earlier] {
+            let Some(index) = place.checked_sub(self.history.origin()) else { continue };
+            let Some(from) = (index as usize + FREE_START).checked_sub(found.bytes) else {
+                continue;
+            };
+            if from < at && at - from < self.history.window() as usize && four(bytes, from) == head
+            {
+                let agreed = 4 + agreeing(bytes, from + 4, at + 4);
+                if agreed > found.bytes {
+                    *found = Found { at, from, bytes: agreed };
+                }
+            }
+        }
+    }
+}

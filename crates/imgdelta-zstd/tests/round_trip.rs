@@ -1,0 +1,205 @@
+//! Remake and decode: the same bytes, found again, or an honest refusal, never a panic.
+
+#[allow(dead_code, reason = "the golden vectors use all of it")]
+#[path = "../../imgdelta-deflate/tests/inputs/mod.rs"]
+mod inputs;
+
+use imgdelta_zstd::{
+    Behaviour, Call, DetectOptions, Frame, Level, Limits, Model, Part, Recipe, RemakeError,
+    Remaker, detect,
+};
+use proptest::prelude::*;
+
+/// Headers as encoders write them: streams of each window, and a frame that is its own.
+const HEADERS: [&[u8]; 4] = [
+    b"\x28\xb5\x2f\xfd\x04\x60",
+    b"\x28\xb5\x2f\xfd\x04\x68",
+    b"\x28\xb5\x2f\xfd\x00\x58",
+    b"\x28\xb5\x2f\xfd\x04\x50",
+];
+
+fn remake(recipe: &Recipe, plain: &[u8], chunk: usize) -> Result<Vec<u8>, RemakeError> {
+    let mut out = Vec::new();
+    let mut remaker = Remaker::new(recipe);
+    for chunk in plain.chunks(chunk) {
+        remaker.write(chunk, &mut out)?;
+    }
+    remaker.finish(&mut out)?;
+    Ok(out)
+}
+
+fn found(blob: &[u8], plain: &[u8]) -> Option<Recipe> {
+    detect(blob, plain, DetectOptions::default()).unwrap()
+}
+
+fn frame(header: &[u8], plain: &[u8], cuts: &[u64]) -> Part {
+    let plain_bytes = plain.len() as u64;
+    Part::Frame(Frame { header: header.to_vec(), plain_bytes, cuts: cuts.to_vec() })
+}
+
+fn klauspost() -> impl Iterator<Item = (Model, &'static [u8])> {
+    Behaviour::ALL.into_iter().flat_map(|behaviour| {
+        let header = |level| HEADERS[usize::from(level != Level::Fastest)];
+        Level::ALL.map(|level| (Model::Klauspost { behaviour, level }, header(level)))
+    })
+}
+
+/// Bytes with repetitions near and far.
+fn plain_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..400),
+        (any::<u8>(), 1..2000usize).prop_map(|(byte, count)| vec![byte; count]),
+        (0..250_000usize, 1..30_000usize)
+            .prop_map(|(start, count)| { inputs::input("text")[start..start + count].to_vec() }),
+    ];
+    prop::collection::vec(piece, 1..12).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn what_a_model_writes_decodes_and_is_found_again(
+        plain in plain_bytes().prop_filter("frames of nothing are literal", |p| !p.is_empty()),
+        cut in 1..100_000u64,
+    ) {
+        let cuts: Vec<u64> = Some(cut).into_iter().filter(|&cut| cut <= plain.len() as u64).collect();
+        for (model, header) in klauspost() {
+            let recipe = Recipe { model, parts: vec![frame(header, &plain, &cuts)] };
+            let blob = remake(&recipe, &plain, 4099).unwrap();
+            prop_assert!(remake(&recipe, &plain, 70_000).unwrap() == blob, "{model:?} in pieces");
+            prop_assert!(zstd::decode_all(&blob[..]).unwrap() == plain, "{model:?}");
+        }
+        let (model, header) = klauspost().nth(plain.len() % 15).unwrap();
+        let recipe = Recipe { model, parts: vec![frame(header, &plain, &cuts)] };
+        let blob = remake(&recipe, &plain, 4099).unwrap();
+        let again = found(&blob, &plain).expect("is found");
+        prop_assert!(remake(&again, &plain, 999).unwrap() == blob);
+        let bytes = again.to_bytes();
+        prop_assert_eq!(Recipe::from_bytes(&bytes, Limits::default()), Ok(again));
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_no_recipe_or_do_no_harm(
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+        plain in plain_bytes(),
+    ) {
+        for start in [&[][..], &[1, 0, 4, 2, 2], &[1, 1, 6, 2, 2, 1, 6]] {
+            let bytes = [start, &bytes].concat();
+            if let Ok(recipe) = Recipe::from_bytes(&bytes, Limits::default()) {
+                let _ = remake(&recipe, &plain, 5000);
+            }
+        }
+    }
+
+    #[test]
+    fn recipes_of_any_header_do_no_harm(
+        descriptor in any::<u8>(), rest in prop::collection::vec(any::<u8>(), 0..14),
+        plain in plain_bytes(), cuts in prop::collection::vec(0..5000u64, 0..9),
+        model in 0..17usize,
+    ) {
+        let libzstd = [false, true].map(|jobs| Call { level: 1, jobs, ends_with_data: jobs });
+        let mut models = klauspost().map(|(model, _)| model).chain(libzstd.map(Model::Libzstd));
+        let header = [&[0x28, 0xb5, 0x2f, 0xfd, descriptor], &rest[..]].concat();
+        let model = models.nth(model).unwrap();
+        let parts = vec![frame(&header, &plain, &cuts), frame(HEADERS[1], &[], &[3])];
+        let _ = remake(&Recipe { model, parts }, &plain, 3000);
+    }
+
+    #[test]
+    fn arbitrary_and_damaged_blobs_are_refused_or_proven(
+        bytes in prop::collection::vec(any::<u8>(), 0..300), at in 0..40_000usize, bit in 0..8u8,
+    ) {
+        let plain = &inputs::input("text")[..60_000];
+        for blob in [bytes.clone(), [HEADERS[1], &bytes].concat()] {
+            if let Some(recipe) = found(&blob, plain) {
+                prop_assert!(remake(&recipe, plain, 999).unwrap() == blob);
+            }
+        }
+        let model = Model::Klauspost { behaviour: Behaviour::V1_17_8, level: Level::Default };
+        let recipe = Recipe { model, parts: vec![frame(HEADERS[1], plain, &[8])] };
+        let mut blob = remake(&recipe, plain, 999).unwrap();
+        let at = at % blob.len();
+        blob[at] ^= 1 << bit;
+        if let Some(recipe) = found(&blob, plain) {
+            prop_assert!(remake(&recipe, plain, 999).unwrap() == blob);
+        }
+    }
+}
+
+/// Frames of every file, empty ones, skippable ones, and something behind: what zstd:chunked is
+/// made of.
+#[test]
+fn many_frames_with_literals_between_are_found() {
+    let model = Model::Klauspost { behaviour: Behaviour::V1_15, level: Level::Default };
+    let text = inputs::input("text");
+    let pieces = [&text[..1500], &text[1500..1600], &text[1600..1601], &text[1601..250_000]];
+    let skippable = b"\x50\x2a\x4d\x18\x05\0\0\0hello";
+    let empty = b"\x28\xb5\x2f\xfd\x00\x58\x01\0\0";
+    let mut parts = vec![Part::Literal(skippable.to_vec())];
+    for (piece, cuts) in pieces.iter().zip([vec![], vec![100], vec![], vec![8, 50_000]]) {
+        parts.push(frame(HEADERS[1], piece, &cuts));
+    }
+    parts.push(Part::Literal([&skippable[..], empty, skippable, b"trailing"].concat()));
+    let recipe = Recipe { model, parts };
+    let blob = remake(&recipe, &text[..250_000], 5000).unwrap();
+    let again = found(&blob, &text[..250_000]).unwrap();
+    let frames = |recipe: &Recipe| -> Vec<Part> {
+        recipe.parts.iter().filter(|part| matches!(part, Part::Frame(_))).cloned().collect()
+    };
+    assert_eq!(frames(&again), frames(&recipe));
+    assert_eq!(remake(&again, &text[..250_000], 5000).unwrap(), blob);
+    // Plain bytes of another length are not looked at.
+    assert_eq!(found(&blob, &text[..249_999]), None);
+    let mut few = DetectOptions::default();
+    few.literal_bytes = 40;
+    assert_eq!(detect(&blob[..], &text[..250_000], few).unwrap(), None);
+    few.literal_bytes = 1000;
+    few.parts = 3;
+    assert_eq!(detect(&blob[..], &text[..250_000], few).unwrap(), None);
+}
+
+#[test]
+fn calls_of_the_reference_encoder_are_found() {
+    // Longer than a job at level 1, so that jobs show.
+    let plain: Vec<u8> = (0..9).flat_map(|n| inputs::input("mixed")[n * 7..].to_vec()).collect();
+    let sized = b"\x28\xb5\x2f\xfd\x84\x48\x00\0\0\0";
+    let mut header = sized.to_vec();
+    header[6..].copy_from_slice(&(plain.len() as u32).to_le_bytes());
+    for (header, level) in [(&header[..], 1), (b"\x28\xb5\x2f\xfd\x04\x48", 1), (HEADERS[2], 3)] {
+        for jobs in [false, true] {
+            let ends_with_data = header.len() > 6;
+            let call = Call { level, jobs, ends_with_data };
+            let recipe =
+                Recipe { model: Model::Libzstd(call), parts: vec![frame(header, &plain, &[])] };
+            let blob = remake(&recipe, &plain, 10_007).unwrap();
+            assert!(zstd::decode_all(&blob[..]).unwrap() == plain, "{call:?}");
+            assert_eq!(found(&blob, &plain), Some(recipe));
+        }
+    }
+}
+
+#[test]
+fn wrong_lengths_are_told() {
+    let plain = inputs::input("tiny");
+    let model = Model::Klauspost { behaviour: Behaviour::V1_15, level: Level::Fastest };
+    let recipe = Recipe { model, parts: vec![frame(HEADERS[0], &plain, &[])] };
+    assert_eq!(remake(&recipe, &plain[1..], 9), Err(RemakeError::TooShort));
+    assert_eq!(remake(&recipe, &[&plain[..], b"x"].concat(), 9), Err(RemakeError::TooLong));
+    let parts = vec![frame(b"\x28\xb5\x2f\xfd\x04", &plain, &[])];
+    assert_eq!(remake(&Recipe { model, parts }, &plain, 9), Err(RemakeError::NoSuchFrame));
+}
+
+/// Places are moved down before they overflow; copies must not change for it.
+#[test]
+fn a_stream_of_many_frames_reaches_no_other_frame() {
+    let model = Model::Klauspost { behaviour: Behaviour::V1_17_8, level: Level::Better };
+    // 128 MiB of window each: after sixteen frames places are moved down.
+    let header = b"\x28\xb5\x2f\xfd\x04\x88";
+    let text = &inputs::input("text")[..20_000];
+    let one = Recipe { model, parts: vec![frame(header, text, &[])] };
+    let many = Recipe { model, parts: vec![frame(header, text, &[]); 40] };
+    let expected = remake(&one, text, 3000).unwrap();
+    let blob = remake(&many, &text.repeat(40), 3000).unwrap();
+    assert!(blob == expected.repeat(40));
+}

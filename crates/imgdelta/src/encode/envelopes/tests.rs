@@ -1,0 +1,163 @@
+//! Blobs of every kind found again, or told to be unmade.
+
+use super::*;
+use crate::{Limits as ImageLimits, image::OpenOptions, progress::Silent, scratch::Scratch, store};
+use imgdelta_deflate::{Behaviour, BitWriter, Remaker, Strategy};
+use imgdelta_testkit::{Blobs, Packing, TestImage, tar_of};
+
+/// Text that compresses quickly.
+fn text(seed: u32, bytes: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut text = b"the first words of all".to_vec();
+    while text.len() < bytes {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let from = text.len().saturating_sub(1 + (state >> 12) as usize % 30_000);
+        let until = text.len().min(from + (state >> 26) as usize);
+        text.extend_from_within(from..until);
+        text.extend_from_slice(&state.to_le_bytes()[2..]);
+    }
+    text
+}
+
+fn stream(bytes: usize) -> Vec<u8> {
+    tar_of(&[("text", &text(1, bytes)), ("more", &text(2, 5000))])
+}
+
+const HEADER: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\xff";
+
+fn compressed(model: &Model, plain: &[u8], trailer: Trailer) -> Vec<u8> {
+    let (header, plain_bytes) = (HEADER.to_vec(), plain.len() as u64);
+    let members = vec![Member { header, model: model.clone(), trailer, plain_bytes }];
+    let recipe = Recipe { members, tail: Vec::new() };
+    let mut out = Vec::new();
+    let mut remaker = Remaker::new(&recipe);
+    remaker.write(plain, &mut out).unwrap();
+    remaker.finish(&mut out).unwrap();
+    out
+}
+
+/// Finds the envelope of a blob; the same for any number of workers.
+fn found(stream: &[u8], blob: &[u8]) -> Envelope {
+    let dir = tempfile::tempdir().unwrap();
+    let mut blobs = Blobs::default();
+    let config = TestImage::new(vec![stream.to_vec()], Packing::Plain).config();
+    let config = blobs.add_json("application/vnd.oci.image.config.v1+json", &config);
+    let layer = blobs.add("application/vnd.oci.image.layer.v1.tar+gzip", blob.to_vec());
+    let manifest = blobs.add_manifest(&config, &[layer]);
+    blobs.tag(manifest, "v1");
+    blobs.write_layout(dir.path());
+    let reference = format!("oci:{}", dir.path().display()).parse().unwrap();
+    let (store, name) = store::open(&reference, &ImageLimits::default()).unwrap();
+    let image = Image::open(store, name.as_ref(), &OpenOptions::default()).unwrap();
+    let scratch = Scratch::in_dir(dir.path()).unwrap();
+    let envelopes = [1, 3].map(|threads| {
+        let workers = Workers::new(threads).unwrap();
+        let layer = &image.layers[0];
+        let wanted = [layer.diff_id];
+        let volume = Volume::extract(&[&image], &wanted, &scratch, &workers, &Silent).unwrap();
+        let seeker = |()| {
+            Seeker { image: &image, layer, volume: &volume, workers: &workers, progress: &Silent }
+                .find()
+        };
+        workers.map(vec![()], seeker).unwrap().remove(0)
+    });
+    assert_eq!(envelopes[0], envelopes[1]);
+    envelopes[0].clone()
+}
+
+/// Finds a recipe and holds what it makes against the blob.
+fn recipe(stream: &[u8], blob: &[u8]) -> (Divided, usize) {
+    let Envelope::Deflate(bytes) = found(stream, blob) else { panic!("not found") };
+    let divided = Divided::from_bytes(&bytes, Limits::default()).unwrap();
+    let mut out = Vec::new();
+    let mut remaker = Remaker::new(divided.recipe());
+    remaker.write(stream, &mut out).unwrap();
+    remaker.finish(&mut out).unwrap();
+    assert!(out == blob);
+    (divided, bytes.len())
+}
+
+fn pgzip() -> Model {
+    Model::Pgzip { behaviour: Behaviour::V1_20, level: 1, segment_bytes: 1 << 20 }
+}
+
+#[test]
+fn encoders_are_found_in_streams_longer_than_their_start() {
+    let stream = stream(9 << 20);
+    for model in [
+        pgzip(),
+        Model::Klauspost { behaviour: Behaviour::V1_20, level: 1 },
+        Model::Golang { level: 1 },
+        Model::Golang { level: 4 },
+        Model::GnuGzip { level: 4 },
+        Model::Zlib { level: 6, mem_level: 8, strategy: Strategy::Default },
+    ] {
+        let (divided, bytes) = recipe(&stream, &compressed(&model, &stream, Trailer::Gzip));
+        assert_eq!(divided.recipe().members.len(), 1);
+        assert_eq!(divided.points().len(), if model.can_restart() { 2 } else { 0 }, "{model:?}");
+        assert!(bytes < 60, "{model:?}: {bytes} bytes");
+    }
+}
+
+#[test]
+fn members_tails_and_wrong_trailers_are_found() {
+    let stream = stream(10 << 20);
+    let (first, second) = stream.split_at(5 << 20);
+    let mut blob = compressed(&pgzip(), first, Trailer::Gzip);
+    let wrong = Trailer::Literal(b"8 bytes.".to_vec());
+    blob.extend(compressed(&Model::Golang { level: 4 }, second, wrong.clone()));
+    blob.extend(b"\0\0\0tail");
+    let (divided, bytes) = recipe(&stream, &blob);
+    let members = &divided.recipe().members;
+    assert_eq!(members.len(), 2);
+    assert_eq!((&members[0].trailer, &members[1].trailer), (&Trailer::Gzip, &wrong));
+    assert_eq!(divided.points().len(), 1);
+    assert_eq!(divided.points()[0].member, 1);
+    assert!(bytes < 100, "{bytes} bytes");
+    // One member and what looks like another.
+    let mut blob = compressed(&Model::Golang { level: 4 }, &stream, Trailer::Gzip);
+    blob.extend(HEADER);
+    blob.extend(b"\xff\xff no deflate");
+    let (divided, _) = recipe(&stream, &blob);
+    assert_eq!(divided.recipe().members.len(), 1);
+}
+
+#[test]
+fn many_small_members_are_found() {
+    let stream = stream(300_000);
+    let blob = Packing::GzipMembers.pack(&stream);
+    let (divided, _) = recipe(&stream, &blob);
+    assert_eq!(divided.recipe().members.len(), stream.len().div_ceil(700));
+}
+
+#[test]
+fn levels_that_part_late_are_told_apart() {
+    let mut content = vec![0; 6 << 20];
+    content.extend(text(3, 1 << 20));
+    let stream = tar_of(&[("zeros", &content)]);
+    let model = Model::Zlib { level: 5, mem_level: 8, strategy: Strategy::Default };
+    let (divided, bytes) = recipe(&stream, &compressed(&model, &stream, Trailer::Gzip));
+    assert_eq!(divided.recipe().members[0].model, model);
+    assert!(bytes < 60);
+}
+
+#[test]
+fn unknown_encoders_are_recorded_or_their_blobs_carried() {
+    let stream = stream(3 << 20);
+    let (first, rest) = stream.split_at(1000);
+    let mut bits = BitWriter::new();
+    bits.stored_block(first, false);
+    let mut blob = HEADER.to_vec();
+    bits.take(&mut blob);
+    let model = Model::Zlib { level: 9, mem_level: 8, strategy: Strategy::Default };
+    let raw = compressed(&model, rest, Trailer::None);
+    blob.extend_from_slice(&raw[HEADER.len()..]);
+    blob.extend(b"trailer?");
+    let (divided, bytes) = recipe(&stream, &blob);
+    assert!(matches!(divided.recipe().members[0].model, Model::Tokens(_)));
+    assert!(bytes < blob.len() / 5, "{bytes} of {}", blob.len());
+
+    let zstd = Packing::Zstd.pack(&stream);
+    assert_eq!(found(&stream, &zstd), Envelope::Unmade);
+    assert_eq!(found(&stream, &stream), Envelope::Stored);
+}
