@@ -24,8 +24,8 @@ pub(crate) fn heap_lengths(frequencies: &[u32], limit: u8, lengths: &mut [u8]) -
         }
     }
     while tree.size < 2 {
-        // A decoder may refuse a code of one symbol.
-        let symbol = if count < 2 { count } else { 0 };
+        // A decoder may refuse a code of one symbol. Where 1 is the only one, 2 is added, not 0.
+        let symbol = if count < 3 { count } else { 0 };
         count = count.max(symbol + 1);
         tree.weights[symbol] = 1;
         tree.add(symbol);
@@ -144,5 +144,28 @@ fn set_lengths(
         for node in leaves.by_ref().take(counts[bits].max(0) as usize) {
             lengths[node] = bits as u8;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::heap_lengths;
+
+    #[test]
+    fn a_code_of_one_symbol_gets_the_partner_zlib_gives_it() {
+        let partners = |used: &[usize]| {
+            let mut frequencies = [0; 30];
+            used.iter().for_each(|&symbol| frequencies[symbol] = 5);
+            let mut lengths = [0; 30];
+            let count = heap_lengths(&frequencies, 15, &mut lengths);
+            let coded: Vec<usize> = (0..30).filter(|&symbol| lengths[symbol] == 1).collect();
+            assert_eq!(coded.last(), Some(&(count - 1)));
+            coded
+        };
+        assert_eq!(partners(&[]), [0, 1]);
+        assert_eq!(partners(&[0]), [0, 1]);
+        assert_eq!(partners(&[1]), [1, 2]);
+        assert_eq!(partners(&[2]), [0, 2]);
+        assert_eq!(partners(&[29]), [0, 29]);
     }
 }
