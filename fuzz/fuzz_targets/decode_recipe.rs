@@ -5,7 +5,7 @@ use imgdelta_format::{
     Algorithm, DiffId, ReadLimits, cost,
     outline::Outline,
     pack::Packer,
-    recipe::{Front, Recipe, StreamName},
+    recipe::{Front, Nested, Recipe, StreamName},
     varint,
 };
 use libfuzzer_sys::fuzz_target;

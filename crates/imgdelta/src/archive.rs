@@ -9,6 +9,7 @@
 
 mod bytes;
 mod gzip;
+mod tar;
 mod zip;
 
 pub(crate) use bytes::Slice;
@@ -60,6 +61,7 @@ impl Opening {
         match kind {
             Archive::Gzip => Ok(Some(gzip::read(slice))),
             Archive::Zip => zip::read(slice),
+            Archive::Tar => tar::read(slice),
         }
     }
 }
@@ -98,12 +100,12 @@ impl Part {
     }
 }
 
-/// Recognises an archive by its first bytes.
+/// Recognises an archive by its first bytes, of which [`START_BYTES`] are enough.
 pub(crate) fn recognise(start: &[u8]) -> Option<Archive> {
     match start {
         [0x1f, 0x8b, 0x08, ..] => Some(Archive::Gzip),
         [b'P', b'K', 3, 4, ..] => Some(Archive::Zip),
-        _ => None,
+        _ => tar::is_tar(start).then_some(Archive::Tar),
     }
 }
 
@@ -145,6 +147,7 @@ pub(crate) fn close(
     match kind {
         Archive::Gzip => gzip::close(inner, progress, out),
         Archive::Zip => zip::close(inner, progress, out),
+        Archive::Tar => tar::close(inner, progress, out),
     }
 }
 
@@ -238,6 +241,8 @@ fn inflate(
 }
 
 const PIECE_BYTES: usize = 256 << 10;
+/// How much of a file tells what it is.
+pub(crate) const START_BYTES: usize = 264;
 
 #[cfg(test)]
 mod tests;

@@ -220,6 +220,24 @@ fn archives_in_archives_are_opened_as_deep_as_asked() {
 }
 
 #[test]
+fn members_of_compressed_tars_are_found_wherever_they_were() {
+    let packed = |members: &[(&str, &[u8])]| gzip_at(&tar_of(members), 6);
+    let (one, two, three) = (text(21, 500), text(22, 500), text(23, 500));
+    let base = tar_of(&[
+        ("one.tgz", &packed(&[("a/one", &one), ("a/three", &three)])),
+        ("two.tar.gz", &packed(&[("two", &two)])),
+    ]);
+    let target = tar_of(&[("both.tgz", &packed(&[("b/two", &two), ("b/one", &one)]))]);
+    let pair = Pair::new(&base, &target);
+    let (bytes, _) = pair.make(InsideOptions::default(), 2);
+    let recipe = pair.recipe(&bytes);
+    assert_eq!(recipe.nested.closed.len(), 2, "the file and the tar in it");
+    let is_part = |origin: &&Origin| matches!(origin, Origin::Part(_));
+    assert_eq!(recipe.origins.iter().filter(is_part).count(), 2);
+    pair.apply(bytes).unwrap();
+}
+
+#[test]
 fn gzip_files_of_any_encoder_come_back() {
     let (old, mut new) = (text(10, 2000), text(10, 2000));
     new.splice(100..110, *b"other");

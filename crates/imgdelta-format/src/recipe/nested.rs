@@ -65,6 +65,8 @@ pub enum Archive {
     Gzip,
     /// A zip file: jars and wheels are such.
     Zip,
+    /// A tar file.
+    Tar,
 }
 
 impl Archive {
@@ -72,6 +74,7 @@ impl Archive {
         match self {
             Self::Gzip => 0,
             Self::Zip => 1,
+            Self::Tar => 2,
         }
     }
 
@@ -79,7 +82,8 @@ impl Archive {
         match column.byte("kind of an archive")? {
             0 => Ok(Self::Gzip),
             1 => Ok(Self::Zip),
-            other => Err(column.malformed("kind of an archive", 1, other.into())),
+            2 => Ok(Self::Tar),
+            other => Err(column.malformed("kind of an archive", 2, other.into())),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{progress::Silent, volume::Extent, volume::Space};
 use imgdelta_deflate::{DetectOptions, detect_gzip, detect_raw};
-use imgdelta_testkit::{ZipMember, ZipStyle, gzip, zip_of};
+use imgdelta_testkit::{ZipMember, ZipStyle, gzip, tar_of, zip_of};
 use proptest::prelude::*;
 use std::{io::Write, sync::Arc};
 
@@ -131,10 +131,25 @@ fn gzip_files_of_several_members_come_back() {
 }
 
 #[test]
+fn tar_files_come_back_whatever_stands_between_their_contents() {
+    let long = "directory/".repeat(20);
+    let sound = tar_of(&[("a", b"one"), (&long, &[7; 2000]), ("empty", b""), ("b", b"two")]);
+    let contents = open(Archive::Tar, &sound).unwrap();
+    assert_eq!(contents.bytes[..3], [b"one".to_vec(), vec![7; 2000], b"two".to_vec()]);
+    let twice = [sound.clone(), sound.clone(), b"rubbish".repeat(200)].concat();
+    assert_eq!(open(Archive::Tar, &twice).unwrap().bytes.len(), 7);
+    for archive in [sound, twice] {
+        let contents = open(Archive::Tar, &archive).unwrap();
+        assert!(closed(Archive::Tar, &contents).unwrap() == archive);
+    }
+}
+
+#[test]
 fn every_cut_is_bytes_or_comes_back_and_no_flip_panics() {
     for (kind, archive) in [
         (Archive::Zip, zip_of(&members(), ZipStyle::Descriptors)),
         (Archive::Gzip, [gzip(b"one two three"), gzip(b"four")].concat()),
+        (Archive::Tar, tar_of(&[("a", b"one two three"), ("b", b"four")])),
     ] {
         for cut in 0..archive.len() {
             let Some(contents) = open(kind, &archive[..cut]) else { continue };
@@ -197,7 +212,7 @@ proptest! {
             bytes.splice(0..0, *b"PK\x03\x04");
             bytes.extend(*b"PK\x05\x06\0\0\0\0\x01\0\x01\0\x10\0\0\0\x08\0\0\0\0\0");
         }
-        for kind in [Archive::Zip, Archive::Gzip] {
+        for kind in [Archive::Zip, Archive::Gzip, Archive::Tar] {
             if let Some(contents) = open(kind, &bytes) {
                 let _ = closed(kind, &contents);
             }

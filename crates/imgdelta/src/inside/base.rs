@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Result,
-    archive::{Archive, Packing, recognise},
+    archive::{Archive, Packing},
     volume::{Space, Spill},
 };
 use imgdelta_format::recipe::StreamName;
@@ -84,7 +84,7 @@ impl Look<'_> {
                     if let Some(key) = found.stored {
                         stored.entry(key).or_insert(number);
                     }
-                    if let Some(kind) = recognise(&found.kept.start) {
+                    if let Some(kind) = found.kept.kind {
                         nested.push((number, kind));
                     }
                 }

@@ -4,7 +4,7 @@
 use super::{Key, Look, Parts, inner_path};
 use crate::{
     DiffId, PayloadDigest, Result,
-    archive::{Archive, Opening, Packing, Part, Slice},
+    archive::{Archive, Opening, Packing, Part, START_BYTES, Slice, recognise},
     index::{Entry, Index, Kind, Owner},
     path::LayerPath,
     progress::Progress,
@@ -38,8 +38,8 @@ pub(super) struct Kept {
     pub(super) bytes: u64,
     pub(super) digest: PayloadDigest,
     pub(super) crc: u32,
-    /// The first of them.
-    pub(super) start: [u8; 4],
+    /// What they are, by the first of them.
+    pub(super) kind: Option<Archive>,
 }
 
 impl Kept {
@@ -54,6 +54,7 @@ pub(super) struct Keeper<'a> {
     buffer: Vec<u8>,
     hasher: blake3::Hasher,
     crc: crc32fast::Hasher,
+    start: Vec<u8>,
     kept: Kept,
 }
 
@@ -64,21 +65,20 @@ impl<'a> Keeper<'a> {
             buffer: Vec::new(),
             hasher: blake3::Hasher::new(),
             crc: crc32fast::Hasher::new(),
+            start: Vec::with_capacity(START_BYTES),
             kept: Kept {
                 ranges: Vec::new(),
                 bytes: 0,
                 digest: PayloadDigest([0; 32]),
                 crc: 0,
-                start: [0; 4],
+                kind: None,
             },
         }
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        let seen = usize::try_from(self.kept.bytes).unwrap_or(usize::MAX);
-        for (place, byte) in self.kept.start.iter_mut().skip(seen).zip(bytes) {
-            *place = *byte;
-        }
+        let missing = START_BYTES - self.start.len();
+        self.start.extend_from_slice(&bytes[..bytes.len().min(missing)]);
         self.kept.bytes += bytes.len() as u64;
         self.hasher.update(bytes);
         self.crc.update(bytes);
@@ -100,6 +100,7 @@ impl<'a> Keeper<'a> {
         self.flush()?;
         self.kept.digest = PayloadDigest(*self.hasher.finalize().as_bytes());
         self.kept.crc = self.crc.finalize();
+        self.kept.kind = recognise(&self.start);
         Ok(self.kept)
     }
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    archive::{Archive, Coder, Inner, Opening, Packing, Part, Slice, close, recognise},
+    archive::{Archive, Coder, Inner, Opening, Packing, Part, Slice, close},
     volume::{Space, Spill},
 };
 use imgdelta_deflate::{DetectOptions, Detector, Recipe};
@@ -96,7 +96,7 @@ impl Look<'_> {
                     made.packed.push(found.packed);
                     if found.packed.is_none()
                         && held.insert(found.kept.key())
-                        && let Some(kind) = recognise(&found.kept.start)
+                        && let Some(kind) = found.kept.kind
                     {
                         nested.push((number, kind));
                     }
@@ -258,7 +258,7 @@ impl Inner for Stored<'_> {
 }
 
 /// Larger members are taken as they are stored: they are held whole while their encoder is sought.
-const MOST_SOUGHT_BYTES: u64 = 64 << 20;
+const MOST_SOUGHT_BYTES: u64 = 32 << 20;
 /// A record of an encoder's choices that is not this much smaller than what it makes is of no use.
 const WORTH: usize = 4;
 /// What a model and its parameters take.
