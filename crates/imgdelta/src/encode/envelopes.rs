@@ -67,7 +67,7 @@ impl Seeker<'_> {
                     let bytes = recipe.to_bytes();
                     return Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= self.most_bytes()));
                 }
-                Proof::Wrong { blob_bytes } => doubts.add(draft, blob_bytes),
+                Proof::Wrong { blob_bytes } => doubts.add(&draft, blob_bytes),
             }
         }
         Ok(None)
@@ -131,10 +131,8 @@ impl Seeker<'_> {
             };
             blob.fill(TRAILER_BYTES)?;
             let found = &blob.ahead()[..blob.ahead().len().min(TRAILER_BYTES)];
-            let trailer = match found == walked.trailer {
-                true => Trailer::Gzip,
-                false => Trailer::Literal(found.to_vec()),
-            };
+            let is_right = found == walked.trailer;
+            let trailer = if is_right { Trailer::Gzip } else { Trailer::Literal(found.to_vec()) };
             let trailer_bytes = found.len();
             blob.consume(trailer_bytes);
             let member = u32::try_from(ordinal).expect("members are limited");
@@ -244,7 +242,7 @@ impl Doubts {
         of_member.map(|(_, model)| model).collect()
     }
 
-    fn add(&mut self, draft: Draft, blob_bytes: u64) {
+    fn add(&mut self, draft: &Draft, blob_bytes: u64) {
         let member = draft.starts.partition_point(|start| *start <= blob_bytes).saturating_sub(1);
         let model = draft.divided.recipe().members[member].model.clone();
         // Where a model differs from the start of a second member on, it is the members.
