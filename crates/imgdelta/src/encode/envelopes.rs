@@ -109,7 +109,9 @@ impl Seeker<'_> {
             starts.push(blob.position());
             blob.consume(header_bytes);
             let walk = match &model {
-                Some(model) if doubts.has_points => Some(Walk::with_points(model, SPAN_BYTES)),
+                Some(model) if doubts.has_points => {
+                    Some(Walk::with_points(model, span_bytes(stream.bytes())))
+                }
                 Some(model) => Some(Walk::with_points(model, u64::MAX)),
                 None => {
                     let most = usize::try_from(self.most_bytes()).unwrap_or(usize::MAX);
@@ -257,6 +259,10 @@ impl Doubts {
     }
 }
 
+fn span_bytes(stream_bytes: u64) -> u64 {
+    (stream_bytes / MANY_POINTS).clamp(SPAN_BYTES, LONG_SPAN_BYTES)
+}
+
 /// Returns how much memory finding takes, beside the parts that others have in hand.
 pub(super) fn memory(layer: &Layer) -> u64 {
     if is_stream(layer) { 0 } else { SEARCH_BYTES }
@@ -272,9 +278,12 @@ fn is_stream(layer: &Layer) -> bool {
 /// bytes that cannot be compressed.
 const START_BYTES: usize = 8 << 20;
 const PIECE_BYTES: usize = 128 << 10;
-/// Plain bytes between two restart points: large beside the 64 KiB that are indexed for each, small
-/// beside what workers may hold.
+/// Plain bytes between two restart points: large beside the 64 KiB that are indexed for each.
 const SPAN_BYTES: u64 = 4 << 20;
+/// In long streams, for shorter recipes: small beside what workers may hold.
+const LONG_SPAN_BYTES: u64 = 8 << 20;
+/// Restart points that a stream needs at most, unless its spans would become too long.
+const MANY_POINTS: u64 = 20;
 /// Bytes that recipes may have: they are read whole.
 const RECORD_BYTES: u64 = 64 << 20;
 /// Models of one member that are tried: levels that agree over two megabytes and part later are
