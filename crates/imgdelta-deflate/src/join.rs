@@ -6,7 +6,7 @@
 
 use crate::divided::Divided;
 use crate::fallback::ReplayError;
-use crate::model::Encoder;
+use crate::model::{Encoder, Model};
 use crate::recipe::Trailer;
 use crate::remake::RemakeError;
 use crate::spans::{Made, Span};
@@ -78,7 +78,7 @@ impl<'a> Joiner<'a> {
         let model = divided.recipe().members.get(self.member).map(|member| &member.model);
         let running = self.begin(out)?;
         if running.encoder.is_none() {
-            running.encoder = model.and_then(|model| model.start());
+            running.encoder = model.and_then(Model::start);
         }
         let encoder = running.encoder.as_mut().ok_or(RemakeError::NoSuchModel)?;
         encoder.write(plain, out).map_err(RemakeError::Tokens)?;

@@ -247,9 +247,9 @@ impl Span {
         .ok_or(RemakeError::NoSuchModel)?;
         stream.write(&plain[lead..]);
         if self.is_last {
-            stream.finish()
+            stream.finish();
         } else {
-            stream.end_span()
+            stream.end_span();
         }
         stream.take(out);
         Ok(())

@@ -383,7 +383,8 @@ fn a_member_of_any_length_takes_no_memory_beyond_its_limit() {
 #[test]
 fn crafted_compressions_are_refused_and_nothing_is_shown() {
     use imgdelta_deflate::{Behaviour, Divided, Member, Model, Point, Recipe, Trailer};
-    let lines: String = (0..60_000).map(|n| format!("line {n} of {}\n", n % 77)).collect();
+    let lines: String =
+        (0..60_000).map(|n| format!("line {n} of {}\n", n % 77)).collect::<Vec<_>>().concat();
     let layers = vec![tar_of(&[("a", lines.as_bytes()), ("b", &noise(6, 70_000))])];
     let scene = Scene::of((base_layers(), Packing::Gzip), (layers.clone(), Packing::Gzip));
     let making = scene.making();

@@ -116,7 +116,8 @@ mod tests {
 
     fn image() -> (tempfile::TempDir, Image, Vec<u8>) {
         let dir = tempfile::tempdir().unwrap();
-        let long: Vec<u8> = (0..700_000_u32).map(|n| (n * n >> 7).to_le_bytes()[0]).collect();
+        let long: Vec<u8> =
+            (0..700_000_u32).map(|n| (n.wrapping_mul(n) >> 7).to_le_bytes()[0]).collect();
         let stream = tar_of(&[("long", &long)]);
         TestImage::new(vec![stream.clone()], Packing::Plain).blobs().write_layout(dir.path());
         let reference = format!("oci:{}", dir.path().display()).parse().unwrap();

@@ -72,7 +72,7 @@ impl Seeker<'_> {
                     let bytes = recipe.to_bytes();
                     return Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= self.most_bytes()));
                 }
-                Proof::Wrong { blob_bytes } => doubts.add(draft, blob_bytes),
+                Proof::Wrong { blob_bytes } => doubts.add(&draft, blob_bytes),
             }
         }
         Ok(None)
@@ -114,7 +114,9 @@ impl Seeker<'_> {
             starts.push(blob.position());
             blob.consume(header_bytes);
             let walk = match &model {
-                Some(model) if doubts.has_points => Some(Walk::with_points(model, SPAN_BYTES)),
+                Some(model) if doubts.has_points => {
+                    Some(Walk::with_points(model, span_bytes(stream.bytes())))
+                }
                 Some(model) => Some(Walk::with_points(model, u64::MAX)),
                 None => {
                     let most = usize::try_from(self.most_bytes()).unwrap_or(usize::MAX);
@@ -136,10 +138,8 @@ impl Seeker<'_> {
             };
             blob.fill(TRAILER_BYTES)?;
             let found = &blob.ahead()[..blob.ahead().len().min(TRAILER_BYTES)];
-            let trailer = match found == walked.trailer {
-                true => Trailer::Gzip,
-                false => Trailer::Literal(found.to_vec()),
-            };
+            let is_right = found == walked.trailer;
+            let trailer = if is_right { Trailer::Gzip } else { Trailer::Literal(found.to_vec()) };
             let trailer_bytes = found.len();
             blob.consume(trailer_bytes);
             let member = u32::try_from(ordinal).expect("members are limited");
@@ -249,7 +249,7 @@ impl Doubts {
         of_member.map(|(_, model)| model).collect()
     }
 
-    fn add(&mut self, draft: Draft, blob_bytes: u64) {
+    fn add(&mut self, draft: &Draft, blob_bytes: u64) {
         let member = draft.starts.partition_point(|start| *start <= blob_bytes).saturating_sub(1);
         let model = draft.divided.recipe().members[member].model.clone();
         // Where a model differs from the start of a second member on, it is the members.
@@ -262,6 +262,10 @@ impl Doubts {
         }
         self.refuted.push((member, model));
     }
+}
+
+fn span_bytes(stream_bytes: u64) -> u64 {
+    (stream_bytes / MANY_POINTS).clamp(SPAN_BYTES, LONG_SPAN_BYTES)
 }
 
 /// Returns how much memory finding takes, beside the parts that others have in hand.
@@ -283,9 +287,12 @@ fn is_stream(layer: &Layer) -> bool {
 /// bytes that cannot be compressed.
 const START_BYTES: usize = 8 << 20;
 const PIECE_BYTES: usize = 128 << 10;
-/// Plain bytes between two restart points: large beside the 64 KiB that are indexed for each, small
-/// beside what workers may hold.
+/// Plain bytes between two restart points: large beside the 64 KiB that are indexed for each.
 const SPAN_BYTES: u64 = 4 << 20;
+/// In long streams, for shorter recipes: small beside what workers may hold.
+const LONG_SPAN_BYTES: u64 = 8 << 20;
+/// Restart points that a stream needs at most, unless its spans would become too long.
+const MANY_POINTS: u64 = 20;
 /// Bytes that recipes may have: they are read whole.
 const RECORD_BYTES: u64 = 64 << 20;
 /// Models of one member that are tried: levels that agree over two megabytes and part later are
