@@ -50,7 +50,7 @@ impl Model {
             Self::Klauspost { behaviour, level } => {
                 let window = header.window.unwrap_or(DEFAULT_WINDOW);
                 let window = u32::try_from(window.min(LARGEST_WINDOW + 1)).ok()?;
-                if u64::from(window) > LARGEST_WINDOW {
+                if u64::from(window) > LARGEST_WINDOW || !level.exists(behaviour) {
                     return None;
                 }
                 out.extend_from_slice(&frame.header);

@@ -176,9 +176,7 @@ impl Cost {
                     bytes: draft.layers[ordinal].bytes,
                     header_bytes: costs[ordinal].headers,
                     envelope_bytes: match &draft.layers[ordinal].envelope {
-                        Envelope::Deflate(recipe) | Envelope::Zstd(recipe) => {
-                            recipe.len() as u64
-                        }
+                        Envelope::Deflate(recipe) | Envelope::Zstd(recipe) => recipe.len() as u64,
                         _ => 0,
                     },
                     files: sums(&costs[ordinal]),

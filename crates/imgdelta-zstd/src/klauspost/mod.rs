@@ -5,6 +5,7 @@
 //! which these rooms were written. Never writes a frame's header, which a recipe keeps, and never
 //! decodes.
 
+mod best;
 mod better;
 mod block;
 mod double;
@@ -12,6 +13,7 @@ mod fast;
 mod history;
 mod sequences;
 
+use best::Best;
 use better::Better;
 use block::{Blocks, Parsed};
 use double::Double;
@@ -49,11 +51,18 @@ pub enum Level {
     Default,
     /// `SpeedBetterCompression`, zstd levels 6 to 9.
     Better,
+    /// `SpeedBestCompression`, zstd levels from 10 on; zstd:chunked's unless told otherwise.
+    Best,
 }
 
 impl Level {
     /// All of them, quickest first.
-    pub const ALL: [Self; 3] = [Self::Fastest, Self::Default, Self::Better];
+    pub const ALL: [Self; 4] = [Self::Fastest, Self::Default, Self::Better, Self::Best];
+
+    /// Whether the level of that generation is modelled.
+    pub fn exists(self, behaviour: Behaviour) -> bool {
+        self != Self::Best || behaviour >= Behaviour::V1_17_8
+    }
 
     /// Plain bytes in a full block.
     pub(crate) fn block_bytes(self) -> usize {
@@ -78,6 +87,7 @@ enum Finder {
     Fast(Fast),
     Double(Double),
     Better(Better),
+    Best(Best),
 }
 
 impl Klauspost {
@@ -86,7 +96,7 @@ impl Klauspost {
         let codes_without_copies = match level {
             Level::Fastest => false,
             Level::Default => behaviour < Behaviour::V1_16_4,
-            Level::Better => true,
+            Level::Better | Level::Best => true,
         };
         Self {
             level,
@@ -95,6 +105,7 @@ impl Klauspost {
                 Level::Fastest => Finder::Fast(Fast::new()),
                 Level::Default => Finder::Double(Double::new()),
                 Level::Better => Finder::Better(Better::new(behaviour)),
+                Level::Best => Finder::Best(Best::new()),
             },
             blocks: Blocks::new(behaviour, codes_without_copies),
             filling: Vec::new(),
@@ -151,6 +162,7 @@ impl Klauspost {
                 Finder::Fast(fast) => fast.lower(by),
                 Finder::Double(double) => double.lower(by),
                 Finder::Better(better) => better.lower(by),
+                Finder::Best(best) => best.lower(by),
             }
         }
         let start = self.history.add(&plain);
@@ -160,6 +172,7 @@ impl Klauspost {
             Finder::Fast(fast) => fast.parse(&self.history, start, alone, &mut self.parsed),
             Finder::Double(double) => double.parse(&self.history, start, alone, &mut self.parsed),
             Finder::Better(better) => better.parse(&self.history, start, &mut self.parsed),
+            Finder::Best(best) => best.parse(&self.history, start, &mut self.parsed),
         }
         self.blocks.write(&plain, &self.parsed, self.level.block_bytes(), last, out);
         self.fresh = false;
@@ -198,6 +211,30 @@ impl Entry {
     fn lower(table: &mut [Self], by: u32) {
         for entry in table {
             entry.place = entry.place.saturating_sub(by);
+        }
+    }
+}
+
+/// The two latest places of a hash.
+#[derive(Clone, Copy, Default)]
+struct Places {
+    latest: u32,
+    earlier: u32,
+}
+
+impl Places {
+    fn table(bits: u32) -> Box<[Self]> {
+        vec![Self::default(); 1 << bits].into()
+    }
+
+    fn push(&mut self, place: u32) {
+        *self = Self { latest: place, earlier: self.latest };
+    }
+
+    fn lower(table: &mut [Self], by: u32) {
+        for places in table {
+            places.latest = places.latest.saturating_sub(by);
+            places.earlier = places.earlier.saturating_sub(by);
         }
     }
 }
