@@ -98,6 +98,7 @@ fn candidates(survey: &Survey) -> Vec<Model> {
         Some(4) => &[Level::Fastest],
         Some(8) => &[Level::Default, Level::Best, Level::Better],
         Some(16) => &[Level::Better],
+        Some(32) => &[Level::Best],
         Some(_) => &[],
     };
     for &level in levels {

@@ -9,8 +9,8 @@ use super::history::{History, agreeing, agreeing_before, eight, four, hash4, has
 use super::sequences::{copy_bits, offset_bits};
 use super::{Cursor, Places};
 
-const LONG_BITS: u32 = 22;
-const SHORT_BITS: u32 = 18;
+pub(super) const LONG_BITS: u32 = 22;
+pub(super) const SHORT_BITS: u32 = 18;
 
 /// Bytes at the end of a block where no search starts.
 const MARGIN: usize = 12;
@@ -279,7 +279,7 @@ impl<'a> Search<'a> {
 ///
 /// In double precision as the original: sums of whole bits for each byte value.
 #[allow(clippy::cast_precision_loss, reason = "counts are small")]
-fn literal_cost(block: &[u8]) -> i32 {
+pub(super) fn literal_cost(block: &[u8]) -> i32 {
     let mut counts = [0u32; 256];
     for &byte in block {
         counts[usize::from(byte)] += 1;

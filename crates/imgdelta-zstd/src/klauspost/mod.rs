@@ -6,6 +6,7 @@
 //! decodes.
 
 mod best;
+mod best_early;
 mod better;
 mod block;
 mod double;
@@ -14,6 +15,7 @@ mod history;
 mod sequences;
 
 use best::Best;
+use best_early::BestEarly;
 use better::Better;
 use block::{Blocks, Parsed};
 use double::Double;
@@ -61,7 +63,7 @@ impl Level {
 
     /// Whether the level of that generation is modelled.
     pub fn exists(self, behaviour: Behaviour) -> bool {
-        self != Self::Best || behaviour >= Behaviour::V1_17_8
+        self != Self::Best || matches!(behaviour, Behaviour::V1_15 | Behaviour::V1_17_8)
     }
 
     /// Plain bytes in a full block.
@@ -88,6 +90,7 @@ enum Finder {
     Double(Double),
     Better(Better),
     Best(Best),
+    BestEarly(BestEarly),
 }
 
 impl Klauspost {
@@ -105,6 +108,9 @@ impl Klauspost {
                 Level::Fastest => Finder::Fast(Fast::new()),
                 Level::Default => Finder::Double(Double::new()),
                 Level::Better => Finder::Better(Better::new(behaviour)),
+                Level::Best if behaviour < Behaviour::V1_16_4 => {
+                    Finder::BestEarly(BestEarly::new())
+                }
                 Level::Best => Finder::Best(Best::new()),
             },
             blocks: Blocks::new(behaviour, codes_without_copies),
@@ -163,6 +169,7 @@ impl Klauspost {
                 Finder::Double(double) => double.lower(by),
                 Finder::Better(better) => better.lower(by),
                 Finder::Best(best) => best.lower(by),
+                Finder::BestEarly(best) => best.lower(by),
             }
         }
         let start = self.history.add(&plain);
@@ -173,6 +180,7 @@ impl Klauspost {
             Finder::Double(double) => double.parse(&self.history, start, alone, &mut self.parsed),
             Finder::Better(better) => better.parse(&self.history, start, &mut self.parsed),
             Finder::Best(best) => best.parse(&self.history, start, &mut self.parsed),
+            Finder::BestEarly(best) => best.parse(&self.history, start, &mut self.parsed),
         }
         self.blocks.write(&plain, &self.parsed, self.level.block_bytes(), last, out);
         self.fresh = false;
