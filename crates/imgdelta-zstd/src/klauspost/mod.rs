@@ -1,4 +1,4 @@
-//! The zstd encoder of klauspost/compress, which podman, skopeo, buildah, BuildKit and containerd
+//! The zstd encoder of klauspost/compress, which podman, skopeo, buildah, `BuildKit` and containerd
 //! use: a frame's bytes from its plain bytes.
 //!
 //! Written by Klaus Post after Yann Collet's zstd; what it does is told in docs/encoders.md, from
