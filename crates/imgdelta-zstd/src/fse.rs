@@ -124,6 +124,11 @@ impl Table {
         out.put(state.0, self.log);
     }
 
+    /// Returns the fewest bits that a symbol takes.
+    pub(crate) fn whole_bits(&self, symbol: u8) -> u32 {
+        self.steps.get(usize::from(symbol)).map_or(0, |step| step.bits >> 16)
+    }
+
     /// Estimates the bits that symbols so often take in this table; `None` if it lacks one.
     pub(crate) fn cost(&self, counts: &[u32]) -> Option<u32> {
         if self.log == 0 || self.shares.len() < counts.len() {

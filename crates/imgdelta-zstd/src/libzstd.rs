@@ -30,7 +30,7 @@ const LEVELS: std::ops::RangeInclusive<i32> = -131_072..=22;
 
 impl Call {
     /// Whether the call can be made again with memory that is bounded.
-    pub(crate) fn exists(&self) -> bool {
+    pub(crate) fn exists(self) -> bool {
         LEVELS.contains(&self.level) && self.level != 0
     }
 }

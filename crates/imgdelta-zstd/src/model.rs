@@ -6,6 +6,7 @@ use crate::frame::Header;
 use crate::klauspost::{Behaviour, Klauspost, Level};
 use crate::libzstd::{Call, Libzstd};
 use crate::recipe::Frame;
+use crate::remake::RemakeError;
 
 /// What made the frames of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,18 +40,18 @@ impl Model {
     /// Starts a frame and writes its header; `None` if the encoder makes no such frames.
     /// `spare` is an encoder that made one before.
     pub(crate) fn start(
-        &self,
+        self,
         frame: &Frame,
         spare: Option<Box<Klauspost>>,
         out: &mut Vec<u8>,
     ) -> Option<Encoder> {
         let header = Header::read(&frame.header)
             .filter(|header| header.bytes == frame.header.len() && !header.dictionary)?;
-        match *self {
+        match self {
             Self::Klauspost { behaviour, level } => {
                 let window = header.window.unwrap_or(DEFAULT_WINDOW);
                 let window = u32::try_from(window.min(LARGEST_WINDOW + 1)).ok()?;
-                if u64::from(window) > LARGEST_WINDOW {
+                if u64::from(window) > LARGEST_WINDOW || !level.exists(behaviour) {
                     return None;
                 }
                 out.extend_from_slice(&frame.header);
@@ -95,13 +96,16 @@ impl Encoder {
     }
 
     /// Ends the frame; gives back what can make another.
-    pub(crate) fn finish(self, out: &mut Vec<u8>) -> Option<Option<Box<Klauspost>>> {
+    pub(crate) fn finish(self, out: &mut Vec<u8>) -> Result<Option<Box<Klauspost>>, RemakeError> {
         match self {
             Self::Klauspost { mut encoder, checksum, .. } => {
                 encoder.finish(checksum, out);
-                Some(Some(encoder))
+                Ok(Some(encoder))
             }
-            Self::Libzstd(encoder) => encoder.finish(out).map(|()| None),
+            Self::Libzstd(encoder) => {
+                encoder.finish(out).ok_or(RemakeError::Encoder)?;
+                Ok(None)
+            }
         }
     }
 }

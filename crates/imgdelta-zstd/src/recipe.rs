@@ -189,6 +189,7 @@ fn level_number(level: Level) -> u8 {
         Level::Fastest => 1,
         Level::Default => 2,
         Level::Better => 3,
+        Level::Best => 4,
     }
 }
 
@@ -232,6 +233,9 @@ impl<'a> Reader<'a> {
                 let (Some(behaviour), Some(level)) = (behaviour, level) else {
                     return Err(BadRecipe::Unknown);
                 };
+                if !level.exists(behaviour) {
+                    return Err(BadRecipe::Unknown);
+                }
                 Ok(Model::Klauspost { behaviour, level })
             }
             LIBZSTD_1_5_7 => {

@@ -103,7 +103,7 @@ impl<'a> Remaker<'a> {
 
     fn end_frame(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
         let Some(running) = self.running.take() else { return Ok(()) };
-        self.spare = running.encoder.finish(out).ok_or(RemakeError::Encoder)?;
+        self.spare = running.encoder.finish(out)?;
         self.part += 1;
         Ok(())
     }

@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn pieces_sum_up_to_the_whole() {
-        let bytes: Vec<u8> = (0..1000u32).map(|n| (n * n >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..1000u32).map(|n| ((n * n) >> 3) as u8).collect();
         for size in [1, 3, 31, 32, 33, 100] {
             let mut sum = Xxh64::new();
             bytes.chunks(size).for_each(|piece| sum.update(piece));

@@ -94,10 +94,11 @@ fn candidates(survey: &Survey) -> Vec<Model> {
     let mut models = Vec::new();
     let levels: &[Level] = match header.window.map(|window| window >> 20) {
         // A small frame has no window, or one after its size.
-        None | Some(0..4) => &[Level::Default, Level::Fastest, Level::Better],
+        None | Some(0..4) => &[Level::Default, Level::Best, Level::Fastest, Level::Better],
         Some(4) => &[Level::Fastest],
-        Some(8) => &[Level::Default, Level::Better],
+        Some(8) => &[Level::Default, Level::Best, Level::Better],
         Some(16) => &[Level::Better],
+        Some(32) => &[Level::Best],
         Some(_) => &[],
     };
     for &level in levels {
@@ -114,7 +115,7 @@ fn candidates(survey: &Survey) -> Vec<Model> {
             Behaviour::V1_16_4,
         ] {
             let is_twin = level != Level::Better && behaviour == Behaviour::V1_17_3;
-            if !is_twin {
+            if !is_twin && level.exists(behaviour) {
                 models.push(Model::Klauspost { behaviour, level });
             }
         }

@@ -67,15 +67,14 @@ impl Survey {
             } else {
                 return Ok(None);
             };
-            match frame {
-                Some(frame) => survey.pieces.push(Piece::Frame(frame)),
-                None => {
-                    literal_bytes += end - at;
-                    if literal_bytes > options.literal_bytes {
-                        return Ok(None);
-                    }
-                    survey.literal(blob, at, end)?;
+            if let Some(frame) = frame {
+                survey.pieces.push(Piece::Frame(frame));
+            } else {
+                literal_bytes += end - at;
+                if literal_bytes > options.literal_bytes {
+                    return Ok(None);
                 }
+                survey.literal(blob, at, end)?;
             }
             if survey.pieces.len() > options.parts {
                 return Ok(None);
@@ -111,8 +110,8 @@ impl Survey {
         blob: &B,
         plain_bytes: u64,
     ) -> Result<bool, B::Error> {
-        let known: Option<u64> = (self.frames().filter_map(|frame| frame.plain_bytes))
-            .try_fold(0u64, |sum, bytes| sum.checked_add(bytes));
+        let known: Option<u64> =
+            (self.frames().filter_map(|frame| frame.plain_bytes)).try_fold(0u64, u64::checked_add);
         let Some(rest) = known.and_then(|known| plain_bytes.checked_sub(known)) else {
             return Ok(false);
         };

@@ -6,7 +6,7 @@
 use super::block::Parsed;
 use super::double::before_agrees;
 use super::history::{History, agreeing, agreeing_before, eight, four, hash5, hash8};
-use super::{Behaviour, Cursor, Entry};
+use super::{Behaviour, Cursor, Entry, Places};
 
 const LONG_BITS: u32 = 19;
 const SHORT_BITS: u32 = 13;
@@ -20,13 +20,6 @@ const PATIENCE: u32 = 8;
 /// Bytes at its start that a copy found from another's end need not have.
 const FREE_START: usize = 3;
 
-/// The two latest places of a hash.
-#[derive(Clone, Copy, Default)]
-struct Places {
-    latest: u32,
-    earlier: u32,
-}
-
 pub(super) struct Better {
     behaviour: Behaviour,
     long: Box<[Places]>,
@@ -35,18 +28,11 @@ pub(super) struct Better {
 
 impl Better {
     pub(super) fn new(behaviour: Behaviour) -> Self {
-        Self {
-            behaviour,
-            long: vec![Places::default(); 1 << LONG_BITS].into(),
-            short: Entry::table(SHORT_BITS),
-        }
+        Self { behaviour, long: Places::table(LONG_BITS), short: Entry::table(SHORT_BITS) }
     }
 
     pub(super) fn lower(&mut self, by: u32) {
-        for places in &mut self.long {
-            places.latest = places.latest.saturating_sub(by);
-            places.earlier = places.earlier.saturating_sub(by);
-        }
+        Places::lower(&mut self.long, by);
         Entry::lower(&mut self.short, by);
     }
 
@@ -156,9 +142,11 @@ impl Finder<'_> {
     }
 
     fn enter_long(&mut self, word: u64, at: usize) -> Places {
-        let latest = self.place(at);
+        let place = self.place(at);
         let places = &mut self.tables.long[hash8(word, LONG_BITS)];
-        std::mem::replace(places, Places { latest, earlier: places.latest })
+        let before = *places;
+        places.push(place);
+        before
     }
 
     fn enter_short(&mut self, word: u64, at: usize) -> Entry {

@@ -117,7 +117,12 @@ pub(super) fn agreeing_before(
     (1..=most).take_while(|back| bytes[from - back] == bytes[at - back]).count()
 }
 
-/// Multiplicative hashes of the low 5, 6 or 8 bytes of a word, of so many bits.
+/// Multiplicative hashes of the low 4, 5, 6 or 8 bytes of a word, of so many bits.
+#[inline]
+pub(super) fn hash4(word: u64, bits: u32) -> usize {
+    ((word as u32).wrapping_mul(2_654_435_761) >> (32 - bits)) as usize
+}
+
 #[inline]
 pub(super) fn hash5(word: u64, bits: u32) -> usize {
     ((word << 24).wrapping_mul(889_523_592_379) >> (64 - bits)) as usize

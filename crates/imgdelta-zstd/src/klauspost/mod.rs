@@ -1,10 +1,12 @@
-//! The zstd encoder of klauspost/compress, which podman, skopeo, buildah, BuildKit and containerd
+//! The zstd encoder of klauspost/compress, which podman, skopeo, buildah, `BuildKit` and containerd
 //! use: a frame's bytes from its plain bytes.
 //!
 //! Written by Klaus Post after Yann Collet's zstd; what it does is told in docs/encoders.md, from
 //! which these rooms were written. Never writes a frame's header, which a recipe keeps, and never
 //! decodes.
 
+mod best;
+mod best_early;
 mod better;
 mod block;
 mod double;
@@ -12,6 +14,8 @@ mod fast;
 mod history;
 mod sequences;
 
+use best::Best;
+use best_early::BestEarly;
 use better::Better;
 use block::{Blocks, Parsed};
 use double::Double;
@@ -49,11 +53,18 @@ pub enum Level {
     Default,
     /// `SpeedBetterCompression`, zstd levels 6 to 9.
     Better,
+    /// `SpeedBestCompression`, zstd levels from 10 on; zstd:chunked's unless told otherwise.
+    Best,
 }
 
 impl Level {
     /// All of them, quickest first.
-    pub const ALL: [Self; 3] = [Self::Fastest, Self::Default, Self::Better];
+    pub const ALL: [Self; 4] = [Self::Fastest, Self::Default, Self::Better, Self::Best];
+
+    /// Whether the level of that generation is modelled.
+    pub fn exists(self, behaviour: Behaviour) -> bool {
+        self != Self::Best || matches!(behaviour, Behaviour::V1_15 | Behaviour::V1_17_8)
+    }
 
     /// Plain bytes in a full block.
     pub(crate) fn block_bytes(self) -> usize {
@@ -78,6 +89,8 @@ enum Finder {
     Fast(Fast),
     Double(Double),
     Better(Better),
+    Best(Best),
+    BestEarly(BestEarly),
 }
 
 impl Klauspost {
@@ -86,7 +99,7 @@ impl Klauspost {
         let codes_without_copies = match level {
             Level::Fastest => false,
             Level::Default => behaviour < Behaviour::V1_16_4,
-            Level::Better => true,
+            Level::Better | Level::Best => true,
         };
         Self {
             level,
@@ -95,6 +108,10 @@ impl Klauspost {
                 Level::Fastest => Finder::Fast(Fast::new()),
                 Level::Default => Finder::Double(Double::new()),
                 Level::Better => Finder::Better(Better::new(behaviour)),
+                Level::Best if behaviour < Behaviour::V1_16_4 => {
+                    Finder::BestEarly(BestEarly::new())
+                }
+                Level::Best => Finder::Best(Best::new()),
             },
             blocks: Blocks::new(behaviour, codes_without_copies),
             filling: Vec::new(),
@@ -151,6 +168,8 @@ impl Klauspost {
                 Finder::Fast(fast) => fast.lower(by),
                 Finder::Double(double) => double.lower(by),
                 Finder::Better(better) => better.lower(by),
+                Finder::Best(best) => best.lower(by),
+                Finder::BestEarly(best) => best.lower(by),
             }
         }
         let start = self.history.add(&plain);
@@ -160,6 +179,8 @@ impl Klauspost {
             Finder::Fast(fast) => fast.parse(&self.history, start, alone, &mut self.parsed),
             Finder::Double(double) => double.parse(&self.history, start, alone, &mut self.parsed),
             Finder::Better(better) => better.parse(&self.history, start, &mut self.parsed),
+            Finder::Best(best) => best.parse(&self.history, start, &mut self.parsed),
+            Finder::BestEarly(best) => best.parse(&self.history, start, &mut self.parsed),
         }
         self.blocks.write(&plain, &self.parsed, self.level.block_bytes(), last, out);
         self.fresh = false;
@@ -198,6 +219,30 @@ impl Entry {
     fn lower(table: &mut [Self], by: u32) {
         for entry in table {
             entry.place = entry.place.saturating_sub(by);
+        }
+    }
+}
+
+/// The two latest places of a hash.
+#[derive(Clone, Copy, Default)]
+struct Places {
+    latest: u32,
+    earlier: u32,
+}
+
+impl Places {
+    fn table(bits: u32) -> Box<[Self]> {
+        vec![Self::default(); 1 << bits].into()
+    }
+
+    fn push(&mut self, place: u32) {
+        *self = Self { latest: place, earlier: self.latest };
+    }
+
+    fn lower(table: &mut [Self], by: u32) {
+        for places in table {
+            places.latest = places.latest.saturating_sub(by);
+            places.earlier = places.earlier.saturating_sub(by);
         }
     }
 }

@@ -162,6 +162,18 @@ impl Coded {
     }
 }
 
+/// Bits that an offset takes with the predefined table, roughly.
+pub(super) fn offset_bits(offset: u32) -> i32 {
+    let code = high_bit(offset) as u8;
+    i32::from(code) + PREDEFINED[OFFSET].whole_bits(code) as i32
+}
+
+/// Bits that a copy's length takes likewise; `copy` is 3 bytes less than it has.
+pub(super) fn copy_bits(copy: u32) -> i32 {
+    let code = copy_code(copy);
+    i32::from(COPY_BITS[usize::from(code)]) + PREDEFINED[COPY].whole_bits(code) as i32
+}
+
 fn put_count(count: usize, out: &mut Vec<u8>) {
     match count {
         0..128 => out.push(count as u8),
