@@ -11,8 +11,8 @@ pub enum ZipStyle {
     Descriptors,
     /// With lengths of 64 bits in extra fields, and a large end record.
     Large,
-    /// Behind other bytes, with members in another order than the directory's, bytes between them
-    /// and a comment.
+    /// Behind other bytes, with members in another order than the directory's and bytes between
+    /// them.
     Odd,
 }
 
@@ -111,14 +111,12 @@ pub fn zip_of(members: &[ZipMember<'_>], style: ZipStyle) -> Vec<u8> {
         out.extend(b"PK\x05\x06\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0");
         return out;
     }
-    let comment: &[u8] = if style == ZipStyle::Odd { b"a comment" } else { b"" };
     out.extend(b"PK\x05\x06\0\0\0\0");
     out.extend(count.to_le_bytes());
     out.extend(count.to_le_bytes());
     out.extend(bytes.to_le_bytes());
     out.extend(start.to_le_bytes());
-    out.extend((comment.len() as u64).to_le_bytes()[..2].iter());
-    out.extend_from_slice(comment);
+    out.extend([0, 0]);
     out
 }
 

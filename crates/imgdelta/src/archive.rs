@@ -101,12 +101,19 @@ impl Part {
 }
 
 /// Recognises an archive by its first bytes, of which [`START_BYTES`] are enough.
+#[cfg(feature = "make")]
 pub(crate) fn recognise(start: &[u8]) -> Option<Archive> {
     match start {
         [0x1f, 0x8b, 0x08, ..] => Some(Archive::Gzip),
         [b'P', b'K', 3, 4, ..] => Some(Archive::Zip),
         _ => tar::is_tar(start).then_some(Archive::Tar),
     }
+}
+
+/// Whether a file's last bytes are the end record of a zip file without a comment.
+#[cfg(feature = "make")]
+pub(crate) fn is_zip_end(end: &[u8; END_BYTES]) -> bool {
+    end.starts_with(&zip::END) && end.ends_with(&[0, 0])
 }
 
 /// The inner payloads of an archive that is closed.
@@ -242,7 +249,10 @@ fn inflate(
 
 const PIECE_BYTES: usize = 256 << 10;
 /// How much of a file tells what it is.
+#[cfg(feature = "make")]
 pub(crate) const START_BYTES: usize = 264;
+/// The length of a zip file's end record.
+pub(crate) const END_BYTES: usize = 22;
 
 #[cfg(test)]
 mod tests;

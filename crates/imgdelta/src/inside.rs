@@ -16,7 +16,7 @@ pub(crate) use target::Owner;
 
 use crate::{
     PayloadDigest, Result,
-    archive::{Archive, recognise},
+    archive::{Archive, END_BYTES, is_zip_end, recognise},
     index::{Entry, Index, Kind},
     parallel::Workers,
     path::LayerPath,
@@ -194,10 +194,16 @@ impl Look<'_> {
             return Ok(None);
         }
         let Some(stream) = self.volume.stream(&index.diff_id) else { return Ok(None) };
-        // A tar file that lies open gains nothing from being taken apart: only what it is in does.
+        // A tar file that lies open gains nothing from being taken apart, so few bytes are enough.
         let mut start = [0; 4];
         stream.read_exact_at(entry.payload.start, &mut start)?;
-        Ok(recognise(&start))
+        if let Some(kind) = recognise(&start) {
+            return Ok(Some(kind));
+        }
+        // Programs may be zip files: a line for the shell, and what it runs behind it.
+        let mut end = [0; END_BYTES];
+        stream.read_exact_at(entry.payload.end - END_BYTES as u64, &mut end)?;
+        Ok(is_zip_end(&end).then_some(Archive::Zip))
     }
 }
 

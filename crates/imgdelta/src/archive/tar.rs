@@ -92,11 +92,12 @@ fn name(block: &[u8]) -> Vec<u8> {
     };
     let name = until_zero(&block[..100]);
     match until_zero(&block[345..500]) {
-        prefix if is_tar(block) && !prefix.is_empty() => [prefix, name].join(&b'/'),
+        prefix if !prefix.is_empty() => [prefix, name].join(&b'/'),
         _ => name,
     }
 }
 
+#[cfg(feature = "make")]
 /// Whether a file begins with a header block of today's tar formats.
 pub(super) fn is_tar(start: &[u8]) -> bool {
     start.get(257..262) == Some(b"ustar")

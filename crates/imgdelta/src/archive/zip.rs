@@ -9,7 +9,7 @@ mod structure;
 
 pub(super) use close::close;
 
-use super::{Opening, Packing, Part, Slice, bytes::Front};
+use super::{END_BYTES, Opening, Packing, Part, Slice, bytes::Front};
 use crate::Result;
 use std::ops::Range;
 use structure::{Local, Member, Tail};
@@ -180,8 +180,7 @@ fn low_bytes(count: usize) -> [u8; 2] {
     [low, high]
 }
 
-const END: [u8; 4] = *b"PK\x05\x06";
-const END_BYTES: usize = 22;
+pub(super) const END: [u8; 4] = *b"PK\x05\x06";
 const LOCATOR: [u8; 4] = *b"PK\x06\x07";
 const LOCATOR_BYTES: u64 = 20;
 const LARGE_END: [u8; 4] = *b"PK\x06\x06";
