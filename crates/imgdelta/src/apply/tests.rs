@@ -422,7 +422,11 @@ fn crafted_compressions_are_refused_and_nothing_is_shown() {
         ("no bytes", Vec::new(), "cannot be remade"),
     ];
     for (what, bytes, reason) in cases {
-        let mut wrong = Making { outline: making.outline.clone(), ..scene.making() };
+        let mut wrong = Making {
+            outline: making.outline.clone(),
+            recipes: making.recipes.clone(),
+            carried: Vec::new(),
+        };
         wrong.outline.layers[0].envelope = Envelope::Deflate(bytes);
         let error = scene.apply(&wrong, "oci:x:v1", &scene.options()).unwrap_err();
         let text = error.to_string();
