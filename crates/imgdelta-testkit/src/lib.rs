@@ -25,12 +25,14 @@ pub enum Packing {
     Zstd,
     /// A skippable frame, then a zstd frame for every 700 bytes.
     ZstdFrames,
+    /// One zstd frame of raw blocks of 1000 bytes, as no encoder makes it.
+    ZstdRaw,
 }
 
 impl Packing {
     /// Every way there is.
-    pub const ALL: [Self; 5] =
-        [Self::Plain, Self::Gzip, Self::GzipMembers, Self::Zstd, Self::ZstdFrames];
+    pub const ALL: [Self; 6] =
+        [Self::Plain, Self::Gzip, Self::GzipMembers, Self::Zstd, Self::ZstdFrames, Self::ZstdRaw];
 
     /// Stores a stream.
     pub fn pack(self, stream: &[u8]) -> Vec<u8> {
@@ -48,6 +50,16 @@ impl Packing {
                 }
                 blob
             }
+            Self::ZstdRaw => {
+                let mut blob = b"\x28\xb5\x2f\xfd\0\x58".to_vec();
+                for piece in stream.chunks(1000) {
+                    let bytes = u32::try_from(piece.len()).expect("a thousand at most");
+                    blob.extend_from_slice(&(bytes << 3).to_le_bytes()[..3]);
+                    blob.extend_from_slice(piece);
+                }
+                blob.extend([1, 0, 0]);
+                blob
+            }
         }
     }
 
@@ -55,7 +67,9 @@ impl Packing {
         match self {
             Self::Plain => "application/vnd.oci.image.layer.v1.tar",
             Self::Gzip | Self::GzipMembers => "application/vnd.oci.image.layer.v1.tar+gzip",
-            Self::Zstd | Self::ZstdFrames => "application/vnd.oci.image.layer.v1.tar+zstd",
+            Self::Zstd | Self::ZstdFrames | Self::ZstdRaw => {
+                "application/vnd.oci.image.layer.v1.tar+zstd"
+            }
         }
     }
 }

@@ -166,7 +166,7 @@ fn calls_of_the_reference_encoder_are_found() {
     let plain: Vec<u8> = (0..9).flat_map(|n| inputs::input("mixed")[n * 7..].to_vec()).collect();
     let sized = b"\x28\xb5\x2f\xfd\x84\x48\x00\0\0\0";
     let mut header = sized.to_vec();
-    header[6..].copy_from_slice(&(plain.len() as u32).to_le_bytes());
+    header[6..].copy_from_slice(&u32::try_from(plain.len()).unwrap().to_le_bytes());
     for (header, level) in [(&header[..], 1), (b"\x28\xb5\x2f\xfd\x04\x48", 1), (HEADERS[2], 3)] {
         for jobs in [false, true] {
             let ends_with_data = header.len() > 6;

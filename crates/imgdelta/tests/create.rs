@@ -216,7 +216,7 @@ fn the_way_back_comes_out_exactly_too() {
 #[test]
 fn a_layer_whose_compression_cannot_be_remade_is_carried_and_says_so() {
     let base = TestImage::new(base_layers(), Packing::Zstd);
-    let target = TestImage::new(target_layers(), Packing::ZstdFrames);
+    let target = TestImage::new(target_layers(), Packing::ZstdRaw);
     let pair = Pair::new(&base, &target);
     // The kept layers' streams are there, their blobs are not: they are carried as well.
     let outcome = pair.make(&EncodeOptions::default(), 2);
@@ -228,6 +228,20 @@ fn a_layer_whose_compression_cannot_be_remade_is_carried_and_says_so() {
     assert!(cost.layers.iter().all(|layer| layer.way != LayerWay::CarriedForCompression));
     let delta = Delta::open(Arc::new(delta), "test", &Limits::default()).unwrap();
     assert!(delta.layers().iter().all(|layer| layer.envelope == Envelope::Unmade));
+}
+
+#[test]
+fn zstd_layers_come_out_exactly() {
+    let base = TestImage::new(base_layers(), Packing::Gzip);
+    for packing in [Packing::Zstd, Packing::ZstdFrames] {
+        let pair = Pair::new(&base, &TestImage::new(target_layers(), packing));
+        let (delta, _) = pair.make(&EncodeOptions::default(), 2).unwrap();
+        let name = format!("{packing:?}");
+        assert_eq!(pair.apply(&delta, &name).unwrap().digest, pair.images[1].image.digest);
+        let delta = Delta::open(Arc::new(delta), "test", &Limits::default()).unwrap();
+        let is_remade = |envelope: &Envelope| matches!(envelope, Envelope::Zstd(_));
+        assert!(delta.layers().iter().all(|layer| is_remade(&layer.envelope)), "{name}");
+    }
 }
 
 #[test]

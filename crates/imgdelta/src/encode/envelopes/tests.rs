@@ -160,7 +160,21 @@ fn unknown_encoders_are_recorded_or_their_blobs_carried() {
     assert!(matches!(divided.recipe().members[0].model, Model::Tokens(_)));
     assert!(bytes < blob.len() / 5, "{bytes} of {}", blob.len());
 
-    let zstd = Packing::Zstd.pack(&stream);
-    assert_eq!(found(&stream, &zstd), Envelope::Unmade);
     assert_eq!(found(&stream, &stream), Envelope::Stored);
+}
+
+#[test]
+fn zstd_of_one_frame_and_of_many_is_found_if_its_encoder_is_known() {
+    let stream = stream(40_000);
+    for packing in [Packing::Zstd, Packing::ZstdFrames] {
+        let blob = packing.pack(&stream);
+        let Envelope::Zstd(bytes) = found(&stream, &blob) else { panic!("{packing:?}") };
+        let recipe = imgdelta_zstd::Recipe::from_bytes(&bytes, imgdelta_zstd::Limits::default());
+        let (recipe, mut out) = (recipe.unwrap(), Vec::new());
+        let mut remaker = imgdelta_zstd::Remaker::new(&recipe);
+        remaker.write(&stream, &mut out).unwrap();
+        remaker.finish(&mut out).unwrap();
+        assert!(out == blob, "{packing:?}");
+    }
+    assert_eq!(found(&stream, &Packing::ZstdRaw.pack(&stream)), Envelope::Unmade);
 }
