@@ -63,4 +63,4 @@ pub use model::Model;
 pub use recipe::{BadRecipe, Limits, Member, Recipe, Trailer};
 pub use remake::{RemakeError, Remaker, pgzip_segment};
 pub use token::Token;
-pub use zlib::Strategy;
+pub use zlib::{PigzBlocks, Strategy};

@@ -31,6 +31,8 @@ pub(crate) struct Window<const HEADS: usize> {
     heads: Box<[u16; HEADS]>,
     /// Hash values in use: the first so many.
     used_heads: usize,
+    /// Bytes dropped at a slide; the buffer is used up to twice as many.
+    half: usize,
     chain: Box<[[u16; LINKS]; HALF_BYTES]>,
     /// The buffer was slid: what was inserted can no longer be told from its bytes.
     is_worn: bool,
@@ -39,8 +41,27 @@ pub(crate) struct Window<const HEADS: usize> {
 impl<const HEADS: usize> Window<HEADS> {
     /// Makes an empty window with `used_heads` hash values.
     pub(crate) fn new(used_heads: usize) -> Self {
-        let used_heads = used_heads.min(HEADS);
-        Self { bytes: table(), end: 0, heads: table(), used_heads, chain: table(), is_worn: false }
+        Self {
+            bytes: table(),
+            end: 0,
+            heads: table(),
+            used_heads: used_heads.min(HEADS),
+            half: HALF_BYTES,
+            chain: table(),
+            is_worn: false,
+        }
+    }
+
+    /// Makes the window smaller than usual; a power of two.
+    pub(crate) fn with_half(mut self, half: usize) -> Self {
+        self.half = half.min(HALF_BYTES);
+        self
+    }
+
+    /// Returns whether no more bytes fit.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.end == 2 * self.half
     }
 
     /// Forgets everything. `hash` is what positions were inserted by, from the word there.
@@ -79,7 +100,7 @@ impl<const HEADS: usize> Window<HEADS> {
 
     /// Takes as many bytes of `plain` as fit; returns how many.
     pub(crate) fn fill(&mut self, plain: &[u8]) -> usize {
-        let count = plain.len().min(BUFFER_BYTES - self.end);
+        let count = plain.len().min(2 * self.half - self.end);
         self.bytes[self.end..self.end + count].copy_from_slice(&plain[..count]);
         self.end += count;
         count
@@ -94,11 +115,12 @@ impl<const HEADS: usize> Window<HEADS> {
     /// Drops the lower half; positions in it become none.
     pub(crate) fn slide(&mut self) {
         self.is_worn = true;
-        self.bytes.copy_within(HALF_BYTES..BUFFER_BYTES, 0);
-        self.end -= HALF_BYTES;
+        let half = self.half;
+        self.bytes.copy_within(half..2 * half, 0);
+        self.end -= half;
         // Two loops, not one over both: only so are they vectorised.
-        lower(&mut self.heads[..self.used_heads]);
-        lower(self.chain.as_flattened_mut());
+        lower(&mut self.heads[..self.used_heads], half as u16);
+        lower(self.chain.as_flattened_mut(), half as u16);
     }
 
     /// Makes `index` the newest position of `hash`; returns the one that was, plus one.
@@ -165,9 +187,9 @@ pub(crate) struct Enough(pub(crate) bool);
 /// step, half the time of a search; four answer at once.
 const LINKS: usize = 4;
 
-fn lower(entries: &mut [u16]) {
+fn lower(entries: &mut [u16], down: u16) {
     for entry in entries {
-        *entry = entry.saturating_sub(HALF_BYTES as u16);
+        *entry = entry.saturating_sub(down);
     }
 }
 

@@ -97,7 +97,7 @@ impl Lazy {
 
     pub(super) fn write(&mut self, mut plain: &[u8], bits: &mut BitWriter) {
         while !plain.is_empty() {
-            if self.window.end == BUFFER_BYTES {
+            if self.window.is_full() {
                 self.step(false, bits);
                 if self.index >= BUFFER_BYTES - LOOKAHEAD {
                     self.slide();

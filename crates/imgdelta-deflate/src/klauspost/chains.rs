@@ -107,7 +107,7 @@ impl Chains {
 
     pub(super) fn write(&mut self, mut plain: &[u8], blocks: &mut BlockWriter) {
         while !plain.is_empty() {
-            if self.window.end == BUFFER_BYTES {
+            if self.window.is_full() {
                 self.parse(false, blocks);
                 if self.index >= BUFFER_BYTES - LOOKAHEAD {
                     self.window.slide();

@@ -11,7 +11,7 @@ use super::blocks::write_block;
 use crate::alphabet::{DISTANCE_EXTRA, MAX_COPY, distance_code};
 use crate::bits::BitWriter;
 use crate::token::Token;
-use crate::window::{BUFFER_BYTES, Enough, HALF_BYTES, Window, common, common_258, word};
+use crate::window::{BUFFER_BYTES, Enough, Window, common, common_258, word};
 
 /// Which of the relatives it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,9 @@ pub(super) struct Engine {
     hash_shift: u32,
     block_tokens: usize,
     window: Window<MOST_HEADS>,
+    /// Bytes of history, and how far of them a copy may reach.
+    half: usize,
+    farthest: usize,
     index: usize,
     /// Negative once the slide has dropped the block's first bytes.
     block_start: isize,
@@ -64,7 +67,8 @@ const MOST_HEADS: usize = 1 << 16;
 const MIN_MATCH: usize = 3;
 const NONE: Found = Found { length: MIN_MATCH - 1, distance: 0 };
 const LOOKAHEAD: usize = MAX_COPY + MIN_MATCH + 1;
-const FARTHEST: usize = HALF_BYTES - LOOKAHEAD;
+/// Sizes of window zlib takes for raw streams: 8 is made 9.
+pub(crate) const WINDOW_BITS: std::ops::RangeInclusive<u8> = 9..=15;
 /// A copy of three bytes from farther than this costs more than three literals.
 const FAR_FOR_THREE: usize = 4096;
 /// Under the filtered strategy copies up to this length are not worth it.
@@ -100,11 +104,13 @@ impl Engine {
         flavour: Flavour,
         level: u8,
         mem_level: u8,
+        window_bits: u8,
         strategy: Strategy,
     ) -> Option<Self> {
-        if !(1..=9).contains(&mem_level) {
+        if !(1..=9).contains(&mem_level) || !WINDOW_BITS.contains(&window_bits) {
             return None;
         }
+        let half = 1 << window_bits;
         let hash_bits = u32::from(mem_level) + 7;
         let block_tokens = match flavour {
             Flavour::Zlib => (1 << (mem_level + 6)) - 1,
@@ -119,7 +125,9 @@ impl Engine {
             hash_bits,
             hash_shift: hash_bits.div_ceil(3),
             block_tokens,
-            window: Window::new(1 << hash_bits),
+            window: Window::new(1 << hash_bits).with_half(half),
+            half,
+            farthest: half - LOOKAHEAD,
             index: 0,
             block_start: 0,
             tokens: Vec::with_capacity(block_tokens),
@@ -153,7 +161,7 @@ impl Engine {
 
     pub(super) fn write(&mut self, mut plain: &[u8]) {
         while !plain.is_empty() {
-            if self.window.end == BUFFER_BYTES {
+            if self.window.is_full() {
                 self.parse(false);
                 self.slide_if_due();
             }
@@ -176,13 +184,15 @@ impl Engine {
             self.end_block(is_final);
         }
         self.at_eof = false;
+        // The last positions could not be hashed yet, should more data come.
+        self.unindexed = self.index.min(MIN_MATCH - 1);
     }
 
     fn slide_if_due(&mut self) {
-        if self.index >= HALF_BYTES + FARTHEST {
+        if self.index >= self.half + self.farthest {
             self.window.slide();
-            self.index -= HALF_BYTES;
-            self.block_start -= HALF_BYTES as isize;
+            self.index -= self.half;
+            self.block_start -= self.half as isize;
         }
     }
 
@@ -326,7 +336,7 @@ impl Engine {
         }
         let candidate = self.insert(index).saturating_sub(1);
         let searched = self.flavour == Flavour::Zlib || index <= BUFFER_BYTES - LOOKAHEAD;
-        if index - candidate <= FARTHEST && searched { candidate } else { 0 }
+        if index - candidate <= self.farthest && searched { candidate } else { 0 }
     }
 
     #[inline]
@@ -341,7 +351,7 @@ impl Engine {
             nice = nice.min(ahead);
         }
         // Buffer index zero counts as none, as in `insert_if`.
-        let lowest = index.saturating_sub(FARTHEST) + 1;
+        let lowest = index.saturating_sub(self.farthest) + 1;
         let mut found = Found { length: longer_than, distance: 0 };
         // The last bytes a longer copy must have; most candidates fail here. Of a copy of three
         // all bytes are looked at, and no more.
