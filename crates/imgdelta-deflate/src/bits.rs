@@ -2,6 +2,52 @@
 //!
 //! Finished bytes wait in the writer until its owner takes them. Never knows what it writes.
 
+/// A [`BitWriter`] during a run of codes.
+pub(crate) struct BitRun<'a> {
+    writer: &'a mut BitWriter,
+    at: usize,
+    buffer: u64,
+    count: u32,
+}
+
+impl BitRun<'_> {
+    /// Appends the lowest `count` bits of `bits`; 48 at most before room is made again.
+    #[inline]
+    pub(crate) fn put(&mut self, bits: u32, count: u32) {
+        self.buffer |= u64::from(bits) << (self.count & 63);
+        self.count += count;
+    }
+
+    /// Makes room for 48 bits.
+    #[inline]
+    pub(crate) fn make_room(&mut self) {
+        if self.count >= 16 {
+            self.flush();
+        }
+    }
+
+    /// Stores what is complete.
+    #[inline]
+    fn flush(&mut self) {
+        if let Some(slot) = self.writer.bytes.get_mut(self.at..self.at + 8) {
+            slot.copy_from_slice(&self.buffer.to_le_bytes());
+        }
+        let whole = self.count / 8;
+        self.at += whole as usize;
+        self.buffer >>= 8 * whole;
+        self.count %= 8;
+    }
+
+    /// Ends the run.
+    pub(crate) fn end(mut self) {
+        self.flush();
+        let Self { writer, at, buffer, count } = self;
+        writer.bytes.truncate(at);
+        writer.buffer = buffer;
+        writer.count = count;
+    }
+}
+
 /// A growing byte string that takes bits.
 #[derive(Clone, Debug, Default)]
 pub struct BitWriter {
@@ -40,6 +86,18 @@ impl BitWriter {
             self.buffer >>= 32;
             self.count -= 32;
         }
+    }
+
+    /// Lends out memory for `most` more bytes and the waiting bits, so that a long run of codes
+    /// needs no call and no check for each; [`BitRun::end`] takes it back.
+    pub(crate) fn run(&mut self, most: usize) -> BitRun<'_> {
+        let at = self.bytes.len();
+        // Eight bytes are stored each time, whatever is complete.
+        self.bytes.resize(at + most + 16, 0);
+        let (buffer, count) = (self.buffer, self.count);
+        let mut run = BitRun { writer: self, at, buffer, count };
+        run.flush();
+        run
     }
 
     /// Fills up the current byte with zero bits.

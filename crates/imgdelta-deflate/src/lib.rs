@@ -71,4 +71,4 @@ pub use recipe::{BadRecipe, Limits, Member, Recipe, Trailer};
 pub use remake::{RemakeError, Remaker, pgzip_segment};
 pub use spans::{Made, SPAN_BYTES, Span, Step, Steps};
 pub use token::Token;
-pub use zlib::Strategy;
+pub use zlib::{PigzBlocks, Strategy};

@@ -5,7 +5,7 @@
 use crate::fallback::{Replay, ReplayError};
 use crate::golang::Golang;
 use crate::klauspost::{Behaviour, Klauspost, PGZIP_HISTORY_BYTES, Pgzip};
-use crate::zlib::{GnuGzip, Pigz, Strategy, Zlib};
+use crate::zlib::{GnuGzip, Pigz, PigzBlocks, Strategy, WINDOW_BITS, Zlib};
 
 /// What made a deflate stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub enum Model {
         level: u8,
         /// 1 to 9; 8 unless someone chose.
         mem_level: u8,
+        /// 9 to 15; 15 unless someone chose.
+        window_bits: u8,
         /// How copies are chosen.
         strategy: Strategy,
     },
@@ -45,12 +47,14 @@ pub enum Model {
         /// 1 to 9.
         level: u8,
     },
-    /// pigz with more than one process.
+    /// pigz.
     Pigz {
         /// 1 to 9.
         level: u8,
         /// Plain bytes in a block.
         block_bytes: u32,
+        /// What a block knows of the bytes before it.
+        blocks: PigzBlocks,
     },
     /// Anything: the tokens, as far as a prediction missed them.
     Tokens(
@@ -80,11 +84,15 @@ impl Model {
                 (level == -2 || (0..=9).contains(&level))
                     && segment_bytes as usize > PGZIP_HISTORY_BYTES
             }
-            Self::Zlib { level, mem_level, .. } => {
-                (1..=9).contains(&level) && (1..=9).contains(&mem_level)
+            Self::Zlib { level, mem_level, window_bits, .. } => {
+                (1..=9).contains(&level)
+                    && (1..=9).contains(&mem_level)
+                    && WINDOW_BITS.contains(&window_bits)
             }
             Self::GnuGzip { level } => (1..=9).contains(&level),
-            Self::Pigz { level, block_bytes } => (1..=9).contains(&level) && block_bytes >= 32_768,
+            Self::Pigz { level, block_bytes, .. } => {
+                (1..=9).contains(&level) && block_bytes >= 32_768
+            }
             Self::Tokens(ref record) => !record.is_empty(),
         }
     }
@@ -131,7 +139,9 @@ impl Model {
     pub fn can_restart(&self) -> bool {
         match *self {
             Self::Golang { level } => level == -1 || level >= 4,
-            Self::Zlib { level, strategy, .. } => level >= 4 && strategy.searches(),
+            Self::Zlib { level, strategy, window_bits, .. } => {
+                level >= 4 && strategy.searches() && window_bits == *WINDOW_BITS.end()
+            }
             Self::GnuGzip { level } => level >= 4,
             Self::Klauspost { .. } | Self::Pgzip { .. } | Self::Pigz { .. } | Self::Tokens(_) => {
                 false
@@ -149,12 +159,12 @@ impl Model {
             Self::Pgzip { behaviour, level, segment_bytes } => {
                 Encoder::Pgzip(Box::new(Pgzip::new(behaviour, level, segment_bytes as usize)?))
             }
-            Self::Zlib { level, mem_level, strategy } => {
-                Encoder::Zlib(Box::new(Zlib::new(level, mem_level, strategy)?))
+            Self::Zlib { level, mem_level, window_bits, strategy } => {
+                Encoder::Zlib(Box::new(Zlib::new(level, mem_level, window_bits, strategy)?))
             }
             Self::GnuGzip { level } => Encoder::GnuGzip(Box::new(GnuGzip::new(level)?)),
-            Self::Pigz { level, block_bytes } => {
-                Encoder::Pigz(Box::new(Pigz::new(level, block_bytes as usize)?))
+            Self::Pigz { level, block_bytes, blocks } => {
+                Encoder::Pigz(Box::new(Pigz::new(level, block_bytes as usize, blocks)?))
             }
             Self::Tokens(ref misses) => Encoder::Tokens(Box::new(Replay::new(misses.clone())?)),
         })

@@ -5,7 +5,7 @@
 
 use crate::klauspost::Behaviour;
 use crate::model::Model;
-use crate::zlib::Strategy;
+use crate::zlib::{PigzBlocks, Strategy};
 use std::fmt;
 
 /// How to remake a compressed stream.
@@ -166,6 +166,9 @@ const ZLIB: u8 = 3;
 const GNU_GZIP: u8 = 4;
 const PIGZ: u8 = 5;
 const TOKENS: u8 = 6;
+const PIGZ_INDEPENDENT: u8 = 7;
+const PIGZ_CONTINUED: u8 = 8;
+const USUAL_WINDOW_BITS: u8 = 15;
 
 fn put_model(out: &mut Vec<u8>, model: &Model) {
     match *model {
@@ -177,13 +180,20 @@ fn put_model(out: &mut Vec<u8>, model: &Model) {
             out.extend([PGZIP, behaviour_number(behaviour), level as u8]);
             put_number(out, u64::from(segment_bytes));
         }
-        Model::Zlib { level, mem_level, strategy } => {
+        Model::Zlib { level, mem_level, window_bits, strategy } => {
             let strategy = Strategy::ALL.iter().position(|&s| s == strategy).unwrap_or(0);
-            out.extend([ZLIB, level, mem_level, strategy as u8]);
+            // Zero in the upper half is the usual window.
+            let sizes = mem_level | (USUAL_WINDOW_BITS - window_bits) << 4;
+            out.extend([ZLIB, level, sizes, strategy as u8]);
         }
         Model::GnuGzip { level } => out.extend([GNU_GZIP, level]),
-        Model::Pigz { level, block_bytes } => {
-            out.extend([PIGZ, level]);
+        Model::Pigz { level, block_bytes, blocks } => {
+            let kind = match blocks {
+                PigzBlocks::Primed => PIGZ,
+                PigzBlocks::Independent => PIGZ_INDEPENDENT,
+                PigzBlocks::Continued => PIGZ_CONTINUED,
+            };
+            out.extend([kind, level]);
             put_number(out, u64::from(block_bytes));
         }
         Model::Tokens(ref record) => {
@@ -269,6 +279,10 @@ impl<'a> Reader<'a> {
         u32::try_from(self.number()?).ok().filter(|&n| n <= MAX_BLOCK_BYTES).ok_or(BadRecipe::Limit)
     }
 
+    fn pigz(&mut self, blocks: PigzBlocks) -> Result<Model, BadRecipe> {
+        Ok(Model::Pigz { level: self.byte()?, block_bytes: self.size()?, blocks })
+    }
+
     fn model(&mut self) -> Result<Model, BadRecipe> {
         let model = match self.byte()? {
             GOLANG => Model::Golang { level: self.byte()? as i8 },
@@ -280,15 +294,21 @@ impl<'a> Reader<'a> {
                 level: self.byte()? as i8,
                 segment_bytes: self.size()?,
             },
-            ZLIB => Model::Zlib {
-                level: self.byte()?,
-                mem_level: self.byte()?,
-                strategy: *Strategy::ALL
-                    .get(usize::from(self.byte()?))
-                    .ok_or(BadRecipe::Unknown)?,
-            },
+            ZLIB => {
+                let (level, sizes, strategy) = (self.byte()?, self.byte()?, self.byte()?);
+                Model::Zlib {
+                    level,
+                    mem_level: sizes & 15,
+                    window_bits: USUAL_WINDOW_BITS - (sizes >> 4),
+                    strategy: *Strategy::ALL
+                        .get(usize::from(strategy))
+                        .ok_or(BadRecipe::Unknown)?,
+                }
+            }
             GNU_GZIP => Model::GnuGzip { level: self.byte()? },
-            PIGZ => Model::Pigz { level: self.byte()?, block_bytes: self.size()? },
+            PIGZ => self.pigz(PigzBlocks::Primed)?,
+            PIGZ_INDEPENDENT => self.pigz(PigzBlocks::Independent)?,
+            PIGZ_CONTINUED => self.pigz(PigzBlocks::Continued)?,
             TOKENS => Model::Tokens(self.bytes()?.to_vec()),
             _ => return Err(BadRecipe::Unknown),
         };

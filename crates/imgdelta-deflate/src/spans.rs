@@ -13,7 +13,7 @@ use crate::klauspost::PGZIP_HISTORY_BYTES;
 use crate::model::Model;
 use crate::remake::{RemakeError, pgzip_segment};
 use crate::window::{LOOKAHEAD_BYTES, base_of};
-use crate::zlib::{GnuGzip, PIGZ_HISTORY_BYTES, Pigz, Place, Zlib};
+use crate::zlib::{GnuGzip, PIGZ_HISTORY_BYTES, Pigz, PigzBlocks, Place, Zlib};
 use std::ops::Range;
 
 /// Plain bytes in a span of segments.
@@ -133,7 +133,10 @@ impl Iterator for Steps<'_> {
                 let from = done.saturating_sub(PGZIP_HISTORY_BYTES as u64);
                 (end, from..end, Kind::Segments { bytes: bytes as usize }, 0)
             }
-            Model::Pigz { block_bytes, .. } if u64::from(block_bytes) <= MAX_SEGMENT_BYTES => {
+            Model::Pigz { block_bytes, blocks, .. }
+                if u64::from(block_bytes) <= MAX_SEGMENT_BYTES
+                    && blocks != PigzBlocks::Continued =>
+            {
                 let bytes = u64::from(block_bytes);
                 let end = self.segments(bytes, total);
                 let from = done.saturating_sub(PIGZ_HISTORY_BYTES as u64);
@@ -239,10 +242,12 @@ impl Span {
         block_bytes: usize,
         out: &mut Vec<u8>,
     ) -> Result<(), RemakeError> {
-        let Model::Pigz { level, .. } = *model else { return Err(RemakeError::NoSuchModel) };
+        let Model::Pigz { level, blocks, .. } = *model else {
+            return Err(RemakeError::NoSuchModel);
+        };
         let mut stream = match lead {
-            0 => Pigz::new(level, block_bytes),
-            _ => Pigz::resume(level, block_bytes, &plain[..lead]),
+            0 => Pigz::new(level, block_bytes, blocks),
+            _ => Pigz::resume(level, block_bytes, blocks, &plain[..lead]),
         }
         .ok_or(RemakeError::NoSuchModel)?;
         stream.write(&plain[lead..]);
@@ -271,10 +276,10 @@ impl Span {
         let mut encoder: Box<dyn Lazy> = match *model {
             Model::Golang { level } if is_start => opened(Golang::new(level))?,
             Model::Golang { level } => opened(Golang::resume(level, plain, index, has_slid))?,
-            Model::Zlib { level, mem_level, strategy } if is_start => {
-                opened(Zlib::new(level, mem_level, strategy))?
+            Model::Zlib { level, mem_level, window_bits, strategy } if is_start => {
+                opened(Zlib::new(level, mem_level, window_bits, strategy))?
             }
-            Model::Zlib { level, mem_level, strategy } => {
+            Model::Zlib { level, mem_level, strategy, .. } => {
                 opened(Zlib::resume((level, mem_level, strategy), plain, place))?
             }
             Model::GnuGzip { level } if is_start => opened(GnuGzip::new(level))?,

@@ -2,10 +2,13 @@
 //!
 //! zlib, Go and klauspost's upper levels keep the same furniture: a buffer twice the window that
 //! drops its lower half when the parse comes near its end, a table of newest positions by hash,
-//! and for each position the one before it with the same hash. Positions are buffer indices plus
-//! one in 16 bits, zero meaning none: the tables stay small enough for the cache, at the price
-//! of lowering every entry at each slide (about 2 % of the time). What is visible in the output,
+//! and for each position the one before it with the same hash; here the four before it, as a
+//! walk along single links spends its time waiting for the next one. Positions are buffer
+//! indices plus one in 16 bits, zero meaning none: the tables stay small enough for the cache, at
+//! the price of lowering every entry at each slide (about 3 % of the time). What is visible in the output,
 //! that a candidate must still lie in the buffer, is kept exactly. Never searches.
+
+use crate::alphabet::MAX_COPY;
 
 /// Bytes the buffer holds.
 pub(crate) const BUFFER_BYTES: usize = 65_536;
@@ -18,27 +21,49 @@ const PAD_BYTES: usize = 512;
 /// Zeros that [`Window::put_zeros`] may write behind the data.
 const ZEROS_BYTES: usize = 8;
 
-/// Buffer, heads and chains.
-pub(crate) struct Window {
-    bytes: Box<[u8]>,
+/// The buffer. An index in 16 bits and an offset in eight lie inside by their types alone, which
+/// spares the search its checks.
+pub(crate) type Buffer = [u8; BUFFER_BYTES + PAD_BYTES];
+
+/// Buffer, heads and chains; `HEADS` hash values at most.
+pub(crate) struct Window<const HEADS: usize> {
+    bytes: Box<Buffer>,
     /// Bytes in the buffer.
     pub(crate) end: usize,
-    heads: Box<[u16]>,
-    chain: Box<[u16; HALF_BYTES]>,
+    heads: Box<[u16; HEADS]>,
+    /// Hash values in use: the first so many.
+    used_heads: usize,
+    /// Bytes dropped at a slide; the buffer is used up to twice as many.
+    half: usize,
+    chain: Box<[[u16; LINKS]; HALF_BYTES]>,
     /// The buffer was slid: what was inserted can no longer be told from its bytes.
     is_worn: bool,
 }
 
-impl Window {
-    /// Makes an empty window with `heads` hash values.
-    pub(crate) fn new(heads: usize) -> Self {
+impl<const HEADS: usize> Window<HEADS> {
+    /// Makes an empty window with `used_heads` hash values.
+    pub(crate) fn new(used_heads: usize) -> Self {
         Self {
-            bytes: vec![0; BUFFER_BYTES + PAD_BYTES].into_boxed_slice(),
+            bytes: table(),
             end: 0,
-            heads: vec![0; heads].into_boxed_slice(),
+            heads: table(),
+            used_heads: used_heads.min(HEADS),
+            half: HALF_BYTES,
             chain: table(),
             is_worn: false,
         }
+    }
+
+    /// Makes the window smaller than usual; a power of two.
+    pub(crate) fn with_half(mut self, half: usize) -> Self {
+        self.half = half.min(HALF_BYTES);
+        self
+    }
+
+    /// Returns whether no more bytes fit.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.end == 2 * self.half
     }
 
     /// Forgets everything. `hash` is what positions were inserted by, from the word there.
@@ -47,12 +72,12 @@ impl Window {
     /// most of them small beside the tables. Links need no clearing, as they are only followed
     /// from heads, and every position writes its own before a head leads to it.
     pub(crate) fn reset(&mut self, hash: impl Fn(u32) -> usize) {
-        if self.is_worn || self.end > self.heads.len() / 4 {
+        if self.is_worn || self.end > self.used_heads / 4 {
             self.bytes.fill(0);
-            self.heads.fill(0);
+            self.heads[..self.used_heads].fill(0);
         } else {
             for index in 0..self.end {
-                self.heads[hash(self.word(index))] = 0;
+                self.heads[hash(self.word(index)) % HEADS] = 0;
             }
             self.bytes[..self.end + ZEROS_BYTES].fill(0);
         }
@@ -77,7 +102,7 @@ impl Window {
     }
 
     #[inline]
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &Buffer {
         &self.bytes
     }
 
@@ -88,12 +113,12 @@ impl Window {
 
     #[inline]
     pub(crate) fn word(&self, index: usize) -> u32 {
-        word(&self.bytes, index)
+        word(&self.bytes[..], index)
     }
 
     /// Takes as many bytes of `plain` as fit; returns how many.
     pub(crate) fn fill(&mut self, plain: &[u8]) -> usize {
-        let count = plain.len().min(BUFFER_BYTES - self.end);
+        let count = plain.len().min(2 * self.half - self.end);
         self.bytes[self.end..self.end + count].copy_from_slice(&plain[..count]);
         self.end += count;
         count
@@ -108,19 +133,21 @@ impl Window {
     /// Drops the lower half; positions in it become none.
     pub(crate) fn slide(&mut self) {
         self.is_worn = true;
-        self.bytes.copy_within(HALF_BYTES..BUFFER_BYTES, 0);
-        self.end -= HALF_BYTES;
+        let half = self.half;
+        self.bytes.copy_within(half..2 * half, 0);
+        self.end -= half;
         // Two loops, not one over both: only so are they vectorised.
-        lower(&mut self.heads);
-        lower(&mut self.chain[..]);
+        lower(&mut self.heads[..self.used_heads], half as u16);
+        lower(self.chain.as_flattened_mut(), half as u16);
     }
 
     /// Makes `index` the newest position of `hash`; returns the one that was, plus one.
     #[inline]
     pub(crate) fn insert(&mut self, hash: usize, index: usize) -> usize {
-        let head = &mut self.heads[hash];
+        let head = &mut self.heads[hash % HEADS];
         let before = *head;
-        self.chain[index % HALF_BYTES] = before;
+        let [one, two, three, _] = self.chain[usize::from(before.wrapping_sub(1)) % HALF_BYTES];
+        self.chain[index % HALF_BYTES] = [before, one, two, three];
         *head = (index + 1) as u16;
         usize::from(before)
     }
@@ -128,13 +155,46 @@ impl Window {
     /// Returns the newest position of `hash`, plus one.
     #[inline]
     pub(crate) fn newest(&self, hash: usize) -> usize {
-        usize::from(self.heads[hash])
+        usize::from(self.heads[hash % HEADS])
     }
 
-    /// Returns the position before `index` with the same hash, plus one.
+    /// Makes each position from `start` to before `end` the newest of its hash.
     #[inline]
-    pub(crate) fn older(&self, index: usize) -> usize {
-        usize::from(self.chain[index % HALF_BYTES])
+    pub(crate) fn insert_all(&mut self, start: usize, end: usize, hash: impl Fn(u32) -> usize) {
+        for index in start..end {
+            let word = word(&self.bytes[..], usize::from(index as u16));
+            self.insert(hash(word), index);
+        }
+    }
+
+    /// Shows `look` the position before `newest` (a position plus one, not zero) and the older
+    /// ones with the same hash, the newest first, as long as they are not before `lowest`, until
+    /// `tries` were looked at or it has seen enough.
+    #[inline]
+    pub(crate) fn walk(
+        &self,
+        newest: usize,
+        lowest: usize,
+        mut tries: u32,
+        mut look: impl FnMut(u16) -> Enough,
+    ) {
+        let mut candidate = (newest - 1) as u16;
+        if look(candidate).0 {
+            return;
+        }
+        // The farthest position of all has lost its links to the one that is searched for.
+        while usize::from(candidate) != lowest {
+            for older in self.chain[usize::from(candidate) % HALF_BYTES] {
+                tries -= 1;
+                if usize::from(older) <= lowest || tries == 0 {
+                    return;
+                }
+                candidate = older - 1;
+                if look(candidate).0 {
+                    return;
+                }
+            }
+        }
     }
 }
 
@@ -147,9 +207,16 @@ pub(crate) fn base_of(position: u64) -> u64 {
     position.saturating_sub(reach).next_multiple_of(HALF_BYTES as u64)
 }
 
-fn lower(entries: &mut [u16]) {
+/// Whether a search may end.
+pub(crate) struct Enough(pub(crate) bool);
+
+/// Positions before it that each one knows. With one link, a walk waits for the cache at every
+/// step, half the time of a search; four answer at once.
+const LINKS: usize = 4;
+
+fn lower(entries: &mut [u16], down: u16) {
     for entry in entries {
-        *entry = entry.saturating_sub(HALF_BYTES as u16);
+        *entry = entry.saturating_sub(down);
     }
 }
 
@@ -163,6 +230,21 @@ pub(crate) fn word(bytes: &[u8], index: usize) -> u32 {
 #[inline]
 pub(crate) fn long(bytes: &[u8], index: usize) -> u64 {
     u64::from_le_bytes(bytes[index..index + 8].try_into().expect("eight bytes"))
+}
+
+/// Returns how many bytes at `a` and `b` agree, at most 258. Looks behind the data as well.
+#[inline]
+pub(crate) fn common_258(bytes: &Buffer, a: u16, b: u16) -> usize {
+    let (a, b) = (usize::from(a), usize::from(b));
+    let mut done = 0;
+    while done < MAX_COPY {
+        let difference = long(bytes, a + done) ^ long(bytes, b + done);
+        if difference != 0 {
+            return (done + (difference.trailing_zeros() / 8) as usize).min(MAX_COPY);
+        }
+        done += 8;
+    }
+    MAX_COPY
 }
 
 /// Returns how many bytes at `a` and `b` agree, at most `most`; `a + most` and `b + most` must

@@ -4,7 +4,7 @@
 
 mod inputs;
 
-use imgdelta_deflate::{Behaviour, Member, Model, Recipe, Remaker, Strategy, Trailer};
+use imgdelta_deflate::{Behaviour, Member, Model, PigzBlocks, Recipe, Remaker, Strategy, Trailer};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -49,12 +49,15 @@ fn model(encoder: &str, behaviour: &str, numbers: &[i64]) -> Model {
         "zlib" => Model::Zlib {
             level: unsigned(),
             mem_level: u8::try_from(numbers[1]).unwrap(),
+            window_bits: 15,
             strategy: Strategy::ALL[usize::try_from(numbers[2]).unwrap()],
         },
         "gnugzip" => Model::GnuGzip { level: unsigned() },
-        "pigz" => {
-            Model::Pigz { level: unsigned(), block_bytes: u32::try_from(numbers[1]).unwrap() }
-        }
+        "pigz" => Model::Pigz {
+            level: unsigned(),
+            block_bytes: u32::try_from(numbers[1]).unwrap(),
+            blocks: PigzBlocks::Primed,
+        },
         other => panic!("encoder {other}"),
     }
 }

@@ -4,8 +4,8 @@ mod inputs;
 
 use imgdelta_deflate::inflate::{InflateError, Inflater, OUTPUT_SLACK, Status, Stream};
 use imgdelta_deflate::{
-    BadRecipe, Behaviour, DetectOptions, Detector, Encoders, Limits, Member, Model, Recipe,
-    RemakeError, Remaker, Strategy, Trailer, detect_gzip, detect_raw, pgzip_segment,
+    BadRecipe, Behaviour, DetectOptions, Detector, Encoders, Limits, Member, Model, PigzBlocks,
+    Recipe, RemakeError, Remaker, Strategy, Trailer, detect_gzip, detect_raw, pgzip_segment,
 };
 use proptest::prelude::*;
 
@@ -40,13 +40,21 @@ fn some_models() -> Vec<Model> {
     let strategy = Strategy::Default;
     let mut models = vec![
         Model::Pgzip { behaviour, level: 5, segment_bytes: 20_000 },
-        Model::Pigz { level: 6, block_bytes: 32_768 },
-        Model::Zlib { level: 6, mem_level: 1, strategy: Strategy::Filtered },
+        Model::Pigz { level: 6, block_bytes: 32_768, blocks: PigzBlocks::Primed },
+        Model::Pigz { level: 2, block_bytes: 40_000, blocks: PigzBlocks::Independent },
+        Model::Pigz { level: 5, block_bytes: 65_536, blocks: PigzBlocks::Continued },
+        Model::Zlib { level: 6, mem_level: 8, window_bits: 12, strategy },
+        Model::Zlib { level: 6, mem_level: 1, window_bits: 15, strategy: Strategy::Filtered },
         Model::GnuGzip { level: 6 },
     ];
     models.extend([-2, 0, 1, 2, 4, 9].map(|level| Model::Golang { level }));
     models.extend([1, 2, 3, 4, 5, 6, 7, 9].map(|level| Model::Klauspost { behaviour, level }));
-    models.extend([1, 4, 9].map(|level| Model::Zlib { level, mem_level: 8, strategy }));
+    models.extend([1, 4, 9].map(|level| Model::Zlib {
+        level,
+        mem_level: 8,
+        window_bits: 15,
+        strategy,
+    }));
     models
 }
 
@@ -91,7 +99,7 @@ proptest! {
     #[test]
     fn a_damaged_stream_is_remade_or_refused(at in 0..20_000usize, bit in 0..8u8) {
         let plain = &inputs::input("text")[..60_000];
-        let model = Model::Zlib { level: 6, mem_level: 8, strategy: Strategy::Default };
+        let model = Model::Zlib { level: 6, mem_level: 8, window_bits: 15, strategy: Strategy::Default };
         let mut compressed = remake(&recipe(model, plain.len()), plain).unwrap();
         let at = at % compressed.len();
         compressed[at] ^= 1 << bit;
@@ -128,7 +136,8 @@ fn unmodelled(plain: &[u8]) -> Vec<u8> {
     bits.stored_block(first, false);
     let mut out = Vec::new();
     bits.take(&mut out);
-    let model = Model::Zlib { level: 9, mem_level: 8, strategy: Strategy::Default };
+    let model =
+        Model::Zlib { level: 9, mem_level: 8, window_bits: 15, strategy: Strategy::Default };
     out.extend(remake(&recipe(model, rest.len()), rest).unwrap());
     out
 }
@@ -192,7 +201,7 @@ fn what_made_one_stream_is_tried_first_on_the_next() {
     // No level of zlib differs from the others on so little.
     let plain = b"hello hello hello";
     let strategy = Strategy::Default;
-    let model = |level| Model::Zlib { level, mem_level: 8, strategy };
+    let model = |level| Model::Zlib { level, mem_level: 8, window_bits: 15, strategy };
     let short = remake(&recipe(model(6), plain.len()), plain).unwrap();
     let text = inputs::input("text");
     let long = remake(&recipe(model(4), text.len()), &text).unwrap();

@@ -5,7 +5,7 @@ mod inputs;
 
 use imgdelta_deflate::{
     BadRecipe, Behaviour, Divided, Joiner, LAST_SPAN_BYTES, Limits, MAX_SPAN_BYTES, MIN_SPAN_BYTES,
-    Member, Model, Point, Recipe, RemakeError, Remaker, Step, Strategy, Trailer, Walk,
+    Member, Model, PigzBlocks, Point, Recipe, RemakeError, Remaker, Step, Strategy, Trailer, Walk,
 };
 
 fn recipe(model: Model, plain: &[u8]) -> Recipe {
@@ -107,13 +107,18 @@ fn restartable() -> Vec<Model> {
     let mut models: Vec<Model> = [4, 5, 6, 7, 8, 9].map(|level| Model::Golang { level }).to_vec();
     for level in 4..=9 {
         models.push(Model::GnuGzip { level });
-        models.push(Model::Zlib { level, mem_level: 8, strategy: Strategy::Default });
+        models.push(Model::Zlib {
+            level,
+            mem_level: 8,
+            window_bits: 15,
+            strategy: Strategy::Default,
+        });
     }
     models.extend([
-        Model::Zlib { level: 6, mem_level: 9, strategy: Strategy::Default },
-        Model::Zlib { level: 9, mem_level: 1, strategy: Strategy::Default },
-        Model::Zlib { level: 6, mem_level: 8, strategy: Strategy::Filtered },
-        Model::Zlib { level: 6, mem_level: 8, strategy: Strategy::Fixed },
+        Model::Zlib { level: 6, mem_level: 9, window_bits: 15, strategy: Strategy::Default },
+        Model::Zlib { level: 9, mem_level: 1, window_bits: 15, strategy: Strategy::Default },
+        Model::Zlib { level: 6, mem_level: 8, window_bits: 15, strategy: Strategy::Filtered },
+        Model::Zlib { level: 6, mem_level: 8, window_bits: 15, strategy: Strategy::Fixed },
     ]);
     models
 }
@@ -155,7 +160,7 @@ fn streams_of_one_kind_of_bytes_are_cut_too() {
         for model in [
             Model::Golang { level: 6 },
             Model::GnuGzip { level: 6 },
-            Model::Zlib { level: 6, mem_level: 8, strategy: Strategy::Default },
+            Model::Zlib { level: 6, mem_level: 8, window_bits: 15, strategy: Strategy::Default },
         ] {
             let recipe = recipe(model.clone(), plain);
             let whole = in_one_go(&recipe, plain);
@@ -171,8 +176,10 @@ fn streams_of_one_kind_of_bytes_are_cut_too() {
 fn segments_and_blocks_are_spans() {
     let long = long_input().repeat(2);
     let behaviour = Behaviour::V1_18_2;
-    let mut models =
-        vec![Model::Pigz { level: 6, block_bytes: 131_072 }, Model::Golang { level: 1 }];
+    let mut models = vec![
+        Model::Pigz { level: 6, block_bytes: 131_072, blocks: PigzBlocks::Primed },
+        Model::Golang { level: 1 },
+    ];
     models.extend(
         [16_385, 262_144, 1_000_000, 1 << 20, 3 << 20].map(|segment_bytes| Model::Pgzip {
             behaviour,
@@ -202,7 +209,7 @@ fn members_follow_each_other_cut_or_not() {
         Model::Golang { level: 6 },
         Model::Pgzip { behaviour: Behaviour::V1_20, level: 5, segment_bytes: 1 << 20 },
         Model::Golang { level: 1 },
-        Model::Zlib { level: 6, mem_level: 8, strategy: Strategy::Default },
+        Model::Zlib { level: 6, mem_level: 8, window_bits: 15, strategy: Strategy::Default },
     ];
     let big = long.repeat(3);
     let mut all = Recipe::default();

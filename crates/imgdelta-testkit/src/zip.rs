@@ -30,7 +30,8 @@ pub fn zip_of(members: &[ZipMember<'_>], style: ZipStyle) -> Vec<u8> {
     if style == ZipStyle::Odd {
         out.extend(b"#!/usr/bin/env python3\n");
     }
-    let model = Model::Zlib { level: 6, mem_level: 8, strategy: Strategy::Default };
+    let model =
+        Model::Zlib { level: 6, mem_level: 8, window_bits: 15, strategy: Strategy::Default };
     let mut encoders = Encoders::new();
     let mut directory: Vec<Vec<u8>> = Vec::new();
     for (number, (name, content, is_compressed)) in members.iter().enumerate() {

@@ -126,7 +126,7 @@ fn text(seed: u32, lines: u32) -> Vec<u8> {
 
 /// Compresses as gzip(1) does, at a level.
 fn gzip_at(bytes: &[u8], level: u8) -> Vec<u8> {
-    let model = Model::Zlib { level, mem_level: 8, strategy: Strategy::Default };
+    let model = Model::Zlib { level, mem_level: 8, window_bits: 15, strategy: Strategy::Default };
     let mut out = b"\x1f\x8b\x08\0\0\0\0\0\x02\x03".to_vec();
     Encoders::new().remake_raw(&model, bytes, &mut out).unwrap();
     let mut crc = [gzip(bytes)].concat();

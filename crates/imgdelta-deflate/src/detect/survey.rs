@@ -7,7 +7,7 @@ use crate::inflate::{Block, Kind, Sink, Stream};
 use crate::klauspost::{Behaviour, PGZIP_HISTORY_BYTES};
 use crate::model::Model;
 use crate::token::Token;
-use crate::zlib::Strategy;
+use crate::zlib::{PigzBlocks, Strategy};
 
 /// What the wrapper says.
 #[derive(Clone, Copy, Default)]
@@ -47,6 +47,7 @@ const SEGMENT_SEARCH_BYTES: u64 = 64 << 20;
 const PIECE_BYTES: usize = 16 * 1024;
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a mark by itself, not a state")]
 struct Marks {
     shortest: usize,
     farthest: usize,
@@ -58,11 +59,14 @@ struct Marks {
     first_header: Option<(usize, usize)>,
     /// Plain bytes before the first empty stored block in mid-stream.
     first_sync: Option<u64>,
+    /// Greatest common divisor of the places where blocks of pigz may join.
+    joint: u64,
     /// The block behind that one was empty, fixed and final.
     sync_is_end: bool,
     block_tokens: u64,
     block_start: u64,
     block_is_sync: bool,
+    block_is_final: bool,
     block_may_end: bool,
     ended_blocks: u64,
 }
@@ -74,6 +78,7 @@ impl Sink for Marks {
         self.block_tokens = 0;
         self.block_is_sync = false;
         self.block_may_end = false;
+        self.block_is_final = block.is_final;
         match block.kind {
             Kind::Stored { plain_bytes, .. } => {
                 self.block_is_sync = plain_bytes == 0 && !block.is_final;
@@ -103,6 +108,10 @@ impl Sink for Marks {
 
     fn block_end(&mut self, _bit: u64, plain_bytes: u64) {
         self.ended_blocks += 1;
+        let is_empty = self.block_start == plain_bytes && self.block_tokens == 0;
+        if is_empty && plain_bytes > 0 && !self.block_is_final {
+            self.joint = greatest_common_divisor(self.joint, plain_bytes);
+        }
         if self.block_is_sync {
             self.first_sync.get_or_insert(plain_bytes);
         } else if self.block_may_end
@@ -226,6 +235,16 @@ impl Survey {
         (first as usize > PGZIP_HISTORY_BYTES).then_some(first)
     }
 
+    /// Returns the sizes of window that would explain why no copy comes from farther.
+    fn smaller_windows(&self) -> Vec<u8> {
+        let fits = |bits: u8| self.marks.farthest + 262 <= 1 << bits;
+        match (9..15).find(|&bits| fits(bits)) {
+            // Less than this was no chance to reach back farther.
+            Some(bits) if self.plain.len() > 4 << bits && self.marks.copies > 0 => vec![bits],
+            _ => Vec::new(),
+        }
+    }
+
     fn zlib_family(&self, hint: Hint, models: &mut Vec<Model>) {
         // A full block betrays the size of the symbol buffer.
         let mem_levels = match self.marks.first_tokens {
@@ -234,25 +253,54 @@ impl Survey {
             }
             _ => vec![8, 9],
         };
+        // Without a joint it may still be pigz, each block having ended at a byte by chance.
+        let (block_bytes, pigz_blocks) = match u32::try_from(self.marks.joint) {
+            Ok(bytes @ 32_768..=PIGZ_BLOCK_BYTES) => (bytes, PigzBlocks::ALL.to_vec()),
+            _ => (128 << 10, vec![PigzBlocks::Primed]),
+        };
         for level in levels(hint, 6) {
             models.extend(mem_levels.iter().map(|&mem_level| Model::Zlib {
                 level,
                 mem_level,
+                window_bits: 15,
                 strategy: Strategy::Default,
             }));
             models.push(Model::GnuGzip { level });
-            models.push(Model::Pigz { level, block_bytes: 128 << 10 });
+            for &blocks in &pigz_blocks {
+                models.push(Model::Pigz { level, block_bytes, blocks });
+            }
+        }
+        for &window_bits in &self.smaller_windows() {
+            for level in levels(hint, 6) {
+                models.extend(mem_levels.iter().map(|&mem_level| Model::Zlib {
+                    level,
+                    mem_level,
+                    window_bits,
+                    strategy: Strategy::Default,
+                }));
+            }
         }
         for strategy in &Strategy::ALL[1..] {
             for level in levels(hint, 6) {
                 models.extend(mem_levels.iter().map(|&mem_level| Model::Zlib {
                     level,
                     mem_level,
+                    window_bits: 15,
                     strategy: *strategy,
                 }));
             }
         }
     }
+}
+
+/// Largest block of pigz that is looked for.
+const PIGZ_BLOCK_BYTES: u32 = 16 << 20;
+
+fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 /// All levels, the likeliest first.

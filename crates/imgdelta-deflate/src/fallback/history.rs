@@ -111,22 +111,27 @@ impl History {
         }
     }
 
-    /// Goes on by `bytes`; without `inside`, only the first of them is indexed.
-    pub(super) fn advance(&mut self, bytes: usize, inside: bool) {
-        if inside {
-            self.at += bytes;
+    /// Goes on by `bytes`, all of them indexed.
+    pub(super) fn advance(&mut self, bytes: usize) {
+        self.at += bytes;
+        self.index_to(self.at);
+    }
+
+    /// Goes on by `bytes`, of which only the first is indexed, and the last if wanted.
+    pub(super) fn skip(&mut self, bytes: usize, last: bool) {
+        self.index_to(self.at + 1);
+        self.at += bytes;
+        self.indexed = self.at;
+        if last {
+            self.indexed = self.indexed.saturating_sub(1);
             self.index_to(self.at);
-        } else {
-            self.index_to(self.at + 1);
-            self.at += bytes;
-            self.indexed = self.at;
         }
     }
 
     /// Goes on by `bytes` and returns them.
     pub(super) fn take(&mut self, bytes: usize) -> &[u8] {
         let start = self.at;
-        self.advance(bytes, true);
+        self.advance(bytes);
         &self.bytes[start..self.at]
     }
 

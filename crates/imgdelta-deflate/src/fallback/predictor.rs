@@ -14,24 +14,35 @@ use crate::token::Token;
 pub(super) struct Habits {
     pub(super) tries: u16,
     pub(super) nice: u16,
-    /// Whether the positions inside a copy can be found later.
-    pub(super) inside: bool,
+    /// Copies up to this length have all their positions indexed.
+    pub(super) inside: u16,
+    /// Whether the last position of longer copies is indexed.
+    pub(super) last: bool,
 }
 
-/// Habits that are tried: the fast, middle and slow levels of most encoders.
-pub(super) const HABITS: [Habits; 8] = [
-    habits(1, 258, false),
-    habits(4, 32, false),
-    habits(2, 32, true),
-    habits(8, 16, true),
-    habits(16, 65, true),
-    habits(35, 130, true),
-    habits(128, 258, true),
-    habits(1024, 258, true),
+/// Habits that are tried: the fast, middle and slow levels of most encoders, then those of
+/// zlib-ng's levels 2 to 6. Their numbers are in records: new ones go to the end.
+pub(super) const HABITS: [Habits; 13] = [
+    habits(1, 258, 0),
+    habits(4, 32, 0),
+    habits(2, 32, ALL),
+    habits(8, 16, ALL),
+    habits(16, 65, ALL),
+    habits(35, 130, ALL),
+    habits(128, 258, ALL),
+    habits(1024, 258, ALL),
+    Habits { last: true, ..habits(4, 8, 4) },
+    Habits { last: true, ..habits(6, 16, 96) },
+    Habits { last: true, ..habits(24, 32, 192) },
+    Habits { last: true, ..habits(32, 32, 256) },
+    Habits { last: true, ..habits(128, 128, 256) },
 ];
 
-const fn habits(tries: u16, nice: u16, inside: bool) -> Habits {
-    Habits { tries, nice, inside }
+/// Every copy is as long as this at most.
+const ALL: u16 = 258;
+
+const fn habits(tries: u16, nice: u16, inside: u16) -> Habits {
+    Habits { tries, nice, inside, last: false }
 }
 
 const LENGTHS: usize = 16;
@@ -103,7 +114,7 @@ impl Predictor {
             let token = Token::literal(history.byte());
             self.last_was_copy = false;
             self.next = next;
-            history.advance(1, true);
+            history.advance(1);
             return Ok(token);
         }
         self.last_was_copy = true;
@@ -111,7 +122,11 @@ impl Predictor {
         if token.length() > history.ahead() {
             return Err(Contradiction);
         }
-        history.advance(token.length(), self.habits.inside);
+        if token.length() <= usize::from(self.habits.inside) {
+            history.advance(token.length());
+        } else {
+            history.skip(token.length(), self.habits.last);
+        }
         Ok(token)
     }
 

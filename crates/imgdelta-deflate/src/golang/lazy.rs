@@ -8,7 +8,7 @@ use super::blocks;
 use crate::alphabet::MAX_COPY;
 use crate::bits::BitWriter;
 use crate::token::Token;
-use crate::window::{BUFFER_BYTES, HALF_BYTES, LOOKAHEAD_BYTES, Window, common, word};
+use crate::window::{BUFFER_BYTES, Enough, HALF_BYTES, LOOKAHEAD_BYTES, Window, common_258, word};
 
 /// How hard a level tries.
 #[derive(Clone, Copy)]
@@ -26,7 +26,7 @@ struct Effort {
 /// A stream being parsed.
 pub(super) struct Lazy {
     effort: Effort,
-    window: Window,
+    window: Window<{ 1 << HASH_BITS }>,
     /// Where the parse stands in the buffer.
     index: usize,
     /// Where the current block starts in the buffer; `None` once that has been dropped.
@@ -126,7 +126,7 @@ impl Lazy {
 
     pub(super) fn write(&mut self, mut plain: &[u8], bits: &mut BitWriter) {
         while !plain.is_empty() {
-            if self.window.end == BUFFER_BYTES {
+            if self.window.is_full() {
                 self.step(false, bits);
                 if self.index >= BUFFER_BYTES - LOOKAHEAD {
                     self.slide();
@@ -177,15 +177,12 @@ impl Lazy {
             let candidate = self.insert(index, insert_end);
             let before = std::mem::replace(&mut self.found, NONE);
             if candidate != 0 && ahead > before.length && before.length < self.effort.lazy {
-                self.found = self.search(index, candidate - 1, ahead);
+                self.found = self.search(index, candidate, ahead, before.length);
             }
             if before.length >= MIN_MATCH && self.found.length <= before.length {
                 self.tokens.push(Token::copy(before.length, before.distance));
                 let next = index - 1 + before.length;
-                for inside in index + 1..next.min(insert_end) {
-                    let hash = hash(self.window.word(inside));
-                    self.window.insert(hash, inside);
-                }
+                self.window.insert_all(index + 1, next.min(insert_end), hash);
                 self.index = next;
                 self.pending = false;
                 self.found = NONE;
@@ -217,16 +214,13 @@ impl Lazy {
             let candidate = self.insert(index, insert_end);
             let mut found = NONE;
             if candidate != 0 && ahead >= MIN_MATCH {
-                found = self.search(index, candidate - 1, ahead);
+                found = self.search(index, candidate, ahead, NONE.length);
             }
             if found.length >= MIN_MATCH {
                 self.tokens.push(Token::copy(found.length, found.distance));
                 self.index = index + found.length;
                 if self.effort.index_inside.is_some_and(|longest| found.length <= longest) {
-                    for inside in index + 1..self.index.min(insert_end) {
-                        let hash = hash(self.window.word(inside));
-                        self.window.insert(hash, inside);
-                    }
+                    self.window.insert_all(index + 1, self.index.min(insert_end), hash);
                 }
             } else {
                 self.tokens.push(Token::literal(self.window.byte(index)));
@@ -249,38 +243,35 @@ impl Lazy {
         if candidate + HALF_BYTES > index { candidate } else { 0 }
     }
 
+    /// Searches from `newest`, a position plus one. Go accepts any copy here and then drops it
+    /// if it is not longer than the one before; looking only for longer ones from the start
+    /// ends with the same.
     #[inline]
-    fn search(&self, index: usize, mut candidate: usize, ahead: usize) -> Found {
+    fn search(&self, index: usize, newest: usize, ahead: usize, longer_than: usize) -> Found {
         let bytes = self.window.bytes();
         let most = ahead.min(MAX_COPY);
         let nice = self.effort.nice.min(most);
         let lowest = index.saturating_sub(HALF_BYTES);
         let mut found = NONE;
+        let mut longest = longer_than;
         // The last four bytes a longer copy must have; most candidates fail here.
-        let mut tail = word(bytes, index);
-        let mut tries = self.effort.tries;
-        loop {
-            if word(bytes, candidate + found.length - 3) == tail {
-                let length = common(bytes, candidate, index, most);
-                let distance = index - candidate;
-                if length > found.length && (length > MIN_MATCH || distance <= FAR_FOR_FOUR) {
-                    found = Found { length, distance };
-                    if length >= nice {
-                        break;
-                    }
-                    tail = word(bytes, index + length - 3);
-                }
+        let mut before_tail = (longest - 3) as u8;
+        let mut tail = word(bytes, index + usize::from(before_tail));
+        self.window.walk(newest, lowest, self.effort.tries, |candidate| {
+            if word(bytes, usize::from(candidate) + usize::from(before_tail)) != tail {
+                return Enough(false);
             }
-            tries -= 1;
-            if tries == 0 || candidate == lowest {
-                break;
+            let length = common_258(bytes, candidate, index as u16).min(most);
+            let distance = index - usize::from(candidate);
+            if length <= longest || length == MIN_MATCH && distance > FAR_FOR_FOUR {
+                return Enough(false);
             }
-            let older = self.window.older(candidate);
-            if older <= lowest {
-                break;
-            }
-            candidate = older - 1;
-        }
+            longest = length;
+            found = Found { length, distance };
+            before_tail = (length - 3) as u8;
+            tail = word(bytes, index + usize::from(before_tail));
+            Enough(length >= nice)
+        });
         found
     }
 

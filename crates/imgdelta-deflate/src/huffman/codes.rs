@@ -19,7 +19,7 @@ pub(crate) struct Codes {
     pub(crate) litlen_lengths: [u8; LITLEN_SYMBOLS],
     pub(crate) distance_lengths: [u8; DISTANCE_SYMBOLS],
     litlen: [Packed; LITLEN_SYMBOLS],
-    distance: [Packed; DISTANCE_SYMBOLS],
+    distance: [Packed; DISTANCE_ENTRIES],
 }
 
 /// Returns the canonical codes of `lengths`, reversed so that the first bit is the lowest.
@@ -49,7 +49,7 @@ impl Codes {
             litlen_lengths: [0; LITLEN_SYMBOLS],
             distance_lengths: [0; DISTANCE_SYMBOLS],
             litlen: [0; LITLEN_SYMBOLS],
-            distance: [0; DISTANCE_SYMBOLS],
+            distance: [0; DISTANCE_ENTRIES],
         };
         codes.litlen_lengths[..litlen_lengths.len()].copy_from_slice(litlen_lengths);
         codes.distance_lengths[..distance_lengths.len()].copy_from_slice(distance_lengths);
@@ -106,6 +106,12 @@ impl Codes {
         bits.put(packed & 0xff_ffff, packed >> 24);
     }
 
+    /// The code of a length of 258 written with symbol 284 and all its extra bits.
+    fn long_way(&self) -> Packed {
+        let packed = self.litlen[284];
+        packed & 0xff_ffff | 31 << (packed >> 24) | ((packed >> 24) + 5) << 24
+    }
+
     /// The code of each length with its extra bits, by length minus 3.
     fn whole_lengths(&self) -> [Packed; 256] {
         let mut whole = [0; 256];
@@ -125,26 +131,47 @@ impl Codes {
 /// Writes tokens, without the end of the block.
 pub(crate) fn write_tokens(bits: &mut BitWriter, codes: &Codes, tokens: &[Token]) {
     let lengths = codes.whole_lengths();
-    for &token in tokens {
-        if token.is_copy() {
-            let packed = if token.is_long_way() {
-                let packed = codes.litlen[284];
-                packed & 0xff_ffff | 31 << (packed >> 24) | ((packed >> 24) + 5) << 24
+    // A token takes 48 bits at most; in pieces, since the memory for them is cleared first.
+    for tokens in tokens.chunks(PIECE_TOKENS) {
+        let mut run = bits.run(6 * tokens.len());
+        for &token in tokens {
+            if token.is_copy() {
+                let packed = if token.is_long_way() {
+                    codes.long_way()
+                } else {
+                    lengths[token.length_index()]
+                };
+                run.put(packed & 0xff_ffff, packed >> 24);
+                let distance = token.distance();
+                let code = distance_code(distance) % DISTANCE_ENTRIES;
+                let packed = codes.distance[code];
+                let extra = distance as u32 - u32::from(DISTANCE_BASE_AND_EXTRA[code].0);
+                let code_bits = packed >> 24;
+                run.put(
+                    packed & 0xff_ffff | extra << (code_bits & 31),
+                    code_bits + u32::from(DISTANCE_BASE_AND_EXTRA[code].1),
+                );
             } else {
-                lengths[token.length_index()]
-            };
-            bits.put(packed & 0xff_ffff, packed >> 24);
-            let distance = token.distance();
-            let code = distance_code(distance);
-            let packed = codes.distance[code];
-            let extra = distance as u32 - u32::from(DISTANCE_BASE[code]);
-            let code_bits = packed >> 24;
-            bits.put(
-                packed & 0xff_ffff | extra << code_bits,
-                code_bits + u32::from(DISTANCE_EXTRA[code]),
-            );
-        } else {
-            codes.write_literal(bits, token.byte());
+                let packed = codes.litlen[usize::from(token.byte())];
+                run.put(packed & 0xff_ffff, packed >> 24);
+            }
+            run.make_room();
         }
+        run.end();
     }
 }
+
+/// Tokens written at a time.
+const PIECE_TOKENS: usize = 4096;
+/// Distance codes, rounded up so that a mask stands for the bounds check.
+const DISTANCE_ENTRIES: usize = 32;
+/// Nearest distance and extra bits of each distance code.
+const DISTANCE_BASE_AND_EXTRA: [(u16, u8); DISTANCE_ENTRIES] = {
+    let mut both = [(0, 0); DISTANCE_ENTRIES];
+    let mut code = 0;
+    while code < DISTANCE_SYMBOLS {
+        both[code] = (DISTANCE_BASE[code], DISTANCE_EXTRA[code]);
+        code += 1;
+    }
+    both
+};

@@ -12,13 +12,13 @@ use crate::alphabet::{
 };
 use crate::huffman::package_merge;
 use crate::token::Token;
-use crate::window::{BUFFER_BYTES, HALF_BYTES, Window, common, word};
+use crate::window::{BUFFER_BYTES, Enough, HALF_BYTES, Window, common, common_258, word};
 
 /// A stream being parsed.
 pub(super) struct Chains {
     effort: Effort,
     behaviour: Behaviour,
-    window: Window,
+    window: Window<{ 1 << HASH_BITS }>,
     index: usize,
     block_start: Option<usize>,
     tokens: Vec<Token>,
@@ -107,7 +107,7 @@ impl Chains {
 
     pub(super) fn write(&mut self, mut plain: &[u8], blocks: &mut BlockWriter) {
         while !plain.is_empty() {
-            if self.window.end == BUFFER_BYTES {
+            if self.window.is_full() {
                 self.parse(false, blocks);
                 if self.index >= BUFFER_BYTES - LOOKAHEAD {
                     self.window.slide();
@@ -159,9 +159,9 @@ impl Chains {
                 && before.length < self.effort.lazy
             {
                 self.found = if self.effort.weighs {
-                    self.search_weighing(index, candidate - 1, ahead)
+                    self.search_weighing(index, candidate, ahead)
                 } else {
-                    self.search(index, candidate - 1, ahead)
+                    self.search(index, candidate, ahead, NONE.length)
                 };
             }
             if self.found.length >= MIN_MATCH {
@@ -197,9 +197,7 @@ impl Chains {
         }
         self.tokens.push(Token::copy(copy.length, copy.distance));
         let next = self.index - 1 + copy.length;
-        for inside in self.index + 1..next.min(insert_end) {
-            self.insert(inside);
-        }
+        self.window.insert_all(self.index + 1, next.min(insert_end), hash);
         self.index = next;
         self.pending = false;
         self.found = NONE;
@@ -228,7 +226,7 @@ impl Chains {
             return;
         }
         let most = (self.window.end - self.index).min(MAX_COPY + 2) - 2;
-        let mut length = common(self.window.bytes(), start + 2, from + 2, most);
+        let mut length = common(&self.window.bytes()[..], start + 2, from + 2, most);
         if length <= copy.length {
             return;
         }
@@ -264,7 +262,7 @@ impl Chains {
         let from = (newest + 2).checked_sub(copy.length + 1).filter(|&from| from > lowest);
         let Some(from) = from.filter(|&from| newest != 0 && from < start) else { return };
         let most = (self.window.end - self.index).min(MAX_COPY);
-        let length = common(self.window.bytes(), start, from, most);
+        let length = common(&self.window.bytes()[..], start, from, most);
         if length > copy.length {
             *copy = Found { length, distance: start - from };
         }
@@ -297,73 +295,62 @@ impl Chains {
         self.tokens.push(Token::literal(self.window.byte(index)));
     }
 
+    /// Searches from `newest`, a position plus one, for a copy longer than `longer_than`.
     #[inline]
-    fn search(&self, index: usize, mut candidate: usize, ahead: usize) -> Found {
+    fn search(&self, index: usize, newest: usize, ahead: usize, longer_than: usize) -> Found {
         let bytes = self.window.bytes();
         let most = ahead.min(MAX_COPY);
         let nice = self.effort.nice.min(most);
         let lowest = index.saturating_sub(HALF_BYTES);
-        let mut found = NONE;
-        let mut tail = word(bytes, index);
-        let mut tries = self.effort.tries;
-        loop {
-            if word(bytes, candidate + found.length - 3) == tail {
-                let length = common(bytes, candidate, index, most);
-                if length > found.length {
-                    found = Found { length, distance: index - candidate };
-                    if length >= nice {
-                        return found;
-                    }
-                    tail = word(bytes, index + length - 3);
-                }
+        let mut found = Found { length: longer_than, distance: 0 };
+        // The last four bytes a longer copy must have; most candidates fail here.
+        let mut before_tail = (longer_than - 3) as u8;
+        let mut tail = word(bytes, index + usize::from(before_tail));
+        self.window.walk(newest, lowest, self.effort.tries, |candidate| {
+            if word(bytes, usize::from(candidate) + usize::from(before_tail)) != tail {
+                return Enough(false);
             }
-            tries -= 1;
-            if tries == 0 || candidate == lowest {
-                return found;
+            let length = common_258(bytes, candidate, index as u16).min(most);
+            if length <= found.length {
+                return Enough(false);
             }
-            let older = self.window.older(candidate);
-            if older <= lowest {
-                return found;
-            }
-            candidate = older - 1;
-        }
+            found = Found { length, distance: index - usize::from(candidate) };
+            before_tail = (length - 3) as u8;
+            tail = word(bytes, index + usize::from(before_tail));
+            Enough(length >= nice)
+        });
+        if found.distance == 0 { NONE } else { found }
     }
 
-    fn search_weighing(&self, index: usize, mut candidate: usize, ahead: usize) -> Found {
+    fn search_weighing(&self, index: usize, newest: usize, ahead: usize) -> Found {
         let bytes = self.window.bytes();
         let most = ahead.min(MAX_COPY);
         let nice = self.effort.nice.min(most);
         let lowest = index.saturating_sub(HALF_BYTES);
         let (mut best_gain, overhead) = self.behaviour.weights();
         let mut found = NONE;
+        let mut before_tail = 0u8;
         let mut tail = word(bytes, index);
-        let mut tries = self.effort.tries;
-        loop {
-            if word(bytes, candidate + found.length - 3) == tail {
-                let length = common(bytes, candidate, index, most);
-                let distance = index - candidate;
-                if length > found.length {
-                    let gain = self.gain(index, length, distance) - overhead;
-                    if gain > best_gain {
-                        best_gain = gain;
-                        found = Found { length, distance };
-                        if length >= nice {
-                            return found;
-                        }
-                        tail = word(bytes, index + length - 3);
-                    }
-                }
+        self.window.walk(newest, lowest, self.effort.tries, |candidate| {
+            if word(bytes, usize::from(candidate) + usize::from(before_tail)) != tail {
+                return Enough(false);
             }
-            tries -= 1;
-            if tries == 0 || candidate == lowest {
-                return found;
+            let length = common_258(bytes, candidate, index as u16).min(most);
+            if length <= found.length {
+                return Enough(false);
             }
-            let older = self.window.older(candidate);
-            if older <= lowest {
-                return found;
+            let distance = index - usize::from(candidate);
+            let gain = self.gain(index, length, distance) - overhead;
+            if gain <= best_gain {
+                return Enough(false);
             }
-            candidate = older - 1;
-        }
+            best_gain = gain;
+            found = Found { length, distance };
+            before_tail = (length - 3) as u8;
+            tail = word(bytes, index + usize::from(before_tail));
+            Enough(length >= nice)
+        });
+        found
     }
 
     /// Returns what the bytes cost as literals less the copy's extra bits.

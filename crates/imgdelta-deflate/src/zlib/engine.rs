@@ -11,7 +11,7 @@ use super::blocks::write_block;
 use crate::alphabet::{DISTANCE_EXTRA, MAX_COPY, distance_code};
 use crate::bits::BitWriter;
 use crate::token::Token;
-use crate::window::{BUFFER_BYTES, HALF_BYTES, LOOKAHEAD_BYTES, Window, common, word};
+use crate::window::{BUFFER_BYTES, Enough, LOOKAHEAD_BYTES, Window, common, common_258, word};
 
 /// Which of the relatives it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,10 @@ pub(super) struct Engine {
     hash_bits: u32,
     hash_shift: u32,
     block_tokens: usize,
-    window: Window,
+    window: Window<MOST_HEADS>,
+    /// Bytes of history, and how far of them a copy may reach.
+    half: usize,
+    farthest: usize,
     index: usize,
     /// Negative once the slide has dropped the block's first bytes.
     block_start: isize,
@@ -72,11 +75,14 @@ struct Found {
     distance: usize,
 }
 
+/// Hash values at memLevel 9.
+const MOST_HEADS: usize = 1 << 16;
 const MIN_MATCH: usize = 3;
 const NONE: Found = Found { length: MIN_MATCH - 1, distance: 0 };
 const LOOKAHEAD: usize = MAX_COPY + MIN_MATCH + 1;
 const _: () = assert!(LOOKAHEAD == LOOKAHEAD_BYTES, "slides are where `base_of` says");
-const FARTHEST: usize = HALF_BYTES - LOOKAHEAD;
+/// Sizes of window zlib takes for raw streams: 8 is made 9.
+pub(crate) const WINDOW_BITS: std::ops::RangeInclusive<u8> = 9..=15;
 /// A copy of three bytes from farther than this costs more than three literals.
 const FAR_FOR_THREE: usize = 4096;
 /// Under the filtered strategy copies up to this length are not worth it.
@@ -112,11 +118,13 @@ impl Engine {
         flavour: Flavour,
         level: u8,
         mem_level: u8,
+        window_bits: u8,
         strategy: Strategy,
     ) -> Option<Self> {
-        if !(1..=9).contains(&mem_level) {
+        if !(1..=9).contains(&mem_level) || !WINDOW_BITS.contains(&window_bits) {
             return None;
         }
+        let half = 1 << window_bits;
         let hash_bits = u32::from(mem_level) + 7;
         let block_tokens = match flavour {
             Flavour::Zlib => (1 << (mem_level + 6)) - 1,
@@ -131,7 +139,9 @@ impl Engine {
             hash_bits,
             hash_shift: hash_bits.div_ceil(3),
             block_tokens,
-            window: Window::new(1 << hash_bits),
+            window: Window::new(1 << hash_bits).with_half(half),
+            half,
+            farthest: half - LOOKAHEAD,
             index: 0,
             block_start: 0,
             tokens: Vec::with_capacity(block_tokens),
@@ -192,7 +202,7 @@ impl Engine {
 
     pub(super) fn write(&mut self, mut plain: &[u8]) {
         while !plain.is_empty() {
-            if self.window.end == BUFFER_BYTES {
+            if self.window.is_full() {
                 self.parse(false);
                 self.slide_if_due();
             }
@@ -215,13 +225,15 @@ impl Engine {
             self.end_block(is_final);
         }
         self.at_eof = false;
+        // The last positions could not be hashed yet, should more data come.
+        self.unindexed = self.index.min(MIN_MATCH - 1);
     }
 
     fn slide_if_due(&mut self) {
-        if self.index >= HALF_BYTES + FARTHEST {
+        if self.index >= self.half + self.farthest {
             self.window.slide();
-            self.index -= HALF_BYTES;
-            self.block_start -= HALF_BYTES as isize;
+            self.index -= self.half;
+            self.block_start -= self.half as isize;
         }
     }
 
@@ -269,9 +281,7 @@ impl Engine {
             if before.length >= MIN_MATCH && self.found.length <= before.length {
                 let full = self.push_copy(before);
                 let next = index - 1 + before.length;
-                for inside in index + 1..next.min((index + ahead + 1).saturating_sub(MIN_MATCH)) {
-                    self.insert(inside);
-                }
+                self.insert_all(index + 1, next.min((index + ahead + 1).saturating_sub(MIN_MATCH)));
                 self.index = next;
                 self.pending = false;
                 self.found = NONE;
@@ -304,9 +314,7 @@ impl Engine {
                 let full = self.push_copy(found);
                 self.index = index + found.length;
                 if found.length <= self.effort.lazy && ahead - found.length >= MIN_MATCH {
-                    for inside in index + 1..self.index {
-                        self.insert(inside);
-                    }
+                    self.insert_all(index + 1, self.index);
                 }
                 full
             } else {
@@ -325,7 +333,7 @@ impl Engine {
             let index = self.index;
             let mut length = 0;
             if ahead >= MIN_MATCH && index > 0 {
-                length = common(self.window.bytes(), index - 1, index, ahead.min(MAX_COPY));
+                length = common(&self.window.bytes()[..], index - 1, index, ahead.min(MAX_COPY));
             }
             let full = if length >= MIN_MATCH {
                 self.index = index + length;
@@ -355,6 +363,11 @@ impl Engine {
         self.window.insert(hash, index)
     }
 
+    fn insert_all(&mut self, start: usize, end: usize) {
+        let (bits, shift) = (self.hash_bits, self.hash_shift);
+        self.window.insert_all(start, end, |word| hash(word, bits, shift));
+    }
+
     #[inline]
     fn hash(&self, word: u32) -> usize {
         hash(word, self.hash_bits, self.hash_shift)
@@ -369,17 +382,11 @@ impl Engine {
         }
         let candidate = self.insert(index).saturating_sub(1);
         let searched = self.flavour == Flavour::Zlib || index <= BUFFER_BYTES - LOOKAHEAD;
-        if index - candidate <= FARTHEST && searched { candidate } else { 0 }
+        if index - candidate <= self.farthest && searched { candidate } else { 0 }
     }
 
     #[inline]
-    fn search(
-        &self,
-        index: usize,
-        mut candidate: usize,
-        ahead: usize,
-        longer_than: usize,
-    ) -> Found {
+    fn search(&self, index: usize, candidate: usize, ahead: usize, longer_than: usize) -> Found {
         let bytes = self.window.bytes();
         let mut tries = self.effort.tries;
         if longer_than >= self.effort.good {
@@ -389,38 +396,29 @@ impl Engine {
         if self.flavour == Flavour::Zlib {
             nice = nice.min(ahead);
         }
-        let lowest = index.saturating_sub(FARTHEST);
+        // Buffer index zero counts as none, as in `insert_if`.
+        let lowest = index.saturating_sub(self.farthest) + 1;
         let mut found = Found { length: longer_than, distance: 0 };
-        // The last bytes a longer copy must have; most candidates fail here.
-        let tail = |at: usize, length: usize| {
-            if length < MIN_MATCH {
-                word(bytes, at) & 0xff_ffff
-            } else {
-                word(bytes, at + length - 3)
+        // The last bytes a longer copy must have; most candidates fail here. Of a copy of three
+        // all bytes are looked at, and no more.
+        let mut mask = if longer_than < MIN_MATCH { 0xff_ffff } else { u32::MAX };
+        let mut before_tail = longer_than.saturating_sub(MIN_MATCH) as u8;
+        let mut tail = word(bytes, index + usize::from(before_tail));
+        self.window.walk(candidate + 1, lowest, tries, |candidate| {
+            let other = word(bytes, usize::from(candidate) + usize::from(before_tail));
+            if (other ^ tail) & mask != 0 {
+                return Enough(false);
             }
-        };
-        let mut wanted = tail(index, found.length);
-        loop {
-            if tail(candidate, found.length) == wanted {
-                let length = common(bytes, candidate, index, MAX_COPY);
-                if length > found.length {
-                    found = Found { length, distance: index - candidate };
-                    if length >= nice {
-                        break;
-                    }
-                    wanted = tail(index, length);
-                }
+            let length = common_258(bytes, candidate, index as u16);
+            if length <= found.length {
+                return Enough(false);
             }
-            let older = self.window.older(candidate);
-            if older <= lowest + 1 {
-                break;
-            }
-            tries -= 1;
-            if tries == 0 {
-                break;
-            }
-            candidate = older - 1;
-        }
+            found = Found { length, distance: index - usize::from(candidate) };
+            mask = u32::MAX;
+            before_tail = (length - MIN_MATCH) as u8;
+            tail = word(bytes, index + usize::from(before_tail));
+            Enough(length >= nice)
+        });
         found.length = found.length.min(ahead);
         found
     }

@@ -14,7 +14,7 @@ mod tree;
 use crate::bits::BitWriter;
 use engine::{Engine, Flavour};
 
-pub(crate) use engine::Place;
+pub(crate) use engine::{Place, WINDOW_BITS};
 pub(crate) use tree::heap_lengths;
 
 /// zlib's strategies.
@@ -55,17 +55,23 @@ impl Zlib {
         self.engine.bits.clear();
     }
 
-    pub(crate) fn new(level: u8, mem_level: u8, strategy: Strategy) -> Option<Self> {
-        Some(Self { engine: Engine::new(Flavour::Zlib, level, mem_level, strategy)? })
+    pub(crate) fn new(
+        level: u8,
+        mem_level: u8,
+        window_bits: u8,
+        strategy: Strategy,
+    ) -> Option<Self> {
+        let engine = Engine::new(Flavour::Zlib, level, mem_level, window_bits, strategy)?;
+        Some(Self { engine })
     }
 
-    /// Starts at a block's first byte in mid-stream; see [`Engine::resume`].
+    /// Starts at a block's first byte in mid-stream of the largest window; see [`Engine::resume`].
     pub(crate) fn resume(
         (level, mem_level, strategy): (u8, u8, Strategy),
         plain: &[u8],
         place: Place,
     ) -> Option<Self> {
-        let mut stream = Self::new(level, mem_level, strategy)?;
+        let mut stream = Self::new(level, mem_level, *WINDOW_BITS.end(), strategy)?;
         stream.engine.resume(plain, place)?;
         Some(stream)
     }
@@ -102,7 +108,7 @@ impl GnuGzip {
     }
 
     pub(crate) fn new(level: u8) -> Option<Self> {
-        Some(Self { engine: Engine::new(Flavour::GnuGzip, level, 8, Strategy::Default)? })
+        Some(Self { engine: Engine::new(Flavour::GnuGzip, level, 8, 15, Strategy::Default)? })
     }
 
     /// Starts at a block's first byte in mid-stream; see [`Engine::resume`].
@@ -131,9 +137,26 @@ impl GnuGzip {
     }
 }
 
-/// A pigz stream in the making: blocks that know the 32 KiB before them.
+/// What a block of pigz knows of the bytes before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PigzBlocks {
+    /// The last 32 KiB: several processes.
+    Primed,
+    /// Nothing: several processes and `-i`.
+    Independent,
+    /// Everything, as one stream goes on: one process.
+    Continued,
+}
+
+impl PigzBlocks {
+    /// All of them, the usual first.
+    pub const ALL: [Self; 3] = [Self::Primed, Self::Independent, Self::Continued];
+}
+
+/// A pigz stream in the making: blocks, each of them aligned to a byte.
 pub(crate) struct Pigz {
     engine: Engine,
+    blocks: PigzBlocks,
     block_bytes: usize,
     block: Vec<u8>,
     history: Vec<u8>,
@@ -145,10 +168,11 @@ pub(crate) struct Pigz {
 pub(crate) const PIGZ_HISTORY_BYTES: usize = 32_768;
 
 impl Pigz {
-    pub(crate) fn new(level: u8, block_bytes: usize) -> Option<Self> {
+    pub(crate) fn new(level: u8, block_bytes: usize, blocks: PigzBlocks) -> Option<Self> {
         (block_bytes >= PIGZ_HISTORY_BYTES).then_some(())?;
         Some(Self {
-            engine: Engine::new(Flavour::Zlib, level, 8, Strategy::Default)?,
+            engine: Engine::new(Flavour::Zlib, level, 8, 15, Strategy::Default)?,
+            blocks,
             block_bytes,
             block: Vec::new(),
             history: Vec::new(),
@@ -168,8 +192,13 @@ impl Pigz {
     }
 
     /// Starts at a block in mid-stream, told the bytes before it.
-    pub(crate) fn resume(level: u8, block_bytes: usize, before: &[u8]) -> Option<Self> {
-        let mut stream = Self::new(level, block_bytes)?;
+    pub(crate) fn resume(
+        level: u8,
+        block_bytes: usize,
+        blocks: PigzBlocks,
+        before: &[u8],
+    ) -> Option<Self> {
+        let mut stream = Self::new(level, block_bytes, blocks)?;
         let history = &before[before.len().saturating_sub(PIGZ_HISTORY_BYTES)..];
         stream.history.extend_from_slice(history);
         stream.is_first = false;
@@ -203,8 +232,11 @@ impl Pigz {
     }
 
     fn compress(&mut self, is_last: bool) {
-        if !self.is_first {
-            self.engine.restart(&self.history);
+        match self.blocks {
+            _ if self.is_first => {}
+            PigzBlocks::Primed => self.engine.restart(&self.history),
+            PigzBlocks::Independent => self.engine.restart(&[]),
+            PigzBlocks::Continued => {}
         }
         self.is_first = false;
         self.engine.write(&self.block);
@@ -213,10 +245,14 @@ impl Pigz {
         if is_last {
             bits.align();
         } else {
+            let is_independent = self.blocks == PigzBlocks::Independent;
             match bits.phase() {
                 0 => {}
-                phase if phase % 2 == 1 => bits.stored_block(&[], false),
+                phase if phase % 2 == 1 || is_independent => bits.stored_block(&[], false),
                 phase => (phase..8).step_by(2).for_each(|_| bits.empty_fixed_block(false)),
+            }
+            if is_independent {
+                bits.stored_block(&[], false);
             }
         }
         bits.take(&mut self.output);

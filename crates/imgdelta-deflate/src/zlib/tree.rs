@@ -155,7 +155,9 @@ mod tests {
     fn a_code_of_one_symbol_gets_the_partner_zlib_gives_it() {
         let partners = |used: &[usize]| {
             let mut frequencies = [0; 30];
-            used.iter().for_each(|&symbol| frequencies[symbol] = 5);
+            for &symbol in used {
+                frequencies[symbol] = 5;
+            }
             let mut lengths = [0; 30];
             let count = heap_lengths(&frequencies, 15, &mut lengths);
             let coded: Vec<usize> = (0..30).filter(|&symbol| lengths[symbol] == 1).collect();

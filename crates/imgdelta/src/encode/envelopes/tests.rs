@@ -90,7 +90,7 @@ fn encoders_are_found_in_streams_longer_than_their_start() {
         Model::Golang { level: 1 },
         Model::Golang { level: 4 },
         Model::GnuGzip { level: 4 },
-        Model::Zlib { level: 6, mem_level: 8, strategy: Strategy::Default },
+        Model::Zlib { level: 6, mem_level: 8, window_bits: 15, strategy: Strategy::Default },
     ] {
         let (divided, bytes) = recipe(&stream, &compressed(&model, &stream, Trailer::Gzip));
         assert_eq!(divided.recipe().members.len(), 1);
@@ -134,7 +134,8 @@ fn models_that_part_late_are_tried_twice_and_then_recorded() {
     let mut content = vec![0; 6 << 20];
     content.extend(text(3, 1 << 20));
     let stream = tar_of(&[("zeros", &content)]);
-    let model = Model::Zlib { level: 5, mem_level: 8, strategy: Strategy::Default };
+    let model =
+        Model::Zlib { level: 5, mem_level: 8, window_bits: 15, strategy: Strategy::Default };
     // Many levels of several encoders agree on zeros.
     let blob = compressed(&model, &stream, Trailer::Gzip);
     let (divided, bytes) = recipe(&stream, &blob);
@@ -150,7 +151,8 @@ fn unknown_encoders_are_recorded_or_their_blobs_carried() {
     bits.stored_block(first, false);
     let mut blob = HEADER.to_vec();
     bits.take(&mut blob);
-    let model = Model::Zlib { level: 9, mem_level: 8, strategy: Strategy::Default };
+    let model =
+        Model::Zlib { level: 9, mem_level: 8, window_bits: 15, strategy: Strategy::Default };
     let raw = compressed(&model, rest, Trailer::None);
     blob.extend_from_slice(&raw[HEADER.len()..]);
     let mut check = GzipCheck::new();
