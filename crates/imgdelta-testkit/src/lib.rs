@@ -3,6 +3,8 @@
 //! Start from [`TestImage::new`], turn it into [`Blobs`], damage those if that is the test, and
 //! write them as a layout or an archive. Panics on any fault: it runs in tests only.
 
+pub mod registry;
+
 use imgdelta_format::{Algorithm, BlobDigest};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
