@@ -166,6 +166,21 @@ pub fn advice(error: &Error) -> Option<&'static str> {
     }
 }
 
+/// Returns the core's error where a reader that speaks to a registry wrapped it: a blob longer than
+/// promised is no matter of the network.
+pub fn unwrapped(error: Error) -> Error {
+    let Error::Io { place, source } = error else { return error };
+    match source.downcast::<Failure>() {
+        Ok(failure) if matches!(failure.why, Why::NotFound { .. } | Why::Wrong(_)) => {
+            failure.into()
+        }
+        Ok(failure) => {
+            Error::Io { place: failure.place.clone().into(), source: io::Error::other(failure) }
+        }
+        Err(source) => Error::Io { place, source },
+    }
+}
+
 /// Reads a registry's error document: its codes and messages in one line.
 pub(crate) fn words(body: &[u8]) -> String {
     #[derive(serde::Deserialize)]

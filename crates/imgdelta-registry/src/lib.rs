@@ -5,11 +5,14 @@
 //! real registries do otherwise. Nothing here makes or applies deltas, reads the environment, or
 //! shows a secret.
 
+pub mod artifact;
 mod client;
 pub mod credentials;
 mod download;
 mod endpoint;
 pub mod failure;
+pub mod pull;
+pub mod push;
 mod referrers;
 mod repository;
 mod retry;
@@ -22,7 +25,8 @@ mod upload;
 pub use client::{Client, ClientOptions, Traffic};
 pub use credentials::Credentials;
 pub use download::BlobStream;
-pub use failure::{Failure, Why, advice};
+pub use failure::{Failure, Why, advice, unwrapped};
+pub use push::{Pushed, push};
 pub use referrers::{Referrer, fallback_tag, is_digest_tag};
 pub use repository::{Manifest, Named, Repository};
 pub use retry::Retry;

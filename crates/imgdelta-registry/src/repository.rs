@@ -117,6 +117,11 @@ impl Repository {
 
     /// Fetches a manifest or an index.
     pub async fn manifest(&self, named: &Named) -> Result<Manifest> {
+        self.manifest_within(named, self.client.options().manifest_bytes).await
+    }
+
+    /// Fetches a manifest that must not be longer than `limit`.
+    pub(crate) async fn manifest_within(&self, named: &Named, limit: u64) -> Result<Manifest> {
         let mut ask = self.ask(Method::GET, &path(named), format!("manifest {named}"));
         // One line: some servers read the first only.
         ask.headers.push(("accept", ACCEPTED.join(", ")));
@@ -124,7 +129,6 @@ impl Repository {
         let (told, media_type, bytes) = loop {
             let response = self.client.send(&ask).await?;
             let (told, kind) = (told_digest(&response), media_type(&response));
-            let limit = self.client.options().manifest_bytes;
             match self.client.body(&ask, response, limit).await {
                 Ok(bytes) => break (told, kind, bytes),
                 Err(failure) if failure.is_passing() => {

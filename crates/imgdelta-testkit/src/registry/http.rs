@@ -29,7 +29,11 @@ impl Request {
         }
         let mut words = line.split_whitespace();
         let method = words.next().unwrap_or_default().to_owned();
-        let target = words.next().unwrap_or_default().to_owned();
+        let mut target = words.next().unwrap_or_default().to_owned();
+        // A proxy is told the host as well.
+        if let Some((_, rest)) = target.split_once("://") {
+            target = rest.find('/').map_or("/", |at| &rest[at..]).to_owned();
+        }
         let mut headers = BTreeMap::new();
         loop {
             let mut line = String::new();
