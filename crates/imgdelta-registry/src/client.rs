@@ -12,7 +12,7 @@ pub use options::ClientOptions;
 
 use crate::{
     endpoint,
-    failure::{Failure, Result, Why, words},
+    failure::{Failure, Result, Why, is_about_trust, words},
     retry::retry_after,
     token::{Challenge, Token},
 };
@@ -177,7 +177,14 @@ impl Client {
                 Why::Unavailable { retry_after, .. } => *retry_after,
                 _ => None,
             };
-            let Some(wait) = self.0.options.retry.wait(attempt, asked) else { return Err(failure) };
+            // A name that is wrong stays wrong, as does a certificate.
+            let attempts = match &failure.why {
+                Why::Unreachable { what } if is_about_trust(what) => 1,
+                Why::Unreachable { .. } => MOST_CONNECTS,
+                _ => u32::MAX,
+            };
+            let wait = self.0.options.retry.wait(attempt, asked);
+            let Some(wait) = wait.filter(|_| attempt < attempts) else { return Err(failure) };
             tokio::time::sleep(wait).await;
             attempt += 1;
         }
@@ -223,6 +230,9 @@ impl Client {
                 self.0.options.idle + Duration::from_secs(body_bytes / SLOWEST_BYTES_PER_SECOND);
             let response = match tokio::time::timeout(patience, request.send()).await {
                 Err(_) => return Err(ask.network(format!("no answer in {} s", patience.as_secs()))),
+                Ok(Err(error)) if error.is_connect() => {
+                    return Err(ask.failure(Why::Unreachable { what: describe(error) }));
+                }
                 Ok(Err(error)) => return Err(ask.network(describe(error))),
                 Ok(Ok(response)) => response,
             };
@@ -334,6 +344,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Of connections that cannot be made; a registry that starts anew is back by then.
+const MOST_CONNECTS: u32 = 3;
 const MOST_REDIRECTS: usize = 5;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 const SLOWEST_BYTES_PER_SECOND: u64 = 16 << 10;

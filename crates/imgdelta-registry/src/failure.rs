@@ -57,6 +57,11 @@ pub enum Why {
         /// What the connection said.
         what: String,
     },
+    /// No connection could be made: look at the name.
+    Unreachable {
+        /// What the connection said.
+        what: String,
+    },
     /// What came back is wrong, or more than may come.
     Wrong(Error),
 }
@@ -69,7 +74,7 @@ impl Failure {
 
     /// Whether the same request may go well a moment later.
     pub fn is_passing(&self) -> bool {
-        matches!(self.why, Why::Unavailable { .. } | Why::Network { .. })
+        matches!(self.why, Why::Unavailable { .. } | Why::Network { .. } | Why::Unreachable { .. })
     }
 
     /// Whether the thing is not there.
@@ -86,12 +91,10 @@ impl Failure {
                  an auth file with --authfile"
             }
             Why::Unavailable { .. } => "the registry is busy or broken: try again later",
-            Why::Network { what }
-                if what.contains("certificate") || what.contains("UnknownIssuer") =>
-            {
+            Why::Unreachable { what } if is_about_trust(what) => {
                 "the registry's certificate is not trusted: name its authority with --ca FILE"
             }
-            Why::Network { .. } => {
+            Why::Network { .. } | Why::Unreachable { .. } => {
                 "look at the network and the name; a registry without TLS needs --plain-http"
             }
             Why::Refused { .. } | Why::Wrong(_) => return None,
@@ -126,7 +129,7 @@ impl fmt::Display for Failure {
                     None => Ok(()),
                 }
             }
-            Why::Network { what } => f.write_str(what),
+            Why::Network { what } | Why::Unreachable { what } => f.write_str(what),
             Why::Wrong(error) => error.fmt(f),
         }
     }
@@ -152,6 +155,11 @@ impl From<Failure> for Error {
             }
         }
     }
+}
+
+/// Whether words of a connection are about certificates; TLS libraries have no better sign.
+pub(crate) fn is_about_trust(what: &str) -> bool {
+    what.contains("certificate") || what.contains("UnknownIssuer")
 }
 
 /// Returns what a person may do about an error that came from a registry.

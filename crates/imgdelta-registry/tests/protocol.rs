@@ -451,7 +451,7 @@ fn nobody_there_is_a_network_failure_with_advice() {
     drop(registry);
     let repository = Repository::new(&Client::new(options()), &host, "team/app");
     let failure = fetch(&repository, &descriptor(b"x")).unwrap_err();
-    assert!(matches!(failure.why, Why::Network { .. }), "{failure:?}");
+    assert!(matches!(failure.why, Why::Unreachable { .. }), "{failure:?}");
     assert!(failure.to_string().contains("refused"), "{failure}");
     assert!(failure.advice().unwrap().contains("network"));
 }

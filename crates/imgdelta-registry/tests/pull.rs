@@ -514,3 +514,31 @@ fn only_places_that_keep_blobs_are_written() {
     assert!(error.to_string().contains("name an oci:"), "{error}");
     assert!(!Path::new(&scene.dir.path().join("d.tar")).exists());
 }
+
+/// Digests and sizes change with the format of deltas; what a manifest says does not.
+fn without_digests(mut manifest: Value) -> Value {
+    for layer in manifest["layers"].as_array_mut().unwrap() {
+        layer["digest"] = json!("");
+        layer["size"] = json!(0);
+    }
+    manifest["annotations"]["org.imgdelta.bytes"] = json!("");
+    manifest
+}
+
+#[test]
+fn the_page_shows_a_real_manifest() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let bytes = std::fs::read(top.join("testdata/small/small.imgdelta")).unwrap();
+    let source: Arc<dyn ReadAt> = Arc::new(bytes);
+    let delta = Delta::open(Arc::clone(&source), "small", &Limits::default()).unwrap();
+    let size = delta.manifest().len() as u64;
+    let subject = imgdelta::store::Descriptor::new(Some(delta.media_type()), delta.digest(), size);
+    let manifest = imgdelta_registry::artifact::Split::of(&delta, &source).unwrap();
+    let manifest = manifest.manifest(&delta, &subject);
+    let made: Value = serde_json::from_slice(&manifest.bytes).unwrap();
+    let page = std::fs::read_to_string(top.join("docs/registry.md")).unwrap();
+    let shown = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let shown: Value = serde_json::from_str(shown).unwrap_or_default();
+    let pretty = serde_json::to_string_pretty(&made).unwrap();
+    assert!(!shown.is_null() && without_digests(shown) == without_digests(made), "{pretty}");
+}
