@@ -358,3 +358,67 @@ const BYTES_TYPE: &str = "application/octet-stream";
 pub(crate) const MOST_FRONT_BYTES: u64 = 64 << 20;
 /// As many as layers, and no more.
 const MOST_PARTS: u64 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn split() -> (Delta, Split) {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/small/small.imgdelta");
+        let source: Arc<dyn ReadAt> = Arc::new(std::fs::read(path).unwrap());
+        let delta = Delta::open(Arc::clone(&source), "small", &Limits::default()).unwrap();
+        let split = Split::of(&delta, &source).unwrap();
+        (delta, split)
+    }
+
+    #[test]
+    fn a_damaged_front_is_refused_or_read_and_never_panics() {
+        let (_, split) = split();
+        for end in 0..split.front.len() {
+            let cut = Front::parse(split.front[..end].to_vec(), "cut");
+            // The trailer is nothing to find parts by.
+            assert!(cut.is_err() || end + 60 > split.front.len(), "{end}");
+        }
+        for at in 0..split.front.len() {
+            for bit in [0, 3, 7] {
+                let mut front = split.front.clone();
+                front[at] ^= 1 << bit;
+                let _ = Front::parse(front, "damaged");
+            }
+        }
+        assert!(Front::parse(b"something else".to_vec(), "x").is_err());
+    }
+
+    #[test]
+    fn manifests_of_other_things_are_refused() {
+        let (delta, split) = split();
+        let subject = Descriptor::new(None, delta.digest(), 1);
+        let manifest = split.manifest(&delta, &subject);
+        assert_eq!(Artifact::parse(&manifest, "x").unwrap().recipes.len(), 2);
+        let good: serde_json::Value = serde_json::from_slice(&manifest.bytes).unwrap();
+        let parse = |document: &serde_json::Value| {
+            let bytes = document.to_string().into_bytes();
+            Artifact::parse(&Manifest { descriptor: manifest.descriptor.clone(), bytes }, "x")
+        };
+        for (path, value) in [
+            ("/config/mediaType", json!("application/x")),
+            ("/layers/0/mediaType", json!(RECIPE_TYPE)),
+            ("/layers/0/digest", json!("sha256:00")),
+            ("/layers/1/size", json!(-1)),
+            ("/layers", json!([])),
+            ("/layers", json!(null)),
+        ] {
+            let mut document = good.clone();
+            *document.pointer_mut(path).unwrap() = value;
+            assert!(parse(&document).is_err(), "{path}");
+        }
+        let mut document = good.clone();
+        document["layers"][1]["annotations"] = json!({TARGET_ANNOTATION: "no digest"});
+        assert_eq!(parse(&document).unwrap().recipes[0].target, None);
+        let many = vec![good["layers"][0].clone(); 5000];
+        document["layers"] = json!(many);
+        assert!(matches!(parse(&document), Err(Error::OverLimit { .. })));
+    }
+}

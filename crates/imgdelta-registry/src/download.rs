@@ -24,7 +24,10 @@ pub struct BlobStream {
     done_bytes: u64,
     /// Bytes to pass over: the registry began at the front again.
     skip_bytes: u64,
+    /// How often it was resumed since it last came far.
     resumed: u32,
+    /// Bytes handed on when it was last cut.
+    cut_at_bytes: u64,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -65,6 +68,7 @@ impl Repository {
             done_bytes: 0,
             skip_bytes: 0,
             resumed: 0,
+            cut_at_bytes: 0,
             _permit: permit,
         };
         stream.connect().await?;
@@ -140,6 +144,11 @@ impl BlobStream {
     /// Waits before it is tried again, or gives up.
     async fn wait(&mut self, failure: Failure) -> Result<()> {
         self.response = None;
+        // A long blob over a bad line may be cut often, as long as it comes on.
+        if self.done_bytes - self.cut_at_bytes >= FAR_BYTES {
+            self.resumed = 0;
+        }
+        self.cut_at_bytes = self.done_bytes;
         self.resumed += 1;
         let wait = self.repository.client().options().retry.wait(self.resumed, None);
         let Some(wait) = wait else { return Err(failure) };
@@ -213,3 +222,5 @@ fn range_begin(value: &str) -> Option<u64> {
 fn path(blob: &Descriptor) -> String {
     format!("blobs/{}", blob.digest)
 }
+
+const FAR_BYTES: u64 = 1 << 20;

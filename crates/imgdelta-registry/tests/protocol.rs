@@ -65,6 +65,17 @@ fn a_cut_blob_is_resumed_where_it_ended() {
 }
 
 #[test]
+fn a_blob_that_comes_on_may_be_cut_often() {
+    let registry = TestRegistry::start(Behaviour::default());
+    let bytes = noise(11 << 20);
+    registry.put_blob("team/app", &bytes);
+    registry.fault("GET", "blobs", 9, Fault::Cut((1 << 20) + 100));
+    let repository = repository(&registry, options());
+    assert_eq!(fetch(&repository, &descriptor(&bytes)).unwrap(), bytes);
+    assert_eq!(registry.sent_bytes("blobs"), bytes.len());
+}
+
+#[test]
 fn a_registry_without_ranges_begins_at_the_front_and_the_blob_is_right() {
     let registry = TestRegistry::start(Behaviour { has_ranges: false, ..Behaviour::default() });
     let bytes = noise(200_000);
