@@ -18,6 +18,7 @@ use imgdelta::{
     sink,
     survey::{self, Survey, SurveyOptions},
 };
+use imgdelta_tests::{has, run};
 use std::{
     collections::BTreeSet,
     fs,
@@ -26,33 +27,6 @@ use std::{
     process::Command,
     sync::Arc,
 };
-
-/// Whether the tools are there; in CI they must be.
-fn has(tools: &[&str]) -> bool {
-    let missing: Vec<&&str> =
-        tools.iter().filter(|tool| Command::new(tool).arg("--version").output().is_err()).collect();
-    let is_ci = std::env::var("CI").is_ok_and(|value| value == "true");
-    assert!(missing.is_empty() || !is_ci, "CI needs {missing:?}");
-    if !missing.is_empty() {
-        eprintln!("skipped: {missing:?} not installed");
-    }
-    missing.is_empty()
-}
-
-/// Runs a tool and returns what it printed.
-fn run(dir: &Path, line: &str) -> String {
-    let mut words = line.split_whitespace();
-    let output = Command::new(words.next().unwrap())
-        .args(words)
-        .current_dir(dir)
-        .env("LC_ALL", "C.UTF-8")
-        .env("TZ", "UTC")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{line}: {said}");
-    String::from_utf8(output.stdout).unwrap()
-}
 
 fn take(reference: &str) -> Survey {
     let image = image::open(&reference.parse().unwrap(), &OpenOptions::default()).unwrap();

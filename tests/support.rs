@@ -1,10 +1,40 @@
-//! What whole-program tests share: where things lie.
+//! What whole-program tests share: where things lie, and other programs.
 //!
 //! Makes no images: `imgdelta-testkit` does.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// Returns the top of the source tree.
 pub fn top() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lie below the top").to_owned()
+}
+
+/// Returns whether the tools are there; in CI they must be.
+pub fn has(tools: &[&str]) -> bool {
+    let missing: Vec<&&str> =
+        tools.iter().filter(|tool| Command::new(tool).arg("--version").output().is_err()).collect();
+    let is_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(missing.is_empty() || !is_ci, "CI needs {missing:?}");
+    if !missing.is_empty() {
+        eprintln!("skipped: {missing:?} not installed");
+    }
+    missing.is_empty()
+}
+
+/// Runs a tool in a directory and returns what it printed.
+pub fn run(dir: &Path, line: &str) -> String {
+    let mut words = line.split_whitespace();
+    let output = Command::new(words.next().unwrap())
+        .args(words)
+        .current_dir(dir)
+        .env("LC_ALL", "C.UTF-8")
+        .env("TZ", "UTC")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line}: {said}");
+    String::from_utf8(output.stdout).unwrap()
 }

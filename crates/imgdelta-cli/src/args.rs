@@ -4,9 +4,11 @@
 
 mod create;
 mod delta;
+mod registry;
 
 pub use create::{Create, Making, Preset};
 pub use delta::{Apply, DeltaArgs, Inspect, Verify};
+pub use registry::{Pull, Push, Registry};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use globset::GlobMatcher;
@@ -47,6 +49,9 @@ pub struct Common {
     /// Raise or lower what an image may ask for, such as layer-bytes=500GB (may be repeated)
     #[arg(long = "limit", global = true, value_name = "NAME=SIZE")]
     pub limits: Vec<LimitChange>,
+
+    #[command(flatten)]
+    pub registry: Registry,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -72,6 +77,12 @@ pub enum Command {
     Verify(Box<Verify>),
     /// Show what a delta makes, what it needs and where its bytes go
     Inspect(Inspect),
+    /// Bring a delta into the repository that holds the image it makes
+    #[command(after_help = REPOSITORIES)]
+    Push(Push),
+    /// Fetch an image by whatever is cheapest: what lies here, a delta, whole layers
+    #[command(after_help = REPOSITORIES)]
+    Pull(Box<Pull>),
     /// Print a completion script for a shell
     Completions {
         /// The shell that will read it
@@ -183,6 +194,13 @@ Exit codes:
   6    input, output or network
   130  interrupted";
 
+const REPOSITORIES: &str = "\
+Registries:
+  docker://HOST[:PORT]/REPO[:TAG][@DIGEST], with TLS unless on this machine. Logins are those of
+  docker, podman and skopeo.
+
+Exit codes: see `imgdelta --help`.";
+
 const DESTINATIONS: &str = "\
 Destinations:
   oci:DIR[:TAG]             an OCI layout, a new one or one that is there
@@ -196,6 +214,7 @@ Images:
   oci:DIR[:TAG]             an OCI layout
   oci-archive:FILE[:TAG]    an OCI layout in a tar
   docker-archive:FILE[:REF] what `docker save` and `podman save` write
-  PATH[:TAG]                any of these, recognised by looking
+  docker://HOST/REPO[:TAG]  an image in a registry; also REPO@DIGEST
+  PATH[:TAG]                any of the files, recognised by looking
 
 Exit codes: see `imgdelta --help`.";

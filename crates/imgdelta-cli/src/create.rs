@@ -6,10 +6,11 @@ use crate::{
     args::{self, Common, Making},
     delta,
     output::Output,
+    registry::Registries,
     terminal::{self, Told},
 };
 use imgdelta::{
-    Result,
+    Limits, Reference, Result,
     apply::{self, ApplyOptions},
     cost::Cost,
     delta::Delta,
@@ -31,9 +32,11 @@ pub fn run(args: &args::Create, common: &Common) -> Result<ExitCode> {
     let limits = common.limits();
     let progress = terminal::progress(common.quiet)?;
     let open = OpenOptions::default().limits(limits.clone()).platform(args.platform.clone());
-    let images = image::open_pair(&args.old, &args.new, &open)?;
-    let workers = Workers::new(common.jobs)?;
     let scratch = delta::scratch(args.making.scratch.as_deref())?;
+    let registries = Registries::new(common, Some(scratch.clone()))?;
+    let opener = |reference: &Reference, limits: &Limits| registries.open(reference, limits);
+    let images = image::open_pair_by(&args.old, &args.new, &open, &opener)?;
+    let workers = Workers::new(common.jobs)?;
     let options = SurveyOptions::default().limits(limits);
     let ([base, target], volume) =
         survey::both_with_streams(images, &options, &scratch, &workers, &progress)?;

@@ -4,6 +4,7 @@
 
 use crate::{
     args::{self, Common, DeltaArgs},
+    registry::Registries,
     terminal,
 };
 use imgdelta::{
@@ -30,7 +31,8 @@ pub fn apply(args: &args::Apply, common: &Common) -> Result<ExitCode> {
     let progress = terminal::progress(common.quiet)?;
     let scratch = scratch(args.delta.scratch.as_deref())?;
     let delta = open(&args.delta.file, Some(&scratch), &limits)?;
-    let base = base(&args.delta, &delta, &limits)?;
+    let registries = Registries::new(common, Some(scratch.clone()))?;
+    let base = base(&args.delta, &delta, &limits, &registries)?;
     let sink = sink::create(&args.output, &limits)?;
     let layers = match args.layers {
         args::Layers::Exact => Layers::Exact,
@@ -49,7 +51,8 @@ pub fn verify(args: &args::Verify, common: &Common) -> Result<ExitCode> {
     let progress = terminal::progress(common.quiet)?;
     let scratch = scratch(args.delta.scratch.as_deref())?;
     let delta = open(&args.delta.file, Some(&scratch), &limits)?;
-    let base = base(&args.delta, &delta, &limits)?;
+    let registries = Registries::new(common, Some(scratch.clone()))?;
+    let base = base(&args.delta, &delta, &limits, &registries)?;
     let options = options(&args.delta, scratch, limits);
     let workers = Workers::new(common.jobs)?;
     let applied = apply::verify(&delta, &base, &options, &workers, &progress)?;
@@ -93,27 +96,37 @@ fn open(file: &Path, scratch: Option<&Scratch>, limits: &Limits) -> Result<Delta
             _ => Delta::open(Arc::new(source), file.display(), limits),
         }
     };
-    opened.map_err(|error| match error {
-        // What does not have its own digest is no delta any more; an image's bytes are another matter.
+    opened.map_err(damaged)
+}
+
+/// What does not have its own digest is no delta any more; an image's bytes are another matter.
+pub fn damaged(error: Error) -> Error {
+    match error {
         Error::Mismatch { place, .. } => {
             Error::bad_input(place, "damaged: its bytes do not have their digest")
         }
         error => error,
-    })
+    }
 }
 
 /// Opens the images that hold the base, for the target's platform unless told otherwise.
-fn base(args: &DeltaArgs, delta: &Delta, limits: &Limits) -> Result<Vec<Image>> {
+fn base(
+    args: &DeltaArgs,
+    delta: &Delta,
+    limits: &Limits,
+    registries: &Registries,
+) -> Result<Vec<Image>> {
     let options = |platform: Option<Platform>| {
         OpenOptions::default().limits(limits.clone()).platform(platform)
     };
+    let opener = |reference: &Reference, limits: &Limits| registries.open(reference, limits);
     let open = |reference: &Reference| {
         if args.platform.is_some() {
-            return image::open(reference, &options(args.platform.clone()));
+            return image::open_by(reference, &options(args.platform.clone()), &opener);
         }
-        match image::open(reference, &options(Some(delta.platform().clone()))) {
+        match image::open_by(reference, &options(Some(delta.platform().clone())), &opener) {
             // An image for another platform is still a base if it has the streams.
-            Err(Error::NotFound { .. }) => image::open(reference, &options(None)),
+            Err(Error::NotFound { .. }) => image::open_by(reference, &options(None), &opener),
             outcome => outcome,
         }
     };

@@ -5,10 +5,12 @@
 use crate::{
     args::{self, Common},
     create::Maker,
-    delta, terminal,
+    delta,
+    registry::Registries,
+    terminal,
 };
 use imgdelta::{
-    Result,
+    Limits, Reference, Result,
     cost::Cost,
     diff::{Diff, FileOrder, TextOptions},
     encode::Layers,
@@ -23,19 +25,24 @@ pub fn run(args: &args::Diff, common: &Common) -> Result<ExitCode> {
     let limits = common.limits();
     let progress = terminal::progress(common.quiet)?;
     let open = OpenOptions::default().limits(limits.clone()).platform(args.platform.clone());
+    // Only what a cost is worked out from is read more than once.
+    let scratch = args.cost.then(|| delta::scratch(args.making.scratch.as_deref())).transpose()?;
+    let registries = Registries::new(common, scratch.clone())?;
+    let opener = |reference: &Reference, limits: &Limits| registries.open(reference, limits);
     let images = if args.any_platform {
-        [image::open(&args.old, &open)?, image::open(&args.new, &open)?]
+        [&args.old, &args.new].map(|reference| image::open_by(reference, &open, &opener))
     } else {
-        image::open_pair(&args.old, &args.new, &open)?
+        image::open_pair_by(&args.old, &args.new, &open, &opener)?.map(Ok)
     };
+    let [base, target] = images;
+    let images = [base?, target?];
 
     let mut options = SurveyOptions::default().limits(limits);
     if let Some(dir) = &args.cache {
         options = options.cache(dir)?;
     }
     let workers = Workers::new(common.jobs)?;
-    let ([base, target], cost) = if args.cost {
-        let scratch = delta::scratch(args.making.scratch.as_deref())?;
+    let ([base, target], cost) = if let Some(scratch) = scratch {
         let ([base, target], volume) =
             survey::both_with_streams(images, &options, &scratch, &workers, &progress)?;
         let maker = Maker {

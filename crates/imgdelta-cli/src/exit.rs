@@ -6,7 +6,8 @@ use imgdelta::Error;
 use std::{error::Error as _, process::ExitCode};
 
 /// Prints an error with its causes and a hint, and returns its exit code.
-pub fn report(error: &Error) -> ExitCode {
+pub fn report(error: Error) -> ExitCode {
+    let error = &imgdelta_registry::unwrapped(error);
     eprintln!("imgdelta: {error}");
     // An I/O error prints its source itself: it has nothing to say without.
     let mut cause = if matches!(error, Error::Io { .. }) { None } else { error.source() };
@@ -33,6 +34,9 @@ pub fn code(error: &Error) -> u8 {
 }
 
 fn hint(error: &Error) -> Option<String> {
+    if let Some(advice) = imgdelta_registry::advice(error) {
+        return Some(advice.into());
+    }
     Some(match error {
         Error::OverLimit { .. } => {
             "if you trust the image, raise the limit: see --limit in `imgdelta diff --help`".into()
@@ -43,6 +47,14 @@ fn hint(error: &Error) -> Option<String> {
         Error::BaseMissing { .. } => {
             "a delta fits the image it was made from: see `imgdelta inspect`, and name that as --base"
                 .into()
+        }
+        Error::NotFound { place, present, .. } if place.starts_with("docker://") => {
+            let is_empty = present.is_empty();
+            let hints = [
+                "name one of those after a colon, as in docker://HOST/REPO:TAG",
+                "look at the name, and whether it was pushed there",
+            ];
+            hints[usize::from(is_empty)].into()
         }
         Error::NotFound { present, .. } if !present.is_empty() => {
             "name one of those after a colon, as in oci:DIR:TAG".into()

@@ -8,6 +8,7 @@ mod delta;
 mod diff;
 mod exit;
 mod output;
+mod registry;
 mod terminal;
 
 use clap::{CommandFactory, Parser};
@@ -24,6 +25,8 @@ fn main() -> ExitCode {
         args::Command::Apply(apply) => delta::apply(apply, &cli.common),
         args::Command::Verify(verify) => delta::verify(verify, &cli.common),
         args::Command::Inspect(inspect) => delta::inspect(inspect, &cli.common),
+        args::Command::Push(push) => registry::run_push(push, &cli.common),
+        args::Command::Pull(pull) => registry::run_pull(pull, &cli.common),
         args::Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut args::Cli::command(), "imgdelta", &mut script);
@@ -31,7 +34,7 @@ fn main() -> ExitCode {
         }
         args::Command::Man => manual().and_then(|page| print(&page)),
     };
-    outcome.unwrap_or_else(|error| exit::report(&error))
+    outcome.unwrap_or_else(exit::report)
 }
 
 /// One page for everything: the subcommands' options stand in it too.

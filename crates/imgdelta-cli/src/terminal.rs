@@ -73,6 +73,15 @@ enum How {
 }
 
 impl Told {
+    /// Says something before the work goes on.
+    pub fn say(&self, line: &str) {
+        match &self.how {
+            How::Silent => {}
+            How::Bar(bar) => bar.suspend(|| eprintln!("imgdelta: {line}")),
+            How::Lines(_) => eprintln!("imgdelta: {line}"),
+        }
+    }
+
     /// Takes the bar away.
     pub fn finish(&self) {
         if let How::Bar(bar) = &self.how {
@@ -119,6 +128,7 @@ fn stage_word(stage: Stage) -> &'static str {
     match stage {
         Stage::Reading => "reading layers",
         Stage::Looking => "looking for layers",
+        Stage::Fetching => "fetching recipes",
         Stage::Rebuilding => "rebuilding files",
         Stage::Writing => "writing layers",
         _ => "working",

@@ -14,7 +14,7 @@ mod select;
 
 pub use config::Config;
 pub(crate) use documents::Documents;
-pub use pair::open_pair;
+pub use pair::{open_pair, open_pair_by};
 pub use platform::Platform;
 
 use crate::{
@@ -106,7 +106,17 @@ pub struct Layer {
 /// # }
 /// ```
 pub fn open(reference: &Reference, options: &OpenOptions) -> Result<Image> {
-    let (store, name) = store::open(reference, &options.limits)?;
+    open_by(reference, options, &store::open)
+}
+
+/// What opens the store that a reference names, and says the image's name there: for stores that
+/// the core does not know, such as registries.
+pub type Opener<'a> =
+    dyn Fn(&Reference, &Limits) -> Result<(Arc<dyn Store>, Option<Name>)> + Sync + 'a;
+
+/// Opens the image that a reference names, in the store that `opener` opens.
+pub fn open_by(reference: &Reference, options: &OpenOptions, opener: &Opener<'_>) -> Result<Image> {
+    let (store, name) = opener(reference, &options.limits)?;
     let mut image = Image::open(store, name.as_ref(), options)?;
     image.name = reference.to_string();
     Ok(image)

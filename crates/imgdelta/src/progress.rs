@@ -16,6 +16,8 @@ pub enum Stage {
     Looking,
     /// A fresh delta is held against what it should make; counted in bytes of streams.
     Proving,
+    /// Parts of a delta come from a registry; counted in their bytes.
+    Fetching,
     /// Payloads are rebuilt from the base; counted in their bytes.
     Rebuilding,
     /// Layers are put together and written; counted in bytes of their streams.

@@ -58,6 +58,11 @@ impl<W: Write> DeltaWriter<W> {
         self.section(Kind::Recipe, &head, bytes, groups)
     }
 
+    /// Writes the next recipe, `bytes` long with its groups, as another delta has it.
+    pub fn stored_recipe(&mut self, bytes: u64, recipe: &mut dyn Read) -> Result<()> {
+        self.section(Kind::Recipe, &[], bytes, recipe)
+    }
+
     /// Writes the next carried blob, `bytes` long.
     pub fn carried(&mut self, bytes: u64, blob: &mut dyn Read) -> Result<()> {
         self.section(Kind::Carried, &[], bytes, blob)

@@ -2,8 +2,8 @@
 //!
 //! Never settles for a pair that no machine could run one after the other.
 
-use super::{Image, OpenOptions, open};
-use crate::{Error, Reference, Result};
+use super::{Image, OpenOptions, Opener, open_by};
+use crate::{Error, Reference, Result, store};
 
 /// Opens the base and the target of a comparison for the same platform.
 ///
@@ -15,6 +15,17 @@ pub fn open_pair(
     target: &Reference,
     options: &OpenOptions,
 ) -> Result<[Image; 2]> {
+    open_pair_by(base, target, options, &store::open)
+}
+
+/// As [`open_pair`], in the stores that `opener` opens.
+pub fn open_pair_by(
+    base: &Reference,
+    target: &Reference,
+    options: &OpenOptions,
+    opener: &Opener<'_>,
+) -> Result<[Image; 2]> {
+    let open = |reference: &Reference, options: &OpenOptions| open_by(reference, options, opener);
     let first = open(base, options)?;
     if options.platform.is_some() {
         return Ok([first, open(target, options)?]);

@@ -1,0 +1,218 @@
+//! Registries as a user meets them: push, pull, `docker://` everywhere, exit codes, hints, no secrets.
+
+use imgdelta_testkit::{
+    Blobs,
+    registry::{Auth, Behaviour, Fault, TestRegistry},
+};
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// The command, with no login of whoever runs the test.
+fn command(args: &[&str], home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_imgdelta"));
+    command.args(args).current_dir(top()).env("HOME", home);
+    for name in ["REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "DOCKER_CONFIG"] {
+        command.env_remove(name);
+    }
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
+    {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn prints(args: &[&str], home: &Path) -> String {
+    let output = command(args, home).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {}", said(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn json(args: &[&str], home: &Path) -> Value {
+    serde_json::from_str(&prints(args, home)).unwrap()
+}
+
+fn fails(args: &[&str], home: &Path, code: i32) -> String {
+    let output = command(args, home).output().unwrap();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {}", said(&output));
+    assert!(output.stdout.is_empty(), "{args:?}: an error prints no result");
+    said(&output)
+}
+
+/// An image of testdata as blobs with one root.
+fn blobs(name: &str) -> Blobs {
+    let dir = top().join("testdata/small").join(name);
+    let mut blobs = Blobs::default();
+    for item in fs::read_dir(dir.join("blobs/sha256")).unwrap() {
+        let item = item.unwrap();
+        let digest = format!("sha256:{}", item.file_name().to_string_lossy());
+        blobs.by_digest.insert(digest, fs::read(item.path()).unwrap());
+    }
+    let index: Value = serde_json::from_slice(&fs::read(dir.join("index.json")).unwrap()).unwrap();
+    let root = index["manifests"][0].clone();
+    blobs.tag(root, name);
+    blobs
+}
+
+/// A registry with testdata's images under the tags old and new.
+fn registry(behaviour: Behaviour) -> TestRegistry {
+    let registry = TestRegistry::start(behaviour);
+    for name in ["old", "new"] {
+        registry.put_image("x/app", &blobs(name));
+    }
+    registry
+}
+
+const OLD: &str = "testdata/small/old";
+const NEW: &str = "testdata/small/new";
+const DELTA: &str = "testdata/small/small.imgdelta";
+
+#[test]
+fn a_delta_is_pushed_and_an_image_is_pulled_by_it() {
+    let home = tempfile::tempdir().unwrap();
+    let registry = registry(Behaviour::default());
+    let image = format!("docker://{}/x/app:new", registry.host());
+    let pushed = json(&["push", DELTA, &image, "--json"], home.path());
+    assert_eq!(pushed["schema"], "imgdelta.push/1");
+    assert_eq!(pushed["parts"].as_array().unwrap().len(), 3, "a front and two recipes");
+    let again = prints(&["push", DELTA, &image], home.path());
+    assert!(again.contains("sent    0 bytes in 0 of 3 parts"), "{again}");
+
+    let place = format!("oci:{}/out:new", home.path().display());
+    let pull = ["pull", &image, "--base", OLD, "-o", &place];
+    let planned = json(&[&pull[..], &["--dry-run", "--json"]].concat(), home.path());
+    assert_eq!(
+        (&planned["schema"], &planned["received_bytes"]),
+        (&"imgdelta.pull/1".into(), &Value::Null)
+    );
+    registry.forget();
+    let output = command(&pull, home.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).contains("a plain pull is"), "{}", said(&output));
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("fetched ") && shown.contains("; a plain pull is"), "{shown}");
+    let diff = json(&["diff", &place, NEW, "--json"], home.path());
+    assert_eq!(diff["same_image"], true);
+    let pulled = json(&[&pull[..], &["--json"]].concat(), home.path());
+    let layers = pulled["layers"].as_array().unwrap();
+    assert!(layers.iter().all(|layer| layer["way"] == "there"), "{pulled}");
+}
+
+#[test]
+fn every_command_takes_images_from_registries() {
+    let home = tempfile::tempdir().unwrap();
+    let registry = registry(Behaviour::default());
+    let [old, new] = ["old", "new"].map(|tag| format!("docker://{}/x/app:{tag}", registry.host()));
+    let here = json(&["diff", OLD, NEW, "--json"], home.path());
+    let there = json(&["diff", &old, &new, "--json"], home.path());
+    assert_eq!(here["files"], there["files"]);
+    assert_eq!(here["summary"], there["summary"]);
+    let delta = home.path().join("up").display().to_string();
+    prints(&["create", &old, &new, "-o", &delta], home.path());
+    prints(&["verify", &delta, "--base", &old], home.path());
+    let place = format!("oci:{}/out", home.path().display());
+    prints(&["apply", &delta, "--base", &old, "-o", &place], home.path());
+    assert_eq!(json(&["diff", &place, &new, "--json"], home.path())["same_image"], true);
+}
+
+#[test]
+fn mistakes_have_their_exit_codes_and_say_what_to_do() {
+    let home = tempfile::tempdir().unwrap();
+    let registry = registry(Behaviour::default());
+    let host = registry.host();
+    let place = format!("oci:{}/out", home.path().display());
+    let pull = |image: &str, code| fails(&["pull", image, "-o", &place], home.path(), code);
+    let text = pull(&format!("docker://{host}/x/app:v9"), 3);
+    assert!(text.contains("tag \"v9\" is not there; there is new, old"), "{text}");
+    assert!(text.contains("docker://HOST/REPO:TAG"), "{text}");
+    let text = pull(&format!("docker://{host}/none:v9"), 3);
+    assert!(text.contains("whether it was pushed there"), "{text}");
+    let text = pull(OLD, 3);
+    assert!(text.contains("not in a registry"), "{text}");
+    let text = fails(&["push", DELTA, &format!("docker://{host}/x/app:old")], home.path(), 3);
+    assert!(text.contains("push to the tag of its target"), "{text}");
+    let text = fails(&["push", DELTA, &format!("docker://{host}/none")], home.path(), 3);
+    assert!(text.contains("whether it was pushed there"), "{text}");
+
+    registry.fault("GET", "/blobs/", 99, Fault::WrongByte);
+    pull(&format!("docker://{host}/x/app:new"), 5);
+    registry.forget();
+    registry.fault("GET", "/manifests/", 99, Fault::Status(400, Vec::new()));
+    let text = pull(&format!("docker://{host}/x/app:new"), 6);
+    assert!(text.contains("refused (status 400): FAULT"), "{text}");
+    drop(registry);
+    let text = pull(&format!("docker://{host}/x/app:new"), 6);
+    assert!(text.contains("--plain-http"), "{text}");
+}
+
+#[test]
+fn logins_come_from_auth_files_and_helpers_and_are_never_shown() {
+    let home = tempfile::tempdir().unwrap();
+    let user = ("me".to_owned(), "hunter2".to_owned());
+    for auth in [
+        Auth::Basic { user: user.0.clone(), password: user.1.clone() },
+        Auth::Bearer { user: Some(user.clone()), uses: 2 },
+    ] {
+        let registry = registry(Behaviour { auth, ..Behaviour::default() });
+        let host = registry.host();
+        let image = format!("docker://{host}/x/app:new");
+        let text = fails(&["diff", OLD, &image], home.path(), 6);
+        assert!(text.contains("denied") && text.contains("hint: log in"), "{text}");
+
+        // bWU6aHVudGVyMg== is me:hunter2.
+        let file = home.path().join("auth.json");
+        let entry = format!(r#"{{"auths":{{"{host}/x":{{"auth":"bWU6aHVudGVyMg=="}}}}}}"#);
+        fs::write(&file, entry).unwrap();
+        let file = file.display().to_string();
+        prints(&["diff", OLD, &image, "--authfile", &file], home.path());
+
+        let programs = home.path().join("bin");
+        fs::create_dir_all(&programs).unwrap();
+        let helper = programs.join("docker-credential-test");
+        let script = format!(
+            "#!/bin/sh\nread server\n[ \"$server\" = {host} ] || exit 1\n\
+             echo '{{\"ServerURL\":\"x\",\"Username\":\"me\",\"Secret\":\"hunter2\"}}'\n"
+        );
+        fs::write(&helper, script).unwrap();
+        fs::set_permissions(&helper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        fs::create_dir_all(home.path().join(".docker")).unwrap();
+        let config = format!(r#"{{"credHelpers":{{"{host}":"test"}}}}"#);
+        fs::write(home.path().join(".docker/config.json"), config).unwrap();
+        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+        let mut command = command(&["diff", OLD, &image], home.path());
+        let output = command.env("PATH", path).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        fs::remove_file(home.path().join(".docker/config.json")).unwrap();
+
+        // swordfish: another password.
+        let wrong = home.path().join("wrong.json");
+        fs::write(&wrong, format!(r#"{{"auths":{{"{host}":{{"auth":"bWU6c3dvcmRmaXNo"}}}}}}"#))
+            .unwrap();
+        let wrong = wrong.display().to_string();
+        let text = fails(&["diff", OLD, &image, "--authfile", &wrong], home.path(), 6);
+        assert!(!text.contains("swordfish") && !text.contains("bWU6"), "{text}");
+    }
+}
+
+#[test]
+fn a_proxy_is_spoken_through() {
+    let home = tempfile::tempdir().unwrap();
+    let registry = registry(Behaviour::default());
+    let args = ["diff", OLD, "docker://registry.example/x/app:new", "--plain-http"];
+    let mut command = command(&args, home.path());
+    let output = command.env("HTTP_PROXY", format!("http://{}", registry.host())).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let seen = registry.seen();
+    assert!(!seen.is_empty() && seen.iter().all(|seen| seen.headers["host"] == "registry.example"));
+}

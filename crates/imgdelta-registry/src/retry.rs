@@ -1,0 +1,99 @@
+//! How often something is asked again, and how long one waits in between.
+//!
+//! Only counts and computes; the waiting is the caller's.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::{Duration, SystemTime},
+};
+
+/// When to ask again.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Retry {
+    /// How often the same thing is asked in all: 6, about half a minute with the waits below.
+    pub attempts: u32,
+    /// The first wait: half a second; each further one is twice as long.
+    pub first: Duration,
+    /// The longest wait that a registry may ask for: two minutes. Who asks for more is told as
+    /// an error, so that nobody waits without knowing.
+    pub longest: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 6, first: Duration::from_millis(500), longest: Duration::from_mins(2) }
+    }
+}
+
+impl Retry {
+    /// Sets how often something is asked in all.
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// Sets the first wait.
+    pub fn first(mut self, first: Duration) -> Self {
+        self.first = first;
+        self
+    }
+
+    /// Returns how long to wait after the attempt of this number (from 1), or `None` to give up.
+    pub(crate) fn wait(&self, attempt: u32, asked: Option<Duration>) -> Option<Duration> {
+        if attempt >= self.attempts || asked.is_some_and(|asked| asked > self.longest) {
+            return None;
+        }
+        let doubled = self.first.saturating_mul(1 << attempt.saturating_sub(1).min(16));
+        // Many clients that were cut off together should not come back together.
+        let full = doubled.min(self.longest);
+        let random = RandomState::new().hash_one(attempt) % 512;
+        let jittered = full / 2 + full.saturating_mul(u32::try_from(random).unwrap_or(0)) / 1024;
+        Some(jittered.max(asked.unwrap_or_default()))
+    }
+}
+
+/// Reads `Retry-After`: seconds, or a date.
+pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u32>() {
+        return Some(Duration::from_secs(seconds.into()));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_are_spread_and_end() {
+        let retry = Retry::default();
+        for attempt in 1..retry.attempts {
+            let full = Duration::from_millis(500 << (attempt - 1));
+            let wait = retry.wait(attempt, None).unwrap();
+            assert!(wait >= full / 2 && wait <= full, "{attempt}: {wait:?}");
+        }
+        assert_eq!(retry.wait(6, None), None);
+    }
+
+    #[test]
+    fn what_the_registry_asks_for_is_the_least_wait_and_has_an_end() {
+        let retry = Retry::default();
+        let asked = Duration::from_secs(90);
+        assert_eq!(retry.wait(1, Some(asked)), Some(asked));
+        assert_eq!(retry.wait(1, Some(Duration::from_secs(121))), None);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        assert_eq!(retry_after("7", now), Some(Duration::from_secs(7)));
+        let later = retry_after("Sun, 06 Nov 1994 08:49:47 GMT", now);
+        assert_eq!(later, Some(Duration::from_secs(10)));
+        let earlier = retry_after("Sun, 06 Nov 1994 08:49:07 GMT", now);
+        assert_eq!(earlier, Some(Duration::ZERO));
+        assert_eq!(retry_after("soon", now), None);
+    }
+}

@@ -1,0 +1,470 @@
+//! The protocol against a registry that does as it is told: what is fetched, sent, asked again.
+
+use imgdelta::{
+    BlobDigest, Error,
+    store::{Descriptor, source::ReadAt},
+};
+use imgdelta_registry::{
+    Client, ClientOptions, Credential, Credentials, Failure, Manifest, Named, Repository, Retry,
+    Secret, Uploaded, Why, fallback_tag,
+};
+use imgdelta_testkit::{
+    registry::{Auth, Behaviour, Fault, TestRegistry},
+    sha256,
+};
+use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+
+const TYPE: &str = "application/vnd.example.thing";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+fn options() -> ClientOptions {
+    let retry = Retry::default().attempts(4).first(Duration::from_millis(1));
+    ClientOptions::default().retry(retry).idle(Duration::from_secs(10))
+}
+
+fn repository(registry: &TestRegistry, options: ClientOptions) -> Repository {
+    Repository::new(&Client::new(options), &registry.host(), "team/app")
+}
+
+fn descriptor(bytes: &[u8]) -> Descriptor {
+    Descriptor::new(None, sha256(bytes).parse().unwrap(), bytes.len() as u64)
+}
+
+fn noise(count: u32) -> Vec<u8> {
+    (0..count).map(|n| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect()
+}
+
+fn fetch(repository: &Repository, blob: &Descriptor) -> Result<Vec<u8>, Failure> {
+    run(repository.blob_bytes(blob, 1 << 30, "size"))
+}
+
+fn password(text: &str) -> Credential {
+    Credential::Password { user: "me".into(), password: Secret::new(text) }
+}
+
+#[test]
+fn a_cut_blob_is_resumed_where_it_ended() {
+    let registry = TestRegistry::start(Behaviour::default());
+    let bytes = noise(300_000);
+    registry.put_blob("team/app", &bytes);
+    let repository = repository(&registry, options());
+    registry.fault("GET", "blobs", 1, Fault::Cut(100_000));
+    registry.fault("GET", "blobs", 1, Fault::Cut(50_000));
+    assert_eq!(fetch(&repository, &descriptor(&bytes)).unwrap(), bytes);
+    let ranges: Vec<_> =
+        registry.seen().iter().filter_map(|s| s.headers.get("range").cloned()).collect();
+    assert_eq!(ranges, ["bytes=100000-", "bytes=150000-"]);
+    assert_eq!(registry.sent_bytes("blobs"), bytes.len(), "nothing came twice");
+    assert_eq!(repository.client().traffic().received_bytes, bytes.len() as u64);
+}
+
+#[test]
+fn a_blob_that_comes_on_may_be_cut_often() {
+    let registry = TestRegistry::start(Behaviour::default());
+    let bytes = noise(11 << 20);
+    registry.put_blob("team/app", &bytes);
+    registry.fault("GET", "blobs", 9, Fault::Cut((1 << 20) + 100));
+    let repository = repository(&registry, options());
+    assert_eq!(fetch(&repository, &descriptor(&bytes)).unwrap(), bytes);
+    assert_eq!(registry.sent_bytes("blobs"), bytes.len());
+}
+
+#[test]
+fn a_registry_without_ranges_begins_at_the_front_and_the_blob_is_right() {
+    let registry = TestRegistry::start(Behaviour { has_ranges: false, ..Behaviour::default() });
+    let bytes = noise(200_000);
+    registry.put_blob("team/app", &bytes);
+    registry.fault("GET", "blobs", 1, Fault::Cut(150_000));
+    let repository = repository(&registry, options());
+    assert_eq!(fetch(&repository, &descriptor(&bytes)).unwrap(), bytes);
+    assert_eq!(registry.sent_bytes("blobs"), 350_000);
+}
+
+#[test]
+fn faults_that_pass_are_waited_out() {
+    let registry = TestRegistry::start(Behaviour::default());
+    let bytes = noise(5_000);
+    registry.put_blob("team/app", &bytes);
+    let repository = repository(&registry, options());
+    let after = vec![("Retry-After", "0".to_owned())];
+    for fault in [
+        Fault::Status(429, after),
+        Fault::Status(500, Vec::new()),
+        Fault::Status(503, Vec::new()),
+        Fault::Reset,
+        Fault::Slow(Duration::from_millis(20)),
+        Fault::Cut(0),
+    ] {
+        let shown = format!("{fault:?}");
+        registry.fault("GET", "blobs", 2, fault);
+        assert_eq!(fetch(&repository, &descriptor(&bytes)).unwrap(), bytes, "{shown}");
+    }
+}
+
+#[test]
+fn what_does_not_pass_is_given_up_and_told() {
+    let registry = TestRegistry::start(Behaviour::default());
+    let bytes = noise(5_000);
+    registry.put_blob("team/app", &bytes);
+    let repository = repository(&registry, options());
+    registry.fault("GET", "blobs", 9, Fault::Status(503, Vec::new()));
+    let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
+    assert!(matches!(failure.why, Why::Unavailable { status: 503, .. }), "{failure:?}");
+    assert_eq!(registry.seen().iter().filter(|seen| seen.status == 503).count(), 4);
+    let error = Error::from(failure).to_string();
+    let place = format!("docker://{}/team/app: blob {}", registry.host(), sha256(&bytes));
+    assert_eq!(error, format!("{place}: not for now (status 503): FAULT (by the test)"));
+
+    registry.forget();
+    registry.fault("GET", "blobs", 9, Fault::Status(429, vec![("Retry-After", "900".into())]));
+    let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
+    assert!(failure.to_string().contains("it asks to wait 900 s"), "{failure}");
+    assert_eq!(registry.seen().iter().filter(|seen| seen.status == 429).count(), 1, "not pressed");
+
+    registry.forget();
+    registry.fault("GET", "blobs", 99, Fault::Cut(10));
+    let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
+    assert!(matches!(failure.why, Why::Network { .. }), "{failure:?}");
+    assert_eq!(registry.seen().len(), 4, "an endless drip ends");
+}
+
+#[test]
+fn wrong_bytes_are_refused_and_longer_ones_at_once() {
+    let registry = TestRegistry::start(Behaviour::default());
+    let bytes = noise(50_000);
+    registry.put_blob("team/app", &bytes);
+    let repository = repository(&registry, options());
+    let blob = descriptor(&bytes);
+    registry.fault("GET", "blobs", 1, Fault::WrongByte);
+    let failure = fetch(&repository, &blob).unwrap_err();
+    assert!(
+        matches!(&failure.why, Why::Wrong(Error::Mismatch { what: "digest", .. })),
+        "{failure:?}"
+    );
+
+    registry.fault("GET", "blobs", 1, Fault::Longer(1));
+    let failure = fetch(&repository, &blob).unwrap_err();
+    assert!(
+        matches!(&failure.why, Why::Wrong(Error::Mismatch { what: "size", .. })),
+        "{failure:?}"
+    );
+
+    // The registry's blob is shorter than promised; its 416 tells a length it does not send.
+    let short = Descriptor { size_bytes: 60_000, ..blob.clone() };
+    let failure = fetch(&repository, &short).unwrap_err();
+    assert!(failure.is_passing() || matches!(failure.why, Why::Wrong(_)), "{failure:?}");
+    let over = run(repository.blob_bytes(&blob, 10, "size")).unwrap_err();
+    assert!(matches!(over.why, Why::Wrong(Error::OverLimit { .. })));
+}
+
+#[test]
+fn a_length_that_lies_is_a_cut() {
+    let registry = TestRegistry::start(Behaviour::default());
+    let bytes = noise(50_000);
+    registry.put_blob("team/app", &bytes);
+    let repository = repository(&registry, options());
+    registry.fault("GET", "blobs", 1, Fault::Lie(20_000));
+    assert_eq!(fetch(&repository, &descriptor(&bytes)).unwrap(), bytes);
+    registry.fault("GET", "blobs", 1, Fault::Lie(1 << 40));
+    let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
+    assert!(
+        matches!(&failure.why, Why::Wrong(Error::Mismatch { what: "size", .. })),
+        "{failure:?}"
+    );
+}
+
+#[test]
+fn manifests_are_checked_and_bounded() {
+    let registry = TestRegistry::start(Behaviour::default());
+    let manifest = json!({"schemaVersion": 2, "layers": []}).to_string();
+    let digest = registry.put_manifest("team/app", Some("v1"), MANIFEST, manifest.as_bytes());
+    let repository = repository(&registry, options());
+    let tag = Named::Tag("v1".into());
+    let found = run(repository.manifest(&tag)).unwrap();
+    assert_eq!(found.descriptor.digest.to_string(), digest);
+    assert_eq!(found.descriptor.media_type(), MANIFEST);
+    assert_eq!(run(repository.head(&tag)).unwrap().unwrap(), found.descriptor);
+    let by_digest = Named::Digest(found.descriptor.digest);
+    assert_eq!(run(repository.manifest(&by_digest)).unwrap(), found);
+    for named in [&tag, &by_digest] {
+        registry.fault("GET", "manifests", 1, Fault::WrongByte);
+        let failure = run(repository.manifest(named)).unwrap_err();
+        assert!(matches!(failure.why, Why::Wrong(Error::Mismatch { .. })), "{failure:?}");
+    }
+    registry.fault("GET", "manifests", 1, Fault::Longer(5 << 20));
+    let failure = run(repository.manifest(&tag)).unwrap_err();
+    assert!(matches!(failure.why, Why::Wrong(Error::OverLimit { .. })), "{failure:?}");
+    registry.fault("GET", "manifests", 1, Fault::Cut(5));
+    assert_eq!(run(repository.manifest(&tag)).unwrap(), found);
+
+    let none = Named::Tag("v9".into());
+    assert_eq!(run(repository.head(&none)).unwrap(), None);
+    let failure = run(repository.manifest(&none)).unwrap_err();
+    assert!(failure.is_not_found());
+    assert!(matches!(Error::from(failure), Error::NotFound { .. }));
+}
+
+#[test]
+fn tags_come_over_all_pages() {
+    let registry = TestRegistry::start(Behaviour { page: 2, ..Behaviour::default() });
+    for tag in ["a", "b", "c", "d", "e"] {
+        registry.put_manifest("team/app", Some(tag), MANIFEST, b"{}");
+    }
+    let repository = repository(&registry, options());
+    assert_eq!(run(repository.tags()).unwrap(), ["a", "b", "c", "d", "e"]);
+    assert_eq!(registry.seen().len(), 4, "a look at the scheme and three pages");
+}
+
+#[test]
+fn blobs_are_sent_once_and_mounted_where_they_can_be() {
+    let registry = TestRegistry::start(Behaviour::default());
+    let bytes = noise(100_000);
+    let source: Arc<dyn ReadAt> = Arc::new([vec![7; 10], bytes.clone()].concat());
+    let blob = descriptor(&bytes);
+    let repository = repository(&registry, options().chunk_bytes(30_000));
+    let put = |from| run(repository.put_blob(&blob, Arc::clone(&source), 10, from)).unwrap();
+    assert_eq!(put(None), Uploaded::Sent);
+    assert_eq!(registry.get("team/app", &sha256(&bytes)).unwrap(), bytes);
+    let methods: Vec<_> = registry.seen().into_iter().map(|seen| seen.method).collect();
+    assert_eq!(methods[1..], ["HEAD", "POST", "PATCH", "PATCH", "PATCH", "PUT"]);
+    assert_eq!(put(None), Uploaded::There);
+
+    let other = noise(2_000);
+    registry.put_blob("other/app", &other);
+    let source: Arc<dyn ReadAt> = Arc::new(other.clone());
+    let blob = descriptor(&other);
+    let outcome = run(repository.put_blob(&blob, source, 0, Some("other/app"))).unwrap();
+    assert_eq!(outcome, Uploaded::Mounted);
+    assert_eq!(registry.get("team/app", &sha256(&other)).unwrap(), other);
+}
+
+#[test]
+fn a_cut_upload_goes_on_where_the_registry_has_it() {
+    for fault in [Fault::Lost, Fault::Reset, Fault::Status(500, Vec::new())] {
+        let registry = TestRegistry::start(Behaviour::default());
+        let bytes = noise(100_000);
+        let source: Arc<dyn ReadAt> = Arc::new(bytes.clone());
+        let repository = repository(&registry, options().chunk_bytes(40_000));
+        let shown = format!("{fault:?}");
+        let is_lost = matches!(fault, Fault::Lost);
+        registry.fault("PATCH", "uploads", 1, fault.clone());
+        registry.fault("PUT", "uploads", 1, fault);
+        let outcome = run(repository.put_blob(&descriptor(&bytes), source, 0, None)).unwrap();
+        assert_eq!(outcome, Uploaded::Sent, "{shown}");
+        assert_eq!(registry.get("team/app", &sha256(&bytes)).unwrap(), bytes, "{shown}");
+        if is_lost {
+            let received: usize = registry.seen().iter().map(|seen| seen.received_bytes).sum();
+            assert_eq!(received, bytes.len(), "nothing was sent twice");
+        }
+    }
+}
+
+#[test]
+fn a_lost_session_begins_anew() {
+    let registry = TestRegistry::start(Behaviour::default());
+    let bytes = noise(9_000);
+    let source: Arc<dyn ReadAt> = Arc::new(bytes.clone());
+    let repository = repository(&registry, options().chunk_bytes(4_000));
+    registry.fault("PATCH", "uploads", 1, Fault::Status(404, Vec::new()));
+    registry.fault("GET", "uploads", 1, Fault::Status(404, Vec::new()));
+    run(repository.put_blob(&descriptor(&bytes), source, 0, None)).unwrap();
+    assert_eq!(registry.get("team/app", &sha256(&bytes)).unwrap(), bytes);
+}
+
+#[test]
+fn passwords_are_sent_when_asked_for() {
+    let auth = Auth::Basic { user: "me".into(), password: "hunter2".into() };
+    let registry = TestRegistry::start(Behaviour { auth, ..Behaviour::default() });
+    let bytes = noise(10);
+    registry.put_blob("team/app", &bytes);
+    let knows = options().credentials(Credentials::given(password("hunter2")));
+    assert_eq!(fetch(&repository(&registry, knows), &descriptor(&bytes)).unwrap(), bytes);
+    for credentials in [Credentials::none(), Credentials::given(password("swordfish"))] {
+        let repository = repository(&registry, options().credentials(credentials));
+        let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
+        assert!(matches!(failure.why, Why::Denied { status: 401, .. }), "{failure:?}");
+        let shown = format!("{failure} {failure:?} {repository:?}");
+        assert!(!shown.contains("swordfish") && !shown.contains("c3dvcmRmaXNo"), "{shown}");
+        assert!(failure.advice().unwrap().contains("log in"));
+    }
+}
+
+#[test]
+fn tokens_are_had_kept_and_had_again() {
+    let user = Some(("me".to_owned(), "hunter2".to_owned()));
+    let auth = Auth::Bearer { user, uses: 3 };
+    let registry = TestRegistry::start(Behaviour { auth, ..Behaviour::default() });
+    let bytes = noise(10);
+    registry.put_blob("team/app", &bytes);
+    let knows = options().credentials(Credentials::given(password("hunter2")));
+    let repository = repository(&registry, knows);
+    for _ in 0..7 {
+        assert_eq!(fetch(&repository, &descriptor(&bytes)).unwrap(), bytes);
+    }
+    let tokens = || registry.seen().iter().filter(|seen| seen.path == "/token").count();
+    assert_eq!(tokens(), 3, "each is good for three requests");
+    // To write takes another scope, and so another token.
+    let source: Arc<dyn ReadAt> = Arc::new(noise(20));
+    run(repository.put_blob(&descriptor(&noise(20)), source, 0, None)).unwrap();
+    assert_eq!(tokens(), 4);
+    let shown = format!("{repository:?}");
+    assert!(!shown.contains("sesame") && !shown.contains("hunter2"), "{shown}");
+
+    let anonymous = repository_without(&registry);
+    let failure = fetch(&anonymous, &descriptor(&bytes)).unwrap_err();
+    assert!(matches!(failure.why, Why::Denied { .. }), "{failure:?}");
+    assert!(failure.to_string().starts_with("token for blob"), "{failure}");
+}
+
+fn repository_without(registry: &TestRegistry) -> Repository {
+    repository(registry, options())
+}
+
+#[test]
+fn secrets_go_to_no_stranger() {
+    let auth = Auth::Basic { user: "me".into(), password: "hunter2".into() };
+    let registry = TestRegistry::start(Behaviour { auth, ..Behaviour::default() });
+    let stranger = TestRegistry::start(Behaviour::default());
+    let bytes = noise(10);
+    registry.put_blob("team/app", &bytes);
+    stranger.put_blob("team/app", &bytes);
+    let knows = options().credentials(Credentials::given(password("hunter2")));
+    let repository = repository(&registry, knows);
+    let there = format!("http://{}/v2/team/app/blobs/{}", stranger.host(), sha256(&bytes));
+    fetch(&repository, &descriptor(&bytes)).unwrap();
+    registry.fault("GET", "blobs", 1, Fault::Status(307, vec![("Location", there)]));
+    assert_eq!(fetch(&repository, &descriptor(&bytes)).unwrap(), bytes);
+    let seen = stranger.seen();
+    assert_eq!(seen.len(), 1);
+    assert!(!seen[0].headers.contains_key("authorization"));
+
+    // Not to another machine without TLS, whether the registry redirects or wants a token there.
+    registry.forget();
+    let far = vec![("Location", "http://registry.example/x".to_owned())];
+    registry.fault("GET", "blobs", 9, Fault::Status(307, far));
+    let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
+    assert!(failure.to_string().contains("without TLS"), "{failure}");
+    assert_eq!(registry.seen().len(), 1, "asked once, as it would lead there again");
+    registry.forget();
+    let realm = r#"Bearer realm="http://tokens.example/t",service="s""#.to_owned();
+    registry.fault("GET", "blobs", 9, Fault::Status(401, vec![("WWW-Authenticate", realm)]));
+    let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
+    assert!(failure.to_string().contains("without TLS"), "{failure}");
+}
+
+fn image(registry: &TestRegistry) -> BlobDigest {
+    let bytes = json!({"schemaVersion": 2, "layers": []}).to_string();
+    registry.put_manifest("team/app", Some("v1"), MANIFEST, bytes.as_bytes()).parse().unwrap()
+}
+
+fn artifact(registry: &TestRegistry, subject: &BlobDigest, kind: &str, note: &str) -> Manifest {
+    let config = registry.put_blob("team/app", b"{}");
+    let document = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": kind,
+        "config": {"mediaType": kind, "digest": config, "size": 2}, "layers": [],
+        "subject": {"mediaType": MANIFEST, "digest": subject.to_string(), "size": 1},
+        "annotations": {"note": note},
+    });
+    let bytes = document.to_string().into_bytes();
+    let mut descriptor = descriptor(&bytes);
+    descriptor.media_type = Some(MANIFEST.into());
+    Manifest { descriptor, bytes }
+}
+
+fn notes(repository: &Repository, subject: &BlobDigest) -> Vec<String> {
+    let found = run(repository.referrers(subject, TYPE)).unwrap();
+    let mut notes: Vec<String> = found.iter().map(|r| r.annotations["note"].clone()).collect();
+    notes.sort();
+    notes
+}
+
+#[test]
+fn referrers_are_found_filtered_and_over_pages_whatever_the_registry_knows() {
+    let all = Behaviour::default();
+    for behaviour in [
+        all.clone(),
+        Behaviour { filters: false, ..all.clone() },
+        Behaviour { page: 1, ..all.clone() },
+        Behaviour { tells_subject: false, ..all },
+        Behaviour::without_referrers(),
+    ] {
+        let shown = format!("{behaviour:?}");
+        let has_list = behaviour.tells_subject;
+        let registry = TestRegistry::start(behaviour);
+        let subject = image(&registry);
+        let repository = repository(&registry, options());
+        assert_eq!(notes(&repository, &subject), [""; 0], "{shown}");
+        for (kind, note) in [(TYPE, "a"), ("other/type", "x"), (TYPE, "b")] {
+            let manifest = artifact(&registry, &subject, kind, note);
+            run(repository.attach(&manifest, &subject)).unwrap();
+            run(repository.attach(&manifest, &subject)).unwrap();
+        }
+        assert_eq!(notes(&repository, &subject), ["a", "b"], "{shown}");
+        let list = registry.get("team/app", &fallback_tag(&subject));
+        assert_eq!(list.is_none(), has_list, "{shown}: the tag is for who keeps no list");
+        let gone = artifact(&registry, &subject, TYPE, "a");
+        run(repository.detach(&gone.descriptor.digest, &subject)).unwrap();
+        assert_eq!(notes(&repository, &subject), ["b"], "{shown}");
+        if let Some(list) = registry.get("team/app", &fallback_tag(&subject)) {
+            let list: Value = serde_json::from_slice(&list).unwrap();
+            assert_eq!(list["manifests"].as_array().unwrap().len(), 2);
+        }
+    }
+}
+
+#[test]
+fn a_foreign_list_is_kept_as_it_is_and_added_to() {
+    let registry = TestRegistry::start(Behaviour::without_referrers());
+    let subject = image(&registry);
+    let foreign =
+        json!({"mediaType": MANIFEST, "digest": sha256(b"f"), "size": 1, "own": {"x": 1}});
+    let list = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [foreign], "extra": 7});
+    let tag = fallback_tag(&subject);
+    registry.put_manifest("team/app", Some(&tag), INDEX, list.to_string().as_bytes());
+    let repository = repository(&registry, options());
+    let mine = artifact(&registry, &subject, TYPE, "a");
+    run(repository.attach(&mine, &subject)).unwrap();
+    let list: Value = serde_json::from_slice(&registry.get("team/app", &tag).unwrap()).unwrap();
+    assert_eq!((&list["extra"], &list["manifests"][0]), (&json!(7), &foreign));
+    assert_eq!(list["manifests"][1]["digest"], mine.descriptor.digest.to_string());
+    assert_eq!(list["manifests"][1]["artifactType"], TYPE);
+
+    // What is no list under that tag is not ours to replace.
+    registry.put_manifest("team/app", Some(&tag), INDEX, b"[]");
+    let other = artifact(&registry, &subject, TYPE, "b");
+    let failure = run(repository.attach(&other, &subject)).unwrap_err();
+    assert!(failure.to_string().contains("left alone"), "{failure}");
+    assert_eq!(registry.get("team/app", &tag).unwrap(), b"[]");
+}
+
+#[test]
+fn a_list_written_over_by_another_is_written_again() {
+    let registry = TestRegistry::start(Behaviour::without_referrers());
+    let subject = image(&registry);
+    let repository = repository(&registry, options());
+    let mine = artifact(&registry, &subject, TYPE, "a");
+    let tag = fallback_tag(&subject);
+    // The registry says yes and stores nothing, as if somebody had been quicker.
+    registry.fault("PUT", &format!("manifests/{tag}"), 1, Fault::Status(201, Vec::new()));
+    run(repository.attach(&mine, &subject)).unwrap();
+    let list: Value = serde_json::from_slice(&registry.get("team/app", &tag).unwrap()).unwrap();
+    assert_eq!(list["manifests"][0]["digest"], mine.descriptor.digest.to_string());
+}
+
+#[test]
+fn nobody_there_is_a_network_failure_with_advice() {
+    let registry = TestRegistry::start(Behaviour::default());
+    let host = registry.host();
+    drop(registry);
+    let repository = Repository::new(&Client::new(options()), &host, "team/app");
+    let failure = fetch(&repository, &descriptor(b"x")).unwrap_err();
+    assert!(matches!(failure.why, Why::Unreachable { .. }), "{failure:?}");
+    assert!(failure.to_string().contains("refused"), "{failure}");
+    assert!(failure.advice().unwrap().contains("network"));
+}

@@ -1,0 +1,553 @@
+//! Deltas pushed and images pulled, against a registry that does as it is told: what comes out is
+//! the registry's image, whatever is wrong with a delta, and what was fetched is no more than it should be.
+
+use imgdelta::{
+    Error, Limits, Result,
+    apply::ApplyOptions,
+    delta::Delta,
+    encode::{EncodeOptions, encode},
+    image::{self, Image, OpenOptions},
+    parallel::Workers,
+    plan::{self, Preset},
+    progress::Silent,
+    reference::{Reference, RegistryReference},
+    scratch::Scratch,
+    store::{Store, source::ReadAt},
+    survey::{self, SurveyOptions},
+};
+use imgdelta_registry::{
+    Client, ClientOptions, Manifest, Named, RegistryStore, Repository, Retry, Uploaded,
+    artifact::{ARTIFACT_TYPE, Artifact, Front, RECIPE_TYPE},
+    pull::{Plan, PullOptions, Pulled, Source, Way, keeps_blobs},
+    push::{Pushed, push},
+};
+use imgdelta_testkit::{
+    Blobs, Packing, TestImage,
+    registry::{Behaviour, Fault, TestRegistry},
+    sha256, tar_of,
+};
+use serde_json::{Value, json};
+use std::{
+    io::Read,
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// Bytes that do not compress.
+fn noise(seed: u64, count: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let step = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    std::iter::repeat_with(step).take(count).collect()
+}
+
+/// Version 0 and 1 share a layer, a program that hardly changes, and each has a layer of its own.
+fn image(version: u8) -> Blobs {
+    let mut program = noise(2, 60_000);
+    program[30_000] ^= version;
+    let name = format!("own-{version}");
+    let layers = vec![
+        tar_of(&[("shared", &noise(1, 80_000))]),
+        tar_of(&[("bin/program", &program), ("etc/version", &[version])]),
+        tar_of(&[(&name, &noise(10 + u64::from(version), 20_000))]),
+    ];
+    TestImage::new(layers, Packing::Gzip).blobs()
+}
+
+/// A registry with two versions under the tags v0 and v1, and what is needed to pull.
+struct Scene {
+    dir: TempDir,
+    registry: TestRegistry,
+    runtime: Runtime,
+    client: Client,
+}
+
+const REPOSITORY: &str = "team/app";
+
+impl Scene {
+    fn new(behaviour: Behaviour) -> Self {
+        let registry = TestRegistry::start(behaviour);
+        let dir = tempfile::tempdir().unwrap();
+        for version in [0, 1] {
+            let mut blobs = image(version);
+            blobs.write_layout(&dir.path().join(format!("v{version}")));
+            let tag = json!(format!("v{version}"));
+            blobs.roots[0]["annotations"]["org.opencontainers.image.ref.name"] = tag;
+            registry.put_image(REPOSITORY, &blobs);
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let retry = Retry::default().attempts(3).first(Duration::from_millis(1));
+        let client = Client::new(ClientOptions::default().retry(retry));
+        Self { dir, registry, runtime, client }
+    }
+
+    /// A scene with a delta from v0 to v1 pushed.
+    fn with_delta(behaviour: Behaviour) -> Self {
+        // It is the same in every scene, and takes longer to make than all else.
+        static DELTA: OnceLock<Vec<u8>> = OnceLock::new();
+        let scene = Self::new(behaviour);
+        scene.push(DELTA.get_or_init(|| scene.make("v0", "v1"))).unwrap();
+        scene.registry.forget();
+        scene
+    }
+
+    fn local(&self, name: &str) -> Image {
+        let reference = format!("oci:{}/{name}", self.dir.path().display()).parse().unwrap();
+        image::open(&reference, &OpenOptions::default()).unwrap()
+    }
+
+    fn scratch(&self) -> Scratch {
+        Scratch::in_dir(self.dir.path()).unwrap()
+    }
+
+    fn repository(&self) -> Repository {
+        Repository::new(&self.client, &self.registry.host(), REPOSITORY)
+    }
+
+    fn make(&self, old: &str, new: &str) -> Vec<u8> {
+        let (workers, scratch) = (Workers::new(1).unwrap(), self.scratch());
+        let options = SurveyOptions::default();
+        let images = [self.local(old), self.local(new)];
+        let ([base, target], volume) =
+            survey::both_with_streams(images, &options, &scratch, &workers, &Silent).unwrap();
+        let plan = plan::Plan::of(&base, &target, &volume, Preset::Fast, &workers).unwrap();
+        let draft = encode(&plan, &EncodeOptions::default(), &scratch, &workers, &Silent).unwrap();
+        let mut bytes = Vec::new();
+        draft.write(&mut bytes).unwrap();
+        bytes
+    }
+
+    fn push(&self, delta: &[u8]) -> std::result::Result<Pushed, imgdelta_registry::Failure> {
+        let source: Arc<dyn ReadAt> = Arc::new(delta.to_vec());
+        let opened = Delta::open(Arc::clone(&source), "fresh", &Limits::default()).unwrap();
+        self.runtime.block_on(push(&self.repository(), &opened, source, None))
+    }
+
+    fn reference(&self, name: &str) -> RegistryReference {
+        let text = format!("docker://{}/{REPOSITORY}{name}", self.registry.host());
+        match text.parse().unwrap() {
+            Reference::Registry(reference) => reference,
+            _ => unreachable!("it says docker"),
+        }
+    }
+
+    fn output(&self, place: &str) -> Reference {
+        place.replace("DIR", &self.dir.path().display().to_string()).parse().unwrap()
+    }
+
+    fn plan(&self, tag: &str, bases: &[&str], output: &str, deltas: bool) -> Result<Plan> {
+        let output = self.output(output);
+        let kept = (!keeps_blobs(&output)).then(|| self.scratch());
+        let handle = self.runtime.handle().clone();
+        let options = OpenOptions::default();
+        let source = Source::open(&self.client, &self.reference(tag), handle, &options, kept)?;
+        let bases = bases.iter().map(|name| self.local(name)).collect();
+        let options = PullOptions::new(ApplyOptions::new(self.scratch())).deltas(deltas);
+        Plan::make(source, bases, &output, options, &Silent)
+    }
+
+    fn pull(&self, tag: &str, bases: &[&str], output: &str) -> Result<Pulled> {
+        self.plan(tag, bases, output, true)?.carry_out(&Workers::new(2).unwrap(), &Silent)
+    }
+
+    /// Asserts that a layout holds an image byte for byte.
+    fn is_whole(&self, place: &str, like: &str) {
+        let image = image::open(&self.output(place), &OpenOptions::default()).unwrap();
+        let expected = self.local(like);
+        assert_eq!(image.manifest, expected.manifest);
+        assert_eq!(image.config_bytes, expected.config_bytes);
+        for layer in &image.layers {
+            let read = |store: &Arc<dyn Store>| {
+                let mut bytes = Vec::new();
+                store.open(&layer.descriptor).unwrap().read_to_end(&mut bytes).unwrap();
+                bytes
+            };
+            let bytes = read(image.store());
+            assert_eq!(sha256(&bytes), layer.descriptor.digest.to_string());
+            assert_eq!(bytes, read(expected.store()));
+        }
+    }
+
+    fn artifacts(&self, tag: &str) -> Vec<Manifest> {
+        let repository = self.repository();
+        let digest = self.local(tag).digest;
+        let work = async {
+            let mut found = Vec::new();
+            for referrer in repository.referrers(&digest, ARTIFACT_TYPE).await.unwrap() {
+                let named = Named::Digest(referrer.descriptor.digest);
+                found.push(repository.manifest(&named).await.unwrap());
+            }
+            found
+        };
+        self.runtime.block_on(work)
+    }
+
+    fn artifact(&self, tag: &str) -> Artifact {
+        Artifact::parse(&self.artifacts(tag)[0], "test").unwrap()
+    }
+
+    /// Puts an artifact in the place of the one that is there.
+    fn replace_artifact(&self, change: impl Fn(&mut Value)) {
+        let old = self.artifacts("v1").remove(0);
+        let mut document: Value = serde_json::from_slice(&old.bytes).unwrap();
+        change(&mut document);
+        self.registry.remove(REPOSITORY, &old.descriptor.digest.to_string());
+        let bytes = document.to_string();
+        let kind = old.descriptor.media_type();
+        self.registry.put_manifest(REPOSITORY, None, kind, bytes.as_bytes());
+        self.registry.forget();
+    }
+}
+
+fn ways(pulled: &Pulled) -> Vec<String> {
+    let document = pulled.json();
+    let layers = document["layers"].as_array().unwrap();
+    layers.iter().map(|layer| layer["way"].as_str().unwrap().to_owned()).collect()
+}
+
+const OUT: &str = "oci:DIR/out:v1";
+
+#[test]
+fn a_pull_with_a_delta_fetches_the_recipe_and_what_is_new() {
+    for behaviour in [Behaviour::default(), Behaviour::without_referrers()] {
+        let scene = Scene::with_delta(behaviour);
+        let pulled = scene.pull(":v1", &["v0"], OUT).unwrap();
+        assert_eq!(ways(&pulled), ["base", "recipe", "registry"]);
+        scene.is_whole(OUT, "v1");
+        let artifact = scene.artifact("v1");
+        let new = scene.local("v1").layers[2].descriptor.size_bytes;
+        let parts = artifact.front.size_bytes + artifact.recipes[0].blob.size_bytes + new;
+        let config = scene.local("v1").config_bytes.len() as u64;
+        assert_eq!(scene.registry.sent_bytes("/blobs/") as u64, parts + config);
+        assert!(artifact.recipes[0].blob.size_bytes < 1_000, "a byte has changed");
+        assert!(pulled.received_bytes < parts + config + 4_000, "documents and lists");
+        assert!(pulled.plain_bytes > 80_000 && pulled.received_bytes < 30_000);
+        assert!(pulled.notes.is_empty(), "{:?}", pulled.notes);
+
+        // And back, without a delta that leads there: the layers of v0 come whole.
+        let back = scene.pull(":v0", &["out"], "oci:DIR/out:v0").unwrap();
+        assert_eq!(ways(&back), ["there", "registry", "registry"]);
+        scene.is_whole("oci:DIR/out:v0", "v0");
+        scene.is_whole(OUT, "v1");
+    }
+}
+
+#[test]
+fn a_push_sends_what_is_not_there_and_the_parts_are_the_file_again() {
+    let scene = Scene::new(Behaviour::without_referrers());
+    let delta = scene.make("v0", "v1");
+    let pushed = scene.push(&delta).unwrap();
+    // A front and a recipe; the carried layer is the target's own.
+    let how: Vec<Uploaded> = pushed.parts.iter().map(|(_, how)| *how).collect();
+    assert_eq!(how, [Uploaded::Sent, Uploaded::Sent, Uploaded::There]);
+    let again = scene.push(&delta).unwrap();
+    assert_eq!((again.sent_bytes(), again.artifact), (0, pushed.artifact));
+    assert_eq!(scene.artifacts("v1").len(), 1, "one entry, however often it is pushed");
+
+    let artifact = scene.artifact("v1");
+    let get = |digest: &str| scene.registry.get(REPOSITORY, digest).unwrap();
+    let front = Front::parse(get(&artifact.front.digest.to_string()), "test").unwrap();
+    let mut joined = Vec::new();
+    let mut part = |kind, ordinal: usize| {
+        let blob = match kind {
+            imgdelta::delta::Kind::Recipe => &artifact.recipes[ordinal].blob,
+            _ => &artifact.carried[ordinal],
+        };
+        Ok(Box::new(std::io::Cursor::new(get(&blob.digest.to_string()))) as Box<dyn Read>)
+    };
+    front.join(&mut part, &mut joined).unwrap();
+    assert_eq!(joined, delta);
+    assert_eq!(artifact.base, Some(scene.local("v0").digest));
+    assert_eq!(artifact.recipes[0].target, Some(scene.local("v1").layers[1].diff_id));
+    assert_eq!(artifact.recipes[0].sources, [scene.local("v0").layers[1].diff_id]);
+}
+
+#[test]
+fn a_delta_without_its_image_is_not_pushed() {
+    let scene = Scene::new(Behaviour::default());
+    let delta = scene.make("v0", "v1");
+    let target = scene.local("v1").digest.to_string();
+    scene.registry.remove(REPOSITORY, &target);
+    let failure = scene.push(&delta).unwrap_err();
+    assert!(failure.is_not_found());
+    assert!(failure.to_string().contains("must be in the repository first"), "{failure}");
+    assert!(scene.registry.seen().iter().all(|seen| seen.method == "HEAD" || seen.path == "/v2/"));
+    assert!(matches!(Error::from(failure), Error::NotFound { .. }));
+}
+
+#[test]
+fn without_a_delta_only_what_is_not_here_is_fetched() {
+    let scene = Scene::new(Behaviour::default());
+    let pulled = scene.pull(":v1", &["v0"], OUT).unwrap();
+    assert_eq!(ways(&pulled), ["base", "registry", "registry"]);
+    scene.is_whole(OUT, "v1");
+    assert!(pulled.received_bytes >= pulled.plain_bytes);
+    assert!(pulled.received_bytes < pulled.plain_bytes + 500, "and an empty list of referrers");
+
+    let alone = scene.pull(":v1", &[], "oci:DIR/alone:v1").unwrap();
+    assert_eq!(ways(&alone), ["registry"; 3]);
+    scene.is_whole("oci:DIR/alone:v1", "v1");
+    scene.registry.forget();
+    let again = scene.pull(":v1", &[], "oci:DIR/alone:v1").unwrap();
+    assert_eq!(ways(&again), ["there"; 3]);
+    assert_eq!(scene.registry.sent_bytes("/blobs/"), scene.local("v1").config_bytes.len());
+    // By digest, into an archive.
+    let digest = format!("@{}", scene.local("v1").digest);
+    scene.pull(&digest, &["v0"], "oci-archive:DIR/a.tar:v1").unwrap();
+    scene.is_whole("oci-archive:DIR/a.tar:v1", "v1");
+}
+
+#[test]
+fn a_dry_run_fetches_no_layer_and_no_delta_is_looked_for_when_not_wanted() {
+    let scene = Scene::with_delta(Behaviour::default());
+    let plan = scene.plan(":v1", &["v0"], OUT, true).unwrap();
+    assert!(matches!(plan.layers[1].way, Way::Recipe(0)));
+    let documents = scene.local("v1").config_bytes.len() as u64;
+    let front = scene.artifact("v1").front.size_bytes;
+    assert_eq!(scene.registry.sent_bytes("/blobs/") as u64, documents + front);
+    assert!(!scene.dir.path().join("out").exists());
+    assert_eq!(plan.json()["received_bytes"], Value::Null);
+    assert!(plan.line().contains("1 base, 1 recipe, 1 registry"), "{}", plan.line());
+
+    scene.registry.forget();
+    let plan = scene.plan(":v1", &["v0"], OUT, false).unwrap();
+    assert_eq!(plan.layers[1].way, Way::Registry);
+    assert_eq!(plan.fetch_bytes() + documents + plan_manifest(&scene), plan.plain_bytes);
+    assert_eq!(scene.registry.sent_bytes("/referrers/"), 0);
+}
+
+fn plan_manifest(scene: &Scene) -> u64 {
+    scene.local("v1").manifest.len() as u64
+}
+
+type Spoil = fn(&Scene);
+
+#[test]
+fn what_is_wrong_with_a_delta_costs_its_bytes_and_no_more() {
+    let wrongs: [(&str, Spoil); 7] = [
+        ("no recipe", |scene| {
+            let recipe = scene.artifact("v1").recipes[0].blob.digest.to_string();
+            scene.registry.remove(REPOSITORY, &recipe);
+        }),
+        ("a damaged recipe", |scene| {
+            let recipe = scene.artifact("v1").recipes[0].blob.digest.to_string();
+            let mut bytes = scene.registry.get(REPOSITORY, &recipe).unwrap();
+            bytes[100] ^= 1;
+            scene.registry.corrupt(REPOSITORY, &recipe, &bytes);
+        }),
+        ("a recipe that is none, under its right digest", |scene| {
+            let length = scene.artifact("v1").recipes[0].blob.size_bytes;
+            let digest = scene.registry.put_blob(REPOSITORY, &noise(5, length.try_into().unwrap()));
+            scene.replace_artifact(|document| document["layers"][1]["digest"] = json!(digest));
+        }),
+        ("a recipe whose residue is another's", |scene| {
+            let recipe = scene.artifact("v1").recipes[0].blob.digest.to_string();
+            let mut bytes = scene.registry.get(REPOSITORY, &recipe).unwrap();
+            let last = bytes.len() - 1;
+            bytes[last] ^= 1;
+            let digest = scene.registry.put_blob(REPOSITORY, &bytes);
+            scene.replace_artifact(|document| document["layers"][1]["digest"] = json!(digest));
+        }),
+        ("a front that is none", |scene| {
+            let digest = scene.registry.put_blob(REPOSITORY, b"something else");
+            scene.replace_artifact(|document| {
+                document["layers"][0]["digest"] = json!(digest);
+                document["layers"][0]["size"] = json!(14);
+            });
+        }),
+        ("a front of another image", |scene| {
+            scene.push(&scene.make("v1", "v0")).unwrap();
+            let front = scene.artifact("v0").front;
+            scene.replace_artifact(|document| {
+                document["layers"][0]["digest"] = json!(front.digest.to_string());
+                document["layers"][0]["size"] = json!(front.size_bytes);
+            });
+        }),
+        ("sources that are not here", |scene| {
+            scene.replace_artifact(|document| {
+                let digest = sha256(b"elsewhere");
+                document["layers"][1]["annotations"]["org.imgdelta.sources"] = json!(digest);
+            });
+        }),
+    ];
+    for (what, spoil) in wrongs {
+        let scene = Scene::with_delta(Behaviour::default());
+        spoil(&scene);
+        scene.registry.forget();
+        let pulled = scene.pull(":v1", &["v0"], OUT).unwrap();
+        assert_eq!(ways(&pulled), ["base", "registry", "registry"], "{what}");
+        scene.is_whole(OUT, "v1");
+        let delta: u64 =
+            scene.artifact("v1").recipes[0].blob.size_bytes + scene.artifact("v1").front.size_bytes;
+        let most = pulled.plain_bytes + delta + 5_000;
+        assert!(pulled.received_bytes <= most, "{what}: {} of {most}", pulled.received_bytes);
+        let is_told = pulled.notes.is_empty() == (what == "sources that are not here");
+        assert!(is_told, "{what}: {:?}", pulled.notes);
+    }
+}
+
+#[test]
+fn a_delta_dearer_than_a_plain_pull_is_refused_before_it_is_fetched() {
+    for (part, place) in [(0, "front"), (1, "recipe")] {
+        let scene = Scene::with_delta(Behaviour::default());
+        let bytes = vec![0; 300_000];
+        let digest = scene.registry.put_blob(REPOSITORY, &bytes);
+        scene.replace_artifact(|document| {
+            document["layers"][part]["digest"] = json!(digest);
+            document["layers"][part]["size"] = json!(bytes.len());
+        });
+        let pulled = scene.pull(":v1", &["v0"], OUT).unwrap();
+        scene.is_whole(OUT, "v1");
+        assert_eq!(ways(&pulled), ["base", "registry", "registry"], "{place}");
+        assert_eq!(scene.registry.sent_bytes(&digest), 0, "{place}");
+    }
+}
+
+#[test]
+fn a_pull_that_was_cut_goes_on_with_what_is_there() {
+    let scene = Scene::with_delta(Behaviour::default());
+    let last = scene.local("v1").layers[2].descriptor.digest.to_string();
+    scene.registry.fault("GET", &last, 99, Fault::Reset);
+    let error = scene.pull(":v1", &["v0"], OUT).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+    let shown = error.to_string();
+    assert!(
+        shown.starts_with(&format!("docker://{}/{REPOSITORY}: blob", scene.registry.host())),
+        "{shown}"
+    );
+    scene.registry.forget();
+    let pulled = scene.pull(":v1", &["v0"], OUT).unwrap();
+    scene.is_whole(OUT, "v1");
+    // Which layers the first run finished depends on its workers; none comes twice.
+    for way in &ways(&pulled)[..2] {
+        assert!(["there", "base", "recipe"].contains(&way.as_str()), "{way}");
+    }
+}
+
+#[test]
+fn a_base_that_is_damaged_is_done_without() {
+    let scene = Scene::with_delta(Behaviour::default());
+    for layer in scene.local("v0").layers {
+        let hex = layer.descriptor.digest.hex();
+        let path = scene.dir.path().join("v0/blobs/sha256").join(hex);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let pulled = scene.pull(":v1", &["v0"], OUT).unwrap();
+    scene.is_whole(OUT, "v1");
+    assert_eq!(pulled.notes.len(), 2, "{:?}", pulled.notes);
+}
+
+#[test]
+fn a_registry_that_sends_wrong_layers_is_a_mismatch() {
+    let scene = Scene::new(Behaviour::default());
+    let digest = scene.local("v1").layers[0].descriptor.digest.to_string();
+    scene.registry.fault("GET", &digest, 99, Fault::WrongByte);
+    let error = scene.pull(":v1", &[], OUT).unwrap_err();
+    assert!(matches!(error, Error::Mismatch { what: "digest", .. }), "{error}");
+    scene.registry.forget();
+    scene.registry.fault("GET", &digest, 99, Fault::Longer(9));
+    let error = scene.pull(":v1", &[], OUT).unwrap_err();
+    assert!(matches!(error, Error::Mismatch { what: "size", .. }), "{error}");
+    assert!(!scene.dir.path().join("out/index.json").exists());
+}
+
+#[test]
+fn images_in_a_registry_are_read_and_kept() {
+    let scene = Scene::new(Behaviour::default());
+    let (handle, scratch) = (scene.runtime.handle().clone(), Some(scene.scratch()));
+    let (store, name) =
+        RegistryStore::open(&scene.client, &scene.reference(":v1"), handle, scratch);
+    let image = Image::open(store, name.as_ref(), &OpenOptions::default()).unwrap();
+    let local = scene.local("v1");
+    assert_eq!((image.digest, &image.config_bytes), (local.digest, &local.config_bytes));
+    for _ in 0..2 {
+        for (layer, expected) in image.layers.iter().zip(&local.layers) {
+            assert_eq!(layer.diff_id, expected.diff_id);
+            let mut notes = Vec::new();
+            image.read_layer(layer, &mut notes, &Silent, &mut |_| Ok(())).unwrap();
+        }
+    }
+    let all: u64 = local.layers.iter().map(|layer| layer.descriptor.size_bytes).sum();
+    let config = local.config_bytes.len() as u64;
+    assert_eq!(scene.registry.sent_bytes("/blobs/") as u64, all + config, "each was fetched once");
+
+    let handle = scene.runtime.handle().clone();
+    let (store, name) = RegistryStore::open(&scene.client, &scene.reference(":v9"), handle, None);
+    let error = Image::open(store, name.as_ref(), &OpenOptions::default()).unwrap_err();
+    assert!(error.to_string().ends_with("is not there; there is v0, v1"), "{error}");
+}
+
+#[test]
+fn recipes_of_a_shared_layer_are_one_blob() {
+    let scene = Scene::with_delta(Behaviour::default());
+    // Another image over the same changed layer.
+    for version in [0, 1] {
+        let mut program = noise(2, 60_000);
+        program[30_000] ^= version;
+        let layers = vec![
+            tar_of(&[("bin/program", &program), ("etc/version", &[version])]),
+            tar_of(&[("other", &noise(40 + u64::from(version), 9_000))]),
+        ];
+        let blobs = TestImage::new(layers, Packing::Gzip).blobs();
+        blobs.write_layout(&scene.dir.path().join(format!("w{version}")));
+        scene.registry.put_image(REPOSITORY, &blobs);
+    }
+    let pushed = scene.push(&scene.make("w0", "w1")).unwrap();
+    let recipes: Vec<Uploaded> = pushed
+        .parts
+        .iter()
+        .filter(|(blob, _)| blob.media_type() == RECIPE_TYPE)
+        .map(|(_, how)| *how)
+        .collect();
+    assert_eq!(recipes, [Uploaded::There]);
+}
+
+#[test]
+fn only_places_that_keep_blobs_are_written() {
+    let scene = Scene::new(Behaviour::default());
+    let error = scene.pull(":v1", &[], "docker-archive:DIR/d.tar").unwrap_err();
+    assert!(error.to_string().contains("name an oci:"), "{error}");
+    assert!(!Path::new(&scene.dir.path().join("d.tar")).exists());
+}
+
+/// Digests and sizes change with the format of deltas; what a manifest says does not.
+fn without_digests(mut manifest: Value) -> Value {
+    for layer in manifest["layers"].as_array_mut().unwrap() {
+        layer["digest"] = json!("");
+        layer["size"] = json!(0);
+    }
+    manifest["annotations"]["org.imgdelta.bytes"] = json!("");
+    manifest
+}
+
+#[test]
+fn the_page_shows_a_real_manifest() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let bytes = std::fs::read(top.join("testdata/small/small.imgdelta")).unwrap();
+    let source: Arc<dyn ReadAt> = Arc::new(bytes);
+    let delta = Delta::open(Arc::clone(&source), "small", &Limits::default()).unwrap();
+    let size = delta.manifest().len() as u64;
+    let subject = imgdelta::store::Descriptor::new(Some(delta.media_type()), delta.digest(), size);
+    let manifest = imgdelta_registry::artifact::Split::of(&delta, &source).unwrap();
+    let manifest = manifest.manifest(&delta, &subject);
+    let made: Value = serde_json::from_slice(&manifest.bytes).unwrap();
+    let page = std::fs::read_to_string(top.join("docs/registry.md")).unwrap();
+    let shown = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let shown: Value = serde_json::from_str(shown).unwrap_or_default();
+    let pretty = serde_json::to_string_pretty(&made).unwrap();
+    assert!(!shown.is_null() && without_digests(shown) == without_digests(made), "{pretty}");
+}

@@ -1,0 +1,129 @@
+//! As much HTTP/1.1 as a registry in a test needs.
+//!
+//! Trusts its client: it is ours.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::TcpStream,
+};
+
+/// A request, read whole.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub method: String,
+    /// The path without the query.
+    pub path: String,
+    pub query: BTreeMap<String, String>,
+    /// Names in lower case.
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// Reads the next request of a connection; `None` at its end.
+    pub(super) fn read(from: &mut BufReader<TcpStream>) -> io::Result<Option<Self>> {
+        let mut line = String::new();
+        if from.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        let mut words = line.split_whitespace();
+        let method = words.next().unwrap_or_default().to_owned();
+        let mut target = words.next().unwrap_or_default().to_owned();
+        // A proxy is told the host as well.
+        if let Some((_, rest)) = target.split_once("://") {
+            target = rest.find('/').map_or("/", |at| &rest[at..]).to_owned();
+        }
+        let mut headers = BTreeMap::new();
+        loop {
+            let mut line = String::new();
+            from.read_line(&mut line)?;
+            let Some((name, value)) = line.trim_end().split_once(':') else { break };
+            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+        }
+        let mut body = Vec::new();
+        if let Some(count) = headers.get("content-length").and_then(|n| n.parse().ok()) {
+            from.take(count).read_to_end(&mut body)?;
+            if (body.len() as u64) < count {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let query = pairs.map(|(name, value)| (name.to_owned(), decoded(value))).collect();
+        Ok(Some(Self { method, path: decoded(path), query, headers, body }))
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn new(status: u16) -> Self {
+        Self { status, headers: Vec::new(), body: Vec::new() }
+    }
+
+    pub(super) fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+        self.headers.push((name.into(), value.to_string()));
+        self
+    }
+
+    pub(super) fn body(mut self, kind: &str, body: Vec<u8>) -> Self {
+        self.body = body;
+        self.with("Content-Type", kind)
+    }
+
+    /// The registry's way to say no.
+    pub(super) fn error(status: u16, code: &str) -> Self {
+        let body = format!(r#"{{"errors":[{{"code":"{code}","message":"by the test"}}]}}"#);
+        Self::new(status).body("application/json", body.into_bytes())
+    }
+
+    /// Writes the answer, but no more than `most` bytes of its body; returns how many.
+    pub(super) fn write(
+        &self,
+        to: &mut TcpStream,
+        is_head: bool,
+        most: Option<usize>,
+    ) -> io::Result<usize> {
+        let mut head = vec![format!("HTTP/1.1 {} Status", self.status)];
+        for (name, value) in &self.headers {
+            head.push(format!("{name}: {value}"));
+        }
+        let is_told = self.headers.iter().any(|(name, _)| name == "Content-Length");
+        if !is_told && self.status != 204 {
+            head.push(format!("Content-Length: {}", self.body.len()));
+        }
+        to.write_all((head.join("\r\n") + "\r\n\r\n").as_bytes())?;
+        let count = if is_head { 0 } else { self.body.len().min(most.unwrap_or(usize::MAX)) };
+        to.write_all(&self.body[..count])?;
+        to.flush()?;
+        Ok(count)
+    }
+}
+
+fn decoded(text: &str) -> String {
+    let mut out = Vec::new();
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => {
+                let pair: Vec<u8> = bytes.by_ref().take(2).collect();
+                let hex = std::str::from_utf8(&pair).unwrap_or("0");
+                out.push(u8::from_str_radix(hex, 16).unwrap_or(b'?'));
+            }
+            b'+' => out.push(b' '),
+            byte => out.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}

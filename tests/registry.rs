@@ -1,0 +1,556 @@
+//! Debian's docker-registry, skopeo and imgdelta agree: what skopeo pushes is pulled byte for byte,
+//! forward and back, and the registry's own log says that no more was fetched than a delta has.
+//!
+//! On a machine without the tools the tests say so and pass; with `CI` set they are compulsory.
+
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use imgdelta::{
+    Limits,
+    apply::ApplyOptions,
+    delta::Delta,
+    encode::{EncodeOptions, encode},
+    image::{self, Image, OpenOptions},
+    parallel::Workers,
+    plan::{self, PlanOptions, Preset},
+    progress::Silent,
+    reference::{Reference, RegistryReference},
+    scratch::Scratch,
+    store::source::ReadAt,
+    survey::{self, SurveyOptions},
+};
+use imgdelta_registry::{
+    Client, ClientOptions, Credential, Credentials, Failure, Named, Repository, Secret, Trust,
+    Uploaded, Why,
+    artifact::ARTIFACT_TYPE,
+    fallback_tag,
+    pull::{Plan, PullOptions, Pulled, Source},
+    push::push,
+};
+use imgdelta_testkit::{Packing, TestImage, tar_of};
+use imgdelta_tests::{has, run};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// How a registry is reached and what it asks for.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Plain,
+    /// TLS with an authority of our own, and a password.
+    Tls,
+    /// Tokens from a server that knows the password.
+    Token,
+}
+
+/// A docker-registry that runs until it is dropped.
+struct Registry {
+    child: Child,
+    dir: TempDir,
+    port: u16,
+    kind: Kind,
+    /// What the token server was asked.
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+const USER: &str = "me";
+const PASSWORD: &str = "secret";
+/// That password as bcrypt has it.
+const HTPASSWD: &str = "me:$2b$04$4wPLxE45WggTI57ZgjlBbeuLgXYxh/kzXfBRBfGjrSQuzApFhNNty\n";
+
+impl Registry {
+    fn start(kind: Kind) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        // Free when it was asked for; another may take it before the registry does, so it is tried again.
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let asked = Arc::new(Mutex::new(Vec::new()));
+            let config = configuration(dir.path(), port, kind, &asked);
+            fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+            let log = File::create(dir.path().join("access.log")).unwrap();
+            let mut child = Command::new("docker-registry")
+                .args(["serve", "config.json"])
+                .current_dir(dir.path())
+                .stdout(log)
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let is_up = (0..400).any(|_| {
+                std::thread::sleep(Duration::from_millis(25));
+                TcpStream::connect(("127.0.0.1", port)).is_ok()
+            });
+            if is_up && child.try_wait().unwrap().is_none() {
+                return Self { child, dir, port, kind, asked };
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        panic!("docker-registry does not start");
+    }
+
+    fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// What skopeo must be told of this registry, at the source or the destination.
+    fn skopeo(&self, side: &str) -> String {
+        let creds = format!("--{side}-creds {USER}:{PASSWORD}");
+        match self.kind {
+            Kind::Plain => format!("--{side}-tls-verify=false"),
+            Kind::Token => format!("--{side}-tls-verify=false {creds}"),
+            Kind::Tls => format!("--{side}-cert-dir {}/certs {creds}", self.dir.path().display()),
+        }
+    }
+
+    fn options(&self) -> ClientOptions {
+        let password = Secret::new(PASSWORD);
+        let known = Credential::Password { user: USER.into(), password };
+        let options = ClientOptions::default();
+        match self.kind {
+            Kind::Plain => options,
+            Kind::Token => options.credentials(Credentials::given(known)),
+            Kind::Tls => options.credentials(Credentials::given(known)).trust(Trust {
+                authorities: vec![self.dir.path().join("certs/ca.crt")],
+                per_host: Vec::new(),
+            }),
+        }
+    }
+
+    /// Bytes of bodies that the registry sent to imgdelta since the log had so many lines, by its
+    /// own account.
+    fn sent_bytes(&self, since: usize) -> u64 {
+        let log = fs::read_to_string(self.dir.path().join("access.log")).unwrap();
+        let lines = log.lines().skip(since).filter(|line| line.contains("\"imgdelta/"));
+        let gets = lines.filter(|line| line.contains("\"GET "));
+        // … "GET /v2/… HTTP/1.1" 200 1234 "" "imgdelta/0.1.0"
+        gets.map(|line| {
+            let after = line.split('"').nth(2).unwrap();
+            after.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+        })
+        .sum()
+    }
+
+    fn log_lines(&self) -> usize {
+        fs::read_to_string(self.dir.path().join("access.log")).unwrap().lines().count()
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Writes what the registry needs and returns its configuration.
+fn configuration(dir: &Path, port: u16, kind: Kind, asked: &Arc<Mutex<Vec<String>>>) -> Value {
+    let mut config = json!({
+        "version": 0.1,
+        "log": {"level": "error", "accesslog": {"disabled": false}},
+        "storage": {
+            "filesystem": {"rootdirectory": dir.join("storage")},
+            "delete": {"enabled": true},
+        },
+        "http": {"addr": format!("127.0.0.1:{port}")},
+    });
+    match kind {
+        Kind::Plain => {}
+        Kind::Tls => {
+            certificates(dir);
+            fs::write(dir.join("htpasswd"), HTPASSWD).unwrap();
+            config["http"]["tls"] =
+                json!({"certificate": dir.join("server.crt"), "key": dir.join("server.key")});
+            config["auth"] = json!({"htpasswd": {"realm": "test", "path": dir.join("htpasswd")}});
+        }
+        Kind::Token => {
+            let realm = token_server(dir, Arc::clone(asked));
+            config["auth"] = json!({"token": {
+                "realm": realm, "service": "test", "issuer": "test",
+                "rootcertbundle": dir.join("token.crt"),
+            }});
+        }
+    }
+    config
+}
+
+/// An authority of our own, and a server's certificate by it.
+fn certificates(dir: &Path) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    fs::create_dir_all(dir.join("certs")).unwrap();
+    fs::write(dir.join("certs/ca.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+    let issuer = Issuer::new(params, key);
+    let key = KeyPair::generate().unwrap();
+    let names = vec!["127.0.0.1".into(), "localhost".into()];
+    let server = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+    fs::write(dir.join("server.crt"), server.pem()).unwrap();
+    fs::write(dir.join("server.key"), key.serialize_pem()).unwrap();
+}
+
+/// Starts a server that gives signed tokens for the password, and returns its address.
+fn token_server(dir: &Path, asked: Arc<Mutex<Vec<String>>>) -> String {
+    let key = KeyPair::generate().unwrap();
+    let certificate =
+        CertificateParams::new(vec!["tokens".into()]).unwrap().self_signed(&key).unwrap();
+    fs::write(dir.join("token.crt"), certificate.pem()).unwrap();
+    let chain = STANDARD.encode(certificate.der());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let realm = format!("http://{}/token", listener.local_addr().unwrap());
+    // It lives as long as the test's process; nothing waits for it.
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let Ok(connection) = connection else { continue };
+            let _ = give_token(&connection, &key, &chain, &asked);
+        }
+    });
+    realm
+}
+
+fn give_token(
+    mut connection: &TcpStream,
+    key: &KeyPair,
+    chain: &str,
+    asked: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
+    let mut lines = BufReader::new(connection).lines();
+    let first = lines.next().transpose()?.unwrap_or_default();
+    let mut is_known = false;
+    for line in lines {
+        let line = line?;
+        if line.is_empty() {
+            break;
+        }
+        let expected = format!("basic {}", STANDARD.encode(format!("{USER}:{PASSWORD}")));
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("authorization")
+        {
+            is_known = value.trim().eq_ignore_ascii_case(&expected);
+        }
+    }
+    let query = first.split([' ', '?']).nth(2).unwrap_or_default().to_owned();
+    let scopes: Vec<String> = query
+        .split('&')
+        .filter_map(|pair| pair.strip_prefix("scope="))
+        .map(|scope| scope.replace("%3A", ":").replace("%2F", "/").replace("%2C", ","))
+        .collect();
+    asked.lock().unwrap().extend(scopes.iter().cloned());
+    let access: Vec<Value> = scopes
+        .iter()
+        .filter_map(|scope| {
+            let mut parts = scope.split(':');
+            let (kind, name, actions) = (parts.next()?, parts.next()?, parts.next()?);
+            let actions: Vec<&str> = actions.split(',').collect();
+            // Who is not known may pull.
+            let actions: Vec<&str> =
+                actions.into_iter().filter(|action| is_known || *action == "pull").collect();
+            Some(json!({"type": kind, "name": name, "actions": actions}))
+        })
+        .collect();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let head = json!({"typ": "JWT", "alg": "ES256", "x5c": [chain]});
+    let claims = json!({"iss": "test", "aud": "test", "sub": "me", "nbf": now - 60, "iat": now,
+        "exp": now + 300, "jti": "1", "access": access});
+    let signed = [head, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+    let random = ring::rand::SystemRandom::new();
+    let algorithm = &ring::signature::ECDSA_P256_SHA256_FIXED_SIGNING;
+    let pair = ring::signature::EcdsaKeyPair::from_pkcs8(algorithm, &key.serialize_der(), &random)
+        .unwrap();
+    let signature = URL_SAFE_NO_PAD.encode(pair.sign(&random, signed.as_bytes()).unwrap());
+    let body = json!({"token": format!("{signed}.{signature}"), "expires_in": 300}).to_string();
+    let length = body.len();
+    write!(
+        connection,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n{body}"
+    )
+}
+
+/// Bytes that do not compress.
+fn noise(seed: u64, count: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let step = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    std::iter::repeat_with(step).take(count).collect()
+}
+
+/// Two versions as skopeo has them, in a layout under v1 and v2.
+fn images(dir: &Path) {
+    for version in [1_u8, 2] {
+        let mut program = noise(2, 200_000);
+        program[100_000] ^= version;
+        let layers = vec![
+            tar_of(&[("shared", &noise(1, 300_000))]),
+            tar_of(&[("bin/program", &program), ("etc/version", &[version])]),
+            tar_of(&[("etc/other", &[&noise(3, 50_000)[..], &[version]].concat())]),
+        ];
+        let made = dir.join(format!("made-{version}"));
+        TestImage::new(layers, Packing::Gzip).blobs().write_layout(&made);
+        let copy = format!("skopeo copy -q --insecure-policy oci:made-{version}:v1");
+        run(dir, &format!("{copy} oci:images:v{version}"));
+    }
+}
+
+struct Scene {
+    registry: Registry,
+    dir: TempDir,
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Scene {
+    fn new(kind: Kind) -> Self {
+        let registry = Registry::start(kind);
+        let dir = tempfile::tempdir().unwrap();
+        images(dir.path());
+        for tag in ["v1", "v2"] {
+            let there = format!("docker://{}/demo/app:{tag}", registry.host());
+            let told = registry.skopeo("dest");
+            run(
+                dir.path(),
+                &format!("skopeo copy -q --insecure-policy {told} oci:images:{tag} {there}"),
+            );
+        }
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let client = Client::new(registry.options());
+        Self { registry, dir, runtime: runtime.unwrap(), client }
+    }
+
+    fn local(&self, name: &str) -> Image {
+        let reference = format!("oci:{}/{name}", self.dir.path().display());
+        image::open(&reference.parse().unwrap(), &OpenOptions::default()).unwrap()
+    }
+
+    fn scratch(&self) -> Scratch {
+        Scratch::in_dir(self.dir.path()).unwrap()
+    }
+
+    fn make(&self, old: &str, new: &str) -> Vec<u8> {
+        let (workers, scratch) = (Workers::new(2).unwrap(), self.scratch());
+        let images = [self.local(old), self.local(new)];
+        let options = SurveyOptions::default();
+        let ([base, target], volume) =
+            survey::both_with_streams(images, &options, &scratch, &workers, &Silent).unwrap();
+        let options = PlanOptions::default().preset(Preset::Fast);
+        let plan =
+            plan::Plan::of(&base, &target, &volume, options, &scratch, &workers, &Silent).unwrap();
+        let draft = encode(&plan, &EncodeOptions::default(), &scratch, &workers, &Silent).unwrap();
+        let mut bytes = Vec::new();
+        draft.write(&mut bytes).unwrap();
+        bytes
+    }
+
+    fn repository(&self) -> Repository {
+        Repository::new(&self.client, &self.registry.host(), "demo/app")
+    }
+
+    fn push(&self, delta: &[u8], tag: &str) -> Result<(), Failure> {
+        let source: Arc<dyn ReadAt> = Arc::new(delta.to_vec());
+        let opened = Delta::open(Arc::clone(&source), "fresh", &Limits::default()).unwrap();
+        self.runtime.block_on(push(&self.repository(), &opened, source, Some(tag)))?;
+        Ok(())
+    }
+
+    fn pull(&self, tag: &str, base: &str, output: &str) -> Pulled {
+        let reference = format!("docker://{}/demo/app:{tag}", self.registry.host());
+        let Reference::Registry(reference) = reference.parse().unwrap() else { unreachable!() };
+        let reference: RegistryReference = reference;
+        let handle = self.runtime.handle().clone();
+        let options = OpenOptions::default();
+        let source = Source::open(&self.client, &reference, handle, &options, None).unwrap();
+        let output = format!("oci:{}/{output}:{tag}", self.dir.path().display()).parse().unwrap();
+        let options = PullOptions::new(ApplyOptions::new(self.scratch()));
+        let plan = Plan::make(source, vec![self.local(base)], &output, options, &Silent).unwrap();
+        plan.carry_out(&Workers::new(2).unwrap(), &Silent).unwrap()
+    }
+
+    /// Every file of a layout's blobs.
+    fn blobs(&self, layout: &str) -> BTreeMap<String, Vec<u8>> {
+        let items = fs::read_dir(self.dir.path().join(layout).join("blobs/sha256")).unwrap();
+        items
+            .map(|item| {
+                let path = item.unwrap().path();
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                (name, fs::read(path).unwrap())
+            })
+            .collect()
+    }
+
+    fn skopeo_pulls(&self, tag: &str, layout: &str) {
+        let (told, host) = (self.registry.skopeo("src"), self.registry.host());
+        let there = format!("docker://{host}/demo/app:{tag}");
+        run(
+            self.dir.path(),
+            &format!("skopeo copy -q --insecure-policy {told} {there} oci:{layout}:{tag}"),
+        );
+    }
+}
+
+/// Forward and back, each with its delta, the layouts are those that skopeo makes.
+fn goes_forward_and_back(kind: Kind) {
+    if !has(&["skopeo", "docker-registry"]) {
+        return;
+    }
+    let scene = Scene::new(kind);
+    scene.skopeo_pulls("v1", "node");
+    for (old, new) in [("v1", "v2"), ("v2", "v1")] {
+        let delta = scene.make(&format!("images:{old}"), &format!("images:{new}"));
+        scene.push(&delta, new).unwrap();
+        let since = scene.registry.log_lines();
+        let place = format!("node-{new}");
+        let base = if new == "v2" { "node:v1".to_owned() } else { format!("node-{old}:{old}") };
+        let pulled = scene.pull(new, &base, &place);
+        assert!(pulled.notes.is_empty(), "{:?}", pulled.notes);
+
+        let by_skopeo = format!("skopeo-{new}");
+        scene.skopeo_pulls(new, &by_skopeo);
+        assert_eq!(scene.blobs(&place), scene.blobs(&by_skopeo), "{new}");
+        let sent = scene.registry.sent_bytes(since);
+        let image = scene.local(&format!("images:{new}"));
+        let documents = (image.manifest.len() + image.config_bytes.len()) as u64;
+        // The delta, the image's documents, the list of referrers, the artifact's manifest.
+        let most = delta.len() as u64 + documents + 6_000;
+        assert!(sent <= most, "{new}: {sent} of at most {most}");
+        assert!(sent * 10 < pulled.plain_bytes, "{new}: {sent} against {}", pulled.plain_bytes);
+        // Files of the same length, for lines whose answer is written when it is sent.
+        assert!(pulled.received_bytes <= most, "{new}: {} received", pulled.received_bytes);
+    }
+}
+
+#[test]
+fn plainly_forward_and_back() {
+    goes_forward_and_back(Kind::Plain);
+}
+
+#[test]
+fn over_tls_with_a_password_forward_and_back() {
+    goes_forward_and_back(Kind::Tls);
+}
+
+#[test]
+fn with_tokens_forward_and_back() {
+    goes_forward_and_back(Kind::Token);
+}
+
+#[test]
+fn strangers_and_unknown_authorities_are_refused() {
+    if !has(&["skopeo", "docker-registry"]) {
+        return;
+    }
+    let scene = Scene::new(Kind::Tls);
+    let ask = |options: ClientOptions| {
+        let repository = Repository::new(&Client::new(options), &scene.registry.host(), "demo/app");
+        scene.runtime.block_on(repository.manifest(&Named::Tag("v1".into()))).unwrap_err()
+    };
+    let failure = ask(scene.registry.options().credentials(Credentials::none()));
+    assert!(matches!(failure.why, Why::Denied { status: 401, .. }), "{failure:?}");
+    let failure = ask(scene.registry.options().trust(Trust::default()));
+    assert!(matches!(failure.why, Why::Unreachable { .. }), "{failure:?}");
+    assert!(failure.advice().unwrap().contains("--ca"), "{failure}");
+
+    // Directories per host, as docker has them.
+    let certs = scene.dir.path().join("certs.d");
+    fs::create_dir_all(certs.join(scene.registry.host())).unwrap();
+    let ca = scene.registry.dir.path().join("certs/ca.crt");
+    fs::copy(ca, certs.join(scene.registry.host()).join("ca.crt")).unwrap();
+    let trust = Trust { authorities: Vec::new(), per_host: vec![certs] };
+    let client = Client::new(scene.registry.options().trust(trust));
+    let repository = Repository::new(&client, &scene.registry.host(), "demo/app");
+    let found = scene.runtime.block_on(repository.manifest(&Named::Tag("v1".into()))).unwrap();
+    assert_eq!(found.descriptor.digest, scene.local("images:v1").digest);
+}
+
+#[test]
+fn tokens_are_asked_for_what_is_done() {
+    if !has(&["skopeo", "docker-registry"]) {
+        return;
+    }
+    let scene = Scene::new(Kind::Token);
+    scene.registry.asked.lock().unwrap().clear();
+    scene.runtime.block_on(scene.repository().tags()).unwrap();
+    scene.runtime.block_on(scene.repository().manifest(&Named::Tag("v1".into()))).unwrap();
+    let asked = scene.registry.asked.lock().unwrap().clone();
+    assert_eq!(asked, ["repository:demo/app:pull"], "once for both");
+    let delta = scene.make("images:v1", "images:v2");
+    scene.push(&delta, "v2").unwrap();
+    assert!(scene.registry.asked.lock().unwrap().contains(&"repository:demo/app:pull,push".into()));
+    // Anonymously one may pull here, and not push.
+    let client = Client::new(ClientOptions::default());
+    let repository = Repository::new(&client, &scene.registry.host(), "demo/app");
+    scene.runtime.block_on(repository.manifest(&Named::Tag("v1".into()))).unwrap();
+    let bytes: Arc<dyn ReadAt> = Arc::new(b"new".to_vec());
+    let digest = imgdelta_testkit::sha256(b"new").parse().unwrap();
+    let blob = imgdelta::store::Descriptor::new(None, digest, 3);
+    let failure = scene.runtime.block_on(repository.put_blob(&blob, bytes, 0, None)).unwrap_err();
+    assert!(matches!(failure.why, Why::Denied { .. }), "{failure:?}");
+}
+
+#[test]
+fn large_blobs_are_sent_in_pieces_mounted_and_fetched_in_ranges() {
+    if !has(&["skopeo", "docker-registry"]) {
+        return;
+    }
+    let scene = Scene::new(Kind::Plain);
+    let bytes = noise(9, 700_000);
+    let digest = imgdelta_testkit::sha256(&bytes).parse().unwrap();
+    let blob = imgdelta::store::Descriptor::new(None, digest, bytes.len() as u64);
+    let source: Arc<dyn ReadAt> = Arc::new(bytes.clone());
+    let client = Client::new(ClientOptions::default().chunk_bytes(200_000));
+    let repository = |name| Repository::new(&client, &scene.registry.host(), name);
+    let put = |name, from| {
+        scene.runtime.block_on(repository(name).put_blob(&blob, Arc::clone(&source), 0, from))
+    };
+    assert_eq!(put("one", None).unwrap(), Uploaded::Sent);
+    assert_eq!(put("one", None).unwrap(), Uploaded::There);
+    assert_eq!(put("two", Some("one")).unwrap(), Uploaded::Mounted);
+    let fetched = scene.runtime.block_on(repository("two").blob_bytes(&blob, 1 << 20, "size"));
+    assert_eq!(fetched.unwrap(), bytes);
+}
+
+#[test]
+fn the_fallback_list_keeps_what_others_wrote_there() {
+    if !has(&["skopeo", "docker-registry"]) {
+        return;
+    }
+    let scene = Scene::new(Kind::Plain);
+    let target = scene.local("images:v2").digest;
+    let v1 = scene.local("images:v1");
+    let foreign = json!({"mediaType": v1.media_type, "digest": v1.digest.to_string(),
+        "size": v1.manifest.len(), "artifactType": "application/vnd.example.signature"});
+    let list = json!({"schemaVersion": 2, "manifests": [foreign],
+        "mediaType": "application/vnd.oci.image.index.v1+json"});
+    let tag = Named::Tag(fallback_tag(&target));
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let put = scene.repository();
+    let bytes = list.to_string();
+    scene.runtime.block_on(put.put_manifest(&tag, kind, bytes.as_bytes())).unwrap();
+    let delta = scene.make("images:v1", "images:v2");
+    scene.push(&delta, "v2").unwrap();
+    scene.push(&delta, "v2").unwrap();
+    let list = scene.runtime.block_on(put.manifest(&tag)).unwrap();
+    let list: Value = serde_json::from_slice(&list.bytes).unwrap();
+    assert_eq!(list["manifests"].as_array().unwrap().len(), 2);
+    assert_eq!(list["manifests"][0], foreign);
+    let found = scene.runtime.block_on(put.referrers(&target, ARTIFACT_TYPE)).unwrap();
+    assert_eq!(found.len(), 1);
+    scene.runtime.block_on(put.detach(&found[0].descriptor.digest, &target)).unwrap();
+    assert!(scene.runtime.block_on(put.referrers(&target, ARTIFACT_TYPE)).unwrap().is_empty());
+}
