@@ -172,7 +172,8 @@ impl Survey {
         // runs occur, so that it comes last without one, and is not left out.
         let may_be_go = marks.copies == 0 || marks.shortest > 3;
         let may_be_zlib = marks.farthest <= 32_506;
-        let go_first = hint.os != Some(3) || marks.copies > 200;
+        // Without a wrapper it is an archive's member, and those are mostly zlib's.
+        let go_first = hint.os.is_some_and(|os| os != 3) || marks.copies > 200;
         if may_be_go && go_first {
             self.go_family(hint, &mut models);
         }
@@ -240,7 +241,8 @@ impl Survey {
     fn pigz(&self) -> Vec<(u32, PigzBlocks)> {
         let mut sizes = Vec::new();
         if let Ok(joint @ 32_768..=PIGZ_BLOCK_BYTES) = u32::try_from(self.marks.joint) {
-            sizes.push(joint);
+            let parts = (1..=4).filter(|part| joint.is_multiple_of(*part));
+            sizes.extend(parts.map(|part| joint / part).filter(|&size| size >= 32_768));
         }
         if self.marks.joint.is_multiple_of(u64::from(PIGZ_USUAL_BYTES)) {
             sizes.insert(0, PIGZ_USUAL_BYTES);
