@@ -75,8 +75,8 @@ fn check(
     }
 }
 
-/// Side bytes of an exact model, and where those of a record begin.
-const EXACT: usize = 16;
+/// Side bytes of an exact model, or of a record of stored blocks; and where other records begin.
+const EXACT: usize = 48;
 const RECORD: usize = 64;
 
 /// Where the sources of small programs are.
