@@ -141,14 +141,19 @@ impl<const HEADS: usize> Window<HEADS> {
         lower(self.chain.as_flattened_mut(), half as u16);
     }
 
+    /// Returns where the links of a position are: the same place before and after a slide.
+    #[inline]
+    fn slot(&self, index: usize) -> usize {
+        (index & (self.half - 1)) % HALF_BYTES
+    }
+
     /// Makes `index` the newest position of `hash`; returns the one that was, plus one.
     #[inline]
     pub(crate) fn insert(&mut self, hash: usize, index: usize) -> usize {
-        let head = &mut self.heads[hash % HEADS];
-        let before = *head;
-        let [one, two, three, _] = self.chain[usize::from(before.wrapping_sub(1)) % HALF_BYTES];
-        self.chain[index % HALF_BYTES] = [before, one, two, three];
-        *head = (index + 1) as u16;
+        let before = self.heads[hash % HEADS];
+        let [one, two, three, _] = self.chain[self.slot(usize::from(before.wrapping_sub(1)))];
+        self.chain[self.slot(index)] = [before, one, two, three];
+        self.heads[hash % HEADS] = (index + 1) as u16;
         usize::from(before)
     }
 
@@ -184,7 +189,7 @@ impl<const HEADS: usize> Window<HEADS> {
         }
         // The farthest position of all has lost its links to the one that is searched for.
         while usize::from(candidate) != lowest {
-            for older in self.chain[usize::from(candidate) % HALF_BYTES] {
+            for older in self.chain[self.slot(usize::from(candidate))] {
                 tries -= 1;
                 if usize::from(older) <= lowest || tries == 0 {
                     return;

@@ -153,7 +153,7 @@ fn every_restart_point_gives_the_same_bytes() {
 fn streams_of_one_kind_of_bytes_are_cut_too() {
     let text = inputs::input("text");
     let noise: Vec<u8> = (0..1_500_000_u64)
-        .map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) ^ n * n).to_le_bytes()[4])
+        .map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) ^ (n * n)).to_le_bytes()[4])
         .collect();
     let inputs = [noise, vec![0; 20_000_000], text.repeat(6)];
     for plain in &inputs {

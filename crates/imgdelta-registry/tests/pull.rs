@@ -8,7 +8,7 @@ use imgdelta::{
     encode::{EncodeOptions, encode},
     image::{self, Image, OpenOptions},
     parallel::Workers,
-    plan::{self, Preset},
+    plan::{self, PlanOptions, Preset},
     progress::Silent,
     reference::{Reference, RegistryReference},
     scratch::Scratch,
@@ -121,7 +121,9 @@ impl Scene {
         let images = [self.local(old), self.local(new)];
         let ([base, target], volume) =
             survey::both_with_streams(images, &options, &scratch, &workers, &Silent).unwrap();
-        let plan = plan::Plan::of(&base, &target, &volume, Preset::Fast, &workers).unwrap();
+        let fast = PlanOptions::default().preset(Preset::Fast);
+        let plan = plan::Plan::of(&base, &target, &volume, fast, &scratch, &workers, &Silent);
+        let plan = plan.unwrap();
         let draft = encode(&plan, &EncodeOptions::default(), &scratch, &workers, &Silent).unwrap();
         let mut bytes = Vec::new();
         draft.write(&mut bytes).unwrap();

@@ -86,7 +86,7 @@ pub fn zip_of(members: &[ZipMember<'_>], style: ZipStyle) -> Vec<u8> {
         entry.extend(real.iter().flat_map(|n| n.to_le_bytes()));
         entry.extend((name.len() as u64).to_le_bytes()[..2].iter());
         entry.extend([0; 8]);
-        entry.extend(0o100_644_0000_u32.to_le_bytes());
+        entry.extend((0o100_644_u32 << 16).to_le_bytes());
         entry.extend(offset.to_le_bytes());
         entry.extend(name.bytes());
         directory.push(entry);

@@ -220,12 +220,12 @@ impl Files {
 
 /// A space for each layer: its stream, or nothing where that is not there.
 fn spaces(survey: &Survey, volume: &Volume) -> Result<Vec<Space>> {
-    let of_layer = |index: &Arc<Index>| match volume.stream(&index.diff_id) {
-        None => Ok(Space::default()),
-        Some(_) => {
-            let name = StreamName { diff_id: index.diff_id, bytes: index.stream_bytes };
-            Space::new(volume, &[name])
+    let of_layer = |index: &Arc<Index>| {
+        if volume.stream(&index.diff_id).is_none() {
+            return Ok(Space::default());
         }
+        let name = StreamName { diff_id: index.diff_id, bytes: index.stream_bytes };
+        Space::new(volume, &[name])
     };
     survey.layers.iter().map(of_layer).collect()
 }

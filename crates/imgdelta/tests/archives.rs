@@ -4,7 +4,7 @@ use imgdelta::{
     Error, Limits, Result,
     apply::{self, ApplyOptions},
     cost::Cost,
-    delta::{Delta, DeltaWriter, How, LayerOutline, Origin, Outline, Recipe},
+    delta::{Archive, Delta, DeltaWriter, How, LayerOutline, Origin, Outline, Recipe},
     encode::{EncodeOptions, encode},
     image::{self, Image, OpenOptions},
     inside::InsideOptions,
@@ -72,36 +72,36 @@ impl Pair {
         assert_eq!(open(out.path()).digest, self.images[1].image.digest);
         apply::prove(&delta, &self.volume, &options, &workers, &Silent)
     }
+}
 
-    fn recipe(&self, bytes: &[u8]) -> Recipe {
-        let delta = Delta::open(Arc::new(bytes.to_vec()), "test", &Limits::default()).unwrap();
-        Recipe::clone(&delta.recipe(0).unwrap())
-    }
+fn recipe_of(bytes: &[u8]) -> Recipe {
+    let delta = Delta::open(Arc::new(bytes.to_vec()), "test", &Limits::default()).unwrap();
+    Recipe::clone(&delta.recipe(0).unwrap())
+}
 
-    /// The delta with another recipe before the same groups.
-    fn with(&self, bytes: &[u8], recipe: &Recipe) -> Vec<u8> {
-        let delta = Delta::open(Arc::new(bytes.to_vec()), "test", &Limits::default()).unwrap();
-        let of_layer = |layer: &imgdelta::delta::LayerHead| LayerOutline {
-            stream_bytes: layer.stream.bytes,
-            body: layer.body,
-            envelope: layer.envelope.clone(),
-        };
-        let outline = Outline {
-            algorithm: delta.digest().algorithm(),
-            media_type: delta.media_type().to_owned(),
-            manifest: delta.manifest().to_vec(),
-            config: delta.config_bytes().to_vec(),
-            platform: delta.platform().to_string(),
-            base: None,
-            layers: delta.layers().iter().map(of_layer).collect(),
-        };
-        let stored = delta.recipe(0).unwrap();
-        let groups: Vec<u8> =
-            (0..stored.groups.len()).flat_map(|group| stored.group(group).unwrap()).collect();
-        let mut writer = DeltaWriter::new(Vec::new(), &outline).unwrap();
-        writer.recipe(recipe, &mut groups.as_slice()).unwrap();
-        writer.finish().unwrap().0
-    }
+/// The delta with another recipe before the same groups.
+fn with(bytes: &[u8], recipe: &Recipe) -> Vec<u8> {
+    let delta = Delta::open(Arc::new(bytes.to_vec()), "test", &Limits::default()).unwrap();
+    let of_layer = |layer: &imgdelta::delta::LayerHead| LayerOutline {
+        stream_bytes: layer.stream.bytes,
+        body: layer.body,
+        envelope: layer.envelope.clone(),
+    };
+    let outline = Outline {
+        algorithm: delta.digest().algorithm(),
+        media_type: delta.media_type().to_owned(),
+        manifest: delta.manifest().to_vec(),
+        config: delta.config_bytes().to_vec(),
+        platform: delta.platform().to_string(),
+        base: None,
+        layers: delta.layers().iter().map(of_layer).collect(),
+    };
+    let stored = delta.recipe(0).unwrap();
+    let groups: Vec<u8> =
+        (0..stored.groups.len()).flat_map(|group| stored.group(group).unwrap()).collect();
+    let mut writer = DeltaWriter::new(Vec::new(), &outline).unwrap();
+    writer.recipe(recipe, &mut groups.as_slice()).unwrap();
+    writer.finish().unwrap().0
 }
 
 fn open(dir: &Path) -> Image {
@@ -155,7 +155,7 @@ fn a_changed_member_costs_what_changed_in_it() {
         let target = tar_of(&[("lib/app.jar", &jar(&changed, style))]);
         let pair = Pair::new(&base, &target);
         let (bytes, cost) = pair.make(InsideOptions::default(), 2);
-        let recipe = pair.recipe(&bytes);
+        let recipe = recipe_of(&bytes);
         // The members that stayed are copied as they are stored; the one that changed is rebuilt.
         let count = |wanted: fn(&Origin) -> bool| {
             recipe.origins.iter().filter(|origin| wanted(origin)).count()
@@ -190,7 +190,7 @@ fn members_are_found_in_other_archives_and_under_other_names() {
     );
     let pair = Pair::new(&base, &tar_of(&[("both.jar", &both)]));
     let (bytes, _) = pair.make(InsideOptions::default(), 2);
-    let recipe = pair.recipe(&bytes);
+    let recipe = recipe_of(&bytes);
     let inner = &recipe.origins[1..];
     assert!(
         matches!(
@@ -212,7 +212,7 @@ fn archives_in_archives_are_opened_as_deep_as_asked() {
     };
     let pair = Pair::new(&nested(8), &nested(9));
     let made = [0, 1, 2, 3].map(|depth| pair.make(InsideOptions::default().depth(depth), 2).0);
-    let closed = |bytes: &[u8]| pair.recipe(bytes).nested.closed.len();
+    let closed = |bytes: &[u8]| recipe_of(bytes).nested.closed.len();
     assert_eq!([0, 1, 2, 3], [0, 1, 2, 3].map(|depth: usize| closed(&made[depth])));
     for bytes in made {
         pair.apply(bytes).unwrap();
@@ -230,7 +230,7 @@ fn members_of_compressed_tars_are_found_wherever_they_were() {
     let target = tar_of(&[("both.tgz", &packed(&[("b/two", &two), ("b/one", &one)]))]);
     let pair = Pair::new(&base, &target);
     let (bytes, _) = pair.make(InsideOptions::default(), 2);
-    let recipe = pair.recipe(&bytes);
+    let recipe = recipe_of(&bytes);
     assert_eq!(recipe.nested.closed.len(), 2, "the file and the tar in it");
     let is_part = |origin: &&Origin| matches!(origin, Origin::Part(_));
     assert_eq!(recipe.origins.iter().filter(is_part).count(), 2);
@@ -265,7 +265,7 @@ fn what_would_cost_the_receiver_too_much_travels_as_it_is_stored() {
     let (bytes, cost) = pair.make(InsideOptions::default().nanoseconds_per_byte(0), 2);
     // The jar's one changed member is a part as it is stored; the gzip file has nothing else.
     assert_eq!(cost.layers[0].files[&How::OPENED].count, 1);
-    assert!(pair.recipe(&bytes).nested.compressions.is_empty());
+    assert!(recipe_of(&bytes).nested.compressions.is_empty());
     pair.apply(bytes).unwrap();
 }
 
@@ -306,25 +306,27 @@ fn what_is_no_sound_archive_is_bytes() {
     }
 }
 
+/// A change to a recipe, and what it is.
+type Lie = (&'static str, fn(&mut Recipe));
+
 #[test]
 fn lies_about_archives_are_refused() {
     let base = tar_of(&[("a.jar", &jar(&noise(1, 900), ZipStyle::Ahead))]);
     let target = tar_of(&[("a.jar", &jar(&noise(2, 900), ZipStyle::Ahead))]);
     let pair = Pair::new(&base, &target);
     let (bytes, _) = pair.make(InsideOptions::default(), 2);
-    let sound = pair.recipe(&bytes);
-    pair.apply(pair.with(&bytes, &sound)).unwrap();
-    type Lie = (&'static str, fn(&mut Recipe));
+    let sound = recipe_of(&bytes);
+    pair.apply(with(&bytes, &sound)).unwrap();
     let lies: [Lie; 12] = [
         ("an archive that begins elsewhere", |r| r.nested.opened[0].address += 1),
         ("an archive that is shorter", |r| r.nested.opened[0].bytes -= 1),
         ("an archive of another kind", |r| {
-            r.nested.opened[0].kind = imgdelta::delta::Archive::Gzip
+            r.nested.opened[0].kind = Archive::Gzip;
         }),
         ("parts that are longer", |r| r.nested.opened[0].plain_bytes += 1),
         ("parts of a terabyte", |r| r.nested.opened[0].plain_bytes = 1 << 40),
         ("an archive of another kind made", |r| {
-            r.nested.closed[0].kind = imgdelta::delta::Archive::Gzip
+            r.nested.closed[0].kind = Archive::Gzip;
         }),
         ("a part that is not there", |r| {
             r.origins.iter_mut().for_each(|origin| {
@@ -336,7 +338,7 @@ fn lies_about_archives_are_refused() {
         ("a payload of a terabyte", |r| *r.nested.inner_bytes.last_mut().unwrap() = 1 << 40),
         ("a payload that is shorter", |r| *r.nested.inner_bytes.last_mut().unwrap() -= 1),
         ("a payload without compression", |r| {
-            r.nested.coders.iter_mut().for_each(|coder| *coder = 0)
+            r.nested.coders.iter_mut().for_each(|coder| *coder = 0);
         }),
         ("a compression that is none", |r| r.nested.compressions[0] = vec![9; 4]),
         ("another compression", |r| {
@@ -347,7 +349,7 @@ fn lies_about_archives_are_refused() {
     for (what, lie) in lies {
         let mut recipe = sound.clone();
         lie(&mut recipe);
-        let error = pair.apply(pair.with(&bytes, &recipe)).expect_err(what);
+        let error = pair.apply(with(&bytes, &recipe)).expect_err(what);
         let is_told = matches!(
             error,
             Error::BadInput { .. } | Error::OverLimit { .. } | Error::Mismatch { .. }

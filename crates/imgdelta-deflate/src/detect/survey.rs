@@ -182,7 +182,8 @@ impl Survey {
         // runs occur, so that it comes last without one, and is not left out.
         let may_be_go = marks.copies == 0 || marks.shortest > 3;
         let may_be_zlib = marks.farthest <= 32_506;
-        let go_first = hint.os != Some(3) || marks.copies > 200;
+        // Without a wrapper it is an archive's member, and those are mostly zlib's.
+        let go_first = hint.os.is_some_and(|os| os != 3) || marks.copies > 200;
         if may_be_go && go_first {
             self.go_family(hint, &mut models);
         }
@@ -245,6 +246,22 @@ impl Survey {
         }
     }
 
+    /// Returns the blocks pigz may have made. Where one ends at a byte by chance nothing shows, so
+    /// that few joints may be multiples of the usual size, and none at all says nothing.
+    fn pigz(&self) -> Vec<(u32, PigzBlocks)> {
+        let mut sizes = Vec::new();
+        if let Ok(joint @ 32_768..=PIGZ_BLOCK_BYTES) = u32::try_from(self.marks.joint) {
+            let parts = (1..=4).filter(|part| joint.is_multiple_of(*part));
+            sizes.extend(parts.map(|part| joint / part).filter(|&size| size >= 32_768));
+        }
+        if self.marks.joint.is_multiple_of(u64::from(PIGZ_USUAL_BYTES)) {
+            sizes.insert(0, PIGZ_USUAL_BYTES);
+        }
+        sizes.dedup();
+        let kinds = if self.marks.joint == 0 { &PigzBlocks::ALL[..1] } else { &PigzBlocks::ALL };
+        sizes.into_iter().flat_map(|size| kinds.iter().map(move |&kind| (size, kind))).collect()
+    }
+
     fn zlib_family(&self, hint: Hint, models: &mut Vec<Model>) {
         // A full block betrays the size of the symbol buffer.
         let mem_levels = match self.marks.first_tokens {
@@ -253,11 +270,7 @@ impl Survey {
             }
             _ => vec![8, 9],
         };
-        // Without a joint it may still be pigz, each block having ended at a byte by chance.
-        let (block_bytes, pigz_blocks) = match u32::try_from(self.marks.joint) {
-            Ok(bytes @ 32_768..=PIGZ_BLOCK_BYTES) => (bytes, PigzBlocks::ALL.to_vec()),
-            _ => (128 << 10, vec![PigzBlocks::Primed]),
-        };
+        let pigz = self.pigz();
         for level in levels(hint, 6) {
             models.extend(mem_levels.iter().map(|&mem_level| Model::Zlib {
                 level,
@@ -266,9 +279,11 @@ impl Survey {
                 strategy: Strategy::Default,
             }));
             models.push(Model::GnuGzip { level });
-            for &blocks in &pigz_blocks {
-                models.push(Model::Pigz { level, block_bytes, blocks });
-            }
+            models.extend(pigz.iter().map(|&(block_bytes, blocks)| Model::Pigz {
+                level,
+                block_bytes,
+                blocks,
+            }));
         }
         for &window_bits in &self.smaller_windows() {
             for level in levels(hint, 6) {
@@ -293,6 +308,8 @@ impl Survey {
     }
 }
 
+/// What pigz cuts its input into unless told otherwise.
+const PIGZ_USUAL_BYTES: u32 = 128 << 10;
 /// Largest block of pigz that is looked for.
 const PIGZ_BLOCK_BYTES: u32 = 16 << 20;
 

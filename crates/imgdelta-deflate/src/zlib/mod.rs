@@ -247,8 +247,9 @@ impl Pigz {
         } else {
             let is_independent = self.blocks == PigzBlocks::Independent;
             match bits.phase() {
+                _ if is_independent => bits.stored_block(&[], false),
                 0 => {}
-                phase if phase % 2 == 1 || is_independent => bits.stored_block(&[], false),
+                phase if phase % 2 == 1 => bits.stored_block(&[], false),
                 phase => (phase..8).step_by(2).for_each(|_| bits.empty_fixed_block(false)),
             }
             if is_independent {

@@ -190,7 +190,7 @@ fn a_structure_that_lies_is_refused() {
 
 #[test]
 fn a_content_that_inflates_to_more_than_is_said_is_refused() {
-    let archive = zip_of(&[("bomb", &[0; 100_000], true)], ZipStyle::Ahead);
+    let archive = zip_of(&[("bomb", &vec![0; 100_000], true)], ZipStyle::Ahead);
     let space = space(&archive);
     let slice = Slice::new(&space, 0, archive.len() as u64);
     let opening = Opening::read(Archive::Zip, &slice).unwrap().unwrap();

@@ -232,13 +232,12 @@ impl Inner for Stored<'_> {
     }
 
     fn read_exact_at(&self, inner: usize, at: u64, buffer: &mut [u8]) -> Result<()> {
-        let found = match self.opening.parts.get(inner) {
-            Some(part) => self.slice.read(part.stored.start + at, buffer.len() as u64)?,
-            None => {
-                let at = usize::try_from(at).unwrap_or(usize::MAX);
-                let rest = self.opening.structure.get(at..).unwrap_or_default();
-                rest.get(..buffer.len()).map(<[u8]>::to_vec)
-            }
+        let found = if let Some(part) = self.opening.parts.get(inner) {
+            self.slice.read(part.stored.start + at, buffer.len() as u64)?
+        } else {
+            let at = usize::try_from(at).unwrap_or(usize::MAX);
+            let rest = self.opening.structure.get(at..).unwrap_or_default();
+            rest.get(..buffer.len()).map(<[u8]>::to_vec)
         };
         let found = found.ok_or_else(|| Error::bad_input(self.place(), "it ends early"))?;
         buffer.copy_from_slice(&found);

@@ -439,9 +439,8 @@ fn read_columns(
     members.iter_mut().try_for_each(|m| front.u16().map(|n| m.local.common.method = n))?;
     members.iter_mut().try_for_each(|m| front.u32().map(|n| m.local.common.time = n))?;
     let list = |front: &mut Front<'_>, members: &[Member], wants: &dyn Fn(Shape) -> bool| {
-        let one = |member: &Member| match wants(member.shape) {
-            true => front.number().map(length),
-            false => Some(0),
+        let one = |member: &Member| {
+            if wants(member.shape) { front.number().map(length) } else { Some(0) }
         };
         members.iter().map(one).collect::<Option<Vec<usize>>>()
     };
@@ -481,7 +480,7 @@ fn read_text(front: &mut Front<'_>, members: &mut [Member], lengths: Lengths) ->
     for (list, counts) in lengths.lists.into_iter().enumerate() {
         for (member, count) in members.iter_mut().zip(counts) {
             // A header has sixteen bits for each of these, the gap excepted.
-            (list == GAP || count <= usize::from(u16::MAX)).then_some(())?;
+            (list == GAP || u16::try_from(count).is_ok()).then_some(())?;
             let text = front.bytes(count)?.to_vec();
             match list {
                 LOCAL_NAME => member.local.name = text,

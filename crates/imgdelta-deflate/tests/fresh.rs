@@ -1,0 +1,199 @@
+//! Streams made on the spot by whatever encoders are installed: the model is found, costs what it
+//! should, and remakes the stream.
+//!
+//! Where `CI` is set every tool must be there; elsewhere a missing one is told and passed over.
+
+mod inputs;
+
+use imgdelta_deflate::{DetectOptions, Model, Recipe, Remaker, detect_gzip, detect_raw};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Text, machine code, noise, zeros, little and nothing.
+fn plains() -> Vec<(&'static str, Vec<u8>)> {
+    let mut program = Vec::new();
+    let path = std::env::current_exe().unwrap();
+    std::fs::File::open(path).unwrap().take(700_000).read_to_end(&mut program).unwrap();
+    let mut plains = vec![("program", program)];
+    plains.extend(inputs::NAMES.map(|name| (name, inputs::input(name))));
+    plains
+}
+
+/// Runs a command over standard input; `None` if it is not installed.
+fn run(command: &mut Command, plain: &[u8]) -> Option<Vec<u8>> {
+    let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = match started {
+        Ok(child) => child,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            assert!(std::env::var_os("CI").is_none(), "{command:?} is not installed");
+            eprintln!("{command:?} is not installed: skipped");
+            return None;
+        }
+        Err(error) => panic!("{command:?}: {error}"),
+    };
+    let mut stdin = child.stdin.take().unwrap();
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(plain).unwrap());
+        child.wait_with_output().unwrap()
+    });
+    assert!(output.status.success(), "{command:?}");
+    Some(output.stdout)
+}
+
+fn remake(recipe: &Recipe, plain: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut remaker = Remaker::new(recipe);
+    remaker.write(plain, &mut out).unwrap();
+    remaker.finish(&mut out).unwrap();
+    out
+}
+
+/// Checks that each input's stream is remade by a model `expected` accepts, with at most
+/// `side_bytes` beside the header; a twentieth of the stream more if it is recorded.
+fn check(
+    side_bytes: usize,
+    expected: impl Fn(&Model) -> bool,
+    compress: impl Fn(&[u8]) -> Option<Vec<u8>>,
+) {
+    for (name, plain) in plains() {
+        let Some(stream) = compress(&plain) else { return };
+        let recipe = detect_gzip(&stream, DetectOptions::default()).unwrap();
+        assert!(remake(&recipe, &plain) == stream, "{name}: not the same");
+        let member = &recipe.members[0];
+        // Nothing, and what cannot be compressed, look alike from several encoders.
+        let is_telling = !matches!(name, "empty" | "tiny" | "noise" | "zero");
+        let name_of = |model: &Model| match model {
+            Model::Tokens(record) => format!("a record of {} bytes", record.len()),
+            model => format!("{model:?}"),
+        };
+        let found = name_of(&member.model);
+        assert!(!is_telling || expected(&member.model), "{name}: {found}");
+        let side = recipe.to_bytes().len() - member.header.len();
+        let allowed = if side_bytes < RECORD { side_bytes } else { RECORD + stream.len() / 20 };
+        assert!(side <= allowed, "{name}: {side} side bytes of {}, {found}", stream.len());
+    }
+}
+
+/// Side bytes of an exact model, or of a record of stored blocks; and where other records begin.
+const EXACT: usize = 48;
+const RECORD: usize = 64;
+
+/// Where the sources of small programs are.
+fn source(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/deflate/fresh").join(name)
+}
+
+#[test]
+fn gnu_gzip() {
+    for level in [1, 6] {
+        check(
+            EXACT,
+            |model| *model == Model::GnuGzip { level },
+            |plain| run(Command::new("gzip").args(["-nc", &format!("-{level}")]), plain),
+        );
+    }
+}
+
+#[test]
+fn pigz_in_blocks_of_all_kinds() {
+    let kinds: [&[&str]; 4] = [&["-p2"], &["-p2", "-i"], &["-p2", "-b", "64"], &["-p1"]];
+    for level in ["-1", "-6"] {
+        for kind in kinds {
+            // Less than a block is plain zlib's.
+            let expected = |model: &Model| matches!(model, Model::Pigz { .. } | Model::Zlib { .. });
+            check(EXACT, expected, |plain| {
+                run(Command::new("pigz").args(["-nc", level]).args(kind), plain)
+            });
+        }
+    }
+}
+
+#[test]
+fn python_zlib_with_all_windows() {
+    let script = "import sys,zlib\n\
+        c=zlib.compressobj(int(sys.argv[1]),8,16+int(sys.argv[2]))\n\
+        sys.stdout.buffer.write(c.compress(sys.stdin.buffer.read())+c.flush())";
+    for (level, window) in [("1", "15"), ("6", "15"), ("9", "15"), ("6", "9"), ("6", "12")] {
+        check(
+            EXACT,
+            |model| matches!(model, Model::Zlib { .. }),
+            |plain| run(Command::new("python3").args(["-c", script, level, window]), plain),
+        );
+    }
+}
+
+#[test]
+fn python_zlib_storing() {
+    let script = "import sys,zlib\n\
+        c=zlib.compressobj(0,8,31)\n\
+        sys.stdout.buffer.write(c.compress(sys.stdin.buffer.read())+c.flush())";
+    check(RECORD, |_| true, |plain| run(Command::new("python3").args(["-c", script]), plain));
+}
+
+#[test]
+fn go() {
+    let place = tempfile::tempdir().unwrap();
+    let program = place.path().join("gzip");
+    let mut build = Command::new("go");
+    build.arg("build").arg("-o").arg(&program).arg(source("gzip.go"));
+    build.env("GO111MODULE", "off").env("GOFLAGS", "");
+    if run(&mut build, &[]).is_none() {
+        return;
+    }
+    for level in ["-2", "1", "5", "6"] {
+        let expected =
+            |model: &Model| matches!(model, Model::Golang { .. } | Model::Klauspost { .. });
+        check(EXACT, expected, |plain| run(Command::new(&program).arg(level), plain));
+    }
+}
+
+#[test]
+fn jdk() {
+    let place = tempfile::tempdir().unwrap();
+    let mut compile = Command::new("javac");
+    if run(compile.arg("-d").arg(place.path()).arg(source("Gzip.java")), &[]).is_none() {
+        return;
+    }
+    check(
+        EXACT,
+        |model| matches!(model, Model::Zlib { level: 6, .. }),
+        |plain| run(Command::new("java").arg("-cp").arg(place.path()).arg("Gzip"), plain),
+    );
+}
+
+#[test]
+fn libdeflate_is_recorded() {
+    for level in ["-1", "-6"] {
+        check(
+            RECORD,
+            |model| matches!(model, Model::Tokens(_)),
+            |plain| run(Command::new("libdeflate-gzip").args(["-c", level]), plain),
+        );
+    }
+}
+
+#[test]
+fn members_of_a_zip_archive() {
+    let place = tempfile::tempdir().unwrap();
+    for (name, plain) in plains() {
+        // Information that differs between platforms is left out; a local header is 30 bytes.
+        std::fs::write(place.path().join(name), &plain).unwrap();
+        let mut zip = Command::new("zip");
+        zip.args(["-qX", "-", name]).current_dir(place.path());
+        let Some(archive) = run(&mut zip, &[]) else { return };
+        let number = |at: usize| u16::from_le_bytes([archive[at], archive[at + 1]]);
+        if number(8) != 8 {
+            continue;
+        }
+        let start = 30 + usize::from(number(26)) + usize::from(number(28));
+        let recipe = detect_raw(&archive[start..], DetectOptions::default()).unwrap();
+        // zip's own deflate is a brother of gzip's; where they part, it is recorded.
+        let model = &recipe.members[0].model;
+        let is_exact = matches!(model, Model::Zlib { .. } | Model::GnuGzip { .. });
+        assert!(is_exact || !matches!(name, "tiny" | "text" | "mixed"), "{name}: {model:?}");
+        let most = if is_exact { 4 } else { plain.len() / 20 };
+        assert!(model.to_bytes().len() <= most, "{name}: {}", model.to_bytes().len());
+        assert!(remake(&recipe, &plain) == archive[start..], "{name}");
+    }
+}
