@@ -394,14 +394,14 @@ mod tests {
     #[test]
     fn mistakes_are_told_with_their_place() {
         let rows = [
-            ("", "job.toml: missing field `registry`"),
+            ("", "job.toml:1:1: missing field `registry`"),
             ("[registry]\nhost = 5\n", "job.toml:2:8: invalid type: integer `5`"),
             (&LEAST.replace("r:5000", "https://r/"), "job.toml:2:8: expected HOST[:PORT]"),
             (&format!("{LEAST}kep = 3\n"), "job.toml:5:1: unknown field `kep`"),
             (&format!("{LEAST}keep = 0\n"), "job.toml:5:8: expected a number from 1 to 100"),
             (&format!("{LEAST}worth = 1.5\n"), "job.toml:5:9: "),
             (&format!("{LEAST}worth = \"70\"\n"), "job.toml:5:9: "),
-            (&format!("{LEAST}tags = [\"v[\"]\n"), "job.toml:5:9: "),
+            (&format!("{LEAST}tags = [\"v[\"]\n"), "job.toml:5:8: unclosed"),
             (&format!("{LEAST}platforms = [\"linux\"]\n"), "job.toml:5:13: "),
             (&format!("{LEAST}preset = \"slow\"\n"), "job.toml:5:10: "),
             (&format!("{LEAST}[queue]\nlease = \"2\"\n"), "job.toml:6:9: "),

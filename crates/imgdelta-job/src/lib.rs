@@ -15,9 +15,12 @@ pub mod policy;
 mod publish;
 pub mod queue;
 pub mod retention;
+mod serve;
 pub mod stop;
+mod webhook;
 pub mod work;
 pub mod worker;
 
 pub use config::Config;
 pub use job::{Event, Job, RunOptions, Teller};
+pub use work::SCHEMA;

@@ -50,7 +50,7 @@ impl Stray {
     /// Returns it for machines.
     pub fn json(&self, is_removed: bool) -> Value {
         json!({
-            "schema": crate::worker::SCHEMA,
+            "schema": crate::work::SCHEMA,
             "event": if is_removed { "removed" } else { "stray" },
             "repository": self.repository,
             "artifact": self.artifact.to_string(),

@@ -61,6 +61,21 @@ impl Work {
         format!("{} {} {}", self.repository, self.base, self.target)
     }
 
+    /// Returns it for machines, as what is wanted.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "schema": SCHEMA,
+            "event": "wanted",
+            "repository": self.repository,
+            "base": self.base.to_string(),
+            "target": self.target.to_string(),
+            "base_tag": self.base_tag,
+            "target_tag": self.target_tag,
+            "platform": self.platform,
+            "direction": self.direction,
+        })
+    }
+
     /// Returns it as text.
     pub fn text(&self) -> String {
         let written = Written {
@@ -104,3 +119,6 @@ impl fmt::Display for Work {
         write!(f, "{repository}: {base_tag} to {target_tag} for {platform}")
     }
 }
+
+/// The name and version of each document that a job prints; a reader refuses another.
+pub const SCHEMA: &str = "imgdelta.job/1";

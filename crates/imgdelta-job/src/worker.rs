@@ -13,7 +13,7 @@ use crate::{
 };
 use imgdelta::{BlobDigest, Error, Result, path::escaped, size::Human};
 use imgdelta_registry::{Named, Repository};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::{
     fmt,
     sync::{
@@ -84,23 +84,13 @@ pub struct Report {
 impl Report {
     /// Returns it for machines.
     pub fn json(&self) -> Value {
-        let work = &self.work;
-        let mut document = json!({
-            "schema": SCHEMA,
-            "event": "delta",
-            "outcome": self.outcome.word(),
-            "repository": work.repository,
-            "base": work.base.to_string(),
-            "target": work.target.to_string(),
-            "base_tag": work.base_tag,
-            "target_tag": work.target_tag,
-            "platform": work.platform,
-            "direction": work.direction,
-            "delta_bytes": self.delta_bytes,
-            "pull_bytes": self.pull_bytes,
-            "seconds": self.seconds,
-            "cpu_seconds": self.cpu_seconds,
-        });
+        let mut document = self.work.json();
+        document["event"] = "delta".into();
+        document["outcome"] = self.outcome.word().into();
+        document["delta_bytes"] = self.delta_bytes.into();
+        document["pull_bytes"] = self.pull_bytes.into();
+        document["seconds"] = self.seconds.into();
+        document["cpu_seconds"] = self.cpu_seconds.into();
         if let Some(artifact) = &self.artifact {
             document["artifact"] = artifact.to_string().into();
         }
@@ -334,8 +324,6 @@ fn hope(error: &Error) -> Hope {
     }
 }
 
-/// The name and version of each document; a reader refuses another.
-pub(crate) const SCHEMA: &str = "imgdelta.job/1";
 /// How long a worker without work waits before it looks again: others may have added some.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Three may be lost.

@@ -74,7 +74,12 @@ impl Postgres {
             _ => self.open().await?,
         };
         let outcome = client.query(statement, values).await;
-        if !client.is_closed() {
+        // What the server answers itself, short of its end, leaves the connection as it is.
+        let is_sound = match &outcome {
+            Ok(_) => true,
+            Err(error) => error.as_db_error().is_some_and(|error| error.severity() == "ERROR"),
+        };
+        if is_sound {
             *slot = Some(client);
         }
         outcome.map_err(|error| self.wrong(error))
