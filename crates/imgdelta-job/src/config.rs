@@ -316,7 +316,7 @@ impl Config {
         }
         let least = [
             (self.queue.tries.span(), u64::from(*self.queue.tries.get_ref()), 1, "try"),
-            (self.queue.lease.span(), self.queue.lease.get_ref().whole_seconds(), 5, "seconds"),
+            (self.queue.lease.span(), self.queue.lease.get_ref().whole_seconds(), 1, "second"),
             (self.budget.parallel.span(), *self.budget.parallel.get_ref() as u64, 1, "work"),
             (self.budget.memory.span(), self.budget.memory.get_ref().0, 64 << 20, "bytes"),
             (self.budget.cpu.span(), self.budget.cpu.get_ref().whole_seconds(), 1, "second"),
@@ -405,7 +405,10 @@ mod tests {
             (&format!("{LEAST}platforms = [\"linux\"]\n"), "job.toml:5:13: "),
             (&format!("{LEAST}preset = \"slow\"\n"), "job.toml:5:10: "),
             (&format!("{LEAST}[queue]\nlease = \"2\"\n"), "job.toml:6:9: "),
-            (&format!("{LEAST}[queue]\nlease = \"2s\"\n"), "job.toml:6:9: expected at least 5"),
+            (
+                &format!("{LEAST}[queue]\nlease = \"900ms\"\n"),
+                "job.toml:6:9: expected at least 1 second",
+            ),
             (&format!("{LEAST}[budget]\nmemory = \"lots\"\n"), "job.toml:6:10: "),
             (
                 &format!("{LEAST}[queue]\nsqlite = \"a\"\npostgres = \"b\"\n"),
