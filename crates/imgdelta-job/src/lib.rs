@@ -14,13 +14,16 @@ pub mod metrics;
 pub mod policy;
 mod publish;
 pub mod queue;
+pub mod report;
 pub mod retention;
+mod run;
 mod serve;
 pub mod stop;
 mod webhook;
 pub mod work;
-pub mod worker;
+mod worker;
 
 pub use config::Config;
-pub use job::{Event, Job, RunOptions, Teller};
+pub use job::Job;
+pub use run::{Event, RunOptions, Teller};
 pub use work::SCHEMA;

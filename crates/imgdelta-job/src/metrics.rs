@@ -5,7 +5,7 @@
 use crate::{
     machine,
     queue::Counts,
-    worker::{Outcome, Report},
+    report::{Outcome, Report},
 };
 use imgdelta_registry::Traffic;
 use std::{

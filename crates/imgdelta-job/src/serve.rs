@@ -4,7 +4,8 @@
 //! bodies, short waits. What a notification says is only a reason to look.
 
 use crate::{
-    job::{Job, Teller, secret},
+    job::{Job, secret},
+    run::Teller,
     stop::{Phase, Stop},
     webhook,
     worker::Until,

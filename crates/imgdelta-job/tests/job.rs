@@ -3,8 +3,8 @@
 use imgdelta_job::{
     Config, Event, Job, RunOptions, Teller,
     queue::{Counts, State},
+    report::Outcome,
     stop::{Phase, Stop},
-    worker::Outcome,
 };
 use imgdelta_registry::{Client, ClientOptions, Credentials, Repository, artifact::ARTIFACT_TYPE};
 use imgdelta_testkit::{
