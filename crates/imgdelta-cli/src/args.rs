@@ -4,10 +4,12 @@
 
 mod create;
 mod delta;
+mod job;
 mod registry;
 
 pub use create::{Create, Making, Preset};
 pub use delta::{Apply, DeltaArgs, Inspect, Verify};
+pub use job::{Job, JobAction};
 pub use registry::{Pull, Push, Registry};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -83,6 +85,8 @@ pub enum Command {
     /// Fetch an image by whatever is cheapest: what lies here, a delta, whole layers
     #[command(after_help = REPOSITORIES)]
     Pull(Box<Pull>),
+    /// Prepare deltas beside a registry, as a configuration says
+    Job(Job),
     /// Print a completion script for a shell
     Completions {
         /// The shell that will read it

@@ -7,6 +7,7 @@ mod create;
 mod delta;
 mod diff;
 mod exit;
+mod job;
 mod output;
 mod registry;
 mod terminal;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         args::Command::Inspect(inspect) => delta::inspect(inspect, &cli.common),
         args::Command::Push(push) => registry::run_push(push, &cli.common),
         args::Command::Pull(pull) => registry::run_pull(pull, &cli.common),
+        args::Command::Job(job) => job::run(job, &cli.common),
         args::Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut args::Cli::command(), "imgdelta", &mut script);

@@ -6,6 +6,7 @@
 //! shows a secret.
 
 pub mod artifact;
+mod catalog;
 mod client;
 pub mod credentials;
 mod download;

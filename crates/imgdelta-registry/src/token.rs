@@ -126,6 +126,8 @@ pub(crate) enum Actions {
     Pull,
     Push,
     Delete,
+    /// To see which repositories there are.
+    Catalog,
 }
 
 /// Returns how token servers name what is to be done in a repository.
@@ -134,6 +136,7 @@ pub(crate) fn scope(repository: &str, actions: Actions) -> String {
         Actions::Pull => "pull",
         Actions::Push => "pull,push",
         Actions::Delete => "pull,push,delete",
+        Actions::Catalog => return "registry:catalog:*".into(),
     };
     format!("repository:{repository}:{actions}")
 }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::sha256;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 impl Shared {
     pub(super) fn answer(&self, request: &Request) -> Answer {
@@ -20,6 +21,7 @@ impl Shared {
         }
         match kind {
             "" if path.is_empty() => Answer::new(200),
+            "" if path == "_catalog" => self.catalog(request),
             "blobs" if name == "uploads/" || name.starts_with("uploads/") => {
                 self.upload(request, repository, name.trim_start_matches("uploads/"))
             }
@@ -208,6 +210,13 @@ impl Shared {
             return Answer::error(404, "NAME_UNKNOWN");
         }
         self.page(request, &tags, |tags| json!({"name": repository, "tags": tags}))
+    }
+
+    fn catalog(&self, request: &Request) -> Answer {
+        let state = self.state();
+        let names: BTreeSet<&String> = state.manifests.keys().map(|(name, _)| name).collect();
+        let names: Vec<Value> = names.into_iter().map(|name| json!(name)).collect();
+        self.page(request, &names, |names| json!({"repositories": names}))
     }
 
     fn referrers(&self, request: &Request, repository: &str, subject: &str) -> Answer {

@@ -1,0 +1,267 @@
+//! Which deltas are wanted: versions and a rule in, works out.
+//!
+//! Pure: asks nobody, knows no clock, and gives the same works in the same order for the same
+//! versions in any order.
+
+use crate::{
+    config::{Order, Rule, To},
+    work::{Direction, Work},
+};
+use imgdelta::{BlobDigest, image::Platform};
+use imgdelta_registry::is_digest_tag;
+use semver::Version as Number;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashSet},
+};
+
+/// A tag and what it stood for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The tag.
+    pub tag: String,
+    /// What it names: a manifest or an index.
+    pub digest: BlobDigest,
+    /// When it was built, in seconds since 1970, if its config says so.
+    pub created: Option<i64>,
+    /// A number that grows with each tag that is first seen or moved.
+    pub seen: u64,
+    /// Its images.
+    pub images: Vec<(Platform, BlobDigest)>,
+}
+
+/// Whether a rule takes a tag for a version. Lists of referrers and signatures never are.
+pub fn is_version(rule: &Rule, tag: &str) -> bool {
+    !is_digest_tag(tag)
+        && rule.tags.iter().any(|pattern| pattern.matches(tag))
+        && !rule.except.iter().any(|pattern| pattern.matches(tag))
+        && (rule.order != Order::Semver || number(tag).is_some())
+}
+
+/// Puts tags in a rule's order, the newest first, where tags alone say it.
+pub fn by_number(tags: &mut [String]) {
+    tags.sort_by_cached_key(|tag| (Reverse(number(tag)), tag.clone()));
+}
+
+/// Returns the works that a rule wants for a repository, the most wanted first.
+pub fn wanted(rule: &Rule, repository: &str, versions: &[Version]) -> Vec<Work> {
+    let line = line(rule, versions);
+    let keep = *rule.keep.get_ref();
+    let pairs: Vec<(&Version, &Version)> = match (rule.to, line.split_first()) {
+        (_, None) => Vec::new(),
+        (To::Newest, Some((newest, older))) => {
+            older.iter().take(keep).map(|older| (*older, *newest)).collect()
+        }
+        (To::Neighbours, Some(_)) => {
+            line.windows(2).take(keep).map(|pair| (pair[1], pair[0])).collect()
+        }
+    };
+    let directions: &[Direction] =
+        if rule.rollback { &[Direction::Forward, Direction::Back] } else { &[Direction::Forward] };
+    let (mut works, mut keys) = (Vec::new(), HashSet::new());
+    for direction in directions {
+        for (older, newer) in &pairs {
+            let (base, target) = match direction {
+                Direction::Forward => (older, newer),
+                Direction::Back => (newer, older),
+            };
+            for (platform, from, to) in common(rule, base, target) {
+                let work = Work {
+                    repository: repository.to_owned(),
+                    base: from,
+                    target: to,
+                    platform: platform.to_string(),
+                    direction: *direction,
+                    base_tag: base.tag.clone(),
+                    target_tag: target.tag.clone(),
+                    preset: rule.preset,
+                    worth: rule.worth,
+                };
+                // One image may stand in two indexes.
+                if from != to && keys.insert(work.key()) {
+                    works.push(work);
+                }
+            }
+        }
+    }
+    works
+}
+
+/// The versions that count, the newest first, each image or index once.
+fn line<'a>(rule: &Rule, versions: &'a [Version]) -> Vec<&'a Version> {
+    let mut line: Vec<&Version> =
+        versions.iter().filter(|version| is_version(rule, &version.tag)).collect();
+    match rule.order {
+        Order::Semver => {
+            line.sort_by_cached_key(|version| (Reverse(number(&version.tag)), version.tag.clone()));
+        }
+        Order::Date => {
+            line.retain(|version| version.created.is_some());
+            line.sort_by_key(|version| (Reverse(version.created), &version.tag));
+        }
+        Order::Push => line.sort_by_key(|version| (Reverse(version.seen), &version.tag)),
+    }
+    let mut met = BTreeSet::new();
+    line.retain(|version| met.insert(version.digest));
+    line
+}
+
+/// The images of both versions for one platform each.
+fn common(
+    rule: &Rule,
+    base: &Version,
+    target: &Version,
+) -> Vec<(Platform, BlobDigest, BlobDigest)> {
+    let is_wanted = |platform: &Platform| {
+        rule.platforms.is_empty()
+            || rule.platforms.iter().any(|wanted| wanted.distance(platform) == Some(0))
+    };
+    let images = target.images.iter().filter(|(platform, _)| is_wanted(platform));
+    let pairs = images.filter_map(|(platform, to)| {
+        let same = |offered: &Platform| platform.distance(offered) == Some(0);
+        let (_, from) = base.images.iter().find(|(offered, _)| same(offered))?;
+        Some((platform.clone(), *from, *to))
+    });
+    pairs.collect()
+}
+
+/// Reads a tag as a version: `v1.2.3-rc.1`, also `1.2`, `7` and `2024.01.31`.
+fn number(tag: &str) -> Option<Number> {
+    let tag = tag.strip_prefix('v').unwrap_or(tag);
+    let core_end = tag.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(tag.len());
+    let (core, rest) = tag.split_at(core_end);
+    let mut parts = [0_u64; 3];
+    let mut count = 0;
+    for part in core.split('.') {
+        *parts.get_mut(count)? = part.parse().ok()?;
+        count += 1;
+    }
+    let [major, minor, patch] = parts;
+    let mut number = Number::new(major, minor, patch);
+    if !rest.is_empty() {
+        number.pre = semver::Prerelease::new(rest.strip_prefix('-')?).ok()?;
+    }
+    Some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn digest(number: u64) -> BlobDigest {
+        format!("sha256:{number:064x}").parse().unwrap()
+    }
+
+    fn rule(text: &str) -> Rule {
+        let text = format!("[registry]\nhost = \"r\"\n[[rule]]\nrepositories = [\"x\"]\n{text}");
+        Config::parse(&text, "t").unwrap().rule("x").unwrap().clone()
+    }
+
+    /// `TAG@ROOT`, created and seen in the order of the list.
+    fn versions(list: &[&str]) -> Vec<Version> {
+        let one = |(at, text): (usize, &&str)| {
+            let (tag, root) = text.split_once('@').unwrap();
+            let root: u64 = root.parse().unwrap();
+            let images = ["linux/amd64", "linux/arm64"].into_iter().zip(1_u64..);
+            Version {
+                tag: tag.into(),
+                digest: digest(root),
+                created: Some(at as i64),
+                seen: at as u64,
+                images: images
+                    .map(|(platform, at)| (platform.parse().unwrap(), digest(root * 10 + at)))
+                    .collect(),
+            }
+        };
+        list.iter().enumerate().map(one).collect()
+    }
+
+    fn shown(rule: &Rule, versions: &[Version]) -> Vec<String> {
+        let works = wanted(rule, "x", versions);
+        works.iter().map(|work| format!("{}>{}", work.base_tag, work.target_tag)).collect()
+    }
+
+    #[test]
+    fn rules_and_versions_make_works() {
+        let amd64 = "platforms = [\"linux/amd64\"]\n";
+        let list = ["v1.9.0@1", "v1.10.0@2", "v1.2@3", "latest@2", "v2.0.0-rc.1@4", "v1.1.0@5"];
+        let rows: &[(&str, &[&str])] = &[
+            ("keep = 2", &["v1.10.0>v2.0.0-rc.1", "v1.9.0>v2.0.0-rc.1"]),
+            ("except = [\"*-rc*\"]\nkeep = 2", &["v1.9.0>v1.10.0", "v1.2>v1.10.0"]),
+            (
+                "except = [\"*-rc*\"]\nto = \"neighbours\"\nkeep = 2",
+                &["v1.9.0>v1.10.0", "v1.2>v1.9.0"],
+            ),
+            (
+                "except = [\"*-rc*\"]\nkeep = 1\nrollback = true",
+                &["v1.9.0>v1.10.0", "v1.10.0>v1.9.0"],
+            ),
+            // The last one built; what has two tags counts once, under the later.
+            ("order = \"date\"\nkeep = 3", &["v2.0.0-rc.1>v1.1.0", "latest>v1.1.0", "v1.2>v1.1.0"]),
+            ("order = \"push\"\nkeep = 1", &["v2.0.0-rc.1>v1.1.0"]),
+            ("tags = [\"v1.*\"]\nexcept = [\"v1.1*\"]\nkeep = 9", &["v1.2>v1.9.0"]),
+            ("tags = [\"none\"]", &[]),
+        ];
+        for (text, expected) in rows {
+            let rule = rule(&format!("{amd64}{text}\n"));
+            assert_eq!(shown(&rule, &versions(&list)), *expected, "{text}");
+            let mut reversed = versions(&list);
+            reversed.reverse();
+            assert_eq!(shown(&rule, &reversed), *expected, "{text}: order of the list");
+        }
+    }
+
+    #[test]
+    fn every_platform_of_both_has_its_work() {
+        let mut list = versions(&["v1@1", "v2@2", "v3@3"]);
+        list[0].images.remove(1);
+        // The arm64 image did not change from v2 to v3.
+        list[2].images[1].1 = list[1].images[1].1;
+        let works = wanted(&rule("keep = 5\n"), "x", &list);
+        let pairs: Vec<_> = works.iter().map(|work| (work.base, work.target)).collect();
+        assert_eq!(pairs, [(digest(21), digest(31)), (digest(11), digest(31))]);
+        assert_eq!(works[0].platform, "linux/amd64");
+        let works =
+            wanted(&rule("platforms = [\"linux/arm64/v8\"]\nto = \"neighbours\"\n"), "x", &list);
+        assert_eq!(works, [], "v1 has none, v3's is v2's");
+    }
+
+    #[test]
+    fn no_list_signature_or_foreign_tag_is_a_version() {
+        let any = rule("order = \"date\"\n");
+        let hex = "ab".repeat(32);
+        for tag in
+            [format!("sha256-{hex}"), format!("sha256-{hex}.sig"), format!("sha256-{hex}.att")]
+        {
+            assert!(!is_version(&any, &tag), "{tag}");
+        }
+        assert!(is_version(&any, "nightly"));
+        assert!(!is_version(&rule("order = \"semver\"\n"), "nightly"));
+    }
+
+    #[test]
+    fn tags_are_read_as_versions() {
+        let mut tags: Vec<String> =
+            ["v1", "1.2", "1.2.1-rc.2", "2024.01.31", "1.2.1-rc.10", "1.2.1"]
+                .map(String::from)
+                .to_vec();
+        by_number(&mut tags);
+        assert_eq!(tags, ["2024.01.31", "1.2.1", "1.2.1-rc.10", "1.2.1-rc.2", "1.2", "v1"]);
+        for tag in ["", "v", "1.2.3.4", "1..2", "latest", "1.2.3_4", "99999999999999999999"] {
+            assert_eq!(number(tag), None, "{tag}");
+        }
+    }
+
+    #[test]
+    fn a_work_survives_the_queue() {
+        for work in wanted(
+            &rule("rollback = true\npreset = \"best\"\nworth = \"55%\"\n"),
+            "x",
+            &versions(&["v1@1", "v2@2"]),
+        ) {
+            assert_eq!(Work::parse(&work.text()).unwrap(), work);
+        }
+        assert!(Work::parse("{}").is_err());
+    }
+}

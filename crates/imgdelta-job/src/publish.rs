@@ -1,0 +1,73 @@
+//! Deltas beside their targets: found, sent, removed.
+//!
+//! Touches nothing but deltas: every other artifact stays as it is, however it is called.
+
+use imgdelta::{BlobDigest, Error, Result, delta::Delta, store::source::ReadAt};
+use imgdelta_registry::{
+    Named, Pushed, Referrer, Repository,
+    artifact::{ARTIFACT_TYPE, Artifact, BASE_ANNOTATION},
+};
+use std::sync::Arc;
+
+/// A delta that lies in a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Published {
+    pub artifact: BlobDigest,
+    /// What it was made against, if it says so.
+    pub base: Option<BlobDigest>,
+}
+
+/// Returns the deltas beside a target.
+pub(crate) async fn beside(repository: &Repository, target: &BlobDigest) -> Result<Vec<Published>> {
+    let mut found = Vec::new();
+    for referrer in repository.referrers(target, ARTIFACT_TYPE).await? {
+        let artifact = referrer.descriptor.digest;
+        let base = match told(&referrer) {
+            Some(base) => Some(base),
+            // Not every list repeats annotations.
+            None => match repository.manifest(&Named::Digest(artifact)).await {
+                Err(failure) if failure.is_not_found() => continue,
+                Err(failure) => return Err(failure.into()),
+                Ok(manifest) => match Artifact::parse(&manifest, &repository.place()) {
+                    Ok(artifact) => artifact.base,
+                    Err(error) => {
+                        tracing::warn!(%artifact, %error, "no delta, whatever it says it is");
+                        continue;
+                    }
+                },
+            },
+        };
+        found.push(Published { artifact, base });
+    }
+    Ok(found)
+}
+
+/// Returns the delta from a base to a target, if it is there.
+pub(crate) async fn there(
+    repository: &Repository,
+    base: &BlobDigest,
+    target: &BlobDigest,
+) -> Result<Option<BlobDigest>> {
+    for published in beside(repository, target).await? {
+        // A list may name what is gone.
+        if published.base == Some(*base)
+            && repository.head(&Named::Digest(published.artifact)).await?.is_some()
+        {
+            return Ok(Some(published.artifact));
+        }
+    }
+    Ok(None)
+}
+
+/// Sends a delta. The same delta is the same artifact, so that two who send it do no harm.
+pub(crate) async fn publish(
+    repository: &Repository,
+    delta: &Delta,
+    file: Arc<dyn ReadAt>,
+) -> Result<Pushed> {
+    imgdelta_registry::push(repository, delta, file, None).await.map_err(Error::from)
+}
+
+fn told(referrer: &Referrer) -> Option<BlobDigest> {
+    referrer.annotations.get(BASE_ANNOTATION)?.parse().ok()
+}

@@ -1,0 +1,334 @@
+//! A queue in a PostgreSQL server, shared by workers on many machines.
+//!
+//! Times are the server's, so that machines need not agree on theirs; rows that another worker is
+//! taking are passed over. A lost connection is made anew at the next question.
+
+use super::{Answer, Counts, Entry, Hope, Line, Queue, State, Taken, Terms, Ticket};
+use imgdelta::{Error, Result};
+use imgdelta_registry::Secret;
+use std::{fmt, time::Duration};
+use tokio::sync::Mutex;
+use tokio_postgres::{Client, Config, NoTls, Row};
+
+/// A queue in a server.
+pub struct Postgres {
+    config: Config,
+    place: String,
+    client: Mutex<Option<Client>>,
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+impl Postgres {
+    /// Connects to a server, and makes the tables if they are not there. `options` is written as
+    /// libpq's: `host=/run/postgresql dbname=imgdelta`.
+    pub async fn connect(options: &str, password: Option<&Secret>) -> Result<Self> {
+        let mut config: Config = options
+            .parse()
+            .map_err(|error| Error::bad_input_because("queue's postgres", "no options", error))?;
+        if let Some(password) = password {
+            config.password(password.reveal());
+        }
+        config.connect_timeout(CONNECT_TIMEOUT);
+        config.application_name("imgdelta");
+        let place = format!("queue in PostgreSQL, {:?}", config.get_dbname().unwrap_or("postgres"));
+        let queue = Self { config, place, client: Mutex::new(None) };
+        let mut client = queue.client.lock().await;
+        *client = Some(queue.open().await?);
+        drop(client);
+        Ok(queue)
+    }
+
+    async fn open(&self) -> Result<Client> {
+        let connected = self.config.connect(NoTls).await;
+        let (client, connection) = connected.map_err(|error| self.wrong(error))?;
+        // It ends with the client; what broke it, the next question says.
+        tokio::spawn(async move { drop(connection.await) });
+        client.batch_execute(SCHEMA).await.map_err(|error| self.wrong(error))?;
+        let version = client.query_one("SELECT version FROM imgdelta_queue", &[]).await;
+        let version: i32 = version.map_err(|error| self.wrong(error))?.get(0);
+        if version > VERSION {
+            let what = format!("of version {version}; this program knows {VERSION}");
+            return Err(Error::bad_input(&self.place, what));
+        }
+        Ok(client)
+    }
+
+    fn wrong(&self, error: tokio_postgres::Error) -> Error {
+        Error::io(&self.place)(std::io::Error::other(error))
+    }
+
+    /// Asks one statement, which is a transaction of its own.
+    pub(super) async fn ask(
+        &self,
+        statement: &str,
+        values: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+    ) -> Result<Vec<Row>> {
+        let mut slot = self.client.lock().await;
+        let client = match slot.take() {
+            Some(client) if !client.is_closed() => client,
+            _ => self.open().await?,
+        };
+        let outcome = client.query(statement, values).await;
+        // What the server answers itself, short of its end, leaves the connection as it is.
+        let is_sound = match &outcome {
+            Ok(_) => true,
+            Err(error) => error.as_db_error().is_some_and(|error| error.severity() == "ERROR"),
+        };
+        if is_sound {
+            *slot = Some(client);
+        }
+        outcome.map_err(|error| self.wrong(error))
+    }
+}
+
+impl Queue for Postgres {
+    fn add<'a>(&'a self, works: &'a [Entry]) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let keys: Vec<&str> = works.iter().map(|work| work.key.as_str()).collect();
+            let bodies: Vec<&str> = works.iter().map(|work| work.body.as_str()).collect();
+            let rows = self
+                .ask(
+                    "INSERT INTO imgdelta_works (key, body)
+                     SELECT key, body FROM unnest($1::text[], $2::text[])
+                         WITH ORDINALITY AS added (key, body, place) ORDER BY place
+                     ON CONFLICT (key) DO NOTHING RETURNING 1",
+                    &[&keys, &bodies],
+                )
+                .await?;
+            Ok(rows.len() as u64)
+        })
+    }
+
+    fn take<'a>(&'a self, worker: &'a str, terms: &'a Terms) -> Answer<'a, Option<Taken>> {
+        Box::pin(async move {
+            let tries = i32::try_from(terms.tries).unwrap_or(i32::MAX);
+            self.ask(
+                "UPDATE imgdelta_works SET state = 'failed',
+                        outcome = 'its worker vanished each time'
+                 WHERE ordinal IN (SELECT ordinal FROM imgdelta_works
+                     WHERE state = 'running' AND until <= clock_timestamp() AND tries >= $1
+                     FOR UPDATE SKIP LOCKED)",
+                &[&tries],
+            )
+            .await?;
+            let rows = self
+                .ask(
+                    "UPDATE imgdelta_works SET state = 'running', tries = tries + 1,
+                            turn = turn + 1, worker = $1,
+                            until = clock_timestamp() + $2 * interval '1 millisecond'
+                     WHERE ordinal = (SELECT ordinal FROM imgdelta_works
+                         WHERE state IN ('waiting', 'running') AND until <= clock_timestamp()
+                         ORDER BY ordinal LIMIT 1 FOR UPDATE SKIP LOCKED)
+                     RETURNING key, turn, body, tries",
+                    &[&worker, &millis(terms.lease)],
+                )
+                .await?;
+            Ok(rows.first().map(|row| Taken {
+                ticket: Ticket { key: row.get(0), turn: row.get(1) },
+                body: row.get(2),
+                tries: row.get::<_, i32>(3).unsigned_abs(),
+            }))
+        })
+    }
+
+    fn beat<'a>(&'a self, ticket: &'a Ticket, terms: &'a Terms) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let rows = self
+                .ask(
+                    "UPDATE imgdelta_works
+                     SET until = clock_timestamp() + $3 * interval '1 millisecond'
+                     WHERE key = $1 AND turn = $2 AND state = 'running' RETURNING 1",
+                    &[&ticket.key, &ticket.turn, &millis(terms.lease)],
+                )
+                .await?;
+            Ok(!rows.is_empty())
+        })
+    }
+
+    fn finish<'a>(&'a self, ticket: &'a Ticket, outcome: &'a str) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let rows = self
+                .ask(
+                    "UPDATE imgdelta_works SET state = 'done', outcome = $3
+                     WHERE key = $1 AND turn = $2 AND state = 'running' RETURNING 1",
+                    &[&ticket.key, &ticket.turn, &outcome],
+                )
+                .await?;
+            Ok(!rows.is_empty())
+        })
+    }
+
+    fn fail<'a>(
+        &'a self,
+        ticket: &'a Ticket,
+        error: &'a str,
+        hope: Hope,
+        terms: &'a Terms,
+    ) -> Answer<'a, Option<State>> {
+        Box::pin(async move {
+            let tries = match hope {
+                Hope::None => 0,
+                Hope::Later => i32::try_from(terms.tries).unwrap_or(i32::MAX),
+            };
+            // The wait for each number of tries, so that the doubling is written once.
+            let waits: Vec<f64> =
+                (1..=terms.tries.min(MOST_WAITS)).map(|tries| millis(terms.wait(tries))).collect();
+            let rows = self
+                .ask(
+                    "UPDATE imgdelta_works SET outcome = $3,
+                            state = CASE WHEN tries >= $4 THEN 'failed' ELSE 'waiting' END,
+                            until = clock_timestamp() + interval '1 millisecond'
+                                * ($5::float8[])[least(tries, cardinality($5::float8[]))]
+                     WHERE key = $1 AND turn = $2 AND state = 'running'
+                     RETURNING state",
+                    &[&ticket.key, &ticket.turn, &error, &tries, &waits],
+                )
+                .await?;
+            Ok(rows.first().map(|row| match row.get(0) {
+                "failed" => State::Failed,
+                _ => State::Waiting,
+            }))
+        })
+    }
+
+    fn give_back<'a>(&'a self, ticket: &'a Ticket) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let rows = self
+                .ask(
+                    "UPDATE imgdelta_works
+                     SET state = 'waiting', tries = tries - 1, until = to_timestamp(0)
+                     WHERE key = $1 AND turn = $2 AND state = 'running' RETURNING 1",
+                    &[&ticket.key, &ticket.turn],
+                )
+                .await?;
+            Ok(!rows.is_empty())
+        })
+    }
+
+    fn counts(&self) -> Answer<'_, Counts> {
+        Box::pin(async move {
+            let rows =
+                self.ask("SELECT state, COUNT(*) FROM imgdelta_works GROUP BY state", &[]).await?;
+            let mut counts = Counts::default();
+            for row in rows {
+                counts.set(row.get(0), row.get::<_, i64>(1).unsigned_abs());
+            }
+            Ok(counts)
+        })
+    }
+
+    fn list(&self, state: State) -> Answer<'_, Vec<Line>> {
+        Box::pin(async move {
+            let rows = self
+                .ask(
+                    "SELECT key, body, outcome, tries FROM imgdelta_works
+                     WHERE state = $1 ORDER BY ordinal",
+                    &[&state.word()],
+                )
+                .await?;
+            let line = |row: &Row| Line {
+                key: row.get(0),
+                body: row.get(1),
+                outcome: row.get(2),
+                tries: row.get::<_, i32>(3).unsigned_abs(),
+            };
+            Ok(rows.iter().map(line).collect())
+        })
+    }
+
+    fn retry_failed(&self) -> Answer<'_, u64> {
+        Box::pin(async move {
+            let rows = self
+                .ask(
+                    "UPDATE imgdelta_works SET state = 'waiting', tries = 0, until = to_timestamp(0)
+                     WHERE state = 'failed' RETURNING 1",
+                    &[],
+                )
+                .await?;
+            Ok(rows.len() as u64)
+        })
+    }
+
+    fn forget<'a>(&'a self, keys: &'a [String]) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let rows = self
+                .ask(
+                    "DELETE FROM imgdelta_works WHERE key = ANY($1) AND state != 'running'
+                     RETURNING 1",
+                    &[&keys],
+                )
+                .await?;
+            Ok(rows.len() as u64)
+        })
+    }
+
+    fn seen<'a>(
+        &'a self,
+        repository: &'a str,
+        tags: &'a [(String, String)],
+    ) -> Answer<'a, Vec<u64>> {
+        Box::pin(async move {
+            let names: Vec<&str> = tags.iter().map(|(tag, _)| tag.as_str()).collect();
+            let digests: Vec<&str> = tags.iter().map(|(_, digest)| digest.as_str()).collect();
+            self.ask(
+                "INSERT INTO imgdelta_seen AS known (repository, tag, digest)
+                 SELECT $1, tag, digest FROM unnest($2::text[], $3::text[])
+                     WITH ORDINALITY AS added (tag, digest, place) ORDER BY place
+                 ON CONFLICT (repository, tag) DO UPDATE
+                 SET digest = excluded.digest, ordinal = excluded.ordinal
+                 WHERE known.digest != excluded.digest",
+                &[&repository, &names, &digests],
+            )
+            .await?;
+            let rows = self
+                .ask(
+                    "SELECT ordinal FROM unnest($2::text[]) WITH ORDINALITY AS wanted (tag, place)
+                     JOIN imgdelta_seen USING (tag) WHERE repository = $1 ORDER BY place",
+                    &[&repository, &names],
+                )
+                .await?;
+            Ok(rows.iter().map(|row| row.get::<_, i64>(0).unsigned_abs()).collect())
+        })
+    }
+}
+
+/// Milliseconds as the server multiplies them.
+fn millis(span: Duration) -> f64 {
+    span.as_secs_f64() * 1000.0
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// After so many doublings every wait is the longest.
+const MOST_WAITS: u32 = 32;
+const VERSION: i32 = 1;
+/// The lock lets one of several workers that begin at once make the tables.
+const SCHEMA: &str = "
+    BEGIN;
+    SELECT pg_advisory_xact_lock(7266271440937);
+    CREATE TABLE IF NOT EXISTS imgdelta_queue (version INTEGER NOT NULL);
+    INSERT INTO imgdelta_queue SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM imgdelta_queue);
+    CREATE TABLE IF NOT EXISTS imgdelta_works (
+        ordinal BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,
+        body TEXT NOT NULL,
+        state TEXT NOT NULL DEFAULT 'waiting',
+        outcome TEXT NOT NULL DEFAULT '',
+        tries INTEGER NOT NULL DEFAULT 0,
+        turn BIGINT NOT NULL DEFAULT 0,
+        until TIMESTAMPTZ NOT NULL DEFAULT to_timestamp(0),
+        worker TEXT NOT NULL DEFAULT ''
+    );
+    CREATE INDEX IF NOT EXISTS imgdelta_works_by_state ON imgdelta_works (state, ordinal);
+    CREATE TABLE IF NOT EXISTS imgdelta_seen (
+        repository TEXT NOT NULL,
+        tag TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        ordinal BIGINT GENERATED BY DEFAULT AS IDENTITY,
+        PRIMARY KEY (repository, tag)
+    );
+    COMMIT;";

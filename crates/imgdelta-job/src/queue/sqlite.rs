@@ -1,0 +1,291 @@
+//! A queue in one file of this machine: SQLite with a write-ahead log.
+//!
+//! Every change is one transaction, synchronised before it is answered. Several processes of this
+//! machine may share the file; a network's file system does not hold the locks that takes.
+
+use super::{Answer, Counts, Entry, Hope, Line, Queue, State, Taken, Terms, Ticket};
+use imgdelta::{Error, Result};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// A queue in a file.
+#[derive(Clone, Debug)]
+pub struct Sqlite {
+    connection: Arc<Mutex<Connection>>,
+    place: Arc<str>,
+}
+
+impl Sqlite {
+    /// Opens a file, and makes it if it is not there.
+    pub fn open(path: &Path) -> Result<Self> {
+        let place: Arc<str> = format!("queue {}", path.display()).into();
+        let open = || {
+            let connection = Connection::open(path)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            let version: i64 =
+                connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            if version == 0 {
+                connection.execute_batch(SCHEMA)?;
+            }
+            Ok((connection, version))
+        };
+        let (connection, version) = open().map_err(wrong(&place))?;
+        if version > VERSION {
+            let what = format!("of version {version}; this program knows {VERSION}");
+            return Err(Error::bad_input(place, what));
+        }
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), place })
+    }
+
+    /// Does something in one transaction, on a thread that may wait.
+    fn with<'a, T: Send + 'static>(
+        &'a self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Answer<'a, T> {
+        let (connection, place) = (Arc::clone(&self.connection), Arc::clone(&self.place));
+        let done = tokio::task::spawn_blocking(move || {
+            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            // Immediate: who reads first and writes later would lose to another who did both.
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+            let outcome = transaction.and_then(|transaction| {
+                let outcome = work(&transaction)?;
+                transaction.commit()?;
+                Ok(outcome)
+            });
+            outcome.map_err(wrong(&place))
+        });
+        let place = Arc::clone(&self.place);
+        Box::pin(async move {
+            done.await.unwrap_or_else(|error| Err(Error::io(&place)(std::io::Error::other(error))))
+        })
+    }
+}
+
+impl Queue for Sqlite {
+    fn add<'a>(&'a self, works: &'a [Entry]) -> Answer<'a, u64> {
+        let works = works.to_vec();
+        self.with(move |connection| {
+            let mut insert = connection.prepare(
+                "INSERT INTO works (key, body, state) VALUES (?1, ?2, 'waiting')
+                 ON CONFLICT (key) DO NOTHING",
+            )?;
+            let mut added = 0;
+            for work in &works {
+                added += insert.execute(params![work.key, work.body])? as u64;
+            }
+            Ok(added)
+        })
+    }
+
+    fn take<'a>(&'a self, worker: &'a str, terms: &'a Terms) -> Answer<'a, Option<Taken>> {
+        let (worker, terms) = (worker.to_owned(), terms.clone());
+        self.with(move |connection| {
+            let now = now_ms();
+            connection.execute(
+                "UPDATE works SET state = 'failed', outcome = 'its worker vanished each time'
+                 WHERE state = 'running' AND until <= ?1 AND tries >= ?2",
+                params![now, terms.tries],
+            )?;
+            let mut take = connection.prepare(
+                "UPDATE works SET state = 'running', tries = tries + 1, turn = turn + 1,
+                        until = ?2, worker = ?3
+                 WHERE ordinal = (SELECT ordinal FROM works
+                     WHERE state IN ('waiting', 'running') AND until <= ?1
+                     ORDER BY ordinal LIMIT 1)
+                 RETURNING key, turn, body, tries",
+            )?;
+            let taken = take.query_row(params![now, after(now, terms.lease), worker], |row| {
+                let ticket = Ticket { key: row.get(0)?, turn: row.get(1)? };
+                Ok(Taken { ticket, body: row.get(2)?, tries: row.get(3)? })
+            });
+            taken.optional()
+        })
+    }
+
+    fn beat<'a>(&'a self, ticket: &'a Ticket, terms: &'a Terms) -> Answer<'a, bool> {
+        let (ticket, until) = (ticket.clone(), after(now_ms(), terms.lease));
+        self.with(move |connection| {
+            let changed = connection.execute(
+                "UPDATE works SET until = ?3 WHERE key = ?1 AND turn = ?2 AND state = 'running'",
+                params![ticket.key, ticket.turn, until],
+            )?;
+            Ok(changed > 0)
+        })
+    }
+
+    fn finish<'a>(&'a self, ticket: &'a Ticket, outcome: &'a str) -> Answer<'a, bool> {
+        let (ticket, outcome) = (ticket.clone(), outcome.to_owned());
+        self.with(move |connection| {
+            let changed = connection.execute(
+                "UPDATE works SET state = 'done', outcome = ?3
+                 WHERE key = ?1 AND turn = ?2 AND state = 'running'",
+                params![ticket.key, ticket.turn, outcome],
+            )?;
+            Ok(changed > 0)
+        })
+    }
+
+    fn fail<'a>(
+        &'a self,
+        ticket: &'a Ticket,
+        error: &'a str,
+        hope: Hope,
+        terms: &'a Terms,
+    ) -> Answer<'a, Option<State>> {
+        let (ticket, error, terms) = (ticket.clone(), error.to_owned(), terms.clone());
+        self.with(move |connection| {
+            let tries: Option<u32> = connection
+                .query_row(
+                    "SELECT tries FROM works WHERE key = ?1 AND turn = ?2 AND state = 'running'",
+                    params![ticket.key, ticket.turn],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            let Some(tries) = tries else { return Ok(None) };
+            let is_over = hope == Hope::None || tries >= terms.tries;
+            let state = if is_over { State::Failed } else { State::Waiting };
+            connection.execute(
+                "UPDATE works SET state = ?2, outcome = ?3, until = ?4 WHERE key = ?1",
+                params![ticket.key, state.word(), error, after(now_ms(), terms.wait(tries))],
+            )?;
+            Ok(Some(state))
+        })
+    }
+
+    fn give_back<'a>(&'a self, ticket: &'a Ticket) -> Answer<'a, bool> {
+        let ticket = ticket.clone();
+        self.with(move |connection| {
+            let changed = connection.execute(
+                "UPDATE works SET state = 'waiting', tries = tries - 1, until = 0
+                 WHERE key = ?1 AND turn = ?2 AND state = 'running'",
+                params![ticket.key, ticket.turn],
+            )?;
+            Ok(changed > 0)
+        })
+    }
+
+    fn counts(&self) -> Answer<'_, Counts> {
+        self.with(|connection| {
+            let mut counts = Counts::default();
+            let mut query =
+                connection.prepare("SELECT state, COUNT(*) FROM works GROUP BY state")?;
+            let mut rows = query.query([])?;
+            while let Some(row) = rows.next()? {
+                let count: i64 = row.get(1)?;
+                counts.set(row.get_ref(0)?.as_str()?, count.unsigned_abs());
+            }
+            Ok(counts)
+        })
+    }
+
+    fn list(&self, state: State) -> Answer<'_, Vec<Line>> {
+        self.with(move |connection| {
+            let mut query = connection.prepare(
+                "SELECT key, body, outcome, tries FROM works WHERE state = ?1 ORDER BY ordinal",
+            )?;
+            let rows = query.query_map([state.word()], |row| {
+                let (key, body, outcome) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok(Line { key, body, outcome, tries: row.get(3)? })
+            })?;
+            rows.collect()
+        })
+    }
+
+    fn retry_failed(&self) -> Answer<'_, u64> {
+        self.with(|connection| {
+            let changed = connection.execute(
+                "UPDATE works SET state = 'waiting', tries = 0, until = 0 WHERE state = 'failed'",
+                [],
+            )?;
+            Ok(changed as u64)
+        })
+    }
+
+    fn forget<'a>(&'a self, keys: &'a [String]) -> Answer<'a, u64> {
+        let keys = keys.to_vec();
+        self.with(move |connection| {
+            let mut forgotten = 0;
+            let mut delete =
+                connection.prepare("DELETE FROM works WHERE key = ?1 AND state != 'running'")?;
+            for key in &keys {
+                forgotten += delete.execute([key])? as u64;
+            }
+            Ok(forgotten)
+        })
+    }
+
+    fn seen<'a>(
+        &'a self,
+        repository: &'a str,
+        tags: &'a [(String, String)],
+    ) -> Answer<'a, Vec<u64>> {
+        let (repository, tags) = (repository.to_owned(), tags.to_vec());
+        self.with(move |connection| {
+            let mut insert = connection.prepare(
+                "INSERT INTO seen (repository, tag, digest, ordinal)
+                 VALUES (?1, ?2, ?3, (SELECT COALESCE(MAX(ordinal), 0) + 1 FROM seen))
+                 ON CONFLICT (repository, tag) DO UPDATE
+                 SET digest = excluded.digest, ordinal = excluded.ordinal
+                 WHERE seen.digest != excluded.digest",
+            )?;
+            let mut ask = connection
+                .prepare("SELECT ordinal FROM seen WHERE repository = ?1 AND tag = ?2")?;
+            let mut ordinals = Vec::new();
+            for (tag, digest) in &tags {
+                insert.execute(params![repository, tag, digest])?;
+                let ordinal: i64 = ask.query_row(params![repository, tag], |row| row.get(0))?;
+                ordinals.push(ordinal.unsigned_abs());
+            }
+            Ok(ordinals)
+        })
+    }
+}
+
+fn wrong(place: &str) -> impl FnOnce(rusqlite::Error) -> Error {
+    move |error| Error::io(place)(std::io::Error::other(error))
+}
+
+fn now_ms() -> i64 {
+    // A clock before 1970 only makes leases end at once.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn after(now: i64, wait: Duration) -> i64 {
+    now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// How long another process's transaction is waited for.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+const VERSION: i64 = 1;
+/// `until`: when a running work is given up, or a waiting one may begin.
+const SCHEMA: &str = "
+    BEGIN IMMEDIATE;
+    CREATE TABLE IF NOT EXISTS works (
+        ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
+        key TEXT NOT NULL UNIQUE,
+        body TEXT NOT NULL,
+        state TEXT NOT NULL,
+        outcome TEXT NOT NULL DEFAULT '',
+        tries INTEGER NOT NULL DEFAULT 0,
+        turn INTEGER NOT NULL DEFAULT 0,
+        until INTEGER NOT NULL DEFAULT 0,
+        worker TEXT NOT NULL DEFAULT ''
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS works_by_state ON works (state, ordinal);
+    CREATE TABLE IF NOT EXISTS seen (
+        repository TEXT NOT NULL,
+        tag TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        ordinal INTEGER NOT NULL,
+        PRIMARY KEY (repository, tag)
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS seen_by_ordinal ON seen (ordinal);
+    PRAGMA user_version = 1;
+    COMMIT;";

@@ -1,0 +1,282 @@
+//! One suite over every kind of queue.
+
+use super::*;
+use std::{collections::BTreeMap, path::Path, process::Command, sync::Arc};
+
+const LONG: Duration = Duration::from_secs(3600);
+
+fn terms() -> Terms {
+    Terms::new(LONG, 3, Duration::ZERO)
+}
+
+fn entries(range: std::ops::Range<u32>) -> Vec<Entry> {
+    range.map(|n| Entry { key: format!("k{n}"), body: format!("b{n}") }).collect()
+}
+
+async fn take(queue: &dyn Queue, terms: &Terms) -> Option<Taken> {
+    queue.take("w", terms).await.unwrap()
+}
+
+async fn works_are_added_once_and_taken_in_order(queue: &dyn Queue) {
+    assert_eq!(queue.add(&entries(0..2)).await.unwrap(), 2);
+    assert_eq!(queue.add(&entries(0..3)).await.unwrap(), 1);
+    assert_eq!(queue.add(&[]).await.unwrap(), 0);
+    for n in 0..3 {
+        let taken = take(queue, &terms()).await.unwrap();
+        assert_eq!((&taken.ticket.key, &taken.body), (&format!("k{n}"), &format!("b{n}")));
+        assert_eq!(taken.tries, 1);
+        assert!(queue.beat(&taken.ticket, &terms()).await.unwrap());
+        assert!(queue.finish(&taken.ticket, "made").await.unwrap());
+        assert!(!queue.finish(&taken.ticket, "again").await.unwrap());
+    }
+    assert_eq!(take(queue, &terms()).await, None);
+    assert_eq!(queue.add(&entries(0..3)).await.unwrap(), 0, "what is done is not wanted again");
+    let done = queue.list(State::Done).await.unwrap();
+    let expected = Line { key: "k1".into(), body: "b1".into(), outcome: "made".into(), tries: 1 };
+    assert_eq!((done.len(), &done[1]), (3, &expected));
+    assert_eq!(queue.counts().await.unwrap(), Counts { done: 3, ..Counts::default() });
+}
+
+async fn a_silent_workers_ticket_is_good_for_nothing(queue: &dyn Queue) {
+    queue.add(&entries(0..1)).await.unwrap();
+    let silent = Terms::new(Duration::ZERO, 3, LONG);
+    let first = take(queue, &silent).await.unwrap();
+    let second = take(queue, &terms()).await.unwrap();
+    assert_eq!((&second.ticket.key, second.tries), (&first.ticket.key, 2));
+    assert!(!queue.beat(&first.ticket, &terms()).await.unwrap());
+    assert!(!queue.finish(&first.ticket, "late").await.unwrap());
+    assert!(!queue.give_back(&first.ticket).await.unwrap());
+    let late = queue.fail(&first.ticket, "late", Hope::None, &terms()).await.unwrap();
+    assert_eq!(late, None);
+    assert_eq!(take(queue, &terms()).await, None, "the second holds it");
+    assert!(queue.finish(&second.ticket, "").await.unwrap());
+}
+
+async fn what_fails_is_tried_again_and_then_set_aside(queue: &dyn Queue) {
+    queue.add(&entries(0..2)).await.unwrap();
+    for tries in 1..=3 {
+        let taken = take(queue, &terms()).await.unwrap();
+        assert_eq!((taken.ticket.key.as_str(), taken.tries), ("k0", tries));
+        let error = format!("error {tries}");
+        let state = queue.fail(&taken.ticket, &error, Hope::Later, &terms()).await.unwrap();
+        assert_eq!(state, Some(if tries < 3 { State::Waiting } else { State::Failed }));
+    }
+    let hopeless = take(queue, &terms()).await.unwrap();
+    let state = queue.fail(&hopeless.ticket, "never", Hope::None, &terms()).await.unwrap();
+    assert_eq!(state, Some(State::Failed));
+    let failed = queue.list(State::Failed).await.unwrap();
+    let outcomes: Vec<_> = failed.iter().map(|line| line.outcome.as_str()).collect();
+    assert_eq!(outcomes, ["error 3", "never"]);
+    assert_eq!(take(queue, &terms()).await, None);
+    assert_eq!(queue.retry_failed().await.unwrap(), 2);
+    assert_eq!(take(queue, &terms()).await.unwrap().tries, 1, "counted anew");
+}
+
+async fn a_failed_work_waits(queue: &dyn Queue) {
+    queue.add(&entries(0..2)).await.unwrap();
+    let patient = Terms::new(LONG, 3, LONG);
+    let taken = take(queue, &patient).await.unwrap();
+    queue.fail(&taken.ticket, "", Hope::Later, &patient).await.unwrap();
+    assert_eq!(take(queue, &patient).await.unwrap().ticket.key, "k1", "the other first");
+    assert_eq!(take(queue, &patient).await, None, "not yet");
+    assert_eq!(queue.counts().await.unwrap().open(), 2);
+}
+
+async fn a_work_that_kills_its_workers_is_set_aside(queue: &dyn Queue) {
+    queue.add(&entries(0..1)).await.unwrap();
+    let silent = Terms::new(Duration::ZERO, 2, LONG);
+    assert_eq!(take(queue, &silent).await.unwrap().tries, 1);
+    assert_eq!(take(queue, &silent).await.unwrap().tries, 2);
+    assert_eq!(take(queue, &silent).await, None);
+    let failed = queue.list(State::Failed).await.unwrap();
+    assert_eq!(failed[0].outcome, "its worker vanished each time");
+}
+
+async fn what_is_given_back_was_not_tried(queue: &dyn Queue) {
+    queue.add(&entries(0..1)).await.unwrap();
+    for _ in 0..5 {
+        let taken = take(queue, &terms()).await.unwrap();
+        assert_eq!(taken.tries, 1);
+        assert!(queue.give_back(&taken.ticket).await.unwrap());
+        assert!(!queue.give_back(&taken.ticket).await.unwrap());
+    }
+}
+
+async fn forgotten_works_can_be_added_again(queue: &dyn Queue) {
+    queue.add(&entries(0..3)).await.unwrap();
+    let done = take(queue, &terms()).await.unwrap();
+    queue.finish(&done.ticket, "").await.unwrap();
+    let _running = take(queue, &terms()).await.unwrap();
+    let keys: Vec<String> = entries(0..9).into_iter().map(|entry| entry.key).collect();
+    assert_eq!(queue.forget(&keys).await.unwrap(), 2, "not the one that somebody does");
+    assert_eq!(queue.add(&entries(0..3)).await.unwrap(), 2);
+}
+
+async fn tags_are_numbered_as_they_move(queue: &dyn Queue) {
+    let tags = |list: &[(&str, &str)]| -> Vec<(String, String)> {
+        list.iter().map(|(tag, digest)| (tag.to_string(), digest.to_string())).collect()
+    };
+    let first = queue.seen("r", &tags(&[("b", "1"), ("a", "2")])).await.unwrap();
+    assert!(first[0] < first[1]);
+    let same = queue.seen("r", &tags(&[("a", "2"), ("b", "1")])).await.unwrap();
+    assert_eq!(same, [first[1], first[0]]);
+    let moved = queue.seen("r", &tags(&[("b", "3"), ("a", "2"), ("c", "1")])).await.unwrap();
+    assert!(moved[0] > first[1] && moved[1] == first[1] && moved[2] > moved[0]);
+    let other = queue.seen("other", &tags(&[("a", "2")])).await.unwrap();
+    assert!(other[0] > moved[2]);
+}
+
+async fn many_workers_lose_and_double_nothing(queues: Vec<Arc<dyn Queue>>) {
+    queues[0].add(&entries(0..50)).await.unwrap();
+    let mut workers = tokio::task::JoinSet::new();
+    for queue in queues {
+        workers.spawn(async move {
+            let mut mine = Vec::new();
+            while let Some(taken) = take(&*queue, &terms()).await {
+                tokio::task::yield_now().await;
+                assert!(queue.finish(&taken.ticket, "").await.unwrap());
+                mine.push(taken.ticket.key);
+            }
+            mine
+        });
+    }
+    let mut times: BTreeMap<String, u32> = BTreeMap::new();
+    while let Some(mine) = workers.join_next().await {
+        mine.unwrap().into_iter().for_each(|key| *times.entry(key).or_default() += 1);
+    }
+    assert_eq!(times.len(), 50);
+    assert!(times.values().all(|count| *count == 1), "{times:?}");
+}
+
+/// Runs the suite over queues that `fresh` makes: empty ones for the same number are the same.
+async fn suite<F: Future<Output = Arc<dyn Queue>>>(fresh: impl Fn(u32) -> F) {
+    works_are_added_once_and_taken_in_order(&*fresh(0).await).await;
+    a_silent_workers_ticket_is_good_for_nothing(&*fresh(1).await).await;
+    what_fails_is_tried_again_and_then_set_aside(&*fresh(2).await).await;
+    a_failed_work_waits(&*fresh(3).await).await;
+    a_work_that_kills_its_workers_is_set_aside(&*fresh(4).await).await;
+    what_is_given_back_was_not_tried(&*fresh(5).await).await;
+    forgotten_works_can_be_added_again(&*fresh(6).await).await;
+    tags_are_numbered_as_they_move(&*fresh(7).await).await;
+    let shared = vec![fresh(8).await, fresh(8).await, fresh(8).await];
+    many_workers_lose_and_double_nothing(shared).await;
+    let known = fresh(8).await.counts().await.unwrap();
+    assert_eq!(known, Counts { done: 50, ..Counts::default() }, "opened anew, it knows");
+}
+
+#[tokio::test]
+async fn in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    suite(async |n: u32| {
+        let queue = Sqlite::open(&dir.path().join(format!("{n}.db"))).unwrap();
+        Arc::new(queue) as Arc<dyn Queue>
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_newer_file_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("q.db");
+    drop(Sqlite::open(&path).unwrap());
+    let newer = rusqlite::Connection::open(&path).unwrap();
+    newer.pragma_update(None, "user_version", 2).unwrap();
+    let error = Sqlite::open(&path).unwrap_err().to_string();
+    assert!(error.contains("of version 2; this program knows 1"), "{error}");
+    std::fs::write(dir.path().join("no.db"), "not a database, whatever its name says").unwrap();
+    assert!(Sqlite::open(&dir.path().join("no.db")).is_err());
+}
+
+/// A server of our own, on a socket in a directory.
+struct Server(tempfile::TempDir);
+
+impl Server {
+    /// Starts one, if its programs are here; with `CI=true` they must be.
+    fn start() -> Option<Self> {
+        let is_here = Command::new("initdb").arg("--version").output().is_ok();
+        let is_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+        assert!(is_here || !is_ci, "CI needs PostgreSQL");
+        if !is_here {
+            eprintln!("skipped: initdb not found");
+            return None;
+        }
+        let dir = tempfile::Builder::new().prefix("imgdelta-pg").tempdir_in("/tmp").unwrap();
+        if is_root() {
+            run(Command::new("chown").arg("nobody").arg(dir.path()));
+        }
+        let data = dir.path().join("data");
+        run(Self::command("initdb", dir.path())
+            .args(["-A", "trust", "-U", "imgdelta", "--no-sync", "-D"])
+            .arg(&data));
+        let options = format!("-c listen_addresses='' -k {}", dir.path().display());
+        run(Self::command("pg_ctl", dir.path())
+            .args(["start", "-w", "-s", "-l"])
+            .arg(dir.path().join("log"))
+            .arg("-o")
+            .arg(options)
+            .arg("-D")
+            .arg(&data));
+        Some(Self(dir))
+    }
+
+    /// A program of the server, which does not run as root.
+    fn command(program: &str, dir: &Path) -> Command {
+        let mut command = if is_root() {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", program]);
+            command
+        } else {
+            Command::new(program)
+        };
+        command.current_dir(dir).env("LC_ALL", "C").env("HOME", dir);
+        command
+    }
+
+    fn options(&self, database: &str) -> String {
+        format!("host={} user=imgdelta dbname={database}", self.0.path().display())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let mut stop = Self::command("pg_ctl", self.0.path());
+        let _ = stop
+            .args(["stop", "-m", "immediate", "-s", "-D"])
+            .arg(self.0.path().join("data"))
+            .status();
+    }
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)
+}
+
+fn run(command: &mut Command) {
+    let output = command.stdout(std::process::Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}");
+}
+
+#[tokio::test]
+async fn in_a_server() {
+    let Some(server) = Server::start() else { return };
+    let admin = Postgres::connect(&server.options("postgres"), None).await.unwrap();
+    for n in 0..9 {
+        admin.ask(&format!("CREATE DATABASE q{n}"), &[]).await.unwrap();
+    }
+    suite(async |n: u32| {
+        let password = imgdelta_registry::Secret::new("hunter2");
+        let queue = Postgres::connect(&server.options(&format!("q{n}")), Some(&password)).await;
+        let queue = queue.unwrap();
+        assert!(!format!("{queue:?}").contains("hunter2"));
+        Arc::new(queue) as Arc<dyn Queue>
+    })
+    .await;
+
+    // The server ends a connection; the next question makes another.
+    let queue = Postgres::connect(&server.options("q0"), None).await.unwrap();
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'q0'";
+    admin.ask(end, &[]).await.unwrap();
+    let first = queue.counts().await;
+    assert_eq!(queue.counts().await.unwrap().done, 3, "after {first:?}");
+}

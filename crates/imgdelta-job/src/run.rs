@@ -1,0 +1,226 @@
+//! One look and all works: what is wanted added, what was added done, what leads nowhere removed.
+//!
+//! Decides nothing: rules do, and the rooms below.
+
+use crate::{
+    job::Job,
+    policy,
+    queue::Entry,
+    report::{Outcome, Report},
+    retention::{self, Stray},
+    stop::{Phase, Stop},
+    work::Work,
+    worker::{Until, labour},
+};
+use imgdelta::{Error, Result};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::task::JoinSet;
+
+/// Something that happened while a job ran.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A delta is wanted; told in a dry run only.
+    Wanted(Work),
+    /// A work ended.
+    Ended(Report),
+    /// A delta leads from or to nothing; told in a dry run only.
+    Stray(Stray),
+    /// Such a delta was removed.
+    Removed(Stray),
+    /// A repository could not be looked into, or a delta not be removed.
+    Trouble(String, Error),
+}
+
+/// How a job runs once.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct RunOptions {
+    /// Whether only to say what would be done.
+    pub dry_run: bool,
+    /// Whether works that were set aside are tried again.
+    pub retry_failed: bool,
+}
+
+impl RunOptions {
+    /// Sets whether only to say what would be done.
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+
+    /// Sets whether works that were set aside are tried again.
+    pub fn retry_failed(mut self, retry_failed: bool) -> Self {
+        self.retry_failed = retry_failed;
+        self
+    }
+}
+
+/// Who is told what happens.
+pub type Teller = Arc<dyn Fn(Event) + Send + Sync>;
+
+impl Job {
+    /// Looks through all repositories once, does all works, and removes what is to be removed.
+    /// Returns the first error that was told of.
+    pub async fn run(
+        self: &Arc<Self>,
+        options: RunOptions,
+        stop: &Stop,
+        teller: Teller,
+    ) -> Result<()> {
+        let first: Arc<Mutex<Option<Error>>> = Arc::default();
+        let keep = |teller: Teller, first: &Arc<Mutex<Option<Error>>>| -> Teller {
+            let first = Arc::clone(first);
+            Arc::new(move |event: Event| {
+                // Told, and kept for the exit code.
+                let error = match &event {
+                    Event::Trouble(_, error) => Some(copy(error)),
+                    Event::Ended(Report {
+                        error: Some(error),
+                        outcome: Outcome::Failed | Outcome::Waits,
+                        ..
+                    }) => Some(copy(error)),
+                    _ => None,
+                };
+                if let Some(error) = error {
+                    lock(&first).get_or_insert(error);
+                }
+                teller(event);
+            })
+        };
+        let teller = keep(teller, &first);
+        if options.retry_failed && !options.dry_run {
+            self.queue.retry_failed().await?;
+        }
+        self.pass(options.dry_run, &teller).await?;
+        if !options.dry_run {
+            self.labour(Until::Idle, stop, &teller).await?;
+        }
+        if stop.phase() > Phase::Going {
+            return Err(Error::Cancelled);
+        }
+        let first = lock(&first).take();
+        first.map_or(Ok(()), Err)
+    }
+
+    /// Does works on as many tasks as may run at once.
+    pub(crate) async fn labour(
+        self: &Arc<Self>,
+        until: Until,
+        stop: &Stop,
+        teller: &Teller,
+    ) -> Result<()> {
+        let mut workers = JoinSet::new();
+        for _ in 0..*self.config.budget.parallel.get_ref() {
+            let teller = Arc::clone(teller);
+            let tell = Arc::new(move |report| teller(Event::Ended(report)));
+            workers.spawn(labour(Arc::clone(self), until, stop.clone(), tell));
+        }
+        let mut outcome = Ok(());
+        while let Some(ended) = workers.join_next().await {
+            let ended = ended
+                .unwrap_or_else(|error| Err(Error::io("worker")(std::io::Error::other(error))));
+            if outcome.is_ok() && ended.is_err() {
+                // The others are not left alone with a broken queue.
+                stop.ask(Phase::Ending);
+                outcome = ended;
+            }
+        }
+        outcome
+    }
+
+    /// Looks through all repositories; adds what is wanted, and removes what leads nowhere.
+    pub(crate) async fn pass(&self, dry_run: bool, teller: &Teller) -> Result<()> {
+        let outcome = self.looker.repositories(&self.config).await;
+        if outcome.is_err() {
+            self.metrics.count_pass(false);
+        }
+        let mut is_whole = true;
+        for name in outcome? {
+            let looked = self.look(&name, dry_run, teller).await;
+            if let Err(error) = looked {
+                tracing::warn!(repository = name, %error, "not looked through");
+                teller(Event::Trouble(name, error));
+                is_whole = false;
+            }
+        }
+        self.metrics.count_pass(is_whole);
+        Ok(())
+    }
+
+    /// Looks through one repository.
+    async fn look(&self, name: &str, dry_run: bool, teller: &Teller) -> Result<()> {
+        let works = self.want(name, dry_run, teller).await?;
+        if !self.config.retention.remove {
+            return Ok(());
+        }
+        let targets = works.iter().map(|work| work.target);
+        for stray in retention::strays(self, name, targets).await? {
+            if dry_run {
+                teller(Event::Stray(stray));
+                continue;
+            }
+            match retention::remove(self, &stray).await {
+                Ok(()) => {
+                    tracing::info!(%stray, "removed");
+                    self.metrics.count_removed(1);
+                    teller(Event::Removed(stray));
+                }
+                Err(error) => {
+                    tracing::warn!(%stray, %error, "not removed");
+                    teller(Event::Trouble(name.to_owned(), error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what is wanted of a repository to the queue, and returns it.
+    pub(crate) async fn want(
+        &self,
+        name: &str,
+        dry_run: bool,
+        teller: &Teller,
+    ) -> Result<Vec<Work>> {
+        let Some(rule) = self.config.rule(name) else { return Ok(Vec::new()) };
+        let versions = self.looker.versions(rule, name, &*self.queue).await?;
+        let works = policy::wanted(rule, name, &versions);
+        if dry_run {
+            works.iter().cloned().for_each(|work| teller(Event::Wanted(work)));
+            return Ok(works);
+        }
+        let entries: Vec<Entry> =
+            works.iter().map(|work| Entry { key: work.key(), body: work.text() }).collect();
+        let added = self.queue.add(&entries).await?;
+        if added > 0 {
+            tracing::info!(repository = name, added, "works added");
+            self.added.notify_waiters();
+        }
+        Ok(works)
+    }
+}
+
+/// An error of the same kind with the same words: the first is kept while it is told of.
+fn copy(error: &Error) -> Error {
+    match error {
+        Error::Io { place, source } => {
+            let source = std::io::Error::new(source.kind(), source.to_string());
+            Error::Io { place: place.clone(), source }
+        }
+        Error::Mismatch { place, what, expected, found } => Error::Mismatch {
+            place: place.clone(),
+            what,
+            expected: expected.clone(),
+            found: found.clone(),
+        },
+        Error::BaseMissing { place, missing } => {
+            Error::BaseMissing { place: place.clone(), missing: missing.clone() }
+        }
+        Error::Cancelled => Error::Cancelled,
+        other => Error::BadInput { place: "job".into(), what: other.to_string(), source: None },
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

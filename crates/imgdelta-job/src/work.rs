@@ -1,0 +1,124 @@
+//! One delta to be made: between which images, and how.
+//!
+//! Names images by digest, so that it means the same tomorrow; tags are only for people.
+
+use crate::config::Share;
+use imgdelta::{BlobDigest, Error, Result, plan::Preset};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A delta to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Work {
+    /// The repository that holds both images.
+    pub repository: String,
+    /// The manifest of the image that receivers have.
+    pub base: BlobDigest,
+    /// The manifest of the image that they want.
+    pub target: BlobDigest,
+    /// What both run on.
+    pub platform: String,
+    /// Whether it leads to the newer or back to the older.
+    pub direction: Direction,
+    /// The base's tag when it was wanted.
+    pub base_tag: String,
+    /// The target's tag when it was wanted.
+    pub target_tag: String,
+    /// How much time to spend.
+    pub preset: Preset,
+    /// Below which share of a plain pull it is published.
+    pub worth: Share,
+}
+
+/// Where a delta leads.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// To the newer image.
+    Forward,
+    /// Back to the older one.
+    Back,
+}
+
+/// A work as it lies in a queue.
+#[derive(Deserialize, Serialize)]
+struct Written {
+    repository: String,
+    base: String,
+    target: String,
+    platform: String,
+    direction: Direction,
+    base_tag: String,
+    target_tag: String,
+    preset: String,
+    worth: u16,
+}
+
+impl Work {
+    /// Returns what tells it from all other works: made twice, it would be the same delta.
+    pub fn key(&self) -> String {
+        format!("{} {} {}", self.repository, self.base, self.target)
+    }
+
+    /// Returns it for machines, as what is wanted.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "schema": SCHEMA,
+            "event": "wanted",
+            "repository": self.repository,
+            "base": self.base.to_string(),
+            "target": self.target.to_string(),
+            "base_tag": self.base_tag,
+            "target_tag": self.target_tag,
+            "platform": self.platform,
+            "direction": self.direction,
+        })
+    }
+
+    /// Returns it as text.
+    pub fn text(&self) -> String {
+        let written = Written {
+            repository: self.repository.clone(),
+            base: self.base.to_string(),
+            target: self.target.to_string(),
+            platform: self.platform.clone(),
+            direction: self.direction,
+            base_tag: self.base_tag.clone(),
+            target_tag: self.target_tag.clone(),
+            preset: crate::config::preset_word(self.preset).into(),
+            worth: self.worth.thousandths(),
+        };
+        serde_json::to_string(&written).expect("text and numbers")
+    }
+
+    /// Reads what [`Work::text`] wrote.
+    pub fn parse(text: &str) -> Result<Self> {
+        let wrong = |what: &str| Error::bad_input("work in the queue", what);
+        let written: Written = serde_json::from_str(text).map_err(|error| {
+            Error::bad_input_because("work in the queue", "not as it is written here", error)
+        })?;
+        let digest = |text: &str| text.parse().map_err(|_| wrong("no digest"));
+        Ok(Self {
+            base: digest(&written.base)?,
+            target: digest(&written.target)?,
+            preset: crate::config::preset_of(&written.preset).ok_or_else(|| wrong("no preset"))?,
+            worth: Share::per_mille(written.worth),
+            repository: written.repository,
+            platform: written.platform,
+            direction: written.direction,
+            base_tag: written.base_tag,
+            target_tag: written.target_tag,
+        })
+    }
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { repository, base_tag, target_tag, platform, .. } = self;
+        write!(f, "{repository}: {base_tag} to {target_tag} for {platform}")
+    }
+}
+
+/// The name and version of each document that a job prints; a reader refuses another.
+pub const SCHEMA: &str = "imgdelta.job/1";

@@ -1,0 +1,116 @@
+//! What stands in docs/job.md and deploy/ is what the program takes and gives.
+
+use imgdelta_job::{Config, metrics::Metrics, queue::Counts};
+use imgdelta_registry::Traffic;
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
+
+fn top() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(top().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The names of metrics in a text: what a program prints, or what a query asks for.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let is_metric = |word: &&str| {
+        word.starts_with("imgdelta_") || word.starts_with("process_") && word.ends_with("_bytes")
+    };
+    words.filter(is_metric).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_page_shows_a_configuration_with_every_word() {
+    let page = text("docs/job.md");
+    let block = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    assert_eq!(block, text("deploy/job.toml"), "docs/job.md repeats deploy/job.toml");
+    let config = Config::parse(block, "deploy/job.toml").unwrap();
+    assert_eq!(config.rules.get_ref().len(), 2);
+    let other = block
+        .replace("sqlite =", "# sqlite =")
+        .replace("# postgres =", "postgres =")
+        .replace("# password-file", "password-file");
+    assert!(Config::parse(&other, "with postgres").unwrap().queue.postgres.is_some());
+    // Every word that the configuration knows is in the example.
+    for room in ["config.rs"] {
+        let source = text(&format!("crates/imgdelta-job/src/{room}"));
+        let fields = source.split("#[cfg(test)]").next().unwrap().lines().filter_map(|line| {
+            line.strip_prefix("    pub ")
+                .and_then(|rest| rest.split_once(": "))
+                .map(|(name, _)| name)
+        });
+        for field in fields.filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+        {
+            let (word, section) = (field.replace('_', "-"), format!("[{field}]"));
+            let is_there = block.contains(&format!("{word} = ")) || block.contains(&section);
+            assert!(is_there || field == "rules", "{word} is not in deploy/job.toml");
+        }
+    }
+}
+
+#[test]
+fn what_is_deployed_is_a_configuration() {
+    Config::parse(&text("deploy/compose-job.toml"), "compose").unwrap();
+    let kubernetes = text("deploy/kubernetes.yaml");
+    let block = kubernetes.split("job.toml: |\n").nth(1).unwrap().split("---").next().unwrap();
+    let block: Vec<&str> =
+        block.lines().map(|line| line.strip_prefix("    ").unwrap_or(line)).collect();
+    let config = Config::parse(&block.join("\n"), "kubernetes").unwrap();
+    assert_eq!(config.serve.listen.port(), 9610);
+    assert!(kubernetes.contains("containerPort: 9610"));
+    for path in ["/healthz", "/readyz"] {
+        assert!(kubernetes.contains(&format!("path: {path},")), "{path}");
+    }
+}
+
+#[test]
+fn metrics_asked_for_are_given_and_told() {
+    let given = Metrics::default().text(Some(Counts::default()), Traffic::default());
+    let given = metrics_in(&given);
+    assert!(given.len() > 15, "{given:?}");
+    for path in ["deploy/alerts.yaml", "deploy/grafana.json"] {
+        let asked = metrics_in(&text(path));
+        assert!(!asked.is_empty());
+        let missing: Vec<_> = asked.difference(&given).collect();
+        assert!(missing.is_empty(), "{path} asks for {missing:?}");
+    }
+    let page = text("docs/job.md");
+    let table = page.split("`GET /metrics`:").nth(1).unwrap().split("\n## ").next().unwrap();
+    let told = metrics_in(table);
+    assert_eq!(told, given, "docs/job.md tells of the metrics there are");
+    let dashboard: serde_json::Value = serde_json::from_str(&text("deploy/grafana.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let ids: BTreeSet<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids.len(), panels.len());
+}
+
+/// Prometheus's own opinion, where it is installed; with `CI=true` it must be.
+#[test]
+fn prometheus_agrees() {
+    let is_here = Command::new("promtool").arg("--version").output().is_ok();
+    let is_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(is_here || !is_ci, "CI needs promtool");
+    if !is_here {
+        eprintln!("skipped: promtool not installed");
+        return;
+    }
+    let check = |args: &[&str], input: Option<fs::File>| {
+        let mut command = Command::new("promtool");
+        command.args(args).current_dir(top());
+        if let Some(input) = input {
+            command.stdin(input);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {said}");
+    };
+    check(&["check", "rules", "deploy/alerts.yaml"], None);
+    let mut file = tempfile::tempfile().unwrap();
+    let page = Metrics::default().text(Some(Counts::default()), Traffic::default());
+    std::io::Write::write_all(&mut file, page.as_bytes()).unwrap();
+    std::io::Seek::rewind(&mut file).unwrap();
+    check(&["check", "metrics"], Some(file));
+}

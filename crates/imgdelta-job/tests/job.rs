@@ -1,0 +1,454 @@
+//! A job beside a registry in this process: what is made, published, skipped, removed.
+
+use imgdelta_job::{
+    Config, Event, Job, RunOptions, Teller,
+    queue::{Counts, State},
+    report::Outcome,
+    stop::{Phase, Stop},
+};
+use imgdelta_registry::{Client, ClientOptions, Credentials, Repository, artifact::ARTIFACT_TYPE};
+use imgdelta_testkit::{
+    Blobs, Packing, TestImage,
+    registry::{Behaviour, Fault, TestRegistry},
+    tar_of,
+};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeSet,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+/// Bytes that do not compress.
+fn noise(seed: u64, count: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let step = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    std::iter::repeat_with(step).take(count).collect()
+}
+
+/// A version: a shared layer, and one with a program that differs by a byte.
+fn version(number: u8, architecture: &str) -> TestImage {
+    let mut program = noise(2, 60_000);
+    program[30_000] = number;
+    let layers = vec![
+        tar_of(&[("shared", &noise(1, 30_000))]),
+        tar_of(&[("program", &program), ("version", &[number])]),
+    ];
+    TestImage::new(layers, Packing::Gzip).platform("linux", architecture)
+}
+
+fn put(registry: &TestRegistry, repository: &str, tag: &str, image: &TestImage) -> String {
+    let mut blobs = Blobs::default();
+    let root = image.store(&mut blobs);
+    blobs.tag(root.clone(), tag);
+    registry.put_image(repository, &blobs);
+    root["digest"].as_str().unwrap().to_owned()
+}
+
+struct Scene {
+    registry: TestRegistry,
+    dir: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new(behaviour: Behaviour) -> Self {
+        let registry = TestRegistry::start(behaviour);
+        for number in 1..=3 {
+            put(&registry, "team/app", &format!("v{number}"), &version(number, "amd64"));
+        }
+        Self { registry, dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn config(&self, rule: &str, more: &str) -> Config {
+        let dir = self.dir.path().display();
+        let text = format!(
+            "[registry]\nhost = \"{}\"\n[queue]\nsqlite = \"{dir}/queue.db\"\npause = \"0s\"\n\
+             tries = 2\n[budget]\nscratch = \"{dir}\"\nthreads = 1\nparallel = 2\n{more}\n\
+             [[rule]]\nrepositories = [\"team/*\"]\npreset = \"fast\"\n{rule}",
+            self.registry.host()
+        );
+        Config::parse(&text, "job.toml").unwrap()
+    }
+
+    async fn job(&self, rule: &str, more: &str) -> Arc<Job> {
+        Job::open(self.config(rule, more), Credentials::none()).await.unwrap()
+    }
+
+    /// The bases of the deltas beside a tag's image.
+    async fn bases(&self, tag: &str) -> Vec<String> {
+        let document = self.registry.get("team/app", tag).unwrap();
+        let digest = imgdelta_testkit::sha256(&document).parse().unwrap();
+        let client = Client::new(ClientOptions::default());
+        let repository = Repository::new(&client, &self.registry.host(), "team/app");
+        let mut bases = Vec::new();
+        for found in repository.referrers(&digest, ARTIFACT_TYPE).await.unwrap() {
+            let artifact = found.descriptor.digest.to_string();
+            let document = self.registry.get("team/app", &artifact).unwrap();
+            let document: Value = serde_json::from_slice(&document).unwrap();
+            bases.push(document["annotations"]["org.imgdelta.base"].as_str().unwrap().to_owned());
+        }
+        bases.sort();
+        bases
+    }
+
+    fn digest(&self, tag: &str) -> String {
+        imgdelta_testkit::sha256(&self.registry.get("team/app", tag).unwrap())
+    }
+
+    fn digests(&self, tags: &[&str]) -> Vec<String> {
+        let digests: BTreeSet<String> = tags.iter().map(|tag| self.digest(tag)).collect();
+        digests.into_iter().collect()
+    }
+}
+
+fn teller() -> (Teller, Arc<Mutex<Vec<Event>>>) {
+    let events: Arc<Mutex<Vec<Event>>> = Arc::default();
+    let kept = Arc::clone(&events);
+    (Arc::new(move |event| kept.lock().unwrap().push(event)), events)
+}
+
+/// Runs a job, and returns what came of each work, in words.
+async fn run(job: &Arc<Job>, options: RunOptions) -> Vec<String> {
+    let (teller, events) = teller();
+    job.run(options, &Stop::default(), teller).await.unwrap();
+    words(&events)
+}
+
+fn words(events: &Mutex<Vec<Event>>) -> Vec<String> {
+    let mut words: Vec<String> = events.lock().unwrap().iter().map(word).collect();
+    words.sort();
+    words
+}
+
+fn word(event: &Event) -> String {
+    match event {
+        Event::Wanted(work) => format!("wanted {}>{}", work.base_tag, work.target_tag),
+        Event::Ended(report) => {
+            let (work, outcome) = (&report.work, report.outcome.word());
+            format!("{outcome} {}>{}", work.base_tag, work.target_tag)
+        }
+        Event::Stray(_) => "stray".into(),
+        Event::Removed(_) => "removed".into(),
+        Event::Trouble(name, _) => format!("trouble {name}"),
+        _ => "?".into(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deltas_are_made_once_however_often_it_runs() {
+    for behaviour in [Behaviour::default(), Behaviour::without_referrers()] {
+        let scene = Scene::new(behaviour);
+        let job = scene.job("keep = 2\n", "").await;
+        let dry = run(&job, RunOptions::default().dry_run(true)).await;
+        assert_eq!(dry, ["wanted v1>v3", "wanted v2>v3"]);
+        assert_eq!(scene.bases("v3").await, [""; 0]);
+        let made = run(&job, RunOptions::default()).await;
+        assert_eq!(made, ["published v1>v3", "published v2>v3"]);
+        assert_eq!(scene.bases("v3").await, scene.digests(&["v1", "v2"]));
+        assert_eq!(run(&job, RunOptions::default()).await, [""; 0]);
+
+        // A queue that was lost: what is in the registry is found there.
+        drop(job);
+        std::fs::remove_file(scene.dir.path().join("queue.db")).unwrap();
+        for rest in ["queue.db-wal", "queue.db-shm"] {
+            let _ = std::fs::remove_file(scene.dir.path().join(rest));
+        }
+        let job = scene.job("keep = 2\n", "").await;
+        assert_eq!(run(&job, RunOptions::default()).await, ["there v1>v3", "there v2>v3"]);
+        assert_eq!(scene.bases("v3").await.len(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_reported_is_what_was_done() {
+    let scene = Scene::new(Behaviour::default());
+    let job = scene.job("keep = 1\nrollback = true\n", "").await;
+    let (teller, events) = teller();
+    job.run(RunOptions::default(), &Stop::default(), teller).await.unwrap();
+    let events = events.lock().unwrap();
+    assert_eq!(events.len(), 2);
+    for event in &*events {
+        let Event::Ended(report) = event else { panic!("{event:?}") };
+        let json = report.json();
+        assert_eq!(
+            (&json["schema"], &json["outcome"]),
+            (&json!("imgdelta.job/1"), &json!("published"))
+        );
+        assert_eq!(json["platform"], "linux/amd64");
+        assert!(report.delta_bytes > 0 && report.delta_bytes * 10 < report.pull_bytes, "{json}");
+        let artifact = scene.registry.get("team/app", json["artifact"].as_str().unwrap()).unwrap();
+        let artifact: Value = serde_json::from_slice(&artifact).unwrap();
+        assert_eq!(artifact["subject"]["digest"], json["target"]);
+        assert_eq!(artifact["annotations"]["org.imgdelta.bytes"], report.delta_bytes.to_string());
+        assert!(report.to_string().starts_with("team/app: v"), "{report}");
+    }
+    assert_eq!(scene.bases("v3").await, scene.digests(&["v2"]));
+    assert_eq!(scene.bases("v2").await, scene.digests(&["v3"]), "the way back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_worth_it_is_not_published() {
+    let scene = Scene::new(Behaviour::default());
+    let job = scene.job("keep = 1\nworth = 0.001\n", "").await;
+    assert_eq!(run(&job, RunOptions::default()).await, ["not-worth v2>v3"]);
+    assert_eq!(scene.bases("v3").await, [""; 0]);
+    assert_eq!(job.queue().counts().await.unwrap(), Counts { done: 1, ..Counts::default() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn platforms_are_taken_apart_and_what_is_no_image_is_passed_over() {
+    let scene = Scene::new(Behaviour::default());
+    let registry = &scene.registry;
+    for (tag, number) in [("v4", 4), ("v5", 5)] {
+        let mut blobs = Blobs::default();
+        let children = ["amd64", "arm64"].map(|architecture| {
+            let mut child = version(number, architecture).store(&mut blobs);
+            child["platform"] = json!({"os": "linux", "architecture": architecture});
+            child
+        });
+        let root = blobs.add_index(&children);
+        blobs.tag(root, tag);
+        registry.put_image("team/app", &blobs);
+    }
+    // A chart under a version's tag, and rubbish.
+    let chart = json!({"schemaVersion": 2, "layers": [],
+        "config": {"mediaType": "application/vnd.cncf.helm.config.v1+json", "size": 2,
+            "digest": imgdelta_testkit::sha256(b"{}")}});
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    registry.put_manifest("team/app", Some("v6"), kind, chart.to_string().as_bytes());
+    registry.put_manifest("team/app", Some("v7"), kind, b"rubbish");
+    // Another repository, found by the registry's list, and one that no rule names.
+    put(registry, "team/web", "v1", &version(1, "amd64"));
+    put(registry, "team/web", "v2", &version(2, "amd64"));
+    put(registry, "other/web", "v1", &version(1, "amd64"));
+    put(registry, "other/web", "v2", &version(2, "amd64"));
+    let job = scene.job("keep = 1\n", "").await;
+    let made = run(&job, RunOptions::default()).await;
+    assert_eq!(made, ["published v1>v2", "published v4>v5", "published v4>v5"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_work_that_fails_is_tried_again_and_set_aside() {
+    let scene = Scene::new(Behaviour::default());
+    let job = scene.job("keep = 1\n", "").await;
+    // Whatever is fetched of blobs is wrong, but for the configs that were looked at.
+    run(&job, RunOptions::default().dry_run(true)).await;
+    scene.registry.fault("GET", "/blobs/", 99, Fault::WrongByte);
+    let (tell, events) = teller();
+    let outcome = job.run(RunOptions::default(), &Stop::default(), tell).await;
+    assert!(matches!(outcome, Err(imgdelta::Error::Mismatch { .. })), "{outcome:?}");
+    assert_eq!(words(&events), ["failed v2>v3", "waits v2>v3"]);
+    let failed = job.queue().list(State::Failed).await.unwrap();
+    assert!(failed[0].outcome.contains("digest"), "{}", failed[0].outcome);
+    scene.registry.forget();
+    assert_eq!(run(&job, RunOptions::default()).await, [""; 0], "set aside is set aside");
+    let again = run(&job, RunOptions::default().retry_failed(true)).await;
+    assert_eq!(again, ["published v2>v3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn budgets_set_works_aside() {
+    let scene = Scene::new(Behaviour::default());
+    let job = scene.job("keep = 1\n", "disk = \"1MiB\"").await;
+    assert_eq!(run(&job, RunOptions::default()).await, ["published v2>v3"], "it is small");
+    let big = TestImage::new(vec![tar_of(&[("big", &noise(9, 300_000))])], Packing::Gzip);
+    put(&scene.registry, "team/app", "v4", &big);
+    let (tell, events) = teller();
+    let outcome = job.run(RunOptions::default(), &Stop::default(), tell).await;
+    let error = outcome.unwrap_err().to_string();
+    assert!(error.contains("estimated size of temporary files"), "{error}");
+    assert_eq!(words(&events), ["failed v3>v4"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_went_away_is_no_failure() {
+    let scene = Scene::new(Behaviour::default());
+    let job = scene.job("keep = 2\n", "").await;
+    let v1 = scene.digest("v1");
+    // Looked at, and gone before its work begins.
+    run(&job, RunOptions::default().dry_run(true)).await;
+    scene.registry.fault("HEAD", &format!("/manifests/{v1}"), 9, Fault::Status(404, Vec::new()));
+    assert_eq!(run(&job, RunOptions::default()).await, ["gone v1>v3", "published v2>v3"]);
+    scene.registry.forget();
+    assert_eq!(run(&job, RunOptions::default()).await, ["published v1>v3"], "and back again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_deltas_of_missing_images_are_removed() {
+    for behaviour in [Behaviour::default(), Behaviour::without_referrers()] {
+        let scene = Scene::new(behaviour);
+        let retention = "[retention]\nremove = true";
+        let job = scene.job("keep = 2\n", retention).await;
+        run(&job, RunOptions::default()).await;
+        // A signature of another tool's beside the same image.
+        let (v1, v3) = (scene.digest("v1"), scene.digest("v3"));
+        let size = scene.registry.get("team/app", "v3").unwrap().len();
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        let signature = json!({"schemaVersion": 2, "mediaType": kind,
+            "artifactType": "application/vnd.example.signature", "layers": [],
+            "config": {"mediaType": "application/vnd.oci.empty.v1+json", "size": 2,
+                "digest": imgdelta_testkit::sha256(b"{}")},
+            "subject": {"mediaType": kind, "digest": v3, "size": size}});
+        let signature =
+            scene.registry.put_manifest("team/app", None, kind, signature.to_string().as_bytes());
+        assert_eq!(run(&job, RunOptions::default()).await, [""; 0], "nothing is gone yet");
+
+        let before = scene.bases("v3").await;
+        scene.registry.remove("team/app", &v1);
+        let dry = run(&job, RunOptions::default().dry_run(true)).await;
+        assert!(dry.contains(&"stray".to_owned()), "{dry:?}");
+        assert_eq!(scene.bases("v3").await, before);
+        assert_eq!(run(&job, RunOptions::default()).await, ["removed"]);
+        assert_eq!(scene.bases("v3").await, scene.digests(&["v2"]));
+        assert!(scene.registry.get("team/app", &signature).is_some());
+
+        // The target goes too: its deltas are found by the queue's memory.
+        scene.registry.remove("team/app", &v3);
+        assert!(run(&job, RunOptions::default()).await.contains(&"removed".to_owned()));
+        assert!(scene.registry.get("team/app", &signature).is_some());
+        assert_eq!(run(&job, RunOptions::default()).await, [""; 0]);
+    }
+}
+
+/// Asks a service and returns the status and the body.
+fn ask(address: SocketAddr, method: &str, path: &str, head: &str, body: &str) -> (u16, String) {
+    let mut connection = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    write!(
+        connection,
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}\
+         Content-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut text = String::new();
+    connection.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+fn notification(repository: &str, tag: &str) -> String {
+    json!({"events": [{"action": "push", "target": {"repository": repository, "tag": tag}}]})
+        .to_string()
+}
+
+/// Waits for something that will come; the test's own time limit ends a wait in vain.
+async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    while !is_so().await {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_in_and_a_delta_out() {
+    let scene = Scene::new(Behaviour::default());
+    let secret = scene.dir.path().join("secret");
+    std::fs::write(&secret, "hunter2\n").unwrap();
+    let serve = format!(
+        "[serve]\nlisten = \"127.0.0.1:0\"\npoll = \"30d\"\nsettle = \"1ms\"\nsecret-file = \"{}\"",
+        secret.display()
+    );
+    let job = scene.job("keep = 1\n", &serve).await;
+    let (stop, (tell, events)) = (Stop::default(), teller());
+    let (send, receive) = tokio::sync::oneshot::channel();
+    let serving = {
+        let (job, stop) = (Arc::clone(&job), stop.clone());
+        tokio::spawn(
+            async move { job.serve(&stop, tell, |address| send.send(address).unwrap()).await },
+        )
+    };
+    let address = receive.await.unwrap();
+    // The first look needs no notification.
+    until(async || words(&events) == ["published v2>v3"]).await;
+
+    put(&scene.registry, "team/app", "v4", &version(4, "amd64"));
+    let body = notification("team/app", "v4");
+    assert_eq!(ask(address, "POST", "/notify", "", &body).0, 401);
+    assert_eq!(ask(address, "POST", "/notify", "Authorization: Bearer hunter3\r\n", &body).0, 401);
+    let known = "Authorization: Bearer hunter2\r\n";
+    assert_eq!(ask(address, "POST", "/notify", known, "rubbish").0, 400);
+    assert_eq!(ask(address, "POST", "/notify", known, &notification("no/rule", "v1")).0, 202);
+    assert_eq!(words(&events).len(), 1);
+    assert_eq!(ask(address, "POST", "/notify", known, &body).0, 202);
+    until(async || words(&events).len() == 2).await;
+    assert_eq!(words(&events), ["published v2>v3", "published v3>v4"]);
+    assert_eq!(scene.bases("v4").await, scene.digests(&["v3"]));
+
+    let (status, metrics) = ask(address, "GET", "/metrics", "", "");
+    assert_eq!(status, 200);
+    for line in [
+        "imgdelta_works{state=\"done\"} 2",
+        "imgdelta_deltas_total{outcome=\"published\"} 2",
+        "imgdelta_notifications_total{result=\"taken\"} 2",
+        "imgdelta_notifications_total{result=\"refused\"} 3",
+        "imgdelta_passes_total{result=\"done\"} 1",
+        "imgdelta_queue_up 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
+    }
+    assert_eq!(ask(address, "GET", "/healthz", "", ""), (200, "alive".into()));
+    assert_eq!(ask(address, "GET", "/readyz", "", "").0, 200);
+    assert_eq!(ask(address, "GET", "/notify", "", "").0, 405);
+    assert_eq!(ask(address, "GET", "/", "", "").0, 404);
+    stop.ask(Phase::Ending);
+    serving.await.unwrap().unwrap();
+    assert!(TcpStream::connect(address).is_err(), "it has let go of its address");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_leaving_works_are_given_back() {
+    let scene = Scene::new(Behaviour::default());
+    let serve = "[serve]\nlisten = \"127.0.0.1:0\"\ngrace = \"0s\"";
+    let job = scene.job("keep = 1\n", serve).await;
+    run(&job, RunOptions::default().dry_run(true)).await;
+    // The work hangs in its first question, long enough to be seen.
+    let slow = Fault::Slow(std::time::Duration::from_secs(3));
+    let v2 = scene.digest("v2");
+    scene.registry.fault("HEAD", &format!("/manifests/{v2}"), 9, slow);
+    let (stop, (tell, events)) = (Stop::default(), teller());
+    let serving = {
+        let (job, stop) = (Arc::clone(&job), stop.clone());
+        tokio::spawn(async move { job.serve(&stop, tell, |_| ()).await })
+    };
+    until(async || job.queue().counts().await.unwrap().running == 1).await;
+    stop.ask(Phase::Ending);
+    serving.await.unwrap().unwrap();
+    assert_eq!(words(&events), [""; 0]);
+    assert_eq!(job.queue().counts().await.unwrap(), Counts { waiting: 1, ..Counts::default() });
+    scene.registry.forget();
+    assert_eq!(run(&job, RunOptions::default()).await, ["published v2>v3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_workers_who_race_publish_one_delta() {
+    let scene = Scene::new(Behaviour::without_referrers());
+    let first = scene.job("keep = 2\n", "").await;
+    // The second has a queue of its own, as if the first's lease had run out.
+    let text = scene.dir.path().join("other.db");
+    let mut config = scene.config("keep = 2\n", "");
+    config.queue.sqlite = Some(toml::Spanned::new(0..0, text));
+    let second = Job::open(config, Credentials::none()).await.unwrap();
+    let (one, other) =
+        tokio::join!(run(&first, RunOptions::default()), run(&second, RunOptions::default()));
+    assert_eq!((one.len(), other.len()), (2, 2));
+    let ends = [Outcome::Published.word(), Outcome::There.word()];
+    for word in one.iter().chain(&other) {
+        assert!(ends.contains(&word.split(' ').next().unwrap()), "{word}");
+    }
+    assert_eq!(scene.bases("v3").await, scene.digests(&["v1", "v2"]), "each once");
+}
+
+#[tokio::test]
+async fn a_queue_that_cannot_be_opened_is_told() {
+    let scene = Scene::new(Behaviour::default());
+    let mut config = scene.config("", "");
+    config.queue.sqlite = Some(toml::Spanned::new(0..0, Path::new("/no/such/dir/q.db").into()));
+    let error = Job::open(config, Credentials::none()).await.unwrap_err();
+    assert!(matches!(error, imgdelta::Error::Io { .. }), "{error}");
+}
