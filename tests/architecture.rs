@@ -86,9 +86,18 @@ fn top_level_names(group: &str) -> Vec<&str> {
 }
 
 #[test]
-fn rooms_import_downwards_only() {
-    let levels = levels(&page(), "## The rooms of the core");
-    let source = imgdelta_tests::top().join("crates/imgdelta/src");
+fn rooms_of_the_core_import_downwards_only() {
+    import_downwards_only("## The rooms of the core", "crates/imgdelta/src");
+}
+
+#[test]
+fn rooms_of_the_job_import_downwards_only() {
+    import_downwards_only("| level | rooms of `imgdelta-job` |", "crates/imgdelta-job/src");
+}
+
+fn import_downwards_only(heading: &str, source: &str) {
+    let levels = levels(&page(), heading);
+    let source = imgdelta_tests::top().join(source);
     let mut wrong = Vec::new();
     let mut seen = BTreeSet::new();
     for file in rust_files(&source) {

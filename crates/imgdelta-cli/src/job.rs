@@ -144,7 +144,7 @@ fn teller(is_json: bool, is_quiet: bool) -> Teller {
 
 fn text(event: &Event) -> String {
     match event {
-        Event::Wanted(work) => format!("wanted  {}", escaped(work.to_string().as_bytes())),
+        Event::Wanted(work) => format!("wanted  {work}"),
         Event::Ended(report) => format!("{:7} {report}", report.outcome.word()),
         Event::Stray(stray) => format!("stray   {stray}"),
         Event::Removed(stray) => format!("removed {stray}"),

@@ -291,9 +291,8 @@ fn a_push_makes_a_delta_and_sigterm_ends_in_good_order() {
     assert_eq!(serving.wait().unwrap().code(), Some(0));
     let log = fs::read_to_string(registry.dir.path().join("log")).unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let is = |message: &str| move |line: &&Value| line["message"] == message;
-    assert_eq!(lines.iter().filter(is("done")).count(), 6, "{log}");
-    assert_eq!(lines.iter().filter(is("stopped")).count(), 1, "{log}");
+    let count = |message: &str| lines.iter().filter(|line| line["message"] == message).count();
+    assert_eq!((count("done"), count("stopped")), (6, 1), "{log}");
     assert!(!log.contains("hunter2"));
     assert_eq!(registry.prints(&["job", "run", "--config", &config]), "", "nothing is left");
 }

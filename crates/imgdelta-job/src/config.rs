@@ -307,7 +307,7 @@ impl Config {
             return Some((postgres.span(), "a queue is either sqlite or postgres".into()));
         }
         if let Some(postgres) = &self.queue.postgres
-            && postgres.get_ref().contains("password")
+            && has_password(postgres.get_ref())
         {
             return Some((postgres.span(), "name a password-file instead of a password".into()));
         }
@@ -342,6 +342,12 @@ impl Config {
         }
         None
     }
+}
+
+/// Whether options of libpq hold a password: as a word, or in an address.
+fn has_password(options: &str) -> bool {
+    let user = options.split_once("://").and_then(|(_, rest)| rest.split_once('@'));
+    options.contains("password") || user.is_some_and(|(user, _)| user.contains(':'))
 }
 
 fn wrong(text: &str, place: &str, span: Option<Range<usize>>, what: &str) -> Error {
@@ -416,6 +422,10 @@ mod tests {
             ),
             (
                 &format!("{LEAST}[queue]\npostgres = \"user=a password=hunter2\"\n"),
+                "job.toml:6:12: name a password-file",
+            ),
+            (
+                &format!("{LEAST}[queue]\npostgres = \"postgres://a:hunter2@h/d\"\n"),
                 "job.toml:6:12: name a password-file",
             ),
             (&format!("{LEAST}[serve]\nlisten = \"9610\"\n"), "job.toml:6:10: "),

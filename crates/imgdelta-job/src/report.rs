@@ -3,7 +3,7 @@
 //! Values only: nothing is done here.
 
 use crate::work::Work;
-use imgdelta::{BlobDigest, Error, path::escaped, size::Human};
+use imgdelta::{BlobDigest, Error, size::Human};
 use serde_json::Value;
 use std::fmt;
 
@@ -86,7 +86,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", escaped(self.work.to_string().as_bytes()))?;
+        write!(f, "{}: ", self.work)?;
         let (delta, pull) = (Human(self.delta_bytes), Human(self.pull_bytes));
         match (self.outcome, &self.error) {
             (Outcome::Published, _) => write!(f, "{delta} instead of {pull}"),

@@ -4,7 +4,7 @@
 //! stays: a doubt keeps it.
 
 use crate::{job::Job, publish, queue::State, work::Work};
-use imgdelta::{BlobDigest, Result};
+use imgdelta::{BlobDigest, Result, path::escaped};
 use imgdelta_registry::{Named, Repository, artifact::Artifact};
 use serde_json::{Value, json};
 use std::{
@@ -64,6 +64,7 @@ impl Stray {
 impl fmt::Display for Stray {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { repository, artifact, gone, .. } = self;
+        let repository = escaped(repository.as_bytes());
         write!(f, "{repository}: delta {artifact}, its {} is no longer there", gone.word())
     }
 }

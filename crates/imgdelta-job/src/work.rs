@@ -3,7 +3,7 @@
 //! Names images by digest, so that it means the same tomorrow; tags are only for people.
 
 use crate::config::Share;
-use imgdelta::{BlobDigest, Error, Result, plan::Preset};
+use imgdelta::{BlobDigest, Error, Result, path::escaped, plan::Preset};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -115,8 +115,10 @@ impl Work {
 
 impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { repository, base_tag, target_tag, platform, .. } = self;
-        write!(f, "{repository}: {base_tag} to {target_tag} for {platform}")
+        // Names are a stranger's text; a line stays a line.
+        let [repository, base, target] = [&self.repository, &self.base_tag, &self.target_tag]
+            .map(|name| escaped(name.as_bytes()));
+        write!(f, "{repository}: {base} to {target} for {}", self.platform)
     }
 }
 
