@@ -139,6 +139,10 @@ impl Registry {
     fn deltas(&self, repository: &str) -> BTreeSet<String> {
         let revisions = self.storage(repository).join("_manifests/revisions/sha256");
         let is_delta = |hex: &String| {
+            // What is deleted leaves an empty directory.
+            if !revisions.join(hex).join("link").exists() {
+                return false;
+            }
             let blob = self.dir.path().join("storage/docker/registry/v2/blobs/sha256");
             let bytes = fs::read(blob.join(&hex[..2]).join(hex).join("data")).unwrap();
             let document: Value = serde_json::from_slice(&bytes).unwrap();
@@ -155,7 +159,8 @@ impl Registry {
                 continue;
             }
             let link = self.storage(repository).join(format!("_manifests/tags/{tag}/current/link"));
-            let link = fs::read_to_string(link).unwrap();
+            // A tag that is being written has none yet.
+            let Ok(link) = fs::read_to_string(link) else { continue };
             let hex = link.trim().strip_prefix("sha256:").unwrap();
             let blob = format!("storage/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
             let bytes = fs::read(self.dir.path().join(blob)).unwrap();
@@ -178,6 +183,16 @@ impl Drop for Registry {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A service that does not outlive its test.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -279,16 +294,16 @@ fn a_push_makes_a_delta_and_sigterm_ends_in_good_order() {
     (1..=2).for_each(|number| registry.push(number, "demo/app"));
     let config = registry.sqlite("demo/app", "job");
     let log = fs::File::create(registry.dir.path().join("log")).unwrap();
-    let mut serving =
-        registry.command(&["job", "serve", "--config", &config]).stderr(log).spawn().unwrap();
+    let serving = registry.command(&["job", "serve", "--config", &config]).stderr(log).spawn();
+    let mut serving = Serving(serving.unwrap());
     wait_for(registry.notify);
     until(|| registry.listed("demo/app").len() == 2);
     registry.push(3, "demo/app");
     until(|| registry.listed("demo/app").len() == 6);
     // docker-registry told of the job's own pushes too; they wake nobody.
-    let id = serving.id().to_string();
+    let id = serving.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-    assert_eq!(serving.wait().unwrap().code(), Some(0));
+    assert_eq!(serving.0.wait().unwrap().code(), Some(0));
     let log = fs::read_to_string(registry.dir.path().join("log")).unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let count = |message: &str| lines.iter().filter(|line| line["message"] == message).count();
