@@ -2,7 +2,10 @@
 //!
 //! Reads the environment for the job, prints what it tells, and passes signals on; decides nothing.
 
-use crate::args::{self, Common, JobAction};
+use crate::{
+    args::{self, Common, JobAction},
+    registry::user,
+};
 use imgdelta::{Error, Result, path::escaped};
 use imgdelta_job::{
     Config, Event, Job, RunOptions, Teller,
