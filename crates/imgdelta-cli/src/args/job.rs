@@ -17,6 +17,7 @@ pub enum JobAction {
     Serve(Serve),
 }
 
+#[expect(clippy::struct_field_names, reason = "fields are named as their options")]
 #[derive(Args, Debug)]
 pub struct Run {
     /// The configuration, in TOML
