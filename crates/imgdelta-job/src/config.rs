@@ -69,7 +69,7 @@ pub struct Registry {
 pub struct Queue {
     /// A file of this machine. `imgdelta-job.db` here, unless a server is named.
     pub sqlite: Option<Spanned<PathBuf>>,
-    /// A PostgreSQL server that many machines share, as `host=… user=… dbname=…`.
+    /// A `PostgreSQL` server that many machines share, as `host=… user=… dbname=…`.
     pub postgres: Option<Spanned<String>>,
     /// A file with the server's password, so that it stands in no configuration.
     pub password_file: Option<Spanned<PathBuf>>,

@@ -177,7 +177,7 @@ impl Looker {
 }
 
 enum Kind {
-    Image(Descriptor),
+    Image(Box<Descriptor>),
     Index(Vec<BlobDigest>),
     Other,
 }
@@ -200,7 +200,7 @@ fn kind(bytes: &[u8]) -> Kind {
     }
     match (document.config, document.layers, document.manifests) {
         (Some(config), Some(_), None) if CONFIGS.contains(&config.media_type()) => {
-            Kind::Image(config)
+            Kind::Image(Box::new(config))
         }
         (None, None, Some(manifests)) if manifests.len() <= MOST_CHILDREN => {
             let is_image = |child: &&Descriptor| {

@@ -89,7 +89,7 @@ impl Maker {
         };
         let images = [open(work.base)?, open(work.target)?];
 
-        let bytes = self.disk_bytes_of(&images);
+        let bytes = disk_bytes_of(&images);
         Limits::admit(self.disk_bytes, bytes, "estimated size of temporary files", work)?;
         let _share = self.disk.take(bytes);
         if machine::free_bytes(&self.scratch_dir).is_some_and(|free| free < bytes) {
@@ -122,13 +122,13 @@ impl Maker {
         apply::prove(&delta, &volume, &proof, &workers, progress)?;
         Ok(Made { delta_bytes, pull_bytes, delta: Some((delta, file)) })
     }
+}
 
-    /// Estimates the temporary files of a work: blobs as they came, their streams, what is made.
-    fn disk_bytes_of(&self, images: &[Image; 2]) -> u64 {
-        let blobs = images.iter().flat_map(|image| &image.layers);
-        let bytes = blobs.map(|layer| layer.descriptor.size_bytes).fold(0, u64::saturating_add);
-        bytes.saturating_mul(EXPANSION)
-    }
+/// Estimates the temporary files of a work: blobs as they came, their streams, what is made.
+fn disk_bytes_of(images: &[Image; 2]) -> u64 {
+    let blobs = images.iter().flat_map(|image| &image.layers);
+    let bytes = blobs.map(|layer| layer.descriptor.size_bytes).fold(0, u64::saturating_add);
+    bytes.saturating_mul(EXPANSION)
 }
 
 /// Counts the processor time of a work through what it reports, and stops it.

@@ -131,10 +131,8 @@ fn number(tag: &str) -> Option<Number> {
     let core_end = tag.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(tag.len());
     let (core, rest) = tag.split_at(core_end);
     let mut parts = [0_u64; 3];
-    let mut count = 0;
-    for part in core.split('.') {
-        *parts.get_mut(count)? = part.parse().ok()?;
-        count += 1;
+    for (at, part) in core.split('.').enumerate() {
+        *parts.get_mut(at)? = part.parse().ok()?;
     }
     let [major, minor, patch] = parts;
     let mut number = Number::new(major, minor, patch);
@@ -167,7 +165,7 @@ mod tests {
             Version {
                 tag: tag.into(),
                 digest: digest(root),
-                created: Some(at as i64),
+                created: i64::try_from(at).ok(),
                 seen: at as u64,
                 images: images
                     .map(|(platform, at)| (platform.parse().unwrap(), digest(root * 10 + at)))

@@ -195,7 +195,7 @@ pub struct Line {
 }
 
 /// No registry is down so long that a day more helps.
-const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 #[cfg(test)]
 mod tests;

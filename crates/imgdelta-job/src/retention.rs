@@ -161,5 +161,5 @@ async fn is_delta_of(
 /// Returns the image that a tag keeps a list of referrers for.
 fn subject_of(tag: &str) -> Option<BlobDigest> {
     let (algorithm, hex) = tag.split_once('-')?;
-    if algorithm != "sha256" { None } else { format!("{algorithm}:{hex}").parse().ok() }
+    if algorithm == "sha256" { format!("{algorithm}:{hex}").parse().ok() } else { None }
 }

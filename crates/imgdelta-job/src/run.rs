@@ -74,8 +74,8 @@ impl Job {
             Arc::new(move |event: Event| {
                 // Told, and kept for the exit code.
                 let error = match &event {
-                    Event::Trouble(_, error) => Some(copy(error)),
-                    Event::Ended(Report {
+                    Event::Trouble(_, error)
+                    | Event::Ended(Report {
                         error: Some(error),
                         outcome: Outcome::Failed | Outcome::Waits,
                         ..

@@ -172,9 +172,9 @@ async fn what_is_reported_is_what_was_done() {
     let job = scene.job("keep = 1\nrollback = true\n", "").await;
     let (teller, events) = teller();
     job.run(RunOptions::default(), &Stop::default(), teller).await.unwrap();
-    let events = events.lock().unwrap();
+    let events = std::mem::take(&mut *events.lock().unwrap());
     assert_eq!(events.len(), 2);
-    for event in &*events {
+    for event in &events {
         let Event::Ended(report) = event else { panic!("{event:?}") };
         let json = report.json();
         assert_eq!(

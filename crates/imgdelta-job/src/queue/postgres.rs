@@ -1,4 +1,4 @@
-//! A queue in a PostgreSQL server, shared by workers on many machines.
+//! A queue in a `PostgreSQL` server, shared by workers on many machines.
 //!
 //! Times are the server's, so that machines need not agree on theirs; rows that another worker is
 //! taking are passed over. A lost connection is made anew at the next question.

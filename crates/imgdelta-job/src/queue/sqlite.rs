@@ -1,4 +1,4 @@
-//! A queue in one file of this machine: SQLite with a write-ahead log.
+//! A queue in one file of this machine: `SQLite` with a write-ahead log.
 //!
 //! Every change is one transaction, synchronised before it is answered. Several processes of this
 //! machine may share the file; a network's file system does not hold the locks that takes.
@@ -44,10 +44,10 @@ impl Sqlite {
     }
 
     /// Does something in one transaction, on a thread that may wait.
-    fn with<'a, T: Send + 'static>(
-        &'a self,
+    fn with<T: Send + 'static>(
+        &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Answer<'a, T> {
+    ) -> Answer<'_, T> {
         let (connection, place) = (Arc::clone(&self.connection), Arc::clone(&self.place));
         let done = tokio::task::spawn_blocking(move || {
             let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);

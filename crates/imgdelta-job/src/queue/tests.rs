@@ -3,7 +3,7 @@
 use super::*;
 use std::{collections::BTreeMap, path::Path, process::Command, sync::Arc};
 
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_hours(1);
 
 fn terms() -> Terms {
     Terms::new(LONG, 3, Duration::ZERO)
