@@ -22,7 +22,8 @@ use imgdelta::{
     survey::{self, SurveyOptions},
 };
 use imgdelta_registry::{
-    Client, ClientOptions, Credential, Credentials, Failure, Named, Repository, Secret, Trust, Why,
+    Client, ClientOptions, Credential, Credentials, Failure, Named, Repository, Secret, Trust,
+    Uploaded, Why,
     artifact::ARTIFACT_TYPE,
     fallback_tag,
     pull::{Plan, PullOptions, Pulled, Source},
@@ -515,10 +516,9 @@ fn large_blobs_are_sent_in_pieces_mounted_and_fetched_in_ranges() {
     let put = |name, from| {
         scene.runtime.block_on(repository(name).put_blob(&blob, Arc::clone(&source), 0, from))
     };
-    use imgdelta_registry::Uploaded::{Mounted, Sent, There};
-    assert_eq!(put("one", None).unwrap(), Sent);
-    assert_eq!(put("one", None).unwrap(), There);
-    assert_eq!(put("two", Some("one")).unwrap(), Mounted);
+    assert_eq!(put("one", None).unwrap(), Uploaded::Sent);
+    assert_eq!(put("one", None).unwrap(), Uploaded::There);
+    assert_eq!(put("two", Some("one")).unwrap(), Uploaded::Mounted);
     let fetched = scene.runtime.block_on(repository("two").blob_bytes(&blob, 1 << 20, "size"));
     assert_eq!(fetched.unwrap(), bytes);
 }

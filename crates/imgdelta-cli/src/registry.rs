@@ -37,7 +37,7 @@ impl Registries {
         let args = &common.registry;
         let var = |name: &str| std::env::var_os(name).map(PathBuf::from);
         let options = ClientOptions::default()
-            .credentials(Credentials::of_user(args.authfile.clone(), var))
+            .credentials(Credentials::of_user(args.authfile.clone(), user(), var))
             .trust(Trust::of_machine(args.ca.clone()))
             .plain_http(args.plain_http);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -134,6 +134,12 @@ pub fn run_pull(args: &args::Pull, common: &Common) -> Result<ExitCode> {
         (false, true) => Ok(ExitCode::SUCCESS),
         (false, false) => crate::print(pulled.to_string().as_bytes()),
     }
+}
+
+/// The number of the user that runs this.
+fn user() -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").ok().map(|own| own.uid())
 }
 
 fn registry(reference: &Reference) -> Result<&RegistryReference> {

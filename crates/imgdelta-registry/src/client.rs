@@ -233,6 +233,10 @@ impl Client {
                 Ok(Err(error)) if error.is_connect() => {
                     return Err(ask.failure(Why::Unreachable { what: describe(error) }));
                 }
+                // It would lead there again.
+                Ok(Err(error)) if error.is_redirect() => {
+                    return Err(ask.wrong(Error::bad_input(ask.place(), describe(error))));
+                }
                 Ok(Err(error)) => return Err(ask.network(describe(error))),
                 Ok(Ok(response)) => response,
             };

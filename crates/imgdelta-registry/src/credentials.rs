@@ -44,7 +44,12 @@ impl Credentials {
     /// Looks where docker, podman and skopeo look: `named` alone if given, else
     /// `$REGISTRY_AUTH_FILE`, `$XDG_RUNTIME_DIR/containers/auth.json`,
     /// `$XDG_CONFIG_HOME/containers/auth.json`, `$DOCKER_CONFIG/config.json` or their defaults.
-    pub fn of_user(named: Option<PathBuf>, var: impl Fn(&str) -> Option<PathBuf>) -> Self {
+    /// `user` is the user's number, which names the first directory where the environment does not.
+    pub fn of_user(
+        named: Option<PathBuf>,
+        user: Option<u32>,
+        var: impl Fn(&str) -> Option<PathBuf>,
+    ) -> Self {
         let var = |name: &str| var(name).filter(|value| !value.as_os_str().is_empty());
         if let Some(file) = named.or_else(|| var("REGISTRY_AUTH_FILE")) {
             return Self::files(vec![file], true);
@@ -53,8 +58,9 @@ impl Credentials {
         let below = |dir: Option<PathBuf>, path: &str| dir.map(|dir| dir.join(path));
         let config_home = var("XDG_CONFIG_HOME").or_else(|| below(home.clone(), ".config"));
         let docker = var("DOCKER_CONFIG").or_else(|| below(home, ".docker"));
+        let of_number = || Some(format!("/run/containers/{}/auth.json", user?).into());
         let files = [
-            below(var("XDG_RUNTIME_DIR"), "containers/auth.json"),
+            below(var("XDG_RUNTIME_DIR"), "containers/auth.json").or_else(of_number),
             below(config_home, "containers/auth.json"),
             below(docker, "config.json"),
         ];
@@ -256,13 +262,16 @@ mod tests {
             "XDG_RUNTIME_DIR" => Some("/run/7".into()),
             _ => None,
         };
-        let files = Credentials::of_user(None, var).files;
+        let files = Credentials::of_user(None, Some(7), var).files;
         let expected = [
             "/run/7/containers/auth.json",
             "/h/.config/containers/auth.json",
             "/h/.docker/config.json",
         ];
         assert_eq!(files, expected.map(PathBuf::from));
-        assert_eq!(Credentials::of_user(Some("/a".into()), var).files, [PathBuf::from("/a")]);
+        let bare = Credentials::of_user(None, Some(7), |_| None).files;
+        assert_eq!(bare, [PathBuf::from("/run/containers/7/auth.json")]);
+        let named = Credentials::of_user(Some("/a".into()), None, var).files;
+        assert_eq!(named, [PathBuf::from("/a")]);
     }
 }

@@ -345,10 +345,12 @@ fn secrets_go_to_no_stranger() {
     assert!(!seen[0].headers.contains_key("authorization"));
 
     // Not to another machine without TLS, whether the registry redirects or wants a token there.
+    registry.forget();
     let far = vec![("Location", "http://registry.example/x".to_owned())];
     registry.fault("GET", "blobs", 9, Fault::Status(307, far));
     let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
     assert!(failure.to_string().contains("without TLS"), "{failure}");
+    assert_eq!(registry.seen().len(), 1, "asked once, as it would lead there again");
     registry.forget();
     let realm = r#"Bearer realm="http://tokens.example/t",service="s""#.to_owned();
     registry.fault("GET", "blobs", 9, Fault::Status(401, vec![("WWW-Authenticate", realm)]));

@@ -27,7 +27,12 @@ use imgdelta_testkit::{
     sha256, tar_of,
 };
 use serde_json::{Value, json};
-use std::{io::Read, path::Path, sync::Arc, time::Duration};
+use std::{
+    io::Read,
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -89,8 +94,10 @@ impl Scene {
 
     /// A scene with a delta from v0 to v1 pushed.
     fn with_delta(behaviour: Behaviour) -> Self {
+        // It is the same in every scene, and takes longer to make than all else.
+        static DELTA: OnceLock<Vec<u8>> = OnceLock::new();
         let scene = Self::new(behaviour);
-        scene.push(&scene.make("v0", "v1")).unwrap();
+        scene.push(DELTA.get_or_init(|| scene.make("v0", "v1"))).unwrap();
         scene.registry.forget();
         scene
     }
@@ -324,9 +331,11 @@ fn plan_manifest(scene: &Scene) -> u64 {
     scene.local("v1").manifest.len() as u64
 }
 
+type Spoil = fn(&Scene);
+
 #[test]
 fn what_is_wrong_with_a_delta_costs_its_bytes_and_no_more() {
-    let wrongs: [(&str, fn(&Scene)); 7] = [
+    let wrongs: [(&str, Spoil); 7] = [
         ("no recipe", |scene| {
             let recipe = scene.artifact("v1").recipes[0].blob.digest.to_string();
             scene.registry.remove(REPOSITORY, &recipe);
