@@ -37,7 +37,8 @@ pub fn run(args: &args::Job, common: &Common) -> Result<ExitCode> {
         .build()
         .map_err(Error::io("threads for the job"))?;
     let var = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let credentials = Credentials::of_user(common.registry.authfile.clone(), var);
+    let credentials =
+        Credentials::of_user(common.registry.authfile.clone(), crate::registry::user(), var);
     let outcome = runtime.block_on(async {
         let stop = Stop::default();
         tokio::spawn(signals(stop.clone())?);

@@ -137,7 +137,7 @@ pub fn run_pull(args: &args::Pull, common: &Common) -> Result<ExitCode> {
 }
 
 /// The number of the user that runs this.
-fn user() -> Option<u32> {
+pub fn user() -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").ok().map(|own| own.uid())
 }
