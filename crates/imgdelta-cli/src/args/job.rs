@@ -12,14 +12,14 @@ pub struct Job {
 #[derive(Debug, Subcommand)]
 pub enum JobAction {
     /// Look through the repositories once, make what is wanted, and end
-    Run(Run),
+    Run(Once),
     /// Make deltas as images are pushed, until SIGTERM
     Serve(Serve),
 }
 
 #[expect(clippy::struct_field_names, reason = "fields are named as their options")]
 #[derive(Args, Debug)]
-pub struct Run {
+pub struct Once {
     /// The configuration, in TOML
     #[arg(long, value_name = "FILE", env = "IMGDELTA_JOB_CONFIG")]
     pub config: PathBuf,
