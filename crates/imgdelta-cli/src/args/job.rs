@@ -17,7 +17,6 @@ pub enum JobAction {
     Serve(Serve),
 }
 
-#[expect(clippy::struct_field_names, reason = "fields are named as their options")]
 #[derive(Args, Debug)]
 pub struct Once {
     /// The configuration, in TOML
