@@ -10,7 +10,7 @@ pub use json::SCHEMA;
 
 use crate::{
     BlobDigest, Result,
-    delta::{Body, Envelope, How, LayerCost},
+    delta::{Body, Envelope, How, LayerCost, RestCost},
     draft::Draft,
     image::Image,
     path::LayerPath,
@@ -72,6 +72,8 @@ pub enum LayerWay {
     Recompressed,
     /// It is rebuilt.
     Rebuilt,
+    /// It is rebuilt, by a recipe that was made for other images.
+    Reused,
     /// It is another layer of the target once more.
     Again,
     /// The blob travels whole: its compression cannot be remade.
@@ -87,6 +89,7 @@ impl LayerWay {
             Self::Kept => "kept: the old image has it",
             Self::Recompressed => "kept: the old image has its content, compressed otherwise",
             Self::Rebuilt => "rebuilt",
+            Self::Reused => "rebuilt as for other images",
             Self::Again => "the same as a layer before",
             Self::CarriedForCompression => "carried whole: its compression cannot be made again",
             Self::CarriedForSize => "carried whole: rebuilding it would cost more",
@@ -99,6 +102,7 @@ impl LayerWay {
             Self::Kept => "kept",
             Self::Recompressed => "recompressed",
             Self::Rebuilt => "rebuilt",
+            Self::Reused => "reused",
             Self::Again => "again",
             Self::CarriedForCompression => "carried-compression",
             Self::CarriedForSize => "carried-size",
@@ -206,6 +210,7 @@ fn way(draft: &Draft<'_>, ordinal: usize) -> LayerWay {
         (Body::Kept, Envelope::Base, _) => LayerWay::Kept,
         (Body::Kept, ..) => LayerWay::Recompressed,
         (Body::Recipe(_), _, Way::Again(_)) => LayerWay::Again,
+        (Body::Recipe(_), _, Way::Known(_)) => LayerWay::Reused,
         (Body::Recipe(_), ..) => LayerWay::Rebuilt,
         (Body::Carried(_), ..) if draft.is_remade(ordinal) => LayerWay::CarriedForSize,
         (Body::Carried(_), ..) => LayerWay::CarriedForCompression,
@@ -217,13 +222,30 @@ fn sums(cost: &LayerCost) -> BTreeMap<How, Sum> {
     for file in &cost.files {
         sums.entry(file.how).or_default().add(file.target_bytes, file.delta_bytes);
     }
+    for RestCost { how, count, target_bytes, delta_bytes } in &cost.rest {
+        let sum = sums.entry(*how).or_default();
+        sum.count += count;
+        sum.target_bytes += target_bytes;
+        sum.bytes += delta_bytes;
+    }
     sums
 }
 
 fn files(draft: &Draft<'_>, costs: &[LayerCost]) -> Vec<FileLine> {
     let mut lines = Vec::new();
     for (layer, cost) in costs.iter().enumerate() {
-        let Way::Rebuilt(choices) = &draft.plan.layers[layer] else { continue };
+        let Way::Rebuilt(choices) = &draft.plan.layers[layer] else {
+            // What a recipe that was made before says of itself.
+            lines.extend(cost.files.iter().map(|file| FileLine {
+                layer,
+                path: LayerPath::parse(&file.path),
+                how: file.how,
+                found: None,
+                target_bytes: file.target_bytes,
+                bytes: file.delta_bytes,
+            }));
+            continue;
+        };
         let entries = &draft.plan.target.layers[layer].entries;
         // The files of a cost are the entries with a payload, in their order.
         let payloads = entries.iter().zip(choices).filter(|(entry, _)| !entry.payload.is_empty());

@@ -223,7 +223,7 @@ impl Delta {
     /// Reads the recipe of this ordinal, as [`Body::Recipe`] counts them.
     pub fn recipe(&self, ordinal: u32) -> Result<StoredRecipe> {
         let (section, place) = self.section(Kind::Recipe, ordinal)?;
-        StoredRecipe::open(&self.source, section, place, &self.limits, self.group_bytes)
+        StoredRecipe::open(&self.source, section.range(), place, &self.limits, self.group_bytes)
     }
 
     /// Opens the carried blob of this ordinal, as [`Body::Carried`] counts them.
@@ -278,7 +278,8 @@ impl Delta {
                 Body::Recipe(recipe) => {
                     let (section, place) = self.section(Kind::Recipe, recipe)?;
                     if recipe as usize == recipes.len() {
-                        let front = recipe::front(&*self.source, section, &place, &self.limits)?;
+                        let front =
+                            recipe::front(&*self.source, &section.range(), &place, &self.limits)?;
                         for source in &front.sources {
                             need(source)?;
                         }

@@ -8,10 +8,10 @@ use crate::{
     Error, Result,
     delta::{
         Body, DeltaWriter, Envelope, FileCost, How, LayerCost, LayerOutline, Outline, Recipe,
-        RestCost,
+        RestCost, StoredRecipe,
     },
     path::LayerPath,
-    plan::{Plan, Way},
+    plan::{Known, Plan, Way},
     sources::{Content, Place},
     volume::Spill,
 };
@@ -24,7 +24,7 @@ pub struct Draft<'a> {
     pub plan: &'a Plan<'a>,
     /// What becomes of each target layer.
     pub layers: Vec<LayerDraft>,
-    recipes: Vec<RecipeDraft>,
+    recipes: Vec<Made>,
     /// Whether each layer's blob could be made from its stream.
     remade: Vec<bool>,
     spill: Spill,
@@ -39,6 +39,28 @@ pub struct LayerDraft {
     pub envelope: Envelope,
     /// What it costs.
     pub bytes: u64,
+}
+
+/// A recipe that goes into the delta.
+#[derive(Debug)]
+enum Made {
+    Here(RecipeDraft),
+    /// At hand, for the layer of this ordinal.
+    Before {
+        ordinal: usize,
+        recipe: StoredRecipe,
+        cost: LayerCost,
+    },
+}
+
+impl Made {
+    /// Returns its length in the delta.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Here(recipe) => recipe.bytes(),
+            Self::Before { recipe, .. } => recipe.size_bytes(),
+        }
+    }
 }
 
 /// A layer that is rebuilt.
@@ -88,10 +110,10 @@ impl<'a> Draft<'a> {
     ) -> Self {
         let mut draft =
             Self { plan, layers: Vec::new(), recipes: Vec::new(), remade: Vec::new(), spill };
-        let mut made: Vec<Option<RecipeDraft>> = plan.layers.iter().map(|_| None).collect();
+        let mut made: Vec<Option<Made>> = plan.layers.iter().map(|_| None).collect();
         for recipe in recipes {
             let ordinal = recipe.ordinal as usize;
-            made[ordinal] = Some(recipe);
+            made[ordinal] = Some(Made::Here(recipe));
         }
         let mut carried = Vec::new();
         for (ordinal, envelope) in envelopes.into_iter().enumerate() {
@@ -105,6 +127,10 @@ impl<'a> Draft<'a> {
             let recipe = match &plan.layers[ordinal] {
                 Way::Kept => None,
                 Way::Rebuilt(_) => made[ordinal].take(),
+                Way::Known(number) => {
+                    let Known { recipe, cost, .. } = plan.known[*number].clone();
+                    Some(Made::Before { ordinal, recipe, cost })
+                }
                 Way::Again(earlier) => match draft.layers[*earlier as usize].body {
                     Body::Recipe(_) if is_made => {
                         let body = draft.layers[*earlier as usize].body;
@@ -189,9 +215,15 @@ impl<'a> Draft<'a> {
         for (ordinal, layer) in self.layers.iter().enumerate() {
             match layer.body {
                 Body::Recipe(number) if number == recipes => {
-                    let recipe = &self.recipes[number as usize];
-                    let ranges = recipe.groups.iter().map(|group| group.range.clone()).collect();
-                    writer.recipe(&recipe.recipe, &mut self.spill.reader(ranges))?;
+                    match &self.recipes[number as usize] {
+                        Made::Here(RecipeDraft { recipe, groups, .. }) => {
+                            let ranges = groups.iter().map(|group| group.range.clone()).collect();
+                            writer.recipe(recipe, &mut self.spill.reader(ranges))?;
+                        }
+                        Made::Before { recipe, .. } => {
+                            writer.stored_recipe(recipe.size_bytes(), &mut recipe.reader())?;
+                        }
+                    }
                     recipes += 1;
                 }
                 Body::Carried(number) if number == carried => {
@@ -231,15 +263,12 @@ impl<'a> Draft<'a> {
         let layers = self.layers.iter().enumerate();
         layers
             .map(|(ordinal, layer)| match layer.body {
-                Body::Recipe(number) => {
-                    let recipe = &self.recipes[number as usize];
-                    // Of layers that share a recipe the first pays.
-                    if recipe.ordinal as usize == ordinal {
-                        self.cost(recipe)
-                    } else {
-                        LayerCost::default()
-                    }
-                }
+                // Of layers that share a recipe the first pays.
+                Body::Recipe(number) => match &self.recipes[number as usize] {
+                    Made::Here(recipe) if recipe.ordinal as usize == ordinal => self.cost(recipe),
+                    Made::Before { ordinal: first, cost, .. } if *first == ordinal => cost.clone(),
+                    _ => LayerCost::default(),
+                },
                 Body::Kept | Body::Carried(_) => LayerCost::default(),
             })
             .collect()
@@ -287,7 +316,7 @@ impl<'a> Draft<'a> {
         let mut costs = self.costs();
         let total: u64 = self.layers.iter().map(|layer| layer.bytes).sum();
         for cost in &mut costs {
-            let mut rest: Vec<RestCost> = Vec::new();
+            let mut rest = std::mem::take(&mut cost.rest);
             cost.files.retain(|file| {
                 if file.delta_bytes > (total / TOLD_SHARE).max(TOLD_BYTES) {
                     return true;

@@ -130,7 +130,7 @@ pub fn encode<'a>(
     let spill = Spill::new(scratch)?;
     let budget = Budget::new(memory_bytes);
     let mut jobs: Vec<(u64, usize, Job<'_>)> = Vec::new();
-    let mut envelopes: Vec<Envelope> = kept_blobs(plan);
+    let mut envelopes: Vec<Envelope> = known_envelopes(plan, options.layers);
     let sought: Vec<usize> = match options.layers {
         Layers::Uncompressed => Vec::new(),
         Layers::Exact => {
@@ -204,15 +204,25 @@ pub fn encode<'a>(
     Ok(Draft::new(plan, options.layers == Layers::Exact, layers, envelopes, spill))
 }
 
-/// [`Envelope::Base`] for the layers whose very blob the base has.
-fn kept_blobs(plan: &Plan<'_>) -> Vec<Envelope> {
+/// Envelopes that need not be sought: of layers whose very blob the base has, and those that came
+/// with a recipe. [`Envelope::Unmade`] for all others.
+fn known_envelopes(plan: &Plan<'_>, layers: Layers) -> Vec<Envelope> {
     let held: HashSet<_> =
         plan.base.image.layers.iter().map(|layer| layer.descriptor.digest).collect();
-    let of_layer = |layer: &image::Layer| {
-        let is_held = held.contains(&layer.descriptor.digest);
-        if is_held { Envelope::Base } else { Envelope::Unmade }
+    let of_layer = |(layer, way): (&image::Layer, &Way)| {
+        let blob = &layer.descriptor.digest;
+        match way {
+            _ if held.contains(blob) => Envelope::Base,
+            Way::Known(number) if layers == Layers::Exact => {
+                let envelope = plan.known[*number].envelopes.get(blob);
+                // The base of those other images says nothing of ours.
+                let made = envelope.filter(|envelope| **envelope != Envelope::Base);
+                made.cloned().unwrap_or(Envelope::Unmade)
+            }
+            _ => Envelope::Unmade,
+        }
     };
-    plan.target.image.layers.iter().map(of_layer).collect()
+    plan.target.image.layers.iter().zip(&plan.layers).map(of_layer).collect()
 }
 
 /// Joins parts to groups: until there is enough to pack well.

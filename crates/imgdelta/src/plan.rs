@@ -1,10 +1,12 @@
 //! What becomes of each target layer, decided before a byte is matched.
 //!
-//! Kept, because the base has its stream; rebuilt, with a choice of sources for each entry. What it
-//! costs only encoding tells; what is chosen and why stands here.
+//! Kept, because the base has its stream; rebuilt, with a choice of sources for each entry; or
+//! rebuilt as it was for other images, by a recipe that is at hand. What it costs only encoding
+//! tells; what is chosen and why stands here.
 
 use crate::{
-    Result,
+    BlobDigest, DiffId, Result,
+    delta::{Envelope, LayerCost, StoredRecipe},
     index::Index,
     inside::{self, Inside, InsideOptions, Owner},
     parallel::Workers,
@@ -45,6 +47,8 @@ pub struct Plan<'a> {
     pub preset: Preset,
     /// A decision for each target layer.
     pub layers: Vec<Way>,
+    /// The recipes that were at hand.
+    pub known: Vec<Known>,
     /// What lies inside archives.
     pub(crate) inside: Inside,
     /// A choice for each part inside the archives of each target layer.
@@ -52,13 +56,27 @@ pub struct Plan<'a> {
 }
 
 /// How a plan is made.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PlanOptions {
     /// How much time to spend.
     pub preset: Preset,
     /// How far archives are seen into.
     pub inside: InsideOptions,
+    /// Recipes that are at hand; those that fit are used and not made again.
+    pub known: Vec<Known>,
+}
+
+/// A recipe that was made for other images. Whoever offers it says with what effort it was made;
+/// here it is only seen to that the base has what it needs. Proving a delta proves it, too.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The recipe.
+    pub recipe: StoredRecipe,
+    /// How blobs were made from its stream.
+    pub envelopes: HashMap<BlobDigest, Envelope>,
+    /// What it was said to cost, and why.
+    pub cost: LayerCost,
 }
 
 impl PlanOptions {
@@ -75,6 +93,13 @@ impl PlanOptions {
         self.inside = inside;
         self
     }
+
+    /// Sets which recipes are at hand.
+    #[must_use]
+    pub fn known(mut self, known: Vec<Known>) -> Self {
+        self.known = known;
+        self
+    }
 }
 
 /// What becomes of a target layer.
@@ -84,6 +109,8 @@ pub enum Way {
     Kept,
     /// It is rebuilt, with a choice for each entry of its index.
     Rebuilt(Vec<Choice>),
+    /// It is rebuilt by the recipe of this number among those at hand.
+    Known(usize),
     /// It has the stream of an earlier layer of the target, which is rebuilt.
     Again(u32),
 }
@@ -111,7 +138,10 @@ impl<'a> Plan<'a> {
                 Entry::Occupied(earlier) => layers[ordinal as usize] = Way::Again(*earlier.get()),
                 Entry::Vacant(free) => {
                     free.insert(ordinal);
-                    rebuilt.push(ordinal);
+                    match known(&options.known, base, layer.diff_id) {
+                        Some(number) => layers[ordinal as usize] = Way::Known(number),
+                        None => rebuilt.push(ordinal),
+                    }
                 }
             }
         }
@@ -136,7 +166,8 @@ impl<'a> Plan<'a> {
         }
         // A part has no header.
         inner.iter_mut().flatten().for_each(|choice| choice.header = None);
-        Ok(Self { base, target, volume, preset, layers, inside, inner })
+        let known = options.known;
+        Ok(Self { base, target, volume, preset, layers, known, inside, inner })
     }
 
     /// Returns the entry of the base at a place: of a layer, or a part of an archive.
@@ -152,6 +183,19 @@ impl<'a> Plan<'a> {
     pub(crate) fn is_inside(&self, place: Place) -> bool {
         place.layer as usize >= self.base.layers.len()
     }
+}
+
+/// Returns the smallest recipe that makes a stream from what the base has.
+fn known(known: &[Known], base: &Survey, diff_id: DiffId) -> Option<usize> {
+    let held = |source: &StreamName| {
+        base.layers
+            .iter()
+            .any(|layer| (layer.diff_id, layer.stream_bytes) == (source.diff_id, source.bytes))
+    };
+    let fits =
+        |recipe: &StoredRecipe| recipe.target.diff_id == diff_id && recipe.sources.iter().all(held);
+    let fitting = known.iter().enumerate().filter(|(_, known)| fits(&known.recipe));
+    fitting.min_by_key(|(_, known)| known.recipe.size_bytes()).map(|(number, _)| number)
 }
 
 /// How many base bytes are read to find files that no name leads to.

@@ -9,7 +9,7 @@ use imgdelta::{
     encode::{EncodeOptions, Layers, encode},
     image::{self, Image, OpenOptions},
     parallel::Workers,
-    plan::{Plan, PlanOptions},
+    plan::{Known, Plan, PlanOptions},
     progress::Silent,
     scratch::Scratch,
     sink,
@@ -18,7 +18,7 @@ use imgdelta::{
     volume::Volume,
 };
 use imgdelta_testkit::{Packing, TestImage, tar_of};
-use std::{path::Path, sync::Arc};
+use std::{io::Read, path::Path, sync::Arc};
 use tempfile::TempDir;
 
 /// Two images surveyed, in a directory that vanishes.
@@ -53,17 +53,18 @@ impl Pair {
 
     /// Makes a delta; `then` sees its cost as well.
     fn make(&self, options: &EncodeOptions, threads: usize) -> Result<(Vec<u8>, Cost)> {
+        self.make_as(PlanOptions::default(), options, threads)
+    }
+
+    fn make_as(
+        &self,
+        how: PlanOptions,
+        options: &EncodeOptions,
+        threads: usize,
+    ) -> Result<(Vec<u8>, Cost)> {
         let [base, target] = &self.images;
-        let workers = Workers::new(threads)?;
-        let plan = Plan::of(
-            base,
-            target,
-            &self.volume,
-            PlanOptions::default(),
-            &self.scratch(),
-            &workers,
-            &Silent,
-        )?;
+        let (workers, scratch) = (Workers::new(threads)?, self.scratch());
+        let plan = Plan::of(base, target, &self.volume, how, &scratch, &workers, &Silent)?;
         let draft = encode(&plan, options, &self.scratch(), &workers, &Silent)?;
         let mut bytes = Vec::new();
         let written = draft.write(&mut bytes)?;
@@ -257,6 +258,56 @@ fn two_layers_with_one_stream_share_a_recipe() {
     let delta = Delta::open(Arc::new(delta), "test", &Limits::default()).unwrap();
     assert_eq!(delta.layers()[1].body, Body::Recipe(0));
     assert_eq!(delta.layers()[2].body, Body::Recipe(0));
+}
+
+/// What a delta's first recipe offers to other images.
+fn known(delta: &[u8]) -> Known {
+    let delta = Delta::open(Arc::new(delta.to_vec()), "test", &Limits::default()).unwrap();
+    let ordinal = delta.layers().iter().position(|layer| layer.body == Body::Recipe(0)).unwrap();
+    let layer = &delta.layers()[ordinal];
+    Known {
+        recipe: delta.recipe(0).unwrap(),
+        envelopes: [(layer.blob, layer.envelope.clone())].into(),
+        cost: delta.cost().unwrap().unwrap().swap_remove(ordinal),
+    }
+}
+
+#[test]
+fn a_recipe_is_used_again_by_images_with_the_same_layers() {
+    let [old, new] = [base_layers().swap_remove(0), target_layers().swap_remove(1)];
+    let image = |layers: &[&Vec<u8>]| {
+        TestImage::new(layers.iter().copied().cloned().collect(), Packing::Gzip)
+    };
+    let (first, _) =
+        Pair::new(&image(&[&old]), &image(&[&new])).make(&EncodeOptions::default(), 2).unwrap();
+    let [app, next] = [1, 2].map(|seed| tar_of(&[("app/bin", &noise(7, 9000)[seed..])]));
+    let pair = Pair::new(&image(&[&old, &app]), &image(&[&new, &next]));
+    let how = PlanOptions::default().known(vec![known(&first)]);
+    let (delta, cost) = pair.make_as(how.clone(), &EncodeOptions::default(), 2).unwrap();
+    let ways: Vec<LayerWay> = cost.layers.iter().map(|layer| layer.way).collect();
+    assert_eq!(ways, [LayerWay::Reused, LayerWay::Rebuilt]);
+    let bytes = |delta: &[u8]| {
+        let mut bytes = Vec::new();
+        known(delta).recipe.reader().read_to_end(&mut bytes).unwrap();
+        bytes
+    };
+    assert_eq!(bytes(&delta), bytes(&first));
+    assert_eq!(known(&delta).cost, known(&first).cost, "why it costs that much is told again");
+    assert_eq!(
+        cost.files.iter().filter(|file| file.layer == 0).count(),
+        known(&first).cost.files.len()
+    );
+    assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images[1].image.digest);
+
+    // Streams alone have no envelopes, whatever was known.
+    let streams = EncodeOptions::default().layers(Layers::Uncompressed);
+    let (delta, _) = pair.make_as(how.clone(), &streams, 2).unwrap();
+    assert_eq!(known(&delta).envelopes.into_values().next(), Some(Envelope::Unmade));
+
+    // Where the base lacks what it needs, it is of no use.
+    let pair = Pair::new(&image(&[&app]), &image(&[&new, &next]));
+    let (_, cost) = pair.make_as(how, &EncodeOptions::default(), 2).unwrap();
+    assert!(cost.layers.iter().all(|layer| layer.way != LayerWay::Reused));
 }
 
 #[test]

@@ -1,11 +1,18 @@
-//! A recipe where it lies in a delta: read whole, its groups when they are asked for.
+//! A recipe where it lies, in a delta or by itself: read whole, its groups when they are asked for.
 //!
-//! Checks that recipe and groups fill their section. Never decodes a group.
+//! Checks that recipe and groups fill their place. Never decodes a group.
 
-use super::{Recipe, Section, of_format, read_range};
-use crate::{Error, Limits, Result, store::source::ReadAt};
+use super::{Recipe, of_format, read_range};
+use crate::{
+    Error, Limits, Result,
+    store::source::{RangeReader, ReadAt},
+};
 use imgdelta_format::{ReadLimits, recipe::Front};
-use std::{ops::Deref, sync::Arc};
+use std::{
+    fmt::Display,
+    ops::{Deref, Range},
+    sync::Arc,
+};
 
 /// A recipe, and the way to its groups' bytes.
 #[derive(Clone, Debug)]
@@ -13,6 +20,8 @@ pub struct StoredRecipe {
     recipe: Recipe,
     source: Arc<dyn ReadAt>,
     place: String,
+    /// Where it lies.
+    range: Range<u64>,
     /// Where the first group begins.
     offset: u64,
     /// The bytes of the groups before each.
@@ -29,17 +38,25 @@ impl Deref for StoredRecipe {
 }
 
 impl StoredRecipe {
+    /// Opens a recipe that is a file of its own; `place` is how errors name it. A recipe has no
+    /// digest: whoever has one knows its file's.
+    pub fn alone(source: &Arc<dyn ReadAt>, place: impl Display, limits: &Limits) -> Result<Self> {
+        let place = format!("recipe {place}");
+        let bytes = source.size_bytes().map_err(Error::io(&place))?;
+        Self::open(source, 0..bytes, place, &limits.of_deltas(), limits.group_bytes)
+    }
+
     pub(super) fn open(
         source: &Arc<dyn ReadAt>,
-        section: &Section,
+        range: Range<u64>,
         place: String,
         limits: &ReadLimits,
         group_bytes: u64,
     ) -> Result<Self> {
-        let head_bytes = head_bytes(&**source, section, &place, limits)?;
-        let head = read_range(&**source, section.offset, head_bytes, &place)?;
+        let head_bytes = head_bytes(&**source, &range, &place, limits)?;
+        let head = read_range(&**source, range.start, head_bytes, &place)?;
         let recipe = Recipe::from_bytes(&head, limits).map_err(|e| of_format(&place, &e))?;
-        let (found, expected) = (section.bytes - head_bytes, recipe.group_bytes());
+        let (found, expected) = (range.end - range.start - head_bytes, recipe.group_bytes());
         if found != expected {
             let what = format!("{found} bytes of groups, should be {expected}");
             return Err(Error::bad_input(place, what));
@@ -50,8 +67,18 @@ impl StoredRecipe {
             Some(start)
         });
         let (before, source) = (before.collect(), Arc::clone(source));
-        let offset = section.offset + head_bytes;
-        Ok(Self { recipe, source, place, offset, before, group_bytes })
+        let offset = range.start + head_bytes;
+        Ok(Self { recipe, source, place, range, offset, before, group_bytes })
+    }
+
+    /// Returns its length, the groups' included.
+    pub fn size_bytes(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// Returns its bytes, those of the groups last.
+    pub fn reader(&self) -> RangeReader {
+        RangeReader::new(Arc::clone(&self.source), self.range.start, self.size_bytes())
     }
 
     /// Reads the bytes of a group, packed.
@@ -70,28 +97,29 @@ impl StoredRecipe {
 /// Reads a recipe's front and nothing else.
 pub(super) fn front(
     source: &dyn ReadAt,
-    section: &Section,
+    range: &Range<u64>,
     place: &str,
     limits: &ReadLimits,
 ) -> Result<Front> {
-    let head_bytes = head_bytes(source, section, place, limits)?;
+    let head_bytes = head_bytes(source, range, place, limits)?;
     let count = Front::most_bytes(limits).min(head_bytes);
-    let start = read_range(source, section.offset, count, place)?;
+    let start = read_range(source, range.start, count, place)?;
     Front::from_bytes(&start, limits).map_err(|error| of_format(place, &error))
 }
 
-/// Returns the recipe's length without its groups, which is not more than the section has.
+/// Returns the recipe's length without its groups, which is not more than there is.
 fn head_bytes(
     source: &dyn ReadAt,
-    section: &Section,
+    range: &Range<u64>,
     place: &str,
     limits: &ReadLimits,
 ) -> Result<u64> {
-    let count = section.bytes.min(Front::LENGTH_BYTES as u64);
-    let start = read_range(source, section.offset, count, place)?;
+    let there = range.end - range.start;
+    let count = there.min(Front::LENGTH_BYTES as u64);
+    let start = read_range(source, range.start, count, place)?;
     let bytes = Front::recipe_bytes(&start, limits).map_err(|error| of_format(place, &error))?;
-    if bytes > section.bytes {
-        let what = format!("a recipe of {bytes} bytes, the section has {}", section.bytes);
+    if bytes > there {
+        let what = format!("a recipe of {bytes} bytes, there are {there}");
         return Err(Error::bad_input(place, what));
     }
     Ok(bytes)

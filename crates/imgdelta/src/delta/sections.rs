@@ -9,6 +9,7 @@ use imgdelta_format::{
     ReadLimits,
     container::{self, DIGEST_BYTES, Digest, HEAD_BYTES, Kind, MAJOR, SectionHead, TRAILER_BYTES},
 };
+use std::ops::Range;
 
 /// A section's place in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,13 @@ pub struct Section {
     pub offset: u64,
     /// Bytes of its payload.
     pub bytes: u64,
+}
+
+impl Section {
+    /// Returns where its payload lies.
+    pub(super) fn range(&self) -> Range<u64> {
+        self.offset..self.offset + self.bytes
+    }
 }
 
 /// All sections but the end.
