@@ -62,6 +62,16 @@ pub trait Queue: fmt::Debug + Send + Sync {
         repository: &'a str,
         tags: &'a [(String, String)],
     ) -> Answer<'a, Vec<u64>>;
+
+    /// Remembers that things are to be had at a place.
+    fn offer<'a>(&'a self, place: &'a str, things: &'a [String]) -> Answer<'a, ()>;
+
+    /// Returns where any of some things are to be had: the place offered last first, and no more
+    /// than `most`.
+    fn offers<'a>(&'a self, things: &'a [String], most: u32) -> Answer<'a, Vec<String>>;
+
+    /// Forgets a place.
+    fn withdraw<'a>(&'a self, place: &'a str) -> Answer<'a, ()>;
 }
 
 /// A work to be added.

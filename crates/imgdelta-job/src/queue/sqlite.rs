@@ -7,6 +7,8 @@ use super::{Answer, Counts, Entry, Hope, Line, Queue, State, Taken, Terms, Ticke
 use imgdelta::{Error, Result};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::{
+    cmp::Reverse,
+    collections::HashSet,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -245,6 +247,49 @@ impl Queue for Sqlite {
             Ok(ordinals)
         })
     }
+
+    fn offer<'a>(&'a self, place: &'a str, things: &'a [String]) -> Answer<'a, ()> {
+        let (place, things) = (place.to_owned(), things.to_vec());
+        self.with(move |connection| {
+            let mut insert = connection.prepare(
+                "INSERT INTO offers (place, thing) VALUES (?1, ?2)
+                 ON CONFLICT (thing, place) DO NOTHING",
+            )?;
+            for thing in &things {
+                insert.execute(params![place, thing])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn offers<'a>(&'a self, things: &'a [String], most: u32) -> Answer<'a, Vec<String>> {
+        let things = things.to_vec();
+        self.with(move |connection| {
+            let mut ask = connection.prepare(
+                "SELECT place, ordinal FROM offers WHERE thing = ?1 ORDER BY ordinal DESC LIMIT ?2",
+            )?;
+            let mut places: Vec<(String, i64)> = Vec::new();
+            for thing in &things {
+                let mut rows = ask.query(params![thing, most])?;
+                while let Some(row) = rows.next()? {
+                    places.push((row.get(0)?, row.get(1)?));
+                }
+            }
+            places.sort_by_key(|(_, ordinal)| Reverse(*ordinal));
+            let mut known = HashSet::new();
+            places.retain(|(place, _)| known.insert(place.clone()));
+            places.truncate(most as usize);
+            Ok(places.into_iter().map(|(place, _)| place).collect())
+        })
+    }
+
+    fn withdraw<'a>(&'a self, place: &'a str) -> Answer<'a, ()> {
+        let place = place.to_owned();
+        self.with(move |connection| {
+            connection.execute("DELETE FROM offers WHERE place = ?1", [place])?;
+            Ok(())
+        })
+    }
 }
 
 fn wrong(place: &str) -> impl FnOnce(rusqlite::Error) -> Error {
@@ -287,5 +332,12 @@ const SCHEMA: &str = "
         PRIMARY KEY (repository, tag)
     ) STRICT;
     CREATE INDEX IF NOT EXISTS seen_by_ordinal ON seen (ordinal);
+    CREATE TABLE IF NOT EXISTS offers (
+        ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
+        thing TEXT NOT NULL,
+        place TEXT NOT NULL,
+        UNIQUE (thing, place)
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS offers_by_place ON offers (place);
     PRAGMA user_version = 1;
     COMMIT;";

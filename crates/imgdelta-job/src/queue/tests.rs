@@ -126,6 +126,23 @@ async fn tags_are_numbered_as_they_move(queue: &dyn Queue) {
     assert!(other[0] > moved[2]);
 }
 
+async fn what_is_offered_is_found_where_it_was_last(queue: &dyn Queue) {
+    let things = |names: &[&str]| -> Vec<String> { names.iter().map(ToString::to_string).collect() };
+    queue.offer("old", &things(&["a", "b"])).await.unwrap();
+    queue.offer("new", &things(&["a", "a", "c"])).await.unwrap();
+    queue.offer("old", &things(&["a"])).await.unwrap();
+    let found = |names: &[&str], most| {
+        let names = things(names);
+        async move { queue.offers(&names, most).await.unwrap() }
+    };
+    assert_eq!(found(&["a", "b", "none"], 9).await, ["new", "old"]);
+    assert_eq!(found(&["a", "c"], 1).await, ["new"]);
+    assert_eq!(found(&["b"], 9).await, ["old"]);
+    assert_eq!(found(&[], 9).await, [""; 0]);
+    queue.withdraw("new").await.unwrap();
+    assert_eq!(found(&["a", "c"], 9).await, ["old"]);
+}
+
 async fn many_workers_lose_and_double_nothing(queues: Vec<Arc<dyn Queue>>) {
     queues[0].add(&entries(0..50)).await.unwrap();
     let mut workers = tokio::task::JoinSet::new();
@@ -158,6 +175,7 @@ async fn suite<F: Future<Output = Arc<dyn Queue>>>(fresh: impl Fn(u32) -> F) {
     what_is_given_back_was_not_tried(&*fresh(5).await).await;
     forgotten_works_can_be_added_again(&*fresh(6).await).await;
     tags_are_numbered_as_they_move(&*fresh(7).await).await;
+    what_is_offered_is_found_where_it_was_last(&*fresh(9).await).await;
     let shared = vec![fresh(8).await, fresh(8).await, fresh(8).await];
     many_workers_lose_and_double_nothing(shared).await;
     let known = fresh(8).await.counts().await.unwrap();
@@ -261,7 +279,7 @@ fn run(command: &mut Command) {
 async fn in_a_server() {
     let Some(server) = Server::start() else { return };
     let admin = Postgres::connect(&server.options("postgres"), None).await.unwrap();
-    for n in 0..9 {
+    for n in 0..10 {
         admin.ask(&format!("CREATE DATABASE q{n}"), &[]).await.unwrap();
     }
     suite(async |n: u32| {
