@@ -8,7 +8,7 @@
 use crate::repository::{Manifest, digest_of};
 use imgdelta::{
     Algorithm, BlobDigest, DiffId, Error, Limits, Result,
-    delta::{Body, Delta, Kind, Outline},
+    delta::{Body, Delta, Kind, LayerOutline, Outline},
     store::{
         Descriptor,
         source::{RangeReader, ReadAt},
@@ -169,6 +169,8 @@ pub struct Artifact {
     pub carried: Vec<Descriptor>,
     /// The manifest of the base that it was made against, if it says so.
     pub base: Option<BlobDigest>,
+    /// The manifest that it lies beside.
+    pub subject: Option<BlobDigest>,
 }
 
 /// A recipe in a registry, and what is said of it.
@@ -213,7 +215,9 @@ impl Artifact {
             });
         }
         let base = read.annotations.get(BASE_ANNOTATION).and_then(|base| base.parse().ok());
-        Ok(Self { descriptor: manifest.descriptor.clone(), front, recipes, carried, base })
+        let subject = read.subject.map(|subject| subject.digest);
+        let descriptor = manifest.descriptor.clone();
+        Ok(Self { descriptor, front, recipes, carried, base, subject })
     }
 }
 
@@ -270,6 +274,24 @@ impl Front {
         recipes.map(|(_, _, bytes)| *bytes).collect()
     }
 
+    /// Compares it with what the artifact's manifest says of recipes.
+    pub fn check(&self, artifact: &Artifact, place: &str) -> Result<()> {
+        let recipes = &artifact.recipes;
+        let sizes: Vec<u64> = recipes.iter().map(|recipe| recipe.blob.size_bytes).collect();
+        if self.recipe_bytes() != sizes {
+            let what = "its front speaks of other recipes than its manifest";
+            return Err(Error::bad_input(place, what));
+        }
+        let is_known = |layer: &LayerOutline| match layer.body {
+            Body::Recipe(ordinal) => (ordinal as usize) < recipes.len(),
+            Body::Kept | Body::Carried(_) => true,
+        };
+        if !self.outline.layers.iter().all(is_known) {
+            return Err(Error::bad_input(place, "its layers use recipes that it has not"));
+        }
+        Ok(())
+    }
+
     /// Writes the delta file: `part` opens the next part of a kind, by its ordinal among those.
     pub fn join(
         &self,
@@ -298,6 +320,7 @@ impl Front {
 struct Document {
     config: Told,
     layers: Vec<Told>,
+    subject: Option<Descriptor>,
     #[serde(default)]
     annotations: BTreeMap<String, String>,
 }

@@ -14,6 +14,7 @@ mod endpoint;
 pub mod failure;
 pub mod pull;
 pub mod push;
+pub mod recipes;
 mod referrers;
 mod repository;
 mod retry;

@@ -16,6 +16,7 @@ use crate::{
     artifact::{Artifact, Front},
     client::{Client, Traffic},
     failure::unwrapped,
+    recipes,
     repository::Repository,
     store::RegistryStore,
 };
@@ -273,7 +274,7 @@ impl Plan {
         let blobs: Vec<_> = wanted.iter().map(|at| &delta.artifact.recipes[*at].blob).collect();
         progress.begin(Stage::Fetching, blobs.iter().map(|blob| blob.size_bytes).sum());
         let (repository, scratch) = (&self.source.repository, &self.options.apply.scratch);
-        let all = blobs.iter().map(|blob| compose::fetch(repository, blob, scratch, progress));
+        let all = blobs.iter().map(|blob| recipes::fetch(repository, blob, scratch, progress));
         let outcomes = self.source.handle.block_on(futures_util::future::join_all(all));
         let mut fetched = Vec::new();
         for (ordinal, outcome) in wanted.into_iter().zip(outcomes) {

@@ -4,7 +4,7 @@
 use imgdelta::{
     Error, Limits, Result,
     apply::ApplyOptions,
-    delta::Delta,
+    delta::{Delta, Envelope},
     encode::{EncodeOptions, encode},
     image::{self, Image, OpenOptions},
     parallel::Workers,
@@ -12,7 +12,7 @@ use imgdelta::{
     progress::Silent,
     reference::{Reference, RegistryReference},
     scratch::Scratch,
-    store::{Store, source::ReadAt},
+    store::{Descriptor, Store, source::ReadAt},
     survey::{self, SurveyOptions},
 };
 use imgdelta_registry::{
@@ -20,6 +20,7 @@ use imgdelta_registry::{
     artifact::{ARTIFACT_TYPE, Artifact, Front, RECIPE_TYPE},
     pull::{Plan, PullOptions, Pulled, Source, Way, keeps_blobs},
     push::{Pushed, push},
+    recipes,
 };
 use imgdelta_testkit::{
     Blobs, Packing, TestImage,
@@ -519,6 +520,59 @@ fn recipes_of_a_shared_layer_are_one_blob() {
 }
 
 #[test]
+fn an_artifact_says_which_recipes_it_offers() {
+    let scene = Scene::with_delta(Behaviour::default());
+    let artifact = scene.artifact("v1");
+    let of = |artifact: &Artifact| {
+        let digest = artifact.descriptor.digest;
+        scene.runtime.block_on(recipes::of(&scene.repository(), &digest))
+    };
+    let offered = of(&artifact).unwrap();
+    let (old, new) = (scene.local("v0"), scene.local("v1"));
+    assert_eq!(offered.len(), 1);
+    assert_eq!(offered[0].target, new.layers[1].diff_id);
+    assert_eq!(offered[0].sources, [old.layers[1].diff_id]);
+    assert_eq!(offered[0].blob, artifact.recipes[0].blob);
+    let [(blob, Envelope::Deflate(remake))] = &offered[0].envelopes[..] else {
+        panic!("{:?}", offered[0].envelopes);
+    };
+    assert!(*blob == new.layers[1].descriptor.digest && !remake.is_empty());
+    let fetch = |blob| {
+        let (repository, scratch) = (scene.repository(), scene.scratch());
+        scene.runtime.block_on(recipes::fetch(&repository, blob, &scratch, &Silent))
+    };
+    let file = fetch(&offered[0].blob).unwrap();
+    assert_eq!(file.size_bytes().unwrap(), offered[0].blob.size_bytes);
+    let gone = Descriptor::new(None, sha256(b"elsewhere").parse().unwrap(), 9);
+    assert!(matches!(fetch(&gone), Err(Error::NotFound { .. })));
+
+    // One whose front speaks of another image than the one that it lies beside.
+    for (place, value, what) in [
+        ("subject", json!(null), "it lies beside nothing"),
+        ("subject", json!({"digest": old.digest.to_string(), "size": 9}), "digest is"),
+        ("layers", json!([document_of(&artifact.front)]), "other recipes than its manifest"),
+    ] {
+        let scene = Scene::with_delta(Behaviour::default());
+        let manifest = scene.artifacts("v1").remove(0);
+        let mut document: Value = serde_json::from_slice(&manifest.bytes).unwrap();
+        document[place] = value;
+        let (kind, bytes) = (manifest.descriptor.media_type(), document.to_string());
+        let digest = scene.registry.put_manifest(REPOSITORY, None, kind, bytes.as_bytes());
+        let digest = digest.parse().unwrap();
+        let outcome = scene.runtime.block_on(recipes::of(&scene.repository(), &digest));
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.contains(what), "{place}: {error}");
+    }
+    let nothing = scene.runtime.block_on(recipes::of(&scene.repository(), &new.digest));
+    assert!(matches!(nothing, Err(Error::BadInput { .. })), "an image is no delta");
+}
+
+fn document_of(blob: &Descriptor) -> Value {
+    json!({"mediaType": blob.media_type(), "digest": blob.digest.to_string(),
+        "size": blob.size_bytes})
+}
+
+#[test]
 fn only_places_that_keep_blobs_are_written() {
     let scene = Scene::new(Behaviour::default());
     let error = scene.pull(":v1", &[], "docker-archive:DIR/d.tar").unwrap_err();
@@ -543,7 +597,7 @@ fn the_page_shows_a_real_manifest() {
     let source: Arc<dyn ReadAt> = Arc::new(bytes);
     let delta = Delta::open(Arc::clone(&source), "small", &Limits::default()).unwrap();
     let size = delta.manifest().len() as u64;
-    let subject = imgdelta::store::Descriptor::new(Some(delta.media_type()), delta.digest(), size);
+    let subject = Descriptor::new(Some(delta.media_type()), delta.digest(), size);
     let manifest = imgdelta_registry::artifact::Split::of(&delta, &source).unwrap();
     let manifest = manifest.manifest(&delta, &subject);
     let made: Value = serde_json::from_slice(&manifest.bytes).unwrap();

@@ -7,6 +7,7 @@ use super::{Chosen, Here, PlannedLayer, Source, Way};
 use crate::{
     artifact::{ARTIFACT_TYPE, Artifact, BASE_ANNOTATION, Front, MOST_FRONT_BYTES},
     failure::Result,
+    recipes,
     referrers::Referrer,
     repository::Named,
 };
@@ -158,29 +159,14 @@ fn estimate(artifact: &Artifact, image: &Image, here: &Here) -> u64 {
 /// Fetches a front, and compares what it says with the image and the artifact.
 fn front(source: &Source, artifact: &Artifact) -> imgdelta::Result<Front> {
     let Source { repository, handle, image, .. } = source;
-    let what = "bytes of a delta's front";
-    let bytes = handle.block_on(repository.blob_bytes(&artifact.front, MOST_FRONT_BYTES, what))?;
-    let place = format!("{}, delta {}", repository.place(), artifact.descriptor.digest);
-    let front = Front::parse(bytes, &place)?;
-    let wrong = |what: &str| Err(Error::bad_input(&place, what));
+    let front = handle.block_on(recipes::front(repository, artifact))?;
+    let wrong = |what: &str| Err(Error::bad_input(recipes::place(repository, artifact), what));
     let outline = &front.outline;
     if outline.manifest != image.manifest || outline.config != image.config_bytes {
         return wrong("it makes another image than the one it lies beside");
     }
     if outline.layers.len() != image.layers.len() {
         return wrong("its layers are not as many as the image's");
-    }
-    let sizes: Vec<u64> = artifact.recipes.iter().map(|recipe| recipe.blob.size_bytes).collect();
-    if front.recipe_bytes() != sizes {
-        return wrong("its front speaks of other recipes than its manifest");
-    }
-    let count = sizes.len();
-    let is_known = |layer: &LayerOutline| match layer.body {
-        Body::Recipe(ordinal) => (ordinal as usize) < count,
-        Body::Kept | Body::Carried(_) => true,
-    };
-    if !outline.layers.iter().all(is_known) {
-        return wrong("its layers use recipes that it has not");
     }
     Ok(front)
 }

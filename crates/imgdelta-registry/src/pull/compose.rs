@@ -4,22 +4,12 @@
 //! together is opened like any delta, with all its checks.
 
 use super::{Plan, Way};
-use crate::repository::Repository;
 use imgdelta::{
     Error, Result,
     delta::{Body, Delta, DeltaWriter, Envelope, LayerOutline, Outline},
-    progress::Progress,
-    scratch::Scratch,
-    store::{
-        Descriptor,
-        source::{RangeReader, ReadAt},
-    },
+    store::source::{RangeReader, ReadAt},
 };
-use std::{
-    fs::File,
-    io::{BufWriter, Write},
-    sync::Arc,
-};
+use std::{fs::File, io::BufWriter, sync::Arc};
 
 /// A recipe that was fetched and had its digest.
 #[derive(Debug)]
@@ -27,23 +17,6 @@ pub(super) struct Fetched {
     /// Its number among the delta's.
     pub ordinal: usize,
     pub file: Arc<dyn ReadAt>,
-}
-
-/// Fetches a blob to a scratch file.
-pub(super) async fn fetch(
-    repository: &Repository,
-    blob: &Descriptor,
-    scratch: &Scratch,
-    progress: &dyn Progress,
-) -> Result<Arc<dyn ReadAt>> {
-    let mut file = scratch.file()?;
-    let mut stream = repository.blob(blob).await?;
-    while let Some(piece) = stream.next().await? {
-        progress.check()?;
-        file.write_all(&piece).map_err(Error::io(scratch.place()))?;
-        progress.advance(piece.len() as u64);
-    }
-    Ok(Arc::new(file))
 }
 
 /// Puts the delta together that does what the plan says.
