@@ -8,6 +8,7 @@ use crate::{
     make::Maker,
     metrics::Metrics,
     queue::{Postgres, Queue, Sqlite, Terms},
+    reuse::Reuse,
 };
 use imgdelta::{Error, Result};
 use imgdelta_registry::{Client, ClientOptions, Credentials, Secret, Trust};
@@ -24,6 +25,7 @@ pub struct Job {
     pub(crate) client: Client,
     pub(crate) looker: Looker,
     pub(crate) maker: Maker,
+    pub(crate) reuse: Arc<Reuse>,
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) terms: Terms,
     pub(crate) name: String,
@@ -52,9 +54,12 @@ impl Job {
             *config.queue.tries.get_ref(),
             config.queue.pause.get(),
         );
+        let host = registry.host.get_ref();
+        let reuse = Arc::new(Reuse::new(&client, host, Arc::clone(&queue)));
         Ok(Arc::new(Self {
-            looker: Looker::new(&client, registry.host.get_ref()),
-            maker: Maker::new(&client, &config)?,
+            looker: Looker::new(&client, host),
+            maker: Maker::new(&client, &config, Arc::clone(&reuse))?,
+            reuse,
             client,
             queue,
             terms,

@@ -16,6 +16,7 @@ mod publish;
 pub mod queue;
 pub mod report;
 pub mod retention;
+mod reuse;
 mod run;
 mod serve;
 pub mod stop;

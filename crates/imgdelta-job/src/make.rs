@@ -3,25 +3,32 @@
 //! Blocks, and is not to be called from a task. What it takes of memory, processor and disk is
 //! bounded; it publishes nothing.
 
-use crate::{config::Config, machine, work::Work};
+use crate::{
+    config::Config,
+    machine,
+    reuse::{AtHand, Reuse},
+    work::Work,
+};
 use imgdelta::{
-    Error, Limits, Result,
+    BlobDigest, DiffId, Error, Limits, Result,
     apply::{self, ApplyOptions},
     cost::Cost,
     delta::Delta,
     encode::{self, EncodeOptions},
     image::{Image, OpenOptions},
     parallel::{Budget, Workers},
-    plan::{Plan, PlanOptions},
+    plan::{Known, Plan, PlanOptions, Way},
     progress::Progress,
     reference::Name,
     scratch::Scratch,
     store::{Store, source::ReadAt},
-    survey::{self, SurveyOptions},
+    survey::{self, Survey, SurveyOptions},
+    volume::Volume,
 };
 use imgdelta_registry::{Client, RegistryStore, Repository};
 use std::{
     cell::Cell,
+    collections::{HashMap, HashSet},
     io::{self, BufWriter, Write},
     path::PathBuf,
     sync::{
@@ -36,6 +43,7 @@ use tokio::runtime::Handle;
 pub(crate) struct Maker {
     client: Client,
     host: String,
+    reuse: Arc<Reuse>,
     scratch: Scratch,
     scratch_dir: PathBuf,
     threads: usize,
@@ -51,13 +59,17 @@ pub(crate) struct Made {
     pub delta_bytes: u64,
     /// What a plain pull takes for who has the base.
     pub pull_bytes: u64,
+    /// How many recipes were made for other images before.
+    pub reused_recipes: u64,
     /// The delta, unless it is not worth it.
     pub delta: Option<(Delta, Arc<dyn ReadAt>)>,
+    /// Repositories that hold some of its recipes.
+    pub lies_in: HashMap<BlobDigest, String>,
 }
 
 impl Maker {
     /// Prepares to make deltas beside the registry of a configuration.
-    pub fn new(client: &Client, config: &Config) -> Result<Self> {
+    pub fn new(client: &Client, config: &Config, reuse: Arc<Reuse>) -> Result<Self> {
         let budget = &config.budget;
         let parallel = (*budget.parallel.get_ref()).max(1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -66,6 +78,7 @@ impl Maker {
         Ok(Self {
             client: client.clone(),
             host: config.registry.host.get_ref().clone(),
+            reuse,
             scratch: Scratch::in_dir(&budget.scratch)?,
             scratch_dir: budget.scratch.clone(),
             threads: threads.max(1),
@@ -79,7 +92,7 @@ impl Maker {
     pub fn make(&self, work: &Work, handle: Handle, meter: &Meter) -> Result<Made> {
         let repository = Repository::new(&self.client, &self.host, &work.repository);
         // One store for both, so that what they share is fetched once.
-        let store = RegistryStore::new(repository, handle, Some(self.scratch.clone()));
+        let store = RegistryStore::new(repository, handle.clone(), Some(self.scratch.clone()));
         let store: Arc<dyn Store> = Arc::new(store);
         let limits = Limits::default();
         let options = OpenOptions::default().limits(limits.clone());
@@ -97,33 +110,80 @@ impl Maker {
         }
 
         let (workers, progress) = (Workers::new(self.threads)?, meter as &dyn Progress);
-        let options = SurveyOptions::default().limits(limits.clone());
-        let ([base, target], volume) =
+        let [held, wanted] = [&images[0], &images[1]].map(streams_of);
+        let wanted: Vec<DiffId> = wanted.difference(&held).copied().collect();
+        let held: Vec<DiffId> = held.into_iter().collect();
+        let at_hand = self.reuse.at_hand(work, &wanted, &held, &self.scratch, progress);
+        let AtHand { known, lies_in } = handle.block_on(at_hand).unwrap_or_else(|error| {
+            tracing::warn!(%work, %error, "no recipes can be used again");
+            AtHand::default()
+        });
+
+        let options = SurveyOptions::default().limits(limits);
+        let (surveys, volume) =
             survey::both_with_streams(images, &options, &self.scratch, &workers, progress)
                 .map_err(imgdelta_registry::unwrapped)?;
-        let options = PlanOptions::default().preset(work.preset);
-        let scratch = &self.scratch;
-        let plan = Plan::of(&base, &target, &volume, options, scratch, &workers, progress)?;
-        let options = EncodeOptions::default().memory_bytes(self.memory_bytes);
-        let draft = encode::encode(&plan, &options, &self.scratch, &workers, progress)?;
-        let cost = Cost::of(&draft)?;
-        let (delta_bytes, pull_bytes) = (cost.delta_bytes, cost.pull_bytes);
-        if !work.worth.is_above(delta_bytes, pull_bytes) {
-            return Ok(Made { delta_bytes, pull_bytes, delta: None });
-        }
-        let mut out = BufWriter::new(self.scratch.file()?);
-        draft.write(&mut out)?;
-        out.flush().map_err(Error::io(self.scratch.place()))?;
-        let file = out.into_inner().map_err(|error| {
-            Error::io(self.scratch.place())(io::IntoInnerError::into_error(error))
-        })?;
-        let file: Arc<dyn ReadAt> = Arc::new(file);
-        let delta = Delta::open(Arc::clone(&file), work, &limits)?;
-        let proof =
-            ApplyOptions::new(self.scratch.clone()).limits(limits).memory_bytes(self.memory_bytes);
-        apply::prove(&delta, &volume, &proof, &workers, progress)?;
-        Ok(Made { delta_bytes, pull_bytes, delta: Some((delta, file)) })
+        let drafting = Drafting { maker: self, work, surveys, volume, workers, progress };
+        let is_anew = known.is_empty();
+        let made = match drafting.make(known) {
+            // A recipe of the registry's that is no good is not to keep others from being made.
+            Err(error) if !is_anew && !matches!(error, Error::Io { .. } | Error::Cancelled) => {
+                tracing::warn!(%work, %error, "made anew, without recipes of other images");
+                drafting.make(Vec::new())
+            }
+            outcome => outcome,
+        };
+        made.map(|made| Made { lies_in, ..made })
     }
+}
+
+/// A pair of images, read and at hand.
+struct Drafting<'a> {
+    maker: &'a Maker,
+    work: &'a Work,
+    surveys: [Survey; 2],
+    volume: Volume,
+    workers: Workers,
+    progress: &'a dyn Progress,
+}
+
+impl Drafting<'_> {
+    fn make(&self, known: Vec<Known>) -> Result<Made> {
+        let Self { maker, work, surveys: [base, target], volume, workers, progress } = self;
+        let Maker { scratch, memory_bytes, .. } = maker;
+        let options = PlanOptions::default().preset(work.preset).known(known);
+        let plan = Plan::of(base, target, volume, options, scratch, workers, *progress)?;
+        let reused = plan.layers.iter().filter(|way| matches!(way, Way::Known(_))).count() as u64;
+        let options = EncodeOptions::default().memory_bytes(*memory_bytes);
+        let draft = encode::encode(&plan, &options, scratch, workers, *progress)?;
+        let cost = Cost::of(&draft)?;
+        let mut made = Made {
+            delta_bytes: cost.delta_bytes,
+            pull_bytes: cost.pull_bytes,
+            reused_recipes: reused,
+            delta: None,
+            lies_in: HashMap::new(),
+        };
+        if !work.worth.is_above(made.delta_bytes, made.pull_bytes) {
+            return Ok(made);
+        }
+        let mut out = BufWriter::new(scratch.file()?);
+        draft.write(&mut out)?;
+        out.flush().map_err(Error::io(scratch.place()))?;
+        let file = out
+            .into_inner()
+            .map_err(|error| Error::io(scratch.place())(io::IntoInnerError::into_error(error)))?;
+        let file: Arc<dyn ReadAt> = Arc::new(file);
+        let delta = Delta::open(Arc::clone(&file), work, &Limits::default())?;
+        let proof = ApplyOptions::new(scratch.clone()).memory_bytes(*memory_bytes);
+        apply::prove(&delta, volume, &proof, workers, *progress)?;
+        made.delta = Some((delta, file));
+        Ok(made)
+    }
+}
+
+fn streams_of(image: &Image) -> HashSet<DiffId> {
+    image.layers.iter().map(|layer| layer.diff_id).collect()
 }
 
 /// Estimates the temporary files of a work: blobs as they came, their streams, what is made.

@@ -35,6 +35,7 @@ struct Sums {
     deltas: [u64; Outcome::ALL.len()],
     delta_bytes: u64,
     saved_bytes: u64,
+    reused_recipes: u64,
     seconds: f64,
     cpu_seconds: f64,
 }
@@ -49,6 +50,7 @@ impl Metrics {
         if report.outcome == Outcome::Published {
             sums.delta_bytes += report.delta_bytes;
             sums.saved_bytes += report.pull_bytes.saturating_sub(report.delta_bytes);
+            sums.reused_recipes += report.reused_recipes;
         }
     }
 
@@ -97,6 +99,8 @@ impl Metrics {
         page.one("imgdelta_delta_bytes_total", "Bytes of published deltas", sums.delta_bytes);
         let saved = "Bytes that published deltas spare each receiver, added up";
         page.one("imgdelta_saved_bytes_total", saved, sums.saved_bytes);
+        let reused = "Recipes of published deltas that had been made for other images";
+        page.one("imgdelta_reused_recipes_total", reused, sums.reused_recipes);
         page.one("imgdelta_work_seconds_total", "Time that works took", sums.seconds);
         let cpu = "Processor time that works took";
         page.one("imgdelta_work_cpu_seconds_total", cpu, sums.cpu_seconds);

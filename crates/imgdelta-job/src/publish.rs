@@ -7,7 +7,7 @@ use imgdelta_registry::{
     Named, Pushed, Referrer, Repository,
     artifact::{ARTIFACT_TYPE, Artifact, BASE_ANNOTATION},
 };
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 /// A delta that lies in a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,11 +59,13 @@ pub(crate) async fn there(
     Ok(None)
 }
 
-/// Sends a delta. The same delta is the same artifact, so that two who send it do no harm.
+/// Sends a delta; what lies in another repository is mounted from there. The same delta is the same
+/// artifact, so that two who send it do no harm.
 pub(crate) async fn publish(
     repository: &Repository,
     delta: &Delta,
     file: Arc<dyn ReadAt>,
+    lies_in: HashMap<BlobDigest, String>,
 ) -> Result<Pushed> {
     imgdelta_registry::push(repository, delta, file, None).await.map_err(Error::from)
 }

@@ -56,6 +56,8 @@ pub struct Report {
     pub delta_bytes: u64,
     /// What a plain pull takes for who has the base; 0 if that was not looked at.
     pub pull_bytes: u64,
+    /// How many of its recipes had been made for other images.
+    pub reused_recipes: u64,
     /// Time it took.
     pub seconds: f64,
     /// Processor time it took.
@@ -72,6 +74,7 @@ impl Report {
         document["outcome"] = self.outcome.word().into();
         document["delta_bytes"] = self.delta_bytes.into();
         document["pull_bytes"] = self.pull_bytes.into();
+        document["reused_recipes"] = self.reused_recipes.into();
         document["seconds"] = self.seconds.into();
         document["cpu_seconds"] = self.cpu_seconds.into();
         if let Some(artifact) = &self.artifact {

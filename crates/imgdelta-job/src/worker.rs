@@ -113,13 +113,15 @@ async fn carry_out(job: &Arc<Job>, taken: Taken, stop: &Stop) -> Result<Option<R
         artifact: None,
         delta_bytes: 0,
         pull_bytes: 0,
+        reused_recipes: 0,
         seconds: begun.elapsed().as_secs_f64(),
         cpu_seconds: meter.spent().as_secs_f64(),
         error: None,
     };
     match outcome {
-        Ok(End { outcome, artifact, delta_bytes, pull_bytes }) => {
-            report = Report { outcome, artifact, delta_bytes, pull_bytes, ..report };
+        Ok(End { outcome, artifact, delta_bytes, pull_bytes, reused_recipes }) => {
+            let is = Report { outcome, artifact, delta_bytes, pull_bytes, ..report };
+            report = Report { reused_recipes, ..is };
             if !job.queue.finish(&ticket, &report.json().to_string()).await? {
                 return Ok(None);
             }
@@ -157,11 +159,12 @@ struct End {
     artifact: Option<BlobDigest>,
     delta_bytes: u64,
     pull_bytes: u64,
+    reused_recipes: u64,
 }
 
 impl End {
     fn of(outcome: Outcome) -> Self {
-        Self { outcome, artifact: None, delta_bytes: 0, pull_bytes: 0 }
+        Self { outcome, artifact: None, delta_bytes: 0, pull_bytes: 0, reused_recipes: 0 }
     }
 }
 
@@ -183,12 +186,13 @@ async fn make_and_publish(job: &Arc<Job>, work: &Work, meter: &Arc<Meter>) -> Re
         // A panic of one work is no reason to leave the others.
         Err(Error::bad_input(work, format_args!("making it broke off: {error}")))
     });
-    let Made { delta_bytes, pull_bytes, delta } = match made {
+    let made = match made {
         Err(Error::NotFound { .. }) if is_gone(&repository, work).await? => {
             return Ok(End::of(Outcome::Gone));
         }
         made => made?,
     };
+    let Made { delta_bytes, pull_bytes, reused_recipes, delta, lies_in } = made;
     let Some((delta, file)) = delta else {
         return Ok(End { delta_bytes, pull_bytes, ..End::of(Outcome::NotWorth) });
     };
@@ -196,9 +200,13 @@ async fn make_and_publish(job: &Arc<Job>, work: &Work, meter: &Arc<Meter>) -> Re
     let there = publish::there(&repository, &work.base, &work.target).await?;
     let (outcome, artifact) = match there {
         Some(artifact) => (Outcome::There, artifact),
-        None => (Outcome::Published, publish::publish(&repository, &delta, file).await?.artifact),
+        None => {
+            let pushed = publish::publish(&repository, &delta, file, lies_in).await?;
+            job.reuse.remember(work, &pushed.artifact, &delta).await?;
+            (Outcome::Published, pushed.artifact)
+        }
     };
-    Ok(End { outcome, artifact: Some(artifact), delta_bytes, pull_bytes })
+    Ok(End { outcome, artifact: Some(artifact), delta_bytes, pull_bytes, reused_recipes })
 }
 
 async fn is_gone(repository: &Repository, work: &Work) -> Result<bool> {

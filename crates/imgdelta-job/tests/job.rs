@@ -193,6 +193,74 @@ async fn what_is_reported_is_what_was_done() {
     assert_eq!(scene.bases("v2").await, scene.digests(&["v3"]), "the way back");
 }
 
+/// An image on a base layer of a version, with an application of its own.
+fn on_base(number: u8, application: u64) -> TestImage {
+    let mut base = noise(3, 80_000);
+    base[40_000] = number;
+    let mut program = noise(application, 20_000);
+    program[10_000] = number;
+    TestImage::new(vec![tar_of(&[("base", &base)]), tar_of(&[("app", &program)])], Packing::Gzip)
+}
+
+/// The blobs of a delta's recipes.
+fn recipes(registry: &TestRegistry, repository: &str, artifact: &Value) -> Vec<String> {
+    let document = registry.get(repository, artifact.as_str().unwrap()).unwrap();
+    let document: Value = serde_json::from_slice(&document).unwrap();
+    let layers = document["layers"].as_array().unwrap();
+    layers[1..].iter().map(|layer| layer["digest"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recipes_of_a_base_layer_are_made_once_for_all_images_on_it() {
+    let scene = Scene::new(Behaviour::default());
+    let push = |repository: &str, application| {
+        for number in 1..=2 {
+            put(&scene.registry, repository, &format!("v{number}"), &on_base(number, application));
+        }
+    };
+    for (repository, application) in [("base/a", 11), ("base/b", 12), ("base/c", 13)] {
+        push(repository, application);
+    }
+    let dir = scene.dir.path().display();
+    let config = format!(
+        "[registry]\nhost = \"{}\"\n[queue]\nsqlite = \"{dir}/queue.db\"\n\
+         [budget]\nscratch = \"{dir}\"\n[[rule]]\n\
+         repositories = [\"base/*\"]\n",
+        scene.registry.host()
+    );
+    let config = Config::parse(&config, "job.toml").unwrap();
+    let job = Job::open(config, Credentials::none()).await.unwrap();
+    let made = async || {
+        let (teller, events) = teller();
+        job.run(RunOptions::default(), &Stop::default(), teller).await.unwrap();
+        let events = std::mem::take(&mut *events.lock().unwrap());
+        let report = |event: &Event| match event {
+            Event::Ended(report) => report.json(),
+            _ => panic!("{event:?}"),
+        };
+        events.iter().map(report).collect::<Vec<Value>>()
+    };
+    let reports = made().await;
+    let reused: Vec<&Value> = reports.iter().map(|report| &report["reused_recipes"]).collect();
+    assert_eq!(reused, [&json!(0), &json!(1), &json!(1)]);
+    let of = |report: &Value| {
+        recipes(&scene.registry, report["repository"].as_str().unwrap(), &report["artifact"])
+    };
+    let [first, second, third] = [0, 1, 2].map(|at: usize| of(&reports[at]));
+    assert_eq!((first.len(), &second[0], &third[0]), (2, &first[0], &first[0]));
+    assert!(second[1] != first[1] && second[1] != third[1]);
+
+    // One that is damaged is no reason to fail: it is made anew.
+    for (repository, recipe) in [("base/a", &first), ("base/b", &second), ("base/c", &third)] {
+        scene.registry.corrupt(repository, &recipe[0], b"no recipe");
+    }
+    push("base/d", 14);
+    let reports = made().await;
+    assert_eq!((reports.len(), &reports[0]["outcome"]), (1, &json!("published")));
+    assert_eq!(reports[0]["reused_recipes"], 0);
+    assert_eq!(of(&reports[0])[0], first[0], "the same again");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_worth_it_is_not_published() {
     let scene = Scene::new(Behaviour::default());

@@ -8,7 +8,7 @@
 use crate::repository::{Manifest, digest_of};
 use imgdelta::{
     Algorithm, BlobDigest, DiffId, Error, Limits, Result,
-    delta::{Body, Delta, Kind, LayerOutline, Outline},
+    delta::{Body, Delta, Kind, LayerCost, LayerOutline, Outline},
     store::{
         Descriptor,
         source::{RangeReader, ReadAt},
@@ -226,6 +226,8 @@ impl Artifact {
 pub struct Front {
     /// What the delta makes, and how.
     pub outline: Outline,
+    /// What each layer is said to cost; nothing if that is not said, or cannot be read.
+    pub costs: Vec<LayerCost>,
     bytes: Vec<u8>,
     /// Where parts go into the bytes: the place, the kind and the part's length.
     gaps: Vec<(usize, Kind, u64)>,
@@ -242,6 +244,7 @@ impl Front {
             return Err(wrong("no front of a delta that this program reads"));
         }
         let (mut at, mut gaps, mut outline) = (HEAD_BYTES, Vec::new(), None);
+        let mut costs = Vec::new();
         loop {
             let rest = &bytes[at..];
             let (head, head_bytes) =
@@ -262,10 +265,13 @@ impl Front {
                 let read = Outline::from_bytes(payload, &limits);
                 outline = Some(read.map_err(|error| wrong(&error.to_string()))?);
             }
+            if head.kind == Kind::Cost {
+                costs = imgdelta_format::cost::from_bytes(payload, &limits).unwrap_or_default();
+            }
             at = end.checked_add(DIGEST_BYTES).filter(|at| *at < bytes.len()).ok_or_else(cut)?;
         }
         let outline = outline.ok_or_else(|| wrong("the front of the delta has no outline"))?;
-        Ok(Self { outline, bytes, gaps })
+        Ok(Self { outline, costs, bytes, gaps })
     }
 
     /// Returns the lengths of the recipes, in the file's order.

@@ -9,7 +9,7 @@ use crate::{
 };
 use imgdelta::{
     BlobDigest, DiffId, Error, Result,
-    delta::{Body, Envelope, Outline},
+    delta::{Body, Envelope, LayerCost, Outline},
     image::{Image, OpenOptions},
     progress::Progress,
     reference::Name,
@@ -33,6 +33,8 @@ pub struct Offered {
     pub blob: Descriptor,
     /// Of each layer that it is used for, the blob and how the stream becomes it.
     pub envelopes: Vec<(BlobDigest, Envelope)>,
+    /// What it is said to cost, and why.
+    pub cost: LayerCost,
 }
 
 /// Reads which recipes an artifact offers. Fetches its manifest and its front.
@@ -43,7 +45,7 @@ pub async fn of(repository: &Repository, artifact: &BlobDigest) -> Result<Vec<Of
     let place = place(repository, &artifact);
     let wrong = |what: &str| Error::bad_input(&place, what);
     let subject = artifact.subject.ok_or_else(|| wrong("it lies beside nothing"))?;
-    let outline = front.outline;
+    let Front { outline, costs, .. } = front;
     // The documents that the front holds are taken for those of the image by their digests alone.
     let documents = Documents { place: place.clone(), subject, outline: outline.clone() };
     let named = Name::Digest(subject);
@@ -60,6 +62,7 @@ pub async fn of(repository: &Repository, artifact: &BlobDigest) -> Result<Vec<Of
             sources: recipe.sources.clone(),
             blob: recipe.blob.clone(),
             envelopes: Vec::new(),
+            cost: costs.get(layer.ordinal).cloned().unwrap_or_default(),
         });
         if offer.target != layer.diff_id {
             return Err(wrong("one of its recipes is to make two streams"));

@@ -127,7 +127,8 @@ async fn tags_are_numbered_as_they_move(queue: &dyn Queue) {
 }
 
 async fn what_is_offered_is_found_where_it_was_last(queue: &dyn Queue) {
-    let things = |names: &[&str]| -> Vec<String> { names.iter().map(ToString::to_string).collect() };
+    let things =
+        |names: &[&str]| -> Vec<String> { names.iter().map(ToString::to_string).collect() };
     queue.offer("old", &things(&["a", "b"])).await.unwrap();
     queue.offer("new", &things(&["a", "a", "c"])).await.unwrap();
     queue.offer("old", &things(&["a"])).await.unwrap();
