@@ -1,11 +1,12 @@
 //! An image from a registry, by whatever is cheapest: what lies here, a delta's recipes, whole blobs.
 //!
 //! Looks first and says what it will fetch; then puts a delta together, here, whose layers each come
-//! the chosen way, with the image in the registry as a last base, and applies it. So whole blobs,
-//! blobs of the base and rebuilt ones take one way through one check. A delta that turns out to be
-//! missing, damaged or hostile costs its bytes, which are fewer than a plain pull's, and the layers
-//! that it would have made come whole.
+//! the chosen way, from whichever delta, with the image in the registry as a last base, and applies
+//! it. So whole blobs, blobs of the base and rebuilt ones take one way through one check. What turns
+//! out to be missing, damaged or hostile costs its bytes, which are fewer than a plain pull's, and
+//! its layers come another way.
 
+mod carry;
 mod choose;
 mod compose;
 mod report;
@@ -16,16 +17,14 @@ use crate::{
     artifact::{Artifact, Front},
     client::{Client, Traffic},
     failure::unwrapped,
-    recipes,
     repository::Repository,
     store::RegistryStore,
 };
 use imgdelta::{
     BlobDigest, DiffId, Error, Limits, Note, Reference, Result,
-    apply::{self, ApplyOptions},
+    apply::ApplyOptions,
     image::{Image, OpenOptions, Platform},
-    parallel::Workers,
-    progress::{Progress, Stage},
+    progress::Progress,
     reference::RegistryReference,
     scratch::Scratch,
     sink::{self, Sink, Wants},
@@ -101,12 +100,30 @@ pub enum Way {
     There,
     /// A base has its blob.
     Base,
-    /// A base has its stream, and the delta says how the blob is made of it.
-    Remade,
-    /// The delta's recipe of this ordinal makes it.
-    Recipe(usize),
+    /// A base has its stream, and a delta says how the blob is made of it.
+    Remade {
+        /// Which of the chosen deltas.
+        delta: usize,
+    },
+    /// A recipe makes it.
+    Recipe {
+        /// Which of the chosen deltas has it.
+        delta: usize,
+        /// Its ordinal there.
+        recipe: usize,
+    },
     /// Its blob comes from the registry.
     Registry,
+}
+
+impl Way {
+    /// Returns which of the chosen deltas it needs, if any.
+    pub fn delta(self) -> Option<usize> {
+        match self {
+            Self::Remade { delta } | Self::Recipe { delta, .. } => Some(delta),
+            Self::There | Self::Base | Self::Registry => None,
+        }
+    }
 }
 
 /// One layer of an image that is to come here.
@@ -129,7 +146,7 @@ pub struct Chosen {
     pub(crate) front: Front,
 }
 
-/// What a pull will fetch; nothing of it was fetched yet but the documents and a delta's front.
+/// What a pull will fetch; nothing of it was fetched yet but the documents and deltas' fronts.
 #[derive(Debug)]
 pub struct Plan {
     source: Source,
@@ -138,15 +155,23 @@ pub struct Plan {
     options: PullOptions,
     /// The layers, the lowest first.
     pub layers: Vec<PlannedLayer>,
-    /// The delta that some layers come by.
-    pub delta: Option<Chosen>,
+    /// The deltas that layers come by, the one that saves most first.
+    pub deltas: Vec<Chosen>,
     /// What a plain pull fetches: manifest, config, and layers that are not here.
     pub plain_bytes: u64,
     /// What was fetched already, to decide.
     pub decided_bytes: u64,
     /// What was remarkable.
     pub notes: Vec<Note>,
+    here: Here,
+    /// Layers and deltas that turned out not to go together.
+    broken: Broken,
+    /// What recipes may still cost, so that all that deltas cost is less than a plain pull.
+    rest_bytes: u64,
 }
+
+/// Layers, and which of the chosen deltas does not make them.
+type Broken = HashSet<(usize, usize)>;
 
 impl Plan {
     /// Looks at what is here and what deltas there are, and chooses.
@@ -164,12 +189,12 @@ impl Plan {
             return Err(Error::bad_input(output, what));
         }
         let here = Here::look(&source.image, &bases, &*sink, progress)?;
-        let plain = choose::ways(&source.image, &here, None);
+        let layers = choose::ways(&source.image, &here, &[], &Broken::new());
         let documents = (source.image.manifest.len() + source.image.config_bytes.len()) as u64;
-        let plain_layers_bytes = choose::fetch_bytes(&plain);
+        let plain_layers_bytes = choose::fetch_bytes(&layers);
         let mut plan = Self {
-            layers: plain,
-            delta: None,
+            layers,
+            deltas: Vec::new(),
             plain_bytes: documents + plain_layers_bytes,
             decided_bytes: 0,
             notes: source.image.notes.clone(),
@@ -177,15 +202,18 @@ impl Plan {
             bases,
             output: output.clone(),
             options,
+            here,
+            broken: Broken::new(),
+            rest_bytes: plain_layers_bytes,
         };
-        if plan.options.deltas && plain_layers_bytes > 0 && !here.streams.is_empty() {
+        if plan.options.deltas && plain_layers_bytes > 0 && !plan.here.streams.is_empty() {
             // Deltas only help: whatever is wrong with them, the layers are still to be had.
-            match choose::delta(&plan.source, &here, plain_layers_bytes, &mut plan.notes) {
-                Ok(Some(chosen)) => {
-                    plan.layers = choose::ways(&plan.source.image, &here, Some(&chosen));
-                    plan.delta = Some(chosen);
+            match choose::deltas(&plan.source, &plan.here, &plan.layers, &mut plan.notes) {
+                Ok(chosen) => {
+                    plan.deltas = chosen.deltas;
+                    plan.rest_bytes = plain_layers_bytes.saturating_sub(chosen.fronts_bytes);
+                    plan.choose();
                 }
-                Ok(None) => {}
                 Err(failure) => {
                     let what = format!("no deltas can be looked for: {failure}");
                     plan.notes.push(Note::new(plan.source.repository.place(), what));
@@ -210,143 +238,20 @@ impl Plan {
         now - self.source.before.received_bytes
     }
 
-    /// Fetches what the plan says, makes the image and lets it be seen.
-    pub fn carry_out(mut self, workers: &Workers, progress: &dyn Progress) -> Result<Pulled> {
-        let recipes = self.fetch(progress)?;
-        let mut last = None;
-        for step in Step::ALL {
-            if !self.has_step(step) {
-                continue;
+    /// Takes the cheapest way for each layer that is not known to fail.
+    fn choose(&mut self) {
+        self.layers = choose::ways(&self.source.image, &self.here, &self.deltas, &self.broken);
+    }
+
+    /// Returns the recipe that a layer comes by, if one does.
+    fn recipe(&self, way: Way) -> Option<&Descriptor> {
+        match way {
+            Way::Recipe { delta, recipe } => {
+                Some(&self.deltas[delta].artifact.recipes[recipe].blob)
             }
-            // What did not go well another way comes whole.
-            self.give_up(step);
-            match self.apply(&recipes, step, workers, progress) {
-                Ok(()) => {
-                    let received_bytes = self.received_bytes();
-                    return Ok(Pulled::new(self, received_bytes));
-                }
-                Err(error) if is_of_content(&error) => {
-                    let what = format!("{error}; {}", step.instead());
-                    self.notes.push(Note::new(&self.source.image.name, what));
-                    last = Some(error);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Err(last.expect("the last step is always taken"))
-    }
-
-    /// Whether a step does other things than the next.
-    fn has_step(&self, step: Step) -> bool {
-        let any = |of: fn(Way) -> bool| self.layers.iter().any(|layer| of(layer.way));
-        match step {
-            Step::Delta => any(|way| matches!(way, Way::Recipe(_) | Way::Remade)),
-            Step::Base => any(|way| way == Way::Base),
-            Step::Registry => true,
+            _ => None,
         }
     }
-
-    fn give_up(&mut self, step: Step) {
-        for layer in &mut self.layers {
-            let is_given_up = match layer.way {
-                Way::Recipe(_) | Way::Remade => step != Step::Delta,
-                Way::Base => step == Step::Registry,
-                Way::There | Way::Registry => false,
-            };
-            if is_given_up {
-                layer.way = Way::Registry;
-                layer.fetch_bytes = layer.blob.size_bytes;
-            }
-        }
-    }
-
-    /// Fetches the recipes. One that does not come, or not as it should, is done without.
-    fn fetch(&mut self, progress: &dyn Progress) -> Result<Vec<compose::Fetched>> {
-        let Some(delta) = &self.delta else { return Ok(Vec::new()) };
-        let mut wanted: Vec<usize> = Vec::new();
-        for layer in &self.layers {
-            if let Way::Recipe(ordinal) = layer.way
-                && !wanted.contains(&ordinal)
-            {
-                wanted.push(ordinal);
-            }
-        }
-        let blobs: Vec<_> = wanted.iter().map(|at| &delta.artifact.recipes[*at].blob).collect();
-        progress.begin(Stage::Fetching, blobs.iter().map(|blob| blob.size_bytes).sum());
-        let (repository, scratch) = (&self.source.repository, &self.options.apply.scratch);
-        let all = blobs.iter().map(|blob| recipes::fetch(repository, blob, scratch, progress));
-        let outcomes = self.source.handle.block_on(futures_util::future::join_all(all));
-        let mut fetched = Vec::new();
-        for (ordinal, outcome) in wanted.into_iter().zip(outcomes) {
-            match outcome {
-                Ok(file) => fetched.push(compose::Fetched { ordinal, file }),
-                Err(Error::Cancelled) => return Err(Error::Cancelled),
-                Err(error) => {
-                    let what = format!("{error}; its layer is fetched whole");
-                    self.notes.push(Note::new(&self.source.image.name, what));
-                    for layer in &mut self.layers {
-                        if layer.way == Way::Recipe(ordinal) {
-                            layer.way = Way::Registry;
-                            layer.fetch_bytes = layer.blob.size_bytes;
-                        }
-                    }
-                }
-            }
-        }
-        Ok(fetched)
-    }
-
-    fn apply(
-        &self,
-        recipes: &[compose::Fetched],
-        step: Step,
-        workers: &Workers,
-        progress: &dyn Progress,
-    ) -> Result<()> {
-        let options = &self.options.apply;
-        let delta = compose::delta(self, recipes)?;
-        // The registry's image is the last base: what no other has comes from there.
-        let mut images = if step == Step::Registry { Vec::new() } else { self.bases.clone() };
-        images.push(self.source.image.clone());
-        let sink = sink::create(&self.output, &options.limits)?;
-        apply::apply(&delta, &images, sink, options, workers, progress).map_err(unwrapped)?;
-        Ok(())
-    }
-}
-
-/// How much is trusted, most first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// The delta, the bases, the registry.
-    Delta,
-    /// The bases' blobs and the registry.
-    Base,
-    /// The registry alone.
-    Registry,
-}
-
-impl Step {
-    const ALL: [Self; 3] = [Self::Delta, Self::Base, Self::Registry];
-
-    fn instead(self) -> &'static str {
-        match self {
-            Self::Delta => "done without the delta",
-            Self::Base => "done without the base",
-            Self::Registry => "given up",
-        }
-    }
-}
-
-/// Whether an error says that bytes are wrong or missing, so that others may do.
-fn is_of_content(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::BadInput { .. }
-            | Error::Mismatch { .. }
-            | Error::NotFound { .. }
-            | Error::OverLimit { .. }
-            | Error::BaseMissing { .. }
-    )
 }
 
 /// What lies here.

@@ -76,13 +76,6 @@ impl Scene {
     fn new(behaviour: Behaviour) -> Self {
         let registry = TestRegistry::start(behaviour);
         let dir = tempfile::tempdir().unwrap();
-        for version in [0, 1] {
-            let mut blobs = image(version);
-            blobs.write_layout(&dir.path().join(format!("v{version}")));
-            let tag = json!(format!("v{version}"));
-            blobs.roots[0]["annotations"]["org.opencontainers.image.ref.name"] = tag;
-            registry.put_image(REPOSITORY, &blobs);
-        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -90,7 +83,18 @@ impl Scene {
             .unwrap();
         let retry = Retry::default().attempts(3).first(Duration::from_millis(1));
         let client = Client::new(ClientOptions::default().retry(retry));
-        Self { dir, registry, runtime, client }
+        let scene = Self { dir, registry, runtime, client };
+        for version in [0, 1] {
+            scene.add(&format!("v{version}"), image(version));
+        }
+        scene
+    }
+
+    /// Puts an image here and into the registry.
+    fn add(&self, name: &str, mut blobs: Blobs) {
+        blobs.write_layout(&self.dir.path().join(name));
+        blobs.roots[0]["annotations"]["org.opencontainers.image.ref.name"] = json!(name);
+        self.registry.put_image(REPOSITORY, &blobs);
     }
 
     /// A scene with a delta from v0 to v1 pushed.
@@ -202,7 +206,10 @@ impl Scene {
 
     /// Puts an artifact in the place of the one that is there.
     fn replace_artifact(&self, change: impl Fn(&mut Value)) {
-        let old = self.artifacts("v1").remove(0);
+        self.replace(&self.artifacts("v1").remove(0), change);
+    }
+
+    fn replace(&self, old: &Manifest, change: impl Fn(&mut Value)) {
         let mut document: Value = serde_json::from_slice(&old.bytes).unwrap();
         change(&mut document);
         self.registry.remove(REPOSITORY, &old.descriptor.digest.to_string());
@@ -315,7 +322,7 @@ fn without_a_delta_only_what_is_not_here_is_fetched() {
 fn a_dry_run_fetches_no_layer_and_no_delta_is_looked_for_when_not_wanted() {
     let scene = Scene::with_delta(Behaviour::default());
     let plan = scene.plan(":v1", &["v0"], OUT, true).unwrap();
-    assert!(matches!(plan.layers[1].way, Way::Recipe(0)));
+    assert!(matches!(plan.layers[1].way, Way::Recipe { delta: 0, recipe: 0 }));
     let documents = scene.local("v1").config_bytes.len() as u64;
     let front = scene.artifact("v1").front.size_bytes;
     assert_eq!(scene.registry.sent_bytes("/blobs/") as u64, documents + front);
@@ -505,9 +512,7 @@ fn recipes_of_a_shared_layer_are_one_blob() {
             tar_of(&[("bin/program", &program), ("etc/version", &[version])]),
             tar_of(&[("other", &noise(40 + u64::from(version), 9_000))]),
         ];
-        let blobs = TestImage::new(layers, Packing::Gzip).blobs();
-        blobs.write_layout(&scene.dir.path().join(format!("w{version}")));
-        scene.registry.put_image(REPOSITORY, &blobs);
+        scene.add(&format!("w{version}"), TestImage::new(layers, Packing::Gzip).blobs());
     }
     let pushed = scene.push(&scene.make("w0", "w1")).unwrap();
     let recipes: Vec<Uploaded> = pushed
@@ -517,6 +522,223 @@ fn recipes_of_a_shared_layer_are_one_blob() {
         .map(|(_, how)| *how)
         .collect();
     assert_eq!(recipes, [Uploaded::There]);
+}
+
+/// Words of few letters: they compress, and not to nothing.
+fn words(seed: u64, count: usize) -> Vec<u8> {
+    noise(seed, count)
+        .into_iter()
+        .map(|byte| b"etaoinshrdlu ,.\n"[usize::from(byte % 16)])
+        .collect()
+}
+
+#[test]
+fn a_zstd_layer_comes_by_its_recipe_too() {
+    let scene = Scene::new(Behaviour::default());
+    for version in [0, 1] {
+        let mut text = words(2, 90_000);
+        text[40_000] ^= version;
+        let layers = vec![tar_of(&[("words", &text)])];
+        scene.add(&format!("z{version}"), TestImage::new(layers, Packing::Zstd).blobs());
+    }
+    scene.push(&scene.make("z0", "z1")).unwrap();
+    let artifact = scene.artifact("z1");
+    let repository = scene.repository();
+    let offered = recipes::of(&repository, &artifact.descriptor.digest);
+    let offered = scene.runtime.block_on(offered).unwrap();
+    assert!(matches!(offered[0].envelopes[0].1, Envelope::Zstd(_)), "{offered:?}");
+    scene.registry.forget();
+    let pulled = scene.pull(":z1", &["z0"], OUT).unwrap();
+    assert_eq!(ways(&pulled), ["recipe"]);
+    scene.is_whole(OUT, "z1");
+    let layer = scene.local("z1").layers[0].descriptor.size_bytes;
+    assert!(layer > 40_000 && pulled.received_bytes < layer / 4, "{}", pulled.received_bytes);
+}
+
+/// Images of two layers. Of m1 the first is nearly that of m3 and half of the second; of m2 the
+/// second is, and nothing of the first. Deltas from both to m3 are pushed.
+fn mixed() -> (Scene, [Manifest; 2]) {
+    static DELTAS: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
+    let scene = Scene::new(Behaviour::default());
+    let spoilt = |seed, at: usize| {
+        let mut bytes = noise(seed, 60_000);
+        bytes[at] ^= 1;
+        bytes
+    };
+    let half = [&noise(3, 60_000)[..30_000], &noise(50, 30_000)[..]].concat();
+    for (name, first, second) in [
+        ("m1", spoilt(2, 30_000), half),
+        ("m2", noise(60, 60_000), spoilt(3, 30_000)),
+        ("m3", noise(2, 60_000), noise(3, 60_000)),
+    ] {
+        let layers = vec![tar_of(&[("first", &first)]), tar_of(&[("second", &second)])];
+        scene.add(name, TestImage::new(layers, Packing::Gzip).blobs());
+    }
+    let deltas = DELTAS.get_or_init(|| [scene.make("m1", "m3"), scene.make("m2", "m3")]);
+    let of = |delta| {
+        let artifact = scene.push(delta).unwrap().artifact;
+        let manifests = scene.artifacts("m3");
+        manifests.into_iter().find(|manifest| manifest.descriptor.digest == artifact).unwrap()
+    };
+    let manifests = [of(&deltas[0]), of(&deltas[1])];
+    scene.registry.forget();
+    (scene, manifests)
+}
+
+/// The artifact and the recipe that makes a layer of m3.
+fn recipe_for(scene: &Scene, manifest: &Manifest, layer: usize) -> (Artifact, Descriptor) {
+    let artifact = Artifact::parse(manifest, "test").unwrap();
+    let target = Some(scene.local("m3").layers[layer].diff_id);
+    let recipe = artifact.recipes.iter().find(|recipe| recipe.target == target).unwrap();
+    (artifact.clone(), recipe.blob.clone())
+}
+
+#[test]
+fn each_layer_comes_by_the_delta_that_is_best_for_it() {
+    let (scene, manifests) = mixed();
+    let pulled = scene.pull(":m3", &["m1", "m2"], OUT).unwrap();
+    assert_eq!(ways(&pulled), ["recipe", "recipe"]);
+    assert!(pulled.notes.is_empty(), "{:?}", pulled.notes);
+    scene.is_whole(OUT, "m3");
+
+    let target = scene.local("m3");
+    let (first, recipe) = recipe_for(&scene, &manifests[0], 0);
+    let (second, other) = recipe_for(&scene, &manifests[1], 1);
+    assert!(recipe.size_bytes < 1_000 && other.size_bytes < 1_000);
+    let parts = [&first.front, &second.front, &recipe, &other];
+    let blobs: u64 = parts.iter().map(|blob| blob.size_bytes).sum();
+    let sent = |path| scene.registry.sent_bytes(path) as u64;
+    assert_eq!(sent("/blobs/"), blobs + target.config_bytes.len() as u64);
+    let manifest_bytes = manifests.iter().map(|manifest| manifest.bytes.len()).sum::<usize>();
+    assert_eq!(sent("/manifests/"), (target.manifest.len() + manifest_bytes) as u64);
+    let all = sent("/blobs/") + sent("/manifests/") + sent("/referrers/");
+    assert_eq!(pulled.received_bytes, all);
+
+    let told = pulled.json();
+    let digests = manifests.each_ref().map(|manifest| manifest.descriptor.digest.to_string());
+    for at in [0, 1] {
+        assert_eq!(told["deltas"][at]["artifact"], digests[at]);
+        assert_eq!(told["deltas"][at]["layers"], 1);
+        assert_eq!(told["layers"][at]["delta"], digests[at]);
+        assert!(pulled.to_string().contains(&format!("delta   {}\n", digests[at])), "{pulled}");
+    }
+    assert_eq!(told["deltas"].as_array().unwrap().len(), 2);
+    assert_eq!(told["delta"]["artifact"], digests[0], "the one that saves most");
+
+    // The second has nothing to add where its base is not.
+    let (scene, _) = mixed();
+    let plan = scene.plan(":m3", &["m1"], OUT, true).unwrap();
+    assert_eq!((plan.deltas.len(), plan.layers[1].way.delta()), (1, Some(0)));
+    assert_eq!(scene.registry.sent_bytes(&second.front.digest.to_string()), 0);
+}
+
+#[test]
+fn a_front_tells_how_a_blob_is_made_wherever_its_stream_comes_from() {
+    let (scene, _) = mixed();
+    // The stream is here, the blob is not; the delta has a recipe for the stream.
+    let layers = vec![tar_of(&[("second", &noise(3, 60_000))])];
+    scene.add("p", TestImage::new(layers, Packing::Plain).blobs());
+    scene.registry.forget();
+    let pulled = scene.pull(":m3", &["m1", "p"], OUT).unwrap();
+    assert_eq!(ways(&pulled), ["recipe", "remade"]);
+    assert!(pulled.notes.is_empty() && pulled.received_bytes < 10_000, "{pulled}");
+    scene.is_whole(OUT, "m3");
+}
+
+#[test]
+fn a_front_is_fetched_only_if_it_saves_more_than_it_costs() {
+    let (scene, manifests) = mixed();
+    let (_, dear) = recipe_for(&scene, &manifests[0], 1);
+    let large = scene.registry.put_blob(REPOSITORY, &noise(8, 50_000));
+    assert!(dear.size_bytes < 50_000, "what the second saves");
+    scene.replace(&manifests[1], |document| {
+        document["layers"][0]["digest"] = json!(large);
+        document["layers"][0]["size"] = json!(50_000);
+    });
+    let plan = scene.plan(":m3", &["m1", "m2"], OUT, true).unwrap();
+    assert_eq!((plan.deltas.len(), scene.registry.sent_bytes(&large)), (1, 0));
+}
+
+#[test]
+fn what_is_wrong_with_one_delta_leaves_the_other() {
+    type Harm = fn(&Scene, &Manifest, &Descriptor);
+    let harms: [(&str, Harm); 4] = [
+        ("gone", |scene, _, recipe| scene.registry.remove(REPOSITORY, &recipe.digest.to_string())),
+        ("damaged", |scene, _, recipe| {
+            let digest = recipe.digest.to_string();
+            let mut bytes = scene.registry.get(REPOSITORY, &digest).unwrap();
+            bytes[50] ^= 1;
+            scene.registry.corrupt(REPOSITORY, &digest, &bytes);
+        }),
+        ("none, under its right digest", |scene, manifest, recipe| {
+            let bytes = noise(5, recipe.size_bytes.try_into().unwrap());
+            swap_recipe(scene, manifest, recipe, &bytes);
+        }),
+        ("of another residue", |scene, manifest, recipe| {
+            let mut bytes = scene.registry.get(REPOSITORY, &recipe.digest.to_string()).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            swap_recipe(scene, manifest, recipe, &bytes);
+        }),
+    ];
+    for (what, harm) in harms {
+        for (wrong, expected) in [(0, ["registry", "recipe"]), (1, ["recipe", "recipe"])] {
+            let (scene, manifests) = mixed();
+            let (_, recipe) = recipe_for(&scene, &manifests[wrong], wrong);
+            harm(&scene, &manifests[wrong], &recipe);
+            scene.registry.forget();
+            let pulled = scene.pull(":m3", &["m1", "m2"], OUT).unwrap();
+            assert_eq!(ways(&pulled), expected, "{what} {wrong}");
+            assert_eq!(pulled.notes.len(), 1, "{what} {wrong}: {:?}", pulled.notes);
+            scene.is_whole(OUT, "m3");
+            // What the second delta cannot make the first still can, for more.
+            let told = pulled.json();
+            let used = [0, 1].map(|at| told["deltas"][at]["layers"].as_u64().unwrap());
+            assert_eq!(used, if wrong == 0 { [0, 1] } else { [2, 0] }, "{what} {wrong}");
+            let whole = scene.local("m3").layers[1].descriptor.digest.to_string();
+            assert_eq!(scene.registry.sent_bytes(&whole), 0, "{what} {wrong}");
+        }
+    }
+}
+
+/// Makes a recipe of an artifact another blob.
+fn swap_recipe(scene: &Scene, manifest: &Manifest, recipe: &Descriptor, bytes: &[u8]) {
+    let digest = scene.registry.put_blob(REPOSITORY, bytes);
+    scene.replace(manifest, |document| {
+        let parts = document["layers"].as_array_mut().unwrap();
+        let part = parts.iter_mut().find(|part| part["digest"] == recipe.digest.to_string());
+        part.unwrap()["digest"] = json!(digest);
+    });
+}
+
+#[test]
+fn any_number_of_false_promises_costs_less_than_a_plain_pull() {
+    let scene = Scene::with_delta(Behaviour::default());
+    let old = scene.artifacts("v1").remove(0);
+    let mut fronts = Vec::new();
+    scene.registry.remove(REPOSITORY, &old.descriptor.digest.to_string());
+    for seed in 0..40 {
+        let mut document: Value = serde_json::from_slice(&old.bytes).unwrap();
+        let front = scene.registry.put_blob(REPOSITORY, &noise(100 + seed, 35_000));
+        document["layers"][0]["digest"] = json!(front);
+        document["layers"][0]["size"] = json!(35_000);
+        let bytes = document.to_string();
+        scene.registry.put_manifest(
+            REPOSITORY,
+            None,
+            old.descriptor.media_type(),
+            bytes.as_bytes(),
+        );
+        fronts.push(front);
+    }
+    scene.registry.forget();
+    let pulled = scene.pull(":v1", &["v0"], OUT).unwrap();
+    assert_eq!(ways(&pulled), ["base", "registry", "registry"]);
+    scene.is_whole(OUT, "v1");
+    let fetched = fronts.iter().filter(|front| scene.registry.sent_bytes(front) > 0).count();
+    assert_eq!(fetched, 1, "a second would make it dearer than {}", pulled.plain_bytes);
+    let lists = scene.registry.sent_bytes("/referrers/") + scene.registry.sent_bytes("/manifests/");
+    let most = 2 * pulled.plain_bytes + lists as u64;
+    assert!(pulled.received_bytes < most, "{} of {most}", pulled.received_bytes);
 }
 
 #[test]

@@ -3,65 +3,76 @@
 //! Believes an artifact's annotations as far as fetching its front, which is checked; recipes are
 //! checked by whoever applies them. Bounds what is fetched for looking.
 
-use super::{Chosen, Here, PlannedLayer, Source, Way};
+use super::{Broken, Chosen, Here, PlannedLayer, Source, Way};
 use crate::{
-    artifact::{ARTIFACT_TYPE, Artifact, BASE_ANNOTATION, Front, MOST_FRONT_BYTES},
+    artifact::{ARTIFACT_TYPE, Artifact, BASE_ANNOTATION, Front, MOST_FRONT_BYTES, RecipeBlob},
     failure::Result,
     recipes,
     referrers::Referrer,
     repository::Named,
 };
 use imgdelta::{
-    Error, Note,
+    BlobDigest, Error, Note,
     delta::{Body, Envelope, LayerOutline},
     image::{Image, Layer},
+    store::Descriptor,
 };
 use std::{cmp::Reverse, collections::HashSet};
 
 /// Returns the cheapest way for each layer.
-pub(super) fn ways(image: &Image, here: &Here, chosen: Option<&Chosen>) -> Vec<PlannedLayer> {
+pub(super) fn ways(
+    image: &Image,
+    here: &Here,
+    deltas: &[Chosen],
+    broken: &Broken,
+) -> Vec<PlannedLayer> {
     let mut fetched = HashSet::new();
     let layers = image.layers.iter().map(|layer| {
-        let blob = layer.descriptor.clone();
-        let way = way(layer, here, chosen);
-        let (digest, bytes) = match (way, chosen) {
-            (Way::Recipe(ordinal), Some(chosen)) => {
-                let blob = &chosen.artifact.recipes[ordinal].blob;
-                (blob.digest, blob.size_bytes)
-            }
-            (Way::Registry, _) => (blob.digest, blob.size_bytes),
-            _ => (blob.digest, 0),
-        };
-        let fetch_bytes = if bytes > 0 && fetched.insert(digest) { bytes } else { 0 };
-        PlannedLayer { blob, diff_id: layer.diff_id, way, fetch_bytes }
+        let (way, wanted) = way(layer, here, deltas, broken, &fetched);
+        let is_new = wanted.is_some_and(|blob| fetched.insert(blob.digest));
+        let fetch_bytes = wanted.filter(|_| is_new).map_or(0, |blob| blob.size_bytes);
+        PlannedLayer { blob: layer.descriptor.clone(), diff_id: layer.diff_id, way, fetch_bytes }
     });
     layers.collect()
 }
 
-fn way(layer: &Layer, here: &Here, chosen: Option<&Chosen>) -> Way {
-    let digest = layer.descriptor.digest;
-    if here.there.contains(&digest) {
-        return Way::There;
+/// Returns the cheapest way for a layer, and the blob that it needs from the registry. What was
+/// `fetched` for other layers costs nothing.
+fn way<'a>(
+    layer: &'a Layer,
+    here: &Here,
+    deltas: &'a [Chosen],
+    broken: &Broken,
+    fetched: &HashSet<BlobDigest>,
+) -> (Way, Option<&'a Descriptor>) {
+    let whole = &layer.descriptor;
+    if here.there.contains(&whole.digest) {
+        return (Way::There, None);
     }
-    if here.blobs.contains(&digest) {
-        return Way::Base;
+    if here.blobs.contains(&whole.digest) {
+        return (Way::Base, None);
     }
-    let Some(Chosen { artifact, front }) = chosen else { return Way::Registry };
-    let LayerOutline { body, envelope, .. } = &front.outline.layers[layer.ordinal];
-    if !matches!(envelope, Envelope::Stored | Envelope::Deflate(_)) {
-        return Way::Registry;
-    }
-    match body {
-        Body::Kept if here.streams.contains(&layer.diff_id) => Way::Remade,
-        Body::Recipe(ordinal) => {
-            let ordinal = *ordinal as usize;
-            let recipe = &artifact.recipes[ordinal];
-            let has_sources = recipe.sources.iter().all(|source| here.streams.contains(source));
-            let pays = recipe.blob.size_bytes < layer.descriptor.size_bytes;
-            if has_sources && pays { Way::Recipe(ordinal) } else { Way::Registry }
+    let cost = |blob: &Descriptor| if fetched.contains(&blob.digest) { 0 } else { blob.size_bytes };
+    let mut cheapest = (Way::Registry, whole);
+    for (delta, Chosen { artifact, front }) in deltas.iter().enumerate() {
+        let LayerOutline { body, envelope, .. } = &front.outline.layers[layer.ordinal];
+        let is_made = !matches!(envelope, Envelope::Unmade | Envelope::Base);
+        if !is_made || broken.contains(&(layer.ordinal, delta)) {
+            continue;
         }
-        _ => Way::Registry,
+        // How the blob is made of the stream holds wherever the stream comes from.
+        if here.streams.contains(&layer.diff_id) {
+            return (Way::Remade { delta }, None);
+        }
+        let Body::Recipe(recipe) = *body else { continue };
+        let recipe = recipe as usize;
+        let RecipeBlob { blob, sources, .. } = &artifact.recipes[recipe];
+        let has_sources = sources.iter().all(|source| here.streams.contains(source));
+        if has_sources && cost(blob) < cost(cheapest.1) {
+            cheapest = (Way::Recipe { delta, recipe }, blob);
+        }
     }
+    (cheapest.0, Some(cheapest.1))
 }
 
 /// Returns what is fetched for all layers.
@@ -69,13 +80,67 @@ pub(super) fn fetch_bytes(layers: &[PlannedLayer]) -> u64 {
     layers.iter().map(|layer| layer.fetch_bytes).fold(0, u64::saturating_add)
 }
 
-/// Finds the delta that saves most, if any saves anything.
-pub(super) fn delta(
+fn recipes_bytes(layers: &[PlannedLayer]) -> u64 {
+    let recipes = layers.iter().filter(|layer| matches!(layer.way, Way::Recipe { .. }));
+    recipes.map(|layer| layer.fetch_bytes).fold(0, u64::saturating_add)
+}
+
+/// The deltas to pull by, and what was fetched to find them.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub deltas: Vec<Chosen>,
+    /// Bytes of fronts, those that did not help too.
+    pub fronts_bytes: u64,
+}
+
+/// Finds the deltas that save more than they cost: first the one that saves most, then the one that
+/// saves most beside it, and so on. `plain` are the layers without any.
+pub(super) fn deltas(
+    source: &Source,
+    here: &Here,
+    plain: &[PlannedLayer],
+    notes: &mut Vec<Note>,
+) -> Result<Found> {
+    let plain_bytes = fetch_bytes(plain);
+    let mut candidates = candidates(source, here, plain_bytes, notes)?;
+    let (mut found, mut layers) = (Found::default(), plain.to_vec());
+    for _ in 0..MOST_FRONTS {
+        let looked = Looked { source, here, plain_bytes, found: &found, layers: &layers };
+        let costs = candidates.iter().enumerate().filter_map(|(at, artifact)| {
+            Some((looked.cost(artifact)?, artifact.descriptor.digest, at))
+        });
+        let Some((_, _, best)) = costs.min() else { break };
+        let artifact = candidates.swap_remove(best);
+        found.fronts_bytes += artifact.front.size_bytes;
+        let front = match front(source, &artifact) {
+            Ok(front) => front,
+            Err(error) => {
+                let place = source.repository.place();
+                notes.push(Note::new(place, format!("{error}; passed over")));
+                continue;
+            }
+        };
+        found.deltas.push(Chosen { artifact, front });
+        let with = ways(&source.image, here, &found.deltas, &Broken::new());
+        // The front is here by now: what counts is what is still to come. But what deltas cost in
+        // all stays below a plain pull, should none of them be any good.
+        let is_bounded = found.fronts_bytes.saturating_add(recipes_bytes(&with)) < plain_bytes;
+        if is_bounded && fetch_bytes(&with) < fetch_bytes(&layers) {
+            layers = with;
+        } else {
+            found.deltas.pop();
+        }
+    }
+    Ok(found)
+}
+
+/// Reads the manifests of artifacts beside the image.
+fn candidates(
     source: &Source,
     here: &Here,
     plain_bytes: u64,
     notes: &mut Vec<Note>,
-) -> Result<Option<Chosen>> {
+) -> Result<Vec<Artifact>> {
     let Source { repository, handle, image, .. } = source;
     let mut found = handle.block_on(repository.referrers(&image.digest, ARTIFACT_TYPE))?;
     // Those made against what is here first; there may be many.
@@ -90,39 +155,13 @@ pub(super) fn delta(
         let read = handle.block_on(repository.manifest_within(&named, size));
         let read = read.map_err(Error::from);
         match read.and_then(|manifest| Artifact::parse(&manifest, &repository.place())) {
-            Ok(artifact) => {
-                let bytes = estimate(&artifact, image, here);
-                if bytes < plain_bytes && artifact.front.size_bytes <= MOST_FRONT_BYTES {
-                    candidates.push((bytes, artifact));
-                }
-            }
+            Ok(artifact) => candidates.push(artifact),
             Err(error) => {
                 notes.push(Note::new(repository.place(), format!("{error}; passed over")));
             }
         }
     }
-    candidates.sort_by_key(|(bytes, artifact)| (*bytes, artifact.descriptor.digest));
-    let mut spent_bytes = 0;
-    for (_, artifact) in candidates.into_iter().take(MOST_FRONTS) {
-        let front = match front(source, &artifact) {
-            Ok(front) => front,
-            Err(error) => {
-                notes.push(Note::new(repository.place(), format!("{error}; passed over")));
-                continue;
-            }
-        };
-        let chosen = Chosen { artifact, front };
-        let layers_bytes = fetch_bytes(&ways(image, here, Some(&chosen)));
-        spent_bytes += chosen.artifact.front.size_bytes;
-        // The front is here by now: what counts is what is still to come.
-        if layers_bytes < plain_bytes {
-            return Ok(Some(chosen));
-        }
-        if spent_bytes >= plain_bytes {
-            break;
-        }
-    }
-    Ok(None)
+    Ok(candidates)
 }
 
 fn is_for(referrer: &Referrer, here: &Here) -> bool {
@@ -130,30 +169,60 @@ fn is_for(referrer: &Referrer, here: &Here) -> bool {
     base.is_some_and(|base| here.manifests.contains(&base))
 }
 
-/// What a pull by an artifact fetches, as far as its manifest tells: at best.
-fn estimate(artifact: &Artifact, image: &Image, here: &Here) -> u64 {
-    let mut fetched = HashSet::new();
-    let mut bytes = artifact.front.size_bytes;
-    for layer in &image.layers {
-        let blob = &layer.descriptor;
-        let is_here = here.there.contains(&blob.digest)
-            || here.blobs.contains(&blob.digest)
-            || here.streams.contains(&layer.diff_id);
-        if is_here {
-            continue;
-        }
-        let recipes = artifact.recipes.iter().filter(|recipe| {
-            recipe.target == Some(layer.diff_id)
-                && recipe.sources.iter().all(|source| here.streams.contains(source))
-        });
-        let recipe = recipes.map(|recipe| &recipe.blob).min_by_key(|blob| blob.size_bytes);
-        let cheapest = recipe.filter(|recipe| recipe.size_bytes < blob.size_bytes);
-        let cheapest = cheapest.unwrap_or(blob);
-        if fetched.insert(cheapest.digest) {
-            bytes = bytes.saturating_add(cheapest.size_bytes);
-        }
+/// What is known when a delta is looked at.
+struct Looked<'a> {
+    source: &'a Source,
+    here: &'a Here,
+    plain_bytes: u64,
+    found: &'a Found,
+    /// The layers by what was found.
+    layers: &'a [PlannedLayer],
+}
+
+impl Looked<'_> {
+    /// Returns what is fetched if an artifact keeps its promises, its front included; nothing if
+    /// that is no gain, or more than may be lost.
+    fn cost(&self, artifact: &Artifact) -> Option<u64> {
+        let front_bytes = artifact.front.size_bytes;
+        let promised_bytes = self.promised_bytes(artifact);
+        let cost = promised_bytes.checked_add(front_bytes)?;
+        // Neither those that are promised nor those found so far may cost too much with its front.
+        let recipes_bytes = promised_bytes.max(recipes_bytes(self.layers));
+        let most = recipes_bytes.checked_add(front_bytes)?.checked_add(self.found.fronts_bytes)?;
+        let is_wanted = front_bytes <= MOST_FRONT_BYTES
+            && cost < fetch_bytes(self.layers)
+            && most < self.plain_bytes;
+        is_wanted.then_some(cost)
     }
-    bytes
+
+    /// What all layers fetch with an artifact besides, as far as its manifest tells: at best.
+    fn promised_bytes(&self, artifact: &Artifact) -> u64 {
+        let (mut fetched, mut bytes) = (HashSet::new(), 0_u64);
+        for (layer, planned) in self.source.image.layers.iter().zip(self.layers) {
+            let now = match planned.way {
+                Way::There | Way::Base | Way::Remade { .. } => continue,
+                Way::Recipe { delta, recipe } => {
+                    &self.found.deltas[delta].artifact.recipes[recipe].blob
+                }
+                Way::Registry => &layer.descriptor,
+            };
+            // How its blob is made stands in any front, or in none.
+            if self.found.deltas.is_empty() && self.here.streams.contains(&layer.diff_id) {
+                continue;
+            }
+            let recipes = artifact.recipes.iter().filter(|recipe| {
+                recipe.target == Some(layer.diff_id)
+                    && recipe.sources.iter().all(|source| self.here.streams.contains(source))
+            });
+            let recipe = recipes.map(|recipe| &recipe.blob).min_by_key(|blob| blob.size_bytes);
+            let cheapest = recipe.filter(|recipe| recipe.size_bytes < now.size_bytes);
+            let cheapest = cheapest.unwrap_or(now);
+            if fetched.insert(cheapest.digest) {
+                bytes = bytes.saturating_add(cheapest.size_bytes);
+            }
+        }
+        bytes
+    }
 }
 
 /// Fetches a front, and compares what it says with the image and the artifact.
@@ -176,5 +245,5 @@ const LOOKING_SHARE: u64 = 4;
 const LEAST_LOOKING_BYTES: u64 = 64 << 10;
 /// Beside an image there are deltas from its last versions, some dozens at most.
 const MOST_LOOKED_AT: usize = 32;
-/// The first is nearly always what its manifest promised.
+/// Layers of an image come from a base or two, and fronts are nearly always what manifests promised.
 const MOST_FRONTS: usize = 3;

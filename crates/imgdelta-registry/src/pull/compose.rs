@@ -3,45 +3,53 @@
 //! Recipes are those of the registry, byte for byte; all else says where blobs lie. What is put
 //! together is opened like any delta, with all its checks.
 
-use super::{Plan, Way};
+use super::Plan;
 use imgdelta::{
-    Error, Result,
+    BlobDigest, Error, Result,
     delta::{Body, Delta, DeltaWriter, Envelope, LayerOutline, Outline},
     store::source::{RangeReader, ReadAt},
 };
-use std::{fs::File, io::BufWriter, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io::BufWriter,
+    sync::Arc,
+};
 
-/// A recipe that was fetched and had its digest.
-#[derive(Debug)]
-pub(super) struct Fetched {
-    /// Its number among the delta's.
-    pub ordinal: usize,
-    pub file: Arc<dyn ReadAt>,
-}
+/// Recipes that were fetched and had their digests.
+pub(super) type Recipes = HashMap<BlobDigest, Arc<dyn ReadAt>>;
 
-/// Puts the delta together that does what the plan says.
-pub(super) fn delta(plan: &Plan, recipes: &[Fetched]) -> Result<Delta> {
+/// Puts the delta together that does what the plan says, for the layers that are `wanted`. Blobs of
+/// all others are left to the base.
+pub(super) fn delta(
+    plan: &Plan,
+    recipes: &Recipes,
+    wanted: &dyn Fn(usize) -> bool,
+) -> Result<Delta> {
     let image = &plan.source.image;
-    let mut order: Vec<usize> = Vec::new();
+    let mut order: Vec<BlobDigest> = Vec::new();
     let mut layers = Vec::new();
     for (ordinal, layer) in plan.layers.iter().enumerate() {
-        let told = plan.delta.as_ref().map(|delta| &delta.front.outline.layers[ordinal]);
-        let (body, envelope) = match (layer.way, told) {
-            (Way::Recipe(recipe), Some(told)) => {
-                let at = order.iter().position(|known| *known == recipe).unwrap_or_else(|| {
-                    order.push(recipe);
+        let told = layer.way.delta().filter(|_| wanted(ordinal));
+        let told = told.map(|delta| &plan.deltas[delta].front.outline.layers[ordinal]);
+        let Some(told) = told else {
+            // A blob that is copied is copied whatever its stream's length.
+            let stream_bytes = layer.blob.size_bytes;
+            layers.push(LayerOutline { stream_bytes, body: Body::Kept, envelope: Envelope::Base });
+            continue;
+        };
+        let body = match plan.recipe(layer.way) {
+            Some(recipe) => {
+                let at = order.iter().position(|known| *known == recipe.digest);
+                let at = at.unwrap_or_else(|| {
+                    order.push(recipe.digest);
                     order.len() - 1
                 });
-                let at = u32::try_from(at).expect("no more recipes than layers");
-                (Body::Recipe(at), told.envelope.clone())
+                Body::Recipe(u32::try_from(at).expect("no more recipes than layers"))
             }
-            (Way::Remade, Some(told)) => (Body::Kept, told.envelope.clone()),
-            _ => (Body::Kept, Envelope::Base),
+            None => Body::Kept,
         };
-        // A blob that is copied is copied whatever its stream's length.
-        let is_copied = envelope == Envelope::Base;
-        let told = told.filter(|_| !is_copied);
-        let stream_bytes = told.map_or(layer.blob.size_bytes, |told| told.stream_bytes);
+        let (stream_bytes, envelope) = (told.stream_bytes, told.envelope.clone());
         layers.push(LayerOutline { stream_bytes, body, envelope });
     }
     let outline = Outline {
@@ -56,10 +64,10 @@ pub(super) fn delta(plan: &Plan, recipes: &[Fetched]) -> Result<Delta> {
     let file = plan.options.apply.scratch.file()?;
     let mut writer = DeltaWriter::new(BufWriter::new(file), &outline)?;
     for recipe in &order {
-        let fetched = recipes.iter().find(|fetched| fetched.ordinal == *recipe);
-        let fetched = fetched.expect("a layer whose recipe did not come is fetched whole");
-        let bytes = fetched.file.size_bytes().map_err(Error::io(&image.name))?;
-        let mut reader = RangeReader::new(Arc::clone(&fetched.file), 0, bytes);
+        let file = recipes.get(recipe);
+        let file = file.expect("a layer whose recipe did not come has another way");
+        let bytes = file.size_bytes().map_err(Error::io(&image.name))?;
+        let mut reader = RangeReader::new(Arc::clone(file), 0, bytes);
         writer.stored_recipe(bytes, &mut reader)?;
     }
     let (out, _) = writer.finish()?;
@@ -74,7 +82,7 @@ pub(super) fn delta(plan: &Plan, recipes: &[Fetched]) -> Result<Delta> {
 /// its base.
 fn check_sources(plan: &Plan, delta: &Delta) -> Result<()> {
     let layers = plan.bases.iter().flat_map(|image| &image.layers);
-    let streams: std::collections::HashSet<_> = layers.map(|layer| layer.diff_id).collect();
+    let streams: HashSet<_> = layers.map(|layer| layer.diff_id).collect();
     for ordinal in 0..delta.recipe_count() {
         let ordinal = u32::try_from(ordinal).expect("no more recipes than layers");
         let recipe = delta.recipe(ordinal)?;

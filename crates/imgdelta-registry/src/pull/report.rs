@@ -2,7 +2,7 @@
 //!
 //! docs/pull-json.md describes the document. Decides nothing.
 
-use super::{Plan, Way};
+use super::{Chosen, Plan, Way};
 use imgdelta::{
     BlobDigest, Note,
     size::{Exact, Human},
@@ -28,7 +28,7 @@ pub struct Pulled {
     /// What was remarkable.
     pub notes: Vec<Note>,
     document: Value,
-    text: String,
+    lines: Vec<String>,
 }
 
 impl Way {
@@ -37,10 +37,25 @@ impl Way {
         match self {
             Self::There => "there",
             Self::Base => "base",
-            Self::Remade => "remade",
-            Self::Recipe(_) => "recipe",
+            Self::Remade { .. } => "remade",
+            Self::Recipe { .. } => "recipe",
             Self::Registry => "registry",
         }
+    }
+}
+
+impl Chosen {
+    /// Returns the digest of its manifest.
+    pub fn digest(&self) -> BlobDigest {
+        self.artifact.descriptor.digest
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "artifact": self.digest().to_string(),
+            "base": self.artifact.base.map(|base| base.to_string()),
+            "front_bytes": self.artifact.front.size_bytes,
+        })
     }
 }
 
@@ -57,16 +72,18 @@ impl Plan {
             "place": self.output.to_string(),
             "manifest": self.source.image.digest.to_string(),
             "platform": self.source.image.platform.to_string(),
-            "delta": self.delta.as_ref().map(|delta| json!({
-                "artifact": delta.artifact.descriptor.digest.to_string(),
-                "base": delta.artifact.base.map(|base| base.to_string()),
-                "front_bytes": delta.artifact.front.size_bytes,
-            })),
+            "delta": self.deltas.first().map(Chosen::json),
+            "deltas": self.deltas.iter().enumerate().map(|(ordinal, delta)| {
+                let mut told = delta.json();
+                told["layers"] = self.layers_by(ordinal).into();
+                told
+            }).collect::<Vec<_>>(),
             "layers": self.layers.iter().map(|layer| json!({
                 "digest": layer.blob.digest.to_string(),
                 "bytes": layer.blob.size_bytes,
                 "diff_id": layer.diff_id.to_string(),
                 "way": layer.way.word(),
+                "delta": layer.way.delta().map(|delta| self.deltas[delta].digest().to_string()),
                 "fetch_bytes": layer.fetch_bytes,
             })).collect::<Vec<_>>(),
             "plain_bytes": self.plain_bytes,
@@ -77,11 +94,22 @@ impl Plan {
         })
     }
 
+    /// Counts the layers that come by one of the deltas.
+    fn layers_by(&self, delta: usize) -> usize {
+        self.layers.iter().filter(|layer| layer.way.delta() == Some(delta)).count()
+    }
+
     fn counts(&self) -> String {
         let ways = ["there", "base", "remade", "recipe", "registry"];
         let count = |word| self.layers.iter().filter(|layer| layer.way.word() == word).count();
         let counts = ways.iter().map(|word| (count(*word), *word)).filter(|(count, _)| *count > 0);
         counts.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Returns the deltas that layers come by.
+    fn used(&self) -> impl Iterator<Item = BlobDigest> {
+        let used = self.deltas.iter().enumerate().filter(|(at, _)| self.layers_by(*at) > 0);
+        used.map(|(_, delta)| delta.digest())
     }
 
     /// Returns in one line what will be fetched.
@@ -100,9 +128,7 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let image = &self.source.image;
         writeln!(f, "image   {} for {}", image.digest, image.platform)?;
-        if let Some(delta) = &self.delta {
-            writeln!(f, "delta   {}", delta.artifact.descriptor.digest)?;
-        }
+        self.used().try_for_each(|delta| writeln!(f, "delta   {delta}"))?;
         writeln!(f, "layers  {} ({})", self.layers.len(), self.counts())?;
         writeln!(
             f,
@@ -118,21 +144,19 @@ impl fmt::Display for Plan {
 impl Pulled {
     pub(super) fn new(plan: Plan, received_bytes: u64) -> Self {
         let image = &plan.source.image;
-        let text = format!(
-            "image   {} for {}\nto      {}\nlayers  {} ({})\n",
-            image.digest,
-            image.platform,
-            plan.output,
-            plan.layers.len(),
-            plan.counts()
-        );
+        let mut lines = vec![
+            format!("image   {} for {}", image.digest, image.platform),
+            format!("to      {}", plan.output),
+        ];
+        lines.extend(plan.used().map(|delta| format!("delta   {delta}")));
+        lines.push(format!("layers  {} ({})", plan.layers.len(), plan.counts()));
         Self {
             place: plan.output.to_string(),
             manifest: image.digest,
             received_bytes,
             plain_bytes: plan.plain_bytes,
             document: plan.document(Some(received_bytes)),
-            text,
+            lines,
             notes: plan.notes,
         }
     }
@@ -145,7 +169,7 @@ impl Pulled {
 
 impl fmt::Display for Pulled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)?;
+        self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))?;
         let (received, plain) = (Exact(self.received_bytes), Exact(self.plain_bytes));
         writeln!(f, "fetched {received}; a plain pull is {plain}")?;
         self.notes.iter().try_for_each(|note| writeln!(f, "note    {note}"))
