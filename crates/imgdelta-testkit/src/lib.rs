@@ -3,6 +3,8 @@
 //! Start from [`TestImage::new`], turn it into [`Blobs`], damage those if that is the test, and
 //! write them as a layout or an archive. Panics on any fault: it runs in tests only.
 
+#[cfg(unix)]
+pub mod postgres;
 pub mod registry;
 mod zip;
 

@@ -1,7 +1,8 @@
 //! One suite over every kind of queue.
 
 use super::*;
-use std::{collections::BTreeMap, path::Path, process::Command, sync::Arc};
+use imgdelta_testkit::postgres::Server;
+use std::{collections::BTreeMap, sync::Arc};
 
 const LONG: Duration = Duration::from_hours(1);
 
@@ -206,82 +207,12 @@ async fn a_newer_file_is_refused() {
     assert!(Sqlite::open(&dir.path().join("no.db")).is_err());
 }
 
-/// A server of our own, on a socket in a directory.
-struct Server(tempfile::TempDir);
-
-impl Server {
-    /// Starts one, if its programs are here; with `CI=true` they must be.
-    fn start() -> Option<Self> {
-        let is_here = Command::new("initdb").arg("--version").output().is_ok();
-        let is_ci = std::env::var("CI").is_ok_and(|value| value == "true");
-        assert!(is_here || !is_ci, "CI needs PostgreSQL");
-        if !is_here {
-            eprintln!("skipped: initdb not found");
-            return None;
-        }
-        let dir = tempfile::Builder::new().prefix("imgdelta-pg").tempdir_in("/tmp").unwrap();
-        if is_root() {
-            run(Command::new("chown").arg("nobody").arg(dir.path()));
-        }
-        let data = dir.path().join("data");
-        run(Self::command("initdb", dir.path())
-            .args(["-A", "trust", "-U", "imgdelta", "--no-sync", "-D"])
-            .arg(&data));
-        let options = format!("-c listen_addresses='' -k {}", dir.path().display());
-        run(Self::command("pg_ctl", dir.path())
-            .args(["start", "-w", "-s", "-l"])
-            .arg(dir.path().join("log"))
-            .arg("-o")
-            .arg(options)
-            .arg("-D")
-            .arg(&data));
-        Some(Self(dir))
-    }
-
-    /// A program of the server, which does not run as root.
-    fn command(program: &str, dir: &Path) -> Command {
-        let mut command = if is_root() {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", program]);
-            command
-        } else {
-            Command::new(program)
-        };
-        command.current_dir(dir).env("LC_ALL", "C").env("HOME", dir);
-        command
-    }
-
-    fn options(&self, database: &str) -> String {
-        format!("host={} user=imgdelta dbname={database}", self.0.path().display())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let mut stop = Self::command("pg_ctl", self.0.path());
-        let _ = stop
-            .args(["stop", "-m", "immediate", "-s", "-D"])
-            .arg(self.0.path().join("data"))
-            .status();
-    }
-}
-
-fn is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)
-}
-
-fn run(command: &mut Command) {
-    let output = command.stdout(std::process::Stdio::null()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {said}");
-}
-
 #[tokio::test]
 async fn in_a_server() {
     let Some(server) = Server::start() else { return };
     let admin = Postgres::connect(&server.options("postgres"), None).await.unwrap();
     for n in 0..10 {
-        admin.ask(&format!("CREATE DATABASE q{n}"), &[]).await.unwrap();
+        server.database(&format!("q{n}"));
     }
     suite(async |n: u32| {
         let password = imgdelta_registry::Secret::new("hunter2");
