@@ -89,7 +89,7 @@ impl Maker {
     }
 
     /// Makes a delta and proves it; one that is not worth publishing is not written.
-    pub fn make(&self, work: &Work, handle: Handle, meter: &Meter) -> Result<Made> {
+    pub fn make(&self, work: &Work, handle: &Handle, meter: &Meter) -> Result<Made> {
         let repository = Repository::new(&self.client, &self.host, &work.repository);
         // One store for both, so that what they share is fetched once.
         let store = RegistryStore::new(repository, handle.clone(), Some(self.scratch.clone()));

@@ -180,7 +180,7 @@ async fn make_and_publish(job: &Arc<Job>, work: &Work, meter: &Arc<Meter>) -> Re
     let making = {
         let (job, work, meter) = (Arc::clone(job), work.clone(), Arc::clone(meter));
         let handle = Handle::current();
-        tokio::task::spawn_blocking(move || job.maker.make(&work, handle, &meter))
+        tokio::task::spawn_blocking(move || job.maker.make(&work, &handle, &meter))
     };
     let made = making.await.unwrap_or_else(|error| {
         // A panic of one work is no reason to leave the others.
@@ -198,13 +198,12 @@ async fn make_and_publish(job: &Arc<Job>, work: &Work, meter: &Arc<Meter>) -> Re
     };
     // Somebody else's may have come meanwhile; one is enough.
     let there = publish::there(&repository, &work.base, &work.target).await?;
-    let (outcome, artifact) = match there {
-        Some(artifact) => (Outcome::There, artifact),
-        None => {
-            let pushed = publish::publish(&repository, &delta, file, lies_in).await?;
-            job.reuse.remember(work, &pushed.artifact, &delta).await?;
-            (Outcome::Published, pushed.artifact)
-        }
+    let (outcome, artifact) = if let Some(artifact) = there {
+        (Outcome::There, artifact)
+    } else {
+        let pushed = publish::publish(&repository, &delta, file, lies_in).await?;
+        job.reuse.remember(work, &pushed.artifact, &delta).await?;
+        (Outcome::Published, pushed.artifact)
     };
     Ok(End { outcome, artifact: Some(artifact), delta_bytes, pull_bytes, reused_recipes })
 }
