@@ -24,10 +24,10 @@ use imgdelta::{
 use imgdelta_registry::{
     Client, ClientOptions, Credential, Credentials, Failure, Named, Repository, Secret, Trust,
     Uploaded, Why,
-    artifact::ARTIFACT_TYPE,
+    artifact::{ARTIFACT_TYPE, Split},
     fallback_tag,
     pull::{Plan, PullOptions, Pulled, Source},
-    push::push,
+    push::{PushOptions, push, push_with},
 };
 use imgdelta_testkit::{Packing, TestImage, tar_of};
 use imgdelta_tests::{has, run};
@@ -523,6 +523,33 @@ fn large_blobs_are_sent_in_pieces_mounted_and_fetched_in_ranges() {
     assert_eq!(put("two", Some("one")).unwrap(), Uploaded::Mounted);
     let fetched = scene.runtime.block_on(repository("two").blob_bytes(&blob, 1 << 20, "size"));
     assert_eq!(fetched.unwrap(), bytes);
+}
+
+#[test]
+fn a_recipe_is_mounted_from_where_it_lies() {
+    if !has(&["skopeo", "docker-registry"]) {
+        return;
+    }
+    for kind in [Kind::Plain, Kind::Token] {
+        let scene = Scene::new(kind);
+        let delta = scene.make("images:v1", "images:v2");
+        let source: Arc<dyn ReadAt> = Arc::new(delta);
+        let opened = Delta::open(Arc::clone(&source), "fresh", &Limits::default()).unwrap();
+        let split = Split::of(&opened, &source).unwrap();
+        let recipe = split.parts.iter().find(|part| part.recipe.is_some()).unwrap();
+        let other = Repository::new(&scene.client, &scene.registry.host(), "demo/other");
+        let put = other.put_blob(&recipe.blob, Arc::clone(&source), recipe.offset, None);
+        assert_eq!(scene.runtime.block_on(put).unwrap(), Uploaded::Sent);
+        let elsewhere = split.parts.iter().map(|part| (part.blob.digest, "demo/other".to_owned()));
+        let options = PushOptions::default().elsewhere(elsewhere.collect());
+        let repository = scene.repository();
+        let pushed = push_with(&repository, &opened, source, &options);
+        let pushed = scene.runtime.block_on(pushed).unwrap();
+        for (blob, how) in &pushed.parts {
+            let is_known = blob.digest == recipe.blob.digest;
+            assert_eq!(*how == Uploaded::Mounted, is_known, "{blob:?} {how:?}");
+        }
+    }
 }
 
 #[test]

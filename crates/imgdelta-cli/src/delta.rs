@@ -16,10 +16,12 @@ use imgdelta::{
     parallel::Workers,
     scratch::Scratch,
     sink,
+    store::source::ReadAt,
 };
 use std::{
+    fmt::Display,
     fs::File,
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -82,25 +84,39 @@ fn print(applied: &Applied, as_json: bool, quiet: bool) -> Result<ExitCode> {
 
 /// Opens a delta: a file in place, standard input or a pipe through a scratch file.
 fn open(file: &Path, scratch: Option<&Scratch>, limits: &Limits) -> Result<Delta> {
-    let opened = if is_stdin(file) {
-        let scratch = scratch.expect("made for standard input").file()?;
-        Delta::spool(&mut io::stdin().lock(), scratch, "standard input", limits)
-    } else {
-        let place = file.display();
-        let mut source = File::open(file).map_err(Error::io(place))?;
-        let is_file = source.metadata().map_err(Error::io(file.display()))?.is_file();
-        match scratch {
-            Some(scratch) if !is_file => {
-                Delta::spool(&mut source, scratch.file()?, file.display(), limits)
-            }
-            _ => Delta::open(Arc::new(source), file.display(), limits),
-        }
+    Ok(open_with_source(file, scratch, limits)?.0)
+}
+
+/// Opens a delta, and returns the file that it was opened from.
+pub fn open_with_source(
+    file: &Path,
+    scratch: Option<&Scratch>,
+    limits: &Limits,
+) -> Result<(Delta, Arc<dyn ReadAt>)> {
+    let spool = |reader: &mut dyn Read, scratch: &Scratch, place: &dyn Display| {
+        let file = scratch.file()?;
+        let source = file.try_clone().map_err(Error::io(scratch.place()))?;
+        let source: Arc<dyn ReadAt> = Arc::new(source);
+        Ok((Delta::spool(reader, file, place, limits).map_err(damaged)?, source))
     };
-    opened.map_err(damaged)
+    if is_stdin(file) {
+        let scratch = scratch.expect("made for standard input");
+        return spool(&mut io::stdin().lock(), scratch, &"standard input");
+    }
+    let place = file.display();
+    let mut source = File::open(file).map_err(Error::io(&place))?;
+    let is_file = source.metadata().map_err(Error::io(&place))?.is_file();
+    if let Some(scratch) = scratch
+        && !is_file
+    {
+        return spool(&mut source, scratch, &place);
+    }
+    let source: Arc<dyn ReadAt> = Arc::new(source);
+    Ok((Delta::open(Arc::clone(&source), place, limits).map_err(damaged)?, source))
 }
 
 /// What does not have its own digest is no delta any more; an image's bytes are another matter.
-pub fn damaged(error: Error) -> Error {
+fn damaged(error: Error) -> Error {
     match error {
         Error::Mismatch { place, .. } => {
             Error::bad_input(place, "damaged: its bytes do not have their digest")

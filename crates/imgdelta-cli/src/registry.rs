@@ -9,19 +9,18 @@ use crate::{
 use imgdelta::{
     Error, Limits, Reference, Result,
     apply::ApplyOptions,
-    delta::Delta,
     image::{self, OpenOptions, Platform},
     parallel::Workers,
     reference::{Name, RegistryReference},
     scratch::Scratch,
-    store::{self, Store, source::ReadAt},
+    store::{self, Store},
 };
 use imgdelta_registry::{
     Client, ClientOptions, Credentials, RegistryStore, Repository, Trust,
     pull::{Plan, PullOptions, Source, keeps_blobs},
     push::push,
 };
-use std::{fs::File, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use tokio::runtime::Runtime;
 
 /// What opens images, those in registries too.
@@ -66,10 +65,8 @@ impl Registries {
 pub fn run_push(args: &args::Push, common: &Common) -> Result<ExitCode> {
     let target = registry(&args.target)?;
     let limits = common.limits();
-    let file = File::open(&args.file).map_err(Error::io(args.file.display()))?;
-    let file: Arc<dyn ReadAt> = Arc::new(file);
-    let opened = Delta::open(Arc::clone(&file), args.file.display(), &limits);
-    let delta = opened.map_err(delta::damaged)?;
+    let scratch = delta::scratch(args.scratch.as_deref())?;
+    let (delta, file) = delta::open_with_source(&args.file, Some(&scratch), &limits)?;
     if target.digest.is_some_and(|digest| digest != delta.digest()) {
         let what = format!("the delta makes {}, another image", delta.digest());
         return Err(Error::bad_input(&args.target, what));

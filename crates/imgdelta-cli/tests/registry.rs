@@ -7,8 +7,9 @@ use imgdelta_testkit::{
 use serde_json::Value;
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 fn top() -> PathBuf {
@@ -107,6 +108,39 @@ fn a_delta_is_pushed_and_an_image_is_pulled_by_it() {
     let pulled = json(&[&pull[..], &["--json"]].concat(), home.path());
     let layers = pulled["layers"].as_array().unwrap();
     assert!(layers.iter().all(|layer| layer["way"] == "there"), "{pulled}");
+}
+
+#[test]
+fn a_delta_is_pushed_from_a_pipe() {
+    let home = tempfile::tempdir().unwrap();
+    let push = |image: &str, delta: &[u8]| {
+        let mut child = command(&["push", "-", image, "--json"], home.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(delta).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let bytes = fs::read(top().join(DELTA)).unwrap();
+    let registry = registry(Behaviour::default());
+    let image = format!("docker://{}/x/app:new", registry.host());
+    let output = push(&image, &bytes);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let pushed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(pushed["parts"].as_array().unwrap().len(), 3);
+    // It is what is pushed from the file.
+    let again = json(&["push", DELTA, &image, "--json"], home.path());
+    assert_eq!((&again["sent_bytes"], &again["artifact"]), (&0.into(), &pushed["artifact"]));
+    let place = format!("oci:{}/out:new", home.path().display());
+    let pulled = json(&["pull", &image, "--base", OLD, "-o", &place, "--json"], home.path());
+    assert_eq!(pulled["deltas"][0]["artifact"], pushed["artifact"]);
+    assert_eq!(json(&["diff", &place, NEW, "--json"], home.path())["same_image"], true);
+
+    let output = push(&image, &bytes[..bytes.len() - 9]);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    assert!(said(&output).contains("standard input"), "{}", said(&output));
 }
 
 #[test]

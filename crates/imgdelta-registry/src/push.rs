@@ -16,7 +16,7 @@ use imgdelta::{
     store::{Descriptor, source::ReadAt},
 };
 use serde_json::{Value, json};
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 use tokio::task::JoinSet;
 
 /// What pushing a delta did.
@@ -33,6 +33,31 @@ pub struct Pushed {
     pub parts: Vec<(Descriptor, Uploaded)>,
 }
 
+/// How a delta is pushed.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct PushOptions {
+    /// A tag that must be the target, or an index that has it. None.
+    pub tag: Option<String>,
+    /// Other repositories of the registry, by name, where blobs may lie already: those are mounted
+    /// from there if the registry does so, else sent. None.
+    pub elsewhere: HashMap<BlobDigest, String>,
+}
+
+impl PushOptions {
+    /// Sets a tag that must be the target.
+    pub fn tag(mut self, tag: Option<String>) -> Self {
+        self.tag = tag;
+        self
+    }
+
+    /// Sets where blobs may lie already.
+    pub fn elsewhere(mut self, elsewhere: HashMap<BlobDigest, String>) -> Self {
+        self.elsewhere = elsewhere;
+        self
+    }
+}
+
 /// Pushes a delta; `source` is the file that it was opened from. With a tag, that must be the
 /// target, or an index that has it.
 pub async fn push(
@@ -40,6 +65,17 @@ pub async fn push(
     delta: &Delta,
     source: Arc<dyn ReadAt>,
     tag: Option<&str>,
+) -> Result<Pushed> {
+    let options = PushOptions::default().tag(tag.map(str::to_owned));
+    push_with(repository, delta, source, &options).await
+}
+
+/// Pushes a delta as [`push`] does, with more to say about how.
+pub async fn push_with(
+    repository: &Repository,
+    delta: &Delta,
+    source: Arc<dyn ReadAt>,
+    options: &PushOptions,
 ) -> Result<Pushed> {
     let target = delta.digest();
     let fault = |what: String, error: Error| Failure::wrong(repository.place(), what, error);
@@ -56,7 +92,7 @@ pub async fn push(
     if subject.media_type().is_empty() {
         subject.media_type = Some(delta.media_type().to_owned());
     }
-    if let Some(tag) = tag {
+    if let Some(tag) = &options.tag {
         check_tag(repository, tag, &target).await?;
     }
     let split_delta = delta.clone();
@@ -82,8 +118,10 @@ pub async fn push(
     let mut transfers = JoinSet::new();
     for (at, (blob, source, offset)) in works.into_iter().enumerate() {
         let repository = repository.clone();
+        let from = options.elsewhere.get(&blob.digest).filter(|from| *from != repository.name());
+        let from = from.cloned();
         transfers.spawn(async move {
-            let outcome = repository.put_blob(&blob, source, offset, None).await;
+            let outcome = repository.put_blob(&blob, source, offset, from.as_deref()).await;
             (at, blob, outcome)
         });
     }

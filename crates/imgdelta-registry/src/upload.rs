@@ -28,7 +28,7 @@ pub enum Uploaded {
 
 impl Repository {
     /// Brings a blob into the repository: `source` holds it from `offset` on. `from` is another
-    /// repository of the registry that may have it.
+    /// repository of the registry that may have it: it is sent where the registry will not mount it.
     pub async fn put_blob(
         &self,
         blob: &Descriptor,
@@ -41,7 +41,12 @@ impl Repository {
         }
         let _permit = self.client().permit().await;
         let mut attempt = 0;
-        let Some(mut session) = self.begin(blob, from).await? else { return Ok(Uploaded::Mounted) };
+        let begun = match self.begin(blob, from).await {
+            // Who may not read there, or knows no mounting, may still send it.
+            Err(failure) if from.is_some() && !failure.is_passing() => self.begin(blob, None).await,
+            begun => begun,
+        };
+        let Some(mut session) = begun? else { return Ok(Uploaded::Mounted) };
         loop {
             let failure = match self.send_next(blob, &source, offset, &mut session).await {
                 Ok(false) => continue,

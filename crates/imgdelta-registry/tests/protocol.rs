@@ -245,6 +245,25 @@ fn blobs_are_sent_once_and_mounted_where_they_can_be() {
 }
 
 #[test]
+fn a_blob_that_cannot_be_mounted_is_sent() {
+    for refused in [None, Some(400), Some(401), Some(403), Some(404), Some(405)] {
+        let registry =
+            TestRegistry::start(Behaviour { mounts: refused.is_some(), ..Behaviour::default() });
+        let bytes = noise(2_000);
+        registry.put_blob("other/app", &bytes);
+        if let Some(status) = refused {
+            registry.fault("POST", "uploads", 1, Fault::Status(status, Vec::new()));
+        }
+        let repository = repository(&registry, options());
+        let source: Arc<dyn ReadAt> = Arc::new(bytes.clone());
+        let blob = descriptor(&bytes);
+        let put = repository.put_blob(&blob, source, 0, Some("other/app"));
+        assert_eq!(run(put).unwrap(), Uploaded::Sent, "{refused:?}");
+        assert_eq!(registry.get("team/app", &sha256(&bytes)).unwrap(), bytes, "{refused:?}");
+    }
+}
+
+#[test]
 fn a_cut_upload_goes_on_where_the_registry_has_it() {
     for fault in [Fault::Lost, Fault::Reset, Fault::Status(500, Vec::new())] {
         let registry = TestRegistry::start(Behaviour::default());

@@ -19,7 +19,7 @@ use imgdelta_registry::{
     Client, ClientOptions, Manifest, Named, RegistryStore, Repository, Retry, Uploaded,
     artifact::{ARTIFACT_TYPE, Artifact, Front, RECIPE_TYPE},
     pull::{Plan, PullOptions, Pulled, Source, Way, keeps_blobs},
-    push::{Pushed, push},
+    push::{PushOptions, Pushed, push, push_with},
     recipes,
 };
 use imgdelta_testkit::{
@@ -29,6 +29,7 @@ use imgdelta_testkit::{
 };
 use serde_json::{Value, json};
 use std::{
+    collections::HashMap,
     io::Read,
     path::Path,
     sync::{Arc, OnceLock},
@@ -281,6 +282,38 @@ fn a_push_sends_what_is_not_there_and_the_parts_are_the_file_again() {
     assert_eq!(artifact.base, Some(scene.local("v0").digest));
     assert_eq!(artifact.recipes[0].target, Some(scene.local("v1").layers[1].diff_id));
     assert_eq!(artifact.recipes[0].sources, [scene.local("v0").layers[1].diff_id]);
+}
+
+#[test]
+fn a_recipe_that_lies_in_another_repository_is_mounted() {
+    let scene = Scene::with_delta(Behaviour::default());
+    let delta = scene.make("v0", "v1");
+    let recipe = scene.artifact("v1").recipes[0].blob.clone();
+    let other = "team/other";
+    let without = Behaviour { mounts: false, ..Behaviour::default() };
+    for (behaviour, lies, from, expected) in [
+        (Behaviour::default(), other, other, Uploaded::Mounted),
+        (without, other, other, Uploaded::Sent),
+        (Behaviour::default(), "team/third", other, Uploaded::Sent),
+        (Behaviour::default(), other, REPOSITORY, Uploaded::Sent),
+    ] {
+        let there = Scene::new(behaviour);
+        let digest = recipe.digest.to_string();
+        there.registry.put_blob(lies, &scene.registry.get(REPOSITORY, &digest).unwrap());
+        let source: Arc<dyn ReadAt> = Arc::new(delta.clone());
+        let opened = Delta::open(Arc::clone(&source), "fresh", &Limits::default()).unwrap();
+        let elsewhere = HashMap::from([(recipe.digest, from.to_owned())]);
+        let options = PushOptions::default().elsewhere(elsewhere);
+        let repository = there.repository();
+        let pushed = push_with(&repository, &opened, source, &options);
+        let pushed = there.runtime.block_on(pushed).unwrap();
+        let how: Vec<Uploaded> = pushed.parts.iter().map(|(_, how)| *how).collect();
+        assert_eq!(how, [Uploaded::Sent, expected, Uploaded::There]);
+        let sent = if expected == Uploaded::Sent { recipe.size_bytes } else { 0 };
+        assert_eq!(pushed.sent_bytes(), pushed.parts[0].0.size_bytes + sent);
+        let pulled = there.pull(":v1", &["v0"], OUT).unwrap();
+        assert_eq!(ways(&pulled), ["base", "recipe", "registry"]);
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub struct Registry {
 
 #[derive(Args, Debug)]
 pub struct Push {
-    /// The delta
+    /// The delta; - is standard input
     pub file: PathBuf,
 
     /// The repository, with the tag of the image that the delta makes if that is to be checked
@@ -32,6 +32,10 @@ pub struct Push {
     /// Print one JSON document instead of text
     #[arg(long)]
     pub json: bool,
+
+    /// Keep a delta from standard input or a pipe here meanwhile [default: /var/tmp]
+    #[arg(long, value_name = "DIR", env = "IMGDELTA_SCRATCH", hide_env_values = true)]
+    pub scratch: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
