@@ -1,0 +1,122 @@
+//! What is pulled by a delta is what a plain pull gives, and the registry sent the delta only.
+
+use crate::scene::{Registry, has, names, until};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+/// An answer that the registry wrote down.
+#[derive(Debug)]
+struct Answered {
+    method: String,
+    path: String,
+    status: u16,
+    bytes: u64,
+}
+
+/// The answers to one program since a line of the log, which is in Apache's combined format:
+/// `host - - [time] "GET /path HTTP/1.1" 200 12 "" "agent/1"`.
+fn answered(registry: &Registry, agent: &str, since: usize) -> Vec<Answered> {
+    let log = fs::read_to_string(registry.dir.path().join("access")).unwrap();
+    let answered = log.lines().skip(since).filter_map(|line| {
+        let parts: Vec<&str> = line.split('"').collect();
+        let &[_, request, result, _, _, by, _] = &parts[..] else { return None };
+        if !by.starts_with(agent) {
+            return None;
+        }
+        let (mut request, mut result) = (request.split(' '), result.split_whitespace());
+        Some(Answered {
+            method: request.next()?.to_owned(),
+            path: request.next()?.to_owned(),
+            status: result.next()?.parse().ok()?,
+            bytes: result.next()?.parse().ok()?,
+        })
+    });
+    answered.collect()
+}
+
+fn lines(registry: &Registry) -> usize {
+    fs::read_to_string(registry.dir.path().join("access")).unwrap().lines().count()
+}
+
+/// The blobs of a layout, by name, and the digest that its index names.
+fn layout(dir: &Path) -> (BTreeMap<String, Vec<u8>>, String) {
+    let blobs = dir.join("blobs/sha256");
+    let files = names(&blobs).into_iter().map(|name| {
+        let bytes = fs::read(blobs.join(&name)).unwrap();
+        (name, bytes)
+    });
+    let index: Value = serde_json::from_slice(&fs::read(dir.join("index.json")).unwrap()).unwrap();
+    assert_eq!(index["manifests"].as_array().unwrap().len(), 1);
+    (files.collect(), index["manifests"][0]["digest"].as_str().unwrap().to_owned())
+}
+
+/// The digests of a manifest's layers.
+fn layers(manifest: &[u8]) -> BTreeSet<String> {
+    let manifest: Value = serde_json::from_slice(manifest).unwrap();
+    let layers = manifest["layers"].as_array().unwrap();
+    layers.iter().map(|layer| layer["digest"].as_str().unwrap().to_owned()).collect()
+}
+
+fn config_of(manifest: &[u8]) -> String {
+    let manifest: Value = serde_json::from_slice(manifest).unwrap();
+    manifest["config"]["digest"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_is_pulled_by_deltas_is_what_skopeo_copies() {
+    if !has(&["skopeo", "docker-registry"]) {
+        return;
+    }
+    let registry = Registry::start();
+    (1..=3).for_each(|number| registry.push(number, "demo/app"));
+    let config = registry.sqlite("demo/app", "job");
+    assert_eq!(registry.prints(&["job", "run", "--config", &config]).lines().count(), 4);
+    for (tag, base) in [("v3", "v1"), ("v3", "v2"), ("v1", "v3")] {
+        let image = format!("docker://{}/demo/app:{tag}", registry.host());
+        let (plain, pulled) = (format!("plain-{tag}-{base}"), format!("pulled-{tag}-{base}"));
+        registry.skopeo(&["--src-tls-verify=false", &image, &format!("oci:{plain}:{tag}")]);
+
+        let since = lines(&registry);
+        let place = format!("oci:{pulled}:{tag}");
+        let args = ["pull", &image, "--base", &format!("oci:{base}"), "-o", &place, "--json"];
+        let told: Value = serde_json::from_str(&registry.prints(&args)).unwrap();
+
+        // File by file, and by name.
+        let plain = layout(&registry.dir.path().join(plain));
+        let pulled = layout(&registry.dir.path().join(pulled));
+        assert_eq!(pulled.1, plain.1, "{tag} over {base}: the manifest's digest");
+        assert_eq!(pulled.0.keys().collect::<Vec<_>>(), plain.0.keys().collect::<Vec<_>>());
+        assert!(pulled.0 == plain.0, "{tag} over {base}: a blob differs");
+
+        // The registry's own account of what it sent; what counts is not its greeting, nor its
+        // words when there is nothing.
+        let received = told["received_bytes"].as_u64().unwrap();
+        let counts = |answer: &&Answered| answer.status == 200 && answer.path != "/v2/";
+        let sum = |answers: &[Answered]| -> u64 {
+            answers.iter().filter(counts).map(|answer| answer.bytes).sum()
+        };
+        // It writes a line after the answer, which the program does not wait for.
+        until(|| sum(&answered(&registry, "imgdelta/", since)) >= received);
+        let answers = answered(&registry, "imgdelta/", since);
+        assert_eq!(sum(&answers), received, "{answers:?}");
+        let plain_bytes = told["plain_bytes"].as_u64().unwrap();
+        assert!(received * 5 < plain_bytes, "{tag} over {base}: {told}");
+        let manifest = &plain.0[plain.1.strip_prefix("sha256:").unwrap()];
+        let (of_image, config) = (layers(manifest), config_of(manifest));
+        let artifact = told["delta"]["artifact"].as_str().unwrap();
+        let parts = layers(&registry.blob(artifact.strip_prefix("sha256:").unwrap()));
+        let fetched: BTreeSet<String> = answers
+            .iter()
+            .filter(|answer| answer.method == "GET")
+            .filter_map(|answer| answer.path.split_once("/blobs/"))
+            .map(|(_, digest)| digest.to_owned())
+            .filter(|digest| *digest != config)
+            .collect();
+        assert!(fetched.is_disjoint(&of_image), "{tag} over {base}: a layer: {answers:?}");
+        assert!(!fetched.is_empty() && fetched.is_subset(&parts), "{answers:?} of {parts:?}");
+    }
+}

@@ -1,0 +1,103 @@
+//! `kill -9` at any moment: what was begun is done again, and nothing is there twice.
+
+use crate::scene::{Registry, has, names, version};
+use std::{
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+/// When a run is killed.
+enum Moment {
+    /// At so many tenths of the time that a whole run takes.
+    Tenths(u32),
+    /// When the first part of a delta has come, and what else belongs to it has not.
+    Part,
+    /// When a delta's manifest has come, and is about to be listed.
+    Artifact,
+    /// When the first delta is listed, and the queue is about to be told.
+    Listed,
+}
+
+/// Seven in the making of one delta or another, and three that publishing does not escape.
+const MOMENTS: [Moment; 10] = [
+    Moment::Tenths(1),
+    Moment::Tenths(2),
+    Moment::Tenths(3),
+    Moment::Tenths(5),
+    Moment::Tenths(6),
+    Moment::Tenths(8),
+    Moment::Tenths(9),
+    Moment::Part,
+    Moment::Artifact,
+    Moment::Listed,
+];
+
+impl Moment {
+    fn wait(&self, registry: &Registry, repository: &str, whole: Duration, run: &mut Child) {
+        let storage = registry.storage(repository);
+        let count = |path: &str| names(&storage.join(path)).len();
+        let (layers, revisions, tags) =
+            ("_layers/sha256", "_manifests/revisions/sha256", "_manifests/tags");
+        let before = [count(layers), count(revisions), count(tags)];
+        let has_come = || match self {
+            Self::Tenths(_) => true,
+            Self::Part => count(layers) > before[0],
+            Self::Artifact => count(revisions) > before[1],
+            Self::Listed => count(tags) > before[2],
+        };
+        if let Self::Tenths(tenths) = self {
+            std::thread::sleep(whole * *tenths / 10);
+        }
+        while !has_come() {
+            assert!(run.try_wait().unwrap().is_none(), "it ended, and nothing was seen");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+#[test]
+fn kills_at_any_moment_lose_and_double_nothing() {
+    if !has(&["docker-registry"]) {
+        return;
+    }
+    let registry = Registry::start();
+    let killed: Vec<String> = (0..MOMENTS.len()).map(|n| format!("demo/killed{n}")).collect();
+    for repository in killed.iter().map(String::as_str).chain(["demo/calm"]) {
+        for number in 1..=4 {
+            registry.put(repository, &format!("v{number}"), &version(number).blobs());
+        }
+    }
+    let config = |repository: &str| {
+        let name = repository.replace('/', "-");
+        let dir = registry.dir.path().display();
+        let queue = format!("sqlite = \"{dir}/{name}.db\"\nlease = \"2s\"");
+        registry.config(repository, &name, &queue, "keep = 3\npreset = \"fast\"")
+    };
+    let begun = Instant::now();
+    let calm = config("demo/calm");
+    assert_eq!(registry.prints(&["job", "run", "--config", &calm]).lines().count(), 6);
+    let whole = begun.elapsed();
+    let expected = registry.deltas("demo/calm");
+    assert_eq!(expected.len(), 6);
+
+    let mut fates = Vec::new();
+    for (n, moment) in MOMENTS.iter().enumerate() {
+        let mut command = registry.command(&["job", "run", "--config", &config(&killed[n])]);
+        let mut run = command.stdout(Stdio::null()).spawn().unwrap();
+        moment.wait(&registry, &killed[n], whole, &mut run);
+        run.kill().unwrap();
+        run.wait().unwrap();
+        fates.push((registry.deltas(&killed[n]).len(), registry.listed(&killed[n]).len()));
+    }
+    // (manifests of deltas there, of those listed) after each kill.
+    println!("a whole run: {whole:?}; found after the kills: {fates:?}");
+
+    let expected: Vec<String> = expected.into_iter().collect();
+    for repository in &killed {
+        registry.prints(&["job", "run", "--config", &config(repository)]);
+        // The same images make the same deltas, however they came about.
+        let deltas: Vec<String> = registry.deltas(repository).into_iter().collect();
+        assert_eq!(deltas, expected, "{repository}: none lost, none besides");
+        assert_eq!(registry.listed(repository), expected, "{repository}: each listed, and once");
+    }
+}

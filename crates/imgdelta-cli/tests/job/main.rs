@@ -1,0 +1,91 @@
+//! `imgdelta job` as an operator meets it, beside Debian's docker-registry: deltas made and pulled,
+//! notifications, kills at any moment, two workers with one queue.
+//!
+//! On a machine without the tools the tests say so and pass; with `CI=true` they are compulsory.
+
+mod identity;
+mod kills;
+mod scene;
+mod workers;
+
+use scene::{Registry, Running, has, said, until, wait_for};
+use serde_json::Value;
+use std::{collections::BTreeSet, fs, process::Command};
+
+#[test]
+fn deltas_are_prepared_once_and_retired() {
+    if !has(&["skopeo", "docker-registry"]) {
+        return;
+    }
+    let registry = Registry::start();
+    (1..=3).for_each(|number| registry.push(number, "demo/app"));
+    let config = registry.sqlite("demo/*", "job");
+    let run = ["job", "run", "--config", &config];
+    let wanted = registry.prints(&[&run[..], &["--dry-run"]].concat());
+    assert_eq!(wanted.lines().count(), 4, "{wanted}");
+    assert!(wanted.contains("wanted  demo/app: v2 to v3 for linux/amd64"), "{wanted}");
+    assert_eq!(registry.deltas("demo/app").len(), 0);
+    let made = registry.documents(&[&run[..], &["--json"]].concat());
+    assert_eq!(made.len(), 4);
+    for document in &made {
+        assert_eq!(document["outcome"], "published", "{document}");
+        let (delta, pull) = (&document["delta_bytes"], &document["pull_bytes"]);
+        assert!(delta.as_u64().unwrap() * 10 < pull.as_u64().unwrap(), "{document}");
+    }
+    assert_eq!(registry.deltas("demo/app").len(), 4);
+    assert_eq!(registry.prints(&run), "");
+
+    // An image that is deleted takes its deltas with it.
+    let digest = made[0]["base"].as_str().unwrap().to_owned();
+    registry.delete("demo/app", &digest);
+    let after = registry.documents(&[&run[..], &["--json"]].concat());
+    let removed = after.iter().filter(|document| document["event"] == "removed").count();
+    assert_eq!(removed, 2, "there and back: {after:?}");
+    let listed: BTreeSet<String> = registry.listed("demo/app").into_iter().collect();
+    assert_eq!(registry.deltas("demo/app"), listed);
+}
+
+#[test]
+fn a_push_makes_a_delta_and_sigterm_ends_in_good_order() {
+    if !has(&["skopeo", "docker-registry"]) {
+        return;
+    }
+    let registry = Registry::start();
+    (1..=2).for_each(|number| registry.push(number, "demo/app"));
+    let config = registry.sqlite("demo/app", "job");
+    let log = fs::File::create(registry.dir.path().join("log")).unwrap();
+    let serving = registry.command(&["job", "serve", "--config", &config]).stderr(log).spawn();
+    let mut serving = Running(serving.unwrap());
+    wait_for(registry.notify);
+    until(|| registry.listed("demo/app").len() == 2);
+    registry.push(3, "demo/app");
+    until(|| registry.listed("demo/app").len() == 6);
+    // docker-registry told of the job's own pushes too; they wake nobody.
+    let id = serving.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert_eq!(serving.0.wait().unwrap().code(), Some(0));
+    let log = fs::read_to_string(registry.dir.path().join("log")).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let count = |message: &str| lines.iter().filter(|line| line["message"] == message).count();
+    assert_eq!((count("done"), count("stopped")), (6, 1), "{log}");
+    assert!(!log.contains("hunter2"));
+    assert_eq!(registry.prints(&["job", "run", "--config", &config]), "", "nothing is left");
+}
+
+#[test]
+fn mistakes_have_their_exit_codes() {
+    let home = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_imgdelta"));
+        let output = command.args(args).current_dir(home.path()).env("HOME", home.path()).output();
+        let output = output.unwrap();
+        (output.status.code().unwrap(), said(&output))
+    };
+    assert_eq!(run(&["job"]).0, 2);
+    assert_eq!(run(&["job", "run"]).0, 2);
+    assert_eq!(run(&["job", "run", "--config", "none.toml"]).0, 6);
+    let config = home.path().join("job.toml");
+    fs::write(&config, "[registry]\nhost = \"127.0.0.1:1\"\n[[rule]]\nrepositories = 5\n").unwrap();
+    let (code, text) = run(&["job", "run", "--config", "job.toml"]);
+    assert!(code == 3 && text.contains("job.toml:4:16: "), "{code}: {text}");
+}

@@ -1,0 +1,112 @@
+//! Two processes with one queue in PostgreSQL: nothing twice, and nothing lost with one of them.
+
+use crate::scene::{Registry, Running, documents, has, said, small_version, until};
+use imgdelta_testkit::{Blobs, postgres::Server};
+use serde_json::Value;
+use std::{
+    collections::BTreeSet,
+    io::Read,
+    process::{Child, Stdio},
+};
+
+/// From each of 26 versions to the next, and back.
+const WORKS: usize = 50;
+
+fn push_all(registry: &Registry, repository: &str) {
+    for number in 1..=26 {
+        let mut blobs = Blobs::default();
+        let root = small_version(number).store(&mut blobs);
+        blobs.tag(root, "any");
+        registry.put(repository, &format!("v{number}"), &blobs);
+    }
+}
+
+fn config(registry: &Registry, repository: &str, queue: &str, lease: &str) -> String {
+    let queue = format!("postgres = \"{queue}\"\nlease = \"{lease}\"");
+    let rule = "to = \"neighbours\"\nkeep = 25\npreset = \"fast\"";
+    registry.config(repository, &repository.replace('/', "-"), &queue, rule)
+}
+
+fn spawn(registry: &Registry, config: &str) -> Child {
+    let mut command = registry.command(&["job", "run", "--config", config, "--json"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// What a process said until it ended, and that it ended well.
+fn ends(child: Child) -> Vec<Value> {
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    documents(std::str::from_utf8(&output.stdout).unwrap())
+}
+
+/// That each delta is in the registry, and listed, once.
+fn assert_whole(registry: &Registry, repository: &str) -> BTreeSet<String> {
+    let deltas = registry.deltas(repository);
+    assert_eq!(deltas.len(), WORKS);
+    let listed = registry.listed(repository);
+    assert_eq!(listed, deltas.iter().cloned().collect::<Vec<_>>(), "each listed, and once");
+    // No two for the same way.
+    let ways = deltas.iter().map(|hex| {
+        let document: Value = serde_json::from_slice(&registry.blob(hex)).unwrap();
+        let base = document["annotations"]["org.imgdelta.base"].as_str().unwrap().to_owned();
+        (base, document["subject"]["digest"].as_str().unwrap().to_owned())
+    });
+    assert_eq!(ways.collect::<BTreeSet<_>>().len(), WORKS);
+    deltas
+}
+
+#[test]
+fn two_workers_share_fifty_works() {
+    if !has(&["docker-registry"]) {
+        return;
+    }
+    let Some(server) = Server::start() else { return };
+    let registry = Registry::start();
+    push_all(&registry, "demo/shared");
+    // Nobody is silent for so long, however busy the machine is.
+    let config = config(&registry, "demo/shared", &server.database("shared"), "10m");
+    let workers = [spawn(&registry, &config), spawn(&registry, &config)];
+    let said = workers.map(ends);
+    let published = said.each_ref().map(|documents| {
+        let outcomes: BTreeSet<&str> =
+            documents.iter().map(|document| document["outcome"].as_str().unwrap()).collect();
+        assert_eq!(outcomes, BTreeSet::from(["published"]), "{documents:?}");
+        let artifacts = documents.iter().map(|document| {
+            let artifact = document["artifact"].as_str().unwrap();
+            artifact.strip_prefix("sha256:").unwrap().to_owned()
+        });
+        artifacts.collect::<Vec<String>>()
+    });
+    let mut all = published.concat();
+    all.sort();
+    let deltas = assert_whole(&registry, "demo/shared");
+    assert_eq!(all, deltas.into_iter().collect::<Vec<_>>(), "each by one of the two, and once");
+}
+
+#[test]
+fn what_a_killed_worker_leaves_the_other_ends() {
+    if !has(&["docker-registry"]) {
+        return;
+    }
+    let Some(server) = Server::start() else { return };
+    let registry = Registry::start();
+    push_all(&registry, "demo/killed");
+    let config = config(&registry, "demo/killed", &server.database("killed"), "3s");
+    let mut first = Running(spawn(&registry, &config));
+    let second = spawn(&registry, &config);
+    // In the middle of the works, and of one of its own: it has said that it ends some.
+    let mut byte = [0];
+    first.0.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
+    until(|| registry.listed("demo/killed").len() >= 15);
+    drop(first);
+    assert!(registry.listed("demo/killed").len() < WORKS, "it was not the middle");
+    let told = ends(second);
+    assert!(!told.is_empty());
+    for document in &told {
+        // What the other had published, but not accounted for, was there.
+        let outcome = document["outcome"].as_str().unwrap();
+        assert!(["published", "there"].contains(&outcome), "{document}");
+    }
+    assert_whole(&registry, "demo/killed");
+    assert_eq!(registry.prints(&["job", "run", "--config", &config]), "", "nothing is left");
+}
