@@ -27,7 +27,7 @@ use imgdelta_registry::{
     artifact::{ARTIFACT_TYPE, Split},
     fallback_tag,
     pull::{Plan, PullOptions, Pulled, Source},
-    push::{PushOptions, push, push_with},
+    push::{PushOptions, push},
 };
 use imgdelta_testkit::{Packing, TestImage, tar_of};
 use imgdelta_tests::{has, run};
@@ -365,7 +365,8 @@ impl Scene {
     fn push(&self, delta: &[u8], tag: &str) -> Result<(), Failure> {
         let source: Arc<dyn ReadAt> = Arc::new(delta.to_vec());
         let opened = Delta::open(Arc::clone(&source), "fresh", &Limits::default()).unwrap();
-        self.runtime.block_on(push(&self.repository(), &opened, source, Some(tag)))?;
+        let options = PushOptions::default().tag(Some(tag.to_owned()));
+        self.runtime.block_on(push(&self.repository(), &opened, source, &options))?;
         Ok(())
     }
 
@@ -543,7 +544,7 @@ fn a_recipe_is_mounted_from_where_it_lies() {
         let elsewhere = split.parts.iter().map(|part| (part.blob.digest, "demo/other".to_owned()));
         let options = PushOptions::default().elsewhere(elsewhere.collect());
         let repository = scene.repository();
-        let pushed = push_with(&repository, &opened, source, &options);
+        let pushed = push(&repository, &opened, source, &options);
         let pushed = scene.runtime.block_on(pushed).unwrap();
         for (blob, how) in &pushed.parts {
             let is_known = blob.digest == recipe.blob.digest;

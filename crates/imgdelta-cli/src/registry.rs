@@ -18,7 +18,7 @@ use imgdelta::{
 use imgdelta_registry::{
     Client, ClientOptions, Credentials, RegistryStore, Repository, Trust,
     pull::{Plan, PullOptions, Source, keeps_blobs},
-    push::push,
+    push::{PushOptions, push},
 };
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use tokio::runtime::Runtime;
@@ -75,7 +75,8 @@ pub fn run_push(args: &args::Push, common: &Common) -> Result<ExitCode> {
     let repository = Repository::of(&registries.client, target);
     // Without a tag the reference has this one, which need not be meant.
     let tag = target.tag.as_deref().filter(|tag| *tag != "latest" && target.digest.is_none());
-    let pushed = registries.runtime.block_on(push(&repository, &delta, file, tag))?;
+    let options = PushOptions::default().tag(tag.map(str::to_owned));
+    let pushed = registries.runtime.block_on(push(&repository, &delta, file, &options))?;
     match (args.json, common.quiet) {
         (true, _) => crate::print_json(&pushed.json()),
         (false, true) => Ok(ExitCode::SUCCESS),

@@ -4,7 +4,7 @@
 
 use imgdelta::{BlobDigest, Error, Result, delta::Delta, store::source::ReadAt};
 use imgdelta_registry::{
-    Named, Pushed, Referrer, Repository,
+    Named, PushOptions, Pushed, Referrer, Repository,
     artifact::{ARTIFACT_TYPE, Artifact, BASE_ANNOTATION},
 };
 use std::{collections::HashMap, sync::Arc};
@@ -67,7 +67,8 @@ pub(crate) async fn publish(
     file: Arc<dyn ReadAt>,
     lies_in: HashMap<BlobDigest, String>,
 ) -> Result<Pushed> {
-    imgdelta_registry::push(repository, delta, file, None).await.map_err(Error::from)
+    let options = PushOptions::default().elsewhere(lies_in);
+    imgdelta_registry::push(repository, delta, file, &options).await.map_err(Error::from)
 }
 
 fn told(referrer: &Referrer) -> Option<BlobDigest> {

@@ -250,6 +250,10 @@ async fn recipes_of_a_base_layer_are_made_once_for_all_images_on_it() {
     assert_eq!((first.len(), &second[0], &third[0]), (2, &first[0], &first[0]));
     assert!(second[1] != first[1] && second[1] != third[1]);
 
+    let seen = scene.registry.seen();
+    let mounted = seen.iter().filter(|seen| seen.method == "POST" && seen.status == 201);
+    assert_eq!(mounted.count(), 2, "it lies in the registry, and is not sent again");
+
     // One that is damaged is no reason to fail: it is made anew.
     for (repository, recipe) in [("base/a", &first), ("base/b", &second), ("base/c", &third)] {
         scene.registry.corrupt(repository, &recipe[0], b"no recipe");

@@ -28,7 +28,7 @@ pub use client::{Client, ClientOptions, Traffic};
 pub use credentials::Credentials;
 pub use download::BlobStream;
 pub use failure::{Failure, Why, advice, unwrapped};
-pub use push::{PushOptions, Pushed, push, push_with};
+pub use push::{PushOptions, Pushed, push};
 pub use referrers::{Referrer, fallback_tag, is_digest_tag};
 pub use repository::{Manifest, Named, Repository};
 pub use retry::Retry;

@@ -58,20 +58,8 @@ impl PushOptions {
     }
 }
 
-/// Pushes a delta; `source` is the file that it was opened from. With a tag, that must be the
-/// target, or an index that has it.
+/// Pushes a delta; `source` is the file that it was opened from.
 pub async fn push(
-    repository: &Repository,
-    delta: &Delta,
-    source: Arc<dyn ReadAt>,
-    tag: Option<&str>,
-) -> Result<Pushed> {
-    let options = PushOptions::default().tag(tag.map(str::to_owned));
-    push_with(repository, delta, source, &options).await
-}
-
-/// Pushes a delta as [`push`] does, with more to say about how.
-pub async fn push_with(
     repository: &Repository,
     delta: &Delta,
     source: Arc<dyn ReadAt>,

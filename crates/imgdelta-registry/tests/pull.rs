@@ -19,7 +19,7 @@ use imgdelta_registry::{
     Client, ClientOptions, Manifest, Named, RegistryStore, Repository, Retry, Uploaded,
     artifact::{ARTIFACT_TYPE, Artifact, Front, RECIPE_TYPE},
     pull::{Plan, PullOptions, Pulled, Source, Way, keeps_blobs},
-    push::{PushOptions, Pushed, push, push_with},
+    push::{PushOptions, Pushed, push},
     recipes,
 };
 use imgdelta_testkit::{
@@ -139,7 +139,7 @@ impl Scene {
     fn push(&self, delta: &[u8]) -> std::result::Result<Pushed, imgdelta_registry::Failure> {
         let source: Arc<dyn ReadAt> = Arc::new(delta.to_vec());
         let opened = Delta::open(Arc::clone(&source), "fresh", &Limits::default()).unwrap();
-        self.runtime.block_on(push(&self.repository(), &opened, source, None))
+        self.runtime.block_on(push(&self.repository(), &opened, source, &PushOptions::default()))
     }
 
     fn reference(&self, name: &str) -> RegistryReference {
@@ -305,7 +305,7 @@ fn a_recipe_that_lies_in_another_repository_is_mounted() {
         let elsewhere = HashMap::from([(recipe.digest, from.to_owned())]);
         let options = PushOptions::default().elsewhere(elsewhere);
         let repository = there.repository();
-        let pushed = push_with(&repository, &opened, source, &options);
+        let pushed = push(&repository, &opened, source, &options);
         let pushed = there.runtime.block_on(pushed).unwrap();
         let how: Vec<Uploaded> = pushed.parts.iter().map(|(_, how)| *how).collect();
         assert_eq!(how, [Uploaded::Sent, expected, Uploaded::There]);
