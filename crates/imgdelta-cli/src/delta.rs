@@ -170,6 +170,11 @@ pub fn scratch(chosen: Option<&Path>) -> Result<Scratch> {
     Scratch::in_dir(&directory)
 }
 
+/// Whether a file can be read only once.
+pub fn is_piped(file: &Path) -> bool {
+    is_stdin(file) || file.metadata().is_ok_and(|found| !found.is_file())
+}
+
 fn is_stdin(file: &Path) -> bool {
     file == Path::new("-")
 }

@@ -65,8 +65,10 @@ impl Registries {
 pub fn run_push(args: &args::Push, common: &Common) -> Result<ExitCode> {
     let target = registry(&args.target)?;
     let limits = common.limits();
-    let scratch = delta::scratch(args.scratch.as_deref())?;
-    let (delta, file) = delta::open_with_source(&args.file, Some(&scratch), &limits)?;
+    // A file is read where it lies, also where nothing can be written.
+    let is_piped = delta::is_piped(&args.file);
+    let scratch = is_piped.then(|| delta::scratch(args.scratch.as_deref())).transpose()?;
+    let (delta, file) = delta::open_with_source(&args.file, scratch.as_ref(), &limits)?;
     if target.digest.is_some_and(|digest| digest != delta.digest()) {
         let what = format!("the delta makes {}, another image", delta.digest());
         return Err(Error::bad_input(&args.target, what));

@@ -733,6 +733,45 @@ fn what_is_wrong_with_one_delta_leaves_the_other() {
     }
 }
 
+#[test]
+fn a_recipe_that_two_deltas_have_is_fetched_once_at_most() {
+    let deltas: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
+    for is_gone in [false, true] {
+        let scene = Scene::new(Behaviour::default());
+        let mut old = noise(2, 40_000);
+        old[20_000] ^= 1;
+        for (name, layers) in [
+            ("t1", [&old, &noise(3, 40_000)[..39_000], &noise(61, 40_000)]),
+            ("t2", [&old, &noise(62, 40_000)[..], &noise(4, 40_000)[..39_000]]),
+            ("t3", [&noise(2, 40_000), &noise(3, 40_000)[..], &noise(4, 40_000)]),
+        ] {
+            let files = ["first", "second", "third"].into_iter().zip(layers);
+            let layers = files.map(|file| tar_of(&[file])).collect();
+            scene.add(name, TestImage::new(layers, Packing::Gzip).blobs());
+        }
+        let deltas = deltas.get_or_init(|| ["t1", "t2"].map(|name| scene.make(name, "t3")));
+        let parts = deltas.each_ref().map(|delta| scene.push(delta).unwrap().parts);
+        let shared = parts[0].iter().map(|(blob, _)| blob.digest.to_string()).find(|digest| {
+            parts[1].iter().any(|(blob, how)| {
+                blob.media_type() == RECIPE_TYPE
+                    && *how == Uploaded::There
+                    && blob.digest.to_string() == *digest
+            })
+        });
+        let shared = shared.expect("a recipe of both");
+        if is_gone {
+            scene.registry.remove(REPOSITORY, &shared);
+        }
+        scene.registry.forget();
+        let pulled = scene.pull(":t3", &["t1", "t2"], OUT).unwrap();
+        let first = if is_gone { "registry" } else { "recipe" };
+        assert_eq!(ways(&pulled), [first, "recipe", "recipe"]);
+        scene.is_whole(OUT, "t3");
+        let seen = scene.registry.seen();
+        assert_eq!(seen.iter().filter(|seen| seen.path.contains(&shared)).count(), 1);
+    }
+}
+
 /// Makes a recipe of an artifact another blob.
 fn swap_recipe(scene: &Scene, manifest: &Manifest, recipe: &Descriptor, bytes: &[u8]) {
     let digest = scene.registry.put_blob(REPOSITORY, bytes);

@@ -7,6 +7,7 @@ use super::{Plan, Pulled, Way, compose, compose::Recipes};
 use crate::{failure::unwrapped, recipes};
 use imgdelta::{
     BlobDigest, Error, Note, Result, apply,
+    delta::Body,
     parallel::Workers,
     progress::{Progress, Stage},
     sink::{self, BlobWriter, Nothing, Outgoing, Sink, Wants},
@@ -87,7 +88,7 @@ impl Plan {
                         wanted.push(blob);
                     }
                     // Only where others failed before.
-                    None => drop(failed.insert(digest)),
+                    None => drop(failed.insert((digest, blob.size_bytes))),
                 }
             }
             progress.begin(Stage::Fetching, wanted.iter().map(|blob| blob.size_bytes).sum());
@@ -101,19 +102,28 @@ impl Plan {
                     Err(error) => {
                         let what = format!("{error}; its layers come another way");
                         self.notes.push(Note::new(&self.source.image.name, what));
-                        failed.insert(blob.digest);
+                        failed.insert((blob.digest, blob.size_bytes));
                     }
                 }
             }
             if failed.is_empty() {
                 return Ok(());
             }
-            let broken = self.layers.iter().enumerate().filter_map(|(ordinal, layer)| {
-                let recipe = self.recipe(layer.way)?;
-                failed.contains(&recipe.digest).then_some((ordinal, layer.way.delta()?))
-            });
-            self.broken.extend(broken.collect::<Vec<_>>());
+            self.pass_over(&failed);
             self.choose();
+        }
+    }
+
+    /// Has no layer come by these recipes, whichever delta offers them.
+    fn pass_over(&mut self, failed: &HashSet<(BlobDigest, u64)>) {
+        for (delta, chosen) in self.deltas.iter().enumerate() {
+            for (ordinal, layer) in chosen.front.outline.layers.iter().enumerate() {
+                let Body::Recipe(recipe) = layer.body else { continue };
+                let blob = &chosen.artifact.recipes[recipe as usize].blob;
+                if failed.contains(&(blob.digest, blob.size_bytes)) {
+                    self.broken.insert((ordinal, delta));
+                }
+            }
         }
     }
 
