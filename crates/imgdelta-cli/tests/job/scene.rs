@@ -121,7 +121,7 @@ impl Registry {
         fs::write(self.dir.path().join("secret"), "hunter2\n").unwrap();
         let text = format!(
             "[registry]\nhost = \"{}\"\n[queue]\n{queue}\ntries = 100\npause = \"0s\"\n\
-             [budget]\nscratch = \"{dir}\"\nthreads = 1\n[serve]\nlisten = \"127.0.0.1:{}\"\n\
+             [budget]\nscratch = \"{dir}\"\nthreads = 1\nparallel = 2\n[serve]\nlisten = \"127.0.0.1:{}\"\n\
              secret-file = \"{dir}/secret\"\npoll = \"30d\"\nsettle = \"10ms\"\n\
              [retention]\nremove = true\n[log]\nformat = \"json\"\n\
              [[rule]]\nrepositories = [\"{repository}\"]\nrollback = true\n{rule}\n",
