@@ -1,4 +1,4 @@
-//! A PostgreSQL server of a test's own: on a socket in a directory, gone with the value.
+//! A `PostgreSQL` server of a test's own: on a socket in a directory, gone with the value.
 //!
 //! Listens on no port, keeps nothing, and asks nobody for a password.
 

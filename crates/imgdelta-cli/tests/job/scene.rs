@@ -240,11 +240,12 @@ impl Line {
     }
 
     fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: registry\r\n");
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        let head = format!("{head}Content-Length: {}\r\n\r\n", body.len());
+        let headers: String =
+            headers.iter().flat_map(|(name, value)| [*name, ": ", *value, "\r\n"]).collect();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: registry\r\n{headers}Content-Length: {}\r\n\r\n",
+            body.len()
+        );
         self.0.write_all(&[head.as_bytes(), body].concat()).unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! Two processes with one queue in PostgreSQL: nothing twice, and nothing lost with one of them.
+//! Two processes with one queue in `PostgreSQL`: nothing twice, and nothing lost with one of them.
 
 use crate::scene::{Registry, Running, documents, has, said, small_version, until};
 use imgdelta_testkit::{Blobs, postgres::Server};
