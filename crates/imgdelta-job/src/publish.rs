@@ -7,7 +7,10 @@ use imgdelta_registry::{
     Named, PushOptions, Pushed, Referrer, Repository,
     artifact::{ARTIFACT_TYPE, Artifact, BASE_ANNOTATION},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 /// A delta that lies in a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +72,27 @@ pub(crate) async fn publish(
 ) -> Result<Pushed> {
     let options = PushOptions::default().elsewhere(lies_in);
     imgdelta_registry::push(repository, delta, file, &options).await.map_err(Error::from)
+}
+
+/// Lists those artifacts beside a target again that are there, but no longer listed. Where the
+/// registry keeps no list itself, whoever writes one at the same moment may drop another's entry.
+pub(crate) async fn list_again(
+    repository: &Repository,
+    target: &BlobDigest,
+    artifacts: &BTreeSet<BlobDigest>,
+) -> Result<()> {
+    let listed = repository.referrers(target, ARTIFACT_TYPE).await?;
+    let listed: BTreeSet<_> = listed.iter().map(|referrer| referrer.descriptor.digest).collect();
+    for artifact in artifacts.difference(&listed) {
+        match repository.manifest(&Named::Digest(*artifact)).await {
+            Err(failure) if failure.is_not_found() => {}
+            outcome => {
+                repository.attach(&outcome?, target).await?;
+                tracing::warn!(%artifact, %target, "was no longer listed, and is again");
+            }
+        }
+    }
+    Ok(())
 }
 
 fn told(referrer: &Referrer) -> Option<BlobDigest> {

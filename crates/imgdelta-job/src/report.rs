@@ -87,6 +87,12 @@ impl Report {
     }
 }
 
+/// The delta that a report names, as the queue remembers it.
+pub(crate) fn artifact_in(report: &str) -> Option<BlobDigest> {
+    let report: Value = serde_json::from_str(report).ok()?;
+    report["artifact"].as_str()?.parse().ok()
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.work)?;

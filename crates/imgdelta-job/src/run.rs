@@ -4,16 +4,19 @@
 
 use crate::{
     job::Job,
-    policy,
-    queue::Entry,
-    report::{Outcome, Report},
+    policy, publish,
+    queue::{Entry, State},
+    report::{self, Outcome, Report},
     retention::{self, Stray},
     stop::{Phase, Stop},
     work::Work,
     worker::{Until, labour},
 };
-use imgdelta::{Error, Result};
-use std::sync::{Arc, Mutex, PoisonError};
+use imgdelta::{BlobDigest, Error, Result};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
 use tokio::task::JoinSet;
 
 /// Something that happened while a job ran.
@@ -92,9 +95,14 @@ impl Job {
         if options.retry_failed && !options.dry_run {
             self.queue.retry_failed().await?;
         }
-        self.pass(options.dry_run, &teller).await?;
+        let wanted = self.pass(options.dry_run, &teller).await?;
         if !options.dry_run {
             self.labour(Until::Idle, stop, &teller).await?;
+            for (name, works) in wanted {
+                if let Err(error) = self.list_again(&name, &works).await {
+                    teller(Event::Trouble(name, error));
+                }
+            }
         }
         if stop.phase() > Phase::Going {
             return Err(Error::Cancelled);
@@ -129,30 +137,41 @@ impl Job {
         outcome
     }
 
-    /// Looks through all repositories; adds what is wanted, and removes what leads nowhere.
-    pub(crate) async fn pass(&self, dry_run: bool, teller: &Teller) -> Result<()> {
+    /// Looks through all repositories; adds what is wanted, and removes what leads nowhere. Returns
+    /// what is wanted by repository.
+    pub(crate) async fn pass(
+        &self,
+        dry_run: bool,
+        teller: &Teller,
+    ) -> Result<Vec<(String, Vec<Work>)>> {
         let outcome = self.looker.repositories(&self.config).await;
         if outcome.is_err() {
             self.metrics.count_pass(false);
         }
         let mut is_whole = true;
+        let mut wanted = Vec::new();
         for name in outcome? {
-            let looked = self.look(&name, dry_run, teller).await;
-            if let Err(error) = looked {
-                tracing::warn!(repository = name, %error, "not looked through");
-                teller(Event::Trouble(name, error));
-                is_whole = false;
+            match self.look(&name, dry_run, teller).await {
+                Ok(works) => wanted.push((name, works)),
+                Err(error) => {
+                    tracing::warn!(repository = name, %error, "not looked through");
+                    teller(Event::Trouble(name, error));
+                    is_whole = false;
+                }
             }
         }
         self.metrics.count_pass(is_whole);
-        Ok(())
+        Ok(wanted)
     }
 
     /// Looks through one repository.
-    async fn look(&self, name: &str, dry_run: bool, teller: &Teller) -> Result<()> {
+    async fn look(&self, name: &str, dry_run: bool, teller: &Teller) -> Result<Vec<Work>> {
         let works = self.want(name, dry_run, teller).await?;
+        if !dry_run {
+            self.list_again(name, &works).await?;
+        }
         if !self.config.retention.remove {
-            return Ok(());
+            return Ok(works);
         }
         let targets = works.iter().map(|work| work.target);
         for stray in retention::strays(self, name, targets).await? {
@@ -171,6 +190,29 @@ impl Job {
                     teller(Event::Trouble(name.to_owned(), error));
                 }
             }
+        }
+        Ok(works)
+    }
+
+    /// Sees to it that what was published for these works is listed, whatever others did since.
+    /// All do all of it, so that it comes right whoever writes last.
+    async fn list_again(&self, name: &str, works: &[Work]) -> Result<()> {
+        let targets: BTreeMap<String, BlobDigest> =
+            works.iter().map(|work| (work.key(), work.target)).collect();
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let mut published: BTreeMap<BlobDigest, BTreeSet<BlobDigest>> = BTreeMap::new();
+        for line in self.queue.list(State::Done).await? {
+            if let Some(target) = targets.get(&line.key)
+                && let Some(artifact) = report::artifact_in(&line.outcome)
+            {
+                published.entry(*target).or_default().insert(artifact);
+            }
+        }
+        let repository = self.looker.repository(name);
+        for (target, artifacts) in published {
+            publish::list_again(&repository, &target, &artifacts).await?;
         }
         Ok(())
     }

@@ -6,7 +6,9 @@ use imgdelta_job::{
     report::Outcome,
     stop::{Phase, Stop},
 };
-use imgdelta_registry::{Client, ClientOptions, Credentials, Repository, artifact::ARTIFACT_TYPE};
+use imgdelta_registry::{
+    Client, ClientOptions, Credentials, Repository, artifact::ARTIFACT_TYPE, fallback_tag,
+};
 use imgdelta_testkit::{
     Blobs, Packing, TestImage,
     registry::{Behaviour, Fault, TestRegistry},
@@ -514,6 +516,25 @@ async fn two_workers_who_race_publish_one_delta() {
         assert!(ends.contains(&word.split(' ').next().unwrap()), "{word}");
     }
     assert_eq!(scene.bases("v3").await, scene.digests(&["v1", "v2"]), "each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_dropped_from_a_list_is_listed_again() {
+    let scene = Scene::new(Behaviour::without_referrers());
+    let job = scene.job("keep = 2\n", "").await;
+    run(&job, RunOptions::default()).await;
+    let bases = scene.digests(&["v1", "v2"]);
+    assert_eq!(scene.bases("v3").await, bases);
+    // Another tool read the list before they came, and wrote it afterwards.
+    let tag = fallback_tag(&scene.digest("v3").parse().unwrap());
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let empty = json!({"schemaVersion": 2, "mediaType": kind, "manifests": []}).to_string();
+    scene.registry.put_manifest("team/app", Some(&tag), kind, empty.as_bytes());
+    assert_eq!(scene.bases("v3").await, [""; 0]);
+    assert_eq!(run(&job, RunOptions::default().dry_run(true)).await.len(), 2);
+    assert_eq!(scene.bases("v3").await, [""; 0], "only looked at");
+    assert_eq!(run(&job, RunOptions::default()).await, [""; 0]);
+    assert_eq!(scene.bases("v3").await, bases);
 }
 
 #[tokio::test]

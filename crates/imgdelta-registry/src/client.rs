@@ -41,6 +41,8 @@ struct Inner {
     options: ClientOptions,
     hosts: Mutex<HashMap<String, Arc<Host>>>,
     permits: Arc<Semaphore>,
+    /// Held while a list of referrers is read, changed and written.
+    lists: tokio::sync::Mutex<()>,
     received_bytes: AtomicU64,
     sent_bytes: AtomicU64,
     requests: AtomicU64,
@@ -75,6 +77,7 @@ impl Client {
             options,
             hosts: Mutex::default(),
             permits,
+            lists: tokio::sync::Mutex::default(),
             received_bytes: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
             requests: AtomicU64::new(0),
@@ -92,6 +95,11 @@ impl Client {
 
     pub(crate) fn options(&self) -> &ClientOptions {
         &self.0.options
+    }
+
+    /// Waits until no other task of this client changes a list of referrers.
+    pub(crate) async fn alone_with_lists(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.lists.lock().await
     }
 
     pub(crate) fn count_received(&self, bytes: usize) {

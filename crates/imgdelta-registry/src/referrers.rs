@@ -102,7 +102,8 @@ impl Repository {
     }
 
     /// Changes the list of the fallback tag. `change` is called on what is there, and says whether
-    /// it had to change anything.
+    /// it had to change anything. Registries have no way to replace only what one has read: this
+    /// client's changes wait for each other, others' may still be lost or lose this one.
     async fn change(
         &self,
         subject: &BlobDigest,
@@ -114,7 +115,9 @@ impl Repository {
             let place = format!("{}: {asked}", self.place());
             Failure::wrong(self.place(), asked.as_str(), Error::bad_input(place, what))
         };
+        let _alone = self.client().alone_with_lists().await;
         let mut attempt = 0;
+        let mut has_waited = true;
         loop {
             let mut list = match self.fallback(&tag).await? {
                 None => json!({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": []}),
@@ -128,18 +131,22 @@ impl Repository {
             if !change(entries) {
                 return Ok(());
             }
-            let wait = self.client().options().retry.wait(attempt.max(1), None);
-            let Some(wait) = wait else {
-                let what = "others change it as fast".to_owned();
-                return Err(Failure {
-                    place: self.place().into(),
-                    asked: asked.into(),
-                    why: Why::Network { what },
-                });
-            };
-            if attempt > 0 {
+            if !has_waited {
+                let wait = self.client().options().retry.wait(attempt, None);
+                let Some(wait) = wait else {
+                    let what = "others change it as fast".to_owned();
+                    return Err(Failure {
+                        place: self.place().into(),
+                        asked: asked.into(),
+                        why: Why::Network { what },
+                    });
+                };
+                // And read anew: what is written is what was there a moment ago.
                 tokio::time::sleep(wait).await;
+                has_waited = true;
+                continue;
             }
+            has_waited = false;
             attempt += 1;
             let bytes = list.to_string().into_bytes();
             self.put_manifest(&Named::Tag(tag.clone()), INDEX_TYPE, &bytes).await?;

@@ -121,7 +121,7 @@ impl Registry {
         fs::write(self.dir.path().join("secret"), "hunter2\n").unwrap();
         let text = format!(
             "[registry]\nhost = \"{}\"\n[queue]\n{queue}\ntries = 100\npause = \"0s\"\n\
-             [budget]\nscratch = \"{dir}\"\nthreads = 1\n[serve]\nlisten = \"127.0.0.1:{}\"\n\
+             [budget]\nscratch = \"{dir}\"\nthreads = 1\nparallel = 2\n[serve]\nlisten = \"127.0.0.1:{}\"\n\
              secret-file = \"{dir}/secret\"\npoll = \"30d\"\nsettle = \"10ms\"\n\
              [retention]\nremove = true\n[log]\nformat = \"json\"\n\
              [[rule]]\nrepositories = [\"{repository}\"]\nrollback = true\n{rule}\n",
@@ -240,11 +240,12 @@ impl Line {
     }
 
     fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: registry\r\n");
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        let head = format!("{head}Content-Length: {}\r\n\r\n", body.len());
+        let headers: String =
+            headers.iter().flat_map(|(name, value)| [*name, ": ", *value, "\r\n"]).collect();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: registry\r\n{headers}Content-Length: {}\r\n\r\n",
+            body.len()
+        );
         self.0.write_all(&[head.as_bytes(), body].concat()).unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! Two processes with one queue in PostgreSQL: nothing twice, and nothing lost with one of them.
+//! Two processes with one queue in `PostgreSQL`: nothing twice, and nothing lost with one of them.
 
 use crate::scene::{Registry, Running, documents, has, said, small_version, until};
 use imgdelta_testkit::{Blobs, postgres::Server};
@@ -9,7 +9,7 @@ use std::{
     process::{Child, Stdio},
 };
 
-/// From each of 26 versions to the next, and back.
+/// From each of 25 versions to a newer one, and back.
 const WORKS: usize = 50;
 
 fn push_all(registry: &Registry, repository: &str) {
@@ -21,10 +21,10 @@ fn push_all(registry: &Registry, repository: &str) {
     }
 }
 
-fn config(registry: &Registry, repository: &str, queue: &str, lease: &str) -> String {
+fn config(registry: &Registry, repository: &str, to: &str, queue: &str, lease: &str) -> String {
     let queue = format!("postgres = \"{queue}\"\nlease = \"{lease}\"");
-    let rule = "to = \"neighbours\"\nkeep = 25\npreset = \"fast\"";
-    registry.config(repository, &repository.replace('/', "-"), &queue, rule)
+    let rule = format!("to = \"{to}\"\nkeep = 25\npreset = \"fast\"");
+    registry.config(repository, &repository.replace('/', "-"), &queue, &rule)
 }
 
 fn spawn(registry: &Registry, config: &str) -> Child {
@@ -63,8 +63,8 @@ fn two_workers_share_fifty_works() {
     let Some(server) = Server::start() else { return };
     let registry = Registry::start();
     push_all(&registry, "demo/shared");
-    // Nobody is silent for so long, however busy the machine is.
-    let config = config(&registry, "demo/shared", &server.database("shared"), "10m");
+    // Half of the deltas lie beside the newest version, in one list that both write. Nobody is silent for so long, however busy the machine is.
+    let config = config(&registry, "demo/shared", "newest", &server.database("shared"), "10m");
     let workers = [spawn(&registry, &config), spawn(&registry, &config)];
     let said = workers.map(ends);
     let published = said.each_ref().map(|documents| {
@@ -91,7 +91,7 @@ fn what_a_killed_worker_leaves_the_other_ends() {
     let Some(server) = Server::start() else { return };
     let registry = Registry::start();
     push_all(&registry, "demo/killed");
-    let config = config(&registry, "demo/killed", &server.database("killed"), "3s");
+    let config = config(&registry, "demo/killed", "neighbours", &server.database("killed"), "3s");
     let mut first = Running(spawn(&registry, &config));
     let second = spawn(&registry, &config);
     // In the middle of the works, and of one of its own: it has said that it ends some.
