@@ -109,31 +109,29 @@ impl<const SIX: bool> Level5<SIX> {
             let slot = &mut self.short[hash4::<BITS>(bytes) % ENTRIES];
             let short = std::mem::replace(slot, position);
             let long = self.push_long(position, bytes);
-            if position.wrapping_sub(long.newest) <= NEAR {
-                let before = chunk.matches(long.before, at, NEAR);
-                if let Some(newest) = chunk.matches(long.newest, at, NEAR) {
-                    self.index(chunk, *next);
-                    let Some(before) = before else {
-                        return Some(Match { at, from: newest, length: 0 });
-                    };
-                    let length = chunk.common_258(at, newest);
-                    let other = chunk.common_258(at, before);
-                    return Some(if other > length {
-                        Match { at, from: before, length: other }
-                    } else {
-                        Match { at, from: newest, length }
-                    });
-                }
-                if let Some(before) = before {
-                    self.index(chunk, *next);
-                    return Some(Match { at, from: before, length: 0 });
-                }
+            // All three at once, and one branch. What was before is no nearer than the newest.
+            let (newest, has_newest) = chunk.candidate(long.newest, at, NEAR);
+            let (before, has_before) = chunk.candidate(long.before, at, NEAR);
+            let (from, has_short) = chunk.candidate(short, at, NEAR);
+            if !(has_newest | has_before | has_short) {
+                continue;
             }
-            if let Some(from) = chunk.matches(short, at, NEAR) {
-                let found = Match { at, from, length: chunk.common_258(at, from) };
-                let ahead = self.index(chunk, *next);
-                return Some(look_ahead::<SIX>(chunk, found, *next, ahead, repeat));
+            let ahead = self.index(chunk, *next);
+            if has_newest && has_before {
+                let length = chunk.common_258(at, newest);
+                let other = chunk.common_258(at, before);
+                return Some(if other > length {
+                    Match { at, from: before, length: other }
+                } else {
+                    Match { at, from: newest, length }
+                });
             }
+            if has_newest | has_before {
+                let from = if has_newest { newest } else { before };
+                return Some(Match { at, from, length: 0 });
+            }
+            let found = Match { at, from, length: chunk.common_258(at, from) };
+            return Some(look_ahead::<SIX>(chunk, found, *next, ahead, repeat));
         }
     }
 
