@@ -1,0 +1,48 @@
+//! Any bytes as a zstd stream: a recipe that remakes them bit for bit, or none. And any bytes as a
+//! recipe with something to compress: a stream or an error.
+#![no_main]
+
+use imgdelta_zstd::{DetectOptions, Limits, Recipe, Remaker, detect};
+use libfuzzer_sys::fuzz_target;
+use std::io::Read;
+
+fuzz_target!(|bytes: &[u8]| {
+    detected(bytes);
+    if let Some((length, rest)) = bytes.split_at_checked(2) {
+        let length = usize::from(u16::from_le_bytes([length[0], length[1]]));
+        let (recipe, plain) = rest.split_at(length.min(rest.len()));
+        followed(recipe, plain);
+    }
+});
+
+fn detected(blob: &[u8]) {
+    let mut plain = Vec::new();
+    let Ok(decoder) = zstd::Decoder::new(blob) else { return };
+    // A short stream may promise gigabytes: what matters here is small enough to try.
+    let read = decoder.take(MAX_PLAIN_BYTES).read_to_end(&mut plain);
+    if !read.is_ok_and(|count| (count as u64) < MAX_PLAIN_BYTES) {
+        return;
+    }
+    let Ok(found) = detect(blob, &plain[..], DetectOptions::default());
+    let Some(recipe) = found else { return };
+    let stored = recipe.to_bytes();
+    let recipe = Recipe::from_bytes(&stored, Limits::default()).expect("just written");
+    let mut remade = Vec::new();
+    let mut remaker = Remaker::new(&recipe);
+    remaker.write(&plain, &mut remade).expect("the recipe was proved");
+    remaker.finish(&mut remade).expect("the recipe was proved");
+    assert_eq!(remade, blob);
+}
+
+fn followed(recipe: &[u8], plain: &[u8]) {
+    let Ok(recipe) = Recipe::from_bytes(recipe, Limits::default()) else { return };
+    let mut out = Vec::new();
+    let mut remaker = Remaker::new(&recipe);
+    // In pieces that begin and end anywhere.
+    let is_written = plain.chunks(777).all(|piece| remaker.write(piece, &mut out).is_ok());
+    if is_written {
+        let _ = remaker.finish(&mut out);
+    }
+}
+
+const MAX_PLAIN_BYTES: u64 = 1 << 20;
