@@ -116,7 +116,7 @@ pub fn run_pull(args: &args::Pull, common: &Common) -> Result<ExitCode> {
     if let Some(bytes) = args.memory {
         apply = apply.memory_bytes(bytes);
     }
-    let options = PullOptions::new(apply).deltas(!args.no_delta);
+    let options = PullOptions::new(apply).deltas(!args.no_delta).rollback(args.rollback);
     let plan = Plan::make(source, bases, &args.output, options, &progress)?;
     if args.dry_run {
         progress.finish();

@@ -111,6 +111,26 @@ fn a_delta_is_pushed_and_an_image_is_pulled_by_it() {
 }
 
 #[test]
+fn who_goes_back_gets_nothing_newer() {
+    let home = tempfile::tempdir().unwrap();
+    let registry = registry(Behaviour::default());
+    let pull = |tag: &str, base: &str| {
+        let image = format!("docker://{}/x/app:{tag}", registry.host());
+        let place = format!("oci:{}/{tag}", home.path().display());
+        let args = ["pull", &image, "--base", base, "-o", &place, "--rollback"];
+        let output = command(&args, home.path()).output().unwrap();
+        (output.status.code().unwrap(), said(&output))
+    };
+    let (code, text) = pull("new", OLD);
+    assert_eq!(code, 3, "{text}");
+    let dates = ["made 2024-03-09T16:00:00Z", "2023-11-14T22:13:20Z"];
+    assert!(dates.iter().all(|date| text.contains(date)), "{text}");
+    assert!(!home.path().join("new").exists());
+    let (code, text) = pull("old", NEW);
+    assert_eq!(code, 0, "{text}");
+}
+
+#[test]
 fn a_delta_is_pushed_from_a_pipe() {
     let home = tempfile::tempdir().unwrap();
     let push = |image: &str, delta: &[u8]| {

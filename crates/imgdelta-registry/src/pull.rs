@@ -31,6 +31,7 @@ use imgdelta::{
     store::Descriptor,
 };
 use std::collections::HashSet;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::runtime::Handle;
 
 /// An image in a registry that is to come here.
@@ -78,17 +79,25 @@ pub struct PullOptions {
     pub apply: ApplyOptions,
     /// Whether to look for deltas. Yes.
     pub deltas: bool,
+    /// Whether the image must be no newer than any base, as who goes back expects. No.
+    pub rollback: bool,
 }
 
 impl PullOptions {
     /// Takes the defaults.
     pub fn new(apply: ApplyOptions) -> Self {
-        Self { apply, deltas: true }
+        Self { apply, deltas: true, rollback: false }
     }
 
     /// Sets whether to look for deltas.
     pub fn deltas(mut self, deltas: bool) -> Self {
         self.deltas = deltas;
+        self
+    }
+
+    /// Sets whether the image must be no newer than any base.
+    pub fn rollback(mut self, rollback: bool) -> Self {
+        self.rollback = rollback;
         self
     }
 }
@@ -182,6 +191,9 @@ impl Plan {
         options: PullOptions,
         progress: &dyn Progress,
     ) -> Result<Self> {
+        if options.rollback {
+            check_is_back(&source.image, &bases)?;
+        }
         let sink = sink::create(output, &options.apply.limits)?;
         if sink.wants() == Wants::Streams {
             let what = "a pull keeps the registry's blobs: name an oci: or oci-archive: place, and \
@@ -289,6 +301,30 @@ impl Here {
         }
         Ok(here)
     }
+}
+
+/// Refuses an image that is newer than a base, by the dates that configs tell. Who says "back" and
+/// names a newer tag has mixed them up.
+fn check_is_back(target: &Image, bases: &[Image]) -> Result<()> {
+    if bases.is_empty() {
+        let what = "nothing to go back from: name the image that is here with --base";
+        return Err(Error::bad_input(&target.name, what));
+    }
+    let date = |image: &Image| {
+        let told = image.config.created.as_deref();
+        told.and_then(|told| OffsetDateTime::parse(told, &Rfc3339).ok())
+    };
+    // Where nobody tells, or all dates are one for reproducible builds, there is nothing to refuse.
+    let newer = bases.iter().find(|base| date(base).zip(date(target)).is_some_and(|(b, t)| b < t));
+    let Some(base) = newer else { return Ok(()) };
+    let [made, before] = [target, base].map(|image| image.config.created.clone());
+    let what = format!(
+        "made {}, {} {}: that is no way back; without --rollback it is pulled all the same",
+        made.unwrap_or_default(),
+        base.name,
+        before.unwrap_or_default()
+    );
+    Err(Error::bad_input(&target.name, what))
 }
 
 /// Whether a place keeps the blobs that it has got while the image is not whole.

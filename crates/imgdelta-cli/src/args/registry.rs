@@ -38,6 +38,7 @@ pub struct Push {
     pub scratch: Option<PathBuf>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Args, Debug)]
 pub struct Pull {
     /// The image in its registry
@@ -54,6 +55,10 @@ pub struct Pull {
     /// Do not look for deltas
     #[arg(long)]
     pub no_delta: bool,
+
+    /// Go back to an older image: refuse one that is newer than what lies here
+    #[arg(long)]
+    pub rollback: bool,
 
     /// Say what would be fetched, and fetch no layer
     #[arg(long)]

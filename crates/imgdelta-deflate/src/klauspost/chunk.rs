@@ -86,12 +86,6 @@ impl Chunk<'_> {
         self.base + index as u32
     }
 
-    /// Returns the index of a position that is near.
-    #[inline]
-    pub(super) fn index(&self, position: u32) -> usize {
-        (position - self.base) as usize
-    }
-
     #[inline]
     pub(super) fn long(&self, index: usize) -> u64 {
         long(self.bytes, index)
