@@ -18,8 +18,8 @@ use imgdelta::{
     sink,
     survey::{self, Survey, SurveyOptions},
 };
-use imgdelta_testkit::{Blobs, Packing, TestImage};
-use imgdelta_tests::{has, run, top};
+use imgdelta_testkit::{Blobs, Packing, TestImage, has};
+use imgdelta_tests::{run, top};
 use std::{
     collections::BTreeSet,
     fs,

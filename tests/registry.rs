@@ -29,8 +29,8 @@ use imgdelta_registry::{
     pull::{Plan, PullOptions, Pulled, Source},
     push::{PushOptions, push},
 };
-use imgdelta_testkit::{Packing, TestImage, tar_of};
-use imgdelta_tests::{has, run};
+use imgdelta_testkit::{Packing, TestImage, has, noise, tar_of};
+use imgdelta_tests::run;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use std::{
@@ -277,18 +277,6 @@ fn give_token(
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
          Connection: close\r\n\r\n{body}"
     )
-}
-
-/// Bytes that do not compress.
-fn noise(seed: u64, count: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let step = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    std::iter::repeat_with(step).take(count).collect()
 }
 
 /// Two versions as skopeo has them, in a layout under v1 and v2.

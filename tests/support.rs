@@ -12,18 +12,6 @@ pub fn top() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lie below the top").to_owned()
 }
 
-/// Returns whether the tools are there; in CI they must be.
-pub fn has(tools: &[&str]) -> bool {
-    let missing: Vec<&&str> =
-        tools.iter().filter(|tool| Command::new(tool).arg("--version").output().is_err()).collect();
-    let is_ci = std::env::var("CI").is_ok_and(|value| value == "true");
-    assert!(missing.is_empty() || !is_ci, "CI needs {missing:?}");
-    if !missing.is_empty() {
-        eprintln!("skipped: {missing:?} not installed");
-    }
-    missing.is_empty()
-}
-
 /// Runs a tool in a directory and returns what it printed.
 pub fn run(dir: &Path, line: &str) -> String {
     let mut words = line.split_whitespace();

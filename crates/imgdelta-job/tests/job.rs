@@ -10,7 +10,7 @@ use imgdelta_registry::{
     Client, ClientOptions, Credentials, Repository, artifact::ARTIFACT_TYPE, fallback_tag,
 };
 use imgdelta_testkit::{
-    Blobs, Packing, TestImage,
+    Blobs, Packing, TestImage, noise,
     registry::{Behaviour, Fault, TestRegistry},
     tar_of,
 };
@@ -22,18 +22,6 @@ use std::{
     path::Path,
     sync::{Arc, Mutex},
 };
-
-/// Bytes that do not compress.
-fn noise(seed: u64, count: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let step = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    std::iter::repeat_with(step).take(count).collect()
-}
 
 /// A version: a shared layer, and one with a program that differs by a byte.
 fn version(number: u8, architecture: &str) -> TestImage {

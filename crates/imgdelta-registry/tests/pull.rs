@@ -23,7 +23,7 @@ use imgdelta_registry::{
     recipes,
 };
 use imgdelta_testkit::{
-    Blobs, Packing, TestImage,
+    Blobs, Packing, TestImage, noise,
     registry::{Behaviour, Fault, TestRegistry},
     sha256, tar_of,
 };
@@ -37,18 +37,6 @@ use std::{
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-
-/// Bytes that do not compress.
-fn noise(seed: u64, count: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let step = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    std::iter::repeat_with(step).take(count).collect()
-}
 
 /// Version 0 and 1 share a layer, a program that hardly changes, and each has a layer of its own.
 fn image(version: u8) -> Blobs {

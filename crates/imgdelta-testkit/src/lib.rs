@@ -13,7 +13,32 @@ pub use zip::{ZipMember, ZipStyle, zip_of};
 use imgdelta_format::{Algorithm, BlobDigest};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, io::Write, path::Path};
+use std::{collections::BTreeMap, io::Write, path::Path, process::Command};
+
+/// Returns whether tools are there. On a bare machine a test then says so and passes; with
+/// `CI=true` they must be.
+pub fn has(tools: &[&str]) -> bool {
+    let missing: Vec<&&str> =
+        tools.iter().filter(|tool| Command::new(tool).arg("--version").output().is_err()).collect();
+    let is_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(missing.is_empty() || !is_ci, "CI needs {missing:?}");
+    if !missing.is_empty() {
+        eprintln!("skipped: {missing:?} not installed");
+    }
+    missing.is_empty()
+}
+
+/// Returns bytes that do not compress.
+pub fn noise(seed: u64, count: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let step = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    std::iter::repeat_with(step).take(count).collect()
+}
 
 /// How a layer is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

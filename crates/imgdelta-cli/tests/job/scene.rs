@@ -2,7 +2,8 @@
 //!
 //! Knows the registry's files and protocol; asserts nothing of the job.
 
-use imgdelta_testkit::{Blobs, Packing, TestImage, tar_of};
+pub use imgdelta_testkit::has;
+use imgdelta_testkit::{Blobs, Packing, TestImage, noise, tar_of};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
@@ -14,18 +15,6 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
-
-/// Whether the tools are there; in CI they must be.
-pub fn has(tools: &[&str]) -> bool {
-    let missing: Vec<&&str> =
-        tools.iter().filter(|tool| Command::new(tool).arg("--version").output().is_err()).collect();
-    let is_ci = std::env::var("CI").is_ok_and(|value| value == "true");
-    assert!(missing.is_empty() || !is_ci, "CI needs {missing:?}");
-    if !missing.is_empty() {
-        eprintln!("skipped: {missing:?} not installed");
-    }
-    missing.is_empty()
-}
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -299,17 +288,6 @@ pub fn until(mut is_so: impl FnMut() -> bool) {
 
 pub fn wait_for(port: u16) {
     until(|| TcpStream::connect(("127.0.0.1", port)).is_ok());
-}
-
-fn noise(seed: u64, count: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let step = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    std::iter::repeat_with(step).take(count).collect()
 }
 
 /// A version: a shared layer, and one with a program that differs by a byte.
