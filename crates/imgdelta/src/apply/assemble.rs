@@ -89,14 +89,12 @@ impl Maker<'_> {
             }
             Body::Kept => match self.recipes.volume.stream(&job.stream.diff_id) {
                 Some(stream) => {
-                    output.trust_stream();
                     output
                         .fill(stream.bytes(), &mut |at, piece| stream.read_exact_at(at, piece))?;
                 }
                 None => self.inflate_from_base(job, &mut output, notes)?,
             },
             Body::Carried(ordinal) => {
-                output.trust_stream();
                 self.read_carried(job, ordinal, &mut |piece| output.push(piece))?;
             }
         }
@@ -114,7 +112,6 @@ impl Maker<'_> {
         let Some((image, layer)) = candidates.first() else {
             return Err(self.missing(job, format_args!("stream {}", job.stream.diff_id)));
         };
-        output.trust_stream();
         // Its bytes are counted when they leave.
         let progress = Quiet(self.progress);
         image.read_layer(layer, notes, &progress, &mut |piece| output.push(piece))?;
