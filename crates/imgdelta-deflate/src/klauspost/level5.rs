@@ -2,7 +2,7 @@
 //!
 //! Level 5 is what pgzip, and so podman, buildah, skopeo and umoci, write by default; level 6 is
 //! Go's default from 1.27 on. Level 6 also tries the last distance and looks harder around the
-//! end of a copy. Cost: 90 to 150 MB/s. Never follows chains.
+//! end of a copy. Cost: 60 to 150 MB/s. Never follows chains.
 
 use super::chunk::{Chunk, Emitter, MIN_CHUNK_BYTES, Match, NEAR, Pair, hash4, hash7};
 use crate::alphabet::MAX_COPY;
