@@ -5,14 +5,16 @@
 use crate::{
     client::{Ask, Body, Client, Target},
     endpoint,
-    failure::{Result, Why},
+    failure::Result,
     token::Actions,
 };
 use bytes::Bytes;
 use imgdelta::{
-    Algorithm, BlobDigest, Error, reference::RegistryReference, store::Descriptor, verify::Hasher,
+    Algorithm, BlobDigest, Error, Limits, reference::RegistryReference, store::Descriptor,
+    verify::Hasher,
 };
 use reqwest::{Method, Response, header};
+use serde::de::DeserializeOwned;
 
 /// A repository.
 #[derive(Clone, Debug)]
@@ -201,26 +203,33 @@ impl Repository {
             #[serde(default)]
             tags: Option<Vec<String>>,
         }
-        let mut ask = self.ask(Method::GET, "tags/list?n=1000", "tags");
-        let mut tags = Vec::new();
+        let ask = self.ask(Method::GET, "tags/list?n=1000", "tags");
+        self.names(ask, "no list of tags", |list: List| list.tags).await
+    }
+
+    /// Reads a list of names, all its pages; `names` are those of one.
+    pub(crate) async fn names<List: DeserializeOwned>(
+        &self,
+        mut ask: Ask<'_>,
+        no_list: &str,
+        names: fn(List) -> Option<Vec<String>>,
+    ) -> Result<Vec<String>> {
+        let mut all = Vec::new();
         for _ in 0..MOST_PAGES {
             let response = self.client.send(&ask).await?;
             let next = self.next_page(&ask, &response).await?;
-            let body =
-                self.client.body(&ask, response, self.client.options().manifest_bytes).await?;
-            let list: List = serde_json::from_slice(&body).map_err(|error| {
-                ask.wrong(Error::bad_input_because(ask.what(), "no list of tags", error))
-            })?;
-            tags.extend(list.tags.unwrap_or_default());
-            let Some(next) = next else { return Ok(tags) };
+            let limit = self.client.options().manifest_bytes;
+            let body = self.client.body(&ask, response, limit).await?;
+            let list = serde_json::from_slice(&body)
+                .map_err(|error| ask.wrong(Error::bad_input_because(ask.what(), no_list, error)))?;
+            all.extend(names(list).unwrap_or_default());
+            Limits::admit(MOST_NAMES, all.len() as u64, "count of names", ask.what())
+                .map_err(|error| ask.wrong(error))?;
+            let Some(next) = next else { return Ok(all) };
             ask.target = next;
         }
-        Err(ask.failure(Why::Wrong(Error::OverLimit {
-            place: ask.what(),
-            what: "count of pages",
-            found: MOST_PAGES + 1,
-            limit: MOST_PAGES,
-        })))
+        let (place, what) = (ask.what(), "count of pages");
+        Err(ask.wrong(Error::OverLimit { place, what, found: MOST_PAGES + 1, limit: MOST_PAGES }))
     }
 
     /// Returns where a list goes on, which must be at the same server.
@@ -298,3 +307,4 @@ const ACCEPTED: [&str; 5] = [
 
 /// A thousand tags each.
 const MOST_PAGES: u64 = 1000;
+const MOST_NAMES: u64 = 1_000_000;
