@@ -3,7 +3,12 @@
 //! Finds them, and removes them if asked to. Whatever is not certainly a delta of such an image
 //! stays: a doubt keeps it.
 
-use crate::{job::Job, publish, queue::State, work::Work};
+use crate::{
+    job::Job,
+    publish,
+    queue::State,
+    work::{self, Work},
+};
 use imgdelta::{BlobDigest, Result, path::escaped};
 use imgdelta_registry::{Named, Repository, artifact::Artifact};
 use serde_json::{Value, json};
@@ -50,7 +55,7 @@ impl Stray {
     /// Returns it for machines.
     pub fn json(&self, is_removed: bool) -> Value {
         json!({
-            "schema": crate::work::SCHEMA,
+            "schema": work::SCHEMA,
             "event": if is_removed { "removed" } else { "stray" },
             "repository": self.repository,
             "artifact": self.artifact.to_string(),
@@ -117,7 +122,7 @@ pub(crate) async fn remove(job: &Job, stray: &Stray) -> Result<()> {
     let repository = job.looker.repository(&stray.repository);
     repository.detach(&stray.artifact, &stray.target).await?;
     if let Some(base) = stray.base {
-        let key = format!("{} {base} {}", stray.repository, stray.target);
+        let key = work::key(&stray.repository, &base, &stray.target);
         job.queue.forget(&[key]).await?;
     }
     Ok(())

@@ -72,26 +72,20 @@ impl Job {
         teller: Teller,
     ) -> Result<()> {
         let first: Arc<Mutex<Option<Error>>> = Arc::default();
-        let keep = |teller: Teller, first: &Arc<Mutex<Option<Error>>>| -> Teller {
-            let first = Arc::clone(first);
-            Arc::new(move |event: Event| {
-                // Told, and kept for the exit code.
-                let error = match &event {
-                    Event::Trouble(_, error)
-                    | Event::Ended(Report {
-                        error: Some(error),
-                        outcome: Outcome::Failed | Outcome::Waits,
-                        ..
-                    }) => Some(copy(error)),
-                    _ => None,
-                };
-                if let Some(error) = error {
-                    lock(&first).get_or_insert(error);
-                }
-                teller(event);
-            })
-        };
-        let teller = keep(teller, &first);
+        let kept = Arc::clone(&first);
+        let teller: Teller = Arc::new(move |event: Event| {
+            // Told, and kept for the exit code.
+            if let Event::Trouble(_, error)
+            | Event::Ended(Report {
+                error: Some(error),
+                outcome: Outcome::Failed | Outcome::Waits,
+                ..
+            }) = &event
+            {
+                lock(&kept).get_or_insert_with(|| copy(error));
+            }
+            teller(event);
+        });
         if options.retry_failed && !options.dry_run {
             self.queue.retry_failed().await?;
         }

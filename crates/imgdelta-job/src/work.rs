@@ -58,7 +58,7 @@ struct Written {
 impl Work {
     /// Returns what tells it from all other works: made twice, it would be the same delta.
     pub fn key(&self) -> String {
-        format!("{} {} {}", self.repository, self.base, self.target)
+        key(&self.repository, &self.base, &self.target)
     }
 
     /// Returns it for machines, as what is wanted.
@@ -111,6 +111,11 @@ impl Work {
             target_tag: written.target_tag,
         })
     }
+}
+
+/// Returns the key of the work in a repository from a base to a target.
+pub(crate) fn key(repository: &str, base: &BlobDigest, target: &BlobDigest) -> String {
+    format!("{repository} {base} {target}")
 }
 
 impl fmt::Display for Work {
