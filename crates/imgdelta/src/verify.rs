@@ -203,6 +203,7 @@ mod tests {
         assert!(hash(Algorithm::Sha512, b"abc").starts_with("sha512:ddaf35a193617aba"));
     }
 
+    #[cfg(feature = "assembly")]
     #[test]
     fn both_engines_agree() {
         let bytes: Vec<u8> = (0..100_000u32).map(|n| ((n * 7) >> 3).to_le_bytes()[0]).collect();
