@@ -1,11 +1,14 @@
 //! A recipe with the places where its streams can be cut, as a value and as bytes.
 //!
-//! pgzip's segments and pigz's blocks need no places; in a stream of Go's or zlib's lazy levels a
-//! *restart point* names a block's first byte. The index of those levels holds every position of
-//! the 32 KiB before, whatever the parse was, so that a point is a position, the bit it starts at,
-//! and how many literals lead to it: some six bytes. Without points the byte form is the recipe's
-//! own; with points it is version 2. Never finds points itself and never remakes.
+//! pgzip's segments and pigz's blocks need no places; in other streams a *restart point* names a
+//! block's first byte. The index of Go's and zlib's lazy levels holds every position of the 32 KiB
+//! before, whatever the parse was, so that a point is a position, the bit it starts at, and how
+//! many literals lead to it: some six bytes. What else can be restarted parses a few chunks in
+//! advance, and a point is a chunk's first byte. Without points the byte form is the recipe's own;
+//! with points it is version 2. Never finds points itself and never remakes.
 
+use crate::mid_stream::{CHUNK_BYTES, WARM_SPAN_BYTES};
+use crate::model::Restart;
 use crate::recipe::{BadRecipe, Limits, Reader, Recipe, put_number};
 
 /// A recipe, and where its streams can be cut.
@@ -54,10 +57,15 @@ impl Divided {
                 _ => 0,
             };
             let span_bytes = point.plain.checked_sub(start).ok_or(BadRecipe::Length)?;
+            let (least_bytes, step) = match member.model.restart() {
+                Restart::Nowhere => return Err(BadRecipe::Unknown),
+                Restart::AtBlocks => (MIN_SPAN_BYTES, 1),
+                Restart::Warm => (WARM_SPAN_BYTES, CHUNK_BYTES),
+            };
             let last_bytes = member.plain_bytes.checked_sub(point.plain);
-            if !member.model.can_restart()
-                || point.phase > 7
-                || !(MIN_SPAN_BYTES..=MAX_SPAN_BYTES).contains(&span_bytes)
+            if point.phase > 7
+                || !(least_bytes..=MAX_SPAN_BYTES).contains(&span_bytes)
+                || !point.plain.is_multiple_of(step)
                 || last_bytes.is_none_or(|bytes| bytes < LAST_SPAN_BYTES)
             {
                 return Err(BadRecipe::Unknown);

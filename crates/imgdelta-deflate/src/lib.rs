@@ -48,6 +48,7 @@ mod gzip;
 mod huffman;
 mod join;
 mod klauspost;
+mod mid_stream;
 mod model;
 mod recipe;
 mod remake;

@@ -63,6 +63,16 @@ pub enum Model {
     ),
 }
 
+/// Where an encoder can start in mid-stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Restart {
+    Nowhere,
+    /// At any block: its index does not depend on its parse.
+    AtBlocks,
+    /// At some chunks, after a few it parses in advance; see `mid_stream`.
+    Warm,
+}
+
 /// A stream in the making.
 pub(crate) enum Encoder {
     Golang(Box<Golang>),
@@ -135,17 +145,25 @@ impl Model {
         }
     }
 
-    /// Whether the encoder's index does not depend on its parse, so that it can start at any block.
+    /// Whether the encoder can start in mid-stream, at a restart point.
     pub fn can_restart(&self) -> bool {
-        match *self {
-            Self::Golang { level } => level == -1 || level >= 4,
+        self.restart() != Restart::Nowhere
+    }
+
+    pub(crate) fn restart(&self) -> Restart {
+        let (at_blocks, warm) = match *self {
+            Self::Golang { level } => (level == -1 || level >= 4, level == 1),
             Self::Zlib { level, strategy, window_bits, .. } => {
-                level >= 4 && strategy.searches() && window_bits == *WINDOW_BITS.end()
+                (level >= 4 && strategy.searches() && window_bits == *WINDOW_BITS.end(), false)
             }
-            Self::GnuGzip { level } => level >= 4,
-            Self::Klauspost { .. } | Self::Pgzip { .. } | Self::Pigz { .. } | Self::Tokens(_) => {
-                false
-            }
+            Self::GnuGzip { level } => (level >= 4, false),
+            Self::Klauspost { level, .. } => (false, (1..=6).contains(&level)),
+            Self::Pgzip { .. } | Self::Pigz { .. } | Self::Tokens(_) => (false, false),
+        };
+        match (at_blocks, warm) {
+            (true, _) => Restart::AtBlocks,
+            (_, true) => Restart::Warm,
+            _ => Restart::Nowhere,
         }
     }
 

@@ -1,19 +1,20 @@
 //! A recipe's plain bytes cut into spans that are remade each by itself.
 //!
 //! Segments of pgzip and blocks of pigz know a little of what is before them; a span between two
-//! restart points knows the buffer's content, at most 64 KiB; a small member is a span whole.
+//! restart points knows the buffer's content, at most 64 KiB, or some chunks that it parses in
+//! advance; a small member is a span whole.
 //! What cannot be cut is told as serial. A span of segments is about [`SPAN_BYTES`] long. Never
 //! starts threads: who remakes spans side by side joins them with [`Joiner`](crate::Joiner).
 
 use crate::bits::BitWriter;
 use crate::divided::{Divided, Point};
 use crate::fallback::ReplayError;
-use crate::golang::Golang;
 use crate::klauspost::PGZIP_HISTORY_BYTES;
-use crate::model::Model;
+use crate::mid_stream::{self, MidStream, warm_from};
+use crate::model::{Model, Restart};
 use crate::remake::{RemakeError, pgzip_segment};
 use crate::window::{LOOKAHEAD_BYTES, base_of};
-use crate::zlib::{GnuGzip, PIGZ_HISTORY_BYTES, Pigz, PigzBlocks, Place, Zlib};
+use crate::zlib::{PIGZ_HISTORY_BYTES, Pigz, PigzBlocks, Place};
 use std::ops::Range;
 
 /// Plain bytes in a span of segments.
@@ -56,6 +57,7 @@ enum Kind {
     Segments { bytes: usize },
     Blocks { bytes: usize },
     Points { literals: usize, has_slid: bool },
+    Warm,
 }
 
 /// A span remade: its bits, and what the trailer needs.
@@ -86,12 +88,20 @@ impl Divided {
     }
 }
 
-/// Where steps end.
+/// Where steps end, and what they read.
 impl Steps<'_> {
     fn segments(&self, bytes: u64, total: u64) -> u64 {
         // As many whole segments as fit; the last span has the rest.
         let group = (SPAN_BYTES / bytes).max(1) * bytes;
         total.min(self.done.saturating_add(group))
+    }
+
+    /// Returns what a span from `point` to `end` reads of its member, where all is indexed.
+    fn from_block(done: u64, end: u64, total: u64, point: Point) -> (Range<u64>, Kind) {
+        let literals = u64::from(point.literals).min(done);
+        let from = base_of(done - literals);
+        let until = if end == total { end } else { end + LOOKAHEAD_BYTES as u64 };
+        (from..until, Kind::Points { literals: literals as usize, has_slid: from > 0 })
     }
 
     fn points(&mut self, total: u64) -> (u64, Point) {
@@ -144,11 +154,11 @@ impl Iterator for Steps<'_> {
             }
             _ if has_points => {
                 let (end, point) = self.points(total);
-                let literals = u64::from(point.literals).min(done);
-                let from = base_of(done - literals);
-                let until = if end == total { end } else { end + LOOKAHEAD_BYTES as u64 };
-                let kind = Kind::Points { literals: literals as usize, has_slid: from > 0 };
-                (end, from..until, kind, point.phase)
+                let (reads, kind) = match member.model.restart() {
+                    Restart::Warm => (warm_from(done)..end, Kind::Warm),
+                    _ => Self::from_block(done, end, total, point),
+                };
+                (end, reads, kind, point.phase)
             }
             _ if total <= WHOLE_BYTES => (total, 0..total, Kind::Whole, 0),
             _ => {
@@ -204,7 +214,12 @@ impl Span {
             }
             Kind::Points { literals, has_slid } => {
                 let place = Place { index: lead, literals, has_slid };
-                self.lazy(&member.model, plain, place, &mut out)?
+                self.behind_block(&member.model, plain, place, &mut out)?
+            }
+            Kind::Warm => {
+                let (encoder, _) = mid_stream::warm(&member.model, &plain[..lead])
+                    .ok_or(RemakeError::NoSuchModel)?;
+                self.encode(encoder, bytes, &mut out)?
             }
         };
         Ok(Made { bytes: out, phase: self.phase, end_phase, crc })
@@ -260,7 +275,7 @@ impl Span {
         Ok(())
     }
 
-    fn lazy(
+    fn behind_block(
         &self,
         model: &Model,
         plain: &[u8],
@@ -273,23 +288,20 @@ impl Span {
         if !is_start && plain.len() < index + LOOKAHEAD_BYTES {
             return Err(RemakeError::TooShort);
         }
-        let mut encoder: Box<dyn Lazy> = match *model {
-            Model::Golang { level } if is_start => opened(Golang::new(level))?,
-            Model::Golang { level } => opened(Golang::resume(level, plain, index, has_slid))?,
-            Model::Zlib { level, mem_level, window_bits, strategy } if is_start => {
-                opened(Zlib::new(level, mem_level, window_bits, strategy))?
-            }
-            Model::Zlib { level, mem_level, strategy, .. } => {
-                opened(Zlib::resume((level, mem_level, strategy), plain, place))?
-            }
-            Model::GnuGzip { level } if is_start => opened(GnuGzip::new(level))?,
-            Model::GnuGzip { level } => opened(GnuGzip::resume(level, plain, place))?,
-            _ => return Err(RemakeError::NoSuchModel),
-        };
+        let (encoder, from) =
+            mid_stream::at_block(model, plain, place).ok_or(RemakeError::NoSuchModel)?;
+        self.encode(encoder, &plain[from..], out)
+    }
+
+    /// Writes the span, whose end must be a block's; returns how many bits of its last byte it took.
+    fn encode(
+        &self,
+        mut encoder: Box<dyn MidStream + '_>,
+        plain: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<u8, RemakeError> {
         *encoder.bits() = BitWriter::at_phase(u32::from(self.phase));
-        let written = if is_start { 0 } else { index - place.literals };
-        let from = if matches!(model, Model::Golang { .. }) && !is_start { index } else { written };
-        encoder.write(&plain[from..]);
+        encoder.write(plain);
         if self.is_last {
             encoder.finish();
         } else if !encoder.end_span() {
@@ -302,37 +314,4 @@ impl Span {
         bits.take(out);
         Ok(end_phase)
     }
-}
-
-/// An encoder that can start in mid-stream.
-trait Lazy {
-    fn bits(&mut self) -> &mut BitWriter;
-    fn write(&mut self, plain: &[u8]);
-    fn finish(&mut self);
-    fn end_span(&mut self) -> bool;
-}
-
-macro_rules! lazy {
-    ($($name:ty),*) => {$(
-        impl Lazy for $name {
-            fn bits(&mut self) -> &mut BitWriter {
-                Self::bits(self)
-            }
-            fn write(&mut self, plain: &[u8]) {
-                Self::write(self, plain);
-            }
-            fn finish(&mut self) {
-                Self::finish(self);
-            }
-            fn end_span(&mut self) -> bool {
-                Self::end_span(self)
-            }
-        }
-    )*};
-}
-
-lazy!(Golang, Zlib, GnuGzip);
-
-fn opened<'a>(encoder: Option<impl Lazy + 'a>) -> Result<Box<dyn Lazy + 'a>, RemakeError> {
-    Ok(Box::new(encoder.ok_or(RemakeError::NoSuchModel)?))
 }

@@ -149,6 +149,52 @@ fn every_restart_point_gives_the_same_bytes() {
     }
 }
 
+/// Encoders that parse some chunks in advance.
+fn warm() -> Vec<Model> {
+    let klauspost = |behaviour, level| Model::Klauspost { behaviour, level };
+    let mut models: Vec<Model> = (1..=6).map(|level| klauspost(Behaviour::V1_20, level)).collect();
+    models.extend([
+        Model::Golang { level: 1 },
+        klauspost(Behaviour::V1_15_10, 1),
+        klauspost(Behaviour::V1_15_10, 5),
+        // Here the parse sees where the history was cut.
+        klauspost(Behaviour::V1_18_0, 4),
+    ]);
+    models
+}
+
+/// No two megabytes of it are alike.
+fn longer_input() -> Vec<u8> {
+    let long = long_input();
+    let turned = |by: u8| long.iter().map(move |&byte| byte ^ by);
+    (0..4).flat_map(|by| turned(by * 85)).collect()
+}
+
+#[test]
+fn encoders_that_parse_some_chunks_in_advance_give_the_same_bytes() {
+    let plain = longer_input();
+    for model in warm() {
+        let recipe = recipe(model.clone(), &plain);
+        let whole = in_one_go(&recipe, &plain);
+        let all = points(&recipe, &whole);
+        assert!(all.len() > 1, "{model:?}: {} points of {} bytes", all.len(), plain.len());
+        let divided = Divided::new(recipe, all).unwrap();
+        let (joined, steps) = in_spans(&divided, &plain).unwrap();
+        assert_eq!(steps, divided.points().len() + 1);
+        assert!(joined == whole, "{model:?}");
+        let bytes = divided.to_bytes();
+        assert_eq!(Divided::from_bytes(&bytes, Limits::default()).unwrap(), divided);
+        let good = divided.points()[0];
+        for wrong in [
+            Point { plain: good.plain + 1, ..good },
+            Point { plain: good.plain % (1 << 20) / 65_535 * 65_535, ..good },
+        ] {
+            let refused = Divided::new(divided.recipe().clone(), vec![wrong]);
+            assert_eq!(refused, Err(BadRecipe::Unknown), "{model:?} {wrong:?}");
+        }
+    }
+}
+
 #[test]
 fn streams_of_one_kind_of_bytes_are_cut_too() {
     let text = inputs::input("text");

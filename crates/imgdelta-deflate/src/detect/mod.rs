@@ -11,6 +11,7 @@
 mod streamed;
 mod survey;
 mod trial;
+mod warm;
 
 use crate::encoders::Encoders;
 use crate::fallback::record;

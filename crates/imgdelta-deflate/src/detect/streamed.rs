@@ -8,12 +8,13 @@
 
 use super::survey::{Hint, Survey};
 use super::trial::prefix_matches;
+use super::warm::WarmPlaces;
 use crate::divided::{LAST_SPAN_BYTES, MAX_LITERALS, MIN_SPAN_BYTES, Point};
 use crate::encoders::Encoders;
 use crate::fallback::Recording;
 use crate::gzip::{GzipCheck, GzipHeader, TRAILER_BYTES};
 use crate::inflate::{Block, Kind, Sink, Stream};
-use crate::model::Model;
+use crate::model::{Model, Restart};
 use crate::token::Token;
 
 /// The first bytes of a gzip member: proposes the models that make them, the likeliest first.
@@ -67,6 +68,7 @@ pub struct Walk {
 
 enum Going {
     Marking(Box<(Stream, Places)>),
+    Warm(Box<WarmPlaces>),
     Recording(Box<Recording>),
 }
 
@@ -86,13 +88,19 @@ impl Walk {
     /// Goes through what `model` made, and marks a restart point every `span_bytes`, or whenever a
     /// block ends behind that; none if the model cannot be restarted.
     pub fn with_points(model: &Model, span_bytes: u64) -> Self {
+        let check = GzipCheck::new();
+        if model.restart() == Restart::Warm && span_bytes < u64::MAX {
+            let places = WarmPlaces::new(model.clone(), span_bytes);
+            return Self { kind: Going::Warm(Box::new(places)), check };
+        }
+        let is_block = model.restart() == Restart::AtBlocks;
         let places = Places {
-            span_bytes: model.can_restart().then_some(span_bytes.max(MIN_SPAN_BYTES)),
+            span_bytes: is_block.then_some(span_bytes.max(MIN_SPAN_BYTES)),
             searches_afresh: matches!(model, Model::Golang { .. }),
             ..Places::default()
         };
         let kind = Going::Marking(Box::new((Stream::new(), places)));
-        Self { kind, check: GzipCheck::new() }
+        Self { kind, check }
     }
 
     /// Records a stream nobody models, which begins with `sample`; the record may have
@@ -111,6 +119,7 @@ impl Walk {
                 let (stream, places) = &mut **marking;
                 stream.push(compressed, places, |plain| check.update(plain)).ok()
             }
+            Going::Warm(places) => places.push(compressed, |plain| check.update(plain)).ok(),
             Going::Recording(recording) => recording.push(compressed, |plain| check.update(plain)),
         }
     }
@@ -119,7 +128,8 @@ impl Walk {
     pub fn finish(self) -> Walked {
         let plain_bytes = self.check.plain_bytes();
         let (points, record) = match self.kind {
-            Going::Marking(marking) => (marking.1.finish(plain_bytes), None),
+            Going::Marking(marking) => (before_end(marking.1.points, plain_bytes), None),
+            Going::Warm(places) => (before_end(places.points, plain_bytes), None),
             Going::Recording(recording) => (Vec::new(), recording.finish().map(Model::Tokens)),
         };
         Walked { plain_bytes, trailer: self.check.trailer(), points, record }
@@ -174,11 +184,10 @@ impl Sink for Places {
     }
 }
 
-impl Places {
-    fn finish(mut self, total: u64) -> Vec<Point> {
-        while self.points.last().is_some_and(|last| total - last.plain < LAST_SPAN_BYTES) {
-            self.points.pop();
-        }
-        self.points
+/// Leaves out what is too close to the end of a member of `total` bytes.
+fn before_end(mut points: Vec<Point>, total: u64) -> Vec<Point> {
+    while points.last().is_some_and(|last| total - last.plain < LAST_SPAN_BYTES) {
+        points.pop();
     }
+    points
 }

@@ -85,6 +85,27 @@ impl Fast {
         }
     }
 
+    /// Parses whole blocks without writing them; leaves the last one's tokens in `last`.
+    pub(super) fn warm_up(&mut self, before: &[u8], last: &mut Vec<Token>) {
+        for block in before.chunks(BLOCK_BYTES) {
+            self.buffer.extend_from_slice(block);
+            self.tokens.clear();
+            self.parse();
+            self.shift();
+        }
+        last.clone_from(&self.tokens);
+        self.tokens.clear();
+    }
+
+    /// Writes a block if all of it is there; returns whether it was.
+    pub(super) fn end_span(&mut self, bits: &mut BitWriter) -> bool {
+        let is_full = self.buffer.len() - self.before == BLOCK_BYTES;
+        if is_full {
+            self.block(bits);
+        }
+        is_full
+    }
+
     fn block(&mut self, bits: &mut BitWriter) {
         self.parse();
         let raw = &self.buffer[self.before..];
@@ -94,6 +115,11 @@ impl Fast {
             blocks::dynamic(bits, &self.tokens, raw);
         }
         self.tokens.clear();
+        self.shift();
+    }
+
+    /// Forgets the block before the one that was parsed.
+    fn shift(&mut self) {
         self.buffer.drain(..self.before);
         self.base += self.before as u32;
         self.before = self.buffer.len();

@@ -14,6 +14,7 @@ mod fast;
 mod lazy;
 
 use crate::bits::BitWriter;
+use crate::token::Token;
 use fast::Fast;
 use lazy::Lazy;
 
@@ -55,11 +56,20 @@ impl Golang {
         Some(Self { parser: Parser::Lazy(Box::new(lazy)), bits: BitWriter::new() })
     }
 
+    /// Parses whole blocks without writing them, at level 1; leaves the last one's tokens in
+    /// `last`.
+    pub(crate) fn warm_up(&mut self, before: &[u8], last: &mut Vec<Token>) {
+        if let Parser::Fast(fast) = &mut self.parser {
+            fast.warm_up(before, last);
+        }
+    }
+
     /// Parses all but the lookahead; returns whether a block ended just there.
     pub(crate) fn end_span(&mut self) -> bool {
         match &mut self.parser {
             Parser::Lazy(lazy) => lazy.end_span(&mut self.bits),
-            Parser::Fast(_) | Parser::Plain { .. } => false,
+            Parser::Fast(fast) => fast.end_span(&mut self.bits),
+            Parser::Plain { .. } => false,
         }
     }
 

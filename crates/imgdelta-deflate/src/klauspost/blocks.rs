@@ -46,7 +46,7 @@ impl BlockWriter {
     }
 
     /// Ends the open block, if there is one.
-    fn end_open(&mut self) {
+    pub(super) fn end_open(&mut self) {
         if let Some(open) = self.open.take() {
             open.codes.write_end(&mut self.bits);
         }

@@ -158,6 +158,26 @@ impl Klauspost {
         }
     }
 
+    /// Parses whole chunks without writing them; leaves the last one's tokens in `last`.
+    pub(crate) fn warm_up(&mut self, before: &[u8], last: &mut Vec<Token>) {
+        if let Parser::Chunks(history, one_pass, _) = &mut self.parser {
+            for chunk in before.chunks(CHUNK_BYTES) {
+                last.clear();
+                parse(history, one_pass, chunk, last);
+            }
+        }
+    }
+
+    /// Writes all that was given; returns whether it ends with a chunk, whose block is ended.
+    pub(crate) fn end_span(&mut self) -> bool {
+        if self.chunk.len() != CHUNK_BYTES {
+            return false;
+        }
+        self.process(false);
+        self.blocks.end_open();
+        true
+    }
+
     pub(crate) fn bits(&mut self) -> &mut BitWriter {
         &mut self.blocks.bits
     }

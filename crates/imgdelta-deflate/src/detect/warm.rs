@@ -1,0 +1,157 @@
+//! Places where an encoder that indexes only what its parse touches can start in mid-stream.
+//!
+//! At a chunk's first byte the encoder is started as a span would start it, some chunks early; the
+//! place is taken if the last of those chunks comes out token by token as it is in the stream, and
+//! a new dynamic block begins there. Such a block's codes are its own, whatever was open before it.
+//! Cost: five to eight chunks for every place. Holds those chunks, and what a piece inflates to.
+
+use crate::divided::Point;
+use crate::inflate::{Block, InflateError, Kind, Sink, Stream};
+use crate::mid_stream::{CHUNK_BYTES, WARM_CHUNKS, WARM_SPAN_BYTES, warm, warm_from};
+use crate::model::Model;
+use crate::token::Token;
+
+/// Seeks places while a stream is inflated.
+pub(super) struct WarmPlaces {
+    model: Model,
+    span_bytes: u64,
+    stream: Stream,
+    marks: Marks,
+    /// Plain bytes of the last chunks, and where they start.
+    held: Vec<u8>,
+    start: u64,
+    pub(super) points: Vec<Point>,
+}
+
+/// Compressed bytes inflated at a time: of zeros they make 4 MB.
+const PIECE_BYTES: usize = 4096;
+
+impl WarmPlaces {
+    pub(super) fn new(model: Model, span_bytes: u64) -> Self {
+        let span_bytes = span_bytes.max(WARM_SPAN_BYTES);
+        let marks = Marks { next: span_bytes, ..Marks::default() };
+        let (stream, held, points) = (Stream::new(), Vec::new(), Vec::new());
+        Self { model, span_bytes, stream, marks, held, start: 0, points }
+    }
+
+    /// Takes compressed bytes, and hands the plain ones on; returns how many belong to the stream
+    /// and whether it ended.
+    pub(super) fn push(
+        &mut self,
+        compressed: &[u8],
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(usize, bool), InflateError> {
+        let mut read = 0;
+        loop {
+            let rest = &compressed[read..];
+            let piece = &rest[..rest.len().min(PIECE_BYTES)];
+            let held = &mut self.held;
+            let (taken, is_done) = self.stream.push(piece, &mut self.marks, |plain| {
+                held.extend_from_slice(plain);
+                each(plain);
+            })?;
+            read += taken;
+            self.settle();
+            if is_done || piece.len() == rest.len() {
+                return Ok((read, is_done));
+            }
+        }
+    }
+
+    /// Takes or leaves the place that was seen, and drops what no later one needs.
+    fn settle(&mut self) {
+        if let Some(place) = self.marks.place.take() {
+            let is_good = self.comes_out_right(&place);
+            if is_good {
+                let Place { plain, phase, .. } = place;
+                self.points.push(Point { member: 0, plain, literals: 0, phase });
+            }
+            // Trying costs as much as the chunks parsed: half of the time at most.
+            let pause = if is_good { self.span_bytes } else { 2 * WARM_CHUNKS * CHUNK_BYTES };
+            self.marks.next = place.plain + pause;
+        }
+        let chunk = self.marks.plain_bytes / CHUNK_BYTES * CHUNK_BYTES;
+        let from = warm_from(self.marks.next.max(chunk));
+        let end = self.start + self.held.len() as u64;
+        let unused = from.clamp(self.start, end) - self.start;
+        self.held.drain(..unused as usize);
+        self.start += unused;
+    }
+
+    fn comes_out_right(&self, place: &Place) -> bool {
+        let index = |at: u64| at.checked_sub(self.start).map(|index| index as usize);
+        let (from, to) = (index(warm_from(place.plain)), index(place.plain));
+        let (Some(from), Some(to)) = (from, to) else { return false };
+        let Some(before) = self.held.get(from..to) else { return false };
+        warm(&self.model, before).is_some_and(|(_, last)| last == place.tokens)
+    }
+}
+
+/// A chunk's first byte where a dynamic block starts.
+struct Place {
+    plain: u64,
+    phase: u8,
+    /// The chunk before it; none where it was stored, as is one without copies.
+    tokens: Vec<Token>,
+}
+
+#[derive(Default)]
+struct Marks {
+    /// No place is wanted before.
+    next: u64,
+    place: Option<Place>,
+    plain_bytes: u64,
+    /// The chunk that is being read, and the one before.
+    tokens: Vec<Token>,
+    before: Vec<Token>,
+}
+
+impl Marks {
+    fn ends_chunk(&self) -> bool {
+        self.plain_bytes.is_multiple_of(CHUNK_BYTES)
+    }
+
+    fn end_chunk(&mut self) {
+        std::mem::swap(&mut self.tokens, &mut self.before);
+        self.tokens.clear();
+    }
+}
+
+impl Sink for Marks {
+    const TOKENS: bool = true;
+
+    fn block(&mut self, block: &Block<'_>) {
+        match block.kind {
+            Kind::Stored { plain_bytes, .. } => {
+                self.tokens.clear();
+                self.plain_bytes += u64::from(plain_bytes);
+                if plain_bytes > 0 && self.ends_chunk() {
+                    self.end_chunk();
+                }
+            }
+            // One distance code is what a block of literals has, whose price is weighed against
+            // the block before.
+            Kind::Dynamic(dynamic) if dynamic.distance_lengths.len() > 1 => {
+                if self.place.is_none() && self.plain_bytes >= self.next && self.ends_chunk() {
+                    let (plain, phase) = (self.plain_bytes, (block.start_bit % 8) as u8);
+                    self.place = Some(Place { plain, phase, tokens: self.before.clone() });
+                }
+            }
+            Kind::Dynamic(_) | Kind::Fixed => {}
+        }
+    }
+
+    #[inline]
+    fn token(&mut self, token: Token) {
+        self.plain_bytes += token.plain_bytes() as u64;
+        if self.plain_bytes + CHUNK_BYTES >= self.next {
+            self.tokens.push(token);
+            if self.ends_chunk() {
+                self.end_chunk();
+            } else if self.tokens.len() as u64 > CHUNK_BYTES {
+                // No encoder that parses in chunks made this.
+                self.tokens.clear();
+            }
+        }
+    }
+}
