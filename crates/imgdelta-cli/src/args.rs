@@ -187,6 +187,21 @@ fn size(text: &str) -> Result<u64, String> {
     parse_size(text).ok_or_else(|| format!("{text:?} is no size: expected such as 256MiB"))
 }
 
+/// Bits per second, as `tc` writes them: `20mbit`.
+fn rate(text: &str) -> Result<u64, String> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.find(|c: char| !c.is_ascii_digit()).unwrap_or(lower.len());
+    let unit: Option<u64> = match lower[digits..].trim() {
+        "kbit" => Some(1000),
+        "mbit" => Some(1_000_000),
+        "gbit" => Some(1_000_000_000),
+        _ => None,
+    };
+    let number = lower[..digits].parse::<u64>().ok().filter(|number| *number > 0);
+    let bits = number.zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
+    bits.ok_or_else(|| format!("{text:?} is no rate: expected such as 20mbit or 1gbit"))
+}
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
@@ -222,3 +237,19 @@ Images:
   PATH[:TAG]                any of the files, recognised by looking
 
 Exit codes: see `imgdelta --help`.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_whole_numbers_of_bits() {
+        assert_eq!(rate("20mbit"), Ok(20_000_000));
+        assert_eq!(rate("1 Gbit"), Ok(1_000_000_000));
+        assert_eq!(rate("56kbit"), Ok(56_000));
+        for wrong in ["", "0mbit", "20", "20MB", "mbit", "-1mbit", "1.5gbit", "99999999999gbit"] {
+            let error = rate(wrong).unwrap_err();
+            assert!(error.contains("expected such as 20mbit"), "{wrong}: {error}");
+        }
+    }
+}

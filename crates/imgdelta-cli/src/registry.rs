@@ -17,7 +17,7 @@ use imgdelta::{
 };
 use imgdelta_registry::{
     Client, ClientOptions, Credentials, RegistryStore, Repository, Trust,
-    pull::{Plan, PullOptions, Source, keeps_blobs},
+    pull::{Link, Plan, PullOptions, Source, keeps_blobs},
     push::{PushOptions, push},
 };
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
@@ -116,7 +116,9 @@ pub fn run_pull(args: &args::Pull, common: &Common) -> Result<ExitCode> {
     if let Some(bytes) = args.memory {
         apply = apply.memory_bytes(bytes);
     }
-    let options = PullOptions::new(apply).deltas(!args.no_delta).rollback(args.rollback);
+    let workers = Workers::new(common.jobs)?;
+    let link = args.link.map(|bits_per_second| Link::new(bits_per_second, workers.count()));
+    let options = PullOptions::new(apply).deltas(!args.no_delta).rollback(args.rollback).link(link);
     let plan = Plan::make(source, bases, &args.output, options, &progress)?;
     if args.dry_run {
         progress.finish();
@@ -126,7 +128,6 @@ pub fn run_pull(args: &args::Pull, common: &Common) -> Result<ExitCode> {
         return crate::print(plan.to_string().as_bytes());
     }
     progress.say(&plan.line());
-    let workers = Workers::new(common.jobs)?;
     let pulled = plan.carry_out(&workers, &progress)?;
     progress.finish();
     match (args.json, common.quiet) {

@@ -9,8 +9,10 @@
 mod carry;
 mod choose;
 mod compose;
+mod price;
 mod report;
 
+pub use price::Link;
 pub use report::{PULL_SCHEMA, Pulled};
 
 use crate::{
@@ -30,6 +32,7 @@ use imgdelta::{
     sink::{self, Sink, Wants},
     store::Descriptor,
 };
+use price::Price;
 use std::collections::HashSet;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::runtime::Handle;
@@ -81,12 +84,14 @@ pub struct PullOptions {
     pub deltas: bool,
     /// Whether the image must be no newer than any base, as who goes back expects. No.
     pub rollback: bool,
+    /// The link, where ways are chosen by the time they take. None: they are chosen by bytes.
+    pub link: Option<Link>,
 }
 
 impl PullOptions {
     /// Takes the defaults.
     pub fn new(apply: ApplyOptions) -> Self {
-        Self { apply, deltas: true, rollback: false }
+        Self { apply, deltas: true, rollback: false, link: None }
     }
 
     /// Sets whether to look for deltas.
@@ -98,6 +103,12 @@ impl PullOptions {
     /// Sets whether the image must be no newer than any base.
     pub fn rollback(mut self, rollback: bool) -> Self {
         self.rollback = rollback;
+        self
+    }
+
+    /// Sets the link behind which ways are chosen by the time they take.
+    pub fn link(mut self, link: Option<Link>) -> Self {
+        self.link = link;
         self
     }
 }
@@ -146,6 +157,8 @@ pub struct PlannedLayer {
     pub way: Way,
     /// What is fetched for it; 0 where another layer's will do.
     pub fetch_bytes: u64,
+    /// What that costs with the work it takes, in what this pull counts in.
+    price: u64,
 }
 
 /// A delta that was chosen.
@@ -201,7 +214,8 @@ impl Plan {
             return Err(Error::bad_input(output, what));
         }
         let here = Here::look(&source.image, &bases, &*sink, progress)?;
-        let layers = choose::ways(&source.image, &here, &[], &Broken::new());
+        let price = Price(options.link);
+        let layers = choose::ways(&source.image, &here, &[], &Broken::new(), price);
         let documents = (source.image.manifest.len() + source.image.config_bytes.len()) as u64;
         let plain_layers_bytes = choose::fetch_bytes(&layers);
         let mut plan = Self {
@@ -220,7 +234,8 @@ impl Plan {
         };
         if plan.options.deltas && plain_layers_bytes > 0 && !plan.here.streams.is_empty() {
             // Deltas only help: whatever is wrong with them, the layers are still to be had.
-            match choose::deltas(&plan.source, &plan.here, &plan.layers, &mut plan.notes) {
+            let Self { source, here, layers, notes, .. } = &mut plan;
+            match choose::deltas(source, here, layers, price, notes) {
                 Ok(chosen) => {
                     plan.deltas = chosen.deltas;
                     plan.rest_bytes = plain_layers_bytes.saturating_sub(chosen.fronts_bytes);
@@ -252,7 +267,8 @@ impl Plan {
 
     /// Takes the cheapest way for each layer that is not known to fail.
     fn choose(&mut self) {
-        self.layers = choose::ways(&self.source.image, &self.here, &self.deltas, &self.broken);
+        let Self { source, here, deltas, broken, options, .. } = self;
+        self.layers = choose::ways(&source.image, here, deltas, broken, Price(options.link));
     }
 
     /// Returns the recipe that a layer comes by, if one does.

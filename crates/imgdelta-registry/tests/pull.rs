@@ -18,7 +18,7 @@ use imgdelta::{
 use imgdelta_registry::{
     Client, ClientOptions, Manifest, Named, RegistryStore, Repository, Retry, Uploaded,
     artifact::{ARTIFACT_TYPE, Artifact, Front, RECIPE_TYPE},
-    pull::{Plan, PullOptions, Pulled, Source, Way, keeps_blobs},
+    pull::{Link, Plan, PullOptions, Pulled, Source, Way, keeps_blobs},
     push::{PushOptions, Pushed, push},
     recipes,
 };
@@ -143,13 +143,25 @@ impl Scene {
     }
 
     fn plan(&self, tag: &str, bases: &[&str], output: &str, deltas: bool) -> Result<Plan> {
+        self.plan_behind(None, tag, bases, output, deltas)
+    }
+
+    fn plan_behind(
+        &self,
+        link: Option<Link>,
+        tag: &str,
+        bases: &[&str],
+        output: &str,
+        deltas: bool,
+    ) -> Result<Plan> {
         let output = self.output(output);
         let kept = (!keeps_blobs(&output)).then(|| self.scratch());
         let handle = self.runtime.handle().clone();
         let options = OpenOptions::default();
         let source = Source::open(&self.client, &self.reference(tag), handle, &options, kept)?;
         let bases = bases.iter().map(|name| self.local(name)).collect();
-        let options = PullOptions::new(ApplyOptions::new(self.scratch())).deltas(deltas);
+        let apply = ApplyOptions::new(self.scratch());
+        let options = PullOptions::new(apply).deltas(deltas).link(link);
         Plan::make(source, bases, &output, options, &Silent)
     }
 
@@ -240,6 +252,27 @@ fn a_pull_with_a_delta_fetches_the_recipe_and_what_is_new() {
         scene.is_whole("oci:DIR/out:v0", "v0");
         scene.is_whole(OUT, "v1");
     }
+}
+
+#[test]
+fn behind_a_fast_link_whole_layers_come_and_behind_a_slow_one_recipes() {
+    let scene = Scene::with_delta(Behaviour::default());
+    let pull = |bits_per_second, output| {
+        let link = Some(Link::new(bits_per_second, 2));
+        let plan = scene.plan_behind(link, ":v1", &["v0"], output, true).unwrap();
+        plan.carry_out(&Workers::new(2).unwrap(), &Silent).unwrap()
+    };
+    let fast = pull(100_000_000_000, "oci:DIR/fast:v1");
+    assert_eq!(ways(&fast), ["base", "registry", "registry"]);
+    assert_eq!(fast.notes.len(), 1, "{fast}");
+    assert!(fast.notes[0].to_string().contains("not take less time"), "{fast}");
+    assert_eq!(fast.json()["deltas"], json!([]));
+    scene.is_whole("oci:DIR/fast:v1", "v1");
+
+    let slow = pull(1_000_000, "oci:DIR/slow:v1");
+    assert_eq!(ways(&slow), ["base", "recipe", "registry"]);
+    assert!(slow.notes.is_empty(), "{slow}");
+    scene.is_whole("oci:DIR/slow:v1", "v1");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What `push` and `pull` take, and how registries are spoken to.
 
-use super::size;
+use super::{rate, size};
 use clap::Args;
 use imgdelta::{image::Platform, reference::Reference};
 use std::path::PathBuf;
@@ -59,6 +59,11 @@ pub struct Pull {
     /// Go back to an older image: refuse one that is newer than what lies here
     #[arg(long)]
     pub rollback: bool,
+
+    /// Choose by the time it takes on a link this fast, such as 1gbit, not by bytes: compressing
+    /// a layer again may take longer than fetching it
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub link: Option<u64>,
 
     /// Say what would be fetched, and fetch no layer
     #[arg(long)]

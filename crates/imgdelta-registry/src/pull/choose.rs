@@ -1,9 +1,9 @@
-//! Which way each layer comes: by bytes, from what is here and what deltas offer.
+//! Which way each layer comes: the cheapest, from what is here and what deltas offer.
 //!
 //! Believes an artifact's annotations as far as fetching its front, which is checked; recipes are
 //! checked by whoever applies them. Bounds what is fetched for looking.
 
-use super::{Broken, Chosen, Here, PlannedLayer, Source, Way};
+use super::{Broken, Chosen, Here, PlannedLayer, Source, Way, price::Price};
 use crate::{
     artifact::{ARTIFACT_TYPE, Artifact, BASE_ANNOTATION, Front, MOST_FRONT_BYTES, RecipeBlob},
     failure::Result,
@@ -25,59 +25,74 @@ pub(super) fn ways(
     here: &Here,
     deltas: &[Chosen],
     broken: &Broken,
+    price: Price,
 ) -> Vec<PlannedLayer> {
     let mut fetched = HashSet::new();
     let layers = image.layers.iter().map(|layer| {
-        let (way, wanted) = way(layer, here, deltas, broken, &fetched);
+        let (way, wanted, price) = way(layer, here, deltas, broken, price, &fetched);
         let is_new = wanted.is_some_and(|blob| fetched.insert(blob.digest));
         let fetch_bytes = wanted.filter(|_| is_new).map_or(0, |blob| blob.size_bytes);
-        PlannedLayer { blob: layer.descriptor.clone(), diff_id: layer.diff_id, way, fetch_bytes }
+        let (blob, diff_id) = (layer.descriptor.clone(), layer.diff_id);
+        PlannedLayer { blob, diff_id, way, fetch_bytes, price }
     });
     layers.collect()
 }
 
-/// Returns the cheapest way for a layer, and the blob that it needs from the registry. What was
-/// `fetched` for other layers costs nothing.
+/// Returns the cheapest way for a layer, the blob that it needs from the registry, and what that
+/// costs. What was `fetched` for other layers is not fetched again.
 fn way<'a>(
     layer: &'a Layer,
     here: &Here,
     deltas: &'a [Chosen],
     broken: &Broken,
+    price: Price,
     fetched: &HashSet<BlobDigest>,
-) -> (Way, Option<&'a Descriptor>) {
+) -> (Way, Option<&'a Descriptor>, u64) {
     let whole = &layer.descriptor;
     if here.there.contains(&whole.digest) {
-        return (Way::There, None);
+        return (Way::There, None, 0);
     }
     if here.blobs.contains(&whole.digest) {
-        return (Way::Base, None);
+        return (Way::Base, None, 0);
     }
-    let cost = |blob: &Descriptor| if fetched.contains(&blob.digest) { 0 } else { blob.size_bytes };
-    let mut cheapest = (Way::Registry, whole);
+    let fetching = |blob: &Descriptor| {
+        price.of_fetching(if fetched.contains(&blob.digest) { 0 } else { blob.size_bytes })
+    };
+    let mut cheapest = (Way::Registry, Some(whole), fetching(whole));
     for (delta, Chosen { artifact, front }) in deltas.iter().enumerate() {
-        let LayerOutline { body, envelope, .. } = &front.outline.layers[layer.ordinal];
+        let outline = &front.outline.layers[layer.ordinal];
+        let LayerOutline { body, envelope, .. } = outline;
         let is_made = !matches!(envelope, Envelope::Unmade | Envelope::Base);
         if !is_made || broken.contains(&(layer.ordinal, delta)) {
             continue;
         }
+        let making = price.of_making(outline);
         // How the blob is made of the stream holds wherever the stream comes from.
         if here.streams.contains(&layer.diff_id) {
-            return (Way::Remade { delta }, None);
+            if making < cheapest.2 {
+                cheapest = (Way::Remade { delta }, None, making);
+            }
+            continue;
         }
         let Body::Recipe(recipe) = *body else { continue };
         let recipe = recipe as usize;
         let RecipeBlob { blob, sources, .. } = &artifact.recipes[recipe];
         let has_sources = sources.iter().all(|source| here.streams.contains(source));
-        if has_sources && cost(blob) < cost(cheapest.1) {
-            cheapest = (Way::Recipe { delta, recipe }, blob);
+        let all = making.saturating_add(fetching(blob));
+        if has_sources && all < cheapest.2 {
+            cheapest = (Way::Recipe { delta, recipe }, Some(blob), all);
         }
     }
-    (cheapest.0, Some(cheapest.1))
+    cheapest
 }
 
 /// Returns what is fetched for all layers.
 pub(super) fn fetch_bytes(layers: &[PlannedLayer]) -> u64 {
     layers.iter().map(|layer| layer.fetch_bytes).fold(0, u64::saturating_add)
+}
+
+fn total_price(layers: &[PlannedLayer]) -> u64 {
+    layers.iter().map(|layer| layer.price).fold(0, u64::saturating_add)
 }
 
 fn recipes_bytes(layers: &[PlannedLayer]) -> u64 {
@@ -99,6 +114,7 @@ pub(super) fn deltas(
     source: &Source,
     here: &Here,
     plain: &[PlannedLayer],
+    price: Price,
     notes: &mut Vec<Note>,
 ) -> Result<Found> {
     let plain_bytes = fetch_bytes(plain);
@@ -121,13 +137,18 @@ pub(super) fn deltas(
             }
         };
         found.deltas.push(Chosen { artifact, front });
-        let with = ways(&source.image, here, &found.deltas, &Broken::new());
+        let with = ways(&source.image, here, &found.deltas, &Broken::new(), price);
         // The front is here by now: what counts is what is still to come. But what deltas cost in
         // all stays below a plain pull, should none of them be any good.
         let is_bounded = found.fronts_bytes.saturating_add(recipes_bytes(&with)) < plain_bytes;
-        if is_bounded && fetch_bytes(&with) < fetch_bytes(&layers) {
+        if is_bounded && total_price(&with) < total_price(&layers) {
             layers = with;
         } else {
+            let by_bytes = ways(&source.image, here, &found.deltas, &Broken::new(), Price(None));
+            if is_bounded && fetch_bytes(&by_bytes) < fetch_bytes(&layers) {
+                let what = "a delta would fetch less, but not take less time on this link";
+                notes.push(Note::new(source.repository.place(), what));
+            }
             found.deltas.pop();
         }
     }

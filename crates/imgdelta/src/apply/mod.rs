@@ -7,6 +7,7 @@
 //! and some buffers a worker; never a layer. Decides nothing about how a delta is made.
 
 mod assemble;
+mod effort;
 mod nested;
 mod output;
 mod plan;
@@ -28,6 +29,7 @@ use crate::{
     sink::{Nothing, Sink, Wants},
     volume::Volume,
 };
+pub use effort::effort;
 use plan::Plan;
 #[cfg(feature = "make")]
 pub use prove::prove;
