@@ -29,9 +29,9 @@ use imgdelta_registry::{
     pull::{Plan, PullOptions, Pulled, Source},
     push::{PushOptions, push},
 };
-use imgdelta_testkit::{Packing, TestImage, has, noise, tar_of};
+use imgdelta_testkit::{Authority, Packing, TestImage, has, noise, tar_of};
 use imgdelta_tests::run;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -188,17 +188,12 @@ fn configuration(dir: &Path, port: u16, kind: Kind, asked: &Arc<Mutex<Vec<String
 
 /// An authority of our own, and a server's certificate by it.
 fn certificates(dir: &Path) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = Authority::new();
     fs::create_dir_all(dir.join("certs")).unwrap();
-    fs::write(dir.join("certs/ca.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
-    let issuer = Issuer::new(params, key);
-    let key = KeyPair::generate().unwrap();
-    let names = vec!["127.0.0.1".into(), "localhost".into()];
-    let server = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
-    fs::write(dir.join("server.crt"), server.pem()).unwrap();
-    fs::write(dir.join("server.key"), key.serialize_pem()).unwrap();
+    fs::write(dir.join("certs/ca.crt"), authority.certificate()).unwrap();
+    let server = authority.certify(&["127.0.0.1", "localhost"]);
+    fs::write(dir.join("server.crt"), server.certificate).unwrap();
+    fs::write(dir.join("server.key"), server.key).unwrap();
 }
 
 /// Starts a server that gives signed tokens for the password, and returns its address.

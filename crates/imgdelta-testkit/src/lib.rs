@@ -3,11 +3,13 @@
 //! Start from [`TestImage::new`], turn it into [`Blobs`], damage those if that is the test, and
 //! write them as a layout or an archive. Panics on any fault: it runs in tests only.
 
+mod authority;
 #[cfg(unix)]
 pub mod postgres;
 pub mod registry;
 mod zip;
 
+pub use authority::{Authority, Identity};
 pub use zip::{ZipMember, ZipStyle, zip_of};
 
 use imgdelta_format::{Algorithm, BlobDigest};
