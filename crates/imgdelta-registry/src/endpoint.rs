@@ -15,10 +15,12 @@ pub(crate) fn is_loopback(host: &str) -> bool {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
     };
-    if name == "localhost" {
-        return true;
-    }
-    name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    is_this_machine(name)
+}
+
+/// Whether a host's name or address is this machine, whatever names lead here besides.
+pub fn is_this_machine(name: &str) -> bool {
+    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|at| at.is_loopback())
 }
 
 /// Whether secrets may be sent to an address: with TLS, to this machine, or where the user said so.

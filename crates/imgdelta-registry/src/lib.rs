@@ -27,6 +27,7 @@ mod upload;
 pub use client::{Client, ClientOptions, Traffic};
 pub use credentials::Credentials;
 pub use download::BlobStream;
+pub use endpoint::is_this_machine;
 pub use failure::{Failure, Why, advice, unwrapped};
 pub use push::{PushOptions, Pushed, push};
 pub use referrers::{Referrer, fallback_tag, is_digest_tag};

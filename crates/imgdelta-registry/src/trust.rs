@@ -1,8 +1,8 @@
-//! Which certificates a registry may show, and which are shown to it.
+//! Which certificates a server may show, and which are shown to it.
 //!
-//! The machine's authorities, those the user names, and those in the directories where docker and
-//! podman look per host: `*.crt` are authorities, `*.cert` with `*.key` are ours. Connects to
-//! nothing.
+//! The machine's authorities, those the user names, and for registries those in the directories
+//! where docker and podman look per host: `*.crt` are authorities, `*.cert` with `*.key` are ours.
+//! Connects to nothing.
 
 use imgdelta::{Error, Result};
 use rustls::{
@@ -32,8 +32,8 @@ impl Trust {
         Self { authorities, per_host }
     }
 
-    /// Returns how TLS is spoken with a host.
-    pub(crate) fn config(&self, host: &str) -> Result<ClientConfig> {
+    /// Returns how TLS is spoken with a host: its certificate and its name are checked.
+    pub fn config(&self, host: &str) -> Result<ClientConfig> {
         let mut roots = RootCertStore::empty();
         // An authority of the machine's that cannot be read is one fewer, not a failure.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
