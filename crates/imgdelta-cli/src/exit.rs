@@ -34,7 +34,8 @@ pub fn code(error: &Error) -> u8 {
 }
 
 fn hint(error: &Error) -> Option<String> {
-    if let Some(advice) = imgdelta_registry::advice(error) {
+    let advice = imgdelta_registry::advice(error).or_else(|| imgdelta_job::advice(error));
+    if let Some(advice) = advice {
         return Some(advice.into());
     }
     Some(match error {

@@ -3,9 +3,11 @@
 //! Every mistake is told with its line and column, and an unknown word is a mistake. Holds paths of
 //! secrets, never a secret; opens no file but the one it is asked to.
 
+mod server;
 mod value;
 
-pub use value::{Pattern, Share, Size, Span};
+pub use server::Server;
+pub use value::{Files, Pattern, Share, Size, Span};
 pub(crate) use value::{preset_of, preset_word};
 
 use imgdelta::{Error, Result, image::Platform, plan::Preset};
@@ -55,7 +57,7 @@ pub struct Registry {
     #[serde(default)]
     pub auth_file: Option<PathBuf>,
     /// Files of authorities to trust besides the machine's.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "value::files")]
     pub ca: Vec<PathBuf>,
     /// Whether to speak without TLS to another machine.
     #[serde(default)]
@@ -70,7 +72,9 @@ pub struct Queue {
     /// A file of this machine. `imgdelta-job.db` here, unless a server is named.
     pub sqlite: Option<Spanned<PathBuf>>,
     /// A `PostgreSQL` server that many machines share, as `host=… user=… dbname=…`.
-    pub postgres: Option<Spanned<String>>,
+    pub postgres: Option<Spanned<Server>>,
+    /// Files of authorities that its certificate may be signed by, besides the machine's.
+    pub ca: Option<Spanned<Files>>,
     /// A file with the server's password, so that it stands in no configuration.
     pub password_file: Option<Spanned<PathBuf>>,
     /// How often a work is begun before it is set aside. 5: what fails for a moment has passed by
@@ -87,10 +91,34 @@ impl Default for Queue {
         Self {
             sqlite: None,
             postgres: None,
+            ca: None,
             password_file: None,
             tries: unspanned(5),
             lease: unspanned(Span::seconds(120)),
             pause: Span::seconds(60),
+        }
+    }
+}
+
+impl Queue {
+    fn mistake(&self) -> Option<(Range<usize>, String)> {
+        let Some(postgres) = &self.postgres else {
+            return match (&self.ca, &self.password_file) {
+                (Some(ca), _) => Some((ca.span(), "a ca is for postgres".into())),
+                (_, Some(file)) => Some((file.span(), "a password-file is for postgres".into())),
+                (None, None) => None,
+            };
+        };
+        if self.sqlite.is_some() {
+            return Some((postgres.span(), "a queue is either sqlite or postgres".into()));
+        }
+        match &self.ca {
+            Some(ca) if !postgres.get_ref().speaks_tls() => {
+                let what = "no certificate to check: TLS is not spoken with sslmode=disable, \
+                            through a socket, or on this machine unless sslmode=require";
+                Some((ca.span(), what.into()))
+            }
+            _ => None,
         }
     }
 }
@@ -303,16 +331,8 @@ impl Config {
             let what = "expected HOST[:PORT], without scheme, path or login";
             return Some((host.span(), what.into()));
         }
-        if let (Some(_), Some(postgres)) = (&self.queue.sqlite, &self.queue.postgres) {
-            return Some((postgres.span(), "a queue is either sqlite or postgres".into()));
-        }
-        if let Some(postgres) = &self.queue.postgres
-            && has_password(postgres.get_ref())
-        {
-            return Some((postgres.span(), "name a password-file instead of a password".into()));
-        }
-        if let (Some(file), None) = (&self.queue.password_file, &self.queue.postgres) {
-            return Some((file.span(), "a password-file is for postgres".into()));
+        if let Some(mistake) = self.queue.mistake() {
+            return Some(mistake);
         }
         let least = [
             (self.queue.tries.span(), u64::from(*self.queue.tries.get_ref()), 1, "try"),
@@ -342,12 +362,6 @@ impl Config {
         }
         None
     }
-}
-
-/// Whether options of libpq hold a password: as a word, or in an address.
-fn has_password(options: &str) -> bool {
-    let user = options.split_once("://").and_then(|(_, rest)| rest.split_once('@'));
-    options.contains("password") || user.is_some_and(|(user, _)| user.contains(':'))
 }
 
 fn wrong(text: &str, place: &str, span: Option<Range<usize>>, what: &str) -> Error {
@@ -398,6 +412,16 @@ mod tests {
     }
 
     #[test]
+    fn authorities_are_one_file_or_several() {
+        let text = format!("{LEAST}[queue]\npostgres = \"host=db\"\nca = \"a.pem\"\n");
+        let text =
+            text.replace("host = \"r:5000\"\n", "host = \"r\"\nca = [\"b.pem\", \"c.pem\"]\n");
+        let config = Config::parse(&text, "job.toml").unwrap();
+        assert_eq!(config.registry.ca, [Path::new("b.pem"), Path::new("c.pem")]);
+        assert_eq!(config.queue.ca.unwrap().get_ref().0, [Path::new("a.pem")]);
+    }
+
+    #[test]
     fn mistakes_are_told_with_their_place() {
         let rows = [
             ("", "job.toml:1:1: missing field `registry`"),
@@ -417,7 +441,7 @@ mod tests {
             ),
             (&format!("{LEAST}[budget]\nmemory = \"lots\"\n"), "job.toml:6:10: "),
             (
-                &format!("{LEAST}[queue]\nsqlite = \"a\"\npostgres = \"b\"\n"),
+                &format!("{LEAST}[queue]\nsqlite = \"a\"\npostgres = \"host=b\"\n"),
                 "job.toml:7:12: a queue is either",
             ),
             (
@@ -427,6 +451,19 @@ mod tests {
             (
                 &format!("{LEAST}[queue]\npostgres = \"postgres://a:hunter2@h/d\"\n"),
                 "job.toml:6:12: name a password-file",
+            ),
+            (
+                &format!("{LEAST}[queue]\ntries = 1\npostgres = \"host=h sslmode=allow\"\n"),
+                "job.toml:7:12: sslmode is one of disable, prefer, require, verify-full",
+            ),
+            (&format!("{LEAST}[queue]\nca = \"a.pem\"\n"), "job.toml:6:6: a ca is for postgres"),
+            (
+                &format!("{LEAST}[queue]\nca = 5\npostgres = \"host=h\"\n"),
+                "job.toml:6:6: expected a file, or a list of files",
+            ),
+            (
+                &format!("{LEAST}[queue]\npostgres = \"host=localhost\"\nca = [\"a.pem\"]\n"),
+                "job.toml:7:6: no certificate to check",
             ),
             (&format!("{LEAST}[serve]\nlisten = \"9610\"\n"), "job.toml:6:10: "),
             (&LEAST.replace("\"team/*\"", ""), "job.toml:4:16: expected at least one name"),

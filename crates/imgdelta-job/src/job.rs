@@ -78,10 +78,12 @@ impl Job {
 
 async fn open_queue(config: &Config) -> Result<Arc<dyn Queue>> {
     let queue = &config.queue;
-    if let Some(options) = &queue.postgres {
+    if let Some(server) = &queue.postgres {
         let password =
             queue.password_file.as_ref().map(|file| secret(file.get_ref())).transpose()?;
-        return Ok(Arc::new(Postgres::connect(options.get_ref(), password.as_ref()).await?));
+        let authorities = queue.ca.as_ref().map_or_else(Vec::new, |ca| ca.get_ref().0.clone());
+        let connected = Postgres::connect(server.get_ref(), &authorities, password.as_ref());
+        return Ok(Arc::new(connected.await?));
     }
     let default = PathBuf::from(DEFAULT_QUEUE);
     let path = queue.sqlite.as_ref().map_or(&default, |path| path.get_ref());

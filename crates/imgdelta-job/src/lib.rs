@@ -26,5 +26,6 @@ mod worker;
 
 pub use config::Config;
 pub use job::Job;
+pub use queue::advice;
 pub use run::{Event, RunOptions, Teller};
 pub use work::SCHEMA;

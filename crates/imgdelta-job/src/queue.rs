@@ -7,7 +7,7 @@
 mod postgres;
 mod sqlite;
 
-pub use postgres::Postgres;
+pub use postgres::{Postgres, advice};
 pub use sqlite::Sqlite;
 
 use imgdelta::Result;

@@ -31,8 +31,10 @@ fn the_page_shows_a_configuration_with_every_word() {
     let other = block
         .replace("sqlite =", "# sqlite =")
         .replace("# postgres =", "postgres =")
+        .replace("# ca =", "ca =")
         .replace("# password-file", "password-file");
-    assert!(Config::parse(&other, "with postgres").unwrap().queue.postgres.is_some());
+    let queue = Config::parse(&other, "with postgres").unwrap().queue;
+    assert!(queue.postgres.unwrap().get_ref().speaks_tls() && queue.ca.is_some());
     // Every word that the configuration knows is in the example.
     for room in ["config.rs"] {
         let source = text(&format!("crates/imgdelta-job/src/{room}"));
@@ -52,7 +54,9 @@ fn the_page_shows_a_configuration_with_every_word() {
 
 #[test]
 fn what_is_deployed_is_a_configuration() {
-    Config::parse(&text("deploy/compose-job.toml"), "compose").unwrap();
+    let config = Config::parse(&text("deploy/compose-job.toml"), "compose").unwrap();
+    let server = config.queue.postgres.unwrap();
+    assert!(!server.get_ref().speaks_tls(), "its PostgreSQL has no certificate");
     let kubernetes = text("deploy/kubernetes.yaml");
     let block = kubernetes.split("job.toml: |\n").nth(1).unwrap().split("---").next().unwrap();
     let block: Vec<&str> =
@@ -60,6 +64,14 @@ fn what_is_deployed_is_a_configuration() {
     let config = Config::parse(&block.join("\n"), "kubernetes").unwrap();
     assert_eq!(config.serve.listen.port(), 9610);
     assert!(kubernetes.contains("containerPort: 9610"));
+    assert!(config.queue.postgres.unwrap().get_ref().speaks_tls());
+    let secrets = kubernetes.lines().find(|line| line.contains("create secret")).unwrap();
+    for file in
+        [&config.queue.ca.unwrap().get_ref().0[0], config.queue.password_file.unwrap().get_ref()]
+    {
+        let name = file.strip_prefix("/secrets").unwrap().display();
+        assert!(secrets.contains(&format!("--from-file={name}")), "{name}");
+    }
     for path in ["/healthz", "/readyz"] {
         assert!(kubernetes.contains(&format!("path: {path},")), "{path}");
     }

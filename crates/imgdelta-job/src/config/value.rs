@@ -5,7 +5,7 @@
 use globset::{GlobBuilder, GlobMatcher};
 use imgdelta::{image::Platform, limits::parse_size, plan::Preset};
 use serde::{Deserialize, Deserializer, de::Error as _};
-use std::{fmt, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 /// A number of bytes, written as `500MB` or `2 GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,6 +167,32 @@ impl<'de> Deserialize<'de> for Pattern {
         let text = String::deserialize(deserializer)?;
         Self::new(&text).map_err(|error| D::Error::custom(error.kind()))
     }
+}
+
+/// Some files: `"a.pem"` or `["a.pem", "b.pem"]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files(pub Vec<PathBuf>);
+
+impl<'de> Deserialize<'de> for Files {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            One(PathBuf),
+            Some(Vec<PathBuf>),
+        }
+        // What untagged says of other types is no help.
+        match Written::deserialize(deserializer) {
+            Ok(Written::One(file)) => Ok(Self(vec![file])),
+            Ok(Written::Some(files)) => Ok(Self(files)),
+            Err(_) => Err(D::Error::custom("expected a file, or a list of files")),
+        }
+    }
+}
+
+/// Reads files.
+pub(super) fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    Files::deserialize(deserializer).map(|Files(files)| files)
 }
 
 /// Reads platforms.

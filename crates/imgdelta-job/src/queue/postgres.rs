@@ -3,86 +3,44 @@
 //! Times are the server's, so that machines need not agree on theirs; rows that another worker is
 //! taking are passed over. A lost connection is made anew at the next question.
 
+mod connection;
+mod refusal;
+
+pub use refusal::advice;
+
 use super::{Answer, Counts, Entry, Hope, Line, Queue, State, Taken, Terms, Ticket};
-use imgdelta::{Error, Result};
+use crate::config::Server;
+use connection::Connection;
+use imgdelta::Result;
 use imgdelta_registry::Secret;
-use std::{fmt, time::Duration};
-use tokio::sync::Mutex;
-use tokio_postgres::{Client, Config, NoTls, Row};
+use std::{path::PathBuf, time::Duration};
+use tokio_postgres::{Row, types::ToSql};
 
 /// A queue in a server.
+#[derive(Debug)]
 pub struct Postgres {
-    config: Config,
-    place: String,
-    client: Mutex<Option<Client>>,
-}
-
-impl fmt::Debug for Postgres {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Postgres").field("place", &self.place).finish_non_exhaustive()
-    }
+    connection: Connection,
 }
 
 impl Postgres {
-    /// Connects to a server, and makes the tables if they are not there. `options` is written as
-    /// libpq's: `host=/run/postgresql dbname=imgdelta`.
-    pub async fn connect(options: &str, password: Option<&Secret>) -> Result<Self> {
-        let mut config: Config = options
-            .parse()
-            .map_err(|error| Error::bad_input_because("queue's postgres", "no options", error))?;
-        if let Some(password) = password {
-            config.password(password.reveal());
-        }
-        config.connect_timeout(CONNECT_TIMEOUT);
-        config.application_name("imgdelta");
-        let place = format!("queue in PostgreSQL, {:?}", config.get_dbname().unwrap_or("postgres"));
-        let queue = Self { config, place, client: Mutex::new(None) };
-        let mut client = queue.client.lock().await;
-        *client = Some(queue.open().await?);
-        drop(client);
-        Ok(queue)
-    }
-
-    async fn open(&self) -> Result<Client> {
-        let connected = self.config.connect(NoTls).await;
-        let (client, connection) = connected.map_err(|error| self.wrong(error))?;
-        // It ends with the client; what broke it, the next question says.
-        tokio::spawn(async move { drop(connection.await) });
-        client.batch_execute(SCHEMA).await.map_err(|error| self.wrong(error))?;
-        let version = client.query_one("SELECT version FROM imgdelta_queue", &[]).await;
-        let version: i32 = version.map_err(|error| self.wrong(error))?.get(0);
-        if version > VERSION {
-            let what = format!("of version {version}; this program knows {VERSION}");
-            return Err(Error::bad_input(&self.place, what));
-        }
-        Ok(client)
-    }
-
-    fn wrong(&self, error: tokio_postgres::Error) -> Error {
-        Error::io(&self.place)(std::io::Error::other(error))
+    /// Connects to a server, and makes the tables if they are not there. Where TLS is spoken, its
+    /// certificate is signed by an authority of the machine's, or of these files'.
+    pub async fn connect(
+        server: &Server,
+        authorities: &[PathBuf],
+        password: Option<&Secret>,
+    ) -> Result<Self> {
+        let connection = Connection::open(server, authorities, password).await?;
+        Ok(Self { connection })
     }
 
     /// Asks one statement, which is a transaction of its own.
     pub(super) async fn ask(
         &self,
         statement: &str,
-        values: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+        values: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>> {
-        let mut slot = self.client.lock().await;
-        let client = match slot.take() {
-            Some(client) if !client.is_closed() => client,
-            _ => self.open().await?,
-        };
-        let outcome = client.query(statement, values).await;
-        // What the server answers itself, short of its end, leaves the connection as it is.
-        let is_sound = match &outcome {
-            Ok(_) => true,
-            Err(error) => error.as_db_error().is_some_and(|error| error.severity() == "ERROR"),
-        };
-        if is_sound {
-            *slot = Some(client);
-        }
-        outcome.map_err(|error| self.wrong(error))
+        self.connection.ask(statement, values).await
     }
 }
 
@@ -334,40 +292,8 @@ fn millis(span: Duration) -> f64 {
     span.as_secs_f64() * 1000.0
 }
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// After so many doublings every wait is the longest.
 const MOST_WAITS: u32 = 32;
-const VERSION: i32 = 1;
-/// The lock lets one of several workers that begin at once make the tables.
-const SCHEMA: &str = "
-    BEGIN;
-    SELECT pg_advisory_xact_lock(7266271440937);
-    CREATE TABLE IF NOT EXISTS imgdelta_queue (version INTEGER NOT NULL);
-    INSERT INTO imgdelta_queue SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM imgdelta_queue);
-    CREATE TABLE IF NOT EXISTS imgdelta_works (
-        ordinal BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-        key TEXT NOT NULL UNIQUE,
-        body TEXT NOT NULL,
-        state TEXT NOT NULL DEFAULT 'waiting',
-        outcome TEXT NOT NULL DEFAULT '',
-        tries INTEGER NOT NULL DEFAULT 0,
-        turn BIGINT NOT NULL DEFAULT 0,
-        until TIMESTAMPTZ NOT NULL DEFAULT to_timestamp(0),
-        worker TEXT NOT NULL DEFAULT ''
-    );
-    CREATE INDEX IF NOT EXISTS imgdelta_works_by_state ON imgdelta_works (state, ordinal);
-    CREATE TABLE IF NOT EXISTS imgdelta_seen (
-        repository TEXT NOT NULL,
-        tag TEXT NOT NULL,
-        digest TEXT NOT NULL,
-        ordinal BIGINT GENERATED BY DEFAULT AS IDENTITY,
-        PRIMARY KEY (repository, tag)
-    );
-    CREATE TABLE IF NOT EXISTS imgdelta_offers (
-        ordinal BIGINT GENERATED ALWAYS AS IDENTITY,
-        thing TEXT NOT NULL,
-        place TEXT NOT NULL,
-        PRIMARY KEY (thing, place)
-    );
-    CREATE INDEX IF NOT EXISTS imgdelta_offers_by_place ON imgdelta_offers (place);
-    COMMIT;";
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! One suite over every kind of queue.
 
 use super::*;
+use imgdelta_registry::Secret;
 use imgdelta_testkit::postgres::Server;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -210,21 +211,23 @@ async fn a_newer_file_is_refused() {
 #[tokio::test]
 async fn in_a_server() {
     let Some(server) = Server::start() else { return };
-    let admin = Postgres::connect(&server.options("postgres"), None).await.unwrap();
+    let connect = async |database: &str, password: Option<&Secret>| {
+        let server = server.options(database).parse().unwrap();
+        Postgres::connect(&server, &[], password).await.unwrap()
+    };
+    let admin = connect("postgres", None).await;
     for n in 0..10 {
         server.database(&format!("q{n}"));
     }
     suite(async |n: u32| {
-        let password = imgdelta_registry::Secret::new("hunter2");
-        let queue = Postgres::connect(&server.options(&format!("q{n}")), Some(&password)).await;
-        let queue = queue.unwrap();
+        let queue = connect(&format!("q{n}"), Some(&Secret::new("hunter2"))).await;
         assert!(!format!("{queue:?}").contains("hunter2"));
         Arc::new(queue) as Arc<dyn Queue>
     })
     .await;
 
     // The server ends a connection; the next question makes another.
-    let queue = Postgres::connect(&server.options("q0"), None).await.unwrap();
+    let queue = connect("q0", None).await;
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'q0'";
     admin.ask(end, &[]).await.unwrap();
     let first = queue.counts().await;
