@@ -84,6 +84,8 @@ impl Job {
         // Works are ended or given back; nothing else holds anything.
         for task in [server, looker, hurry] {
             task.abort();
+            // It ends as soon as it can, and with it what it holds: the address.
+            drop(task.await);
         }
         tracing::info!("stopped");
         outcome
