@@ -11,7 +11,7 @@ pub use postgres::{Postgres, advice};
 pub use sqlite::Sqlite;
 
 use imgdelta::Result;
-use std::{fmt, future::Future, pin::Pin, time::Duration};
+use std::{collections::BTreeMap, fmt, future::Future, pin::Pin, time::Duration};
 
 /// What a queue answers in its own time.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -47,8 +47,21 @@ pub trait Queue: fmt::Debug + Send + Sync {
     /// Counts the works.
     fn counts(&self) -> Answer<'_, Counts>;
 
-    /// Returns the works in a state, in the order in which they came.
-    fn list(&self, state: State) -> Answer<'_, Vec<Line>>;
+    /// Returns the works in a state, in the order in which they came, and no more than `most`.
+    fn list(&self, state: State, most: u32) -> Answer<'_, Vec<Line>>;
+
+    /// Returns what came of those of some works that are done, by key.
+    fn outcomes<'a>(&'a self, keys: &'a [String]) -> Answer<'a, BTreeMap<String, String>>;
+
+    /// Returns the keys of done works of a repository, those that begin with its name and a space:
+    /// in the order of their bytes, from behind the key `after`, and no more than `most`. Fewer
+    /// are the last.
+    fn done_in<'a>(
+        &'a self,
+        repository: &'a str,
+        after: &'a str,
+        most: u32,
+    ) -> Answer<'a, Vec<String>>;
 
     /// Lets all that were set aside wait again; returns how many.
     fn retry_failed(&self) -> Answer<'_, u64>;
@@ -202,6 +215,12 @@ pub struct Line {
     pub outcome: String,
     /// How often it was begun.
     pub tries: u32,
+}
+
+/// Between which keys those of a repository lie: both in bytes, neither one of them.
+fn bounds(repository: &str) -> (String, String) {
+    // What follows a space.
+    (format!("{repository} "), format!("{repository}!"))
 }
 
 /// No registry is down so long that a day more helps.

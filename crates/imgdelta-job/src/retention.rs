@@ -5,9 +5,9 @@
 
 use crate::{
     job::Job,
-    publish,
-    queue::State,
-    work::{self, Work},
+    publish::{self, Published},
+    queue::Queue,
+    report, work,
 };
 use imgdelta::{BlobDigest, Result, path::escaped};
 use imgdelta_registry::{Named, Repository, artifact::Artifact};
@@ -74,47 +74,85 @@ impl fmt::Display for Stray {
     }
 }
 
-/// Finds the deltas of a repository that lead from or to nothing. `targets` are images to look
-/// beside, besides those that the queue and the registry's own lists name.
-pub(crate) async fn strays(
+/// What is no longer of use in a repository.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Deltas that lead from or to nothing.
+    pub strays: Vec<Stray>,
+    /// The keys of works that are done, between images of which one is gone, and of which no delta
+    /// is left: should both come again, they are to be wanted again.
+    pub over: Vec<String>,
+}
+
+/// Finds what is no longer of use in a repository. `targets` are images to look beside, besides
+/// those that the queue and the registry's own lists name.
+pub(crate) async fn look(
     job: &Job,
     name: &str,
     targets: impl IntoIterator<Item = BlobDigest>,
-) -> Result<Vec<Stray>> {
+) -> Result<Found> {
     let repository = job.looker.repository(name);
     let tags = match repository.tags().await {
         // A repository that shows nothing at all may be a registry that is ill.
-        Err(failure) if failure.is_not_found() => return Ok(Vec::new()),
+        Err(failure) if failure.is_not_found() => return Ok(Found::default()),
         outcome => outcome?,
     };
+    let done = done_in(&*job.queue, name).await?;
     let mut targets: BTreeSet<BlobDigest> = targets.into_iter().collect();
     targets.extend(tags.iter().filter_map(|tag| subject_of(tag)));
-    for line in job.queue.list(State::Done).await? {
-        if let Ok(work) = Work::parse(&line.body)
-            && work.repository == name
-        {
-            targets.insert(work.target);
-        }
-    }
-    let mut strays = Vec::new();
-    let mut known = BTreeMap::new();
+    targets.extend(done.iter().map(|(_, target)| *target));
+    let stray = |artifact, base, target, gone| {
+        let repository = name.to_owned();
+        Stray { repository, artifact, base, target, gone }
+    };
+    let mut images = Images { repository: &repository, known: BTreeMap::new() };
+    let mut found = Found::default();
+    let mut listed = BTreeSet::new();
     for target in targets {
-        for published in publish::beside(&repository, &target).await? {
-            let gone = if is_gone(&repository, target, &mut known).await? {
-                Gone::Target
-            } else {
-                match published.base {
-                    Some(base) if is_gone(&repository, base, &mut known).await? => Gone::Base,
-                    _ => continue,
-                }
-            };
-            if is_delta_of(&repository, &published.artifact, &target).await? {
-                let (repository, artifact) = (name.to_owned(), published.artifact);
-                strays.push(Stray { repository, artifact, base: published.base, target, gone });
+        for Published { artifact, base } in publish::beside(&repository, &target).await? {
+            listed.insert((base, target));
+            if let Some(gone) = images.gone(base, target).await?
+                && is_delta_of(&repository, &artifact, &target).await?
+            {
+                found.strays.push(stray(artifact, base, target, gone));
             }
         }
     }
-    Ok(strays)
+    let mut unlisted = Vec::new();
+    for (base, target) in done {
+        // What is listed without its base may be of any.
+        let is_listed = [Some(base), None].into_iter().any(|it| listed.contains(&(it, target)));
+        if !is_listed && let Some(gone) = images.gone(Some(base), target).await? {
+            unlisted.push((base, target, gone));
+        }
+    }
+    let key = |(base, target, _): &(BlobDigest, BlobDigest, Gone)| work::key(name, base, target);
+    let keys: Vec<String> = unlisted.iter().map(key).collect();
+    let outcomes = job.queue.outcomes(&keys).await?;
+    for ((base, target, gone), key) in unlisted.into_iter().zip(keys) {
+        match outcomes.get(&key).and_then(|told| report::artifact_in(told)) {
+            // Another's entry in the same list may have driven it out, and nobody listed it again.
+            Some(artifact) if is_delta_of(&repository, &artifact, &target).await? => {
+                found.strays.push(stray(artifact, Some(base), target, gone));
+            }
+            _ => found.over.push(key),
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the base and the target of each work of a repository that is done.
+async fn done_in(queue: &dyn Queue, name: &str) -> Result<Vec<(BlobDigest, BlobDigest)>> {
+    let mut done = Vec::new();
+    let mut after = String::new();
+    loop {
+        let mut keys = queue.done_in(name, &after, KEYS_AT_ONCE).await?;
+        done.extend(keys.iter().filter_map(|key| work::ends(key, name)));
+        match keys.pop() {
+            Some(last) if keys.len() + 1 == KEYS_AT_ONCE as usize => after = last,
+            _ => return Ok(done),
+        }
+    }
 }
 
 /// Removes a delta, and lets it be wanted again.
@@ -128,24 +166,39 @@ pub(crate) async fn remove(job: &Job, stray: &Stray) -> Result<()> {
     Ok(())
 }
 
-/// Whether a manifest is not there, asked in both ways: registries err in either.
-async fn is_gone(
-    repository: &Repository,
-    digest: BlobDigest,
-    known: &mut BTreeMap<BlobDigest, bool>,
-) -> Result<bool> {
-    if let Some(is_gone) = known.get(&digest) {
-        return Ok(*is_gone);
+/// Which images of a repository are there, each asked for once.
+struct Images<'a> {
+    repository: &'a Repository,
+    known: BTreeMap<BlobDigest, bool>,
+}
+
+impl Images<'_> {
+    /// Returns which image of a delta is gone, if one is.
+    async fn gone(&mut self, base: Option<BlobDigest>, target: BlobDigest) -> Result<Option<Gone>> {
+        if self.is_gone(target).await? {
+            return Ok(Some(Gone::Target));
+        }
+        match base {
+            Some(base) if self.is_gone(base).await? => Ok(Some(Gone::Base)),
+            _ => Ok(None),
+        }
     }
-    let named = Named::Digest(digest);
-    let is_gone = repository.head(&named).await?.is_none()
-        && match repository.manifest(&named).await {
-            Ok(_) => false,
-            Err(failure) if failure.is_not_found() => true,
-            Err(failure) => return Err(failure.into()),
-        };
-    known.insert(digest, is_gone);
-    Ok(is_gone)
+
+    /// Whether a manifest is not there, asked in both ways: registries err in either.
+    async fn is_gone(&mut self, digest: BlobDigest) -> Result<bool> {
+        if let Some(is_gone) = self.known.get(&digest) {
+            return Ok(*is_gone);
+        }
+        let named = Named::Digest(digest);
+        let is_gone = self.repository.head(&named).await?.is_none()
+            && match self.repository.manifest(&named).await {
+                Ok(_) => false,
+                Err(failure) if failure.is_not_found() => true,
+                Err(failure) => return Err(failure.into()),
+            };
+        self.known.insert(digest, is_gone);
+        Ok(is_gone)
+    }
 }
 
 /// Whether an artifact is a delta, and its subject is this.
@@ -168,3 +221,6 @@ fn subject_of(tag: &str) -> Option<BlobDigest> {
     let (algorithm, hex) = tag.split_once('-')?;
     if algorithm == "sha256" { format!("{algorithm}:{hex}").parse().ok() } else { None }
 }
+
+/// Some hundred kilobytes an answer.
+const KEYS_AT_ONCE: u32 = 1000;

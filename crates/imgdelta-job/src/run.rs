@@ -5,9 +5,9 @@
 use crate::{
     job::Job,
     policy, publish,
-    queue::{Entry, State},
+    queue::Entry,
     report::{self, Outcome, Report},
-    retention::{self, Stray},
+    retention::{self, Found, Stray},
     stop::{Phase, Stop},
     work::Work,
     worker::{Until, labour},
@@ -168,7 +168,8 @@ impl Job {
             return Ok(works);
         }
         let targets = works.iter().map(|work| work.target);
-        for stray in retention::strays(self, name, targets).await? {
+        let Found { strays, over } = retention::look(self, name, targets).await?;
+        for stray in strays {
             if dry_run {
                 teller(Event::Stray(stray));
                 continue;
@@ -185,23 +186,22 @@ impl Job {
                 }
             }
         }
+        if !dry_run && !over.is_empty() {
+            let forgotten = self.queue.forget(&over).await?;
+            tracing::debug!(repository = name, forgotten, "works of images that are gone");
+        }
         Ok(works)
     }
 
     /// Sees to it that what was published for these works is listed, whatever others did since.
     /// All do all of it, so that it comes right whoever writes last.
     async fn list_again(&self, name: &str, works: &[Work]) -> Result<()> {
-        let targets: BTreeMap<String, BlobDigest> =
-            works.iter().map(|work| (work.key(), work.target)).collect();
-        if targets.is_empty() {
-            return Ok(());
-        }
+        let keys: Vec<String> = works.iter().map(Work::key).collect();
+        let outcomes = self.queue.outcomes(&keys).await?;
         let mut published: BTreeMap<BlobDigest, BTreeSet<BlobDigest>> = BTreeMap::new();
-        for line in self.queue.list(State::Done).await? {
-            if let Some(target) = targets.get(&line.key)
-                && let Some(artifact) = report::artifact_in(&line.outcome)
-            {
-                published.entry(*target).or_default().insert(artifact);
+        for (work, key) in works.iter().zip(&keys) {
+            if let Some(artifact) = outcomes.get(key).and_then(|told| report::artifact_in(told)) {
+                published.entry(work.target).or_default().insert(artifact);
             }
         }
         let repository = self.looker.repository(name);

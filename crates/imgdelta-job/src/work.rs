@@ -118,6 +118,12 @@ pub(crate) fn key(repository: &str, base: &BlobDigest, target: &BlobDigest) -> S
     format!("{repository} {base} {target}")
 }
 
+/// Reads the base and the target of what [`key`] wrote for a repository.
+pub(crate) fn ends(key: &str, repository: &str) -> Option<(BlobDigest, BlobDigest)> {
+    let (base, target) = key.strip_prefix(repository)?.strip_prefix(' ')?.split_once(' ')?;
+    Some((base.parse().ok()?, target.parse().ok()?))
+}
+
 impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Names are a stranger's text; a line stays a line.
@@ -129,3 +135,20 @@ impl fmt::Display for Work {
 
 /// The name and version of each document that a job prints; a reader refuses another.
 pub const SCHEMA: &str = "imgdelta.job/1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_tells_what_it_was_made_of() {
+        let digest = |n: u64| -> BlobDigest { format!("sha256:{n:064x}").parse().unwrap() };
+        let key = key("team/app", &digest(1), &digest(2));
+        assert_eq!(ends(&key, "team/app"), Some((digest(1), digest(2))));
+        for other in ["team", "team/ap", "team/app ", "", "team/app/x"] {
+            assert_eq!(ends(&key, other), None, "{other:?}");
+        }
+        assert_eq!(ends("team/app x y", "team/app"), None);
+        assert_eq!(ends("team/app", "team/app"), None);
+    }
+}

@@ -307,7 +307,7 @@ async fn a_work_that_fails_is_tried_again_and_set_aside() {
     let outcome = job.run(RunOptions::default(), &Stop::default(), tell).await;
     assert!(matches!(outcome, Err(imgdelta::Error::Mismatch { .. })), "{outcome:?}");
     assert_eq!(words(&events), ["failed v2>v3", "waits v2>v3"]);
-    let failed = job.queue().list(State::Failed).await.unwrap();
+    let failed = job.queue().list(State::Failed, 9).await.unwrap();
     assert!(failed[0].outcome.contains("digest"), "{}", failed[0].outcome);
     scene.registry.forget();
     assert_eq!(run(&job, RunOptions::default()).await, [""; 0], "set aside is set aside");
@@ -376,6 +376,62 @@ async fn only_deltas_of_missing_images_are_removed() {
         assert!(run(&job, RunOptions::default()).await.contains(&"removed".to_owned()));
         assert!(scene.registry.get("team/app", &signature).is_some());
         assert_eq!(run(&job, RunOptions::default()).await, [""; 0]);
+    }
+}
+
+/// Another tool read the list beside an image before deltas came, and wrote it afterwards.
+fn empty_list(scene: &Scene, digest: &str) {
+    let tag = fallback_tag(&digest.parse().unwrap());
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let empty = json!({"schemaVersion": 2, "mediaType": kind, "manifests": []}).to_string();
+    scene.registry.put_manifest("team/app", Some(&tag), kind, empty.as_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delta_that_a_list_has_lost_is_removed_with_its_image() {
+    let scene = Scene::new(Behaviour::without_referrers());
+    let job = scene.job("keep = 2\n", "[retention]\nremove = true").await;
+    let (teller, events) = teller();
+    job.run(RunOptions::default(), &Stop::default(), teller).await.unwrap();
+    let events = std::mem::take(&mut *events.lock().unwrap());
+    let artifacts: Vec<String> = events
+        .iter()
+        .map(|event| match event {
+            Event::Ended(report) => report.artifact.unwrap().to_string(),
+            _ => panic!("{event:?}"),
+        })
+        .collect();
+    let v3 = scene.digest("v3");
+    empty_list(&scene, &v3);
+    scene.registry.remove("team/app", &v3);
+    let is_there = |artifact: &String| scene.registry.get("team/app", artifact).is_some();
+    assert!(artifacts.len() == 2 && artifacts.iter().all(is_there), "nothing names them");
+    let ran = run(&job, RunOptions::default()).await;
+    assert_eq!(ran, ["published v1>v2", "removed", "removed"]);
+    assert!(!artifacts.iter().any(is_there));
+    assert_eq!(job.queue().counts().await.unwrap(), Counts { done: 1, ..Counts::default() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn works_of_missing_images_are_forgotten_where_deltas_are_removed() {
+    for (retention, known) in [("[retention]\nremove = true", 1), ("", 2)] {
+        let scene = Scene::new(Behaviour::default());
+        let job = scene.job("keep = 1\nworth = 0.001\n", retention).await;
+        let done = async || {
+            let counts = job.queue().counts().await.unwrap();
+            assert_eq!(counts, Counts { done: counts.done, ..Counts::default() });
+            counts.done
+        };
+        assert_eq!(run(&job, RunOptions::default()).await, ["not-worth v2>v3"]);
+        scene.registry.remove("team/app", &scene.digest("v2"));
+        run(&job, RunOptions::default().dry_run(true)).await;
+        assert_eq!(done().await, 1, "only looked at");
+        assert_eq!(run(&job, RunOptions::default()).await, ["not-worth v1>v3"]);
+        assert_eq!(done().await, known);
+        // It comes again, and so does its work, unless it is still known.
+        put(&scene.registry, "team/app", "v2", &version(2, "amd64"));
+        assert_eq!(run(&job, RunOptions::default()).await.len() as u64, 2 - known);
+        assert_eq!(done().await, 2, "a work between images that are there is kept");
     }
 }
 
@@ -513,11 +569,7 @@ async fn what_others_dropped_from_a_list_is_listed_again() {
     run(&job, RunOptions::default()).await;
     let bases = scene.digests(&["v1", "v2"]);
     assert_eq!(scene.bases("v3").await, bases);
-    // Another tool read the list before they came, and wrote it afterwards.
-    let tag = fallback_tag(&scene.digest("v3").parse().unwrap());
-    let kind = "application/vnd.oci.image.index.v1+json";
-    let empty = json!({"schemaVersion": 2, "mediaType": kind, "manifests": []}).to_string();
-    scene.registry.put_manifest("team/app", Some(&tag), kind, empty.as_bytes());
+    empty_list(&scene, &scene.digest("v3"));
     assert_eq!(scene.bases("v3").await, [""; 0]);
     assert_eq!(run(&job, RunOptions::default().dry_run(true)).await.len(), 2);
     assert_eq!(scene.bases("v3").await, [""; 0], "only looked at");

@@ -8,12 +8,12 @@ mod refusal;
 
 pub use refusal::advice;
 
-use super::{Answer, Counts, Entry, Hope, Line, Queue, State, Taken, Terms, Ticket};
+use super::{Answer, Counts, Entry, Hope, Line, Queue, State, Taken, Terms, Ticket, bounds};
 use crate::config::Server;
 use connection::Connection;
 use imgdelta::Result;
 use imgdelta_registry::Secret;
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use tokio_postgres::{Row, types::ToSql};
 
 /// A queue in a server.
@@ -180,13 +180,13 @@ impl Queue for Postgres {
         })
     }
 
-    fn list(&self, state: State) -> Answer<'_, Vec<Line>> {
+    fn list(&self, state: State, most: u32) -> Answer<'_, Vec<Line>> {
         Box::pin(async move {
             let rows = self
                 .ask(
                     "SELECT key, body, outcome, tries FROM imgdelta_works
-                     WHERE state = $1 ORDER BY ordinal",
-                    &[&state.word()],
+                     WHERE state = $1 ORDER BY ordinal LIMIT $2",
+                    &[&state.word(), &i64::from(most)],
                 )
                 .await?;
             let line = |row: &Row| Line {
@@ -196,6 +196,31 @@ impl Queue for Postgres {
                 tries: row.get::<_, i32>(3).unsigned_abs(),
             };
             Ok(rows.iter().map(line).collect())
+        })
+    }
+
+    fn outcomes<'a>(&'a self, keys: &'a [String]) -> Answer<'a, BTreeMap<String, String>> {
+        Box::pin(async move {
+            let mut outcomes = BTreeMap::new();
+            for keys in keys.chunks(KEYS_AT_ONCE) {
+                let rows = self.ask(OUTCOMES, &[&keys]).await?;
+                outcomes.extend(rows.iter().map(|row| (row.get(0), row.get(1))));
+            }
+            Ok(outcomes)
+        })
+    }
+
+    fn done_in<'a>(
+        &'a self,
+        repository: &'a str,
+        after: &'a str,
+        most: u32,
+    ) -> Answer<'a, Vec<String>> {
+        Box::pin(async move {
+            let (first, end) = bounds(repository);
+            let after = after.max(&first);
+            let rows = self.ask(DONE_IN, &[&after, &end, &i64::from(most)]).await?;
+            Ok(rows.iter().map(|row| row.get(0)).collect())
         })
     }
 
@@ -292,6 +317,14 @@ fn millis(span: Duration) -> f64 {
     span.as_secs_f64() * 1000.0
 }
 
+const OUTCOMES: &str =
+    "SELECT key, outcome FROM imgdelta_works WHERE key = ANY($1) AND state = 'done'";
+/// By bytes, as its index is, and not as the server's language orders words.
+const DONE_IN: &str = "SELECT key FROM imgdelta_works
+    WHERE key COLLATE \"C\" > $1 AND key COLLATE \"C\" < $2 AND state = 'done'
+    ORDER BY key COLLATE \"C\" LIMIT $3";
+/// Some hundred kilobytes a statement.
+const KEYS_AT_ONCE: usize = 1000;
 /// After so many doublings every wait is the longest.
 const MOST_WAITS: u32 = 32;
 

@@ -3,12 +3,12 @@
 //! Every change is one transaction, synchronised before it is answered. Several processes of this
 //! machine may share the file; a network's file system does not hold the locks that takes.
 
-use super::{Answer, Counts, Entry, Hope, Line, Queue, State, Taken, Terms, Ticket};
+use super::{Answer, Counts, Entry, Hope, Line, Queue, State, Taken, Terms, Ticket, bounds};
 use imgdelta::{Error, Result};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::{
     cmp::Reverse,
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -186,16 +186,46 @@ impl Queue for Sqlite {
         })
     }
 
-    fn list(&self, state: State) -> Answer<'_, Vec<Line>> {
+    fn list(&self, state: State, most: u32) -> Answer<'_, Vec<Line>> {
         self.with(move |connection| {
             let mut query = connection.prepare(
-                "SELECT key, body, outcome, tries FROM works WHERE state = ?1 ORDER BY ordinal",
+                "SELECT key, body, outcome, tries FROM works WHERE state = ?1
+                 ORDER BY ordinal LIMIT ?2",
             )?;
-            let rows = query.query_map([state.word()], |row| {
+            let rows = query.query_map(params![state.word(), most], |row| {
                 let (key, body, outcome) = (row.get(0)?, row.get(1)?, row.get(2)?);
                 Ok(Line { key, body, outcome, tries: row.get(3)? })
             })?;
             rows.collect()
+        })
+    }
+
+    fn outcomes<'a>(&'a self, keys: &'a [String]) -> Answer<'a, BTreeMap<String, String>> {
+        let keys = keys.to_vec();
+        self.with(move |connection| {
+            // Here a statement costs no way: one key each.
+            let mut query = connection.prepare(OUTCOME)?;
+            let mut outcomes = BTreeMap::new();
+            for key in keys {
+                let outcome = query.query_row([&key], |row| row.get(0)).optional()?;
+                outcomes.extend(outcome.map(|outcome| (key, outcome)));
+            }
+            Ok(outcomes)
+        })
+    }
+
+    fn done_in<'a>(
+        &'a self,
+        repository: &'a str,
+        after: &'a str,
+        most: u32,
+    ) -> Answer<'a, Vec<String>> {
+        let (first, end) = bounds(repository);
+        let after = after.to_owned().max(first);
+        self.with(move |connection| {
+            let mut query = connection.prepare(DONE_IN)?;
+            let keys = query.query_map(params![after, end, most], |row| row.get(0))?;
+            keys.collect()
         })
     }
 
@@ -306,6 +336,10 @@ fn after(now: i64, wait: Duration) -> i64 {
     now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
 }
 
+const OUTCOME: &str = "SELECT outcome FROM works WHERE key = ?1 AND state = 'done'";
+/// The plus keeps `SQLite` from its index by state, which would read all works that are done.
+const DONE_IN: &str = "SELECT key FROM works
+    WHERE key > ?1 AND key < ?2 AND +state = 'done' ORDER BY key LIMIT ?3";
 /// How long another process's transaction is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 const VERSION: i64 = 1;
@@ -341,3 +375,24 @@ const SCHEMA: &str = "
     CREATE INDEX IF NOT EXISTS offers_by_place ON offers (place);
     PRAGMA user_version = 1;
     COMMIT;";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_at_every_look_reads_no_other_rows() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(SCHEMA).unwrap();
+        for (statement, bounds) in [(OUTCOME, "(key=?)"), (DONE_IN, "(key>? AND key<?)")] {
+            let mut explain =
+                connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
+            let values = vec![rusqlite::types::Null; explain.parameter_count()];
+            let values = rusqlite::params_from_iter(values);
+            let steps = explain.query_map(values, |row| row.get(3)).unwrap();
+            let steps: Vec<String> = steps.map(|step| step.unwrap()).collect();
+            let expected = format!("SEARCH works USING INDEX sqlite_autoindex_works_1 {bounds}");
+            assert_eq!(steps, [expected], "and nothing is sorted");
+        }
+    }
+}

@@ -33,9 +33,10 @@ async fn works_are_added_once_and_taken_in_order(queue: &dyn Queue) {
     }
     assert_eq!(take(queue, &terms()).await, None);
     assert_eq!(queue.add(&entries(0..3)).await.unwrap(), 0, "what is done is not wanted again");
-    let done = queue.list(State::Done).await.unwrap();
+    let done = queue.list(State::Done, 9).await.unwrap();
     let expected = Line { key: "k1".into(), body: "b1".into(), outcome: "made".into(), tries: 1 };
     assert_eq!((done.len(), &done[1]), (3, &expected));
+    assert_eq!(queue.list(State::Done, 2).await.unwrap(), done[..2]);
     assert_eq!(queue.counts().await.unwrap(), Counts { done: 3, ..Counts::default() });
 }
 
@@ -66,7 +67,7 @@ async fn what_fails_is_tried_again_and_then_set_aside(queue: &dyn Queue) {
     let hopeless = take(queue, &terms()).await.unwrap();
     let state = queue.fail(&hopeless.ticket, "never", Hope::None, &terms()).await.unwrap();
     assert_eq!(state, Some(State::Failed));
-    let failed = queue.list(State::Failed).await.unwrap();
+    let failed = queue.list(State::Failed, 9).await.unwrap();
     let outcomes: Vec<_> = failed.iter().map(|line| line.outcome.as_str()).collect();
     assert_eq!(outcomes, ["error 3", "never"]);
     assert_eq!(take(queue, &terms()).await, None);
@@ -90,7 +91,7 @@ async fn a_work_that_kills_its_workers_is_set_aside(queue: &dyn Queue) {
     assert_eq!(take(queue, &silent).await.unwrap().tries, 1);
     assert_eq!(take(queue, &silent).await.unwrap().tries, 2);
     assert_eq!(take(queue, &silent).await, None);
-    let failed = queue.list(State::Failed).await.unwrap();
+    let failed = queue.list(State::Failed, 9).await.unwrap();
     assert_eq!(failed[0].outcome, "its worker vanished each time");
 }
 
@@ -112,6 +113,55 @@ async fn forgotten_works_can_be_added_again(queue: &dyn Queue) {
     let keys: Vec<String> = entries(0..9).into_iter().map(|entry| entry.key).collect();
     assert_eq!(queue.forget(&keys).await.unwrap(), 2, "not the one that somebody does");
     assert_eq!(queue.add(&entries(0..3)).await.unwrap(), 2);
+}
+
+/// Adds works and does them.
+async fn done(queue: &dyn Queue, keys: &[String]) {
+    let entry = |key: &String| Entry { key: key.clone(), body: String::new() };
+    queue.add(&keys.iter().map(entry).collect::<Vec<_>>()).await.unwrap();
+    while let Some(taken) = take(queue, &terms()).await {
+        let outcome = format!("of {}", taken.ticket.key);
+        assert!(queue.finish(&taken.ticket, &outcome).await.unwrap());
+    }
+}
+
+async fn what_came_of_works_is_told_by_their_keys(queue: &dyn Queue) {
+    // More than fit into one question; the last of each question, and the first of the next.
+    let keys: Vec<String> = (0..2500).map(|n| format!("r {n:04}")).collect();
+    let some = [0, 999, 1000, 1999, 2000, 2499].map(|n: usize| keys[n].clone());
+    done(queue, &some).await;
+    queue.add(&entries(0..1)).await.unwrap();
+    let expected = some.map(|key| (key.clone(), format!("of {key}")));
+    assert_eq!(queue.outcomes(&keys).await.unwrap(), BTreeMap::from(expected.clone()));
+    let few = ["r 2499", "none", "k0", "r 2499", ""].map(String::from);
+    let told = queue.outcomes(&few).await.unwrap();
+    assert_eq!(told, BTreeMap::from([expected[5].clone()]), "only what is done");
+    assert_eq!(queue.outcomes(&[]).await.unwrap(), BTreeMap::new());
+}
+
+async fn done_works_are_listed_by_repository(queue: &dyn Queue) {
+    // Names that begin alike, and letters that a language orders otherwise than bytes are.
+    let of = |name: &str, rest: &[&str]| -> Vec<String> {
+        rest.iter().map(|rest| format!("{name} {rest}")).collect()
+    };
+    let mine = of("team/app", &["B", "a", "a-b", "ab", "é"]);
+    let others = ["team/app-2 a", "team/app/x a", "team/App a", "team/ap p", "team/app", "z a"];
+    let all: Vec<String> =
+        others.into_iter().map(String::from).chain(mine.iter().rev().cloned()).collect();
+    done(queue, &all).await;
+    queue.add(&[Entry { key: "team/app waits".into(), body: String::new() }]).await.unwrap();
+    let page = async |repository: &str, after: &str, most: u32| {
+        queue.done_in(repository, after, most).await.unwrap()
+    };
+    assert_eq!(page("team/app", "", 9).await, mine);
+    assert_eq!(page("team/app", "", 2).await, mine[..2]);
+    assert_eq!(page("team/app", &mine[1], 2).await, mine[2..4]);
+    assert_eq!(page("team/app", &mine[3], 2).await, mine[4..]);
+    assert_eq!(page("team/app", &mine[4], 2).await, [""; 0]);
+    assert_eq!(page("team/app", "team/app a", 1).await, ["team/app a-b"]);
+    assert_eq!(page("team/app/x", "", 9).await, ["team/app/x a"]);
+    assert_eq!(page("team", "", 9).await, [""; 0]);
+    assert_eq!(page("", "", 9).await, [""; 0]);
 }
 
 async fn tags_are_numbered_as_they_move(queue: &dyn Queue) {
@@ -179,6 +229,8 @@ async fn suite<F: Future<Output = Arc<dyn Queue>>>(fresh: impl Fn(u32) -> F) {
     forgotten_works_can_be_added_again(&*fresh(6).await).await;
     tags_are_numbered_as_they_move(&*fresh(7).await).await;
     what_is_offered_is_found_where_it_was_last(&*fresh(9).await).await;
+    what_came_of_works_is_told_by_their_keys(&*fresh(10).await).await;
+    done_works_are_listed_by_repository(&*fresh(11).await).await;
     let shared = vec![fresh(8).await, fresh(8).await, fresh(8).await];
     many_workers_lose_and_double_nothing(shared).await;
     let known = fresh(8).await.counts().await.unwrap();
@@ -216,7 +268,7 @@ async fn in_a_server() {
         Postgres::connect(&server, &[], password).await.unwrap()
     };
     let admin = connect("postgres", None).await;
-    for n in 0..10 {
+    for n in 0..12 {
         server.database(&format!("q{n}"));
     }
     suite(async |n: u32| {

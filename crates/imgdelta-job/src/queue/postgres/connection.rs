@@ -92,7 +92,8 @@ impl Connection {
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const VERSION: i32 = 1;
-/// The lock lets one of several workers that begin at once make the tables.
+/// The lock lets one of several workers that begin at once make the tables. An index that an older
+/// program did not make is made to its tables, which it can still use: the version stays.
 const SCHEMA: &str = "
     BEGIN;
     SELECT pg_advisory_xact_lock(7266271440937);
@@ -110,6 +111,8 @@ const SCHEMA: &str = "
         worker TEXT NOT NULL DEFAULT ''
     );
     CREATE INDEX IF NOT EXISTS imgdelta_works_by_state ON imgdelta_works (state, ordinal);
+    CREATE INDEX IF NOT EXISTS imgdelta_works_done
+        ON imgdelta_works (key COLLATE \"C\") WHERE state = 'done';
     CREATE TABLE IF NOT EXISTS imgdelta_seen (
         repository TEXT NOT NULL,
         tag TEXT NOT NULL,

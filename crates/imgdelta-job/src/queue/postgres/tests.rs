@@ -167,3 +167,30 @@ async fn a_file_without_an_authority_is_told() {
     let wrong = Postgres::connect(&server, &[here], None).await.unwrap_err();
     assert!(matches!(wrong, Error::BadInput { .. }), "{wrong}");
 }
+
+#[tokio::test]
+async fn what_is_asked_at_every_look_reads_no_other_rows() {
+    let Some(server) = TestServer::start() else { return };
+    let server: Server = server.database("q").parse().unwrap();
+    let queue = Postgres::connect(&server, &[], None).await.unwrap();
+    // A queue of before there was this index gets it, and is still of the same version.
+    queue.ask("DROP INDEX imgdelta_works_done", &[]).await.unwrap();
+    let queue = Postgres::connect(&server, &[], None).await.unwrap();
+    let version = queue.ask("SELECT version FROM imgdelta_queue", &[]).await.unwrap();
+    assert_eq!(version[0].get::<_, i32>(0), 1);
+
+    // With few rows it would not be worth the server's while.
+    let many = "INSERT INTO imgdelta_works (key, body, state)
+        SELECT 'r ' || n, '', 'done' FROM generate_series(1, 20000) AS n";
+    queue.ask(many, &[]).await.unwrap();
+    queue.ask("ANALYZE imgdelta_works", &[]).await.unwrap();
+    let plan = async |statement: &str, values: &[&(dyn ToSql + Sync)]| -> String {
+        let rows = queue.ask(&format!("EXPLAIN {statement}"), values).await.unwrap();
+        rows.iter().map(|row| row.get::<_, String>(0) + "\n").collect()
+    };
+    let found = plan(DONE_IN, &[&"r ", &"r!", &9_i64]).await;
+    assert!(found.contains("Index Only Scan using imgdelta_works_done"), "{found}");
+    assert!(found.contains("Index Cond: ((key > ") && !found.contains("Sort"), "{found}");
+    let found = plan(OUTCOMES, &[&["r a", "r b"].as_slice()]).await;
+    assert!(found.contains("Index Cond: (key = ANY") && !found.contains("Seq Scan"), "{found}");
+}
