@@ -7,7 +7,7 @@ use crate::{
     job::Job,
     make::{Made, Meter},
     publish,
-    queue::{Hope, State, Taken},
+    queue::{Hope, State, Taken, Ticket},
     report::{Outcome, Report},
     stop::{Phase, Stop},
     work::Work,
@@ -82,31 +82,25 @@ async fn carry_out(job: &Arc<Job>, taken: Taken, stop: &Stop) -> Result<Option<R
     let begun = Instant::now();
     let cancel = Arc::new(AtomicBool::new(false));
     let meter = Arc::new(Meter::new(job.config.budget.cpu.get_ref().get(), Arc::clone(&cancel)));
-    let mut doing = Box::pin(make_and_publish(job, &work, &meter));
-    let mut beats = tokio::time::interval(job.terms.lease / BEATS_PER_LEASE);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let outcome = loop {
-        tokio::select! {
-            outcome = &mut doing => break outcome,
-            () = stop.reached(Phase::Leaving) => {
-                cancel.store(true, Relaxed);
-                tracing::info!(%work, "given back");
-                job.queue.give_back(&ticket).await?;
-                return Ok(None);
-            }
-            _ = beats.tick() => match job.queue.beat(&ticket, &job.terms).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    cancel.store(true, Relaxed);
-                    tracing::warn!(%work, "left to another worker");
-                    return Ok(None);
-                }
-                // Until the lease is over nothing is lost.
-                Err(error) => tracing::warn!(%error, "the queue does not answer"),
-            },
+    // Both go on side by side: either may hold what the other waits for, and neither is left half
+    // done while the queue is asked for something else.
+    let ended = tokio::select! {
+        outcome = make_and_publish(job, &work, &meter) => Some(outcome),
+        () = until_lost(job, &ticket) => {
+            tracing::warn!(%work, "left to another worker");
+            None
+        }
+        () = stop.reached(Phase::Leaving) => {
+            tracing::info!(%work, "given back");
+            None
         }
     };
-    drop(doing);
+    let Some(outcome) = ended else {
+        cancel.store(true, Relaxed);
+        // What is another's by now stays that.
+        job.queue.give_back(&ticket).await?;
+        return Ok(None);
+    };
     let mut report = Report {
         work,
         outcome: Outcome::Failed,
@@ -206,6 +200,21 @@ async fn make_and_publish(job: &Arc<Job>, work: &Work, meter: &Arc<Meter>) -> Re
         (Outcome::Published, pushed.artifact)
     };
     Ok(End { outcome, artifact: Some(artifact), delta_bytes, pull_bytes, reused_recipes })
+}
+
+/// Keeps a ticket alive, and ends when it is good for nothing.
+async fn until_lost(job: &Job, ticket: &Ticket) {
+    let mut beats = tokio::time::interval(job.terms.lease / BEATS_PER_LEASE);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        beats.tick().await;
+        match job.queue.beat(ticket, &job.terms).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            // Until the lease is over nothing is lost.
+            Err(error) => tracing::warn!(%error, "the queue does not answer"),
+        }
+    }
 }
 
 async fn is_gone(repository: &Repository, work: &Work) -> Result<bool> {

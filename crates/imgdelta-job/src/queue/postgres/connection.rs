@@ -7,8 +7,12 @@ use super::refusal::Refusal;
 use crate::config::Server;
 use imgdelta::{Error, Result};
 use imgdelta_registry::{Secret, Trust};
-use std::{fmt, path::PathBuf, time::Duration};
-use tokio::sync::Mutex;
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio_postgres::{Client, Config, Row, types::ToSql};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -17,7 +21,7 @@ pub(super) struct Connection {
     config: Config,
     tls: MakeRustlsConnect,
     place: String,
-    client: Mutex<Option<Client>>,
+    client: Mutex<Option<Arc<Client>>>,
 }
 
 impl fmt::Debug for Connection {
@@ -46,12 +50,12 @@ impl Connection {
         // What a server asks for that is spoken to in TLS from the first byte.
         tls.alpn_protocols = vec![b"postgresql".to_vec()];
         let tls = MakeRustlsConnect::new(tls);
-        let connection = Self { config, tls, place, client: Mutex::new(None) };
-        *connection.client.lock().await = Some(connection.client().await?);
+        let connection = Self { config, tls, place, client: Mutex::default() };
+        connection.client().await?;
         Ok(connection)
     }
 
-    async fn client(&self) -> Result<Client> {
+    async fn connect(&self) -> Result<Client> {
         let connected = self.config.connect(self.tls.clone()).await;
         let (client, connection) = connected.map_err(|error| self.wrong(error))?;
         // It ends with the client; what broke it, the next question says.
@@ -70,23 +74,42 @@ impl Connection {
         Error::io(&self.place)(std::io::Error::other(Refusal::from(error)))
     }
 
-    /// Asks one statement, which is a transaction of its own.
+    /// Asks one statement, which is a transaction of its own. Who asks holds up nobody else, not
+    /// even while waiting to be polled again.
     pub async fn ask(&self, statement: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
-        let mut slot = self.client.lock().await;
-        let client = match slot.take() {
-            Some(client) if !client.is_closed() => client,
-            _ => self.client().await?,
-        };
+        let client = self.client().await?;
         let outcome = client.query(statement, values).await;
         // What the server answers itself, short of its end, leaves the connection as it is.
         let is_sound = match &outcome {
             Ok(_) => true,
             Err(error) => error.as_db_error().is_some_and(|error| error.severity() == "ERROR"),
         };
-        if is_sound {
-            *slot = Some(client);
+        if !is_sound {
+            let mut slot = self.lock();
+            // Others may have made a new one.
+            if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, &client)) {
+                *slot = None;
+            }
         }
         outcome.map_err(|error| self.wrong(error))
+    }
+
+    /// Returns the connection, made anew if it is lost. Two who find that it is each make one; the
+    /// first one's is dropped when it has answered.
+    async fn client(&self) -> Result<Arc<Client>> {
+        let current = self.lock().clone();
+        match current {
+            Some(client) if !client.is_closed() => Ok(client),
+            _ => {
+                let client = Arc::new(self.connect().await?);
+                *self.lock() = Some(Arc::clone(&client));
+                Ok(client)
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Client>>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,7 +6,7 @@ use imgdelta_testkit::{
     Authority,
     postgres::{STRANGER, Server as TestServer},
 };
-use std::path::Path;
+use std::{future::poll_fn, path::Path, pin::pin, task::Poll};
 
 /// A server that shows a certificate for `db.example` only, and a directory with its authority's.
 struct Scene {
@@ -193,4 +193,16 @@ async fn what_is_asked_at_every_look_reads_no_other_rows() {
     assert!(found.contains("Index Cond: ((key > ") && !found.contains("Sort"), "{found}");
     let found = plan(OUTCOMES, &[&["r a", "r b"].as_slice()]).await;
     assert!(found.contains("Index Cond: (key = ANY") && !found.contains("Seq Scan"), "{found}");
+}
+
+#[tokio::test]
+async fn who_is_not_polled_holds_up_nobody() {
+    let Some(server) = TestServer::start() else { return };
+    let server: Server = server.database("q").parse().unwrap();
+    let queue = Postgres::connect(&server, &[], None).await.unwrap();
+    let mut first = pin!(queue.ask("SELECT 5", &[]));
+    let is_begun = poll_fn(|context| Poll::Ready(first.as_mut().poll(context).is_pending())).await;
+    assert!(is_begun, "sent, and left alone");
+    assert_eq!(queue.counts().await.unwrap(), Counts::default());
+    assert_eq!(first.await.unwrap()[0].get::<_, i32>(0), 5);
 }
