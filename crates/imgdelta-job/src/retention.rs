@@ -107,22 +107,22 @@ pub(crate) async fn look(
     };
     let mut images = Images { repository: &repository, known: BTreeMap::new() };
     let mut found = Found::default();
-    let mut listed = BTreeSet::new();
+    let mut met = BTreeSet::new();
     for target in targets {
         for Published { artifact, base } in publish::beside(&repository, &target).await? {
-            listed.insert((base, target));
             if let Some(gone) = images.gone(base, target).await?
                 && is_delta_of(&repository, &artifact, &target).await?
             {
+                met.insert((base, target));
                 found.strays.push(stray(artifact, base, target, gone));
             }
         }
     }
     let mut unlisted = Vec::new();
     for (base, target) in done {
-        // What is listed without its base may be of any.
-        let is_listed = [Some(base), None].into_iter().any(|it| listed.contains(&(it, target)));
-        if !is_listed && let Some(gone) = images.gone(Some(base), target).await? {
+        // What is listed without its base may be of any. Its work goes when it has gone.
+        let is_met = [Some(base), None].into_iter().any(|it| met.contains(&(it, target)));
+        if !is_met && let Some(gone) = images.gone(Some(base), target).await? {
             unlisted.push((base, target, gone));
         }
     }
