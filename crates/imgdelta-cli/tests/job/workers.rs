@@ -1,10 +1,11 @@
 //! Two processes with one queue in `PostgreSQL`: nothing twice, and nothing lost with one of them.
 
 use crate::scene::{Registry, Running, documents, has, said, small_version, until};
-use imgdelta_testkit::{Blobs, postgres::Server};
+use imgdelta_testkit::{Authority, Blobs, postgres::Server};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
+    fs,
     io::Read,
     process::{Child, Stdio},
 };
@@ -109,4 +110,46 @@ fn what_a_killed_worker_leaves_the_other_ends() {
     }
     assert_whole(&registry, "demo/killed");
     assert_eq!(registry.prints(&["job", "run", "--config", &config]), "", "nothing is left");
+}
+
+#[test]
+fn a_queue_behind_tls_is_reached_or_it_is_told_why_not() {
+    if !has(&["docker-registry"]) {
+        return;
+    }
+    let authority = Authority::new();
+    let identity = authority.certify(&["db.example"]);
+    let Some(server) = Server::start_on_port(Some(&identity)) else { return };
+    server.database("q");
+    let registry = Registry::start();
+    let ca = registry.dir.path().join("ca.pem");
+    fs::write(&ca, authority.certificate()).unwrap();
+    for number in 1..=2 {
+        let mut blobs = Blobs::default();
+        let root = small_version(number).store(&mut blobs);
+        blobs.tag(root, "any");
+        registry.put("demo/tls", &format!("v{number}"), &blobs);
+    }
+    let run = |options: &str, more: &str| {
+        let queue = format!("postgres = \"{} {options}\"\n{more}", server.options_on_port("q"));
+        let config = registry.config("demo/tls", "tls", &queue, "preset = \"fast\"");
+        registry.command(&["job", "run", "--config", &config]).output().unwrap()
+    };
+    let trusting = format!("ca = \"{}\"", ca.display());
+    let strict = "host=db.example sslmode=verify-full";
+    // Options, settings, exit code, what is said.
+    let rows = [
+        (strict, "", 6, "hint: name the authority that signed the server's certificate"),
+        ("host=localhost sslmode=require", &trusting, 6, "hint: name the server as its"),
+        ("sslmode=verify-ca", &trusting, 3, "tls:4:12: sslmode is one of disable, prefer, "),
+        (strict, "ca = \"none.pem\"", 6, "imgdelta: none.pem: "),
+        (strict, &trusting, 0, ""),
+    ];
+    for (options, more, code, expected) in rows {
+        let output = run(options, more);
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{options}: {said}");
+        assert!(said.contains(expected), "{options}: {said}");
+    }
+    assert_eq!(registry.deltas("demo/tls").len(), 2, "there and back");
 }
