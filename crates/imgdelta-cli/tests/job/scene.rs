@@ -104,14 +104,15 @@ impl Registry {
         assert_eq!(Line::open(self.port).ask("DELETE", &path, &[], &[]).status, 202);
     }
 
-    /// Writes a configuration of a job and returns its path.
+    /// Writes a configuration of a job and returns its path. It settles for a second, as
+    /// docker-registry tells of a manifest before its tag can be read.
     pub fn config(&self, repository: &str, name: &str, queue: &str, rule: &str) -> String {
         let dir = self.dir.path().display();
         fs::write(self.dir.path().join("secret"), "hunter2\n").unwrap();
         let text = format!(
             "[registry]\nhost = \"{}\"\n[queue]\n{queue}\ntries = 100\npause = \"0s\"\n\
              [budget]\nscratch = \"{dir}\"\nthreads = 1\nparallel = 2\n[serve]\nlisten = \"127.0.0.1:{}\"\n\
-             secret-file = \"{dir}/secret\"\npoll = \"30d\"\nsettle = \"10ms\"\n\
+             secret-file = \"{dir}/secret\"\npoll = \"30d\"\nsettle = \"1s\"\n\
              [retention]\nremove = true\n[log]\nformat = \"json\"\n\
              [[rule]]\nrepositories = [\"{repository}\"]\nrollback = true\n{rule}\n",
             self.host(),
