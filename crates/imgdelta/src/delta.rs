@@ -358,15 +358,7 @@ fn read(source: &dyn ReadAt, section: &Section, limit: u64, place: &str) -> Resu
 /// Reads a range that lies inside a file whose length was seen; the caller bounds it.
 fn read_range(source: &dyn ReadAt, offset: u64, count: u64, place: &str) -> Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(count).unwrap_or(usize::MAX)];
-    let mut done = 0;
-    while done < bytes.len() {
-        match source.read_at(&mut bytes[done..], offset + done as u64) {
-            Ok(0) => return Err(Error::io(place)(std::io::ErrorKind::UnexpectedEof.into())),
-            Ok(count) => done += count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::io(place)(error)),
-        }
-    }
+    source.fill_at(&mut bytes, offset).map_err(Error::io(place))?;
     Ok(bytes)
 }
 

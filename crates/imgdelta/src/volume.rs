@@ -52,20 +52,8 @@ impl Extent {
     /// Fills `buffer` with the bytes at `offset`; fails where they end before.
     pub fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         self.admit(offset, buffer.len() as u64)?;
-        let (mut offset, mut rest) = (offset, buffer);
         // Not copied from the map: what passes once should not push other pages out of memory.
-        while !rest.is_empty() {
-            let read = ReadAt::read_at(&self.file, rest, offset);
-            let count = match read {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Ok(0) => Err(std::io::ErrorKind::UnexpectedEof.into()),
-                outcome => outcome,
-            };
-            let count = count.map_err(Error::io(&self.place))?;
-            offset += count as u64;
-            rest = &mut rest[count..];
-        }
-        Ok(())
+        self.file.fill_at(buffer, offset).map_err(Error::io(&self.place))
     }
 
     /// Returns a range, mapped or read; fails where the bytes end before. A caller bounds the

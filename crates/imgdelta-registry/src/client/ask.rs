@@ -105,17 +105,8 @@ async fn next_piece((source, offset, bytes): Rest) -> std::io::Result<Option<(By
     let read = tokio::task::spawn_blocking(move || {
         let room = usize::try_from(bytes).unwrap_or(usize::MAX).min(PIECE_BYTES);
         let mut piece = vec![0; room];
-        let count = loop {
-            match source.read_at(&mut piece, offset) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                outcome => break outcome?,
-            }
-        };
-        if count == 0 {
-            return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
-        }
-        piece.truncate(count);
-        Ok((piece, source))
+        source.fill_at(&mut piece, offset)?;
+        Ok::<_, std::io::Error>((piece, source))
     });
     let (piece, source) = read.await.map_err(std::io::Error::other)??;
     let count = piece.len() as u64;

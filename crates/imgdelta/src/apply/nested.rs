@@ -15,6 +15,7 @@ use crate::{
     parallel::Workers,
     progress::Progress,
     scratch::write_all_at,
+    store::source::ReadAt,
     volume::{Extent, Space},
 };
 use std::{cmp::Reverse, collections::BTreeMap, fs::File, sync::Arc};
@@ -234,26 +235,8 @@ impl Prepared {
             Lies::Closed(offset) => (&self.closed, offset),
         };
         let Some(file) = file else { return Err(self.wrong(NO_FILE)) };
-        read_exact_at(file, offset + at, buffer)
+        file.fill_at(buffer, offset + at).map_err(Error::io(SCRATCH))
     }
-}
-
-fn read_exact_at(file: &File, offset: u64, buffer: &mut [u8]) -> Result<()> {
-    use crate::store::source::ReadAt;
-    use std::io::ErrorKind;
-    let (mut at, mut rest) = (offset, buffer);
-    while !rest.is_empty() {
-        match ReadAt::read_at(file, rest, at) {
-            Ok(0) => return Err(Error::io(SCRATCH)(ErrorKind::UnexpectedEof.into())),
-            Ok(count) => {
-                at += count as u64;
-                rest = &mut rest[count..];
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::io(SCRATCH)(error)),
-        }
-    }
-    Ok(())
 }
 
 const SCRATCH: &str = "scratch file of archives";

@@ -16,6 +16,22 @@ pub trait ReadAt: Send + Sync + fmt::Debug {
 
     /// Returns the number of bytes.
     fn size_bytes(&self) -> io::Result<u64>;
+
+    /// Fills `buffer` with the bytes at `offset`; an error where they end before.
+    fn fill_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        while !buffer.is_empty() {
+            match self.read_at(buffer, offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    offset += count as u64;
+                    buffer = &mut buffer[count..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl ReadAt for File {
