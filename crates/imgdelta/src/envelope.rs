@@ -67,12 +67,24 @@ impl fmt::Display for Compression {
     }
 }
 
+/// What is known of a stream before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamDigest {
+    /// Nothing: it is computed.
+    Unknown,
+    /// It must be this one.
+    Compared(DiffId),
+    /// It is said to be this one, and taken so without hashing: only for who compares what is made
+    /// of the stream.
+    Believed(DiffId),
+}
+
 /// What reading a layer found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerRead {
     /// The blob, compared with its digest and size.
     pub blob: VerifiedBlob,
-    /// The digest of the stream, compared with the one expected if there was one.
+    /// The digest of the stream: the one that was compared or believed, else computed.
     pub diff_id: DiffId,
     /// The length of the stream.
     pub stream_bytes: u64,
@@ -90,14 +102,14 @@ pub struct LayerRead {
 pub fn read_layer(
     blob: Box<dyn Read + Send>,
     check: BlobCheck,
-    expected: Option<DiffId>,
+    digest: StreamDigest,
     limits: &Limits,
     progress: &dyn Progress,
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<LayerRead> {
     let place = check.place();
     let mut input = Input::new(blob, check, progress);
-    let mut output = Output::new(&place, expected, limits, sink);
+    let mut output = Output::new(&place, digest, limits, sink);
     let decoded = decode(&mut input, &mut output, limits);
     let (compression, trailing_bytes) = match decoded {
         Ok(done) => done,

@@ -19,7 +19,7 @@ pub use platform::Platform;
 
 use crate::{
     BlobDigest, DiffId, Error, Limits, Note, Result,
-    envelope::{Compression, LayerRead, read_layer},
+    envelope::{Compression, LayerRead, StreamDigest, read_layer},
     progress::Progress,
     reference::{Name, Reference},
     store::{self, Descriptor, Store, read_blob},
@@ -191,11 +191,23 @@ impl Image {
         progress: &dyn Progress,
         sink: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<LayerRead> {
+        let digest = StreamDigest::Compared(layer.diff_id);
+        self.read_layer_as(digest, layer, notes, progress, sink)
+    }
+
+    pub(crate) fn read_layer_as(
+        &self,
+        digest: StreamDigest,
+        layer: &Layer,
+        notes: &mut Vec<Note>,
+        progress: &dyn Progress,
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<LayerRead> {
         let blob = &layer.descriptor;
         let check = BlobCheck::new(blob.digest, blob.size_bytes);
         let place = check.place();
         let reader = self.store.open(blob)?;
-        let read = read_layer(reader, check, Some(layer.diff_id), &self.limits, progress, sink)?;
+        let read = read_layer(reader, check, digest, &self.limits, progress, sink)?;
         if let Some(claimed) = Compression::claimed_by(blob.media_type())
             && claimed != read.compression
         {

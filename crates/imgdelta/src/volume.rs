@@ -12,6 +12,7 @@ pub(crate) use spill::Spill;
 
 use crate::{
     DiffId, Error, Note, Result,
+    envelope::StreamDigest,
     image::{Image, Layer},
     parallel::Workers,
     progress::{Progress, Stage},
@@ -146,6 +147,18 @@ impl Volume {
         workers: &Workers,
         progress: &dyn Progress,
     ) -> Result<Self> {
+        Self::extract_as(StreamDigest::Compared, images, wanted, scratch, workers, progress)
+    }
+
+    /// The same, with the digests of streams taken as told.
+    pub(crate) fn extract_as(
+        digest: fn(DiffId) -> StreamDigest,
+        images: &[&Image],
+        wanted: &[DiffId],
+        scratch: &Scratch,
+        workers: &Workers,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         let mut works = Vec::new();
         let (mut planned, mut missing) = (HashSet::new(), Vec::new());
         for diff_id in wanted {
@@ -163,8 +176,8 @@ impl Volume {
         }
         works.sort_by_key(|(size_bytes, _)| Reverse(*size_bytes));
         progress.begin(Stage::Reading, works.iter().map(|(size_bytes, _)| size_bytes).sum());
-        let read =
-            workers.map(works, |(_, candidates)| extract_first(&candidates, scratch, progress))?;
+        let read = workers
+            .map(works, |(_, candidates)| extract_first(digest, &candidates, scratch, progress))?;
         let mut volume = Self::default();
         for (stream, notes) in read {
             volume.streams.insert(stream.diff_id(), Arc::new(stream));
@@ -329,13 +342,14 @@ pub(crate) fn layers_of<'a>(images: &[&'a Image], diff_id: &DiffId) -> Vec<(&'a 
 }
 
 fn extract_first(
+    digest: fn(DiffId) -> StreamDigest,
     candidates: &[(&Image, &Layer)],
     scratch: &Scratch,
     progress: &dyn Progress,
 ) -> Result<(Stream, Vec<Note>)> {
     let mut missing = Vec::new();
     for (image, layer) in candidates {
-        match extract(image, layer, scratch, progress) {
+        match extract(digest(layer.diff_id), image, layer, scratch, progress) {
             // A layer that may not be distributed is often absent, and may lie in another image.
             Err(Error::NotFound { what, .. }) => missing.push(what),
             outcome => return outcome,
@@ -345,6 +359,7 @@ fn extract_first(
 }
 
 fn extract(
+    digest: StreamDigest,
     image: &Image,
     layer: &Layer,
     scratch: &Scratch,
@@ -352,7 +367,7 @@ fn extract(
 ) -> Result<(Stream, Vec<Note>)> {
     let mut file = scratch.file()?;
     let mut notes = Vec::new();
-    let read = image.read_layer(layer, &mut notes, progress, &mut |piece| {
+    let read = image.read_layer_as(digest, layer, &mut notes, progress, &mut |piece| {
         file.write_all(piece).map_err(Error::io(scratch.place()))
     })?;
     let name = StreamName { diff_id: read.diff_id, bytes: read.stream_bytes };

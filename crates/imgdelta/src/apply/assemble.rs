@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Error, Limits, Note, Result,
     delta::{Body, Delta},
-    envelope::{LayerRead, read_layer},
+    envelope::{LayerRead, StreamDigest, read_layer},
     headers::HeaderReader,
     image::Image,
     parallel::Workers,
@@ -114,7 +114,9 @@ impl Maker<'_> {
         };
         // Its bytes are counted when they leave.
         let progress = Quiet(self.progress);
-        image.read_layer(layer, notes, &progress, &mut |piece| output.push(piece))?;
+        // What is made of it is compared.
+        let digest = StreamDigest::Believed(layer.diff_id);
+        image.read_layer_as(digest, layer, notes, &progress, &mut |piece| output.push(piece))?;
         Ok(())
     }
 
@@ -167,9 +169,9 @@ impl Maker<'_> {
         let check = BlobCheck::new(head.blob, head.blob_bytes);
         let place = check.place();
         let blob = self.delta.carried(ordinal)?;
-        let expected = Some(head.stream.diff_id);
+        let digest = StreamDigest::Compared(head.stream.diff_id);
         let progress = Quiet(self.progress);
-        let read = read_layer(blob, check, expected, self.limits, &progress, each)?;
+        let read = read_layer(blob, check, digest, self.limits, &progress, each)?;
         if read.stream_bytes != head.stream.bytes {
             let (found, expected) = (read.stream_bytes, head.stream.bytes);
             let what = format!("its stream has {found} bytes, should be {expected}");

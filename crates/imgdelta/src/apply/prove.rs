@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Error, Result,
     delta::{Body, Delta},
-    envelope::read_layer,
+    envelope::{StreamDigest, read_layer},
     parallel::Workers,
     progress::{Progress, Stage},
     verify::BlobCheck,
@@ -59,9 +59,9 @@ pub fn prove(
     workers.map(carried.into_iter().collect(), |(ordinal, layer)| {
         let head = &delta.layers()[layer];
         let check = BlobCheck::new(head.blob, head.blob_bytes);
-        let expected = Some(head.stream.diff_id);
+        let digest = StreamDigest::Compared(head.stream.diff_id);
         let blob = delta.carried(ordinal)?;
-        read_layer(blob, check, expected, &options.limits, progress, &mut |_| Ok(()))
+        read_layer(blob, check, digest, &options.limits, progress, &mut |_| Ok(()))
     })?;
     Ok(())
 }

@@ -267,6 +267,40 @@ fn all_that_the_base_lacks_is_told_at_once() {
 }
 
 #[test]
+fn a_base_whose_config_is_wrong_about_its_streams_is_found_and_nothing_is_shown() {
+    let mut scene = Scene::new(Packing::Gzip, Packing::Gzip);
+    let making = scene.making();
+    // As long as the base, entry by entry; and then with its layers mixed up.
+    let mut layers = base_layers();
+    layers[0] = {
+        let large = noise(3, 9000);
+        tar_of(&[("etc/conf", b"colour = red\n"), ("bin/large", &large), ("gone", b"old")])
+    };
+    let place = scene.dir.path().join("liar");
+    TestImage::new(layers, Packing::Gzip).blobs().write_layout(&place);
+    let mut liar = open(&place);
+    let mut mixed = open(&scene.dir.path().join("base"));
+    mixed.layers[0].descriptor = mixed.layers[1].descriptor.clone();
+    for (layer, told) in liar.layers.iter_mut().zip(&scene.base[0].layers) {
+        layer.diff_id = told.diff_id;
+    }
+    for base in [liar, mixed] {
+        let told = base.layers[0].diff_id.to_string();
+        scene.base = vec![base];
+        for place in ["oci:x", "docker-archive:x.tar"] {
+            let error = scene.apply(&making, place, &scene.options()).unwrap_err();
+            let is_base = matches!(
+                &error,
+                Error::Mismatch { what: "diff id", expected, .. } if *expected == told
+            );
+            assert!(is_base, "{error}");
+        }
+        // What is kept whole is right and may be there; the image is not.
+        assert!(!scene.out("x/index.json").exists() && !scene.out("x.tar").exists());
+    }
+}
+
+#[test]
 fn a_damaged_base_is_found_and_nothing_is_shown() {
     for packing in [Packing::Plain, Packing::Gzip] {
         let scene = Scene::new(packing, packing);

@@ -2,6 +2,7 @@
 //!
 //! The bound comes before the reader sees a byte. Keeps nothing.
 
+use super::StreamDigest;
 use crate::{
     Algorithm, DiffId, Error, Limits, Result,
     verify::{Hasher, VerifiedBlob},
@@ -9,9 +10,9 @@ use crate::{
 
 pub(super) struct Output<'a> {
     place: &'a str,
-    expected: Option<DiffId>,
+    digest: StreamDigest,
     limits: &'a Limits,
-    /// None where the blob's own hash is also the stream's.
+    /// None where the blob's own hash is also the stream's, or a digest is believed.
     hasher: Option<Hasher>,
     stream_bytes: u64,
     sink: &'a mut dyn FnMut(&[u8]) -> Result<()>,
@@ -20,13 +21,16 @@ pub(super) struct Output<'a> {
 impl<'a> Output<'a> {
     pub(super) fn new(
         place: &'a str,
-        expected: Option<DiffId>,
+        digest: StreamDigest,
         limits: &'a Limits,
         sink: &'a mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Self {
-        let algorithm = expected.map_or(Algorithm::Sha256, |digest| digest.algorithm());
-        let hasher = Some(Hasher::new(algorithm));
-        Self { place, expected, limits, hasher, stream_bytes: 0, sink }
+        let hasher = match digest {
+            StreamDigest::Unknown => Some(Hasher::new(Algorithm::Sha256)),
+            StreamDigest::Compared(expected) => Some(Hasher::new(expected.algorithm())),
+            StreamDigest::Believed(_) => None,
+        };
+        Self { place, digest, limits, hasher, stream_bytes: 0, sink }
     }
 
     /// Returns how errors name the blob.
@@ -58,13 +62,14 @@ impl<'a> Output<'a> {
 
     /// Compares the stream with the digest that was expected.
     pub(super) fn finish(self, blob: &VerifiedBlob) -> Result<(DiffId, u64)> {
-        let found = match self.hasher {
-            Some(hasher) => hasher.finish_diff_id(),
-            None => DiffId::new(blob.digest().algorithm(), blob.digest().as_bytes())
+        let found = match (self.hasher, self.digest) {
+            (_, StreamDigest::Believed(told)) => told,
+            (Some(hasher), _) => hasher.finish_diff_id(),
+            (None, _) => DiffId::new(blob.digest().algorithm(), blob.digest().as_bytes())
                 .expect("as long as it was"),
         };
-        match self.expected {
-            Some(expected) if expected != found => Err(Error::Mismatch {
+        match self.digest {
+            StreamDigest::Compared(expected) if expected != found => Err(Error::Mismatch {
                 place: self.place.to_owned(),
                 what: "diff id",
                 expected: expected.to_string(),

@@ -86,7 +86,7 @@ fn encoders_are_found_in_streams_longer_than_their_start() {
     let stream = stream(9 << 20);
     for model in [
         pgzip(),
-        Model::Klauspost { behaviour: Behaviour::V1_20, level: 1 },
+        Model::Klauspost { behaviour: Behaviour::V1_20, level: 6 },
         Model::Golang { level: 1 },
         Model::Golang { level: 4 },
         Model::GnuGzip { level: 4 },
