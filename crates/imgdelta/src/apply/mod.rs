@@ -149,7 +149,7 @@ pub enum Came {
 /// Makes the target of a delta in a sink, from images that hold the base.
 ///
 /// All streams that the delta needs and no image has are told in one
-/// [`Error::BaseMissing`](crate::Error::BaseMissing).
+/// [`Error::BaseMissing`].
 ///
 /// ```no_run
 /// use imgdelta::{
