@@ -76,8 +76,7 @@ pub(crate) fn at_block<'a>(
     if model.restart() != Restart::AtBlocks {
         return None;
     }
-    let Place { index, literals, has_slid } = place;
-    if index == 0 && !has_slid {
+    if place.is_start() {
         let encoder = match *model {
             Model::Golang { level } => boxed(Golang::new(level)?),
             Model::Zlib { level, mem_level, window_bits, strategy } => {
@@ -88,6 +87,7 @@ pub(crate) fn at_block<'a>(
         };
         return Some((encoder, 0));
     }
+    let Place { index, literals, has_slid } = place;
     let from = index - literals;
     Some(match *model {
         Model::Golang { level } => (boxed(Golang::resume(level, plain, index, has_slid)?), index),

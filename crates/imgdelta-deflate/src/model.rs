@@ -151,18 +151,14 @@ impl Model {
     }
 
     pub(crate) fn restart(&self) -> Restart {
-        let (at_blocks, warm) = match *self {
-            Self::Golang { level } => (level == -1 || level >= 4, level == 1),
-            Self::Zlib { level, strategy, window_bits, .. } => {
-                (level >= 4 && strategy.searches() && window_bits == *WINDOW_BITS.end(), false)
+        match *self {
+            Self::Golang { level: -1 | 4.. } | Self::GnuGzip { level: 4.. } => Restart::AtBlocks,
+            Self::Zlib { level: 4.., strategy, window_bits, .. }
+                if strategy.searches() && window_bits == *WINDOW_BITS.end() =>
+            {
+                Restart::AtBlocks
             }
-            Self::GnuGzip { level } => (level >= 4, false),
-            Self::Klauspost { level, .. } => (false, (1..=6).contains(&level)),
-            Self::Pgzip { .. } | Self::Pigz { .. } | Self::Tokens(_) => (false, false),
-        };
-        match (at_blocks, warm) {
-            (true, _) => Restart::AtBlocks,
-            (_, true) => Restart::Warm,
+            Self::Golang { level: 1 } | Self::Klauspost { level: 1..=6, .. } => Restart::Warm,
             _ => Restart::Nowhere,
         }
     }

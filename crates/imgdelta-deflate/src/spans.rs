@@ -282,10 +282,8 @@ impl Span {
         place: Place,
         out: &mut Vec<u8>,
     ) -> Result<u8, RemakeError> {
-        let Place { index, has_slid, .. } = place;
         // Hashing needs bytes behind the position.
-        let is_start = index == 0 && !has_slid;
-        if !is_start && plain.len() < index + LOOKAHEAD_BYTES {
+        if !place.is_start() && plain.len() < place.index + LOOKAHEAD_BYTES {
             return Err(RemakeError::TooShort);
         }
         let (encoder, from) =

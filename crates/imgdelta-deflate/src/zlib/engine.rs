@@ -61,6 +61,13 @@ pub(crate) struct Place {
     pub(crate) has_slid: bool,
 }
 
+impl Place {
+    /// Whether it is the stream's first byte.
+    pub(crate) fn is_start(&self) -> bool {
+        self.index == 0 && !self.has_slid
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Effort {
     good: usize,
