@@ -128,6 +128,20 @@ proptest! {
     }
 }
 
+/// Their number looks like that of blocks that were never cut, or cut once at the beginning.
+#[test]
+fn cuts_that_add_no_block_are_found() {
+    let text = inputs::input("text");
+    for (bytes, cuts) in [(87_225, &[65_237][..]), (138_262, &[38_978]), (200_000, &[8, 100_000])] {
+        for (model, header) in klauspost() {
+            let recipe = Recipe { model, parts: vec![frame(header, &text[..bytes], cuts)] };
+            let blob = remake(&recipe, &text[..bytes], 4099).unwrap();
+            let again = found(&blob, &text[..bytes]).unwrap_or_else(|| panic!("{recipe:?}"));
+            assert!(remake(&again, &text[..bytes], 999).unwrap() == blob, "{recipe:?}");
+        }
+    }
+}
+
 /// Frames of every file, empty ones, skippable ones, and something behind: what zstd:chunked is
 /// made of.
 #[test]

@@ -51,19 +51,47 @@ where
     if !survey.settle_sizes(blob, plain.bytes())? {
         return Ok(None);
     }
+    let likely = try_all(Cuts::Likely, &mut survey, blob, plain, options)?;
+    if likely.is_some() {
+        return Ok(likely);
+    }
+    try_all(Cuts::Decoded, &mut survey, blob, plain, options)
+}
+
+/// How it is known where an encoder was told to end a block early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cuts {
+    /// From how many blocks there are, where that tells something.
+    Likely,
+    /// From the decoded blocks, and only where that is news.
+    Decoded,
+}
+
+/// Tries every model that could have made the blob until one has.
+fn try_all<B, P>(
+    how: Cuts,
+    survey: &mut Survey,
+    blob: &B,
+    plain: &P,
+    options: DetectOptions,
+) -> Result<Option<Recipe>, B::Error>
+where
+    B: Source + ?Sized,
+    P: Source<Error = B::Error> + ?Sized,
+{
     let mut long_trials = 0;
     // Calls that differ in how they end differ late: what is wrong early is wrong in both.
     let mut hopeless: Vec<(i32, bool)> = Vec::new();
-    for model in candidates(&survey) {
+    for model in candidates(survey) {
         if let Model::Libzstd(call) = model
             && hopeless.contains(&(call.level, call.jobs))
         {
             continue;
         }
-        let Some(recipe) = recipe(model, &mut survey, blob)? else { continue };
+        let Some(recipe) = recipe(model, how, survey, blob)? else { continue };
         if let Model::Libzstd(call) = model
             && call.jobs
-            && !trial::probe(call, &survey, blob, plain)?
+            && !trial::probe(call, survey, blob, plain)?
         {
             hopeless.push((call.level, true));
             continue;
@@ -160,23 +188,32 @@ fn usual_window(level: i32) -> u64 {
     }
 }
 
-/// Returns what a model would be asked to remake; `None` if it makes no such blocks.
+/// Returns what a model would be asked to remake; `None` if it makes no such blocks, or if
+/// decoding them told nothing that was not tried.
 fn recipe<B: Source + ?Sized>(
     model: Model,
+    how: Cuts,
     survey: &mut Survey,
     blob: &B,
 ) -> Result<Option<Recipe>, B::Error> {
     let mut parts = Vec::with_capacity(survey.pieces.len());
-    for place in 0..survey.pieces.len() {
-        let part = match &survey.pieces[place] {
+    let mut is_news = how == Cuts::Likely;
+    for piece in &mut survey.pieces {
+        let part = match piece {
             Piece::Literal(bytes) => Part::Literal(bytes.clone()),
             Piece::Frame(frame) => {
                 let Some(plain_bytes) = frame.plain_bytes else { return Ok(None) };
                 let header = frame.header_bytes.clone();
                 let cuts = match model {
                     Model::Klauspost { level, .. } => {
-                        let cuts = survey.cuts(place, level.block_bytes() as u64, blob)?;
-                        let Some(cuts) = cuts else { return Ok(None) };
+                        let full = level.block_bytes() as u64;
+                        let likely = frame.likely_cuts(full);
+                        let known = match (how, &likely) {
+                            (Cuts::Likely, Some(_)) => likely.clone(),
+                            _ => frame.cuts(full, blob)?,
+                        };
+                        is_news |= likely.is_some() && known != likely;
+                        let Some(cuts) = known else { return Ok(None) };
                         cuts
                     }
                     Model::Libzstd(_) => Vec::new(),
@@ -186,5 +223,5 @@ fn recipe<B: Source + ?Sized>(
         };
         parts.push(part);
     }
-    Ok(Some(Recipe { model, parts }))
+    Ok(is_news.then_some(Recipe { model, parts }))
 }

@@ -131,17 +131,6 @@ impl Survey {
         }
         Ok(left == 0)
     }
-
-    /// Where blocks of a frame end that are not full; `None` if that cannot be.
-    pub(super) fn cuts<B: Source + ?Sized>(
-        &mut self,
-        place: usize,
-        full: u64,
-        blob: &B,
-    ) -> Result<Option<Vec<u64>>, B::Error> {
-        let Piece::Frame(frame) = &mut self.pieces[place] else { return Ok(None) };
-        frame.cuts(full, blob)
-    }
 }
 
 impl FrameSurvey {
@@ -197,26 +186,30 @@ impl FrameSurvey {
         Ok(Some((at, frame)))
     }
 
-    /// Where blocks end that are not full although the encoder's are of `full` bytes.
-    fn cuts<B: Source + ?Sized>(
+    /// Where blocks end that are not full although the encoder's are of `full` bytes, as their
+    /// number suggests; `None` if it suggests nothing.
+    ///
+    /// Mostly right and free, but no more than likely: a block cut short adds no block if what it
+    /// lacks still fits into the last one.
+    pub(super) fn likely_cuts(&self, full: u64) -> Option<Vec<u64>> {
+        let plain = self.plain_bytes?;
+        // Full blocks, and a last one that is not, if only because it is empty.
+        if self.blocks == plain / full + 1 {
+            return Some(Vec::new());
+        }
+        // A first piece written before all others are copied: skopeo looks at eight bytes to
+        // recognise compression, and they are flushed as a block.
+        let first =
+            self.first_plain.filter(|&first| 0 < first && first < full && first <= plain)?;
+        (self.blocks == 1 + (plain - first) / full + 1).then(|| vec![first])
+    }
+
+    /// The same for certain, from the decoded blocks; `None` if no such encoder makes them.
+    pub(super) fn cuts<B: Source + ?Sized>(
         &mut self,
         full: u64,
         blob: &B,
     ) -> Result<Option<Vec<u64>>, B::Error> {
-        let Some(plain) = self.plain_bytes else { return Ok(None) };
-        // Full blocks, and a last one that is not, if only because it is empty.
-        if self.blocks == plain / full + 1 {
-            return Ok(Some(Vec::new()));
-        }
-        // A first piece written before all others are copied: skopeo looks at eight bytes to
-        // recognise compression, and they are flushed as a block.
-        if let Some(first) = self.first_plain.filter(|&first| 0 < first && first < full)
-            && self.block_sizes.is_none()
-            && first <= plain
-            && self.blocks == 1 + (plain - first) / full + 1
-        {
-            return Ok(Some(vec![first]));
-        }
         if self.block_sizes.is_none() {
             self.decode(blob)?;
         }
