@@ -21,7 +21,7 @@ pub(crate) struct Header {
 /// Longest header.
 pub(crate) const LONGEST_HEADER: usize = 18;
 
-const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+pub(crate) const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 impl Header {
     /// Reads the header that `bytes` begin with; `None` if they begin with none.

@@ -43,10 +43,10 @@ mod remake;
 mod source;
 mod xxh64;
 
-pub use detect::{DetectOptions, FIRST_BYTES, detect};
+pub use detect::{DetectOptions, FIRST_BYTES, detect, frame_ends};
 pub use klauspost::{Behaviour, Level};
 pub use libzstd::Call;
 pub use model::Model;
 pub use recipe::{BadRecipe, Frame, Limits, Part, Recipe};
-pub use remake::{RemakeError, Remaker};
+pub use remake::{FrameWriter, RemakeError, Remaker};
 pub use source::Source;

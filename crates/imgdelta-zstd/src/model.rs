@@ -2,7 +2,7 @@
 //!
 //! Never guesses which one it was: that is `detect`.
 
-use crate::frame::Header;
+use crate::frame::{Header, MAGIC};
 use crate::klauspost::{Behaviour, Klauspost, Level};
 use crate::libzstd::{Call, Libzstd};
 use crate::recipe::Frame;
@@ -37,6 +37,41 @@ const LARGEST_WINDOW: u64 = 128 << 20;
 const DEFAULT_WINDOW: u64 = 8 << 20;
 
 impl Model {
+    /// Returns the plain bytes of a full block, where all blocks but the last of a frame are full.
+    pub fn block_bytes(self) -> Option<u64> {
+        match self {
+            Self::Klauspost { level, .. } => Some(level.block_bytes() as u64),
+            Self::Libzstd(_) => None,
+        }
+    }
+
+    /// Returns the header of a frame that ends within its first block, where that follows from its
+    /// plain bytes.
+    pub fn short_header(self, plain_bytes: u64) -> Option<Vec<u8>> {
+        let full = self.block_bytes()?;
+        let small = |bytes: u64| u16::try_from(bytes).ok().map(u16::to_le_bytes);
+        let mut header = MAGIC.to_vec();
+        match plain_bytes {
+            0 => return None,
+            1..256 => header.extend([0x04, 0]),
+            256..=1024 => {
+                // The window is a power of two above the length: 1 KiB at least.
+                header.extend([0x44, if plain_bytes < 1024 { 0 } else { 8 }]);
+                header.extend(small(plain_bytes - 256)?);
+            }
+            1025..0x1_0100 if plain_bytes < full => {
+                header.push(0x64);
+                header.extend(small(plain_bytes - 256)?);
+            }
+            _ if plain_bytes < full => {
+                header.push(0xa4);
+                header.extend(u32::try_from(plain_bytes).ok()?.to_le_bytes());
+            }
+            _ => return None,
+        }
+        Some(header)
+    }
+
     /// Starts a frame and writes its header; `None` if the encoder makes no such frames.
     /// `spare` is an encoder that made one before.
     pub(crate) fn start(
@@ -93,6 +128,13 @@ impl Encoder {
             }
             Self::Libzstd(encoder) => encoder.write(plain, out),
         }
+    }
+
+    /// Ends the block at hand; `None` if the encoder was never asked to.
+    pub(crate) fn flush(&mut self, out: &mut Vec<u8>) -> Option<()> {
+        let Self::Klauspost { encoder, .. } = self else { return None };
+        encoder.flush(out);
+        Some(())
     }
 
     /// Ends the frame; gives back what can make another.

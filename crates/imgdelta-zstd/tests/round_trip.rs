@@ -5,8 +5,8 @@
 mod inputs;
 
 use imgdelta_zstd::{
-    Behaviour, Call, DetectOptions, Frame, Level, Limits, Model, Part, Recipe, RemakeError,
-    Remaker, detect,
+    Behaviour, Call, DetectOptions, Frame, FrameWriter, Level, Limits, Model, Part, Recipe,
+    RemakeError, Remaker, detect, frame_ends,
 };
 use proptest::prelude::*;
 
@@ -172,6 +172,34 @@ fn many_frames_with_literals_between_are_found() {
     few.literal_bytes = 1000;
     few.parts = 3;
     assert_eq!(detect(&blob[..], &text[..250_000], few).unwrap(), None);
+}
+
+#[test]
+fn frames_written_one_by_one_are_those_of_a_recipe() {
+    let text = inputs::input("text");
+    let lengths = [1, 255, 256, 1023, 1024, 1025, 65_535, 65_791, 65_792, 131_071];
+    for (model, _) in klauspost() {
+        let full = model.block_bytes().unwrap();
+        let (mut writer, mut out) = (FrameWriter::new(model), Vec::new());
+        let (mut parts, mut ends, mut plain) = (Vec::new(), Vec::new(), Vec::new());
+        for length in lengths.into_iter().filter(|&length| (length as u64) < full) {
+            let header = model.short_header(length as u64).unwrap();
+            let Part::Frame(frame) = frame(&header, &text[..length], &[]) else { unreachable!() };
+            writer.begin(&frame, &mut out).unwrap();
+            writer.write(&text[..length], &mut out).unwrap();
+            writer.end(&mut out).unwrap();
+            ends.push(out.len() as u64);
+            plain.extend_from_slice(&text[..length]);
+            parts.push(Part::Frame(frame));
+        }
+        assert_eq!(model.short_header(full), None);
+        assert!(zstd::decode_all(&out[..]).unwrap() == plain, "{model:?}");
+        assert!(remake(&Recipe { model, parts }, &plain, 777).unwrap() == out, "{model:?}");
+        let found = frame_ends(&out[..], DetectOptions::default());
+        assert_eq!(found, Ok(Some(ends)), "{model:?}");
+        assert_eq!(writer.write(b"x", &mut out), Err(RemakeError::TooLong));
+        assert_eq!(writer.end(&mut out), Err(RemakeError::TooShort));
+    }
 }
 
 #[test]

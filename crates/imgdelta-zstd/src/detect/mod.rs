@@ -13,7 +13,7 @@ use crate::libzstd::{Call, JOB_BYTES};
 use crate::model::Model;
 use crate::recipe::{Frame, Part, Recipe};
 use crate::source::Source;
-use survey::{Piece, Survey};
+use survey::{FrameSurvey, Piece, Survey};
 use trial::Outcome;
 
 /// What [`detect`] may spend.
@@ -56,6 +56,16 @@ where
         return Ok(likely);
     }
     try_all(Cuts::Decoded, &mut survey, blob, plain, options)
+}
+
+/// Returns where in `blob` the frames end that [`detect`] would find encoders for: skippable and
+/// empty ones are none. `None` if the blob is no zstd or exceeds the options.
+pub fn frame_ends<B>(blob: &B, options: DetectOptions) -> Result<Option<Vec<u64>>, B::Error>
+where
+    B: Source + ?Sized,
+{
+    let survey = Survey::of(blob, &options)?;
+    Ok(survey.map(|survey| survey.frames().map(FrameSurvey::end).collect()))
 }
 
 /// How it is known where an encoder was told to end a block early.

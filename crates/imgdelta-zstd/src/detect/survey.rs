@@ -25,6 +25,8 @@ pub(super) struct FrameSurvey {
     pub(super) plain_bytes: Option<u64>,
     /// Where its first block begins in the blob.
     first_block: u64,
+    /// Where it ends there.
+    end: u64,
     /// How many blocks it has.
     blocks: u64,
     /// Plain bytes of the first block, if its header tells them.
@@ -57,8 +59,8 @@ impl Survey {
                 let header_bytes = head[..header.bytes].to_vec();
                 match FrameSurvey::walk(&mut reader, at, header, header_bytes, blob.bytes())? {
                     // An empty frame is kept as it is.
-                    Some((end, frame)) if frame.plain_bytes != Some(0) => (end, Some(frame)),
-                    Some((end, _)) => (end, None),
+                    Some(frame) if frame.plain_bytes != Some(0) => (frame.end, Some(frame)),
+                    Some(frame) => (frame.end, None),
                     None => return Ok(None),
                 }
             } else if survey.frames().next().is_some() {
@@ -139,15 +141,19 @@ impl FrameSurvey {
         self.first_block - self.header.bytes as u64
     }
 
-    /// Walks through the blocks of the frame at `at`; returns where it ends. `None` if it is
-    /// damaged or needs a dictionary.
+    /// Where it ends there.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Walks through the blocks of the frame at `at`. `None` if it is damaged or needs a dictionary.
     fn walk<B: Source + ?Sized>(
         reader: &mut Reader<B>,
         at: u64,
         header: Header,
         header_bytes: Vec<u8>,
         end: u64,
-    ) -> Result<Option<(u64, Self)>, B::Error> {
+    ) -> Result<Option<Self>, B::Error> {
         let first_block = at + header.bytes as u64;
         let mut at = first_block;
         let mut blocks = 0;
@@ -179,11 +185,12 @@ impl FrameSurvey {
             header_bytes,
             plain_bytes,
             first_block,
+            end: at,
             blocks,
             first_plain,
             block_sizes,
         };
-        Ok(Some((at, frame)))
+        Ok(Some(frame))
     }
 
     /// Where blocks end that are not full although the encoder's are of `full` bytes, as their
