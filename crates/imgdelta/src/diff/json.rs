@@ -151,7 +151,7 @@ fn file(facts: &FileFacts) -> Value {
         "mode": format!("{:04o}", facts.mode),
         "uid": facts.owner.0,
         "gid": facts.owner.1,
-        "mtime": super::files::time_in_words(facts.mtime),
+        "mtime": crate::size::time_in_words(facts.mtime),
         "link": facts.link.as_deref().map(escaped),
     })
 }
