@@ -5,7 +5,7 @@
 use imgdelta::{
     Limits,
     apply::{self, ApplyOptions},
-    delta::Delta,
+    delta::{Delta, Envelope, LayerHead},
     diff::{Diff, Fate, Ignore, Relation},
     encode::{EncodeOptions, encode},
     image::{self, OpenOptions},
@@ -181,6 +181,8 @@ fn deltas_rebuild(dir: &Path, layout: &str, tags: [&str; 2]) {
         draft.write(&mut bytes).unwrap();
         let delta = Delta::open(Arc::new(bytes), "fresh", &Limits::default()).unwrap();
         apply::prove(&delta, &volume, &options, &workers, &Silent).unwrap();
+        let is_chunked = |layer: &LayerHead| matches!(layer.envelope, Envelope::Chunked(_));
+        assert_eq!(delta.layers().iter().any(is_chunked), layout == "chunked", "{layout}");
 
         for (place, name) in [("oci:made", new), ("docker-archive:made.tar", "made:new")] {
             let (transport, path) = place.split_once(':').unwrap();
@@ -195,7 +197,7 @@ fn deltas_rebuild(dir: &Path, layout: &str, tags: [&str; 2]) {
             serde_json::from_str(&run(dir, &format!("skopeo inspect oci:made:{new}"))).unwrap();
         assert_eq!(inspected["Digest"], target.image.digest.to_string());
         // umoci 0.4 does not know zstd.
-        if layout != "zstd" && has(&["umoci"]) {
+        if layout != "zstd" && layout != "chunked" && has(&["umoci"]) {
             run(
                 dir,
                 &format!("umoci unpack --rootless --image made:{new} unpacked-{layout}-{new}"),
@@ -296,6 +298,17 @@ fn umoci_images_agree_with_tar_and_skopeo_in_every_transport() {
     // Layers that are compressed as klauspost's zstd does come back exactly too.
     fs::remove_dir_all(dir.join("made")).unwrap();
     deltas_rebuild(dir, "zstd", ["v1", "v2"]);
+    for tag in ["v1", "v2"] {
+        run(
+            dir,
+            &format!(
+                "skopeo copy -q --insecure-policy --dest-compress-format zstd:chunked \
+                 --dest-compress oci:zstd:{tag} oci:chunked:{tag}"
+            ),
+        );
+    }
+    fs::remove_dir_all(dir.join("made")).unwrap();
+    deltas_rebuild(dir, "chunked", ["v1", "v2"]);
 }
 
 /// Images as docker build makes them: Go's own gzip.

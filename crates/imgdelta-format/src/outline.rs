@@ -67,13 +67,15 @@ pub enum Envelope {
     Deflate(Vec<u8>),
     /// A recipe of imgdelta-zstd, as its bytes.
     Zstd(Vec<u8>),
+    /// A recipe of a zstd:chunked layer, whose table of contents is written anew, as its bytes.
+    Chunked(Vec<u8>),
 }
 
 impl Envelope {
     /// Returns the recipe that makes the blob from the stream, where one does.
     pub fn recipe(&self) -> Option<&[u8]> {
         match self {
-            Self::Deflate(recipe) | Self::Zstd(recipe) => Some(recipe),
+            Self::Deflate(recipe) | Self::Zstd(recipe) | Self::Chunked(recipe) => Some(recipe),
             Self::Unmade | Self::Base | Self::Stored => None,
         }
     }
@@ -101,6 +103,7 @@ impl Outline {
                 Envelope::Stored => STORED,
                 Envelope::Deflate(_) => DEFLATE,
                 Envelope::Zstd(_) => ZSTD,
+                Envelope::Chunked(_) => CHUNKED,
             };
             varint::write(&mut layers, envelope);
             if let Some(remake) = layer.envelope.recipe() {
@@ -153,12 +156,16 @@ fn read_layers(layers: &[u8], remakes: &[u8], limits: &ReadLimits) -> Result<Vec
             UNMADE => Envelope::Unmade,
             BASE => Envelope::Base,
             STORED => Envelope::Stored,
-            kind @ (DEFLATE | ZSTD) => {
+            kind @ (DEFLATE | ZSTD | CHUNKED) => {
                 let bytes = fields.number("length of a compression's recipe")?;
                 let recipe = remakes.bytes(bytes, "a compression's recipe")?.to_vec();
-                if kind == ZSTD { Envelope::Zstd(recipe) } else { Envelope::Deflate(recipe) }
+                match kind {
+                    DEFLATE => Envelope::Deflate(recipe),
+                    ZSTD => Envelope::Zstd(recipe),
+                    _ => Envelope::Chunked(recipe),
+                }
             }
-            other => return Err(fields.malformed("envelope of a layer", ZSTD, other)),
+            other => return Err(fields.malformed("envelope of a layer", CHUNKED, other)),
         };
         if matches!(body, Body::Carried(_)) && envelope != Envelope::Unmade {
             return Err(fields.malformed("envelope of a carried layer", UNMADE, DEFLATE));
@@ -224,6 +231,7 @@ const BASE: u64 = 1;
 const STORED: u64 = 2;
 const DEFLATE: u64 = 3;
 const ZSTD: u64 = 4;
+const CHUNKED: u64 = 5;
 
 const STREAMS: usize = 7;
 /// Room for what later minor versions say besides.

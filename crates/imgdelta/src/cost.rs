@@ -179,10 +179,8 @@ impl Cost {
                     way: way(draft, ordinal),
                     bytes: draft.layers[ordinal].bytes,
                     header_bytes: costs[ordinal].headers,
-                    envelope_bytes: match &draft.layers[ordinal].envelope {
-                        Envelope::Deflate(recipe) | Envelope::Zstd(recipe) => recipe.len() as u64,
-                        _ => 0,
-                    },
+                    envelope_bytes: draft.layers[ordinal].envelope.recipe().map_or(0, <[u8]>::len)
+                        as u64,
                     files: sums(&costs[ordinal]),
                 })
                 .collect(),

@@ -118,10 +118,7 @@ impl<'a> Draft<'a> {
         let mut carried = Vec::new();
         for (ordinal, envelope) in envelopes.into_iter().enumerate() {
             let descriptor = &plan.target.image.layers[ordinal].descriptor;
-            let envelope_bytes = match &envelope {
-                Envelope::Deflate(recipe) | Envelope::Zstd(recipe) => recipe.len() as u64,
-                _ => 0,
-            };
+            let envelope_bytes = envelope.recipe().map_or(0, <[u8]>::len) as u64;
             let is_made = !is_exact || envelope != Envelope::Unmade;
             draft.remade.push(is_made);
             let recipe = match &plan.layers[ordinal] {

@@ -182,6 +182,12 @@ impl Image {
         &self.store
     }
 
+    /// Returns what it may ask for.
+    #[cfg(feature = "make")]
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Reads a layer once: checks blob and stream, and hands the stream to `sink` in pieces, which
     /// are unverified until this returns `Ok`. Remarks are added to `notes`.
     pub fn read_layer(

@@ -214,6 +214,7 @@ fn envelope_word(head: &LayerHead) -> &'static str {
         Envelope::Stored => "stored",
         Envelope::Deflate(_) => "deflate",
         Envelope::Zstd(_) => "zstd",
+        Envelope::Chunked(_) => "zstd:chunked",
     }
 }
 

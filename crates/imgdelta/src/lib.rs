@@ -36,6 +36,7 @@
 
 pub mod apply;
 mod archive;
+mod chunked;
 #[cfg(feature = "make")]
 pub mod cost;
 pub mod delta;

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     Error, Limits, Note, Result,
+    chunked::{self, Chunked},
     delta::{Body, Delta},
     envelope::{LayerRead, StreamDigest, read_layer},
     headers::HeaderReader,
@@ -59,7 +60,7 @@ impl Maker<'_> {
         writer: Box<dyn BlobWriter + '_>,
         notes: &mut Vec<Note>,
     ) -> Result<()> {
-        let (recipe, zstd);
+        let (recipe, zstd, chunked);
         let remake: Option<Box<dyn Remake + '_>> = match &job.wrapping {
             Wrapping::Deflate(bytes) => {
                 let limits = imgdelta_deflate::Limits::default();
@@ -77,6 +78,13 @@ impl Maker<'_> {
                     Error::bad_input_because(place, "its compression cannot be remade", error)
                 })?;
                 Some(Box::new(Zstd::new(&zstd)))
+            }
+            Wrapping::Chunked(bytes) => {
+                chunked = chunked::Recipe::from_bytes(bytes).map_err(|error| {
+                    let place = format!("{}, layer {}", self.delta.place(), job.ordinal + 1);
+                    Error::bad_input_because(place, "its compression cannot be remade", error)
+                })?;
+                Some(Box::new(Chunked::new(&chunked, self.limits)))
             }
             Wrapping::None | Wrapping::Copied => None,
         };

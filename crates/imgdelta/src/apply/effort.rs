@@ -12,7 +12,7 @@ use std::time::Duration;
 pub fn effort(layer: &LayerOutline) -> Duration {
     let compression = match &layer.envelope {
         Envelope::Deflate(recipe) => deflate(recipe),
-        Envelope::Zstd(_) => u128::from(layer.stream_bytes) * ZSTD,
+        Envelope::Zstd(_) | Envelope::Chunked(_) => u128::from(layer.stream_bytes) * ZSTD,
         Envelope::Stored | Envelope::Base | Envelope::Unmade => 0,
     };
     let all = compression + u128::from(layer.stream_bytes) * STREAM;

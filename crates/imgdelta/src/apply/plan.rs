@@ -45,6 +45,8 @@ pub(super) enum Wrapping {
     Deflate(Vec<u8>),
     /// A recipe of imgdelta-zstd makes the blob.
     Zstd(Vec<u8>),
+    /// A recipe of a zstd:chunked layer makes the blob.
+    Chunked(Vec<u8>),
     /// The blob is copied from where the body lies, base or delta.
     Copied,
 }
@@ -61,6 +63,7 @@ impl Job {
             (_, Envelope::Stored) => Some(Wrapping::None),
             (_, Envelope::Deflate(recipe)) => Some(Wrapping::Deflate(recipe.clone())),
             (_, Envelope::Zstd(recipe)) => Some(Wrapping::Zstd(recipe.clone())),
+            (_, Envelope::Chunked(recipe)) => Some(Wrapping::Chunked(recipe.clone())),
             // A recipe makes a stream; where the base has the blob, nothing needs a recipe.
             (_, Envelope::Unmade | Envelope::Base) => None,
         };

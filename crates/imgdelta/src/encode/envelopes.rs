@@ -41,8 +41,8 @@ impl Seeker<'_> {
         if is_stream(self.layer) {
             return Ok(Envelope::Stored);
         }
-        if let Some(recipe) = self.zstd()? {
-            return Ok(Envelope::Zstd(recipe));
+        if let Some(envelope) = self.zstd()? {
+            return Ok(envelope);
         }
         let found = self.deflate()?;
         Ok(found.map_or(Envelope::Unmade, Envelope::Deflate))

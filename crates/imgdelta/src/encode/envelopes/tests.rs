@@ -1,7 +1,9 @@
 //! Blobs of every kind found again, or told to be unmade.
 
 use super::*;
-use crate::{Limits as ImageLimits, image::OpenOptions, progress::Silent, scratch::Scratch, store};
+use crate::{
+    Limits as ImageLimits, chunked, image::OpenOptions, progress::Silent, scratch::Scratch, store,
+};
 use imgdelta_deflate::{Behaviour, BitWriter, GzipCheck, Remaker, Strategy};
 use imgdelta_testkit::{Blobs, Packing, TestImage, tar_of};
 
@@ -178,4 +180,21 @@ fn zstd_of_one_frame_and_of_many_is_found_if_its_encoder_is_known() {
         assert!(out == blob, "{packing:?}");
     }
     assert_eq!(found(&stream, &Packing::ZstdRaw.pack(&stream)), Envelope::Unmade);
+}
+
+#[test]
+fn chunked_blobs_are_found_without_their_table_of_contents() {
+    for row in chunked::sample::ROWS {
+        let layer = row.layer();
+        let (recipe, mut blob) = (row.recipe(), Vec::new());
+        let mut remake = chunked::Chunked::new(&recipe, &ImageLimits::default());
+        remake.push(&layer, &mut blob).unwrap();
+        remake.finish(&mut blob).unwrap();
+        assert_eq!(found(&layer, &blob), Envelope::Chunked(row.bytes()), "{}", row.writer);
+        // A byte of the table that we would write otherwise: it is kept as it is.
+        let table = blob.windows(4).position(|start| start == chunked::SKIPPABLE).unwrap();
+        blob[table + 100] ^= 1;
+        let Envelope::Zstd(bytes) = found(&layer, &blob) else { panic!("{}", row.writer) };
+        assert!(bytes.len() > 1000, "{}", row.writer);
+    }
 }

@@ -1,0 +1,61 @@
+//! The tar's headers as tar-split keeps them: what lies between payloads, and a checksum of each.
+//!
+//! A line for every stretch of the stream that is no payload, and one for every member. Never looks
+//! at a stream.
+
+use super::json;
+use crc::{CRC_64_GO_ISO, Crc, Digest, Table};
+
+/// The text so far.
+#[derive(Default)]
+pub(super) struct Split {
+    pub(super) text: Vec<u8>,
+    lines: u64,
+}
+
+/// The checksum of a payload.
+pub(super) type Checksum = Digest<'static, u64, Table<16>>;
+
+static CHECKSUMS: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_GO_ISO);
+
+pub(super) fn checksum() -> Checksum {
+    CHECKSUMS.digest()
+}
+
+impl Split {
+    /// Adds bytes that are no payload.
+    pub(super) fn segment(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.text.extend(b"{\"type\":2");
+            self.payload(Some(bytes));
+        }
+    }
+
+    /// Adds a member of so many bytes with this checksum.
+    pub(super) fn member(&mut self, name: &[u8], bytes: u64, checksum: Option<Checksum>) {
+        self.text.extend(b"{\"type\":1");
+        if std::str::from_utf8(name).is_err() {
+            json::key(&mut self.text, "name_raw");
+            json::base64(&mut self.text, name);
+        } else if !name.is_empty() {
+            json::text(&mut self.text, "name", name);
+        }
+        if bytes > 0 {
+            json::number(&mut self.text, "size", bytes);
+        }
+        let checksum = checksum.map(|checksum| checksum.finalize().to_be_bytes());
+        self.payload(checksum.as_ref().map(|bytes| &bytes[..]));
+    }
+
+    /// Ends a line.
+    fn payload(&mut self, bytes: Option<&[u8]>) {
+        json::key(&mut self.text, "payload");
+        match bytes {
+            Some(bytes) => json::base64(&mut self.text, bytes),
+            None => self.text.extend(b"null"),
+        }
+        json::number(&mut self.text, "position", self.lines);
+        self.text.extend(b"}\n");
+        self.lines += 1;
+    }
+}
