@@ -42,7 +42,8 @@ pub(crate) trait Frames {
 /// A blob remade from its stream.
 pub(crate) struct Chunked<'a, F> {
     recipe: &'a Recipe,
-    frames: F,
+    /// None once all are made: what its encoder held is free for the texts.
+    frames: Option<F>,
     cuts: Cuts,
     texts: Texts<'a>,
     /// Bytes of the stream that no frame has taken yet, and where they start.
@@ -62,7 +63,7 @@ impl<'a, F: Frames> Chunked<'a, F> {
     pub(crate) fn with(recipe: &'a Recipe, frames: F, limits: &Limits) -> Self {
         Self {
             recipe,
-            frames,
+            frames: Some(frames),
             cuts: Cuts::new(limits),
             texts: Texts::new(recipe, limits),
             held: Vec::new(),
@@ -74,6 +75,7 @@ impl<'a, F: Frames> Chunked<'a, F> {
     /// Hands on what it is known to which frame it belongs.
     fn advance(&mut self, out: &mut Vec<u8>) -> Result<(), Cause> {
         let mut taken = 0;
+        let frames = self.frames.as_mut().ok_or(RemakeError::TooLong)?;
         loop {
             let at = self.start + taken as u64;
             let cut = self.cuts.next_after(at);
@@ -92,39 +94,37 @@ impl<'a, F: Frames> Chunked<'a, F> {
                     // Flushed before its length was known.
                     Some(_) => self.recipe.header.clone(),
                 };
-                self.frames.begin(header, out)?;
+                frames.begin(header, out)?;
                 self.texts.begin_frame(cut.map(|_| plain_bytes));
                 self.is_in_frame = true;
             }
-            let end = self.index(known);
+            let index = |position: u64| {
+                usize::try_from(position - self.start).expect("what is held is in memory")
+            };
+            let end = index(known);
             let plain = &self.held[taken..end];
             let flushed = archive_end.filter(|&place| place > at);
-            let flushed = flushed.map_or(0, |place| self.index(place) - taken);
+            let flushed = flushed.map_or(0, |place| index(place) - taken);
             if flushed > 0 {
-                self.frames.write(&plain[..flushed], out)?;
-                self.frames.flush(out)?;
+                frames.write(&plain[..flushed], out)?;
+                frames.flush(out)?;
             }
-            self.frames.write(&plain[flushed..], out)?;
+            frames.write(&plain[flushed..], out)?;
             self.texts.push(plain)?;
             taken = end;
             if cut.is_none() {
                 break;
             }
             if archive_end.is_some() && self.recipe.style.is_flushed {
-                self.frames.flush(out)?;
+                frames.flush(out)?;
             }
-            let end = self.frames.end(out)?;
+            let end = frames.end(out)?;
             self.texts.end_frame(end)?;
             self.is_in_frame = false;
         }
         self.held.drain(..taken);
         self.start += taken as u64;
         Ok(())
-    }
-
-    /// Where a position of the stream lies in what is held.
-    fn index(&self, position: u64) -> usize {
-        usize::try_from(position - self.start).expect("what is held is in memory")
     }
 }
 
@@ -138,6 +138,7 @@ impl<F: Frames> Remake for Chunked<'_, F> {
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Cause> {
         self.cuts.finish();
         self.advance(out)?;
+        self.frames = None;
         self.texts.finish(out)
     }
 }

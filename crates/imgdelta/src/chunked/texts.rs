@@ -1,12 +1,12 @@
 //! What stands behind the frames, written while the stream passes: the table of contents, and the
 //! tar's headers where they are kept.
 //!
-//! Told where frames begin and end, it makes none. Texts are compressed as they grow; what becomes of
-//! them is held. Never compares.
+//! Told where frames begin and end, it makes none. Large texts are compressed as they grow; small
+//! ones, and what becomes of them, are held. Never compares.
 
 use super::{SKIPPABLE, Unlike, files::Files, recipe::Recipe};
 use crate::{Algorithm, Limits, error::Cause, tarscan::Scanner, verify::Hasher};
-use imgdelta_zstd::{Frame, FrameWriter, RemakeError};
+use imgdelta_zstd::{Frame, FrameWriter, Model, RemakeError};
 
 /// The texts on their way.
 pub(super) struct Texts<'a> {
@@ -93,52 +93,70 @@ impl<'a> Texts<'a> {
 
 /// A text on its way through an encoder.
 struct Packed {
-    frames: FrameWriter,
+    model: Model,
     header: Vec<u8>,
     /// What the text lacks.
     left_bytes: u64,
     is_flushed: bool,
+    /// The text, while it is small beside what an encoder holds.
+    held: Vec<u8>,
+    frames: Option<FrameWriter>,
     out: Vec<u8>,
 }
 
 impl Packed {
     /// A text of so many bytes; a frame that is flushed cannot tell its length in its header.
     fn new(recipe: &Recipe, bytes: u64, is_flushed: bool) -> Self {
-        let frames = FrameWriter::new(recipe.model);
         let header = if is_flushed { recipe.header.clone() } else { recipe.header_of(bytes) };
-        Self { frames, header, left_bytes: bytes, is_flushed, out: Vec::new() }
+        Self {
+            model: recipe.model,
+            header,
+            left_bytes: bytes,
+            is_flushed,
+            held: Vec::new(),
+            frames: None,
+            out: Vec::new(),
+        }
     }
 
     /// Takes all of `text`.
     fn write(&mut self, text: &mut Vec<u8>) -> Result<(), RemakeError> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        self.begin()?;
         let left_bytes = self.left_bytes.checked_sub(text.len() as u64);
         self.left_bytes = left_bytes.ok_or(RemakeError::TooLong)?;
-        self.frames.write(text, &mut self.out)?;
-        text.clear();
-        Ok(())
+        self.held.append(text);
+        if self.held.len() > HELD_BYTES { self.pack() } else { Ok(()) }
     }
 
+    /// Ends the text, and lets go of the encoder.
     fn finish(&mut self) -> Result<Vec<u8>, RemakeError> {
         if self.left_bytes > 0 {
             return Err(RemakeError::TooShort);
         }
+        self.pack()?;
+        let mut frames = self.frames.take().ok_or(RemakeError::TooShort)?;
         if self.is_flushed {
-            self.frames.flush(&mut self.out)?;
+            frames.flush(&mut self.out)?;
         }
-        self.frames.end(&mut self.out)?;
+        frames.end(&mut self.out)?;
         Ok(std::mem::take(&mut self.out))
     }
 
-    /// Begins, with the first bytes, for the encoder's tables are large.
-    fn begin(&mut self) -> Result<(), RemakeError> {
-        if !self.out.is_empty() {
-            return Ok(());
-        }
-        let frame = Frame { header: std::mem::take(&mut self.header), ..Frame::default() };
-        self.frames.begin(&frame, &mut self.out)
+    /// Compresses what is held.
+    fn pack(&mut self) -> Result<(), RemakeError> {
+        let frames = match &mut self.frames {
+            Some(frames) => frames,
+            none => {
+                let frames = none.insert(FrameWriter::new(self.model));
+                let header = std::mem::take(&mut self.header);
+                frames.begin(&Frame { header, ..Frame::default() }, &mut self.out)?;
+                frames
+            }
+        };
+        frames.write(&self.held, &mut self.out)?;
+        self.held.clear();
+        Ok(())
     }
 }
+
+/// A text is held so far: the best level's encoder takes several times as much.
+const HELD_BYTES: usize = 8 << 20;
