@@ -5,7 +5,7 @@
 use crate::{
     client::{Ask, Body, Client, Target},
     endpoint,
-    failure::Result,
+    failure::{Failure, Result, Why},
     token::Actions,
 };
 use bytes::Bytes;
@@ -172,7 +172,18 @@ impl Repository {
         ask.headers.push(("content-type", media_type.to_owned()));
         ask.body = Body::Bytes(Bytes::copy_from_slice(bytes));
         ask.expected = &[200, 201, 202];
-        let response = self.client.send(&ask).await?;
+        let mut attempt = 1;
+        let response = loop {
+            match self.client.send(&ask).await {
+                Err(failure) if attempt < MOST_PUTS && is_blob_unknown(&failure) => {
+                    let wait = self.client.options().retry.wait(attempt, None);
+                    let Some(wait) = wait else { return Err(failure) };
+                    tokio::time::sleep(wait).await;
+                    attempt += 1;
+                }
+                outcome => break outcome?,
+            }
+        };
         let mine = digest_of(Algorithm::Sha256, bytes);
         match told_digest(&response) {
             Some(told) if told.algorithm() == mine.algorithm() && told != mine => {
@@ -308,3 +319,11 @@ const ACCEPTED: [&str; 5] = [
 /// A thousand tags each.
 const MOST_PAGES: u64 = 1000;
 const MOST_NAMES: u64 = 1_000_000;
+/// Whether a registry does not see a blob that a manifest names. It may a moment later: while
+/// another uploads the same blob, docker-registry on a file system finds its link empty.
+fn is_blob_unknown(failure: &Failure) -> bool {
+    matches!(&failure.why, Why::Refused { said, .. } if said.contains("MANIFEST_BLOB_UNKNOWN"))
+}
+
+/// How often a manifest is sent whose blobs are not seen.
+const MOST_PUTS: u32 = 4;

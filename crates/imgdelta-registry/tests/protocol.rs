@@ -108,6 +108,27 @@ fn faults_that_pass_are_waited_out() {
 }
 
 #[test]
+fn a_manifest_is_sent_again_while_its_blobs_are_not_seen() {
+    let registry = TestRegistry::start(Behaviour::default());
+    let repository = repository(&registry, options());
+    let put = || {
+        let tag = Named::Tag("v1".into());
+        run(repository.put_manifest(&tag, MANIFEST, br#"{"schemaVersion":2}"#))
+    };
+    let puts = || registry.seen().iter().filter(|seen| seen.method == "PUT").count();
+    registry.fault("PUT", "manifests", 2, Fault::Refused(400, "MANIFEST_BLOB_UNKNOWN"));
+    put().unwrap();
+    assert_eq!(puts(), 3);
+    for (code, times) in [("MANIFEST_BLOB_UNKNOWN", 4), ("MANIFEST_INVALID", 1)] {
+        registry.forget();
+        registry.fault("PUT", "manifests", times, Fault::Refused(400, code));
+        let failure = put().unwrap_err();
+        assert!(matches!(failure.why, Why::Refused { status: 400, .. }), "{failure:?}");
+        assert_eq!(puts(), times, "{code}");
+    }
+}
+
+#[test]
 fn what_does_not_pass_is_given_up_and_told() {
     let registry = TestRegistry::start(Behaviour::default());
     let bytes = noise(5_000);

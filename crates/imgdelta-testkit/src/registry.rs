@@ -91,6 +91,8 @@ pub enum Fault {
     Cut(usize),
     /// Another status, with headers.
     Status(u16, Vec<(&'static str, String)>),
+    /// A status with an error of this code.
+    Refused(u16, &'static str),
     /// No answer.
     Reset,
     /// One byte of the body is another.
@@ -326,6 +328,7 @@ impl Shared {
                     }
                     Some(answer)
                 }
+                Some(Fault::Refused(status, code)) => Some(Answer::error(*status, code)),
                 Some(Fault::NoRange) => {
                     request.headers.remove("range");
                     Some(self.answer(&request))
