@@ -5,7 +5,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use imgdelta::{
     Algorithm, Limits,
-    index::{Index, IndexBuilder, NoCatch},
+    index::{Index, IndexBuilder},
     verify::Hasher,
 };
 use std::hint::black_box;
@@ -13,7 +13,7 @@ use std::hint::black_box;
 const CHUNK_BYTES: usize = 256 << 10;
 
 fn build(stream: &[u8]) -> Index {
-    let mut builder = IndexBuilder::new(&Limits::default(), NoCatch);
+    let mut builder = IndexBuilder::new(&Limits::default(), None);
     for chunk in stream.chunks(CHUNK_BYTES) {
         builder.feed(chunk).expect("a sound tar within the limits");
     }

@@ -3,13 +3,13 @@
 
 use imgdelta::{
     DiffId, Limits,
-    index::{Index, IndexBuilder, NoCatch},
+    index::{Index, IndexBuilder},
     rootfs::Rootfs,
 };
 use libfuzzer_sys::fuzz_target;
 
 fn index(stream: &[u8], chunk_bytes: usize) -> Option<Index> {
-    let mut builder = IndexBuilder::new(&Limits::default(), NoCatch);
+    let mut builder = IndexBuilder::new(&Limits::default(), None);
     for chunk in stream.chunks(chunk_bytes) {
         builder.feed(chunk).ok()?;
     }

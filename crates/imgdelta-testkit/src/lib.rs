@@ -4,9 +4,11 @@
 //! write them as a layout or an archive. Panics on any fault: it runs in tests only.
 
 mod authority;
+pub mod chunked_layer;
 #[cfg(unix)]
 pub mod postgres;
 pub mod registry;
+pub mod tar_stream;
 mod zip;
 
 pub use authority::{Authority, Identity};

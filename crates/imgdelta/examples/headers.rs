@@ -7,7 +7,7 @@ use imgdelta::{
     Error, Limits,
     headers::{BaseHeader, HeaderReader, HeaderWriter},
     image::{self, Image, OpenOptions},
-    index::{Index, IndexBuilder, NoCatch},
+    index::{Index, IndexBuilder},
     progress::Silent,
 };
 use imgdelta_format::pack::{Packer, unpack};
@@ -30,7 +30,7 @@ type Read = (Index, Vec<u8>);
 fn read(image: &Image, skip: &[imgdelta::DiffId]) -> imgdelta::Result<Vec<Read>> {
     let mut layers = Vec::new();
     for layer in image.layers.iter().filter(|layer| !skip.contains(&layer.diff_id)) {
-        let mut builder = IndexBuilder::new(&Limits::default(), NoCatch);
+        let mut builder = IndexBuilder::new(&Limits::default(), None);
         let mut stream = Vec::new();
         image.read_layer(layer, &mut Vec::new(), &Silent, &mut |bytes| {
             stream.extend_from_slice(bytes);

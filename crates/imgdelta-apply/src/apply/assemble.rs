@@ -1,0 +1,226 @@
+//! One layer made: from its recipe, from the base, or from the delta that carries it.
+//!
+//! Everything goes through `output` or a blob's own check; nothing here decides whether bytes are
+//! right.
+
+use super::{
+    Recipes,
+    output::{BUFFER_BYTES, Output, Taker},
+    plan::{Job, Wrapping},
+    table::Prepared,
+};
+use crate::{
+    delta::{Body, Delta},
+    sink::{BlobWriter, Sink},
+};
+use imgdelta_core::{
+    Error, Limits, Note, Result, parallel::Workers, progress::Progress, verify::BlobCheck,
+};
+use imgdelta_deflate::Divided;
+use imgdelta_image::{
+    envelope::{LayerRead, StreamDigest, read_layer},
+    image::Image,
+    volume::layers_of,
+};
+use imgdelta_layer::{
+    chunked::{self, Chunked},
+    headers::HeaderReader,
+    remake::{Deflate, Remake, Zstd},
+};
+use std::{
+    io::{ErrorKind, Read},
+    sync::Arc,
+};
+
+/// What layers are made with.
+pub(super) struct Maker<'a> {
+    pub delta: &'a Delta,
+    pub base: &'a [Image],
+    pub recipes: &'a Recipes<'a>,
+    pub limits: &'a Limits,
+    pub workers: &'a Workers,
+    pub progress: &'a dyn Progress,
+}
+
+impl Maker<'_> {
+    /// Makes a blob in the sink.
+    pub(super) fn make(&self, job: &Job, sink: &dyn Sink, notes: &mut Vec<Note>) -> Result<()> {
+        let writer = sink.blob(&job.output)?;
+        match (job.body, &job.wrapping) {
+            (Body::Kept, Wrapping::Copied) => self.copy_from_base(job, writer),
+            (Body::Carried(ordinal), Wrapping::Copied) => {
+                self.read_carried(job, ordinal, &mut |_| Ok(()))?;
+                self.copy(job, self.delta.carried(ordinal)?, writer)
+            }
+            (Body::Recipe(_), Wrapping::Copied) => unreachable!("a recipe makes streams"),
+            _ => self.make_from_stream(job, writer, notes),
+        }
+    }
+
+    fn make_from_stream(
+        &self,
+        job: &Job,
+        writer: Box<dyn BlobWriter + '_>,
+        notes: &mut Vec<Note>,
+    ) -> Result<()> {
+        let (recipe, zstd, chunked);
+        let remake: Option<Box<dyn Remake + '_>> = match &job.wrapping {
+            Wrapping::Deflate(bytes) => {
+                let limits = imgdelta_deflate::Limits::default();
+                let read = Divided::from_bytes(bytes, limits).map_err(|error| {
+                    let place = format!("{}, layer {}", self.delta.place(), job.ordinal + 1);
+                    Error::bad_input_because(place, "its compression cannot be remade", error)
+                })?;
+                recipe = Arc::new(read);
+                Some(Box::new(Deflate::new(&recipe, self.workers)))
+            }
+            Wrapping::Zstd(bytes) => {
+                let limits = imgdelta_zstd::Limits::default();
+                zstd = imgdelta_zstd::Recipe::from_bytes(bytes, limits).map_err(|error| {
+                    let place = format!("{}, layer {}", self.delta.place(), job.ordinal + 1);
+                    Error::bad_input_because(place, "its compression cannot be remade", error)
+                })?;
+                Some(Box::new(Zstd::new(&zstd)))
+            }
+            Wrapping::Chunked(bytes) => {
+                chunked = chunked::Recipe::from_bytes(bytes).map_err(|error| {
+                    let place = format!("{}, layer {}", self.delta.place(), job.ordinal + 1);
+                    Error::bad_input_because(place, "its compression cannot be remade", error)
+                })?;
+                Some(Box::new(Chunked::new(&chunked, self.limits)))
+            }
+            Wrapping::None | Wrapping::Copied => None,
+        };
+        let mut output = Output::new(job, remake, writer, self.progress);
+        match job.body {
+            Body::Recipe(ordinal) => {
+                let prepared = self.recipes.prepared.get(&ordinal);
+                let prepared = prepared.expect("prepared for this job");
+                assemble(prepared, self.limits, &mut output)?;
+            }
+            Body::Kept => match self.recipes.volume.stream(&job.stream.diff_id) {
+                Some(stream) => {
+                    output
+                        .fill(stream.bytes(), &mut |at, piece| stream.read_exact_at(at, piece))?;
+                }
+                None => self.inflate_from_base(job, &mut output, notes)?,
+            },
+            Body::Carried(ordinal) => {
+                self.read_carried(job, ordinal, &mut |piece| output.push(piece))?;
+            }
+        }
+        output.finish()
+    }
+
+    fn inflate_from_base(
+        &self,
+        job: &Job,
+        output: &mut Output<'_>,
+        notes: &mut Vec<Note>,
+    ) -> Result<()> {
+        let images: Vec<&Image> = self.base.iter().collect();
+        let candidates = layers_of(&images, &job.stream.diff_id);
+        let Some((image, layer)) = candidates.first() else {
+            return Err(self.missing(job, format_args!("stream {}", job.stream.diff_id)));
+        };
+        // Its bytes are counted when they leave.
+        let progress = Quiet(self.progress);
+        // What is made of it is compared.
+        let digest = StreamDigest::Believed(layer.diff_id);
+        image.read_layer_as(digest, layer, notes, &progress, &mut |piece| output.push(piece))?;
+        Ok(())
+    }
+
+    fn copy_from_base(&self, job: &Job, writer: Box<dyn BlobWriter + '_>) -> Result<()> {
+        let layers =
+            self.base.iter().flat_map(|image| image.layers.iter().map(move |l| (image, l)));
+        for (image, layer) in layers.filter(|(_, l)| l.descriptor.digest == job.output.digest) {
+            match image.store().open(&layer.descriptor) {
+                // A layer that may not be distributed is often absent, and may lie elsewhere.
+                Err(Error::NotFound { .. }) => {}
+                opened => return self.copy(job, opened?, writer),
+            }
+        }
+        Err(self.missing(job, format_args!("blob {}", job.output.digest)))
+    }
+
+    /// Copies a blob, comparing it on the way.
+    fn copy(
+        &self,
+        job: &Job,
+        mut blob: Box<dyn Read + Send>,
+        mut writer: Box<dyn BlobWriter + '_>,
+    ) -> Result<()> {
+        let mut check = BlobCheck::new(job.output.digest, job.output.size_bytes);
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            self.progress.check()?;
+            let count = match blob.read(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                outcome => outcome.map_err(Error::io(check.place()))?,
+            };
+            if count == 0 {
+                break;
+            }
+            check.update(&buffer[..count])?;
+            writer.write(&buffer[..count])?;
+        }
+        self.progress.advance(job.stream.bytes);
+        writer.finish(check.finish()?)
+    }
+
+    /// Reads a carried blob to its end, comparing blob and stream with their names.
+    fn read_carried(
+        &self,
+        job: &Job,
+        ordinal: u32,
+        each: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<LayerRead> {
+        let head = &self.delta.layers()[job.ordinal];
+        let check = BlobCheck::new(head.blob, head.blob_bytes);
+        let place = check.place();
+        let blob = self.delta.carried(ordinal)?;
+        let digest = StreamDigest::Compared(head.stream.diff_id);
+        let progress = Quiet(self.progress);
+        let read = read_layer(blob, check, digest, self.limits, &progress, each)?;
+        if read.stream_bytes != head.stream.bytes {
+            let (found, expected) = (read.stream_bytes, head.stream.bytes);
+            let what = format!("its stream has {found} bytes, should be {expected}");
+            return Err(Error::bad_input(place, what));
+        }
+        Ok(read)
+    }
+
+    fn missing(&self, job: &Job, what: std::fmt::Arguments<'_>) -> Error {
+        let missing = vec![format!("{what} (for layer {})", job.ordinal + 1)];
+        Error::BaseMissing { place: self.delta.place().to_owned(), missing }
+    }
+}
+
+/// Hands on the wish to stop, and counts nothing.
+struct Quiet<'a>(&'a dyn Progress);
+
+impl Progress for Quiet<'_> {
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}
+
+/// Frames from the headers and payloads from where they lie, in the stream's order.
+pub(super) fn assemble(prepared: &Prepared, limits: &Limits, output: &mut dyn Taker) -> Result<()> {
+    let Prepared { recipe, space, payloads, outer, .. } = prepared;
+    let mut reader = HeaderReader::open(&recipe.headers, limits)?;
+    let mut base = |address, buffer: &mut [u8]| space.read_exact_at(address, buffer);
+    let (mut frame, mut expected) = (Vec::new(), payloads[..*outer].iter());
+    loop {
+        let next = reader.next(&mut base, &mut frame)?;
+        output.push(&frame)?;
+        let Some(payload) = next else { return Ok(()) };
+        if payload.bytes == 0 {
+            continue;
+        }
+        let known = expected.next().filter(|known| known.bytes == payload.bytes);
+        let known = known.ok_or_else(|| prepared.wrong("headers read differently again"))?;
+        output.fill(known.bytes, &mut |at, piece| prepared.read_exact_at(known.lies, at, piece))?;
+    }
+}

@@ -1,0 +1,156 @@
+//! Groups decoded side by side into the scratch files of their recipes, then archives closed.
+//!
+//! Each takes its share of a memory budget before it begins. What comes out is not trusted: the
+//! digest of the stream is compared when the layer is put together.
+
+use super::{
+    ApplyOptions, nested,
+    table::{Placed, Prepared},
+};
+use imgdelta_codec::{CodecError, GroupDecoder, GroupLimits};
+use imgdelta_core::{
+    Error, Limits, Result,
+    parallel::{Budget, Workers},
+    progress::{Progress, Stage},
+    scratch::write_all_at,
+};
+use imgdelta_format::pack;
+use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap};
+
+/// Decodes all groups, the largest first, and closes the archives made of what they give.
+pub(super) fn all(
+    recipes: &BTreeMap<u32, Prepared>,
+    options: &ApplyOptions,
+    workers: &Workers,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let mut works = Vec::new();
+    for prepared in recipes.values() {
+        for (ordinal, group) in prepared.recipe.groups.iter().enumerate() {
+            let mut target_bytes = 0_u64;
+            for member in &group.members {
+                target_bytes = target_bytes.saturating_add(prepared.placed(member)?.bytes);
+            }
+            works.push((target_bytes, prepared, ordinal));
+        }
+    }
+    works.sort_by_key(|(target_bytes, ..)| Reverse(*target_bytes));
+    let closed = recipes.values().flat_map(|prepared| {
+        prepared.closings.iter().map(|closing| prepared.payloads[closing.payload].bytes)
+    });
+    let total = works.iter().map(|(bytes, ..)| *bytes).chain(closed).fold(0, u64::saturating_add);
+    progress.begin(Stage::Rebuilding, total);
+    let budget = Budget::new(options.memory_bytes);
+    workers.map(works, |(_, prepared, ordinal)| {
+        let group = Group { prepared, ordinal, limits: &options.limits };
+        group.decode(&budget, progress)
+    })?;
+    nested::close_all(recipes, workers, progress)
+}
+
+struct Group<'a> {
+    prepared: &'a Prepared,
+    ordinal: usize,
+    limits: &'a Limits,
+}
+
+impl Group<'_> {
+    fn decode(&self, budget: &Budget, progress: &dyn Progress) -> Result<()> {
+        progress.check()?;
+        let prepared = self.prepared;
+        let members = &prepared.recipe.groups[self.ordinal].members;
+        let placed: Vec<Placed<'_>> =
+            members.iter().map(|member| prepared.placed(member)).collect::<Result<_>>()?;
+        let packed = prepared.recipe.group(self.ordinal)?;
+        let _share = budget.take(self.cost(&placed, &packed)?);
+        let limits = GroupLimits::default().stream_bytes(self.limits.group_bytes);
+        let wrong = |error: CodecError| self.wrong(&error);
+        let mut decoder = GroupDecoder::open(&packed, &limits).map_err(wrong)?;
+        drop(packed);
+        let mut target = Vec::new();
+        for placed in placed {
+            progress.check()?;
+            let bytes = usize::try_from(placed.bytes).expect("limited when its cost was counted");
+            target.clear();
+            target.resize(bytes, 0);
+            decoder.member(&self.base(&placed)?, &mut target).map_err(wrong)?;
+            if let Some(file) = &prepared.scratch {
+                write_all_at(file, &target, placed.offset).map_err(Error::io(SCRATCH))?;
+            }
+            progress.advance(placed.bytes);
+        }
+        decoder.finish().map_err(wrong)
+    }
+
+    /// Memory at the worst member: its target, what its base needs for views or as a copy, and the
+    /// group's streams.
+    fn cost(&self, placed: &[Placed<'_>], packed: &[u8]) -> Result<u64> {
+        let (mut target_bytes, mut base_bytes) = (0, 0);
+        for placed in placed {
+            let mut bytes = 0_u64;
+            let mut parts = 0;
+            for range in placed.base() {
+                let (_, part) = self.admitted(range)?;
+                bytes = bytes.saturating_add(part);
+                parts += 1;
+            }
+            let limit = self.limits.member_bytes;
+            Limits::admit(limit, bytes, "base bytes of a member", self.place())?;
+            Limits::admit(limit, placed.bytes, "bytes of a member", self.place())?;
+            let is_copied = parts > 1 || !self.prepared.space.is_mapped();
+            let copy = if is_copied { bytes } else { 0 };
+            // 12 bytes for each field that refers to something, which one in twenty bytes is; and what
+            // literals were packed against, at most the base.
+            let views = bytes / 5 * 8;
+            base_bytes = base_bytes.max(copy.saturating_add(views));
+            target_bytes = target_bytes.max(placed.bytes);
+        }
+        let streams = pack::stated_bytes(packed, usize::MAX)
+            .map_err(|error| Error::bad_input(self.place(), error))?;
+        let streams = streams.min(self.limits.group_bytes).saturating_add(packed.len() as u64);
+        Ok(target_bytes.saturating_add(base_bytes).saturating_add(streams))
+    }
+
+    /// Checks a range of the base, before it costs anything.
+    fn admitted(&self, range: Option<(u64, u64)>) -> Result<(u64, u64)> {
+        let Some((address, bytes)) = range else {
+            return Err(Error::bad_input(self.place(), "a member's own base, but it has none"));
+        };
+        let end = self.prepared.space.bytes();
+        if address.checked_add(bytes).is_none_or(|past| past > end) {
+            let what =
+                format!("a member's base: {bytes} bytes from {address}, the base ends at {end}");
+            return Err(Error::bad_input(self.place(), what));
+        }
+        Ok((address, bytes))
+    }
+
+    fn base<'b>(&'b self, placed: &Placed<'_>) -> Result<Cow<'b, [u8]>> {
+        let mut base = Cow::Borrowed(&[][..]);
+        for range in placed.base() {
+            let (address, bytes) = self.admitted(range)?;
+            let part = self.prepared.space.slice(address, bytes)?;
+            if base.is_empty() {
+                base = part;
+            } else {
+                base.to_mut().extend_from_slice(&part);
+            }
+        }
+        Ok(base)
+    }
+
+    fn wrong(&self, error: &CodecError) -> Error {
+        match *error {
+            CodecError::TooLarge { what, limit, found } => {
+                Error::OverLimit { place: self.place(), what, found, limit }
+            }
+            _ => Error::bad_input(self.place(), error),
+        }
+    }
+
+    fn place(&self) -> String {
+        format!("{}, group {}", self.prepared.place, self.ordinal)
+    }
+}
+
+const SCRATCH: &str = "scratch file of rebuilt payloads";

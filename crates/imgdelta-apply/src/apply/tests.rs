@@ -1,0 +1,610 @@
+//! Deltas applied: the target's digests come out, and nothing else does.
+
+mod making;
+
+use super::*;
+use crate::{
+    delta::{Body, Delta, Envelope, Origin, Recipe, Source, Window},
+    sink::{self, Compare},
+};
+use imgdelta_core::{Error, progress::Silent};
+use imgdelta_image::image::{Image, OpenOptions};
+use imgdelta_testkit::{Packing, TestImage, tar_of};
+use making::Making;
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+/// A base and a target, in layouts below a directory that vanishes.
+struct Scene {
+    dir: tempfile::TempDir,
+    base: Vec<Image>,
+    target: Image,
+}
+
+fn noise(seed: u32, count: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24).to_le_bytes()[0]
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn base_layers() -> Vec<Vec<u8>> {
+    let large = noise(1, 9000);
+    vec![
+        tar_of(&[("etc/conf", b"colour = red\n"), ("bin/large", &large), ("gone", b"old")]),
+        tar_of(&[("opt/same", &noise(2, 700)), ("opt/text", &b"line of text\n".repeat(90))]),
+    ]
+}
+
+/// Changed, moved, repeated, new, emptied, in two windows; then a layer of the base; then new ones.
+fn target_layers() -> Vec<Vec<u8>> {
+    let mut large = noise(1, 9000);
+    large[4000] ^= 1;
+    large.extend(b"more at the end");
+    let text = [b"line of text\n".repeat(60), b"another\n".to_vec(), b"line of text\n".repeat(29)];
+    vec![
+        tar_of(&[
+            ("etc/conf", b"colour = blue\n"),
+            ("bin/large", &large),
+            ("opt/text", &text.concat()),
+            ("opt/moved", &noise(2, 700)),
+            ("opt/new", b"nothing like it"),
+            ("opt/again", b"nothing like it"),
+            ("opt/empty", b""),
+        ]),
+        base_layers()[1].clone(),
+        tar_of(&[("etc/conf", b"colour = green\n"), ("gone", b"old")]),
+        tar_of(&[]),
+    ]
+}
+
+fn open(dir: &Path) -> Image {
+    imgdelta_image::image::open(
+        &format!("oci:{}", dir.display()).parse().unwrap(),
+        &OpenOptions::default(),
+    )
+    .unwrap()
+}
+
+impl Scene {
+    fn new(base: Packing, target: Packing) -> Self {
+        Self::of((base_layers(), base), (target_layers(), target))
+    }
+
+    fn of(base: (Vec<Vec<u8>>, Packing), target: (Vec<Vec<u8>>, Packing)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let images = [
+            ("base", TestImage::new(base.0, base.1)),
+            ("target", TestImage::new(target.0, target.1)),
+        ];
+        for (name, image) in images {
+            image.blobs().write_layout(&dir.path().join(name));
+        }
+        let [base, target] = ["base", "target"].map(|name| open(&dir.path().join(name)));
+        std::fs::create_dir(dir.path().join("scratch")).unwrap();
+        std::fs::create_dir(dir.path().join("out")).unwrap();
+        Self { dir, base: vec![base], target }
+    }
+
+    fn making(&self) -> Making {
+        Making::new(&self.base[0], &self.target)
+    }
+
+    fn options(&self) -> ApplyOptions {
+        ApplyOptions::new(Scratch::in_dir(&self.dir.path().join("scratch")).unwrap())
+    }
+
+    fn out(&self, name: &str) -> PathBuf {
+        self.dir.path().join("out").join(name)
+    }
+
+    fn sink(&self, place: &str) -> Box<dyn Sink> {
+        let (transport, name) = place.split_once(':').unwrap();
+        let place = format!("{transport}:{}", self.out(name).display());
+        sink::create(&place.parse().unwrap(), &Limits::default()).unwrap()
+    }
+
+    fn apply(&self, making: &Making, place: &str, options: &ApplyOptions) -> Result<Applied> {
+        let delta = Delta::open(Arc::new(making.bytes()), "d", &options.limits)?;
+        let workers = Workers::new(2).unwrap();
+        apply(&delta, &self.base, self.sink(place), options, &workers, &Silent)
+    }
+
+    fn verify(&self, making: &Making) -> Result<Applied> {
+        let delta = Delta::open(Arc::new(making.bytes()), "d", &Limits::default())?;
+        verify(&delta, &self.base, &self.options(), &Workers::new(2).unwrap(), &Silent)
+    }
+
+    /// The names of the files below `out`, without those of a layout that is only begun.
+    fn visible(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.dir.path().join("out")];
+        while let Some(folder) = folders.pop() {
+            for item in std::fs::read_dir(folder).unwrap() {
+                let path = item.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    found.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+                }
+            }
+        }
+        found.retain(|name| name != "oci-layout");
+        found.sort();
+        found
+    }
+}
+
+fn streams(image: &Image) -> Vec<Vec<u8>> {
+    image.layers.iter().map(|layer| making::stream(image, layer)).collect()
+}
+
+#[test]
+fn every_packing_comes_out_as_it_was_everywhere() {
+    for base in [Packing::Plain, Packing::Gzip, Packing::ZstdFrames] {
+        for target in [Packing::Plain, Packing::Gzip, Packing::GzipMembers] {
+            let scene = Scene::new(base, target);
+            let making = scene.making();
+            for place in ["oci:x:v1", "oci-archive:a.tar:v1"] {
+                let applied = scene.apply(&making, place, &scene.options()).unwrap();
+                assert_eq!(applied.manifest, Some(scene.target.digest));
+                assert!(applied.layers.iter().all(|layer| layer.is_exact));
+            }
+            let made = open(&scene.out("x"));
+            assert_eq!(made.digest, scene.target.digest);
+            assert_eq!(made.manifest, scene.target.manifest);
+            for (layer, expected) in made.layers.iter().zip(&scene.target.layers) {
+                assert_eq!(
+                    making::blob(&made, layer),
+                    making::blob(&scene.target, expected),
+                    "{base:?} {target:?}"
+                );
+            }
+            let docker = scene.apply(&making, "docker-archive:d.tar:me/x", &scene.options());
+            assert_eq!(docker.unwrap().manifest, None);
+            let reference = format!("docker-archive:{}", scene.out("d.tar").display());
+            let docker =
+                imgdelta_image::image::open(&reference.parse().unwrap(), &OpenOptions::default())
+                    .unwrap();
+            assert_eq!(streams(&docker), target_layers());
+            assert_eq!(docker.config_digest, scene.target.config_digest);
+        }
+    }
+}
+
+#[test]
+fn what_came_from_where_is_told() {
+    let scene = Scene::new(Packing::Gzip, Packing::Gzip);
+    let making = scene.making();
+    let came = |applied: Applied| -> Vec<Came> {
+        applied.layers.into_iter().map(|layer| layer.came).collect()
+    };
+    let applied = scene.verify(&making).unwrap();
+    assert_eq!(came(applied), [Came::Rebuilt, Came::Kept, Came::Rebuilt, Came::Rebuilt]);
+    scene.apply(&making, "oci:x:v1", &scene.options()).unwrap();
+    // Nothing of the base is read when all is there.
+    for layer in &scene.base[0].layers {
+        let digest = layer.descriptor.digest;
+        std::fs::remove_file(scene.dir.path().join(format!("base/blobs/sha256/{}", digest.hex())))
+            .unwrap();
+    }
+    let applied = scene.apply(&making, "oci:x:v2", &scene.options()).unwrap();
+    assert_eq!(came(applied), [Came::There; 4]);
+}
+
+#[test]
+fn uncompressed_layers_make_another_manifest_over_the_same_config() {
+    let scene = Scene::new(Packing::Plain, Packing::Zstd);
+    let making = scene.making();
+    let refused = scene.apply(&making, "oci:x", &scene.options()).unwrap_err().to_string();
+    assert!(refused.contains("layers 1, 2, 3, 4 uncompressed only"), "{refused}");
+    assert!(scene.visible().is_empty());
+
+    let options = scene.options().layers(Layers::Uncompressed);
+    let applied = scene.apply(&making, "oci:x", &options).unwrap();
+    assert_ne!(applied.manifest, Some(applied.target));
+    let made = open(&scene.out("x"));
+    assert_eq!(Some(made.digest), applied.manifest);
+    assert_eq!(made.config_bytes, scene.target.config_bytes);
+    assert_eq!(streams(&made), target_layers());
+    for layer in &made.layers {
+        assert_eq!(layer.descriptor.media_type(), "application/vnd.oci.image.layer.v1.tar");
+        assert_eq!(layer.descriptor.digest.to_string(), layer.diff_id.to_string());
+    }
+    // What cannot be written exactly is still checked, as streams.
+    let applied = scene.verify(&making).unwrap();
+    assert!(applied.layers.iter().all(|layer| !layer.is_exact));
+}
+
+#[test]
+fn results_are_the_same_for_any_workers_and_any_memory() {
+    let scene = Scene::new(Packing::Gzip, Packing::Gzip);
+    let bytes = scene.making().bytes();
+    let mut first = None;
+    for (threads, memory_bytes) in [(1, 1), (4, 1), (4, 1 << 30)] {
+        let delta = Delta::open(Arc::new(bytes.clone()), "d", &Limits::default()).unwrap();
+        let workers = Workers::new(threads).unwrap();
+        let options = scene.options().memory_bytes(memory_bytes);
+        apply(&delta, &scene.base, scene.sink("oci-archive:a.tar"), &options, &workers, &Silent)
+            .unwrap();
+        let made = std::fs::read(scene.out("a.tar")).unwrap();
+        assert_eq!(first.get_or_insert(made.clone()), &made, "{threads} {memory_bytes}");
+    }
+}
+
+#[test]
+fn all_that_the_base_lacks_is_told_at_once() {
+    let scene = Scene::new(Packing::Gzip, Packing::Gzip);
+    let delta = Delta::open(Arc::new(scene.making().bytes()), "d", &Limits::default()).unwrap();
+    let workers = Workers::new(1).unwrap();
+    let error =
+        apply(&delta, &[], scene.sink("oci:x"), &scene.options(), &workers, &Silent).unwrap_err();
+    let Error::BaseMissing { missing, .. } = error else { panic!("{error}") };
+    let ids: Vec<_> = scene.base[0].layers.iter().map(|layer| layer.diff_id).collect();
+    assert_eq!(
+        missing,
+        [
+            format!("stream {} (for layer 1, 3, 4)", ids[0]),
+            format!("stream {} (for layer 1, 2, 3, 4)", ids[1]),
+        ]
+    );
+    assert!(scene.visible().is_empty());
+
+    // The stream is there, the very blob is not.
+    let scene = Scene::new(Packing::Gzip, Packing::Plain);
+    let mut making = scene.making();
+    making.outline.layers[1].envelope = Envelope::Base;
+    let error = scene.apply(&making, "oci:x", &scene.options()).unwrap_err();
+    let Error::BaseMissing { missing, .. } = error else { panic!("{error}") };
+    assert_eq!(missing.len(), 1);
+    assert!(missing[0].starts_with("blob sha256:") && missing[0].ends_with("(for layer 2)"));
+    // A stream is enough where streams are wanted.
+    scene.apply(&making, "docker-archive:d.tar", &scene.options()).unwrap();
+}
+
+#[test]
+fn a_base_whose_config_is_wrong_about_its_streams_is_found_and_nothing_is_shown() {
+    let mut scene = Scene::new(Packing::Gzip, Packing::Gzip);
+    let making = scene.making();
+    // As long as the base, entry by entry; and then with its layers mixed up.
+    let mut layers = base_layers();
+    layers[0] = {
+        let large = noise(3, 9000);
+        tar_of(&[("etc/conf", b"colour = red\n"), ("bin/large", &large), ("gone", b"old")])
+    };
+    let place = scene.dir.path().join("liar");
+    TestImage::new(layers, Packing::Gzip).blobs().write_layout(&place);
+    let mut liar = open(&place);
+    let mut mixed = open(&scene.dir.path().join("base"));
+    mixed.layers[0].descriptor = mixed.layers[1].descriptor.clone();
+    for (layer, told) in liar.layers.iter_mut().zip(&scene.base[0].layers) {
+        layer.diff_id = told.diff_id;
+    }
+    for base in [liar, mixed] {
+        let told = base.layers[0].diff_id.to_string();
+        scene.base = vec![base];
+        for place in ["oci:x", "docker-archive:x.tar"] {
+            let error = scene.apply(&making, place, &scene.options()).unwrap_err();
+            let is_base = matches!(
+                &error,
+                Error::Mismatch { what: "diff id", expected, .. } if *expected == told
+            );
+            assert!(is_base, "{error}");
+        }
+        // What is kept whole is right and may be there; the image is not.
+        assert!(!scene.out("x/index.json").exists() && !scene.out("x.tar").exists());
+    }
+}
+
+#[test]
+fn a_damaged_base_is_found_and_nothing_is_shown() {
+    for packing in [Packing::Plain, Packing::Gzip] {
+        let scene = Scene::new(packing, packing);
+        let digest = scene.base[0].layers[0].descriptor.digest.hex();
+        let path = scene.dir.path().join(format!("base/blobs/sha256/{digest}"));
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        for place in ["oci:x", "oci-archive:a.tar", "docker-archive:d.tar"] {
+            let error = scene.apply(&scene.making_of_good(), place, &scene.options()).unwrap_err();
+            assert!(matches!(error, Error::Mismatch { what: "digest", .. }), "{error}");
+            assert!(scene.visible().is_empty());
+        }
+    }
+}
+
+impl Scene {
+    /// A delta made before the base was damaged.
+    fn making_of_good(&self) -> Making {
+        let is_gzip = self.base[0].layers[0].descriptor.media_type().ends_with("gzip");
+        let packing = if is_gzip { Packing::Gzip } else { Packing::Plain };
+        Scene::new(packing, packing).making()
+    }
+}
+
+#[test]
+fn other_bytes_than_the_target_are_never_shown() {
+    let scene = Scene::new(Packing::Gzip, Packing::Plain);
+    let mut making = scene.making();
+    // A group that makes something else of the same length.
+    let (recipe, groups) = &mut making.recipes[1];
+    let mut encoder = imgdelta_codec::GroupEncoder::new(imgdelta_codec::Effort::Default);
+    encoder.member(b"", b"colour = GREEN\n");
+    *groups = encoder.finish();
+    recipe.groups[0].packed_bytes = groups.len() as u64;
+    recipe.groups[0].members[0].sources.clear();
+    let error = scene.apply(&making, "oci:x", &scene.options()).unwrap_err();
+    assert!(matches!(error, Error::Mismatch { .. }), "{error}");
+    let digest = scene.target.layers[2].descriptor.digest;
+    assert!(!scene.visible().contains(&digest.hex()));
+    assert!(!scene.visible().contains(&"index.json".to_owned()));
+}
+
+/// What is wrong with a recipe, and what is said about it.
+type Lie = (&'static str, fn(&mut Recipe));
+
+const LIES: &[Lie] = &[
+    ("payload 0: 14 bytes from", |recipe| {
+        let end: u64 = recipe.sources.iter().map(|source| source.bytes).sum();
+        recipe.groups[0].members.remove(0);
+        recipe.origins[0] = Origin::Base(end - 5);
+    }),
+    ("payload 0 of 14 bytes should be its base entry's, of 13", |recipe| {
+        recipe.groups[0].members.remove(0);
+        recipe.origins[0] = Origin::Own;
+    }),
+    ("members make part of payload 0 by none", |recipe| {
+        recipe.groups[0].members.remove(0);
+    }),
+    ("members make part of payload 0 twice", |recipe| {
+        let member = recipe.groups[0].members[0].clone();
+        recipe.groups[0].members.push(member);
+    }),
+    ("members make part of payload 1 by none", |recipe| {
+        recipe.groups[0].members[1].window = Some(Window { offset: 0, bytes: 100 });
+    }),
+    ("members make part of payload 1 twice", |recipe| {
+        recipe.groups[0].members[1].window = Some(Window { offset: 0, bytes: 9000 });
+    }),
+    ("leaves payload 1 of 9015", |recipe| {
+        recipe.groups[0].members[2].window = Some(Window { offset: 4507, bytes: 4509 });
+    }),
+    ("payload 5 repeats none of its 15 bytes", |recipe| {
+        recipe.origins[5] = Origin::Repeat(2);
+    }),
+    ("7 payloads have an origin, but there are 6", |recipe| {
+        recipe.origins.push(Origin::Base(0));
+    }),
+    ("payload 5 has no origin", |recipe| {
+        recipe.origins.pop();
+    }),
+    ("a member's own base, but it has none", |recipe| {
+        let group = recipe.groups.last_mut().unwrap();
+        group.members.last_mut().unwrap().sources = vec![Source::Own];
+    }),
+    ("group 0: base does not fit", |recipe| {
+        recipe.groups[0].members[1].sources.clear();
+    }),
+];
+
+#[test]
+fn crafted_recipes_are_refused_with_the_reason() {
+    for (expected, lie) in LIES {
+        let scene = Scene::new(Packing::Plain, Packing::Plain);
+        let mut making = scene.making();
+        lie(&mut making.recipes[0].0);
+        let error = scene.apply(&making, "oci:x", &scene.options()).unwrap_err();
+        assert!(!matches!(error, Error::Io { .. } | Error::Mismatch { .. }), "{expected}: {error}");
+        assert!(error.to_string().contains(expected), "{expected}: {error}");
+        assert!(scene.visible().is_empty());
+    }
+}
+
+#[test]
+fn a_member_of_any_length_takes_no_memory_beyond_its_limit() {
+    let scene = Scene::new(Packing::Plain, Packing::Plain);
+    let mut options = scene.options();
+    options.limits.member_bytes = 4000;
+    let error = scene.apply(&scene.making(), "oci:x", &options).unwrap_err();
+    assert!(matches!(error, Error::OverLimit { limit: 4000, .. }), "{error}");
+}
+
+#[test]
+fn crafted_compressions_are_refused_and_nothing_is_shown() {
+    use imgdelta_deflate::{Behaviour, Divided, Member, Model, Point, Recipe, Trailer};
+    let lines: String =
+        (0..60_000).map(|n| format!("line {n} of {}\n", n % 77)).collect::<Vec<_>>().concat();
+    let layers = vec![tar_of(&[("a", lines.as_bytes()), ("b", &noise(6, 70_000))])];
+    let scene = Scene::of((base_layers(), Packing::Gzip), (layers.clone(), Packing::Gzip));
+    let making = scene.making();
+    let total = layers[0].len() as u64;
+    let golang = Model::Golang { level: 6 };
+    let pgzip =
+        |segment_bytes| Model::Pgzip { behaviour: Behaviour::V1_20, level: 5, segment_bytes };
+    let recipe = |model: &Model, plain_bytes| Recipe {
+        members: vec![Member {
+            header: b"\x1f\x8b\x08\0\0\0\0\0\0\xff".to_vec(),
+            model: model.clone(),
+            trailer: Trailer::Gzip,
+            plain_bytes,
+        }],
+        tail: Vec::new(),
+    };
+    let point = |plain| Point { member: 0, plain, literals: 3, phase: 5 };
+    let divided = |points| Divided::new(recipe(&golang, total), points).unwrap().to_bytes();
+    let good = divided(vec![point(300_000), point(700_000)]);
+    // The last two numbers of a point: how far from the one before, and its state.
+    let cut = |bytes: &[u8]| good[..good.len() - 4].iter().chain(bytes).copied().collect();
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("a point within a block", good.clone(), "cannot be remade"),
+        ("points out of order", cut(&[0, 0, 0]), "cannot be remade"),
+        ("a point far beyond", cut(&[0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0]), "cannot be remade"),
+        ("a member that is not there", [cut(&[]), vec![1, 1, 1]].concat(), "cannot be remade"),
+        ("a list cut short", good[..good.len() - 1].to_vec(), "cannot be remade"),
+        ("segments of other bytes", recipe(&pgzip(20_000), total).to_bytes(), "blob sha256"),
+        ("segments beyond memory", recipe(&pgzip(u32::MAX), total).to_bytes(), "cannot be remade"),
+        ("one large segment", recipe(&pgzip(64 << 20), total).to_bytes(), "blob sha256"),
+        ("no such level", recipe(&Model::Golang { level: 10 }, total).to_bytes(), "remade"),
+        ("too few bytes", recipe(&golang, total - 1).to_bytes(), "cannot be remade"),
+        ("too many bytes", recipe(&golang, u64::MAX >> 2).to_bytes(), "cannot be remade"),
+        ("nothing at all", Recipe::default().to_bytes(), "cannot be remade"),
+        ("no bytes", Vec::new(), "cannot be remade"),
+    ];
+    for (what, bytes, reason) in cases {
+        let mut wrong = Making {
+            outline: making.outline.clone(),
+            recipes: making.recipes.clone(),
+            carried: Vec::new(),
+        };
+        wrong.outline.layers[0].envelope = Envelope::Deflate(bytes);
+        let error = scene.apply(&wrong, "oci:x:v1", &scene.options()).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, Error::BadInput { .. } | Error::Mismatch { .. }), "{what}: {text}");
+        assert!(text.contains(reason), "{what}: {text}");
+        assert_eq!(scene.visible(), [""; 0], "{what}");
+    }
+    scene.apply(&making, "oci:x:v1", &scene.options()).unwrap();
+}
+
+#[test]
+fn carried_blobs_come_out_and_are_compared() {
+    for packing in [Packing::Gzip, Packing::Zstd] {
+        let scene = Scene::new(Packing::Gzip, packing);
+        let mut making = scene.making();
+        making.recipes.truncate(0);
+        for ((outline, layer), ordinal) in
+            making.outline.layers.iter_mut().zip(&scene.target.layers).zip(0..)
+        {
+            outline.body = Body::Carried(ordinal);
+            outline.envelope = Envelope::Unmade;
+            making.carried.push(making::blob(&scene.target, layer));
+        }
+        let applied = scene.apply(&making, "oci:x", &scene.options()).unwrap();
+        assert_eq!(applied.layers[0].came, Came::Carried);
+        assert_eq!(open(&scene.out("x")).digest, scene.target.digest);
+        scene.apply(&making, "docker-archive:d.tar", &scene.options()).unwrap();
+        let last = making.carried[2].len() - 1;
+        making.carried[2][last / 2] ^= 1;
+        for place in ["oci:y", "docker-archive:e.tar"] {
+            let error = scene.apply(&making, place, &scene.options()).unwrap_err();
+            assert!(matches!(error, Error::Mismatch { what: "digest", .. }), "{error}");
+        }
+        assert!(!scene.out("y/index.json").exists() && !scene.out("e.tar").exists());
+    }
+}
+
+#[test]
+fn a_comparison_with_the_target_passes_and_one_with_another_does_not() {
+    let scene = Scene::new(Packing::Gzip, Packing::Gzip);
+    let delta = Delta::open(Arc::new(scene.making().bytes()), "d", &Limits::default()).unwrap();
+    let workers = Workers::new(2).unwrap();
+    let compare = |image: &Image| {
+        let wanted: Vec<DiffId> = image.layers.iter().map(|layer| layer.diff_id).collect();
+        let options = scene.options();
+        let volume =
+            Volume::extract(&[image], &wanted, &options.scratch, &workers, &Silent).unwrap();
+        let sink = Box::new(Compare::new(Arc::new(volume)));
+        apply(&delta, &scene.base, sink, &options, &workers, &Silent)
+    };
+    compare(&scene.target).unwrap();
+    assert!(matches!(compare(&scene.base[0]), Err(Error::NotFound { .. })));
+}
+
+/// Asks to stop after so many questions.
+struct Impatient(AtomicU64);
+
+impl Progress for Impatient {
+    fn is_cancelled(&self) -> bool {
+        self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err()
+    }
+}
+
+#[test]
+fn whenever_it_is_stopped_nothing_half_done_is_seen() {
+    let scene = Scene::new(Packing::Gzip, Packing::Gzip);
+    let delta = Delta::open(Arc::new(scene.making().bytes()), "d", &Limits::default()).unwrap();
+    let workers = Workers::new(1).unwrap();
+    let known: Vec<String> =
+        scene.target.layers.iter().map(|layer| layer.descriptor.digest.hex()).collect();
+    let mut stopped = 0;
+    for patience in 0.. {
+        let progress = Impatient(AtomicU64::new(patience));
+        let sink = scene.sink("oci:x");
+        let outcome = apply(&delta, &scene.base, sink, &scene.options(), &workers, &progress);
+        if outcome.is_ok() {
+            break;
+        }
+        assert!(matches!(outcome, Err(Error::Cancelled)));
+        assert!(scene.visible().iter().all(|name| known.contains(name)), "{:?}", scene.visible());
+        stopped += 1;
+    }
+    assert!(stopped > 10, "{stopped}");
+    assert_eq!(open(&scene.out("x")).digest, scene.target.digest);
+}
+
+#[test]
+fn scratch_files_are_gone() {
+    let scene = Scene::new(Packing::Gzip, Packing::Gzip);
+    scene.verify(&scene.making()).unwrap();
+    assert_eq!(std::fs::read_dir(scene.dir.path().join("scratch")).unwrap().count(), 0);
+}
+
+/// The seed of the fuzz target `apply_delta`: a recipe, its groups and its base, as it reads them.
+#[test]
+fn the_fuzz_seed_is_what_the_maker_makes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut changed = noise(1, 5000);
+    changed[2000] ^= 1;
+    let layers = [
+        ("old", tar_of(&[("a", b"one"), ("b", &noise(1, 5000))])),
+        ("new", tar_of(&[("a", b"another one"), ("b", &changed), ("c", b"one"), ("d", b"one")])),
+    ];
+    let [old, new] = layers.map(|(name, layer)| {
+        TestImage::new(vec![layer], Packing::Plain).blobs().write_layout(&dir.path().join(name));
+        open(&dir.path().join(name))
+    });
+    let making = Making::new(&old, &new);
+    let (recipe, groups) = &making.recipes[0];
+    let base = making::stream(&old, &old.layers[0]);
+    let mut seed = Vec::new();
+    for part in [&recipe.to_bytes(), groups] {
+        seed.extend(u16::try_from(part.len()).unwrap().to_le_bytes());
+        seed.extend(part);
+    }
+    seed.extend(&base);
+    if let Some(out) = std::env::var_os("IMGDELTA_SEED") {
+        std::fs::write(out, &seed).unwrap();
+    }
+    let read = Recipe::from_bytes(&recipe.to_bytes(), &imgdelta_format::ReadLimits::default());
+    assert_eq!(read.unwrap(), *recipe);
+    let scratch = Scratch::in_dir(dir.path()).unwrap();
+    let delta = Delta::open(Arc::new(making.bytes()), "d", &Limits::default()).unwrap();
+    let workers = Workers::new(1).unwrap();
+    verify(&delta, &[old], &ApplyOptions::new(scratch), &workers, &Silent).unwrap();
+}
+
+/// For measuring: `IMGDELTA_PAIR` holds the layouts `old` and `new`, `IMGDELTA_OUT` takes a delta.
+#[test]
+#[ignore = "needs a pair of real images"]
+fn a_real_pair_comes_out_as_it_was() {
+    let Some(pair) = std::env::var_os("IMGDELTA_PAIR") else { return };
+    let [base, target] = ["old", "new"].map(|name| open(&Path::new(&pair).join(name)));
+    let bytes = Making::new(&base, &target).bytes();
+    if let Some(out) = std::env::var_os("IMGDELTA_OUT") {
+        std::fs::write(out, &bytes).unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let options = ApplyOptions::new(Scratch::in_dir(dir.path()).unwrap());
+    let delta = Delta::open(Arc::new(bytes), "d", &Limits::default()).unwrap();
+    let workers = Workers::new(0).unwrap();
+    let applied = verify(&delta, &[base], &options, &workers, &Silent).unwrap();
+    println!("{} bytes\n{applied}", delta.size_bytes());
+}

@@ -1,0 +1,361 @@
+//! A delta file, opened: what it makes, what it needs, and its parts when they are asked for.
+//!
+//! Opening reads every byte once, in small pieces, and compares all digests; it keeps the outline
+//! only. Recipes, groups and carried blobs are read where they lie, by several threads if need be.
+//! A file that changes after it was opened gives errors or wrong bytes, which the digests of the
+//! target's blobs find. Nothing here rebuilds or decides.
+
+mod recipe;
+mod sections;
+mod writer;
+
+pub use imgdelta_format::{
+    container::Kind,
+    cost::{FileCost, How, LayerCost, RestCost},
+    outline::{Body, Envelope, LayerOutline, Outline},
+    recipe::{
+        Archive, Closed, Group, Member, Nested, Opened, Origin, Recipe, Source, StreamName, Window,
+        is_length_told,
+    },
+};
+pub use recipe::StoredRecipe;
+pub use sections::Section;
+pub use writer::DeltaWriter;
+
+use imgdelta_core::{BlobDigest, Error, Limits, Note, Result, verify::Hasher};
+use imgdelta_format::{FormatError, ReadLimits, cost};
+use imgdelta_image::{
+    image::{Config, Documents, Platform},
+    store::source::{RangeReader, ReadAt},
+};
+use sections::Sections;
+use std::{
+    collections::HashSet,
+    fmt::Display,
+    fs::File,
+    io::{Read, Write as _},
+    sync::Arc,
+};
+
+/// A delta file whose digests were compared.
+#[derive(Clone, Debug)]
+pub struct Delta {
+    source: Arc<dyn ReadAt>,
+    place: String,
+    limits: ReadLimits,
+    group_bytes: u64,
+    sections: Sections,
+    outline: Outline,
+    digest: BlobDigest,
+    documents: Documents,
+    base: Base,
+    layers: Vec<LayerHead>,
+}
+
+/// What a delta needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Base {
+    /// The manifest of the image it was made against, for people.
+    pub manifest: Option<BlobDigest>,
+    /// The streams that must be there, each once, in the order in which layers need them. The
+    /// blobs of layers with [`Envelope::Base`] must be there besides.
+    pub streams: Vec<StreamName>,
+}
+
+/// One layer of the target, and how it comes about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerHead {
+    /// The digest of its blob.
+    pub blob: BlobDigest,
+    /// The length of its blob.
+    pub blob_bytes: u64,
+    /// What the manifest says the blob is; empty if nothing.
+    pub media_type: String,
+    /// Its stream.
+    pub stream: StreamName,
+    /// Where stream or blob come from.
+    pub body: Body,
+    /// How the stream becomes the blob.
+    pub envelope: Envelope,
+}
+
+impl Delta {
+    /// Opens a delta: compares all digests and reads the outline. `place` is how errors name it.
+    pub fn open(source: Arc<dyn ReadAt>, place: impl Display, limits: &Limits) -> Result<Self> {
+        let place = format!("delta {place}");
+        let delta_limits = limits.of_deltas();
+        let sections = Sections::check(&*source, &place, limits.delta_bytes, &delta_limits)?;
+        let place_of = |section: &Section| section_place(&place, section);
+        let first = sections.list.first().filter(|first| first.kind == Kind::Outline);
+        let Some(first) = first else {
+            return Err(Error::bad_input(&place, "the first section is no outline"));
+        };
+        for kind in [Kind::Outline, Kind::Cost] {
+            let count = sections.of(kind).count();
+            if count > 1 {
+                let what = format!("{count} sections {}, should be 1", kind.name());
+                return Err(Error::bad_input(&place, what));
+            }
+        }
+        let limit = delta_limits.outline_bytes;
+        let bytes = read(&*source, first, limit, &place_of(first))?;
+        let outline = Outline::from_bytes(&bytes, &delta_limits)
+            .map_err(|error| of_format(place_of(first), &error))?;
+        let mut hasher = Hasher::new(outline.algorithm);
+        hasher.update(&outline.manifest);
+        let digest = hasher.finish_blob();
+        let documents = Documents::parse(digest, &outline.manifest, &outline.config, limits)?;
+        let layers = layer_heads(&outline, &documents, &place_of(first))?;
+        let mut delta = Self {
+            source,
+            place,
+            limits: delta_limits,
+            group_bytes: limits.group_bytes,
+            sections,
+            outline,
+            digest,
+            documents,
+            base: Base::default(),
+            layers,
+        };
+        delta.base = delta.check_bodies()?;
+        Ok(delta)
+    }
+
+    /// Copies a delta from where it can be read only once to a scratch file, and opens it there.
+    pub fn spool(
+        reader: &mut dyn Read,
+        mut scratch: File,
+        place: impl Display,
+        limits: &Limits,
+    ) -> Result<Self> {
+        let limit = limits.delta_bytes;
+        let named = format!("delta {place}");
+        let count = std::io::copy(&mut reader.take(limit.saturating_add(1)), &mut scratch)
+            .map_err(Error::io(&named))?;
+        Limits::admit(limit, count, "number of bytes", &named)?;
+        scratch.flush().map_err(Error::io(&named))?;
+        Self::open(Arc::new(scratch), place, limits)
+    }
+
+    /// Returns how errors name the file.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Returns the digest of the target's manifest.
+    pub fn digest(&self) -> BlobDigest {
+        self.digest
+    }
+
+    /// Returns the target's manifest, byte for byte.
+    pub fn manifest(&self) -> &[u8] {
+        &self.outline.manifest
+    }
+
+    /// Returns the manifest's media type, empty if it is not known.
+    pub fn media_type(&self) -> &str {
+        &self.outline.media_type
+    }
+
+    /// Returns the digest of the target's config.
+    pub fn config_digest(&self) -> BlobDigest {
+        self.documents.config_digest
+    }
+
+    /// Returns the target's config, byte for byte.
+    pub fn config_bytes(&self) -> &[u8] {
+        &self.outline.config
+    }
+
+    /// Returns what the config says.
+    pub fn config(&self) -> &Config {
+        &self.documents.config
+    }
+
+    /// Returns what the target runs on, by its config.
+    pub fn platform(&self) -> &Platform {
+        &self.documents.platform
+    }
+
+    /// Returns what was remarkable in manifest and config.
+    pub fn notes(&self) -> &[Note] {
+        &self.documents.notes
+    }
+
+    /// Returns what must be there to apply it.
+    pub fn base(&self) -> &Base {
+        &self.base
+    }
+
+    /// Returns the target's layers, the lowest first.
+    pub fn layers(&self) -> &[LayerHead] {
+        &self.layers
+    }
+
+    /// Returns the sections, the end not among them.
+    pub fn sections(&self) -> &[Section] {
+        &self.sections.list
+    }
+
+    /// Returns the length of the file.
+    pub fn size_bytes(&self) -> u64 {
+        self.sections.size_bytes
+    }
+
+    /// Returns how many recipes there are.
+    pub fn recipe_count(&self) -> usize {
+        self.sections.of(Kind::Recipe).count()
+    }
+
+    /// Reads the recipe of this ordinal, as [`Body::Recipe`] counts them.
+    pub fn recipe(&self, ordinal: u32) -> Result<StoredRecipe> {
+        let (section, place) = self.section(Kind::Recipe, ordinal)?;
+        StoredRecipe::open(&self.source, section.range(), place, &self.limits, self.group_bytes)
+    }
+
+    /// Opens the carried blob of this ordinal, as [`Body::Carried`] counts them.
+    pub fn carried(&self, ordinal: u32) -> Result<Box<dyn Read + Send>> {
+        let (section, _) = self.section(Kind::Carried, ordinal)?;
+        let source = Arc::clone(&self.source);
+        Ok(Box::new(RangeReader::new(source, section.offset, section.bytes)))
+    }
+
+    /// Reads where the bytes go, if the delta says it: a value for each layer.
+    pub fn cost(&self) -> Result<Option<Vec<LayerCost>>> {
+        let Some(section) = self.sections.of(Kind::Cost).next() else { return Ok(None) };
+        let place = section_place(&self.place, section);
+        let bytes = read(&*self.source, section, self.limits.cost_bytes, &place)?;
+        let costs = cost::from_bytes(&bytes, &self.limits).map_err(|e| of_format(&place, &e))?;
+        if costs.len() != self.layers.len() {
+            let (found, expected) = (costs.len(), self.layers.len());
+            let what = format!("costs of {found} layers, should be of {expected}");
+            return Err(Error::bad_input(place, what));
+        }
+        Ok(Some(costs))
+    }
+
+    fn section(&self, kind: Kind, ordinal: u32) -> Result<(&Section, String)> {
+        let found = self.sections.of(kind).nth(ordinal as usize);
+        let section = found.ok_or_else(|| Error::NotFound {
+            place: self.place.clone(),
+            what: format!("{} {ordinal}", kind.name()),
+            present: Vec::new(),
+        })?;
+        Ok((section, section_place(&self.place, section)))
+    }
+
+    /// Compares what layers say of recipes and carried blobs with those, and collects the needs.
+    fn check_bodies(&self) -> Result<Base> {
+        let (mut recipes, mut carried) = (Vec::new(), 0);
+        let mut base = Base { manifest: self.outline.base, streams: Vec::new() };
+        let mut seen = HashSet::new();
+        let mut need = |stream: &StreamName| {
+            if seen.insert(*stream) {
+                base.streams.push(*stream);
+            }
+            // Each recipe keeps to the limit; so must all together.
+            let count = base.streams.len() as u64;
+            Limits::admit(self.limits.sources, count, "count of base streams", &self.place)
+        };
+        for (ordinal, layer) in self.layers.iter().enumerate() {
+            match layer.body {
+                Body::Kept => {
+                    need(&layer.stream)?;
+                }
+                Body::Recipe(recipe) => {
+                    let (section, place) = self.section(Kind::Recipe, recipe)?;
+                    if recipe as usize == recipes.len() {
+                        let front =
+                            recipe::front(&*self.source, &section.range(), &place, &self.limits)?;
+                        for source in &front.sources {
+                            need(source)?;
+                        }
+                        recipes.push(front.target);
+                    }
+                    if recipes[recipe as usize] != layer.stream {
+                        let what = format!("makes another stream than that of layer {ordinal}");
+                        return Err(Error::bad_input(place, what));
+                    }
+                }
+                Body::Carried(blob) => {
+                    let (section, place) = self.section(Kind::Carried, blob)?;
+                    if section.bytes != layer.blob_bytes {
+                        let (found, expected) = (section.bytes, layer.blob_bytes);
+                        let what =
+                            format!("{found} bytes, should be {expected} of layer {ordinal}");
+                        return Err(Error::bad_input(place, what));
+                    }
+                    carried = carried.max(blob as usize + 1);
+                }
+            }
+        }
+        for (kind, used) in [(Kind::Recipe, recipes.len()), (Kind::Carried, carried)] {
+            let found = self.sections.of(kind).count();
+            if found != used {
+                let what = format!("{found} sections {}, but layers use {used}", kind.name());
+                return Err(Error::bad_input(&self.place, what));
+            }
+        }
+        Ok(base)
+    }
+}
+
+/// Puts together what the outline and the documents say of each layer.
+fn layer_heads(outline: &Outline, documents: &Documents, place: &str) -> Result<Vec<LayerHead>> {
+    let (found, expected) = (outline.layers.len(), documents.layers.len());
+    if found != expected {
+        let what = format!("{found} layers, but the manifest has {expected}");
+        return Err(Error::bad_input(place, what));
+    }
+    let pairs = outline.layers.iter().zip(&documents.layers);
+    pairs
+        .map(|(told, layer)| {
+            let blob = &layer.descriptor;
+            let stream = StreamName { diff_id: layer.diff_id, bytes: told.stream_bytes };
+            if told.envelope == Envelope::Stored && blob.size_bytes != stream.bytes {
+                let (ordinal, found) = (layer.ordinal, stream.bytes);
+                let what = format!(
+                    "layer {ordinal}: a stored stream of {found} bytes, should be {}",
+                    blob.size_bytes
+                );
+                return Err(Error::bad_input(place, what));
+            }
+            Ok(LayerHead {
+                blob: blob.digest,
+                blob_bytes: blob.size_bytes,
+                media_type: blob.media_type().to_owned(),
+                stream,
+                body: told.body,
+                envelope: told.envelope.clone(),
+            })
+        })
+        .collect()
+}
+
+fn section_place(place: &str, section: &Section) -> String {
+    format!("{place}, section {} at {}", section.kind.name(), section.offset)
+}
+
+/// Reads a whole section that must fit in memory.
+fn read(source: &dyn ReadAt, section: &Section, limit: u64, place: &str) -> Result<Vec<u8>> {
+    Limits::admit(limit, section.bytes, "number of bytes", place)?;
+    read_range(source, section.offset, section.bytes, place)
+}
+
+/// Reads a range that lies inside a file whose length was seen; the caller bounds it.
+fn read_range(source: &dyn ReadAt, offset: u64, count: u64, place: &str) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(count).unwrap_or(usize::MAX)];
+    source.fill_at(&mut bytes, offset).map_err(Error::io(place))?;
+    Ok(bytes)
+}
+
+/// Says where in a delta the format's finding was made.
+fn of_format(place: impl Display, error: &FormatError) -> Error {
+    match *error {
+        FormatError::TooLarge { what, limit, found } => {
+            Error::OverLimit { place: place.to_string(), what, found, limit }
+        }
+        FormatError::Malformed { .. } => Error::bad_input(place, error),
+    }
+}

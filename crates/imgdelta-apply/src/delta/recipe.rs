@@ -1,0 +1,124 @@
+//! A recipe where it lies, in a delta or by itself: read whole, its groups when they are asked for.
+//!
+//! Checks that recipe and groups fill their place. Never decodes a group.
+
+use super::{Recipe, of_format, read_range};
+use imgdelta_core::{Error, Limits, Result};
+use imgdelta_format::{ReadLimits, recipe::Front};
+use imgdelta_image::store::source::{RangeReader, ReadAt};
+use std::{
+    fmt::Display,
+    ops::{Deref, Range},
+    sync::Arc,
+};
+
+/// A recipe, and the way to its groups' bytes.
+#[derive(Clone, Debug)]
+pub struct StoredRecipe {
+    recipe: Recipe,
+    source: Arc<dyn ReadAt>,
+    place: String,
+    /// Where it lies.
+    range: Range<u64>,
+    /// Where the first group begins.
+    offset: u64,
+    /// The bytes of the groups before each.
+    before: Vec<u64>,
+    group_bytes: u64,
+}
+
+impl Deref for StoredRecipe {
+    type Target = Recipe;
+
+    fn deref(&self) -> &Recipe {
+        &self.recipe
+    }
+}
+
+impl StoredRecipe {
+    /// Opens a recipe that is a file of its own; `place` is how errors name it. A recipe has no
+    /// digest: whoever has one knows its file's.
+    pub fn alone(source: &Arc<dyn ReadAt>, place: impl Display, limits: &Limits) -> Result<Self> {
+        let place = format!("recipe {place}");
+        let bytes = source.size_bytes().map_err(Error::io(&place))?;
+        Self::open(source, 0..bytes, place, &limits.of_deltas(), limits.group_bytes)
+    }
+
+    pub(super) fn open(
+        source: &Arc<dyn ReadAt>,
+        range: Range<u64>,
+        place: String,
+        limits: &ReadLimits,
+        group_bytes: u64,
+    ) -> Result<Self> {
+        let head_bytes = head_bytes(&**source, &range, &place, limits)?;
+        let head = read_range(&**source, range.start, head_bytes, &place)?;
+        let recipe = Recipe::from_bytes(&head, limits).map_err(|e| of_format(&place, &e))?;
+        let (found, expected) = (range.end - range.start - head_bytes, recipe.group_bytes());
+        if found != expected {
+            let what = format!("{found} bytes of groups, should be {expected}");
+            return Err(Error::bad_input(place, what));
+        }
+        let before = recipe.groups.iter().scan(0, |end, group| {
+            let start = *end;
+            *end += group.packed_bytes;
+            Some(start)
+        });
+        let (before, source) = (before.collect(), Arc::clone(source));
+        let offset = range.start + head_bytes;
+        Ok(Self { recipe, source, place, range, offset, before, group_bytes })
+    }
+
+    /// Returns its length, the groups' included.
+    pub fn size_bytes(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// Returns its bytes, those of the groups last.
+    pub fn reader(&self) -> RangeReader {
+        RangeReader::new(Arc::clone(&self.source), self.range.start, self.size_bytes())
+    }
+
+    /// Reads the bytes of a group, packed.
+    pub fn group(&self, ordinal: usize) -> Result<Vec<u8>> {
+        let place = format!("{}, group {ordinal}", self.place);
+        let Some(group) = self.recipe.groups.get(ordinal) else {
+            let (what, present) = (format!("group {ordinal}"), Vec::new());
+            return Err(Error::NotFound { place: self.place.clone(), what, present });
+        };
+        Limits::admit(self.group_bytes, group.packed_bytes, "number of bytes", &place)?;
+        let offset = self.offset + self.before[ordinal];
+        read_range(&*self.source, offset, group.packed_bytes, &place)
+    }
+}
+
+/// Reads a recipe's front and nothing else.
+pub(super) fn front(
+    source: &dyn ReadAt,
+    range: &Range<u64>,
+    place: &str,
+    limits: &ReadLimits,
+) -> Result<Front> {
+    let head_bytes = head_bytes(source, range, place, limits)?;
+    let count = Front::most_bytes(limits).min(head_bytes);
+    let start = read_range(source, range.start, count, place)?;
+    Front::from_bytes(&start, limits).map_err(|error| of_format(place, &error))
+}
+
+/// Returns the recipe's length without its groups, which is not more than there is.
+fn head_bytes(
+    source: &dyn ReadAt,
+    range: &Range<u64>,
+    place: &str,
+    limits: &ReadLimits,
+) -> Result<u64> {
+    let there = range.end - range.start;
+    let count = there.min(Front::LENGTH_BYTES as u64);
+    let start = read_range(source, range.start, count, place)?;
+    let bytes = Front::recipe_bytes(&start, limits).map_err(|error| of_format(place, &error))?;
+    if bytes > there {
+        let what = format!("a recipe of {bytes} bytes, there are {there}");
+        return Err(Error::bad_input(place, what));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,216 @@
+//! The sections of a delta file: found through its end, each byte hashed once.
+//!
+//! Holds one small piece of the file at a time. What is damaged is told from what is new: a file
+//! of a later version has right digests.
+
+use super::{of_format, read_range};
+use imgdelta_core::{Error, Limits, Result};
+use imgdelta_format::{
+    ReadLimits,
+    container::{self, DIGEST_BYTES, Digest, HEAD_BYTES, Kind, MAJOR, SectionHead, TRAILER_BYTES},
+};
+use imgdelta_image::store::source::ReadAt;
+use std::ops::Range;
+
+/// A section's place in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// What it holds.
+    pub kind: Kind,
+    /// Whether a reader must know the kind.
+    pub is_required: bool,
+    /// Where its payload begins.
+    pub offset: u64,
+    /// Bytes of its payload.
+    pub bytes: u64,
+}
+
+impl Section {
+    /// Returns where its payload lies.
+    pub(super) fn range(&self) -> Range<u64> {
+        self.offset..self.offset + self.bytes
+    }
+}
+
+/// All sections but the end.
+#[derive(Clone, Debug)]
+pub(super) struct Sections {
+    pub list: Vec<Section>,
+    pub size_bytes: u64,
+}
+
+impl Sections {
+    pub(super) fn of(&self, kind: Kind) -> impl Iterator<Item = &Section> {
+        self.list.iter().filter(move |section| section.kind == kind)
+    }
+
+    /// Finds the sections and compares all digests.
+    pub(super) fn check(
+        source: &dyn ReadAt,
+        place: &str,
+        limit: u64,
+        limits: &ReadLimits,
+    ) -> Result<Self> {
+        let size_bytes = source.size_bytes().map_err(Error::io(place))?;
+        Limits::admit(limit, size_bytes, "number of bytes", place)?;
+        let head = check_head(source, place, size_bytes)?;
+        let end = End::find(source, place, size_bytes, limits)?;
+        let mut whole = blake3::Hasher::new();
+        whole.update(&head);
+        let mut list = Vec::new();
+        let mut at = HEAD_BYTES as u64;
+        for head in &end.table {
+            let bytes = head.section_bytes();
+            if bytes > end.at - at {
+                let what = format!(
+                    "offset {at}: a section of {bytes} bytes, but there are {}",
+                    end.at - at
+                );
+                return Err(Error::bad_input(place, what));
+            }
+            let section = check_section(source, place, at, *head, &mut whole)?;
+            list.push(section);
+            at += bytes;
+        }
+        if at != end.at {
+            let what = format!("offset {at}: {} bytes of no section", end.at - at);
+            return Err(Error::bad_input(place, what));
+        }
+        whole.update(&end.head_and_table);
+        compare(&whole, end.digest, || format!("{place}, end at {at}"))?;
+        if let Some(new) = list.iter().find(|section| {
+            section.is_required && matches!(section.kind, Kind::Other(_) | Kind::End)
+        }) {
+            let number = new.kind.number();
+            let what = format!(
+                "offset {}: a section of kind {number}, which this program must know and does not; \
+                 it reads version {MAJOR}.{}",
+                new.offset,
+                container::MINOR
+            );
+            return Err(Error::bad_input(place, what));
+        }
+        Ok(Self { list, size_bytes })
+    }
+}
+
+fn check_head(source: &dyn ReadAt, place: &str, size_bytes: u64) -> Result<[u8; HEAD_BYTES]> {
+    let count = size_bytes.min(HEAD_BYTES as u64);
+    let start = read_range(source, 0, count, place)?;
+    if !start.starts_with(&container::MAGIC) {
+        return Err(Error::bad_input(place, "not a delta file"));
+    }
+    let head: [u8; HEAD_BYTES] =
+        start.try_into().map_err(|_| Error::bad_input(place, "cut in its head"))?;
+    match container::version(&head) {
+        Some((MAJOR, _)) => Ok(head),
+        Some((major, minor)) => {
+            let what =
+                format!("format version {major}.{minor}; this program reads version {MAJOR}");
+            Err(Error::bad_input(place, what))
+        }
+        None => Err(Error::bad_input(place, "not a delta file")),
+    }
+}
+
+/// The end section.
+struct End {
+    at: u64,
+    table: Vec<SectionHead>,
+    head_and_table: Vec<u8>,
+    digest: Digest,
+}
+
+impl End {
+    fn find(
+        source: &dyn ReadAt,
+        place: &str,
+        size_bytes: u64,
+        limits: &ReadLimits,
+    ) -> Result<Self> {
+        let cut = || Error::bad_input(place, "no end mark at its end: cut, or more was added");
+        let rest = size_bytes.saturating_sub(HEAD_BYTES as u64);
+        let sections_bytes = rest.checked_sub(TRAILER_BYTES as u64).ok_or_else(cut)?;
+        let trailer_at = size_bytes - TRAILER_BYTES as u64;
+        let trailer = read_range(source, trailer_at, TRAILER_BYTES as u64, place)?;
+        let trailer = trailer.try_into().expect("as many bytes as were read");
+        let bytes = u64::from(container::read_trailer(trailer).ok_or_else(cut)?);
+        let wrong = |what: &str| {
+            Error::bad_input(place, format_args!("offset {trailer_at}: {what} of {bytes} bytes"))
+        };
+        if bytes > sections_bytes {
+            return Err(wrong("an end section beyond the file"));
+        }
+        Limits::admit(container::most_end_bytes(limits), bytes, "bytes of the end section", place)?;
+        let at = trailer_at - bytes;
+        let mut section = read_range(source, at, bytes, place)?;
+        let end_place = || format!("{place}, end at {at}");
+        let (head, head_bytes) =
+            SectionHead::read(&section).map_err(|error| of_format(end_place(), &error))?;
+        let told = (head_bytes + DIGEST_BYTES) as u64;
+        let is_end = head.kind == Kind::End && head.is_required;
+        if !is_end || bytes.checked_sub(told) != Some(head.bytes) {
+            return Err(wrong("no end section"));
+        }
+        let digest = section.split_off(section.len() - DIGEST_BYTES);
+        let digest = digest.try_into().expect("split off as many");
+        let table = container::read_table(&section[head_bytes..], limits)
+            .map_err(|error| of_format(end_place(), &error))?;
+        Ok(Self { at, table, head_and_table: section, digest })
+    }
+}
+
+/// Hashes one section and compares it with its digest and with the table.
+fn check_section(
+    source: &dyn ReadAt,
+    place: &str,
+    at: u64,
+    listed: SectionHead,
+    whole: &mut blake3::Hasher,
+) -> Result<Section> {
+    let SectionHead { kind, is_required, bytes } = listed;
+    let head = listed.to_bytes();
+    let found = read_range(source, at, head.len() as u64, place)?;
+    let offset = at + head.len() as u64;
+    let section = Section { kind, is_required, offset, bytes };
+    if found != head {
+        let what = format!("offset {at}: a section's head that the table does not have");
+        return Err(Error::bad_input(place, what));
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&head);
+    let (mut at, end) = (offset, offset + bytes);
+    while at < end {
+        let count = (end - at).min(PIECE_BYTES);
+        hasher.update(&read_range(source, at, count, place)?);
+        at += count;
+    }
+    let digest = read_range(source, end, DIGEST_BYTES as u64, place)?;
+    let digest: Digest = digest.try_into().expect("as many bytes as were read");
+    compare(&hasher, digest, || super::section_place(place, &section))?;
+    whole.update(&head).update(&digest);
+    Ok(section)
+}
+
+fn compare(hasher: &blake3::Hasher, expected: Digest, place: impl Fn() -> String) -> Result<()> {
+    let found = digest_of(hasher);
+    if found == expected {
+        return Ok(());
+    }
+    let hex = |digest: Digest| format!("{:032x}", u128::from_be_bytes(digest));
+    Err(Error::Mismatch {
+        place: place(),
+        what: "digest",
+        expected: hex(expected),
+        found: hex(found),
+    })
+}
+
+/// Ends a hash as sections have them.
+pub(super) fn digest_of(hasher: &blake3::Hasher) -> Digest {
+    let full = hasher.finalize();
+    full.as_bytes()[..DIGEST_BYTES].try_into().expect("as many bytes as were cut")
+}
+
+/// Large enough that reading and hashing cost no more than their bytes.
+const PIECE_BYTES: u64 = 128 << 10;

@@ -1,0 +1,177 @@
+//! An image into a tar file: an OCI archive, or what `docker load` reads.
+//!
+//! All lengths are known beforehand, so every member has its place before its bytes are there, and
+//! layers are written side by side. The file gets its name when it is complete. Never compresses.
+
+use super::{
+    BlobWriter, LAYOUT_VERSION, Outgoing, Sink, Wants, blob_path, index_entry,
+    tar::{self, BLOCK_BYTES, Kind},
+    temporary::{Temporary, sweep},
+};
+use imgdelta_core::{
+    BlobDigest, Error, Result, progress::Progress, scratch::write_all_at, verify::VerifiedBlob,
+};
+use imgdelta_image::{Reference, reference::full_docker_name, store::Descriptor};
+use serde_json::json;
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+/// An archive that takes an image.
+#[derive(Debug)]
+pub(super) struct ArchiveSink {
+    path: PathBuf,
+    tag: Option<String>,
+    is_docker: bool,
+    file: Temporary,
+    /// Where each layer's payload begins.
+    places: HashMap<BlobDigest, u64>,
+}
+
+impl ArchiveSink {
+    /// Takes the path of an OCI archive.
+    pub(super) fn oci(path: &Path, tag: Option<String>) -> Result<Self> {
+        Self::create(path, tag, false)
+    }
+
+    /// Takes the path of a docker archive; its tag is a whole reference.
+    pub(super) fn docker(path: &Path, tag: Option<String>) -> Result<Self> {
+        let tag = tag.map(|tag| {
+            // Refuses what Docker would refuse when the archive is loaded.
+            Reference::from_str(&format!("docker://{tag}"))?;
+            Ok(full_docker_name(&tag))
+        });
+        Self::create(path, tag.transpose()?, true)
+    }
+
+    fn create(path: &Path, tag: Option<String>, is_docker: bool) -> Result<Self> {
+        if path.is_dir() {
+            return Err(Error::bad_input(path.display(), "a directory, not a file"));
+        }
+        let directory = super::parent(path);
+        sweep(&directory);
+        let file = Temporary::in_dir(&directory)?;
+        Ok(Self { path: path.to_owned(), tag, is_docker, file, places: HashMap::new() })
+    }
+
+    /// The members before the layers, with their contents.
+    fn documents(&self, image: &Outgoing) -> Vec<(String, Vec<u8>)> {
+        if self.is_docker {
+            let config = format!("{}.json", image.config.digest.hex());
+            let layers: Vec<String> = image.layers.iter().map(layer_name).collect();
+            let manifest = json!([{
+                "Config": config,
+                "RepoTags": self.tag.iter().collect::<Vec<_>>(),
+                "Layers": layers,
+            }]);
+            return vec![
+                ("manifest.json".into(), manifest.to_string().into_bytes()),
+                (config, image.config_bytes.clone()),
+            ];
+        }
+        let entry = index_entry(&image.manifest, self.tag.as_deref());
+        let index = json!({"schemaVersion": 2, "manifests": [entry]});
+        vec![
+            ("oci-layout".into(), LAYOUT_VERSION.to_vec()),
+            ("index.json".into(), index.to_string().into_bytes()),
+            (blob_path(&image.manifest), image.manifest_bytes.clone()),
+            (blob_path(&image.config), image.config_bytes.clone()),
+        ]
+    }
+
+    fn member_name(&self, layer: &Descriptor) -> String {
+        if self.is_docker { layer_name(layer) } else { blob_path(layer) }
+    }
+
+    fn folders(&self, image: &Outgoing) -> BTreeSet<String> {
+        let blobs = image.layers.iter().chain([&image.manifest, &image.config]);
+        let names = blobs.map(|blob| format!("blobs/{}/", blob.digest.algorithm().name()));
+        if self.is_docker { BTreeSet::new() } else { names.chain(["blobs/".into()]).collect() }
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        write_all_at(self.file.file(), bytes, offset).map_err(Error::io(self.path.display()))
+    }
+}
+
+impl Sink for ArchiveSink {
+    fn place(&self) -> String {
+        let transport = if self.is_docker { "docker-archive" } else { "oci-archive" };
+        format!("{transport}:{}", self.path.display())
+    }
+
+    fn wants(&self) -> Wants {
+        if self.is_docker { Wants::Streams } else { Wants::Blobs }
+    }
+
+    fn begin(&mut self, image: Outgoing) -> Result<()> {
+        let mut at = 0;
+        for folder in self.folders(&image) {
+            let header = tar::header(&folder, Kind::Directory, 0);
+            self.write_at(&header, at)?;
+            at += header.len() as u64;
+        }
+        for (name, content) in self.documents(&image) {
+            let header = tar::header(&name, Kind::File, content.len() as u64);
+            self.write_at(&header, at)?;
+            self.write_at(&content, at + header.len() as u64)?;
+            at += header.len() as u64 + tar::padded(content.len() as u64);
+        }
+        for layer in &image.layers {
+            if self.places.contains_key(&layer.digest) {
+                continue;
+            }
+            let header = tar::header(&self.member_name(layer), Kind::File, layer.size_bytes);
+            self.write_at(&header, at)?;
+            at += header.len() as u64;
+            self.places.insert(layer.digest, at);
+            let padded = layer.size_bytes.checked_next_multiple_of(BLOCK_BYTES as u64);
+            at = padded
+                .and_then(|bytes| at.checked_add(bytes))
+                .ok_or_else(|| Error::bad_input(self.place(), "the layers' lengths overflow"))?;
+        }
+        // What is not written stays zero: padding, and the two blocks of the end.
+        let end = at + 2 * BLOCK_BYTES as u64;
+        self.file.file().set_len(end).map_err(Error::io(self.path.display()))
+    }
+
+    fn has(&self, _: &Descriptor, _: &dyn Progress) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn blob(&self, blob: &Descriptor) -> Result<Box<dyn BlobWriter + '_>> {
+        let at = *self.places.get(&blob.digest).expect("named when it was begun");
+        Ok(Box::new(Writer { sink: self, at, end: at + blob.size_bytes }))
+    }
+
+    fn finish(self: Box<Self>) -> Result<()> {
+        self.file.publish(&self.path)
+    }
+}
+
+struct Writer<'a> {
+    sink: &'a ArchiveSink,
+    at: u64,
+    end: u64,
+}
+
+impl BlobWriter for Writer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let end = self.at + bytes.len() as u64;
+        assert!(end <= self.end, "the writer checks the size first");
+        self.sink.write_at(bytes, self.at)?;
+        self.at = end;
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, _: VerifiedBlob) -> Result<()> {
+        debug_assert_eq!(self.at, self.end, "proven to be as long");
+        Ok(())
+    }
+}
+
+fn layer_name(layer: &Descriptor) -> String {
+    format!("{}.tar", layer.digest.hex())
+}

@@ -1,0 +1,256 @@
+//! What is written is read again by the stores, and nothing half-done is ever seen.
+
+use super::*;
+use imgdelta_core::{
+    Algorithm,
+    progress::Silent,
+    verify::{BlobCheck, Hasher},
+};
+use imgdelta_image::{
+    image::{Image, OpenOptions},
+    store,
+};
+use imgdelta_testkit::{Blobs, Packing, TestImage, tar_of};
+use std::{fs, path::Path, sync::Arc};
+
+fn test_image(text: &[u8]) -> TestImage {
+    let layer = tar_of(&[("a", text)]);
+    // Twice the same layer: its blob is written once.
+    TestImage::new(vec![layer.clone(), tar_of(&[("b", b"two")]), layer], Packing::Plain)
+}
+
+fn outgoing(image: &TestImage) -> (Outgoing, Blobs) {
+    let blobs = image.blobs();
+    let dir = tempfile::tempdir().unwrap();
+    blobs.write_layout(dir.path());
+    let opened = open(&format!("oci:{}", dir.path().display()));
+    let descriptor = |media_type: &str, digest, bytes: &[u8]| {
+        Descriptor::new(Some(media_type), digest, bytes.len() as u64)
+    };
+    let outgoing = Outgoing {
+        manifest: descriptor(
+            "application/vnd.oci.image.manifest.v1+json",
+            opened.digest,
+            &opened.manifest,
+        ),
+        config: descriptor("c", opened.config_digest, &opened.config_bytes),
+        manifest_bytes: opened.manifest,
+        config_bytes: opened.config_bytes,
+        layers: opened.layers.into_iter().map(|layer| layer.descriptor).collect(),
+    };
+    (outgoing, blobs)
+}
+
+fn open(reference: &str) -> Image {
+    imgdelta_image::image::open(&reference.parse().unwrap(), &OpenOptions::default()).unwrap()
+}
+
+/// Writes the image and returns how many blobs were written, not found.
+fn write(reference: &str, image: &TestImage) -> Result<usize> {
+    let (outgoing, blobs) = outgoing(image);
+    let mut sink = create(&reference.parse().unwrap(), &Limits::default())?;
+    let mut layers = outgoing.layers.clone();
+    sink.begin(outgoing)?;
+    layers.sort_by_key(|layer| layer.digest);
+    layers.dedup();
+    let mut written = 0;
+    for layer in layers {
+        if sink.has(&layer, &Silent)? {
+            continue;
+        }
+        let mut writer = sink.blob(&layer)?;
+        let bytes = &blobs.by_digest[&layer.digest.to_string()];
+        let mut check = BlobCheck::new(layer.digest, layer.size_bytes);
+        for piece in bytes.chunks(700) {
+            check.update(piece)?;
+            writer.write(piece)?;
+        }
+        writer.finish(check.finish()?)?;
+        written += 1;
+    }
+    sink.finish()?;
+    Ok(written)
+}
+
+fn streams(image: &Image) -> Vec<Vec<u8>> {
+    let streams = image.layers.iter().map(|layer| {
+        let mut stream = Vec::new();
+        let mut take = |piece: &[u8]| {
+            stream.extend_from_slice(piece);
+            Ok(())
+        };
+        image.read_layer(layer, &mut Vec::new(), &Silent, &mut take).unwrap();
+        stream
+    });
+    streams.collect()
+}
+
+fn temporaries(dir: &Path) -> usize {
+    let Ok(items) = fs::read_dir(dir) else { return 0 };
+    items
+        .flatten()
+        .map(|item| {
+            if item.path().is_dir() {
+                return temporaries(&item.path());
+            }
+            usize::from(item.file_name().to_str().unwrap().starts_with(".imgdelta-"))
+        })
+        .sum()
+}
+
+#[test]
+fn every_place_gives_back_what_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = test_image(b"one");
+    for (place, tag) in [
+        ("oci:DIR/layout:v1", ":v1"),
+        ("oci:DIR/unnamed", ""),
+        ("oci-archive:DIR/a.tar:v1", ":v1"),
+        ("docker-archive:DIR/d.tar:me/x:1", ":docker.io/me/x:1"),
+        ("docker-archive:DIR/e.tar", ""),
+    ] {
+        let place = place.replace("DIR", &dir.path().display().to_string());
+        assert_eq!(write(&place, &image).unwrap(), 2, "{place}");
+        let bare = place.splitn(3, ':').take(2).collect::<Vec<_>>().join(":");
+        let opened = open(&format!("{bare}{tag}"));
+        assert_eq!(streams(&opened), image.layers, "{place}");
+        assert_eq!(opened.config_bytes, outgoing(&image).0.config_bytes, "{place}");
+        if !place.starts_with("docker") {
+            assert_eq!(opened.digest, outgoing(&image).0.manifest.digest, "{place}");
+        }
+    }
+    assert_eq!(temporaries(dir.path()), 0);
+}
+
+#[test]
+fn archives_are_the_same_bytes_every_time_and_other_readers_read_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.tar");
+    let place = format!("oci-archive:{}:v1", path.display());
+    write(&place, &test_image(b"one")).unwrap();
+    let first = fs::read(&path).unwrap();
+    write(&place, &test_image(b"one")).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), first);
+    let mut archive = ::tar::Archive::new(first.as_slice());
+    let names = archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().into_owned());
+    let names: Vec<PathBuf> = names.collect();
+    assert_eq!(names.len(), 2 + 4 + 2);
+    assert_eq!(
+        names[..4],
+        ["blobs/", "blobs/sha256/", "oci-layout", "index.json"].map(PathBuf::from)
+    );
+}
+
+#[test]
+fn other_tags_stay_the_same_tag_is_replaced_and_blobs_are_reused() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = format!("oci:{}", dir.path().join("x").display());
+    let (one, other) = (test_image(b"one"), test_image(b"other"));
+    assert_eq!(write(&format!("{place}:v1"), &one).unwrap(), 2);
+    assert_eq!(write(&format!("{place}:v2"), &other).unwrap(), 1);
+    assert_eq!(streams(&open(&format!("{place}:v1"))), one.layers);
+    assert_eq!(streams(&open(&format!("{place}:v2"))), other.layers);
+    assert_eq!(write(&format!("{place}:v1"), &other).unwrap(), 0);
+    assert_eq!(streams(&open(&format!("{place}:v1"))), other.layers);
+    let (store, _) = store::open(&place.parse().unwrap(), &Limits::default()).unwrap();
+    assert_eq!(store.names().unwrap(), ["v2", "v1"]);
+}
+
+#[test]
+fn a_damaged_blob_that_is_there_is_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = format!("oci:{}", dir.path().join("x").display());
+    let image = test_image(b"one");
+    write(&place, &image).unwrap();
+    let blob = dir.path().join("x").join(blob_path(&outgoing(&image).0.layers[0]));
+    let mut bytes = fs::read(&blob).unwrap();
+    bytes[700] ^= 1;
+    fs::write(&blob, &bytes).unwrap();
+    assert_eq!(write(&place, &image).unwrap(), 1);
+    assert_eq!(streams(&open(&place)), image.layers);
+}
+
+#[test]
+fn what_was_left_behind_is_swept_and_what_is_held_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = dir.path().join("x");
+    let place = format!("oci:{}", layout.display());
+    write(&place, &test_image(b"one")).unwrap();
+    let blobs = layout.join("blobs/sha256");
+    fs::write(blobs.join(".imgdelta-stale"), b"half").unwrap();
+    let held = temporary::Temporary::in_dir(&blobs).unwrap();
+    assert_eq!(temporaries(&layout), 2);
+    write(&place, &test_image(b"two")).unwrap();
+    assert!(!blobs.join(".imgdelta-stale").exists());
+    assert_eq!(temporaries(&layout), 1);
+    drop(held);
+    assert_eq!(temporaries(&layout), 0);
+}
+
+#[test]
+fn an_image_that_is_given_up_leaves_nothing_visible() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = dir.path().join("a.tar");
+    for place in [
+        format!("oci:{}", dir.path().join("x").display()),
+        format!("oci-archive:{}", archive.display()),
+    ] {
+        let (outgoing, blobs) = outgoing(&test_image(b"one"));
+        let mut sink = create(&place.parse().unwrap(), &Limits::default()).unwrap();
+        let layer = outgoing.layers[0].clone();
+        sink.begin(outgoing).unwrap();
+        let mut writer = sink.blob(&layer).unwrap();
+        writer.write(&blobs.by_digest[&layer.digest.to_string()][..100]).unwrap();
+    }
+    assert_eq!(temporaries(dir.path()), 0);
+    assert!(!archive.exists());
+    assert!(!dir.path().join("x/index.json").exists());
+    assert_eq!(fs::read_dir(dir.path().join("x/blobs/sha256")).unwrap().count(), 0);
+}
+
+#[test]
+fn places_that_cannot_take_an_image_are_refused_before_any_work() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("letter"), b"dear").unwrap();
+    let refused = |place: &str| {
+        let place = place.replace("DIR", &dir.path().display().to_string());
+        let created = create(&place.parse().unwrap(), &Limits::default());
+        let outcome = created.and_then(|mut sink| sink.begin(outgoing(&test_image(b"one")).0));
+        outcome.unwrap_err().to_string()
+    };
+    assert!(refused("oci:DIR").contains("no OCI layout"));
+    assert!(refused("oci:DIR/letter/x").contains("letter"));
+    assert!(refused("oci-archive:DIR").contains("a directory"));
+    assert!(refused("oci-archive:DIR/none/a.tar").contains("none"));
+    assert!(refused("docker-archive:DIR/a.tar:UPPER CASE").contains("no repository name"));
+    assert!(refused("oci:DIR/x:@1").contains("under a tag"));
+    assert!(refused("docker://x/y").contains("registry"));
+    assert!(refused("DIR/x").contains("oci:DIR[:TAG]"));
+    fs::create_dir(dir.path().join("broken")).unwrap();
+    fs::write(dir.path().join("broken/index.json"), b"[]").unwrap();
+    assert!(refused("oci:DIR/broken").contains("no list of manifests"));
+    assert_eq!(fs::read(dir.path().join("letter")).unwrap(), b"dear");
+}
+
+#[test]
+fn a_comparison_tells_the_first_byte_that_differs() {
+    use imgdelta_format::recipe::StreamName;
+    use imgdelta_image::volume::Volume;
+    use std::io::Write;
+
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    hasher.update(b"expected");
+    let diff_id = hasher.finish_diff_id();
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"expected").unwrap();
+    let mut volume = Volume::default();
+    volume.insert(StreamName { diff_id, bytes: 8 }, file).unwrap();
+    let sink = Compare::new(Arc::new(volume));
+    let digest = imgdelta_core::BlobDigest::new(diff_id.algorithm(), diff_id.as_bytes()).unwrap();
+    let blob = Descriptor::new(None, digest, 8);
+    let mut writer = sink.blob(&blob).unwrap();
+    writer.write(b"exp").unwrap();
+    let error = writer.write(b"eKted").unwrap_err().to_string();
+    assert!(error.contains("offset 4: byte is 75, should be 99"), "{error}");
+    assert!(writer.write(&[0; 6]).is_err());
+}

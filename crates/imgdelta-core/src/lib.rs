@@ -1,0 +1,18 @@
+//! Errors, limits, progress, workers and scratch files: what the crates of imgdelta share.
+//!
+//! Touches no image, no terminal, no network, no environment and no clock.
+
+pub mod error;
+pub mod limits;
+pub mod note;
+pub mod parallel;
+pub mod path;
+pub mod progress;
+pub mod scratch;
+pub mod size;
+pub mod verify;
+
+pub use error::{Error, Result};
+pub use imgdelta_format::{Algorithm, BlobDigest, DiffId, PayloadDigest};
+pub use limits::Limits;
+pub use note::Note;

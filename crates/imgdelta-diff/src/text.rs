@@ -1,0 +1,474 @@
+//! A diff as a person likes to read it: a summary that fits a screen, then the parts.
+//!
+//! Writes text and decides nothing; everything a stranger wrote is escaped on the way.
+
+use super::{
+    ConfigChange, Diff, Fate, Field, FileChange, FileFacts, ImageFacts, LayerChange, PackageDelta,
+    Relation,
+};
+use imgdelta_core::{
+    path::escaped,
+    size::{Exact, Grouped, Human},
+};
+use std::{
+    borrow::Cow,
+    cmp::Reverse,
+    fmt::{self, Display, Formatter, Write},
+};
+
+/// What to show and how.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, set by name")]
+pub struct TextOptions {
+    /// Colours for a terminal. Off: the text may be going to a file.
+    pub color: bool,
+    /// Every file, not only the largest changes. Off: thousands of lines help nobody at first.
+    pub all_files: bool,
+    /// The layer table. On.
+    pub layers: bool,
+    /// Packages, config and the largest file changes. On.
+    pub details: bool,
+    /// Order of files. By size: the largest change is what one looks for.
+    pub order: FileOrder,
+}
+
+impl Default for TextOptions {
+    fn default() -> Self {
+        Self { color: false, all_files: false, layers: true, details: true, order: FileOrder::Size }
+    }
+}
+
+/// The order files are listed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileOrder {
+    /// Largest first.
+    Size,
+    /// By path.
+    Path,
+}
+
+/// A diff bound to the way it is shown.
+#[derive(Clone, Debug)]
+pub struct Text<'a> {
+    pub(super) diff: &'a Diff,
+    pub(super) options: TextOptions,
+}
+
+impl Display for Text<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.summary(f)?;
+        if self.options.layers && !self.diff.layers.is_empty() {
+            self.layers(f)?;
+        }
+        if self.options.details {
+            self.config(f)?;
+            self.packages(f)?;
+        }
+        if self.options.details || self.options.all_files {
+            self.files(f)?;
+        }
+        self.notes(f)
+    }
+}
+
+impl Text<'_> {
+    fn summary(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let diff = self.diff;
+        self.image(f, "old", &diff.base)?;
+        self.image(f, "new", &diff.target)?;
+        writeln!(f)?;
+        if diff.is_same_image() {
+            return writeln!(f, "{}", self.bold("The two are the same image."));
+        }
+        if !diff.differs() {
+            writeln!(f, "{}", self.bold("No difference but what was ignored."))?;
+        }
+        let fetched: Vec<&LayerChange> = diff.layers.iter().filter(|l| l.is_fetched()).collect();
+        let fetched_bytes: u64 =
+            fetched.iter().filter_map(|l| l.target.as_ref()).map(|l| l.stored_bytes).sum();
+        self.row(
+            f,
+            "pull",
+            &format!(
+                "{} in {} of {} layers, for who has the old image; {} for who has nothing",
+                Exact(fetched_bytes),
+                fetched.len(),
+                diff.target.layers,
+                Human(diff.target.stored_bytes),
+            ),
+        )?;
+        self.row(
+            f,
+            "layers",
+            &counted(&RELATIONS.map(|(relation, word)| {
+                (diff.layers.iter().filter(|l| l.relation == relation).count() as u64, word)
+            })),
+        )?;
+        let reshipped = diff.reshipped();
+        if reshipped.files > 0 {
+            self.row(
+                f,
+                "waste",
+                &format!(
+                    "{} files, {} uncompressed, are shipped again although they did not change",
+                    Grouped(reshipped.files),
+                    Exact(reshipped.bytes),
+                ),
+            )?;
+        }
+        self.row(f, "files", &self.file_counts())?;
+        self.row(f, "packages", &diff.package_counts())?;
+        if !diff.config.is_empty() {
+            let mut fields: Vec<&str> = diff.config.iter().map(|c| c.field.as_str()).collect();
+            fields.dedup();
+            let shown: Vec<Cow<'_, str>> =
+                fields.iter().map(|field| escaped(field.as_bytes())).collect();
+            self.row(f, "config", &shown.join(", "))?;
+        }
+        Ok(())
+    }
+
+    fn image(&self, f: &mut Formatter<'_>, side: &str, image: &ImageFacts) -> fmt::Result {
+        writeln!(f, "{}  {}", self.bold(side), escaped(image.name.as_bytes()))?;
+        let created =
+            image.created.as_deref().map(|at| format!(", created {}", escaped(at.as_bytes())));
+        writeln!(
+            f,
+            "     {}  {}{}",
+            image.digest,
+            escaped(image.platform.as_bytes()),
+            created.unwrap_or_default()
+        )?;
+        writeln!(
+            f,
+            "     {} layers, {} stored, {} unpacked; {} files, {}",
+            image.layers,
+            Human(image.stored_bytes),
+            Human(image.stream_bytes),
+            Grouped(image.files),
+            Human(image.file_bytes),
+        )
+    }
+
+    fn row(&self, f: &mut Formatter<'_>, label: &str, words: &str) -> fmt::Result {
+        let label = format!("{label:<9}");
+        writeln!(f, "{} {words}", self.bold(&label))
+    }
+
+    fn file_counts(&self) -> String {
+        let totals = &self.diff.totals;
+        let mut parts = Vec::new();
+        let mut push = |count: u64, words: String| {
+            if count > 0 {
+                parts.push(words);
+            }
+        };
+        push(
+            totals.added.files,
+            format!("{} added ({})", Grouped(totals.added.files), Human(totals.added.bytes)),
+        );
+        push(
+            totals.removed.files,
+            format!("{} removed ({})", Grouped(totals.removed.files), Human(totals.removed.bytes)),
+        );
+        push(
+            totals.modified.files,
+            format!(
+                "{} modified ({} -> {})",
+                Grouped(totals.modified.files),
+                Human(totals.modified_base_bytes),
+                Human(totals.modified.bytes),
+            ),
+        );
+        push(
+            totals.moved.files,
+            format!("{} moved ({})", Grouped(totals.moved.files), Human(totals.moved.bytes)),
+        );
+        push(totals.type_changed, format!("{} of another type", Grouped(totals.type_changed)));
+        push(totals.metadata, format!("{} metadata only", Grouped(totals.metadata)));
+        if parts.is_empty() { "no changes".to_owned() } else { parts.join(", ") }
+    }
+
+    fn layers(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\n{}", self.bold("Layers"))?;
+        writeln!(
+            f,
+            "  {:>4} {:>4}  {:<13} {:>14} {:>15}  {:<12}  what a pull brings",
+            "old", "new", "", "stored bytes", "unpacked bytes", "digest"
+        )?;
+        for change in &self.diff.layers {
+            let place = |facts: Option<usize>| {
+                facts.map_or_else(|| "-".to_owned(), |at| (at + 1).to_string())
+            };
+            let facts = change.target.as_ref().or(change.base.as_ref());
+            let Some(facts) = facts else { continue };
+            let line = format!(
+                "  {:>4} {:>4}  {:<13} {:>14} {:>15}  {:<12}  {}",
+                place(change.base.as_ref().map(|l| l.ordinal)),
+                place(change.target.as_ref().map(|l| l.ordinal)),
+                relation_words(change),
+                Grouped(facts.stored_bytes),
+                Grouped(facts.stream_bytes),
+                &facts.blob.hex()[..12],
+                pull_words(change),
+            );
+            writeln!(f, "{}", self.painted(relation_color(change.relation), line.trim_end()))?;
+        }
+        Ok(())
+    }
+
+    fn config(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.diff.config.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\n{}", self.bold("Config"))?;
+        for change in &self.diff.config {
+            self.config_change(f, change)?;
+        }
+        Ok(())
+    }
+
+    fn config_change(&self, f: &mut Formatter<'_>, change: &ConfigChange) -> fmt::Result {
+        let mut name = escaped(change.field.as_bytes()).into_owned();
+        if let Some(key) = &change.key {
+            let _ = write!(name, " {}", escaped(key.as_bytes()));
+        }
+        let value =
+            |text: &Option<String>| text.as_ref().map(|text| escaped(text.as_bytes()).into_owned());
+        match (value(&change.base), value(&change.target)) {
+            (Some(base), Some(target)) => {
+                writeln!(f, "  {name}")?;
+                writeln!(f, "{}", self.painted(RED, &format!("    - {base}")))?;
+                writeln!(f, "{}", self.painted(GREEN, &format!("    + {target}")))
+            }
+            (Some(base), None) => {
+                writeln!(f, "{}", self.painted(RED, format!("  - {name} {base}").trim_end()))
+            }
+            (_, target) => {
+                let line = format!("  + {name} {}", target.unwrap_or_default());
+                writeln!(f, "{}", self.painted(GREEN, line.trim_end()))
+            }
+        }
+    }
+
+    fn packages(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.diff.packages.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\n{}", self.bold("Packages"))?;
+        writeln!(
+            f,
+            "  {:<7} {:<34} {:<46} {:>6} {:>14}",
+            "", "package", "version", "files", "bytes"
+        )?;
+        let mut packages: Vec<&PackageDelta> = self.diff.packages.iter().collect();
+        if self.options.order == FileOrder::Size {
+            packages.sort_by_key(|package| Reverse(package.bytes));
+        }
+        let shown = if self.options.all_files { packages.len() } else { MAX_PACKAGES };
+        for package in packages.iter().take(shown) {
+            let line = format!(
+                "  {:<7} {:<34} {:<46} {:>6} {:>14}",
+                package.ecosystem,
+                escaped(package.name.as_bytes()),
+                escaped(package.versions().as_bytes()),
+                Grouped(package.files),
+                Grouped(package.bytes),
+            );
+            writeln!(f, "{line}")?;
+        }
+        Self::more(f, packages.len(), shown, "packages")
+    }
+
+    fn files(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut files: Vec<&FileChange> = self.diff.files.iter().collect();
+        if !self.options.all_files {
+            // Metadata and directories have no size worth ranking.
+            files.retain(|change| change.fate != Fate::Metadata && !change.is_directory());
+        }
+        if files.is_empty() {
+            return Ok(());
+        }
+        if self.options.order == FileOrder::Size {
+            files.sort_by_key(|change| Reverse(change.size_bytes()));
+        }
+        let title = if self.options.all_files { "Files" } else { "Largest changes" };
+        writeln!(f, "\n{}", self.bold(title))?;
+        let shown = if self.options.all_files { files.len() } else { MAX_FILES };
+        for change in files.iter().take(shown) {
+            self.file(f, change)?;
+        }
+        Self::more(f, files.len(), shown, "files")
+    }
+
+    fn file(&self, f: &mut Formatter<'_>, change: &FileChange) -> fmt::Result {
+        let (mark, color) = match change.fate {
+            Fate::Added => ("+", GREEN),
+            Fate::Removed => ("-", RED),
+            Fate::Modified => ("~", YELLOW),
+            Fate::Moved { .. } => (">", CYAN),
+            Fate::TypeChanged => ("!", YELLOW),
+            Fate::Metadata => ("m", PLAIN),
+        };
+        let size = |facts: &Option<FileFacts>| {
+            facts.as_ref().map(|facts| Grouped(facts.size_bytes).to_string())
+        };
+        let sizes = match (&change.fate, size(&change.base), size(&change.target)) {
+            (Fate::Modified | Fate::TypeChanged, Some(old), Some(new)) if old != new => {
+                format!("{old} -> {new}")
+            }
+            (_, old, new) => new.or(old).unwrap_or_default(),
+        };
+        let mut line = format!("  {mark} {sizes:>27}  {}", change.path);
+        match (&change.fate, &change.base, &change.target) {
+            (Fate::Moved { from }, ..) => {
+                let _ = write!(line, "  (was {from})");
+            }
+            (Fate::TypeChanged, Some(old), Some(new)) => {
+                let _ = write!(
+                    line,
+                    "  ({} -> {})",
+                    super::kind_word(old.kind),
+                    super::kind_word(new.kind)
+                );
+            }
+            (
+                Fate::Modified,
+                Some(FileFacts { link: Some(old), .. }),
+                Some(FileFacts { link: Some(new), .. }),
+            ) => {
+                let _ = write!(line, "  ({} -> {})", escaped(old), escaped(new));
+            }
+            _ => {}
+        }
+        writeln!(f, "{}", self.painted(color, &line))?;
+        if !self.options.all_files {
+            return Ok(());
+        }
+        for field in &change.fields {
+            let value = |text: &Option<String>| {
+                text.as_ref()
+                    .map_or_else(|| "none".to_owned(), |text| escaped(text.as_bytes()).into_owned())
+            };
+            writeln!(
+                f,
+                "{:>34}{}: {} -> {}",
+                "",
+                field_word(&field.field),
+                value(&field.base),
+                value(&field.target)
+            )?;
+        }
+        Ok(())
+    }
+
+    fn more(f: &mut Formatter<'_>, total: usize, shown: usize, what: &str) -> fmt::Result {
+        match total.saturating_sub(shown) {
+            0 => Ok(()),
+            more => writeln!(f, "  … and {} more {what}: --files shows all", Grouped(more as u64)),
+        }
+    }
+
+    fn notes(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.diff.notes.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\n{}", self.bold("Notes"))?;
+        for note in &self.diff.notes {
+            writeln!(f, "  {}: {}", note.side.word(), escaped(note.note.to_string().as_bytes()))?;
+        }
+        Ok(())
+    }
+
+    fn bold<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.painted("1", text)
+    }
+
+    fn painted<'t>(&self, code: &str, text: &'t str) -> Cow<'t, str> {
+        if self.options.color && !code.is_empty() {
+            Cow::Owned(format!("\x1b[{code}m{text}\x1b[0m"))
+        } else {
+            Cow::Borrowed(text)
+        }
+    }
+}
+
+fn relation_words(change: &LayerChange) -> String {
+    let word = match change.relation {
+        Relation::Same if change.is_moved => return "moved".to_owned(),
+        Relation::Same => "same",
+        Relation::Recompressed => "recompressed",
+        Relation::Replaced => "replaced",
+        Relation::Added => "added",
+        Relation::Dropped => "dropped",
+    };
+    if change.is_moved { format!("{word}*") } else { word.to_owned() }
+}
+
+fn pull_words(change: &LayerChange) -> String {
+    let reshipped = change.reshipped;
+    match change.relation {
+        Relation::Same => "nothing".to_owned(),
+        Relation::Dropped => String::new(),
+        Relation::Recompressed => "the whole blob again, for content that is there".to_owned(),
+        Relation::Replaced | Relation::Added if reshipped.files > 0 => format!(
+            "{:.1} % of content is in the old image; {} unchanged files again",
+            change.found_again_share() * 100.0,
+            Grouped(reshipped.files),
+        ),
+        Relation::Replaced | Relation::Added => {
+            format!("{:.1} % of content is in the old image", change.found_again_share() * 100.0)
+        }
+    }
+}
+
+fn relation_color(relation: Relation) -> &'static str {
+    match relation {
+        Relation::Same => PLAIN,
+        Relation::Recompressed => CYAN,
+        Relation::Replaced => YELLOW,
+        Relation::Added => GREEN,
+        Relation::Dropped => RED,
+    }
+}
+
+fn field_word(field: &Field) -> Cow<'_, str> {
+    match field {
+        Field::Mode => "mode".into(),
+        Field::Owner => "owner".into(),
+        Field::Mtime => "mtime".into(),
+        Field::HardLink => "hard link to".into(),
+        Field::Attribute(name) => format!("xattr {}", escaped(name)).into(),
+    }
+}
+
+/// `3 upgraded, 1 added`; the zeros are left out.
+pub(super) fn counted(counts: &[(u64, &str)]) -> String {
+    let told: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{} {word}", Grouped(*count)))
+        .collect();
+    if told.is_empty() { "no changes".to_owned() } else { told.join(", ") }
+}
+
+const RELATIONS: [(Relation, &str); 5] = [
+    (Relation::Same, "same"),
+    (Relation::Recompressed, "recompressed"),
+    (Relation::Replaced, "replaced"),
+    (Relation::Added, "added"),
+    (Relation::Dropped, "dropped"),
+];
+
+/// ANSI codes: the eight colours every terminal has.
+const PLAIN: &str = "";
+const RED: &str = "31";
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
+const CYAN: &str = "36";
+
+/// With the summary and some layers, about two screens.
+const MAX_FILES: usize = 15;
+/// Likewise.
+const MAX_PACKAGES: usize = 15;

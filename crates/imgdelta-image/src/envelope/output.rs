@@ -1,0 +1,81 @@
+//! A layer's stream on its way from a decoder to its reader: hashed, counted, bounded.
+//!
+//! The bound comes before the reader sees a byte. Keeps nothing.
+
+use super::StreamDigest;
+use imgdelta_core::{
+    Algorithm, DiffId, Error, Limits, Result,
+    verify::{Hasher, VerifiedBlob},
+};
+
+pub(super) struct Output<'a> {
+    place: &'a str,
+    digest: StreamDigest,
+    limits: &'a Limits,
+    /// None where the blob's own hash is also the stream's, or a digest is believed.
+    hasher: Option<Hasher>,
+    stream_bytes: u64,
+    sink: &'a mut dyn FnMut(&[u8]) -> Result<()>,
+}
+
+impl<'a> Output<'a> {
+    pub(super) fn new(
+        place: &'a str,
+        digest: StreamDigest,
+        limits: &'a Limits,
+        sink: &'a mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Self {
+        let hasher = match digest {
+            StreamDigest::Unknown => Some(Hasher::new(Algorithm::Sha256)),
+            StreamDigest::Compared(expected) => Some(Hasher::new(expected.algorithm())),
+            StreamDigest::Believed(_) => None,
+        };
+        Self { place, digest, limits, hasher, stream_bytes: 0, sink }
+    }
+
+    /// Returns how errors name the blob.
+    pub(super) fn place(&self) -> &str {
+        self.place
+    }
+
+    /// Says that the blob is the stream, which then need not be hashed a second time.
+    pub(super) fn stored_as_is(&mut self, blob: Algorithm) {
+        if self.hasher.as_ref().is_some_and(|hasher| hasher.algorithm() == blob) {
+            self.hasher = None;
+        }
+    }
+
+    /// Hands on bytes that were decoded from the first `stored_bytes` of the blob.
+    pub(super) fn push(&mut self, bytes: &[u8], stored_bytes: u64) -> Result<()> {
+        self.stream_bytes += bytes.len() as u64;
+        let limits = self.limits;
+        Limits::admit(limits.layer_bytes, self.stream_bytes, "uncompressed size", self.place)?;
+        if self.stream_bytes > limits.expansion_free_bytes {
+            let expansion = self.stream_bytes / stored_bytes.max(1);
+            Limits::admit(limits.expansion, expansion, "expansion factor", self.place)?;
+        }
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
+        (self.sink)(bytes)
+    }
+
+    /// Compares the stream with the digest that was expected.
+    pub(super) fn finish(self, blob: &VerifiedBlob) -> Result<(DiffId, u64)> {
+        let found = match (self.hasher, self.digest) {
+            (_, StreamDigest::Believed(told)) => told,
+            (Some(hasher), _) => hasher.finish_diff_id(),
+            (None, _) => DiffId::new(blob.digest().algorithm(), blob.digest().as_bytes())
+                .expect("as long as it was"),
+        };
+        match self.digest {
+            StreamDigest::Compared(expected) if expected != found => Err(Error::Mismatch {
+                place: self.place.to_owned(),
+                what: "diff id",
+                expected: expected.to_string(),
+                found: found.to_string(),
+            }),
+            _ => Ok((found, self.stream_bytes)),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! A manifest and a config that lie side by side, read as [`super::Image::open`] reads them.
+//!
+//! For files that carry both. Knows no store.
+
+use super::{Config, Layer, Platform, kind, layers, manifest::Document};
+use imgdelta_core::{BlobDigest, Error, Limits, Note, Result, verify::BlobCheck};
+
+/// What a manifest and its config say.
+#[derive(Clone, Debug)]
+pub struct Documents {
+    /// Digest of the config.
+    pub config_digest: BlobDigest,
+    /// The config.
+    pub config: Config,
+    /// Platform that the config names.
+    pub platform: Platform,
+    /// Layers, lowest first.
+    pub layers: Vec<Layer>,
+    /// Remarks about oddities that were tolerated.
+    pub notes: Vec<Note>,
+}
+
+impl Documents {
+    /// Reads the manifest that has `digest`, and checks that the config is the one it names.
+    pub fn parse(
+        digest: BlobDigest,
+        manifest: &[u8],
+        config: &[u8],
+        limits: &Limits,
+    ) -> Result<Self> {
+        let place = format!("manifest {digest}");
+        let size = manifest.len() as u64;
+        Limits::admit(limits.manifest_bytes, size, "size of a manifest", &place)?;
+        let Document::Manifest(manifest) = Document::parse(manifest, &place)? else {
+            return Err(Error::bad_input(place, "an index, not a manifest"));
+        };
+        if let Some(what) = kind::not_an_image(&manifest) {
+            return Err(Error::bad_input(place, format_args!("{what}, not a container image")));
+        }
+        let config_digest = manifest.config.digest;
+        let config_place = format!("config {config_digest}");
+        let size = config.len() as u64;
+        Limits::admit(limits.config_bytes, size, "size of the config", &config_place)?;
+        let mut check = BlobCheck::new(config_digest, manifest.config.size_bytes);
+        check.update(config)?;
+        check.finish()?;
+        let config = Config::parse(config, &config_place)?;
+        let platform = config.platform();
+        let mut notes = Vec::new();
+        let layers = layers(manifest.layers, &config, &config_place, limits, &mut notes)?;
+        Ok(Self { config_digest, config, platform, layers, notes })
+    }
+}

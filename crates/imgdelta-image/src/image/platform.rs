@@ -1,0 +1,152 @@
+//! What an image runs on, and which of several images serves a machine.
+//!
+//! Aliases and variants follow containerd, with one difference: another processor's images that
+//! would also run (32-bit ones) are not chosen silently.
+
+use crate::store::PlatformFields;
+use imgdelta_core::{Error, path::escaped};
+use std::{fmt, str::FromStr};
+
+/// An operating system and a processor, spelled as Go does.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Platform {
+    /// Such as `linux`.
+    pub os: String,
+    /// Such as `amd64` or `arm64`.
+    pub architecture: String,
+    /// Such as `v7`; none where the processor's usual one is meant.
+    pub variant: Option<String>,
+}
+
+impl Platform {
+    /// Returns the platform this program was built for; containers run on Linux also where the
+    /// host does not, in a virtual machine.
+    pub fn host() -> Self {
+        let os = if cfg!(windows) { "windows" } else { "linux" };
+        Self::new(os, &oci_spec::image::Arch::default().to_string(), None)
+    }
+
+    /// Makes a platform, resolving aliases such as `x86_64` and `armhf`.
+    pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Self {
+        let architecture = architecture.to_ascii_lowercase();
+        let variant = variant.unwrap_or_default().to_ascii_lowercase();
+        let os = match os.to_ascii_lowercase().as_str() {
+            "macos" => "darwin".to_owned(),
+            other => other.to_owned(),
+        };
+        let (architecture, variant) = match (architecture.as_str(), variant.as_str()) {
+            ("i386" | "i486" | "i586" | "i686", _) => ("386", ""),
+            ("x86_64" | "x86-64" | "amd64", "" | "v1") => ("amd64", ""),
+            ("x86_64" | "x86-64", variant) => ("amd64", variant),
+            ("aarch64" | "arm64", "" | "8" | "v8" | "v8.0") => ("arm64", ""),
+            ("aarch64", variant) => ("arm64", variant),
+            ("armhf", _) | ("arm", "" | "7") => ("arm", "v7"),
+            ("armel", _) | ("arm", "6") => ("arm", "v6"),
+            ("arm", "5") => ("arm", "v5"),
+            ("arm", "8") => ("arm", "v8"),
+            (architecture, variant) => (architecture, variant),
+        };
+        let variant = (!variant.is_empty()).then(|| variant.to_owned());
+        Self { os, architecture: architecture.to_owned(), variant }
+    }
+
+    /// Makes a platform of what an index or config says, if it says enough.
+    pub fn stated(fields: &PlatformFields) -> Option<Self> {
+        let stated = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
+        let (os, architecture) = (stated(&fields.os)?, stated(&fields.architecture)?);
+        Some(Self::new(&os, &architecture, fields.variant.as_deref()))
+    }
+
+    /// Returns how far an image for `offered` is from what a machine of this platform wants: 0 is
+    /// exactly it, more is an older variant that runs too, `None` does not run.
+    pub fn distance(&self, offered: &Self) -> Option<u32> {
+        if self.os != offered.os || self.architecture != offered.architecture {
+            return None;
+        }
+        let version = |platform: &Self| match platform.variant.as_deref() {
+            None if platform.architecture == "arm64" => Some(800),
+            None => Some(100),
+            Some(variant) => version_hundredths(variant),
+        };
+        match (version(self), version(offered)) {
+            (Some(wanted), Some(offered)) => wanted.checked_sub(offered),
+            _ => (self.variant == offered.variant).then_some(0),
+        }
+    }
+}
+
+/// Reads `v8.2` as 802.
+fn version_hundredths(variant: &str) -> Option<u32> {
+    let (major, minor) = variant.strip_prefix('v')?.split_once('.').unwrap_or((&variant[1..], "0"));
+    let (major, minor): (u8, u8) = (major.parse().ok()?, minor.parse().ok()?);
+    (minor < 100).then(|| u32::from(major) * 100 + u32::from(minor))
+}
+
+impl FromStr for Platform {
+    type Err = Error;
+
+    fn from_str(text: &str) -> imgdelta_core::Result<Self> {
+        let parts: Vec<&str> = text.split('/').collect();
+        if parts.iter().any(|part| part.is_empty()) {
+            return Err(wrong(text));
+        }
+        match parts[..] {
+            [os, architecture] => Ok(Self::new(os, architecture, None)),
+            [os, architecture, variant] => Ok(Self::new(os, architecture, Some(variant))),
+            _ => Err(wrong(text)),
+        }
+    }
+}
+
+fn wrong(text: &str) -> Error {
+    Error::bad_input(
+        format_args!("platform {:?}", escaped(text.as_bytes())),
+        "expected OS/ARCHITECTURE[/VARIANT]",
+    )
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", escaped(self.os.as_bytes()), escaped(self.architecture.as_bytes()))?;
+        self.variant.iter().try_for_each(|variant| write!(f, "/{}", escaped(variant.as_bytes())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aliases_are_one_platform() {
+        let same = |a: &str, b: &str| {
+            assert_eq!(a.parse::<Platform>().unwrap(), b.parse::<Platform>().unwrap(), "{a} {b}");
+        };
+        same("linux/x86_64", "linux/amd64");
+        same("linux/arm64/v8", "linux/arm64");
+        same("Linux/aarch64", "linux/arm64");
+        same("linux/arm", "linux/arm/v7");
+        same("linux/armel", "linux/arm/v6");
+        same("linux/i686", "linux/386");
+        assert!("linux".parse::<Platform>().is_err());
+        assert!("linux/arm/v7/x".parse::<Platform>().is_err());
+        assert!("linux/".parse::<Platform>().is_err());
+    }
+
+    #[test]
+    fn an_older_variant_serves_and_the_nearest_serves_best() {
+        let distance = |wanted: &str, offered: &str| {
+            wanted.parse::<Platform>().unwrap().distance(&offered.parse().unwrap())
+        };
+        assert_eq!(distance("linux/arm/v7", "linux/arm/v7"), Some(0));
+        assert!(
+            distance("linux/arm/v7", "linux/arm/v6") < distance("linux/arm/v7", "linux/arm/v5")
+        );
+        assert_eq!(distance("linux/arm/v6", "linux/arm/v7"), None);
+        assert_eq!(distance("linux/amd64/v3", "linux/amd64"), Some(200));
+        assert_eq!(distance("linux/amd64", "linux/amd64/v3"), None);
+        assert_eq!(distance("linux/arm64/v8.2", "linux/arm64"), Some(2));
+        assert_eq!(distance("linux/arm64", "linux/arm/v7"), None);
+        assert_eq!(distance("linux/amd64", "windows/amd64"), None);
+        assert_eq!(distance("linux/x/odd", "linux/x/odd"), Some(0));
+    }
+}

@@ -1,0 +1,402 @@
+//! An index as bytes: a short head with a digest over everything, then columns in a zstd frame.
+//!
+//! It is a cache's file, not an exchange format: a reader refuses every version but its own, and
+//! whoever gets a refusal scans the layer again. Neighbours in a layer are alike (paths share
+//! fronts, times and owners repeat), so each fact has a column of its own and zstd does the rest.
+//!
+//! ```text
+//! magic[8]  version u32  columns_bytes u64  digest[32]  zstd frame
+//! ```
+//! The digest is BLAKE3 of everything else in that order; numbers are little-endian.
+
+use super::{Attribute, Entry, Index, Kind, Owner};
+use crate::tarscan::Damage;
+use bytes::Bytes;
+use imgdelta_core::{Algorithm, DiffId, Error, Limits, PayloadDigest, Result, path::LayerPath};
+use imgdelta_format::varint::{self, unzigzag, zigzag};
+use std::{collections::HashMap, io::Read as _, sync::Arc};
+
+impl Index {
+    /// Returns the index as bytes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let columns = Columns::of(self).join();
+        let frame = zstd::bulk::compress(&columns, LEVEL).map_err(Error::io("index"))?;
+        let mut out = Vec::with_capacity(HEAD_BYTES + frame.len());
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&(columns.len() as u64).to_le_bytes());
+        let digest = digest_of(&out, &frame);
+        out.extend_from_slice(&digest);
+        out.extend_from_slice(&frame);
+        Ok(out)
+    }
+
+    /// Reads what [`Index::to_bytes`] wrote; anything else is an error.
+    pub fn from_bytes(bytes: &[u8], limits: &Limits) -> Result<Self> {
+        let (head, frame) =
+            bytes.split_at_checked(HEAD_BYTES).ok_or_else(|| refuse("it is cut"))?;
+        let (told, digest) = head.split_at(HEAD_BYTES - 32);
+        if told[..8] != *MAGIC {
+            return Err(refuse("it is no index"));
+        }
+        let version = u32::from_le_bytes(told[8..12].try_into().expect("four bytes"));
+        if version != VERSION {
+            return Err(refuse(format_args!("its version is {version}, should be {VERSION}")));
+        }
+        if digest_of(told, frame) != *digest {
+            return Err(refuse("its digest is wrong"));
+        }
+        let columns_bytes = u64::from_le_bytes(told[12..20].try_into().expect("eight bytes"));
+        Limits::admit(columns_limit(limits), columns_bytes, "number of bytes", "index")?;
+        // Grows with what comes out, whatever the head promises.
+        let mut columns = Vec::new();
+        zstd::Decoder::new(frame)
+            .and_then(|decoder| decoder.take(columns_bytes + 1).read_to_end(&mut columns))
+            .map_err(|source| Error::bad_input_because("index", "its frame is broken", source))?;
+        if columns.len() as u64 != columns_bytes {
+            return Err(refuse("its length is wrong"));
+        }
+        read(&columns, limits).ok_or_else(|| refuse("its columns are malformed"))
+    }
+}
+
+/// The facts of all entries, each kind of fact for itself.
+#[derive(Default)]
+struct Columns([Vec<u8>; COLUMNS]);
+
+/// What stands in which column.
+const WHOLE: usize = 0;
+const PATHS: usize = 1;
+const SPANS: usize = 2;
+const KINDS: usize = 3;
+const SIZES: usize = 4;
+const MODES: usize = 5;
+const OWNERS: usize = 6;
+const TIMES: usize = 7;
+const LINKS: usize = 8;
+const REST: usize = 9;
+const DIGESTS: usize = 10;
+const COLUMNS: usize = 11;
+
+impl Columns {
+    fn of(index: &Index) -> Self {
+        let mut columns = Self::default();
+        columns.put_whole(index);
+        let mut owners: HashMap<&Owner, usize> = HashMap::new();
+        let mut previous: &[u8] = b"";
+        let (mut end, mut time) = (0, 0i64);
+        for entry in &index.entries {
+            let path = entry.path.as_bytes();
+            let shared = path.iter().zip(previous).take_while(|(a, b)| a == b).count();
+            columns.number(PATHS, shared as u64);
+            columns.text(PATHS, &path[shared..]);
+            previous = path;
+
+            columns.number(SPANS, entry.start - end);
+            columns.number(SPANS, entry.payload.start - entry.start);
+            columns.number(SPANS, entry.payload.end - entry.payload.start);
+            end = entry.payload.end;
+
+            columns.put_kind(entry);
+            if entry.is_sparse {
+                columns.number(SIZES, entry.size_bytes);
+            }
+            columns.number(MODES, entry.mode.into());
+            columns.put_owner(&entry.owner, &mut owners);
+
+            columns.number(TIMES, zigzag(entry.mtime.0.wrapping_sub(time)));
+            columns.number(TIMES, entry.mtime.1.into());
+            time = entry.mtime.0;
+
+            if let Some(link) = &entry.link {
+                columns.text(LINKS, link);
+            }
+            if let Some((major, minor)) = entry.device {
+                columns.number(REST, major.into());
+                columns.number(REST, minor.into());
+            }
+            if !entry.attributes.is_empty() {
+                columns.number(REST, entry.attributes.len() as u64);
+                for attribute in &entry.attributes {
+                    columns.text(REST, &attribute.name);
+                    columns.text(REST, &attribute.value);
+                }
+            }
+            if let Some(digest) = &entry.digest {
+                columns.0[DIGESTS].extend_from_slice(&digest.0);
+            }
+        }
+        columns
+    }
+
+    fn put_whole(&mut self, index: &Index) {
+        self.text(WHOLE, index.diff_id.algorithm().name().as_bytes());
+        self.text(WHOLE, index.diff_id.as_bytes());
+        self.number(WHOLE, index.stream_bytes);
+        self.number(WHOLE, index.tail_start);
+        self.number(WHOLE, index.entries.len() as u64);
+        self.number(WHOLE, index.damage.is_some().into());
+        if let Some(damage) = &index.damage {
+            self.number(WHOLE, damage.offset);
+            self.text(WHOLE, damage.what.as_bytes());
+        }
+        self.text(WHOLE, &index.findings);
+    }
+
+    /// A kind and which facts follow in other columns.
+    fn put_kind(&mut self, entry: &Entry) {
+        let (code, other) = match entry.kind {
+            Kind::Other(flag) => (OTHER, Some(flag)),
+            kind => (KIND_CODES.iter().position(|&one| one == kind).unwrap_or_default(), None),
+        };
+        let flags = [
+            entry.is_sparse,
+            entry.is_after_end,
+            entry.digest.is_some(),
+            entry.link.is_some(),
+            entry.device.is_some(),
+            !entry.attributes.is_empty(),
+        ];
+        let bits = flags.iter().rev().fold(0, |bits, &flag| bits << 1 | u64::from(flag));
+        self.number(KINDS, bits << 3 | code as u64);
+        self.0[KINDS].extend(other);
+    }
+
+    /// An owner's place, or the owner itself where the next free place is named.
+    fn put_owner<'a>(&mut self, owner: &'a Owner, known: &mut HashMap<&'a Owner, usize>) {
+        let next = known.len();
+        let place = *known.entry(owner).or_insert(next);
+        self.number(OWNERS, place as u64);
+        if place == next {
+            self.number(OWNERS, owner.uid);
+            self.number(OWNERS, owner.gid);
+            self.text(OWNERS, &owner.user);
+            self.text(OWNERS, &owner.group);
+        }
+    }
+
+    fn number(&mut self, column: usize, value: u64) {
+        varint::write(&mut self.0[column], value);
+    }
+
+    fn text(&mut self, column: usize, bytes: &[u8]) {
+        self.number(column, bytes.len() as u64);
+        self.0[column].extend_from_slice(bytes);
+    }
+
+    fn join(self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.0.iter().map(|column| column.len() + 10).sum());
+        for column in self.0 {
+            varint::write(&mut out, column.len() as u64);
+            out.extend_from_slice(&column);
+        }
+        out
+    }
+}
+
+/// Reads columns; `None` for whatever [`Columns::of`] would not have written.
+fn read(mut bytes: &[u8], limits: &Limits) -> Option<Index> {
+    let mut columns = [&b""[..]; COLUMNS];
+    for column in &mut columns {
+        *column = take_text(&mut bytes)?;
+    }
+    let whole = &mut columns[WHOLE];
+    let algorithm = match take_text(whole)? {
+        b"sha256" => Algorithm::Sha256,
+        b"sha512" => Algorithm::Sha512,
+        _ => return None,
+    };
+    let diff_id = DiffId::new(algorithm, take_text(whole)?)?;
+    let stream_bytes = varint::read(whole)?;
+    let tail_start = varint::read(whole)?;
+    let count = varint::read(whole).filter(|&count| count <= limits.layer_entries)?;
+    let damage = match varint::read(whole)? {
+        0 => None,
+        1 => Some(Damage {
+            offset: varint::read(whole)?,
+            what: std::str::from_utf8(take_text(whole)?).ok()?.into(),
+        }),
+        _ => return None,
+    };
+    let findings = Bytes::copy_from_slice(take_text(whole)?);
+    let mut reader = Reader { columns, owners: Vec::new(), path: Vec::new(), end: 0, time: 0 };
+    // An entry takes at least this many bytes, so a lying count takes no memory.
+    let count =
+        usize::try_from(count).ok().filter(|&count| count <= reader.columns[MODES].len())?;
+    let mut entries = Vec::with_capacity(count);
+    for _ in 0..count {
+        entries.push(reader.entry()?);
+    }
+    let is_used_up = bytes.is_empty() && reader.columns.iter().all(|column| column.is_empty());
+    let is_ordered = reader.end <= tail_start && tail_start <= stream_bytes;
+    (is_used_up && is_ordered).then_some(Index {
+        diff_id,
+        stream_bytes,
+        entries,
+        tail_start,
+        damage,
+        findings,
+    })
+}
+
+struct Reader<'a> {
+    columns: [&'a [u8]; COLUMNS],
+    owners: Vec<Arc<Owner>>,
+    path: Vec<u8>,
+    end: u64,
+    time: i64,
+}
+
+impl<'a> Reader<'a> {
+    fn entry(&mut self) -> Option<Entry> {
+        let path = self.path()?;
+        let start = self.end.checked_add(self.number(SPANS)?)?;
+        let payload_start = start.checked_add(self.number(SPANS)?)?;
+        self.end = payload_start.checked_add(self.number(SPANS)?)?;
+        let payload = payload_start..self.end;
+
+        let bits = self.number(KINDS).filter(|&bits| bits < 1 << 9)?;
+        let flag = |place: u32| bits >> (3 + place) & 1 == 1;
+        let kind = match usize::try_from(bits & 7).ok()? {
+            OTHER => Kind::Other(self.take(KINDS, 1)?[0]),
+            code => *KIND_CODES.get(code)?,
+        };
+        let is_sparse = flag(0);
+        let size_bytes = if is_sparse { self.number(SIZES)? } else { payload.end - payload.start };
+        let mode = u32::try_from(self.number(MODES)?).ok()?;
+        let owner = self.owner()?;
+        let seconds = self.time.wrapping_add(unzigzag(self.number(TIMES)?));
+        self.time = seconds;
+        let mtime = (seconds, u32::try_from(self.number(TIMES)?).ok()?);
+        let digest = if flag(2) {
+            Some(PayloadDigest(self.take(DIGESTS, 32)?.try_into().ok()?))
+        } else {
+            None
+        };
+        let link = if flag(3) { Some(self.text(LINKS)?.into()) } else { None };
+        let device = if flag(4) {
+            let mut part = || u32::try_from(self.number(REST)?).ok();
+            Some((part()?, part()?))
+        } else {
+            None
+        };
+        let attributes = if flag(5) { self.attributes()? } else { Box::default() };
+        let is_after_end = flag(1);
+        Some(Entry {
+            path,
+            start,
+            payload,
+            kind,
+            size_bytes,
+            digest,
+            link,
+            mode,
+            owner,
+            mtime,
+            device,
+            attributes,
+            is_sparse,
+            is_after_end,
+        })
+    }
+
+    fn path(&mut self) -> Option<LayerPath> {
+        let shared = usize::try_from(self.number(PATHS)?).ok()?;
+        let rest = self.text(PATHS)?;
+        if shared > self.path.len() {
+            return None;
+        }
+        self.path.truncate(shared);
+        self.path.extend_from_slice(rest);
+        let path = LayerPath::parse(&self.path);
+        (path.as_bytes() == self.path).then_some(path)
+    }
+
+    fn owner(&mut self) -> Option<Arc<Owner>> {
+        let place = usize::try_from(self.number(OWNERS)?).ok()?;
+        if place == self.owners.len() {
+            let owner = Owner {
+                uid: self.number(OWNERS)?,
+                gid: self.number(OWNERS)?,
+                user: self.text(OWNERS)?.into(),
+                group: self.text(OWNERS)?.into(),
+            };
+            self.owners.push(Arc::new(owner));
+        }
+        self.owners.get(place).cloned()
+    }
+
+    fn attributes(&mut self) -> Option<Box<[Attribute]>> {
+        // Each takes two bytes at least.
+        let count = usize::try_from(self.number(REST)?).ok()?;
+        if count > self.columns[REST].len() / 2 {
+            return None;
+        }
+        let one =
+            |_| Some(Attribute { name: self.text(REST)?.into(), value: self.text(REST)?.into() });
+        (0..count).map(one).collect()
+    }
+
+    fn number(&mut self, column: usize) -> Option<u64> {
+        varint::read(&mut self.columns[column])
+    }
+
+    fn text(&mut self, column: usize) -> Option<&'a [u8]> {
+        take_text(&mut self.columns[column])
+    }
+
+    fn take(&mut self, column: usize, len: usize) -> Option<&'a [u8]> {
+        self.columns[column].split_off(..len)
+    }
+}
+
+fn take_text<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let len = usize::try_from(varint::read(bytes)?).ok()?;
+    bytes.split_off(..len)
+}
+
+fn digest_of(told: &[u8], frame: &[u8]) -> [u8; 32] {
+    *blake3::Hasher::new().update(told).update(frame).finalize().as_bytes()
+}
+
+fn refuse(what: impl std::fmt::Display) -> Error {
+    Error::bad_input("index", what)
+}
+
+/// No index that was made under these limits has more.
+fn columns_limit(limits: &Limits) -> u64 {
+    let findings = limits.database_bytes;
+    limits
+        .layer_entries
+        .saturating_mul(ENTRY_BYTES)
+        .saturating_add(limits.layer_text_bytes)
+        .saturating_add(findings)
+        .saturating_add(1 << 16)
+}
+
+/// In the order of their codes.
+const KIND_CODES: [Kind; OTHER] = [
+    Kind::File,
+    Kind::HardLink,
+    Kind::Symlink,
+    Kind::CharDevice,
+    Kind::BlockDevice,
+    Kind::Directory,
+    Kind::Fifo,
+];
+
+/// The code of kinds that bring their flag along.
+const OTHER: usize = 7;
+
+/// The most that the numbers and the digest of an entry take.
+const ENTRY_BYTES: u64 = 160;
+
+const MAGIC: &[u8; 8] = b"imgdxidx";
+
+/// Also to be raised when a scan would give another answer for the same stream.
+const VERSION: u32 = 1;
+
+const HEAD_BYTES: usize = 8 + 4 + 8 + 32;
+
+/// Higher levels find little more: the digests, which nothing compresses, are most of it.
+const LEVEL: i32 = 3;

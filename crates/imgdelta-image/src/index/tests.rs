@@ -1,0 +1,208 @@
+//! Indexes give their stream back, survive being stored, and never survive being damaged.
+
+use super::{
+    cache::{Cache, Lookup},
+    *,
+};
+use bytes::Bytes;
+use imgdelta_core::{Algorithm, Limits, path::LayerPath, verify::Hasher};
+use imgdelta_testkit::tar_stream::{Block, Tar, everything};
+use proptest::prelude::*;
+use std::sync::{Arc, Mutex};
+
+fn diff_id(stream: &[u8]) -> DiffId {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    hasher.update(stream);
+    hasher.finish_diff_id()
+}
+
+/// Returns the default limits with a change.
+fn with(change: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits::default();
+    change(&mut limits);
+    limits
+}
+
+/// Returns the index of a stream.
+pub fn index(stream: &[u8]) -> Index {
+    index_cut(stream, stream.len().max(1))
+}
+
+fn index_cut(stream: &[u8], chunk_bytes: usize) -> Index {
+    let mut builder = IndexBuilder::new(&Limits::default(), None);
+    stream.chunks(chunk_bytes).for_each(|chunk| builder.feed(chunk).unwrap());
+    builder.finish(diff_id(stream)).unwrap()
+}
+
+fn joined(index: &Index, stream: &[u8]) -> Vec<u8> {
+    let slice = |range: Range<u64>| {
+        stream[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].to_vec()
+    };
+    index.segments().flat_map(|segment| slice(segment.range())).collect()
+}
+
+#[test]
+fn segments_are_the_stream() {
+    let stream = everything();
+    let index = index(&stream);
+    assert_eq!(joined(&index, &stream), stream);
+    assert_eq!(index.segments().count(), 28 + 16 + 15 + 1);
+    assert_eq!(index, index_cut(&stream, 1));
+    assert_eq!(index, index_cut(&stream, 1000));
+    let ends = Tar::new().zeros(2).file("late", b"x").zeros(2).0;
+    assert_eq!(joined(&tests::index(&ends), &ends), ends);
+}
+
+#[test]
+fn equal_payloads_have_equal_digests_and_sparse_ones_their_own() {
+    let index = index(&everything());
+    let digest = |path: &[u8]| {
+        let found = index.entries.iter().find(|entry| entry.path.as_bytes() == path);
+        found.unwrap().digest.map(|digest| digest.0)
+    };
+    assert_eq!(digest(b"v7"), Some(*blake3::hash(b"v7").as_bytes()));
+    assert_eq!(digest(b"a/prefix/name"), Some(*blake3::hash(b"").as_bytes()));
+    assert_eq!(digest(b"sparse-0.0"), digest(b"sparse-0.1"));
+    assert_ne!(digest(b"sparse-0.0"), Some(*blake3::hash(b"01234").as_bytes()));
+    assert_eq!(digest(b"link-with-body"), Some(*blake3::hash(b"body").as_bytes()));
+    assert_eq!((digest(b"bin"), digest(b"etc")), (None, None));
+}
+
+/// Files handed over, as (ordinal, path, content), and those that were too large.
+#[derive(Default)]
+struct Seen {
+    read: Vec<(u32, String, Vec<u8>)>,
+    too_large: Vec<String>,
+}
+
+struct StatusReader(Arc<Mutex<Seen>>);
+
+impl FileReader for StatusReader {
+    fn wants(&mut self, path: &LayerPath, _: u64) -> bool {
+        path.name() == b"status"
+    }
+
+    fn read(&mut self, ordinal: u32, path: &LayerPath, payload: &[u8]) {
+        self.0.lock().unwrap().read.push((ordinal, path.to_string(), payload.to_vec()));
+    }
+
+    fn too_large(&mut self, _: u32, path: &LayerPath, _: u64) {
+        self.0.lock().unwrap().too_large.push(path.to_string());
+    }
+
+    fn finish(self: Box<Self>) -> Bytes {
+        Bytes::from_static(b"findings")
+    }
+}
+
+#[test]
+fn wanted_payloads_are_handed_over_whole_and_bounded() {
+    let stream = Tar::new()
+        .dir("lib")
+        .file("lib/status", b"Package: x")
+        .file("lib/other", b"no")
+        .file("big/status", &[1; 101])
+        .raw(&Block::new(b'0', b"cut/status", 50).0)
+        .raw(b"too short")
+        .0;
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let limits = with(|limits| limits.database_bytes = 100);
+    let mut builder = IndexBuilder::new(&limits, Some(Box::new(StatusReader(Arc::clone(&seen)))));
+    stream.chunks(7).for_each(|chunk| builder.feed(chunk).unwrap());
+    let index = builder.finish(diff_id(&stream)).unwrap();
+    assert_eq!(index.damage.unwrap().offset, 512 * 7);
+    assert_eq!(&index.findings[..], b"findings");
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.read, [(1, "/lib/status".to_owned(), b"Package: x".to_vec())]);
+    assert_eq!(seen.too_large, ["/big/status"]);
+}
+
+#[test]
+fn names_without_end_meet_their_limit() {
+    let limits = with(|limits| limits.layer_text_bytes = 1000);
+    let mut builder = IndexBuilder::new(&limits, None);
+    let stream = Tar::new().long(b'L', &[b'x'; 1001]).file("x", b"").0;
+    assert!(builder.feed(&stream).unwrap_err().to_string().contains("limit of 1000"));
+}
+
+fn stored() -> (Index, Vec<u8>) {
+    let stream = [everything(), vec![1; 512]].concat();
+    let mut index = index(&stream);
+    index.findings = Bytes::from_static(b"opaque findings");
+    let bytes = index.to_bytes().unwrap();
+    (index, bytes)
+}
+
+#[test]
+fn a_stored_index_comes_back() {
+    let read = |bytes: &[u8]| Index::from_bytes(bytes, &Limits::default());
+    let (index, bytes) = stored();
+    assert_eq!(read(&bytes).unwrap(), index);
+    let damaged = tests::index(&Tar::new().file("a", b"").raw(b"junk").pad(1).0);
+    assert!(damaged.damage.is_some());
+    assert_eq!(read(&damaged.to_bytes().unwrap()).unwrap(), damaged);
+}
+
+#[test]
+fn a_damaged_index_is_refused_whatever_byte_it_is() {
+    let (_, bytes) = stored();
+    let refused = |bytes: &[u8]| Index::from_bytes(bytes, &Limits::default()).is_err();
+    for at in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1 << (at % 8);
+        assert!(refused(&flipped), "byte {at} flipped");
+        assert!(refused(&bytes[..at]), "cut at {at}");
+    }
+    assert!(refused(&[&bytes[..], b"\0"].concat()));
+    let few = with(|limits| limits.layer_entries = 3);
+    assert!(Index::from_bytes(&bytes, &few).is_err());
+}
+
+#[test]
+fn a_cache_gives_back_only_what_it_was_given() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Cache::open(directory.path().join("a/b"), &Limits::default()).unwrap();
+    let (index, bytes) = stored();
+    let other = diff_id(b"other");
+    assert!(matches!(cache.load(&index.diff_id), Lookup::Absent));
+    cache.save(&index).unwrap();
+    cache.save(&index).unwrap();
+    assert_eq!(cache.load(&index.diff_id).found().unwrap(), index);
+
+    let folder = directory.path().join("a/b");
+    let files: Vec<_> =
+        std::fs::read_dir(&folder).unwrap().map(|one| one.unwrap().path()).collect();
+    let [file] = &files[..] else { panic!("one file: {files:?}") };
+    let foreign = folder.join(format!("sha256-{}.index", other.hex()));
+    std::fs::copy(file, &foreign).unwrap();
+    let why = |diff_id: &DiffId| match cache.load(diff_id) {
+        Lookup::Unusable(error) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert!(why(&other).contains("diff id"));
+    std::fs::remove_file(&foreign).unwrap();
+    std::fs::create_dir(&foreign).unwrap();
+    assert!(why(&other).contains("no regular file"));
+
+    std::fs::write(file, &bytes[..bytes.len() - 1]).unwrap();
+    assert!(why(&index.diff_id).contains("not usable"));
+    cache.save(&index).unwrap();
+    assert_eq!(cache.load(&index.diff_id).found().unwrap(), index);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_segments_of_themselves(
+        from in 0usize..60,
+        junk in prop::collection::vec(any::<u8>(), 0..2000),
+        blocks in 0usize..80,
+    ) {
+        let stream = everything();
+        let cut = |at: usize| (at * 512).min(stream.len());
+        let stream = [&stream[cut(from)..cut(from + blocks)], &junk].concat();
+        let index = index(&stream);
+        prop_assert_eq!(joined(&index, &stream), stream);
+        let bytes = index.to_bytes().unwrap();
+        prop_assert_eq!(Index::from_bytes(&bytes, &Limits::default()).unwrap(), index);
+    }
+}

@@ -1,0 +1,332 @@
+//! How an image is named on the outside: a transport, a place, and which image there.
+//!
+//! Spelled as skopeo spells it, so that a line from another tool's manual works here. Parsing only
+//! looks at the text; no file is touched, and a bare path is told apart when it is opened.
+
+use imgdelta_core::{BlobDigest, Error, Result, path::escaped};
+use std::{fmt, path::PathBuf, str::FromStr};
+
+/// Where an image lies and which one is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Reference {
+    /// `oci:DIR[:TAG]`: a directory in the OCI image layout.
+    Layout {
+        /// The directory.
+        directory: PathBuf,
+        /// Which image of it.
+        name: Option<Name>,
+    },
+    /// `oci-archive:FILE[:TAG]`: such a directory as a tar file.
+    OciArchive {
+        /// The tar file.
+        file: PathBuf,
+        /// Which image of it.
+        name: Option<Name>,
+    },
+    /// `docker-archive:FILE[:REF]`: what `docker save` writes.
+    DockerArchive {
+        /// The tar file.
+        file: PathBuf,
+        /// Which image of it.
+        name: Option<Name>,
+    },
+    /// `docker://HOST[:PORT]/REPO[:TAG][@DIGEST]`: a registry, which another crate opens.
+    Registry(RegistryReference),
+    /// A bare path, perhaps with `:TAG`: recognised by looking, when it is opened.
+    Bare(String),
+}
+
+/// Which image of several in one place.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Name {
+    /// A tag, or for Docker's archives a whole reference such as `localhost:5000/x:1`.
+    Tag(String),
+    /// `@sha256:…`: the manifest or index with this digest.
+    Digest(BlobDigest),
+    /// `@N`: the image at this position, for those that have no name.
+    Ordinal(usize),
+}
+
+/// An image in a registry, with Docker's defaults filled in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RegistryReference {
+    /// Host name, with the port if one was given; `docker.io` if none was.
+    pub host: String,
+    /// The repository; a single word on docker.io lies under `library/`.
+    pub repository: String,
+    /// The tag; `latest` if neither tag nor digest was given.
+    pub tag: Option<String>,
+    /// The digest, which decides if a tag was given too.
+    pub digest: Option<BlobDigest>,
+}
+
+impl FromStr for Reference {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text.is_empty() || text.contains('\0') {
+            return Err(wrong(text, "an image reference must be text without NUL"));
+        }
+        if let Some(rest) = text.strip_prefix("docker://") {
+            return parse_registry(rest).map(Self::Registry).map_err(|what| wrong(text, what));
+        }
+        let (transport, rest) = text.split_once(':').unwrap_or(("", text));
+        let split = || split_name(rest).map_err(|what| wrong(text, what));
+        Ok(match transport {
+            "oci" => {
+                let (directory, name) = split()?;
+                Self::Layout { directory, name }
+            }
+            "oci-archive" => {
+                let (file, name) = split()?;
+                Self::OciArchive { file, name }
+            }
+            "docker-archive" => {
+                let (file, name) = split()?;
+                Self::DockerArchive { file, name }
+            }
+            _ => Self::Bare(text.to_owned()),
+        })
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (transport, path, name) = match self {
+            Self::Layout { directory, name } => ("oci:", directory, name),
+            Self::OciArchive { file, name } => ("oci-archive:", file, name),
+            Self::DockerArchive { file, name } => ("docker-archive:", file, name),
+            Self::Registry(reference) => return write!(f, "docker://{reference}"),
+            Self::Bare(text) => return f.write_str(text),
+        };
+        write!(f, "{transport}{}", path.display())?;
+        match name {
+            None => Ok(()),
+            Some(Name::Tag(tag)) => write!(f, ":{tag}"),
+            Some(Name::Digest(digest)) => write!(f, "@{digest}"),
+            Some(Name::Ordinal(n)) => write!(f, ":@{n}"),
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => write!(f, "tag {:?}", escaped(tag.as_bytes())),
+            Self::Digest(digest) => write!(f, "digest {digest}"),
+            Self::Ordinal(n) => write!(f, "image @{n}"),
+        }
+    }
+}
+
+impl fmt::Display for RegistryReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.host, self.repository)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        self.digest.iter().try_for_each(|digest| write!(f, "@{digest}"))
+    }
+}
+
+/// Splits `PATH[:NAME]`, `PATH@DIGEST` and `PATH:@N` at the first colon, as skopeo does: a path
+/// with a colon in it must be given bare, or by another name for the same directory.
+fn split_name(text: &str) -> std::result::Result<(PathBuf, Option<Name>), String> {
+    let (path, name) = match split_digest(text)? {
+        (path, Some(digest)) => {
+            // `x:@sha256:…` is what a generous reader of `:TAG` and `@DIGEST` may write.
+            let path = path.strip_suffix(':').unwrap_or(path);
+            if path.contains(':') {
+                return Err("give a tag or a digest, not both".into());
+            }
+            (path, Some(Name::Digest(digest)))
+        }
+        (text, None) => match text.split_once(':') {
+            Some((path, name)) => (path, parse_name(name)?),
+            None => (text, None),
+        },
+    };
+    if path.is_empty() {
+        return Err("the path is missing".into());
+    }
+    Ok((path.into(), name))
+}
+
+/// Reads what follows the colon; nothing at all is no name, as for skopeo.
+pub fn parse_name(text: &str) -> std::result::Result<Option<Name>, String> {
+    Ok(match text.strip_prefix('@') {
+        _ if text.is_empty() => None,
+        None => Some(Name::Tag(text.to_owned())),
+        Some(number) => Some(Name::Ordinal(
+            number.parse().map_err(|_| format!("{:?} is no position", escaped(text.as_bytes())))?,
+        )),
+    })
+}
+
+/// Splits off `@sha256:…` or `@sha512:…` at the end.
+pub fn split_digest(text: &str) -> std::result::Result<(&str, Option<BlobDigest>), String> {
+    match text.rfind("@sha256:").or_else(|| text.rfind("@sha512:")) {
+        None => Ok((text, None)),
+        Some(at) => {
+            let digest = text[at + 1..].parse::<BlobDigest>().map_err(|error| error.to_string())?;
+            Ok((&text[..at], Some(digest)))
+        }
+    }
+}
+
+fn parse_registry(text: &str) -> std::result::Result<RegistryReference, String> {
+    let (rest, digest) = split_digest(text)?;
+    if rest.contains('@') {
+        return Err("after @ a digest should follow".into());
+    }
+    let (host, path) = match rest.split_once('/') {
+        // Docker's rule: the first part is a host if it could not be a repository's.
+        Some((first, path)) if looks_like_host(first) => (first, path),
+        _ => (DEFAULT_HOST, rest),
+    };
+    let host = if host == "index.docker.io" { DEFAULT_HOST } else { host };
+    let (repository, tag) = match path.rsplit_once(':') {
+        Some((repository, tag)) => (repository, Some(tag)),
+        None => (path, None),
+    };
+    if !repository.split('/').all(is_repository_part) || repository.len() > 255 {
+        return Err(format!("{:?} is no repository name", escaped(repository.as_bytes())));
+    }
+    if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
+        return Err(format!("{:?} is no tag", escaped(tag.as_bytes())));
+    }
+    let default_tag = digest.is_none().then_some(DEFAULT_TAG);
+    let repository = if host == DEFAULT_HOST && !repository.contains('/') {
+        format!("library/{repository}")
+    } else {
+        repository.to_owned()
+    };
+    Ok(RegistryReference {
+        host: host.to_owned(),
+        repository,
+        tag: tag.or(default_tag).map(str::to_owned),
+        digest,
+    })
+}
+
+/// Returns Docker's full form of a reference (`x` is `docker.io/library/x:latest`), or the text
+/// itself if it has none, so that two spellings of one name compare equal.
+pub fn full_docker_name(text: &str) -> String {
+    parse_registry(text).map_or_else(|_| text.to_owned(), |reference| reference.to_string())
+}
+
+fn looks_like_host(part: &str) -> bool {
+    part == "localhost"
+        || part.contains(['.', ':', '['])
+        || part.bytes().any(|byte| byte.is_ascii_uppercase())
+}
+
+fn is_repository_part(part: &str) -> bool {
+    let bytes = part.as_bytes();
+    let is_word = |byte: Option<&u8>| {
+        byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    is_word(bytes.first())
+        && is_word(bytes.last())
+        && bytes.iter().all(|byte| is_word(Some(byte)) || b"._-".contains(byte))
+}
+
+fn is_tag(tag: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (1..=128).contains(&tag.len())
+        && is_word(tag.as_bytes()[0])
+        && tag.bytes().all(|byte| is_word(byte) || b".-".contains(&byte))
+}
+
+fn wrong(text: &str, what: impl fmt::Display) -> Error {
+    let shown: String = text.chars().take(MAX_SHOWN_CHARS).collect();
+    Error::bad_input(format_args!("image reference {:?}", escaped(shown.as_bytes())), what)
+}
+
+const DEFAULT_HOST: &str = "docker.io";
+const DEFAULT_TAG: &str = "latest";
+/// Enough to recognise a mistake, short enough for a terminal line.
+const MAX_SHOWN_CHARS: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+    fn parse(text: &str) -> Reference {
+        text.parse().unwrap()
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "shortens the table below")]
+    fn tag(text: &str) -> Option<Name> {
+        Some(Name::Tag(text.into()))
+    }
+
+    #[test]
+    fn the_name_begins_at_the_first_colon() {
+        let layout =
+            |directory: &str, name| Reference::Layout { directory: directory.into(), name };
+        assert_eq!(parse("oci:/a/b"), layout("/a/b", None));
+        assert_eq!(parse("oci:/a/b:v1"), layout("/a/b", tag("v1")));
+        assert_eq!(parse("oci:/a/b:"), layout("/a/b", None));
+        assert_eq!(parse("oci:a:x/y:1"), layout("a", tag("x/y:1")));
+        assert_eq!(parse("oci:a:@2"), layout("a", Some(Name::Ordinal(2))));
+        let digest = Some(Name::Digest(DIGEST.parse().unwrap()));
+        assert_eq!(parse(&format!("oci:a@{DIGEST}")), layout("a", digest.clone()));
+        assert_eq!(parse(&format!("oci:a:@{DIGEST}")), layout("a", digest));
+        assert_eq!(
+            parse("docker-archive:f.tar:localhost:5000/x:1"),
+            Reference::DockerArchive { file: "f.tar".into(), name: tag("localhost:5000/x:1") }
+        );
+        assert_eq!(
+            parse("oci-archive:f.tar:v1"),
+            Reference::OciArchive { file: "f.tar".into(), name: tag("v1") }
+        );
+        assert_eq!(parse("some/dir:v1"), Reference::Bare("some/dir:v1".into()));
+    }
+
+    #[test]
+    fn registry_names_get_dockers_defaults() {
+        let full = |text: &str| parse(&format!("docker://{text}")).to_string();
+        assert_eq!(full("debian"), "docker://docker.io/library/debian:latest");
+        assert_eq!(full("me/app:1"), "docker://docker.io/me/app:1");
+        assert_eq!(full("localhost:5000/x"), "docker://localhost:5000/x:latest");
+        assert_eq!(full("r.example/a/b_c:V-1"), "docker://r.example/a/b_c:V-1");
+        let digested = format!("r.example/a@{DIGEST}");
+        assert_eq!(full(&digested), format!("docker://{digested}"));
+        let both = format!("r.example/a:1@{DIGEST}");
+        assert_eq!(full(&both), format!("docker://{both}"));
+        assert_eq!(full_docker_name("x:1"), full_docker_name("docker.io/library/x:1"));
+    }
+
+    #[test]
+    fn what_is_displayed_parses_to_the_same() {
+        for text in [
+            "oci:/a/b:v1".to_owned(),
+            "oci:a:@2".to_owned(),
+            format!("oci-archive:a@{DIGEST}"),
+            "docker-archive:f.tar:localhost:5000/x:1".to_owned(),
+            "docker://localhost:5000/x:1".to_owned(),
+            "dir/with:colon".to_owned(),
+        ] {
+            assert_eq!(parse(&text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_the_reason() {
+        let refused = |text: &str| text.parse::<Reference>().unwrap_err().to_string();
+        assert!(refused("").contains("must be text"));
+        assert!(refused("oci:").contains("path is missing"));
+        assert!(refused("oci::tag").contains("path is missing"));
+        assert!(refused("oci:a:@x").contains("no position"));
+        assert!(refused("oci:a@sha256:00").contains("lower-case hexadecimal"));
+        assert!(refused(&format!("oci:a:t@{DIGEST}")).contains("not both"));
+        assert!(refused("docker://UPPER").contains("no repository name"));
+        assert!(refused("docker://a/../b").contains("no repository name"));
+        assert!(refused("docker://a:ta g").contains("no tag"));
+        assert!(refused("docker://a@b").contains("digest should follow"));
+        assert!(!refused("docker://a:\x1b[31m").contains('\x1b'));
+    }
+}

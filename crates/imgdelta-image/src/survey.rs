@@ -1,0 +1,257 @@
+//! An image read once: the indexes of its layers and its merged root file system.
+//!
+//! All layers of all images asked for are read in one go, the largest first, each blob once however
+//! many images hold it, and not at all where the cache has its index. Never compares.
+
+use crate::{
+    image::{Image, Layer},
+    index::{
+        Entry, FileReader, Index, IndexBuilder,
+        cache::{Cache, Lookup},
+    },
+    rootfs::Rootfs,
+    volume::Volume,
+};
+use imgdelta_core::{
+    BlobDigest, DiffId, Error, Limits, Note, Result,
+    parallel::Workers,
+    path::LayerPath,
+    progress::{Progress, Stage},
+    scratch::Scratch,
+};
+use imgdelta_format::recipe::StreamName;
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io::Write,
+    path::Path,
+    sync::Arc,
+};
+
+/// An image and all that was found in its layers.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Survey {
+    /// The image.
+    pub image: Image,
+    /// Its layers' indexes, lowest first.
+    pub layers: Vec<Arc<Index>>,
+    /// The layers merged.
+    pub rootfs: Rootfs,
+    /// What could not be seen or is odd.
+    pub notes: Vec<Note>,
+}
+
+/// How images are surveyed.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SurveyOptions {
+    /// What a layer may ask for. The defaults.
+    pub limits: Limits,
+    /// Directory of indexes. None: a library writes nothing by itself.
+    pub cache: Option<Cache>,
+    /// Starts the reader of files that are of interest in themselves, such as package databases;
+    /// its findings are stored with each layer's index. None: only entries are recorded.
+    pub file_reader: Option<fn() -> Box<dyn FileReader>>,
+}
+
+impl SurveyOptions {
+    /// Sets the limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Keeps indexes in a directory, which is made if it is not there.
+    pub fn cache(mut self, dir: &Path) -> Result<Self> {
+        self.cache = Some(Cache::open(dir, &self.limits)?);
+        Ok(self)
+    }
+
+    /// Reads files of interest while layers pass; `start` makes a reader for each layer.
+    #[must_use]
+    pub fn file_reader(mut self, start: fn() -> Box<dyn FileReader>) -> Self {
+        self.file_reader = Some(start);
+        self
+    }
+}
+
+impl Survey {
+    /// Returns the entry at a place of [`Rootfs`].
+    pub fn entry(&self, (layer, entry): (u32, u32)) -> Option<&Entry> {
+        self.layers.get(layer as usize)?.entries.get(entry as usize)
+    }
+
+    /// Returns whether the root file system has the content of `entry` at `path`.
+    pub fn has_at(&self, path: &LayerPath, entry: &Entry) -> bool {
+        let found = self.rootfs.find(path).and_then(|node| self.entry(node.content?));
+        found.is_some_and(|found| found.digest.is_some() && found.digest == entry.digest)
+    }
+}
+
+/// Surveys the two images of a comparison.
+pub fn both(
+    images: [Image; 2],
+    options: &SurveyOptions,
+    workers: &Workers,
+    progress: &dyn Progress,
+) -> Result<[Survey; 2]> {
+    let surveys = all(images.into(), options, workers, progress)?;
+    Ok(<[Survey; 2]>::try_from(surveys).expect("as many surveys as images"))
+}
+
+/// Surveys the two images of a comparison, and keeps the streams of all their layers.
+///
+/// Every layer is read, whatever the cache has: its bytes are wanted, not only its index.
+pub fn both_with_streams(
+    images: [Image; 2],
+    options: &SurveyOptions,
+    scratch: &Scratch,
+    workers: &Workers,
+    progress: &dyn Progress,
+) -> Result<([Survey; 2], Volume)> {
+    let (surveys, volume) = read(images.into(), options, Some(scratch), workers, progress)?;
+    Ok((<[Survey; 2]>::try_from(surveys).expect("as many surveys as images"), volume))
+}
+
+/// Surveys images together: what they share is read once.
+pub fn all(
+    images: Vec<Image>,
+    options: &SurveyOptions,
+    workers: &Workers,
+    progress: &dyn Progress,
+) -> Result<Vec<Survey>> {
+    read(images, options, None, workers, progress).map(|(surveys, _)| surveys)
+}
+
+fn read(
+    images: Vec<Image>,
+    options: &SurveyOptions,
+    scratch: Option<&Scratch>,
+    workers: &Workers,
+    progress: &dyn Progress,
+) -> Result<(Vec<Survey>, Volume)> {
+    let mut works = Vec::new();
+    let mut planned = HashSet::new();
+    for image in &images {
+        for layer in &image.layers {
+            if planned.insert((layer.descriptor.digest, layer.diff_id)) {
+                works.push((image, layer));
+            }
+        }
+    }
+    // The longest first, so that no worker is left with a large one at the end.
+    works.sort_by_key(|(_, layer)| std::cmp::Reverse(layer.descriptor.size_bytes));
+    progress
+        .begin(Stage::Reading, works.iter().map(|(_, layer)| layer.descriptor.size_bytes).sum());
+
+    let read = workers.map(works, |(image, layer)| {
+        let mut stream = scratch.map(Scratch::file).transpose()?;
+        let (index, notes) = index_of(image, layer, options, stream.as_mut(), progress)?;
+        let key = (layer.descriptor.digest, layer.diff_id);
+        Ok((key, (Arc::new(index), notes), stream))
+    })?;
+    let mut volume = Volume::default();
+    let mut indexes = Indexes::new();
+    for (key, (index, notes), stream) in read {
+        if let Some(stream) = stream {
+            volume
+                .insert(StreamName { diff_id: index.diff_id, bytes: index.stream_bytes }, stream)?;
+        }
+        indexes.insert(key, (index, notes));
+    }
+    let surveys = workers.map(images, |image| Ok(assemble(image, &indexes)))?;
+    Ok((surveys, volume))
+}
+
+/// What each blob and stream was found to be, with remarks.
+type Indexes = HashMap<(BlobDigest, DiffId), (Arc<Index>, Vec<Note>)>;
+
+fn assemble(image: Image, indexes: &Indexes) -> Survey {
+    let mut notes = image.notes.clone();
+    let mut layers = Vec::new();
+    for layer in &image.layers {
+        let (index, remarks) = &indexes[&(layer.descriptor.digest, layer.diff_id)];
+        notes.extend(remarks.iter().cloned());
+        layers.push(Arc::clone(index));
+    }
+    let rootfs = Rootfs::merge(&layers.iter().map(AsRef::as_ref).collect::<Vec<_>>());
+    notes.extend(rootfs_notes(&rootfs));
+    Survey { image, layers, rootfs, notes }
+}
+
+fn rootfs_notes(rootfs: &Rootfs) -> Vec<Note> {
+    let place = |layer: u32| format!("layer {}", u64::from(layer) + 1);
+    let told = rootfs.notes().iter();
+    let mut notes: Vec<Note> = told
+        .map(|note| Note::new(place(note.layer), format_args!("{}: {}", note.path, note.what)))
+        .collect();
+    if rootfs.omitted_notes() > 0 {
+        let what = format!("{} more remarks of this kind", rootfs.omitted_notes());
+        notes.push(Note::new("layers", what));
+    }
+    notes
+}
+
+/// A layer's index, from the cache or from its bytes, with remarks; its bytes go to `stream` as well.
+fn index_of(
+    image: &Image,
+    layer: &Layer,
+    options: &SurveyOptions,
+    mut stream: Option<&mut File>,
+    progress: &dyn Progress,
+) -> Result<(Index, Vec<Note>)> {
+    let mut notes = Vec::new();
+    if let Some(cache) = options.cache.as_ref().filter(|_| stream.is_none()) {
+        match cache.load(&layer.diff_id) {
+            Lookup::Found(index) => {
+                progress.advance(layer.descriptor.size_bytes);
+                check(layer, &index)?;
+                return Ok((*index, notes));
+            }
+            Lookup::Absent => {}
+            Lookup::Unusable(why) => {
+                notes.push(Note::new(
+                    place(layer),
+                    format_args!("its cached index was unusable ({why}) and made anew"),
+                ));
+            }
+        }
+    }
+    let reader = options.file_reader.map(|start| start());
+    let mut builder = IndexBuilder::new(&options.limits, reader);
+    let read = image.read_layer(layer, &mut notes, progress, &mut |chunk| {
+        if let Some(stream) = &mut stream {
+            stream.write_all(chunk).map_err(Error::io("scratch file"))?;
+        }
+        builder.feed(chunk)
+    });
+    match read {
+        Ok(_) => {}
+        Err(Error::NotFound { .. }) if !layer.is_distributable => {
+            let what = "may not be distributed and is not here: its files are not seen";
+            notes.push(Note::new(place(layer), what));
+            return Ok((Index::unseen(layer.diff_id), notes));
+        }
+        Err(error) => return Err(error),
+    }
+    let index = builder.finish(layer.diff_id)?;
+    check(layer, &index)?;
+    // An index without findings would hide the layer's packages from every later comparison.
+    if let (Some(cache), Some(_)) = (&options.cache, options.file_reader) {
+        cache.save(&index)?;
+    }
+    Ok((index, notes))
+}
+
+/// A stream that is no tar has no files to compare.
+fn check(layer: &Layer, index: &Index) -> Result<()> {
+    let Some(damage) = &index.damage else { return Ok(()) };
+    let place = format!("{}, offset {} of its tar stream", place(layer), damage.offset);
+    Err(Error::bad_input(place, &damage.what))
+}
+
+fn place(layer: &Layer) -> String {
+    format!("layer {} ({})", layer.ordinal + 1, layer.descriptor.digest)
+}

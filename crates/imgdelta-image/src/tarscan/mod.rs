@@ -1,0 +1,525 @@
+//! A tar stream as members with exact byte ranges, while it passes by.
+//!
+//! It unpacks nothing, follows no link, and loses no byte: each member reaches to the next one's
+//! start, and whatever stands behind the last is the tail. So any bytes at all scan to something;
+//! where they stop being a tar stream, the scan says so as [`Damage`] and the rest is tail.
+//!
+//! What is a member is what Go's archive/tar takes for one, since container runtimes unpack with
+//! it; where Go gives up and GNU tar reads on (Solaris headers, members behind the end mark), we
+//! read on as well. Payload is handed over in slices of the caller's own chunks, so large files
+//! cost nothing here.
+
+mod header;
+mod member;
+mod pax;
+mod sparse;
+#[cfg(test)]
+mod tests;
+
+pub use header::number;
+pub use member::{Attribute, Damage, Kind, Member, SparseMap};
+
+use header::Header;
+use imgdelta_core::{Limits, Result};
+use pax::Records;
+use sparse::{OldMap, TextMap, TextReader};
+
+/// Told of members in their order in the stream.
+pub trait Visitor {
+    /// A member's headers were read.
+    fn begin(&mut self, member: Member);
+
+    /// Some of its payload; all calls together are [`Member::payload`]'s bytes.
+    fn payload(&mut self, bytes: &[u8]);
+
+    /// Its payload is complete. A member that was begun and never ended was cut by the stream's
+    /// end: it is no member but part of the tail.
+    fn end(&mut self);
+}
+
+/// What is left to say when the stream has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// The length of the stream.
+    pub stream_bytes: u64,
+    /// Where the last member, with its padding, ends.
+    pub tail_start: u64,
+    /// Where the stream stopped being a tar stream before its end mark.
+    pub damage: Option<Damage>,
+}
+
+/// Takes a tar stream in chunks of any size.
+#[derive(Debug)]
+pub struct Scanner {
+    extension_limit: u64,
+    entry_limit: u64,
+    members: u64,
+    /// The offset of the next byte to look at.
+    at: u64,
+    state: State,
+    /// A block of which only the front has arrived.
+    partial: Vec<u8>,
+    pending: Pending,
+    globals: Records,
+    is_after_end: bool,
+    tail_start: u64,
+    damage: Option<Damage>,
+}
+
+/// What the next bytes are.
+#[derive(Debug)]
+enum State {
+    /// A header block.
+    Header,
+    /// The body of an extension header, with its padding.
+    Extension { flag: u8, body: Vec<u8>, body_bytes: u64, left_bytes: u64 },
+    /// More blocks of an old GNU sparse map.
+    OldMap { member: Box<Member>, map: OldMap, stored_bytes: u64 },
+    /// Blocks of a map in front of the data.
+    TextMap { member: Box<Member>, reader: TextReader, seen: Vec<u8> },
+    /// The body of a member that should have none, or already the next header: its bytes tell.
+    Either { member: Box<Member>, stored_bytes: u64 },
+    /// Payload, then padding.
+    Payload { start: u64, left_bytes: u64, padding_bytes: u64 },
+    /// Bytes that mean nothing.
+    Padding { left_bytes: u64 },
+    /// Nothing more is understood.
+    Tail,
+}
+
+/// Extension headers waiting for their member.
+#[derive(Debug, Default)]
+struct Pending {
+    start: Option<u64>,
+    name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    records: Option<Records>,
+}
+
+impl Scanner {
+    /// Starts before the first byte.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            extension_limit: limits.extension_bytes,
+            entry_limit: limits.layer_entries,
+            members: 0,
+            at: 0,
+            state: State::Header,
+            partial: Vec::new(),
+            pending: Pending::default(),
+            globals: Records::default(),
+            is_after_end: false,
+            tail_start: 0,
+            damage: None,
+        }
+    }
+
+    /// Takes the next bytes. The only errors are limits; the scan is of no use after one.
+    pub fn feed(&mut self, mut chunk: &[u8], sink: &mut impl Visitor) -> Result<()> {
+        while !chunk.is_empty() {
+            match &mut self.state {
+                State::Tail => {
+                    self.at += chunk.len() as u64;
+                    return Ok(());
+                }
+                State::Payload { left_bytes, padding_bytes, .. } => {
+                    let slice = split_front(&mut chunk, *left_bytes);
+                    self.at += slice.len() as u64;
+                    *left_bytes -= slice.len() as u64;
+                    let (is_whole, padding) = (*left_bytes == 0, *padding_bytes);
+                    sink.payload(slice);
+                    if is_whole {
+                        self.end_member(padding, sink);
+                    }
+                }
+                State::Padding { left_bytes } => {
+                    let skipped = split_front(&mut chunk, *left_bytes).len() as u64;
+                    self.at += skipped;
+                    *left_bytes -= skipped;
+                    if *left_bytes == 0 {
+                        self.state = State::Header;
+                    }
+                }
+                State::Extension { body, body_bytes, left_bytes, .. } => {
+                    let slice = split_front(&mut chunk, *left_bytes);
+                    self.at += slice.len() as u64;
+                    *left_bytes -= slice.len() as u64;
+                    let wanted = split_front(&mut &*slice, *body_bytes - body.len() as u64).len();
+                    body.extend_from_slice(&slice[..wanted]);
+                    if *left_bytes == 0 {
+                        self.end_extension();
+                    }
+                }
+                _ => self.feed_block(&mut chunk, sink)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the stream.
+    pub fn finish(mut self, sink: &mut impl Visitor) -> Scan {
+        let cut = match std::mem::replace(&mut self.state, State::Tail) {
+            State::Either { member, stored_bytes } => {
+                // Less than a block follows: no header, so it is the body if it is long enough.
+                let has_body = stored_bytes <= self.partial.len() as u64;
+                let rest = std::mem::take(&mut self.partial);
+                let mut body = &rest[..];
+                let body = split_front(&mut body, if has_body { stored_bytes } else { 0 });
+                self.at -= rest.len() as u64;
+                self.begin_member(*member, body.len() as u64, sink);
+                if !body.is_empty() {
+                    self.at += body.len() as u64;
+                    sink.payload(body);
+                    self.end_member(padding_of(stored_bytes), sink);
+                }
+                self.at += rest.len() as u64 - body.len() as u64;
+                let is_cut = !has_body && !rest.is_empty();
+                is_cut.then(|| (self.at - rest.len() as u64, "the stream ends inside a header"))
+            }
+            State::Header if !self.partial.is_empty() => {
+                Some((self.at - self.partial.len() as u64, "the stream ends inside a header"))
+            }
+            State::Extension { .. } => {
+                let start = self.pending.start.unwrap_or(self.at);
+                Some((start, "the stream ends inside an extension header"))
+            }
+            State::OldMap { member, .. } | State::TextMap { member, .. } => {
+                Some((member.start, "the stream ends inside a sparse file's map"))
+            }
+            State::Payload { start, .. } => Some((start, "the stream ends inside this member")),
+            State::Header | State::Padding { .. } | State::Tail => None,
+        };
+        if let Some((offset, what)) = cut {
+            self.stop(offset, what);
+        }
+        // The last member's padding may be missing.
+        let tail_start = self.tail_start.min(self.at);
+        Scan { stream_bytes: self.at, tail_start, damage: self.damage }
+    }
+
+    /// Collects a whole block, in place where the chunk holds it.
+    fn feed_block(&mut self, chunk: &mut &[u8], sink: &mut impl Visitor) -> Result<()> {
+        let missing = (BLOCK_BYTES - self.partial.len()) as u64;
+        let front = split_front(chunk, missing);
+        self.at += front.len() as u64;
+        if let Ok(block) = <&[u8; BLOCK_BYTES]>::try_from(front) {
+            return self.take_block(block, sink);
+        }
+        self.partial.extend_from_slice(front);
+        if self.partial.len() < BLOCK_BYTES {
+            return Ok(());
+        }
+        let held = std::mem::take(&mut self.partial);
+        let block = held[..].try_into().expect("just counted");
+        let outcome = self.take_block(block, sink);
+        self.partial = held;
+        self.partial.clear();
+        outcome
+    }
+
+    /// Acts on a block that lies right before `self.at`.
+    fn take_block(&mut self, block: &[u8; BLOCK_BYTES], sink: &mut impl Visitor) -> Result<()> {
+        match std::mem::replace(&mut self.state, State::Header) {
+            State::Either { member, stored_bytes } => {
+                self.at -= BLOCK_BYTES as u64;
+                if *block == [0; BLOCK_BYTES] || Header(block).is_sound() {
+                    self.begin_member(*member, 0, sink);
+                    self.at += BLOCK_BYTES as u64;
+                    return self.take_header(block, sink);
+                }
+                self.begin_member(*member, stored_bytes, sink);
+                self.feed(block, sink)
+            }
+            State::OldMap { member, mut map, stored_bytes } => match map.extend(block) {
+                None => {
+                    self.stop(member.start, BROKEN_MAP);
+                    Ok(())
+                }
+                Some(true) => {
+                    let bytes = (map.pairs.len() as u64).saturating_mul(24);
+                    self.admit_extension(bytes, member.start)?;
+                    self.state = State::OldMap { member, map, stored_bytes };
+                    Ok(())
+                }
+                Some(false) => {
+                    self.begin_sparse(*member, &map.pairs, map.size_bytes, stored_bytes, sink);
+                    Ok(())
+                }
+            },
+            State::TextMap { member, reader, seen } => {
+                self.take_text_map(block, member, reader, seen, sink)
+            }
+            _ => self.take_header(block, sink),
+        }
+    }
+
+    fn take_header(&mut self, block: &[u8; BLOCK_BYTES], sink: &mut impl Visitor) -> Result<()> {
+        let offset = self.at - BLOCK_BYTES as u64;
+        if *block == [0; BLOCK_BYTES] {
+            // One such block ends the archive for GNU tar, two do for Go, which refuses anything
+            // but a second one behind the first.
+            self.is_after_end = true;
+            self.pending = Pending::default();
+            self.globals = Records::default();
+            return Ok(());
+        }
+        let header = Header(block);
+        if !header.is_sound() {
+            self.stop(offset, "this is no tar header: its checksum is wrong");
+            return Ok(());
+        }
+        let Some(size) = header.size() else {
+            self.stop(offset, "the header's size is no number");
+            return Ok(());
+        };
+        let start = *self.pending.start.get_or_insert(offset);
+        match header.flag() {
+            flag @ (b'L' | b'K' | b'x' | b'X' | b'g') => {
+                self.admit_extension(size, offset)?;
+                let left_bytes = size + padding_of(size);
+                let body = Vec::new();
+                self.state = State::Extension { flag, body, body_bytes: size, left_bytes };
+                if size == 0 {
+                    self.end_extension();
+                }
+                Ok(())
+            }
+            _ => self.take_member(header, start, size, sink),
+        }
+    }
+
+    fn end_extension(&mut self) {
+        let State::Extension { flag, body, .. } = std::mem::replace(&mut self.state, State::Header)
+        else {
+            return;
+        };
+        match flag {
+            b'L' => self.pending.name = Some(header::text(&body).to_vec()),
+            b'K' => self.pending.link = Some(header::text(&body).to_vec()),
+            _ => match Records::parse(&body) {
+                Err(what) => self.stop(self.pending.start.unwrap_or(self.at), what),
+                Ok(records) if flag == b'g' => {
+                    self.globals.merge_global(records);
+                    // To Go it is a member of its own, which uses up what stands before it.
+                    self.pending = Pending { start: self.pending.start, ..Pending::default() };
+                }
+                Ok(records) => self.pending.records = Some(records),
+            },
+        }
+    }
+
+    /// Lays the headers of one member over each other and decides where its payload lies.
+    fn take_member(
+        &mut self,
+        header: Header<'_>,
+        start: u64,
+        header_size: u64,
+        sink: &mut impl Visitor,
+    ) -> Result<()> {
+        self.members += 1;
+        let place = format_args!("tar stream, offset {start}");
+        Limits::admit(self.entry_limit, self.members, "number of entries", place)?;
+        let pending = std::mem::take(&mut self.pending);
+        let records = pending.records.unwrap_or_default();
+        let size = records.size.unwrap_or(header_size);
+        // Go counts in 63 bits. Past that no stream goes, and sums below would overflow.
+        if i64::try_from(size).is_err() || self.at.checked_add(size).is_none() {
+            self.stop(start, "the size of this member is beyond any stream");
+            return Ok(());
+        }
+        let sparse_name = records.sparse.as_ref().and_then(|sparse| sparse.name.clone());
+        let long_name = pending.name.filter(|name| !name.is_empty());
+        let name = sparse_name.or(long_name).or(records.path).unwrap_or_else(|| header.name());
+        let (kind, has_body_anyway) = kind_of(header.flag(), &name);
+        let is_link = matches!(kind, Kind::Symlink | Kind::HardLink);
+        let long_link = pending.link.filter(|link| !link.is_empty());
+        let link = long_link.or(records.link).unwrap_or_else(|| header.link().to_vec());
+        let (uid, gid) = header.ids();
+        let (user, group) = header.names();
+        let or_global = |own: Option<Vec<u8>>, global: &Option<Vec<u8>>, plain: &[u8]| {
+            own.or_else(|| global.clone()).unwrap_or_else(|| plain.to_vec())
+        };
+        let is_device = matches!(kind, Kind::CharDevice | Kind::BlockDevice);
+        let (major, minor) = header.device();
+        let member = Member {
+            start,
+            payload: 0..0,
+            kind,
+            name,
+            link: if is_link { link } else { Vec::new() },
+            size_bytes: 0,
+            mode: header.mode(),
+            uid: records.uid.or(self.globals.uid).unwrap_or(uid),
+            gid: records.gid.or(self.globals.gid).unwrap_or(gid),
+            user: or_global(records.user, &self.globals.user, user),
+            group: or_global(records.group, &self.globals.group, group),
+            mtime: records.mtime.or(self.globals.mtime).unwrap_or((header.mtime(), 0)),
+            device: is_device
+                .then(|| (records.device.0.unwrap_or(major), records.device.1.unwrap_or(minor))),
+            attributes: records.attributes,
+            sparse: None,
+            is_after_end: self.is_after_end,
+        };
+        if header.flag() == b'S' {
+            self.take_old_sparse(header, member, size, sink);
+        } else if let Some(sparse) = records.sparse.filter(|_| kind == Kind::File) {
+            let real_size = sparse.size_bytes.unwrap_or(size);
+            if let Some(pairs) = sparse.pairs {
+                self.begin_sparse(member, &pairs, real_size, size, sink);
+            } else {
+                let member = Box::new(Member {
+                    size_bytes: real_size,
+                    payload: self.at..self.at + size,
+                    ..member
+                });
+                self.state = State::TextMap { member, reader: TextReader::new(), seen: Vec::new() };
+            }
+        } else if kind.is_header_only() && size > 0 && !has_body_anyway {
+            // A hard link may repeat its file (PAX), other writers leave a size and no body.
+            self.state = State::Either { member: Box::new(member), stored_bytes: size };
+        } else {
+            self.begin_member(member, size, sink);
+        }
+        Ok(())
+    }
+
+    fn take_old_sparse(
+        &mut self,
+        header: Header<'_>,
+        member: Member,
+        stored_bytes: u64,
+        sink: &mut impl Visitor,
+    ) {
+        match OldMap::begin(header.0) {
+            None => self.stop(member.start, BROKEN_MAP),
+            Some((map, true)) => {
+                self.state = State::OldMap { member: Box::new(member), map, stored_bytes };
+            }
+            Some((map, false)) => {
+                self.begin_sparse(member, &map.pairs, map.size_bytes, stored_bytes, sink);
+            }
+        }
+    }
+
+    fn take_text_map(
+        &mut self,
+        block: &[u8; BLOCK_BYTES],
+        member: Box<Member>,
+        mut reader: TextReader,
+        mut seen: Vec<u8>,
+        sink: &mut impl Visitor,
+    ) -> Result<()> {
+        self.admit_extension((seen.len() + BLOCK_BYTES) as u64, member.start)?;
+        seen.extend_from_slice(block);
+        let stored_bytes = member.payload.end - member.payload.start;
+        match reader.block(block) {
+            // A map that leaves its member would be read from the next one.
+            _ if seen.len() as u64 > stored_bytes => self.stop(member.start, BROKEN_MAP),
+            TextMap::Broken => self.stop(member.start, BROKEN_MAP),
+            TextMap::Unfinished => self.state = State::TextMap { member, reader, seen },
+            TextMap::Done(pairs) => {
+                let size_bytes = member.size_bytes;
+                self.at -= seen.len() as u64;
+                self.begin_sparse(*member, &pairs, size_bytes, stored_bytes, sink);
+                if matches!(self.state, State::Tail) {
+                    self.at += seen.len() as u64;
+                } else {
+                    self.feed(&seen, sink)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_sparse(
+        &mut self,
+        member: Member,
+        pairs: &[(u64, u64)],
+        size_bytes: u64,
+        stored_bytes: u64,
+        sink: &mut impl Visitor,
+    ) {
+        match SparseMap::new(pairs, size_bytes) {
+            None => self.stop(member.start, "the map of a sparse file leaves the file"),
+            Some(map) => {
+                let member = Member { size_bytes, sparse: Some(map), ..member };
+                self.begin_member(member, stored_bytes, sink);
+            }
+        }
+    }
+
+    /// Begins a member whose payload starts right here.
+    fn begin_member(&mut self, mut member: Member, stored_bytes: u64, sink: &mut impl Visitor) {
+        member.payload = self.at..self.at + stored_bytes;
+        if member.sparse.is_none() {
+            member.size_bytes = stored_bytes;
+        }
+        let start = member.start;
+        sink.begin(member);
+        let padding_bytes = padding_of(stored_bytes);
+        if stored_bytes == 0 {
+            self.end_member(0, sink);
+        } else {
+            self.state = State::Payload { start, left_bytes: stored_bytes, padding_bytes };
+        }
+    }
+
+    fn end_member(&mut self, padding_bytes: u64, sink: &mut impl Visitor) {
+        sink.end();
+        self.tail_start = self.at + padding_bytes;
+        self.state = match padding_bytes {
+            0 => State::Header,
+            left_bytes => State::Padding { left_bytes },
+        };
+    }
+
+    /// Gives up on the rest. Behind the end mark this is nobody's loss: runtimes stopped there.
+    fn stop(&mut self, offset: u64, what: &str) {
+        if !self.is_after_end {
+            self.damage = Some(Damage { offset, what: what.into() });
+        }
+        self.state = State::Tail;
+    }
+
+    fn admit_extension(&self, bytes: u64, offset: u64) -> Result<u64> {
+        let place = format_args!("tar stream, offset {offset}");
+        Limits::admit(self.extension_limit, bytes, "number of bytes in an extension header", place)
+    }
+}
+
+/// Returns what a type flag makes, and whether it is a directory only by its name though its flag
+/// says file.
+fn kind_of(flag: u8, name: &[u8]) -> (Kind, bool) {
+    let has_slash = name.ends_with(b"/");
+    let kind = match flag {
+        0 | b'0' | b'7' if has_slash => Kind::Directory,
+        0 | b'0' | b'7' | b'S' => Kind::File,
+        b'1' => Kind::HardLink,
+        b'2' => Kind::Symlink,
+        b'3' => Kind::CharDevice,
+        b'4' => Kind::BlockDevice,
+        b'5' => Kind::Directory,
+        b'6' => Kind::Fifo,
+        other => Kind::Other(other),
+    };
+    // To Go, `0` and `7` with a slash are files and their bodies count.
+    (kind, has_slash && matches!(flag, b'0' | b'7'))
+}
+
+/// Returns the bytes that fill a payload's last block.
+fn padding_of(bytes: u64) -> u64 {
+    bytes.next_multiple_of(BLOCK_BYTES as u64) - bytes
+}
+
+/// Takes up to `limit` bytes from the front.
+fn split_front<'a>(chunk: &mut &'a [u8], limit: u64) -> &'a [u8] {
+    let len = usize::try_from(limit).map_or(chunk.len(), |limit| limit.min(chunk.len()));
+    let (front, rest) = chunk.split_at(len);
+    *chunk = rest;
+    front
+}
+
+/// What tar counts in.
+const BLOCK_BYTES: usize = 512;
+
+const BROKEN_MAP: &str = "the map of a sparse file is malformed";

@@ -1,0 +1,492 @@
+//! A base as bytes: its layers' streams, each in a scratch file, and the address space of a recipe.
+//!
+//! What lies here was held against its digest when it was extracted, and lies in files that no one
+//! else can reach. Never looks inside a stream, and holds none in memory: pages of a map are the
+//! kernel's to take back.
+
+mod spill;
+
+pub use spill::Spill;
+
+use crate::{
+    envelope::StreamDigest,
+    image::{Image, Layer},
+    store::source::ReadAt,
+};
+use imgdelta_core::{
+    DiffId, Error, Note, Result,
+    parallel::Workers,
+    progress::{Progress, Stage},
+    scratch::Scratch,
+};
+use imgdelta_format::recipe::StreamName;
+use imgdelta_mmap::Map;
+use std::{
+    borrow::Cow,
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+    fs::File,
+    io::Write,
+    ops::Range,
+    sync::Arc,
+};
+
+/// Bytes in a file that no one else writes to.
+#[derive(Debug)]
+pub struct Extent {
+    /// How errors name it.
+    place: String,
+    file: File,
+    bytes: u64,
+    /// None where pages of a map would count against a bound on memory.
+    map: Option<Map>,
+}
+
+impl Extent {
+    /// Takes a file that is finished; nobody may write to it any more.
+    pub fn new(place: String, file: File, is_mapped: bool) -> Result<Self> {
+        let bytes = file.metadata().map_err(Error::io(&place))?.len();
+        let map = is_mapped.then(|| Map::open(&file).map_err(Error::io(&place))).transpose()?;
+        Ok(Self { place, file, bytes, map })
+    }
+
+    /// Fills `buffer` with the bytes at `offset`; fails where they end before.
+    pub fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.admit(offset, buffer.len() as u64)?;
+        // Not copied from the map: what passes once should not push other pages out of memory.
+        self.file.fill_at(buffer, offset).map_err(Error::io(&self.place))
+    }
+
+    /// Returns a range, mapped or read; fails where the bytes end before. A caller bounds the
+    /// length of what may be read.
+    pub fn slice(&self, offset: u64, bytes: u64) -> Result<Cow<'_, [u8]>> {
+        let range = self.admit(offset, bytes)?;
+        if let Some(map) = &self.map {
+            return Ok(Cow::Borrowed(&map[range]));
+        }
+        let mut read = vec![0; range.len()];
+        self.read_exact_at(offset, &mut read)?;
+        Ok(Cow::Owned(read))
+    }
+
+    /// Checks that a range lies in the file.
+    fn admit(&self, offset: u64, bytes: u64) -> Result<Range<usize>> {
+        let range = offset.checked_add(bytes).filter(|end| *end <= self.bytes);
+        let range =
+            range.and_then(|end| Some(usize::try_from(offset).ok()?..usize::try_from(end).ok()?));
+        range.ok_or_else(|| outside(&self.place, offset, bytes, self.bytes))
+    }
+}
+
+/// One layer's uncompressed bytes.
+#[derive(Debug)]
+pub struct Stream {
+    name: StreamName,
+    extent: Arc<Extent>,
+}
+
+impl Stream {
+    /// Takes a file whose content is the stream; nobody may write to it any more.
+    fn new(name: StreamName, file: File, is_mapped: bool) -> Result<Self> {
+        let place = place(&name);
+        let found = file.metadata().map_err(Error::io(&place))?.len();
+        if found != name.bytes {
+            return Err(Error::Mismatch {
+                place,
+                what: "size",
+                expected: format!("{} bytes", name.bytes),
+                found: format!("{found} bytes"),
+            });
+        }
+        Ok(Self { name, extent: Arc::new(Extent::new(place, file, is_mapped)?) })
+    }
+
+    /// Returns its name and length.
+    pub fn name(&self) -> StreamName {
+        self.name
+    }
+
+    /// Returns its digest.
+    pub fn diff_id(&self) -> DiffId {
+        self.name.diff_id
+    }
+
+    /// Returns its length.
+    pub fn bytes(&self) -> u64 {
+        self.name.bytes
+    }
+
+    /// Fills `buffer` with the bytes at `offset`; fails where the stream ends before.
+    pub fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.extent.read_exact_at(offset, buffer)
+    }
+
+    /// Returns a range, mapped or read; fails where the stream ends before. A caller bounds the
+    /// length of what may be read.
+    pub fn slice(&self, offset: u64, bytes: u64) -> Result<Cow<'_, [u8]>> {
+        self.extent.slice(offset, bytes)
+    }
+}
+
+/// Streams by their digests.
+#[derive(Debug, Default)]
+pub struct Volume {
+    streams: HashMap<DiffId, Arc<Stream>>,
+    notes: Vec<Note>,
+}
+
+impl Volume {
+    /// Inflates the layers of `images` whose streams are wanted, in parallel, the largest first and
+    /// each stream once; blobs and streams are checked against their digests on the way.
+    ///
+    /// All that no image has is told in one [`Error::BaseMissing`], before anything is read.
+    pub fn extract(
+        images: &[&Image],
+        wanted: &[DiffId],
+        scratch: &Scratch,
+        workers: &Workers,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        Self::extract_as(StreamDigest::Compared, images, wanted, scratch, workers, progress)
+    }
+
+    /// The same, with the digests of streams taken as told.
+    pub fn extract_as(
+        digest: fn(DiffId) -> StreamDigest,
+        images: &[&Image],
+        wanted: &[DiffId],
+        scratch: &Scratch,
+        workers: &Workers,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let mut works = Vec::new();
+        let (mut planned, mut missing) = (HashSet::new(), Vec::new());
+        for diff_id in wanted {
+            if !planned.insert(*diff_id) {
+                continue;
+            }
+            let candidates = layers_of(images, diff_id);
+            match candidates.first() {
+                Some((_, layer)) => works.push((layer.descriptor.size_bytes, candidates)),
+                None => missing.push(diff_id.to_string()),
+            }
+        }
+        if !missing.is_empty() {
+            return Err(Error::BaseMissing { place: places(images), missing });
+        }
+        works.sort_by_key(|(size_bytes, _)| Reverse(*size_bytes));
+        progress.begin(Stage::Reading, works.iter().map(|(size_bytes, _)| size_bytes).sum());
+        let read = workers
+            .map(works, |(_, candidates)| extract_first(digest, &candidates, scratch, progress))?;
+        let mut volume = Self::default();
+        for (stream, notes) in read {
+            volume.streams.insert(stream.diff_id(), Arc::new(stream));
+            volume.notes.extend(notes);
+        }
+        Ok(volume)
+    }
+
+    /// Adds a stream that somebody has already written to a file and held against its digest.
+    /// Nobody may write to the file any more. It is read, not mapped: who keeps streams of both
+    /// images bounds the memory that it takes.
+    pub fn insert(&mut self, name: StreamName, file: File) -> Result<()> {
+        self.streams.insert(name.diff_id, Arc::new(Stream::new(name, file, false)?));
+        Ok(())
+    }
+
+    /// Returns a stream.
+    pub fn stream(&self, diff_id: &DiffId) -> Option<&Arc<Stream>> {
+        self.streams.get(diff_id)
+    }
+
+    /// Returns what was remarkable about the layers.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+}
+
+/// Bytes under one address: ranges of files one after another. A recipe's base is its streams, and
+/// the parts of archives that it opens behind them.
+#[derive(Clone, Debug, Default)]
+pub struct Space {
+    /// None is empty, so that no two begin at one address.
+    parts: Vec<Part>,
+    bytes: u64,
+}
+
+/// A range of a file in an address space.
+#[derive(Clone, Debug)]
+struct Part {
+    start: u64,
+    extent: Arc<Extent>,
+    offset: u64,
+    bytes: u64,
+}
+
+impl Space {
+    /// Lays `sources` one after another. All that the volume lacks is told in one
+    /// [`Error::BaseMissing`].
+    pub fn new(volume: &Volume, sources: &[StreamName]) -> Result<Self> {
+        let (mut space, mut missing) = (Self::default(), Vec::new());
+        for name in sources {
+            let Some(stream) = volume.stream(&name.diff_id) else {
+                missing.push(name.diff_id.to_string());
+                continue;
+            };
+            if stream.bytes() != name.bytes {
+                return Err(Error::bad_input(
+                    place(name),
+                    format_args!("its length is {}, should be {}", stream.bytes(), name.bytes),
+                ));
+            }
+            space.push(&stream.extent, 0..name.bytes)?;
+        }
+        if !missing.is_empty() {
+            return Err(Error::BaseMissing { place: "base".into(), missing });
+        }
+        Ok(space)
+    }
+
+    /// Lays a range of a file behind what is there.
+    pub fn push(&mut self, extent: &Arc<Extent>, range: Range<u64>) -> Result<()> {
+        let (offset, bytes) = (range.start, range.end - range.start);
+        if bytes > 0 {
+            self.parts.push(Part { start: self.bytes, extent: Arc::clone(extent), offset, bytes });
+        }
+        // Each length is that of a file, but one file may be named any number of times.
+        let end = self.bytes.checked_add(bytes);
+        self.bytes =
+            end.ok_or_else(|| Error::bad_input(&extent.place, "the sources' lengths overflow"))?;
+        Ok(())
+    }
+
+    /// Lays a range of another space behind what is there.
+    pub fn append(&mut self, other: &Self, range: Range<u64>) -> Result<()> {
+        let first = other.parts.partition_point(|part| part.start + part.bytes <= range.start);
+        for part in &other.parts[first..] {
+            if part.start >= range.end {
+                break;
+            }
+            let start = part.start.max(range.start) - part.start;
+            let end = (part.start + part.bytes).min(range.end) - part.start;
+            self.push(&part.extent, part.offset + start..part.offset + end)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the length of all of it.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Fills `buffer` with the bytes at `address`.
+    pub fn read_exact_at(&self, address: u64, buffer: &mut [u8]) -> Result<()> {
+        let mut rest = buffer;
+        self.walk(address, rest.len() as u64, |extent, offset, bytes| {
+            let bytes = usize::try_from(bytes).expect("no longer than the buffer");
+            let (piece, after) = std::mem::take(&mut rest).split_at_mut(bytes);
+            rest = after;
+            extent.read_exact_at(offset, piece)
+        })
+    }
+
+    /// Whether slices of one stream cost no memory of their own.
+    pub fn is_mapped(&self) -> bool {
+        self.parts.iter().all(|part| part.extent.map.is_some())
+    }
+
+    /// Returns a range: mapped where it lies in one mapped stream, else copied together. A caller
+    /// bounds the length of what may be copied.
+    pub fn slice(&self, address: u64, bytes: u64) -> Result<Cow<'_, [u8]>> {
+        let mut found = Cow::Borrowed(&[][..]);
+        self.walk(address, bytes, |extent, offset, bytes| {
+            let piece = extent.slice(offset, bytes)?;
+            if found.is_empty() {
+                found = piece;
+            } else {
+                found.to_mut().extend_from_slice(&piece);
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn walk<'a>(
+        &'a self,
+        address: u64,
+        bytes: u64,
+        mut each: impl FnMut(&'a Extent, u64, u64) -> Result<()>,
+    ) -> Result<()> {
+        let end = address.checked_add(bytes).filter(|end| *end <= self.bytes);
+        let Some(end) = end else {
+            return Err(outside("address space of a recipe", address, bytes, self.bytes));
+        };
+        let mut at = address;
+        let mut next = self.parts.partition_point(|part| part.start <= at).saturating_sub(1);
+        while at < end {
+            let part = &self.parts[next];
+            let piece_end = end.min(part.start + part.bytes);
+            each(&part.extent, part.offset + (at - part.start), piece_end - at)?;
+            at = piece_end;
+            next += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The layers that hold a stream; the first that is there will do.
+pub fn layers_of<'a>(images: &[&'a Image], diff_id: &DiffId) -> Vec<(&'a Image, &'a Layer)> {
+    let all = images.iter().flat_map(|image| image.layers.iter().map(move |layer| (*image, layer)));
+    all.filter(|(_, layer)| layer.diff_id == *diff_id).collect()
+}
+
+fn extract_first(
+    digest: fn(DiffId) -> StreamDigest,
+    candidates: &[(&Image, &Layer)],
+    scratch: &Scratch,
+    progress: &dyn Progress,
+) -> Result<(Stream, Vec<Note>)> {
+    let mut missing = Vec::new();
+    for (image, layer) in candidates {
+        match extract(digest(layer.diff_id), image, layer, scratch, progress) {
+            // A layer that may not be distributed is often absent, and may lie in another image.
+            Err(Error::NotFound { what, .. }) => missing.push(what),
+            outcome => return outcome,
+        }
+    }
+    Err(Error::BaseMissing { place: "base".into(), missing })
+}
+
+fn extract(
+    digest: StreamDigest,
+    image: &Image,
+    layer: &Layer,
+    scratch: &Scratch,
+    progress: &dyn Progress,
+) -> Result<(Stream, Vec<Note>)> {
+    let mut file = scratch.file()?;
+    let mut notes = Vec::new();
+    let read = image.read_layer_as(digest, layer, &mut notes, progress, &mut |piece| {
+        file.write_all(piece).map_err(Error::io(scratch.place()))
+    })?;
+    let name = StreamName { diff_id: read.diff_id, bytes: read.stream_bytes };
+    Ok((Stream::new(name, file, true)?, notes))
+}
+
+fn place(name: &StreamName) -> String {
+    format!("stream {}", name.diff_id)
+}
+
+fn places(images: &[&Image]) -> String {
+    let names: Vec<&str> = images.iter().map(|image| image.name.as_str()).collect();
+    names.join(", ")
+}
+
+fn outside(place: impl std::fmt::Display, offset: u64, bytes: u64, end: u64) -> Error {
+    let what = format!("{bytes} bytes from {offset} go past the end at {end}");
+    Error::bad_input(place, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{image::OpenOptions, store};
+    use imgdelta_core::{progress::Silent, verify::Hasher};
+    use imgdelta_testkit::{Packing, TestImage, tar_of};
+
+    fn name(bytes: &[u8]) -> StreamName {
+        let mut hasher = Hasher::new(imgdelta_core::Algorithm::Sha256);
+        hasher.update(bytes);
+        StreamName { diff_id: hasher.finish_diff_id(), bytes: bytes.len() as u64 }
+    }
+
+    fn volume(contents: &[&[u8]]) -> (Volume, Vec<StreamName>) {
+        let mut volume = Volume::default();
+        let names = contents.iter().map(|content| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(content).unwrap();
+            let stream = Stream::new(name(content), file, true).unwrap();
+            volume.streams.insert(stream.diff_id(), Arc::new(stream));
+            name(content)
+        });
+        let names = names.collect();
+        (volume, names)
+    }
+
+    #[test]
+    fn an_address_space_is_its_streams_one_after_another() {
+        let contents: [&[u8]; 4] = [b"abc", b"", b"defg", b"h"];
+        let (volume, names) = volume(&contents);
+        let space = Space::new(&volume, &names).unwrap();
+        let all = contents.concat();
+        assert_eq!(space.bytes(), 8);
+        for start in 0..=all.len() {
+            for end in start..=all.len() {
+                let slice = space.slice(start as u64, (end - start) as u64).unwrap();
+                assert_eq!(*slice, all[start..end]);
+                let mut buffer = vec![0; end - start];
+                space.read_exact_at(start as u64, &mut buffer).unwrap();
+                assert_eq!(buffer, all[start..end]);
+            }
+        }
+        assert!(matches!(space.slice(3, 4).unwrap(), Cow::Borrowed(_)));
+        assert!(matches!(space.slice(2, 2).unwrap(), Cow::Owned(_)));
+    }
+
+    #[test]
+    fn a_range_past_the_end_is_refused() {
+        let (volume, names) = volume(&[b"abc"]);
+        let space = Space::new(&volume, &names).unwrap();
+        for (address, bytes) in [(0, 4), (4, 0), (u64::MAX, 1), (1, u64::MAX)] {
+            let error = space.slice(address, bytes).unwrap_err();
+            assert!(error.to_string().contains("past the end at 3"), "{error}");
+        }
+        let stream = volume.stream(&names[0].diff_id).unwrap();
+        assert!(stream.read_exact_at(2, &mut [0; 2]).is_err());
+        assert!(stream.slice(u64::MAX, 1).is_err());
+    }
+
+    #[test]
+    fn what_is_missing_is_told_in_one_error() {
+        let (volume, mut names) = volume(&[b"abc"]);
+        names.extend([name(b"x"), name(b"y")]);
+        let Err(Error::BaseMissing { missing, .. }) = Space::new(&volume, &names) else {
+            panic!("must be missing")
+        };
+        assert_eq!(missing, [name(b"x").diff_id.to_string(), name(b"y").diff_id.to_string()]);
+    }
+
+    #[test]
+    fn a_file_of_another_length_is_no_stream() {
+        let wrong = Volume::default().insert(name(b"abc"), tempfile::tempfile().unwrap());
+        assert!(matches!(wrong, Err(Error::Mismatch { what: "size", .. })));
+    }
+
+    #[test]
+    fn layers_of_every_packing_are_extracted_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let layers = vec![tar_of(&[("a", b"one")]), tar_of(&[("b", b"two")])];
+        for packing in Packing::ALL {
+            let image = TestImage::new(layers.clone(), packing);
+            let at = dir.path().join(format!("{packing:?}"));
+            image.blobs().write_layout(&at);
+            let store =
+                store::layout::Layout::open_directory(&at, &imgdelta_core::Limits::default());
+            let image = Image::open(Arc::new(store.unwrap()), None, &OpenOptions::default());
+            let image = image.unwrap();
+            let scratch = Scratch::in_dir(dir.path()).unwrap();
+            let workers = Workers::new(2).unwrap();
+            let names: Vec<StreamName> = layers.iter().map(|layer| name(layer)).collect();
+            let wanted = [names[1].diff_id, names[0].diff_id, names[1].diff_id];
+            let volume =
+                Volume::extract(&[&image, &image], &wanted, &scratch, &workers, &Silent).unwrap();
+            let space = Space::new(&volume, &names).unwrap();
+            assert_eq!(*space.slice(0, space.bytes()).unwrap(), layers.concat());
+
+            let absent = [name(b"?").diff_id];
+            let error = Volume::extract(&[&image], &absent, &scratch, &workers, &Silent);
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(&absent[0].to_string()), "{error}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Archives opened and closed: the same bytes come out, and nothing unsound is taken for one.
+
+use super::*;
+use imgdelta_core::progress::Silent;
+use imgdelta_deflate::{DetectOptions, detect_gzip, detect_raw};
+use imgdelta_image::{volume::Extent, volume::Space};
+use imgdelta_testkit::{ZipMember, ZipStyle, gzip, tar_of, zip_of};
+use proptest::prelude::*;
+use std::{io::Write, sync::Arc};
+
+fn space(bytes: &[u8]) -> Space {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    let mut space = Space::default();
+    let extent = Arc::new(Extent::new("test".into(), file, false).unwrap());
+    space.push(&extent, 0..bytes.len() as u64).unwrap();
+    space
+}
+
+/// An archive's contents, with how each is compressed.
+struct Contents {
+    bytes: Vec<Vec<u8>>,
+    recipes: Vec<Option<imgdelta_deflate::Recipe>>,
+}
+
+impl Inner for Contents {
+    fn count(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn bytes(&self, inner: usize) -> u64 {
+        self.bytes[inner].len() as u64
+    }
+
+    fn read_exact_at(&self, inner: usize, at: u64, buffer: &mut [u8]) -> Result<()> {
+        let at = usize::try_from(at).unwrap();
+        buffer.copy_from_slice(&self.bytes[inner][at..at + buffer.len()]);
+        Ok(())
+    }
+
+    fn coder(&self, inner: usize) -> Coder<'_> {
+        self.recipes[inner].as_ref().map_or(Coder::Plain, Coder::Deflate)
+    }
+
+    fn place(&self) -> String {
+        "test".into()
+    }
+}
+
+/// Opens an archive, content by content; `None` if that cannot be done.
+fn open(kind: Archive, archive: &[u8]) -> Option<Contents> {
+    let space = space(archive);
+    let slice = Slice::new(&space, 0, archive.len() as u64);
+    let opening = Opening::read(kind, &slice).unwrap()?;
+    let mut contents = Contents { bytes: Vec::new(), recipes: Vec::new() };
+    for part in &opening.parts {
+        let mut content = Vec::new();
+        let inflated = part.inflate(&slice, 1 << 20, &Silent, &mut |piece| {
+            content.extend_from_slice(piece);
+            Ok(())
+        });
+        assert_eq!(inflated.unwrap()?, content.len() as u64);
+        let range = part.stored.start..part.stored.end;
+        let stored = &archive[usize::try_from(range.start).unwrap()..]
+            [..bytes::length(range.end - range.start)];
+        contents.recipes.push(match part.packing {
+            Packing::Plain => None,
+            Packing::Deflate { .. } => detect_raw(stored, DetectOptions::default()),
+            Packing::Gzip => detect_gzip(stored, DetectOptions::default()),
+        });
+        contents.bytes.push(content);
+    }
+    if !opening.structure.is_empty() {
+        contents.bytes.push(opening.structure);
+        contents.recipes.push(None);
+    }
+    Some(contents)
+}
+
+fn closed(kind: Archive, contents: &Contents) -> Result<Vec<u8>> {
+    let mut made = Vec::new();
+    let bytes = close(kind, contents, &Silent, &mut |at, piece| {
+        let end = usize::try_from(at).unwrap() + piece.len();
+        made.resize(made.len().max(end), 0);
+        made[end - piece.len()..end].copy_from_slice(piece);
+        Ok(())
+    })?;
+    assert_eq!(bytes, made.len() as u64);
+    Ok(made)
+}
+
+fn members() -> Vec<ZipMember<'static>> {
+    vec![
+        ("META-INF/", b"", false),
+        ("META-INF/MANIFEST.MF", b"Manifest-Version: 1.0\r\nManifest-Version: 1.0\r\n", true),
+        ("a/empty", b"", true),
+        ("a/stored", b"as it is", false),
+        ("a/text", &[b'x'; 5000], true),
+    ]
+}
+
+#[test]
+fn zip_files_of_all_styles_come_back() {
+    for style in ZipStyle::ALL {
+        let archive = zip_of(&members(), style);
+        let contents = open(Archive::Zip, &archive).unwrap_or_else(|| panic!("{style:?}"));
+        assert_eq!(contents.bytes[0], b"Manifest-Version: 1.0\r\nManifest-Version: 1.0\r\n");
+        // The empty member that is compressed stores two bytes.
+        assert_eq!(contents.bytes[1], [3, 0], "{style:?}");
+        assert_eq!(contents.bytes[2], b"as it is");
+        assert_eq!(contents.bytes[3], [b'x'; 5000]);
+        assert_eq!(contents.bytes.len(), 5);
+        assert!(closed(Archive::Zip, &contents).unwrap() == archive, "{style:?}");
+    }
+}
+
+#[test]
+fn what_follows_from_the_contents_is_not_told() {
+    // Two files whose contents differ have one structure.
+    let with = |content| zip_of(&[("name", content, true)], ZipStyle::Descriptors);
+    let [one, other] = [&b"one content"[..], &b"quite another one, and longer"[..]]
+        .map(|content| open(Archive::Zip, &with(content)).unwrap().bytes.pop().unwrap());
+    assert_eq!(one, other);
+}
+
+#[test]
+fn gzip_files_of_several_members_come_back() {
+    let archive = [gzip(b"one"), gzip(b""), gzip(&[b'y'; 9000]), vec![0; 17]].concat();
+    let contents = open(Archive::Gzip, &archive).unwrap();
+    assert_eq!(contents.bytes, [[&b"one"[..], &[b'y'; 9000]].concat()]);
+    assert_eq!(closed(Archive::Gzip, &contents).unwrap(), archive);
+}
+
+#[test]
+fn tar_files_come_back_whatever_stands_between_their_contents() {
+    let long = "directory/".repeat(20);
+    let sound = tar_of(&[("a", b"one"), (&long, &[7; 2000]), ("empty", b""), ("b", b"two")]);
+    let contents = open(Archive::Tar, &sound).unwrap();
+    assert_eq!(contents.bytes[..3], [b"one".to_vec(), vec![7; 2000], b"two".to_vec()]);
+    let twice = [sound.clone(), sound.clone(), b"rubbish".repeat(200)].concat();
+    assert_eq!(open(Archive::Tar, &twice).unwrap().bytes.len(), 7);
+    for archive in [sound, twice] {
+        let contents = open(Archive::Tar, &archive).unwrap();
+        assert!(closed(Archive::Tar, &contents).unwrap() == archive);
+    }
+}
+
+#[test]
+fn every_cut_is_bytes_or_comes_back_and_no_flip_panics() {
+    for (kind, archive) in [
+        (Archive::Zip, zip_of(&members(), ZipStyle::Descriptors)),
+        (Archive::Gzip, [gzip(b"one two three"), gzip(b"four")].concat()),
+        (Archive::Tar, tar_of(&[("a", b"one two three"), ("b", b"four")])),
+    ] {
+        for cut in 0..archive.len() {
+            let Some(contents) = open(kind, &archive[..cut]) else { continue };
+            if let Ok(made) = closed(kind, &contents) {
+                assert!(made.len() <= archive.len());
+            }
+        }
+        for at in 0..archive.len() {
+            let mut flipped = archive.clone();
+            flipped[at] ^= 0x55;
+            if let Some(contents) = open(kind, &flipped) {
+                let _ = closed(kind, &contents);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_structure_that_lies_is_refused() {
+    let archive = zip_of(&members(), ZipStyle::Ahead);
+    let sound = open(Archive::Zip, &archive).unwrap();
+    let structure = sound.bytes.last().unwrap();
+    for cut in 0..structure.len() {
+        let mut bytes = sound.bytes.clone();
+        bytes.last_mut().unwrap().truncate(cut);
+        let contents = Contents { bytes, recipes: sound.recipes.clone() };
+        assert!(
+            closed(Archive::Zip, &contents).is_ok_and(|made| made != archive)
+                || cut < structure.len()
+        );
+    }
+    // A billion members take no memory.
+    let mut bytes = sound.bytes.clone();
+    *bytes.last_mut().unwrap() = vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0];
+    let contents = Contents { bytes, recipes: sound.recipes };
+    assert!(matches!(closed(Archive::Zip, &contents), Err(Error::BadInput { .. })));
+}
+
+#[test]
+fn a_content_that_inflates_to_more_than_is_said_is_refused() {
+    let archive = zip_of(&[("bomb", &vec![0; 100_000], true)], ZipStyle::Ahead);
+    let space = space(&archive);
+    let slice = Slice::new(&space, 0, archive.len() as u64);
+    let opening = Opening::read(Archive::Zip, &slice).unwrap().unwrap();
+    let mut seen = 0;
+    let inflated = opening.parts[0].inflate(&slice, 1000, &Silent, &mut |piece| {
+        seen += piece.len();
+        Ok(())
+    });
+    assert_eq!((inflated.unwrap(), seen), (None, 0));
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_open_or_not(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..400),
+        is_zip in any::<bool>(),
+    ) {
+        if is_zip {
+            bytes.splice(0..0, *b"PK\x03\x04");
+            bytes.extend(*b"PK\x05\x06\0\0\0\0\x01\0\x01\0\x10\0\0\0\x08\0\0\0\0\0");
+        }
+        for kind in [Archive::Zip, Archive::Gzip, Archive::Tar] {
+            if let Some(contents) = open(kind, &bytes) {
+                let _ = closed(kind, &contents);
+            }
+        }
+    }
+
+    #[test]
+    fn arbitrary_members_come_back(
+        contents in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..6),
+        style in 0..4_usize,
+    ) {
+        let members: Vec<ZipMember<'_>> =
+            contents.iter().enumerate().map(|(n, content)| ("name", &content[..], n % 2 == 0)).collect();
+        let archive = zip_of(&members, ZipStyle::ALL[style]);
+        let opened = open(Archive::Zip, &archive).unwrap();
+        prop_assert_eq!(closed(Archive::Zip, &opened).unwrap(), archive);
+    }
+}

@@ -1,0 +1,193 @@
+//! Zip files: a part for each member that has content, and the structure behind them.
+//!
+//! Read by the directory at their end; members whose headers contradict it, overlap or leave the
+//! file make it mere bytes. Encrypted members and those of other methods are parts as they are
+//! stored. Holds the directory, never the members.
+
+mod close;
+mod structure;
+
+pub(super) use close::close;
+
+use super::{END_BYTES, Opening, Packing, Part, Slice, bytes::Front};
+use imgdelta_core::Result;
+use std::ops::Range;
+use structure::{Local, Member, Tail};
+
+/// Reads a zip file's directory and headers.
+pub(super) fn read(slice: &Slice<'_>) -> Result<Option<Opening>> {
+    let Some(end) = End::find(slice)? else { return Ok(None) };
+    if end.directory.end - end.directory.start > MOST_DIRECTORY_BYTES || end.entries > MOST_MEMBERS
+    {
+        return Ok(None);
+    }
+    let count = end.directory.end - end.directory.start;
+    let Some(directory) = slice.read(end.directory.start, count)? else { return Ok(None) };
+    let Some(mut members) = central(&directory, end.entries) else { return Ok(None) };
+    // The structure tells members as they lie.
+    let mut order: Vec<u32> = (0..).take(members.len()).collect();
+    order.sort_by_key(|&member| members[member as usize].offset);
+    let mut places = vec![0; order.len()];
+    for (place, &member) in (0_u32..).zip(&order) {
+        places[member as usize] = place;
+    }
+    let is_in_order = order.is_sorted();
+    members.sort_by_key(|member| member.offset);
+    let mut at = 0;
+    let mut lead = Vec::new();
+    for i in 0..members.len() {
+        let start = members[i].offset;
+        let Some(local) = Local::read(slice, start)? else { return Ok(None) };
+        let Some(gap) = start.checked_sub(at) else { return Ok(None) };
+        if gap > MOST_GAP_BYTES {
+            return Ok(None);
+        }
+        let Some(between) = slice.read(at, gap)? else { return Ok(None) };
+        match i.checked_sub(1) {
+            Some(before) => members[before].end(&between),
+            None => lead = between,
+        }
+        let data = start + local.bytes();
+        let Some(end) = data.checked_add(members[i].packed_bytes) else { return Ok(None) };
+        members[i].data = data..end;
+        members[i].local = local;
+        at = end;
+    }
+    let Some(gap) = end.directory.start.checked_sub(at).filter(|gap| *gap <= MOST_GAP_BYTES) else {
+        return Ok(None);
+    };
+    let Some(between) = slice.read(at, gap)? else { return Ok(None) };
+    match members.last_mut() {
+        Some(last) => last.end(&between),
+        None => lead = between,
+    }
+    let parts = members.iter().filter_map(part).collect();
+    let order = if is_in_order { Vec::new() } else { places };
+    Ok(Some(Opening { parts, structure: structure::write(&members, &order, &lead, &end.tail) }))
+}
+
+/// The part that a member makes, if it has any content.
+fn part(member: &Member) -> Option<Part> {
+    if member.data.is_empty() {
+        return None;
+    }
+    let packing = if member.is_inflated() {
+        Packing::Deflate { crc: member.crc, bytes: member.plain_bytes }
+    } else {
+        Packing::Plain
+    };
+    Some(Part { name: member.local.name.clone(), stored: member.data.clone(), packing })
+}
+
+/// What the end of a zip file says.
+struct End {
+    directory: Range<u64>,
+    entries: u64,
+    tail: Tail,
+}
+
+impl End {
+    /// Finds the end record: the last one whose comment reaches exactly to the file's end.
+    fn find(slice: &Slice<'_>) -> Result<Option<Self>> {
+        let window = slice.bytes().min(END_BYTES as u64 + u64::from(u16::MAX));
+        let start = slice.bytes() - window;
+        let Some(bytes) = slice.read(start, window)? else { return Ok(None) };
+        let is_end = |at: &usize| {
+            let comment = bytes.len() - at - END_BYTES;
+            bytes[*at..].starts_with(&END) && bytes[at + 20..at + 22] == low_bytes(comment)
+        };
+        let last = (bytes.len() + 1).checked_sub(END_BYTES);
+        let Some(at) = (0..last.unwrap_or(0)).rev().find(is_end) else { return Ok(None) };
+        Self::read(slice, &bytes[at..], start + at as u64)
+    }
+
+    fn read(slice: &Slice<'_>, record: &[u8], at: u64) -> Result<Option<Self>> {
+        let mut front = Front(&record[4..]);
+        let numbers = (|| {
+            let disks = (front.u16()?, front.u16()?);
+            let entries = (front.u16()?, front.u16()?);
+            Some((disks, entries, front.u32()?, front.u32()?))
+        })();
+        let Some((disks, entries, bytes, offset)) = numbers else { return Ok(None) };
+        let is_large = entries.1 == u16::MAX || bytes == u32::MAX || offset == u32::MAX;
+        if disks != (0, 0) || entries.0 != entries.1 {
+            return Ok(None);
+        }
+        let (directory, entries) = if is_large {
+            match zip64(slice, at)? {
+                Some(found) => found,
+                None => return Ok(None),
+            }
+        } else {
+            let (start, bytes) = (u64::from(offset), u64::from(bytes));
+            (start..start + bytes, u64::from(entries.1))
+        };
+        if directory.end > at {
+            return Ok(None);
+        }
+        let tail = if !is_large && directory.end == at {
+            Tail::Usual(record[END_BYTES..].to_vec())
+        } else {
+            let count = slice.bytes() - directory.end;
+            if count > MOST_GAP_BYTES {
+                return Ok(None);
+            }
+            match slice.read(directory.end, count)? {
+                Some(bytes) => Tail::Literal(bytes),
+                None => return Ok(None),
+            }
+        };
+        Ok(Some(Self { directory, entries, tail }))
+    }
+}
+
+/// The large end record that the locator before the end record leads to.
+fn zip64(slice: &Slice<'_>, end: u64) -> Result<Option<(Range<u64>, u64)>> {
+    let Some(at) = end.checked_sub(LOCATOR_BYTES) else { return Ok(None) };
+    let Some(locator) = slice.read(at, LOCATOR_BYTES)? else { return Ok(None) };
+    let mut front = Front(&locator);
+    let found = (|| {
+        (front.bytes(4)? == LOCATOR).then_some(())?;
+        front.u32()?;
+        front.u64()
+    })();
+    let Some(offset) = found else { return Ok(None) };
+    let Some(record) = slice.read(offset, LARGE_END_BYTES)? else { return Ok(None) };
+    let mut front = Front(&record);
+    let numbers = (|| {
+        (front.bytes(4)? == LARGE_END).then_some(())?;
+        // Its length, who made it, who can read it, two disks, the entries of this one.
+        front.bytes(8 + 2 + 2 + 4 + 4 + 8)?;
+        let (entries, bytes, start) = (front.u64()?, front.u64()?, front.u64()?);
+        Some((start..start.checked_add(bytes)?, entries))
+    })();
+    Ok(numbers)
+}
+
+/// Reads the directory: as many entries as it should have, and nothing behind them.
+fn central(directory: &[u8], entries: u64) -> Option<Vec<Member>> {
+    let mut front = Front(directory);
+    let mut members = Vec::new();
+    for _ in 0..entries {
+        members.push(Member::read(&mut front)?);
+    }
+    front.0.is_empty().then_some(members)
+}
+
+/// The low two bytes of a count.
+fn low_bytes(count: usize) -> [u8; 2] {
+    let [low, high, ..] = count.to_le_bytes();
+    [low, high]
+}
+
+pub(super) const END: [u8; 4] = *b"PK\x05\x06";
+const LOCATOR: [u8; 4] = *b"PK\x06\x07";
+const LOCATOR_BYTES: u64 = 20;
+const LARGE_END: [u8; 4] = *b"PK\x06\x06";
+const LARGE_END_BYTES: u64 = 56;
+/// Far beyond the largest jars; each takes some hundred bytes of memory.
+const MOST_MEMBERS: u64 = 200_000;
+/// The directory is held whole.
+const MOST_DIRECTORY_BYTES: u64 = 64 << 20;
+/// Between members stand descriptors and what signers put there.
+const MOST_GAP_BYTES: u64 = 16 << 20;

@@ -1,0 +1,260 @@
+//! A stream compressed again as its blob was, on all cores that have nothing else to do.
+//!
+//! The stream comes in order and the blob leaves in order; between lie the spans that are being
+//! remade, a few for each worker. Whoever makes a delta proves with this very code that a recipe
+//! makes a blob. Never hashes, and never trusts a recipe beyond its length: the caller compares.
+
+use imgdelta_core::{
+    error::Cause,
+    parallel::{Line, Workers},
+};
+mod zstd;
+
+pub use zstd::Zstd;
+
+use imgdelta_deflate::{Divided, Joiner, Made, RemakeError, Span, Step, Steps};
+use std::sync::Arc;
+
+/// A compressor that repeats what another one did.
+pub trait Remake {
+    /// Takes the stream's next bytes, and appends what they complete of the blob to `out`.
+    fn push(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Cause>;
+
+    /// Ends the stream, and appends the rest of the blob to `out`.
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Cause>;
+}
+
+/// Deflate, by a recipe of `imgdelta-deflate`.
+pub struct Deflate<'a> {
+    divided: &'a Arc<Divided>,
+    steps: Steps<'a>,
+    step: Option<Step>,
+    joiner: Option<Joiner<'a>>,
+    line: Line<'a, (Span, Result<Made, RemakeError>)>,
+    /// Bytes of the stream that this step or a later one reads, and where they start.
+    held: Vec<u8>,
+    start: u64,
+    /// Where the steps so far end.
+    done: u64,
+}
+
+impl<'a> Deflate<'a> {
+    /// Begins; called inside of the work of [`Workers::map`], so that others may help.
+    pub fn new(divided: &'a Arc<Divided>, workers: &'a Workers) -> Self {
+        let mut steps = divided.steps();
+        let step = steps.next();
+        Self {
+            divided,
+            steps,
+            step,
+            joiner: Some(Joiner::new(divided)),
+            line: workers.line(),
+            held: Vec::new(),
+            start: 0,
+            done: 0,
+        }
+    }
+
+    /// Takes all steps whose bytes are there.
+    fn advance(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
+        let end = self.start + self.held.len() as u64;
+        loop {
+            match &self.step {
+                Some(Step::Span(span)) => {
+                    if end < span.reads.end {
+                        return Ok(());
+                    }
+                    let span = span.clone();
+                    self.put(span, out)?;
+                }
+                Some(Step::Serial { plain }) => {
+                    let range = self.done..end.min(plain.end);
+                    let is_last = end >= plain.end;
+                    self.join_all(out)?;
+                    let held = &self.held[self.index(range.start)..self.index(range.end)];
+                    let joiner = self.joiner.as_mut().ok_or(RemakeError::TooLong)?;
+                    joiner.serial(held, is_last, out)?;
+                    self.done = range.end;
+                    if !is_last {
+                        self.held.clear();
+                        self.start = range.end;
+                        return Ok(());
+                    }
+                    self.next_step();
+                }
+                None if end > self.done => return Err(RemakeError::TooLong),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn put(&mut self, span: Span, out: &mut Vec<u8>) -> Result<(), RemakeError> {
+        while !self.line.has_room() {
+            self.join_first(out)?;
+        }
+        let reads = self.index(span.reads.start)..self.index(span.reads.end);
+        let plain = self.held[reads].to_vec();
+        let divided = Arc::clone(self.divided);
+        self.done = span.plain.end;
+        self.line.put(move || {
+            let made = span.remake(&divided, &plain);
+            (span, made)
+        });
+        self.next_step();
+        Ok(())
+    }
+
+    fn next_step(&mut self) {
+        self.step = self.steps.next();
+        let from = match &self.step {
+            Some(Step::Span(span)) => span.reads.start,
+            Some(Step::Serial { plain }) => plain.start,
+            None => self.done,
+        };
+        let index = self.index(from).min(self.held.len());
+        self.held.drain(..index);
+        self.start += index as u64;
+    }
+
+    fn join_first(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
+        let Some((span, made)) = self.line.take() else { return Ok(()) };
+        self.joiner.as_mut().ok_or(RemakeError::TooLong)?.push(&span, made?, out)
+    }
+
+    fn join_all(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
+        while !self.line.is_empty() {
+            self.join_first(out)?;
+        }
+        Ok(())
+    }
+
+    /// Where a position of the stream lies in what is held; steps read nothing before that.
+    fn index(&self, position: u64) -> usize {
+        usize::try_from(position - self.start).expect("what is held is in memory")
+    }
+}
+
+impl Remake for Deflate<'_> {
+    fn push(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Cause> {
+        self.held.extend_from_slice(plain);
+        self.advance(out)?;
+        while let Some((span, made)) = self.line.take_done() {
+            self.joiner.as_mut().ok_or(RemakeError::TooLong)?.push(&span, made?, out)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Cause> {
+        self.advance(out)?;
+        if self.step.is_some() {
+            return Err(RemakeError::TooShort.into());
+        }
+        self.join_all(out)?;
+        let joiner = self.joiner.take().ok_or(RemakeError::TooLong)?;
+        Ok(joiner.finish(out)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use imgdelta_deflate::{Behaviour, Member, Model, Point, Recipe, Remaker, Trailer, Walk};
+
+    fn plain() -> Vec<u8> {
+        let mut state = 7_u32;
+        let mut plain = Vec::new();
+        while plain.len() < 5 << 20 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let from = plain.len().saturating_sub(1 + (state >> 12) as usize % 30_000);
+            let until = plain.len().min(from + (state >> 27) as usize);
+            plain.extend_from_within(from..until);
+            plain.extend_from_slice(&state.to_le_bytes()[2..]);
+        }
+        plain
+    }
+
+    fn member(model: Model, plain: &[u8]) -> Member {
+        let plain_bytes = plain.len() as u64;
+        Member { header: b"header".to_vec(), model, trailer: Trailer::Gzip, plain_bytes }
+    }
+
+    fn serially(recipe: &Recipe, plain: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut remaker = Remaker::new(recipe);
+        remaker.write(plain, &mut out).unwrap();
+        remaker.finish(&mut out).unwrap();
+        out
+    }
+
+    /// Remakes on that many workers, fed in pieces of that many bytes.
+    fn remade(
+        divided: &Arc<Divided>,
+        plain: &[u8],
+        threads: usize,
+        piece_bytes: usize,
+    ) -> Result<Vec<u8>, String> {
+        let workers = Workers::new(threads).unwrap();
+        let made = workers.map(vec![()], |()| {
+            let mut out = Vec::new();
+            let mut remake = Deflate::new(divided, &workers);
+            let mut all = || {
+                for piece in plain.chunks(piece_bytes) {
+                    remake.push(piece, &mut out)?;
+                }
+                remake.finish(&mut out)
+            };
+            Ok(all().map_err(|error| error.to_string()).map(|()| out))
+        });
+        made.unwrap().remove(0)
+    }
+
+    fn recipes() -> Vec<(Divided, Vec<u8>)> {
+        let plain = plain();
+        let pgzip =
+            |segment_bytes| Model::Pgzip { behaviour: Behaviour::V1_20, level: 5, segment_bytes };
+        let mut made = Vec::new();
+        for models in [
+            vec![pgzip(1 << 20)],
+            vec![pgzip(5 << 20)],
+            vec![Model::Golang { level: 1 }, pgzip(100_000), Model::Golang { level: 1 }],
+        ] {
+            let members = models.into_iter().map(|model| member(model, &plain)).collect::<Vec<_>>();
+            let all = plain.repeat(members.len());
+            made.push((Divided::from(Recipe { members, tail: b"tail".to_vec() }), all));
+        }
+        let recipe =
+            Recipe { members: vec![member(Model::Golang { level: 4 }, &plain)], tail: Vec::new() };
+        let mut walk = Walk::with_points(&recipe.members[0].model, 1 << 19);
+        let stream = serially(&recipe, &plain);
+        walk.push(&stream[b"header".len()..]).unwrap();
+        let points: Vec<Point> = walk.finish().points;
+        assert!(points.len() > 4);
+        made.push((Divided::new(recipe, points).unwrap(), plain));
+        made
+    }
+
+    #[test]
+    fn what_is_remade_does_not_depend_on_workers_or_pieces() {
+        for (divided, plain) in recipes() {
+            let wanted = serially(divided.recipe(), &plain);
+            let divided = Arc::new(divided);
+            for (threads, piece_bytes) in [(1, 77_777), (2, 256 << 10), (4, plain.len())] {
+                let made = remade(&divided, &plain, threads, piece_bytes).unwrap();
+                assert!(made == wanted, "{threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn streams_of_a_wrong_length_are_refused() {
+        for (divided, mut plain) in recipes() {
+            let divided = Arc::new(divided);
+            let last = plain.pop().unwrap();
+            let short = remade(&divided, &plain, 2, 1 << 20).unwrap_err();
+            assert!(short.contains("fewer plain bytes"), "{short}");
+            plain.extend([last, last]);
+            let long = remade(&divided, &plain, 2, 1 << 20).unwrap_err();
+            assert!(long.contains("more plain bytes"), "{long}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Blobs of every kind found again, or told to be unmade.
+
+use super::*;
+use imgdelta_core::{Limits as ImageLimits, progress::Silent, scratch::Scratch};
+use imgdelta_deflate::{Behaviour, BitWriter, GzipCheck, Remaker, Strategy};
+use imgdelta_image::{image::OpenOptions, store};
+use imgdelta_layer::chunked;
+use imgdelta_testkit::{Blobs, Packing, TestImage, tar_of};
+
+/// Text that compresses quickly.
+fn text(seed: u32, bytes: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut text = b"the first words of all".to_vec();
+    while text.len() < bytes {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let from = text.len().saturating_sub(1 + (state >> 12) as usize % 30_000);
+        let until = text.len().min(from + (state >> 26) as usize);
+        text.extend_from_within(from..until);
+        text.extend_from_slice(&state.to_le_bytes()[2..]);
+    }
+    text
+}
+
+fn stream(bytes: usize) -> Vec<u8> {
+    tar_of(&[("text", &text(1, bytes)), ("more", &text(2, 5000))])
+}
+
+const HEADER: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\xff";
+
+fn compressed(model: &Model, plain: &[u8], trailer: Trailer) -> Vec<u8> {
+    let (header, plain_bytes) = (HEADER.to_vec(), plain.len() as u64);
+    let members = vec![Member { header, model: model.clone(), trailer, plain_bytes }];
+    let recipe = Recipe { members, tail: Vec::new() };
+    let mut out = Vec::new();
+    let mut remaker = Remaker::new(&recipe);
+    remaker.write(plain, &mut out).unwrap();
+    remaker.finish(&mut out).unwrap();
+    out
+}
+
+/// Finds the envelope of a blob; the same for any number of workers.
+fn found(stream: &[u8], blob: &[u8]) -> Envelope {
+    let dir = tempfile::tempdir().unwrap();
+    let mut blobs = Blobs::default();
+    let config = TestImage::new(vec![stream.to_vec()], Packing::Plain).config();
+    let config = blobs.add_json("application/vnd.oci.image.config.v1+json", &config);
+    let layer = blobs.add("application/vnd.oci.image.layer.v1.tar+gzip", blob.to_vec());
+    let manifest = blobs.add_manifest(&config, &[layer]);
+    blobs.tag(manifest, "v1");
+    blobs.write_layout(dir.path());
+    let reference = format!("oci:{}", dir.path().display()).parse().unwrap();
+    let (store, name) = store::open(&reference, &ImageLimits::default()).unwrap();
+    let image = Image::open(store, name.as_ref(), &OpenOptions::default()).unwrap();
+    let scratch = Scratch::in_dir(dir.path()).unwrap();
+    let envelopes = [1, 3].map(|threads| {
+        let workers = Workers::new(threads).unwrap();
+        let layer = &image.layers[0];
+        let wanted = [layer.diff_id];
+        let volume = Volume::extract(&[&image], &wanted, &scratch, &workers, &Silent).unwrap();
+        let seeker = |()| {
+            Seeker { image: &image, layer, volume: &volume, workers: &workers, progress: &Silent }
+                .find()
+        };
+        workers.map(vec![()], seeker).unwrap().remove(0)
+    });
+    assert_eq!(envelopes[0], envelopes[1]);
+    envelopes[0].clone()
+}
+
+/// Finds a recipe and holds what it makes against the blob.
+fn recipe(stream: &[u8], blob: &[u8]) -> (Divided, usize) {
+    let Envelope::Deflate(bytes) = found(stream, blob) else { panic!("not found") };
+    let divided = Divided::from_bytes(&bytes, Limits::default()).unwrap();
+    let mut out = Vec::new();
+    let mut remaker = Remaker::new(divided.recipe());
+    remaker.write(stream, &mut out).unwrap();
+    remaker.finish(&mut out).unwrap();
+    assert!(out == blob);
+    (divided, bytes.len())
+}
+
+fn pgzip() -> Model {
+    Model::Pgzip { behaviour: Behaviour::V1_20, level: 1, segment_bytes: 1 << 20 }
+}
+
+#[test]
+fn encoders_are_found_in_streams_longer_than_their_start() {
+    let stream = stream(9 << 20);
+    for model in [
+        pgzip(),
+        Model::Klauspost { behaviour: Behaviour::V1_20, level: 6 },
+        Model::Golang { level: 1 },
+        Model::Golang { level: 4 },
+        Model::GnuGzip { level: 4 },
+        Model::Zlib { level: 6, mem_level: 8, window_bits: 15, strategy: Strategy::Default },
+    ] {
+        let (divided, bytes) = recipe(&stream, &compressed(&model, &stream, Trailer::Gzip));
+        assert_eq!(divided.recipe().members.len(), 1);
+        assert_eq!(divided.points().len(), if model.can_restart() { 2 } else { 0 }, "{model:?}");
+        assert!(bytes < 60, "{model:?}: {bytes} bytes");
+    }
+}
+
+#[test]
+fn members_and_tails_are_found() {
+    let stream = stream(10 << 20);
+    let (first, second) = stream.split_at(5 << 20);
+    let mut blob = compressed(&pgzip(), first, Trailer::Gzip);
+    blob.extend(compressed(&Model::Golang { level: 4 }, second, Trailer::Gzip));
+    blob.extend(b"\0\0\0tail");
+    let (divided, bytes) = recipe(&stream, &blob);
+    let members = &divided.recipe().members;
+    assert_eq!(members.len(), 2);
+    assert_eq!((&members[0].trailer, &members[1].trailer), (&Trailer::Gzip, &Trailer::Gzip));
+    assert_eq!(divided.points().len(), 1);
+    assert_eq!(divided.points()[0].member, 1);
+    assert!(bytes < 100, "{bytes} bytes");
+    // One member and what nearly looks like another.
+    let mut blob = compressed(&Model::Golang { level: 4 }, &stream, Trailer::Gzip);
+    blob.extend(b"\x1f\x8c\x08 no header");
+    let (divided, _) = recipe(&stream, &blob);
+    assert_eq!(divided.recipe().members.len(), 1);
+}
+
+#[test]
+fn many_small_members_are_found() {
+    let stream = stream(300_000);
+    let blob = Packing::GzipMembers.pack(&stream);
+    let (divided, _) = recipe(&stream, &blob);
+    assert_eq!(divided.recipe().members.len(), stream.len().div_ceil(700));
+}
+
+#[test]
+fn models_that_part_late_are_tried_twice_and_then_recorded() {
+    let mut content = vec![0; 6 << 20];
+    content.extend(text(3, 1 << 20));
+    let stream = tar_of(&[("zeros", &content)]);
+    let model =
+        Model::Zlib { level: 5, mem_level: 8, window_bits: 15, strategy: Strategy::Default };
+    // Many levels of several encoders agree on zeros.
+    let blob = compressed(&model, &stream, Trailer::Gzip);
+    let (divided, bytes) = recipe(&stream, &blob);
+    assert!(matches!(divided.recipe().members[0].model, Model::Tokens(_)));
+    assert!(bytes < blob.len() / 20, "{bytes} of {}", blob.len());
+}
+
+#[test]
+fn unknown_encoders_are_recorded_or_their_blobs_carried() {
+    let stream = stream(3 << 20);
+    let (first, rest) = stream.split_at(1000);
+    let mut bits = BitWriter::new();
+    bits.stored_block(first, false);
+    let mut blob = HEADER.to_vec();
+    bits.take(&mut blob);
+    let model =
+        Model::Zlib { level: 9, mem_level: 8, window_bits: 15, strategy: Strategy::Default };
+    let raw = compressed(&model, rest, Trailer::None);
+    blob.extend_from_slice(&raw[HEADER.len()..]);
+    let mut check = GzipCheck::new();
+    check.update(&stream);
+    blob.extend(check.trailer());
+    let (divided, bytes) = recipe(&stream, &blob);
+    assert!(matches!(divided.recipe().members[0].model, Model::Tokens(_)));
+    assert!(bytes < blob.len() / 5, "{bytes} of {}", blob.len());
+
+    assert_eq!(found(&stream, &stream), Envelope::Stored);
+}
+
+#[test]
+fn zstd_of_one_frame_and_of_many_is_found_if_its_encoder_is_known() {
+    let stream = stream(40_000);
+    for packing in [Packing::Zstd, Packing::ZstdFrames] {
+        let blob = packing.pack(&stream);
+        let Envelope::Zstd(bytes) = found(&stream, &blob) else { panic!("{packing:?}") };
+        let recipe = imgdelta_zstd::Recipe::from_bytes(&bytes, imgdelta_zstd::Limits::default());
+        let (recipe, mut out) = (recipe.unwrap(), Vec::new());
+        let mut remaker = imgdelta_zstd::Remaker::new(&recipe);
+        remaker.write(&stream, &mut out).unwrap();
+        remaker.finish(&mut out).unwrap();
+        assert!(out == blob, "{packing:?}");
+    }
+    assert_eq!(found(&stream, &Packing::ZstdRaw.pack(&stream)), Envelope::Unmade);
+}
+
+#[test]
+fn chunked_blobs_are_found_without_their_table_of_contents() {
+    for row in imgdelta_testkit::chunked_layer::CHUNKED_ROWS {
+        let layer = row.layer();
+        let recipe = chunked::Recipe::from_bytes(&row.recipe_bytes()).unwrap();
+        let mut blob = Vec::new();
+        let mut remake = chunked::Chunked::new(&recipe, &ImageLimits::default());
+        remake.push(&layer, &mut blob).unwrap();
+        remake.finish(&mut blob).unwrap();
+        assert_eq!(found(&layer, &blob), Envelope::Chunked(row.recipe_bytes()), "{}", row.writer);
+        // A byte of the table that we would write otherwise: it is kept as it is.
+        let table = blob.windows(4).position(|start| start == chunked::SKIPPABLE).unwrap();
+        blob[table + 100] ^= 1;
+        let Envelope::Zstd(bytes) = found(&layer, &blob) else { panic!("{}", row.writer) };
+        assert!(bytes.len() > 1000, "{}", row.writer);
+    }
+}

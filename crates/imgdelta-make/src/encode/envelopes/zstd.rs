@@ -1,0 +1,266 @@
+//! Blobs of zstd: found by trial, read as often as there are trials that begin well.
+//!
+//! Never holds a blob.
+
+use super::{PIECE_BYTES, Seeker};
+use imgdelta_apply::delta::Envelope;
+use imgdelta_core::{Error, Result, error::Cause};
+use imgdelta_image::{image::Image, store::Descriptor, volume::Stream};
+use imgdelta_layer::{
+    chunked::{self, Chunked, Frames, MOST_TEXT_BYTES, SKIPPABLE, Style},
+    remake::Remake,
+};
+use imgdelta_zstd::{
+    DetectOptions, Frame, Limits, Model, Part, Recipe, Source, detect, frame_ends,
+};
+use std::{cell::RefCell, io::Read};
+
+/// The reference encoder at its highest usual level takes most of this; others a fifth.
+pub(super) const SEARCH_BYTES: u64 = 192 << 20;
+
+impl Seeker<'_> {
+    /// Returns how the very blob is made; `None` if it is no zstd, or of an encoder that is not
+    /// known.
+    pub(super) fn zstd(&self) -> Result<Option<Envelope>> {
+        let Some(stream) = self.volume.stream(&self.layer.diff_id) else { return Ok(None) };
+        let blob = Blob::new(self.image, &self.layer.descriptor);
+        let plain = Plain { stream, seeker: self };
+        let Some(recipe) = detect(&blob, &plain, DetectOptions::default())? else {
+            return Ok(None);
+        };
+        if let Some(bytes) = self.chunked(&recipe, &blob, &plain)? {
+            return Ok(Some(Envelope::Chunked(bytes)));
+        }
+        let bytes = recipe.to_bytes();
+        let read = Recipe::from_bytes(&bytes, Limits::default());
+        let is_worth_it = bytes.len() as u64 <= self.most_bytes();
+        Ok((is_worth_it && read == Ok(recipe)).then_some(Envelope::Zstd(bytes)))
+    }
+
+    /// Returns how a zstd:chunked blob is made, of whose frames `recipe` is proved; `None` if it is
+    /// none, or if we would write one otherwise.
+    fn chunked(&self, recipe: &Recipe, blob: &Blob, plain: &Plain) -> Result<Option<Vec<u8>>> {
+        let Some((Part::Literal(after), parts)) = recipe.parts.split_last() else {
+            return Ok(None);
+        };
+        let Some(ends) = frame_ends(blob, DetectOptions::default())? else { return Ok(None) };
+        let mut frames = Vec::with_capacity(ends.len());
+        for (part, end) in parts.iter().zip(ends) {
+            match part {
+                Part::Frame(frame) => frames.push((frame, end)),
+                Part::Literal(_) => return Ok(None),
+            }
+        }
+        let Some(recipe) = describe(recipe.model, &frames, after) else { return Ok(None) };
+        let Some(block_bytes) = recipe.model.block_bytes() else { return Ok(None) };
+        let known = Known {
+            frames: frames.into_iter(),
+            running: None,
+            plain_bytes: 0,
+            cuts: Vec::new(),
+            block_bytes,
+        };
+        let mut chunked = Chunked::with(&recipe, known, self.image.limits());
+        let (mut piece, mut out, mut at) = (Vec::new(), Vec::new(), 0);
+        while at < plain.bytes() {
+            let bytes = (plain.bytes() - at).min(PIECE_BYTES as u64);
+            piece.resize(usize::try_from(bytes).expect("a piece is in memory"), 0);
+            plain.read(at, &mut piece)?;
+            at += bytes;
+            if chunked.push(&piece, &mut out).is_err() {
+                return Ok(None);
+            }
+        }
+        if chunked.finish(&mut out).is_err() || out != *after {
+            return Ok(None);
+        }
+        let bytes = recipe.to_bytes();
+        Ok((chunked::Recipe::from_bytes(&bytes) == Ok(recipe)).then_some(bytes))
+    }
+}
+
+/// Frames that a blob has, with where they end, each held against what is asked for.
+struct Known<'a> {
+    frames: std::vec::IntoIter<(&'a Frame, u64)>,
+    running: Option<(&'a Frame, u64)>,
+    plain_bytes: u64,
+    cuts: Vec<u64>,
+    block_bytes: u64,
+}
+
+impl Frames for Known<'_> {
+    fn begin(&mut self, header: Vec<u8>, _: &mut Vec<u8>) -> std::result::Result<(), Cause> {
+        self.running = self.frames.next().filter(|(frame, _)| frame.header == header);
+        self.plain_bytes = 0;
+        self.cuts.clear();
+        self.running.map(|_| ()).ok_or_else(|| "another header".into())
+    }
+
+    fn write(&mut self, plain: &[u8], _: &mut Vec<u8>) -> std::result::Result<(), Cause> {
+        self.plain_bytes += plain.len() as u64;
+        Ok(())
+    }
+
+    fn flush(&mut self, _: &mut Vec<u8>) -> std::result::Result<(), Cause> {
+        let start = self.cuts.last().copied().unwrap_or(0);
+        if !(self.plain_bytes - start).is_multiple_of(self.block_bytes) {
+            self.cuts.push(self.plain_bytes);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _: &mut Vec<u8>) -> std::result::Result<u64, Cause> {
+        let is_right =
+            |frame: &Frame| frame.plain_bytes == self.plain_bytes && frame.cuts == self.cuts;
+        let running = self.running.take();
+        let right = running.filter(|(frame, _)| is_right(frame));
+        right.map(|(_, end)| end).ok_or_else(|| "another length".into())
+    }
+}
+
+/// Reads what stands behind the frames of a zstd:chunked blob; `None` if it is something else.
+fn describe(model: Model, frames: &[(&Frame, u64)], mut after: &[u8]) -> Option<chunked::Recipe> {
+    let contents = Text::read(skippable(&mut after)?)?;
+    if !contents.start.starts_with(b"{\"version\":1,") {
+        return None;
+    }
+    let mut behind = after;
+    let split = skippable(&mut behind).and_then(Text::read);
+    let rest = if split.is_some() { behind } else { after }.to_vec();
+    // One header serves all frames whose length is not in it.
+    let frames = frames.iter().map(|(frame, _)| (&frame.header, frame.plain_bytes));
+    let texts = [Some(&contents), split.as_ref()].into_iter().flatten();
+    let mut headers = frames.chain(texts.map(|text| (&text.header, text.bytes)));
+    let long = headers.find(|(header, bytes)| model.short_header(*bytes).as_ref() != Some(*header));
+    let header = long.map(|(header, _)| header.clone()).unwrap_or_default();
+    let style = Style {
+        has_zero_times: has(&contents.start, b"\"accesstime\":\"0001-01-01T00:00:00Z\""),
+        has_split_digest: has(&contents.end, b"\"tarSplitDigest\":"),
+        is_flushed: split.as_ref().is_some_and(|split| split.is_flushed),
+    };
+    Some(chunked::Recipe {
+        model,
+        header,
+        contents_bytes: contents.bytes,
+        split_bytes: split.as_ref().map(|split| split.bytes),
+        style,
+        rest,
+    })
+}
+
+fn has(text: &[u8], words: &[u8]) -> bool {
+    text.windows(words.len()).any(|window| window == words)
+}
+
+/// Takes a skippable frame off the front and returns its content.
+fn skippable<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (count, rest) = input.strip_prefix(&SKIPPABLE)?.split_first_chunk()?;
+    let (content, rest) = rest.split_at_checked(u32::from_le_bytes(*count) as usize)?;
+    *input = rest;
+    Some(content)
+}
+
+/// What is seen of a text that is one frame.
+struct Text {
+    header: Vec<u8>,
+    bytes: u64,
+    start: Vec<u8>,
+    end: Vec<u8>,
+    /// Whether its last block is empty.
+    is_flushed: bool,
+}
+
+impl Text {
+    fn read(packed: &[u8]) -> Option<Self> {
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(packed).ok()?;
+        decoder.window_log_max(WINDOW_LOG).ok()?;
+        let mut decoder = decoder.take(MOST_TEXT_BYTES + 1);
+        let mut start = Vec::new();
+        decoder.by_ref().take(SEEN_BYTES as u64).read_to_end(&mut start).ok()?;
+        let mut end = start.clone();
+        let mut bytes = start.len() as u64;
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            let count = decoder.read(&mut piece).ok()?;
+            if count == 0 {
+                break;
+            }
+            bytes += count as u64;
+            end.extend_from_slice(&piece[..count]);
+            end.drain(..end.len().saturating_sub(SEEN_BYTES));
+        }
+        let header = packed[..LONG_BYTES.min(packed.len())].to_vec();
+        let is_flushed =
+            packed.len().checked_sub(EMPTY_BYTES).is_some_and(|at| packed[at..].starts_with(EMPTY));
+        (bytes <= MOST_TEXT_BYTES).then_some(Self { header, bytes, start, end, is_flushed })
+    }
+}
+
+/// Bytes of a header that tells a window and no length.
+const LONG_BYTES: usize = 6;
+/// A last block that is empty, and with the checksum behind it.
+const EMPTY: &[u8] = &[1, 0, 0];
+const EMPTY_BYTES: usize = 7;
+/// Enough to see how a text is written.
+const SEEN_BYTES: usize = 4096;
+/// What is enough for 8 MiB, the usual window, and for the 32 MiB of the best level.
+const WINDOW_LOG: u32 = 25;
+
+/// A stream in the volume; asks now and then whether to go on.
+struct Plain<'a> {
+    stream: &'a Stream,
+    seeker: &'a Seeker<'a>,
+}
+
+impl Source for Plain<'_> {
+    type Error = Error;
+
+    fn bytes(&self) -> u64 {
+        self.stream.bytes()
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.seeker.progress.check()?;
+        self.stream.read_exact_at(offset, buffer)
+    }
+}
+
+/// A blob that is opened again when what came before is asked for.
+struct Blob<'a> {
+    image: &'a Image,
+    descriptor: &'a Descriptor,
+    open: RefCell<Option<(Box<dyn Read + Send>, u64)>>,
+}
+
+impl<'a> Blob<'a> {
+    fn new(image: &'a Image, descriptor: &'a Descriptor) -> Self {
+        Self { image, descriptor, open: RefCell::new(None) }
+    }
+}
+
+impl Source for Blob<'_> {
+    type Error = Error;
+
+    fn bytes(&self) -> u64 {
+        self.descriptor.size_bytes
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let mut open = self.open.borrow_mut();
+        if open.as_ref().is_none_or(|(_, position)| *position > offset) {
+            *open = Some((self.image.store().open(self.descriptor)?, 0));
+        }
+        let Some((reader, position)) = open.as_mut() else { unreachable!("opened above") };
+        let place = || format!("blob {}", self.descriptor.digest);
+        let gap = offset - *position;
+        let skipped = std::io::copy(&mut reader.by_ref().take(gap), &mut std::io::sink());
+        let outcome = match skipped {
+            Ok(bytes) if bytes < gap => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => reader.read_exact(buffer),
+            Err(error) => Err(error),
+        };
+        outcome.map_err(Error::io(place()))?;
+        *position = offset + buffer.len() as u64;
+        Ok(())
+    }
+}

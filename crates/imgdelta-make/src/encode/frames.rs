@@ -1,0 +1,81 @@
+//! A layer's frames told as header columns: all bytes that are no payload.
+
+use super::{
+    Layer,
+    layout::{is_large, lead},
+};
+use crate::plan::Preset;
+use imgdelta_core::Result;
+use imgdelta_image::volume::Stream;
+use imgdelta_layer::headers::{BaseHeader, HeaderWriter};
+use std::ops::Range;
+
+/// A layer's header columns, and of which entries they know the base entry: a base header that is
+/// not what it says cannot be written against.
+pub(super) struct Frames {
+    pub(super) columns: Vec<u8>,
+    pub(super) has_own: Vec<bool>,
+}
+
+/// Writes a layer's frames.
+pub(super) fn write(layer: &Layer<'_>) -> Result<Frames> {
+    let index = layer.index;
+    let mut writer = HeaderWriter::new(level(layer.plan.preset));
+    let mut has_own = Vec::with_capacity(layer.choices.len());
+    let (mut header, mut padding, mut base) = (Vec::new(), Vec::new(), Vec::new());
+    raw(&mut writer, layer.target.stream, lead(index), &mut header)?;
+    for (ordinal, choice) in layer.choices.iter().enumerate() {
+        let payload = &index.entries[ordinal].payload;
+        read(layer.target.stream, index.header_range(ordinal), &mut header)?;
+        let behind = index.padding_range(ordinal);
+        let is_apart = is_large(&behind);
+        let near = if is_apart { behind.start..behind.start } else { behind.clone() };
+        read(layer.target.stream, near, &mut padding)?;
+        let mut like = None;
+        if let Some(place) = choice.header {
+            let other = &layer.plan.base.layers[place.layer as usize];
+            let range = other.header_range(place.entry as usize);
+            let address = layer.layout.address(place.layer, range.start);
+            base.resize(usize::try_from(range.end - range.start).expect("headers are limited"), 0);
+            layer.space.read_exact_at(address, &mut base)?;
+            let payload = &other.entries[place.entry as usize].payload;
+            let payload_bytes = payload.end - payload.start;
+            like = Some(BaseHeader { address, header: &base, payload_bytes });
+        }
+        has_own.push(writer.entry(&header, payload.end - payload.start, &padding, like));
+        if is_apart {
+            writer.raw_payload(behind.end - behind.start);
+        }
+    }
+    raw(&mut writer, layer.target.stream, index.tail_range(), &mut header)?;
+    Ok(Frames { columns: writer.finish(), has_own })
+}
+
+/// Bytes of no entry: among the headers, or a payload where they are many.
+fn raw(
+    writer: &mut HeaderWriter,
+    stream: &Stream,
+    range: Range<u64>,
+    buffer: &mut Vec<u8>,
+) -> Result<()> {
+    if is_large(&range) {
+        writer.raw_payload(range.end - range.start);
+    } else if !range.is_empty() {
+        read(stream, range, buffer)?;
+        writer.raw(buffer);
+    }
+    Ok(())
+}
+
+fn read(stream: &Stream, range: Range<u64>, buffer: &mut Vec<u8>) -> Result<()> {
+    buffer.resize(usize::try_from(range.end - range.start).expect("frames are limited"), 0);
+    stream.read_exact_at(range.start, buffer)
+}
+
+fn level(preset: Preset) -> i32 {
+    match preset {
+        Preset::Fast => 9,
+        Preset::Default => 19,
+        Preset::Best => 22,
+    }
+}

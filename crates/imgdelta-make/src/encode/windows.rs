@@ -1,0 +1,126 @@
+//! A file too large to be matched whole, cut into windows, each with the range of its base that it
+//! resembles.
+//!
+//! Landmarks decide, some one in 64 KiB: a base range is where most of a window's landmarks lie.
+//! Memory is those landmarks, whatever the file's size.
+
+use crate::landmarks::Finder;
+use imgdelta_core::Result;
+use imgdelta_format::recipe::Window;
+use std::{collections::HashMap, ops::Range};
+
+/// Reads a range in pieces, in order.
+pub(super) type Reader<'a> = dyn FnMut(Range<u64>, &mut dyn FnMut(&[u8])) -> Result<()> + 'a;
+
+/// Cuts a target of `target_bytes` into windows with base ranges.
+pub(super) fn cut(
+    base_bytes: u64,
+    read_base: &mut Reader<'_>,
+    target_bytes: u64,
+    read_target: &mut Reader<'_>,
+) -> Result<Vec<(Window, Range<u64>)>> {
+    let mut known: HashMap<u64, u64> = HashMap::new();
+    let mut finder = Finder::new(RARITY);
+    read_base(0..base_bytes, &mut |piece| {
+        finder.feed(piece, |at, landmark| {
+            known.entry(landmark).or_insert(at);
+        });
+    })?;
+    let mut cuts = Vec::new();
+    let mut offset = 0;
+    while offset < target_bytes {
+        let bytes = (target_bytes - offset).min(WINDOW_BYTES);
+        let mut places = Vec::new();
+        let mut finder = Finder::new(RARITY);
+        read_target(offset..offset + bytes, &mut |piece| {
+            finder.feed(piece, |_, landmark| places.extend(known.get(&landmark)));
+        })?;
+        cuts.push((Window { offset, bytes }, densest(places, base_bytes)));
+        offset += bytes;
+    }
+    Ok(cuts)
+}
+
+/// The range of at most [`BASE_BYTES`] that holds most of `places`, with room on both sides.
+fn densest(mut places: Vec<u64>, base_bytes: u64) -> Range<u64> {
+    places.sort_unstable();
+    let mut best = 0..0;
+    let mut first = 0;
+    for end in 0..places.len() {
+        while places[end] - places[first] > BASE_BYTES - 2 * MARGIN_BYTES {
+            first += 1;
+        }
+        if end + 1 - first > best.len() {
+            best = first..end + 1;
+        }
+    }
+    match &places[best] {
+        [] => 0..0,
+        found => {
+            found[0].saturating_sub(MARGIN_BYTES)
+                ..found[found.len() - 1].saturating_add(MARGIN_BYTES).min(base_bytes)
+        }
+    }
+}
+
+/// How much of a large file is rebuilt at once.
+const WINDOW_BYTES: u64 = 32 << 20;
+/// How much of its base it may take.
+const BASE_BYTES: u64 = 48 << 20;
+/// What the first and last landmark may stand within.
+const MARGIN_BYTES: u64 = 1 << 20;
+/// One landmark in 64 KiB: 500 a window.
+const RARITY: u32 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that repeat nowhere.
+    fn noise(range: Range<u64>) -> Vec<u8> {
+        let mixed = |at: u64| {
+            let z = at.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            ((z ^ (z >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 56).to_le_bytes()[0]
+        };
+        range.map(mixed).collect()
+    }
+
+    #[test]
+    fn windows_cover_the_target_and_find_what_moved() {
+        // The target is the base's second half, then its first.
+        let base_bytes = 80 << 20;
+        let half = base_bytes / 2;
+        let mut read_base = |range: Range<u64>, sink: &mut dyn FnMut(&[u8])| {
+            range.step_by(1 << 20).for_each(|at| sink(&noise(at..at + (1 << 20))));
+            Ok(())
+        };
+        let mut read_target = |range: Range<u64>, sink: &mut dyn FnMut(&[u8])| {
+            range.step_by(1 << 20).for_each(|at| {
+                let from = (at + half) % base_bytes;
+                sink(&noise(from..from + (1 << 20)));
+            });
+            Ok(())
+        };
+        let cuts = cut(base_bytes, &mut read_base, base_bytes, &mut read_target).unwrap();
+        let ends: Vec<_> = cuts.iter().map(|(window, _)| window.offset + window.bytes).collect();
+        assert_eq!(ends, [32 << 20, 64 << 20, 80 << 20]);
+        let (first, base) = &cuts[0];
+        assert!(base.contains(&(half + (1 << 20))), "{base:?}");
+        assert!(base.contains(&(half + first.bytes - (1 << 20))), "{base:?}");
+        assert!(base.end - base.start <= BASE_BYTES);
+        assert!(cuts[2].1.contains(&(30 << 20)), "{:?}", cuts[2].1);
+    }
+
+    #[test]
+    fn without_landmarks_there_is_no_base() {
+        let mut read = |_: Range<u64>, sink: &mut dyn FnMut(&[u8])| {
+            sink(&vec![1; 1 << 20]);
+            Ok(())
+        };
+        let cuts = cut(1 << 20, &mut read, 1 << 20, &mut |_, sink| {
+            sink(&vec![2; 1 << 20]);
+            Ok(())
+        });
+        assert_eq!(cuts.unwrap(), [(Window { offset: 0, bytes: 1 << 20 }, 0..0)]);
+    }
+}

@@ -1,0 +1,262 @@
+//! The target's archives opened, each so that it can be closed again.
+
+use super::{
+    Look, TargetArchive, TargetParts,
+    base::OpenedBase,
+    parts::{Candidate, Gathering, Keeper, Kept, keep, keep_stored, stored_key},
+};
+use imgdelta_core::{Error, Result};
+use imgdelta_deflate::{DetectOptions, Detector, Recipe};
+use imgdelta_format::recipe::StreamName;
+use imgdelta_image::volume::{Space, Spill};
+use imgdelta_layer::archive::{Archive, Coder, Inner, Opening, Packing, Part, Slice, close};
+use std::collections::{HashMap, HashSet};
+
+/// Whose bytes an archive is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The payload of an entry of the layer.
+    Entry(u32),
+    /// A part of another archive.
+    Part(u32),
+}
+
+/// What became of a part.
+struct Found {
+    /// What it is taken as.
+    kept: Kept,
+    /// How that becomes what is stored; empty for not at all.
+    compression: Vec<u8>,
+    packed: Option<u32>,
+}
+
+impl Look<'_> {
+    /// Opens archives of a target layer.
+    pub(super) fn open_target(
+        &self,
+        layer: u32,
+        wanted: Vec<(u32, Archive)>,
+        base: Option<&OpenedBase>,
+    ) -> Result<TargetParts> {
+        let index = &self.target.layers[layer as usize];
+        let name = StreamName { diff_id: index.diff_id, bytes: index.stream_bytes };
+        let space = Space::new(self.volume, &[name])?;
+        let of_entry = |(entry, kind): (u32, Archive)| {
+            let owner = &index.entries[entry as usize];
+            Candidate {
+                owner: Owner::Entry(entry),
+                kind,
+                path: owner.path.clone(),
+                space: space.clone(),
+                range: owner.payload.clone(),
+            }
+        };
+        let mut candidates: Vec<Candidate<Owner>> = wanted.into_iter().map(of_entry).collect();
+        let mut gathering = Gathering::new();
+        let mut made = TargetParts::default();
+        let mut numbers: HashMap<Vec<u8>, u32> = HashMap::new();
+        let mut held: HashSet<_> = super::keys(&self.base.layers).collect();
+        held.extend(base.iter().flat_map(|base| base.contents.iter().copied()));
+        for depth in 1..=self.options.depth {
+            if candidates.is_empty() {
+                break;
+            }
+            let spill = Spill::new(self.scratch)?;
+            let detector = || Detector::new(DetectOptions::default());
+            let level = self.open_level(&candidates, detector, |detector, candidate, part| {
+                self.take(part, &candidate.slice(), detector, base, &spill)
+            })?;
+            let closable = self.workers.map(
+                candidates.iter().zip(&level.openings).collect(),
+                |(candidate, opening)| {
+                    let Some((opening, _)) = opening else { return Ok(false) };
+                    self.closes(candidate.kind, &candidate.slice(), opening)
+                },
+            )?;
+            let mut nested = Vec::new();
+            for ((candidate, opening), is_closable) in
+                candidates.iter().zip(level.openings).zip(closable)
+            {
+                let Some((opening, found)) = opening.filter(|_| is_closable) else { continue };
+                let first = gathering.count();
+                for (part, found) in opening.parts.iter().zip(found) {
+                    let number = gathering.count();
+                    gathering.push(&candidate.path, &part.name, &found.kept);
+                    let count = u32::try_from(made.compressions.len()).expect("parts are limited");
+                    made.coders.push(if found.compression.is_empty() {
+                        0
+                    } else {
+                        1 + *numbers.entry(found.compression).or_insert_with_key(|recipe| {
+                            made.compressions.push(recipe.clone());
+                            count
+                        })
+                    });
+                    made.packed.push(found.packed);
+                    if found.packed.is_none()
+                        && held.insert(found.kept.key())
+                        && let Some(kind) = found.kept.kind
+                    {
+                        nested.push((number, kind));
+                    }
+                }
+                if !opening.structure.is_empty() {
+                    let mut keeper = Keeper::new(&spill);
+                    keeper.push(&opening.structure)?;
+                    gathering.push(&candidate.path, b"", &keeper.finish()?);
+                    made.coders.push(0);
+                    made.packed.push(None);
+                }
+                made.archives.push(TargetArchive {
+                    owner: candidate.owner,
+                    kind: candidate.kind,
+                    parts: first..gathering.count(),
+                });
+            }
+            gathering.end_level(spill)?;
+            let deeper = nested.into_iter().filter(|_| depth < self.options.depth);
+            candidates = deeper
+                .map(|(part, kind)| Candidate {
+                    owner: Owner::Part(part),
+                    kind,
+                    path: gathering.path(part).clone(),
+                    space: gathering.space().clone(),
+                    range: gathering.range(part),
+                })
+                .collect();
+        }
+        made.parts = gathering.finish();
+        Ok(made)
+    }
+
+    /// Decides what a part is taken as; `None` if its archive is unsound.
+    fn take(
+        &self,
+        part: &Part,
+        slice: &Slice<'_>,
+        detector: &mut Detector,
+        base: Option<&OpenedBase>,
+        spill: &Spill,
+    ) -> Result<Option<Found>> {
+        let plain = |kept| Some(Found { kept, compression: Vec::new(), packed: None });
+        let stored_bytes = part.stored.end - part.stored.start;
+        if part.packing == Packing::Plain {
+            return Ok(keep(part, slice, spill, self.progress)?.and_then(plain));
+        }
+        let is_zip = matches!(part.packing, Packing::Deflate { .. });
+        if is_zip && let Some(base) = base {
+            let key = stored_key(part, slice, self.progress)?;
+            if let Some(&packed) = base.stored.get(&key) {
+                let kept = keep_stored(part, slice, spill, self.progress)?;
+                let (compression, packed) = (Vec::new(), Some(packed));
+                return Ok(Some(Found { kept, compression, packed }));
+            }
+        }
+        let compression = if stored_bytes <= MOST_SOUGHT_BYTES {
+            let stored = slice.read(part.stored.start, stored_bytes)?;
+            stored.and_then(|stored| self.compression(&stored, detector, is_zip))
+        } else {
+            None
+        };
+        match compression {
+            Some(compression) => {
+                let kept = keep(part, slice, spill, self.progress)?;
+                Ok(kept.map(|kept| Found { kept, compression, packed: None }))
+            }
+            None if is_zip => {
+                // What it inflates to must still have the checksum that its directory says.
+                if keep(part, slice, spill, self.progress)?.is_none() {
+                    return Ok(None);
+                }
+                Ok(plain(keep_stored(part, slice, spill, self.progress)?))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Finds how a member was compressed, if that is worth telling.
+    fn compression(&self, stored: &[u8], detector: &mut Detector, is_zip: bool) -> Option<Vec<u8>> {
+        let mut recipe: Recipe = if is_zip { detector.raw(stored) } else { detector.gzip(stored) }?;
+        let most = self.options.nanoseconds_per_byte;
+        if recipe.members.iter().any(|member| member.model.nanoseconds_per_byte() > most) {
+            return None;
+        }
+        let whole = recipe.to_bytes().len();
+        if whole > stored.len() / WORTH && whole > USUAL_RECIPE_BYTES {
+            return None;
+        }
+        if let [member] = &mut recipe.members[..] {
+            member.plain_bytes = 0;
+        }
+        Some(recipe.to_bytes())
+    }
+
+    /// Whether an archive's structure and what its members store make its bytes. That each member
+    /// compresses to what it stores, finding out how has shown.
+    fn closes(&self, kind: Archive, slice: &Slice<'_>, opening: &Opening) -> Result<bool> {
+        if kind == Archive::Gzip {
+            return Ok(true);
+        }
+        let stored = Stored { slice, opening };
+        let mut is_same = true;
+        let closed = close(kind, &stored, self.progress, &mut |at, made| {
+            let there = slice.read(at, made.len() as u64)?;
+            is_same &= there.is_some_and(|there| there == made);
+            Ok(())
+        });
+        match closed {
+            Ok(bytes) => Ok(is_same && bytes == slice.bytes()),
+            Err(Error::BadInput { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// An archive's members as they are stored.
+struct Stored<'a> {
+    slice: &'a Slice<'a>,
+    opening: &'a Opening,
+}
+
+impl Inner for Stored<'_> {
+    fn count(&self) -> usize {
+        self.opening.parts.len() + 1
+    }
+
+    fn bytes(&self, inner: usize) -> u64 {
+        match self.opening.parts.get(inner) {
+            Some(part) => part.stored.end - part.stored.start,
+            None => self.opening.structure.len() as u64,
+        }
+    }
+
+    fn read_exact_at(&self, inner: usize, at: u64, buffer: &mut [u8]) -> Result<()> {
+        let found = if let Some(part) = self.opening.parts.get(inner) {
+            self.slice.read(part.stored.start + at, buffer.len() as u64)?
+        } else {
+            let at = usize::try_from(at).unwrap_or(usize::MAX);
+            let rest = self.opening.structure.get(at..).unwrap_or_default();
+            rest.get(..buffer.len()).map(<[u8]>::to_vec)
+        };
+        let found = found.ok_or_else(|| Error::bad_input(self.place(), "it ends early"))?;
+        buffer.copy_from_slice(&found);
+        Ok(())
+    }
+
+    fn coder(&self, inner: usize) -> Coder<'_> {
+        match self.opening.parts.get(inner).map(|part| part.packing) {
+            Some(Packing::Deflate { crc, bytes }) => Coder::Packed(crc, bytes),
+            _ => Coder::Plain,
+        }
+    }
+
+    fn place(&self) -> String {
+        "archive of the target".to_owned()
+    }
+}
+
+/// Larger members are taken as they are stored: they are held whole while their encoder is sought.
+const MOST_SOUGHT_BYTES: u64 = 32 << 20;
+/// A record of an encoder's choices that is not this much smaller than what it makes is of no use.
+const WORTH: usize = 4;
+/// What a model and its parameters take.
+const USUAL_RECIPE_BYTES: usize = 40;

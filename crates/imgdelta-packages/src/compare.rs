@@ -1,0 +1,246 @@
+//! What became of the packages between two images.
+//!
+//! It compares names and versions; whether a package's files changed under the same version is
+//! the file diff's to say.
+
+use super::{Ecosystem, Installed, Inventory, order};
+use std::{
+    borrow::Cow,
+    cmp::Ordering,
+    collections::{BTreeMap, HashMap, HashSet, VecDeque, btree_map::Entry},
+    hash::Hash,
+};
+
+/// One line of the answer to "which packages changed?".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageChange {
+    /// Whose package it is.
+    pub ecosystem: Ecosystem,
+    /// Its name, as the target spells it, else as the base does.
+    pub name: String,
+    /// What happened.
+    pub kind: ChangeKind,
+    /// The version the base has.
+    pub base_version: Option<String>,
+    /// The version the target has.
+    pub target_version: Option<String>,
+    /// The base's packages this is about, as places in [`Inventory::packages`]: several where the
+    /// same happened in several places or for several architectures.
+    pub base: Vec<usize>,
+    /// The same of the target.
+    pub target: Vec<usize>,
+}
+
+/// What happened to a package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChangeKind {
+    /// Only the target has it.
+    Added,
+    /// Only the base has it.
+    Removed,
+    /// The target's version is later.
+    Upgraded,
+    /// The target's version is earlier.
+    Downgraded,
+    /// The versions differ and nothing orders them, or the architecture differs.
+    Changed,
+}
+
+/// Returns the packages that differ, sorted by ecosystem and name. Versions side by side (Node
+/// nests them) are paired so that least is said: what both have first, then what lies in the same
+/// place, then the rest in order.
+pub fn compare(base: &Inventory, target: &Inventory) -> Vec<PackageChange> {
+    let mut groups: BTreeMap<_, [VecDeque<usize>; 2]> = BTreeMap::new();
+    for (side, inventory) in [base, target].into_iter().enumerate() {
+        for (place, package) in inventory.packages().iter().enumerate() {
+            groups.entry((package.ecosystem, key(package))).or_default()[side].push_back(place);
+        }
+    }
+    let mut changes = Vec::new();
+    for (_, [bases, targets]) in groups {
+        let mut unpaired = Unpaired { base, target, bases, targets };
+        // What both have is no change, wherever it lies.
+        unpaired.pair_by(|one| (&one.version, &one.architecture, &one.location));
+        unpaired.pair_by(|one| (&one.version, &one.architecture));
+        let mut pairs = unpaired.pair_by(|one| (&one.architecture, &one.location));
+        pairs.extend(unpaired.pair_by(|one| &one.architecture));
+        pairs.extend(unpaired.pair_by(|_| ()));
+        let pairs = pairs.into_iter().map(|(base, target)| (Some(base), Some(target)));
+        let removed = unpaired.bases.into_iter().map(|base| (Some(base), None));
+        let added = unpaired.targets.into_iter().map(|target| (None, Some(target)));
+        let first = changes.len();
+        for (from, to) in pairs.chain(removed).chain(added) {
+            let change = change(from.map(|at| (at, base)), to.map(|at| (at, target)));
+            changes.extend(change);
+        }
+        merge_alike(&mut changes, first);
+    }
+    changes
+}
+
+/// By what packages of two images are the same one: Python's names are compared without regard to
+/// case and to which of `-`, `_` and `.` separate (PEP 503).
+fn key(package: &Installed) -> Cow<'_, str> {
+    if package.ecosystem != Ecosystem::Python {
+        return Cow::Borrowed(&package.name);
+    }
+    let parts = package.name.split(['-', '_', '.']).filter(|part| !part.is_empty());
+    Cow::Owned(parts.collect::<Vec<_>>().join("-").to_lowercase())
+}
+
+/// Packages of one name that have no counterpart yet, in order.
+struct Unpaired<'a> {
+    base: &'a Inventory,
+    target: &'a Inventory,
+    bases: VecDeque<usize>,
+    targets: VecDeque<usize>,
+}
+
+impl<'a> Unpaired<'a> {
+    /// Takes out and returns pairs that are alike in something, the first with the first.
+    fn pair_by<K: Eq + Hash>(&mut self, key: impl Fn(&'a Installed) -> K) -> Vec<(usize, usize)> {
+        if self.bases.is_empty() || self.targets.is_empty() {
+            return Vec::new();
+        }
+        let mut waiting: HashMap<K, VecDeque<usize>> = HashMap::new();
+        for &at in &self.targets {
+            waiting.entry(key(&self.target.packages()[at])).or_default().push_back(at);
+        }
+        let mut pairs = Vec::new();
+        self.bases.retain(|&at| {
+            let alike = waiting.get_mut(&key(&self.base.packages()[at]));
+            let other = alike.and_then(VecDeque::pop_front);
+            pairs.extend(other.map(|other| (at, other)));
+            other.is_none()
+        });
+        let taken: HashSet<usize> = pairs.iter().map(|&(_, target)| target).collect();
+        self.targets.retain(|at| !taken.contains(at));
+        pairs
+    }
+}
+
+fn change(
+    base: Option<(usize, &Inventory)>,
+    target: Option<(usize, &Inventory)>,
+) -> Option<PackageChange> {
+    let package = |side: Option<(usize, &'_ Inventory)>| {
+        side.map(|(at, inventory)| inventory.packages()[at].clone())
+    };
+    let (from, to) = (package(base), package(target));
+    let kind = match (&from, &to) {
+        (None, _) => ChangeKind::Added,
+        (_, None) => ChangeKind::Removed,
+        (Some(from), Some(to)) => match order(to.ecosystem, &from.version, &to.version) {
+            Some(Ordering::Less) => ChangeKind::Upgraded,
+            Some(Ordering::Greater) => ChangeKind::Downgraded,
+            Some(Ordering::Equal) | None => ChangeKind::Changed,
+        },
+    };
+    let named = to.as_ref().or(from.as_ref())?;
+    Some(PackageChange {
+        ecosystem: named.ecosystem,
+        name: named.name.clone(),
+        kind,
+        base_version: from.map(|package| package.version),
+        target_version: to.map(|package| package.version),
+        base: base.map(|(at, _)| at).into_iter().collect(),
+        target: target.map(|(at, _)| at).into_iter().collect(),
+    })
+}
+
+/// Makes one change of those, from the first on, that say the same of several places.
+fn merge_alike(changes: &mut Vec<PackageChange>, first: usize) {
+    let mut merged: BTreeMap<_, PackageChange> = BTreeMap::new();
+    for change in changes.drain(first..) {
+        let key = (change.base_version.clone(), change.target_version.clone());
+        match merged.entry(key) {
+            Entry::Vacant(entry) => drop(entry.insert(change)),
+            Entry::Occupied(mut entry) => {
+                entry.get_mut().base.extend(change.base);
+                entry.get_mut().target.extend(change.target);
+            }
+        }
+    }
+    changes.extend(merged.into_values());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Content, Files, Package};
+    use imgdelta_core::path::LayerPath;
+
+    fn inventory(packages: &[(Ecosystem, &str, &str, &str)]) -> Inventory {
+        let found: Vec<_> = packages
+            .iter()
+            .map(|&(ecosystem, name, version, database)| {
+                let package = Package::new(ecosystem, name.into(), version.into(), Files::Unknown);
+                (LayerPath::parse(database.as_bytes()), Content::Packages(vec![package]))
+            })
+            .collect();
+        Inventory::collect(found.iter().map(|(path, content)| (path, content)))
+    }
+
+    fn said(base: &Inventory, target: &Inventory) -> Vec<String> {
+        let changes = compare(base, target).into_iter();
+        let say = |change: PackageChange| {
+            let version = |version: Option<String>| version.unwrap_or_else(|| "-".into());
+            let (from, to) = (version(change.base_version), version(change.target_version));
+            let (bases, targets) = (change.base.len(), change.target.len());
+            format!("{} {from} {to} {:?} {bases}:{targets}", change.name, change.kind)
+        };
+        changes.map(say).collect()
+    }
+
+    #[test]
+    fn each_kind_of_change_is_told() {
+        use Ecosystem::{Dpkg, Python};
+        let base = inventory(&[
+            (Dpkg, "same", "1", "s"),
+            (Dpkg, "up", "1.9", "s"),
+            (Dpkg, "down", "2", "s"),
+            (Dpkg, "gone", "1", "s"),
+            (Python, "ruamel.yaml", "1", "a/b/c"),
+            (Python, "odd", "one", "a/c/c"),
+        ]);
+        let target = inventory(&[
+            (Dpkg, "same", "1", "s"),
+            (Dpkg, "up", "1.10", "s"),
+            (Dpkg, "down", "1", "s"),
+            (Dpkg, "new", "1", "s"),
+            (Python, "Ruamel_Yaml", "1.1", "a/d/c"),
+            (Python, "odd", "two", "a/c/c"),
+        ]);
+        assert_eq!(
+            said(&base, &target),
+            [
+                "down 2 1 Downgraded 1:1",
+                "gone 1 - Removed 1:0",
+                "new - 1 Added 0:1",
+                "up 1.9 1.10 Upgraded 1:1",
+                "odd one two Changed 1:1",
+                "Ruamel_Yaml 1 1.1 Upgraded 1:1",
+            ]
+        );
+        assert!(compare(&base, &base).is_empty());
+    }
+
+    #[test]
+    fn versions_side_by_side_say_the_least() {
+        let node = |files: &[(&'static str, &'static str)]| {
+            let packages: Vec<_> = files
+                .iter()
+                .map(|&(version, at)| (Ecosystem::Node, "debug", version, at))
+                .collect();
+            inventory(&packages)
+        };
+        let base = node(&[("2.6.9", "a/p"), ("2.6.9", "b/p"), ("4.3.0", "p"), ("3.0.0", "c/p")]);
+        let moved = node(&[("2.6.9", "p"), ("2.6.9", "b/p"), ("4.3.0", "a/p"), ("3.0.0", "c/p")]);
+        assert!(compare(&base, &moved).is_empty());
+        let target = node(&[("2.6.10", "a/p"), ("2.6.10", "b/p"), ("4.3.0", "p")]);
+        assert_eq!(
+            said(&base, &target),
+            ["debug 2.6.9 2.6.10 Upgraded 2:2", "debug 3.0.0 - Removed 1:0",]
+        );
+    }
+}

@@ -1,0 +1,318 @@
+//! The rows of one table of an `SQLite` file, read from its bytes.
+//!
+//! It never writes, knows no SQL and no indexes: it walks a table's b-tree. Every page is used
+//! once, as a node of the tree or in one overflow chain, so that cycles end; and cells that
+//! overlap cannot make the rows take more than the file does. The format is described at
+//! <https://sqlite.org/fileformat2.html>.
+
+use std::{borrow::Cow, ops::Range};
+
+/// An `SQLite` file's bytes.
+pub(super) struct Sqlite<'a> {
+    file: &'a [u8],
+    page_size: usize,
+    /// Page size without what extensions reserve at each page's end.
+    usable: usize,
+}
+
+/// The blobs of a database that could be read, and why some could not.
+pub(super) struct Blobs<'a> {
+    pub(super) found: Vec<Cow<'a, [u8]>>,
+    pub(super) flaw: Option<&'static str>,
+}
+
+impl<'a> Sqlite<'a> {
+    /// Looks at the header.
+    pub(super) fn open(file: &'a [u8]) -> Result<Self, &'static str> {
+        if file.len() < HEADER_BYTES || !file.starts_with(b"SQLite format 3\0") {
+            return Err("it is no SQLite database");
+        }
+        let page_size = match be(file, 16, 2) {
+            Some(1) => 65_536,
+            Some(size) if size >= 512 && size.is_power_of_two() => size,
+            _ => return Err("its header names an impossible page size"),
+        };
+        let usable = page_size - usize::from(file[20]);
+        if usable < SMALLEST_USABLE {
+            return Err("its header reserves too much of each page");
+        }
+        Ok(Self { file, page_size, usable })
+    }
+
+    /// Returns the first blob of each row of a table.
+    pub(super) fn blobs_of(&self, table: &str) -> Blobs<'a> {
+        let schema = Walk::new(self).records(SCHEMA_ROOT);
+        let root = schema.found.iter().find_map(|record| table_root(record, table.as_bytes()));
+        let Some(root) = root else {
+            let flaw = schema.flaw.unwrap_or("it has no table of packages");
+            return Blobs { found: Vec::new(), flaw: Some(flaw) };
+        };
+        let mut rows = Walk::new(self).records(root);
+        let row_count = rows.found.len();
+        let found: Vec<_> = rows.found.into_iter().filter_map(first_blob).collect();
+        if found.len() < row_count {
+            rows.flaw = Some("a row of its packages holds none");
+        }
+        Blobs { found, flaw: rows.flaw }
+    }
+
+    /// Returns a page without what it reserves. They are numbered from 1.
+    fn page(&self, number: usize) -> Option<&'a [u8]> {
+        let start = number.checked_sub(1)?.checked_mul(self.page_size)?;
+        self.file.get(start..start.checked_add(self.usable)?)
+    }
+}
+
+/// One tree's pages on their way to records.
+struct Walk<'a, 'b> {
+    database: &'b Sqlite<'a>,
+    is_used: Vec<bool>,
+    /// Pages of the tree that are still to be read, the next one last.
+    pending: Vec<usize>,
+    /// What the records may still take.
+    bytes_left: usize,
+    flaw: Option<&'static str>,
+}
+
+impl<'a, 'b> Walk<'a, 'b> {
+    fn new(database: &'b Sqlite<'a>) -> Self {
+        let page_count = database.file.len() / database.page_size;
+        Self {
+            database,
+            is_used: vec![false; page_count + 1],
+            pending: Vec::new(),
+            bytes_left: database.file.len(),
+            flaw: None,
+        }
+    }
+
+    /// Returns each row's record, in the order of the table.
+    fn records(mut self, root: usize) -> Blobs<'a> {
+        let mut found = Vec::new();
+        self.expect(root);
+        while let Some(number) = self.pending.pop() {
+            if self.read_node(number, &mut found).is_none() {
+                self.flaw = Some("a page of its table makes no sense; packages are missing");
+            }
+        }
+        Blobs { found, flaw: self.flaw }
+    }
+
+    fn expect(&mut self, number: usize) {
+        if self.claim(number) {
+            self.pending.push(number);
+        } else {
+            self.flaw = Some("its pages are cut off or used twice; packages are missing");
+        }
+    }
+
+    fn claim(&mut self, number: usize) -> bool {
+        number > 0
+            && self.is_used.get_mut(number).is_some_and(|used| !std::mem::replace(used, true))
+    }
+
+    fn read_node(&mut self, number: usize, found: &mut Vec<Cow<'a, [u8]>>) -> Option<()> {
+        let page = self.database.page(number)?;
+        // The first page begins with the file's header; offsets of cells count from the page's start.
+        let header = if number == SCHEMA_ROOT { HEADER_BYTES } else { 0 };
+        let cell_count = be(page, header + 3, 2)?;
+        match be(page, header, 1)? {
+            LEAF => {
+                for cell in 0..cell_count {
+                    let at = be(page, header + 8 + 2 * cell, 2)?;
+                    found.push(self.read_cell(page.get(at..)?)?);
+                }
+            }
+            INTERIOR => {
+                let first = self.pending.len();
+                for cell in 0..cell_count {
+                    let at = be(page, header + 12 + 2 * cell, 2)?;
+                    self.expect(be(page, at, 4)?);
+                }
+                self.expect(be(page, header + 8, 4)?);
+                self.pending[first..].reverse();
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// Reads a leaf's cell: length, row number, payload, and where the payload goes on.
+    fn read_cell(&mut self, mut cell: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        let len = usize::try_from(varint(&mut cell)?).ok()?;
+        varint(&mut cell)?;
+        self.bytes_left = self.bytes_left.checked_sub(len.checked_add(SMALLEST_ROW)?)?;
+        let usable = self.database.usable;
+        let most = usable - 35;
+        if len <= most {
+            return Some(Cow::Borrowed(cell.get(..len)?));
+        }
+        let least = (usable - 12) * 32 / 255 - 23;
+        let local = match least + (len - least) % (usable - 4) {
+            local if local <= most => local,
+            _ => least,
+        };
+        let mut record = Vec::with_capacity(len);
+        record.extend_from_slice(cell.get(..local)?);
+        let mut next = be(cell, local, 4)?;
+        while record.len() < len {
+            if !self.claim(next) {
+                return None;
+            }
+            let page = self.database.page(next)?;
+            let part = (len - record.len()).min(usable - 4);
+            record.extend_from_slice(&page[4..4 + part]);
+            next = be(page, 0, 4)?;
+        }
+        Some(Cow::Owned(record))
+    }
+}
+
+/// Returns the root page if a row of the schema is about the table of that name.
+fn table_root(record: &[u8], table: &[u8]) -> Option<usize> {
+    // type, name, tbl_name, rootpage, sql
+    let mut columns = Columns::new(record)?;
+    let (_, kind) = columns.next()?;
+    let (_, name) = columns.next()?;
+    let (_, root) = columns.nth(1)?;
+    (record[kind] == *b"table" && record[name] == *table)
+        .then(|| be(record, root.start, root.len()))?
+}
+
+fn first_blob(record: Cow<'_, [u8]>) -> Option<Cow<'_, [u8]>> {
+    let is_blob = |serial: u64| serial >= 12 && serial.is_multiple_of(2);
+    let (_, range) = Columns::new(&record)?.find(|&(serial, _)| is_blob(serial))?;
+    Some(match record {
+        Cow::Borrowed(record) => Cow::Borrowed(&record[range]),
+        Cow::Owned(mut record) => {
+            record.truncate(range.end);
+            record.drain(..range.start);
+            Cow::Owned(record)
+        }
+    })
+}
+
+/// A record's columns: the number that tells type and length, and where in the record it lies.
+struct Columns<'a> {
+    serials: &'a [u8],
+    at: usize,
+    record_bytes: usize,
+}
+
+impl<'a> Columns<'a> {
+    fn new(record: &'a [u8]) -> Option<Self> {
+        let mut serials = record;
+        let header = usize::try_from(varint(&mut serials)?).ok()?;
+        let before = record.len() - serials.len();
+        Some(Self { serials: record.get(before..header)?, at: header, record_bytes: record.len() })
+    }
+}
+
+impl Iterator for Columns<'_> {
+    type Item = (u64, Range<usize>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let serial = varint(&mut self.serials)?;
+        let len = match serial {
+            0 | 8 | 9 => 0,
+            1..=4 => serial,
+            5 => 6,
+            6 | 7 => 8,
+            10 | 11 => return None,
+            _ => (serial - 12) / 2,
+        };
+        let start = self.at;
+        self.at = start.checked_add(usize::try_from(len).ok()?)?;
+        (self.at <= self.record_bytes).then_some((serial, start..self.at))
+    }
+}
+
+/// Takes a number from the front: seven bits a byte, highest first; a ninth byte counts whole.
+fn varint(input: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for place in 0..9 {
+        let (&byte, rest) = input.split_first()?;
+        *input = rest;
+        if place == 8 {
+            return Some(value << 8 | u64::from(byte));
+        }
+        value = value << 7 | u64::from(byte & 0x7f);
+        if byte < 0x80 {
+            break;
+        }
+    }
+    Some(value)
+}
+
+/// Returns a number of up to four bytes, highest first; a longer one is none of a page.
+fn be(bytes: &[u8], at: usize, len: usize) -> Option<usize> {
+    let field = bytes.get(at..at.checked_add(len)?)?;
+    (len <= 4).then(|| field.iter().fold(0, |value, &byte| value << 8 | usize::from(byte)))
+}
+
+/// The file's header, in front of the first page's own.
+const HEADER_BYTES: usize = 100;
+/// The page where the table of tables has its root.
+const SCHEMA_ROOT: usize = 1;
+/// A table's page that holds rows.
+const LEAF: usize = 0x0d;
+/// A table's page that points to pages.
+const INTERIOR: usize = 0x05;
+/// Demanded by the format; the arithmetic of overflow rests on it.
+const SMALLEST_USABLE: usize = 480;
+/// What a row costs us besides its bytes; a package's header is never smaller.
+const SMALLEST_ROW: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const FILE: &[u8] = include_bytes!("../../../testdata/packages/rpmdb.sqlite");
+
+    #[test]
+    fn every_row_of_the_table_is_found() {
+        let blobs = Sqlite::open(FILE).unwrap().blobs_of("Packages");
+        assert_eq!((blobs.found.len(), blobs.flaw), (24, None));
+        assert!(blobs.found.iter().any(|blob| blob.len() > 1024), "an overflow chain is walked");
+        let none = Sqlite::open(FILE).unwrap().blobs_of("Nothing");
+        assert_eq!((none.found.len(), none.flaw), (0, Some("it has no table of packages")));
+    }
+
+    #[test]
+    fn a_page_that_points_to_itself_ends_the_walk() {
+        let database = Sqlite::open(FILE).unwrap();
+        let schema = Walk::new(&database).records(SCHEMA_ROOT);
+        let root = schema.found.iter().find_map(|record| table_root(record, b"Packages")).unwrap();
+        let mut file = FILE.to_vec();
+        let page = (root - 1) * database.page_size;
+        assert_eq!(usize::from(file[page]), INTERIOR);
+        file[page + 8..page + 12].copy_from_slice(&u32::try_from(root).unwrap().to_be_bytes());
+        let blobs = Sqlite::open(&file).unwrap().blobs_of("Packages");
+        assert!(blobs.flaw.is_some() && blobs.found.len() < 24);
+    }
+
+    #[test]
+    fn a_cut_file_is_flawed() {
+        for cut in (0..FILE.len()).step_by(97) {
+            let blobs = Sqlite::open(&FILE[..cut]).map(|file| file.blobs_of("Packages"));
+            assert!(blobs.is_err() || blobs.is_ok_and(|blobs| blobs.found.len() <= 24), "{cut}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn damage_never_takes_more_than_the_file(
+            damage in prop::collection::vec((0..FILE.len(), any::<u8>()), 1..40),
+        ) {
+            let mut file = FILE.to_vec();
+            for (at, byte) in damage {
+                file[at] = byte;
+            }
+            if let Ok(database) = Sqlite::open(&file) {
+                let blobs = database.blobs_of("Packages");
+                prop_assert!(blobs.found.iter().map(|blob| blob.len()).sum::<usize>() <= file.len());
+            }
+        }
+    }
+}
