@@ -1,0 +1,78 @@
+//! The error of every read in this crate.
+//! Never names a field: the format that reads knows the name and adds it.
+
+use std::fmt;
+
+/// Bytes that no writer of this crate produces.
+///
+/// A caller maps it to the error of its format and refuses the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireError {
+    /// The bytes end before the value does: the file is cut, or a length in it is wrong.
+    Truncated {
+        /// Offset of the value.
+        at: u64,
+        /// Bytes that the value needs, at least.
+        needed: u64,
+        /// Bytes that are left.
+        left: u64,
+    },
+    /// An integer takes more bytes than it needs, or has more than 64 bits.
+    Overlong {
+        /// Offset of the integer.
+        at: u64,
+        /// Most bytes that this integer may take.
+        most: u64,
+        /// Bytes that it takes, at least.
+        found: u64,
+    },
+    /// A distance leads below zero or above [`MAX_PLACE`](crate::MAX_PLACE).
+    OutOfRange {
+        /// Offset of the distance.
+        at: u64,
+        /// The position it counts from.
+        expected: u64,
+        /// The distance.
+        distance: i64,
+    },
+    /// Bytes follow the last value.
+    TrailingBytes {
+        /// Offset behind the last value.
+        at: u64,
+        /// Bytes that are left.
+        left: u64,
+    },
+}
+
+impl WireError {
+    /// Returns the offset of the value that could not be read.
+    pub fn at(&self) -> u64 {
+        match *self {
+            Self::Truncated { at, .. }
+            | Self::Overlong { at, .. }
+            | Self::OutOfRange { at, .. }
+            | Self::TrailingBytes { at, .. } => at,
+        }
+    }
+}
+
+impl fmt::Display for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated { at, needed, left } => {
+                write!(f, "offset {at}: {left} bytes left, {needed} needed")
+            }
+            Self::Overlong { at, most, found } => {
+                write!(f, "offset {at}: an integer takes {found} bytes, should take {most}")
+            }
+            Self::OutOfRange { at, expected, distance } => {
+                write!(f, "offset {at}: {distance} from {expected} is out of range")
+            }
+            Self::TrailingBytes { at, left } => {
+                write!(f, "offset {at}: {left} bytes behind the end")
+            }
+        }
+    }
+}
+
+impl std::error::Error for WireError {}
