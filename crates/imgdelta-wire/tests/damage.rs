@@ -69,7 +69,9 @@ proptest! {
         values in prop::collection::vec(value(), 0..12),
     ) {
         let mut bytes = Vec::new();
-        values.iter().for_each(|value| value.write(&mut bytes));
+        for value in &values {
+            value.write(&mut bytes);
+        }
         prop_assert_eq!(read_all(&values, &bytes).unwrap(), values.clone());
         for len in 0..bytes.len() {
             let error = read_all(&values, &bytes[..len]).unwrap_err();
@@ -88,7 +90,9 @@ proptest! {
     ) {
         if let Ok(values) = read_all(&like, &bytes) {
             let mut again = Vec::new();
-            values.iter().for_each(|value| value.write(&mut again));
+            for value in &values {
+                value.write(&mut again);
+            }
             prop_assert_eq!(again, bytes);
         }
     }
