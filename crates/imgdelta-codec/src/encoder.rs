@@ -7,12 +7,12 @@ use crate::{
     error::Result,
     literals::History,
     matcher::{Matcher, Reading, Search},
+    pack::Packer,
     script::Copy,
     streams::{Sinks, Stream},
     trial::{self, Scene, Trial},
     view::View,
 };
-use imgdelta_format::pack::Packer;
 
 /// What became of one member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,6 @@
 //! Never a panic: every input byte comes from a stranger, and each finding says where it was made.
 
 use crate::streams::Stream;
-use imgdelta_format::FormatError;
 use std::fmt;
 
 /// Why a group could not be opened or a member not be rebuilt.
@@ -67,17 +66,56 @@ impl fmt::Display for CodecError {
 
 impl std::error::Error for CodecError {}
 
-impl CodecError {
-    /// Says of a group what was found in its packing.
-    pub(crate) fn of_pack(error: &FormatError) -> Self {
-        match *error {
-            FormatError::TooLarge { what, limit, found } => Self::TooLarge { what, limit, found },
-            FormatError::Malformed { at, what, expected, found, .. } => {
+impl From<PackError> for CodecError {
+    fn from(error: PackError) -> Self {
+        match error {
+            PackError::TooLarge { what, limit, found } => Self::TooLarge { what, limit, found },
+            PackError::Malformed { at, what, expected, found } => {
                 Self::Malformed { stream: None, at, what, expected, found }
             }
         }
     }
 }
+
+/// Reason why a pack of streams could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PackError {
+    /// The bytes contradict themselves: fetch them again, or refuse them.
+    Malformed {
+        /// Offset in the pack.
+        at: u64,
+        /// The value that was being read.
+        what: &'static str,
+        /// The value that would be right: a length, a bound or a count.
+        expected: u64,
+        /// The value that is there.
+        found: u64,
+    },
+    /// The streams need more memory than the caller admits: raise the limit, or refuse them.
+    TooLarge {
+        /// The quantity that is too large.
+        what: &'static str,
+        /// The limit in force.
+        limit: u64,
+        /// The quantity that the pack names.
+        found: u64,
+    },
+}
+
+impl fmt::Display for PackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed { at, what, expected, found } => {
+                write!(f, "stream table, offset {at}: {what} is {found}, should be {expected}")
+            }
+            Self::TooLarge { what, limit, found } => {
+                write!(f, "{what}: {found} bytes, the limit is {limit}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for PackError {}
 
 /// The result of every reading function of this crate.
 pub type Result<T, E = CodecError> = std::result::Result<T, E>;

@@ -88,6 +88,7 @@ mod error;
 mod fields;
 mod fields_aarch64;
 mod fields_x86_64;
+mod frame;
 mod gopclntab;
 mod gotypes;
 mod limits;
@@ -96,11 +97,13 @@ mod map;
 #[cfg(feature = "encode")]
 mod matcher;
 mod memory;
+mod mixing;
 #[cfg(feature = "encode")]
 mod normalise;
 mod offsets;
 #[cfg(feature = "encode")]
 mod overrides;
+pub mod pack;
 mod predict;
 mod prefix;
 mod references;
@@ -122,7 +125,7 @@ pub use decoder::GroupDecoder;
 pub use effort::Effort;
 #[cfg(feature = "encode")]
 pub use encoder::{GroupEncoder, MemberStats};
-pub use error::{CodecError, Result};
+pub use error::{CodecError, PackError, Result};
 pub use limits::GroupLimits;
 pub use memory::decode_memory;
 #[cfg(feature = "encode")]

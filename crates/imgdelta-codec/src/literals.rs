@@ -6,11 +6,11 @@
 //! that stays true when the members of another group are put before its own.
 
 use crate::{
-    error::{CodecError, Result},
+    error::{CodecError, PackError, Result},
+    frame,
     prefix::Prefix,
     streams::{Sources, Stream},
 };
-use imgdelta_format::{FormatError, against};
 
 /// Most bytes that one member may take from those before it.
 pub(crate) const MAX_HISTORY: usize = 1 << 20;
@@ -60,16 +60,16 @@ pub(crate) fn read(
     let packed_len = usize::try_from(packed_len).unwrap_or(usize::MAX);
     let at = sources.left(Stream::PackedLiterals) as u64;
     let packed = sources.bytes(Stream::PackedLiterals, packed_len)?;
-    let literals = against::unpack(packed, &prefix.build(&usable[start..]), len)
-        .map_err(|error| of_frame(&error, at))?;
+    let literals = frame::unpack(packed, &prefix.build(&usable[start..]), len)
+        .map_err(|error| of_frame(error, at))?;
     history.add(&literals);
     Ok(literals)
 }
 
 /// Says of the stream what was found in a frame.
 #[cold]
-fn of_frame(error: &FormatError, at: u64) -> CodecError {
-    match CodecError::of_pack(error) {
+fn of_frame(error: PackError, at: u64) -> CodecError {
+    match CodecError::from(error) {
         CodecError::Malformed { what, expected, found, .. } => {
             let stream = Some(Stream::PackedLiterals);
             CodecError::Malformed { stream, at, what, expected, found }
@@ -88,7 +88,7 @@ pub(crate) fn pack(
     level: i32,
 ) {
     let usable = history.usable();
-    let packed = against::pack(literals, &prefix.build(usable), level);
+    let packed = frame::pack(literals, &prefix.build(usable), level);
     sinks.number(Stream::PackedLiterals, usable.len() as u64);
     sinks.number(Stream::PackedLiterals, packed.len() as u64);
     sinks.bytes(Stream::PackedLiterals, &packed);

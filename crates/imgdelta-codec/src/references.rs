@@ -65,7 +65,8 @@ pub(crate) fn correct(
     spelling::respell(target, copies, &target_image, Spell::Distance);
 
     let mut misses = Misses::open(sources)?;
-    Predictor::new(&base_image, &target_image, &fields, &map, &pages).each(copies, |field| {
+    let predictor = Predictor::new(&base_image, &target_image, &fields, &map, &pages);
+    predictor.each::<CodecError>(copies, |field| {
         let more = field.more.wrapping_add(misses.next(sources)?);
         if more != 0 {
             field.field.form.add(&mut target[field.at..], more);

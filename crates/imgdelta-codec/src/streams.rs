@@ -6,13 +6,14 @@
 //! the same streams, so that a thousand small members share one compressor window; the price is
 //! that members must be read back in the order they were written.
 
+#[cfg(feature = "encode")]
+use crate::pack::Packer;
 use crate::{
     error::{CodecError, Result},
     limits::GroupLimits,
+    pack,
 };
-#[cfg(feature = "encode")]
-use imgdelta_format::pack::Packer;
-use imgdelta_format::{pack, varint};
+use imgdelta_wire::varint;
 
 /// A kind of leftover, in the order the streams lie in a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,8 +115,7 @@ impl Sources {
     /// Unpacks every stream of `group`; each will be read from its start.
     pub(crate) fn unpack(group: &[u8], limits: &GroupLimits) -> Result<Self> {
         let mut sources = Self::default();
-        let unpacked = pack::unpack(group, COUNT, limits.stream_bytes)
-            .map_err(|error| CodecError::of_pack(&error))?;
+        let unpacked = pack::unpack(group, COUNT, limits.stream_bytes)?;
         for (source, bytes) in sources.0.iter_mut().zip(unpacked) {
             *source = Source { bytes, at: 0 };
         }
@@ -131,7 +131,7 @@ impl Sources {
     #[inline]
     pub(crate) fn number(&mut self, stream: Stream) -> Result<u64> {
         let source = &mut self.0[stream as usize];
-        match varint::take(&source.bytes[source.at..]) {
+        match varint::read(&source.bytes[source.at..]) {
             Some((value, len)) => {
                 source.at += len;
                 Ok(value)
@@ -226,8 +226,7 @@ impl Sinks {
 
     /// Takes a group's streams apart again; only groups of our own come here.
     pub(crate) fn unpack(group: &[u8]) -> Result<Self> {
-        let unpacked = pack::unpack(group, COUNT, u64::MAX);
-        let unpacked = unpacked.map_err(|error| CodecError::of_pack(&error))?;
+        let unpacked = pack::unpack(group, COUNT, u64::MAX)?;
         let mut sinks = Self::default();
         for (sink, bytes) in sinks.0.iter_mut().zip(unpacked) {
             *sink = bytes;

@@ -10,6 +10,7 @@ use crate::{
     map::{AddressMap, Override, Step},
     normalise,
     overrides::{AnchorFix, Findings},
+    pack::Packer,
     predict::{PageFlags, Predictor},
     prefix::Prefix,
     references, residue,
@@ -18,7 +19,6 @@ use crate::{
     streams::{Sinks, Stream},
     view::View,
 };
-use imgdelta_format::pack::Packer;
 use std::convert::Infallible;
 
 /// Fewer literals are better off among their like.

@@ -3,11 +3,9 @@
 
 use imgdelta_codec::{
     CodecError, Effort, GroupDecoder, GroupEncoder, GroupLimits, MemberStats, Stream, View,
-};
-use imgdelta_format::{
     pack::{self, Packer},
-    varint,
 };
+use imgdelta_wire::varint;
 
 const LEN: usize = 0x1_0000;
 

@@ -13,8 +13,8 @@ use crate::{
     ReadLimits,
     error::Result,
     fields::{Fields, MAX_PLACE, admit},
-    varint,
 };
+use imgdelta_wire::varint;
 
 /// The first bytes of every delta file.
 pub const MAGIC: [u8; 8] = *b"imgdelta";

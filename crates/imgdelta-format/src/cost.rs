@@ -7,9 +7,9 @@ use crate::{
     ReadLimits,
     error::Result,
     fields::{Fields, admit},
-    pack::{Packer, unpack},
-    varint,
 };
+use imgdelta_codec::pack::{Packer, unpack};
+use imgdelta_wire::varint;
 
 /// What one layer costs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What can be wrong with the bytes of a delta.
 //! Never a panic: every input byte comes from a stranger, and each finding says where it was made.
 
+use imgdelta_codec::PackError;
 use std::fmt;
 
 /// Why bytes could not be read as what they should be.
@@ -44,6 +45,17 @@ impl fmt::Display for FormatError {
 }
 
 impl std::error::Error for FormatError {}
+
+impl From<PackError> for FormatError {
+    fn from(error: PackError) -> Self {
+        match error {
+            PackError::Malformed { at, what, expected, found } => {
+                Self::Malformed { place: "stream table", at, what, expected, found }
+            }
+            PackError::TooLarge { what, limit, found } => Self::TooLarge { what, limit, found },
+        }
+    }
+}
 
 /// The result of every reading function of this crate.
 pub type Result<T, E = FormatError> = std::result::Result<T, E>;

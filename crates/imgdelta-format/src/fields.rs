@@ -2,12 +2,8 @@
 //!
 //! Takes no memory but for what it hands out, and never reads past the end.
 
-use crate::{
-    Algorithm, BlobDigest, DiffId, FormatError,
-    error::Result,
-    recipe::StreamName,
-    varint::{self, unzigzag, zigzag},
-};
+use crate::{Algorithm, BlobDigest, DiffId, FormatError, error::Result, recipe::StreamName};
+use imgdelta_wire::varint::{self, unzigzag, zigzag};
 
 /// A place in bytes that are being read.
 pub(crate) struct Fields<'a> {
@@ -34,7 +30,7 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn number(&mut self, what: &'static str) -> Result<u64> {
-        let Some((value, len)) = varint::take(self.rest()) else {
+        let Some((value, len)) = varint::read(self.rest()) else {
             let left = self.rest().len() as u64;
             return Err(self.malformed(what, left + 1, left));
         };

@@ -8,9 +8,9 @@ use crate::{
     Algorithm, BlobDigest, ReadLimits,
     error::Result,
     fields::{Fields, MAX_PLACE, admit, write_algorithm, write_blob_digest},
-    pack::{Packer, unpack},
-    varint,
 };
+use imgdelta_codec::pack::{Packer, unpack};
+use imgdelta_wire::varint;
 
 /// What a delta makes, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! Do recipes come back, cost next to nothing in the usual case, and are lies refused?
 
+use imgdelta_codec::pack::Packer;
 use imgdelta_format::{
     Algorithm, DiffId, FormatError, ReadLimits,
-    pack::Packer,
     recipe::{Front, Group, Member, Nested, Origin, Recipe, Source, StreamName, Window},
-    varint,
 };
+use imgdelta_wire::varint;
 use proptest::prelude::*;
 
 fn stream(seed: u8, bytes: u64) -> StreamName {

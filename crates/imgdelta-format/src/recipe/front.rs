@@ -7,8 +7,8 @@ use crate::{
     ReadLimits,
     error::Result,
     fields::{Fields, MAX_PLACE, admit, write_stream_name},
-    varint,
 };
+use imgdelta_wire::varint;
 
 /// What a recipe says first.
 #[derive(Clone, Debug, PartialEq, Eq)]

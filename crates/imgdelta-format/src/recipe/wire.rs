@@ -12,9 +12,9 @@ use crate::{
     ReadLimits,
     error::Result,
     fields::{Fields, MAX_PLACE, admit, write_place},
-    pack::{Packer, unpack},
-    varint,
 };
+use imgdelta_codec::pack::{Packer, unpack};
+use imgdelta_wire::varint;
 
 impl Recipe {
     /// Returns the recipe as bytes; its groups' bytes follow them, in order.

@@ -4,17 +4,21 @@
 //! As in a pack, the frame lacks zstd's magic number and says neither its length nor a checksum.
 
 use crate::{
-    error::{FormatError, Result},
+    error::PackError,
     pack::{MAX_EXPANSION, ZSTD_MAGIC},
 };
-use zstd::zstd_safe::{self, CCtx, CParameter, DCtx};
+use zstd::zstd_safe::DCtx;
+#[cfg(feature = "encode")]
+use zstd::zstd_safe::{self, CCtx, CParameter};
 
 /// Distances in the stream and its prefix together may take this many bits: more costs the packing
 /// side too much memory. The unpacking side takes none for it: all lies before it anyway.
+#[cfg(feature = "encode")]
 const MAX_WINDOW_LOG: u32 = 22;
 
 /// Packs `raw` at one of zstd's levels, with `prefix` before it.
-pub fn pack(raw: &[u8], prefix: &[u8], level: i32) -> Vec<u8> {
+#[cfg(feature = "encode")]
+pub(crate) fn pack(raw: &[u8], prefix: &[u8], level: i32) -> Vec<u8> {
     let mut zstd = CCtx::create();
     let reach = (raw.len() + prefix.len()).max(1 << 10).next_power_of_two().ilog2();
     for parameter in [
@@ -33,14 +37,8 @@ pub fn pack(raw: &[u8], prefix: &[u8], level: i32) -> Vec<u8> {
 }
 
 /// Unpacks a frame that must come to exactly `raw_len` bytes after `prefix`.
-pub fn unpack(packed: &[u8], prefix: &[u8], raw_len: usize) -> Result<Vec<u8>> {
-    let malformed = |what, expected, found| FormatError::Malformed {
-        place: "frame with a prefix",
-        at: 0,
-        what,
-        expected,
-        found,
-    };
+pub(crate) fn unpack(packed: &[u8], prefix: &[u8], raw_len: usize) -> Result<Vec<u8>, PackError> {
+    let malformed = |what, expected, found| PackError::Malformed { at: 0, what, expected, found };
     let bearable = (packed.len() as u64).saturating_mul(MAX_EXPANSION);
     if raw_len as u64 > bearable {
         return Err(malformed("unpacked length of a frame", bearable, raw_len as u64));
@@ -57,7 +55,7 @@ pub fn unpack(packed: &[u8], prefix: &[u8], raw_len: usize) -> Result<Vec<u8>> {
     Ok(raw)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "encode"))]
 mod tests {
     use super::*;
 
@@ -91,7 +89,7 @@ mod tests {
     #[test]
     fn a_frame_that_claims_too_much_takes_no_memory() {
         let lie = unpack(&[0x58, 1, 0, 0], b"abc", usize::MAX).unwrap_err();
-        assert!(matches!(lie, FormatError::Malformed { expected: 131_072, .. }), "{lie}");
+        assert!(matches!(lie, PackError::Malformed { expected: 131_072, .. }), "{lie}");
     }
 
     #[test]

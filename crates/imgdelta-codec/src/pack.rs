@@ -6,10 +6,8 @@
 //! statistics are purer. The writer tries several borders between small and large.
 //! `docs/format-group.md` is the law for these bytes.
 
-use crate::{
-    error::{FormatError, Result},
-    mixing, varint,
-};
+use crate::{error::PackError, mixing};
+use imgdelta_wire::varint;
 use std::fmt;
 use zstd::{
     bulk::{Compressor, Decompressor},
@@ -43,7 +41,7 @@ const MAX_MIXED: u64 = 4 << 20;
 const MAX_MIXED_EXPANSION: u64 = 32;
 
 /// Unpacks at most `max_count` streams, of at most `limit_bytes` together.
-pub fn unpack(pack: &[u8], max_count: usize, limit_bytes: u64) -> Result<Vec<Vec<u8>>> {
+pub fn unpack(pack: &[u8], max_count: usize, limit_bytes: u64) -> Result<Vec<Vec<u8>>, PackError> {
     let mut table = Table { pack, at: 0 };
     let count = table.number("stream count")?;
     if count > max_count as u64 {
@@ -57,7 +55,7 @@ pub fn unpack(pack: &[u8], max_count: usize, limit_bytes: u64) -> Result<Vec<Vec
         let raw_len = word >> 2;
         total_bytes = total_bytes.saturating_add(raw_len);
         if total_bytes > limit_bytes {
-            return Err(FormatError::TooLarge {
+            return Err(PackError::TooLarge {
                 what: "unpacked streams",
                 limit: limit_bytes,
                 found: total_bytes,
@@ -114,7 +112,7 @@ pub fn unpack(pack: &[u8], max_count: usize, limit_bytes: u64) -> Result<Vec<Vec
 }
 
 /// Returns how many bytes the streams of a pack say they have together, without unpacking them.
-pub fn stated_bytes(pack: &[u8], max_count: usize) -> Result<u64> {
+pub fn stated_bytes(pack: &[u8], max_count: usize) -> Result<u64, PackError> {
     let mut table = Table { pack, at: 0 };
     let count = table.number("stream count")?;
     if count > max_count as u64 {
@@ -138,15 +136,15 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn number(&mut self, what: &'static str) -> Result<u64> {
-        let Some((value, len)) = varint::take(&self.pack[self.at..]) else {
+    fn number(&mut self, what: &'static str) -> Result<u64, PackError> {
+        let Some((value, len)) = varint::read(&self.pack[self.at..]) else {
             return Err(self.malformed(what, 1, 0));
         };
         self.at += len;
         Ok(value)
     }
 
-    fn bytes(&mut self, len: u64) -> Result<&'a [u8]> {
+    fn bytes(&mut self, len: u64) -> Result<&'a [u8], PackError> {
         let rest = &self.pack[self.at..];
         match usize::try_from(len).ok().and_then(|len| rest.get(..len)) {
             Some(bytes) => {
@@ -158,7 +156,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reads a frame of `packed_len` bytes that must unpack to exactly `raw_len` bytes.
-    fn frame(&mut self, packed_len: u64, raw_len: u64) -> Result<Vec<u8>> {
+    fn frame(&mut self, packed_len: u64, raw_len: u64) -> Result<Vec<u8>, PackError> {
         let packed = self.bytes(packed_len)?;
         let bearable = packed_len.saturating_mul(MAX_EXPANSION);
         if raw_len > bearable {
@@ -176,8 +174,8 @@ impl<'a> Table<'a> {
     }
 
     #[cold]
-    fn malformed(&self, what: &'static str, expected: u64, found: u64) -> FormatError {
-        FormatError::Malformed { place: "stream table", at: self.at as u64, what, expected, found }
+    fn malformed(&self, what: &'static str, expected: u64, found: u64) -> PackError {
+        PackError::Malformed { at: self.at as u64, what, expected, found }
     }
 }
 
@@ -318,11 +316,11 @@ mod tests {
         varint::write(&mut pack, (400 << 20 << 2) | 1);
         pack.extend([5, 0, 0x58, 1, 0, 0]);
         let lie = unpack(&pack, 1, 1 << 30).unwrap_err();
-        assert!(matches!(lie, FormatError::Malformed { expected: 163_840, .. }), "{lie}");
+        assert!(matches!(lie, PackError::Malformed { expected: 163_840, .. }), "{lie}");
         let refused = unpack(&Packer::new(3).pack(&streams()), 5, 100_000).unwrap_err();
         assert_eq!(
             refused,
-            FormatError::TooLarge { what: "unpacked streams", limit: 100_000, found: 100_701 }
+            PackError::TooLarge { what: "unpacked streams", limit: 100_000, found: 100_701 }
         );
     }
 
@@ -354,7 +352,7 @@ mod tests {
             varint::write(&mut lie, packed_len as u64);
             lie.resize(lie.len() + packed_len, 0x55);
             let refused = unpack(&lie, 1, 1 << 30).unwrap_err();
-            assert!(matches!(refused, FormatError::Malformed { what: "mixed bytes", .. }));
+            assert!(matches!(refused, PackError::Malformed { what: "mixed bytes", .. }));
         }
     }
 
