@@ -4,19 +4,14 @@
 
 use crate::{
     error::Result,
+    group::Sources,
     limits::GroupLimits,
     literals::History,
+    member::MemberHead,
     references, residue,
     script::{self, Copy},
-    streams::{Sources, Stream},
     view::View,
 };
-
-/// Set in a member's first byte when the member is one copy from the base's start.
-pub(crate) const WHOLE: u8 = 0x80;
-
-/// Set in a member's first byte when its literals are packed apart.
-pub(crate) const APART: u8 = 0x40;
 
 /// Reads the members of one group, in the order they were written.
 ///
@@ -41,19 +36,11 @@ impl GroupDecoder {
     /// After an error the decoder stands somewhere within the streams: drop it.
     pub fn member(&mut self, base: &[u8], target: &mut [u8]) -> Result<()> {
         let sources = &mut self.sources;
-        let first = sources.byte(Stream::Members)?;
-        let (whole, apart) = (first & WHOLE != 0, first & APART != 0);
-        let number = first & !(WHOLE | APART);
-        let Some(view) = View::from_wire(number) else {
-            return Err(sources.malformed(Stream::Members, "view", 3, number.into()));
-        };
-        if apart && (whole || view != View::Elf) {
-            return Err(sources.malformed(Stream::Members, "literals apart", 0, first.into()));
-        }
-        script::lay_out(sources, whole, apart, base, target, &mut self.copies)?;
-        if view != View::Plain {
-            let history = apart.then_some(&mut self.history);
-            references::correct(sources, history, view, base, target, &self.copies)?;
+        let head = MemberHead::read(sources)?;
+        script::lay_out(sources, head, base, target, &mut self.copies)?;
+        if head.view != View::Plain {
+            let history = head.is_packed.then_some(&mut self.history);
+            references::correct(sources, history, head.view, base, target, &self.copies)?;
         }
         residue::lay_over(sources, target)
     }

@@ -6,10 +6,10 @@
 //! tens of thousands of them: without this walker they were nearly all of what remained.
 
 use crate::{
-    bytes::{u32_at, u64_at},
     elf::Image,
     fields::{Field, Form},
 };
+use imgdelta_wire::fixed::{u32_at, u64_at};
 
 /// Pointer encoding: signed four bytes, relative to the field.
 const RELATIVE_32: u8 = 0x1b;

@@ -5,7 +5,7 @@
 //! here. A file that is not ELF at all can be seen as one flat image, which lets other views use
 //! the same map.
 
-use crate::bytes::{u16_at, u32_at, u64_at};
+use imgdelta_wire::fixed::{u16_at, u32_at, u64_at};
 
 /// Processors whose references are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,35 +2,19 @@
 //! Never keeps a member's bytes: what stays between members is streams and scratch memory.
 
 use crate::{
-    bytes,
+    compare,
     effort::Effort,
     error::Result,
+    group::Sinks,
     literals::History,
     matcher::{Matcher, Reading, Search},
     pack::Packer,
     script::Copy,
-    streams::{Sinks, Stream},
+    stats::MemberStats,
+    stream::Stream,
     trial::{self, Scene, Trial},
     view::View,
 };
-
-/// What became of one member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct MemberStats {
-    /// The view that was chosen.
-    pub view: View,
-    /// Target bytes laid out from the base.
-    pub copied_bytes: u64,
-    /// Target bytes that had to be spelled out.
-    pub literal_bytes: u64,
-    /// Target bytes that were laid out or predicted wrongly, and patched.
-    pub patched_bytes: u64,
-    /// Fields whose prediction had to be corrected.
-    pub missed_fields: u64,
-    /// About how many bytes the member adds to its group.
-    pub estimated_bytes: u64,
-}
 
 /// Collects members into one group.
 #[derive(Debug)]
@@ -211,7 +195,7 @@ fn nearly_equal(base: &[u8], target: &[u8]) -> Option<Copy> {
     }
     let admitted = base.len() / 64;
     let (mut at, mut wrong) = (0, 0);
-    while let Some(found) = bytes::first_difference(&base[at..], &target[at..]) {
+    while let Some(found) = compare::first_difference(&base[at..], &target[at..]) {
         at += found + 1;
         wrong += 1;
         if wrong > admitted.max(8) {

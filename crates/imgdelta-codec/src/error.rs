@@ -1,7 +1,7 @@
 //! What can be wrong with a group or with the base it is applied to.
 //! Never a panic: every input byte comes from a stranger, and each finding says where it was made.
 
-use crate::streams::Stream;
+use crate::stream::Stream;
 use std::fmt;
 
 /// Why a group could not be opened or a member not be rebuilt.

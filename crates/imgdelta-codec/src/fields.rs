@@ -66,6 +66,23 @@ pub(crate) struct Fields {
     pub(crate) anchors: Vec<Anchor>,
 }
 
+impl Fields {
+    /// Adds a field if its target lies in an image of this span.
+    #[inline]
+    pub(crate) fn push(&mut self, at: usize, target: i64, form: Form, span: u32) {
+        if let Some(target) = u32::try_from(target).ok().filter(|&target| target < span) {
+            self.list.push(Field { at: at as u32, target, form });
+        }
+    }
+
+    /// Adds an anchor and returns its number, or `None` if there are too many.
+    pub(crate) fn anchor(&mut self, address: u32, stride: u32) -> Option<u8> {
+        let number = u8::try_from(self.anchors.len()).ok()?;
+        self.anchors.push(Anchor { address, stride });
+        Some(number)
+    }
+}
+
 impl Form {
     /// Bytes of the field.
     #[inline]
@@ -134,7 +151,7 @@ impl Form {
 
     /// The number the field holds at the front of `bytes`, as a sign-extended value.
     pub(crate) fn number(self, bytes: &[u8]) -> i64 {
-        use crate::bytes::{u32_at, u64_at};
+        use imgdelta_wire::fixed::{u32_at, u64_at};
         if self.len() == 8 {
             return u64_at(bytes, 0).unwrap_or(0).cast_signed();
         }
@@ -175,18 +192,4 @@ impl Form {
 #[inline]
 fn low_word(number: i64) -> u32 {
     (number.cast_unsigned() & u64::from(u32::MAX)) as u32
-}
-
-/// Ranges of a file in which fields are looked for in different ways.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Zone {
-    Code,
-    EhFrameHdr,
-    EhFrame,
-    Symbols,
-    DynamicSymbols,
-    Relocations,
-    GoFunctions,
-    Debug,
-    Data,
 }

@@ -8,11 +8,10 @@
 //! that it starts with.
 
 use crate::{
-    bytes::{u32_at, u64_at},
     elf::{Image, Section},
     fields::{Fields, Form},
-    zones::{anchor, push},
 };
+use imgdelta_wire::fixed::{u32_at, u64_at};
 
 /// First word of the tables since Go 1.20, and of those of Go 1.18 and 1.19.
 const MAGIC_1_20: u32 = 0xffff_fff1;
@@ -124,15 +123,15 @@ impl Tables {
     /// Adds the fields of the tables.
     pub(crate) fn collect(&self, file: &[u8], image: &Image, fields: &mut Fields) -> Option<()> {
         let table = file.get(self.offset..self.end)?;
-        let text = (self.text, anchor(fields, self.text, 1)?);
-        let names = (self.names, anchor(fields, self.names, 1)?);
-        let units = (self.units, anchor(fields, self.units, 4)?);
-        let files = (self.files, anchor(fields, self.files, 1)?);
-        let lines = (self.lines, anchor(fields, self.lines, 1)?);
-        let functions = (self.functions, anchor(fields, self.functions, 1)?);
+        let text = (self.text, fields.anchor(self.text, 1)?);
+        let names = (self.names, fields.anchor(self.names, 1)?);
+        let units = (self.units, fields.anchor(self.units, 4)?);
+        let files = (self.files, fields.anchor(self.files, 1)?);
+        let lines = (self.lines, fields.anchor(self.lines, 1)?);
+        let functions = (self.functions, fields.anchor(self.functions, 1)?);
         let data = self.module.map(|module| module.function_data);
         let data = match data {
-            Some(data) => Some((data, anchor(fields, data, 1)?)),
+            Some(data) => Some((data, fields.anchor(data, 1)?)),
             None => None,
         };
         let start = image.address(self.offset)?;
@@ -140,7 +139,7 @@ impl Tables {
         let mut add = |i: usize, (from, number): (u32, u8), stride: i64| {
             let value = u32_at(table, i).filter(|&value| value != NONE)?;
             let target = i64::from(from) + i64::from(value) * stride;
-            push(fields, self.offset + i, target, Form::Anchored32(number), image);
+            fields.push(self.offset + i, target, Form::Anchored32(number), image.span);
             Some(())
         };
         for i in ((self.units - start) as usize..(self.files.max(self.units) - start) as usize)
@@ -198,11 +197,11 @@ impl Tables {
     fn collect_buckets(&self, file: &[u8], image: &Image, fields: &mut Fields) -> Option<()> {
         let (start, end) = self.buckets(image)?;
         let bytes = file.get(start..end)?;
-        let functions = anchor(fields, self.functions, 8)?;
+        let functions = fields.anchor(self.functions, 8)?;
         for (i, bucket) in bytes.chunks_exact(BUCKET).enumerate() {
             let number = i64::from(u32_at(bucket, 0)?);
             let target = i64::from(self.functions) + number * 8;
-            push(fields, start + i * BUCKET, target, Form::Anchored32(functions), image);
+            fields.push(start + i * BUCKET, target, Form::Anchored32(functions), image.span);
         }
         Some(())
     }
@@ -220,7 +219,7 @@ impl Tables {
         const STACK_OBJECTS: usize = 2;
         const INLINED: usize = 3;
         let module = self.module.filter(|_| self.record_len == RECORD_1_20)?;
-        let masks = anchor(fields, module.constants, 1)?;
+        let masks = fields.anchor(module.constants, 1)?;
         starts.retain(|start| start.0 != NONE);
         starts.sort_unstable();
         starts.dedup();
@@ -241,7 +240,7 @@ impl Tables {
             {
                 let target = i64::from(from) + i64::from(u32_at(words, word)?);
                 let at = at + skipped + row * 16 + word;
-                push(fields, at, target, Form::Anchored32(anchor), image);
+                fields.push(at, target, Form::Anchored32(anchor), image.span);
             }
         }
         Some(())

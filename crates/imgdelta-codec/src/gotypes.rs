@@ -6,12 +6,11 @@
 //! pointers) that chance finds few others; a wrong one is harmless as long as it stays put.
 
 use crate::{
-    bytes::{u32_at, u64_at},
     elf::{Image, Section},
     fields::{Fields, Form},
     gopclntab::Tables,
-    zones::{anchor, push},
 };
+use imgdelta_wire::fixed::{u32_at, u64_at};
 
 /// Bytes of a descriptor that all kinds share.
 const COMMON: usize = 48;
@@ -36,8 +35,8 @@ pub(crate) fn collect(
 ) -> Option<()> {
     let (start, end) = tables.module()?.types;
     let from = From {
-        types: (start, anchor(fields, start, 1)?),
-        text: (tables.text(), anchor(fields, tables.text(), 1)?),
+        types: (start, fields.anchor(start, 1)?),
+        text: (tables.text(), fields.anchor(tables.text(), 1)?),
     };
     if let Some(list) = sections.iter().find(|section| section.name == b".typelink") {
         let words = file.get(list.offset..list.offset + list.len)?.chunks_exact(4);
@@ -128,6 +127,6 @@ fn descriptor(
 fn add(file: &[u8], at: usize, from: (u32, u8), image: &Image, fields: &mut Fields) {
     if let Some(value) = u32_at(file, at).filter(|&value| value != 0 && value != u32::MAX) {
         let target = i64::from(from.0) + i64::from(value);
-        push(fields, at, target, Form::Anchored32(from.1), image);
+        fields.push(at, target, Form::Anchored32(from.1), image.span);
     }
 }

@@ -76,7 +76,8 @@
     reason = "see above"
 )]
 
-mod bytes;
+#[cfg(feature = "encode")]
+mod compare;
 mod decoder;
 #[cfg(feature = "encode")]
 mod effort;
@@ -91,11 +92,13 @@ mod fields_x86_64;
 mod frame;
 mod gopclntab;
 mod gotypes;
+mod group;
 mod limits;
 mod literals;
 mod map;
 #[cfg(feature = "encode")]
 mod matcher;
+mod member;
 mod memory;
 mod mixing;
 #[cfg(feature = "encode")]
@@ -112,7 +115,9 @@ mod script;
 #[cfg(feature = "encode")]
 mod seeds;
 mod spelling;
-mod streams;
+#[cfg(feature = "encode")]
+mod stats;
+mod stream;
 #[cfg(feature = "encode")]
 mod trial;
 mod view;
@@ -124,11 +129,13 @@ pub use decoder::GroupDecoder;
 #[cfg(feature = "encode")]
 pub use effort::Effort;
 #[cfg(feature = "encode")]
-pub use encoder::{GroupEncoder, MemberStats};
+pub use encoder::GroupEncoder;
 pub use error::{CodecError, PackError, Result};
 pub use limits::GroupLimits;
 pub use memory::decode_memory;
 #[cfg(feature = "encode")]
 pub use memory::encode_memory;
-pub use streams::Stream;
+#[cfg(feature = "encode")]
+pub use stats::MemberStats;
+pub use stream::Stream;
 pub use view::View;

@@ -8,8 +8,9 @@
 use crate::{
     error::{CodecError, PackError, Result},
     frame,
+    group::Sources,
     prefix::Prefix,
-    streams::{Sources, Stream},
+    stream::Stream,
 };
 
 /// Most bytes that one member may take from those before it.
@@ -81,7 +82,7 @@ fn of_frame(error: PackError, at: u64) -> CodecError {
 /// Packs a member's literals, as they are spelled.
 #[cfg(feature = "encode")]
 pub(crate) fn pack(
-    sinks: &mut crate::streams::Sinks,
+    sinks: &mut crate::group::Sinks,
     history: &History,
     prefix: &Prefix<'_>,
     literals: &[u8],

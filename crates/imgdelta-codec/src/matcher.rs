@@ -13,7 +13,7 @@
 //! text), and wins ten times in speed and eight in memory.
 
 use crate::{
-    bytes,
+    compare,
     effort::Effort,
     script::Copy,
     seeds::Seeds,
@@ -227,7 +227,7 @@ fn scan(seeds: &impl Find, base: Reading<'_>, target: Reading<'_>) -> Vec<Anchor
     let (mut at, mut missed) = (0_usize, 0_usize);
     while at < new.len() {
         let here = diagonal.and_then(|d| at.checked_add_signed(d)).filter(|&b| b < old.len());
-        let run = here.map_or(0, |b| bytes::common_prefix(&old[b..], &new[at..]));
+        let run = here.map_or(0, |b| compare::common_prefix(&old[b..], &new[at..]));
         if run >= FOLLOWED {
             note(&mut anchors, Copy { target: at, base: here.unwrap_or(0), len: run });
             at += run;
@@ -278,7 +278,7 @@ fn best_seed(
     let mut best: Option<Anchor> = None;
     for base in seeds.find(&new[at..]) {
         let compared = &new[at..new.len().min(at + COMPARED)];
-        let len = bytes::common_prefix(&old[base..], compared);
+        let len = compare::common_prefix(&old[base..], compared);
         if len < seeds.seed() {
             continue;
         }
@@ -337,7 +337,7 @@ impl Pair<'_> {
         let (base, target) = (copy.base_end(), copy.target_end());
         let (mut balance, mut best, mut grown, mut i) = (0_i64, 0_i64, 0, 0);
         while i < room && best - balance < DROP {
-            let run = bytes::common_prefix(
+            let run = compare::common_prefix(
                 &self.base.read[base + i..base + room],
                 &self.target.read[target + i..target + room],
             );
@@ -360,7 +360,7 @@ impl Pair<'_> {
         let room = room.min(copy.base);
         let (mut balance, mut best, mut grown, mut i) = (0_i64, 0_i64, 0, 0);
         while i < room && best - balance < DROP {
-            let run = bytes::common_suffix(
+            let run = compare::common_suffix(
                 &self.base.read[copy.base - room..copy.base - i],
                 &self.target.read[copy.target - room..copy.target - i],
             );
@@ -436,7 +436,7 @@ mod tests {
         let (mut copies, mut at) = (Vec::new(), 0);
         while at < target.len() {
             let best = (0..base.len())
-                .map(|b| (bytes::common_prefix(&base[b..], &target[at..]), std::cmp::Reverse(b)))
+                .map(|b| (compare::common_prefix(&base[b..], &target[at..]), std::cmp::Reverse(b)))
                 .max();
             match best.filter(|best| best.0 >= shortest) {
                 Some((len, std::cmp::Reverse(base))) => {

@@ -2,13 +2,13 @@
 //! Never sends what does not pay: an override costs about as much as two or three missed fields.
 
 use crate::{
-    bytes::u32_at,
     elf::Image,
     fields::{Fields, Form},
     map::{AddressMap, Override},
     predict::{PageFlags, Predicted, Predictor},
     script::Copy,
 };
+use imgdelta_wire::fixed::u32_at;
 
 /// What one pass with the plain map found out about the true target.
 #[derive(Debug, Default)]

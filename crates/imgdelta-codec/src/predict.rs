@@ -9,9 +9,10 @@ use crate::{
     elf::Image,
     error::Result,
     fields::{Field, Fields, Form},
+    group::Sources,
     map::AddressMap,
     script::Copy,
-    streams::{Sources, Stream},
+    stream::Stream,
 };
 
 /// All that a prediction is made from.
@@ -257,7 +258,7 @@ impl PageFlags {
     }
 
     #[cfg(feature = "encode")]
-    pub(crate) fn write(&self, sinks: &mut crate::streams::Sinks) {
+    pub(crate) fn write(&self, sinks: &mut crate::group::Sinks) {
         let mut runs = Vec::new();
         let mut rest = self.off.as_slice();
         while rest.contains(&true) {

@@ -5,6 +5,7 @@ use crate::{
     elf::Image,
     error::{CodecError, Result},
     fields::Fields,
+    group::Sources,
     literals::{self, History},
     map::{AddressMap, Override},
     offsets,
@@ -12,7 +13,7 @@ use crate::{
     prefix::Prefix,
     script::{self, Copy},
     spelling::{self, Spell},
-    streams::{Sources, Stream},
+    stream::Stream,
     view::View,
     zones,
 };

@@ -5,10 +5,7 @@
 //! members then is one repeated value. Gaps, runs and values lie in streams of their own, which
 //! codes 10 to 40 % smaller than one dense row of differences.
 
-use crate::{
-    error::Result,
-    streams::{Sources, Stream},
-};
+use crate::{error::Result, group::Sources, stream::Stream};
 
 /// Reads a member's patches and lays them over `target`.
 pub(crate) fn lay_over(sources: &mut Sources, target: &mut [u8]) -> Result<()> {
@@ -39,10 +36,10 @@ pub(crate) fn lay_over(sources: &mut Sources, target: &mut [u8]) -> Result<()> {
 /// Each patch is one run of wrong bytes. To join runs over a right byte between them was tried:
 /// the zero it puts among the values costs more than the gap and the run it saves.
 #[cfg(feature = "encode")]
-pub(crate) fn write(sinks: &mut crate::streams::Sinks, predicted: &[u8], target: &[u8]) -> usize {
+pub(crate) fn write(sinks: &mut crate::group::Sinks, predicted: &[u8], target: &[u8]) -> usize {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     let mut at = 0;
-    while let Some(found) = crate::bytes::first_difference(&predicted[at..], &target[at..]) {
+    while let Some(found) = crate::compare::first_difference(&predicted[at..], &target[at..]) {
         let start = at + found;
         let run = predicted[start..].iter().zip(&target[start..]).take_while(|(a, b)| a != b);
         at = start + run.count();

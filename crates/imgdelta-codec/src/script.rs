@@ -3,7 +3,9 @@
 
 use crate::{
     error::{CodecError, Result},
-    streams::{Sources, Stream},
+    group::Sources,
+    member::MemberHead,
+    stream::Stream,
 };
 
 /// `len` bytes of the target, at `target`, that look like the base's at `base`.
@@ -26,18 +28,16 @@ impl Copy {
 
 /// Lays out `target` from copies and literals, and leaves the copies in `copies`, in target order.
 ///
-/// `whole` is the short form for a member that is one copy from the base's start; with `apart`, the
-/// literals' places keep what they have, for [`fill`].
+/// Literals that are packed on their own leave their places as they are, for [`fill`].
 pub(crate) fn lay_out(
     sources: &mut Sources,
-    whole: bool,
-    apart: bool,
+    head: MemberHead,
     base: &[u8],
     target: &mut [u8],
     copies: &mut Vec<Copy>,
 ) -> Result<()> {
     copies.clear();
-    if whole {
+    if head.is_whole {
         let Some(start) = base.get(..target.len()) else {
             return Err(past_the_base(target.len() as u64, base));
         };
@@ -49,7 +49,7 @@ pub(crate) fn lay_out(
     while at < target.len() {
         let left = target.len() - at;
         let literal = bounded(sources, Stream::LiteralLengths, "literal length", left)?;
-        if !apart {
+        if !head.is_packed {
             target[at..at + literal].copy_from_slice(sources.bytes(Stream::Literals, literal)?);
         }
         at += literal;
@@ -129,7 +129,7 @@ pub(crate) fn is_whole(copies: &[Copy], len: usize) -> bool {
 /// Writes `copies` (in target order, not overlapping) and the literals between them, as they are
 /// spelled in `target`.
 #[cfg(feature = "encode")]
-pub(crate) fn write(sinks: &mut crate::streams::Sinks, copies: &[Copy], target: &[u8]) {
+pub(crate) fn write(sinks: &mut crate::group::Sinks, copies: &[Copy], target: &[u8]) {
     if is_whole(copies, target.len()) {
         return;
     }

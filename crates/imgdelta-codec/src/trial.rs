@@ -2,12 +2,12 @@
 //! Never chooses: that is the encoder's part.
 
 use crate::{
-    decoder::{APART, WHOLE},
     elf::Image,
-    encoder::MemberStats,
     fields::Fields,
+    group::Sinks,
     literals::{self, History},
     map::{AddressMap, Override, Step},
+    member::MemberHead,
     normalise,
     overrides::{AnchorFix, Findings},
     pack::Packer,
@@ -16,7 +16,8 @@ use crate::{
     references, residue,
     script::{self, Copy},
     spelling::{self, Spell},
-    streams::{Sinks, Stream},
+    stats::MemberStats,
+    stream::Stream,
     view::View,
 };
 use std::convert::Infallible;
@@ -51,8 +52,8 @@ fn begin(
     image: Option<&Image>,
 ) -> (Trial, Vec<u8>) {
     let mut streams = Sinks::default();
-    let whole = if script::is_whole(copies, target.len()) { WHOLE } else { 0 };
-    streams.byte(Stream::Members, view.wire() | whole);
+    let is_whole = script::is_whole(copies, target.len());
+    streams.byte(Stream::Members, MemberHead { view, is_whole, is_packed: false }.byte());
     let mut laid_out = target.to_vec();
     let mut copied_bytes = 0;
     for copy in copies {
@@ -202,8 +203,9 @@ impl<'a> Scene<'a> {
         // Among their like they would be a little shorter than alone.
         let shared = packer.pack(&[literals]).len();
         if packed.len() < shared - shared / 64 {
-            let first = trial.streams.take(Stream::Members)[0];
-            trial.streams.byte(Stream::Members, first | APART);
+            let head = MemberHead { view: self.view, is_whole: false, is_packed: true };
+            trial.streams.take(Stream::Members);
+            trial.streams.byte(Stream::Members, head.byte());
             trial.apart = trial.streams.take(Stream::Literals);
             trial.streams.append(&packed);
         }

@@ -7,20 +7,34 @@
 //! field, of which code has about one in twenty bytes.
 
 use crate::{
-    bytes::{u32_at, u64_at},
     eh_frame,
     elf::{self, Image, Machine, Section},
-    fields::{Anchor, Field, Fields, Form, Zone},
+    fields::{Field, Fields, Form},
     fields_aarch64, fields_x86_64,
     gopclntab::Tables,
     gotypes,
 };
+use imgdelta_wire::fixed::{u32_at, u64_at};
 
 /// Code ranges nearer than this are one: the bytes between are padding.
 const MERGED: usize = 64;
 
 /// Numbers below this are no addresses, even in an image that starts at 0.
 const LOWEST_POINTER: u64 = 0x400;
+
+/// Ranges of a file in which fields are looked for in different ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Zone {
+    Code,
+    EhFrameHdr,
+    EhFrame,
+    Symbols,
+    DynamicSymbols,
+    Relocations,
+    GoFunctions,
+    Debug,
+    Data,
+}
 
 /// A zone and where it lies in the file.
 #[derive(Debug, Clone, Copy)]
@@ -214,10 +228,10 @@ fn unclaimed<'a>(
 
 /// Words that count from the start of their own table.
 fn anchored_words(bytes: &[u8], at: usize, address: u32, image: &Image, fields: &mut Fields) {
-    let Some(anchor) = anchor(fields, address, 1) else { return };
+    let Some(anchor) = fields.anchor(address, 1) else { return };
     for (i, word) in bytes.as_chunks::<4>().0.iter().enumerate() {
         let target = i64::from(address) + i64::from(i32::from_le_bytes(*word));
-        push(fields, at + i * 4, target, Form::Anchored32(anchor), image);
+        fields.push(at + i * 4, target, Form::Anchored32(anchor), image.span);
     }
 }
 
@@ -233,13 +247,13 @@ fn symbols(
     let names = names
         .filter(|names| names.flags & Section::LOADED != 0)
         .and_then(|names| image.relative(names.address));
-    let names = names.and_then(|names| Some((names, anchor(fields, names, 1)?)));
+    let names = names.and_then(|names| Some((names, fields.anchor(names, 1)?)));
     for (i, entry) in bytes.chunks_exact(ENTRY).enumerate() {
         if let (Some((names, anchor)), Some(name)) = (names, u32_at(entry, 0))
             && name > 0
         {
             let target = i64::from(names) + i64::from(name);
-            push(fields, at + i * ENTRY, target, Form::Anchored32(anchor), image);
+            fields.push(at + i * ENTRY, target, Form::Anchored32(anchor), image.span);
         }
         absolute(fields, at + i * ENTRY + 8, entry, 8, Form::Absolute64, image);
     }
@@ -258,7 +272,7 @@ fn relocations(
     let symbols = symbols
         .filter(|symbols| symbols.kind == Section::DYNAMIC_SYMBOLS)
         .and_then(|symbols| image.relative(symbols.address));
-    let symbols = symbols.and_then(|symbols| Some((symbols, anchor(fields, symbols, SYMBOL)?)));
+    let symbols = symbols.and_then(|symbols| Some((symbols, fields.anchor(symbols, SYMBOL)?)));
     for (i, entry) in bytes.chunks_exact(ENTRY).enumerate() {
         let at = at + i * ENTRY;
         absolute(fields, at, entry, 0, Form::Absolute64, image);
@@ -266,7 +280,7 @@ fn relocations(
             && symbol > 0
         {
             let target = i64::from(symbols) + i64::from(symbol) * i64::from(SYMBOL);
-            push(fields, at + 12, target, Form::Anchored32(anchor), image);
+            fields.push(at + 12, target, Form::Anchored32(anchor), image.span);
         }
         absolute(fields, at + 16, entry, 16, Form::Absolute64, image);
     }
@@ -339,20 +353,6 @@ fn absolute(fields: &mut Fields, at: usize, bytes: &[u8], i: usize, form: Form, 
     if let Some(target) = value.and_then(|value| image.relative(value)) {
         fields.list.push(Field { at: at as u32, target, form });
     }
-}
-
-/// Adds a field if its target lies in the image.
-pub(crate) fn push(fields: &mut Fields, at: usize, target: i64, form: Form, image: &Image) {
-    if let Some(target) = u32::try_from(target).ok().filter(|&target| target < image.span) {
-        fields.list.push(Field { at: at as u32, target, form });
-    }
-}
-
-/// The number of a new anchor; `None` when there are too many.
-pub(crate) fn anchor(fields: &mut Fields, address: u32, stride: u32) -> Option<u8> {
-    let number = u8::try_from(fields.anchors.len()).ok()?;
-    fields.anchors.push(Anchor { address, stride });
-    Some(number)
 }
 
 #[cfg(test)]

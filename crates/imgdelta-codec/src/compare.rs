@@ -1,26 +1,7 @@
-//! Small questions about byte slices, answered eight bytes at a time without unsafe code.
-//! Never panics: a read past the end is `None`, or stops the comparison.
+//! The lengths of equal runs in two byte slices, eight bytes at a time and without unsafe code.
+//! Never looks past the end of the shorter slice.
 
-/// The little-endian `u16` at `at`.
-#[inline]
-pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().map(|chunk| u16::from_le_bytes(*chunk))
-}
-
-/// The little-endian `u32` at `at`.
-#[inline]
-pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|chunk| u32::from_le_bytes(*chunk))
-}
-
-/// The little-endian `u64` at `at`.
-#[inline]
-pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..)?.first_chunk().map(|chunk| u64::from_le_bytes(*chunk))
-}
-
-/// How many bytes `a` and `b` have in common from their starts.
-#[cfg(feature = "encode")]
+/// Returns the number of equal bytes at the starts of `a` and `b`.
 #[inline]
 pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let (words_a, rest_a) = a.as_chunks::<8>();
@@ -40,21 +21,19 @@ pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     done + rest_a.iter().zip(rest_b).take_while(|(x, y)| x == y).count()
 }
 
-/// How many bytes `a` and `b` have in common from their ends.
-#[cfg(feature = "encode")]
+/// Returns the number of equal bytes at the ends of `a` and `b`.
 #[inline]
 pub(crate) fn common_suffix(a: &[u8], b: &[u8]) -> usize {
     a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count()
 }
 
-/// Where `a` and `b`, of equal length, first differ.
-#[cfg(feature = "encode")]
+/// Returns the first offset at which `a` and `b`, of equal length, differ.
 pub(crate) fn first_difference(a: &[u8], b: &[u8]) -> Option<usize> {
     let common = common_prefix(a, b);
     (common < a.len().min(b.len())).then_some(common)
 }
 
-#[cfg(all(test, feature = "encode"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

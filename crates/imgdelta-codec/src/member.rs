@@ -1,0 +1,41 @@
+//! The first byte of a member: its view and the form of its script.
+//! Never reads further: what follows differs from view to view.
+
+use crate::{error::Result, group::Sources, stream::Stream, view::View};
+
+/// A member's view and the form of its script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MemberHead {
+    pub(crate) view: View,
+    /// The member is one copy from the base's start; it has no script.
+    pub(crate) is_whole: bool,
+    /// The member's literals are packed on their own; only programs with a script have such.
+    pub(crate) is_packed: bool,
+}
+
+impl MemberHead {
+    /// Reads the next member's first byte.
+    pub(crate) fn read(sources: &mut Sources) -> Result<Self> {
+        let byte = sources.byte(Stream::Members)?;
+        let (is_whole, is_packed) = (byte & WHOLE != 0, byte & PACKED != 0);
+        let number = byte & !(WHOLE | PACKED);
+        let Some(view) = View::from_wire(number) else {
+            return Err(sources.malformed(Stream::Members, "view", 3, number.into()));
+        };
+        if is_packed && (is_whole || view != View::Elf) {
+            return Err(sources.malformed(Stream::Members, "literals apart", 0, byte.into()));
+        }
+        Ok(Self { view, is_whole, is_packed })
+    }
+
+    /// Returns the byte.
+    #[cfg(feature = "encode")]
+    pub(crate) fn byte(self) -> u8 {
+        let whole = if self.is_whole { WHOLE } else { 0 };
+        let packed = if self.is_packed { PACKED } else { 0 };
+        self.view.wire() | whole | packed
+    }
+}
+
+const WHOLE: u8 = 0x80;
+const PACKED: u8 = 0x40;
