@@ -54,6 +54,26 @@ impl WireError {
             | Self::TrailingBytes { at, .. } => at,
         }
     }
+
+    /// Returns the value that would be right: a length, a bound or an offset.
+    pub fn expected(&self) -> u64 {
+        match *self {
+            Self::Truncated { needed, .. } => needed,
+            Self::Overlong { most, .. } => most,
+            Self::OutOfRange { expected, .. } => expected,
+            Self::TrailingBytes { at, .. } => at,
+        }
+    }
+
+    /// Returns the value in place of the expected one; a negative distance wraps.
+    pub fn found(&self) -> u64 {
+        match *self {
+            Self::Truncated { left, .. } => left,
+            Self::Overlong { found, .. } => found,
+            Self::OutOfRange { distance, .. } => distance.cast_unsigned(),
+            Self::TrailingBytes { at, left } => at + left,
+        }
+    }
 }
 
 impl fmt::Display for WireError {
