@@ -1,52 +1,51 @@
 //! Rebuilds members from a group and their bases.
-//! Never trusts either: what comes out is what the group says about this base, and the caller holds it
-//! against a digest before anyone sees it.
+//! Never trusts either: the caller compares each result with a digest before anybody sees it.
 
 use crate::{
     error::Result,
-    group::Sources,
+    group::StreamReader,
     limits::GroupLimits,
-    literals::History,
+    literals::LiteralHistory,
     member::MemberHead,
     references, residue,
-    script::{self, Copy},
+    script::{self, BaseCopy},
     view::View,
 };
 
 /// Reads the members of one group, in the order they were written.
 ///
-/// Memory: the unpacked streams, and per member at most about four times its base for the code
-/// view, nothing for the others. Time: linear in target, base and streams, whatever their bytes are.
+/// Memory: the unpacked streams; for programs also up to four times the member's base.
+/// Time: linear in target, base and streams, for any bytes.
 #[derive(Debug)]
 pub struct GroupDecoder {
-    sources: Sources,
-    copies: Vec<Copy>,
-    history: History,
+    reader: StreamReader,
+    copies: Vec<BaseCopy>,
+    history: LiteralHistory,
 }
 
 impl GroupDecoder {
-    /// Unpacks `group`, if it stays within `limits`.
+    /// Unpacks `group` within `limits`.
     pub fn open(group: &[u8], limits: &GroupLimits) -> Result<Self> {
-        let sources = Sources::unpack(group, limits)?;
-        Ok(Self { sources, copies: Vec::new(), history: History::default() })
+        let reader = StreamReader::unpack(group, limits)?;
+        Ok(Self { reader, copies: Vec::new(), history: LiteralHistory::default() })
     }
 
-    /// Rebuilds the next member from its base; `target` has the length the member will have.
+    /// Rebuilds the next member from its base into `target`, which has the member's length.
     ///
-    /// After an error the decoder stands somewhere within the streams: drop it.
+    /// Drop the decoder after an error: it stands somewhere within the streams.
     pub fn member(&mut self, base: &[u8], target: &mut [u8]) -> Result<()> {
-        let sources = &mut self.sources;
-        let head = MemberHead::read(sources)?;
-        script::lay_out(sources, head, base, target, &mut self.copies)?;
+        let reader = &mut self.reader;
+        let head = MemberHead::read(reader)?;
+        script::lay_out(reader, head, base, target, &mut self.copies)?;
         if head.view != View::Plain {
             let history = head.is_packed.then_some(&mut self.history);
-            references::correct(sources, history, head.view, base, target, &self.copies)?;
+            references::correct(reader, history, head.view, base, target, &self.copies)?;
         }
-        residue::lay_over(sources, target)
+        residue::lay_over(reader, target)
     }
 
-    /// Checks that the members have used every byte of every stream.
+    /// Checks that members have used every byte of every stream.
     pub fn finish(self) -> Result<()> {
-        self.sources.finish()
+        self.reader.finish()
     }
 }

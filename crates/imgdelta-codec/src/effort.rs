@@ -1,10 +1,10 @@
-//! How much work the making side puts into a group.
-//! Never seen by a decoder: any effort makes groups of the same kind.
+//! The work that the making side puts into a group.
+//! Never seen by a decoder: groups of every effort have the same format.
 
-/// How much time to spend on a smaller group.
+/// Time to spend on a smaller group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Effort {
-    /// For deltas that are made while somebody waits.
+    /// For deltas that are made while a person waits.
     Fast,
     /// For deltas that are made once and pulled a few times.
     #[default]

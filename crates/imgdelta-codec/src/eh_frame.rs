@@ -1,12 +1,12 @@
 //! Walks the unwind records (`.eh_frame`) and finds their references.
-//! Never interprets call-frame instructions; at the first record that does not add up, the walk ends.
+//! Never interprets call-frame instructions; the walk ends at the first malformed record.
 //!
 //! Each record (FDE) refers back to its common record (CIE), to the function it describes, and
-//! sometimes to that function's exception table. All three are distances, and a library has
-//! tens of thousands of them: without this walker they were nearly all of what remained.
+//! sometimes to that function's exception table. All three are distances. A library has tens of
+//! thousands of them; without this walker they are nearly all that remains to be stored.
 
 use crate::{
-    elf::Image,
+    elf::MemoryImage,
     fields::{Field, Form},
 };
 use imgdelta_wire::fixed::{u32_at, u64_at};
@@ -14,12 +14,12 @@ use imgdelta_wire::fixed::{u32_at, u64_at};
 /// Pointer encoding: signed four bytes, relative to the field.
 const RELATIVE_32: u8 = 0x1b;
 
-/// Where the records lie in `file`, by the pointer in the sorted table's header.
+/// Returns the range of the records in `file`, from the pointer in the sorted table's header.
 pub(crate) fn locate(
     file: &[u8],
     table: usize,
     table_address: u32,
-    image: &Image,
+    image: &MemoryImage,
 ) -> Option<(usize, usize)> {
     // Version 1, and the pointer in the usual encoding.
     if file.get(table..)?.get(..2)? != [1, RELATIVE_32] {
@@ -33,7 +33,7 @@ pub(crate) fn locate(
     Some((start, start + extent(records)))
 }
 
-/// Bytes up to the terminator, inclusive, or up to the first record that does not add up.
+/// Bytes up to the terminator, inclusive, or up to the first malformed record.
 fn extent(records: &[u8]) -> usize {
     let mut at = 0;
     while let Some((_, end)) = record(records, at) {
@@ -49,14 +49,14 @@ fn extent(records: &[u8]) -> usize {
 /// Start of the record's content and its end.
 fn record(records: &[u8], at: usize) -> Option<(usize, usize)> {
     let len = u32_at(records, at)? as usize;
-    // The value 0xffff_ffff would announce a 64-bit length; no loader writes that here.
+    // 0xffff_ffff announces a 64-bit length; no linker writes that here.
     let end = (at + 4).checked_add(len)?;
     (end <= records.len()).then_some((at + 4, end))
 }
 
-/// What a common record says about the records that refer to it.
+/// The encodings that a common record declares for the records that refer to it.
 #[derive(Debug, Clone, Copy, Default)]
-struct Common {
+struct CommonRecord {
     start: usize,
     function_relative: bool,
     data_relative: bool,
@@ -67,7 +67,7 @@ pub(crate) fn collect(
     records: &[u8],
     at: usize,
     address: u32,
-    image: &Image,
+    image: &MemoryImage,
     list: &mut Vec<Field>,
 ) {
     let mut push = |i: usize, target: i64, form| {
@@ -75,7 +75,7 @@ pub(crate) fn collect(
             list.push(Field { at: (at + i) as u32, target, form });
         }
     };
-    let mut common = Common::default();
+    let mut common = CommonRecord::default();
     let mut start = 0;
     while let Some((content, end)) = record(records, start) {
         let pointer = u32_at(&records[..end], content);
@@ -85,7 +85,8 @@ pub(crate) fn collect(
             Some(0) => common = parse_common(&records[..end], start, content),
             Some(pointer) => {
                 push(content, here - i64::from(pointer), Form::Backward32);
-                // Records of one object file follow their common record; others name it anew.
+                // Records of one object file follow their common record; others name it by a
+                // distance.
                 let named = content.checked_sub(pointer as usize);
                 if let Some(named) = named.filter(|&named| named != common.start)
                     && let Some((content, end)) = record(records, named)
@@ -113,15 +114,16 @@ pub(crate) fn collect(
     }
 }
 
-/// Reads the encodings a common record declares; one it does not declare is not relative.
-fn parse_common(records: &[u8], start: usize, content: usize) -> Common {
-    encodings(records, content).map_or(Common { start, ..Common::default() }, |(function, data)| {
-        Common {
+/// Reads the encodings that a common record declares; others count as not relative.
+fn parse_common(records: &[u8], start: usize, content: usize) -> CommonRecord {
+    encodings(records, content).map_or(
+        CommonRecord { start, ..CommonRecord::default() },
+        |(function, data)| CommonRecord {
             start,
             function_relative: function == RELATIVE_32,
             data_relative: data == RELATIVE_32,
-        }
-    })
+        },
+    )
 }
 
 /// The encodings of function start and language data.
@@ -134,8 +136,7 @@ fn encodings(records: &[u8], content: usize) -> Option<(u8, u8)> {
         return Some((function, data));
     }
     at += letters.len() + 1;
-    // Code alignment, data alignment, return register, length of what follows: all small numbers
-    // of seven bits a byte.
+    // Code alignment, data alignment, return register, length of the rest: LEB128 integers.
     for _ in 0..4 {
         let rest = records.get(at..)?;
         at += rest.iter().take(10).position(|byte| byte & 0x80 == 0)? + 1;
@@ -145,7 +146,7 @@ fn encodings(records: &[u8], content: usize) -> Option<(u8, u8)> {
             b'R' => function = *records.get(at)?,
             b'L' => data = *records.get(at)?,
             b'P' => {
-                // Only the four-byte encodings are worth knowing; another ends the reading.
+                // Only the four-byte encodings are known; any other ends the reading.
                 let encoding = *records.get(at)?;
                 at += match encoding & 0x0f {
                     0x03 | 0x0b => 4,

@@ -1,31 +1,30 @@
-//! What the code view needs to know of an ELF file: where its bytes lie in memory, and its sections.
-//! Never follows a number that was not held against the file's length; a file it cannot vouch for is no image.
+//! The parts of an ELF file that the code view reads: segments, sections and unwind tables.
+//! Never follows a number that was not compared with the file's length. Other files are not images.
 //!
-//! Addresses are kept relative to the lowest one, as `u32`: an image that spans more is no image
-//! here. A file that is not ELF at all can be seen as one flat image, which lets other views use
-//! the same map.
+//! Addresses are `u32` and count from the lowest one: a file with a larger span is not an image.
+//! A file that is not ELF can be read as one flat image, so that other views use the same map.
 
 use imgdelta_wire::fixed::{u16_at, u32_at, u64_at};
 
-/// Processors whose references are known.
+/// Processors whose references are recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Machine {
     X86_64,
     Aarch64,
-    /// No processor: the image is a flat file.
+    /// Not a program: the image is a flat file.
     None,
 }
 
-/// A loaded part of a file. File and memory ranges ascend and do not overlap from one to the next.
+/// A loaded part of a file. File and memory ranges ascend and do not overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment {
-    /// Where its bytes start in the file.
+    /// Offset of its first byte in the file.
     pub(crate) offset: usize,
-    /// How many bytes the file has of it.
+    /// Bytes of it in the file.
     pub(crate) file_len: usize,
-    /// Where it starts in memory, relative to the image.
+    /// Address of its first byte, relative to the image.
     pub(crate) start: u32,
-    /// How many bytes it takes in memory.
+    /// Bytes of it in memory.
     pub(crate) memory_len: u32,
     pub(crate) executable: bool,
 }
@@ -35,7 +34,7 @@ impl Segment {
         self.offset + self.file_len
     }
 
-    /// End of the part that the file has bytes for.
+    /// Address behind the last byte that is in the file.
     pub(crate) fn data_end(&self) -> u32 {
         self.start + low_half(self.file_len)
     }
@@ -45,9 +44,9 @@ impl Segment {
     }
 }
 
-/// Where a file's bytes lie in memory.
+/// The segments of a file: offsets and addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Image {
+pub(crate) struct MemoryImage {
     pub(crate) machine: Machine,
     /// The lowest address; all others are relative to it.
     pub(crate) low: u64,
@@ -66,13 +65,13 @@ const FILE_HEADER: usize = 64;
 const PROGRAM_HEADER: usize = 56;
 const SECTION_HEADER: usize = 64;
 
-/// Real files have ten or so. More would make every question about an address slow.
+/// Real files have ten or so; more would make every look-up of an address slow.
 const MAX_SEGMENTS: usize = 64;
 
 const PT_LOAD: u32 = 1;
 const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 
-impl Image {
+impl MemoryImage {
     /// Reads the headers at the front of `bytes`; the file is `file_len` bytes long.
     pub(crate) fn parse(bytes: &[u8], file_len: usize) -> Option<Self> {
         // 64-bit, little-endian, version 1.
@@ -85,7 +84,7 @@ impl Image {
             _ => return None,
         };
         let count = usize::from(u16_at(bytes, 56)?);
-        // The headers travel as one piece, so they have to be one: files from real linkers are.
+        // Headers are copied as one piece, so they must be adjacent. Real linkers write them so.
         if u64_at(bytes, 32)? != FILE_HEADER as u64 || u16_at(bytes, 54)? != 56 || count > 256 {
             return None;
         }
@@ -144,38 +143,38 @@ impl Image {
         })
     }
 
-    /// The address, relative to the image, of the byte at `offset`, if that byte is loaded.
+    /// Returns the relative address of the byte at `offset`, if that byte is loaded.
     pub(crate) fn address(&self, offset: usize) -> Option<u32> {
         let segment = self.segments.iter().find(|s| s.offset_end() > offset)?;
         Some(segment.start + low_half(offset.checked_sub(segment.offset)?))
     }
 
-    /// The offset of the byte at a relative address, if the file has a byte for it.
+    /// Returns the offset of the byte at a relative address, if the file has that byte.
     pub(crate) fn offset(&self, address: u32) -> Option<usize> {
         let segment = self.segments.iter().find(|s| s.end() > address)?;
         let within = address.checked_sub(segment.start)? as usize;
         (within < segment.file_len).then_some(segment.offset + within)
     }
 
-    /// An absolute address, relative to the image, if it lies within.
+    /// Returns an absolute address relative to the image, if it lies within.
     #[inline]
     pub(crate) fn relative(&self, address: u64) -> Option<u32> {
         let relative = address.wrapping_sub(self.low);
         u32::try_from(relative).ok().filter(|&relative| relative < self.span)
     }
 
-    /// End of the last segment's bytes: what follows is zero-filled memory.
+    /// Address behind the last segment's bytes; zero-filled memory follows.
     pub(crate) fn data_end(&self) -> u64 {
         self.low + self.segments.last().map_or(0, |last| u64::from(last.data_end()))
     }
 }
 
-/// The lower half of a length that is known to fit: files of 4 GiB and more are no images.
+/// The lower half of a length that fits: files of 4 GiB and more are not images.
 fn low_half(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
-/// A program header as the file has it.
+/// A program header of the file.
 struct RawSegment {
     executable: bool,
     offset: u64,
@@ -202,7 +201,7 @@ impl RawSegment {
     }
 }
 
-/// A section header; only what the walkers ask for.
+/// A section header, as far as the walkers need it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Section<'a> {
     pub(crate) name: &'a [u8],
@@ -224,7 +223,7 @@ impl Section<'_> {
     pub(crate) const EXECUTABLE: u64 = 4;
 }
 
-/// The sections of a whole file, or none if the table is missing or not sound.
+/// Returns the sections of a whole file, or none if the table is missing or malformed.
 ///
 /// Sections without bytes in the file, or that reach past its end, have length 0.
 pub(crate) fn sections(file: &[u8]) -> Vec<Section<'_>> {
@@ -267,5 +266,5 @@ fn try_sections(file: &[u8]) -> Option<Vec<Section<'_>>> {
     Some(sections)
 }
 
-/// No section that matters has a longer name; a longer search would be a stranger's to prolong.
+/// The sections that matter have shorter names; the limit bounds the work on hostile files.
 const MAX_NAME: usize = 32;

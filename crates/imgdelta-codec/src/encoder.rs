@@ -1,17 +1,17 @@
-//! Writes members into a group: finds the shortest way to say each target in terms of its base.
-//! Never keeps a member's bytes: what stays between members is streams and scratch memory.
+//! Writes members into a group: finds the shortest way to write each target from its base.
+//! Never keeps a member's bytes; streams and scratch memory stay between members.
 
 use crate::{
     compare,
     effort::Effort,
     error::Result,
-    group::Sinks,
-    literals::History,
-    matcher::{Matcher, Reading, Search},
+    group::StreamWriter,
+    literals::LiteralHistory,
+    matcher::{Matcher, Reading, SearchDepth},
     pack::Packer,
-    script::Copy,
+    script::BaseCopy,
     stats::MemberStats,
-    stream::Stream,
+    stream::StreamKind,
     trial::{self, Scene, Trial},
     view::View,
 };
@@ -20,12 +20,12 @@ use crate::{
 #[derive(Debug)]
 pub struct GroupEncoder {
     effort: Effort,
-    streams: Sinks,
+    streams: StreamWriter,
     matcher: Matcher,
-    /// Judges trials: its level is low, since only comparisons count.
+    /// Estimates trials at a low level, since only comparisons count.
     judge: Packer,
-    /// The packed literals so far, as long as that stream has the length noted here.
-    history: (usize, History),
+    /// The literals packed so far, and the length of their stream when they were noted.
+    history: (usize, LiteralHistory),
 }
 
 impl GroupEncoder {
@@ -33,7 +33,7 @@ impl GroupEncoder {
     pub fn new(effort: Effort) -> Self {
         Self {
             effort,
-            streams: Sinks::default(),
+            streams: StreamWriter::default(),
             matcher: Matcher::default(),
             judge: Packer::new(1),
             history: Default::default(),
@@ -42,8 +42,8 @@ impl GroupEncoder {
 
     /// Adds `target`, to be rebuilt from `base`.
     pub fn member(&mut self, base: &[u8], target: &[u8]) -> MemberStats {
-        if self.history.0 != self.streams.stream(Stream::PackedLiterals).len() {
-            // Members from elsewhere: what they said is not in the history.
+        if self.history.0 != self.streams.stream(StreamKind::PackedLiterals).len() {
+            // Members were appended from another group: their literals are not in the history.
             self.history.1.clear();
         }
         let trial = match nearly_equal(base, target) {
@@ -58,37 +58,37 @@ impl GroupEncoder {
         packer(self.effort).pack(self.streams.all())
     }
 
-    /// Ends the group without packing it well, for [`GroupEncoder::append`].
+    /// Ends the group with little packing, for [`GroupEncoder::append`].
     ///
-    /// Members that were matched side by side come together in one group that way: matching is what
-    /// takes time, and streams pack the better the more of them there are.
+    /// Members that are matched in parallel become one group this way. Matching takes the time, and
+    /// one long stream packs better than several short ones.
     pub fn finish_loose(self) -> Vec<u8> {
         Packer::new(1).pack(self.streams.all())
     }
 
-    /// Adds the members of a group behind the own ones.
+    /// Appends the members of another group.
     pub fn append(&mut self, group: &[u8]) -> Result<()> {
-        self.streams.append(&Sinks::unpack(group)?);
+        self.streams.append(&StreamWriter::unpack(group)?);
         Ok(())
     }
 
-    /// Raw bytes of the streams so far: callers cut groups by it.
+    /// Raw bytes of all streams so far; callers end groups by it.
     pub fn stream_bytes(&self) -> usize {
         self.streams.len()
     }
 
     /// Raw bytes of each stream so far.
-    pub fn stream_lengths(&self) -> Vec<(Stream, usize)> {
-        Stream::ALL.map(|stream| (stream, self.streams.stream(stream).len())).into()
+    pub fn stream_lengths(&self) -> Vec<(StreamKind, usize)> {
+        StreamKind::ALL.map(|stream| (stream, self.streams.stream(stream).len())).into()
     }
 
-    /// The best way to write a member whose copies have to be found.
+    /// Returns the shortest way to write a member whose copies are still to be found.
     fn search(&mut self, base: &[u8], target: &[u8]) -> Trial {
         if let Some(scene) = Scene::open(View::Elf, base, target) {
             return self.search_scene(&scene, None).1;
         }
         let (old, new) = (Reading::plain(base), Reading::plain(target));
-        let copies = self.matcher.copies(old, new, Search::of(self.effort));
+        let copies = self.matcher.copies(old, new, SearchDepth::of(self.effort));
         let mut best = self.judged(trial::plain(base, target, &copies));
         for view in offset_views(base) {
             if let Some(scene) = Scene::open(view, base, target) {
@@ -101,10 +101,10 @@ impl GroupEncoder {
         best.1
     }
 
-    /// The best way to write a member whose copy is known to be the whole target.
-    fn write_whole(&mut self, base: &[u8], target: &[u8], whole: Copy) -> Trial {
+    /// Returns the shortest way to write a member that is one copy of its base.
+    fn write_whole(&mut self, base: &[u8], target: &[u8], whole: BaseCopy) -> Trial {
         let plain = trial::plain(base, target, &[whole]);
-        // A program rebuilt in place may differ in few places, all of them references.
+        // A program rebuilt in place may differ in a few places, all of them references.
         if plain.stats.patched_bytes > 64
             && let Some(scene) = Scene::open(View::Elf, base, target)
         {
@@ -115,10 +115,10 @@ impl GroupEncoder {
         plain
     }
 
-    /// The best way to write a member in a view with fields, and what it costs.
+    /// Returns the shortest way to write a member in a view with fields, and its estimated bytes.
     ///
-    /// `known` are copies to start from; without them the first round matches by content.
-    fn search_scene(&mut self, scene: &Scene<'_>, known: Option<&[Copy]>) -> (usize, Trial) {
+    /// `known` are copies to start with; without them the first round matches by content.
+    fn search_scene(&mut self, scene: &Scene<'_>, known: Option<&[BaseCopy]>) -> (usize, Trial) {
         let mut copies = if let Some(copies) = known {
             copies.to_vec()
         } else {
@@ -127,7 +127,7 @@ impl GroupEncoder {
         let mut best = self.best_of_scene(scene, &copies);
         let mut best_copies = copies.clone();
         for _ in 1..rounds(self.effort) {
-            // The readings are as long as the files: they must not outlive the search.
+            // The readings are as long as the files: they are dropped before the next step.
             copies = self.copies_of_scene(scene, &scene.by_address(&copies));
             let found = self.best_of_scene(scene, &copies);
             if found.0 < best.0 {
@@ -139,14 +139,19 @@ impl GroupEncoder {
         best
     }
 
-    fn copies_of_scene(&mut self, scene: &Scene<'_>, readings: &(Vec<u8>, Vec<u8>)) -> Vec<Copy> {
+    fn copies_of_scene(
+        &mut self,
+        scene: &Scene<'_>,
+        readings: &(Vec<u8>, Vec<u8>),
+    ) -> Vec<BaseCopy> {
         let old = Reading { raw: scene.base, read: &readings.0 };
         let new = Reading { raw: scene.target, read: &readings.1 };
-        self.matcher.copies(old, new, Search::of(self.effort))
+        self.matcher.copies(old, new, SearchDepth::of(self.effort))
     }
 
-    /// The best way to write known copies in a view with fields, and what it costs.
-    fn best_of_scene(&mut self, scene: &Scene<'_>, copies: &[Copy]) -> (usize, Trial) {
+    /// Returns the shortest way to write given copies in a view with fields, and its estimated
+    /// bytes.
+    fn best_of_scene(&mut self, scene: &Scene<'_>, copies: &[BaseCopy]) -> (usize, Trial) {
         let survey = scene.survey(copies);
         let mut best = self.judged(scene.write(copies, &survey, savings(self.effort)[0]));
         for &saving in &savings(self.effort)[1..] {
@@ -165,7 +170,7 @@ impl GroupEncoder {
     fn keep(&mut self, trial: &Trial) -> MemberStats {
         self.streams.append(&trial.streams);
         let (noted, history) = &mut self.history;
-        *noted = self.streams.stream(Stream::PackedLiterals).len();
+        *noted = self.streams.stream(StreamKind::PackedLiterals).len();
         history.add(&trial.apart);
         let mut stats = trial.stats;
         stats.estimated_bytes = trial.streams.coded_len(&mut self.judge) as u64;
@@ -173,23 +178,23 @@ impl GroupEncoder {
     }
 }
 
-/// The views that may suit a base which is no program: those of offset tables, if it starts with one.
+/// The views that may suit a base which is not a program: offset tables, if it starts with one.
 fn offset_views(base: &[u8]) -> impl Iterator<Item = View> {
     const LOOKED_AT: usize = 1 << 10;
     let words = base[..base.len().min(LOOKED_AT)].as_chunks::<4>().0;
     let fits = |word: u32| word >= 64 && (word as usize) < base.len();
     let little = words.iter().filter(|word| fits(u32::from_le_bytes(**word))).count();
     let big = words.iter().filter(|word| fits(u32::from_be_bytes(**word))).count();
-    // Text has no such words at all, and in a table of lengths and offsets every other one is.
+    // Text has none of these words; in a table of lengths and offsets every second word is one.
     let enough = |count: usize| words.len() >= 32 && count * 4 >= words.len();
     let little = enough(little).then_some(View::OffsetsLittle);
     little.into_iter().chain(enough(big).then_some(View::OffsetsBig))
 }
 
-/// The copy of all of `target`, if base and target are of one length and differ in few places.
+/// Returns the copy of all of `target`, if the base has the same length and differs in few places.
 ///
-/// A compiled script whose time stamp changed is found here in one pass, without an index.
-fn nearly_equal(base: &[u8], target: &[u8]) -> Option<Copy> {
+/// It finds a compiled script with a new time stamp in one pass, without an index.
+fn nearly_equal(base: &[u8], target: &[u8]) -> Option<BaseCopy> {
     if base.len() != target.len() {
         return None;
     }
@@ -202,10 +207,10 @@ fn nearly_equal(base: &[u8], target: &[u8]) -> Option<Copy> {
             return None;
         }
     }
-    Some(Copy { target: 0, base: 0, len: target.len() })
+    Some(BaseCopy { target: 0, base: 0, len: target.len() })
 }
 
-/// How often code is matched: first by content, then by the addresses the last round gave.
+/// Rounds of matching code: by content first, then by the addresses of the last round.
 fn rounds(effort: Effort) -> usize {
     match effort {
         Effort::Fast => 1,
@@ -214,7 +219,7 @@ fn rounds(effort: Effort) -> usize {
     }
 }
 
-/// Which prices of an override are tried, in missed fields; `None` is without overrides.
+/// Least savings of an override, in missed fields, to try; `None` writes no overrides.
 fn savings(effort: Effort) -> &'static [Option<usize>] {
     match effort {
         Effort::Fast => &[Some(3)],
@@ -223,18 +228,18 @@ fn savings(effort: Effort) -> &'static [Option<usize>] {
     }
 }
 
-/// What packs the finished streams.
+/// Returns the packer for finished streams.
 fn packer(effort: Effort) -> Packer {
     let packer = Packer::new(level(effort));
     if effort == Effort::Best { packer.mixing() } else { packer }
 }
 
-/// zstd level of the finished streams.
+/// Returns the zstd level for finished streams.
 fn level(effort: Effort) -> i32 {
     match effort {
-        // Sparse streams are short: level 9 costs little time beside matching.
+        // Sparse streams are short: level 9 costs little time compared with matching.
         Effort::Fast => 9,
-        // Level 19 takes half as long again, for 0.1 %.
+        // Level 19 takes 50 % more time and saves 0.1 %.
         Effort::Default => 18,
         Effort::Best => 22,
     }

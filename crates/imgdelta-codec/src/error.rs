@@ -1,45 +1,46 @@
-//! What can be wrong with a group or with the base it is applied to.
-//! Never a panic: every input byte comes from a stranger, and each finding says where it was made.
+//! The errors of groups, members and packs.
+//! Never a panic: every input byte comes from a stranger, and each error names its offset.
 
-use crate::stream::Stream;
+use crate::stream::StreamKind;
+use imgdelta_wire::WireError;
 use std::fmt;
 
-/// Why a group could not be opened or a member not be rebuilt.
+/// Reason why a group could not be opened or a member could not be rebuilt.
 ///
 /// Each variant asks for a different reaction of the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CodecError {
-    /// The group's bytes contradict themselves or the member they are used for: fetch it again, or
-    /// give up on this delta.
+    /// The group contradicts itself or the member it is used for: fetch it again, or refuse the
+    /// delta.
     Malformed {
         /// The stream that was being read; `None` for the group's own table.
-        stream: Option<Stream>,
-        /// How many bytes of that stream (or of the group) had been read.
+        stream: Option<StreamKind>,
+        /// Bytes of that stream, or of the group, that had been read.
         at: u64,
-        /// What was being read.
+        /// The value that was being read.
         what: &'static str,
-        /// The value that would have been right: a length, a bound or a count.
+        /// The value that would be right: a length, a bound or a count.
         expected: u64,
-        /// The value that was there.
+        /// The value that is there.
         found: u64,
     },
-    /// The group asks for more memory than the caller admits: raise the limit, or refuse the delta.
+    /// The group needs more memory than the caller admits: raise the limit, or refuse the delta.
     TooLarge {
-        /// What is too large.
+        /// The quantity that is too large.
         what: &'static str,
-        /// The limit it was held against.
+        /// The limit in force.
         limit: u64,
-        /// What the group asks for.
+        /// The quantity that the group names.
         found: u64,
     },
-    /// The base cannot be the one this group was made against: look for another base.
+    /// The group was made against another base: look for that one.
     BaseUnlike {
-        /// What the group takes for granted.
+        /// The property of the base that the group relies on.
         what: &'static str,
-        /// The value the group needs.
+        /// The value that the group needs.
         expected: u64,
-        /// The value the base has.
+        /// The value that the base has.
         found: u64,
     },
 }
@@ -100,6 +101,15 @@ pub enum PackError {
         /// The quantity that the pack names.
         found: u64,
     },
+}
+
+impl PackError {
+    /// Adds the name of the value that could not be read.
+    #[cold]
+    pub(crate) fn of_wire(error: WireError, what: &'static str) -> Self {
+        let (at, expected, found) = (error.at(), error.expected(), error.found());
+        Self::Malformed { at, what, expected, found }
+    }
 }
 
 impl fmt::Display for PackError {

@@ -1,23 +1,22 @@
-//! Fields: bytes of a base that refer to another place in it, and how each kind follows its target.
-//! Never decides by guesswork what is code: a false field costs nothing while its target and itself move alike.
+//! Fields: bytes of a base that refer to another place in it, and their values in the target. Never
+//! guesses which bytes are code: a false field costs nothing while it and its target move alike.
 //!
-//! A field is found by pattern in the base alone. What it will be in the target follows from two
-//! shifts: that of the place it lies in and that of the place it refers to. Every form is a
-//! number to add to what the base has there, so the copy comes first and most fields need no
-//! second write.
+//! A field is found by pattern in the base alone. Its value in the target follows from two shifts:
+//! that of the field and that of the place it refers to. Each form turns the two into a number to
+//! add to the copied value, so most fields need no second write.
 
-/// How a field spells its reference, and so how it follows its target.
+/// The spelling of a reference, which decides how its value follows its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// Four bytes: distance to code from the end of a branch.
     Branch32,
-    /// Four bytes: distance from somewhere near the field.
+    /// Four bytes: distance from a place near the field.
     Relative32,
-    /// The same, in bytes that may be plain numbers: counts only on pages that say so.
+    /// The same in bytes that may be plain numbers; it counts only on pages with their flag set.
     Relative32InData,
     /// Eight bytes: the address.
     Absolute64,
-    /// The same, in bytes that may be plain numbers: counts only on pages that say so.
+    /// The same in bytes that may be plain numbers; it counts only on pages with their flag set.
     Absolute64InData,
     /// Four bytes: distance back from the field.
     Backward32,
@@ -31,7 +30,7 @@ pub(crate) enum Form {
     Branch14,
     /// A word of AArch64 with a distance of 21 bits, in pages of 4 KiB.
     Page21,
-    /// A word of AArch64 with the low 12 bits of an address, right-shifted by this.
+    /// A word of AArch64 with the low 12 bits of an address, shifted right by this.
     Low12(u8),
     /// Four bytes, little-endian: offset in the file.
     Offset32,
@@ -49,7 +48,7 @@ pub(crate) struct Field {
     pub(crate) form: Form,
 }
 
-/// An address that others are counted from.
+/// An address from which others are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Anchor {
     /// Relative to the image and within it.
@@ -93,7 +92,7 @@ impl Form {
         }
     }
 
-    /// Whether the field counts only on pages whose flag is set.
+    /// True if the field counts only on pages whose flag is set.
     #[inline]
     pub(crate) fn is_flagged(self) -> bool {
         matches!(
@@ -102,13 +101,13 @@ impl Form {
         )
     }
 
-    /// Whether the field is a jump or call, whose target is likely to lie in the same function.
+    /// True for a jump or call, whose target is likely to lie in the same function.
     #[inline]
     pub(crate) fn is_branch(self) -> bool {
         matches!(self, Self::Branch32 | Self::Branch26 | Self::Branch19 | Self::Branch14)
     }
 
-    /// Adds `more` to the number the field holds at the front of `bytes`.
+    /// Adds `more` to the number that the field holds at the front of `bytes`.
     #[inline]
     pub(crate) fn add(self, bytes: &mut [u8], more: i64) {
         if self.len() == 8 {
@@ -127,10 +126,10 @@ impl Form {
         }
     }
 
-    /// `word` with `more` added to the number it holds.
+    /// Returns `word` with `more` added to the number in it.
     #[inline]
     fn with_more(self, word: u32, more: i64) -> u32 {
-        // What does not fit wraps: a wrong prediction is as good as any other wrong prediction.
+        // Sums that do not fit wrap: they are wrong predictions like any other.
         let more = low_word(more);
         let replace = |shift: u32, mask: u32| {
             let number = (word >> shift).wrapping_add(more) & mask;
@@ -149,7 +148,7 @@ impl Form {
         }
     }
 
-    /// The number the field holds at the front of `bytes`, as a sign-extended value.
+    /// Returns the number that the field holds at the front of `bytes`, sign-extended.
     pub(crate) fn number(self, bytes: &[u8]) -> i64 {
         use imgdelta_wire::fixed::{u32_at, u64_at};
         if self.len() == 8 {
@@ -170,7 +169,7 @@ impl Form {
         }
     }
 
-    /// `number` folded into what the field can tell apart.
+    /// Reduces `number` to the bits that the field can hold.
     #[cfg(feature = "encode")]
     pub(crate) fn folded(self, number: i64) -> i64 {
         if self.len() == 8 {
@@ -188,7 +187,7 @@ impl Form {
     }
 }
 
-/// The low half of a sum: the upper half says nothing about 32-bit fields.
+/// The low half of a sum: 32-bit fields do not have the upper half.
 #[inline]
 fn low_word(number: i64) -> u32 {
     (number.cast_unsigned() & u64::from(u32::MAX)) as u32

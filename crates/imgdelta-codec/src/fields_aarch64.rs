@@ -1,44 +1,50 @@
 //! References in AArch64 code: branches, and addresses made of a page and its low 12 bits.
-//! Never follows control flow: registers are tracked line by line, and a wrong pair is harmless while both move alike.
+//! Never follows control flow: it tracks registers word by word, and a wrong pair is harmless.
 //!
-//! `ADRP` loads the page of an address, a later `ADD`, load or store adds the low 12 bits. Alone,
-//! neither says where it refers to; when data moves by a few bytes, some pages change and all
-//! low bits do. So the two are paired by register: both get the full address as their target.
-//! `ADR` and literal loads are left out: in hand-written assembler, constants decode as such.
+//! `ADRP` loads the page of an address; a later `ADD`, load or store adds the low 12 bits. Neither
+//! has the full address. Data that moves by a few bytes changes some pages and all low bits. So the
+//! two are paired by register and get one target. `ADR` and literal loads are left out: constants
+//! in hand-written assembler decode as such.
 
 use crate::{
-    elf::Image,
+    elf::MemoryImage,
     fields::{Field, Form},
 };
 
-/// An `ADRP` and its user lie at most this many words apart.
+/// Most words between an `ADRP` and the instruction that uses it.
 const PAIRED: usize = 256;
 
 /// A page that a register holds.
 #[derive(Clone, Copy)]
-struct Page {
+struct HeldPage {
     /// First address of the page, relative to the image.
     address: i64,
-    /// Word that loaded it.
+    /// Index of the word that loaded it.
     word: usize,
-    /// The field that will take over the full address of the first user, if there is none yet.
+    /// The field that takes over the full address of the first use; `None` after that.
     field: Option<usize>,
 }
 
 /// Adds the fields of `code`, which lies at offset `at` and relative address `address`.
-pub(crate) fn collect(code: &[u8], at: usize, address: u32, image: &Image, list: &mut Vec<Field>) {
+pub(crate) fn collect(
+    code: &[u8],
+    at: usize,
+    address: u32,
+    image: &MemoryImage,
+    list: &mut Vec<Field>,
+) {
     let skipped = (image.low.wrapping_add(address.into()).wrapping_neg() & 3) as usize;
     let words = code.get(skipped..).unwrap_or_default().as_chunks::<4>().0;
-    let mut pages = [Page { address: 0, word: 0, field: None }; 32];
-    // One bit for each register that holds its entry in `pages`.
+    let mut pages = [HeldPage { address: 0, word: 0, field: None }; 32];
+    // One bit for each register whose entry in `pages` is valid.
     let mut held = 0_u32;
     for (i, word) in words.iter().enumerate() {
         let word = u32::from_le_bytes(*word);
         let class = CLASSES[(word >> 24) as usize];
         let register = 1_u32 << (word & 31);
-        if matches!(class, Class::Writes | Class::Other) {
-            // Two words in three end here, without a branch that depends on which it was.
-            held &= !(register & u32::from(class == Class::Writes).wrapping_neg());
+        if matches!(class, InstructionClass::Writes | InstructionClass::Other) {
+            // Two thirds of all words end here, in one branch for both classes.
+            held &= !(register & u32::from(class == InstructionClass::Writes).wrapping_neg());
             continue;
         }
         let offset = skipped + i * 4;
@@ -54,36 +60,38 @@ pub(crate) fn collect(code: &[u8], at: usize, address: u32, image: &Image, list:
             }
         };
         match class {
-            Class::Jump => branch(Form::Branch26, signed(word, 26)),
-            Class::Call => {
+            InstructionClass::Jump => branch(Form::Branch26, signed(word, 26)),
+            InstructionClass::Call => {
                 branch(Form::Branch26, signed(word, 26));
                 held &= !CLOBBERED;
             }
-            Class::System if word & 0xffff_fc1f == 0xd63f_0000 => held &= !CLOBBERED,
-            // With the bit set it is another kind of branch.
-            Class::Conditional if word & 0x10 == 0 => branch(Form::Branch19, signed(word >> 5, 19)),
-            Class::Compare => branch(Form::Branch19, signed(word >> 5, 19)),
-            Class::Test => branch(Form::Branch14, signed(word >> 5, 14)),
-            Class::Page => {
+            InstructionClass::System if word & 0xffff_fc1f == 0xd63f_0000 => held &= !CLOBBERED,
+            // With this bit set it is another kind of branch.
+            InstructionClass::Conditional if word & 0x10 == 0 => {
+                branch(Form::Branch19, signed(word >> 5, 19));
+            }
+            InstructionClass::Compare => branch(Form::Branch19, signed(word >> 5, 19)),
+            InstructionClass::Test => branch(Form::Branch14, signed(word >> 5, 14)),
+            InstructionClass::Page => {
                 let distance = signed(word >> 29 & 3 | (word >> 5 & 0x7_ffff) << 2, 21);
                 let absolute = image.low.cast_signed().wrapping_add(here);
                 let start = ((absolute >> 12) + i64::from(distance)) << 12;
                 let address = start.wrapping_sub(image.low.cast_signed());
-                // Its first user will name the address; until then the page stands for it.
+                // The field's target is the page until the first use names the address.
                 let field = push(address, Form::Page21);
-                pages[(word & 31) as usize] = Page { address, word: i, field };
+                pages[(word & 31) as usize] = HeldPage { address, word: i, field };
                 held = if field.is_some() { held | register } else { held & !register };
             }
-            Class::Add | Class::Access | Class::VectorAccess => {
+            InstructionClass::Add | InstructionClass::Access | InstructionClass::VectorAccess => {
                 let kind = word >> 22 & 3;
                 let base = (word >> 5 & 31) as usize;
                 // An addition with this field set shifts its number or is another instruction.
-                let is_low = class != Class::Add || kind == 0;
+                let is_low = class != InstructionClass::Add || kind == 0;
                 if is_low && held >> base & 1 == 1 && i - pages[base].word <= PAIRED {
                     let page = &mut pages[base];
                     let scale = match class {
-                        Class::Add => 0,
-                        Class::VectorAccess if word >> 30 == 0 && kind >= 2 => 4,
+                        InstructionClass::Add => 0,
+                        InstructionClass::VectorAccess if word >> 30 == 0 && kind >= 2 => 4,
                         _ => (word >> 30) as u8,
                     };
                     let target = page.address + i64::from((word >> 10 & 0xfff) << scale);
@@ -93,13 +101,13 @@ pub(crate) fn collect(code: &[u8], at: usize, address: u32, image: &Image, list:
                         list[field].target = target as u32;
                     }
                 }
-                let is_load = class == Class::Access && kind != 0;
-                if class == Class::Add || is_load {
+                let is_load = class == InstructionClass::Access && kind != 0;
+                if class == InstructionClass::Add || is_load {
                     held &= !register;
                 }
             }
-            Class::OtherAccess if word >> 22 & 3 != 0 => held &= !register,
-            Class::PairAccess if word >> 22 & 1 == 1 => {
+            InstructionClass::OtherAccess if word >> 22 & 3 != 0 => held &= !register,
+            InstructionClass::PairAccess if word >> 22 & 1 == 1 => {
                 held &= !(register | 1 << (word >> 10 & 31));
             }
             _ => {}
@@ -116,9 +124,9 @@ fn signed(number: u32, bits: u32) -> i32 {
 /// The registers that a callee need not keep: 0 to 18, and the return address.
 const CLOBBERED: u32 = 0x7_ffff | 1 << 30;
 
-/// What an instruction may be, as far as its highest byte tells.
+/// The kind of an instruction, as far as its highest byte shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
+enum InstructionClass {
     /// `B`.
     Jump,
     /// `BL`.
@@ -145,13 +153,13 @@ enum Class {
     OtherAccess,
     /// Writes the register in its lowest five bits.
     Writes,
-    /// Writes no general register, as far as anyone needs to know.
+    /// Writes no general register that matters here.
     Other,
 }
 
 /// The class of each highest byte.
-const CLASSES: [Class; 256] = {
-    let mut classes = [Class::Other; 256];
+const CLASSES: [InstructionClass; 256] = {
+    let mut classes = [InstructionClass::Other; 256];
     let mut byte = 0;
     while byte < 256 {
         classes[byte] = class(byte as u32);
@@ -161,31 +169,33 @@ const CLASSES: [Class; 256] = {
 };
 
 /// The class of the instructions with this highest byte.
-const fn class(byte: u32) -> Class {
+const fn class(byte: u32) -> InstructionClass {
     let vector = byte & 0x04 != 0;
     match byte {
-        _ if byte & 0xfc == 0x14 => Class::Jump,
-        _ if byte & 0xfc == 0x94 => Class::Call,
-        0x54 => Class::Conditional,
-        _ if byte & 0x7e == 0x34 => Class::Compare,
-        _ if byte & 0x7e == 0x36 => Class::Test,
-        _ if byte & 0x9f == 0x90 => Class::Page,
-        0x91 => Class::Add,
+        _ if byte & 0xfc == 0x14 => InstructionClass::Jump,
+        _ if byte & 0xfc == 0x94 => InstructionClass::Call,
+        0x54 => InstructionClass::Conditional,
+        _ if byte & 0x7e == 0x34 => InstructionClass::Compare,
+        _ if byte & 0x7e == 0x36 => InstructionClass::Test,
+        _ if byte & 0x9f == 0x90 => InstructionClass::Page,
+        0x91 => InstructionClass::Add,
         _ if byte & 0x3b == 0x39 => {
             if vector {
-                Class::VectorAccess
+                InstructionClass::VectorAccess
             } else {
-                Class::Access
+                InstructionClass::Access
             }
         }
         _ => match byte >> 1 & 0xf {
-            0b1010 | 0b1011 => Class::System,
-            0b0100 | 0b0110 | 0b1100 | 0b1110 if vector => Class::Other,
-            0b0100 | 0b0110 | 0b1100 | 0b1110 if byte & 0x3a == 0x28 => Class::PairAccess,
-            0b0100 | 0b0110 | 0b1100 | 0b1110 => Class::OtherAccess,
+            0b1010 | 0b1011 => InstructionClass::System,
+            0b0100 | 0b0110 | 0b1100 | 0b1110 if vector => InstructionClass::Other,
+            0b0100 | 0b0110 | 0b1100 | 0b1110 if byte & 0x3a == 0x28 => {
+                InstructionClass::PairAccess
+            }
+            0b0100 | 0b0110 | 0b1100 | 0b1110 => InstructionClass::OtherAccess,
             // Vector arithmetic.
-            0b0111 | 0b1111 => Class::Other,
-            _ => Class::Writes,
+            0b0111 | 0b1111 => InstructionClass::Other,
+            _ => InstructionClass::Writes,
         },
     }
 }
@@ -196,7 +206,7 @@ mod tests {
 
     fn fields_of(words: &[u32]) -> Vec<(u32, u32, Form)> {
         let code: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let image = Image::flat(0x10_0000).unwrap();
+        let image = MemoryImage::flat(0x10_0000).unwrap();
         let mut list = Vec::new();
         collect(&code, 0x1000, 0x1000, &image, &mut list);
         list.iter().map(|field| (field.at, field.target, field.form)).collect()
@@ -225,7 +235,7 @@ mod tests {
             (0x1008, 0x21123, Form::Low12(0)),
         ];
         assert_eq!(fields_of(&words), expected);
-        // A call in between may have overwritten x0.
+        // The call may overwrite x0.
         let words = [0x9000_0100, 0x9400_0004, 0x9104_8c00];
         let forms: Vec<Form> = fields_of(&words).iter().map(|field| field.2).collect();
         assert_eq!(forms, [Form::Page21, Form::Branch26]);

@@ -1,21 +1,27 @@
 //! References in x86-64 code, found by the bytes before them.
-//! Never disassembles: a pattern that is no instruction is harmless as long as it moves with its surroundings.
+//! Never disassembles: a false match is harmless as long as it moves with its surroundings.
 //!
 //! A distance of four bytes follows `E8` and `E9` (call, jump), `0F 80` to `0F 8F` (conditional
 //! jump), and every ModRM byte of the form `..000101`-`..111101`, which addresses memory relative
-//! to the next instruction; an immediate operand between the two makes that instruction longer.
+//! to the next instruction. An immediate operand moves that instruction's end back.
 //!
-//! One byte in fifteen is a candidate, so 64 bytes are tested at a time, each exactly: the fields
-//! found are those of a byte-by-byte scan, on every processor.
+//! One byte in fifteen is a candidate, so 64 bytes are tested at a time. The fields are those of a
+//! scan byte by byte, on every processor.
 
 use crate::{
-    elf::Image,
+    elf::MemoryImage,
     fields::{Field, Form},
 };
 
 /// Adds the fields of `code`, which lies at offset `at` and relative address `address`.
-pub(crate) fn collect(code: &[u8], at: usize, address: u32, image: &Image, list: &mut Vec<Field>) {
-    // Position of the last byte before a field; the field has to end within the code.
+pub(crate) fn collect(
+    code: &[u8],
+    at: usize,
+    address: u32,
+    image: &MemoryImage,
+    list: &mut Vec<Field>,
+) {
+    // Position of the last byte before a field; the field must end within the code.
     let mut opcode = 1;
     let mut free = 1;
     let mut take = |opcode: usize, list: &mut Vec<Field>| {
@@ -42,9 +48,9 @@ pub(crate) fn collect(code: &[u8], at: usize, address: u32, image: &Image, list:
     }
 }
 
-/// Where the field behind a candidate refers to, if that is in the image.
+/// Returns the target of the field behind a candidate, if it lies in the image.
 #[inline]
-fn target(code: &[u8], opcode: usize, address: u32, image: &Image) -> Option<(u32, Form)> {
+fn target(code: &[u8], opcode: usize, address: u32, image: &MemoryImage) -> Option<(u32, Form)> {
     let distance = i32::from_le_bytes(*code.get(opcode + 1..)?.first_chunk()?);
     let (immediate, form) = if code[opcode] & 0xC7 == 0x05 {
         let immediate = match code[opcode - 1] {
@@ -61,13 +67,13 @@ fn target(code: &[u8], opcode: usize, address: u32, image: &Image) -> Option<(u3
     (distance != 0 && target < image.span).then_some((target, form))
 }
 
-/// Bytes tested at a time: one bit of a word for each.
+/// Bytes tested at a time: one bit of a `u64` for each.
 const BLOCK: usize = 64;
 
-/// One bit for each byte of a block that is a candidate; the block is preceded by one more byte.
+/// Returns one bit for each byte of a block that is a candidate; one more byte precedes the block.
 ///
-/// The first loop has no branches and no carries between bytes, so that compilers turn it into
-/// vector instructions; the second gathers the lowest bits of eight bytes by one multiplication.
+/// The first loop has no branches and no carries between bytes, so compilers vectorise it. The
+/// second gathers the lowest bits of eight bytes by one multiplication.
 #[inline]
 fn candidates(block: &[u8; BLOCK + 1]) -> u64 {
     let mut flags = [0_u8; BLOCK];
@@ -82,7 +88,7 @@ fn candidates(block: &[u8; BLOCK + 1]) -> u64 {
     mask
 }
 
-/// Whether a field may follow `byte`.
+/// True if a field may follow `byte`.
 #[inline]
 #[expect(clippy::needless_bitwise_bool, reason = "branches would keep compilers from vectorising")]
 fn is_candidate(byte: u8, before: u8) -> bool {
@@ -106,7 +112,7 @@ mod tests {
 
     #[test]
     fn call_jump_and_memory_operands_are_found() {
-        let image = Image::flat(0x1000).unwrap();
+        let image = MemoryImage::flat(0x1000).unwrap();
         let mut code = vec![0x90; 64];
         code[10..15].copy_from_slice(&[0xE8, 1, 2, 0, 0]);
         code[20..26].copy_from_slice(&[0x0F, 0x84, 0xF0, 0xFF, 0xFF, 0xFF]);

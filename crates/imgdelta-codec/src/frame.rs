@@ -1,18 +1,15 @@
-//! One stream as a zstd frame that may refer to bytes before it, which both sides have: its prefix.
-//! Never keeps the prefix, and never asks what it is.
+//! One stream as a zstd frame, which may refer to a prefix that both sides have.
+//! Never keeps the prefix.
 //!
-//! As in a pack, the frame lacks zstd's magic number and says neither its length nor a checksum.
+//! A frame lacks zstd's magic number, its content size and its checksum, as in a pack.
 
-use crate::{
-    error::PackError,
-    pack::{MAX_EXPANSION, ZSTD_MAGIC},
-};
+use crate::error::PackError;
 use zstd::zstd_safe::DCtx;
 #[cfg(feature = "encode")]
 use zstd::zstd_safe::{self, CCtx, CParameter};
 
-/// Distances in the stream and its prefix together may take this many bits: more costs the packing
-/// side too much memory. The unpacking side takes none for it: all lies before it anyway.
+/// Distances in stream and prefix together take at most this many bits: more needs too much memory
+/// to pack. To unpack takes none for it, since prefix and stream are in memory anyway.
 #[cfg(feature = "encode")]
 const MAX_WINDOW_LOG: u32 = 22;
 
@@ -36,24 +33,36 @@ pub(crate) fn pack(raw: &[u8], prefix: &[u8], level: i32) -> Vec<u8> {
     frame
 }
 
-/// Unpacks a frame that must come to exactly `raw_len` bytes after `prefix`.
-pub(crate) fn unpack(packed: &[u8], prefix: &[u8], raw_len: usize) -> Result<Vec<u8>, PackError> {
-    let malformed = |what, expected, found| PackError::Malformed { at: 0, what, expected, found };
+/// Unpacks a frame of exactly `raw_len` bytes behind `prefix`; `at` is its offset in errors.
+pub(crate) fn unpack(
+    packed: &[u8],
+    prefix: &[u8],
+    raw_len: u64,
+    at: u64,
+) -> Result<Vec<u8>, PackError> {
+    let malformed = |what, expected, found| PackError::Malformed { at, what, expected, found };
     let bearable = (packed.len() as u64).saturating_mul(MAX_EXPANSION);
-    if raw_len as u64 > bearable {
-        return Err(malformed("unpacked length of a frame", bearable, raw_len as u64));
+    if raw_len > bearable {
+        return Err(malformed("unpacked length of a frame", bearable, raw_len));
     }
     let whole = [&ZSTD_MAGIC, packed].concat();
-    let mut raw = Vec::with_capacity(raw_len);
+    let mut raw = Vec::with_capacity(usize::try_from(raw_len).unwrap_or(usize::MAX));
     let mut zstd = DCtx::create();
     zstd.ref_prefix(prefix)
         .and_then(|_| zstd.decompress(&mut raw, &whole))
         .map_err(|_| malformed("readable zstd frames", 1, 0))?;
-    if raw.len() != raw_len {
-        return Err(malformed("unpacked length of a frame", raw_len as u64, raw.len() as u64));
+    if raw.len() as u64 != raw_len {
+        return Err(malformed("unpacked length of a frame", raw_len, raw.len() as u64));
     }
     Ok(raw)
 }
+
+/// Every zstd frame starts with these bytes; ours are kept without them.
+pub(crate) const ZSTD_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+
+/// Most unpacked bytes for each packed one: a zstd block of 4 bytes stands for at most 128 KiB. A
+/// larger claim is refused before memory is taken.
+const MAX_EXPANSION: u64 = 32 << 10;
 
 #[cfg(all(test, feature = "encode"))]
 mod tests {
@@ -74,28 +83,33 @@ mod tests {
         for level in [9, 18, 22] {
             let packed = pack(&raw, &prefix, level);
             assert!(packed.len() < 100, "level {level}: {} bytes", packed.len());
-            assert_eq!(unpack(&packed, &prefix, raw.len()).unwrap(), raw);
-            assert!(unpack(&packed, &prefix, raw.len() - 1).is_err());
-            assert!(unpack(&packed, &prefix, raw.len() + 1).is_err());
+            assert_eq!(unpack(&packed, &prefix, raw.len() as u64, 0).unwrap(), raw);
+            assert!(unpack(&packed, &prefix, raw.len() as u64 - 1, 0).is_err());
+            assert!(unpack(&packed, &prefix, raw.len() as u64 + 1, 0).is_err());
             let shorter = &prefix[..prefix.len() - 1];
-            assert!(unpack(&packed, shorter, raw.len()).ok().is_none_or(|other| other != raw));
-            assert!(unpack(&packed, &[], raw.len()).is_err());
+            assert!(
+                unpack(&packed, shorter, raw.len() as u64, 0).ok().is_none_or(|other| other != raw)
+            );
+            assert!(unpack(&packed, &[], raw.len() as u64, 0).is_err());
             for len in 0..packed.len() {
-                assert!(unpack(&packed[..len], &prefix, raw.len()).is_err(), "cut at {len}");
+                assert!(
+                    unpack(&packed[..len], &prefix, raw.len() as u64, 0).is_err(),
+                    "cut at {len}"
+                );
             }
         }
     }
 
     #[test]
     fn a_frame_that_claims_too_much_takes_no_memory() {
-        let lie = unpack(&[0x58, 1, 0, 0], b"abc", usize::MAX).unwrap_err();
-        assert!(matches!(lie, PackError::Malformed { expected: 131_072, .. }), "{lie}");
+        let lie = unpack(&[0x58, 1, 0, 0], b"abc", u64::MAX, 7).unwrap_err();
+        assert!(matches!(lie, PackError::Malformed { at: 7, expected: 131_072, .. }), "{lie}");
     }
 
     #[test]
     fn empty_prefix_and_empty_stream_come_back() {
         let raw = noise(100, 1);
-        assert_eq!(unpack(&pack(&raw, &[], 9), &[], 100).unwrap(), raw);
-        assert_eq!(unpack(&pack(&[], &raw, 9), &raw, 0).unwrap(), b"");
+        assert_eq!(unpack(&pack(&raw, &[], 9), &[], 100, 0).unwrap(), raw);
+        assert_eq!(unpack(&pack(&[], &raw, 9), &raw, 0, 0).unwrap(), b"");
     }
 }

@@ -1,14 +1,13 @@
-//! Walks the function tables that every Go program carries (`.gopclntab` and what belongs to it).
-//! Never needs symbols: stripped programs keep these tables, since the Go runtime itself reads them.
+//! Walks the function tables of Go programs (`.gopclntab` and the tables it refers to).
+//! Never needs symbols: stripped programs keep these tables, since the Go runtime reads them.
 //!
 //! The tables are a fifth of a Go program, and nearly all of it is 32-bit offsets: from the start
-//! of the code, of the table of names, of the tables of line numbers. One inserted function moves
-//! most of them. Each is a field counted from an anchor. Where the anchors lie is told by the
-//! table's header and by the runtime's module record, which is found by the pointer to the table
-//! that it starts with.
+//! of the code, of the names, of the line tables. One inserted function moves most of them. Each is
+//! a field that counts from an anchor. The table's header and the runtime's module record name the
+//! anchors. The record starts with a pointer to the table, by which it is found.
 
 use crate::{
-    elf::{Image, Section},
+    elf::{MemoryImage, Section},
     fields::{Fields, Form},
 };
 use imgdelta_wire::fixed::{u32_at, u64_at};
@@ -20,12 +19,12 @@ const MAGIC_1_18: u32 = 0xffff_fff0;
 /// Bytes of a function's record since Go 1.20, before its lists.
 const RECORD_1_20: usize = 44;
 
-/// Marks an offset that is not there.
+/// Marks a missing offset.
 const NONE: u32 = u32::MAX;
 
-/// Where the parts of a program's tables start, as addresses relative to the image.
+/// The starts of a program's tables, as addresses relative to the image.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Tables {
+pub(crate) struct GoTables {
     /// Offset of the whole table in the file, and its end.
     pub(crate) offset: usize,
     pub(crate) end: usize,
@@ -38,19 +37,19 @@ pub(crate) struct Tables {
     function_count: u32,
     /// Bytes of a function's record before its list of tables.
     record_len: usize,
-    module: Option<Module>,
+    module: Option<GoModule>,
 }
 
-/// What the module record adds.
+/// The starts that the module record adds.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Module {
+pub(crate) struct GoModule {
     /// Range of the type descriptors.
     pub(crate) types: (u32, u32),
     /// Start of the read-only data.
     constants: u32,
-    /// What the functions' data are counted from.
+    /// Start of the functions' data.
     function_data: u32,
-    /// The index by code address, and how many buckets it has.
+    /// The index by code address, and the number of its buckets.
     buckets: u32,
     bucket_count: usize,
 }
@@ -58,9 +57,13 @@ pub(crate) struct Module {
 /// Bytes of a bucket: the first function's number, and sixteen differences.
 const BUCKET: usize = 20;
 
-impl Tables {
+impl GoTables {
     /// Finds the tables by their section.
-    pub(crate) fn locate(file: &[u8], image: &Image, sections: &[Section<'_>]) -> Option<Self> {
+    pub(crate) fn locate(
+        file: &[u8],
+        image: &MemoryImage,
+        sections: &[Section<'_>],
+    ) -> Option<Self> {
         let section = sections.iter().find(|section| section.name.ends_with(b".gopclntab"))?;
         let table = file.get(section.offset..section.offset + section.len)?;
         let start = image.relative(section.address)?;
@@ -81,7 +84,7 @@ impl Tables {
             let offset = u64_at(table, i).filter(|&offset| offset <= table.len() as u64)?;
             start.checked_add(offset as u32).filter(|&address| address < image.span)
         };
-        // Newer linkers leave the start of the code to the runtime; it is that of the section.
+        // Newer linkers leave the start of the code to the runtime; it is the section's.
         let text = image.relative(u64_at(table, 24)?).or_else(|| {
             let text = sections.iter().find(|section| section.name == b".text")?;
             image.relative(text.address)
@@ -99,12 +102,12 @@ impl Tables {
             record_len,
             module: None,
         };
-        tables.module = Module::locate(file, image, section.address, &tables, magic);
+        tables.module = GoModule::locate(file, image, section.address, &tables, magic);
         Some(tables)
     }
 
-    /// What the walker of type descriptors counts from, if it is known.
-    pub(crate) fn module(&self) -> Option<&Module> {
+    /// Returns the module record, if it was found.
+    pub(crate) fn module(&self) -> Option<&GoModule> {
         self.module.as_ref()
     }
 
@@ -113,15 +116,20 @@ impl Tables {
         self.text
     }
 
-    /// Where the index by code address lies in the file.
-    fn buckets(&self, image: &Image) -> Option<(usize, usize)> {
+    /// Returns the range of the index by code address in the file.
+    fn buckets(&self, image: &MemoryImage) -> Option<(usize, usize)> {
         let module = self.module?;
         let start = image.offset(module.buckets)?;
         Some((start, start.checked_add(module.bucket_count.checked_mul(BUCKET)?)?))
     }
 
     /// Adds the fields of the tables.
-    pub(crate) fn collect(&self, file: &[u8], image: &Image, fields: &mut Fields) -> Option<()> {
+    pub(crate) fn collect(
+        &self,
+        file: &[u8],
+        image: &MemoryImage,
+        fields: &mut Fields,
+    ) -> Option<()> {
         let table = file.get(self.offset..self.end)?;
         let text = (self.text, fields.anchor(self.text, 1)?);
         let names = (self.names, fields.anchor(self.names, 1)?);
@@ -135,7 +143,7 @@ impl Tables {
             None => None,
         };
         let start = image.address(self.offset)?;
-        // Adds a field at `i`, counted from an anchor in units of its stride.
+        // Adds a field at `i` that counts from an anchor in units of its stride.
         let mut add = |i: usize, (from, number): (u32, u8), stride: i64| {
             let value = u32_at(table, i).filter(|&value| value != NONE)?;
             let target = i64::from(from) + i64::from(value) * stride;
@@ -153,8 +161,8 @@ impl Tables {
             add(list + i * 8 + 4, functions, 1)?;
         }
         add(list + self.function_count as usize * 8, text, 1);
-        // Records follow in the order of the list; one that starts before the last one's end would
-        // let a few bytes be walked again and again.
+        // Records follow in the order of the list. One that starts before the last one's end is
+        // skipped: a hostile file could have a few bytes walked again and again.
         let mut walked = 0;
         let mut data_starts = Vec::new();
         for i in 0..self.function_count as usize {
@@ -194,7 +202,7 @@ impl Tables {
     }
 
     /// Adds the fields of the index by code address: the number of each bucket's first function.
-    fn collect_buckets(&self, file: &[u8], image: &Image, fields: &mut Fields) -> Option<()> {
+    fn collect_buckets(&self, file: &[u8], image: &MemoryImage, fields: &mut Fields) -> Option<()> {
         let (start, end) = self.buckets(image)?;
         let bytes = file.get(start..end)?;
         let functions = fields.anchor(self.functions, 8)?;
@@ -211,7 +219,7 @@ impl Tables {
     fn collect_function_data(
         &self,
         file: &[u8],
-        image: &Image,
+        image: &MemoryImage,
         mut starts: Vec<(u32, usize)>,
         names: u8,
         fields: &mut Fields,
@@ -229,7 +237,7 @@ impl Tables {
             let Some(at) = address.and_then(|address| image.offset(address)) else { continue };
             let room = next.map_or(0, |next| (next.0 - start) as usize);
             let Some(bytes) = file.get(at..at + room) else { continue };
-            // Both are rows of four words; the second starts with the number of its rows.
+            // Both are rows of four words; the second starts with the number of rows.
             let (skipped, word, anchor, from) = match kind {
                 INLINED => (0, 4, names, self.names),
                 STACK_OBJECTS => (8, 12, masks, module.constants),
@@ -247,9 +255,15 @@ impl Tables {
     }
 }
 
-impl Module {
+impl GoModule {
     /// Finds the module record by its first two words: the table, and the table's names.
-    fn locate(file: &[u8], image: &Image, table: u64, tables: &Tables, magic: u32) -> Option<Self> {
+    fn locate(
+        file: &[u8],
+        image: &MemoryImage,
+        table: u64,
+        tables: &GoTables,
+        magic: u32,
+    ) -> Option<Self> {
         let names = image.low + u64::from(tables.names);
         let is_record = |at: usize| u64_at(file, at + 8) == Some(names);
         let at =
@@ -262,7 +276,7 @@ impl Module {
         let relative = |i: usize| u64_at(file, at + i).and_then(|address| image.relative(address));
         let (first, last) = (relative(160)?, u64_at(file, at + 168)?);
         let code_len = last.checked_sub(image.low + u64::from(first))?;
-        // Go 1.20 put two words about coverage counters before these.
+        // Go 1.20 added two words about coverage counters before these.
         let moved = if magic == MAGIC_1_20 { 16 } else { 0 };
         Some(Self {
             types: (relative(280 + moved)?, relative(288 + moved)?),

@@ -1,26 +1,26 @@
 //! Finds the offsets in the type descriptors of Go programs.
-//! Never follows a chain of types: descriptors are recognised where they lie, one eight-byte step at a time.
+//! Never follows a chain of types: it tests every eighth byte of their range for a descriptor.
 //!
-//! A descriptor names its type, its pointer type and its methods by 32-bit offsets, from the start
-//! of all descriptors or of the code. Its fixed part is so regular (sizes, alignments, a kind, two
-//! pointers) that chance finds few others; a wrong one is harmless as long as it stays put.
+//! A descriptor has 32-bit offsets to its name, its pointer type and its methods, from the start of
+//! all descriptors or of the code. Its fixed part (sizes, alignments, a kind, two pointers) is so
+//! regular that few other bytes look like it. A false one is harmless while its bytes do not move.
 
 use crate::{
-    elf::{Image, Section},
+    elf::{MemoryImage, Section},
     fields::{Fields, Form},
-    gopclntab::Tables,
+    gopclntab::GoTables,
 };
 use imgdelta_wire::fixed::{u32_at, u64_at};
 
 /// Bytes of a descriptor that all kinds share.
 const COMMON: usize = 48;
 
-/// Methods of one type; real programs stay far below.
+/// Most methods of one type; real programs stay far below.
 const MAX_METHODS: usize = 4096;
 
-/// What offsets are counted from: an address and its anchor.
+/// The addresses that offsets count from, each with its anchor.
 #[derive(Clone, Copy)]
-struct From {
+struct OffsetBases {
     types: (u32, u8),
     text: (u32, u8),
 }
@@ -28,13 +28,13 @@ struct From {
 /// Adds the fields of all type descriptors, and of the list of those that can be looked up.
 pub(crate) fn collect(
     file: &[u8],
-    image: &Image,
+    image: &MemoryImage,
     sections: &[Section<'_>],
-    tables: &Tables,
+    tables: &GoTables,
     fields: &mut Fields,
 ) -> Option<()> {
     let (start, end) = tables.module()?.types;
-    let from = From {
+    let from = OffsetBases {
         types: (start, fields.anchor(start, 1)?),
         text: (tables.text(), fields.anchor(tables.text(), 1)?),
     };
@@ -61,8 +61,8 @@ pub(crate) fn collect(
 fn descriptor(
     file: &[u8],
     at: usize,
-    from: From,
-    image: &Image,
+    from: OffsetBases,
+    image: &MemoryImage,
     methods_left: &mut usize,
     fields: &mut Fields,
 ) -> Option<()> {
@@ -98,7 +98,7 @@ fn descriptor(
         *methods_left -= count.min(*methods_left);
     }
     if flags & NAMED != 0 {
-        // The part about methods follows what the kind has of its own.
+        // The part about methods follows the kind's own part.
         let own = match kind {
             17 => 24,          // array
             18 => 16,          // channel
@@ -123,8 +123,8 @@ fn descriptor(
     Some(())
 }
 
-/// Adds the offset at `at`, unless it is none.
-fn add(file: &[u8], at: usize, from: (u32, u8), image: &Image, fields: &mut Fields) {
+/// Adds the offset at `at`, unless it is empty.
+fn add(file: &[u8], at: usize, from: (u32, u8), image: &MemoryImage, fields: &mut Fields) {
     if let Some(value) = u32_at(file, at).filter(|&value| value != 0 && value != u32::MAX) {
         let target = i64::from(from.0) + i64::from(value);
         fields.push(at, target, Form::Anchored32(from.1), image.span);

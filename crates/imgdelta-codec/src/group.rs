@@ -1,10 +1,8 @@
-//! The streams of a group: what kinds there are, and how a reader takes numbers and bytes from them.
-//! Never interprets what it hands out, and never reads past the end of one stream into another.
+//! The streams of a group: unpacked for reading, or collected for writing.
+//! Never interprets a value, and never reads past the end of one stream into another.
 //!
-//! Everything a member cannot derive from its base is split by kind, because like compresses with
-//! like: copy lengths beside copy lengths, literals beside literals. All members of a group append to
-//! the same streams, so that a thousand small members share one compressor window; the price is
-//! that members must be read back in the order they were written.
+//! All members of a group append to the same streams, so a thousand small members share one
+//! compressor window. The price: members are read in the order in which they were written.
 
 #[cfg(feature = "encode")]
 use crate::pack::Packer;
@@ -12,64 +10,63 @@ use crate::{
     error::{CodecError, Result},
     limits::GroupLimits,
     pack,
-    stream::Stream,
+    stream::StreamKind,
 };
-use imgdelta_wire::varint;
+#[cfg(feature = "encode")]
+use imgdelta_wire::Columns;
+use imgdelta_wire::{Cursor, varint};
 
-/// How many streams there are.
-pub(crate) const COUNT: usize = Stream::ALL.len();
+/// Number of streams.
+pub(crate) const COUNT: usize = StreamKind::ALL.len();
 
-/// One unpacked stream and how far it has been read.
+/// One unpacked stream and the number of bytes read from it.
 #[derive(Debug, Default, Clone)]
-struct Source {
+struct UnpackedStream {
     bytes: Vec<u8>,
     at: usize,
 }
 
 /// The unpacked streams of a group, each with its own reading position.
 #[derive(Debug, Default)]
-pub(crate) struct Sources([Source; COUNT]);
+pub(crate) struct StreamReader([UnpackedStream; COUNT]);
 
-impl Sources {
-    /// Unpacks every stream of `group`; each will be read from its start.
+impl StreamReader {
+    /// Unpacks every stream of `group`.
     pub(crate) fn unpack(group: &[u8], limits: &GroupLimits) -> Result<Self> {
-        let mut sources = Self::default();
+        let mut reader = Self::default();
         let unpacked = pack::unpack(group, COUNT, limits.stream_bytes)?;
-        for (source, bytes) in sources.0.iter_mut().zip(unpacked) {
-            *source = Source { bytes, at: 0 };
+        for (source, bytes) in reader.0.iter_mut().zip(unpacked) {
+            *source = UnpackedStream { bytes, at: 0 };
         }
-        Ok(sources)
+        Ok(reader)
     }
 
     /// Reads one byte.
-    pub(crate) fn byte(&mut self, stream: Stream) -> Result<u8> {
+    pub(crate) fn byte(&mut self, stream: StreamKind) -> Result<u8> {
         self.bytes(stream, 1).map(|bytes| bytes[0])
     }
 
     /// Reads one unsigned number.
     #[inline]
-    pub(crate) fn number(&mut self, stream: Stream) -> Result<u64> {
+    pub(crate) fn number(&mut self, stream: StreamKind) -> Result<u64> {
         let source = &mut self.0[stream as usize];
-        match varint::read(&source.bytes[source.at..]) {
-            Some((value, len)) => {
-                source.at += len;
-                Ok(value)
-            }
-            None => {
-                Err(self.malformed(stream, "number cut short or not in its shortest form", 1, 0))
-            }
+        if let Some((value, len)) = varint::read(&source.bytes[source.at..]) {
+            source.at += len;
+            return Ok(value);
         }
+        let error = Cursor::new(&source.bytes[source.at..]).varint().expect_err("read found none");
+        Err(self.malformed(stream, "length of an integer", error.expected(), error.found()))
     }
 
     /// Reads one signed number.
     #[inline]
-    pub(crate) fn signed(&mut self, stream: Stream) -> Result<i64> {
+    pub(crate) fn signed(&mut self, stream: StreamKind) -> Result<i64> {
         self.number(stream).map(varint::unzigzag)
     }
 
     /// Reads `len` bytes.
     #[inline]
-    pub(crate) fn bytes(&mut self, stream: Stream, len: usize) -> Result<&[u8]> {
+    pub(crate) fn bytes(&mut self, stream: StreamKind, len: usize) -> Result<&[u8]> {
         let left = self.left(stream);
         if len > left {
             return Err(self.malformed(stream, "bytes left", len as u64, left as u64));
@@ -80,97 +77,95 @@ impl Sources {
         Ok(&source.bytes[start..source.at])
     }
 
-    /// How many bytes of a stream have not been read.
-    pub(crate) fn left(&self, stream: Stream) -> usize {
+    /// Returns the unread bytes of a stream.
+    pub(crate) fn left(&self, stream: StreamKind) -> usize {
         let source = &self.0[stream as usize];
         source.bytes.len() - source.at
     }
 
-    /// Makes the error for something read from `stream` that cannot be.
+    /// Returns the number of bytes read from a stream.
+    pub(crate) fn at(&self, stream: StreamKind) -> u64 {
+        self.0[stream as usize].at as u64
+    }
+
+    /// Returns the error for a wrong value in `stream`.
     #[cold]
     pub(crate) fn malformed(
         &self,
-        stream: Stream,
+        stream: StreamKind,
         what: &'static str,
         expected: u64,
         found: u64,
     ) -> CodecError {
-        let at = self.0[stream as usize].at as u64;
+        let at = self.at(stream);
         CodecError::Malformed { stream: Some(stream), at, what, expected, found }
     }
 
-    /// Checks that nothing was left over.
+    /// Checks that every stream was read to its end.
     pub(crate) fn finish(&self) -> Result<()> {
-        for stream in Stream::ALL {
+        for stream in StreamKind::ALL {
             let left = self.left(stream);
             if left != 0 {
-                return Err(self.malformed(stream, "bytes nobody asked for", 0, left as u64));
+                return Err(self.malformed(stream, "bytes left over", 0, left as u64));
             }
         }
         Ok(())
     }
 }
 
-/// The streams of a group, or of one member on trial, while they are written.
+/// The streams of a group, or of one member on trial, for writing.
 #[cfg(feature = "encode")]
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Sinks([Vec<u8>; COUNT]);
+pub(crate) struct StreamWriter(Columns<COUNT>);
 
 #[cfg(feature = "encode")]
-impl Sinks {
-    pub(crate) fn byte(&mut self, stream: Stream, byte: u8) {
-        self.0[stream as usize].push(byte);
+impl StreamWriter {
+    pub(crate) fn byte(&mut self, stream: StreamKind, byte: u8) {
+        self.0.byte(stream as usize, byte);
     }
 
-    pub(crate) fn number(&mut self, stream: Stream, value: u64) {
-        varint::write(&mut self.0[stream as usize], value);
+    pub(crate) fn number(&mut self, stream: StreamKind, value: u64) {
+        self.0.varint(stream as usize, value);
     }
 
-    pub(crate) fn signed(&mut self, stream: Stream, value: i64) {
-        self.number(stream, varint::zigzag(value));
+    pub(crate) fn signed(&mut self, stream: StreamKind, value: i64) {
+        self.0.signed(stream as usize, value);
     }
 
-    pub(crate) fn bytes(&mut self, stream: Stream, bytes: &[u8]) {
-        self.0[stream as usize].extend_from_slice(bytes);
+    pub(crate) fn bytes(&mut self, stream: StreamKind, bytes: &[u8]) {
+        self.0.bytes(stream as usize, bytes);
     }
 
-    /// Takes away all bytes of a stream.
-    pub(crate) fn take(&mut self, stream: Stream) -> Vec<u8> {
-        std::mem::take(&mut self.0[stream as usize])
+    /// Removes and returns the bytes of a stream.
+    pub(crate) fn take(&mut self, stream: StreamKind) -> Vec<u8> {
+        self.0.take(stream as usize)
     }
 
-    pub(crate) fn stream(&self, stream: Stream) -> &[u8] {
-        &self.0[stream as usize]
+    pub(crate) fn stream(&self, stream: StreamKind) -> &[u8] {
+        self.0.column(stream as usize)
     }
 
-    /// Takes a group's streams apart again; only groups of our own come here.
+    /// Unpacks the streams of a group that this program made.
     pub(crate) fn unpack(group: &[u8]) -> Result<Self> {
-        let unpacked = pack::unpack(group, COUNT, u64::MAX)?;
-        let mut sinks = Self::default();
-        for (sink, bytes) in sinks.0.iter_mut().zip(unpacked) {
-            *sink = bytes;
-        }
-        Ok(sinks)
+        Ok(Self(Columns::of(pack::unpack(group, COUNT, u64::MAX)?)))
     }
 
-    /// Adds all of `member`'s streams behind the own ones.
+    /// Appends each stream of `member`.
     pub(crate) fn append(&mut self, member: &Self) {
-        for (own, more) in self.0.iter_mut().zip(&member.0) {
-            own.extend_from_slice(more);
-        }
+        self.0.append(&member.0);
     }
 
     pub(crate) fn all(&self) -> &[Vec<u8>] {
-        &self.0
+        self.0.all()
     }
 
-    /// Estimates what these streams will add to a group.
+    /// Estimates the bytes that these streams add to a group.
     pub(crate) fn coded_len(&self, packer: &mut Packer) -> usize {
-        self.0.iter().map(|stream| packer.estimate(stream)).sum()
+        self.all().iter().map(|stream| packer.estimate(stream)).sum()
     }
 
     /// Raw bytes of all streams together.
     pub(crate) fn len(&self) -> usize {
-        self.0.iter().map(Vec::len).sum()
+        self.0.total_bytes()
     }
 }

@@ -1,43 +1,60 @@
-//! One target byte range rebuilt from base byte ranges: matching, views and residue, as pure functions.
+//! Rebuilds one byte string from another: matching, views and residue, as pure functions.
 //! Never does I/O, starts a thread, knows a file or an image, or runs unsafe code.
 //!
 //! # The idea
 //!
-//! A *member* is a byte string to be rebuilt, its *target*, from one that the receiver has, its
-//! *base*: a file from its previous version, say. Three things are said about it:
+//! A *member* is a byte string to rebuild, its *target*, from one that the receiver has, its
+//! *base*: a file and its previous version, say. A member has three parts:
 //!
-//! 1. a *script* of copies from the base and literals between them (the matcher finds copies whose bytes need
-//!    not all agree);
-//! 2. what the *view* mispredicts. Rebuilt programs differ from the old ones nearly everywhere, because every
-//!    reference to something that moved has changed; but the copies already say what moved where. So each field
-//!    that holds a reference is found in the base by pattern, and its new value is computed from a map *old
-//!    address → shift*. Only wrong predictions are kept;
-//! 3. *patches* for the single bytes that are still wrong.
+//! 1. A *script* of copies from the base and literals between them. The matcher also finds copies
+//!    in which some bytes differ.
+//! 2. The errors of the *view*. A rebuilt program differs from the old one nearly everywhere, since
+//!    every reference to something that moved has changed. The copies show what moved where. So
+//!    each reference in the base is found by pattern, and its new value is computed from a map of
+//!    old addresses to shifts. Only wrong predictions are stored.
+//! 3. *Patches* for single bytes that are still wrong.
 //!
-//! All three are split by kind into [streams](Stream) which the members of a *group* share: a thousand small members
-//! with new time stamps cost one compressed window, not a thousand headers. A group decodes alone and in order;
-//! several groups may be decoded side by side.
+//! Each part is split by kind into [streams](StreamKind), which all members of a *group* share: a
+//! thousand small members with new time stamps cost one compressed window, not a thousand headers.
+//! A group decodes on its own and in order; several groups decode in parallel.
 //!
-//! # What it costs
+//! # Cost
 //!
-//! Decoding is linear and allocates the unpacked streams plus, for programs, about 0.6 bytes per base byte (12 per
-//! field, one field in 20 bytes; at most four times the base if every word is one). Encoding holds an index of up to
-//! 1.2 bytes per base byte, at most 128 MiB; for programs also a second copy of base and target and the fields of
-//! both: twice base and target together at its peak (libnode, 47 + 47 MB: 186 MB). For literals packed
-//! apart, both sides hold the base's bytes that were not copied, and up to 2 MiB of earlier members' literals. [`encode_memory`] and
-//! [`decode_memory`] tell callers before they start.
+//! Decoding is linear. It takes the unpacked streams and, for programs, about 0.6 bytes per base
+//! byte: 12 per field, and one field in 20 bytes. A hostile base, whose every word is a field, takes
+//! four times its length.
 //!
-//! # When it loses
+//! Encoding takes an index of up to 1.2 bytes per base byte, at most 128 MiB. Programs take a second
+//! copy of base and target and the fields of both: 186 MB for two versions of libnode with 47 MB
+//! each. For literals packed on their own, both sides hold the uncopied bytes of the base and up to
+//! 2 MiB of earlier literals. [`encode_memory`] and [`decode_memory`] return the amount in advance.
 //!
-//! On bytes that are compressed or encrypted, where no two versions have anything in common: inflate them first. On
-//! text that was shuffled in short pieces, by a few per cent, against a suffix array.
+//! # Limits of the method
 //!
-//! # Rooms
+//! Compressed or encrypted bytes of two versions have nothing in common: inflate them first. On text
+//! shuffled in short pieces, a suffix array is a few per cent better.
 //!
-//! From the wire upwards: `limits`, `streams`; `script` and `residue`; `elf`, `spelling`, `fields`, `zones` and its
-//! walkers (`fields_x86_64`, `fields_aarch64`, `eh_frame`, `gopclntab`, `gotypes`, `offsets`); `map`, `predict`,
-//! `prefix`, `literals`, `references`; `decoder`; `memory`. Only for the making side (feature `encode`): `effort`, `seeds`, `window`, `matcher`, `normalise`,
-//! `overrides`, `trial`, `encoder`. The bytes are laid down in `docs/format-group.md`.
+//! # Modules
+//!
+//! Imports point down only. `docs/format-group.md` specifies the bytes.
+//!
+//! | level | modules | purpose |
+//! |--:|---|---|
+//! | 0 | `compare`\*, `effort`\*, `elf`, `fields`, `limits`, `mixing`, `seeds`\*, `stream`, `view`, `window`\* | equal runs; effort; ELF files; references in a file; ceilings; the context mixer; the index of a base; kinds of streams; views; the index of a gap |
+//! | 1 | `eh_frame`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `offsets`, `error`, `stats`\* | walkers that find fields; errors; counts of a member |
+//! | 2 | `gotypes`, `frame` | a walker that needs Go's tables; a zstd frame with a prefix |
+//! | 3 | `zones`, [`pack`] | a file divided into zones, each with its walker; several streams as one string |
+//! | 4 | `group` | the streams of a group |
+//! | 5 | `member`, `residue` | a member's first byte; byte patches |
+//! | 6 | `script` | copies and literals |
+//! | 7 | `map`, `matcher`\*, `spelling` | shifts of addresses; the search for copies; addresses in literals |
+//! | 8 | `normalise`\*, `predict`, `prefix` | labels to match by; predicted fields; the prefix of packed literals |
+//! | 9 | `literals`, `overrides`\* | packed literals; corrections of the map |
+//! | 10 | `memory`, `references` | memory of a member; fields corrected by a decoder |
+//! | 11 | `decoder`, `trial`\* | members rebuilt; one way to write a member |
+//! | 12 | `encoder`\* | the best way, for each member of a group |
+//!
+//! Modules with a star belong to the making side (feature `encode`).
 //!
 //! # Example
 //!
@@ -65,10 +82,10 @@
 //! # fn main() {}
 //! ```
 //!
-//! A group is not trusted and does not vouch for its result: hold what comes out against a digest.
+//! A group is not trusted and does not prove its result: compare the result with a digest.
 
-// Offsets and addresses of a viewed file stay below 4 GiB: `elf` refuses other files, and every narrowing
-// cast here is of such a number, or wraps on purpose where a wrong prediction may be any number.
+// Offsets and addresses of a file with a view stay below 4 GiB, since `elf` refuses others. Every
+// narrowing cast is of such a number, or wraps on purpose where a wrong prediction may be any number.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -137,5 +154,5 @@ pub use memory::decode_memory;
 pub use memory::encode_memory;
 #[cfg(feature = "encode")]
 pub use stats::MemberStats;
-pub use stream::Stream;
+pub use stream::StreamKind;
 pub use view::View;

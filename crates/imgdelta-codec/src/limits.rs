@@ -1,4 +1,5 @@
-//! What a reader of groups is willing to unpack.
+//! The memory that a reader of groups admits.
+//! Never a property of the format: a writer keeps far below.
 
 /// Ceilings for one group.
 #[derive(Debug, Clone)]
@@ -6,8 +7,8 @@
 pub struct GroupLimits {
     /// Upper bound for the unpacked bytes of all streams together.
     ///
-    /// 512 MiB by default: a literal is at most as long as the files of one group, and groups are
-    /// cut far below that.
+    /// 512 MiB by default: literals are at most as long as the files of one group, and the maker
+    /// ends a group far below that.
     pub stream_bytes: u64,
 }
 

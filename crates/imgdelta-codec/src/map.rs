@@ -1,29 +1,28 @@
-//! The map: how far has each address of the base moved in the target?
-//! Never learns while it is used: it is made from the copies and the overrides before the first field.
+//! The map from addresses of the base to their shifts in the target.
+//! Never changes while it is used: it is made from copies and overrides before the first field.
 //!
-//! Code and data mostly move in blocks, and the copies say which: a byte that was copied from
-//! base offset `b` to target offset `t` moved by `t - b` in the file, and by the difference of the
-//! two addresses in memory. So the map is a step function with a few thousand steps. Where the
-//! copies give the wrong answer for a reference that many fields share, the encoder lays an
-//! override over it.
+//! Code and data mostly move in blocks, and the copies show which. A byte copied from base offset
+//! `b` to target offset `t` moved by `t - b` in the file, and by the difference of the two
+//! addresses in memory. So the map is a step function with a few thousand steps. Where it is wrong
+//! for a reference that many fields share, the encoder adds an override.
 //!
-//! A look-up reads one entry of a page index and then walks a few steps, or halves its way where a
-//! stranger packed many into one page.
+//! A look-up reads one entry of a page index and then walks a few steps. In a page with many steps,
+//! as a hostile file may have, it is a binary search.
 
-use crate::{elf::Image, script::Copy};
+use crate::{elf::MemoryImage, script::BaseCopy};
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-/// From `start` on, addresses move by `shift`.
+/// Addresses from `start` on move by `shift`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) start: u32,
     pub(crate) shift: i32,
 }
 
-/// The shift of addresses that nothing is known about.
+/// The shift of addresses without a known one.
 const UNKNOWN: i32 = i32::MIN;
 
-/// `len` addresses from `start` on that move by `shift`, whatever the copies say.
+/// `len` addresses from `start` on move by `shift` instead of what the copies say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Override {
     pub(crate) start: u32,
@@ -31,34 +30,38 @@ pub(crate) struct Override {
     pub(crate) shift: i32,
 }
 
-/// Shifts of base addresses, quick to ask.
+/// Shifts of base addresses, with an index for fast look-ups.
 #[derive(Debug)]
 pub(crate) struct AddressMap {
     /// Starts ascend, the first is 0; one more step lies past the last address.
     steps: Vec<Step>,
-    /// Number of the step that holds each page's first address, and one more.
+    /// Number of the step that holds each page's first address, and one more entry.
     pages: Vec<u32>,
     page_bits: u32,
 }
 
-/// Steps in one page above which halving beats walking.
+/// Most steps in a page that a look-up walks; with more it searches by halves.
 const WALKED: u32 = 8;
 
 impl AddressMap {
-    /// The map of `copies` alone.
-    pub(crate) fn plain_steps(copies: &[Copy], base: &Image, target: &Image) -> Vec<Step> {
-        let mut steps = Steps::default();
+    /// Returns the map of `copies` alone.
+    pub(crate) fn plain_steps(
+        copies: &[BaseCopy],
+        base: &MemoryImage,
+        target: &MemoryImage,
+    ) -> Vec<Step> {
+        let mut steps = StepList::default();
         let file_steps = file_steps(copies);
         let tail_shift = target.data_end().wrapping_sub(base.data_end()).cast_signed();
         for segment in &base.segments {
-            // Nothing lies between segments; whatever seems to point there is no reference.
+            // Nothing lies between segments; a word that seems to point there is not a reference.
             let first = file_steps.partition_point(|step| step.0 <= segment.offset);
             let mut at = segment.offset;
             for (i, &(_, moved)) in file_steps.iter().enumerate().skip(first.saturating_sub(1)) {
                 let next = file_steps.get(i + 1).map_or(usize::MAX, |step| step.0);
                 let end = next.min(segment.offset_end());
                 while at < end {
-                    let place = Place::of(at, moved, target);
+                    let place = TargetPlace::of(at, moved, target);
                     let len = place.len.min(end - at);
                     let start = segment.start + (at - segment.offset) as u32;
                     let shift = place.address.map_or(i64::from(UNKNOWN), |address| {
@@ -79,9 +82,9 @@ impl AddressMap {
         steps.0
     }
 
-    /// Lays `overrides` (ascending, not overlapping) over `plain` and makes the page index.
-    pub(crate) fn new(plain: &[Step], overrides: &[Override], base: &Image) -> Self {
-        let mut steps = Steps::default();
+    /// Adds `overrides` (ascending, not overlapping) to `plain` and makes the page index.
+    pub(crate) fn new(plain: &[Step], overrides: &[Override], base: &MemoryImage) -> Self {
+        let mut steps = StepList::default();
         let mut rest = plain.iter().copied().peekable();
         let mut current = UNKNOWN;
         for item in overrides {
@@ -105,7 +108,7 @@ impl AddressMap {
         }
         steps.push(Step { start: u32::MAX, shift: UNKNOWN });
 
-        // The index grows with the file, not with the span that a stranger's header claims.
+        // The index grows with the file, not with the span that a hostile header claims.
         let bytes: usize = base.segments.iter().map(|segment| segment.file_len).sum();
         let mut page_bits = 8;
         while (base.span >> page_bits) as usize > bytes / 256 + 64 {
@@ -124,7 +127,7 @@ impl AddressMap {
         Self { steps, pages, page_bits }
     }
 
-    /// How far `address`, which lies in the image, moves; `None` where nothing is known.
+    /// Returns the shift of `address`, which lies in the image; `None` if it is not known.
     #[inline]
     pub(crate) fn shift(&self, address: u32) -> Option<i32> {
         let page = (address >> self.page_bits) as usize;
@@ -146,10 +149,10 @@ impl AddressMap {
 
 /// Steps under construction.
 #[derive(Default)]
-struct Steps(Vec<Step>);
+struct StepList(Vec<Step>);
 
-impl Steps {
-    /// Adds a step; a shift that does not fit is as good as unknown.
+impl StepList {
+    /// Adds a step; a shift that does not fit counts as unknown.
     fn push(&mut self, start: u32, shift: i64) {
         let shift = i32::try_from(shift).unwrap_or(UNKNOWN);
         match self.0.last_mut() {
@@ -160,15 +163,15 @@ impl Steps {
     }
 }
 
-/// Where a byte of the base's file lies in the target's memory, and for how many bytes that holds.
-struct Place {
+/// The address in the target of a byte of the base's file, and the bytes for which it holds.
+struct TargetPlace {
     address: Option<u64>,
     len: usize,
 }
 
-impl Place {
-    /// For the byte at `offset` of the base, which moved by `moved` in the file.
-    fn of(offset: usize, moved: isize, target: &Image) -> Self {
+impl TargetPlace {
+    /// Returns the place of the byte at `offset` of the base, which moved by `moved` in the file.
+    fn of(offset: usize, moved: isize, target: &MemoryImage) -> Self {
         let Some(offset) = offset.checked_add_signed(moved) else {
             return Self { address: None, len: moved.unsigned_abs() - offset };
         };
@@ -186,12 +189,13 @@ impl Place {
     }
 }
 
-/// How far the bytes from each offset of the base's file on moved within the file.
+/// Returns the shifts within the file, each from an offset of the base's file on.
 ///
-/// Where copies overlap in the base the longest counts, of equals the first in the target; between
-/// copies the one before goes on; before the first copy, the first counts.
-fn file_steps(copies: &[Copy]) -> Vec<(usize, isize)> {
-    let mut order: Vec<&Copy> = copies.iter().collect();
+/// - Copies overlap in the base: the longest counts; of equals, the first in the target.
+/// - Between two copies: the shift before goes on.
+/// - Before the first copy: its shift.
+fn file_steps(copies: &[BaseCopy]) -> Vec<(usize, isize)> {
+    let mut order: Vec<&BaseCopy> = copies.iter().collect();
     order.sort_unstable_by_key(|copy| (copy.base, copy.target));
     let mut order = order.into_iter().peekable();
     let mut steps: Vec<(usize, isize)> = Vec::new();

@@ -1,28 +1,29 @@
-//! Finds the ranges of a target that look like ranges of a base, bytes that differ here and there included.
-//! Never decides what a byte means: views hand in a second reading of both sides to match by.
+//! Finds ranges of a target that are similar to ranges of a base; single bytes may differ.
+//! Never decides the meaning of a byte: views pass a second reading of both sides to match by.
 //!
-//! The idea is bsdiff's, without its suffix array. Walk the target; follow the current diagonal
-//! (target position less base position) as long as it agrees; elsewhere ask an index of sparse
-//! seeds for another one, and change over when that is clearly better. The places where a
-//! diagonal was certain are anchors. Each is then grown both ways over single differing bytes as
-//! long as more bytes agree than differ, neighbours that overlap are cut where most agrees, and
-//! what is left between them is searched once more with short seeds in a small window of the base
-//! around the place where it should be.
+//! The idea is bsdiff's without its suffix array:
 //!
-//! It loses where a suffix array would find short far matches (a few per cent on shuffled
-//! text), and wins ten times in speed and eight in memory.
+//! 1. Walk the target and follow the current diagonal (target position minus base position) while
+//!    it agrees. Elsewhere look up sparse seeds, and change the diagonal if another is clearly
+//!    better. The ranges where a diagonal was certain are anchors.
+//! 2. Grow each anchor both ways while more bytes agree than differ. Cut neighbours that overlap
+//!    where the most bytes agree.
+//! 3. Search each gap once more with short seeds, in a small window of the base around its place.
+//!
+//! A suffix array finds more short distant matches (a few per cent of shuffled text). This takes a
+//! tenth of its time and an eighth of its memory.
 
 use crate::{
     compare,
     effort::Effort,
-    script::Copy,
-    seeds::Seeds,
-    window::{self, Window},
+    script::BaseCopy,
+    seeds::SeedIndex,
+    window::{self, WindowIndex},
 };
 
-/// A byte string and how a view reads it; both have the same length.
+/// A byte string and a view's reading of it; both have the same length.
 ///
-/// Seeds and anchors are found in `read`; while growing, a byte agrees when either agrees.
+/// Seeds and anchors are found in `read`. While growing, a byte agrees if it does in either.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reading<'a> {
     pub(crate) raw: &'a [u8],
@@ -30,7 +31,7 @@ pub(crate) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    /// Bytes that are read as they are.
+    /// Bytes without a view.
     pub(crate) fn plain(raw: &'a [u8]) -> Self {
         Self { raw, read: raw }
     }
@@ -40,48 +41,49 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// How hard to look.
+/// The depth of a search.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Search {
+pub(crate) struct SearchDepth {
     /// Bytes of a seed in the index of the whole base.
     pub(crate) seed: usize,
-    /// Distance of two seeds.
+    /// Distance between two seeds.
     pub(crate) step: usize,
-    /// Most base bytes on either side of a gap that are searched with short seeds; 0 for none.
+    /// Most base bytes on either side of a gap to search with short seeds; 0 for none.
     pub(crate) window: usize,
 }
 
-impl Search {
-    /// How hard each effort looks.
+impl SearchDepth {
+    /// Returns the depth for an effort.
     pub(crate) fn of(effort: Effort) -> Self {
         match effort {
-            // Half the index, and gaps only where the base has something right there.
+            // Half the index; gaps only where the base has something at the same place.
             Effort::Fast => Self { seed: 32, step: 16, window: 4 << 10 },
             Effort::Default => Self { seed: 32, step: 8, window: 32 << 10 },
-            // Twice the index. Shorter seeds were tried: in programs they find too many false friends.
+            // Twice the index. Shorter seeds were tried: in programs they find too many false
+            // matches.
             Effort::Best => Self { seed: 32, step: 4, window: 128 << 10 },
         }
     }
 }
 
-/// Finds copies, keeping its indexes' memory from one call to the next.
+/// Finds copies; keeps the memory of its indexes from one call to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Matcher {
-    base_seeds: Seeds,
-    window: Window,
-    /// The part of the base that `window` knows.
+    base_seeds: SeedIndex,
+    window: WindowIndex,
+    /// The range of the base that `window` indexes.
     known: (usize, usize),
 }
 
-/// An index that can be asked where a seed may occur.
-trait Find {
+/// An index of the offsets of seeds.
+trait SeedLookup {
     /// Bytes of a seed.
     fn seed(&self) -> usize;
-    /// Offsets where the seed at the front of `bytes` may occur.
+    /// Returns offsets where the seed at the front of `bytes` may occur.
     fn find(&self, bytes: &[u8]) -> impl Iterator<Item = usize>;
 }
 
-impl Find for Seeds {
+impl SeedLookup for SeedIndex {
     fn seed(&self) -> usize {
         self.seed()
     }
@@ -92,7 +94,7 @@ impl Find for Seeds {
     }
 }
 
-impl Find for Window {
+impl SeedLookup for WindowIndex {
     fn seed(&self) -> usize {
         window::SEED
     }
@@ -103,39 +105,39 @@ impl Find for Window {
     }
 }
 
-/// A stretch where both sides are equal byte for byte.
-type Anchor = Copy;
+/// A range where both sides are equal byte by byte.
+type Anchor = BaseCopy;
 
-/// A run on the current diagonal this long needs no comparison with other diagonals.
+/// A run of this length on the current diagonal needs no comparison with others.
 const FOLLOWED: usize = 16;
 
-/// A new diagonal must agree in this many bytes more than the current one.
+/// Bytes in which a new diagonal must agree more than the current one.
 const ADVANTAGE: usize = 6;
 
-/// Two diagonals are compared over at most this many bytes. It bounds the work where the base holds
-/// the same long range twice.
+/// Most bytes over which two diagonals are compared. It bounds the work if the base has the same
+/// long range twice.
 const COMPARED: usize = 4096;
 
-/// Growing stops when the balance of agreeing and differing bytes has fallen this far.
+/// Growing stops when the balance of agreeing and differing bytes is this far below its best.
 const DROP: i64 = 512;
 
-/// Copies shorter than this cost more than their bytes as a literal.
+/// Shorter copies cost more than their bytes as a literal.
 const SHORTEST: usize = 10;
 
-/// Gaps shorter than this are not searched again.
+/// Shorter gaps are not searched again.
 const SHORTEST_GAP: usize = 12;
 
-/// How much more of the base than asked for is indexed for a gap.
+/// Bytes of the base that are indexed for a gap beyond those asked for.
 const AHEAD: usize = 2048;
 
 impl Matcher {
-    /// The copies `target` can be laid out from, in target order, not overlapping in the target.
+    /// Returns copies for `target`, in target order and not overlapping in the target.
     pub(crate) fn copies(
         &mut self,
         base: Reading<'_>,
         target: Reading<'_>,
-        search: Search,
-    ) -> Vec<Copy> {
+        search: SearchDepth,
+    ) -> Vec<BaseCopy> {
         if base.raw.is_empty() || target.raw.is_empty() {
             return Vec::new();
         }
@@ -150,18 +152,18 @@ impl Matcher {
         join(copies)
     }
 
-    /// Searches what lies between `copies` in windows of the base around the neighbours' ends.
+    /// Searches the gaps between `copies` in windows of the base around the neighbours' ends.
     fn fill_gaps(
         &mut self,
         base: Reading<'_>,
         target: Reading<'_>,
-        copies: &[Copy],
+        copies: &[BaseCopy],
         reach: usize,
-    ) -> Vec<Copy> {
+    ) -> Vec<BaseCopy> {
         let mut filled = Vec::with_capacity(copies.len());
         let (base_len, target_len) = (base.raw.len(), target.raw.len());
-        let end = Copy { target: target_len, base: base_len, len: 0 };
-        let mut before = Copy { target: 0, base: 0, len: 0 };
+        let end = BaseCopy { target: target_len, base: base_len, len: 0 };
+        let mut before = BaseCopy { target: 0, base: 0, len: 0 };
         self.known = (0, 0);
         for &after in copies.iter().chain([&end]) {
             let gap = after.target - before.target_end();
@@ -182,7 +184,8 @@ impl Matcher {
                     if worth(&other) > worth(&found) { other } else { found }
                 };
                 let shift = before.target_end();
-                filled.extend(found.into_iter().map(|c| Copy { target: c.target + shift, ..c }));
+                filled
+                    .extend(found.into_iter().map(|c| BaseCopy { target: c.target + shift, ..c }));
             }
             if after.len > 0 {
                 filled.push(after);
@@ -192,15 +195,15 @@ impl Matcher {
         filled
     }
 
-    /// The copies of `piece` in the base from `start` to `end`, or in a little more of it.
+    /// Returns copies of `piece` from the base between `start` and `end`, or a little beyond.
     fn search_window(
         &mut self,
         base: Reading<'_>,
         piece: Reading<'_>,
         (start, end): (usize, usize),
-    ) -> Vec<Copy> {
+    ) -> Vec<BaseCopy> {
         if start < self.known.0 || end > self.known.1 {
-            // The next gaps mostly lie a little farther on: one index then serves them all.
+            // The next gaps mostly lie a little further on: one index then serves them all.
             let end = base.raw.len().min(end + AHEAD);
             self.window.build(&base.read[start..end]);
             self.known = (start, end);
@@ -209,27 +212,27 @@ impl Matcher {
         let window = base.slice(start, end);
         let anchors = scan(&self.window, window, piece);
         let copies = grow(window, piece, &anchors);
-        copies.into_iter().map(|copy| Copy { base: copy.base + start, ..copy }).collect()
+        copies.into_iter().map(|copy| BaseCopy { base: copy.base + start, ..copy }).collect()
     }
 }
 
-/// Bytes that `copies` save, allowing for what each costs.
-fn worth(copies: &[Copy]) -> usize {
+/// Returns the bytes that `copies` save, less the cost of each.
+fn worth(copies: &[BaseCopy]) -> usize {
     copies.iter().map(|copy| copy.len.saturating_sub(SHORTEST)).sum()
 }
 
-/// Walks the target and notes where a diagonal is certain.
-fn scan(seeds: &impl Find, base: Reading<'_>, target: Reading<'_>) -> Vec<Anchor> {
+/// Walks the target and records the ranges where a diagonal is certain.
+fn scan(seeds: &impl SeedLookup, base: Reading<'_>, target: Reading<'_>) -> Vec<Anchor> {
     let (old, new) = (base.read, target.read);
     let mut anchors: Vec<Anchor> = Vec::new();
-    // Base position that the current diagonal gives to target position 0; may lie outside.
+    // Base position of target position 0 on the current diagonal; may lie outside.
     let mut diagonal: Option<isize> = None;
     let (mut at, mut missed) = (0_usize, 0_usize);
     while at < new.len() {
         let here = diagonal.and_then(|d| at.checked_add_signed(d)).filter(|&b| b < old.len());
         let run = here.map_or(0, |b| compare::common_prefix(&old[b..], &new[at..]));
         if run >= FOLLOWED {
-            note(&mut anchors, Copy { target: at, base: here.unwrap_or(0), len: run });
+            note(&mut anchors, BaseCopy { target: at, base: here.unwrap_or(0), len: run });
             at += run;
             missed = 0;
             continue;
@@ -254,7 +257,7 @@ fn scan(seeds: &impl Find, base: Reading<'_>, target: Reading<'_>) -> Vec<Anchor
     anchors
 }
 
-/// Adds an anchor, unless it only continues the last one over a few differing bytes.
+/// Adds an anchor, or extends the last one if only a few differing bytes lie between.
 fn note(anchors: &mut Vec<Anchor>, found: Anchor) {
     if let Some(last) = anchors.last_mut() {
         let same = found.target - last.target == found.base.wrapping_sub(last.base);
@@ -266,10 +269,10 @@ fn note(anchors: &mut Vec<Anchor>, found: Anchor) {
     anchors.push(found);
 }
 
-/// The longest match at `at` of those the index knows; of equals, the one nearest to `here`.
+/// Returns the longest match at `at` in the index; of equals, the one nearest to `here`.
 #[inline]
 fn best_seed(
-    seeds: &impl Find,
+    seeds: &impl SeedLookup,
     old: &[u8],
     new: &[u8],
     at: usize,
@@ -287,16 +290,16 @@ fn best_seed(
             base.abs_diff(here) < than.abs_diff(here)
         };
         if best.is_none_or(|best| len > best.len || (len == best.len && nearer(best.base))) {
-            best = Some(Copy { target: at, base, len });
+            best = Some(BaseCopy { target: at, base, len });
         }
     }
     best
 }
 
 /// Grows anchors into copies that tolerate differing bytes.
-fn grow(base: Reading<'_>, target: Reading<'_>, anchors: &[Anchor]) -> Vec<Copy> {
-    let mut copies: Vec<Copy> = Vec::with_capacity(anchors.len());
-    let pair = Pair { base, target };
+fn grow(base: Reading<'_>, target: Reading<'_>, anchors: &[Anchor]) -> Vec<BaseCopy> {
+    let mut copies: Vec<BaseCopy> = Vec::with_capacity(anchors.len());
+    let pair = Comparison { base, target };
     let mut free = 0; // the end of the copy before, as far as it has been grown backward
     for (i, &anchor) in anchors.iter().enumerate() {
         let next = anchors.get(i + 1);
@@ -310,7 +313,7 @@ fn grow(base: Reading<'_>, target: Reading<'_>, anchors: &[Anchor]) -> Vec<Copy>
             pair.divide(last, &mut copy);
         }
         copy.len += pair.forward(copy, room);
-        // The next anchor may grow back over all that this one has grown forward, not farther.
+        // The next anchor may grow back over the part that this one grew forward, not further.
         free = anchor.target_end();
         copies.push(copy);
     }
@@ -319,20 +322,20 @@ fn grow(base: Reading<'_>, target: Reading<'_>, anchors: &[Anchor]) -> Vec<Copy>
 }
 
 /// Both sides of a comparison.
-struct Pair<'a> {
+struct Comparison<'a> {
     base: Reading<'a>,
     target: Reading<'a>,
 }
 
-impl Pair<'_> {
+impl Comparison<'_> {
     #[inline]
     fn agree(&self, base: usize, target: usize) -> bool {
         self.base.raw[base] == self.target.raw[target]
             || self.base.read[base] == self.target.read[target]
     }
 
-    /// How far `copy` can be grown at its end, at most by `room`.
-    fn forward(&self, copy: Copy, room: usize) -> usize {
+    /// Returns the bytes by which `copy` can grow at its end, at most `room`.
+    fn forward(&self, copy: BaseCopy, room: usize) -> usize {
         let room = room.min(self.base.raw.len() - copy.base_end());
         let (base, target) = (copy.base_end(), copy.target_end());
         let (mut balance, mut best, mut grown, mut i) = (0_i64, 0_i64, 0, 0);
@@ -355,8 +358,8 @@ impl Pair<'_> {
         grown
     }
 
-    /// How far `copy` can be grown at its start, at most by `room`.
-    fn backward(&self, copy: Copy, room: usize) -> usize {
+    /// Returns the bytes by which `copy` can grow at its start, at most `room`.
+    fn backward(&self, copy: BaseCopy, room: usize) -> usize {
         let room = room.min(copy.base);
         let (mut balance, mut best, mut grown, mut i) = (0_i64, 0_i64, 0, 0);
         while i < room && best - balance < DROP {
@@ -380,7 +383,7 @@ impl Pair<'_> {
     }
 
     /// Cuts two copies that overlap in the target where the most bytes agree.
-    fn divide(&self, left: &mut Copy, right: &mut Copy) {
+    fn divide(&self, left: &mut BaseCopy, right: &mut BaseCopy) {
         let overlap = left.target_end() - right.target;
         let (mut balance, mut best, mut kept) = (0_i64, 0_i64, 0);
         for i in 0..overlap {
@@ -400,8 +403,8 @@ impl Pair<'_> {
 }
 
 /// Joins copies that continue each other.
-fn join(copies: Vec<Copy>) -> Vec<Copy> {
-    let mut joined: Vec<Copy> = Vec::with_capacity(copies.len());
+fn join(copies: Vec<BaseCopy>) -> Vec<BaseCopy> {
+    let mut joined: Vec<BaseCopy> = Vec::with_capacity(copies.len());
     for copy in copies {
         match joined.last_mut() {
             Some(last) if last.target_end() == copy.target && last.base_end() == copy.base => {
@@ -417,10 +420,10 @@ fn join(copies: Vec<Copy>) -> Vec<Copy> {
 mod tests {
     use super::*;
 
-    const SEARCHES: [Search; 3] = [
-        Search { seed: 32, step: 16, window: 0 },
-        Search { seed: 32, step: 8, window: 4096 },
-        Search { seed: 16, step: 4, window: 4096 },
+    const SEARCHES: [SearchDepth; 3] = [
+        SearchDepth { seed: 32, step: 16, window: 0 },
+        SearchDepth { seed: 32, step: 8, window: 4096 },
+        SearchDepth { seed: 16, step: 4, window: 4096 },
     ];
 
     fn noise(len: usize, mut state: u32) -> Vec<u8> {
@@ -431,8 +434,8 @@ mod tests {
         (0..len).map(|_| next()).collect()
     }
 
-    /// The plain way: at each place the longest match of at least `shortest` bytes, by trying all.
-    fn naive(base: &[u8], target: &[u8], shortest: usize) -> Vec<Copy> {
+    /// The plain way: the longest match of at least `shortest` bytes at each place, by trying all.
+    fn naive(base: &[u8], target: &[u8], shortest: usize) -> Vec<BaseCopy> {
         let (mut copies, mut at) = (Vec::new(), 0);
         while at < target.len() {
             let best = (0..base.len())
@@ -440,7 +443,7 @@ mod tests {
                 .max();
             match best.filter(|best| best.0 >= shortest) {
                 Some((len, std::cmp::Reverse(base))) => {
-                    copies.push(Copy { target: at, base, len });
+                    copies.push(BaseCopy { target: at, base, len });
                     at += len;
                 }
                 None => at += 1,
@@ -449,9 +452,9 @@ mod tests {
         copies
     }
 
-    /// Target bytes that copies get right.
-    fn right_bytes(base: &[u8], target: &[u8], copies: &[Copy]) -> usize {
-        let pairs = |copy: &Copy| {
+    /// Target bytes that the copies predict correctly.
+    fn right_bytes(base: &[u8], target: &[u8], copies: &[BaseCopy]) -> usize {
+        let pairs = |copy: &BaseCopy| {
             let old = &base[copy.base..copy.base_end()];
             old.iter().zip(&target[copy.target..copy.target_end()]).filter(|(a, b)| a == b).count()
         };
@@ -500,7 +503,7 @@ mod tests {
             let target = [noise(50_000 + moved, 4), base[1000..].to_vec()].concat();
             let (old, new) = (Reading::plain(&base), Reading::plain(&target));
             let copies = Matcher::default().copies(old, new, SEARCHES[0]);
-            let expected = Copy { target: 50_000 + moved, base: 1000, len: 99_000 };
+            let expected = BaseCopy { target: 50_000 + moved, base: 1000, len: 99_000 };
             assert_eq!(copies, [expected], "moved by {moved}");
         }
     }

@@ -1,7 +1,7 @@
 //! The first byte of a member: its view and the form of its script.
 //! Never reads further: what follows differs from view to view.
 
-use crate::{error::Result, group::Sources, stream::Stream, view::View};
+use crate::{error::Result, group::StreamReader, stream::StreamKind, view::View};
 
 /// A member's view and the form of its script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,15 +15,15 @@ pub(crate) struct MemberHead {
 
 impl MemberHead {
     /// Reads the next member's first byte.
-    pub(crate) fn read(sources: &mut Sources) -> Result<Self> {
-        let byte = sources.byte(Stream::Members)?;
+    pub(crate) fn read(reader: &mut StreamReader) -> Result<Self> {
+        let byte = reader.byte(StreamKind::Members)?;
         let (is_whole, is_packed) = (byte & WHOLE != 0, byte & PACKED != 0);
         let number = byte & !(WHOLE | PACKED);
         let Some(view) = View::from_wire(number) else {
-            return Err(sources.malformed(Stream::Members, "view", 3, number.into()));
+            return Err(reader.malformed(StreamKind::Members, "view", 3, number.into()));
         };
         if is_packed && (is_whole || view != View::Elf) {
-            return Err(sources.malformed(Stream::Members, "literals apart", 0, byte.into()));
+            return Err(reader.malformed(StreamKind::Members, "literals apart", 0, byte.into()));
         }
         Ok(Self { view, is_whole, is_packed })
     }

@@ -1,24 +1,24 @@
-//! How much memory a member takes, for callers that run several at a time within a budget.
-//! Never allocates: lengths and the first bytes of a file say enough.
+//! The memory that one member takes, for callers that run several at a time within a budget.
+//! Never allocates: lengths and the first bytes of a file are enough.
 //!
-//! What a program takes is nearly all proportional to its length: a second reading of both sides, the
-//! fields, the index. The factors are measured (x86-64 and AArch64 programs from 7 to 95 MB of base
-//! and target), lie above every measurement, and mostly within 15 % of it.
+//! Most of a program's memory is proportional to its length: a second reading of both sides, the
+//! fields, the index. The factors come from x86-64 and AArch64 programs of 7 to 95 MB of base and
+//! target. They lie above every measurement, and mostly within 15 % of it.
 
 #[cfg(feature = "encode")]
-use crate::{effort::Effort, elf::Machine, matcher::Search, seeds::Seeds};
-use crate::{elf::Image, literals};
+use crate::{effort::Effort, elf::Machine, matcher::SearchDepth, seeds::SeedIndex};
+use crate::{elf::MemoryImage, literals};
 
-/// What everything takes, however short the member.
+/// The least that a member takes, however short it is.
 const LEAST: u64 = 2 << 20;
 
-/// Literals that members before may have left, for the next to be packed against.
+/// Literals that earlier members may leave in the history.
 const HISTORY: u64 = 2 * literals::MAX_HISTORY as u64;
 
-/// Bytes that [`GroupEncoder::member`](crate::GroupEncoder::member) takes at most, beside base, target and streams.
+/// Returns the bytes that [`GroupEncoder::member`](crate::GroupEncoder::member) takes at most.
 ///
-/// `target_head` are the target's first bytes, 4 KiB or all. Packing the group comes after that: it takes
-/// some twenty times its streams, at most 100 MiB.
+/// Base, target and streams are not counted. `target_head` is the target's first 4 KiB, or all of
+/// it. Packing the group comes later and takes about twenty times its streams, at most 100 MiB.
 #[cfg(feature = "encode")]
 pub fn encode_memory(
     effort: Effort,
@@ -27,8 +27,8 @@ pub fn encode_memory(
     target_head: &[u8],
 ) -> u64 {
     let (base, target) = (base_len as u64, target_len as u64);
-    let index = Seeds::table_bytes(base_len, Search::of(effort).step);
-    let Some(image) = Image::parse(target_head, target_len) else {
+    let index = SeedIndex::table_bytes(base_len, SearchDepth::of(effort).step);
+    let Some(image) = MemoryImage::parse(target_head, target_len) else {
         return LEAST + index + target;
     };
     let percent = match (image.machine, effort) {
@@ -39,7 +39,8 @@ pub fn encode_memory(
         (_, Effort::Default) => 180,
         (_, Effort::Best) => 195,
     };
-    // Packing literals apart: second readings are gone by then, a prefix and zstd's tables are there instead.
+    // To pack literals, second readings are dropped; a prefix and zstd's tables take memory
+    // instead.
     let tables = match effort {
         Effort::Fast => 24 << 20,
         Effort::Default => 56 << 20,
@@ -51,12 +52,13 @@ pub fn encode_memory(
     LEAST + index + HISTORY + searching.max(packing)
 }
 
-/// Bytes that [`GroupDecoder::member`](crate::GroupDecoder::member) takes, beside base, target and streams.
+/// Returns the bytes that [`GroupDecoder::member`](crate::GroupDecoder::member) takes.
 ///
-/// `base_head` are the base's first bytes, 4 KiB or all. True for programs from compilers; a stranger's
-/// base, every word of which is a field, takes up to four times its length.
+/// Base, target and streams are not counted. `base_head` is the base's first 4 KiB, or all of it.
+/// It holds for programs from compilers: a hostile base, whose every word is a field, takes up to
+/// four times its length.
 pub fn decode_memory(base_len: usize, base_head: &[u8]) -> u64 {
-    match Image::parse(base_head, base_len) {
+    match MemoryImage::parse(base_head, base_len) {
         Some(_) => LEAST + 2 * HISTORY + base_len as u64,
         None => LEAST,
     }
@@ -78,7 +80,7 @@ mod tests {
         head[104..108].copy_from_slice(&0x1000_u32.to_le_bytes());
         let len = 47_461_152;
         let needed = encode_memory(Effort::Default, len, len, &head);
-        // Measured: 186 MB beside the two files.
+        // Measured: 186 MB plus the two files.
         assert!((186_000_000..214_000_000).contains(&needed), "{needed}");
         assert_eq!(decode_memory(len, &head), (6 << 20) + len as u64);
     }

@@ -1,22 +1,22 @@
-//! Encoder only: rewrites fields as labels of what they refer to, so that moved code looks equal.
-//! Never seen by a decoder: labels steer the matcher, and a bad label costs bytes, not truth.
+//! Encoder only: replaces fields by labels of their targets, so that moved code looks equal.
+//! Never used by a decoder: labels steer the matcher, and a bad label costs bytes, not correctness.
 //!
-//! First round: a label is a hash of the bytes at the target with all fields blanked, so the call of
-//! a function looks the same wherever the function lies. Second round: the first round's copies
-//! tell where each target lay in the base, and the label is that address, which is exact.
+//! In the first round a label is a hash of the bytes at the target, with all fields blanked. So a
+//! call of a function looks the same wherever the function lies. In the second round the label is
+//! the target's address in the base, which the first round's copies give exactly.
 
 use crate::{
-    elf::Image,
+    elf::MemoryImage,
     fields::{Fields, Form},
     map::AddressMap,
-    script::Copy,
+    script::BaseCopy,
 };
 
-/// Bytes at a target that its label is made of: about four instructions.
+/// Bytes at a target that make up its label: about four instructions.
 const LABELLED: usize = 24;
 
-/// `file` with each field replaced by a hash of the bytes it refers to.
-pub(crate) fn by_content(file: &[u8], image: &Image, fields: &Fields) -> Vec<u8> {
+/// Returns `file` with each field replaced by a hash of the bytes it refers to.
+pub(crate) fn by_content(file: &[u8], image: &MemoryImage, fields: &Fields) -> Vec<u8> {
     let mut blank = file.to_vec();
     for field in &fields.list {
         write_label(&mut blank[field.at as usize..], field.form, 0);
@@ -39,7 +39,7 @@ pub(crate) fn by_content(file: &[u8], image: &Image, fields: &Fields) -> Vec<u8>
     blank
 }
 
-/// `file` with each field replaced by the address it refers to.
+/// Returns `file` with each field replaced by the address it refers to.
 pub(crate) fn by_address(file: &[u8], fields: &Fields) -> Vec<u8> {
     let mut labelled = file.to_vec();
     for field in &fields.list {
@@ -48,17 +48,17 @@ pub(crate) fn by_address(file: &[u8], fields: &Fields) -> Vec<u8> {
     labelled
 }
 
-/// The target's file with each field replaced by the address its target has in the base.
+/// Returns the target's file with each field replaced by its target's address in the base.
 pub(crate) fn projected(
     file: &[u8],
-    image: &Image,
+    image: &MemoryImage,
     fields: &Fields,
-    base: &Image,
-    copies: &[Copy],
+    base: &MemoryImage,
+    copies: &[BaseCopy],
 ) -> Vec<u8> {
-    let back: Vec<Copy> = copies
+    let back: Vec<BaseCopy> = copies
         .iter()
-        .map(|copy| Copy { target: copy.base, base: copy.target, len: copy.len })
+        .map(|copy| BaseCopy { target: copy.base, base: copy.target, len: copy.len })
         .collect();
     let steps = AddressMap::plain_steps(&back, image, base);
     let map = AddressMap::new(&steps, &[], image);
@@ -77,7 +77,7 @@ pub(crate) fn projected(
     labelled
 }
 
-/// Writes as much of a label as the field has room for; bits that are no number stay.
+/// Writes the part of a label that the field has room for; all other bits stay.
 fn write_label(bytes: &mut [u8], form: Form, label: u32) {
     let label = match form {
         Form::Absolute64 | Form::Absolute64InData => u64::from(label) | 0x5555_5555 << 32,

@@ -1,14 +1,14 @@
 //! Offset tables: files that hold 32-bit offsets into themselves, such as message catalogues.
-//! Never asks for a format: any aligned word that could be an offset is taken for one, page by page.
+//! Never knows the format: any aligned word that could be an offset counts as one, page by page.
 
 use crate::{
-    elf::Image,
+    elf::MemoryImage,
     fields::{Field, Fields, Form},
     view::View,
 };
 
-/// All words of `file` that may be offsets into it.
-pub(crate) fn fields(file: &[u8], view: View, image: &Image) -> Fields {
+/// Returns all words of `file` that may be offsets into it.
+pub(crate) fn fields(file: &[u8], view: View, image: &MemoryImage) -> Fields {
     let big = view == View::OffsetsBig;
     let form = if big { Form::Offset32Big } else { Form::Offset32 };
     let mut fields = Fields::default();

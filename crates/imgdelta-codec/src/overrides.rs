@@ -1,66 +1,66 @@
-//! Encoder only: decides where the map is worth correcting, and which pages take no data fields.
-//! Never sends what does not pay: an override costs about as much as two or three missed fields.
+//! Encoder only: decides which overrides the map gets, and which pages have no data fields.
+//! Never writes an override that does not pay: each costs about as much as two or three misses.
 
 use crate::{
-    elf::Image,
+    elf::MemoryImage,
     fields::{Fields, Form},
     map::{AddressMap, Override},
-    predict::{PageFlags, Predicted, Predictor},
-    script::Copy,
+    predict::{PageFlags, Prediction, Predictor},
+    script::BaseCopy,
 };
 use imgdelta_wire::fixed::u32_at;
 
-/// What one pass with the plain map found out about the true target.
+/// Results of one pass with the plain map over the true target.
 #[derive(Debug, Default)]
-pub(crate) struct Findings {
-    votes: Vec<Vote>,
-    pages: Vec<Balance>,
-    /// For each anchor, by how much the fields counted from it are off.
+pub(crate) struct MapFindings {
+    votes: Vec<ShiftVote>,
+    pages: Vec<PageBalance>,
+    /// For each anchor, the errors of the fields that count from it.
     anchored: Vec<Vec<i64>>,
 }
 
 /// An anchor whose address the plain map gets wrong.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AnchorFix {
-    /// The shift the map should have had there.
+    /// The shift that the map should have there.
     pub(crate) right: Override,
     mapped: i32,
     fields: usize,
 }
 
-/// A field says how far its target moved.
+/// One field's evidence for the shift of its target.
 #[derive(Debug, Clone, Copy)]
-struct Vote {
+struct ShiftVote {
     target: u32,
     mapped: i32,
     shift: i32,
 }
 
-/// How often a page's words did what the map says, and how often they stayed.
+/// Counts of a page's words that moved as the map says, and of those that stayed.
 #[derive(Debug, Clone, Copy, Default)]
-struct Balance {
+struct PageBalance {
     moved: u32,
     stayed: u32,
 }
 
-impl Findings {
+impl MapFindings {
     /// Compares every prediction with the true `target`; the map has `fixes` in it already.
     pub(crate) fn collect(
         predictor: &Predictor<'_>,
         fixes: &[AnchorFix],
-        copies: &[Copy],
+        copies: &[BaseCopy],
         base: &[u8],
         target: &[u8],
     ) -> Self {
-        // A fix votes before all fields, so that its group knows what the plain map said.
+        // A fix votes before all fields, so its group has the shift of the plain map.
         let votes = fixes.iter().flat_map(|fix| {
             let Override { start, shift, .. } = fix.right;
-            std::iter::repeat_n(Vote { target: start, mapped: fix.mapped, shift }, fix.fields)
+            std::iter::repeat_n(ShiftVote { target: start, mapped: fix.mapped, shift }, fix.fields)
         });
         let mut findings = Self {
             votes: votes.collect(),
             anchored: vec![Vec::new(); predictor.anchor_count()],
-            pages: vec![Balance::default(); PageFlags::page(base.len() as u32) + 1],
+            pages: vec![PageBalance::default(); PageFlags::page(base.len() as u32) + 1],
         };
         let mut registers = [None; 32];
         let infallible: Result<(), std::convert::Infallible> = predictor.each(copies, |field| {
@@ -74,8 +74,8 @@ impl Findings {
 
     fn add(
         &mut self,
-        predicted: &Predicted,
-        (image, base): (&Image, &[u8]),
+        predicted: &Prediction,
+        (image, base): (&MemoryImage, &[u8]),
         target: &[u8],
         registers: &mut [Option<i64>; 32],
     ) {
@@ -97,7 +97,7 @@ impl Findings {
                 self.anchored[usize::from(number)].push(off);
                 return;
             }
-            // A page alone does not say how far its target moved; with the low bits it does.
+            // A page alone does not give its target's shift; with the low bits it does.
             Form::Page21 => {
                 let here = image.address(field.at as usize).unwrap_or(0);
                 let here = image.low.wrapping_add(here.into()).cast_signed();
@@ -116,13 +116,13 @@ impl Findings {
         };
         let shift = i64::from(mapped).checked_add(units).and_then(|s| i32::try_from(s).ok());
         if let Some(shift) = shift.filter(|&shift| shift != i32::MIN) {
-            self.votes.push(Vote { target: field.target, mapped, shift });
+            self.votes.push(ShiftVote { target: field.target, mapped, shift });
         }
     }
 
-    /// The anchors that more than half of the wrong fields blame by one and the same amount.
+    /// Returns the anchors that more than half of their wrong fields miss by the same amount.
     ///
-    /// A table's first byte may lie just where two copies meet, and fall to the wrong one.
+    /// A table's first byte may lie at the border of two copies and belong to the wrong one.
     pub(crate) fn anchor_fixes(&mut self, fields: &Fields, map: &AddressMap) -> Vec<AnchorFix> {
         let mut fixes: Vec<AnchorFix> = Vec::new();
         for (anchor, offs) in fields.anchors.iter().zip(&mut self.anchored) {
@@ -145,12 +145,12 @@ impl Findings {
         fixes
     }
 
-    /// The flags of the pages where staying as it was is the better prediction.
+    /// Returns the flags of pages where an unchanged word is the better prediction.
     pub(crate) fn page_flags(&self) -> PageFlags {
         PageFlags::new(self.pages.iter().map(|page| page.stayed > page.moved).collect())
     }
 
-    /// Overrides that each save at least `saving` misses.
+    /// Returns overrides that save at least `saving` misses each.
     pub(crate) fn overrides(&self, saving: usize) -> Vec<Override> {
         let mut overrides = Vec::new();
         let mut open: Option<(Override, usize)> = None;
@@ -161,7 +161,7 @@ impl Findings {
             let (target, mapped) = (votes[0].target, votes[0].mapped);
             let agreeing = |shift| votes.iter().filter(|vote| vote.shift == shift).count();
             let right = agreeing(mapped);
-            // Popular targets have thousands of votes, nearly all equal: ask few candidates.
+            // Popular targets have thousands of votes, nearly all equal: try few candidates.
             let candidates = votes.iter().filter(|vote| vote.shift != mapped).take(4);
             let best = candidates.map(|vote| (agreeing(vote.shift), vote.shift)).max();
             match best.filter(|&(count, _)| count > right) {

@@ -1,48 +1,42 @@
 //! Several byte streams as one string: a table, then each stream raw or compressed.
-//! Never reserves memory for a length that the limit, or the bytes at hand, do not bear out.
+//! Never reserves memory for a length beyond the limit or beyond what the bytes can expand to.
 //!
 //! A delta of small changes has dozens of streams of a few hundred bytes. A frame for each would
-//! cost more than it holds, so small streams share one frame and large ones keep their own, whose
+//! cost more than it holds, so small streams share one frame. Large ones have their own, whose
 //! statistics are purer. The writer tries several borders between small and large.
-//! `docs/format-group.md` is the law for these bytes.
+//! `docs/format-group.md` specifies the bytes.
 
-use crate::{error::PackError, mixing};
-use imgdelta_wire::varint;
-use std::fmt;
-use zstd::{
-    bulk::{Compressor, Decompressor},
-    zstd_safe::CParameter,
+use crate::{
+    error::PackError,
+    frame::{self, ZSTD_MAGIC},
+    mixing,
 };
+use imgdelta_wire::{Cursor, varint};
+use std::fmt;
+use zstd::{bulk::Compressor, zstd_safe::CParameter};
 
-/// How one stream is kept.
+/// The coding of one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coder {
-    /// As it is.
+    /// The bytes themselves.
     Raw,
-    /// In a zstd frame of its own.
+    /// A zstd frame of its own.
     Own,
-    /// In the zstd frame that all small streams share.
+    /// The zstd frame that all small streams share.
     Shared,
-    /// By predictions mixed from many contexts.
+    /// Predictions mixed from many contexts.
     Mixed,
 }
 
-/// Every zstd frame starts with these bytes; a pack leaves them out.
-pub(crate) const ZSTD_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
-
-/// A zstd block of 4 bytes can stand for at most 128 KiB, so a longer claim is a lie and is refused
-/// before memory is taken for it.
-pub(crate) const MAX_EXPANSION: u64 = 32 << 10;
-
-/// Most bytes of a pack in mixed streams, and most of them for each packed byte.
+/// Most bytes of a pack in mixed streams, and most for each packed byte.
 ///
-/// They take a microsecond or two each: this is what a stranger can make a reader work.
+/// A mixed byte takes one or two microseconds: this bounds the work of a reader of hostile packs.
 const MAX_MIXED: u64 = 4 << 20;
 const MAX_MIXED_EXPANSION: u64 = 32;
 
 /// Unpacks at most `max_count` streams, of at most `limit_bytes` together.
 pub fn unpack(pack: &[u8], max_count: usize, limit_bytes: u64) -> Result<Vec<Vec<u8>>, PackError> {
-    let mut table = Table { pack, at: 0 };
+    let mut table = PackTable(Cursor::new(pack));
     let count = table.number("stream count")?;
     if count > max_count as u64 {
         return Err(table.malformed("stream count", max_count as u64, count));
@@ -105,15 +99,13 @@ pub fn unpack(pack: &[u8], max_count: usize, limit_bytes: u64) -> Result<Vec<Vec
             }
         });
     }
-    if table.at != pack.len() {
-        return Err(table.malformed("end of the pack", table.at as u64, pack.len() as u64));
-    }
+    table.0.finish().map_err(|error| PackError::of_wire(error, "end of the pack"))?;
     Ok(streams)
 }
 
-/// Returns how many bytes the streams of a pack say they have together, without unpacking them.
+/// Returns the unpacked bytes that a pack names for all its streams, without unpacking them.
 pub fn stated_bytes(pack: &[u8], max_count: usize) -> Result<u64, PackError> {
-    let mut table = Table { pack, at: 0 };
+    let mut table = PackTable(Cursor::new(pack));
     let count = table.number("stream count")?;
     if count > max_count as u64 {
         return Err(table.malformed("stream count", max_count as u64, count));
@@ -129,70 +121,44 @@ pub fn stated_bytes(pack: &[u8], max_count: usize) -> Result<u64, PackError> {
     Ok(total_bytes)
 }
 
-/// A pack's bytes and how far they have been read.
-struct Table<'a> {
-    pack: &'a [u8],
-    at: usize,
-}
+/// A pack that is being read.
+struct PackTable<'a>(Cursor<'a>);
 
-impl<'a> Table<'a> {
+impl<'a> PackTable<'a> {
     fn number(&mut self, what: &'static str) -> Result<u64, PackError> {
-        let Some((value, len)) = varint::read(&self.pack[self.at..]) else {
-            return Err(self.malformed(what, 1, 0));
-        };
-        self.at += len;
-        Ok(value)
+        self.0.varint().map_err(|error| PackError::of_wire(error, what))
     }
 
     fn bytes(&mut self, len: u64) -> Result<&'a [u8], PackError> {
-        let rest = &self.pack[self.at..];
-        match usize::try_from(len).ok().and_then(|len| rest.get(..len)) {
-            Some(bytes) => {
-                self.at += bytes.len();
-                Ok(bytes)
-            }
-            None => Err(self.malformed("bytes left in the pack", len, rest.len() as u64)),
-        }
+        self.0.take(len).map_err(|error| PackError::of_wire(error, "bytes left in the pack"))
     }
 
     /// Reads a frame of `packed_len` bytes that must unpack to exactly `raw_len` bytes.
     fn frame(&mut self, packed_len: u64, raw_len: u64) -> Result<Vec<u8>, PackError> {
         let packed = self.bytes(packed_len)?;
-        let bearable = packed_len.saturating_mul(MAX_EXPANSION);
-        if raw_len > bearable {
-            return Err(self.malformed("unpacked length of a frame", bearable, raw_len));
-        }
-        let capacity = usize::try_from(raw_len).unwrap_or(usize::MAX);
-        let whole = [&ZSTD_MAGIC, packed].concat();
-        let raw = Decompressor::new()
-            .and_then(|mut zstd| zstd.decompress(&whole, capacity))
-            .map_err(|_| self.malformed("readable zstd frames", 1, 0))?;
-        if raw.len() != capacity {
-            return Err(self.malformed("unpacked length of a frame", raw_len, raw.len() as u64));
-        }
-        Ok(raw)
+        frame::unpack(packed, &[], raw_len, self.0.at())
     }
 
     #[cold]
     fn malformed(&self, what: &'static str, expected: u64, found: u64) -> PackError {
-        PackError::Malformed { at: self.at as u64, what, expected, found }
+        PackError::Malformed { at: self.0.at(), what, expected, found }
     }
 }
 
-/// Shorter streams are not worth a model of their own.
+/// Shorter streams do not pay for a model of their own.
 const SHORTEST_MIXED: usize = 64;
 
-/// Streams up to this long share a frame; every border is tried, the smallest pack wins.
+/// Longest streams that share a frame; every border is tried and the smallest pack wins.
 const BORDERS: [usize; 4] = [0, 512, 4 << 10, 32 << 10];
 
-/// Compresses streams at one level, reusing the compressor's memory.
+/// Compresses streams at one level; reuses the compressor's memory.
 pub struct Packer {
     zstd: Compressor<'static>,
     mixes: bool,
 }
 
-/// A stream by itself.
-type Own = Option<(Coder, Vec<u8>)>;
+/// A stream's own coding, or `None` for its bytes as they are.
+type OwnCoding = Option<(Coder, Vec<u8>)>;
 
 impl fmt::Debug for Packer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -201,32 +167,33 @@ impl fmt::Debug for Packer {
 }
 
 impl Packer {
-    /// Packs at one of zstd's levels.
+    /// Creates a packer at one of zstd's levels.
     pub fn new(level: i32) -> Self {
         let mut zstd = Compressor::new(level).expect("level lies in zstd's range");
-        // The table holds the length, and the delta file a digest of what comes out.
+        // The table holds the length, and the delta file a digest of the result.
         for parameter in [CParameter::ContentSizeFlag(false), CParameter::ChecksumFlag(false)] {
             zstd.set_parameter(parameter).expect("both are settable before a frame starts");
         }
         Self { zstd, mixes: false }
     }
 
-    /// Also tries to mix predictions: a tenth smaller, for a microsecond or two a byte on either side.
+    /// Also tries to mix predictions: a tenth smaller, at one or two microseconds a byte on each
+    /// side.
     #[must_use]
     pub fn mixing(mut self) -> Self {
         self.mixes = true;
         self
     }
 
-    /// One frame, without the bytes that every frame starts with.
+    /// Returns one frame without the bytes that every frame starts with.
     fn frame(&mut self, raw: &[u8]) -> Vec<u8> {
         let mut frame = self.zstd.compress(raw).expect("the output buffer is sized by zstd itself");
         frame.drain(..ZSTD_MAGIC.len());
         frame
     }
 
-    /// The shorter of a stream's own frame and the stream as it is; `None` means as it is.
-    fn own(&mut self, raw: &[u8], mixed_left: &mut u64) -> Own {
+    /// Returns the shortest of a stream's codings on its own; `None` stands for its raw bytes.
+    fn own(&mut self, raw: &[u8], mixed_left: &mut u64) -> OwnCoding {
         let frame = self.frame(raw);
         let raw_len = raw.len() as u64;
         if self.mixes && raw_len <= *mixed_left && raw.len() > SHORTEST_MIXED {
@@ -240,17 +207,17 @@ impl Packer {
         (frame.len() + 2 < raw.len()).then_some((Coder::Own, frame))
     }
 
-    /// Returns what `raw` would come to by itself.
+    /// Estimates the packed bytes of `raw` on its own.
     pub fn estimate(&mut self, raw: &[u8]) -> usize {
         if raw.len() < 16 { raw.len() } else { self.frame(raw).len().min(raw.len()) }
     }
 
-    /// Packs all streams; empty ones at the end take no room.
+    /// Packs all streams; empty ones at the end take no bytes.
     pub fn pack<S: AsRef<[u8]>>(&mut self, streams: &[S]) -> Vec<u8> {
         let used = streams.iter().rposition(|stream| !stream.as_ref().is_empty());
         let streams = &streams[..used.map_or(0, |last| last + 1)];
         let mut mixed_left = MAX_MIXED;
-        let own: Vec<Own> =
+        let own: Vec<OwnCoding> =
             streams.iter().map(|stream| self.own(stream.as_ref(), &mut mixed_left)).collect();
         let longest = streams.iter().map(|stream| stream.as_ref().len()).max().unwrap_or(0);
         let mut best: Option<Vec<u8>> = None;
@@ -266,7 +233,12 @@ impl Packer {
         best.unwrap_or_default()
     }
 
-    fn pack_at<S: AsRef<[u8]>>(&mut self, streams: &[S], own: &[Own], border: usize) -> Vec<u8> {
+    fn pack_at<S: AsRef<[u8]>>(
+        &mut self,
+        streams: &[S],
+        own: &[OwnCoding],
+        border: usize,
+    ) -> Vec<u8> {
         let (mut table, mut bodies, mut shared) = (Vec::new(), Vec::new(), Vec::new());
         varint::write(&mut table, streams.len() as u64);
         for (stream, own) in streams.iter().zip(own) {
@@ -322,6 +294,40 @@ mod tests {
             refused,
             PackError::TooLarge { what: "unpacked streams", limit: 100_000, found: 100_701 }
         );
+    }
+
+    #[test]
+    fn streams_of_exactly_the_limit_are_admitted() {
+        let pack = Packer::new(3).pack(&streams());
+        assert_eq!(unpack(&pack, 5, 100_701).unwrap(), streams()[..4]);
+        let refused = unpack(&pack, 5, 100_700).unwrap_err();
+        let what = "unpacked streams";
+        assert_eq!(refused, PackError::TooLarge { what, limit: 100_700, found: 100_701 });
+        // Raw streams that are cut: the sum is refused before the missing bytes are.
+        let mut cut = vec![2];
+        varint::write(&mut cut, 60 << 2);
+        varint::write(&mut cut, 60 << 2);
+        let refused = unpack(&cut, 2, 100).unwrap_err();
+        assert_eq!(refused, PackError::TooLarge { what, limit: 100, found: 120 });
+    }
+
+    #[test]
+    fn a_frame_of_fewer_bytes_than_its_table_says_is_refused() {
+        let raw = vec![7; 1000];
+        let frame = Packer::new(3).frame(&raw);
+        for (raw_len, is_right) in [(1000, true), (1001, false), (999, false)] {
+            let mut pack = vec![1];
+            varint::write(&mut pack, raw_len << 2 | 1);
+            varint::write_prefixed(&mut pack, &frame);
+            let unpacked = unpack(&pack, 1, 2000);
+            assert_eq!(unpacked.is_ok(), is_right, "{raw_len} bytes");
+            if raw_len > 1000 {
+                let what = "unpacked length of a frame";
+                let at = pack.len() as u64;
+                let expected = PackError::Malformed { at, what, expected: 1001, found: 1000 };
+                assert_eq!(unpacked.unwrap_err(), expected);
+            }
+        }
     }
 
     #[test]

@@ -1,25 +1,25 @@
-//! What each copied field will be in the target: the one loop that encoder and decoder share.
-//! Never reads the target: a prediction is a function of base, copies and map, in any order, for any range.
+//! Predicts each copied field in the target: the one loop that encoder and decoder share.
+//! Never reads the target: a prediction is a function of base, copies and map, for any range.
 //!
-//! Each copy is cut where a segment of either file ends, so that within a piece all bytes move by
-//! one shift in memory. A field wholly inside a piece gets the number to add to what was copied:
-//! the shift of its target less the shift of its piece, or what its form makes of the two.
+//! Each copy is cut where a segment of either file ends, so all bytes of a piece move by one shift
+//! in memory. A field wholly inside a piece gets a number to add to its copied value: its target's
+//! shift less the piece's shift, or what its form makes of the two.
 
 use crate::{
-    elf::Image,
+    elf::MemoryImage,
     error::Result,
     fields::{Field, Fields, Form},
-    group::Sources,
+    group::StreamReader,
     map::AddressMap,
-    script::Copy,
-    stream::Stream,
+    script::BaseCopy,
+    stream::StreamKind,
 };
 
-/// All that a prediction is made from.
+/// The inputs of all predictions.
 #[derive(Debug)]
 pub(crate) struct Predictor<'a> {
-    base: &'a Image,
-    target: &'a Image,
+    base: &'a MemoryImage,
+    target: &'a MemoryImage,
     fields: &'a Fields,
     map: &'a AddressMap,
     pages: &'a PageFlags,
@@ -27,24 +27,24 @@ pub(crate) struct Predictor<'a> {
     anchors: Vec<Option<i64>>,
 }
 
-/// A field in a copy, and what is known of it before the target is.
+/// A prediction for one field in a copy.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Predicted {
+pub(crate) struct Prediction {
     /// Offset in the target.
     pub(crate) at: usize,
     pub(crate) field: Field,
-    /// To be added to the number that was copied.
+    /// Number to add to the copied value.
     pub(crate) more: i64,
-    /// The shift the map has for the field's target; `None` when the map was not asked.
+    /// The map's shift of the field's target; `None` if the map was not asked.
     #[cfg_attr(not(feature = "encode"), expect(dead_code, reason = "only surveys ask"))]
     pub(crate) mapped: Option<i32>,
-    /// The shift of the piece the field lies in.
+    /// The shift of the piece that holds the field.
     #[cfg_attr(not(feature = "encode"), expect(dead_code, reason = "only surveys ask"))]
     pub(crate) own: i64,
 }
 
 /// A part of a copy within one segment on both sides.
-struct Piece {
+struct CopyPiece {
     /// Range of base offsets.
     start: usize,
     end: usize,
@@ -54,8 +54,8 @@ struct Piece {
 
 impl<'a> Predictor<'a> {
     pub(crate) fn new(
-        base: &'a Image,
-        target: &'a Image,
+        base: &'a MemoryImage,
+        target: &'a MemoryImage,
         fields: &'a Fields,
         map: &'a AddressMap,
         pages: &'a PageFlags,
@@ -65,24 +65,24 @@ impl<'a> Predictor<'a> {
         Self { base, target, fields, map, pages, anchors }
     }
 
-    /// The base's image.
+    /// Returns the base's image.
     #[cfg(feature = "encode")]
-    pub(crate) fn base_image(&self) -> &'a Image {
+    pub(crate) fn base_image(&self) -> &'a MemoryImage {
         self.base
     }
 
-    /// How many anchors the base's fields have.
+    /// Returns the number of anchors of the base's fields.
     #[cfg(feature = "encode")]
     pub(crate) fn anchor_count(&self) -> usize {
         self.anchors.len()
     }
 
-    /// Calls `visit` for every predictable field of every copy, in the order of the target.
+    /// Calls `visit` for every predictable field of every copy, in target order.
     #[inline]
     pub(crate) fn each<E>(
         &self,
-        copies: &[Copy],
-        mut visit: impl FnMut(Predicted) -> Result<(), E>,
+        copies: &[BaseCopy],
+        mut visit: impl FnMut(Prediction) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut first = 0;
         for copy in copies {
@@ -102,7 +102,7 @@ impl<'a> Predictor<'a> {
                     if let Some((more, mapped)) = self.more(field, &piece) {
                         let own = piece.place.map_or(0, |place| place.1);
                         let at = at - copy.base + copy.target;
-                        visit(Predicted { at, field, more, mapped, own })?;
+                        visit(Prediction { at, field, more, mapped, own })?;
                     }
                 }
                 start = piece.end;
@@ -111,7 +111,7 @@ impl<'a> Predictor<'a> {
         Ok(())
     }
 
-    fn piece(&self, copy: &Copy, start: usize) -> Piece {
+    fn piece(&self, copy: &BaseCopy, start: usize) -> CopyPiece {
         let in_target = start - copy.base + copy.target;
         let (base_end, base) = stretch(self.base, start);
         let (target_end, target) = stretch(self.target, in_target);
@@ -123,17 +123,17 @@ impl<'a> Predictor<'a> {
             let to = self.target.low.wrapping_add(u64::from(target));
             (base, to.wrapping_sub(from).cast_signed())
         });
-        Piece { start, end: start + len, place }
+        CopyPiece { start, end: start + len, place }
     }
 
-    /// What to add to the number in `field`, and what the map said.
+    /// Returns the number to add to a field's value, and the map's shift of its target.
     #[inline]
-    fn more(&self, field: Field, piece: &Piece) -> Option<(i64, Option<i32>)> {
+    fn more(&self, field: Field, piece: &CopyPiece) -> Option<(i64, Option<i32>)> {
         if field.form.is_flagged() && !self.pages.is_on(field.at) {
             return None;
         }
         if field.form.is_branch() {
-            // Most jumps stay within what was copied with them: nothing changes, and no look-up.
+            // Most jumps stay within their copy: nothing changes, and no look-up is needed.
             let (address, _) = piece.place?;
             let len = (piece.end - piece.start) as u64;
             if u64::from(field.target.wrapping_sub(address)) < len {
@@ -176,9 +176,9 @@ impl<'a> Predictor<'a> {
     }
 }
 
-/// Number of the first field at `offset` or behind it.
+/// Returns the index of the first field at or after `offset`.
 ///
-/// Copies mostly go on near where the one before started: the search doubles its stride from there.
+/// A copy mostly starts near the one before: the search doubles its stride from there.
 fn first_field(list: &[Field], near: usize, offset: usize) -> usize {
     let is_before = |field: &Field| (field.at as usize) < offset;
     let (mut low, mut high, mut stride) = (near, near, 1);
@@ -195,8 +195,8 @@ fn first_field(list: &[Field], near: usize, offset: usize) -> usize {
     low + list[low..high].partition_point(is_before)
 }
 
-/// How far the segment at `offset`, or the stretch without one, reaches, and the address there.
-fn stretch(image: &Image, offset: usize) -> (usize, Option<u32>) {
+/// Returns the end of the segment at `offset`, or of the bytes without one, and the address there.
+fn stretch(image: &MemoryImage, offset: usize) -> (usize, Option<u32>) {
     match image.segments.iter().find(|segment| segment.offset_end() > offset) {
         None => (usize::MAX, None),
         Some(segment) if segment.offset > offset => (segment.offset, None),
@@ -206,10 +206,10 @@ fn stretch(image: &Image, offset: usize) -> (usize, Option<u32>) {
     }
 }
 
-/// Pages of the base, by file offset, on which words that may be plain numbers count as fields.
+/// Pages of the base on which words that may be plain numbers count as fields.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct PageFlags {
-    /// Whether each page is off; pages past the end are on.
+    /// True for each page that is off; pages past the end are on.
     off: Vec<bool>,
 }
 
@@ -221,23 +221,24 @@ impl PageFlags {
         !self.off.get((at >> Self::BITS) as usize).copied().unwrap_or(false)
     }
 
-    /// Reads the flags for a base of `base_len` bytes: pairs of pages that are on, then off.
-    pub(crate) fn read(sources: &mut Sources, base_len: usize) -> Result<Self> {
+    /// Reads the flags for a base of `base_len` bytes: pairs of run lengths, pages on, then off.
+    pub(crate) fn read(reader: &mut StreamReader, base_len: usize) -> Result<Self> {
         let pages = (base_len >> Self::BITS) + 1;
-        let pairs = sources.number(Stream::PageFlags)?;
+        let pairs = reader.number(StreamKind::PageFlags)?;
         let mut off = Vec::new();
         for _ in 0..pairs {
             for value in [false, true] {
                 let left = pages - off.len();
-                let run = sources.number(Stream::PageFlags)?;
+                let run = reader.number(StreamKind::PageFlags)?;
                 match usize::try_from(run) {
-                    // Pages that are off must come on: otherwise a pair would cost time for free.
+                    // A run of pages that are off has a page: otherwise a pair would cost time for
+                    // nothing.
                     Ok(run) if run <= left && (run > 0 || !value) => {
                         off.resize(off.len() + run, value);
                     }
                     _ => {
                         let left = left as u64;
-                        return Err(sources.malformed(Stream::PageFlags, "pages", left, run));
+                        return Err(reader.malformed(StreamKind::PageFlags, "pages", left, run));
                     }
                 }
             }
@@ -245,20 +246,20 @@ impl PageFlags {
         Ok(Self { off })
     }
 
-    /// Sets the flags of the pages that `off` says are off.
+    /// Makes flags from `off`, which is true for each page that is off.
     #[cfg(feature = "encode")]
     pub(crate) fn new(off: Vec<bool>) -> Self {
         Self { off }
     }
 
-    /// The page of a base offset.
+    /// Returns the page of a base offset.
     #[cfg(feature = "encode")]
     pub(crate) fn page(at: u32) -> usize {
         (at >> Self::BITS) as usize
     }
 
     #[cfg(feature = "encode")]
-    pub(crate) fn write(&self, sinks: &mut crate::group::Sinks) {
+    pub(crate) fn write(&self, writer: &mut crate::group::StreamWriter) {
         let mut runs = Vec::new();
         let mut rest = self.off.as_slice();
         while rest.contains(&true) {
@@ -268,9 +269,9 @@ impl PageFlags {
                 rest = &rest[run..];
             }
         }
-        sinks.number(Stream::PageFlags, runs.len() as u64 / 2);
+        writer.number(StreamKind::PageFlags, runs.len() as u64 / 2);
         for run in runs {
-            sinks.number(Stream::PageFlags, run);
+            writer.number(StreamKind::PageFlags, run);
         }
     }
 }

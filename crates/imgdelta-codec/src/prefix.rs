@@ -1,34 +1,35 @@
-//! What stands before packed literals: the base's bytes that were not copied, spelled as the target's literals are.
-//! Never reads the target but for its headers, so both sides make the same bytes.
+//! The prefix for packed literals: uncopied bytes of the base, spelled like the target's literals.
+//! Never reads the target except for its headers, so both sides make the same bytes.
 //!
-//! New code resembles old code, but not byte by byte: its references lead elsewhere. Here each reference of
-//! the base leads where its target will lie, and what the literals spell as an address is spelled as one.
-//! What was copied resembles the literals far less than what was not: leaving it out costs half a per cent of them,
-//! and saves most of the time.
+//! New code resembles old code, but its references differ. Here each reference of the base gets its
+//! value in the target, and an address is spelled as literals spell it. Copied bytes resemble the
+//! literals far less than uncopied ones: leaving them out makes literals 0.5 % larger and saves
+//! most of the time.
 
 use crate::{
-    elf::{Image, Machine, Segment},
+    elf::{Machine, MemoryImage, Segment},
     fields::{Field, Fields, Form},
     map::AddressMap,
-    script::Copy,
+    script::BaseCopy,
 };
 
-/// Copied bytes on either side of those that were not, since both kinds alternate in changed functions.
+/// Copied bytes kept on either side of a gap, since changed functions alternate between both.
 const MARGIN: usize = 32;
 
-/// Everything a prefix is made from.
+/// The inputs of a prefix.
 #[derive(Debug)]
-pub(crate) struct Prefix<'a> {
+pub(crate) struct LiteralPrefix<'a> {
     pub(crate) base: &'a [u8],
-    pub(crate) copies: &'a [Copy],
-    pub(crate) base_image: &'a Image,
-    pub(crate) target_image: &'a Image,
+    pub(crate) copies: &'a [BaseCopy],
+    pub(crate) base_image: &'a MemoryImage,
+    pub(crate) target_image: &'a MemoryImage,
     pub(crate) fields: &'a Fields,
     pub(crate) map: &'a AddressMap,
 }
 
-impl Prefix<'_> {
-    /// Makes the prefix, with `history` before it: the base's code is the more alike, and the nearer the cheaper.
+impl LiteralPrefix<'_> {
+    /// Builds the prefix behind `history`. The base's code is most similar and costs least when
+    /// near.
     pub(crate) fn build(&self, history: &[u8]) -> Vec<u8> {
         let gaps = self.gaps();
         let mut prefix = history.to_vec();
@@ -48,7 +49,7 @@ impl Prefix<'_> {
         prefix
     }
 
-    /// Ranges of the base that no copy takes, with some bytes on either side; ascending and apart.
+    /// Returns the ranges of the base that no copy takes, with a margin; ascending and apart.
     fn gaps(&self) -> Vec<(usize, usize)> {
         let mut copied: Vec<(usize, usize)> =
             self.copies.iter().map(|copy| (copy.base, copy.base_end())).collect();
@@ -70,7 +71,7 @@ impl Prefix<'_> {
         gaps
     }
 
-    /// Adds the base's bytes from offset `from` to `to`, which lie in `segment`.
+    /// Appends the base's bytes from offset `from` to `to`, which lie in `segment`.
     fn add(&self, segment: &Segment, from: usize, to: usize, prefix: &mut Vec<u8>) {
         let start = prefix.len();
         prefix.extend_from_slice(&self.base[from..to]);
@@ -96,14 +97,15 @@ impl Prefix<'_> {
         }
     }
 
-    /// Where a base address will be in the target, as an absolute address; where it is, if unknown.
+    /// Returns the absolute address in the target of a base address; unmoved if its shift is
+    /// unknown.
     fn moved(&self, address: u32) -> i64 {
         let shift = self.map.shift(address).unwrap_or(0);
         let absolute = self.base_image.low.wrapping_add(address.into()).cast_signed();
         absolute.wrapping_add(shift.into())
     }
 
-    /// What to add to the number of a field in code; `before` is the byte before it.
+    /// Returns the number to add to a field in code; `before` is the byte before it.
     fn more_in_code(&self, field: &Field, address: u32, before: u8, bytes: &[u8]) -> Option<i64> {
         let spelled = match (self.base_image.machine, field.form) {
             (Machine::X86_64, Form::Branch32) if before == 0xE8 => true,
@@ -124,7 +126,7 @@ impl Prefix<'_> {
         Some(wanted.wrapping_sub(field.form.number(bytes)))
     }
 
-    /// What to add to the number of a field that literals do not respell, if that is known.
+    /// Returns the number to add to a field that literals do not respell, if it is known.
     fn more_in_data(&self, field: &Field, address: u32) -> Option<i64> {
         let shift = i64::from(self.map.shift(field.target)?);
         match field.form {
@@ -147,9 +149,9 @@ mod tests {
     use super::*;
     use crate::map::Override;
 
-    /// The prefix of a base of `code`, all of which but what `copies` say has moved by 0x100.
-    fn prefix(machine: Machine, code: &[u8], fields: Vec<Field>, copies: &[Copy]) -> Vec<u8> {
-        let mut image = Image::flat(code.len()).unwrap();
+    /// The prefix of a base of `code`; all of it has moved by 0x100 except the ranges of `copies`.
+    fn prefix(machine: Machine, code: &[u8], fields: Vec<Field>, copies: &[BaseCopy]) -> Vec<u8> {
+        let mut image = MemoryImage::flat(code.len()).unwrap();
         image.machine = machine;
         image.low = 0x40_0000;
         image.segments[0].executable = true;
@@ -157,7 +159,7 @@ mod tests {
         let map = AddressMap::new(&[], &[moved], &image);
         let fields = Fields { list: fields, anchors: Vec::new() };
         let (base_image, target_image) = (&image, &image);
-        Prefix { base: code, copies, base_image, target_image, fields: &fields, map: &map }
+        LiteralPrefix { base: code, copies, base_image, target_image, fields: &fields, map: &map }
             .build(b"before")
     }
 
@@ -199,7 +201,7 @@ mod tests {
     #[test]
     fn copied_bytes_are_left_out_but_for_a_margin() {
         let code: Vec<u8> = (0..=255).collect();
-        let copies = [(0, 50), (60, 80), (100, 200)].map(|(start, end)| Copy {
+        let copies = [(0, 50), (60, 80), (100, 200)].map(|(start, end)| BaseCopy {
             target: 0,
             base: start,
             len: end - start,

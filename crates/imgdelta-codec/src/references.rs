@@ -1,37 +1,37 @@
-//! The views with fields, from the side of the decoder: headers, overrides, flags, then the fields.
-//! Never makes anything up as it goes: all is read and checked before the first field is touched.
+//! Views with fields, in the decoder: headers, overrides and page flags are read, then fields set.
+//! Never touches a field before all of those are read and checked.
 
 use crate::{
-    elf::Image,
+    elf::MemoryImage,
     error::{CodecError, Result},
     fields::Fields,
-    group::Sources,
-    literals::{self, History},
+    group::StreamReader,
+    literals::{self, LiteralHistory},
     map::{AddressMap, Override},
     offsets,
     predict::{PageFlags, Predictor},
-    prefix::Prefix,
-    script::{self, Copy},
-    spelling::{self, Spell},
-    stream::Stream,
+    prefix::LiteralPrefix,
+    script::{self, BaseCopy},
+    spelling::{self, Spelling},
+    stream::StreamKind,
     view::View,
     zones,
 };
 
 /// Corrects the fields of `target`, which has been laid out from `copies`.
 ///
-/// `history` is there if the literals are still to be unpacked.
+/// `history` is given if the literals are still to be unpacked.
 pub(crate) fn correct(
-    sources: &mut Sources,
-    history: Option<&mut History>,
+    reader: &mut StreamReader,
+    history: Option<&mut LiteralHistory>,
     view: View,
     base: &[u8],
     target: &mut [u8],
-    copies: &[Copy],
+    copies: &[BaseCopy],
 ) -> Result<()> {
     let mut header = Vec::new();
     if view == View::Elf {
-        header = read_header(sources, base, target.len())?;
+        header = read_header(reader, base, target.len())?;
     }
     let Some((base_image, fields)) = read_base(view, base) else {
         return Err(CodecError::BaseUnlike {
@@ -41,18 +41,18 @@ pub(crate) fn correct(
         });
     };
     let target_image = match view {
-        View::Elf => Image::parse(&header, target.len()),
-        _ => Image::flat(target.len()),
+        View::Elf => MemoryImage::parse(&header, target.len()),
+        _ => MemoryImage::flat(target.len()),
     };
     let Some(target_image) = target_image else {
-        return Err(sources.malformed(Stream::Headers, "readable headers of the target", 1, 0));
+        return Err(reader.malformed(StreamKind::Headers, "readable headers of the target", 1, 0));
     };
-    let overrides = read_overrides(sources, base_image.span)?;
-    let pages = PageFlags::read(sources, base.len())?;
+    let overrides = read_overrides(reader, base_image.span)?;
+    let pages = PageFlags::read(reader, base.len())?;
     let steps = AddressMap::plain_steps(copies, &base_image, &target_image);
     let map = AddressMap::new(&steps, &overrides, &base_image);
     if let Some(history) = history {
-        let prefix = Prefix {
+        let prefix = LiteralPrefix {
             base,
             copies,
             base_image: &base_image,
@@ -61,72 +61,72 @@ pub(crate) fn correct(
             map: &map,
         };
         let len = script::literal_bytes(copies, target.len());
-        script::fill(&literals::read(sources, history, &prefix, len)?, copies, target);
+        script::fill(&literals::read(reader, history, &prefix, len)?, copies, target);
     }
-    spelling::respell(target, copies, &target_image, Spell::Distance);
+    spelling::respell(target, copies, &target_image, Spelling::Distance);
 
-    let mut misses = Misses::open(sources)?;
+    let mut misses = MissReader::open(reader)?;
     let predictor = Predictor::new(&base_image, &target_image, &fields, &map, &pages);
     predictor.each::<CodecError>(copies, |field| {
-        let more = field.more.wrapping_add(misses.next(sources)?);
+        let more = field.more.wrapping_add(misses.next(reader)?);
         if more != 0 {
             field.field.form.add(&mut target[field.at..], more);
         }
         Ok(())
     })?;
-    misses.finish(sources)?;
+    misses.finish(reader)?;
     target[..header.len()].copy_from_slice(&header);
     Ok(())
 }
 
-/// Image and fields of a base; `None` when it does not suit the view.
-pub(crate) fn read_base(view: View, base: &[u8]) -> Option<(Image, Fields)> {
+/// Returns image and fields of a base; `None` if it does not suit the view.
+pub(crate) fn read_base(view: View, base: &[u8]) -> Option<(MemoryImage, Fields)> {
     let image = match view {
-        View::Elf => Image::parse(base, base.len())?,
-        _ => Image::flat(base.len())?,
+        View::Elf => MemoryImage::parse(base, base.len())?,
+        _ => MemoryImage::flat(base.len())?,
     };
     let fields = fields(view, base, &image);
     Some((image, fields))
 }
 
-/// The fields a view sees in a file.
-pub(crate) fn fields(view: View, file: &[u8], image: &Image) -> Fields {
+/// Returns the fields that a view finds in a file.
+pub(crate) fn fields(view: View, file: &[u8], image: &MemoryImage) -> Fields {
     match view {
         View::Elf => zones::fields(file, image),
         _ => offsets::fields(file, view, image),
     }
 }
 
-/// Reads the target's headers: their length, and what differs from the base's.
-fn read_header(sources: &mut Sources, base: &[u8], target_len: usize) -> Result<Vec<u8>> {
-    let len = sources.number(Stream::Headers)?;
+/// Reads the target's headers: their length, and their difference from the base's.
+fn read_header(reader: &mut StreamReader, base: &[u8], target_len: usize) -> Result<Vec<u8>> {
+    let len = reader.number(StreamKind::Headers)?;
     match usize::try_from(len) {
         Ok(len) if len <= target_len => {
-            let mut header = sources.bytes(Stream::Headers, len)?.to_vec();
+            let mut header = reader.bytes(StreamKind::Headers, len)?.to_vec();
             header.iter_mut().zip(base).for_each(|(byte, base)| *byte ^= base);
             Ok(header)
         }
-        _ => Err(sources.malformed(Stream::Headers, "length", target_len as u64, len)),
+        _ => Err(reader.malformed(StreamKind::Headers, "length", target_len as u64, len)),
     }
 }
 
 /// Reads the overrides: ascending, apart, within the image.
-fn read_overrides(sources: &mut Sources, span: u32) -> Result<Vec<Override>> {
-    let count = sources.number(Stream::OverrideGaps)?;
+fn read_overrides(reader: &mut StreamReader, span: u32) -> Result<Vec<Override>> {
+    let count = reader.number(StreamKind::OverrideGaps)?;
     let mut overrides = Vec::new();
     let (mut end, mut shift) = (0_u64, 0_i64);
     for _ in 0..count {
-        let gap = sources.number(Stream::OverrideGaps)?;
-        let len = sources.number(Stream::OverrideLengths)?;
+        let gap = reader.number(StreamKind::OverrideGaps)?;
+        let len = reader.number(StreamKind::OverrideLengths)?;
         let start = end.saturating_add(gap);
         end = start.saturating_add(len);
         if len == 0 || end > u64::from(span) {
-            return Err(sources.malformed(Stream::OverrideLengths, "end", span.into(), end));
+            return Err(reader.malformed(StreamKind::OverrideLengths, "end", span.into(), end));
         }
-        shift = shift.saturating_add(sources.signed(Stream::OverrideShifts)?);
+        shift = shift.saturating_add(reader.signed(StreamKind::OverrideShifts)?);
         let Some(fitting) = i32::try_from(shift).ok().filter(|&shift| shift != i32::MIN) else {
-            return Err(sources.malformed(
-                Stream::OverrideShifts,
+            return Err(reader.malformed(
+                StreamKind::OverrideShifts,
                 "shift",
                 0,
                 shift.unsigned_abs(),
@@ -139,36 +139,36 @@ fn read_overrides(sources: &mut Sources, span: u32) -> Result<Vec<Override>> {
     Ok(overrides)
 }
 
-/// The corrections of fields, as they come.
-struct Misses {
+/// The corrections of fields, read one by one.
+struct MissReader {
     left: u64,
-    /// Right predictions before the next wrong one; never reached when none is left.
+    /// Correct predictions before the next wrong one; never reached if none is left.
     gap: u64,
 }
 
-impl Misses {
-    fn open(sources: &mut Sources) -> Result<Self> {
-        let left = sources.number(Stream::MissGaps)?;
-        let gap = if left > 0 { sources.number(Stream::MissGaps)? } else { u64::MAX };
+impl MissReader {
+    fn open(reader: &mut StreamReader) -> Result<Self> {
+        let left = reader.number(StreamKind::MissGaps)?;
+        let gap = if left > 0 { reader.number(StreamKind::MissGaps)? } else { u64::MAX };
         Ok(Self { left, gap })
     }
 
-    /// By how much the next prediction is off.
+    /// Returns the error of the next prediction.
     #[inline]
-    fn next(&mut self, sources: &mut Sources) -> Result<i64> {
+    fn next(&mut self, reader: &mut StreamReader) -> Result<i64> {
         if self.gap > 0 {
             self.gap -= 1;
             return Ok(0);
         }
         self.left -= 1;
-        self.gap = if self.left > 0 { sources.number(Stream::MissGaps)? } else { u64::MAX };
-        sources.signed(Stream::MissValues)
+        self.gap = if self.left > 0 { reader.number(StreamKind::MissGaps)? } else { u64::MAX };
+        reader.signed(StreamKind::MissValues)
     }
 
-    /// Checks that each correction had its field.
-    fn finish(self, sources: &Sources) -> Result<()> {
+    /// Checks that every correction was used.
+    fn finish(self, reader: &StreamReader) -> Result<()> {
         if self.left > 0 {
-            return Err(sources.malformed(Stream::MissGaps, "corrections left", 0, self.left));
+            return Err(reader.malformed(StreamKind::MissGaps, "corrections left", 0, self.left));
         }
         Ok(())
     }

@@ -1,11 +1,11 @@
-//! An index of seeds: where in the base does this short run of bytes occur?
+//! An index of seeds: the offsets in the base of short runs of bytes.
 //! Never takes more than its ceiling of memory; a larger base is indexed more sparsely instead.
 //!
-//! Only every `step`-th offset is entered, so an exact match is found for certain once it is
-//! `seed + step - 1` bytes long. A bucket is one half cache line of four entries, and each entry
-//! keeps seven bits of the hash beside the position: in bytes that match nowhere, nearly all
-//! look-ups end there, without a visit to the base. Cost: 4 bytes per entry at a load of 40 to 80 %,
-//! which is 0.6 to 1.2 bytes per base byte at a step of 8 (twice that at a step of 4).
+//! It holds every `step`-th offset, so it finds every exact match of `seed + step - 1` bytes. A
+//! bucket is a quarter of a cache line with four entries. Each entry keeps seven bits of the hash
+//! next to the position: in bytes that match nowhere, nearly all look-ups end there without reading
+//! the base. An entry takes 4 bytes at a load of 40 to 80 %: 0.6 to 1.2 bytes per base byte at a
+//! step of 8, and twice that at a step of 4.
 
 /// Entries that share a bucket.
 const WAYS: usize = 4;
@@ -16,20 +16,20 @@ const NUMBER_BITS: u32 = 25;
 /// Most seeds in one index: keeps the table within 128 MiB.
 const MAX_SEEDS: usize = (1 << NUMBER_BITS) * 4 / 5;
 
-/// No seed is here.
+/// Marks an empty entry.
 const EMPTY: u32 = u32::MAX;
 
 /// Positions of seeds, by their hash.
 #[derive(Debug, Default)]
-pub(crate) struct Seeds {
+pub(crate) struct SeedIndex {
     buckets: Vec<[u32; WAYS]>,
     shift: u32,
     seed: usize,
     step: usize,
 }
 
-impl Seeds {
-    /// Indexes `bytes` anew: seeds of `seed` bytes (16 or 32) at every `step`-th offset.
+impl SeedIndex {
+    /// Indexes `bytes`: seeds of `seed` bytes (16 or 32) at every `step`-th offset.
     pub(crate) fn build(&mut self, bytes: &[u8], seed: usize, step: usize) {
         let step = step.max(bytes.len().div_ceil(MAX_SEEDS));
         let (seeds, bits) = Self::extent(bytes.len(), seed, step);
@@ -40,15 +40,15 @@ impl Seeds {
             let hash = self.hash(&bytes[number * step..]).unwrap_or(0);
             let entry = tag(hash) | u32::try_from(number).unwrap_or(EMPTY);
             let bucket = &mut self.buckets[(hash >> self.shift) as usize];
-            // A full bucket means repeats. The first two stay, the others make way for newer
-            // ones: some near the start, some near whatever is being matched.
+            // A full bucket means repeats. The first two entries stay, newer seeds replace the
+            // others: some lie near the start, some near the place that is being matched.
             let full = 2 + number % 2;
             let way = bucket.iter().position(|&entry| entry == EMPTY).unwrap_or(full);
             bucket[way] = entry;
         }
     }
 
-    /// Offsets in the base where the seed at the front of `bytes` may occur.
+    /// Returns offsets in the base where the seed at the front of `bytes` may occur.
     #[inline]
     pub(crate) fn find(&self, bytes: &[u8]) -> impl Iterator<Item = usize> {
         let hash = self.hash(bytes);
@@ -61,7 +61,7 @@ impl Seeds {
         })
     }
 
-    /// Gives back memory that is worth giving back; what is left saves small members a new table.
+    /// Frees a large table; a small one is kept, which saves small members an allocation.
     pub(crate) fn free_if_large(&mut self) {
         const LARGE: usize = (1 << 20) / size_of::<[u32; WAYS]>();
         if self.buckets.len() > LARGE {
@@ -69,13 +69,14 @@ impl Seeds {
         }
     }
 
-    /// Bytes of the index of a base of `len` bytes.
+    /// Returns the size of the index of a base of `len` bytes.
     pub(crate) fn table_bytes(len: usize, step: usize) -> u64 {
         let (_, bits) = Self::extent(len, 16, step);
         (size_of::<[u32; WAYS]>() as u64) << bits
     }
 
-    /// How many seeds `len` bytes have, and the binary logarithm of the number of buckets.
+    /// Returns the number of seeds in `len` bytes, and the binary logarithm of the number of
+    /// buckets.
     fn extent(len: usize, seed: usize, step: usize) -> (usize, u32) {
         let seeds = len.saturating_sub(seed - 1).div_ceil(step);
         (seeds, (seeds * 5 / 4 / WAYS).max(4).next_power_of_two().trailing_zeros())
@@ -97,19 +98,20 @@ impl Seeds {
         if self.seed > 16 {
             hash = mix(mix(hash, word(2)?), word(3)?);
         }
-        // The low bits of a product see only the low bits of its factors; the tag needs better.
+        // The low bits of a product depend only on low bits of its factors; the tag needs better
+        // ones.
         Some(hash ^ (hash >> 32))
     }
 }
 
 const MASK: u32 = (1 << NUMBER_BITS) - 1;
 
-/// An odd number without pattern (the golden ratio's fraction).
+/// The fraction of the golden ratio: an odd number without pattern.
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Seven bits of the hash that do not choose the bucket.
 #[inline]
 fn tag(hash: u64) -> u32 {
-    // Tag 127 with the highest number would read as `EMPTY`; no index is that full.
+    // Tag 127 with the highest number would equal `EMPTY`; no index is that full.
     ((hash & 0x7f) as u32) << NUMBER_BITS
 }

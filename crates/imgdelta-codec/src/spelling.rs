@@ -1,22 +1,22 @@
-//! References inside literals, spelled by where they refer to instead of how far away that is.
-//! Never looks outside the literal it is in, but for the opcode bytes just before it.
+//! References inside literals, spelled as addresses instead of distances.
+//! Never reads outside a literal except for the opcode bytes just before it.
 //!
-//! New code calls the functions and loads the variables that the program already has, each time over
-//! another distance. With the address in the distance's place, the same function is the same four
-//! bytes at every call, and compresses. Only what is often shared is respelled: calls and memory
-//! operands. Jumps stay as they are, since most of them lead nowhere else in the program.
+//! New code calls functions and loads variables that the program already has, each time over
+//! another distance. As an address, one function is the same four bytes at every call, which
+//! compress. Only calls and memory operands are respelled, since these are often shared. Most jumps
+//! lead nowhere else in the program and stay as they are.
 //!
-//! Any bytes survive: x86-64 swaps two ranges of numbers, `[-e, span - e)` and `[0, span)`, so a pattern
-//! that is no instruction comes back as it was; AArch64 adds modulo the width of the number.
+//! Any bytes come back. x86-64 swaps two ranges of numbers, `[-e, span - e)` and `[0, span)`, so a
+//! pattern that is not an instruction survives. AArch64 adds modulo the width of the number.
 
 use crate::{
-    elf::{Image, Machine},
-    script::Copy,
+    elf::{Machine, MemoryImage},
+    script::BaseCopy,
 };
 
-/// Which way to go.
+/// The direction of respelling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Spell {
+pub(crate) enum Spelling {
     /// From distances to addresses.
     #[cfg(feature = "encode")]
     Address,
@@ -25,7 +25,7 @@ pub(crate) enum Spell {
 }
 
 /// Respells the literals between `copies` in `file`, which `image` describes.
-pub(crate) fn respell(file: &mut [u8], copies: &[Copy], image: &Image, spell: Spell) {
+pub(crate) fn respell(file: &mut [u8], copies: &[BaseCopy], image: &MemoryImage, spell: Spelling) {
     let mut start = 0;
     for copy in copies {
         literal(file, start, copy.target, image, spell);
@@ -36,8 +36,8 @@ pub(crate) fn respell(file: &mut [u8], copies: &[Copy], image: &Image, spell: Sp
 
 /// Respells the literal from `start` to `end`.
 ///
-/// Up to two bytes before it are read as they were copied, before anything corrects them.
-fn literal(file: &mut [u8], start: usize, end: usize, image: &Image, spell: Spell) {
+/// Up to two bytes before it are read as copied, before any correction.
+fn literal(file: &mut [u8], start: usize, end: usize, image: &MemoryImage, spell: Spelling) {
     if start == end {
         return;
     }
@@ -58,13 +58,13 @@ fn literal(file: &mut [u8], start: usize, end: usize, image: &Image, spell: Spel
     }
 }
 
-/// Respells from `start` to `end`; the byte at `start` has this address, relative to the image.
-fn x86_64(file: &mut [u8], start: usize, end: usize, address: i64, span: u32, spell: Spell) {
+/// Respells from `start` to `end`; the byte at `start` has this address relative to the image.
+fn x86_64(file: &mut [u8], start: usize, end: usize, address: i64, span: u32, spell: Spelling) {
     let span = i64::from(span);
     if i32::try_from(span).is_err() {
         return;
     }
-    // The field's first byte: it lies in the literal, its opcode maybe before.
+    // The field's first byte lies in the literal; its opcode may lie before.
     let mut at = start.max(2);
     while at + 4 <= end {
         let (byte, before) = (file[at - 1], file[at - 2]);
@@ -85,11 +85,11 @@ fn x86_64(file: &mut [u8], start: usize, end: usize, address: i64, span: u32, sp
         let after = address + (at - start) as i64 + 4 + immediate;
         let spelled = match spell {
             #[cfg(feature = "encode")]
-            Spell::Address if -after <= told && told < span - after => told + after,
+            Spelling::Address if -after <= told && told < span - after => told + after,
             #[cfg(feature = "encode")]
-            Spell::Address if span - after <= told && told < span => told - span,
-            Spell::Distance if 0 <= told && told < span => told - after,
-            Spell::Distance if -after <= told && told < 0 => told + span,
+            Spelling::Address if span - after <= told && told < span => told - span,
+            Spelling::Distance if 0 <= told && told < span => told - after,
+            Spelling::Distance if -after <= told && told < 0 => told + span,
             _ => told,
         };
         if spelled == told {
@@ -101,8 +101,8 @@ fn x86_64(file: &mut [u8], start: usize, end: usize, address: i64, span: u32, sp
     }
 }
 
-/// Respells the words of `code`, which lies at this absolute address.
-fn aarch64(code: &mut [u8], address: u64, spell: Spell) {
+/// Respells the words of `code`, whose first byte has this absolute address.
+fn aarch64(code: &mut [u8], address: u64, spell: Spelling) {
     const CALL: u32 = (1 << 26) - 1;
     const PAGES: u32 = (1 << 21) - 1;
     let skipped = (address.wrapping_neg() & 3) as usize;
@@ -112,8 +112,8 @@ fn aarch64(code: &mut [u8], address: u64, spell: Spell) {
         let word = u32::from_le_bytes(*bytes);
         let moved = |number: u32, here: u64| match spell {
             #[cfg(feature = "encode")]
-            Spell::Address => number.wrapping_add(here as u32),
-            Spell::Distance => number.wrapping_sub(here as u32),
+            Spelling::Address => number.wrapping_add(here as u32),
+            Spelling::Distance => number.wrapping_sub(here as u32),
         };
         let spelled = if word & !CALL == 0x9400_0000 {
             word & !CALL | moved(word, here >> 2) & CALL
@@ -132,8 +132,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn image(machine: Machine, len: usize) -> Image {
-        let mut image = Image::flat(len).unwrap();
+    fn image(machine: Machine, len: usize) -> MemoryImage {
+        let mut image = MemoryImage::flat(len).unwrap();
         image.machine = machine;
         image.segments[0].executable = true;
         image
@@ -147,14 +147,14 @@ mod tests {
             code[at] = 0xE8;
             code[at + 1..at + 5].copy_from_slice(&(0x777 - (at as i32 + 5)).to_le_bytes());
         }
-        // A store of a byte: the address counts from behind it.
+        // A store of a byte: the distance counts from behind its operand.
         code[0x300..0x307].copy_from_slice(&[0xC6, 0x05, 0x70, 0x04, 0, 0, 1]);
         let plain = code.clone();
-        respell(&mut code, &[], &image, Spell::Address);
+        respell(&mut code, &[], &image, Spelling::Address);
         assert_eq!(code[0x101..0x105], [0x77, 7, 0, 0]);
         assert_eq!(code[0x235..0x239], [0x77, 7, 0, 0]);
         assert_eq!(code[0x302..0x306], [0x77, 7, 0, 0]);
-        respell(&mut code, &[], &image, Spell::Distance);
+        respell(&mut code, &[], &image, Spelling::Distance);
         assert_eq!(code, plain);
     }
 
@@ -162,8 +162,8 @@ mod tests {
     fn only_literals_are_respelled() {
         let image = image(Machine::Aarch64, 0x40);
         let mut code = 0x9400_0001_u32.to_le_bytes().repeat(16);
-        let copies = [Copy { target: 0x10, base: 0, len: 0x20 }];
-        respell(&mut code, &copies, &image, Spell::Address);
+        let copies = [BaseCopy { target: 0x10, base: 0, len: 0x20 }];
+        respell(&mut code, &copies, &image, Spelling::Address);
         let words: Vec<u32> =
             code.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word) & 0xffff).collect();
         assert_eq!(words[..5], [1, 2, 3, 4, 1]);
@@ -186,13 +186,13 @@ mod tests {
             image.low = low;
             let (mut copies, mut at) = (Vec::new(), 0);
             for cut in cuts {
-                copies.push(Copy { target: at + cut, base: 0, len: cut / 2 });
+                copies.push(BaseCopy { target: at + cut, base: 0, len: cut / 2 });
                 at += cut + cut / 2;
             }
             copies.retain(|copy| copy.target_end() <= code.len());
             let plain = code.clone();
-            respell(&mut code, &copies, &image, Spell::Address);
-            respell(&mut code, &copies, &image, Spell::Distance);
+            respell(&mut code, &copies, &image, Spelling::Address);
+            respell(&mut code, &copies, &image, Spelling::Distance);
             prop_assert_eq!(code, plain);
         }
     }

@@ -3,20 +3,20 @@
 
 use crate::view::View;
 
-/// What became of one member.
+/// Counts and estimated cost of one member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemberStats {
-    /// The view that was chosen.
+    /// The view of the base.
     pub view: View,
     /// Target bytes laid out from the base.
     pub copied_bytes: u64,
-    /// Target bytes that had to be spelled out.
+    /// Target bytes stored as literals.
     pub literal_bytes: u64,
-    /// Target bytes that were laid out or predicted wrongly, and patched.
+    /// Target bytes that copies or predictions got wrong, and that are patched.
     pub patched_bytes: u64,
-    /// Fields whose prediction had to be corrected.
+    /// Fields whose prediction is corrected.
     pub missed_fields: u64,
-    /// About how many bytes the member adds to its group.
+    /// Estimate of the bytes that the member adds to its group.
     pub estimated_bytes: u64,
 }

@@ -4,46 +4,46 @@
 //! Everything a member cannot derive from its base is split by kind, because like compresses with
 //! like: copy lengths next to copy lengths, literals next to literals.
 
-/// A kind of leftover, in the order the streams lie in a group.
+/// A kind of stream, in the order in which they lie in a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Stream {
-    /// One byte a member: its view and how its script is written.
+pub enum StreamKind {
+    /// One byte a member: its view and the form of its script.
     Members,
     /// Length of the literal before each copy, and of the one at the end.
     LiteralLengths,
     /// Length of each copy.
     CopyLengths,
-    /// Where each copy starts in the base, against where it was expected.
+    /// Start of each copy in the base, relative to the end of the copy before.
     BaseOffsets,
-    /// The target's file headers, against the base's.
+    /// The target's file headers, as differences from the base's.
     Headers,
-    /// How many overrides a member has, and the distance of each from the one before.
+    /// Number of a member's overrides, and the distance of each from the one before.
     OverrideGaps,
-    /// How many addresses each override covers.
+    /// Number of addresses that each override covers.
     OverrideLengths,
-    /// The shift each override sets, against the one before.
+    /// Shift of each override, relative to the one before.
     OverrideShifts,
-    /// Which pages of the base take no references in data, as run lengths.
+    /// Pages of the base without references in data, as run lengths.
     PageFlags,
-    /// How many fields a member mispredicts, and the well-predicted ones before each.
+    /// Number of a member's mispredicted fields, and the correct ones before each.
     MissGaps,
-    /// By how much each mispredicted field is off.
+    /// Error of each mispredicted field.
     MissValues,
-    /// How many byte patches a member has, and the distance of each from the one before.
+    /// Number of a member's byte patches, and the distance of each from the one before.
     PatchGaps,
-    /// How many bytes each patch covers, less one.
+    /// Bytes that each patch covers, less one.
     PatchRuns,
-    /// What each patched byte is, less what it was predicted to be.
+    /// Each patched byte, less its predicted value.
     PatchValues,
     /// Bytes that no base has.
     Literals,
-    /// Bytes that no base has, packed against what one has.
+    /// Bytes that no base has, packed with a prefix made from the base.
     PackedLiterals,
 }
 
-impl Stream {
-    /// Every stream, in wire order.
+impl StreamKind {
+    /// All streams in wire order.
     pub const ALL: [Self; 16] = [
         Self::Members,
         Self::LiteralLengths,
@@ -63,7 +63,7 @@ impl Stream {
         Self::PackedLiterals,
     ];
 
-    /// The stream's name as it appears in errors and reports.
+    /// Returns the stream's name for errors and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Members => "members",

@@ -1,59 +1,59 @@
-//! Encoder only: one way to write a member, complete with its streams, to be compared with others.
-//! Never chooses: that is the encoder's part.
+//! Encoder only: one way to write a member, with all its streams, for comparison with others.
+//! Never chooses: the encoder does.
 
 use crate::{
-    elf::Image,
+    elf::MemoryImage,
     fields::Fields,
-    group::Sinks,
-    literals::{self, History},
+    group::StreamWriter,
+    literals::{self, LiteralHistory},
     map::{AddressMap, Override, Step},
     member::MemberHead,
     normalise,
-    overrides::{AnchorFix, Findings},
+    overrides::{AnchorFix, MapFindings},
     pack::Packer,
     predict::{PageFlags, Predictor},
-    prefix::Prefix,
+    prefix::LiteralPrefix,
     references, residue,
-    script::{self, Copy},
-    spelling::{self, Spell},
+    script::{self, BaseCopy},
+    spelling::{self, Spelling},
     stats::MemberStats,
-    stream::Stream,
+    stream::StreamKind,
     view::View,
 };
 use std::convert::Infallible;
 
-/// Fewer literals are better off among their like.
+/// Fewer literals compress better among those of other members.
 const LEAST_APART: usize = 8 << 10;
 
 /// One way to write a member.
 #[derive(Debug)]
 pub(crate) struct Trial {
-    pub(crate) streams: Sinks,
+    pub(crate) streams: StreamWriter,
     overrides: Vec<Override>,
-    /// Literals that were packed apart.
+    /// Literals that are packed on their own.
     pub(crate) apart: Vec<u8>,
     pub(crate) stats: MemberStats,
 }
 
 /// Writes a member without fields.
-pub(crate) fn plain(base: &[u8], target: &[u8], copies: &[Copy]) -> Trial {
+pub(crate) fn plain(base: &[u8], target: &[u8], copies: &[BaseCopy]) -> Trial {
     let (mut trial, laid_out) = begin(View::Plain, base, target, copies, None);
     let patched_bytes = residue::write(&mut trial.streams, &laid_out, target);
     trial.stats.patched_bytes = patched_bytes as u64;
     trial
 }
 
-/// Writes what every view has in common, and lays out the target as a decoder would.
+/// Writes the parts that all views share, and lays out the target as a decoder does.
 fn begin(
     view: View,
     base: &[u8],
     target: &[u8],
-    copies: &[Copy],
-    image: Option<&Image>,
+    copies: &[BaseCopy],
+    image: Option<&MemoryImage>,
 ) -> (Trial, Vec<u8>) {
-    let mut streams = Sinks::default();
+    let mut streams = StreamWriter::default();
     let is_whole = script::is_whole(copies, target.len());
-    streams.byte(Stream::Members, MemberHead { view, is_whole, is_packed: false }.byte());
+    streams.byte(StreamKind::Members, MemberHead { view, is_whole, is_packed: false }.byte());
     let mut laid_out = target.to_vec();
     let mut copied_bytes = 0;
     for copy in copies {
@@ -61,9 +61,9 @@ fn begin(
         copied_bytes += copy.len as u64;
     }
     if let Some(image) = image {
-        spelling::respell(&mut laid_out, copies, image, Spell::Address);
+        spelling::respell(&mut laid_out, copies, image, Spelling::Address);
         script::write(&mut streams, copies, &laid_out);
-        spelling::respell(&mut laid_out, copies, image, Spell::Distance);
+        spelling::respell(&mut laid_out, copies, image, Spelling::Distance);
     } else {
         script::write(&mut streams, copies, target);
     }
@@ -78,23 +78,23 @@ fn begin(
     (Trial { streams, overrides: Vec::new(), apart: Vec::new(), stats }, laid_out)
 }
 
-/// Base and target as a view with fields sees them.
+/// Base and target in a view with fields.
 #[derive(Debug)]
 pub(crate) struct Scene<'a> {
     view: View,
     pub(crate) base: &'a [u8],
     pub(crate) target: &'a [u8],
-    base_image: Image,
-    target_image: Image,
+    base_image: MemoryImage,
+    target_image: MemoryImage,
     base_fields: Fields,
 }
 
 impl<'a> Scene<'a> {
-    /// Reads both sides; `None` when one of them does not suit the view.
+    /// Reads both sides; `None` if one of them does not suit the view.
     pub(crate) fn open(view: View, base: &'a [u8], target: &'a [u8]) -> Option<Self> {
         let target_image = match view {
-            View::Elf => Image::parse(target, target.len())?,
-            _ => Image::flat(target.len())?,
+            View::Elf => MemoryImage::parse(target, target.len())?,
+            _ => MemoryImage::flat(target.len())?,
         };
         let (base_image, base_fields) = references::read_base(view, base)?;
         (base_image.machine == target_image.machine).then_some(Self {
@@ -107,28 +107,28 @@ impl<'a> Scene<'a> {
         })
     }
 
-    /// Both sides with fields replaced by what they refer to.
+    /// Returns both sides with each field replaced by a hash of the bytes it refers to.
     pub(crate) fn by_content(&self) -> (Vec<u8>, Vec<u8>) {
         let old = normalise::by_content(self.base, &self.base_image, &self.base_fields);
         let fields = self.target_fields();
         (old, normalise::by_content(self.target, &self.target_image, &fields))
     }
 
-    /// Both sides with fields replaced by where they refer to, told by an earlier round's copies.
-    pub(crate) fn by_address(&self, copies: &[Copy]) -> (Vec<u8>, Vec<u8>) {
+    /// Returns both sides with each field replaced by its target's address in the base.
+    pub(crate) fn by_address(&self, copies: &[BaseCopy]) -> (Vec<u8>, Vec<u8>) {
         let (image, base) = (&self.target_image, &self.base_image);
         let old = normalise::by_address(self.base, &self.base_fields);
         let fields = self.target_fields();
         (old, normalise::projected(self.target, image, &fields, base, copies))
     }
 
-    /// The target's fields: found anew each time, since keeping them costs half the target's length.
+    /// Returns the target's fields; keeping them would cost half the target's length.
     fn target_fields(&self) -> Fields {
         references::fields(self.view, self.target, &self.target_image)
     }
 
-    /// Finds out what the plain map of `copies` gets wrong.
-    pub(crate) fn survey(&self, copies: &[Copy]) -> Survey {
+    /// Finds the errors of the plain map of `copies`.
+    pub(crate) fn survey(&self, copies: &[BaseCopy]) -> Survey {
         let steps = AddressMap::plain_steps(copies, &self.base_image, &self.target_image);
         let map = AddressMap::new(&steps, &[], &self.base_image);
         let mut findings = self.findings(copies, &map, &[]);
@@ -142,14 +142,19 @@ impl<'a> Scene<'a> {
         Survey { steps, findings, pages }
     }
 
-    fn findings(&self, copies: &[Copy], map: &AddressMap, fixes: &[AnchorFix]) -> Findings {
+    fn findings(&self, copies: &[BaseCopy], map: &AddressMap, fixes: &[AnchorFix]) -> MapFindings {
         let pages = PageFlags::default();
         let predictor = self.predictor(map, &pages);
-        Findings::collect(&predictor, fixes, copies, self.base, self.target)
+        MapFindings::collect(&predictor, fixes, copies, self.base, self.target)
     }
 
     /// Writes the member with overrides that save at least `saving` misses each; `None`: without.
-    pub(crate) fn write(&self, copies: &[Copy], survey: &Survey, saving: Option<usize>) -> Trial {
+    pub(crate) fn write(
+        &self,
+        copies: &[BaseCopy],
+        survey: &Survey,
+        saving: Option<usize>,
+    ) -> Trial {
         let overrides = saving.map_or(Vec::new(), |saving| survey.findings.overrides(saving));
         let image = Some(&self.target_image);
         let (mut trial, mut laid_out) = begin(self.view, self.base, self.target, copies, image);
@@ -157,12 +162,12 @@ impl<'a> Scene<'a> {
         let mut header = &self.target[..0];
         if self.view == View::Elf {
             header = &self.target[..self.target_image.header_len];
-            streams.number(Stream::Headers, header.len() as u64);
+            streams.number(StreamKind::Headers, header.len() as u64);
             let padded = self.base.iter().copied().chain(std::iter::repeat(0));
             header
                 .iter()
                 .zip(padded)
-                .for_each(|(new, old)| streams.byte(Stream::Headers, new ^ old));
+                .for_each(|(new, old)| streams.byte(StreamKind::Headers, new ^ old));
         }
         write_overrides(streams, &overrides);
         survey.pages.write(streams);
@@ -175,22 +180,22 @@ impl<'a> Scene<'a> {
         trial
     }
 
-    /// Packs the literals of a trial that has these copies apart, if that makes them shorter.
+    /// Packs a trial's literals on their own, if that makes them shorter.
     pub(crate) fn pack_literals(
         &self,
         trial: &mut Trial,
-        copies: &[Copy],
-        history: &History,
+        copies: &[BaseCopy],
+        history: &LiteralHistory,
         packer: &mut Packer,
         level: i32,
     ) {
-        let literals = trial.streams.stream(Stream::Literals);
+        let literals = trial.streams.stream(StreamKind::Literals);
         if self.view != View::Elf || literals.len() < LEAST_APART {
             return;
         }
         let steps = AddressMap::plain_steps(copies, &self.base_image, &self.target_image);
         let map = AddressMap::new(&steps, &trial.overrides, &self.base_image);
-        let prefix = Prefix {
+        let prefix = LiteralPrefix {
             base: self.base,
             copies,
             base_image: &self.base_image,
@@ -198,15 +203,15 @@ impl<'a> Scene<'a> {
             fields: &self.base_fields,
             map: &map,
         };
-        let mut packed = Sinks::default();
+        let mut packed = StreamWriter::default();
         literals::pack(&mut packed, history, &prefix, literals, level);
-        // Among their like they would be a little shorter than alone.
+        // Among those of other members they would be a little shorter than alone.
         let shared = packer.pack(&[literals]).len();
         if packed.len() < shared - shared / 64 {
             let head = MemberHead { view: self.view, is_whole: false, is_packed: true };
-            trial.streams.take(Stream::Members);
-            trial.streams.byte(Stream::Members, head.byte());
-            trial.apart = trial.streams.take(Stream::Literals);
+            trial.streams.take(StreamKind::Members);
+            trial.streams.byte(StreamKind::Members, head.byte());
+            trial.apart = trial.streams.take(StreamKind::Literals);
             trial.streams.append(&packed);
         }
     }
@@ -215,12 +220,12 @@ impl<'a> Scene<'a> {
         Predictor::new(&self.base_image, &self.target_image, &self.base_fields, map, pages)
     }
 
-    /// Writes which predictions are off and by how much, and corrects the fields of `laid_out`.
+    /// Writes the errors of predictions, and corrects the fields of `laid_out`.
     fn write_misses(
         &self,
-        streams: &mut Sinks,
+        streams: &mut StreamWriter,
         predictor: &Predictor<'_>,
-        copies: &[Copy],
+        copies: &[BaseCopy],
         laid_out: &mut [u8],
     ) -> u64 {
         let (mut gaps, mut gap) = (Vec::new(), 0_u64);
@@ -233,35 +238,35 @@ impl<'a> Scene<'a> {
                 gap += 1;
             } else {
                 gaps.push(std::mem::take(&mut gap));
-                streams.signed(Stream::MissValues, off);
+                streams.signed(StreamKind::MissValues, off);
             }
             form.add(&mut laid_out[field.at..], field.more.wrapping_add(off));
             Ok(())
         });
         infallible.unwrap_or_else(|never| match never {});
-        streams.number(Stream::MissGaps, gaps.len() as u64);
+        streams.number(StreamKind::MissGaps, gaps.len() as u64);
         for &gap in &gaps {
-            streams.number(Stream::MissGaps, gap);
+            streams.number(StreamKind::MissGaps, gap);
         }
         gaps.len() as u64
     }
 }
 
-/// What a scene's copies leave to be corrected.
+/// The corrections that a scene's copies need.
 #[derive(Debug)]
 pub(crate) struct Survey {
     steps: Vec<Step>,
-    findings: Findings,
+    findings: MapFindings,
     pages: PageFlags,
 }
 
-fn write_overrides(streams: &mut Sinks, overrides: &[Override]) {
-    streams.number(Stream::OverrideGaps, overrides.len() as u64);
+fn write_overrides(streams: &mut StreamWriter, overrides: &[Override]) {
+    streams.number(StreamKind::OverrideGaps, overrides.len() as u64);
     let (mut end, mut shift) = (0, 0_i64);
     for item in overrides {
-        streams.number(Stream::OverrideGaps, u64::from(item.start - end));
-        streams.number(Stream::OverrideLengths, item.len.into());
-        streams.signed(Stream::OverrideShifts, i64::from(item.shift) - shift);
+        streams.number(StreamKind::OverrideGaps, u64::from(item.start - end));
+        streams.number(StreamKind::OverrideLengths, item.len.into());
+        streams.signed(StreamKind::OverrideShifts, i64::from(item.shift) - shift);
         (end, shift) = (item.start + item.len, item.shift.into());
     }
 }

@@ -1,31 +1,31 @@
-//! An index of every eight bytes in a small window of the base, made and dropped thousands of times.
-//! Never kept from one window to the next, save for its memory.
+//! An index of every eight bytes in a small window of the base.
+//! Never kept from one window to the next, except for its memory.
 //!
-//! Gaps between copies are searched in windows of a few kilobytes, so making the index is nearly
-//! all the work. Two stores a byte do it: each place names the place before it with the same
-//! hash. A search walks that list, newest first, and gives up after a few.
+//! Gaps between copies are searched in windows of a few kilobytes, so building the index is nearly
+//! all the work. It takes two stores a byte: each position links to the one before with the same
+//! hash. A search follows that list, newest first, and stops after a few.
 
 /// Bytes of a seed.
 pub(crate) const SEED: usize = 8;
 
-/// Places looked at for one seed: in repeats, the rest is not better.
+/// Most positions to try for one seed: in repeats, the rest are not better.
 const WALKED: usize = 8;
 
 /// The end of a list.
 const NONE: u32 = u32::MAX;
 
-/// Places of each eight bytes in a window.
+/// Positions of each eight bytes in a window.
 #[derive(Debug, Default)]
-pub(crate) struct Window {
-    /// Newest place of each hash.
+pub(crate) struct WindowIndex {
+    /// Newest position of each hash.
     heads: Vec<u32>,
-    /// The place before each place.
+    /// The position before each one with the same hash.
     before: Vec<u32>,
     shift: u32,
 }
 
-impl Window {
-    /// Indexes `bytes` anew.
+impl WindowIndex {
+    /// Indexes `bytes`.
     pub(crate) fn build(&mut self, bytes: &[u8]) {
         let bits = (bytes.len() / 2).max(16).next_power_of_two().trailing_zeros();
         self.shift = 64 - bits;
@@ -40,7 +40,7 @@ impl Window {
         }
     }
 
-    /// Places where the eight bytes at the front of `bytes` may be.
+    /// Returns positions where the eight bytes at the front of `bytes` may be.
     #[inline]
     pub(crate) fn find(&self, bytes: &[u8]) -> impl Iterator<Item = usize> {
         let head = bytes.first_chunk().map_or(NONE, |seed| self.heads[self.hash(*seed)]);

@@ -1,28 +1,28 @@
 //! Divides a file into code, tables and other data, and collects the fields of each.
 //! Never looks at the target: the fields of a base follow from the base's bytes alone.
 //!
-//! Code is what the sections say is code, since a linker may put tables into the executable
-//! segment; without sections it is the executable segments. Tables with a known layout get their
+//! Code is what the sections name as code, since a linker may put tables into the executable
+//! segment. Without sections it is the executable segments. Tables with a known layout have their
 //! own walkers; every other loaded byte is data. Cost: one pass over the file and 12 bytes per
-//! field, of which code has about one in twenty bytes.
+//! field, one field in twenty bytes of code.
 
 use crate::{
     eh_frame,
-    elf::{self, Image, Machine, Section},
+    elf::{self, Machine, MemoryImage, Section},
     fields::{Field, Fields, Form},
     fields_aarch64, fields_x86_64,
-    gopclntab::Tables,
+    gopclntab::GoTables,
     gotypes,
 };
 use imgdelta_wire::fixed::{u32_at, u64_at};
 
-/// Code ranges nearer than this are one: the bytes between are padding.
+/// Code ranges nearer than this are merged: the bytes between are padding.
 const MERGED: usize = 64;
 
-/// Numbers below this are no addresses, even in an image that starts at 0.
+/// Smaller numbers are not addresses, even in an image that starts at 0.
 const LOWEST_POINTER: u64 = 0x400;
 
-/// Ranges of a file in which fields are looked for in different ways.
+/// Kinds of ranges, each with its own way to find fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Zone {
     Code,
@@ -36,29 +36,29 @@ enum Zone {
     Data,
 }
 
-/// A zone and where it lies in the file.
+/// A zone with its range in the file.
 #[derive(Debug, Clone, Copy)]
-struct Range {
+struct ZoneRange {
     start: usize,
     end: usize,
     zone: Zone,
-    /// Number of the section it was made from, for the walkers that need to know.
+    /// Number of the section it was made from, for the walkers that need it.
     section: usize,
 }
 
-/// All fields of `file`, which `image` was parsed from.
-pub(crate) fn fields(file: &[u8], image: &Image) -> Fields {
+/// Returns all fields of `file`, which `image` was parsed from.
+pub(crate) fn fields(file: &[u8], image: &MemoryImage) -> Fields {
     let sections = elf::sections(file);
-    let tables = Tables::locate(file, image, &sections);
+    let tables = GoTables::locate(file, image, &sections);
     let ranges = divide(file, image, &sections, tables.as_ref());
     // Code has a field in about twenty bytes.
     let list = Vec::with_capacity(file.len() / 20);
     let mut fields = Fields { list, anchors: Vec::new() };
     if let Some(tables) = &tables {
-        // First come: of two fields on one place the sort below keeps the one found first.
+        // Found first: of two fields at one place, the sort below keeps the first.
         gotypes::collect(file, image, &sections, tables, &mut fields);
     }
-    // The hull of all code: what points there from data may be a jump table's entry.
+    // The hull of all code: a word in data that points there may be an entry of a jump table.
     let code = ranges.iter().filter(|range| range.zone == Zone::Code);
     let starts = code.clone().filter_map(|range| image.address(range.start));
     let ends = code.filter_map(|range| image.address(range.end - 1));
@@ -109,7 +109,7 @@ pub(crate) fn fields(file: &[u8], image: &Image) -> Fields {
             (_, None) => {}
         }
     }
-    // Walkers of a hostile file may find one place twice; two fields on one byte would add up.
+    // A hostile file may have one place walked twice; two fields on one byte would add up.
     let apart = |pair: &[Field]| pair[0].at as usize + pair[0].form.len() <= pair[1].at as usize;
     if fields.list.windows(2).all(apart) {
         return fields;
@@ -126,17 +126,17 @@ pub(crate) fn fields(file: &[u8], image: &Image) -> Fields {
     fields
 }
 
-/// The zones of a file, ascending, not overlapping; loaded bytes that nothing claims are data.
+/// Returns the zones of a file, ascending and apart; loaded bytes outside all tables are data.
 fn divide(
     file: &[u8],
-    image: &Image,
+    image: &MemoryImage,
     sections: &[Section<'_>],
-    tables: Option<&Tables>,
-) -> Vec<Range> {
-    let mut claimed: Vec<Range> = Vec::new();
+    tables: Option<&GoTables>,
+) -> Vec<ZoneRange> {
+    let mut claimed: Vec<ZoneRange> = Vec::new();
     let mut claim = |start: usize, end: usize, zone, section| {
         if start < end && end <= file.len() {
-            claimed.push(Range { start, end, zone, section });
+            claimed.push(ZoneRange { start, end, zone, section });
         }
     };
     let mut code_known = false;
@@ -171,9 +171,9 @@ fn divide(
             claim(start, segment.offset_end(), Zone::Code, usize::MAX);
         }
     }
-    // Of zones that overlap, the one that starts first has the bytes.
+    // Of zones that overlap, the one that starts first keeps the bytes.
     claimed.sort_by_key(|range| range.start);
-    let mut ranges: Vec<Range> = Vec::with_capacity(claimed.len() * 2);
+    let mut ranges: Vec<ZoneRange> = Vec::with_capacity(claimed.len() * 2);
     let mut loaded = image.segments.iter().peekable();
     let mut at = 0;
     for mut range in claimed {
@@ -194,7 +194,7 @@ fn divide(
             continue;
         }
         unclaimed(&mut ranges, &mut loaded, at, range.start);
-        // A zone ends with its segment: the address of what follows would be another.
+        // A zone ends with its segment, since addresses continue elsewhere.
         let segment = image.segments.iter().find(|s| s.offset_end() > range.start);
         if let Some(segment) = segment.filter(|segment| segment.offset <= range.start) {
             range.end = range.end.min(segment.offset_end());
@@ -208,7 +208,7 @@ fn divide(
 
 /// Adds the loaded bytes between `from` and `to` as data.
 fn unclaimed<'a>(
-    ranges: &mut Vec<Range>,
+    ranges: &mut Vec<ZoneRange>,
     loaded: &mut std::iter::Peekable<impl Iterator<Item = &'a elf::Segment>>,
     from: usize,
     to: usize,
@@ -217,7 +217,7 @@ fn unclaimed<'a>(
         let start = segment.offset.max(from);
         let end = segment.offset_end().min(to);
         if start < end {
-            ranges.push(Range { start, end, zone: Zone::Data, section: usize::MAX });
+            ranges.push(ZoneRange { start, end, zone: Zone::Data, section: usize::MAX });
         }
         if segment.offset_end() > to {
             break;
@@ -226,8 +226,8 @@ fn unclaimed<'a>(
     }
 }
 
-/// Words that count from the start of their own table.
-fn anchored_words(bytes: &[u8], at: usize, address: u32, image: &Image, fields: &mut Fields) {
+/// Adds words that count from the start of their own table.
+fn anchored_words(bytes: &[u8], at: usize, address: u32, image: &MemoryImage, fields: &mut Fields) {
     let Some(anchor) = fields.anchor(address, 1) else { return };
     for (i, word) in bytes.as_chunks::<4>().0.iter().enumerate() {
         let target = i64::from(address) + i64::from(i32::from_le_bytes(*word));
@@ -235,12 +235,12 @@ fn anchored_words(bytes: &[u8], at: usize, address: u32, image: &Image, fields: 
     }
 }
 
-/// Symbol tables: where each symbol lies, and where its name starts if the names are loaded.
+/// Symbol tables: the address of each symbol, and the start of its name if names are loaded.
 fn symbols(
     bytes: &[u8],
     at: usize,
     names: Option<&Section<'_>>,
-    image: &Image,
+    image: &MemoryImage,
     fields: &mut Fields,
 ) {
     const ENTRY: usize = 24;
@@ -259,12 +259,12 @@ fn symbols(
     }
 }
 
-/// Relocations: what is relocated, by which symbol, and the addend.
+/// Relocations: the relocated place, its symbol, and the addend.
 fn relocations(
     bytes: &[u8],
     at: usize,
     symbols: Option<&Section<'_>>,
-    image: &Image,
+    image: &MemoryImage,
     fields: &mut Fields,
 ) {
     const ENTRY: usize = 24;
@@ -286,12 +286,12 @@ fn relocations(
     }
 }
 
-/// Loaded bytes without known layout: words that look like addresses or distances to code.
+/// Loaded bytes without a known layout: words that look like addresses or distances to code.
 fn data(
     bytes: &[u8],
     at: usize,
     address: u32,
-    image: &Image,
+    image: &MemoryImage,
     code: Option<(u32, u32)>,
     list: &mut Vec<Field>,
 ) {
@@ -328,9 +328,15 @@ fn data(
     }
 }
 
-/// What debuggers read: addresses of code at any offset, among numbers that do not look like them.
-fn debug(bytes: &[u8], at: usize, image: &Image, (low, high): (u32, u32), list: &mut Vec<Field>) {
-    // Addresses of programs are short, so nearly every place is passed by its upper half.
+/// Debug sections: addresses of code at any offset, among numbers that do not look like them.
+fn debug(
+    bytes: &[u8],
+    at: usize,
+    image: &MemoryImage,
+    (low, high): (u32, u32),
+    list: &mut Vec<Field>,
+) {
+    // Addresses of programs are short, so the upper half rejects nearly every position.
     let upper = (image.low >> 32) as u32;
     let is_near = |half: u32| half == upper || half == upper.wrapping_add(1);
     let mut i = 0;
@@ -347,8 +353,15 @@ fn debug(bytes: &[u8], at: usize, image: &Image, (low, high): (u32, u32), list: 
     }
 }
 
-/// Adds an eight-byte address, if it is one.
-fn absolute(fields: &mut Fields, at: usize, bytes: &[u8], i: usize, form: Form, image: &Image) {
+/// Adds an eight-byte field, if its value is an address.
+fn absolute(
+    fields: &mut Fields,
+    at: usize,
+    bytes: &[u8],
+    i: usize,
+    form: Form,
+    image: &MemoryImage,
+) {
     let value = u64_at(bytes, i).filter(|&value| value >= LOWEST_POINTER);
     if let Some(target) = value.and_then(|value| image.relative(value)) {
         fields.list.push(Field { at: at as u32, target, form });
@@ -361,7 +374,7 @@ mod tests {
 
     #[test]
     fn debuggers_addresses_are_found_at_any_offset() {
-        let mut image = Image::flat(0x2000).unwrap();
+        let mut image = MemoryImage::flat(0x2000).unwrap();
         image.low = 0x40_0000;
         let mut bytes = vec![0x11; 3];
         for value in [0x40_1234_u64, 0x40_1fff, 0x40_0100] {

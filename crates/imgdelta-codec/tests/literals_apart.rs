@@ -2,7 +2,7 @@
 #![cfg(feature = "encode")]
 
 use imgdelta_codec::{
-    CodecError, Effort, GroupDecoder, GroupEncoder, GroupLimits, MemberStats, Stream, View,
+    CodecError, Effort, GroupDecoder, GroupEncoder, GroupLimits, MemberStats, StreamKind, View,
     pack::{self, Packer},
 };
 use imgdelta_wire::varint;
@@ -53,7 +53,7 @@ fn encode(effort: Effort, pairs: &[(Vec<u8>, Vec<u8>)]) -> (Vec<u8>, Vec<MemberS
     let mut encoder = GroupEncoder::new(effort);
     let stats = pairs.iter().map(|(base, target)| encoder.member(base, target)).collect();
     let lengths = encoder.stream_lengths();
-    assert!(lengths.contains(&(Stream::Literals, 0)), "{lengths:?}");
+    assert!(lengths.contains(&(StreamKind::Literals, 0)), "{lengths:?}");
     (encoder.finish(), stats)
 }
 
@@ -70,8 +70,8 @@ fn decode(group: &[u8], pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<Vec<u8>>, Co
 }
 
 /// The same group with one stream changed.
-fn with(group: &[u8], stream: Stream, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut streams = pack::unpack(group, Stream::ALL.len(), 1 << 22).unwrap();
+fn with(group: &[u8], stream: StreamKind, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut streams = pack::unpack(group, StreamKind::ALL.len(), 1 << 22).unwrap();
     change(&mut streams[stream as usize]);
     Packer::new(1).pack(&streams)
 }
@@ -114,7 +114,7 @@ fn every_cut_is_an_error_and_every_flipped_byte_too_or_other_bytes() {
         damaged[at] ^= 0x15;
         let _ = decode(&damaged, &pairs);
     }
-    let packed = |change: fn(&mut Vec<u8>)| with(&group, Stream::PackedLiterals, change);
+    let packed = |change: fn(&mut Vec<u8>)| with(&group, StreamKind::PackedLiterals, change);
     assert!(decode(&packed(|_| ()), &pairs).unwrap()[0] == pairs[0].1);
     assert!(decode(&packed(|stream| stream.truncate(100)), &pairs).is_err());
     assert!(decode(&packed(|stream| stream.push(0)), &pairs).is_err());
@@ -129,7 +129,7 @@ fn lies_about_packed_literals_are_refused() {
         let CodecError::Malformed { stream, what, .. } = error else { panic!("{error}") };
         (stream.unwrap(), what)
     };
-    let apart = Stream::PackedLiterals;
+    let apart = StreamKind::PackedLiterals;
     // No member was before this one.
     assert_eq!(refused(apart, &|stream| stream[0] = 1), (apart, "bytes before"));
     let huge = |stream: &mut Vec<u8>| {
@@ -144,7 +144,7 @@ fn lies_about_packed_literals_are_refused() {
     assert_eq!(refused(apart, &broken), (apart, "readable zstd frames"));
     // Only programs that have a script have literals apart.
     for first in [0x40, 0x42, 0x43, 0xC1] {
-        let lie = refused(Stream::Members, &|stream| stream[0] = first);
-        assert_eq!(lie, (Stream::Members, "literals apart"));
+        let lie = refused(StreamKind::Members, &|stream| stream[0] = first);
+        assert_eq!(lie, (StreamKind::Members, "literals apart"));
     }
 }
