@@ -29,19 +29,18 @@ use imgdelta_registry::{
     pull::{Plan, PullOptions, Pulled, Source},
     push::{PushOptions, push},
 };
-use imgdelta_testkit::{Authority, Packing, TestImage, has, noise, tar_of};
+use imgdelta_testkit::{Authority, DockerRegistry, Packing, TestImage, has, noise, tar_of};
 use imgdelta_tests::run;
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
     path::Path,
-    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -56,13 +55,11 @@ enum Kind {
     Token,
 }
 
-/// A docker-registry that runs until it is dropped.
+/// A docker-registry of one kind.
 struct Registry {
-    child: Child,
-    dir: TempDir,
-    port: u16,
+    server: DockerRegistry,
     kind: Kind,
-    /// What the token server was asked.
+    /// Scopes that the token server was asked for.
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -73,36 +70,13 @@ const HTPASSWD: &str = "me:$2b$04$4wPLxE45WggTI57ZgjlBbeuLgXYxh/kzXfBRBfGjrSQuzA
 
 impl Registry {
     fn start(kind: Kind) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        // Free when it was asked for; another may take it before the registry does, so it is tried again.
-        for _ in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let asked = Arc::new(Mutex::new(Vec::new()));
-            let config = configuration(dir.path(), port, kind, &asked);
-            fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
-            let log = File::create(dir.path().join("access.log")).unwrap();
-            let mut child = Command::new("docker-registry")
-                .args(["serve", "config.json"])
-                .current_dir(dir.path())
-                .stdout(log)
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            let is_up = (0..400).any(|_| {
-                std::thread::sleep(Duration::from_millis(25));
-                TcpStream::connect(("127.0.0.1", port)).is_ok()
-            });
-            if is_up && child.try_wait().unwrap().is_none() {
-                return Self { child, dir, port, kind, asked };
-            }
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        panic!("docker-registry does not start");
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let server = DockerRegistry::start(|dir, _, config| configure(dir, kind, &asked, config));
+        Self { server, kind, asked }
     }
 
     fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.server.host()
     }
 
     /// What skopeo must be told of this registry, at the source or the destination.
@@ -111,7 +85,7 @@ impl Registry {
         match self.kind {
             Kind::Plain => format!("--{side}-tls-verify=false"),
             Kind::Token => format!("--{side}-tls-verify=false {creds}"),
-            Kind::Tls => format!("--{side}-cert-dir {}/certs {creds}", self.dir.path().display()),
+            Kind::Tls => format!("--{side}-cert-dir {}/certs {creds}", self.server.dir().display()),
         }
     }
 
@@ -123,49 +97,22 @@ impl Registry {
             Kind::Plain => options,
             Kind::Token => options.credentials(Credentials::given(known)),
             Kind::Tls => options.credentials(Credentials::given(known)).trust(Trust {
-                authorities: vec![self.dir.path().join("certs/ca.crt")],
+                authorities: vec![self.server.dir().join("certs/ca.crt")],
                 per_host: Vec::new(),
             }),
         }
     }
 
-    /// Bytes of bodies that the registry sent to imgdelta since the log had so many lines, by its
-    /// own account.
-    fn sent_bytes(&self, since: usize) -> u64 {
-        let log = fs::read_to_string(self.dir.path().join("access.log")).unwrap();
-        let lines = log.lines().skip(since).filter(|line| line.contains("\"imgdelta/"));
-        let gets = lines.filter(|line| line.contains("\"GET "));
-        // … "GET /v2/… HTTP/1.1" 200 1234 "" "imgdelta/0.1.0"
-        gets.map(|line| {
-            let after = line.split('"').nth(2).unwrap();
-            after.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
-        })
-        .sum()
-    }
-
-    fn log_lines(&self) -> usize {
-        fs::read_to_string(self.dir.path().join("access.log")).unwrap().lines().count()
+    /// Bytes of bodies that the registry sent to imgdelta after `skipped_lines` of its log.
+    fn sent_bytes(&self, skipped_lines: usize) -> u64 {
+        let requests = self.server.requests(skipped_lines);
+        let gets = requests.iter().filter(|one| one.agent.starts_with("imgdelta/"));
+        gets.filter(|one| one.method == "GET").map(|one| one.sent_bytes).sum()
     }
 }
 
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Writes what the registry needs and returns its configuration.
-fn configuration(dir: &Path, port: u16, kind: Kind, asked: &Arc<Mutex<Vec<String>>>) -> Value {
-    let mut config = json!({
-        "version": 0.1,
-        "log": {"level": "error", "accesslog": {"disabled": false}},
-        "storage": {
-            "filesystem": {"rootdirectory": dir.join("storage")},
-            "delete": {"enabled": true},
-        },
-        "http": {"addr": format!("127.0.0.1:{port}")},
-    });
+/// Writes the files that a kind of registry needs and completes its configuration.
+fn configure(dir: &Path, kind: Kind, asked: &Arc<Mutex<Vec<String>>>, config: &mut Value) {
     match kind {
         Kind::Plain => {}
         Kind::Tls => {
@@ -183,7 +130,6 @@ fn configuration(dir: &Path, port: u16, kind: Kind, asked: &Arc<Mutex<Vec<String
             }});
         }
     }
-    config
 }
 
 /// An authority of our own, and a server's certificate by it.
@@ -398,7 +344,7 @@ fn goes_forward_and_back(kind: Kind) {
     for (old, new) in [("v1", "v2"), ("v2", "v1")] {
         let delta = scene.make(&format!("images:{old}"), &format!("images:{new}"));
         scene.push(&delta, new).unwrap();
-        let since = scene.registry.log_lines();
+        let since = scene.registry.server.log_lines();
         let place = format!("node-{new}");
         let base = if new == "v2" { "node:v1".to_owned() } else { format!("node-{old}:{old}") };
         let pulled = scene.pull(new, &base, &place);
@@ -453,7 +399,7 @@ fn strangers_and_unknown_authorities_are_refused() {
     // Directories per host, as docker has them.
     let certs = scene.dir.path().join("certs.d");
     fs::create_dir_all(certs.join(scene.registry.host())).unwrap();
-    let ca = scene.registry.dir.path().join("certs/ca.crt");
+    let ca = scene.registry.server.dir().join("certs/ca.crt");
     fs::copy(ca, certs.join(scene.registry.host()).join("ca.crt")).unwrap();
     let trust = Trust { authorities: Vec::new(), per_host: vec![certs] };
     let client = Client::new(scene.registry.options().trust(trust));

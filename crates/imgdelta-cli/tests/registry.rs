@@ -2,7 +2,7 @@
 
 use imgdelta_testkit::{
     Blobs,
-    registry::{Auth, Behaviour, Fault, TestRegistry},
+    registry::{RegistryAuth, RegistryBehaviour, RegistryFault, TestRegistry},
 };
 use serde_json::Value;
 use std::{
@@ -67,7 +67,7 @@ fn blobs(name: &str) -> Blobs {
 }
 
 /// A registry with testdata's images under the tags old and new.
-fn registry(behaviour: Behaviour) -> TestRegistry {
+fn registry(behaviour: RegistryBehaviour) -> TestRegistry {
     let registry = TestRegistry::start(behaviour);
     for name in ["old", "new"] {
         registry.put_image("x/app", &blobs(name));
@@ -82,7 +82,7 @@ const DELTA: &str = "testdata/small/small.imgdelta";
 #[test]
 fn a_delta_is_pushed_and_an_image_is_pulled_by_it() {
     let home = tempfile::tempdir().unwrap();
-    let registry = registry(Behaviour::default());
+    let registry = registry(RegistryBehaviour::default());
     let image = format!("docker://{}/x/app:new", registry.host());
     let pushed = json(&["push", DELTA, &image, "--json"], home.path());
     assert_eq!(pushed["schema"], "imgdelta.push/1");
@@ -113,7 +113,7 @@ fn a_delta_is_pushed_and_an_image_is_pulled_by_it() {
 #[test]
 fn who_goes_back_gets_nothing_newer() {
     let home = tempfile::tempdir().unwrap();
-    let registry = registry(Behaviour::default());
+    let registry = registry(RegistryBehaviour::default());
     let pull = |tag: &str, base: &str| {
         let image = format!("docker://{}/x/app:{tag}", registry.host());
         let place = format!("oci:{}/{tag}", home.path().display());
@@ -144,7 +144,7 @@ fn a_delta_is_pushed_from_a_pipe() {
         child.wait_with_output().unwrap()
     };
     let bytes = fs::read(top().join(DELTA)).unwrap();
-    let registry = registry(Behaviour::default());
+    let registry = registry(RegistryBehaviour::default());
     let image = format!("docker://{}/x/app:new", registry.host());
     let output = push(&image, &bytes);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
@@ -166,7 +166,7 @@ fn a_delta_is_pushed_from_a_pipe() {
 #[test]
 fn every_command_takes_images_from_registries() {
     let home = tempfile::tempdir().unwrap();
-    let registry = registry(Behaviour::default());
+    let registry = registry(RegistryBehaviour::default());
     let [old, new] = ["old", "new"].map(|tag| format!("docker://{}/x/app:{tag}", registry.host()));
     let here = json(&["diff", OLD, NEW, "--json"], home.path());
     let there = json(&["diff", &old, &new, "--json"], home.path());
@@ -183,7 +183,7 @@ fn every_command_takes_images_from_registries() {
 #[test]
 fn mistakes_have_their_exit_codes_and_say_what_to_do() {
     let home = tempfile::tempdir().unwrap();
-    let registry = registry(Behaviour::default());
+    let registry = registry(RegistryBehaviour::default());
     let host = registry.host();
     let place = format!("oci:{}/out", home.path().display());
     let pull = |image: &str, code| fails(&["pull", image, "-o", &place], home.path(), code);
@@ -199,10 +199,10 @@ fn mistakes_have_their_exit_codes_and_say_what_to_do() {
     let text = fails(&["push", DELTA, &format!("docker://{host}/none")], home.path(), 3);
     assert!(text.contains("whether it was pushed there"), "{text}");
 
-    registry.fault("GET", "/blobs/", 99, Fault::WrongByte);
+    registry.fault("GET", "/blobs/", 99, RegistryFault::WrongByte);
     pull(&format!("docker://{host}/x/app:new"), 5);
     registry.forget();
-    registry.fault("GET", "/manifests/", 99, Fault::Status(400, Vec::new()));
+    registry.fault("GET", "/manifests/", 99, RegistryFault::Status(400, Vec::new()));
     let text = pull(&format!("docker://{host}/x/app:new"), 6);
     assert!(text.contains("refused (status 400): FAULT"), "{text}");
     drop(registry);
@@ -215,10 +215,10 @@ fn logins_come_from_auth_files_and_helpers_and_are_never_shown() {
     let home = tempfile::tempdir().unwrap();
     let user = ("me".to_owned(), "hunter2".to_owned());
     for auth in [
-        Auth::Basic { user: user.0.clone(), password: user.1.clone() },
-        Auth::Bearer { user: Some(user.clone()), uses: 2 },
+        RegistryAuth::Basic { user: user.0.clone(), password: user.1.clone() },
+        RegistryAuth::Bearer { user: Some(user.clone()), uses: 2 },
     ] {
-        let registry = registry(Behaviour { auth, ..Behaviour::default() });
+        let registry = registry(RegistryBehaviour { auth, ..RegistryBehaviour::default() });
         let host = registry.host();
         let image = format!("docker://{host}/x/app:new");
         let text = fails(&["diff", OLD, &image], home.path(), 6);
@@ -262,11 +262,11 @@ fn logins_come_from_auth_files_and_helpers_and_are_never_shown() {
 #[test]
 fn a_proxy_is_spoken_through() {
     let home = tempfile::tempdir().unwrap();
-    let registry = registry(Behaviour::default());
+    let registry = registry(RegistryBehaviour::default());
     let args = ["diff", OLD, "docker://registry.example/x/app:new", "--plain-http"];
     let mut command = command(&args, home.path());
     let output = command.env("HTTP_PROXY", format!("http://{}", registry.host())).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    let seen = registry.seen();
+    let seen = registry.requests();
     assert!(!seen.is_empty() && seen.iter().all(|seen| seen.headers["host"] == "registry.example"));
 }

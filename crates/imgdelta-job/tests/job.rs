@@ -11,7 +11,7 @@ use imgdelta_registry::{
 };
 use imgdelta_testkit::{
     Blobs, Packing, TestImage, noise,
-    registry::{Behaviour, Fault, TestRegistry},
+    registry::{RegistryBehaviour, RegistryFault, TestRegistry},
     tar_of,
 };
 use serde_json::{Value, json};
@@ -21,6 +21,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::Path,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 /// A version: a shared layer, and one with a program that differs by a byte.
@@ -48,7 +49,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(behaviour: Behaviour) -> Self {
+    fn new(behaviour: RegistryBehaviour) -> Self {
         let registry = TestRegistry::start(behaviour);
         for number in 1..=3 {
             put(&registry, "team/app", &format!("v{number}"), &version(number, "amd64"));
@@ -133,7 +134,7 @@ fn word(event: &Event) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deltas_are_made_once_however_often_it_runs() {
-    for behaviour in [Behaviour::default(), Behaviour::without_referrers()] {
+    for behaviour in [RegistryBehaviour::default(), RegistryBehaviour::without_referrers()] {
         let scene = Scene::new(behaviour);
         let job = scene.job("keep = 2\n", "").await;
         let dry = run(&job, RunOptions::default().dry_run(true)).await;
@@ -158,7 +159,7 @@ async fn deltas_are_made_once_however_often_it_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_reported_is_what_was_done() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(RegistryBehaviour::default());
     let job = scene.job("keep = 1\nrollback = true\n", "").await;
     let (teller, events) = teller();
     job.run(RunOptions::default(), &Stop::default(), teller).await.unwrap();
@@ -202,7 +203,7 @@ fn recipes(registry: &TestRegistry, repository: &str, artifact: &Value) -> Vec<S
 
 #[tokio::test(flavor = "multi_thread")]
 async fn recipes_of_a_base_layer_are_made_once_for_all_images_on_it() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(RegistryBehaviour::default());
     let push = |repository: &str, application| {
         for number in 1..=2 {
             put(&scene.registry, repository, &format!("v{number}"), &on_base(number, application));
@@ -240,7 +241,7 @@ async fn recipes_of_a_base_layer_are_made_once_for_all_images_on_it() {
     assert_eq!((first.len(), &second[0], &third[0]), (2, &first[0], &first[0]));
     assert!(second[1] != first[1] && second[1] != third[1]);
 
-    let seen = scene.registry.seen();
+    let seen = scene.registry.requests();
     let mounted = seen.iter().filter(|seen| seen.method == "POST" && seen.status == 201);
     assert_eq!(mounted.count(), 2, "it lies in the registry, and is not sent again");
 
@@ -257,7 +258,7 @@ async fn recipes_of_a_base_layer_are_made_once_for_all_images_on_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_worth_it_is_not_published() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(RegistryBehaviour::default());
     let job = scene.job("keep = 1\nworth = 0.001\n", "").await;
     assert_eq!(run(&job, RunOptions::default()).await, ["not-worth v2>v3"]);
     assert_eq!(scene.bases("v3").await, [""; 0]);
@@ -266,7 +267,7 @@ async fn what_is_not_worth_it_is_not_published() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn platforms_are_taken_apart_and_what_is_no_image_is_passed_over() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(RegistryBehaviour::default());
     let registry = &scene.registry;
     for (tag, number) in [("v4", 4), ("v5", 5)] {
         let mut blobs = Blobs::default();
@@ -298,11 +299,11 @@ async fn platforms_are_taken_apart_and_what_is_no_image_is_passed_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_work_that_fails_is_tried_again_and_set_aside() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(RegistryBehaviour::default());
     let job = scene.job("keep = 1\n", "").await;
     // Whatever is fetched of blobs is wrong, but for the configs that were looked at.
     run(&job, RunOptions::default().dry_run(true)).await;
-    scene.registry.fault("GET", "/blobs/", 99, Fault::WrongByte);
+    scene.registry.fault("GET", "/blobs/", 99, RegistryFault::WrongByte);
     let (tell, events) = teller();
     let outcome = job.run(RunOptions::default(), &Stop::default(), tell).await;
     assert!(matches!(outcome, Err(imgdelta::Error::Mismatch { .. })), "{outcome:?}");
@@ -317,7 +318,7 @@ async fn a_work_that_fails_is_tried_again_and_set_aside() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn budgets_set_works_aside() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(RegistryBehaviour::default());
     let job = scene.job("keep = 1\n", "disk = \"1MiB\"").await;
     assert_eq!(run(&job, RunOptions::default()).await, ["published v2>v3"], "it is small");
     let big = TestImage::new(vec![tar_of(&[("big", &noise(9, 300_000))])], Packing::Gzip);
@@ -331,12 +332,17 @@ async fn budgets_set_works_aside() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_went_away_is_no_failure() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(RegistryBehaviour::default());
     let job = scene.job("keep = 2\n", "").await;
     let v1 = scene.digest("v1");
     // Looked at, and gone before its work begins.
     run(&job, RunOptions::default().dry_run(true)).await;
-    scene.registry.fault("HEAD", &format!("/manifests/{v1}"), 9, Fault::Status(404, Vec::new()));
+    scene.registry.fault(
+        "HEAD",
+        &format!("/manifests/{v1}"),
+        9,
+        RegistryFault::Status(404, Vec::new()),
+    );
     assert_eq!(run(&job, RunOptions::default()).await, ["gone v1>v3", "published v2>v3"]);
     scene.registry.forget();
     assert_eq!(run(&job, RunOptions::default()).await, ["published v1>v3"], "and back again");
@@ -344,7 +350,7 @@ async fn an_image_that_went_away_is_no_failure() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_deltas_of_missing_images_are_removed() {
-    for behaviour in [Behaviour::default(), Behaviour::without_referrers()] {
+    for behaviour in [RegistryBehaviour::default(), RegistryBehaviour::without_referrers()] {
         let scene = Scene::new(behaviour);
         let retention = "[retention]\nremove = true";
         let job = scene.job("keep = 2\n", retention).await;
@@ -389,7 +395,7 @@ fn empty_list(scene: &Scene, digest: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delta_that_a_list_has_lost_is_removed_with_its_image() {
-    let scene = Scene::new(Behaviour::without_referrers());
+    let scene = Scene::new(RegistryBehaviour::without_referrers());
     let job = scene.job("keep = 2\n", "[retention]\nremove = true").await;
     let (teller, events) = teller();
     job.run(RunOptions::default(), &Stop::default(), teller).await.unwrap();
@@ -415,7 +421,7 @@ async fn a_delta_that_a_list_has_lost_is_removed_with_its_image() {
 #[tokio::test(flavor = "multi_thread")]
 async fn works_of_missing_images_are_forgotten_where_deltas_are_removed() {
     for (retention, known) in [("[retention]\nremove = true", 1), ("", 2)] {
-        let scene = Scene::new(Behaviour::default());
+        let scene = Scene::new(RegistryBehaviour::default());
         let job = scene.job("keep = 1\nworth = 0.001\n", retention).await;
         let done = async || {
             let counts = job.queue().counts().await.unwrap();
@@ -456,16 +462,23 @@ fn notification(repository: &str, tag: &str) -> String {
         .to_string()
 }
 
-/// Waits for something that will come; the test's own time limit ends a wait in vain.
-async fn until(mut is_so: impl AsyncFnMut() -> bool) {
-    while !is_so().await {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+/// Polls a condition until it holds; fails the test by name at a deadline.
+async fn wait_until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let poll = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let outcome = tokio::time::timeout(WAIT_LIMIT, poll).await;
+    assert!(outcome.is_ok(), "waited {WAIT_LIMIT:?} in vain: {what}");
 }
+
+/// Far more than a busy machine needs for what the tests wait for.
+const WAIT_LIMIT: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notification_in_and_a_delta_out() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(RegistryBehaviour::default());
     let secret = scene.dir.path().join("secret");
     std::fs::write(&secret, "hunter2\n").unwrap();
     let serve = format!(
@@ -483,7 +496,7 @@ async fn a_notification_in_and_a_delta_out() {
     };
     let address = receive.await.unwrap();
     // The first look needs no notification.
-    until(async || words(&events) == ["published v2>v3"]).await;
+    wait_until("the first delta", async || words(&events) == ["published v2>v3"]).await;
 
     put(&scene.registry, "team/app", "v4", &version(4, "amd64"));
     let body = notification("team/app", "v4");
@@ -494,7 +507,7 @@ async fn a_notification_in_and_a_delta_out() {
     assert_eq!(ask(address, "POST", "/notify", known, &notification("no/rule", "v1")).0, 202);
     assert_eq!(words(&events).len(), 1);
     assert_eq!(ask(address, "POST", "/notify", known, &body).0, 202);
-    until(async || words(&events).len() == 2).await;
+    wait_until("two events", async || words(&events).len() == 2).await;
     assert_eq!(words(&events), ["published v2>v3", "published v3>v4"]);
     assert_eq!(scene.bases("v4").await, scene.digests(&["v3"]));
 
@@ -521,12 +534,12 @@ async fn a_notification_in_and_a_delta_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_leaving_works_are_given_back() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(RegistryBehaviour::default());
     let serve = "[serve]\nlisten = \"127.0.0.1:0\"\ngrace = \"0s\"";
     let job = scene.job("keep = 1\n", serve).await;
     run(&job, RunOptions::default().dry_run(true)).await;
     // The work hangs in its first question, long enough to be seen.
-    let slow = Fault::Slow(std::time::Duration::from_secs(3));
+    let slow = RegistryFault::Slow(Duration::from_secs(3));
     let v2 = scene.digest("v2");
     scene.registry.fault("HEAD", &format!("/manifests/{v2}"), 9, slow);
     let (stop, (tell, events)) = (Stop::default(), teller());
@@ -534,7 +547,7 @@ async fn on_leaving_works_are_given_back() {
         let (job, stop) = (Arc::clone(&job), stop.clone());
         tokio::spawn(async move { job.serve(&stop, tell, |_| ()).await })
     };
-    until(async || job.queue().counts().await.unwrap().running == 1).await;
+    wait_until("a running task", async || job.queue().counts().await.unwrap().running == 1).await;
     stop.ask(Phase::Ending);
     serving.await.unwrap().unwrap();
     assert_eq!(words(&events), [""; 0]);
@@ -545,7 +558,7 @@ async fn on_leaving_works_are_given_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_workers_who_race_publish_one_delta() {
-    let scene = Scene::new(Behaviour::without_referrers());
+    let scene = Scene::new(RegistryBehaviour::without_referrers());
     let first = scene.job("keep = 2\n", "").await;
     // The second has a queue of its own, as if the first's lease had run out.
     let text = scene.dir.path().join("other.db");
@@ -564,7 +577,7 @@ async fn two_workers_who_race_publish_one_delta() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_dropped_from_a_list_is_listed_again() {
-    let scene = Scene::new(Behaviour::without_referrers());
+    let scene = Scene::new(RegistryBehaviour::without_referrers());
     let job = scene.job("keep = 2\n", "").await;
     run(&job, RunOptions::default()).await;
     let bases = scene.digests(&["v1", "v2"]);
@@ -579,7 +592,7 @@ async fn what_others_dropped_from_a_list_is_listed_again() {
 
 #[tokio::test]
 async fn a_queue_that_cannot_be_opened_is_told() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(RegistryBehaviour::default());
     let mut config = scene.config("", "");
     config.queue.sqlite = Some(toml::Spanned::new(0..0, Path::new("/no/such/dir/q.db").into()));
     let error = Job::open(config, Credentials::none()).await.unwrap_err();

@@ -9,7 +9,7 @@ use imgdelta_registry::{
     Secret, Uploaded, Why, fallback_tag,
 };
 use imgdelta_testkit::{
-    registry::{Auth, Behaviour, Fault, TestRegistry},
+    registry::{RegistryAuth, RegistryBehaviour, RegistryFault, TestRegistry},
     sha256,
 };
 use serde_json::{Value, json};
@@ -50,15 +50,15 @@ fn password(text: &str) -> Credential {
 
 #[test]
 fn a_cut_blob_is_resumed_where_it_ended() {
-    let registry = TestRegistry::start(Behaviour::default());
+    let registry = TestRegistry::start(RegistryBehaviour::default());
     let bytes = noise(300_000);
     registry.put_blob("team/app", &bytes);
     let repository = repository(&registry, options());
-    registry.fault("GET", "blobs", 1, Fault::Cut(100_000));
-    registry.fault("GET", "blobs", 1, Fault::Cut(50_000));
+    registry.fault("GET", "blobs", 1, RegistryFault::Cut(100_000));
+    registry.fault("GET", "blobs", 1, RegistryFault::Cut(50_000));
     assert_eq!(fetch(&repository, &descriptor(&bytes)).unwrap(), bytes);
     let ranges: Vec<_> =
-        registry.seen().iter().filter_map(|s| s.headers.get("range").cloned()).collect();
+        registry.requests().iter().filter_map(|s| s.headers.get("range").cloned()).collect();
     assert_eq!(ranges, ["bytes=100000-", "bytes=150000-"]);
     assert_eq!(registry.sent_bytes("blobs"), bytes.len(), "nothing came twice");
     assert_eq!(repository.client().traffic().received_bytes, bytes.len() as u64);
@@ -66,10 +66,10 @@ fn a_cut_blob_is_resumed_where_it_ended() {
 
 #[test]
 fn a_blob_that_comes_on_may_be_cut_often() {
-    let registry = TestRegistry::start(Behaviour::default());
+    let registry = TestRegistry::start(RegistryBehaviour::default());
     let bytes = noise(11 << 20);
     registry.put_blob("team/app", &bytes);
-    registry.fault("GET", "blobs", 9, Fault::Cut((1 << 20) + 100));
+    registry.fault("GET", "blobs", 9, RegistryFault::Cut((1 << 20) + 100));
     let repository = repository(&registry, options());
     assert_eq!(fetch(&repository, &descriptor(&bytes)).unwrap(), bytes);
     assert_eq!(registry.sent_bytes("blobs"), bytes.len());
@@ -77,10 +77,13 @@ fn a_blob_that_comes_on_may_be_cut_often() {
 
 #[test]
 fn a_registry_without_ranges_begins_at_the_front_and_the_blob_is_right() {
-    let registry = TestRegistry::start(Behaviour { has_ranges: false, ..Behaviour::default() });
+    let registry = TestRegistry::start(RegistryBehaviour {
+        serves_ranges: false,
+        ..RegistryBehaviour::default()
+    });
     let bytes = noise(200_000);
     registry.put_blob("team/app", &bytes);
-    registry.fault("GET", "blobs", 1, Fault::Cut(150_000));
+    registry.fault("GET", "blobs", 1, RegistryFault::Cut(150_000));
     let repository = repository(&registry, options());
     assert_eq!(fetch(&repository, &descriptor(&bytes)).unwrap(), bytes);
     assert_eq!(registry.sent_bytes("blobs"), 350_000);
@@ -88,18 +91,18 @@ fn a_registry_without_ranges_begins_at_the_front_and_the_blob_is_right() {
 
 #[test]
 fn faults_that_pass_are_waited_out() {
-    let registry = TestRegistry::start(Behaviour::default());
+    let registry = TestRegistry::start(RegistryBehaviour::default());
     let bytes = noise(5_000);
     registry.put_blob("team/app", &bytes);
     let repository = repository(&registry, options());
     let after = vec![("Retry-After", "0".to_owned())];
     for fault in [
-        Fault::Status(429, after),
-        Fault::Status(500, Vec::new()),
-        Fault::Status(503, Vec::new()),
-        Fault::Reset,
-        Fault::Slow(Duration::from_millis(20)),
-        Fault::Cut(0),
+        RegistryFault::Status(429, after),
+        RegistryFault::Status(500, Vec::new()),
+        RegistryFault::Status(503, Vec::new()),
+        RegistryFault::Reset,
+        RegistryFault::Slow(Duration::from_millis(20)),
+        RegistryFault::Cut(0),
     ] {
         let shown = format!("{fault:?}");
         registry.fault("GET", "blobs", 2, fault);
@@ -109,19 +112,19 @@ fn faults_that_pass_are_waited_out() {
 
 #[test]
 fn a_manifest_is_sent_again_while_its_blobs_are_not_seen() {
-    let registry = TestRegistry::start(Behaviour::default());
+    let registry = TestRegistry::start(RegistryBehaviour::default());
     let repository = repository(&registry, options());
     let put = || {
         let tag = Named::Tag("v1".into());
         run(repository.put_manifest(&tag, MANIFEST, br#"{"schemaVersion":2}"#))
     };
-    let puts = || registry.seen().iter().filter(|seen| seen.method == "PUT").count();
-    registry.fault("PUT", "manifests", 2, Fault::Refused(400, "MANIFEST_BLOB_UNKNOWN"));
+    let puts = || registry.requests().iter().filter(|seen| seen.method == "PUT").count();
+    registry.fault("PUT", "manifests", 2, RegistryFault::Refused(400, "MANIFEST_BLOB_UNKNOWN"));
     put().unwrap();
     assert_eq!(puts(), 3);
     for (code, times) in [("MANIFEST_BLOB_UNKNOWN", 4), ("MANIFEST_INVALID", 1)] {
         registry.forget();
-        registry.fault("PUT", "manifests", times, Fault::Refused(400, code));
+        registry.fault("PUT", "manifests", times, RegistryFault::Refused(400, code));
         let failure = put().unwrap_err();
         assert!(matches!(failure.why, Why::Refused { status: 400, .. }), "{failure:?}");
         assert_eq!(puts(), times, "{code}");
@@ -130,46 +133,55 @@ fn a_manifest_is_sent_again_while_its_blobs_are_not_seen() {
 
 #[test]
 fn what_does_not_pass_is_given_up_and_told() {
-    let registry = TestRegistry::start(Behaviour::default());
+    let registry = TestRegistry::start(RegistryBehaviour::default());
     let bytes = noise(5_000);
     registry.put_blob("team/app", &bytes);
     let repository = repository(&registry, options());
-    registry.fault("GET", "blobs", 9, Fault::Status(503, Vec::new()));
+    registry.fault("GET", "blobs", 9, RegistryFault::Status(503, Vec::new()));
     let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
     assert!(matches!(failure.why, Why::Unavailable { status: 503, .. }), "{failure:?}");
-    assert_eq!(registry.seen().iter().filter(|seen| seen.status == 503).count(), 4);
+    assert_eq!(registry.requests().iter().filter(|seen| seen.status == 503).count(), 4);
     let error = Error::from(failure).to_string();
     let place = format!("docker://{}/team/app: blob {}", registry.host(), sha256(&bytes));
     assert_eq!(error, format!("{place}: not for now (status 503): FAULT (by the test)"));
 
     registry.forget();
-    registry.fault("GET", "blobs", 9, Fault::Status(429, vec![("Retry-After", "900".into())]));
+    registry.fault(
+        "GET",
+        "blobs",
+        9,
+        RegistryFault::Status(429, vec![("Retry-After", "900".into())]),
+    );
     let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
     assert!(failure.to_string().contains("it asks to wait 900 s"), "{failure}");
-    assert_eq!(registry.seen().iter().filter(|seen| seen.status == 429).count(), 1, "not pressed");
+    assert_eq!(
+        registry.requests().iter().filter(|seen| seen.status == 429).count(),
+        1,
+        "not pressed"
+    );
 
     registry.forget();
-    registry.fault("GET", "blobs", 99, Fault::Cut(10));
+    registry.fault("GET", "blobs", 99, RegistryFault::Cut(10));
     let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
     assert!(matches!(failure.why, Why::Network { .. }), "{failure:?}");
-    assert_eq!(registry.seen().len(), 4, "an endless drip ends");
+    assert_eq!(registry.requests().len(), 4, "an endless drip ends");
 }
 
 #[test]
 fn wrong_bytes_are_refused_and_longer_ones_at_once() {
-    let registry = TestRegistry::start(Behaviour::default());
+    let registry = TestRegistry::start(RegistryBehaviour::default());
     let bytes = noise(50_000);
     registry.put_blob("team/app", &bytes);
     let repository = repository(&registry, options());
     let blob = descriptor(&bytes);
-    registry.fault("GET", "blobs", 1, Fault::WrongByte);
+    registry.fault("GET", "blobs", 1, RegistryFault::WrongByte);
     let failure = fetch(&repository, &blob).unwrap_err();
     assert!(
         matches!(&failure.why, Why::Wrong(Error::Mismatch { what: "digest", .. })),
         "{failure:?}"
     );
 
-    registry.fault("GET", "blobs", 1, Fault::Longer(1));
+    registry.fault("GET", "blobs", 1, RegistryFault::Longer(1));
     let failure = fetch(&repository, &blob).unwrap_err();
     assert!(
         matches!(&failure.why, Why::Wrong(Error::Mismatch { what: "size", .. })),
@@ -186,13 +198,13 @@ fn wrong_bytes_are_refused_and_longer_ones_at_once() {
 
 #[test]
 fn a_length_that_lies_is_a_cut() {
-    let registry = TestRegistry::start(Behaviour::default());
+    let registry = TestRegistry::start(RegistryBehaviour::default());
     let bytes = noise(50_000);
     registry.put_blob("team/app", &bytes);
     let repository = repository(&registry, options());
-    registry.fault("GET", "blobs", 1, Fault::Lie(20_000));
+    registry.fault("GET", "blobs", 1, RegistryFault::WrongLength(20_000));
     assert_eq!(fetch(&repository, &descriptor(&bytes)).unwrap(), bytes);
-    registry.fault("GET", "blobs", 1, Fault::Lie(1 << 40));
+    registry.fault("GET", "blobs", 1, RegistryFault::WrongLength(1 << 40));
     let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
     assert!(
         matches!(&failure.why, Why::Wrong(Error::Mismatch { what: "size", .. })),
@@ -202,7 +214,7 @@ fn a_length_that_lies_is_a_cut() {
 
 #[test]
 fn manifests_are_checked_and_bounded() {
-    let registry = TestRegistry::start(Behaviour::default());
+    let registry = TestRegistry::start(RegistryBehaviour::default());
     let manifest = json!({"schemaVersion": 2, "layers": []}).to_string();
     let digest = registry.put_manifest("team/app", Some("v1"), MANIFEST, manifest.as_bytes());
     let repository = repository(&registry, options());
@@ -214,14 +226,14 @@ fn manifests_are_checked_and_bounded() {
     let by_digest = Named::Digest(found.descriptor.digest);
     assert_eq!(run(repository.manifest(&by_digest)).unwrap(), found);
     for named in [&tag, &by_digest] {
-        registry.fault("GET", "manifests", 1, Fault::WrongByte);
+        registry.fault("GET", "manifests", 1, RegistryFault::WrongByte);
         let failure = run(repository.manifest(named)).unwrap_err();
         assert!(matches!(failure.why, Why::Wrong(Error::Mismatch { .. })), "{failure:?}");
     }
-    registry.fault("GET", "manifests", 1, Fault::Longer(5 << 20));
+    registry.fault("GET", "manifests", 1, RegistryFault::Longer(5 << 20));
     let failure = run(repository.manifest(&tag)).unwrap_err();
     assert!(matches!(failure.why, Why::Wrong(Error::OverLimit { .. })), "{failure:?}");
-    registry.fault("GET", "manifests", 1, Fault::Cut(5));
+    registry.fault("GET", "manifests", 1, RegistryFault::Cut(5));
     assert_eq!(run(repository.manifest(&tag)).unwrap(), found);
 
     let none = Named::Tag("v9".into());
@@ -233,18 +245,19 @@ fn manifests_are_checked_and_bounded() {
 
 #[test]
 fn tags_come_over_all_pages() {
-    let registry = TestRegistry::start(Behaviour { page: 2, ..Behaviour::default() });
+    let registry =
+        TestRegistry::start(RegistryBehaviour { page_entries: 2, ..RegistryBehaviour::default() });
     for tag in ["a", "b", "c", "d", "e"] {
         registry.put_manifest("team/app", Some(tag), MANIFEST, b"{}");
     }
     let repository = repository(&registry, options());
     assert_eq!(run(repository.tags()).unwrap(), ["a", "b", "c", "d", "e"]);
-    assert_eq!(registry.seen().len(), 4, "a look at the scheme and three pages");
+    assert_eq!(registry.requests().len(), 4, "a look at the scheme and three pages");
 }
 
 #[test]
 fn blobs_are_sent_once_and_mounted_where_they_can_be() {
-    let registry = TestRegistry::start(Behaviour::default());
+    let registry = TestRegistry::start(RegistryBehaviour::default());
     let bytes = noise(100_000);
     let source: Arc<dyn ReadAt> = Arc::new([vec![7; 10], bytes.clone()].concat());
     let blob = descriptor(&bytes);
@@ -252,7 +265,7 @@ fn blobs_are_sent_once_and_mounted_where_they_can_be() {
     let put = |from| run(repository.put_blob(&blob, Arc::clone(&source), 10, from)).unwrap();
     assert_eq!(put(None), Uploaded::Sent);
     assert_eq!(registry.get("team/app", &sha256(&bytes)).unwrap(), bytes);
-    let methods: Vec<_> = registry.seen().into_iter().map(|seen| seen.method).collect();
+    let methods: Vec<_> = registry.requests().into_iter().map(|seen| seen.method).collect();
     assert_eq!(methods[1..], ["HEAD", "POST", "PATCH", "PATCH", "PATCH", "PUT"]);
     assert_eq!(put(None), Uploaded::There);
 
@@ -268,12 +281,14 @@ fn blobs_are_sent_once_and_mounted_where_they_can_be() {
 #[test]
 fn a_blob_that_cannot_be_mounted_is_sent() {
     for refused in [None, Some(400), Some(401), Some(403), Some(404), Some(405)] {
-        let registry =
-            TestRegistry::start(Behaviour { mounts: refused.is_some(), ..Behaviour::default() });
+        let registry = TestRegistry::start(RegistryBehaviour {
+            mounts_blobs: refused.is_some(),
+            ..RegistryBehaviour::default()
+        });
         let bytes = noise(2_000);
         registry.put_blob("other/app", &bytes);
         if let Some(status) = refused {
-            registry.fault("POST", "uploads", 1, Fault::Status(status, Vec::new()));
+            registry.fault("POST", "uploads", 1, RegistryFault::Status(status, Vec::new()));
         }
         let repository = repository(&registry, options());
         let source: Arc<dyn ReadAt> = Arc::new(bytes.clone());
@@ -286,20 +301,21 @@ fn a_blob_that_cannot_be_mounted_is_sent() {
 
 #[test]
 fn a_cut_upload_goes_on_where_the_registry_has_it() {
-    for fault in [Fault::Lost, Fault::Reset, Fault::Status(500, Vec::new())] {
-        let registry = TestRegistry::start(Behaviour::default());
+    for fault in [RegistryFault::Lost, RegistryFault::Reset, RegistryFault::Status(500, Vec::new())]
+    {
+        let registry = TestRegistry::start(RegistryBehaviour::default());
         let bytes = noise(100_000);
         let source: Arc<dyn ReadAt> = Arc::new(bytes.clone());
         let repository = repository(&registry, options().chunk_bytes(40_000));
         let shown = format!("{fault:?}");
-        let is_lost = matches!(fault, Fault::Lost);
+        let is_lost = matches!(fault, RegistryFault::Lost);
         registry.fault("PATCH", "uploads", 1, fault.clone());
         registry.fault("PUT", "uploads", 1, fault);
         let outcome = run(repository.put_blob(&descriptor(&bytes), source, 0, None)).unwrap();
         assert_eq!(outcome, Uploaded::Sent, "{shown}");
         assert_eq!(registry.get("team/app", &sha256(&bytes)).unwrap(), bytes, "{shown}");
         if is_lost {
-            let received: usize = registry.seen().iter().map(|seen| seen.received_bytes).sum();
+            let received: usize = registry.requests().iter().map(|seen| seen.received_bytes).sum();
             assert_eq!(received, bytes.len(), "nothing was sent twice");
         }
     }
@@ -307,20 +323,20 @@ fn a_cut_upload_goes_on_where_the_registry_has_it() {
 
 #[test]
 fn a_lost_session_begins_anew() {
-    let registry = TestRegistry::start(Behaviour::default());
+    let registry = TestRegistry::start(RegistryBehaviour::default());
     let bytes = noise(9_000);
     let source: Arc<dyn ReadAt> = Arc::new(bytes.clone());
     let repository = repository(&registry, options().chunk_bytes(4_000));
-    registry.fault("PATCH", "uploads", 1, Fault::Status(404, Vec::new()));
-    registry.fault("GET", "uploads", 1, Fault::Status(404, Vec::new()));
+    registry.fault("PATCH", "uploads", 1, RegistryFault::Status(404, Vec::new()));
+    registry.fault("GET", "uploads", 1, RegistryFault::Status(404, Vec::new()));
     run(repository.put_blob(&descriptor(&bytes), source, 0, None)).unwrap();
     assert_eq!(registry.get("team/app", &sha256(&bytes)).unwrap(), bytes);
 }
 
 #[test]
 fn passwords_are_sent_when_asked_for() {
-    let auth = Auth::Basic { user: "me".into(), password: "hunter2".into() };
-    let registry = TestRegistry::start(Behaviour { auth, ..Behaviour::default() });
+    let auth = RegistryAuth::Basic { user: "me".into(), password: "hunter2".into() };
+    let registry = TestRegistry::start(RegistryBehaviour { auth, ..RegistryBehaviour::default() });
     let bytes = noise(10);
     registry.put_blob("team/app", &bytes);
     let knows = options().credentials(Credentials::given(password("hunter2")));
@@ -338,8 +354,8 @@ fn passwords_are_sent_when_asked_for() {
 #[test]
 fn tokens_are_had_kept_and_had_again() {
     let user = Some(("me".to_owned(), "hunter2".to_owned()));
-    let auth = Auth::Bearer { user, uses: 3 };
-    let registry = TestRegistry::start(Behaviour { auth, ..Behaviour::default() });
+    let auth = RegistryAuth::Bearer { user, uses: 3 };
+    let registry = TestRegistry::start(RegistryBehaviour { auth, ..RegistryBehaviour::default() });
     let bytes = noise(10);
     registry.put_blob("team/app", &bytes);
     let knows = options().credentials(Credentials::given(password("hunter2")));
@@ -347,7 +363,7 @@ fn tokens_are_had_kept_and_had_again() {
     for _ in 0..7 {
         assert_eq!(fetch(&repository, &descriptor(&bytes)).unwrap(), bytes);
     }
-    let tokens = || registry.seen().iter().filter(|seen| seen.path == "/token").count();
+    let tokens = || registry.requests().iter().filter(|seen| seen.path == "/token").count();
     assert_eq!(tokens(), 3, "each is good for three requests");
     // To write takes another scope, and so another token.
     let source: Arc<dyn ReadAt> = Arc::new(noise(20));
@@ -368,9 +384,9 @@ fn repository_without(registry: &TestRegistry) -> Repository {
 
 #[test]
 fn secrets_go_to_no_stranger() {
-    let auth = Auth::Basic { user: "me".into(), password: "hunter2".into() };
-    let registry = TestRegistry::start(Behaviour { auth, ..Behaviour::default() });
-    let stranger = TestRegistry::start(Behaviour::default());
+    let auth = RegistryAuth::Basic { user: "me".into(), password: "hunter2".into() };
+    let registry = TestRegistry::start(RegistryBehaviour { auth, ..RegistryBehaviour::default() });
+    let stranger = TestRegistry::start(RegistryBehaviour::default());
     let bytes = noise(10);
     registry.put_blob("team/app", &bytes);
     stranger.put_blob("team/app", &bytes);
@@ -378,22 +394,27 @@ fn secrets_go_to_no_stranger() {
     let repository = repository(&registry, knows);
     let there = format!("http://{}/v2/team/app/blobs/{}", stranger.host(), sha256(&bytes));
     fetch(&repository, &descriptor(&bytes)).unwrap();
-    registry.fault("GET", "blobs", 1, Fault::Status(307, vec![("Location", there)]));
+    registry.fault("GET", "blobs", 1, RegistryFault::Status(307, vec![("Location", there)]));
     assert_eq!(fetch(&repository, &descriptor(&bytes)).unwrap(), bytes);
-    let seen = stranger.seen();
+    let seen = stranger.requests();
     assert_eq!(seen.len(), 1);
     assert!(!seen[0].headers.contains_key("authorization"));
 
     // Not to another machine without TLS, whether the registry redirects or wants a token there.
     registry.forget();
     let far = vec![("Location", "http://registry.example/x".to_owned())];
-    registry.fault("GET", "blobs", 9, Fault::Status(307, far));
+    registry.fault("GET", "blobs", 9, RegistryFault::Status(307, far));
     let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
     assert!(failure.to_string().contains("without TLS"), "{failure}");
-    assert_eq!(registry.seen().len(), 1, "asked once, as it would lead there again");
+    assert_eq!(registry.requests().len(), 1, "asked once, as it would lead there again");
     registry.forget();
     let realm = r#"Bearer realm="http://tokens.example/t",service="s""#.to_owned();
-    registry.fault("GET", "blobs", 9, Fault::Status(401, vec![("WWW-Authenticate", realm)]));
+    registry.fault(
+        "GET",
+        "blobs",
+        9,
+        RegistryFault::Status(401, vec![("WWW-Authenticate", realm)]),
+    );
     let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
     assert!(failure.to_string().contains("without TLS"), "{failure}");
 }
@@ -426,16 +447,16 @@ fn notes(repository: &Repository, subject: &BlobDigest) -> Vec<String> {
 
 #[test]
 fn referrers_are_found_filtered_and_over_pages_whatever_the_registry_knows() {
-    let all = Behaviour::default();
+    let all = RegistryBehaviour::default();
     for behaviour in [
         all.clone(),
-        Behaviour { filters: false, ..all.clone() },
-        Behaviour { page: 1, ..all.clone() },
-        Behaviour { tells_subject: false, ..all },
-        Behaviour::without_referrers(),
+        RegistryBehaviour { filters_referrers: false, ..all.clone() },
+        RegistryBehaviour { page_entries: 1, ..all.clone() },
+        RegistryBehaviour { reports_subject: false, ..all },
+        RegistryBehaviour::without_referrers(),
     ] {
         let shown = format!("{behaviour:?}");
-        let has_list = behaviour.tells_subject;
+        let has_list = behaviour.reports_subject;
         let registry = TestRegistry::start(behaviour);
         let subject = image(&registry);
         let repository = repository(&registry, options());
@@ -460,7 +481,7 @@ fn referrers_are_found_filtered_and_over_pages_whatever_the_registry_knows() {
 
 #[test]
 fn a_foreign_list_is_kept_as_it_is_and_added_to() {
-    let registry = TestRegistry::start(Behaviour::without_referrers());
+    let registry = TestRegistry::start(RegistryBehaviour::without_referrers());
     let subject = image(&registry);
     let foreign =
         json!({"mediaType": MANIFEST, "digest": sha256(b"f"), "size": 1, "own": {"x": 1}});
@@ -485,13 +506,13 @@ fn a_foreign_list_is_kept_as_it_is_and_added_to() {
 
 #[test]
 fn a_list_written_over_by_another_is_written_again() {
-    let registry = TestRegistry::start(Behaviour::without_referrers());
+    let registry = TestRegistry::start(RegistryBehaviour::without_referrers());
     let subject = image(&registry);
     let repository = repository(&registry, options());
     let mine = artifact(&registry, &subject, TYPE, "a");
     let tag = fallback_tag(&subject);
     // The registry says yes and stores nothing, as if somebody had been quicker.
-    registry.fault("PUT", &format!("manifests/{tag}"), 1, Fault::Status(201, Vec::new()));
+    registry.fault("PUT", &format!("manifests/{tag}"), 1, RegistryFault::Status(201, Vec::new()));
     run(repository.attach(&mine, &subject)).unwrap();
     let list: Value = serde_json::from_slice(&registry.get("team/app", &tag).unwrap()).unwrap();
     assert_eq!(list["manifests"][0]["digest"], mine.descriptor.digest.to_string());
@@ -499,7 +520,7 @@ fn a_list_written_over_by_another_is_written_again() {
 
 #[test]
 fn nobody_there_is_a_network_failure_with_advice() {
-    let registry = TestRegistry::start(Behaviour::default());
+    let registry = TestRegistry::start(RegistryBehaviour::default());
     let host = registry.host();
     drop(registry);
     let repository = Repository::new(&Client::new(options()), &host, "team/app");

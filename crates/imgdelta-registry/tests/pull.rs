@@ -24,7 +24,7 @@ use imgdelta_registry::{
 };
 use imgdelta_testkit::{
     Blobs, Packing, TestImage, noise,
-    registry::{Behaviour, Fault, TestRegistry},
+    registry::{RegistryBehaviour, RegistryFault, TestRegistry},
     sha256, tar_of,
 };
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ struct Scene {
 const REPOSITORY: &str = "team/app";
 
 impl Scene {
-    fn new(behaviour: Behaviour) -> Self {
+    fn new(behaviour: RegistryBehaviour) -> Self {
         let registry = TestRegistry::start(behaviour);
         let dir = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -87,7 +87,7 @@ impl Scene {
     }
 
     /// A scene with a delta from v0 to v1 pushed.
-    fn with_delta(behaviour: Behaviour) -> Self {
+    fn with_delta(behaviour: RegistryBehaviour) -> Self {
         // It is the same in every scene, and takes longer to make than all else.
         static DELTA: OnceLock<Vec<u8>> = OnceLock::new();
         let scene = Self::new(behaviour);
@@ -231,7 +231,7 @@ const OUT: &str = "oci:DIR/out:v1";
 
 #[test]
 fn a_pull_with_a_delta_fetches_the_recipe_and_what_is_new() {
-    for behaviour in [Behaviour::default(), Behaviour::without_referrers()] {
+    for behaviour in [RegistryBehaviour::default(), RegistryBehaviour::without_referrers()] {
         let scene = Scene::with_delta(behaviour);
         let pulled = scene.pull(":v1", &["v0"], OUT).unwrap();
         assert_eq!(ways(&pulled), ["base", "recipe", "registry"]);
@@ -256,7 +256,7 @@ fn a_pull_with_a_delta_fetches_the_recipe_and_what_is_new() {
 
 #[test]
 fn behind_a_fast_link_whole_layers_come_and_behind_a_slow_one_recipes() {
-    let scene = Scene::with_delta(Behaviour::default());
+    let scene = Scene::with_delta(RegistryBehaviour::default());
     let pull = |bits_per_second, output| {
         let link = Some(Link::new(bits_per_second, 2));
         let plan = scene.plan_behind(link, ":v1", &["v0"], output, true).unwrap();
@@ -277,7 +277,7 @@ fn behind_a_fast_link_whole_layers_come_and_behind_a_slow_one_recipes() {
 
 #[test]
 fn a_push_sends_what_is_not_there_and_the_parts_are_the_file_again() {
-    let scene = Scene::new(Behaviour::without_referrers());
+    let scene = Scene::new(RegistryBehaviour::without_referrers());
     let delta = scene.make("v0", "v1");
     let pushed = scene.push(&delta).unwrap();
     // A front and a recipe; the carried layer is the target's own.
@@ -307,16 +307,16 @@ fn a_push_sends_what_is_not_there_and_the_parts_are_the_file_again() {
 
 #[test]
 fn a_recipe_that_lies_in_another_repository_is_mounted() {
-    let scene = Scene::with_delta(Behaviour::default());
+    let scene = Scene::with_delta(RegistryBehaviour::default());
     let delta = scene.make("v0", "v1");
     let recipe = scene.artifact("v1").recipes[0].blob.clone();
     let other = "team/other";
-    let without = Behaviour { mounts: false, ..Behaviour::default() };
+    let without = RegistryBehaviour { mounts_blobs: false, ..RegistryBehaviour::default() };
     for (behaviour, lies, from, expected) in [
-        (Behaviour::default(), other, other, Uploaded::Mounted),
+        (RegistryBehaviour::default(), other, other, Uploaded::Mounted),
         (without, other, other, Uploaded::Sent),
-        (Behaviour::default(), "team/third", other, Uploaded::Sent),
-        (Behaviour::default(), other, REPOSITORY, Uploaded::Sent),
+        (RegistryBehaviour::default(), "team/third", other, Uploaded::Sent),
+        (RegistryBehaviour::default(), other, REPOSITORY, Uploaded::Sent),
     ] {
         let there = Scene::new(behaviour);
         let digest = recipe.digest.to_string();
@@ -339,20 +339,22 @@ fn a_recipe_that_lies_in_another_repository_is_mounted() {
 
 #[test]
 fn a_delta_without_its_image_is_not_pushed() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(RegistryBehaviour::default());
     let delta = scene.make("v0", "v1");
     let target = scene.local("v1").digest.to_string();
     scene.registry.remove(REPOSITORY, &target);
     let failure = scene.push(&delta).unwrap_err();
     assert!(failure.is_not_found());
     assert!(failure.to_string().contains("must be in the repository first"), "{failure}");
-    assert!(scene.registry.seen().iter().all(|seen| seen.method == "HEAD" || seen.path == "/v2/"));
+    assert!(
+        scene.registry.requests().iter().all(|seen| seen.method == "HEAD" || seen.path == "/v2/")
+    );
     assert!(matches!(Error::from(failure), Error::NotFound { .. }));
 }
 
 #[test]
 fn without_a_delta_only_what_is_not_here_is_fetched() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(RegistryBehaviour::default());
     let pulled = scene.pull(":v1", &["v0"], OUT).unwrap();
     assert_eq!(ways(&pulled), ["base", "registry", "registry"]);
     scene.is_whole(OUT, "v1");
@@ -374,7 +376,7 @@ fn without_a_delta_only_what_is_not_here_is_fetched() {
 
 #[test]
 fn a_dry_run_fetches_no_layer_and_no_delta_is_looked_for_when_not_wanted() {
-    let scene = Scene::with_delta(Behaviour::default());
+    let scene = Scene::with_delta(RegistryBehaviour::default());
     let plan = scene.plan(":v1", &["v0"], OUT, true).unwrap();
     assert!(matches!(plan.layers[1].way, Way::Recipe { delta: 0, recipe: 0 }));
     let documents = scene.local("v1").config_bytes.len() as u64;
@@ -446,7 +448,7 @@ fn what_is_wrong_with_a_delta_costs_its_bytes_and_no_more() {
         }),
     ];
     for (what, spoil) in wrongs {
-        let scene = Scene::with_delta(Behaviour::default());
+        let scene = Scene::with_delta(RegistryBehaviour::default());
         spoil(&scene);
         scene.registry.forget();
         let pulled = scene.pull(":v1", &["v0"], OUT).unwrap();
@@ -464,7 +466,7 @@ fn what_is_wrong_with_a_delta_costs_its_bytes_and_no_more() {
 #[test]
 fn a_delta_dearer_than_a_plain_pull_is_refused_before_it_is_fetched() {
     for (part, place) in [(0, "front"), (1, "recipe")] {
-        let scene = Scene::with_delta(Behaviour::default());
+        let scene = Scene::with_delta(RegistryBehaviour::default());
         let bytes = vec![0; 300_000];
         let digest = scene.registry.put_blob(REPOSITORY, &bytes);
         scene.replace_artifact(|document| {
@@ -480,9 +482,9 @@ fn a_delta_dearer_than_a_plain_pull_is_refused_before_it_is_fetched() {
 
 #[test]
 fn a_pull_that_was_cut_goes_on_with_what_is_there() {
-    let scene = Scene::with_delta(Behaviour::default());
+    let scene = Scene::with_delta(RegistryBehaviour::default());
     let last = scene.local("v1").layers[2].descriptor.digest.to_string();
-    scene.registry.fault("GET", &last, 99, Fault::Reset);
+    scene.registry.fault("GET", &last, 99, RegistryFault::Reset);
     let error = scene.pull(":v1", &["v0"], OUT).unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error}");
     let shown = error.to_string();
@@ -501,7 +503,7 @@ fn a_pull_that_was_cut_goes_on_with_what_is_there() {
 
 #[test]
 fn a_base_that_is_damaged_is_done_without() {
-    let scene = Scene::with_delta(Behaviour::default());
+    let scene = Scene::with_delta(RegistryBehaviour::default());
     for layer in scene.local("v0").layers {
         let hex = layer.descriptor.digest.hex();
         let path = scene.dir.path().join("v0/blobs/sha256").join(hex);
@@ -517,13 +519,13 @@ fn a_base_that_is_damaged_is_done_without() {
 
 #[test]
 fn a_registry_that_sends_wrong_layers_is_a_mismatch() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(RegistryBehaviour::default());
     let digest = scene.local("v1").layers[0].descriptor.digest.to_string();
-    scene.registry.fault("GET", &digest, 99, Fault::WrongByte);
+    scene.registry.fault("GET", &digest, 99, RegistryFault::WrongByte);
     let error = scene.pull(":v1", &[], OUT).unwrap_err();
     assert!(matches!(error, Error::Mismatch { what: "digest", .. }), "{error}");
     scene.registry.forget();
-    scene.registry.fault("GET", &digest, 99, Fault::Longer(9));
+    scene.registry.fault("GET", &digest, 99, RegistryFault::Longer(9));
     let error = scene.pull(":v1", &[], OUT).unwrap_err();
     assert!(matches!(error, Error::Mismatch { what: "size", .. }), "{error}");
     assert!(!scene.dir.path().join("out/index.json").exists());
@@ -531,7 +533,7 @@ fn a_registry_that_sends_wrong_layers_is_a_mismatch() {
 
 #[test]
 fn images_in_a_registry_are_read_and_kept() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(RegistryBehaviour::default());
     let (handle, scratch) = (scene.runtime.handle().clone(), Some(scene.scratch()));
     let (store, name) =
         RegistryStore::open(&scene.client, &scene.reference(":v1"), handle, scratch);
@@ -557,7 +559,7 @@ fn images_in_a_registry_are_read_and_kept() {
 
 #[test]
 fn recipes_of_a_shared_layer_are_one_blob() {
-    let scene = Scene::with_delta(Behaviour::default());
+    let scene = Scene::with_delta(RegistryBehaviour::default());
     // Another image over the same changed layer.
     for version in [0, 1] {
         let mut program = noise(2, 60_000);
@@ -588,7 +590,7 @@ fn words(seed: u64, count: usize) -> Vec<u8> {
 
 #[test]
 fn a_zstd_layer_comes_by_its_recipe_too() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(RegistryBehaviour::default());
     for version in [0, 1] {
         let mut text = words(2, 90_000);
         text[40_000] ^= version;
@@ -613,7 +615,7 @@ fn a_zstd_layer_comes_by_its_recipe_too() {
 /// second is, and nothing of the first. Deltas from both to m3 are pushed.
 fn mixed() -> (Scene, [Manifest; 2]) {
     static DELTAS: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(RegistryBehaviour::default());
     let spoilt = |seed, at: usize| {
         let mut bytes = noise(seed, 60_000);
         bytes[at] ^= 1;
@@ -758,7 +760,7 @@ fn what_is_wrong_with_one_delta_leaves_the_other() {
 fn a_recipe_that_two_deltas_have_is_fetched_once_at_most() {
     let deltas: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
     for is_gone in [false, true] {
-        let scene = Scene::new(Behaviour::default());
+        let scene = Scene::new(RegistryBehaviour::default());
         let mut old = noise(2, 40_000);
         old[20_000] ^= 1;
         for (name, layers) in [
@@ -788,7 +790,7 @@ fn a_recipe_that_two_deltas_have_is_fetched_once_at_most() {
         let first = if is_gone { "registry" } else { "recipe" };
         assert_eq!(ways(&pulled), [first, "recipe", "recipe"]);
         scene.is_whole(OUT, "t3");
-        let seen = scene.registry.seen();
+        let seen = scene.registry.requests();
         assert_eq!(seen.iter().filter(|seen| seen.path.contains(&shared)).count(), 1);
     }
 }
@@ -805,7 +807,7 @@ fn swap_recipe(scene: &Scene, manifest: &Manifest, recipe: &Descriptor, bytes: &
 
 #[test]
 fn any_number_of_false_promises_costs_less_than_a_plain_pull() {
-    let scene = Scene::with_delta(Behaviour::default());
+    let scene = Scene::with_delta(RegistryBehaviour::default());
     let old = scene.artifacts("v1").remove(0);
     let mut fronts = Vec::new();
     scene.registry.remove(REPOSITORY, &old.descriptor.digest.to_string());
@@ -836,7 +838,7 @@ fn any_number_of_false_promises_costs_less_than_a_plain_pull() {
 
 #[test]
 fn an_artifact_says_which_recipes_it_offers() {
-    let scene = Scene::with_delta(Behaviour::default());
+    let scene = Scene::with_delta(RegistryBehaviour::default());
     let artifact = scene.artifact("v1");
     let of = |artifact: &Artifact| {
         let digest = artifact.descriptor.digest;
@@ -867,7 +869,7 @@ fn an_artifact_says_which_recipes_it_offers() {
         ("subject", json!({"digest": old.digest.to_string(), "size": 9}), "digest is"),
         ("layers", json!([document_of(&artifact.front)]), "other recipes than its manifest"),
     ] {
-        let scene = Scene::with_delta(Behaviour::default());
+        let scene = Scene::with_delta(RegistryBehaviour::default());
         let manifest = scene.artifacts("v1").remove(0);
         let mut document: Value = serde_json::from_slice(&manifest.bytes).unwrap();
         document[place] = value;
@@ -889,7 +891,7 @@ fn document_of(blob: &Descriptor) -> Value {
 
 #[test]
 fn only_places_that_keep_blobs_are_written() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(RegistryBehaviour::default());
     let error = scene.pull(":v1", &[], "docker-archive:DIR/d.tar").unwrap_err();
     assert!(error.to_string().contains("name an oci:"), "{error}");
     assert!(!Path::new(&scene.dir.path().join("d.tar")).exists());

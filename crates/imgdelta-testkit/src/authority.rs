@@ -1,17 +1,17 @@
-//! An authority of a test's own, which signs certificates for servers.
+//! A certificate authority for tests, which signs certificates of servers.
 //!
-//! Its key is made anew each time and kept nowhere; nobody trusts it unasked.
+//! Each value generates a fresh key. Nothing trusts it by default, and nothing stores the key.
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
-/// An authority that nobody trusts who was not told to.
+/// A certificate authority with a fresh key.
 #[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
 }
 
-/// What a server shows, and what proves that it may: both in PEM.
+/// A server's certificate and its key, both in PEM.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// The certificate.
@@ -21,7 +21,7 @@ pub struct Identity {
 }
 
 impl Authority {
-    /// Makes one.
+    /// Generates a key and signs its own certificate with it.
     pub fn new() -> Self {
         let key = KeyPair::generate().expect("randomness");
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
@@ -30,7 +30,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), certificate }
     }
 
-    /// Returns its certificate, in PEM, for those who are to trust it.
+    /// Returns its certificate in PEM, for clients that should trust it.
     pub fn certificate(&self) -> &str {
         &self.certificate
     }
@@ -39,7 +39,7 @@ impl Authority {
     pub fn certify(&self, names: &[&str]) -> Identity {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let key = KeyPair::generate().expect("randomness");
-        let params = CertificateParams::new(names).expect("names as hosts have them");
+        let params = CertificateParams::new(names).expect("valid host names");
         let certificate = params.signed_by(&key, &self.issuer).expect("a key of its own").pem();
         Identity { certificate, key: key.serialize_pem() }
     }

@@ -1,11 +1,14 @@
-//! A layer with all that a table of contents tells, and what containers/storage made of it.
+//! A layer with everything that a table of contents can hold, and the blobs that containers/storage
+//! writes of it.
+//!
+//! Knows recipes as bytes only; decodes none.
 
 use crate::{
     noise,
-    tar_stream::{Block, Tar, records},
+    tar_stream::{HeaderBlock, Tar, records},
 };
 
-/// A layer with everything that the texts tell in a way of its own.
+/// Returns a layer with one member for every case of the table of contents.
 fn layer() -> Vec<u8> {
     let words = noise(1, 40_000).iter().fold(Vec::new(), |mut words, byte| {
         words.extend_from_slice(
@@ -25,31 +28,34 @@ fn layer() -> Vec<u8> {
         (b"SCHILY.xattr.user.b", b"\0\xff"),
         (b"SCHILY.xattr.security.capability", b"value"),
     ]);
-    let file = |name: &[u8], body: &[u8]| Block::new(b'0', name, body.len() as u64);
+    let file = |name: &[u8], body: &[u8]| HeaderBlock::new(b'0', name, body.len() as u64);
     Tar::new()
-        .add(&Block::new(b'5', b"a/", 0).with(100, b"0040755\0"), b"")
+        .add(&HeaderBlock::new(b'5', b"a/", 0).with(100, b"0040755\0"), b"")
         .add(&file(b"a/empty", b"").with(157, b".."), b"")
         .add(&file(b"a/one", b"x"), b"x")
         .add(&file(b"a/1024", &words[..1024]), &words[..1024])
         .add(&file(b"a/words", &words), &words)
         .add(&file(b"a/holes", &holes), &holes)
         .add(&file(b"a/noise", &noise(4, 150_000)), &noise(4, 150_000))
-        .add(&Block::new(b'x', b"pax", pax.len() as u64), &pax)
+        .add(&HeaderBlock::new(b'x', b"pax", pax.len() as u64), &pax)
         .add(&file(b"short", &words[..65_792]), &words[..65_792])
-        .add(&Block::new(b'2', b"a/link", 0).with(157, b"words"), b"")
-        .add(&Block::new(b'1', b"a/again", 0).with(157, b"a/words"), b"")
-        .add(&Block::new(b'3', b"a/null", 0).with(329, b"0000001\0").with(337, b"0000003\0"), b"")
-        .add(&Block::new(b'6', b"a/pipe", 0), b"")
+        .add(&HeaderBlock::new(b'2', b"a/link", 0).with(157, b"words"), b"")
+        .add(&HeaderBlock::new(b'1', b"a/again", 0).with(157, b"a/words"), b"")
+        .add(
+            &HeaderBlock::new(b'3', b"a/null", 0).with(329, b"0000001\0").with(337, b"0000003\0"),
+            b"",
+        )
+        .add(&HeaderBlock::new(b'6', b"a/pipe", 0), b"")
         .add(&file(b"a/\xff\xfe", b"no text"), b"no text")
         .raw(&[0; 1024])
         .0
 }
 
-/// A blob that a version of containers/storage wrote of [`layer`].
+/// The blob that one version of containers/storage writes of the layer.
 pub struct ChunkedRow {
     /// Version of containers/storage and level.
     pub writer: &'static str,
-    /// Bytes behind the end of the archive.
+    /// Zero bytes after the end of the archive.
     zeros: usize,
     recipe: &'static str,
     /// Digest of the blob.
@@ -57,7 +63,7 @@ pub struct ChunkedRow {
 }
 
 impl ChunkedRow {
-    /// Returns the recipe that describes the blob.
+    /// Returns the recipe of the blob.
     pub fn recipe_bytes(&self) -> Vec<u8> {
         let digits = self.recipe.as_bytes().chunks(2);
         let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
@@ -72,7 +78,7 @@ impl ChunkedRow {
     }
 }
 
-/// One for each way of writing the texts, some levels, and what may follow the archive.
+/// Rows for each writer's format of the table, for some levels, and for zeros after the archive.
 pub const CHUNKED_ROWS: [ChunkedRow; 7] = [
     ChunkedRow {
         writer: "1.45.0, level 3",
@@ -113,7 +119,7 @@ pub const CHUNKED_ROWS: [ChunkedRow; 7] = [
         digest: "sha256:772a07fa876bb8c3749c73690f172012053da266bf08063ba2b2625362a144c3",
     },
     ChunkedRow {
-        writer: "1.54.0, level 3, filled up with zeros",
+        writer: "1.54.0, level 3, zeros after the archive",
         zeros: 6000,
         recipe: "010f0501000402000628b52ffd0468f4219cb501502a4d18400000000e90030000000000bb0400000000\
              0000f4100000000000000100000000000000d19403000000000078040000000000009c5a000000000000\
@@ -121,7 +127,7 @@ pub const CHUNKED_ROWS: [ChunkedRow; 7] = [
         digest: "sha256:1be9c686a5abefe4556abae6b78e651818f11a76c8a59d0b28d802f66727f563",
     },
     ChunkedRow {
-        writer: "1.59.1, level 3, filled up with zeros",
+        writer: "1.59.1, level 3, zeros after the archive",
         zeros: 6000,
         recipe: "01060501000402000628b52ffd0468cc1a9cb501502a4d18400000000b90030000000000980400000000\
              00004c0d0000000000000100000000000000ab9403000000000076040000000000009c5a000000000000\

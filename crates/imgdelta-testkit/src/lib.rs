@@ -1,17 +1,22 @@
 //! Builds tiny images in code, so that tests need no files but their own source.
 //!
-//! Start from [`TestImage::new`], turn it into [`Blobs`], damage those if that is the test, and
-//! write them as a layout or an archive. Panics on any fault: it runs in tests only.
+//! Start from [`TestImage::new`], turn it into [`Blobs`], damage those if the test is about damage,
+//! and write them as a layout or an archive. Panics on every failure: it runs in tests only.
 
 mod authority;
 pub mod chunked_layer;
-#[cfg(unix)]
+mod docker_registry;
+mod noise;
 pub mod postgres;
 pub mod registry;
 pub mod tar_stream;
+mod wait;
 mod zip;
 
 pub use authority::{Authority, Identity};
+pub use docker_registry::{DockerRegistry, LoggedRequest};
+pub use noise::noise;
+pub use wait::{free_port, wait_until};
 pub use zip::{ZipMember, ZipStyle, zip_of};
 
 use imgdelta_format::{Algorithm, BlobDigest};
@@ -19,8 +24,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, io::Write, path::Path, process::Command};
 
-/// Returns whether tools are there. On a bare machine a test then says so and passes; with
-/// `CI=true` they must be.
+/// Returns true if all tools are installed. Without them a test reports that it is skipped and
+/// passes; with `CI=true` it fails.
 pub fn has(tools: &[&str]) -> bool {
     let missing: Vec<&&str> =
         tools.iter().filter(|tool| Command::new(tool).arg("--version").output().is_err()).collect();
@@ -32,41 +37,29 @@ pub fn has(tools: &[&str]) -> bool {
     missing.is_empty()
 }
 
-/// Returns bytes that do not compress.
-pub fn noise(seed: u64, count: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let step = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    std::iter::repeat_with(step).take(count).collect()
-}
-
-/// How a layer is stored.
+/// Compression and framing of a layer's blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packing {
-    /// As it is.
+    /// The stream itself.
     Plain,
     /// One gzip member.
     Gzip,
-    /// A gzip member for every 700 bytes, and zeros behind the last.
+    /// A gzip member for every 700 bytes, and zeros after the last.
     GzipMembers,
     /// One zstd frame.
     Zstd,
     /// A skippable frame, then a zstd frame for every 700 bytes.
     ZstdFrames,
-    /// One zstd frame of raw blocks of 1000 bytes, as no encoder makes it.
+    /// One zstd frame of raw blocks of 1000 bytes, which no encoder writes.
     ZstdRaw,
 }
 
 impl Packing {
-    /// Every way there is.
+    /// Every packing.
     pub const ALL: [Self; 6] =
         [Self::Plain, Self::Gzip, Self::GzipMembers, Self::Zstd, Self::ZstdFrames, Self::ZstdRaw];
 
-    /// Stores a stream.
+    /// Returns the blob of a stream.
     pub fn pack(self, stream: &[u8]) -> Vec<u8> {
         match self {
             Self::Plain => stream.to_vec(),
@@ -106,14 +99,14 @@ impl Packing {
     }
 }
 
-/// Compresses to one gzip member.
+/// Returns bytes compressed to one gzip member.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(bytes).expect("memory");
     encoder.finish().expect("memory")
 }
 
-/// Makes a tar of regular files.
+/// Returns a tar archive of regular files.
 pub fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (path, content) in files {
@@ -125,30 +118,30 @@ pub fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
     builder.into_inner().expect("memory")
 }
 
-/// Returns the digest as text.
+/// Returns the digest of bytes as text.
 pub fn sha256(bytes: &[u8]) -> String {
     let digest = BlobDigest::new(Algorithm::Sha256, &Sha256::digest(bytes));
     digest.expect("its own length").to_string()
 }
 
-/// An image to be: streams of its layers, and how they are stored.
+/// An image under construction: the streams of its layers, and their packing.
 #[derive(Clone, Debug)]
 pub struct TestImage {
     /// The layers' streams, the lowest first.
     pub layers: Vec<Vec<u8>>,
-    /// How all of them are stored.
+    /// Packing of every layer.
     pub packing: Packing,
     /// Operating system and processor.
     pub platform: (String, String),
 }
 
 impl TestImage {
-    /// Begins an image for linux/amd64 of these layers.
+    /// Starts an image of these layers for linux/amd64.
     pub fn new(layers: Vec<Vec<u8>>, packing: Packing) -> Self {
         Self { layers, packing, platform: ("linux".into(), "amd64".into()) }
     }
 
-    /// Says what it is for.
+    /// Sets its platform.
     pub fn platform(mut self, os: &str, architecture: &str) -> Self {
         self.platform = (os.into(), architecture.into());
         self
@@ -165,7 +158,7 @@ impl TestImage {
             "rootfs": {"type": "layers", "diff_ids": diff_ids}})
     }
 
-    /// Stores it, without an index, and returns its manifest's descriptor.
+    /// Adds it to `blobs` without an entry in `index.json`; returns its manifest's descriptor.
     pub fn store(&self, blobs: &mut Blobs) -> Value {
         let layers: Vec<Value> = self
             .layers
@@ -176,7 +169,7 @@ impl TestImage {
         blobs.add_manifest(&json!(config), &layers)
     }
 
-    /// Stores it alone, under the tag `v1`.
+    /// Returns the blobs of this image alone, tagged `v1`.
     pub fn blobs(&self) -> Blobs {
         let mut blobs = Blobs::default();
         let manifest = self.store(&mut blobs);
@@ -184,7 +177,7 @@ impl TestImage {
         blobs
     }
 
-    /// Returns a classic docker archive that names it `localhost:5000/x:1`.
+    /// Returns a classic docker archive of it, with the name `localhost:5000/x:1`.
     pub fn docker_archive(&self) -> Vec<u8> {
         let layers: Vec<(String, Vec<u8>)> = self
             .layers
@@ -203,12 +196,12 @@ impl TestImage {
     }
 }
 
-/// The blobs and roots of an OCI layout.
+/// Blobs and `index.json` of an OCI layout.
 #[derive(Clone, Debug, Default)]
 pub struct Blobs {
-    /// Blobs by digest; change them to do damage.
+    /// Blobs by digest; a test that damages one changes it here.
     pub by_digest: BTreeMap<String, Vec<u8>>,
-    /// The descriptors of `index.json`.
+    /// Descriptors listed in `index.json`.
     pub roots: Vec<Value>,
 }
 
@@ -240,13 +233,13 @@ impl Blobs {
         self.add_json("application/vnd.oci.image.index.v1+json", &document)
     }
 
-    /// Names a descriptor in `index.json`.
+    /// Lists a descriptor in `index.json` under a tag.
     pub fn tag(&mut self, mut descriptor: Value, tag: &str) {
         descriptor["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
         self.roots.push(descriptor);
     }
 
-    /// Returns the layout's files by path.
+    /// Returns the layout's files with their paths.
     pub fn files(&self) -> Vec<(String, Vec<u8>)> {
         let index = json!({"schemaVersion": 2, "manifests": self.roots}).to_string();
         let mut files = vec![

@@ -1,11 +1,10 @@
-//! A `PostgreSQL` server of a test's own: on a socket in a directory, gone with the value.
+//! A `PostgreSQL` server for one test, on a socket in a scratch directory, removed when dropped.
 //!
-//! Keeps nothing. Listens on a port of this machine only if told to, and asks nobody for a
-//! password but [`STRANGER`].
+//! Listens on a port of this machine only on request. Requires a password only from the role
+//! [`PASSWORD_ROLE`].
 
-use crate::Identity;
+use crate::{Identity, free_port};
 use std::{
-    net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -14,17 +13,17 @@ use tempfile::TempDir;
 
 /// A server that runs until it is dropped.
 #[derive(Debug)]
-pub struct Server {
+pub struct PostgresServer {
     dir: TempDir,
     programs: PathBuf,
     port: u16,
 }
 
-/// A role that a test may make: on the port it is let in with TLS and its password only.
-pub const STRANGER: &str = "stranger";
+/// A role that a test may create: on the port it needs TLS and its password.
+pub const PASSWORD_ROLE: &str = "stranger";
 
-impl Server {
-    /// Starts one, if its programs are here; with `CI=true` they must be.
+impl PostgresServer {
+    /// Starts a server, or returns `None` if its programs are missing; with `CI=true` it panics.
     pub fn start() -> Option<Self> {
         let server = Self::create()?;
         let is_up = server.begin("listen_addresses=''");
@@ -32,7 +31,7 @@ impl Server {
         Some(server)
     }
 
-    /// Starts one that listens on a port too, and speaks TLS there if it has what to show.
+    /// Starts a server that also listens on a port, with TLS if it has a certificate.
     pub fn start_on_port(identity: Option<&Identity>) -> Option<Self> {
         let mut server = Self::create()?;
         let mut settings = String::from("listen_addresses=127.0.0.1");
@@ -41,10 +40,9 @@ impl Server {
             server.write("server.key", &identity.key);
             settings.push_str(" -c ssl=on");
         }
-        // Free when it was asked for; another may take it before the server does.
+        // Another process may take a port between the probe and the server's start.
         for _ in 0..5 {
-            let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr();
-            server.port = free.expect("a socket").port();
+            server.port = free_port();
             if server.begin(&settings) {
                 return Some(server);
             }
@@ -52,7 +50,7 @@ impl Server {
         panic!("PostgreSQL does not start: {}", server.log());
     }
 
-    /// Makes the files of one.
+    /// Creates a server's files.
     fn create() -> Option<Self> {
         let Some(programs) = programs() else {
             let is_ci = std::env::var("CI").is_ok_and(|value| value == "true");
@@ -60,7 +58,7 @@ impl Server {
             eprintln!("skipped: initdb not found");
             return None;
         };
-        // The path of a socket has some hundred characters at most: not below $TMPDIR.
+        // A socket's path has about a hundred characters at most, so $TMPDIR may be too deep.
         let dir = tempfile::Builder::new().prefix("imgdelta-pg").tempdir_in("/tmp").expect("disk");
         if is_root() {
             run(Command::new("chown").arg("nobody").arg(dir.path()));
@@ -74,40 +72,40 @@ impl Server {
         Some(server)
     }
 
-    /// Starts its programs, and returns whether they run.
+    /// Starts the server; true if it runs.
     fn begin(&self, settings: &str) -> bool {
         let (dir, port) = (self.dir.path().display(), self.port);
         let mut start = self.command("pg_ctl");
         let start = start.args(["start", "-w", "-s", "-l"]).arg(self.dir.path().join("log"));
         let start = start.arg("-D").arg(self.data());
         let start = start.arg("-o").arg(format!("-c {settings} -c port={port} -k {dir}"));
-        start.stdout(Stdio::null()).status().expect("a program that is there").success()
+        start.stdout(Stdio::null()).status().expect("an installed program").success()
     }
 
-    /// Returns how clients are told of a database.
+    /// Returns the connection options of a database, through the socket.
     pub fn options(&self, database: &str) -> String {
         let (dir, port) = (self.dir.path().display(), self.port);
         format!("host={dir} port={port} user=imgdelta dbname={database}")
     }
 
-    /// Returns how clients are told of a database behind the port.
+    /// Returns the connection options of a database, through the port.
     pub fn options_on_port(&self, database: &str) -> String {
         format!("hostaddr=127.0.0.1 port={} user=imgdelta dbname={database}", self.port)
     }
 
-    /// Returns its port; without one, what the socket is called by.
+    /// Returns its port, which is also part of the socket's name.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Makes an empty database, and returns how clients are told of it.
+    /// Creates an empty database and returns its connection options.
     pub fn database(&self, name: &str) -> String {
         let (host, port) = (self.dir.path().display().to_string(), self.port.to_string());
         run(self.command("createdb").args(["-h", &host, "-p", &port, "-U", "imgdelta", name]));
         self.options(name)
     }
 
-    /// Writes a file among the server's, which it alone can read: it refuses other keys.
+    /// Writes a file that only the server can read: it refuses a key that others can read.
     fn write(&self, name: &str, text: &str) {
         let path = self.data().join(name);
         std::fs::write(&path, text).expect("disk");
@@ -117,12 +115,12 @@ impl Server {
         }
     }
 
-    /// What the server said.
+    /// Returns the server's log.
     fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
-    /// A program of the server's, which does not run as root.
+    /// Returns a command for one of its programs, which refuse to run as root.
     fn command(&self, program: &str) -> Command {
         let program = self.programs.join(program);
         let mut command = if is_root() {
@@ -141,14 +139,14 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for PostgresServer {
     fn drop(&mut self) {
         let mut stop = self.command("pg_ctl");
         let _ = stop.args(["stop", "-m", "immediate", "-s", "-D"]).arg(self.data()).status();
     }
 }
 
-/// The directory of the server's programs: on the path, or where Debian keeps them out of the way.
+/// Returns the directory of the server's programs: on the path, or Debian's per-version one.
 fn programs() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -159,7 +157,7 @@ fn programs() -> Option<PathBuf> {
     let has_all = |dir: &Path| {
         ["initdb", "pg_ctl", "createdb"].iter().all(|program| dir.join(program).is_file())
     };
-    // All of one version, the newest of those apart.
+    // All programs come from one directory, so from one version; the newest goes first.
     on_path.into_iter().chain(apart.into_iter().rev()).find(|dir| has_all(dir))
 }
 
@@ -169,13 +167,13 @@ fn is_root() -> bool {
 }
 
 fn run(command: &mut Command) {
-    let output = command.stdout(Stdio::null()).output().expect("a program that is there");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {said}");
+    let output = command.stdout(Stdio::null()).output().expect("an installed program");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {errors}");
 }
 
 const DEFAULT_PORT: u16 = 5432;
-/// Who is let in how; the first line that fits counts.
+/// The server's `pg_hba.conf`; the first line that matches a client decides.
 const ACCESS: &str = "
 local    all       all                trust
 hostssl  all  stranger  127.0.0.1/32  scram-sha-256

@@ -1,13 +1,13 @@
-//! A registry in this process, which does as it is told: also what no registry should do.
+//! A registry in this process whose behaviour and failures a test controls.
 //!
-//! Speaks the distribution protocol on a port of this machine, keeps everything in memory, and
-//! remembers every request with its bytes, so that a test can say "fetched no more than that".
+//! Speaks the distribution protocol on a port of this machine and keeps everything in memory. It
+//! records every request with its sizes, so that a test can assert what was fetched.
 
 mod http;
 mod serve;
 
 use crate::{Blobs, sha256};
-use http::{Answer, Request};
+use http::{HttpAnswer, HttpRequest};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -21,30 +21,30 @@ use std::{
     time::Duration,
 };
 
-/// What the registry can do, and what it wants.
+/// Capabilities of the registry, and the authentication it requires.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a way in which registries differ")]
-pub struct Behaviour {
-    /// Whether it lists referrers.
-    pub has_referrers: bool,
-    /// Whether it filters them by type, and says so.
-    pub filters: bool,
+#[expect(clippy::struct_excessive_bools, reason = "real registries differ in each of these")]
+pub struct RegistryBehaviour {
+    /// It lists referrers.
+    pub lists_referrers: bool,
+    /// It filters referrers by artifact type and sends `OCI-Filters-Applied`.
+    pub filters_referrers: bool,
     /// Entries on a page of a list; 0 for all.
-    pub page: usize,
-    /// Whether it says `OCI-Subject` when it keeps track of one.
-    pub tells_subject: bool,
-    /// Whether it gives ranges of blobs.
-    pub has_ranges: bool,
-    /// Whether it mounts blobs across repositories.
-    pub mounts: bool,
-    /// How it wants to be convinced.
-    pub auth: Auth,
+    pub page_entries: usize,
+    /// It sends `OCI-Subject` for a manifest that has a subject.
+    pub reports_subject: bool,
+    /// It serves ranges of blobs.
+    pub serves_ranges: bool,
+    /// It mounts blobs across repositories.
+    pub mounts_blobs: bool,
+    /// Authentication it requires.
+    pub auth: RegistryAuth,
 }
 
-/// How a registry wants to be convinced.
+/// Authentication that a registry requires.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Auth {
-    /// Not at all.
+pub enum RegistryAuth {
+    /// None.
     None,
     /// User and password with each request.
     Basic {
@@ -53,70 +53,70 @@ pub enum Auth {
         /// The password.
         password: String,
     },
-    /// A token from its own address, each good for so many requests.
+    /// Tokens from the registry's own address.
     Bearer {
-        /// The user, if anonymous ones get no token.
+        /// User and password; `None` gives tokens to anonymous clients too.
         user: Option<(String, String)>,
-        /// How many requests a token is good for.
+        /// Number of requests that a token is valid for.
         uses: usize,
     },
 }
 
-impl Default for Behaviour {
-    /// All that the specification has, for everybody.
+impl Default for RegistryBehaviour {
+    /// Everything that the specification has, without authentication.
     fn default() -> Self {
         Self {
-            has_referrers: true,
-            filters: true,
-            page: 0,
-            tells_subject: true,
-            has_ranges: true,
-            mounts: true,
-            auth: Auth::None,
+            lists_referrers: true,
+            filters_referrers: true,
+            page_entries: 0,
+            reports_subject: true,
+            serves_ranges: true,
+            mounts_blobs: true,
+            auth: RegistryAuth::None,
         }
     }
 }
 
-impl Behaviour {
-    /// As Debian's docker-registry 2.8.2: no referrers.
+impl RegistryBehaviour {
+    /// Behaviour of Debian's docker-registry 2.8.2: no referrers.
     pub fn without_referrers() -> Self {
-        Self { has_referrers: false, tells_subject: false, ..Self::default() }
+        Self { lists_referrers: false, reports_subject: false, ..Self::default() }
     }
 }
 
-/// What goes wrong.
+/// A failure of the registry or the connection to it.
 #[derive(Clone, Debug)]
-pub enum Fault {
-    /// The body ends after so many bytes, and with it the connection.
+pub enum RegistryFault {
+    /// The connection ends after this number of body bytes.
     Cut(usize),
-    /// Another status, with headers.
+    /// The answer has this status and these headers.
     Status(u16, Vec<(&'static str, String)>),
-    /// A status with an error of this code.
+    /// The answer has this status, and a body with this error code.
     Refused(u16, &'static str),
-    /// No answer.
+    /// The connection ends without an answer.
     Reset,
-    /// One byte of the body is another.
+    /// The first byte of the body is wrong.
     WrongByte,
-    /// The body has so many bytes more than it should.
+    /// The body has this number of extra bytes.
     Longer(usize),
-    /// The answer says that its body has so many bytes; what it has comes, then the connection ends.
-    Lie(usize),
-    /// The answer waits.
+    /// `Content-Length` has this value; the connection ends after the true body.
+    WrongLength(usize),
+    /// The answer is delayed.
     Slow(Duration),
-    /// The range that was asked for is passed over.
+    /// The requested range is ignored.
     NoRange,
-    /// The request is carried out, but its answer is lost.
+    /// The registry acts on the request; its answer is lost.
     Lost,
 }
 
-/// A request that came, and what it got.
+/// A request with the outcome of its answer.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct RequestRecord {
     /// The method.
     pub method: String,
     /// The path without the query.
     pub path: String,
-    /// The status of the answer; 0 for none.
+    /// The status of the answer; 0 without an answer.
     pub status: u16,
     /// Bytes of the request's body.
     pub received_bytes: usize,
@@ -126,9 +126,9 @@ pub struct Seen {
     pub headers: BTreeMap<String, String>,
 }
 
-/// What is in the registry.
+/// Content of the registry, planned faults, and recorded requests.
 #[derive(Debug, Default)]
-struct State {
+struct RegistryState {
     /// By repository and digest.
     blobs: BTreeMap<(String, String), Vec<u8>>,
     /// By repository and digest: media type and bytes.
@@ -136,85 +136,90 @@ struct State {
     /// By repository and tag: a digest.
     tags: BTreeMap<(String, String), String>,
     uploads: BTreeMap<String, Vec<u8>>,
+    /// By token: its scopes, and the number of requests left.
     tokens: BTreeMap<String, (String, usize)>,
-    drawn: usize,
-    /// Method, part of the path, how often, and what.
-    faults: Vec<(String, String, usize, Fault)>,
-    seen: Vec<Seen>,
+    /// Number of tokens and uploads handed out; makes their names unique.
+    issued: usize,
+    /// Method, part of the path, number of requests left, fault.
+    faults: Vec<(String, String, usize, RegistryFault)>,
+    requests: Vec<RequestRecord>,
 }
 
 /// A registry that runs until it is dropped.
 #[derive(Debug)]
 pub struct TestRegistry {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    server: Arc<RegistryServer>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// The part of the registry that its connections share.
 #[derive(Debug)]
-struct Shared {
-    behaviour: Behaviour,
+struct RegistryServer {
+    behaviour: RegistryBehaviour,
     address: SocketAddr,
-    state: Mutex<State>,
+    state: Mutex<RegistryState>,
     has_ended: AtomicBool,
 }
 
 impl TestRegistry {
     /// Starts a registry on a free port of this machine.
-    pub fn start(behaviour: Behaviour) -> Self {
+    pub fn start(behaviour: RegistryBehaviour) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
+        let address = listener.local_addr().expect("a bound socket");
         let (state, has_ended) = (Mutex::default(), AtomicBool::new(false));
-        let shared = Arc::new(Shared { behaviour, address, state, has_ended });
-        let served = Arc::clone(&shared);
+        let server = Arc::new(RegistryServer { behaviour, address, state, has_ended });
+        let accepting = Arc::clone(&server);
         let thread = std::thread::spawn(move || {
             for connection in listener.incoming() {
-                if served.has_ended.load(Relaxed) {
+                if accepting.has_ended.load(Relaxed) {
                     break;
                 }
-                let (served, Ok(connection)) = (Arc::clone(&served), connection) else { continue };
-                std::thread::spawn(move || drop(served.talk(&connection)));
+                let Ok(connection) = connection else { continue };
+                let server = Arc::clone(&accepting);
+                std::thread::spawn(move || drop(server.serve(&connection)));
             }
         });
-        Self { address, shared, thread: Some(thread) }
+        Self { address, server, thread: Some(thread) }
     }
 
-    /// Returns its name: host and port.
+    /// Returns its name in references: host and port.
     pub fn host(&self) -> String {
         self.address.to_string()
     }
 
-    /// From now on, the next `times` requests of this method, or of any for `*`, whose path
-    /// contains `path` go wrong.
-    pub fn fault(&self, method: &str, path: &str, times: usize, fault: Fault) {
-        self.shared.state().faults.push((method.into(), path.into(), times, fault));
+    /// Fails the next `times` requests of this method (`*` for any) whose path contains `path`.
+    pub fn fault(&self, method: &str, path: &str, times: usize, fault: RegistryFault) {
+        self.server.state().faults.push((method.into(), path.into(), times, fault));
     }
 
-    /// Returns what was asked so far.
-    pub fn seen(&self) -> Vec<Seen> {
-        self.shared.state().seen.clone()
+    /// Returns the requests so far, in their order.
+    pub fn requests(&self) -> Vec<RequestRecord> {
+        self.server.state().requests.clone()
     }
 
-    /// Forgets what was asked, and what was to go wrong.
+    /// Forgets the recorded requests and the planned faults.
     pub fn forget(&self) {
-        let mut state = self.shared.state();
-        state.seen.clear();
+        let mut state = self.server.state();
+        state.requests.clear();
         state.faults.clear();
     }
 
-    /// Returns how many bytes of bodies it sent, of paths that contain `path`.
+    /// Returns the number of body bytes it sent in answers to paths that contain `path`.
     pub fn sent_bytes(&self, path: &str) -> usize {
-        self.seen().iter().filter(|seen| seen.path.contains(path)).map(|seen| seen.sent_bytes).sum()
+        let requests = self.requests();
+        let matching = requests.iter().filter(|request| request.path.contains(path));
+        matching.map(|request| request.sent_bytes).sum()
     }
 
-    /// Puts a blob in and returns its digest.
+    /// Stores a blob and returns its digest.
     pub fn put_blob(&self, repository: &str, bytes: &[u8]) -> String {
         let digest = sha256(bytes);
-        self.shared.state().blobs.insert((repository.into(), digest.clone()), bytes.to_vec());
+        self.server.state().blobs.insert((repository.into(), digest.clone()), bytes.to_vec());
         digest
     }
 
-    /// Puts a manifest in, under a tag if one is given, and returns its digest.
+    /// Stores a manifest, tagged if `tag` is given, and returns its digest.
     pub fn put_manifest(
         &self,
         repository: &str,
@@ -223,7 +228,7 @@ impl TestRegistry {
         bytes: &[u8],
     ) -> String {
         let digest = sha256(bytes);
-        let mut state = self.shared.state();
+        let mut state = self.server.state();
         let key = (repository.to_owned(), digest.clone());
         state.manifests.insert(key, (kind.into(), bytes.to_vec()));
         if let Some(tag) = tag {
@@ -232,7 +237,7 @@ impl TestRegistry {
         digest
     }
 
-    /// Puts an image's blobs in, and its roots under their names.
+    /// Stores an image's blobs and manifests, and its tags.
     pub fn put_image(&self, repository: &str, image: &Blobs) {
         for (digest, bytes) in &image.by_digest {
             let document: Option<Value> = serde_json::from_slice(bytes).ok();
@@ -240,7 +245,7 @@ impl TestRegistry {
                 let is_manifest = document["layers"].is_array() || document["manifests"].is_array();
                 is_manifest.then(|| document["mediaType"].as_str().unwrap_or(INDEX_TYPE).to_owned())
             });
-            let mut state = self.shared.state();
+            let mut state = self.server.state();
             let key = (repository.to_owned(), digest.clone());
             match kind {
                 Some(kind) => drop(state.manifests.insert(key, (kind, bytes.clone()))),
@@ -252,37 +257,37 @@ impl TestRegistry {
             let digest = root["digest"].as_str().expect("a descriptor");
             if let Some(tag) = tag {
                 let key = (repository.to_owned(), tag.to_owned());
-                self.shared.state().tags.insert(key, digest.into());
+                self.server.state().tags.insert(key, digest.into());
             }
         }
     }
 
     /// Returns a blob, or a manifest by digest or tag.
     pub fn get(&self, repository: &str, name: &str) -> Option<Vec<u8>> {
-        let state = self.shared.state();
+        let state = self.server.state();
         let digest = state.tags.get(&(repository.into(), name.into())).map_or(name, String::as_str);
         let key = (repository.to_owned(), digest.to_owned());
         let manifest = state.manifests.get(&key).map(|(_, bytes)| bytes.clone());
         manifest.or_else(|| state.blobs.get(&key).cloned())
     }
 
-    /// Takes a blob or a manifest away.
+    /// Removes a blob or a manifest.
     pub fn remove(&self, repository: &str, digest: &str) {
         let key = (repository.to_owned(), digest.to_owned());
-        let mut state = self.shared.state();
+        let mut state = self.server.state();
         state.blobs.remove(&key);
         state.manifests.remove(&key);
     }
 
-    /// Makes a blob another under the same digest.
+    /// Replaces the bytes of a blob under the same digest.
     pub fn corrupt(&self, repository: &str, digest: &str, bytes: &[u8]) {
         let key = (repository.to_owned(), digest.to_owned());
-        self.shared.state().blobs.insert(key, bytes.to_vec());
+        self.server.state().blobs.insert(key, bytes.to_vec());
     }
 
     /// Returns the digests of the blobs of a repository.
     pub fn blobs(&self, repository: &str) -> Vec<String> {
-        let state = self.shared.state();
+        let state = self.server.state();
         let keys = state.blobs.keys().filter(|(name, _)| name == repository);
         keys.map(|(_, digest)| digest.clone()).collect()
     }
@@ -290,7 +295,7 @@ impl TestRegistry {
 
 impl Drop for TestRegistry {
     fn drop(&mut self) {
-        self.shared.has_ended.store(true, Relaxed);
+        self.server.has_ended.store(true, Relaxed);
         // Wakes the listener.
         drop(TcpStream::connect(self.address));
         if let Some(thread) = self.thread.take() {
@@ -299,17 +304,18 @@ impl Drop for TestRegistry {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl RegistryServer {
+    fn state(&self) -> MutexGuard<'_, RegistryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn talk(&self, connection: &TcpStream) -> std::io::Result<()> {
+    /// Answers the requests of a connection until it ends.
+    fn serve(&self, connection: &TcpStream) -> std::io::Result<()> {
         let mut reader = BufReader::new(connection.try_clone()?);
         let mut writer = connection.try_clone()?;
-        while let Some(mut request) = Request::read(&mut reader)? {
+        while let Some(mut request) = HttpRequest::read(&mut reader)? {
             let fault = self.state().fault(&request);
-            let mut seen = Seen {
+            let mut record = RequestRecord {
                 method: request.method.clone(),
                 path: request.path.clone(),
                 status: 0,
@@ -318,49 +324,52 @@ impl Shared {
                 headers: request.headers.clone(),
             };
             let is_head = request.method == "HEAD";
-            let mut most = None;
-            let answer = match &fault {
-                Some(Fault::Reset) => None,
-                Some(Fault::Status(status, headers)) => {
-                    let mut answer = Answer::error(*status, "FAULT");
+            let mut max_body_bytes = None;
+            let mut answer = match &fault {
+                Some(RegistryFault::Reset) => None,
+                Some(RegistryFault::Status(status, headers)) => {
+                    let mut answer = HttpAnswer::error(*status, "FAULT");
                     for (name, value) in headers {
                         answer = answer.with(name, value);
                     }
                     Some(answer)
                 }
-                Some(Fault::Refused(status, code)) => Some(Answer::error(*status, code)),
-                Some(Fault::NoRange) => {
+                Some(RegistryFault::Refused(status, code)) => {
+                    Some(HttpAnswer::error(*status, code))
+                }
+                Some(RegistryFault::NoRange) => {
                     request.headers.remove("range");
                     Some(self.answer(&request))
                 }
-                Some(Fault::Lost) => {
+                Some(RegistryFault::Lost) => {
                     self.answer(&request);
                     None
                 }
                 _ => Some(self.answer(&request)),
             };
-            let mut answer = answer;
             if let Some(answer) = &mut answer {
                 match fault {
-                    Some(Fault::Cut(count)) => most = Some(count),
-                    Some(Fault::WrongByte) if !answer.body.is_empty() => answer.body[0] ^= 1,
-                    Some(Fault::Longer(count)) => answer.body.extend(vec![b'x'; count]),
-                    Some(Fault::Lie(count)) => {
-                        answer.headers.push(("Content-Length".into(), count.to_string()));
-                        most = Some(answer.body.len());
+                    Some(RegistryFault::Cut(count)) => max_body_bytes = Some(count),
+                    Some(RegistryFault::WrongByte) if !answer.body.is_empty() => {
+                        answer.body[0] ^= 1
                     }
-                    Some(Fault::Slow(wait)) => std::thread::sleep(wait),
+                    Some(RegistryFault::Longer(count)) => answer.body.extend(vec![b'x'; count]),
+                    Some(RegistryFault::WrongLength(count)) => {
+                        answer.headers.push(("Content-Length".into(), count.to_string()));
+                        max_body_bytes = Some(answer.body.len());
+                    }
+                    Some(RegistryFault::Slow(wait)) => std::thread::sleep(wait),
                     _ => {}
                 }
-                seen.status = answer.status;
-                seen.sent_bytes =
-                    if is_head { 0 } else { answer.body.len().min(most.unwrap_or(usize::MAX)) };
+                record.status = answer.status;
+                let body_bytes = answer.body.len().min(max_body_bytes.unwrap_or(usize::MAX));
+                record.sent_bytes = if is_head { 0 } else { body_bytes };
             }
-            // Before the answer, so that a test that has it finds it.
-            self.state().seen.push(seen);
+            // Recorded before the answer leaves: a test that has the answer finds the record.
+            self.state().requests.push(record);
             let Some(answer) = answer else { break };
-            answer.write(&mut writer, is_head, most)?;
-            if most.is_some() {
+            answer.write(&mut writer, is_head, max_body_bytes)?;
+            if max_body_bytes.is_some() {
                 break;
             }
         }
@@ -368,8 +377,9 @@ impl Shared {
     }
 }
 
-impl State {
-    fn fault(&mut self, request: &Request) -> Option<Fault> {
+impl RegistryState {
+    /// Returns the planned fault of a request and uses it up.
+    fn fault(&mut self, request: &HttpRequest) -> Option<RegistryFault> {
         let found = self.faults.iter_mut().find(|(method, path, times, _)| {
             *times > 0
                 && (method == "*" || *method == request.method)

@@ -1,30 +1,31 @@
-//! Zip files as several archivers write them.
+//! Zip files in the variants that archivers write.
+//!
+//! Writes only; the readers under test are elsewhere.
 
 use imgdelta_deflate::{Encoders, Model, Strategy};
 
-/// How a zip file is written.
+/// The variant of a zip file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ZipStyle {
-    /// Checksum and lengths in the members' headers, as Info-ZIP and Python do.
+    /// Checksum and lengths in the members' headers, as Info-ZIP and Python write them.
     Ahead,
-    /// Behind the members, in descriptors, as Java does.
+    /// Checksum and lengths in descriptors after the members, as Java writes them.
     Descriptors,
-    /// With lengths of 64 bits in extra fields, and a large end record.
+    /// Lengths of 64 bits in extra fields, and a 64-bit end record.
     Large,
-    /// Behind other bytes, with members in another order than the directory's and bytes between
-    /// them.
+    /// Bytes before the archive and between members; the directory lists members in reverse order.
     Odd,
 }
 
 impl ZipStyle {
-    /// Every style there is.
+    /// Every style.
     pub const ALL: [Self; 4] = [Self::Ahead, Self::Descriptors, Self::Large, Self::Odd];
 }
 
-/// A member: its name, its content, and whether it is compressed.
+/// A member: its name, its content, and true if it is compressed.
 pub type ZipMember<'a> = (&'a str, &'a [u8], bool);
 
-/// Writes a zip file, compressing as zlib does.
+/// Returns a zip file whose members are compressed as zlib does it.
 pub fn zip_of(members: &[ZipMember<'_>], style: ZipStyle) -> Vec<u8> {
     let mut out = Vec::new();
     if style == ZipStyle::Odd {
@@ -37,7 +38,7 @@ pub fn zip_of(members: &[ZipMember<'_>], style: ZipStyle) -> Vec<u8> {
     for (number, (name, content, is_compressed)) in members.iter().enumerate() {
         let mut packed = Vec::new();
         if *is_compressed {
-            encoders.remake_raw(&model, content, &mut packed).expect("a model that there is");
+            encoders.remake_raw(&model, content, &mut packed).expect("a supported model");
         } else {
             packed.extend_from_slice(content);
         }

@@ -1,46 +1,19 @@
 //! What is pulled by a delta is what a plain pull gives, and the registry sent the delta only.
 
-use crate::scene::{Registry, has, names};
+use crate::scene::{Registry, WAIT_LIMIT, has, names};
+use imgdelta_testkit::{LoggedRequest, wait_until};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
-    time::Duration,
 };
 
-/// An answer that the registry wrote down.
-#[derive(Debug)]
-struct Answered {
-    method: String,
-    path: String,
-    status: u16,
-    bytes: u64,
-}
-
-/// The answers to one program since a line of the log, which is in Apache's combined format:
-/// `host - - [time] "GET /path HTTP/1.1" 200 12 "" "agent/1"`.
-fn answered(registry: &Registry, agent: &str, since: usize) -> Vec<Answered> {
-    let log = fs::read_to_string(registry.dir.path().join("access")).unwrap();
-    let answered = log.lines().skip(since).filter_map(|line| {
-        let parts: Vec<&str> = line.split('"').collect();
-        let &[_, request, result, _, _, by, _] = &parts[..] else { return None };
-        if !by.starts_with(agent) {
-            return None;
-        }
-        let (mut request, mut result) = (request.split(' '), result.split_whitespace());
-        Some(Answered {
-            method: request.next()?.to_owned(),
-            path: request.next()?.to_owned(),
-            status: result.next()?.parse().ok()?,
-            bytes: result.next()?.parse().ok()?,
-        })
-    });
-    answered.collect()
-}
-
-fn lines(registry: &Registry) -> usize {
-    fs::read_to_string(registry.dir.path().join("access")).unwrap().lines().count()
+/// The requests of imgdelta that the registry logged after `skipped_lines` lines.
+fn requests(registry: &Registry, skipped_lines: usize) -> Vec<LoggedRequest> {
+    let mut requests = registry.server.requests(skipped_lines);
+    requests.retain(|request| request.agent.starts_with("imgdelta/"));
+    requests
 }
 
 /// The blobs of a layout, by name, and the digest that its index names.
@@ -77,38 +50,34 @@ fn what_is_pulled_by_deltas_is_what_skopeo_copies() {
     let config = registry.sqlite("demo/app", "job");
     assert_eq!(registry.prints(&["job", "run", "--config", &config]).lines().count(), 4);
     for (tag, base) in [("v3", "v1"), ("v3", "v2"), ("v1", "v3")] {
-        let image = format!("docker://{}/demo/app:{tag}", registry.host());
+        let image = format!("docker://{}/demo/app:{tag}", registry.server.host());
         let (plain, pulled) = (format!("plain-{tag}-{base}"), format!("pulled-{tag}-{base}"));
         registry.skopeo(&["--src-tls-verify=false", &image, &format!("oci:{plain}:{tag}")]);
 
-        let since = lines(&registry);
+        let skipped_lines = registry.server.log_lines();
         let place = format!("oci:{pulled}:{tag}");
         let args = ["pull", &image, "--base", &format!("oci:{base}"), "-o", &place, "--json"];
         let told: Value = serde_json::from_str(&registry.prints(&args)).unwrap();
 
         // File by file, and by name.
-        let plain = layout(&registry.dir.path().join(plain));
-        let pulled = layout(&registry.dir.path().join(pulled));
+        let plain = layout(&registry.dir().join(plain));
+        let pulled = layout(&registry.dir().join(pulled));
         assert_eq!(pulled.1, plain.1, "{tag} over {base}: the manifest's digest");
         assert_eq!(pulled.0.keys().collect::<Vec<_>>(), plain.0.keys().collect::<Vec<_>>());
         assert!(pulled.0 == plain.0, "{tag} over {base}: a blob differs");
 
-        // The registry's own account of what it sent; what counts is not its greeting, nor its
-        // words when there is nothing.
+        // The registry's own account of the bytes it sent, without its greeting and its errors.
         let received = told["received_bytes"].as_u64().unwrap();
-        let counts = |answer: &&Answered| answer.status == 200 && answer.path != "/v2/";
-        let sum = |answers: &[Answered]| -> u64 {
-            answers.iter().filter(counts).map(|answer| answer.bytes).sum()
+        let sum = |requests: &[LoggedRequest]| -> u64 {
+            let counted = requests.iter().filter(|one| one.status == 200 && one.path != "/v2/");
+            counted.map(|request| request.sent_bytes).sum()
         };
-        // It writes a line after the answer, which the program does not wait for.
-        let mut answers = answered(&registry, "imgdelta/", since);
-        for _ in 0..400 {
-            if sum(&answers) >= received {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(25));
-            answers = answered(&registry, "imgdelta/", since);
-        }
+        // The registry writes a line after its answer, and the program does not wait for the line.
+        let mut answers = Vec::new();
+        wait_until("the log's last line", WAIT_LIMIT, || {
+            answers = requests(&registry, skipped_lines);
+            sum(&answers) >= received
+        });
         assert_eq!(sum(&answers), received, "{answers:?}");
         let plain_bytes = told["plain_bytes"].as_u64().unwrap();
         assert!(received * 5 < plain_bytes, "{tag} over {base}: {told}");

@@ -1,6 +1,6 @@
 //! `kill -9` at any moment: what was begun is done again, and nothing is there twice.
 
-use crate::scene::{Registry, has, names, version};
+use crate::scene::{Registry, WAIT_LIMIT, has, names, version};
 use std::{
     process::{Child, Stdio},
     time::{Duration, Instant},
@@ -48,8 +48,10 @@ impl Moment {
         if let Self::Tenths(tenths) = self {
             std::thread::sleep(whole * *tenths / 10);
         }
+        let deadline = Instant::now() + WAIT_LIMIT;
         while !has_come() {
             assert!(run.try_wait().unwrap().is_none(), "it ended, and nothing was seen");
+            assert!(Instant::now() < deadline, "waited {WAIT_LIMIT:?} in vain");
             std::thread::sleep(Duration::from_micros(200));
         }
     }
@@ -69,7 +71,7 @@ fn kills_at_any_moment_lose_and_double_nothing() {
     }
     let config = |repository: &str| {
         let name = repository.replace('/', "-");
-        let dir = registry.dir.path().display();
+        let dir = registry.dir().display();
         let queue = format!("sqlite = \"{dir}/{name}.db\"\nlease = \"2s\"");
         registry.config(repository, &name, &queue, "keep = 2\npreset = \"fast\"")
     };

@@ -8,7 +8,8 @@ mod kills;
 mod scene;
 mod workers;
 
-use scene::{Registry, Running, has, said, until, wait_for};
+use imgdelta_testkit::wait_until;
+use scene::{Registry, Running, WAIT_LIMIT, has, said, wait_for_listener};
 use serde_json::Value;
 use std::{collections::BTreeSet, fs, process::Command};
 
@@ -53,18 +54,18 @@ fn a_push_makes_a_delta_and_sigterm_ends_in_good_order() {
     let registry = Registry::start();
     (1..=2).for_each(|number| registry.push(number, "demo/app"));
     let config = registry.sqlite("demo/app", "job");
-    let log = fs::File::create(registry.dir.path().join("log")).unwrap();
+    let log = fs::File::create(registry.dir().join("log")).unwrap();
     let serving = registry.command(&["job", "serve", "--config", &config]).stderr(log).spawn();
     let mut serving = Running(serving.unwrap());
-    wait_for(registry.notify);
-    until(|| registry.listed("demo/app").len() == 2);
+    wait_for_listener(registry.notify);
+    wait_until("two deltas", WAIT_LIMIT, || registry.listed("demo/app").len() == 2);
     registry.push(3, "demo/app");
-    until(|| registry.listed("demo/app").len() == 6);
+    wait_until("six deltas", WAIT_LIMIT, || registry.listed("demo/app").len() == 6);
     // docker-registry told of the job's own pushes too; they wake nobody.
     let id = serving.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     assert_eq!(serving.0.wait().unwrap().code(), Some(0));
-    let log = fs::read_to_string(registry.dir.path().join("log")).unwrap();
+    let log = fs::read_to_string(registry.dir().join("log")).unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let count = |message: &str| lines.iter().filter(|line| line["message"] == message).count();
     assert_eq!((count("done"), count("stopped")), (6, 1), "{log}");

@@ -3,71 +3,50 @@
 //! Knows the registry's files and protocol; asserts nothing of the job.
 
 pub use imgdelta_testkit::has;
-use imgdelta_testkit::{Blobs, Packing, TestImage, noise, tar_of};
+use imgdelta_testkit::{
+    Blobs, DockerRegistry, Packing, TestImage, free_port, noise, tar_of, wait_until,
+};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     fs,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Output},
     time::Duration,
 };
-use tempfile::TempDir;
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// A docker-registry that tells a job of pushes, and runs until it is dropped.
+/// A docker-registry that notifies a job of pushes.
 pub struct Registry {
-    child: Child,
-    pub dir: TempDir,
-    port: u16,
+    pub server: DockerRegistry,
+    /// The port that it sends notifications to.
     pub notify: u16,
 }
 
 impl Registry {
     pub fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let (port, notify) = (free_port(), free_port());
-        let config = json!({
-            "version": 0.1,
-            // Requests in Apache's combined format, on standard output.
-            "log": {"level": "error", "accesslog": {"disabled": false}},
-            "storage": {
-                "filesystem": {"rootdirectory": dir.path().join("storage")},
-                "delete": {"enabled": true},
-            },
-            "http": {"addr": format!("127.0.0.1:{port}")},
-            "notifications": {"endpoints": [{
+        let notify = free_port();
+        let server = DockerRegistry::start(|_, _, config| {
+            config["notifications"] = json!({"endpoints": [{
                 "name": "job", "url": format!("http://127.0.0.1:{notify}/notify"),
                 "headers": {"Authorization": ["Bearer hunter2"]},
                 "timeout": "5s", "threshold": 3, "backoff": "1s",
                 "ignore": {"mediatypes": ["application/octet-stream"], "actions": ["pull"]},
-            }]},
+            }]});
         });
-        fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
-        let child = Command::new("docker-registry")
-            .args(["serve", "config.json"])
-            .current_dir(dir.path())
-            .stdout(fs::File::create(dir.path().join("access")).unwrap())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        wait_for(port);
-        Self { child, dir, port, notify }
+        Self { server, notify }
     }
 
-    pub fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+    /// Returns the directory that holds its files and those of the test.
+    pub fn dir(&self) -> &Path {
+        self.server.dir()
     }
 
     /// Pushes a version as users do, and leaves its layout here as `v1`, `v2`…
     pub fn push(&self, number: u8, repository: &str) {
-        version(number).blobs().write_layout(&self.dir.path().join(format!("v{number}")));
-        let there = format!("docker://{}/{repository}:v{number}", self.host());
+        version(number).blobs().write_layout(&self.dir().join(format!("v{number}")));
+        let there = format!("docker://{}/{repository}:v{number}", self.server.host());
         self.skopeo(&["--dest-tls-verify=false", &format!("oci:v{number}:v1"), &there]);
     }
 
@@ -75,7 +54,7 @@ impl Registry {
         let output = Command::new("skopeo")
             .args(["copy", "-q", "--insecure-policy"])
             .args(args)
-            .current_dir(self.dir.path())
+            .current_dir(self.dir())
             .output()
             .unwrap();
         assert!(output.status.success(), "{args:?}: {}", said(&output));
@@ -83,7 +62,7 @@ impl Registry {
 
     /// Pushes an image over one connection, which takes milliseconds.
     pub fn put(&self, repository: &str, tag: &str, image: &Blobs) {
-        let mut line = Line::open(self.port);
+        let mut line = Line::open(self.server.port());
         let root = image.roots[0]["digest"].as_str().unwrap();
         for (digest, bytes) in image.by_digest.iter().filter(|(digest, _)| *digest != root) {
             let begun = line.ask("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], &[]);
@@ -101,30 +80,30 @@ impl Registry {
 
     pub fn delete(&self, repository: &str, digest: &str) {
         let path = format!("/v2/{repository}/manifests/{digest}");
-        assert_eq!(Line::open(self.port).ask("DELETE", &path, &[], &[]).status, 202);
+        assert_eq!(Line::open(self.server.port()).ask("DELETE", &path, &[], &[]).status, 202);
     }
 
     /// Writes a configuration of a job and returns its path. It settles for a second, as
     /// docker-registry tells of a manifest before its tag can be read.
     pub fn config(&self, repository: &str, name: &str, queue: &str, rule: &str) -> String {
-        let dir = self.dir.path().display();
-        fs::write(self.dir.path().join("secret"), "hunter2\n").unwrap();
+        let dir = self.dir().display();
+        fs::write(self.dir().join("secret"), "hunter2\n").unwrap();
         let text = format!(
             "[registry]\nhost = \"{}\"\n[queue]\n{queue}\ntries = 100\npause = \"0s\"\n\
              [budget]\nscratch = \"{dir}\"\nthreads = 1\nparallel = 2\n[serve]\nlisten = \"127.0.0.1:{}\"\n\
              secret-file = \"{dir}/secret\"\npoll = \"30d\"\nsettle = \"1s\"\n\
              [retention]\nremove = true\n[log]\nformat = \"json\"\n\
              [[rule]]\nrepositories = [\"{repository}\"]\nrollback = true\n{rule}\n",
-            self.host(),
+            self.server.host(),
             self.notify
         );
-        let path = self.dir.path().join(name);
+        let path = self.dir().join(name);
         fs::write(&path, text).unwrap();
         path.display().to_string()
     }
 
     pub fn sqlite(&self, repository: &str, name: &str) -> String {
-        let dir = self.dir.path().display();
+        let dir = self.dir().display();
         let queue = format!("sqlite = \"{dir}/{name}.db\"\nlease = \"2s\"");
         self.config(repository, name, &queue, "keep = 3")
     }
@@ -132,7 +111,7 @@ impl Registry {
     /// The program, with no login of whoever runs the test.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_imgdelta"));
-        command.args(args).current_dir(self.dir.path()).env("HOME", self.dir.path());
+        command.args(args).current_dir(self.dir()).env("HOME", self.dir());
         for name in ["REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "DOCKER_CONFIG"] {
             command.env_remove(name);
         }
@@ -189,20 +168,13 @@ impl Registry {
 
     /// The bytes of a blob that the registry keeps.
     pub fn blob(&self, hex: &str) -> Vec<u8> {
-        let blobs = self.dir.path().join("storage/docker/registry/v2/blobs/sha256");
+        let blobs = self.dir().join("storage/docker/registry/v2/blobs/sha256");
         fs::read(blobs.join(&hex[..2]).join(hex).join("data")).unwrap()
     }
 
     /// Where the registry keeps what it knows of a repository.
     pub fn storage(&self, repository: &str) -> PathBuf {
-        self.dir.path().join("storage/docker/registry/v2/repositories").join(repository)
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.dir().join("storage/docker/registry/v2/repositories").join(repository)
     }
 }
 
@@ -280,16 +252,14 @@ pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Waits for something that will come; the test's own time limit ends a wait in vain.
-pub fn until(mut is_so: impl FnMut() -> bool) {
-    while !is_so() {
-        std::thread::sleep(Duration::from_millis(25));
-    }
+pub fn wait_for_listener(port: u16) {
+    wait_until("a listener on the port", WAIT_LIMIT, || {
+        TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
 }
 
-pub fn wait_for(port: u16) {
-    until(|| TcpStream::connect(("127.0.0.1", port)).is_ok());
-}
+/// Far more than a busy machine needs for what the tests wait for.
+pub const WAIT_LIMIT: Duration = Duration::from_secs(180);
 
 /// A version: a shared layer, and one with a program that differs by a byte.
 pub fn version(number: u8) -> TestImage {

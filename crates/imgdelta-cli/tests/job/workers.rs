@@ -1,7 +1,7 @@
 //! Two processes with one queue in `PostgreSQL`: nothing twice, and nothing lost with one of them.
 
-use crate::scene::{Registry, Running, documents, has, said, small_version, until};
-use imgdelta_testkit::{Authority, Blobs, postgres::Server};
+use crate::scene::{Registry, Running, WAIT_LIMIT, documents, has, said, small_version};
+use imgdelta_testkit::{Authority, Blobs, postgres::PostgresServer, wait_until};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -61,7 +61,7 @@ fn two_workers_share_fifty_works() {
     if !has(&["docker-registry"]) {
         return;
     }
-    let Some(server) = Server::start() else { return };
+    let Some(server) = PostgresServer::start() else { return };
     let registry = Registry::start();
     push_all(&registry, "demo/shared");
     // Half of the deltas lie beside the newest version, in one list that both write. Nobody is silent for so long, however busy the machine is.
@@ -89,7 +89,7 @@ fn what_a_killed_worker_leaves_the_other_ends() {
     if !has(&["docker-registry"]) {
         return;
     }
-    let Some(server) = Server::start() else { return };
+    let Some(server) = PostgresServer::start() else { return };
     let registry = Registry::start();
     push_all(&registry, "demo/killed");
     let config = config(&registry, "demo/killed", "neighbours", &server.database("killed"), "3s");
@@ -98,7 +98,7 @@ fn what_a_killed_worker_leaves_the_other_ends() {
     // In the middle of the works, and of one of its own: it has said that it ends some.
     let mut byte = [0];
     first.0.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
-    until(|| registry.listed("demo/killed").len() >= 15);
+    wait_until("15 deltas", WAIT_LIMIT, || registry.listed("demo/killed").len() >= 15);
     drop(first);
     assert!(registry.listed("demo/killed").len() < WORKS, "it was not the middle");
     let told = ends(second);
@@ -119,10 +119,10 @@ fn a_queue_behind_tls_is_reached_or_it_is_told_why_not() {
     }
     let authority = Authority::new();
     let identity = authority.certify(&["db.example"]);
-    let Some(server) = Server::start_on_port(Some(&identity)) else { return };
+    let Some(server) = PostgresServer::start_on_port(Some(&identity)) else { return };
     server.database("q");
     let registry = Registry::start();
-    let ca = registry.dir.path().join("ca.pem");
+    let ca = registry.dir().join("ca.pem");
     fs::write(&ca, authority.certificate()).unwrap();
     for number in 1..=2 {
         let mut blobs = Blobs::default();

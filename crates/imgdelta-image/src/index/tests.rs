@@ -6,7 +6,7 @@ use super::{
 };
 use bytes::Bytes;
 use imgdelta_core::{Algorithm, Limits, path::LayerPath, verify::Hasher};
-use imgdelta_testkit::tar_stream::{Block, Tar, everything};
+use imgdelta_testkit::tar_stream::{HeaderBlock, Tar, every_variant};
 use proptest::prelude::*;
 use std::sync::{Arc, Mutex};
 
@@ -43,7 +43,7 @@ fn joined(index: &Index, stream: &[u8]) -> Vec<u8> {
 
 #[test]
 fn segments_are_the_stream() {
-    let stream = everything();
+    let stream = every_variant();
     let index = index(&stream);
     assert_eq!(joined(&index, &stream), stream);
     assert_eq!(index.segments().count(), 28 + 16 + 15 + 1);
@@ -55,7 +55,7 @@ fn segments_are_the_stream() {
 
 #[test]
 fn equal_payloads_have_equal_digests_and_sparse_ones_their_own() {
-    let index = index(&everything());
+    let index = index(&every_variant());
     let digest = |path: &[u8]| {
         let found = index.entries.iter().find(|entry| entry.path.as_bytes() == path);
         found.unwrap().digest.map(|digest| digest.0)
@@ -102,7 +102,7 @@ fn wanted_payloads_are_handed_over_whole_and_bounded() {
         .file("lib/status", b"Package: x")
         .file("lib/other", b"no")
         .file("big/status", &[1; 101])
-        .raw(&Block::new(b'0', b"cut/status", 50).0)
+        .raw(&HeaderBlock::new(b'0', b"cut/status", 50).0)
         .raw(b"too short")
         .0;
     let seen = Arc::new(Mutex::new(Seen::default()));
@@ -126,7 +126,7 @@ fn names_without_end_meet_their_limit() {
 }
 
 fn stored() -> (Index, Vec<u8>) {
-    let stream = [everything(), vec![1; 512]].concat();
+    let stream = [every_variant(), vec![1; 512]].concat();
     let mut index = index(&stream);
     index.findings = Bytes::from_static(b"opaque findings");
     let bytes = index.to_bytes().unwrap();
@@ -197,7 +197,7 @@ proptest! {
         junk in prop::collection::vec(any::<u8>(), 0..2000),
         blocks in 0usize..80,
     ) {
-        let stream = everything();
+        let stream = every_variant();
         let cut = |at: usize| (at * 512).min(stream.len());
         let stream = [&stream[cut(from)..cut(from + blocks)], &junk].concat();
         let index = index(&stream);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::index::tests::index;
-use imgdelta_testkit::tar_stream::{Block, Tar};
+use imgdelta_testkit::tar_stream::{HeaderBlock, Tar};
 
 fn merge(layers: &[Tar]) -> Rootfs {
     let indexes: Vec<Index> = layers.iter().map(|layer| index(&layer.0)).collect();
@@ -136,7 +136,7 @@ fn layers_make_the_tree_a_runtime_makes() {
         ("spellings", &[tar().file("/a/../../b", b"").file("./c//d", b"")], "b=0.0 c=- c/d=0.1"),
         ("the root", &[tar().dir("./").file("a", b"")], "=0.0 a=0.1"),
         ("a file as parent", &[tar().file("a", b"").file("a/b", b"")], "a=0.0"),
-        ("unknown types", &[tar().add(&Block::new(b'Z', b"z", 0), b"")], ""),
+        ("unknown types", &[tar().add(&HeaderBlock::new(b'Z', b"z", 0), b"")], ""),
     ];
     for (name, layers, expected) in table {
         assert_eq!(shown(&merge(layers)), *expected, "{name}");

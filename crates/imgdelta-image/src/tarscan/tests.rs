@@ -1,7 +1,7 @@
 //! The scan against hand-made streams, against other cuts of the same stream, against anything.
 
 use super::*;
-use imgdelta_testkit::tar_stream::{Block, Tar, everything};
+use imgdelta_testkit::tar_stream::{HeaderBlock, Tar, every_variant};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -69,7 +69,7 @@ fn names(seen: &Seen) -> Vec<String> {
 
 #[test]
 fn every_dialect_is_understood() {
-    let stream = everything();
+    let stream = every_variant();
     let (seen, scan) = scan(&stream);
     assert_eq!(scan.damage, None);
     let member = |name: &[u8]| {
@@ -107,7 +107,7 @@ fn every_dialect_is_understood() {
 
 #[test]
 fn sparse_files_have_their_maps() {
-    let (seen, _) = scan(&everything());
+    let (seen, _) = scan(&every_variant());
     let sparse = |name: &str| {
         let (member, payload) =
             seen.members.iter().find(|(member, _)| member.name == name.as_bytes()).unwrap();
@@ -148,28 +148,40 @@ fn what_is_no_tar_is_tail_and_says_where() {
     let one = || Tar::new().file("a", b"abc");
     let short_map = [&b"3\n0\n5\n"[..], &[0; 506]].concat();
     let sparse = |pairs: &[(&[u8], &[u8])], size, body: &[u8]| {
-        one().pax(b'x', pairs).add(&Block::new(b'0', b"s", size), body)
+        one().pax(b'x', pairs).add(&HeaderBlock::new(b'0', b"s", size), body)
     };
     let v1: [(&[u8], &[u8]); 2] = [(b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0")];
     for (stream, offset, what) in [
         (one().raw(b"junk").pad(1), 1024, "checksum"),
         (one().raw(b"junk"), 1024, "inside a header"),
-        (one().raw(&Block::new(b'0', b"b", 10).0).raw(b"123"), 1024, "inside this member"),
-        (one().raw(&Block::new(b'0', b"b", 0o77_777_777_777).0), 1024, "inside this member"),
-        (one().add(&Block::gnu(b'0', b"b", 0).with(124, &[0xff; 12]), b""), 1024, "no number"),
-        (one().add(&Block::new(b'0', b"b", 0).with(124, b"0000000008\0"), b""), 1024, "no number"),
+        (one().raw(&HeaderBlock::new(b'0', b"b", 10).0).raw(b"123"), 1024, "inside this member"),
+        (one().raw(&HeaderBlock::new(b'0', b"b", 0o77_777_777_777).0), 1024, "inside this member"),
+        (
+            one().add(&HeaderBlock::gnu(b'0', b"b", 0).with(124, &[0xff; 12]), b""),
+            1024,
+            "no number",
+        ),
+        (
+            one().add(&HeaderBlock::new(b'0', b"b", 0).with(124, b"0000000008\0"), b""),
+            1024,
+            "no number",
+        ),
         (
             one().pax(b'x', &[(b"size", b"9223372036854775808")]).file("b", b""),
             1024,
             "beyond any stream",
         ),
         (one().pax(b'x', &[(b"size", b"9223372036854775807")]).file("b", b""), 1024, "inside this"),
-        (one().add(&Block::new(b'x', b"b", 3), b"abc").file("c", b""), 1024, "PAX record"),
-        (one().raw(&Block::new(b'x', b"b", 3).0), 1024, "inside an extension"),
+        (one().add(&HeaderBlock::new(b'x', b"b", 3), b"abc").file("c", b""), 1024, "PAX record"),
+        (one().raw(&HeaderBlock::new(b'x', b"b", 3).0), 1024, "inside an extension"),
         (sparse(&v1, 512, b""), 1024, "sparse file's map"),
         (sparse(&v1, 512, &short_map).file("b", b""), 1024, "map of a sparse file"),
         (sparse(&[(b"GNU.sparse.map", b"5,5,1,1")], 6, b"123456"), 1024, "leaves the file"),
-        (one().add(&Block::gnu(b'S', b"s", 0).with(482, b"\x01"), b""), 1024, "sparse file's map"),
+        (
+            one().add(&HeaderBlock::gnu(b'S', b"s", 0).with(482, b"\x01"), b""),
+            1024,
+            "sparse file's map",
+        ),
     ] {
         let (seen, scan) = scan(&stream.0);
         let damage = scan.damage.expect(what);
@@ -186,7 +198,7 @@ fn limits_come_before_memory() {
     };
     let limits = Limits::default();
     for flag in *b"LKxXg" {
-        let huge = Tar::new().raw(&Block::new(flag, b"x", 1 << 30).0);
+        let huge = Tar::new().raw(&HeaderBlock::new(flag, b"x", 1 << 30).0);
         assert!(scan(&huge.0, &limits).contains("limit of 1048576"));
     }
     let many = Tar::new().dir("a").dir("b").dir("c").0;
@@ -197,13 +209,13 @@ fn limits_come_before_memory() {
 
 #[test]
 fn one_byte_at_a_time_is_the_same_scan() {
-    let stream = everything();
+    let stream = every_variant();
     assert_eq!(scan_cut(&stream, stream.iter().map(|_| 1)).unwrap(), scan(&stream));
 }
 
 /// Pieces of streams: whole members, halves, junk, so that proptest meets every state.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
-    let stream = everything();
+    let stream = every_variant();
     let blocks = stream.len() / BLOCK_BYTES;
     let piece = prop_oneof![
         4 => (0..blocks, 1usize..8).prop_map(move |(at, count)| {

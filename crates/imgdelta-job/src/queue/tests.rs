@@ -2,7 +2,7 @@
 
 use super::*;
 use imgdelta_registry::Secret;
-use imgdelta_testkit::postgres::Server;
+use imgdelta_testkit::postgres::PostgresServer;
 use std::{collections::BTreeMap, sync::Arc};
 
 const LONG: Duration = Duration::from_hours(1);
@@ -262,7 +262,7 @@ async fn a_newer_file_is_refused() {
 
 #[tokio::test]
 async fn in_a_server() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = PostgresServer::start() else { return };
     let connect = async |database: &str, password: Option<&Secret>| {
         let server = server.options(database).parse().unwrap();
         Postgres::connect(&server, &[], password).await.unwrap()

@@ -4,7 +4,7 @@ use super::{BaseHeader, HeaderReader, HeaderWriter, Payload};
 use imgdelta_core::{Algorithm, DiffId, Error, Limits, Result};
 use imgdelta_format::pack::Packer;
 use imgdelta_image::index::{Index, IndexBuilder};
-use imgdelta_testkit::tar_stream::{Block, Tar, everything};
+use imgdelta_testkit::tar_stream::{HeaderBlock, Tar, every_variant};
 use proptest::prelude::*;
 use std::{collections::HashMap, ops::Range};
 
@@ -105,19 +105,19 @@ fn tree(time: &[u8; 12], is_reversed: bool) -> Vec<u8> {
     archive.zeros(2).0
 }
 
-fn dated(flag: u8, name: &str, size: u64, time: &[u8; 12]) -> Block {
-    Block::new(flag, name.as_bytes(), size).with(136, time)
+fn dated(flag: u8, name: &str, size: u64, time: &[u8; 12]) -> HeaderBlock {
+    HeaderBlock::new(flag, name.as_bytes(), size).with(136, time)
 }
 
 #[test]
 fn every_dialect_comes_back_with_and_without_a_base() {
-    let everything = everything();
-    let alone = check(b"", &everything);
-    let against_itself = check(&everything, &everything);
+    let every_variant = every_variant();
+    let alone = check(b"", &every_variant);
+    let against_itself = check(&every_variant, &every_variant);
     assert!(against_itself < alone / 4, "{against_itself} of {alone}");
     let small = tree(b"14000000000\0", false);
-    check(&small, &everything);
-    check(&everything, &small);
+    check(&small, &every_variant);
+    check(&every_variant, &small);
     check(b"", b"");
     check(b"", &[0; 5000]);
     check(&small, &small[..small.len() - 700]);
@@ -176,7 +176,8 @@ fn long_frames_come_in_pieces() {
 fn paths_of_new_entries_cost_their_new_letters() {
     let mut archive = Tar::new();
     for i in 0..500 {
-        archive = archive.add(&Block::new(b'0', format!("usr/lib/f{i:04}").as_bytes(), 0), b"");
+        archive =
+            archive.add(&HeaderBlock::new(b'0', format!("usr/lib/f{i:04}").as_bytes(), 0), b"");
     }
     let bytes = check(b"", &archive.zeros(2).0);
     assert!(bytes < 1500, "{bytes}");
@@ -184,7 +185,7 @@ fn paths_of_new_entries_cost_their_new_letters() {
 
 #[test]
 fn every_cut_and_every_changed_byte_is_harmless() {
-    let (base, target) = (tree(b"14000000000\0", true), everything());
+    let (base, target) = (tree(b"14000000000\0", true), every_variant());
     let packed = write(&base, &target);
     for end in 0..packed.len() {
         let _ = read(&base, &target, &packed[..end]);
@@ -241,8 +242,8 @@ proptest! {
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
         in_base in any::<bool>(),
     ) {
-        let everything = everything();
-        let mut mutated = everything.clone();
+        let every_variant = every_variant();
+        let mut mutated = every_variant.clone();
         for (at, byte) in changes {
             let at = at.index(mutated.len());
             mutated[at] = byte;
@@ -252,9 +253,9 @@ proptest! {
         let mut builder = IndexBuilder::new(&Limits::default(), None);
         prop_assume!(builder.feed(&mutated).is_ok());
         if in_base {
-            check(&mutated, &everything);
+            check(&mutated, &every_variant);
         } else {
-            check(&everything, &mutated);
+            check(&every_variant, &mutated);
         }
     }
 
@@ -281,7 +282,7 @@ proptest! {
 
     #[test]
     fn any_columns_are_harmless(packed in packed_columns()) {
-        let base = everything();
+        let base = every_variant();
         let _ = read(&base, &base, &packed);
     }
 }

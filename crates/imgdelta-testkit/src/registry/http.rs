@@ -1,6 +1,6 @@
-//! As much HTTP/1.1 as a registry in a test needs.
+//! The part of HTTP/1.1 that a registry in a test needs.
 //!
-//! Trusts its client: it is ours.
+//! Trusts its client, which is a test of this project; never faces a network.
 
 use std::{
     collections::BTreeMap,
@@ -8,9 +8,9 @@ use std::{
     net::TcpStream,
 };
 
-/// A request, read whole.
+/// A request with its whole body.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(super) struct HttpRequest {
     pub method: String,
     /// The path without the query.
     pub path: String,
@@ -20,7 +20,7 @@ pub(super) struct Request {
     pub body: Vec<u8>,
 }
 
-impl Request {
+impl HttpRequest {
     /// Reads the next request of a connection; `None` at its end.
     pub(super) fn read(from: &mut BufReader<TcpStream>) -> io::Result<Option<Self>> {
         let mut line = String::new();
@@ -30,7 +30,7 @@ impl Request {
         let mut words = line.split_whitespace();
         let method = words.next().unwrap_or_default().to_owned();
         let mut target = words.next().unwrap_or_default().to_owned();
-        // A proxy is told the host as well.
+        // A client that uses a proxy sends the whole URL.
         if let Some((_, rest)) = target.split_once("://") {
             target = rest.find('/').map_or("/", |at| &rest[at..]).to_owned();
         }
@@ -59,15 +59,15 @@ impl Request {
     }
 }
 
-/// An answer.
+/// An answer before faults are applied to it.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpAnswer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl HttpAnswer {
     pub(super) fn new(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: Vec::new() }
     }
@@ -82,35 +82,35 @@ impl Answer {
         self.with("Content-Type", kind)
     }
 
-    /// The registry's way to say no.
+    /// Returns an error answer in the registry's JSON form.
     pub(super) fn error(status: u16, code: &str) -> Self {
         let body = format!(r#"{{"errors":[{{"code":"{code}","message":"by the test"}}]}}"#);
         Self::new(status).body("application/json", body.into_bytes())
     }
 
-    /// Writes the answer, but no more than `most` bytes of its body; returns how many.
+    /// Writes the answer with at most `max_body_bytes` of its body.
     pub(super) fn write(
         &self,
         to: &mut TcpStream,
         is_head: bool,
-        most: Option<usize>,
-    ) -> io::Result<usize> {
+        max_body_bytes: Option<usize>,
+    ) -> io::Result<()> {
         let mut head = vec![format!("HTTP/1.1 {} Status", self.status)];
         for (name, value) in &self.headers {
             head.push(format!("{name}: {value}"));
         }
-        let is_told = self.headers.iter().any(|(name, _)| name == "Content-Length");
-        if !is_told && self.status != 204 {
+        let has_length = self.headers.iter().any(|(name, _)| name == "Content-Length");
+        if !has_length && self.status != 204 {
             head.push(format!("Content-Length: {}", self.body.len()));
         }
         to.write_all((head.join("\r\n") + "\r\n\r\n").as_bytes())?;
-        let count = if is_head { 0 } else { self.body.len().min(most.unwrap_or(usize::MAX)) };
-        to.write_all(&self.body[..count])?;
-        to.flush()?;
-        Ok(count)
+        let count = self.body.len().min(max_body_bytes.unwrap_or(usize::MAX));
+        to.write_all(&self.body[..if is_head { 0 } else { count }])?;
+        to.flush()
     }
 }
 
+/// Undoes percent encoding and `+`.
 fn decoded(text: &str) -> String {
     let mut out = Vec::new();
     let mut bytes = text.bytes();

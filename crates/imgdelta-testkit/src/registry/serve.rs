@@ -1,26 +1,28 @@
-//! What a registry answers to what: the distribution protocol.
+//! The distribution protocol: an answer for every request.
+//!
+//! Never touches a socket, and knows no faults.
 
 use super::{
-    Auth, INDEX_TYPE, Shared,
-    http::{Answer, Request},
+    INDEX_TYPE, RegistryAuth, RegistryServer,
+    http::{HttpAnswer, HttpRequest},
 };
 use crate::sha256;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-impl Shared {
-    pub(super) fn answer(&self, request: &Request) -> Answer {
+impl RegistryServer {
+    pub(super) fn answer(&self, request: &HttpRequest) -> HttpAnswer {
         if request.path == "/token" {
             return self.token(request);
         }
-        let Some(path) = request.path.strip_prefix("/v2/") else { return Answer::new(404) };
+        let Some(path) = request.path.strip_prefix("/v2/") else { return HttpAnswer::new(404) };
         let parts = split(path);
         let (repository, kind, name) = parts.unwrap_or(("", "", ""));
         if let Some(refusal) = self.refuse(request, repository) {
             return refusal;
         }
         match kind {
-            "" if path.is_empty() => Answer::new(200),
+            "" if path.is_empty() => HttpAnswer::new(200),
             "" if path == "_catalog" => self.catalog(request),
             "blobs" if name == "uploads/" || name.starts_with("uploads/") => {
                 self.upload(request, repository, name.trim_start_matches("uploads/"))
@@ -28,27 +30,27 @@ impl Shared {
             "blobs" => self.blob(request, repository, name),
             "manifests" => self.manifest(request, repository, name),
             "tags" => self.tags(request, repository),
-            "referrers" if self.behaviour.has_referrers => {
+            "referrers" if self.behaviour.lists_referrers => {
                 self.referrers(request, repository, name)
             }
-            _ => Answer::new(404).body("text/plain", b"404 page not found".to_vec()),
+            _ => HttpAnswer::new(404).body("text/plain", b"404 page not found".to_vec()),
         }
     }
 
-    fn refuse(&self, request: &Request, repository: &str) -> Option<Answer> {
+    fn refuse(&self, request: &HttpRequest, repository: &str) -> Option<HttpAnswer> {
         let given = request.header("authorization").unwrap_or_default();
         let denied = |challenge: String| {
-            Some(Answer::error(401, "UNAUTHORIZED").with("WWW-Authenticate", challenge))
+            Some(HttpAnswer::error(401, "UNAUTHORIZED").with("WWW-Authenticate", challenge))
         };
         match &self.behaviour.auth {
-            Auth::None => None,
-            Auth::Basic { user, password } => {
+            RegistryAuth::None => None,
+            RegistryAuth::Basic { user, password } => {
                 if given == format!("Basic {}", base64(format!("{user}:{password}").as_bytes())) {
                     return None;
                 }
                 denied(r#"Basic realm="test""#.into())
             }
-            Auth::Bearer { .. } => {
+            RegistryAuth::Bearer { .. } => {
                 let is_write = !matches!(request.method.as_str(), "GET" | "HEAD");
                 let needed = if is_write { "push" } else { "pull" };
                 let mut state = self.state();
@@ -71,30 +73,32 @@ impl Shared {
         }
     }
 
-    fn token(&self, request: &Request) -> Answer {
-        let Auth::Bearer { user, uses } = &self.behaviour.auth else { return Answer::new(404) };
+    fn token(&self, request: &HttpRequest) -> HttpAnswer {
+        let RegistryAuth::Bearer { user, uses } = &self.behaviour.auth else {
+            return HttpAnswer::new(404);
+        };
         let given = request.header("authorization").unwrap_or_default();
         if let Some((user, password)) = user
             && given != format!("Basic {}", base64(format!("{user}:{password}").as_bytes()))
         {
-            return Answer::error(401, "UNAUTHORIZED");
+            return HttpAnswer::error(401, "UNAUTHORIZED");
         }
         let mut state = self.state();
-        state.drawn += 1;
-        let token = format!("sesame-{}", state.drawn);
+        state.issued += 1;
+        let token = format!("sesame-{}", state.issued);
         let scopes = request.query.get("scope").cloned().unwrap_or_default();
         state.tokens.insert(token.clone(), (scopes, *uses));
         let body = json!({"token": token, "expires_in": 300}).to_string();
-        Answer::new(200).body("application/json", body.into_bytes())
+        HttpAnswer::new(200).body("application/json", body.into_bytes())
     }
 
-    fn blob(&self, request: &Request, repository: &str, digest: &str) -> Answer {
+    fn blob(&self, request: &HttpRequest, repository: &str, digest: &str) -> HttpAnswer {
         let state = self.state();
         let Some(blob) = state.blobs.get(&(repository.into(), digest.into())) else {
-            return Answer::error(404, "BLOB_UNKNOWN");
+            return HttpAnswer::error(404, "BLOB_UNKNOWN");
         };
-        let answer = |status| Answer::new(status).with("Docker-Content-Digest", digest);
-        let range = request.header("range").filter(|_| self.behaviour.has_ranges);
+        let answer = |status| HttpAnswer::new(status).with("Docker-Content-Digest", digest);
+        let range = request.header("range").filter(|_| self.behaviour.serves_ranges);
         let Some(range) = range.and_then(|range| range.strip_prefix("bytes=")) else {
             return answer(200).body(BYTES, blob.clone());
         };
@@ -102,65 +106,71 @@ impl Shared {
         let from: usize = from.parse().unwrap_or(0);
         let to = to.parse::<usize>().map_or(blob.len(), |to| (to + 1).min(blob.len()));
         if from >= blob.len() {
-            // As docker-registry: the length of the blob, and a body of another.
+            // docker-registry sends the blob's length here, with a body of another length.
             return answer(416)
                 .with("Content-Length", blob.len())
                 .body("text/plain", b"no".to_vec());
         }
-        let told = format!("bytes {from}-{}/{}", to - 1, blob.len());
-        answer(206).with("Content-Range", told).body(BYTES, blob[from..to].to_vec())
+        let content_range = format!("bytes {from}-{}/{}", to - 1, blob.len());
+        answer(206).with("Content-Range", content_range).body(BYTES, blob[from..to].to_vec())
     }
 
-    fn upload(&self, request: &Request, repository: &str, id: &str) -> Answer {
+    fn upload(&self, request: &HttpRequest, repository: &str, id: &str) -> HttpAnswer {
         let mut state = self.state();
         let at = |id: &str| format!("/v2/{repository}/blobs/uploads/{id}?state=x");
-        let told = |count: usize| format!("0-{}", count.max(1) - 1);
+        let range = |count: usize| format!("0-{}", count.max(1) - 1);
         match request.method.as_str() {
             "POST" => {
-                if let (Some(digest), Some(from), true) =
-                    (request.query.get("mount"), request.query.get("from"), self.behaviour.mounts)
-                    && let Some(blob) = state.blobs.get(&(from.clone(), digest.clone())).cloned()
+                if let (Some(digest), Some(from), true) = (
+                    request.query.get("mount"),
+                    request.query.get("from"),
+                    self.behaviour.mounts_blobs,
+                ) && let Some(blob) = state.blobs.get(&(from.clone(), digest.clone())).cloned()
                 {
                     state.blobs.insert((repository.into(), digest.clone()), blob);
-                    return Answer::new(201)
+                    return HttpAnswer::new(201)
                         .with("Location", format!("/v2/{repository}/blobs/{digest}"));
                 }
-                state.drawn += 1;
-                let id = format!("u{}", state.drawn);
+                state.issued += 1;
+                let id = format!("u{}", state.issued);
                 state.uploads.insert(id.clone(), Vec::new());
-                Answer::new(202).with("Location", at(&id))
+                HttpAnswer::new(202).with("Location", at(&id))
             }
             method => {
                 let Some(upload) = state.uploads.get_mut(id) else {
-                    return Answer::error(404, "BLOB_UPLOAD_UNKNOWN");
+                    return HttpAnswer::error(404, "BLOB_UPLOAD_UNKNOWN");
                 };
                 if method == "GET" {
                     let count = upload.len();
-                    return Answer::new(204).with("Location", at(id)).with("Range", told(count));
+                    return HttpAnswer::new(204)
+                        .with("Location", at(id))
+                        .with("Range", range(count));
                 }
                 upload.extend_from_slice(&request.body);
                 let count = upload.len();
                 if method == "PATCH" {
-                    return Answer::new(202).with("Location", at(id)).with("Range", told(count));
+                    return HttpAnswer::new(202)
+                        .with("Location", at(id))
+                        .with("Range", range(count));
                 }
-                let upload = state.uploads.remove(id).expect("seen above");
+                let upload = state.uploads.remove(id).expect("looked up above");
                 let digest = sha256(&upload);
                 if request.query.get("digest") != Some(&digest) {
-                    return Answer::error(400, "DIGEST_INVALID");
+                    return HttpAnswer::error(400, "DIGEST_INVALID");
                 }
                 state.blobs.insert((repository.into(), digest), upload);
-                Answer::new(201)
+                HttpAnswer::new(201)
             }
         }
     }
 
-    fn manifest(&self, request: &Request, repository: &str, name: &str) -> Answer {
+    fn manifest(&self, request: &HttpRequest, repository: &str, name: &str) -> HttpAnswer {
         let mut state = self.state();
         let key = |name: &str| (repository.to_owned(), name.to_owned());
         if request.method == "PUT" {
             let digest = sha256(&request.body);
             if name.starts_with("sha256:") && name != digest {
-                return Answer::error(400, "DIGEST_INVALID");
+                return HttpAnswer::error(400, "DIGEST_INVALID");
             }
             let document: Value = serde_json::from_slice(&request.body).unwrap_or_default();
             let named = document["layers"].as_array().into_iter().flatten();
@@ -168,7 +178,7 @@ impl Shared {
                 named.chain([&document["config"]]).filter_map(|blob| blob["digest"].as_str())
             {
                 if !state.blobs.contains_key(&key(blob)) {
-                    return Answer::error(400, "MANIFEST_BLOB_UNKNOWN");
+                    return HttpAnswer::error(400, "MANIFEST_BLOB_UNKNOWN");
                 }
             }
             let kind = request.header("content-type").unwrap_or_default().to_owned();
@@ -176,9 +186,9 @@ impl Shared {
             if !name.starts_with("sha256:") {
                 state.tags.insert(key(name), digest.clone());
             }
-            let mut answer = Answer::new(201).with("Docker-Content-Digest", &digest);
+            let mut answer = HttpAnswer::new(201).with("Docker-Content-Digest", &digest);
             if let Some(subject) = document["subject"]["digest"].as_str()
-                && self.behaviour.tells_subject
+                && self.behaviour.reports_subject
             {
                 answer = answer.with("OCI-Subject", subject);
             }
@@ -187,41 +197,42 @@ impl Shared {
         let digest = state.tags.get(&key(name)).cloned().unwrap_or_else(|| name.to_owned());
         if request.method == "DELETE" {
             let found = state.manifests.remove(&key(&digest)).is_some();
-            return Answer::new(if found { 202 } else { 404 });
+            return HttpAnswer::new(if found { 202 } else { 404 });
         }
         match state.manifests.get(&key(&digest)) {
             Some((kind, bytes)) => {
                 let accepted = request.header("accept").unwrap_or_default();
-                // As docker-registry: an OCI document only for who accepts it.
+                // docker-registry serves an OCI document only to clients that accept its type.
                 if kind.contains("oci") && !accepted.contains(kind.as_str()) {
-                    return Answer::error(404, "MANIFEST_UNKNOWN");
+                    return HttpAnswer::error(404, "MANIFEST_UNKNOWN");
                 }
-                Answer::new(200).with("Docker-Content-Digest", digest).body(kind, bytes.clone())
+                HttpAnswer::new(200).with("Docker-Content-Digest", digest).body(kind, bytes.clone())
             }
-            None => Answer::error(404, "MANIFEST_UNKNOWN"),
+            None => HttpAnswer::error(404, "MANIFEST_UNKNOWN"),
         }
     }
 
-    fn tags(&self, request: &Request, repository: &str) -> Answer {
+    fn tags(&self, request: &HttpRequest, repository: &str) -> HttpAnswer {
         let state = self.state();
         let names = state.tags.keys().filter(|(name, _)| name == repository);
         let tags: Vec<Value> = names.map(|(_, tag)| json!(tag)).collect();
         if tags.is_empty() {
-            return Answer::error(404, "NAME_UNKNOWN");
+            return HttpAnswer::error(404, "NAME_UNKNOWN");
         }
         self.page(request, &tags, |tags| json!({"name": repository, "tags": tags}))
     }
 
-    fn catalog(&self, request: &Request) -> Answer {
+    fn catalog(&self, request: &HttpRequest) -> HttpAnswer {
         let state = self.state();
         let names: BTreeSet<&String> = state.manifests.keys().map(|(name, _)| name).collect();
         let names: Vec<Value> = names.into_iter().map(|name| json!(name)).collect();
         self.page(request, &names, |names| json!({"repositories": names}))
     }
 
-    fn referrers(&self, request: &Request, repository: &str, subject: &str) -> Answer {
+    fn referrers(&self, request: &HttpRequest, repository: &str, subject: &str) -> HttpAnswer {
         let state = self.state();
-        let wanted = request.query.get("artifactType").filter(|_| self.behaviour.filters);
+        let filters = self.behaviour.filters_referrers;
+        let wanted = request.query.get("artifactType").filter(|_| filters);
         let mut found = Vec::new();
         for ((name, digest), (kind, bytes)) in &state.manifests {
             let document: Value = serde_json::from_slice(bytes).unwrap_or_default();
@@ -245,17 +256,20 @@ impl Shared {
 
     fn page(
         &self,
-        request: &Request,
+        request: &HttpRequest,
         items: &[Value],
         document: impl Fn(&[Value]) -> Value,
-    ) -> Answer {
-        let page = if self.behaviour.page == 0 { usize::MAX } else { self.behaviour.page };
+    ) -> HttpAnswer {
+        let page = match self.behaviour.page_entries {
+            0 => usize::MAX,
+            entries => entries,
+        };
         let from: usize = request.query.get("from").and_then(|from| from.parse().ok()).unwrap_or(0);
         let rest = items.get(from..).unwrap_or_default();
         let shown = &rest[..rest.len().min(page)];
         let kind =
             if request.path.contains("/referrers/") { INDEX_TYPE } else { "application/json" };
-        let answer = Answer::new(200).body(kind, document(shown).to_string().into_bytes());
+        let answer = HttpAnswer::new(200).body(kind, document(shown).to_string().into_bytes());
         if rest.len() <= page {
             return answer;
         }

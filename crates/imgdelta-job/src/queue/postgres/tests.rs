@@ -4,13 +4,13 @@ use super::*;
 use imgdelta::Error;
 use imgdelta_testkit::{
     Authority,
-    postgres::{STRANGER, Server as TestServer},
+    postgres::{PASSWORD_ROLE, PostgresServer},
 };
 use std::{future::poll_fn, path::Path, pin::pin, task::Poll};
 
 /// A server that shows a certificate for `db.example` only, and a directory with its authority's.
 struct Scene {
-    server: TestServer,
+    server: PostgresServer,
     dir: tempfile::TempDir,
 }
 
@@ -18,7 +18,7 @@ impl Scene {
     fn new() -> Option<Self> {
         let authority = Authority::new();
         let identity = authority.certify(&["db.example"]);
-        let server = TestServer::start_on_port(Some(&identity))?;
+        let server = PostgresServer::start_on_port(Some(&identity))?;
         server.database("q");
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("ca.pem"), authority.certificate()).unwrap();
@@ -35,7 +35,7 @@ impl Scene {
 }
 
 async fn connect(
-    server: &TestServer,
+    server: &PostgresServer,
     options: &str,
     authorities: &[PathBuf],
     password: Option<&Secret>,
@@ -108,7 +108,7 @@ async fn without_tls_where_that_is_written_or_it_stays_here() {
 
 #[tokio::test]
 async fn a_server_without_tls_is_spoken_to_only_if_that_may_be() {
-    let Some(server) = TestServer::start_on_port(None) else { return };
+    let Some(server) = PostgresServer::start_on_port(None) else { return };
     server.database("q");
     for mode in ["require", "verify-full"] {
         let options = format!("host=db.example sslmode={mode}");
@@ -130,14 +130,14 @@ async fn a_server_without_tls_is_spoken_to_only_if_that_may_be() {
 async fn a_password_is_bound_to_the_certificate() {
     let Some(scene) = Scene::new() else { return };
     let admin = scene.connect("", "ca.pem").await.unwrap();
-    let role = format!("CREATE ROLE {STRANGER} LOGIN PASSWORD 'hunter2'");
+    let role = format!("CREATE ROLE {PASSWORD_ROLE} LOGIN PASSWORD 'hunter2'");
     admin.ask(&role, &[]).await.unwrap();
-    admin.ask(&format!("GRANT CREATE ON SCHEMA public TO {STRANGER}"), &[]).await.unwrap();
+    admin.ask(&format!("GRANT CREATE ON SCHEMA public TO {PASSWORD_ROLE}"), &[]).await.unwrap();
     for table in ["queue", "works", "seen", "offers"] {
         admin.ask(&format!("DROP TABLE imgdelta_{table}"), &[]).await.unwrap();
     }
     let connect = async |options: &str, password: Option<&str>| {
-        let options = format!("user={STRANGER} {options}");
+        let options = format!("user={PASSWORD_ROLE} {options}");
         let password = password.map(Secret::new);
         let authorities = [scene.dir.path().join("ca.pem")];
         connect(&scene.server, &options, &authorities, password.as_ref()).await
@@ -170,7 +170,7 @@ async fn a_file_without_an_authority_is_told() {
 
 #[tokio::test]
 async fn what_is_asked_at_every_look_reads_no_other_rows() {
-    let Some(server) = TestServer::start() else { return };
+    let Some(server) = PostgresServer::start() else { return };
     let server: Server = server.database("q").parse().unwrap();
     let queue = Postgres::connect(&server, &[], None).await.unwrap();
     // A queue of before there was this index gets it, and is still of the same version.
@@ -197,7 +197,7 @@ async fn what_is_asked_at_every_look_reads_no_other_rows() {
 
 #[tokio::test]
 async fn who_is_not_polled_holds_up_nobody() {
-    let Some(server) = TestServer::start() else { return };
+    let Some(server) = PostgresServer::start() else { return };
     let server: Server = server.database("q").parse().unwrap();
     let queue = Postgres::connect(&server, &[], None).await.unwrap();
     let mut first = pin!(queue.ask("SELECT 5", &[]));

@@ -1,0 +1,15 @@
+//! Bytes that look random and are the same in every run.
+//!
+//! The digests in `chunked_layer` depend on these bytes, so the generator never changes.
+
+/// Returns `count` bytes that do not compress; each seed has a stream of its own.
+pub fn noise(seed: u64, count: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let step = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    std::iter::repeat_with(step).take(count).collect()
+}
