@@ -1,4 +1,4 @@
-//! Tells how a zstd file was made, and proves it by making it again.
+//! Detects the encoder of a zstd file, remakes the file and compares.
 //!
 //! Usage: remake FILE.zst PLAIN
 
@@ -10,28 +10,28 @@ fn main() -> std::io::Result<()> {
     let [blob, plain] = &arguments[..] else { panic!("usage: remake FILE.zst PLAIN") };
     let (blob, plain) = (std::fs::read(blob)?, std::fs::read(plain)?);
     let start = Instant::now();
-    let found = detect(&blob[..], &plain[..], DetectOptions::default());
-    let Some(recipe) = found.unwrap_or(None) else {
-        println!("not known, {:.2?}", start.elapsed());
+    let Ok(detected) = detect(&blob[..], &plain[..], DetectOptions::default());
+    let Some(recipe) = detected else {
+        println!("no encoder found, {:.2?}", start.elapsed());
         return Ok(());
     };
-    let found_in = start.elapsed();
+    let detect_time = start.elapsed();
     let frames = recipe.parts.iter().filter(|part| matches!(part, Part::Frame(_))).count();
     let bytes = recipe.to_bytes().len();
     println!(
-        "{:?}, {frames} frames, recipe of {bytes} bytes, found in {found_in:.2?}",
+        "{:?}, {frames} frames, recipe of {bytes} bytes, detected in {detect_time:.2?}",
         recipe.model
     );
     let start = Instant::now();
     let mut remaker = Remaker::new(&recipe);
     let (mut out, mut at) = (Vec::new(), 0);
     for piece in plain.chunks(1 << 16) {
-        remaker.write(piece, &mut out).expect("the recipe is proven");
+        remaker.write(piece, &mut out).expect("detection remade these bytes");
         assert!(blob[at..].starts_with(&out));
         at += out.len();
         out.clear();
     }
-    remaker.finish(&mut out).expect("the recipe is proven");
+    remaker.finish(&mut out).expect("detection remade these bytes");
     assert_eq!(blob[at..], out);
     println!("{} plain bytes, remade in {:.2?}", plain.len(), start.elapsed());
     Ok(())

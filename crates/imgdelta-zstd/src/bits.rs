@@ -1,7 +1,7 @@
-//! Bits written from the low end of each byte, closed by a single one: the form of every
-//! entropy-coded stream in zstd.
+//! Writes bits from the low end of each byte and ends with a single set bit.
 //!
-//! Never holds more than eight bytes: what is full goes to the output at once.
+//! All entropy-coded streams in zstd have this form. Never holds more than eight bytes: full
+//! bytes go to the output at once.
 
 /// Appends bits to a byte vector.
 pub(crate) struct BitWriter<'a> {
@@ -28,7 +28,7 @@ impl<'a> BitWriter<'a> {
         }
     }
 
-    /// Appends the mark from which a reader knows where the last bit was.
+    /// Ends the stream with a set bit, from which a reader finds the last bit.
     pub(crate) fn close(mut self) {
         self.put(1, 1);
         self.pad();
@@ -41,7 +41,8 @@ impl<'a> BitWriter<'a> {
     }
 }
 
-/// Index of the highest bit set; of zero all ones, as the encoders' own arithmetic has it.
+/// Returns the index of the highest set bit. For zero, all bits of the result are set, because the
+/// original encoders' arithmetic wraps in the same way.
 pub(crate) fn high_bit(value: u32) -> u32 {
     31u32.wrapping_sub(value.leading_zeros())
 }
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_last_byte_gets_its_mark_in_another() {
+    fn the_end_bit_of_a_full_byte_is_in_the_next_byte() {
         let mut out = Vec::new();
         let mut bits = BitWriter::new(&mut out);
         bits.put(0x5a, 8);

@@ -1,34 +1,33 @@
-//! What stands around compressed blocks: headers of frames, skippable frames and blocks, read
-//! without decoding anything.
+//! Reads the headers of frames, skippable frames and blocks without decoding their contents.
 //!
-//! Never reads past what it is given and never takes a size for true beyond the format.
+//! Never reads past its input, and never checks a size against the data behind the header.
 
-/// A frame's header.
+/// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Header {
-    /// Bytes it takes, magic number included.
+pub(crate) struct FrameHeader {
+    /// Bytes of the header, including the magic number.
     pub(crate) bytes: usize,
-    /// Bytes of the window; none if the frame is its own.
+    /// Bytes of the window. `None` if the whole frame is the window.
     pub(crate) window: Option<u64>,
-    /// Plain bytes in the frame, if it says so.
+    /// Plain bytes in the frame, if the header has them.
     pub(crate) plain_bytes: Option<u64>,
-    /// Whether a checksum ends the frame.
+    /// True if a checksum ends the frame.
     pub(crate) checksum: bool,
-    /// Whether it needs a dictionary.
+    /// True if decoding needs a dictionary.
     pub(crate) dictionary: bool,
 }
 
-/// Longest header.
+/// Bytes of the longest header.
 pub(crate) const LONGEST_HEADER: usize = 18;
 
 pub(crate) const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-impl Header {
-    /// Reads the header that `bytes` begin with; `None` if they begin with none.
+impl FrameHeader {
+    /// Reads the header at the start of `bytes`. `None` if there is no valid header.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let rest = bytes.strip_prefix(&MAGIC)?;
         let (&descriptor, rest) = rest.split_first()?;
-        // A reserved bit that readers must refuse.
+        // The format reserves this bit: readers must refuse it.
         if descriptor & 0x08 != 0 {
             return None;
         }
@@ -65,22 +64,22 @@ impl Header {
     }
 }
 
-/// A block's header.
+/// The header of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BlockHeader {
-    /// Whether it ends the frame.
+    /// True for the last block of a frame.
     pub(crate) last: bool,
-    /// Bytes that follow in the frame.
+    /// Bytes of the block behind the header.
     pub(crate) bytes: u64,
-    /// Plain bytes, where the header tells them: not for compressed blocks.
+    /// Plain bytes in the block. `None` for compressed blocks, whose headers do not have them.
     pub(crate) plain_bytes: Option<u64>,
 }
 
 impl BlockHeader {
-    /// Bytes it takes.
+    /// Bytes of the header.
     pub(crate) const BYTES: usize = 3;
 
-    /// Reads a header; `None` if it is of no known kind.
+    /// Reads a header. `None` if the block type is reserved.
     pub(crate) fn read(bytes: [u8; 3]) -> Option<Self> {
         let number = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0]);
         let size = u64::from(number >> 3);
@@ -94,7 +93,8 @@ impl BlockHeader {
     }
 }
 
-/// Returns the bytes of a skippable frame that `bytes` begin with, its header of eight included.
+/// Returns the size of the skippable frame at the start of `bytes`, including its header of eight
+/// bytes. `None` if `bytes` start with something else.
 pub(crate) fn skippable(bytes: &[u8]) -> Option<u64> {
     let (head, rest) = bytes.split_first_chunk::<4>()?;
     let (size, _) = rest.split_first_chunk::<4>()?;
@@ -108,9 +108,9 @@ mod tests {
 
     #[test]
     fn headers_as_encoders_write_them() {
-        // klauspost, streamed.
-        let header = Header::read(&[0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x68, 0xaa]).unwrap();
-        let expected = Header {
+        // A stream of klauspost/compress.
+        let header = FrameHeader::read(&[0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x68, 0xaa]).unwrap();
+        let expected = FrameHeader {
             bytes: 6,
             window: Some(8 << 20),
             plain_bytes: None,
@@ -120,22 +120,22 @@ mod tests {
         assert_eq!(header, expected);
         // zstd of a file of 9,000,000 bytes.
         let bytes = [0x28, 0xb5, 0x2f, 0xfd, 0x84, 0x58, 0x40, 0x54, 0x89, 0x00];
-        let header = Header::read(&bytes).unwrap();
+        let header = FrameHeader::read(&bytes).unwrap();
         assert_eq!((header.bytes, header.plain_bytes), (10, Some(9_000_000)));
-        // Its own window, one byte of size; two bytes of size.
-        let header = Header::read(&[0x28, 0xb5, 0x2f, 0xfd, 0x24, 5, 0]).unwrap();
+        // The frame is the window: a size of one byte, then of two bytes.
+        let header = FrameHeader::read(&[0x28, 0xb5, 0x2f, 0xfd, 0x24, 5, 0]).unwrap();
         assert_eq!((header.window, header.plain_bytes), (None, Some(5)));
-        let header = Header::read(&[0x28, 0xb5, 0x2f, 0xfd, 0x64, 0, 1]).unwrap();
+        let header = FrameHeader::read(&[0x28, 0xb5, 0x2f, 0xfd, 0x64, 0, 1]).unwrap();
         assert_eq!(header.plain_bytes, Some(512));
     }
 
     #[test]
-    fn what_is_short_or_reserved_is_no_header() {
+    fn short_and_reserved_headers_are_refused() {
         let whole = [0x28, 0xb5, 0x2f, 0xfd, 0x84, 0x58, 0x40, 0x54, 0x89, 0x00];
         for length in 0..whole.len() {
-            assert_eq!(Header::read(&whole[..length]), None, "{length} bytes");
+            assert_eq!(FrameHeader::read(&whole[..length]), None, "{length} bytes");
         }
-        assert_eq!(Header::read(&[0x28, 0xb5, 0x2f, 0xfd, 0x0c, 0x58]), None);
+        assert_eq!(FrameHeader::read(&[0x28, 0xb5, 0x2f, 0xfd, 0x0c, 0x58]), None);
         assert_eq!(BlockHeader::read([7, 0, 0]), None);
         assert_eq!(skippable(&[0x5a, 0x2a, 0x4d, 0x18, 9, 0, 0, 0]), Some(17));
         assert_eq!(skippable(&[0x60, 0x2a, 0x4d, 0x18, 9, 0, 0, 0]), None);

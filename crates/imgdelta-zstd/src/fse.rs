@@ -1,53 +1,53 @@
-//! Tables of finite state entropy coding, as klauspost/compress builds them: counts brought to a
-//! power of two, written down, and turned into states.
+//! Tables for finite state entropy coding (FSE), built as klauspost/compress builds them.
 //!
-//! The coder is Yann Collet's FSE; the choices where the format leaves any (accuracy, rounding)
-//! are those of Klaus Post's port, described in docs/encoders.md. Never sees what the symbols
-//! mean: sequences and Huffman weights both come through here.
+//! Counts of symbols are scaled to shares whose sum is a power of two; the shares are written to
+//! the stream and make the states. The coder is Yann Collet's FSE. Where the format leaves a choice
+//! (accuracy, rounding), the choice is that of Klaus Post's port: see docs/encoders.md.
+//! Never knows the meaning of symbols: both sequences and Huffman weights use it.
 
 use crate::bits::{BitWriter, high_bit};
 
-/// Smallest accuracy the format knows, in bits.
+/// Smallest accuracy that the format allows, in bits.
 const MIN_LOG: u32 = 5;
 
-/// A table from which symbols are encoded.
+/// An encoding table.
 #[derive(Clone, Default)]
-pub(crate) struct Table {
-    /// Accuracy in bits; 0 if there is but one symbol.
+pub(crate) struct FseTable {
+    /// Accuracy in bits. 0 for a table of one symbol, which takes no bits.
     pub(crate) log: u32,
-    /// Shares of all symbols; -1 is less than one.
+    /// The share of each symbol. -1 stands for a share of less than one.
     shares: Vec<i16>,
     /// The states of each symbol, in symbol order.
     states: Vec<u16>,
-    steps: Vec<Step>,
+    steps: Vec<SymbolTransition>,
 }
 
-/// How a symbol changes the state.
+/// The change of the state by one symbol.
 #[derive(Clone, Copy, Default)]
-struct Step {
-    /// Added to the state, the upper half is the number of bits to write.
+struct SymbolTransition {
+    /// After adding this to the state, the upper 16 bits are the number of bits to write.
     bits: u32,
-    /// Added to what is left of the state, gives the place of the next.
+    /// Offset from the remaining state to the index of the next state.
     next: i32,
 }
 
-/// A state in the making of a stream.
+/// The state of an encoder between two symbols.
 #[derive(Clone, Copy)]
-pub(crate) struct State(u32);
+pub(crate) struct FseState(u32);
 
-impl Table {
-    /// Builds the table of one symbol that takes no bits.
+impl FseTable {
+    /// Builds the table of a single symbol, which takes no bits.
     pub(crate) fn single(symbol: u8) -> Self {
         let symbols = usize::from(symbol) + 1;
         Self {
             log: 0,
             shares: vec![0; symbols],
             states: vec![0],
-            steps: vec![Step::default(); symbols],
+            steps: vec![SymbolTransition::default(); symbols],
         }
     }
 
-    /// Builds the table of these shares, which sum up to `1 << log`.
+    /// Builds the table for shares whose sum is `1 << log`.
     pub(crate) fn new(shares: &[i16], log: u32) -> Self {
         let size = 1usize << log;
         let mut spread = vec![0u8; size];
@@ -82,11 +82,13 @@ impl Table {
         }
         let steps = (shares.iter().zip(&starts))
             .map(|(&share, &start)| match share {
-                0 => Step::default(),
-                1 | -1 => Step { bits: (log << 16) - size as u32, next: start as i32 - 1 },
+                0 => SymbolTransition::default(),
+                1 | -1 => {
+                    SymbolTransition { bits: (log << 16) - size as u32, next: start as i32 - 1 }
+                }
                 _ => {
                     let most = log - high_bit(share as u32 - 1);
-                    Step {
+                    SymbolTransition {
                         bits: (most << 16) - ((share as u32) << most),
                         next: start as i32 - i32::from(share),
                     }
@@ -96,20 +98,20 @@ impl Table {
         Self { log, shares: shares.to_vec(), states, steps }
     }
 
-    /// Returns the state that means `symbol`, for the last symbol of a stream.
-    pub(crate) fn start(&self, symbol: u8) -> State {
+    /// Returns the first state of an encoder, for the last symbol of a stream.
+    pub(crate) fn start(&self, symbol: u8) -> FseState {
         if self.log == 0 {
-            return State(0);
+            return FseState(0);
         }
         let step = self.steps[usize::from(symbol)];
         let bits = (step.bits + (1 << 15)) >> 16;
         let rest = ((bits << 16).wrapping_sub(step.bits) as i32) >> bits;
-        State(u32::from(self.states[(rest + step.next) as usize]))
+        FseState(u32::from(self.states[(rest + step.next) as usize]))
     }
 
-    /// Encodes one more symbol, going backwards through the stream.
+    /// Encodes the symbol before the last one: an encoder goes backwards.
     #[inline]
-    pub(crate) fn encode(&self, state: &mut State, symbol: u8, out: &mut BitWriter) {
+    pub(crate) fn encode(&self, state: &mut FseState, symbol: u8, out: &mut BitWriter) {
         if self.log == 0 {
             return;
         }
@@ -119,17 +121,17 @@ impl Table {
         state.0 = u32::from(self.states[((state.0 >> bits) as i32 + step.next) as usize]);
     }
 
-    /// Writes the state from which a reader starts.
-    pub(crate) fn end(&self, state: State, out: &mut BitWriter) {
+    /// Writes the final state, with which a reader starts.
+    pub(crate) fn end(&self, state: FseState, out: &mut BitWriter) {
         out.put(state.0, self.log);
     }
 
-    /// Returns the fewest bits that a symbol takes.
+    /// Returns the fewest bits that a symbol takes, or 0 for a symbol without an entry.
     pub(crate) fn whole_bits(&self, symbol: u8) -> u32 {
         self.steps.get(usize::from(symbol)).map_or(0, |step| step.bits >> 16)
     }
 
-    /// Estimates the bits that symbols so often take in this table; `None` if it lacks one.
+    /// Estimates the bits of symbols with these counts. `None` if the table lacks one of them.
     pub(crate) fn cost(&self, counts: &[u32]) -> Option<u32> {
         if self.log == 0 || self.shares.len() < counts.len() {
             return None;
@@ -140,8 +142,7 @@ impl Table {
             if self.shares[symbol] == 0 {
                 return None;
             }
-            // Between two whole numbers of bits, by how far the share is from the next power of
-            // two: 1/256 bits, straight line.
+            // In 1/256 bits. Between two powers of two the cost is a straight line.
             let step = self.steps[symbol].bits;
             let fewest = step >> 16;
             let short = ((fewest + 1) << 16).wrapping_sub(step.wrapping_add(1 << self.log));
@@ -154,7 +155,7 @@ impl Table {
         Some(cost >> 8)
     }
 
-    /// Writes the shares as the format has them.
+    /// Writes the shares in the form of the format.
     pub(crate) fn write_shares(&self, out: &mut Vec<u8>) {
         let mut bits = BitWriter::new(out);
         bits.put(self.log - MIN_LOG, 4);
@@ -180,7 +181,7 @@ impl Table {
                 }
                 bits.put(zeros as u32, 2);
             }
-            // A table sums up, so that none is missing before nothing is left.
+            // The shares add up, so the loop ends before the symbols do.
             let Some(&share) = self.shares.get(symbol) else { break };
             symbol += 1;
             let most = 2 * limit - 1 - left;
@@ -200,20 +201,20 @@ impl Table {
     }
 }
 
-/// Returns the accuracy for `total` symbols of `kinds` kinds, at most `wanted` bits.
-/// `fewest` is the least the total needs; the two users of this room differ there.
+/// Returns the accuracy in bits for `total` symbols of `kinds` kinds, at most `wanted`.
+/// `fewest` is the lower limit for this total, which sequences and weights compute differently.
 pub(crate) fn accuracy(total: u32, kinds: usize, wanted: u32, fewest: u32) -> u32 {
-    // In bytes, as the original counts: below three symbols this wraps to "no limit".
+    // In `u8` like the original: below three symbols the result wraps and does not limit anything.
     let by_total = (high_bit(total.wrapping_sub(1)) as u8).wrapping_sub(2);
     let by_kinds = high_bit(kinds as u32 - 1).wrapping_add(2);
     let log = wanted.min(u32::from(by_total));
     log.max(fewest.min(by_kinds)).max(MIN_LOG)
 }
 
-/// Brings counts that sum up to `total` to shares that sum up to `1 << log`.
-/// `None` where the original fails; no counts of real symbols do.
+/// Scales counts whose sum is `total` to shares whose sum is `1 << log`.
+/// `None` where the original fails, which counts of real symbols do not reach.
 pub(crate) fn normalise(counts: &[u32], total: u32, log: u32) -> Option<Vec<i16>> {
-    /// By how much a small share must be exceeded to be rounded up, in 2^-20.
+    /// Fraction, in units of 2^-20, above which a small share is rounded up.
     const ROUND_UP: [u64; 8] = [0, 473_195, 504_333, 520_860, 550_000, 700_000, 750_000, 830_000];
     let scale = 62 - log;
     let step = (1u64 << 62) / u64::from(total);
@@ -249,7 +250,7 @@ pub(crate) fn normalise(counts: &[u32], total: u32, log: u32) -> Option<Vec<i16>
     Some(shares)
 }
 
-/// The other way, for when the first takes too much from the largest share.
+/// Scales counts where the fast method takes too much from the largest share.
 fn normalise_slowly(counts: &[u32], total: u32, log: u32) -> Option<Vec<i16>> {
     const OPEN: i16 = -2;
     let mut shares = vec![0i16; counts.len()];
@@ -320,7 +321,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_sum_up() {
+    fn the_sum_of_shares_is_the_table_size() {
         for (counts, total) in [
             (vec![1, 1, 1000, 3], 1005),
             (vec![40; 30], 1200),

@@ -32,6 +32,8 @@
 
 mod bits;
 mod detect;
+mod encoder;
+mod error;
 mod frame;
 mod fse;
 mod huffman;
@@ -44,9 +46,10 @@ mod source;
 mod xxh64;
 
 pub use detect::{DetectOptions, FIRST_BYTES, detect, frame_ends};
+pub use error::RemakeError;
 pub use klauspost::{Behaviour, Level};
 pub use libzstd::Call;
 pub use model::Model;
 pub use recipe::{BadRecipe, Frame, Limits, Part, Recipe};
-pub use remake::{FrameWriter, RemakeError, Remaker};
+pub use remake::{FrameWriter, Remaker};
 pub use source::Source;

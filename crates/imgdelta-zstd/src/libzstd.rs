@@ -1,54 +1,55 @@
-//! The reference encoder, called as others call it.
+//! Calls the reference encoder with the parameters of an earlier call.
 //!
-//! Its output depends on its version (the one this crate is built with, 1.5.7), its level, on
-//! whether the size was known beforehand, whether it worked in jobs, and on how the last bytes
-//! came: with the word that they are the last, or before it. Never emulates another version.
+//! The output depends on the version (this crate builds 1.5.7), the level, the size if it was
+//! known in advance, the use of jobs, and the directive that came with the last bytes. Never
+//! emulates another version.
 
-use crate::frame::Header;
+use crate::frame::FrameHeader;
 use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, zstd_sys::ZSTD_EndDirective};
 
-/// How the reference encoder was called.
+/// The parameters of a call of the reference encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// 1 to 22, or negative.
+    /// The compression level: 1 to 22, or negative.
     pub level: i32,
-    /// Whether the frame was cut in jobs, as `zstd` without `--single-thread` does; the number
-    /// of threads changes nothing.
+    /// True if the frame was compressed in jobs, as `zstd` does without `--single-thread`. The
+    /// number of threads does not change the output.
     pub jobs: bool,
-    /// Whether the last bytes came with the word that they were.
+    /// True if the last bytes came with the end directive, false if the directive came after them.
     pub ends_with_data: bool,
 }
 
-/// Plain bytes of the shortest job, and of the smallest size at which there are jobs.
+/// Plain bytes of the shortest job. Shorter frames of known size are not compressed in jobs.
 pub(crate) const JOB_BYTES: u64 = 512 << 10;
 
-/// Highest level whose memory (some 100 MB) is granted whatever the size.
+/// Highest level that is allowed for every size. It takes about 100 MB of memory.
 const HIGHEST_LEVEL: i32 = 19;
-/// With the three levels above, memory follows the size, if it is known.
+/// Plain bytes up to which higher levels are allowed: there memory grows with a known size.
 const SMALL_BYTES: u64 = 8 << 20;
 const LEVELS: std::ops::RangeInclusive<i32> = -131_072..=22;
 
 impl Call {
-    /// Whether the call can be made again with memory that is bounded.
+    /// True if the level is one that the encoder has.
     pub(crate) fn exists(self) -> bool {
         LEVELS.contains(&self.level) && self.level != 0
     }
 }
 
-/// A frame in the making.
-pub(crate) struct Libzstd {
+/// The reference encoder while it writes a frame.
+pub(crate) struct LibzstdEncoder {
     context: CCtx<'static>,
     ends_with_data: bool,
-    /// Plain bytes that are not given to the encoder yet: less than a chunk, or the last one.
+    /// Plain bytes that the encoder does not have yet: less than a chunk, or the last chunk.
     chunk: Vec<u8>,
-    /// Plain bytes still to come.
+    /// Plain bytes of the frame that [`Self::write`] has not taken yet.
     left_bytes: u64,
     buffer: Vec<u8>,
 }
 
-impl Libzstd {
-    /// Starts a frame with what `header` says; `None` if the call is not possible.
-    pub(crate) fn new(call: Call, header: &Header, plain_bytes: u64) -> Option<Self> {
+impl LibzstdEncoder {
+    /// Starts a frame with the parameters in `header`. `None` if the call is not possible, or if
+    /// it would take too much memory.
+    pub(crate) fn new(call: Call, header: &FrameHeader, plain_bytes: u64) -> Option<Self> {
         let knows_size = header.plain_bytes.is_some();
         let is_small = knows_size && plain_bytes <= SMALL_BYTES;
         if !call.exists() || (call.level > HIGHEST_LEVEL && !is_small) {
@@ -73,12 +74,12 @@ impl Libzstd {
         })
     }
 
-    /// Returns the beginning of what a call that works in jobs makes of a frame, from its first
-    /// [`JOB_BYTES`]: without this, nothing would come before the first job, which is eight times
-    /// as long and more.
+    /// Returns the first compressed bytes of a frame that is compressed in jobs, from its first
+    /// [`JOB_BYTES`]. A usual job is at least eight times longer, and nothing comes out before a
+    /// job is full.
     pub(crate) fn probe(
         call: Call,
-        header: &Header,
+        header: &FrameHeader,
         plain_bytes: u64,
         first: &[u8],
     ) -> Option<Vec<u8>> {
@@ -90,7 +91,7 @@ impl Libzstd {
         Some(out)
     }
 
-    /// Takes plain bytes; `None` if the encoder fails.
+    /// Compresses plain bytes. `None` if the encoder fails or the frame gets too long.
     pub(crate) fn write(&mut self, mut plain: &[u8], out: &mut Vec<u8>) -> Option<()> {
         while !plain.is_empty() {
             let taken = plain.len().min(CCtx::in_size() - self.chunk.len());
@@ -117,7 +118,8 @@ impl Libzstd {
         let more_to_come = directive == ZSTD_EndDirective::ZSTD_e_continue;
         let mut input = InBuffer::around(&self.chunk);
         loop {
-            // As much room as the command gives: with it the last chunk is compressed in place.
+            // The command's own output size: with it the encoder compresses the last chunk
+            // directly into the output, which changes the bytes.
             self.buffer.clear();
             let mut output = OutBuffer::around(&mut self.buffer);
             let pending = self.context.compress_stream2(&mut output, &mut input, directive).ok()?;

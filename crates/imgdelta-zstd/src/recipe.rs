@@ -1,51 +1,51 @@
-//! How to remake a compressed stream from its plain bytes, as a value and as bytes.
+//! Recipes: the data that remakes a compressed stream from its plain bytes.
 //!
-//! The byte form is versioned and compact (a layer of one frame takes about 16 bytes); reading it
-//! checks every length against [`Limits`] before memory is taken. Never remakes anything itself.
+//! The byte form has a version and is compact: a layer of one frame takes about 16 bytes. Reading
+//! it checks every length against [`Limits`] before memory is allocated. Never compresses.
 
 use crate::klauspost::{Behaviour, Level};
 use crate::libzstd::Call;
 use crate::model::Model;
 use std::fmt;
 
-/// How to remake a compressed stream.
+/// The data that remakes a compressed stream from its plain bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
-    /// What made its frames.
+    /// The encoder of all frames.
     pub model: Model,
-    /// What it consists of, in order.
+    /// The parts of the stream, in order.
     pub parts: Vec<Part>,
 }
 
-/// A piece of a compressed stream.
+/// A part of a compressed stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Skippable and empty frames and anything that is no frame: bytes as they are.
+    /// Bytes that are copied: skippable frames, empty frames, and anything that is not a frame.
     Literal(Vec<u8>),
-    /// A frame to be made again.
+    /// A frame that is compressed again.
     Frame(Frame),
 }
 
-/// A frame to be made again.
+/// A frame that is compressed again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frame {
-    /// Its header, as it is.
+    /// The header, copied byte for byte.
     pub header: Vec<u8>,
-    /// Plain bytes in it.
+    /// Plain bytes in the frame.
     pub plain_bytes: u64,
-    /// Where blocks end although they are not full, in plain bytes from the frame's start,
-    /// ascending. Only klauspost's encoder is flushed.
+    /// Ends of blocks that are not full, in plain bytes from the start of the frame, ascending.
+    /// Only klauspost's encoder has such cuts: they are its flushes.
     pub cuts: Vec<u64>,
 }
 
-/// What [`Recipe::from_bytes`] accepts.
+/// Limits for [`Recipe::from_bytes`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Parts: zstd:chunked layers have one or two frames a file, and a million of those is more
-    /// than layers hold.
+    /// Most parts. A zstd:chunked layer has one or two frames per file, and no layer has a million
+    /// files.
     pub parts: u64,
-    /// Bytes of the whole recipe: its literal parts are copied once when read.
+    /// Most bytes of the recipe. Reading copies its literal parts once.
     pub recipe_bytes: u64,
 }
 
@@ -55,16 +55,16 @@ impl Default for Limits {
     }
 }
 
-/// Why bytes are no recipe. A caller refuses the file they came from.
+/// The reason why bytes are not a valid recipe. Callers refuse the file that contains them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadRecipe {
-    /// Written by a later version; the caller may say so.
+    /// A later version of this crate wrote the recipe.
     Version(u8),
-    /// They end too early or go on too long.
+    /// The bytes end too early, or some are left over.
     Length,
-    /// Something in them exceeds the limits.
+    /// A value exceeds the limits.
     Limit,
-    /// A model, a part or a parameter that does not exist.
+    /// The recipe names a model, a part or a parameter that does not exist.
     Unknown,
 }
 
@@ -84,7 +84,7 @@ impl std::error::Error for BadRecipe {}
 const VERSION: u8 = 1;
 
 const KLAUSPOST: u8 = 0;
-/// The reference encoder, 1.5.7: another version is another model.
+/// The reference encoder 1.5.7. Another version would get another number.
 const LIBZSTD_1_5_7: u8 = 1;
 
 const LITERAL: u8 = 0;
@@ -100,7 +100,7 @@ impl Recipe {
             }
             Model::Libzstd(call) => {
                 out.push(LIBZSTD_1_5_7);
-                // Folded, so that small numbers of either sign are short.
+                // Zigzag: small numbers of both signs take one byte.
                 put_number(&mut out, u64::from((call.level << 1 ^ call.level >> 31) as u32));
                 out.push(u8::from(call.jobs) | u8::from(call.ends_with_data) << 1);
             }
@@ -128,12 +128,12 @@ impl Recipe {
         out
     }
 
-    /// Reads a recipe; all of `bytes` must belong to it.
+    /// Reads a recipe, which must take all of `bytes`.
     pub fn from_bytes(bytes: &[u8], limits: Limits) -> Result<Self, BadRecipe> {
         if bytes.len() as u64 > limits.recipe_bytes {
             return Err(BadRecipe::Limit);
         }
-        let mut reader = Reader { bytes };
+        let mut reader = RecipeReader { bytes };
         let version = reader.byte()?;
         if version != VERSION {
             return Err(BadRecipe::Version(version));
@@ -143,7 +143,7 @@ impl Recipe {
         if count > limits.parts {
             return Err(BadRecipe::Limit);
         }
-        // Each part takes bytes of its own, so memory follows what was really given.
+        // Each part takes at least a byte of input, so memory stays proportional to the input.
         let mut parts = Vec::new();
         for _ in 0..count {
             parts.push(match reader.byte()? {
@@ -172,7 +172,7 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Numbers of the generations in the byte form: never reused.
+/// Returns the number of a version in the byte form. A number is never reused.
 fn behaviour_number(behaviour: Behaviour) -> u8 {
     match behaviour {
         Behaviour::V1_15 => 0,
@@ -183,7 +183,7 @@ fn behaviour_number(behaviour: Behaviour) -> u8 {
     }
 }
 
-/// Numbers of the levels, likewise.
+/// Returns the number of a level in the byte form. A number is never reused.
 fn level_number(level: Level) -> u8 {
     match level {
         Level::Fastest => 1,
@@ -193,11 +193,11 @@ fn level_number(level: Level) -> u8 {
     }
 }
 
-struct Reader<'a> {
+struct RecipeReader<'a> {
     bytes: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> RecipeReader<'a> {
     fn byte(&mut self) -> Result<u8, BadRecipe> {
         let (&byte, rest) = self.bytes.split_first().ok_or(BadRecipe::Length)?;
         self.bytes = rest;

@@ -1,98 +1,72 @@
-//! Plain bytes in, the compressed stream out, bit for bit: by a recipe, or frame by frame.
+//! Remakes a compressed stream from its plain bytes, by a recipe or frame by frame.
 //!
-//! Streams: holds what the model holds, which is twice the window and the tables (18 MiB for
-//! klauspost's default). Never checks that the result is right beyond its length: the caller
-//! knows the digest.
+//! Memory is the encoder's: twice the window plus the tables, 18 MiB at klauspost's default level.
+//! Never checks more than the length of the plain bytes: callers check the digest of the result.
 
-use crate::klauspost::Klauspost;
-use crate::model::{Encoder, Model};
+use crate::encoder::FrameEncoder;
+use crate::error::RemakeError;
+use crate::klauspost::KlauspostEncoder;
+use crate::model::Model;
 use crate::recipe::{Frame, Part, Recipe};
-use std::fmt;
 
 /// Remakes one compressed stream.
 pub struct Remaker<'a> {
     recipe: &'a Recipe,
-    /// The part being written, counting those that are done.
+    /// Index of the current part in the recipe.
     part: usize,
     frames: FrameWriter,
-    /// Plain bytes that the running frame lacks; none runs otherwise.
+    /// Plain bytes that the open frame still needs. `None` between frames.
     left_bytes: Option<u64>,
 }
 
-/// Frames of one encoder, one after another, by somebody who knows where each begins and ends.
+/// Writes frames of one encoder, one after another. The caller begins and ends each frame.
 pub struct FrameWriter {
     model: Model,
-    running: Option<Encoder>,
-    /// An encoder that made a frame and can make another.
-    spare: Option<Box<Klauspost>>,
+    open: Option<FrameEncoder>,
+    /// The encoder of the last frame, which can write another one.
+    spare: Option<Box<KlauspostEncoder>>,
 }
 
 impl FrameWriter {
-    /// Starts before the first frame.
+    /// Makes a writer without an open frame.
     pub fn new(model: Model) -> Self {
-        Self { model, running: None, spare: None }
+        Self { model, open: None, spare: None }
     }
 
-    /// Begins a frame. Its length counts for the reference encoder only.
+    /// Begins a frame. Only the reference encoder uses the plain length in `frame`.
     pub fn begin(&mut self, frame: &Frame, out: &mut Vec<u8>) -> Result<(), RemakeError> {
-        let encoder = self.model.start(frame, self.spare.take(), out);
-        self.running = Some(encoder.ok_or(RemakeError::NoSuchFrame)?);
+        let encoder = FrameEncoder::start(self.model, frame, self.spare.take(), out);
+        self.open = Some(encoder.ok_or(RemakeError::NoSuchFrame)?);
         Ok(())
     }
 
-    /// Takes the running frame's next plain bytes and appends what they complete to `out`.
+    /// Takes the next plain bytes of the open frame and appends the finished output to `out`.
     pub fn write(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), RemakeError> {
-        let encoder = self.running.as_mut().ok_or(RemakeError::TooLong)?;
+        let encoder = self.open.as_mut().ok_or(RemakeError::TooLong)?;
         encoder.write(plain, out).ok_or(RemakeError::Encoder)
     }
 
-    /// Ends the running frame's block although it is not full; nothing if it is empty.
+    /// Ends the current block before it is full. Does nothing if the block is empty.
     pub fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
-        let encoder = self.running.as_mut().ok_or(RemakeError::TooShort)?;
+        let encoder = self.open.as_mut().ok_or(RemakeError::TooShort)?;
         encoder.flush(out).ok_or(RemakeError::Encoder)
     }
 
-    /// Ends the running frame.
+    /// Ends the open frame.
     pub fn end(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
-        let encoder = self.running.take().ok_or(RemakeError::TooShort)?;
+        let encoder = self.open.take().ok_or(RemakeError::TooShort)?;
         self.spare = encoder.finish(out)?;
         Ok(())
     }
 }
 
-/// Why a stream could not be remade. The caller has the wrong plain bytes or a damaged recipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RemakeError {
-    /// More plain bytes than the recipe accounts for.
-    TooLong,
-    /// Fewer plain bytes than the recipe accounts for.
-    TooShort,
-    /// A frame that the model does not make.
-    NoSuchFrame,
-    /// The reference encoder failed: memory, most likely.
-    Encoder,
-}
-
-impl fmt::Display for RemakeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLong => "more plain bytes than the recipe accounts for",
-            Self::TooShort => "fewer plain bytes than the recipe accounts for",
-            Self::NoSuchFrame => "recipe has a frame that its encoder does not make",
-            Self::Encoder => "the encoder failed",
-        })
-    }
-}
-
-impl std::error::Error for RemakeError {}
-
 impl<'a> Remaker<'a> {
-    /// Starts at the first byte.
+    /// Makes a remaker at the first byte of the stream.
     pub fn new(recipe: &'a Recipe) -> Self {
         Self { recipe, part: 0, frames: FrameWriter::new(recipe.model), left_bytes: None }
     }
 
-    /// Takes the next plain bytes and appends what they complete to `out`.
+    /// Takes the next plain bytes and appends the finished output to `out`.
     pub fn write(&mut self, mut plain: &[u8], out: &mut Vec<u8>) -> Result<(), RemakeError> {
         while !plain.is_empty() {
             self.start_frame(out)?;
@@ -107,13 +81,13 @@ impl<'a> Remaker<'a> {
         Ok(())
     }
 
-    /// Ends the stream; all plain bytes must have been written.
+    /// Ends the stream after the last plain bytes.
     pub fn finish(mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
         self.start_frame(out)?;
         if self.left_bytes.is_some() { Err(RemakeError::TooShort) } else { Ok(()) }
     }
 
-    /// Starts the next frame unless one is running; what comes before it goes out.
+    /// Begins the next frame unless one is open. Writes the literal parts before it.
     fn start_frame(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
         while self.left_bytes.is_none() {
             match self.recipe.parts.get(self.part) {
@@ -132,7 +106,7 @@ impl<'a> Remaker<'a> {
         Ok(())
     }
 
-    /// Ends the running frame if it is complete.
+    /// Ends the open frame if it is complete.
     fn end_frame(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
         if self.left_bytes == Some(0) {
             self.left_bytes = None;

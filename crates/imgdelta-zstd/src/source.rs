@@ -1,16 +1,16 @@
-//! Bytes that lie elsewhere, read by offset: what detection looks at, however large.
+//! Random access to bytes of any size, which detection reads piece by piece.
 //!
-//! Never says where they lie; the caller's errors pass through.
+//! Never does I/O itself: callers implement the trait, and their errors pass through.
 
 /// Bytes that can be read from any offset.
 pub trait Source {
-    /// Why reading failed.
+    /// The error of a failed read.
     type Error;
 
-    /// Returns how many there are.
+    /// Returns the total number of bytes.
     fn bytes(&self) -> u64;
 
-    /// Fills `buffer` with the bytes from `offset` on, all of which exist.
+    /// Fills `buffer` with the bytes at `offset`. The caller asks only for bytes that exist.
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Self::Error>;
 }
 
@@ -27,23 +27,23 @@ impl Source for [u8] {
     }
 }
 
-/// A source read mostly forward, in small pieces, through one buffer.
-pub(crate) struct Reader<'a, S: Source + ?Sized> {
+/// Reads a source through one buffer, mostly forward and in small pieces.
+pub(crate) struct SourceReader<'a, S: Source + ?Sized> {
     source: &'a S,
     from: u64,
     held: Vec<u8>,
 }
 
-/// Bytes read at once at most.
+/// Most bytes of one read.
 pub(crate) const PIECE_BYTES: usize = 128 << 10;
 
-impl<'a, S: Source + ?Sized> Reader<'a, S> {
+impl<'a, S: Source + ?Sized> SourceReader<'a, S> {
     pub(crate) fn new(source: &'a S) -> Self {
         Self { source, from: 0, held: Vec::new() }
     }
 
-    /// Returns up to `bytes` bytes from `offset` on, fewer only at the end; `bytes` is at most
-    /// [`PIECE_BYTES`]. What is read ahead is `ahead`.
+    /// Returns `bytes` bytes at `offset`, or fewer at the end of the source. `bytes` is at most
+    /// [`PIECE_BYTES`]. A read of the source fetches at least `ahead` bytes.
     pub(crate) fn at(
         &mut self,
         offset: u64,
@@ -72,9 +72,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_gives_what_is_there() {
+    fn reads_past_the_end_are_short() {
         let bytes: Vec<u8> = (0..200u8).collect();
-        let mut reader = Reader::new(&bytes[..]);
+        let mut reader = SourceReader::new(&bytes[..]);
         for (offset, count, expected) in [
             (0, 10, 0..10),
             (5, 10, 5..15),

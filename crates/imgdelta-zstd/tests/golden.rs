@@ -1,6 +1,6 @@
-//! Every model against digests of what the real encoders wrote.
+//! Compares the output of every model with digests of the real encoders' output.
 //!
-//! testdata/zstd/make.sh made the digests; the inputs are made here.
+//! testdata/zstd/make.sh wrote the digests; this test generates the inputs.
 
 #[path = "../../imgdelta-deflate/tests/inputs/mod.rs"]
 mod inputs;
@@ -49,7 +49,7 @@ fn model(encoder: &str, version: &str, parameters: &str) -> (Model, Vec<u64>) {
             Some(level) => -level.parse::<i32>().unwrap(),
             None => level[1..].parse().unwrap(),
         };
-        // The checksum is the header's to tell.
+        // The checksum flag is in the header.
         let jobs = option != "--single-thread";
         return (Model::Libzstd(Call { level, jobs, ends_with_data: version == "file" }), vec![]);
     }

@@ -1,4 +1,4 @@
-//! Remake and decode: the same bytes, found again, or an honest refusal, never a panic.
+//! Round trips: a remade stream decodes, is detected again, and damage never panics.
 
 #[allow(dead_code, reason = "the golden vectors use all of it")]
 #[path = "../../imgdelta-deflate/tests/inputs/mod.rs"]
@@ -10,7 +10,7 @@ use imgdelta_zstd::{
 };
 use proptest::prelude::*;
 
-/// Headers as encoders write them: streams of each window, and a frame that is its own.
+/// Frame headers of encoders: streams with several windows, with and without a checksum.
 const HEADERS: [&[u8]; 4] = [
     b"\x28\xb5\x2f\xfd\x04\x60",
     b"\x28\xb5\x2f\xfd\x04\x68",
@@ -28,7 +28,7 @@ fn remake(recipe: &Recipe, plain: &[u8], chunk: usize) -> Result<Vec<u8>, Remake
     Ok(out)
 }
 
-fn found(blob: &[u8], plain: &[u8]) -> Option<Recipe> {
+fn detected(blob: &[u8], plain: &[u8]) -> Option<Recipe> {
     detect(blob, plain, DetectOptions::default()).unwrap()
 }
 
@@ -60,8 +60,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
-    fn what_a_model_writes_decodes_and_is_found_again(
-        plain in plain_bytes().prop_filter("frames of nothing are literal", |p| !p.is_empty()),
+    fn remade_streams_decode_and_are_detected(
+        plain in plain_bytes().prop_filter("empty frames are literal", |p| !p.is_empty()),
         cut in 1..100_000u64,
     ) {
         let cuts: Vec<u64> = Some(cut).into_iter().filter(|&cut| cut <= plain.len() as u64).collect();
@@ -74,14 +74,14 @@ proptest! {
         let (model, header) = klauspost().nth(plain.len() % 17).unwrap();
         let recipe = Recipe { model, parts: vec![frame(header, &plain, &cuts)] };
         let blob = remake(&recipe, &plain, 4099).unwrap();
-        let again = found(&blob, &plain).expect("is found");
+        let again = detected(&blob, &plain).expect("a model wrote it");
         prop_assert!(remake(&again, &plain, 999).unwrap() == blob);
         let bytes = again.to_bytes();
         prop_assert_eq!(Recipe::from_bytes(&bytes, Limits::default()), Ok(again));
     }
 
     #[test]
-    fn arbitrary_bytes_are_no_recipe_or_do_no_harm(
+    fn recipes_from_arbitrary_bytes_never_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..300),
         plain in plain_bytes(),
     ) {
@@ -94,7 +94,7 @@ proptest! {
     }
 
     #[test]
-    fn recipes_of_any_header_do_no_harm(
+    fn recipes_with_arbitrary_headers_never_panic(
         descriptor in any::<u8>(), rest in prop::collection::vec(any::<u8>(), 0..14),
         plain in plain_bytes(), cuts in prop::collection::vec(0..5000u64, 0..9),
         model in 0..19usize,
@@ -108,12 +108,12 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_and_damaged_blobs_are_refused_or_proven(
+    fn damaged_blobs_are_refused_or_remade(
         bytes in prop::collection::vec(any::<u8>(), 0..300), at in 0..40_000usize, bit in 0..8u8,
     ) {
         let plain = &inputs::input("text")[..60_000];
         for blob in [bytes.clone(), [HEADERS[1], &bytes].concat()] {
-            if let Some(recipe) = found(&blob, plain) {
+            if let Some(recipe) = detected(&blob, plain) {
                 prop_assert!(remake(&recipe, plain, 999).unwrap() == blob);
             }
         }
@@ -122,30 +122,29 @@ proptest! {
         let mut blob = remake(&recipe, plain, 999).unwrap();
         let at = at % blob.len();
         blob[at] ^= 1 << bit;
-        if let Some(recipe) = found(&blob, plain) {
+        if let Some(recipe) = detected(&blob, plain) {
             prop_assert!(remake(&recipe, plain, 999).unwrap() == blob);
         }
     }
 }
 
-/// Their number looks like that of blocks that were never cut, or cut once at the beginning.
+/// The number of blocks is that of a frame without cuts, or with one cut at the start.
 #[test]
-fn cuts_that_add_no_block_are_found() {
+fn cuts_without_an_extra_block_are_detected() {
     let text = inputs::input("text");
     for (bytes, cuts) in [(87_225, &[65_237][..]), (138_262, &[38_978]), (200_000, &[8, 100_000])] {
         for (model, header) in klauspost() {
             let recipe = Recipe { model, parts: vec![frame(header, &text[..bytes], cuts)] };
             let blob = remake(&recipe, &text[..bytes], 4099).unwrap();
-            let again = found(&blob, &text[..bytes]).unwrap_or_else(|| panic!("{recipe:?}"));
+            let again = detected(&blob, &text[..bytes]).unwrap_or_else(|| panic!("{recipe:?}"));
             assert!(remake(&again, &text[..bytes], 999).unwrap() == blob, "{recipe:?}");
         }
     }
 }
 
-/// Frames of every file, empty ones, skippable ones, and something behind: what zstd:chunked is
-/// made of.
+/// The structure of zstd:chunked: a frame per file, empty frames, skippable frames, and a tail.
 #[test]
-fn many_frames_with_literals_between_are_found() {
+fn frames_with_literal_parts_between_are_detected() {
     let model = Model::Klauspost { behaviour: Behaviour::V1_15, level: Level::Default };
     let text = inputs::input("text");
     let pieces = [&text[..1500], &text[1500..1600], &text[1600..1601], &text[1601..250_000]];
@@ -158,14 +157,14 @@ fn many_frames_with_literals_between_are_found() {
     parts.push(Part::Literal([&skippable[..], empty, skippable, b"trailing"].concat()));
     let recipe = Recipe { model, parts };
     let blob = remake(&recipe, &text[..250_000], 5000).unwrap();
-    let again = found(&blob, &text[..250_000]).unwrap();
+    let again = detected(&blob, &text[..250_000]).unwrap();
     let frames = |recipe: &Recipe| -> Vec<Part> {
         recipe.parts.iter().filter(|part| matches!(part, Part::Frame(_))).cloned().collect()
     };
     assert_eq!(frames(&again), frames(&recipe));
     assert_eq!(remake(&again, &text[..250_000], 5000).unwrap(), blob);
-    // Plain bytes of another length are not looked at.
-    assert_eq!(found(&blob, &text[..249_999]), None);
+    // Plain bytes of a wrong length are refused.
+    assert_eq!(detected(&blob, &text[..249_999]), None);
     let mut few = DetectOptions::default();
     few.literal_bytes = 40;
     assert_eq!(detect(&blob[..], &text[..250_000], few).unwrap(), None);
@@ -175,7 +174,7 @@ fn many_frames_with_literals_between_are_found() {
 }
 
 #[test]
-fn frames_written_one_by_one_are_those_of_a_recipe() {
+fn a_frame_writer_writes_the_frames_of_a_recipe() {
     let text = inputs::input("text");
     let lengths = [1, 255, 256, 1023, 1024, 1025, 65_535, 65_791, 65_792, 131_071];
     for (model, _) in klauspost() {
@@ -195,16 +194,16 @@ fn frames_written_one_by_one_are_those_of_a_recipe() {
         assert_eq!(model.short_header(full), None);
         assert!(zstd::decode_all(&out[..]).unwrap() == plain, "{model:?}");
         assert!(remake(&Recipe { model, parts }, &plain, 777).unwrap() == out, "{model:?}");
-        let found = frame_ends(&out[..], DetectOptions::default());
-        assert_eq!(found, Ok(Some(ends)), "{model:?}");
+        let ends_in_blob = frame_ends(&out[..], DetectOptions::default());
+        assert_eq!(ends_in_blob, Ok(Some(ends)), "{model:?}");
         assert_eq!(writer.write(b"x", &mut out), Err(RemakeError::TooLong));
         assert_eq!(writer.end(&mut out), Err(RemakeError::TooShort));
     }
 }
 
 #[test]
-fn calls_of_the_reference_encoder_are_found() {
-    // Longer than a job at level 1, so that jobs show.
+fn calls_of_the_reference_encoder_are_detected() {
+    // Longer than a job at level 1: otherwise jobs would not change the output.
     let plain: Vec<u8> = (0..9).flat_map(|n| inputs::input("mixed")[n * 7..].to_vec()).collect();
     let sized = b"\x28\xb5\x2f\xfd\x84\x48\x00\0\0\0";
     let mut header = sized.to_vec();
@@ -217,13 +216,13 @@ fn calls_of_the_reference_encoder_are_found() {
                 Recipe { model: Model::Libzstd(call), parts: vec![frame(header, &plain, &[])] };
             let blob = remake(&recipe, &plain, 10_007).unwrap();
             assert!(zstd::decode_all(&blob[..]).unwrap() == plain, "{call:?}");
-            assert_eq!(found(&blob, &plain), Some(recipe));
+            assert_eq!(detected(&blob, &plain), Some(recipe));
         }
     }
 }
 
 #[test]
-fn wrong_lengths_are_told() {
+fn wrong_plain_lengths_are_refused() {
     let plain = inputs::input("tiny");
     let model = Model::Klauspost { behaviour: Behaviour::V1_15, level: Level::Fastest };
     let recipe = Recipe { model, parts: vec![frame(HEADERS[0], &plain, &[])] };
@@ -233,11 +232,11 @@ fn wrong_lengths_are_told() {
     assert_eq!(remake(&Recipe { model, parts }, &plain, 9), Err(RemakeError::NoSuchFrame));
 }
 
-/// Places are moved down before they overflow; copies must not change for it.
+/// Positions are lowered before they overflow, which must not change the output.
 #[test]
-fn a_stream_of_many_frames_reaches_no_other_frame() {
+fn copies_never_reach_into_another_frame() {
     let model = Model::Klauspost { behaviour: Behaviour::V1_17_8, level: Level::Better };
-    // 128 MiB of window each: after sixteen frames places are moved down.
+    // A window of 128 MiB each: positions are lowered after sixteen frames.
     let header = b"\x28\xb5\x2f\xfd\x04\x88";
     let text = &inputs::input("text")[..20_000];
     let one = Recipe { model, parts: vec![frame(header, text, &[])] };

@@ -1,9 +1,9 @@
-//! Which encoder made a blob: found by trial, returned only when the trial gave the very bytes.
+//! Finds the encoder of a blob by trial.
 //!
-//! The frames' headers say which encoders are possible at all; each of those compresses the plain
-//! bytes and is dropped at the first byte that differs, most of them within the first block. So a
-//! search without success costs little, and memory never follows the blob's size.
-//! Never guesses: a recipe that is returned is proven.
+//! The headers of the frames leave a list of possible encoders. Each one compresses the plain
+//! bytes and is dropped at the first byte that differs, mostly within the first block. So a search
+//! without a result is cheap, and memory does not depend on the size of the blob.
+//! Never returns a recipe that was not tried on the whole blob.
 
 mod survey;
 mod trial;
@@ -13,20 +13,20 @@ use crate::libzstd::{Call, JOB_BYTES};
 use crate::model::Model;
 use crate::recipe::{Frame, Part, Recipe};
 use crate::source::Source;
-use survey::{FrameSurvey, Piece, Survey};
-use trial::Outcome;
+use survey::{BlobPiece, BlobSurvey, FrameSurvey};
+use trial::TrialOutcome;
 
-/// What [`detect`] may spend.
+/// Limits and effort of [`detect`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct DetectOptions {
-    /// Bytes kept literally at most, skippable frames mostly: the table of contents of a
-    /// zstd:chunked layer has some 150 bytes a file.
+    /// Most bytes of literal parts, 32 MiB by default. These are mostly skippable frames: the table
+    /// of contents of a zstd:chunked layer has about 150 bytes per file.
     pub literal_bytes: u64,
-    /// Frames and literal pieces at most.
+    /// Most frames and literal parts, a million by default: more than any layer has.
     pub parts: usize,
-    /// Candidates that may get beyond the first [`FIRST_BYTES`] of plain bytes: generations of
-    /// one encoder that differ late are tried one after the other.
+    /// Most candidates that match the first [`FIRST_BYTES`] of plain bytes and fail later. Eight by
+    /// default, because some versions of one encoder differ late.
     pub long_trials: usize,
 }
 
@@ -36,51 +36,52 @@ impl Default for DetectOptions {
     }
 }
 
-/// Where nearly all wrong candidates have been dropped.
+/// Plain bytes within which nearly all wrong candidates differ.
 pub const FIRST_BYTES: u64 = 1 << 20;
 
-/// Finds out how `blob` was made from `plain`; `None` if no encoder that is known made it.
+/// Finds the encoder that compresses `plain` to `blob`. `None` if no modelled encoder does.
 ///
-/// The error is that of reading; both sources have one.
+/// # Errors
+/// An error of reading one of the sources.
 pub fn detect<B, P>(blob: &B, plain: &P, options: DetectOptions) -> Result<Option<Recipe>, B::Error>
 where
     B: Source + ?Sized,
     P: Source<Error = B::Error> + ?Sized,
 {
-    let Some(mut survey) = Survey::of(blob, &options)? else { return Ok(None) };
+    let Some(mut survey) = BlobSurvey::of(blob, &options)? else { return Ok(None) };
     if !survey.settle_sizes(blob, plain.bytes())? {
         return Ok(None);
     }
-    let likely = try_all(Cuts::Likely, &mut survey, blob, plain, options)?;
-    if likely.is_some() {
-        return Ok(likely);
+    let recipe = try_all(CutSource::BlockCount, &mut survey, blob, plain, options)?;
+    if recipe.is_some() {
+        return Ok(recipe);
     }
-    try_all(Cuts::Decoded, &mut survey, blob, plain, options)
+    try_all(CutSource::DecodedBlocks, &mut survey, blob, plain, options)
 }
 
-/// Returns where in `blob` the frames end that [`detect`] would find encoders for: skippable and
-/// empty ones are none. `None` if the blob is no zstd or exceeds the options.
+/// Returns the ends of all frames in `blob`, except skippable and empty frames. `None` if the blob
+/// is not zstd or exceeds the options.
 pub fn frame_ends<B>(blob: &B, options: DetectOptions) -> Result<Option<Vec<u64>>, B::Error>
 where
     B: Source + ?Sized,
 {
-    let survey = Survey::of(blob, &options)?;
+    let survey = BlobSurvey::of(blob, &options)?;
     Ok(survey.map(|survey| survey.frames().map(FrameSurvey::end).collect()))
 }
 
-/// How it is known where an encoder was told to end a block early.
+/// The source of the cuts: the places where the encoder was flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cuts {
-    /// From how many blocks there are, where that tells something.
-    Likely,
-    /// From the decoded blocks, and only where that is news.
-    Decoded,
+enum CutSource {
+    /// The number of blocks. It is free, and right in most cases.
+    BlockCount,
+    /// The decoded blocks. They are tried only where they differ from the first source.
+    DecodedBlocks,
 }
 
-/// Tries every model that could have made the blob until one has.
+/// Tries every candidate until one remakes the blob.
 fn try_all<B, P>(
-    how: Cuts,
-    survey: &mut Survey,
+    cut_source: CutSource,
+    survey: &mut BlobSurvey,
     blob: &B,
     plain: &P,
     options: DetectOptions,
@@ -90,7 +91,8 @@ where
     P: Source<Error = B::Error> + ?Sized,
 {
     let mut long_trials = 0;
-    // Calls that differ in how they end differ late: what is wrong early is wrong in both.
+    // Two calls that differ only in their end directive write the same first bytes: if one fails
+    // early, so does the other.
     let mut hopeless: Vec<(i32, bool)> = Vec::new();
     for model in candidates(survey) {
         if let Model::Libzstd(call) = model
@@ -98,18 +100,18 @@ where
         {
             continue;
         }
-        let Some(recipe) = recipe(model, how, survey, blob)? else { continue };
+        let Some(recipe) = recipe(model, cut_source, survey, blob)? else { continue };
         if let Model::Libzstd(call) = model
             && call.jobs
-            && !trial::probe(call, survey, blob, plain)?
+            && !trial::may_start(call, survey, blob, plain)?
         {
             hopeless.push((call.level, true));
             continue;
         }
         match trial::run(&recipe, blob, plain)? {
-            Outcome::Proven => return Ok(Some(recipe)),
-            Outcome::Impossible => {}
-            Outcome::Differs { plain_bytes } => {
+            TrialOutcome::Match => return Ok(Some(recipe)),
+            TrialOutcome::Unsupported => {}
+            TrialOutcome::Mismatch { plain_bytes } => {
                 if plain_bytes > FIRST_BYTES {
                     long_trials += 1;
                 } else if let Model::Libzstd(call) = model {
@@ -124,14 +126,14 @@ where
     Ok(None)
 }
 
-/// All models that could have written the first frame's header, the likeliest first.
-fn candidates(survey: &Survey) -> Vec<Model> {
+/// Returns all models that write the header of the first frame, the likeliest first.
+fn candidates(survey: &BlobSurvey) -> Vec<Model> {
     let Some(first) = survey.frames().next() else { return Vec::new() };
     let header = first.header;
     let plain_bytes = first.plain_bytes.unwrap_or(0);
     let mut models = Vec::new();
     let levels: &[Level] = match header.window.map(|window| window >> 20) {
-        // A small frame has no window, or one after its size.
+        // The window of a small frame follows from its size, or is missing.
         None | Some(0..4) => &[Level::Default, Level::Best, Level::Fastest, Level::Better],
         Some(4) => &[Level::Fastest],
         Some(8) => &[Level::Default, Level::Best, Level::Better],
@@ -140,11 +142,11 @@ fn candidates(survey: &Survey) -> Vec<Model> {
         Some(_) => &[],
     };
     for &level in levels {
-        // Streams have no size; what has one is a single block.
+        // A stream has no size in its header. A frame with a size is a single block.
         if header.plain_bytes.is_some_and(|plain| plain >= level.block_bytes() as u64) {
             continue;
         }
-        // Today's first, then that of Debian 12.
+        // The newest version first, then the version in Debian 12.
         for behaviour in [
             Behaviour::V1_17_8,
             Behaviour::V1_15,
@@ -152,8 +154,9 @@ fn candidates(survey: &Survey) -> Vec<Model> {
             Behaviour::V1_17_0,
             Behaviour::V1_16_4,
         ] {
-            let is_twin = level != Level::Better && behaviour == Behaviour::V1_17_3;
-            if !is_twin && level.exists(behaviour) {
+            // Only level "better" changed in 1.17.3.
+            let is_duplicate = level != Level::Better && behaviour == Behaviour::V1_17_3;
+            if !is_duplicate && level.exists(behaviour) {
                 models.push(Model::Klauspost { behaviour, level });
             }
         }
@@ -181,10 +184,10 @@ fn candidates(survey: &Survey) -> Vec<Model> {
     models
 }
 
-/// What people write, and what commands take when nobody writes anything.
+/// Levels that are most often used: the default, and what users choose.
 const LIKELY_LEVELS: [i32; 3] = [3, 19, 9];
 
-/// The reference encoder's window for plain bytes of unknown size.
+/// Returns the window of the reference encoder for plain bytes of unknown size.
 fn usual_window(level: i32) -> u64 {
     1 << match level {
         ..=1 => 19,
@@ -198,32 +201,32 @@ fn usual_window(level: i32) -> u64 {
     }
 }
 
-/// Returns what a model would be asked to remake; `None` if it makes no such blocks, or if
-/// decoding them told nothing that was not tried.
+/// Returns the recipe to try for a model. `None` if the model does not make such blocks, or if the
+/// decoded blocks have the same cuts as the first source.
 fn recipe<B: Source + ?Sized>(
     model: Model,
-    how: Cuts,
-    survey: &mut Survey,
+    cut_source: CutSource,
+    survey: &mut BlobSurvey,
     blob: &B,
 ) -> Result<Option<Recipe>, B::Error> {
     let mut parts = Vec::with_capacity(survey.pieces.len());
-    let mut is_news = how == Cuts::Likely;
+    let mut is_untried = cut_source == CutSource::BlockCount;
     for piece in &mut survey.pieces {
         let part = match piece {
-            Piece::Literal(bytes) => Part::Literal(bytes.clone()),
-            Piece::Frame(frame) => {
+            BlobPiece::Literal(bytes) => Part::Literal(bytes.clone()),
+            BlobPiece::Frame(frame) => {
                 let Some(plain_bytes) = frame.plain_bytes else { return Ok(None) };
                 let header = frame.header_bytes.clone();
                 let cuts = match model {
                     Model::Klauspost { level, .. } => {
                         let full = level.block_bytes() as u64;
                         let likely = frame.likely_cuts(full);
-                        let known = match (how, &likely) {
-                            (Cuts::Likely, Some(_)) => likely.clone(),
-                            _ => frame.cuts(full, blob)?,
+                        let chosen = match (cut_source, &likely) {
+                            (CutSource::BlockCount, Some(_)) => likely.clone(),
+                            _ => frame.decoded_cuts(full, blob)?,
                         };
-                        is_news |= likely.is_some() && known != likely;
-                        let Some(cuts) = known else { return Ok(None) };
+                        is_untried |= likely.is_some() && chosen != likely;
+                        let Some(cuts) = chosen else { return Ok(None) };
                         cuts
                     }
                     Model::Libzstd(_) => Vec::new(),
@@ -233,5 +236,5 @@ fn recipe<B: Source + ?Sized>(
         };
         parts.push(part);
     }
-    Ok(is_news.then_some(Recipe { model, parts }))
+    Ok(is_untried.then_some(Recipe { model, parts }))
 }

@@ -1,52 +1,53 @@
-//! What a blob consists of, from the headers of its frames and blocks.
+//! Reads the structure of a blob from the headers of its frames and blocks.
 //!
-//! Decodes only where headers do not say how many plain bytes there are. Never compresses.
+//! Decodes only where the headers do not have the plain size. Never compresses.
 
 use super::DetectOptions;
-use crate::frame::{BlockHeader, Header, LONGEST_HEADER, skippable};
-use crate::source::{PIECE_BYTES, Reader, Source};
+use crate::frame::{BlockHeader, FrameHeader, LONGEST_HEADER, skippable};
+use crate::source::{PIECE_BYTES, Source, SourceReader};
 use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer};
 
-/// A blob in pieces.
-pub(super) struct Survey {
-    pub(super) pieces: Vec<Piece>,
+/// The frames of a blob and the bytes between them.
+pub(super) struct BlobSurvey {
+    pub(super) pieces: Vec<BlobPiece>,
 }
 
-pub(super) enum Piece {
+/// A frame, or bytes that are copied.
+pub(super) enum BlobPiece {
     Literal(Vec<u8>),
     Frame(FrameSurvey),
 }
 
-/// A frame as its headers tell it.
+/// The facts about a frame that its headers have.
 pub(super) struct FrameSurvey {
-    pub(super) header: Header,
+    pub(super) header: FrameHeader,
     pub(super) header_bytes: Vec<u8>,
-    /// Plain bytes, once known.
+    /// Plain bytes in the frame. `None` until the frame is decoded, if the headers lack them.
     pub(super) plain_bytes: Option<u64>,
-    /// Where its first block begins in the blob.
+    /// Offset of the first block in the blob.
     first_block: u64,
-    /// Where it ends there.
+    /// End of the frame in the blob.
     end: u64,
-    /// How many blocks it has.
+    /// Number of blocks.
     blocks: u64,
-    /// Plain bytes of the first block, if its header tells them.
+    /// Plain bytes of the first block, if its header has them.
     first_plain: Option<u64>,
-    /// Plain bytes of each block, once decoded.
+    /// Plain bytes of each block. `None` until the frame is decoded.
     block_sizes: Option<Vec<u32>>,
 }
 
-/// Frames of more flushed blocks are not modelled.
+/// Most flushes of a frame. Frames with more of them are not modelled.
 const MOST_CUTS: usize = 1 << 16;
-/// Read ahead for headers: blocks are far apart, frames may be near.
+/// Bytes of one read for headers. Blocks are far apart, and frames may be close together.
 const AHEAD_BYTES: usize = 256;
 
-impl Survey {
-    /// Walks through the headers; `None` if the blob is no zstd or exceeds the options.
+impl BlobSurvey {
+    /// Reads all headers. `None` if the blob is not zstd or exceeds the options.
     pub(super) fn of<B: Source + ?Sized>(
         blob: &B,
         options: &DetectOptions,
     ) -> Result<Option<Self>, B::Error> {
-        let mut reader = Reader::new(blob);
+        let mut reader = SourceReader::new(blob);
         let mut survey = Self { pieces: Vec::new() };
         let mut literal_bytes = 0;
         let mut at = 0;
@@ -55,22 +56,22 @@ impl Survey {
             let left = blob.bytes() - at;
             let (end, frame) = if let Some(bytes) = skippable(head).filter(|&bytes| bytes <= left) {
                 (at + bytes, None)
-            } else if let Some(header) = Header::read(head) {
+            } else if let Some(header) = FrameHeader::read(head) {
                 let header_bytes = head[..header.bytes].to_vec();
                 match FrameSurvey::walk(&mut reader, at, header, header_bytes, blob.bytes())? {
-                    // An empty frame is kept as it is.
+                    // An empty frame becomes a literal part.
                     Some(frame) if frame.plain_bytes != Some(0) => (frame.end, Some(frame)),
                     Some(frame) => (frame.end, None),
                     None => return Ok(None),
                 }
             } else if survey.frames().next().is_some() {
-                // Anything else behind the last frame.
+                // Other bytes behind the last frame become a literal part.
                 (blob.bytes(), None)
             } else {
                 return Ok(None);
             };
             if let Some(frame) = frame {
-                survey.pieces.push(Piece::Frame(frame));
+                survey.pieces.push(BlobPiece::Frame(frame));
             } else {
                 literal_bytes += end - at;
                 if literal_bytes > options.literal_bytes {
@@ -89,16 +90,16 @@ impl Survey {
 
     pub(super) fn frames(&self) -> impl Iterator<Item = &FrameSurvey> {
         self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Frame(frame) => Some(frame),
-            Piece::Literal(_) => None,
+            BlobPiece::Frame(frame) => Some(frame),
+            BlobPiece::Literal(_) => None,
         })
     }
 
     fn literal<B: Source + ?Sized>(&mut self, blob: &B, at: u64, end: u64) -> Result<(), B::Error> {
-        if !matches!(self.pieces.last(), Some(Piece::Literal(_))) {
-            self.pieces.push(Piece::Literal(Vec::new()));
+        if !matches!(self.pieces.last(), Some(BlobPiece::Literal(_))) {
+            self.pieces.push(BlobPiece::Literal(Vec::new()));
         }
-        if let Some(Piece::Literal(bytes)) = self.pieces.last_mut() {
+        if let Some(BlobPiece::Literal(bytes)) = self.pieces.last_mut() {
             let from = bytes.len();
             bytes.resize(from + (end - at) as usize, 0);
             blob.read(at, &mut bytes[from..])?;
@@ -106,7 +107,7 @@ impl Survey {
         Ok(())
     }
 
-    /// Learns the plain bytes of all frames; false if they do not sum up to `plain_bytes`.
+    /// Finds the plain bytes of all frames. False if their sum is not `plain_bytes`.
     pub(super) fn settle_sizes<B: Source + ?Sized>(
         &mut self,
         blob: &B,
@@ -120,7 +121,7 @@ impl Survey {
         let unknown = self.frames().filter(|frame| frame.plain_bytes.is_none()).count();
         let mut left = rest;
         for piece in &mut self.pieces {
-            if let Piece::Frame(frame) = piece
+            if let BlobPiece::Frame(frame) = piece
                 && frame.plain_bytes.is_none()
             {
                 let bytes = if unknown == 1 { Some(rest) } else { frame.decode(blob)? };
@@ -136,21 +137,22 @@ impl Survey {
 }
 
 impl FrameSurvey {
-    /// Where it begins in the blob.
+    /// Returns the offset of the frame in the blob.
     pub(super) fn offset(&self) -> u64 {
         self.first_block - self.header.bytes as u64
     }
 
-    /// Where it ends there.
+    /// Returns the end of the frame in the blob.
     pub(super) fn end(&self) -> u64 {
         self.end
     }
 
-    /// Walks through the blocks of the frame at `at`. `None` if it is damaged or needs a dictionary.
+    /// Reads the block headers of the frame at `at`. `None` if the frame is damaged or needs a
+    /// dictionary.
     fn walk<B: Source + ?Sized>(
-        reader: &mut Reader<B>,
+        reader: &mut SourceReader<B>,
         at: u64,
-        header: Header,
+        header: FrameHeader,
         header_bytes: Vec<u8>,
         end: u64,
     ) -> Result<Option<Self>, B::Error> {
@@ -193,26 +195,26 @@ impl FrameSurvey {
         Ok(Some(frame))
     }
 
-    /// Where blocks end that are not full although the encoder's are of `full` bytes, as their
-    /// number suggests; `None` if it suggests nothing.
+    /// Returns the cuts that the number of blocks suggests, for an encoder whose full blocks have
+    /// `full` bytes. `None` if it suggests none.
     ///
-    /// Mostly right and free, but no more than likely: a block cut short adds no block if what it
-    /// lacks still fits into the last one.
+    /// This costs nothing and is right in most cases. It fails if a cut does not add a block,
+    /// because the bytes still fit into the last block.
     pub(super) fn likely_cuts(&self, full: u64) -> Option<Vec<u64>> {
         let plain = self.plain_bytes?;
-        // Full blocks, and a last one that is not, if only because it is empty.
+        // All blocks are full except the last one, which may be empty.
         if self.blocks == plain / full + 1 {
             return Some(Vec::new());
         }
-        // A first piece written before all others are copied: skopeo looks at eight bytes to
-        // recognise compression, and they are flushed as a block.
+        // One short block at the start: skopeo writes the eight bytes that it read to recognise the
+        // compression, and the copy of the rest flushes them.
         let first =
             self.first_plain.filter(|&first| 0 < first && first < full && first <= plain)?;
         (self.blocks == 1 + (plain - first) / full + 1).then(|| vec![first])
     }
 
-    /// The same for certain, from the decoded blocks; `None` if no such encoder makes them.
-    pub(super) fn cuts<B: Source + ?Sized>(
+    /// Returns the cuts of the decoded blocks. `None` if the encoder does not make such blocks.
+    pub(super) fn decoded_cuts<B: Source + ?Sized>(
         &mut self,
         full: u64,
         blob: &B,
@@ -235,10 +237,10 @@ impl FrameSurvey {
         Ok(Some(cuts))
     }
 
-    /// Decodes the frame block by block and returns its plain bytes; `None` if it is damaged.
+    /// Decodes the frame block by block and returns its plain bytes. `None` if it is damaged.
     fn decode<B: Source + ?Sized>(&mut self, blob: &B) -> Result<Option<u64>, B::Error> {
         let Some(mut decoder) = DCtx::try_create() else { return Ok(None) };
-        let mut reader = Reader::new(blob);
+        let mut reader = SourceReader::new(blob);
         let mut plain = Vec::with_capacity(DCtx::out_size());
         let mut sizes = Vec::new();
         let mut total = 0;
@@ -256,9 +258,10 @@ impl FrameSurvey {
             while at < end {
                 let piece = (end - at).min(PIECE_BYTES as u64) as usize;
                 let bytes = reader.at(at, piece, PIECE_BYTES)?;
-                let made = (bytes.len() == piece).then(|| decode(&mut decoder, bytes, &mut plain));
-                let Some(made) = made.flatten() else { return Ok(None) };
-                size += made;
+                let decoded =
+                    (bytes.len() == piece).then(|| decode(&mut decoder, bytes, &mut plain));
+                let Some(decoded_bytes) = decoded.flatten() else { return Ok(None) };
+                size += decoded_bytes;
                 at += piece as u64;
             }
             total += size;
@@ -272,19 +275,19 @@ impl FrameSurvey {
     }
 }
 
-/// Gives the decoder bytes and returns how many it made of them.
+/// Decodes bytes and returns the number of plain bytes that came out.
 fn decode(decoder: &mut DCtx, bytes: &[u8], plain: &mut Vec<u8>) -> Option<u64> {
     let mut input = InBuffer::around(bytes);
-    let mut made = 0;
+    let mut decoded_bytes = 0;
     loop {
         plain.clear();
         let mut output = OutBuffer::around(plain);
         decoder.decompress_stream(&mut output, &mut input).ok()?;
         let now = output.pos();
-        made += now as u64;
-        // All it has comes at once unless the room is full.
+        decoded_bytes += now as u64;
+        // The decoder returns all its output unless the buffer is full.
         if input.pos() == bytes.len() && now < plain.capacity() {
-            return Some(made);
+            return Some(decoded_bytes);
         }
         if now == 0 && input.pos() < bytes.len() && input.pos() == 0 {
             return None;

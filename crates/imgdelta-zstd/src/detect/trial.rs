@@ -1,32 +1,32 @@
-//! One candidate tried: the blob remade and compared as it comes.
+//! Tries one candidate: remakes the blob and compares it piece by piece.
 //!
 //! Never goes on after the first byte that differs.
 
-use super::survey::Survey;
-use crate::libzstd::{Call, JOB_BYTES, Libzstd};
+use super::survey::BlobSurvey;
+use crate::libzstd::{Call, JOB_BYTES, LibzstdEncoder};
 use crate::recipe::Recipe;
 use crate::remake::Remaker;
-use crate::source::{PIECE_BYTES, Reader, Source};
+use crate::source::{PIECE_BYTES, Source, SourceReader};
 
-/// What a trial showed.
+/// The result of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// The recipe gives the blob.
-    Proven,
-    /// It gives another after so many plain bytes.
-    Differs { plain_bytes: u64 },
-    /// The encoder cannot be started so.
-    Impossible,
+pub(super) enum TrialOutcome {
+    /// The recipe remakes the blob.
+    Match,
+    /// The recipe makes other bytes. `plain_bytes` were compressed before that showed.
+    Mismatch { plain_bytes: u64 },
+    /// The encoder does not make such frames.
+    Unsupported,
 }
 
-/// Remakes `blob` from `plain`.
-pub(super) fn run<B, P>(recipe: &Recipe, blob: &B, plain: &P) -> Result<Outcome, B::Error>
+/// Remakes `blob` from `plain` and compares.
+pub(super) fn run<B, P>(recipe: &Recipe, blob: &B, plain: &P) -> Result<TrialOutcome, B::Error>
 where
     B: Source + ?Sized,
     P: Source<Error = B::Error> + ?Sized,
 {
     let mut remaker = Remaker::new(recipe);
-    let mut expected = Reader::new(blob);
+    let mut expected = SourceReader::new(blob);
     let mut compared = 0;
     let mut out = Vec::new();
     let mut buffer = Vec::new();
@@ -37,24 +37,24 @@ where
         plain.read(given, &mut buffer)?;
         given += piece;
         if remaker.write(&buffer, &mut out).is_err() {
-            return Ok(Outcome::Impossible);
+            return Ok(TrialOutcome::Unsupported);
         }
         if !compare(&mut expected, &mut compared, &mut out)? {
-            return Ok(Outcome::Differs { plain_bytes: given });
+            return Ok(TrialOutcome::Mismatch { plain_bytes: given });
         }
     }
     if remaker.finish(&mut out).is_err() {
-        return Ok(Outcome::Impossible);
+        return Ok(TrialOutcome::Unsupported);
     }
     let same = compare(&mut expected, &mut compared, &mut out)? && compared == blob.bytes();
-    Ok(if same { Outcome::Proven } else { Outcome::Differs { plain_bytes: given } })
+    Ok(if same { TrialOutcome::Match } else { TrialOutcome::Mismatch { plain_bytes: given } })
 }
 
-/// Whether a call that works in jobs can have begun the first frame; true if that cannot be seen
-/// without trying.
-pub(super) fn probe<B, P>(
+/// Returns false if a call in jobs cannot have written the start of the first frame. True also
+/// where only a full trial can find that out.
+pub(super) fn may_start<B, P>(
     call: Call,
-    survey: &Survey,
+    survey: &BlobSurvey,
     blob: &B,
     plain: &P,
 ) -> Result<bool, B::Error>
@@ -69,15 +69,15 @@ where
     }
     let mut first = vec![0; JOB_BYTES as usize];
     plain.read(0, &mut first)?;
-    let Some(mut made) = Libzstd::probe(call, &frame.header, plain_bytes, &first) else {
+    let Some(mut out) = LibzstdEncoder::probe(call, &frame.header, plain_bytes, &first) else {
         return Ok(false);
     };
-    compare(&mut Reader::new(blob), &mut frame.offset(), &mut made)
+    compare(&mut SourceReader::new(blob), &mut frame.offset(), &mut out)
 }
 
-/// Compares what was made so far and forgets it.
+/// Compares the output so far with the blob and clears it.
 fn compare<B: Source + ?Sized>(
-    expected: &mut Reader<B>,
+    expected: &mut SourceReader<B>,
     compared: &mut u64,
     out: &mut Vec<u8>,
 ) -> Result<bool, B::Error> {

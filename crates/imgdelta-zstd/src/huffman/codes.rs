@@ -1,26 +1,28 @@
-//! Huffman codes of at most eleven bits from counts of bytes.
+//! Builds Huffman codes of at most eleven bits from counts of bytes.
 //!
-//! Equal counts and too deep trees leave choices, all of which show in the output; they are
-//! made as in zstd's HUF before 1.5.3, from which klauspost's huff0 was ported. Never writes.
+//! Equal counts and trees that are too deep leave choices, and each choice changes the output.
+//! The choices are those of zstd's HUF before 1.5.3, from which klauspost's huff0 was ported.
+//! Never writes codes.
 
 use crate::bits::high_bit;
 
-/// Deepest code the format allows.
+/// Bits of the longest code that the format allows.
 pub(super) const MOST_BITS: u32 = 11;
 
 /// The code of each byte.
-pub(super) struct Codes {
-    /// Code and length of each byte up to the last that occurs; 0 bits for those that do not.
+pub(super) struct HuffmanCodes {
+    /// Code and length of each byte, up to the last byte that occurs. Bytes that do not occur have
+    /// length 0.
     codes: Vec<(u16, u8)>,
-    /// Length of the longest.
+    /// Length of the longest code.
     pub(super) log: u32,
 }
 
-impl Codes {
-    /// Builds codes for counts of which at least two are not zero and the last is not.
+impl HuffmanCodes {
+    /// Builds codes. At least two of the counts and the last one must not be zero.
     pub(super) fn build(counts: &[u32], total: usize) -> Self {
         let mut order: Vec<usize> = (0..counts.len()).collect();
-        // Stable: of equal counts the lower byte comes first.
+        // The sort is stable: of two equal counts the lower byte comes first.
         order.sort_by_key(|&symbol| std::cmp::Reverse(counts[symbol]));
         order.retain(|&symbol| counts[symbol] > 0);
         let sorted: Vec<u32> = order.iter().map(|&symbol| counts[symbol]).collect();
@@ -49,32 +51,32 @@ impl Codes {
         Self { codes, log }
     }
 
-    /// Returns code and length of a byte.
+    /// Returns the code of a byte and its length.
     #[inline]
     pub(super) fn of(&self, byte: u8) -> (u32, u32) {
         let (code, length) = self.codes[usize::from(byte)];
         (u32::from(code), u32::from(length))
     }
 
-    /// Lengths of all codes, up to the last byte that has one.
+    /// Returns the lengths of all codes, up to the last byte with a code.
     pub(super) fn lengths(&self) -> impl ExactSizeIterator<Item = u8> {
         self.codes.iter().map(|&(_, length)| length)
     }
 
-    /// Whether every byte counted has a code.
+    /// True if every counted byte has a code.
     pub(super) fn covers(&self, counts: &[u32]) -> bool {
         counts.len() <= self.codes.len()
             && counts.iter().zip(&self.codes).all(|(&count, code)| count == 0 || code.1 > 0)
     }
 
-    /// Bytes that bytes counted so take, without the codes' own.
+    /// Returns the bytes of the coded literals, without the description of the codes.
     pub(super) fn bytes(&self, counts: &[u32]) -> u32 {
         let bits = counts.iter().zip(&self.codes);
         (7 + bits.map(|(&count, code)| count * u32::from(code.1)).sum::<u32>()) >> 3
     }
 }
 
-/// The depth asked for: no deeper than so few bytes can fill.
+/// Returns the depth limit, which is lower for few literals.
 fn wanted_log(total: usize, kinds: usize) -> u32 {
     let total = total as u32;
     let by_total = (high_bit(total.wrapping_sub(1)) as u8).wrapping_sub(1);
@@ -82,11 +84,11 @@ fn wanted_log(total: usize, kinds: usize) -> u32 {
     MOST_BITS.min(u32::from(by_total)).max(needed).clamp(5, MOST_BITS)
 }
 
-/// Depths in the unlimited tree, for counts in descending order.
+/// Returns the depths in a tree without a limit, for counts in descending order.
 fn depths(sorted: &[u32]) -> Vec<u8> {
     let leaves = sorted.len();
-    // Leaves wait in descending order and are taken from the end, joints as they were made; a
-    // leaf goes first only if it is smaller.
+    // Leaves are taken from the end of `sorted`, inner nodes in the order of their creation. A leaf
+    // goes first only if its count is smaller.
     let mut joints: Vec<u32> = Vec::with_capacity(leaves);
     let mut parents = vec![0usize; 2 * leaves - 1];
     let mut leaf = leaves;
@@ -125,10 +127,10 @@ fn depths(sorted: &[u32]) -> Vec<u8> {
     depths
 }
 
-/// Brings depths below the limit and returns the greatest that is left.
+/// Limits the depths and returns the greatest one.
 ///
-/// What is too deep is cut, which overdraws the code space; the debt is paid by lengthening
-/// codes that are shorter, cheapest first, in steps of powers of two.
+/// Codes that are too long become `most` bits long, which uses too much of the code space. Shorter
+/// codes are then lengthened, the cheapest first, until the codes fit.
 fn limit(lengths: &mut [u8], sorted: &[u32], most: u32) -> u32 {
     let deepest = u32::from(lengths.last().copied().unwrap_or(0));
     if deepest <= most {
@@ -148,7 +150,7 @@ fn limit(lengths: &mut [u8], sorted: &[u32], most: u32) -> u32 {
     }
     debt >>= over;
 
-    // The rarest code of each length, by how much shorter than the limit it is.
+    // Index of the rarest code of each length, by the difference to the limit.
     let mut rarest: [Option<usize>; MOST_BITS as usize + 2] = [None; MOST_BITS as usize + 2];
     let mut length = full;
     for place in (0..=last).rev() {
@@ -179,7 +181,7 @@ fn limit(lengths: &mut [u8], sorted: &[u32], most: u32) -> u32 {
         lengths[place] += 1;
         rarest[by] = place.checked_sub(1).filter(|&next| lengths[next] == full - by as u8);
     }
-    // Paid too much: the cheapest of the longest codes get a bit back.
+    // Some code space is left: the most frequent of the longest codes become one bit shorter.
     while debt < 0 {
         let place = if let Some(place) = rarest[1] {
             place + 1
@@ -200,8 +202,8 @@ fn limit(lengths: &mut [u8], sorted: &[u32], most: u32) -> u32 {
 mod tests {
     use super::*;
 
-    /// The code space used, in units of the longest code.
-    fn space(codes: &Codes) -> u32 {
+    /// Returns the used part of the code space, in units of the longest code.
+    fn space(codes: &HuffmanCodes) -> u32 {
         codes
             .lengths()
             .filter(|&length| length > 0)
@@ -210,12 +212,12 @@ mod tests {
     }
 
     #[test]
-    fn codes_fill_the_space_however_skewed() {
+    fn codes_of_skewed_counts_fill_the_code_space() {
         for growth in [1.0, 1.1, 1.3, 1.62, 2.0, 3.0] {
             let counts: Vec<u32> =
                 (0..40).map(|n| (f64::powi(growth, n % 20) as u32 % 60_000).max(1)).collect();
             let total = counts.iter().sum::<u32>();
-            let codes = Codes::build(&counts, total as usize);
+            let codes = HuffmanCodes::build(&counts, total as usize);
             assert!(codes.log <= MOST_BITS);
             assert_eq!(space(&codes), 1 << codes.log, "growth {growth}");
         }
@@ -223,7 +225,7 @@ mod tests {
 
     #[test]
     fn two_symbols_take_a_bit_each() {
-        let codes = Codes::build(&[0, 90, 10], 100);
+        let codes = HuffmanCodes::build(&[0, 90, 10], 100);
         assert_eq!(codes.lengths().collect::<Vec<_>>(), [0, 1, 1]);
         assert_eq!((codes.of(1), codes.of(2)), ((0, 1), (1, 1)));
         assert_eq!(codes.bytes(&[0, 90, 10]), 13);

@@ -1,54 +1,54 @@
-//! Literals by Huffman codes, as klauspost/compress's huff0 packs them.
+//! Compresses literals with Huffman codes, as huff0 of klauspost/compress does.
 //!
-//! The coder is Yann Collet's; where the format leaves a choice (depth, reuse of a table, when to
-//! give up) it is made as in Klaus Post's port, described in docs/encoders.md. Never writes the
-//! header of a literals section: that is the block's.
+//! The coder is Yann Collet's. Where the format leaves a choice (depth, reuse of a table, raw
+//! literals), the choice is that of Klaus Post's port: see docs/encoders.md. Never writes the
+//! header of a literals section.
 
 mod codes;
 mod weights;
 
 use crate::bits::BitWriter;
-use codes::Codes;
+use codes::HuffmanCodes;
 
-/// Packs literals block after block, with the codes of an earlier block where they serve.
+/// Compresses the literals of one block after another, and reuses earlier codes where they pay.
 #[derive(Default)]
-pub(crate) struct Literals {
-    /// The codes a reader knows.
-    known: Option<Codes>,
-    /// Whether the next block may use them.
+pub(crate) struct LiteralsCoder {
+    /// The last codes in the stream, which a reader has.
+    last_codes: Option<HuffmanCodes>,
+    /// True if the next block may use the last codes.
     may_reuse: bool,
 }
 
-/// What became of literals.
-pub(crate) enum Packed {
-    /// Nothing gained: they go as they are.
+/// The chosen form of the literals of a block.
+pub(crate) enum LiteralsForm {
+    /// The literals themselves: codes gain nothing.
     Raw,
-    /// One byte again and again.
+    /// One byte value, repeated.
     Run,
-    /// Codes, if new, and the coded literals.
+    /// The codes, if they are new, and the coded literals.
     Coded {
         /// The section without its header.
         bytes: Vec<u8>,
-        /// Whether the codes are those of an earlier block.
+        /// True if the codes are those of an earlier block.
         reused: bool,
     },
 }
 
-impl Literals {
-    /// Lets the next block use the codes of this one.
+impl LiteralsCoder {
+    /// Allows the next block to use the last codes.
     pub(crate) fn allow_reuse(&mut self) {
         self.may_reuse = true;
     }
 
-    /// Keeps the next block from using any codes but its own.
+    /// Forces new codes in the next block.
     pub(crate) fn forbid_reuse(&mut self) {
         self.may_reuse = false;
     }
 
-    /// Packs literals in one stream or in four.
-    pub(crate) fn pack(&mut self, literals: &[u8], four: bool) -> Packed {
+    /// Compresses literals into one stream, or into four.
+    pub(crate) fn pack(&mut self, literals: &[u8], four: bool) -> LiteralsForm {
         if !self.may_reuse {
-            self.known = None;
+            self.last_codes = None;
         }
         let mut counts = [0u32; 256];
         for &byte in literals {
@@ -57,22 +57,22 @@ impl Literals {
         let most = counts.iter().max().map_or(0, |&count| count as usize);
         let kinds = counts.iter().rposition(|&count| count > 0).map_or(0, |last| last + 1);
         if most >= literals.len() {
-            return if literals.len() == 1 { Packed::Raw } else { Packed::Run };
+            return if literals.len() == 1 { LiteralsForm::Raw } else { LiteralsForm::Run };
         }
         if most == 1 || most < literals.len() >> 7 {
-            return Packed::Raw;
+            return LiteralsForm::Raw;
         }
         let enough = literals.len() - (literals.len() >> 4);
         let counts = &counts[..kinds];
-        let codes = Codes::build(counts, literals.len());
-        if let Some(known) = self.known.as_ref().filter(|known| known.covers(counts))
-            && (known.bytes(counts) <= codes.bytes(counts) || 12 >= enough)
+        let codes = HuffmanCodes::build(counts, literals.len());
+        if let Some(last) = self.last_codes.as_ref().filter(|last| last.covers(counts))
+            && (last.bytes(counts) <= codes.bytes(counts) || 12 >= enough)
         {
             let mut bytes = Vec::with_capacity(enough);
-            return if encode(known, literals, four, &mut bytes) && bytes.len() < enough {
-                Packed::Coded { bytes, reused: true }
+            return if encode(last, literals, four, &mut bytes) && bytes.len() < enough {
+                LiteralsForm::Coded { bytes, reused: true }
             } else {
-                Packed::Raw
+                LiteralsForm::Raw
             };
         }
         let mut bytes = Vec::with_capacity(enough + 128);
@@ -80,15 +80,16 @@ impl Literals {
             || !encode(&codes, literals, four, &mut bytes)
             || bytes.len() >= enough
         {
-            return Packed::Raw;
+            return LiteralsForm::Raw;
         }
-        self.known = Some(codes);
-        Packed::Coded { bytes, reused: false }
+        self.last_codes = Some(codes);
+        LiteralsForm::Coded { bytes, reused: false }
     }
 }
 
-/// Appends the coded literals; false if four streams cannot be told apart.
-fn encode(codes: &Codes, literals: &[u8], four: bool, out: &mut Vec<u8>) -> bool {
+/// Appends the coded literals. False if one of the first three streams is too long for its size
+/// field.
+fn encode(codes: &HuffmanCodes, literals: &[u8], four: bool, out: &mut Vec<u8>) -> bool {
     if !four {
         encode_one(codes, literals, out);
         return true;
@@ -106,7 +107,7 @@ fn encode(codes: &Codes, literals: &[u8], four: bool, out: &mut Vec<u8>) -> bool
     true
 }
 
-fn encode_one(codes: &Codes, literals: &[u8], out: &mut Vec<u8>) {
+fn encode_one(codes: &HuffmanCodes, literals: &[u8], out: &mut Vec<u8>) {
     let mut bits = BitWriter::new(out);
     for &byte in literals.iter().rev() {
         let (code, length) = codes.of(byte);
@@ -120,26 +121,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_and_single_bytes_are_told() {
-        let mut literals = Literals::default();
-        assert!(matches!(literals.pack(&[7; 50], false), Packed::Run));
-        assert!(matches!(literals.pack(&[7], false), Packed::Raw));
+    fn runs_single_bytes_and_noise_are_not_coded() {
+        let mut literals = LiteralsCoder::default();
+        assert!(matches!(literals.pack(&[7; 50], false), LiteralsForm::Run));
+        assert!(matches!(literals.pack(&[7], false), LiteralsForm::Raw));
         let all: Vec<u8> = (0..=255).collect();
-        assert!(matches!(literals.pack(&all, false), Packed::Raw));
+        assert!(matches!(literals.pack(&all, false), LiteralsForm::Raw));
     }
 
     #[test]
     fn codes_are_reused_only_when_allowed() {
         let text =
             b"a rose is a rose is a rose is a rose, said the abbess and a rose it is".repeat(9);
-        let mut literals = Literals::default();
+        let mut literals = LiteralsCoder::default();
         for (allowed, expected) in [(false, false), (true, true), (false, false)] {
             if allowed {
                 literals.allow_reuse();
             } else {
                 literals.forbid_reuse();
             }
-            let Packed::Coded { reused, .. } = literals.pack(&text, false) else { panic!() };
+            let LiteralsForm::Coded { reused, .. } = literals.pack(&text, false) else { panic!() };
             assert_eq!(reused, expected);
         }
     }

@@ -1,14 +1,14 @@
-//! Codes written down as weights: by FSE with two states in turn, or in half bytes.
+//! Writes Huffman codes as weights: compressed by FSE with two states, or four bits each.
 //!
 //! Never chooses codes.
 
-use super::codes::Codes;
+use super::codes::HuffmanCodes;
 use crate::bits::{BitWriter, high_bit};
-use crate::fse::{Table, accuracy, normalise};
+use crate::fse::{FseTable, accuracy, normalise};
 
-/// Appends the weights of all codes but the last, which follows from them; false if they cannot
-/// be written.
-pub(super) fn write(codes: &Codes, out: &mut Vec<u8>) -> bool {
+/// Appends the weights of all codes except the last, which follows from the others. False if there
+/// are too many weights for either form.
+pub(super) fn write(codes: &HuffmanCodes, out: &mut Vec<u8>) -> bool {
     let count = codes.lengths().len() - 1;
     let weights: Vec<u8> = (codes.lengths().take(count))
         .map(|length| if length == 0 { 0 } else { codes.log as u8 + 1 - length })
@@ -29,7 +29,7 @@ pub(super) fn write(codes: &Codes, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Returns the weights by FSE, if that is possible and smaller than one byte each.
+/// Returns the weights compressed by FSE, if that works and takes less than a byte each.
 fn packed(weights: &[u8]) -> Option<Vec<u8>> {
     let mut counts = [0u32; 16];
     for &weight in weights {
@@ -42,11 +42,11 @@ fn packed(weights: &[u8]) -> Option<Vec<u8>> {
     }
     let total = weights.len() as u32;
     let log = accuracy(total, kinds, 6, high_bit(total - 1) + 1);
-    let table = Table::new(&normalise(&counts[..kinds], total, log)?, log);
+    let table = FseTable::new(&normalise(&counts[..kinds], total, log)?, log);
     let mut out = Vec::new();
     table.write_shares(&mut out);
     let mut bits = BitWriter::new(&mut out);
-    // Even places go through one state, odd ones through the other.
+    // Weights at even indexes use the first state, the others the second.
     let mut states = [None; 2];
     for (place, &weight) in weights.iter().enumerate().rev() {
         match &mut states[place & 1] {

@@ -1,48 +1,47 @@
-//! Level "best": of all copies that begin within three bytes the one that saves most by an
-//! estimate in bits.
+//! Level "best": of all copies that begin within three bytes, the one with the best estimated gain.
 //!
-//! After Klaus Post's bestFastEncoder as it is from 1.17.8 on. Never decides what becomes of a
-//! block.
+//! The estimate is in bits. After Klaus Post's bestFastEncoder from 1.17.8 on. Never chooses the
+//! form of a block.
 
-use super::block::Parsed;
+use super::block::ParsedBlock;
 use super::history::{History, agreeing, agreeing_before, eight, four, hash4, hash8};
 use super::sequences::{copy_bits, offset_bits};
-use super::{Cursor, Places};
+use super::{ParseCursor, PlacePair};
 
 pub(super) const LONG_BITS: u32 = 22;
 pub(super) const SHORT_BITS: u32 = 18;
 
-/// Bytes at the end of a block where no search starts.
+/// Bytes at the end of a block that are not searched.
 const MARGIN: usize = 12;
-/// Smaller blocks are not searched.
+/// Bytes of the smallest block that is searched.
 const FEWEST_BYTES: usize = 16;
-/// One byte more is skipped for each so many bytes (a power of two) without a copy.
+/// Exponent of two: after that many bytes without a copy, each step skips one byte more.
 const PATIENCE: u32 = 9;
-/// A copy of so many bytes is taken without looking further.
+/// Bytes of a copy that ends the search.
 const GOOD_BYTES: usize = 250;
-/// Bytes at its start that a copy found from another's end need not have.
+/// Bytes at the start of a copy that a copy found from its end may lack.
 const FREE_START: usize = 2;
 
-pub(super) struct Best {
-    long: Box<[Places]>,
-    short: Box<[Places]>,
+pub(super) struct BestFinder {
+    long: Box<[PlacePair]>,
+    short: Box<[PlacePair]>,
 }
 
-impl Best {
+impl BestFinder {
     pub(super) fn new() -> Self {
-        Self { long: Places::table(LONG_BITS), short: Places::table(SHORT_BITS) }
+        Self { long: PlacePair::table(LONG_BITS), short: PlacePair::table(SHORT_BITS) }
     }
 
     pub(super) fn lower(&mut self, by: u32) {
-        Places::lower(&mut self.long, by);
-        Places::lower(&mut self.short, by);
+        PlacePair::lower(&mut self.long, by);
+        PlacePair::lower(&mut self.short, by);
     }
 
-    /// Finds the copies of the block from `start` on.
-    pub(super) fn parse(&mut self, history: &History, start: usize, parsed: &mut Parsed) {
+    /// Finds the copies of the block at `start`.
+    pub(super) fn parse(&mut self, history: &History, start: usize, parsed: &mut ParsedBlock) {
         let bytes = history.bytes();
         let block = bytes.len() - start;
-        let mut cursor = Cursor { bytes, at: start, done: start, parsed };
+        let mut cursor = ParseCursor { bytes, at: start, done: start, parsed };
         if block > 3 && agreeing(bytes, start, start + 1) == block - 1 {
             cursor.copy(start + 1, 1, block - 1);
             return;
@@ -58,7 +57,7 @@ impl Best {
 
         while cursor.at < end {
             let at = cursor.at;
-            let mut search = Search::new(history, literal_cost, &cursor);
+            let mut search = BestSearch::new(history, literal_cost, &cursor);
             self.search(&mut search, at);
             if cursor.may_repeat() && !search.is_good() {
                 search.repeats(distances, at);
@@ -72,8 +71,8 @@ impl Best {
                 self.search_ahead(&mut search, at, end);
             }
             let best = search.best;
-            // Both bounds are as the original has them; they differ by eight bytes.
-            let enter_end = if let Kind::Repeat(repeat) = best.kind {
+            // The two limits are the original's. They differ by eight bytes.
+            let enter_end = if let CandidateKind::Repeat(repeat) = best.kind {
                 cursor.push(best.at, repeat.offset(), best.bytes);
                 distances = repeat.after(distances);
                 end + 4
@@ -96,8 +95,8 @@ impl Best {
         self.short[hash4(word, SHORT_BITS)].push(place);
     }
 
-    /// Tries what begins here.
-    fn search(&self, search: &mut Search, at: usize) {
+    /// Tries the copies that begin at `at`.
+    fn search(&self, search: &mut BestSearch, at: usize) {
         let word = eight(search.bytes, at);
         for places in [self.long[hash8(word, LONG_BITS)], self.short[hash4(word, SHORT_BITS)]] {
             search.improve_from(places.latest, 0, at);
@@ -105,8 +104,9 @@ impl Best {
         }
     }
 
-    /// Tries what begins one or two bytes later, and what the bytes behind the copy occurred with.
-    fn search_ahead(&self, search: &mut Search, at: usize, end: usize) {
+    /// Tries the copies that begin one or two bytes later, and those found by the bytes behind the
+    /// best copy.
+    fn search_ahead(&self, search: &mut BestSearch, at: usize, end: usize) {
         let next = eight(search.bytes, at + 1);
         search.improve_from(self.short[hash4(next, SHORT_BITS)].latest, 0, at + 1);
         for at in [at + 1, at + 2] {
@@ -121,7 +121,7 @@ impl Best {
         let behind = eight(search.bytes, best.at + best.bytes);
         let places = self.long[hash8(behind, LONG_BITS)];
         for place in [places.latest, places.earlier] {
-            // The second look starts from what the first found.
+            // The second attempt starts from the result of the first.
             let best = search.best;
             if !search.improve_from(place, best.bytes - FREE_START, best.at + FREE_START) {
                 break;
@@ -130,69 +130,70 @@ impl Best {
     }
 }
 
-/// A repeated distance.
+/// A choice among the last distances.
 #[derive(Clone, Copy)]
-enum Repeat {
-    /// One of the last three, after at least a literal.
-    Distance(usize),
-    /// Right after a copy: the second, the third, or one less than the first.
-    Here(usize),
+enum RepeatedDistance {
+    /// One of the last three, by index, after at least one literal.
+    AfterLiteral(usize),
+    /// Directly after a copy, by index: the second, the third, or the first minus one.
+    AfterCopy(usize),
 }
 
-impl Repeat {
-    /// As the format counts.
+impl RepeatedDistance {
+    /// Returns the format's offset value.
     fn offset(self) -> u32 {
         match self {
-            Self::Distance(which) | Self::Here(which) => which as u32 + 1,
+            Self::AfterLiteral(index) | Self::AfterCopy(index) => index as u32 + 1,
         }
     }
 
-    /// The last three distances after it.
+    /// Returns the last three distances after the copy.
     fn after(self, [first, second, third]: [usize; 3]) -> [usize; 3] {
         match self {
-            Self::Distance(0) => [first, second, third],
-            Self::Distance(1) | Self::Here(0) => [second, first, third],
-            Self::Distance(_) | Self::Here(1) => [third, first, second],
-            Self::Here(_) => [first - 1, first, second],
+            Self::AfterLiteral(0) => [first, second, third],
+            Self::AfterLiteral(1) | Self::AfterCopy(0) => [second, first, third],
+            Self::AfterLiteral(_) | Self::AfterCopy(1) => [third, first, second],
+            Self::AfterCopy(_) => [first - 1, first, second],
         }
     }
 }
 
-/// What was tried last with success.
+/// The kind of a candidate.
 #[derive(Clone, Copy)]
-enum Kind {
+enum CandidateKind {
     Nothing,
     Copy,
-    Repeat(Repeat),
+    Repeat(RepeatedDistance),
 }
 
-/// A copy that may be taken.
+/// The best copy so far.
 #[derive(Clone, Copy)]
 struct Candidate {
-    kind: Kind,
+    kind: CandidateKind,
     at: usize,
     from: usize,
-    /// None if it would cost more than its literals. Such a one still keeps others of its kind
-    /// from being tried.
+    /// Bytes of the copy. 0 if it would cost more than literals; such a candidate still stops the
+    /// search for others of its kind.
     bytes: usize,
-    /// Bits that it costs more than its literals would; negative if it is worth it.
+    /// Bits that the copy costs more than literals. Negative if it saves bits.
     cost: i32,
 }
 
 /// The search at one position.
-struct Search<'a> {
+struct BestSearch<'a> {
     bytes: &'a [u8],
     history: &'a History,
-    /// Bits that a literal takes, in 1/1024.
+    /// Bits of a literal, in 1/1024.
     literal_cost: i32,
-    /// What is before this is in a sequence.
+    /// End of the last sequence.
     done: usize,
     best: Candidate,
 }
 
-impl<'a> Search<'a> {
-    fn new(history: &'a History, literal_cost: i32, cursor: &Cursor) -> Self {
-        let best = Candidate { kind: Kind::Nothing, at: cursor.at, from: 0, bytes: 0, cost: 0 };
+impl<'a> BestSearch<'a> {
+    fn new(history: &'a History, literal_cost: i32, cursor: &ParseCursor) -> Self {
+        let best =
+            Candidate { kind: CandidateKind::Nothing, at: cursor.at, from: 0, bytes: 0, cost: 0 };
         Self { bytes: history.bytes(), history, literal_cost, done: cursor.done, best }
     }
 
@@ -200,7 +201,8 @@ impl<'a> Search<'a> {
         self.best.bytes >= GOOD_BYTES
     }
 
-    /// Tries a place that tables gave, `before` bytes back; false if nothing is there.
+    /// Tries a copy from `before` bytes before a position of the tables. False if the position is
+    /// not in the history.
     fn improve_from(&mut self, place: u32, before: usize, at: usize) -> bool {
         let index = place.checked_sub(self.history.origin()).map(|index| index as usize);
         let Some(from) = index.and_then(|index| index.checked_sub(before)) else { return false };
@@ -211,33 +213,33 @@ impl<'a> Search<'a> {
     fn repeats(&mut self, distances: [usize; 3], at: usize) {
         let [first, second, third] = distances;
         if at == self.done {
-            self.improve_by(second, at, Repeat::Here(0));
-            self.improve_by(third, at, Repeat::Here(1));
+            self.improve_by(second, at, RepeatedDistance::AfterCopy(0));
+            self.improve_by(third, at, RepeatedDistance::AfterCopy(1));
             if first > 1 {
-                self.improve_by(first - 1, at, Repeat::Here(2));
+                self.improve_by(first - 1, at, RepeatedDistance::AfterCopy(2));
             }
         }
-        if matches!(self.best.kind, Kind::Repeat(_)) {
+        if matches!(self.best.kind, CandidateKind::Repeat(_)) {
             return;
         }
-        for (which, distance) in distances.into_iter().enumerate() {
-            self.improve_by(distance, at + 1, Repeat::Distance(which));
+        for (index, distance) in distances.into_iter().enumerate() {
+            self.improve_by(distance, at + 1, RepeatedDistance::AfterLiteral(index));
         }
-        if matches!(self.best.kind, Kind::Copy) {
-            for (which, distance) in distances.into_iter().enumerate() {
-                self.improve_by(distance, at + 3, Repeat::Distance(which));
+        if matches!(self.best.kind, CandidateKind::Copy) {
+            for (index, distance) in distances.into_iter().enumerate() {
+                self.improve_by(distance, at + 3, RepeatedDistance::AfterLiteral(index));
             }
         }
     }
 
-    fn improve_by(&mut self, distance: usize, at: usize, repeat: Repeat) {
+    fn improve_by(&mut self, distance: usize, at: usize, repeat: RepeatedDistance) {
         if let Some(from) = at.checked_sub(distance) {
             self.improve(from, at, Some(repeat));
         }
     }
 
-    /// Takes a copy if it saves more than the best so far.
-    fn improve(&mut self, mut from: usize, mut at: usize, repeat: Option<Repeat>) {
+    /// Makes a copy the best candidate if it saves more bits.
+    fn improve(&mut self, mut from: usize, mut at: usize, repeat: Option<RepeatedDistance>) {
         let bytes = self.bytes;
         let window = self.history.window() as usize;
         let best = self.best;
@@ -249,7 +251,7 @@ impl<'a> Search<'a> {
             if best_end >= bytes.len() {
                 return;
             }
-            // Whether it is as long shows four bytes before the best one's end.
+            // Skips copies that differ shortly before the end of the best one.
             let check = best_end.checked_sub(at + 8).filter(|&check| check > 4);
             if let Some(check) = check.filter(|_| bytes.len() - best_end > 2)
                 && four(bytes, from + check) != four(bytes, at + check)
@@ -258,26 +260,26 @@ impl<'a> Search<'a> {
             }
         }
         let mut length = 4 + agreeing(bytes, from + 4, at + 4);
-        if !matches!(best.kind, Kind::Repeat(_)) {
+        if !matches!(best.kind, CandidateKind::Repeat(_)) {
             let floor = at.saturating_sub(window);
             let back = agreeing_before(bytes, (from, floor), (at, self.done));
             (from, at, length) = (from - back, at - back, length + back);
         }
-        let offset = repeat.map_or((at - from) as u32 + 3, Repeat::offset);
+        let offset = repeat.map_or((at - from) as u32 + 3, RepeatedDistance::offset);
         let saved = (length as i32).wrapping_mul(self.literal_cost) >> 10;
         let cost = offset_bits(offset) + copy_bits(length as u32 - 3) - saved;
         let later = (at as i32 - best.at as i32).wrapping_mul(self.literal_cost) >> 10;
         if best.bytes == 0 || (cost <= 0 && cost - best.cost + later < 0) {
-            let kind = repeat.map_or(Kind::Copy, Kind::Repeat);
+            let kind = repeat.map_or(CandidateKind::Copy, CandidateKind::Repeat);
             let length = if cost > 0 { 0 } else { length };
             self.best = Candidate { kind, at, from, bytes: length, cost };
         }
     }
 }
 
-/// Bits that a literal of a block takes at best, in 1/1024; at least one.
+/// Returns the estimated bits of a literal of this block, in 1/1024, and at least one bit.
 ///
-/// In double precision as the original: sums of whole bits for each byte value.
+/// Like the original in double precision, with whole bits for each byte value.
 #[allow(clippy::cast_precision_loss, reason = "counts are small")]
 pub(super) fn literal_cost(block: &[u8]) -> i32 {
     let mut counts = [0u32; 256];

@@ -1,50 +1,50 @@
-//! Level "better": the long table keeps two places, a short copy is weighed against a long one
-//! at the next byte, and a copy's end is searched for one that began before it.
+//! Level "better": a long table with two positions per entry, and a short one.
 //!
-//! After Klaus Post's betterFastEncoder. Never decides what becomes of a block.
+//! A short copy competes with a long one at the next byte, and the bytes behind a copy may lead to
+//! a longer one. After Klaus Post's betterFastEncoder. Never chooses the form of a block.
 
-use super::block::Parsed;
-use super::double::before_agrees;
+use super::block::ParsedBlock;
+use super::default::before_agrees;
 use super::history::{History, agreeing, agreeing_before, eight, four, hash5, hash8};
-use super::{Behaviour, Cursor, Entry, Places};
+use super::{Behaviour, HashEntry, ParseCursor, PlacePair};
 
 const LONG_BITS: u32 = 19;
 const SHORT_BITS: u32 = 13;
 
-/// Bytes at the end of a block where no search starts.
+/// Bytes at the end of a block that are not searched.
 const MARGIN: usize = 10;
-/// Smaller blocks are not searched.
+/// Bytes of the smallest block that is searched.
 const FEWEST_BYTES: usize = 16;
-/// One byte more is skipped for each so many bytes (a power of two) without a copy.
+/// Exponent of two: after that many bytes without a copy, each step skips one byte more.
 const PATIENCE: u32 = 8;
-/// Bytes at its start that a copy found from another's end need not have.
+/// Bytes at the start of a copy that a copy found from its end may lack.
 const FREE_START: usize = 3;
 
-pub(super) struct Better {
+pub(super) struct BetterFinder {
     behaviour: Behaviour,
-    long: Box<[Places]>,
-    short: Box<[Entry]>,
+    long: Box<[PlacePair]>,
+    short: Box<[HashEntry]>,
 }
 
-impl Better {
+impl BetterFinder {
     pub(super) fn new(behaviour: Behaviour) -> Self {
-        Self { behaviour, long: Places::table(LONG_BITS), short: Entry::table(SHORT_BITS) }
+        Self { behaviour, long: PlacePair::table(LONG_BITS), short: HashEntry::table(SHORT_BITS) }
     }
 
     pub(super) fn lower(&mut self, by: u32) {
-        Places::lower(&mut self.long, by);
-        Entry::lower(&mut self.short, by);
+        PlacePair::lower(&mut self.long, by);
+        HashEntry::lower(&mut self.short, by);
     }
 
-    /// Finds the copies of the block from `start` on.
-    pub(super) fn parse(&mut self, history: &History, start: usize, parsed: &mut Parsed) {
+    /// Finds the copies of the block at `start`.
+    pub(super) fn parse(&mut self, history: &History, start: usize, parsed: &mut ParsedBlock) {
         let bytes = history.bytes();
         let block = bytes.len() - start;
         if self.behaviour >= Behaviour::V1_17_8
             && block > 3
             && agreeing(bytes, start, start + 1) == block - 1
         {
-            let mut cursor = Cursor { bytes, at: start, done: start, parsed };
+            let mut cursor = ParseCursor { bytes, at: start, done: start, parsed };
             cursor.copy(start + 1, 1, block - 1);
             return;
         }
@@ -54,8 +54,8 @@ impl Better {
         }
         let window = history.window() as usize;
         let end = bytes.len() - MARGIN;
-        let mut finder = Finder { tables: self, history };
-        let mut cursor = Cursor { bytes, at: start, done: start, parsed };
+        let mut finder = BetterSearch { tables: self, history };
+        let mut cursor = ParseCursor { bytes, at: start, done: start, parsed };
         let mut last = 0;
 
         'block: loop {
@@ -118,30 +118,30 @@ impl Better {
     }
 }
 
-/// A copy found: `bytes` at `at` are those at `from`.
-struct Found {
+/// A possible copy: the `bytes` bytes at `at` equal those at `from`.
+struct CopyMatch {
     at: usize,
     from: usize,
     bytes: usize,
 }
 
-struct Finder<'a> {
-    tables: &'a mut Better,
+struct BetterSearch<'a> {
+    tables: &'a mut BetterFinder,
     history: &'a History,
 }
 
-impl Finder<'_> {
+impl BetterSearch<'_> {
     fn place(&self, at: usize) -> u32 {
         self.history.origin() + at as u32
     }
 
-    /// Index of a place, if it is less than the window before `at`.
+    /// Returns the index of a position if the window at `at` reaches it.
     fn reach(&self, place: u32, at: usize) -> Option<usize> {
         (self.place(at).wrapping_sub(place) < self.history.window())
             .then(|| (place - self.history.origin()) as usize)
     }
 
-    fn enter_long(&mut self, word: u64, at: usize) -> Places {
+    fn enter_long(&mut self, word: u64, at: usize) -> PlacePair {
         let place = self.place(at);
         let places = &mut self.tables.long[hash8(word, LONG_BITS)];
         let before = *places;
@@ -149,12 +149,12 @@ impl Finder<'_> {
         before
     }
 
-    fn enter_short(&mut self, word: u64, at: usize) -> Entry {
-        let entry = Entry { head: word as u32, place: self.place(at) };
+    fn enter_short(&mut self, word: u64, at: usize) -> HashEntry {
+        let entry = HashEntry { head: word as u32, place: self.place(at) };
         std::mem::replace(&mut self.tables.short[hash5(word, SHORT_BITS)], entry)
     }
 
-    /// Enters every other byte of a copy in the long table, those between in the short one.
+    /// Indexes the bytes of a copy: every other byte in the long table, the rest in the short one.
     fn enter_pairs(&mut self, from: usize, to: usize) {
         for at in (from..to - 1).step_by(2) {
             let word = eight(self.history.bytes(), at);
@@ -163,45 +163,52 @@ impl Finder<'_> {
         }
     }
 
-    /// Looks among what the tables said.
-    fn search(&mut self, word: u64, at: usize, long: Places, short: Entry) -> Option<Found> {
+    /// Returns the best copy among the table entries for `at` and the next byte.
+    fn search(
+        &mut self,
+        word: u64,
+        at: usize,
+        long: PlacePair,
+        short: HashEntry,
+    ) -> Option<CopyMatch> {
         let bytes = self.history.bytes();
         let candidate = |place| {
             let from = self.reach(place, at).filter(|&from| eight(bytes, from) == word)?;
-            Some(Found { at, from, bytes: 8 + agreeing(bytes, from + 8, at + 8) })
+            Some(CopyMatch { at, from, bytes: 8 + agreeing(bytes, from + 8, at + 8) })
         };
         match (candidate(long.latest), candidate(long.earlier)) {
             (Some(latest), Some(earlier)) if earlier.bytes > latest.bytes => return Some(earlier),
             (Some(found), _) | (None, Some(found)) => return Some(found),
             (None, None) => {}
         }
-        let entry = Entry { head: word as u32, place: self.place(at) };
+        let entry = HashEntry { head: word as u32, place: self.place(at) };
         if !short.matches(entry, self.history.window()) {
             return None;
         }
         let from = (short.place - self.history.origin()) as usize;
-        let short = Found { at, from, bytes: 4 + agreeing(bytes, from + 4, at + 4) };
+        let short = CopyMatch { at, from, bytes: 4 + agreeing(bytes, from + 4, at + 4) };
         let word = eight(bytes, at + 1);
         let next = self.enter_long(word, at + 1);
         for place in [next.latest, next.earlier] {
-            // Measured from `at`, not from the byte after it.
+            // The original measures the window from `at`, not from the next byte.
             let Some(from) = self.reach(place, at) else { continue };
             if eight(bytes, from) == word {
                 let agreed = 8 + agreeing(bytes, from + 8, at + 9);
                 if agreed > short.bytes {
-                    return Some(Found { at: at + 1, from, bytes: agreed });
+                    return Some(CopyMatch { at: at + 1, from, bytes: agreed });
                 }
             }
         }
         Some(short)
     }
 
-    /// Looks where the bytes after the copy occurred, whether those before them fit as well.
-    fn search_from_end(&self, found: &mut Found) {
+    /// Looks up the bytes behind the copy. If the bytes before their position match too and the
+    /// result is longer, it replaces the copy.
+    fn search_from_end(&self, found: &mut CopyMatch) {
         let bytes = self.history.bytes();
         let word = eight(bytes, found.at + found.bytes);
         let places = self.tables.long[hash8(word, LONG_BITS)];
-        // A copy found first changes how far back the second look goes, not what it looks for.
+        // A copy from the first position changes only the start of the second attempt.
         let head = four(bytes, found.at + FREE_START);
         let at = found.at + FREE_START;
         for place in [places.latest, places.earlier] {
@@ -213,7 +220,7 @@ impl Finder<'_> {
             {
                 let agreed = 4 + agreeing(bytes, from + 4, at + 4);
                 if agreed > found.bytes {
-                    *found = Found { at, from, bytes: agreed };
+                    *found = CopyMatch { at, from, bytes: agreed };
                 }
             }
         }

@@ -1,65 +1,65 @@
-//! One block: from what the finder left of it to the bytes that stand for it.
+//! Writes a parsed block as raw, a run or compressed, whichever the original chooses.
 //!
-//! Decides between raw, a run and compressed, keeps what carries over to the next block. Never
-//! looks for copies and never splits.
+//! Keeps the state that carries over to the next block. Never searches for copies and never splits
+//! a block.
 
-use super::sequences::Sequences;
+use super::sequences::SequencesCoder;
 use super::{Behaviour, Sequence};
-use crate::huffman::{Literals, Packed};
+use crate::huffman::{LiteralsCoder, LiteralsForm};
 
-/// A block taken apart.
+/// The literals and copies of a block.
 #[derive(Default)]
-pub(super) struct Parsed {
-    /// All bytes that no copy gives.
+pub(super) struct ParsedBlock {
+    /// All bytes that are not in a copy.
     pub(super) literals: Vec<u8>,
     /// Copies in order, each with the literals before it.
     pub(super) sequences: Vec<Sequence>,
 }
 
 /// Writes the blocks of a frame.
-pub(super) struct Blocks {
+pub(super) struct BlockWriter {
     behaviour: Behaviour,
-    /// Whether blocks without copies are worth Huffman codes.
+    /// True if blocks without copies get Huffman codes.
     codes_without_copies: bool,
-    literals: Literals,
-    sequences: Sequences,
+    literals: LiteralsCoder,
+    sequences: SequencesCoder,
 }
 
 const RAW: u32 = 0;
 const RUN: u32 = 1;
 const COMPRESSED: u32 = 2;
 
-/// The longest header of a literals section that stands for raw bytes or a run, plus one.
+/// Literals from which a raw or run section needs a header of two and of three bytes.
 const RAW_LIMITS: [usize; 2] = [16, 2048];
 
-impl Parsed {
+impl ParsedBlock {
     pub(super) fn clear(&mut self) {
         self.literals.clear();
         self.sequences.clear();
     }
 }
 
-impl Blocks {
+impl BlockWriter {
     pub(super) fn new(behaviour: Behaviour, codes_without_copies: bool) -> Self {
         Self {
             behaviour,
             codes_without_copies,
-            literals: Literals::default(),
-            sequences: Sequences::default(),
+            literals: LiteralsCoder::default(),
+            sequences: SequencesCoder::default(),
         }
     }
 
-    /// Forgets what carries over from block to block.
+    /// Drops the state that carries over from block to block.
     pub(super) fn restart(&mut self) {
-        self.literals = Literals::default();
-        self.sequences = Sequences::default();
+        self.literals = LiteralsCoder::default();
+        self.sequences = SequencesCoder::default();
     }
 
-    /// Appends a block. `full_bytes` is how many a full one has.
+    /// Appends a block. `full_bytes` is the size of a full block.
     pub(super) fn write(
         &mut self,
         plain: &[u8],
-        parsed: &Parsed,
+        parsed: &ParsedBlock,
         full_bytes: usize,
         last: bool,
         out: &mut Vec<u8>,
@@ -104,24 +104,24 @@ impl Blocks {
         out[from..from + 3].copy_from_slice(&header(COMPRESSED, bytes, last));
     }
 
-    /// Fewest literals that get Huffman codes, less one.
-    fn few(&self) -> usize {
+    /// Returns the most literals that stay without Huffman codes.
+    fn most_uncoded(&self) -> usize {
         if self.behaviour < Behaviour::V1_17_0 { 32 } else { 16 }
     }
 
-    /// A block that is all literals.
+    /// Writes a block without copies.
     fn literals_only(&mut self, plain: &[u8], last: bool, out: &mut Vec<u8>) {
         if plain.len() < 32 || !self.codes_without_copies {
             put_raw(plain, last, out);
             return;
         }
         match self.pack(plain, 0) {
-            Packed::Raw => put_raw(plain, last, out),
-            Packed::Run => {
+            LiteralsForm::Raw => put_raw(plain, last, out),
+            LiteralsForm::Run => {
                 put_header(RUN, plain.len(), last, out);
                 out.push(plain[0]);
             }
-            Packed::Coded { bytes, reused } => {
+            LiteralsForm::Coded { bytes, reused } => {
                 self.literals.allow_reuse();
                 let (section, section_bytes) = coded_header(bytes.len(), plain.len(), reused);
                 put_header(COMPRESSED, bytes.len() + section_bytes + 1, last, out);
@@ -133,20 +133,20 @@ impl Blocks {
         }
     }
 
-    /// The literals section of a block with copies.
+    /// Writes the literals section of a block with copies.
     fn literals_section(&mut self, literals: &[u8], out: &mut Vec<u8>) {
         match self.pack(literals, raw_header(RAW, literals.len()).1) {
-            Packed::Raw => {
+            LiteralsForm::Raw => {
                 let (section, bytes) = raw_header(RAW, literals.len());
                 out.extend_from_slice(&section[..bytes]);
                 out.extend_from_slice(literals);
             }
-            Packed::Run => {
+            LiteralsForm::Run => {
                 let (section, bytes) = raw_header(RUN, literals.len());
                 out.extend_from_slice(&section[..bytes]);
                 out.push(literals[0]);
             }
-            Packed::Coded { bytes, reused } => {
+            LiteralsForm::Coded { bytes, reused } => {
                 self.literals.allow_reuse();
                 let (section, section_bytes) = coded_header(bytes.len(), literals.len(), reused);
                 out.extend_from_slice(&section[..section_bytes]);
@@ -155,19 +155,19 @@ impl Blocks {
         }
     }
 
-    /// Packs literals; raw ones would take a header of `raw_header_bytes`.
-    fn pack(&mut self, literals: &[u8], raw_header_bytes: usize) -> Packed {
-        if literals.len() <= self.few() {
-            return Packed::Raw;
+    /// Compresses literals. Raw ones would need a header of `raw_header_bytes`.
+    fn pack(&mut self, literals: &[u8], raw_header_bytes: usize) -> LiteralsForm {
+        if literals.len() <= self.most_uncoded() {
+            return LiteralsForm::Raw;
         }
         let packed = self.literals.pack(literals, literals.len() >= 1024);
         if self.behaviour >= Behaviour::V1_17_0
-            && let Packed::Coded { bytes, reused } = &packed
+            && let LiteralsForm::Coded { bytes, reused } = &packed
         {
             let header_bytes = coded_header(bytes.len(), literals.len(), *reused).1;
-            // What the coder learnt is not undone, as in the original.
+            // The coder keeps its new codes, as in the original.
             if bytes.len() + header_bytes >= literals.len() + raw_header_bytes {
-                return Packed::Raw;
+                return LiteralsForm::Raw;
             }
         }
         packed
@@ -188,7 +188,7 @@ fn header(kind: u32, bytes: usize, last: bool) -> [u8; 3] {
     [low, middle, high]
 }
 
-/// Header of a literals section that is raw or a run, and its length.
+/// Returns the header of a raw or run literals section, and its length.
 fn raw_header(kind: u32, literals: usize) -> ([u8; 4], usize) {
     let (format, shift, bytes) = match literals {
         _ if literals < RAW_LIMITS[0] => (0, 3, 1),
@@ -198,7 +198,7 @@ fn raw_header(kind: u32, literals: usize) -> ([u8; 4], usize) {
     ((kind | format << 2 | (literals as u32) << shift).to_le_bytes(), bytes)
 }
 
-/// Header of a literals section that is coded, and its length.
+/// Returns the header of a coded literals section, and its length.
 fn coded_header(coded: usize, literals: usize, reused: bool) -> ([u8; 8], usize) {
     let (format, width, bytes) = match coded.max(literals) {
         // One stream below 1024 literals, four from there on.
@@ -230,11 +230,11 @@ mod tests {
     fn a_run_is_a_block_of_four_bytes_from_1_17_8_on() {
         let plain = [7u8; 5000];
         let sequences = vec![Sequence { literal_bytes: 1, copy_bytes: 4999, offset: 4 }];
-        let parsed = Parsed { literals: vec![7], sequences };
+        let parsed = ParsedBlock { literals: vec![7], sequences };
         let mut sizes = Vec::new();
         for behaviour in Behaviour::ALL {
             let mut out = Vec::new();
-            Blocks::new(behaviour, true).write(&plain, &parsed, 1 << 17, true, &mut out);
+            BlockWriter::new(behaviour, true).write(&plain, &parsed, 1 << 17, true, &mut out);
             sizes.push(out.len());
         }
         assert_eq!(sizes.last(), Some(&4));

@@ -1,32 +1,32 @@
-//! What copies may reach: the bytes of a window and of the block at hand.
+//! The bytes that copies can reach: the window and the current block.
 //!
 //! Never searches.
 
 use crate::xxh64::Xxh64;
 
-/// The plain bytes a finder sees, and their places in the frame.
+/// The plain bytes that a finder searches, and their positions in the frame.
 pub(super) struct History {
     bytes: Vec<u8>,
-    /// Place of the first byte. Places begin at the window's size, so that a table's empty
-    /// entries, which are 0, are out of reach from everywhere.
+    /// Position of the first byte. Positions start at the size of the window, so that the empty
+    /// entries of tables, which are 0, are always out of reach.
     origin: u32,
     window: u32,
     sum: Xxh64,
 }
 
-/// Room beyond the window before bytes are moved, at least.
+/// Least bytes beyond the window before old bytes are dropped.
 const SLACK_BYTES: usize = 1 << 20;
 
-/// Places are moved down before they reach this.
+/// Positions are lowered before they reach this value.
 const HIGHEST_ORIGIN: u32 = 1 << 31;
 
 impl History {
-    /// Starts with nothing; a window has at most 128 MiB.
+    /// Makes an empty history. A window has at most 128 MiB.
     pub(super) fn new(window: u32) -> Self {
         Self { bytes: Vec::new(), origin: window, window, sum: Xxh64::new() }
     }
 
-    /// Begins another frame, from which no place entered so far can be reached.
+    /// Begins another frame, which reaches none of the positions so far.
     pub(super) fn restart(&mut self, window: u32) {
         self.origin = self.origin.saturating_add(self.bytes.len() as u32).saturating_add(window);
         self.bytes.clear();
@@ -34,7 +34,7 @@ impl History {
         self.sum = Xxh64::new();
     }
 
-    /// Appends a block and returns its index in [`Self::bytes`].
+    /// Appends a block and returns its start in [`Self::bytes`].
     pub(super) fn add(&mut self, block: &[u8]) -> usize {
         let window = self.window as usize;
         if self.bytes.len() + block.len() > window + window.max(SLACK_BYTES) {
@@ -48,7 +48,8 @@ impl History {
         start
     }
 
-    /// Returns by how much all places in tables must be lowered before the next block.
+    /// Lowers the positions if they are high. Returns the amount, by which all tables must lower
+    /// their positions before the next block.
     pub(super) fn lower(&mut self) -> Option<u32> {
         let by = self.origin - self.window;
         (self.origin >= HIGHEST_ORIGIN).then(|| {
@@ -69,13 +70,13 @@ impl History {
         self.window
     }
 
-    /// The frame's checksum over all blocks.
+    /// Returns the checksum of the frame.
     pub(super) fn checksum(&self) -> [u8; 4] {
         (self.sum.finish() as u32).to_le_bytes()
     }
 }
 
-/// The eight bytes from `at` on.
+/// Returns eight bytes at `at`, little endian.
 #[inline]
 pub(super) fn eight(bytes: &[u8], at: usize) -> u64 {
     let mut word = [0; 8];
@@ -83,7 +84,7 @@ pub(super) fn eight(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(word)
 }
 
-/// The four bytes from `at` on.
+/// Returns four bytes at `at`, little endian.
 #[inline]
 pub(super) fn four(bytes: &[u8], at: usize) -> u32 {
     let mut word = [0; 4];
@@ -91,7 +92,7 @@ pub(super) fn four(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(word)
 }
 
-/// How many bytes from `at` on agree with those from the earlier `from` on.
+/// Returns the number of equal bytes at `at` and at the earlier `from`.
 #[inline]
 pub(super) fn agreeing(bytes: &[u8], from: usize, at: usize) -> usize {
     let (later, earlier) = (&bytes[at..], &bytes[from..]);
@@ -106,7 +107,7 @@ pub(super) fn agreeing(bytes: &[u8], from: usize, at: usize) -> usize {
     done + rest.iter().zip(&earlier[done..]).take_while(|(a, b)| a == b).count()
 }
 
-/// How many bytes before `at` agree with those before `from`, stopping at these floors.
+/// Returns the number of equal bytes before `at` and before `from`, down to the floors.
 #[inline]
 pub(super) fn agreeing_before(
     bytes: &[u8],
@@ -117,7 +118,8 @@ pub(super) fn agreeing_before(
     (1..=most).take_while(|back| bytes[from - back] == bytes[at - back]).count()
 }
 
-/// Multiplicative hashes of the low 4, 5, 6 or 8 bytes of a word, of so many bits.
+/// Returns a hash of `bits` bits over the low four bytes of a word. The functions below take five,
+/// six and eight bytes.
 #[inline]
 pub(super) fn hash4(word: u64, bits: u32) -> usize {
     ((word as u32).wrapping_mul(2_654_435_761) >> (32 - bits)) as usize
@@ -143,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_out_of_the_window_go_and_places_stay() {
+    fn bytes_beyond_the_window_are_dropped_and_positions_stay() {
         let mut history = History::new(1 << 20);
         let block: Vec<u8> = (0..100_000u32).map(|n| n as u8).collect();
         for n in 0..100 {

@@ -1,50 +1,50 @@
 //! The zstd encoder of klauspost/compress, which podman, skopeo, buildah, `BuildKit` and containerd
-//! use: a frame's bytes from its plain bytes.
+//! use.
 //!
-//! Written by Klaus Post after Yann Collet's zstd; what it does is told in docs/encoders.md, from
-//! which these rooms were written. Never writes a frame's header, which a recipe keeps, and never
-//! decodes.
+//! Klaus Post wrote the original after Yann Collet's zstd. This code was written from the
+//! description of its output in docs/encoders.md. Never writes the header of a frame, which is in
+//! the recipe, and never decodes.
 
 mod best;
-mod best_early;
 mod better;
 mod block;
-mod double;
-mod fast;
+mod default;
+mod early_best;
+mod fastest;
 mod history;
 mod sequences;
 
-use best::Best;
-use best_early::BestEarly;
-use better::Better;
-use block::{Blocks, Parsed};
-use double::Double;
-use fast::Fast;
+use best::BestFinder;
+use better::BetterFinder;
+use block::{BlockWriter, ParsedBlock};
+use default::DefaultFinder;
+use early_best::EarlyBestFinder;
+use fastest::FastestFinder;
 use history::{History, agreeing_before};
 
-/// Versions that compress alike, named by the first.
+/// Versions of klauspost/compress with the same output, named by the first of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(non_camel_case_types, reason = "a version reads best with its dots as underscores")]
 pub enum Behaviour {
     /// 1.15.0 (assumed) to 1.16.3.
     V1_15,
-    /// 1.16.4 to 1.16.7: other limits for blocks that hardly shrink.
+    /// 1.16.4 to 1.16.7: other limits for blocks that compress badly.
     V1_16_4,
     /// 1.17.0 to 1.17.2: Huffman codes from 17 literals on.
     V1_17_0,
-    /// 1.17.3 to 1.17.7: level "better" enters other places.
+    /// 1.17.3 to 1.17.7: level "better" indexes other positions.
     V1_17_3,
     /// 1.17.8 and later: runs are blocks of four bytes.
     V1_17_8,
 }
 
 impl Behaviour {
-    /// All of them, oldest first.
+    /// All versions, the oldest first.
     pub const ALL: [Self; 5] =
         [Self::V1_15, Self::V1_16_4, Self::V1_17_0, Self::V1_17_3, Self::V1_17_8];
 }
 
-/// How hard the encoder searches, by the original's names.
+/// Compression levels of klauspost/compress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// `SpeedFastest`, zstd levels 1 and 2.
@@ -53,47 +53,47 @@ pub enum Level {
     Default,
     /// `SpeedBetterCompression`, zstd levels 6 to 9.
     Better,
-    /// `SpeedBestCompression`, zstd levels from 10 on; zstd:chunked's unless told otherwise.
+    /// `SpeedBestCompression`, zstd levels from 10 on. The default of zstd:chunked.
     Best,
 }
 
 impl Level {
-    /// All of them, quickest first.
+    /// All levels, the fastest first.
     pub const ALL: [Self; 4] = [Self::Fastest, Self::Default, Self::Better, Self::Best];
 
-    /// Whether the level of that generation is modelled.
+    /// True if this crate models the level in that version.
     pub fn exists(self, behaviour: Behaviour) -> bool {
         self != Self::Best || matches!(behaviour, Behaviour::V1_15 | Behaviour::V1_17_8)
     }
 
-    /// Plain bytes in a full block.
+    /// Returns the plain bytes of a full block.
     pub(crate) fn block_bytes(self) -> usize {
         if self == Self::Fastest { 1 << 16 } else { 1 << 17 }
     }
 }
 
-/// A frame in the making.
-pub(crate) struct Klauspost {
+/// The encoder while it writes a frame.
+pub(crate) struct KlauspostEncoder {
     level: Level,
     history: History,
-    finder: Finder,
-    blocks: Blocks,
-    /// Plain bytes of the block that is not full yet.
+    finder: LevelFinder,
+    blocks: BlockWriter,
+    /// Plain bytes of the current block, which is not full yet.
     filling: Vec<u8>,
-    /// Whether no block went out yet.
-    fresh: bool,
-    parsed: Parsed,
+    /// True before the first block of the frame is written.
+    is_first_block: bool,
+    parsed: ParsedBlock,
 }
 
-enum Finder {
-    Fast(Fast),
-    Double(Double),
-    Better(Better),
-    Best(Best),
-    BestEarly(BestEarly),
+enum LevelFinder {
+    Fastest(FastestFinder),
+    Default(DefaultFinder),
+    Better(BetterFinder),
+    Best(BestFinder),
+    EarlyBest(EarlyBestFinder),
 }
 
-impl Klauspost {
+impl KlauspostEncoder {
     /// Starts a frame whose copies reach `window` bytes back, at most 128 MiB.
     pub(crate) fn new(behaviour: Behaviour, level: Level, window: u32) -> Self {
         let codes_without_copies = match level {
@@ -105,22 +105,22 @@ impl Klauspost {
             level,
             history: History::new(window),
             finder: match level {
-                Level::Fastest => Finder::Fast(Fast::new()),
-                Level::Default => Finder::Double(Double::new()),
-                Level::Better => Finder::Better(Better::new(behaviour)),
+                Level::Fastest => LevelFinder::Fastest(FastestFinder::new()),
+                Level::Default => LevelFinder::Default(DefaultFinder::new()),
+                Level::Better => LevelFinder::Better(BetterFinder::new(behaviour)),
                 Level::Best if behaviour < Behaviour::V1_16_4 => {
-                    Finder::BestEarly(BestEarly::new())
+                    LevelFinder::EarlyBest(EarlyBestFinder::new())
                 }
-                Level::Best => Finder::Best(Best::new()),
+                Level::Best => LevelFinder::Best(BestFinder::new()),
             },
-            blocks: Blocks::new(behaviour, codes_without_copies),
+            blocks: BlockWriter::new(behaviour, codes_without_copies),
             filling: Vec::new(),
-            fresh: true,
-            parsed: Parsed::default(),
+            is_first_block: true,
+            parsed: ParsedBlock::default(),
         }
     }
 
-    /// Takes plain bytes; full blocks go out.
+    /// Takes plain bytes and writes full blocks.
     pub(crate) fn write(&mut self, mut plain: &[u8], out: &mut Vec<u8>) {
         let full = self.level.block_bytes();
         while !plain.is_empty() {
@@ -133,15 +133,15 @@ impl Klauspost {
         }
     }
 
-    /// Ends the block at hand although it is not full; nothing if it is empty.
+    /// Ends the current block before it is full. Does nothing if the block is empty.
     pub(crate) fn flush(&mut self, out: &mut Vec<u8>) {
         if !self.filling.is_empty() {
             self.block(false, out);
         }
     }
 
-    /// Ends the frame. Without a single block before, all of it goes through the original's way
-    /// for small frames.
+    /// Ends the frame. If this block is the only one, it takes the original's special path for
+    /// small frames.
     pub(crate) fn finish(&mut self, checksum: bool, out: &mut Vec<u8>) {
         self.block(true, out);
         if checksum {
@@ -149,12 +149,12 @@ impl Klauspost {
         }
     }
 
-    /// Starts another frame. The tables stay, with all they hold out of reach.
+    /// Starts another frame. The tables keep their entries, which are out of reach from now on.
     pub(crate) fn restart(&mut self, window: u32) {
         self.history.restart(window);
         self.blocks.restart();
         self.filling.clear();
-        self.fresh = true;
+        self.is_first_block = true;
     }
 
     fn block(&mut self, last: bool, out: &mut Vec<u8>) {
@@ -165,25 +165,29 @@ impl Klauspost {
         }
         if let Some(by) = self.history.lower() {
             match &mut self.finder {
-                Finder::Fast(fast) => fast.lower(by),
-                Finder::Double(double) => double.lower(by),
-                Finder::Better(better) => better.lower(by),
-                Finder::Best(best) => best.lower(by),
-                Finder::BestEarly(best) => best.lower(by),
+                LevelFinder::Fastest(fastest) => fastest.lower(by),
+                LevelFinder::Default(default) => default.lower(by),
+                LevelFinder::Better(better) => better.lower(by),
+                LevelFinder::Best(best) => best.lower(by),
+                LevelFinder::EarlyBest(best) => best.lower(by),
             }
         }
         let start = self.history.add(&plain);
-        let alone = last && self.fresh;
+        let alone = last && self.is_first_block;
         self.parsed.clear();
         match &mut self.finder {
-            Finder::Fast(fast) => fast.parse(&self.history, start, alone, &mut self.parsed),
-            Finder::Double(double) => double.parse(&self.history, start, alone, &mut self.parsed),
-            Finder::Better(better) => better.parse(&self.history, start, &mut self.parsed),
-            Finder::Best(best) => best.parse(&self.history, start, &mut self.parsed),
-            Finder::BestEarly(best) => best.parse(&self.history, start, &mut self.parsed),
+            LevelFinder::Fastest(fastest) => {
+                fastest.parse(&self.history, start, alone, &mut self.parsed);
+            }
+            LevelFinder::Default(default) => {
+                default.parse(&self.history, start, alone, &mut self.parsed);
+            }
+            LevelFinder::Better(better) => better.parse(&self.history, start, &mut self.parsed),
+            LevelFinder::Best(best) => best.parse(&self.history, start, &mut self.parsed),
+            LevelFinder::EarlyBest(best) => best.parse(&self.history, start, &mut self.parsed),
         }
         self.blocks.write(&plain, &self.parsed, self.level.block_bytes(), last, out);
-        self.fresh = false;
+        self.is_first_block = false;
         self.filling = plain;
         self.filling.clear();
     }
@@ -194,23 +198,23 @@ impl Klauspost {
 struct Sequence {
     literal_bytes: u32,
     copy_bytes: u32,
-    /// As the format counts: 1 to 3 repeat a distance, others are the distance plus 3.
+    /// The format's offset value: 1 to 3 repeat a distance, others are the distance plus 3.
     offset: u32,
 }
 
-/// What a table keeps of a place: its first four bytes.
+/// An entry of a hash table: a position, and its first four bytes.
 #[derive(Clone, Copy, Default)]
-struct Entry {
+struct HashEntry {
     head: u32,
     place: u32,
 }
 
-impl Entry {
+impl HashEntry {
     fn table(bits: u32) -> Box<[Self]> {
         vec![Self::default(); 1 << bits].into()
     }
 
-    /// Whether a copy may begin here from an entry found.
+    /// True if a copy from this entry can begin at `here`.
     #[inline]
     fn matches(self, here: Self, window: u32) -> bool {
         here.place.wrapping_sub(self.place) < window && here.head == self.head
@@ -223,14 +227,14 @@ impl Entry {
     }
 }
 
-/// The two latest places of a hash.
+/// An entry of a hash table: the two latest positions.
 #[derive(Clone, Copy, Default)]
-struct Places {
+struct PlacePair {
     latest: u32,
     earlier: u32,
 }
 
-impl Places {
+impl PlacePair {
     fn table(bits: u32) -> Box<[Self]> {
         vec![Self::default(); 1 << bits].into()
     }
@@ -247,23 +251,24 @@ impl Places {
     }
 }
 
-/// How far a block is parsed.
-struct Cursor<'a> {
+/// The progress of parsing a block.
+struct ParseCursor<'a> {
     bytes: &'a [u8],
-    /// Where is searched.
+    /// Index of the next search.
     at: usize,
-    /// What is before this is in a sequence.
+    /// End of the last sequence: the bytes before it are done.
     done: usize,
-    parsed: &'a mut Parsed,
+    parsed: &'a mut ParsedBlock,
 }
 
-impl Cursor<'_> {
-    /// Whether distances may be repeated: not by the first three copies, so that no block needs
-    /// to know the last one's.
+impl ParseCursor<'_> {
+    /// True if a copy may repeat a distance. The first three copies of a block may not, so no block
+    /// needs the distances of the block before.
     fn may_repeat(&self) -> bool {
         self.parsed.sequences.len() > 2
     }
 
+    /// Adds the literals before `start` and a copy of `bytes` bytes.
     fn push(&mut self, start: usize, offset: u32, bytes: usize) {
         self.parsed.literals.extend_from_slice(&self.bytes[self.done..start]);
         let literal_bytes = (start - self.done) as u32;
@@ -272,24 +277,24 @@ impl Cursor<'_> {
         self.done = self.at;
     }
 
-    /// A copy from a distance of its own.
+    /// Adds a copy with a new distance.
     fn copy(&mut self, start: usize, distance: usize, bytes: usize) {
         self.push(start, distance as u32 + 3, bytes);
     }
 
-    /// The last distance again, a byte or two after the last copy; it may begin earlier, but at
-    /// least one literal is left, without which the offset would mean another distance.
+    /// Adds a copy with the last distance that begins at `at` or before. At least one literal stays
+    /// before it: without a literal the offset value 1 means another distance.
     fn repeat_nearby(&mut self, at: usize, distance: usize, bytes: usize, floor: usize) {
         let back = agreeing_before(self.bytes, (at - distance, floor), (at, self.done + 1));
         self.push(at - back, 1, bytes + back);
     }
 
-    /// The distance before the last, right after a copy.
+    /// Adds a copy with the distance before the last, directly after another copy.
     fn repeat_here(&mut self, bytes: usize) {
         self.push(self.at, 1, bytes);
     }
 
-    /// The rest of the block is literals.
+    /// Makes the rest of the block literals.
     fn finish(&mut self) {
         self.parsed.literals.extend_from_slice(&self.bytes[self.done..]);
     }

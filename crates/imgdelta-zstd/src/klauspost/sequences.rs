@@ -1,29 +1,30 @@
-//! The sequences section of a block: three codes a sequence, extra bits, and the choice of tables.
+//! Writes the sequences section of a block: three codes per sequence, extra bits, and tables.
 //!
-//! Never sees literals, and never looks for copies.
+//! Never sees literals, and never searches for copies.
 
 use super::Sequence;
 use crate::bits::{BitWriter, high_bit};
-use crate::fse::{Table, accuracy, normalise};
+use crate::fse::{FseTable, accuracy, normalise};
 use std::sync::LazyLock;
 
-/// Most bits of accuracy klauspost uses, for all three.
+/// Highest accuracy of klauspost's tables, in bits.
 const WANTED_LOG: u32 = 8;
 
-/// Packs sequences block after block, with the tables of an earlier block where they serve.
+/// Compresses the sequences of one block after another, and reuses earlier tables where they pay.
 #[derive(Default)]
-pub(super) struct Sequences {
-    /// What a reader would repeat; none if that was a run or a predefined table.
-    known: [Option<Table>; 3],
+pub(super) struct SequencesCoder {
+    /// The last written table of each kind, which a reader can repeat. `None` after a run or a
+    /// predefined table.
+    last_tables: [Option<FseTable>; 3],
 }
 
-/// The tables that a block used, to be confirmed when it goes out.
-pub(super) struct Used([Choice; 3]);
+/// The tables of a packed block. [`SequencesCoder::confirm`] takes them if the block is written.
+pub(super) struct UsedTables([TableChoice; 3]);
 
-enum Choice {
+enum TableChoice {
     Predefined,
-    Run(Table),
-    New(Table),
+    Run(FseTable),
+    New(FseTable),
     Repeat,
 }
 
@@ -32,17 +33,17 @@ const LITERALS: usize = 0;
 const OFFSET: usize = 1;
 const COPY: usize = 2;
 
-/// A sequence's codes and their extra bits.
-struct Coded {
+/// The codes of a sequence and their extra bits.
+struct CodedSequence {
     codes: [u8; 3],
     extra: [u32; 3],
 }
 
-impl Sequences {
-    /// Appends the section; `sequences` are not empty. `None` if tables cannot be made.
-    pub(super) fn pack(&self, sequences: &[Sequence], out: &mut Vec<u8>) -> Option<Used> {
+impl SequencesCoder {
+    /// Appends the section for a nonempty list. `None` if a table cannot be built.
+    pub(super) fn pack(&self, sequences: &[Sequence], out: &mut Vec<u8>) -> Option<UsedTables> {
         put_count(sequences.len(), out);
-        let coded: Vec<Coded> = sequences.iter().map(Coded::new).collect();
+        let coded: Vec<CodedSequence> = sequences.iter().map(CodedSequence::new).collect();
         let mut choices = Vec::with_capacity(3);
         let mut modes = 0;
         for kind in [LITERALS, OFFSET, COPY] {
@@ -53,28 +54,28 @@ impl Sequences {
         out.push(modes << 2);
         for (kind, choice) in choices.iter().enumerate() {
             match choice {
-                Choice::Run(_) => out.push(coded[0].codes[kind]),
-                Choice::New(table) => table.write_shares(out),
-                Choice::Predefined | Choice::Repeat => {}
+                TableChoice::Run(_) => out.push(coded[0].codes[kind]),
+                TableChoice::New(table) => table.write_shares(out),
+                TableChoice::Predefined | TableChoice::Repeat => {}
             }
         }
-        let choices: [Choice; 3] = choices.try_into().ok()?;
+        let choices: [TableChoice; 3] = choices.try_into().ok()?;
         self.write(&coded, &choices, out)?;
-        Some(Used(choices))
+        Some(UsedTables(choices))
     }
 
-    /// The block went out: a reader knows its tables.
-    pub(super) fn confirm(&mut self, used: Used) {
-        for (known, choice) in self.known.iter_mut().zip(used.0) {
+    /// Remembers the tables of a block that was written.
+    pub(super) fn confirm(&mut self, used: UsedTables) {
+        for (last, choice) in self.last_tables.iter_mut().zip(used.0) {
             match choice {
-                Choice::New(table) => *known = Some(table),
-                Choice::Predefined | Choice::Run(_) => *known = None,
-                Choice::Repeat => {}
+                TableChoice::New(table) => *last = Some(table),
+                TableChoice::Predefined | TableChoice::Run(_) => *last = None,
+                TableChoice::Repeat => {}
             }
         }
     }
 
-    fn choose(&self, kind: usize, coded: &[Coded]) -> Option<Choice> {
+    fn choose(&self, kind: usize, coded: &[CodedSequence]) -> Option<TableChoice> {
         let mut counts = [0u32; 64];
         for sequence in coded {
             counts[usize::from(sequence.codes[kind])] += 1;
@@ -83,34 +84,39 @@ impl Sequences {
         let kinds = counts.iter().rposition(|&count| count > 0)? + 1;
         let counts = &counts[..kinds];
         if counts[kinds - 1] == total {
-            return Some(Choice::Run(Table::single(kinds as u8 - 1)));
+            return Some(TableChoice::Run(FseTable::single(kinds as u8 - 1)));
         }
         let log = accuracy(total, kinds, WANTED_LOG, high_bit(total) + 1);
-        let table = Table::new(&normalise(counts, total, log)?, log);
+        let table = FseTable::new(&normalise(counts, total, log)?, log);
 
-        // In bits. A new table counts its header as if nothing in it could be shortened, and a
-        // sixteenth more, so that it is taken only if it gains.
+        // In bits. The price of a new table includes its header without any shortening, and a
+        // sixteenth on top.
         let header = (((kinds as u32 * log) >> 3) + 3) * 8;
         let new = table.cost(counts).unwrap_or(u32::MAX).wrapping_add(header);
         let new = new.wrapping_add(new.wrapping_add(256) >> 4);
         let predefined = PREDEFINED[kind].cost(counts).unwrap_or(u32::MAX);
-        let repeat = self.known[kind].as_ref().and_then(|known| known.cost(counts));
+        let repeat = self.last_tables[kind].as_ref().and_then(|last| last.cost(counts));
         let repeat = repeat.unwrap_or(u32::MAX);
         Some(if predefined <= repeat && predefined <= new {
-            Choice::Predefined
+            TableChoice::Predefined
         } else if repeat <= new {
-            Choice::Repeat
+            TableChoice::Repeat
         } else {
-            Choice::New(table)
+            TableChoice::New(table)
         })
     }
 
     /// Writes states and extra bits, from the last sequence to the first.
-    fn write(&self, coded: &[Coded], choices: &[Choice; 3], out: &mut Vec<u8>) -> Option<()> {
+    fn write(
+        &self,
+        coded: &[CodedSequence],
+        choices: &[TableChoice; 3],
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
         let table = |kind: usize| match &choices[kind] {
-            Choice::Predefined => Some(&PREDEFINED[kind]),
-            Choice::Run(table) | Choice::New(table) => Some(table),
-            Choice::Repeat => self.known[kind].as_ref(),
+            TableChoice::Predefined => Some(&PREDEFINED[kind]),
+            TableChoice::Run(table) | TableChoice::New(table) => Some(table),
+            TableChoice::Repeat => self.last_tables[kind].as_ref(),
         };
         let tables = [table(LITERALS)?, table(OFFSET)?, table(COPY)?];
         let (last, before) = coded.split_last()?;
@@ -132,7 +138,7 @@ impl Sequences {
     }
 }
 
-impl Choice {
+impl TableChoice {
     fn mode(&self) -> u8 {
         match self {
             Self::Predefined => 0,
@@ -143,9 +149,9 @@ impl Choice {
     }
 }
 
-impl Coded {
+impl CodedSequence {
     fn new(sequence: &Sequence) -> Self {
-        // The format's lengths of copies begin at 3, its codes at 0.
+        // The shortest copy of the format has 3 bytes and code 0.
         let copy = sequence.copy_bytes - 3;
         let codes = [
             literals_code(sequence.literal_bytes),
@@ -162,13 +168,13 @@ impl Coded {
     }
 }
 
-/// Bits that an offset takes with the predefined table, roughly.
+/// Estimates the bits of an offset with the predefined table.
 pub(super) fn offset_bits(offset: u32) -> i32 {
     let code = high_bit(offset) as u8;
     i32::from(code) + PREDEFINED[OFFSET].whole_bits(code) as i32
 }
 
-/// Bits that a copy's length takes likewise; `copy` is 3 bytes less than it has.
+/// Estimates the bits of a copy's length with the predefined table. `copy` is the length minus 3.
 pub(super) fn copy_bits(copy: u32) -> i32 {
     let code = copy_code(copy);
     i32::from(COPY_BITS[usize::from(code)]) + PREDEFINED[COPY].whole_bits(code) as i32
@@ -208,36 +214,36 @@ fn copy_code(count: u32) -> u8 {
     }
 }
 
-/// Extra bits of each code of a literal count.
+/// Extra bits of each code for a number of literals.
 const LITERALS_BITS: [u8; 36] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 4, 6, 7, 8, 9, 10, 11,
     12, 13, 14, 15, 16,
 ];
 
-/// Extra bits of each code of a copy's length.
+/// Extra bits of each code for the length of a copy.
 const COPY_BITS: [u8; 53] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
 ];
 
-/// The format's default distributions.
-static PREDEFINED: LazyLock<[Table; 3]> = LazyLock::new(|| {
+/// The predefined tables of the format.
+static PREDEFINED: LazyLock<[FseTable; 3]> = LazyLock::new(|| {
     [
-        Table::new(
+        FseTable::new(
             &[
                 4, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 2, 1,
                 1, 1, 1, 1, -1, -1, -1, -1,
             ],
             6,
         ),
-        Table::new(
+        FseTable::new(
             &[
                 1, 1, 1, 1, 1, 1, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1,
                 -1, -1,
             ],
             5,
         ),
-        Table::new(
+        FseTable::new(
             &[
                 1, 4, 3, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
                 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1,
@@ -252,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_begin_where_the_format_says() {
+    fn codes_begin_at_the_values_of_the_format() {
         let starts = [
             (15, 15),
             (16, 16),
@@ -284,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_repeated_only_when_a_reader_has_it() {
+    fn only_a_confirmed_table_is_repeated() {
         let odd: Vec<Sequence> = (0..500)
             .map(|n| Sequence {
                 literal_bytes: 33 + n % 7,
@@ -292,7 +298,7 @@ mod tests {
                 offset: 9000 + n,
             })
             .collect();
-        let mut sequences = Sequences::default();
+        let mut sequences = SequencesCoder::default();
         let mut first = Vec::new();
         let used = sequences.pack(&odd, &mut first).unwrap();
         let mut again = Vec::new();

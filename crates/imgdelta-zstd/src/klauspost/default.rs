@@ -1,45 +1,45 @@
-//! Level "default": two tables, one by eight bytes and one by five, each with the latest place.
+//! Level "default": a table by eight bytes and one by five, each with the latest position.
 //!
-//! After Klaus Post's doubleFastEncoder, itself after zstd's "dfast"; docs/encoders.md tells it
-//! step by step. Never decides what becomes of a block.
+//! After Klaus Post's doubleFastEncoder, which follows zstd's "dfast". docs/encoders.md describes
+//! each step. Never chooses the form of a block.
 
-use super::block::Parsed;
+use super::block::ParsedBlock;
 use super::history::{History, agreeing, agreeing_before, eight, four, hash5, hash8};
-use super::{Cursor, Entry};
+use super::{HashEntry, ParseCursor};
 
 const LONG_BITS: u32 = 17;
 const SHORT_BITS: u32 = 15;
 
-/// Bytes at the end of a block where no search starts.
+/// Bytes at the end of a block that are not searched.
 const MARGIN: usize = 10;
-/// Smaller blocks are not searched.
+/// Bytes of the smallest block that is searched.
 const FEWEST_BYTES: usize = 16;
-/// One byte more is skipped for each so many bytes (a power of two) without a copy.
+/// Exponent of two: after that many bytes without a copy, each step skips one byte more.
 const PATIENCE: u32 = 7;
 
-pub(super) struct Double {
-    long: Box<[Entry]>,
-    short: Box<[Entry]>,
+pub(super) struct DefaultFinder {
+    long: Box<[HashEntry]>,
+    short: Box<[HashEntry]>,
 }
 
-impl Double {
+impl DefaultFinder {
     pub(super) fn new() -> Self {
-        Self { long: Entry::table(LONG_BITS), short: Entry::table(SHORT_BITS) }
+        Self { long: HashEntry::table(LONG_BITS), short: HashEntry::table(SHORT_BITS) }
     }
 
     pub(super) fn lower(&mut self, by: u32) {
-        Entry::lower(&mut self.long, by);
-        Entry::lower(&mut self.short, by);
+        HashEntry::lower(&mut self.long, by);
+        HashEntry::lower(&mut self.short, by);
     }
 
-    /// Finds the copies of the block from `start` on. `alone` is a frame of this one block,
-    /// which the original handles in a twin of its loop that differs in two places.
+    /// Finds the copies of the block at `start`. `alone` is true if the frame has only this block.
+    /// The original has a second loop for such frames, which differs in two details.
     pub(super) fn parse(
         &mut self,
         history: &History,
         start: usize,
         alone: bool,
-        parsed: &mut Parsed,
+        parsed: &mut ParsedBlock,
     ) {
         let bytes = history.bytes();
         if bytes.len() - start < FEWEST_BYTES {
@@ -48,7 +48,7 @@ impl Double {
         }
         let (origin, window) = (history.origin(), history.window());
         let end = bytes.len() - MARGIN;
-        let mut cursor = Cursor { bytes, at: start, done: start, parsed };
+        let mut cursor = ParseCursor { bytes, at: start, done: start, parsed };
         // Distance of the last copy.
         let mut last = 0;
 
@@ -61,7 +61,7 @@ impl Double {
                 let at = cursor.at;
                 let word = eight(bytes, at);
                 let place = origin + at as u32;
-                let entry = Entry { head: word as u32, place };
+                let entry = HashEntry { head: word as u32, place };
                 let long = std::mem::replace(&mut self.long[hash8(word, LONG_BITS)], entry);
                 let short = std::mem::replace(&mut self.short[hash5(word, SHORT_BITS)], entry);
 
@@ -77,9 +77,9 @@ impl Double {
                     break (long.place - origin) as usize;
                 }
                 if short.matches(entry, window) {
-                    // The next byte may begin a long copy, which is preferred.
+                    // A long copy that begins at the next byte is preferred.
                     let word = eight(bytes, at + 1);
-                    let next = Entry { head: word as u32, place: place + 1 };
+                    let next = HashEntry { head: word as u32, place: place + 1 };
                     let long = std::mem::replace(&mut self.long[hash8(word, LONG_BITS)], next);
                     if long.matches(next, window) {
                         cursor.at += 1;
@@ -101,7 +101,7 @@ impl Double {
             if cursor.at >= end {
                 break;
             }
-            // The copy's second and third byte, and its last but one and its last.
+            // Indexes the second and third byte of the copy, and its last two bytes.
             for at in [at - back + 1, cursor.at - 2] {
                 self.insert_pair(bytes, at, origin);
             }
@@ -115,9 +115,9 @@ impl Double {
             while before_agrees(bytes, cursor.at, before) {
                 let at = cursor.at;
                 let word = eight(bytes, at);
-                let entry = Entry { head: word as u32, place: origin + at as u32 };
+                let entry = HashEntry { head: word as u32, place: origin + at as u32 };
                 let hash = hash5(word, SHORT_BITS);
-                // The twin hashes the first of these again and again.
+                // The original's second loop uses the hash of the first such copy for all of them.
                 let short = if alone { *slot.get_or_insert(hash) } else { hash };
                 self.long[hash8(word, LONG_BITS)] = entry;
                 self.short[short] = entry;
@@ -134,13 +134,13 @@ impl Double {
     fn insert_pair(&mut self, bytes: &[u8], at: usize, origin: u32) {
         let word = eight(bytes, at);
         let place = origin + at as u32;
-        self.long[hash8(word, LONG_BITS)] = Entry { head: word as u32, place };
+        self.long[hash8(word, LONG_BITS)] = HashEntry { head: word as u32, place };
         let word = word >> 8;
-        self.short[hash5(word, SHORT_BITS)] = Entry { head: word as u32, place: place + 1 };
+        self.short[hash5(word, SHORT_BITS)] = HashEntry { head: word as u32, place: place + 1 };
     }
 }
 
-/// Whether the copy before the last goes on here.
+/// True if the distance `before` gives four equal bytes at `at`.
 pub(super) fn before_agrees(bytes: &[u8], at: usize, before: usize) -> bool {
     four(bytes, at) == four(bytes, at - before)
 }

@@ -1,72 +1,71 @@
-//! Level "best" as it was in 1.15.11 and 1.15.12: copies are weighed two by two, and extended
-//! backwards only once one is chosen.
+//! Level "best" of 1.15.11 and 1.15.12, which podman, skopeo and buildah of Debian 12 have.
 //!
-//! After Klaus Post's bestFastEncoder; Debian 12's podman, skopeo and buildah have it. Never
-//! decides what becomes of a block.
+//! Copies are compared in pairs, and only the chosen one is extended backwards. After Klaus Post's
+//! bestFastEncoder. Never chooses the form of a block.
 
 use super::best::{LONG_BITS, SHORT_BITS, literal_cost};
-use super::block::Parsed;
-use super::double::before_agrees;
+use super::block::ParsedBlock;
+use super::default::before_agrees;
 use super::history::{History, agreeing, agreeing_before, eight, four, hash4, hash8};
 use super::sequences::{copy_bits, offset_bits};
-use super::{Cursor, Places};
+use super::{ParseCursor, PlacePair};
 
-/// Bytes at the end of a block where no search starts.
+/// Bytes at the end of a block that are not searched.
 const MARGIN: usize = 12;
-/// Smaller blocks are not searched.
+/// Bytes of the smallest block that is searched.
 const FEWEST_BYTES: usize = 16;
-/// One byte more is skipped for each so many bytes (a power of two) without a copy.
+/// Exponent of two: after that many bytes without a copy, each step skips one byte more.
 const PATIENCE: u32 = 9;
-/// A copy of so many bytes is taken without looking further.
+/// Bytes of a copy that ends the search.
 const GOOD_BYTES: usize = 100;
-/// What no copy costs.
+/// The cost of a candidate without a copy.
 const NO_COPY: i32 = 25_000;
 
-pub(super) struct BestEarly {
-    long: Box<[Places]>,
-    short: Box<[Places]>,
+pub(super) struct EarlyBestFinder {
+    long: Box<[PlacePair]>,
+    short: Box<[PlacePair]>,
 }
 
-/// A copy that may be taken, or none.
+/// A possible copy, or none.
 #[derive(Clone, Copy)]
-struct Candidate {
+struct EarlyCandidate {
     at: usize,
     from: usize,
-    /// 0 if it is not worth it.
+    /// Bytes of the copy. 0 if it costs more than literals.
     bytes: usize,
-    /// Which of the last distances it repeats, 1 to 3; 0 if none.
+    /// Number of the last distance that it repeats, 1 to 3. 0 for a new distance.
     repeat: u32,
     cost: i32,
 }
 
-/// The block at hand.
-struct Block<'a> {
+/// The current block and the limits of its search.
+struct BlockContext<'a> {
     bytes: &'a [u8],
     origin: u32,
     window: usize,
-    /// Bits that a literal takes, in 1/1024.
+    /// Bits of a literal, in 1/1024.
     literal_cost: i32,
 }
 
-impl BestEarly {
+impl EarlyBestFinder {
     pub(super) fn new() -> Self {
-        Self { long: Places::table(LONG_BITS), short: Places::table(SHORT_BITS) }
+        Self { long: PlacePair::table(LONG_BITS), short: PlacePair::table(SHORT_BITS) }
     }
 
     pub(super) fn lower(&mut self, by: u32) {
-        Places::lower(&mut self.long, by);
-        Places::lower(&mut self.short, by);
+        PlacePair::lower(&mut self.long, by);
+        PlacePair::lower(&mut self.short, by);
     }
 
-    /// Finds the copies of the block from `start` on.
-    pub(super) fn parse(&mut self, history: &History, start: usize, parsed: &mut Parsed) {
+    /// Finds the copies of the block at `start`.
+    pub(super) fn parse(&mut self, history: &History, start: usize, parsed: &mut ParsedBlock) {
         let bytes = history.bytes();
-        let mut cursor = Cursor { bytes, at: start, done: start, parsed };
+        let mut cursor = ParseCursor { bytes, at: start, done: start, parsed };
         if bytes.len() - start < FEWEST_BYTES {
             cursor.finish();
             return;
         }
-        let block = Block {
+        let block = BlockContext {
             bytes,
             origin: history.origin(),
             window: history.window() as usize,
@@ -95,7 +94,8 @@ impl BestEarly {
             }
             let floor = best.at.saturating_sub(block.window);
             if best.repeat > 0 {
-                // At least one literal is left, without which it would be another distance.
+                // At least one literal stays before the copy: without one the offset value means
+                // another distance.
                 let back = agreeing_before(bytes, (best.from, floor), (best.at, cursor.done + 1));
                 cursor.push(best.at - back, best.repeat, best.bytes + back);
                 if cursor.at >= end {
@@ -130,15 +130,15 @@ impl BestEarly {
         cursor.finish();
     }
 
-    fn enter(&mut self, block: &Block, at: usize) {
+    fn enter(&mut self, block: &BlockContext, at: usize) {
         let word = eight(block.bytes, at);
         let place = block.origin + at as u32;
         self.long[hash8(word, LONG_BITS)].push(place);
         self.short[hash4(word, SHORT_BITS)].push(place);
     }
 
-    /// What begins here.
-    fn search(&self, block: &Block, at: usize) -> Candidate {
+    /// Returns the best copy that begins at `at`.
+    fn search(&self, block: &BlockContext, at: usize) -> EarlyCandidate {
         let word = eight(block.bytes, at);
         let long = self.long[hash8(word, LONG_BITS)];
         let short = self.short[hash4(word, SHORT_BITS)];
@@ -149,8 +149,15 @@ impl BestEarly {
         best
     }
 
-    /// What begins one or two bytes later, and what the bytes behind the copy occurred with.
-    fn search_ahead(&self, block: &Block, best: Candidate, at: usize, end: usize) -> Candidate {
+    /// Returns the best of `best`, the copies that begin one or two bytes later, and the copies
+    /// found by the bytes behind the best one.
+    fn search_ahead(
+        &self,
+        block: &BlockContext,
+        best: EarlyCandidate,
+        at: usize,
+        end: usize,
+    ) -> EarlyCandidate {
         let next = eight(block.bytes, at + 1);
         let short = self.short[hash4(next, SHORT_BITS)].latest;
         let mut best = block.better(best, block.candidate(short, 0, at + 1));
@@ -177,17 +184,22 @@ impl BestEarly {
     }
 }
 
-impl Block<'_> {
-    /// The copy from a place that a table gave, `before` bytes back.
-    fn candidate(&self, place: u32, before: usize, at: usize) -> Candidate {
+impl BlockContext<'_> {
+    /// Returns the copy from `before` bytes before a position of a table.
+    fn candidate(&self, place: u32, before: usize, at: usize) -> EarlyCandidate {
         let from = place.checked_sub(self.origin).map(|index| index as usize);
         match from.and_then(|from| from.checked_sub(before)) {
             Some(from) => self.weigh(from, at, 0),
-            None => Candidate { at, from: 0, bytes: 0, repeat: 0, cost: NO_COPY },
+            None => EarlyCandidate { at, from: 0, bytes: 0, repeat: 0, cost: NO_COPY },
         }
     }
 
-    fn repeats(&self, mut best: Candidate, distances: [usize; 3], at: usize) -> Candidate {
+    fn repeats(
+        &self,
+        mut best: EarlyCandidate,
+        distances: [usize; 3],
+        at: usize,
+    ) -> EarlyCandidate {
         for (distance, repeat) in distances.into_iter().zip(1..) {
             if let Some(from) = at.checked_sub(distance) {
                 best = self.better(best, self.weigh(from, at, repeat));
@@ -196,8 +208,8 @@ impl Block<'_> {
         best
     }
 
-    fn weigh(&self, from: usize, at: usize, repeat: u32) -> Candidate {
-        let none = Candidate { at, from, bytes: 0, repeat: 0, cost: NO_COPY };
+    fn weigh(&self, from: usize, at: usize, repeat: u32) -> EarlyCandidate {
+        let none = EarlyCandidate { at, from, bytes: 0, repeat: 0, cost: NO_COPY };
         if from >= at || at - from >= self.window || four(self.bytes, from) != four(self.bytes, at)
         {
             return none;
@@ -207,14 +219,14 @@ impl Block<'_> {
         let saved = (bytes as i32).wrapping_mul(self.literal_cost) >> 10;
         let cost = offset_bits(offset) + copy_bits(bytes as u32 - 3) - saved;
         if cost > 0 {
-            return Candidate { repeat, ..none };
+            return EarlyCandidate { repeat, ..none };
         }
-        Candidate { at, from, bytes, repeat, cost }
+        EarlyCandidate { at, from, bytes, repeat, cost }
     }
 
-    /// The better of two; the second if they are equal.
-    fn better(&self, one: Candidate, other: Candidate) -> Candidate {
-        let later = |a: &Candidate, b: &Candidate| {
+    /// Returns the better of two candidates, or the second if they are equal.
+    fn better(&self, one: EarlyCandidate, other: EarlyCandidate) -> EarlyCandidate {
+        let later = |a: &EarlyCandidate, b: &EarlyCandidate| {
             (a.at as i32 - b.at as i32).wrapping_mul(self.literal_cost) >> 10
         };
         let is_first = one.cost + later(&one, &other) < other.cost + later(&other, &one);

@@ -1,42 +1,41 @@
-//! Level "fastest": one table by six bytes, two places looked up at once.
+//! Level "fastest": one table by six bytes, and two positions per step.
 //!
-//! After Klaus Post's fastEncoder, itself after zstd's "fast". Never decides what becomes of a
-//! block.
+//! After Klaus Post's fastEncoder, which follows zstd's "fast". Never chooses the form of a block.
 
-use super::block::Parsed;
-use super::double::before_agrees;
+use super::block::ParsedBlock;
+use super::default::before_agrees;
 use super::history::{History, agreeing, agreeing_before, eight, four, hash6};
-use super::{Cursor, Entry};
+use super::{HashEntry, ParseCursor};
 
 const BITS: u32 = 15;
 
-/// Bytes at the end of a block where no search starts.
+/// Bytes at the end of a block that are not searched.
 const MARGIN: usize = 8;
-/// Smaller blocks are not searched.
+/// Bytes of the smallest block that is searched.
 const FEWEST_BYTES: usize = 10;
-/// One byte more is skipped for each so many bytes (a power of two) without a copy.
+/// Exponent of two: after that many bytes without a copy, each step skips one byte more.
 const PATIENCE: u32 = 5;
 
-pub(super) struct Fast {
-    table: Box<[Entry]>,
+pub(super) struct FastestFinder {
+    table: Box<[HashEntry]>,
 }
 
-impl Fast {
+impl FastestFinder {
     pub(super) fn new() -> Self {
-        Self { table: Entry::table(BITS) }
+        Self { table: HashEntry::table(BITS) }
     }
 
     pub(super) fn lower(&mut self, by: u32) {
-        Entry::lower(&mut self.table, by);
+        HashEntry::lower(&mut self.table, by);
     }
 
-    /// Finds the copies of the block from `start` on. `alone` is a frame of this one block.
+    /// Finds the copies of the block at `start`. `alone` is true if the frame has only this block.
     pub(super) fn parse(
         &mut self,
         history: &History,
         start: usize,
         alone: bool,
-        parsed: &mut Parsed,
+        parsed: &mut ParsedBlock,
     ) {
         let bytes = history.bytes();
         if bytes.len() - start < FEWEST_BYTES {
@@ -45,7 +44,7 @@ impl Fast {
         }
         let (origin, window) = (history.origin(), history.window());
         let end = bytes.len() - MARGIN;
-        let mut cursor = Cursor { bytes, at: start, done: start, parsed };
+        let mut cursor = ParseCursor { bytes, at: start, done: start, parsed };
         let mut last = 0;
 
         'block: loop {
@@ -58,10 +57,10 @@ impl Fast {
                 let word = eight(bytes, at);
                 let place = origin + at as u32;
                 let (here, next) = (hash6(word, BITS), hash6(word >> 8, BITS));
-                // Both are looked up before either is entered.
-                let (found, found_next) = (self.table[here], self.table[next]);
-                let entry = Entry { head: word as u32, place };
-                let entry_next = Entry { head: (word >> 8) as u32, place: place + 1 };
+                // Both positions are looked up before either is indexed.
+                let (old, old_next) = (self.table[here], self.table[next]);
+                let entry = HashEntry { head: word as u32, place };
+                let entry_next = HashEntry { head: (word >> 8) as u32, place: place + 1 };
                 self.table[here] = entry;
                 self.table[next] = entry_next;
 
@@ -73,12 +72,12 @@ impl Fast {
                     }
                     continue;
                 }
-                if found.matches(entry, window) {
-                    break (found.place - origin) as usize;
+                if old.matches(entry, window) {
+                    break (old.place - origin) as usize;
                 }
-                if found_next.matches(entry_next, window) {
+                if old_next.matches(entry_next, window) {
                     cursor.at += 1;
-                    break (found_next.place - origin) as usize;
+                    break (old_next.place - origin) as usize;
                 }
                 cursor.at += 2 + ((at - cursor.done) >> PATIENCE);
                 if cursor.at >= end {
@@ -101,7 +100,7 @@ impl Fast {
                 let at = cursor.at;
                 let word = eight(bytes, at);
                 self.table[hash6(word, BITS)] =
-                    Entry { head: word as u32, place: origin + at as u32 };
+                    HashEntry { head: word as u32, place: origin + at as u32 };
                 cursor.repeat_here(4 + agreeing(bytes, at + 4 - before, at + 4));
                 last = before;
                 if cursor.at >= end {
