@@ -22,7 +22,9 @@ pub use recipe::StoredRecipe;
 pub use sections::Section;
 pub use writer::DeltaWriter;
 
-use imgdelta_core::{BlobDigest, Error, Limits, Note, Result, verify::Hasher};
+use imgdelta_core::{
+    BlobDigest, Error, LimitName, Limits, Note, Result, limits::Ceiling, verify::Hasher,
+};
 use imgdelta_format::{FormatError, ReadLimits, cost};
 use imgdelta_image::{
     image::{Config, Documents, Platform},
@@ -43,7 +45,7 @@ pub struct Delta {
     source: Arc<dyn ReadAt>,
     place: String,
     limits: ReadLimits,
-    group_bytes: u64,
+    group_bytes: Ceiling,
     sections: Sections,
     outline: Outline,
     digest: BlobDigest,
@@ -84,7 +86,12 @@ impl Delta {
     pub fn open(source: Arc<dyn ReadAt>, place: impl Display, limits: &Limits) -> Result<Self> {
         let place = format!("delta {place}");
         let delta_limits = limits.of_deltas();
-        let sections = Sections::check(&*source, &place, limits.delta_bytes, &delta_limits)?;
+        let sections = Sections::check(
+            &*source,
+            &place,
+            limits.ceiling(LimitName::DeltaBytes),
+            &delta_limits,
+        )?;
         let place_of = |section: &Section| section_place(&place, section);
         let first = sections.list.first().filter(|first| first.kind == Kind::Outline);
         let Some(first) = first else {
@@ -110,7 +117,7 @@ impl Delta {
             source,
             place,
             limits: delta_limits,
-            group_bytes: limits.group_bytes,
+            group_bytes: limits.ceiling(LimitName::GroupBytes),
             sections,
             outline,
             digest,
@@ -133,9 +140,14 @@ impl Delta {
         let named = format!("delta {place}");
         let count = std::io::copy(&mut reader.take(limit.saturating_add(1)), &mut scratch)
             .map_err(Error::io(&named))?;
-        Limits::admit(limit, count, "number of bytes", &named)?;
+        limits.admit(LimitName::DeltaBytes, count, "number of bytes", &named)?;
         scratch.flush().map_err(Error::io(&named))?;
         Self::open(Arc::new(scratch), place, limits)
+    }
+
+    /// Returns the bytes of the delta file.
+    pub fn source(&self) -> Arc<dyn ReadAt> {
+        Arc::clone(&self.source)
     }
 
     /// Returns how errors name the file.
@@ -256,7 +268,7 @@ impl Delta {
             }
             // Each recipe keeps to the limit; so must all together.
             let count = base.streams.len() as u64;
-            Limits::admit(self.limits.sources, count, "count of base streams", &self.place)
+            Ceiling::fixed(self.limits.sources).admit(count, "count of base streams", &self.place)
         };
         for (ordinal, layer) in self.layers.iter().enumerate() {
             match layer.body {
@@ -339,7 +351,7 @@ fn section_place(place: &str, section: &Section) -> String {
 
 /// Reads a whole section that must fit in memory.
 fn read(source: &dyn ReadAt, section: &Section, limit: u64, place: &str) -> Result<Vec<u8>> {
-    Limits::admit(limit, section.bytes, "number of bytes", place)?;
+    Ceiling::fixed(limit).admit(section.bytes, "number of bytes", place)?;
     read_range(source, section.offset, section.bytes, place)
 }
 
@@ -354,7 +366,7 @@ fn read_range(source: &dyn ReadAt, offset: u64, count: u64, place: &str) -> Resu
 fn of_format(place: impl Display, error: &FormatError) -> Error {
     match *error {
         FormatError::TooLarge { what, limit, found } => {
-            Error::OverLimit { place: place.to_string(), what, found, limit }
+            Error::OverLimit { place: place.to_string(), what, name: None, found, limit }
         }
         FormatError::Malformed { .. } => Error::bad_input(place, error),
     }

@@ -1,4 +1,4 @@
-//! What a delta says of itself, without a base: what it makes, what it needs, where its bytes go.
+//! A description of a delta, without a base: its target, its needs, and where its bytes go.
 //!
 //! docs/inspect-json.md describes the document. Rebuilds nothing, and checks nothing but what
 //! opening the delta has checked.
@@ -17,18 +17,19 @@ pub const SCHEMA: &str = "imgdelta.inspect/1";
 
 /// A delta described.
 #[derive(Clone, Debug)]
-pub struct Inspection<'a> {
-    delta: &'a Delta,
+pub struct Inspection {
+    delta: Delta,
     costs: Option<Vec<LayerCost>>,
 }
 
-impl<'a> Inspection<'a> {
-    /// Reads what there is to tell.
-    pub fn of(delta: &'a Delta) -> Result<Self> {
-        Ok(Self { delta, costs: delta.cost()? })
+impl Inspection {
+    /// Reads the costs that the delta reports.
+    pub fn of(delta: Delta) -> Result<Self> {
+        let costs = delta.cost()?;
+        Ok(Self { delta, costs })
     }
 
-    /// Returns whether the delta makes the target's blobs, not only their streams.
+    /// Returns true if the delta makes the target's blobs, not only their streams.
     pub fn is_exact(&self) -> bool {
         self.delta.layers().iter().all(is_exact)
     }
@@ -40,7 +41,7 @@ impl<'a> Inspection<'a> {
 
     /// Returns the description for machines, with every file that costs something.
     pub fn json(&self) -> Value {
-        let delta = self.delta;
+        let delta = &self.delta;
         let heads = delta.layers().iter().enumerate();
         json!({
             "schema": SCHEMA,
@@ -109,13 +110,13 @@ impl<'a> Inspection<'a> {
 /// A description bound to the way it is shown.
 #[derive(Clone, Debug)]
 pub struct Text<'a> {
-    inspection: &'a Inspection<'a>,
+    inspection: &'a Inspection,
     all_files: bool,
 }
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let delta = self.inspection.delta;
+        let delta = &self.inspection.delta;
         let stored = delta.layers().iter().map(|head| head.blob_bytes).sum();
         let streams = delta.base().streams.iter().map(|stream| stream.bytes).sum();
         writeln!(f, "delta   {}", Human(delta.size_bytes()))?;

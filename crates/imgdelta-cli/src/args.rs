@@ -4,22 +4,31 @@
 
 mod create;
 mod delta;
+#[cfg(feature = "job")]
 mod job;
+#[cfg(not(feature = "job"))]
+mod job {
+    /// Takes anything, so that every `imgdelta job …` gets the same answer.
+    #[derive(clap::Args, Debug)]
+    pub struct Job {
+        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<std::ffi::OsString>,
+    }
+}
 mod registry;
 
 pub use create::{Create, Making, Preset};
 pub use delta::{Apply, DeltaArgs, Inspect, Verify};
-pub use job::{Job, JobAction};
+pub use job::Job;
+#[cfg(feature = "job")]
+pub use job::JobAction;
 pub use registry::{Pull, Push, Registry};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use globset::GlobMatcher;
-use imgdelta::{
-    diff::Ignore,
-    image::Platform,
-    limits::{LimitChange, Limits, parse_size},
-    reference::Reference,
-};
+use imgdelta::diff::Ignore;
+use imgdelta::limits::{LimitChange, Limits, parse_size};
+use imgdelta::{Reference, image::Platform};
 use std::path::PathBuf;
 
 /// Differences between container images.
@@ -85,7 +94,8 @@ pub enum Command {
     /// Fetch an image by whatever is cheapest: what lies here, a delta, whole layers
     #[command(after_help = REPOSITORIES)]
     Pull(Box<Pull>),
-    /// Prepare deltas beside a registry, as a configuration says
+    /// Prepare deltas next to a registry, as a configuration says
+    #[cfg_attr(not(feature = "job"), command(about = "Prepare deltas (not in this build)"))]
     Job(Job),
     /// Print a completion script for a shell
     Completions {
@@ -94,7 +104,18 @@ pub enum Command {
         shell: clap_complete::Shell,
     },
     /// Print the manual page, for `imgdelta man | man -l -`
-    Man,
+    Man(Manual),
+}
+
+#[derive(Args, Debug)]
+pub struct Manual {
+    /// Print the page of this command only
+    #[arg(value_parser = crate::manual::command_name)]
+    pub command: Option<String>,
+
+    /// Write a page for each command into this folder instead
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub dir: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

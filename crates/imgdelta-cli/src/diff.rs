@@ -4,63 +4,41 @@
 
 use crate::{
     args::{self, Common},
-    create::Maker,
-    delta,
+    create,
     registry::Registries,
-    terminal,
+    session, terminal,
 };
-use imgdelta::{
-    Limits, Reference, Result,
-    cost::Cost,
-    diff::{Diff, FileOrder, TextOptions},
-    encode::Layers,
-    image::{self, OpenOptions},
-    parallel::Workers,
-    survey::{self, SurveyOptions},
-};
+use imgdelta::Result;
+use imgdelta::diff::{Diff, DiffOptions, FileOrder, TextOptions};
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, process::ExitCode};
 
 /// Runs the command.
 pub fn run(args: &args::Diff, common: &Common) -> Result<ExitCode> {
-    let limits = common.limits();
     let progress = terminal::progress(common.quiet)?;
-    let open = OpenOptions::default().limits(limits.clone()).platform(args.platform.clone());
-    // Only what a cost is worked out from is read more than once.
-    let scratch = args.cost.then(|| delta::scratch(args.making.scratch.as_deref())).transpose()?;
-    let registries = Registries::new(common, scratch.clone())?;
-    let opener = |reference: &Reference, limits: &Limits| registries.open(reference, limits);
-    let images = if args.any_platform {
-        [&args.old, &args.new].map(|reference| image::open_by(reference, &open, &opener))
+    let registries = Registries::new(common)?;
+    let session = session::new(common, args.making.scratch.as_deref(), &progress)?
+        .memory_bytes(args.making.memory)
+        .platform(args.platform.clone());
+    let session = if args.cost {
+        registries.attach(session)
     } else {
-        image::open_pair_by(&args.old, &args.new, &open, &opener)?.map(Ok)
+        registries.attach_without_scratch(session)
     };
-    let [base, target] = images;
-    let images = [base?, target?];
-
-    let mut options = SurveyOptions::default().limits(limits);
-    if let Some(dir) = &args.cache {
-        options = options.cache(dir)?;
-    }
-    let workers = Workers::new(common.jobs)?;
-    let ([base, target], cost) = if let Some(scratch) = scratch {
-        let ([base, target], volume) =
-            survey::both_with_streams(images, &options, &scratch, &workers, &progress)?;
-        let maker = Maker {
-            making: &args.making,
-            layers: Layers::Exact,
-            volume: &volume,
-            scratch: &scratch,
-            workers: &workers,
-            progress: &progress,
-        };
-        let cost = maker.draft(&base, &target, Cost::of)?;
-        ([base, target], Some(cost))
+    let images = if args.any_platform {
+        [session.open(&args.old)?, session.open(&args.new)?]
     } else {
-        (survey::both(images, &options, &workers, &progress)?, None)
+        session.open_pair(&args.old, &args.new)?
+    };
+    let options = DiffOptions::default().ignore(args.ignore.clone()).cache(args.cache.clone());
+    let (mut diff, cost) = if args.cost {
+        let pair = session.read_pair(images, &options)?;
+        let cost = pair.plan(&create::options(&args.making))?.encode()?.cost()?;
+        (Diff::between(pair.base(), pair.target(), &args.ignore), Some(cost))
+    } else {
+        (session.diff_images(images, &options)?, None)
     };
     progress.finish();
 
-    let mut diff = Diff::between(&base, &target, &args.ignore);
     if !args.filter.is_empty() {
         diff.keep_files(|path| {
             let from_root = [b"/", path.as_bytes()].concat();

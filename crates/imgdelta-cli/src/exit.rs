@@ -7,7 +7,7 @@ use std::{error::Error as _, process::ExitCode};
 
 /// Prints an error with its causes and a hint, and returns its exit code.
 pub fn report(error: Error) -> ExitCode {
-    let error = &imgdelta_registry::unwrapped(error);
+    let error = &error;
     eprintln!("imgdelta: {error}");
     // An I/O error prints its source itself: it has nothing to say without.
     let mut cause = if matches!(error, Error::Io { .. }) { None } else { error.source() };
@@ -34,8 +34,11 @@ pub fn code(error: &Error) -> u8 {
 }
 
 fn hint(error: &Error) -> Option<String> {
-    let advice = imgdelta_registry::advice(error).or_else(|| imgdelta_job::advice(error));
-    if let Some(advice) = advice {
+    if let Some(advice) = imgdelta_registry::advice(error) {
+        return Some(advice.into());
+    }
+    #[cfg(feature = "job")]
+    if let Some(advice) = imgdelta_job::advice(error) {
         return Some(advice.into());
     }
     Some(match error {
@@ -71,14 +74,13 @@ fn hint(error: &Error) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use imgdelta::Difference;
 
     #[test]
     fn every_error_has_its_documented_code() {
         let mismatch = Error::Mismatch {
             place: String::new(),
-            what: "digest",
-            expected: String::new(),
-            found: String::new(),
+            difference: Difference::Size { expected: 1, found: 2 },
         };
         assert_eq!(code(&mismatch), 5);
         let missing = Error::BaseMissing { place: String::new(), missing: Vec::new() };

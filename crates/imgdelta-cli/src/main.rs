@@ -7,9 +7,11 @@ mod create;
 mod delta;
 mod diff;
 mod exit;
+#[cfg(feature = "job")]
 mod job;
-mod output;
+mod manual;
 mod registry;
+mod session;
 mod terminal;
 
 use clap::{CommandFactory, Parser};
@@ -17,6 +19,11 @@ use std::{
     io::{self, Write},
     process::ExitCode,
 };
+
+// musl's own allocator takes one lock for all threads.
+#[cfg(all(feature = "static-allocator", target_env = "musl"))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
@@ -28,34 +35,28 @@ fn main() -> ExitCode {
         args::Command::Inspect(inspect) => delta::inspect(inspect, &cli.common),
         args::Command::Push(push) => registry::run_push(push, &cli.common),
         args::Command::Pull(pull) => registry::run_pull(pull, &cli.common),
+        #[cfg(feature = "job")]
         args::Command::Job(job) => job::run(job, &cli.common),
+        #[cfg(not(feature = "job"))]
+        args::Command::Job(_) => Ok(refuse_job()),
         args::Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut args::Cli::command(), "imgdelta", &mut script);
             print(&script)
         }
-        args::Command::Man => manual().and_then(|page| print(&page)),
+        args::Command::Man(man) => manual::run(man),
     };
     outcome.unwrap_or_else(exit::report)
 }
 
-/// One page for everything: the subcommands' options stand in it too.
-fn manual() -> imgdelta::Result<Vec<u8>> {
-    let mut page = Vec::new();
-    let render = |page: &mut Vec<u8>| -> io::Result<()> {
-        let mut command = args::Cli::command();
-        command.build();
-        clap_mangen::Man::new(command.clone()).render(page)?;
-        for subcommand in command.get_subcommands().filter(|c| c.get_name() != "help") {
-            writeln!(page, ".SH \"{}\"", subcommand.get_name().to_uppercase())?;
-            let man = clap_mangen::Man::new(subcommand.clone());
-            man.render_description_section(page)?;
-            man.render_options_section(page)?;
-        }
-        Ok(())
-    };
-    render(&mut page).map_err(imgdelta::Error::io("manual page"))?;
-    Ok(page)
+/// Answers `imgdelta job` in a build that has no job.
+#[cfg(not(feature = "job"))]
+fn refuse_job() -> ExitCode {
+    eprintln!(
+        "imgdelta: this build has no job; \
+         `cargo install --path crates/imgdelta-cli --features job` installs one that has"
+    );
+    ExitCode::from(2)
 }
 
 /// Prints a document for machines.

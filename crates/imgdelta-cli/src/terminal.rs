@@ -32,7 +32,7 @@ pub fn has_color(when: Color) -> bool {
 }
 
 /// Starts listening, and stops the work in good order at the first Ctrl-C.
-pub fn progress(quiet: bool) -> Result<Told> {
+pub fn progress(quiet: bool) -> Result<Arc<Told>> {
     let cancelled = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&cancelled);
     ctrlc::set_handler(move || {
@@ -41,10 +41,7 @@ pub fn progress(quiet: bool) -> Result<Told> {
             std::process::exit(130);
         }
     })
-    .map_err(|source| Error::Io {
-        place: "interrupt handler".into(),
-        source: io::Error::other(source),
-    })?;
+    .map_err(|error| Error::io("interrupt handler")(io::Error::other(error)))?;
     let how = match (quiet, io::stderr().is_terminal()) {
         (true, _) => How::Silent,
         (false, true) => {
@@ -52,7 +49,17 @@ pub fn progress(quiet: bool) -> Result<Told> {
         }
         (false, false) => How::Lines(Mutex::new(Instant::now())),
     };
-    Ok(Told { how, cancelled, done_bytes: AtomicU64::new(0), total_bytes: AtomicU64::new(0) })
+    Ok(Arc::new(Told { how, cancelled, ..silent() }))
+}
+
+/// Listens to nothing, for commands that take no time.
+pub fn silent() -> Told {
+    Told {
+        how: How::Silent,
+        cancelled: Arc::default(),
+        done_bytes: AtomicU64::new(0),
+        total_bytes: AtomicU64::new(0),
+    }
 }
 
 /// Tells of work on standard error.

@@ -225,6 +225,39 @@ fn completions_and_manual_are_made_from_the_same_definition() {
     assert!(page.contains("exit\\-code") && page.contains("Exit codes"));
 }
 
+#[test]
+fn every_command_has_a_manual_page_of_its_own() {
+    let page = stdout(&imgdelta(&["man", "diff"]));
+    assert!(page.contains(".TH imgdelta-diff 1"), "{page}");
+    assert!(page.contains("exit\\-code") && !page.contains("preset\\fR"), "{page}");
+    assert_eq!(stdout(&imgdelta(&["man", "compare"])), page);
+    let said = fails(&["man", "dif"], 2);
+    assert!(said.contains("the commands are diff, create"), "{said}");
+
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("man1");
+    assert_eq!(stdout(&imgdelta(&["man", "--dir", dir.to_str().unwrap()])), "");
+    assert_eq!(fs::read_to_string(dir.join("imgdelta-diff.1")).unwrap(), page);
+    for command in
+        ["imgdelta", "imgdelta-create", "imgdelta-apply", "imgdelta-pull", "imgdelta-job"]
+    {
+        let page = fs::read_to_string(dir.join(format!("{command}.1"))).unwrap();
+        assert!(page.contains(&format!(".TH {command} 1")), "{command}: {page}");
+    }
+}
+
+#[cfg(not(feature = "job"))]
+#[test]
+fn a_build_without_the_job_says_so() {
+    for args in [&["job"][..], &["job", "run", "--config", "job.toml"], &["job", "serve"]] {
+        let said = fails(args, 2);
+        assert!(
+            said.contains("this build has no job") && said.contains("--features job"),
+            "{said}"
+        );
+    }
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for item in fs::read_dir(from).unwrap() {

@@ -1,39 +1,39 @@
-//! The one public error, sorted by what its reader does next.
+//! The public error: one variant for each thing that a caller may do next.
 //!
-//! Each variant is a different next step: mend the input, ask for something that exists, raise a
-//! limit, fetch again, look at the disk, nothing. It carries where, expected and found; advice in
-//! words is the command line's.
+//! A variant carries where the fault lies, what was expected and what was found, as values. Advice
+//! in words belongs to the command line.
 
-use std::{fmt, io};
+use crate::{BlobDigest, DiffId, limits::LimitName};
+use std::{error::Error as StdError, fmt, io, sync::Arc};
 
-/// What every fallible function of this crate returns.
+/// Result of every fallible function of imgdelta.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why something could not be done.
-#[derive(Debug, thiserror::Error)]
+/// Reason why something could not be done.
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The bytes are what their digest promised and still make no sense: have the image rebuilt,
-    /// or name something that is an image.
+    /// The bytes have their digest and still are not valid: have the image or delta made again, or
+    /// name another one.
     #[error("{place}: {what}")]
     BadInput {
-        /// The file, blob or range the fault lies in.
+        /// The file, blob or range that is wrong.
         place: String,
-        /// What is wrong there, expected against found.
+        /// The fault: expected against found.
         what: String,
-        /// What the parser or decoder said, where one did.
+        /// The parser's or decoder's own error, if there is one.
         #[source]
-        source: Option<Cause>,
+        source: Option<Arc<dyn StdError + Send + Sync>>,
     },
 
     /// The thing asked for is not there: choose one of those that are.
     #[error("{place}: {what} is not there{}", Present(.present))]
     NotFound {
-        /// Where it was looked for.
+        /// The place that was searched.
         place: String,
-        /// What was looked for.
+        /// The thing that was looked for.
         what: String,
-        /// What there is instead, for the asker to choose from; may be empty.
+        /// Things of the same kind that are there; may be empty.
         present: Vec<String>,
     },
 
@@ -42,8 +42,10 @@ pub enum Error {
     OverLimit {
         /// The file, blob or range that is too large.
         place: String,
-        /// What was counted.
+        /// The quantity that was counted.
         what: &'static str,
+        /// Name of the limit; none if it is a constant of the program.
+        name: Option<LimitName>,
         /// The count, or the first count that was too high.
         found: u64,
         /// The limit in force.
@@ -51,34 +53,30 @@ pub enum Error {
     },
 
     /// The bytes are not those that were promised: fetch or copy the input again.
-    #[error("{place}: {what} is {found}, should be {expected}")]
+    #[error("{place}: {difference}")]
     Mismatch {
         /// The blob or stream.
         place: String,
-        /// What was compared: `digest`, `size`, `diff id`.
-        what: &'static str,
-        /// The promise.
-        expected: String,
-        /// The bytes' own.
-        found: String,
+        /// Expected and actual values.
+        difference: Difference,
     },
 
-    /// The base lacks streams that the delta is made against: apply it to the image it was made for.
-    #[error("{place}: the base lacks {}", missing.join(", "))]
+    /// The base lacks layers that the delta needs: apply it to the image it was made for.
+    #[error("{place}: the base lacks {}", Joined(.missing))]
     BaseMissing {
-        /// What was asked for them.
+        /// The delta, or the images that were searched.
         place: String,
-        /// All that are missing, with what needs each where that is known.
-        missing: Vec<String>,
+        /// Everything that is missing.
+        missing: Vec<MissingLayer>,
     },
 
-    /// The operating system said no: look at the disk, the rights, the network.
+    /// The operating system refused: look at the disk, the rights, the network.
     #[error("{place}: {source}")]
     Io {
         /// The file or address.
         place: String,
-        /// What the system said.
-        source: io::Error,
+        /// The system's error.
+        source: Arc<io::Error>,
     },
 
     /// The caller asked to stop.
@@ -86,16 +84,126 @@ pub enum Error {
     Cancelled,
 }
 
-/// What a lower layer said, kept for the chain.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+/// Two values that should be equal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Difference {
+    /// Digests of stored bytes.
+    Digest {
+        /// The promised digest.
+        expected: BlobDigest,
+        /// The digest of the bytes.
+        found: BlobDigest,
+    },
+    /// Digests of a layer's uncompressed stream.
+    DiffId {
+        /// The promised digest.
+        expected: DiffId,
+        /// The digest of the stream.
+        found: DiffId,
+    },
+    /// Digests of a delta's section, in hexadecimal.
+    Section {
+        /// The digest that the delta names.
+        expected: String,
+        /// The digest of the bytes.
+        found: String,
+    },
+    /// Lengths in bytes.
+    Size {
+        /// The promised length.
+        expected: u64,
+        /// The actual length.
+        found: u64,
+    },
+    /// Lengths in bytes, where reading ended as soon as the promised length was exceeded.
+    Longer {
+        /// The promised length.
+        expected: u64,
+        /// The bytes seen so far.
+        found: u64,
+    },
+    /// One byte of a stream.
+    Byte {
+        /// The byte that should be there.
+        expected: u8,
+        /// The byte that is there.
+        found: u8,
+    },
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Digest { expected, found } => {
+                write!(f, "digest is {found}, should be {expected}")
+            }
+            Self::DiffId { expected, found } => {
+                write!(f, "diff id is {found}, should be {expected}")
+            }
+            Self::Section { expected, found } => {
+                write!(f, "digest is {found}, should be {expected}")
+            }
+            Self::Size { expected, found } => {
+                write!(f, "size is {found} bytes, should be {expected} bytes")
+            }
+            Self::Longer { expected, found } => {
+                write!(f, "size is at least {found} bytes, should be {expected} bytes")
+            }
+            Self::Byte { expected, found } => write!(f, "byte is {found}, should be {expected}"),
+        }
+    }
+}
+
+/// A layer that a delta needs and the base does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MissingLayer {
+    /// The base has no layer with this uncompressed stream.
+    Stream {
+        /// The stream.
+        diff_id: DiffId,
+        /// Target layers that need it, counted from 1; empty if unknown.
+        layers: Vec<usize>,
+    },
+    /// The base has the stream, but not compressed as the target's blob.
+    Blob {
+        /// The compressed blob.
+        digest: BlobDigest,
+        /// Target layers that need it, counted from 1; empty if unknown.
+        layers: Vec<usize>,
+    },
+}
+
+impl fmt::Display for MissingLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let layers = match self {
+            Self::Stream { diff_id, layers } => {
+                write!(f, "stream {diff_id}")?;
+                layers
+            }
+            Self::Blob { digest, layers } => {
+                write!(f, "blob {digest}")?;
+                layers
+            }
+        };
+        if layers.is_empty() {
+            return Ok(());
+        }
+        write!(f, " (for layer {})", Joined(layers))
+    }
+}
+
+/// Error of a lower layer, kept for the chain.
+pub type Cause = Box<dyn StdError + Send + Sync>;
 
 impl Error {
-    /// Makes a [`Error::BadInput`] without a deeper cause.
+    /// Makes an [`Error::BadInput`] without a deeper cause.
     pub fn bad_input(place: impl fmt::Display, what: impl fmt::Display) -> Self {
         Self::BadInput { place: place.to_string(), what: what.to_string(), source: None }
     }
 
-    /// Makes a [`Error::BadInput`] on top of what a parser or decoder said.
+    /// Makes an [`Error::BadInput`] that a parser's or decoder's error explains.
     pub fn bad_input_because(
         place: impl fmt::Display,
         what: impl fmt::Display,
@@ -104,13 +212,31 @@ impl Error {
         Self::BadInput {
             place: place.to_string(),
             what: what.to_string(),
-            source: Some(source.into()),
+            source: Some(Arc::from(source.into())),
         }
     }
 
-    /// Makes a [`Error::Io`], for use in `map_err`.
+    /// Makes an [`Error::Io`], for use in `map_err`.
+    ///
+    /// A store's reader may pass an [`Error`] through [`io::Error::other`]; it comes out again here,
+    /// unchanged.
     pub fn io(place: impl fmt::Display) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { place: place.to_string(), source }
+        move |source| match source.downcast::<Self>() {
+            Ok(error) => error,
+            Err(source) => Self::Io { place: place.to_string(), source: Arc::new(source) },
+        }
+    }
+}
+
+struct Joined<'a, T>(&'a [T]);
+
+impl<T: fmt::Display> fmt::Display for Joined<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (ordinal, item) in self.0.iter().enumerate() {
+            let separator = if ordinal == 0 { "" } else { ", " };
+            write!(f, "{separator}{item}")?;
+        }
+        Ok(())
     }
 }
 
@@ -150,5 +276,34 @@ mod tests {
         assert_eq!(error(0), "oci:dir: tag \"x\" is not there");
         assert_eq!(error(2), "oci:dir: tag \"x\" is not there; there is v0, v1");
         assert!(error(14).ends_with("v11 and 2 more"));
+    }
+
+    #[test]
+    fn errors_cross_threads_and_are_copied() {
+        fn check<T: Send + Sync + Clone + 'static>() {}
+        check::<Error>();
+    }
+
+    #[test]
+    fn an_error_that_passed_through_a_reader_comes_out_unchanged() {
+        let inner = Error::bad_input("manifest", "not JSON");
+        let outer = Error::io("layer 1")(io::Error::other(inner));
+        assert_eq!(outer.to_string(), "manifest: not JSON");
+        let outer = Error::io("layer 1")(io::Error::other("cable"));
+        assert!(matches!(outer, Error::Io { .. }), "{outer}");
+    }
+
+    #[test]
+    fn missing_layers_are_listed_with_the_layers_that_need_them() {
+        let digest = BlobDigest::new(crate::Algorithm::Sha256, &[0xab; 32]).unwrap();
+        let missing = vec![
+            MissingLayer::Blob { digest, layers: vec![1, 3] },
+            MissingLayer::Blob { digest, layers: Vec::new() },
+        ];
+        let text = Error::BaseMissing { place: "up".into(), missing }.to_string();
+        assert_eq!(
+            text,
+            format!("up: the base lacks blob {digest} (for layer 1, 3), blob {digest}")
+        );
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Touches no image, no terminal, no network, no environment and no clock.
 
+pub mod context;
 pub mod error;
 pub mod limits;
 pub mod note;
@@ -12,7 +13,8 @@ pub mod scratch;
 pub mod size;
 pub mod verify;
 
-pub use error::{Error, Result};
+pub use context::Context;
+pub use error::{Difference, Error, MissingLayer, Result};
 pub use imgdelta_format::{Algorithm, BlobDigest, DiffId, PayloadDigest};
-pub use limits::Limits;
+pub use limits::{LimitName, Limits};
 pub use note::Note;

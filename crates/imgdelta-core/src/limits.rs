@@ -1,87 +1,117 @@
-//! How much a stranger's image may ask of us before we refuse.
+//! Ceilings for what a stranger's image or delta may ask for.
 //!
-//! Limits are met before memory is taken. They are for reading: nothing we write comes near them.
+//! Limits are checked before memory is taken. They apply to reading; what imgdelta writes stays far
+//! below them. The table [`limits!`] below is their one definition: field, default, name on the
+//! command line and documentation.
 
 use imgdelta_format::ReadLimits;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
-/// Ceilings for what is read. Every default is far above any image seen in practice and far
-/// below what would hurt the machine.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Limits {
-    /// Bytes of a manifest, an index or a layout file: 16 MiB. Registries refuse more than 4 MiB.
-    pub manifest_bytes: u64,
-    /// Bytes of an image config: 32 MiB. Histories with large build arguments reach a few.
-    pub config_bytes: u64,
-    /// Layers of one image: 4,096. Overlay mounts stop at a few hundred.
-    pub layers: u64,
-    /// Descriptors in one index, and indexes nested in each other: 10,000. Multi-platform images
-    /// have some dozens.
-    pub descriptors: u64,
-    /// Members of an archive that is read as an image: 1,000,000.
-    pub archive_members: u64,
-    /// Uncompressed bytes of one layer: 256 GiB, beyond the largest model images.
-    pub layer_bytes: u64,
-    /// Uncompressed bytes per compressed byte once a layer passes [`Limits::expansion_free_bytes`]:
-    /// 1,100, just above what deflate can do at all (1,032), so that only zstd bombs are met.
-    pub expansion: u64,
-    /// Uncompressed bytes that any layer may reach whatever its compressed size: 1 GiB.
-    pub expansion_free_bytes: u64,
-    /// Memory of a zstd layer's window: 2^31 bytes at most by the format's `--long=31`; we take
-    /// 128 MiB (`--long=27`, what registries' clients accept).
-    pub zstd_window_log: u32,
-    /// Entries of one layer: 4,000,000.
-    pub layer_entries: u64,
-    /// Bytes of all names, links and attributes of one layer: 256 MiB, sixty for each of the
-    /// entries allowed. They are what an index keeps in memory.
-    pub layer_text_bytes: u64,
-    /// Bytes of one PAX or GNU extension header (long names, attributes): 1 MiB, as Go's reader.
-    pub extension_bytes: u64,
-    /// Bytes of one package database that is read: 64 MiB.
-    pub database_bytes: u64,
-    /// Bytes of a delta file: 256 GiB, as of a layer: what does not pay is carried.
-    pub delta_bytes: u64,
-    /// Bytes of one recipe in a delta without its groups: 256 MiB. They are read whole.
-    pub recipe_bytes: u64,
-    /// Payloads and parts of payloads that one recipe's groups make: 2,000,000.
-    pub recipe_members: u64,
-    /// Unpacked bytes of one group's streams: 512 MiB. Groups are cut far below that.
-    pub group_bytes: u64,
-    /// Bytes of a file, or of a part of one, that a group makes in one go, and of the base bytes
-    /// it makes it from: 1 GiB. The writer cuts larger files in parts.
-    pub member_bytes: u64,
+/// Defines [`Limits`] and [`LimitName`] from one table.
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $field:ident / $variant:ident: $type:ty = $default:expr, $name:literal;)+) => {
+        /// Ceilings for what is read. Every default lies far above any image seen in practice and
+        /// far below an amount that would hurt the machine.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Limits {
+            $($(#[doc = $doc])+ pub $field: $type,)+
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+
+        /// Names one of the [`Limits`], as `--limit` spells it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum LimitName {
+            $(#[doc = concat!("[`Limits::", stringify!($field), "`]")] $variant,)+
+        }
+
+        impl LimitName {
+            /// All limits, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// Returns the name that the command line uses.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// Returns the documentation of the limit.
+            pub const fn documentation(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii(),)+ }
+            }
+        }
+
+        impl Limits {
+            /// Sets the limit that `change` names.
+            pub fn change(&mut self, change: &LimitChange) {
+                match change.name {
+                    $(LimitName::$variant => {
+                        self.$field = <$type>::try_from(change.value).unwrap_or(<$type>::MAX);
+                    })+
+                }
+            }
+
+            /// Returns the value of a limit.
+            pub fn value(&self, name: LimitName) -> u64 {
+                match name { $(LimitName::$variant => u64::from(self.$field),)+ }
+            }
+        }
+    };
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            manifest_bytes: 16 << 20,
-            config_bytes: 32 << 20,
-            layers: 4096,
-            descriptors: 10_000,
-            archive_members: 1_000_000,
-            layer_bytes: 256 << 30,
-            expansion: 1100,
-            expansion_free_bytes: 1 << 30,
-            zstd_window_log: 27,
-            layer_entries: 4_000_000,
-            layer_text_bytes: 256 << 20,
-            extension_bytes: 1 << 20,
-            database_bytes: 64 << 20,
-            delta_bytes: 256 << 30,
-            recipe_bytes: 256 << 20,
-            recipe_members: 2_000_000,
-            group_bytes: 512 << 20,
-            member_bytes: 1 << 30,
-        }
-    }
+limits! {
+    /// Bytes of a manifest, an index or a layout file: 16 MiB. Registries refuse more than 4 MiB.
+    manifest_bytes / ManifestBytes: u64 = 16 << 20, "manifest-bytes";
+    /// Bytes of an image config: 32 MiB. Histories with large build arguments reach a few.
+    config_bytes / ConfigBytes: u64 = 32 << 20, "config-bytes";
+    /// Layers of one image: 4,096. Overlay mounts end at a few hundred.
+    layers / Layers: u64 = 4096, "layers";
+    /// Descriptors in one index, and indexes nested in each other: 10,000. Multi-platform images
+    /// have some dozens.
+    descriptors / Descriptors: u64 = 10_000, "descriptors";
+    /// Members of an archive that is read as an image: 1,000,000.
+    archive_members / ArchiveMembers: u64 = 1_000_000, "archive-members";
+    /// Uncompressed bytes of one layer: 256 GiB, beyond the largest model images.
+    layer_bytes / LayerBytes: u64 = 256 << 30, "layer-bytes";
+    /// Uncompressed bytes per compressed byte in a layer larger than `expansion-free-bytes`: 1,100.
+    /// Deflate reaches at most 1,032, so that only zstd bombs exceed it.
+    expansion / Expansion: u64 = 1100, "expansion";
+    /// Uncompressed bytes that any layer may have, whatever its compressed size: 1 GiB.
+    expansion_free_bytes / ExpansionFreeBytes: u64 = 1 << 30, "expansion-free-bytes";
+    /// Base-2 logarithm of a zstd layer's window, which is held in memory: 27, or 128 MiB, which
+    /// registry clients accept. The format ends at 31.
+    zstd_window_log / ZstdWindowLog: u32 = 27, "zstd-window-log";
+    /// Entries of one layer: 4,000,000.
+    layer_entries / LayerEntries: u64 = 4_000_000, "layer-entries";
+    /// Bytes of all names, links and attributes of one layer: 256 MiB, sixty for each allowed entry.
+    /// An index keeps them in memory.
+    layer_text_bytes / LayerTextBytes: u64 = 256 << 20, "layer-text-bytes";
+    /// Bytes of one PAX or GNU extension header (long names, attributes): 1 MiB, as in Go's reader.
+    extension_bytes / ExtensionBytes: u64 = 1 << 20, "extension-bytes";
+    /// Bytes of one package database: 64 MiB.
+    database_bytes / DatabaseBytes: u64 = 64 << 20, "database-bytes";
+    /// Bytes of a delta file: 256 GiB, as for a layer, since a delta may carry whole layers.
+    delta_bytes / DeltaBytes: u64 = 256 << 30, "delta-bytes";
+    /// Bytes of one recipe in a delta, its groups excluded: 256 MiB. Recipes are read whole.
+    recipe_bytes / RecipeBytes: u64 = 256 << 20, "recipe-bytes";
+    /// Payloads, and parts of payloads, that one recipe's groups make: 2,000,000.
+    recipe_members / RecipeMembers: u64 = 2_000_000, "recipe-members";
+    /// Unpacked bytes of one group's streams: 512 MiB. Written groups are far smaller.
+    group_bytes / GroupBytes: u64 = 512 << 20, "group-bytes";
+    /// Bytes of a file, or of a part of one, that a group makes at once, and of the base bytes it
+    /// uses: 1 GiB. Larger files are written in parts.
+    member_bytes / MemberBytes: u64 = 1 << 30, "member-bytes";
 }
 
 /// A change to one limit, as `NAME=NUMBER` with an optional unit (`500GB`, `64MiB`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitChange {
-    name: &'static str,
+    name: LimitName,
     value: u64,
 }
 
@@ -91,38 +121,18 @@ impl FromStr for LimitChange {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, value) = text
             .split_once('=')
-            .ok_or_else(|| format!("expected NAME=NUMBER, with a name of {}", NAMES.join(", ")))?;
-        let name = NAMES
+            .ok_or_else(|| format!("expected NAME=NUMBER, with one of these names: {}", names()))?;
+        let name = LimitName::ALL
             .iter()
-            .find(|known| **known == name)
-            .ok_or_else(|| format!("no limit is called {name:?}: there is {}", NAMES.join(", ")))?;
+            .copied()
+            .find(|known| known.as_str() == name)
+            .ok_or_else(|| format!("unknown limit {name:?}; the limits are {}", names()))?;
         let value = parse_size(value).ok_or_else(|| {
-            format!("{value:?} is no size: expected a number with kB, MB, GB, KiB, MiB or GiB")
+            format!("{value:?} is not a size: expected a number with an optional unit (kB, MB, GB, KiB, MiB, GiB)")
         })?;
         Ok(Self { name, value })
     }
 }
-
-/// What the user calls the limits, in the order of the fields.
-const NAMES: [&str; 17] = [
-    "manifest-bytes",
-    "config-bytes",
-    "layers",
-    "descriptors",
-    "archive-members",
-    "layer-bytes",
-    "expansion",
-    "zstd-window-log",
-    "layer-entries",
-    "layer-text-bytes",
-    "extension-bytes",
-    "database-bytes",
-    "delta-bytes",
-    "recipe-bytes",
-    "recipe-members",
-    "group-bytes",
-    "member-bytes",
-];
 
 /// Reads a size with an optional unit: `500GB`, `64 MiB`.
 pub fn parse_size(text: &str) -> Option<u64> {
@@ -143,33 +153,6 @@ pub fn parse_size(text: &str) -> Option<u64> {
 }
 
 impl Limits {
-    /// Sets the one limit that `change` names.
-    pub fn change(&mut self, change: &LimitChange) {
-        match change.name {
-            "manifest-bytes" => self.manifest_bytes = change.value,
-            "config-bytes" => self.config_bytes = change.value,
-            "layers" => self.layers = change.value,
-            "descriptors" => self.descriptors = change.value,
-            "archive-members" => self.archive_members = change.value,
-            "layer-bytes" => self.layer_bytes = change.value,
-            "expansion" => self.expansion = change.value,
-            // The format ends at 31; more is as good as no limit.
-            "zstd-window-log" => {
-                self.zstd_window_log = u32::try_from(change.value).unwrap_or(u32::MAX).min(31);
-            }
-            "layer-entries" => self.layer_entries = change.value,
-            "layer-text-bytes" => self.layer_text_bytes = change.value,
-            "extension-bytes" => self.extension_bytes = change.value,
-            "database-bytes" => self.database_bytes = change.value,
-            "delta-bytes" => self.delta_bytes = change.value,
-            "recipe-bytes" => self.recipe_bytes = change.value,
-            "recipe-members" => self.recipe_members = change.value,
-            "group-bytes" => self.group_bytes = change.value,
-            "member-bytes" => self.member_bytes = change.value,
-            other => unreachable!("{other} is not in the table of names"),
-        }
-    }
-
     /// Returns the ceilings for the parts of a delta.
     pub fn of_deltas(&self) -> ReadLimits {
         let mut limits = ReadLimits::default();
@@ -184,18 +167,63 @@ impl Limits {
         limits
     }
 
-    /// Returns `found`, or the error that names the limit it is over.
+    /// Returns `found` if the limit admits it, otherwise the error that names the limit.
     pub fn admit(
-        limit: u64,
+        &self,
+        name: LimitName,
         found: u64,
         what: &'static str,
-        place: impl std::fmt::Display,
+        place: impl fmt::Display,
     ) -> crate::Result<u64> {
-        if found <= limit {
+        self.ceiling(name).admit(found, what, place)
+    }
+
+    /// Returns a limit as a value to check against later.
+    pub fn ceiling(&self, name: LimitName) -> Ceiling {
+        Ceiling { name: Some(name), value: self.value(name) }
+    }
+}
+
+/// A limit in force: a value, and its name if users can change it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ceiling {
+    /// Name of the limit; none for a constant of the program.
+    pub name: Option<LimitName>,
+    /// Largest admitted count.
+    pub value: u64,
+}
+
+impl Ceiling {
+    /// Makes a ceiling that users cannot change.
+    pub const fn fixed(value: u64) -> Self {
+        Self { name: None, value }
+    }
+
+    /// Returns `found` if the ceiling admits it, otherwise the error that names the limit.
+    pub fn admit(
+        self,
+        found: u64,
+        what: &'static str,
+        place: impl fmt::Display,
+    ) -> crate::Result<u64> {
+        if found <= self.value {
             return Ok(found);
         }
-        Err(crate::Error::OverLimit { place: place.to_string(), what, found, limit })
+        let Self { name, value: limit } = self;
+        Err(crate::Error::OverLimit { place: place.to_string(), what, name, found, limit })
     }
+}
+
+impl fmt::Display for LimitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Lists the names for a message.
+fn names() -> String {
+    let names: Vec<&str> = LimitName::ALL.iter().map(|name| name.as_str()).collect();
+    names.join(", ")
 }
 
 #[cfg(test)]
@@ -205,7 +233,7 @@ mod tests {
     #[test]
     fn every_named_limit_can_be_changed() {
         let defaults = format!("{:?}", Limits::default());
-        for name in NAMES {
+        for name in LimitName::ALL {
             let mut limits = Limits::default();
             limits.change(&format!("{name}=7").parse().unwrap());
             assert_ne!(format!("{limits:?}"), defaults, "{name}");
@@ -219,6 +247,8 @@ mod tests {
         for text in ["", "GB", "-1", "1.5GB", "99999999999TiB", "7 bytes"] {
             assert_eq!(parse_size(text), None, "{text}");
         }
+        let unknown = "layer=1".parse::<LimitChange>().unwrap_err();
+        assert!(unknown.starts_with("unknown limit \"layer\""), "{unknown}");
         assert!("layer=1".parse::<LimitChange>().unwrap_err().contains("layer-bytes"));
         assert!("layers".parse::<LimitChange>().unwrap_err().contains("NAME=NUMBER"));
     }

@@ -113,10 +113,8 @@ mod threads {
     impl Pool {
         pub(super) fn new(threads: usize) -> Result<Self> {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-            pool.map(Self).map_err(|source| Error::Io {
-                place: "worker threads".into(),
-                source: std::io::Error::other(source),
-            })
+            pool.map(Self)
+                .map_err(|error| Error::io("worker threads")(std::io::Error::other(error)))
         }
 
         pub(super) fn count(&self) -> usize {

@@ -25,7 +25,7 @@ pub enum Stage {
 }
 
 /// Listens to work, and may stop it. Called from several threads.
-pub trait Progress: Sync {
+pub trait Progress: Send + Sync {
     /// A stage begins; `total_bytes` is what [`Progress::advance`] will add up to.
     fn begin(&self, stage: Stage, total_bytes: u64) {
         let _ = (stage, total_bytes);

@@ -17,7 +17,12 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Takes a directory, which must be there; a first file is made as a test.
+    /// Takes a directory without looking at it; the first file shows whether it can be used.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
+    }
+
+    /// Takes a directory and makes a first file in it as a test.
     pub fn in_dir(directory: &Path) -> Result<Self> {
         let scratch = Self { directory: directory.to_owned() };
         scratch.file()?;

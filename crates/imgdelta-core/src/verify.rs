@@ -3,7 +3,7 @@
 //! There is no way to a [`VerifiedBlob`] but through [`BlobCheck::finish`]: whoever holds one holds
 //! bytes that were compared with their digest and size. Nothing here reads or writes files.
 
-use crate::{Algorithm, BlobDigest, DiffId, Error, Result};
+use crate::{Algorithm, BlobDigest, DiffId, Difference, Error, Result};
 use std::fmt;
 
 /// A running hash of either supported function.
@@ -133,7 +133,8 @@ impl BlobCheck {
     pub fn update(&mut self, bytes: &[u8]) -> Result<()> {
         self.seen_bytes += bytes.len() as u64;
         if self.seen_bytes > self.size_bytes {
-            return Err(self.wrong_size("at least "));
+            let (expected, found) = (self.size_bytes, self.seen_bytes);
+            return Err(self.mismatch(Difference::Longer { expected, found }));
         }
         self.hasher.update(bytes);
         Ok(())
@@ -142,28 +143,22 @@ impl BlobCheck {
     /// Ends the check.
     pub fn finish(self) -> Result<VerifiedBlob> {
         if self.seen_bytes != self.size_bytes {
-            return Err(self.wrong_size(""));
+            let (expected, found) = (self.size_bytes, self.seen_bytes);
+            return Err(self.mismatch(Difference::Size { expected, found }));
         }
         let place = self.place();
         let found = self.hasher.finish_blob();
         if found != self.digest {
             return Err(Error::Mismatch {
                 place,
-                what: "digest",
-                expected: self.digest.to_string(),
-                found: found.to_string(),
+                difference: Difference::Digest { expected: self.digest, found },
             });
         }
         Ok(VerifiedBlob { digest: found, size_bytes: self.size_bytes })
     }
 
-    fn wrong_size(&self, prefix: &str) -> Error {
-        Error::Mismatch {
-            place: self.place(),
-            what: "size",
-            expected: format!("{} bytes", self.size_bytes),
-            found: format!("{prefix}{} bytes", self.seen_bytes),
-        }
+    fn mismatch(&self, difference: Difference) -> Error {
+        Error::Mismatch { place: self.place(), difference }
     }
 }
 

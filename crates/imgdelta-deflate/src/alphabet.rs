@@ -1,23 +1,23 @@
-//! The alphabets of RFC 1951: what each length and distance symbol stands for.
+//! The alphabets of RFC 1951: the values of all length and distance symbols.
 //!
-//! Never holds state; everything here is a constant or follows from one.
+//! Never holds state: everything here is a constant or follows from one.
 
-/// The shortest copy deflate can express.
+/// Bytes of the shortest copy.
 pub const MIN_COPY: usize = 3;
-/// The longest copy deflate can express.
+/// Bytes of the longest copy.
 pub const MAX_COPY: usize = 258;
-/// The farthest distance deflate can express, and so the history a decoder needs.
+/// The farthest distance, which is also the history that a decoder needs.
 pub const WINDOW_BYTES: usize = 32_768;
-/// Symbol that ends a block.
+/// The symbol that ends a block.
 pub const END_OF_BLOCK: usize = 256;
-/// Literal/length symbols that may be used (286 and 287 exist only in the fixed code).
+/// Number of valid literal/length symbols (286 and 287 exist only in the fixed code).
 pub const LITLEN_SYMBOLS: usize = 286;
-/// Distance symbols that may be used.
+/// Number of valid distance symbols.
 pub const DISTANCE_SYMBOLS: usize = 30;
-/// Symbols of the code that transmits code lengths.
+/// Number of symbols of the code-length code.
 pub const CODELEN_SYMBOLS: usize = 19;
 
-/// Order in which a dynamic header lists the lengths of the code-length code.
+/// Order of the code-length code's lengths in a dynamic header.
 pub(crate) const CODELEN_ORDER: [u8; CODELEN_SYMBOLS] =
     [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
@@ -43,7 +43,7 @@ pub(crate) const DISTANCE_EXTRA: [u8; DISTANCE_SYMBOLS] = [
     13,
 ];
 
-/// Length code (symbol minus 257) by length minus 3; 258 has its own code.
+/// Length code (symbol minus 257) by length minus 3. Length 258 has its own code.
 pub(crate) const LENGTH_CODE: [u8; 256] = length_codes();
 
 /// Distance code by (distance minus 1) below 256, then by (distance minus 1) / 128.
@@ -57,7 +57,7 @@ pub(crate) fn distance_code(distance: usize) -> usize {
     usize::from(DISTANCE_CODE[slot & 511])
 }
 
-/// Code lengths of the fixed literal/length code, the two unusable symbols included.
+/// Returns the code length of a symbol in the fixed code, including the two invalid symbols.
 pub(crate) const fn fixed_litlen_length(symbol: usize) -> u8 {
     match symbol {
         144..=255 => 9,

@@ -1,8 +1,8 @@
-//! Bits to bytes, lowest bit first, as deflate packs them.
+//! Packs bits into bytes as deflate does, the lowest bit first.
 //!
-//! Finished bytes wait in the writer until its owner takes them. Never knows what it writes.
+//! Finished bytes stay in the writer until the caller takes them. Never knows their meaning.
 
-/// A [`BitWriter`] during a run of codes.
+/// A [`BitWriter`] while it takes many codes in a row.
 pub(crate) struct BitRun<'a> {
     writer: &'a mut BitWriter,
     at: usize,
@@ -11,7 +11,8 @@ pub(crate) struct BitRun<'a> {
 }
 
 impl BitRun<'_> {
-    /// Appends the lowest `count` bits of `bits`; 48 at most before room is made again.
+    /// Appends the lowest `count` bits of `bits`. Takes at most 48 bits between two calls of
+    /// [`BitRun::make_room`].
     #[inline]
     pub(crate) fn put(&mut self, bits: u32, count: u32) {
         self.buffer |= u64::from(bits) << (self.count & 63);
@@ -26,7 +27,7 @@ impl BitRun<'_> {
         }
     }
 
-    /// Stores what is complete.
+    /// Stores the complete bytes.
     #[inline]
     fn flush(&mut self) {
         if let Some(slot) = self.writer.bytes.get_mut(self.at..self.at + 8) {
@@ -48,7 +49,7 @@ impl BitRun<'_> {
     }
 }
 
-/// A growing byte string that takes bits.
+/// Appends bits to a growing byte string.
 #[derive(Clone, Debug, Default)]
 pub struct BitWriter {
     bytes: Vec<u8>,
@@ -62,20 +63,19 @@ impl BitWriter {
         Self::default()
     }
 
-    /// Forgets all bits, keeping the memory.
+    /// Drops all bits and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.buffer = 0;
         self.count = 0;
     }
 
-    /// Makes a writer whose first byte has `phase` bits already, zero here: for bits that are to be
-    /// joined to others.
+    /// Makes a writer whose first byte starts with `phase` zero bits, to be joined to other bits.
     pub(crate) fn at_phase(phase: u32) -> Self {
         Self { bytes: Vec::new(), buffer: 0, count: phase % 8 }
     }
 
-    /// Appends the lowest `count` bits of `bits`, at most 32; the bits above must be zero.
+    /// Appends the lowest `count` bits of `bits`, at most 32. The bits above must be zero.
     #[inline]
     pub fn put(&mut self, bits: u32, count: u32) {
         debug_assert!(count <= 32 && u64::from(bits) < 1 << count);
@@ -88,11 +88,11 @@ impl BitWriter {
         }
     }
 
-    /// Lends out memory for `most` more bytes and the waiting bits, so that a long run of codes
-    /// needs no call and no check for each; [`BitRun::end`] takes it back.
+    /// Reserves memory for `most` bytes, so that a run of codes needs no check for each code.
+    /// [`BitRun::end`] gives the rest back.
     pub(crate) fn run(&mut self, most: usize) -> BitRun<'_> {
         let at = self.bytes.len();
-        // Eight bytes are stored each time, whatever is complete.
+        // Each store writes eight bytes, even if fewer are complete.
         self.bytes.resize(at + most + 16, 0);
         let (buffer, count) = (self.buffer, self.count);
         let mut run = BitRun { writer: self, at, buffer, count };
@@ -100,7 +100,7 @@ impl BitWriter {
         run
     }
 
-    /// Fills up the current byte with zero bits.
+    /// Fills the current byte with zero bits.
     pub fn align(&mut self) {
         self.count = self.count.next_multiple_of(8);
         while self.count > 0 {
@@ -110,13 +110,13 @@ impl BitWriter {
         }
     }
 
-    /// Appends whole bytes after aligning.
+    /// Aligns and appends whole bytes.
     pub fn put_bytes(&mut self, bytes: &[u8]) {
         self.align();
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Returns how many bits of the current byte are used, 0 to 7.
+    /// Returns the number of used bits in the current byte, 0 to 7.
     pub fn phase(&self) -> u32 {
         self.count % 8
     }
@@ -131,7 +131,7 @@ impl BitWriter {
         out.append(&mut self.bytes);
     }
 
-    /// Writes a stored block: header, padding, lengths, bytes; at most 65535 of them.
+    /// Writes a stored block of at most 65535 bytes.
     pub fn stored_block(&mut self, bytes: &[u8], is_final: bool) {
         debug_assert!(bytes.len() <= 0xffff);
         self.put(u32::from(is_final), 3);
@@ -142,7 +142,7 @@ impl BitWriter {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Writes an empty block with the fixed code: ten bits.
+    /// Writes an empty block with the fixed code, which takes ten bits.
     pub fn empty_fixed_block(&mut self, is_final: bool) {
         self.put(2 | u32::from(is_final), 10);
     }

@@ -1,52 +1,53 @@
-//! A recipe with the places where its streams can be cut, as a value and as bytes.
+//! A recipe with restart points, where its streams can be cut into spans.
 //!
-//! pgzip's segments and pigz's blocks need no places; in other streams a *restart point* names a
-//! block's first byte. The index of Go's and zlib's lazy levels holds every position of the 32 KiB
-//! before, whatever the parse was, so that a point is a position, the bit it starts at, and how
-//! many literals lead to it: some six bytes. What else can be restarted parses a few chunks in
-//! advance, and a point is a chunk's first byte. Without points the byte form is the recipe's own;
-//! with points it is version 2. Never finds points itself and never remakes.
+//! pgzip's segments and pigz's blocks need no points. In other streams a *restart point* is the
+//! first byte of a block. Go's and zlib's lazy levels index every position of the last 32 KiB, so
+//! a point needs only a position, a bit, and the number of literals before it: about six bytes.
+//! Other encoders parse a few chunks in advance, and a point is the first byte of a chunk.
+//! A recipe without points has the byte form of version 1, and one with points that of version 2.
+//! Never finds points, and never remakes a stream.
 
 use crate::mid_stream::{CHUNK_BYTES, WARM_SPAN_BYTES};
-use crate::model::Restart;
-use crate::recipe::{BadRecipe, Limits, Reader, Recipe, put_number};
+use crate::model::RestartKind;
+use crate::recipe::{BadRecipe, Limits, Recipe, RecipeReader, put_number};
 
-/// A recipe, and where its streams can be cut.
+/// A recipe with the restart points of its streams.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Divided {
     recipe: Recipe,
     points: Vec<Point>,
 }
 
-/// A restart point: a block's first byte.
+/// The first byte of a block, where an encoder can restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Point {
-    /// Which member, from 0.
+    /// Index of the member in the recipe.
     pub member: u32,
-    /// Plain bytes of the member before it.
+    /// Plain bytes of the member before the point.
     pub plain: u64,
-    /// Literals before it since the last copy, as far as they matter: at most [`MAX_LITERALS`].
+    /// Literals between the last copy and the point, at most [`MAX_LITERALS`].
     pub literals: u8,
-    /// Bits of the byte it starts in that belong to the block before, 0 to 7.
+    /// Bits of the block before in the first byte, 0 to 7.
     pub phase: u8,
 }
 
-/// Literals before a point that are parsed again. zlib's search gives up earlier where the byte
-/// before has a good copy, which goes back to the last copy, but never that far in practice.
+/// Most literals before a point that are parsed again. zlib's search stops earlier if the byte
+/// before has a good copy, which can depend on all literals since the last copy. No stream so far
+/// needed more than this.
 pub const MAX_LITERALS: u64 = 255;
-/// Plain bytes between two points that are accepted: each span is held in memory. The largest that
-/// encoders need is a block of 32768 copies of 258 bytes beyond what is aimed at.
+/// Most plain bytes between two points: a span is held in memory. A block of 32768 copies of 258
+/// bytes is the longest that an encoder writes, and it fits.
 pub const MAX_SPAN_BYTES: u64 = 32 << 20;
-/// Plain bytes between two points at least: each costs the index of 64 KiB.
+/// Fewest plain bytes between two points: each point costs indexing 64 KiB.
 pub const MIN_SPAN_BYTES: u64 = 32 << 10;
-/// Plain bytes behind the last point of a member at least: what a buffer holds, so that only the
-/// last span sees the end of the data.
+/// Fewest plain bytes behind the last point of a member. They fill a buffer, so only the last span
+/// sees the end of the data.
 pub const LAST_SPAN_BYTES: u64 = 64 << 10;
 
 const VERSION: u8 = 2;
 
 impl Divided {
-    /// Takes restart points with a recipe, in their order; refuses those that cannot be.
+    /// Adds restart points to a recipe. The points must be in order and possible for their encoder.
     pub fn new(recipe: Recipe, points: Vec<Point>) -> Result<Self, BadRecipe> {
         let mut last = None;
         for point in &points {
@@ -58,9 +59,9 @@ impl Divided {
             };
             let span_bytes = point.plain.checked_sub(start).ok_or(BadRecipe::Length)?;
             let (least_bytes, step) = match member.model.restart() {
-                Restart::Nowhere => return Err(BadRecipe::Unknown),
-                Restart::AtBlocks => (MIN_SPAN_BYTES, 1),
-                Restart::Warm => (WARM_SPAN_BYTES, CHUNK_BYTES),
+                RestartKind::Nowhere => return Err(BadRecipe::Unknown),
+                RestartKind::AtBlocks => (MIN_SPAN_BYTES, 1),
+                RestartKind::Warm => (WARM_SPAN_BYTES, CHUNK_BYTES),
             };
             let last_bytes = member.plain_bytes.checked_sub(point.plain);
             if point.phase > 7
@@ -95,7 +96,7 @@ impl Divided {
         &self.points
     }
 
-    /// Returns both as bytes.
+    /// Returns the recipe and its points as bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = self.recipe.to_bytes();
         if self.points.is_empty() {
@@ -116,7 +117,7 @@ impl Divided {
         out
     }
 
-    /// Reads a recipe with or without points; all of `bytes` must belong to it.
+    /// Reads a recipe with or without points, which must take all of `bytes`.
     pub fn from_bytes(bytes: &[u8], limits: Limits) -> Result<Self, BadRecipe> {
         if bytes.first() != Some(&VERSION) {
             return Ok(Self { recipe: Recipe::from_bytes(bytes, limits)?, points: Vec::new() });
@@ -124,10 +125,10 @@ impl Divided {
         if bytes.len() as u64 > limits.recipe_bytes {
             return Err(BadRecipe::Limit);
         }
-        let mut reader = Reader { bytes: &bytes[1..] };
+        let mut reader = RecipeReader { bytes: &bytes[1..] };
         let recipe = reader.recipe(limits)?;
         let count = reader.number()?;
-        // Each point takes bytes of its own, so memory follows what was really given.
+        // Each point takes at least three bytes of input, so memory stays proportional to it.
         let mut points = Vec::new();
         let (mut member, mut plain) = (0_u32, 0_u64);
         for _ in 0..count {

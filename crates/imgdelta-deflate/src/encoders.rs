@@ -1,32 +1,32 @@
-//! Encoders that are done, kept for the next stream.
+//! Keeps a finished encoder for the next stream.
 //!
-//! An archive has members by the thousand, most of a few kilobytes and nearly all of one maker.
-//! An encoder's tables are some hundred kilobytes, so that making or clearing them would cost
-//! more than the members themselves: the one used last is kept, and forgets in proportion to
-//! what it had seen. Never holds more than one.
+//! An archive has thousands of members, mostly of a few kilobytes and from one encoder. The tables
+//! of an encoder have some hundred kilobytes, so allocating or clearing them costs more than the
+//! members. The last encoder is kept, and its reset takes time in proportion to its input.
+//! Never holds more than one encoder.
 
 use crate::fallback::ReplayError;
-use crate::model::{Encoder, Model};
+use crate::model::{AnyEncoder, Model};
 use crate::recipe::Recipe;
 use crate::remake::{RemakeError, Remaker};
 
-/// The encoder used last, to be used again.
+/// Keeps the encoder that was used last.
 #[derive(Default)]
 pub struct Encoders {
-    kept: Option<(Model, Encoder)>,
+    kept: Option<(Model, AnyEncoder)>,
 }
 
 impl Encoders {
-    /// Makes a place for an encoder.
+    /// Makes an empty cache.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Appends the stream of `recipe`, of which `plain` is all plain bytes, to `out`.
+    /// Appends the stream of `recipe` to `out`. `plain` has all plain bytes of the stream.
     ///
     /// # Errors
-    /// When the plain bytes are not those of the recipe. `out` then ends with what came out
-    /// before it showed.
+    /// If the plain bytes are not those of the recipe. `out` then ends with the output before the
+    /// error.
     pub fn remake(
         &mut self,
         recipe: &Recipe,
@@ -39,11 +39,10 @@ impl Encoders {
         Ok(())
     }
 
-    /// Appends the raw deflate stream that `model` makes of `plain` to `out`, as it stands in zip
-    /// archives.
+    /// Appends the raw deflate stream of `plain` by `model` to `out`, as zip archives contain it.
     ///
     /// # Errors
-    /// When there is no such model, or it is a record of other bytes.
+    /// If the model does not exist, or is a record of other bytes.
     pub fn remake_raw(
         &mut self,
         model: &Model,
@@ -56,8 +55,8 @@ impl Encoders {
         result
     }
 
-    /// Returns an encoder that stands before a stream.
-    pub(crate) fn start(&mut self, model: &Model) -> Option<Encoder> {
+    /// Returns an encoder at the start of a stream. `None` if the model does not exist.
+    pub(crate) fn start(&mut self, model: &Model) -> Option<AnyEncoder> {
         if let Some((kept, mut encoder)) = self.kept.take()
             && kept == *model
             && encoder.restart()
@@ -67,15 +66,15 @@ impl Encoders {
         model.start()
     }
 
-    /// Takes an encoder back, wherever it stands.
-    pub(crate) fn keep(&mut self, model: &Model, encoder: Encoder) {
+    /// Takes an encoder back, in any state.
+    pub(crate) fn keep(&mut self, model: &Model, encoder: AnyEncoder) {
         if !matches!(model, Model::Tokens(_)) {
             self.kept = Some((model.clone(), encoder));
         }
     }
 }
 
-fn whole(encoder: &mut Encoder, plain: &[u8], out: &mut Vec<u8>) -> Result<(), ReplayError> {
+fn whole(encoder: &mut AnyEncoder, plain: &[u8], out: &mut Vec<u8>) -> Result<(), ReplayError> {
     encoder.write(plain, out)?;
     encoder.finish(out)
 }

@@ -1,43 +1,42 @@
 //! The gzip wrapper: a header with optional fields, and a trailer.
 //!
-//! A header is kept as the bytes it was; the fields are there to be read, never to be written
-//! from. Never inflates.
+//! Recipes store a header as bytes: the parsed fields are only for reading. Never inflates.
 
 use std::ops::Range;
 
-/// A gzip member header.
+/// The header of a gzip member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GzipHeader {
-    /// Bytes of the header, all fields included.
+    /// Bytes of the header, including all fields.
     pub header_bytes: usize,
     /// The flags byte.
     pub flags: u8,
     /// Modification time as stored.
     pub mtime: u32,
-    /// Extra flags: 2 for the slowest level, 4 for the fastest, in most encoders.
+    /// The XFL byte: 2 for the slowest level and 4 for the fastest, in most encoders.
     pub extra_flags: u8,
-    /// The operating system byte: 3 is Unix, 255 unknown.
+    /// The operating system byte: 3 is Unix, 255 is unknown.
     pub os: u8,
-    /// Where the extra field is, without its length.
+    /// Range of the extra field, without its length.
     pub extra: Option<Range<usize>>,
-    /// Where the file name is, without its end.
+    /// Range of the file name, without its zero byte.
     pub name: Option<Range<usize>>,
-    /// Where the comment is, without its end.
+    /// Range of the comment, without its zero byte.
     pub comment: Option<Range<usize>>,
-    /// The header checksum as stored; it is not verified.
+    /// The header checksum as stored. It is not verified.
     pub header_crc: Option<u16>,
 }
 
-/// Why bytes are no gzip header. A caller treats them as bytes.
+/// The reason why bytes are not a gzip header. Callers treat them as other data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoHeader {
-    /// They do not start like one.
+    /// The bytes do not start like a gzip header.
     NotGzip,
-    /// They end within it.
+    /// The bytes end within the header.
     Short,
 }
 
-/// Bytes of a trailer: the CRC-32 and the length modulo 2^32 of the plain bytes.
+/// Bytes of a trailer, which holds the CRC-32 and the length modulo 2^32 of the plain bytes.
 pub const TRAILER_BYTES: usize = 8;
 
 const FIXED_BYTES: usize = 10;
@@ -51,8 +50,8 @@ const RESERVED: u8 = 0xe0;
 impl GzipHeader {
     /// Reads a header at the start of `bytes`.
     pub fn parse(bytes: &[u8]) -> Result<Self, NoHeader> {
-        let known = bytes.len().min(MAGIC.len());
-        if bytes[..known] != MAGIC[..known] {
+        let available = bytes.len().min(MAGIC.len());
+        if bytes[..available] != MAGIC[..available] {
             return Err(NoHeader::NotGzip);
         }
         let fixed: &[u8; FIXED_BYTES] = bytes.first_chunk().ok_or(NoHeader::Short)?;
@@ -109,7 +108,7 @@ impl GzipHeader {
     }
 }
 
-/// The checksum and length a trailer holds, over plain bytes as they come.
+/// Computes the checksum and length in a gzip trailer.
 #[derive(Clone, Default)]
 pub struct GzipCheck {
     crc: crc32fast::Hasher,
@@ -117,7 +116,7 @@ pub struct GzipCheck {
 }
 
 impl GzipCheck {
-    /// Starts with no bytes.
+    /// Starts without bytes.
     pub fn new() -> Self {
         Self::default()
     }
@@ -128,12 +127,12 @@ impl GzipCheck {
         self.plain_bytes += plain.len() as u64;
     }
 
-    /// Returns how many bytes were taken.
+    /// Returns the number of bytes so far.
     pub fn plain_bytes(&self) -> u64 {
         self.plain_bytes
     }
 
-    /// Returns the trailer of these bytes.
+    /// Returns the trailer of the bytes so far.
     pub fn trailer(self) -> [u8; TRAILER_BYTES] {
         let mut trailer = [0; TRAILER_BYTES];
         trailer[..4].copy_from_slice(&self.crc.finalize().to_le_bytes());
@@ -147,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_fields_are_found() {
+    fn all_fields_are_parsed() {
         let bytes = b"\x1f\x8b\x08\x1e\x01\x02\x03\x04\x02\x03\x02\x00xyname\0remark\0\xaa\xbbrest";
         let header = GzipHeader::parse(bytes).unwrap();
         assert_eq!(header.header_bytes, bytes.len() - 4);

@@ -1,40 +1,39 @@
-//! Spans joined to the stream they are of, with what stands around members.
+//! Joins remade spans to a stream, with the headers and trailers of its members.
 //!
-//! A span's first byte may have bits of the span before; the trailer's checksum is put together
-//! from the spans'. Never remakes a span; members that cannot be cut are remade here as their bytes
-//! come.
+//! Two spans may share a byte, and the checksum in a trailer combines those of the spans. Members
+//! that cannot be cut are remade here, piece by piece. Never remakes a span.
 
 use crate::divided::Divided;
 use crate::fallback::ReplayError;
-use crate::model::{Encoder, Model};
+use crate::model::{AnyEncoder, Model};
 use crate::recipe::Trailer;
 use crate::remake::RemakeError;
 use crate::spans::{Made, Span};
 
-/// Puts spans together, given in the order of the steps.
+/// Joins spans in the order of the steps.
 pub struct Joiner<'a> {
     divided: &'a Divided,
     member: usize,
-    /// Of the current member; `None` before its first byte.
-    running: Option<Running>,
+    /// State of the current member. `None` before its first byte.
+    open: Option<OpenMember>,
 }
 
-struct Running {
+struct OpenMember {
     crc: crc32fast::Hasher,
     plain_bytes: u64,
-    /// Bits that wait for the rest of their byte, and how many.
+    /// The last byte, which is not complete, and the number of its bits.
     partial: (u8, u8),
-    /// Where the member cannot be cut.
-    encoder: Option<Encoder>,
+    /// The encoder of a member that cannot be cut.
+    encoder: Option<AnyEncoder>,
 }
 
 impl<'a> Joiner<'a> {
     /// Starts at the first byte.
     pub fn new(divided: &'a Divided) -> Self {
-        Self { divided, member: 0, running: None }
+        Self { divided, member: 0, open: None }
     }
 
-    /// Takes the next span, and appends what it completes to `out`.
+    /// Takes the next span and appends the finished output to `out`.
     pub fn push(
         &mut self,
         span: &Span,
@@ -67,7 +66,7 @@ impl<'a> Joiner<'a> {
         if span.is_last { self.end(out) } else { Ok(()) }
     }
 
-    /// Takes bytes of a member that is remade as they come; `is_last` with its last ones.
+    /// Takes the next plain bytes of a member that cannot be cut. `is_last` ends the member.
     pub fn serial(
         &mut self,
         plain: &[u8],
@@ -87,21 +86,21 @@ impl<'a> Joiner<'a> {
         if is_last { self.end(out) } else { Ok(()) }
     }
 
-    /// Ends the stream; all steps must have been taken.
+    /// Ends the stream after the last step.
     pub fn finish(self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
         let recipe = self.divided.recipe();
-        if self.running.is_some() || self.member != recipe.members.len() {
+        if self.open.is_some() || self.member != recipe.members.len() {
             return Err(RemakeError::TooShort);
         }
         out.extend_from_slice(&recipe.tail);
         Ok(())
     }
 
-    fn begin(&mut self, out: &mut Vec<u8>) -> Result<&mut Running, RemakeError> {
+    fn begin(&mut self, out: &mut Vec<u8>) -> Result<&mut OpenMember, RemakeError> {
         let member = self.divided.recipe().members.get(self.member).ok_or(RemakeError::TooLong)?;
-        Ok(self.running.get_or_insert_with(|| {
+        Ok(self.open.get_or_insert_with(|| {
             out.extend_from_slice(&member.header);
-            Running {
+            OpenMember {
                 crc: crc32fast::Hasher::new(),
                 plain_bytes: 0,
                 partial: (0, 0),
@@ -111,7 +110,7 @@ impl<'a> Joiner<'a> {
     }
 
     fn end(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
-        let Some(running) = self.running.take() else { return Ok(()) };
+        let Some(running) = self.open.take() else { return Ok(()) };
         if let Some(mut encoder) = running.encoder {
             encoder.finish(out).map_err(RemakeError::Tokens)?;
         }

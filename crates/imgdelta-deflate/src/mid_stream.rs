@@ -1,49 +1,51 @@
-//! Encoders started in mid-stream.
+//! Starts encoders in the middle of a stream.
 //!
-//! The lazy levels index every position of the buffer, whatever their parse was, and start at any
-//! block. Encoders that index only what their parse touches start *warm*: they parse chunks of
-//! 65535 bytes, and begun a few chunks early with nothing indexed they soon find the copies that
-//! they would have found anyway. Once a whole chunk has come out the same, so does all that
-//! follows: what was indexed before it is out of reach, and within it both touched the same.
-//! Whether a chunk comes out so is for `detect` to try. Never looks for places to start at.
+//! The lazy levels index every position in their buffer, so they can start at any block. Other
+//! encoders index only some of the positions, which depend on the parse. They start *warm*: they
+//! parse a few chunks of 65535 bytes before the start, with an empty index.
+//! If one whole chunk then has the same tokens as in the stream, so has everything behind it:
+//! older positions are out of reach, and within the chunk both parses index the same positions.
+//! `detect` tries if that is the case. Never searches for restart points.
 
 use crate::bits::BitWriter;
-use crate::golang::Golang;
-use crate::klauspost::Klauspost;
-use crate::model::{Model, Restart};
+use crate::golang::GoEncoder;
+use crate::klauspost::KlauspostEncoder;
+use crate::model::{Model, RestartKind};
 use crate::token::Token;
-use crate::zlib::{GnuGzip, Place, Zlib};
+use crate::zlib::{GnuGzipEncoder, ResumePoint, ZlibEncoder};
 
 /// Bytes in a chunk of klauspost's levels 1 to 6 and of Go's old level 1.
 pub(crate) const CHUNK_BYTES: u64 = 65_535;
-/// Chunks parsed in advance, at least. On a Debian layer two bring klauspost's level 5 to the same
-/// tokens at two thirds of all chunks and four at all; level 1 with its few entries at half.
+/// Least number of chunks that are parsed in advance. On a Debian layer, four chunks gave
+/// klauspost's level 5 the right tokens everywhere, and two chunks at two thirds of all places.
+/// Level 1, which has few entries, got them at half of the places.
 pub(crate) const WARM_CHUNKS: u64 = 5;
-/// klauspost cuts its history at its sixth chunk and at every fourth after it; level 4 sees where.
+/// klauspost drops old history at its sixth chunk and at every fourth chunk from there on. The
+/// start of the history changes the output of level 4.
 const CUT_CHUNKS: u64 = 4;
-/// Plain bytes between two warm starts at least: what is parsed twice is never more than is gained.
+/// Fewest plain bytes between two warm starts, so that less is parsed twice than once.
 pub(crate) const WARM_SPAN_BYTES: u64 = 1 << 20;
 
-/// Returns where parsing for a warm start at `plain` begins: there, too, that from `plain` on the
-/// history is cut where it would have been.
+/// Returns the first byte to parse for a warm start at `plain`. From there, the history is cut at
+/// the same positions as in the whole stream.
 pub(crate) fn warm_from(plain: u64) -> u64 {
     const CUT: u64 = CUT_CHUNKS * CHUNK_BYTES;
     plain.saturating_sub(WARM_CHUNKS * CHUNK_BYTES) / CUT * CUT
 }
 
-/// An encoder that stands in mid-stream.
-pub(crate) trait MidStream {
+/// An encoder in the middle of a stream.
+pub(crate) trait MidStreamEncoder {
     fn bits(&mut self) -> &mut BitWriter;
     fn write(&mut self, plain: &[u8]);
     /// Ends the data and the stream.
     fn finish(&mut self);
-    /// Ends before more data; returns whether a block ends just there.
+    /// Ends before the end of the data. True if a block ends at the same place.
     fn end_span(&mut self) -> bool;
 }
 
 macro_rules! mid_stream {
     ($($name:ty),*) => {$(
-        impl MidStream for $name {
+        impl MidStreamEncoder for $name {
             fn bits(&mut self) -> &mut BitWriter {
                 Self::bits(self)
             }
@@ -60,63 +62,65 @@ macro_rules! mid_stream {
     )*};
 }
 
-mid_stream!(Golang, Klauspost, Zlib, GnuGzip);
+mid_stream!(GoEncoder, KlauspostEncoder, ZlibEncoder, GnuGzipEncoder);
 
-fn boxed<'a>(encoder: impl MidStream + 'a) -> Box<dyn MidStream + 'a> {
+fn boxed<'a>(encoder: impl MidStreamEncoder + 'a) -> Box<dyn MidStreamEncoder + 'a> {
     Box::new(encoder)
 }
 
-/// Starts an encoder at a block's first byte, at `place` of `plain`; returns it and where it takes
-/// bytes from. `None` if it does not start at blocks.
+/// Starts an encoder at the first byte of a block. Returns the encoder, and the index in `plain`
+/// of its next byte. `None` if the encoder cannot start at blocks.
 pub(crate) fn at_block<'a>(
     model: &Model,
     plain: &[u8],
-    place: Place,
-) -> Option<(Box<dyn MidStream + 'a>, usize)> {
-    if model.restart() != Restart::AtBlocks {
+    place: ResumePoint,
+) -> Option<(Box<dyn MidStreamEncoder + 'a>, usize)> {
+    if model.restart() != RestartKind::AtBlocks {
         return None;
     }
     if place.is_start() {
         let encoder = match *model {
-            Model::Golang { level } => boxed(Golang::new(level)?),
+            Model::Golang { level } => boxed(GoEncoder::new(level)?),
             Model::Zlib { level, mem_level, window_bits, strategy } => {
-                boxed(Zlib::new(level, mem_level, window_bits, strategy)?)
+                boxed(ZlibEncoder::new(level, mem_level, window_bits, strategy)?)
             }
-            Model::GnuGzip { level } => boxed(GnuGzip::new(level)?),
+            Model::GnuGzip { level } => boxed(GnuGzipEncoder::new(level)?),
             _ => return None,
         };
         return Some((encoder, 0));
     }
-    let Place { index, literals, has_slid } = place;
+    let ResumePoint { index, literals, has_slid } = place;
     let from = index - literals;
     Some(match *model {
-        Model::Golang { level } => (boxed(Golang::resume(level, plain, index, has_slid)?), index),
-        Model::Zlib { level, mem_level, strategy, .. } => {
-            (boxed(Zlib::resume((level, mem_level, strategy), plain, place)?), from)
+        Model::Golang { level } => {
+            (boxed(GoEncoder::resume(level, plain, index, has_slid)?), index)
         }
-        Model::GnuGzip { level } => (boxed(GnuGzip::resume(level, plain, place)?), from),
+        Model::Zlib { level, mem_level, strategy, .. } => {
+            (boxed(ZlibEncoder::resume((level, mem_level, strategy), plain, place)?), from)
+        }
+        Model::GnuGzip { level } => (boxed(GnuGzipEncoder::resume(level, plain, place)?), from),
         _ => return None,
     })
 }
 
-/// Starts an encoder behind whole chunks, which are parsed and not written; returns the tokens of
-/// the last one too. `None` if it does not start warm.
+/// Starts an encoder behind whole chunks, which are parsed and not written. Returns the encoder,
+/// and the tokens of the last chunk. `None` if the encoder cannot start warm.
 pub(crate) fn warm<'a>(
     model: &Model,
     before: &[u8],
-) -> Option<(Box<dyn MidStream + 'a>, Vec<Token>)> {
-    if model.restart() != Restart::Warm {
+) -> Option<(Box<dyn MidStreamEncoder + 'a>, Vec<Token>)> {
+    if model.restart() != RestartKind::Warm {
         return None;
     }
     let mut last = Vec::new();
     let encoder = match *model {
         Model::Golang { level } => {
-            let mut encoder = Golang::new(level)?;
+            let mut encoder = GoEncoder::new(level)?;
             encoder.warm_up(before, &mut last);
             boxed(encoder)
         }
         Model::Klauspost { behaviour, level } => {
-            let mut encoder = Klauspost::new(behaviour, level, &[])?;
+            let mut encoder = KlauspostEncoder::new(behaviour, level, &[])?;
             encoder.warm_up(before, &mut last);
             boxed(encoder)
         }

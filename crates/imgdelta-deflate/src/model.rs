@@ -1,32 +1,32 @@
-//! The encoders that can be replayed, by name, and one running.
+//! The encoders that this crate can replay, and a running encoder of any kind.
 //!
-//! Never guesses which one it was: that is `detect`.
+//! Never detects the encoder of a stream: see `detect`.
 
-use crate::fallback::{Replay, ReplayError};
-use crate::golang::Golang;
-use crate::klauspost::{Behaviour, Klauspost, PGZIP_HISTORY_BYTES, Pgzip};
-use crate::zlib::{GnuGzip, Pigz, PigzBlocks, Strategy, WINDOW_BITS, Zlib};
+use crate::fallback::{RecordReplay, ReplayError};
+use crate::golang::GoEncoder;
+use crate::klauspost::{Behaviour, KlauspostEncoder, PGZIP_HISTORY_BYTES, PgzipEncoder};
+use crate::zlib::{GnuGzipEncoder, PigzBlocks, PigzEncoder, Strategy, WINDOW_BITS, ZlibEncoder};
 
-/// What made a deflate stream.
+/// The encoder of a deflate stream, with its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Model {
     /// Go's `compress/flate` up to Go 1.26.
     Golang {
-        /// -2 to 9; -1 is the same as 6.
+        /// -2 to 9. -1 is the same as 6.
         level: i8,
     },
     /// klauspost/compress, or Go from 1.27 on.
     Klauspost {
-        /// Its generation.
+        /// The version of klauspost/compress.
         behaviour: Behaviour,
-        /// -2, 0 to 9.
+        /// -2, or 0 to 9.
         level: i8,
     },
     /// klauspost's pgzip.
     Pgzip {
-        /// Generation of the klauspost/compress inside.
+        /// The version of klauspost/compress in pgzip.
         behaviour: Behaviour,
-        /// -2, 0 to 9.
+        /// -2, or 0 to 9.
         level: i8,
         /// Plain bytes in a segment.
         segment_bytes: u32,
@@ -35,11 +35,11 @@ pub enum Model {
     Zlib {
         /// 1 to 9.
         level: u8,
-        /// 1 to 9; 8 unless someone chose.
+        /// 1 to 9. The default is 8.
         mem_level: u8,
-        /// 9 to 15; 15 unless someone chose.
+        /// 9 to 15. The default is 15.
         window_bits: u8,
-        /// How copies are chosen.
+        /// The strategy for copies.
         strategy: Strategy,
     },
     /// GNU gzip.
@@ -53,39 +53,39 @@ pub enum Model {
         level: u8,
         /// Plain bytes in a block.
         block_bytes: u32,
-        /// What a block knows of the bytes before it.
+        /// The history of a block.
         blocks: PigzBlocks,
     },
-    /// Anything: the tokens, as far as a prediction missed them.
+    /// Any encoder: a record of the tokens that a prediction missed.
     Tokens(
-        /// What the prediction missed; see `fallback`.
+        /// The record: see `fallback`.
         Vec<u8>,
     ),
 }
 
-/// Where an encoder can start in mid-stream.
+/// The places where an encoder can start in the middle of a stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Restart {
+pub(crate) enum RestartKind {
     Nowhere,
-    /// At any block: its index does not depend on its parse.
+    /// Every block: the index does not depend on the parse.
     AtBlocks,
-    /// At some chunks, after a few it parses in advance; see `mid_stream`.
+    /// Some chunks, after parsing a few chunks in advance: see `mid_stream`.
     Warm,
 }
 
-/// A stream in the making.
-pub(crate) enum Encoder {
-    Golang(Box<Golang>),
-    Klauspost(Box<Klauspost>),
-    Pgzip(Box<Pgzip>),
-    Zlib(Box<Zlib>),
-    GnuGzip(Box<GnuGzip>),
-    Pigz(Box<Pigz>),
-    Tokens(Box<Replay>),
+/// An encoder while it writes a stream.
+pub(crate) enum AnyEncoder {
+    Golang(Box<GoEncoder>),
+    Klauspost(Box<KlauspostEncoder>),
+    Pgzip(Box<PgzipEncoder>),
+    Zlib(Box<ZlibEncoder>),
+    GnuGzip(Box<GnuGzipEncoder>),
+    Pigz(Box<PigzEncoder>),
+    Tokens(Box<RecordReplay>),
 }
 
 impl Model {
-    /// Returns whether the encoder has these parameters.
+    /// True if the encoder has these parameters.
     pub fn exists(&self) -> bool {
         match *self {
             Self::Golang { level } => (-2..=9).contains(&level),
@@ -107,10 +107,9 @@ impl Model {
         }
     }
 
-    /// Returns about how many nanoseconds remaking takes per plain byte on one core, for callers
-    /// that set themselves a budget. Measured on layers of a Linux distribution on a machine of
-    /// 2020, rounded up; bytes made to be slow take up to twenty times as long at the upper
-    /// levels, whose chains are long.
+    /// Estimates the nanoseconds of remaking one plain byte on one core, for callers with a time
+    /// budget. The numbers are measured on layers of a Linux distribution, on a machine of 2020, and
+    /// rounded up. Input that is made to be slow takes up to twenty times longer at high levels.
     pub fn nanoseconds_per_byte(&self) -> u32 {
         match *self {
             Self::Golang { level: 0 }
@@ -145,48 +144,52 @@ impl Model {
         }
     }
 
-    /// Whether the encoder can start in mid-stream, at a restart point.
+    /// True if the encoder can start at a restart point.
     pub fn can_restart(&self) -> bool {
-        self.restart() != Restart::Nowhere
+        self.restart() != RestartKind::Nowhere
     }
 
-    pub(crate) fn restart(&self) -> Restart {
+    pub(crate) fn restart(&self) -> RestartKind {
         match *self {
-            Self::Golang { level: -1 | 4.. } | Self::GnuGzip { level: 4.. } => Restart::AtBlocks,
+            Self::Golang { level: -1 | 4.. } | Self::GnuGzip { level: 4.. } => {
+                RestartKind::AtBlocks
+            }
             Self::Zlib { level: 4.., strategy, window_bits, .. }
                 if strategy.searches() && window_bits == *WINDOW_BITS.end() =>
             {
-                Restart::AtBlocks
+                RestartKind::AtBlocks
             }
-            Self::Golang { level: 1 } | Self::Klauspost { level: 1..=6, .. } => Restart::Warm,
-            _ => Restart::Nowhere,
+            Self::Golang { level: 1 } | Self::Klauspost { level: 1..=6, .. } => RestartKind::Warm,
+            _ => RestartKind::Nowhere,
         }
     }
 
-    /// Starts the encoder; `None` if it has no such parameters.
-    pub(crate) fn start(&self) -> Option<Encoder> {
+    /// Starts the encoder. `None` if it does not have these parameters.
+    pub(crate) fn start(&self) -> Option<AnyEncoder> {
         Some(match *self {
-            Self::Golang { level } => Encoder::Golang(Box::new(Golang::new(level)?)),
+            Self::Golang { level } => AnyEncoder::Golang(Box::new(GoEncoder::new(level)?)),
             Self::Klauspost { behaviour, level } => {
-                Encoder::Klauspost(Box::new(Klauspost::new(behaviour, level, &[])?))
+                AnyEncoder::Klauspost(Box::new(KlauspostEncoder::new(behaviour, level, &[])?))
             }
-            Self::Pgzip { behaviour, level, segment_bytes } => {
-                Encoder::Pgzip(Box::new(Pgzip::new(behaviour, level, segment_bytes as usize)?))
-            }
-            Self::Zlib { level, mem_level, window_bits, strategy } => {
-                Encoder::Zlib(Box::new(Zlib::new(level, mem_level, window_bits, strategy)?))
-            }
-            Self::GnuGzip { level } => Encoder::GnuGzip(Box::new(GnuGzip::new(level)?)),
+            Self::Pgzip { behaviour, level, segment_bytes } => AnyEncoder::Pgzip(Box::new(
+                PgzipEncoder::new(behaviour, level, segment_bytes as usize)?,
+            )),
+            Self::Zlib { level, mem_level, window_bits, strategy } => AnyEncoder::Zlib(Box::new(
+                ZlibEncoder::new(level, mem_level, window_bits, strategy)?,
+            )),
+            Self::GnuGzip { level } => AnyEncoder::GnuGzip(Box::new(GnuGzipEncoder::new(level)?)),
             Self::Pigz { level, block_bytes, blocks } => {
-                Encoder::Pigz(Box::new(Pigz::new(level, block_bytes as usize, blocks)?))
+                AnyEncoder::Pigz(Box::new(PigzEncoder::new(level, block_bytes as usize, blocks)?))
             }
-            Self::Tokens(ref misses) => Encoder::Tokens(Box::new(Replay::new(misses.clone())?)),
+            Self::Tokens(ref misses) => {
+                AnyEncoder::Tokens(Box::new(RecordReplay::new(misses.clone())?))
+            }
         })
     }
 }
 
-impl Encoder {
-    /// Stands before another stream, wherever it stood; false if it can only be made anew.
+impl AnyEncoder {
+    /// Resets the encoder for another stream. False if that is not possible.
     pub(crate) fn restart(&mut self) -> bool {
         match self {
             Self::Golang(encoder) => encoder.restart(),

@@ -1,54 +1,53 @@
-//! How to remake a compressed stream from its plain bytes, as a value and as bytes.
+//! Recipes: the data that remakes a compressed stream from its plain bytes.
 //!
-//! The byte form is versioned and compact (a pgzip layer takes about 25 bytes); reading it
-//! checks every length against [`Limits`] before memory is taken. Never remakes anything itself.
+//! The byte form has a version and is compact: a pgzip layer takes about 25 bytes. Reading it
+//! checks every length against [`Limits`] before memory is allocated. Never compresses.
 
 use crate::klauspost::Behaviour;
 use crate::model::Model;
 use crate::zlib::{PigzBlocks, Strategy};
 use std::fmt;
 
-/// How to remake a compressed stream.
+/// The data that remakes a compressed stream from its plain bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recipe {
-    /// Its members, in order; one in most cases.
+    /// The members, in order. Most streams have one.
     pub members: Vec<Member>,
-    /// The bytes behind the last member, as they are.
+    /// The bytes behind the last member, copied.
     pub tail: Vec<u8>,
 }
 
-/// One deflate stream and what stands around it.
+/// One deflate stream with its header and trailer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The bytes before the deflate stream, as they are.
+    /// The bytes before the deflate stream, copied.
     pub header: Vec<u8>,
-    /// What made the stream.
+    /// The encoder of the stream.
     pub model: Model,
     /// The bytes behind the stream.
     pub trailer: Trailer,
-    /// Plain bytes in it.
+    /// Plain bytes in the member.
     pub plain_bytes: u64,
 }
 
 /// The bytes behind a deflate stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trailer {
-    /// None: raw deflate.
+    /// No bytes: a raw deflate stream.
     None,
-    /// gzip's checksum and length, both right.
+    /// gzip's checksum and length, if both are right.
     Gzip,
-    /// Anything else, as it is.
+    /// Any other bytes, copied.
     Literal(Vec<u8>),
 }
 
-/// What [`Recipe::from_bytes`] accepts.
+/// Limits for [`Recipe::from_bytes`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Members: files of many small members exist (bgzip makes one per 64 KiB), and a million
-    /// of them is 64 GiB.
+    /// Most members. bgzip makes one member per 64 KiB, so a million members are 64 GiB.
     pub members: u64,
-    /// Bytes of the whole recipe: its literal parts are copied once when read.
+    /// Most bytes of the recipe. Reading copies its literal parts once.
     pub recipe_bytes: u64,
 }
 
@@ -58,16 +57,16 @@ impl Default for Limits {
     }
 }
 
-/// Why bytes are no recipe. A caller refuses the file they came from.
+/// The reason why bytes are not a valid recipe. Callers refuse the file that contains them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadRecipe {
-    /// Written by a later version; the caller may say so.
+    /// A later version of this crate wrote the recipe.
     Version(u8),
-    /// They end too early or go on too long.
+    /// The bytes end too early, or some are left over.
     Length,
-    /// Something in them exceeds the limits.
+    /// A value exceeds the limits.
     Limit,
-    /// A model or a parameter that does not exist.
+    /// The recipe names a model or a parameter that does not exist.
     Unknown,
 }
 
@@ -108,12 +107,12 @@ impl Recipe {
         out
     }
 
-    /// Reads a recipe; all of `bytes` must belong to it.
+    /// Reads a recipe, which must take all of `bytes`.
     pub fn from_bytes(bytes: &[u8], limits: Limits) -> Result<Self, BadRecipe> {
         if bytes.len() as u64 > limits.recipe_bytes {
             return Err(BadRecipe::Limit);
         }
-        let mut reader = Reader { bytes };
+        let mut reader = RecipeReader { bytes };
         let version = reader.byte()?;
         if version != VERSION {
             return Err(BadRecipe::Version(version));
@@ -127,20 +126,21 @@ impl Recipe {
 }
 
 impl Model {
-    /// Returns the model as bytes, two to seven unless it is a record (zlib's are four): what a caller keeps for
-    /// each raw stream it remakes with [`Encoders::remake_raw`](crate::Encoders::remake_raw).
+    /// Returns the model as bytes: two to seven, except for a record. zlib's models take four.
+    /// A caller needs only these bytes to remake a raw stream with
+    /// [`Encoders::remake_raw`](crate::Encoders::remake_raw).
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_model(&mut out, self);
         out
     }
 
-    /// Reads a model; all of `bytes` must belong to it.
+    /// Reads a model, which must take all of `bytes`.
     pub fn from_bytes(bytes: &[u8], limits: Limits) -> Result<Self, BadRecipe> {
         if bytes.len() as u64 > limits.recipe_bytes {
             return Err(BadRecipe::Limit);
         }
-        let mut reader = Reader { bytes };
+        let mut reader = RecipeReader { bytes };
         let model = reader.model()?;
         if reader.bytes.is_empty() { Ok(model) } else { Err(BadRecipe::Length) }
     }
@@ -182,7 +182,7 @@ fn put_model(out: &mut Vec<u8>, model: &Model) {
         }
         Model::Zlib { level, mem_level, window_bits, strategy } => {
             let strategy = Strategy::ALL.iter().position(|&s| s == strategy).unwrap_or(0);
-            // Zero in the upper half is the usual window.
+            // Zero in the upper half is the default window.
             let sizes = mem_level | (USUAL_WINDOW_BITS - window_bits) << 4;
             out.extend([ZLIB, level, sizes, strategy as u8]);
         }
@@ -203,7 +203,7 @@ fn put_model(out: &mut Vec<u8>, model: &Model) {
     }
 }
 
-/// Numbers of the generations in the byte form: never reused.
+/// Returns the number of a version in the byte form. A number is never reused.
 fn behaviour_number(behaviour: Behaviour) -> u8 {
     match behaviour {
         Behaviour::V1_15_10 => 0,
@@ -214,18 +214,18 @@ fn behaviour_number(behaviour: Behaviour) -> u8 {
     }
 }
 
-pub(crate) struct Reader<'a> {
+pub(crate) struct RecipeReader<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> RecipeReader<'a> {
     /// Reads members and tail.
     pub(crate) fn recipe(&mut self, limits: Limits) -> Result<Recipe, BadRecipe> {
         let count = self.number()?;
         if count > limits.members {
             return Err(BadRecipe::Limit);
         }
-        // Each member takes bytes of its own, so memory follows what was really given.
+        // Each member takes some bytes of input, so memory stays proportional to the input.
         let mut members = Vec::new();
         for _ in 0..count {
             members.push(Member {
@@ -270,12 +270,12 @@ impl<'a> Reader<'a> {
 
     fn behaviour(&mut self) -> Result<Behaviour, BadRecipe> {
         let number = self.byte()?;
-        let known = Behaviour::ALL.into_iter().find(|&b| behaviour_number(b) == number);
-        known.ok_or(BadRecipe::Unknown)
+        let behaviour = Behaviour::ALL.into_iter().find(|&b| behaviour_number(b) == number);
+        behaviour.ok_or(BadRecipe::Unknown)
     }
 
     fn size(&mut self) -> Result<u32, BadRecipe> {
-        // Segments are buffered by nobody, blocks of pigz are; both are far below this.
+        // The limit is for blocks of pigz, which are buffered. Usual sizes are far below it.
         u32::try_from(self.number()?).ok().filter(|&n| n <= MAX_BLOCK_BYTES).ok_or(BadRecipe::Limit)
     }
 
@@ -316,5 +316,5 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Largest segment or block size accepted: what one pigz block may take in memory.
+/// Largest segment or block that is accepted. A pigz block of this size is held in memory.
 const MAX_BLOCK_BYTES: u32 = 64 << 20;

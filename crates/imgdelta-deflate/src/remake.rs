@@ -1,42 +1,42 @@
-//! Plain bytes in, the compressed stream out, bit for bit.
+//! Remakes a compressed stream from its plain bytes, piece by piece.
 //!
-//! Streams: holds what the model holds (3 MiB at most for the modelled encoders, one block of
-//! tokens more for a token record). Never checks that the result is right beyond its length: the
-//! caller knows the digest.
+//! Memory is the encoder's: at most 3 MiB for a modelled encoder, plus a block of tokens for a
+//! record. Never checks more than the length of the plain bytes: callers check the digest of the
+//! result.
 
 use crate::encoders::Encoders;
 use crate::fallback::ReplayError;
 use crate::gzip::GzipCheck;
-use crate::klauspost::{Klauspost, PGZIP_HISTORY_BYTES};
-use crate::model::{Encoder, Model};
+use crate::klauspost::{KlauspostEncoder, PGZIP_HISTORY_BYTES};
+use crate::model::{AnyEncoder, Model};
 use crate::recipe::{Recipe, Trailer};
 use std::fmt;
 
 /// Remakes one compressed stream.
 pub struct Remaker<'a> {
     recipe: &'a Recipe,
-    /// The member being written, counting those that are done.
+    /// Index of the current member.
     member: usize,
-    running: Option<Running>,
+    open: Option<CurrentMember>,
     encoders: Encoders,
 }
 
-struct Running {
-    encoder: Encoder,
+struct CurrentMember {
+    encoder: AnyEncoder,
     check: Option<GzipCheck>,
     left_bytes: u64,
 }
 
-/// Why a stream could not be remade. The caller has the wrong plain bytes or a damaged recipe.
+/// The reason why a stream cannot be remade: wrong plain bytes, or a damaged recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemakeError {
-    /// More plain bytes than the recipe accounts for.
+    /// There are more plain bytes than the recipe has.
     TooLong,
-    /// Fewer plain bytes than the recipe accounts for.
+    /// There are fewer plain bytes than the recipe has.
     TooShort,
-    /// A model with parameters that do not exist.
+    /// The model has parameters that do not exist.
     NoSuchModel,
-    /// A token record that does not fit.
+    /// The token record does not fit the plain bytes.
     Tokens(ReplayError),
 }
 
@@ -54,21 +54,21 @@ impl fmt::Display for RemakeError {
 impl std::error::Error for RemakeError {}
 
 impl<'a> Remaker<'a> {
-    /// Starts at the first byte.
+    /// Makes a remaker at the first byte of the stream.
     pub fn new(recipe: &'a Recipe) -> Self {
         Self::reusing(recipe, Encoders::new())
     }
 
-    /// Starts at the first byte with an encoder that another stream used, if it is the right one.
+    /// Makes a remaker that uses the encoder in the cache, if it has the right parameters.
     pub fn reusing(recipe: &'a Recipe, encoders: Encoders) -> Self {
-        Self { recipe, member: 0, running: None, encoders }
+        Self { recipe, member: 0, open: None, encoders }
     }
 
-    /// Takes the next plain bytes and appends what they complete to `out`.
+    /// Takes the next plain bytes and appends the finished output to `out`.
     pub fn write(&mut self, mut plain: &[u8], out: &mut Vec<u8>) -> Result<(), RemakeError> {
         while !plain.is_empty() {
             self.start_member(out)?;
-            let Some(running) = &mut self.running else { return Err(RemakeError::TooLong) };
+            let Some(running) = &mut self.open else { return Err(RemakeError::TooLong) };
             let most = usize::try_from(running.left_bytes).unwrap_or(usize::MAX);
             let (now, later) = plain.split_at(plain.len().min(most));
             running.encoder.write(now, out).map_err(RemakeError::Tokens)?;
@@ -84,27 +84,27 @@ impl<'a> Remaker<'a> {
         Ok(())
     }
 
-    /// Ends the stream; all plain bytes must have been written.
+    /// Ends the stream after the last plain bytes.
     pub fn finish(self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
         self.finish_reusing(out).map(drop)
     }
 
-    /// Ends the stream as [`Remaker::finish`] does; returns the encoder for another stream.
+    /// Ends the stream like [`Remaker::finish`], and returns the encoder for another stream.
     pub fn finish_reusing(mut self, out: &mut Vec<u8>) -> Result<Encoders, RemakeError> {
         self.start_member(out)?;
-        if self.running.is_some() {
+        if self.open.is_some() {
             return Err(RemakeError::TooShort);
         }
         out.extend_from_slice(&self.recipe.tail);
         Ok(self.encoders)
     }
 
-    /// Starts the next member unless one is running; those without plain bytes end at once.
+    /// Starts the next member unless one is open. Members without plain bytes end at once.
     fn start_member(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
-        while self.running.is_none() {
+        while self.open.is_none() {
             let Some(member) = self.recipe.members.get(self.member) else { return Ok(()) };
             out.extend_from_slice(&member.header);
-            self.running = Some(Running {
+            self.open = Some(CurrentMember {
                 encoder: self.encoders.start(&member.model).ok_or(RemakeError::NoSuchModel)?,
                 check: (member.trailer == Trailer::Gzip).then(GzipCheck::new),
                 left_bytes: member.plain_bytes,
@@ -117,7 +117,7 @@ impl<'a> Remaker<'a> {
     }
 
     fn end_member(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
-        let Some(mut running) = self.running.take() else { return Ok(()) };
+        let Some(mut running) = self.open.take() else { return Ok(()) };
         running.encoder.finish(out).map_err(RemakeError::Tokens)?;
         if let Some(check) = running.check {
             out.extend_from_slice(&check.trailer());
@@ -132,12 +132,12 @@ impl<'a> Remaker<'a> {
     }
 }
 
-/// Remakes one segment of a pgzip stream, without the gzip wrapper, for callers that remake
-/// segments side by side and join them.
+/// Remakes one segment of a pgzip stream, without the gzip wrapper. Callers can remake segments in
+/// parallel and join them.
 ///
-/// `before` ends with the plain bytes before the segment: the last [`PGZIP_HISTORY_BYTES`] of
-/// them count, none for the first. The last segment of a stream is the one that is not full,
-/// empty if the plain bytes end with a full one. `None` if `model` is not pgzip.
+/// `before` ends with the plain bytes before the segment, of which the last
+/// [`PGZIP_HISTORY_BYTES`] are used. The last segment of a stream is not full, and may be empty.
+/// `None` if `model` is not pgzip.
 pub fn pgzip_segment(
     model: &Model,
     before: &[u8],
@@ -147,7 +147,7 @@ pub fn pgzip_segment(
 ) -> Option<()> {
     let Model::Pgzip { behaviour, level, .. } = *model else { return None };
     let history = &before[before.len().saturating_sub(PGZIP_HISTORY_BYTES)..];
-    let mut encoder = Klauspost::new(behaviour, level, history)?;
+    let mut encoder = KlauspostEncoder::new(behaviour, level, history)?;
     encoder.write(segment);
     encoder.flush();
     if is_last {

@@ -1,58 +1,59 @@
-//! A recipe's plain bytes cut into spans that are remade each by itself.
+//! Cuts the plain bytes of a recipe into spans that are remade independently.
 //!
-//! Segments of pgzip and blocks of pigz know a little of what is before them; a span between two
-//! restart points knows the buffer's content, at most 64 KiB, or some chunks that it parses in
-//! advance; a small member is a span whole.
-//! What cannot be cut is told as serial. A span of segments is about [`SPAN_BYTES`] long. Never
-//! starts threads: who remakes spans side by side joins them with [`Joiner`](crate::Joiner).
+//! A span of pgzip segments or pigz blocks reads a few KiB before its start. A span between restart
+//! points reads the encoder's buffer, at most 64 KiB, or some chunks that it parses in advance. A
+//! small member is one span, and a long member that cannot be cut is a serial step.
+//! Never starts threads: callers remake spans in parallel and join them with
+//! [`Joiner`](crate::Joiner).
 
 use crate::bits::BitWriter;
 use crate::divided::{Divided, Point};
 use crate::fallback::ReplayError;
 use crate::klauspost::PGZIP_HISTORY_BYTES;
-use crate::mid_stream::{self, MidStream, warm_from};
-use crate::model::{Model, Restart};
+use crate::mid_stream::{self, MidStreamEncoder, warm_from};
+use crate::model::{Model, RestartKind};
 use crate::remake::{RemakeError, pgzip_segment};
 use crate::window::{LOOKAHEAD_BYTES, base_of};
-use crate::zlib::{PIGZ_HISTORY_BYTES, Pigz, PigzBlocks, Place};
+use crate::zlib::{PIGZ_HISTORY_BYTES, PigzBlocks, PigzEncoder, ResumePoint};
 use std::ops::Range;
 
-/// Plain bytes in a span of segments.
+/// Plain bytes of a span of segments, about.
 pub const SPAN_BYTES: u64 = 1 << 20;
-/// Largest member that is a span whole.
+/// Plain bytes of the largest member that is a single span.
 const WHOLE_BYTES: u64 = 4 << 20;
-/// Largest segment that is a span: others are remade as they come, in the model's own memory.
+/// Plain bytes of the largest segment that is a span. Members of larger segments are serial steps,
+/// which do not hold a segment in memory.
 const MAX_SEGMENT_BYTES: u64 = 4 << 20;
 
-/// What is to be done next.
+/// A step of remaking a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A span, remade by itself.
+    /// A span, which is remade independently.
     Span(Span),
-    /// A member that is remade as its bytes come.
+    /// A member that is remade in order, piece by piece.
     Serial {
-        /// Its plain bytes, in the whole of the plain bytes.
+        /// Range of the member in the plain bytes of the recipe.
         plain: Range<u64>,
     },
 }
 
-/// Plain bytes that are remade without the others.
+/// A range of plain bytes that is remade independently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// The bytes it stands for, in the whole of the plain bytes.
+    /// Range of the span in the plain bytes of the recipe.
     pub plain: Range<u64>,
-    /// The bytes that must be known to remake it.
+    /// Range of the plain bytes that remaking needs, including the span itself.
     pub reads: Range<u64>,
     pub(crate) member: usize,
-    kind: Kind,
-    /// Bits of its first byte that belong to the span before.
+    kind: SpanKind,
+    /// Bits of the span before in the first byte.
     phase: u8,
-    /// Whether it ends its member.
+    /// True if the span ends its member.
     pub(crate) is_last: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum SpanKind {
     Whole,
     Segments { bytes: usize },
     Blocks { bytes: usize },
@@ -60,23 +61,24 @@ enum Kind {
     Warm,
 }
 
-/// A span remade: its bits, and what the trailer needs.
+/// The output of a span, and its part of the checksum.
 pub struct Made {
     pub(crate) bytes: Vec<u8>,
     pub(crate) phase: u8,
-    /// Bits of the last byte that are used, 0 for all.
+    /// Used bits of the last byte. 0 if all are used.
     pub(crate) end_phase: u8,
     pub(crate) crc: crc32fast::Hasher,
 }
 
-/// The steps of a recipe, in order.
+/// Iterator over the steps of a recipe, in order.
 pub struct Steps<'a> {
     divided: &'a Divided,
     member: usize,
-    /// Where the member starts in the whole of the plain bytes.
+    /// Start of the member in the plain bytes of the recipe.
     start: u64,
-    /// How much of the member is behind.
+    /// Plain bytes of the member in the steps so far.
     done: u64,
+    /// True after the first step of the member.
     begun: bool,
     points: &'a [Point],
 }
@@ -88,24 +90,25 @@ impl Divided {
     }
 }
 
-/// Where steps end, and what they read.
+/// The ends of steps, and the bytes that they read.
 impl Steps<'_> {
     fn segments(&self, bytes: u64, total: u64) -> u64 {
-        // As many whole segments as fit; the last span has the rest.
+        // The whole segments that fit. The last span has the rest.
         let group = (SPAN_BYTES / bytes).max(1) * bytes;
         total.min(self.done.saturating_add(group))
     }
 
-    /// Returns what a span from `point` to `end` reads of its member, where all is indexed.
-    fn from_block(done: u64, end: u64, total: u64, point: Point) -> (Range<u64>, Kind) {
+    /// Returns the range that a span from `point` to `end` reads in its member, for encoders that
+    /// index every position.
+    fn from_block(done: u64, end: u64, total: u64, point: Point) -> (Range<u64>, SpanKind) {
         let literals = u64::from(point.literals).min(done);
         let from = base_of(done - literals);
         let until = if end == total { end } else { end + LOOKAHEAD_BYTES as u64 };
-        (from..until, Kind::Points { literals: literals as usize, has_slid: from > 0 })
+        (from..until, SpanKind::Points { literals: literals as usize, has_slid: from > 0 })
     }
 
     fn points(&mut self, total: u64) -> (u64, Point) {
-        let mine = |point: &Point| point.member as usize == self.member;
+        let is_own = |point: &Point| point.member as usize == self.member;
         let start = match self.points.split_first() {
             Some((&point, rest)) if self.done > 0 => {
                 self.points = rest;
@@ -113,7 +116,8 @@ impl Steps<'_> {
             }
             _ => Point { member: 0, plain: 0, literals: 0, phase: 0 },
         };
-        let end = self.points.first().filter(|point| mine(point)).map_or(total, |next| next.plain);
+        let next = self.points.first().filter(|point| is_own(point));
+        let end = next.map_or(total, |next| next.plain);
         (end, start)
     }
 }
@@ -141,7 +145,7 @@ impl Iterator for Steps<'_> {
                 let bytes = u64::from(segment_bytes);
                 let end = self.segments(bytes, total);
                 let from = done.saturating_sub(PGZIP_HISTORY_BYTES as u64);
-                (end, from..end, Kind::Segments { bytes: bytes as usize }, 0)
+                (end, from..end, SpanKind::Segments { bytes: bytes as usize }, 0)
             }
             Model::Pigz { block_bytes, blocks, .. }
                 if u64::from(block_bytes) <= MAX_SEGMENT_BYTES
@@ -150,24 +154,24 @@ impl Iterator for Steps<'_> {
                 let bytes = u64::from(block_bytes);
                 let end = self.segments(bytes, total);
                 let from = done.saturating_sub(PIGZ_HISTORY_BYTES as u64);
-                (end, from..end, Kind::Blocks { bytes: bytes as usize }, 0)
+                (end, from..end, SpanKind::Blocks { bytes: bytes as usize }, 0)
             }
             _ if has_points => {
                 let (end, point) = self.points(total);
                 let (reads, kind) = match member.model.restart() {
-                    Restart::Warm => (warm_from(done)..end, Kind::Warm),
+                    RestartKind::Warm => (warm_from(done)..end, SpanKind::Warm),
                     _ => Self::from_block(done, end, total, point),
                 };
                 (end, reads, kind, point.phase)
             }
-            _ if total <= WHOLE_BYTES => (total, 0..total, Kind::Whole, 0),
+            _ if total <= WHOLE_BYTES => (total, 0..total, SpanKind::Whole, 0),
             _ => {
                 self.done = total;
                 return Some(Step::Serial { plain: start..start.saturating_add(total) });
             }
         };
         self.done = end;
-        // Lengths that overflow are no stream's: they end in an error, as the bytes do not come.
+        // No stream is so long that this overflows. Such a recipe fails for lack of plain bytes.
         let absolute =
             |range: Range<u64>| start.saturating_add(range.start)..start.saturating_add(range.end);
         Some(Step::Span(Span {
@@ -198,25 +202,25 @@ impl Span {
         crc.update(bytes);
         let mut out = Vec::new();
         let end_phase = match self.kind {
-            Kind::Whole => {
+            SpanKind::Whole => {
                 let mut encoder = member.model.start().ok_or(RemakeError::NoSuchModel)?;
                 encoder.write(plain, &mut out).map_err(RemakeError::Tokens)?;
                 encoder.finish(&mut out).map_err(RemakeError::Tokens)?;
                 0
             }
-            Kind::Segments { bytes } => {
+            SpanKind::Segments { bytes } => {
                 self.segments(&member.model, plain, lead, bytes, &mut out)?;
                 0
             }
-            Kind::Blocks { bytes } => {
+            SpanKind::Blocks { bytes } => {
                 self.blocks(&member.model, plain, lead, bytes, &mut out)?;
                 0
             }
-            Kind::Points { literals, has_slid } => {
-                let place = Place { index: lead, literals, has_slid };
+            SpanKind::Points { literals, has_slid } => {
+                let place = ResumePoint { index: lead, literals, has_slid };
                 self.behind_block(&member.model, plain, place, &mut out)?
             }
-            Kind::Warm => {
+            SpanKind::Warm => {
                 let (encoder, _) = mid_stream::warm(&member.model, &plain[..lead])
                     .ok_or(RemakeError::NoSuchModel)?;
                 self.encode(encoder, bytes, &mut out)?
@@ -242,7 +246,7 @@ impl Span {
                     .ok_or(RemakeError::NoSuchModel)?;
             }
             at = end;
-            // The last of a stream is one that is not full, and may be empty.
+            // The last segment of a stream is not full, and may be empty.
             if !is_full || at == plain.len() && !self.is_last {
                 return Ok(());
             }
@@ -261,8 +265,8 @@ impl Span {
             return Err(RemakeError::NoSuchModel);
         };
         let mut stream = match lead {
-            0 => Pigz::new(level, block_bytes, blocks),
-            _ => Pigz::resume(level, block_bytes, blocks, &plain[..lead]),
+            0 => PigzEncoder::new(level, block_bytes, blocks),
+            _ => PigzEncoder::resume(level, block_bytes, blocks, &plain[..lead]),
         }
         .ok_or(RemakeError::NoSuchModel)?;
         stream.write(&plain[lead..]);
@@ -279,10 +283,10 @@ impl Span {
         &self,
         model: &Model,
         plain: &[u8],
-        place: Place,
+        place: ResumePoint,
         out: &mut Vec<u8>,
     ) -> Result<u8, RemakeError> {
-        // Hashing needs bytes behind the position.
+        // The hash of a position reads the bytes behind it.
         if !place.is_start() && plain.len() < place.index + LOOKAHEAD_BYTES {
             return Err(RemakeError::TooShort);
         }
@@ -291,10 +295,10 @@ impl Span {
         self.encode(encoder, &plain[from..], out)
     }
 
-    /// Writes the span, whose end must be a block's; returns how many bits of its last byte it took.
+    /// Writes the span, which must end with a block. Returns the used bits of the last byte.
     fn encode(
         &self,
-        mut encoder: Box<dyn MidStream + '_>,
+        mut encoder: Box<dyn MidStreamEncoder + '_>,
         plain: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<u8, RemakeError> {

@@ -1,7 +1,6 @@
-//! One step of a deflate block: a literal byte or a copy from the history.
+//! A token of a deflate block: a literal byte, or a copy from the history.
 //!
-//! Packed in 32 bits, since blocks are buffered by the ten thousand. Never says where in the
-//! stream it stands.
+//! A token has 32 bits, because encoders buffer ten thousands of them. Never has a position.
 
 use crate::alphabet::{MAX_COPY, MIN_COPY};
 
@@ -10,8 +9,8 @@ use crate::alphabet::{MAX_COPY, MIN_COPY};
 pub struct Token(u32);
 
 const COPY: u32 = 1 << 31;
-/// Length field of a copy of 258 bytes that was written with symbol 284 and extra bits 31.
-const LONG_WAY: u32 = 256;
+/// Length field of a copy of 258 bytes that is written with symbol 284 and extra bits 31.
+const LONG_FORM: u32 = 256;
 
 impl Token {
     /// Makes the token of one literal byte.
@@ -20,8 +19,8 @@ impl Token {
         Self(byte as u32)
     }
 
-    /// Makes a copy token; lengths outside 3..=258 and distances outside 1..=32768 are a bug of
-    /// the caller and give a wrong token, never a panic.
+    /// Makes a copy token. Lengths outside 3..=258 and distances outside 1..=32768 are bugs of the
+    /// caller, and give a wrong token instead of a panic.
     #[inline]
     pub const fn copy(length: usize, distance: usize) -> Self {
         Self(
@@ -30,51 +29,51 @@ impl Token {
         )
     }
 
-    /// Makes the copy of 258 bytes written the long way (symbol 284, extra bits 31), which is
-    /// legal and which no encoder modelled here does.
+    /// Makes a copy of 258 bytes in the long form: symbol 284 with extra bits 31. This form is
+    /// legal, and no modelled encoder uses it.
     #[inline]
-    pub const fn copy_long_way(distance: usize) -> Self {
-        Self(COPY | (LONG_WAY << 16) | (distance.wrapping_sub(1) as u32 & 0x7fff))
+    pub const fn copy_long_form(distance: usize) -> Self {
+        Self(COPY | (LONG_FORM << 16) | (distance.wrapping_sub(1) as u32 & 0x7fff))
     }
 
-    /// Returns whether this is a copy.
+    /// True if this is a copy.
     #[inline]
     pub const fn is_copy(self) -> bool {
         self.0 & COPY != 0
     }
 
-    /// Returns the literal byte; meaningless for a copy.
+    /// Returns the literal byte. Meaningless for a copy.
     #[inline]
     pub const fn byte(self) -> u8 {
         self.0 as u8
     }
 
-    /// Returns the length of the copy; meaningless for a literal.
+    /// Returns the length of the copy. Meaningless for a literal.
     #[inline]
     pub const fn length(self) -> usize {
         let field = (self.0 >> 16) as usize & 0x1ff;
-        if field == LONG_WAY as usize { MAX_COPY } else { field + MIN_COPY }
+        if field == LONG_FORM as usize { MAX_COPY } else { field + MIN_COPY }
     }
 
-    /// Returns the distance of the copy; meaningless for a literal.
+    /// Returns the distance of the copy. Meaningless for a literal.
     #[inline]
     pub const fn distance(self) -> usize {
         (self.0 as usize & 0x7fff) + 1
     }
 
-    /// Returns whether this is a copy of 258 bytes written with symbol 284.
+    /// True if this is a copy of 258 bytes in the long form.
     #[inline]
-    pub const fn is_long_way(self) -> bool {
-        self.is_copy() && (self.0 >> 16) & 0x1ff == LONG_WAY
+    pub const fn is_long_form(self) -> bool {
+        self.is_copy() && (self.0 >> 16) & 0x1ff == LONG_FORM
     }
 
-    /// Returns how many bytes of plain text the token stands for.
+    /// Returns the number of plain bytes in the token.
     #[inline]
     pub const fn plain_bytes(self) -> usize {
         if self.is_copy() { self.length() } else { 1 }
     }
 
-    /// The length minus 3, as an index below 256; the long way counts as 258.
+    /// Returns the length minus 3, as an index below 256. The long form counts as 258.
     #[inline]
     pub(crate) const fn length_index(self) -> usize {
         let field = (self.0 >> 16) as usize & 0x1ff;

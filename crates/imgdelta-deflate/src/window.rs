@@ -18,16 +18,16 @@ pub(crate) const HALF_BYTES: usize = 32_768;
 pub(crate) const LOOKAHEAD_BYTES: usize = 262;
 /// Scratch behind the buffer, so that wide reads stay inside.
 const PAD_BYTES: usize = 512;
-/// Zeros that [`Window::put_zeros`] may write behind the data.
+/// Zeros that [`SearchWindow::put_zeros`] may write behind the data.
 const ZEROS_BYTES: usize = 8;
 
 /// The buffer. An index in 16 bits and an offset in eight lie inside by their types alone, which
 /// spares the search its checks.
-pub(crate) type Buffer = [u8; BUFFER_BYTES + PAD_BYTES];
+pub(crate) type WindowBuffer = [u8; BUFFER_BYTES + PAD_BYTES];
 
 /// Buffer, heads and chains; `HEADS` hash values at most.
-pub(crate) struct Window<const HEADS: usize> {
-    bytes: Box<Buffer>,
+pub(crate) struct SearchWindow<const HEADS: usize> {
+    bytes: Box<WindowBuffer>,
     /// Bytes in the buffer.
     pub(crate) end: usize,
     heads: Box<[u16; HEADS]>,
@@ -40,7 +40,7 @@ pub(crate) struct Window<const HEADS: usize> {
     is_worn: bool,
 }
 
-impl<const HEADS: usize> Window<HEADS> {
+impl<const HEADS: usize> SearchWindow<HEADS> {
     /// Makes an empty window with `used_heads` hash values.
     pub(crate) fn new(used_heads: usize) -> Self {
         Self {
@@ -102,7 +102,7 @@ impl<const HEADS: usize> Window<HEADS> {
     }
 
     #[inline]
-    pub(crate) fn bytes(&self) -> &Buffer {
+    pub(crate) fn bytes(&self) -> &WindowBuffer {
         &self.bytes
     }
 
@@ -181,7 +181,7 @@ impl<const HEADS: usize> Window<HEADS> {
         newest: usize,
         lowest: usize,
         mut tries: u32,
-        mut look: impl FnMut(u16) -> Enough,
+        mut look: impl FnMut(u16) -> StopSearch,
     ) {
         let mut candidate = (newest - 1) as u16;
         if look(candidate).0 {
@@ -213,7 +213,7 @@ pub(crate) fn base_of(position: u64) -> u64 {
 }
 
 /// Whether a search may end.
-pub(crate) struct Enough(pub(crate) bool);
+pub(crate) struct StopSearch(pub(crate) bool);
 
 /// Positions before it that each one knows. With one link, a walk waits for the cache at every
 /// step, half the time of a search; four answer at once.
@@ -239,7 +239,7 @@ pub(crate) fn long(bytes: &[u8], index: usize) -> u64 {
 
 /// Returns how many bytes at `a` and `b` agree, at most 258. Looks behind the data as well.
 #[inline]
-pub(crate) fn common_258(bytes: &Buffer, a: u16, b: u16) -> usize {
+pub(crate) fn common_258(bytes: &WindowBuffer, a: u16, b: u16) -> usize {
     let (a, b) = (usize::from(a), usize::from(b));
     let mut done = 0;
     while done < MAX_COPY {

@@ -1,7 +1,8 @@
-//! The two image configs, field by field.
+//! Compares two image configs, field by field.
+//! Never compares layers: `layers` does.
 //!
-//! Works on the config's JSON as it is, so that a field no specification names is compared too.
-//! Order counts where it matters to a container (entrypoint, cmd), not where it doesn't (env, labels).
+//! The JSON is compared as it is, so fields outside of the specification count, too. Order counts
+//! where a container sees it (entrypoint, cmd), and not elsewhere (env, labels).
 
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,65 +11,65 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigChange {
     /// The field: `env`, `entrypoint`, `cmd`, `user`, `workdir`, `ports`, `volumes`, `labels`,
-    /// `architecture`, `history`, `created`, … or the JSON key of one we don't know.
+    /// `architecture`, `history`, `created`, …, or the JSON key of an unknown one.
     pub field: String,
-    /// Which of the field's items: a variable, a label, a port, a history line.
+    /// The item within the field: a variable, a label, a port, a history line.
     pub key: Option<String>,
-    /// The base's value, if it has one.
+    /// Value in the base, if any.
     pub base: Option<String>,
-    /// The target's value, if it has one.
+    /// Value in the target, if any.
     pub target: Option<String>,
 }
 
-/// Compares two parsed configs. Layers are not compared here: they are the layer comparison's.
+/// Compares two parsed configs, except their layers.
 pub fn compare(base: &Value, target: &Value) -> Vec<ConfigChange> {
     let mut out = Vec::new();
     let (base_run, target_run) = (&base["config"], &target["config"]);
     for (key, field, shape) in RUN_FIELDS {
         shape.compare(field, &base_run[*key], &target_run[*key], &mut out);
     }
-    let known_run: Vec<&str> = RUN_FIELDS.iter().map(|row| row.0).collect();
-    compare_rest(base_run, target_run, &known_run, &mut out);
+    let run_keys: Vec<&str> = RUN_FIELDS.iter().map(|row| row.0).collect();
+    compare_rest(base_run, target_run, &run_keys, &mut out);
     for (key, field) in IMAGE_FIELDS {
-        Shape::Value.compare(field, &base[*key], &target[*key], &mut out);
+        FieldKind::Value.compare(field, &base[*key], &target[*key], &mut out);
     }
     compare_history(&base["history"], &target["history"], &mut out);
-    let known: Vec<&str> =
+    let image_keys: Vec<&str> =
         IMAGE_FIELDS.iter().map(|row| row.0).chain(["config", "history", "rootfs"]).collect();
-    compare_rest(base, target, &known, &mut out);
+    compare_rest(base, target, &image_keys, &mut out);
     out
 }
 
-/// How a field's value is taken apart.
+/// Structure of a field's value.
 #[derive(Clone, Copy)]
-enum Shape {
+enum FieldKind {
     /// One value, compared whole.
     Value,
-    /// A list of `NAME=VALUE`, of which order does not count.
+    /// A list of `NAME=VALUE` in any order.
     Assignments,
     /// An object of named values.
     Named,
-    /// An object whose keys alone matter.
+    /// An object of which only the keys count.
     Set,
 }
 
-/// Fields of `config`, in the order they are told.
-const RUN_FIELDS: &[(&str, &str, Shape)] = &[
-    ("Entrypoint", "entrypoint", Shape::Value),
-    ("Cmd", "cmd", Shape::Value),
-    ("Env", "env", Shape::Assignments),
-    ("User", "user", Shape::Value),
-    ("WorkingDir", "workdir", Shape::Value),
-    ("ExposedPorts", "ports", Shape::Set),
-    ("Volumes", "volumes", Shape::Set),
-    ("Labels", "labels", Shape::Named),
-    ("StopSignal", "stop signal", Shape::Value),
-    ("Healthcheck", "healthcheck", Shape::Value),
-    ("Shell", "shell", Shape::Value),
-    ("OnBuild", "onbuild", Shape::Value),
+/// Fields of `config`, in the order of the report.
+const RUN_FIELDS: &[(&str, &str, FieldKind)] = &[
+    ("Entrypoint", "entrypoint", FieldKind::Value),
+    ("Cmd", "cmd", FieldKind::Value),
+    ("Env", "env", FieldKind::Assignments),
+    ("User", "user", FieldKind::Value),
+    ("WorkingDir", "workdir", FieldKind::Value),
+    ("ExposedPorts", "ports", FieldKind::Set),
+    ("Volumes", "volumes", FieldKind::Set),
+    ("Labels", "labels", FieldKind::Named),
+    ("StopSignal", "stop signal", FieldKind::Value),
+    ("Healthcheck", "healthcheck", FieldKind::Value),
+    ("Shell", "shell", FieldKind::Value),
+    ("OnBuild", "onbuild", FieldKind::Value),
 ];
 
-/// Fields beside `config`.
+/// Fields next to `config`.
 const IMAGE_FIELDS: &[(&str, &str)] = &[
     ("architecture", "architecture"),
     ("variant", "variant"),
@@ -79,7 +80,7 @@ const IMAGE_FIELDS: &[(&str, &str)] = &[
     ("created", "created"),
 ];
 
-impl Shape {
+impl FieldKind {
     fn compare(self, field: &str, base: &Value, target: &Value, out: &mut Vec<ConfigChange>) {
         match self {
             Self::Value => {
@@ -128,19 +129,20 @@ fn compare_maps(
     }
 }
 
-/// What neither table names: a newer specification's field, a builder's own.
-fn compare_rest(base: &Value, target: &Value, known: &[&str], out: &mut Vec<ConfigChange>) {
+/// Compares fields outside of the tables: those of a newer specification, or a builder's own.
+fn compare_rest(base: &Value, target: &Value, compared: &[&str], out: &mut Vec<ConfigChange>) {
     let empty = Map::new();
     let (base, target) = (base.as_object().unwrap_or(&empty), target.as_object().unwrap_or(&empty));
     let keys: BTreeSet<&String> = base.keys().chain(target.keys()).collect();
-    for key in keys.into_iter().filter(|key| !known.contains(&key.as_str())) {
+    for key in keys.into_iter().filter(|key| !compared.contains(&key.as_str())) {
         let side = |object: &Map<String, Value>| object.get(key).and_then(shown);
         push(key, None, side(base), side(target), out);
     }
 }
 
-/// Docker writes `null`, `""`, `[]` and `{}` for a field that is not set; so none of them differs
-/// from a field that is not there.
+/// Returns a value as text; `None` if the field is not set.
+///
+/// Docker writes an unset field as `null`, `""`, `[]` or `{}`.
 fn shown(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
@@ -169,8 +171,10 @@ fn named(value: &Value) -> BTreeMap<String, String> {
     members.iter().map(|(key, value)| (key.clone(), shown(value).unwrap_or_default())).collect()
 }
 
-/// History lines that the two sides do not share, numbered from 1. Lines are compared by what was
-/// done, not when: times differ in every build and are told by `created`.
+/// Compares history lines, and reports those between the common start and the common end.
+///
+/// Lines are numbered from 1. Times are not compared, since every build changes them; `created`
+/// reports the image's.
 fn compare_history(base: &Value, target: &Value, out: &mut Vec<ConfigChange>) {
     let lines = |value: &Value| -> Vec<String> {
         let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -200,7 +204,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn told(base: &Value, target: &Value) -> Vec<(String, Option<String>, Option<String>)> {
+    fn changes(base: &Value, target: &Value) -> Vec<(String, Option<String>, Option<String>)> {
         let name = |change: &ConfigChange| match &change.key {
             Some(key) => format!("{} {key}", change.field),
             None => change.field.clone(),
@@ -214,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_is_told_once_with_both_values() {
+    fn every_changed_field_is_reported_once_with_both_values() {
         let base = json!({"architecture": "amd64", "os": "linux", "created": "2024",
             "config": {"Env": ["A=1", "B=2"], "Cmd": ["sh"], "User": "root", "WorkingDir": "/a",
                 "ExposedPorts": {"80/tcp": {}}, "Volumes": {"/v": {}}, "Labels": {"l": "1"}}});
@@ -222,7 +226,7 @@ mod tests {
             "config": {"Env": ["B=2", "A=3", "C"], "Entrypoint": ["/e"], "User": "",
                 "WorkingDir": "/b", "ExposedPorts": {"81/tcp": {}}, "Labels": {"l": "2"}}});
         assert_eq!(
-            told(&base, &target),
+            changes(&base, &target),
             [
                 ("entrypoint".into(), None, some("[\"/e\"]")),
                 ("cmd".into(), some("[\"sh\"]"), None),
@@ -241,29 +245,29 @@ mod tests {
     }
 
     #[test]
-    fn unset_in_all_its_spellings_is_one_value() {
+    fn all_spellings_of_an_unset_field_are_equal() {
         let base = json!({"config": {"Cmd": null, "Env": [], "Labels": {}, "User": ""}});
         assert_eq!(compare(&base, &json!({"config": null})), []);
         assert_eq!(compare(&base, &json!({})), []);
     }
 
     #[test]
-    fn fields_of_tomorrow_are_compared() {
+    fn unknown_fields_are_compared() {
         let base = json!({"config": {"MemLimit": 1}, "moby.x": true});
         assert_eq!(
-            told(&base, &json!({"config": {"MemLimit": 2}})),
+            changes(&base, &json!({"config": {"MemLimit": 2}})),
             [("MemLimit".into(), some("1"), some("2")), ("moby.x".into(), some("true"), None)]
         );
     }
 
     #[test]
-    fn history_tells_only_the_lines_between_what_is_shared() {
+    fn history_reports_only_lines_between_common_start_and_end() {
         let history = |steps: &[&str]| {
             let lines: Vec<Value> = steps.iter().map(|step| json!({"created_by": step})).collect();
             json!({ "history": lines })
         };
         assert_eq!(
-            told(&history(&["from", "apt", "copy"]), &history(&["from", "apt -y", "pip", "copy"])),
+            changes(&history(&["from", "apt", "copy"]), &history(&["from", "apt -y", "pip", "copy"])),
             [
                 ("history 2".into(), some("apt"), some("apt -y")),
                 ("history 3".into(), None, some("pip")),
@@ -274,7 +278,7 @@ mod tests {
     #[test]
     fn values_of_the_wrong_type_are_compared_and_never_panic() {
         let odd = json!({"config": {"Env": {"a": 1}, "Labels": ["x"], "Cmd": 7, "Volumes": 3}});
-        assert_eq!(told(&odd, &json!([1])), [("cmd".into(), some("7"), None)]);
+        assert_eq!(changes(&odd, &json!([1])), [("cmd".into(), some("7"), None)]);
         assert_eq!(compare(&json!("text"), &json!(null)), []);
     }
 }

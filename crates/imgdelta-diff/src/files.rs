@@ -1,7 +1,8 @@
-//! The files of two merged root file systems, path by path.
+//! Compares the files of two merged root file systems, path by path.
+//! Never reads a payload: content is equal if its digest is.
 //!
-//! One walk over two sorted lists, then removed and added files of equal content become moves.
-//! Works from indexes: content is equal when its digest is, and no payload is read.
+//! The sorted paths are merged in one pass. Then a removed and an added file of equal content become
+//! one move.
 
 use super::ignore::Ignore;
 use imgdelta_core::{
@@ -20,54 +21,54 @@ use std::{
     sync::Arc,
 };
 
-/// A root file system together with the indexes its nodes point into.
+/// A root file system and the indexes to which its nodes point.
 #[derive(Clone, Copy, Debug)]
-pub struct Tree<'a> {
+pub struct FileTree<'a> {
     /// The merged paths.
     pub rootfs: &'a Rootfs,
     /// The image's layers, lowest first.
     pub layers: &'a [Arc<Index>],
 }
 
-impl<'a> Tree<'a> {
+impl<'a> FileTree<'a> {
     pub(super) fn of(survey: &'a Survey) -> Self {
         Self { rootfs: &survey.rootfs, layers: &survey.layers }
     }
 }
 
-/// What became of a path.
+/// Kind of a file change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum FileChangeKind {
     /// Only the target has it.
     Added,
     /// Only the base has it.
     Removed,
-    /// The content differs: bytes, a link's goal, a device's numbers.
+    /// The content differs: bytes, a link's target, a device's numbers.
     Modified,
-    /// The same content stood at another path, which the target no longer has.
+    /// The base has the same content at another path, which the target lacks.
     Moved {
-        /// Where it stood.
+        /// Path in the base.
         from: LayerPath,
     },
-    /// It became another kind of thing: a file a link, a directory a file.
+    /// The file type differs: a file became a link, or a directory a file.
     TypeChanged,
-    /// Only what [`FileChange::fields`] names differs.
+    /// Only metadata differs: see [`FileChange::fields`].
     Metadata,
 }
 
 /// One path that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileChange {
-    /// The path; for [`Fate::Removed`] the base's, else the target's.
+    /// Path in the target, or in the base for [`FileChangeKind::Removed`].
     pub path: LayerPath,
-    /// What became of it.
-    pub fate: Fate,
-    /// The base's side.
+    /// Kind of the change.
+    pub kind: FileChangeKind,
+    /// The file in the base.
     pub base: Option<FileFacts>,
-    /// The target's side.
+    /// The file in the target.
     pub target: Option<FileFacts>,
-    /// Metadata that differs between the two sides.
-    pub fields: Vec<FieldChange>,
+    /// Metadata that differs.
+    pub fields: Vec<MetadataChange>,
 }
 
 /// One side's file.
@@ -91,9 +92,9 @@ pub struct FileFacts {
 
 /// One differing piece of metadata, both values in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldChange {
+pub struct MetadataChange {
     /// Which.
-    pub field: Field,
+    pub field: MetadataField,
     /// The base's value; `None` where it has none.
     pub base: Option<String>,
     /// The target's value.
@@ -102,7 +103,7 @@ pub struct FieldChange {
 
 /// A piece of metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Field {
+pub enum MetadataField {
     /// Permission bits.
     Mode,
     /// User and group, by number and name.
@@ -115,9 +116,9 @@ pub enum Field {
     HardLink,
 }
 
-/// Compares two trees. Changes come in the order of their paths.
-pub fn compare(base: Tree<'_>, target: Tree<'_>, ignore: &Ignore) -> Vec<FileChange> {
-    let comparer = Comparer {
+/// Compares two trees, and returns the changes sorted by path.
+pub fn compare(base: FileTree<'_>, target: FileTree<'_>, ignore: &Ignore) -> Vec<FileChange> {
+    let comparer = TreeComparer {
         base,
         target,
         base_groups: first_of_groups(base.rootfs),
@@ -127,7 +128,7 @@ pub fn compare(base: Tree<'_>, target: Tree<'_>, ignore: &Ignore) -> Vec<FileCha
     let (mut olds, mut news) =
         (base.rootfs.nodes().iter().peekable(), target.rootfs.nodes().iter().peekable());
     let mut changes = Vec::new();
-    let (mut gone, mut fresh) = (Vec::new(), Vec::new());
+    let (mut removed, mut added) = (Vec::new(), Vec::new());
     loop {
         match (olds.peek(), news.peek()) {
             (Some(old), Some(new)) if old.path == new.path => {
@@ -136,73 +137,73 @@ pub fn compare(base: Tree<'_>, target: Tree<'_>, ignore: &Ignore) -> Vec<FileCha
                 news.next();
             }
             (Some(old), new) if new.is_none_or(|new| old.path < new.path) => {
-                gone.push(*old);
+                removed.push(*old);
                 olds.next();
             }
             (_, Some(new)) => {
-                fresh.push(*new);
+                added.push(*new);
                 news.next();
             }
             (_, None) => break,
         }
     }
-    comparer.moves(&gone, &fresh, &mut changes);
+    comparer.moves(&removed, &added, &mut changes);
     changes.sort_by(|a, b| a.path.cmp(&b.path));
     changes
 }
 
-struct Comparer<'a> {
-    base: Tree<'a>,
-    target: Tree<'a>,
+struct TreeComparer<'a> {
+    base: FileTree<'a>,
+    target: FileTree<'a>,
     base_groups: HashMap<u32, &'a LayerPath>,
     target_groups: HashMap<u32, &'a LayerPath>,
     ignore: &'a Ignore,
 }
 
-impl<'a> Comparer<'a> {
+impl<'a> TreeComparer<'a> {
     fn same_path(&self, old: &'a Node, new: &'a Node) -> Option<FileChange> {
-        let (before, after) = (Side::new(self.base, old), Side::new(self.target, new));
-        let fate = if before.kind() != after.kind() {
-            Fate::TypeChanged
+        let (before, after) = (TreeNode::new(self.base, old), TreeNode::new(self.target, new));
+        let kind = if before.kind() != after.kind() {
+            FileChangeKind::TypeChanged
         } else if before.is_same_content(&after) {
-            Fate::Metadata
+            FileChangeKind::Metadata
         } else {
-            Fate::Modified
+            FileChangeKind::Modified
         };
         let fields = self.fields(&before, &after);
-        if fate == Fate::Metadata && fields.is_empty() {
+        if kind == FileChangeKind::Metadata && fields.is_empty() {
             return None;
         }
         Some(FileChange {
             path: new.path.clone(),
-            fate,
+            kind,
             base: Some(before.facts()),
             target: Some(after.facts()),
             fields,
         })
     }
 
-    /// Pairs what is gone with what is fresh by content, a file of the same name first.
-    fn moves(&self, gone: &[&'a Node], fresh: &[&'a Node], changes: &mut Vec<FileChange>) {
+    /// Pairs removed with added files of equal content, those of equal names first.
+    fn moves(&self, removed: &[&'a Node], added: &[&'a Node], changes: &mut Vec<FileChange>) {
         let mut by_content: BTreeMap<PayloadDigest, VecDeque<&Node>> = BTreeMap::new();
-        for old in gone {
-            if let Some(digest) = Side::new(self.base, old).movable() {
+        for old in removed {
+            if let Some(digest) = TreeNode::new(self.base, old).movable() {
                 by_content.entry(digest).or_default().push_back(old);
             }
         }
         let mut moved_away = std::collections::HashSet::new();
         let mut left = Vec::new();
         for keeps_name in [true, false] {
-            let candidates = if keeps_name { fresh.to_vec() } else { std::mem::take(&mut left) };
+            let candidates = if keeps_name { added.to_vec() } else { std::mem::take(&mut left) };
             for new in candidates {
-                let after = Side::new(self.target, new);
+                let after = TreeNode::new(self.target, new);
                 let olds = after.movable().and_then(|digest| by_content.get_mut(&digest));
-                let found = olds.and_then(|olds| {
+                let source = olds.and_then(|olds| {
                     let fits = |old: &&Node| !keeps_name || old.path.name() == new.path.name();
                     let at = olds.iter().position(fits)?;
                     olds.remove(at)
                 });
-                match found {
+                match source {
                     Some(old) => {
                         moved_away.insert(&old.path);
                         changes.push(self.moved(old, new));
@@ -214,17 +215,17 @@ impl<'a> Comparer<'a> {
         for new in left {
             changes.push(FileChange {
                 path: new.path.clone(),
-                fate: Fate::Added,
+                kind: FileChangeKind::Added,
                 base: None,
-                target: Some(Side::new(self.target, new).facts()),
+                target: Some(TreeNode::new(self.target, new).facts()),
                 fields: Vec::new(),
             });
         }
-        for old in gone.iter().filter(|old| !moved_away.contains(&old.path)) {
+        for old in removed.iter().filter(|old| !moved_away.contains(&old.path)) {
             changes.push(FileChange {
                 path: old.path.clone(),
-                fate: Fate::Removed,
-                base: Some(Side::new(self.base, old).facts()),
+                kind: FileChangeKind::Removed,
+                base: Some(TreeNode::new(self.base, old).facts()),
                 target: None,
                 fields: Vec::new(),
             });
@@ -232,35 +233,35 @@ impl<'a> Comparer<'a> {
     }
 
     fn moved(&self, old: &'a Node, new: &'a Node) -> FileChange {
-        let (before, after) = (Side::new(self.base, old), Side::new(self.target, new));
+        let (before, after) = (TreeNode::new(self.base, old), TreeNode::new(self.target, new));
         FileChange {
             path: new.path.clone(),
-            fate: Fate::Moved { from: old.path.clone() },
+            kind: FileChangeKind::Moved { from: old.path.clone() },
             fields: self.fields(&before, &after),
             base: Some(before.facts()),
             target: Some(after.facts()),
         }
     }
 
-    fn fields(&self, before: &Side<'_>, after: &Side<'_>) -> Vec<FieldChange> {
-        // A directory nobody wrote has no metadata to compare: runtimes make it as they like.
+    fn fields(&self, before: &TreeNode<'_>, after: &TreeNode<'_>) -> Vec<MetadataChange> {
+        // A directory without an entry has no metadata: each runtime creates it in its own way.
         let (Some(old), Some(new)) = (before.entry, after.entry) else { return Vec::new() };
         let mut fields = Vec::new();
         let mut push = |field, base: Option<String>, target: Option<String>| {
             if base != target {
-                fields.push(FieldChange { field, base, target });
+                fields.push(MetadataChange { field, base, target });
             }
         };
         // The mode of a symbolic link means nothing and differs between archivers.
         if !self.ignore.mode && new.kind != Kind::Symlink {
             let mode = |entry: &Entry| Some(format!("{:04o}", entry.mode));
-            push(Field::Mode, mode(old), mode(new));
+            push(MetadataField::Mode, mode(old), mode(new));
         }
         if !self.ignore.owner && old.owner != new.owner {
-            push(Field::Owner, Some(owner_in_words(old)), Some(owner_in_words(new)));
+            push(MetadataField::Owner, Some(owner_in_words(old)), Some(owner_in_words(new)));
         }
         if !self.ignore.mtime && old.mtime != new.mtime {
-            push(Field::Mtime, Some(time_in_words(old.mtime)), Some(time_in_words(new.mtime)));
+            push(MetadataField::Mtime, Some(time_in_words(old.mtime)), Some(time_in_words(new.mtime)));
         }
         if !self.ignore.attributes {
             compare_attributes(&old.attributes, &new.attributes, &mut push);
@@ -271,7 +272,7 @@ impl<'a> Comparer<'a> {
                 (*first != node.path).then(|| first.to_string())
             };
             push(
-                Field::HardLink,
+                MetadataField::HardLink,
                 first(&self.base_groups, before.node),
                 first(&self.target_groups, after.node),
             );
@@ -283,7 +284,7 @@ impl<'a> Comparer<'a> {
 fn compare_attributes(
     old: &[Attribute],
     new: &[Attribute],
-    push: &mut impl FnMut(Field, Option<String>, Option<String>),
+    push: &mut impl FnMut(MetadataField, Option<String>, Option<String>),
 ) {
     let by_name = |attributes: &[Attribute]| -> BTreeMap<Box<[u8]>, String> {
         attributes.iter().map(|a| (a.name.clone(), value_in_words(&a.value))).collect()
@@ -293,11 +294,11 @@ fn compare_attributes(
     names.sort();
     names.dedup();
     for name in names {
-        push(Field::Attribute(name.clone()), old.get(name).cloned(), new.get(name).cloned());
+        push(MetadataField::Attribute(name.clone()), old.get(name).cloned(), new.get(name).cloned());
     }
 }
 
-/// The first path of each hard link group of two or more.
+/// Returns the first path of each hard link group.
 fn first_of_groups(rootfs: &Rootfs) -> HashMap<u32, &LayerPath> {
     let mut firsts = HashMap::new();
     for node in rootfs.nodes() {
@@ -308,17 +309,17 @@ fn first_of_groups(rootfs: &Rootfs) -> HashMap<u32, &LayerPath> {
     firsts
 }
 
-/// A node with the entries it points to.
-struct Side<'a> {
+/// A node with the entries to which it points.
+struct TreeNode<'a> {
     node: &'a Node,
-    /// Whose header describes it; none for a directory that no layer mentions.
+    /// The entry with its header; none for a directory that no layer mentions.
     entry: Option<&'a Entry>,
-    /// Who holds its bytes: another entry for a hard link.
+    /// The entry with its content; another one for a hard link.
     content: Option<&'a Entry>,
 }
 
-impl<'a> Side<'a> {
-    fn new(tree: Tree<'a>, node: &'a Node) -> Self {
+impl<'a> TreeNode<'a> {
+    fn new(tree: FileTree<'a>, node: &'a Node) -> Self {
         let find = |(layer, entry): (u32, u32)| {
             tree.layers.get(layer as usize)?.entries.get(entry as usize)
         };
@@ -342,11 +343,11 @@ impl<'a> Side<'a> {
             return self.content.is_none() == other.content.is_none();
         };
         a.digest == b.digest && a.size_bytes == b.size_bytes && a.device == b.device
-            // A hard link entry's link is another name, not content.
+            // The link of a hard link entry is another name, not content.
             && (a.kind != Kind::Symlink || a.link == b.link)
     }
 
-    /// The content by which a file is recognised elsewhere. Empty files are all alike.
+    /// Returns the digest by which a moved file is found; none for empty files, which are all equal.
     fn movable(&self) -> Option<PayloadDigest> {
         self.content.filter(|entry| entry.size_bytes > 0).and_then(|entry| entry.digest)
     }
@@ -377,7 +378,7 @@ fn owner_in_words(entry: &Entry) -> String {
     format!("{numbers} ({}:{})", escaped(&owner.user), escaped(&owner.group))
 }
 
-/// An attribute's value: as text where it is text, else in hexadecimal; a long one by its size.
+/// Returns an attribute's value as text, or else in hexadecimal; a long one with size and hash.
 fn value_in_words(value: &[u8]) -> String {
     let text = value.strip_suffix(b"\0").unwrap_or(value);
     let is_text = !text.is_empty() && text.iter().all(|byte| (b' '..0x7f).contains(byte));
@@ -395,7 +396,7 @@ fn value_in_words(value: &[u8]) -> String {
     format!("{hex}… ({} bytes, blake3 {})", value.len(), &blake3::hash(value).to_hex()[..16])
 }
 
-/// A capability set or a label fits; an ACL of a hundred users is told by size and hash.
+/// A capability set or a label fits; an ACL of a hundred users does not.
 const MAX_SHOWN_BYTES: usize = 64;
 
 #[cfg(test)]

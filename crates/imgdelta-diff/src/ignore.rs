@@ -1,4 +1,5 @@
-//! What a reproducibility check chooses not to see.
+//! The differences that a reproducibility check ignores.
+//! Never compares anything itself.
 
 use std::{fmt, str::FromStr};
 
@@ -15,43 +16,43 @@ pub struct Ignore {
     pub owner: bool,
     /// Extended attributes.
     pub attributes: bool,
-    /// Which paths are hard links of each other.
+    /// Hard links between paths.
     pub links: bool,
-    /// When the image was made.
+    /// The image's creation time.
     pub created: bool,
-    /// How the image was made.
+    /// The image's history.
     pub history: bool,
 }
 
 impl Ignore {
-    /// Returns whether nothing is ignored.
+    /// True if nothing is ignored.
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Returns the words [`FromStr`] takes.
+    /// Returns the words that [`FromStr`] accepts.
     pub const fn words() -> &'static [&'static str] {
         &["mtime", "mode", "owner", "xattrs", "links", "created", "history"]
     }
 }
 
-/// A word that names nothing to ignore.
+/// A word that is not one of [`Ignore::words`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownIgnore(String);
+pub struct UnknownIgnoreWord(String);
 
-impl fmt::Display for UnknownIgnore {
+impl fmt::Display for UnknownIgnoreWord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot ignore {:?}: expected some of {}", self.0, Ignore::words().join(","))
+        write!(f, "cannot ignore {:?}; choose from {}", self.0, Ignore::words().join(","))
     }
 }
 
-impl std::error::Error for UnknownIgnore {}
+impl std::error::Error for UnknownIgnoreWord {}
 
 impl FromStr for Ignore {
-    type Err = UnknownIgnore;
+    type Err = UnknownIgnoreWord;
 
     /// Reads words separated by commas.
-    fn from_str(text: &str) -> Result<Self, UnknownIgnore> {
+    fn from_str(text: &str) -> Result<Self, UnknownIgnoreWord> {
         let mut ignore = Self::default();
         for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
             let field = match word {
@@ -62,7 +63,7 @@ impl FromStr for Ignore {
                 "links" => &mut ignore.links,
                 "created" => &mut ignore.created,
                 "history" => &mut ignore.history,
-                other => return Err(UnknownIgnore(other.to_owned())),
+                other => return Err(UnknownIgnoreWord(other.to_owned())),
             };
             *field = true;
         }
@@ -75,14 +76,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_word_is_known_and_others_are_refused() {
+    fn every_word_sets_its_field_and_others_are_refused() {
         let all: Ignore = Ignore::words().join(",").parse().unwrap();
         assert!(all.mtime && all.mode && all.owner && all.attributes);
         assert!(all.links && all.created && all.history);
         assert!("".parse::<Ignore>().unwrap().is_nothing());
         assert_eq!(
             "mtime,size".parse::<Ignore>().unwrap_err().to_string(),
-            "cannot ignore \"size\": expected some of mtime,mode,owner,xattrs,links,created,history"
+            "cannot ignore \"size\"; choose from mtime,mode,owner,xattrs,links,created,history"
         );
     }
 }

@@ -1,19 +1,20 @@
-//! A diff for machines: one JSON document, described field by field in docs/diff-json.md.
+//! A diff as one JSON document, which docs/diff-json.md describes field by field.
+//! Never removes or redefines a field under the same version.
 //!
-//! Fields are only ever added under the same version. Numbers are exact; bytes that are no text
-//! are escaped as everywhere (`\xNN`, a backslash doubled), so that nothing is lost.
+//! Numbers are exact. Bytes that are not text are escaped (`\xNN`, a backslash doubled), so that no
+//! information is lost.
 
 use super::{
-    Diff, Fate, Field, FileChange, FileFacts, ImageFacts, LayerChange, LayerFacts, PackageDelta,
-    Relation,
+    Diff, FileChangeKind, MetadataField, FileChange, FileFacts, ImageFacts, LayerChange, LayerFacts, PackageChange,
+    LayerRelation,
 };
 use imgdelta_core::path::escaped;
 use serde_json::{Value, json};
 
-/// The name and version of the document; a reader refuses another.
+/// Name and version of the document; a reader should refuse others.
 pub const SCHEMA: &str = "imgdelta.diff/1";
 
-/// Returns the document.
+/// Returns a diff as its JSON document.
 pub fn document(diff: &Diff) -> Value {
     let totals = &diff.totals;
     let reshipped = diff.reshipped();
@@ -81,11 +82,11 @@ fn image(facts: &ImageFacts) -> Value {
 fn layer_change(change: &LayerChange) -> Value {
     json!({
         "relation": match change.relation {
-            Relation::Same => "same",
-            Relation::Recompressed => "recompressed",
-            Relation::Replaced => "replaced",
-            Relation::Added => "added",
-            Relation::Dropped => "dropped",
+            LayerRelation::Same => "same",
+            LayerRelation::Recompressed => "recompressed",
+            LayerRelation::Replaced => "replaced",
+            LayerRelation::Added => "added",
+            LayerRelation::Dropped => "dropped",
         },
         "moved": change.is_moved,
         "old": change.base.as_ref().map(layer),
@@ -108,7 +109,7 @@ fn layer(facts: &LayerFacts) -> Value {
     })
 }
 
-fn package(delta: &PackageDelta) -> Value {
+fn package(delta: &PackageChange) -> Value {
     json!({
         "ecosystem": delta.ecosystem,
         "name": delta.name,
@@ -123,21 +124,21 @@ fn package(delta: &PackageDelta) -> Value {
 fn file_change(change: &FileChange) -> Value {
     let mut value = json!({
         "path": change.path.to_string(),
-        "change": super::fate_word(&change.fate),
+        "change": super::change_word(&change.kind),
         "old": change.base.as_ref().map(file),
         "new": change.target.as_ref().map(file),
         "metadata": change.fields.iter().map(|change| {
             let (field, name) = match &change.field {
-                Field::Mode => ("mode", None),
-                Field::Owner => ("owner", None),
-                Field::Mtime => ("mtime", None),
-                Field::HardLink => ("hardlink", None),
-                Field::Attribute(name) => ("xattr", Some(escaped(name))),
+                MetadataField::Mode => ("mode", None),
+                MetadataField::Owner => ("owner", None),
+                MetadataField::Mtime => ("mtime", None),
+                MetadataField::HardLink => ("hardlink", None),
+                MetadataField::Attribute(name) => ("xattr", Some(escaped(name))),
             };
             json!({ "field": field, "name": name, "old": change.base, "new": change.target })
         }).collect::<Vec<_>>(),
     });
-    if let Fate::Moved { from } = &change.fate {
+    if let FileChangeKind::Moved { from } = &change.kind {
         value["from"] = from.to_string().into();
     }
     value

@@ -1,93 +1,93 @@
-//! Layers set against each other by what they hold, not by where they stand.
+//! Pairs the layers of two images by content, not by position.
+//! Never reads a payload: digests decide.
 //!
-//! Equal content is paired first, then what resembles it most; what moved is what does not fit the
-//! longest common order. Payload digests decide, no payload is read.
+//! Equal layers are paired first, then the most similar ones. A layer has moved if it does not fit
+//! the longest common order.
 
 use imgdelta_core::PayloadDigest;
 use imgdelta_format::{BlobDigest, DiffId};
 use imgdelta_image::index::Index;
 use std::collections::{HashMap, HashSet};
 
-/// A layer as a diff needs it: who it is and what it holds.
+/// A layer's identity and index.
 #[derive(Clone, Copy, Debug)]
-pub struct LayerView<'a> {
-    /// The stored blob.
+pub struct SurveyedLayer<'a> {
+    /// Digest of the stored blob.
     pub blob: BlobDigest,
-    /// Its stored size.
+    /// Size of the stored blob.
     pub stored_bytes: u64,
-    /// Its entries.
+    /// Entries of the layer.
     pub index: &'a Index,
 }
 
-/// How a target layer relates to the base image, or a base layer to the target image.
+/// Relation of a target layer to the base image, or of a base layer to the target image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Relation {
-    /// The very same blob.
+pub enum LayerRelation {
+    /// Both images have the blob.
     Same,
-    /// The same stream compressed otherwise: equal diff id, another blob digest. A registry ships
-    /// it again in full.
+    /// Both images have the stream, in different compressions. A pull fetches it again in full.
     Recompressed,
-    /// It takes the place of a base layer that it shares content or paths with.
+    /// The layer replaces a base layer with which it shares content or paths.
     Replaced,
-    /// Nothing in the base image resembles it.
+    /// No base layer is similar.
     Added,
-    /// Nothing in the target image resembles this base layer.
+    /// No target layer is similar to this base layer.
     Dropped,
 }
 
-/// One line of the layer comparison.
+/// A pair of similar layers, or a layer without a counterpart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerChange {
-    /// How the two sides relate.
-    pub relation: Relation,
-    /// Whether the layer stands in another order among those both images have.
+    /// Relation of the two layers.
+    pub relation: LayerRelation,
+    /// True if the layer's position among the common layers differs.
     pub is_moved: bool,
-    /// The base layer, from 0.
+    /// The base layer.
     pub base: Option<LayerFacts>,
-    /// The target layer, from 0.
+    /// The target layer.
     pub target: Option<LayerFacts>,
-    /// Payload bytes of the target layer whose content some base layer has, under any path.
+    /// Payload bytes of the target layer that some base layer has, at any path.
     pub found_again_bytes: u64,
-    /// Files of a target layer that the base image does not have as a layer, although its root
-    /// file system has the very same content at the same path: shipped again for nothing.
-    pub reshipped: Reshipped,
+    /// Files of a fetched layer that the base image's root file system already has, with equal
+    /// content at the same path.
+    pub reshipped: ReshippedFiles,
 }
 
-/// One side's layer in numbers.
+/// Identity and sizes of one layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerFacts {
-    /// Its place in the image, from 0.
+    /// Position in the image, from 0.
     pub ordinal: usize,
-    /// The stored blob.
+    /// Digest of the stored blob.
     pub blob: BlobDigest,
-    /// The uncompressed stream.
+    /// Digest of the uncompressed stream.
     pub diff_id: DiffId,
-    /// Stored, usually compressed size.
+    /// Size of the blob, which is usually compressed.
     pub stored_bytes: u64,
     /// Size of the tar stream.
     pub stream_bytes: u64,
-    /// Bytes of file content in it.
+    /// Bytes of file content.
     pub payload_bytes: u64,
-    /// Entries in it.
+    /// Number of tar entries.
     pub entries: usize,
 }
 
-/// Content that is shipped again unchanged.
+/// Unchanged files that a pull fetches again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reshipped {
-    /// How many files.
+pub struct ReshippedFiles {
+    /// Number of files.
     pub files: u64,
-    /// Their bytes.
+    /// Bytes of these files.
     pub bytes: u64,
 }
 
 impl LayerChange {
-    /// Returns whether a puller that holds the base image must fetch this layer.
+    /// True if a pull with the base image at hand fetches this layer.
     pub fn is_fetched(&self) -> bool {
-        self.target.is_some() && self.relation != Relation::Same
+        self.target.is_some() && self.relation != LayerRelation::Same
     }
 
-    /// Returns the share of the target's payload that the base image already has, in 0..=1.
+    /// Returns the share of the target layer's payload that the base image has, from 0 to 1.
     pub fn found_again_share(&self) -> f64 {
         match &self.target {
             #[expect(clippy::cast_precision_loss, reason = "a share for people to read")]
@@ -99,13 +99,13 @@ impl LayerChange {
     }
 }
 
-/// Pairs the layers of two images. `is_in_base` tells whether an entry of a target layer has the
-/// same content at the same path in the base's root file system.
+/// Pairs the layers of two images.
 ///
-/// Target layers come in their order; dropped base layers stand where they stood.
+/// `is_in_base` is true if the base's root file system has an entry's content at its path. The
+/// result has the target's layers in order; a dropped layer stands at its place in the base.
 pub fn compare(
-    base: &[LayerView<'_>],
-    target: &[LayerView<'_>],
+    base: &[SurveyedLayer<'_>],
+    target: &[SurveyedLayer<'_>],
     is_in_base: impl Fn(&imgdelta_image::index::Entry) -> bool,
 ) -> Vec<LayerChange> {
     let mut partners = pair_equal(base, target);
@@ -117,22 +117,22 @@ pub fn compare(
     for (ordinal, layer) in target.iter().enumerate() {
         let partner = partners[ordinal].map(|at| &base[at]);
         let relation = match partner {
-            Some(old) if old.blob == layer.blob => Relation::Same,
-            Some(old) if old.index.diff_id == layer.index.diff_id => Relation::Recompressed,
-            Some(_) => Relation::Replaced,
-            None => Relation::Added,
+            Some(old) if old.blob == layer.blob => LayerRelation::Same,
+            Some(old) if old.index.diff_id == layer.index.diff_id => LayerRelation::Recompressed,
+            Some(_) => LayerRelation::Replaced,
+            None => LayerRelation::Added,
         };
-        let is_shipped_again = matches!(relation, Relation::Replaced | Relation::Added);
+        let has_files_to_ship = matches!(relation, LayerRelation::Replaced | LayerRelation::Added);
         changes.push(LayerChange {
             relation,
             is_moved: moved.contains(&ordinal),
             base: partners[ordinal].map(|at| facts(at, &base[at])),
             target: Some(facts(ordinal, layer)),
             found_again_bytes: found_again(layer, &contents),
-            reshipped: if is_shipped_again {
+            reshipped: if has_files_to_ship {
                 reshipped(layer, &is_in_base)
             } else {
-                Reshipped::default()
+                ReshippedFiles::default()
             },
         });
     }
@@ -140,7 +140,7 @@ pub fn compare(
     changes
 }
 
-fn facts(ordinal: usize, layer: &LayerView<'_>) -> LayerFacts {
+fn facts(ordinal: usize, layer: &SurveyedLayer<'_>) -> LayerFacts {
     LayerFacts {
         ordinal,
         blob: layer.blob,
@@ -152,19 +152,21 @@ fn facts(ordinal: usize, layer: &LayerView<'_>) -> LayerFacts {
     }
 }
 
-/// Whether a base layer at one place is the partner for a target layer at another.
-type Criterion = fn(usize, usize, &LayerView<'_>, &LayerView<'_>) -> bool;
+/// Test if the base layer at one place is the partner of the target layer at another place.
+type PairCriterion = fn(usize, usize, &SurveyedLayer<'_>, &SurveyedLayer<'_>) -> bool;
 
-/// For each target layer the base layer of equal content. Where several are equal, one at the same
-/// place wins, then the same blob, then the first left over: an image may hold one layer twice.
-fn pair_equal(base: &[LayerView<'_>], target: &[LayerView<'_>]) -> Vec<Option<usize>> {
+/// Returns the base layer of equal content for each target layer.
+///
+/// An image may have a layer twice. Of several equal base layers, the one at the same place wins,
+/// then the one with the same blob, then the first one that is free.
+fn pair_equal(base: &[SurveyedLayer<'_>], target: &[SurveyedLayer<'_>]) -> Vec<Option<usize>> {
     let mut partners = vec![None; target.len()];
     let mut is_taken = vec![false; base.len()];
     let mut by_stream: HashMap<DiffId, Vec<usize>> = HashMap::new();
     for (at, layer) in base.iter().enumerate() {
         by_stream.entry(layer.index.diff_id).or_default().push(at);
     }
-    let criteria: [Criterion; 3] =
+    let criteria: [PairCriterion; 3] =
         [|at, to, _, _| at == to, |_, _, old, new| old.blob == new.blob, |_, _, _, _| true];
     for fits in criteria {
         for (to, new) in target.iter().enumerate() {
@@ -172,8 +174,8 @@ fn pair_equal(base: &[LayerView<'_>], target: &[LayerView<'_>]) -> Vec<Option<us
             else {
                 continue;
             };
-            let found = equal.iter().find(|&&at| !is_taken[at] && fits(at, to, &base[at], new));
-            if let Some(&at) = found {
+            let partner = equal.iter().find(|&&at| !is_taken[at] && fits(at, to, &base[at], new));
+            if let Some(&at) = partner {
                 is_taken[at] = true;
                 partners[to] = Some(at);
             }
@@ -182,11 +184,11 @@ fn pair_equal(base: &[LayerView<'_>], target: &[LayerView<'_>]) -> Vec<Option<us
     partners
 }
 
-/// The target layers whose partner does not lie on the longest run of rising base places.
+/// Returns the target layers whose partners are not in the longest increasing run of base places.
 fn out_of_order(partners: &[Option<usize>]) -> HashSet<usize> {
     let paired: Vec<(usize, usize)> =
         partners.iter().enumerate().filter_map(|(to, at)| at.map(|at| (to, at))).collect();
-    // Patience sorting: `tails[k]` ends the best run of length k + 1; `before` leads back through it.
+    // Patience sorting: `tails[k]` ends the best run of length k + 1; `before` links back along it.
     let mut tails: Vec<usize> = Vec::new();
     let mut before = vec![usize::MAX; paired.len()];
     for (i, &(_, at)) in paired.iter().enumerate() {
@@ -209,7 +211,7 @@ fn out_of_order(partners: &[Option<usize>]) -> HashSet<usize> {
     moved
 }
 
-fn contents_by_layer(layers: &[LayerView<'_>]) -> HashMap<PayloadDigest, Vec<usize>> {
+fn contents_by_layer(layers: &[SurveyedLayer<'_>]) -> HashMap<PayloadDigest, Vec<usize>> {
     let mut contents: HashMap<PayloadDigest, Vec<usize>> = HashMap::new();
     for (at, layer) in layers.iter().enumerate() {
         for digest in layer.index.entries.iter().filter_map(|entry| entry.digest) {
@@ -222,11 +224,13 @@ fn contents_by_layer(layers: &[LayerView<'_>]) -> HashMap<PayloadDigest, Vec<usi
     contents
 }
 
-/// Pairs what is left by likeness, best pair first. Likeness is bytes of equal content, and, at an
-/// eighth of the weight, bytes of files at equal paths: a recompiled program is still that program.
+/// Pairs the remaining layers by similarity, the most similar pair first.
+///
+/// Similarity is the number of bytes with equal content, plus an eighth of the bytes at equal paths:
+/// a recompiled program is a version of the same program.
 fn pair_alike(
-    base: &[LayerView<'_>],
-    target: &[LayerView<'_>],
+    base: &[SurveyedLayer<'_>],
+    target: &[SurveyedLayer<'_>],
     contents: &HashMap<PayloadDigest, Vec<usize>>,
     partners: &mut [Option<usize>],
 ) {
@@ -239,27 +243,27 @@ fn pair_alike(
     }
     let mut scores: Vec<(u64, usize, usize)> = Vec::new();
     for (to, layer) in target.iter().enumerate().filter(|(to, _)| partners[*to].is_none()) {
-        let mut likeness = vec![0u64; base.len()];
+        let mut similarity = vec![0u64; base.len()];
         for entry in &layer.index.entries {
-            // One more for each, so that layers of empty files resemble each other too.
+            // One byte more for each entry, so that layers of empty files are similar, too.
             let weight = payload_bytes(entry) + 1;
             let same = entry.digest.and_then(|digest| contents.get(&digest));
             for &at in same.into_iter().flatten() {
-                likeness[at] += weight * CONTENT_OVER_PATH;
+                similarity[at] += weight * CONTENT_OVER_PATH;
             }
             for &at in paths.get(&entry.path).into_iter().flatten() {
-                likeness[at] += weight;
+                similarity[at] += weight;
             }
         }
         scores.extend(
-            likeness
+            similarity
                 .into_iter()
                 .enumerate()
                 .filter(|(at, score)| *score > 0 && !taken.contains(at))
                 .map(|(at, score)| (score, at, to)),
         );
     }
-    // Ties go to the lower places, so that the outcome never depends on hashing order.
+    // The lower places win ties, so that the result does not depend on hash order.
     scores.sort_unstable_by_key(|&(score, at, to)| (std::cmp::Reverse(score), to, at));
     let mut taken = taken;
     for (_, at, to) in scores {
@@ -273,39 +277,39 @@ fn payload_bytes(entry: &imgdelta_image::index::Entry) -> u64 {
     entry.payload.end - entry.payload.start
 }
 
-fn found_again(layer: &LayerView<'_>, contents: &HashMap<PayloadDigest, Vec<usize>>) -> u64 {
-    let is_known = |entry: &&imgdelta_image::index::Entry| {
+fn found_again(layer: &SurveyedLayer<'_>, contents: &HashMap<PayloadDigest, Vec<usize>>) -> u64 {
+    let is_in_base = |entry: &&imgdelta_image::index::Entry| {
         entry.digest.is_some_and(|digest| contents.contains_key(&digest))
     };
-    layer.index.entries.iter().filter(is_known).map(payload_bytes).sum()
+    layer.index.entries.iter().filter(is_in_base).map(payload_bytes).sum()
 }
 
 fn reshipped(
-    layer: &LayerView<'_>,
+    layer: &SurveyedLayer<'_>,
     is_in_base: &impl Fn(&imgdelta_image::index::Entry) -> bool,
-) -> Reshipped {
+) -> ReshippedFiles {
     let again =
         layer.index.entries.iter().filter(|entry| entry.digest.is_some() && is_in_base(entry));
-    again.fold(Reshipped::default(), |sum, entry| Reshipped {
+    again.fold(ReshippedFiles::default(), |sum, entry| ReshippedFiles {
         files: sum.files + 1,
         bytes: sum.bytes + payload_bytes(entry),
     })
 }
 
 fn insert_dropped(
-    base: &[LayerView<'_>],
+    base: &[SurveyedLayer<'_>],
     partners: &[Option<usize>],
     changes: &mut Vec<LayerChange>,
 ) {
     let taken: HashSet<usize> = partners.iter().flatten().copied().collect();
     for (at, layer) in base.iter().enumerate().filter(|(at, _)| !taken.contains(at)) {
         let dropped = LayerChange {
-            relation: Relation::Dropped,
+            relation: LayerRelation::Dropped,
             is_moved: false,
             base: Some(facts(at, layer)),
             target: None,
             found_again_bytes: 0,
-            reshipped: Reshipped::default(),
+            reshipped: ReshippedFiles::default(),
         };
         let stands_later =
             |change: &LayerChange| change.base.as_ref().is_some_and(|facts| facts.ordinal > at);
@@ -314,5 +318,5 @@ fn insert_dropped(
     }
 }
 
-/// Equal content says far more than an equal name, but an equal name says something.
+/// Weight of equal content against an equal path.
 const CONTENT_OVER_PATH: u64 = 8;

@@ -1,6 +1,5 @@
-//! What changed between two images: layers, config, files and packages.
-//!
-//! Pure: two surveys in, a value out that prints, compares and can be dropped. Reads no blob.
+//! Compares two container images: layers, config, files and packages.
+//! Never reads a blob: [`Diff::between`] takes two surveys and returns a value that prints.
 
 mod config;
 mod files;
@@ -11,117 +10,119 @@ mod packages;
 mod text;
 
 pub use config::ConfigChange;
-pub use files::{Fate, Field, FieldChange, FileChange, FileFacts};
-pub use ignore::{Ignore, UnknownIgnore};
+pub use files::{FileChangeKind, MetadataField, MetadataChange, FileChange, FileFacts};
+pub use ignore::{Ignore, UnknownIgnoreWord};
 pub use json::SCHEMA;
-pub use layers::{LayerChange, LayerFacts, Relation, Reshipped};
-pub use packages::{PackageDelta, PackageFate};
-pub use text::{FileOrder, Text, TextOptions};
+pub use layers::{LayerChange, LayerFacts, LayerRelation, ReshippedFiles};
+pub use packages::{PackageChange, PackageChangeKind};
+pub use text::{FileOrder, DiffText, TextOptions};
 
-use files::Tree;
+use files::FileTree;
 use imgdelta_core::{BlobDigest, Note, path::LayerPath};
 use imgdelta_image::{index::Kind, survey::Survey};
 use imgdelta_packages::Inventory;
-use layers::LayerView;
+use layers::SurveyedLayer;
 
-/// Everything that differs between a base and a target image.
+/// The differences between a base and a target image.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Diff {
-    /// The base in numbers.
+    /// Digests and sizes of the base.
     pub base: ImageFacts,
-    /// The target in numbers.
+    /// Digests and sizes of the target.
     pub target: ImageFacts,
-    /// Layers: the target's in their order, dropped ones where they stood.
+    /// The target's layers in order; a dropped layer stands at its place in the base.
     pub layers: Vec<LayerChange>,
     /// Config fields that differ.
     pub config: Vec<ConfigChange>,
-    /// Paths of the merged root file system that differ, in order of path.
+    /// Paths of the merged root file system that differ, sorted by path.
     pub files: Vec<FileChange>,
     /// Packages that differ in version or files.
-    pub packages: Vec<PackageDelta>,
+    pub packages: Vec<PackageChange>,
     /// Counts over [`Diff::files`].
     pub totals: FileTotals,
-    /// What could not be seen or is odd.
-    pub notes: Vec<SideNote>,
+    /// Remarks about unreadable or unusual parts of the images.
+    pub notes: Vec<ImageNote>,
     ignore: Ignore,
 }
 
-/// An image in numbers.
+/// Identity and sizes of one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageFacts {
-    /// The reference it was opened by.
+    /// The reference by which the image was opened.
     pub name: String,
-    /// Its manifest.
+    /// Digest of the manifest.
     pub digest: BlobDigest,
-    /// Its config: the image id of Docker.
+    /// Digest of the config, which is Docker's image id.
     pub config_digest: BlobDigest,
-    /// `os/architecture[/variant]`.
+    /// Platform as `os/architecture[/variant]`.
     pub platform: String,
-    /// When it was made, as its config says.
+    /// Creation time from the config.
     pub created: Option<String>,
     /// Number of layers.
     pub layers: usize,
-    /// Stored bytes of all layers: what a full pull brings.
+    /// Compressed bytes of all layers: the size of a full pull.
     pub stored_bytes: u64,
-    /// Bytes of all tar streams.
+    /// Bytes of all uncompressed layers.
     pub stream_bytes: u64,
     /// Files in the merged root file system, hard links counted once.
     pub files: u64,
-    /// Their bytes.
+    /// Bytes of these files.
     pub file_bytes: u64,
-    /// Packages found in its databases.
+    /// Packages in the image's databases.
     pub packages: usize,
+    /// Package databases in the image, readable or not; `None` if the survey did not read any.
+    pub package_databases: Option<usize>,
 }
 
-/// How many and how large.
+/// Number and size of files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
-    /// How many paths.
+pub struct FileCount {
+    /// Number of paths.
     pub files: u64,
-    /// Bytes of their content.
+    /// Bytes of content.
     pub bytes: u64,
 }
 
-/// Counts of file changes.
+/// Number and size of file changes, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileTotals {
     /// New paths.
-    pub added: Count,
-    /// Paths that are gone.
-    pub removed: Count,
-    /// Paths with other content; bytes are the target's.
-    pub modified: Count,
-    /// The base's bytes of the modified.
+    pub added: FileCount,
+    /// Paths that the target no longer has.
+    pub removed: FileCount,
+    /// Paths with other content; the bytes are the target's.
+    pub modified: FileCount,
+    /// Bytes of the modified files in the base.
     pub modified_base_bytes: u64,
-    /// Content under another path.
-    pub moved: Count,
+    /// Files that moved to another path.
+    pub moved: FileCount,
     /// Paths of another type.
     pub type_changed: u64,
-    /// Paths whose metadata alone differs.
+    /// Paths of which only metadata differs.
     pub metadata: u64,
 }
 
 /// A remark about one of the images.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SideNote {
-    /// Whose.
-    pub side: Side,
+pub struct ImageNote {
+    /// The image that the remark is about.
+    pub side: ImageSide,
     /// The remark.
     pub note: Note,
 }
 
 /// One of the two images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// What the receiver holds.
+pub enum ImageSide {
+    /// The image that the receiver has.
     Base,
-    /// What it wants.
+    /// The image that the receiver wants.
     Target,
 }
 
-impl Side {
-    /// Returns the word users know it by.
+impl ImageSide {
+    /// Returns the word that users know: `old` or `new`.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Base => "old",
@@ -134,17 +135,18 @@ impl Diff {
     /// Compares two surveys.
     pub fn between(base: &Survey, target: &Survey, ignore: &Ignore) -> Self {
         let is_in_base = |entry: &imgdelta_image::index::Entry| base.has_at(&entry.path, entry);
-        let layers = layers::compare(&views(base), &views(target), is_in_base);
+        let layers =
+            layers::compare(&surveyed_layers(base), &surveyed_layers(target), is_in_base);
         let mut config = config::compare(&config_of(base), &config_of(target));
         config.retain(|change| match change.field.as_str() {
             "created" => !ignore.created,
             "history" => !ignore.history,
             _ => true,
         });
-        let files = files::compare(Tree::of(base), Tree::of(target), ignore);
+        let files = files::compare(FileTree::of(base), FileTree::of(target), ignore);
         let inventories = [base, target].map(Inventory::of);
         let packages = packages::compare(&inventories[0], &inventories[1], &files);
-        let sides = [(Side::Base, base), (Side::Target, target)];
+        let sides = [(ImageSide::Base, base), (ImageSide::Target, target)];
         let notes = sides
             .iter()
             .zip(&inventories)
@@ -152,7 +154,7 @@ impl Diff {
                 let warnings = inventory.warnings().iter();
                 let warnings = warnings.map(|what| Note::new("packages", what));
                 let notes = survey.notes.iter().cloned().chain(warnings);
-                notes.map(move |note| SideNote { side, note })
+                notes.map(move |note| ImageNote { side, note })
             })
             .collect();
         Self {
@@ -168,28 +170,29 @@ impl Diff {
         }
     }
 
-    /// Leaves out the files that `keeps` does not want; counts follow. Layers, config and packages
-    /// stay as they are.
+    /// Drops all file changes for which `keeps` is false, and updates the totals.
+    ///
+    /// Layers, config and packages stay as they are.
     pub fn keep_files(&mut self, keeps: impl Fn(&LayerPath) -> bool) {
         self.files.retain(|change| {
-            let was = match &change.fate {
-                Fate::Moved { from } => keeps(from),
+            let keeps_source = match &change.kind {
+                FileChangeKind::Moved { from } => keeps(from),
                 _ => false,
             };
-            was || keeps(&change.path)
+            keeps_source || keeps(&change.path)
         });
         self.totals = FileTotals::of(&self.files);
     }
 
-    /// Returns whether both are the same manifest.
+    /// True if both images have the same manifest.
     pub fn is_same_image(&self) -> bool {
         self.base.digest == self.target.digest
     }
 
-    /// Returns whether there is any difference left.
+    /// True if any difference is left.
     ///
-    /// With nothing ignored that is another manifest: even a layer compressed otherwise is one.
-    /// Where something is ignored, digests cannot decide any more; files and config do.
+    /// If nothing is ignored, the manifest digests decide: another compression is a difference, too.
+    /// If something is ignored, files and config decide.
     pub fn differs(&self) -> bool {
         if self.ignore.is_nothing() {
             return !self.is_same_image();
@@ -197,17 +200,17 @@ impl Diff {
         !self.files.is_empty() || !self.config.is_empty()
     }
 
-    /// Returns what the target's layers ship again although it did not change.
-    pub fn reshipped(&self) -> Reshipped {
-        self.layers.iter().fold(Reshipped::default(), |sum, layer| Reshipped {
+    /// Returns the unchanged files that a pull of the target fetches again.
+    pub fn reshipped(&self) -> ReshippedFiles {
+        self.layers.iter().fold(ReshippedFiles::default(), |sum, layer| ReshippedFiles {
             files: sum.files + layer.reshipped.files,
             bytes: sum.bytes + layer.reshipped.bytes,
         })
     }
 
     /// Returns the diff as text for people.
-    pub fn text(&self, options: TextOptions) -> Text<'_> {
-        Text { diff: self, options }
+    pub fn text(&self, options: TextOptions) -> DiffText<'_> {
+        DiffText { diff: self, options }
     }
 
     /// Returns the diff as a JSON document, as docs/diff-json.md describes it.
@@ -216,11 +219,23 @@ impl Diff {
     }
 
     fn package_counts(&self) -> String {
-        use PackageFate::{Added, Changed, Downgraded, Rebuilt, Removed, Upgraded};
-        let fates = [Upgraded, Downgraded, Changed, Added, Removed, Rebuilt];
-        let counts = fates.map(|fate| {
-            let of_fate = self.packages.iter().filter(|package| package.change == fate);
-            (of_fate.count() as u64, fate.word())
+        use PackageChangeKind::{Added, Changed, Downgraded, Rebuilt, Removed, Upgraded};
+        if self.packages.is_empty() {
+            let sides = [&self.base, &self.target];
+            if sides.iter().any(|side| side.package_databases.is_none()) {
+                return "not read".to_owned();
+            }
+            if sides.iter().all(|side| side.package_databases == Some(0)) {
+                return "no package database found".to_owned();
+            }
+            if sides.iter().all(|side| side.packages == 0) {
+                return "no packages found".to_owned();
+            }
+        }
+        let kinds = [Upgraded, Downgraded, Changed, Added, Removed, Rebuilt];
+        let counts = kinds.map(|kind| {
+            let of_kind = self.packages.iter().filter(|package| package.change == kind);
+            (of_kind.count() as u64, kind.word())
         });
         text::counted(&counts)
     }
@@ -234,13 +249,13 @@ impl std::fmt::Display for Diff {
 
 impl FileChange {
     fn is_directory(&self) -> bool {
-        let is_one = |facts: &Option<FileFacts>| {
+        let is_directory = |facts: &Option<FileFacts>| {
             facts.as_ref().is_none_or(|facts| facts.kind == Kind::Directory)
         };
-        is_one(&self.base) && is_one(&self.target)
+        is_directory(&self.base) && is_directory(&self.target)
     }
 
-    /// Returns the larger side's size: what the change could weigh.
+    /// Returns the size of the larger side, by which changes are ranked.
     pub fn size_bytes(&self) -> u64 {
         let size = |facts: &Option<FileFacts>| facts.as_ref().map_or(0, |facts| facts.size_bytes);
         size(&self.target).max(size(&self.base))
@@ -272,6 +287,7 @@ impl ImageFacts {
             files,
             file_bytes,
             packages: inventory.packages().len(),
+            package_databases: inventory.databases(),
         }
     }
 }
@@ -282,19 +298,19 @@ impl FileTotals {
         for change in changes {
             let size = |facts: &Option<FileFacts>| facts.as_ref().map_or(0, |f| f.size_bytes);
             let (base, target) = (size(&change.base), size(&change.target));
-            let (count, bytes) = match change.fate {
-                Fate::Added => (&mut totals.added, target),
-                Fate::Removed => (&mut totals.removed, base),
-                Fate::Moved { .. } => (&mut totals.moved, target),
-                Fate::Modified => {
+            let (count, bytes) = match change.kind {
+                FileChangeKind::Added => (&mut totals.added, target),
+                FileChangeKind::Removed => (&mut totals.removed, base),
+                FileChangeKind::Moved { .. } => (&mut totals.moved, target),
+                FileChangeKind::Modified => {
                     totals.modified_base_bytes += base;
                     (&mut totals.modified, target)
                 }
-                Fate::TypeChanged => {
+                FileChangeKind::TypeChanged => {
                     totals.type_changed += 1;
                     continue;
                 }
-                Fate::Metadata => {
+                FileChangeKind::Metadata => {
                     totals.metadata += 1;
                     continue;
                 }
@@ -306,10 +322,10 @@ impl FileTotals {
     }
 }
 
-fn views(survey: &Survey) -> Vec<LayerView<'_>> {
+fn surveyed_layers(survey: &Survey) -> Vec<SurveyedLayer<'_>> {
     let layers = survey.image.layers.iter().zip(&survey.layers);
     layers
-        .map(|(layer, index)| LayerView {
+        .map(|(layer, index)| SurveyedLayer {
             blob: layer.descriptor.digest,
             stored_bytes: layer.descriptor.size_bytes,
             index,
@@ -317,19 +333,19 @@ fn views(survey: &Survey) -> Vec<LayerView<'_>> {
         .collect()
 }
 
-/// The config as it is written. It was parsed when the image was opened, so it is JSON.
+/// Returns the config as JSON; opening the image has parsed it before.
 fn config_of(survey: &Survey) -> serde_json::Value {
     serde_json::from_slice(&survey.image.config_bytes).unwrap_or_default()
 }
 
-fn fate_word(fate: &Fate) -> &'static str {
-    match fate {
-        Fate::Added => "added",
-        Fate::Removed => "removed",
-        Fate::Modified => "modified",
-        Fate::Moved { .. } => "moved",
-        Fate::TypeChanged => "type",
-        Fate::Metadata => "metadata",
+fn change_word(kind: &FileChangeKind) -> &'static str {
+    match kind {
+        FileChangeKind::Added => "added",
+        FileChangeKind::Removed => "removed",
+        FileChangeKind::Modified => "modified",
+        FileChangeKind::Moved { .. } => "moved",
+        FileChangeKind::TypeChanged => "type",
+        FileChangeKind::Metadata => "metadata",
     }
 }
 

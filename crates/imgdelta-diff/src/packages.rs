@@ -1,39 +1,40 @@
-//! Packages that differ, with the file changes that are theirs.
+//! Compares packages, and attributes file changes to them.
+//! Never reads a package database.
 //!
-//! Versions come from the inventories, files from the file diff. A package whose version stayed and
-//! whose files did not is told as rebuilt: a version number is a claim, bytes are facts.
+//! Versions come from the inventories, files from the file diff. A package with the same version and
+//! other files is reported as rebuilt.
 
-use super::files::{Fate, FileChange};
-use imgdelta_packages::{ChangeKind, Inventory};
+use super::files::{FileChangeKind, FileChange};
+use imgdelta_packages::{VersionChangeKind, Inventory};
 use std::collections::HashMap;
 
 /// One package that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PackageDelta {
-    /// `dpkg`, `apk`, `rpm`, `python`, `node`.
+pub struct PackageChange {
+    /// `dpkg`, `apk`, `rpm`, `python` or `node`.
     pub ecosystem: &'static str,
-    /// Its name.
+    /// Name of the package.
     pub name: String,
-    /// What happened.
-    pub change: PackageFate,
-    /// The base's version.
+    /// Kind of the change.
+    pub change: PackageChangeKind,
+    /// Version in the base.
     pub base: Option<String>,
-    /// The target's version.
+    /// Version in the target.
     pub target: Option<String>,
-    /// Files of it whose content, path or type changed.
+    /// Number of its files of which content, path or type changed.
     pub files: u64,
-    /// Their sizes, the larger side's each.
+    /// Bytes of these files, each of the larger side.
     pub bytes: u64,
 }
 
-/// What happened to a package.
+/// Kind of a package change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PackageFate {
-    /// A later version.
+pub enum PackageChangeKind {
+    /// The target has a later version.
     Upgraded,
-    /// An earlier version.
+    /// The target has an earlier version.
     Downgraded,
-    /// Another version, of which neither is known to be the later.
+    /// The versions differ, and their order is unknown.
     Changed,
     /// Only the target has it.
     Added,
@@ -43,8 +44,8 @@ pub enum PackageFate {
     Rebuilt,
 }
 
-impl PackageFate {
-    /// Returns the word for it.
+impl PackageChangeKind {
+    /// Returns the word for reports.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Upgraded => "upgraded",
@@ -57,14 +58,14 @@ impl PackageFate {
     }
 }
 
-impl PackageDelta {
-    /// Returns the versions as one reads them: `1.0 -> 1.1`, `+ 1.1`, `- 1.0`, `1.0, rebuilt`.
+impl PackageChange {
+    /// Returns the versions as text: `1.0 -> 1.1`, `+ 1.1`, `- 1.0` or `1.0, rebuilt`.
     pub fn versions(&self) -> String {
         match (&self.base, &self.target) {
-            (Some(base), Some(_)) if self.change == PackageFate::Rebuilt => {
+            (Some(base), Some(_)) if self.change == PackageChangeKind::Rebuilt => {
                 format!("{base}, rebuilt")
             }
-            (Some(base), Some(target)) if self.change == PackageFate::Downgraded => {
+            (Some(base), Some(target)) if self.change == PackageChangeKind::Downgraded => {
                 format!("{base} -> {target}, downgraded")
             }
             (Some(base), Some(target)) => format!("{base} -> {target}"),
@@ -75,12 +76,12 @@ impl PackageDelta {
 }
 
 /// Compares two inventories and attributes `changes` to the packages.
-pub fn compare(base: &Inventory, target: &Inventory, changes: &[FileChange]) -> Vec<PackageDelta> {
-    let mut of_base: HashMap<usize, Weight> = HashMap::new();
-    let mut of_target: HashMap<usize, Weight> = HashMap::new();
-    for change in changes.iter().filter(|change| change.fate != Fate::Metadata) {
-        let owners = match change.fate {
-            Fate::Removed => base.owner_of(&change.path).map(|at| of_base.entry(at)),
+pub fn compare(base: &Inventory, target: &Inventory, changes: &[FileChange]) -> Vec<PackageChange> {
+    let mut of_base: HashMap<usize, FileSum> = HashMap::new();
+    let mut of_target: HashMap<usize, FileSum> = HashMap::new();
+    for change in changes.iter().filter(|change| change.kind != FileChangeKind::Metadata) {
+        let owners = match change.kind {
+            FileChangeKind::Removed => base.owner_of(&change.path).map(|at| of_base.entry(at)),
             _ => target.owner_of(&change.path).map(|at| of_target.entry(at)),
         };
         if let Some(owner) = owners {
@@ -93,16 +94,16 @@ pub fn compare(base: &Inventory, target: &Inventory, changes: &[FileChange]) -> 
         let weight = [(&change.base, &mut of_base), (&change.target, &mut of_target)]
             .into_iter()
             .flat_map(|(places, weights)| places.iter().filter_map(|at| weights.remove(at)))
-            .fold(Weight::default(), Weight::plus);
-        deltas.push(PackageDelta {
+            .fold(FileSum::default(), FileSum::plus);
+        deltas.push(PackageChange {
             ecosystem: change.ecosystem.name(),
             name: change.name,
             change: match change.kind {
-                ChangeKind::Added => PackageFate::Added,
-                ChangeKind::Removed => PackageFate::Removed,
-                ChangeKind::Upgraded => PackageFate::Upgraded,
-                ChangeKind::Downgraded => PackageFate::Downgraded,
-                ChangeKind::Changed => PackageFate::Changed,
+                VersionChangeKind::Added => PackageChangeKind::Added,
+                VersionChangeKind::Removed => PackageChangeKind::Removed,
+                VersionChangeKind::Upgraded => PackageChangeKind::Upgraded,
+                VersionChangeKind::Downgraded => PackageChangeKind::Downgraded,
+                VersionChangeKind::Changed => PackageChangeKind::Changed,
             },
             base: change.base_version,
             target: change.target_version,
@@ -116,17 +117,17 @@ pub fn compare(base: &Inventory, target: &Inventory, changes: &[FileChange]) -> 
     deltas
 }
 
-/// What is left of the target's weights belongs to packages whose version stayed.
+/// Returns the packages with file changes and the same version.
 fn rebuilt<'a>(
     target: &'a Inventory,
-    weights: &'a HashMap<usize, Weight>,
-) -> impl Iterator<Item = PackageDelta> + 'a {
+    weights: &'a HashMap<usize, FileSum>,
+) -> impl Iterator<Item = PackageChange> + 'a {
     weights.iter().map(|(&at, weight)| {
         let package = &target.packages()[at];
-        PackageDelta {
+        PackageChange {
             ecosystem: package.ecosystem.name(),
             name: package.name.clone(),
-            change: PackageFate::Rebuilt,
+            change: PackageChangeKind::Rebuilt,
             base: Some(package.version.clone()),
             target: Some(package.version.clone()),
             files: weight.files,
@@ -135,13 +136,14 @@ fn rebuilt<'a>(
     })
 }
 
+/// Number and bytes of changed files.
 #[derive(Clone, Copy, Debug, Default)]
-struct Weight {
+struct FileSum {
     files: u64,
     bytes: u64,
 }
 
-impl Weight {
+impl FileSum {
     fn add(&mut self, bytes: u64) {
         *self = self.plus(Self { files: 1, bytes });
     }

@@ -3,8 +3,8 @@
 //! Writes text and decides nothing; everything a stranger wrote is escaped on the way.
 
 use super::{
-    ConfigChange, Diff, Fate, Field, FileChange, FileFacts, ImageFacts, LayerChange, PackageDelta,
-    Relation,
+    ConfigChange, Diff, FileChangeKind, MetadataField, FileChange, FileFacts, ImageFacts, LayerChange, PackageChange,
+    LayerRelation,
 };
 use imgdelta_core::{
     path::escaped,
@@ -50,12 +50,12 @@ pub enum FileOrder {
 
 /// A diff bound to the way it is shown.
 #[derive(Clone, Debug)]
-pub struct Text<'a> {
+pub struct DiffText<'a> {
     pub(super) diff: &'a Diff,
     pub(super) options: TextOptions,
 }
 
-impl Display for Text<'_> {
+impl Display for DiffText<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.summary(f)?;
         if self.options.layers && !self.diff.layers.is_empty() {
@@ -72,7 +72,7 @@ impl Display for Text<'_> {
     }
 }
 
-impl Text<'_> {
+impl DiffText<'_> {
     fn summary(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let diff = self.diff;
         self.image(f, "old", &diff.base)?;
@@ -262,7 +262,7 @@ impl Text<'_> {
             "  {:<7} {:<34} {:<46} {:>6} {:>14}",
             "", "package", "version", "files", "bytes"
         )?;
-        let mut packages: Vec<&PackageDelta> = self.diff.packages.iter().collect();
+        let mut packages: Vec<&PackageChange> = self.diff.packages.iter().collect();
         if self.options.order == FileOrder::Size {
             packages.sort_by_key(|package| Reverse(package.bytes));
         }
@@ -285,7 +285,7 @@ impl Text<'_> {
         let mut files: Vec<&FileChange> = self.diff.files.iter().collect();
         if !self.options.all_files {
             // Metadata and directories have no size worth ranking.
-            files.retain(|change| change.fate != Fate::Metadata && !change.is_directory());
+            files.retain(|change| change.kind != FileChangeKind::Metadata && !change.is_directory());
         }
         if files.is_empty() {
             return Ok(());
@@ -303,29 +303,29 @@ impl Text<'_> {
     }
 
     fn file(&self, f: &mut Formatter<'_>, change: &FileChange) -> fmt::Result {
-        let (mark, color) = match change.fate {
-            Fate::Added => ("+", GREEN),
-            Fate::Removed => ("-", RED),
-            Fate::Modified => ("~", YELLOW),
-            Fate::Moved { .. } => (">", CYAN),
-            Fate::TypeChanged => ("!", YELLOW),
-            Fate::Metadata => ("m", PLAIN),
+        let (mark, color) = match change.kind {
+            FileChangeKind::Added => ("+", GREEN),
+            FileChangeKind::Removed => ("-", RED),
+            FileChangeKind::Modified => ("~", YELLOW),
+            FileChangeKind::Moved { .. } => (">", CYAN),
+            FileChangeKind::TypeChanged => ("!", YELLOW),
+            FileChangeKind::Metadata => ("m", PLAIN),
         };
         let size = |facts: &Option<FileFacts>| {
             facts.as_ref().map(|facts| Grouped(facts.size_bytes).to_string())
         };
-        let sizes = match (&change.fate, size(&change.base), size(&change.target)) {
-            (Fate::Modified | Fate::TypeChanged, Some(old), Some(new)) if old != new => {
+        let sizes = match (&change.kind, size(&change.base), size(&change.target)) {
+            (FileChangeKind::Modified | FileChangeKind::TypeChanged, Some(old), Some(new)) if old != new => {
                 format!("{old} -> {new}")
             }
             (_, old, new) => new.or(old).unwrap_or_default(),
         };
         let mut line = format!("  {mark} {sizes:>27}  {}", change.path);
-        match (&change.fate, &change.base, &change.target) {
-            (Fate::Moved { from }, ..) => {
+        match (&change.kind, &change.base, &change.target) {
+            (FileChangeKind::Moved { from }, ..) => {
                 let _ = write!(line, "  (was {from})");
             }
-            (Fate::TypeChanged, Some(old), Some(new)) => {
+            (FileChangeKind::TypeChanged, Some(old), Some(new)) => {
                 let _ = write!(
                     line,
                     "  ({} -> {})",
@@ -334,7 +334,7 @@ impl Text<'_> {
                 );
             }
             (
-                Fate::Modified,
+                FileChangeKind::Modified,
                 Some(FileFacts { link: Some(old), .. }),
                 Some(FileFacts { link: Some(new), .. }),
             ) => {
@@ -396,12 +396,12 @@ impl Text<'_> {
 
 fn relation_words(change: &LayerChange) -> String {
     let word = match change.relation {
-        Relation::Same if change.is_moved => return "moved".to_owned(),
-        Relation::Same => "same",
-        Relation::Recompressed => "recompressed",
-        Relation::Replaced => "replaced",
-        Relation::Added => "added",
-        Relation::Dropped => "dropped",
+        LayerRelation::Same if change.is_moved => return "moved".to_owned(),
+        LayerRelation::Same => "same",
+        LayerRelation::Recompressed => "recompressed",
+        LayerRelation::Replaced => "replaced",
+        LayerRelation::Added => "added",
+        LayerRelation::Dropped => "dropped",
     };
     if change.is_moved { format!("{word}*") } else { word.to_owned() }
 }
@@ -409,37 +409,37 @@ fn relation_words(change: &LayerChange) -> String {
 fn pull_words(change: &LayerChange) -> String {
     let reshipped = change.reshipped;
     match change.relation {
-        Relation::Same => "nothing".to_owned(),
-        Relation::Dropped => String::new(),
-        Relation::Recompressed => "the whole blob again, for content that is there".to_owned(),
-        Relation::Replaced | Relation::Added if reshipped.files > 0 => format!(
+        LayerRelation::Same => "nothing".to_owned(),
+        LayerRelation::Dropped => String::new(),
+        LayerRelation::Recompressed => "the whole blob again, for content that is there".to_owned(),
+        LayerRelation::Replaced | LayerRelation::Added if reshipped.files > 0 => format!(
             "{:.1} % of content is in the old image; {} unchanged files again",
             change.found_again_share() * 100.0,
             Grouped(reshipped.files),
         ),
-        Relation::Replaced | Relation::Added => {
+        LayerRelation::Replaced | LayerRelation::Added => {
             format!("{:.1} % of content is in the old image", change.found_again_share() * 100.0)
         }
     }
 }
 
-fn relation_color(relation: Relation) -> &'static str {
+fn relation_color(relation: LayerRelation) -> &'static str {
     match relation {
-        Relation::Same => PLAIN,
-        Relation::Recompressed => CYAN,
-        Relation::Replaced => YELLOW,
-        Relation::Added => GREEN,
-        Relation::Dropped => RED,
+        LayerRelation::Same => PLAIN,
+        LayerRelation::Recompressed => CYAN,
+        LayerRelation::Replaced => YELLOW,
+        LayerRelation::Added => GREEN,
+        LayerRelation::Dropped => RED,
     }
 }
 
-fn field_word(field: &Field) -> Cow<'_, str> {
+fn field_word(field: &MetadataField) -> Cow<'_, str> {
     match field {
-        Field::Mode => "mode".into(),
-        Field::Owner => "owner".into(),
-        Field::Mtime => "mtime".into(),
-        Field::HardLink => "hard link to".into(),
-        Field::Attribute(name) => format!("xattr {}", escaped(name)).into(),
+        MetadataField::Mode => "mode".into(),
+        MetadataField::Owner => "owner".into(),
+        MetadataField::Mtime => "mtime".into(),
+        MetadataField::HardLink => "hard link to".into(),
+        MetadataField::Attribute(name) => format!("xattr {}", escaped(name)).into(),
     }
 }
 
@@ -453,12 +453,12 @@ pub(super) fn counted(counts: &[(u64, &str)]) -> String {
     if told.is_empty() { "no changes".to_owned() } else { told.join(", ") }
 }
 
-const RELATIONS: [(Relation, &str); 5] = [
-    (Relation::Same, "same"),
-    (Relation::Recompressed, "recompressed"),
-    (Relation::Replaced, "replaced"),
-    (Relation::Added, "added"),
-    (Relation::Dropped, "dropped"),
+const RELATIONS: [(LayerRelation, &str); 5] = [
+    (LayerRelation::Same, "same"),
+    (LayerRelation::Recompressed, "recompressed"),
+    (LayerRelation::Replaced, "replaced"),
+    (LayerRelation::Added, "added"),
+    (LayerRelation::Dropped, "dropped"),
 ];
 
 /// ANSI codes: the eight colours every terminal has.

@@ -1,26 +1,27 @@
 //! The file around a delta: a head, sections one after another, and an end that lists them.
+//! Never hashes: callers make and compare the digests.
 //!
 //! A section is a head (kind, flags, length), its payload and a digest of both. The end section's
-//! payload is the heads of all sections again, and its digest covers the file's head and all heads
-//! and digests, so that the whole is checked and each byte is hashed once. A trailer of fixed size
-//! says where the end section begins. So a file can be read from a pipe, front to back, and from a
-//! disk in any order. Nothing here hashes: digests are the caller's to make and to compare.
+//! payload repeats the heads of all sections. Its digest covers the file's head, all heads and all
+//! digests, so the whole file is checked and each byte is hashed once. A trailer of fixed size
+//! gives the length of the end section. So a file can be read front to back from a pipe, and in any
+//! order from a disk.
 //!
-//! Digests are BLAKE3 cut to 16 bytes. They find damage, which no more bytes would find better:
-//! who writes a delta writes its digests too, and trust lies in the target's digests alone.
+//! Digests are BLAKE3 cut to 16 bytes. They find damage and prove nothing: a delta's author writes
+//! its digests too. Only the target's digests are trusted.
 
 use crate::{
     ReadLimits,
     error::Result,
-    fields::{Fields, MAX_PLACE, admit},
+    fields::{FieldReader, admit},
 };
-use imgdelta_wire::varint;
+use imgdelta_wire::{MAX_PLACE, varint};
 
 /// The first bytes of every delta file.
 pub const MAGIC: [u8; 8] = *b"imgdelta";
-/// Who knows another major version refuses the file.
+/// A reader of another major version refuses the file.
 pub const MAJOR: u8 = 1;
-/// Later minor versions add what may be passed over.
+/// Later minor versions add only sections and streams that a reader may skip.
 pub const MINOR: u8 = 0;
 /// Bytes of the file's head.
 pub const HEAD_BYTES: usize = MAGIC.len() + 2;
@@ -32,7 +33,7 @@ pub const TRAILER_BYTES: usize = 8;
 pub const MOST_SECTION_HEAD_BYTES: usize = 12;
 
 /// A section's digest.
-pub type Digest = [u8; DIGEST_BYTES];
+pub type SectionDigest = [u8; DIGEST_BYTES];
 
 /// Returns the file's head.
 pub fn head() -> [u8; HEAD_BYTES] {
@@ -42,30 +43,30 @@ pub fn head() -> [u8; HEAD_BYTES] {
     head
 }
 
-/// Returns the major and the minor version of a file's head, or `None` if it is of no delta.
+/// Returns major and minor version from a file's head, or `None` if the file is not a delta.
 pub fn version(head: &[u8; HEAD_BYTES]) -> Option<(u8, u8)> {
     let (magic, version) = head.split_at(MAGIC.len());
     (magic == MAGIC).then_some((version[0], version[1]))
 }
 
-/// What a section holds.
+/// The kind of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum SectionKind {
     /// The list of all sections; the last.
     End,
-    /// What the delta makes, and how; the first. See [`crate::outline`].
+    /// The target's documents and how each layer is made; the first. See [`crate::outline`].
     Outline,
     /// A recipe and the bytes of its groups.
     Recipe,
-    /// A layer's blob as it is.
+    /// A layer's blob, byte for byte.
     Carried,
-    /// Where the delta's bytes go, for people. See [`crate::cost`].
+    /// The delta's bytes by layer and file, for people. See [`crate::cost`].
     Cost,
-    /// Something of a later version.
+    /// A kind of a later version.
     Other(u8),
 }
 
-impl Kind {
+impl SectionKind {
     /// Returns the number on the wire.
     pub fn number(self) -> u8 {
         match self {
@@ -78,13 +79,13 @@ impl Kind {
         }
     }
 
-    /// Returns the kind of a number.
+    /// Returns the kind with this number on the wire.
     pub fn of(number: u8) -> Self {
         let known = [Self::End, Self::Outline, Self::Recipe, Self::Carried, Self::Cost];
         known.get(usize::from(number)).copied().unwrap_or(Self::Other(number))
     }
 
-    /// Returns how errors and listings name it.
+    /// Returns the name for errors and listings.
     pub fn name(self) -> &'static str {
         match self {
             Self::End => "end",
@@ -100,18 +101,18 @@ impl Kind {
 /// The head of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SectionHead {
-    /// What it holds.
-    pub kind: Kind,
-    /// Whether a reader that does not know the kind must refuse the file.
+    /// Its kind.
+    pub kind: SectionKind,
+    /// True if a reader that does not know the kind must refuse the file.
     pub is_required: bool,
-    /// Bytes of its payload.
+    /// Length of its payload.
     pub bytes: u64,
 }
 
 impl SectionHead {
-    /// Makes the head of a section of this version; only costs can be passed over.
-    pub fn new(kind: Kind, bytes: u64) -> Self {
-        Self { kind, is_required: kind != Kind::Cost, bytes }
+    /// Returns the head of a section of this version; only costs may be skipped.
+    pub fn new(kind: SectionKind, bytes: u64) -> Self {
+        Self { kind, is_required: kind != SectionKind::Cost, bytes }
     }
 
     /// Appends the head as bytes.
@@ -127,14 +128,14 @@ impl SectionHead {
         out
     }
 
-    /// Reads a head from the front of `bytes`; returns how many bytes it took as well.
+    /// Reads a head from the front of `bytes`; also returns its length.
     pub fn read(bytes: &[u8]) -> Result<(Self, usize)> {
-        let mut fields = Fields::new("section head", bytes);
+        let mut fields = FieldReader::new("section head", bytes);
         let head = Self::take(&mut fields)?;
         Ok((head, bytes.len() - fields.rest().len()))
     }
 
-    /// Returns how many bytes the section takes in the file: head, payload and digest.
+    /// Returns the length of the section in the file: head, payload and digest.
     pub fn section_bytes(&self) -> u64 {
         let mut head = Vec::new();
         self.write(&mut head);
@@ -142,10 +143,10 @@ impl SectionHead {
         (head.len() + DIGEST_BYTES) as u64 + self.bytes
     }
 
-    fn take(fields: &mut Fields<'_>) -> Result<Self> {
-        let kind = Kind::of(fields.byte("kind of a section")?);
+    fn take(fields: &mut FieldReader<'_>) -> Result<Self> {
+        let kind = SectionKind::of(fields.byte("kind of a section")?);
         let flags = fields.byte("flags of a section")?;
-        // What an unknown flag means cannot be passed over.
+        // An unknown flag may change the meaning of the section.
         if flags & !REQUIRED != 0 {
             return Err(fields.malformed("flags of a section", REQUIRED.into(), flags.into()));
         }
@@ -168,12 +169,12 @@ pub fn table(sections: &[SectionHead]) -> Vec<u8> {
 
 /// Reads the end section's payload.
 pub fn read_table(payload: &[u8], limits: &ReadLimits) -> Result<Vec<SectionHead>> {
-    let mut fields = Fields::new("table of sections", payload);
+    let mut fields = FieldReader::new("table of sections", payload);
     let mut sections = Vec::new();
     while !fields.is_empty() {
         admit(limits.sections, sections.len() as u64 + 1, "sections of a delta")?;
         let section = SectionHead::take(&mut fields)?;
-        if section.kind == Kind::End {
+        if section.kind == SectionKind::End {
             return Err(fields.malformed("kind of a listed section", 1, 0));
         }
         sections.push(section);
@@ -181,13 +182,13 @@ pub fn read_table(payload: &[u8], limits: &ReadLimits) -> Result<Vec<SectionHead
     Ok(sections)
 }
 
-/// Returns the most bytes an end section may have, from its head to its digest.
+/// Returns the longest end section within the limits, from its head to its digest.
 pub fn most_end_bytes(limits: &ReadLimits) -> u64 {
     let heads = limits.sections.saturating_add(1).saturating_mul(MOST_SECTION_HEAD_BYTES as u64);
     heads.saturating_add(DIGEST_BYTES as u64)
 }
 
-/// Returns the trailer: how many bytes the end section has, and a mark.
+/// Returns the trailer: the length of the end section, and a mark.
 pub fn trailer(end_bytes: u32) -> [u8; TRAILER_BYTES] {
     let mut trailer = [0; TRAILER_BYTES];
     trailer[..4].copy_from_slice(&end_bytes.to_le_bytes());
@@ -195,11 +196,14 @@ pub fn trailer(end_bytes: u32) -> [u8; TRAILER_BYTES] {
     trailer
 }
 
-/// Returns how many bytes the end section has, or `None` if these bytes end no delta.
+/// Returns the length of the end section, or `None` if these bytes do not end a delta.
 pub fn read_trailer(trailer: [u8; TRAILER_BYTES]) -> Option<u32> {
     let [a, b, c, d, mark @ ..] = trailer;
     (mark == END_MARK).then(|| u32::from_le_bytes([a, b, c, d]))
 }
+
+#[doc(hidden)]
+pub use self::{SectionDigest as Digest, SectionKind as Kind};
 
 const REQUIRED: u8 = 1;
 const END_MARK: [u8; 4] = *b"imgE";
@@ -211,17 +215,17 @@ mod tests {
     #[test]
     fn kinds_and_numbers_agree_both_ways() {
         for number in 0..=u8::MAX {
-            assert_eq!(Kind::of(number).number(), number);
+            assert_eq!(SectionKind::of(number).number(), number);
         }
-        assert_eq!(Kind::of(5), Kind::Other(5));
+        assert_eq!(SectionKind::of(5), SectionKind::Other(5));
     }
 
     #[test]
     fn heads_come_back_from_the_table_and_lies_are_refused() {
         let sections = [
-            SectionHead::new(Kind::Outline, 300),
-            SectionHead::new(Kind::Cost, 0),
-            SectionHead { kind: Kind::Other(9), is_required: false, bytes: MAX_PLACE },
+            SectionHead::new(SectionKind::Outline, 300),
+            SectionHead::new(SectionKind::Cost, 0),
+            SectionHead { kind: SectionKind::Other(9), is_required: false, bytes: MAX_PLACE },
         ];
         let limits = ReadLimits::default();
         assert_eq!(read_table(&table(&sections), &limits).unwrap(), sections);
@@ -237,6 +241,17 @@ mod tests {
         ] {
             assert!(read_table(bytes, &limits).is_err(), "{what}");
         }
+    }
+
+    #[test]
+    fn the_longest_end_section_has_a_head_for_each_section_and_a_digest() {
+        let limits = ReadLimits { sections: 2, ..ReadLimits::default() };
+        let widest = SectionHead { kind: SectionKind::Other(255), is_required: true, bytes: 0 };
+        let widest = SectionHead { bytes: u64::MAX, ..widest }.to_bytes();
+        assert_eq!(widest.len(), MOST_SECTION_HEAD_BYTES);
+        // Its own head, two more, and the digest.
+        assert_eq!(most_end_bytes(&limits), 3 * 12 + 16);
+        assert_eq!(most_end_bytes(&ReadLimits { sections: u64::MAX, ..limits }), u64::MAX);
     }
 
     #[test]

@@ -1,58 +1,58 @@
-//! Where a delta's bytes go, layer by layer and file by file, for people who ask.
+//! The bytes of a delta by layer and file, for people.
+//! Never a base for decisions: the numbers are the writer's claim, and a reader may skip them.
 //!
-//! Nothing depends on it: a reader may pass it over, and nobody should decide by it. The numbers
-//! are the writer's word. Files that cost much are listed; the rest are summed.
+//! Files that cost much are listed; the rest are summed.
 
 use crate::{
     ReadLimits,
     error::Result,
-    fields::{Fields, admit},
+    fields::{FieldReader, admit},
 };
 use imgdelta_codec::pack::{Packer, unpack};
-use imgdelta_wire::varint;
+use imgdelta_wire::Columns;
 
-/// What one layer costs.
+/// Cost of one layer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LayerCost {
     /// Bytes of its header columns.
     pub headers: u64,
-    /// Files by name, at least those that cost much.
+    /// Files by name, at least the expensive ones.
     pub files: Vec<FileCost>,
-    /// The others in sums, by how they come about.
+    /// Sums of all other files, by provenance.
     pub rest: Vec<RestCost>,
 }
 
-/// What one file costs.
+/// Cost of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileCost {
-    /// Its path, as the layer spells it.
+    /// Its path as the layer spells it.
     pub path: Vec<u8>,
-    /// How it comes about.
-    pub how: How,
+    /// Its provenance.
+    pub how: Provenance,
     /// Its length.
     pub target_bytes: u64,
-    /// Its share of the delta.
+    /// Its bytes in the delta.
     pub delta_bytes: u64,
 }
 
-/// Files that are not told by name.
+/// Cost of files that are not listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestCost {
-    /// How they come about.
-    pub how: How,
-    /// How many they are.
+    /// Their provenance.
+    pub how: Provenance,
+    /// Their number.
     pub count: u64,
-    /// Their bytes.
+    /// Their lengths together.
     pub target_bytes: u64,
-    /// Their share of the delta.
+    /// Their bytes in the delta.
     pub delta_bytes: u64,
 }
 
-/// How a file comes about. Numbers of later versions are kept.
+/// The way a file is made. Numbers of later versions are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct How(pub u8);
+pub struct Provenance(pub u8);
 
-impl How {
+impl Provenance {
     /// A copy of the file of the same entry in the base.
     pub const KEPT: Self = Self(0);
     /// A copy of another file of the base.
@@ -61,12 +61,12 @@ impl How {
     pub const REPEATED: Self = Self(2);
     /// Rebuilt from files of the base.
     pub const PATCHED: Self = Self(3);
-    /// Carried, as nothing in the base is like it.
+    /// Carried, since nothing in the base is similar.
     pub const LITERAL: Self = Self(4);
-    /// An archive, closed again from what lies in it.
+    /// An archive, closed again from its parts.
     pub const OPENED: Self = Self(5);
 
-    /// Returns how listings name it.
+    /// Returns the name for listings.
     pub fn name(self) -> &'static str {
         let known = ["kept", "moved", "repeated", "patched", "literal", "opened"];
         known.get(usize::from(self.0)).copied().unwrap_or("other")
@@ -75,38 +75,37 @@ impl How {
 
 /// Returns costs as bytes.
 pub fn to_bytes(costs: &[LayerCost]) -> Vec<u8> {
-    let mut columns: [Vec<u8>; COLUMNS] = Default::default();
+    let mut columns = Columns::<COLUMNS>::new();
     let mut before: &[u8] = &[];
     for cost in costs {
         for value in [cost.headers, cost.files.len() as u64, cost.rest.len() as u64] {
-            varint::write(&mut columns[LAYERS], value);
+            columns.varint(LAYERS, value);
         }
         for file in &cost.files {
             let shared = before.iter().zip(&file.path).take_while(|(a, b)| a == b).count();
-            varint::write(&mut columns[SHARED], shared as u64);
-            varint::write(&mut columns[ENDS], (file.path.len() - shared) as u64);
-            columns[TEXT].extend_from_slice(&file.path[shared..]);
-            columns[HOWS].push(file.how.0);
-            varint::write(&mut columns[TARGET_BYTES], file.target_bytes);
-            varint::write(&mut columns[DELTA_BYTES], file.delta_bytes);
+            columns.varint(SHARED, shared as u64);
+            columns.varint(ENDS, (file.path.len() - shared) as u64);
+            columns.bytes(TEXT, &file.path[shared..]);
+            columns.byte(HOWS, file.how.0);
+            columns.varint(TARGET_BYTES, file.target_bytes);
+            columns.varint(DELTA_BYTES, file.delta_bytes);
             before = &file.path;
         }
         for rest in &cost.rest {
-            columns[REST].push(rest.how.0);
-            varint::write(&mut columns[REST], rest.count);
-            varint::write(&mut columns[REST], rest.target_bytes);
-            varint::write(&mut columns[REST], rest.delta_bytes);
+            columns.byte(REST, rest.how.0);
+            columns.varint(REST, rest.count);
+            columns.varint(REST, rest.target_bytes);
+            columns.varint(REST, rest.delta_bytes);
         }
     }
-    Packer::new(LEVEL).pack(&columns)
+    Packer::new(LEVEL).pack(columns.all())
 }
 
-/// Reads what [`to_bytes`] wrote.
+/// Reads the bytes of [`to_bytes`].
 pub fn from_bytes(bytes: &[u8], limits: &ReadLimits) -> Result<Vec<LayerCost>> {
-    let mut columns = unpack(bytes, COLUMNS, limits.cost_bytes)?;
-    columns.resize_with(COLUMNS, Vec::new);
-    let mut reader = Reader {
-        columns: std::array::from_fn(|n| Fields::new("costs", &columns[n])),
+    let columns = Columns::<COLUMNS>::of(unpack(bytes, COLUMNS, limits.cost_bytes)?);
+    let mut reader = CostReader {
+        columns: std::array::from_fn(|n| FieldReader::new("costs", columns.column(n))),
         files: 0,
         path_bytes: 0,
     };
@@ -122,24 +121,24 @@ pub fn from_bytes(bytes: &[u8], limits: &ReadLimits) -> Result<Vec<LayerCost>> {
             cost.files.push(reader.file(&mut before, limits)?);
         }
         for _ in 0..rest {
-            let how = How(reader.columns[REST].byte("how files come about")?);
+            let how = Provenance(reader.columns[REST].byte("provenance of files")?);
             let (count, target_bytes) = (reader.number(REST)?, reader.number(REST)?);
             let delta_bytes = reader.number(REST)?;
             cost.rest.push(RestCost { how, count, target_bytes, delta_bytes });
         }
         costs.push(cost);
     }
-    reader.columns.iter().try_for_each(Fields::end)?;
+    reader.columns.iter().try_for_each(FieldReader::end)?;
     Ok(costs)
 }
 
-struct Reader<'a> {
-    columns: [Fields<'a>; COLUMNS],
+struct CostReader<'a> {
+    columns: [FieldReader<'a>; COLUMNS],
     files: u64,
     path_bytes: u64,
 }
 
-impl Reader<'_> {
+impl CostReader<'_> {
     fn number(&mut self, column: usize) -> Result<u64> {
         self.columns[column].number("number in the costs")
     }
@@ -153,19 +152,22 @@ impl Reader<'_> {
             return Err(self.columns[SHARED].malformed("shared front of a path", found, shared));
         }
         let end = self.number(ENDS)?;
-        // Shared fronts cost nothing on the wire and everything in memory.
+        // Shared fronts cost nothing on the wire, but memory in full.
         self.path_bytes = self.path_bytes.saturating_add(shared).saturating_add(end);
         admit(limits.cost_bytes, self.path_bytes, "bytes of paths in the costs")?;
         before.truncate(usize::try_from(shared).unwrap_or(usize::MAX));
         before.extend_from_slice(self.columns[TEXT].bytes(end, "end of a path")?);
         Ok(FileCost {
             path: before.clone(),
-            how: How(self.columns[HOWS].byte("how a file comes about")?),
+            how: Provenance(self.columns[HOWS].byte("provenance of a file")?),
             target_bytes: self.number(TARGET_BYTES)?,
             delta_bytes: self.number(DELTA_BYTES)?,
         })
     }
 }
+
+#[doc(hidden)]
+pub use self::Provenance as How;
 
 const LAYERS: usize = 0;
 const SHARED: usize = 1;
@@ -176,7 +178,7 @@ const TARGET_BYTES: usize = 5;
 const DELTA_BYTES: usize = 6;
 const REST: usize = 7;
 const COLUMNS: usize = 8;
-/// Made once for many readers, and small.
+/// Small, and made once for many readers.
 const LEVEL: i32 = 19;
 
 #[cfg(test)]
@@ -194,12 +196,12 @@ mod tests {
             LayerCost {
                 headers: 12,
                 files: vec![
-                    file(b"usr/bin/git", How::PATCHED, 4_000_000, 1509),
-                    file(b"usr/bin/gitk", How::LITERAL, 7, 9),
-                    file(b"\xff", How(200), 1, u64::MAX),
+                    file(b"usr/bin/git", Provenance::PATCHED, 4_000_000, 1509),
+                    file(b"usr/bin/gitk", Provenance::LITERAL, 7, 9),
+                    file(b"\xff", Provenance(200), 1, u64::MAX),
                 ],
                 rest: vec![RestCost {
-                    how: How::KEPT,
+                    how: Provenance::KEPT,
                     count: 8000,
                     target_bytes: 1 << 40,
                     delta_bytes: 0,
@@ -214,7 +216,7 @@ mod tests {
         let limits = ReadLimits::default();
         assert_eq!(from_bytes(&to_bytes(&costs()), &limits).unwrap(), costs());
         assert_eq!(from_bytes(&to_bytes(&[]), &limits).unwrap(), []);
-        assert_eq!((How::MOVED.name(), How(9).name()), ("moved", "other"));
+        assert_eq!((Provenance::MOVED.name(), Provenance(9).name()), ("moved", "other"));
     }
 
     #[test]
@@ -231,7 +233,7 @@ mod tests {
     #[test]
     fn shared_fronts_take_no_more_memory_than_admitted() {
         let path = vec![b'x'; 1000];
-        let file = FileCost { path, how: How::KEPT, target_bytes: 0, delta_bytes: 0 };
+        let file = FileCost { path, how: Provenance::KEPT, target_bytes: 0, delta_bytes: 0 };
         let cost = LayerCost { files: vec![file; 1000], ..LayerCost::default() };
         let bytes = to_bytes(&[cost]);
         assert!(bytes.len() < 300, "{} bytes", bytes.len());

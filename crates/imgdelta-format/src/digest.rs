@@ -1,22 +1,22 @@
-//! Digests as types: what was hashed decides the type, so that two kinds never meet by mistake.
+//! Digests as types: one for each kind of hashed bytes, so that two kinds are never mixed up.
+//! Never hashes: a digest is made elsewhere, or parsed from a stranger's text.
 //!
-//! [`BlobDigest`] names stored (compressed) bytes, [`DiffId`] an uncompressed layer stream,
-//! [`PayloadDigest`] the content of one file. None converts into another. Nothing here hashes:
-//! a digest is made by `verify` or parsed from text written by a stranger.
+//! [`BlobDigest`] names stored (compressed) bytes, [`DiffId`] an uncompressed layer stream, and
+//! [`PayloadDigest`] the content of one file. None converts into another.
 
 use std::{fmt, str::FromStr};
 
-/// A hash function that an image may name its blobs by.
+/// A hash function for the digests of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Algorithm {
-    /// SHA-256, what practically every image uses.
+    /// SHA-256, which practically every image uses.
     Sha256,
     /// SHA-512, which the image specification also registers.
     Sha512,
 }
 
 impl Algorithm {
-    /// Returns the number of bytes this function yields.
+    /// Returns the number of bytes of a digest.
     pub const fn digest_bytes(self) -> usize {
         match self {
             Self::Sha256 => 32,
@@ -33,18 +33,18 @@ impl Algorithm {
     }
 }
 
-/// Why a text is no digest.
+/// Reason why a text is not a digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParseDigestError {
     /// There is no `algorithm:` in front.
     NoAlgorithm(String),
-    /// The algorithm is not one that can be checked here.
+    /// The algorithm is not supported.
     UnknownAlgorithm(String),
     /// The part after the colon is not the right number of lower-case hexadecimal digits.
     NotHex {
         /// The algorithm that was named.
         algorithm: Algorithm,
-        /// The text as it was given.
+        /// The whole text.
         text: String,
     },
 }
@@ -53,7 +53,7 @@ impl fmt::Display for ParseDigestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoAlgorithm(text) => {
-                write!(f, "{:?} is no digest: expected ALGORITHM:HEX", Shortened(text))
+                write!(f, "{:?} is not a digest: expected ALGORITHM:HEX", Shortened(text))
             }
             Self::UnknownAlgorithm(name) => write!(
                 f,
@@ -62,7 +62,7 @@ impl fmt::Display for ParseDigestError {
             ),
             Self::NotHex { algorithm, text } => write!(
                 f,
-                "{:?} is no {} digest: expected {} lower-case hexadecimal digits",
+                "{:?} is not a {} digest: expected {} lower-case hexadecimal digits",
                 Shortened(text),
                 algorithm.name(),
                 algorithm.digest_bytes() * 2
@@ -73,7 +73,7 @@ impl fmt::Display for ParseDigestError {
 
 impl std::error::Error for ParseDigestError {}
 
-/// Text from a stranger, cut so that an error line stays a line.
+/// Text from a stranger, cut so that an error fits a line.
 struct Shortened<'a>(&'a str);
 
 impl fmt::Debug for Shortened<'_> {
@@ -86,12 +86,12 @@ impl fmt::Debug for Shortened<'_> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Digest {
+struct RawDigest {
     algorithm: Algorithm,
     bytes: [u8; 64],
 }
 
-impl Digest {
+impl RawDigest {
     fn new(algorithm: Algorithm, value: &[u8]) -> Option<Self> {
         let mut bytes = [0; 64];
         if value.len() != algorithm.digest_bytes() {
@@ -118,8 +118,8 @@ impl Digest {
     }
 }
 
-fn parse_hex(algorithm: Algorithm, hex: &str) -> Option<Digest> {
-    // The specification allows lower case only; accepting both would give one blob two names.
+fn parse_hex(algorithm: Algorithm, hex: &str) -> Option<RawDigest> {
+    // The specification allows lower case only; with both, one blob would have two names.
     let nibble = |c: u8| match c {
         b'0'..=b'9' => Some(c - b'0'),
         b'a'..=b'f' => Some(c - b'a' + 10),
@@ -132,7 +132,7 @@ fn parse_hex(algorithm: Algorithm, hex: &str) -> Option<Digest> {
     for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
         *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
     }
-    Some(Digest { algorithm, bytes })
+    Some(RawDigest { algorithm, bytes })
 }
 
 fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
@@ -143,15 +143,15 @@ macro_rules! named_digest {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Digest);
+        pub struct $name(RawDigest);
 
         impl $name {
             /// Wraps the bytes of a finished hash, or returns `None` if their number is wrong.
             pub fn new(algorithm: Algorithm, value: &[u8]) -> Option<Self> {
-                Digest::new(algorithm, value).map(Self)
+                RawDigest::new(algorithm, value).map(Self)
             }
 
-            /// Returns the hash function that made it.
+            /// Returns its hash function.
             pub const fn algorithm(&self) -> Algorithm {
                 self.0.algorithm
             }
@@ -171,7 +171,7 @@ macro_rules! named_digest {
             type Err = ParseDigestError;
 
             fn from_str(text: &str) -> Result<Self, ParseDigestError> {
-                Digest::parse(text).map(Self)
+                RawDigest::parse(text).map(Self)
             }
         }
 
@@ -191,19 +191,19 @@ macro_rules! named_digest {
 }
 
 named_digest! {
-    /// Names a stored blob: a manifest, a config or a layer as it lies in a registry, compressed.
+    /// Digest of a stored blob: a manifest, a config or a compressed layer, as in a registry.
     BlobDigest
 }
 
 named_digest! {
-    /// Names a layer's uncompressed tar stream, as an image's config lists it.
+    /// Digest of a layer's uncompressed tar stream, as an image's config lists it.
     DiffId
 }
 
-/// Names the content of one file: BLAKE3 of its payload bytes.
+/// Digest of one file's content: BLAKE3 of its payload bytes.
 ///
-/// It never leaves imgdelta's own files, so it need not be a hash that registries know. It must
-/// still be collision resistant: equal payload digests are taken as equal content.
+/// It stays in imgdelta's own files, so registries need not know the hash. It must be collision
+/// resistant: equal payload digests count as equal content.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PayloadDigest(pub [u8; 32]);
 
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_digest_says_why() {
+    fn a_text_that_is_not_a_digest_is_refused_with_the_reason() {
         let parse = |text: &str| text.parse::<DiffId>().unwrap_err();
         assert!(matches!(parse("latest"), ParseDigestError::NoAlgorithm(_)));
         assert!(matches!(parse("md5:00"), ParseDigestError::UnknownAlgorithm(_)));

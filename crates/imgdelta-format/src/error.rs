@@ -1,34 +1,44 @@
-//! What can be wrong with the bytes of a delta.
-//! Never a panic: every input byte comes from a stranger, and each finding says where it was made.
+//! The errors of reading a delta's bytes.
+//! Never a panic: every input byte comes from a stranger, and each error names its place.
 
 use imgdelta_codec::PackError;
+use imgdelta_wire::WireError;
 use std::fmt;
 
-/// Why bytes could not be read as what they should be.
+/// Reason why bytes could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FormatError {
-    /// The bytes contradict themselves: fetch them again, or give up on this delta.
+    /// The bytes contradict themselves: fetch them again, or refuse the delta.
     Malformed {
         /// The part that was being read.
         place: &'static str,
-        /// How many bytes of that part had been read.
+        /// Bytes of that part that had been read.
         at: u64,
-        /// What was being read.
+        /// The value that was being read.
         what: &'static str,
-        /// The value that would have been right: a length, a bound or a count.
+        /// The value that would be right: a length, a bound or a count.
         expected: u64,
-        /// The value that was there.
+        /// The value that is there.
         found: u64,
     },
-    /// The bytes ask for more memory than the caller admits: raise the limit, or refuse them.
+    /// The bytes need more memory than the caller admits: raise the limit, or refuse them.
     TooLarge {
-        /// What is too large.
+        /// The quantity that is too large.
         what: &'static str,
-        /// The limit it was held against.
+        /// The limit in force.
         limit: u64,
-        /// What the bytes ask for.
+        /// The quantity that the bytes name.
         found: u64,
     },
+}
+
+impl FormatError {
+    /// Adds the names of the part and of the value that could not be read.
+    #[cold]
+    pub(crate) fn of_wire(error: WireError, place: &'static str, what: &'static str) -> Self {
+        let (at, expected, found) = (error.at(), error.expected(), error.found());
+        Self::Malformed { place, at, what, expected, found }
+    }
 }
 
 impl fmt::Display for FormatError {
@@ -38,7 +48,7 @@ impl fmt::Display for FormatError {
                 write!(f, "{place}, offset {at}: {what} is {found}, should be {expected}")
             }
             Self::TooLarge { what, limit, found } => {
-                write!(f, "{what} come to {found}, more than the limit of {limit}")
+                write!(f, "{what}: {found}, more than the limit of {limit}")
             }
         }
     }
@@ -57,5 +67,5 @@ impl From<PackError> for FormatError {
     }
 }
 
-/// The result of every reading function of this crate.
+/// Result of every reading function of this crate.
 pub type Result<T, E = FormatError> = std::result::Result<T, E>;

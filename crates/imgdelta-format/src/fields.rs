@@ -1,65 +1,48 @@
-//! Bytes read from front to back, field by field, with the place of every fault.
-//!
-//! Takes no memory but for what it hands out, and never reads past the end.
+//! Named fields, read front to back: a cursor whose errors name the part and the field.
+//! Never takes memory except for the values it returns.
 
-use crate::{Algorithm, BlobDigest, DiffId, FormatError, error::Result, recipe::StreamName};
-use imgdelta_wire::varint::{self, unzigzag, zigzag};
+use crate::{Algorithm, BlobDigest, DiffId, FormatError, error::Result, stream::StreamName};
+use imgdelta_wire::{Cursor, varint};
 
-/// A place in bytes that are being read.
-pub(crate) struct Fields<'a> {
+/// A position in a named part of a file.
+pub(crate) struct FieldReader<'a> {
     place: &'static str,
-    bytes: &'a [u8],
-    at: usize,
+    cursor: Cursor<'a>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> FieldReader<'a> {
     pub(crate) fn new(place: &'static str, bytes: &'a [u8]) -> Self {
-        Self { place, bytes, at: 0 }
+        Self { place, cursor: Cursor::new(bytes) }
     }
 
     pub(crate) fn rest(&self) -> &'a [u8] {
-        &self.bytes[self.at..]
+        self.cursor.rest()
     }
 
     pub(crate) fn at(&self) -> u64 {
-        self.at as u64
+        self.cursor.at()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.at == self.bytes.len()
+        self.cursor.is_empty()
     }
 
     pub(crate) fn number(&mut self, what: &'static str) -> Result<u64> {
-        let Some((value, len)) = varint::read(self.rest()) else {
-            let left = self.rest().len() as u64;
-            return Err(self.malformed(what, left + 1, left));
-        };
-        self.at += len;
-        Ok(value)
+        self.cursor.varint().map_err(|error| FormatError::of_wire(error, self.place, what))
     }
 
     pub(crate) fn byte(&mut self, what: &'static str) -> Result<u8> {
-        Ok(self.bytes(1, what)?[0])
+        self.cursor.u8().map_err(|error| FormatError::of_wire(error, self.place, what))
     }
 
     pub(crate) fn bytes(&mut self, count: u64, what: &'static str) -> Result<&'a [u8]> {
-        let rest = self.rest();
-        match usize::try_from(count).ok().and_then(|count| rest.get(..count)) {
-            Some(bytes) => {
-                self.at += bytes.len();
-                Ok(bytes)
-            }
-            None => Err(self.malformed(what, count, rest.len() as u64)),
-        }
+        self.cursor.take(count).map_err(|error| FormatError::of_wire(error, self.place, what))
     }
 
-    /// Reads a place as its distance from where it was expected, with both inside `i64`.
+    /// Reads a position as its distance from the expected one.
     pub(crate) fn place_near(&mut self, expected: u64, what: &'static str) -> Result<u64> {
-        let distance = unzigzag(self.number(what)?);
-        expected
-            .checked_add_signed(distance)
-            .filter(|&place| place <= MAX_PLACE)
-            .ok_or_else(|| self.malformed(what, expected, distance.cast_unsigned()))
+        let place = self.cursor.place_near(expected);
+        place.map_err(|error| FormatError::of_wire(error, self.place, what))
     }
 
     pub(crate) fn algorithm(&mut self) -> Result<Algorithm> {
@@ -85,27 +68,18 @@ impl<'a> Fields<'a> {
 
     /// Ends reading: nothing may be left.
     pub(crate) fn end(&self) -> Result<()> {
-        if self.is_empty() {
-            return Ok(());
-        }
-        Err(self.malformed("end", self.at as u64, self.bytes.len() as u64))
+        self.cursor.finish().map_err(|error| FormatError::of_wire(error, self.place, "end"))
     }
 
     #[cold]
     pub(crate) fn malformed(&self, what: &'static str, expected: u64, found: u64) -> FormatError {
-        let at = self.at as u64;
-        FormatError::Malformed { place: self.place, at, what, expected, found }
+        FormatError::Malformed { place: self.place, at: self.at(), what, expected, found }
     }
 }
 
-/// Refuses what is over a limit.
+/// Refuses a quantity above its limit.
 pub(crate) fn admit(limit: u64, found: u64, what: &'static str) -> Result<()> {
     if found <= limit { Ok(()) } else { Err(FormatError::TooLarge { what, limit, found }) }
-}
-
-/// Appends the distance of `place` from where it is expected.
-pub(crate) fn write_place(out: &mut Vec<u8>, expected: u64, place: u64) {
-    varint::write(out, zigzag(place.wrapping_sub(expected).cast_signed()));
 }
 
 pub(crate) fn write_algorithm(out: &mut Vec<u8>, algorithm: Algorithm) {
@@ -125,6 +99,3 @@ pub(crate) fn write_stream_name(out: &mut Vec<u8>, name: &StreamName) {
     out.extend_from_slice(name.diff_id.as_bytes());
     varint::write(out, name.bytes);
 }
-
-/// Places and lengths stay below 2^63, so that their distances are signed numbers of 64 bits.
-pub(crate) const MAX_PLACE: u64 = i64::MAX.cast_unsigned();

@@ -1,7 +1,36 @@
-//! The names and bytes that imgdelta's files are made of.
+//! The bytes of a delta file, and the digest types that all crates above share.
+//! Never opens a file, hashes or decides.
 //!
-//! Digest types live here because every crate above speaks of blobs and streams by them. This
-//! crate never opens a file, never hashes, never decides.
+//! A delta is a [`container`] of sections. The first is the [`outline`]: the target's manifest and
+//! config, and the way each layer is made. Then follow [recipes](recipe), each with the packed
+//! groups that `imgdelta-codec` decodes, carried blobs, and a list of [costs](cost) for people.
+//! `docs/format.md` specifies every byte.
+//!
+//! Input is hostile: every count meets [`ReadLimits`] before memory is taken, and malformed bytes
+//! are a [`FormatError`] with place, offset, expected and found value.
+//!
+//! # Modules
+//!
+//! Imports point down only.
+//!
+//! | level | modules | purpose |
+//! |--:|---|---|
+//! | 0 | [`digest`], [`error`], [`limits`] | digest types; errors; ceilings |
+//! | 1 | `stream` | a layer's stream by digest and length |
+//! | 2 | `fields` | named fields, read front to back |
+//! | 3 | [`container`], [`cost`], [`outline`], [`recipe`] | sections of a file; costs; outline; recipes |
+//!
+//! # Example
+//!
+//! ```
+//! use imgdelta_format::{BlobDigest, container};
+//!
+//! let digest: BlobDigest = format!("sha256:{}", "ab".repeat(32)).parse()?;
+//! assert_eq!(digest.as_bytes().len(), 32);
+//!
+//! assert_eq!(container::version(&container::head()), Some((1, 0)));
+//! # Ok::<(), imgdelta_format::ParseDigestError>(())
+//! ```
 
 pub mod container;
 pub mod cost;
@@ -11,6 +40,7 @@ mod fields;
 pub mod limits;
 pub mod outline;
 pub mod recipe;
+mod stream;
 
 pub use digest::{Algorithm, BlobDigest, DiffId, ParseDigestError, PayloadDigest};
 pub use error::FormatError;

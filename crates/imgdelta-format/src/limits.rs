@@ -1,19 +1,20 @@
-//! How much the bytes of a delta may ask for, and how much is ever written.
+//! Ceilings for a delta: one set for readers, one for writers.
+//! Never measures anything.
 //!
-//! Two sets of numbers on purpose: what is accepted is several times what is made, so that a later
-//! version may grow without being refused by this one. Nothing here measures anything.
+//! Two sets on purpose: a reader accepts several times what this version writes, so that later
+//! versions may write more.
 
 /// Ceilings for reading. Counts bound what is kept in memory; bytes bound what is unpacked.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ReadLimits {
-    /// Layers of one delta: 4,096, as of an image.
+    /// Layers of one delta: 4,096, as for an image.
     pub layers: u64,
     /// Sections of one delta: 10,000. A layer has at most one of its own.
     pub sections: u64,
-    /// Unpacked bytes of the outline: 256 MiB. Manifest, config and what remakes compressions.
+    /// Unpacked bytes of the outline: 256 MiB. Manifest, config and recipes of envelopes.
     pub outline_bytes: u64,
-    /// Bytes of a recipe without its groups: 256 MiB. Mostly header columns, some bytes an entry.
+    /// Bytes of a recipe without its groups: 256 MiB. Mostly header columns, a few bytes an entry.
     pub recipe_bytes: u64,
     /// Unpacked bytes of a recipe's columns: 64 MiB, sixteen for each payload allowed.
     pub column_bytes: u64,
@@ -23,11 +24,11 @@ pub struct ReadLimits {
     pub payloads: u64,
     /// Groups of one recipe: 1,000,000.
     pub groups: u64,
-    /// Members of all groups of one recipe: 2,000,000, some hundred bytes of memory each.
+    /// Members of all groups of one recipe: 2,000,000, about a hundred bytes of memory each.
     pub members: u64,
-    /// Base ranges of all members of one recipe, if not one whole payload each: 4,000,000.
+    /// Base ranges of all members of one recipe: 4,000,000. The usual member has none.
     pub slices: u64,
-    /// Archives of the base that one recipe opens: 1,000,000, and as many of the target.
+    /// Archives of the base that one recipe opens: 1,000,000; the same for the target.
     pub archives: u64,
     /// Unpacked bytes of the list of costs: 64 MiB.
     pub cost_bytes: u64,
@@ -55,7 +56,7 @@ impl Default for ReadLimits {
     }
 }
 
-/// What a writer keeps to; a layer beyond is carried whole.
+/// Ceilings for a writer; a layer above one is carried whole.
 pub mod written {
     /// Layers of one delta; Overlay mounts stop at a few hundred.
     pub const LAYERS: u64 = 1024;
@@ -71,6 +72,6 @@ pub mod written {
     pub const SLICES: u64 = 1_000_000;
     /// Bytes of a recipe without its groups.
     pub const RECIPE_BYTES: u64 = 64 << 20;
-    /// Files in the list of costs: the dearest, if there are more.
+    /// Files in the list of costs: the most expensive, if there are more.
     pub const COST_FILES: u64 = 100_000;
 }

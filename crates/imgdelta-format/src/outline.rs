@@ -1,65 +1,66 @@
-//! The outline of a delta: the target's documents verbatim, and how each layer comes about.
+//! The outline of a delta: the target's documents verbatim, and the way each layer is made.
+//! Never interprets the documents.
 //!
-//! What manifest and config say already (digests, sizes and media types of layers, diff ids) is
-//! not said again: two truths could disagree, and digests do not compress. Nor are the needed
-//! base streams: the recipes name them. Nothing here understands the documents.
+//! Facts of the manifest and the config (digests, sizes, media types and diff ids of layers) are
+//! not repeated: two copies could disagree, and digests do not compress. The needed base streams
+//! are not here either, since the recipes name them.
 
 use crate::{
     Algorithm, BlobDigest, ReadLimits,
     error::Result,
-    fields::{Fields, MAX_PLACE, admit, write_algorithm, write_blob_digest},
+    fields::{FieldReader, admit, write_algorithm, write_blob_digest},
 };
 use imgdelta_codec::pack::{Packer, unpack};
-use imgdelta_wire::varint;
+use imgdelta_wire::{MAX_PLACE, varint};
 
-/// What a delta makes, and how.
+/// The target of a delta, and the way each layer is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outline {
     /// The hash function of the manifest's digest.
     pub algorithm: Algorithm,
-    /// The manifest's media type; empty where it is not known.
+    /// The manifest's media type; empty if it is not known.
     pub media_type: String,
     /// The manifest, byte for byte.
     pub manifest: Vec<u8>,
     /// The config, byte for byte.
     pub config: Vec<u8>,
-    /// What the image runs on, as text, for people.
+    /// The image's platform as text, for people.
     pub platform: String,
-    /// The manifest of the base it was made against, for people: any base will do that has the
-    /// streams.
+    /// Manifest digest of the base it was made against, for people: any base with the needed
+    /// streams will do.
     pub base: Option<BlobDigest>,
-    /// The layers, the lowest first, as many as the manifest names.
+    /// The layers of the manifest, the lowest first.
     pub layers: Vec<LayerOutline>,
 }
 
-/// How one layer comes about.
+/// The way one layer is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerOutline {
-    /// The length of its stream.
+    /// Length of its stream.
     pub stream_bytes: u64,
-    /// Where stream or blob come from.
-    pub body: Body,
-    /// How the stream becomes the blob.
+    /// The origin of its stream or blob.
+    pub body: LayerBody,
+    /// The way from the stream to the blob.
     pub envelope: Envelope,
 }
 
-/// Where a layer's stream or blob comes from.
+/// The origin of a layer's stream or blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Body {
-    /// The stream is one of the base's.
+pub enum LayerBody {
+    /// The stream is one of the base.
     Kept,
-    /// The recipe of this ordinal among the delta's makes the stream.
+    /// The delta's recipe with this ordinal makes the stream.
     Recipe(u32),
-    /// The blob of this ordinal among those carried is the layer's.
+    /// The carried blob with this ordinal is the layer's.
     Carried(u32),
 }
 
-/// How a stream becomes the blob.
+/// The way from a stream to the blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Envelope {
-    /// It does not: only the stream can be rebuilt. Also what stands with a carried blob.
+    /// None: only the stream can be rebuilt, or the blob is carried.
     Unmade,
-    /// The base image has this very blob.
+    /// The base image has the same blob.
     Base,
     /// The blob is the stream.
     Stored,
@@ -67,12 +68,12 @@ pub enum Envelope {
     Deflate(Vec<u8>),
     /// A recipe of imgdelta-zstd, as its bytes.
     Zstd(Vec<u8>),
-    /// A recipe of a zstd:chunked layer, whose table of contents is written anew, as its bytes.
+    /// A recipe of a zstd:chunked layer, as its bytes; it also rewrites the table of contents.
     Chunked(Vec<u8>),
 }
 
 impl Envelope {
-    /// Returns the recipe that makes the blob from the stream, where one does.
+    /// Returns the recipe that makes the blob from the stream, if there is one.
     pub fn recipe(&self) -> Option<&[u8]> {
         match self {
             Self::Deflate(recipe) | Self::Zstd(recipe) | Self::Chunked(recipe) => Some(recipe),
@@ -93,7 +94,7 @@ impl Outline {
             write_blob_digest(&mut names, base);
         }
         let (mut layers, mut remakes) = (Vec::new(), Vec::new());
-        let mut used = Used::default();
+        let mut used = BodyCounter::default();
         for layer in &self.layers {
             varint::write(&mut layers, layer.stream_bytes);
             varint::write(&mut layers, used.write(layer.body));
@@ -122,14 +123,14 @@ impl Outline {
         ])
     }
 
-    /// Reads what [`Outline::to_bytes`] wrote. Streams that a later version added are passed over.
+    /// Reads the bytes of [`Outline::to_bytes`]. Streams of later versions are skipped.
     pub fn from_bytes(bytes: &[u8], limits: &ReadLimits) -> Result<Self> {
         let mut streams = unpack(bytes, MOST_STREAMS, limits.outline_bytes)?;
         streams.resize_with(streams.len().max(STREAMS), Vec::new);
         streams.truncate(STREAMS);
         let [names, media_type, platform, manifest, config, layers, remakes] =
             <[Vec<u8>; STREAMS]>::try_from(streams).expect("resized to as many");
-        let mut names = Fields::new("outline, names", &names);
+        let mut names = FieldReader::new("outline, names", &names);
         let algorithm = names.algorithm()?;
         let base = if names.is_empty() { None } else { Some(names.blob_digest()?) };
         names.end()?;
@@ -141,9 +142,9 @@ impl Outline {
 }
 
 fn read_layers(layers: &[u8], remakes: &[u8], limits: &ReadLimits) -> Result<Vec<LayerOutline>> {
-    let mut fields = Fields::new("outline, layers", layers);
-    let mut remakes = Fields::new("outline, compressions", remakes);
-    let mut used = Used::default();
+    let mut fields = FieldReader::new("outline, layers", layers);
+    let mut remakes = FieldReader::new("outline, compressions", remakes);
+    let mut used = BodyCounter::default();
     let mut outlines = Vec::new();
     while !fields.is_empty() {
         admit(limits.layers, outlines.len() as u64 + 1, "layers of a delta")?;
@@ -167,7 +168,7 @@ fn read_layers(layers: &[u8], remakes: &[u8], limits: &ReadLimits) -> Result<Vec
             }
             other => return Err(fields.malformed("envelope of a layer", CHUNKED, other)),
         };
-        if matches!(body, Body::Carried(_)) && envelope != Envelope::Unmade {
+        if matches!(body, LayerBody::Carried(_)) && envelope != Envelope::Unmade {
             return Err(fields.malformed("envelope of a carried layer", UNMADE, DEFLATE));
         }
         outlines.push(LayerOutline { stream_bytes, body, envelope });
@@ -176,20 +177,20 @@ fn read_layers(layers: &[u8], remakes: &[u8], limits: &ReadLimits) -> Result<Vec
     Ok(outlines)
 }
 
-/// How many recipes and carried blobs the layers so far use.
+/// Recipes and carried blobs that the layers so far use.
 #[derive(Default)]
-struct Used {
+struct BodyCounter {
     recipes: u32,
     carried: u32,
 }
 
-impl Used {
-    /// Says a body as `kind + 4 * how many before the last new one`, 0 for a new one.
-    fn write(&mut self, body: Body) -> u64 {
+impl BodyCounter {
+    /// Returns `kind + 4 * distance`: bodies back from the next new one, 0 for a new one.
+    fn write(&mut self, body: LayerBody) -> u64 {
         let (kind, used, ordinal) = match body {
-            Body::Kept => return KEPT,
-            Body::Recipe(ordinal) => (RECIPE, &mut self.recipes, ordinal),
-            Body::Carried(ordinal) => (CARRIED, &mut self.carried, ordinal),
+            LayerBody::Kept => return KEPT,
+            LayerBody::Recipe(ordinal) => (RECIPE, &mut self.recipes, ordinal),
+            LayerBody::Carried(ordinal) => (CARRIED, &mut self.carried, ordinal),
         };
         assert!(ordinal <= *used, "bodies are numbered as layers use them");
         let back = *used - ordinal;
@@ -197,12 +198,12 @@ impl Used {
         kind | u64::from(back) << 2
     }
 
-    fn read(&mut self, fields: &mut Fields<'_>) -> Result<Body> {
+    fn read(&mut self, fields: &mut FieldReader<'_>) -> Result<LayerBody> {
         let word = fields.number("body of a layer")?;
-        let (used, body): (_, fn(u32) -> Body) = match word & 3 {
-            KEPT if word == KEPT => return Ok(Body::Kept),
-            RECIPE => (&mut self.recipes, Body::Recipe),
-            CARRIED => (&mut self.carried, Body::Carried),
+        let (used, body): (_, fn(u32) -> LayerBody) = match word & 3 {
+            KEPT if word == KEPT => return Ok(LayerBody::Kept),
+            RECIPE => (&mut self.recipes, LayerBody::Recipe),
+            CARRIED => (&mut self.carried, LayerBody::Carried),
             _ => return Err(fields.malformed("body of a layer", CARRIED, word)),
         };
         let ordinal = u32::try_from(word >> 2).ok().and_then(|back| used.checked_sub(back));
@@ -217,10 +218,13 @@ impl Used {
 fn text(place: &'static str, bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
-        let fields = Fields::new(place, error.as_bytes());
+        let fields = FieldReader::new(place, error.as_bytes());
         fields.malformed("bytes of valid text", error.as_bytes().len() as u64, valid as u64)
     })
 }
+
+#[doc(hidden)]
+pub use self::LayerBody as Body;
 
 const KEPT: u64 = 0;
 const RECIPE: u64 = 1;
@@ -234,9 +238,9 @@ const ZSTD: u64 = 4;
 const CHUNKED: u64 = 5;
 
 const STREAMS: usize = 7;
-/// Room for what later minor versions say besides.
+/// Room for streams of later minor versions.
 const MOST_STREAMS: usize = 64;
-/// Documents of some kilobytes: time does not count.
+/// Documents have some kilobytes, so time does not matter.
 const LEVEL: i32 = 19;
 
 #[cfg(test)]
@@ -253,14 +257,14 @@ mod tests {
             platform: "linux/arm64".into(),
             base: Some(BlobDigest::new(Algorithm::Sha512, &[7; 64]).unwrap()),
             layers: vec![
-                layer(10_240, Body::Kept, Envelope::Base),
-                layer(20, Body::Recipe(0), Envelope::Deflate(vec![1, 2, 3])),
-                layer(20, Body::Recipe(0), Envelope::Zstd(vec![4, 5])),
-                layer(21, Body::Carried(0), Envelope::Unmade),
-                layer(22, Body::Recipe(1), Envelope::Stored),
-                layer(20, Body::Recipe(0), Envelope::Deflate(Vec::new())),
-                layer(23, Body::Carried(1), Envelope::Unmade),
-                layer(21, Body::Carried(0), Envelope::Unmade),
+                layer(10_240, LayerBody::Kept, Envelope::Base),
+                layer(20, LayerBody::Recipe(0), Envelope::Deflate(vec![1, 2, 3])),
+                layer(20, LayerBody::Recipe(0), Envelope::Zstd(vec![4, 5])),
+                layer(21, LayerBody::Carried(0), Envelope::Unmade),
+                layer(22, LayerBody::Recipe(1), Envelope::Stored),
+                layer(20, LayerBody::Recipe(0), Envelope::Deflate(Vec::new())),
+                layer(23, LayerBody::Carried(1), Envelope::Unmade),
+                layer(21, LayerBody::Carried(0), Envelope::Unmade),
             ],
         }
     }

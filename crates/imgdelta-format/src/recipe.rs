@@ -1,105 +1,113 @@
 //! A recipe: how one layer's stream is rebuilt from base streams.
+//! Never holds the bytes of groups, which follow it.
 //!
-//! A stream is *payloads*, the non-empty stored contents of its entries, and *frames*, the bytes
-//! around them: headers, padding, the end mark. Frames travel as header columns; each payload has
-//! an [`Origin`]. Base bytes are addressed through one *address space* per recipe: its sources one
-//! after another, in the order of its table, and behind them the parts of the base's archives that
-//! it opens. A recipe names its sources and its target and nothing else, so that images which share
-//! both share it.
+//! A stream consists of *payloads*, the non-empty stored contents of its entries, and *frames*, the
+//! bytes around them: headers, padding, the end mark. Frames are stored as header columns; each
+//! payload has a [`PayloadOrigin`]. Base bytes are addressed in one *address space* per recipe: its
+//! sources in the order of its table, and behind them the parts of the base's archives that it
+//! opens. A recipe names its sources and its target and nothing else, so images that share both
+//! share the recipe.
+//!
+//! Its bytes are a front, the header columns, and then columns of numbers. Each count is compared
+//! with its limit before memory is taken. `docs/format.md` specifies them.
+//!
+//! | level | modules | purpose |
+//! |--:|---|---|
+//! | 0 | `columns`, `front` | numbers and names of columns; target and sources |
+//! | 1 | `origins` | the origin of each payload |
+//! | 2 | `archives`, `groups` | archives opened and closed; payloads that groups rebuild |
+//! | 3 | `recipe` itself | all of them together |
 
+mod archives;
+mod columns;
 mod front;
-mod nested;
-mod wire;
+mod groups;
+mod origins;
 
-pub use front::Front;
-pub use nested::{Archive, Closed, Nested, Opened, is_length_told};
+pub use crate::stream::StreamName;
+pub use archives::{ArchiveKind, ClosedArchive, NestedArchives, OpenedArchive};
+pub use front::RecipeFront;
+pub use groups::{BaseSource, GroupMember, PayloadWindow, RecipeGroup};
+pub use origins::PayloadOrigin;
 
-use crate::DiffId;
+#[doc(hidden)]
+pub use self::{
+    ArchiveKind as Archive, BaseSource as Source, ClosedArchive as Closed, GroupMember as Member,
+    NestedArchives as Nested, OpenedArchive as Opened, PayloadOrigin as Origin,
+    PayloadWindow as Window, RecipeFront as Front, RecipeGroup as Group,
+};
 
-/// A layer's uncompressed stream: its name and length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct StreamName {
-    /// The digest of all its bytes.
-    pub diff_id: DiffId,
-    /// How many they are.
-    pub bytes: u64,
+/// The former name of [`PayloadOrigin::has_stored_length`].
+#[doc(hidden)]
+pub fn is_length_told(origin: PayloadOrigin) -> bool {
+    origin.has_stored_length()
 }
 
-/// All of a recipe but the bytes of its groups.
+use crate::{ReadLimits, error::Result};
+use columns::{COLUMNS, FIRST_NESTED, RecipeColumns};
+use imgdelta_codec::pack::{Packer, unpack};
+use imgdelta_wire::varint;
+
+/// A recipe without the bytes of its groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
-    /// What it makes.
+    /// The stream that it makes.
     pub target: StreamName,
-    /// What it takes from, in the order of the address space.
+    /// The streams that it needs, in the order of the address space.
     pub sources: Vec<StreamName>,
     /// The header columns, packed.
     pub headers: Vec<u8>,
-    /// Where each payload comes from: those of the stream in its order, then the inner ones.
-    pub origins: Vec<Origin>,
-    /// The archives that are seen into.
-    pub nested: Nested,
-    /// What is rebuilt, in the order of the groups' bytes.
-    pub groups: Vec<Group>,
+    /// Origins of all payloads: those of the stream in its order, then the inner ones.
+    pub origins: Vec<PayloadOrigin>,
+    /// The archives that it opens and closes.
+    pub nested: NestedArchives,
+    /// The groups, in the order of their bytes.
+    pub groups: Vec<RecipeGroup>,
 }
 
-/// Where a payload comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// It is the payload of the entry whose header its own header was written against.
-    Own,
-    /// It lies in the address space from here on.
-    Base(u64),
-    /// It equals the payload that many payloads before it, at least 1.
-    Repeat(u32),
-    /// Members of groups make it, which cover it without gap or overlap.
-    Rebuilt,
-    /// It is an archive, made of inner payloads.
-    Closed,
-    /// It is that part of the opened archives, counted over all of them from 0.
-    Part(u32),
-    /// It is that part as it lies compressed in its archive.
-    Packed(u32),
+impl Recipe {
+    /// Returns the recipe as bytes; its groups' bytes follow them, in order.
+    ///
+    /// Empty parts of a member's base are left out, since they add nothing.
+    ///
+    /// # Panics
+    /// If a member makes a payload whose origin is not [`PayloadOrigin::Rebuilt`], or if a payload
+    /// repeats itself: such a recipe cannot be read.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        RecipeFront::write(&mut rest, &self.target, &self.sources);
+        varint::write_prefixed(&mut rest, &self.headers);
+        let mut columns = RecipeColumns::new();
+        origins::write(&mut columns, &self.origins);
+        groups::write(&mut columns, &self.groups, &self.origins);
+        self.nested.write(&mut columns);
+        let count = if self.nested.is_empty() { FIRST_NESTED } else { COLUMNS };
+        rest.extend_from_slice(&Packer::new(LEVEL).pack(&columns.all()[..count]));
+        RecipeFront::wrap(&rest)
+    }
+
+    /// Reads the bytes of [`Recipe::to_bytes`].
+    pub fn from_bytes(bytes: &[u8], limits: &ReadLimits) -> Result<Self> {
+        let mut fields = RecipeFront::open(bytes, limits)?;
+        let front = RecipeFront::read(&mut fields, limits)?;
+        let header_bytes = fields.number("length of the header columns")?;
+        let headers = fields.bytes(header_bytes, "header columns")?.to_vec();
+        let columns = RecipeColumns::of(unpack(fields.rest(), COLUMNS, limits.column_bytes)?);
+        let opened = NestedArchives::read_opened(&columns, front.space_bytes(), limits)?;
+        let plain_bytes: u64 = opened.iter().map(|opened| opened.plain_bytes).sum();
+        let space = front.space_bytes() + plain_bytes;
+        let origins = origins::read(&columns, space, limits)?;
+        let nested = NestedArchives::read(&columns, opened, &origins)?;
+        let groups = groups::read(&columns, &origins, space, limits)?;
+        let RecipeFront { target, sources } = front;
+        Ok(Self { target, sources, headers, origins, nested, groups })
+    }
+
+    /// Returns the bytes of all groups together.
+    pub fn group_bytes(&self) -> u64 {
+        self.groups.iter().fold(0, |sum, group| sum.saturating_add(group.packed_bytes))
+    }
 }
 
-/// Members whose streams were packed together; it decodes alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
-    /// How many bytes it has, packed. `docs/format-group.md` lays them down.
-    pub packed_bytes: u64,
-    /// Its members, in the order of its streams.
-    pub members: Vec<Member>,
-}
-
-/// A payload, or a window of one, that a group rebuilds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Which payload, counted from 0; its origin is [`Origin::Rebuilt`].
-    pub payload: u32,
-    /// The window of it, or all.
-    pub window: Option<Window>,
-    /// What its base is made of, one after another; none for an empty base.
-    pub sources: Vec<Source>,
-}
-
-/// A range of a payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Where in the payload it begins.
-    pub offset: u64,
-    /// How long it is.
-    pub bytes: u64,
-}
-
-/// A part of a member's base.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The whole payload of the entry whose header the own header was written against.
-    Own,
-    /// A range of the address space.
-    Slice {
-        /// Where it begins.
-        address: u64,
-        /// How long it is.
-        bytes: u64,
-    },
-}
+/// Columns are small: the best level that needs no more memory to read.
+const LEVEL: i32 = 19;

@@ -1,9 +1,12 @@
-//! Do recipes come back, cost next to nothing in the usual case, and are lies refused?
+//! Recipes come back, cost next to nothing in the usual case, and wrong ones are refused.
 
 use imgdelta_codec::pack::Packer;
 use imgdelta_format::{
     Algorithm, DiffId, FormatError, ReadLimits,
-    recipe::{Front, Group, Member, Nested, Origin, Recipe, Source, StreamName, Window},
+    recipe::{
+        BaseSource, GroupMember, NestedArchives, PayloadOrigin, PayloadWindow, Recipe, RecipeFront,
+        RecipeGroup, StreamName,
+    },
 };
 use imgdelta_wire::varint;
 use proptest::prelude::*;
@@ -14,18 +17,18 @@ fn stream(seed: u8, bytes: u64) -> StreamName {
     StreamName { diff_id: DiffId::new(algorithm, &digest).unwrap(), bytes }
 }
 
-fn usual(payload: u32) -> Member {
-    Member { payload, window: None, sources: vec![Source::Own] }
+fn usual(payload: u32) -> GroupMember {
+    GroupMember { payload, window: None, sources: vec![BaseSource::Own] }
 }
 
-fn recipe(origins: Vec<Origin>, groups: Vec<Group>) -> Recipe {
+fn recipe(origins: Vec<PayloadOrigin>, groups: Vec<RecipeGroup>) -> Recipe {
     let sources = vec![stream(1, 1000), stream(5, 500)];
     Recipe {
         target: stream(2, 900),
         sources,
         headers: b"columns".to_vec(),
         origins,
-        nested: Nested::default(),
+        nested: NestedArchives::default(),
         groups,
     }
 }
@@ -36,9 +39,10 @@ fn read(bytes: &[u8]) -> Result<Recipe, FormatError> {
 
 #[test]
 fn usual_members_cost_next_to_nothing() {
-    let origins = (0..30_000).map(|n| if n % 3 == 0 { Origin::Rebuilt } else { Origin::Own });
+    let origins =
+        (0..30_000).map(|n| if n % 3 == 0 { PayloadOrigin::Rebuilt } else { PayloadOrigin::Own });
     let members = |from: u32| (from..from + 5000).map(|n| usual(3 * n)).collect();
-    let group = |from| Group { packed_bytes: 70_000, members: members(from) };
+    let group = |from| RecipeGroup { packed_bytes: 70_000, members: members(from) };
     let all = recipe(origins.collect(), vec![group(0), group(5000)]);
     let bytes = all.to_bytes();
     assert_eq!(read(&bytes).unwrap(), all);
@@ -49,12 +53,12 @@ fn usual_members_cost_next_to_nothing() {
 
 #[test]
 fn the_front_is_read_from_the_first_bytes() {
-    let all = recipe(vec![Origin::Own], Vec::new());
+    let all = recipe(vec![PayloadOrigin::Own], Vec::new());
     let bytes = all.to_bytes();
     let limits = ReadLimits::default();
-    let length = Front::recipe_bytes(&bytes[..Front::LENGTH_BYTES], &limits).unwrap();
+    let length = RecipeFront::recipe_bytes(&bytes[..RecipeFront::LENGTH_BYTES], &limits).unwrap();
     assert_eq!(length, bytes.len() as u64);
-    let front = Front::from_bytes(&bytes[..bytes.len() - 8], &limits).unwrap();
+    let front = RecipeFront::from_bytes(&bytes[..bytes.len() - 8], &limits).unwrap();
     assert_eq!((front.target, front.space_bytes()), (all.target, 1500));
     assert_eq!(front.sources, all.sources);
     let few = {
@@ -63,23 +67,23 @@ fn the_front_is_read_from_the_first_bytes() {
         limits
     };
     assert!(matches!(
-        Front::from_bytes(&bytes, &few),
+        RecipeFront::from_bytes(&bytes, &few),
         Err(FormatError::TooLarge { limit: 1, found: 2, .. })
     ));
 }
 
 #[test]
 fn empty_base_parts_are_left_out() {
-    let slice = |address, bytes| Source::Slice { address, bytes };
-    let member = |sources| Member { payload: 0, window: None, sources };
+    let slice = |address, bytes| BaseSource::Slice { address, bytes };
+    let member = |sources| GroupMember { payload: 0, window: None, sources };
     let with = |sources| {
         recipe(
-            vec![Origin::Rebuilt],
-            vec![Group { packed_bytes: 1, members: vec![member(sources)] }],
+            vec![PayloadOrigin::Rebuilt],
+            vec![RecipeGroup { packed_bytes: 1, members: vec![member(sources)] }],
         )
     };
-    let again = read(&with(vec![Source::Own, slice(3, 0)]).to_bytes()).unwrap();
-    assert_eq!(again, with(vec![Source::Own]));
+    let again = read(&with(vec![BaseSource::Own, slice(3, 0)]).to_bytes()).unwrap();
+    assert_eq!(again, with(vec![BaseSource::Own]));
 }
 
 /// A recipe of 1,500 base bytes with these columns.
@@ -120,6 +124,24 @@ fn a_billion_origins_take_no_memory() {
     assert!(read(&raw(&[&numbers(&[3_999_999 << 3 | 2]), &[], &[0]])).is_err());
 }
 
+#[test]
+fn more_base_parts_than_the_limit_are_refused() {
+    let slice = BaseSource::Slice { address: 7, bytes: 90 };
+    let member = |sources| GroupMember { payload: 0, window: None, sources };
+    let members = vec![member(vec![slice, slice]), usual(0), member(vec![BaseSource::Own, slice])];
+    let group = RecipeGroup { packed_bytes: 1, members };
+    let all = recipe(vec![PayloadOrigin::Rebuilt], vec![group]);
+    let read = |slices| {
+        let mut limits = ReadLimits::default();
+        limits.slices = slices;
+        Recipe::from_bytes(&all.to_bytes(), &limits)
+    };
+    assert_eq!(read(4).unwrap(), all);
+    let what = "base parts of a recipe's members";
+    assert_eq!(read(3).unwrap_err(), FormatError::TooLarge { what, limit: 3, found: 4 });
+    assert_eq!(read(1).unwrap_err(), FormatError::TooLarge { what, limit: 1, found: 2 });
+}
+
 /// Columns that are other numbers than in a sound recipe.
 type Change<'a> = &'a [(usize, &'a [u64])];
 
@@ -137,8 +159,8 @@ fn lies_in_columns_are_refused() {
         raw(&columns)
     };
     let member = &read(&build(&[])).unwrap().groups[0].members[0];
-    assert_eq!(member.sources, [Source::Slice { address: 100, bytes: 700 }]);
-    assert_eq!(member.window, Some(Window { offset: 0, bytes: 4 }));
+    assert_eq!(member.sources, [BaseSource::Slice { address: 100, bytes: 700 }]);
+    assert_eq!(member.window, Some(PayloadWindow { offset: 0, bytes: 4 }));
     let cases: [(&str, Change); 22] = [
         ("a member of no rebuilt payload", &[(0, &[0])]),
         ("two runs of one kind", &[(0, &[0, 0, REBUILT])]),
@@ -188,12 +210,19 @@ fn other_versions_and_files_are_told() {
 
 #[test]
 fn every_cut_is_refused_and_no_flip_panics() {
-    let slice = Source::Slice { address: 7, bytes: 90 };
-    let sources = vec![Source::Own, slice, slice];
-    let member = Member { payload: 3, window: Some(Window { offset: 5, bytes: 6 }), sources };
-    let origins = vec![Origin::Own, Origin::Base(9), Origin::Repeat(2), Origin::Rebuilt];
-    let bytes = recipe(origins, vec![Group { packed_bytes: 3, members: vec![member, usual(3)] }])
-        .to_bytes();
+    let slice = BaseSource::Slice { address: 7, bytes: 90 };
+    let sources = vec![BaseSource::Own, slice, slice];
+    let member =
+        GroupMember { payload: 3, window: Some(PayloadWindow { offset: 5, bytes: 6 }), sources };
+    let origins = vec![
+        PayloadOrigin::Own,
+        PayloadOrigin::Base(9),
+        PayloadOrigin::Repeat(2),
+        PayloadOrigin::Rebuilt,
+    ];
+    let bytes =
+        recipe(origins, vec![RecipeGroup { packed_bytes: 3, members: vec![member, usual(3)] }])
+            .to_bytes();
     for len in 0..bytes.len() {
         assert!(read(&bytes[..len]).is_err(), "cut at {len}");
     }
@@ -208,8 +237,8 @@ fn every_cut_is_refused_and_no_flip_panics() {
 }
 
 prop_compose! {
-    fn any_source()(address in 0..1400_u64, bytes in 1..100_u64, is_own in any::<bool>()) -> Source {
-        if is_own { Source::Own } else { Source::Slice { address, bytes } }
+    fn any_source()(address in 0..1400_u64, bytes in 1..100_u64, is_own in any::<bool>()) -> BaseSource {
+        if is_own { BaseSource::Own } else { BaseSource::Slice { address, bytes } }
     }
 }
 
@@ -218,12 +247,12 @@ prop_compose! {
         payload in prop::sample::select(rebuilt),
         window in prop::option::of((0..1_u64 << 40, 1..1_u64 << 40)),
         sources in prop_oneof![
-            3 => Just(vec![Source::Own]),
+            3 => Just(vec![BaseSource::Own]),
             2 => prop::collection::vec(any_source(), 0..4),
         ],
-    ) -> Member {
-        let window = window.map(|(offset, bytes)| Window { offset, bytes });
-        Member { payload, window, sources }
+    ) -> GroupMember {
+        let window = window.map(|(offset, bytes)| PayloadWindow { offset, bytes });
+        GroupMember { payload, window, sources }
     }
 }
 
@@ -231,17 +260,18 @@ fn any_recipe() -> impl Strategy<Value = Recipe> {
     let origin = |n: usize| {
         let repeat = 1..=u32::try_from(n.max(1)).unwrap();
         prop_oneof![
-            4 => Just(Origin::Own),
-            1 => (0..1500_u64).prop_map(Origin::Base),
+            4 => Just(PayloadOrigin::Own),
+            1 => (0..1500_u64).prop_map(PayloadOrigin::Base),
             // The first payload has nothing to repeat.
-            1 => repeat.prop_map(move |d| if n == 0 { Origin::Own } else { Origin::Repeat(d) }),
-            4 => Just(Origin::Rebuilt),
+            1 => repeat.prop_map(move |d| if n == 0 { PayloadOrigin::Own } else { PayloadOrigin::Repeat(d) }),
+            4 => Just(PayloadOrigin::Rebuilt),
         ]
     };
     let origins =
         (0..40_usize).prop_flat_map(move |count| (0..count).map(origin).collect::<Vec<_>>());
     origins.prop_flat_map(|origins| {
-        let ordinals = (0_u32..).zip(&origins).filter(|(_, origin)| **origin == Origin::Rebuilt);
+        let ordinals =
+            (0_u32..).zip(&origins).filter(|(_, origin)| **origin == PayloadOrigin::Rebuilt);
         let rebuilt: Vec<u32> = ordinals.map(|(n, _)| n).collect();
         let members = if rebuilt.is_empty() {
             Just(Vec::new()).boxed()
@@ -249,7 +279,7 @@ fn any_recipe() -> impl Strategy<Value = Recipe> {
             prop::collection::vec(any_member(rebuilt), 0..8).boxed()
         };
         let group = (1..1_u64 << 40, members)
-            .prop_map(|(packed_bytes, members)| Group { packed_bytes, members });
+            .prop_map(|(packed_bytes, members)| RecipeGroup { packed_bytes, members });
         (Just(origins), prop::collection::vec(group, 0..4))
             .prop_map(|(origins, groups)| recipe(origins, groups))
     })

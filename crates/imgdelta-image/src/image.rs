@@ -1,11 +1,12 @@
-//! An image: manifest, config and ordered layers, each checked against its digest.
+//! An image: manifest, config and ordered layers, each compared with its digest.
 //!
-//! Opening reads the small documents only; layers are read when asked for, as a stream. What kind
-//! of thing a document is, its content decides; media types confirm or earn a note. Nothing here
-//! looks inside a layer.
+//! Opening reads the small documents only; a layer is read as a stream, on demand. The content of a
+//! document decides its kind; a media type that disagrees earns a note. Nothing here looks inside a
+//! layer.
 
 pub mod config;
 mod documents;
+mod fault;
 mod kind;
 mod manifest;
 mod pair;
@@ -23,22 +24,23 @@ use crate::{
     store::{self, Descriptor, Store, read_blob},
 };
 use imgdelta_core::{
-    BlobDigest, DiffId, Error, Limits, Note, Result, progress::Progress, verify::BlobCheck,
+    BlobDigest, DiffId, Error, LimitName, Limits, Note, Result, progress::Progress,
+    verify::BlobCheck,
 };
 use std::sync::Arc;
 
-/// How to open an image.
+/// Options for opening an image.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct OpenOptions {
-    /// Which image of an index to take. None by default: the host's, or the only one there is.
+    /// Platform to choose from an index; none by default, for the host's or the only image.
     pub platform: Option<Platform>,
-    /// What a stranger's image may ask for; see there for the defaults.
+    /// Limits on memory and work for a hostile image.
     pub limits: Limits,
 }
 
 impl OpenOptions {
-    /// Sets the platform to take from an index, and to insist on.
+    /// Sets the platform to choose from an index; an image of another platform is an error.
     pub fn platform(mut self, platform: Option<Platform>) -> Self {
         self.platform = platform;
         self
@@ -56,13 +58,13 @@ impl OpenOptions {
 pub struct Image {
     store: Arc<dyn Store>,
     limits: Limits,
-    /// The place it lies in, as errors name it.
+    /// The store's name in errors.
     pub place: String,
-    /// The reference it was opened by, or the place where there was none.
+    /// The reference that opened it, or the place without one.
     pub name: String,
     /// The manifest's digest.
     pub digest: BlobDigest,
-    /// What the manifest is called where it was found; empty if nothing.
+    /// The manifest's media type in its index; empty if none is stated.
     pub media_type: String,
     /// The manifest, byte for byte.
     pub manifest: Vec<u8>,
@@ -70,28 +72,28 @@ pub struct Image {
     pub config_digest: BlobDigest,
     /// The config, byte for byte.
     pub config_bytes: Vec<u8>,
-    /// What the config says.
+    /// The fields of the config.
     pub config: Config,
-    /// What it runs on, by its config.
+    /// Its platform, by its config.
     pub platform: Platform,
     /// Its layers, the lowest first.
     pub layers: Vec<Layer>,
-    /// What was remarkable.
+    /// Remarks about oddities that were tolerated.
     pub notes: Vec<Note>,
 }
 
-/// One layer of an image; its bytes are not yet read.
+/// One layer of an image, without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
     /// Its position, the lowest is 0.
     pub ordinal: usize,
     /// Its blob.
     pub descriptor: Descriptor,
-    /// The digest its stream should have.
+    /// The digest of its stream, by the config.
     pub diff_id: DiffId,
-    /// Whether it may be passed on; a layer that may not is often absent.
+    /// True if it may be redistributed; a layer that may not is often absent.
     pub is_distributable: bool,
-    /// Which line of the config's history made it, where they can be told apart.
+    /// Index of its line in the config's history; `None` if the history does not fit the layers.
     pub history: Option<usize>,
 }
 
@@ -109,8 +111,8 @@ pub fn open(reference: &Reference, options: &OpenOptions) -> Result<Image> {
     open_by(reference, options, &store::open)
 }
 
-/// What opens the store that a reference names, and says the image's name there: for stores that
-/// the core does not know, such as registries.
+/// Opens the store of a reference and returns the image's name there; for stores that this crate
+/// does not know, such as registries.
 pub type Opener<'a> =
     dyn Fn(&Reference, &Limits) -> Result<(Arc<dyn Store>, Option<Name>)> + Sync + 'a;
 
@@ -138,8 +140,13 @@ impl Image {
             ));
         }
         let config_descriptor = manifest.config;
-        let config_bytes =
-            read_blob(&*store, &config_descriptor, limits.config_bytes, "size of the config")?;
+        let config_bytes = read_blob(
+            &*store,
+            &config_descriptor,
+            limits.ceiling(LimitName::ConfigBytes),
+            "size of the config",
+        )
+        .map_err(fault::in_blob(&*store, &place, "config", &config_descriptor))?;
         let config_place = format!("config {}", config_descriptor.digest);
         let config = Config::parse(&config_bytes, &config_place)?;
         let platform = config.platform();
@@ -152,7 +159,7 @@ impl Image {
                 present: vec![platform.to_string()],
             });
         }
-        // Nobody asked for a platform, and this was the only image to have.
+        // Without a platform in the options, the only image is taken whatever its platform.
         if options.platform.is_none() && Platform::host().distance(&platform).is_none() {
             notes.push(Note::new(
                 &place,
@@ -177,18 +184,20 @@ impl Image {
         })
     }
 
-    /// Returns the store it lies in.
+    /// Returns the store that holds it.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
 
-    /// Returns what it may ask for.
+    /// Returns the limits it was opened with.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Reads a layer once: checks blob and stream, and hands the stream to `sink` in pieces, which
-    /// are unverified until this returns `Ok`. Remarks are added to `notes`.
+    /// Reads a layer once, compares blob and stream with their digests, and passes the stream to
+    /// `sink` in pieces.
+    ///
+    /// The pieces are unverified until this returns `Ok`. Remarks go to `notes`.
     pub fn read_layer(
         &self,
         layer: &Layer,
@@ -212,18 +221,20 @@ impl Image {
         let blob = &layer.descriptor;
         let check = BlobCheck::new(blob.digest, blob.size_bytes);
         let place = check.place();
-        let reader = self.store.open(blob)?;
-        let read = read_layer(reader, check, digest, &self.limits, progress, sink)?;
+        let part = format!("layer {}", layer.ordinal + 1);
+        let read = (self.store.open(blob))
+            .and_then(|reader| read_layer(reader, check, digest, &self.limits, progress, sink))
+            .map_err(fault::in_blob(&*self.store, &self.name, &part, blob))?;
         if let Some(claimed) = Compression::claimed_by(blob.media_type())
             && claimed != read.compression
         {
             let found = read.compression;
-            notes.push(Note::new(&place, format_args!("media type says {claimed}, it is {found}")));
+            let what = format_args!("media type says {claimed}, content is {found}");
+            notes.push(Note::new(&place, what));
         }
         if read.trailing_bytes > 0 {
-            let count = read.trailing_bytes;
-            notes
-                .push(Note::new(&place, format_args!("{count} bytes after the gzip data ignored")));
+            let what = format_args!("{} bytes after the gzip data ignored", read.trailing_bytes);
+            notes.push(Note::new(&place, what));
         }
         Ok(read)
     }
@@ -237,33 +248,31 @@ fn layers(
     notes: &mut Vec<Note>,
 ) -> Result<Vec<Layer>> {
     let count = descriptors.len();
-    Limits::admit(limits.layers, count as u64, "count of layers", place)?;
+    limits.admit(LimitName::Layers, count as u64, "count of layers", place)?;
     if config.diff_ids.len() != count {
         let found = config.diff_ids.len();
         return Err(Error::bad_input(
             place,
-            format_args!("{found} diff ids, but the manifest has {count} layers"),
+            format_args!("the config has {found} diff ids, the manifest {count} layers"),
         ));
     }
-    let mut made: Vec<Option<usize>> = config
+    let mut history: Vec<Option<usize>> = config
         .history
         .iter()
         .enumerate()
         .filter(|(_, line)| !line.is_empty_layer)
         .map(|(at, _)| Some(at))
         .collect();
-    if made.len() != count {
+    if history.len() != count {
         if !config.history.is_empty() {
-            let lines = made.len();
-            notes.push(Note::new(
-                place,
-                format_args!("history speaks of {lines} layers, there are {count}"),
-            ));
+            let lines = history.len();
+            let what = format_args!("the history describes {lines} layers, the image has {count}");
+            notes.push(Note::new(place, what));
         }
-        made = vec![None; count];
+        history = vec![None; count];
     }
-    let parts = descriptors.into_iter().zip(&config.diff_ids).zip(made).enumerate();
-    Ok(parts
+    let layers = descriptors.into_iter().zip(&config.diff_ids).zip(history).enumerate();
+    Ok(layers
         .map(|(ordinal, ((descriptor, &diff_id), history))| Layer {
             ordinal,
             is_distributable: kind::is_distributable(descriptor.media_type()),

@@ -1,62 +1,62 @@
-//! How an image is named on the outside: a transport, a place, and which image there.
+//! References to images: a transport, a place, and a name for one of several images there.
 //!
-//! Spelled as skopeo spells it, so that a line from another tool's manual works here. Parsing only
-//! looks at the text; no file is touched, and a bare path is told apart when it is opened.
+//! The spelling is skopeo's, so that a line from another tool's manual works here. Parsing looks at
+//! the text only and touches no file; a bare path is recognised when it is opened.
 
 use imgdelta_core::{BlobDigest, Error, Result, path::escaped};
 use std::{fmt, path::PathBuf, str::FromStr};
 
-/// Where an image lies and which one is meant.
+/// The place of an image, and its name there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reference {
     /// `oci:DIR[:TAG]`: a directory in the OCI image layout.
     Layout {
         /// The directory.
         directory: PathBuf,
-        /// Which image of it.
+        /// The image in it; `None` for the only one.
         name: Option<Name>,
     },
-    /// `oci-archive:FILE[:TAG]`: such a directory as a tar file.
+    /// `oci-archive:FILE[:TAG]`: a tar file of such a directory.
     OciArchive {
         /// The tar file.
         file: PathBuf,
-        /// Which image of it.
+        /// The image in it; `None` for the only one.
         name: Option<Name>,
     },
-    /// `docker-archive:FILE[:REF]`: what `docker save` writes.
+    /// `docker-archive:FILE[:REF]`: a tar file that `docker save` writes.
     DockerArchive {
         /// The tar file.
         file: PathBuf,
-        /// Which image of it.
+        /// The image in it; `None` for the only one.
         name: Option<Name>,
     },
     /// `docker://HOST[:PORT]/REPO[:TAG][@DIGEST]`: a registry, which another crate opens.
     Registry(RegistryReference),
-    /// A bare path, perhaps with `:TAG`: recognised by looking, when it is opened.
+    /// A bare path, perhaps with `:TAG`; opening it finds out the transport.
     Bare(String),
 }
 
-/// Which image of several in one place.
+/// The name of one image among several in one place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Name {
-    /// A tag, or for Docker's archives a whole reference such as `localhost:5000/x:1`.
+    /// A tag; in a docker archive a whole reference such as `localhost:5000/x:1`.
     Tag(String),
     /// `@sha256:…`: the manifest or index with this digest.
     Digest(BlobDigest),
-    /// `@N`: the image at this position, for those that have no name.
+    /// `@N`: the image at this position, counted from 0, for images without a name.
     Ordinal(usize),
 }
 
 /// An image in a registry, with Docker's defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RegistryReference {
-    /// Host name, with the port if one was given; `docker.io` if none was.
+    /// The host, with its port if the reference has one; `docker.io` if it has no host.
     pub host: String,
-    /// The repository; a single word on docker.io lies under `library/`.
+    /// The repository; a single word on docker.io gets the prefix `library/`.
     pub repository: String,
-    /// The tag; `latest` if neither tag nor digest was given.
+    /// The tag; `latest` if the reference has neither tag nor digest.
     pub tag: Option<String>,
-    /// The digest, which decides if a tag was given too.
+    /// The digest; it overrules the tag.
     pub digest: Option<BlobDigest>,
 }
 
@@ -65,13 +65,13 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Self> {
         if text.is_empty() || text.contains('\0') {
-            return Err(wrong(text, "an image reference must be text without NUL"));
+            return Err(invalid(text, "an image reference must be text without NUL"));
         }
         if let Some(rest) = text.strip_prefix("docker://") {
-            return parse_registry(rest).map(Self::Registry).map_err(|what| wrong(text, what));
+            return parse_registry(rest).map(Self::Registry).map_err(|what| invalid(text, what));
         }
         let (transport, rest) = text.split_once(':').unwrap_or(("", text));
-        let split = || split_name(rest).map_err(|what| wrong(text, what));
+        let split = || split_name(rest).map_err(|what| invalid(text, what));
         Ok(match transport {
             "oci" => {
                 let (directory, name) = split()?;
@@ -129,15 +129,16 @@ impl fmt::Display for RegistryReference {
     }
 }
 
-/// Splits `PATH[:NAME]`, `PATH@DIGEST` and `PATH:@N` at the first colon, as skopeo does: a path
-/// with a colon in it must be given bare, or by another name for the same directory.
+/// Splits `PATH[:NAME]`, `PATH@DIGEST` and `PATH:@N` at the first colon, as skopeo does.
+///
+/// A path that contains a colon works as a bare path only.
 fn split_name(text: &str) -> std::result::Result<(PathBuf, Option<Name>), String> {
     let (path, name) = match split_digest(text)? {
         (path, Some(digest)) => {
-            // `x:@sha256:…` is what a generous reader of `:TAG` and `@DIGEST` may write.
+            // People who know both `:TAG` and `@DIGEST` write `x:@sha256:…` too.
             let path = path.strip_suffix(':').unwrap_or(path);
             if path.contains(':') {
-                return Err("give a tag or a digest, not both".into());
+                return Err("a tag and a digest together; use one of them".into());
             }
             (path, Some(Name::Digest(digest)))
         }
@@ -147,23 +148,24 @@ fn split_name(text: &str) -> std::result::Result<(PathBuf, Option<Name>), String
         },
     };
     if path.is_empty() {
-        return Err("the path is missing".into());
+        return Err("the path after the transport is missing".into());
     }
     Ok((path.into(), name))
 }
 
-/// Reads what follows the colon; nothing at all is no name, as for skopeo.
+/// Reads the name after the colon; empty text means no name, as for skopeo.
 pub fn parse_name(text: &str) -> std::result::Result<Option<Name>, String> {
     Ok(match text.strip_prefix('@') {
         _ if text.is_empty() => None,
         None => Some(Name::Tag(text.to_owned())),
-        Some(number) => Some(Name::Ordinal(
-            number.parse().map_err(|_| format!("{:?} is no position", escaped(text.as_bytes())))?,
-        )),
+        Some(number) => Some(Name::Ordinal(number.parse().map_err(|_| {
+            let text = escaped(text.as_bytes());
+            format!("{text:?} is not a position; write @0 for the first image")
+        })?)),
     })
 }
 
-/// Splits off `@sha256:…` or `@sha512:…` at the end.
+/// Splits `@sha256:…` or `@sha512:…` off the end.
 pub fn split_digest(text: &str) -> std::result::Result<(&str, Option<BlobDigest>), String> {
     match text.rfind("@sha256:").or_else(|| text.rfind("@sha512:")) {
         None => Ok((text, None)),
@@ -174,13 +176,14 @@ pub fn split_digest(text: &str) -> std::result::Result<(&str, Option<BlobDigest>
     }
 }
 
-fn parse_registry(text: &str) -> std::result::Result<RegistryReference, String> {
+/// Reads `[HOST[:PORT]/]REPO[:TAG][@DIGEST]` with Docker's defaults.
+pub(crate) fn parse_registry(text: &str) -> std::result::Result<RegistryReference, String> {
     let (rest, digest) = split_digest(text)?;
     if rest.contains('@') {
-        return Err("after @ a digest should follow".into());
+        return Err("@ must be followed by a digest, sha256:… or sha512:…".into());
     }
     let (host, path) = match rest.split_once('/') {
-        // Docker's rule: the first part is a host if it could not be a repository's.
+        // Docker's rule: the first part is a host if it cannot belong to a repository.
         Some((first, path)) if looks_like_host(first) => (first, path),
         _ => (DEFAULT_HOST, rest),
     };
@@ -190,10 +193,16 @@ fn parse_registry(text: &str) -> std::result::Result<RegistryReference, String> 
         None => (path, None),
     };
     if !repository.split('/').all(is_repository_part) || repository.len() > 255 {
-        return Err(format!("{:?} is no repository name", escaped(repository.as_bytes())));
+        let repository = escaped(repository.as_bytes());
+        return Err(format!(
+            "{repository:?} is not a repository name; it has lower-case letters, digits and . _ - /"
+        ));
     }
     if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
-        return Err(format!("{:?} is no tag", escaped(tag.as_bytes())));
+        let tag = escaped(tag.as_bytes());
+        return Err(format!(
+            "{tag:?} is not a tag; it has letters, digits and . _ -, at most 128 characters"
+        ));
     }
     let default_tag = digest.is_none().then_some(DEFAULT_TAG);
     let repository = if host == DEFAULT_HOST && !repository.contains('/') {
@@ -209,8 +218,9 @@ fn parse_registry(text: &str) -> std::result::Result<RegistryReference, String> 
     })
 }
 
-/// Returns Docker's full form of a reference (`x` is `docker.io/library/x:latest`), or the text
-/// itself if it has none, so that two spellings of one name compare equal.
+/// Returns Docker's full form of a reference, so that two spellings of one name compare equal.
+///
+/// `x` becomes `docker.io/library/x:latest`; text that is not a reference stays unchanged.
 pub fn full_docker_name(text: &str) -> String {
     parse_registry(text).map_or_else(|_| text.to_owned(), |reference| reference.to_string())
 }
@@ -238,14 +248,14 @@ fn is_tag(tag: &str) -> bool {
         && tag.bytes().all(|byte| is_word(byte) || b".-".contains(&byte))
 }
 
-fn wrong(text: &str, what: impl fmt::Display) -> Error {
+fn invalid(text: &str, what: impl fmt::Display) -> Error {
     let shown: String = text.chars().take(MAX_SHOWN_CHARS).collect();
     Error::bad_input(format_args!("image reference {:?}", escaped(shown.as_bytes())), what)
 }
 
 const DEFAULT_HOST: &str = "docker.io";
 const DEFAULT_TAG: &str = "latest";
-/// Enough to recognise a mistake, short enough for a terminal line.
+/// Long enough to recognise a mistake, short enough for a terminal line.
 const MAX_SHOWN_CHARS: usize = 200;
 
 #[cfg(test)]
@@ -258,7 +268,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "shortens the table below")]
+    #[expect(clippy::unnecessary_wraps, reason = "the table below needs an option in each row")]
     fn tag(text: &str) -> Option<Name> {
         Some(Name::Tag(text.into()))
     }
@@ -301,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_displayed_parses_to_the_same() {
+    fn displayed_references_parse_to_the_same_value() {
         for text in [
             "oci:/a/b:v1".to_owned(),
             "oci:a:@2".to_owned(),
@@ -318,15 +328,18 @@ mod tests {
     fn nonsense_is_refused_with_the_reason() {
         let refused = |text: &str| text.parse::<Reference>().unwrap_err().to_string();
         assert!(refused("").contains("must be text"));
-        assert!(refused("oci:").contains("path is missing"));
-        assert!(refused("oci::tag").contains("path is missing"));
-        assert!(refused("oci:a:@x").contains("no position"));
+        assert!(refused("oci:").contains("the path after the transport is missing"));
+        assert!(refused("oci::tag").contains("the path after the transport is missing"));
+        assert_eq!(
+            refused("oci:a:@x"),
+            r#"image reference "oci:a:@x": "@x" is not a position; write @0 for the first image"#
+        );
         assert!(refused("oci:a@sha256:00").contains("lower-case hexadecimal"));
-        assert!(refused(&format!("oci:a:t@{DIGEST}")).contains("not both"));
-        assert!(refused("docker://UPPER").contains("no repository name"));
-        assert!(refused("docker://a/../b").contains("no repository name"));
-        assert!(refused("docker://a:ta g").contains("no tag"));
-        assert!(refused("docker://a@b").contains("digest should follow"));
+        assert!(refused(&format!("oci:a:t@{DIGEST}")).contains("use one of them"));
+        assert!(refused("docker://UPPER").contains(r#""UPPER" is not a repository name"#));
+        assert!(refused("docker://a/../b").contains(r#""a/../b" is not a repository name"#));
+        assert!(refused("docker://a:ta g").contains(r#""ta g" is not a tag"#));
+        assert!(refused("docker://a@b").contains("must be followed by a digest"));
         assert!(!refused("docker://a:\x1b[31m").contains('\x1b'));
     }
 }

@@ -1,42 +1,61 @@
-//! Blobs by digest and images by name, wherever they lie.
+//! Places that hold images: blobs by digest, and images by name.
 //!
-//! A store gives what it finds and promises nothing about it: whoever reads a blob compares it
-//! with its digest (see [`read_blob`] and `envelope`). Nothing here is unpacked or written.
+//! A store returns bytes as they are: the reader of a blob compares it with its digest (see
+//! [`read_blob`] and `envelope`). Nothing here unpacks or writes.
 
+mod bare;
 pub mod descriptor;
 pub mod docker_archive;
 pub mod layout;
 mod members;
+mod memory;
 mod roots;
 pub mod source;
 
 pub use descriptor::{Descriptor, PlatformFields};
+pub use memory::MemoryStore;
 
-use crate::reference::{Name, Reference, parse_name, split_digest};
+use crate::reference::{Name, Reference};
 use docker_archive::DockerArchive;
-use imgdelta_core::{Error, Limits, Result, path::escaped, verify::BlobCheck};
+use imgdelta_core::{Error, Limits, Result, limits::Ceiling, verify::BlobCheck};
 use layout::Layout;
 use members::Members;
 use source::ReadAt;
-use std::{fmt, fs::File, io::Read, path::Path, sync::Arc};
+use std::{
+    fmt,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// A place that holds images.
 pub trait Store: Send + Sync + fmt::Debug {
-    /// Returns how errors name this place.
+    /// Returns the name of this place in errors.
     fn place(&self) -> String;
 
-    /// Returns the names there are, for a person to choose from.
+    /// Returns the names of its images, for a person to choose from.
     fn names(&self) -> Result<Vec<String>>;
 
-    /// Returns what a name stands for: usually one manifest or index. They are several where one
-    /// name is given per platform; the platform then chooses. Without a name, the only image.
+    /// Returns the manifest or index of a name; without a name, that of the only image.
+    ///
+    /// Several descriptors are one image for several platforms, and the platform chooses.
     fn find(&self, name: Option<&Name>) -> Result<Vec<Descriptor>>;
 
-    /// Opens a blob from its beginning. Its bytes are not yet checked.
+    /// Opens a blob at its first byte; the bytes are not verified.
     fn open(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>>;
+
+    /// Returns the file that holds a blob, for errors; `None` if no file holds exactly the blob.
+    fn blob_file(&self, blob: &Descriptor) -> Option<PathBuf> {
+        let _ = blob;
+        None
+    }
 }
 
-/// Opens the store that a reference names and returns it with the image's name there.
+/// A store, and the name of an image in it.
+type OpenStore = (Arc<dyn Store>, Option<Name>);
+
+/// Opens the store that a reference names; returns it with the image's name there.
 pub fn open(reference: &Reference, limits: &Limits) -> Result<(Arc<dyn Store>, Option<Name>)> {
     match reference {
         Reference::Layout { directory, name } => {
@@ -52,23 +71,23 @@ pub fn open(reference: &Reference, limits: &Limits) -> Result<(Arc<dyn Store>, O
         }
         Reference::Registry(_) => Err(Error::bad_input(
             reference,
-            "a registry cannot be opened here; the registry crate does that",
+            "this store opens files only; the crate imgdelta-registry opens registries",
         )),
-        Reference::Bare(text) => open_bare(text, limits),
+        Reference::Bare(text) => bare::open(text, limits),
     }
 }
 
-/// Reads a whole blob that must fit in memory, and compares it with its digest and size.
+/// Reads a whole blob into memory, and compares it with its digest and size.
 pub fn read_blob(
     store: &dyn Store,
     blob: &Descriptor,
-    limit: u64,
+    ceiling: Ceiling,
     what: &'static str,
 ) -> Result<Vec<u8>> {
     let mut check = BlobCheck::new(blob.digest, blob.size_bytes);
-    Limits::admit(limit, blob.size_bytes, what, check.place())?;
+    ceiling.admit(blob.size_bytes, what, check.place())?;
     let mut bytes = Vec::new();
-    // One byte more than promised, so that a longer blob is noticed.
+    // One byte more than the size: a longer blob fails the check.
     let mut reader = store.open(blob)?.take(blob.size_bytes + 1);
     reader.read_to_end(&mut bytes).map_err(Error::io(check.place()))?;
     check.update(&bytes)?;
@@ -76,56 +95,12 @@ pub fn read_blob(
     Ok(bytes)
 }
 
-/// Recognises a bare path: as a whole first, so that a path with colons wins; then with a digest
-/// cut off; then with a name cut off at each colon, the longest path first.
-fn open_bare(text: &str, limits: &Limits) -> Result<(Arc<dyn Store>, Option<Name>)> {
-    let wrong = |what| Error::bad_input(format_args!("{:?}", escaped(text.as_bytes())), what);
-    if Path::new(text).exists() {
-        return Ok((recognise(Path::new(text), limits)?, None));
-    }
-    let (path, digest) = split_digest(text).map_err(wrong)?;
-    if digest.is_some() && Path::new(path).exists() {
-        return Ok((recognise(Path::new(path), limits)?, digest.map(Name::Digest)));
-    }
-    for (colon, _) in text.rmatch_indices(':') {
-        let path = Path::new(&text[..colon]);
-        if colon > 0 && path.exists() {
-            let name = parse_name(&text[colon + 1..]).map_err(wrong)?;
-            return Ok((recognise(path, limits)?, name));
-        }
-    }
-    Err(Error::NotFound {
-        place: format!("{:?}", escaped(text.as_bytes())),
-        what:
-            "a file or directory of this name (or oci:, oci-archive:, docker-archive:, docker://)"
-                .into(),
-        present: Vec::new(),
-    })
-}
-
-fn recognise(path: &Path, limits: &Limits) -> Result<Arc<dyn Store>> {
-    if path.is_dir() {
-        if !path.join(layout::INDEX_FILE).exists() && !path.join(layout::LAYOUT_FILE).exists() {
-            return Err(Error::bad_input(
-                path.display(),
-                "a directory without oci-layout and index.json is not an image",
-            ));
-        }
-        return Ok(Arc::new(Layout::open_directory(path, limits)?));
-    }
-    let (source, place) = open_file("", path)?;
-    let members = Members::read(Arc::clone(&source), &place, limits)?;
-    if members.contains(docker_archive::MANIFEST_FILE) {
-        return Ok(Arc::new(DockerArchive::from_members(members, place, limits)?));
-    }
-    if members.contains(layout::INDEX_FILE) {
-        return Ok(Arc::new(Layout::from_members(members, place, limits)?));
-    }
-    Err(Error::bad_input(place, "a tar file without index.json and manifest.json is not an image"))
-}
-
 fn open_file(transport: &str, path: &Path) -> Result<(Arc<dyn ReadAt>, String)> {
     let place = format!("{transport}{}", path.display());
+    if path.join(layout::INDEX_FILE).is_file() {
+        let what = format!("a directory, not an archive; name it oci:{}", path.display());
+        return Err(Error::bad_input(place, what));
+    }
     let file = match File::open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(Error::bad_input(place, "no such file"));
@@ -138,10 +113,29 @@ fn open_file(transport: &str, path: &Path) -> Result<(Arc<dyn ReadAt>, String)> 
     Ok((Arc::new(file), place))
 }
 
-/// Reads a small file of a layout or archive, refusing a large one before memory is taken.
-fn read_small(reader: impl Read, place: &str, limit: u64, what: &'static str) -> Result<Vec<u8>> {
+/// Returns the transport of an archive of images, or `None` if the file is not one.
+fn archive_transport(path: &Path, limits: &Limits) -> Option<&'static str> {
+    let (source, place) = open_file("", path).ok()?;
+    let members = Members::read(source, &place, limits).ok()?;
+    if members.contains(docker_archive::MANIFEST_FILE) {
+        Some("docker-archive:")
+    } else {
+        members.contains(layout::INDEX_FILE).then_some("oci-archive:")
+    }
+}
+
+/// Reads a small file of a layout or archive; refuses a large one before it takes memory.
+fn read_small(
+    reader: impl Read,
+    place: &str,
+    ceiling: Ceiling,
+    what: &'static str,
+) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    reader.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(place))?;
-    Limits::admit(limit, bytes.len() as u64, what, place)?;
+    reader
+        .take(ceiling.value.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(Error::io(place))?;
+    ceiling.admit(bytes.len() as u64, what, place)?;
     Ok(bytes)
 }

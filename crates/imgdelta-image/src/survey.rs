@@ -12,11 +12,10 @@ use crate::{
     rootfs::Rootfs,
     volume::Volume,
 };
-use imgdelta_core::{
+use imgdelta_core::{Context, 
     BlobDigest, DiffId, Error, Limits, Note, Result,
-    parallel::Workers,
     path::LayerPath,
-    progress::{Progress, Stage},
+    progress::Stage,
     scratch::Scratch,
 };
 use imgdelta_format::recipe::StreamName;
@@ -46,8 +45,6 @@ pub struct Survey {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct SurveyOptions {
-    /// What a layer may ask for. The defaults.
-    pub limits: Limits,
     /// Directory of indexes. None: a library writes nothing by itself.
     pub cache: Option<Cache>,
     /// Starts the reader of files that are of interest in themselves, such as package databases;
@@ -56,16 +53,9 @@ pub struct SurveyOptions {
 }
 
 impl SurveyOptions {
-    /// Sets the limits.
-    #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Keeps indexes in a directory, which is made if it is not there.
-    pub fn cache(mut self, dir: &Path) -> Result<Self> {
-        self.cache = Some(Cache::open(dir, &self.limits)?);
+    /// Keeps indexes in a directory, which is created if it is missing.
+    pub fn cache(mut self, dir: &Path, limits: &Limits) -> Result<Self> {
+        self.cache = Some(Cache::open(dir, limits)?);
         Ok(self)
     }
 
@@ -94,10 +84,9 @@ impl Survey {
 pub fn both(
     images: [Image; 2],
     options: &SurveyOptions,
-    workers: &Workers,
-    progress: &dyn Progress,
+    context: &Context,
 ) -> Result<[Survey; 2]> {
-    let surveys = all(images.into(), options, workers, progress)?;
+    let surveys = all(images.into(), options, context)?;
     Ok(<[Survey; 2]>::try_from(surveys).expect("as many surveys as images"))
 }
 
@@ -107,11 +96,9 @@ pub fn both(
 pub fn both_with_streams(
     images: [Image; 2],
     options: &SurveyOptions,
-    scratch: &Scratch,
-    workers: &Workers,
-    progress: &dyn Progress,
+    context: &Context,
 ) -> Result<([Survey; 2], Volume)> {
-    let (surveys, volume) = read(images.into(), options, Some(scratch), workers, progress)?;
+    let (surveys, volume) = read(images.into(), options, Some(&context.scratch), context)?;
     Ok((<[Survey; 2]>::try_from(surveys).expect("as many surveys as images"), volume))
 }
 
@@ -119,19 +106,18 @@ pub fn both_with_streams(
 pub fn all(
     images: Vec<Image>,
     options: &SurveyOptions,
-    workers: &Workers,
-    progress: &dyn Progress,
+    context: &Context,
 ) -> Result<Vec<Survey>> {
-    read(images, options, None, workers, progress).map(|(surveys, _)| surveys)
+    read(images, options, None, context).map(|(surveys, _)| surveys)
 }
 
 fn read(
     images: Vec<Image>,
     options: &SurveyOptions,
     scratch: Option<&Scratch>,
-    workers: &Workers,
-    progress: &dyn Progress,
+    context: &Context,
 ) -> Result<(Vec<Survey>, Volume)> {
+    let Context { workers, progress, .. } = context;
     let mut works = Vec::new();
     let mut planned = HashSet::new();
     for image in &images {
@@ -148,7 +134,7 @@ fn read(
 
     let read = workers.map(works, |(image, layer)| {
         let mut stream = scratch.map(Scratch::file).transpose()?;
-        let (index, notes) = index_of(image, layer, options, stream.as_mut(), progress)?;
+        let (index, notes) = index_of(image, layer, options, stream.as_mut(), context)?;
         let key = (layer.descriptor.digest, layer.diff_id);
         Ok((key, (Arc::new(index), notes), stream))
     })?;
@@ -200,8 +186,9 @@ fn index_of(
     layer: &Layer,
     options: &SurveyOptions,
     mut stream: Option<&mut File>,
-    progress: &dyn Progress,
+    context: &Context,
 ) -> Result<(Index, Vec<Note>)> {
+    let progress = &*context.progress;
     let mut notes = Vec::new();
     if let Some(cache) = options.cache.as_ref().filter(|_| stream.is_none()) {
         match cache.load(&layer.diff_id) {
@@ -220,7 +207,7 @@ fn index_of(
         }
     }
     let reader = options.file_reader.map(|start| start());
-    let mut builder = IndexBuilder::new(&options.limits, reader);
+    let mut builder = IndexBuilder::new(&context.limits, reader);
     let read = image.read_layer(layer, &mut notes, progress, &mut |chunk| {
         if let Some(stream) = &mut stream {
             stream.write_all(chunk).map_err(Error::io("scratch file"))?;

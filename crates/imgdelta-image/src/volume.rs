@@ -13,9 +13,8 @@ use crate::{
     image::{Image, Layer},
     store::source::ReadAt,
 };
-use imgdelta_core::{
-    DiffId, Error, Note, Result,
-    parallel::Workers,
+use imgdelta_core::{Context, 
+    DiffId, Difference, Error, MissingLayer, Note, Result,
     progress::{Progress, Stage},
     scratch::Scratch,
 };
@@ -93,9 +92,7 @@ impl Stream {
         if found != name.bytes {
             return Err(Error::Mismatch {
                 place,
-                what: "size",
-                expected: format!("{} bytes", name.bytes),
-                found: format!("{found} bytes"),
+                difference: Difference::Size { expected: name.bytes, found },
             });
         }
         Ok(Self { name, extent: Arc::new(Extent::new(place, file, is_mapped)?) })
@@ -143,11 +140,9 @@ impl Volume {
     pub fn extract(
         images: &[&Image],
         wanted: &[DiffId],
-        scratch: &Scratch,
-        workers: &Workers,
-        progress: &dyn Progress,
+        context: &Context,
     ) -> Result<Self> {
-        Self::extract_as(StreamDigest::Compared, images, wanted, scratch, workers, progress)
+        Self::extract_as(StreamDigest::Compared, images, wanted, context)
     }
 
     /// The same, with the digests of streams taken as told.
@@ -155,10 +150,10 @@ impl Volume {
         digest: fn(DiffId) -> StreamDigest,
         images: &[&Image],
         wanted: &[DiffId],
-        scratch: &Scratch,
-        workers: &Workers,
-        progress: &dyn Progress,
+        context: &Context,
     ) -> Result<Self> {
+        let Context { scratch, workers, .. } = context;
+        let progress = &*context.progress;
         let mut works = Vec::new();
         let (mut planned, mut missing) = (HashSet::new(), Vec::new());
         for diff_id in wanted {
@@ -168,7 +163,9 @@ impl Volume {
             let candidates = layers_of(images, diff_id);
             match candidates.first() {
                 Some((_, layer)) => works.push((layer.descriptor.size_bytes, candidates)),
-                None => missing.push(diff_id.to_string()),
+                None => {
+                    missing.push(MissingLayer::Stream { diff_id: *diff_id, layers: Vec::new() })
+                }
             }
         }
         if !missing.is_empty() {
@@ -230,7 +227,7 @@ impl Space {
         let (mut space, mut missing) = (Self::default(), Vec::new());
         for name in sources {
             let Some(stream) = volume.stream(&name.diff_id) else {
-                missing.push(name.diff_id.to_string());
+                missing.push(MissingLayer::Stream { diff_id: name.diff_id, layers: Vec::new() });
                 continue;
             };
             if stream.bytes() != name.bytes {
@@ -350,7 +347,10 @@ fn extract_first(
     for (image, layer) in candidates {
         match extract(digest(layer.diff_id), image, layer, scratch, progress) {
             // A layer that may not be distributed is often absent, and may lie in another image.
-            Err(Error::NotFound { what, .. }) => missing.push(what),
+            Err(Error::NotFound { .. }) => {
+                let digest = layer.descriptor.digest;
+                missing.push(MissingLayer::Blob { digest, layers: Vec::new() });
+            }
             outcome => return outcome,
         }
     }
@@ -459,7 +459,13 @@ mod tests {
     #[test]
     fn a_file_of_another_length_is_no_stream() {
         let wrong = Volume::default().insert(name(b"abc"), tempfile::tempfile().unwrap());
-        assert!(matches!(wrong, Err(Error::Mismatch { what: "size", .. })));
+        assert!(matches!(
+            wrong,
+            Err(Error::Mismatch {
+                difference: Difference::Size { .. } | Difference::Longer { .. },
+                ..
+            })
+        ));
     }
 
     #[test]

@@ -10,7 +10,9 @@ pub use server::Server;
 pub use value::{Files, Pattern, Share, Size, Span};
 pub(crate) use value::{preset_of, preset_word};
 
-use imgdelta::{Error, Result, image::Platform, plan::Preset};
+use imgdelta_core::{Error, Result};
+use imgdelta_image::image::Platform;
+use imgdelta_make::options::Preset;
 use serde::Deserialize;
 use std::{
     net::SocketAddr,

@@ -10,7 +10,7 @@ use crate::{
     queue::{Postgres, Queue, Sqlite, Terms},
     reuse::Reuse,
 };
-use imgdelta::{Error, Result};
+use imgdelta_core::{Error, Result};
 use imgdelta_registry::{Client, ClientOptions, Credentials, Secret, Trust};
 use std::{
     path::{Path, PathBuf},

@@ -8,7 +8,8 @@ use crate::{
     policy::{self, Version},
     queue::Queue,
 };
-use imgdelta::{BlobDigest, Error, Result, image::Platform, store::Descriptor};
+use imgdelta_core::{BlobDigest, Error, Result, limits::Ceiling};
+use imgdelta_image::{image::Platform, store::Descriptor};
 use imgdelta_registry::{Client, Named, Repository};
 use serde::Deserialize;
 use std::{
@@ -150,7 +151,8 @@ impl Looker {
             Kind::Other => Known::Other,
             Kind::Image(config) => {
                 let what = "size of the config";
-                let read = repository.blob_bytes(&config, MOST_CONFIG_BYTES, what).await;
+                let read =
+                    repository.blob_bytes(&config, Ceiling::fixed(MOST_CONFIG_BYTES), what).await;
                 match read.map_err(Error::from) {
                     Ok(bytes) => image(&bytes).unwrap_or(Known::Other),
                     Err(error @ (Error::NotFound { .. } | Error::OverLimit { .. })) => {

@@ -9,27 +9,27 @@ use crate::{
     reuse::{AtHand, Reuse},
     work::Work,
 };
-use imgdelta::{
-    BlobDigest, DiffId, Error, Limits, Result,
-    apply::{self, ApplyOptions},
-    cost::Cost,
-    delta::Delta,
-    encode::{self, EncodeOptions},
-    image::{Image, OpenOptions},
+use imgdelta_core::{
+    BlobDigest, Context, DiffId, Error, Limits, Result,
+    limits::Ceiling,
     parallel::{Budget, Workers},
-    plan::{Known, Plan, PlanOptions, Way},
     progress::Progress,
-    reference::Name,
     scratch::Scratch,
-    store::{Store, source::ReadAt},
-    survey::{self, Survey, SurveyOptions},
-    volume::Volume,
+};
+use imgdelta_image::{
+    image::{Image, OpenOptions},
+    reference::Name,
+    store::Store,
+    survey::SurveyOptions,
+};
+use imgdelta_make::{
+    options::CreateOptions, pair::ImagePair, plan::ReusableRecipe, proof::ProvedDelta,
 };
 use imgdelta_registry::{Client, RegistryStore, Repository};
 use std::{
     cell::Cell,
     collections::{HashMap, HashSet},
-    io::{self, BufWriter, Write},
+    io,
     path::PathBuf,
     sync::{
         Arc,
@@ -62,7 +62,7 @@ pub(crate) struct Made {
     /// How many recipes were made for other images before.
     pub reused_recipes: u64,
     /// The delta, unless it is not worth it.
-    pub delta: Option<(Delta, Arc<dyn ReadAt>)>,
+    pub delta: Option<ProvedDelta>,
     /// Repositories that hold some of its recipes.
     pub lies_in: HashMap<BlobDigest, String>,
 }
@@ -89,47 +89,44 @@ impl Maker {
     }
 
     /// Makes a delta and proves it; one that is not worth publishing is not written.
-    pub fn make(&self, work: &Work, handle: &Handle, meter: &Meter) -> Result<Made> {
+    pub fn make(&self, work: &Work, handle: &Handle, meter: &Arc<Meter>) -> Result<Made> {
         let repository = Repository::new(&self.client, &self.host, &work.repository);
         // One store for both, so that what they share is fetched once.
         let store = RegistryStore::new(repository, handle.clone(), Some(self.scratch.clone()));
         let store: Arc<dyn Store> = Arc::new(store);
         let limits = Limits::default();
         let options = OpenOptions::default().limits(limits.clone());
-        let open = |digest| {
-            let image = Image::open(Arc::clone(&store), Some(&Name::Digest(digest)), &options);
-            image.map_err(imgdelta_registry::unwrapped)
-        };
+        let open = |digest| Image::open(Arc::clone(&store), Some(&Name::Digest(digest)), &options);
         let images = [open(work.base)?, open(work.target)?];
 
         let bytes = disk_bytes_of(&images);
-        Limits::admit(self.disk_bytes, bytes, "estimated size of temporary files", work)?;
+        Ceiling::fixed(self.disk_bytes).admit(bytes, "estimated size of temporary files", work)?;
         let _share = self.disk.take(bytes);
         if machine::free_bytes(&self.scratch_dir).is_some_and(|free| free < bytes) {
             return Err(Error::io(self.scratch.place())(io::ErrorKind::StorageFull.into()));
         }
 
-        let (workers, progress) = (Workers::new(self.threads)?, meter as &dyn Progress);
+        let context = Context::new(self.scratch.clone())?
+            .workers(Arc::new(Workers::new(self.threads)?))
+            .limits(limits)
+            .memory_bytes(Some(self.memory_bytes))
+            .progress(Arc::clone(meter) as Arc<dyn Progress>);
         let [held, wanted] = [&images[0], &images[1]].map(streams_of);
         let wanted: Vec<DiffId> = wanted.difference(&held).copied().collect();
         let held: Vec<DiffId> = held.into_iter().collect();
-        let at_hand = self.reuse.at_hand(work, &wanted, &held, &self.scratch, progress);
+        let at_hand = self.reuse.at_hand(work, &wanted, &held, &self.scratch, &**meter);
         let AtHand { known, lies_in } = handle.block_on(at_hand).unwrap_or_else(|error| {
             tracing::warn!(%work, %error, "no recipes can be used again");
             AtHand::default()
         });
 
-        let options = SurveyOptions::default().limits(limits);
-        let (surveys, volume) =
-            survey::both_with_streams(images, &options, &self.scratch, &workers, progress)
-                .map_err(imgdelta_registry::unwrapped)?;
-        let drafting = Drafting { maker: self, work, surveys, volume, workers, progress };
-        let is_anew = known.is_empty();
-        let made = match drafting.make(known) {
-            // A recipe of the registry's that is no good is not to keep others from being made.
-            Err(error) if !is_anew && !matches!(error, Error::Io { .. } | Error::Cancelled) => {
-                tracing::warn!(%work, %error, "made anew, without recipes of other images");
-                drafting.make(Vec::new())
+        let pair = ImagePair::read(images, &SurveyOptions::default(), &context)?;
+        let is_fresh = known.is_empty();
+        let made = match encode(work, &pair, known) {
+            // A bad recipe in the registry must not prevent others from being made.
+            Err(error) if !is_fresh && !matches!(error, Error::Io { .. } | Error::Cancelled) => {
+                tracing::warn!(%work, %error, "made without recipes of other images");
+                encode(work, &pair, Vec::new())
             }
             outcome => outcome,
         };
@@ -137,49 +134,21 @@ impl Maker {
     }
 }
 
-/// A pair of images, read and at hand.
-struct Drafting<'a> {
-    maker: &'a Maker,
-    work: &'a Work,
-    surveys: [Survey; 2],
-    volume: Volume,
-    workers: Workers,
-    progress: &'a dyn Progress,
-}
-
-impl Drafting<'_> {
-    fn make(&self, known: Vec<Known>) -> Result<Made> {
-        let Self { maker, work, surveys: [base, target], volume, workers, progress } = self;
-        let Maker { scratch, memory_bytes, .. } = maker;
-        let options = PlanOptions::default().preset(work.preset).known(known);
-        let plan = Plan::of(base, target, volume, options, scratch, workers, *progress)?;
-        let reused = plan.layers.iter().filter(|way| matches!(way, Way::Known(_))).count() as u64;
-        let options = EncodeOptions::default().memory_bytes(*memory_bytes);
-        let draft = encode::encode(&plan, &options, scratch, workers, *progress)?;
-        let cost = Cost::of(&draft)?;
-        let mut made = Made {
-            delta_bytes: cost.delta_bytes,
-            pull_bytes: cost.pull_bytes,
-            reused_recipes: reused,
-            delta: None,
-            lies_in: HashMap::new(),
-        };
-        if !work.worth.is_above(made.delta_bytes, made.pull_bytes) {
-            return Ok(made);
-        }
-        let mut out = BufWriter::new(scratch.file()?);
-        draft.write(&mut out)?;
-        out.flush().map_err(Error::io(scratch.place()))?;
-        let file = out
-            .into_inner()
-            .map_err(|error| Error::io(scratch.place())(io::IntoInnerError::into_error(error)))?;
-        let file: Arc<dyn ReadAt> = Arc::new(file);
-        let delta = Delta::open(Arc::clone(&file), work, &Limits::default())?;
-        let proof = ApplyOptions::new(scratch.clone()).memory_bytes(*memory_bytes);
-        apply::prove(&delta, volume, &proof, workers, *progress)?;
-        made.delta = Some((delta, file));
-        Ok(made)
-    }
+/// Makes and proves a delta; one that is not worth publishing is not proved.
+fn encode(work: &Work, pair: &ImagePair, reusable: Vec<ReusableRecipe>) -> Result<Made> {
+    let options = CreateOptions::default().preset(work.preset).reusable(reusable);
+    let plan = pair.plan(&options)?;
+    let reused_recipes = plan.reused_recipes() as u64;
+    let draft = plan.encode()?;
+    let cost = draft.cost()?;
+    let is_worth = work.worth.is_above(cost.delta_bytes, cost.pull_bytes);
+    Ok(Made {
+        delta_bytes: cost.delta_bytes,
+        pull_bytes: cost.pull_bytes,
+        reused_recipes,
+        delta: if is_worth { Some(draft.prove()?) } else { None },
+        lies_in: HashMap::new(),
+    })
 }
 
 fn streams_of(image: &Image) -> HashSet<DiffId> {

@@ -7,7 +7,8 @@ use crate::{
     config::{Order, Rule, To},
     work::{Direction, Work},
 };
-use imgdelta::{BlobDigest, image::Platform};
+use imgdelta_core::BlobDigest;
+use imgdelta_image::image::Platform;
 use imgdelta_registry::is_digest_tag;
 use semver::Version as Number;
 use std::{

@@ -2,7 +2,9 @@
 //!
 //! Touches nothing but deltas: every other artifact stays as it is, however it is called.
 
-use imgdelta::{BlobDigest, Error, Result, delta::Delta, store::source::ReadAt};
+use imgdelta_apply::delta::Delta;
+use imgdelta_core::{BlobDigest, Error, Result};
+use imgdelta_image::store::source::ReadAt;
 use imgdelta_registry::{
     Named, PushOptions, Pushed, Referrer, Repository,
     artifact::{ARTIFACT_TYPE, Artifact, BASE_ANNOTATION},

@@ -10,7 +10,7 @@ mod sqlite;
 pub use postgres::{Postgres, advice};
 pub use sqlite::Sqlite;
 
-use imgdelta::Result;
+use imgdelta_core::Result;
 use std::{collections::BTreeMap, fmt, future::Future, pin::Pin, time::Duration};
 
 /// What a queue answers in its own time.

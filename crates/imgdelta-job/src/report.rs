@@ -3,7 +3,7 @@
 //! Values only: nothing is done here.
 
 use crate::work::Work;
-use imgdelta::{BlobDigest, Error, size::Human};
+use imgdelta_core::{BlobDigest, Error, size::Human};
 use serde_json::Value;
 use std::fmt;
 

@@ -9,7 +9,7 @@ use crate::{
     queue::Queue,
     report, work,
 };
-use imgdelta::{BlobDigest, Result, path::escaped};
+use imgdelta_core::{BlobDigest, Result, path::escaped};
 use imgdelta_registry::{Named, Repository, artifact::Artifact};
 use serde_json::{Value, json};
 use std::{

@@ -6,13 +6,11 @@
 //! delta is proved before it is published.
 
 use crate::{config::preset_word, queue::Queue, work::Work};
-use imgdelta::{
-    BlobDigest, DiffId, Error, Limits, Result,
-    delta::{Delta, StoredRecipe},
-    plan::Known,
-    progress::Progress,
-    scratch::Scratch,
+use imgdelta_apply::delta::{Delta, StoredRecipe};
+use imgdelta_core::{
+    BlobDigest, DiffId, Error, Limits, Result, progress::Progress, scratch::Scratch,
 };
+use imgdelta_make::plan::ReusableRecipe;
 use imgdelta_registry::{Client, Repository, recipes};
 use std::{collections::HashMap, sync::Arc};
 
@@ -28,7 +26,7 @@ pub(crate) struct Reuse {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AtHand {
     /// The recipes.
-    pub known: Vec<Known>,
+    pub known: Vec<ReusableRecipe>,
     /// The repository that each lies in.
     pub lies_in: HashMap<BlobDigest, String>,
 }
@@ -86,7 +84,7 @@ impl Reuse {
                     }
                 };
                 let envelopes = offer.envelopes.into_iter().collect();
-                at_hand.known.push(Known { recipe, envelopes, cost: offer.cost });
+                at_hand.known.push(ReusableRecipe { recipe, envelopes, cost: offer.cost });
                 at_hand.lies_in.insert(offer.blob.digest, repository.name().to_owned());
                 wanted.swap_remove(at);
             }

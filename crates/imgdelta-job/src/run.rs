@@ -12,7 +12,7 @@ use crate::{
     work::Work,
     worker::{Until, labour},
 };
-use imgdelta::{BlobDigest, Error, Result};
+use imgdelta_core::{BlobDigest, Error, Result};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
@@ -82,7 +82,7 @@ impl Job {
                 ..
             }) = &event
             {
-                lock(&kept).get_or_insert_with(|| copy(error));
+                lock(&kept).get_or_insert_with(|| error.clone());
             }
             teller(event);
         });
@@ -233,27 +233,6 @@ impl Job {
             self.added.notify_waiters();
         }
         Ok(works)
-    }
-}
-
-/// An error of the same kind with the same words: the first is kept while it is told of.
-fn copy(error: &Error) -> Error {
-    match error {
-        Error::Io { place, source } => {
-            let source = std::io::Error::new(source.kind(), source.to_string());
-            Error::Io { place: place.clone(), source }
-        }
-        Error::Mismatch { place, what, expected, found } => Error::Mismatch {
-            place: place.clone(),
-            what,
-            expected: expected.clone(),
-            found: found.clone(),
-        },
-        Error::BaseMissing { place, missing } => {
-            Error::BaseMissing { place: place.clone(), missing: missing.clone() }
-        }
-        Error::Cancelled => Error::Cancelled,
-        other => Error::BadInput { place: "job".into(), what: other.to_string(), source: None },
     }
 }
 

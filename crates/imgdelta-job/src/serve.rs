@@ -19,7 +19,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use imgdelta::{Error, Result};
+use imgdelta_core::{Error, Result};
 use imgdelta_registry::Secret;
 use std::{
     collections::BTreeSet,

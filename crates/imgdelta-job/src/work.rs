@@ -3,7 +3,8 @@
 //! Names images by digest, so that it means the same tomorrow; tags are only for people.
 
 use crate::config::Share;
-use imgdelta::{BlobDigest, Error, Result, path::escaped, plan::Preset};
+use imgdelta_core::{BlobDigest, Error, Result, path::escaped};
+use imgdelta_make::options::Preset;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

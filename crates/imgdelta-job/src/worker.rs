@@ -12,7 +12,7 @@ use crate::{
     stop::{Phase, Stop},
     work::Work,
 };
-use imgdelta::{BlobDigest, Error, Result};
+use imgdelta_core::{BlobDigest, Error, Result};
 use imgdelta_registry::{Named, Repository};
 use std::{
     sync::{
@@ -187,7 +187,7 @@ async fn make_and_publish(job: &Arc<Job>, work: &Work, meter: &Arc<Meter>) -> Re
         made => made?,
     };
     let Made { delta_bytes, pull_bytes, reused_recipes, delta, lies_in } = made;
-    let Some((delta, file)) = delta else {
+    let Some(delta) = delta else {
         return Ok(End { delta_bytes, pull_bytes, ..End::of(Outcome::NotWorth) });
     };
     // Somebody else's may have come meanwhile; one is enough.
@@ -195,8 +195,8 @@ async fn make_and_publish(job: &Arc<Job>, work: &Work, meter: &Arc<Meter>) -> Re
     let (outcome, artifact) = if let Some(artifact) = there {
         (Outcome::There, artifact)
     } else {
-        let pushed = publish::publish(&repository, &delta, file, lies_in).await?;
-        job.reuse.remember(work, &pushed.artifact, &delta).await?;
+        let pushed = publish::publish(&repository, delta.delta(), delta.source(), lies_in).await?;
+        job.reuse.remember(work, &pushed.artifact, delta.delta()).await?;
         (Outcome::Published, pushed.artifact)
     };
     Ok(End { outcome, artifact: Some(artifact), delta_bytes, pull_bytes, reused_recipes })

@@ -306,7 +306,7 @@ async fn a_work_that_fails_is_tried_again_and_set_aside() {
     scene.registry.fault("GET", "/blobs/", 99, RegistryFault::WrongByte);
     let (tell, events) = teller();
     let outcome = job.run(RunOptions::default(), &Stop::default(), tell).await;
-    assert!(matches!(outcome, Err(imgdelta::Error::Mismatch { .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(imgdelta_core::Error::Mismatch { .. })), "{outcome:?}");
     assert_eq!(words(&events), ["failed v2>v3", "waits v2>v3"]);
     let failed = job.queue().list(State::Failed, 9).await.unwrap();
     assert!(failed[0].outcome.contains("digest"), "{}", failed[0].outcome);
@@ -596,5 +596,5 @@ async fn a_queue_that_cannot_be_opened_is_told() {
     let mut config = scene.config("", "");
     config.queue.sqlite = Some(toml::Spanned::new(0..0, Path::new("/no/such/dir/q.db").into()));
     let error = Job::open(config, Credentials::none()).await.unwrap_err();
-    assert!(matches!(error, imgdelta::Error::Io { .. }), "{error}");
+    assert!(matches!(error, imgdelta_core::Error::Io { .. }), "{error}");
 }

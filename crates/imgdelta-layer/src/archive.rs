@@ -1,11 +1,14 @@
-//! Compressed archives seen into: opened to parts, and closed to the very bytes again.
+//! Opens compressed archives to parts, and closes them to the original bytes.
+//! Never decides which archives are worth opening; never checks the bytes that it makes.
 //!
-//! An archive of the base is opened: its *parts* are the contents of its members, inflated, and
-//! for a zip its structure at the end, which is headers and directory by columns. An archive of
-//! the target is closed from *inner payloads* of the same meaning, each compressed as it was by
-//! the models of `imgdelta-deflate`. What opening gives depends on the archive's bytes alone, so
-//! that whoever made a delta and whoever applies it see the same. `docs/format-archives.md` is the
-//! law. Never decides what is worth seeing into, and never says that the bytes it makes are right.
+//! An archive of the base is opened. Its *parts* are the inflated contents of its members; the last
+//! part of a zip or tar is its structure, which is headers and directory.
+//!
+//! An archive of the target is closed from *inner payloads*, which match the parts one by one. Each
+//! is compressed as it was, by the models of `imgdelta-deflate`.
+//!
+//! Opening depends on the archive's bytes alone, so both sides of a delta get the same parts.
+//! `docs/format-archives.md` is normative.
 
 mod bytes;
 mod gzip;
@@ -19,44 +22,44 @@ use imgdelta_core::{Error, Result, progress::Progress};
 use imgdelta_deflate::{Encoders, RemakeError, Remaker, inflate::Stream};
 use std::ops::Range;
 
-/// An archive, read as far as its directory.
+/// An archive of which the directory is read.
 #[derive(Debug)]
 pub struct Opening {
-    /// Its parts but the structure, none empty.
+    /// All parts except the structure; none is empty.
     pub parts: Vec<Part>,
-    /// Its structure, the last part; empty for kinds that have none.
+    /// The structure, which is the last part; empty for kinds without one.
     pub structure: Vec<u8>,
 }
 
-/// The content of a member.
+/// The content of one member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// What the archive calls it.
+    /// Name in the archive.
     pub name: Vec<u8>,
-    /// Where its bytes lie in the archive, as they are stored.
+    /// Range of the stored bytes in the archive.
     pub stored: Range<u64>,
-    /// How it is stored.
+    /// Compression of the stored bytes.
     pub packing: Packing,
 }
 
-/// How a member is stored.
+/// Compression of a member's stored bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packing {
-    /// As it is, or in a way that is not seen into.
+    /// None, or one that is not opened: the part is the stored bytes.
     Plain,
-    /// As raw deflate, with what the directory says of its content.
+    /// Raw deflate, with the content's checksum and length from the directory.
     Deflate {
-        /// The checksum of the content.
+        /// Checksum of the content.
         crc: u32,
-        /// Its length.
+        /// Length of the content.
         bytes: u64,
     },
-    /// As gzip members, all there are; the length is known once they are inflated.
+    /// All gzip members of a file; the length is unknown until they are inflated.
     Gzip,
 }
 
 impl Opening {
-    /// Reads the directory of an archive; `None` if it is not sound, and so mere bytes.
+    /// Reads the directory of an archive; `None` if it is not valid.
     pub fn read(kind: Archive, slice: &Slice<'_>) -> Result<Option<Self>> {
         match kind {
             Archive::Gzip => Ok(Some(gzip::read(slice))),
@@ -67,10 +70,10 @@ impl Opening {
 }
 
 impl Part {
-    /// Hands the content to `sink` in pieces, and returns its length; `None` if it does not come
-    /// out as the directory says, after some of it was handed on.
+    /// Passes the content to `sink` in pieces, and returns its length.
     ///
-    /// Stops once more than `most_bytes` came out.
+    /// Returns `None` if the content does not match the directory or is longer than `most_bytes`;
+    /// by then `sink` may have received some of it.
     pub fn inflate(
         &self,
         slice: &Slice<'_>,
@@ -100,7 +103,7 @@ impl Part {
     }
 }
 
-/// Recognises an archive by its first bytes, of which [`START_BYTES`] are enough.
+/// Returns the kind of an archive by its first bytes; [`START_BYTES`] are enough.
 pub fn recognise(start: &[u8]) -> Option<Archive> {
     match start {
         [0x1f, 0x8b, 0x08, ..] => Some(Archive::Gzip),
@@ -109,40 +112,40 @@ pub fn recognise(start: &[u8]) -> Option<Archive> {
     }
 }
 
-/// Whether a file's last bytes are the end record of a zip file without a comment.
+/// True if a file's last bytes are the end record of a zip file without a comment.
 pub fn is_zip_end(end: &[u8; END_BYTES]) -> bool {
     end.starts_with(&zip::END) && end.ends_with(&[0, 0])
 }
 
-/// The inner payloads of an archive that is closed.
+/// Inner payloads of an archive that is being closed.
 pub trait Inner {
-    /// How many there are.
+    /// Returns the number of inner payloads.
     fn count(&self) -> usize;
-    /// How long one is.
+    /// Returns the length of an inner payload.
     fn bytes(&self, inner: usize) -> u64;
-    /// Fills `buffer` with its bytes from `at` on.
+    /// Fills `buffer` with bytes of an inner payload, from `at` on.
     fn read_exact_at(&self, inner: usize, at: u64, buffer: &mut [u8]) -> Result<()>;
-    /// How it is compressed in the archive.
+    /// Returns the way to make the stored bytes of an inner payload.
     fn coder(&self, inner: usize) -> Coder<'_>;
-    /// How errors name the archive.
+    /// Returns the archive's name for errors.
     fn place(&self) -> String;
 }
 
-/// How an inner payload becomes what lies in the archive.
+/// Way from an inner payload to the bytes that the archive stores.
 #[derive(Clone, Copy, Debug)]
 pub enum Coder<'a> {
-    /// It is what lies there.
+    /// The payload is stored as it is.
     Plain,
-    /// It is what lies there, with the checksum and length of what it inflates to.
+    /// The payload is compressed already; its content has this checksum and length.
     Packed(u32, u64),
-    /// It is compressed by a recipe.
+    /// The payload is compressed by a recipe.
     Deflate(&'a imgdelta_deflate::Recipe),
 }
 
-/// Takes the bytes of a closed archive, at their places.
+/// Receiver of a closed archive's bytes, each piece with its offset.
 pub type Out<'a> = dyn FnMut(u64, &[u8]) -> Result<()> + 'a;
 
-/// Makes an archive from its inner payloads, and returns its length.
+/// Writes an archive from its inner payloads, and returns its length.
 pub fn close(
     kind: Archive,
     inner: &dyn Inner,
@@ -156,11 +159,12 @@ pub fn close(
     }
 }
 
-/// Compresses an inner payload into `out`; `each` sees the plain bytes as they pass. The encoder is
-/// taken from `encoders` and given back: archives have many small members.
+/// Compresses an inner payload into `out`; `each` receives the plain bytes.
+///
+/// An encoder is taken from `encoders` and put back, since archives have many small members.
 fn compress(
     inner: &dyn Inner,
-    which: usize,
+    ordinal: usize,
     (recipe, encoders): (&imgdelta_deflate::Recipe, &mut Encoders),
     progress: &dyn Progress,
     each: &mut dyn FnMut(&[u8]),
@@ -169,11 +173,11 @@ fn compress(
     let wrong = |error: RemakeError| {
         Error::bad_input_because(inner.place(), "its compression cannot be remade", error)
     };
-    let told = told_length(recipe, inner.bytes(which));
-    let recipe = told.as_ref().unwrap_or(recipe);
+    let completed = with_length(recipe, inner.bytes(ordinal));
+    let recipe = completed.as_ref().unwrap_or(recipe);
     let mut remaker = Remaker::reusing(recipe, std::mem::take(encoders));
     let mut packed = Vec::new();
-    pieces(inner, which, progress, &mut |piece| {
+    pieces(inner, ordinal, progress, &mut |piece| {
         each(piece);
         remaker.write(piece, &mut packed).map_err(wrong)?;
         out(&packed)?;
@@ -184,39 +188,42 @@ fn compress(
     out(&packed)
 }
 
-/// A recipe of one member leaves its length, which is the payload's, as 0, so that many payloads
-/// share a recipe. Returns it with the length, where it was left.
-fn told_length(recipe: &imgdelta_deflate::Recipe, bytes: u64) -> Option<imgdelta_deflate::Recipe> {
+/// Returns a recipe with the payload's length filled in, if the recipe omits it.
+///
+/// A recipe of one member may have the length 0, so that many payloads share the recipe.
+fn with_length(recipe: &imgdelta_deflate::Recipe, bytes: u64) -> Option<imgdelta_deflate::Recipe> {
     let [member] = &recipe.members[..] else { return None };
     if member.plain_bytes != 0 {
         return None;
     }
-    let mut told = recipe.clone();
-    told.members[0].plain_bytes = bytes;
-    Some(told)
+    let mut completed = recipe.clone();
+    completed.members[0].plain_bytes = bytes;
+    Some(completed)
 }
 
-/// Hands an inner payload to `each` in pieces.
+/// Passes an inner payload to `each` in pieces.
 fn pieces(
     inner: &dyn Inner,
-    which: usize,
+    ordinal: usize,
     progress: &dyn Progress,
     each: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let bytes = inner.bytes(which);
+    let bytes = inner.bytes(ordinal);
     let mut buffer = vec![0; bytes::length(bytes).min(PIECE_BYTES)];
     let mut at = 0;
     while at < bytes {
         progress.check()?;
         let count = bytes::length(bytes - at).min(buffer.len());
-        inner.read_exact_at(which, at, &mut buffer[..count])?;
+        inner.read_exact_at(ordinal, at, &mut buffer[..count])?;
         each(&buffer[..count])?;
         at += count as u64;
     }
     Ok(())
 }
 
-/// Inflates raw deflate that fills a range of `slice`, and must come to `expected` bytes.
+/// Inflates a range of raw deflate, and returns the length if it is `expected` bytes.
+///
+/// The deflate stream must fill the range.
 fn inflate(
     slice: &Slice<'_>,
     range: Range<u64>,
@@ -246,9 +253,9 @@ fn inflate(
 }
 
 const PIECE_BYTES: usize = 256 << 10;
-/// How much of a file tells what it is.
+/// Bytes at a file's start by which [`recognise`] knows an archive.
 pub const START_BYTES: usize = 264;
-/// The length of a zip file's end record.
+/// Length of a zip file's end record.
 pub const END_BYTES: usize = 22;
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
-//! A zstd:chunked blob: frames that begin where files do, and behind them a table of contents.
+//! Rebuilds zstd:chunked blobs: frames that begin where files do, then a table of contents.
+//! Never compares: the caller knows the blob's digest.
 //!
-//! containers/storage writes such layers for podman, buildah and skopeo. Where it cuts follows from
-//! the tar stream; its table tells again what the stream and the frames tell, and later versions add
-//! the tar's headers (tar-split). So all of it is made anew, and little but the encoder's name
-//! travels. Held are a block of the stream, the compressed texts, and what the encoder holds. Never
-//! compares: the caller knows what the blob should be.
+//! containers/storage writes such layers for podman, buildah and skopeo. The cuts follow from the
+//! tar stream. The table of contents repeats data of the stream and the frames; later versions add
+//! the tar headers (tar-split). All of this is rebuilt, so a recipe is little more than the name of
+//! the encoder.
+//!
+//! Memory: a block of the stream, the compressed texts, and the encoder's own.
 
 mod contents;
 mod cuts;
@@ -18,42 +20,43 @@ pub use recipe::Recipe;
 pub use recipe::{MOST_TEXT_BYTES, Style};
 
 use crate::remake::Remake;
-use cuts::Cuts;
+use cuts::CutFinder;
 use imgdelta_core::{Limits, error::Cause};
 use imgdelta_zstd::{Frame, FrameWriter, RemakeError};
 use std::fmt;
-use texts::Texts;
+use texts::TextWriter;
 
-/// Who makes frames, or has them already.
+/// An encoder of zstd frames, or a check of frames that exist already.
 pub trait Frames {
     /// Begins a frame with this header.
     fn begin(&mut self, header: Vec<u8>, out: &mut Vec<u8>) -> Result<(), Cause>;
 
-    /// Takes its next plain bytes.
+    /// Adds plain bytes to the frame.
     fn write(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Cause>;
 
-    /// Ends its block.
+    /// Ends the current block of the frame.
     fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), Cause>;
 
-    /// Ends it and returns where it ends in the blob.
+    /// Ends the frame, and returns the offset of its end in the blob.
     fn end(&mut self, out: &mut Vec<u8>) -> Result<u64, Cause>;
 }
 
-/// A blob remade from its stream.
+/// A compressor that rebuilds a zstd:chunked blob from its stream.
 pub struct Chunked<'a, F> {
     recipe: &'a Recipe,
-    /// None once all are made: what its encoder held is free for the texts.
+    /// None once all frames are written, so that the encoder's memory is free for the texts.
     frames: Option<F>,
-    cuts: Cuts,
-    texts: Texts<'a>,
-    /// Bytes of the stream that no frame has taken yet, and where they start.
+    cuts: CutFinder,
+    texts: TextWriter<'a>,
+    /// Bytes of the stream that are in no frame yet.
     held: Vec<u8>,
+    /// Offset of `held` in the stream.
     start: u64,
     is_in_frame: bool,
 }
 
 impl<'a> Chunked<'a, Made> {
-    /// Starts a layer that is written to a buffer.
+    /// Starts a blob whose frames are compressed by the recipe's model.
     pub fn new(recipe: &'a Recipe, limits: &Limits) -> Self {
         let frames = FrameWriter::new(recipe.model);
         Self::with(recipe, Made { frames, bytes: 0 }, limits)
@@ -61,39 +64,39 @@ impl<'a> Chunked<'a, Made> {
 }
 
 impl<'a, F: Frames> Chunked<'a, F> {
-    /// Starts a layer whose frames `frames` writes.
+    /// Starts a blob whose frames come from `frames`.
     pub fn with(recipe: &'a Recipe, frames: F, limits: &Limits) -> Self {
         Self {
             recipe,
             frames: Some(frames),
-            cuts: Cuts::new(limits),
-            texts: Texts::new(recipe, limits),
+            cuts: CutFinder::new(limits),
+            texts: TextWriter::new(recipe, limits),
             held: Vec::new(),
             start: 0,
             is_in_frame: false,
         }
     }
 
-    /// Hands on what it is known to which frame it belongs.
+    /// Writes all held bytes of which the frame is known.
     fn advance(&mut self, out: &mut Vec<u8>) -> Result<(), Cause> {
-        let mut taken = 0;
+        let mut written = 0;
         let frames = self.frames.as_mut().ok_or(RemakeError::TooLong)?;
         loop {
-            let at = self.start + taken as u64;
+            let at = self.start + written as u64;
             let cut = self.cuts.next_after(at);
-            // A member that is recognised late may unsettle what was taken already.
-            let known = cut.unwrap_or_else(|| self.cuts.settled().max(at));
+            // A member that is recognised late may move `settled` before bytes that are written.
+            let until = cut.unwrap_or_else(|| self.cuts.settled().max(at));
             let archive_end = self.cuts.archive_end(cut);
             if !self.is_in_frame {
-                // A header tells the length of a frame of less than a block, and of no other.
-                let full = self.recipe.model.block_bytes().ok_or(Unlike)?;
-                let plain_bytes = known - at;
+                // Only the header of a frame shorter than a block has the frame's length.
+                let full = self.recipe.model.block_bytes().ok_or(UnsupportedStream)?;
+                let plain_bytes = until - at;
                 if plain_bytes == 0 || plain_bytes < full && cut.is_none() {
                     break;
                 }
                 let header = match archive_end {
                     None => self.recipe.header_of(plain_bytes),
-                    // Flushed before its length was known.
+                    // The writer flushed before it knew the length.
                     Some(_) => self.recipe.header.clone(),
                 };
                 frames.begin(header, out)?;
@@ -101,19 +104,19 @@ impl<'a, F: Frames> Chunked<'a, F> {
                 self.is_in_frame = true;
             }
             let index = |position: u64| {
-                usize::try_from(position - self.start).expect("what is held is in memory")
+                usize::try_from(position - self.start).expect("held bytes are in memory")
             };
-            let end = index(known);
-            let plain = &self.held[taken..end];
-            let flushed = archive_end.filter(|&place| place > at);
-            let flushed = flushed.map_or(0, |place| index(place) - taken);
+            let end = index(until);
+            let plain = &self.held[written..end];
+            let flushed = archive_end.filter(|&position| position > at);
+            let flushed = flushed.map_or(0, |position| index(position) - written);
             if flushed > 0 {
                 frames.write(&plain[..flushed], out)?;
                 frames.flush(out)?;
             }
             frames.write(&plain[flushed..], out)?;
             self.texts.push(plain)?;
-            taken = end;
+            written = end;
             if cut.is_none() {
                 break;
             }
@@ -124,8 +127,8 @@ impl<'a, F: Frames> Chunked<'a, F> {
             self.texts.end_frame(end)?;
             self.is_in_frame = false;
         }
-        self.held.drain(..taken);
-        self.start += taken as u64;
+        self.held.drain(..written);
+        self.start += written as u64;
         Ok(())
     }
 }
@@ -145,7 +148,7 @@ impl<F: Frames> Remake for Chunked<'_, F> {
     }
 }
 
-/// Frames by their encoder.
+/// An encoder of frames by a model of `imgdelta-zstd`.
 pub struct Made {
     frames: FrameWriter,
     /// Bytes of the blob so far.
@@ -153,14 +156,14 @@ pub struct Made {
 }
 
 impl Made {
-    /// Does something and counts what comes of it.
+    /// Calls `write`, and counts the bytes that it appends to `out`.
     fn count(
         &mut self,
         out: &mut Vec<u8>,
-        make: impl FnOnce(&mut FrameWriter, &mut Vec<u8>) -> Result<(), RemakeError>,
+        write: impl FnOnce(&mut FrameWriter, &mut Vec<u8>) -> Result<(), RemakeError>,
     ) -> Result<(), Cause> {
         let before = out.len();
-        make(&mut self.frames, out)?;
+        write(&mut self.frames, out)?;
         self.bytes += (out.len() - before) as u64;
         Ok(())
     }
@@ -186,19 +189,19 @@ impl Frames for Made {
     }
 }
 
-/// The stream and its frames are not those of a chunked layer as we would write one.
+/// The stream is not a layer that this writer of zstd:chunked supports.
 #[derive(Debug)]
-struct Unlike;
+struct UnsupportedStream;
 
-impl fmt::Display for Unlike {
+impl fmt::Display for UnsupportedStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("its table of contents cannot be written: the stream is no layer of that kind")
+        f.write_str("cannot write a zstd:chunked table of contents for this stream")
     }
 }
 
-impl std::error::Error for Unlike {}
+impl std::error::Error for UnsupportedStream {}
 
-/// How the frames begin that decoders pass over.
+/// First bytes of a skippable zstd frame, as zstd:chunked uses them for its texts.
 pub const SKIPPABLE: [u8; 4] = [0x50, 0x2a, 0x4d, 0x18];
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
-//! Layers, archives and compressed blobs taken apart and put together again, byte for byte.
-//!
+//! Takes layers, archives and compressed blobs apart, and rebuilds them byte for byte.
 //! Both sides of a delta use these representations. Never decides what to take apart.
 
 pub mod archive;

@@ -1,45 +1,47 @@
-//! A stream compressed again as its blob was, on all cores that have nothing else to do.
+//! Compresses a stream again as its blob was, on all cores that are idle.
+//! Never hashes: the caller compares the blob with its digest.
 //!
-//! The stream comes in order and the blob leaves in order; between lie the spans that are being
-//! remade, a few for each worker. Whoever makes a delta proves with this very code that a recipe
-//! makes a blob. Never hashes, and never trusts a recipe beyond its length: the caller compares.
+//! The stream comes in order, and the blob leaves in order. Between are the spans that workers are
+//! compressing, a few for each worker. The side that makes a delta proves each recipe with the same
+//! code.
+
+mod zstd;
+
+pub use zstd::Zstd;
 
 use imgdelta_core::{
     error::Cause,
     parallel::{Line, Workers},
 };
-mod zstd;
-
-pub use zstd::Zstd;
-
 use imgdelta_deflate::{Divided, Joiner, Made, RemakeError, Span, Step, Steps};
 use std::sync::Arc;
 
-/// A compressor that repeats what another one did.
+/// A compressor that reproduces the output of another one.
 pub trait Remake {
-    /// Takes the stream's next bytes, and appends what they complete of the blob to `out`.
+    /// Adds the next bytes of the stream, and appends the finished part of the blob to `out`.
     fn push(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Cause>;
 
     /// Ends the stream, and appends the rest of the blob to `out`.
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Cause>;
 }
 
-/// Deflate, by a recipe of `imgdelta-deflate`.
+/// A compressor of deflate streams, by a recipe of `imgdelta-deflate`.
 pub struct Deflate<'a> {
     divided: &'a Arc<Divided>,
     steps: Steps<'a>,
     step: Option<Step>,
     joiner: Option<Joiner<'a>>,
     line: Line<'a, (Span, Result<Made, RemakeError>)>,
-    /// Bytes of the stream that this step or a later one reads, and where they start.
+    /// Bytes of the stream that this step or a later one reads.
     held: Vec<u8>,
+    /// Offset of `held` in the stream.
     start: u64,
-    /// Where the steps so far end.
+    /// Offset at which the finished steps end.
     done: u64,
 }
 
 impl<'a> Deflate<'a> {
-    /// Begins; called inside of the work of [`Workers::map`], so that others may help.
+    /// Starts a blob. Call it inside of [`Workers::map`], so that idle workers help.
     pub fn new(divided: &'a Arc<Divided>, workers: &'a Workers) -> Self {
         let mut steps = divided.steps();
         let step = steps.next();
@@ -55,7 +57,7 @@ impl<'a> Deflate<'a> {
         }
     }
 
-    /// Takes all steps whose bytes are there.
+    /// Runs all steps whose bytes are held.
     fn advance(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
         let end = self.start + self.held.len() as u64;
         loop {
@@ -128,9 +130,9 @@ impl<'a> Deflate<'a> {
         Ok(())
     }
 
-    /// Where a position of the stream lies in what is held; steps read nothing before that.
+    /// Returns the index of a stream position in `held`; steps read nothing before it.
     fn index(&self, position: u64) -> usize {
-        usize::try_from(position - self.start).expect("what is held is in memory")
+        usize::try_from(position - self.start).expect("held bytes are in memory")
     }
 }
 
@@ -186,7 +188,7 @@ mod tests {
         out
     }
 
-    /// Remakes on that many workers, fed in pieces of that many bytes.
+    /// Compresses `plain` on a number of workers, in pieces of a number of bytes.
     fn remade(
         divided: &Arc<Divided>,
         plain: &[u8],
@@ -234,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remade_does_not_depend_on_workers_or_pieces() {
+    fn blob_does_not_depend_on_workers_or_pieces() {
         for (divided, plain) in recipes() {
             let wanted = serially(divided.recipe(), &plain);
             let divided = Arc::new(divided);

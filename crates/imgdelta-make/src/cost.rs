@@ -10,7 +10,8 @@ pub use json::SCHEMA;
 
 use crate::{
     draft::Draft,
-    plan::{Preset, Way},
+    options::Preset,
+    plan::LayerPlan,
     sources::{Content, Found},
 };
 use imgdelta_apply::delta::{Body, Envelope, How, LayerCost, RestCost};
@@ -161,7 +162,7 @@ pub struct FileLine {
 
 impl Cost {
     /// Reads a draft's costs.
-    pub fn of(draft: &Draft<'_>) -> Result<Self> {
+    pub fn of(draft: &Draft) -> Result<Self> {
         let image = &draft.plan.target.image;
         let costs = draft.costs();
         let files = files(draft, &costs);
@@ -202,13 +203,13 @@ fn full_bytes(image: &Image) -> u64 {
     blobs.filter(|blob| seen.insert(blob.digest)).map(|blob| blob.size_bytes).sum()
 }
 
-fn way(draft: &Draft<'_>, ordinal: usize) -> LayerWay {
+fn way(draft: &Draft, ordinal: usize) -> LayerWay {
     let layer = &draft.layers[ordinal];
     match (layer.body, &layer.envelope, &draft.plan.layers[ordinal]) {
         (Body::Kept, Envelope::Base, _) => LayerWay::Kept,
         (Body::Kept, ..) => LayerWay::Recompressed,
-        (Body::Recipe(_), _, Way::Again(_)) => LayerWay::Again,
-        (Body::Recipe(_), _, Way::Known(_)) => LayerWay::Reused,
+        (Body::Recipe(_), _, LayerPlan::Repeated(_)) => LayerWay::Again,
+        (Body::Recipe(_), _, LayerPlan::Reused(_)) => LayerWay::Reused,
         (Body::Recipe(_), ..) => LayerWay::Rebuilt,
         (Body::Carried(_), ..) if draft.is_remade(ordinal) => LayerWay::CarriedForSize,
         (Body::Carried(_), ..) => LayerWay::CarriedForCompression,
@@ -229,10 +230,10 @@ fn sums(cost: &LayerCost) -> BTreeMap<How, Sum> {
     sums
 }
 
-fn files(draft: &Draft<'_>, costs: &[LayerCost]) -> Vec<FileLine> {
+fn files(draft: &Draft, costs: &[LayerCost]) -> Vec<FileLine> {
     let mut lines = Vec::new();
     for (layer, cost) in costs.iter().enumerate() {
-        let Way::Rebuilt(choices) = &draft.plan.layers[layer] else {
+        let LayerPlan::Rebuilt(choices) = &draft.plan.layers[layer] else {
             // What a recipe that was made before says of itself.
             lines.extend(cost.files.iter().map(|file| FileLine {
                 layer,
@@ -275,8 +276,8 @@ fn files(draft: &Draft<'_>, costs: &[LayerCost]) -> Vec<FileLine> {
     lines
 }
 
-fn packages(draft: &Draft<'_>, files: &[FileLine]) -> Vec<PackageLine> {
-    let inventory = Inventory::of(draft.plan.target);
+fn packages(draft: &Draft, files: &[FileLine]) -> Vec<PackageLine> {
+    let inventory = Inventory::of(&draft.plan.target);
     let mut sums: HashMap<usize, Sum> = HashMap::new();
     for file in files {
         if let Some(owner) = inventory.owner_of(&file.path) {

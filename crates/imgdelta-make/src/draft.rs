@@ -1,63 +1,68 @@
-//! A delta made but not yet written: recipes in memory, their groups in a scratch file, and what
-//! each thing costs.
+//! A delta that is encoded and not proved: recipes in memory, their groups in a scratch file, costs.
 //!
-//! Each layer comes about in the cheapest way that is exact: kept, by recipe, or carried whole. A
-//! draft larger than a plain pull says so and is not written.
+//! Each layer is made in the cheapest exact way: kept, by recipe, or carried whole. A draft larger
+//! than a plain pull reports so and cannot be proved or saved.
 
 use crate::{
-    plan::{Known, Plan, Way},
+    cost::Cost,
+    plan::{LayerPlan, Plan, ReusableRecipe},
     sources::{Content, Place},
 };
-use imgdelta_apply::delta::{
-    Body, DeltaWriter, Envelope, FileCost, How, LayerCost, LayerOutline, Outline, Recipe, RestCost,
-    StoredRecipe,
+use imgdelta_apply::{
+    apply::LayerForm,
+    delta::{
+        Body, DeltaWriter, Envelope, FileCost, How, LayerCost, LayerOutline, Outline, Recipe,
+        RestCost, StoredRecipe,
+    },
 };
 use imgdelta_core::{Error, Result, path::LayerPath};
 use imgdelta_image::volume::Spill;
-use std::{collections::HashSet, io::Write, ops::Range};
+use std::{
+    collections::{BTreeSet, HashSet},
+    io::Write,
+    ops::Range,
+};
 
-/// What a plan came to.
+/// An encoded delta. [`Draft::prove`] makes it ready to be saved.
 #[derive(Debug)]
-pub struct Draft<'a> {
-    /// What was decided.
-    pub plan: &'a Plan<'a>,
-    /// What becomes of each target layer.
+pub struct Draft {
+    /// The plan that was carried out.
+    pub plan: Plan,
+    /// The result for each target layer.
     pub layers: Vec<LayerDraft>,
-    recipes: Vec<Made>,
-    /// Whether each layer's blob could be made from its stream.
+    recipes: Vec<DraftRecipe>,
+    /// For each layer, true if its blob can be made from its stream.
     remade: Vec<bool>,
     spill: Spill,
 }
 
-/// What becomes of a target layer.
+/// The result for one target layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LayerDraft {
-    /// Where it comes from; recipes and carried blobs are counted in the delta's order.
+    /// Source of its stream; recipes and carried blobs are counted in the delta's order.
     pub body: Body,
-    /// How its blob is made from its stream.
+    /// The way its blob is made from its stream.
     pub envelope: Envelope,
-    /// What it costs.
+    /// Bytes that it adds to the delta.
     pub bytes: u64,
 }
 
 /// A recipe that goes into the delta.
 #[derive(Debug)]
-enum Made {
-    Here(RecipeDraft),
-    /// At hand, for the layer of this ordinal.
-    Before {
-        ordinal: usize,
-        recipe: StoredRecipe,
-        cost: LayerCost,
-    },
+enum DraftRecipe {
+    /// Encoded for this delta.
+    Fresh(RecipeDraft),
+    /// Taken from an earlier delta, for the layer of this ordinal.
+    Reused { ordinal: usize, recipe: StoredRecipe, cost: LayerCost },
 }
 
-impl Made {
+impl DraftRecipe {
     /// Returns its length in the delta.
     fn bytes(&self) -> u64 {
         match self {
-            Self::Here(recipe) => recipe.bytes(),
-            Self::Before { recipe, .. } => recipe.size_bytes(),
+            Self::Fresh(recipe) => recipe.bytes(),
+            Self::Reused { recipe, .. } => recipe.size_bytes(),
         }
     }
 }
@@ -97,54 +102,53 @@ pub(crate) struct MemberCost {
     pub(crate) bytes: u64,
 }
 
-impl<'a> Draft<'a> {
-    /// Puts together what was made. `recipes` are those of the rebuilt layers in their order,
-    /// `envelopes` one for each target layer; `is_exact` if blobs are to be made, not only streams.
+impl Draft {
+    /// Chooses the cheapest exact way for each layer. `recipes` are those of the rebuilt layers in
+    /// their order; there is one envelope for each target layer.
     pub(crate) fn new(
-        plan: &'a Plan<'a>,
-        is_exact: bool,
+        plan: Plan,
         recipes: Vec<RecipeDraft>,
         envelopes: Vec<Envelope>,
         spill: Spill,
     ) -> Self {
-        let mut draft =
-            Self { plan, layers: Vec::new(), recipes: Vec::new(), remade: Vec::new(), spill };
-        let mut made: Vec<Option<Made>> = plan.layers.iter().map(|_| None).collect();
+        let (mut chosen, mut remade, mut layers) =
+            (Vec::new(), Vec::new(), Vec::<LayerDraft>::new());
+        let mut fresh: Vec<Option<DraftRecipe>> = plan.layers.iter().map(|_| None).collect();
         for recipe in recipes {
             let ordinal = recipe.ordinal as usize;
-            made[ordinal] = Some(Made::Here(recipe));
+            fresh[ordinal] = Some(DraftRecipe::Fresh(recipe));
         }
         let mut carried = Vec::new();
         for (ordinal, envelope) in envelopes.into_iter().enumerate() {
             let descriptor = &plan.target.image.layers[ordinal].descriptor;
             let envelope_bytes = envelope.recipe().map_or(0, <[u8]>::len) as u64;
-            let is_made = !is_exact || envelope != Envelope::Unmade;
-            draft.remade.push(is_made);
+            let is_made = plan.form == LayerForm::Uncompressed || envelope != Envelope::Unmade;
+            remade.push(is_made);
             let recipe = match &plan.layers[ordinal] {
-                Way::Kept => None,
-                Way::Rebuilt(_) => made[ordinal].take(),
-                Way::Known(number) => {
-                    let Known { recipe, cost, .. } = plan.known[*number].clone();
-                    Some(Made::Before { ordinal, recipe, cost })
+                LayerPlan::Kept => None,
+                LayerPlan::Rebuilt(_) => fresh[ordinal].take(),
+                LayerPlan::Reused(number) => {
+                    let ReusableRecipe { recipe, cost, .. } = plan.reusable[*number].clone();
+                    Some(DraftRecipe::Reused { ordinal, recipe, cost })
                 }
-                Way::Again(earlier) => match draft.layers[*earlier as usize].body {
+                LayerPlan::Repeated(earlier) => match layers[*earlier as usize].body {
                     Body::Recipe(_) if is_made => {
-                        let body = draft.layers[*earlier as usize].body;
-                        draft.layers.push(LayerDraft { body, envelope, bytes: envelope_bytes });
+                        let body = layers[*earlier as usize].body;
+                        layers.push(LayerDraft { body, envelope, bytes: envelope_bytes });
                         continue;
                     }
                     _ => None,
                 },
             };
-            let is_kept = plan.layers[ordinal] == Way::Kept;
+            let is_kept = plan.layers[ordinal] == LayerPlan::Kept;
             let recipe = recipe.map(|recipe| (recipe.bytes() + envelope_bytes, recipe));
             let layer = match recipe {
                 None if is_kept && is_made => {
                     LayerDraft { body: Body::Kept, envelope, bytes: envelope_bytes }
                 }
                 Some((bytes, recipe)) if is_made && bytes < descriptor.size_bytes => {
-                    let number = u32::try_from(draft.recipes.len()).expect("layers are limited");
-                    draft.recipes.push(recipe);
+                    let number = u32::try_from(chosen.len()).expect("layers are limited");
+                    chosen.push(recipe);
                     LayerDraft { body: Body::Recipe(number), envelope, bytes }
                 }
                 _ => {
@@ -159,17 +163,33 @@ impl<'a> Draft<'a> {
                     LayerDraft { body, envelope, bytes }
                 }
             };
-            draft.layers.push(layer);
+            layers.push(layer);
         }
-        draft
+        Self { plan, layers, recipes: chosen, remade, spill }
     }
 
-    /// Returns whether a layer's blob can be made from its stream, or needs not be.
+    /// Returns the target layers, counted from 0, whose envelope came from an earlier delta.
+    pub(crate) fn reused_envelopes(&self) -> BTreeSet<usize> {
+        let layers = self.plan.layers.iter().zip(&self.layers).enumerate();
+        layers
+            .filter(|(_, (plan, layer))| {
+                matches!(plan, LayerPlan::Reused(_)) && layer.envelope.recipe().is_some()
+            })
+            .map(|(ordinal, _)| ordinal)
+            .collect()
+    }
+
+    /// Returns the cost of each layer, package and file, and why.
+    pub fn cost(&self) -> Result<Cost> {
+        Cost::of(self)
+    }
+
+    /// Returns true if a layer's blob can be made from its stream, or need not be.
     pub(crate) fn is_remade(&self, ordinal: usize) -> bool {
         self.remade[ordinal]
     }
 
-    /// Returns what a receiver of the base would pull without a delta: the blobs the base lacks.
+    /// Returns the bytes of a plain pull by a node that has the base: all blobs that the base lacks.
     pub fn pull_bytes(&self) -> u64 {
         let base = &self.plan.base.image.layers;
         let mut seen: HashSet<_> = base.iter().map(|layer| layer.descriptor.digest).collect();
@@ -177,10 +197,8 @@ impl<'a> Draft<'a> {
         blobs.filter(|blob| seen.insert(blob.digest)).map(|blob| blob.size_bytes).sum()
     }
 
-    /// Writes the delta and returns its length.
-    ///
-    /// Refuses to where a plain pull is no larger: then there is nothing to gain.
-    pub fn write(&self, out: &mut dyn Write) -> Result<u64> {
+    /// Writes the delta and returns its length. Fails if a plain pull is not larger.
+    pub(crate) fn write(&self, out: &mut dyn Write) -> Result<u64> {
         let (layer_bytes, pull_bytes) =
             (self.layers.iter().map(|layer| layer.bytes).sum::<u64>(), self.pull_bytes());
         if layer_bytes >= pull_bytes && pull_bytes > 0 {
@@ -188,14 +206,14 @@ impl<'a> Draft<'a> {
             let why = match lost {
                 0 => String::new(),
                 _ => format!(
-                    "; {lost} layers travel whole, as their compression cannot be made again: \
-                     uncompressed layers might do"
+                    "; {lost} layers are sent whole because their compression cannot be reproduced; \
+                     a delta for uncompressed layers may be smaller"
                 ),
             };
             return Err(Error::bad_input(
                 format_args!("delta to {}", self.plan.target.image.name),
                 format_args!(
-                    "nothing is gained: its layers come to {layer_bytes} bytes, a plain pull to \
+                    "a delta saves nothing: its layers take {layer_bytes} bytes, a plain pull takes \
                      {pull_bytes}{why}"
                 ),
             ));
@@ -212,11 +230,11 @@ impl<'a> Draft<'a> {
             match layer.body {
                 Body::Recipe(number) if number == recipes => {
                     match &self.recipes[number as usize] {
-                        Made::Here(RecipeDraft { recipe, groups, .. }) => {
+                        DraftRecipe::Fresh(RecipeDraft { recipe, groups, .. }) => {
                             let ranges = groups.iter().map(|group| group.range.clone()).collect();
                             writer.recipe(recipe, &mut self.spill.reader(ranges))?;
                         }
-                        Made::Before { recipe, .. } => {
+                        DraftRecipe::Reused { recipe, .. } => {
                             writer.stored_recipe(recipe.size_bytes(), &mut recipe.reader())?;
                         }
                     }
@@ -230,7 +248,7 @@ impl<'a> Draft<'a> {
                 _ => {}
             }
         }
-        writer.cost(&self.told_costs())?;
+        writer.cost(&self.reported_costs())?;
         writer.finish().map(|(_, bytes)| bytes)
     }
 
@@ -261,8 +279,12 @@ impl<'a> Draft<'a> {
             .map(|(ordinal, layer)| match layer.body {
                 // Of layers that share a recipe the first pays.
                 Body::Recipe(number) => match &self.recipes[number as usize] {
-                    Made::Here(recipe) if recipe.ordinal as usize == ordinal => self.cost(recipe),
-                    Made::Before { ordinal: first, cost, .. } if *first == ordinal => cost.clone(),
+                    DraftRecipe::Fresh(recipe) if recipe.ordinal as usize == ordinal => {
+                        self.recipe_cost(recipe)
+                    }
+                    DraftRecipe::Reused { ordinal: first, cost, .. } if *first == ordinal => {
+                        cost.clone()
+                    }
                     _ => LayerCost::default(),
                 },
                 Body::Kept | Body::Carried(_) => LayerCost::default(),
@@ -270,9 +292,9 @@ impl<'a> Draft<'a> {
             .collect()
     }
 
-    fn cost(&self, recipe: &RecipeDraft) -> LayerCost {
+    fn recipe_cost(&self, recipe: &RecipeDraft) -> LayerCost {
         let ordinal = recipe.ordinal as usize;
-        let Way::Rebuilt(choices) = &self.plan.layers[ordinal] else {
+        let LayerPlan::Rebuilt(choices) = &self.plan.layers[ordinal] else {
             unreachable!("only rebuilt layers have recipes");
         };
         let entries = &self.plan.target.layers[ordinal].entries;
@@ -306,15 +328,15 @@ impl<'a> Draft<'a> {
         &self.plan.base_entry(place).path
     }
 
-    /// The costs a delta tells of itself: its dearest files by name, the others in sums. All of
-    /// them would be a tenth of a small delta.
-    fn told_costs(&self) -> Vec<LayerCost> {
+    /// Returns the costs that a delta reports about itself: its largest files by name, the others as
+    /// sums. A full list would be a tenth of a small delta.
+    fn reported_costs(&self) -> Vec<LayerCost> {
         let mut costs = self.costs();
         let total: u64 = self.layers.iter().map(|layer| layer.bytes).sum();
         for cost in &mut costs {
             let mut rest = std::mem::take(&mut cost.rest);
             cost.files.retain(|file| {
-                if file.delta_bytes > (total / TOLD_SHARE).max(TOLD_BYTES) {
+                if file.delta_bytes > (total / NAMED_SHARE).max(NAMED_BYTES) {
                     return true;
                 }
                 let known = rest.iter_mut().find(|known| known.how == file.how);
@@ -340,7 +362,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Files are told by name from one in so many bytes of the delta on: some hundred of them at most.
-const TOLD_SHARE: u64 = 500;
+/// A file is named if it takes more than this fraction of the delta: a few hundred files at most.
+const NAMED_SHARE: u64 = 500;
 /// A path costs some twenty bytes.
-const TOLD_BYTES: u64 = 200;
+const NAMED_BYTES: u64 = 200;

@@ -1,7 +1,7 @@
 //! A plan carried out: header columns, origins and groups of each layer that is rebuilt.
 //!
-//! Layers, and groups within them, are made side by side under a memory budget, in an order and with
-//! bytes that depend on the images alone. Finished groups go to a scratch file. Never decides.
+//! Layers, and groups within them, are encoded in parallel under a memory budget. Their order and
+//! bytes depend on the images alone. Finished groups go to a scratch file. Never decides.
 
 mod blob;
 mod envelopes;
@@ -12,17 +12,17 @@ mod windows;
 
 use crate::{
     draft::{Draft, GroupDraft, MemberCost, RecipeDraft},
-    plan::{Plan, Preset, Way},
+    options::Preset,
+    plan::{LayerPlan, Plan},
     sources::{Choice, Content},
 };
 use frames::Frames;
-use imgdelta_apply::delta::Envelope;
+use imgdelta_apply::{apply::LayerForm, delta::Envelope};
 use imgdelta_codec::{Effort, GroupEncoder};
 use imgdelta_core::{
-    Error, Result,
-    parallel::{Budget, Workers},
+    Context, Error, Result,
+    parallel::Budget,
     progress::{Progress, Stage},
-    scratch::Scratch,
 };
 use imgdelta_format::recipe::{
     Closed, Group, Member, Nested, Origin, Recipe, Source, StreamName, is_length_told,
@@ -36,9 +36,9 @@ use layout::{Layout, Stretch, stretches};
 use pieces::{Cutter, Piece, Target};
 use std::{cmp::Reverse, collections::HashSet, ops::Range};
 
-/// A layer on its way: all but what the workers make.
-struct Layer<'a> {
-    plan: &'a Plan<'a>,
+/// A layer that is being encoded: everything except the workers' results.
+struct LayerEncoder<'a> {
+    plan: &'a Plan,
     ordinal: u32,
     index: &'a Index,
     choices: &'a [Choice],
@@ -49,179 +49,164 @@ struct Layer<'a> {
     parts: Vec<Vec<Piece>>,
 }
 
-/// What one worker does at a time.
-enum Job<'a> {
-    Headers(&'a Layer<'a>),
-    Part(&'a Layer<'a>, &'a [Piece]),
-    Envelope(&'a image::Layer),
+/// The work of one worker at a time, with the place of its result.
+enum Task<'a> {
+    /// Finds the envelope of a target layer.
+    Envelope { ordinal: usize, layer: &'a image::Layer },
+    /// Writes the header columns of an encoded layer.
+    Headers { place: usize },
+    /// Matches a part of an encoded layer.
+    Part { place: usize, part: usize },
 }
 
-enum Made {
-    Headers(Frames),
-    Part(Part),
-    Envelope(Envelope),
+/// The result of a [`Task`], with its place.
+enum TaskResult {
+    Envelope(usize, Envelope),
+    Headers(usize, Frames),
+    Part(usize, usize, MatchedPart),
 }
 
-/// Pieces matched, and not yet packed: in the scratch file, with what each put into the streams.
-struct Part {
+/// Results for one encoded layer, filled in any order.
+struct LayerResults {
+    frames: Option<Frames>,
+    parts: Vec<Option<MatchedPart>>,
+}
+
+/// Pieces that are matched and not yet packed: in the scratch file, with each piece's share of the
+/// streams.
+struct MatchedPart {
     range: Range<u64>,
     stream_bytes: Vec<u64>,
 }
 
-impl Part {
+impl MatchedPart {
     fn bytes(&self) -> u64 {
         self.stream_bytes.iter().sum()
     }
 }
 
-/// Which blobs a delta is to make.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Layers {
-    /// The very blobs that the target's manifest names.
-    #[default]
-    Exact,
-    /// Their streams only: the manifest's digest is lost, and no work is spent on compression.
-    Uncompressed,
-}
-
-/// How a plan is carried out.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct EncodeOptions {
-    /// Which blobs the delta is to make.
-    pub layers: Layers,
-    /// What the workers may take together. Beside it stand the indexes of both images.
-    pub memory_bytes: u64,
-}
-
-impl Default for EncodeOptions {
-    fn default() -> Self {
-        Self { layers: Layers::Exact, memory_bytes: 400 << 20 }
-    }
-}
-
-impl EncodeOptions {
-    /// Sets which blobs the delta is to make.
-    #[must_use]
-    pub fn layers(mut self, layers: Layers) -> Self {
-        self.layers = layers;
-        self
-    }
-
-    /// Sets what the workers may take together.
-    #[must_use]
-    pub fn memory_bytes(mut self, bytes: u64) -> Self {
-        self.memory_bytes = bytes;
-        self
-    }
-}
+/// Memory for the workers together, unless the caller sets another amount. The indexes of both
+/// images come on top.
+const MEMORY_BYTES: u64 = 400 << 20;
 
 /// Carries out a plan.
-pub fn encode<'a>(
-    plan: &'a Plan<'a>,
-    options: &EncodeOptions,
-    scratch: &Scratch,
-    workers: &Workers,
-    progress: &dyn Progress,
-) -> Result<Draft<'a>> {
-    let rebuilt: Vec<u32> = (0..)
+pub(crate) fn encode(plan: Plan) -> Result<Draft> {
+    let Context { workers, scratch, .. } = &plan.context;
+    let memory_bytes = plan.context.memory_bytes.unwrap_or(MEMORY_BYTES);
+    let rebuilt: Vec<(u32, &[Choice])> = (0..)
         .zip(&plan.layers)
-        .filter(|(_, way)| matches!(way, Way::Rebuilt(_)))
-        .map(|(ordinal, _)| ordinal)
+        .filter_map(|(ordinal, layer)| match layer {
+            LayerPlan::Rebuilt(choices) => Some((ordinal, &choices[..])),
+            _ => None,
+        })
         .collect();
-    let memory_bytes = options.memory_bytes;
-    let layers = workers.map(rebuilt, |ordinal| Layer::prepare(plan, ordinal, memory_bytes))?;
+    let layers = workers.map(rebuilt, |(ordinal, choices)| {
+        LayerEncoder::prepare(&plan, ordinal, choices, memory_bytes)
+    })?;
     let spill = Spill::new(scratch)?;
     let budget = Budget::new(memory_bytes);
-    let mut jobs: Vec<(u64, usize, Job<'_>)> = Vec::new();
-    let mut envelopes: Vec<Envelope> = known_envelopes(plan, options.layers);
-    let sought: Vec<usize> = match options.layers {
-        Layers::Uncompressed => Vec::new(),
-        Layers::Exact => {
-            (0..envelopes.len()).filter(|&layer| envelopes[layer] == Envelope::Unmade).collect()
-        }
-    };
-    for &ordinal in &sought {
-        let stream_bytes = plan.target.layers[ordinal].stream_bytes;
-        let layer = &plan.target.image.layers[ordinal];
-        jobs.push((stream_bytes, jobs.len(), Job::Envelope(layer)));
-    }
-    for layer in &layers {
-        let headers_bytes = layer.index.entries.len() as u64 * 512;
-        jobs.push((headers_bytes, jobs.len(), Job::Headers(layer)));
-        for part in &layer.parts {
-            jobs.push((target_bytes(part), jobs.len(), Job::Part(layer, part)));
-        }
-    }
-    progress.begin(Stage::Matching, jobs.iter().map(|(bytes, ..)| bytes).sum());
-    // The longest first, so that no worker is left with a long one at the end.
-    jobs.sort_by_key(|(bytes, ..)| Reverse(*bytes));
-    let mut made = workers.map(jobs, |(bytes, number, job)| {
-        progress.check()?;
-        let made = match job {
-            Job::Headers(layer) => Made::Headers(frames::write(layer)?),
-            Job::Part(layer, pieces) => {
-                let memory_bytes = pieces.iter().map(|piece| piece.memory_bytes).max();
-                let _held = budget.take(memory_bytes.unwrap_or(0));
-                let (loose, stream_bytes) = layer.encode(pieces, progress)?;
-                Made::Part(Part { range: spill.put(&loose)?, stream_bytes })
-            }
-            Job::Envelope(layer) => {
-                let _held = budget.take(envelopes::memory(layer));
-                let (image, volume) = (&plan.target.image, plan.volume);
-                let seeker = envelopes::Seeker { image, layer, volume, workers, progress };
-                Made::Envelope(seeker.find()?)
-            }
-        };
-        progress.advance(bytes);
-        Ok((number, made))
-    })?;
-    made.sort_by_key(|(number, _)| *number);
-    let mut made = made.into_iter().map(|(_, made)| made);
-    for ordinal in sought {
-        let Some(Made::Envelope(envelope)) = made.next() else {
-            unreachable!("envelopes come first");
-        };
-        envelopes[ordinal] = envelope;
-    }
-    let mut matched = Vec::new();
+    let mut envelopes = known_envelopes(&plan);
+    let results = run(&plan, &layers, &mut envelopes, &spill, &budget)?;
+
     let mut groups = Vec::new();
-    for (place, layer) in layers.into_iter().enumerate() {
-        let Some(Made::Headers(frames)) = made.next() else {
-            unreachable!("a layer's headers come before its parts");
-        };
-        let parts = layer.parts.iter().map(|_| match made.next() {
-            Some(Made::Part(part)) => part,
-            _ => unreachable!("as many as the layer has parts"),
-        });
+    let mut matched = Vec::new();
+    for (place, (layer, results)) in layers.into_iter().zip(results).enumerate() {
+        let done = "workers finish every task or return an error";
+        let parts = results.parts.into_iter().map(|part| part.expect(done));
         groups.extend(join(parts, plan.preset).into_iter().map(|parts| (place, parts)));
-        matched.push((layer, frames));
+        matched.push((layer, results.frames.expect(done)));
     }
-    let packed = pack(plan.preset, groups, &spill, &budget, workers, progress)?;
+    let packed = pack(&plan, groups, &spill, &budget)?;
     let mut packed = packed.into_iter().peekable();
-    let mut layers = Vec::new();
+    let mut recipes = Vec::new();
     for (place, (layer, frames)) in matched.into_iter().enumerate() {
         let own =
             std::iter::from_fn(|| packed.next_if(|(of, _)| *of == place).map(|(_, group)| group));
-        layers.push(layer.finish(frames, own.collect()));
+        recipes.push(layer.finish(frames, own.collect()));
     }
-    Ok(Draft::new(plan, options.layers == Layers::Exact, layers, envelopes, spill))
+    Ok(Draft::new(plan, recipes, envelopes, spill))
 }
 
-/// Envelopes that need not be sought: of layers whose very blob the base has, and those that came
-/// with a recipe. [`Envelope::Unmade`] for all others.
-fn known_envelopes(plan: &Plan<'_>, layers: Layers) -> Vec<Envelope> {
+/// Runs all tasks, the longest first, so that no worker is left with a long one at the end.
+fn run(
+    plan: &Plan,
+    layers: &[LayerEncoder<'_>],
+    envelopes: &mut [Envelope],
+    spill: &Spill,
+    budget: &Budget,
+) -> Result<Vec<LayerResults>> {
+    let Context { workers, .. } = &plan.context;
+    let progress = &*plan.context.progress;
+    let mut tasks: Vec<(u64, Task<'_>)> = Vec::new();
+    for (ordinal, envelope) in envelopes.iter().enumerate() {
+        if plan.form == LayerForm::Exact && *envelope == Envelope::Unmade {
+            let stream_bytes = plan.target.layers[ordinal].stream_bytes;
+            let layer = &plan.target.image.layers[ordinal];
+            tasks.push((stream_bytes, Task::Envelope { ordinal, layer }));
+        }
+    }
+    for (place, layer) in layers.iter().enumerate() {
+        tasks.push((layer.index.entries.len() as u64 * 512, Task::Headers { place }));
+        for (part, pieces) in layer.parts.iter().enumerate() {
+            tasks.push((target_bytes(pieces), Task::Part { place, part }));
+        }
+    }
+    progress.begin(Stage::Matching, tasks.iter().map(|(bytes, _)| bytes).sum());
+    // A stable sort: among tasks of one length the order stays.
+    tasks.sort_by_key(|(bytes, _)| Reverse(*bytes));
+    let done = workers.map(tasks, |(bytes, task)| {
+        progress.check()?;
+        let result = match task {
+            Task::Headers { place } => TaskResult::Headers(place, frames::write(&layers[place])?),
+            Task::Part { place, part } => {
+                let pieces = &layers[place].parts[part];
+                let memory_bytes = pieces.iter().map(|piece| piece.memory_bytes).max();
+                let _held = budget.take(memory_bytes.unwrap_or(0));
+                let (loose, stream_bytes) = layers[place].encode(pieces, progress)?;
+                let matched = MatchedPart { range: spill.put(&loose)?, stream_bytes };
+                TaskResult::Part(place, part, matched)
+            }
+            Task::Envelope { ordinal, layer } => {
+                let _held = budget.take(envelopes::memory(layer));
+                let (image, volume) = (&plan.target.image, &*plan.volume);
+                let seeker = envelopes::Seeker { image, layer, volume, workers, progress };
+                TaskResult::Envelope(ordinal, seeker.find()?)
+            }
+        };
+        progress.advance(bytes);
+        Ok(result)
+    })?;
+    let mut results: Vec<LayerResults> = layers
+        .iter()
+        .map(|layer| LayerResults {
+            frames: None,
+            parts: layer.parts.iter().map(|_| None).collect(),
+        })
+        .collect();
+    for result in done {
+        match result {
+            TaskResult::Envelope(ordinal, envelope) => envelopes[ordinal] = envelope,
+            TaskResult::Headers(place, frames) => results[place].frames = Some(frames),
+            TaskResult::Part(place, part, matched) => results[place].parts[part] = Some(matched),
+        }
+    }
+    Ok(results)
+}
+
+/// Returns the envelopes that are known without a search: those of blobs that the base has, and
+/// those that came with a reused recipe. All others are [`Envelope::Unmade`].
+fn known_envelopes(plan: &Plan) -> Vec<Envelope> {
     let held: HashSet<_> =
         plan.base.image.layers.iter().map(|layer| layer.descriptor.digest).collect();
-    let of_layer = |(layer, way): (&image::Layer, &Way)| {
+    let of_layer = |(layer, decision): (&image::Layer, &LayerPlan)| {
         let blob = &layer.descriptor.digest;
-        match way {
+        match decision {
             _ if held.contains(blob) => Envelope::Base,
-            Way::Known(number) if layers == Layers::Exact => {
-                let envelope = plan.known[*number].envelopes.get(blob);
-                // The base of those other images says nothing of ours.
-                let made = envelope.filter(|envelope| **envelope != Envelope::Base);
-                made.cloned().unwrap_or(Envelope::Unmade)
+            LayerPlan::Reused(number) if plan.form == LayerForm::Exact => {
+                let envelope = plan.reusable[*number].envelopes.get(blob);
+                // The earlier delta's base says nothing about this one.
+                let own = envelope.filter(|envelope| **envelope != Envelope::Base);
+                own.cloned().unwrap_or(Envelope::Unmade)
             }
             _ => Envelope::Unmade,
         }
@@ -230,8 +215,8 @@ fn known_envelopes(plan: &Plan<'_>, layers: Layers) -> Vec<Envelope> {
 }
 
 /// Joins parts to groups: until there is enough to pack well.
-fn join(parts: impl Iterator<Item = Part>, preset: Preset) -> Vec<Vec<Part>> {
-    let mut groups: Vec<Vec<Part>> = Vec::new();
+fn join(parts: impl Iterator<Item = MatchedPart>, preset: Preset) -> Vec<Vec<MatchedPart>> {
+    let mut groups: Vec<Vec<MatchedPart>> = Vec::new();
     let mut filled = 0;
     for part in parts {
         if groups.is_empty() || filled + part.bytes() > group_stream_bytes(preset) {
@@ -245,21 +230,20 @@ fn join(parts: impl Iterator<Item = Part>, preset: Preset) -> Vec<Vec<Part>> {
 }
 
 /// A packed group: its bytes, and what each of its pieces has of them.
-struct Packed {
+struct PackedGroup {
     range: Range<u64>,
     shares: Vec<u64>,
 }
 
 /// Packs groups side by side; each keeps the number it came with.
 fn pack(
-    preset: Preset,
-    groups: Vec<(usize, Vec<Part>)>,
+    plan: &Plan,
+    groups: Vec<(usize, Vec<MatchedPart>)>,
     spill: &Spill,
     budget: &Budget,
-    workers: &Workers,
-    progress: &dyn Progress,
-) -> Result<Vec<(usize, Packed)>> {
-    workers.map(groups, |(place, parts)| {
+) -> Result<Vec<(usize, PackedGroup)>> {
+    let (preset, progress) = (plan.preset, &*plan.context.progress);
+    plan.context.workers.map(groups, |(place, parts)| {
         progress.check()?;
         let stream_bytes: Vec<u64> =
             parts.iter().flat_map(|part| part.stream_bytes.iter().copied()).collect();
@@ -270,7 +254,7 @@ fn pack(
         }
         let packed = encoder.finish();
         let shares = shares(packed.len() as u64, &stream_bytes);
-        Ok((place, Packed { range: spill.put(&packed)?, shares }))
+        Ok((place, PackedGroup { range: spill.put(&packed)?, shares }))
     })
 }
 
@@ -278,17 +262,19 @@ fn target_bytes(pieces: &[Piece]) -> u64 {
     pieces.iter().map(|piece| piece.target.end - piece.target.start).sum()
 }
 
-impl<'a> Layer<'a> {
-    fn prepare(plan: &'a Plan<'a>, ordinal: u32, memory_bytes: u64) -> Result<Self> {
+impl<'a> LayerEncoder<'a> {
+    fn prepare(
+        plan: &'a Plan,
+        ordinal: u32,
+        choices: &'a [Choice],
+        memory_bytes: u64,
+    ) -> Result<Self> {
         let index = &*plan.target.layers[ordinal as usize];
-        let Way::Rebuilt(choices) = &plan.layers[ordinal as usize] else {
-            unreachable!("only layers that are rebuilt are prepared");
-        };
         let inner = &plan.inner[ordinal as usize];
         let layout = Layout::of(plan, choices.iter().chain(inner));
         let space = layout.space(plan)?;
         let stream = plan.volume.stream(&index.diff_id).ok_or_else(|| {
-            Error::bad_input(format_args!("layer {}", index.diff_id), "its bytes are not here")
+            Error::bad_input(format_args!("layer {}", index.diff_id), "its stream was not read")
         })?;
         let target = Target { stream, parts: plan.inside.target[ordinal as usize].parts.as_ref() };
         let mut stretches = stretches(index);
@@ -331,11 +317,11 @@ impl<'a> Layer<'a> {
         Ok((encoder.finish_loose(), stream_bytes))
     }
 
-    fn finish(self, frames: Frames, packed: Vec<Packed>) -> RecipeDraft {
+    fn finish(self, frames: Frames, packed: Vec<PackedGroup>) -> RecipeDraft {
         let mut pieces = self.parts.iter().flatten();
         let mut groups = Vec::new();
         let mut drafts = Vec::new();
-        for Packed { range, shares } in packed {
+        for PackedGroup { range, shares } in packed {
             let (mut members, mut costs) = (Vec::new(), Vec::new());
             for bytes in shares {
                 let piece = pieces.next().expect("as many shares as pieces");

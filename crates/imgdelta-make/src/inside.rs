@@ -15,7 +15,8 @@ pub(crate) use base::{At, BaseArchive};
 pub(crate) use target::Owner;
 
 use imgdelta_core::{
-    PayloadDigest, Result, parallel::Workers, path::LayerPath, progress::Progress, scratch::Scratch,
+    Context, PayloadDigest, Result, parallel::Workers, path::LayerPath, progress::Progress,
+    scratch::Scratch,
 };
 use imgdelta_image::{
     index::{Entry, Index, Kind},
@@ -32,7 +33,7 @@ use std::{
 /// How far archives are seen into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct InsideOptions {
+pub struct ArchiveOptions {
     /// Archives in archives, this deep: 3. A jar in a war in a tar is as deep as it gets.
     pub depth: u32,
     /// What remaking may cost the receiver, in nanoseconds for a byte of content on a core like
@@ -41,13 +42,13 @@ pub struct InsideOptions {
     pub nanoseconds_per_byte: u32,
 }
 
-impl Default for InsideOptions {
+impl Default for ArchiveOptions {
     fn default() -> Self {
         Self { depth: 3, nanoseconds_per_byte: 200 }
     }
 }
 
-impl InsideOptions {
+impl ArchiveOptions {
     /// Sets how deep archives are opened; 0 for not at all.
     #[must_use]
     pub fn depth(mut self, depth: u32) -> Self {
@@ -129,13 +130,13 @@ pub(crate) fn look(
     surveys: [&Survey; 2],
     rebuilt: &[u32],
     volume: &Volume,
-    options: InsideOptions,
-    scratch: &Scratch,
-    workers: &Workers,
-    progress: &dyn Progress,
+    options: ArchiveOptions,
+    context: &Context,
 ) -> Result<Inside> {
     let [base, target] = surveys;
     let none = || target.layers.iter().map(|_| TargetParts::default()).collect();
+    let Context { scratch, workers, .. } = context;
+    let progress = &*context.progress;
     let look = Look { base, target, volume, options, scratch, workers, progress };
     let wanted = look.wanted(rebuilt)?;
     if options.depth == 0 || wanted.iter().all(Vec::is_empty) {
@@ -157,7 +158,7 @@ struct Look<'a> {
     base: &'a Survey,
     target: &'a Survey,
     volume: &'a Volume,
-    options: InsideOptions,
+    options: ArchiveOptions,
     scratch: &'a Scratch,
     workers: &'a Workers,
     progress: &'a dyn Progress,

@@ -1,11 +1,15 @@
 //! Deltas between two images: sources chosen, layers planned, groups encoded, costs reported.
 //!
-//! Publishes nothing that was not proved.
+//! The steps are values: [`pair::ImagePair`], [`plan::Plan`], [`draft::Draft`],
+//! [`proof::ProvedDelta`]. Only a proved delta can be saved.
 
 pub mod cost;
 pub mod draft;
-pub mod encode;
+mod encode;
 pub mod inside;
 mod landmarks;
+pub mod options;
+pub mod pair;
 pub mod plan;
+pub mod proof;
 pub mod sources;

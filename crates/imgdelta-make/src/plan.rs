@@ -1,17 +1,22 @@
-//! What becomes of each target layer, decided before a byte is matched.
+//! The decision for each target layer, made before any byte is matched.
 //!
-//! Kept, because the base has its stream; rebuilt, with a choice of sources for each entry; or
-//! rebuilt as it was for other images, by a recipe that is at hand. What it costs only encoding
-//! tells; what is chosen and why stands here.
+//! A layer is kept, because the base has its stream; rebuilt, with a choice of sources for each
+//! entry; or made by a recipe from an earlier delta. A plan holds choices and reasons. Sizes are
+//! known only after encoding.
 
 use crate::{
-    inside::{self, Inside, InsideOptions, Owner},
+    draft::Draft,
+    encode,
+    inside::{self, Inside, Owner},
+    options::{CreateOptions, Preset},
+    pair::ImagePair,
     sources::{self, Choice, Content, Payloads, Place, Reach, Sides},
 };
-use imgdelta_apply::delta::{Envelope, LayerCost, StoredRecipe};
-use imgdelta_core::{
-    BlobDigest, DiffId, Result, parallel::Workers, progress::Progress, scratch::Scratch,
+use imgdelta_apply::{
+    apply::LayerForm,
+    delta::{Envelope, LayerCost, StoredRecipe},
 };
+use imgdelta_core::{BlobDigest, Context, DiffId, Result};
 use imgdelta_format::recipe::StreamName;
 use imgdelta_image::{
     index::Index,
@@ -23,152 +28,119 @@ use std::{
     sync::Arc,
 };
 
-/// How much time to spend on a smaller delta.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Preset {
-    /// For deltas that are made while somebody waits.
-    Fast,
-    /// For deltas that are made once and pulled a few times.
-    #[default]
-    Default,
-    /// For deltas that are pulled very often.
-    Best,
-}
-
 /// The decisions for a pair of images.
 #[derive(Debug)]
-pub struct Plan<'a> {
+pub struct Plan {
     /// The image that the receiver has.
-    pub base: &'a Survey,
+    pub base: Arc<Survey>,
     /// The image that is to be rebuilt.
-    pub target: &'a Survey,
-    /// The streams of both.
-    pub volume: &'a Volume,
-    /// How much time was and will be spent.
-    pub preset: Preset,
+    pub target: Arc<Survey>,
     /// A decision for each target layer.
-    pub layers: Vec<Way>,
-    /// The recipes that were at hand.
-    pub known: Vec<Known>,
-    /// What lies inside archives.
+    pub layers: Vec<LayerPlan>,
+    /// The recipes that were offered for reuse.
+    pub reusable: Vec<ReusableRecipe>,
+    /// The streams of both images.
+    pub(crate) volume: Arc<Volume>,
+    pub(crate) context: Context,
+    pub(crate) preset: Preset,
+    pub(crate) form: LayerForm,
+    /// Content of archives on both sides.
     pub(crate) inside: Inside,
     /// A choice for each part inside the archives of each target layer.
     pub(crate) inner: Vec<Vec<Choice>>,
 }
 
-/// How a plan is made.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct PlanOptions {
-    /// How much time to spend.
-    pub preset: Preset,
-    /// How far archives are seen into.
-    pub inside: InsideOptions,
-    /// Recipes that are at hand; those that fit are used and not made again.
-    pub known: Vec<Known>,
-}
-
-/// A recipe that was made for other images. Whoever offers it says with what effort it was made;
-/// here it is only seen to that the base has what it needs. Proving a delta proves it, too.
+/// A recipe from an earlier delta. The caller states the effort with which it was made; a plan checks
+/// only that the base has its sources. Proving the new delta proves the recipe and its envelopes.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct ReusableRecipe {
     /// The recipe.
     pub recipe: StoredRecipe,
-    /// How blobs were made from its stream.
+    /// For each blob with this stream, the envelope that makes it.
     pub envelopes: HashMap<BlobDigest, Envelope>,
-    /// What it was said to cost, and why.
+    /// The cost that the earlier delta reported.
     pub cost: LayerCost,
 }
 
-impl PlanOptions {
-    /// Sets how much time to spend.
-    #[must_use]
-    pub fn preset(mut self, preset: Preset) -> Self {
-        self.preset = preset;
-        self
-    }
-
-    /// Sets how far archives are seen into.
-    #[must_use]
-    pub fn inside(mut self, inside: InsideOptions) -> Self {
-        self.inside = inside;
-        self
-    }
-
-    /// Sets which recipes are at hand.
-    #[must_use]
-    pub fn known(mut self, known: Vec<Known>) -> Self {
-        self.known = known;
-        self
-    }
-}
-
-/// What becomes of a target layer.
+/// The decision for one target layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum LayerPlan {
     /// The base has its stream.
     Kept,
     /// It is rebuilt, with a choice for each entry of its index.
     Rebuilt(Vec<Choice>),
-    /// It is rebuilt by the recipe of this number among those at hand.
-    Known(usize),
-    /// It has the stream of an earlier layer of the target, which is rebuilt.
-    Again(u32),
+    /// It is made by the offered recipe of this number.
+    Reused(usize),
+    /// It has the stream of this earlier target layer, which is rebuilt.
+    Repeated(u32),
 }
 
-impl<'a> Plan<'a> {
-    /// Decides. `volume` holds the streams of all layers of both images; what is inflated from
-    /// archives goes to `scratch`.
-    pub fn of(
-        base: &'a Survey,
-        target: &'a Survey,
-        volume: &'a Volume,
-        options: PlanOptions,
-        scratch: &Scratch,
-        workers: &Workers,
-        progress: &dyn Progress,
-    ) -> Result<Self> {
+impl Plan {
+    /// Decides for each layer of the target.
+    pub(crate) fn new(pair: ImagePair, options: &CreateOptions) -> Result<Self> {
+        let ImagePair { base, target, volume, context } = pair;
         let held: HashSet<_> = base.image.layers.iter().map(|layer| layer.diff_id).collect();
-        let mut layers = vec![Way::Kept; target.image.layers.len()];
+        let mut layers = vec![LayerPlan::Kept; target.image.layers.len()];
         let (mut rebuilt, mut first) = (Vec::new(), HashMap::new());
         for (ordinal, layer) in (0_u32..).zip(&target.image.layers) {
             if held.contains(&layer.diff_id) {
                 continue;
             }
-            match first.entry(layer.diff_id) {
-                Entry::Occupied(earlier) => layers[ordinal as usize] = Way::Again(*earlier.get()),
+            layers[ordinal as usize] = match first.entry(layer.diff_id) {
+                Entry::Occupied(earlier) => LayerPlan::Repeated(*earlier.get()),
                 Entry::Vacant(free) => {
                     free.insert(ordinal);
-                    match known(&options.known, base, layer.diff_id) {
-                        Some(number) => layers[ordinal as usize] = Way::Known(number),
-                        None => rebuilt.push(ordinal),
+                    match reusable(&options.reusable, &base, layer.diff_id) {
+                        Some(number) => LayerPlan::Reused(number),
+                        None => {
+                            rebuilt.push(ordinal);
+                            continue;
+                        }
                     }
                 }
-            }
+            };
         }
-        let (preset, sight) = (options.preset, options.inside);
-        let both = [base, target];
-        let inside = inside::look(both, &rebuilt, volume, sight, scratch, workers, progress)?;
-        let files = Files::of(base, target, &inside, volume, &rebuilt)?;
+        let inside = inside::look([&base, &target], &rebuilt, &volume, options.archives, &context)?;
+        let files = Files::of(&base, &target, &inside, &volume, &rebuilt)?;
         let sides = Sides {
             base: &files.base.0,
             headed: u32::try_from(base.layers.len()).expect("layers are limited"),
             target: &files.target.0,
             settled: &files.settled,
         };
-        let reach = Reach { sketched_bytes: sketched_bytes(preset) };
-        let chosen = sources::choose(sides, &files.wanted, reach, &files, workers)?;
+        let reach = Reach { sketched_bytes: sketched_bytes(options.preset) };
+        let chosen = sources::choose(sides, &files.wanted, reach, &files, &context.workers)?;
         let mut inner = vec![Vec::new(); layers.len()];
         for (&index, choices) in files.wanted.iter().zip(chosen) {
             match (index as usize).checked_sub(layers.len()) {
-                None => layers[index as usize] = Way::Rebuilt(choices),
+                None => layers[index as usize] = LayerPlan::Rebuilt(choices),
                 Some(place) => inner[files.inner[place] as usize] = choices,
             }
         }
         // A part has no header.
         inner.iter_mut().flatten().for_each(|choice| choice.header = None);
-        let known = options.known;
-        Ok(Self { base, target, volume, preset, layers, known, inside, inner })
+        Ok(Self {
+            base,
+            target,
+            layers,
+            reusable: options.reusable.clone(),
+            volume,
+            context,
+            preset: options.preset,
+            form: options.layers,
+            inside,
+            inner,
+        })
+    }
+
+    /// Carries the plan out: matches, packs, and finds each blob's envelope.
+    pub fn encode(self) -> Result<Draft> {
+        encode::encode(self)
+    }
+
+    /// Returns the number of layers that a recipe from an earlier delta makes.
+    pub fn reused_recipes(&self) -> usize {
+        self.layers.iter().filter(|layer| matches!(layer, LayerPlan::Reused(_))).count()
     }
 
     /// Returns the entry of the base at a place: of a layer, or a part of an archive.
@@ -180,14 +152,14 @@ impl<'a> Plan<'a> {
         &index.entries[place.entry as usize]
     }
 
-    /// Whether a place is a part of one of the base's archives.
+    /// Returns true if a place is a part of one of the base's archives.
     pub(crate) fn is_inside(&self, place: Place) -> bool {
         place.layer as usize >= self.base.layers.len()
     }
 }
 
 /// Returns the smallest recipe that makes a stream from what the base has.
-fn known(known: &[Known], base: &Survey, diff_id: DiffId) -> Option<usize> {
+fn reusable(offered: &[ReusableRecipe], base: &Survey, diff_id: DiffId) -> Option<usize> {
     let held = |source: &StreamName| {
         base.layers
             .iter()
@@ -195,11 +167,11 @@ fn known(known: &[Known], base: &Survey, diff_id: DiffId) -> Option<usize> {
     };
     let fits =
         |recipe: &StoredRecipe| recipe.target.diff_id == diff_id && recipe.sources.iter().all(held);
-    let fitting = known.iter().enumerate().filter(|(_, known)| fits(&known.recipe));
-    fitting.min_by_key(|(_, known)| known.recipe.size_bytes()).map(|(number, _)| number)
+    let fitting = offered.iter().enumerate().filter(|(_, offer)| fits(&offer.recipe));
+    fitting.min_by_key(|(_, offer)| offer.recipe.size_bytes()).map(|(number, _)| number)
 }
 
-/// How many base bytes are read to find files that no name leads to.
+/// Returns the number of base bytes that are read to find files without a related name.
 fn sketched_bytes(preset: Preset) -> u64 {
     match preset {
         Preset::Fast => 32 << 20,
@@ -208,13 +180,13 @@ fn sketched_bytes(preset: Preset) -> u64 {
     }
 }
 
-/// All that sources are chosen among and for: indexes, and the bytes behind them.
+/// Indexes of both sides, and the bytes that they describe.
 struct Files {
     base: (Vec<Arc<Index>>, Vec<Space>),
     target: (Vec<Arc<Index>>, Vec<Space>),
-    /// Of which layer each index behind those of the target's layers is.
+    /// For each index after those of the target's layers, the layer it belongs to.
     inner: Vec<u32>,
-    /// The indexes that are chosen for.
+    /// Target indexes that need choices.
     wanted: Vec<u32>,
     settled: HashMap<Place, Content>,
 }

@@ -6,18 +6,17 @@
 //! Sends nothing, and believes no annotation: they only help to choose.
 
 use crate::repository::{Manifest, digest_of};
-use imgdelta::{
-    Algorithm, BlobDigest, DiffId, Error, Limits, Result,
-    delta::{Body, Delta, Kind, LayerCost, LayerOutline, Outline},
-    store::{
-        Descriptor,
-        source::{RangeReader, ReadAt},
-    },
-    verify::Hasher,
+use imgdelta_apply::delta::{Body, Delta, Kind, LayerCost, LayerOutline, Outline};
+use imgdelta_core::{
+    Algorithm, BlobDigest, DiffId, Error, Result, limits::Ceiling, verify::Hasher,
 };
 use imgdelta_format::{
     ReadLimits,
     container::{DIGEST_BYTES, HEAD_BYTES, SectionHead, version},
+};
+use imgdelta_image::store::{
+    Descriptor,
+    source::{RangeReader, ReadAt},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -195,7 +194,7 @@ impl Artifact {
             return Err(wrong("its config is not that of a delta"));
         }
         let count = read.layers.len() as u64;
-        Limits::admit(MOST_PARTS, count, "count of parts", &place)?;
+        Ceiling::fixed(MOST_PARTS).admit(count, "count of parts", &place)?;
         let mut parts = read.layers.into_iter();
         let front = parts.next().filter(|first| first.descriptor.media_type() == FRONT_TYPE);
         let front = front.ok_or_else(|| wrong("its first part is no front"))?.descriptor;
@@ -254,7 +253,7 @@ impl Front {
                 Kind::End => break,
                 Kind::Recipe | Kind::Carried => {
                     gaps.push((at, head.kind, head.bytes));
-                    Limits::admit(MOST_PARTS, gaps.len() as u64, "count of parts", place)?;
+                    Ceiling::fixed(MOST_PARTS).admit(gaps.len() as u64, "count of parts", place)?;
                     0
                 }
                 _ => usize::try_from(head.bytes).map_err(|_| cut())?,
@@ -356,7 +355,11 @@ fn append(
     place: &str,
 ) -> Result<()> {
     let count = to - from;
-    Limits::admit(MOST_FRONT_BYTES, out.len() as u64 + count, "bytes of the front", place)?;
+    Ceiling::fixed(MOST_FRONT_BYTES).admit(
+        out.len() as u64 + count,
+        "bytes of the front",
+        place,
+    )?;
     let mut reader = RangeReader::new(Arc::clone(source), from, count);
     let found = reader.read_to_end(out).map_err(Error::io(place))?;
     if found as u64 != count {

@@ -17,7 +17,7 @@ use crate::{
     token::{Challenge, Token},
 };
 use bytes::Bytes;
-use imgdelta::Error;
+use imgdelta_core::Error;
 use reqwest::{
     Method, Response, StatusCode, Url,
     header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue, RETRY_AFTER},
@@ -112,7 +112,7 @@ impl Client {
         permits.acquire_owned().await.expect("it is never closed")
     }
 
-    fn host(&self, name: &str) -> imgdelta::Result<Arc<Host>> {
+    fn host(&self, name: &str) -> imgdelta_core::Result<Arc<Host>> {
         let mut hosts = lock(&self.0.hosts);
         if let Some(host) = hosts.get(name) {
             return Ok(Arc::clone(host));
@@ -286,7 +286,7 @@ impl Client {
     ) -> Result<Vec<u8>> {
         let over = |found| {
             let what = "number of bytes";
-            ask.wrong(Error::OverLimit { place: ask.what(), what, found, limit })
+            ask.wrong(Error::OverLimit { place: ask.what(), what, name: None, found, limit })
         };
         if let Some(told) = response.content_length().filter(|told| *told > limit) {
             return Err(over(told));

@@ -7,7 +7,7 @@ mod helper;
 
 use crate::secret::{Credential, Secret};
 use base64::Engine as _;
-use imgdelta::{Error, Result};
+use imgdelta_core::{Error, Result};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,

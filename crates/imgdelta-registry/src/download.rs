@@ -9,7 +9,8 @@ use crate::{
     repository::{Repository, text},
 };
 use bytes::Bytes;
-use imgdelta::{Error, Limits, store::Descriptor, verify::BlobCheck};
+use imgdelta_core::{Difference, Error, limits::Ceiling, verify::BlobCheck};
+use imgdelta_image::store::Descriptor;
 use reqwest::{Method, Response, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -79,11 +80,12 @@ impl Repository {
     pub async fn blob_bytes(
         &self,
         blob: &Descriptor,
-        limit: u64,
+        ceiling: Ceiling,
         what: &'static str,
     ) -> Result<Vec<u8>> {
         let place = format!("blob {}", blob.digest);
-        Limits::admit(limit, blob.size_bytes, what, &place)
+        ceiling
+            .admit(blob.size_bytes, what, &place)
             .map_err(|error| Failure::wrong(self.place(), place.as_str(), error))?;
         let mut stream = self.blob(blob).await?;
         let mut bytes = Vec::new();
@@ -208,9 +210,7 @@ fn ask<'a>(repository: &'a Repository, blob: &Descriptor) -> Ask<'a> {
 fn wrong_size(ask: &Ask<'_>, blob: &Descriptor, found: u64) -> Error {
     Error::Mismatch {
         place: ask.what(),
-        what: "size",
-        expected: format!("{} bytes", blob.size_bytes),
-        found: format!("{found} bytes"),
+        difference: Difference::Size { expected: blob.size_bytes, found },
     }
 }
 

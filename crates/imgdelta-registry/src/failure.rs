@@ -3,8 +3,8 @@
 //! Says host, repository, what was asked, the status and the registry's own words; never a header,
 //! for those hold secrets. A core error comes out where a caller speaks of images.
 
-use imgdelta::{Error, path::escaped};
-use std::{fmt, io, time::Duration};
+use imgdelta_core::{Error, path::escaped};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 /// What every fallible function of this crate returns that speaks to a registry.
 pub type Result<T> = std::result::Result<T, Failure>;
@@ -151,7 +151,7 @@ impl From<Failure> for Error {
                     _ => io::ErrorKind::Other,
                 };
                 let source = io::Error::new(kind, Failure { place: place.clone(), asked, why });
-                Self::Io { place: place.into(), source }
+                Self::Io { place: place.into(), source: Arc::new(source) }
             }
         }
     }
@@ -171,21 +171,6 @@ pub fn advice(error: &Error) -> Option<&'static str> {
             return failure.advice();
         }
         source = source.source()?;
-    }
-}
-
-/// Returns the core's error where a reader that speaks to a registry wrapped it: a blob longer than
-/// promised is no matter of the network.
-pub fn unwrapped(error: Error) -> Error {
-    let Error::Io { place, source } = error else { return error };
-    match source.downcast::<Failure>() {
-        Ok(failure) if matches!(failure.why, Why::NotFound { .. } | Why::Wrong(_)) => {
-            failure.into()
-        }
-        Ok(failure) => {
-            Error::Io { place: failure.place.clone().into(), source: io::Error::other(failure) }
-        }
-        Err(source) => Error::Io { place, source },
     }
 }
 

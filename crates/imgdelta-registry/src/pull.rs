@@ -18,18 +18,17 @@ pub use report::{PULL_SCHEMA, Pulled};
 use crate::{
     artifact::{Artifact, Front},
     client::{Client, Traffic},
-    failure::unwrapped,
     repository::Repository,
     store::RegistryStore,
 };
-use imgdelta::{
-    BlobDigest, DiffId, Error, Limits, Note, Reference, Result,
-    apply::ApplyOptions,
+use imgdelta_apply::sink::{self, Sink, Wants};
+use imgdelta_core::{
+    BlobDigest, Context, DiffId, Error, Limits, Note, Result, progress::Progress, scratch::Scratch,
+};
+use imgdelta_image::{
+    Reference,
     image::{Image, OpenOptions, Platform},
-    progress::Progress,
     reference::RegistryReference,
-    scratch::Scratch,
-    sink::{self, Sink, Wants},
     store::Descriptor,
 };
 use price::Price;
@@ -39,14 +38,14 @@ use tokio::runtime::Handle;
 
 /// An image in a registry that is to come here.
 #[derive(Debug)]
-pub struct Source {
+pub struct PullSource {
     repository: Repository,
     handle: Handle,
     before: Traffic,
     image: Image,
 }
 
-impl Source {
+impl PullSource {
     /// Opens the image: fetches its manifest and config. Where blobs that are fetched can not be
     /// kept by their destination while it is not whole, they are kept in `scratch`.
     pub fn open(
@@ -58,7 +57,7 @@ impl Source {
     ) -> Result<Self> {
         let before = client.traffic();
         let (store, name) = RegistryStore::open(client, reference, handle.clone(), scratch);
-        let mut image = Image::open(store, name.as_ref(), options).map_err(unwrapped)?;
+        let mut image = Image::open(store, name.as_ref(), options)?;
         image.name = format!("docker://{reference}");
         Ok(Self { repository: Repository::of(client, reference), handle, before, image })
     }
@@ -78,8 +77,6 @@ impl Source {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PullOptions {
-    /// How deltas are applied.
-    pub apply: ApplyOptions,
     /// Whether to look for deltas. Yes.
     pub deltas: bool,
     /// Whether the image must be no newer than any base, as who goes back expects. No.
@@ -88,12 +85,13 @@ pub struct PullOptions {
     pub link: Option<Link>,
 }
 
-impl PullOptions {
-    /// Takes the defaults.
-    pub fn new(apply: ApplyOptions) -> Self {
-        Self { apply, deltas: true, rollback: false, link: None }
+impl Default for PullOptions {
+    fn default() -> Self {
+        Self { deltas: true, rollback: false, link: None }
     }
+}
 
+impl PullOptions {
     /// Sets whether to look for deltas.
     pub fn deltas(mut self, deltas: bool) -> Self {
         self.deltas = deltas;
@@ -170,11 +168,12 @@ pub struct Chosen {
 
 /// What a pull will fetch; nothing of it was fetched yet but the documents and deltas' fronts.
 #[derive(Debug)]
-pub struct Plan {
-    source: Source,
+pub struct PullPlan {
+    source: PullSource,
     bases: Vec<Image>,
     output: Reference,
     options: PullOptions,
+    context: Context,
     /// The layers, the lowest first.
     pub layers: Vec<PlannedLayer>,
     /// The deltas that layers come by, the one that saves most first.
@@ -195,25 +194,25 @@ pub struct Plan {
 /// Layers, and which of the chosen deltas does not make them.
 type Broken = HashSet<(usize, usize)>;
 
-impl Plan {
+impl PullPlan {
     /// Looks at what is here and what deltas there are, and chooses.
-    pub fn make(
-        source: Source,
+    pub fn new(
+        source: PullSource,
         bases: Vec<Image>,
         output: &Reference,
         options: PullOptions,
-        progress: &dyn Progress,
+        context: &Context,
     ) -> Result<Self> {
         if options.rollback {
             check_is_back(&source.image, &bases)?;
         }
-        let sink = sink::create(output, &options.apply.limits)?;
+        let sink = sink::create(output, &context.limits)?;
         if sink.wants() == Wants::Streams {
             let what = "a pull keeps the registry's blobs: name an oci: or oci-archive: place, and \
                         copy from there with skopeo";
             return Err(Error::bad_input(output, what));
         }
-        let here = Here::look(&source.image, &bases, &*sink, progress)?;
+        let here = Here::look(&source.image, &bases, &*sink, &*context.progress)?;
         let price = Price(options.link);
         let layers = choose::ways(&source.image, &here, &[], &Broken::new(), price);
         let documents = (source.image.manifest.len() + source.image.config_bytes.len()) as u64;
@@ -228,6 +227,7 @@ impl Plan {
             bases,
             output: output.clone(),
             options,
+            context: context.clone(),
             here,
             broken: Broken::new(),
             rest_bytes: plain_layers_bytes,
@@ -257,7 +257,7 @@ impl Plan {
     }
 
     fn limits(&self) -> &Limits {
-        &self.options.apply.limits
+        &self.context.limits
     }
 
     fn received_bytes(&self) -> u64 {

@@ -9,12 +9,12 @@ use crate::{
     repository::{Named, Repository},
     upload::Uploaded,
 };
-use imgdelta::{
+use imgdelta_apply::delta::Delta;
+use imgdelta_core::{
     BlobDigest, Error,
-    delta::Delta,
     size::{Exact, Human},
-    store::{Descriptor, source::ReadAt},
 };
+use imgdelta_image::store::{Descriptor, source::ReadAt};
 use serde_json::{Value, json};
 use std::{collections::HashMap, fmt, sync::Arc};
 use tokio::task::JoinSet;

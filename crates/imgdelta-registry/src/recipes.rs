@@ -7,13 +7,13 @@ use crate::{
     artifact::{Artifact, Front, MOST_FRONT_BYTES},
     repository::{Named, Repository},
 };
-use imgdelta::{
-    BlobDigest, DiffId, Error, Result,
-    delta::{Body, Envelope, LayerCost, Outline},
+use imgdelta_apply::delta::{Body, Envelope, LayerCost, Outline};
+use imgdelta_core::{
+    BlobDigest, DiffId, Error, Result, limits::Ceiling, progress::Progress, scratch::Scratch,
+};
+use imgdelta_image::{
     image::{Image, OpenOptions},
-    progress::Progress,
     reference::Name,
-    scratch::Scratch,
     store::{Descriptor, Store, source::ReadAt},
 };
 use std::{
@@ -75,7 +75,8 @@ pub async fn of(repository: &Repository, artifact: &BlobDigest) -> Result<Vec<Of
 /// Fetches an artifact's front, and compares it with what the artifact's manifest says.
 pub(crate) async fn front(repository: &Repository, artifact: &Artifact) -> Result<Front> {
     let what = "bytes of a delta's front";
-    let bytes = repository.blob_bytes(&artifact.front, MOST_FRONT_BYTES, what).await?;
+    let bytes =
+        repository.blob_bytes(&artifact.front, Ceiling::fixed(MOST_FRONT_BYTES), what).await?;
     let place = place(repository, artifact);
     let front = Front::parse(bytes, &place)?;
     front.check(artifact, &place)?;

@@ -9,7 +9,8 @@ use crate::{
     failure::{Failure, Result, Why},
     repository::{Manifest, Named, Repository},
 };
-use imgdelta::{BlobDigest, Error, Limits, store::Descriptor};
+use imgdelta_core::{BlobDigest, Error, limits::Ceiling};
+use imgdelta_image::store::Descriptor;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -45,13 +46,20 @@ impl Repository {
             // Not every registry filters, and one that does may be wrong.
             found.extend(entries(&ask, &body)?.into_iter().filter(|entry| is_of(entry, kind)));
             let count = found.len() as u64;
-            Limits::admit(MOST_REFERRERS, count, "count of referrers", ask.what())
+            Ceiling::fixed(MOST_REFERRERS)
+                .admit(count, "count of referrers", ask.what())
                 .map_err(|error| ask.wrong(error))?;
             let Some(next) = next else { return Ok(found) };
             ask.target = next;
         }
         let (place, what) = (ask.what(), "count of pages");
-        Err(ask.wrong(Error::OverLimit { place, what, found: MOST_PAGES + 1, limit: MOST_PAGES }))
+        Err(ask.wrong(Error::OverLimit {
+            place,
+            what,
+            name: None,
+            found: MOST_PAGES + 1,
+            limit: MOST_PAGES,
+        }))
     }
 
     /// Stores a manifest that has a subject, so that it is found beside it.
@@ -180,7 +188,8 @@ fn entries(ask: &Ask<'_>, body: &[u8]) -> Result<Vec<Referrer>> {
         ask.wrong(Error::bad_input_because(ask.what(), "no list of referrers", error))
     })?;
     let entries = index.manifests.unwrap_or_default();
-    Limits::admit(MOST_REFERRERS, entries.len() as u64, "count of referrers", ask.what())
+    Ceiling::fixed(MOST_REFERRERS)
+        .admit(entries.len() as u64, "count of referrers", ask.what())
         .map_err(|error| ask.wrong(error))?;
     // Another tool's entry that makes no sense to us is not ours to judge.
     let read = entries.into_iter().filter_map(|entry| {

@@ -9,10 +9,8 @@ use crate::{
     token::Actions,
 };
 use bytes::Bytes;
-use imgdelta::{
-    Algorithm, BlobDigest, Error, Limits, reference::RegistryReference, store::Descriptor,
-    verify::Hasher,
-};
+use imgdelta_core::{Algorithm, BlobDigest, Difference, Error, limits::Ceiling, verify::Hasher};
+use imgdelta_image::{reference::RegistryReference, store::Descriptor};
 use reqwest::{Method, Response, header};
 use serde::de::DeserializeOwned;
 
@@ -151,9 +149,7 @@ impl Repository {
         if let Some(expected) = expected.filter(|expected| *expected != digest) {
             return Err(ask.wrong(Error::Mismatch {
                 place: ask.what(),
-                what: "digest",
-                expected: expected.to_string(),
-                found: digest.to_string(),
+                difference: Difference::Digest { expected, found: digest },
             }));
         }
         let size = bytes.len() as u64;
@@ -189,9 +185,7 @@ impl Repository {
             Some(told) if told.algorithm() == mine.algorithm() && told != mine => {
                 Err(ask.wrong(Error::Mismatch {
                     place: ask.what(),
-                    what: "digest",
-                    expected: mine.to_string(),
-                    found: told.to_string(),
+                    difference: Difference::Digest { expected: mine, found: told },
                 }))
             }
             _ => Ok(response.headers().contains_key("oci-subject")),
@@ -234,13 +228,20 @@ impl Repository {
             let list = serde_json::from_slice(&body)
                 .map_err(|error| ask.wrong(Error::bad_input_because(ask.what(), no_list, error)))?;
             all.extend(names(list).unwrap_or_default());
-            Limits::admit(MOST_NAMES, all.len() as u64, "count of names", ask.what())
+            Ceiling::fixed(MOST_NAMES)
+                .admit(all.len() as u64, "count of names", ask.what())
                 .map_err(|error| ask.wrong(error))?;
             let Some(next) = next else { return Ok(all) };
             ask.target = next;
         }
         let (place, what) = (ask.what(), "count of pages");
-        Err(ask.wrong(Error::OverLimit { place, what, found: MOST_PAGES + 1, limit: MOST_PAGES }))
+        Err(ask.wrong(Error::OverLimit {
+            place,
+            what,
+            name: None,
+            found: MOST_PAGES + 1,
+            limit: MOST_PAGES,
+        }))
     }
 
     /// Returns where a list goes on, which must be at the same server.

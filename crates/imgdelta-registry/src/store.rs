@@ -6,19 +6,17 @@
 
 use crate::{
     client::Client,
-    failure::{Failure, Result},
+    failure::Result,
     repository::{Manifest, Named, Repository},
 };
 use bytes::Bytes;
-use imgdelta::{
-    BlobDigest, Error,
+use imgdelta_core::{BlobDigest, Error, scratch::Scratch, verify::BlobCheck};
+use imgdelta_image::{
     reference::{Name, RegistryReference},
-    scratch::Scratch,
     store::{
         Descriptor, Store,
         source::{RangeReader, ReadAt},
     },
-    verify::BlobCheck,
 };
 use std::{
     collections::HashMap,
@@ -70,7 +68,7 @@ impl RegistryStore {
         Ok(manifest)
     }
 
-    fn keeper(&self, blob: &Descriptor) -> imgdelta::Result<Option<Keeper>> {
+    fn keeper(&self, blob: &Descriptor) -> imgdelta_core::Result<Option<Keeper>> {
         let Some(scratch) = &self.scratch else { return Ok(None) };
         Ok(Some(Keeper {
             file: scratch.file()?,
@@ -85,11 +83,11 @@ impl Store for RegistryStore {
         self.repository.place()
     }
 
-    fn names(&self) -> imgdelta::Result<Vec<String>> {
+    fn names(&self) -> imgdelta_core::Result<Vec<String>> {
         Ok(self.handle.block_on(self.repository.tags())?)
     }
 
-    fn find(&self, name: Option<&Name>) -> imgdelta::Result<Vec<Descriptor>> {
+    fn find(&self, name: Option<&Name>) -> imgdelta_core::Result<Vec<Descriptor>> {
         let named = match name {
             None => Named::Tag("latest".into()),
             Some(Name::Tag(tag)) => Named::Tag(tag.clone()),
@@ -111,7 +109,7 @@ impl Store for RegistryStore {
         }
     }
 
-    fn open(&self, blob: &Descriptor) -> imgdelta::Result<Box<dyn Read + Send>> {
+    fn open(&self, blob: &Descriptor) -> imgdelta_core::Result<Box<dyn Read + Send>> {
         let known = lock(&self.manifests).get(&blob.digest).cloned();
         if let Some(bytes) = known {
             return Ok(Box::new(io::Cursor::new(bytes)));
@@ -163,7 +161,7 @@ impl Read for Reader {
                     }
                     return Ok(0);
                 }
-                Some(Err(failure)) => return Err(of_failure(failure)),
+                Some(Err(failure)) => return Err(io::Error::other(Error::from(failure))),
                 Some(Ok(piece)) => {
                     if let Some(keeper) = &mut self.keeper
                         && !keeper.take(&piece)
@@ -198,10 +196,6 @@ impl Keeper {
             lock(&self.kept).insert(proof.digest(), Arc::new(self.file));
         }
     }
-}
-
-fn of_failure(failure: Failure) -> io::Error {
-    io::Error::other(failure)
 }
 
 fn is_manifest(media_type: &str) -> bool {

@@ -4,7 +4,7 @@
 //! where docker and podman look per host: `*.crt` are authorities, `*.cert` with `*.key` are ours.
 //! Connects to nothing.
 
-use imgdelta::{Error, Result};
+use imgdelta_core::{Error, Result};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,

@@ -8,10 +8,8 @@ use crate::{
     failure::{Failure, Result},
     repository::{Repository, text},
 };
-use imgdelta::{
-    Error,
-    store::{Descriptor, source::ReadAt},
-};
+use imgdelta_core::Error;
+use imgdelta_image::store::{Descriptor, source::ReadAt};
 use reqwest::{Method, Response, Url};
 use std::sync::Arc;
 

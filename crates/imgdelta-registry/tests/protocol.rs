@@ -1,9 +1,7 @@
 //! The protocol against a registry that does as it is told: what is fetched, sent, asked again.
 
-use imgdelta::{
-    BlobDigest, Error,
-    store::{Descriptor, source::ReadAt},
-};
+use imgdelta_core::{BlobDigest, Difference, Error};
+use imgdelta_image::store::{Descriptor, source::ReadAt};
 use imgdelta_registry::{
     Client, ClientOptions, Credential, Credentials, Failure, Manifest, Named, Repository, Retry,
     Secret, Uploaded, Why, fallback_tag,
@@ -177,14 +175,23 @@ fn wrong_bytes_are_refused_and_longer_ones_at_once() {
     registry.fault("GET", "blobs", 1, RegistryFault::WrongByte);
     let failure = fetch(&repository, &blob).unwrap_err();
     assert!(
-        matches!(&failure.why, Why::Wrong(Error::Mismatch { what: "digest", .. })),
+        matches!(
+            &failure.why,
+            Why::Wrong(Error::Mismatch { difference: Difference::Digest { .. }, .. })
+        ),
         "{failure:?}"
     );
 
     registry.fault("GET", "blobs", 1, RegistryFault::Longer(1));
     let failure = fetch(&repository, &blob).unwrap_err();
     assert!(
-        matches!(&failure.why, Why::Wrong(Error::Mismatch { what: "size", .. })),
+        matches!(
+            &failure.why,
+            Why::Wrong(Error::Mismatch {
+                difference: Difference::Size { .. } | Difference::Longer { .. },
+                ..
+            })
+        ),
         "{failure:?}"
     );
 
@@ -207,7 +214,13 @@ fn a_length_that_lies_is_a_cut() {
     registry.fault("GET", "blobs", 1, RegistryFault::WrongLength(1 << 40));
     let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
     assert!(
-        matches!(&failure.why, Why::Wrong(Error::Mismatch { what: "size", .. })),
+        matches!(
+            &failure.why,
+            Why::Wrong(Error::Mismatch {
+                difference: Difference::Size { .. } | Difference::Longer { .. },
+                ..
+            })
+        ),
         "{failure:?}"
     );
 }

@@ -1,19 +1,22 @@
 //! Deltas pushed and images pulled, against a registry that does as it is told: what comes out is
 //! the registry's image, whatever is wrong with a delta, and what was fetched is no more than it should be.
 
-use imgdelta::{
-    Error, Limits, Result,
+use imgdelta_apply::{
     apply::ApplyOptions,
     delta::{Delta, Envelope},
-    encode::{EncodeOptions, encode},
+};
+use imgdelta_core::{
+    Difference, Error, Limits, Result, parallel::Workers, progress::Silent, scratch::Scratch,
+};
+use imgdelta_image::{
     image::{self, Image, OpenOptions},
-    parallel::Workers,
-    plan::{self, PlanOptions, Preset},
-    progress::Silent,
     reference::{Reference, RegistryReference},
-    scratch::Scratch,
     store::{Descriptor, Store, source::ReadAt},
     survey::{self, SurveyOptions},
+};
+use imgdelta_make::{
+    encode::{EncodeOptions, encode},
+    plan::{self, PlanOptions, Preset},
 };
 use imgdelta_registry::{
     Client, ClientOptions, Manifest, Named, RegistryStore, Repository, Retry, Uploaded,
@@ -293,7 +296,7 @@ fn a_push_sends_what_is_not_there_and_the_parts_are_the_file_again() {
     let mut joined = Vec::new();
     let mut part = |kind, ordinal: usize| {
         let blob = match kind {
-            imgdelta::delta::Kind::Recipe => &artifact.recipes[ordinal].blob,
+            imgdelta_apply::delta::Kind::Recipe => &artifact.recipes[ordinal].blob,
             _ => &artifact.carried[ordinal],
         };
         Ok(Box::new(std::io::Cursor::new(get(&blob.digest.to_string()))) as Box<dyn Read>)
@@ -523,11 +526,20 @@ fn a_registry_that_sends_wrong_layers_is_a_mismatch() {
     let digest = scene.local("v1").layers[0].descriptor.digest.to_string();
     scene.registry.fault("GET", &digest, 99, RegistryFault::WrongByte);
     let error = scene.pull(":v1", &[], OUT).unwrap_err();
-    assert!(matches!(error, Error::Mismatch { what: "digest", .. }), "{error}");
+    assert!(
+        matches!(error, Error::Mismatch { difference: Difference::Digest { .. }, .. }),
+        "{error}"
+    );
     scene.registry.forget();
     scene.registry.fault("GET", &digest, 99, RegistryFault::Longer(9));
     let error = scene.pull(":v1", &[], OUT).unwrap_err();
-    assert!(matches!(error, Error::Mismatch { what: "size", .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            Error::Mismatch { difference: Difference::Size { .. } | Difference::Longer { .. }, .. }
+        ),
+        "{error}"
+    );
     assert!(!scene.dir.path().join("out/index.json").exists());
 }
 

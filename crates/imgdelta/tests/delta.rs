@@ -1,7 +1,7 @@
 //! Does a delta file come back part by part, and is every damage and every lie an error?
 
 use imgdelta::{
-    Algorithm, DiffId, Error, Limits, Result,
+    Algorithm, DiffId, Difference, Error, Limits, Result,
     delta::{
         Body, Delta, DeltaWriter, Envelope, FileCost, Group, How, Kind, LayerCost, LayerOutline,
         Member, Nested, Origin, Outline, Recipe, RestCost, Source, StreamName,
@@ -252,7 +252,7 @@ fn damage_says_where_and_what() {
     let mut damaged = bytes.clone();
     damaged[usize::try_from(recipe.offset + 9).unwrap()] ^= 1;
     let error = open(damaged).unwrap_err();
-    assert!(matches!(error, Error::Mismatch { what: "digest", .. }));
+    assert!(matches!(error, Error::Mismatch { difference: Difference::Digest { .. }, .. }));
     let place = format!("delta x, section recipe at {}: digest is ", recipe.offset);
     assert!(error.to_string().starts_with(&place), "{error}");
     let message = |bytes: &[u8]| open(bytes.to_vec()).unwrap_err().to_string();

@@ -1,7 +1,7 @@
 //! Images are read the same over every transport, and damage is told truthfully.
 
 use imgdelta::{
-    Error, Limits, Reference, Result,
+    Difference, Error, Limits, Reference, Result,
     image::{Image, OpenOptions},
     progress::Silent,
     store::{Store, docker_archive::DockerArchive, layout::Layout},
@@ -166,7 +166,10 @@ fn a_wrong_stream_is_a_mismatch_of_the_diff_id() {
     for packing in Packing::ALL {
         let blob = packing.pack(&tar_of(&[("a", &[7; 3000])]));
         let error = read(archive(with_layer(blob, &sha256(b"x")).archive())).unwrap_err();
-        assert!(matches!(error, Error::Mismatch { what: "diff id", .. }), "{error}");
+        assert!(
+            matches!(error, Error::Mismatch { difference: Difference::DiffId { .. }, .. }),
+            "{error}"
+        );
     }
 }
 

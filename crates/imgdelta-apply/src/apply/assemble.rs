@@ -14,7 +14,8 @@ use crate::{
     sink::{BlobWriter, Sink},
 };
 use imgdelta_core::{
-    Error, Limits, Note, Result, parallel::Workers, progress::Progress, verify::BlobCheck,
+    Error, Limits, MissingLayer, Note, Result, parallel::Workers, progress::Progress,
+    verify::BlobCheck,
 };
 use imgdelta_deflate::Divided;
 use imgdelta_image::{
@@ -121,7 +122,8 @@ impl Maker<'_> {
         let images: Vec<&Image> = self.base.iter().collect();
         let candidates = layers_of(&images, &job.stream.diff_id);
         let Some((image, layer)) = candidates.first() else {
-            return Err(self.missing(job, format_args!("stream {}", job.stream.diff_id)));
+            let (diff_id, layers) = (job.stream.diff_id, vec![job.ordinal + 1]);
+            return Err(self.missing(MissingLayer::Stream { diff_id, layers }));
         };
         // Its bytes are counted when they leave.
         let progress = Quiet(self.progress);
@@ -141,7 +143,8 @@ impl Maker<'_> {
                 opened => return self.copy(job, opened?, writer),
             }
         }
-        Err(self.missing(job, format_args!("blob {}", job.output.digest)))
+        let (digest, layers) = (job.output.digest, vec![job.ordinal + 1]);
+        Err(self.missing(MissingLayer::Blob { digest, layers }))
     }
 
     /// Copies a blob, comparing it on the way.
@@ -191,9 +194,8 @@ impl Maker<'_> {
         Ok(read)
     }
 
-    fn missing(&self, job: &Job, what: std::fmt::Arguments<'_>) -> Error {
-        let missing = vec![format!("{what} (for layer {})", job.ordinal + 1)];
-        Error::BaseMissing { place: self.delta.place().to_owned(), missing }
+    fn missing(&self, layer: MissingLayer) -> Error {
+        Error::BaseMissing { place: self.delta.place().to_owned(), missing: vec![layer] }
     }
 }
 

@@ -24,10 +24,8 @@ use crate::{
 };
 pub use effort::effort;
 use imgdelta_core::{
-    BlobDigest, DiffId, Error, Limits, Note, Result,
-    parallel::Workers,
+    BlobDigest, Context, DiffId, Error, Note, Result,
     progress::{Progress, Stage},
-    scratch::Scratch,
 };
 use imgdelta_image::{
     envelope::StreamDigest,
@@ -42,59 +40,14 @@ use std::{
 };
 use table::Prepared;
 
-/// How a delta is applied.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ApplyOptions {
-    /// What a stranger's delta and image may ask for. The defaults.
-    pub limits: Limits,
-    /// Where streams and rebuilt files lie meanwhile: about as much as the layers that changed,
-    /// of base and target together.
-    pub scratch: Scratch,
-    /// Memory for groups being decoded: 128 MiB. One that needs more is decoded alone.
-    pub memory_bytes: u64,
-    /// What the written layers are. The target's own blobs.
-    pub layers: Layers,
-}
-
-/// What the layers of a written image are.
+/// Form of a written image's layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Layers {
+pub enum LayerForm {
     /// The target's blobs, byte for byte, so that the image has its digest.
     #[default]
     Exact,
     /// Streams, uncompressed. The config is the target's, the manifest a new one.
     Uncompressed,
-}
-
-impl ApplyOptions {
-    /// Takes the defaults with a directory for scratch files.
-    pub fn new(scratch: Scratch) -> Self {
-        Self {
-            limits: Limits::default(),
-            scratch,
-            memory_bytes: 128 << 20,
-            layers: Layers::default(),
-        }
-    }
-
-    /// Sets the limits.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Sets the memory for groups being decoded.
-    pub fn memory_bytes(mut self, bytes: u64) -> Self {
-        self.memory_bytes = bytes;
-        self
-    }
-
-    /// Sets what the written layers are.
-    pub fn layers(mut self, layers: Layers) -> Self {
-        self.layers = layers;
-        self
-    }
 }
 
 /// What applying a delta made.
@@ -156,12 +109,13 @@ pub fn apply(
     delta: &Delta,
     base: &[Image],
     mut sink: Box<dyn Sink>,
-    options: &ApplyOptions,
-    workers: &Workers,
-    progress: &dyn Progress,
+    layers: LayerForm,
+    context: &Context,
 ) -> Result<Applied> {
+    let Context { workers, limits, .. } = context;
+    let progress = &*context.progress;
     let wants = sink.wants();
-    let plan = Plan::make(delta, base, wants, options)?;
+    let plan = Plan::make(delta, base, wants, layers)?;
     sink.begin(plan.outgoing.clone())?;
     let mut applied = plan.applied(delta, sink.place());
     if wants == Wants::Streams {
@@ -193,10 +147,9 @@ pub fn apply(
         // That a blob holds the stream that a config says is not hashed: all that is made of it
         // is compared, and that is half of what hashing there is.
         let digest = StreamDigest::Believed;
-        let (scratch, limits) = (&options.scratch, &options.limits);
-        let volume = Volume::extract_as(digest, &images, &wanted, scratch, workers, progress)?;
-        let recipes = prepare(delta, stored, &volume, options, workers, progress)?;
-        rebuild::all(&recipes.prepared, options, workers, progress)?;
+        let volume = Volume::extract_as(digest, &images, &wanted, context)?;
+        let recipes = prepare(delta, stored, &volume, context)?;
+        rebuild::all(&recipes.prepared, context)?;
 
         // The longest first, so that no worker is left with a large one at the end.
         jobs.sort_by_key(|job| Reverse(job.stream.bytes));
@@ -213,7 +166,7 @@ pub fn apply(
     let notes = make().map_err(|error| match error {
         Error::Mismatch { .. } | Error::BadInput { .. } | Error::OverLimit { .. } => {
             // Perhaps it is the base that is not what it says.
-            let base = Volume::extract(&images, &wanted, &options.scratch, workers, progress);
+            let base = Volume::extract(&images, &wanted, context);
             base.err().unwrap_or(error)
         }
         error => error,
@@ -226,14 +179,8 @@ pub fn apply(
 /// Makes the target of a delta and keeps nothing: whether a delta and a base are whole.
 ///
 /// Layers whose blob cannot be remade are checked as streams.
-pub fn verify(
-    delta: &Delta,
-    base: &[Image],
-    options: &ApplyOptions,
-    workers: &Workers,
-    progress: &dyn Progress,
-) -> Result<Applied> {
-    let applied = apply(delta, base, Box::new(Nothing), options, workers, progress)?;
+pub fn verify(delta: &Delta, base: &[Image], context: &Context) -> Result<Applied> {
+    let applied = apply(delta, base, Box::new(Nothing), LayerForm::Exact, context)?;
     Ok(Applied { place: None, ..applied })
 }
 
@@ -262,19 +209,17 @@ fn prepare<'a>(
     delta: &Delta,
     stored: Vec<(u32, StoredRecipe)>,
     volume: &'a Volume,
-    options: &ApplyOptions,
-    workers: &Workers,
-    progress: &dyn Progress,
+    context: &Context,
 ) -> Result<Recipes<'a>> {
     let mut works = Vec::new();
     for (ordinal, recipe) in stored {
         let place = format!("{}, recipe {ordinal}", delta.place());
         // Its archives are opened side by side.
-        let base = Prepared::open(&recipe, &place, volume, options, workers, progress)?;
+        let base = Prepared::open(&recipe, &place, volume, context)?;
         works.push((ordinal, recipe, place, base));
     }
-    let prepared = workers.map(works, |(ordinal, recipe, place, base)| {
-        Ok((ordinal, Prepared::new(recipe, place, base, options, progress)?))
+    let prepared = context.workers.map(works, |(ordinal, recipe, place, base)| {
+        Ok((ordinal, Prepared::new(recipe, place, base, context)?))
     })?;
     Ok(Recipes { volume, prepared: prepared.into_iter().collect() })
 }

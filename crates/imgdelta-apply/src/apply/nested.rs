@@ -4,12 +4,9 @@
 //! closed before it. What comes out is not trusted; the digest of the stream is compared when the
 //! layer is put together.
 
-use super::{
-    ApplyOptions,
-    table::{Lies, Prepared},
-};
+use super::table::{Lies, Prepared};
 use crate::delta::{Closed, Opened, Recipe};
-use imgdelta_core::{Error, Result, parallel::Workers, progress::Progress, scratch::write_all_at};
+use imgdelta_core::{Context, Error, Result, progress::Progress, scratch::write_all_at};
 use imgdelta_image::{
     store::source::ReadAt,
     volume::{Extent, Space},
@@ -35,9 +32,7 @@ pub(super) fn open(
     space: &mut Space,
     recipe: &Recipe,
     place: &str,
-    options: &ApplyOptions,
-    workers: &Workers,
-    progress: &dyn Progress,
+    context: &Context,
 ) -> Result<Vec<Part>> {
     let mut parts = Vec::new();
     let mut left = &recipe.nested.opened[..];
@@ -53,7 +48,7 @@ pub(super) fn open(
         let count = left.iter().take_while(is_there).count();
         let (now, later) = left.split_at(count);
         left = later;
-        let file = options.scratch.file()?;
+        let file = context.scratch.file()?;
         let mut offset = 0;
         let mut works = Vec::new();
         for opened in now {
@@ -63,7 +58,8 @@ pub(super) fn open(
         file.set_len(offset).map_err(Error::io(SCRATCH))?;
         let start = space.bytes();
         let opening = Archives { space, file: &file, start, place };
-        let found = workers.map(works, |(opened, offset)| {
+        let progress = &*context.progress;
+        let found = context.workers.map(works, |(opened, offset)| {
             progress.check()?;
             opening.open(&opened, offset, progress)
         })?;
@@ -151,11 +147,7 @@ pub(super) struct Closing {
 }
 
 /// Closes all archives of all recipes, the deepest first, those of one depth side by side.
-pub(super) fn close_all(
-    recipes: &BTreeMap<u32, Prepared>,
-    workers: &Workers,
-    progress: &dyn Progress,
-) -> Result<()> {
+pub(super) fn close_all(recipes: &BTreeMap<u32, Prepared>, context: &Context) -> Result<()> {
     let mut depths: BTreeMap<Reverse<u32>, Vec<(u64, &Prepared, &Closing)>> = BTreeMap::new();
     for prepared in recipes.values() {
         for closing in &prepared.closings {
@@ -165,7 +157,8 @@ pub(super) fn close_all(
     }
     for mut works in depths.into_values() {
         works.sort_by_key(|(bytes, ..)| Reverse(*bytes));
-        workers.map(works, |(bytes, prepared, closing)| {
+        let progress = &*context.progress;
+        context.workers.map(works, |(bytes, prepared, closing)| {
             let made = Made { prepared, closing };
             let Some(file) = &prepared.closed else { return Err(prepared.wrong(NO_FILE)) };
             let made_bytes = close(closing.closed.kind, &made, progress, &mut |at, piece| {

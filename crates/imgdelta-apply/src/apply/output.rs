@@ -7,7 +7,9 @@
 
 use super::plan::Job;
 use crate::{delta::StreamName, sink::BlobWriter};
-use imgdelta_core::{Error, Result, error::Cause, progress::Progress, verify::BlobCheck};
+use imgdelta_core::{
+    Difference, Error, Result, error::Cause, progress::Progress, verify::BlobCheck,
+};
 use imgdelta_layer::remake::Remake;
 
 /// Takes a stream's bytes in order.
@@ -64,9 +66,10 @@ impl<'a> Output<'a> {
         if self.seen_bytes != self.stream.bytes {
             return Err(Error::Mismatch {
                 place: format!("stream {}", self.stream.diff_id),
-                what: "size",
-                expected: format!("{} bytes", self.stream.bytes),
-                found: format!("{} bytes", self.seen_bytes),
+                difference: Difference::Size {
+                    expected: self.stream.bytes,
+                    found: self.seen_bytes,
+                },
             });
         }
         self.writer.finish(self.check.finish()?)

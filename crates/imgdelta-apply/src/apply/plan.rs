@@ -3,12 +3,12 @@
 //! Reads the delta's outline and the base's manifests, no layer and no recipe unless something is
 //! missing.
 
-use super::{Applied, AppliedLayer, ApplyOptions, Came, Layers};
+use super::{Applied, AppliedLayer, Came, LayerForm};
 use crate::{
     delta::{Body, Delta, Envelope, LayerHead, StreamName},
     sink::{Outgoing, Wants},
 };
-use imgdelta_core::{BlobDigest, Error, Result, verify::Hasher};
+use imgdelta_core::{BlobDigest, Error, MissingLayer, Result, verify::Hasher};
 use imgdelta_image::{image::Image, store::Descriptor};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashSet};
@@ -54,8 +54,16 @@ impl Job {
         if let Body::Recipe(ordinal) = self.body { Some(ordinal) } else { None }
     }
 
-    fn of(ordinal: usize, layer: &LayerHead, wants: Wants, layers: Layers) -> Option<Self> {
-        let wants_streams = wants == Wants::Streams || layers == Layers::Uncompressed;
+    /// Returns a job for each layer whose blob the delta makes.
+    pub(super) fn exact(delta: &Delta) -> Vec<Self> {
+        let layers = delta.layers().iter().enumerate();
+        layers
+            .filter_map(|(ordinal, layer)| Self::of(ordinal, layer, Wants::Blobs, LayerForm::Exact))
+            .collect()
+    }
+
+    fn of(ordinal: usize, layer: &LayerHead, wants: Wants, layers: LayerForm) -> Option<Self> {
+        let wants_streams = wants == Wants::Streams || layers == LayerForm::Uncompressed;
         let exact = match (&layer.body, &layer.envelope) {
             (Body::Carried(_), _) | (Body::Kept, Envelope::Base) => Some(Wrapping::Copied),
             (_, Envelope::Stored) => Some(Wrapping::None),
@@ -92,12 +100,12 @@ impl Plan {
         delta: &Delta,
         base: &[Image],
         wants: Wants,
-        options: &ApplyOptions,
+        form: LayerForm,
     ) -> Result<Self> {
         let (mut jobs, mut by_layer) = (Vec::<Job>::new(), Vec::new());
         let mut unmade = Vec::new();
         for (ordinal, layer) in delta.layers().iter().enumerate() {
-            let Some(job) = Job::of(ordinal, layer, wants, options.layers) else {
+            let Some(job) = Job::of(ordinal, layer, wants, form) else {
                 unmade.push((ordinal + 1).to_string());
                 continue;
             };
@@ -118,7 +126,7 @@ impl Plan {
         let layers: Vec<Descriptor> =
             by_layer.iter().map(|&job| jobs[job].output.clone()).collect();
         let is_exact = by_layer.iter().all(|&job| jobs[job].is_exact);
-        let outgoing = outgoing(delta, layers, is_exact && options.layers == Layers::Exact)?;
+        let outgoing = outgoing(delta, layers, is_exact && form == LayerForm::Exact)?;
         Ok(Self { outgoing, jobs, by_layer })
     }
 
@@ -169,15 +177,15 @@ fn check_base(delta: &Delta, base: &[Image], jobs: &[Job]) -> Result<()> {
                 needed.insert(ordinal + 1);
             }
         }
-        let needed: Vec<String> = needed.iter().map(usize::to_string).collect();
-        missing.push(format!("stream {} (for layer {})", stream.diff_id, needed.join(", ")));
+        let layers = needed.into_iter().collect();
+        missing.push(MissingLayer::Stream { diff_id: stream.diff_id, layers });
     }
     for job in jobs {
         let is_copied = job.body == Body::Kept && job.wrapping == Wrapping::Copied;
         let has_stream = streams.contains(&job.stream.diff_id);
         if is_copied && has_stream && !blobs.contains(&job.output.digest) {
-            let layer = job.ordinal + 1;
-            missing.push(format!("blob {} (for layer {layer})", job.output.digest));
+            let digest = job.output.digest;
+            missing.push(MissingLayer::Blob { digest, layers: vec![job.ordinal + 1] });
         }
     }
     if missing.is_empty() {

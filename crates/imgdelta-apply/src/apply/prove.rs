@@ -1,20 +1,23 @@
-//! A fresh delta applied into nothing, and every byte compared with what it should make.
+//! A fresh delta applied to nothing, and every byte compared with the target image.
 //!
-//! Who made it still has the streams of both images: nothing is inflated or hashed again, so that
-//! the proof costs little more than decoding. Nothing is compressed either: an envelope was found by
-//! reading its recipe back from the bytes that the delta holds, remaking the blob with it from this
-//! very stream, and comparing it with the blob, whose digest was checked on the way. What is left
-//! to prove is that the delta makes this stream, and that carried blobs are what their digests say.
+//! The maker still has the streams of both images, so nothing is inflated or hashed again and the
+//! proof costs little more than decoding. An envelope that was found while this delta was made was
+//! proved then: its recipe was read back and remade the blob from this stream. Only envelopes that
+//! were reused from an earlier delta are remade here, and the blob's digest compared. The test
+//! `a_reused_recipe_with_a_damaged_envelope_is_not_proved` holds this.
 
 use super::{
-    ApplyOptions, assemble,
+    assemble::{self, Maker},
     output::{Read, Taker},
+    plan::Job,
     prepare, rebuild, stored,
 };
-use crate::delta::{Body, Delta};
+use crate::{
+    delta::{Body, Delta},
+    sink::Nothing,
+};
 use imgdelta_core::{
-    Error, Result,
-    parallel::Workers,
+    Context, Difference, Error, Result,
     progress::{Progress, Stage},
     verify::BlobCheck,
 };
@@ -24,14 +27,16 @@ use imgdelta_image::{
 };
 use std::collections::BTreeSet;
 
-/// Compares all that `delta` makes from the base streams in `volume` with the target streams there.
+/// Compares everything that `delta` makes from the base streams in `volume` with the target streams
+/// in it. The blobs of `reused_envelopes`, target layers counted from 0, are remade as well.
 pub fn prove(
     delta: &Delta,
     volume: &Volume,
-    options: &ApplyOptions,
-    workers: &Workers,
-    progress: &dyn Progress,
+    reused_envelopes: &BTreeSet<usize>,
+    context: &Context,
 ) -> Result<()> {
+    let Context { workers, limits, .. } = context;
+    let progress = &*context.progress;
     let mut ordinals = BTreeSet::new();
     let mut carried = BTreeSet::new();
     for (layer, head) in delta.layers().iter().enumerate() {
@@ -41,9 +46,8 @@ pub fn prove(
             Body::Carried(ordinal) => drop(carried.insert((ordinal, layer))),
         }
     }
-    let recipes =
-        prepare(delta, stored(delta, ordinals, progress)?, volume, options, workers, progress)?;
-    rebuild::all(&recipes.prepared, options, workers, progress)?;
+    let recipes = prepare(delta, stored(delta, ordinals, progress)?, volume, context)?;
+    rebuild::all(&recipes.prepared, context)?;
     let total = recipes.prepared.values().map(|prepared| prepared.recipe.target.bytes).sum();
     progress.begin(Stage::Proving, total);
     workers.map(recipes.prepared.values().collect(), |prepared| {
@@ -53,9 +57,14 @@ pub fn prove(
             what: format!("stream {} to compare with", name.diff_id),
             present: Vec::new(),
         })?;
-        let mut comparison =
-            Comparison { expected, at: 0, made: Vec::new(), wanted: Vec::new(), progress };
-        assemble::assemble(prepared, &options.limits, &mut comparison)?;
+        let mut comparison = Comparison {
+            expected,
+            compared_bytes: 0,
+            rebuilt: Vec::new(),
+            wanted: Vec::new(),
+            progress,
+        };
+        assemble::assemble(prepared, limits, &mut comparison)?;
         comparison.finish()
     })?;
     workers.map(carried.into_iter().collect(), |(ordinal, layer)| {
@@ -63,16 +72,20 @@ pub fn prove(
         let check = BlobCheck::new(head.blob, head.blob_bytes);
         let digest = StreamDigest::Compared(head.stream.diff_id);
         let blob = delta.carried(ordinal)?;
-        read_layer(blob, check, digest, &options.limits, progress, &mut |_| Ok(()))
+        read_layer(blob, check, digest, limits, progress, &mut |_| Ok(()))
     })?;
+    let remade =
+        Job::exact(delta).into_iter().filter(|job| reused_envelopes.contains(&job.ordinal));
+    let maker = Maker { delta, base: &[], recipes: &recipes, limits, workers, progress };
+    workers.map(remade.collect(), |job| maker.make(&job, &Nothing, &mut Vec::new()))?;
     Ok(())
 }
 
-/// Holds what is made against a stream that is there.
+/// Compares rebuilt bytes with a stream that is there.
 struct Comparison<'a> {
     expected: &'a Stream,
-    at: u64,
-    made: Vec<u8>,
+    compared_bytes: u64,
+    rebuilt: Vec<u8>,
     wanted: Vec<u8>,
     progress: &'a dyn Progress,
 }
@@ -80,37 +93,37 @@ struct Comparison<'a> {
 impl Comparison<'_> {
     fn compare(&mut self) -> Result<()> {
         self.progress.check()?;
-        let made = self.made.as_slice();
-        self.wanted.resize(made.len(), 0);
-        self.expected.read_exact_at(self.at, &mut self.wanted)?;
-        if made != self.wanted {
-            let differs = made.iter().zip(&self.wanted).position(|(made, wanted)| made != wanted);
+        let rebuilt = self.rebuilt.as_slice();
+        self.wanted.resize(rebuilt.len(), 0);
+        self.expected.read_exact_at(self.compared_bytes, &mut self.wanted)?;
+        if rebuilt != self.wanted {
+            let differs =
+                rebuilt.iter().zip(&self.wanted).position(|(found, wanted)| found != wanted);
             let at = differs.expect("they differ");
             return Err(Error::Mismatch {
                 place: format!(
                     "proof of stream {}, offset {}",
                     self.expected.diff_id(),
-                    self.at + at as u64
+                    self.compared_bytes + at as u64
                 ),
-                what: "byte",
-                expected: self.wanted[at].to_string(),
-                found: made[at].to_string(),
+                difference: Difference::Byte { expected: self.wanted[at], found: rebuilt[at] },
             });
         }
-        self.at += made.len() as u64;
-        self.progress.advance(made.len() as u64);
-        self.made.clear();
+        self.compared_bytes += rebuilt.len() as u64;
+        self.progress.advance(rebuilt.len() as u64);
+        self.rebuilt.clear();
         Ok(())
     }
 
     fn finish(mut self) -> Result<()> {
         self.compare()?;
-        if self.at != self.expected.bytes() {
+        if self.compared_bytes != self.expected.bytes() {
             return Err(Error::Mismatch {
                 place: format!("proof of stream {}", self.expected.diff_id()),
-                what: "size",
-                expected: format!("{} bytes", self.expected.bytes()),
-                found: format!("{} bytes", self.at),
+                difference: Difference::Size {
+                    expected: self.expected.bytes(),
+                    found: self.compared_bytes,
+                },
             });
         }
         Ok(())
@@ -119,19 +132,19 @@ impl Comparison<'_> {
 
 impl Taker for Comparison<'_> {
     fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        self.made.extend_from_slice(bytes);
-        if self.made.len() >= PIECE_BYTES { self.compare() } else { Ok(()) }
+        self.rebuilt.extend_from_slice(bytes);
+        if self.rebuilt.len() >= PIECE_BYTES { self.compare() } else { Ok(()) }
     }
 
     fn fill(&mut self, bytes: u64, read: &mut Read<'_>) -> Result<()> {
         let mut done = 0;
         while done < bytes {
             let count = usize::try_from(bytes - done).unwrap_or(usize::MAX).min(PIECE_BYTES);
-            let start = self.made.len();
-            self.made.resize(start + count, 0);
-            read(done, &mut self.made[start..])?;
+            let start = self.rebuilt.len();
+            self.rebuilt.resize(start + count, 0);
+            read(done, &mut self.rebuilt[start..])?;
             done += count as u64;
-            if self.made.len() >= PIECE_BYTES {
+            if self.rebuilt.len() >= PIECE_BYTES {
                 self.compare()?;
             }
         }

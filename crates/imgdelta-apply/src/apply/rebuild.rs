@@ -4,13 +4,13 @@
 //! digest of the stream is compared when the layer is put together.
 
 use super::{
-    ApplyOptions, nested,
+    nested,
     table::{Placed, Prepared},
 };
 use imgdelta_codec::{CodecError, GroupDecoder, GroupLimits};
 use imgdelta_core::{
-    Error, Limits, Result,
-    parallel::{Budget, Workers},
+    Context, Error, LimitName, Limits, Result,
+    parallel::Budget,
     progress::{Progress, Stage},
     scratch::write_all_at,
 };
@@ -18,12 +18,7 @@ use imgdelta_format::pack;
 use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap};
 
 /// Decodes all groups, the largest first, and closes the archives made of what they give.
-pub(super) fn all(
-    recipes: &BTreeMap<u32, Prepared>,
-    options: &ApplyOptions,
-    workers: &Workers,
-    progress: &dyn Progress,
-) -> Result<()> {
+pub(super) fn all(recipes: &BTreeMap<u32, Prepared>, context: &Context) -> Result<()> {
     let mut works = Vec::new();
     for prepared in recipes.values() {
         for (ordinal, group) in prepared.recipe.groups.iter().enumerate() {
@@ -39,13 +34,14 @@ pub(super) fn all(
         prepared.closings.iter().map(|closing| prepared.payloads[closing.payload].bytes)
     });
     let total = works.iter().map(|(bytes, ..)| *bytes).chain(closed).fold(0, u64::saturating_add);
+    let progress = &*context.progress;
     progress.begin(Stage::Rebuilding, total);
-    let budget = Budget::new(options.memory_bytes);
-    workers.map(works, |(_, prepared, ordinal)| {
-        let group = Group { prepared, ordinal, limits: &options.limits };
+    let budget = Budget::new(context.memory_bytes.unwrap_or(MEMORY_BYTES));
+    context.workers.map(works, |(_, prepared, ordinal)| {
+        let group = Group { prepared, ordinal, limits: &context.limits };
         group.decode(&budget, progress)
     })?;
-    nested::close_all(recipes, workers, progress)
+    nested::close_all(recipes, context)
 }
 
 struct Group<'a> {
@@ -94,9 +90,9 @@ impl Group<'_> {
                 bytes = bytes.saturating_add(part);
                 parts += 1;
             }
-            let limit = self.limits.member_bytes;
-            Limits::admit(limit, bytes, "base bytes of a member", self.place())?;
-            Limits::admit(limit, placed.bytes, "bytes of a member", self.place())?;
+            let ceiling = self.limits.ceiling(LimitName::MemberBytes);
+            ceiling.admit(bytes, "base bytes of a member", self.place())?;
+            ceiling.admit(placed.bytes, "bytes of a member", self.place())?;
             let is_copied = parts > 1 || !self.prepared.space.is_mapped();
             let copy = if is_copied { bytes } else { 0 };
             // 12 bytes for each field that refers to something, which one in twenty bytes is; and what
@@ -142,7 +138,7 @@ impl Group<'_> {
     fn wrong(&self, error: &CodecError) -> Error {
         match *error {
             CodecError::TooLarge { what, limit, found } => {
-                Error::OverLimit { place: self.place(), what, found, limit }
+                Error::OverLimit { place: self.place(), what, name: None, found, limit }
             }
             _ => Error::bad_input(self.place(), error),
         }
@@ -152,5 +148,9 @@ impl Group<'_> {
         format!("{}, group {}", self.prepared.place, self.ordinal)
     }
 }
+
+/// Memory for groups that are being decoded, unless the caller sets another amount. A group that
+/// needs more is decoded alone.
+const MEMORY_BYTES: u64 = 128 << 20;
 
 const SCRATCH: &str = "scratch file of rebuilt payloads";

@@ -4,12 +4,9 @@
 //! inside the base, windows that cover their payload exactly once, the length of the whole. Copies
 //! no payload and decodes none.
 
-use super::{
-    ApplyOptions,
-    nested::{self, Closing, Part},
-};
+use super::nested::{self, Closing, Part};
 use crate::delta::{Member, Origin, Recipe, Source, StoredRecipe, is_length_told};
-use imgdelta_core::{Error, Limits, Result, parallel::Workers, progress::Progress};
+use imgdelta_core::{Context, Error, LimitName, Limits, Result, progress::Progress};
 use imgdelta_image::volume::{Space, Volume};
 use imgdelta_layer::headers::HeaderReader;
 use std::fs::File;
@@ -110,15 +107,13 @@ impl Prepared {
         recipe: &Recipe,
         place: &str,
         volume: &Volume,
-        options: &ApplyOptions,
-        workers: &Workers,
-        progress: &dyn Progress,
+        context: &Context,
     ) -> Result<Base> {
         let mut space = Space::new(volume, &recipe.sources)?;
-        let limits = &options.limits;
-        Limits::admit(limits.layer_bytes, recipe.target.bytes, "uncompressed size", place)?;
+        let limits = &context.limits;
+        limits.admit(LimitName::LayerBytes, recipe.target.bytes, "uncompressed size", place)?;
         admit_expansion(limits, space.bytes(), recipe.nested.plain_bytes(), place)?;
-        let parts = nested::open(&mut space, recipe, place, options, workers, progress)?;
+        let parts = nested::open(&mut space, recipe, place, context)?;
         Ok(Base { space, parts })
     }
 
@@ -126,8 +121,7 @@ impl Prepared {
         recipe: StoredRecipe,
         place: String,
         base: Base,
-        options: &ApplyOptions,
-        progress: &dyn Progress,
+        context: &Context,
     ) -> Result<Self> {
         let Base { space, parts } = base;
         let compressions = compressions(&recipe, &place)?;
@@ -145,13 +139,13 @@ impl Prepared {
             closed: None,
             compressions,
         };
-        prepared.measure(&options.limits, progress)?;
+        prepared.measure(&context.limits, &*context.progress)?;
         prepared.check_cover()?;
         if !prepared.rebuilt.is_empty() {
-            prepared.scratch = Some(options.scratch.file()?);
+            prepared.scratch = Some(context.scratch.file()?);
         }
         if !prepared.closings.is_empty() {
-            prepared.closed = Some(options.scratch.file()?);
+            prepared.closed = Some(context.scratch.file()?);
         }
         Ok(prepared)
     }
@@ -357,12 +351,12 @@ impl Prepared {
 
 /// Refuses archives that come to more than deflate can make of what they lie in.
 fn admit_expansion(limits: &Limits, packed: u64, plain: u64, place: &str) -> Result<()> {
-    Limits::admit(limits.layer_bytes, plain, "uncompressed size of archives", place)?;
+    limits.admit(LimitName::LayerBytes, plain, "uncompressed size of archives", place)?;
     if plain <= limits.expansion_free_bytes {
         return Ok(());
     }
     let expansion = plain / packed.max(1);
-    Limits::admit(limits.expansion, expansion, "expansion factor of archives", place).map(|_| ())
+    limits.admit(LimitName::Expansion, expansion, "expansion factor of archives", place).map(|_| ())
 }
 
 /// Reads how inner payloads are compressed.

@@ -7,7 +7,7 @@ use crate::{
     delta::{Body, Delta, Envelope, Origin, Recipe, Source, Window},
     sink::{self, Compare},
 };
-use imgdelta_core::{Error, progress::Silent};
+use imgdelta_core::{Difference, Error, progress::Silent};
 use imgdelta_image::image::{Image, OpenOptions};
 use imgdelta_testkit::{Packing, TestImage, tar_of};
 use making::Making;
@@ -315,7 +315,10 @@ fn a_damaged_base_is_found_and_nothing_is_shown() {
         std::fs::write(&path, bytes).unwrap();
         for place in ["oci:x", "oci-archive:a.tar", "docker-archive:d.tar"] {
             let error = scene.apply(&scene.making_of_good(), place, &scene.options()).unwrap_err();
-            assert!(matches!(error, Error::Mismatch { what: "digest", .. }), "{error}");
+            assert!(
+                matches!(error, Error::Mismatch { difference: Difference::Digest { .. }, .. }),
+                "{error}"
+            );
             assert!(scene.visible().is_empty());
         }
     }
@@ -495,7 +498,10 @@ fn carried_blobs_come_out_and_are_compared() {
         making.carried[2][last / 2] ^= 1;
         for place in ["oci:y", "docker-archive:e.tar"] {
             let error = scene.apply(&making, place, &scene.options()).unwrap_err();
-            assert!(matches!(error, Error::Mismatch { what: "digest", .. }), "{error}");
+            assert!(
+                matches!(error, Error::Mismatch { difference: Difference::Digest { .. }, .. }),
+                "{error}"
+            );
         }
         assert!(!scene.out("y/index.json").exists() && !scene.out("e.tar").exists());
     }

@@ -3,7 +3,7 @@
 //! Checks that recipe and groups fill their place. Never decodes a group.
 
 use super::{Recipe, of_format, read_range};
-use imgdelta_core::{Error, Limits, Result};
+use imgdelta_core::{Error, LimitName, Limits, Result, limits::Ceiling};
 use imgdelta_format::{ReadLimits, recipe::Front};
 use imgdelta_image::store::source::{RangeReader, ReadAt};
 use std::{
@@ -24,7 +24,7 @@ pub struct StoredRecipe {
     offset: u64,
     /// The bytes of the groups before each.
     before: Vec<u64>,
-    group_bytes: u64,
+    group_bytes: Ceiling,
 }
 
 impl Deref for StoredRecipe {
@@ -41,7 +41,13 @@ impl StoredRecipe {
     pub fn alone(source: &Arc<dyn ReadAt>, place: impl Display, limits: &Limits) -> Result<Self> {
         let place = format!("recipe {place}");
         let bytes = source.size_bytes().map_err(Error::io(&place))?;
-        Self::open(source, 0..bytes, place, &limits.of_deltas(), limits.group_bytes)
+        Self::open(
+            source,
+            0..bytes,
+            place,
+            &limits.of_deltas(),
+            limits.ceiling(LimitName::GroupBytes),
+        )
     }
 
     pub(super) fn open(
@@ -49,7 +55,7 @@ impl StoredRecipe {
         range: Range<u64>,
         place: String,
         limits: &ReadLimits,
-        group_bytes: u64,
+        group_bytes: Ceiling,
     ) -> Result<Self> {
         let head_bytes = head_bytes(&**source, &range, &place, limits)?;
         let head = read_range(&**source, range.start, head_bytes, &place)?;
@@ -86,7 +92,7 @@ impl StoredRecipe {
             let (what, present) = (format!("group {ordinal}"), Vec::new());
             return Err(Error::NotFound { place: self.place.clone(), what, present });
         };
-        Limits::admit(self.group_bytes, group.packed_bytes, "number of bytes", &place)?;
+        self.group_bytes.admit(group.packed_bytes, "number of bytes", &place)?;
         let offset = self.offset + self.before[ordinal];
         read_range(&*self.source, offset, group.packed_bytes, &place)
     }

@@ -4,7 +4,7 @@
 //! of a later version has right digests.
 
 use super::{of_format, read_range};
-use imgdelta_core::{Error, Limits, Result};
+use imgdelta_core::{Difference, Error, Result, limits::Ceiling};
 use imgdelta_format::{
     ReadLimits,
     container::{self, DIGEST_BYTES, Digest, HEAD_BYTES, Kind, MAJOR, SectionHead, TRAILER_BYTES},
@@ -48,11 +48,11 @@ impl Sections {
     pub(super) fn check(
         source: &dyn ReadAt,
         place: &str,
-        limit: u64,
+        ceiling: Ceiling,
         limits: &ReadLimits,
     ) -> Result<Self> {
         let size_bytes = source.size_bytes().map_err(Error::io(place))?;
-        Limits::admit(limit, size_bytes, "number of bytes", place)?;
+        ceiling.admit(size_bytes, "number of bytes", place)?;
         let head = check_head(source, place, size_bytes)?;
         let end = End::find(source, place, size_bytes, limits)?;
         let mut whole = blake3::Hasher::new();
@@ -141,7 +141,11 @@ impl End {
         if bytes > sections_bytes {
             return Err(wrong("an end section beyond the file"));
         }
-        Limits::admit(container::most_end_bytes(limits), bytes, "bytes of the end section", place)?;
+        Ceiling::fixed(container::most_end_bytes(limits)).admit(
+            bytes,
+            "bytes of the end section",
+            place,
+        )?;
         let at = trailer_at - bytes;
         let mut section = read_range(source, at, bytes, place)?;
         let end_place = || format!("{place}, end at {at}");
@@ -198,12 +202,8 @@ fn compare(hasher: &blake3::Hasher, expected: Digest, place: impl Fn() -> String
         return Ok(());
     }
     let hex = |digest: Digest| format!("{:032x}", u128::from_be_bytes(digest));
-    Err(Error::Mismatch {
-        place: place(),
-        what: "digest",
-        expected: hex(expected),
-        found: hex(found),
-    })
+    let difference = Difference::Section { expected: hex(expected), found: hex(found) };
+    Err(Error::Mismatch { place: place(), difference })
 }
 
 /// Ends a hash as sections have them.

@@ -4,7 +4,7 @@
 //! decided: whoever calls has the outline ready.
 
 use super::{Kind, LayerCost, Outline, Recipe, sections::digest_of};
-use imgdelta_core::{Error, Limits, Result};
+use imgdelta_core::{Error, Result, limits::Ceiling};
 use imgdelta_format::{
     container::{self, SectionHead},
     cost,
@@ -30,7 +30,7 @@ impl<W: Write> DeltaWriter<W> {
     /// layers first use them, recipes and carried blobs each for themselves.
     pub fn new(out: W, outline: &Outline) -> Result<Self> {
         let count = outline.layers.len() as u64;
-        Limits::admit(written::LAYERS, count, "count of layers", PLACE)?;
+        Ceiling::fixed(written::LAYERS).admit(count, "count of layers", PLACE)?;
         let used = |ordinal: fn(&Body) -> Option<u32>| {
             outline
                 .layers
@@ -156,7 +156,7 @@ fn check_written(recipe: &Recipe, head: &[u8]) -> Result<()> {
         (written::SLICES, slices, "count of base parts"),
         (written::RECIPE_BYTES, head.len(), "bytes of a recipe"),
     ] {
-        Limits::admit(limit, found as u64, what, PLACE)?;
+        Ceiling::fixed(limit).admit(found as u64, what, PLACE)?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::{
     temporary::{Temporary, sweep, write_whole},
 };
 use imgdelta_core::{
-    Error, Limits, Result,
+    Error, LimitName, Limits, Result,
     progress::Progress,
     verify::{BlobCheck, VerifiedBlob},
 };
@@ -67,7 +67,12 @@ impl LayoutSink {
         let mut bytes = Vec::new();
         let limit = self.limits.manifest_bytes;
         file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path.display()))?;
-        Limits::admit(limit, bytes.len() as u64, "size of index.json", path.display())?;
+        self.limits.admit(
+            LimitName::ManifestBytes,
+            bytes.len() as u64,
+            "size of index.json",
+            path.display(),
+        )?;
         let index: Value = serde_json::from_slice(&bytes).map_err(|error| {
             Error::bad_input_because(path.display(), "index.json cannot be parsed", error)
         })?;

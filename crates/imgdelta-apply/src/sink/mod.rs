@@ -6,11 +6,13 @@
 
 mod archive;
 mod layout;
+mod memory;
 mod nothing;
 mod tar;
 mod temporary;
 
-pub use nothing::{Compare, Nothing};
+pub use memory::MemorySink;
+pub use nothing::Nothing;
 
 use imgdelta_core::{Error, Limits, Result, progress::Progress, verify::VerifiedBlob};
 use imgdelta_image::{Reference, reference::Name, store::Descriptor};

@@ -2,7 +2,7 @@
 
 use super::{Layers, size};
 use clap::{Args, ValueEnum};
-use imgdelta::{image::Platform, reference::Reference};
+use imgdelta::{Reference, image::Platform};
 use std::path::PathBuf;
 
 #[derive(Args, Debug)]

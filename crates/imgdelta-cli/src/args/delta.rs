@@ -2,7 +2,7 @@
 
 use super::{Layers, size};
 use clap::Args;
-use imgdelta::{image::Platform, reference::Reference};
+use imgdelta::{Reference, image::Platform};
 use std::path::PathBuf;
 
 /// Which delta meets which base, and with what.

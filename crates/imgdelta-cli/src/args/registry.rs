@@ -2,7 +2,7 @@
 
 use super::{rate, size};
 use clap::Args;
-use imgdelta::{image::Platform, reference::Reference};
+use imgdelta::{Reference, image::Platform};
 use std::path::PathBuf;
 
 /// How registries are spoken to.

@@ -20,8 +20,8 @@ use crate::inflate::Stream;
 use crate::model::Model;
 use crate::recipe::{Member, Recipe, Trailer};
 pub use streamed::{Opening, Walk, Walked};
-use survey::{Hint, Survey};
-use trial::{Proved, prefix_matches, prove};
+use survey::{StreamSurvey, WrapperHint};
+use trial::{VerifiedStream, prefix_matches, prove};
 
 /// What detection may spend, and what it may know already.
 #[derive(Clone, Debug)]
@@ -84,10 +84,12 @@ pub fn detect_raw(compressed: &[u8], options: DetectOptions) -> Option<Recipe> {
 pub fn candidates(compressed: &[u8]) -> Vec<Model> {
     let Ok(header) = GzipHeader::parse(compressed) else { return Vec::new() };
     let body = &compressed[header.header_bytes..];
-    let Some(survey) = Survey::of(body, &mut Stream::new(), Vec::new()) else { return Vec::new() };
+    let Some(survey) = StreamSurvey::of(body, &mut Stream::new(), Vec::new()) else {
+        return Vec::new();
+    };
     let mut encoders = Encoders::new();
     survey
-        .candidates(Hint::of(&header))
+        .candidates(WrapperHint::of(&header))
         .into_iter()
         .filter(|model| prefix_matches(model, &survey, body, &mut encoders))
         .collect()
@@ -128,7 +130,7 @@ impl Detector {
         while recipe.members.len() < self.options.members {
             let Ok(header) = GzipHeader::parse(rest) else { break };
             let body = &rest[header.header_bytes..];
-            let Some((model, proved)) = self.find(body, Hint::of(&header)) else { break };
+            let Some((model, proved)) = self.find(body, WrapperHint::of(&header)) else { break };
             let after = &body[proved.stream_bytes..];
             let trailer = &after[..after.len().min(TRAILER_BYTES)];
             let plain_bytes = proved.check.plain_bytes();
@@ -150,15 +152,15 @@ impl Detector {
 
     /// Finds the recipe of a raw deflate stream, as [`detect_raw`] does.
     pub fn raw(&mut self, compressed: &[u8]) -> Option<Recipe> {
-        let (model, proved) = self.find(compressed, Hint::default())?;
+        let (model, proved) = self.find(compressed, WrapperHint::default())?;
         let plain_bytes = proved.check.plain_bytes();
         let member = Member { header: Vec::new(), model, trailer: Trailer::None, plain_bytes };
         let tail = compressed[proved.stream_bytes..].to_vec();
         Some(Recipe { members: vec![member], tail })
     }
 
-    fn find(&mut self, body: &[u8], hint: Hint) -> Option<(Model, Proved)> {
-        let survey = Survey::of(body, &mut self.stream, std::mem::take(&mut self.plain))?;
+    fn find(&mut self, body: &[u8], hint: WrapperHint) -> Option<(Model, VerifiedStream)> {
+        let survey = StreamSurvey::of(body, &mut self.stream, std::mem::take(&mut self.plain))?;
         let found = self.model(&survey, body, hint);
         self.plain = survey.plain;
         if let Some((model, proved)) = found {
@@ -174,12 +176,17 @@ impl Detector {
         }
         let mut check = GzipCheck::new();
         let record = record(body, |plain| check.update(plain))?;
-        let proved = Proved { stream_bytes: record.stream_bytes, check };
+        let proved = VerifiedStream { stream_bytes: record.stream_bytes, check };
         Some((Model::Tokens(record.bytes), proved))
     }
 
     /// Returns the first model that makes the stream.
-    fn model(&mut self, survey: &Survey, body: &[u8], hint: Hint) -> Option<(Model, Proved)> {
+    fn model(
+        &mut self,
+        survey: &StreamSurvey,
+        body: &[u8],
+        hint: WrapperHint,
+    ) -> Option<(Model, VerifiedStream)> {
         let mut trials = self.options.full_trials;
         let all = if self.misses < PATIENCE || self.misses.is_multiple_of(STILL_TRIED) {
             survey.candidates(hint)
@@ -193,7 +200,7 @@ impl Detector {
             if let Some(stream_bytes) = survey.stream_bytes {
                 let mut check = GzipCheck::new();
                 check.update(&survey.plain);
-                return Some((model, Proved { stream_bytes, check }));
+                return Some((model, VerifiedStream { stream_bytes, check }));
             }
             if trials == 0 {
                 break;

@@ -6,22 +6,22 @@
 //! as it will be remade later, and compares. Never holds more than the first bytes, an inflater,
 //! and what it will return.
 
-use super::survey::{Hint, Survey};
+use super::survey::{StreamSurvey, WrapperHint};
 use super::trial::prefix_matches;
-use super::warm::WarmPlaces;
+use super::warm::WarmStartFinder;
 use crate::divided::{LAST_SPAN_BYTES, MAX_LITERALS, MIN_SPAN_BYTES, Point};
 use crate::encoders::Encoders;
-use crate::fallback::Recording;
+use crate::fallback::BoundedRecorder;
 use crate::gzip::{GzipCheck, GzipHeader, TRAILER_BYTES};
 use crate::inflate::{Block, Kind, Sink, Stream};
-use crate::model::{Model, Restart};
+use crate::model::{Model, RestartKind};
 use crate::token::Token;
 
 /// The first bytes of a gzip member: proposes the models that make them, the likeliest first.
 pub struct Opening<'a> {
     body: &'a [u8],
     header_bytes: usize,
-    survey: Survey,
+    survey: StreamSurvey,
     models: std::vec::IntoIter<Model>,
 }
 
@@ -32,10 +32,10 @@ impl<'a> Opening<'a> {
     pub fn of(start: &'a [u8], is_whole: bool, before: Option<&Model>) -> Option<Self> {
         let header = GzipHeader::parse(start).ok()?;
         let body = &start[header.header_bytes..];
-        let survey = Survey::of_start(body, is_whole, &mut Stream::new(), Vec::new())?;
+        let survey = StreamSurvey::of_start(body, is_whole, &mut Stream::new(), Vec::new())?;
         let known = before.filter(|model| !matches!(model, Model::Tokens(_))).cloned();
         let mut models: Vec<Model> = known.into_iter().collect();
-        models.extend(survey.candidates(Hint::of(&header)));
+        models.extend(survey.candidates(WrapperHint::of(&header)));
         Some(Self { body, header_bytes: header.header_bytes, survey, models: models.into_iter() })
     }
 
@@ -62,14 +62,14 @@ impl Iterator for Opening<'_> {
 
 /// Goes through the deflate stream of one member.
 pub struct Walk {
-    kind: Going,
+    kind: ScanMode,
     check: GzipCheck,
 }
 
-enum Going {
-    Marking(Box<(Stream, Places)>),
-    Warm(Box<WarmPlaces>),
-    Recording(Box<Recording>),
+enum ScanMode {
+    Marking(Box<(Stream, BlockStartFinder)>),
+    Warm(Box<WarmStartFinder>),
+    Recording(Box<BoundedRecorder>),
 }
 
 /// What a walk found.
@@ -89,25 +89,25 @@ impl Walk {
     /// block ends behind that; none if the model cannot be restarted.
     pub fn with_points(model: &Model, span_bytes: u64) -> Self {
         let check = GzipCheck::new();
-        if model.restart() == Restart::Warm && span_bytes < u64::MAX {
-            let places = WarmPlaces::new(model.clone(), span_bytes);
-            return Self { kind: Going::Warm(Box::new(places)), check };
+        if model.restart() == RestartKind::Warm && span_bytes < u64::MAX {
+            let places = WarmStartFinder::new(model.clone(), span_bytes);
+            return Self { kind: ScanMode::Warm(Box::new(places)), check };
         }
-        let is_block = model.restart() == Restart::AtBlocks;
-        let places = Places {
+        let is_block = model.restart() == RestartKind::AtBlocks;
+        let places = BlockStartFinder {
             span_bytes: is_block.then_some(span_bytes.max(MIN_SPAN_BYTES)),
             searches_afresh: matches!(model, Model::Golang { .. }),
-            ..Places::default()
+            ..BlockStartFinder::default()
         };
-        let kind = Going::Marking(Box::new((Stream::new(), places)));
+        let kind = ScanMode::Marking(Box::new((Stream::new(), places)));
         Self { kind, check }
     }
 
     /// Records a stream nobody models, which begins with `sample`; the record may have
     /// `most_bytes`.
     pub fn recording(sample: &[u8], most_bytes: usize) -> Option<Self> {
-        let recording = Recording::new(sample, most_bytes)?;
-        Some(Self { kind: Going::Recording(Box::new(recording)), check: GzipCheck::new() })
+        let recording = BoundedRecorder::new(sample, most_bytes)?;
+        Some(Self { kind: ScanMode::Recording(Box::new(recording)), check: GzipCheck::new() })
     }
 
     /// Takes the next compressed bytes; returns how many belong to the stream and whether it
@@ -115,12 +115,14 @@ impl Walk {
     pub fn push(&mut self, compressed: &[u8]) -> Option<(usize, bool)> {
         let check = &mut self.check;
         match &mut self.kind {
-            Going::Marking(marking) => {
+            ScanMode::Marking(marking) => {
                 let (stream, places) = &mut **marking;
                 stream.push(compressed, places, |plain| check.update(plain)).ok()
             }
-            Going::Warm(places) => places.push(compressed, |plain| check.update(plain)).ok(),
-            Going::Recording(recording) => recording.push(compressed, |plain| check.update(plain)),
+            ScanMode::Warm(places) => places.push(compressed, |plain| check.update(plain)).ok(),
+            ScanMode::Recording(recording) => {
+                recording.push(compressed, |plain| check.update(plain))
+            }
         }
     }
 
@@ -128,9 +130,9 @@ impl Walk {
     pub fn finish(self) -> Walked {
         let plain_bytes = self.check.plain_bytes();
         let (points, record) = match self.kind {
-            Going::Marking(marking) => (before_end(marking.1.points, plain_bytes), None),
-            Going::Warm(places) => (before_end(places.points, plain_bytes), None),
-            Going::Recording(recording) => (Vec::new(), recording.finish().map(Model::Tokens)),
+            ScanMode::Marking(marking) => (before_end(marking.1.points, plain_bytes), None),
+            ScanMode::Warm(places) => (before_end(places.points, plain_bytes), None),
+            ScanMode::Recording(recording) => (Vec::new(), recording.finish().map(Model::Tokens)),
         };
         Walked { plain_bytes, trailer: self.check.trailer(), points, record }
     }
@@ -138,7 +140,7 @@ impl Walk {
 
 /// Where blocks start, and how long ago the last copy ended.
 #[derive(Default)]
-struct Places {
+struct BlockStartFinder {
     /// None if there are to be no points.
     span_bytes: Option<u64>,
     /// The search at a block's start depends on nothing before it.
@@ -148,7 +150,7 @@ struct Places {
     last_copy: u64,
 }
 
-impl Sink for Places {
+impl Sink for BlockStartFinder {
     const TOKENS: bool = true;
 
     fn block(&mut self, block: &Block<'_>) {

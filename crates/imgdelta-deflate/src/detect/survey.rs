@@ -11,7 +11,7 @@ use crate::zlib::{PigzBlocks, Strategy};
 
 /// What the wrapper says.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Hint {
+pub(super) struct WrapperHint {
     level: Option<u8>,
     os: Option<u8>,
     mtime: u32,
@@ -20,7 +20,7 @@ pub(super) struct Hint {
 /// Go's zero time, as klauspost's gzip writes it when nobody set one.
 const KLAUSPOST_MTIME: u32 = 0x886e_0900;
 
-impl Hint {
+impl WrapperHint {
     pub(super) fn of(header: &GzipHeader) -> Self {
         let level = match header.extra_flags {
             2 => Some(9),
@@ -32,12 +32,12 @@ impl Hint {
 }
 
 /// The first megabytes of a stream, taken apart.
-pub(super) struct Survey {
+pub(super) struct StreamSurvey {
     /// The plain bytes.
     pub(super) plain: Vec<u8>,
     /// Bytes of the whole stream, if it ended.
     pub(super) stream_bytes: Option<usize>,
-    marks: Marks,
+    marks: StreamMarks,
 }
 
 /// Plain bytes looked at: two segments of pgzip as everybody sets it.
@@ -48,7 +48,7 @@ const PIECE_BYTES: usize = 16 * 1024;
 
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a mark by itself, not a state")]
-struct Marks {
+struct StreamMarks {
     shortest: usize,
     farthest: usize,
     copies: u64,
@@ -71,7 +71,7 @@ struct Marks {
     ended_blocks: u64,
 }
 
-impl Sink for Marks {
+impl Sink for StreamMarks {
     const TOKENS: bool = true;
 
     fn block(&mut self, block: &Block<'_>) {
@@ -124,7 +124,7 @@ impl Sink for Marks {
     }
 }
 
-impl Survey {
+impl StreamSurvey {
     /// Takes the start of a stream apart; `None` if it is no deflate stream. `plain` is memory
     /// for the plain bytes.
     pub(super) fn of(body: &[u8], stream: &mut Stream, plain: Vec<u8>) -> Option<Self> {
@@ -140,7 +140,7 @@ impl Survey {
     ) -> Option<Self> {
         stream.reset();
         plain.clear();
-        let mut survey = Self { plain, stream_bytes: None, marks: Marks::default() };
+        let mut survey = Self { plain, stream_bytes: None, marks: StreamMarks::default() };
         let mut read = 0;
         loop {
             let piece = &body[read..body.len().min(read + PIECE_BYTES)];
@@ -175,7 +175,7 @@ impl Survey {
     }
 
     /// Returns the models that could have made the stream, the likeliest first.
-    pub(super) fn candidates(&self, hint: Hint) -> Vec<Model> {
+    pub(super) fn candidates(&self, hint: WrapperHint) -> Vec<Model> {
         let mut models = Vec::new();
         let marks = &self.marks;
         // Go's family never copies three bytes. zlib's usually does, but not where only long
@@ -196,7 +196,7 @@ impl Survey {
         models
     }
 
-    fn go_family(&self, hint: Hint, models: &mut Vec<Model>) {
+    fn go_family(&self, hint: WrapperHint, models: &mut Vec<Model>) {
         let mut behaviours = Behaviour::ALL.to_vec();
         if self.marks.first_header == Some((286, 30)) {
             behaviours.rotate_left(2);
@@ -262,7 +262,7 @@ impl Survey {
         sizes.into_iter().flat_map(|size| kinds.iter().map(move |&kind| (size, kind))).collect()
     }
 
-    fn zlib_family(&self, hint: Hint, models: &mut Vec<Model>) {
+    fn zlib_family(&self, hint: WrapperHint, models: &mut Vec<Model>) {
         // A full block betrays the size of the symbol buffer.
         let mem_levels = match self.marks.first_tokens {
             Some(tokens) if (tokens + 1).is_power_of_two() && (127..=32_767).contains(&tokens) => {
@@ -321,7 +321,7 @@ fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
 }
 
 /// All levels, the likeliest first.
-fn levels(hint: Hint, default: u8) -> Vec<u8> {
+fn levels(hint: WrapperHint, default: u8) -> Vec<u8> {
     let first = hint.level.unwrap_or(default);
     let others = [6, 5, 1, 9, 4, 3, 2, 7, 8];
     std::iter::once(first).chain(others.into_iter().filter(|&level| level != first)).collect()

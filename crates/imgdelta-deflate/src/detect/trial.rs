@@ -2,14 +2,14 @@
 //!
 //! Never keeps what it compressed.
 
-use super::survey::Survey;
+use super::survey::StreamSurvey;
 use crate::encoders::Encoders;
 use crate::gzip::GzipCheck;
 use crate::inflate::Stream;
-use crate::model::{Encoder, Model};
+use crate::model::{AnyEncoder, Model};
 
 /// A stream that was remade in full.
-pub(super) struct Proved {
+pub(super) struct VerifiedStream {
     /// Bytes of the stream.
     pub(super) stream_bytes: usize,
     /// Checksum and length of its plain bytes.
@@ -22,7 +22,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// of the stream, if the survey saw all of it.
 pub(super) fn prefix_matches(
     model: &Model,
-    survey: &Survey,
+    survey: &StreamSurvey,
     body: &[u8],
     encoders: &mut Encoders,
 ) -> bool {
@@ -32,8 +32,8 @@ pub(super) fn prefix_matches(
     is_same
 }
 
-fn compresses_to(encoder: &mut Encoder, survey: &Survey, body: &[u8]) -> bool {
-    let mut compare = Compare { body, compared: 0, out: Vec::new() };
+fn compresses_to(encoder: &mut AnyEncoder, survey: &StreamSurvey, body: &[u8]) -> bool {
+    let mut compare = OutputComparison { body, compared: 0, out: Vec::new() };
     for piece in survey.plain.chunks(PIECE_BYTES) {
         if encoder.write(piece, &mut compare.out).is_err() || !compare.next() {
             return false;
@@ -50,9 +50,9 @@ fn compresses_to(encoder: &mut Encoder, survey: &Survey, body: &[u8]) -> bool {
 }
 
 /// Remakes the whole stream at the start of `body`; `None` if it differs anywhere.
-pub(super) fn prove(model: &Model, body: &[u8]) -> Option<Proved> {
+pub(super) fn prove(model: &Model, body: &[u8]) -> Option<VerifiedStream> {
     let mut encoder = model.start()?;
-    let mut compare = Compare { body, compared: 0, out: Vec::new() };
+    let mut compare = OutputComparison { body, compared: 0, out: Vec::new() };
     let mut stream = Stream::new();
     let mut check = GzipCheck::new();
     let mut read = 0;
@@ -76,18 +76,18 @@ pub(super) fn prove(model: &Model, body: &[u8]) -> Option<Proved> {
         if is_done {
             encoder.finish(&mut compare.out).ok()?;
             return (compare.next() && compare.compared == read)
-                .then_some(Proved { stream_bytes: read, check });
+                .then_some(VerifiedStream { stream_bytes: read, check });
         }
     }
 }
 
-struct Compare<'a> {
+struct OutputComparison<'a> {
     body: &'a [u8],
     compared: usize,
     out: Vec<u8>,
 }
 
-impl Compare<'_> {
+impl OutputComparison<'_> {
     /// Compares what was compressed since the last time.
     fn next(&mut self) -> bool {
         let end = self.compared + self.out.len();

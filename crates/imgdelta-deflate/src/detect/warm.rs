@@ -12,11 +12,11 @@ use crate::model::Model;
 use crate::token::Token;
 
 /// Seeks places while a stream is inflated.
-pub(super) struct WarmPlaces {
+pub(super) struct WarmStartFinder {
     model: Model,
     span_bytes: u64,
     stream: Stream,
-    marks: Marks,
+    marks: ChunkTracker,
     /// Plain bytes of the last chunks, and where they start.
     held: Vec<u8>,
     start: u64,
@@ -26,10 +26,10 @@ pub(super) struct WarmPlaces {
 /// Compressed bytes inflated at a time: of zeros they make 4 MB.
 const PIECE_BYTES: usize = 4096;
 
-impl WarmPlaces {
+impl WarmStartFinder {
     pub(super) fn new(model: Model, span_bytes: u64) -> Self {
         let span_bytes = span_bytes.max(WARM_SPAN_BYTES);
-        let marks = Marks { next: span_bytes, ..Marks::default() };
+        let marks = ChunkTracker { next: span_bytes, ..ChunkTracker::default() };
         let (stream, held, points) = (Stream::new(), Vec::new(), Vec::new());
         Self { model, span_bytes, stream, marks, held, start: 0, points }
     }
@@ -63,7 +63,7 @@ impl WarmPlaces {
         if let Some(place) = self.marks.place.take() {
             let is_good = self.comes_out_right(&place);
             if is_good {
-                let Place { plain, phase, .. } = place;
+                let WarmStart { plain, phase, .. } = place;
                 self.points.push(Point { member: 0, plain, literals: 0, phase });
             }
             // Trying costs as much as the chunks parsed: half of the time at most.
@@ -78,7 +78,7 @@ impl WarmPlaces {
         self.start += unused;
     }
 
-    fn comes_out_right(&self, place: &Place) -> bool {
+    fn comes_out_right(&self, place: &WarmStart) -> bool {
         let index = |at: u64| at.checked_sub(self.start).map(|index| index as usize);
         let (from, to) = (index(warm_from(place.plain)), index(place.plain));
         let (Some(from), Some(to)) = (from, to) else { return false };
@@ -88,7 +88,7 @@ impl WarmPlaces {
 }
 
 /// A chunk's first byte where a dynamic block starts.
-struct Place {
+struct WarmStart {
     plain: u64,
     phase: u8,
     /// The chunk before it; none where it was stored, as is one without copies.
@@ -96,17 +96,17 @@ struct Place {
 }
 
 #[derive(Default)]
-struct Marks {
+struct ChunkTracker {
     /// No place is wanted before.
     next: u64,
-    place: Option<Place>,
+    place: Option<WarmStart>,
     plain_bytes: u64,
     /// The chunk that is being read, and the one before.
     tokens: Vec<Token>,
     before: Vec<Token>,
 }
 
-impl Marks {
+impl ChunkTracker {
     fn ends_chunk(&self) -> bool {
         self.plain_bytes.is_multiple_of(CHUNK_BYTES)
     }
@@ -117,7 +117,7 @@ impl Marks {
     }
 }
 
-impl Sink for Marks {
+impl Sink for ChunkTracker {
     const TOKENS: bool = true;
 
     fn block(&mut self, block: &Block<'_>) {
@@ -134,7 +134,7 @@ impl Sink for Marks {
             Kind::Dynamic(dynamic) if dynamic.distance_lengths.len() > 1 => {
                 if self.place.is_none() && self.plain_bytes >= self.next && self.ends_chunk() {
                     let (plain, phase) = (self.plain_bytes, (block.start_bit % 8) as u8);
-                    self.place = Some(Place { plain, phase, tokens: self.before.clone() });
+                    self.place = Some(WarmStart { plain, phase, tokens: self.before.clone() });
                 }
             }
             Kind::Dynamic(_) | Kind::Fixed => {}

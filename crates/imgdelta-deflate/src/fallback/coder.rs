@@ -6,9 +6,9 @@
 
 /// Probability that a bit is zero, in 1/65536.
 #[derive(Clone, Copy)]
-pub(super) struct Prob(u16);
+pub(super) struct BitProbability(u16);
 
-impl Prob {
+impl BitProbability {
     pub(super) const EVEN: Self = Self(1 << 15);
 
     /// Returns the share of the range for zero and learns from `bit`.
@@ -27,12 +27,12 @@ const RATE: u32 = 5;
 const TOP: u32 = 1 << 24;
 
 /// One direction of coding.
-pub(super) trait Coder {
+pub(super) trait BitCoder {
     /// Codes one bit; a reader ignores the argument.
-    fn bit(&mut self, prob: &mut Prob, bit: bool) -> bool;
+    fn bit(&mut self, prob: &mut BitProbability, bit: bool) -> bool;
 
     /// Codes the lowest `PROBS.log2()` bits of a number through a binary tree.
-    fn tree(&mut self, probs: &mut [Prob], number: usize) -> usize {
+    fn tree(&mut self, probs: &mut [BitProbability], number: usize) -> usize {
         let bits = probs.len().ilog2();
         let mut node = 1;
         for shift in (0..bits).rev() {
@@ -43,7 +43,7 @@ pub(super) trait Coder {
     }
 
     /// Codes a number: how many bits it has, then the bits below the first.
-    fn number(&mut self, probs: &mut Number, number: u32) -> u32 {
+    fn number(&mut self, probs: &mut NumberModel, number: u32) -> u32 {
         let plus = u64::from(number) + 1;
         let bits = self.tree(&mut probs.bits, plus.ilog2() as usize) as u32;
         let mut value = 1u64;
@@ -57,19 +57,19 @@ pub(super) trait Coder {
 }
 
 /// Probabilities of a number below 2^32.
-pub(super) struct Number {
-    bits: [Prob; 64],
-    low: [Prob; 132],
+pub(super) struct NumberModel {
+    bits: [BitProbability; 64],
+    low: [BitProbability; 132],
 }
 
-impl Number {
+impl NumberModel {
     pub(super) fn new() -> Self {
-        Self { bits: [Prob::EVEN; 64], low: [Prob::EVEN; 132] }
+        Self { bits: [BitProbability::EVEN; 64], low: [BitProbability::EVEN; 132] }
     }
 }
 
 /// The writing direction.
-pub(super) struct Writer {
+pub(super) struct RangeEncoder {
     low: u64,
     range: u32,
     held: u8,
@@ -77,7 +77,7 @@ pub(super) struct Writer {
     bytes: Vec<u8>,
 }
 
-impl Writer {
+impl RangeEncoder {
     pub(super) fn new() -> Self {
         Self { low: 0, range: u32::MAX, held: 0, held_count: 0, bytes: Vec::new() }
     }
@@ -115,9 +115,9 @@ impl Writer {
     }
 }
 
-impl Coder for Writer {
+impl BitCoder for RangeEncoder {
     #[inline]
-    fn bit(&mut self, prob: &mut Prob, bit: bool) -> bool {
+    fn bit(&mut self, prob: &mut BitProbability, bit: bool) -> bool {
         let bound = (self.range >> 16) * u32::from(prob.0.max(32));
         if bit {
             self.low += u64::from(bound);
@@ -135,14 +135,14 @@ impl Coder for Writer {
 }
 
 /// The reading direction.
-pub(super) struct Reader {
+pub(super) struct RangeDecoder {
     bytes: Vec<u8>,
     read: usize,
     range: u32,
     code: u32,
 }
 
-impl Reader {
+impl RangeDecoder {
     pub(super) fn new(bytes: Vec<u8>, start: usize) -> Self {
         let mut reader = Self { bytes, read: start, range: u32::MAX, code: 0 };
         for _ in 0..4 {
@@ -163,9 +163,9 @@ impl Reader {
     }
 }
 
-impl Coder for Reader {
+impl BitCoder for RangeDecoder {
     #[inline]
-    fn bit(&mut self, prob: &mut Prob, _: bool) -> bool {
+    fn bit(&mut self, prob: &mut BitProbability, _: bool) -> bool {
         let bound = (self.range >> 16) * u32::from(prob.0.max(32));
         let bit = self.code >= bound;
         if bit {
@@ -193,13 +193,13 @@ mod tests {
             .map(|i| i.wrapping_mul(0x9e37_79b9) >> (i % 32))
             .chain([u32::MAX])
             .collect();
-        let mut writer = Writer::new();
-        let mut probs = Number::new();
+        let mut writer = RangeEncoder::new();
+        let mut probs = NumberModel::new();
         for &number in &numbers {
             writer.number(&mut probs, number);
         }
-        let mut reader = Reader::new(writer.finish(), 0);
-        let mut probs = Number::new();
+        let mut reader = RangeDecoder::new(writer.finish(), 0);
+        let mut probs = NumberModel::new();
         for &number in &numbers {
             assert_eq!(reader.number(&mut probs, 0), number);
         }

@@ -3,30 +3,30 @@
 //! First whether it is exactly zlib's or Go's; if not, the differences of its code lengths to
 //! zlib's, then its runs. Never sees tokens, only their counts.
 
-use super::coder::{Coder, Number, Prob};
+use super::coder::{BitCoder, BitProbability, NumberModel};
 use crate::alphabet::{CODELEN_SYMBOLS, DISTANCE_SYMBOLS, END_OF_BLOCK, LITLEN_SYMBOLS};
-use crate::huffman::{Header, Histogram, package_merge};
+use crate::huffman::{DynamicHeader, Histogram, package_merge};
 use crate::zlib::heap_lengths;
 
 /// Code lengths and the header that transmits them.
 #[derive(Clone)]
-pub(super) struct Tables {
+pub(super) struct DynamicCodes {
     pub(super) litlen: Vec<u8>,
     pub(super) distance: Vec<u8>,
-    pub(super) header: Header,
+    pub(super) header: DynamicHeader,
 }
 
 /// What was learnt about an encoder's headers.
 pub(super) struct HeaderModel {
-    way: [Prob; 4],
-    difference: [[Prob; 16]; 4],
-    raw_count: [Prob; 64],
-    runs: [Prob; 4],
-    run_symbol: [[Prob; 32]; 32],
-    run_extra: Number,
-    code: [Prob; 2],
-    code_length: [[Prob; 8]; CODELEN_SYMBOLS],
-    code_count: [Prob; 32],
+    way: [BitProbability; 4],
+    difference: [[BitProbability; 16]; 4],
+    raw_count: [BitProbability; 64],
+    runs: [BitProbability; 4],
+    run_symbol: [[BitProbability; 32]; 32],
+    run_extra: NumberModel,
+    code: [BitProbability; 2],
+    code_length: [[BitProbability; 8]; CODELEN_SYMBOLS],
+    code_count: [BitProbability; 32],
 }
 
 const ZLIB: usize = 0;
@@ -36,29 +36,30 @@ const OTHER: usize = 2;
 impl HeaderModel {
     pub(super) fn new() -> Self {
         Self {
-            way: [Prob::EVEN; 4],
-            difference: [[Prob::EVEN; 16]; 4],
-            raw_count: [Prob::EVEN; 64],
-            runs: [Prob::EVEN; 4],
-            run_symbol: [[Prob::EVEN; 32]; 32],
-            run_extra: Number::new(),
-            code: [Prob::EVEN; 2],
-            code_length: [[Prob::EVEN; 8]; CODELEN_SYMBOLS],
-            code_count: [Prob::EVEN; 32],
+            way: [BitProbability::EVEN; 4],
+            difference: [[BitProbability::EVEN; 16]; 4],
+            raw_count: [BitProbability::EVEN; 64],
+            runs: [BitProbability::EVEN; 4],
+            run_symbol: [[BitProbability::EVEN; 32]; 32],
+            run_extra: NumberModel::new(),
+            code: [BitProbability::EVEN; 2],
+            code_length: [[BitProbability::EVEN; 8]; CODELEN_SYMBOLS],
+            code_count: [BitProbability::EVEN; 32],
         }
     }
 
     /// Codes a header; a reader passes `None`. Returns nothing if what was read is no header.
-    pub(super) fn code<C: Coder>(
+    pub(super) fn code<C: BitCoder>(
         &mut self,
         coder: &mut C,
         counts: &Histogram,
-        wanted: Option<&Tables>,
-    ) -> Option<Tables> {
+        wanted: Option<&DynamicCodes>,
+    ) -> Option<DynamicCodes> {
         let mut counts = counts.clone();
         counts.litlen[END_OF_BLOCK] += 1;
         let zlib = zlib_tables(&counts);
-        let is = |tables: &Tables| wanted.is_some_and(|wanted| wanted.header == tables.header);
+        let is =
+            |tables: &DynamicCodes| wanted.is_some_and(|wanted| wanted.header == tables.header);
         let way = if is(&zlib) {
             ZLIB
         } else if is(&go_tables(&counts)) {
@@ -74,12 +75,12 @@ impl HeaderModel {
         }
     }
 
-    fn other<C: Coder>(
+    fn other<C: BitCoder>(
         &mut self,
         coder: &mut C,
-        zlib: &Tables,
-        wanted: Option<&Tables>,
-    ) -> Option<Tables> {
+        zlib: &DynamicCodes,
+        wanted: Option<&DynamicCodes>,
+    ) -> Option<DynamicCodes> {
         let (litlen, distance) = wanted.map_or((&[][..], &[][..]), |w| (&w.litlen, &w.distance));
         let litlen_count =
             coder.tree(&mut self.raw_count, litlen.len().wrapping_sub(257) & 63) + 257;
@@ -91,7 +92,7 @@ impl HeaderModel {
         let litlen = self.lengths(coder, &zlib.litlen, litlen, litlen_count);
         let distance = self.lengths(coder, &zlib.distance, distance, distance_count);
 
-        let joined = Header::plan(&litlen, &distance);
+        let joined = DynamicHeader::plan(&litlen, &distance);
         let apart = plan_apart(&litlen, &distance);
         let runs = wanted.map_or(0, |wanted| {
             if wanted.header.has_runs_of(&joined) {
@@ -111,7 +112,7 @@ impl HeaderModel {
                     litlen_count + distance_count,
                     wanted.map(|wanted| wanted.header.symbols()),
                 )?;
-                Header::of_symbols(&litlen, &distance, symbols, |counts, lengths| {
+                DynamicHeader::of_symbols(&litlen, &distance, symbols, |counts, lengths| {
                     heap_lengths(counts, 7, lengths);
                 })
             }
@@ -128,11 +129,11 @@ impl HeaderModel {
             let count = coder.tree(&mut self.code_count, count);
             header = header.with_code(read, count)?;
         }
-        Some(Tables { litlen, distance, header })
+        Some(DynamicCodes { litlen, distance, header })
     }
 
     /// Codes lengths as differences to `expected`.
-    fn lengths<C: Coder>(
+    fn lengths<C: BitCoder>(
         &mut self,
         coder: &mut C,
         expected: &[u8],
@@ -152,7 +153,7 @@ impl HeaderModel {
             .collect()
     }
 
-    fn run_symbols<C: Coder>(
+    fn run_symbols<C: BitCoder>(
         &mut self,
         coder: &mut C,
         total: usize,
@@ -183,7 +184,7 @@ impl HeaderModel {
     }
 }
 
-fn zlib_tables(counts: &Histogram) -> Tables {
+fn zlib_tables(counts: &Histogram) -> DynamicCodes {
     let mut litlen = vec![0; LITLEN_SYMBOLS];
     let mut distance = vec![0; DISTANCE_SYMBOLS];
     let count = heap_lengths(&counts.litlen, 15, &mut litlen);
@@ -191,16 +192,16 @@ fn zlib_tables(counts: &Histogram) -> Tables {
     let count = heap_lengths(&counts.distance, 15, &mut distance);
     distance.truncate(count);
     let header = plan_apart(&litlen, &distance);
-    Tables { litlen, distance, header }
+    DynamicCodes { litlen, distance, header }
 }
 
-fn plan_apart(litlen: &[u8], distance: &[u8]) -> Header {
-    Header::plan_apart(litlen, distance, |counts, lengths| {
+fn plan_apart(litlen: &[u8], distance: &[u8]) -> DynamicHeader {
+    DynamicHeader::plan_apart(litlen, distance, |counts, lengths| {
         heap_lengths(counts, 7, lengths);
     })
 }
 
-fn go_tables(counts: &Histogram) -> Tables {
+fn go_tables(counts: &Histogram) -> DynamicCodes {
     let mut counts = counts.clone();
     if counts.distance_count() == 0 {
         counts.distance[0] = 1;
@@ -211,6 +212,6 @@ fn go_tables(counts: &Histogram) -> Tables {
     package_merge(&counts.distance, 15, &mut distance);
     litlen.truncate(counts.litlen_count());
     distance.truncate(counts.distance_count());
-    let header = Header::plan(&litlen, &distance);
-    Tables { litlen, distance, header }
+    let header = DynamicHeader::plan(&litlen, &distance);
+    DynamicCodes { litlen, distance, header }
 }

@@ -7,7 +7,7 @@ use crate::alphabet::{MAX_COPY, WINDOW_BYTES};
 use crate::window::{common, word};
 
 /// Plain bytes, their base, and chains of positions.
-pub(super) struct History {
+pub(super) struct MatchHistory {
     bytes: Vec<u8>,
     /// Stream position of the first byte held, modulo 2^32 like all positions here.
     base: u32,
@@ -15,24 +15,24 @@ pub(super) struct History {
     pub(super) at: usize,
     /// The bytes before this index are in the chains.
     indexed: usize,
-    four: Chain,
-    three: Chain,
+    four: HashChain,
+    three: HashChain,
 }
 
-struct Chain {
+struct HashChain {
     heads: Box<[u32]>,
     links: Box<[u32]>,
 }
 
 /// A copy that could be made.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct CopyOption {
     pub(super) length: usize,
     pub(super) distance: usize,
 }
 
 /// No copy at all.
-pub(super) const NONE: Found = Found { length: 0, distance: 0 };
+pub(super) const NONE: CopyOption = CopyOption { length: 0, distance: 0 };
 
 /// Bytes that must be there ahead of a token, unless the data ends: a copy, the next, hashes.
 pub(super) const LOOKAHEAD: usize = 2 * MAX_COPY + 8;
@@ -44,7 +44,7 @@ const WALK: usize = 1024;
 /// Padding, so that four bytes can be read anywhere in the data.
 const PAD: usize = 8;
 
-impl Chain {
+impl HashChain {
     fn new() -> Self {
         Self {
             heads: vec![0; 1 << HASH_BITS].into_boxed_slice(),
@@ -63,7 +63,7 @@ fn hash(bytes: u32) -> usize {
     (bytes.wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize
 }
 
-impl History {
+impl MatchHistory {
     pub(super) fn new() -> Self {
         Self {
             bytes: vec![0; PAD],
@@ -71,8 +71,8 @@ impl History {
             base: 2 * WINDOW_BYTES as u32,
             at: 0,
             indexed: 0,
-            four: Chain::new(),
-            three: Chain::new(),
+            four: HashChain::new(),
+            three: HashChain::new(),
         }
     }
 
@@ -142,7 +142,7 @@ impl History {
         skip: usize,
         three: bool,
         limit: usize,
-        mut each: impl FnMut(Found) -> bool,
+        mut each: impl FnMut(CopyOption) -> bool,
     ) {
         let at = self.at + skip;
         self.index_to(at);
@@ -172,7 +172,7 @@ impl History {
             }
             nearest = distance;
             let length = common(bytes, at - distance, at, most);
-            if length >= shortest && !each(Found { length, distance }) {
+            if length >= shortest && !each(CopyOption { length, distance }) {
                 return;
             }
             candidate = chain.links[candidate as usize % WINDOW_BYTES];
@@ -180,7 +180,7 @@ impl History {
     }
 
     /// Returns the longest copy for the byte `skip` ahead, the nearest among equals.
-    pub(super) fn best(&mut self, skip: usize, tries: usize, nice: usize) -> Found {
+    pub(super) fn best(&mut self, skip: usize, tries: usize, nice: usize) -> CopyOption {
         let mut best = NONE;
         self.walk(skip, false, tries, |found| {
             if found.length > best.length {

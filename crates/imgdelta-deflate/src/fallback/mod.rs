@@ -18,15 +18,15 @@ mod record;
 mod recording;
 
 use crate::bits::BitWriter;
-use crate::huffman::{Codes, Histogram, write_tokens};
+use crate::huffman::{Histogram, HuffmanCodes, write_tokens};
 use crate::token::Token;
-use coder::{Coder, Number, Prob, Reader};
-use header::{HeaderModel, Tables};
-use history::{History, LOOKAHEAD};
-use predictor::{Contradiction, HABITS, Predictor};
+use coder::{BitCoder, BitProbability, NumberModel, RangeDecoder};
+use header::{DynamicCodes, HeaderModel};
+use history::{LOOKAHEAD, MatchHistory};
+use predictor::{RecordMismatch, SEARCH_PROFILES, TokenPredictor};
 
 pub(crate) use record::record;
-pub(crate) use recording::Recording;
+pub(crate) use recording::BoundedRecorder;
 
 /// The side information does not fit the plain bytes: it is damaged or belongs to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,38 +51,38 @@ const FIXED: usize = 1;
 const DYNAMIC: usize = 2;
 
 /// Everything learnt along a stream; the same when recording and replaying.
-struct Model {
-    history: History,
-    predictor: Predictor,
+struct RecordModel {
+    history: MatchHistory,
+    predictor: TokenPredictor,
     headers: HeaderModel,
-    is_final: Prob,
-    kind: [[Prob; 4]; 4],
+    is_final: BitProbability,
+    kind: [[BitProbability; 4]; 4],
     last_kind: usize,
-    has_padding: Prob,
-    padding: [Prob; 256],
-    stored_bytes: Number,
-    ends: [Prob; 2],
+    has_padding: BitProbability,
+    padding: [BitProbability; 256],
+    stored_bytes: NumberModel,
+    ends: [BitProbability; 2],
     tokens_before: usize,
 }
 
-impl Model {
-    fn new(habits: usize) -> Self {
+impl RecordModel {
+    fn new(profile: usize) -> Self {
         Self {
-            history: History::new(),
-            predictor: Predictor::new(HABITS[habits % HABITS.len()]),
+            history: MatchHistory::new(),
+            predictor: TokenPredictor::new(SEARCH_PROFILES[profile % SEARCH_PROFILES.len()]),
             headers: HeaderModel::new(),
-            is_final: Prob::EVEN,
-            kind: [[Prob::EVEN; 4]; 4],
+            is_final: BitProbability::EVEN,
+            kind: [[BitProbability::EVEN; 4]; 4],
             last_kind: 3,
-            has_padding: Prob::EVEN,
-            padding: [Prob::EVEN; 256],
-            stored_bytes: Number::new(),
-            ends: [Prob::EVEN; 2],
+            has_padding: BitProbability::EVEN,
+            padding: [BitProbability::EVEN; 256],
+            stored_bytes: NumberModel::new(),
+            ends: [BitProbability::EVEN; 2],
             tokens_before: 0,
         }
     }
 
-    fn block_start<C: Coder>(
+    fn block_start<C: BitCoder>(
         &mut self,
         coder: &mut C,
         is_final: bool,
@@ -94,7 +94,7 @@ impl Model {
         (is_final, kind)
     }
 
-    fn padding<C: Coder>(&mut self, coder: &mut C, padding: u8) -> u8 {
+    fn padding<C: BitCoder>(&mut self, coder: &mut C, padding: u8) -> u8 {
         if coder.bit(&mut self.has_padding, padding != 0) {
             coder.tree(&mut self.padding, usize::from(padding)) as u8
         } else {
@@ -102,46 +102,46 @@ impl Model {
         }
     }
 
-    fn stored<C: Coder>(&mut self, coder: &mut C, padding: u8, bytes: usize) -> (u8, usize) {
+    fn stored<C: BitCoder>(&mut self, coder: &mut C, padding: u8, bytes: usize) -> (u8, usize) {
         let padding = self.padding(coder, padding);
         (padding, coder.number(&mut self.stored_bytes, bytes as u32) as usize)
     }
 
-    fn ends<C: Coder>(&mut self, coder: &mut C, tokens: usize, ends: bool) -> bool {
+    fn ends<C: BitCoder>(&mut self, coder: &mut C, tokens: usize, ends: bool) -> bool {
         coder.bit(&mut self.ends[usize::from(tokens == self.tokens_before)], ends)
     }
 }
 
 /// Remakes a recorded stream.
-pub(crate) struct Replay {
+pub(crate) struct RecordReplay {
     bits: BitWriter,
-    reader: Reader,
-    model: Model,
-    state: State,
+    reader: RangeDecoder,
+    model: RecordModel,
+    state: ReplayState,
     tokens: Vec<Token>,
-    fixed: Codes,
+    fixed: HuffmanCodes,
     plain_bytes: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ReplayState {
     BlockStart,
     Stored { left: usize, is_final: bool },
     Tokens { kind: usize, is_final: bool },
     Done,
 }
 
-impl Replay {
+impl RecordReplay {
     /// Starts from a record; `None` if it cannot be one.
     pub(crate) fn new(record: Vec<u8>) -> Option<Self> {
-        let habits = usize::from(*record.first()?);
-        (habits < HABITS.len()).then(|| Self {
+        let profile = usize::from(*record.first()?);
+        (profile < SEARCH_PROFILES.len()).then(|| Self {
             bits: BitWriter::new(),
-            reader: Reader::new(record, 1),
-            model: Model::new(habits),
-            state: State::BlockStart,
+            reader: RangeDecoder::new(record, 1),
+            model: RecordModel::new(profile),
+            state: ReplayState::BlockStart,
             tokens: Vec::new(),
-            fixed: Codes::fixed(),
+            fixed: HuffmanCodes::fixed(),
             plain_bytes: 0,
         })
     }
@@ -161,7 +161,7 @@ impl Replay {
 
     pub(crate) fn finish(&mut self) -> Result<(), ReplayError> {
         self.run(0)?;
-        if self.state == State::Done && self.model.history.ahead() == 0 {
+        if self.state == ReplayState::Done && self.model.history.ahead() == 0 {
             Ok(())
         } else {
             Err(self.error())
@@ -183,10 +183,10 @@ impl Replay {
                 return Ok(());
             }
             match self.state {
-                State::Done => return Ok(()),
-                State::BlockStart => self.block_start()?,
-                State::Stored { left: 0, is_final } => self.block_end(is_final),
-                State::Stored { left, is_final } => {
+                ReplayState::Done => return Ok(()),
+                ReplayState::BlockStart => self.block_start()?,
+                ReplayState::Stored { left: 0, is_final } => self.block_end(is_final),
+                ReplayState::Stored { left, is_final } => {
                     if ahead == 0 {
                         return Err(self.error());
                     }
@@ -194,17 +194,17 @@ impl Replay {
                     let bytes = self.model.history.take(now);
                     self.bits.put_bytes(bytes);
                     self.plain_bytes += now as u64;
-                    self.state = State::Stored { left: left - now, is_final };
+                    self.state = ReplayState::Stored { left: left - now, is_final };
                 }
-                State::Tokens { kind, is_final } => {
+                ReplayState::Tokens { kind, is_final } => {
                     let count = self.tokens.len();
                     if self.model.ends(&mut self.reader, count, false) {
                         self.write_block(kind, is_final)?;
                     } else {
-                        let Model { predictor, history, .. } = &mut self.model;
+                        let RecordModel { predictor, history, .. } = &mut self.model;
                         let token =
                             predictor.token(&mut self.reader, history, Token::literal(0)).map_err(
-                                |Contradiction| ReplayError { plain_bytes: self.plain_bytes },
+                                |RecordMismatch| ReplayError { plain_bytes: self.plain_bytes },
                             )?;
                         self.plain_bytes += token.plain_bytes() as u64;
                         self.tokens.push(token);
@@ -227,9 +227,9 @@ impl Replay {
                 self.bits.put_bytes(&(bytes as u16).to_le_bytes());
                 self.bits.put_bytes(&(!(bytes as u16)).to_le_bytes());
                 self.model.predictor.jump();
-                State::Stored { left: bytes, is_final }
+                ReplayState::Stored { left: bytes, is_final }
             }
-            FIXED | DYNAMIC => State::Tokens { kind, is_final },
+            FIXED | DYNAMIC => ReplayState::Tokens { kind, is_final },
             _ => return Err(self.error()),
         };
         Ok(())
@@ -244,12 +244,12 @@ impl Replay {
     fn write_block(&mut self, kind: usize, is_final: bool) -> Result<(), ReplayError> {
         if kind == DYNAMIC {
             let counts = Histogram::of(&self.tokens);
-            let Some(Tables { litlen, distance, header }) =
+            let Some(DynamicCodes { litlen, distance, header }) =
                 self.model.headers.code(&mut self.reader, &counts, None)
             else {
                 return Err(self.error());
             };
-            let codes = Codes::new(&litlen, &distance);
+            let codes = HuffmanCodes::new(&litlen, &distance);
             header.write(&mut self.bits, is_final);
             write_tokens(&mut self.bits, &codes, &self.tokens);
             codes.write_end(&mut self.bits);
@@ -265,7 +265,7 @@ impl Replay {
     }
 
     fn block_end(&mut self, is_final: bool) {
-        self.state = if is_final { State::Done } else { State::BlockStart };
+        self.state = if is_final { ReplayState::Done } else { ReplayState::BlockStart };
         if is_final {
             let padding = self.model.padding(&mut self.reader, 0);
             self.put_padding(padding);

@@ -5,13 +5,13 @@
 //! encoders both end up cheap. A distance is coded by how many nearer candidates would have
 //! served. Never predicts from tokens that are not certain: the history is the true one.
 
-use super::coder::{Coder, Number, Prob};
-use super::history::{Found, History, NONE};
+use super::coder::{BitCoder, BitProbability, NumberModel};
+use super::history::{CopyOption, MatchHistory, NONE};
 use crate::token::Token;
 
 /// How the encoder is taken to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Habits {
+pub(super) struct SearchProfile {
     pub(super) tries: u16,
     pub(super) nice: u16,
     /// Copies up to this length have all their positions indexed.
@@ -22,27 +22,27 @@ pub(super) struct Habits {
 
 /// Habits that are tried: the fast, middle and slow levels of most encoders, then those of
 /// zlib-ng's levels 2 to 6. Their numbers are in records: new ones go to the end.
-pub(super) const HABITS: [Habits; 13] = [
-    habits(1, 258, 0),
-    habits(4, 32, 0),
-    habits(2, 32, ALL),
-    habits(8, 16, ALL),
-    habits(16, 65, ALL),
-    habits(35, 130, ALL),
-    habits(128, 258, ALL),
-    habits(1024, 258, ALL),
-    Habits { last: true, ..habits(4, 8, 4) },
-    Habits { last: true, ..habits(6, 16, 96) },
-    Habits { last: true, ..habits(24, 32, 192) },
-    Habits { last: true, ..habits(32, 32, 256) },
-    Habits { last: true, ..habits(128, 128, 256) },
+pub(super) const SEARCH_PROFILES: [SearchProfile; 13] = [
+    profile(1, 258, 0),
+    profile(4, 32, 0),
+    profile(2, 32, ALL),
+    profile(8, 16, ALL),
+    profile(16, 65, ALL),
+    profile(35, 130, ALL),
+    profile(128, 258, ALL),
+    profile(1024, 258, ALL),
+    SearchProfile { last: true, ..profile(4, 8, 4) },
+    SearchProfile { last: true, ..profile(6, 16, 96) },
+    SearchProfile { last: true, ..profile(24, 32, 192) },
+    SearchProfile { last: true, ..profile(32, 32, 256) },
+    SearchProfile { last: true, ..profile(128, 128, 256) },
 ];
 
 /// Every copy is as long as this at most.
 const ALL: u16 = 258;
 
-const fn habits(tries: u16, nice: u16, inside: u16) -> Habits {
-    Habits { tries, nice, inside, last: false }
+const fn profile(tries: u16, nice: u16, inside: u16) -> SearchProfile {
+    SearchProfile { tries, nice, inside, last: false }
 }
 
 const LENGTHS: usize = 16;
@@ -50,36 +50,36 @@ const RELATIONS: usize = 6;
 const DISTANCES: usize = 4;
 
 /// The learnt behaviour.
-pub(super) struct Predictor {
-    habits: Habits,
-    is_copy: Box<[[[[Prob; 2]; DISTANCES]; RELATIONS]; LENGTHS]>,
-    is_longest: [[Prob; 2]; LENGTHS],
-    shorter: [Prob; 256],
-    is_long_way: Prob,
-    is_nearest: [[Prob; 2]; LENGTHS],
-    is_ranked: Prob,
-    rank: Number,
-    distance: Number,
+pub(super) struct TokenPredictor {
+    profile: SearchProfile,
+    is_copy: Box<[[[[BitProbability; 2]; DISTANCES]; RELATIONS]; LENGTHS]>,
+    is_longest: [[BitProbability; 2]; LENGTHS],
+    shorter: [BitProbability; 256],
+    is_long_form: BitProbability,
+    is_nearest: [[BitProbability; 2]; LENGTHS],
+    is_ranked: BitProbability,
+    rank: NumberModel,
+    distance: NumberModel,
     last_was_copy: bool,
     /// The longest copy at the next byte, if it was looked for.
-    next: Option<Found>,
+    next: Option<CopyOption>,
 }
 
 /// The side information contradicts the plain bytes.
-pub(super) struct Contradiction;
+pub(super) struct RecordMismatch;
 
-impl Predictor {
-    pub(super) fn new(habits: Habits) -> Self {
+impl TokenPredictor {
+    pub(super) fn new(profile: SearchProfile) -> Self {
         Self {
-            habits,
-            is_copy: Box::new([[[[Prob::EVEN; 2]; DISTANCES]; RELATIONS]; LENGTHS]),
-            is_longest: [[Prob::EVEN; 2]; LENGTHS],
-            shorter: [Prob::EVEN; 256],
-            is_long_way: Prob::EVEN,
-            is_nearest: [[Prob::EVEN; 2]; LENGTHS],
-            is_ranked: Prob::EVEN,
-            rank: Number::new(),
-            distance: Number::new(),
+            profile,
+            is_copy: Box::new([[[[BitProbability::EVEN; 2]; DISTANCES]; RELATIONS]; LENGTHS]),
+            is_longest: [[BitProbability::EVEN; 2]; LENGTHS],
+            shorter: [BitProbability::EVEN; 256],
+            is_long_form: BitProbability::EVEN,
+            is_nearest: [[BitProbability::EVEN; 2]; LENGTHS],
+            is_ranked: BitProbability::EVEN,
+            rank: NumberModel::new(),
+            distance: NumberModel::new(),
             last_was_copy: false,
             next: None,
         }
@@ -91,16 +91,16 @@ impl Predictor {
     }
 
     /// Codes one token and goes on behind it; when reading, `wanted` is ignored.
-    pub(super) fn token<C: Coder>(
+    pub(super) fn token<C: BitCoder>(
         &mut self,
         coder: &mut C,
-        history: &mut History,
+        history: &mut MatchHistory,
         wanted: Token,
-    ) -> Result<Token, Contradiction> {
+    ) -> Result<Token, RecordMismatch> {
         if history.ahead() == 0 {
-            return Err(Contradiction);
+            return Err(RecordMismatch);
         }
-        let (tries, nice) = (usize::from(self.habits.tries), usize::from(self.habits.nice));
+        let (tries, nice) = (usize::from(self.profile.tries), usize::from(self.profile.nice));
         let here = match self.next.take() {
             Some(found) => found,
             None => history.best(0, tries, nice),
@@ -120,24 +120,24 @@ impl Predictor {
         self.last_was_copy = true;
         let token = self.copy(coder, history, wanted, here, relation)?;
         if token.length() > history.ahead() {
-            return Err(Contradiction);
+            return Err(RecordMismatch);
         }
-        if token.length() <= usize::from(self.habits.inside) {
+        if token.length() <= usize::from(self.profile.inside) {
             history.advance(token.length());
         } else {
-            history.skip(token.length(), self.habits.last);
+            history.skip(token.length(), self.profile.last);
         }
         Ok(token)
     }
 
-    fn copy<C: Coder>(
+    fn copy<C: BitCoder>(
         &mut self,
         coder: &mut C,
-        history: &mut History,
+        history: &mut MatchHistory,
         wanted: Token,
-        here: Found,
+        here: CopyOption,
         relation: usize,
-    ) -> Result<Token, Contradiction> {
+    ) -> Result<Token, RecordMismatch> {
         let mut length = here.length;
         let bucket = length_bucket(here.length);
         let wider = usize::from(relation >= 3);
@@ -146,19 +146,19 @@ impl Predictor {
         if !is_longest {
             length = coder.tree(&mut self.shorter, wanted.length().wrapping_sub(3) & 255) + 3;
         }
-        let is_long_way = length == 258 && coder.bit(&mut self.is_long_way, wanted.is_long_way());
+        let is_long_form = length == 258 && coder.bit(&mut self.is_long_form, wanted.is_long_form());
         let distance = self.distance(coder, history, wanted, length, is_longest)?;
-        Ok(if is_long_way { Token::copy_long_way(distance) } else { Token::copy(length, distance) })
+        Ok(if is_long_form { Token::copy_long_form(distance) } else { Token::copy(length, distance) })
     }
 
-    fn distance<C: Coder>(
+    fn distance<C: BitCoder>(
         &mut self,
         coder: &mut C,
-        history: &mut History,
+        history: &mut MatchHistory,
         wanted: Token,
         length: usize,
         is_longest: bool,
-    ) -> Result<usize, Contradiction> {
+    ) -> Result<usize, RecordMismatch> {
         let nearest = history.distance_at(length, 0);
         let bucket = length_bucket(length);
         if let Some(nearest) = nearest {
@@ -171,11 +171,11 @@ impl Predictor {
         let rank = history.rank_of(length, wanted.distance());
         if coder.bit(&mut self.is_ranked, rank.is_some()) {
             let rank = coder.number(&mut self.rank, rank.unwrap_or(0));
-            return history.distance_at(length, rank).ok_or(Contradiction);
+            return history.distance_at(length, rank).ok_or(RecordMismatch);
         }
         let distance = coder.number(&mut self.distance, wanted.distance() as u32) as usize;
         if distance == 0 || distance > crate::alphabet::WINDOW_BYTES {
-            return Err(Contradiction);
+            return Err(RecordMismatch);
         }
         Ok(distance)
     }
@@ -206,7 +206,7 @@ fn distance_bucket(distance: usize) -> usize {
     }
 }
 
-fn relation(here: Found, next: Option<Found>) -> usize {
+fn relation(here: CopyOption, next: Option<CopyOption>) -> usize {
     match next {
         None => 0,
         Some(next) if next.length + 1 < here.length => 1,

@@ -3,23 +3,23 @@
 //! Habits are chosen by recording the first megabytes with each. Never holds more than the
 //! inflater's window, the history and the tokens of one block.
 
-use super::coder::Writer;
-use super::header::Tables;
+use super::coder::RangeEncoder;
+use super::header::DynamicCodes;
 use super::history::LOOKAHEAD;
-use super::predictor::HABITS;
-use super::{DYNAMIC, FIXED, MAX_BLOCK_TOKENS, Model, STORED};
-use crate::huffman::{Header, Histogram};
+use super::predictor::SEARCH_PROFILES;
+use super::{DYNAMIC, FIXED, MAX_BLOCK_TOKENS, RecordModel, STORED};
+use crate::huffman::{DynamicHeader, Histogram};
 use crate::inflate::{Block, Kind, Sink, Stream};
 use crate::token::Token;
 use std::collections::VecDeque;
 
-/// Compressed bytes the habits are chosen on.
+/// Compressed bytes the profile are chosen on.
 pub(super) const SAMPLE_BYTES: usize = 256 * 1024;
 /// Compressed bytes inflated at a time: few, as each may stand for a thousand plain bytes.
 const PIECE_BYTES: usize = 4096;
 
 /// A record and what is left behind the stream.
-pub(crate) struct Record {
+pub(crate) struct TokenRecord {
     pub(crate) bytes: Vec<u8>,
     /// Bytes of the input that belong to the stream.
     pub(crate) stream_bytes: usize,
@@ -27,28 +27,28 @@ pub(crate) struct Record {
 
 /// Records the deflate stream at the start of `body`; `None` if there is none or it has a block
 /// too large. Lends the plain bytes to `each`.
-pub(crate) fn record(body: &[u8], each: impl FnMut(&[u8])) -> Option<Record> {
+pub(crate) fn record(body: &[u8], each: impl FnMut(&[u8])) -> Option<TokenRecord> {
     let sample = &body[..body.len().min(SAMPLE_BYTES)];
-    let habits = (0..HABITS.len())
-        .min_by_key(|&habits| run(sample, habits, |_| {}).map_or(usize::MAX, |run| run.0.len()))?;
-    let (writer, stream_bytes, is_done) = run(body, habits, each)?;
+    let profile = (0..SEARCH_PROFILES.len())
+        .min_by_key(|&profile| run(sample, profile, |_| {}).map_or(usize::MAX, |run| run.0.len()))?;
+    let (writer, stream_bytes, is_done) = run(body, profile, each)?;
     if !is_done {
         return None;
     }
-    let mut bytes = vec![habits as u8];
+    let mut bytes = vec![profile as u8];
     bytes.extend(writer.finish());
-    Some(Record { bytes, stream_bytes })
+    Some(TokenRecord { bytes, stream_bytes })
 }
 
 /// Records as much as there is; returns whether the stream ended.
 pub(super) fn run(
     body: &[u8],
-    habits: usize,
+    profile: usize,
     mut each: impl FnMut(&[u8]),
-) -> Option<(Writer, usize, bool)> {
+) -> Option<(RangeEncoder, usize, bool)> {
     let mut stream = Stream::new();
-    let mut events = Events::default();
-    let mut recorder = Recorder::new(habits);
+    let mut events = StreamEvents::default();
+    let mut recorder = TokenRecorder::new(profile);
     let (read, is_done) = recorder.take(&mut stream, &mut events, body, &mut each)?;
     if is_done {
         recorder.end_stream(&stream, &mut events)?;
@@ -57,64 +57,64 @@ pub(super) fn run(
 }
 
 #[derive(Default)]
-pub(super) struct Events {
-    queue: VecDeque<Event>,
+pub(super) struct StreamEvents {
+    queue: VecDeque<StreamEvent>,
 }
 
-enum Event {
-    Start { is_final: bool, kind: Start },
+enum StreamEvent {
+    Start { is_final: bool, kind: BlockStart },
     Token(Token),
     End,
 }
 
-enum Start {
+enum BlockStart {
     Stored { padding: u8, bytes: usize },
     Fixed,
-    Dynamic(Box<Tables>),
+    Dynamic(Box<DynamicCodes>),
 }
 
-impl Sink for Events {
+impl Sink for StreamEvents {
     const TOKENS: bool = true;
 
     fn block(&mut self, block: &Block<'_>) {
         let kind = match block.kind {
             Kind::Stored { padding, plain_bytes } => {
-                Start::Stored { padding, bytes: usize::from(plain_bytes) }
+                BlockStart::Stored { padding, bytes: usize::from(plain_bytes) }
             }
-            Kind::Fixed => Start::Fixed,
-            Kind::Dynamic(dynamic) => Start::Dynamic(Box::new(Tables {
+            Kind::Fixed => BlockStart::Fixed,
+            Kind::Dynamic(dynamic) => BlockStart::Dynamic(Box::new(DynamicCodes {
                 litlen: dynamic.litlen_lengths.to_vec(),
                 distance: dynamic.distance_lengths.to_vec(),
-                header: Header::from_stream(&dynamic),
+                header: DynamicHeader::from_stream(&dynamic),
             })),
         };
-        self.queue.push_back(Event::Start { is_final: block.is_final, kind });
+        self.queue.push_back(StreamEvent::Start { is_final: block.is_final, kind });
     }
 
     fn token(&mut self, token: Token) {
-        self.queue.push_back(Event::Token(token));
+        self.queue.push_back(StreamEvent::Token(token));
     }
 
     fn block_end(&mut self, _bit: u64, _plain_bytes: u64) {
-        self.queue.push_back(Event::End);
+        self.queue.push_back(StreamEvent::End);
     }
 }
 
-pub(super) struct Recorder {
-    model: Model,
-    writer: Writer,
+pub(super) struct TokenRecorder {
+    model: RecordModel,
+    writer: RangeEncoder,
     /// The code of the current block; `None` if it is fixed or stored.
-    tables: Option<Box<Tables>>,
+    tables: Option<Box<DynamicCodes>>,
     tokens: Vec<Token>,
     /// Bytes of the current stored block that were not there yet.
     stored_left: usize,
 }
 
-impl Recorder {
-    pub(super) fn new(habits: usize) -> Self {
+impl TokenRecorder {
+    pub(super) fn new(profile: usize) -> Self {
         Self {
-            model: Model::new(habits),
-            writer: Writer::new(),
+            model: RecordModel::new(profile),
+            writer: RangeEncoder::new(),
             tables: None,
             tokens: Vec::new(),
             stored_left: 0,
@@ -126,7 +126,7 @@ impl Recorder {
     pub(super) fn take(
         &mut self,
         stream: &mut Stream,
-        events: &mut Events,
+        events: &mut StreamEvents,
         body: &[u8],
         mut each: impl FnMut(&[u8]),
     ) -> Option<(usize, bool)> {
@@ -152,7 +152,7 @@ impl Recorder {
     }
 
     /// Codes what is left once the stream has ended.
-    pub(super) fn end_stream(&mut self, stream: &Stream, events: &mut Events) -> Option<()> {
+    pub(super) fn end_stream(&mut self, stream: &Stream, events: &mut StreamEvents) -> Option<()> {
         self.code_events(&mut events.queue, 0)?;
         let padding = stream.inflater().final_padding();
         self.model.padding(&mut self.writer, padding.0);
@@ -169,7 +169,7 @@ impl Recorder {
     }
 
     /// Codes events while at least `reserve` plain bytes lie ahead.
-    fn code_events(&mut self, queue: &mut VecDeque<Event>, reserve: usize) -> Option<()> {
+    fn code_events(&mut self, queue: &mut VecDeque<StreamEvent>, reserve: usize) -> Option<()> {
         loop {
             let now = self.stored_left.min(self.model.history.ahead());
             self.model.history.take(now);
@@ -179,26 +179,26 @@ impl Recorder {
             }
             match queue.pop_front() {
                 None => return Some(()),
-                Some(Event::Start { is_final, kind }) => self.start(is_final, kind),
-                Some(Event::Token(token)) => self.token(token)?,
-                Some(Event::End) => self.end(),
+                Some(StreamEvent::Start { is_final, kind }) => self.start(is_final, kind),
+                Some(StreamEvent::Token(token)) => self.token(token)?,
+                Some(StreamEvent::End) => self.end(),
             }
         }
     }
 
-    fn start(&mut self, is_final: bool, kind: Start) {
+    fn start(&mut self, is_final: bool, kind: BlockStart) {
         let Self { model, writer, .. } = self;
         match kind {
-            Start::Stored { padding, bytes } => {
+            BlockStart::Stored { padding, bytes } => {
                 model.block_start(writer, is_final, STORED);
                 model.stored(writer, padding, bytes);
                 model.predictor.jump();
                 self.stored_left = bytes;
             }
-            Start::Fixed => {
+            BlockStart::Fixed => {
                 model.block_start(writer, is_final, FIXED);
             }
-            Start::Dynamic(tables) => {
+            BlockStart::Dynamic(tables) => {
                 model.block_start(writer, is_final, DYNAMIC);
                 self.tables = Some(tables);
             }

@@ -5,7 +5,7 @@
 
 use crate::alphabet::{DISTANCE_SYMBOLS, END_OF_BLOCK, LITLEN_SYMBOLS};
 use crate::bits::BitWriter;
-use crate::huffman::{Codes, Header, Histogram, package_merge, write_tokens};
+use crate::huffman::{DynamicHeader, Histogram, HuffmanCodes, package_merge, write_tokens};
 use crate::token::Token;
 
 /// Writes the smallest form (levels 2 to 9); `raw` is there if the block may be stored.
@@ -19,7 +19,7 @@ pub(super) fn smallest(bits: &mut BitWriter, tokens: &[Token], raw: Option<&[u8]
         Some(raw) if stored_price(raw) < fixed.min(dynamic) => bits.stored_block(raw, false),
         _ if dynamic < fixed => write_dynamic(bits, &header, &codes, tokens),
         _ => {
-            let codes = Codes::fixed();
+            let codes = HuffmanCodes::fixed();
             bits.put(2, 3);
             write_tokens(bits, &codes, tokens);
             codes.write_end(bits);
@@ -53,7 +53,7 @@ pub(super) fn literals_only(bits: &mut BitWriter, raw: &[u8]) {
     }
 }
 
-fn plan(mut counts: Histogram) -> (Histogram, Codes, Header) {
+fn plan(mut counts: Histogram) -> (Histogram, HuffmanCodes, DynamicHeader) {
     counts.litlen[END_OF_BLOCK] = 1;
     if counts.distance_count() == 0 {
         counts.distance[0] = 1;
@@ -63,11 +63,16 @@ fn plan(mut counts: Histogram) -> (Histogram, Codes, Header) {
     let mut distance = [0; DISTANCE_SYMBOLS];
     package_merge(&counts.litlen, 15, &mut litlen);
     package_merge(&counts.distance, 15, &mut distance);
-    let header = Header::plan(&litlen[..litlen_count], &distance[..distance_count]);
-    (counts, Codes::new(&litlen, &distance), header)
+    let header = DynamicHeader::plan(&litlen[..litlen_count], &distance[..distance_count]);
+    (counts, HuffmanCodes::new(&litlen, &distance), header)
 }
 
-fn write_dynamic(bits: &mut BitWriter, header: &Header, codes: &Codes, tokens: &[Token]) {
+fn write_dynamic(
+    bits: &mut BitWriter,
+    header: &DynamicHeader,
+    codes: &HuffmanCodes,
+    tokens: &[Token],
+) {
     header.write(bits, false);
     write_tokens(bits, codes, tokens);
     codes.write_end(bits);

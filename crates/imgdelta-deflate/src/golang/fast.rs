@@ -10,19 +10,19 @@ use crate::token::Token;
 use crate::window::{common, table, word};
 
 /// A stream being parsed.
-pub(super) struct Fast {
+pub(super) struct FastParser {
     /// The block before, then the block that is filling.
     buffer: Vec<u8>,
     /// Bytes of the block before.
     before: usize,
     /// Stream position of the buffer's first byte, counted from `FAR`.
     base: u32,
-    table: Box<[Entry; TABLE_ENTRIES]>,
+    table: Box<[HashEntry; TABLE_ENTRIES]>,
     tokens: Vec<Token>,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Entry {
+struct HashEntry {
     word: u32,
     position: u32,
 }
@@ -40,7 +40,7 @@ fn hash(word: u32) -> usize {
     (word.wrapping_mul(0x1e35_a7bd) >> 18) as usize
 }
 
-impl Default for Fast {
+impl Default for FastParser {
     fn default() -> Self {
         Self {
             buffer: Vec::with_capacity(2 * BLOCK_BYTES),
@@ -52,7 +52,7 @@ impl Default for Fast {
     }
 }
 
-impl Fast {
+impl FastParser {
     /// Stands before another stream: all that was indexed is too far away by now.
     pub(super) fn restart(&mut self) {
         self.base += self.buffer.len() as u32 + FARTHEST + 1;
@@ -144,7 +144,7 @@ impl Fast {
             let now = word(bytes, at);
             let entry = &mut table[hash(now)];
             let position = base + at as u32;
-            let old = std::mem::replace(entry, Entry { word: now, position });
+            let old = std::mem::replace(entry, HashEntry { word: now, position });
             (old.word == now && position - old.position <= FARTHEST)
                 .then(|| (old.position.wrapping_sub(base)) as usize)
         };

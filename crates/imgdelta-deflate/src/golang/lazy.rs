@@ -8,11 +8,13 @@ use super::blocks;
 use crate::alphabet::MAX_COPY;
 use crate::bits::BitWriter;
 use crate::token::Token;
-use crate::window::{BUFFER_BYTES, Enough, HALF_BYTES, LOOKAHEAD_BYTES, Window, common_258, word};
+use crate::window::{
+    BUFFER_BYTES, HALF_BYTES, LOOKAHEAD_BYTES, SearchWindow, StopSearch, common_258, word,
+};
 
 /// How hard a level tries.
 #[derive(Clone, Copy)]
-struct Effort {
+struct LazyEffort {
     /// Copies of at least this length are taken without a look at the next position.
     lazy: usize,
     /// A copy of this length ends the search.
@@ -24,9 +26,9 @@ struct Effort {
 }
 
 /// A stream being parsed.
-pub(super) struct Lazy {
-    effort: Effort,
-    window: Window<{ 1 << HASH_BITS }>,
+pub(super) struct LazyParser {
+    effort: LazyEffort,
+    window: SearchWindow<{ 1 << HASH_BITS }>,
     /// Where the parse stands in the buffer.
     index: usize,
     /// Where the current block starts in the buffer; `None` once that has been dropped.
@@ -34,17 +36,17 @@ pub(super) struct Lazy {
     tokens: Vec<Token>,
     /// The byte before `index` is not in a token yet.
     pending: bool,
-    found: Found,
+    found: LazyMatch,
 }
 
 /// A copy that was found, or none: length 3.
 #[derive(Clone, Copy)]
-struct Found {
+struct LazyMatch {
     length: usize,
     distance: usize,
 }
 
-const NONE: Found = Found { length: 3, distance: 0 };
+const NONE: LazyMatch = LazyMatch { length: 3, distance: 0 };
 const MIN_MATCH: usize = 4;
 /// A copy of four bytes from farther than this costs more than four literals.
 const FAR_FOR_FOUR: usize = 4096;
@@ -58,7 +60,7 @@ fn hash(four_bytes: u32) -> usize {
     (four_bytes.swap_bytes().wrapping_mul(0x1e35_a7bd) >> (32 - HASH_BITS)) as usize
 }
 
-fn effort(level: i8) -> Option<Effort> {
+fn effort(level: i8) -> Option<LazyEffort> {
     let (lazy, nice, tries, index_inside) = match level {
         2 => (0, 16, 8, Some(5)),
         3 => (0, 32, 32, Some(6)),
@@ -70,14 +72,14 @@ fn effort(level: i8) -> Option<Effort> {
         9 => (258, 258, 4096, None),
         _ => return None,
     };
-    Some(Effort { lazy, nice, tries, index_inside })
+    Some(LazyEffort { lazy, nice, tries, index_inside })
 }
 
-impl Lazy {
+impl LazyParser {
     pub(super) fn new(level: i8) -> Option<Self> {
         Some(Self {
             effort: effort(level)?,
-            window: Window::new(1 << HASH_BITS),
+            window: SearchWindow::new(1 << HASH_BITS),
             index: 0,
             block_start: Some(0),
             tokens: Vec::with_capacity(BLOCK_TOKENS),
@@ -107,7 +109,7 @@ impl Lazy {
         if lazy.effort.index_inside.is_some() {
             return None;
         }
-        lazy.window = Window::resume(1 << HASH_BITS, plain, index, has_slid);
+        lazy.window = SearchWindow::resume(1 << HASH_BITS, plain, index, has_slid);
         lazy.index = index;
         lazy.block_start = Some(index);
         // The last positions are hashed with bytes that are not in the window yet.
@@ -247,7 +249,7 @@ impl Lazy {
     /// if it is not longer than the one before; looking only for longer ones from the start
     /// ends with the same.
     #[inline]
-    fn search(&self, index: usize, newest: usize, ahead: usize, longer_than: usize) -> Found {
+    fn search(&self, index: usize, newest: usize, ahead: usize, longer_than: usize) -> LazyMatch {
         let bytes = self.window.bytes();
         let most = ahead.min(MAX_COPY);
         let nice = self.effort.nice.min(most);
@@ -259,18 +261,18 @@ impl Lazy {
         let mut tail = word(bytes, index + usize::from(before_tail));
         self.window.walk(newest, lowest, self.effort.tries, |candidate| {
             if word(bytes, usize::from(candidate) + usize::from(before_tail)) != tail {
-                return Enough(false);
+                return StopSearch(false);
             }
             let length = common_258(bytes, candidate, index as u16).min(most);
             let distance = index - usize::from(candidate);
             if length <= longest || length == MIN_MATCH && distance > FAR_FOR_FOUR {
-                return Enough(false);
+                return StopSearch(false);
             }
             longest = length;
-            found = Found { length, distance };
+            found = LazyMatch { length, distance };
             before_tail = (length - 3) as u8;
             tail = word(bytes, index + usize::from(before_tail));
-            Enough(length >= nice)
+            StopSearch(length >= nice)
         });
         found
     }

@@ -15,18 +15,18 @@ mod lazy;
 
 use crate::bits::BitWriter;
 use crate::token::Token;
-use fast::Fast;
-use lazy::Lazy;
+use fast::FastParser;
+use lazy::LazyParser;
 
 /// A stream in the making.
-pub(crate) struct Golang {
-    parser: Parser,
+pub(crate) struct GoEncoder {
+    parser: GoParser,
     bits: BitWriter,
 }
 
-enum Parser {
-    Lazy(Box<Lazy>),
-    Fast(Box<Fast>),
+enum GoParser {
+    Lazy(Box<LazyParser>),
+    Fast(Box<FastParser>),
     /// Levels 0 and -2: whole buffers, stored or Huffman-coded.
     Plain {
         buffer: Vec<u8>,
@@ -37,29 +37,29 @@ enum Parser {
 /// Bytes in a block of levels 1, 0 and -2.
 const BLOCK_BYTES: usize = 65_535;
 
-impl Golang {
+impl GoEncoder {
     /// Starts a stream; `None` if there is no such level.
     pub(crate) fn new(level: i8) -> Option<Self> {
         let parser = match level {
-            0 | -2 => Parser::Plain { buffer: Vec::new(), huffman: level == -2 },
-            1 => Parser::Fast(Box::default()),
-            -1 => Parser::Lazy(Box::new(Lazy::new(6)?)),
-            _ => Parser::Lazy(Box::new(Lazy::new(level)?)),
+            0 | -2 => GoParser::Plain { buffer: Vec::new(), huffman: level == -2 },
+            1 => GoParser::Fast(Box::default()),
+            -1 => GoParser::Lazy(Box::new(LazyParser::new(6)?)),
+            _ => GoParser::Lazy(Box::new(LazyParser::new(level)?)),
         };
         Some(Self { parser, bits: BitWriter::new() })
     }
 
-    /// Starts at a block's first byte in mid-stream; see [`Lazy::resume`].
+    /// Starts at a block's first byte in mid-stream; see [`LazyParser::resume`].
     pub(crate) fn resume(level: i8, plain: &[u8], index: usize, has_slid: bool) -> Option<Self> {
         let level = if level == -1 { 6 } else { level };
-        let lazy = Lazy::resume(level, plain, index, has_slid)?;
-        Some(Self { parser: Parser::Lazy(Box::new(lazy)), bits: BitWriter::new() })
+        let lazy = LazyParser::resume(level, plain, index, has_slid)?;
+        Some(Self { parser: GoParser::Lazy(Box::new(lazy)), bits: BitWriter::new() })
     }
 
     /// Parses whole blocks without writing them, at level 1; leaves the last one's tokens in
     /// `last`.
     pub(crate) fn warm_up(&mut self, before: &[u8], last: &mut Vec<Token>) {
-        if let Parser::Fast(fast) = &mut self.parser {
+        if let GoParser::Fast(fast) = &mut self.parser {
             fast.warm_up(before, last);
         }
     }
@@ -67,9 +67,9 @@ impl Golang {
     /// Parses all but the lookahead; returns whether a block ended just there.
     pub(crate) fn end_span(&mut self) -> bool {
         match &mut self.parser {
-            Parser::Lazy(lazy) => lazy.end_span(&mut self.bits),
-            Parser::Fast(fast) => fast.end_span(&mut self.bits),
-            Parser::Plain { .. } => false,
+            GoParser::Lazy(lazy) => lazy.end_span(&mut self.bits),
+            GoParser::Fast(fast) => fast.end_span(&mut self.bits),
+            GoParser::Plain { .. } => false,
         }
     }
 
@@ -81,17 +81,17 @@ impl Golang {
     pub(crate) fn restart(&mut self) {
         self.bits.clear();
         match &mut self.parser {
-            Parser::Lazy(lazy) => lazy.restart(),
-            Parser::Fast(fast) => fast.restart(),
-            Parser::Plain { buffer, .. } => buffer.clear(),
+            GoParser::Lazy(lazy) => lazy.restart(),
+            GoParser::Fast(fast) => fast.restart(),
+            GoParser::Plain { buffer, .. } => buffer.clear(),
         }
     }
 
     pub(crate) fn write(&mut self, plain: &[u8]) {
         match &mut self.parser {
-            Parser::Lazy(lazy) => lazy.write(plain, &mut self.bits),
-            Parser::Fast(fast) => fast.write(plain, &mut self.bits),
-            Parser::Plain { buffer, huffman } => {
+            GoParser::Lazy(lazy) => lazy.write(plain, &mut self.bits),
+            GoParser::Fast(fast) => fast.write(plain, &mut self.bits),
+            GoParser::Plain { buffer, huffman } => {
                 let mut plain = plain;
                 while !plain.is_empty() {
                     if buffer.len() == BLOCK_BYTES {
@@ -108,9 +108,9 @@ impl Golang {
 
     pub(crate) fn finish(&mut self) {
         match &mut self.parser {
-            Parser::Lazy(lazy) => lazy.finish(&mut self.bits),
-            Parser::Fast(fast) => fast.finish(&mut self.bits),
-            Parser::Plain { buffer, huffman } => {
+            GoParser::Lazy(lazy) => lazy.finish(&mut self.bits),
+            GoParser::Fast(fast) => fast.finish(&mut self.bits),
+            GoParser::Plain { buffer, huffman } => {
                 if !buffer.is_empty() {
                     write_plain(&mut self.bits, buffer, *huffman);
                 }

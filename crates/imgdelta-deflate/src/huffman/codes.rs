@@ -11,15 +11,15 @@ use crate::bits::BitWriter;
 use crate::token::Token;
 
 /// Bits and how many: the count sits in the top byte.
-type Packed = u32;
+type PackedCode = u32;
 
 /// Literal/length and distance code of one block.
 #[derive(Clone)]
-pub(crate) struct Codes {
+pub(crate) struct HuffmanCodes {
     pub(crate) litlen_lengths: [u8; LITLEN_SYMBOLS],
     pub(crate) distance_lengths: [u8; DISTANCE_SYMBOLS],
-    litlen: [Packed; LITLEN_SYMBOLS],
-    distance: [Packed; DISTANCE_ENTRIES],
+    litlen: [PackedCode; LITLEN_SYMBOLS],
+    distance: [PackedCode; DISTANCE_ENTRIES],
 }
 
 /// Returns the canonical codes of `lengths`, reversed so that the first bit is the lowest.
@@ -42,7 +42,7 @@ pub(crate) fn canonical_codes(lengths: &[u8], mut each: impl FnMut(usize, u16)) 
     }
 }
 
-impl Codes {
+impl HuffmanCodes {
     /// Makes the codes of the given lengths; missing symbols have none.
     pub(crate) fn new(litlen_lengths: &[u8], distance_lengths: &[u8]) -> Self {
         let mut codes = Self {
@@ -107,13 +107,13 @@ impl Codes {
     }
 
     /// The code of a length of 258 written with symbol 284 and all its extra bits.
-    fn long_way(&self) -> Packed {
+    fn long_form(&self) -> PackedCode {
         let packed = self.litlen[284];
         packed & 0xff_ffff | 31 << (packed >> 24) | ((packed >> 24) + 5) << 24
     }
 
     /// The code of each length with its extra bits, by length minus 3.
-    fn whole_lengths(&self) -> [Packed; 256] {
+    fn whole_lengths(&self) -> [PackedCode; 256] {
         let mut whole = [0; 256];
         for (index, slot) in whole.iter_mut().enumerate() {
             let code = usize::from(LENGTH_CODE[index]);
@@ -129,15 +129,15 @@ impl Codes {
 }
 
 /// Writes tokens, without the end of the block.
-pub(crate) fn write_tokens(bits: &mut BitWriter, codes: &Codes, tokens: &[Token]) {
+pub(crate) fn write_tokens(bits: &mut BitWriter, codes: &HuffmanCodes, tokens: &[Token]) {
     let lengths = codes.whole_lengths();
     // A token takes 48 bits at most; in pieces, since the memory for them is cleared first.
     for tokens in tokens.chunks(PIECE_TOKENS) {
         let mut run = bits.run(6 * tokens.len());
         for &token in tokens {
             if token.is_copy() {
-                let packed = if token.is_long_way() {
-                    codes.long_way()
+                let packed = if token.is_long_form() {
+                    codes.long_form()
                 } else {
                     lengths[token.length_index()]
                 };

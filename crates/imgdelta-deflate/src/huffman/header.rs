@@ -10,7 +10,7 @@ use crate::inflate::Dynamic;
 
 /// A dynamic header before it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Header {
+pub(crate) struct DynamicHeader {
     litlen_count: usize,
     distance_count: usize,
     /// Lengths of the code-length code, by symbol.
@@ -21,7 +21,7 @@ pub(crate) struct Header {
 
 /// How code lengths are cut into runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rle {
+enum RunRule {
     /// Both alphabets are one list; greedy runs (the Go family).
     Joined,
     /// Each alphabet by itself, by zlib's changing limits.
@@ -31,10 +31,10 @@ enum Rle {
 /// Most code lengths a header can hold.
 const MAX_SYMBOLS: usize = 286 + 32;
 
-impl Header {
+impl DynamicHeader {
     /// Plans the Go family's header: joined runs, package-merge for their code.
     pub(crate) fn plan(litlen: &[u8], distance: &[u8]) -> Self {
-        let mut header = Self::with_runs(litlen, distance, Rle::Joined);
+        let mut header = Self::with_runs(litlen, distance, RunRule::Joined);
         let counts = header.symbol_counts();
         package_merge(&counts, 7, &mut header.codelen_lengths);
         // The Go family looks at counts; with package-merge that is the same as at lengths.
@@ -48,7 +48,7 @@ impl Header {
         distance: &[u8],
         lengths_of: impl FnOnce(&[u32; CODELEN_SYMBOLS], &mut [u8; CODELEN_SYMBOLS]),
     ) -> Self {
-        let mut header = Self::with_runs(litlen, distance, Rle::Apart);
+        let mut header = Self::with_runs(litlen, distance, RunRule::Apart);
         let counts = header.symbol_counts();
         lengths_of(&counts, &mut header.codelen_lengths);
         header.trim();
@@ -145,11 +145,11 @@ impl Header {
         }
     }
 
-    fn with_runs(litlen: &[u8], distance: &[u8], rle: Rle) -> Self {
+    fn with_runs(litlen: &[u8], distance: &[u8], rle: RunRule) -> Self {
         let mut symbols = Vec::with_capacity(MAX_SYMBOLS);
         match rle {
-            Rle::Joined => joined_runs(litlen, distance, &mut symbols),
-            Rle::Apart => {
+            RunRule::Joined => joined_runs(litlen, distance, &mut symbols),
+            RunRule::Apart => {
                 limited_runs(litlen, &mut symbols);
                 limited_runs(distance, &mut symbols);
             }

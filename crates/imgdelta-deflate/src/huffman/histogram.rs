@@ -25,7 +25,7 @@ impl Histogram {
         let mut counts = Self::new();
         for &token in tokens {
             if token.is_copy() {
-                let code = if token.is_long_way() {
+                let code = if token.is_long_form() {
                     27
                 } else {
                     usize::from(LENGTH_CODE[token.length_index()])

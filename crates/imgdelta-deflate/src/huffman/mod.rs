@@ -8,7 +8,7 @@ mod header;
 mod histogram;
 mod package_merge;
 
-pub(crate) use codes::{Codes, canonical_codes, write_tokens};
-pub(crate) use header::Header;
+pub(crate) use codes::{HuffmanCodes, canonical_codes, write_tokens};
+pub(crate) use header::DynamicHeader;
 pub(crate) use histogram::Histogram;
 pub(crate) use package_merge::package_merge;

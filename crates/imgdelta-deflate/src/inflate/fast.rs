@@ -6,7 +6,7 @@
 //! bytes that may write past the end of the copy. Leaves the last bytes of a buffer to the
 //! careful loop; never waits, never fails for lack of input.
 
-use super::reader::Cursor;
+use super::reader::CallBuffers;
 use super::table::{BLOCK_END, LITERAL, SPECIAL, copy_token, value};
 use super::{Fault, Inflater, Sink};
 use crate::token::Token;
@@ -21,7 +21,7 @@ impl Inflater {
     #[inline(never)]
     pub(super) fn fast_loop<S: Sink>(
         &mut self,
-        io: &mut Cursor<'_>,
+        io: &mut CallBuffers<'_>,
         sink: &mut S,
     ) -> Result<bool, Fault> {
         let input = io.input;

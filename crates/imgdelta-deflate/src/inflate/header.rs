@@ -5,7 +5,7 @@
 //! decoding tables.
 
 use super::fault::Fault;
-use super::reader::{BitReader, Cursor};
+use super::reader::{BitReader, CallBuffers};
 use super::sink::{Block, Dynamic, Kind};
 use super::table::{CODELEN_BITS, codelen_table};
 use crate::alphabet::{CODELEN_ORDER, CODELEN_SYMBOLS, LITLEN_SYMBOLS};
@@ -14,7 +14,7 @@ use crate::alphabet::{CODELEN_ORDER, CODELEN_SYMBOLS, LITLEN_SYMBOLS};
 pub(super) struct HeaderReader {
     pub(super) start_bit: u64,
     pub(super) padding: u8,
-    stage: Stage,
+    stage: HeaderStage,
     litlen_count: usize,
     distance_count: usize,
     codelen_wanted: usize,
@@ -30,7 +30,7 @@ pub(super) struct HeaderReader {
 const MAX_LENGTHS: usize = 286 + 32;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum HeaderStage {
     Counts,
     CodelenLengths,
     Lengths,
@@ -41,7 +41,7 @@ impl Default for HeaderReader {
         Self {
             start_bit: 0,
             padding: 0,
-            stage: Stage::Counts,
+            stage: HeaderStage::Counts,
             litlen_count: 0,
             distance_count: 0,
             codelen_wanted: 0,
@@ -60,7 +60,7 @@ impl HeaderReader {
     /// Notes where a block starts and gets ready for its header.
     pub(super) fn set_start(&mut self, start_bit: u64) {
         self.start_bit = start_bit;
-        self.stage = Stage::Counts;
+        self.stage = HeaderStage::Counts;
     }
 
     /// Returns the literal/length and distance code lengths of a header that was read.
@@ -87,17 +87,19 @@ impl HeaderReader {
     pub(super) fn read(
         &mut self,
         bits: &mut BitReader,
-        io: &mut Cursor<'_>,
+        io: &mut CallBuffers<'_>,
     ) -> Result<bool, Fault> {
         loop {
             bits.refill(io);
             let complete = match self.stage {
-                Stage::Counts => self.read_counts(bits)?,
-                Stage::CodelenLengths => self.read_codelen_lengths(bits)?,
-                Stage::Lengths if self.length_count == self.litlen_count + self.distance_count => {
+                HeaderStage::Counts => self.read_counts(bits)?,
+                HeaderStage::CodelenLengths => self.read_codelen_lengths(bits)?,
+                HeaderStage::Lengths
+                    if self.length_count == self.litlen_count + self.distance_count =>
+                {
                     return Ok(true);
                 }
-                Stage::Lengths => self.read_symbol(bits)?,
+                HeaderStage::Lengths => self.read_symbol(bits)?,
             };
             if !complete {
                 return Ok(false);
@@ -121,7 +123,7 @@ impl HeaderReader {
         self.length_count = 0;
         self.codelen_lengths = [0; CODELEN_SYMBOLS];
         self.codelen_wanted = codelen_count;
-        self.stage = Stage::CodelenLengths;
+        self.stage = HeaderStage::CodelenLengths;
         Ok(true)
     }
 
@@ -141,7 +143,7 @@ impl HeaderReader {
             by_symbol[usize::from(symbol)] = length;
         }
         self.codelen_table = codelen_table(&by_symbol).map_err(|_| Fault::CodelenCode)?;
-        self.stage = Stage::Lengths;
+        self.stage = HeaderStage::Lengths;
         Ok(true)
     }
 

@@ -27,8 +27,8 @@ pub use stream::Stream;
 use crate::alphabet::fixed_litlen_length;
 use crate::token::Token;
 use header::HeaderReader;
-use reader::{BitReader, Cursor};
-use table::{BLOCK_END, LITERAL, SPECIAL, Tables, copy_token, value};
+use reader::{BitReader, CallBuffers};
+use table::{BLOCK_END, DecodeTables, LITERAL, SPECIAL, copy_token, value};
 
 /// Bytes behind the position that [`Inflater::inflate`] may overwrite with scratch.
 pub const OUTPUT_SLACK: usize = 320;
@@ -36,9 +36,9 @@ pub const OUTPUT_SLACK: usize = 320;
 /// A raw deflate decoder between two calls.
 pub struct Inflater {
     bits: BitReader,
-    state: State,
+    state: InflateState,
     is_final: bool,
-    tables: Tables,
+    tables: DecodeTables,
     fixed_loaded: bool,
     header: HeaderReader,
     /// Bits taken from the input so far, those waiting in `bits` included.
@@ -69,7 +69,7 @@ pub struct Progress {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum InflateState {
     BlockStart,
     StoredLength,
     Stored {
@@ -97,9 +97,9 @@ impl Inflater {
     pub fn new() -> Self {
         Self {
             bits: BitReader::default(),
-            state: State::BlockStart,
+            state: InflateState::BlockStart,
             is_final: false,
-            tables: Tables::new(),
+            tables: DecodeTables::new(),
             fixed_loaded: false,
             header: HeaderReader::default(),
             bits_in: 0,
@@ -110,7 +110,7 @@ impl Inflater {
     /// Stands at the first bit of another stream, keeping its memory.
     pub fn reset(&mut self) {
         self.bits = BitReader::default();
-        self.state = State::BlockStart;
+        self.state = InflateState::BlockStart;
         self.is_final = false;
         self.bits_in = 0;
         self.plain_bytes = 0;
@@ -147,7 +147,7 @@ impl Inflater {
         position: usize,
         sink: &mut S,
     ) -> Result<Progress, InflateError> {
-        let mut cursor = Cursor { input, read: 0, output, position };
+        let mut cursor = CallBuffers { input, read: 0, output, position };
         let result = self.run(&mut cursor, sink);
         let (consumed, end) = (cursor.read, cursor.position);
         self.plain_bytes += (end - position) as u64;
@@ -166,33 +166,33 @@ impl Inflater {
             }
             Err(fault) => {
                 self.bits_in += consumed as u64 * 8;
-                self.state = State::Failed(fault);
+                self.state = InflateState::Failed(fault);
                 Err(InflateError { bit: self.bit_position(), fault })
             }
         }
     }
 
-    fn run<S: Sink>(&mut self, io: &mut Cursor<'_>, sink: &mut S) -> Result<Status, Fault> {
+    fn run<S: Sink>(&mut self, io: &mut CallBuffers<'_>, sink: &mut S) -> Result<Status, Fault> {
         let plain_before = self.plain_bytes - io.position as u64;
         loop {
             match self.state {
-                State::BlockStart => {
+                InflateState::BlockStart => {
                     self.bits.refill(io);
                     if !self.bits.has(3) {
                         return Ok(Status::NeedInput);
                     }
                     self.block_start(io, sink)?;
                 }
-                State::StoredLength => {
+                InflateState::StoredLength => {
                     self.bits.refill(io);
                     if !self.bits.has(32) {
                         return Ok(Status::NeedInput);
                     }
                     self.stored_length(sink)?;
                 }
-                State::Stored { left } => {
+                InflateState::Stored { left } => {
                     let left = self.copy_stored(io, left);
-                    self.state = State::Stored { left };
+                    self.state = InflateState::Stored { left };
                     if left == 0 {
                         self.block_end(io, plain_before, sink);
                     } else if io.position == io.output.len() {
@@ -201,15 +201,15 @@ impl Inflater {
                         return Ok(Status::NeedInput);
                     }
                 }
-                State::Header => {
+                InflateState::Header => {
                     if !self.header.read(&mut self.bits, io)? {
                         return Ok(Status::NeedInput);
                     }
                     self.load_dynamic()?;
                     sink.block(&self.header.block(self.is_final));
-                    self.state = State::Tokens;
+                    self.state = InflateState::Tokens;
                 }
-                State::Tokens => {
+                InflateState::Tokens => {
                     if self.fast_loop(io, sink)? || self.careful_loop(io, sink)? {
                         self.block_end(io, plain_before, sink);
                     } else if io.position == io.output.len() {
@@ -218,23 +218,23 @@ impl Inflater {
                         return Ok(Status::NeedInput);
                     }
                 }
-                State::Copy { left, distance } => {
+                InflateState::Copy { left, distance } => {
                     let left = io.copy(left, distance);
                     if left > 0 {
-                        self.state = State::Copy { left, distance };
+                        self.state = InflateState::Copy { left, distance };
                         return Ok(Status::NeedOutput);
                     }
-                    self.state = State::Tokens;
+                    self.state = InflateState::Tokens;
                 }
-                State::Done => return Ok(Status::Done),
-                State::Failed(fault) => return Err(fault),
+                InflateState::Done => return Ok(Status::Done),
+                InflateState::Failed(fault) => return Err(fault),
             }
         }
     }
 
     /// Reads the three header bits, and the padding that follows those of a stored block: it
     /// lies in the same byte or in bits that are there already.
-    fn block_start<S: Sink>(&mut self, io: &Cursor<'_>, sink: &mut S) -> Result<(), Fault> {
+    fn block_start<S: Sink>(&mut self, io: &CallBuffers<'_>, sink: &mut S) -> Result<(), Fault> {
         let start_bit = self.position_bit(io);
         let head = self.bits.buffer & 7;
         self.is_final = head & 1 != 0;
@@ -245,18 +245,18 @@ impl Inflater {
                 self.header.set_start(start_bit);
                 self.header.padding = padding;
                 self.bits.drop(3 + padding_bits);
-                self.state = State::StoredLength;
+                self.state = InflateState::StoredLength;
             }
             1 => {
                 self.bits.drop(3);
                 self.load_fixed();
-                self.state = State::Tokens;
+                self.state = InflateState::Tokens;
                 sink.block(&Block { start_bit, is_final: self.is_final, kind: Kind::Fixed });
             }
             2 => {
                 self.bits.drop(3);
                 self.header.set_start(start_bit);
-                self.state = State::Header;
+                self.state = InflateState::Header;
             }
             _ => return Err(Fault::BlockType),
         }
@@ -270,14 +270,14 @@ impl Inflater {
             return Err(Fault::StoredLength);
         }
         self.bits.drop(32);
-        self.state = State::Stored { left: usize::from(length) };
+        self.state = InflateState::Stored { left: usize::from(length) };
         let kind = Kind::Stored { padding: self.header.padding, plain_bytes: length };
         sink.block(&Block { start_bit: self.header.start_bit, is_final: self.is_final, kind });
         Ok(())
     }
 
     /// Copies stored bytes, first those that wait in the bit buffer; returns how many are left.
-    fn copy_stored(&mut self, io: &mut Cursor<'_>, mut left: usize) -> usize {
+    fn copy_stored(&mut self, io: &mut CallBuffers<'_>, mut left: usize) -> usize {
         while left > 0 && self.bits.count >= 8 && io.position < io.output.len() {
             io.output[io.position] = self.bits.buffer as u8;
             self.bits.drop(8);
@@ -294,12 +294,12 @@ impl Inflater {
         left - n
     }
 
-    fn block_end<S: Sink>(&mut self, io: &Cursor<'_>, plain_before: u64, sink: &mut S) {
-        self.state = if self.is_final { State::Done } else { State::BlockStart };
+    fn block_end<S: Sink>(&mut self, io: &CallBuffers<'_>, plain_before: u64, sink: &mut S) {
+        self.state = if self.is_final { InflateState::Done } else { InflateState::BlockStart };
         sink.block_end(self.position_bit(io), plain_before + io.position as u64);
     }
 
-    fn position_bit(&self, io: &Cursor<'_>) -> u64 {
+    fn position_bit(&self, io: &CallBuffers<'_>) -> u64 {
         self.bits_in + io.read as u64 * 8 - u64::from(self.bits.count)
     }
 
@@ -321,7 +321,11 @@ impl Inflater {
     }
 
     /// Takes tokens one by one; true at the end of the block, false when a buffer ran out.
-    fn careful_loop<S: Sink>(&mut self, io: &mut Cursor<'_>, sink: &mut S) -> Result<bool, Fault> {
+    fn careful_loop<S: Sink>(
+        &mut self,
+        io: &mut CallBuffers<'_>,
+        sink: &mut S,
+    ) -> Result<bool, Fault> {
         loop {
             if io.position == io.output.len() {
                 return Ok(false);
@@ -372,7 +376,7 @@ impl Inflater {
             }
             let left = io.copy(length, distance);
             if left > 0 {
-                self.state = State::Copy { left, distance };
+                self.state = InflateState::Copy { left, distance };
                 return Ok(false);
             }
         }

@@ -10,7 +10,7 @@ pub(super) struct BitReader {
 }
 
 /// The caller's buffers and how far they are used.
-pub(super) struct Cursor<'a> {
+pub(super) struct CallBuffers<'a> {
     pub(super) input: &'a [u8],
     pub(super) read: usize,
     pub(super) output: &'a mut [u8],
@@ -20,7 +20,7 @@ pub(super) struct Cursor<'a> {
 impl BitReader {
     /// Reads whole bytes until 56 to 63 bits are there or the input is used up.
     #[inline]
-    pub(super) fn refill(&mut self, io: &mut Cursor<'_>) {
+    pub(super) fn refill(&mut self, io: &mut CallBuffers<'_>) {
         while self.count < 56 {
             let Some(&byte) = io.input.get(io.read) else { return };
             self.buffer |= u64::from(byte) << self.count;
@@ -58,7 +58,7 @@ impl BitReader {
     }
 }
 
-impl Cursor<'_> {
+impl CallBuffers<'_> {
     /// Copies from the history; returns how many bytes the output had no room for.
     pub(super) fn copy(&mut self, length: usize, distance: usize) -> usize {
         let n = length.min(self.output.len() - self.position);

@@ -53,7 +53,7 @@ pub(super) fn value(entry: u32, bits: u64) -> usize {
 #[inline]
 pub(super) fn copy_token(entry: u32, length: usize, distance: usize) -> Token {
     if length == 258 && (entry & 0xff) != (entry >> 8 & 15) {
-        Token::copy_long_way(distance)
+        Token::copy_long_form(distance)
     } else {
         Token::copy(length, distance)
     }
@@ -67,16 +67,16 @@ pub(super) const LITLEN_ENTRIES: usize = 4096;
 pub(super) const DISTANCE_ENTRIES: usize = 512;
 
 /// The two tables of a block.
-pub(super) struct Tables {
+pub(super) struct DecodeTables {
     pub(super) litlen: Box<[u32; LITLEN_ENTRIES]>,
     pub(super) distance: Box<[u32; DISTANCE_ENTRIES]>,
 }
 
 /// Why a set of code lengths is no code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NoCode;
+pub(super) struct InvalidCode;
 
-impl Tables {
+impl DecodeTables {
     pub(super) fn new() -> Self {
         Self { litlen: Box::new([0; LITLEN_ENTRIES]), distance: Box::new([0; DISTANCE_ENTRIES]) }
     }
@@ -110,9 +110,9 @@ impl Tables {
     }
 
     /// Fills the literal/length table. The end-of-block symbol must have a code.
-    pub(super) fn set_litlen(&mut self, lengths: &[u8]) -> Result<(), NoCode> {
+    pub(super) fn set_litlen(&mut self, lengths: &[u8]) -> Result<(), InvalidCode> {
         if lengths.get(END_OF_BLOCK).is_none_or(|&length| length == 0) {
-            return Err(NoCode);
+            return Err(InvalidCode);
         }
         fill(&mut self.litlen[..], LITLEN_BITS, lengths, litlen_payload)?;
         pair_literals(&mut self.litlen[..1 << LITLEN_BITS]);
@@ -120,16 +120,16 @@ impl Tables {
     }
 
     /// Fills the distance table. No code at all is legal for a block without copies.
-    pub(super) fn set_distance(&mut self, lengths: &[u8]) -> Result<(), NoCode> {
+    pub(super) fn set_distance(&mut self, lengths: &[u8]) -> Result<(), InvalidCode> {
         fill(&mut self.distance[..], DISTANCE_BITS, lengths, distance_payload)
     }
 }
 
 /// Fills the table of the code-length code; symbols stand where literals would.
-pub(super) fn codelen_table(lengths: &[u8; 19]) -> Result<[u32; 1 << CODELEN_BITS], NoCode> {
+pub(super) fn codelen_table(lengths: &[u8; 19]) -> Result<[u32; 1 << CODELEN_BITS], InvalidCode> {
     let mut table = [0; 1 << CODELEN_BITS];
     if lengths.iter().map(|&n| u32::from(n != 0)).sum::<u32>() < 2 {
-        return Err(NoCode);
+        return Err(InvalidCode);
     }
     fill(&mut table, CODELEN_BITS, lengths, |symbol| (LITERAL | (symbol as u32) << 8, 0))?;
     Ok(table)
@@ -173,7 +173,7 @@ fn fill(
     first_bits: u32,
     lengths: &[u8],
     payload: impl Fn(usize) -> (u32, u32),
-) -> Result<(), NoCode> {
+) -> Result<(), InvalidCode> {
     let mut counts = [0u32; MAX_CODE_BITS + 1];
     for &length in lengths {
         counts[usize::from(length & 15)] += 1;
@@ -185,7 +185,7 @@ fn fill(
     for bits in 1..=MAX_CODE_BITS {
         room <<= 1;
         if counts[bits] > room {
-            return Err(NoCode);
+            return Err(InvalidCode);
         }
         room -= counts[bits];
         next_code[bits + 1] = (next_code[bits] + counts[bits]) << 1;
@@ -197,7 +197,7 @@ fn fill(
     // A code that leaves bit patterns unused is accepted only in the one form encoders need:
     // a single symbol of one bit.
     if room != 0 && !(used == 1 && counts[1] == 1) {
-        return Err(NoCode);
+        return Err(InvalidCode);
     }
 
     // Symbols by code length, then by number: the canonical order.
@@ -237,14 +237,14 @@ fn fill_second<'a>(
     next_code: &[u32; MAX_CODE_BITS + 2],
     mut sorted: impl Iterator<Item = &'a u16>,
     payload: impl Fn(usize) -> (u32, u32),
-) -> Result<(), NoCode> {
+) -> Result<(), InvalidCode> {
     let mut end = 1usize << first_bits;
     let mut prefix = usize::MAX;
     let mut start = 0usize;
     for bits in first_bits + 1..=MAX_CODE_BITS as u32 {
         let first_code = next_code[bits as usize];
         for code in first_code..first_code + counts[bits as usize] {
-            let symbol = usize::from(*sorted.next().ok_or(NoCode)?);
+            let symbol = usize::from(*sorted.next().ok_or(InvalidCode)?);
             let reversed = (code.reverse_bits() >> (32 - bits)) as usize;
             if reversed & ((1 << first_bits) - 1) != prefix {
                 prefix = reversed & ((1 << first_bits) - 1);
@@ -258,7 +258,7 @@ fn fill_second<'a>(
                 }
                 start = end;
                 end += 1 << second_bits;
-                let area = table.get_mut(start..end).ok_or(NoCode)?;
+                let area = table.get_mut(start..end).ok_or(InvalidCode)?;
                 area.fill(SPECIAL);
                 table[prefix] =
                     SPECIAL | SECOND | (start as u32) << 12 | second_bits << 8 | first_bits;

@@ -9,7 +9,7 @@ use super::Behaviour;
 use super::estimate::estimated_bits;
 use crate::alphabet::{DISTANCE_SYMBOLS, END_OF_BLOCK, LITLEN_SYMBOLS};
 use crate::bits::BitWriter;
-use crate::huffman::{Codes, Header, Histogram, package_merge, write_tokens};
+use crate::huffman::{DynamicHeader, Histogram, HuffmanCodes, package_merge, write_tokens};
 use crate::token::Token;
 
 /// The writer's side of a stream.
@@ -18,13 +18,13 @@ pub(super) struct BlockWriter {
     behaviour: Behaviour,
     /// A reused table must win by the estimate shifted down by this.
     penalty: u32,
-    open: Option<Open>,
-    fixed: Codes,
+    open: Option<OpenBlock>,
+    fixed: HuffmanCodes,
 }
 
 /// Codes whose end of block was not written yet.
-struct Open {
-    codes: Codes,
+struct OpenBlock {
+    codes: HuffmanCodes,
     header_bits: u64,
     literals_only: bool,
 }
@@ -36,7 +36,13 @@ const TYPICAL_HEADER_BITS: u64 = 70 * 8;
 
 impl BlockWriter {
     pub(super) fn new(behaviour: Behaviour, penalty: u32) -> Self {
-        Self { bits: BitWriter::new(), behaviour, penalty, open: None, fixed: Codes::fixed() }
+        Self {
+            bits: BitWriter::new(),
+            behaviour,
+            penalty,
+            open: None,
+            fixed: HuffmanCodes::fixed(),
+        }
     }
 
     /// Stands before another stream.
@@ -129,8 +135,8 @@ impl BlockWriter {
             let mut distance = [0; DISTANCE_SYMBOLS];
             package_merge(&counts.litlen, 15, &mut litlen);
             package_merge(&counts.distance, 15, &mut distance);
-            let header = Header::plan(&litlen[..litlen_count], &distance[..distance_count]);
-            let codes = Codes::new(&litlen, &distance);
+            let header = DynamicHeader::plan(&litlen[..litlen_count], &distance[..distance_count]);
+            let codes = HuffmanCodes::new(&litlen, &distance);
             let size = header.bits() + codes.price(&counts) + extra;
             if token_count < FEW_TOKENS {
                 let fixed = counts.fixed_price() + extra;
@@ -147,7 +153,7 @@ impl BlockWriter {
             }
             header.write(&mut self.bits, false);
             let header_bits = header.bits();
-            self.open = Some(Open { codes, header_bits, literals_only: false });
+            self.open = Some(OpenBlock { codes, header_bits, literals_only: false });
         }
         if let Some(open) = &self.open {
             write_tokens(&mut self.bits, &open.codes, tokens);
@@ -167,7 +173,7 @@ impl BlockWriter {
         counts.litlen[END_OF_BLOCK] = 1;
         let mut litlen = [0; END_OF_BLOCK + 1];
         package_merge(&counts.litlen[..=END_OF_BLOCK], 15, &mut litlen);
-        let codes = Codes::new(&litlen, &[1]);
+        let codes = HuffmanCodes::new(&litlen, &[1]);
         let mut size = codes.price(&counts)
             + self.open.as_ref().map_or(TYPICAL_HEADER_BITS, |open| open.header_bits);
         size += size >> self.penalty;
@@ -181,9 +187,9 @@ impl BlockWriter {
             }
         }
         if self.open.is_none() {
-            let header = Header::plan(&litlen, &[1]);
+            let header = DynamicHeader::plan(&litlen, &[1]);
             header.write(&mut self.bits, false);
-            self.open = Some(Open { codes, header_bits: header.bits(), literals_only: true });
+            self.open = Some(OpenBlock { codes, header_bits: header.bits(), literals_only: true });
         }
         if let Some(open) = &self.open {
             for &byte in raw {

@@ -12,18 +12,18 @@ use crate::alphabet::{
 };
 use crate::huffman::package_merge;
 use crate::token::Token;
-use crate::window::{BUFFER_BYTES, Enough, HALF_BYTES, Window, common, common_258, word};
+use crate::window::{BUFFER_BYTES, HALF_BYTES, SearchWindow, StopSearch, common, common_258, word};
 
 /// A stream being parsed.
-pub(super) struct Chains {
-    effort: Effort,
+pub(super) struct ChainParser {
+    effort: ChainEffort,
     behaviour: Behaviour,
-    window: Window<{ 1 << HASH_BITS }>,
+    window: SearchWindow<{ 1 << HASH_BITS }>,
     index: usize,
     block_start: Option<usize>,
     tokens: Vec<Token>,
     pending: bool,
-    found: Found,
+    found: ChainMatch,
     /// Literals since the last copy, modulo 2^16.
     literal_run: u16,
     /// Level 9: the code lengths the coming bytes would have as literals.
@@ -31,7 +31,7 @@ pub(super) struct Chains {
 }
 
 #[derive(Clone, Copy)]
-struct Effort {
+struct ChainEffort {
     lazy: usize,
     nice: usize,
     tries: u32,
@@ -39,12 +39,12 @@ struct Effort {
 }
 
 #[derive(Clone, Copy)]
-struct Found {
+struct ChainMatch {
     length: usize,
     distance: usize,
 }
 
-const NONE: Found = Found { length: 3, distance: 0 };
+const NONE: ChainMatch = ChainMatch { length: 3, distance: 0 };
 const MIN_MATCH: usize = 4;
 const LOOKAHEAD: usize = MIN_MATCH + MAX_COPY;
 const BLOCK_TOKENS: usize = 32_768;
@@ -56,21 +56,21 @@ fn hash(four_bytes: u32) -> usize {
     (four_bytes.wrapping_mul(2_654_435_761) >> (32 - HASH_BITS)) as usize
 }
 
-fn effort(level: i8) -> Option<Effort> {
+fn effort(level: i8) -> Option<ChainEffort> {
     Some(match level {
-        7 => Effort { lazy: 12, nice: 16, tries: 24, weighs: false },
-        8 => Effort { lazy: 30, nice: 40, tries: 64, weighs: false },
-        9 => Effort { lazy: 258, nice: 258, tries: 1024, weighs: true },
+        7 => ChainEffort { lazy: 12, nice: 16, tries: 24, weighs: false },
+        8 => ChainEffort { lazy: 30, nice: 40, tries: 64, weighs: false },
+        9 => ChainEffort { lazy: 258, nice: 258, tries: 1024, weighs: true },
         _ => return None,
     })
 }
 
-impl Chains {
+impl ChainParser {
     pub(super) fn new(behaviour: Behaviour, level: i8) -> Option<Self> {
         Some(Self {
             effort: effort(level)?,
             behaviour,
-            window: Window::new(1 << HASH_BITS),
+            window: SearchWindow::new(1 << HASH_BITS),
             index: 0,
             block_start: Some(0),
             tokens: Vec::with_capacity(BLOCK_TOKENS),
@@ -185,7 +185,7 @@ impl Chains {
     /// Writes the copy that starts at the byte before the current one, or one that ends later.
     fn take_copy(
         &mut self,
-        mut copy: Found,
+        mut copy: ChainMatch,
         insert_end: usize,
         at_end: bool,
         blocks: &mut BlockWriter,
@@ -207,7 +207,7 @@ impl Chains {
 
     fn try_end(
         &mut self,
-        copy: &mut Found,
+        copy: &mut ChainMatch,
         insert_end: usize,
         at_end: bool,
         blocks: &mut BlockWriter,
@@ -251,7 +251,7 @@ impl Chains {
     }
 
     /// The same thought as it was before 1.15.15.
-    fn try_end_early(&mut self, copy: &mut Found, insert_end: usize) {
+    fn try_end_early(&mut self, copy: &mut ChainMatch, insert_end: usize) {
         let start = self.index - 1;
         if start + copy.length + 2 >= insert_end {
             return;
@@ -264,7 +264,7 @@ impl Chains {
         let most = (self.window.end - self.index).min(MAX_COPY);
         let length = common(&self.window.bytes()[..], start, from, most);
         if length > copy.length {
-            *copy = Found { length, distance: start - from };
+            *copy = ChainMatch { length, distance: start - from };
         }
     }
 
@@ -297,32 +297,32 @@ impl Chains {
 
     /// Searches from `newest`, a position plus one, for a copy longer than `longer_than`.
     #[inline]
-    fn search(&self, index: usize, newest: usize, ahead: usize, longer_than: usize) -> Found {
+    fn search(&self, index: usize, newest: usize, ahead: usize, longer_than: usize) -> ChainMatch {
         let bytes = self.window.bytes();
         let most = ahead.min(MAX_COPY);
         let nice = self.effort.nice.min(most);
         let lowest = index.saturating_sub(HALF_BYTES);
-        let mut found = Found { length: longer_than, distance: 0 };
+        let mut found = ChainMatch { length: longer_than, distance: 0 };
         // The last four bytes a longer copy must have; most candidates fail here.
         let mut before_tail = (longer_than - 3) as u8;
         let mut tail = word(bytes, index + usize::from(before_tail));
         self.window.walk(newest, lowest, self.effort.tries, |candidate| {
             if word(bytes, usize::from(candidate) + usize::from(before_tail)) != tail {
-                return Enough(false);
+                return StopSearch(false);
             }
             let length = common_258(bytes, candidate, index as u16).min(most);
             if length <= found.length {
-                return Enough(false);
+                return StopSearch(false);
             }
-            found = Found { length, distance: index - usize::from(candidate) };
+            found = ChainMatch { length, distance: index - usize::from(candidate) };
             before_tail = (length - 3) as u8;
             tail = word(bytes, index + usize::from(before_tail));
-            Enough(length >= nice)
+            StopSearch(length >= nice)
         });
         if found.distance == 0 { NONE } else { found }
     }
 
-    fn search_weighing(&self, index: usize, newest: usize, ahead: usize) -> Found {
+    fn search_weighing(&self, index: usize, newest: usize, ahead: usize) -> ChainMatch {
         let bytes = self.window.bytes();
         let most = ahead.min(MAX_COPY);
         let nice = self.effort.nice.min(most);
@@ -333,22 +333,22 @@ impl Chains {
         let mut tail = word(bytes, index);
         self.window.walk(newest, lowest, self.effort.tries, |candidate| {
             if word(bytes, usize::from(candidate) + usize::from(before_tail)) != tail {
-                return Enough(false);
+                return StopSearch(false);
             }
             let length = common_258(bytes, candidate, index as u16).min(most);
             if length <= found.length {
-                return Enough(false);
+                return StopSearch(false);
             }
             let distance = index - usize::from(candidate);
             let gain = self.gain(index, length, distance) - overhead;
             if gain <= best_gain {
-                return Enough(false);
+                return StopSearch(false);
             }
             best_gain = gain;
-            found = Found { length, distance };
+            found = ChainMatch { length, distance };
             before_tail = (length - 3) as u8;
             tail = word(bytes, index + usize::from(before_tail));
-            Enough(length >= nice)
+            StopSearch(length >= nice)
         });
         found
     }

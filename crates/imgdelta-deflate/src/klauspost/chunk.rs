@@ -23,7 +23,7 @@ pub(super) const FIRST: u32 = 1 << 17;
 const REBASE: u32 = 1 << 31;
 
 /// The bytes parsed before and the chunk to be parsed.
-pub(super) struct History {
+pub(super) struct ChunkHistory {
     bytes: Vec<u8>,
     base: u32,
 }
@@ -38,7 +38,7 @@ pub(super) struct Chunk<'a> {
     pub(super) base: u32,
 }
 
-impl History {
+impl ChunkHistory {
     pub(super) fn new() -> Self {
         Self { bytes: Vec::with_capacity(HISTORY_BYTES), base: FIRST }
     }
@@ -128,12 +128,12 @@ pub(super) const NEARLY: u32 = 32_768;
 
 /// An entry of a table that remembers two positions.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Pair {
+pub(super) struct PositionPair {
     pub(super) newest: u32,
     pub(super) before: u32,
 }
 
-impl Pair {
+impl PositionPair {
     #[inline]
     pub(super) fn push(&mut self, position: u32) {
         *self = Self { newest: position, before: self.newest };
@@ -161,7 +161,7 @@ pub(super) fn hash7<const BITS: u32>(bytes: u64) -> usize {
 }
 
 /// Tokens of a chunk and how far they reach.
-pub(super) struct Emitter<'a> {
+pub(super) struct TokenEmitter<'a> {
     chunk: Chunk<'a>,
     tokens: &'a mut Vec<Token>,
     /// The bytes before this index are in tokens.
@@ -170,13 +170,13 @@ pub(super) struct Emitter<'a> {
 
 /// A copy that was found: where, from where, how long.
 #[derive(Clone, Copy)]
-pub(super) struct Match {
+pub(super) struct ChunkMatch {
     pub(super) at: usize,
     pub(super) from: usize,
     pub(super) length: usize,
 }
 
-impl<'a> Emitter<'a> {
+impl<'a> TokenEmitter<'a> {
     pub(super) fn new(chunk: Chunk<'a>, tokens: &'a mut Vec<Token>) -> Self {
         Self { chunk, tokens, emitted: chunk.start }
     }
@@ -190,7 +190,7 @@ impl<'a> Emitter<'a> {
     /// Extends the match backwards, then writes the literals before it and the match.
     /// Returns the match as it was written.
     #[inline]
-    pub(super) fn copy(&mut self, mut found: Match) -> Match {
+    pub(super) fn copy(&mut self, mut found: ChunkMatch) -> ChunkMatch {
         let bytes = self.chunk.bytes;
         while found.from > 0
             && found.at > self.emitted

@@ -2,7 +2,7 @@
 //!
 //! Never looks at the older position when the newer is out of reach.
 
-use super::chunk::{Chunk, Emitter, MIN_CHUNK_BYTES, Match, Pair, hash5};
+use super::chunk::{Chunk, ChunkMatch, MIN_CHUNK_BYTES, PositionPair, TokenEmitter, hash5};
 use crate::token::Token;
 use crate::window::table;
 
@@ -12,11 +12,11 @@ const ENTRIES: usize = 1 << BITS;
 const FARTHEST: u32 = 32_764;
 
 /// Parser of level 3.
-pub(super) struct Level3 {
-    table: Box<[Pair; ENTRIES]>,
+pub(super) struct Level3Parser {
+    table: Box<[PositionPair; ENTRIES]>,
 }
 
-impl Level3 {
+impl Level3Parser {
     pub(super) fn new() -> Self {
         Self { table: table() }
     }
@@ -27,7 +27,7 @@ impl Level3 {
 
     /// Indexes a position; returns what was known before.
     #[inline]
-    fn push(&mut self, chunk: &Chunk<'_>, at: usize) -> Pair {
+    fn push(&mut self, chunk: &Chunk<'_>, at: usize) -> PositionPair {
         let slot = &mut self.table[hash5::<BITS>(chunk.long(at)) % ENTRIES];
         let known = *slot;
         slot.push(chunk.position(at));
@@ -39,7 +39,7 @@ impl Level3 {
             return;
         }
         let limit = chunk.limit();
-        let mut out = Emitter::new(chunk, tokens);
+        let mut out = TokenEmitter::new(chunk, tokens);
         let mut next = chunk.start;
         'chunk: loop {
             let mut at;
@@ -67,7 +67,7 @@ impl Level3 {
             };
             loop {
                 let length = chunk.common(at, from);
-                let done = out.copy(Match { at, from, length });
+                let done = out.copy(ChunkMatch { at, from, length });
                 at = out.emitted;
                 if next >= at {
                     at = next + 1;

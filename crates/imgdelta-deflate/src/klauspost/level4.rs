@@ -4,7 +4,7 @@
 //! shows in the output and is kept, with the buffer's own start. Never looks at two candidates
 //! of one table.
 
-use super::chunk::{Chunk, Emitter, MIN_CHUNK_BYTES, Match, NEAR, hash4, hash7};
+use super::chunk::{Chunk, ChunkMatch, MIN_CHUNK_BYTES, NEAR, TokenEmitter, hash4, hash7};
 use crate::token::Token;
 use crate::window::table;
 
@@ -12,13 +12,13 @@ const BITS: u32 = 15;
 const ENTRIES: usize = 1 << BITS;
 
 /// Parser of level 4.
-pub(super) struct Level4 {
+pub(super) struct Level4Parser {
     short: Box<[u32; ENTRIES]>,
     long: Box<[u32; ENTRIES]>,
     misplaced: bool,
 }
 
-impl Level4 {
+impl Level4Parser {
     /// `misplaced`: compare at the wrong place, as 1.18.0 and later do.
     pub(super) fn new(misplaced: bool) -> Self {
         Self { short: table(), long: table(), misplaced }
@@ -43,7 +43,7 @@ impl Level4 {
             return;
         }
         let limit = chunk.limit();
-        let mut out = Emitter::new(chunk, tokens);
+        let mut out = TokenEmitter::new(chunk, tokens);
         let mut next = chunk.start;
         'chunk: loop {
             let (mut at, from) = loop {
@@ -74,7 +74,7 @@ impl Level4 {
                 }
             };
             let length = chunk.common(at, from);
-            out.copy(Match { at, from, length });
+            out.copy(ChunkMatch { at, from, length });
             at = out.emitted;
             if next >= at {
                 at = next + 1;

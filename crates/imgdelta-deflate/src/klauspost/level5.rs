@@ -4,7 +4,9 @@
 //! Go's default from 1.27 on. Level 6 also tries the last distance and looks harder around the
 //! end of a copy. Cost: 60 to 150 MB/s. Never follows chains.
 
-use super::chunk::{Chunk, Emitter, MIN_CHUNK_BYTES, Match, NEAR, Pair, hash4, hash7};
+use super::chunk::{
+    Chunk, ChunkMatch, MIN_CHUNK_BYTES, NEAR, PositionPair, TokenEmitter, hash4, hash7,
+};
 use crate::alphabet::MAX_COPY;
 use crate::token::Token;
 use crate::window::table;
@@ -15,12 +17,12 @@ const ENTRIES: usize = 1 << BITS;
 const SHORT_COPY: usize = 30;
 
 /// Parser of level 5 or, with `SIX`, level 6.
-pub(super) struct Level5<const SIX: bool> {
+pub(super) struct Level5Parser<const SIX: bool> {
     short: Box<[u32; ENTRIES]>,
-    long: Box<[Pair; ENTRIES]>,
+    long: Box<[PositionPair; ENTRIES]>,
 }
 
-impl<const SIX: bool> Level5<SIX> {
+impl<const SIX: bool> Level5Parser<SIX> {
     pub(super) fn new() -> Self {
         Self { short: table(), long: table() }
     }
@@ -38,7 +40,7 @@ impl<const SIX: bool> Level5<SIX> {
     }
 
     #[inline]
-    fn push_long(&mut self, position: u32, bytes: u64) -> Pair {
+    fn push_long(&mut self, position: u32, bytes: u64) -> PositionPair {
         let slot = &mut self.long[hash7::<BITS>(bytes) % ENTRIES];
         let known = *slot;
         slot.push(position);
@@ -47,7 +49,7 @@ impl<const SIX: bool> Level5<SIX> {
 
     /// Indexes a position in both tables; returns what the long one knew.
     #[inline]
-    fn index(&mut self, chunk: &Chunk<'_>, at: usize) -> Pair {
+    fn index(&mut self, chunk: &Chunk<'_>, at: usize) -> PositionPair {
         let bytes = chunk.long(at);
         self.set_short(chunk.position(at), bytes);
         self.push_long(chunk.position(at), bytes)
@@ -58,7 +60,7 @@ impl<const SIX: bool> Level5<SIX> {
             return;
         }
         let limit = chunk.limit();
-        let mut out = Emitter::new(chunk, tokens);
+        let mut out = TokenEmitter::new(chunk, tokens);
         let mut next = chunk.start;
         let mut repeat = 1;
         while let Some(mut found) = self.search(&chunk, &mut next, out.emitted, repeat, limit) {
@@ -97,7 +99,7 @@ impl<const SIX: bool> Level5<SIX> {
         emitted: usize,
         repeat: usize,
         limit: usize,
-    ) -> Option<Match> {
+    ) -> Option<ChunkMatch> {
         loop {
             let at = *next;
             *next = at + 1 + ((at - emitted) >> if SIX { 7 } else { 6 });
@@ -121,23 +123,23 @@ impl<const SIX: bool> Level5<SIX> {
                 let length = chunk.common_258(at, newest);
                 let other = chunk.common_258(at, before);
                 return Some(if other > length {
-                    Match { at, from: before, length: other }
+                    ChunkMatch { at, from: before, length: other }
                 } else {
-                    Match { at, from: newest, length }
+                    ChunkMatch { at, from: newest, length }
                 });
             }
             if has_newest | has_before {
                 let from = if has_newest { newest } else { before };
-                return Some(Match { at, from, length: 0 });
+                return Some(ChunkMatch { at, from, length: 0 });
             }
-            let found = Match { at, from, length: chunk.common_258(at, from) };
+            let found = ChunkMatch { at, from, length: chunk.common_258(at, from) };
             return Some(look_ahead::<SIX>(chunk, found, *next, ahead, repeat));
         }
     }
 
     /// Tries a copy that ends later, found through the position after the end of this one.
     #[inline]
-    fn improve_end(&self, chunk: &Chunk<'_>, found: &mut Match, limit: usize) {
+    fn improve_end(&self, chunk: &Chunk<'_>, found: &mut ChunkMatch, limit: usize) {
         let end = found.at + found.length;
         if end >= limit || !SIX && found.length >= SHORT_COPY {
             return;
@@ -151,11 +153,11 @@ impl<const SIX: bool> Level5<SIX> {
             let usable = from >= 0 && distance > 0 && distance <= i64::from(NEAR);
             (distance <= i64::from(NEAR), usable.then_some(from as usize))
         };
-        let try_at = |from: Option<usize>, found: &mut Match| {
+        let try_at = |from: Option<usize>, found: &mut ChunkMatch| {
             if let Some(from) = from {
                 let length = chunk.common(at, from);
                 if length > found.length {
-                    *found = Match { at, from, length };
+                    *found = ChunkMatch { at, from, length };
                 }
             }
         };
@@ -198,18 +200,18 @@ impl<const SIX: bool> Level5<SIX> {
 #[inline]
 fn look_ahead<const SIX: bool>(
     chunk: &Chunk<'_>,
-    mut found: Match,
+    mut found: ChunkMatch,
     next: usize,
-    ahead: Pair,
+    ahead: PositionPair,
     repeat: usize,
-) -> Match {
+) -> ChunkMatch {
     if SIX {
         let at = found.at + 1;
         let from = at - repeat;
         if chunk.long(from) as u32 == chunk.long(at) as u32 {
             let length = chunk.common_258(at, from);
             if length > found.length {
-                return Match { at, from, length };
+                return ChunkMatch { at, from, length };
             }
         }
     }
@@ -220,7 +222,7 @@ fn look_ahead<const SIX: bool>(
         if let Some(from) = chunk.matches(candidate, next, NEAR) {
             let length = chunk.common_258(next, from);
             if length > found.length {
-                found = Match { at: next, from, length };
+                found = ChunkMatch { at: next, from, length };
                 if !SIX {
                     break;
                 }

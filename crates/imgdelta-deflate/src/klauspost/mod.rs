@@ -20,14 +20,14 @@ mod probing;
 
 use crate::bits::BitWriter;
 use blocks::BlockWriter;
-use chains::Chains;
-use chunk::{CHUNK_BYTES, History};
-use level3::Level3;
-use level4::Level4;
-use level5::Level5;
-use probing::{Level1, Level2};
+use chains::ChainParser;
+use chunk::{CHUNK_BYTES, ChunkHistory};
+use level3::Level3Parser;
+use level4::Level4Parser;
+use level5::Level5Parser;
+use probing::{Level1Parser, Level2Parser};
 
-pub(crate) use pgzip::Pgzip;
+pub(crate) use pgzip::PgzipEncoder;
 
 use crate::token::Token;
 
@@ -74,26 +74,26 @@ impl Behaviour {
 }
 
 /// A stream in the making.
-pub(crate) struct Klauspost {
-    parser: Parser,
+pub(crate) struct KlauspostEncoder {
+    parser: KlauspostParser,
     blocks: BlockWriter,
     chunk: Vec<u8>,
 }
 
-enum Parser {
-    Chunks(History, OnePass, Vec<Token>),
-    Chains(Box<Chains>),
+enum KlauspostParser {
+    Chunks(ChunkHistory, ChunkParser, Vec<Token>),
+    Chains(Box<ChainParser>),
     Stored,
     Literals,
 }
 
-enum OnePass {
-    One(Level1),
-    Two(Level2),
-    Three(Level3),
-    Four(Level4),
-    Five(Level5<false>),
-    Six(Level5<true>),
+enum ChunkParser {
+    One(Level1Parser),
+    Two(Level2Parser),
+    Three(Level3Parser),
+    Four(Level4Parser),
+    Five(Level5Parser<false>),
+    Six(Level5Parser<true>),
 }
 
 /// Bytes in a chunk of level -2.
@@ -102,17 +102,17 @@ const LITERAL_CHUNK_BYTES: usize = 32_768;
 const TINY_BYTES: usize = 32;
 const SMALL_BYTES: usize = 128;
 
-impl Klauspost {
+impl KlauspostEncoder {
     /// Starts a stream behind `dictionary`; `None` if there is no such level.
     pub(crate) fn new(behaviour: Behaviour, level: i8, dictionary: &[u8]) -> Option<Self> {
         let one_pass = match level {
             -2 | 0 | 7..=9 => None,
-            1 => Some(OnePass::One(Level1::new())),
-            2 => Some(OnePass::Two(Level2::new())),
-            3 => Some(OnePass::Three(Level3::new())),
-            4 => Some(OnePass::Four(Level4::new(behaviour >= Behaviour::V1_18_0))),
-            5 => Some(OnePass::Five(Level5::new())),
-            6 => Some(OnePass::Six(Level5::new())),
+            1 => Some(ChunkParser::One(Level1Parser::new())),
+            2 => Some(ChunkParser::Two(Level2Parser::new())),
+            3 => Some(ChunkParser::Three(Level3Parser::new())),
+            4 => Some(ChunkParser::Four(Level4Parser::new(behaviour >= Behaviour::V1_18_0))),
+            5 => Some(ChunkParser::Five(Level5Parser::new())),
+            6 => Some(ChunkParser::Six(Level5Parser::new())),
             _ => return None,
         };
         let penalty = match level {
@@ -121,12 +121,14 @@ impl Klauspost {
             _ => 7,
         };
         let parser = match one_pass {
-            Some(one_pass) => {
-                Parser::Chunks(History::new(), one_pass, Vec::with_capacity(CHUNK_BYTES))
-            }
-            None if level == 0 => Parser::Stored,
-            None if level == -2 => Parser::Literals,
-            None => Parser::Chains(Box::new(Chains::new(behaviour, level)?)),
+            Some(one_pass) => KlauspostParser::Chunks(
+                ChunkHistory::new(),
+                one_pass,
+                Vec::with_capacity(CHUNK_BYTES),
+            ),
+            None if level == 0 => KlauspostParser::Stored,
+            None if level == -2 => KlauspostParser::Literals,
+            None => KlauspostParser::Chains(Box::new(ChainParser::new(behaviour, level)?)),
         };
         let mut stream =
             Self { parser, blocks: BlockWriter::new(behaviour, penalty), chunk: Vec::new() };
@@ -139,9 +141,9 @@ impl Klauspost {
         self.chunk.clear();
         self.blocks.restart();
         match &mut self.parser {
-            Parser::Chunks(history, ..) => history.restart(),
-            Parser::Chains(chains) => chains.restart(),
-            Parser::Stored | Parser::Literals => {}
+            KlauspostParser::Chunks(history, ..) => history.restart(),
+            KlauspostParser::Chains(chains) => chains.restart(),
+            KlauspostParser::Stored | KlauspostParser::Literals => {}
         }
         self.set_dictionary(dictionary);
     }
@@ -149,18 +151,18 @@ impl Klauspost {
     fn set_dictionary(&mut self, dictionary: &[u8]) {
         match &mut self.parser {
             _ if dictionary.is_empty() => {}
-            Parser::Chunks(history, one_pass, tokens) => {
+            KlauspostParser::Chunks(history, one_pass, tokens) => {
                 parse(history, one_pass, dictionary, tokens);
                 tokens.clear();
             }
-            Parser::Chains(chains) => chains.set_dictionary(dictionary),
-            Parser::Stored | Parser::Literals => {}
+            KlauspostParser::Chains(chains) => chains.set_dictionary(dictionary),
+            KlauspostParser::Stored | KlauspostParser::Literals => {}
         }
     }
 
     /// Parses whole chunks without writing them; leaves the last one's tokens in `last`.
     pub(crate) fn warm_up(&mut self, before: &[u8], last: &mut Vec<Token>) {
-        if let Parser::Chunks(history, one_pass, _) = &mut self.parser {
+        if let KlauspostParser::Chunks(history, one_pass, _) = &mut self.parser {
             for chunk in before.chunks(CHUNK_BYTES) {
                 last.clear();
                 parse(history, one_pass, chunk, last);
@@ -184,8 +186,8 @@ impl Klauspost {
 
     pub(crate) fn write(&mut self, mut plain: &[u8]) {
         let full = match &mut self.parser {
-            Parser::Chains(chains) => return chains.write(plain, &mut self.blocks),
-            Parser::Literals => LITERAL_CHUNK_BYTES,
+            KlauspostParser::Chains(chains) => return chains.write(plain, &mut self.blocks),
+            KlauspostParser::Literals => LITERAL_CHUNK_BYTES,
             _ => CHUNK_BYTES,
         };
         while !plain.is_empty() {
@@ -216,7 +218,7 @@ impl Klauspost {
     }
 
     fn end_data(&mut self) {
-        if let Parser::Chains(chains) = &mut self.parser {
+        if let KlauspostParser::Chains(chains) = &mut self.parser {
             chains.finish(&mut self.blocks);
         } else {
             self.process(true);
@@ -227,13 +229,15 @@ impl Klauspost {
         let Self { parser, blocks, chunk } = self;
         match parser {
             _ if chunk.is_empty() => return,
-            Parser::Stored => blocks.stored(chunk),
-            Parser::Literals => blocks.literals(chunk, at_end),
-            Parser::Chunks(..) if at_end && chunk.len() <= TINY_BYTES => blocks.stored(chunk),
-            Parser::Chunks(..) if at_end && chunk.len() < SMALL_BYTES => {
+            KlauspostParser::Stored => blocks.stored(chunk),
+            KlauspostParser::Literals => blocks.literals(chunk, at_end),
+            KlauspostParser::Chunks(..) if at_end && chunk.len() <= TINY_BYTES => {
+                blocks.stored(chunk)
+            }
+            KlauspostParser::Chunks(..) if at_end && chunk.len() < SMALL_BYTES => {
                 blocks.literals(chunk, true);
             }
-            Parser::Chunks(history, one_pass, tokens) => {
+            KlauspostParser::Chunks(history, one_pass, tokens) => {
                 parse(history, one_pass, chunk, tokens);
                 if tokens.is_empty() {
                     blocks.stored(chunk);
@@ -244,30 +248,35 @@ impl Klauspost {
                 }
                 tokens.clear();
             }
-            Parser::Chains(_) => {}
+            KlauspostParser::Chains(_) => {}
         }
         self.chunk.clear();
     }
 }
 
-fn parse(history: &mut History, one_pass: &mut OnePass, plain: &[u8], tokens: &mut Vec<Token>) {
+fn parse(
+    history: &mut ChunkHistory,
+    one_pass: &mut ChunkParser,
+    plain: &[u8],
+    tokens: &mut Vec<Token>,
+) {
     if let Some(down) = history.push(plain) {
         match one_pass {
-            OnePass::One(parser) => parser.lower(down),
-            OnePass::Two(parser) => parser.lower(down),
-            OnePass::Three(parser) => parser.lower(down),
-            OnePass::Four(parser) => parser.lower(down),
-            OnePass::Five(parser) => parser.lower(down),
-            OnePass::Six(parser) => parser.lower(down),
+            ChunkParser::One(parser) => parser.lower(down),
+            ChunkParser::Two(parser) => parser.lower(down),
+            ChunkParser::Three(parser) => parser.lower(down),
+            ChunkParser::Four(parser) => parser.lower(down),
+            ChunkParser::Five(parser) => parser.lower(down),
+            ChunkParser::Six(parser) => parser.lower(down),
         }
     }
     let chunk = history.chunk(plain.len());
     match one_pass {
-        OnePass::One(parser) => parser.parse(chunk, tokens),
-        OnePass::Two(parser) => parser.parse(chunk, tokens),
-        OnePass::Three(parser) => parser.parse(chunk, tokens),
-        OnePass::Four(parser) => parser.parse(chunk, tokens),
-        OnePass::Five(parser) => parser.parse(chunk, tokens),
-        OnePass::Six(parser) => parser.parse(chunk, tokens),
+        ChunkParser::One(parser) => parser.parse(chunk, tokens),
+        ChunkParser::Two(parser) => parser.parse(chunk, tokens),
+        ChunkParser::Three(parser) => parser.parse(chunk, tokens),
+        ChunkParser::Four(parser) => parser.parse(chunk, tokens),
+        ChunkParser::Five(parser) => parser.parse(chunk, tokens),
+        ChunkParser::Six(parser) => parser.parse(chunk, tokens),
     }
 }

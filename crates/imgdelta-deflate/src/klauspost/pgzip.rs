@@ -3,12 +3,12 @@
 //! The size of the writes and the number of threads do not matter. Never needs more than one
 //! segment and the 16 KiB before it.
 
-use super::{Behaviour, Klauspost, PGZIP_HISTORY_BYTES};
+use super::{Behaviour, KlauspostEncoder, PGZIP_HISTORY_BYTES};
 
 /// A pgzip stream in the making.
-pub(crate) struct Pgzip {
+pub(crate) struct PgzipEncoder {
     segment_bytes: usize,
-    segment: Klauspost,
+    segment: KlauspostEncoder,
     /// The segment before was ended, and none was begun since.
     is_between: bool,
     written: usize,
@@ -20,9 +20,9 @@ pub(crate) struct Pgzip {
 /// Segments pgzip accepts are larger than its history.
 pub(crate) const MIN_SEGMENT_BYTES: usize = PGZIP_HISTORY_BYTES + 1;
 
-impl Pgzip {
+impl PgzipEncoder {
     pub(crate) fn new(behaviour: Behaviour, level: i8, segment_bytes: usize) -> Option<Self> {
-        let segment = Klauspost::new(behaviour, level, &[])?;
+        let segment = KlauspostEncoder::new(behaviour, level, &[])?;
         (segment_bytes >= MIN_SEGMENT_BYTES).then(|| Self {
             segment_bytes,
             segment,

@@ -3,19 +3,19 @@
 //! The two levels differ in the size of the table and in what they index around a copy. Cost:
 //! 150 to 250 MB/s. Never looks at a second candidate.
 
-use super::chunk::{Chunk, Emitter, MIN_CHUNK_BYTES, Match, NEAR, NEARLY, hash5};
+use super::chunk::{Chunk, ChunkMatch, MIN_CHUNK_BYTES, NEAR, NEARLY, TokenEmitter, hash5};
 use crate::token::Token;
 use crate::window::table;
 
 /// Parser of level 1 (`BITS` 15) or level 2 (`BITS` 17).
-pub(super) struct Probing<const BITS: u32, const ENTRIES: usize, const LEVEL: u8> {
+pub(super) struct ProbingParser<const BITS: u32, const ENTRIES: usize, const LEVEL: u8> {
     table: Box<[u32; ENTRIES]>,
 }
 
-pub(super) type Level1 = Probing<15, { 1 << 15 }, 1>;
-pub(super) type Level2 = Probing<17, { 1 << 17 }, 2>;
+pub(super) type Level1Parser = ProbingParser<15, { 1 << 15 }, 1>;
+pub(super) type Level2Parser = ProbingParser<17, { 1 << 17 }, 2>;
 
-impl<const BITS: u32, const ENTRIES: usize, const LEVEL: u8> Probing<BITS, ENTRIES, LEVEL> {
+impl<const BITS: u32, const ENTRIES: usize, const LEVEL: u8> ProbingParser<BITS, ENTRIES, LEVEL> {
     pub(super) fn new() -> Self {
         Self { table: table() }
     }
@@ -38,7 +38,7 @@ impl<const BITS: u32, const ENTRIES: usize, const LEVEL: u8> Probing<BITS, ENTRI
             return;
         }
         let limit = chunk.limit();
-        let mut out = Emitter::new(chunk, tokens);
+        let mut out = TokenEmitter::new(chunk, tokens);
         let mut next = chunk.start;
         'chunk: loop {
             let mut at;
@@ -66,7 +66,7 @@ impl<const BITS: u32, const ENTRIES: usize, const LEVEL: u8> Probing<BITS, ENTRI
             };
             loop {
                 let length = chunk.common(at, from);
-                let done = out.copy(Match { at, from, length });
+                let done = out.copy(ChunkMatch { at, from, length });
                 at = out.emitted;
                 if next >= at {
                     at = next + 1;

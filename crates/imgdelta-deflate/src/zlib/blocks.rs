@@ -5,7 +5,7 @@
 use super::tree::heap_lengths;
 use crate::alphabet::{DISTANCE_SYMBOLS, END_OF_BLOCK, LITLEN_SYMBOLS};
 use crate::bits::BitWriter;
-use crate::huffman::{Codes, Header, Histogram, write_tokens};
+use crate::huffman::{DynamicHeader, Histogram, HuffmanCodes, write_tokens};
 use crate::token::Token;
 
 /// Writes a block; `raw` is there if its bytes are still in the buffer.
@@ -23,14 +23,14 @@ pub(super) fn write_block(
     let mut distance = [0; DISTANCE_SYMBOLS];
     let litlen_count = heap_lengths(&counts.litlen, 15, &mut litlen);
     let distance_count = heap_lengths(&counts.distance, 15, &mut distance);
-    let header = Header::plan_apart(
+    let header = DynamicHeader::plan_apart(
         &litlen[..litlen_count],
         &distance[..distance_count],
         |counts, lengths| {
             heap_lengths(counts, 7, lengths);
         },
     );
-    let codes = Codes::new(&litlen, &distance);
+    let codes = HuffmanCodes::new(&litlen, &distance);
     let extra = counts.extra_bits();
     let dynamic = (header.bits() + codes.price(&counts) + extra).div_ceil(8);
     let fixed = (counts.fixed_price() + extra).div_ceil(8);
@@ -40,7 +40,7 @@ pub(super) fn write_block(
             bits.stored_block(raw, is_final);
         }
         _ if best == fixed => {
-            let codes = Codes::fixed();
+            let codes = HuffmanCodes::fixed();
             bits.put(2 | u32::from(is_final), 3);
             write_tokens(bits, &codes, tokens);
             codes.write_end(bits);

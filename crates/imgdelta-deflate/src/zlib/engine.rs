@@ -2,7 +2,7 @@
 //!
 //! Hash chains over three bytes; greedy below level 4, one position of laziness from there on.
 //! Replayed in the buffer's own coordinates like Go's lazy levels. Where zlib and gzip part (the
-//! end of a block, the end of the data) [`Flavour`] says how. Cost: 30 to 60 MB/s at level 6.
+//! end of a block, the end of the data) [`ZlibVariant`] says how. Cost: 30 to 60 MB/s at level 6.
 //! Never reads its input in pieces smaller than the buffer: how the program was fed shows only
 //! in a corner (one position per slide).
 
@@ -11,26 +11,28 @@ use super::blocks::write_block;
 use crate::alphabet::{DISTANCE_EXTRA, MAX_COPY, distance_code};
 use crate::bits::BitWriter;
 use crate::token::Token;
-use crate::window::{BUFFER_BYTES, Enough, LOOKAHEAD_BYTES, Window, common, common_258, word};
+use crate::window::{
+    BUFFER_BYTES, LOOKAHEAD_BYTES, SearchWindow, StopSearch, common, common_258, word,
+};
 
 /// Which of the relatives it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flavour {
+pub(super) enum ZlibVariant {
     Zlib,
     GnuGzip,
 }
 
 /// A stream being parsed.
-pub(super) struct Engine {
+pub(super) struct MatchEngine {
     pub(super) bits: BitWriter,
-    flavour: Flavour,
+    flavour: ZlibVariant,
     strategy: Strategy,
     level: u8,
-    effort: Effort,
+    effort: ZlibEffort,
     hash_bits: u32,
     hash_shift: u32,
     block_tokens: usize,
-    window: Window<MOST_HEADS>,
+    window: SearchWindow<MOST_HEADS>,
     /// Bytes of history, and how far of them a copy may reach.
     half: usize,
     farthest: usize,
@@ -42,7 +44,7 @@ pub(super) struct Engine {
     distance_bits: u64,
     copies: usize,
     pending: bool,
-    found: Found,
+    found: ZlibMatch,
     /// Positions at the end of the dictionary that wait for data to be hashed with.
     unindexed: usize,
     at_eof: bool,
@@ -52,7 +54,7 @@ pub(super) struct Engine {
 
 /// Where to resume.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct ResumePoint {
     /// The wanted block's first byte, from the buffer's start.
     pub(crate) index: usize,
     /// Literals before it, from the last copy on: the search remembers how long a copy it has.
@@ -61,7 +63,7 @@ pub(crate) struct Place {
     pub(crate) has_slid: bool,
 }
 
-impl Place {
+impl ResumePoint {
     /// Whether it is the stream's first byte.
     pub(crate) fn is_start(&self) -> bool {
         self.index == 0 && !self.has_slid
@@ -69,7 +71,7 @@ impl Place {
 }
 
 #[derive(Clone, Copy)]
-struct Effort {
+struct ZlibEffort {
     good: usize,
     lazy: usize,
     nice: usize,
@@ -77,7 +79,7 @@ struct Effort {
 }
 
 #[derive(Clone, Copy)]
-struct Found {
+struct ZlibMatch {
     length: usize,
     distance: usize,
 }
@@ -85,7 +87,7 @@ struct Found {
 /// Hash values at memLevel 9.
 const MOST_HEADS: usize = 1 << 16;
 const MIN_MATCH: usize = 3;
-const NONE: Found = Found { length: MIN_MATCH - 1, distance: 0 };
+const NONE: ZlibMatch = ZlibMatch { length: MIN_MATCH - 1, distance: 0 };
 const LOOKAHEAD: usize = MAX_COPY + MIN_MATCH + 1;
 const _: () = assert!(LOOKAHEAD == LOOKAHEAD_BYTES, "slides are where `base_of` says");
 /// Sizes of window zlib takes for raw streams: 8 is made 9.
@@ -97,7 +99,7 @@ const FILTERED: usize = 5;
 /// gzip looks at how a block does whenever this many tokens were added.
 const GNU_CHECK_TOKENS: usize = 4096;
 
-fn effort(level: u8) -> Option<Effort> {
+fn effort(level: u8) -> Option<ZlibEffort> {
     let (good, lazy, nice, tries) = match level {
         1 => (4, 4, 8, 4),
         2 => (4, 5, 16, 8),
@@ -110,7 +112,7 @@ fn effort(level: u8) -> Option<Effort> {
         9 => (32, 258, 258, 4096),
         _ => return None,
     };
-    Some(Effort { good, lazy, nice, tries })
+    Some(ZlibEffort { good, lazy, nice, tries })
 }
 
 /// Hashes the three bytes a word starts with.
@@ -120,9 +122,9 @@ fn hash(word: u32, bits: u32, shift: u32) -> usize {
     ((a << (2 * shift) ^ b << shift ^ c) & ((1 << bits) - 1)) as usize
 }
 
-impl Engine {
+impl MatchEngine {
     pub(super) fn new(
-        flavour: Flavour,
+        flavour: ZlibVariant,
         level: u8,
         mem_level: u8,
         window_bits: u8,
@@ -134,8 +136,8 @@ impl Engine {
         let half = 1 << window_bits;
         let hash_bits = u32::from(mem_level) + 7;
         let block_tokens = match flavour {
-            Flavour::Zlib => (1 << (mem_level + 6)) - 1,
-            Flavour::GnuGzip => 32_767,
+            ZlibVariant::Zlib => (1 << (mem_level + 6)) - 1,
+            ZlibVariant::GnuGzip => 32_767,
         };
         Some(Self {
             bits: BitWriter::new(),
@@ -146,7 +148,7 @@ impl Engine {
             hash_bits,
             hash_shift: hash_bits.div_ceil(3),
             block_tokens,
-            window: Window::new(1 << hash_bits).with_half(half),
+            window: SearchWindow::new(1 << hash_bits).with_half(half),
             half,
             farthest: half - LOOKAHEAD,
             index: 0,
@@ -164,12 +166,12 @@ impl Engine {
 
     /// Moves to the middle of a stream: `plain` starts where the buffer does. Returns `None` where
     /// the index depends on the parse, that is below level 4.
-    pub(super) fn resume(&mut self, plain: &[u8], place: Place) -> Option<()> {
+    pub(super) fn resume(&mut self, plain: &[u8], place: ResumePoint) -> Option<()> {
         if self.level < 4 || !self.strategy.searches() {
             return None;
         }
         let start = place.index.checked_sub(place.literals)?;
-        self.window = Window::resume(1 << self.hash_bits, plain, start, place.has_slid);
+        self.window = SearchWindow::resume(1 << self.hash_bits, plain, start, place.has_slid);
         self.index = start;
         self.block_start = start as isize;
         self.dropped = place.literals;
@@ -223,7 +225,7 @@ impl Engine {
         self.parse(false);
         self.slide_if_due();
         self.at_eof = true;
-        if self.flavour == Flavour::GnuGzip {
+        if self.flavour == ZlibVariant::GnuGzip {
             // Comparisons run on behind the data: two zeros, then what the buffer held before.
             self.window.put_zeros(MIN_MATCH - 1);
         }
@@ -265,7 +267,7 @@ impl Engine {
                 return None;
             }
             // zlib asks for more at every position; asking may slide.
-            if self.flavour == Flavour::Zlib {
+            if self.flavour == ZlibVariant::Zlib {
                 self.slide_if_due();
             }
         }
@@ -344,7 +346,7 @@ impl Engine {
             }
             let full = if length >= MIN_MATCH {
                 self.index = index + length;
-                self.push_copy(Found { length, distance: 1 })
+                self.push_copy(ZlibMatch { length, distance: 1 })
             } else {
                 self.index = index + 1;
                 self.push_literal(index)
@@ -388,24 +390,30 @@ impl Engine {
             return 0;
         }
         let candidate = self.insert(index).saturating_sub(1);
-        let searched = self.flavour == Flavour::Zlib || index <= BUFFER_BYTES - LOOKAHEAD;
+        let searched = self.flavour == ZlibVariant::Zlib || index <= BUFFER_BYTES - LOOKAHEAD;
         if index - candidate <= self.farthest && searched { candidate } else { 0 }
     }
 
     #[inline]
-    fn search(&self, index: usize, candidate: usize, ahead: usize, longer_than: usize) -> Found {
+    fn search(
+        &self,
+        index: usize,
+        candidate: usize,
+        ahead: usize,
+        longer_than: usize,
+    ) -> ZlibMatch {
         let bytes = self.window.bytes();
         let mut tries = self.effort.tries;
         if longer_than >= self.effort.good {
             tries >>= 2;
         }
         let mut nice = self.effort.nice;
-        if self.flavour == Flavour::Zlib {
+        if self.flavour == ZlibVariant::Zlib {
             nice = nice.min(ahead);
         }
         // Buffer index zero counts as none, as in `insert_if`.
         let lowest = index.saturating_sub(self.farthest) + 1;
-        let mut found = Found { length: longer_than, distance: 0 };
+        let mut found = ZlibMatch { length: longer_than, distance: 0 };
         // The last bytes a longer copy must have; most candidates fail here. Of a copy of three
         // all bytes are looked at, and no more.
         let mut mask = if longer_than < MIN_MATCH { 0xff_ffff } else { u32::MAX };
@@ -414,17 +422,17 @@ impl Engine {
         self.window.walk(candidate + 1, lowest, tries, |candidate| {
             let other = word(bytes, usize::from(candidate) + usize::from(before_tail));
             if (other ^ tail) & mask != 0 {
-                return Enough(false);
+                return StopSearch(false);
             }
             let length = common_258(bytes, candidate, index as u16);
             if length <= found.length {
-                return Enough(false);
+                return StopSearch(false);
             }
-            found = Found { length, distance: index - usize::from(candidate) };
+            found = ZlibMatch { length, distance: index - usize::from(candidate) };
             mask = u32::MAX;
             before_tail = (length - MIN_MATCH) as u8;
             tail = word(bytes, index + usize::from(before_tail));
-            Enough(length >= nice)
+            StopSearch(length >= nice)
         });
         found.length = found.length.min(ahead);
         found
@@ -437,10 +445,10 @@ impl Engine {
     }
 
     /// Records a copy; true if the block is full.
-    fn push_copy(&mut self, copy: Found) -> bool {
+    fn push_copy(&mut self, copy: ZlibMatch) -> bool {
         self.tokens.push(Token::copy(copy.length, copy.distance));
         self.copies += 1;
-        if self.flavour == Flavour::GnuGzip {
+        if self.flavour == ZlibVariant::GnuGzip {
             self.distance_bits += 5 + u64::from(DISTANCE_EXTRA[distance_code(copy.distance)]);
         }
         self.is_full()
@@ -448,7 +456,7 @@ impl Engine {
 
     fn is_full(&self) -> bool {
         let count = self.tokens.len();
-        if self.flavour == Flavour::GnuGzip
+        if self.flavour == ZlibVariant::GnuGzip
             && self.level > 2
             && count.is_multiple_of(GNU_CHECK_TOKENS)
         {

@@ -12,9 +12,9 @@ mod engine;
 mod tree;
 
 use crate::bits::BitWriter;
-use engine::{Engine, Flavour};
+use engine::{MatchEngine, ZlibVariant};
 
-pub(crate) use engine::{Place, WINDOW_BITS};
+pub(crate) use engine::{ResumePoint, WINDOW_BITS};
 pub(crate) use tree::heap_lengths;
 
 /// zlib's strategies.
@@ -44,11 +44,11 @@ impl Strategy {
 }
 
 /// A zlib stream in the making, without zlib's own wrapper.
-pub(crate) struct Zlib {
-    engine: Engine,
+pub(crate) struct ZlibEncoder {
+    engine: MatchEngine,
 }
 
-impl Zlib {
+impl ZlibEncoder {
     /// Stands before another stream.
     pub(crate) fn restart(&mut self) {
         self.engine.restart(&[]);
@@ -61,15 +61,15 @@ impl Zlib {
         window_bits: u8,
         strategy: Strategy,
     ) -> Option<Self> {
-        let engine = Engine::new(Flavour::Zlib, level, mem_level, window_bits, strategy)?;
+        let engine = MatchEngine::new(ZlibVariant::Zlib, level, mem_level, window_bits, strategy)?;
         Some(Self { engine })
     }
 
-    /// Starts at a block's first byte in mid-stream of the largest window; see [`Engine::resume`].
+    /// Starts at a block's first byte in mid-stream of the largest window; see [`MatchEngine::resume`].
     pub(crate) fn resume(
         (level, mem_level, strategy): (u8, u8, Strategy),
         plain: &[u8],
-        place: Place,
+        place: ResumePoint,
     ) -> Option<Self> {
         let mut stream = Self::new(level, mem_level, *WINDOW_BITS.end(), strategy)?;
         stream.engine.resume(plain, place)?;
@@ -96,11 +96,11 @@ impl Zlib {
 }
 
 /// A GNU gzip stream in the making.
-pub(crate) struct GnuGzip {
-    engine: Engine,
+pub(crate) struct GnuGzipEncoder {
+    engine: MatchEngine,
 }
 
-impl GnuGzip {
+impl GnuGzipEncoder {
     /// Stands before another stream.
     pub(crate) fn restart(&mut self) {
         self.engine.restart(&[]);
@@ -108,11 +108,13 @@ impl GnuGzip {
     }
 
     pub(crate) fn new(level: u8) -> Option<Self> {
-        Some(Self { engine: Engine::new(Flavour::GnuGzip, level, 8, 15, Strategy::Default)? })
+        Some(Self {
+            engine: MatchEngine::new(ZlibVariant::GnuGzip, level, 8, 15, Strategy::Default)?,
+        })
     }
 
-    /// Starts at a block's first byte in mid-stream; see [`Engine::resume`].
-    pub(crate) fn resume(level: u8, plain: &[u8], place: Place) -> Option<Self> {
+    /// Starts at a block's first byte in mid-stream; see [`MatchEngine::resume`].
+    pub(crate) fn resume(level: u8, plain: &[u8], place: ResumePoint) -> Option<Self> {
         let mut stream = Self::new(level)?;
         stream.engine.resume(plain, place)?;
         Some(stream)
@@ -154,8 +156,8 @@ impl PigzBlocks {
 }
 
 /// A pigz stream in the making: blocks, each of them aligned to a byte.
-pub(crate) struct Pigz {
-    engine: Engine,
+pub(crate) struct PigzEncoder {
+    engine: MatchEngine,
     blocks: PigzBlocks,
     block_bytes: usize,
     block: Vec<u8>,
@@ -167,11 +169,11 @@ pub(crate) struct Pigz {
 /// Bytes before a block that its encoder knows.
 pub(crate) const PIGZ_HISTORY_BYTES: usize = 32_768;
 
-impl Pigz {
+impl PigzEncoder {
     pub(crate) fn new(level: u8, block_bytes: usize, blocks: PigzBlocks) -> Option<Self> {
         (block_bytes >= PIGZ_HISTORY_BYTES).then_some(())?;
         Some(Self {
-            engine: Engine::new(Flavour::Zlib, level, 8, 15, Strategy::Default)?,
+            engine: MatchEngine::new(ZlibVariant::Zlib, level, 8, 15, Strategy::Default)?,
             blocks,
             block_bytes,
             block: Vec::new(),

@@ -9,7 +9,7 @@ const MAX_SYMBOLS: usize = 286;
 /// Returns the highest symbol with a code, plus one.
 pub(crate) fn heap_lengths(frequencies: &[u32], limit: u8, lengths: &mut [u8]) -> usize {
     lengths.fill(0);
-    let mut tree = Tree {
+    let mut tree = HeapTree {
         weights: [0; 2 * MAX_SYMBOLS],
         depths: [0; 2 * MAX_SYMBOLS],
         heap: [0; MAX_SYMBOLS + 1],
@@ -35,7 +35,7 @@ pub(crate) fn heap_lengths(frequencies: &[u32], limit: u8, lengths: &mut [u8]) -
     count
 }
 
-struct Tree {
+struct HeapTree {
     weights: [u32; 2 * MAX_SYMBOLS],
     depths: [u8; 2 * MAX_SYMBOLS],
     /// From index 1.
@@ -43,7 +43,7 @@ struct Tree {
     size: usize,
 }
 
-impl Tree {
+impl HeapTree {
     fn add(&mut self, node: usize) {
         self.size += 1;
         self.heap[self.size] = node as u16;

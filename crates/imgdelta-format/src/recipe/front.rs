@@ -1,55 +1,56 @@
-//! The front of a recipe: what it makes and from what, readable without the rest.
+//! The front of a recipe: its target and its sources, readable without the rest.
+//! Never reads columns.
 //!
-//! Opening a delta asks every recipe for its streams; this answers from the first bytes.
+//! To open a delta, the fronts of all its recipes are read: the first bytes of each are enough.
 
-use super::StreamName;
 use crate::{
     ReadLimits,
     error::Result,
-    fields::{Fields, MAX_PLACE, admit, write_stream_name},
+    fields::{FieldReader, admit, write_stream_name},
+    stream::StreamName,
 };
-use imgdelta_wire::varint;
+use imgdelta_wire::{MAX_PLACE, varint};
 
-/// What a recipe says first.
+/// Target and sources of a recipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Front {
-    /// What it makes.
+pub struct RecipeFront {
+    /// The stream that it makes.
     pub target: StreamName,
-    /// What it takes from, in the order of the address space.
+    /// The streams that it needs, in the order of the address space.
     pub sources: Vec<StreamName>,
 }
 
-impl Front {
-    /// Bytes that [`Front::recipe_bytes`] needs, where a recipe has as many.
+impl RecipeFront {
+    /// First bytes that [`RecipeFront::recipe_bytes`] needs, unless the recipe is shorter.
     pub const LENGTH_BYTES: usize = MAGIC.len() + 1 + 10;
 
-    /// Returns how long a recipe is without its groups, from its first bytes.
+    /// Returns the length of a recipe without its groups, from its first bytes.
     pub fn recipe_bytes(start: &[u8], limits: &ReadLimits) -> Result<u64> {
-        let mut fields = Fields::new(PLACE, start);
+        let mut fields = FieldReader::new(PLACE, start);
         let rest = length(&mut fields)?;
         let bytes = fields.at().saturating_add(rest);
         admit(limits.recipe_bytes, bytes, "bytes of a recipe")?;
         Ok(bytes)
     }
 
-    /// Returns how many first bytes hold any front of at most so many sources.
+    /// Returns the first bytes that hold any front within the limits.
     pub fn most_bytes(limits: &ReadLimits) -> u64 {
         limits.sources.saturating_add(2).saturating_mul(MOST_NAME_BYTES)
     }
 
     /// Reads the front from the first bytes of a recipe.
     pub fn from_bytes(start: &[u8], limits: &ReadLimits) -> Result<Self> {
-        let mut fields = Fields::new(PLACE, start);
+        let mut fields = FieldReader::new(PLACE, start);
         length(&mut fields)?;
         Self::read(&mut fields, limits)
     }
 
-    /// Returns the bytes of the address space.
+    /// Returns the length of the address space.
     pub fn space_bytes(&self) -> u64 {
         self.sources.iter().map(|source| source.bytes).sum()
     }
 
-    pub(super) fn read(fields: &mut Fields<'_>, limits: &ReadLimits) -> Result<Self> {
+    pub(super) fn read(fields: &mut FieldReader<'_>, limits: &ReadLimits) -> Result<Self> {
         let target = fields.stream_name()?;
         let count = fields.number("count of sources")?;
         admit(limits.sources, count, "sources of a recipe")?;
@@ -60,17 +61,17 @@ impl Front {
             space = space.saturating_add(source.bytes);
             sources.push(source);
         }
-        // The target's length counts along: it is a place as well.
+        // Positions in the target are places as well, so its length counts.
         if space > MAX_PLACE {
             return Err(fields.malformed("length of target and sources", MAX_PLACE, space));
         }
         Ok(Self { target, sources })
     }
 
-    /// Reads magic and version, and that what follows is as long as they say.
-    pub(super) fn open<'a>(bytes: &'a [u8], limits: &ReadLimits) -> Result<Fields<'a>> {
+    /// Reads magic, version and length, and compares the length with the bytes that follow.
+    pub(super) fn open<'a>(bytes: &'a [u8], limits: &ReadLimits) -> Result<FieldReader<'a>> {
         admit(limits.recipe_bytes, bytes.len() as u64, "bytes of a recipe")?;
-        let mut fields = Fields::new(PLACE, bytes);
+        let mut fields = FieldReader::new(PLACE, bytes);
         let rest = length(&mut fields)?;
         let found = fields.rest().len() as u64;
         if rest != found {
@@ -97,7 +98,7 @@ impl Front {
     }
 }
 
-fn length(fields: &mut Fields<'_>) -> Result<u64> {
+fn length(fields: &mut FieldReader<'_>) -> Result<u64> {
     for byte in MAGIC {
         let found = fields.byte("magic byte")?;
         if found != byte {
@@ -114,5 +115,5 @@ fn length(fields: &mut Fields<'_>) -> Result<u64> {
 const PLACE: &str = "recipe";
 const MAGIC: [u8; 4] = *b"imgr";
 const VERSION: u8 = 1;
-/// Algorithm, the longest digest, the longest number; also more than magic, version and length.
+/// Algorithm, the longest digest, the longest number. Magic, version and length take less.
 const MOST_NAME_BYTES: u64 = 1 + 64 + 10;

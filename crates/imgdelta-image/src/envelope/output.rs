@@ -4,7 +4,7 @@
 
 use super::StreamDigest;
 use imgdelta_core::{
-    Algorithm, DiffId, Error, Limits, Result,
+    Algorithm, DiffId, Difference, Error, LimitName, Limits, Result,
     verify::{Hasher, VerifiedBlob},
 };
 
@@ -49,10 +49,10 @@ impl<'a> Output<'a> {
     pub(super) fn push(&mut self, bytes: &[u8], stored_bytes: u64) -> Result<()> {
         self.stream_bytes += bytes.len() as u64;
         let limits = self.limits;
-        Limits::admit(limits.layer_bytes, self.stream_bytes, "uncompressed size", self.place)?;
+        limits.admit(LimitName::LayerBytes, self.stream_bytes, "uncompressed size", self.place)?;
         if self.stream_bytes > limits.expansion_free_bytes {
             let expansion = self.stream_bytes / stored_bytes.max(1);
-            Limits::admit(limits.expansion, expansion, "expansion factor", self.place)?;
+            limits.admit(LimitName::Expansion, expansion, "expansion factor", self.place)?;
         }
         if let Some(hasher) = &mut self.hasher {
             hasher.update(bytes);
@@ -71,9 +71,7 @@ impl<'a> Output<'a> {
         match self.digest {
             StreamDigest::Compared(expected) if expected != found => Err(Error::Mismatch {
                 place: self.place.to_owned(),
-                what: "diff id",
-                expected: expected.to_string(),
-                found: found.to_string(),
+                difference: Difference::DiffId { expected, found },
             }),
             _ => Ok((found, self.stream_bytes)),
         }

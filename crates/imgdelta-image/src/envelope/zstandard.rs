@@ -4,7 +4,7 @@
 //! last frame must be whole; nothing may follow it, as for zstd(1).
 
 use super::{Fault, Input, Output};
-use imgdelta_core::Limits;
+use imgdelta_core::{LimitName, limits::Ceiling};
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 /// Decodes all frames.
@@ -27,7 +27,9 @@ pub(super) fn decode(
             }
             if let Some(window_bytes) = window_bytes(header) {
                 let place = output.place();
-                Limits::admit(1 << window_log, window_bytes, "zstd window", place)?;
+                let name = Some(LimitName::ZstdWindowLog);
+                let ceiling = Ceiling { name, value: 1 << window_log };
+                ceiling.admit(window_bytes, "zstd window", place)?;
             }
         }
         let bytes = input.fill()?;

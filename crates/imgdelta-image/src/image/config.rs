@@ -1,5 +1,6 @@
-//! An image's config, read leniently: what is missing or null is empty, what is unknown is passed
-//! over. The verbatim bytes stay with the image.
+//! An image's config, read leniently: missing or null fields are empty, unknown ones are ignored.
+//!
+//! Never writes a config; the verbatim bytes stay with the image.
 
 use super::{manifest::at_most, platform::Platform};
 use crate::store::PlatformFields;
@@ -7,7 +8,7 @@ use imgdelta_core::{DiffId, Error, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// What an image is told to run, and how it came to be.
+/// The fields of an image's config.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
@@ -17,24 +18,24 @@ pub struct Config {
     pub os: String,
     /// Processor's variant, as spelled.
     pub variant: Option<String>,
-    /// When it was made, as spelled (RFC 3339).
+    /// Time of its creation, as spelled (RFC 3339).
     pub created: Option<String>,
-    /// Who made it.
+    /// Its author.
     pub author: Option<String>,
-    /// What a container runs, and as whom.
+    /// Settings of a container of the image.
     pub run: RunConfig,
-    /// How it was made, line by line.
+    /// Its history, one line for each step of the build.
     pub history: Vec<History>,
     /// The digests of the layers' streams, the lowest first.
     pub diff_ids: Vec<DiffId>,
 }
 
-/// What a container of the image runs, and as whom.
+/// Settings of a container of the image: program, user, environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[non_exhaustive]
 pub struct RunConfig {
-    /// `NAME=VALUE`, in order.
+    /// Environment, as `NAME=VALUE` in order.
     #[serde(deserialize_with = "list")]
     pub env: Vec<String>,
     /// The program.
@@ -46,7 +47,7 @@ pub struct RunConfig {
     /// User and group.
     #[serde(deserialize_with = "or_default")]
     pub user: String,
-    /// Where it starts.
+    /// The working directory.
     #[serde(deserialize_with = "or_default")]
     pub working_dir: String,
     /// Ports it listens on.
@@ -58,42 +59,42 @@ pub struct RunConfig {
     /// Labels.
     #[serde(deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,
-    /// What stops it.
+    /// The signal that stops it.
     #[serde(deserialize_with = "or_default")]
     pub stop_signal: String,
-    /// How its health is checked, as written.
+    /// Its health check, as written.
     pub healthcheck: Option<serde_json::Value>,
-    /// What runs a command given as text.
+    /// The shell for commands given as text.
     #[serde(deserialize_with = "list")]
     pub shell: Vec<String>,
-    /// What runs when another image is built on it.
+    /// Instructions for builds that use it as their base.
     #[serde(deserialize_with = "list")]
     pub on_build: Vec<String>,
 }
 
-/// One line of how an image was made.
+/// One line of an image's history.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct History {
-    /// When.
+    /// Time of the step.
     #[serde(default)]
     pub created: Option<String>,
     /// The build file's line.
     #[serde(default)]
     pub created_by: Option<String>,
-    /// Who.
+    /// Author of the step.
     #[serde(default)]
     pub author: Option<String>,
     /// A remark.
     #[serde(default)]
     pub comment: Option<String>,
-    /// Whether it made no layer.
+    /// True if the step made no layer.
     #[serde(rename = "empty_layer", default, deserialize_with = "or_default")]
     pub is_empty_layer: bool,
 }
 
 #[derive(Deserialize)]
-struct Fields {
+struct ConfigFields {
     #[serde(default, deserialize_with = "or_default")]
     architecture: String,
     #[serde(default, deserialize_with = "or_default")]
@@ -108,18 +109,18 @@ struct Fields {
     config: Option<RunConfig>,
     #[serde(default, deserialize_with = "at_most")]
     history: Option<Vec<History>>,
-    rootfs: RootFs,
+    rootfs: RootfsFields,
 }
 
 #[derive(Deserialize)]
-struct RootFs {
+struct RootfsFields {
     #[serde(default, deserialize_with = "at_most")]
     diff_ids: Option<Vec<String>>,
 }
 
 impl Config {
     pub(super) fn parse(json: &[u8], place: &str) -> Result<Self> {
-        let fields: Fields = serde_json::from_slice(json)
+        let fields: ConfigFields = serde_json::from_slice(json)
             .map_err(|error| Error::bad_input_because(place, "not an image config", error))?;
         let diff_ids = fields.rootfs.diff_ids.unwrap_or_default();
         let diff_ids: Result<Vec<DiffId>> = diff_ids
@@ -143,7 +144,7 @@ impl Config {
         })
     }
 
-    /// Returns the platform; what a very old config leaves out is what was meant then.
+    /// Returns the platform; a very old config without one means linux/amd64.
     pub(super) fn platform(&self) -> Platform {
         let fields = PlatformFields {
             os: Some(self.os.clone()),
@@ -166,7 +167,7 @@ fn list<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
     at_most(deserializer).map(Option::unwrap_or_default)
 }
 
-/// Reads a list of words; some writers give a single text.
+/// Reads a list of words; some writers use a single string.
 fn words<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<Vec<String>, D::Error> {
@@ -183,7 +184,7 @@ fn words<'de, D: serde::Deserializer<'de>>(
     })
 }
 
-/// Reads the keys of Go's sets, which are maps to nothing.
+/// Reads the keys of a set, which Go writes as a map to empty objects.
 fn keys<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<Vec<String>, D::Error> {

@@ -1,11 +1,11 @@
-//! A manifest and a config that lie side by side, read as [`super::Image::open`] reads them.
+//! A manifest and its config without a store, read as [`super::Image::open`] reads them.
 //!
-//! For files that carry both. Knows no store.
+//! For files that hold both. Knows no store.
 
 use super::{Config, Layer, Platform, kind, layers, manifest::Document};
-use imgdelta_core::{BlobDigest, Error, Limits, Note, Result, verify::BlobCheck};
+use imgdelta_core::{BlobDigest, Error, LimitName, Limits, Note, Result, verify::BlobCheck};
 
-/// What a manifest and its config say.
+/// The content of a manifest and its config.
 #[derive(Clone, Debug)]
 pub struct Documents {
     /// Digest of the config.
@@ -21,7 +21,7 @@ pub struct Documents {
 }
 
 impl Documents {
-    /// Reads the manifest that has `digest`, and checks that the config is the one it names.
+    /// Reads the manifest with this digest, and compares the config with the manifest.
     pub fn parse(
         digest: BlobDigest,
         manifest: &[u8],
@@ -30,7 +30,7 @@ impl Documents {
     ) -> Result<Self> {
         let place = format!("manifest {digest}");
         let size = manifest.len() as u64;
-        Limits::admit(limits.manifest_bytes, size, "size of a manifest", &place)?;
+        limits.admit(LimitName::ManifestBytes, size, "size of a manifest", &place)?;
         let Document::Manifest(manifest) = Document::parse(manifest, &place)? else {
             return Err(Error::bad_input(place, "an index, not a manifest"));
         };
@@ -40,7 +40,7 @@ impl Documents {
         let config_digest = manifest.config.digest;
         let config_place = format!("config {config_digest}");
         let size = config.len() as u64;
-        Limits::admit(limits.config_bytes, size, "size of the config", &config_place)?;
+        limits.admit(LimitName::ConfigBytes, size, "size of the config", &config_place)?;
         let mut check = BlobCheck::new(config_digest, manifest.config.size_bytes);
         check.update(config)?;
         check.finish()?;

@@ -1,15 +1,16 @@
-//! What is packed like an image and is none, and which layers may be passed on.
+//! Kinds of content by media type: images, other artifacts, indexes, layers that may not be
+//! redistributed.
 //!
-//! Only words are looked at: media types.
+//! Reads media types only, never content.
 
 use super::manifest::Manifest;
 use imgdelta_core::path::escaped;
 
-/// Says what a manifest holds instead of an image, or `None` if it is one.
+/// Returns a description of an artifact, or `None` if the manifest is that of an image.
 pub(super) fn not_an_image(manifest: &Manifest) -> Option<String> {
     let config = manifest.config.media_type();
     if matches!(config, "" | OCI_CONFIG | DOCKER_CONFIG) {
-        // A wasm module may travel behind an image's config.
+        // A wasm module may have the config of an image.
         let is_wasm = manifest.layers.iter().any(|layer| layer.media_type().ends_with("+wasm"));
         return is_wasm.then(|| "a WebAssembly module".to_owned());
     }
@@ -23,12 +24,12 @@ pub(super) fn not_an_image(manifest: &Manifest) -> Option<String> {
     Some(format!("an artifact of type {:?}", escaped(shown.as_bytes())))
 }
 
-/// Whether a layer's media type allows it to be passed on.
+/// Returns true if a layer's media type allows redistribution.
 pub(super) fn is_distributable(media_type: &str) -> bool {
     !media_type.contains(".nondistributable.") && !media_type.contains(".foreign.")
 }
 
-/// Whether a media type names an index.
+/// Returns true if a media type is that of an index.
 pub(super) fn is_index(media_type: &str) -> bool {
     matches!(media_type, OCI_INDEX | DOCKER_LIST)
 }
@@ -46,5 +47,5 @@ const KINDS: &[(&str, &str)] = &[
     ("vnd.dev.cosign", "a Sigstore signature"),
     ("vnd.cncf.notary.signature", "a Notary signature"),
 ];
-/// Enough to recognise a mistake, short enough for a terminal line.
+/// Long enough to recognise a mistake, short enough for a terminal line.
 const MAX_SHOWN_CHARS: usize = 120;

@@ -1,18 +1,18 @@
-//! A manifest or index, told apart by its content.
+//! A manifest or an index, recognised by its content.
 //!
-//! Lenient where the specification leaves room, strict where two readers could see two images in
-//! one document. Knows no store.
+//! Lenient where the specification leaves room, strict where two readers could see different images
+//! in one document. Knows no store.
 
 use crate::store::Descriptor;
 use imgdelta_core::{Error, Result, path::escaped};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
-/// What a checked document turned out to be.
+/// A document whose digest was checked.
 #[derive(Debug)]
 pub(super) enum Document {
     /// Images to choose from.
     Index(Vec<Descriptor>),
-    /// One image, or something that is packed like one.
+    /// One image, or another artifact in the form of an image.
     Manifest(Box<Manifest>),
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Manifest {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Fields {
+struct DocumentFields {
     #[serde(default)]
     schema_version: Option<u64>,
     #[serde(default)]
@@ -46,18 +46,18 @@ struct Fields {
 
 impl Document {
     pub(super) fn parse(json: &[u8], place: &str) -> Result<Self> {
-        // Serde would read a list as the fields in their order, as no other reader does.
+        // Serde would read a list as the fields in their order; no other reader does.
         if json.trim_ascii_start().first() != Some(&b'{') {
             return Err(Error::bad_input(place, "not a manifest or index"));
         }
-        let fields: Fields = serde_json::from_slice(json)
+        let fields: DocumentFields = serde_json::from_slice(json)
             .map_err(|error| Error::bad_input_because(place, "not a manifest or index", error))?;
         let wrong = |what: &str| Err(Error::bad_input(place, what));
         if fields.fs_layers.is_some() || fields.schema_version == Some(1) {
-            return wrong("manifest of schema 1, which registries gave up in 2019: push it anew");
+            return wrong("manifest of schema 1 is not supported; push the image with a current tool");
         }
         match (fields.manifests, fields.config, fields.layers) {
-            // One document that is an index to one reader and a manifest to another (CVE-2021-41190).
+            // Such a document is an index to one reader and a manifest to another (CVE-2021-41190).
             (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
                 wrong("both a manifest and an index at once")
             }
@@ -81,16 +81,18 @@ impl Document {
     }
 }
 
-/// Reads a list, but no longer than anyone could mean: a document of the largest size allowed
-/// could otherwise hold millions of small elements, each far larger in memory.
+/// Reads a list of bounded length.
+///
+/// Without the bound, a document of the largest size allowed could hold millions of small elements,
+/// each far larger in memory.
 pub(super) fn at_most<'de, D, T>(deserializer: D) -> std::result::Result<Option<Vec<T>>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    struct Visitor<T>(std::marker::PhantomData<T>);
+    struct ListVisitor<T>(std::marker::PhantomData<T>);
 
-    impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Visitor<T> {
+    impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for ListVisitor<T> {
         type Value = Option<Vec<T>>;
 
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -116,8 +118,8 @@ where
         }
     }
 
-    deserializer.deserialize_any(Visitor(std::marker::PhantomData))
+    deserializer.deserialize_any(ListVisitor(std::marker::PhantomData))
 }
 
-/// Above the counts that `Limits` allows by default, so that those are named in the usual case.
+/// Above the counts that `Limits` allows by default, so that an error usually names the limit.
 const MAX_ELEMENTS: usize = 1 << 17;

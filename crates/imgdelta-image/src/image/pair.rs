@@ -1,6 +1,6 @@
-//! Two images of one platform: what a comparison needs.
+//! Two images of one platform, for a comparison.
 //!
-//! Never settles for a pair that no machine could run one after the other.
+//! Never returns images of different platforms, which no machine could run one after the other.
 
 use super::{Image, OpenOptions, Opener, open_by};
 use crate::{Reference, store};
@@ -8,9 +8,9 @@ use imgdelta_core::{Error, Result};
 
 /// Opens the base and the target of a comparison for the same platform.
 ///
-/// Without a platform in the options the base is opened as alone, and the target for the base's
-/// platform; where the target has only another one, the base is tried for that. So an image for one
-/// platform can be compared with its neighbour in a multi-platform index, whatever the host is.
+/// Without a platform in the options, the base is opened as if alone, and the target for the base's
+/// platform. If the target lacks that platform, the base is opened for the target's platform. So an
+/// image for one platform can be compared with a multi-platform index on any host.
 pub fn open_pair(
     base: &Reference,
     target: &Reference,

@@ -1,32 +1,32 @@
-//! What an image runs on, and which of several images serves a machine.
+//! Platforms: operating system and processor of an image, and the match with a machine.
 //!
-//! Aliases and variants follow containerd, with one difference: another processor's images that
-//! would also run (32-bit ones) are not chosen silently.
+//! Aliases and variants follow containerd. One rule differs: images for another processor that
+//! would also run (32-bit ones) are never chosen silently.
 
 use crate::store::PlatformFields;
 use imgdelta_core::{Error, path::escaped};
 use std::{fmt, str::FromStr};
 
-/// An operating system and a processor, spelled as Go does.
+/// An operating system and a processor, in Go's spelling.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Platform {
-    /// Such as `linux`.
+    /// The operating system, such as `linux`.
     pub os: String,
-    /// Such as `amd64` or `arm64`.
+    /// The processor, such as `amd64` or `arm64`.
     pub architecture: String,
-    /// Such as `v7`; none where the processor's usual one is meant.
+    /// The processor's variant, such as `v7`; `None` for the usual one.
     pub variant: Option<String>,
 }
 
 impl Platform {
-    /// Returns the platform this program was built for; containers run on Linux also where the
-    /// host does not, in a virtual machine.
+    /// Returns Linux on the processor that this program was built for.
+    ///
+    /// On a host with another system, containers run on Linux in a virtual machine.
     pub fn host() -> Self {
-        let os = if cfg!(windows) { "windows" } else { "linux" };
-        Self::new(os, &oci_spec::image::Arch::default().to_string(), None)
+        Self::new("linux", std::env::consts::ARCH, None)
     }
 
-    /// Makes a platform, resolving aliases such as `x86_64` and `armhf`.
+    /// Returns a platform; resolves aliases such as `x86_64` and `armhf`.
     pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Self {
         let architecture = architecture.to_ascii_lowercase();
         let variant = variant.unwrap_or_default().to_ascii_lowercase();
@@ -35,7 +35,7 @@ impl Platform {
             other => other.to_owned(),
         };
         let (architecture, variant) = match (architecture.as_str(), variant.as_str()) {
-            ("i386" | "i486" | "i586" | "i686", _) => ("386", ""),
+            ("i386" | "i486" | "i586" | "i686" | "x86", _) => ("386", ""),
             ("x86_64" | "x86-64" | "amd64", "" | "v1") => ("amd64", ""),
             ("x86_64" | "x86-64", variant) => ("amd64", variant),
             ("aarch64" | "arm64", "" | "8" | "v8" | "v8.0") => ("arm64", ""),
@@ -44,21 +44,25 @@ impl Platform {
             ("armel", _) | ("arm", "6") => ("arm", "v6"),
             ("arm", "5") => ("arm", "v5"),
             ("arm", "8") => ("arm", "v8"),
+            ("powerpc64", _) if cfg!(target_endian = "little") => ("ppc64le", ""),
+            ("powerpc64", _) => ("ppc64", ""),
+            ("loongarch64", variant) => ("loong64", variant),
             (architecture, variant) => (architecture, variant),
         };
         let variant = (!variant.is_empty()).then(|| variant.to_owned());
         Self { os, architecture: architecture.to_owned(), variant }
     }
 
-    /// Makes a platform of what an index or config says, if it says enough.
+    /// Returns the platform that an index or config states; `None` if system or processor is missing.
     pub fn stated(fields: &PlatformFields) -> Option<Self> {
         let stated = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
         let (os, architecture) = (stated(&fields.os)?, stated(&fields.architecture)?);
         Some(Self::new(&os, &architecture, fields.variant.as_deref()))
     }
 
-    /// Returns how far an image for `offered` is from what a machine of this platform wants: 0 is
-    /// exactly it, more is an older variant that runs too, `None` does not run.
+    /// Returns the distance of an image for `offered` from this platform.
+    ///
+    /// 0 is an exact match; more is an older variant that also runs; `None` does not run.
     pub fn distance(&self, offered: &Self) -> Option<u32> {
         if self.os != offered.os || self.architecture != offered.architecture {
             return None;
@@ -127,13 +131,26 @@ mod tests {
         same("linux/arm", "linux/arm/v7");
         same("linux/armel", "linux/arm/v6");
         same("linux/i686", "linux/386");
+        same("linux/loongarch64", "linux/loong64");
         assert!("linux".parse::<Platform>().is_err());
         assert!("linux/arm/v7/x".parse::<Platform>().is_err());
         assert!("linux/".parse::<Platform>().is_err());
     }
 
     #[test]
-    fn an_older_variant_serves_and_the_nearest_serves_best() {
+    fn the_host_has_gos_name_of_its_processor() {
+        let expected = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            "x86" => "386",
+            other => other,
+        };
+        assert_eq!(Platform::host().architecture, expected);
+        assert_eq!(Platform::host().os, "linux");
+    }
+
+    #[test]
+    fn an_older_variant_runs_and_the_newest_of_them_is_nearest() {
         let distance = |wanted: &str, offered: &str| {
             wanted.parse::<Platform>().unwrap().distance(&offered.parse().unwrap())
         };

@@ -1,18 +1,19 @@
-//! From what a name stands for to the one manifest that is meant, through nested indexes.
+//! The choice of one manifest among the candidates of a name, through nested indexes.
 //!
-//! Reads indexes and manifests, each checked by its digest; the number read is bounded. Never
+//! Reads indexes and manifests, each compared with its digest, and bounds their number. Never
 //! chooses by order alone where a platform decides.
 
 use super::{
-    OpenOptions,
+    OpenOptions, fault,
     kind::is_index,
     manifest::{Document, Manifest},
     platform::Platform,
 };
 use crate::store::{Descriptor, Store, read_blob};
-use imgdelta_core::{Error, Limits, Note, Result};
+use imgdelta_core::{Error, LimitName, Note, Result, limits::Ceiling};
 
-pub(super) struct Selected {
+/// The chosen manifest, with its bytes and its descriptor.
+pub(super) struct ChosenManifest {
     pub descriptor: Descriptor,
     pub bytes: Vec<u8>,
     pub manifest: Manifest,
@@ -23,13 +24,13 @@ pub(super) fn select(
     candidates: Vec<Descriptor>,
     options: &OpenOptions,
     notes: &mut Vec<Note>,
-) -> Result<Selected> {
+) -> Result<ChosenManifest> {
     let host = Platform::host();
     let wanted = options.platform.as_ref().unwrap_or(&host);
-    let mut walk = Walk { store, options, wanted, notes, documents: 0, descriptors: 0 };
+    let mut walk = IndexWalk { store, options, wanted, notes, documents: 0, descriptors: 0 };
     let mut images = walk.skip_companions(candidates)?;
     loop {
-        // An index of unknown or fitting platform is opened before anything is chosen.
+        // Indexes that may hold the platform are opened before anything is chosen.
         if let Some(at) = images.iter().position(|image| walk.is_fitting_index(image)) {
             let nested = images.remove(at);
             let (_, document) = walk.read(&nested)?;
@@ -40,9 +41,9 @@ pub(super) fn select(
         let descriptor = images[at].clone();
         match walk.read(&descriptor)? {
             (bytes, Document::Manifest(manifest)) => {
-                return Ok(Selected { descriptor, bytes, manifest: *manifest });
+                return Ok(ChosenManifest { descriptor, bytes, manifest: *manifest });
             }
-            // The media type was silent or wrong.
+            // The media type is missing or wrong.
             (_, Document::Index(children)) => {
                 let children = walk.skip_companions(children)?;
                 images.splice(at..=at, children);
@@ -51,7 +52,8 @@ pub(super) fn select(
     }
 }
 
-struct Walk<'a> {
+/// The documents read so far, and the rules of the choice.
+struct IndexWalk<'a> {
     store: &'a dyn Store,
     options: &'a OpenOptions,
     wanted: &'a Platform,
@@ -60,24 +62,24 @@ struct Walk<'a> {
     descriptors: u64,
 }
 
-impl Walk<'_> {
+impl IndexWalk<'_> {
     fn read(&mut self, blob: &Descriptor) -> Result<(Vec<u8>, Document)> {
         self.documents += 1;
-        Limits::admit(
-            MAX_DOCUMENTS,
+        Ceiling::fixed(MAX_DOCUMENTS).admit(
             self.documents,
             "count of nested indexes",
             self.store.place(),
         )?;
-        let limit = self.options.limits.manifest_bytes;
-        let bytes = read_blob(self.store, blob, limit, "size of a manifest")?;
+        let limit = self.options.limits.ceiling(LimitName::ManifestBytes);
+        let bytes = read_blob(self.store, blob, limit, "size of a manifest")
+            .map_err(fault::in_blob(self.store, &self.store.place(), "manifest", blob))?;
         let document = Document::parse(&bytes, &format!("manifest {}", blob.digest))?;
         if let Document::Manifest(_) = document
             && is_index(blob.media_type())
         {
             self.notes.push(Note::new(
                 format_args!("manifest {}", blob.digest),
-                "media type says index, it is a manifest",
+                "media type says index, content is a manifest",
             ));
         }
         Ok((bytes, document))
@@ -86,30 +88,40 @@ impl Walk<'_> {
     fn children(&mut self, blob: &Descriptor, document: Document) -> Result<Vec<Descriptor>> {
         match document {
             Document::Index(children) => self.skip_companions(children),
-            // Now told as what it is, so that it is not taken for an index again.
+            // Without the wrong media type it is not opened as an index again.
             Document::Manifest(_) => Ok(vec![Descriptor { media_type: None, ..blob.clone() }]),
         }
     }
 
-    /// Leaves out what accompanies images: attestations, and artifacts beside images.
+    /// Leaves out attestations, and artifacts if there are images.
     fn skip_companions(&mut self, children: Vec<Descriptor>) -> Result<Vec<Descriptor>> {
         let place = self.store.place();
         self.descriptors += children.len() as u64;
-        let limit = self.options.limits.descriptors;
-        Limits::admit(limit, self.descriptors, "count of descriptors", &place)?;
+        self.options.limits.admit(
+            LimitName::Descriptors,
+            self.descriptors,
+            "count of descriptors",
+            &place,
+        )?;
         let all = children.len();
         let mut images: Vec<Descriptor> =
             children.into_iter().filter(|child| !is_attestation(child)).collect();
         let attestations = all - images.len();
         if attestations > 0 {
-            let what = format!("{attestations} attestation manifests skipped");
+            let what = match attestations {
+                1 => "1 attestation manifest skipped".to_owned(),
+                count => format!("{count} attestation manifests skipped"),
+            };
             self.notes.push(Note::new(&place, what));
         }
         if images.iter().any(|image| image.artifact_type.is_none()) {
             let before = images.len();
             images.retain(|image| image.artifact_type.is_none());
             if before > images.len() {
-                let what = format!("{} artifacts beside the image skipped", before - images.len());
+                let what = match before - images.len() {
+                    1 => "1 artifact next to the image skipped".to_owned(),
+                    count => format!("{count} artifacts next to the image skipped"),
+                };
                 self.notes.push(Note::new(&place, what));
             }
         }
@@ -128,16 +140,16 @@ impl Walk<'_> {
         if let Some((distance, at)) = ranked.min() {
             if distance > 0 {
                 let (wanted, image) = (self.wanted, shown(&images[at]));
-                let what = format!("no image for {wanted}; the one for {image} is taken");
+                let what = format!("no image for {wanted}; took the one for {image}");
                 self.notes.push(Note::new(self.store.place(), what));
             }
             return Ok(at);
         }
-        let mut silent = images.iter().enumerate().filter(|(_, image)| stated(image).is_none());
-        if let (Some((at, _)), None) = (silent.next(), silent.next()) {
+        let mut unstated = images.iter().enumerate().filter(|(_, image)| stated(image).is_none());
+        if let (Some((at, _)), None) = (unstated.next(), unstated.next()) {
             return Ok(at);
         }
-        // Nobody asked for a platform, and there is only one to have.
+        // Without a platform in the options, the only image is taken whatever its platform.
         if self.options.platform.is_none() && images.len() == 1 {
             return Ok(0);
         }
@@ -161,8 +173,8 @@ fn stated(image: &Descriptor) -> Option<Platform> {
 }
 
 fn shown(image: &Descriptor) -> String {
-    stated(image).map_or_else(|| format!("unstated ({})", image.digest), |p| p.to_string())
+    stated(image).map_or_else(|| format!("no platform ({})", image.digest), |p| p.to_string())
 }
 
-/// A real image needs two or three; a stranger's chain of indexes ends here.
+/// A real image needs two or three documents; a hostile chain of indexes ends here.
 const MAX_DOCUMENTS: u64 = 64;

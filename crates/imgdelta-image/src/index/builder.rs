@@ -5,7 +5,9 @@
 use super::{Entry, Index, Kind, Owner};
 use crate::tarscan::{Member, Scanner, SparseMap, Visitor};
 use bytes::Bytes;
-use imgdelta_core::{DiffId, Limits, PayloadDigest, Result, path::LayerPath};
+use imgdelta_core::{
+    DiffId, LimitName, Limits, PayloadDigest, Result, limits::Ceiling, path::LayerPath,
+};
 use std::{collections::HashMap, fmt, sync::Arc};
 
 /// Reads whole files of interest, such as package databases, while a layer passes.
@@ -62,7 +64,7 @@ impl IndexBuilder {
         let table = Table {
             file_reader,
             database_limit: limits.database_bytes,
-            text_limit: limits.layer_text_bytes,
+            text_limit: limits.ceiling(LimitName::LayerTextBytes),
             text_bytes: 0,
             entries: Vec::new(),
             owners: HashMap::new(),
@@ -99,7 +101,7 @@ impl IndexBuilder {
 struct Table {
     file_reader: Option<Box<dyn FileReader>>,
     database_limit: u64,
-    text_limit: u64,
+    text_limit: Ceiling,
     text_bytes: u64,
     entries: Vec<Entry>,
     owners: HashMap<Owner, Arc<Owner>>,
@@ -200,7 +202,7 @@ impl Table {
 
     fn check_text(&self) -> Result<()> {
         let what = "number of bytes in names and attributes";
-        Limits::admit(self.text_limit, self.text_bytes, what, "tar stream").map(drop)
+        self.text_limit.admit(self.text_bytes, what, "tar stream").map(drop)
     }
 }
 

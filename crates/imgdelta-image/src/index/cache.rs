@@ -5,7 +5,7 @@
 //! directory; the last writer wins, and all write the same.
 
 use super::Index;
-use imgdelta_core::{DiffId, Error, Limits, Result};
+use imgdelta_core::{DiffId, Difference, Error, Limits, Result, limits::Ceiling};
 use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
@@ -84,7 +84,7 @@ impl Cache {
         }
         let file = File::open(path).map_err(Error::io(&place))?;
         let size = file.metadata().map_err(Error::io(&place))?.len();
-        Limits::admit(MAX_FILE_BYTES, size, "number of bytes", &place)?;
+        Ceiling::fixed(MAX_FILE_BYTES).admit(size, "number of bytes", &place)?;
         let mut bytes = Vec::new();
         let read = (&file).take(MAX_FILE_BYTES).read_to_end(&mut bytes);
         read.map_err(Error::io(&place))?;
@@ -93,9 +93,7 @@ impl Cache {
         if index.diff_id != *diff_id {
             return Err(Error::Mismatch {
                 place: place.to_string(),
-                what: "diff id",
-                expected: diff_id.to_string(),
-                found: index.diff_id.to_string(),
+                difference: Difference::DiffId { expected: *diff_id, found: index.diff_id },
             });
         }
         Ok(index)

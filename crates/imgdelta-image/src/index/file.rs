@@ -12,7 +12,9 @@
 use super::{Attribute, Entry, Index, Kind, Owner};
 use crate::tarscan::Damage;
 use bytes::Bytes;
-use imgdelta_core::{Algorithm, DiffId, Error, Limits, PayloadDigest, Result, path::LayerPath};
+use imgdelta_core::{
+    Algorithm, DiffId, Error, Limits, PayloadDigest, Result, limits::Ceiling, path::LayerPath,
+};
 use imgdelta_format::varint::{self, unzigzag, zigzag};
 use std::{collections::HashMap, io::Read as _, sync::Arc};
 
@@ -47,7 +49,7 @@ impl Index {
             return Err(refuse("its digest is wrong"));
         }
         let columns_bytes = u64::from_le_bytes(told[12..20].try_into().expect("eight bytes"));
-        Limits::admit(columns_limit(limits), columns_bytes, "number of bytes", "index")?;
+        Ceiling::fixed(columns_limit(limits)).admit(columns_bytes, "number of bytes", "index")?;
         // Grows with what comes out, whatever the head promises.
         let mut columns = Vec::new();
         zstd::Decoder::new(frame)

@@ -1,36 +1,36 @@
-//! A blob as a manifest or index speaks of it: digest, size and what it is said to be.
+//! Descriptors: the digest, size and media type that a manifest or index states for a blob.
 //!
-//! Read leniently: unknown fields are passed over, and of the annotations only those that decide
-//! something are kept, so that a stranger's megabytes of them cost nothing.
+//! Reading is lenient: unknown fields are ignored. Only annotations that decide something are kept,
+//! so that megabytes of hostile annotations cost nothing.
 
 use imgdelta_core::BlobDigest;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-/// A blob's digest and size, with what is said about it.
+/// A blob's digest and size, with the statements about its content.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Descriptor {
-    /// What it is said to be; often silent in old files.
+    /// Media type; often missing in old files.
     #[serde(rename = "mediaType", default)]
     pub media_type: Option<String>,
-    /// Its name.
+    /// Digest of its bytes.
     #[serde(deserialize_with = "digest")]
     pub digest: BlobDigest,
-    /// Its length.
+    /// Number of its bytes.
     #[serde(rename = "size")]
     pub size_bytes: u64,
-    /// What an artifact is for.
+    /// Type of an artifact; images have none.
     #[serde(rename = "artifactType", default)]
     pub artifact_type: Option<String>,
-    /// What an image in an index runs on.
+    /// Platform of an image in an index.
     #[serde(default)]
     pub platform: Option<PlatformFields>,
-    /// The annotations that decide something.
+    /// Annotations that decide something.
     #[serde(default)]
     pub annotations: Option<Annotations>,
 }
 
 impl Descriptor {
-    /// Makes a descriptor of bytes that nothing else is said about.
+    /// Returns a descriptor with a digest, a size, and perhaps a media type.
     pub fn new(media_type: Option<&str>, digest: BlobDigest, size_bytes: u64) -> Self {
         Self {
             media_type: media_type.map(str::to_owned),
@@ -42,13 +42,13 @@ impl Descriptor {
         }
     }
 
-    /// Returns the media type, empty if there is none.
+    /// Returns the media type; empty if there is none.
     pub fn media_type(&self) -> &str {
         self.media_type.as_deref().unwrap_or_default()
     }
 }
 
-/// A platform as an index or config spells it, before its aliases are resolved.
+/// A platform as an index or config spells it; aliases are not resolved.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct PlatformFields {
     /// The operating system.
@@ -62,7 +62,7 @@ pub struct PlatformFields {
     pub variant: Option<String>,
 }
 
-/// The annotations that decide which image is meant.
+/// Annotations that decide between images.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Annotations {
     /// The tag in an OCI layout.
@@ -71,7 +71,7 @@ pub struct Annotations {
     /// The whole reference, written by containerd and Docker.
     #[serde(rename = "io.containerd.image.name", default)]
     pub containerd_name: Option<String>,
-    /// `attestation-manifest` for what accompanies an image.
+    /// `attestation-manifest` for an image's attestations.
     #[serde(rename = "vnd.docker.reference.type", default)]
     pub reference_type: Option<String>,
 }

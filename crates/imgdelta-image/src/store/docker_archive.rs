@@ -1,14 +1,15 @@
-//! What `docker save` writes: `manifest.json`, configs and layers as members of a tar file.
+//! Archives of `docker save`: `manifest.json`, configs and layers as members of a tar file.
 //!
-//! The classic kind has no manifests, so one is made up for each image: the same bytes for the
-//! same archive, but a digest that no registry knows. The newer kind (Docker 25 and later) holds an
-//! OCI layout as well; then that is read, and the digests are the image's own.
+//! The classic kind has no manifests, so one is generated for each image. It has the same bytes for
+//! the same archive, and a digest that no registry knows. Archives of Docker 25 and later also hold
+//! an OCI layout; that layout is read, and the digests are the image's own.
 
 use super::{
     Descriptor, Store,
     layout::{INDEX_FILE, LAYOUT_FILE, Layout},
-    members::{Members, Range},
+    members::{MemberRange, Members},
     read_small,
+    roots::ambiguous,
     source::ReadAt,
 };
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     reference::{Name, full_docker_name},
 };
 use imgdelta_core::{
-    Algorithm, BlobDigest, DiffId, Error, Limits, Result, path::escaped, verify::Hasher,
+    Algorithm, BlobDigest, DiffId, Error, LimitName, Limits, Result, path::escaped, verify::Hasher,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -29,51 +30,50 @@ use std::{
 #[derive(Debug)]
 pub struct DockerArchive {
     place: String,
-    kind: Kind,
+    content: ArchiveContent,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum ArchiveContent {
     Oci(Layout),
-    Classic(Classic),
+    Classic(ClassicArchive),
 }
 
 #[derive(Debug)]
-struct Classic {
+struct ClassicArchive {
     members: Members,
-    images: Vec<Saved>,
-    blobs: HashMap<BlobDigest, Stored>,
+    images: Vec<ArchiveImage>,
+    blobs: HashMap<BlobDigest, BlobLocation>,
 }
 
 #[derive(Debug)]
-struct Saved {
+struct ArchiveImage {
     tags: Vec<String>,
     manifest: Descriptor,
 }
 
 #[derive(Debug)]
-enum Stored {
-    Made(Arc<[u8]>),
-    Member(Range),
+enum BlobLocation {
+    Memory(Arc<[u8]>),
+    Member(MemberRange),
 }
 
 impl DockerArchive {
-    /// Opens an archive; `place` is how errors name it.
+    /// Opens an archive; errors name it by `place`.
     ///
-    /// Layers that are stored compressed are hashed here once, since nothing in a classic archive
-    /// says their digest.
+    /// Hashes compressed layers once, since a classic archive does not state their digests.
     pub fn open(source: Arc<dyn ReadAt>, place: String, limits: &Limits) -> Result<Self> {
         let members = Members::read(source, &place, limits)?;
         Self::from_members(members, place, limits)
     }
 
     pub(super) fn from_members(members: Members, place: String, limits: &Limits) -> Result<Self> {
-        let kind = if members.contains(INDEX_FILE) && members.contains(LAYOUT_FILE) {
-            Kind::Oci(Layout::from_members(members, place.clone(), limits)?)
+        let content = if members.contains(INDEX_FILE) && members.contains(LAYOUT_FILE) {
+            ArchiveContent::Oci(Layout::from_members(members, place.clone(), limits)?)
         } else {
-            Kind::Classic(Classic::read(members, &place, limits)?)
+            ArchiveContent::Classic(ClassicArchive::read(members, &place, limits)?)
         };
-        Ok(Self { place, kind })
+        Ok(Self { place, content })
     }
 }
 
@@ -83,25 +83,25 @@ impl Store for DockerArchive {
     }
 
     fn names(&self) -> Result<Vec<String>> {
-        match &self.kind {
-            Kind::Oci(layout) => layout.names(),
-            Kind::Classic(classic) => Ok(classic.names()),
+        match &self.content {
+            ArchiveContent::Oci(layout) => layout.names(),
+            ArchiveContent::Classic(classic) => Ok(classic.names()),
         }
     }
 
     fn find(&self, name: Option<&Name>) -> Result<Vec<Descriptor>> {
-        match &self.kind {
-            Kind::Oci(layout) => layout.find(name),
-            Kind::Classic(classic) => classic.find(name, &self.place).map(|found| vec![found]),
+        match &self.content {
+            ArchiveContent::Oci(layout) => layout.find(name),
+            ArchiveContent::Classic(classic) => Ok(vec![classic.find(name, &self.place)?]),
         }
     }
 
     fn open(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>> {
-        match &self.kind {
-            Kind::Oci(layout) => layout.open(blob),
-            Kind::Classic(classic) => match classic.blobs.get(&blob.digest) {
-                Some(Stored::Made(bytes)) => Ok(Box::new(Cursor::new(Arc::clone(bytes)))),
-                Some(Stored::Member(range)) => Ok(Box::new(classic.members.open(*range))),
+        match &self.content {
+            ArchiveContent::Oci(layout) => layout.open(blob),
+            ArchiveContent::Classic(classic) => match classic.blobs.get(&blob.digest) {
+                Some(BlobLocation::Memory(bytes)) => Ok(Box::new(Cursor::new(Arc::clone(bytes)))),
+                Some(BlobLocation::Member(range)) => Ok(Box::new(classic.members.open(*range))),
                 None => Err(Error::NotFound {
                     place: self.place.clone(),
                     what: format!("blob {}", blob.digest),
@@ -122,28 +122,39 @@ struct ManifestEntry {
     layers: Option<Vec<String>>,
 }
 
+/// The part of a config that decides about layers.
 #[derive(Deserialize)]
-struct ConfigDiffIds {
-    rootfs: DiffIds,
+struct ConfigLayers {
+    rootfs: ConfigRootfs,
 }
 
 #[derive(Deserialize)]
-struct DiffIds {
+struct ConfigRootfs {
     #[serde(default)]
     diff_ids: Option<Vec<String>>,
 }
 
-impl Classic {
+impl ClassicArchive {
     fn read(members: Members, place: &str, limits: &Limits) -> Result<Self> {
         let Some(range) = members.find(MANIFEST_FILE, place)? else {
-            return Err(Error::bad_input(place, "not a docker archive: manifest.json is missing"));
+            let what = if members.contains(INDEX_FILE) {
+                let file = place.strip_prefix("docker-archive:").unwrap_or(place);
+                format!("an OCI archive, not a docker archive; name it oci-archive:{file}")
+            } else {
+                "not a docker archive: manifest.json is missing".to_owned()
+            };
+            return Err(Error::bad_input(place, what));
         };
-        let json =
-            read_small(members.open(range), place, limits.manifest_bytes, "size of manifest.json")?;
+        let json = read_small(
+            members.open(range),
+            place,
+            limits.ceiling(LimitName::ManifestBytes),
+            "size of manifest.json",
+        )?;
         let entries: Vec<ManifestEntry> = serde_json::from_slice(&json).map_err(|error| {
             Error::bad_input_because(place, "manifest.json cannot be parsed", error)
         })?;
-        Limits::admit(limits.descriptors, entries.len() as u64, "count of images", place)?;
+        limits.admit(LimitName::Descriptors, entries.len() as u64, "count of images", place)?;
         let mut archive = Self { members, images: Vec::new(), blobs: HashMap::new() };
         let mut hashed = HashMap::new();
         for entry in entries {
@@ -156,54 +167,58 @@ impl Classic {
     fn image(
         &mut self,
         entry: ManifestEntry,
-        hashed: &mut HashMap<Range, BlobDigest>,
+        hashed: &mut HashMap<MemberRange, BlobDigest>,
         place: &str,
         limits: &Limits,
-    ) -> Result<Saved> {
+    ) -> Result<ArchiveImage> {
         let config_range = self.member(&entry.config, place)?;
         let config = read_small(
             self.members.open(config_range),
             place,
-            limits.config_bytes,
+            limits.ceiling(LimitName::ConfigBytes),
             "size of an image config",
         )?;
-        let parsed: ConfigDiffIds = serde_json::from_slice(&config).map_err(|error| {
+        let parsed: ConfigLayers = serde_json::from_slice(&config).map_err(|error| {
             let name = escaped(entry.config.as_bytes()).into_owned();
             Error::bad_input_because(place, format_args!("config {name:?} cannot be parsed"), error)
         })?;
         let diff_ids = parsed.rootfs.diff_ids.unwrap_or_default();
         let layers = entry.layers.unwrap_or_default();
-        Limits::admit(limits.layers, layers.len() as u64, "count of layers", place)?;
+        limits.admit(LimitName::Layers, layers.len() as u64, "count of layers", place)?;
         if layers.len() != diff_ids.len() {
             return Err(Error::bad_input(
                 place,
-                format_args!("{} layers, but {} diff ids", layers.len(), diff_ids.len()),
+                format_args!(
+                    "manifest.json lists {} layers, the config {} diff ids",
+                    layers.len(),
+                    diff_ids.len()
+                ),
             ));
         }
-        let mut made = MadeManifest {
+        let mut document = GeneratedManifest {
             schema_version: 2,
             media_type: MANIFEST_TYPE,
-            config: MadeDescriptor::new(CONFIG_TYPE, hash(&config), config.len() as u64),
+            config: GeneratedDescriptor::new(CONFIG_TYPE, hash(&config), config.len() as u64),
             layers: Vec::new(),
         };
-        self.blobs.insert(made.config.digest, Stored::Made(config.into()));
+        self.blobs.insert(document.config.digest, BlobLocation::Memory(config.into()));
         for (name, diff_id) in layers.iter().zip(&diff_ids) {
-            made.layers.push(self.layer(name, diff_id, hashed, place)?);
+            document.layers.push(self.layer(name, diff_id, hashed, place)?);
         }
-        let json = serde_json::to_vec(&made).expect("a manifest of our own");
+        let json = serde_json::to_vec(&document).expect("a manifest of our own");
         let digest = hash(&json);
         let manifest = Descriptor::new(Some(MANIFEST_TYPE), digest, json.len() as u64);
-        self.blobs.insert(digest, Stored::Made(json.into()));
-        Ok(Saved { tags: entry.repo_tags.unwrap_or_default(), manifest })
+        self.blobs.insert(digest, BlobLocation::Memory(json.into()));
+        Ok(ArchiveImage { tags: entry.repo_tags.unwrap_or_default(), manifest })
     }
 
     fn layer(
         &mut self,
         name: &str,
         diff_id: &str,
-        hashed: &mut HashMap<Range, BlobDigest>,
+        hashed: &mut HashMap<MemberRange, BlobDigest>,
         place: &str,
-    ) -> Result<MadeDescriptor> {
+    ) -> Result<GeneratedDescriptor> {
         let range = self.member(name, place)?;
         let mut start = Vec::new();
         self.members.open(range).take(16).read_to_end(&mut start).map_err(Error::io(place))?;
@@ -211,9 +226,9 @@ impl Classic {
         let digest = match (compression, hashed.get(&range)) {
             (Compression::None, _) => {
                 let diff_id: DiffId = diff_id.parse().map_err(|error| {
-                    Error::bad_input_because(place, "the config has a diff id that is none", error)
+                    Error::bad_input_because(place, "a diff id in the config is invalid", error)
                 })?;
-                BlobDigest::new(diff_id.algorithm(), diff_id.as_bytes()).expect("as long as it was")
+                BlobDigest::new(diff_id.algorithm(), diff_id.as_bytes()).expect("the same length")
             }
             (_, Some(digest)) => *digest,
             (_, None) => {
@@ -222,20 +237,20 @@ impl Classic {
                 digest
             }
         };
-        self.blobs.insert(digest, Stored::Member(range));
+        self.blobs.insert(digest, BlobLocation::Member(range));
         let media_type = match compression {
             Compression::None => "application/vnd.oci.image.layer.v1.tar",
             Compression::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
             Compression::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
         };
-        Ok(MadeDescriptor::new(media_type, digest, range.1))
+        Ok(GeneratedDescriptor::new(media_type, digest, range.1))
     }
 
-    fn member(&self, name: &str, place: &str) -> Result<Range> {
-        self.members.find(name, place)?.ok_or_else(|| Error::NotFound {
-            place: place.to_owned(),
-            what: format!("member {:?}, which manifest.json names,", escaped(name.as_bytes())),
-            present: Vec::new(),
+    fn member(&self, name: &str, place: &str) -> Result<MemberRange> {
+        self.members.find(name, place)?.ok_or_else(|| {
+            let name = escaped(name.as_bytes());
+            let what = format!("incomplete: manifest.json lists {name:?}, which is missing");
+            Error::bad_input(place, what)
         })
     }
 
@@ -251,52 +266,53 @@ impl Classic {
     }
 
     fn find(&self, name: Option<&Name>, place: &str) -> Result<Descriptor> {
+        let Some(name) = name else {
+            return match &self.images[..] {
+                [] => Err(Error::bad_input(place, "manifest.json lists no image")),
+                [only] => Ok(only.manifest.clone()),
+                _ => Err(ambiguous(place, &self.names())),
+            };
+        };
         let image = match name {
-            None => match &self.images[..] {
-                [only] => Some(only),
-                _ => None,
-            },
-            Some(Name::Tag(tag)) => {
+            Name::Tag(tag) => {
                 let full = full_docker_name(tag);
                 self.images.iter().find(|image| {
                     image.tags.iter().any(|other| other == tag || full_docker_name(other) == full)
                 })
             }
-            Some(Name::Digest(digest)) => {
+            Name::Digest(digest) => {
                 self.images.iter().find(|image| image.manifest.digest == *digest)
             }
-            Some(Name::Ordinal(ordinal)) => self.images.get(*ordinal),
+            Name::Ordinal(ordinal) => self.images.get(*ordinal),
         };
         image.map(|image| image.manifest.clone()).ok_or_else(|| Error::NotFound {
             place: place.to_owned(),
-            what: name.map_or_else(
-                || "a single image, to be taken without a name,".to_owned(),
-                Name::to_string,
-            ),
+            what: name.to_string(),
             present: self.names(),
         })
     }
 }
 
+/// The manifest that stands in for one that a classic archive does not have.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct MadeManifest {
+struct GeneratedManifest {
     schema_version: u32,
     media_type: &'static str,
-    config: MadeDescriptor,
-    layers: Vec<MadeDescriptor>,
+    config: GeneratedDescriptor,
+    layers: Vec<GeneratedDescriptor>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct MadeDescriptor {
+struct GeneratedDescriptor {
     media_type: &'static str,
     #[serde(serialize_with = "as_text")]
     digest: BlobDigest,
     size: u64,
 }
 
-impl MadeDescriptor {
+impl GeneratedDescriptor {
     fn new(media_type: &'static str, digest: BlobDigest, size: u64) -> Self {
         Self { media_type, digest, size }
     }

@@ -1,10 +1,13 @@
-//! The OCI image layout: a directory, or the same as a tar file read in place.
+//! The OCI image layout: a directory, or a tar file of it that is read in place.
 //!
-//! A blob is found by its digest alone; no name in a stranger's file becomes a path.
+//! The digest alone locates a blob; no name in a hostile file becomes a path.
 
-use super::{Descriptor, Store, members::Members, read_small, roots::Roots, source::ReadAt};
+use super::{
+    Descriptor, Store, archive_transport, docker_archive, members::Members, read_small,
+    roots::LayoutRoots, source::ReadAt,
+};
 use crate::reference::Name;
-use imgdelta_core::{BlobDigest, Error, Limits, Result};
+use imgdelta_core::{BlobDigest, Error, LimitName, Limits, Result};
 use std::{
     fs::File,
     io::{ErrorKind, Read},
@@ -16,12 +19,12 @@ use std::{
 #[derive(Debug)]
 pub struct Layout {
     place: String,
-    files: Files,
-    roots: Roots,
+    files: LayoutFiles,
+    roots: LayoutRoots,
 }
 
 #[derive(Debug)]
-enum Files {
+enum LayoutFiles {
     Directory(PathBuf),
     Archive(Members),
 }
@@ -30,33 +33,46 @@ impl Layout {
     /// Opens a directory.
     pub fn open_directory(directory: &Path, limits: &Limits) -> Result<Self> {
         let place = format!("oci:{}", directory.display());
+        if !directory.exists() {
+            return Err(Error::bad_input(place, "no such directory"));
+        }
         if !directory.is_dir() {
-            let what = if directory.exists() { "not a directory" } else { "no such directory" };
+            let what = match archive_transport(directory, limits) {
+                Some(transport) => format!(
+                    "an archive, not a directory; name it {transport}{}",
+                    directory.display()
+                ),
+                None => "not a directory".to_owned(),
+            };
             return Err(Error::bad_input(place, what));
         }
-        Self::open(Files::Directory(directory.to_owned()), place, limits)
+        Self::open(LayoutFiles::Directory(directory.to_owned()), place, limits)
     }
 
-    /// Opens a tar file that holds such a directory; `place` is how errors name it.
+    /// Opens a tar file of such a directory; errors name it by `place`.
     pub fn open_archive(source: Arc<dyn ReadAt>, place: String, limits: &Limits) -> Result<Self> {
         let members = Members::read(source, &place, limits)?;
         Self::from_members(members, place, limits)
     }
 
     pub(super) fn from_members(members: Members, place: String, limits: &Limits) -> Result<Self> {
-        Self::open(Files::Archive(members), place, limits)
+        Self::open(LayoutFiles::Archive(members), place, limits)
     }
 
-    fn open(files: Files, place: String, limits: &Limits) -> Result<Self> {
+    fn open(files: LayoutFiles, place: String, limits: &Limits) -> Result<Self> {
         let read = |name: &str| match files.open(name, &place)? {
-            Some((reader, _)) => {
-                read_small(reader, &place, limits.manifest_bytes, "size of a layout file").map(Some)
-            }
+            Some((reader, _)) => read_small(
+                reader,
+                &place,
+                limits.ceiling(LimitName::ManifestBytes),
+                "size of a layout file",
+            )
+            .map(Some),
             None => Ok(None),
         };
-        // Some writers leave the version file out; nobody needs it while there is one version.
+        // Some writers omit the version file; with a single version nothing depends on it.
         if let Some(bytes) = read(LAYOUT_FILE)? {
-            let version: Version = serde_json::from_slice(&bytes).map_err(|error| {
+            let version: LayoutVersion = serde_json::from_slice(&bytes).map_err(|error| {
                 Error::bad_input_because(&place, "oci-layout cannot be parsed", error)
             })?;
             if !version.version.starts_with("1.") {
@@ -68,14 +84,14 @@ impl Layout {
             }
         }
         let Some(index) = read(INDEX_FILE)? else {
-            return Err(Error::bad_input(&place, "not an OCI image layout: index.json is missing"));
+            return Err(Error::bad_input(&place, not_a_layout(&files, &place)));
         };
-        let roots = Roots::parse(&index, &place, limits)?;
+        let roots = LayoutRoots::parse(&index, &place, limits)?;
         Ok(Self { place, files, roots })
     }
 
     fn open_blob(&self, digest: &BlobDigest) -> Result<(Box<dyn Read + Send>, u64)> {
-        let name = format!("blobs/{}/{}", digest.algorithm().name(), digest.hex());
+        let name = blob_name(digest);
         self.files.open(&name, &self.place)?.ok_or_else(|| Error::NotFound {
             place: self.place.clone(),
             what: format!("blob {digest}"),
@@ -97,8 +113,8 @@ impl Store for Layout {
         if let Some(found) = self.roots.find(name, &self.place)? {
             return Ok(found);
         }
-        // A digest that index.json does not list may still be that of a manifest within an index.
-        let Some(Name::Digest(digest)) = name else { unreachable!("only digests are left open") };
+        // index.json need not list the digest: it may be that of a manifest inside an index.
+        let Some(Name::Digest(digest)) = name else { unreachable!("only a digest may be absent") };
         match self.open_blob(digest) {
             Ok((_, size_bytes)) => Ok(vec![Descriptor::new(None, *digest, size_bytes)]),
             Err(Error::NotFound { what, .. }) => Err(self.roots.missing(&self.place, what)),
@@ -109,9 +125,16 @@ impl Store for Layout {
     fn open(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>> {
         Ok(self.open_blob(&blob.digest)?.0)
     }
+
+    fn blob_file(&self, blob: &Descriptor) -> Option<PathBuf> {
+        match &self.files {
+            LayoutFiles::Directory(directory) => Some(directory.join(blob_name(&blob.digest))),
+            LayoutFiles::Archive(_) => None,
+        }
+    }
 }
 
-impl Files {
+impl LayoutFiles {
     fn open(&self, name: &str, place: &str) -> Result<Option<(Box<dyn Read + Send>, u64)>> {
         match self {
             Self::Archive(members) => Ok(members
@@ -123,7 +146,7 @@ impl Files {
                     Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
                     outcome => outcome.map_err(Error::io(path.display()))?,
                 };
-                // Links are followed, some builders lay blobs out so. A pipe would block for ever.
+                // Some builders link to blobs, so links are followed. Opening a pipe would block.
                 if !metadata.is_file() {
                     return Err(Error::bad_input(path.display(), "not a regular file"));
                 }
@@ -134,8 +157,23 @@ impl Files {
     }
 }
 
+fn blob_name(digest: &BlobDigest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}
+
+/// Returns the error text for files without an `index.json`.
+fn not_a_layout(files: &LayoutFiles, place: &str) -> String {
+    match files {
+        LayoutFiles::Archive(members) if members.contains(docker_archive::MANIFEST_FILE) => {
+            let file = place.strip_prefix("oci-archive:").unwrap_or(place);
+            format!("a docker archive, not an OCI archive; name it docker-archive:{file}")
+        }
+        _ => "not an OCI image layout: index.json is missing".to_owned(),
+    }
+}
+
 #[derive(serde::Deserialize)]
-struct Version {
+struct LayoutVersion {
     #[serde(rename = "imageLayoutVersion")]
     version: String,
 }

@@ -1,13 +1,13 @@
-//! The members of an archive by name, with the range each lies in.
+//! Members of a tar archive of images, by name, with the byte range of each.
 //!
-//! Enough tar for what image tools write: old, USTAR, GNU and PAX names and sizes, hard and
-//! symbolic links inside the archive. Payloads are not read, nothing is unpacked. Layers have a
-//! reader of their own, which loses nothing; this one keeps names and ranges only.
+//! Reads the tar dialects that image tools write: old, USTAR, GNU and PAX names and sizes, and links
+//! inside the archive. Never reads payloads. Layers need every byte and have their own reader,
+//! `tarscan`; this one keeps names and ranges only.
 
 use super::source::{RangeReader, ReadAt};
 use crate::envelope::Compression;
 use imgdelta_core::{
-    Error, Limits, Result,
+    Error, LimitName, Limits, Result,
     path::{LayerPath, escaped},
 };
 use std::{collections::HashMap, sync::Arc};
@@ -15,33 +15,34 @@ use std::{collections::HashMap, sync::Arc};
 #[derive(Debug)]
 pub(super) struct Members {
     source: Arc<dyn ReadAt>,
-    by_path: HashMap<LayerPath, Member>,
+    by_path: HashMap<LayerPath, ArchiveMember>,
 }
 
 #[derive(Debug, PartialEq)]
-enum Member {
-    File(Range),
+enum ArchiveMember {
+    File(MemberRange),
     Symlink(Box<[u8]>),
     HardLink(Box<[u8]>),
-    /// A second member of this name came: readers disagree on which one counts.
+    /// Two members have this name, and readers disagree on which one counts.
     Ambiguous,
 }
 
-/// Offset and length.
-pub(super) type Range = (u64, u64);
+/// Offset and length of a member's payload.
+pub(super) type MemberRange = (u64, u64);
 
 impl Members {
     pub(super) fn read(source: Arc<dyn ReadAt>, place: &str, limits: &Limits) -> Result<Self> {
         let end = source.size_bytes().map_err(Error::io(place))?;
-        let mut walk =
-            Walk { source: &*source, place, limits, end, at: 0, next: Extension::default() };
+        let next = ExtensionFields::default();
+        let mut walk = ArchiveWalk { source: &*source, place, limits, end, at: 0, next };
         let mut by_path = HashMap::new();
         let mut members = 0;
         while let Some((path, member)) = walk.member()? {
             members += 1;
-            Limits::admit(limits.archive_members, members, "count of members", place)?;
+            limits.admit(LimitName::ArchiveMembers, members, "count of members", place)?;
             let Some(member) = member else { continue };
-            by_path.entry(path).and_modify(|other| *other = Member::Ambiguous).or_insert(member);
+            let earlier = by_path.entry(path);
+            earlier.and_modify(|other| *other = ArchiveMember::Ambiguous).or_insert(member);
         }
         Ok(Self { source, by_path })
     }
@@ -51,17 +52,17 @@ impl Members {
     }
 
     /// Follows links to a file's range; `None` if there is no such member.
-    pub(super) fn find(&self, name: &str, place: &str) -> Result<Option<Range>> {
+    pub(super) fn find(&self, name: &str, place: &str) -> Result<Option<MemberRange>> {
         let wrong = |what: &str| {
             Error::bad_input(place, format_args!("member {:?} {what}", escaped(name.as_bytes())))
         };
         let mut path = inside(name.as_bytes()).ok_or_else(|| wrong("lies outside the archive"))?;
         for hop in 0..MAX_LINKS {
             let target = match self.by_path.get(&path) {
-                Some(Member::File(range)) => return Ok(Some(*range)),
-                Some(Member::Ambiguous) => return Err(wrong("occurs more than once")),
-                Some(Member::HardLink(target)) => target.to_vec(),
-                Some(Member::Symlink(target)) => {
+                Some(ArchiveMember::File(range)) => return Ok(Some(*range)),
+                Some(ArchiveMember::Ambiguous) => return Err(wrong("occurs more than once")),
+                Some(ArchiveMember::HardLink(target)) => target.to_vec(),
+                Some(ArchiveMember::Symlink(target)) => {
                     let parent = path.parent().unwrap_or_else(LayerPath::root);
                     [parent.as_bytes(), target].join(&b'/')
                 }
@@ -73,12 +74,12 @@ impl Members {
         Err(wrong("is a chain of too many links"))
     }
 
-    pub(super) fn open(&self, (offset, size_bytes): Range) -> RangeReader {
+    pub(super) fn open(&self, (offset, size_bytes): MemberRange) -> RangeReader {
         RangeReader::new(Arc::clone(&self.source), offset, size_bytes)
     }
 }
 
-/// Cleans a path unless it climbs above where it starts.
+/// Returns the cleaned path, or `None` if it climbs above its start.
 fn inside(spelling: &[u8]) -> Option<LayerPath> {
     let mut depth = 0_usize;
     for part in spelling.split(|&byte| byte == b'/') {
@@ -91,26 +92,27 @@ fn inside(spelling: &[u8]) -> Option<LayerPath> {
     Some(LayerPath::parse(spelling))
 }
 
-struct Walk<'a> {
+/// The position in an archive, and the extension headers read so far for the next member.
+struct ArchiveWalk<'a> {
     source: &'a dyn ReadAt,
     place: &'a str,
     limits: &'a Limits,
     end: u64,
     at: u64,
-    next: Extension,
+    next: ExtensionFields,
 }
 
-/// What extension headers say about the member behind them.
+/// Fields from extension headers for the next member.
 #[derive(Default)]
-struct Extension {
+struct ExtensionFields {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     size_bytes: Option<u64>,
 }
 
-impl Walk<'_> {
-    /// Returns the next member; without content to keep for directories and the like.
-    fn member(&mut self) -> Result<Option<(LayerPath, Option<Member>)>> {
+impl ArchiveWalk<'_> {
+    /// Returns the next path, with its member if it is a file or a link.
+    fn member(&mut self) -> Result<Option<(LayerPath, Option<ArchiveMember>)>> {
         loop {
             let mut header = [0; BLOCK];
             let start = self.at;
@@ -121,13 +123,14 @@ impl Walk<'_> {
                 _ => return Err(self.wrong(start, "the archive ends within a header")),
             }
             if !checksum_is_right(&header) {
-                return Err(self.wrong(start, no_header(start, &header)));
+                return Err(self.wrong(start, not_a_header(start, &header)));
             }
             let kind = header[156];
             let is_extension = matches!(kind, b'L' | b'K' | b'x' | b'g');
-            let stated = number(&header[124..136]).ok_or_else(|| self.wrong(start, "bad size"))?;
+            let stated =
+                number(&header[124..136]).ok_or_else(|| self.wrong(start, "size is not a number"))?;
             let size = match kind {
-                // Links and directories have no payload, whatever some writers put there.
+                // Links and directories have no payload, although some writers state a size.
                 b'1'..=b'6' => 0,
                 _ if is_extension => stated,
                 _ => self.next.size_bytes.unwrap_or(stated),
@@ -136,7 +139,7 @@ impl Walk<'_> {
             let next =
                 size.checked_next_multiple_of(BLOCK as u64).and_then(|n| n.checked_add(payload));
             match next {
-                // The last block's padding may be missing, the payload may not.
+                // Only the padding of the last block may be missing.
                 Some(next) if payload + size <= self.end => self.at = next,
                 _ => return Err(self.wrong(start, "the archive ends within a member")),
             }
@@ -144,16 +147,16 @@ impl Walk<'_> {
                 self.extension(kind, payload, size)?;
                 continue;
             }
-            let extension = std::mem::take(&mut self.next);
-            let spelling = extension.path.unwrap_or_else(|| header_path(&header));
-            let link = extension.link.unwrap_or_else(|| text(&header[157..257]).to_vec());
+            let fields = std::mem::take(&mut self.next);
+            let spelling = fields.path.unwrap_or_else(|| header_path(&header));
+            let link = fields.link.unwrap_or_else(|| text(&header[157..257]).to_vec());
             let Some(path) = inside(&spelling) else {
                 return Err(self.wrong(start, "the path climbs out of the archive"));
             };
             let member = match kind {
-                0 | b'0' | b'7' => Some(Member::File((payload, size))),
-                b'1' => Some(Member::HardLink(link.into())),
-                b'2' => Some(Member::Symlink(link.into())),
+                0 | b'0' | b'7' => Some(ArchiveMember::File((payload, size))),
+                b'1' => Some(ArchiveMember::HardLink(link.into())),
+                b'2' => Some(ArchiveMember::Symlink(link.into())),
                 _ => None,
             };
             return Ok(Some((path, member)));
@@ -161,8 +164,12 @@ impl Walk<'_> {
     }
 
     fn extension(&mut self, kind: u8, payload: u64, size: u64) -> Result<()> {
-        let limit = self.limits.extension_bytes;
-        Limits::admit(limit, size, "size of an extension header", self.place)?;
+        self.limits.admit(
+            LimitName::ExtensionBytes,
+            size,
+            "size of an extension header",
+            self.place,
+        )?;
         let mut bytes = Vec::new();
         let mut at = payload;
         let mut piece = [0; 4096];
@@ -179,17 +186,19 @@ impl Walk<'_> {
         match kind {
             b'L' => self.next.path = Some(text(&bytes).to_vec()),
             b'K' => self.next.link = Some(text(&bytes).to_vec()),
-            // Global records (git's comment) say nothing about where a member lies.
+            // Global records, such as git's comment, say nothing about a member's position.
             b'x' => {
                 let records = records(&bytes);
-                let records = records.ok_or_else(|| self.wrong(payload, "bad PAX record"))?;
+                let records =
+                    records.ok_or_else(|| self.wrong(payload, "PAX record is malformed"))?;
                 for (key, value) in records {
                     match key {
                         b"path" => self.next.path = Some(value.to_vec()),
                         b"linkpath" => self.next.link = Some(value.to_vec()),
                         b"size" => {
                             let size = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok());
-                            let size = size.ok_or_else(|| self.wrong(payload, "bad PAX size"))?;
+                            let size = size
+                                .ok_or_else(|| self.wrong(payload, "PAX size is not a number"))?;
                             self.next.size_bytes = Some(size);
                         }
                         _ => {}
@@ -221,13 +230,14 @@ impl Walk<'_> {
     }
 }
 
-fn no_header(start: u64, header: &[u8]) -> &'static str {
+/// Returns the error text for a block whose checksum is wrong.
+fn not_a_header(start: u64, header: &[u8]) -> &'static str {
     match Compression::of(header) {
         Compression::Gzip if start == 0 => {
-            "the archive is compressed with gzip; its members are read in place, so decompress it first"
+            "the archive is compressed with gzip; decompress it first, since members are read in place"
         }
         Compression::Zstd if start == 0 => {
-            "the archive is compressed with zstd; its members are read in place, so decompress it first"
+            "the archive is compressed with zstd; decompress it first, since members are read in place"
         }
         _ if start == 0 => "not a tar file",
         _ => "tar header with a wrong checksum",
@@ -246,7 +256,7 @@ fn checksum_is_right(header: &[u8; BLOCK]) -> bool {
 fn number(field: &[u8]) -> Option<u64> {
     if field[0] & 0x80 != 0 {
         let (high, low) = field.split_at(field.len() - 8);
-        // A checksum's field has no room for the mark beside eight bytes; nobody writes one so.
+        // A checksum field has no room for the mark and eight bytes; no writer uses the mark there.
         let is_small = high
             .split_first()
             .is_some_and(|(&mark, rest)| mark == 0x80 && rest.iter().all(|&byte| byte == 0));
@@ -265,14 +275,14 @@ fn text(field: &[u8]) -> &[u8] {
 
 fn header_path(header: &[u8; BLOCK]) -> Vec<u8> {
     let (name, prefix) = (text(&header[..100]), text(&header[345..500]));
-    // GNU's old magic keeps times where POSIX keeps the prefix.
+    // With GNU's old magic this field holds times, not POSIX's prefix.
     if prefix.is_empty() || &header[257..263] != b"ustar\0" {
         return name.to_vec();
     }
     [prefix, name].join(&b'/')
 }
 
-/// Splits PAX records: `LENGTH KEY=VALUE\n`, the length counting itself.
+/// Splits PAX records: `LENGTH KEY=VALUE\n`, where the length includes its own digits.
 fn records(mut rest: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     let mut records = Vec::new();
     while !rest.is_empty() {
@@ -287,5 +297,5 @@ fn records(mut rest: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
 }
 
 const BLOCK: usize = 512;
-/// `docker save` used links of one hop.
+/// `docker save` wrote links of one hop.
 const MAX_LINKS: usize = 8;

@@ -1,14 +1,15 @@
-//! The images a layout's `index.json` names, and the choice of one of them.
+//! The images that a layout's `index.json` lists, and the choice of one by name.
 //!
 //! Knows names and descriptors only; opens nothing.
 
 use super::Descriptor;
 use crate::reference::{Name, full_docker_name};
-use imgdelta_core::{Error, Limits, Result, path::escaped};
+use imgdelta_core::{Error, LimitName, Limits, Result, path::escaped};
 use serde::Deserialize;
 
+/// The descriptors of `index.json`, in the file's order.
 #[derive(Debug)]
-pub(super) struct Roots(Vec<Descriptor>);
+pub(super) struct LayoutRoots(Vec<Descriptor>);
 
 #[derive(Deserialize)]
 struct IndexFile {
@@ -16,17 +17,17 @@ struct IndexFile {
     manifests: Option<Vec<Descriptor>>,
 }
 
-impl Roots {
+impl LayoutRoots {
     pub(super) fn parse(json: &[u8], place: &str, limits: &Limits) -> Result<Self> {
         let index: IndexFile = serde_json::from_slice(json).map_err(|error| {
             Error::bad_input_because(place, "index.json cannot be parsed", error)
         })?;
         let roots = index.manifests.unwrap_or_default();
-        Limits::admit(limits.descriptors, roots.len() as u64, "count of descriptors", place)?;
+        limits.admit(LimitName::Descriptors, roots.len() as u64, "count of descriptors", place)?;
         Ok(Self(roots))
     }
 
-    /// Returns every name once, in the file's order; unnamed images by their digest.
+    /// Returns every name once, in the file's order; an image without a name by its digest.
     pub(super) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for root in &self.0 {
@@ -41,7 +42,7 @@ impl Roots {
         names
     }
 
-    /// Returns what a name stands for, or `None` if it is a digest that no root has.
+    /// Returns the descriptors of a name, or `None` for a digest that `index.json` does not list.
     pub(super) fn find(&self, name: Option<&Name>, place: &str) -> Result<Option<Vec<Descriptor>>> {
         let matching: Vec<&Descriptor> = match name {
             None => self.0.iter().collect(),
@@ -56,16 +57,18 @@ impl Roots {
             Some(Name::Ordinal(ordinal)) => self.0.get(*ordinal).into_iter().collect(),
         };
         let Some(first) = matching.first() else {
-            let what = name.map_or_else(|| "an image".to_owned(), Name::to_string);
-            return Err(self.missing(place, what));
+            let Some(name) = name else {
+                return Err(Error::bad_input(place, "index.json lists no image"));
+            };
+            return Err(self.missing(place, name.to_string()));
         };
-        // Several roots are one image if they are the same blob under more names, or one name
-        // once per platform.
+        // Several roots are one image if they are the same blob with several names, or if they
+        // share a name, once per platform.
         let is_one = matching.iter().all(|root| root.digest == first.digest)
             || name.is_some()
             || matching.iter().all(|root| label(root) == label(first));
         if !is_one {
-            return Err(self.missing(place, "a single image, to be taken without a name,".into()));
+            return Err(ambiguous(place, &self.names()));
         }
         let mut found: Vec<Descriptor> = Vec::new();
         for root in matching {
@@ -89,8 +92,26 @@ fn has_name(root: &Descriptor, tag: &str, full: &str) -> bool {
         || containerd_name.is_some_and(|name| name == tag || full_docker_name(name) == full)
 }
 
-/// The whole name where Docker gives one: its `ref.name` is the bare tag, the same for many images.
+/// Returns the error for a place that holds several images when none of them was named.
+pub(super) fn ambiguous(place: &str, names: &[String]) -> Error {
+    let shown = names.iter().take(MAX_SHOWN_NAMES).map(|name| match name.strip_prefix("@sha") {
+        Some(_) => format!("{place}{name}"),
+        None => format!("{place}:{name}"),
+    });
+    let mut what = format!("holds {} images; name one: ", names.len());
+    what.push_str(&shown.collect::<Vec<_>>().join(", "));
+    if let more @ 1.. = names.len().saturating_sub(MAX_SHOWN_NAMES) {
+        what.push_str(&format!(" and {more} more"));
+    }
+    Error::bad_input(place, what)
+}
+
+/// Returns a root's name: Docker's whole reference if it has one, since Docker's `ref.name` is a
+/// bare tag that many images share.
 fn label(root: &Descriptor) -> Option<&str> {
     let annotations = root.annotations.as_ref()?;
     annotations.containerd_name.as_deref().or(annotations.ref_name.as_deref())
 }
+
+/// A layout may hold thousands of images; an error line stays readable.
+const MAX_SHOWN_NAMES: usize = 12;

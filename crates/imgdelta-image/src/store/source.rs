@@ -1,6 +1,6 @@
-//! Bytes that can be read from any place: a file, or memory.
+//! Positioned reads from a file or from memory.
 //!
-//! Archives are read in place through this, by several threads at once. Nothing is cached.
+//! Several threads read archives in place through one source. Nothing is cached.
 
 use std::{
     fmt,
@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-/// Something that can be read from any offset without a cursor.
+/// A source of bytes that is read at any offset, without a cursor.
 pub trait ReadAt: Send + Sync + fmt::Debug {
     /// Reads up to `buffer.len()` bytes at `offset`; 0 at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
@@ -17,7 +17,7 @@ pub trait ReadAt: Send + Sync + fmt::Debug {
     /// Returns the number of bytes.
     fn size_bytes(&self) -> io::Result<u64>;
 
-    /// Fills `buffer` with the bytes at `offset`; an error where they end before.
+    /// Fills `buffer` with the bytes at `offset`; fails if the source ends before.
     fn fill_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
         while !buffer.is_empty() {
             match self.read_at(buffer, offset) {
@@ -35,14 +35,8 @@ pub trait ReadAt: Send + Sync + fmt::Debug {
 }
 
 impl ReadAt for File {
-    #[cfg(unix)]
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         std::os::unix::fs::FileExt::read_at(self, buffer, offset)
-    }
-
-    #[cfg(windows)]
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        std::os::windows::fs::FileExt::seek_read(self, buffer, offset)
     }
 
     fn size_bytes(&self) -> io::Result<u64> {
@@ -61,7 +55,7 @@ impl ReadAt for Vec<u8> {
     }
 }
 
-/// Reads a range of a source from its beginning to its end.
+/// Reads a range of a source once, front to back.
 #[derive(Debug)]
 pub struct RangeReader {
     source: Arc<dyn ReadAt>,
@@ -70,7 +64,7 @@ pub struct RangeReader {
 }
 
 impl RangeReader {
-    /// Begins at `offset`; gives `size_bytes` bytes if the source has as many.
+    /// Starts at `offset` and ends after `size_bytes` bytes, or where the source ends.
     pub fn new(source: Arc<dyn ReadAt>, offset: u64, size_bytes: u64) -> Self {
         Self { source, offset, rest_bytes: size_bytes }
     }

@@ -20,7 +20,7 @@ pub use header::number;
 pub use member::{Attribute, Damage, Kind, Member, SparseMap};
 
 use header::Header;
-use imgdelta_core::{Limits, Result};
+use imgdelta_core::{LimitName, Limits, Result, limits::Ceiling};
 use pax::Records;
 use sparse::{OldMap, TextMap, TextReader};
 
@@ -51,8 +51,8 @@ pub struct Scan {
 /// Takes a tar stream in chunks of any size.
 #[derive(Debug)]
 pub struct Scanner {
-    extension_limit: u64,
-    entry_limit: u64,
+    extension_limit: Ceiling,
+    entry_limit: Ceiling,
     members: u64,
     /// The offset of the next byte to look at.
     at: u64,
@@ -100,8 +100,8 @@ impl Scanner {
     /// Starts before the first byte.
     pub fn new(limits: &Limits) -> Self {
         Self {
-            extension_limit: limits.extension_bytes,
-            entry_limit: limits.layer_entries,
+            extension_limit: limits.ceiling(LimitName::ExtensionBytes),
+            entry_limit: limits.ceiling(LimitName::LayerEntries),
             members: 0,
             at: 0,
             state: State::Header,
@@ -318,7 +318,7 @@ impl Scanner {
     ) -> Result<()> {
         self.members += 1;
         let place = format_args!("tar stream, offset {start}");
-        Limits::admit(self.entry_limit, self.members, "number of entries", place)?;
+        self.entry_limit.admit(self.members, "number of entries", place)?;
         let pending = std::mem::take(&mut self.pending);
         let records = pending.records.unwrap_or_default();
         let size = records.size.unwrap_or(header_size);
@@ -483,7 +483,7 @@ impl Scanner {
 
     fn admit_extension(&self, bytes: u64, offset: u64) -> Result<u64> {
         let place = format_args!("tar stream, offset {offset}");
-        Limits::admit(self.extension_limit, bytes, "number of bytes in an extension header", place)
+        self.extension_limit.admit(bytes, "number of bytes in an extension header", place)
     }
 }
 

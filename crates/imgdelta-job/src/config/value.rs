@@ -3,7 +3,9 @@
 //! Each is checked where it is read, so that a mistake is told at its own place.
 
 use globset::{GlobBuilder, GlobMatcher};
-use imgdelta::{image::Platform, limits::parse_size, plan::Preset};
+use imgdelta_core::limits::parse_size;
+use imgdelta_image::image::Platform;
+use imgdelta_make::options::Preset;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use std::{fmt, path::PathBuf, time::Duration};
 

@@ -11,7 +11,7 @@ pub use refusal::advice;
 use super::{Answer, Counts, Entry, Hope, Line, Queue, State, Taken, Terms, Ticket, bounds};
 use crate::config::Server;
 use connection::Connection;
-use imgdelta::Result;
+use imgdelta_core::Result;
 use imgdelta_registry::Secret;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use tokio_postgres::{Row, types::ToSql};

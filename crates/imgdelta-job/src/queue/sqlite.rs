@@ -4,7 +4,7 @@
 //! machine may share the file; a network's file system does not hold the locks that takes.
 
 use super::{Answer, Counts, Entry, Hope, Line, Queue, State, Taken, Terms, Ticket, bounds};
-use imgdelta::{Error, Result};
+use imgdelta_core::{Error, Result};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::{
     cmp::Reverse,

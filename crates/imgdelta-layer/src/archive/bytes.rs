@@ -1,12 +1,11 @@
-//! A range of an address space, as an archive that is read by offset.
-//!
-//! Reads no more than it is asked for. Knows no format.
+//! The bytes of an archive, read by offset from an address space.
+//! Reads no more than it is asked for; knows no format.
 
 use imgdelta_core::{Error, Result, progress::Progress};
 use imgdelta_image::volume::Space;
 use std::ops::Range;
 
-/// A range of an address space.
+/// The bytes of an archive: a range of an address space.
 #[derive(Clone, Copy, Debug)]
 pub struct Slice<'a> {
     space: &'a Space,
@@ -15,17 +14,17 @@ pub struct Slice<'a> {
 }
 
 impl<'a> Slice<'a> {
-    /// Takes a range; reading fails where it leaves the space.
+    /// Selects a range of `space`. Reads fail where the range leaves the space.
     pub fn new(space: &'a Space, address: u64, bytes: u64) -> Self {
         Self { space, address, bytes }
     }
 
-    /// Returns its length.
+    /// Returns the length of the range.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Reads a range of it, which the caller bounds; nothing where it ends before.
+    /// Reads `count` bytes at `at`; `None` if they exceed the range. The caller bounds `count`.
     pub fn read(&self, at: u64, count: u64) -> Result<Option<Vec<u8>>> {
         if at.checked_add(count).is_none_or(|end| end > self.bytes) {
             return Ok(None);
@@ -35,7 +34,7 @@ impl<'a> Slice<'a> {
         Ok(Some(bytes))
     }
 
-    /// Hands a range to `each` in pieces, until it returns `false`.
+    /// Passes a range to `each` in pieces, until `each` returns `false`.
     pub fn pieces(
         &self,
         range: Range<u64>,
@@ -61,46 +60,7 @@ impl<'a> Slice<'a> {
     }
 }
 
-/// A length as memory counts.
+/// Returns a length as a `usize`, or the largest one if it does not fit.
 pub(super) fn length(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
-}
-
-/// Reads numbers from the front of bytes; `None` where they end.
-pub(super) struct Front<'a>(pub(super) &'a [u8]);
-
-impl<'a> Front<'a> {
-    pub(super) fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (found, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(found)
-    }
-
-    pub(super) fn byte(&mut self) -> Option<u8> {
-        self.bytes(1).map(|bytes| bytes[0])
-    }
-
-    pub(super) fn u16(&mut self) -> Option<u16> {
-        let (found, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(u16::from_le_bytes(*found))
-    }
-
-    pub(super) fn u32(&mut self) -> Option<u32> {
-        let (found, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(u32::from_le_bytes(*found))
-    }
-
-    pub(super) fn u64(&mut self) -> Option<u64> {
-        let (found, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(u64::from_le_bytes(*found))
-    }
-
-    pub(super) fn number(&mut self) -> Option<u64> {
-        let (value, count) = imgdelta_format::varint::take(self.0)?;
-        self.0 = &self.0[count..];
-        Some(value)
-    }
 }

@@ -1,42 +1,43 @@
-//! Gzip files: one part, all that their members inflate to.
+//! Gzip files: one part, which is the inflated content of all members.
 //!
-//! Headers, trailers and what follows the last member are the recipe's that closes one; opening
-//! passes over them.
+//! Opening skips headers, trailers and the bytes behind the last member; the recipe that closes the
+//! file has them.
 
 use super::{Coder, Inner, Opening, Out, Packing, Part, Slice, compress};
 use imgdelta_core::{Error, Result, progress::Progress};
 use imgdelta_deflate::{Encoders, GzipHeader, NoHeader, TRAILER_BYTES, inflate::Stream};
 
-/// A gzip file has no directory: whether it is one, inflating it tells.
+/// Returns the one part, unchecked: a gzip file has no directory, so only inflating shows damage.
 pub(super) fn read(slice: &Slice<'_>) -> Opening {
     let part = Part { name: Vec::new(), stored: 0..slice.bytes(), packing: Packing::Gzip };
     Opening { parts: vec![part], structure: Vec::new() }
 }
 
-/// Hands on what all members inflate to, and returns its length; `None` if the first is damaged,
-/// or any comes out as more than `most_bytes` with those before. What follows the last member is
-/// passed over, as gzip(1) does.
+/// Inflates all members, and returns the length of the content.
+///
+/// Returns `None` if a member is damaged or the content exceeds `most_bytes`. Bytes behind the last
+/// member that do not start another one are skipped, as gzip(1) does.
 pub(super) fn inflate(
     slice: &Slice<'_>,
     most_bytes: u64,
     progress: &dyn Progress,
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<Option<u64>> {
-    let mut state = State::Header(Vec::new());
+    let mut state = GzipState::Header(Vec::new());
     let mut stream = Stream::new();
     let (mut plain_bytes, mut members, mut is_damaged) = (0_u64, 0_u64, false);
     let mut outcome = Ok(());
     slice.pieces(0..slice.bytes(), progress, &mut |mut piece| {
         while !piece.is_empty() {
             match &mut state {
-                State::Header(seen) => {
+                GzipState::Header(seen) => {
                     seen.extend_from_slice(piece);
                     match GzipHeader::parse(seen) {
                         Ok(header) => {
                             let left = seen.len() - header.header_bytes;
                             piece = &piece[piece.len() - left..];
                             stream.reset();
-                            state = State::Body;
+                            state = GzipState::Body;
                         }
                         Err(NoHeader::Short) if seen.len() < MOST_HEADER_BYTES => break,
                         Err(_) => {
@@ -45,7 +46,7 @@ pub(super) fn inflate(
                         }
                     }
                 }
-                State::Body => {
+                GzipState::Body => {
                     let pushed = stream.push(piece, &mut (), |plain| {
                         plain_bytes += plain.len() as u64;
                         if plain_bytes <= most_bytes && outcome.is_ok() {
@@ -63,37 +64,37 @@ pub(super) fn inflate(
                     piece = &piece[count..];
                     if ended {
                         members += 1;
-                        state = State::Trailer(TRAILER_BYTES);
+                        state = GzipState::Trailer(TRAILER_BYTES);
                     }
                 }
-                State::Trailer(left) => {
+                GzipState::Trailer(left) => {
                     let count = piece.len().min(*left);
                     piece = &piece[count..];
                     *left -= count;
                     if *left == 0 {
-                        state = State::Header(Vec::new());
+                        state = GzipState::Header(Vec::new());
                     }
                 }
             }
         }
         Ok(true)
     })?;
-    let is_whole = members > 0 && !is_damaged && !matches!(state, State::Body);
+    let is_whole = members > 0 && !is_damaged && !matches!(state, GzipState::Body);
     Ok(is_whole.then_some(plain_bytes))
 }
 
-enum State {
-    /// What was seen of a header.
+enum GzipState {
+    /// The bytes of a header so far.
     Header(Vec<u8>),
     Body,
-    /// Bytes of the trailer that are still to come.
+    /// Number of trailer bytes that are left.
     Trailer(usize),
 }
 
-/// Makes a gzip file of its one inner payload, or of none.
+/// Writes a gzip file from its one inner payload.
 pub(super) fn close(inner: &dyn Inner, progress: &dyn Progress, out: &mut Out<'_>) -> Result<u64> {
     let (1, Coder::Deflate(recipe)) = (inner.count(), inner.coder(0)) else {
-        let what = "a gzip file is made of one inner payload with a compression";
+        let what = "a gzip file needs exactly one inner payload, with a compression";
         return Err(Error::bad_input(inner.place(), what));
     };
     let mut at = 0;
@@ -106,5 +107,5 @@ pub(super) fn close(inner: &dyn Inner, progress: &dyn Progress, out: &mut Out<'_
     Ok(at)
 }
 
-/// Far more than names and comments take; headers are gathered before they are read.
+/// A header is held whole before it is parsed; names and comments take far less than this.
 const MOST_HEADER_BYTES: usize = 64 << 10;

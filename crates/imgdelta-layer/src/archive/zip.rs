@@ -1,22 +1,24 @@
-//! Zip files: a part for each member that has content, and the structure behind them.
+//! Zip files: a part for each member with content, then the structure.
+//! Holds the directory in memory, never the members.
 //!
-//! Read by the directory at their end; members whose headers contradict it, overlap or leave the
-//! file make it mere bytes. Encrypted members and those of other methods are parts as they are
-//! stored. Holds the directory, never the members.
+//! A zip file is read by the directory at its end. It is refused if members overlap or leave the
+//! file, or if their headers contradict the directory. The part of an encrypted member, or of one
+//! with a method other than deflate, is its stored bytes.
 
 mod close;
 mod structure;
 
 pub(super) use close::close;
 
-use super::{END_BYTES, Opening, Packing, Part, Slice, bytes::Front};
+use super::{END_BYTES, Opening, Packing, Part, Slice};
 use imgdelta_core::Result;
+use imgdelta_wire::Cursor;
 use std::ops::Range;
-use structure::{Local, Member, Tail};
+use structure::{LocalHeader, ZipMember, DirectoryTail};
 
 /// Reads a zip file's directory and headers.
 pub(super) fn read(slice: &Slice<'_>) -> Result<Option<Opening>> {
-    let Some(end) = End::find(slice)? else { return Ok(None) };
+    let Some(end) = EndRecord::find(slice)? else { return Ok(None) };
     if end.directory.end - end.directory.start > MOST_DIRECTORY_BYTES || end.entries > MOST_MEMBERS
     {
         return Ok(None);
@@ -24,7 +26,7 @@ pub(super) fn read(slice: &Slice<'_>) -> Result<Option<Opening>> {
     let count = end.directory.end - end.directory.start;
     let Some(directory) = slice.read(end.directory.start, count)? else { return Ok(None) };
     let Some(mut members) = central(&directory, end.entries) else { return Ok(None) };
-    // The structure tells members as they lie.
+    // The structure has the members in the order of their offsets.
     let mut order: Vec<u32> = (0..).take(members.len()).collect();
     order.sort_by_key(|&member| members[member as usize].offset);
     let mut places = vec![0; order.len()];
@@ -37,7 +39,7 @@ pub(super) fn read(slice: &Slice<'_>) -> Result<Option<Opening>> {
     let mut lead = Vec::new();
     for i in 0..members.len() {
         let start = members[i].offset;
-        let Some(local) = Local::read(slice, start)? else { return Ok(None) };
+        let Some(local) = LocalHeader::read(slice, start)? else { return Ok(None) };
         let Some(gap) = start.checked_sub(at) else { return Ok(None) };
         if gap > MOST_GAP_BYTES {
             return Ok(None);
@@ -66,8 +68,8 @@ pub(super) fn read(slice: &Slice<'_>) -> Result<Option<Opening>> {
     Ok(Some(Opening { parts, structure: structure::write(&members, &order, &lead, &end.tail) }))
 }
 
-/// The part that a member makes, if it has any content.
-fn part(member: &Member) -> Option<Part> {
+/// Returns a member's part, if the member has content.
+fn part(member: &ZipMember) -> Option<Part> {
     if member.data.is_empty() {
         return None;
     }
@@ -79,15 +81,15 @@ fn part(member: &Member) -> Option<Part> {
     Some(Part { name: member.local.name.clone(), stored: member.data.clone(), packing })
 }
 
-/// What the end of a zip file says.
-struct End {
+/// The end record of a zip file, with the large one if there is one.
+struct EndRecord {
     directory: Range<u64>,
     entries: u64,
-    tail: Tail,
+    tail: DirectoryTail,
 }
 
-impl End {
-    /// Finds the end record: the last one whose comment reaches exactly to the file's end.
+impl EndRecord {
+    /// Finds the end record: the last one whose comment ends with the file.
     fn find(slice: &Slice<'_>) -> Result<Option<Self>> {
         let window = slice.bytes().min(END_BYTES as u64 + u64::from(u16::MAX));
         let start = slice.bytes() - window;
@@ -102,11 +104,11 @@ impl End {
     }
 
     fn read(slice: &Slice<'_>, record: &[u8], at: u64) -> Result<Option<Self>> {
-        let mut front = Front(&record[4..]);
+        let mut cursor = Cursor::new(&record[4..]);
         let numbers = (|| {
-            let disks = (front.u16()?, front.u16()?);
-            let entries = (front.u16()?, front.u16()?);
-            Some((disks, entries, front.u32()?, front.u32()?))
+            let disks = (cursor.u16_le().ok()?, cursor.u16_le().ok()?);
+            let entries = (cursor.u16_le().ok()?, cursor.u16_le().ok()?);
+            Some((disks, entries, cursor.u32_le().ok()?, cursor.u32_le().ok()?))
         })();
         let Some((disks, entries, bytes, offset)) = numbers else { return Ok(None) };
         let is_large = entries.1 == u16::MAX || bytes == u32::MAX || offset == u32::MAX;
@@ -115,7 +117,7 @@ impl End {
         }
         let (directory, entries) = if is_large {
             match zip64(slice, at)? {
-                Some(found) => found,
+                Some(large) => large,
                 None => return Ok(None),
             }
         } else {
@@ -126,14 +128,14 @@ impl End {
             return Ok(None);
         }
         let tail = if !is_large && directory.end == at {
-            Tail::Usual(record[END_BYTES..].to_vec())
+            DirectoryTail::Usual(record[END_BYTES..].to_vec())
         } else {
             let count = slice.bytes() - directory.end;
             if count > MOST_GAP_BYTES {
                 return Ok(None);
             }
             match slice.read(directory.end, count)? {
-                Some(bytes) => Tail::Literal(bytes),
+                Some(bytes) => DirectoryTail::Literal(bytes),
                 None => return Ok(None),
             }
         };
@@ -141,40 +143,40 @@ impl End {
     }
 }
 
-/// The large end record that the locator before the end record leads to.
+/// Reads the large end record, to which the locator before the end record points.
 fn zip64(slice: &Slice<'_>, end: u64) -> Result<Option<(Range<u64>, u64)>> {
     let Some(at) = end.checked_sub(LOCATOR_BYTES) else { return Ok(None) };
     let Some(locator) = slice.read(at, LOCATOR_BYTES)? else { return Ok(None) };
-    let mut front = Front(&locator);
-    let found = (|| {
-        (front.bytes(4)? == LOCATOR).then_some(())?;
-        front.u32()?;
-        front.u64()
+    let mut cursor = Cursor::new(&locator);
+    let offset = (|| {
+        (cursor.take(4).ok()? == LOCATOR).then_some(())?;
+        cursor.u32_le().ok()?;
+        cursor.u64_le().ok()
     })();
-    let Some(offset) = found else { return Ok(None) };
+    let Some(offset) = offset else { return Ok(None) };
     let Some(record) = slice.read(offset, LARGE_END_BYTES)? else { return Ok(None) };
-    let mut front = Front(&record);
+    let mut cursor = Cursor::new(&record);
     let numbers = (|| {
-        (front.bytes(4)? == LARGE_END).then_some(())?;
-        // Its length, who made it, who can read it, two disks, the entries of this one.
-        front.bytes(8 + 2 + 2 + 4 + 4 + 8)?;
-        let (entries, bytes, start) = (front.u64()?, front.u64()?, front.u64()?);
+        (cursor.take(4).ok()? == LARGE_END).then_some(())?;
+        // Record length, version made by, version needed, two disk numbers, entries on this disk.
+        cursor.take(8 + 2 + 2 + 4 + 4 + 8).ok()?;
+        let (entries, bytes, start) = (cursor.u64_le().ok()?, cursor.u64_le().ok()?, cursor.u64_le().ok()?);
         Some((start..start.checked_add(bytes)?, entries))
     })();
     Ok(numbers)
 }
 
-/// Reads the directory: as many entries as it should have, and nothing behind them.
-fn central(directory: &[u8], entries: u64) -> Option<Vec<Member>> {
-    let mut front = Front(directory);
+/// Reads the directory; `None` unless it holds exactly `entries` entries.
+fn central(directory: &[u8], entries: u64) -> Option<Vec<ZipMember>> {
+    let mut cursor = Cursor::new(directory);
     let mut members = Vec::new();
     for _ in 0..entries {
-        members.push(Member::read(&mut front)?);
+        members.push(ZipMember::read(&mut cursor)?);
     }
-    front.0.is_empty().then_some(members)
+    cursor.is_empty().then_some(members)
 }
 
-/// The low two bytes of a count.
+/// Returns the low two bytes of a count.
 fn low_bytes(count: usize) -> [u8; 2] {
     let [low, high, ..] = count.to_le_bytes();
     [low, high]
@@ -185,9 +187,9 @@ const LOCATOR: [u8; 4] = *b"PK\x06\x07";
 const LOCATOR_BYTES: u64 = 20;
 const LARGE_END: [u8; 4] = *b"PK\x06\x06";
 const LARGE_END_BYTES: u64 = 56;
-/// Far beyond the largest jars; each takes some hundred bytes of memory.
+/// Far beyond the largest jars; a member takes some hundred bytes of memory.
 const MOST_MEMBERS: u64 = 200_000;
 /// The directory is held whole.
 const MOST_DIRECTORY_BYTES: u64 = 64 << 20;
-/// Between members stand descriptors and what signers put there.
+/// Data descriptors and signature blocks lie between members.
 const MOST_GAP_BYTES: u64 = 16 << 20;

@@ -1,50 +1,51 @@
-//! The table of contents: an entry for every member, and one for every further piece of a file.
-//!
-//! Field by field as containers/storage writes it from 1.38 on: what is zero or empty is left out.
+//! The table of contents: an entry for every member, and one for every further chunk of a file.
 //! Never looks at a stream.
+//!
+//! The fields and their order are those of containers/storage from 1.38 on. Fields that are zero or
+//! empty are left out.
 
 use super::{json, recipe::Style};
 use imgdelta_core::{BlobDigest, size::time_in_words};
 use imgdelta_image::tarscan::{Kind, Member};
 
-/// The text so far.
-pub(super) struct Contents {
+/// Writer of the table of contents, as JSON.
+pub(super) struct ContentsText {
     style: Style,
     pub(super) text: Vec<u8>,
     has_entries: bool,
 }
 
-/// A piece of a file that has a frame of its own.
+/// A part of a file that has a frame of its own.
 #[derive(Debug)]
-pub(super) struct Piece {
-    /// Where it begins in the file.
+pub(super) struct FileChunk {
+    /// Offset in the file.
     pub(super) offset: u64,
     pub(super) bytes: u64,
-    /// Where its frame begins in the blob.
+    /// Offset of its frame in the blob.
     pub(super) stored: u64,
-    /// Known where the file has several.
+    /// None if the chunk is the whole file.
     pub(super) digest: Option<BlobDigest>,
     pub(super) is_hole: bool,
 }
 
-/// A file's content.
+/// The content of a file.
 #[derive(Debug)]
-pub(super) struct Content {
+pub(super) struct FileContent {
     pub(super) digest: BlobDigest,
-    /// One at least.
-    pub(super) pieces: Vec<Piece>,
-    /// Where its last frame ends in the blob.
+    /// At least one chunk.
+    pub(super) chunks: Vec<FileChunk>,
+    /// Offset in the blob at which the last frame ends.
     pub(super) end: u64,
 }
 
-impl Contents {
+impl ContentsText {
     pub(super) fn new(style: Style) -> Self {
         Self { style, text: b"{\"version\":1,\"entries\":[".to_vec(), has_entries: false }
     }
 
-    /// Adds a member; its mode is that of its header, with all bits.
-    pub(super) fn entry(&mut self, member: &Member, mode: i64, content: Option<&Content>) {
-        let Some(kind) = kind_in_words(member.kind) else { return };
+    /// Adds a member; `mode` is the whole number from its header.
+    pub(super) fn entry(&mut self, member: &Member, mode: i64, content: Option<&FileContent>) {
+        let Some(kind) = type_name(member.kind) else { return };
         let zero_times = self.style.has_zero_times;
         let out = self.begin(kind, &member.name);
         if !member.link.is_empty() {
@@ -83,21 +84,21 @@ impl Contents {
             return;
         };
         json::text(out, "digest", content.digest.to_string().as_bytes());
-        json::number(out, "offset", content.pieces[0].stored);
+        json::number(out, "offset", content.chunks[0].stored);
         json::number(out, "endOffset", content.end);
-        if content.pieces.len() == 1 {
+        if content.chunks.len() == 1 {
             out.push(b'}');
             return;
         }
-        piece(out, &content.pieces[0]);
-        for next in &content.pieces[1..] {
+        finish_chunk(out, &content.chunks[0]);
+        for next in &content.chunks[1..] {
             let out = self.begin("chunk", &member.name);
             json::number(out, "offset", next.stored);
-            piece(out, next);
+            finish_chunk(out, next);
         }
     }
 
-    /// Ends the text; `split` is the digest of the tar's headers, compressed.
+    /// Ends the text; `split` is the digest of the compressed tar headers.
     pub(super) fn finish(&mut self, split: Option<BlobDigest>) {
         self.text.push(b']');
         if let Some(split) = split.filter(|_| self.style.has_split_digest) {
@@ -117,8 +118,8 @@ impl Contents {
     }
 }
 
-/// Returns how a kind is written, if it is.
-pub(super) fn kind_in_words(kind: Kind) -> Option<&'static str> {
+/// Returns the name of an entry's type; `None` if the table has no such type.
+pub(super) fn type_name(kind: Kind) -> Option<&'static str> {
     Some(match kind {
         Kind::File => "reg",
         Kind::HardLink => "hardlink",
@@ -131,14 +132,14 @@ pub(super) fn kind_in_words(kind: Kind) -> Option<&'static str> {
     })
 }
 
-/// Ends an entry with what is told of a piece.
-fn piece(out: &mut Vec<u8>, piece: &Piece) {
-    optional(out, "chunkSize", piece.bytes);
-    optional(out, "chunkOffset", piece.offset);
-    if let Some(digest) = &piece.digest {
+/// Ends an entry with the fields of a chunk.
+fn finish_chunk(out: &mut Vec<u8>, chunk: &FileChunk) {
+    optional(out, "chunkSize", chunk.bytes);
+    optional(out, "chunkOffset", chunk.offset);
+    if let Some(digest) = &chunk.digest {
         json::text(out, "chunkDigest", digest.to_string().as_bytes());
     }
-    if piece.is_hole {
+    if chunk.is_hole {
         json::text(out, "chunkType", b"zeros");
     }
     out.push(b'}');
@@ -150,5 +151,5 @@ fn optional<N: Copy + Default + PartialEq + ToString>(out: &mut Vec<u8>, name: &
     }
 }
 
-/// Go's zero time.
+/// The zero time of Go.
 const ZERO_TIME: &[u8] = b"0001-01-01T00:00:00Z";

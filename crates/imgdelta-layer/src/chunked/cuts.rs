@@ -1,43 +1,47 @@
-//! Where a chunked layer is cut into frames: around every payload, and within it where a rolling sum
-//! of the last 64 bytes ends in sixteen ones, and around 1024 zeros or more.
+//! Finds the cuts between the frames of a zstd:chunked layer.
+//! Never compresses.
 //!
-//! The sum is bup's, as Perkeep's rollsum has it and containers/storage took it over. Settled is a
-//! place once no later byte can bring a cut before it. Never compresses.
+//! There is a cut at both ends of every payload, and at both ends of 1024 zeros or more. Within a
+//! payload there is a cut where a rolling sum of the last 64 bytes ends in sixteen ones. The sum is
+//! bup's, which containers/storage has from Perkeep's rollsum.
+//!
+//! A position is *settled* once no later byte can add a cut before it.
 
 use imgdelta_core::{Limits, Result};
 use imgdelta_image::tarscan::{Member, Scanner, Visitor};
 use std::collections::VecDeque;
 
-pub(super) struct Cuts {
+/// Finder of cuts in a stream that arrives piece by piece.
+pub(super) struct CutFinder {
     scanner: Option<Scanner>,
-    places: Places,
-    /// Where the archive ends; what follows is the last frame's too.
+    places: CutPlaces,
+    /// Offset at which the archive ends; bytes behind it belong to the last frame.
     end: Option<u64>,
 }
 
-/// What the scanner's visits come to.
+/// Cuts that the scanner's visits have given so far.
 #[derive(Default)]
-struct Places {
-    /// Where frames end, ascending.
+struct CutPlaces {
+    /// Offsets at which frames end, ascending.
     cuts: VecDeque<u64>,
-    /// The last of them that was found.
+    /// The last cut so far.
     last: u64,
-    /// Where in the stream the next byte lies.
+    /// Offset of the next byte of the stream.
     at: u64,
-    /// Where the next payload byte lies.
+    /// Offset of the next byte of the payload.
     payload_at: u64,
-    /// The sum over the running payload.
-    sum: Option<Sum>,
-    /// Zeros right before `payload_at` of which it is open whether they are a hole.
+    /// The sum over the current payload.
+    sum: Option<RollingSum>,
+    /// Number of zeros right before `payload_at` that may become a hole.
     zeros: u64,
 }
 
-impl Cuts {
+impl CutFinder {
     pub(super) fn new(limits: &Limits) -> Self {
-        Self { scanner: Some(Scanner::new(limits)), places: Places::default(), end: None }
+        Self { scanner: Some(Scanner::new(limits)), places: CutPlaces::default(), end: None }
     }
 
-    /// Looks at the stream's next bytes.
+    /// Scans the next bytes of the stream.
     pub(super) fn push(&mut self, plain: &[u8]) -> Result<()> {
         let Some(scanner) = &mut self.scanner else { return Ok(()) };
         scanner.feed(plain, &mut self.places)?;
@@ -55,7 +59,7 @@ impl Cuts {
         self.places.cut(self.places.at);
     }
 
-    /// Returns the first cut behind `place`; those before are forgotten.
+    /// Returns the first cut behind `place`, and drops the cuts before.
     pub(super) fn next_after(&mut self, place: u64) -> Option<u64> {
         while self.places.cuts.front().is_some_and(|&cut| cut <= place) {
             self.places.cuts.pop_front();
@@ -63,14 +67,14 @@ impl Cuts {
         self.places.cuts.front().copied()
     }
 
-    /// Returns where the archive ends within the frame that ends at `cut`.
+    /// Returns the end of the archive if it lies in the frame that ends at `cut`.
     ///
-    /// Its writer has read that far when it copies the rest, and flushes what it has.
+    /// containers/storage flushes there, before it copies the rest of the stream.
     pub(super) fn archive_end(&self, cut: Option<u64>) -> Option<u64> {
         self.end.filter(|_| cut == Some(self.places.last))
     }
 
-    /// Returns up to where all cuts are known.
+    /// Returns the offset up to which all cuts are found.
     pub(super) fn settled(&self) -> u64 {
         let places = &self.places;
         match places.zeros {
@@ -81,7 +85,7 @@ impl Cuts {
     }
 }
 
-impl Places {
+impl CutPlaces {
     fn cut(&mut self, place: u64) {
         if place > self.last {
             self.last = place;
@@ -89,13 +93,13 @@ impl Places {
         }
     }
 
-    /// Decides about zeros that another byte, or the end, stands behind.
+    /// Makes pending zeros a hole, or adds them to the sum.
     fn end_zeros(&mut self) {
         let zeros = std::mem::take(&mut self.zeros);
         let start = self.payload_at - zeros;
         let Some(mut sum) = self.sum.take() else { return };
         if zeros >= HOLE_BYTES {
-            // Behind as many zeros as it looks at, further ones change nothing.
+            // Once the window is all zeros, further zeros do not change the sum.
             for _ in 0..WINDOW_BYTES {
                 sum.roll(0);
             }
@@ -118,12 +122,12 @@ impl Places {
     }
 }
 
-impl Visitor for Places {
+impl Visitor for CutPlaces {
     fn begin(&mut self, member: Member) {
         if !member.payload.is_empty() {
             self.payload_at = member.payload.start;
             self.cut(self.payload_at);
-            self.sum = Some(Sum::new());
+            self.sum = Some(RollingSum::new());
             self.zeros = 0;
         }
     }
@@ -154,20 +158,20 @@ impl Visitor for Places {
 }
 
 /// A rolling sum over the last 64 bytes.
-struct Sum {
+struct RollingSum {
     plain: u32,
     weighted: u32,
     window: [u8; WINDOW_BYTES],
     at: usize,
 }
 
-impl Sum {
+impl RollingSum {
     fn new() -> Self {
         let (plain, weighted) = (WINDOW * OFFSET, WINDOW * (WINDOW - 1) * OFFSET);
         Self { plain, weighted, window: [0; WINDOW_BYTES], at: 0 }
     }
 
-    /// Takes a byte; returns whether to cut behind it.
+    /// Adds a byte; true if there is a cut behind it.
     fn roll(&mut self, byte: u8) -> bool {
         let dropped = u32::from(std::mem::replace(&mut self.window[self.at], byte));
         self.at = (self.at + 1) % WINDOW_BYTES;
@@ -180,11 +184,11 @@ impl Sum {
 
 const WINDOW_BYTES: usize = 64;
 const WINDOW: u32 = 64;
-/// What every byte counts beside its value.
+/// Number added to the value of every byte.
 const OFFSET: u32 = 31;
-/// One place in 65,536.
+/// One position in 65,536.
 const CUT: u32 = 0xffff;
-/// The two blocks of zeros that end an archive.
+/// Two blocks of zeros end an archive.
 const END_BYTES: u64 = 1 << 10;
-/// So many zeros are a frame of their own.
+/// Shortest run of zeros that gets a frame of its own.
 const HOLE_BYTES: u64 = 1 << 10;

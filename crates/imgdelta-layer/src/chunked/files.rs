@@ -1,59 +1,63 @@
-//! Members and frames brought together: what the texts say of each file.
+//! Combines tar members with frames to the entries of the texts.
+//! Never compresses.
 //!
-//! Told of the stream in blocks, and of frames where they begin and end. Never compresses.
+//! The caller passes the stream in blocks, and reports the start and the end of every frame.
 
 use super::{
-    contents::{Content, Contents, Piece, kind_in_words},
+    contents::{ContentsText, FileChunk, FileContent, type_name},
     recipe::Style,
-    split::{Checksum, Split, checksum},
+    split::{PayloadChecksum, TarSplitText, checksum},
 };
 use imgdelta_core::{Algorithm, BlobDigest, Limits, verify::Hasher};
 use imgdelta_image::tarscan::{Member, Scan, Visitor, number};
 use std::ops::Range;
 
-pub(super) struct Files {
-    contents: Contents,
-    split: Option<Split>,
-    /// Bytes since the last payload, and where they start.
+/// Writer of the texts' entries from members and frames.
+pub(super) struct FileRecorder {
+    contents: ContentsText,
+    split: Option<TarSplitText>,
+    /// Bytes since the last payload.
     gap: Vec<u8>,
+    /// Offset of `gap` in the stream.
     gap_start: u64,
     most_gap_bytes: u64,
-    /// Where in the stream the next byte lies.
+    /// Offset of the next byte of the stream.
     at: u64,
-    /// What the running payload lacks.
+    /// Bytes of the current payload that are left.
     payload_bytes: u64,
-    file: Option<File>,
-    /// Plain bytes of the running frame, if they are known, and where it begins in the blob.
+    file: Option<OpenFile>,
+    /// Plain bytes of the current frame, if their number is known.
     frame_bytes: Option<u64>,
+    /// Offset of the current frame in the blob.
     frame_start: u64,
-    is_unlike: bool,
+    is_unsupported: bool,
 }
 
-/// A file whose content passes, or has passed up to the end of its last frame.
-struct File {
+/// A file of which content or the end of the last frame is still to come.
+struct OpenFile {
     member: Member,
     mode: i64,
     digest: Hasher,
-    checksum: Option<Checksum>,
-    pieces: Vec<Piece>,
-    piece: Option<Running>,
+    checksum: Option<PayloadChecksum>,
+    chunks: Vec<FileChunk>,
+    chunk: Option<OpenChunk>,
     passed_bytes: u64,
     is_whole: bool,
 }
 
-/// The piece of a file that passes.
-struct Running {
+/// The current chunk of a file.
+struct OpenChunk {
     bytes: u64,
-    /// None where the piece is the file.
+    /// None if the chunk is the whole file.
     digest: Option<Hasher>,
     is_zero: bool,
 }
 
-impl Files {
+impl FileRecorder {
     pub(super) fn new(style: Style, has_split: bool, limits: &Limits) -> Self {
         Self {
-            contents: Contents::new(style),
-            split: has_split.then(Split::default),
+            contents: ContentsText::new(style),
+            split: has_split.then(TarSplitText::default),
             gap: Vec::new(),
             gap_start: 0,
             most_gap_bytes: limits.extension_bytes.saturating_add(MOST_GAP_BYTES),
@@ -62,21 +66,21 @@ impl Files {
             file: None,
             frame_bytes: None,
             frame_start: 0,
-            is_unlike: false,
+            is_unsupported: false,
         }
     }
 
-    /// Whether something turned up that these texts do not tell, or in another way.
-    pub(super) fn is_unlike(&self) -> bool {
-        self.is_unlike
+    /// True if the stream has something that these texts cannot express.
+    pub(super) fn is_unsupported(&self) -> bool {
+        self.is_unsupported
     }
 
-    /// What was written since it was last taken.
+    /// Returns both texts as far as they are written; the caller empties them.
     pub(super) fn texts(&mut self) -> (&mut Vec<u8>, Option<&mut Vec<u8>>) {
         (&mut self.contents.text, self.split.as_mut().map(|split| &mut split.text))
     }
 
-    /// Returns how many of the next bytes may be passed at once: payload, or a block of headers.
+    /// Returns the number of bytes that may be passed at once: payload, or a block of headers.
     pub(super) fn next_bytes(&self, most: usize) -> usize {
         let left = match self.payload_bytes {
             0 => BLOCK_BYTES - self.at % BLOCK_BYTES,
@@ -85,16 +89,16 @@ impl Files {
         usize::try_from(left).map_or(most, |left| left.min(most))
     }
 
-    /// Tells of bytes right before they are scanned.
+    /// Records bytes right before they are scanned.
     pub(super) fn pass(&mut self, bytes: &[u8]) {
         let count = bytes.len() as u64;
         self.at += count;
         if self.payload_bytes > 0 {
             self.payload_bytes -= count;
             self.gap_start = self.at;
-        } else if !self.is_unlike {
+        } else if !self.is_unsupported {
             self.gap.extend_from_slice(bytes);
-            self.is_unlike |= self.gap.len() as u64 > self.most_gap_bytes;
+            self.is_unsupported |= self.gap.len() as u64 > self.most_gap_bytes;
         }
     }
 
@@ -105,22 +109,22 @@ impl Files {
     pub(super) fn end_frame(&mut self, end: u64) {
         let start = std::mem::replace(&mut self.frame_start, end);
         let Some(file) = &mut self.file else { return };
-        if let Some(piece) = file.piece.take() {
-            file.pieces.push(Piece {
-                offset: file.passed_bytes - piece.bytes,
-                bytes: piece.bytes,
+        if let Some(chunk) = file.chunk.take() {
+            file.chunks.push(FileChunk {
+                offset: file.passed_bytes - chunk.bytes,
+                bytes: chunk.bytes,
                 stored: start,
-                digest: piece.digest.map(Hasher::finish_blob),
-                is_hole: piece.is_zero && piece.bytes >= LEAST_HOLE_BYTES,
+                digest: chunk.digest.map(Hasher::finish_blob),
+                is_hole: chunk.is_zero && chunk.bytes >= LEAST_HOLE_BYTES,
             });
         }
         if !file.is_whole {
             return;
         }
         let Some(file) = self.file.take() else { return };
-        let content = Content { digest: file.digest.finish_blob(), pieces: file.pieces, end };
-        if content.pieces.is_empty() {
-            self.is_unlike = true;
+        let content = FileContent { digest: file.digest.finish_blob(), chunks: file.chunks, end };
+        if content.chunks.is_empty() {
+            self.is_unsupported = true;
         } else {
             self.contents.entry(&file.member, file.mode, Some(&content));
         }
@@ -128,8 +132,8 @@ impl Files {
 
     /// Ends the stream.
     pub(super) fn finish(&mut self, scan: &Scan) {
-        self.is_unlike |= scan.damage.is_some() || self.file.is_some();
-        // Its reader takes two blocks of zeros for the end, and what follows for itself.
+        self.is_unsupported |= scan.damage.is_some() || self.file.is_some();
+        // Go's reader ends at two blocks of zeros; the bytes behind are a segment of their own.
         let end = scan.tail_start.saturating_sub(self.gap_start) + 2 * BLOCK_BYTES;
         let end = usize::try_from(end).unwrap_or(usize::MAX).min(self.gap.len());
         if let Some(split) = &mut self.split {
@@ -144,25 +148,25 @@ impl Files {
     }
 }
 
-impl Visitor for Files {
+impl Visitor for FileRecorder {
     fn begin(&mut self, mut member: Member) {
         let payload_bytes = member.payload.end - member.payload.start;
         let headers = member.payload.start.checked_sub(self.gap_start);
         let headers = headers.and_then(|bytes| usize::try_from(bytes).ok());
         let headers = headers.filter(|&bytes| bytes <= self.gap.len() && bytes >= BLOCK);
-        let is_known = kind_in_words(member.kind).is_some()
+        let is_supported = type_name(member.kind).is_some()
             && member.sparse.is_none()
             && !member.is_after_end
             && self.file.is_none()
             && (payload_bytes == 0 || member.payload.start == self.at);
-        let (Some(headers), true) = (headers, is_known) else {
-            self.is_unlike = true;
+        let (Some(headers), true) = (headers, is_supported) else {
+            self.is_unsupported = true;
             return;
         };
         let header = &self.gap[headers - BLOCK..];
         let mode = number(&header[MODE]).unwrap_or(0);
         if member.link.is_empty() {
-            // Told of what is no link as well.
+            // The table has a link name even for entries that are not links.
             let link = header[LINK].split(|&byte| byte == 0).next();
             member.link = link.unwrap_or_default().to_vec();
         }
@@ -179,13 +183,13 @@ impl Visitor for Files {
             return;
         }
         self.payload_bytes = payload_bytes;
-        self.file = Some(File {
+        self.file = Some(OpenFile {
             member,
             mode,
             digest: Hasher::new(Algorithm::Sha256),
             checksum: self.split.is_some().then(checksum),
-            pieces: Vec::new(),
-            piece: None,
+            chunks: Vec::new(),
+            chunk: None,
             passed_bytes: 0,
             is_whole: false,
         });
@@ -194,7 +198,7 @@ impl Visitor for Files {
     fn payload(&mut self, bytes: &[u8]) {
         let Some(file) = &mut self.file else { return };
         let frame_bytes = self.frame_bytes;
-        let piece = file.piece.get_or_insert_with(|| Running {
+        let chunk = file.chunk.get_or_insert_with(|| OpenChunk {
             bytes: 0,
             digest: (frame_bytes != Some(file.member.size_bytes))
                 .then(|| Hasher::new(Algorithm::Sha256)),
@@ -204,11 +208,11 @@ impl Visitor for Files {
         if let Some(checksum) = &mut file.checksum {
             checksum.update(bytes);
         }
-        if let Some(digest) = &mut piece.digest {
+        if let Some(digest) = &mut chunk.digest {
             digest.update(bytes);
         }
-        piece.is_zero = piece.is_zero && bytes.iter().all(|&byte| byte == 0);
-        piece.bytes += bytes.len() as u64;
+        chunk.is_zero = chunk.is_zero && bytes.iter().all(|&byte| byte == 0);
+        chunk.bytes += bytes.len() as u64;
         file.passed_bytes += bytes.len() as u64;
     }
 
@@ -222,13 +226,13 @@ impl Visitor for Files {
     }
 }
 
-/// What tar counts in.
+/// The unit of a tar archive.
 const BLOCK_BYTES: u64 = 512;
 const BLOCK: usize = 512;
-/// Where a header keeps its mode, and where a link leads.
+/// The mode and link name fields of a header.
 const MODE: Range<usize> = 100..108;
 const LINK: Range<usize> = 157..257;
-/// So many zeros are a piece of their own, which is told to be one.
+/// Shortest run of zeros that the table marks as a hole.
 const LEAST_HOLE_BYTES: u64 = 1024;
-/// Headers of one member, beside its extensions, and what fills up an archive's end.
+/// Room for headers without extensions, and for the padding at an archive's end.
 const MOST_GAP_BYTES: u64 = 1 << 20;

@@ -1,10 +1,9 @@
-//! JSON as Go writes it, with everything escaped that could end a script in a web page.
-//!
+//! JSON as Go writes it, with the characters escaped that could end a script in a web page.
 //! Only appends; never reads.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-/// Appends `,"name":`, or without the comma right after an opening brace.
+/// Appends `,"name":`, without the comma right after an opening brace.
 pub(super) fn key(out: &mut Vec<u8>, name: &str) {
     if out.last() != Some(&b'{') {
         out.push(b',');
@@ -14,7 +13,7 @@ pub(super) fn key(out: &mut Vec<u8>, name: &str) {
     out.extend(b"\":");
 }
 
-/// Appends a field.
+/// Appends a field with a number.
 pub(super) fn number<N: ToString + Copy>(out: &mut Vec<u8>, name: &str, value: N) {
     key(out, name);
     out.extend(value.to_string().as_bytes());
@@ -26,14 +25,14 @@ pub(super) fn text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     string(out, value);
 }
 
-/// Appends bytes as a string.
+/// Appends bytes as a base64 string.
 pub(super) fn base64(out: &mut Vec<u8>, value: &[u8]) {
     out.push(b'"');
     out.extend(BASE64_STANDARD.encode(value).as_bytes());
     out.push(b'"');
 }
 
-/// Appends a string; what is no UTF-8 becomes U+FFFD, byte by byte.
+/// Appends a string; each byte that is not UTF-8 becomes U+FFFD.
 pub(super) fn string(out: &mut Vec<u8>, value: &[u8]) {
     out.push(b'"');
     for chunk in value.utf8_chunks() {

@@ -1,46 +1,46 @@
-//! How a chunked blob is made, as a value and as bytes.
+//! The recipe of a zstd:chunked blob, as a value and as bytes.
+//! Reading checks every length before memory is taken. Never compresses.
 //!
-//! docs/encoders.md describes the bytes. Reading checks every length before memory is taken. Never
-//! makes anything itself.
+//! docs/encoders.md describes the bytes.
 
-use imgdelta_format::varint;
+use imgdelta_wire::varint;
 use imgdelta_zstd::{Limits, Model};
 
-/// Everything but the stream.
+/// Everything that rebuilds a zstd:chunked blob, except the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
-    /// What made the frames and compressed the texts.
+    /// Model of the encoder, for frames and texts.
     pub model: Model,
-    /// The header of frames that are a block or more; empty where it is not known.
+    /// Header of frames that are a block or longer; empty if there are none.
     pub header: Vec<u8>,
     /// Bytes of the table of contents.
     pub contents_bytes: u64,
-    /// Bytes of the tar's headers, where they are kept.
+    /// Bytes of the tar headers, if the blob has them.
     pub split_bytes: Option<u64>,
-    /// Program and version whose texts are repeated.
+    /// Variant of the texts.
     pub style: Style,
-    /// What follows: where the texts lie.
+    /// The footer, which says where the texts lie.
     pub rest: Vec<u8>,
 }
 
-/// How the table of contents is written, which differs with its writer's version.
+/// Variant of the texts, which depends on the version of the program that wrote them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
-    /// Times that are not known are written all the same.
+    /// Access and change times are written although they are unknown.
     pub has_zero_times: bool,
-    /// It names the digest of the tar's headers.
+    /// The table of contents has the digest of the tar headers.
     pub has_split_digest: bool,
-    /// The last frame and that of the tar's headers were flushed before they were ended.
+    /// The last frame, and the frame of the tar headers, were flushed before their end.
     pub is_flushed: bool,
 }
 
-/// Bytes that are no recipe. A caller refuses the file they came from.
+/// Bytes that are not a recipe; the caller refuses the file that they come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRecipe {
-    #[error("recipe version {0} is not known")]
+    #[error("unknown version {0} of a zstd:chunked recipe")]
     Version(u8),
     #[error(
-        "recipe of a chunked layer is malformed, or has a text of more than {MOST_TEXT_BYTES} bytes"
+        "zstd:chunked recipe is malformed, or has a text of more than {MOST_TEXT_BYTES} bytes"
     )]
     Malformed,
     #[error(transparent)]
@@ -48,7 +48,7 @@ pub enum BadRecipe {
 }
 
 impl Recipe {
-    /// Returns the header of a frame of so many plain bytes.
+    /// Returns the header of a frame with this number of plain bytes.
     pub(super) fn header_of(&self, plain_bytes: u64) -> Vec<u8> {
         self.model.short_header(plain_bytes).unwrap_or_else(|| self.header.clone())
     }
@@ -74,7 +74,7 @@ impl Recipe {
         out
     }
 
-    /// Reads what [`Recipe::to_bytes`] wrote.
+    /// Reads the bytes of [`Recipe::to_bytes`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadRecipe> {
         let (&[version, flags], mut rest) =
             bytes.split_first_chunk().ok_or(BadRecipe::Malformed)?;
@@ -112,7 +112,7 @@ fn put(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 fn string<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], BadRecipe> {
-    let count = varint::read(input).and_then(|count| usize::try_from(count).ok());
+    let count = varint::take(input).and_then(|count| usize::try_from(count).ok());
     let split = count.and_then(|count| input.split_at_checked(count));
     let (string, rest) = split.ok_or(BadRecipe::Malformed)?;
     *input = rest;
@@ -121,7 +121,7 @@ fn string<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], BadRecipe> {
 
 /// Reads the length of a text.
 fn length(input: &mut &[u8]) -> Result<u64, BadRecipe> {
-    let bytes = varint::read(input).filter(|&bytes| bytes <= MOST_TEXT_BYTES);
+    let bytes = varint::take(input).filter(|&bytes| bytes <= MOST_TEXT_BYTES);
     bytes.ok_or(BadRecipe::Malformed)
 }
 
@@ -131,6 +131,5 @@ const SPLIT: u8 = 2;
 const SPLIT_DIGEST: u8 = 4;
 const FLUSHED: u8 = 8;
 
-/// Bytes of a text: the headers of some 180,000 members, in base64. It is never held, but what
-/// becomes of it is.
+/// Largest text: the headers of some 180,000 members, in base64. Only its compressed form is held.
 pub const MOST_TEXT_BYTES: u64 = 256 << 20;

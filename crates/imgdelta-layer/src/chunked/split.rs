@@ -1,29 +1,29 @@
-//! The tar's headers as tar-split keeps them: what lies between payloads, and a checksum of each.
+//! The tar headers as tar-split writes them: one line for every segment, and one for every member.
+//! Never looks at a stream.
 //!
-//! A line for every stretch of the stream that is no payload, and one for every member. Never looks
-//! at a stream.
+//! A segment is the bytes between two payloads. A member's line has its payload's checksum.
 
 use super::json;
 use crc::{CRC_64_GO_ISO, Crc, Digest, Table};
 
-/// The text so far.
+/// Writer of the tar headers, as lines of JSON.
 #[derive(Default)]
-pub(super) struct Split {
+pub(super) struct TarSplitText {
     pub(super) text: Vec<u8>,
     lines: u64,
 }
 
-/// The checksum of a payload.
-pub(super) type Checksum = Digest<'static, u64, Table<16>>;
+/// Checksum of a payload.
+pub(super) type PayloadChecksum = Digest<'static, u64, Table<16>>;
 
 static CHECKSUMS: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_GO_ISO);
 
-pub(super) fn checksum() -> Checksum {
+pub(super) fn checksum() -> PayloadChecksum {
     CHECKSUMS.digest()
 }
 
-impl Split {
-    /// Adds bytes that are no payload.
+impl TarSplitText {
+    /// Adds bytes that are not payload.
     pub(super) fn segment(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.text.extend(b"{\"type\":2");
@@ -31,8 +31,8 @@ impl Split {
         }
     }
 
-    /// Adds a member of so many bytes with this checksum.
-    pub(super) fn member(&mut self, name: &[u8], bytes: u64, checksum: Option<Checksum>) {
+    /// Adds a member with its payload's length and checksum.
+    pub(super) fn member(&mut self, name: &[u8], bytes: u64, checksum: Option<PayloadChecksum>) {
         self.text.extend(b"{\"type\":1");
         if std::str::from_utf8(name).is_err() {
             json::key(&mut self.text, "name_raw");
@@ -47,7 +47,7 @@ impl Split {
         self.payload(checksum.as_ref().map(|bytes| &bytes[..]));
     }
 
-    /// Ends a line.
+    /// Ends a line with its payload field.
     fn payload(&mut self, bytes: Option<&[u8]>) {
         json::key(&mut self.text, "payload");
         match bytes {

@@ -23,7 +23,7 @@ fn made(recipe: &Recipe, stream: &[u8], piece_bytes: usize) -> Result<Vec<u8>, C
 }
 
 #[test]
-fn blobs_of_containers_storage_are_made_again() {
+fn blobs_of_containers_storage_are_rebuilt() {
     for row in &CHUNKED_ROWS {
         let layer = row.layer();
         for piece_bytes in [layer.len(), 256 << 10, 1000] {
@@ -36,7 +36,7 @@ fn blobs_of_containers_storage_are_made_again() {
 }
 
 #[test]
-fn recipes_that_are_none_are_refused() {
+fn malformed_recipes_are_refused() {
     let whole = CHUNKED_ROWS[4].recipe_bytes();
     assert_eq!(Recipe::from_bytes(&[]), Err(BadRecipe::Malformed));
     let mut later = whole.clone();
@@ -45,7 +45,7 @@ fn recipes_that_are_none_are_refused() {
     let mut unknown = whole.clone();
     unknown[1] |= 16;
     assert_eq!(Recipe::from_bytes(&unknown), Err(BadRecipe::Malformed));
-    // Up to where the footer begins, which may be of any length.
+    // Behind the fields comes the footer, which may have any length.
     let fields = whole.windows(4).position(|window| window == SKIPPABLE).unwrap();
     for bytes in 0..fields {
         assert!(Recipe::from_bytes(&whole[..bytes]).is_err(), "{bytes} bytes");
@@ -56,7 +56,7 @@ fn recipes_that_are_none_are_refused() {
 }
 
 #[test]
-fn texts_of_another_length_are_told() {
+fn texts_of_another_length_are_an_error() {
     let (layer, recipe) = (CHUNKED_ROWS[4].layer(), recipe(&CHUNKED_ROWS[4]));
     for (bytes, word) in [(1, "more"), (u64::MAX, "fewer")] {
         let mut wrong = recipe.clone();
@@ -64,7 +64,7 @@ fn texts_of_another_length_are_told() {
         let error = made(&wrong, &layer, 9999).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
     }
-    // A stream that is no tar has no files to tell of.
+    // A stream that is not a tar has no files.
     let error = made(&recipe, &[7; 5000], 999).unwrap_err().to_string();
     assert!(error.contains("table of contents"), "{error}");
 }

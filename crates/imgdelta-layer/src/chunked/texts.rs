@@ -1,48 +1,48 @@
-//! What stands behind the frames, written while the stream passes: the table of contents, and the
-//! tar's headers where they are kept.
+//! Writes the texts behind the frames: the table of contents and, if present, the tar headers.
+//! Never writes the frames of the stream.
 //!
-//! Told where frames begin and end, it makes none. Large texts are compressed as they grow; small
-//! ones, and what becomes of them, are held. Never compares.
+//! Small texts are held until the end; larger ones are compressed as they grow. The compressed texts
+//! are held.
 
-use super::{SKIPPABLE, Unlike, files::Files, recipe::Recipe};
+use super::{SKIPPABLE, UnsupportedStream, files::FileRecorder, recipe::Recipe};
 use imgdelta_core::{Algorithm, Limits, error::Cause, verify::Hasher};
 use imgdelta_image::tarscan::Scanner;
 use imgdelta_zstd::{Frame, FrameWriter, Model, RemakeError};
 
-/// The texts on their way.
-pub(super) struct Texts<'a> {
+/// Writer of both texts, fed while the stream passes.
+pub(super) struct TextWriter<'a> {
     recipe: &'a Recipe,
     scanner: Option<Scanner>,
-    files: Files,
-    contents: Packed,
-    split: Option<Packed>,
+    files: FileRecorder,
+    contents: TextCompressor,
+    split: Option<TextCompressor>,
 }
 
-impl<'a> Texts<'a> {
+impl<'a> TextWriter<'a> {
     pub(super) fn new(recipe: &'a Recipe, limits: &Limits) -> Self {
         Self {
             recipe,
             scanner: Some(Scanner::new(limits)),
-            files: Files::new(recipe.style, recipe.split_bytes.is_some(), limits),
-            contents: Packed::new(recipe, recipe.contents_bytes, false),
+            files: FileRecorder::new(recipe.style, recipe.split_bytes.is_some(), limits),
+            contents: TextCompressor::new(recipe, recipe.contents_bytes, false),
             split: recipe
                 .split_bytes
-                .map(|bytes| Packed::new(recipe, bytes, recipe.style.is_flushed)),
+                .map(|bytes| TextCompressor::new(recipe, bytes, recipe.style.is_flushed)),
         }
     }
 
-    /// A frame begins, of so many plain bytes if that is known.
+    /// Notes that a frame begins, with the number of its plain bytes if it is known.
     pub(super) fn begin_frame(&mut self, plain_bytes: Option<u64>) {
         self.files.begin_frame(plain_bytes);
     }
 
-    /// It ended there in the blob.
+    /// Notes the offset in the blob at which the frame ends.
     pub(super) fn end_frame(&mut self, end: u64) -> Result<(), Cause> {
         self.files.end_frame(end);
         self.pack()
     }
 
-    /// Takes the stream's next bytes, none beyond the running frame.
+    /// Adds the next bytes of the stream, none of them behind the current frame.
     pub(super) fn push(&mut self, mut plain: &[u8]) -> Result<(), Cause> {
         let scanner = self.scanner.as_mut().ok_or(RemakeError::TooLong)?;
         while !plain.is_empty() {
@@ -54,13 +54,13 @@ impl<'a> Texts<'a> {
         self.pack()
     }
 
-    /// Appends what stands behind the frames to `out`.
+    /// Appends the texts and the footer to `out`.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Cause> {
         let scanner = self.scanner.take().ok_or(RemakeError::TooLong)?;
         let scan = scanner.finish(&mut self.files);
         self.files.finish(&scan);
         self.pack()?;
-        let split = self.split.as_mut().map(Packed::finish).transpose()?;
+        let split = self.split.as_mut().map(TextCompressor::finish).transpose()?;
         let digest = split.as_ref().map(|split| {
             let mut hasher = Hasher::new(Algorithm::Sha256);
             hasher.update(split);
@@ -71,42 +71,42 @@ impl<'a> Texts<'a> {
         let contents = self.contents.finish()?;
         for text in [Some(contents), split].into_iter().flatten() {
             out.extend(SKIPPABLE);
-            out.extend(u32::try_from(text.len()).map_err(|_| Unlike)?.to_le_bytes());
+            out.extend(u32::try_from(text.len()).map_err(|_| UnsupportedStream)?.to_le_bytes());
             out.extend(text);
         }
         out.extend_from_slice(&self.recipe.rest);
         Ok(())
     }
 
-    /// Compresses what was written of the texts.
+    /// Passes the texts as far as they are written to their compressors.
     fn pack(&mut self) -> Result<(), Cause> {
-        if self.files.is_unlike() {
-            return Err(Unlike.into());
+        if self.files.is_unsupported() {
+            return Err(UnsupportedStream.into());
         }
         let (contents, split) = self.files.texts();
         self.contents.write(contents)?;
-        if let (Some(packed), Some(split)) = (&mut self.split, split) {
-            packed.write(split)?;
+        if let (Some(compressor), Some(split)) = (&mut self.split, split) {
+            compressor.write(split)?;
         }
         Ok(())
     }
 }
 
-/// A text on its way through an encoder.
-struct Packed {
+/// Compressor of one text.
+struct TextCompressor {
     model: Model,
     header: Vec<u8>,
-    /// What the text lacks.
+    /// Bytes of the text that are left.
     left_bytes: u64,
     is_flushed: bool,
-    /// The text, while it is small beside what an encoder holds.
+    /// Text that is not compressed yet.
     held: Vec<u8>,
     frames: Option<FrameWriter>,
     out: Vec<u8>,
 }
 
-impl Packed {
-    /// A text of so many bytes; a frame that is flushed cannot tell its length in its header.
+impl TextCompressor {
+    /// Starts a text of `bytes` bytes. The header of a flushed frame does not have the length.
     fn new(recipe: &Recipe, bytes: u64, is_flushed: bool) -> Self {
         let header = if is_flushed { recipe.header.clone() } else { recipe.header_of(bytes) };
         Self {
@@ -120,7 +120,7 @@ impl Packed {
         }
     }
 
-    /// Takes all of `text`.
+    /// Moves all of `text` in.
     fn write(&mut self, text: &mut Vec<u8>) -> Result<(), RemakeError> {
         let left_bytes = self.left_bytes.checked_sub(text.len() as u64);
         self.left_bytes = left_bytes.ok_or(RemakeError::TooLong)?;
@@ -128,7 +128,7 @@ impl Packed {
         if self.held.len() > HELD_BYTES { self.pack() } else { Ok(()) }
     }
 
-    /// Ends the text, and lets go of the encoder.
+    /// Ends the text and drops the encoder; returns the compressed text.
     fn finish(&mut self) -> Result<Vec<u8>, RemakeError> {
         if self.left_bytes > 0 {
             return Err(RemakeError::TooShort);
@@ -142,7 +142,7 @@ impl Packed {
         Ok(std::mem::take(&mut self.out))
     }
 
-    /// Compresses what is held.
+    /// Compresses the held text.
     fn pack(&mut self) -> Result<(), RemakeError> {
         let frames = match &mut self.frames {
             Some(frames) => frames,
@@ -159,5 +159,5 @@ impl Packed {
     }
 }
 
-/// A text is held so far: the best level's encoder takes several times as much.
+/// Text that is held before an encoder is opened; the best level's takes several times this memory.
 const HELD_BYTES: usize = 8 << 20;

@@ -1,19 +1,18 @@
-//! A header as it lies in a stream: extension headers, the main block, blocks of a sparse map.
-//!
-//! It takes headers apart and spells numbers; it knows nothing of references or columns.
+//! Parses the header of one entry: extension headers, the main block, blocks of a sparse map.
+//! Knows nothing of references or columns.
 
-use super::records::Records;
+use super::records::PaxRecords;
 use imgdelta_core::{Error, Result};
 use imgdelta_image::tarscan::number;
 use std::ops::Range;
 
-/// What tar counts in.
+/// The unit of a tar archive.
 pub(super) const BLOCK_BYTES: usize = 512;
 
 /// One block.
-pub(super) type Block = [u8; BLOCK_BYTES];
+pub(super) type TarBlock = [u8; BLOCK_BYTES];
 
-/// Where a block keeps what.
+/// The fields of a header block.
 pub(super) const NAME: Range<usize> = 0..100;
 pub(super) const MODE: Range<usize> = 100..108;
 pub(super) const UID: Range<usize> = 108..116;
@@ -32,26 +31,23 @@ pub(super) const PREFIX: Range<usize> = 345..500;
 
 /// All header blocks of one entry.
 #[derive(Clone, Debug)]
-pub(super) struct Head {
-    /// The bytes.
+pub(super) struct HeaderBlocks {
     pub(super) bytes: Vec<u8>,
-    /// Where the main block begins.
+    /// Offset of the main block.
     pub(super) main_at: usize,
 }
 
 /// An extension header.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Extension<'a> {
-    /// Its header block.
-    pub(super) block: &'a Block,
-    /// Its body without padding.
+pub(super) struct ExtensionHeader<'a> {
+    pub(super) block: &'a TarBlock,
+    /// The body without padding.
     pub(super) body: &'a [u8],
-    /// The padding.
     pub(super) padding: &'a [u8],
 }
 
-impl Head {
-    /// Reads the header at an address, of at most `limit` bytes besides the main block.
+impl HeaderBlocks {
+    /// Reads the header at an address, with at most `limit` bytes besides the main block.
     pub(super) fn read(
         address: u64,
         limit: u64,
@@ -72,7 +68,7 @@ impl Head {
             let Some(body_bytes) = size.filter(|&size| size <= room) else {
                 return Err(Error::bad_input(
                     format_args!("base header at {address}"),
-                    "its extensions are beyond the limit",
+                    "its extensions exceed the limit",
                 ));
             };
             let padded = padded(usize::try_from(body_bytes).map_err(|_| too_far(address))?);
@@ -93,11 +89,11 @@ impl Head {
         Ok(head)
     }
 
-    /// Takes apart bytes that are exactly one header, or nothing.
+    /// Parses bytes that are exactly one header; `None` for other bytes.
     pub(super) fn parse(bytes: &[u8], limit: u64) -> Option<Self> {
         let mut read = |at: u64, out: &mut [u8]| {
-            let found = usize::try_from(at).ok().and_then(|at| bytes.get(at..at + out.len()));
-            out.copy_from_slice(found.ok_or_else(|| too_far(at))?);
+            let range = usize::try_from(at).ok().and_then(|at| bytes.get(at..at + out.len()));
+            out.copy_from_slice(range.ok_or_else(|| too_far(at))?);
             Ok(())
         };
         let head = Self::read(0, limit, &mut read).ok()?;
@@ -105,7 +101,7 @@ impl Head {
     }
 
     /// Returns the main block.
-    pub(super) fn main(&self) -> &Block {
+    pub(super) fn main(&self) -> &TarBlock {
         block_at(&self.bytes, self.main_at)
     }
 
@@ -120,7 +116,7 @@ impl Head {
     }
 
     /// Returns the extension headers in order.
-    pub(super) fn extensions(&self) -> impl Iterator<Item = Extension<'_>> {
+    pub(super) fn extensions(&self) -> impl Iterator<Item = ExtensionHeader<'_>> {
         let mut at = 0;
         std::iter::from_fn(move || {
             (at < self.main_at).then(|| {
@@ -129,38 +125,37 @@ impl Head {
                 let start = at + BLOCK_BYTES;
                 let end = start + size.unwrap_or(0).min(self.main_at - start);
                 at = start + padded(end - start).min(self.main_at - start);
-                Extension { block, body: &self.bytes[start..end], padding: &self.bytes[end..at] }
+                ExtensionHeader { block, body: &self.bytes[start..end], padding: &self.bytes[end..at] }
             })
         })
     }
 
-    /// Returns how long a payload the header announces.
+    /// Returns the payload's length that the header states.
     pub(super) fn payload_bytes(&self) -> u64 {
         if matches!(self.main()[FLAG], b'1'..=b'6') {
             return 0;
         }
         let mut size = number(&self.main()[SIZE]).and_then(|size| u64::try_from(size).ok());
         for extension in self.extensions().filter(|extension| is_pax(extension.block[FLAG])) {
-            if let Some(told) = Records::parse(extension.body).and_then(|records| records.size()) {
-                size = Some(told);
-            }
+            let records = PaxRecords::parse(extension.body);
+            size = records.and_then(|records| records.size()).or(size);
         }
         size.unwrap_or(0)
     }
 
-    /// Returns the length of the entry, padding included, or `None` past all addresses.
+    /// Returns the length of the entry with padding; `None` if it does not fit a `u64`.
     pub(super) fn entry_bytes(&self) -> Option<u64> {
         let payload = self.payload_bytes().checked_next_multiple_of(BLOCK_BYTES as u64)?;
         payload.checked_add(self.bytes.len() as u64)
     }
 }
 
-/// Returns whether a type flag is that of a header which belongs to the next one.
+/// True if a type flag is that of an extension header.
 pub(super) fn is_extension(flag: u8) -> bool {
     is_pax(flag) || matches!(flag, b'g' | b'L' | b'K')
 }
 
-/// Returns whether an extension's body is PAX records for one entry.
+/// True if an extension's body is PAX records for one entry.
 pub(super) fn is_pax(flag: u8) -> bool {
     matches!(flag, b'x' | b'X')
 }
@@ -170,13 +165,13 @@ pub(super) fn padded(bytes: usize) -> usize {
     bytes.next_multiple_of(BLOCK_BYTES)
 }
 
-fn block_at(bytes: &[u8], at: usize) -> &Block {
+fn block_at(bytes: &[u8], at: usize) -> &TarBlock {
     bytes[at..at + BLOCK_BYTES].try_into().expect("a header is whole blocks")
 }
 
 #[cold]
 fn too_far(address: u64) -> Error {
-    Error::bad_input(format_args!("base header at {address}"), "it leaves the base")
+    Error::bad_input(format_args!("base header at {address}"), "it exceeds the base")
 }
 
 /// Returns a field's bytes up to the first NUL.
@@ -184,14 +179,14 @@ pub(super) fn text(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
-/// Fills a field with a text, cut to its length, and NULs.
+/// Fills a field with a text and NULs; a text that is too long is cut.
 pub(super) fn put_text(field: &mut [u8], text: &[u8]) {
     field.fill(0);
     let len = text.len().min(field.len());
     field[..len].copy_from_slice(&text[..len]);
 }
 
-/// Writes a number over a field in the style of what stands there.
+/// Replaces the number in a field, and keeps the field's spelling.
 pub(super) fn put_number(field: &mut [u8], value: i64) {
     if number(field) == Some(value) {
         return;
@@ -224,16 +219,16 @@ pub(super) fn put_number(field: &mut [u8], value: i64) {
     field[0] |= 0x80;
 }
 
-/// Writes the checksum over its field in the style of what stands there.
-pub(super) fn put_checksum(block: &mut Block) {
+/// Replaces the checksum in its field, and keeps the field's spelling.
+pub(super) fn put_checksum(block: &mut TarBlock) {
     let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
     let own: u32 = block[CHECKSUM].iter().map(|&byte| u32::from(byte)).sum();
     let total = sum - own + 8 * u32::from(b' ');
     put_number(&mut block[CHECKSUM], i64::from(total));
 }
 
-/// What a first header is compared with: as Go's writer and most others spell numbers.
-pub(super) fn template() -> Block {
+/// Returns the reference of a layer's first header: numbers as Go and most other writers spell them.
+pub(super) fn template() -> TarBlock {
     let mut block = [0; BLOCK_BYTES];
     for field in [MODE, UID, GID, SIZE, MTIME, MAJOR, MINOR] {
         let end = field.end - 1;

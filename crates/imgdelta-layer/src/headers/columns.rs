@@ -1,20 +1,20 @@
-//! The columns: which there are, and a place in each of them.
-//!
-//! They hold numbers and bytes; what those mean is for `encode` and `decode`.
+//! The columns of header facts, their writer and their reader.
+//! Never interprets the values: `encode` and `decode` do.
 
-use imgdelta_core::{Error, Limits, Result};
-use imgdelta_format::{FormatError, pack, varint};
+use imgdelta_core::{Error, LimitName, Limits, Result};
+use imgdelta_codec::{PackError, pack};
+use imgdelta_wire::varint;
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Column {
-    /// One number an item: what it is and which facts are told.
+    /// One number per item: its kind and the mask of its facts.
     Items,
-    /// Where the base entry lies, against where it was expected.
+    /// Addresses of base entries, as distances from the expected ones.
     Addresses,
-    /// Times that were not foreseen: how long ago they were last used.
+    /// Times that were not predicted, as positions in the list of recent ones.
     Times,
-    /// Times never used before.
+    /// Times that are not in that list.
     NewTimes,
     /// Sizes.
     Sizes,
@@ -22,34 +22,34 @@ pub(super) enum Column {
     Numbers,
     /// Type flags.
     Flags,
-    /// What a text is made from.
+    /// Candidates that texts are edited from.
     Choices,
-    /// Bytes kept at a text's front.
+    /// Numbers of bytes kept at a text's front.
     Fronts,
-    /// Bytes kept at a text's end.
+    /// Numbers of bytes kept at a text's end.
     Backs,
-    /// Bytes between those.
+    /// Numbers of new bytes between front and end.
     Middles,
-    /// Those bytes.
+    /// The new bytes of texts.
     Text,
-    /// Extension headers: how many, which facts are told.
+    /// Extension headers: their number, and the mask of each one's facts.
     Extensions,
-    /// Where bytes are replaced, and how many.
+    /// Ranges of patched bytes.
     Patches,
-    /// Lengths of what travels as it is.
+    /// Lengths of literal bytes, zeros and payloads.
     Lengths,
-    /// What travels as it is.
+    /// Literal bytes.
     Bytes,
-    /// If base entries are walked by directory: how many, then where the walk jumps.
+    /// For base entries in order of directories: their number, then the jumps.
     Jumps,
-    /// Which entry of a directory comes next, in bits.
+    /// Positions among the remaining entries of a directory, as bits.
     Picks,
 }
 
-/// How many there are.
+/// Number of columns.
 pub(super) const COLUMNS: usize = Column::Picks as usize + 1;
 
-/// Kinds of items, in the low bits of [`Column::Items`]; the rest is a mask or unused.
+/// Number of low bits of [`Column::Items`] that hold an item's kind; the others hold its mask.
 pub(super) const KIND_BITS: u32 = 3;
 pub(super) const ALONE: u64 = 0;
 pub(super) const BASED: u64 = 1;
@@ -57,8 +57,8 @@ pub(super) const LITERAL: u64 = 2;
 pub(super) const ZEROS: u64 = 3;
 pub(super) const PAYLOAD: u64 = 4;
 
-/// What is told about a header, in the order of frequency.
-pub(super) mod told {
+/// Facts of a header, as bits of its mask; the most frequent first.
+pub(super) mod fact {
     pub const MTIME: u64 = 1;
     pub const SIZE: u64 = 1 << 1;
     pub const PATH: u64 = 1 << 2;
@@ -80,8 +80,8 @@ pub(super) mod told {
     pub const ALL: u64 = (1 << 18) - 1;
 }
 
-/// What is told about an extension header.
-pub(super) mod extension_told {
+/// Facts of an extension header, as bits of its mask.
+pub(super) mod extension_fact {
     pub const NAME: u64 = 1;
     pub const BODY: u64 = 1 << 1;
     pub const RECORDS: u64 = 1 << 2;
@@ -90,29 +90,28 @@ pub(super) mod extension_told {
     pub const ALL: u64 = (1 << 5) - 1;
 }
 
-/// Columns being read.
+/// Reader of all columns, with a position in each.
 #[derive(Debug)]
-pub(super) struct Cursor<C> {
+pub(super) struct ColumnReader<C> {
     columns: [C; COLUMNS],
     at: [usize; COLUMNS],
 }
 
-impl Cursor<Vec<u8>> {
+impl ColumnReader<Vec<u8>> {
     /// Unpacks columns.
     pub(super) fn open(packed: &[u8], limits: &Limits) -> Result<Self> {
         let columns = match packed {
             [] => Vec::new(),
             _ => pack::unpack(packed, COLUMNS, limits.layer_text_bytes).map_err(|source| {
                 match source {
-                    FormatError::TooLarge { limit, found, .. } => Error::OverLimit {
+                    PackError::TooLarge { limit, found, .. } => Error::OverLimit {
                         place: PLACE.into(),
                         what: "number of bytes",
+                        name: Some(LimitName::LayerTextBytes),
                         found,
                         limit,
                     },
-                    other @ FormatError::Malformed { .. } => {
-                        Error::bad_input_because(PLACE, "they do not unpack", other)
-                    }
+                    other => Error::bad_input_because(PLACE, "they do not unpack", other),
                 }
             })?,
         };
@@ -121,19 +120,19 @@ impl Cursor<Vec<u8>> {
     }
 }
 
-impl<C: AsRef<[u8]>> Cursor<C> {
-    /// Starts before the first item.
+impl<C: AsRef<[u8]>> ColumnReader<C> {
+    /// Starts at the front of every column.
     pub(super) fn new(columns: [C; COLUMNS]) -> Self {
         Self { columns, at: [0; COLUMNS] }
     }
 
-    /// Returns the same with another place in each column.
+    /// Starts at a position in each column.
     #[cfg(debug_assertions)]
     pub(super) fn from_places(columns: [C; COLUMNS], at: [usize; COLUMNS]) -> Self {
         Self { columns, at }
     }
 
-    /// Returns whether nothing is left in a column.
+    /// True if nothing is left in a column.
     pub(super) fn is_at_end(&self, column: Column) -> bool {
         self.at[column as usize] == self.columns[column as usize].as_ref().len()
     }
@@ -145,7 +144,7 @@ impl<C: AsRef<[u8]>> Cursor<C> {
             None => Ok(()),
             Some(left) => Err(Error::bad_input(
                 PLACE,
-                format_args!("column {left} goes on behind the last item"),
+                format_args!("column {left} continues behind the last item"),
             )),
         }
     }
@@ -153,7 +152,7 @@ impl<C: AsRef<[u8]>> Cursor<C> {
     /// Reads a number.
     pub(super) fn number(&mut self, column: Column) -> Result<u64> {
         let i = column as usize;
-        let (value, len) = varint::take(&self.columns[i].as_ref()[self.at[i]..])
+        let (value, len) = varint::read(&self.columns[i].as_ref()[self.at[i]..])
             .ok_or_else(|| broken(column, "ends early"))?;
         self.at[i] += len;
         Ok(value)
@@ -173,27 +172,27 @@ impl<C: AsRef<[u8]>> Cursor<C> {
     pub(super) fn bytes(&mut self, column: Column, count: u64) -> Result<&[u8]> {
         let i = column as usize;
         let rest = &self.columns[i].as_ref()[self.at[i]..];
-        let found = usize::try_from(count).ok().and_then(|count| rest.get(..count));
-        let found = found.ok_or_else(|| broken(column, "ends early"))?;
-        self.at[i] += found.len();
-        Ok(found)
+        let bytes = usize::try_from(count).ok().and_then(|count| rest.get(..count));
+        let bytes = bytes.ok_or_else(|| broken(column, "ends early"))?;
+        self.at[i] += bytes.len();
+        Ok(bytes)
     }
 }
 
-/// Says that a column makes no sense.
+/// Returns the error for a column with an invalid value.
 #[cold]
 pub(super) fn broken(column: Column, what: &str) -> Error {
     Error::bad_input(PLACE, format_args!("column {} {what}", column as usize))
 }
 
-/// What errors call the whole.
+/// Name of the columns in errors.
 const PLACE: &str = "header columns";
 
-/// Columns being written.
+/// Writer of all columns.
 #[derive(Debug, Default)]
-pub(super) struct Columns(pub(super) [Vec<u8>; COLUMNS]);
+pub(super) struct ColumnWriter(pub(super) [Vec<u8>; COLUMNS]);
 
-impl Columns {
+impl ColumnWriter {
     pub(super) fn number(&mut self, column: Column, value: u64) {
         varint::write(&mut self.0[column as usize], value);
     }
@@ -206,14 +205,14 @@ impl Columns {
         self.0[column as usize].extend_from_slice(bytes);
     }
 
-    /// Appends to each column what another holds there.
+    /// Appends all columns of `other`.
     pub(super) fn append(&mut self, other: &Self) {
         for (column, more) in self.0.iter_mut().zip(&other.0) {
             column.extend_from_slice(more);
         }
     }
 
-    /// Returns how long each column is.
+    /// Returns the length of each column.
     #[cfg(debug_assertions)]
     pub(super) fn places(&self) -> [usize; COLUMNS] {
         self.0.each_ref().map(Vec::len)

@@ -1,44 +1,44 @@
-//! The facts of one header, told against its reference.
-//!
-//! The mirror of `decode`, step for step; it decides only what is worth telling.
+//! Writes the facts of one header: its differences from the reference.
+//! The inverse of `decode`, step by step. Never decides which base entry is the reference.
 
 use super::{
     block::{
-        self, Block, CHECKSUM, FLAG, Head, MTIME, NAME, SIZE, put_checksum, put_number, put_text,
+        self, TarBlock, CHECKSUM, FLAG, HeaderBlocks, MTIME, NAME, SIZE, put_checksum, put_number, put_text,
         text as text_of,
     },
-    columns::{Column, Columns, extension_told, told},
-    decode::{Context, NUMBERS, TEXTS, extension_reference, reference},
-    memory::{Known, Memory},
+    columns::{Column, ColumnWriter, extension_fact, fact},
+    decode::{ExtensionContext, NUMBERS, TEXTS, extension_reference, reference},
+    memory::{ReferenceExtension, HeaderMemory},
     names,
-    records::Records,
+    records::PaxRecords,
     text,
 };
 use imgdelta_image::tarscan::number;
 
-/// Writes one entry's facts and returns which were told, or `None` and writes nothing if the
-/// header is none that facts can make.
+/// Writes one entry's facts, and returns their mask.
+///
+/// Returns `None` and writes nothing if facts cannot give this header.
 pub(super) fn entry(
-    columns: &mut Columns,
-    memory: &mut Memory,
-    base: Option<&Head>,
-    head: &Head,
+    columns: &mut ColumnWriter,
+    memory: &mut HeaderMemory,
+    base: Option<&HeaderBlocks>,
+    head: &HeaderBlocks,
     payload_bytes: u64,
 ) -> Option<u64> {
-    let tells_extensions = base.map_or(&[][..], Head::extension_bytes) != head.extension_bytes();
-    if tells_extensions && !head.extensions().all(|extension| is_codable(&extension)) {
+    let has_extensions = base.map_or(&[][..], HeaderBlocks::extension_bytes) != head.extension_bytes();
+    if has_extensions && !head.extensions().all(|extension| is_codable(&extension)) {
         return None;
     }
     let target = head.main();
     let mut mask = 0;
     let flag = target[FLAG];
     if base.is_none_or(|base| base.main()[FLAG] != flag) {
-        mask |= if base.is_some() { told::FLAG } else { 0 };
+        mask |= if base.is_some() { fact::FLAG } else { 0 };
         columns.bytes(Column::Flags, &[flag]);
     }
     let mut main = reference(memory, base, flag);
     let numbers = NUMBERS.into_iter().map(|(bit, field)| (bit, field, Column::Numbers));
-    for (bit, field, column) in numbers.chain([(told::SIZE, SIZE, Column::Sizes)]) {
+    for (bit, field, column) in numbers.chain([(fact::SIZE, SIZE, Column::Sizes)]) {
         let old = number(&main[field.clone()]).unwrap_or(0);
         if let Some(new) = number(&target[field.clone()]).filter(|&new| new != old) {
             mask |= bit;
@@ -50,7 +50,7 @@ pub(super) fn entry(
     let expected = memory.times.expected(base_time);
     let time = number(&target[MTIME]).unwrap_or(expected);
     if time != expected {
-        mask |= told::MTIME;
+        mask |= fact::MTIME;
         let place = memory.times.place_of(time);
         columns.number(Column::Times, place.map_or(0, |place| place as u64 + 1));
         if place.is_none() {
@@ -70,50 +70,50 @@ pub(super) fn entry(
     let (base_path, base_link) = base.map_or_else(Default::default, names::full_names);
     let (path, link) = names::full_names(head);
     if base.is_none() || path != base_path || names::path_of(&main) != names::path_of(target) {
-        mask |= told::PATH;
+        mask |= fact::PATH;
         text::write(columns, &[&base_path, &memory.path], &path);
         lay_path(columns, &mut main, &path, target);
     }
     if link != base_link || text_of(&main[block::LINK]) != text_of(&target[block::LINK]) {
-        mask |= told::LINK;
+        mask |= fact::LINK;
         let near = names::base_name(&path);
         text::write(columns, &[&base_link, &path, near, &memory.link], &link);
         lay_link(columns, &mut main, &link, target);
     }
 
-    if tells_extensions {
-        mask |= told::EXTENSIONS;
-        let context = Context { base, path: &path, link: &link, time, limit: usize::MAX };
+    if has_extensions {
+        mask |= fact::EXTENSIONS;
+        let context = ExtensionContext { base, path: &path, link: &link, time, limit: usize::MAX };
         extensions(columns, memory, head, &context);
     }
     if patch(columns, &mut main, target) {
-        mask |= told::PATCH;
+        mask |= fact::PATCH;
     }
     if checksum(columns, &mut main, target) {
-        mask |= told::CHECKSUM;
+        mask |= fact::CHECKSUM;
     }
-    if base.map_or(&[][..], Head::map) != head.map() {
-        mask |= told::MAP;
+    if base.map_or(&[][..], HeaderBlocks::map) != head.map() {
+        mask |= fact::MAP;
         columns.number(Column::Lengths, (head.map().len() / block::BLOCK_BYTES) as u64);
         columns.bytes(Column::Bytes, head.map());
     }
     if head.payload_bytes() != payload_bytes {
-        mask |= told::PAYLOAD;
+        mask |= fact::PAYLOAD;
         columns.number(Column::Lengths, payload_bytes);
     }
     memory.note(head);
-    memory.times.note(base_time, time, mask & told::MTIME != 0);
+    memory.times.note(base_time, time, mask & fact::MTIME != 0);
     (memory.path, memory.link) = (path, link);
     Some(mask)
 }
 
-/// Returns whether an extension is a block that says how long its body is, the body, and zeros.
-fn is_codable(extension: &block::Extension<'_>) -> bool {
-    let told = number(&extension.block[SIZE]).and_then(|size| usize::try_from(size).ok());
-    told == Some(extension.body.len()) && extension.padding.iter().all(|&byte| byte == 0)
+/// True if an extension is a block with the body's length, the body, and zeros.
+fn is_codable(extension: &block::ExtensionHeader<'_>) -> bool {
+    let stated = number(&extension.block[SIZE]).and_then(|size| usize::try_from(size).ok());
+    stated == Some(extension.body.len()) && extension.padding.iter().all(|&byte| byte == 0)
 }
 
-fn lay_path(columns: &mut Columns, main: &mut Block, path: &[u8], target: &Block) {
+fn lay_path(columns: &mut ColumnWriter, main: &mut TarBlock, path: &[u8], target: &TarBlock) {
     for rule in 0..names::PATH_RULES {
         let mut tried = *main;
         names::lay_path(&mut tried, path, rule);
@@ -132,7 +132,7 @@ fn lay_path(columns: &mut Columns, main: &mut Block, path: &[u8], target: &Block
     names::put_path(main, &spelled, prefix_bytes);
 }
 
-fn lay_link(columns: &mut Columns, main: &mut Block, link: &[u8], target: &Block) {
+fn lay_link(columns: &mut ColumnWriter, main: &mut TarBlock, link: &[u8], target: &TarBlock) {
     for rule in 0..names::LINK_RULES {
         let mut tried = *main;
         names::lay_link(&mut tried, link, rule);
@@ -148,21 +148,21 @@ fn lay_link(columns: &mut Columns, main: &mut Block, link: &[u8], target: &Block
     put_text(&mut main[block::LINK], spelled);
 }
 
-fn extensions(columns: &mut Columns, memory: &Memory, head: &Head, context: &Context<'_>) {
+fn extensions(columns: &mut ColumnWriter, memory: &HeaderMemory, head: &HeaderBlocks, context: &ExtensionContext<'_>) {
     columns.number(Column::Extensions, head.extensions().count() as u64);
     for (place, extension) in head.extensions().enumerate() {
         let flag = extension.block[FLAG];
         columns.bytes(Column::Flags, &[flag]);
         let known = memory.extension(context.base, place, flag);
         let mut mask = 0;
-        let mut facts = Columns::default();
+        let mut facts = ColumnWriter::default();
         if extension.body != known.body {
-            let records = Records::parse(extension.body).filter(|_| block::is_pax(flag));
+            let records = PaxRecords::parse(extension.body).filter(|_| block::is_pax(flag));
             if let Some(records) = records {
-                mask |= extension_told::RECORDS;
+                mask |= extension_fact::RECORDS;
                 write_records(&mut facts, &records, &known, context);
             } else {
-                mask |= extension_told::BODY;
+                mask |= extension_fact::BODY;
                 let path = [context.path, b"\0"].concat();
                 let link = [context.link, b"\0"].concat();
                 text::write(&mut facts, &[known.body, &path, &link], extension.body);
@@ -170,7 +170,7 @@ fn extensions(columns: &mut Columns, memory: &Memory, head: &Head, context: &Con
         }
         let mut block = extension_reference(&known, flag, extension.body.len(), context.time);
         if block[NAME] != extension.block[NAME] {
-            mask |= extension_told::NAME;
+            mask |= extension_fact::NAME;
             let kept = text_of(&known.block[NAME]);
             let derived = names::pax_name(kept, context.path);
             let plain = names::ascii(&derived);
@@ -186,10 +186,10 @@ fn extensions(columns: &mut Columns, memory: &Memory, head: &Head, context: &Con
             put_text(&mut block[NAME], name);
         }
         if patch(&mut facts, &mut block, extension.block) {
-            mask |= extension_told::PATCH;
+            mask |= extension_fact::PATCH;
         }
         if checksum(&mut facts, &mut block, extension.block) {
-            mask |= extension_told::CHECKSUM;
+            mask |= extension_fact::CHECKSUM;
         }
         columns.number(Column::Extensions, mask);
         columns.append(&facts);
@@ -197,12 +197,12 @@ fn extensions(columns: &mut Columns, memory: &Memory, head: &Head, context: &Con
 }
 
 fn write_records(
-    columns: &mut Columns,
-    records: &Records<'_>,
-    known: &Known<'_>,
-    context: &Context<'_>,
+    columns: &mut ColumnWriter,
+    records: &PaxRecords<'_>,
+    known: &ReferenceExtension<'_>,
+    context: &ExtensionContext<'_>,
 ) {
-    let known = Records::parse(known.body).unwrap_or_default();
+    let known = PaxRecords::parse(known.body).unwrap_or_default();
     columns.number(Column::Extensions, records.0.len() as u64);
     let mut before: &[u8] = b"";
     for (i, &(key, value)) in records.0.iter().enumerate() {
@@ -220,8 +220,8 @@ fn write_records(
     }
 }
 
-/// Replaces what facts did not make, the checksum apart.
-fn patch(columns: &mut Columns, block: &mut Block, target: &Block) -> bool {
+/// Patches all bytes that other facts did not give, except the checksum. True if there are any.
+fn patch(columns: &mut ColumnWriter, block: &mut TarBlock, target: &TarBlock) -> bool {
     let mut ranges: Vec<std::ops::Range<usize>> = Vec::new();
     let differs = |at: &usize| block[*at] != target[*at] && !CHECKSUM.contains(at);
     for at in (0..target.len()).filter(differs) {
@@ -245,8 +245,8 @@ fn patch(columns: &mut Columns, block: &mut Block, target: &Block) -> bool {
     true
 }
 
-/// Tells the checksum if it does not follow from the rest.
-fn checksum(columns: &mut Columns, block: &mut Block, target: &Block) -> bool {
+/// Stores the checksum if it does not follow from the block. True if it is stored.
+fn checksum(columns: &mut ColumnWriter, block: &mut TarBlock, target: &TarBlock) -> bool {
     put_checksum(block);
     if block[CHECKSUM] == target[CHECKSUM] {
         return false;
@@ -255,5 +255,5 @@ fn checksum(columns: &mut Columns, block: &mut Block, target: &Block) -> bool {
     true
 }
 
-/// Two patches closer than this come cheaper as one.
+/// Two patches closer than this cost more than one.
 const MIN_GAP_BYTES: usize = 4;

@@ -1,38 +1,36 @@
-//! What both sides remember from entry to entry.
-//!
-//! It is made from rebuilt headers alone, so that writer and reader have the same.
+//! Earlier headers of a layer, as references for later ones.
+//! Depends on rebuilt headers alone, so that writer and reader remember the same.
 
 use super::{
-    block::{Block, FLAG, Head, template},
-    times::Times,
+    block::{TarBlock, FLAG, HeaderBlocks, template},
+    times::TimeMemory,
 };
 
-/// Earlier headers of the layer, as far as later ones are written against them.
+/// Earlier headers of a layer that later ones may refer to.
 #[derive(Clone, Debug)]
-pub(super) struct Memory {
+pub(super) struct HeaderMemory {
     /// The last main block of each type, the latest first.
-    mains: Vec<Block>,
+    mains: Vec<TarBlock>,
     /// The last extension of each type.
-    extensions: Vec<(Block, Vec<u8>)>,
-    /// What stands in for headers that were not yet seen.
-    template: Block,
-    /// The path of the entry before.
+    extensions: Vec<(TarBlock, Vec<u8>)>,
+    /// Reference of types that did not occur yet.
+    template: TarBlock,
+    /// Path of the previous entry.
     pub(super) path: Vec<u8>,
-    /// Its link.
+    /// Link target of the previous entry.
     pub(super) link: Vec<u8>,
-    /// Times.
-    pub(super) times: Times,
+    pub(super) times: TimeMemory,
 }
 
-/// An extension header that another is written against.
+/// The reference of an extension header.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Known<'a> {
-    pub(super) block: &'a Block,
+pub(super) struct ReferenceExtension<'a> {
+    pub(super) block: &'a TarBlock,
     pub(super) body: &'a [u8],
 }
 
-impl Memory {
-    /// Remembers nothing.
+impl HeaderMemory {
+    /// Starts a layer.
     pub(super) fn new() -> Self {
         Self {
             mains: Vec::new(),
@@ -40,49 +38,51 @@ impl Memory {
             template: template(),
             path: Vec::new(),
             link: Vec::new(),
-            times: Times::default(),
+            times: TimeMemory::default(),
         }
     }
 
-    /// Returns what an entry without a base is written against.
-    pub(super) fn main(&self, flag: u8) -> &Block {
-        let known = self.mains.iter().find(|block| block[FLAG] == flag);
-        known.or(self.mains.first()).unwrap_or(&self.template)
+    /// Returns the reference of an entry without a base entry.
+    pub(super) fn main(&self, flag: u8) -> &TarBlock {
+        let same_type = self.mains.iter().find(|block| block[FLAG] == flag);
+        same_type.or(self.mains.first()).unwrap_or(&self.template)
     }
 
-    /// Returns what the extension at `place` is written against: the base's at that place if it is
-    /// of the same type, else the last of its type.
+    /// Returns the reference of the extension at `place`.
+    ///
+    /// It is the base entry's extension at this place if the type is equal, or else the last one of
+    /// its type.
     pub(super) fn extension<'a>(
         &'a self,
-        base: Option<&'a Head>,
+        base: Option<&'a HeaderBlocks>,
         place: usize,
         flag: u8,
-    ) -> Known<'a> {
+    ) -> ReferenceExtension<'a> {
         let of_base = base.and_then(|base| base.extensions().nth(place));
         if let Some(extension) = of_base.filter(|extension| extension.block[FLAG] == flag) {
-            return Known { block: extension.block, body: extension.body };
+            return ReferenceExtension { block: extension.block, body: extension.body };
         }
-        let known = self.extensions.iter().find(|(block, _)| block[FLAG] == flag);
-        let (block, body) = known.map_or((&self.template, &[][..]), |(block, body)| (block, body));
-        Known { block, body }
+        let last = self.extensions.iter().find(|(block, _)| block[FLAG] == flag);
+        let (block, body) = last.map_or((&self.template, &[][..]), |(block, body)| (block, body));
+        ReferenceExtension { block, body }
     }
 
-    /// Takes note of a rebuilt header.
-    pub(super) fn note(&mut self, head: &Head) {
+    /// Remembers a rebuilt header.
+    pub(super) fn note(&mut self, head: &HeaderBlocks) {
         let main = head.main();
         put_first(&mut self.mains, |block| block[FLAG] == main[FLAG], || *main);
         for extension in head.extensions() {
             let block = extension.block;
             put_first(
                 &mut self.extensions,
-                |(known, _)| known[FLAG] == block[FLAG],
+                |(other, _)| other[FLAG] == block[FLAG],
                 || (*block, extension.body.to_vec()),
             );
         }
     }
 }
 
-/// Replaces what `is_same` finds, and puts it in front.
+/// Puts a new item in front, instead of the one that `is_same` finds.
 fn put_first<T>(list: &mut Vec<T>, is_same: impl Fn(&T) -> bool, make: impl FnOnce() -> T) {
     if let Some(place) = list.iter().position(is_same) {
         list[place] = make();

@@ -1,15 +1,17 @@
-//! The frames of a stream (all its bytes but payloads) as columns against a base's headers.
+//! The gaps of a stream (all bytes between its payloads) as columns against a base's headers.
+//! Never reads a payload, never opens a file.
 //!
-//! Never reads a payload, never opens a file. A header is rebuilt from a *reference*: the header
-//! of the base entry it is written against, else the last header of its type in this layer. What
-//! differs is told fact by fact, each kind of fact in a column of its own: numbers as differences,
-//! texts as edits, times through `times`, which remembers what each time of the base became.
-//! Checksums, lengths of records, names of extension headers follow from the rest. Whatever the
-//! facts do not make is patched byte for byte, and what is no header at all travels as it is, so
-//! any bytes round-trip. `docs/format-headers.md` is the law for these bytes.
+//! A header is rebuilt from a *reference*: the header of its base entry, or else the last header of
+//! the same type in this layer. Each difference from the reference is a *fact*, and each kind of
+//! fact has a column. Numbers are stored as differences and texts as edits. Times are predicted from
+//! the changes of earlier times.
 //!
-//! The reader knows no index of the base: it finds the next base header where the one before
-//! ended, and is told only where that is wrong.
+//! Checksums, record lengths and the names of extension headers follow from the rest. Bytes that the
+//! facts do not give are patched one by one, and bytes that are not a header are stored as they are.
+//! So any bytes round-trip. `docs/format-headers.md` is normative.
+//!
+//! The reader has no index of the base. It expects each base header where the previous entry ends,
+//! and the columns have only the exceptions.
 
 mod block;
 mod columns;

@@ -1,26 +1,25 @@
-//! The rules by which writers of tar derive one text of a header from another.
-//!
-//! They are guesses to be confirmed: nothing depends on their being right.
+//! The rules by which tar writers derive one text of a header from another.
+//! Rules are guesses: `encode` checks each, so a wrong one costs bytes and nothing else.
 
 use super::{
-    block::{Block, FLAG, Head, LINK, MAGIC, NAME, PREFIX, is_pax, put_text, text},
-    records::Records,
+    block::{TarBlock, FLAG, HeaderBlocks, LINK, MAGIC, NAME, PREFIX, is_pax, put_text, text},
+    records::PaxRecords,
 };
 
-/// Returns whether a block has a prefix field.
-pub(super) fn has_prefix(block: &Block) -> bool {
+/// True if a block has a prefix field.
+pub(super) fn has_prefix(block: &TarBlock) -> bool {
     block[MAGIC] == *b"ustar\0"
 }
 
 /// Returns a block's path: prefix and name.
-pub(super) fn path_of(block: &Block) -> Vec<u8> {
+pub(super) fn path_of(block: &TarBlock) -> Vec<u8> {
     let name = text(&block[NAME]);
     let prefix = if has_prefix(block) { text(&block[PREFIX]) } else { b"" };
     if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
 }
 
-/// Lays a path down, the first `prefix_bytes` of it in the prefix field and the byte behind nowhere.
-pub(super) fn put_path(block: &mut Block, path: &[u8], prefix_bytes: usize) {
+/// Writes a path: its first `prefix_bytes` to the prefix field, the slash to neither field.
+pub(super) fn put_path(block: &mut TarBlock, path: &[u8], prefix_bytes: usize) {
     let is_split = prefix_bytes > 0 && prefix_bytes < path.len();
     if has_prefix(block) {
         put_text(&mut block[PREFIX], if is_split { &path[..prefix_bytes] } else { b"" });
@@ -29,7 +28,7 @@ pub(super) fn put_path(block: &mut Block, path: &[u8], prefix_bytes: usize) {
     put_text(&mut block[NAME], name);
 }
 
-/// Returns where Go's and GNU's writers split a path: the longest prefix there is.
+/// Returns the length of the prefix in Go's and GNU's writers, which take the longest.
 pub(super) fn longest_prefix(path: &[u8]) -> usize {
     if path.len() <= NAME.len() {
         return 0;
@@ -38,7 +37,8 @@ pub(super) fn longest_prefix(path: &[u8]) -> usize {
     path[..end].iter().rposition(|&byte| byte == b'/').unwrap_or(0)
 }
 
-/// Returns where others split it: the shortest prefix that leaves a name which fits.
+/// Returns the length of the prefix in other writers, which take the shortest that leaves a fitting
+/// name.
 pub(super) fn shortest_prefix(path: &[u8]) -> usize {
     if path.len() <= NAME.len() {
         return 0;
@@ -47,20 +47,21 @@ pub(super) fn shortest_prefix(path: &[u8]) -> usize {
     path[start..path.len() - 1].iter().position(|&byte| byte == b'/').map_or(0, |at| start + at)
 }
 
-/// Returns a path as Go writes it where only ASCII may stand: other bytes are left out.
+/// Returns a path as Go writes it to a field for ASCII: without all other bytes.
 pub(super) fn ascii(path: &[u8]) -> Vec<u8> {
     path.iter().copied().filter(u8::is_ascii).collect()
 }
 
-/// Returns a path as Python writes it there: each other character is a question mark.
+/// Returns a path as Python writes it to such a field: other characters become question marks.
 pub(super) fn questioned(path: &[u8]) -> Vec<u8> {
-    // Bytes that continue a character add nothing.
+    // Continuation bytes of UTF-8 give no question mark.
     let kept = path.iter().filter(|&&byte| byte & 0xc0 != 0x80);
     kept.map(|&byte| if byte.is_ascii() { byte } else { b'?' }).collect()
 }
 
-/// Returns the name of the PAX header of `path`, if an earlier one is called `earlier`: the
-/// directory that stands second to last in that one, between path's directory and name.
+/// Returns the name of the PAX header of `path`: the marker directory before the last component.
+///
+/// The marker is the one of `earlier`, the name of an earlier PAX header.
 pub(super) fn pax_name(earlier: &[u8], path: &[u8]) -> Vec<u8> {
     let marker = earlier
         .split(|&byte| byte == b'/')
@@ -74,16 +75,16 @@ pub(super) fn pax_name(earlier: &[u8], path: &[u8]) -> Vec<u8> {
     [dir, marker, b"/", name].concat()
 }
 
-/// Returns what stands behind the last slash.
+/// Returns the part behind the last slash.
 pub(super) fn base_name(path: &[u8]) -> &[u8] {
     path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
 }
 
-/// How a path is laid into name and prefix: rules tried in this order.
+/// Number of rules for splitting a path into prefix and name.
 pub(super) const PATH_RULES: u64 = 4;
 
-/// Lays a full path into a block by a rule below [`PATH_RULES`].
-pub(super) fn lay_path(block: &mut Block, path: &[u8], rule: u64) {
+/// Writes a path to a block by a rule below [`PATH_RULES`].
+pub(super) fn lay_path(block: &mut TarBlock, path: &[u8], rule: u64) {
     match rule {
         0 => put_path(block, path, longest_prefix(path)),
         1 => put_path(block, path, shortest_prefix(path)),
@@ -92,11 +93,11 @@ pub(super) fn lay_path(block: &mut Block, path: &[u8], rule: u64) {
     }
 }
 
-/// How a link is laid into its field: rules tried in this order.
+/// Number of rules for spelling a link target.
 pub(super) const LINK_RULES: u64 = 3;
 
-/// Lays a full link into a block by a rule below [`LINK_RULES`].
-pub(super) fn lay_link(block: &mut Block, link: &[u8], rule: u64) {
+/// Writes a link target to a block by a rule below [`LINK_RULES`].
+pub(super) fn lay_link(block: &mut TarBlock, link: &[u8], rule: u64) {
     let field = &mut block[LINK];
     match rule {
         0 => put_text(field, link),
@@ -105,8 +106,8 @@ pub(super) fn lay_link(block: &mut Block, link: &[u8], rule: u64) {
     }
 }
 
-/// Returns the path and the link of a header, with what its extensions say of them.
-pub(super) fn full_names(head: &Head) -> (Vec<u8>, Vec<u8>) {
+/// Returns the path and the link target of a header; those of extensions take precedence.
+pub(super) fn full_names(head: &HeaderBlocks) -> (Vec<u8>, Vec<u8>) {
     let (mut long, mut recorded) = ((None, None), (None, None));
     for extension in head.extensions() {
         let body = extension.body;
@@ -114,7 +115,7 @@ pub(super) fn full_names(head: &Head) -> (Vec<u8>, Vec<u8>) {
             b'L' => long.0 = Some(text(body)),
             b'K' => long.1 = Some(text(body)),
             flag if is_pax(flag) => {
-                let records = Records::parse(body).unwrap_or_default();
+                let records = PaxRecords::parse(body).unwrap_or_default();
                 recorded.0 = recorded.0.or(records.find(b"path"));
                 recorded.1 = recorded.1.or(records.find(b"linkpath"));
             }
@@ -128,8 +129,10 @@ pub(super) fn full_names(head: &Head) -> (Vec<u8>, Vec<u8>) {
     )
 }
 
-/// Returns what the value of a PAX record may be made from: the same record's value in the
-/// reference, path, link, the main header's time with the reference's fraction, the value before.
+/// Returns the candidates for the value of a PAX record.
+///
+/// They are the reference's value of this record, path, link target, the main block's time with the
+/// reference's fraction, and the previous record's value.
 pub(super) fn value_candidates<'a>(
     earlier: &'a [u8],
     names: (&'a [u8], &'a [u8]),

@@ -1,25 +1,25 @@
-//! The order of base entries where it is not the target's: a walk through directories.
+//! The order of base entries where it differs from the target's: a walk through directories.
+//! Never reads a header: the caller passes addresses and paths.
 //!
-//! Writers which do not sort list a directory in any order, but one directory after another. So
-//! the base entries that are used are put in the base's order, which costs nothing to tell, and
-//! from there each next one is told by its place among those left of the directory at hand. It
-//! reads no header; it is told addresses and paths.
+//! Writers that do not sort list each directory in any order, but one directory after another. So
+//! the addresses of all used base entries are stored in ascending order, which costs little. Each
+//! next entry is then stored as its position among the remaining ones of the current directory.
 
 use std::{collections::HashMap, ops::Range};
 
-/// The base entries that are still to come.
+/// Base entries that remain, by directory.
 #[derive(Debug, Default)]
-pub(super) struct Order {
-    /// By slot: directories in the order of their first entry, entries of one in the base's.
+pub(super) struct DirectoryOrder {
+    /// Address of each slot: directories in the order of their first entry, each in the base's.
     addresses: Vec<u64>,
     directories: HashMap<Vec<u8>, Range<usize>>,
-    left: Counts,
-    /// The slot of the last entry.
+    left: FreeSlots,
+    /// Slot of the entry taken last.
     last: usize,
 }
 
-impl Order {
-    /// Takes all entries in the base's order: address and path.
+impl DirectoryOrder {
+    /// Starts with all entries in the base's order, each with its address and path.
     pub(super) fn new<'a>(entries: impl Iterator<Item = (u64, &'a [u8])>) -> Self {
         let mut numbers: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut places: Vec<(usize, u64)> = Vec::new();
@@ -32,7 +32,7 @@ impl Order {
             };
             places.push((number, address));
         }
-        // Stable: entries of a directory stay in their order.
+        // A stable sort keeps the order within a directory.
         places.sort_by_key(|&(number, _)| number);
         let mut ranges: Vec<Range<usize>> = vec![0..0; numbers.len()];
         for (slot, &(number, _)) in places.iter().enumerate() {
@@ -44,14 +44,17 @@ impl Order {
             .into_iter()
             .map(|(directory, number)| (directory, ranges[number].clone()))
             .collect();
-        let left = Counts::full(places.len());
+        let left = FreeSlots::full(places.len());
         let addresses = places.into_iter().map(|(_, address)| address).collect();
         Self { addresses, directories, left, last: 0 }
     }
 
-    /// Returns the slots of the directory at hand behind an entry at `path`, and how many of them
-    /// are left: its own if it is one, or the nearest above that has any.
-    pub(super) fn at_hand(&self, path: &[u8]) -> Option<(Range<usize>, usize)> {
+    /// Returns the slots of the current directory behind an entry at `path`, and the number that is
+    /// left.
+    ///
+    /// It is the entry itself if it is a directory, or else the nearest directory above with entries
+    /// left.
+    pub(super) fn current(&self, path: &[u8]) -> Option<(Range<usize>, usize)> {
         let mut directory = trimmed(path);
         for _ in 0..MAX_CLIMB {
             if let Some(range) = self.directories.get(directory) {
@@ -68,13 +71,13 @@ impl Order {
         None
     }
 
-    /// Takes one of those left in some slots, which there must be.
+    /// Takes the remaining entry at `place` among `slots`; it must exist.
     pub(super) fn pick(&mut self, slots: &Range<usize>, place: usize) -> u64 {
         let slot = self.left.find(self.left.before(slots.start) + place);
         self.take(slot)
     }
 
-    /// Takes the one `change` places from the last one, among all that are left.
+    /// Takes the entry `change` places behind the last one, among all that remain.
     pub(super) fn jump(&mut self, change: i64) -> Option<u64> {
         let here = i64::try_from(self.left.before(self.last)).ok()?;
         let place = usize::try_from(here.checked_add(change)?).ok()?;
@@ -90,17 +93,17 @@ impl Order {
         self.addresses[slot]
     }
 
-    /// Returns the first slot left that has an address, among some slots.
+    /// Returns the place of an address among the remaining entries of `slots`.
     pub(super) fn place_of(&self, slots: &Range<usize>, address: u64) -> Option<usize> {
         // Entries of a directory stand in the order of their addresses.
-        let found = self.addresses[slots.clone()].partition_point(|&other| other < address);
+        let first = self.addresses[slots.clone()].partition_point(|&other| other < address);
         let mut same =
-            (slots.start + found..slots.end).take_while(|&slot| self.addresses[slot] == address);
+            (slots.start + first..slots.end).take_while(|&slot| self.addresses[slot] == address);
         let slot = same.find(|&slot| self.left.has(slot))?;
         Some(self.left.before(slot) - self.left.before(slots.start))
     }
 
-    /// Returns how far an address is from the last one, as [`Order::jump`] counts.
+    /// Returns the distance of an address from the last entry, as [`DirectoryOrder::jump`] counts.
     pub(super) fn distance(&self, path: &[u8], address: u64) -> Option<i64> {
         let slots = self.directories.get(parent(trimmed(path)))?;
         let place = self.left.before(slots.start) + self.place_of(slots, address)?;
@@ -109,7 +112,7 @@ impl Order {
     }
 }
 
-/// How many bits tell one of `count`.
+/// Returns the number of bits that a number below `count` needs.
 pub(super) fn bits_for(count: usize) -> u32 {
     count.saturating_sub(1).checked_ilog2().map_or(0, |log| log + 1)
 }
@@ -122,21 +125,21 @@ fn parent(path: &[u8]) -> &[u8] {
     path.iter().rposition(|&byte| byte == b'/').map_or(&[], |slash| &path[..slash])
 }
 
-/// Directories deeper than this are left by a jump.
+/// Levels that [`DirectoryOrder::current`] climbs; beyond, a jump is needed.
 const MAX_CLIMB: usize = 64;
 
-/// Which slots are left, with sums over powers of two (a Fenwick tree).
+/// Remaining slots, as sums over powers of two (a Fenwick tree).
 #[derive(Debug, Default)]
-struct Counts {
+struct FreeSlots {
     sums: Vec<usize>,
 }
 
-impl Counts {
+impl FreeSlots {
     fn full(count: usize) -> Self {
         Self { sums: (0..=count).map(|i| i & i.wrapping_neg()).collect() }
     }
 
-    /// Returns how many are left in front of a slot.
+    /// Returns the number of remaining slots before a slot.
     fn before(&self, slot: usize) -> usize {
         let (mut i, mut sum) = (slot, 0);
         while i > 0 {
@@ -150,7 +153,7 @@ impl Counts {
         self.before(slot + 1) > self.before(slot)
     }
 
-    /// Returns the slot that has `place` others left in front of it; there must be one.
+    /// Returns the remaining slot with `place` others before it; it must exist.
     fn find(&self, mut place: usize) -> usize {
         let mut at = 0;
         let mut step = self.sums.len().next_power_of_two() / 2;

@@ -1,53 +1,53 @@
-//! Header columns read back: frames, and the payloads between them.
-//!
-//! It holds no more of the stream than a frame, and of the base no more than a header.
+//! Reads header columns: the gaps of a stream, and the lengths of the payloads between them.
+//! Never holds more of the stream than a piece of a gap, or more of the base than a header.
 
 use super::{
-    block::{BLOCK_BYTES, Head},
-    columns::{ALONE, BASED, Column, Cursor, KIND_BITS, LITERAL, PAYLOAD, ZEROS, broken},
+    block::{BLOCK_BYTES, HeaderBlocks},
+    columns::{ALONE, BASED, Column, ColumnReader, KIND_BITS, LITERAL, PAYLOAD, ZEROS, broken},
     decode,
-    memory::Memory,
+    memory::HeaderMemory,
     names,
-    order::{Order, bits_for},
+    order::{DirectoryOrder, bits_for},
 };
-use imgdelta_core::{Limits, Result};
-use imgdelta_format::varint::unzigzag;
+use imgdelta_core::{LimitName, Limits, Result, limits::Ceiling};
+use imgdelta_wire::varint::unzigzag;
 
-/// Reads what [`HeaderWriter`](super::HeaderWriter) wrote.
+/// Reader of the header columns that [`HeaderWriter`](super::HeaderWriter) writes.
 #[derive(Debug)]
 pub struct HeaderReader {
-    cursor: Cursor<Vec<u8>>,
-    memory: Memory,
+    cursor: ColumnReader<Vec<u8>>,
+    memory: HeaderMemory,
     extension_limit: u64,
-    entry_limit: u64,
-    text_limit: u64,
+    entry_limit: Ceiling,
+    text_limit: Ceiling,
     entries: u64,
-    /// Where the next base header is expected.
+    /// Address at which the next base header is expected.
     expected: u64,
-    walk: Option<Walk>,
-    /// Bytes that belong to the frame and are not yet in it.
+    walk: Option<DirectoryWalk>,
+    /// Zeros of the current gap that are left.
     zero_bytes: u64,
+    /// Literal bytes of the current gap that are left.
     literal_bytes: u64,
 }
 
-/// A stretch of the stream that is not in the columns.
+/// A payload of the stream, which the columns do not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Payload {
-    /// How long it is; 0 where a frame was only cut because it is long.
+    /// Length; 0 between two pieces of a long gap.
     pub bytes: u64,
-    /// Address and length of the payload of the base entry that its header was written against.
+    /// Address and length of the base entry's payload, if the header has a base entry.
     pub own: Option<(u64, u64)>,
 }
 
 impl HeaderReader {
-    /// Unpacks columns. Nothing in them is believed yet.
+    /// Unpacks columns. Their values are checked as they are read.
     pub fn open(packed: &[u8], limits: &Limits) -> Result<Self> {
         Ok(Self {
-            cursor: Cursor::open(packed, limits)?,
-            memory: Memory::new(),
+            cursor: ColumnReader::open(packed, limits)?,
+            memory: HeaderMemory::new(),
             extension_limit: limits.extension_bytes,
-            entry_limit: limits.layer_entries,
-            text_limit: limits.layer_text_bytes,
+            entry_limit: limits.ceiling(LimitName::LayerEntries),
+            text_limit: limits.ceiling(LimitName::LayerTextBytes),
             entries: 0,
             expected: 0,
             walk: None,
@@ -56,29 +56,31 @@ impl HeaderReader {
         })
     }
 
-    /// Puts the bytes up to the next payload into `frame` and returns that payload; at the end
-    /// `None`, with the last bytes. `base` reads base bytes at an address and fails past their end.
+    /// Writes the bytes up to the next payload to `gap`, and returns this payload.
     ///
-    /// Frames can add up to more than any stream holds: who knows the stream's length stops there.
+    /// Returns `None` with the last bytes of the stream. `base` fills a buffer with base bytes at an
+    /// address, and fails behind the last one.
+    ///
+    /// Hostile columns can give endless gaps, so the caller must stop at the stream's length.
     pub fn next(
         &mut self,
         base: &mut dyn FnMut(u64, &mut [u8]) -> Result<()>,
-        frame: &mut Vec<u8>,
+        gap: &mut Vec<u8>,
     ) -> Result<Option<Payload>> {
-        frame.clear();
+        gap.clear();
         if self.walk.is_none() && !self.cursor.is_at_end(Column::Jumps) {
             self.walk = Some(self.start_walk(base)?);
         }
         loop {
-            self.put_pending(frame)?;
-            if frame.len() >= FRAME_BYTES {
+            self.put_pending(gap)?;
+            if gap.len() >= GAP_BYTES {
                 return Ok(Some(Payload::default()));
             }
             if self.cursor.is_at_end(Column::Items) {
                 self.cursor.finish()?;
                 return Ok(None);
             }
-            let payload = self.item(base, frame)?;
+            let payload = self.item(base, gap)?;
             if payload.bytes > 0 {
                 return Ok(Some(payload));
             }
@@ -88,23 +90,23 @@ impl HeaderReader {
     fn item(
         &mut self,
         base: &mut dyn FnMut(u64, &mut [u8]) -> Result<()>,
-        frame: &mut Vec<u8>,
+        gap: &mut Vec<u8>,
     ) -> Result<Payload> {
         let item = self.cursor.number(Column::Items)?;
         let mask = item >> KIND_BITS;
         match item - (mask << KIND_BITS) {
-            ALONE => self.entry(None, mask, frame),
+            ALONE => self.entry(None, mask, gap),
             BASED => {
                 let address = match &mut self.walk {
                     Some(walk) => walk.next(&mut self.cursor)?,
                     None => self.address()?,
                 };
-                let head = Head::read(address, self.extension_limit, base)?;
+                let head = HeaderBlocks::read(address, self.extension_limit, base)?;
                 if let Some(walk) = &mut self.walk {
                     walk.path = names::full_names(&head).0;
                 }
                 self.follow(&head, address)?;
-                self.entry(Some((&head, address)), mask, frame)
+                self.entry(Some((&head, address)), mask, gap)
             }
             LITERAL if mask == 0 => {
                 self.literal_bytes = self.cursor.number(Column::Lengths)?;
@@ -122,105 +124,108 @@ impl HeaderReader {
     }
 
     fn address(&mut self) -> Result<u64> {
-        let told = self.cursor.number(Column::Addresses)?;
-        let change = unzigzag(told >> 1);
+        let number = self.cursor.number(Column::Addresses)?;
+        let change = unzigzag(number >> 1);
         let block = i64::try_from(BLOCK_BYTES).expect("a small number");
-        let change = if told & 1 == 0 { change.checked_mul(block) } else { Some(change) };
+        let change = if number & 1 == 0 { change.checked_mul(block) } else { Some(change) };
         let address = change.and_then(|change| self.expected.checked_add_signed(change));
-        address.ok_or_else(|| broken(Column::Addresses, "leaves all addresses"))
+        address.ok_or_else(|| broken(Column::Addresses, "exceeds the address space"))
     }
 
-    /// Expects the next base header behind this one's entry.
-    fn follow(&mut self, head: &Head, address: u64) -> Result<()> {
+    /// Expects the next base header at the end of this entry.
+    fn follow(&mut self, head: &HeaderBlocks, address: u64) -> Result<()> {
         let end = head.entry_bytes().and_then(|bytes| address.checked_add(bytes));
-        self.expected = end.ok_or_else(|| broken(Column::Addresses, "leaves all addresses"))?;
+        self.expected = end.ok_or_else(|| broken(Column::Addresses, "exceeds the address space"))?;
         Ok(())
     }
 
-    /// Reads all base headers that will be used, in the base's order.
-    fn start_walk(&mut self, base: &mut dyn FnMut(u64, &mut [u8]) -> Result<()>) -> Result<Walk> {
+    /// Reads all base headers that are used, in the base's order.
+    fn start_walk(&mut self, base: &mut dyn FnMut(u64, &mut [u8]) -> Result<()>) -> Result<DirectoryWalk> {
         let count = self.cursor.number(Column::Jumps)?;
-        Limits::admit(self.entry_limit, count, "number of entries", "header columns")?;
+        self.entry_limit.admit(count, "number of entries", "header columns")?;
         let mut entries: Vec<(u64, Vec<u8>)> = Vec::new();
         let mut text_bytes = 0;
         for _ in 0..count {
             let address = self.address()?;
-            let head = Head::read(address, self.extension_limit, base)?;
+            let head = HeaderBlocks::read(address, self.extension_limit, base)?;
             self.follow(&head, address)?;
             let path = names::full_names(&head).0;
             text_bytes += path.len() as u64;
-            Limits::admit(self.text_limit, text_bytes, "number of bytes", "header columns")?;
+            self.text_limit.admit(text_bytes, "number of bytes", "header columns")?;
             entries.push((address, path));
         }
-        let order = Order::new(entries.iter().map(|(address, path)| (*address, &path[..])));
-        let mut walk = Walk { order, path: Vec::new(), until_jump: None, bits: 0, held: 0 };
-        walk.read_gap(&mut self.cursor)?;
+        let order = DirectoryOrder::new(entries.iter().map(|(address, path)| (*address, &path[..])));
+        let mut walk =
+            DirectoryWalk { order, path: Vec::new(), until_jump: None, bits: 0, held: 0 };
+        walk.read_distance(&mut self.cursor)?;
         Ok(walk)
     }
 
     fn entry(
         &mut self,
-        base: Option<(&Head, u64)>,
+        base: Option<(&HeaderBlocks, u64)>,
         mask: u64,
-        frame: &mut Vec<u8>,
+        gap: &mut Vec<u8>,
     ) -> Result<Payload> {
         self.entries += 1;
-        Limits::admit(self.entry_limit, self.entries, "number of entries", "header columns")?;
+        self.entry_limit.admit(self.entries, "number of entries", "header columns")?;
         let own =
             base.map(|(head, address)| (address + head.bytes.len() as u64, head.payload_bytes()));
         let limit = usize::try_from(self.extension_limit).unwrap_or(usize::MAX);
         let base = base.map(|(head, _)| head);
         let entry = decode::entry(&mut self.cursor, &mut self.memory, base, mask, limit)?;
-        frame.extend_from_slice(&entry.head.bytes);
+        gap.extend_from_slice(&entry.head.bytes);
         if entry.is_padded {
             self.zero_bytes = padding_of(entry.payload_bytes);
         }
         Ok(Payload { bytes: entry.payload_bytes, own })
     }
 
-    fn put_pending(&mut self, frame: &mut Vec<u8>) -> Result<()> {
-        let room = |frame: &Vec<u8>| FRAME_BYTES.saturating_sub(frame.len()) as u64;
-        let zeros = self.zero_bytes.min(room(frame));
-        frame.resize(frame.len() + usize::try_from(zeros).expect("less than a frame"), 0);
+    fn put_pending(&mut self, gap: &mut Vec<u8>) -> Result<()> {
+        let room = |gap: &Vec<u8>| GAP_BYTES.saturating_sub(gap.len()) as u64;
+        let zeros = self.zero_bytes.min(room(gap));
+        gap.resize(gap.len() + usize::try_from(zeros).expect("less than GAP_BYTES"), 0);
         self.zero_bytes -= zeros;
-        let literals = self.literal_bytes.min(room(frame));
-        frame.extend_from_slice(self.cursor.bytes(Column::Bytes, literals)?);
+        let literals = self.literal_bytes.min(room(gap));
+        gap.extend_from_slice(self.cursor.bytes(Column::Bytes, literals)?);
         self.literal_bytes -= literals;
         Ok(())
     }
 }
 
-/// Base entries being taken directory by directory.
+/// Walk through the base entries, directory by directory.
 #[derive(Debug)]
-struct Walk {
-    order: Order,
-    /// The path of the last one.
+struct DirectoryWalk {
+    order: DirectoryOrder,
+    /// Path of the entry taken last.
     path: Vec<u8>,
-    /// How many are picked before the next jump, if there is one.
+    /// Number of picks before the next jump, if there is one.
     until_jump: Option<u64>,
-    /// Bits read and not yet used.
+    /// Bits that are read and not used yet.
     bits: u64,
+    /// Number of these bits.
     held: u32,
 }
 
-impl Walk {
-    fn read_gap(&mut self, cursor: &mut Cursor<Vec<u8>>) -> Result<()> {
+impl DirectoryWalk {
+    /// Reads the number of picks before the next jump.
+    fn read_distance(&mut self, cursor: &mut ColumnReader<Vec<u8>>) -> Result<()> {
         let is_last = cursor.is_at_end(Column::Jumps);
         self.until_jump = if is_last { None } else { Some(cursor.number(Column::Jumps)?) };
         Ok(())
     }
 
     /// Returns the address of the next base entry.
-    fn next(&mut self, cursor: &mut Cursor<Vec<u8>>) -> Result<u64> {
+    fn next(&mut self, cursor: &mut ColumnReader<Vec<u8>>) -> Result<u64> {
         if self.until_jump == Some(0) {
             let change = cursor.signed(Column::Jumps)?;
-            self.read_gap(cursor)?;
+            self.read_distance(cursor)?;
             let address = self.order.jump(change);
-            return address.ok_or_else(|| broken(Column::Jumps, "leaves the base entries"));
+            return address.ok_or_else(|| broken(Column::Jumps, "exceeds the base entries"));
         }
         self.until_jump = self.until_jump.map(|left| left - 1);
-        let at_hand = self.order.at_hand(&self.path);
-        let (slots, left) = at_hand.ok_or_else(|| broken(Column::Picks, "has nothing to pick"))?;
+        let current = self.order.current(&self.path);
+        let (slots, left) = current.ok_or_else(|| broken(Column::Picks, "has nothing to pick"))?;
         let wanted = bits_for(left);
         while self.held < wanted {
             self.bits |= u64::from(cursor.byte(Column::Picks)?) << self.held;
@@ -231,16 +236,16 @@ impl Walk {
         self.held -= wanted;
         match usize::try_from(place) {
             Ok(place) if place < left => Ok(self.order.pick(&slots, place)),
-            _ => Err(broken(Column::Picks, "picks more than there is")),
+            _ => Err(broken(Column::Picks, "picks an entry that is not there")),
         }
     }
 }
 
-/// Returns the zeros that fill a payload's last block.
+/// Returns the number of zeros that fill a payload's last block.
 pub(super) fn padding_of(payload_bytes: u64) -> u64 {
     let over = payload_bytes % BLOCK_BYTES as u64;
     if over == 0 { 0 } else { BLOCK_BYTES as u64 - over }
 }
 
-/// Longer frames are handed out in pieces of about this size, so that memory stays bounded.
-const FRAME_BYTES: usize = 1 << 20;
+/// Longer gaps are returned in pieces of about this size, so that memory stays bounded.
+const GAP_BYTES: usize = 1 << 20;

@@ -1,13 +1,12 @@
-//! The records of a PAX header, as text that can be written again byte for byte.
-//!
-//! What they mean is `tarscan`'s; here they are keys and values.
+//! The records of a PAX header as keys and values, written again byte for byte.
+//! Never interprets a record, except its size: `tarscan` does.
 
-/// `LENGTH KEY=VALUE\n` after each other.
+/// PAX records: `LENGTH KEY=VALUE\n`, one after another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Records<'a>(pub(super) Vec<(&'a [u8], &'a [u8])>);
+pub(super) struct PaxRecords<'a>(pub(super) Vec<(&'a [u8], &'a [u8])>);
 
-impl<'a> Records<'a> {
-    /// Takes apart a body which is nothing but records in their shortest spelling.
+impl<'a> PaxRecords<'a> {
+    /// Parses a body; `None` unless it is records in their shortest spelling.
     pub(super) fn parse(mut body: &'a [u8]) -> Option<Self> {
         let mut records = Vec::new();
         while !body.is_empty() {
@@ -27,10 +26,10 @@ impl<'a> Records<'a> {
 
     /// Returns the last value of a key.
     pub(super) fn find(&self, key: &[u8]) -> Option<&'a [u8]> {
-        self.0.iter().rev().find(|(found, _)| *found == key).map(|&(_, value)| value)
+        self.0.iter().rev().find(|(other, _)| *other == key).map(|&(_, value)| value)
     }
 
-    /// Returns the size, where it is given as a number.
+    /// Returns the value of `size` if it is a decimal number.
     pub(super) fn size(&self) -> Option<u64> {
         let digits = self.find(b"size")?;
         let plain = digits.iter().all(u8::is_ascii_digit);
@@ -62,5 +61,5 @@ fn digits(number: usize) -> usize {
     number.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
-/// More than any length that fits in memory.
+/// Digits of the largest length that fits a `u64`.
 const MAX_LENGTH_DIGITS: usize = 19;

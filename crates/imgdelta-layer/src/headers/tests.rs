@@ -1,8 +1,8 @@
-//! Any bytes round-trip; what is alike costs nothing; damage is refused.
+//! Any bytes round-trip; equal headers cost next to nothing; damage is refused.
 
 use super::{BaseHeader, HeaderReader, HeaderWriter, Payload};
+use imgdelta_codec::pack::Packer;
 use imgdelta_core::{Algorithm, DiffId, Error, Limits, Result};
-use imgdelta_format::pack::Packer;
 use imgdelta_image::index::{Index, IndexBuilder};
 use imgdelta_testkit::tar_stream::{HeaderBlock, Tar, every_variant};
 use proptest::prelude::*;
@@ -44,27 +44,27 @@ fn length(range: &Range<u64>) -> u64 {
     range.end - range.start
 }
 
-/// Where bases lie in the address space of these tests.
+/// Address of the base in these tests.
 const SHIFT: u64 = 1001;
 
-/// Reads columns and puts the target's payloads between the frames.
+/// Reads columns; returns the gaps, each with the payload behind it.
 fn read(base: &[u8], target: &[u8], packed: &[u8]) -> Result<Vec<(Vec<u8>, Payload)>> {
     let mut reader = HeaderReader::open(packed, &Limits::default())?;
     let mut source = |address: u64, out: &mut [u8]| {
-        let found = address
+        let range = address
             .checked_sub(SHIFT)
             .and_then(|at| usize::try_from(at).ok())
             .and_then(|at| base.get(at..at.checked_add(out.len())?));
-        out.copy_from_slice(found.ok_or_else(|| Error::bad_input("base", "too short"))?);
+        out.copy_from_slice(range.ok_or_else(|| Error::bad_input("base", "too short"))?);
         Ok(())
     };
-    let (mut frames, mut frame, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let (mut gaps, mut gap, mut bytes) = (Vec::new(), Vec::new(), 0);
     loop {
-        let payload = reader.next(&mut source, &mut frame)?;
-        bytes += frame.len();
-        frames.push((frame.clone(), payload.unwrap_or_default()));
+        let payload = reader.next(&mut source, &mut gap)?;
+        bytes += gap.len();
+        gaps.push((gap.clone(), payload.unwrap_or_default()));
         if payload.is_none() || bytes > 4 * target.len() + (4 << 20) {
-            return Ok(frames);
+            return Ok(gaps);
         }
     }
 }
@@ -72,8 +72,8 @@ fn read(base: &[u8], target: &[u8], packed: &[u8]) -> Result<Vec<(Vec<u8>, Paylo
 fn rebuild(base: &[u8], target: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let packed = write(base, target);
     let mut stream = Vec::new();
-    for (frame, payload) in read(base, target, &packed).unwrap() {
-        stream.extend(frame);
+    for (gap, payload) in read(base, target, &packed).unwrap() {
+        stream.extend(gap);
         let end = stream.len() + usize::try_from(payload.bytes).unwrap();
         let copied = target[stream.len()..end].to_vec();
         stream.extend(copied);
@@ -87,7 +87,7 @@ fn check(base: &[u8], target: &[u8]) -> usize {
     packed.len()
 }
 
-/// A stream like those of layers: directories of files, all of one time.
+/// Returns a stream like those of layers: directories of files, all of one time.
 fn tree(time: &[u8; 12], is_reversed: bool) -> Vec<u8> {
     let mut archive = Tar::new();
     for d in 0..20 {
@@ -135,17 +135,17 @@ fn new_times_and_another_order_cost_next_to_nothing() {
 }
 
 #[test]
-fn payload_of_the_base_entry_is_named() {
+fn payload_of_the_base_entry_is_returned() {
     let base = Tar::new().file("a", b"one").file("b", b"two and").zeros(2).0;
     let target = Tar::new().file("b", b"three").zeros(2).0;
-    let frames = read(&base, &target, &write(&base, &target)).unwrap();
-    assert_eq!(frames.len(), 2);
-    assert_eq!(frames[0].1, Payload { bytes: 5, own: Some((SHIFT + 1536, 7)) });
-    assert_eq!(frames[1].0, [0; 507 + 1024]);
+    let gaps = read(&base, &target, &write(&base, &target)).unwrap();
+    assert_eq!(gaps.len(), 2);
+    assert_eq!(gaps[0].1, Payload { bytes: 5, own: Some((SHIFT + 1536, 7)) });
+    assert_eq!(gaps[1].0, [0; 507 + 1024]);
 }
 
 #[test]
-fn base_entry_that_is_not_what_its_header_says_is_not_used() {
+fn base_entry_that_contradicts_its_header_is_not_used() {
     let base = Tar::new().file("a", b"one").0;
     let mut writer = HeaderWriter::new(3);
     let header = BaseHeader { header: &base[..512], address: 0, payload_bytes: 4 };
@@ -157,16 +157,16 @@ fn base_entry_that_is_not_what_its_header_says_is_not_used() {
 }
 
 #[test]
-fn long_frames_come_in_pieces() {
+fn long_gaps_come_in_pieces() {
     let mut writer = HeaderWriter::new(3);
     writer.raw(&vec![0; 3 << 20]);
     writer.raw(&vec![7; 2 << 20]);
     writer.raw_payload(9);
     let packed = writer.finish();
     assert!(packed.len() < 200);
-    let frames = read(b"", &vec![0; 8 << 20], &packed).unwrap();
+    let gaps = read(b"", &vec![0; 8 << 20], &packed).unwrap();
     let lengths: Vec<_> =
-        frames.iter().map(|(frame, payload)| (frame.len(), payload.bytes)).collect();
+        gaps.iter().map(|(gap, payload)| (gap.len(), payload.bytes)).collect();
     assert_eq!(lengths.iter().map(|&(bytes, _)| bytes).sum::<usize>(), 5 << 20);
     assert!(lengths.iter().all(|&(bytes, _)| bytes <= 1 << 20));
     assert_eq!(lengths[lengths.len() - 2].1, 9);
@@ -213,14 +213,14 @@ fn worked_example_decodes() {
         b"\x04\x00\x01\x63\x80\x08",
     ]
     .concat();
-    let frames = read(&base, &target, &packed).unwrap();
+    let gaps = read(&base, &target, &packed).unwrap();
     let own = Some((SHIFT + 512, 3));
-    assert_eq!(frames[0], (target[..512].to_vec(), Payload { bytes: 3, own }));
-    assert_eq!(frames[1], (target[515..1536].to_vec(), Payload { bytes: 4, own: None }));
-    assert_eq!(frames[2], (target[1540..].to_vec(), Payload::default()));
+    assert_eq!(gaps[0], (target[..512].to_vec(), Payload { bytes: 3, own }));
+    assert_eq!(gaps[1], (target[515..1536].to_vec(), Payload { bytes: 4, own: None }));
+    assert_eq!(gaps[2], (target[1540..].to_vec(), Payload::default()));
 }
 
-/// Columns as they are, well packed.
+/// Arbitrary columns in a valid pack.
 fn packed_columns() -> impl Strategy<Value = Vec<u8>> {
     let small = prop::collection::vec(prop_oneof![4 => 0u8..12, 1 => any::<u8>()], 0..40);
     prop::collection::vec(small, 18).prop_map(|columns| Packer::new(1).pack(&columns))
@@ -249,7 +249,7 @@ proptest! {
             mutated[at] = byte;
             fix_checksum(&mut mutated, at);
         }
-        // A size that is over the limits is refused before it comes here.
+        // The index refuses a size over the limits.
         let mut builder = IndexBuilder::new(&Limits::default(), None);
         prop_assume!(builder.feed(&mutated).is_ok());
         if in_base {
@@ -275,8 +275,8 @@ proptest! {
         let _ = writer.entry(&target, bytes.into(), &header, Some(base));
         let _ = writer.entry(&header, 0, b"", Some(base));
         let packed = writer.finish();
-        let frames = read(&other, &target, &packed).unwrap();
-        let all: Vec<u8> = frames.into_iter().flat_map(|(frame, _)| frame).collect();
+        let gaps = read(&other, &target, &packed).unwrap();
+        let all: Vec<u8> = gaps.into_iter().flat_map(|(gap, _)| gap).collect();
         prop_assert_eq!(all, [&target[..], &header, &header].concat());
     }
 
@@ -287,7 +287,7 @@ proptest! {
     }
 }
 
-/// Makes the checksum of the block at an offset right again, if it still looks like a header.
+/// Corrects the checksum of the block at an offset, if the block still looks like a header.
 fn fix_checksum(stream: &mut [u8], at: usize) {
     let start = at / 512 * 512;
     if let Some(block) = stream.get_mut(start..start + 512)

@@ -1,63 +1,64 @@
-//! Header columns written: the frames of a stream, entry by entry.
-//!
-//! It chooses no base entry; it only says whether it could use the one it was given.
+//! Writes header columns: the gaps of a stream, entry by entry.
+//! Never chooses a base entry; it reports if it could use the given one.
 
 use super::{
-    block::{BLOCK_BYTES, Head},
-    columns::{ALONE, BASED, Column, Columns, KIND_BITS, LITERAL, PAYLOAD, ZEROS, told},
+    block::{BLOCK_BYTES, HeaderBlocks},
+    columns::{ALONE, BASED, Column, ColumnWriter, KIND_BITS, LITERAL, PAYLOAD, ZEROS, fact},
     encode,
-    memory::Memory,
+    memory::HeaderMemory,
     names,
-    order::{Order, bits_for},
+    order::{DirectoryOrder, bits_for},
     reader::padding_of,
 };
+use imgdelta_codec::pack::Packer;
 use imgdelta_core::Limits;
-use imgdelta_format::{pack::Packer, varint::zigzag};
+use imgdelta_wire::varint::zigzag;
 
-/// Writes the frames of one stream.
+/// Writer of the gaps of one stream.
 #[derive(Debug)]
 pub struct HeaderWriter {
-    columns: Columns,
-    memory: Memory,
+    columns: ColumnWriter,
+    memory: HeaderMemory,
     extension_limit: u64,
     /// The base entries used, in the order of the target.
-    bases: Vec<Used>,
+    bases: Vec<UsedBase>,
     packer: Packer,
-    /// What a reader remembers, by really reading.
+    /// Memory of a reader that reads back every entry.
     #[cfg(debug_assertions)]
-    twin: Memory,
+    reader_memory: HeaderMemory,
 }
 
-/// The base entry that an entry is written against.
+/// A base entry that an entry may refer to.
 #[derive(Clone, Copy, Debug)]
 pub struct BaseHeader<'a> {
-    /// Its header blocks, extensions included.
+    /// Header blocks, extensions included.
     pub header: &'a [u8],
-    /// Where they begin in the recipe's address space.
+    /// Address of the header in the recipe's address space.
     pub address: u64,
-    /// The length of its payload.
+    /// Length of the payload.
     pub payload_bytes: u64,
 }
 
 impl HeaderWriter {
-    /// Starts a stream; its columns will be packed at a level of zstd.
+    /// Starts a stream whose columns are packed at `level` of zstd.
     pub fn new(level: i32) -> Self {
         Self {
-            columns: Columns::default(),
-            memory: Memory::new(),
+            columns: ColumnWriter::default(),
+            memory: HeaderMemory::new(),
             extension_limit: Limits::default().extension_bytes,
             bases: Vec::new(),
             packer: Packer::new(level),
             #[cfg(debug_assertions)]
-            twin: Memory::new(),
+            reader_memory: HeaderMemory::new(),
         }
     }
 
-    /// Writes the next entry: its header blocks, the length of its payload, the bytes behind that.
+    /// Writes the next entry: header blocks, the payload's length, and the bytes behind the payload.
     ///
-    /// Returns whether it was written against the base entry, so that the reader will give that
-    /// one's payload as the entry's own. Entries which are not what their headers say are not.
-    #[must_use = "without a base there is no own payload"]
+    /// True if the entry refers to the base entry; the reader then returns the base entry's payload
+    /// as [`Payload::own`](super::Payload::own). A base entry that contradicts its header is not
+    /// used.
+    #[must_use = "an entry without a base entry has no own payload"]
     pub fn entry(
         &mut self,
         header: &[u8],
@@ -66,14 +67,14 @@ impl HeaderWriter {
         base: Option<BaseHeader<'_>>,
     ) -> bool {
         let base = base.and_then(|base| {
-            let head = Head::parse(base.header, self.extension_limit)?;
+            let head = HeaderBlocks::parse(base.header, self.extension_limit)?;
             let end = base.address.checked_add(head.entry_bytes()?)?;
             (head.payload_bytes() == base.payload_bytes).then_some((head, base.address, end))
         });
         let base_head = base.as_ref().map(|(head, ..)| head);
         #[cfg(debug_assertions)]
         let places = self.columns.places();
-        let mask = Head::parse(header, self.extension_limit).and_then(|head| {
+        let mask = HeaderBlocks::parse(header, self.extension_limit).and_then(|head| {
             encode::entry(&mut self.columns, &mut self.memory, base_head, &head, payload_bytes)
         });
         let Some(mut mask) = mask else {
@@ -85,14 +86,14 @@ impl HeaderWriter {
         let zeros = usize::try_from(padding_of(payload_bytes)).expect("less than a block");
         let is_padded =
             padding.get(..zeros).is_some_and(|padding| padding.iter().all(|&byte| byte == 0));
-        mask |= if is_padded { 0 } else { told::NO_PADDING };
+        mask |= if is_padded { 0 } else { fact::NO_PADDING };
         #[cfg(debug_assertions)]
         self.prove(places, base_head, mask, (header, payload_bytes));
         let kind = if base.is_some() { BASED } else { ALONE };
         self.columns.number(Column::Items, mask << KIND_BITS | kind);
         self.raw(&padding[if is_padded { zeros } else { 0 }..]);
         let is_based = base.is_some();
-        self.bases.extend(base.map(|(head, address, end)| Used {
+        self.bases.extend(base.map(|(head, address, end)| UsedBase {
             address,
             end,
             path: names::full_names(&head).0,
@@ -119,7 +120,7 @@ impl HeaderWriter {
         }
     }
 
-    /// Writes that bytes follow which are a payload of their own.
+    /// Writes that a payload without a header follows.
     pub fn raw_payload(&mut self, bytes: u64) {
         if bytes > 0 {
             self.columns.number(Column::Items, PAYLOAD);
@@ -134,7 +135,7 @@ impl HeaderWriter {
             straight
         } else {
             let walked = walked(&self.bases);
-            let mut cost = |columns: &Columns| -> usize {
+            let mut cost = |columns: &ColumnWriter| -> usize {
                 columns.0.iter().map(|column| self.packer.estimate(column)).sum()
             };
             if cost(&walked) < cost(&straight) { walked } else { straight }
@@ -143,63 +144,64 @@ impl HeaderWriter {
         self.packer.pack(&self.columns.0)
     }
 
-    /// Reads back what was just written.
+    /// Reads back the entry that was just written.
     #[cfg(debug_assertions)]
     fn prove(
         &mut self,
         places: [usize; super::columns::COLUMNS],
-        base: Option<&Head>,
+        base: Option<&HeaderBlocks>,
         mask: u64,
         (header, payload_bytes): (&[u8], u64),
     ) {
-        let mut cursor = super::columns::Cursor::from_places(self.columns.0.each_ref(), places);
-        let entry = super::decode::entry(&mut cursor, &mut self.twin, base, mask, usize::MAX)
+        let mut cursor = super::columns::ColumnReader::from_places(self.columns.0.each_ref(), places);
+        let memory = &mut self.reader_memory;
+        let entry = super::decode::entry(&mut cursor, memory, base, mask, usize::MAX)
             .expect("facts just written are readable");
         assert!(entry.head.bytes == header, "the header comes back");
         assert_eq!(entry.payload_bytes, payload_bytes, "the payload's length comes back");
     }
 }
 
-/// A base entry that was used.
+/// A base entry that an entry refers to.
 #[derive(Clone, Debug)]
-struct Used {
+struct UsedBase {
     address: u64,
     end: u64,
     path: Vec<u8>,
 }
 
-/// Writes where base entries lie, in the order given.
-fn straight<'a>(bases: impl IntoIterator<Item = &'a Used>) -> Columns {
-    let mut columns = Columns::default();
+/// Writes the addresses of base entries, in the given order.
+fn straight<'a>(bases: impl IntoIterator<Item = &'a UsedBase>) -> ColumnWriter {
+    let mut columns = ColumnWriter::default();
     let block = i64::try_from(BLOCK_BYTES).expect("a small number");
     let mut expected = 0;
     for used in bases {
         let change = used.address.wrapping_sub(expected).cast_signed();
-        let told = match change % block {
+        let number = match change % block {
             0 => zigzag(change / block) << 1,
             _ => zigzag(change) << 1 | 1,
         };
-        columns.number(Column::Addresses, told);
+        columns.number(Column::Addresses, number);
         expected = used.end;
     }
     columns
 }
 
-/// Writes where base entries lie, in the base's order, and a walk through them.
-fn walked(bases: &[Used]) -> Columns {
-    let mut sorted: Vec<&Used> = bases.iter().collect();
+/// Writes the addresses of base entries in the base's order, and a walk through the entries.
+fn walked(bases: &[UsedBase]) -> ColumnWriter {
+    let mut sorted: Vec<&UsedBase> = bases.iter().collect();
     sorted.sort_by_key(|used| used.address);
     let mut columns = straight(sorted.iter().copied());
-    let mut order = Order::new(sorted.iter().map(|used| (used.address, &used.path[..])));
+    let mut order = DirectoryOrder::new(sorted.iter().map(|used| (used.address, &used.path[..])));
     columns.number(Column::Jumps, bases.len() as u64);
     let (mut bits, mut held, mut picks) = (0u64, 0, 0);
     let mut path: &[u8] = b"";
     for used in bases {
-        let at_hand = order.at_hand(path).and_then(|(slots, left)| {
+        let pick = order.current(path).and_then(|(slots, left)| {
             let place = order.place_of(&slots, used.address)?;
             Some((slots, left, place))
         });
-        if let Some((slots, left, place)) = at_hand {
+        if let Some((slots, left, place)) = pick {
             order.pick(&slots, place);
             bits |= (place as u64) << held;
             held += bits_for(left);
@@ -225,7 +227,7 @@ fn walked(bases: &[Used]) -> Columns {
     columns
 }
 
-/// Returns how many bytes go before the next long run of zeros.
+/// Returns the number of bytes before the next long run of zeros.
 fn literals(bytes: &[u8]) -> usize {
     let mut run = 0;
     for (at, &byte) in bytes.iter().enumerate() {
@@ -237,5 +239,5 @@ fn literals(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// Shorter runs stay among the bytes around them.
+/// Shorter runs of zeros are literal bytes.
 const MIN_ZEROS: usize = 64;

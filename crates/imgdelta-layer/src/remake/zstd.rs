@@ -1,16 +1,15 @@
-//! Zstd, by a recipe of `imgdelta-zstd`: a frame is one piece of work, done by whoever has the layer.
-//!
+//! Compresses a stream again as its zstd blob was. The layer's own worker does it alone.
 //! Never hashes.
 
 use super::Remake;
 use imgdelta_core::error::Cause;
 use imgdelta_zstd::{Recipe, RemakeError, Remaker};
 
-/// Zstd, by a recipe of `imgdelta-zstd`.
+/// A compressor of zstd streams, by a recipe of `imgdelta-zstd`.
 pub struct Zstd<'a>(Option<Remaker<'a>>);
 
 impl<'a> Zstd<'a> {
-    /// Starts a stream.
+    /// Starts a blob.
     pub fn new(recipe: &'a Recipe) -> Self {
         Self(Some(Remaker::new(recipe)))
     }

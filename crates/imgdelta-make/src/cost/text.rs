@@ -3,7 +3,7 @@
 //! Writes text and decides nothing; everything a stranger wrote is escaped on the way.
 
 use super::{Cost, LayerLine};
-use crate::plan::Preset;
+use crate::options::Preset;
 use imgdelta_apply::delta::How;
 use imgdelta_core::{
     path::escaped,

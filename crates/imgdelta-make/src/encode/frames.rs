@@ -1,10 +1,10 @@
 //! A layer's frames told as header columns: all bytes that are no payload.
 
 use super::{
-    Layer,
+    LayerEncoder,
     layout::{is_large, lead},
 };
-use crate::plan::Preset;
+use crate::options::Preset;
 use imgdelta_core::Result;
 use imgdelta_image::volume::Stream;
 use imgdelta_layer::headers::{BaseHeader, HeaderWriter};
@@ -18,7 +18,7 @@ pub(super) struct Frames {
 }
 
 /// Writes a layer's frames.
-pub(super) fn write(layer: &Layer<'_>) -> Result<Frames> {
+pub(super) fn write(layer: &LayerEncoder<'_>) -> Result<Frames> {
     let index = layer.index;
     let mut writer = HeaderWriter::new(level(layer.plan.preset));
     let mut has_own = Vec::with_capacity(layer.choices.len());

@@ -25,7 +25,7 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Lays out the layers and archives that `choices` speak of, in the order of the image.
-    pub(super) fn of<'a>(plan: &Plan<'_>, choices: impl Iterator<Item = &'a Choice>) -> Self {
+    pub(super) fn of<'a>(plan: &Plan, choices: impl Iterator<Item = &'a Choice>) -> Self {
         let layers = &plan.base.layers;
         let archives = &plan.inside.archives;
         let mut is_used = vec![false; layers.len()];
@@ -95,7 +95,7 @@ impl Layout {
     }
 
     /// Returns where the payload of a base entry lies.
-    pub(super) fn payload(&self, plan: &Plan<'_>, place: Place) -> Range<u64> {
+    pub(super) fn payload(&self, plan: &Plan, place: Place) -> Range<u64> {
         if plan.is_inside(place) {
             return self.part(plan, place.entry);
         }
@@ -104,7 +104,7 @@ impl Layout {
     }
 
     /// Returns where a part of an archive lies.
-    fn part(&self, plan: &Plan<'_>, part: u32) -> Range<u64> {
+    fn part(&self, plan: &Plan, part: u32) -> Range<u64> {
         let archive = archive_of(&plan.inside.archives, part);
         let (start, _) = self.archives[archive].expect("only parts that were laid out");
         let layer = u32::try_from(self.starts.len()).expect("layers are limited");
@@ -114,15 +114,15 @@ impl Layout {
     }
 
     /// Returns the number of a part among those that the recipe opens.
-    pub(super) fn number(&self, plan: &Plan<'_>, part: u32) -> u32 {
+    pub(super) fn number(&self, plan: &Plan, part: u32) -> u32 {
         let archive = archive_of(&plan.inside.archives, part);
         let (_, first) = self.archives[archive].expect("only parts that were laid out");
         first + part - plan.inside.archives[archive].parts.start
     }
 
     /// Puts the bytes of all of it under one address.
-    pub(super) fn space(&self, plan: &Plan<'_>) -> Result<Space> {
-        let mut space = Space::new(plan.volume, &self.sources)?;
+    pub(super) fn space(&self, plan: &Plan) -> Result<Space> {
+        let mut space = Space::new(&plan.volume, &self.sources)?;
         let Some(parts) = &plan.inside.base else { return Ok(space) };
         for (archive, opened) in plan.inside.archives.iter().zip(&self.archives) {
             if opened.is_some() {

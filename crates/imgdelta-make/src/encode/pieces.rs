@@ -42,7 +42,7 @@ impl Piece {
 
 /// What a layer's pieces are cut from.
 pub(super) struct Cutter<'a> {
-    pub(super) plan: &'a Plan<'a>,
+    pub(super) plan: &'a Plan,
     pub(super) ordinal: u32,
     pub(super) choices: &'a [Choice],
     pub(super) layout: &'a Layout,

@@ -7,7 +7,8 @@ use crate::{
     token::{Actions, scope},
 };
 use bytes::Bytes;
-use imgdelta::{Error, store::source::ReadAt};
+use imgdelta_core::Error;
+use imgdelta_image::store::source::ReadAt;
 use reqwest::{Method, Url};
 use std::sync::Arc;
 

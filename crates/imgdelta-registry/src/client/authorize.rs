@@ -11,7 +11,7 @@ use crate::{
     token::{Challenge, Token},
 };
 use base64::Engine as _;
-use imgdelta::Error;
+use imgdelta_core::Error;
 use reqwest::{
     Response, StatusCode, Url,
     header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE},

@@ -4,7 +4,7 @@
 //! standard error is not shown: it may quote what it was asked to hide.
 
 use crate::secret::{Credential, Secret};
-use imgdelta::{Error, Result};
+use imgdelta_core::{Error, Result};
 use serde::Deserialize;
 use std::{
     io::{ErrorKind, Read, Write},

@@ -3,21 +3,25 @@
 //! Fetches nothing that the plan does not name, and no more for deltas than a plain pull costs.
 //! Chooses no way itself: it says which ways failed.
 
-use super::{Plan, Pulled, Way, compose, compose::Recipes};
-use crate::{failure::unwrapped, recipes};
-use imgdelta::{
-    BlobDigest, Error, Note, Result, apply,
+use super::{PullPlan, Pulled, Way, compose, compose::Recipes};
+use crate::recipes;
+use imgdelta_apply::{
+    apply::{self, LayerForm},
     delta::Body,
-    parallel::Workers,
-    progress::{Progress, Stage},
     sink::{self, BlobWriter, Nothing, Outgoing, Sink, Wants},
-    store::Descriptor,
 };
+use imgdelta_core::{
+    BlobDigest, Error, Note, Result,
+    progress::{Progress, Stage},
+};
+use imgdelta_image::store::Descriptor;
 use std::collections::HashSet;
 
-impl Plan {
+impl PullPlan {
     /// Fetches what the plan says, makes the image and lets it be seen.
-    pub fn carry_out(mut self, workers: &Workers, progress: &dyn Progress) -> Result<Pulled> {
+    pub fn carry_out(mut self) -> Result<Pulled> {
+        let context = self.context.clone();
+        let progress = &*context.progress;
         let mut recipes = Recipes::new();
         let mut step = Step::Deltas;
         loop {
@@ -25,7 +29,7 @@ impl Plan {
                 self.fetch(&mut recipes, progress)?;
             }
             if self.has_step(step) {
-                let error = match self.apply(&recipes, step, workers, progress) {
+                let error = match self.apply(&recipes, step) {
                     Ok(()) => {
                         let received_bytes = self.received_bytes();
                         return Ok(Pulled::new(self, received_bytes));
@@ -34,8 +38,7 @@ impl Plan {
                     Err(error) => return Err(error),
                 };
                 // Blobs that were made stay where they are kept, and are not made again.
-                let is_sorted_out =
-                    step == Step::Deltas && self.sort_out(&recipes, workers, progress)?;
+                let is_sorted_out = step == Step::Deltas && self.sort_out(&recipes)?;
                 let instead = if is_sorted_out { "done without that" } else { step.instead() };
                 self.notes.push(Note::new(&self.source.image.name, format!("{error}; {instead}")));
                 if is_sorted_out {
@@ -92,7 +95,7 @@ impl Plan {
                 }
             }
             progress.begin(Stage::Fetching, wanted.iter().map(|blob| blob.size_bytes).sum());
-            let (repository, scratch) = (&self.source.repository, &self.options.apply.scratch);
+            let (repository, scratch) = (&self.source.repository, &self.context.scratch);
             let all = wanted.iter().map(|blob| recipes::fetch(repository, blob, scratch, progress));
             let outcomes = self.source.handle.block_on(futures_util::future::join_all(all));
             for (blob, outcome) in wanted.into_iter().zip(outcomes) {
@@ -127,31 +130,19 @@ impl Plan {
         }
     }
 
-    fn apply(
-        &self,
-        recipes: &Recipes,
-        step: Step,
-        workers: &Workers,
-        progress: &dyn Progress,
-    ) -> Result<()> {
-        let options = &self.options.apply;
+    fn apply(&self, recipes: &Recipes, step: Step) -> Result<()> {
         let delta = compose::delta(self, recipes, &|_| true)?;
         // The registry's image is the last base: what no other has comes from there.
         let mut images = if step == Step::Registry { Vec::new() } else { self.bases.clone() };
         images.push(self.source.image.clone());
-        let sink = sink::create(&self.output, &options.limits)?;
-        apply::apply(&delta, &images, sink, options, workers, progress).map_err(unwrapped)?;
+        let sink = sink::create(&self.output, self.limits())?;
+        apply::apply(&delta, &images, sink, LayerForm::Exact, &self.context)?;
         Ok(())
     }
 
     /// Makes each layer that comes by a delta alone, into nothing, to find those that fail; whether
     /// there were any. They come another way then. Costs work, and nothing is fetched.
-    fn sort_out(
-        &mut self,
-        recipes: &Recipes,
-        workers: &Workers,
-        progress: &dyn Progress,
-    ) -> Result<bool> {
+    fn sort_out(&mut self, recipes: &Recipes) -> Result<bool> {
         let mut images = self.bases.clone();
         // Holds the blobs that are not asked for.
         images.push(self.source.image.clone());
@@ -159,9 +150,9 @@ impl Plan {
         for (ordinal, layer) in self.layers.iter().enumerate() {
             let Some(delta) = layer.way.delta() else { continue };
             let sink = Box::new(Only(layer.blob.digest));
-            let options = &self.options.apply;
-            let tried = compose::delta(self, recipes, &|one| one == ordinal)
-                .and_then(|delta| apply::apply(&delta, &images, sink, options, workers, progress));
+            let tried = compose::delta(self, recipes, &|one| one == ordinal).and_then(|delta| {
+                apply::apply(&delta, &images, sink, LayerForm::Exact, &self.context)
+            });
             match tried {
                 Ok(_) => {}
                 Err(error) if is_of_content(&error) => broken.push((ordinal, delta)),

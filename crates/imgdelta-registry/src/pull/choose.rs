@@ -3,7 +3,7 @@
 //! Believes an artifact's annotations as far as fetching its front, which is checked; recipes are
 //! checked by whoever applies them. Bounds what is fetched for looking.
 
-use super::{Broken, Chosen, Here, PlannedLayer, Source, Way, price::Price};
+use super::{Broken, Chosen, Here, PlannedLayer, PullSource, Way, price::Price};
 use crate::{
     artifact::{ARTIFACT_TYPE, Artifact, BASE_ANNOTATION, Front, MOST_FRONT_BYTES, RecipeBlob},
     failure::Result,
@@ -11,9 +11,9 @@ use crate::{
     referrers::Referrer,
     repository::Named,
 };
-use imgdelta::{
-    BlobDigest, Error, Note,
-    delta::{Body, Envelope, LayerOutline},
+use imgdelta_apply::delta::{Body, Envelope, LayerOutline};
+use imgdelta_core::{BlobDigest, Error, Note};
+use imgdelta_image::{
     image::{Image, Layer},
     store::Descriptor,
 };
@@ -111,7 +111,7 @@ pub(super) struct Found {
 /// Finds the deltas that save more than they cost: first the one that saves most, then the one that
 /// saves most beside it, and so on. `plain` are the layers without any.
 pub(super) fn deltas(
-    source: &Source,
+    source: &PullSource,
     here: &Here,
     plain: &[PlannedLayer],
     price: Price,
@@ -157,12 +157,12 @@ pub(super) fn deltas(
 
 /// Reads the manifests of artifacts beside the image.
 fn candidates(
-    source: &Source,
+    source: &PullSource,
     here: &Here,
     plain_bytes: u64,
     notes: &mut Vec<Note>,
 ) -> Result<Vec<Artifact>> {
-    let Source { repository, handle, image, .. } = source;
+    let PullSource { repository, handle, image, .. } = source;
     let mut found = handle.block_on(repository.referrers(&image.digest, ARTIFACT_TYPE))?;
     // Those made against what is here first; there may be many.
     found.sort_by_key(|referrer| Reverse(is_for(referrer, here)));
@@ -192,7 +192,7 @@ fn is_for(referrer: &Referrer, here: &Here) -> bool {
 
 /// What is known when a delta is looked at.
 struct Looked<'a> {
-    source: &'a Source,
+    source: &'a PullSource,
     here: &'a Here,
     plain_bytes: u64,
     found: &'a Found,
@@ -247,8 +247,8 @@ impl Looked<'_> {
 }
 
 /// Fetches a front, and compares what it says with the image and the artifact.
-fn front(source: &Source, artifact: &Artifact) -> imgdelta::Result<Front> {
-    let Source { repository, handle, image, .. } = source;
+fn front(source: &PullSource, artifact: &Artifact) -> imgdelta_core::Result<Front> {
+    let PullSource { repository, handle, image, .. } = source;
     let front = handle.block_on(recipes::front(repository, artifact))?;
     let wrong = |what: &str| Err(Error::bad_input(recipes::place(repository, artifact), what));
     let outline = &front.outline;

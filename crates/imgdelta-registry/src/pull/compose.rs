@@ -3,12 +3,10 @@
 //! Recipes are those of the registry, byte for byte; all else says where blobs lie. What is put
 //! together is opened like any delta, with all its checks.
 
-use super::Plan;
-use imgdelta::{
-    BlobDigest, Error, Result,
-    delta::{Body, Delta, DeltaWriter, Envelope, LayerOutline, Outline},
-    store::source::{RangeReader, ReadAt},
-};
+use super::PullPlan;
+use imgdelta_apply::delta::{Body, Delta, DeltaWriter, Envelope, LayerOutline, Outline};
+use imgdelta_core::{BlobDigest, Error, MissingLayer, Result};
+use imgdelta_image::store::source::{RangeReader, ReadAt};
 use std::{
     collections::{HashMap, HashSet},
     fs::File,
@@ -22,7 +20,7 @@ pub(super) type Recipes = HashMap<BlobDigest, Arc<dyn ReadAt>>;
 /// Puts the delta together that does what the plan says, for the layers that are `wanted`. Blobs of
 /// all others are left to the base.
 pub(super) fn delta(
-    plan: &Plan,
+    plan: &PullPlan,
     recipes: &Recipes,
     wanted: &dyn Fn(usize) -> bool,
 ) -> Result<Delta> {
@@ -61,7 +59,7 @@ pub(super) fn delta(
         base: None,
         layers,
     };
-    let file = plan.options.apply.scratch.file()?;
+    let file = plan.context.scratch.file()?;
     let mut writer = DeltaWriter::new(BufWriter::new(file), &outline)?;
     for recipe in &order {
         let file = recipes.get(recipe);
@@ -80,14 +78,15 @@ pub(super) fn delta(
 
 /// A recipe whose sources are not what was said of it would have whole layers fetched to serve as
 /// its base.
-fn check_sources(plan: &Plan, delta: &Delta) -> Result<()> {
+fn check_sources(plan: &PullPlan, delta: &Delta) -> Result<()> {
     let layers = plan.bases.iter().flat_map(|image| &image.layers);
     let streams: HashSet<_> = layers.map(|layer| layer.diff_id).collect();
     for ordinal in 0..delta.recipe_count() {
         let ordinal = u32::try_from(ordinal).expect("no more recipes than layers");
         let recipe = delta.recipe(ordinal)?;
         if let Some(absent) = recipe.sources.iter().find(|s| !streams.contains(&s.diff_id)) {
-            let missing = vec![format!("stream {}", absent.diff_id)];
+            let diff_id = absent.diff_id;
+            let missing = vec![MissingLayer::Stream { diff_id, layers: Vec::new() }];
             return Err(Error::BaseMissing { place: delta.place().to_owned(), missing });
         }
     }

@@ -4,7 +4,7 @@
 //! compressing a layer again takes longer than fetching it. Never looks at a network: who pulls
 //! knows the link, and what one transfer took says little of the next.
 
-use imgdelta::{apply::effort, delta::LayerOutline};
+use imgdelta_apply::{apply::effort, delta::LayerOutline};
 
 /// A link, and who works behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Price {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use imgdelta::delta::{Body, Envelope};
+    use imgdelta_apply::delta::{Body, Envelope};
 
     #[test]
     fn bytes_or_time() {

@@ -2,8 +2,8 @@
 //!
 //! docs/pull-json.md describes the document. Decides nothing.
 
-use super::{Chosen, Plan, Way};
-use imgdelta::{
+use super::{Chosen, PullPlan, Way};
+use imgdelta_core::{
     BlobDigest, Note,
     size::{Exact, Human},
 };
@@ -59,7 +59,7 @@ impl Chosen {
     }
 }
 
-impl Plan {
+impl PullPlan {
     /// Returns what will be fetched, for machines.
     pub fn json(&self) -> Value {
         self.document(None)
@@ -124,7 +124,7 @@ impl Plan {
     }
 }
 
-impl fmt::Display for Plan {
+impl fmt::Display for PullPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let image = &self.source.image;
         writeln!(f, "image   {} for {}", image.digest, image.platform)?;
@@ -142,7 +142,7 @@ impl fmt::Display for Plan {
 }
 
 impl Pulled {
-    pub(super) fn new(plan: Plan, received_bytes: u64) -> Self {
+    pub(super) fn new(plan: PullPlan, received_bytes: u64) -> Self {
         let image = &plan.source.image;
         let mut lines = vec![
             format!("image   {} for {}", image.digest, image.platform),

@@ -5,7 +5,7 @@
 
 use super::refusal::Refusal;
 use crate::config::Server;
-use imgdelta::{Error, Result};
+use imgdelta_core::{Error, Result};
 use imgdelta_registry::{Secret, Trust};
 use std::{
     fmt,

@@ -2,7 +2,7 @@
 //!
 //! Says it whole, in one line; what a person may do about it, whoever prints the error asks for.
 
-use imgdelta::Error;
+use imgdelta_core::Error;
 use rustls::CertificateError;
 use std::{error, fmt, io};
 use tokio_postgres::error::SqlState;

@@ -1,7 +1,7 @@
 //! A real server, with and without TLS: who is spoken to, who is not, and what is said then.
 
 use super::*;
-use imgdelta::Error;
+use imgdelta_core::Error;
 use imgdelta_testkit::{
     Authority,
     postgres::{PASSWORD_ROLE, PostgresServer},

@@ -1,13 +1,14 @@
-//! A zip file put together again from its members' contents and its structure.
+//! Rebuilds a zip file from its members' contents and its structure.
+//! Holds the structure in memory, never a member's content.
 
 use super::{
     super::{Coder, Inner, Out, bytes::length, compress, pieces},
-    structure::{self, Content, Member, Structure},
+    structure::{self, ContentSummary, ZipMember, ZipStructure},
 };
 use imgdelta_core::{Error, Result, progress::Progress};
 use imgdelta_deflate::{Encoders, inflate::Stream};
 
-/// Makes a zip file; the last inner payload is its structure, those before it contents.
+/// Writes a zip file. The last inner payload is its structure, the others are contents.
 pub(in super::super) fn close(
     inner: &dyn Inner,
     progress: &dyn Progress,
@@ -15,9 +16,10 @@ pub(in super::super) fn close(
 ) -> Result<u64> {
     let wrong = |what: &str| Error::bad_input(inner.place(), what);
     let Some(last) = inner.count().checked_sub(1) else {
-        return Err(wrong("a zip file has a structure"));
+        return Err(wrong("it has no structure"));
     };
-    let structure = read_structure(inner, last)?.ok_or_else(|| wrong("its structure is none"))?;
+    let structure =
+        read_structure(inner, last)?.ok_or_else(|| wrong("its structure is not valid"))?;
     out(0, &structure.lead)?;
     let mut at = structure.lead.len() as u64;
     let mut contents = 0..last;
@@ -26,14 +28,14 @@ pub(in super::super) fn close(
     for member in &structure.members {
         let start = at;
         at += member.header_bytes();
-        let mut content = Content::default();
+        let mut content = ContentSummary::default();
         if member.has_content() {
-            let which = contents.next().ok_or_else(|| wrong("a member has no content"))?;
-            let mut write = Write { inner, encoders: &mut encoders, progress };
-            content = write.content(which, member, at, out)?;
+            let ordinal = contents.next().ok_or_else(|| wrong("a member has no content"))?;
+            let mut writer = MemberWriter { inner, encoders: &mut encoders, progress };
+            content = writer.content(ordinal, member, at, out)?;
         }
         at += content.packed_bytes;
-        let content = member.told(content);
+        let content = member.with_explicit(content);
         let cannot = || wrong("a length does not fit its field");
         out(start, &member.header(&content).ok_or_else(cannot)?)?;
         let footer = member.footer(&content).ok_or_else(cannot)?;
@@ -45,12 +47,12 @@ pub(in super::super) fn close(
         return Err(wrong("it has more contents than members"));
     }
     let directory = structure.directory(&placed, at);
-    let directory = directory.ok_or_else(|| wrong("its directory cannot be told"))?;
+    let directory = directory.ok_or_else(|| wrong("a number does not fit its directory"))?;
     out(at, &directory)?;
     Ok(at + directory.len() as u64)
 }
 
-fn read_structure(inner: &dyn Inner, last: usize) -> Result<Option<Structure>> {
+fn read_structure(inner: &dyn Inner, last: usize) -> Result<Option<ZipStructure>> {
     let bytes = inner.bytes(last);
     if bytes > MOST_STRUCTURE_BYTES {
         return Ok(None);
@@ -60,22 +62,22 @@ fn read_structure(inner: &dyn Inner, last: usize) -> Result<Option<Structure>> {
     Ok(structure::read(&buffer))
 }
 
-/// What members are written with.
-struct Write<'a> {
+/// Writer of members' stored bytes.
+struct MemberWriter<'a> {
     inner: &'a dyn Inner,
     encoders: &'a mut Encoders,
     progress: &'a dyn Progress,
 }
 
-impl Write<'_> {
-    /// Writes what a member stores, and returns what it came to.
+impl MemberWriter<'_> {
+    /// Writes a member's stored bytes, and returns checksum and lengths.
     fn content(
         &mut self,
-        which: usize,
-        member: &Member,
+        ordinal: usize,
+        member: &ZipMember,
         start: u64,
         out: &mut Out<'_>,
-    ) -> Result<Content> {
+    ) -> Result<ContentSummary> {
         let (inner, progress) = (self.inner, self.progress);
         let mut at = start;
         let mut crc = crc32fast::Hasher::new();
@@ -85,21 +87,20 @@ impl Write<'_> {
             at += bytes.len() as u64;
             Ok(())
         };
-        match inner.coder(which) {
+        match inner.coder(ordinal) {
             Coder::Deflate(recipe) => {
                 let mut each = |plain: &[u8]| crc.update(plain);
-                compress(inner, which, (recipe, self.encoders), progress, &mut each, &mut put)?;
-                plain_bytes = inner.bytes(which);
+                compress(inner, ordinal, (recipe, self.encoders), progress, &mut each, &mut put)?;
+                plain_bytes = inner.bytes(ordinal);
             }
-            Coder::Packed(known, bytes) => {
-                pieces(inner, which, progress, &mut put)?;
-                let packed_bytes = at - start;
-                return Ok(Content { crc: known, packed_bytes, plain_bytes: bytes });
+            Coder::Packed(crc, plain_bytes) => {
+                pieces(inner, ordinal, progress, &mut put)?;
+                return Ok(ContentSummary { crc, packed_bytes: at - start, plain_bytes });
             }
             Coder::Plain if member.is_deflated() => {
                 let mut stream = Stream::new();
-                pieces(inner, which, progress, &mut |piece| {
-                    // What does not inflate has a checksum that will not be the right one.
+                pieces(inner, ordinal, progress, &mut |piece| {
+                    // Bytes that do not inflate get a wrong checksum, which the caller's digest finds.
                     let _ = stream.push(piece, &mut (), |plain| {
                         crc.update(plain);
                         plain_bytes += plain.len() as u64;
@@ -108,16 +109,16 @@ impl Write<'_> {
                 })?;
             }
             Coder::Plain => {
-                pieces(inner, which, progress, &mut |piece| {
+                pieces(inner, ordinal, progress, &mut |piece| {
                     crc.update(piece);
                     put(piece)
                 })?;
-                plain_bytes = inner.bytes(which);
+                plain_bytes = inner.bytes(ordinal);
             }
         }
-        Ok(Content { crc: crc.finalize(), packed_bytes: at - start, plain_bytes })
+        Ok(ContentSummary { crc: crc.finalize(), packed_bytes: at - start, plain_bytes })
     }
 }
 
-/// It is held whole; as much as directory and headers may be.
+/// A structure is held whole; directory and headers together may be this long.
 const MOST_STRUCTURE_BYTES: u64 = 128 << 20;

@@ -1,36 +1,36 @@
-//! All of a zip file but the contents of its members: headers, directory, and what stands between,
-//! by columns, so that two versions of a file are alike where they are alike.
+//! The structure of a zip file: everything except the contents of its members.
+//! Knows nothing of where the contents come from.
 //!
-//! What follows from the contents and their places (checksums, lengths, offsets) is left out where
-//! it is what it should be. Knows nothing of where the contents come from.
+//! Headers, directory and gaps are written by columns, so that two versions of a file give similar
+//! bytes. Checksums, lengths and offsets that follow from the contents are omitted.
 
 use super::{
     super::{
         Slice,
-        bytes::{Front, length},
+        bytes::length,
     },
     MOST_MEMBERS,
 };
 use imgdelta_core::Result;
-use imgdelta_format::varint;
+use imgdelta_wire::{Cursor, varint};
 use std::ops::Range;
 
-/// A member: its entry in the directory, its own header, and what follows its data.
+/// A member: its directory entry, its local header and the bytes behind its data.
 #[derive(Debug, Default)]
-pub(super) struct Member {
-    pub(super) local: Local,
+pub(super) struct ZipMember {
+    pub(super) local: LocalHeader,
     made_by: u16,
-    common: Common,
+    common: CommonFields,
     name: Vec<u8>,
     extra: Vec<u8>,
     comment: Vec<u8>,
     disk: u16,
     internal: u16,
     external: u32,
-    /// Checksum and lengths as its entry has them, and the offset.
-    fields: Fields,
+    /// Checksum, lengths and offset as the directory entry spells them.
+    fields: SizeFields,
     offset_field: u32,
-    /// What they really are.
+    /// The real values of these fields.
     pub(super) crc: u32,
     pub(super) packed_bytes: u64,
     pub(super) plain_bytes: u64,
@@ -38,12 +38,12 @@ pub(super) struct Member {
     pub(super) data: Range<u64>,
     descriptor: u8,
     gap: Vec<u8>,
-    shape: Shape,
+    shape: MemberShape,
 }
 
-/// What both headers of a member say.
+/// Fields that the local header and the directory entry share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Common {
+struct CommonFields {
     needed: u16,
     flags: u16,
     method: u16,
@@ -51,58 +51,58 @@ struct Common {
 }
 
 /// Checksum, stored length and plain length, as 32 bits.
-type Fields = [u32; 3];
+type SizeFields = [u32; 3];
 
-/// A member's own header.
+/// The header in front of a member's data.
 #[derive(Debug, Default)]
-pub(super) struct Local {
-    common: Common,
-    fields: Fields,
+pub(super) struct LocalHeader {
+    common: CommonFields,
+    fields: SizeFields,
     pub(super) name: Vec<u8>,
     extra: Vec<u8>,
 }
 
-/// What of a member is not told, as it follows.
+/// Flags of the fields that are omitted because they follow from others.
 #[derive(Clone, Copy, Debug, Default)]
-struct Shape {
+struct MemberShape {
     local: u8,
     central: u8,
 }
 
-/// What follows the directory.
+/// The bytes behind the directory.
 #[derive(Debug)]
-pub(super) enum Tail {
-    /// An end record that says nothing but what follows, and a comment.
+pub(super) enum DirectoryTail {
+    /// An end record that follows from the directory, with this comment.
     Usual(Vec<u8>),
-    /// Anything else.
+    /// Any other bytes.
     Literal(Vec<u8>),
 }
 
-/// What a member's contents came to.
+/// Checksum and lengths of a member's content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Content {
+pub(super) struct ContentSummary {
     pub(super) crc: u32,
     pub(super) packed_bytes: u64,
     pub(super) plain_bytes: u64,
 }
 
-impl Content {
-    /// Returns what a header of 32 bits says of it; `None` if it cannot.
-    fn fields(&self) -> Option<Fields> {
+impl ContentSummary {
+    /// Returns the fields of a 32-bit header; `None` if a length does not fit.
+    fn fields(&self) -> Option<SizeFields> {
         let packed = u32::try_from(self.packed_bytes).ok()?;
         Some([self.crc, packed, u32::try_from(self.plain_bytes).ok()?])
     }
 }
 
-impl Local {
-    /// Reads the header at an offset; `None` if there is none.
+impl LocalHeader {
+    /// Reads the header at an offset; `None` if none starts there.
     pub(super) fn read(slice: &Slice<'_>, at: u64) -> Result<Option<Self>> {
         let Some(bytes) = slice.read(at, LOCAL_BYTES)? else { return Ok(None) };
-        let mut front = Front(&bytes);
+        let mut cursor = Cursor::new(&bytes);
         let fixed = (|| {
-            (front.bytes(4)? == LOCAL).then_some(())?;
-            let common = Common::read(&mut front)?;
-            Some((common, fields(&mut front)?, front.u16()?, front.u16()?))
+            (cursor.take(4).ok()? == LOCAL).then_some(())?;
+            let common = CommonFields::read(&mut cursor)?;
+            Some((common, fields(&mut cursor)?, cursor.u16_le().ok()?, cursor.u16_le().ok()?))
         })();
         let Some((common, fields, name, extra)) = fixed else { return Ok(None) };
         let count = u64::from(name) + u64::from(extra);
@@ -111,16 +111,16 @@ impl Local {
         Ok(Some(Self { common, fields, name: text, extra }))
     }
 
-    /// Returns its length.
+    /// Returns the length of the header.
     pub(super) fn bytes(&self) -> u64 {
         LOCAL_BYTES + self.name.len() as u64 + self.extra.len() as u64
     }
 }
 
-impl Common {
-    fn read(front: &mut Front<'_>) -> Option<Self> {
-        let (needed, flags, method) = (front.u16()?, front.u16()?, front.u16()?);
-        Some(Self { needed, flags, method, time: front.u32()? })
+impl CommonFields {
+    fn read(cursor: &mut Cursor<'_>) -> Option<Self> {
+        let (needed, flags, method) = (cursor.u16_le().ok()?, cursor.u16_le().ok()?, cursor.u16_le().ok()?);
+        Some(Self { needed, flags, method, time: cursor.u32_le().ok()? })
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -131,29 +131,29 @@ impl Common {
     }
 }
 
-fn fields(front: &mut Front<'_>) -> Option<Fields> {
-    Some([front.u32()?, front.u32()?, front.u32()?])
+fn fields(cursor: &mut Cursor<'_>) -> Option<SizeFields> {
+    Some([cursor.u32_le().ok()?, cursor.u32_le().ok()?, cursor.u32_le().ok()?])
 }
 
-impl Member {
-    /// Reads an entry of the directory.
-    pub(super) fn read(front: &mut Front<'_>) -> Option<Self> {
-        (front.bytes(4)? == CENTRAL).then_some(())?;
-        let made_by = front.u16()?;
-        let common = Common::read(front)?;
-        let fields = fields(front)?;
-        let lengths = [front.u16()?, front.u16()?, front.u16()?].map(usize::from);
-        let (disk, internal, external) = (front.u16()?, front.u16()?, front.u32()?);
-        let offset_field = front.u32()?;
+impl ZipMember {
+    /// Reads a directory entry.
+    pub(super) fn read(cursor: &mut Cursor<'_>) -> Option<Self> {
+        (cursor.take(4).ok()? == CENTRAL).then_some(())?;
+        let made_by = cursor.u16_le().ok()?;
+        let common = CommonFields::read(cursor)?;
+        let fields = fields(cursor)?;
+        let lengths = [cursor.u16_le().ok()?, cursor.u16_le().ok()?, cursor.u16_le().ok()?].map(usize::from);
+        let (disk, internal, external) = (cursor.u16_le().ok()?, cursor.u16_le().ok()?, cursor.u32_le().ok()?);
+        let offset_field = cursor.u32_le().ok()?;
         let [name, extra, comment] = [
-            front.bytes(lengths[0])?.to_vec(),
-            front.bytes(lengths[1])?.to_vec(),
-            front.bytes(lengths[2])?.to_vec(),
+            cursor.take(lengths[0] as u64).ok()?.to_vec(),
+            cursor.take(lengths[1] as u64).ok()?.to_vec(),
+            cursor.take(lengths[2] as u64).ok()?.to_vec(),
         ];
-        // Lengths beyond 32 bits stand in a field of their own, those that are, in this order.
-        let mut large = Front(large_field(&extra));
+        // Lengths beyond 32 bits stand in an extra field, in this order; others are absent there.
+        let mut large = Cursor::new(large_field(&extra));
         let mut real = |field: u32| {
-            if field == u32::MAX { large.u64() } else { Some(u64::from(field)) }
+            if field == u32::MAX { large.u64_le().ok() } else { Some(u64::from(field)) }
         };
         let plain_bytes = real(fields[2])?;
         let packed_bytes = real(fields[1])?;
@@ -177,7 +177,7 @@ impl Member {
         })
     }
 
-    /// Whether its content is seen into.
+    /// True if the part is the inflated content.
     pub(super) fn is_inflated(&self) -> bool {
         self.common.method == DEFLATE && !self.is_encrypted() && self.plain_bytes > 0
     }
@@ -186,7 +186,7 @@ impl Member {
         self.common.flags & ENCRYPTED != 0
     }
 
-    /// Whether checksum and plain length follow from what is stored.
+    /// True if checksum and plain length follow from the stored bytes.
     fn is_derived(&self) -> bool {
         if self.packed_bytes == 0 {
             return self.crc == 0 && self.plain_bytes == 0;
@@ -195,29 +195,30 @@ impl Member {
         !self.is_encrypted() && (self.common.method == DEFLATE || is_stored)
     }
 
-    /// Takes what stands between its data and the next member.
+    /// Adds the bytes between this member's data and the next member.
     pub(super) fn end(&mut self, between: &[u8]) {
         let is_descriptor = |form: &u8| {
             let bytes = descriptor(*form, &self.content());
             bytes.is_some_and(|bytes| between.starts_with(&bytes))
         };
         let forms: &[u8] = if self.common.flags & DESCRIPTOR == 0 { &[] } else { &[2, 1, 4, 3] };
-        // All that stands there, rather than its beginning.
-        let exact = |form: &u8| {
+        // A form that makes all of these bytes is better than one that makes their beginning.
+        let is_exact = |form: &u8| {
             let bytes = descriptor(*form, &self.content());
             bytes.is_some_and(|bytes| between == bytes)
         };
-        let found = forms.iter().copied().find(exact).or(forms.iter().copied().find(is_descriptor));
-        self.descriptor = found.unwrap_or(0);
+        let exact = forms.iter().copied().find(is_exact);
+        let form = exact.or_else(|| forms.iter().copied().find(is_descriptor));
+        self.descriptor = form.unwrap_or(0);
         let count = descriptor(self.descriptor, &self.content()).map_or(0, |bytes| bytes.len());
         self.gap = between[count..].to_vec();
     }
 
-    fn content(&self) -> Content {
-        Content { crc: self.crc, packed_bytes: self.packed_bytes, plain_bytes: self.plain_bytes }
+    fn content(&self) -> ContentSummary {
+        ContentSummary { crc: self.crc, packed_bytes: self.packed_bytes, plain_bytes: self.plain_bytes }
     }
 
-    fn shape_of(&self, offset: u64) -> Shape {
+    fn shape_of(&self, offset: u64) -> MemberShape {
         let real = self.content().fields();
         let form = match self.local.fields {
             [0, 0, 0] => FORM_ZERO,
@@ -228,7 +229,7 @@ impl Member {
         let mut local = form | self.descriptor << DESCRIPTOR_SHIFT;
         local |= if self.gap.is_empty() { 0 } else { HAS_GAP };
         local |= if self.packed_bytes == 0 { 0 } else { HAS_CONTENT };
-        local |= if self.is_derived() { 0 } else { IS_TOLD };
+        local |= if self.is_derived() { 0 } else { IS_EXPLICIT };
         let mut central = 0;
         for (bit, holds) in [
             (SAME_COMMON, self.common == self.local.common),
@@ -240,15 +241,15 @@ impl Member {
         ] {
             central |= if holds { bit } else { 0 };
         }
-        Shape { local, central }
+        MemberShape { local, central }
     }
 }
 
-/// The field of an entry's extra ones that holds what 32 bits cannot.
+/// Returns the extra field for values beyond 32 bits; empty if there is none.
 fn large_field(extra: &[u8]) -> &[u8] {
-    let mut front = Front(extra);
-    while let (Some(id), Some(count)) = (front.u16(), front.u16()) {
-        let Some(field) = front.bytes(usize::from(count)) else { break };
+    let mut cursor = Cursor::new(extra);
+    while let (Some(id), Some(count)) = (cursor.u16_le().ok(), cursor.u16_le().ok()) {
+        let Ok(field) = cursor.take(u64::from(count)) else { break };
         if id == LARGE {
             return field;
         }
@@ -256,8 +257,8 @@ fn large_field(extra: &[u8]) -> &[u8] {
     &[]
 }
 
-/// A data descriptor of one of four forms; `None` if there is none of that form.
-fn descriptor(form: u8, content: &Content) -> Option<Vec<u8>> {
+/// Returns a data descriptor of form 1 to 4; `None` for another form, or if a length does not fit.
+fn descriptor(form: u8, content: &ContentSummary) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     if matches!(form, 2 | 4) {
         out.extend(DATA);
@@ -278,15 +279,16 @@ fn descriptor(form: u8, content: &Content) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Writes the structure. `order` tells for each entry of the directory which member it is;
-/// empty if they are in the order of the members.
-pub(super) fn write(members: &[Member], order: &[u32], lead: &[u8], tail: &Tail) -> Vec<u8> {
-    let shapes: Vec<Shape> = members.iter().map(|member| member.shape_of(member.offset)).collect();
+/// Returns a structure as bytes.
+///
+/// `order` has the member's number for each directory entry; it is empty if both orders are equal.
+pub(super) fn write(members: &[ZipMember], order: &[u32], lead: &[u8], tail: &DirectoryTail) -> Vec<u8> {
+    let shapes: Vec<MemberShape> = members.iter().map(|member| member.shape_of(member.offset)).collect();
     let mut out = Vec::new();
     varint::write(&mut out, members.len() as u64);
     out.extend(shapes.iter().map(|shape| shape.local));
     out.extend(shapes.iter().map(|shape| shape.central));
-    let mut column = |write: &dyn Fn(&Member, Shape, &mut Vec<u8>)| {
+    let mut column = |write: &dyn Fn(&ZipMember, MemberShape, &mut Vec<u8>)| {
         for (member, shape) in members.iter().zip(&shapes) {
             write(member, *shape, &mut out);
         }
@@ -308,7 +310,7 @@ pub(super) fn write(members: &[Member], order: &[u32], lead: &[u8], tail: &Tail)
         }
     });
     column(&|member, shape, out| {
-        if shape.local & IS_TOLD != 0 {
+        if shape.local & IS_EXPLICIT != 0 {
             out.extend(member.crc.to_le_bytes());
             out.extend(member.plain_bytes.to_le_bytes());
         }
@@ -368,57 +370,57 @@ pub(super) fn write(members: &[Member], order: &[u32], lead: &[u8], tail: &Tail)
     varint::write(&mut out, lead.len() as u64);
     out.extend_from_slice(lead);
     let (form, bytes) = match tail {
-        Tail::Usual(comment) => (0, comment),
-        Tail::Literal(bytes) => (1, bytes),
+        DirectoryTail::Usual(comment) => (0, comment),
+        DirectoryTail::Literal(bytes) => (1, bytes),
     };
     out.push(form);
     out.extend_from_slice(bytes);
     out
 }
 
-/// A structure read again.
+/// A structure, parsed from its bytes.
 #[derive(Debug)]
-pub(super) struct Structure {
+pub(super) struct ZipStructure {
     pub(super) lead: Vec<u8>,
-    pub(super) members: Vec<Member>,
+    pub(super) members: Vec<ZipMember>,
     order: Vec<u32>,
-    tail: Tail,
+    tail: DirectoryTail,
 }
 
-/// Reads a structure; `None` if it is none.
-pub(super) fn read(bytes: &[u8]) -> Option<Structure> {
-    let mut front = Front(bytes);
-    let count = front.number()?;
-    // Memory follows what is there: a member takes more than a byte, and there may not be so many.
-    let is_possible = |count: &usize| *count <= front.0.len() && *count as u64 <= MOST_MEMBERS;
+/// Parses a structure; `None` if it is not valid.
+pub(super) fn read(bytes: &[u8]) -> Option<ZipStructure> {
+    let mut cursor = Cursor::new(bytes);
+    let count = cursor.varint().ok()?;
+    // A member takes more than a byte here, so the count is bounded before memory is taken.
+    let is_possible = |count: &usize| *count <= cursor.rest().len() && *count as u64 <= MOST_MEMBERS;
     let count = usize::try_from(count).ok().filter(is_possible)?;
-    let mut members: Vec<Member> = Vec::new();
-    members.resize_with(count, Member::default);
-    for (member, byte) in members.iter_mut().zip(front.bytes(count)?) {
+    let mut members: Vec<ZipMember> = Vec::new();
+    members.resize_with(count, ZipMember::default);
+    for (member, byte) in members.iter_mut().zip(cursor.take(count as u64).ok()?) {
         member.shape.local = *byte;
     }
-    for (member, byte) in members.iter_mut().zip(front.bytes(count)?) {
+    for (member, byte) in members.iter_mut().zip(cursor.take(count as u64).ok()?) {
         member.shape.central = *byte;
     }
-    let mut lengths = Lengths { lists: Default::default() };
-    read_columns(&mut front, &mut members, &mut lengths)?;
-    read_text(&mut front, &mut members, lengths)?;
-    let order = match front.byte()? {
+    let mut lengths = TextLengths { lists: Default::default() };
+    read_columns(&mut cursor, &mut members, &mut lengths)?;
+    read_text(&mut cursor, &mut members, lengths)?;
+    let order = match cursor.u8().ok()? {
         0 => Vec::new(),
-        _ => (0..count).map(|_| front.u32()).collect::<Option<Vec<u32>>>()?,
+        _ => (0..count).map(|_| cursor.u32_le().ok()).collect::<Option<Vec<u32>>>()?,
     };
-    let lead = front.number()?;
-    let lead = front.bytes(length(lead))?.to_vec();
-    let tail = match front.byte()? {
-        0 => Tail::Usual(front.0.to_vec()),
-        _ => Tail::Literal(front.0.to_vec()),
+    let lead = cursor.varint().ok()?;
+    let lead = cursor.take(lead).ok()?.to_vec();
+    let tail = match cursor.u8().ok()? {
+        0 => DirectoryTail::Usual(cursor.take_rest().to_vec()),
+        _ => DirectoryTail::Literal(cursor.take_rest().to_vec()),
     };
     let is_permutation = order.iter().all(|&member| (member as usize) < count);
-    is_permutation.then_some(Structure { lead, members, order, tail })
+    is_permutation.then_some(ZipStructure { lead, members, order, tail })
 }
 
-/// The lengths of the texts, which follow all other columns.
-struct Lengths {
+/// Lengths of the texts, which follow all other columns.
+struct TextLengths {
     lists: [Vec<usize>; 6],
 }
 
@@ -430,58 +432,60 @@ const COMMENT: usize = 4;
 const GAP: usize = 5;
 
 fn read_columns(
-    front: &mut Front<'_>,
-    members: &mut [Member],
-    lengths: &mut Lengths,
+    cursor: &mut Cursor<'_>,
+    members: &mut [ZipMember],
+    lengths: &mut TextLengths,
 ) -> Option<()> {
-    members.iter_mut().try_for_each(|m| front.u16().map(|n| m.local.common.needed = n))?;
-    members.iter_mut().try_for_each(|m| front.u16().map(|n| m.local.common.flags = n))?;
-    members.iter_mut().try_for_each(|m| front.u16().map(|n| m.local.common.method = n))?;
-    members.iter_mut().try_for_each(|m| front.u32().map(|n| m.local.common.time = n))?;
-    let list = |front: &mut Front<'_>, members: &[Member], wants: &dyn Fn(Shape) -> bool| {
-        let one = |member: &Member| {
-            if wants(member.shape) { front.number().map(length) } else { Some(0) }
+    members.iter_mut().try_for_each(|m| cursor.u16_le().ok().map(|n| m.local.common.needed = n))?;
+    members.iter_mut().try_for_each(|m| cursor.u16_le().ok().map(|n| m.local.common.flags = n))?;
+    members.iter_mut().try_for_each(|m| cursor.u16_le().ok().map(|n| m.local.common.method = n))?;
+    members.iter_mut().try_for_each(|m| cursor.u32_le().ok().map(|n| m.local.common.time = n))?;
+    let list = |cursor: &mut Cursor<'_>,
+                members: &[ZipMember],
+                has_length: &dyn Fn(MemberShape) -> bool| {
+        let one = |member: &ZipMember| {
+            if has_length(member.shape) { cursor.varint().ok().map(length) } else { Some(0) }
         };
         members.iter().map(one).collect::<Option<Vec<usize>>>()
     };
-    lengths.lists[LOCAL_NAME] = list(front, members, &|_| true)?;
-    lengths.lists[LOCAL_EXTRA] = list(front, members, &|_| true)?;
+    lengths.lists[LOCAL_NAME] = list(cursor, members, &|_| true)?;
+    lengths.lists[LOCAL_EXTRA] = list(cursor, members, &|_| true)?;
     for member in members.iter_mut().filter(|m| m.shape.local & FORM == FORM_LITERAL) {
-        member.local.fields = fields(front)?;
+        member.local.fields = fields(cursor)?;
     }
-    lengths.lists[GAP] = list(front, members, &|shape| shape.local & HAS_GAP != 0)?;
-    for member in members.iter_mut().filter(|m| m.shape.local & IS_TOLD != 0) {
-        member.crc = front.u32()?;
-        member.plain_bytes = front.u64()?;
+    lengths.lists[GAP] = list(cursor, members, &|shape| shape.local & HAS_GAP != 0)?;
+    for member in members.iter_mut().filter(|m| m.shape.local & IS_EXPLICIT != 0) {
+        member.crc = cursor.u32_le().ok()?;
+        member.plain_bytes = cursor.u64_le().ok()?;
     }
-    members.iter_mut().try_for_each(|m| front.u16().map(|n| m.made_by = n))?;
-    members.iter_mut().try_for_each(|m| front.u16().map(|n| m.internal = n))?;
-    members.iter_mut().try_for_each(|m| front.u32().map(|n| m.external = n))?;
-    lengths.lists[COMMENT] = list(front, members, &|_| true)?;
+    members.iter_mut().try_for_each(|m| cursor.u16_le().ok().map(|n| m.made_by = n))?;
+    members.iter_mut().try_for_each(|m| cursor.u16_le().ok().map(|n| m.internal = n))?;
+    members.iter_mut().try_for_each(|m| cursor.u32_le().ok().map(|n| m.external = n))?;
+    lengths.lists[COMMENT] = list(cursor, members, &|_| true)?;
     for member in members.iter_mut() {
         let is_same = member.shape.central & SAME_COMMON != 0;
-        member.common = if is_same { member.local.common } else { Common::read(front)? };
+        member.common = if is_same { member.local.common } else { CommonFields::read(cursor)? };
     }
-    lengths.lists[NAME] = list(front, members, &|shape| shape.central & SAME_NAME == 0)?;
-    lengths.lists[EXTRA] = list(front, members, &|shape| shape.central & SAME_EXTRA == 0)?;
+    lengths.lists[NAME] = list(cursor, members, &|shape| shape.central & SAME_NAME == 0)?;
+    lengths.lists[EXTRA] = list(cursor, members, &|shape| shape.central & SAME_EXTRA == 0)?;
     for member in members.iter_mut().filter(|m| m.shape.central & REAL_FIELDS == 0) {
-        member.fields = fields(front)?;
+        member.fields = fields(cursor)?;
     }
     for member in members.iter_mut().filter(|m| m.shape.central & REAL_OFFSET == 0) {
-        member.offset_field = front.u32()?;
+        member.offset_field = cursor.u32_le().ok()?;
     }
     for member in members.iter_mut().filter(|m| m.shape.central & NO_DISK == 0) {
-        member.disk = front.u16()?;
+        member.disk = cursor.u16_le().ok()?;
     }
     Some(())
 }
 
-fn read_text(front: &mut Front<'_>, members: &mut [Member], lengths: Lengths) -> Option<()> {
+fn read_text(cursor: &mut Cursor<'_>, members: &mut [ZipMember], lengths: TextLengths) -> Option<()> {
     for (list, counts) in lengths.lists.into_iter().enumerate() {
         for (member, count) in members.iter_mut().zip(counts) {
-            // A header has sixteen bits for each of these, the gap excepted.
+            // A header has sixteen bits for each of these lengths; a gap has no header.
             (list == GAP || u16::try_from(count).is_ok()).then_some(())?;
-            let text = front.bytes(count)?.to_vec();
+            let text = cursor.take(count as u64).ok()?.to_vec();
             match list {
                 LOCAL_NAME => member.local.name = text,
                 LOCAL_EXTRA => member.local.extra = text,
@@ -503,32 +507,32 @@ fn read_text(front: &mut Front<'_>, members: &mut [Member], lengths: Lengths) ->
     Some(())
 }
 
-impl Member {
-    /// Whether it has content.
+impl ZipMember {
+    /// True if the member stores at least a byte.
     pub(super) fn has_content(&self) -> bool {
         self.shape.local & HAS_CONTENT != 0
     }
 
-    /// Whether what it stores is deflate, of which checksum and plain length are wanted.
+    /// True if checksum and plain length follow from inflating the stored bytes.
     pub(super) fn is_deflated(&self) -> bool {
-        self.common.method == DEFLATE && self.shape.local & IS_TOLD == 0
+        self.common.method == DEFLATE && self.shape.local & IS_EXPLICIT == 0
     }
 
-    /// Puts what the structure tells over what the contents came to.
-    pub(super) fn told(&self, content: Content) -> Content {
-        match self.shape.local & IS_TOLD {
+    /// Replaces checksum and plain length by explicit ones, where the structure has them.
+    pub(super) fn with_explicit(&self, content: ContentSummary) -> ContentSummary {
+        match self.shape.local & IS_EXPLICIT {
             0 => content,
-            _ => Content { crc: self.crc, plain_bytes: self.plain_bytes, ..content },
+            _ => ContentSummary { crc: self.crc, plain_bytes: self.plain_bytes, ..content },
         }
     }
 
-    /// Returns the length of its own header.
+    /// Returns the length of the local header.
     pub(super) fn header_bytes(&self) -> u64 {
         self.local.bytes()
     }
 
-    /// Returns its own header; `None` if its form cannot say the lengths.
-    pub(super) fn header(&self, content: &Content) -> Option<Vec<u8>> {
+    /// Returns the local header; `None` if a length does not fit its fields.
+    pub(super) fn header(&self, content: &ContentSummary) -> Option<Vec<u8>> {
         let mut out = LOCAL.to_vec();
         self.local.common.write(&mut out);
         let fields = match self.shape.local & FORM {
@@ -545,8 +549,8 @@ impl Member {
         Some(out)
     }
 
-    /// Returns what follows its data.
-    pub(super) fn footer(&self, content: &Content) -> Option<Vec<u8>> {
+    /// Returns the bytes behind the member's data; `None` if a length does not fit.
+    pub(super) fn footer(&self, content: &ContentSummary) -> Option<Vec<u8>> {
         let mut out = match self.shape.local >> DESCRIPTOR_SHIFT & 7 {
             0 => Vec::new(),
             form => descriptor(form, content)?,
@@ -555,7 +559,7 @@ impl Member {
         Some(out)
     }
 
-    fn entry(&self, content: &Content, offset: u64, out: &mut Vec<u8>) -> Option<()> {
+    fn entry(&self, content: &ContentSummary, offset: u64, out: &mut Vec<u8>) -> Option<()> {
         out.extend(CENTRAL);
         out.extend(self.made_by.to_le_bytes());
         self.common.write(out);
@@ -578,10 +582,12 @@ impl Member {
     }
 }
 
-impl Structure {
-    /// Returns the directory and what follows it, which begin at `at`. For each member what its
-    /// content came to, and where its header stands.
-    pub(super) fn directory(&self, placed: &[(Content, u64)], at: u64) -> Option<Vec<u8>> {
+impl ZipStructure {
+    /// Returns the directory, which begins at `at`, and the bytes behind it.
+    ///
+    /// `placed` has each member's checksum and lengths, and the offset of its local header. Returns
+    /// `None` if a number does not fit its field.
+    pub(super) fn directory(&self, placed: &[(ContentSummary, u64)], at: u64) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         let usual: Vec<u32>;
         let order = if self.order.is_empty() {
@@ -595,8 +601,8 @@ impl Structure {
             self.members[member as usize].entry(content, *offset, &mut out)?;
         }
         match &self.tail {
-            Tail::Literal(bytes) => out.extend_from_slice(bytes),
-            Tail::Usual(comment) => {
+            DirectoryTail::Literal(bytes) => out.extend_from_slice(bytes),
+            DirectoryTail::Usual(comment) => {
                 let bytes = u32::try_from(out.len()).ok()?;
                 let count = u16::try_from(order.len()).ok()?;
                 out.extend(super::END);
@@ -628,7 +634,7 @@ const DESCRIPTOR: u16 = 8;
 /// The extra field for lengths beyond 32 bits.
 const LARGE: u16 = 1;
 
-// The local shape: how its header tells checksum and lengths, …
+// Bits of the local shape: how the local header spells checksum and lengths, …
 const FORM: u8 = 3;
 const FORM_ZERO: u8 = 0;
 const FORM_REAL: u8 = 1;
@@ -636,11 +642,11 @@ const FORM_LARGE: u8 = 2;
 const FORM_LITERAL: u8 = 3;
 // … the descriptor's form, three bits, …
 const DESCRIPTOR_SHIFT: u8 = 2;
-// … and what else there is.
+// … a gap, content, explicit checksum and plain length.
 const HAS_GAP: u8 = 32;
 const HAS_CONTENT: u8 = 64;
-const IS_TOLD: u8 = 128;
-// The central shape: what is as it usually is.
+const IS_EXPLICIT: u8 = 128;
+// Bits of the central shape: fields that have their usual value.
 const SAME_COMMON: u8 = 1;
 const SAME_NAME: u8 = 2;
 const SAME_EXTRA: u8 = 4;

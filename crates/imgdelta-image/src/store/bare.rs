@@ -1,0 +1,130 @@
+//! Bare paths: the transport is found by content, and other text gets an error that names the fix.
+//!
+//! Never opens a registry, and never guesses between two files that exist.
+
+use super::{
+    OpenStore, Store,
+    docker_archive::{self, DockerArchive},
+    layout::{self, Layout},
+    members::Members,
+    open_file,
+};
+use crate::reference::{Name, parse_name, parse_registry, split_digest};
+use imgdelta_core::{Error, Limits, Result, path::escaped};
+use std::{path::Path, sync::Arc};
+
+/// Opens a bare path: the whole text first, so that a path with colons wins; then without a digest
+/// at its end; then without a name at its end, the longest path first.
+pub(super) fn open(text: &str, limits: &Limits) -> Result<OpenStore> {
+    let invalid = |what| Error::bad_input(quoted(text), what);
+    if Path::new(text).exists() {
+        return Ok((recognise(Path::new(text), limits)?, None));
+    }
+    let (path, digest) = split_digest(text).map_err(invalid)?;
+    if digest.is_some() && Path::new(path).exists() {
+        return Ok((recognise(Path::new(path), limits)?, digest.map(Name::Digest)));
+    }
+    for (colon, _) in text.rmatch_indices(':') {
+        let path = Path::new(&text[..colon]);
+        if colon > 0 && path.exists() {
+            let name = parse_name(&text[colon + 1..]).map_err(invalid)?;
+            return Ok((recognise(path, limits)?, name));
+        }
+    }
+    Err(invalid(not_a_path(text)))
+}
+
+fn recognise(path: &Path, limits: &Limits) -> Result<Arc<dyn Store>> {
+    if path.is_dir() {
+        if !path.join(layout::INDEX_FILE).exists() && !path.join(layout::LAYOUT_FILE).exists() {
+            return Err(Error::bad_input(
+                path.display(),
+                "a directory without oci-layout and index.json is not an image",
+            ));
+        }
+        return Ok(Arc::new(Layout::open_directory(path, limits)?));
+    }
+    let (source, place) = open_file("", path)?;
+    let members = Members::read(Arc::clone(&source), &place, limits)?;
+    if members.contains(docker_archive::MANIFEST_FILE) {
+        return Ok(Arc::new(DockerArchive::from_members(members, place, limits)?));
+    }
+    if members.contains(layout::INDEX_FILE) {
+        return Ok(Arc::new(Layout::from_members(members, place, limits)?));
+    }
+    Err(Error::bad_input(place, "a tar file without index.json and manifest.json is not an image"))
+}
+
+/// Returns the error text for something that is not a path here, with the likely fix.
+fn not_a_path(text: &str) -> String {
+    let (transport, rest) = text.split_once(':').unwrap_or(("", text));
+    if let Some((_, fix)) = UNSUPPORTED.iter().find(|(name, _)| *name == transport) {
+        return format!("transport {transport} is not supported; {fix}; {TRANSPORTS}");
+    }
+    let is_docker = matches!(transport, "docker" | "podman" | "http" | "https");
+    let name = if is_docker { rest.trim_start_matches('/') } else { text };
+    let is_path = !is_docker && (name.starts_with(['/', '.', '~']) || name.ends_with(".tar"));
+    if !is_path && parse_registry(name).is_ok() {
+        let problem = if is_docker {
+            format!("transport {transport} is not supported")
+        } else {
+            "no file or directory has this name".to_owned()
+        };
+        return format!("{problem}; for an image in a registry write docker://{name}; {TRANSPORTS}");
+    }
+    format!("no file or directory has this name; {TRANSPORTS}")
+}
+
+fn quoted(text: &str) -> String {
+    format!("{:?}", escaped(text.as_bytes()))
+}
+
+/// Transports of other tools, and a way to bring their images here.
+const UNSUPPORTED: [(&str, &str); 6] = [
+    ("docker-daemon", "save the image with `docker save IMAGE -o FILE` and name docker-archive:FILE"),
+    (
+        "containers-storage",
+        "save the image with `podman save IMAGE -o FILE` and name docker-archive:FILE",
+    ),
+    ("containerd", "export the image with `ctr images export FILE IMAGE` and name oci-archive:FILE"),
+    ("dir", "convert the image with `skopeo copy dir:DIR oci:DIR2:TAG` and name oci:DIR2:TAG"),
+    ("ostree", "copy the image with `skopeo copy ostree:IMAGE oci:DIR:TAG` and name oci:DIR:TAG"),
+    ("sif", "copy the image with `skopeo copy sif:FILE oci:DIR:TAG` and name oci:DIR:TAG"),
+];
+const TRANSPORTS: &str = "images are named oci:DIR[:TAG], oci-archive:FILE[:TAG], \
+                          docker-archive:FILE[:REF], docker://HOST/REPO[:TAG], or by the path of \
+                          a layout or archive";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_foreign_transport_or_a_bare_registry_name_gets_its_fix() {
+        let refused = |text: &str| {
+            let text = open(text, &Limits::default()).unwrap_err().to_string();
+            text.strip_suffix(TRANSPORTS).expect("the transports are listed last").to_owned()
+        };
+        assert_eq!(
+            refused("docker-daemon:debian:12"),
+            "\"docker-daemon:debian:12\": transport docker-daemon is not supported; save the \
+             image with `docker save IMAGE -o FILE` and name docker-archive:FILE; "
+        );
+        assert!(refused("containers-storage:x").contains("`podman save IMAGE -o FILE`"));
+        assert!(refused("dir:no-such-dir").contains("`skopeo copy dir:DIR oci:DIR2:TAG`"));
+        assert_eq!(
+            refused("debian:12"),
+            "\"debian:12\": no file or directory has this name; for an image in a registry write \
+             docker://debian:12; "
+        );
+        assert_eq!(
+            refused("docker:debian"),
+            "\"docker:debian\": transport docker is not supported; for an image in a registry \
+             write docker://debian; "
+        );
+        assert!(refused("podman://quay.io/a/b").contains("write docker://quay.io/a/b; "));
+        for path in ["./no/such/thing", "/no/such/thing:v1", "no-such-image.tar", "no such"] {
+            assert_eq!(refused(path), format!("{path:?}: no file or directory has this name; "));
+        }
+    }
+}

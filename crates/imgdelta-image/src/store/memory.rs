@@ -1,0 +1,105 @@
+//! A store in memory: for tests, and for programs that get images from places of their own.
+//!
+//! Never checks a digest; readers do.
+
+use super::{Descriptor, Store};
+use crate::reference::Name;
+use bytes::{Buf, Bytes};
+use imgdelta_core::{Algorithm, BlobDigest, Error, Result, verify::Hasher};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::Read,
+};
+
+/// Blobs by digest and images by tag, held in memory.
+///
+/// ```
+/// use imgdelta_image::store::MemoryStore;
+///
+/// let mut store = MemoryStore::default();
+/// let digest = store.insert(b"{}".to_vec());
+/// assert!(digest.to_string().starts_with("sha256:44136fa3"));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    blobs: HashMap<BlobDigest, Bytes>,
+    tags: BTreeMap<String, Descriptor>,
+}
+
+impl MemoryStore {
+    /// Adds a blob and returns its digest.
+    pub fn insert(&mut self, bytes: impl Into<Bytes>) -> BlobDigest {
+        let bytes = bytes.into();
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        hasher.update(&bytes);
+        let digest = hasher.finish_blob();
+        self.blobs.insert(digest, bytes);
+        digest
+    }
+
+    /// Adds a blob under a digest that the caller has checked, such as one of another algorithm.
+    pub fn insert_as(&mut self, digest: BlobDigest, bytes: impl Into<Bytes>) {
+        self.blobs.insert(digest, bytes.into());
+    }
+
+    /// Names a manifest or index; a tag that is there is moved.
+    pub fn tag(&mut self, tag: impl Into<String>, manifest: Descriptor) {
+        self.tags.insert(tag.into(), manifest);
+    }
+
+    /// Returns a blob.
+    pub fn blob(&self, digest: &BlobDigest) -> Option<&Bytes> {
+        self.blobs.get(digest)
+    }
+}
+
+impl Store for MemoryStore {
+    fn place(&self) -> String {
+        PLACE.into()
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        Ok(self.tags.keys().cloned().collect())
+    }
+
+    fn find(&self, name: Option<&Name>) -> Result<Vec<Descriptor>> {
+        let missing = |what: String| Error::NotFound {
+            place: PLACE.into(),
+            what,
+            present: self.tags.keys().cloned().collect(),
+        };
+        match name {
+            Some(Name::Tag(tag)) => {
+                let found = self.tags.get(tag).cloned();
+                Ok(vec![found.ok_or_else(|| missing(format!("tag {tag:?}")))?])
+            }
+            Some(Name::Digest(digest)) => {
+                let tagged = self.tags.values().find(|descriptor| descriptor.digest == *digest);
+                let found = tagged.cloned().or_else(|| {
+                    let blob = self.blobs.get(digest)?;
+                    Some(Descriptor::new(None, *digest, blob.len() as u64))
+                });
+                Ok(vec![found.ok_or_else(|| missing(format!("manifest {digest}")))?])
+            }
+            Some(Name::Ordinal(ordinal)) => {
+                let found = self.tags.values().nth(*ordinal).cloned();
+                Ok(vec![found.ok_or_else(|| missing(format!("image {ordinal}")))?])
+            }
+            None => match self.tags.len() {
+                1 => Ok(self.tags.values().cloned().collect()),
+                _ => Err(missing("a single image, as no name was given,".into())),
+            },
+        }
+    }
+
+    fn open(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>> {
+        let found = self.blobs.get(&blob.digest).cloned().ok_or_else(|| Error::NotFound {
+            place: PLACE.into(),
+            what: format!("blob {}", blob.digest),
+            present: Vec::new(),
+        })?;
+        Ok(Box::new(found.reader()))
+    }
+}
+
+const PLACE: &str = "memory";

@@ -1,0 +1,165 @@
+//! A delta that was proved by applying it, and the file it becomes.
+//!
+//! A [`ProvedDelta`] lies in a scratch file without a name. Nothing is visible before
+//! [`ProvedDelta::save`] renames a complete, synced file into place.
+
+use crate::draft::Draft;
+use imgdelta_apply::{apply, delta::Delta};
+use imgdelta_core::{BlobDigest, Context, Error, Result, scratch::Scratch};
+use imgdelta_image::store::source::ReadAt;
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Read, Seek, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+impl Draft {
+    /// Applies the delta to the base, compares every byte with the target, and returns the delta
+    /// ready to be saved.
+    ///
+    /// Fails without a result if a plain pull is not larger than the delta.
+    pub fn prove(self) -> Result<ProvedDelta> {
+        let unsaved = Unsaved::write(&self)?;
+        let envelopes = self.reused_envelopes();
+        apply::prove(&unsaved.delta, &self.plan.volume, &envelopes, &self.plan.context)?;
+        Ok(ProvedDelta(unsaved))
+    }
+
+    /// Saves the delta without proving it. Skips the check that finds faults of this program, of the
+    /// disk and of the memory; use [`Draft::prove`] unless the caller verifies the file itself.
+    pub fn save_unproved(self, path: impl AsRef<Path>) -> Result<SavedDelta> {
+        Unsaved::write(&self)?.save(path.as_ref())
+    }
+
+    /// Writes the delta to `out` without proving it; see [`Draft::save_unproved`].
+    pub fn write_unproved(self, out: &mut dyn Write) -> Result<u64> {
+        Unsaved::write(&self)?.copy_to(out, "output")
+    }
+}
+
+/// A delta that makes the target byte for byte from the base it was made for.
+#[derive(Debug)]
+pub struct ProvedDelta(Unsaved);
+
+impl ProvedDelta {
+    /// Returns the delta, to be inspected or pushed.
+    pub fn delta(&self) -> &Delta {
+        &self.0.delta
+    }
+
+    /// Returns the bytes of the delta file.
+    pub fn source(&self) -> Arc<dyn ReadAt> {
+        self.0.delta.source()
+    }
+
+    /// Saves the delta at `path`, atomically: the file appears complete and synced, or not at all.
+    /// A file that is there is replaced; a directory, device or pipe is refused.
+    pub fn save(self, path: impl AsRef<Path>) -> Result<SavedDelta> {
+        self.0.save(path.as_ref())
+    }
+
+    /// Writes the delta to `out` and returns its length.
+    pub fn write_to(self, out: &mut dyn Write) -> Result<u64> {
+        self.0.copy_to(out, "output")
+    }
+}
+
+/// A delta file that was saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SavedDelta {
+    /// The file.
+    pub path: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+    /// Digest of the manifest that the delta makes.
+    pub target: BlobDigest,
+}
+
+/// Checks that a delta can be saved at `path`, before the work of making it: the directory is there
+/// and writable, and `path` is not a directory, device or pipe.
+pub fn check_destination(path: &Path) -> Result<()> {
+    temporary_beside(path).map(drop)
+}
+
+/// A delta file without a name.
+#[derive(Debug)]
+struct Unsaved {
+    file: File,
+    delta: Delta,
+}
+
+impl Unsaved {
+    fn write(draft: &Draft) -> Result<Self> {
+        let Context { scratch, limits, .. } = &draft.plan.context;
+        let file = write_to_scratch(draft, scratch)?;
+        let source = file.try_clone().map_err(Error::io(scratch.place()))?;
+        let place = format!("to {}", draft.plan.target.image.name);
+        let delta = Delta::open(Arc::new(source), place, limits)?;
+        Ok(Self { file, delta })
+    }
+
+    fn save(self, path: &Path) -> Result<SavedDelta> {
+        let target = self.delta.digest();
+        let place = path.display().to_string();
+        let mut out = temporary_beside(path)?;
+        let bytes = self.copy_to(&mut out, &place)?;
+        out.as_file().sync_all().map_err(Error::io(&place))?;
+        out.persist(path).map_err(|failure| Error::io(&place)(failure.error))?;
+        File::open(directory_of(path)).and_then(|dir| dir.sync_all()).map_err(Error::io(&place))?;
+        Ok(SavedDelta { path: path.to_owned(), bytes, target })
+    }
+
+    fn copy_to(mut self, out: &mut dyn Write, place: &str) -> Result<u64> {
+        self.file.rewind().map_err(Error::io("scratch file"))?;
+        let mut buffer = vec![0; COPY_BYTES];
+        let mut bytes = 0;
+        loop {
+            let count = self.file.read(&mut buffer).map_err(Error::io("scratch file"))?;
+            if count == 0 {
+                out.flush().map_err(Error::io(place))?;
+                return Ok(bytes);
+            }
+            out.write_all(&buffer[..count]).map_err(Error::io(place))?;
+            bytes += count as u64;
+        }
+    }
+}
+
+fn write_to_scratch(draft: &Draft, scratch: &Scratch) -> Result<File> {
+    let mut out = BufWriter::new(scratch.file()?);
+    draft.write(&mut out)?;
+    out.into_inner().map_err(|error| Error::io(scratch.place())(error.into_error()))
+}
+
+/// Creates the file that will be renamed to `path`, in the same directory.
+fn temporary_beside(path: &Path) -> Result<tempfile::NamedTempFile> {
+    let place = path.display();
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            let what = if found.is_dir() { "a directory" } else { "a device or pipe" };
+            return Err(Error::bad_input(place, format_args!("{what}; name a file to write")));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::io(place)(error)),
+    }
+    // As for any new file, the user's mask decides on the permissions.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY_PREFIX).permissions(mode);
+    builder.tempfile_in(directory_of(path)).map_err(|error| {
+        // The message names the file that was asked for, not the temporary one.
+        Error::io(place)(error.raw_os_error().map_or(error, io::Error::from_raw_os_error))
+    })
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Start of the names of unfinished delta files.
+const TEMPORARY_PREFIX: &str = ".imgdelta-";
+
+const COPY_BYTES: usize = 256 << 10;

@@ -1,0 +1,149 @@
+//! The one short path through the library: a session and its methods.
+//!
+//! Contains no logic of its own. Each method opens images or deltas and calls the crate that does
+//! the work.
+
+mod applying;
+#[cfg(feature = "make")]
+mod making;
+
+use imgdelta_core::{
+    Context, Limits, Result, parallel::Workers, progress::Progress, scratch::Scratch,
+};
+use imgdelta_image::{
+    Reference,
+    image::{self, Image, OpenOptions, Platform},
+    reference::Name,
+    store::{self, Store},
+};
+#[cfg(feature = "make")]
+pub use making::DiffOptions;
+use std::{fmt, path::Path, sync::Arc};
+
+/// Scratch directory, worker threads, limits and stores, shared by everything that is done with
+/// them.
+///
+/// A session is cheap to clone. Its methods block; an async program calls them from
+/// `tokio::task::spawn_blocking` or a thread of its own.
+///
+/// ```no_run
+/// use imgdelta::Session;
+///
+/// # fn main() -> imgdelta::Result<()> {
+/// let session = Session::new("/var/tmp")?;
+/// let (old, new) = ("oci:images:old".parse()?, "oci:images:new".parse()?);
+/// println!("{}", session.diff(&old, &new)?);
+/// session.create(&old, &new, "up.imgdelta")?;
+/// session.apply("up.imgdelta", &[old], &"oci:node:new".parse()?)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Session {
+    context: Context,
+    stores: Arc<StoreOpener>,
+    platform: Option<Platform>,
+}
+
+/// Function that opens the store a reference names, and returns the image's name in it.
+pub type StoreOpener =
+    dyn Fn(&Reference, &Limits) -> Result<(Arc<dyn Store>, Option<Name>)> + Send + Sync;
+
+impl Session {
+    /// Starts a session with one worker per core and the default limits.
+    ///
+    /// `scratch` is a directory for temporary files, which have no names and vanish by themselves.
+    /// They need about the uncompressed size of the layers that are read. Choose a disk: `/tmp` is
+    /// memory on many systems.
+    pub fn new(scratch: impl AsRef<Path>) -> Result<Self> {
+        let context = Context::new(Scratch::new(scratch.as_ref()))?;
+        Ok(Self { context, stores: Arc::new(store::open), platform: None })
+    }
+
+    /// Sets the number of worker threads; 0 is one per core. Results do not depend on it.
+    pub fn threads(mut self, threads: usize) -> Result<Self> {
+        self.context = self.context.workers(Arc::new(Workers::new(threads)?));
+        Ok(self)
+    }
+
+    /// Sets the ceilings for images and deltas.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.context = self.context.limits(limits);
+        self
+    }
+
+    /// Sets the memory that workers may take together. The default is 400 MiB to create a delta and
+    /// 128 MiB to apply one.
+    #[must_use]
+    pub fn memory_bytes(mut self, bytes: u64) -> Self {
+        self.context = self.context.memory_bytes(Some(bytes));
+        self
+    }
+
+    /// Sets the listener that is informed of progress and may cancel.
+    #[must_use]
+    pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.context = self.context.progress(progress);
+        self
+    }
+
+    /// Sets the function that opens stores, for references that this crate does not know, such as
+    /// registries, and for stores of the caller's own.
+    #[must_use]
+    pub fn stores(
+        mut self,
+        open: impl Fn(&Reference, &Limits) -> Result<(Arc<dyn Store>, Option<Name>)>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.stores = Arc::new(open);
+        self
+    }
+
+    /// Sets the platform that is taken from multi-platform images. By default two images are opened
+    /// for a platform that both have, the host's if possible.
+    #[must_use]
+    pub fn platform(mut self, platform: Option<Platform>) -> Self {
+        self.platform = platform;
+        self
+    }
+
+    /// Returns the platform that was set, if any.
+    pub fn platform_or_default(&self) -> Option<Platform> {
+        self.platform.clone()
+    }
+
+    /// Returns the resources that the session passes to every step.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Opens an image: reads and checks its manifest and config, and no layer.
+    pub fn open(&self, reference: &Reference) -> Result<Image> {
+        self.open_for(reference, self.platform.clone())
+    }
+
+    /// Opens two images for the same platform.
+    pub fn open_pair(&self, base: &Reference, target: &Reference) -> Result<[Image; 2]> {
+        image::open_pair_by(base, target, &self.options(self.platform.clone()), &*self.stores)
+    }
+
+    fn open_for(&self, reference: &Reference, platform: Option<Platform>) -> Result<Image> {
+        image::open_by(reference, &self.options(platform), &*self.stores)
+    }
+
+    fn options(&self, platform: Option<Platform>) -> OpenOptions {
+        OpenOptions::default().limits(self.context.limits.clone()).platform(platform)
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("context", &self.context)
+            .field("platform", &self.platform)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,110 @@
+//! The methods of a session that use a delta: open, inspect, verify, apply.
+
+use super::Session;
+use imgdelta_apply::{
+    apply::{self, Applied, LayerForm},
+    delta::Delta,
+    inspect::Inspection,
+    sink::{self, Sink},
+};
+use imgdelta_core::{Error, Result};
+use imgdelta_image::{Reference, image::Image, store::source::ReadAt};
+use std::{fmt::Display, fs::File, io::Read, path::Path, sync::Arc};
+
+impl Session {
+    /// Opens a delta file and compares its digests. A pipe is copied to a scratch file first.
+    pub fn open_delta(&self, path: impl AsRef<Path>) -> Result<Delta> {
+        let path = path.as_ref();
+        let place = path.display();
+        let mut file = File::open(path).map_err(Error::io(&place))?;
+        let metadata = file.metadata().map_err(Error::io(&place))?;
+        if metadata.is_dir() {
+            return Err(Error::bad_input(place, "a directory, not a delta file"));
+        }
+        if metadata.is_file() {
+            return self.open_delta_from(Arc::new(file), place);
+        }
+        self.read_delta(&mut file, place)
+    }
+
+    /// Opens a delta that lies in memory or in a file of the caller's; errors name it `place`.
+    pub fn open_delta_from(&self, source: Arc<dyn ReadAt>, place: impl Display) -> Result<Delta> {
+        Delta::open(source, place, &self.context.limits).map_err(damaged)
+    }
+
+    /// Reads a delta from a stream, such as standard input, into a scratch file and opens it.
+    pub fn read_delta(&self, reader: &mut dyn Read, place: impl Display) -> Result<Delta> {
+        let file = self.context.scratch.file()?;
+        Delta::spool(reader, file, place, &self.context.limits).map_err(damaged)
+    }
+
+    /// Returns a description of a delta: what it makes, what it needs, where its bytes go.
+    pub fn inspect(&self, delta: impl AsRef<Path>) -> Result<Inspection> {
+        Inspection::of(self.open_delta(delta)?)
+    }
+
+    /// Makes the target of a delta at `destination`, from the images that hold the base.
+    ///
+    /// Nothing is visible there before its digest was compared, and the image appears last. An
+    /// interrupted call can be repeated; blobs that are already there are kept.
+    pub fn apply(
+        &self,
+        delta: impl AsRef<Path>,
+        base: &[Reference],
+        destination: &Reference,
+    ) -> Result<Applied> {
+        let delta = self.open_delta(delta)?;
+        let base = self.open_base(&delta, base)?;
+        let sink = sink::create(destination, &self.context.limits)?;
+        self.apply_to(&delta, &base, sink, LayerForm::Exact)
+    }
+
+    /// Makes the target of an open delta in any sink.
+    pub fn apply_to(
+        &self,
+        delta: &Delta,
+        base: &[Image],
+        sink: Box<dyn Sink>,
+        layers: LayerForm,
+    ) -> Result<Applied> {
+        apply::apply(delta, base, sink, layers, &self.context)
+    }
+
+    /// Checks that a delta and the base make the target, without writing it.
+    pub fn verify(&self, delta: impl AsRef<Path>, base: &[Reference]) -> Result<Applied> {
+        let delta = self.open_delta(delta)?;
+        let base = self.open_base(&delta, base)?;
+        self.verify_delta(&delta, &base)
+    }
+
+    /// Checks that an open delta and the base make the target, without writing it.
+    pub fn verify_delta(&self, delta: &Delta, base: &[Image]) -> Result<Applied> {
+        apply::verify(delta, base, &self.context)
+    }
+
+    /// Opens the images that hold a delta's base, for the delta's platform where they have it.
+    pub fn open_base(&self, delta: &Delta, base: &[Reference]) -> Result<Vec<Image>> {
+        let open = |reference: &Reference| {
+            if self.platform.is_some() {
+                return self.open(reference);
+            }
+            match self.open_for(reference, Some(delta.platform().clone())) {
+                // An image for another platform still serves as base if it has the streams.
+                Err(Error::NotFound { .. }) => self.open(reference),
+                outcome => outcome,
+            }
+        };
+        base.iter().map(open).collect()
+    }
+}
+
+/// A delta whose bytes do not have their digest is damaged input; the same error about an image
+/// means that its copy is bad.
+fn damaged(error: Error) -> Error {
+    match error {
+        Error::Mismatch { place, .. } => {
+            Error::bad_input(place, "damaged: its bytes do not have their digest")
+        }
+        error => error,
+    }
+}

@@ -1,0 +1,24 @@
+//! Places that images come from, and how to add one.
+//!
+//! # A store of your own
+//!
+//! Implement [`Store`] and pass it to [`Image::open`](crate::image::Image::open), or let a
+//! [`Session`](crate::Session) find it through [`Session::stores`](crate::Session::stores).
+//! `examples/custom_store.rs` is a complete program.
+//!
+//! - [`Store::find`] returns descriptors of manifests or indexes. Several descriptors are candidates
+//!   of which the platform chooses one.
+//! - [`Store::open`] returns a blob from its first byte. A store need not check digests: the reader
+//!   compares size and digest, and nothing unverified is used.
+//! - A blob that is not there is an [`Error::NotFound`](crate::Error::NotFound). Its `present` field
+//!   lists what is there instead, for the message.
+//! - A reader that fails while it is read returns an [`std::io::Error`]. An
+//!   [`Error`](crate::Error) passed through [`std::io::Error::other`] comes out unchanged.
+//! - Several threads call a store at once.
+//!
+//! [`MemoryStore`] is the smallest complete store.
+
+pub use imgdelta_image::{
+    reference::Name,
+    store::{Descriptor, MemoryStore, Store, source::ReadAt},
+};
