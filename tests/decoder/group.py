@@ -1,0 +1,125 @@
+"""Groups: members rebuilt from their bases. docs/format-group.md."""
+from collections import namedtuple
+
+import elf
+import fields as field_rules
+import literals
+import pack
+from wire import Reader, Refused
+
+NAMES = [
+    "members", "literal lengths", "copy lengths", "base offsets", "headers", "override gaps", "override lengths",
+    "override shifts", "page flags", "miss gaps", "miss values", "patch gaps", "patch runs", "patch values", "literals",
+    "packed literals",
+]
+PLAIN, ELF, LITTLE, BIG = range(4)
+Copy = namedtuple("Copy", "target base length")
+
+
+class Streams:
+    """The streams of a group, each with its own position."""
+
+    def __init__(self, data, limits):
+        unpacked = pack.unpack(data, len(NAMES), limits, "group")
+        self.readers = {name: Reader(bytes_, f"group, {name}") for name, bytes_ in zip(NAMES, unpacked)}
+
+    def number(self, name):
+        return self.readers[name].number()
+
+    def signed(self, name):
+        return self.readers[name].signed()
+
+    def bytes(self, name, count):
+        return self.readers[name].bytes(count)
+
+    def end(self):
+        for reader in self.readers.values():
+            reader.end()
+
+
+class Group:
+    """Members are read in the order in which they were written."""
+
+    def __init__(self, data, limits):
+        self.streams, self.history = Streams(data, limits), b""
+
+    def member(self, base, length):
+        head = self.streams.bytes("members", 1)[0]
+        whole, apart, view = bool(head & 0x80), bool(head & 0x40), head & 0x3F
+        if view > BIG or (apart and (whole or view != ELF)):
+            raise Refused(f"a member of view {head:02x}")
+        target, copies = self.script(base, length, whole, apart)
+        if view != PLAIN:
+            self.fields(view, apart, base, target, copies)
+        self.patch(target)
+        return bytes(target)
+
+    def end(self):
+        self.streams.end()
+
+    def script(self, base, length, whole, apart):
+        if whole:
+            if len(base) < length:
+                raise Refused("a base shorter than the member that is a copy of it")
+            return bytearray(base[:length]), [Copy(0, 0, length)]
+        target, copies, base_end = bytearray(), [], 0
+        while len(target) < length:
+            literal = self.streams.number("literal lengths")
+            if literal > length - len(target):
+                raise Refused("literals beyond the target")
+            target += bytes(literal) if apart else self.streams.bytes("literals", literal)
+            if len(target) == length:
+                break
+            count = self.streams.number("copy lengths")
+            start = base_end + literal + self.streams.signed("base offsets")
+            if not 0 < count <= length - len(target) or start < 0 or start + count > len(base):
+                raise Refused("a copy leaves base or target")
+            copies.append(Copy(len(target), start, count))
+            target += base[start : start + count]
+            base_end = start + count
+        return target, copies
+
+    def fields(self, view, apart, base, target, copies):
+        streams, header = self.streams, b""
+        if view == ELF:
+            count = streams.number("headers")
+            if count > len(target):
+                raise Refused("headers longer than the target")
+            xored = streams.bytes("headers", count)
+            header = bytes(a ^ b for a, b in zip(xored, base[:count].ljust(count, b"\0")))
+            old, new = elf.Image.parse(base, len(base)), elf.Image.parse(header, len(target))
+            found = elf.fields(base, old)
+        else:
+            old, new = elf.Image.flat(len(base)), elf.Image.flat(len(target))
+            found = offset_fields(base, view == BIG)
+        overrides = field_rules.read_overrides(streams, old.span)
+        pages_off = field_rules.read_page_flags(streams, len(base))
+        the_map = field_rules.Map(copies, overrides, old, new)
+        if apart:
+            self.history = literals.fill(streams, self.history, target, copies, (base, old, new, found, the_map))
+        if view == ELF:
+            literals.respell(target, copies, new)
+        field_rules.correct(target, copies, found, (old, new), the_map, pages_off, streams)
+        target[: len(header)] = header
+
+    def patch(self, target):
+        at = 0
+        for _ in range(self.streams.number("patch gaps")):
+            at += self.streams.number("patch gaps")
+            run = self.streams.number("patch runs") + 1
+            if at + run > len(target):
+                raise Refused("a patch ends after the target")
+            for value in self.streams.bytes("patch values", run):
+                target[at] = (target[at] + value) & 255
+                at += 1
+
+
+def offset_fields(base, is_big):
+    """docs/format-group.md, section 8."""
+    form = "offset32 big" if is_big else "offset32"
+    found = []
+    for at in range(0, len(base) - 3, 4):
+        word = int.from_bytes(base[at : at + 4], "big" if is_big else "little")
+        if 0 < word < len(base):
+            found.append(field_rules.Field(at, form, word))
+    return found

@@ -1,0 +1,140 @@
+"""A recipe carried out: the stream it makes. docs/format.md, section 3.1."""
+import archives
+import recipe as rules
+from group import Group
+from headers import Columns, Frame
+from layout import Space
+from wire import Refused
+
+
+class Rebuild:
+    def __init__(self, recipe, base_stream, limits):
+        self.recipe, self.limits = recipe, limits
+        self.space = Space([base_stream(source) for source in recipe.sources])
+        self.open_archives()
+
+    def stream(self):
+        recipe = self.recipe
+        if recipe.target.bytes > self.limits.stream_bytes:
+            raise Refused(f"a stream of {recipe.target.bytes} bytes; the limit is {self.limits.stream_bytes}")
+        self.stretches, total = [], 0
+        for stretch in Columns(recipe.headers, self.space, self.limits).stretches():
+            total += len(stretch.data) if isinstance(stretch, Frame) else stretch.length
+            if total > recipe.target.bytes:
+                raise Refused("headers make more than the stream")
+            if isinstance(stretch, Frame) or stretch.length:
+                self.stretches.append(stretch)
+        payloads = [stretch for stretch in self.stretches if not isinstance(stretch, Frame)]
+        if total != recipe.target.bytes or len(payloads) != recipe.outer:
+            raise Refused(f"headers make {total} bytes and {len(payloads)} payloads")
+        self.lengths = [payload.length for payload in payloads] + recipe.inner_lengths
+        self.owns = [payload.own for payload in payloads] + [None] * len(recipe.inner_lengths)
+        self.payloads = [None] * len(recipe.origins)
+        self.facts = {}
+        for number, origin in enumerate(recipe.origins):
+            self.take(number, origin)
+        self.rebuild_members()
+        self.close_archives()
+        found = iter(self.payloads)
+        return b"".join(s.data if isinstance(s, Frame) else next(found) for s in self.stretches)
+
+    def open_archives(self):
+        self.parts = []
+        for opened in self.recipe.opened:
+            parts = archives.open_archive(opened.kind, self.space.read(opened.address, opened.bytes))
+            if sum(len(part.data) for part in parts) != opened.plain_bytes:
+                raise Refused("parts of another length than the recipe says")
+            for part in parts:
+                stored = part.stored and (opened.address + part.stored[0], part.stored[1])
+                self.parts.append(part._replace(stored=stored))
+                self.space.add(part.data)
+
+    def take(self, number, origin):
+        """Finds a payload that lies somewhere already; those of members and archives come later."""
+        kind, value, length = origin.kind, origin.value, self.lengths[number]
+        if kind == rules.OWN:
+            own = self.owns[number]
+            if own is None:
+                raise Refused("own, without a base entry")
+            data = self.space.read(*own)
+        elif kind == rules.ADDRESS:
+            data = self.space.read(value, length)
+        elif kind in (rules.PART, rules.STORED):
+            if value >= len(self.parts):
+                raise Refused("a part that is not there")
+            part = self.parts[value]
+            if kind == rules.STORED and part.stored is None:
+                raise Refused("a structure is not stored")
+            data = part.data if kind == rules.PART else self.space.read(*part.stored)
+            self.facts[number] = part.facts if kind == rules.STORED else None
+        elif kind == rules.REPEAT:
+            before = self.lengths[number - value]
+            if length not in (None, before):
+                raise Refused("a repeat of another length")
+            self.lengths[number] = before
+            return
+        else:
+            return
+        if length not in (None, len(data)):
+            raise Refused(f"payload {number} of {length} bytes should be {len(data)}")
+        self.lengths[number] = len(data)
+        self.payloads[number] = data
+
+    def rebuild_members(self):
+        windows = {}
+        for members, data in zip(self.recipe.members, self.recipe.groups):
+            group = Group(data, self.limits)
+            for member in members:
+                whole = self.lengths[member.payload]
+                offset, length = member.window or (0, whole)
+                if offset + length > whole:
+                    raise Refused("a window that leaves its payload")
+                base = b"".join(self.base_part(member.payload, part) for part in member.parts)
+                windows.setdefault(member.payload, []).append((offset, group.member(base, length)))
+            group.end()
+        for number, origin in enumerate(self.recipe.origins):
+            if origin.kind == rules.REBUILT:
+                pieces, at = sorted(windows.get(number, [])), 0
+                for offset, data in pieces:
+                    if offset != at:
+                        raise Refused("members that do not cover their payload once")
+                    at += len(data)
+                if at != self.lengths[number]:
+                    raise Refused("members that do not cover their payload")
+                self.payloads[number] = b"".join(data for _, data in pieces)
+
+    def base_part(self, payload, part):
+        if part is None:
+            part = self.owns[payload]
+            if part is None:
+                raise Refused("own, without a base entry")
+        address, length = part
+        return self.space.read(address, length)
+
+    def close_archives(self):
+        """Closes archives, the last first: an archive's inner payloads come after it."""
+        closed, first = [], self.recipe.outer
+        numbers = [i for i, origin in enumerate(self.recipe.origins) if origin.kind == rules.CLOSED]
+        for number, archive in zip(numbers, self.recipe.closed):
+            closed.append((number, archive, first))
+            first += archive.count
+        for number, archive, first in reversed(closed):
+            inner = [self.inner(i) for i in range(first, first + archive.count)]
+            made = archives.close_archive(archive.kind, inner)
+            if len(made) != self.lengths[number]:
+                raise Refused(f"an archive of {len(made)} bytes, should be {self.lengths[number]}")
+            self.payloads[number] = made
+        for number in range(self.recipe.outer):
+            self.payloads[number] = self.payload(number)
+
+    def payload(self, number):
+        while self.recipe.origins[number].kind == rules.REPEAT:
+            number -= self.recipe.origins[number].value
+        if self.payloads[number] is None:
+            raise Refused("a payload that is made of itself")
+        return self.payloads[number]
+
+    def inner(self, number):
+        coder = self.recipe.coders[number - self.recipe.outer]
+        recipe = self.recipe.compressions[coder - 1] if coder else None
+        return archives.Inner(self.payload(number), recipe, self.facts.get(number))
