@@ -6,11 +6,7 @@
 //! extension header overrules a length, the rest of the file becomes structure. That costs bytes,
 //! but is never wrong.
 
-use super::{
-    Inner, Opening, Out, Packing, Part, Slice,
-    bytes::length,
-    pieces,
-};
+use super::{Inner, Opening, Out, Packing, Part, Slice, bytes::length, pieces};
 use imgdelta_core::{Error, Result, progress::Progress};
 use imgdelta_wire::{Cursor, varint};
 

@@ -14,7 +14,7 @@ use super::{END_BYTES, Opening, Packing, Part, Slice};
 use imgdelta_core::Result;
 use imgdelta_wire::Cursor;
 use std::ops::Range;
-use structure::{LocalHeader, ZipMember, DirectoryTail};
+use structure::{DirectoryTail, LocalHeader, ZipMember};
 
 /// Reads a zip file's directory and headers.
 pub(super) fn read(slice: &Slice<'_>) -> Result<Option<Opening>> {
@@ -160,7 +160,8 @@ fn zip64(slice: &Slice<'_>, end: u64) -> Result<Option<(Range<u64>, u64)>> {
         (cursor.take(4).ok()? == LARGE_END).then_some(())?;
         // Record length, version made by, version needed, two disk numbers, entries on this disk.
         cursor.take(8 + 2 + 2 + 4 + 4 + 8).ok()?;
-        let (entries, bytes, start) = (cursor.u64_le().ok()?, cursor.u64_le().ok()?, cursor.u64_le().ok()?);
+        let (entries, bytes, start) =
+            (cursor.u64_le().ok()?, cursor.u64_le().ok()?, cursor.u64_le().ok()?);
         Some((start..start.checked_add(bytes)?, entries))
     })();
     Ok(numbers)

@@ -39,9 +39,7 @@ pub struct Style {
 pub enum BadRecipe {
     #[error("unknown version {0} of a zstd:chunked recipe")]
     Version(u8),
-    #[error(
-        "zstd:chunked recipe is malformed, or has a text of more than {MOST_TEXT_BYTES} bytes"
-    )]
+    #[error("zstd:chunked recipe is malformed, or has a text of more than {MOST_TEXT_BYTES} bytes")]
     Malformed,
     #[error(transparent)]
     Model(#[from] imgdelta_zstd::BadRecipe),

@@ -125,7 +125,11 @@ impl HeaderBlocks {
                 let start = at + BLOCK_BYTES;
                 let end = start + size.unwrap_or(0).min(self.main_at - start);
                 at = start + padded(end - start).min(self.main_at - start);
-                ExtensionHeader { block, body: &self.bytes[start..end], padding: &self.bytes[end..at] }
+                ExtensionHeader {
+                    block,
+                    body: &self.bytes[start..end],
+                    padding: &self.bytes[end..at],
+                }
             })
         })
     }

@@ -1,8 +1,8 @@
 //! The columns of header facts, their writer and their reader.
 //! Never interprets the values: `encode` and `decode` do.
 
-use imgdelta_core::{Error, LimitName, Limits, Result};
 use imgdelta_codec::{PackError, pack};
+use imgdelta_core::{Error, LimitName, Limits, Result};
 use imgdelta_wire::varint;
 
 /// A column.

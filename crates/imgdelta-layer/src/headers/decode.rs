@@ -3,11 +3,11 @@
 
 use super::{
     block::{
-        self, TarBlock, CHECKSUM, FLAG, GROUP, HeaderBlocks, MTIME, NAME, SIZE, USER, padded, put_checksum,
-        put_number, put_text, text as text_of,
+        self, CHECKSUM, FLAG, GROUP, HeaderBlocks, MTIME, NAME, SIZE, TarBlock, USER, padded,
+        put_checksum, put_number, put_text, text as text_of,
     },
     columns::{Column, ColumnReader, broken, extension_fact, fact},
-    memory::{ReferenceExtension, HeaderMemory},
+    memory::{HeaderMemory, ReferenceExtension},
     names, records, text,
 };
 use imgdelta_core::Result;
@@ -233,7 +233,9 @@ fn read_records<C: AsRef<[u8]>>(
     for i in 0..count {
         let same = usize::try_from(i).ok().and_then(|i| known.0.get(i));
         let key = match cursor.number(Column::Extensions)? {
-            0 => same.ok_or_else(|| broken(Column::Extensions, "names a missing record"))?.0.to_vec(),
+            0 => {
+                same.ok_or_else(|| broken(Column::Extensions, "names a missing record"))?.0.to_vec()
+            }
             more => cursor.bytes(Column::Text, more - 1)?.to_vec(),
         };
         let earlier = known.find(&key).unwrap_or_default();
@@ -257,7 +259,7 @@ fn patch<C: AsRef<[u8]>>(cursor: &mut ColumnReader<C>, block: &mut TarBlock) -> 
         let place = |bytes: u64| usize::try_from(bytes).ok().filter(|&bytes| bytes <= block.len());
         let range = place(gap).zip(place(count)).map(|(gap, count)| at + gap..at + gap + count);
         let out = range.clone().and_then(|range| block.get_mut(range));
-            let out = out.ok_or_else(|| broken(Column::Patches, "exceeds the block"))?;
+        let out = out.ok_or_else(|| broken(Column::Patches, "exceeds the block"))?;
         out.copy_from_slice(cursor.bytes(Column::Bytes, count)?);
         at = range.map_or(at, |range| range.end);
     }

@@ -3,12 +3,12 @@
 
 use super::{
     block::{
-        self, TarBlock, CHECKSUM, FLAG, HeaderBlocks, MTIME, NAME, SIZE, put_checksum, put_number, put_text,
-        text as text_of,
+        self, CHECKSUM, FLAG, HeaderBlocks, MTIME, NAME, SIZE, TarBlock, put_checksum, put_number,
+        put_text, text as text_of,
     },
     columns::{Column, ColumnWriter, extension_fact, fact},
     decode::{ExtensionContext, NUMBERS, TEXTS, extension_reference, reference},
-    memory::{ReferenceExtension, HeaderMemory},
+    memory::{HeaderMemory, ReferenceExtension},
     names,
     records::PaxRecords,
     text,
@@ -25,7 +25,8 @@ pub(super) fn entry(
     head: &HeaderBlocks,
     payload_bytes: u64,
 ) -> Option<u64> {
-    let has_extensions = base.map_or(&[][..], HeaderBlocks::extension_bytes) != head.extension_bytes();
+    let has_extensions =
+        base.map_or(&[][..], HeaderBlocks::extension_bytes) != head.extension_bytes();
     if has_extensions && !head.extensions().all(|extension| is_codable(&extension)) {
         return None;
     }
@@ -148,7 +149,12 @@ fn lay_link(columns: &mut ColumnWriter, main: &mut TarBlock, link: &[u8], target
     put_text(&mut main[block::LINK], spelled);
 }
 
-fn extensions(columns: &mut ColumnWriter, memory: &HeaderMemory, head: &HeaderBlocks, context: &ExtensionContext<'_>) {
+fn extensions(
+    columns: &mut ColumnWriter,
+    memory: &HeaderMemory,
+    head: &HeaderBlocks,
+    context: &ExtensionContext<'_>,
+) {
     columns.number(Column::Extensions, head.extensions().count() as u64);
     for (place, extension) in head.extensions().enumerate() {
         let flag = extension.block[FLAG];

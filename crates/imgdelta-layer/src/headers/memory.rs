@@ -2,7 +2,7 @@
 //! Depends on rebuilt headers alone, so that writer and reader remember the same.
 
 use super::{
-    block::{TarBlock, FLAG, HeaderBlocks, template},
+    block::{FLAG, HeaderBlocks, TarBlock, template},
     times::TimeMemory,
 };
 

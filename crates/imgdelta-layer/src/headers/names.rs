@@ -2,7 +2,7 @@
 //! Rules are guesses: `encode` checks each, so a wrong one costs bytes and nothing else.
 
 use super::{
-    block::{TarBlock, FLAG, HeaderBlocks, LINK, MAGIC, NAME, PREFIX, is_pax, put_text, text},
+    block::{FLAG, HeaderBlocks, LINK, MAGIC, NAME, PREFIX, TarBlock, is_pax, put_text, text},
     records::PaxRecords,
 };
 

@@ -135,12 +135,16 @@ impl HeaderReader {
     /// Expects the next base header at the end of this entry.
     fn follow(&mut self, head: &HeaderBlocks, address: u64) -> Result<()> {
         let end = head.entry_bytes().and_then(|bytes| address.checked_add(bytes));
-        self.expected = end.ok_or_else(|| broken(Column::Addresses, "exceeds the address space"))?;
+        self.expected =
+            end.ok_or_else(|| broken(Column::Addresses, "exceeds the address space"))?;
         Ok(())
     }
 
     /// Reads all base headers that are used, in the base's order.
-    fn start_walk(&mut self, base: &mut dyn FnMut(u64, &mut [u8]) -> Result<()>) -> Result<DirectoryWalk> {
+    fn start_walk(
+        &mut self,
+        base: &mut dyn FnMut(u64, &mut [u8]) -> Result<()>,
+    ) -> Result<DirectoryWalk> {
         let count = self.cursor.number(Column::Jumps)?;
         self.entry_limit.admit(count, "number of entries", "header columns")?;
         let mut entries: Vec<(u64, Vec<u8>)> = Vec::new();
@@ -154,7 +158,8 @@ impl HeaderReader {
             self.text_limit.admit(text_bytes, "number of bytes", "header columns")?;
             entries.push((address, path));
         }
-        let order = DirectoryOrder::new(entries.iter().map(|(address, path)| (*address, &path[..])));
+        let order =
+            DirectoryOrder::new(entries.iter().map(|(address, path)| (*address, &path[..])));
         let mut walk =
             DirectoryWalk { order, path: Vec::new(), until_jump: None, bits: 0, held: 0 };
         walk.read_distance(&mut self.cursor)?;

@@ -165,8 +165,7 @@ fn long_gaps_come_in_pieces() {
     let packed = writer.finish();
     assert!(packed.len() < 200);
     let gaps = read(b"", &vec![0; 8 << 20], &packed).unwrap();
-    let lengths: Vec<_> =
-        gaps.iter().map(|(gap, payload)| (gap.len(), payload.bytes)).collect();
+    let lengths: Vec<_> = gaps.iter().map(|(gap, payload)| (gap.len(), payload.bytes)).collect();
     assert_eq!(lengths.iter().map(|&(bytes, _)| bytes).sum::<usize>(), 5 << 20);
     assert!(lengths.iter().all(|&(bytes, _)| bytes <= 1 << 20));
     assert_eq!(lengths[lengths.len() - 2].1, 9);

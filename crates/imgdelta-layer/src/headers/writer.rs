@@ -153,7 +153,8 @@ impl HeaderWriter {
         mask: u64,
         (header, payload_bytes): (&[u8], u64),
     ) {
-        let mut cursor = super::columns::ColumnReader::from_places(self.columns.0.each_ref(), places);
+        let mut cursor =
+            super::columns::ColumnReader::from_places(self.columns.0.each_ref(), places);
         let memory = &mut self.reader_memory;
         let entry = super::decode::entry(&mut cursor, memory, base, mask, usize::MAX)
             .expect("facts just written are readable");

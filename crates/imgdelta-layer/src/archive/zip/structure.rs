@@ -5,10 +5,7 @@
 //! bytes. Checksums, lengths and offsets that follow from the contents are omitted.
 
 use super::{
-    super::{
-        Slice,
-        bytes::length,
-    },
+    super::{Slice, bytes::length},
     MOST_MEMBERS,
 };
 use imgdelta_core::Result;
@@ -119,7 +116,8 @@ impl LocalHeader {
 
 impl CommonFields {
     fn read(cursor: &mut Cursor<'_>) -> Option<Self> {
-        let (needed, flags, method) = (cursor.u16_le().ok()?, cursor.u16_le().ok()?, cursor.u16_le().ok()?);
+        let (needed, flags, method) =
+            (cursor.u16_le().ok()?, cursor.u16_le().ok()?, cursor.u16_le().ok()?);
         Some(Self { needed, flags, method, time: cursor.u32_le().ok()? })
     }
 
@@ -142,8 +140,10 @@ impl ZipMember {
         let made_by = cursor.u16_le().ok()?;
         let common = CommonFields::read(cursor)?;
         let fields = fields(cursor)?;
-        let lengths = [cursor.u16_le().ok()?, cursor.u16_le().ok()?, cursor.u16_le().ok()?].map(usize::from);
-        let (disk, internal, external) = (cursor.u16_le().ok()?, cursor.u16_le().ok()?, cursor.u32_le().ok()?);
+        let lengths =
+            [cursor.u16_le().ok()?, cursor.u16_le().ok()?, cursor.u16_le().ok()?].map(usize::from);
+        let (disk, internal, external) =
+            (cursor.u16_le().ok()?, cursor.u16_le().ok()?, cursor.u32_le().ok()?);
         let offset_field = cursor.u32_le().ok()?;
         let [name, extra, comment] = [
             cursor.take(lengths[0] as u64).ok()?.to_vec(),
@@ -215,7 +215,11 @@ impl ZipMember {
     }
 
     fn content(&self) -> ContentSummary {
-        ContentSummary { crc: self.crc, packed_bytes: self.packed_bytes, plain_bytes: self.plain_bytes }
+        ContentSummary {
+            crc: self.crc,
+            packed_bytes: self.packed_bytes,
+            plain_bytes: self.plain_bytes,
+        }
     }
 
     fn shape_of(&self, offset: u64) -> MemberShape {
@@ -282,8 +286,14 @@ fn descriptor(form: u8, content: &ContentSummary) -> Option<Vec<u8>> {
 /// Returns a structure as bytes.
 ///
 /// `order` has the member's number for each directory entry; it is empty if both orders are equal.
-pub(super) fn write(members: &[ZipMember], order: &[u32], lead: &[u8], tail: &DirectoryTail) -> Vec<u8> {
-    let shapes: Vec<MemberShape> = members.iter().map(|member| member.shape_of(member.offset)).collect();
+pub(super) fn write(
+    members: &[ZipMember],
+    order: &[u32],
+    lead: &[u8],
+    tail: &DirectoryTail,
+) -> Vec<u8> {
+    let shapes: Vec<MemberShape> =
+        members.iter().map(|member| member.shape_of(member.offset)).collect();
     let mut out = Vec::new();
     varint::write(&mut out, members.len() as u64);
     out.extend(shapes.iter().map(|shape| shape.local));
@@ -392,7 +402,8 @@ pub(super) fn read(bytes: &[u8]) -> Option<ZipStructure> {
     let mut cursor = Cursor::new(bytes);
     let count = cursor.varint().ok()?;
     // A member takes more than a byte here, so the count is bounded before memory is taken.
-    let is_possible = |count: &usize| *count <= cursor.rest().len() && *count as u64 <= MOST_MEMBERS;
+    let is_possible =
+        |count: &usize| *count <= cursor.rest().len() && *count as u64 <= MOST_MEMBERS;
     let count = usize::try_from(count).ok().filter(is_possible)?;
     let mut members: Vec<ZipMember> = Vec::new();
     members.resize_with(count, ZipMember::default);
@@ -480,7 +491,11 @@ fn read_columns(
     Some(())
 }
 
-fn read_text(cursor: &mut Cursor<'_>, members: &mut [ZipMember], lengths: TextLengths) -> Option<()> {
+fn read_text(
+    cursor: &mut Cursor<'_>,
+    members: &mut [ZipMember],
+    lengths: TextLengths,
+) -> Option<()> {
     for (list, counts) in lengths.lists.into_iter().enumerate() {
         for (member, count) in members.iter_mut().zip(counts) {
             // A header has sixteen bits for each of these lengths; a gap has no header.
