@@ -149,10 +149,11 @@ fn temporary_beside(path: &Path) -> Result<tempfile::NamedTempFile> {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
     let mut builder = tempfile::Builder::new();
     builder.prefix(TEMPORARY_PREFIX).permissions(mode);
-    builder.tempfile_in(directory_of(path)).map_err(|error| {
-        // The message names the file that was asked for, not the temporary one.
-        Error::io(place)(error.raw_os_error().map_or(error, io::Error::from_raw_os_error))
-    })
+    let directory = directory_of(path);
+    fs::metadata(directory).map_err(Error::io(directory.display()))?;
+    // Without the name of the temporary file, which nobody asked for.
+    let temporary = builder.tempfile_in(directory);
+    temporary.map_err(|error| Error::io(place)(io::Error::from(error.kind())))
 }
 
 fn directory_of(path: &Path) -> &Path {
