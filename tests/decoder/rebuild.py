@@ -112,18 +112,12 @@ class Rebuild:
         return self.space.read(address, length)
 
     def close_archives(self):
-        """Closes archives, the last first: an archive's inner payloads come after it."""
-        closed, first = [], self.recipe.outer
+        """Finds each archive's inner payloads, and closes all archives; one may be part of another."""
+        self.closed, self.open, first = {}, set(), self.recipe.outer
         numbers = [i for i, origin in enumerate(self.recipe.origins) if origin.kind == rules.CLOSED]
         for number, archive in zip(numbers, self.recipe.closed):
-            closed.append((number, archive, first))
+            self.closed[number] = (archive, range(first, first + archive.count))
             first += archive.count
-        for number, archive, first in reversed(closed):
-            inner = [self.inner(i) for i in range(first, first + archive.count)]
-            made = archives.close_archive(archive.kind, inner)
-            if len(made) != self.lengths[number]:
-                raise Refused(f"an archive of {len(made)} bytes, should be {self.lengths[number]}")
-            self.payloads[number] = made
         for number in range(self.recipe.outer):
             self.payloads[number] = self.payload(number)
 
@@ -131,7 +125,14 @@ class Rebuild:
         while self.recipe.origins[number].kind == rules.REPEAT:
             number -= self.recipe.origins[number].value
         if self.payloads[number] is None:
-            raise Refused("a payload that is made of itself")
+            if number in self.open:
+                raise Refused("an archive that is made of itself")
+            self.open.add(number)
+            archive, inner = self.closed[number]
+            made = archives.close_archive(archive.kind, [self.inner(i) for i in inner])
+            if len(made) != self.lengths[number]:
+                raise Refused(f"an archive of {len(made)} bytes, should be {self.lengths[number]}")
+            self.payloads[number] = made
         return self.payloads[number]
 
     def inner(self, number):
