@@ -267,7 +267,10 @@ mod tests {
             json!({ "history": lines })
         };
         assert_eq!(
-            changes(&history(&["from", "apt", "copy"]), &history(&["from", "apt -y", "pip", "copy"])),
+            changes(
+                &history(&["from", "apt", "copy"]),
+                &history(&["from", "apt -y", "pip", "copy"])
+            ),
             [
                 ("history 2".into(), some("apt"), some("apt -y")),
                 ("history 3".into(), None, some("pip")),

@@ -71,14 +71,14 @@ pub struct FileChange {
     pub fields: Vec<MetadataChange>,
 }
 
-/// One side's file.
+/// Properties of a file in one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileFacts {
-    /// What it is; a hard link tells the kind of what it names.
+    /// File type; a hard link has the type of the file that it names.
     pub kind: Kind,
-    /// Size of its content; 0 for what is no file.
+    /// Size of the content; 0 if it is not a file.
     pub size_bytes: u64,
-    /// The layer that holds its content, from 0.
+    /// Layer with the content, from 0.
     pub layer: usize,
     /// Permission bits.
     pub mode: u32,
@@ -86,18 +86,18 @@ pub struct FileFacts {
     pub owner: (u64, u64),
     /// Modification time: seconds and nanoseconds.
     pub mtime: (i64, u32),
-    /// A symbolic link's goal, as spelled.
+    /// Target of a symbolic link, as spelled.
     pub link: Option<Box<[u8]>>,
 }
 
-/// One differing piece of metadata, both values in words.
+/// A metadata field that differs, with both values as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetadataChange {
-    /// Which.
+    /// The field.
     pub field: MetadataField,
-    /// The base's value; `None` where it has none.
+    /// Value in the base, if any.
     pub base: Option<String>,
-    /// The target's value.
+    /// Value in the target, if any.
     pub target: Option<String>,
 }
 
@@ -261,7 +261,11 @@ impl<'a> TreeComparer<'a> {
             push(MetadataField::Owner, Some(owner_in_words(old)), Some(owner_in_words(new)));
         }
         if !self.ignore.mtime && old.mtime != new.mtime {
-            push(MetadataField::Mtime, Some(time_in_words(old.mtime)), Some(time_in_words(new.mtime)));
+            push(
+                MetadataField::Mtime,
+                Some(time_in_words(old.mtime)),
+                Some(time_in_words(new.mtime)),
+            );
         }
         if !self.ignore.attributes {
             compare_attributes(&old.attributes, &new.attributes, &mut push);
@@ -294,7 +298,11 @@ fn compare_attributes(
     names.sort();
     names.dedup();
     for name in names {
-        push(MetadataField::Attribute(name.clone()), old.get(name).cloned(), new.get(name).cloned());
+        push(
+            MetadataField::Attribute(name.clone()),
+            old.get(name).cloned(),
+            new.get(name).cloned(),
+        );
     }
 }
 

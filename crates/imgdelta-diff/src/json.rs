@@ -5,8 +5,8 @@
 //! information is lost.
 
 use super::{
-    Diff, FileChangeKind, MetadataField, FileChange, FileFacts, ImageFacts, LayerChange, LayerFacts, PackageChange,
-    LayerRelation,
+    Diff, FileChange, FileChangeKind, FileFacts, ImageFacts, LayerChange, LayerFacts,
+    LayerRelation, MetadataField, PackageChange,
 };
 use imgdelta_core::path::escaped;
 use serde_json::{Value, json};

@@ -10,12 +10,12 @@ mod packages;
 mod text;
 
 pub use config::ConfigChange;
-pub use files::{FileChangeKind, MetadataField, MetadataChange, FileChange, FileFacts};
+pub use files::{FileChange, FileChangeKind, FileFacts, MetadataChange, MetadataField};
 pub use ignore::{Ignore, UnknownIgnoreWord};
 pub use json::SCHEMA;
 pub use layers::{LayerChange, LayerFacts, LayerRelation, ReshippedFiles};
 pub use packages::{PackageChange, PackageChangeKind};
-pub use text::{FileOrder, DiffText, TextOptions};
+pub use text::{DiffText, FileOrder, TextOptions};
 
 use files::FileTree;
 use imgdelta_core::{BlobDigest, Note, path::LayerPath};
@@ -135,8 +135,7 @@ impl Diff {
     /// Compares two surveys.
     pub fn between(base: &Survey, target: &Survey, ignore: &Ignore) -> Self {
         let is_in_base = |entry: &imgdelta_image::index::Entry| base.has_at(&entry.path, entry);
-        let layers =
-            layers::compare(&surveyed_layers(base), &surveyed_layers(target), is_in_base);
+        let layers = layers::compare(&surveyed_layers(base), &surveyed_layers(target), is_in_base);
         let mut config = config::compare(&config_of(base), &config_of(target));
         config.retain(|change| match change.field.as_str() {
             "created" => !ignore.created,

@@ -4,8 +4,8 @@
 //! Versions come from the inventories, files from the file diff. A package with the same version and
 //! other files is reported as rebuilt.
 
-use super::files::{FileChangeKind, FileChange};
-use imgdelta_packages::{VersionChangeKind, Inventory};
+use super::files::{FileChange, FileChangeKind};
+use imgdelta_packages::{Inventory, VersionChangeKind};
 use std::collections::HashMap;
 
 /// One package that differs.
@@ -89,13 +89,13 @@ pub fn compare(base: &Inventory, target: &Inventory, changes: &[FileChange]) -> 
         }
     }
 
-    let mut deltas = Vec::new();
+    let mut package_changes = Vec::new();
     for change in imgdelta_packages::compare(base, target) {
-        let weight = [(&change.base, &mut of_base), (&change.target, &mut of_target)]
+        let sum = [(&change.base, &mut of_base), (&change.target, &mut of_target)]
             .into_iter()
-            .flat_map(|(places, weights)| places.iter().filter_map(|at| weights.remove(at)))
+            .flat_map(|(places, sums)| places.iter().filter_map(|at| sums.remove(at)))
             .fold(FileSum::default(), FileSum::plus);
-        deltas.push(PackageChange {
+        package_changes.push(PackageChange {
             ecosystem: change.ecosystem.name(),
             name: change.name,
             change: match change.kind {
@@ -107,22 +107,22 @@ pub fn compare(base: &Inventory, target: &Inventory, changes: &[FileChange]) -> 
             },
             base: change.base_version,
             target: change.target_version,
-            files: weight.files,
-            bytes: weight.bytes,
+            files: sum.files,
+            bytes: sum.bytes,
         });
     }
-    deltas.extend(rebuilt(target, &of_target));
-    deltas
+    package_changes.extend(rebuilt(target, &of_target));
+    package_changes
         .sort_by(|a, b| (a.ecosystem, &a.name, &a.target).cmp(&(b.ecosystem, &b.name, &b.target)));
-    deltas
+    package_changes
 }
 
 /// Returns the packages with file changes and the same version.
 fn rebuilt<'a>(
     target: &'a Inventory,
-    weights: &'a HashMap<usize, FileSum>,
+    sums: &'a HashMap<usize, FileSum>,
 ) -> impl Iterator<Item = PackageChange> + 'a {
-    weights.iter().map(|(&at, weight)| {
+    sums.iter().map(|(&at, sum)| {
         let package = &target.packages()[at];
         PackageChange {
             ecosystem: package.ecosystem.name(),
@@ -130,8 +130,8 @@ fn rebuilt<'a>(
             change: PackageChangeKind::Rebuilt,
             base: Some(package.version.clone()),
             target: Some(package.version.clone()),
-            files: weight.files,
-            bytes: weight.bytes,
+            files: sum.files,
+            bytes: sum.bytes,
         }
     })
 }

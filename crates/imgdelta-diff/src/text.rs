@@ -1,10 +1,9 @@
-//! A diff as a person likes to read it: a summary that fits a screen, then the parts.
-//!
-//! Writes text and decides nothing; everything a stranger wrote is escaped on the way.
+//! A diff as text for people: a summary that fits a screen, then the details.
+//! Never compares; it only formats, and escapes all text that comes from an image.
 
 use super::{
-    ConfigChange, Diff, FileChangeKind, MetadataField, FileChange, FileFacts, ImageFacts, LayerChange, PackageChange,
-    LayerRelation,
+    ConfigChange, Diff, FileChange, FileChangeKind, FileFacts, ImageFacts, LayerChange,
+    LayerRelation, MetadataField, PackageChange,
 };
 use imgdelta_core::{
     path::escaped,
@@ -16,20 +15,20 @@ use std::{
     fmt::{self, Display, Formatter, Write},
 };
 
-/// What to show and how.
+/// Options of the text report.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches, set by name")]
 pub struct TextOptions {
-    /// Colours for a terminal. Off: the text may be going to a file.
+    /// Colours for a terminal. Off by default, since the text may go to a file.
     pub color: bool,
-    /// Every file, not only the largest changes. Off: thousands of lines help nobody at first.
+    /// All files and packages. Off by default: the largest changes come first, without the rest.
     pub all_files: bool,
-    /// The layer table. On.
+    /// The layer table. On by default.
     pub layers: bool,
-    /// Packages, config and the largest file changes. On.
+    /// Packages, config and the largest file changes. On by default.
     pub details: bool,
-    /// Order of files. By size: the largest change is what one looks for.
+    /// Order of files and packages. By size by default, so that the largest change comes first.
     pub order: FileOrder,
 }
 
@@ -39,7 +38,7 @@ impl Default for TextOptions {
     }
 }
 
-/// The order files are listed in.
+/// Order of files and packages in the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileOrder {
     /// Largest first.
@@ -48,7 +47,7 @@ pub enum FileOrder {
     Path,
 }
 
-/// A diff bound to the way it is shown.
+/// A diff with the options of its text; prints as the report.
 #[derive(Clone, Debug)]
 pub struct DiffText<'a> {
     pub(super) diff: &'a Diff,
@@ -79,10 +78,10 @@ impl DiffText<'_> {
         self.image(f, "new", &diff.target)?;
         writeln!(f)?;
         if diff.is_same_image() {
-            return writeln!(f, "{}", self.bold("The two are the same image."));
+            return writeln!(f, "{}", self.bold("The images are identical."));
         }
         if !diff.differs() {
-            writeln!(f, "{}", self.bold("No difference but what was ignored."))?;
+            writeln!(f, "{}", self.bold("No differences except ignored ones."))?;
         }
         let fetched: Vec<&LayerChange> = diff.layers.iter().filter(|l| l.is_fetched()).collect();
         let fetched_bytes: u64 =
@@ -91,10 +90,10 @@ impl DiffText<'_> {
             f,
             "pull",
             &format!(
-                "{} in {} of {} layers, for who has the old image; {} for who has nothing",
+                "with the old image: {} in {} of {}; from scratch: {}",
                 Exact(fetched_bytes),
                 fetched.len(),
-                diff.target.layers,
+                counted_noun(diff.target.layers as u64, "layer"),
                 Human(diff.target.stored_bytes),
             ),
         )?;
@@ -111,9 +110,10 @@ impl DiffText<'_> {
                 f,
                 "waste",
                 &format!(
-                    "{} files, {} uncompressed, are shipped again although they did not change",
-                    Grouped(reshipped.files),
+                    "{} ({} uncompressed) {} pulled again",
+                    counted_noun(reshipped.files, "unchanged file"),
                     Exact(reshipped.bytes),
+                    if reshipped.files == 1 { "is" } else { "are" },
                 ),
             )?;
         }
@@ -142,11 +142,11 @@ impl DiffText<'_> {
         )?;
         writeln!(
             f,
-            "     {} layers, {} stored, {} unpacked; {} files, {}",
-            image.layers,
+            "     {}, {} compressed, {} unpacked; {}, {}",
+            counted_noun(image.layers as u64, "layer"),
             Human(image.stored_bytes),
             Human(image.stream_bytes),
-            Grouped(image.files),
+            counted_noun(image.files, "file"),
             Human(image.file_bytes),
         )
     }
@@ -185,17 +185,19 @@ impl DiffText<'_> {
             totals.moved.files,
             format!("{} moved ({})", Grouped(totals.moved.files), Human(totals.moved.bytes)),
         );
-        push(totals.type_changed, format!("{} of another type", Grouped(totals.type_changed)));
-        push(totals.metadata, format!("{} metadata only", Grouped(totals.metadata)));
+        push(totals.type_changed, format!("{} with another type", Grouped(totals.type_changed)));
+        push(totals.metadata, format!("{} with other metadata", Grouped(totals.metadata)));
         if parts.is_empty() { "no changes".to_owned() } else { parts.join(", ") }
     }
 
     fn layers(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let words = self.diff.layers.iter().map(relation_words);
+        let width = words.map(|words| words.len()).max().unwrap_or_default();
         writeln!(f, "\n{}", self.bold("Layers"))?;
         writeln!(
             f,
-            "  {:>4} {:>4}  {:<13} {:>14} {:>15}  {:<12}  what a pull brings",
-            "old", "new", "", "stored bytes", "unpacked bytes", "digest"
+            "  {:>4} {:>4}  {:<width$} {:>17} {:>15}  {:<12}  pull with the old image",
+            "old", "new", "", "compressed bytes", "unpacked bytes", "digest"
         )?;
         for change in &self.diff.layers {
             let place = |facts: Option<usize>| {
@@ -204,7 +206,7 @@ impl DiffText<'_> {
             let facts = change.target.as_ref().or(change.base.as_ref());
             let Some(facts) = facts else { continue };
             let line = format!(
-                "  {:>4} {:>4}  {:<13} {:>14} {:>15}  {:<12}  {}",
+                "  {:>4} {:>4}  {:<width$} {:>17} {:>15}  {:<12}  {}",
                 place(change.base.as_ref().map(|l| l.ordinal)),
                 place(change.target.as_ref().map(|l| l.ordinal)),
                 relation_words(change),
@@ -259,8 +261,8 @@ impl DiffText<'_> {
         writeln!(f, "\n{}", self.bold("Packages"))?;
         writeln!(
             f,
-            "  {:<7} {:<34} {:<46} {:>6} {:>14}",
-            "", "package", "version", "files", "bytes"
+            "  {:<7} {:<34} {:<46} {:>13} {:>14}",
+            "", "package", "version", "changed files", "bytes"
         )?;
         let mut packages: Vec<&PackageChange> = self.diff.packages.iter().collect();
         if self.options.order == FileOrder::Size {
@@ -269,7 +271,7 @@ impl DiffText<'_> {
         let shown = if self.options.all_files { packages.len() } else { MAX_PACKAGES };
         for package in packages.iter().take(shown) {
             let line = format!(
-                "  {:<7} {:<34} {:<46} {:>6} {:>14}",
+                "  {:<7} {:<34} {:<46} {:>13} {:>14}",
                 package.ecosystem,
                 escaped(package.name.as_bytes()),
                 escaped(package.versions().as_bytes()),
@@ -278,14 +280,15 @@ impl DiffText<'_> {
             );
             writeln!(f, "{line}")?;
         }
-        Self::more(f, packages.len(), shown, "packages")
+        Self::more(f, packages.len(), shown, "package")
     }
 
     fn files(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let mut files: Vec<&FileChange> = self.diff.files.iter().collect();
         if !self.options.all_files {
             // Metadata and directories have no size worth ranking.
-            files.retain(|change| change.kind != FileChangeKind::Metadata && !change.is_directory());
+            files
+                .retain(|change| change.kind != FileChangeKind::Metadata && !change.is_directory());
         }
         if files.is_empty() {
             return Ok(());
@@ -299,7 +302,7 @@ impl DiffText<'_> {
         for change in files.iter().take(shown) {
             self.file(f, change)?;
         }
-        Self::more(f, files.len(), shown, "files")
+        Self::more(f, files.len(), shown, "file")
     }
 
     fn file(&self, f: &mut Formatter<'_>, change: &FileChange) -> fmt::Result {
@@ -315,7 +318,9 @@ impl DiffText<'_> {
             facts.as_ref().map(|facts| Grouped(facts.size_bytes).to_string())
         };
         let sizes = match (&change.kind, size(&change.base), size(&change.target)) {
-            (FileChangeKind::Modified | FileChangeKind::TypeChanged, Some(old), Some(new)) if old != new => {
+            (FileChangeKind::Modified | FileChangeKind::TypeChanged, Some(old), Some(new))
+                if old != new =>
+            {
                 format!("{old} -> {new}")
             }
             (_, old, new) => new.or(old).unwrap_or_default(),
@@ -363,10 +368,13 @@ impl DiffText<'_> {
         Ok(())
     }
 
-    fn more(f: &mut Formatter<'_>, total: usize, shown: usize, what: &str) -> fmt::Result {
+    fn more(f: &mut Formatter<'_>, total: usize, shown: usize, noun: &str) -> fmt::Result {
         match total.saturating_sub(shown) {
             0 => Ok(()),
-            more => writeln!(f, "  … and {} more {what}: --files shows all", Grouped(more as u64)),
+            more => {
+                let more = counted_noun(more as u64, &format!("more {noun}"));
+                writeln!(f, "  … and {more}; --files shows all")
+            }
         }
     }
 
@@ -403,23 +411,22 @@ fn relation_words(change: &LayerChange) -> String {
         LayerRelation::Added => "added",
         LayerRelation::Dropped => "dropped",
     };
-    if change.is_moved { format!("{word}*") } else { word.to_owned() }
+    if change.is_moved { format!("{word}, moved") } else { word.to_owned() }
 }
 
 fn pull_words(change: &LayerChange) -> String {
-    let reshipped = change.reshipped;
+    let unchanged = match change.reshipped.files {
+        0 => String::new(),
+        files => format!(", {}", counted_noun(files, "unchanged file")),
+    };
     match change.relation {
         LayerRelation::Same => "nothing".to_owned(),
         LayerRelation::Dropped => String::new(),
-        LayerRelation::Recompressed => "the whole blob again, for content that is there".to_owned(),
-        LayerRelation::Replaced | LayerRelation::Added if reshipped.files > 0 => format!(
-            "{:.1} % of content is in the old image; {} unchanged files again",
+        LayerRelation::Recompressed => "whole layer; its content is unchanged".to_owned(),
+        LayerRelation::Replaced | LayerRelation::Added => format!(
+            "whole layer; {:.1} % of its content is in the old image{unchanged}",
             change.found_again_share() * 100.0,
-            Grouped(reshipped.files),
         ),
-        LayerRelation::Replaced | LayerRelation::Added => {
-            format!("{:.1} % of content is in the old image", change.found_again_share() * 100.0)
-        }
     }
 }
 
@@ -443,14 +450,19 @@ fn field_word(field: &MetadataField) -> Cow<'_, str> {
     }
 }
 
-/// `3 upgraded, 1 added`; the zeros are left out.
+/// Returns `3 upgraded, 1 added`, without zeros; `no changes` if all counts are zero.
 pub(super) fn counted(counts: &[(u64, &str)]) -> String {
-    let told: Vec<String> = counts
+    let parts: Vec<String> = counts
         .iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, word)| format!("{} {word}", Grouped(*count)))
         .collect();
-    if told.is_empty() { "no changes".to_owned() } else { told.join(", ") }
+    if parts.is_empty() { "no changes".to_owned() } else { parts.join(", ") }
+}
+
+/// Returns a count with its noun: `1 file`, `2 files`.
+fn counted_noun(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", Grouped(count), if count == 1 { "" } else { "s" })
 }
 
 const RELATIONS: [(LayerRelation, &str); 5] = [
@@ -468,7 +480,6 @@ const GREEN: &str = "32";
 const YELLOW: &str = "33";
 const CYAN: &str = "36";
 
-/// With the summary and some layers, about two screens.
+/// Files and packages that are listed by default: with summary and layers, about two screens.
 const MAX_FILES: usize = 15;
-/// Likewise.
 const MAX_PACKAGES: usize = 15;

@@ -7,7 +7,7 @@
 //! An archive of the target is closed from *inner payloads*, which match the parts one by one. Each
 //! is compressed as it was, by the models of `imgdelta-deflate`.
 //!
-//! Opening depends on the archive's bytes alone, so both sides of a delta get the same parts.
+//! OpenedArchive depends on the archive's bytes alone, so both sides of a delta get the same parts.
 //! `docs/format-archives.md` is normative.
 
 mod bytes;
@@ -15,7 +15,7 @@ mod gzip;
 mod tar;
 mod zip;
 
-pub use bytes::Slice;
+pub use bytes::ArchiveBytes;
 pub use imgdelta_format::recipe::Archive;
 
 use imgdelta_core::{Error, Result, progress::Progress};
@@ -24,27 +24,27 @@ use std::ops::Range;
 
 /// An archive of which the directory is read.
 #[derive(Debug)]
-pub struct Opening {
+pub struct OpenedArchive {
     /// All parts except the structure; none is empty.
-    pub parts: Vec<Part>,
+    pub parts: Vec<ArchivePart>,
     /// The structure, which is the last part; empty for kinds without one.
     pub structure: Vec<u8>,
 }
 
 /// The content of one member.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct ArchivePart {
     /// Name in the archive.
     pub name: Vec<u8>,
     /// Range of the stored bytes in the archive.
     pub stored: Range<u64>,
     /// Compression of the stored bytes.
-    pub packing: Packing,
+    pub compression: PartCompression,
 }
 
 /// Compression of a member's stored bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Packing {
+pub enum PartCompression {
     /// None, or one that is not opened: the part is the stored bytes.
     Plain,
     /// Raw deflate, with the content's checksum and length from the directory.
@@ -58,9 +58,9 @@ pub enum Packing {
     Gzip,
 }
 
-impl Opening {
+impl OpenedArchive {
     /// Reads the directory of an archive; `None` if it is not valid.
-    pub fn read(kind: Archive, slice: &Slice<'_>) -> Result<Option<Self>> {
+    pub fn read(kind: Archive, slice: &ArchiveBytes<'_>) -> Result<Option<Self>> {
         match kind {
             Archive::Gzip => Ok(Some(gzip::read(slice))),
             Archive::Zip => zip::read(slice),
@@ -69,20 +69,20 @@ impl Opening {
     }
 }
 
-impl Part {
+impl ArchivePart {
     /// Passes the content to `sink` in pieces, and returns its length.
     ///
     /// Returns `None` if the content does not match the directory or is longer than `most_bytes`;
     /// by then `sink` may have received some of it.
     pub fn inflate(
         &self,
-        slice: &Slice<'_>,
+        slice: &ArchiveBytes<'_>,
         most_bytes: u64,
         progress: &dyn Progress,
         sink: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<Option<u64>> {
-        match self.packing {
-            Packing::Plain => {
+        match self.compression {
+            PartCompression::Plain => {
                 let bytes = self.stored.end - self.stored.start;
                 if bytes > most_bytes {
                     return Ok(None);
@@ -92,13 +92,13 @@ impl Part {
                 })?;
                 Ok(Some(bytes))
             }
-            Packing::Deflate { bytes, .. } => {
+            PartCompression::Deflate { bytes, .. } => {
                 if bytes > most_bytes {
                     return Ok(None);
                 }
                 inflate(slice, self.stored.clone(), bytes, progress, sink)
             }
-            Packing::Gzip => gzip::inflate(slice, most_bytes, progress, sink),
+            PartCompression::Gzip => gzip::inflate(slice, most_bytes, progress, sink),
         }
     }
 }
@@ -117,8 +117,8 @@ pub fn is_zip_end(end: &[u8; END_BYTES]) -> bool {
     end.starts_with(&zip::END) && end.ends_with(&[0, 0])
 }
 
-/// Inner payloads of an archive that is being closed.
-pub trait Inner {
+/// InnerPayloads payloads of an archive that is being closed.
+pub trait InnerPayloads {
     /// Returns the number of inner payloads.
     fn count(&self) -> usize;
     /// Returns the length of an inner payload.
@@ -126,14 +126,14 @@ pub trait Inner {
     /// Fills `buffer` with bytes of an inner payload, from `at` on.
     fn read_exact_at(&self, inner: usize, at: u64, buffer: &mut [u8]) -> Result<()>;
     /// Returns the way to make the stored bytes of an inner payload.
-    fn coder(&self, inner: usize) -> Coder<'_>;
+    fn coding(&self, inner: usize) -> InnerCoding<'_>;
     /// Returns the archive's name for errors.
     fn place(&self) -> String;
 }
 
 /// Way from an inner payload to the bytes that the archive stores.
 #[derive(Clone, Copy, Debug)]
-pub enum Coder<'a> {
+pub enum InnerCoding<'a> {
     /// The payload is stored as it is.
     Plain,
     /// The payload is compressed already; its content has this checksum and length.
@@ -143,14 +143,14 @@ pub enum Coder<'a> {
 }
 
 /// Receiver of a closed archive's bytes, each piece with its offset.
-pub type Out<'a> = dyn FnMut(u64, &[u8]) -> Result<()> + 'a;
+pub type ArchiveOutput<'a> = dyn FnMut(u64, &[u8]) -> Result<()> + 'a;
 
 /// Writes an archive from its inner payloads, and returns its length.
 pub fn close(
     kind: Archive,
-    inner: &dyn Inner,
+    inner: &dyn InnerPayloads,
     progress: &dyn Progress,
-    out: &mut Out<'_>,
+    out: &mut ArchiveOutput<'_>,
 ) -> Result<u64> {
     match kind {
         Archive::Gzip => gzip::close(inner, progress, out),
@@ -163,7 +163,7 @@ pub fn close(
 ///
 /// An encoder is taken from `encoders` and put back, since archives have many small members.
 fn compress(
-    inner: &dyn Inner,
+    inner: &dyn InnerPayloads,
     ordinal: usize,
     (recipe, encoders): (&imgdelta_deflate::Recipe, &mut Encoders),
     progress: &dyn Progress,
@@ -203,7 +203,7 @@ fn with_length(recipe: &imgdelta_deflate::Recipe, bytes: u64) -> Option<imgdelta
 
 /// Passes an inner payload to `each` in pieces.
 fn pieces(
-    inner: &dyn Inner,
+    inner: &dyn InnerPayloads,
     ordinal: usize,
     progress: &dyn Progress,
     each: &mut dyn FnMut(&[u8]) -> Result<()>,
@@ -225,7 +225,7 @@ fn pieces(
 ///
 /// The deflate stream must fill the range.
 fn inflate(
-    slice: &Slice<'_>,
+    slice: &ArchiveBytes<'_>,
     range: Range<u64>,
     expected: u64,
     progress: &dyn Progress,

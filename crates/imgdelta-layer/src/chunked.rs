@@ -16,8 +16,8 @@ mod recipe;
 mod split;
 mod texts;
 
-pub use recipe::Recipe;
-pub use recipe::{MOST_TEXT_BYTES, Style};
+pub use recipe::ChunkedRecipe;
+pub use recipe::{MOST_TEXT_BYTES, TextStyle};
 
 use crate::remake::Remake;
 use cuts::CutFinder;
@@ -27,7 +27,7 @@ use std::fmt;
 use texts::TextWriter;
 
 /// An encoder of zstd frames, or a check of frames that exist already.
-pub trait Frames {
+pub trait FrameEncoder {
     /// Begins a frame with this header.
     fn begin(&mut self, header: Vec<u8>, out: &mut Vec<u8>) -> Result<(), Cause>;
 
@@ -42,8 +42,8 @@ pub trait Frames {
 }
 
 /// A compressor that rebuilds a zstd:chunked blob from its stream.
-pub struct Chunked<'a, F> {
-    recipe: &'a Recipe,
+pub struct ChunkedRemaker<'a, F> {
+    recipe: &'a ChunkedRecipe,
     /// None once all frames are written, so that the encoder's memory is free for the texts.
     frames: Option<F>,
     cuts: CutFinder,
@@ -55,17 +55,17 @@ pub struct Chunked<'a, F> {
     is_in_frame: bool,
 }
 
-impl<'a> Chunked<'a, Made> {
+impl<'a> ChunkedRemaker<'a, ModelFrameEncoder> {
     /// Starts a blob whose frames are compressed by the recipe's model.
-    pub fn new(recipe: &'a Recipe, limits: &Limits) -> Self {
+    pub fn new(recipe: &'a ChunkedRecipe, limits: &Limits) -> Self {
         let frames = FrameWriter::new(recipe.model);
-        Self::with(recipe, Made { frames, bytes: 0 }, limits)
+        Self::with(recipe, ModelFrameEncoder { frames, bytes: 0 }, limits)
     }
 }
 
-impl<'a, F: Frames> Chunked<'a, F> {
+impl<'a, F: FrameEncoder> ChunkedRemaker<'a, F> {
     /// Starts a blob whose frames come from `frames`.
-    pub fn with(recipe: &'a Recipe, frames: F, limits: &Limits) -> Self {
+    pub fn with(recipe: &'a ChunkedRecipe, frames: F, limits: &Limits) -> Self {
         Self {
             recipe,
             frames: Some(frames),
@@ -133,7 +133,7 @@ impl<'a, F: Frames> Chunked<'a, F> {
     }
 }
 
-impl<F: Frames> Remake for Chunked<'_, F> {
+impl<F: FrameEncoder> Remake for ChunkedRemaker<'_, F> {
     fn push(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Cause> {
         self.cuts.push(plain)?;
         self.held.extend_from_slice(plain);
@@ -149,13 +149,13 @@ impl<F: Frames> Remake for Chunked<'_, F> {
 }
 
 /// An encoder of frames by a model of `imgdelta-zstd`.
-pub struct Made {
+pub struct ModelFrameEncoder {
     frames: FrameWriter,
     /// Bytes of the blob so far.
     bytes: u64,
 }
 
-impl Made {
+impl ModelFrameEncoder {
     /// Calls `write`, and counts the bytes that it appends to `out`.
     fn count(
         &mut self,
@@ -169,7 +169,7 @@ impl Made {
     }
 }
 
-impl Frames for Made {
+impl FrameEncoder for ModelFrameEncoder {
     fn begin(&mut self, header: Vec<u8>, out: &mut Vec<u8>) -> Result<(), Cause> {
         let frame = Frame { header, ..Frame::default() };
         self.count(out, |frames, out| frames.begin(&frame, out))

@@ -7,7 +7,7 @@
 
 mod zstd;
 
-pub use zstd::Zstd;
+pub use zstd::ZstdRemaker;
 
 use imgdelta_core::{
     error::Cause,
@@ -26,7 +26,7 @@ pub trait Remake {
 }
 
 /// A compressor of deflate streams, by a recipe of `imgdelta-deflate`.
-pub struct Deflate<'a> {
+pub struct DeflateRemaker<'a> {
     divided: &'a Arc<Divided>,
     steps: Steps<'a>,
     step: Option<Step>,
@@ -40,7 +40,7 @@ pub struct Deflate<'a> {
     done: u64,
 }
 
-impl<'a> Deflate<'a> {
+impl<'a> DeflateRemaker<'a> {
     /// Starts a blob. Call it inside of [`Workers::map`], so that idle workers help.
     pub fn new(divided: &'a Arc<Divided>, workers: &'a Workers) -> Self {
         let mut steps = divided.steps();
@@ -136,7 +136,7 @@ impl<'a> Deflate<'a> {
     }
 }
 
-impl Remake for Deflate<'_> {
+impl Remake for DeflateRemaker<'_> {
     fn push(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Cause> {
         self.held.extend_from_slice(plain);
         self.advance(out)?;
@@ -198,7 +198,7 @@ mod tests {
         let workers = Workers::new(threads).unwrap();
         let made = workers.map(vec![()], |()| {
             let mut out = Vec::new();
-            let mut remake = Deflate::new(divided, &workers);
+            let mut remake = DeflateRemaker::new(divided, &workers);
             let mut all = || {
                 for piece in plain.chunks(piece_bytes) {
                     remake.push(piece, &mut out)?;

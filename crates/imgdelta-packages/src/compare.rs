@@ -13,13 +13,13 @@ use std::{
 
 /// One line of the answer to "which packages changed?".
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PackageChange {
+pub struct VersionChange {
     /// Whose package it is.
     pub ecosystem: Ecosystem,
     /// Its name, as the target spells it, else as the base does.
     pub name: String,
     /// What happened.
-    pub kind: ChangeKind,
+    pub kind: VersionChangeKind,
     /// The version the base has.
     pub base_version: Option<String>,
     /// The version the target has.
@@ -33,7 +33,7 @@ pub struct PackageChange {
 
 /// What happened to a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ChangeKind {
+pub enum VersionChangeKind {
     /// Only the target has it.
     Added,
     /// Only the base has it.
@@ -49,7 +49,7 @@ pub enum ChangeKind {
 /// Returns the packages that differ, sorted by ecosystem and name. Versions side by side (Node
 /// nests them) are paired so that least is said: what both have first, then what lies in the same
 /// place, then the rest in order.
-pub fn compare(base: &Inventory, target: &Inventory) -> Vec<PackageChange> {
+pub fn compare(base: &Inventory, target: &Inventory) -> Vec<VersionChange> {
     let mut groups: BTreeMap<_, [VecDeque<usize>; 2]> = BTreeMap::new();
     for (side, inventory) in [base, target].into_iter().enumerate() {
         for (place, package) in inventory.packages().iter().enumerate() {
@@ -122,22 +122,22 @@ impl<'a> Unpaired<'a> {
 fn change(
     base: Option<(usize, &Inventory)>,
     target: Option<(usize, &Inventory)>,
-) -> Option<PackageChange> {
+) -> Option<VersionChange> {
     let package = |side: Option<(usize, &'_ Inventory)>| {
         side.map(|(at, inventory)| inventory.packages()[at].clone())
     };
     let (from, to) = (package(base), package(target));
     let kind = match (&from, &to) {
-        (None, _) => ChangeKind::Added,
-        (_, None) => ChangeKind::Removed,
+        (None, _) => VersionChangeKind::Added,
+        (_, None) => VersionChangeKind::Removed,
         (Some(from), Some(to)) => match order(to.ecosystem, &from.version, &to.version) {
-            Some(Ordering::Less) => ChangeKind::Upgraded,
-            Some(Ordering::Greater) => ChangeKind::Downgraded,
-            Some(Ordering::Equal) | None => ChangeKind::Changed,
+            Some(Ordering::Less) => VersionChangeKind::Upgraded,
+            Some(Ordering::Greater) => VersionChangeKind::Downgraded,
+            Some(Ordering::Equal) | None => VersionChangeKind::Changed,
         },
     };
     let named = to.as_ref().or(from.as_ref())?;
-    Some(PackageChange {
+    Some(VersionChange {
         ecosystem: named.ecosystem,
         name: named.name.clone(),
         kind,
@@ -149,8 +149,8 @@ fn change(
 }
 
 /// Makes one change of those, from the first on, that say the same of several places.
-fn merge_alike(changes: &mut Vec<PackageChange>, first: usize) {
-    let mut merged: BTreeMap<_, PackageChange> = BTreeMap::new();
+fn merge_alike(changes: &mut Vec<VersionChange>, first: usize) {
+    let mut merged: BTreeMap<_, VersionChange> = BTreeMap::new();
     for change in changes.drain(first..) {
         let key = (change.base_version.clone(), change.target_version.clone());
         match merged.entry(key) {
@@ -183,7 +183,7 @@ mod tests {
 
     fn said(base: &Inventory, target: &Inventory) -> Vec<String> {
         let changes = compare(base, target).into_iter();
-        let say = |change: PackageChange| {
+        let say = |change: VersionChange| {
             let version = |version: Option<String>| version.unwrap_or_else(|| "-".into());
             let (from, to) = (version(change.base_version), version(change.target_version));
             let (bases, targets) = (change.base.len(), change.target.len());

@@ -16,6 +16,7 @@ pub struct Inventory {
     /// Places in `packages` by the directory all under which is a package's.
     directories: HashMap<Box<[u8]>, usize>,
     warnings: Vec<String>,
+    databases: Option<usize>,
 }
 
 /// A package that an image has.
@@ -49,7 +50,9 @@ impl Inventory {
         let mut found: Vec<(&Package, &LayerPath)> = Vec::new();
         let mut lists: HashMap<&[u8], &[LayerPath]> = HashMap::new();
         let mut warnings = Vec::new();
+        let mut databases = 0;
         for (path, content) in surviving {
+            databases += 1;
             found.extend(content.packages().iter().map(|package| (package, path)));
             match content {
                 Content::Packages(_) => {}
@@ -63,7 +66,7 @@ impl Inventory {
         // A system's package is there once; an image may hold its database at an old and a new place.
         found.dedup_by(|a, b| a.0.ecosystem <= Ecosystem::Rpm && identity(a.0) == identity(b.0));
 
-        let mut inventory = Self { warnings, ..Self::default() };
+        let mut inventory = Self { warnings, databases: Some(databases), ..Self::default() };
         for (package, database) in &found {
             inventory.add(package, database, &lists);
         }
@@ -129,6 +132,11 @@ impl Inventory {
     /// Returns what is wrong with the image's databases, a line each, safe to print.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Returns the number of database files, readable or not; `None` if the survey read no databases.
+    pub fn databases(&self) -> Option<usize> {
+        self.databases
     }
 
     /// Returns whose file a path is, as a place in [`Inventory::packages`].

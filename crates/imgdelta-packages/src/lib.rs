@@ -30,7 +30,7 @@ mod stored;
 mod survey;
 mod version;
 
-pub use compare::{ChangeKind, PackageChange, compare};
+pub use compare::{VersionChange, VersionChangeKind, compare};
 pub use database::{Database, interest, read};
 pub use finding::{Content, Finding, Findings};
 pub use inventory::{Installed, Inventory};

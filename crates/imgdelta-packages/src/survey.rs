@@ -43,6 +43,11 @@ impl Inventory {
     ///
     /// The inventory is empty if the survey was made without [`database_reader`].
     pub fn of(survey: &Survey) -> Self {
+        // A reader's findings are never empty bytes, even if the layer has no database.
+        if !survey.layers.is_empty() && survey.layers.iter().all(|layer| layer.findings.is_empty())
+        {
+            return Self::default();
+        }
         let mut surviving: Vec<(&LayerPath, Content)> = Vec::new();
         for (ordinal, layer) in survey.layers.iter().enumerate() {
             let Some(findings) = read_findings(&layer.findings) else { continue };

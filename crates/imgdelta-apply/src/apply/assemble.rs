@@ -24,9 +24,9 @@ use imgdelta_image::{
     volume::layers_of,
 };
 use imgdelta_layer::{
-    chunked::{self, Chunked},
+    chunked::{ChunkedRecipe, ChunkedRemaker},
     headers::HeaderReader,
-    remake::{Deflate, Remake, Zstd},
+    remake::{DeflateRemaker, Remake, ZstdRemaker},
 };
 use std::{
     io::{ErrorKind, Read},
@@ -73,7 +73,7 @@ impl Maker<'_> {
                     Error::bad_input_because(place, "its compression cannot be remade", error)
                 })?;
                 recipe = Arc::new(read);
-                Some(Box::new(Deflate::new(&recipe, self.workers)))
+                Some(Box::new(DeflateRemaker::new(&recipe, self.workers)))
             }
             Wrapping::Zstd(bytes) => {
                 let limits = imgdelta_zstd::Limits::default();
@@ -81,14 +81,14 @@ impl Maker<'_> {
                     let place = format!("{}, layer {}", self.delta.place(), job.ordinal + 1);
                     Error::bad_input_because(place, "its compression cannot be remade", error)
                 })?;
-                Some(Box::new(Zstd::new(&zstd)))
+                Some(Box::new(ZstdRemaker::new(&zstd)))
             }
             Wrapping::Chunked(bytes) => {
-                chunked = chunked::Recipe::from_bytes(bytes).map_err(|error| {
+                chunked = ChunkedRecipe::from_bytes(bytes).map_err(|error| {
                     let place = format!("{}, layer {}", self.delta.place(), job.ordinal + 1);
                     Error::bad_input_because(place, "its compression cannot be remade", error)
                 })?;
-                Some(Box::new(Chunked::new(&chunked, self.limits)))
+                Some(Box::new(ChunkedRemaker::new(&chunked, self.limits)))
             }
             Wrapping::None | Wrapping::Copied => None,
         };

@@ -11,7 +11,9 @@ use imgdelta_image::{
     store::source::ReadAt,
     volume::{Extent, Space},
 };
-use imgdelta_layer::archive::{Coder, Inner, Opening, Packing, Slice, close};
+use imgdelta_layer::archive::{
+    ArchiveBytes, InnerCoding, InnerPayloads, OpenedArchive, PartCompression, close,
+};
 use std::{cmp::Reverse, collections::BTreeMap, fs::File, sync::Arc};
 
 /// A part of an opened archive.
@@ -82,8 +84,8 @@ struct Archives<'a> {
 impl Archives<'_> {
     fn open(&self, opened: &Opened, offset: u64, progress: &dyn Progress) -> Result<Vec<Part>> {
         let place = || format!("{}, archive of the base at {}", self.place, opened.address);
-        let slice = Slice::new(self.space, opened.address, opened.bytes);
-        let Some(opening) = Opening::read(opened.kind, &slice)? else {
+        let slice = ArchiveBytes::new(self.space, opened.address, opened.bytes);
+        let Some(opening) = OpenedArchive::read(opened.kind, &slice)? else {
             return Err(Error::bad_input(place(), "it cannot be opened"));
         };
         let (mut parts, mut done) = (Vec::new(), 0);
@@ -98,9 +100,9 @@ impl Archives<'_> {
             let Some(bytes) = inflated else {
                 return Err(Error::bad_input(place(), "a member cannot be opened"));
             };
-            let told = match part.packing {
-                Packing::Deflate { crc, bytes } => Some((crc, bytes)),
-                Packing::Plain | Packing::Gzip => None,
+            let told = match part.compression {
+                PartCompression::Deflate { crc, bytes } => Some((crc, bytes)),
+                PartCompression::Plain | PartCompression::Gzip => None,
             };
             let stored = &part.stored;
             parts.push(Part {
@@ -185,7 +187,7 @@ struct Made<'a> {
     closing: &'a Closing,
 }
 
-impl Inner for Made<'_> {
+impl InnerPayloads for Made<'_> {
     fn count(&self) -> usize {
         self.closing.closed.inner as usize
     }
@@ -199,14 +201,14 @@ impl Inner for Made<'_> {
         self.prepared.read_exact_at(lies, at, buffer)
     }
 
-    fn coder(&self, inner: usize) -> Coder<'_> {
+    fn coding(&self, inner: usize) -> InnerCoding<'_> {
         let prepared = self.prepared;
         let inner = self.closing.first + inner - prepared.outer;
         match prepared.recipe.nested.coders[inner].checked_sub(1) {
-            Some(coder) => Coder::Deflate(&prepared.compressions[coder as usize]),
+            Some(coder) => InnerCoding::Deflate(&prepared.compressions[coder as usize]),
             None => match prepared.told[inner] {
-                Some((crc, bytes)) => Coder::Packed(crc, bytes),
-                None => Coder::Plain,
+                Some((crc, bytes)) => InnerCoding::Packed(crc, bytes),
+                None => InnerCoding::Plain,
             },
         }
     }

@@ -7,13 +7,13 @@ use std::ops::Range;
 
 /// The bytes of an archive: a range of an address space.
 #[derive(Clone, Copy, Debug)]
-pub struct Slice<'a> {
+pub struct ArchiveBytes<'a> {
     space: &'a Space,
     address: u64,
     bytes: u64,
 }
 
-impl<'a> Slice<'a> {
+impl<'a> ArchiveBytes<'a> {
     /// Selects a range of `space`. Reads fail where the range leaves the space.
     pub fn new(space: &'a Space, address: u64, bytes: u64) -> Self {
         Self { space, address, bytes }

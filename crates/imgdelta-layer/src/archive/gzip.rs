@@ -1,16 +1,23 @@
 //! Gzip files: one part, which is the inflated content of all members.
 //!
-//! Opening skips headers, trailers and the bytes behind the last member; the recipe that closes the
+//! OpenedArchive skips headers, trailers and the bytes behind the last member; the recipe that closes the
 //! file has them.
 
-use super::{Coder, Inner, Opening, Out, Packing, Part, Slice, compress};
+use super::{
+    ArchiveBytes, ArchiveOutput, ArchivePart, InnerCoding, InnerPayloads, OpenedArchive,
+    PartCompression, compress,
+};
 use imgdelta_core::{Error, Result, progress::Progress};
 use imgdelta_deflate::{Encoders, GzipHeader, NoHeader, TRAILER_BYTES, inflate::Stream};
 
 /// Returns the one part, unchecked: a gzip file has no directory, so only inflating shows damage.
-pub(super) fn read(slice: &Slice<'_>) -> Opening {
-    let part = Part { name: Vec::new(), stored: 0..slice.bytes(), packing: Packing::Gzip };
-    Opening { parts: vec![part], structure: Vec::new() }
+pub(super) fn read(slice: &ArchiveBytes<'_>) -> OpenedArchive {
+    let part = ArchivePart {
+        name: Vec::new(),
+        stored: 0..slice.bytes(),
+        compression: PartCompression::Gzip,
+    };
+    OpenedArchive { parts: vec![part], structure: Vec::new() }
 }
 
 /// Inflates all members, and returns the length of the content.
@@ -18,7 +25,7 @@ pub(super) fn read(slice: &Slice<'_>) -> Opening {
 /// Returns `None` if a member is damaged or the content exceeds `most_bytes`. Bytes behind the last
 /// member that do not start another one are skipped, as gzip(1) does.
 pub(super) fn inflate(
-    slice: &Slice<'_>,
+    slice: &ArchiveBytes<'_>,
     most_bytes: u64,
     progress: &dyn Progress,
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
@@ -92,8 +99,12 @@ enum GzipState {
 }
 
 /// Writes a gzip file from its one inner payload.
-pub(super) fn close(inner: &dyn Inner, progress: &dyn Progress, out: &mut Out<'_>) -> Result<u64> {
-    let (1, Coder::Deflate(recipe)) = (inner.count(), inner.coder(0)) else {
+pub(super) fn close(
+    inner: &dyn InnerPayloads,
+    progress: &dyn Progress,
+    out: &mut ArchiveOutput<'_>,
+) -> Result<u64> {
+    let (1, InnerCoding::Deflate(recipe)) = (inner.count(), inner.coding(0)) else {
         let what = "a gzip file needs exactly one inner payload, with a compression";
         return Err(Error::bad_input(inner.place(), what));
     };

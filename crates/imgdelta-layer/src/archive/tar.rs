@@ -6,12 +6,15 @@
 //! extension header overrules a length, the rest of the file becomes structure. That costs bytes,
 //! but is never wrong.
 
-use super::{Inner, Opening, Out, Packing, Part, Slice, bytes::length, pieces};
+use super::{
+    ArchiveBytes, ArchiveOutput, ArchivePart, InnerPayloads, OpenedArchive, PartCompression,
+    bytes::length, pieces,
+};
 use imgdelta_core::{Error, Result, progress::Progress};
 use imgdelta_wire::{Cursor, varint};
 
 /// Reads all blocks; `None` if no member has content.
-pub(super) fn read(slice: &Slice<'_>) -> Result<Option<Opening>> {
+pub(super) fn read(slice: &ArchiveBytes<'_>) -> Result<Option<OpenedArchive>> {
     let (mut parts, mut gaps) = (Vec::new(), Vec::new());
     let (mut at, mut gap_start) = (0, 0);
     while let Some(block) = slice.read(at, BLOCK_BYTES)? {
@@ -34,7 +37,11 @@ pub(super) fn read(slice: &Slice<'_>) -> Result<Option<Opening>> {
         };
         if has_content {
             gaps.push(gap_start..body);
-            parts.push(Part { name: name(&block), stored: body..end, packing: Packing::Plain });
+            parts.push(ArchivePart {
+                name: name(&block),
+                stored: body..end,
+                compression: PartCompression::Plain,
+            });
             gap_start = end;
         }
         at = end.next_multiple_of(BLOCK_BYTES);
@@ -55,7 +62,7 @@ pub(super) fn read(slice: &Slice<'_>) -> Result<Option<Opening>> {
         };
         structure.extend(bytes);
     }
-    Ok(Some(Opening { parts, structure }))
+    Ok(Some(OpenedArchive { parts, structure }))
 }
 
 /// Returns the size that a header block states; `None` if the block is not a header.
@@ -100,7 +107,11 @@ pub(super) fn is_tar(start: &[u8]) -> bool {
 }
 
 /// Writes a tar file: contents and gaps in turn. The last inner payload is the structure.
-pub(super) fn close(inner: &dyn Inner, progress: &dyn Progress, out: &mut Out<'_>) -> Result<u64> {
+pub(super) fn close(
+    inner: &dyn InnerPayloads,
+    progress: &dyn Progress,
+    out: &mut ArchiveOutput<'_>,
+) -> Result<u64> {
     let wrong = |what: &str| Error::bad_input(inner.place(), what);
     let last = inner.count().checked_sub(1).ok_or_else(|| wrong("it has no structure"))?;
     let bytes = inner.bytes(last);

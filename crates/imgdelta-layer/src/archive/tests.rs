@@ -23,7 +23,7 @@ struct TestArchive {
     recipes: Vec<Option<imgdelta_deflate::Recipe>>,
 }
 
-impl Inner for TestArchive {
+impl InnerPayloads for TestArchive {
     fn count(&self) -> usize {
         self.bytes.len()
     }
@@ -38,8 +38,8 @@ impl Inner for TestArchive {
         Ok(())
     }
 
-    fn coder(&self, inner: usize) -> Coder<'_> {
-        self.recipes[inner].as_ref().map_or(Coder::Plain, Coder::Deflate)
+    fn coding(&self, inner: usize) -> InnerCoding<'_> {
+        self.recipes[inner].as_ref().map_or(InnerCoding::Plain, InnerCoding::Deflate)
     }
 
     fn place(&self) -> String {
@@ -50,8 +50,8 @@ impl Inner for TestArchive {
 /// Opens an archive; `None` if it is not valid.
 fn open(kind: Archive, archive: &[u8]) -> Option<TestArchive> {
     let space = space(archive);
-    let slice = Slice::new(&space, 0, archive.len() as u64);
-    let opening = Opening::read(kind, &slice).unwrap()?;
+    let slice = ArchiveBytes::new(&space, 0, archive.len() as u64);
+    let opening = OpenedArchive::read(kind, &slice).unwrap()?;
     let mut contents = TestArchive { bytes: Vec::new(), recipes: Vec::new() };
     for part in &opening.parts {
         let mut content = Vec::new();
@@ -63,10 +63,10 @@ fn open(kind: Archive, archive: &[u8]) -> Option<TestArchive> {
         let range = part.stored.start..part.stored.end;
         let stored = &archive[usize::try_from(range.start).unwrap()..]
             [..bytes::length(range.end - range.start)];
-        contents.recipes.push(match part.packing {
-            Packing::Plain => None,
-            Packing::Deflate { .. } => detect_raw(stored, DetectOptions::default()),
-            Packing::Gzip => detect_gzip(stored, DetectOptions::default()),
+        contents.recipes.push(match part.compression {
+            PartCompression::Plain => None,
+            PartCompression::Deflate { .. } => detect_raw(stored, DetectOptions::default()),
+            PartCompression::Gzip => detect_gzip(stored, DetectOptions::default()),
         });
         contents.bytes.push(content);
     }
@@ -192,8 +192,8 @@ fn wrong_structures_are_refused() {
 fn content_longer_than_the_limit_is_refused() {
     let archive = zip_of(&[("bomb", &vec![0; 100_000], true)], ZipStyle::Ahead);
     let space = space(&archive);
-    let slice = Slice::new(&space, 0, archive.len() as u64);
-    let opening = Opening::read(Archive::Zip, &slice).unwrap().unwrap();
+    let slice = ArchiveBytes::new(&space, 0, archive.len() as u64);
+    let opening = OpenedArchive::read(Archive::Zip, &slice).unwrap().unwrap();
     let mut seen = 0;
     let inflated = opening.parts[0].inflate(&slice, 1000, &Silent, &mut |piece| {
         seen += piece.len();

@@ -10,14 +10,14 @@ mod structure;
 
 pub(super) use close::close;
 
-use super::{END_BYTES, Opening, Packing, Part, Slice};
+use super::{ArchiveBytes, ArchivePart, END_BYTES, OpenedArchive, PartCompression};
 use imgdelta_core::Result;
 use imgdelta_wire::Cursor;
 use std::ops::Range;
 use structure::{DirectoryTail, LocalHeader, ZipMember};
 
 /// Reads a zip file's directory and headers.
-pub(super) fn read(slice: &Slice<'_>) -> Result<Option<Opening>> {
+pub(super) fn read(slice: &ArchiveBytes<'_>) -> Result<Option<OpenedArchive>> {
     let Some(end) = EndRecord::find(slice)? else { return Ok(None) };
     if end.directory.end - end.directory.start > MOST_DIRECTORY_BYTES || end.entries > MOST_MEMBERS
     {
@@ -65,20 +65,23 @@ pub(super) fn read(slice: &Slice<'_>) -> Result<Option<Opening>> {
     }
     let parts = members.iter().filter_map(part).collect();
     let order = if is_in_order { Vec::new() } else { places };
-    Ok(Some(Opening { parts, structure: structure::write(&members, &order, &lead, &end.tail) }))
+    Ok(Some(OpenedArchive {
+        parts,
+        structure: structure::write(&members, &order, &lead, &end.tail),
+    }))
 }
 
 /// Returns a member's part, if the member has content.
-fn part(member: &ZipMember) -> Option<Part> {
+fn part(member: &ZipMember) -> Option<ArchivePart> {
     if member.data.is_empty() {
         return None;
     }
-    let packing = if member.is_inflated() {
-        Packing::Deflate { crc: member.crc, bytes: member.plain_bytes }
+    let compression = if member.is_inflated() {
+        PartCompression::Deflate { crc: member.crc, bytes: member.plain_bytes }
     } else {
-        Packing::Plain
+        PartCompression::Plain
     };
-    Some(Part { name: member.local.name.clone(), stored: member.data.clone(), packing })
+    Some(ArchivePart { name: member.local.name.clone(), stored: member.data.clone(), compression })
 }
 
 /// The end record of a zip file, with the large one if there is one.
@@ -90,7 +93,7 @@ struct EndRecord {
 
 impl EndRecord {
     /// Finds the end record: the last one whose comment ends with the file.
-    fn find(slice: &Slice<'_>) -> Result<Option<Self>> {
+    fn find(slice: &ArchiveBytes<'_>) -> Result<Option<Self>> {
         let window = slice.bytes().min(END_BYTES as u64 + u64::from(u16::MAX));
         let start = slice.bytes() - window;
         let Some(bytes) = slice.read(start, window)? else { return Ok(None) };
@@ -103,7 +106,7 @@ impl EndRecord {
         Self::read(slice, &bytes[at..], start + at as u64)
     }
 
-    fn read(slice: &Slice<'_>, record: &[u8], at: u64) -> Result<Option<Self>> {
+    fn read(slice: &ArchiveBytes<'_>, record: &[u8], at: u64) -> Result<Option<Self>> {
         let mut cursor = Cursor::new(&record[4..]);
         let numbers = (|| {
             let disks = (cursor.u16_le().ok()?, cursor.u16_le().ok()?);
@@ -144,7 +147,7 @@ impl EndRecord {
 }
 
 /// Reads the large end record, to which the locator before the end record points.
-fn zip64(slice: &Slice<'_>, end: u64) -> Result<Option<(Range<u64>, u64)>> {
+fn zip64(slice: &ArchiveBytes<'_>, end: u64) -> Result<Option<(Range<u64>, u64)>> {
     let Some(at) = end.checked_sub(LOCATOR_BYTES) else { return Ok(None) };
     let Some(locator) = slice.read(at, LOCATOR_BYTES)? else { return Ok(None) };
     let mut cursor = Cursor::new(&locator);

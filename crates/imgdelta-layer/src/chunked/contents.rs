@@ -4,13 +4,13 @@
 //! The fields and their order are those of containers/storage from 1.38 on. Fields that are zero or
 //! empty are left out.
 
-use super::{json, recipe::Style};
+use super::{json, recipe::TextStyle};
 use imgdelta_core::{BlobDigest, size::time_in_words};
 use imgdelta_image::tarscan::{Kind, Member};
 
 /// Writer of the table of contents, as JSON.
 pub(super) struct ContentsText {
-    style: Style,
+    style: TextStyle,
     pub(super) text: Vec<u8>,
     has_entries: bool,
 }
@@ -39,7 +39,7 @@ pub(super) struct FileContent {
 }
 
 impl ContentsText {
-    pub(super) fn new(style: Style) -> Self {
+    pub(super) fn new(style: TextStyle) -> Self {
         Self { style, text: b"{\"version\":1,\"entries\":[".to_vec(), has_entries: false }
     }
 

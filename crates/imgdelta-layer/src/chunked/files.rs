@@ -5,7 +5,7 @@
 
 use super::{
     contents::{ContentsText, FileChunk, FileContent, type_name},
-    recipe::Style,
+    recipe::TextStyle,
     split::{PayloadChecksum, TarSplitText, checksum},
 };
 use imgdelta_core::{Algorithm, BlobDigest, Limits, verify::Hasher};
@@ -54,7 +54,7 @@ struct OpenChunk {
 }
 
 impl FileRecorder {
-    pub(super) fn new(style: Style, has_split: bool, limits: &Limits) -> Self {
+    pub(super) fn new(style: TextStyle, has_split: bool, limits: &Limits) -> Self {
         Self {
             contents: ContentsText::new(style),
             split: has_split.then(TarSplitText::default),

@@ -8,7 +8,7 @@ use imgdelta_zstd::{Limits, Model};
 
 /// Everything that rebuilds a zstd:chunked blob, except the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recipe {
+pub struct ChunkedRecipe {
     /// Model of the encoder, for frames and texts.
     pub model: Model,
     /// Header of frames that are a block or longer; empty if there are none.
@@ -18,14 +18,14 @@ pub struct Recipe {
     /// Bytes of the tar headers, if the blob has them.
     pub split_bytes: Option<u64>,
     /// Variant of the texts.
-    pub style: Style,
+    pub style: TextStyle,
     /// The footer, which says where the texts lie.
     pub rest: Vec<u8>,
 }
 
 /// Variant of the texts, which depends on the version of the program that wrote them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Style {
+pub struct TextStyle {
     /// Access and change times are written although they are unknown.
     pub has_zero_times: bool,
     /// The table of contents has the digest of the tar headers.
@@ -36,7 +36,7 @@ pub struct Style {
 
 /// Bytes that are not a recipe; the caller refuses the file that they come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadRecipe {
+pub enum ChunkedRecipeError {
     #[error("unknown version {0} of a zstd:chunked recipe")]
     Version(u8),
     #[error("zstd:chunked recipe is malformed, or has a text of more than {MOST_TEXT_BYTES} bytes")]
@@ -45,7 +45,7 @@ pub enum BadRecipe {
     Model(#[from] imgdelta_zstd::BadRecipe),
 }
 
-impl Recipe {
+impl ChunkedRecipe {
     /// Returns the header of a frame with this number of plain bytes.
     pub(super) fn header_of(&self, plain_bytes: u64) -> Vec<u8> {
         self.model.short_header(plain_bytes).unwrap_or_else(|| self.header.clone())
@@ -53,7 +53,7 @@ impl Recipe {
 
     /// Returns the recipe as bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let Style { has_zero_times, has_split_digest, is_flushed } = self.style;
+        let TextStyle { has_zero_times, has_split_digest, is_flushed } = self.style;
         let flags = [
             (has_zero_times, ZERO_TIMES),
             (self.split_bytes.is_some(), SPLIT),
@@ -72,29 +72,29 @@ impl Recipe {
         out
     }
 
-    /// Reads the bytes of [`Recipe::to_bytes`].
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadRecipe> {
+    /// Reads the bytes of [`ChunkedRecipe::to_bytes`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ChunkedRecipeError> {
         let (&[version, flags], mut rest) =
-            bytes.split_first_chunk().ok_or(BadRecipe::Malformed)?;
+            bytes.split_first_chunk().ok_or(ChunkedRecipeError::Malformed)?;
         if version != VERSION {
-            return Err(BadRecipe::Version(version));
+            return Err(ChunkedRecipeError::Version(version));
         }
         if flags & !(ZERO_TIMES | SPLIT | SPLIT_DIGEST | FLUSHED) != 0 {
-            return Err(BadRecipe::Malformed);
+            return Err(ChunkedRecipeError::Malformed);
         }
         let model = imgdelta_zstd::Recipe::from_bytes(string(&mut rest)?, Limits::default())?;
         let header = string(&mut rest)?.to_vec();
         let contents_bytes = length(&mut rest)?;
         let split_bytes = (flags & SPLIT != 0).then(|| length(&mut rest)).transpose()?;
         if !model.parts.is_empty() {
-            return Err(BadRecipe::Malformed);
+            return Err(ChunkedRecipeError::Malformed);
         }
         Ok(Self {
             model: model.model,
             header,
             contents_bytes,
             split_bytes,
-            style: Style {
+            style: TextStyle {
                 has_zero_times: flags & ZERO_TIMES != 0,
                 has_split_digest: flags & SPLIT_DIGEST != 0,
                 is_flushed: flags & FLUSHED != 0,
@@ -109,18 +109,18 @@ fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn string<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], BadRecipe> {
+fn string<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], ChunkedRecipeError> {
     let count = varint::take(input).and_then(|count| usize::try_from(count).ok());
     let split = count.and_then(|count| input.split_at_checked(count));
-    let (string, rest) = split.ok_or(BadRecipe::Malformed)?;
+    let (string, rest) = split.ok_or(ChunkedRecipeError::Malformed)?;
     *input = rest;
     Ok(string)
 }
 
 /// Reads the length of a text.
-fn length(input: &mut &[u8]) -> Result<u64, BadRecipe> {
+fn length(input: &mut &[u8]) -> Result<u64, ChunkedRecipeError> {
     let bytes = varint::take(input).filter(|&bytes| bytes <= MOST_TEXT_BYTES);
-    bytes.ok_or(BadRecipe::Malformed)
+    bytes.ok_or(ChunkedRecipeError::Malformed)
 }
 
 const VERSION: u8 = 1;

@@ -1,5 +1,5 @@
 use super::{
-    recipe::{BadRecipe, MOST_TEXT_BYTES},
+    recipe::{ChunkedRecipeError, MOST_TEXT_BYTES},
     *,
 };
 use imgdelta_testkit::{
@@ -8,13 +8,13 @@ use imgdelta_testkit::{
 };
 use proptest::prelude::*;
 
-fn recipe(row: &ChunkedRow) -> Recipe {
-    Recipe::from_bytes(&row.recipe_bytes()).unwrap()
+fn recipe(row: &ChunkedRow) -> ChunkedRecipe {
+    ChunkedRecipe::from_bytes(&row.recipe_bytes()).unwrap()
 }
 
-fn made(recipe: &Recipe, stream: &[u8], piece_bytes: usize) -> Result<Vec<u8>, Cause> {
+fn made(recipe: &ChunkedRecipe, stream: &[u8], piece_bytes: usize) -> Result<Vec<u8>, Cause> {
     let mut out = Vec::new();
-    let mut chunked = Chunked::new(recipe, &Limits::default());
+    let mut chunked = ChunkedRemaker::new(recipe, &Limits::default());
     for piece in stream.chunks(piece_bytes) {
         chunked.push(piece, &mut out)?;
     }
@@ -38,21 +38,21 @@ fn blobs_of_containers_storage_are_rebuilt() {
 #[test]
 fn malformed_recipes_are_refused() {
     let whole = CHUNKED_ROWS[4].recipe_bytes();
-    assert_eq!(Recipe::from_bytes(&[]), Err(BadRecipe::Malformed));
+    assert_eq!(ChunkedRecipe::from_bytes(&[]), Err(ChunkedRecipeError::Malformed));
     let mut later = whole.clone();
     later[0] = 2;
-    assert_eq!(Recipe::from_bytes(&later), Err(BadRecipe::Version(2)));
+    assert_eq!(ChunkedRecipe::from_bytes(&later), Err(ChunkedRecipeError::Version(2)));
     let mut unknown = whole.clone();
     unknown[1] |= 16;
-    assert_eq!(Recipe::from_bytes(&unknown), Err(BadRecipe::Malformed));
+    assert_eq!(ChunkedRecipe::from_bytes(&unknown), Err(ChunkedRecipeError::Malformed));
     // Behind the fields comes the footer, which may have any length.
     let fields = whole.windows(4).position(|window| window == SKIPPABLE).unwrap();
     for bytes in 0..fields {
-        assert!(Recipe::from_bytes(&whole[..bytes]).is_err(), "{bytes} bytes");
+        assert!(ChunkedRecipe::from_bytes(&whole[..bytes]).is_err(), "{bytes} bytes");
     }
     let mut long = recipe(&CHUNKED_ROWS[4]);
     long.contents_bytes = MOST_TEXT_BYTES + 1;
-    assert_eq!(Recipe::from_bytes(&long.to_bytes()), Err(BadRecipe::Malformed));
+    assert_eq!(ChunkedRecipe::from_bytes(&long.to_bytes()), Err(ChunkedRecipeError::Malformed));
 }
 
 #[test]
@@ -89,7 +89,7 @@ proptest! {
         if let Some(byte) = recipe.get_mut(wrong) {
             *byte ^= bytes[0];
         }
-        if let Ok(recipe) = Recipe::from_bytes(&recipe) {
+        if let Ok(recipe) = ChunkedRecipe::from_bytes(&recipe) {
             let _ = made(&recipe, &stream, piece_bytes);
         }
     }

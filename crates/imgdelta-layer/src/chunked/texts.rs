@@ -4,14 +4,14 @@
 //! Small texts are held until the end; larger ones are compressed as they grow. The compressed texts
 //! are held.
 
-use super::{SKIPPABLE, UnsupportedStream, files::FileRecorder, recipe::Recipe};
+use super::{SKIPPABLE, UnsupportedStream, files::FileRecorder, recipe::ChunkedRecipe};
 use imgdelta_core::{Algorithm, Limits, error::Cause, verify::Hasher};
 use imgdelta_image::tarscan::Scanner;
 use imgdelta_zstd::{Frame, FrameWriter, Model, RemakeError};
 
 /// Writer of both texts, fed while the stream passes.
 pub(super) struct TextWriter<'a> {
-    recipe: &'a Recipe,
+    recipe: &'a ChunkedRecipe,
     scanner: Option<Scanner>,
     files: FileRecorder,
     contents: TextCompressor,
@@ -19,7 +19,7 @@ pub(super) struct TextWriter<'a> {
 }
 
 impl<'a> TextWriter<'a> {
-    pub(super) fn new(recipe: &'a Recipe, limits: &Limits) -> Self {
+    pub(super) fn new(recipe: &'a ChunkedRecipe, limits: &Limits) -> Self {
         Self {
             recipe,
             scanner: Some(Scanner::new(limits)),
@@ -107,7 +107,7 @@ struct TextCompressor {
 
 impl TextCompressor {
     /// Starts a text of `bytes` bytes. The header of a flushed frame does not have the length.
-    fn new(recipe: &Recipe, bytes: u64, is_flushed: bool) -> Self {
+    fn new(recipe: &ChunkedRecipe, bytes: u64, is_flushed: bool) -> Self {
         let header = if is_flushed { recipe.header.clone() } else { recipe.header_of(bytes) };
         Self {
             model: recipe.model,

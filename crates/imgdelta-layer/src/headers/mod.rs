@@ -28,5 +28,5 @@ mod text;
 mod times;
 mod writer;
 
-pub use reader::{HeaderReader, Payload};
+pub use reader::{HeaderReader, StreamPayload};
 pub use writer::{BaseHeader, HeaderWriter};

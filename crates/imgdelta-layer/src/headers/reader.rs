@@ -32,7 +32,7 @@ pub struct HeaderReader {
 
 /// A payload of the stream, which the columns do not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Payload {
+pub struct StreamPayload {
     /// Length; 0 between two pieces of a long gap.
     pub bytes: u64,
     /// Address and length of the base entry's payload, if the header has a base entry.
@@ -66,7 +66,7 @@ impl HeaderReader {
         &mut self,
         base: &mut dyn FnMut(u64, &mut [u8]) -> Result<()>,
         gap: &mut Vec<u8>,
-    ) -> Result<Option<Payload>> {
+    ) -> Result<Option<StreamPayload>> {
         gap.clear();
         if self.walk.is_none() && !self.cursor.is_at_end(Column::Jumps) {
             self.walk = Some(self.start_walk(base)?);
@@ -74,7 +74,7 @@ impl HeaderReader {
         loop {
             self.put_pending(gap)?;
             if gap.len() >= GAP_BYTES {
-                return Ok(Some(Payload::default()));
+                return Ok(Some(StreamPayload::default()));
             }
             if self.cursor.is_at_end(Column::Items) {
                 self.cursor.finish()?;
@@ -91,7 +91,7 @@ impl HeaderReader {
         &mut self,
         base: &mut dyn FnMut(u64, &mut [u8]) -> Result<()>,
         gap: &mut Vec<u8>,
-    ) -> Result<Payload> {
+    ) -> Result<StreamPayload> {
         let item = self.cursor.number(Column::Items)?;
         let mask = item >> KIND_BITS;
         match item - (mask << KIND_BITS) {
@@ -110,14 +110,14 @@ impl HeaderReader {
             }
             LITERAL if mask == 0 => {
                 self.literal_bytes = self.cursor.number(Column::Lengths)?;
-                Ok(Payload::default())
+                Ok(StreamPayload::default())
             }
             ZEROS if mask == 0 => {
                 self.zero_bytes = self.cursor.number(Column::Lengths)?;
-                Ok(Payload::default())
+                Ok(StreamPayload::default())
             }
             PAYLOAD if mask == 0 => {
-                Ok(Payload { bytes: self.cursor.number(Column::Lengths)?, own: None })
+                Ok(StreamPayload { bytes: self.cursor.number(Column::Lengths)?, own: None })
             }
             _ => Err(broken(Column::Items, "has an unknown item")),
         }
@@ -171,7 +171,7 @@ impl HeaderReader {
         base: Option<(&HeaderBlocks, u64)>,
         mask: u64,
         gap: &mut Vec<u8>,
-    ) -> Result<Payload> {
+    ) -> Result<StreamPayload> {
         self.entries += 1;
         self.entry_limit.admit(self.entries, "number of entries", "header columns")?;
         let own =
@@ -183,7 +183,7 @@ impl HeaderReader {
         if entry.is_padded {
             self.zero_bytes = padding_of(entry.payload_bytes);
         }
-        Ok(Payload { bytes: entry.payload_bytes, own })
+        Ok(StreamPayload { bytes: entry.payload_bytes, own })
     }
 
     fn put_pending(&mut self, gap: &mut Vec<u8>) -> Result<()> {

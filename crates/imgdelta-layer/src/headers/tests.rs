@@ -1,6 +1,6 @@
 //! Any bytes round-trip; equal headers cost next to nothing; damage is refused.
 
-use super::{BaseHeader, HeaderReader, HeaderWriter, Payload};
+use super::{BaseHeader, HeaderReader, HeaderWriter, StreamPayload};
 use imgdelta_codec::pack::Packer;
 use imgdelta_core::{Algorithm, DiffId, Error, Limits, Result};
 use imgdelta_image::index::{Index, IndexBuilder};
@@ -48,7 +48,7 @@ fn length(range: &Range<u64>) -> u64 {
 const SHIFT: u64 = 1001;
 
 /// Reads columns; returns the gaps, each with the payload behind it.
-fn read(base: &[u8], target: &[u8], packed: &[u8]) -> Result<Vec<(Vec<u8>, Payload)>> {
+fn read(base: &[u8], target: &[u8], packed: &[u8]) -> Result<Vec<(Vec<u8>, StreamPayload)>> {
     let mut reader = HeaderReader::open(packed, &Limits::default())?;
     let mut source = |address: u64, out: &mut [u8]| {
         let range = address
@@ -140,7 +140,7 @@ fn payload_of_the_base_entry_is_returned() {
     let target = Tar::new().file("b", b"three").zeros(2).0;
     let gaps = read(&base, &target, &write(&base, &target)).unwrap();
     assert_eq!(gaps.len(), 2);
-    assert_eq!(gaps[0].1, Payload { bytes: 5, own: Some((SHIFT + 1536, 7)) });
+    assert_eq!(gaps[0].1, StreamPayload { bytes: 5, own: Some((SHIFT + 1536, 7)) });
     assert_eq!(gaps[1].0, [0; 507 + 1024]);
 }
 
@@ -214,9 +214,9 @@ fn worked_example_decodes() {
     .concat();
     let gaps = read(&base, &target, &packed).unwrap();
     let own = Some((SHIFT + 512, 3));
-    assert_eq!(gaps[0], (target[..512].to_vec(), Payload { bytes: 3, own }));
-    assert_eq!(gaps[1], (target[515..1536].to_vec(), Payload { bytes: 4, own: None }));
-    assert_eq!(gaps[2], (target[1540..].to_vec(), Payload::default()));
+    assert_eq!(gaps[0], (target[..512].to_vec(), StreamPayload { bytes: 3, own }));
+    assert_eq!(gaps[1], (target[515..1536].to_vec(), StreamPayload { bytes: 4, own: None }));
+    assert_eq!(gaps[2], (target[1540..].to_vec(), StreamPayload::default()));
 }
 
 /// Arbitrary columns in a valid pack.

@@ -56,7 +56,7 @@ impl HeaderWriter {
     /// Writes the next entry: header blocks, the payload's length, and the bytes behind the payload.
     ///
     /// True if the entry refers to the base entry; the reader then returns the base entry's payload
-    /// as [`Payload::own`](super::Payload::own). A base entry that contradicts its header is not
+    /// as [`StreamPayload::own`](super::StreamPayload::own). A base entry that contradicts its header is not
     /// used.
     #[must_use = "an entry without a base entry has no own payload"]
     pub fn entry(

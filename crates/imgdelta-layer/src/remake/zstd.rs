@@ -6,16 +6,16 @@ use imgdelta_core::error::Cause;
 use imgdelta_zstd::{Recipe, RemakeError, Remaker};
 
 /// A compressor of zstd streams, by a recipe of `imgdelta-zstd`.
-pub struct Zstd<'a>(Option<Remaker<'a>>);
+pub struct ZstdRemaker<'a>(Option<Remaker<'a>>);
 
-impl<'a> Zstd<'a> {
+impl<'a> ZstdRemaker<'a> {
     /// Starts a blob.
     pub fn new(recipe: &'a Recipe) -> Self {
         Self(Some(Remaker::new(recipe)))
     }
 }
 
-impl Remake for Zstd<'_> {
+impl Remake for ZstdRemaker<'_> {
     fn push(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Cause> {
         let remaker = self.0.as_mut().ok_or(RemakeError::TooLong)?;
         Ok(remaker.write(plain, out)?)

@@ -21,7 +21,7 @@ use imgdelta_image::{
     image::{Image, Layer},
     volume::{Stream, Volume},
 };
-use imgdelta_layer::remake::{Deflate, Remake};
+use imgdelta_layer::remake::{DeflateRemaker, Remake};
 use std::sync::Arc;
 
 /// A layer whose envelope is sought.
@@ -176,7 +176,7 @@ impl Seeker<'_> {
     fn prove(&self, divided: Divided, stream: &Stream) -> Result<Proof> {
         let divided = Arc::new(divided);
         let mut blob = Blob::open(self.image, &self.layer.descriptor)?;
-        let mut remake = Deflate::new(&divided, self.workers);
+        let mut remake = DeflateRemaker::new(&divided, self.workers);
         let (mut piece, mut out) = (vec![0; PIECE_BYTES], Vec::new());
         let mut at = 0;
         loop {

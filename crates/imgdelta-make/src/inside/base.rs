@@ -7,7 +7,7 @@ use super::{
 use imgdelta_core::Result;
 use imgdelta_format::recipe::StreamName;
 use imgdelta_image::volume::{Space, Spill};
-use imgdelta_layer::archive::{Archive, Packing};
+use imgdelta_layer::archive::{Archive, PartCompression};
 use std::{collections::HashSet, ops::Range};
 
 /// An archive of the base.
@@ -64,9 +64,11 @@ impl Look<'_> {
                     let Some(kept) = keep(part, &slice, &spill, self.progress)? else {
                         return Ok(None);
                     };
-                    let stored = match part.packing {
-                        Packing::Deflate { .. } => Some(stored_key(part, &slice, self.progress)?),
-                        Packing::Plain | Packing::Gzip => None,
+                    let stored = match part.compression {
+                        PartCompression::Deflate { .. } => {
+                            Some(stored_key(part, &slice, self.progress)?)
+                        }
+                        PartCompression::Plain | PartCompression::Gzip => None,
                     };
                     Ok(Some(Found { kept, stored }))
                 },

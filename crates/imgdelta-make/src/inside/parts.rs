@@ -8,7 +8,9 @@ use imgdelta_image::{
     index::{Entry, Index, Kind, Owner},
     volume::{Space, Spill},
 };
-use imgdelta_layer::archive::{Archive, Opening, Packing, Part, START_BYTES, Slice, recognise};
+use imgdelta_layer::archive::{
+    Archive, ArchiveBytes, ArchivePart, OpenedArchive, PartCompression, START_BYTES, recognise,
+};
 use std::{ops::Range, sync::Arc};
 
 /// An archive to be opened.
@@ -24,8 +26,8 @@ pub(super) struct Candidate<T> {
 }
 
 impl<T> Candidate<T> {
-    pub(super) fn slice(&self) -> Slice<'_> {
-        Slice::new(&self.space, self.range.start, self.range.end - self.range.start)
+    pub(super) fn slice(&self) -> ArchiveBytes<'_> {
+        ArchiveBytes::new(&self.space, self.range.start, self.range.end - self.range.start)
     }
 }
 
@@ -105,8 +107,8 @@ impl<'a> Keeper<'a> {
 
 /// Puts the content of a part aside; `None` if it does not come out as its archive says.
 pub(super) fn keep(
-    part: &Part,
-    slice: &Slice<'_>,
+    part: &ArchivePart,
+    slice: &ArchiveBytes<'_>,
     spill: &Spill,
     progress: &dyn Progress,
 ) -> Result<Option<Kept>> {
@@ -117,17 +119,17 @@ pub(super) fn keep(
         return Ok(None);
     }
     let kept = keeper.finish()?;
-    let is_right = match part.packing {
-        Packing::Deflate { crc, .. } => kept.crc == crc,
-        Packing::Plain | Packing::Gzip => kept.bytes > 0,
+    let is_right = match part.compression {
+        PartCompression::Deflate { crc, .. } => kept.crc == crc,
+        PartCompression::Plain | PartCompression::Gzip => kept.bytes > 0,
     };
     Ok(is_right.then_some(kept))
 }
 
 /// Puts the bytes of a part aside as they are stored.
 pub(super) fn keep_stored(
-    part: &Part,
-    slice: &Slice<'_>,
+    part: &ArchivePart,
+    slice: &ArchiveBytes<'_>,
     spill: &Spill,
     progress: &dyn Progress,
 ) -> Result<Kept> {
@@ -140,7 +142,11 @@ pub(super) fn keep_stored(
 }
 
 /// Returns what the bytes of a part are known by as they are stored.
-pub(super) fn stored_key(part: &Part, slice: &Slice<'_>, progress: &dyn Progress) -> Result<Key> {
+pub(super) fn stored_key(
+    part: &ArchivePart,
+    slice: &ArchiveBytes<'_>,
+    progress: &dyn Progress,
+) -> Result<Key> {
     let mut hasher = blake3::Hasher::new();
     slice.pieces(part.stored.clone(), progress, &mut |piece| {
         hasher.update(piece);
@@ -153,7 +159,7 @@ pub(super) fn stored_key(part: &Part, slice: &Slice<'_>, progress: &dyn Progress
 /// One level of archives, with what was found of each part; `None` for an archive that stays
 /// closed.
 pub(super) struct Level<P> {
-    pub(super) openings: Vec<Option<(Opening, Vec<P>)>>,
+    pub(super) openings: Vec<Option<(OpenedArchive, Vec<P>)>>,
 }
 
 impl Look<'_> {
@@ -163,11 +169,11 @@ impl Look<'_> {
         &self,
         candidates: &[Candidate<T>],
         with: impl Fn() -> S + Sync,
-        part: impl Fn(&mut S, &Candidate<T>, &Part) -> Result<Option<P>> + Sync,
+        part: impl Fn(&mut S, &Candidate<T>, &ArchivePart) -> Result<Option<P>> + Sync,
     ) -> Result<Level<P>> {
         let openings = self.workers.map(candidates.iter().collect(), |candidate| {
             self.progress.check()?;
-            Opening::read(candidate.kind, &candidate.slice())
+            OpenedArchive::read(candidate.kind, &candidate.slice())
         })?;
         let mut works = Vec::new();
         for (archive, opening) in openings.iter().enumerate() {

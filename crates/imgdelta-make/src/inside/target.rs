@@ -9,7 +9,10 @@ use imgdelta_core::{Error, Result};
 use imgdelta_deflate::{DetectOptions, Detector, Recipe};
 use imgdelta_format::recipe::StreamName;
 use imgdelta_image::volume::{Space, Spill};
-use imgdelta_layer::archive::{Archive, Coder, Inner, Opening, Packing, Part, Slice, close};
+use imgdelta_layer::archive::{
+    Archive, ArchiveBytes, ArchivePart, InnerCoding, InnerPayloads, OpenedArchive, PartCompression,
+    close,
+};
 use std::collections::{HashMap, HashSet};
 
 /// Whose bytes an archive is.
@@ -131,18 +134,18 @@ impl Look<'_> {
     /// Decides what a part is taken as; `None` if its archive is unsound.
     fn take(
         &self,
-        part: &Part,
-        slice: &Slice<'_>,
+        part: &ArchivePart,
+        slice: &ArchiveBytes<'_>,
         detector: &mut Detector,
         base: Option<&OpenedBase>,
         spill: &Spill,
     ) -> Result<Option<Found>> {
         let plain = |kept| Some(Found { kept, compression: Vec::new(), packed: None });
         let stored_bytes = part.stored.end - part.stored.start;
-        if part.packing == Packing::Plain {
+        if part.compression == PartCompression::Plain {
             return Ok(keep(part, slice, spill, self.progress)?.and_then(plain));
         }
-        let is_zip = matches!(part.packing, Packing::Deflate { .. });
+        let is_zip = matches!(part.compression, PartCompression::Deflate { .. });
         if is_zip && let Some(base) = base {
             let key = stored_key(part, slice, self.progress)?;
             if let Some(&packed) = base.stored.get(&key) {
@@ -192,7 +195,12 @@ impl Look<'_> {
 
     /// Whether an archive's structure and what its members store make its bytes. That each member
     /// compresses to what it stores, finding out how has shown.
-    fn closes(&self, kind: Archive, slice: &Slice<'_>, opening: &Opening) -> Result<bool> {
+    fn closes(
+        &self,
+        kind: Archive,
+        slice: &ArchiveBytes<'_>,
+        opening: &OpenedArchive,
+    ) -> Result<bool> {
         if kind == Archive::Gzip {
             return Ok(true);
         }
@@ -213,11 +221,11 @@ impl Look<'_> {
 
 /// An archive's members as they are stored.
 struct Stored<'a> {
-    slice: &'a Slice<'a>,
-    opening: &'a Opening,
+    slice: &'a ArchiveBytes<'a>,
+    opening: &'a OpenedArchive,
 }
 
-impl Inner for Stored<'_> {
+impl InnerPayloads for Stored<'_> {
     fn count(&self) -> usize {
         self.opening.parts.len() + 1
     }
@@ -242,10 +250,10 @@ impl Inner for Stored<'_> {
         Ok(())
     }
 
-    fn coder(&self, inner: usize) -> Coder<'_> {
-        match self.opening.parts.get(inner).map(|part| part.packing) {
-            Some(Packing::Deflate { crc, bytes }) => Coder::Packed(crc, bytes),
-            _ => Coder::Plain,
+    fn coding(&self, inner: usize) -> InnerCoding<'_> {
+        match self.opening.parts.get(inner).map(|part| part.compression) {
+            Some(PartCompression::Deflate { crc, bytes }) => InnerCoding::Packed(crc, bytes),
+            _ => InnerCoding::Plain,
         }
     }
 

@@ -2,7 +2,7 @@
 //! Holds the structure in memory, never a member's content.
 
 use super::{
-    super::{Coder, Inner, Out, bytes::length, compress, pieces},
+    super::{ArchiveOutput, InnerCoding, InnerPayloads, bytes::length, compress, pieces},
     structure::{self, ContentSummary, ZipMember, ZipStructure},
 };
 use imgdelta_core::{Error, Result, progress::Progress};
@@ -10,9 +10,9 @@ use imgdelta_deflate::{Encoders, inflate::Stream};
 
 /// Writes a zip file. The last inner payload is its structure, the others are contents.
 pub(in super::super) fn close(
-    inner: &dyn Inner,
+    inner: &dyn InnerPayloads,
     progress: &dyn Progress,
-    out: &mut Out<'_>,
+    out: &mut ArchiveOutput<'_>,
 ) -> Result<u64> {
     let wrong = |what: &str| Error::bad_input(inner.place(), what);
     let Some(last) = inner.count().checked_sub(1) else {
@@ -52,7 +52,7 @@ pub(in super::super) fn close(
     Ok(at + directory.len() as u64)
 }
 
-fn read_structure(inner: &dyn Inner, last: usize) -> Result<Option<ZipStructure>> {
+fn read_structure(inner: &dyn InnerPayloads, last: usize) -> Result<Option<ZipStructure>> {
     let bytes = inner.bytes(last);
     if bytes > MOST_STRUCTURE_BYTES {
         return Ok(None);
@@ -64,7 +64,7 @@ fn read_structure(inner: &dyn Inner, last: usize) -> Result<Option<ZipStructure>
 
 /// Writer of members' stored bytes.
 struct MemberWriter<'a> {
-    inner: &'a dyn Inner,
+    inner: &'a dyn InnerPayloads,
     encoders: &'a mut Encoders,
     progress: &'a dyn Progress,
 }
@@ -76,7 +76,7 @@ impl MemberWriter<'_> {
         ordinal: usize,
         member: &ZipMember,
         start: u64,
-        out: &mut Out<'_>,
+        out: &mut ArchiveOutput<'_>,
     ) -> Result<ContentSummary> {
         let (inner, progress) = (self.inner, self.progress);
         let mut at = start;
@@ -87,17 +87,17 @@ impl MemberWriter<'_> {
             at += bytes.len() as u64;
             Ok(())
         };
-        match inner.coder(ordinal) {
-            Coder::Deflate(recipe) => {
+        match inner.coding(ordinal) {
+            InnerCoding::Deflate(recipe) => {
                 let mut each = |plain: &[u8]| crc.update(plain);
                 compress(inner, ordinal, (recipe, self.encoders), progress, &mut each, &mut put)?;
                 plain_bytes = inner.bytes(ordinal);
             }
-            Coder::Packed(crc, plain_bytes) => {
+            InnerCoding::Packed(crc, plain_bytes) => {
                 pieces(inner, ordinal, progress, &mut put)?;
                 return Ok(ContentSummary { crc, packed_bytes: at - start, plain_bytes });
             }
-            Coder::Plain if member.is_deflated() => {
+            InnerCoding::Plain if member.is_deflated() => {
                 let mut stream = Stream::new();
                 pieces(inner, ordinal, progress, &mut |piece| {
                     // Bytes that do not inflate get a wrong checksum, which the caller's digest finds.
@@ -108,7 +108,7 @@ impl MemberWriter<'_> {
                     put(piece)
                 })?;
             }
-            Coder::Plain => {
+            InnerCoding::Plain => {
                 pieces(inner, ordinal, progress, &mut |piece| {
                     crc.update(piece);
                     put(piece)

@@ -5,7 +5,7 @@
 //! bytes. Checksums, lengths and offsets that follow from the contents are omitted.
 
 use super::{
-    super::{Slice, bytes::length},
+    super::{ArchiveBytes, bytes::length},
     MOST_MEMBERS,
 };
 use imgdelta_core::Result;
@@ -93,7 +93,7 @@ impl ContentSummary {
 
 impl LocalHeader {
     /// Reads the header at an offset; `None` if none starts there.
-    pub(super) fn read(slice: &Slice<'_>, at: u64) -> Result<Option<Self>> {
+    pub(super) fn read(slice: &ArchiveBytes<'_>, at: u64) -> Result<Option<Self>> {
         let Some(bytes) = slice.read(at, LOCAL_BYTES)? else { return Ok(None) };
         let mut cursor = Cursor::new(&bytes);
         let fixed = (|| {

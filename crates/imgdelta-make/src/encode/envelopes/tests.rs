@@ -53,10 +53,11 @@ fn found(stream: &[u8], blob: &[u8]) -> Envelope {
     let image = Image::open(store, name.as_ref(), &OpenOptions::default()).unwrap();
     let scratch = Scratch::in_dir(dir.path()).unwrap();
     let envelopes = [1, 3].map(|threads| {
-        let workers = Workers::new(threads).unwrap();
+        let workers = Arc::new(Workers::new(threads).unwrap());
+        let context = Context::new(scratch.clone()).unwrap().workers(Arc::clone(&workers));
         let layer = &image.layers[0];
         let wanted = [layer.diff_id];
-        let volume = Volume::extract(&[&image], &wanted, &scratch, &workers, &Silent).unwrap();
+        let volume = Volume::extract(&[&image], &wanted, &context).unwrap();
         let seeker = |()| {
             Seeker { image: &image, layer, volume: &volume, workers: &workers, progress: &Silent }
                 .find()
@@ -186,9 +187,9 @@ fn zstd_of_one_frame_and_of_many_is_found_if_its_encoder_is_known() {
 fn chunked_blobs_are_found_without_their_table_of_contents() {
     for row in imgdelta_testkit::chunked_layer::CHUNKED_ROWS {
         let layer = row.layer();
-        let recipe = chunked::Recipe::from_bytes(&row.recipe_bytes()).unwrap();
+        let recipe = chunked::ChunkedRecipe::from_bytes(&row.recipe_bytes()).unwrap();
         let mut blob = Vec::new();
-        let mut remake = chunked::Chunked::new(&recipe, &ImageLimits::default());
+        let mut remake = chunked::ChunkedRemaker::new(&recipe, &ImageLimits::default());
         remake.push(&layer, &mut blob).unwrap();
         remake.finish(&mut blob).unwrap();
         assert_eq!(found(&layer, &blob), Envelope::Chunked(row.recipe_bytes()), "{}", row.writer);

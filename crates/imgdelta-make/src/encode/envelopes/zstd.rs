@@ -7,7 +7,7 @@ use imgdelta_apply::delta::Envelope;
 use imgdelta_core::{Error, Result, error::Cause};
 use imgdelta_image::{image::Image, store::Descriptor, volume::Stream};
 use imgdelta_layer::{
-    chunked::{self, Chunked, Frames, MOST_TEXT_BYTES, SKIPPABLE, Style},
+    chunked::{ChunkedRecipe, ChunkedRemaker, FrameEncoder, MOST_TEXT_BYTES, SKIPPABLE, TextStyle},
     remake::Remake,
 };
 use imgdelta_zstd::{
@@ -60,7 +60,7 @@ impl Seeker<'_> {
             cuts: Vec::new(),
             block_bytes,
         };
-        let mut chunked = Chunked::with(&recipe, known, self.image.limits());
+        let mut chunked = ChunkedRemaker::with(&recipe, known, self.image.limits());
         let (mut piece, mut out, mut at) = (Vec::new(), Vec::new(), 0);
         while at < plain.bytes() {
             let bytes = (plain.bytes() - at).min(PIECE_BYTES as u64);
@@ -75,7 +75,7 @@ impl Seeker<'_> {
             return Ok(None);
         }
         let bytes = recipe.to_bytes();
-        Ok((chunked::Recipe::from_bytes(&bytes) == Ok(recipe)).then_some(bytes))
+        Ok((ChunkedRecipe::from_bytes(&bytes) == Ok(recipe)).then_some(bytes))
     }
 }
 
@@ -88,7 +88,7 @@ struct Known<'a> {
     block_bytes: u64,
 }
 
-impl Frames for Known<'_> {
+impl FrameEncoder for Known<'_> {
     fn begin(&mut self, header: Vec<u8>, _: &mut Vec<u8>) -> std::result::Result<(), Cause> {
         self.running = self.frames.next().filter(|(frame, _)| frame.header == header);
         self.plain_bytes = 0;
@@ -119,7 +119,7 @@ impl Frames for Known<'_> {
 }
 
 /// Reads what stands behind the frames of a zstd:chunked blob; `None` if it is something else.
-fn describe(model: Model, frames: &[(&Frame, u64)], mut after: &[u8]) -> Option<chunked::Recipe> {
+fn describe(model: Model, frames: &[(&Frame, u64)], mut after: &[u8]) -> Option<ChunkedRecipe> {
     let contents = Text::read(skippable(&mut after)?)?;
     if !contents.start.starts_with(b"{\"version\":1,") {
         return None;
@@ -133,12 +133,12 @@ fn describe(model: Model, frames: &[(&Frame, u64)], mut after: &[u8]) -> Option<
     let mut headers = frames.chain(texts.map(|text| (&text.header, text.bytes)));
     let long = headers.find(|(header, bytes)| model.short_header(*bytes).as_ref() != Some(*header));
     let header = long.map(|(header, _)| header.clone()).unwrap_or_default();
-    let style = Style {
+    let style = TextStyle {
         has_zero_times: has(&contents.start, b"\"accesstime\":\"0001-01-01T00:00:00Z\""),
         has_split_digest: has(&contents.end, b"\"tarSplitDigest\":"),
         is_flushed: split.as_ref().is_some_and(|split| split.is_flushed),
     };
-    Some(chunked::Recipe {
+    Some(ChunkedRecipe {
         model,
         header,
         contents_bytes: contents.bytes,
