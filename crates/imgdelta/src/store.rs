@@ -20,5 +20,5 @@
 
 pub use imgdelta_image::{
     reference::Name,
-    store::{Descriptor, MemoryStore, Store, source::ReadAt},
+    store::{Descriptor, MemoryStore, Store, open, source::ReadAt},
 };

@@ -5,9 +5,9 @@ mod making;
 use super::*;
 use crate::{
     delta::{Body, Delta, Envelope, Origin, Recipe, Source, Window},
-    sink::{self, Compare},
+    sink,
 };
-use imgdelta_core::{Difference, Error, progress::Silent};
+use imgdelta_core::{Difference, Error, Limits, MissingLayer, parallel::Workers, progress::Progress, scratch::Scratch};
 use imgdelta_image::image::{Image, OpenOptions};
 use imgdelta_testkit::{Packing, TestImage, tar_of};
 use making::Making;
@@ -97,8 +97,8 @@ impl Scene {
         Making::new(&self.base[0], &self.target)
     }
 
-    fn options(&self) -> ApplyOptions {
-        ApplyOptions::new(Scratch::in_dir(&self.dir.path().join("scratch")).unwrap())
+    fn context(&self) -> Context {
+        context(&self.dir.path().join("scratch"), 2)
     }
 
     fn out(&self, name: &str) -> PathBuf {
@@ -111,15 +111,24 @@ impl Scene {
         sink::create(&place.parse().unwrap(), &Limits::default()).unwrap()
     }
 
-    fn apply(&self, making: &Making, place: &str, options: &ApplyOptions) -> Result<Applied> {
-        let delta = Delta::open(Arc::new(making.bytes()), "d", &options.limits)?;
-        let workers = Workers::new(2).unwrap();
-        apply(&delta, &self.base, self.sink(place), options, &workers, &Silent)
+    fn apply(&self, making: &Making, place: &str) -> Result<Applied> {
+        self.apply_as(making, place, LayerForm::Exact, &self.context())
+    }
+
+    fn apply_as(
+        &self,
+        making: &Making,
+        place: &str,
+        layers: LayerForm,
+        context: &Context,
+    ) -> Result<Applied> {
+        let delta = Delta::open(Arc::new(making.bytes()), "d", &context.limits)?;
+        apply(&delta, &self.base, self.sink(place), layers, context)
     }
 
     fn verify(&self, making: &Making) -> Result<Applied> {
         let delta = Delta::open(Arc::new(making.bytes()), "d", &Limits::default())?;
-        verify(&delta, &self.base, &self.options(), &Workers::new(2).unwrap(), &Silent)
+        verify(&delta, &self.base, &self.context())
     }
 
     /// The names of the files below `out`, without those of a layout that is only begun.
@@ -142,6 +151,11 @@ impl Scene {
     }
 }
 
+fn context(scratch: &Path, threads: usize) -> Context {
+    let workers = Arc::new(Workers::new(threads).unwrap());
+    Context::new(Scratch::in_dir(scratch).unwrap()).unwrap().workers(workers)
+}
+
 fn streams(image: &Image) -> Vec<Vec<u8>> {
     image.layers.iter().map(|layer| making::stream(image, layer)).collect()
 }
@@ -153,7 +167,7 @@ fn every_packing_comes_out_as_it_was_everywhere() {
             let scene = Scene::new(base, target);
             let making = scene.making();
             for place in ["oci:x:v1", "oci-archive:a.tar:v1"] {
-                let applied = scene.apply(&making, place, &scene.options()).unwrap();
+                let applied = scene.apply(&making, place).unwrap();
                 assert_eq!(applied.manifest, Some(scene.target.digest));
                 assert!(applied.layers.iter().all(|layer| layer.is_exact));
             }
@@ -167,7 +181,7 @@ fn every_packing_comes_out_as_it_was_everywhere() {
                     "{base:?} {target:?}"
                 );
             }
-            let docker = scene.apply(&making, "docker-archive:d.tar:me/x", &scene.options());
+            let docker = scene.apply(&making, "docker-archive:d.tar:me/x");
             assert_eq!(docker.unwrap().manifest, None);
             let reference = format!("docker-archive:{}", scene.out("d.tar").display());
             let docker =
@@ -188,14 +202,14 @@ fn what_came_from_where_is_told() {
     };
     let applied = scene.verify(&making).unwrap();
     assert_eq!(came(applied), [Came::Rebuilt, Came::Kept, Came::Rebuilt, Came::Rebuilt]);
-    scene.apply(&making, "oci:x:v1", &scene.options()).unwrap();
+    scene.apply(&making, "oci:x:v1").unwrap();
     // Nothing of the base is read when all is there.
     for layer in &scene.base[0].layers {
         let digest = layer.descriptor.digest;
         std::fs::remove_file(scene.dir.path().join(format!("base/blobs/sha256/{}", digest.hex())))
             .unwrap();
     }
-    let applied = scene.apply(&making, "oci:x:v2", &scene.options()).unwrap();
+    let applied = scene.apply(&making, "oci:x:v2").unwrap();
     assert_eq!(came(applied), [Came::There; 4]);
 }
 
@@ -203,12 +217,12 @@ fn what_came_from_where_is_told() {
 fn uncompressed_layers_make_another_manifest_over_the_same_config() {
     let scene = Scene::new(Packing::Plain, Packing::Zstd);
     let making = scene.making();
-    let refused = scene.apply(&making, "oci:x", &scene.options()).unwrap_err().to_string();
+    let refused = scene.apply(&making, "oci:x").unwrap_err().to_string();
     assert!(refused.contains("layers 1, 2, 3, 4 uncompressed only"), "{refused}");
     assert!(scene.visible().is_empty());
 
-    let options = scene.options().layers(Layers::Uncompressed);
-    let applied = scene.apply(&making, "oci:x", &options).unwrap();
+    let (form, context) = (LayerForm::Uncompressed, scene.context());
+    let applied = scene.apply_as(&making, "oci:x", form, &context).unwrap();
     assert_ne!(applied.manifest, Some(applied.target));
     let made = open(&scene.out("x"));
     assert_eq!(Some(made.digest), applied.manifest);
@@ -230,10 +244,10 @@ fn results_are_the_same_for_any_workers_and_any_memory() {
     let mut first = None;
     for (threads, memory_bytes) in [(1, 1), (4, 1), (4, 1 << 30)] {
         let delta = Delta::open(Arc::new(bytes.clone()), "d", &Limits::default()).unwrap();
-        let workers = Workers::new(threads).unwrap();
-        let options = scene.options().memory_bytes(memory_bytes);
-        apply(&delta, &scene.base, scene.sink("oci-archive:a.tar"), &options, &workers, &Silent)
-            .unwrap();
+        let workers = Arc::new(Workers::new(threads).unwrap());
+        let context = scene.context().workers(workers).memory_bytes(Some(memory_bytes));
+        let sink = scene.sink("oci-archive:a.tar");
+        apply(&delta, &scene.base, sink, LayerForm::Exact, &context).unwrap();
         let made = std::fs::read(scene.out("a.tar")).unwrap();
         assert_eq!(first.get_or_insert(made.clone()), &made, "{threads} {memory_bytes}");
     }
@@ -243,16 +257,15 @@ fn results_are_the_same_for_any_workers_and_any_memory() {
 fn all_that_the_base_lacks_is_told_at_once() {
     let scene = Scene::new(Packing::Gzip, Packing::Gzip);
     let delta = Delta::open(Arc::new(scene.making().bytes()), "d", &Limits::default()).unwrap();
-    let workers = Workers::new(1).unwrap();
-    let error =
-        apply(&delta, &[], scene.sink("oci:x"), &scene.options(), &workers, &Silent).unwrap_err();
+    let sink = scene.sink("oci:x");
+    let error = apply(&delta, &[], sink, LayerForm::Exact, &scene.context()).unwrap_err();
     let Error::BaseMissing { missing, .. } = error else { panic!("{error}") };
     let ids: Vec<_> = scene.base[0].layers.iter().map(|layer| layer.diff_id).collect();
     assert_eq!(
         missing,
         [
-            format!("stream {} (for layer 1, 3, 4)", ids[0]),
-            format!("stream {} (for layer 1, 2, 3, 4)", ids[1]),
+            MissingLayer::Stream { diff_id: ids[0], layers: vec![1, 3, 4] },
+            MissingLayer::Stream { diff_id: ids[1], layers: vec![1, 2, 3, 4] },
         ]
     );
     assert!(scene.visible().is_empty());
@@ -261,12 +274,12 @@ fn all_that_the_base_lacks_is_told_at_once() {
     let scene = Scene::new(Packing::Gzip, Packing::Plain);
     let mut making = scene.making();
     making.outline.layers[1].envelope = Envelope::Base;
-    let error = scene.apply(&making, "oci:x", &scene.options()).unwrap_err();
+    let error = scene.apply(&making, "oci:x").unwrap_err();
     let Error::BaseMissing { missing, .. } = error else { panic!("{error}") };
     assert_eq!(missing.len(), 1);
-    assert!(missing[0].starts_with("blob sha256:") && missing[0].ends_with("(for layer 2)"));
+    assert!(matches!(&missing[0], MissingLayer::Blob { layers, .. } if layers == &[2]));
     // A stream is enough where streams are wanted.
-    scene.apply(&making, "docker-archive:d.tar", &scene.options()).unwrap();
+    scene.apply(&making, "docker-archive:d.tar").unwrap();
 }
 
 #[test]
@@ -288,13 +301,14 @@ fn a_base_whose_config_is_wrong_about_its_streams_is_found_and_nothing_is_shown(
         layer.diff_id = told.diff_id;
     }
     for base in [liar, mixed] {
-        let told = base.layers[0].diff_id.to_string();
+        let told = base.layers[0].diff_id;
         scene.base = vec![base];
         for place in ["oci:x", "docker-archive:x.tar"] {
-            let error = scene.apply(&making, place, &scene.options()).unwrap_err();
+            let error = scene.apply(&making, place).unwrap_err();
             let is_base = matches!(
                 &error,
-                Error::Mismatch { what: "diff id", expected, .. } if *expected == told
+                Error::Mismatch { difference: Difference::DiffId { expected, .. }, .. }
+                    if *expected == told
             );
             assert!(is_base, "{error}");
         }
@@ -314,7 +328,7 @@ fn a_damaged_base_is_found_and_nothing_is_shown() {
         bytes[middle] ^= 1;
         std::fs::write(&path, bytes).unwrap();
         for place in ["oci:x", "oci-archive:a.tar", "docker-archive:d.tar"] {
-            let error = scene.apply(&scene.making_of_good(), place, &scene.options()).unwrap_err();
+            let error = scene.apply(&scene.making_of_good(), place).unwrap_err();
             assert!(
                 matches!(error, Error::Mismatch { difference: Difference::Digest { .. }, .. }),
                 "{error}"
@@ -344,7 +358,7 @@ fn other_bytes_than_the_target_are_never_shown() {
     *groups = encoder.finish();
     recipe.groups[0].packed_bytes = groups.len() as u64;
     recipe.groups[0].members[0].sources.clear();
-    let error = scene.apply(&making, "oci:x", &scene.options()).unwrap_err();
+    let error = scene.apply(&making, "oci:x").unwrap_err();
     assert!(matches!(error, Error::Mismatch { .. }), "{error}");
     let digest = scene.target.layers[2].descriptor.digest;
     assert!(!scene.visible().contains(&digest.hex()));
@@ -404,7 +418,7 @@ fn crafted_recipes_are_refused_with_the_reason() {
         let scene = Scene::new(Packing::Plain, Packing::Plain);
         let mut making = scene.making();
         lie(&mut making.recipes[0].0);
-        let error = scene.apply(&making, "oci:x", &scene.options()).unwrap_err();
+        let error = scene.apply(&making, "oci:x").unwrap_err();
         assert!(!matches!(error, Error::Io { .. } | Error::Mismatch { .. }), "{expected}: {error}");
         assert!(error.to_string().contains(expected), "{expected}: {error}");
         assert!(scene.visible().is_empty());
@@ -414,9 +428,10 @@ fn crafted_recipes_are_refused_with_the_reason() {
 #[test]
 fn a_member_of_any_length_takes_no_memory_beyond_its_limit() {
     let scene = Scene::new(Packing::Plain, Packing::Plain);
-    let mut options = scene.options();
-    options.limits.member_bytes = 4000;
-    let error = scene.apply(&scene.making(), "oci:x", &options).unwrap_err();
+    let mut context = scene.context();
+    context.limits.member_bytes = 4000;
+    let making = scene.making();
+    let error = scene.apply_as(&making, "oci:x", LayerForm::Exact, &context).unwrap_err();
     assert!(matches!(error, Error::OverLimit { limit: 4000, .. }), "{error}");
 }
 
@@ -468,13 +483,13 @@ fn crafted_compressions_are_refused_and_nothing_is_shown() {
             carried: Vec::new(),
         };
         wrong.outline.layers[0].envelope = Envelope::Deflate(bytes);
-        let error = scene.apply(&wrong, "oci:x:v1", &scene.options()).unwrap_err();
+        let error = scene.apply(&wrong, "oci:x:v1").unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, Error::BadInput { .. } | Error::Mismatch { .. }), "{what}: {text}");
         assert!(text.contains(reason), "{what}: {text}");
         assert_eq!(scene.visible(), [""; 0], "{what}");
     }
-    scene.apply(&making, "oci:x:v1", &scene.options()).unwrap();
+    scene.apply(&making, "oci:x:v1").unwrap();
 }
 
 #[test]
@@ -490,14 +505,14 @@ fn carried_blobs_come_out_and_are_compared() {
             outline.envelope = Envelope::Unmade;
             making.carried.push(making::blob(&scene.target, layer));
         }
-        let applied = scene.apply(&making, "oci:x", &scene.options()).unwrap();
+        let applied = scene.apply(&making, "oci:x").unwrap();
         assert_eq!(applied.layers[0].came, Came::Carried);
         assert_eq!(open(&scene.out("x")).digest, scene.target.digest);
-        scene.apply(&making, "docker-archive:d.tar", &scene.options()).unwrap();
+        scene.apply(&making, "docker-archive:d.tar").unwrap();
         let last = making.carried[2].len() - 1;
         making.carried[2][last / 2] ^= 1;
         for place in ["oci:y", "docker-archive:e.tar"] {
-            let error = scene.apply(&making, place, &scene.options()).unwrap_err();
+            let error = scene.apply(&making, place).unwrap_err();
             assert!(
                 matches!(error, Error::Mismatch { difference: Difference::Digest { .. }, .. }),
                 "{error}"
@@ -508,20 +523,18 @@ fn carried_blobs_come_out_and_are_compared() {
 }
 
 #[test]
-fn a_comparison_with_the_target_passes_and_one_with_another_does_not() {
+fn a_proof_passes_with_the_target_and_fails_with_another_image() {
     let scene = Scene::new(Packing::Gzip, Packing::Gzip);
     let delta = Delta::open(Arc::new(scene.making().bytes()), "d", &Limits::default()).unwrap();
-    let workers = Workers::new(2).unwrap();
-    let compare = |image: &Image| {
-        let wanted: Vec<DiffId> = image.layers.iter().map(|layer| layer.diff_id).collect();
-        let options = scene.options();
-        let volume =
-            Volume::extract(&[image], &wanted, &options.scratch, &workers, &Silent).unwrap();
-        let sink = Box::new(Compare::new(Arc::new(volume)));
-        apply(&delta, &scene.base, sink, &options, &workers, &Silent)
+    let prove_with = |image: &Image| {
+        let images = [&scene.base[0], image];
+        let layers = images.iter().flat_map(|image| &image.layers);
+        let wanted: Vec<DiffId> = layers.map(|layer| layer.diff_id).collect();
+        let volume = Volume::extract(&images, &wanted, &scene.context()).unwrap();
+        prove(&delta, &volume, &BTreeSet::new(), &scene.context())
     };
-    compare(&scene.target).unwrap();
-    assert!(matches!(compare(&scene.base[0]), Err(Error::NotFound { .. })));
+    prove_with(&scene.target).unwrap();
+    assert!(matches!(prove_with(&scene.base[0]), Err(Error::NotFound { .. })));
 }
 
 /// Asks to stop after so many questions.
@@ -537,14 +550,15 @@ impl Progress for Impatient {
 fn whenever_it_is_stopped_nothing_half_done_is_seen() {
     let scene = Scene::new(Packing::Gzip, Packing::Gzip);
     let delta = Delta::open(Arc::new(scene.making().bytes()), "d", &Limits::default()).unwrap();
-    let workers = Workers::new(1).unwrap();
+    let workers = Arc::new(Workers::new(1).unwrap());
     let known: Vec<String> =
         scene.target.layers.iter().map(|layer| layer.descriptor.digest.hex()).collect();
     let mut stopped = 0;
     for patience in 0.. {
-        let progress = Impatient(AtomicU64::new(patience));
-        let sink = scene.sink("oci:x");
-        let outcome = apply(&delta, &scene.base, sink, &scene.options(), &workers, &progress);
+        let progress = Arc::new(Impatient(AtomicU64::new(patience)));
+        let context = scene.context().workers(Arc::clone(&workers)).progress(progress);
+        let outcome =
+            apply(&delta, &scene.base, scene.sink("oci:x"), LayerForm::Exact, &context);
         if outcome.is_ok() {
             break;
         }
@@ -591,10 +605,8 @@ fn the_fuzz_seed_is_what_the_maker_makes() {
     }
     let read = Recipe::from_bytes(&recipe.to_bytes(), &imgdelta_format::ReadLimits::default());
     assert_eq!(read.unwrap(), *recipe);
-    let scratch = Scratch::in_dir(dir.path()).unwrap();
     let delta = Delta::open(Arc::new(making.bytes()), "d", &Limits::default()).unwrap();
-    let workers = Workers::new(1).unwrap();
-    verify(&delta, &[old], &ApplyOptions::new(scratch), &workers, &Silent).unwrap();
+    verify(&delta, &[old], &context(dir.path(), 1)).unwrap();
 }
 
 /// For measuring: `IMGDELTA_PAIR` holds the layouts `old` and `new`, `IMGDELTA_OUT` takes a delta.
@@ -608,9 +620,7 @@ fn a_real_pair_comes_out_as_it_was() {
         std::fs::write(out, &bytes).unwrap();
     }
     let dir = tempfile::tempdir().unwrap();
-    let options = ApplyOptions::new(Scratch::in_dir(dir.path()).unwrap());
     let delta = Delta::open(Arc::new(bytes), "d", &Limits::default()).unwrap();
-    let workers = Workers::new(0).unwrap();
-    let applied = verify(&delta, &[base], &options, &workers, &Silent).unwrap();
+    let applied = verify(&delta, &[base], &context(dir.path(), 0)).unwrap();
     println!("{} bytes\n{applied}", delta.size_bytes());
 }

@@ -1,17 +1,13 @@
 //! What is written is read again by the stores, and nothing half-done is ever seen.
 
 use super::*;
-use imgdelta_core::{
-    Algorithm,
-    progress::Silent,
-    verify::{BlobCheck, Hasher},
-};
+use imgdelta_core::{progress::Silent, verify::BlobCheck};
 use imgdelta_image::{
     image::{Image, OpenOptions},
     store,
 };
 use imgdelta_testkit::{Blobs, Packing, TestImage, tar_of};
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path};
 
 fn test_image(text: &[u8]) -> TestImage {
     let layer = tar_of(&[("a", text)]);
@@ -230,27 +226,4 @@ fn places_that_cannot_take_an_image_are_refused_before_any_work() {
     fs::write(dir.path().join("broken/index.json"), b"[]").unwrap();
     assert!(refused("oci:DIR/broken").contains("no list of manifests"));
     assert_eq!(fs::read(dir.path().join("letter")).unwrap(), b"dear");
-}
-
-#[test]
-fn a_comparison_tells_the_first_byte_that_differs() {
-    use imgdelta_format::recipe::StreamName;
-    use imgdelta_image::volume::Volume;
-    use std::io::Write;
-
-    let mut hasher = Hasher::new(Algorithm::Sha256);
-    hasher.update(b"expected");
-    let diff_id = hasher.finish_diff_id();
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(b"expected").unwrap();
-    let mut volume = Volume::default();
-    volume.insert(StreamName { diff_id, bytes: 8 }, file).unwrap();
-    let sink = Compare::new(Arc::new(volume));
-    let digest = imgdelta_core::BlobDigest::new(diff_id.algorithm(), diff_id.as_bytes()).unwrap();
-    let blob = Descriptor::new(None, digest, 8);
-    let mut writer = sink.blob(&blob).unwrap();
-    writer.write(b"exp").unwrap();
-    let error = writer.write(b"eKted").unwrap_err().to_string();
-    assert!(error.contains("offset 4: byte is 75, should be 99"), "{error}");
-    assert!(writer.write(&[0; 6]).is_err());
 }

@@ -1,11 +1,13 @@
 //! Two images made in code, compared: what is told of layers, files and platforms is what was done.
 
-use imgdelta::{
+use imgdelta_core::{
     Error, Limits, Result,
-    diff::{Diff, Fate, Ignore, Relation},
-    image::{self, Image, OpenOptions},
     parallel::Workers,
     progress::{Progress, Silent},
+};
+use imgdelta_diff::{Diff, FileChangeKind, Ignore, LayerRelation};
+use imgdelta_image::{
+    image::{self, Image, OpenOptions},
     store::layout::Layout,
     survey::{self, Survey, SurveyOptions},
 };
@@ -35,12 +37,12 @@ fn layer(name: &str) -> Vec<u8> {
 }
 
 /// Per line: relation, moved, base place, target place.
-fn told(diff: &Diff) -> Vec<(Relation, bool, Option<usize>, Option<usize>)> {
+fn told(diff: &Diff) -> Vec<(LayerRelation, bool, Option<usize>, Option<usize>)> {
     diff.layers
         .iter()
         .map(|change| {
             let place =
-                |facts: &Option<imgdelta::diff::LayerFacts>| facts.as_ref().map(|f| f.ordinal);
+                |facts: &Option<imgdelta_diff::LayerFacts>| facts.as_ref().map(|f| f.ordinal);
             (change.relation, change.is_moved, place(&change.base), place(&change.target))
         })
         .collect()
@@ -54,11 +56,11 @@ fn layers_are_aligned_by_content_not_by_place() {
     assert_eq!(
         told(&between(&base, &target)),
         [
-            (Relation::Same, false, Some(1), Some(0)),
-            (Relation::Same, false, Some(2), Some(1)),
-            (Relation::Added, false, None, Some(2)),
-            (Relation::Same, true, Some(0), Some(3)),
-            (Relation::Dropped, false, Some(3), None),
+            (LayerRelation::Same, false, Some(1), Some(0)),
+            (LayerRelation::Same, false, Some(2), Some(1)),
+            (LayerRelation::Added, false, None, Some(2)),
+            (LayerRelation::Same, true, Some(0), Some(3)),
+            (LayerRelation::Dropped, false, Some(3), None),
         ]
     );
 }
@@ -66,14 +68,16 @@ fn layers_are_aligned_by_content_not_by_place() {
 #[test]
 fn a_layer_that_stands_twice_is_paired_twice() {
     let base = TestImage::new(vec![layer("a"), layer("b"), layer("a")], Packing::Gzip);
-    assert!(told(&between(&base, &base)).iter().all(|line| line.0 == Relation::Same && !line.1));
+    assert!(
+        told(&between(&base, &base)).iter().all(|line| line.0 == LayerRelation::Same && !line.1)
+    );
     let target = TestImage::new(vec![layer("a")], Packing::Gzip);
     assert_eq!(
         told(&between(&base, &target)),
         [
-            (Relation::Same, false, Some(0), Some(0)),
-            (Relation::Dropped, false, Some(1), None),
-            (Relation::Dropped, false, Some(2), None),
+            (LayerRelation::Same, false, Some(0), Some(0)),
+            (LayerRelation::Dropped, false, Some(1), None),
+            (LayerRelation::Dropped, false, Some(2), None),
         ]
     );
 }
@@ -86,8 +90,11 @@ fn the_same_content_compressed_otherwise_is_no_change_of_files() {
             &TestImage::new(layers.clone(), Packing::Plain),
             &TestImage::new(layers.clone(), packing),
         );
-        let expected =
-            if packing == Packing::Plain { Relation::Same } else { Relation::Recompressed };
+        let expected = if packing == Packing::Plain {
+            LayerRelation::Same
+        } else {
+            LayerRelation::Recompressed
+        };
         assert!(told(&diff).iter().all(|line| line.0 == expected), "{packing:?}");
         assert_eq!(diff.files, [], "{packing:?}");
         assert_eq!(diff.differs(), packing != Packing::Plain, "another manifest is a difference");
@@ -104,19 +111,19 @@ fn a_replaced_layer_tells_what_is_found_again_and_what_is_shipped_again() {
         &TestImage::new(vec![target], Packing::Gzip),
     );
     let change = &diff.layers[0];
-    assert_eq!(change.relation, Relation::Replaced);
+    assert_eq!(change.relation, LayerRelation::Replaced);
     assert_eq!(change.found_again_bytes, 4000);
     assert_eq!((change.reshipped.files, change.reshipped.bytes), (1, 1000));
-    let files: Vec<(String, Fate)> =
-        diff.files.iter().map(|change| (change.path.to_string(), change.fate.clone())).collect();
-    let from = imgdelta::path::LayerPath::parse(b"from");
+    let files: Vec<(String, FileChangeKind)> =
+        diff.files.iter().map(|change| (change.path.to_string(), change.kind.clone())).collect();
+    let from = imgdelta_core::path::LayerPath::parse(b"from");
     assert_eq!(
         files,
         [
-            ("/edit".to_owned(), Fate::Modified),
-            ("/fresh".to_owned(), Fate::Added),
-            ("/gone".to_owned(), Fate::Removed),
-            ("/to".to_owned(), Fate::Moved { from }),
+            ("/edit".to_owned(), FileChangeKind::Modified),
+            ("/fresh".to_owned(), FileChangeKind::Added),
+            ("/gone".to_owned(), FileChangeKind::Removed),
+            ("/to".to_owned(), FileChangeKind::Moved { from }),
         ]
     );
     let totals = diff.totals;
@@ -141,7 +148,7 @@ fn docker_media_types_are_read_like_the_specifications() {
     blobs.tag(list, "v1");
     let base = take(open(&plain.blobs())).unwrap();
     let diff = Diff::between(&base, &take(open(&blobs)).unwrap(), &Ignore::default());
-    assert_eq!((diff.files.len(), diff.layers[0].relation), (0, Relation::Same));
+    assert_eq!((diff.files.len(), diff.layers[0].relation), (0, LayerRelation::Same));
 }
 
 /// An image whose first layer is of a type that may be absent, and is.
@@ -177,7 +184,7 @@ fn for_platform(mut descriptor: Value, architecture: &str) -> Value {
 }
 
 /// A layout of one image or, with several architectures, of one index.
-fn write(dir: &Path, architectures: &[&str]) -> imgdelta::Reference {
+fn write(dir: &Path, architectures: &[&str]) -> imgdelta_image::Reference {
     let mut blobs = Blobs::default();
     let mut manifests: Vec<Value> = architectures
         .iter()

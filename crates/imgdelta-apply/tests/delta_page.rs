@@ -1,12 +1,10 @@
 //! Do the bytes on the wire stay what `docs/format.md` says they are?
 
-use imgdelta::{
-    Algorithm, Limits,
-    delta::{
+use imgdelta_apply::delta::{
         Body, Delta, DeltaWriter, Envelope, Group, LayerOutline, Member, Nested, Origin, Outline,
         Recipe, Source, StreamName, Window,
-    },
-};
+    };
+use imgdelta_core::{Algorithm, Limits};
 use imgdelta_testkit::sha256;
 use std::sync::Arc;
 

@@ -1,33 +1,29 @@
 //! Are archives in layers seen into, do they come back, and are lies about them refused?
 
-use imgdelta::{
-    Error, Limits, Result,
-    apply::{self, ApplyOptions},
-    cost::Cost,
+use imgdelta_apply::{
+    apply::{self, LayerForm},
     delta::{Archive, Delta, DeltaWriter, How, LayerOutline, Origin, Outline, Recipe},
-    encode::{EncodeOptions, encode},
-    image::{self, Image, OpenOptions},
-    inside::InsideOptions,
-    parallel::Workers,
-    plan::{Plan, PlanOptions},
-    progress::Silent,
-    scratch::Scratch,
     sink,
-    survey::{self, Survey, SurveyOptions},
-    volume::Volume,
+};
+use imgdelta_core::{Context, Error, Limits, Result, parallel::Workers, scratch::Scratch};
+use imgdelta_image::{
+    image::{self, Image, OpenOptions},
+    survey::SurveyOptions,
+};
+use imgdelta_make::{
+    cost::Cost, inside::ArchiveOptions, options::CreateOptions, pair::ImagePair,
 };
 use imgdelta_deflate::{Encoders, Model, Strategy};
 use imgdelta_testkit::{Packing, TestImage, ZipMember, ZipStyle, gzip, tar_of, zip_of};
 use std::{path::Path, sync::Arc};
 
-/// Two images read once.
-struct Pair {
+/// Two images of one layer each, in a directory that vanishes.
+struct TestPair {
     dir: tempfile::TempDir,
-    images: [Survey; 2],
-    volume: Volume,
+    images: [Image; 2],
 }
 
-impl Pair {
+impl TestPair {
     fn new(base: &[u8], target: &[u8]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let images = [("base", base), ("target", target)].map(|(name, layer)| {
@@ -35,42 +31,37 @@ impl Pair {
             TestImage::new(vec![layer.to_vec()], Packing::Plain).blobs().write_layout(&at);
             open(&at)
         });
-        let scratch = Scratch::in_dir(dir.path()).unwrap();
-        let workers = Workers::new(2).unwrap();
-        let options = SurveyOptions::default();
-        let (images, volume) =
-            survey::both_with_streams(images, &options, &scratch, &workers, &Silent).unwrap();
-        Self { dir, images, volume }
+        Self { dir, images }
     }
 
-    fn scratch(&self) -> Scratch {
-        Scratch::in_dir(self.dir.path()).unwrap()
+    fn context(&self, threads: usize) -> Context {
+        let workers = Arc::new(Workers::new(threads).unwrap());
+        Context::new(Scratch::in_dir(self.dir.path()).unwrap()).unwrap().workers(workers)
     }
 
-    fn make(&self, inside: InsideOptions, threads: usize) -> (Vec<u8>, Cost) {
-        let [base, target] = &self.images;
-        let workers = Workers::new(threads).unwrap();
-        let (options, scratch) = (PlanOptions::default().inside(inside), self.scratch());
-        let plan =
-            Plan::of(base, target, &self.volume, options, &scratch, &workers, &Silent).unwrap();
-        let draft = encode(&plan, &EncodeOptions::default(), &scratch, &workers, &Silent).unwrap();
+    /// Makes and proves a delta.
+    fn make(&self, archives: ArchiveOptions, threads: usize) -> (Vec<u8>, Cost) {
+        let context = self.context(threads);
+        let pair =
+            ImagePair::read(self.images.clone(), &SurveyOptions::default(), &context).unwrap();
+        let plan = pair.plan(&CreateOptions::default().archives(archives)).unwrap();
+        let draft = plan.encode().unwrap();
+        let cost = draft.cost().unwrap();
         let mut bytes = Vec::new();
-        draft.write(&mut bytes).unwrap();
-        (bytes, Cost::of(&draft).unwrap())
+        draft.prove().unwrap().write_to(&mut bytes).unwrap();
+        (bytes, cost)
     }
 
-    /// Proves and applies a delta; the target's manifest must come out.
+    /// Applies a delta; the target's manifest must come out.
     fn apply(&self, bytes: Vec<u8>) -> Result<()> {
         let delta = Delta::open(Arc::new(bytes), "test", &Limits::default())?;
-        let workers = Workers::new(2)?;
-        let options = ApplyOptions::new(self.scratch());
         let out = tempfile::tempdir_in(self.dir.path()).unwrap();
         let sink =
             sink::create(&format!("oci:{}", out.path().display()).parse()?, &Limits::default())?;
-        let base = [self.images[0].image.clone()];
-        apply::apply(&delta, &base, sink, &options, &workers, &Silent)?;
-        assert_eq!(open(out.path()).digest, self.images[1].image.digest);
-        apply::prove(&delta, &self.volume, &options, &workers, &Silent)
+        let base = [self.images[0].clone()];
+        apply::apply(&delta, &base, sink, LayerForm::Exact, &self.context(2))?;
+        assert_eq!(open(out.path()).digest, self.images[1].digest);
+        Ok(())
     }
 }
 
@@ -82,7 +73,7 @@ fn recipe_of(bytes: &[u8]) -> Recipe {
 /// The delta with another recipe before the same groups.
 fn with(bytes: &[u8], recipe: &Recipe) -> Vec<u8> {
     let delta = Delta::open(Arc::new(bytes.to_vec()), "test", &Limits::default()).unwrap();
-    let of_layer = |layer: &imgdelta::delta::LayerHead| LayerOutline {
+    let of_layer = |layer: &imgdelta_apply::delta::LayerHead| LayerOutline {
         stream_bytes: layer.stream.bytes,
         body: layer.body,
         envelope: layer.envelope.clone(),
@@ -153,8 +144,8 @@ fn a_changed_member_costs_what_changed_in_it() {
     for style in ZipStyle::ALL {
         let base = tar_of(&[("lib/app.jar", &jar(&text(3, 800), style))]);
         let target = tar_of(&[("lib/app.jar", &jar(&changed, style))]);
-        let pair = Pair::new(&base, &target);
-        let (bytes, cost) = pair.make(InsideOptions::default(), 2);
+        let pair = TestPair::new(&base, &target);
+        let (bytes, cost) = pair.make(ArchiveOptions::default(), 2);
         let recipe = recipe_of(&bytes);
         // The members that stayed are copied as they are stored; the one that changed is rebuilt.
         let count = |wanted: fn(&Origin) -> bool| {
@@ -166,9 +157,9 @@ fn a_changed_member_costs_what_changed_in_it() {
         assert_eq!(cost.layers[0].files[&How::OPENED].count, 1);
         let told = cost.files.iter().map(|file| file.bytes).sum::<u64>();
         assert!(told < 150, "{style:?}: {told} bytes");
-        let (closed, _) = pair.make(InsideOptions::default().depth(0), 2);
+        let (closed, _) = pair.make(ArchiveOptions::default().depth(0), 2);
         assert!(closed.len() > 4 * bytes.len(), "{} {}", closed.len(), bytes.len());
-        let (again, _) = pair.make(InsideOptions::default(), 5);
+        let (again, _) = pair.make(ArchiveOptions::default(), 5);
         assert!(again == bytes, "the bytes depend on the number of threads");
         pair.apply(bytes).unwrap();
         pair.apply(closed).unwrap();
@@ -188,8 +179,8 @@ fn members_are_found_in_other_archives_and_under_other_names() {
         &[("x", &two, true), ("y", &one, true), ("z", &text(6, 300), true), ("b", b"b", false)],
         ZipStyle::Descriptors,
     );
-    let pair = Pair::new(&base, &tar_of(&[("both.jar", &both)]));
-    let (bytes, _) = pair.make(InsideOptions::default(), 2);
+    let pair = TestPair::new(&base, &tar_of(&[("both.jar", &both)]));
+    let (bytes, _) = pair.make(ArchiveOptions::default(), 2);
     let recipe = recipe_of(&bytes);
     let inner = &recipe.origins[1..];
     assert!(
@@ -210,8 +201,8 @@ fn archives_in_archives_are_opened_as_deep_as_asked() {
             zip_of(&[("lib/app.jar", &jar, false), ("index", b"same", true)], ZipStyle::Ahead);
         tar_of(&[("app.war.gz", &gzip_at(&war, 6))])
     };
-    let pair = Pair::new(&nested(8), &nested(9));
-    let made = [0, 1, 2, 3].map(|depth| pair.make(InsideOptions::default().depth(depth), 2).0);
+    let pair = TestPair::new(&nested(8), &nested(9));
+    let made = [0, 1, 2, 3].map(|depth| pair.make(ArchiveOptions::default().depth(depth), 2).0);
     let closed = |bytes: &[u8]| recipe_of(bytes).nested.closed.len();
     assert_eq!([0, 1, 2, 3], [0, 1, 2, 3].map(|depth: usize| closed(&made[depth])));
     for bytes in made {
@@ -228,8 +219,8 @@ fn members_of_compressed_tars_are_found_wherever_they_were() {
         ("two.tar.gz", &packed(&[("two", &two)])),
     ]);
     let target = tar_of(&[("both.tgz", &packed(&[("b/two", &two), ("b/one", &one)]))]);
-    let pair = Pair::new(&base, &target);
-    let (bytes, _) = pair.make(InsideOptions::default(), 2);
+    let pair = TestPair::new(&base, &target);
+    let (bytes, _) = pair.make(ArchiveOptions::default(), 2);
     let recipe = recipe_of(&bytes);
     assert_eq!(recipe.nested.closed.len(), 2, "the file and the tar in it");
     let is_part = |origin: &&Origin| matches!(origin, Origin::Part(_));
@@ -243,16 +234,16 @@ fn gzip_files_of_any_encoder_come_back() {
     new.splice(100..110, *b"other");
     for (level, first) in [(9, 6), (1, 1), (6, 9)] {
         let base = tar_of(&[("doc.gz", &gzip_at(&old, first))]);
-        let pair = Pair::new(&base, &tar_of(&[("doc.gz", &gzip_at(&new, level))]));
-        let (bytes, cost) = pair.make(InsideOptions::default(), 2);
+        let pair = TestPair::new(&base, &tar_of(&[("doc.gz", &gzip_at(&new, level))]));
+        let (bytes, cost) = pair.make(ArchiveOptions::default(), 2);
         assert_eq!(cost.layers[0].files[&How::OPENED].count, 1);
         assert!(cost.files.iter().map(|file| file.bytes).sum::<u64>() < 120, "{cost}");
         pair.apply(bytes).unwrap();
     }
     // Nobody's encoder: what a record of its choices cannot pay for stays closed.
     let base = tar_of(&[("doc.gz", &gzip(&old))]);
-    let pair = Pair::new(&base, &tar_of(&[("doc.gz", &gzip(&new))]));
-    pair.apply(pair.make(InsideOptions::default(), 2).0).unwrap();
+    let pair = TestPair::new(&base, &tar_of(&[("doc.gz", &gzip(&new))]));
+    pair.apply(pair.make(ArchiveOptions::default(), 2).0).unwrap();
 }
 
 #[test]
@@ -261,8 +252,8 @@ fn what_would_cost_the_receiver_too_much_travels_as_it_is_stored() {
         tar_of(&[("doc.gz", &gzip_at(&text(11, 900), 9)), ("a.jar", &jar(b"1", ZipStyle::Ahead))]);
     let target =
         tar_of(&[("doc.gz", &gzip_at(&text(12, 900), 9)), ("a.jar", &jar(b"2", ZipStyle::Ahead))]);
-    let pair = Pair::new(&base, &target);
-    let (bytes, cost) = pair.make(InsideOptions::default().nanoseconds_per_byte(0), 2);
+    let pair = TestPair::new(&base, &target);
+    let (bytes, cost) = pair.make(ArchiveOptions::default().nanoseconds_per_byte(0), 2);
     // The jar's one changed member is a part as it is stored; the gzip file has nothing else.
     assert_eq!(cost.layers[0].files[&How::OPENED].count, 1);
     assert!(recipe_of(&bytes).nested.compressions.is_empty());
@@ -296,12 +287,12 @@ fn what_is_no_sound_archive_is_bytes() {
         ("cut", cut),
         ("gz", &gz),
     ] {
-        let pair = Pair::new(&base, &tar_of(&[("a.jar", changed), ("b.gz", changed)]));
-        pair.apply(pair.make(InsideOptions::default(), 2).0)
+        let pair = TestPair::new(&base, &tar_of(&[("a.jar", changed), ("b.gz", changed)]));
+        pair.apply(pair.make(ArchiveOptions::default(), 2).0)
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         // And as a base.
-        let pair = Pair::new(&tar_of(&[("a.jar", changed)]), &tar_of(&[("a.jar", &sound)]));
-        pair.apply(pair.make(InsideOptions::default(), 2).0)
+        let pair = TestPair::new(&tar_of(&[("a.jar", changed)]), &tar_of(&[("a.jar", &sound)]));
+        pair.apply(pair.make(ArchiveOptions::default(), 2).0)
             .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }
@@ -313,8 +304,8 @@ type Lie = (&'static str, fn(&mut Recipe));
 fn lies_about_archives_are_refused() {
     let base = tar_of(&[("a.jar", &jar(&noise(1, 900), ZipStyle::Ahead))]);
     let target = tar_of(&[("a.jar", &jar(&noise(2, 900), ZipStyle::Ahead))]);
-    let pair = Pair::new(&base, &target);
-    let (bytes, _) = pair.make(InsideOptions::default(), 2);
+    let pair = TestPair::new(&base, &target);
+    let (bytes, _) = pair.make(ArchiveOptions::default(), 2);
     let sound = recipe_of(&bytes);
     pair.apply(with(&bytes, &sound)).unwrap();
     let lies: [Lie; 12] = [

@@ -1,12 +1,10 @@
 //! Does a delta file come back part by part, and is every damage and every lie an error?
 
-use imgdelta::{
-    Algorithm, DiffId, Difference, Error, Limits, Result,
-    delta::{
+use imgdelta_apply::delta::{
         Body, Delta, DeltaWriter, Envelope, FileCost, Group, How, Kind, LayerCost, LayerOutline,
         Member, Nested, Origin, Outline, Recipe, RestCost, Source, StreamName,
-    },
-};
+    };
+use imgdelta_core::{Algorithm, DiffId, Difference, Error, Limits, Result};
 use imgdelta_format::container::{self, SectionHead};
 use imgdelta_testkit::{Packing, TestImage, sha256, tar_of};
 use std::{io::Read as _, sync::Arc};

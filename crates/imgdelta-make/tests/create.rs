@@ -1,91 +1,76 @@
 //! Deltas made from two images: the target comes out exactly, in the cheapest way, the same way
 //! every time.
 
-use imgdelta::{
-    Error, Limits, Result,
-    apply::{self, ApplyOptions},
-    cost::{Cost, LayerWay},
+use imgdelta_apply::{
+    apply::{self, LayerForm},
     delta::{Body, Delta, Envelope, How, Origin},
-    encode::{EncodeOptions, Layers, encode},
-    image::{self, Image, OpenOptions},
-    parallel::Workers,
-    plan::{Known, Plan, PlanOptions},
-    progress::Silent,
-    scratch::Scratch,
     sink,
+};
+use imgdelta_core::{Context, Error, Limits, Result, parallel::Workers, scratch::Scratch};
+use imgdelta_image::{
+    image::{self, Image, OpenOptions},
+    survey::SurveyOptions,
+};
+use imgdelta_make::{
+    cost::{Cost, LayerWay},
+    options::CreateOptions,
+    pair::ImagePair,
+    plan::ReusableRecipe,
     sources::Found,
-    survey::{self, Survey, SurveyOptions},
-    volume::Volume,
 };
 use imgdelta_testkit::{Packing, TestImage, tar_of};
 use std::{io::Read, path::Path, sync::Arc};
 use tempfile::TempDir;
 
-/// Two images surveyed, in a directory that vanishes.
-struct Pair {
+/// Two images that were read, in a directory that vanishes.
+struct TestPair {
     dir: TempDir,
-    images: [Survey; 2],
-    volume: Volume,
+    images: ImagePair,
 }
 
-impl Pair {
+impl TestPair {
     fn new(base: &TestImage, target: &TestImage) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let images = [("base", base), ("target", target)].map(|(name, image)| {
             image.blobs().write_layout(&dir.path().join(name));
             open(&dir.path().join(name))
         });
-        let scratch = Scratch::in_dir(dir.path()).unwrap();
-        let (images, volume) = survey::both_with_streams(
-            images,
-            &SurveyOptions::default(),
-            &scratch,
-            &Workers::new(2).unwrap(),
-            &Silent,
-        )
-        .unwrap();
-        Self { dir, images, volume }
+        let images =
+            ImagePair::read(images, &SurveyOptions::default(), &context(&dir, 2)).unwrap();
+        Self { dir, images }
     }
 
-    fn scratch(&self) -> Scratch {
-        Scratch::in_dir(self.dir.path()).unwrap()
+    /// Makes a delta with any number of threads, and returns its cost as well.
+    fn make(&self, options: &CreateOptions, threads: usize) -> Result<(Vec<u8>, Cost)> {
+        self.make_in(options, context(&self.dir, threads))
     }
 
-    /// Makes a delta; `then` sees its cost as well.
-    fn make(&self, options: &EncodeOptions, threads: usize) -> Result<(Vec<u8>, Cost)> {
-        self.make_as(PlanOptions::default(), options, threads)
-    }
-
-    fn make_as(
-        &self,
-        how: PlanOptions,
-        options: &EncodeOptions,
-        threads: usize,
-    ) -> Result<(Vec<u8>, Cost)> {
-        let [base, target] = &self.images;
-        let (workers, scratch) = (Workers::new(threads)?, self.scratch());
-        let plan = Plan::of(base, target, &self.volume, how, &scratch, &workers, &Silent)?;
-        let draft = encode(&plan, options, &self.scratch(), &workers, &Silent)?;
+    fn make_in(&self, options: &CreateOptions, context: Context) -> Result<(Vec<u8>, Cost)> {
+        let images = [self.images.base().image.clone(), self.images.target().image.clone()];
+        let pair = ImagePair::read(images, &SurveyOptions::default(), &context)?;
+        let draft = pair.plan(options)?.encode()?;
+        let cost = draft.cost()?;
         let mut bytes = Vec::new();
-        let written = draft.write(&mut bytes)?;
+        let written = draft.write_unproved(&mut bytes)?;
         assert_eq!(written, bytes.len() as u64);
-        let cost = Cost::of(&draft)?;
         assert_eq!(cost.delta_bytes, written);
         Ok((bytes, cost))
     }
 
-    /// Proves and applies a delta, and returns the digest of what lies there then.
+    /// Applies a delta, and returns the image that is there then.
     fn apply(&self, delta: &[u8], name: &str) -> Result<Image> {
         let delta = Delta::open(Arc::new(delta.to_vec()), "test", &Limits::default())?;
-        let workers = Workers::new(2)?;
-        let options = ApplyOptions::new(self.scratch());
-        apply::prove(&delta, &self.volume, &options, &workers, &Silent)?;
         let out = self.dir.path().join(name);
         let sink = sink::create(&format!("oci:{}", out.display()).parse()?, &Limits::default())?;
-        let base = [self.images[0].image.clone()];
-        apply::apply(&delta, &base, sink, &options, &workers, &Silent)?;
+        let base = [self.images.base().image.clone()];
+        apply::apply(&delta, &base, sink, LayerForm::Exact, &context(&self.dir, 2))?;
         Ok(open(&out))
     }
+}
+
+fn context(dir: &TempDir, threads: usize) -> Context {
+    let workers = Arc::new(Workers::new(threads).unwrap());
+    Context::new(Scratch::in_dir(dir.path()).unwrap()).unwrap().workers(workers)
 }
 
 fn open(dir: &Path) -> Image {
@@ -145,33 +130,33 @@ fn target_layers() -> Vec<Vec<u8>> {
     ]
 }
 
-fn images(packing: Packing) -> Pair {
-    Pair::new(&TestImage::new(base_layers(), packing), &TestImage::new(target_layers(), packing))
+fn images(packing: Packing) -> TestPair {
+    TestPair::new(&TestImage::new(base_layers(), packing), &TestImage::new(target_layers(), packing))
 }
 
 #[test]
 fn the_target_comes_out_exactly_whatever_its_packing() {
     for packing in [Packing::Plain, Packing::Gzip, Packing::GzipMembers] {
         let pair = images(packing);
-        let (delta, _) = pair.make(&EncodeOptions::default(), 2).unwrap();
+        let (delta, _) = pair.make(&CreateOptions::default(), 2).unwrap();
         let made = pair.apply(&delta, "made").unwrap();
-        assert_eq!(made.digest, pair.images[1].image.digest, "{packing:?}");
-        assert_eq!(made.layers, pair.images[1].image.layers, "{packing:?}");
+        assert_eq!(made.digest, pair.images.target().image.digest, "{packing:?}");
+        assert_eq!(made.layers, pair.images.target().image.layers, "{packing:?}");
     }
 }
 
 #[test]
 fn bytes_do_not_depend_on_the_number_of_threads() {
     let pair = images(Packing::Gzip);
-    let (one, _) = pair.make(&EncodeOptions::default(), 1).unwrap();
-    let (again, _) = images(Packing::Gzip).make(&EncodeOptions::default(), 5).unwrap();
+    let (one, _) = pair.make(&CreateOptions::default(), 1).unwrap();
+    let (again, _) = images(Packing::Gzip).make(&CreateOptions::default(), 5).unwrap();
     assert_eq!(one, again);
 }
 
 #[test]
 fn each_file_comes_from_where_it_is_cheapest_and_the_cost_says_so() {
     let pair = images(Packing::Gzip);
-    let (delta, cost) = pair.make(&EncodeOptions::default(), 2).unwrap();
+    let (delta, cost) = pair.make(&CreateOptions::default(), 2).unwrap();
     let ways: Vec<LayerWay> = cost.layers.iter().map(|layer| layer.way).collect();
     assert_eq!(ways, [LayerWay::Kept, LayerWay::Rebuilt, LayerWay::Kept]);
     let count = |how| cost.layers[1].files.get(&how).map_or(0, |sum| sum.count);
@@ -199,32 +184,32 @@ fn each_file_comes_from_where_it_is_cheapest_and_the_cost_says_so() {
 #[test]
 fn an_image_to_itself_keeps_everything() {
     let image = TestImage::new(base_layers(), Packing::Gzip);
-    let pair = Pair::new(&image, &image);
-    let (delta, cost) = pair.make(&EncodeOptions::default(), 2).unwrap();
+    let pair = TestPair::new(&image, &image);
+    let (delta, cost) = pair.make(&CreateOptions::default(), 2).unwrap();
     assert_eq!(cost.pull_bytes, 0);
     assert!(cost.layers.iter().all(|layer| layer.way == LayerWay::Kept && layer.bytes == 0));
-    assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images[1].image.digest);
+    assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images.target().image.digest);
 }
 
 #[test]
 fn the_way_back_comes_out_exactly_too() {
     let mut pair = images(Packing::Gzip);
-    pair.images.reverse();
-    let (delta, _) = pair.make(&EncodeOptions::default(), 2).unwrap();
-    assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images[1].image.digest);
+    pair.images = pair.images.reversed();
+    let (delta, _) = pair.make(&CreateOptions::default(), 2).unwrap();
+    assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images.target().image.digest);
 }
 
 #[test]
 fn a_layer_whose_compression_cannot_be_remade_is_carried_and_says_so() {
     let base = TestImage::new(base_layers(), Packing::Zstd);
     let target = TestImage::new(target_layers(), Packing::ZstdRaw);
-    let pair = Pair::new(&base, &target);
+    let pair = TestPair::new(&base, &target);
     // The kept layers' streams are there, their blobs are not: they are carried as well.
-    let outcome = pair.make(&EncodeOptions::default(), 2);
+    let outcome = pair.make(&CreateOptions::default(), 2);
     let error = outcome.map(|(delta, _)| delta.len()).unwrap_err();
     assert!(matches!(error, Error::BadInput { .. }), "{error}");
     assert!(error.to_string().contains("3 layers travel whole"), "{error}");
-    let streams = EncodeOptions::default().layers(Layers::Uncompressed);
+    let streams = CreateOptions::default().layers(LayerForm::Uncompressed);
     let (delta, cost) = pair.make(&streams, 2).unwrap();
     assert!(cost.layers.iter().all(|layer| layer.way != LayerWay::CarriedForCompression));
     let delta = Delta::open(Arc::new(delta), "test", &Limits::default()).unwrap();
@@ -235,10 +220,10 @@ fn a_layer_whose_compression_cannot_be_remade_is_carried_and_says_so() {
 fn zstd_layers_come_out_exactly() {
     let base = TestImage::new(base_layers(), Packing::Gzip);
     for packing in [Packing::Zstd, Packing::ZstdFrames] {
-        let pair = Pair::new(&base, &TestImage::new(target_layers(), packing));
-        let (delta, _) = pair.make(&EncodeOptions::default(), 2).unwrap();
+        let pair = TestPair::new(&base, &TestImage::new(target_layers(), packing));
+        let (delta, _) = pair.make(&CreateOptions::default(), 2).unwrap();
         let name = format!("{packing:?}");
-        assert_eq!(pair.apply(&delta, &name).unwrap().digest, pair.images[1].image.digest);
+        assert_eq!(pair.apply(&delta, &name).unwrap().digest, pair.images.target().image.digest);
         let delta = Delta::open(Arc::new(delta), "test", &Limits::default()).unwrap();
         let is_remade = |envelope: &Envelope| matches!(envelope, Envelope::Zstd(_));
         assert!(delta.layers().iter().all(|layer| is_remade(&layer.envelope)), "{name}");
@@ -250,22 +235,22 @@ fn two_layers_with_one_stream_share_a_recipe() {
     let mut layers = target_layers();
     layers[2] = layers[1].clone();
     let base = TestImage::new(base_layers(), Packing::Plain);
-    let pair = Pair::new(&base, &TestImage::new(layers, Packing::Plain));
-    let (delta, cost) = pair.make(&EncodeOptions::default(), 2).unwrap();
+    let pair = TestPair::new(&base, &TestImage::new(layers, Packing::Plain));
+    let (delta, cost) = pair.make(&CreateOptions::default(), 2).unwrap();
     assert_eq!(cost.layers[2].way, LayerWay::Again);
     assert_eq!(cost.layers[2].bytes, 0);
-    assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images[1].image.digest);
+    assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images.target().image.digest);
     let delta = Delta::open(Arc::new(delta), "test", &Limits::default()).unwrap();
     assert_eq!(delta.layers()[1].body, Body::Recipe(0));
     assert_eq!(delta.layers()[2].body, Body::Recipe(0));
 }
 
 /// What a delta's first recipe offers to other images.
-fn known(delta: &[u8]) -> Known {
+fn known(delta: &[u8]) -> ReusableRecipe {
     let delta = Delta::open(Arc::new(delta.to_vec()), "test", &Limits::default()).unwrap();
     let ordinal = delta.layers().iter().position(|layer| layer.body == Body::Recipe(0)).unwrap();
     let layer = &delta.layers()[ordinal];
-    Known {
+    ReusableRecipe {
         recipe: delta.recipe(0).unwrap(),
         envelopes: [(layer.blob, layer.envelope.clone())].into(),
         cost: delta.cost().unwrap().unwrap().swap_remove(ordinal),
@@ -279,11 +264,11 @@ fn a_recipe_is_used_again_by_images_with_the_same_layers() {
         TestImage::new(layers.iter().copied().cloned().collect(), Packing::Gzip)
     };
     let (first, _) =
-        Pair::new(&image(&[&old]), &image(&[&new])).make(&EncodeOptions::default(), 2).unwrap();
+        TestPair::new(&image(&[&old]), &image(&[&new])).make(&CreateOptions::default(), 2).unwrap();
     let [app, next] = [1, 2].map(|seed| tar_of(&[("app/bin", &noise(7, 9000)[seed..])]));
-    let pair = Pair::new(&image(&[&old, &app]), &image(&[&new, &next]));
-    let how = PlanOptions::default().known(vec![known(&first)]);
-    let (delta, cost) = pair.make_as(how.clone(), &EncodeOptions::default(), 2).unwrap();
+    let pair = TestPair::new(&image(&[&old, &app]), &image(&[&new, &next]));
+    let how = CreateOptions::default().reusable(vec![known(&first)]);
+    let (delta, cost) = pair.make(&how, 2).unwrap();
     let ways: Vec<LayerWay> = cost.layers.iter().map(|layer| layer.way).collect();
     assert_eq!(ways, [LayerWay::Reused, LayerWay::Rebuilt]);
     let bytes = |delta: &[u8]| {
@@ -297,17 +282,49 @@ fn a_recipe_is_used_again_by_images_with_the_same_layers() {
         cost.files.iter().filter(|file| file.layer == 0).count(),
         known(&first).cost.files.len()
     );
-    assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images[1].image.digest);
+    assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images.target().image.digest);
 
     // Streams alone have no envelopes, whatever was known.
-    let streams = EncodeOptions::default().layers(Layers::Uncompressed);
-    let (delta, _) = pair.make_as(how.clone(), &streams, 2).unwrap();
+    let streams = how.clone().layers(LayerForm::Uncompressed);
+    let (delta, _) = pair.make(&streams, 2).unwrap();
     assert_eq!(known(&delta).envelopes.into_values().next(), Some(Envelope::Unmade));
 
     // Where the base lacks what it needs, it is of no use.
-    let pair = Pair::new(&image(&[&app]), &image(&[&new, &next]));
-    let (_, cost) = pair.make_as(how, &EncodeOptions::default(), 2).unwrap();
+    let pair = TestPair::new(&image(&[&app]), &image(&[&new, &next]));
+    let (_, cost) = pair.make(&how, 2).unwrap();
     assert!(cost.layers.iter().all(|layer| layer.way != LayerWay::Reused));
+}
+
+#[test]
+fn a_reused_recipe_with_a_damaged_envelope_is_not_proved() {
+    let [old, new] = [base_layers().swap_remove(0), target_layers().swap_remove(1)];
+    let image = |layer: &[u8]| TestImage::new(vec![layer.to_vec()], Packing::Gzip);
+    let pair = TestPair::new(&image(&old), &image(&new));
+    let (first, _) = pair.make(&CreateOptions::default(), 2).unwrap();
+    let offer = known(&first);
+    let prove = |offer: ReusableRecipe| {
+        let options = CreateOptions::default().reusable(vec![offer]);
+        let plan = pair.images.plan(&options).unwrap();
+        assert_eq!(plan.reused_recipes(), 1);
+        plan.encode().unwrap().prove()
+    };
+    prove(offer.clone()).unwrap();
+    let (blob, envelope) = offer.envelopes.iter().next().unwrap();
+    let Envelope::Deflate(recipe) = envelope else { panic!("{envelope:?}") };
+    let mut refused = 0;
+    for at in 0..recipe.len() {
+        let mut damaged = recipe.clone();
+        damaged[at] ^= 1;
+        let mut wrong = offer.clone();
+        wrong.envelopes = [(*blob, Envelope::Deflate(damaged))].into();
+        match prove(wrong) {
+            Err(Error::Mismatch { .. } | Error::BadInput { .. }) => refused += 1,
+            Err(other) => panic!("byte {at}: {other}"),
+            // A few bytes do not matter to the blob, such as a hint for the speed of remaking.
+            Ok(_) => {}
+        }
+    }
+    assert!(refused * 2 > recipe.len(), "{refused} of {} bytes", recipe.len());
 }
 
 #[test]
@@ -316,12 +333,14 @@ fn little_memory_cuts_large_files_into_windows() {
     let base = TestImage::new(vec![tar_of(&[("large", &large)])], Packing::Plain);
     large.rotate_left(1 << 20);
     let target = TestImage::new(vec![tar_of(&[("large", &large)])], Packing::Plain);
-    let pair = Pair::new(&base, &target);
-    let (whole, _) = pair.make(&EncodeOptions::default(), 2).unwrap();
-    let (cut, _) = pair.make(&EncodeOptions::default().memory_bytes(1 << 20), 2).unwrap();
+    let pair = TestPair::new(&base, &target);
+    let (whole, _) = pair.make(&CreateOptions::default(), 2).unwrap();
+    let (cut, _) = pair
+        .make_in(&CreateOptions::default(), context(&pair.dir, 2).memory_bytes(Some(1 << 20)))
+        .unwrap();
     for (name, delta) in [("whole", &whole), ("cut", &cut)] {
         assert!(delta.len() < 3000, "{name} is {} bytes", delta.len());
-        assert_eq!(pair.apply(delta, name).unwrap().digest, pair.images[1].image.digest);
+        assert_eq!(pair.apply(delta, name).unwrap().digest, pair.images.target().image.digest);
     }
     let delta = Delta::open(Arc::new(cut), "test", &Limits::default()).unwrap();
     let recipe = delta.recipe(0).unwrap();
@@ -341,7 +360,7 @@ fn odd_streams_come_out_exactly() {
     ];
     let like = [one, vec![0; 100], noise(12, 70_000)].concat();
     let base = TestImage::new(vec![tar_of(&[("noise", &noise(12, 90_000))]), like], Packing::Plain);
-    let pair = Pair::new(&base, &TestImage::new(odd, Packing::Plain));
-    let (delta, _) = pair.make(&EncodeOptions::default(), 2).unwrap();
-    assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images[1].image.digest);
+    let pair = TestPair::new(&base, &TestImage::new(odd, Packing::Plain));
+    let (delta, _) = pair.make(&CreateOptions::default(), 2).unwrap();
+    assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images.target().image.digest);
 }

@@ -3,14 +3,13 @@
 //! `cargo run --release --example headers -- OLD NEW [OLD NEW]...` takes references. Both images
 //! are held in memory. Entries are paired by path.
 
-use imgdelta::{
-    Error, Limits,
-    headers::{BaseHeader, HeaderReader, HeaderWriter},
+use imgdelta_core::{Error, Limits, progress::Silent};
+use imgdelta_format::pack::{Packer, unpack};
+use imgdelta_image::{
     image::{self, Image, OpenOptions},
     index::{Index, IndexBuilder},
-    progress::Silent,
 };
-use imgdelta_format::pack::{Packer, unpack};
+use imgdelta_layer::headers::{BaseHeader, HeaderReader, HeaderWriter};
 use std::{collections::HashMap, env, ops::Range, time::Instant};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -27,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// A layer's index and stream.
 type Read = (Index, Vec<u8>);
 
-fn read(image: &Image, skip: &[imgdelta::DiffId]) -> imgdelta::Result<Vec<Read>> {
+fn read(image: &Image, skip: &[imgdelta_core::DiffId]) -> imgdelta_core::Result<Vec<Read>> {
     let mut layers = Vec::new();
     for layer in image.layers.iter().filter(|layer| !skip.contains(&layer.diff_id)) {
         let mut builder = IndexBuilder::new(&Limits::default(), None);
@@ -41,7 +40,7 @@ fn read(image: &Image, skip: &[imgdelta::DiffId]) -> imgdelta::Result<Vec<Read>>
     Ok(layers)
 }
 
-fn compare([old, new]: &[Image; 2]) -> imgdelta::Result<()> {
+fn compare([old, new]: &[Image; 2]) -> imgdelta_core::Result<()> {
     let bases = read(old, &[])?;
     let kept: Vec<_> = old.layers.iter().map(|layer| layer.diff_id).collect();
     let mut space = Vec::new();
@@ -108,7 +107,7 @@ fn read_back(
     space: &[u8],
     stream: &[u8],
     payloads: &[Range<u64>],
-) -> imgdelta::Result<()> {
+) -> imgdelta_core::Result<()> {
     let mut reader = HeaderReader::open(packed, &Limits::default())?;
     let mut frame = Vec::new();
     let mut at = 0;

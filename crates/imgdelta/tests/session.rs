@@ -1,0 +1,244 @@
+//! The short path: a session compares, creates, applies, verifies and describes.
+
+use imgdelta::{
+    Difference, Error, LimitName, Limits, MissingLayer, Reference, Session,
+    apply::LayerForm,
+    create::CreateOptions,
+    diff::DiffOptions,
+    image::{Image, OpenOptions},
+    progress::{Progress, Silent},
+    sink::MemorySink,
+    store::{MemoryStore, Name, ReadAt as _, Store},
+};
+use imgdelta_testkit::{Packing, TestImage, noise, tar_of};
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+use tempfile::TempDir;
+
+/// Layouts `old` and `new`, and a session, in a directory that vanishes.
+struct Scene {
+    dir: TempDir,
+    session: Session,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = tar_of(&[("lib/shared", &noise(1, 60_000))]);
+        let mut tool = noise(2, 60_000);
+        let old = tar_of(&[("bin/tool", &tool)]);
+        tool[30_000] ^= 1;
+        let new = tar_of(&[("bin/tool", &tool)]);
+        for (name, layers) in [("old", vec![shared.clone(), old]), ("new", vec![shared, new])] {
+            TestImage::new(layers, Packing::Gzip).blobs().write_layout(&dir.path().join(name));
+        }
+        fs::create_dir(dir.path().join("scratch")).unwrap();
+        let session = Session::new(dir.path().join("scratch")).unwrap();
+        Self { dir, session }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn layout(&self, name: &str) -> Reference {
+        format!("oci:{}", self.path(name).display()).parse().unwrap()
+    }
+
+    fn create(&self, name: &str) -> imgdelta::create::SavedDelta {
+        self.session.create(&self.layout("old"), &self.layout("new"), self.path(name)).unwrap()
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(dir)
+        .unwrap()
+        .map(|item| item.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn three_lines_make_and_apply_a_delta() {
+    let scene = Scene::new();
+    let (old, new) = (scene.layout("old"), scene.layout("new"));
+    let saved = scene.session.create(&old, &new, scene.path("up")).unwrap();
+    assert_eq!(saved.bytes, fs::metadata(scene.path("up")).unwrap().len());
+    let verified = scene.session.verify(scene.path("up"), &[old.clone()]).unwrap();
+    assert_eq!(verified.target, saved.target);
+    let applied = scene.session.apply(scene.path("up"), &[old], &scene.layout("made")).unwrap();
+    assert_eq!(applied.manifest, Some(saved.target));
+    let made = scene.session.open(&scene.layout("made")).unwrap();
+    assert_eq!(made.digest, scene.session.open(&new).unwrap().digest);
+    let inspection = scene.session.inspect(scene.path("up")).unwrap();
+    assert_eq!(inspection.json()["bytes"], saved.bytes);
+    // Scratch files have no names.
+    assert!(names(&scene.path("scratch")).is_empty());
+}
+
+#[test]
+fn a_diff_and_deltas_both_ways_come_from_one_reading() {
+    let scene = Scene::new();
+    let session = &scene.session;
+    let reference = [scene.layout("old"), scene.layout("new")];
+    let diff = session.diff(&reference[0], &reference[1]).unwrap();
+    assert_eq!(diff.totals.modified.files, 1);
+    let images = session.open_pair(&reference[0], &reference[1]).unwrap();
+    let pair = session.read_pair(images, &DiffOptions::default()).unwrap();
+    let up = pair.plan(&CreateOptions::default()).unwrap().encode().unwrap().prove().unwrap();
+    let down =
+        pair.reversed().plan(&CreateOptions::default()).unwrap().encode().unwrap().prove().unwrap();
+    assert_eq!(up.delta().digest(), pair.target().image.digest);
+    assert_eq!(down.delta().digest(), pair.base().image.digest);
+    let mut bytes = Vec::new();
+    let count = up.source().size_bytes().unwrap();
+    assert_eq!(up.write_to(&mut bytes).unwrap(), count);
+    assert_eq!(bytes.len() as u64, count);
+}
+
+#[test]
+fn a_delta_is_saved_whole_or_not_at_all() {
+    let scene = Scene::new();
+    let (old, new) = (scene.layout("old"), scene.layout("new"));
+    fs::create_dir(scene.path("out")).unwrap();
+    let save = |path: &str| scene.session.create(&old, &new, scene.path(path));
+    let error = save("out").unwrap_err().to_string();
+    assert!(error.contains("a directory; name a file to write"), "{error}");
+    let error = save("missing/up").unwrap_err();
+    assert!(matches!(&error, Error::Io { place, .. } if place.ends_with("missing")), "{error}");
+    assert!(matches!(
+        scene.session.create(&old, &new, "/dev/null"),
+        Err(Error::BadInput { .. })
+    ));
+    // A plain pull of nothing cannot be improved on.
+    let other = scene.session.create(&old, &old, scene.path("out/none"));
+    assert_eq!(other.unwrap().target, scene.session.open(&old).unwrap().digest);
+    save("out/up").unwrap();
+    fs::write(scene.path("out/up"), b"older").unwrap();
+    save("out/up").unwrap();
+    assert_eq!(names(&scene.path("out")), ["none", "up"]);
+}
+
+#[test]
+fn a_missing_base_is_named_layer_by_layer() {
+    let scene = Scene::new();
+    scene.create("up");
+    let error = scene.session.verify(scene.path("up"), &[]).unwrap_err();
+    let Error::BaseMissing { missing, .. } = &error else { panic!("{error}") };
+    let old = scene.session.open(&scene.layout("old")).unwrap();
+    let expected: Vec<_> = old.layers.iter().map(|layer| layer.diff_id).collect();
+    for layer in missing {
+        let MissingLayer::Stream { diff_id, .. } = layer else { panic!("{layer}") };
+        assert!(expected.contains(diff_id));
+    }
+    assert_eq!(missing.len(), 2);
+}
+
+#[test]
+fn limits_and_differences_are_values() {
+    let scene = Scene::new();
+    let mut limits = Limits::default();
+    limits.layers = 1;
+    let session = scene.session.clone().limits(limits);
+    let error = session.open(&scene.layout("old")).unwrap_err();
+    assert!(
+        matches!(error, Error::OverLimit { name: Some(LimitName::Layers), found: 2, limit: 1, .. }),
+        "{error:?}"
+    );
+    let image = scene.session.open(&scene.layout("old")).unwrap();
+    let blob = image.layers[1].descriptor.digest;
+    let path = scene.path("old/blobs/sha256").join(blob.hex());
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let error = scene.session.diff(&scene.layout("old"), &scene.layout("new")).unwrap_err();
+    let Error::Mismatch { difference: Difference::Digest { expected, found }, .. } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(expected, blob);
+    assert_ne!(found, blob);
+}
+
+#[test]
+fn an_image_travels_through_memory() {
+    let scene = Scene::new();
+    scene.create("up");
+    let delta = scene.session.open_delta(scene.path("up")).unwrap();
+    let base = scene.session.open_base(&delta, &[scene.layout("old")]).unwrap();
+    let sink = MemorySink::new("v2");
+    let into: Box<MemorySink> = Box::new(sink.clone());
+    let applied = scene.session.apply_to(&delta, &base, into, LayerForm::Exact).unwrap();
+    let store: MemoryStore = sink.store();
+    assert_eq!(store.names().unwrap(), ["v2"]);
+    let name = Name::Tag("v2".into());
+    let image = Image::open(Arc::new(store), Some(&name), &OpenOptions::default()).unwrap();
+    assert_eq!(Some(image.digest), applied.manifest);
+    // Everything is there, so nothing is made again.
+    let into: Box<MemorySink> = Box::new(sink);
+    let again = scene.session.apply_to(&delta, &[], into, LayerForm::Exact);
+    assert!(again.is_ok(), "{again:?}");
+}
+
+#[test]
+fn a_delta_comes_from_a_stream_too() {
+    let scene = Scene::new();
+    scene.create("up");
+    let bytes = fs::read(scene.path("up")).unwrap();
+    let delta = scene.session.read_delta(&mut &bytes[..], "a pipe").unwrap();
+    let base = scene.session.open_base(&delta, &[scene.layout("old")]).unwrap();
+    scene.session.verify_delta(&delta, &base).unwrap();
+    let error = scene.session.read_delta(&mut &bytes[..100], "a pipe").unwrap_err().to_string();
+    assert!(error.contains("a pipe"), "{error}");
+    let error = scene.session.open_delta(scene.path("old")).unwrap_err().to_string();
+    assert!(error.contains("a directory, not a delta file"), "{error}");
+}
+
+/// Cancels at the first question.
+#[derive(Default)]
+struct Impatient {
+    questions: AtomicUsize,
+}
+
+impl Progress for Impatient {
+    fn is_cancelled(&self) -> bool {
+        self.questions.fetch_add(1, Relaxed);
+        true
+    }
+}
+
+#[test]
+fn whoever_listens_may_cancel() {
+    let scene = Scene::new();
+    let listener = Arc::new(Impatient::default());
+    let session = scene.session.clone().progress(Arc::clone(&listener) as Arc<dyn Progress>);
+    let outcome = session.create(&scene.layout("old"), &scene.layout("new"), scene.path("up"));
+    assert!(matches!(outcome, Err(Error::Cancelled)));
+    assert!(listener.questions.load(Relaxed) > 0);
+    assert!(!scene.path("up").exists());
+    let session = session.progress(Arc::new(Silent));
+    session.create(&scene.layout("old"), &scene.layout("new"), scene.path("up")).unwrap();
+}
+
+#[test]
+fn a_session_can_be_shared_between_threads() {
+    fn check<T: Send + Sync + Clone + 'static>() {}
+    check::<Session>();
+    let scene = Scene::new();
+    let session = scene.session.clone().threads(2).unwrap();
+    let digests: Vec<_> = std::thread::scope(|scope| {
+        let open = |name| {
+            let (session, reference) = (session.clone(), scene.layout(name));
+            scope.spawn(move || session.open(&reference).unwrap().digest)
+        };
+        let threads = [open("old"), open("new")];
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_ne!(digests[0], digests[1]);
+}
