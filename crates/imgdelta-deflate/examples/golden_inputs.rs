@@ -1,4 +1,4 @@
-//! Writes the inputs of the golden vectors into a directory, for testdata/deflate/make.sh.
+//! Writes the inputs of the golden vectors to a directory, for testdata/deflate/make.sh.
 
 #[path = "../tests/inputs/mod.rs"]
 mod inputs;

@@ -1,7 +1,7 @@
-//! Takes gzip files, finds out what made them, remakes them and compares.
+//! Detects the encoders of gzip files, remakes the files and compares.
 //!
 //! `cargo run --release -p imgdelta-deflate --example remake -- FILE.gz...`
-//! prints for each file the model, the bytes of side information and how fast it went.
+//! prints the model of each file, the bytes of side information and the speeds.
 
 use imgdelta_deflate::{DetectOptions, GzipHeader, Model, Remaker, detect_gzip, inflate};
 use std::error::Error;
@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let compressed = std::fs::read(&path)?;
         is_exact &= remake(&path, &compressed)?;
     }
-    if is_exact { Ok(()) } else { Err("a file was not remade".into()) }
+    if is_exact { Ok(()) } else { Err("not all files could be remade".into()) }
 }
 
 fn remake(path: &str, compressed: &[u8]) -> Result<bool, Box<dyn Error>> {
@@ -38,7 +38,7 @@ fn remake(path: &str, compressed: &[u8]) -> Result<bool, Box<dyn Error>> {
     let remade = started.elapsed().as_secs_f64();
 
     let side_bytes = recipe.to_bytes().len();
-    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
+    #[expect(clippy::cast_precision_loss, reason = "the numbers are only printed")]
     let (side, whole, megabytes) =
         (side_bytes as f64, compressed.len() as f64, plain.len() as f64 / 1e6);
     println!(

@@ -1,7 +1,7 @@
-//! Takes zip archives (jars, wheels), finds out what made each member, remakes and compares.
+//! Detects the encoders of the members of zip archives (jars, wheels), remakes them and compares.
 //!
 //! `cargo run --release -p imgdelta-deflate --example zip_members -- ARCHIVE...`
-//! prints for each archive how many members each model made and how fast that went.
+//! prints the number of members by model for each archive, and the times.
 
 use imgdelta_deflate::{DetectOptions, Detector, Encoders, Model, inflate};
 use std::collections::BTreeMap;
@@ -13,11 +13,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     for path in std::env::args().skip(1) {
         is_exact &= archive(&path, &std::fs::read(&path)?)?;
     }
-    if is_exact { Ok(()) } else { Err("a member was not remade".into()) }
+    if is_exact { Ok(()) } else { Err("not all members could be remade".into()) }
 }
 
 fn archive(path: &str, bytes: &[u8]) -> Result<bool, Box<dyn Error>> {
-    let members = deflated_members(bytes).ok_or("no zip archive")?;
+    let members = deflated_members(bytes).ok_or("not a zip archive")?;
     let started = Instant::now();
     let mut detector = Detector::new(DetectOptions::default());
     let recipes: Vec<_> = members.iter().map(|member| detector.raw(member)).collect();

@@ -7,9 +7,10 @@
 //! A recipe without points has the byte form of version 1, and one with points that of version 2.
 //! Never finds points, and never remakes a stream.
 
+use crate::error::BadRecipe;
 use crate::mid_stream::{CHUNK_BYTES, WARM_SPAN_BYTES};
 use crate::model::RestartKind;
-use crate::recipe::{BadRecipe, Limits, Recipe, RecipeReader, put_number};
+use crate::recipe::{Limits, Recipe, RecipeReader, put_number};
 
 /// A recipe with the restart points of its streams.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,8 +36,8 @@ pub struct Point {
 /// before has a good copy, which can depend on all literals since the last copy. No stream so far
 /// needed more than this.
 pub const MAX_LITERALS: u64 = 255;
-/// Most plain bytes between two points: a span is held in memory. A block of 32768 copies of 258
-/// bytes is the longest that an encoder writes, and it fits.
+/// Most plain bytes between two points: a span is held in memory. A span ends with a block, and the
+/// longest block of an encoder has 32768 copies of 258 bytes, so twice the usual spans fit.
 pub const MAX_SPAN_BYTES: u64 = 32 << 20;
 /// Fewest plain bytes between two points: each point costs indexing 64 KiB.
 pub const MIN_SPAN_BYTES: u64 = 32 << 10;

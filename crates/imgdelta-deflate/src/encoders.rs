@@ -5,10 +5,9 @@
 //! members. The last encoder is kept, and its reset takes time in proportion to its input.
 //! Never holds more than one encoder.
 
+use crate::error::RemakeError;
 use crate::fallback::ReplayError;
 use crate::model::{AnyEncoder, Model};
-use crate::recipe::Recipe;
-use crate::remake::{RemakeError, Remaker};
 
 /// Keeps the encoder that was used last.
 #[derive(Default)]
@@ -20,23 +19,6 @@ impl Encoders {
     /// Makes an empty cache.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Appends the stream of `recipe` to `out`. `plain` has all plain bytes of the stream.
-    ///
-    /// # Errors
-    /// If the plain bytes are not those of the recipe. `out` then ends with the output before the
-    /// error.
-    pub fn remake(
-        &mut self,
-        recipe: &Recipe,
-        plain: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), RemakeError> {
-        let mut remaker = Remaker::reusing(recipe, std::mem::take(self));
-        remaker.write(plain, out)?;
-        *self = remaker.finish_reusing(out)?;
-        Ok(())
     }
 
     /// Appends the raw deflate stream of `plain` by `model` to `out`, as zip archives contain it.

@@ -4,10 +4,11 @@
 //! that cannot be cut are remade here, piece by piece. Never remakes a span.
 
 use crate::divided::Divided;
+use crate::error::RemakeError;
 use crate::fallback::ReplayError;
 use crate::model::{AnyEncoder, Model};
 use crate::recipe::Trailer;
-use crate::remake::RemakeError;
+
 use crate::spans::{Made, Span};
 
 /// Joins spans in the order of the steps.

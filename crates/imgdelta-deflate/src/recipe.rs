@@ -3,10 +3,10 @@
 //! The byte form has a version and is compact: a pgzip layer takes about 25 bytes. Reading it
 //! checks every length against [`Limits`] before memory is allocated. Never compresses.
 
+use crate::error::BadRecipe;
 use crate::klauspost::Behaviour;
 use crate::model::Model;
 use crate::zlib::{PigzBlocks, Strategy};
-use std::fmt;
 
 /// The data that remakes a compressed stream from its plain bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,32 +56,6 @@ impl Default for Limits {
         Self { members: 1 << 20, recipe_bytes: 256 << 20 }
     }
 }
-
-/// The reason why bytes are not a valid recipe. Callers refuse the file that contains them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadRecipe {
-    /// A later version of this crate wrote the recipe.
-    Version(u8),
-    /// The bytes end too early, or some are left over.
-    Length,
-    /// A value exceeds the limits.
-    Limit,
-    /// The recipe names a model or a parameter that does not exist.
-    Unknown,
-}
-
-impl fmt::Display for BadRecipe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Version(version) => write!(f, "recipe version {version} is not known"),
-            Self::Length => f.write_str("recipe has the wrong length"),
-            Self::Limit => f.write_str("recipe exceeds the limits"),
-            Self::Unknown => f.write_str("recipe names an unknown model"),
-        }
-    }
-}
-
-impl std::error::Error for BadRecipe {}
 
 const VERSION: u8 = 1;
 

@@ -5,12 +5,11 @@
 //! result.
 
 use crate::encoders::Encoders;
-use crate::fallback::ReplayError;
+use crate::error::RemakeError;
 use crate::gzip::GzipCheck;
 use crate::klauspost::{KlauspostEncoder, PGZIP_HISTORY_BYTES};
 use crate::model::{AnyEncoder, Model};
 use crate::recipe::{Recipe, Trailer};
-use std::fmt;
 
 /// Remakes one compressed stream.
 pub struct Remaker<'a> {
@@ -26,32 +25,6 @@ struct CurrentMember {
     check: Option<GzipCheck>,
     left_bytes: u64,
 }
-
-/// The reason why a stream cannot be remade: wrong plain bytes, or a damaged recipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RemakeError {
-    /// There are more plain bytes than the recipe has.
-    TooLong,
-    /// There are fewer plain bytes than the recipe has.
-    TooShort,
-    /// The model has parameters that do not exist.
-    NoSuchModel,
-    /// The token record does not fit the plain bytes.
-    Tokens(ReplayError),
-}
-
-impl fmt::Display for RemakeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong => f.write_str("more plain bytes than the recipe accounts for"),
-            Self::TooShort => f.write_str("fewer plain bytes than the recipe accounts for"),
-            Self::NoSuchModel => f.write_str("recipe has a model that does not exist"),
-            Self::Tokens(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for RemakeError {}
 
 impl<'a> Remaker<'a> {
     /// Makes a remaker at the first byte of the stream.
@@ -128,6 +101,25 @@ impl<'a> Remaker<'a> {
         }
         self.encoders.keep(&member.model, running.encoder);
         self.member += 1;
+        Ok(())
+    }
+}
+
+impl Encoders {
+    /// Appends the stream of `recipe` to `out`. `plain` has all plain bytes of the stream.
+    ///
+    /// # Errors
+    /// If the plain bytes are not those of the recipe. `out` then ends with the output before the
+    /// error.
+    pub fn remake(
+        &mut self,
+        recipe: &Recipe,
+        plain: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), RemakeError> {
+        let mut remaker = Remaker::reusing(recipe, std::mem::take(self));
+        remaker.write(plain, out)?;
+        *self = remaker.finish_reusing(out)?;
         Ok(())
     }
 }

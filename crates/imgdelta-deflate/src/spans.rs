@@ -8,11 +8,12 @@
 
 use crate::bits::BitWriter;
 use crate::divided::{Divided, Point};
+use crate::error::RemakeError;
 use crate::fallback::ReplayError;
 use crate::klauspost::PGZIP_HISTORY_BYTES;
 use crate::mid_stream::{self, MidStreamEncoder, warm_from};
 use crate::model::{Model, RestartKind};
-use crate::remake::{RemakeError, pgzip_segment};
+use crate::remake::pgzip_segment;
 use crate::window::{LOOKAHEAD_BYTES, base_of};
 use crate::zlib::{PIGZ_HISTORY_BYTES, PigzBlocks, PigzEncoder, ResumePoint};
 use std::ops::Range;

@@ -1,43 +1,44 @@
-//! The 64 KiB sliding buffer and hash chains shared by all lazy matchers.
+//! The 64 KiB sliding buffer and hash chains that all lazy parsers share.
 //!
-//! zlib, Go and klauspost's upper levels keep the same furniture: a buffer twice the window that
-//! drops its lower half when the parse comes near its end, a table of newest positions by hash,
-//! and for each position the one before it with the same hash; here the four before it, as a
-//! walk along single links spends its time waiting for the next one. Positions are buffer
-//! indices plus one in 16 bits, zero meaning none: the tables stay small enough for the cache, at
-//! the price of lowering every entry at each slide (about 3 % of the time). What is visible in the output,
-//! that a candidate must still lie in the buffer, is kept exactly. Never searches.
+//! zlib, Go and klauspost's upper levels use the same structures: a buffer of twice the window that
+//! drops its lower half near its end, a table of the newest positions by hash, and a chain of older
+//! positions. Here each chain entry has four older positions, because a walk over single links
+//! waits for memory at every step.
+//! A position is a buffer index plus one in 16 bits, and zero is no position. So the tables fit
+//! into the cache, and each slide lowers all entries (about 3 % of the time). The slides are at the
+//! same places as in the originals, because a candidate must still be in the buffer.
+//! Never searches.
 
 use crate::alphabet::MAX_COPY;
 
-/// Bytes the buffer holds.
+/// Bytes of the buffer.
 pub(crate) const BUFFER_BYTES: usize = 65_536;
 /// Bytes dropped at a slide, and the farthest distance.
 pub(crate) const HALF_BYTES: usize = 32_768;
-/// Bytes that every lazy matcher wants ahead unless the data ends.
+/// Bytes that every lazy parser needs ahead, except at the end of the data.
 pub(crate) const LOOKAHEAD_BYTES: usize = 262;
-/// Scratch behind the buffer, so that wide reads stay inside.
+/// Bytes behind the buffer, for wide reads near its end.
 const PAD_BYTES: usize = 512;
-/// Zeros that [`SearchWindow::put_zeros`] may write behind the data.
+/// Most zeros that [`SearchWindow::put_zeros`] writes behind the data.
 const ZEROS_BYTES: usize = 8;
 
-/// The buffer. An index in 16 bits and an offset in eight lie inside by their types alone, which
-/// spares the search its checks.
+/// The buffer. A 16-bit index plus an 8-bit offset is always inside, so the search needs no bounds
+/// checks.
 pub(crate) type WindowBuffer = [u8; BUFFER_BYTES + PAD_BYTES];
 
-/// Buffer, heads and chains; `HEADS` hash values at most.
+/// Buffer, heads and chains, for at most `HEADS` hash values.
 pub(crate) struct SearchWindow<const HEADS: usize> {
     bytes: Box<WindowBuffer>,
     /// Bytes in the buffer.
     pub(crate) end: usize,
     heads: Box<[u16; HEADS]>,
-    /// Hash values in use: the first so many.
+    /// Number of hash values in use.
     used_heads: usize,
-    /// Bytes dropped at a slide; the buffer is used up to twice as many.
+    /// Bytes dropped at a slide. The buffer uses twice as many.
     half: usize,
     chain: Box<[[u16; LINKS]; HALF_BYTES]>,
-    /// The buffer was slid: what was inserted can no longer be told from its bytes.
-    is_worn: bool,
+    /// True after a slide: the buffer no longer has all bytes whose hashes were inserted.
+    has_slid: bool,
 }
 
 impl<const HEADS: usize> SearchWindow<HEADS> {
@@ -50,29 +51,29 @@ impl<const HEADS: usize> SearchWindow<HEADS> {
             used_heads: used_heads.min(HEADS),
             half: HALF_BYTES,
             chain: table(),
-            is_worn: false,
+            has_slid: false,
         }
     }
 
-    /// Makes the window smaller than usual; a power of two.
+    /// Makes the window smaller. `half` is a power of two.
     pub(crate) fn with_half(mut self, half: usize) -> Self {
         self.half = half.min(HALF_BYTES);
         self
     }
 
-    /// Returns whether no more bytes fit.
+    /// True if no more bytes fit.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.end == 2 * self.half
     }
 
-    /// Forgets everything. `hash` is what positions were inserted by, from the word there.
+    /// Empties the window. `hash` is the hash function of the inserted positions.
     ///
-    /// Takes time in proportion to what the buffer held: archives have members by the thousand,
-    /// most of them small beside the tables. Links need no clearing, as they are only followed
-    /// from heads, and every position writes its own before a head leads to it.
+    /// Takes time in proportion to the bytes in the buffer: archives have thousands of members, and
+    /// most are much smaller than the tables. Links are not cleared, because each position writes
+    /// its links before a head leads to it.
     pub(crate) fn reset(&mut self, hash: impl Fn(u32) -> usize) {
-        if self.is_worn || self.end > self.used_heads / 4 {
+        if self.has_slid || self.end > self.used_heads / 4 {
             self.bytes.fill(0);
             self.heads[..self.used_heads].fill(0);
         } else {
@@ -82,14 +83,14 @@ impl<const HEADS: usize> SearchWindow<HEADS> {
             self.bytes[..self.end + ZEROS_BYTES].fill(0);
         }
         self.end = 0;
-        self.is_worn = false;
+        self.has_slid = false;
     }
 
-    /// Makes the window of a stream's middle: `plain` starts at [`base_of`] the position that is
-    /// parsed next, which is `index` from there. Nothing is indexed yet.
+    /// Makes a window in the middle of a stream, with an empty index. `plain` starts at
+    /// [`base_of`] the next position to parse, which has the index `index` in it.
     ///
-    /// `has_slid` unless the base is the stream's start: then the upper half holds what the slide
-    /// left there, which GNU gzip's comparisons run into behind the end of the data.
+    /// `has_slid` is false if `plain` starts with the stream. After a slide, the upper half of the
+    /// buffer still has old bytes. GNU gzip compares with them behind the end of the data.
     pub(crate) fn resume(heads: usize, plain: &[u8], index: usize, has_slid: bool) -> Self {
         let mut window = Self::new(heads);
         if has_slid {
@@ -116,7 +117,7 @@ impl<const HEADS: usize> SearchWindow<HEADS> {
         word(&self.bytes[..], index)
     }
 
-    /// Takes as many bytes of `plain` as fit; returns how many.
+    /// Takes the bytes of `plain` that fit, and returns their number.
     pub(crate) fn fill(&mut self, plain: &[u8]) -> usize {
         let count = plain.len().min(2 * self.half - self.end);
         self.bytes[self.end..self.end + count].copy_from_slice(&plain[..count]);
@@ -124,30 +125,30 @@ impl<const HEADS: usize> SearchWindow<HEADS> {
         count
     }
 
-    /// Writes zeros behind the data, without making them data.
+    /// Writes zeros behind the end of the data.
     pub(crate) fn put_zeros(&mut self, count: usize) {
         debug_assert!(count <= ZEROS_BYTES);
         self.bytes[self.end..self.end + count].fill(0);
     }
 
-    /// Drops the lower half; positions in it become none.
+    /// Drops the lower half and its positions.
     pub(crate) fn slide(&mut self) {
-        self.is_worn = true;
+        self.has_slid = true;
         let half = self.half;
         self.bytes.copy_within(half..2 * half, 0);
         self.end -= half;
-        // Two loops, not one over both: only so are they vectorised.
+        // The compiler vectorises two separate loops, and not one loop over both tables.
         lower(&mut self.heads[..self.used_heads], half as u16);
         lower(self.chain.as_flattened_mut(), half as u16);
     }
 
-    /// Returns where the links of a position are: the same place before and after a slide.
+    /// Returns the index of a position's links, which a slide does not change.
     #[inline]
     fn slot(&self, index: usize) -> usize {
         (index & (self.half - 1)) % HALF_BYTES
     }
 
-    /// Makes `index` the newest position of `hash`; returns the one that was, plus one.
+    /// Makes `index` the newest position of `hash`. Returns the previous one, plus one.
     #[inline]
     pub(crate) fn insert(&mut self, hash: usize, index: usize) -> usize {
         let before = self.heads[hash % HEADS];
@@ -163,7 +164,7 @@ impl<const HEADS: usize> SearchWindow<HEADS> {
         usize::from(self.heads[hash % HEADS])
     }
 
-    /// Makes each position from `start` to before `end` the newest of its hash.
+    /// Makes each position in `start..end` the newest of its hash.
     #[inline]
     pub(crate) fn insert_all(&mut self, start: usize, end: usize, hash: impl Fn(u32) -> usize) {
         for index in start..end {
@@ -172,22 +173,23 @@ impl<const HEADS: usize> SearchWindow<HEADS> {
         }
     }
 
-    /// Shows `look` the position before `newest` (a position plus one, not zero) and the older
-    /// ones with the same hash, the newest first, as long as they are not before `lowest`, until
-    /// `tries` were looked at or it has seen enough.
+    /// Calls `check` with the positions of one hash, the newest first. `newest` is a position plus
+    /// one, and not zero. Stops before `lowest`, after `tries` positions, or if `check` returns
+    /// `StopSearch(true)`.
     #[inline]
     pub(crate) fn walk(
         &self,
         newest: usize,
         lowest: usize,
         mut tries: u32,
-        mut look: impl FnMut(u16) -> StopSearch,
+        mut check: impl FnMut(u16) -> StopSearch,
     ) {
         let mut candidate = (newest - 1) as u16;
-        if look(candidate).0 {
+        if check(candidate).0 {
             return;
         }
-        // The farthest position of all has lost its links to the one that is searched for.
+        // The position at the farthest distance has the same slot as the current position, which
+        // has overwritten its links.
         while usize::from(candidate) != lowest {
             for older in self.chain[self.slot(usize::from(candidate))] {
                 tries -= 1;
@@ -195,7 +197,7 @@ impl<const HEADS: usize> SearchWindow<HEADS> {
                     return;
                 }
                 candidate = older - 1;
-                if look(candidate).0 {
+                if check(candidate).0 {
                     return;
                 }
             }
@@ -203,20 +205,19 @@ impl<const HEADS: usize> SearchWindow<HEADS> {
     }
 }
 
-/// Returns where in the stream the buffer starts when `position` is parsed.
+/// Returns the stream position of the buffer's start while `position` is parsed.
 ///
-/// The buffer is filled before it is parsed, parsed until less than [`LOOKAHEAD_BYTES`] are ahead,
-/// and then slides: so the slides lie at places that do not depend on the parse.
+/// An encoder fills the buffer, parses until less than [`LOOKAHEAD_BYTES`] are ahead, and then
+/// slides. So the places of the slides do not depend on the parse.
 pub(crate) fn base_of(position: u64) -> u64 {
     let reach = (BUFFER_BYTES - LOOKAHEAD_BYTES) as u64;
     position.saturating_sub(reach).next_multiple_of(HALF_BYTES as u64)
 }
 
-/// Whether a search may end.
+/// True to stop a search, false to go on.
 pub(crate) struct StopSearch(pub(crate) bool);
 
-/// Positions before it that each one knows. With one link, a walk waits for the cache at every
-/// step, half the time of a search; four answer at once.
+/// Older positions per chain entry. With a single link a search waits for memory half of its time.
 const LINKS: usize = 4;
 
 fn lower(entries: &mut [u16], down: u16) {
@@ -237,7 +238,7 @@ pub(crate) fn long(bytes: &[u8], index: usize) -> u64 {
     u64::from_le_bytes(bytes[index..index + 8].try_into().expect("eight bytes"))
 }
 
-/// Returns how many bytes at `a` and `b` agree, at most 258. Looks behind the data as well.
+/// Returns the number of equal bytes at `a` and `b`, at most 258. Also compares behind the data.
 #[inline]
 pub(crate) fn common_258(bytes: &WindowBuffer, a: u16, b: u16) -> usize {
     let (a, b) = (usize::from(a), usize::from(b));
@@ -252,8 +253,8 @@ pub(crate) fn common_258(bytes: &WindowBuffer, a: u16, b: u16) -> usize {
     MAX_COPY
 }
 
-/// Returns how many bytes at `a` and `b` agree, at most `most`; `a + most` and `b + most` must
-/// lie in `bytes`.
+/// Returns the number of equal bytes at `a` and `b`, at most `most`. Both ranges of `most` bytes
+/// must be in `bytes`.
 #[inline]
 pub(crate) fn common(bytes: &[u8], a: usize, b: usize, most: usize) -> usize {
     let (left, right) = (&bytes[a..a + most], &bytes[b..b + most]);
@@ -271,7 +272,7 @@ pub(crate) fn common(bytes: &[u8], a: usize, b: usize, most: usize) -> usize {
     done
 }
 
-/// Makes a zeroed table on the heap, whose length the compiler knows.
+/// Makes a zeroed table on the heap, with a length that the compiler knows.
 #[expect(clippy::unnecessary_box_returns, reason = "the tables are far too large for the stack")]
 pub(crate) fn table<T: Clone + Default, const N: usize>() -> Box<[T; N]> {
     vec![T::default(); N]

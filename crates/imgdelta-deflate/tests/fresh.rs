@@ -1,7 +1,7 @@
-//! Streams made on the spot by whatever encoders are installed: the model is found, costs what it
-//! should, and remakes the stream.
+//! Detects and remakes streams that the installed encoders write during the test.
 //!
-//! Where `CI` is set every tool must be there; elsewhere a missing one is told and passed over.
+//! If `CI` is set, all tools must be installed. Otherwise the tests of missing tools are skipped
+//! with a message.
 
 mod inputs;
 
@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Text, machine code, noise, zeros, little and nothing.
+/// Returns text, machine code, noise, zeros, a few bytes and no bytes.
 fn plains() -> Vec<(&'static str, Vec<u8>)> {
     let mut program = Vec::new();
     let path = std::env::current_exe().unwrap();
@@ -20,7 +20,7 @@ fn plains() -> Vec<(&'static str, Vec<u8>)> {
     plains
 }
 
-/// Runs a command over standard input; `None` if it is not installed.
+/// Runs a command with `plain` as its input. `None` if the command is not installed.
 fn run(command: &mut Command, plain: &[u8]) -> Option<Vec<u8>> {
     let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = match started {
@@ -49,8 +49,8 @@ fn remake(recipe: &Recipe, plain: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Checks that each input's stream is remade by a model `expected` accepts, with at most
-/// `side_bytes` beside the header; a twentieth of the stream more if it is recorded.
+/// Checks that the stream of each input is remade, by a model that `expected` accepts and with at
+/// most `side_bytes` besides the header. A record may have a twentieth of the stream more.
 fn check(
     side_bytes: usize,
     expected: impl Fn(&Model) -> bool,
@@ -61,25 +61,26 @@ fn check(
         let recipe = detect_gzip(&stream, DetectOptions::default()).unwrap();
         assert!(remake(&recipe, &plain) == stream, "{name}: not the same");
         let member = &recipe.members[0];
-        // Nothing, and what cannot be compressed, look alike from several encoders.
-        let is_telling = !matches!(name, "empty" | "tiny" | "noise" | "zero");
+        // Several encoders write the same stream for these inputs.
+        let is_ambiguous = matches!(name, "empty" | "tiny" | "noise" | "zero");
         let name_of = |model: &Model| match model {
             Model::Tokens(record) => format!("a record of {} bytes", record.len()),
             model => format!("{model:?}"),
         };
-        let found = name_of(&member.model);
-        assert!(!is_telling || expected(&member.model), "{name}: {found}");
+        let model = name_of(&member.model);
+        assert!(is_ambiguous || expected(&member.model), "{name}: {model}");
         let side = recipe.to_bytes().len() - member.header.len();
         let allowed = if side_bytes < RECORD { side_bytes } else { RECORD + stream.len() / 20 };
-        assert!(side <= allowed, "{name}: {side} side bytes of {}, {found}", stream.len());
+        assert!(side <= allowed, "{name}: {side} side bytes of {}, {model}", stream.len());
     }
 }
 
-/// Side bytes of an exact model, or of a record of stored blocks; and where other records begin.
+/// Most side bytes of an exact model.
 const EXACT: usize = 48;
+/// Most side bytes of a record of stored blocks. Other records may have more.
 const RECORD: usize = 64;
 
-/// Where the sources of small programs are.
+/// Returns the path of a small program's source.
 fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/deflate/fresh").join(name)
 }
@@ -96,11 +97,11 @@ fn gnu_gzip() {
 }
 
 #[test]
-fn pigz_in_blocks_of_all_kinds() {
+fn pigz_with_all_kinds_of_blocks() {
     let kinds: [&[&str]; 4] = [&["-p2"], &["-p2", "-i"], &["-p2", "-b", "64"], &["-p1"]];
     for level in ["-1", "-6"] {
         for kind in kinds {
-            // Less than a block is plain zlib's.
+            // A stream of less than a block is the same as zlib's.
             let expected = |model: &Model| matches!(model, Model::Pigz { .. } | Model::Zlib { .. });
             check(EXACT, expected, |plain| {
                 run(Command::new("pigz").args(["-nc", level]).args(kind), plain)
@@ -177,7 +178,7 @@ fn libdeflate_is_recorded() {
 fn members_of_a_zip_archive() {
     let place = tempfile::tempdir().unwrap();
     for (name, plain) in plains() {
-        // Information that differs between platforms is left out; a local header is 30 bytes.
+        // -X drops fields that differ between platforms, so a local header has 30 bytes.
         std::fs::write(place.path().join(name), &plain).unwrap();
         let mut zip = Command::new("zip");
         zip.args(["-qX", "-", name]).current_dir(place.path());
@@ -188,7 +189,7 @@ fn members_of_a_zip_archive() {
         }
         let start = 30 + usize::from(number(26)) + usize::from(number(28));
         let recipe = detect_raw(&archive[start..], DetectOptions::default()).unwrap();
-        // zip's own deflate is a brother of gzip's; where they part, it is recorded.
+        // zip's encoder is similar to gzip's. Streams that differ are recorded.
         let model = &recipe.members[0].model;
         let is_exact = matches!(model, Model::Zlib { .. } | Model::GnuGzip { .. });
         assert!(is_exact || !matches!(name, "tiny" | "text" | "mixed"), "{name}: {model:?}");

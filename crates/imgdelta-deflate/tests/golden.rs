@@ -1,6 +1,6 @@
-//! Every model against digests of what the real encoders wrote.
+//! Compares the output of every model with digests of the real encoders' output.
 //!
-//! testdata/deflate/make.sh made the digests; the inputs are made here.
+//! testdata/deflate/make.sh wrote the digests; this test generates the inputs.
 
 mod inputs;
 

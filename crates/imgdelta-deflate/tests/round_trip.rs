@@ -1,4 +1,4 @@
-//! Take apart and remake: identity or an honest refusal, never a panic.
+//! Round trips: a detected stream is remade exactly, and damage never panics.
 
 mod inputs;
 
@@ -74,7 +74,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn what_a_model_writes_inflates_and_is_found_again(plain in plain_bytes()) {
+    fn remade_streams_inflate_and_are_detected(plain in plain_bytes()) {
         for model in some_models() {
             let compressed = remake(&recipe(model.clone(), plain.len()), &plain).unwrap();
             let (inflated, is_done) = inflate(&compressed, 1000).unwrap();
@@ -121,7 +121,7 @@ proptest! {
     }
 }
 
-/// Records a stream no model makes: one with a block cut in two.
+/// Returns the record of a stream that no model makes.
 fn recorded(plain: &[u8]) -> Model {
     let compressed = unmodelled(plain);
     let mut found = detect_raw(&compressed, DetectOptions::default()).unwrap();
@@ -129,7 +129,7 @@ fn recorded(plain: &[u8]) -> Model {
     found.members.swap_remove(0).model
 }
 
-/// A stored block in front of what zlib makes of the rest: no encoder does that.
+/// Returns a stream that no model makes: a stored block before zlib's stream of the rest.
 fn unmodelled(plain: &[u8]) -> Vec<u8> {
     let (first, rest) = plain.split_at(1000);
     let mut bits = imgdelta_deflate::BitWriter::new();
@@ -143,7 +143,7 @@ fn unmodelled(plain: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_stream_nobody_models_is_recorded() {
+fn a_stream_without_a_model_is_recorded() {
     let plain = inputs::input("mixed");
     let Model::Tokens(record) = recorded(&plain) else { panic!("a model fits") };
     assert!(record.len() < 20_000, "{} bytes", record.len());
@@ -176,7 +176,7 @@ fn gzip_members_tails_and_wrong_trailers_are_kept() {
 }
 
 #[test]
-fn an_encoder_used_again_writes_what_a_new_one_would() {
+fn a_reused_encoder_writes_the_same_bytes_as_a_new_one() {
     let mixed = inputs::input("mixed");
     let pieces = [&mixed[..300_000], &mixed[1000..4000], &mixed[400_000..470_000], &mixed[..9]];
     let mut models = some_models();
@@ -197,8 +197,8 @@ fn an_encoder_used_again_writes_what_a_new_one_would() {
 }
 
 #[test]
-fn what_made_one_stream_is_tried_first_on_the_next() {
-    // No level of zlib differs from the others on so little.
+fn the_model_of_the_last_stream_is_tried_first() {
+    // All levels of zlib write the same stream for so few bytes.
     let plain = b"hello hello hello";
     let strategy = Strategy::Default;
     let model = |level| Model::Zlib { level, mem_level: 8, window_bits: 15, strategy };
@@ -213,7 +213,7 @@ fn what_made_one_stream_is_tried_first_on_the_next() {
 }
 
 #[test]
-fn streams_nobody_models_are_recorded_one_after_another() {
+fn many_streams_without_a_model_are_recorded() {
     let plain = &inputs::input("text")[..20_000];
     let compressed = unmodelled(plain);
     let mut detector = Detector::new(DetectOptions::default());
@@ -229,7 +229,7 @@ fn streams_nobody_models_are_recorded_one_after_another() {
 }
 
 #[test]
-fn models_are_a_few_bytes() {
+fn the_byte_form_of_a_model_is_short() {
     for model in some_models() {
         let bytes = model.to_bytes();
         assert!(bytes.len() <= 6, "{model:?}: {bytes:?}");
@@ -249,7 +249,7 @@ fn wrong_plain_lengths_are_refused() {
 
 #[test]
 fn a_million_members_of_nothing_take_no_memory() {
-    // Version, member count of 2^40, nothing behind.
+    // A version, a count of 2^40 members, and no members.
     let bytes = [1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20];
     assert_eq!(Recipe::from_bytes(&bytes, Limits::default()), Err(BadRecipe::Limit));
     let bytes = [1, 0x80, 0x80, 0x40];
@@ -279,7 +279,7 @@ fn pgzip_segments_join_to_the_stream() {
 }
 
 #[test]
-fn inflating_does_not_depend_on_the_pieces() {
+fn inflating_in_pieces_gives_the_same_bytes() {
     let plain = inputs::input("mixed");
     for model in some_models() {
         let compressed = remake(&recipe(model.clone(), plain.len()), &plain).unwrap();
@@ -291,32 +291,36 @@ fn inflating_does_not_depend_on_the_pieces() {
 }
 
 #[test]
-fn inflating_into_tiny_outputs_gives_the_same() {
+fn inflating_into_tiny_outputs_gives_the_same_bytes() {
     let plain = &inputs::input("text")[..20_000];
     let compressed = remake(&recipe(Model::GnuGzip { level: 9 }, plain.len()), plain).unwrap();
     let mut output = vec![0; plain.len() + OUTPUT_SLACK];
     let mut inflater = Inflater::new();
     let (mut read, mut position) = (0, 0);
-    loop {
+    let mut is_done = false;
+    // Each call makes at least a byte, or ends the stream.
+    for _ in 0..=plain.len() {
         let end = (position + 3).min(output.len());
         let progress =
             inflater.inflate(&compressed[read..], &mut output[..end], position, &mut ()).unwrap();
         read += progress.consumed;
         position = progress.position;
-        if progress.status == Status::Done {
+        is_done = progress.status == Status::Done;
+        if is_done {
             break;
         }
     }
+    assert!(is_done);
     assert_eq!(read, compressed.len());
     assert_eq!(&output[..position], plain);
 }
 
 #[test]
-fn every_input_is_found_again() {
+fn the_streams_of_all_inputs_are_detected() {
     for name in inputs::NAMES {
         let plain = inputs::input(name);
-        let made = recipe(Model::GnuGzip { level: 6 }, plain.len());
-        let compressed = remake(&made, &plain).unwrap();
+        let wanted = recipe(Model::GnuGzip { level: 6 }, plain.len());
+        let compressed = remake(&wanted, &plain).unwrap();
         let found = detect_raw(&compressed, DetectOptions::default().record(false)).unwrap();
         assert_eq!(remake(&found, &plain).unwrap(), compressed, "{name}");
     }

@@ -1,12 +1,13 @@
-//! Which encoder made a compressed stream.
+//! Finds the encoder of a compressed stream.
 //!
-//! Cheap first: the gzip header and the blocks of the first two megabytes say which families
-//! are possible and which levels are likely; each candidate then compresses that prefix and is
-//! dropped at the first byte that differs, most of them within one block. Whoever is left
-//! remakes the whole stream, compared as it goes. If nobody survives, the tokens are recorded.
+//! The gzip header and the blocks of the first two megabytes leave a list of possible encoders.
+//! Each candidate compresses this prefix and is dropped at the first byte that differs, mostly
+//! within one block. A candidate that passes remakes the whole stream and is compared with it. If
+//! no model fits, the tokens are recorded.
 //!
-//! Cost: a few hundredths of a second for the prefix, one compression for the proof. Never
-//! returns an unproved recipe unless asked to.
+//! Cost: a few hundredths of a second for the prefix, and one compression of the whole stream.
+//! Never returns a recipe that was not verified on the whole stream, except through [`Opening`] and
+//! [`Walk`], whose callers verify.
 
 mod streamed;
 mod survey;
@@ -23,18 +24,20 @@ pub use streamed::{Opening, Walk, Walked};
 use survey::{StreamSurvey, WrapperHint};
 use trial::{VerifiedStream, prefix_matches, prove};
 
-/// What detection may spend, and what it may know already.
+/// Effort and limits of detection.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DetectOptions {
-    /// Whether tokens are recorded if no model fits. On: a record of 3 % is worth ten seconds.
+    /// True to record the tokens if no model fits. True by default: a record is often only 3 % of
+    /// the stream, and takes some seconds.
     pub record: bool,
-    /// Candidates that passed the prefix and may be tried on the whole stream. Two: levels that
-    /// agree over two megabytes and part later are rare, three of them unheard of.
+    /// Most candidates that are tried on the whole stream. Two by default: levels that differ only
+    /// after two megabytes are rare, and three of them were never seen.
     pub full_trials: usize,
-    /// Members beyond which the rest is kept as it is. A million, as when reading.
+    /// Most members. The bytes behind them are copied. A million by default, as in
+    /// [`Limits`](crate::Limits).
     pub members: usize,
-    /// The model tried before all others: an archive's members mostly have one maker. None.
+    /// The model to try first, `None` by default. Most members of an archive have the same encoder.
     pub first: Option<Model>,
 }
 
@@ -45,21 +48,21 @@ impl Default for DetectOptions {
 }
 
 impl DetectOptions {
-    /// Sets whether tokens are recorded if no model fits.
+    /// Sets if tokens are recorded when no model fits.
     #[must_use]
     pub fn record(mut self, record: bool) -> Self {
         self.record = record;
         self
     }
 
-    /// Sets how many candidates may be tried on the whole stream.
+    /// Sets the most candidates that are tried on the whole stream.
     #[must_use]
     pub fn full_trials(mut self, full_trials: usize) -> Self {
         self.full_trials = full_trials;
         self
     }
 
-    /// Sets the model that is tried before all others.
+    /// Sets the model that is tried first.
     #[must_use]
     pub fn first(mut self, first: Model) -> Self {
         self.first = Some(first);
@@ -67,14 +70,14 @@ impl DetectOptions {
     }
 }
 
-/// Finds the recipe of a gzip file; `None` if it does not start with a gzip member that can be
-/// remade. The recipe was proved: remaking gives these bytes.
+/// Finds the recipe of a gzip file. `None` if the file does not start with a gzip member that can
+/// be remade. The recipe is verified: it remakes these bytes.
 pub fn detect_gzip(compressed: &[u8], options: DetectOptions) -> Option<Recipe> {
     Detector::new(options).gzip(compressed)
 }
 
-/// Finds the recipe of a raw deflate stream, as it stands in zip archives; bytes behind the
-/// stream become the recipe's tail.
+/// Finds the recipe of a raw deflate stream, as zip archives contain it. The bytes behind the
+/// stream become the tail of the recipe.
 pub fn detect_raw(compressed: &[u8], options: DetectOptions) -> Option<Recipe> {
     Detector::new(options).raw(compressed)
 }
@@ -95,32 +98,32 @@ pub fn candidates(compressed: &[u8]) -> Vec<Model> {
         .collect()
 }
 
-/// Finds recipes of many streams, one after another.
+/// Finds the recipes of many streams, one after another, such as the members of an archive.
 ///
-/// Tries first what made the stream before, keeps its memory from stream to stream, and tires of
-/// trying all models where none ever fits: for the members of an archive.
+/// Tries the encoder of the last stream first and reuses its memory. If no model fits for many
+/// streams in a row, it tries only some streams on all models.
 pub struct Detector {
     options: DetectOptions,
-    /// What made the last stream that was not recorded.
-    known: Option<Model>,
-    /// Streams in a row that no model made.
+    /// The encoder of the last stream that was not recorded.
+    last_model: Option<Model>,
+    /// Number of streams in a row without a model.
     misses: u32,
     stream: Stream,
     plain: Vec<u8>,
     encoders: Encoders,
 }
 
-/// Streams in a row without a model after which not every stream is tried on all of them.
+/// Streams in a row without a model, after which only some streams are tried on all models.
 const PATIENCE: u32 = 8;
-/// One stream in so many is still tried, then.
-const STILL_TRIED: u32 = 32;
+/// From then on, one stream of this many is tried on all models.
+const RETRY_INTERVAL: u32 = 32;
 
 impl Detector {
-    /// Makes a detector that knows of no stream yet.
+    /// Makes a detector.
     pub fn new(mut options: DetectOptions) -> Self {
-        let known = options.first.take();
+        let last_model = options.first.take();
         let (stream, plain, encoders) = (Stream::new(), Vec::new(), Encoders::new());
-        Self { options, known, misses: 0, stream, plain, encoders }
+        Self { options, last_model, misses: 0, stream, plain, encoders }
     }
 
     /// Finds the recipe of a gzip file, as [`detect_gzip`] does.
@@ -165,8 +168,8 @@ impl Detector {
         self.plain = survey.plain;
         if let Some((model, proved)) = found {
             self.misses = 0;
-            if self.known.as_ref() != Some(&model) {
-                self.known = Some(model.clone());
+            if self.last_model.as_ref() != Some(&model) {
+                self.last_model = Some(model.clone());
             }
             return Some((model, proved));
         }
@@ -180,7 +183,7 @@ impl Detector {
         Some((Model::Tokens(record.bytes), proved))
     }
 
-    /// Returns the first model that makes the stream.
+    /// Returns the first model that remakes the stream.
     fn model(
         &mut self,
         survey: &StreamSurvey,
@@ -188,12 +191,12 @@ impl Detector {
         hint: WrapperHint,
     ) -> Option<(Model, VerifiedStream)> {
         let mut trials = self.options.full_trials;
-        let all = if self.misses < PATIENCE || self.misses.is_multiple_of(STILL_TRIED) {
+        let all = if self.misses < PATIENCE || self.misses.is_multiple_of(RETRY_INTERVAL) {
             survey.candidates(hint)
         } else {
             Vec::new()
         };
-        for model in self.known.clone().into_iter().chain(all) {
+        for model in self.last_model.clone().into_iter().chain(all) {
             if !prefix_matches(&model, survey, body, &mut self.encoders) {
                 continue;
             }

@@ -1,10 +1,9 @@
-//! Detection of streams that are too long to be held: pieces of it for a caller who reads.
+//! Detection of streams that are too long for memory. The caller reads them in pieces.
 //!
-//! An [`Opening`] looks at a member's first bytes and proposes models, each compared with those
-//! bytes. A [`Walk`] then goes through the member as it is read and tells where it ends, where it
-//! can be restarted, or records it. Neither proves: the caller remakes the stream from the recipe,
-//! as it will be remade later, and compares. Never holds more than the first bytes, an inflater,
-//! and what it will return.
+//! An [`Opening`] takes the first bytes of a member and proposes models that make these bytes. A
+//! [`Walk`] then takes the member piece by piece, and finds its end and its restart points, or
+//! records it. Neither verifies the whole stream: the caller remakes it from the recipe and
+//! compares. Never holds more than the first bytes, an inflater and the result.
 
 use super::survey::{StreamSurvey, WrapperHint};
 use super::trial::prefix_matches;
@@ -17,7 +16,7 @@ use crate::inflate::{Block, Kind, Sink, Stream};
 use crate::model::{Model, RestartKind};
 use crate::token::Token;
 
-/// The first bytes of a gzip member: proposes the models that make them, the likeliest first.
+/// Iterator over the models that make the first bytes of a gzip member, the likeliest first.
 pub struct Opening<'a> {
     body: &'a [u8],
     header_bytes: usize,
@@ -26,25 +25,26 @@ pub struct Opening<'a> {
 }
 
 impl<'a> Opening<'a> {
-    /// Looks at a member's first bytes; `is_whole` if nothing comes behind them. Eight megabytes
-    /// are enough: a segment of pgzip must end within them to be seen. The model of the member
-    /// before is tried first. `None` if it is no gzip member.
+    /// Takes the first bytes of a member. `None` if they are not a gzip member.
+    ///
+    /// `is_whole` is true if no bytes follow. Eight megabytes are enough: they contain the end of
+    /// pgzip's first segment. `before` is the model of the member before, which is tried first.
     pub fn of(start: &'a [u8], is_whole: bool, before: Option<&Model>) -> Option<Self> {
         let header = GzipHeader::parse(start).ok()?;
         let body = &start[header.header_bytes..];
         let survey = StreamSurvey::of_start(body, is_whole, &mut Stream::new(), Vec::new())?;
-        let known = before.filter(|model| !matches!(model, Model::Tokens(_))).cloned();
-        let mut models: Vec<Model> = known.into_iter().collect();
+        let first = before.filter(|model| !matches!(model, Model::Tokens(_))).cloned();
+        let mut models: Vec<Model> = first.into_iter().collect();
         models.extend(survey.candidates(WrapperHint::of(&header)));
         Some(Self { body, header_bytes: header.header_bytes, survey, models: models.into_iter() })
     }
 
-    /// Returns how long the member's header is.
+    /// Returns the bytes of the member's header.
     pub fn header_bytes(&self) -> usize {
         self.header_bytes
     }
 
-    /// Returns whether all of the member was there: a model that is proposed makes it then.
+    /// True if the bytes contain the whole member. A proposed model then makes all of it.
     pub fn is_whole(&self) -> bool {
         self.survey.stream_bytes.is_some()
     }
@@ -60,7 +60,7 @@ impl Iterator for Opening<'_> {
     }
 }
 
-/// Goes through the deflate stream of one member.
+/// Inflates the deflate stream of one member, to find its restart points or to record it.
 pub struct Walk {
     kind: ScanMode,
     check: GzipCheck,
@@ -72,21 +72,21 @@ enum ScanMode {
     Recording(Box<BoundedRecorder>),
 }
 
-/// What a walk found.
+/// The result of a walk.
 pub struct Walked {
     /// Plain bytes in the member.
     pub plain_bytes: u64,
-    /// The trailer a gzip member of these bytes has.
+    /// The trailer that a gzip member of these plain bytes has.
     pub trailer: [u8; TRAILER_BYTES],
-    /// Where the stream can be restarted, as of member 0.
+    /// The restart points of the stream, with member index 0.
     pub points: Vec<Point>,
     /// The record, if one was made.
     pub record: Option<Model>,
 }
 
 impl Walk {
-    /// Goes through what `model` made, and marks a restart point every `span_bytes`, or whenever a
-    /// block ends behind that; none if the model cannot be restarted.
+    /// Finds restart points in a stream of `model`. They are at least `span_bytes` apart, and there
+    /// are none if the model cannot restart.
     pub fn with_points(model: &Model, span_bytes: u64) -> Self {
         let check = GzipCheck::new();
         if model.restart() == RestartKind::Warm && span_bytes < u64::MAX {
@@ -103,15 +103,15 @@ impl Walk {
         Self { kind, check }
     }
 
-    /// Records a stream nobody models, which begins with `sample`; the record may have
-    /// `most_bytes`.
+    /// Records a stream of an unknown encoder. `sample` has the first bytes of the stream, and the
+    /// record may have at most `most_bytes`.
     pub fn recording(sample: &[u8], most_bytes: usize) -> Option<Self> {
         let recording = BoundedRecorder::new(sample, most_bytes)?;
         Some(Self { kind: ScanMode::Recording(Box::new(recording)), check: GzipCheck::new() })
     }
 
-    /// Takes the next compressed bytes; returns how many belong to the stream and whether it
-    /// ended. `None` if it cannot be gone through.
+    /// Takes the next compressed bytes. Returns the number of bytes in the stream, and true at its
+    /// end. `None` if the stream is damaged or its record grows too long.
     pub fn push(&mut self, compressed: &[u8]) -> Option<(usize, bool)> {
         let check = &mut self.check;
         match &mut self.kind {
@@ -126,7 +126,7 @@ impl Walk {
         }
     }
 
-    /// Ends behind the stream's last byte. A record that came out too long is missing.
+    /// Ends the walk behind the last byte of the stream. The record is `None` if it is too long.
     pub fn finish(self) -> Walked {
         let plain_bytes = self.check.plain_bytes();
         let (points, record) = match self.kind {
@@ -138,12 +138,12 @@ impl Walk {
     }
 }
 
-/// Where blocks start, and how long ago the last copy ended.
+/// Collects the starts of blocks, with the literals since the last copy.
 #[derive(Default)]
 struct BlockStartFinder {
-    /// None if there are to be no points.
+    /// Fewest plain bytes between points. `None` to collect no points.
     span_bytes: Option<u64>,
-    /// The search at a block's start depends on nothing before it.
+    /// True if the search at the start of a block depends on nothing before it.
     searches_afresh: bool,
     points: Vec<Point>,
     plain_bytes: u64,
@@ -155,7 +155,8 @@ impl Sink for BlockStartFinder {
 
     fn block(&mut self, block: &Block<'_>) {
         if let Kind::Stored { plain_bytes, .. } = block.kind {
-            // Which copies were weighed is not told; where storing is best, there were hardly any.
+            // A stored block does not have the tokens of the parse. Such blocks have few copies, so
+            // this counts none of the literals.
             self.plain_bytes += u64::from(plain_bytes);
             self.last_copy = self.plain_bytes;
         }
@@ -186,7 +187,7 @@ impl Sink for BlockStartFinder {
     }
 }
 
-/// Leaves out what is too close to the end of a member of `total` bytes.
+/// Drops the points that are too close to the end of a member of `total` bytes.
 fn before_end(mut points: Vec<Point>, total: u64) -> Vec<Point> {
     while points.last().is_some_and(|last| total - last.plain < LAST_SPAN_BYTES) {
         points.pop();

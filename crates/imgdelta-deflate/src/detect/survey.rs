@@ -1,4 +1,4 @@
-//! What the first megabytes of a stream say about its encoder.
+//! Finds the possible encoders of a stream from its first megabytes.
 //!
 //! Never compresses anything.
 
@@ -9,7 +9,7 @@ use crate::model::Model;
 use crate::token::Token;
 use crate::zlib::{PigzBlocks, Strategy};
 
-/// What the wrapper says.
+/// Facts from the gzip header.
 #[derive(Clone, Copy, Default)]
 pub(super) struct WrapperHint {
     level: Option<u8>,
@@ -17,7 +17,7 @@ pub(super) struct WrapperHint {
     mtime: u32,
 }
 
-/// Go's zero time, as klauspost's gzip writes it when nobody set one.
+/// Go's zero time, which klauspost's gzip writes if no time is set.
 const KLAUSPOST_MTIME: u32 = 0x886e_0900;
 
 impl WrapperHint {
@@ -31,37 +31,38 @@ impl WrapperHint {
     }
 }
 
-/// The first megabytes of a stream, taken apart.
+/// The first megabytes of a stream, inflated, with statistics.
 pub(super) struct StreamSurvey {
     /// The plain bytes.
     pub(super) plain: Vec<u8>,
-    /// Bytes of the whole stream, if it ended.
+    /// Bytes of the whole stream. `None` if it goes on.
     pub(super) stream_bytes: Option<usize>,
     marks: StreamMarks,
 }
 
-/// Plain bytes looked at: two segments of pgzip as everybody sets it.
+/// Plain bytes of the survey: two segments of pgzip with the usual size.
 const PLAIN_BYTES: usize = 2 << 20;
-/// Plain bytes passed over in search of the first segment's end, when it looks like pgzip.
+/// Most plain bytes before the end of the first segment, if the stream looks like pgzip.
 const SEGMENT_SEARCH_BYTES: u64 = 64 << 20;
 const PIECE_BYTES: usize = 16 * 1024;
 
+/// Statistics of blocks and tokens.
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a mark by itself, not a state")]
+#[expect(clippy::struct_excessive_bools, reason = "the flags are independent facts, not a state")]
 struct StreamMarks {
     shortest: usize,
     farthest: usize,
     copies: u64,
     tokens: u64,
-    /// Tokens of the first block with any, if another block followed.
+    /// Tokens of the first block with tokens, if another block follows.
     first_tokens: Option<u64>,
-    /// Symbols announced by the first dynamic header.
+    /// Numbers of symbols in the first dynamic header.
     first_header: Option<(usize, usize)>,
-    /// Plain bytes before the first empty stored block in mid-stream.
+    /// Plain bytes before the first empty stored block that is not final.
     first_sync: Option<u64>,
-    /// Greatest common divisor of the places where blocks of pigz may join.
+    /// Greatest common divisor of the positions where pigz may have joined blocks.
     joint: u64,
-    /// The block behind that one was empty, fixed and final.
+    /// True if the block behind the first empty stored block is empty, fixed and final.
     sync_is_end: bool,
     block_tokens: u64,
     block_start: u64,
@@ -125,13 +126,13 @@ impl Sink for StreamMarks {
 }
 
 impl StreamSurvey {
-    /// Takes the start of a stream apart; `None` if it is no deflate stream. `plain` is memory
-    /// for the plain bytes.
+    /// Surveys the start of a stream. `None` if it is not a deflate stream. `plain` is memory for
+    /// the plain bytes.
     pub(super) fn of(body: &[u8], stream: &mut Stream, plain: Vec<u8>) -> Option<Self> {
         Self::of_start(body, true, stream, plain)
     }
 
-    /// The same, of the first bytes of a stream that goes on unless they are the whole.
+    /// Surveys the first bytes of a stream. It goes on behind them if `is_whole` is false.
     pub(super) fn of_start(
         body: &[u8],
         is_whole: bool,
@@ -174,15 +175,15 @@ impl StreamSurvey {
         self.marks.shortest != 3
     }
 
-    /// Returns the models that could have made the stream, the likeliest first.
+    /// Returns the models that can make the stream, the likeliest first.
     pub(super) fn candidates(&self, hint: WrapperHint) -> Vec<Model> {
         let mut models = Vec::new();
         let marks = &self.marks;
-        // Go's family never copies three bytes. zlib's usually does, but not where only long
-        // runs occur, so that it comes last without one, and is not left out.
+        // Go's family never copies three bytes, and zlib's usually does. A stream with only long
+        // runs can still be zlib's, so zlib is then tried last.
         let may_be_go = marks.copies == 0 || marks.shortest > 3;
         let may_be_zlib = marks.farthest <= 32_506;
-        // Without a wrapper it is an archive's member, and those are mostly zlib's.
+        // A stream without a wrapper is the member of an archive, mostly by zlib.
         let go_first = hint.os.is_some_and(|os| os != 3) || marks.copies > 200;
         if may_be_go && go_first {
             self.go_family(hint, &mut models);
@@ -230,32 +231,34 @@ impl StreamSurvey {
         let marks = &self.marks;
         let first = u32::try_from(marks.first_sync?).ok().filter(|&n| n <= 64 << 20)?;
         if marks.sync_is_end {
-            // One segment only: any larger size would have done.
+            // There is only one segment, so every larger size makes the same stream.
             return Some((first + 1).next_power_of_two().max(1 << 20));
         }
         (first as usize > PGZIP_HISTORY_BYTES).then_some(first)
     }
 
-    /// Returns the sizes of window that would explain why no copy comes from farther.
+    /// Returns a smaller window that explains the absence of far copies.
     fn smaller_windows(&self) -> Vec<u8> {
         let fits = |bits: u8| self.marks.farthest + 262 <= 1 << bits;
         match (9..15).find(|&bits| fits(bits)) {
-            // Less than this was no chance to reach back farther.
+            // A short stream has few chances for a far copy, which proves nothing.
             Some(bits) if self.plain.len() > 4 << bits && self.marks.copies > 0 => vec![bits],
             _ => Vec::new(),
         }
     }
 
-    /// Returns the blocks pigz may have made. Where one ends at a byte by chance nothing shows, so
-    /// that few joints may be multiples of the usual size, and none at all says nothing.
+    /// Returns the possible block sizes and kinds of pigz.
+    ///
+    /// A block that ends at a full byte leaves no empty block behind it. So the visible joints may
+    /// be multiples of the real size, and a stream without joints may still be pigz's.
     fn pigz(&self) -> Vec<(u32, PigzBlocks)> {
         let mut sizes = Vec::new();
         if let Ok(joint @ 32_768..=PIGZ_BLOCK_BYTES) = u32::try_from(self.marks.joint) {
             let parts = (1..=4).filter(|part| joint.is_multiple_of(*part));
             sizes.extend(parts.map(|part| joint / part).filter(|&size| size >= 32_768));
         }
-        if self.marks.joint.is_multiple_of(u64::from(PIGZ_USUAL_BYTES)) {
-            sizes.insert(0, PIGZ_USUAL_BYTES);
+        if self.marks.joint.is_multiple_of(u64::from(PIGZ_DEFAULT_BYTES)) {
+            sizes.insert(0, PIGZ_DEFAULT_BYTES);
         }
         sizes.dedup();
         let kinds = if self.marks.joint == 0 { &PigzBlocks::ALL[..1] } else { &PigzBlocks::ALL };
@@ -263,7 +266,7 @@ impl StreamSurvey {
     }
 
     fn zlib_family(&self, hint: WrapperHint, models: &mut Vec<Model>) {
-        // A full block betrays the size of the symbol buffer.
+        // The length of a full block is the size of zlib's symbol buffer.
         let mem_levels = match self.marks.first_tokens {
             Some(tokens) if (tokens + 1).is_power_of_two() && (127..=32_767).contains(&tokens) => {
                 vec![((tokens + 1).ilog2() - 6) as u8]
@@ -308,9 +311,9 @@ impl StreamSurvey {
     }
 }
 
-/// What pigz cuts its input into unless told otherwise.
-const PIGZ_USUAL_BYTES: u32 = 128 << 10;
-/// Largest block of pigz that is looked for.
+/// Default block size of pigz.
+const PIGZ_DEFAULT_BYTES: u32 = 128 << 10;
+/// Largest block size of pigz that is tried.
 const PIGZ_BLOCK_BYTES: u32 = 16 << 20;
 
 fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
@@ -320,7 +323,7 @@ fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
     a
 }
 
-/// All levels, the likeliest first.
+/// Returns all levels, the likeliest first.
 fn levels(hint: WrapperHint, default: u8) -> Vec<u8> {
     let first = hint.level.unwrap_or(default);
     let others = [6, 5, 1, 9, 4, 3, 2, 7, 8];

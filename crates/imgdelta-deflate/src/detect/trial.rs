@@ -1,6 +1,6 @@
-//! Compresses and compares, giving up at the first byte that differs.
+//! Compresses with a candidate and compares, until the first byte that differs.
 //!
-//! Never keeps what it compressed.
+//! Never keeps the output.
 
 use super::survey::StreamSurvey;
 use crate::encoders::Encoders;
@@ -8,7 +8,7 @@ use crate::gzip::GzipCheck;
 use crate::inflate::Stream;
 use crate::model::{AnyEncoder, Model};
 
-/// A stream that was remade in full.
+/// The size and checksum of a stream that was remade in full.
 pub(super) struct VerifiedStream {
     /// Bytes of the stream.
     pub(super) stream_bytes: usize,
@@ -18,8 +18,8 @@ pub(super) struct VerifiedStream {
 
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// Returns whether the model compresses the surveyed plain bytes to the start of `body`; to all
-/// of the stream, if the survey saw all of it.
+/// True if the model compresses the surveyed plain bytes to the start of `body`. If the survey has
+/// the whole stream, the whole stream must match.
 pub(super) fn prefix_matches(
     model: &Model,
     survey: &StreamSurvey,
@@ -49,7 +49,7 @@ fn compresses_to(encoder: &mut AnyEncoder, survey: &StreamSurvey, body: &[u8]) -
     }
 }
 
-/// Remakes the whole stream at the start of `body`; `None` if it differs anywhere.
+/// Remakes the whole stream at the start of `body`. `None` if any byte differs.
 pub(super) fn prove(model: &Model, body: &[u8]) -> Option<VerifiedStream> {
     let mut encoder = model.start()?;
     let mut compare = OutputComparison { body, compared: 0, out: Vec::new() };
@@ -81,6 +81,7 @@ pub(super) fn prove(model: &Model, body: &[u8]) -> Option<VerifiedStream> {
     }
 }
 
+/// The output of an encoder, and the stream that it should equal.
 struct OutputComparison<'a> {
     body: &'a [u8],
     compared: usize,
@@ -88,7 +89,7 @@ struct OutputComparison<'a> {
 }
 
 impl OutputComparison<'_> {
-    /// Compares what was compressed since the last time.
+    /// Compares the output since the last call.
     fn next(&mut self) -> bool {
         let end = self.compared + self.out.len();
         let is_same = self.body.get(self.compared..end) == Some(&self.out[..]);

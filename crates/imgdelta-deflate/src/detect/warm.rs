@@ -1,9 +1,11 @@
-//! Places where an encoder that indexes only what its parse touches can start in mid-stream.
+//! Finds the places where an encoder can start warm: see `mid_stream`.
 //!
-//! At a chunk's first byte the encoder is started as a span would start it, some chunks early; the
-//! place is taken if the last of those chunks comes out token by token as it is in the stream, and
-//! a new dynamic block begins there. Such a block's codes are its own, whatever was open before it.
-//! Cost: five to eight chunks for every place. Holds those chunks, and what a piece inflates to.
+//! A place is the first byte of a chunk where a new dynamic block begins. Such a block has its own
+//! codes, so the open codes before it do not matter. The encoder is started some chunks earlier,
+//! as a span would start it. The place is taken if the last of these chunks gets the same tokens
+//! as in the stream.
+//! Cost: parsing five to eight chunks for each place. Holds these chunks and the plain bytes of one
+//! piece. Never looks at places that are closer than the caller's spans.
 
 use crate::divided::Point;
 use crate::inflate::{Block, InflateError, Kind, Sink, Stream};
@@ -11,19 +13,19 @@ use crate::mid_stream::{CHUNK_BYTES, WARM_CHUNKS, WARM_SPAN_BYTES, warm, warm_fr
 use crate::model::Model;
 use crate::token::Token;
 
-/// Seeks places while a stream is inflated.
+/// Finds warm starts while a stream is inflated.
 pub(super) struct WarmStartFinder {
     model: Model,
     span_bytes: u64,
     stream: Stream,
     marks: ChunkTracker,
-    /// Plain bytes of the last chunks, and where they start.
+    /// Plain bytes of the last chunks, and the position of their start.
     held: Vec<u8>,
     start: u64,
     pub(super) points: Vec<Point>,
 }
 
-/// Compressed bytes inflated at a time: of zeros they make 4 MB.
+/// Compressed bytes inflated at a time. They can make up to 4 MB of zeros.
 const PIECE_BYTES: usize = 4096;
 
 impl WarmStartFinder {
@@ -34,8 +36,8 @@ impl WarmStartFinder {
         Self { model, span_bytes, stream, marks, held, start: 0, points }
     }
 
-    /// Takes compressed bytes, and hands the plain ones on; returns how many belong to the stream
-    /// and whether it ended.
+    /// Inflates compressed bytes and passes the plain bytes to `each`. Returns the number of bytes
+    /// in the stream, and true at its end.
     pub(super) fn push(
         &mut self,
         compressed: &[u8],
@@ -58,7 +60,7 @@ impl WarmStartFinder {
         }
     }
 
-    /// Takes or leaves the place that was seen, and drops what no later one needs.
+    /// Tries the place that was seen, and drops the plain bytes that no later place needs.
     fn settle(&mut self) {
         if let Some(place) = self.marks.place.take() {
             let is_good = self.comes_out_right(&place);
@@ -66,7 +68,7 @@ impl WarmStartFinder {
                 let WarmStart { plain, phase, .. } = place;
                 self.points.push(Point { member: 0, plain, literals: 0, phase });
             }
-            // Trying costs as much as the chunks parsed: half of the time at most.
+            // After a failure, the pause is twice the parsed chunks, to limit the cost.
             let pause = if is_good { self.span_bytes } else { 2 * WARM_CHUNKS * CHUNK_BYTES };
             self.marks.next = place.plain + pause;
         }
@@ -87,21 +89,22 @@ impl WarmStartFinder {
     }
 }
 
-/// A chunk's first byte where a dynamic block starts.
+/// The first byte of a chunk where a dynamic block starts.
 struct WarmStart {
     plain: u64,
     phase: u8,
-    /// The chunk before it; none where it was stored, as is one without copies.
+    /// The tokens of the chunk before. Empty if it was stored, as a chunk without copies is.
     tokens: Vec<Token>,
 }
 
+/// Collects the tokens of the current chunk and of the chunk before.
 #[derive(Default)]
 struct ChunkTracker {
-    /// No place is wanted before.
+    /// Position of the next place that is wanted.
     next: u64,
     place: Option<WarmStart>,
     plain_bytes: u64,
-    /// The chunk that is being read, and the one before.
+    /// Tokens of the current chunk.
     tokens: Vec<Token>,
     before: Vec<Token>,
 }
@@ -129,8 +132,8 @@ impl Sink for ChunkTracker {
                     self.end_chunk();
                 }
             }
-            // One distance code is what a block of literals has, whose price is weighed against
-            // the block before.
+            // A block with one distance code has only literals. Its form depends on the codes of
+            // the block before, so an encoder cannot start there.
             Kind::Dynamic(dynamic) if dynamic.distance_lengths.len() > 1 => {
                 if self.place.is_none() && self.plain_bytes >= self.next && self.ends_chunk() {
                     let (plain, phase) = (self.plain_bytes, (block.start_bit % 8) as u8);
@@ -149,7 +152,7 @@ impl Sink for ChunkTracker {
             if self.ends_chunk() {
                 self.end_chunk();
             } else if self.tokens.len() as u64 > CHUNK_BYTES {
-                // No encoder that parses in chunks made this.
+                // No encoder that parses in chunks wrote this stream.
                 self.tokens.clear();
             }
         }

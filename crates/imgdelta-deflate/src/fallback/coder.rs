@@ -1,17 +1,17 @@
-//! An adaptive binary range coder, and numbers in terms of it.
+//! An adaptive binary range coder for bits and numbers.
 //!
-//! The same model code runs in both directions: coding a bit takes the bit to write and returns
-//! the bit that was written or read. Never fails while coding: a reader that ran out of bytes
-//! reads zeros and says so when asked.
+//! The same model code encodes and decodes: coding a bit takes the bit to write, and returns the
+//! bit that was written or read. Never fails while coding: a decoder without input reads zeros,
+//! and [`RangeDecoder::is_exhausted`] reports it.
 
-/// Probability that a bit is zero, in 1/65536.
+/// The probability that a bit is zero, in 1/65536.
 #[derive(Clone, Copy)]
 pub(super) struct BitProbability(u16);
 
 impl BitProbability {
     pub(super) const EVEN: Self = Self(1 << 15);
 
-    /// Returns the share of the range for zero and learns from `bit`.
+    /// Adapts the probability to `bit`.
     #[inline]
     fn learn(&mut self, bit: bool) {
         if bit {
@@ -22,16 +22,16 @@ impl BitProbability {
     }
 }
 
-/// How slowly probabilities follow: slow, since blocks of the same encoder behave alike.
+/// Shift of each adaptation. It is slow, because all blocks of an encoder are alike.
 const RATE: u32 = 5;
 const TOP: u32 = 1 << 24;
 
 /// One direction of coding.
 pub(super) trait BitCoder {
-    /// Codes one bit; a reader ignores the argument.
+    /// Codes one bit. A decoder ignores the argument.
     fn bit(&mut self, prob: &mut BitProbability, bit: bool) -> bool;
 
-    /// Codes the lowest `PROBS.log2()` bits of a number through a binary tree.
+    /// Codes the low bits of a number through a binary tree of `probs`.
     fn tree(&mut self, probs: &mut [BitProbability], number: usize) -> usize {
         let bits = probs.len().ilog2();
         let mut node = 1;
@@ -42,7 +42,7 @@ pub(super) trait BitCoder {
         node - probs.len()
     }
 
-    /// Codes a number: how many bits it has, then the bits below the first.
+    /// Codes a number: its number of bits, then the bits below the first.
     fn number(&mut self, probs: &mut NumberModel, number: u32) -> u32 {
         let plus = u64::from(number) + 1;
         let bits = self.tree(&mut probs.bits, plus.ilog2() as usize) as u32;
@@ -56,7 +56,7 @@ pub(super) trait BitCoder {
     }
 }
 
-/// Probabilities of a number below 2^32.
+/// The probabilities of a number below 2^32.
 pub(super) struct NumberModel {
     bits: [BitProbability; 64],
     low: [BitProbability; 132],
@@ -68,7 +68,7 @@ impl NumberModel {
     }
 }
 
-/// The writing direction.
+/// The encoding direction.
 pub(super) struct RangeEncoder {
     low: u64,
     range: u32,
@@ -82,7 +82,7 @@ impl RangeEncoder {
         Self { low: 0, range: u32::MAX, held: 0, held_count: 0, bytes: Vec::new() }
     }
 
-    /// Returns how many bytes were written so far.
+    /// Returns the number of bytes so far.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
@@ -107,7 +107,7 @@ impl RangeEncoder {
         for _ in 0..5 {
             self.shift();
         }
-        // A reader takes missing bytes for zeros.
+        // A decoder reads zeros behind the end.
         while self.bytes.last() == Some(&0) {
             self.bytes.pop();
         }
@@ -134,7 +134,7 @@ impl BitCoder for RangeEncoder {
     }
 }
 
-/// The reading direction.
+/// The decoding direction.
 pub(super) struct RangeDecoder {
     bytes: Vec<u8>,
     read: usize,
@@ -157,7 +157,7 @@ impl RangeDecoder {
         u32::from(byte)
     }
 
-    /// Returns whether more was read than any writer would have left out.
+    /// True if more zeros were read behind the end than any encoder drops.
     pub(super) fn is_exhausted(&self) -> bool {
         self.read > self.bytes.len() + 64
     }

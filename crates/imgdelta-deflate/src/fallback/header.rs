@@ -1,14 +1,15 @@
-//! Codes the header of a dynamic block against the two ways it is usually made.
+//! Codes the header of a dynamic block by its difference to a predicted header.
 //!
-//! First whether it is exactly zlib's or Go's; if not, the differences of its code lengths to
-//! zlib's, then its runs. Never sees tokens, only their counts.
+//! The prediction is the header that zlib or Go writes for the same counts. If neither is exact,
+//! the differences to zlib's code lengths are coded, and then the runs. Never sees tokens, only
+//! their counts.
 
 use super::coder::{BitCoder, BitProbability, NumberModel};
 use crate::alphabet::{CODELEN_SYMBOLS, DISTANCE_SYMBOLS, END_OF_BLOCK, LITLEN_SYMBOLS};
 use crate::huffman::{DynamicHeader, Histogram, package_merge};
 use crate::zlib::heap_lengths;
 
-/// Code lengths and the header that transmits them.
+/// The code lengths of a dynamic block and the header that has them.
 #[derive(Clone)]
 pub(super) struct DynamicCodes {
     pub(super) litlen: Vec<u8>,
@@ -16,9 +17,9 @@ pub(super) struct DynamicCodes {
     pub(super) header: DynamicHeader,
 }
 
-/// What was learnt about an encoder's headers.
+/// The adaptive probabilities for the headers of a stream.
 pub(super) struct HeaderModel {
-    way: [BitProbability; 4],
+    source: [BitProbability; 4],
     difference: [[BitProbability; 16]; 4],
     raw_count: [BitProbability; 64],
     runs: [BitProbability; 4],
@@ -36,7 +37,7 @@ const OTHER: usize = 2;
 impl HeaderModel {
     pub(super) fn new() -> Self {
         Self {
-            way: [BitProbability::EVEN; 4],
+            source: [BitProbability::EVEN; 4],
             difference: [[BitProbability::EVEN; 16]; 4],
             raw_count: [BitProbability::EVEN; 64],
             runs: [BitProbability::EVEN; 4],
@@ -48,7 +49,7 @@ impl HeaderModel {
         }
     }
 
-    /// Codes a header; a reader passes `None`. Returns nothing if what was read is no header.
+    /// Codes a header. A decoder passes `None`. Returns `None` if the record is not a valid header.
     pub(super) fn code<C: BitCoder>(
         &mut self,
         coder: &mut C,
@@ -60,14 +61,14 @@ impl HeaderModel {
         let zlib = zlib_tables(&counts);
         let is =
             |tables: &DynamicCodes| wanted.is_some_and(|wanted| wanted.header == tables.header);
-        let way = if is(&zlib) {
+        let source = if is(&zlib) {
             ZLIB
         } else if is(&go_tables(&counts)) {
             GO
         } else {
             OTHER
         };
-        match coder.tree(&mut self.way, way) {
+        match coder.tree(&mut self.source, source) {
             ZLIB => Some(zlib),
             GO => Some(go_tables(&counts)),
             OTHER => self.other(coder, &zlib, wanted),
@@ -132,7 +133,7 @@ impl HeaderModel {
         Some(DynamicCodes { litlen, distance, header })
     }
 
-    /// Codes lengths as differences to `expected`.
+    /// Codes lengths by their differences to `expected`.
     fn lengths<C: BitCoder>(
         &mut self,
         coder: &mut C,

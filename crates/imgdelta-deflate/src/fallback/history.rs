@@ -1,19 +1,18 @@
-//! The plain bytes around the prediction, and where their beginnings occurred before.
+//! The plain bytes around the predicted token, and the earlier positions with the same bytes.
 //!
-//! Two hash chains, over four and three bytes; everything up to 32768 back can be found. Never
-//! sees tokens.
+//! Two hash chains, over four and over three bytes, reach 32768 bytes back. Never sees tokens.
 
 use crate::alphabet::{MAX_COPY, WINDOW_BYTES};
 use crate::window::{common, word};
 
-/// Plain bytes, their base, and chains of positions.
+/// Plain bytes with chains of their positions.
 pub(super) struct MatchHistory {
     bytes: Vec<u8>,
-    /// Stream position of the first byte held, modulo 2^32 like all positions here.
+    /// Stream position of the first byte, modulo 2^32 like all positions here.
     base: u32,
-    /// Index of the next byte to be predicted.
+    /// Index of the next byte to predict.
     pub(super) at: usize,
-    /// The bytes before this index are in the chains.
+    /// End of the indexed bytes.
     indexed: usize,
     four: HashChain,
     three: HashChain,
@@ -24,24 +23,24 @@ struct HashChain {
     links: Box<[u32]>,
 }
 
-/// A copy that could be made.
+/// A possible copy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct CopyOption {
     pub(super) length: usize,
     pub(super) distance: usize,
 }
 
-/// No copy at all.
+/// No copy.
 pub(super) const NONE: CopyOption = CopyOption { length: 0, distance: 0 };
 
-/// Bytes that must be there ahead of a token, unless the data ends: a copy, the next, hashes.
+/// Bytes needed ahead of a token, except at the end of the data: two copies and their hashes.
 pub(super) const LOOKAHEAD: usize = 2 * MAX_COPY + 8;
 const HASH_BITS: u32 = 16;
-/// Bytes held before the old ones are dropped.
+/// Bytes in memory before old bytes are dropped.
 const HELD_BYTES: usize = 512 * 1024;
-/// A distance is looked for among this many candidates.
+/// Most candidates in the search for a distance.
 const WALK: usize = 1024;
-/// Padding, so that four bytes can be read anywhere in the data.
+/// Bytes behind the data, so that four bytes can be read at every position.
 const PAD: usize = 8;
 
 impl HashChain {
@@ -67,7 +66,7 @@ impl MatchHistory {
     pub(super) fn new() -> Self {
         Self {
             bytes: vec![0; PAD],
-            // So that empty links are out of reach.
+            // Empty links, which are 0, are then out of reach.
             base: 2 * WINDOW_BYTES as u32,
             at: 0,
             indexed: 0,
@@ -90,7 +89,7 @@ impl MatchHistory {
         self.bytes.extend_from_slice(&[0; PAD]);
     }
 
-    /// Returns how many bytes are there to be predicted.
+    /// Returns the number of bytes ahead.
     pub(super) fn ahead(&self) -> usize {
         self.bytes.len() - PAD - self.at
     }
@@ -99,7 +98,7 @@ impl MatchHistory {
         self.bytes[self.at]
     }
 
-    /// Indexes all positions before `end` whose four bytes are there.
+    /// Indexes the positions before `end` that have four bytes.
     fn index_to(&mut self, end: usize) {
         let end = end.min((self.bytes.len() - PAD).saturating_sub(3));
         while self.indexed < end {
@@ -111,13 +110,13 @@ impl MatchHistory {
         }
     }
 
-    /// Goes on by `bytes`, all of them indexed.
+    /// Advances by `bytes` and indexes all of them.
     pub(super) fn advance(&mut self, bytes: usize) {
         self.at += bytes;
         self.index_to(self.at);
     }
 
-    /// Goes on by `bytes`, of which only the first is indexed, and the last if wanted.
+    /// Advances by `bytes`. Indexes only the first of them, and the last if `last` is true.
     pub(super) fn skip(&mut self, bytes: usize, last: bool) {
         self.index_to(self.at + 1);
         self.at += bytes;
@@ -128,15 +127,15 @@ impl MatchHistory {
         }
     }
 
-    /// Goes on by `bytes` and returns them.
+    /// Advances by `bytes` and returns them.
     pub(super) fn take(&mut self, bytes: usize) -> &[u8] {
         let start = self.at;
         self.advance(bytes);
         &self.bytes[start..self.at]
     }
 
-    /// Calls `each` with the length and distance of each candidate for the byte `skip` ahead,
-    /// the nearest first, until it returns false.
+    /// Calls `each` with the candidates for the byte `skip` ahead, the nearest first, until it
+    /// returns false.
     fn walk(
         &mut self,
         skip: usize,
@@ -160,13 +159,14 @@ impl MatchHistory {
         let position = self.base.wrapping_add(at as u32);
         let mut candidate = chain.heads[hash];
         if candidate == position {
-            // Looking one byte ahead has indexed this one.
+            // A search one byte ahead has already indexed this position.
             candidate = chain.links[candidate as usize % WINDOW_BYTES];
         }
         let mut nearest = 0;
         for _ in 0..limit {
             let distance = position.wrapping_sub(candidate) as usize;
-            // Links of dropped positions lead anywhere: distances must grow.
+            // Links of dropped positions are wrong. Following them stops when a distance does not
+            // grow.
             if distance <= nearest || distance > WINDOW_BYTES || distance > at {
                 return;
             }
@@ -179,43 +179,44 @@ impl MatchHistory {
         }
     }
 
-    /// Returns the longest copy for the byte `skip` ahead, the nearest among equals.
+    /// Returns the longest copy for the byte `skip` ahead, and the nearest of equal length.
     pub(super) fn best(&mut self, skip: usize, tries: usize, nice: usize) -> CopyOption {
         let mut best = NONE;
-        self.walk(skip, false, tries, |found| {
-            if found.length > best.length {
-                best = found;
+        self.walk(skip, false, tries, |option| {
+            if option.length > best.length {
+                best = option;
             }
             best.length < nice
         });
         if best == NONE {
-            self.walk(skip, true, 1, |found| {
-                best = found;
+            self.walk(skip, true, 1, |option| {
+                best = option;
                 false
             });
         }
         best
     }
 
-    /// Returns how many nearer candidates are at least `length` long, if `distance` is found.
+    /// Returns the number of nearer candidates with at least `length`. `None` if `distance` is not
+    /// among the candidates.
     pub(super) fn rank_of(&mut self, length: usize, distance: usize) -> Option<u32> {
         let mut rank = 0;
         let mut is_found = false;
-        self.walk(0, length == 3, WALK, |found| {
-            is_found = found.distance == distance && found.length >= length;
-            rank += u32::from(found.length >= length && !is_found);
-            !is_found && found.distance < distance
+        self.walk(0, length == 3, WALK, |option| {
+            is_found = option.distance == distance && option.length >= length;
+            rank += u32::from(option.length >= length && !is_found);
+            !is_found && option.distance < distance
         });
         is_found.then_some(rank)
     }
 
-    /// Returns the distance of the candidate that has `rank` nearer ones of `length`.
+    /// Returns the distance of the candidate with `rank` nearer candidates of at least `length`.
     pub(super) fn distance_at(&mut self, length: usize, mut rank: u32) -> Option<usize> {
         let mut distance = None;
-        self.walk(0, length == 3, WALK, |found| {
-            if found.length >= length {
+        self.walk(0, length == 3, WALK, |option| {
+            if option.length >= length {
                 if rank == 0 {
-                    distance = Some(found.distance);
+                    distance = Some(option.distance);
                     return false;
                 }
                 rank -= 1;

@@ -1,14 +1,14 @@
-//! Any deflate stream, as what a prediction of it missed.
+//! Records and replays any deflate stream, for encoders without a model.
 //!
-//! For encoders nobody modelled: the tokens are predicted from the plain bytes and the true
-//! tokens before, and only the surprises are kept, range coded; so are block ends and whatever
-//! part of a header is not what zlib or Go would have made of the same counts. Bits without
-//! meaning (padding) are kept where they are not zero. Every legal stream can be recorded except
-//! one with a block of more than four million tokens, which would take too much memory to
-//! replay. Cost: 5 to 15 MB/s both ways, about 2 MiB and a block of tokens. It loses against
-//! carrying the blob when the encoder looked far deeper than the prediction.
+//! Each token is predicted from the plain bytes and the tokens before it, and the record has only
+//! the errors of the prediction, range coded. It also has the ends of blocks, the differences of
+//! dynamic headers to those of zlib or Go, and padding bits that are not zero.
+//! Every legal stream can be recorded, except one with a block of more than four million tokens,
+//! whose replay would take too much memory.
+//! Cost: 5 to 15 MB/s in both directions, 2 MiB and a block of tokens. A record can be larger than
+//! the stream if the encoder searched much deeper than the prediction.
 //!
-//! Never trusts side information: a replay that makes no sense ends with [`ReplayError`].
+//! Never trusts a record: a record that contradicts the plain bytes ends with [`ReplayError`].
 
 mod coder;
 mod header;
@@ -28,7 +28,7 @@ use predictor::{RecordMismatch, SEARCH_PROFILES, TokenPredictor};
 pub(crate) use record::record;
 pub(crate) use recording::BoundedRecorder;
 
-/// The side information does not fit the plain bytes: it is damaged or belongs to others.
+/// The record does not fit the plain bytes: it is damaged, or it belongs to other bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplayError {
     /// Plain bytes replayed before the contradiction.
@@ -43,14 +43,14 @@ impl std::fmt::Display for ReplayError {
 
 impl std::error::Error for ReplayError {}
 
-/// Tokens in a block that can be recorded: 16 MiB of them when replayed.
+/// Most tokens of a block. A replay holds them, which takes 16 MiB.
 const MAX_BLOCK_TOKENS: usize = 1 << 22;
 
 const STORED: usize = 0;
 const FIXED: usize = 1;
 const DYNAMIC: usize = 2;
 
-/// Everything learnt along a stream; the same when recording and replaying.
+/// The adaptive state along a stream, which is the same for recording and replaying.
 struct RecordModel {
     history: MatchHistory,
     predictor: TokenPredictor,
@@ -132,7 +132,7 @@ enum ReplayState {
 }
 
 impl RecordReplay {
-    /// Starts from a record; `None` if it cannot be one.
+    /// Starts a replay. `None` if the record is empty or has an unknown search profile.
     pub(crate) fn new(record: Vec<u8>) -> Option<Self> {
         let profile = usize::from(*record.first()?);
         (profile < SEARCH_PROFILES.len()).then(|| Self {
@@ -151,7 +151,7 @@ impl RecordReplay {
     }
 
     pub(crate) fn write(&mut self, plain: &[u8]) -> Result<(), ReplayError> {
-        // In pieces, so that the history stays small.
+        // Small pieces keep the history small.
         for piece in plain.chunks(1 << 16) {
             self.model.history.push(piece);
             self.run(LOOKAHEAD)?;
@@ -172,7 +172,7 @@ impl RecordReplay {
         ReplayError { plain_bytes: self.plain_bytes }
     }
 
-    /// Replays while at least `reserve` plain bytes lie ahead.
+    /// Replays while at least `reserve` plain bytes are ahead.
     fn run(&mut self, reserve: usize) -> Result<(), ReplayError> {
         loop {
             if self.reader.is_exhausted() || self.tokens.len() > MAX_BLOCK_TOKENS {
@@ -235,7 +235,7 @@ impl RecordReplay {
         Ok(())
     }
 
-    /// Fills up the byte with bits that are usually zero.
+    /// Fills the current byte with padding bits, which are mostly zero.
     fn put_padding(&mut self, padding: u8) {
         let room = (8 - self.bits.phase()) % 8;
         self.bits.put(u32::from(padding) & ((1 << room) - 1), room);

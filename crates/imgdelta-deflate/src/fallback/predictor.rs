@@ -1,27 +1,27 @@
-//! Predicts the next token and codes by how much it missed.
+//! Predicts the next token and codes the error of the prediction.
 //!
-//! What the encoder could have done here (the longest copy at this byte and at the next) is the
-//! context in which its choice is coded; how it chooses is learnt on the way, so greedy and lazy
-//! encoders both end up cheap. A distance is coded by how many nearer candidates would have
-//! served. Never predicts from tokens that are not certain: the history is the true one.
+//! The context of each choice is the longest copy at this byte and at the next one. Adaptive
+//! probabilities learn the encoder's choices, so that greedy and lazy encoders both get short
+//! records. A distance is coded as the number of nearer candidates of sufficient length.
+//! Never predicts from a guess: the history has the real tokens.
 
 use super::coder::{BitCoder, BitProbability, NumberModel};
 use super::history::{CopyOption, MatchHistory, NONE};
 use crate::token::Token;
 
-/// How the encoder is taken to search.
+/// The assumed search of an encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SearchProfile {
     pub(super) tries: u16,
     pub(super) nice: u16,
-    /// Copies up to this length have all their positions indexed.
+    /// Length up to which all positions of a copy are indexed.
     pub(super) inside: u16,
-    /// Whether the last position of longer copies is indexed.
+    /// True if the last position of a longer copy is indexed.
     pub(super) last: bool,
 }
 
-/// Habits that are tried: the fast, middle and slow levels of most encoders, then those of
-/// zlib-ng's levels 2 to 6. Their numbers are in records: new ones go to the end.
+/// The profiles that are tried: fast, middle and slow levels of most encoders, then zlib-ng's levels
+/// 2 to 6. Records have the index of a profile, so new ones go to the end.
 pub(super) const SEARCH_PROFILES: [SearchProfile; 13] = [
     profile(1, 258, 0),
     profile(4, 32, 0),
@@ -38,7 +38,7 @@ pub(super) const SEARCH_PROFILES: [SearchProfile; 13] = [
     SearchProfile { last: true, ..profile(128, 128, 256) },
 ];
 
-/// Every copy is as long as this at most.
+/// Length of the longest copy.
 const ALL: u16 = 258;
 
 const fn profile(tries: u16, nice: u16, inside: u16) -> SearchProfile {
@@ -49,7 +49,7 @@ const LENGTHS: usize = 16;
 const RELATIONS: usize = 6;
 const DISTANCES: usize = 4;
 
-/// The learnt behaviour.
+/// The adaptive probabilities for tokens.
 pub(super) struct TokenPredictor {
     profile: SearchProfile,
     is_copy: Box<[[[[BitProbability; 2]; DISTANCES]; RELATIONS]; LENGTHS]>,
@@ -61,11 +61,11 @@ pub(super) struct TokenPredictor {
     rank: NumberModel,
     distance: NumberModel,
     last_was_copy: bool,
-    /// The longest copy at the next byte, if it was looked for.
+    /// The longest copy at the next byte. `None` if it was not searched.
     next: Option<CopyOption>,
 }
 
-/// The side information contradicts the plain bytes.
+/// The record contradicts the plain bytes.
 pub(super) struct RecordMismatch;
 
 impl TokenPredictor {
@@ -85,12 +85,12 @@ impl TokenPredictor {
         }
     }
 
-    /// Forgets what was looked up; the history moved on by itself.
+    /// Drops the searched copy, because the history advances without tokens.
     pub(super) fn jump(&mut self) {
         self.next = None;
     }
 
-    /// Codes one token and goes on behind it; when reading, `wanted` is ignored.
+    /// Codes one token and advances behind it. A decoder ignores `wanted`.
     pub(super) fn token<C: BitCoder>(
         &mut self,
         coder: &mut C,
@@ -146,9 +146,14 @@ impl TokenPredictor {
         if !is_longest {
             length = coder.tree(&mut self.shorter, wanted.length().wrapping_sub(3) & 255) + 3;
         }
-        let is_long_form = length == 258 && coder.bit(&mut self.is_long_form, wanted.is_long_form());
+        let is_long_form =
+            length == 258 && coder.bit(&mut self.is_long_form, wanted.is_long_form());
         let distance = self.distance(coder, history, wanted, length, is_longest)?;
-        Ok(if is_long_form { Token::copy_long_form(distance) } else { Token::copy(length, distance) })
+        Ok(if is_long_form {
+            Token::copy_long_form(distance)
+        } else {
+            Token::copy(length, distance)
+        })
     }
 
     fn distance<C: BitCoder>(
@@ -167,7 +172,7 @@ impl TokenPredictor {
                 return Ok(nearest);
             }
         }
-        // A reader cannot know the rank, and asking would cost it a walk for nothing.
+        // A decoder does this search for nothing: it ignores the rank.
         let rank = history.rank_of(length, wanted.distance());
         if coder.bit(&mut self.is_ranked, rank.is_some()) {
             let rank = coder.number(&mut self.rank, rank.unwrap_or(0));

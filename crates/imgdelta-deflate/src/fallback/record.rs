@@ -1,7 +1,7 @@
-//! Records a stream for replay: inflates it and codes each token as it is known.
+//! Records a stream: inflates it and codes each token.
 //!
-//! Habits are chosen by recording the first megabytes with each. Never holds more than the
-//! inflater's window, the history and the tokens of one block.
+//! The search profile is the one with the shortest record of the first 256 KiB. Never holds more
+//! than the inflater's window, the history and the tokens of one block.
 
 use super::coder::RangeEncoder;
 use super::header::DynamicCodes;
@@ -13,24 +13,25 @@ use crate::inflate::{Block, Kind, Sink, Stream};
 use crate::token::Token;
 use std::collections::VecDeque;
 
-/// Compressed bytes the profile are chosen on.
+/// Compressed bytes of the sample that chooses the search profile.
 pub(super) const SAMPLE_BYTES: usize = 256 * 1024;
-/// Compressed bytes inflated at a time: few, as each may stand for a thousand plain bytes.
+/// Compressed bytes inflated at a time. Few, because each may become a thousand plain bytes.
 const PIECE_BYTES: usize = 4096;
 
-/// A record and what is left behind the stream.
+/// A record and the size of its stream.
 pub(crate) struct TokenRecord {
     pub(crate) bytes: Vec<u8>,
     /// Bytes of the input that belong to the stream.
     pub(crate) stream_bytes: usize,
 }
 
-/// Records the deflate stream at the start of `body`; `None` if there is none or it has a block
-/// too large. Lends the plain bytes to `each`.
+/// Records the deflate stream at the start of `body`, and passes the plain bytes to `each`. `None`
+/// if there is no complete stream, or if a block is too large.
 pub(crate) fn record(body: &[u8], each: impl FnMut(&[u8])) -> Option<TokenRecord> {
     let sample = &body[..body.len().min(SAMPLE_BYTES)];
-    let profile = (0..SEARCH_PROFILES.len())
-        .min_by_key(|&profile| run(sample, profile, |_| {}).map_or(usize::MAX, |run| run.0.len()))?;
+    let profile = (0..SEARCH_PROFILES.len()).min_by_key(|&profile| {
+        run(sample, profile, |_| {}).map_or(usize::MAX, |run| run.0.len())
+    })?;
     let (writer, stream_bytes, is_done) = run(body, profile, each)?;
     if !is_done {
         return None;
@@ -40,7 +41,8 @@ pub(crate) fn record(body: &[u8], each: impl FnMut(&[u8])) -> Option<TokenRecord
     Some(TokenRecord { bytes, stream_bytes })
 }
 
-/// Records as much as there is; returns whether the stream ended.
+/// Records the bytes of `body`. Returns the record so far, the bytes read, and true at the end of
+/// the stream.
 pub(super) fn run(
     body: &[u8],
     profile: usize,
@@ -56,6 +58,7 @@ pub(super) fn run(
     Some((recorder.writer, read, is_done))
 }
 
+/// Blocks and tokens from the inflater, which wait for their plain bytes.
 #[derive(Default)]
 pub(super) struct StreamEvents {
     queue: VecDeque<StreamEvent>,
@@ -100,13 +103,14 @@ impl Sink for StreamEvents {
     }
 }
 
+/// Codes the events of a stream.
 pub(super) struct TokenRecorder {
     model: RecordModel,
     writer: RangeEncoder,
-    /// The code of the current block; `None` if it is fixed or stored.
+    /// The codes of the current block. `None` if it is fixed or stored.
     tables: Option<Box<DynamicCodes>>,
     tokens: Vec<Token>,
-    /// Bytes of the current stored block that were not there yet.
+    /// Bytes of the current stored block that are still to come.
     stored_left: usize,
 }
 
@@ -121,8 +125,8 @@ impl TokenRecorder {
         }
     }
 
-    /// Inflates and codes as much as there is; returns how much belongs to the stream, and whether
-    /// it ended.
+    /// Inflates and codes the bytes of `body`. Returns the number of bytes in the stream, and true
+    /// at its end.
     pub(super) fn take(
         &mut self,
         stream: &mut Stream,
@@ -151,7 +155,7 @@ impl TokenRecorder {
         Some((read, is_done))
     }
 
-    /// Codes what is left once the stream has ended.
+    /// Codes the remaining events after the end of the stream.
     pub(super) fn end_stream(&mut self, stream: &Stream, events: &mut StreamEvents) -> Option<()> {
         self.code_events(&mut events.queue, 0)?;
         let padding = stream.inflater().final_padding();
@@ -159,7 +163,7 @@ impl TokenRecorder {
         Some(())
     }
 
-    /// Returns how long the record is so far.
+    /// Returns the length of the record so far.
     pub(super) fn len(&self) -> usize {
         self.writer.len()
     }
@@ -168,7 +172,7 @@ impl TokenRecorder {
         self.writer.finish()
     }
 
-    /// Codes events while at least `reserve` plain bytes lie ahead.
+    /// Codes events while at least `reserve` plain bytes are ahead.
     fn code_events(&mut self, queue: &mut VecDeque<StreamEvent>, reserve: usize) -> Option<()> {
         loop {
             let now = self.stored_left.min(self.model.history.ahead());

@@ -1,14 +1,13 @@
-//! A stream recorded as its bytes come, within a ceiling for the record.
+//! Records a stream piece by piece, with a limit for the length of the record.
 //!
-//! Holds the inflater's window, the tokens of one block, and the record, which is given up where
-//! it grows past what the caller would carry. Never chooses profile on more than the sample it is
-//! given first.
+//! Holds the inflater's window, the tokens of one block, and the record. Never chooses the search
+//! profile on more than the sample at the start.
 
 use super::SEARCH_PROFILES;
 use super::record::{SAMPLE_BYTES, StreamEvents, TokenRecorder, run};
 use crate::inflate::Stream;
 
-/// A recording under way.
+/// A recorder that stops when the record grows too long.
 pub(crate) struct BoundedRecorder {
     stream: Stream,
     events: StreamEvents,
@@ -18,7 +17,7 @@ pub(crate) struct BoundedRecorder {
 }
 
 impl BoundedRecorder {
-    /// Begins the record of a stream that begins with `sample`; it may have `most_bytes`.
+    /// Begins a record of at most `most_bytes`. `sample` has the first bytes of the stream.
     pub(crate) fn new(sample: &[u8], most_bytes: usize) -> Option<Self> {
         let sample = &sample[..sample.len().min(SAMPLE_BYTES)];
         let profile = (0..SEARCH_PROFILES.len()).min_by_key(|&profile| {
@@ -29,14 +28,15 @@ impl BoundedRecorder {
         Some(Self { stream, events, recorder, profile, most_bytes })
     }
 
-    /// Takes compressed bytes; returns how many belong to the stream and whether it ended. `None`
-    /// if it is no deflate stream, has a block too large, or the record grows too long.
+    /// Takes the next compressed bytes. Returns the number of bytes in the stream, and true at its
+    /// end. `None` if the stream is damaged, has a block that is too large, or if the record grows
+    /// too long.
     pub(crate) fn push(&mut self, piece: &[u8], each: impl FnMut(&[u8])) -> Option<(usize, bool)> {
         let taken = self.recorder.take(&mut self.stream, &mut self.events, piece, each)?;
         (self.recorder.len() <= self.most_bytes).then_some(taken)
     }
 
-    /// Ends: the record's bytes. The stream must have ended.
+    /// Returns the record after the end of the stream. `None` if it is too long.
     pub(crate) fn finish(mut self) -> Option<Vec<u8>> {
         self.recorder.end_stream(&self.stream, &mut self.events)?;
         let mut bytes = vec![self.profile as u8];

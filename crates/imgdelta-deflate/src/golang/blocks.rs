@@ -1,14 +1,14 @@
-//! How Go writes a block, and which of the three forms it takes.
+//! Writes a block as Go does: stored, fixed or dynamic.
 //!
-//! Prices ignore the bit phase, and the distance code always has a symbol: without copies,
-//! symbol 0 is pretended to occur once. Never sees where the tokens came from.
+//! Prices ignore the bit phase. The distance code always has a symbol: in a block without copies,
+//! symbol 0 counts as one. Never searches for copies.
 
 use crate::alphabet::{DISTANCE_SYMBOLS, END_OF_BLOCK, LITLEN_SYMBOLS};
 use crate::bits::BitWriter;
 use crate::huffman::{DynamicHeader, Histogram, HuffmanCodes, package_merge, write_tokens};
 use crate::token::Token;
 
-/// Writes the smallest form (levels 2 to 9); `raw` is there if the block may be stored.
+/// Writes the smallest form, for levels 2 to 9. `raw` is `None` if the block cannot be stored.
 pub(super) fn smallest(bits: &mut BitWriter, tokens: &[Token], raw: Option<&[u8]>) {
     let (counts, codes, header) = plan(Histogram::of(tokens));
     let raw = storable(raw);
@@ -27,7 +27,7 @@ pub(super) fn smallest(bits: &mut BitWriter, tokens: &[Token], raw: Option<&[u8]
     }
 }
 
-/// Writes a dynamic block unless storing is about as small (level 1).
+/// Writes a dynamic block, or a stored one if that is about as small, for level 1.
 pub(super) fn dynamic(bits: &mut BitWriter, tokens: &[Token], raw: &[u8]) {
     let (counts, codes, header) = plan(Histogram::of(tokens));
     let size = header.bits() + codes.price(&counts);
@@ -38,7 +38,7 @@ pub(super) fn dynamic(bits: &mut BitWriter, tokens: &[Token], raw: &[u8]) {
     }
 }
 
-/// Writes a block of literals unless storing is about as small.
+/// Writes a dynamic block of literals, or a stored one if that is about as small.
 pub(super) fn literals_only(bits: &mut BitWriter, raw: &[u8]) {
     let (counts, codes, header) = plan(Histogram::of_bytes(raw));
     let size = header.bits() + codes.price(&counts);

@@ -1,7 +1,7 @@
-//! Go's level 1: one candidate per hash, and faster strides where nothing matches.
+//! Go's level 1: one candidate per hash, and longer steps while nothing matches.
 //!
-//! Blocks of 65535 bytes are parsed one by one; copies may reach into the block before. Cost:
-//! 150 to 300 MB/s. Never looks at more than one candidate.
+//! Parses blocks of 65535 bytes. Copies may reach into the block before. Cost: 150 to 300 MB/s.
+//! Never tries more than one candidate.
 
 use super::{BLOCK_BYTES, blocks};
 use crate::alphabet::MAX_COPY;
@@ -9,13 +9,13 @@ use crate::bits::BitWriter;
 use crate::token::Token;
 use crate::window::{common, table, word};
 
-/// A stream being parsed.
+/// The parser of level 1.
 pub(super) struct FastParser {
-    /// The block before, then the block that is filling.
+    /// The block before, then the current block.
     buffer: Vec<u8>,
     /// Bytes of the block before.
     before: usize,
-    /// Stream position of the buffer's first byte, counted from `FAR`.
+    /// Stream position of the buffer's first byte, plus `FAR`.
     base: u32,
     table: Box<[HashEntry; TABLE_ENTRIES]>,
     tokens: Vec<Token>,
@@ -29,11 +29,11 @@ struct HashEntry {
 
 const TABLE_ENTRIES: usize = 1 << 14;
 const FARTHEST: u32 = 32_768;
-/// Positions start here, so that an empty entry is too far from everything.
+/// The first position. An empty entry, which is 0, is then always too far away.
 const FAR: u32 = 1 << 17;
-/// Positions are lowered beyond this.
+/// Positions above this are lowered.
 const REBASE: u32 = 1 << 31;
-/// The search stops this far before the end of a block.
+/// Bytes at the end of a block that are not searched.
 const MARGIN: usize = 15;
 
 fn hash(word: u32) -> usize {
@@ -53,7 +53,7 @@ impl Default for FastParser {
 }
 
 impl FastParser {
-    /// Stands before another stream: all that was indexed is too far away by now.
+    /// Resets the parser for another stream. The old entries are too far away from now on.
     pub(super) fn restart(&mut self) {
         self.base += self.buffer.len() as u32 + FARTHEST + 1;
         self.buffer.clear();
@@ -85,7 +85,7 @@ impl FastParser {
         }
     }
 
-    /// Parses whole blocks without writing them; leaves the last one's tokens in `last`.
+    /// Parses whole blocks without writing them. `last` gets the tokens of the last block.
     pub(super) fn warm_up(&mut self, before: &[u8], last: &mut Vec<Token>) {
         for block in before.chunks(BLOCK_BYTES) {
             self.buffer.extend_from_slice(block);
@@ -97,7 +97,7 @@ impl FastParser {
         self.tokens.clear();
     }
 
-    /// Writes a block if all of it is there; returns whether it was.
+    /// Writes the current block if it is full, and returns true if it was.
     pub(super) fn end_span(&mut self, bits: &mut BitWriter) -> bool {
         let is_full = self.buffer.len() - self.before == BLOCK_BYTES;
         if is_full {
@@ -118,7 +118,7 @@ impl FastParser {
         self.shift();
     }
 
-    /// Forgets the block before the one that was parsed.
+    /// Drops the block before the last one.
     fn shift(&mut self) {
         self.buffer.drain(..self.before);
         self.base += self.before as u32;
@@ -139,7 +139,7 @@ impl FastParser {
         let limit = bytes.len() - MARGIN;
         let mut emitted = start;
         let mut at = start;
-        // Returns the candidate for `at` if it holds the same four bytes, and takes its place.
+        // Returns the candidate for `at` if it has the same four bytes, and indexes `at`.
         let mut probe = |at: usize| -> Option<usize> {
             let now = word(bytes, at);
             let entry = &mut table[hash(now)];

@@ -1,8 +1,9 @@
-//! Go's levels 2 to 9: hash chains, greedy at 2 and 3, one position of laziness from 4 on.
+//! Go's levels 2 to 9: hash chains, greedy at levels 2 and 3, and lazy from level 4 on.
 //!
-//! The parse is replayed in the buffer's own coordinates, because the moment of the slide is
-//! visible: right after it the farthest distances are out of reach. Cost: 40 to 80 MB/s at
-//! level 6, dominated by walking the chains. Never writes a final block.
+//! Lazy parsing tries one position ahead before it takes a copy. Positions are indexes of the
+//! buffer as in the original, because the slide changes the output: directly after it the farthest
+//! distances are out of reach. Cost: 40 to 80 MB/s at level 6, mostly for walking the chains.
+//! Never writes a final block.
 
 use super::blocks;
 use crate::alphabet::MAX_COPY;
@@ -12,34 +13,34 @@ use crate::window::{
     BUFFER_BYTES, HALF_BYTES, LOOKAHEAD_BYTES, SearchWindow, StopSearch, common_258, word,
 };
 
-/// How hard a level tries.
+/// The search parameters of a level.
 #[derive(Clone, Copy)]
 struct LazyEffort {
-    /// Copies of at least this length are taken without a look at the next position.
+    /// Length from which a copy is taken without trying the next position.
     lazy: usize,
-    /// A copy of this length ends the search.
+    /// Length of a copy that ends the search.
     nice: usize,
-    /// Candidates looked at.
+    /// Most candidates per search.
     tries: u32,
-    /// Greedy levels only: copies up to this length have their inside indexed.
+    /// Length up to which all positions of a copy are indexed. Only greedy levels have it.
     index_inside: Option<usize>,
 }
 
-/// A stream being parsed.
+/// The parser of levels 2 to 9.
 pub(super) struct LazyParser {
     effort: LazyEffort,
     window: SearchWindow<{ 1 << HASH_BITS }>,
-    /// Where the parse stands in the buffer.
+    /// Index of the next position to parse.
     index: usize,
-    /// Where the current block starts in the buffer; `None` once that has been dropped.
+    /// Index of the current block's start. `None` after a slide has dropped it.
     block_start: Option<usize>,
     tokens: Vec<Token>,
-    /// The byte before `index` is not in a token yet.
+    /// True if the byte before `index` is not in a token yet.
     pending: bool,
     found: LazyMatch,
 }
 
-/// A copy that was found, or none: length 3.
+/// A copy, or none if the length is 3.
 #[derive(Clone, Copy)]
 struct LazyMatch {
     length: usize,
@@ -48,10 +49,10 @@ struct LazyMatch {
 
 const NONE: LazyMatch = LazyMatch { length: 3, distance: 0 };
 const MIN_MATCH: usize = 4;
-/// A copy of four bytes from farther than this costs more than four literals.
+/// Distance from which a copy of four bytes costs more than four literals.
 const FAR_FOR_FOUR: usize = 4096;
 const BLOCK_TOKENS: usize = 16_384;
-/// Without this many bytes ahead the parse waits for more.
+/// Bytes that the parser needs ahead, except at the end of the data.
 const LOOKAHEAD: usize = MIN_MATCH + MAX_COPY;
 const _: () = assert!(LOOKAHEAD == LOOKAHEAD_BYTES, "slides are where `base_of` says");
 const HASH_BITS: u32 = 17;
@@ -88,7 +89,7 @@ impl LazyParser {
         })
     }
 
-    /// Stands before another stream.
+    /// Resets the parser for another stream.
     pub(super) fn restart(&mut self) {
         self.window.reset(hash);
         self.index = 0;
@@ -98,12 +99,13 @@ impl LazyParser {
         self.found = NONE;
     }
 
-    /// Starts at a block's first byte in mid-stream: `plain` starts where the buffer does, and the
-    /// block `index` behind that. `None` at levels whose index depends on the parse.
+    /// Starts at the first byte of a block in the middle of a stream. `plain` starts with the
+    /// buffer, and the block starts at `index`. `None` at levels whose index depends on the parse.
     ///
-    /// Nothing else is needed. Behind a copy the parse has no memory; behind a literal it has the
-    /// copy found at the block's first byte, and that search does not depend on what came before:
-    /// where the byte before had a copy too good to look further, it became one.
+    /// No other state is needed. Behind a copy the parser has no state. Behind a literal its state
+    /// is the copy at the first byte of the block, and that search does not depend on the byte
+    /// before: if the byte before had a copy that is long enough to stop the search, it would be
+    /// that copy and not a literal.
     pub(super) fn resume(level: i8, plain: &[u8], index: usize, has_slid: bool) -> Option<Self> {
         let mut lazy = Self::new(level)?;
         if lazy.effort.index_inside.is_some() {
@@ -112,15 +114,14 @@ impl LazyParser {
         lazy.window = SearchWindow::resume(1 << HASH_BITS, plain, index, has_slid);
         lazy.index = index;
         lazy.block_start = Some(index);
-        // The last positions are hashed with bytes that are not in the window yet.
+        // The hashes of the last positions read bytes that are not in the window yet.
         for before in 0..index {
             lazy.window.insert(hash(word(plain, before)), before);
         }
         Some(lazy)
     }
 
-    /// Parses until [`LOOKAHEAD`] before the end of what was written; returns whether a block
-    /// ended just there.
+    /// Parses all bytes except the last [`LOOKAHEAD`]. True if a block ends at the same place.
     pub(super) fn end_span(&mut self, bits: &mut BitWriter) -> bool {
         self.step(false, bits);
         self.tokens.is_empty() && self.block_start == self.window.end.checked_sub(LOOKAHEAD)
@@ -161,7 +162,7 @@ impl LazyParser {
 
     fn lazy(&mut self, at_end: bool, bits: &mut BitWriter) {
         let end = self.window.end;
-        // Four bytes must be there to be hashed.
+        // A hash reads four bytes.
         let insert_end = end.saturating_sub(MIN_MATCH - 1);
         loop {
             let index = self.index;
@@ -234,7 +235,7 @@ impl LazyParser {
         }
     }
 
-    /// Indexes a position; returns the candidate to start from, plus one, or zero.
+    /// Indexes a position. Returns the first candidate plus one, or zero if there is none.
     #[inline]
     fn insert(&mut self, index: usize, insert_end: usize) -> usize {
         if index >= insert_end {
@@ -245,9 +246,9 @@ impl LazyParser {
         if candidate + HALF_BYTES > index { candidate } else { 0 }
     }
 
-    /// Searches from `newest`, a position plus one. Go accepts any copy here and then drops it
-    /// if it is not longer than the one before; looking only for longer ones from the start
-    /// ends with the same.
+    /// Returns the longest copy from `newest` on, which is a position plus one. Go accepts every
+    /// copy and later drops it if it is not longer than the one before. Searching only for longer
+    /// copies gives the same result.
     #[inline]
     fn search(&self, index: usize, newest: usize, ahead: usize, longer_than: usize) -> LazyMatch {
         let bytes = self.window.bytes();
@@ -256,7 +257,7 @@ impl LazyParser {
         let lowest = index.saturating_sub(HALF_BYTES);
         let mut found = NONE;
         let mut longest = longer_than;
-        // The last four bytes a longer copy must have; most candidates fail here.
+        // The last four bytes of a longer copy. Most candidates fail this comparison.
         let mut before_tail = (longest - 3) as u8;
         let mut tail = word(bytes, index + usize::from(before_tail));
         self.window.walk(newest, lowest, self.effort.tries, |candidate| {

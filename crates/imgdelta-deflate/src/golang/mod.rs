@@ -1,13 +1,12 @@
-//! Go's `compress/flate` as it was up to Go 1.26.
+//! Go's `compress/flate` up to Go 1.26.
 //!
-//! Re-created from its behaviour; credit: The Go Authors (BSD-3-Clause, see NOTICE). Its output
-//! has been the same since at least Go 1.19 for every level and does not depend on the sizes of
-//! the writes. Levels 2 to 9 search hash chains ([`lazy`]), level 1 probes one candidate per
-//! position ([`fast`]), level -2 only counts bytes, level 0 stores. Each stream ends with an
-//! empty stored block, the only one called final. Go 1.27 replaced all of this with klauspost's
-//! code: see `klauspost`.
+//! Re-created from its behaviour; credit: The Go Authors (BSD-3-Clause, see NOTICE). The output of
+//! every level is the same since at least Go 1.19, and does not depend on the sizes of writes.
+//! Levels 2 to 9 search hash chains ([`lazy`]), level 1 tries one candidate per position ([`fast`]),
+//! level -2 has only literals, and level 0 stores. Each stream ends with an empty stored block,
+//! which is its only final block. Go 1.27 replaced this encoder with klauspost's: see `klauspost`.
 //!
-//! Never flushes in mid-stream: no maker of layers does.
+//! Never flushes in the middle of a stream: no known writer of layers does.
 
 mod blocks;
 mod fast;
@@ -18,7 +17,7 @@ use crate::token::Token;
 use fast::FastParser;
 use lazy::LazyParser;
 
-/// A stream in the making.
+/// The encoder while it writes a stream.
 pub(crate) struct GoEncoder {
     parser: GoParser,
     bits: BitWriter,
@@ -27,7 +26,7 @@ pub(crate) struct GoEncoder {
 enum GoParser {
     Lazy(Box<LazyParser>),
     Fast(Box<FastParser>),
-    /// Levels 0 and -2: whole buffers, stored or Huffman-coded.
+    /// Levels 0 and -2: whole blocks, stored or Huffman-coded.
     Plain {
         buffer: Vec<u8>,
         huffman: bool,
@@ -38,7 +37,7 @@ enum GoParser {
 const BLOCK_BYTES: usize = 65_535;
 
 impl GoEncoder {
-    /// Starts a stream; `None` if there is no such level.
+    /// Starts a stream. `None` if the level does not exist.
     pub(crate) fn new(level: i8) -> Option<Self> {
         let parser = match level {
             0 | -2 => GoParser::Plain { buffer: Vec::new(), huffman: level == -2 },
@@ -49,22 +48,21 @@ impl GoEncoder {
         Some(Self { parser, bits: BitWriter::new() })
     }
 
-    /// Starts at a block's first byte in mid-stream; see [`LazyParser::resume`].
+    /// Starts at the first byte of a block in the middle of a stream: see [`LazyParser::resume`].
     pub(crate) fn resume(level: i8, plain: &[u8], index: usize, has_slid: bool) -> Option<Self> {
         let level = if level == -1 { 6 } else { level };
         let lazy = LazyParser::resume(level, plain, index, has_slid)?;
         Some(Self { parser: GoParser::Lazy(Box::new(lazy)), bits: BitWriter::new() })
     }
 
-    /// Parses whole blocks without writing them, at level 1; leaves the last one's tokens in
-    /// `last`.
+    /// Parses whole blocks without writing them, at level 1. `last` gets the tokens of the last one.
     pub(crate) fn warm_up(&mut self, before: &[u8], last: &mut Vec<Token>) {
         if let GoParser::Fast(fast) = &mut self.parser {
             fast.warm_up(before, last);
         }
     }
 
-    /// Parses all but the lookahead; returns whether a block ended just there.
+    /// Parses all bytes except the lookahead. True if a block ends at the same place.
     pub(crate) fn end_span(&mut self) -> bool {
         match &mut self.parser {
             GoParser::Lazy(lazy) => lazy.end_span(&mut self.bits),
@@ -77,7 +75,7 @@ impl GoEncoder {
         &mut self.bits
     }
 
-    /// Stands before another stream.
+    /// Resets the encoder for another stream.
     pub(crate) fn restart(&mut self) {
         self.bits.clear();
         match &mut self.parser {

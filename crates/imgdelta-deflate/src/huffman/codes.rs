@@ -1,6 +1,6 @@
-//! A pair of canonical codes, ready to write tokens with.
+//! The two canonical codes of a block, and the writing of tokens with them.
 //!
-//! Never chooses lengths.
+//! Never chooses code lengths.
 
 use super::Histogram;
 use crate::alphabet::{
@@ -10,10 +10,10 @@ use crate::alphabet::{
 use crate::bits::BitWriter;
 use crate::token::Token;
 
-/// Bits and how many: the count sits in the top byte.
+/// The bits of a code, with their number in the top byte.
 type PackedCode = u32;
 
-/// Literal/length and distance code of one block.
+/// The literal/length and distance code of a block.
 #[derive(Clone)]
 pub(crate) struct HuffmanCodes {
     pub(crate) litlen_lengths: [u8; LITLEN_SYMBOLS],
@@ -22,7 +22,7 @@ pub(crate) struct HuffmanCodes {
     distance: [PackedCode; DISTANCE_ENTRIES],
 }
 
-/// Returns the canonical codes of `lengths`, reversed so that the first bit is the lowest.
+/// Calls `each` with every symbol and its canonical code, whose first bit is the lowest.
 pub(crate) fn canonical_codes(lengths: &[u8], mut each: impl FnMut(usize, u16)) {
     let mut counts = [0u16; 16];
     for &length in lengths {
@@ -43,7 +43,7 @@ pub(crate) fn canonical_codes(lengths: &[u8], mut each: impl FnMut(usize, u16)) 
 }
 
 impl HuffmanCodes {
-    /// Makes the codes of the given lengths; missing symbols have none.
+    /// Makes the codes of the given lengths. Missing symbols get no code.
     pub(crate) fn new(litlen_lengths: &[u8], distance_lengths: &[u8]) -> Self {
         let mut codes = Self {
             litlen_lengths: [0; LITLEN_SYMBOLS],
@@ -66,7 +66,7 @@ impl HuffmanCodes {
     /// Makes the codes of fixed blocks.
     pub(crate) fn fixed() -> Self {
         let mut codes = Self::new(&[], &[5; DISTANCE_SYMBOLS]);
-        // The two symbols that cannot be used push the nine-bit codes up all the same.
+        // The two invalid symbols still change the values of the nine-bit codes.
         let lengths: [u8; 288] = std::array::from_fn(fixed_litlen_length);
         canonical_codes(&lengths, |symbol, code| {
             if symbol < LITLEN_SYMBOLS {
@@ -77,7 +77,7 @@ impl HuffmanCodes {
         codes
     }
 
-    /// Returns the bits the counted symbols take, without extra bits.
+    /// Returns the bits of the counted symbols, without extra bits.
     pub(crate) fn price(&self, counts: &Histogram) -> u64 {
         let sum = |counts: &[u32], lengths: &[u8]| -> u64 {
             counts.iter().zip(lengths).map(|(&n, &bits)| u64::from(n) * u64::from(bits)).sum()
@@ -85,7 +85,7 @@ impl HuffmanCodes {
         sum(&counts.litlen, &self.litlen_lengths) + sum(&counts.distance, &self.distance_lengths)
     }
 
-    /// Returns whether every counted symbol has a code.
+    /// True if every counted symbol has a code.
     pub(crate) fn covers(&self, counts: &Histogram) -> bool {
         let has = |counts: &[u32], lengths: &[u8]| {
             counts.iter().zip(lengths).all(|(&n, &bits)| n == 0 || bits != 0)
@@ -106,13 +106,13 @@ impl HuffmanCodes {
         bits.put(packed & 0xff_ffff, packed >> 24);
     }
 
-    /// The code of a length of 258 written with symbol 284 and all its extra bits.
+    /// Returns the code of length 258 in the long form, with its extra bits.
     fn long_form(&self) -> PackedCode {
         let packed = self.litlen[284];
         packed & 0xff_ffff | 31 << (packed >> 24) | ((packed >> 24) + 5) << 24
     }
 
-    /// The code of each length with its extra bits, by length minus 3.
+    /// Returns the code of each length with its extra bits, by length minus 3.
     fn whole_lengths(&self) -> [PackedCode; 256] {
         let mut whole = [0; 256];
         for (index, slot) in whole.iter_mut().enumerate() {
@@ -131,7 +131,7 @@ impl HuffmanCodes {
 /// Writes tokens, without the end of the block.
 pub(crate) fn write_tokens(bits: &mut BitWriter, codes: &HuffmanCodes, tokens: &[Token]) {
     let lengths = codes.whole_lengths();
-    // A token takes 48 bits at most; in pieces, since the memory for them is cleared first.
+    // A token takes at most 48 bits. Pieces limit the memory that is cleared in advance.
     for tokens in tokens.chunks(PIECE_TOKENS) {
         let mut run = bits.run(6 * tokens.len());
         for &token in tokens {
@@ -163,7 +163,7 @@ pub(crate) fn write_tokens(bits: &mut BitWriter, codes: &HuffmanCodes, tokens: &
 
 /// Tokens written at a time.
 const PIECE_TOKENS: usize = 4096;
-/// Distance codes, rounded up so that a mask stands for the bounds check.
+/// Number of distance codes, rounded up to a power of two. A mask then replaces the bounds check.
 const DISTANCE_ENTRIES: usize = 32;
 /// Nearest distance and extra bits of each distance code.
 const DISTANCE_BASE_AND_EXTRA: [(u16, u8); DISTANCE_ENTRIES] = {

@@ -1,7 +1,7 @@
-//! The header of a dynamic block: code lengths as runs, coded in turn.
+//! The header of a dynamic block: the code lengths as runs, which have a code of their own.
 //!
-//! A header can be planned by either of the two run rules encoders use, priced, and written; one
-//! that came from a stream can be written again. Never chooses the code lengths it transmits.
+//! A header can be planned by either of two run rules, priced and written. A header from a stream
+//! can be written again. Never chooses the code lengths of the block.
 
 use super::{canonical_codes, package_merge};
 use crate::alphabet::{CODELEN_ORDER, CODELEN_SYMBOLS};
@@ -19,30 +19,30 @@ pub(crate) struct DynamicHeader {
     symbols: Vec<(u8, u8)>,
 }
 
-/// How code lengths are cut into runs.
+/// The rule that cuts code lengths into runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RunRule {
-    /// Both alphabets are one list; greedy runs (the Go family).
+    /// The Go family: one list for both alphabets, and greedy runs.
     Joined,
-    /// Each alphabet by itself, by zlib's changing limits.
+    /// zlib: a list for each alphabet, and changing limits.
     Apart,
 }
 
-/// Most code lengths a header can hold.
+/// Most code lengths in a header.
 const MAX_SYMBOLS: usize = 286 + 32;
 
 impl DynamicHeader {
-    /// Plans the Go family's header: joined runs, package-merge for their code.
+    /// Plans the header of the Go family: joined runs, with a code by package-merge.
     pub(crate) fn plan(litlen: &[u8], distance: &[u8]) -> Self {
         let mut header = Self::with_runs(litlen, distance, RunRule::Joined);
         let counts = header.symbol_counts();
         package_merge(&counts, 7, &mut header.codelen_lengths);
-        // The Go family looks at counts; with package-merge that is the same as at lengths.
+        // The Go family trims by counts. With package-merge that is the same as by lengths.
         header.trim();
         header
     }
 
-    /// Plans a header whose code-length code is chosen by `lengths_of`.
+    /// Plans the header of zlib. `lengths_of` chooses the code-length code.
     pub(crate) fn plan_apart(
         litlen: &[u8],
         distance: &[u8],
@@ -55,7 +55,7 @@ impl DynamicHeader {
         header
     }
 
-    /// Takes a header over from a stream.
+    /// Makes the header of a block from a stream.
     pub(crate) fn from_stream(dynamic: &Dynamic<'_>) -> Self {
         let mut codelen_lengths = [0; CODELEN_SYMBOLS];
         for (&symbol, &length) in CODELEN_ORDER.iter().zip(dynamic.codelen_lengths) {
@@ -70,7 +70,7 @@ impl DynamicHeader {
         }
     }
 
-    /// Makes a header of run symbols that were chosen elsewhere.
+    /// Makes a header from the given run symbols.
     pub(crate) fn of_symbols(
         litlen: &[u8],
         distance: &[u8],
@@ -89,7 +89,7 @@ impl DynamicHeader {
         header
     }
 
-    /// Replaces the code-length code; `None` if that many lengths cannot be written.
+    /// Replaces the code-length code. `None` if the count cannot be written.
     pub(crate) fn with_code(
         mut self,
         lengths: [u8; CODELEN_SYMBOLS],
@@ -100,7 +100,7 @@ impl DynamicHeader {
         (4..=CODELEN_SYMBOLS).contains(&count).then_some(self)
     }
 
-    /// Returns the code-length code and how many of its lengths are written.
+    /// Returns the code-length code and the number of its lengths in the header.
     pub(crate) fn code(&self) -> ([u8; CODELEN_SYMBOLS], usize) {
         (self.codelen_lengths, self.codelen_count)
     }
@@ -110,12 +110,12 @@ impl DynamicHeader {
         &self.symbols
     }
 
-    /// Returns whether both cut their code lengths into the same runs.
+    /// True if both headers have the same runs.
     pub(crate) fn has_runs_of(&self, other: &Self) -> bool {
         self.symbols == other.symbols
     }
 
-    /// Returns the size of the header with its three type bits.
+    /// Returns the bits of the header, including its three type bits.
     pub(crate) fn bits(&self) -> u64 {
         let symbols: u64 = self
             .symbols
@@ -127,7 +127,7 @@ impl DynamicHeader {
         3 + 14 + 3 * self.codelen_count as u64 + symbols
     }
 
-    /// Writes the header with its type bits.
+    /// Writes the header, including its type bits.
     pub(crate) fn write(&self, bits: &mut BitWriter, is_final: bool) {
         bits.put(4 | u32::from(is_final), 3);
         bits.put((self.litlen_count - 257) as u32, 5);
@@ -216,8 +216,8 @@ fn joined_runs(litlen: &[u8], distance: &[u8], symbols: &mut Vec<(u8, u8)>) {
     }
 }
 
-/// zlib's rule: a run is cut at a limit that depends on what came before it, and each piece
-/// decides by itself whether it is worth a repeat symbol.
+/// Cuts runs by zlib's rule. The longest run depends on the value before it, and each run becomes a
+/// repeat symbol if it is long enough.
 fn limited_runs(lengths: &[u8], symbols: &mut Vec<(u8, u8)>) {
     let limits = |next: Option<&u8>, previous: Option<u8>| match next {
         Some(0) => (138, 3),

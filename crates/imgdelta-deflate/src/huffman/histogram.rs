@@ -1,6 +1,6 @@
-//! How often each symbol occurs in a block.
+//! Counts of the symbols in a block, and prices that follow from them.
 //!
-//! Never decides anything.
+//! Never chooses a form or a code.
 
 use crate::alphabet::{
     DISTANCE_EXTRA, DISTANCE_SYMBOLS, END_OF_BLOCK, LENGTH_CODE, LENGTH_EXTRA, LITLEN_SYMBOLS,
@@ -20,7 +20,7 @@ impl Histogram {
         Self { litlen: [0; LITLEN_SYMBOLS], distance: [0; DISTANCE_SYMBOLS] }
     }
 
-    /// Counts tokens; the end of the block is not among them.
+    /// Counts tokens, without the end of the block.
     pub(crate) fn of(tokens: &[Token]) -> Self {
         let mut counts = Self::new();
         for &token in tokens {

@@ -1,7 +1,7 @@
-//! Huffman codes on the writing side: lengths to codes, tokens to bits, headers to bits.
+//! Huffman codes for writing: codes from lengths, and tokens and headers as bits.
 //!
-//! How the lengths are chosen differs between encoders: [`package_merge`] is the Go family's
-//! way, zlib's lives with zlib. Never decodes.
+//! Encoders choose the lengths differently: the Go family by [`package_merge`], and zlib by the
+//! heap in `zlib`. Never decodes.
 
 mod codes;
 mod header;

@@ -1,17 +1,17 @@
-//! Optimal length-limited code lengths by package-merge.
+//! Optimal code lengths with a limit, by package-merge.
 //!
-//! Ties decide which of several optimal codes comes out, and every Go-family encoder decides
-//! them alike: a package goes before a leaf of equal weight, and among equal frequencies the
-//! larger symbol gets the shorter code. Cost: about 15 passes over twice the symbols, 10 to 20
-//! microseconds for a full alphabet. Never gives other ties.
+//! Several codes may be optimal, and all encoders of the Go family break ties in the same way: a
+//! package goes before a leaf of equal weight, and of two equal frequencies the larger symbol gets
+//! the shorter code. Cost: about 15 passes over twice the symbols, 10 to 20 microseconds for a full
+//! alphabet. Never breaks ties in another way.
 
 const MAX_SYMBOLS: usize = 320;
 const MAX_LIMIT: usize = 15;
 
-/// Which items of one level's sorted list are leaves, lightest first.
+/// Bits that mark the leaves in the sorted list of a level, the lightest first.
 type LeafMarks = [u64; 2 * MAX_SYMBOLS / 64];
 
-/// Sets `lengths` for the symbols with a frequency; the others get zero.
+/// Sets `lengths` for the symbols with a frequency. The others get zero.
 pub(crate) fn package_merge(frequencies: &[u32], limit: usize, lengths: &mut [u8]) {
     lengths.fill(0);
     let mut leaves = [0u64; MAX_SYMBOLS];
@@ -33,7 +33,7 @@ pub(crate) fn package_merge(frequencies: &[u32], limit: usize, lengths: &mut [u8
 
     let limit = limit.min(count - 1).min(MAX_LIMIT);
     let used = leaves_per_level(leaves, limit);
-    // The rarest symbol is used at every level that uses any leaf, and so has the longest code.
+    // The rarest symbol is in every level that has a leaf, so it has the longest code.
     let mut levels = limit;
     let mut ordered = used;
     ordered[..limit].sort_unstable();
@@ -47,7 +47,7 @@ pub(crate) fn package_merge(frequencies: &[u32], limit: usize, lengths: &mut [u8
     }
 }
 
-/// Returns for each level how many of the sorted leaves the optimal solution uses there.
+/// Returns the number of sorted leaves that the optimal solution uses at each level.
 fn leaves_per_level(leaves: &[u64], limit: usize) -> [usize; MAX_LIMIT] {
     let count = leaves.len();
     let mut weights = [u64::MAX; MAX_SYMBOLS + 1];
@@ -78,7 +78,7 @@ fn leaves_per_level(leaves: &[u64], limit: usize) -> [usize; MAX_LIMIT] {
     used
 }
 
-/// Merges leaves and packages, both ending in a heaviest sentinel; marks the leaves.
+/// Merges leaves and packages, and marks the leaves. Both lists end with a heaviest sentinel.
 fn merge(
     leaves: &[u64; MAX_SYMBOLS + 1],
     packages: &[u64; MAX_SYMBOLS + 1],
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn larger_symbol_is_shorter_among_equals() {
+    fn of_equal_frequencies_the_larger_symbol_is_shorter() {
         assert_eq!(lengths(&[1, 1, 1], 15), [2, 2, 1]);
     }
 

@@ -1,23 +1,23 @@
-//! The loop that runs while both buffers are roomy.
+//! The fast loop, which runs while both buffers have room.
 //!
-//! The idea is libdeflate's and zlib's `inflate_fast`: refill eight bytes at once without
-//! counting them, look up the next symbol before the last is
-//! written, take up to three literal pairs and a copy per round, and copy in steps of sixteen
-//! bytes that may write past the end of the copy. Leaves the last bytes of a buffer to the
-//! careful loop; never waits, never fails for lack of input.
+//! The idea is that of libdeflate and of zlib's `inflate_fast`: refill eight bytes at once, look up
+//! the next symbol before the last one is written, decode up to three literal pairs and a copy per
+//! round, and copy in steps of sixteen bytes that may write past the end of a copy.
+//! The careful loop decodes the last bytes of a buffer. Never waits, and never fails for lack of
+//! input.
 
 use super::reader::CallBuffers;
 use super::table::{BLOCK_END, LITERAL, SPECIAL, copy_token, value};
 use super::{Fault, Inflater, Sink};
 use crate::token::Token;
 
-/// Input bytes one round may read, all refills included.
+/// Most input bytes of a round, including all refills.
 const INPUT_ROOM: usize = 32;
-/// Output bytes one round may write: two rounds of literals, a copy, and its overshoot.
+/// Most output bytes of a round: literals, a copy, and the bytes written past its end.
 const OUTPUT_ROOM: usize = super::OUTPUT_SLACK;
 
 impl Inflater {
-    /// Decodes tokens; true at the end of the block, false when a buffer is no longer roomy.
+    /// Decodes tokens. True at the end of the block, false if a buffer has too little room.
     #[inline(never)]
     pub(super) fn fast_loop<S: Sink>(
         &mut self,
@@ -37,7 +37,7 @@ impl Inflater {
         if read < read_end {
             refill(input, &mut read, &mut buffer, &mut count);
         }
-        // The entry of the next symbol is always looked up before the work of the last is done.
+        // The entry of the next symbol is looked up before the last symbol is written.
         let mut entry = tables.litlen_first(buffer);
         let outcome = loop {
             if read >= read_end || position >= position_end {
@@ -66,7 +66,8 @@ impl Inflater {
                     }
                 }
             }
-            // At most 22 of at least 56 bits are gone: enough for a length, not for a distance.
+            // At most 22 of at least 56 bits are used: the rest is enough for a length, and not for
+            // a distance.
             if entry & SPECIAL != 0 {
                 entry = tables.litlen_entry(buffer);
                 if entry & LITERAL != 0 {
@@ -112,7 +113,7 @@ impl Inflater {
             position += length;
         };
 
-        // The refill reads more bytes than it counts: what is above the count is read again.
+        // A refill reads more bits than it counts. The bits above the count are read again.
         self.bits.buffer = if count < 64 { buffer & ((1 << count) - 1) } else { buffer };
         self.bits.count = count;
         io.read = read;
@@ -148,7 +149,7 @@ fn put_literals<S: Sink>(output: &mut [u8], position: usize, entry: u32, sink: &
 #[inline(always)]
 fn copy(output: &mut [u8], position: usize, length: usize, distance: usize) {
     let start = position - distance;
-    // One bounds check for the whole copy and its overshoot.
+    // One bounds check covers the copy and the bytes past its end.
     let Some(area) = output.get_mut(start..position + length + 32) else { return };
     if distance >= 16 {
         let mut done = 0;
@@ -168,7 +169,7 @@ fn copy(output: &mut [u8], position: usize, length: usize, distance: usize) {
     }
 }
 
-/// Copies from 2 to 15 bytes back: the pattern is laid out once, then whole multiples repeat.
+/// Copies from 2 to 15 bytes back: builds the pattern once and writes whole multiples of it.
 #[inline]
 fn copy_near(area: &mut [u8], length: usize, distance: usize) {
     let mut pattern = [0u8; 16];

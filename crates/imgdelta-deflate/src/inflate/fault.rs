@@ -1,44 +1,45 @@
-//! What can be wrong with a deflate stream, and where it showed.
+//! Errors in a deflate stream, with their positions.
 //!
-//! Never about the caller's buffers: running out of those is a status, not an error.
+//! Never about the caller's buffers: a full or empty buffer is a status, not an error.
 
 use std::fmt;
 
-/// A stream that is not deflate.
+/// An error in a deflate stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InflateError {
-    /// Position of the bit from which on the stream makes no sense.
+    /// Position of the first invalid bit.
     pub bit: u64,
-    /// What is wrong there.
+    /// The kind of the error.
     pub fault: Fault,
 }
 
-/// What is wrong with a deflate stream. A caller does the same for all of them: it treats the
-/// bytes as bytes; the kinds are for the reader of the message.
+/// The kind of an error in a deflate stream.
+///
+/// Callers treat all kinds alike: the bytes are not deflate. The kinds make the message precise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// A block of the reserved type.
+    /// The type of a block is reserved.
     BlockType,
-    /// A stored block whose length and its complement disagree.
+    /// The length of a stored block and its complement differ.
     StoredLength,
-    /// A dynamic header that announces more symbols than exist.
+    /// A dynamic header has more symbols than exist.
     SymbolCount,
-    /// A code-length code that is no complete prefix code.
+    /// A code-length code is not a complete prefix code.
     CodelenCode,
-    /// Code lengths that repeat nothing or run over the end.
+    /// A run of code lengths repeats nothing, or passes the end.
     CodelenRun,
-    /// A literal/length code that is no prefix code, or has no end of block.
+    /// A literal/length code is not a prefix code, or has no end of block.
     LitlenCode,
-    /// A distance code that is no prefix code.
+    /// A distance code is not a prefix code.
     DistanceCode,
-    /// Bits that are no literal/length symbol.
+    /// The bits are not a literal/length symbol.
     LitlenSymbol,
-    /// Bits that are no distance symbol.
+    /// The bits are not a distance symbol.
     DistanceSymbol,
-    /// A copy from before the start of the data.
+    /// A copy starts before the start of the data.
     Distance,
-    /// The stream ends before its last block does.
+    /// The stream ends before its last block.
     Truncated,
 }
 
@@ -47,13 +48,13 @@ impl fmt::Display for InflateError {
         let what = match self.fault {
             Fault::BlockType => "block of the reserved type",
             Fault::StoredLength => "stored block's length does not match its complement",
-            Fault::SymbolCount => "dynamic header announces too many symbols",
+            Fault::SymbolCount => "dynamic header has too many symbols",
             Fault::CodelenCode => "code-length code is not a complete prefix code",
             Fault::CodelenRun => "run of code lengths is out of place",
             Fault::LitlenCode => "literal/length code is not a usable prefix code",
             Fault::DistanceCode => "distance code is not a usable prefix code",
-            Fault::LitlenSymbol => "bits are no literal/length symbol",
-            Fault::DistanceSymbol => "bits are no distance symbol",
+            Fault::LitlenSymbol => "bits are not a literal/length symbol",
+            Fault::DistanceSymbol => "bits are not a distance symbol",
             Fault::Distance => "copy reaches before the start of the data",
             Fault::Truncated => "stream ends within a block",
         };

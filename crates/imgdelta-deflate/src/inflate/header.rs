@@ -1,8 +1,7 @@
-//! Reads the header of a dynamic block, however the input is cut.
+//! Reads the header of a dynamic block, which may arrive in several pieces.
 //!
-//! Each field is taken when all its bits are there, so a header may arrive byte by byte. Keeps
-//! the symbols as they were sent, for whoever must write the same header again. Never builds the
-//! decoding tables.
+//! Each field is read when all its bits are available. The symbols are kept, so that the same
+//! header can be written again. Never builds the decoding tables.
 
 use super::fault::Fault;
 use super::reader::{BitReader, CallBuffers};
@@ -10,7 +9,7 @@ use super::sink::{Block, Dynamic, Kind};
 use super::table::{CODELEN_BITS, codelen_table};
 use crate::alphabet::{CODELEN_ORDER, CODELEN_SYMBOLS, LITLEN_SYMBOLS};
 
-/// A dynamic header as far as it was read; also remembers the start of any block.
+/// The read part of a dynamic header. Also has the start of any block.
 pub(super) struct HeaderReader {
     pub(super) start_bit: u64,
     pub(super) padding: u8,
@@ -57,18 +56,18 @@ impl Default for HeaderReader {
 }
 
 impl HeaderReader {
-    /// Notes where a block starts and gets ready for its header.
+    /// Starts a block at a bit position.
     pub(super) fn set_start(&mut self, start_bit: u64) {
         self.start_bit = start_bit;
         self.stage = HeaderStage::Counts;
     }
 
-    /// Returns the literal/length and distance code lengths of a header that was read.
+    /// Returns the literal/length and distance code lengths of a complete header.
     pub(super) fn lengths(&self) -> (&[u8], &[u8]) {
         self.lengths[..self.litlen_count + self.distance_count].split_at(self.litlen_count)
     }
 
-    /// Returns a header that was read in the form a sink hears.
+    /// Returns a complete header in the form for observers.
     pub(super) fn block(&self, is_final: bool) -> Block<'_> {
         let (litlen_lengths, distance_lengths) = self.lengths();
         Block {
@@ -83,7 +82,7 @@ impl HeaderReader {
         }
     }
 
-    /// Reads on; false if the input ran out first.
+    /// Reads the rest of the header. False if the input ends first.
     pub(super) fn read(
         &mut self,
         bits: &mut BitReader,
@@ -114,7 +113,7 @@ impl HeaderReader {
         self.litlen_count = bits.take(5) as usize + 257;
         self.distance_count = bits.take(5) as usize + 1;
         let codelen_count = bits.take(4) as usize + 4;
-        // 31 and 32 distance codes can be announced, and zlib refuses them.
+        // The field allows 31 and 32 distance codes, which zlib refuses.
         if self.litlen_count > LITLEN_SYMBOLS || self.distance_count > 30 {
             return Err(Fault::SymbolCount);
         }

@@ -1,16 +1,15 @@
-//! Raw deflate in, plain bytes out, as fast as safe code goes.
+//! A streaming decoder for raw deflate, which also reports blocks and tokens.
 //!
-//! The caller owns both buffers. The output buffer carries the history: the bytes before the
-//! write position must be what was inflated before (at least the last 32 KiB of it), so that no
-//! byte is copied twice. While input and output are roomy a fast loop runs that reads eight bytes
-//! at a time, looks up two literals at once and copies sixteen bytes at a time, writing up to
-//! [`OUTPUT_SLACK`] bytes of scratch behind the position; near the ends of the buffers a careful
-//! loop takes one token at a time.
+//! The caller owns both buffers. The output buffer is also the history: the bytes before the write
+//! position must be the last 32 KiB of plain bytes, so that no byte is copied twice. A fast loop
+//! runs while both buffers have room. It reads eight bytes at a time, looks up two literals at once
+//! and copies sixteen bytes at a time, and may write up to [`OUTPUT_SLACK`] bytes behind the write
+//! position. A careful loop decodes one token at a time near the ends of the buffers.
 //!
-//! Cost: 300 to 700 MB/s of plain bytes per core on container layers. Every legal stream is
-//! accepted, also those zlib would not write; what is not legal gives an [`InflateError`] with
-//! the bit where it shows. Never allocates after it was made, never reads a byte past the end of
-//! the stream.
+//! Cost: 300 to 700 MB/s of plain bytes per core on container layers. The decoder accepts every
+//! legal stream, also those that zlib never writes. An illegal stream gives an [`InflateError`] with
+//! the position of the bit. Never allocates after construction, and never reads past the end of the
+//! stream.
 
 mod fast;
 mod fault;
@@ -30,10 +29,10 @@ use header::HeaderReader;
 use reader::{BitReader, CallBuffers};
 use table::{BLOCK_END, DecodeTables, LITERAL, SPECIAL, copy_token, value};
 
-/// Bytes behind the position that [`Inflater::inflate`] may overwrite with scratch.
+/// Bytes behind the write position that [`Inflater::inflate`] may overwrite.
 pub const OUTPUT_SLACK: usize = 320;
 
-/// A raw deflate decoder between two calls.
+/// A decoder for raw deflate. The caller keeps the window.
 pub struct Inflater {
     bits: BitReader,
     state: InflateState,
@@ -41,30 +40,30 @@ pub struct Inflater {
     tables: DecodeTables,
     fixed_loaded: bool,
     header: HeaderReader,
-    /// Bits taken from the input so far, those waiting in `bits` included.
+    /// Bits read from the input so far, including the unused bits in `bits`.
     bits_in: u64,
     plain_bytes: u64,
 }
 
-/// What [`Inflater::inflate`] stopped for.
+/// The reason why [`Inflater::inflate`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// All input was taken and the stream goes on.
+    /// All input was read, and the stream goes on.
     NeedInput,
     /// The output buffer is full.
     NeedOutput,
-    /// The last block ended; the input beyond `consumed` does not belong to the stream.
+    /// The stream has ended. The input behind `consumed` does not belong to it.
     Done,
 }
 
-/// How far one call came.
+/// The result of a call of [`Inflater::inflate`].
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
-    /// Bytes of the input that were taken.
+    /// Input bytes that were read.
     pub consumed: usize,
-    /// Where in the output buffer the next byte goes.
+    /// Index in the output buffer of the next byte.
     pub position: usize,
-    /// Why it stopped.
+    /// The reason of the return.
     pub status: Status,
 }
 
@@ -77,7 +76,7 @@ enum InflateState {
     },
     Header,
     Tokens,
-    /// A copy the output had no room for.
+    /// A copy that did not fit into the output.
     Copy {
         left: usize,
         distance: usize,
@@ -93,7 +92,7 @@ impl Default for Inflater {
 }
 
 impl Inflater {
-    /// Makes a decoder that stands at the first bit of a stream.
+    /// Makes a decoder at the first bit of a stream.
     pub fn new() -> Self {
         Self {
             bits: BitReader::default(),
@@ -107,7 +106,7 @@ impl Inflater {
         }
     }
 
-    /// Stands at the first bit of another stream, keeping its memory.
+    /// Resets the decoder to the first bit of another stream, and keeps its memory.
     pub fn reset(&mut self) {
         self.bits = BitReader::default();
         self.state = InflateState::BlockStart;
@@ -116,30 +115,30 @@ impl Inflater {
         self.plain_bytes = 0;
     }
 
-    /// Returns the position of the next bit to be read.
+    /// Returns the position of the next bit.
     pub fn bit_position(&self) -> u64 {
         self.bits_in - u64::from(self.bits.count)
     }
 
-    /// Returns how many bytes were inflated so far.
+    /// Returns the number of plain bytes so far.
     pub fn plain_bytes(&self) -> u64 {
         self.plain_bytes
     }
 
-    /// Returns the unread bits of the stream's last byte, once it is done: zero from every sane
-    /// encoder. The first number is the bits, the second how many.
+    /// Returns the unused bits of the last byte after the end of the stream, and their number. All
+    /// known encoders write zeros.
     pub fn final_padding(&self) -> (u8, u32) {
         (self.bits.buffer as u8, self.bits.count)
     }
 
     /// Inflates from `input` into `output`, starting at `position`.
     ///
-    /// `output[..position]` must end with the last 32 KiB inflated before (all of it, if it was
-    /// less). Up to [`OUTPUT_SLACK`] bytes behind the returned position may hold scratch.
+    /// `output[..position]` must end with the last 32 KiB of plain bytes, or with all of them. The
+    /// call may overwrite up to [`OUTPUT_SLACK`] bytes behind the returned position.
     ///
     /// # Errors
-    /// When the stream is not deflate. The bytes before the error were delivered; further calls
-    /// return the same error.
+    /// If the stream is not deflate. The plain bytes before the error are in the output. Further
+    /// calls return the same error.
     pub fn inflate<S: Sink>(
         &mut self,
         input: &[u8],
@@ -156,7 +155,7 @@ impl Inflater {
                 let mut consumed = consumed;
                 self.bits_in += consumed as u64 * 8;
                 if status != Status::NeedInput {
-                    // Whole bytes not needed yet go back to the caller.
+                    // Whole bytes that are not needed yet go back to the caller.
                     let back = (self.bits.count as usize / 8).min(consumed);
                     self.bits.give_back(back);
                     consumed -= back;
@@ -232,8 +231,8 @@ impl Inflater {
         }
     }
 
-    /// Reads the three header bits, and the padding that follows those of a stored block: it
-    /// lies in the same byte or in bits that are there already.
+    /// Reads the three header bits, and the padding behind those of a stored block. The padding is
+    /// in the same byte, so its bits are already available.
     fn block_start<S: Sink>(&mut self, io: &CallBuffers<'_>, sink: &mut S) -> Result<(), Fault> {
         let start_bit = self.position_bit(io);
         let head = self.bits.buffer & 7;
@@ -276,7 +275,7 @@ impl Inflater {
         Ok(())
     }
 
-    /// Copies stored bytes, first those that wait in the bit buffer; returns how many are left.
+    /// Copies stored bytes, first those in the bit buffer. Returns the number of bytes left.
     fn copy_stored(&mut self, io: &mut CallBuffers<'_>, mut left: usize) -> usize {
         while left > 0 && self.bits.count >= 8 && io.position < io.output.len() {
             io.output[io.position] = self.bits.buffer as u8;
@@ -320,7 +319,7 @@ impl Inflater {
         self.tables.set_distance(distance).map_err(|_| Fault::DistanceCode)
     }
 
-    /// Takes tokens one by one; true at the end of the block, false when a buffer ran out.
+    /// Decodes one token at a time. True at the end of the block, false at the end of a buffer.
     fn careful_loop<S: Sink>(
         &mut self,
         io: &mut CallBuffers<'_>,
@@ -333,7 +332,7 @@ impl Inflater {
             self.bits.refill(io);
             let mut entry = self.tables.litlen_entry(self.bits.buffer);
             if entry & LITERAL != 0 && entry >> 24 & 3 == 2 {
-                // One at a time here: the second may not be in the input yet.
+                // Takes one literal: the second may not be in the input yet.
                 entry = table::first_of_pair(entry);
             }
             if !self.bits.has(entry & 0xff) {

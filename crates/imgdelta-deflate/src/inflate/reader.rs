@@ -1,15 +1,15 @@
-//! The bit buffer and the caller's two buffers during one call.
+//! The bit buffer, and the caller's two buffers during a call.
 //!
-//! Never looks at what the bits mean.
+//! Never interprets the bits.
 
-/// Up to 64 bits that were read and not used yet, the next one lowest.
+/// Up to 64 unused bits, the next one lowest.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BitReader {
     pub(super) buffer: u64,
     pub(super) count: u32,
 }
 
-/// The caller's buffers and how far they are used.
+/// The caller's buffers, with the positions in them.
 pub(super) struct CallBuffers<'a> {
     pub(super) input: &'a [u8],
     pub(super) read: usize,
@@ -18,7 +18,7 @@ pub(super) struct CallBuffers<'a> {
 }
 
 impl BitReader {
-    /// Reads whole bytes until 56 to 63 bits are there or the input is used up.
+    /// Reads whole bytes until 56 to 63 bits are available or the input ends.
     #[inline]
     pub(super) fn refill(&mut self, io: &mut CallBuffers<'_>) {
         while self.count < 56 {
@@ -34,14 +34,14 @@ impl BitReader {
         self.count >= bits
     }
 
-    /// Drops bits that are there; at most 63.
+    /// Drops available bits, at most 63.
     #[inline]
     pub(super) fn drop(&mut self, bits: u32) {
         self.buffer >>= bits;
         self.count -= bits;
     }
 
-    /// Takes bits that are there; at most 16.
+    /// Takes available bits, at most 16.
     #[inline]
     pub(super) fn take(&mut self, bits: u32) -> u32 {
         let value = (self.buffer & ((1 << bits) - 1)) as u32;
@@ -49,7 +49,7 @@ impl BitReader {
         value
     }
 
-    /// Forgets the last whole bytes read.
+    /// Drops the last whole bytes that were read.
     pub(super) fn give_back(&mut self, bytes: usize) {
         self.count -= bytes as u32 * 8;
         if self.count < 64 {
@@ -59,7 +59,7 @@ impl BitReader {
 }
 
 impl CallBuffers<'_> {
-    /// Copies from the history; returns how many bytes the output had no room for.
+    /// Copies from the history. Returns the number of bytes that did not fit.
     pub(super) fn copy(&mut self, length: usize, distance: usize) -> usize {
         let n = length.min(self.output.len() - self.position);
         let start = self.position - distance;

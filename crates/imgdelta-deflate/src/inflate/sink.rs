@@ -1,25 +1,25 @@
-//! What an inflater tells besides the plain bytes: blocks, their headers, their tokens.
+//! The observer of an inflater, which gets blocks, headers and tokens.
 //!
-//! Never stores anything; with `()` as the sink every call compiles away.
+//! Never stores anything: with `()` as the observer every call compiles to nothing.
 
 use crate::token::Token;
 
-/// Hears how a deflate stream was made while it is inflated.
+/// Gets the structure of a deflate stream while it is inflated.
 pub trait Sink {
-    /// Whether tokens are wanted; if not, [`Sink::token`] is never called and costs nothing.
+    /// True to get tokens. If false, [`Sink::token`] is never called and costs nothing.
     const TOKENS: bool;
 
-    /// A block header was read.
+    /// Called after a block header.
     fn block(&mut self, block: &Block<'_>) {
         let _ = block;
     }
 
-    /// A token was read. The bytes of stored blocks are not tokens.
+    /// Called after a token. The bytes of stored blocks are not tokens.
     fn token(&mut self, token: Token) {
         let _ = token;
     }
 
-    /// A block ended; `bit` is the position after it, `plain_bytes` the bytes inflated so far.
+    /// Called after a block. `bit` is the position behind it, and `plain_bytes` are all so far.
     fn block_end(&mut self, bit: u64, plain_bytes: u64) {
         let _ = (bit, plain_bytes);
     }
@@ -29,42 +29,42 @@ impl Sink for () {
     const TOKENS: bool = false;
 }
 
-/// The header of one block.
+/// The header of a block.
 #[derive(Clone, Copy, Debug)]
 pub struct Block<'a> {
     /// Position of the header's first bit in the stream.
     pub start_bit: u64,
-    /// Whether the stream calls it the last block.
+    /// True if the final bit is set.
     pub is_final: bool,
-    /// How its bytes are stored.
+    /// The form of the block.
     pub kind: Kind<'a>,
 }
 
-/// How the bytes of a block are stored.
+/// The form of a block.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind<'a> {
-    /// As they are.
+    /// The plain bytes, not compressed.
     Stored {
-        /// The bits between the header and the byte boundary: zero from every sane encoder.
+        /// The bits between the header and the byte boundary. All known encoders write zeros.
         padding: u8,
         /// Bytes in the block.
         plain_bytes: u16,
     },
-    /// With the code of RFC 1951.
+    /// The fixed code of RFC 1951.
     Fixed,
-    /// With its own code.
+    /// A code of the block's own.
     Dynamic(Dynamic<'a>),
 }
 
-/// The header of a dynamic block, in full: it can be written again from this.
+/// The complete header of a dynamic block, from which it can be written again.
 #[derive(Clone, Copy, Debug)]
 pub struct Dynamic<'a> {
-    /// Code lengths of the literal/length code, as many as the header gives (257 to 286).
+    /// Code lengths of the literal/length code: 257 to 286, as in the header.
     pub litlen_lengths: &'a [u8],
-    /// Code lengths of the distance code, as many as the header gives (1 to 30).
+    /// Code lengths of the distance code: 1 to 30, as in the header.
     pub distance_lengths: &'a [u8],
-    /// Code lengths of the code-length code in header order, as many as the header gives.
+    /// Code lengths of the code-length code, in the order of the header.
     pub codelen_lengths: &'a [u8],
-    /// The code-length symbols as sent, each with its extra bits.
+    /// The code-length symbols in the header, each with its extra bits.
     pub codelen_symbols: &'a [(u8, u8)],
 }

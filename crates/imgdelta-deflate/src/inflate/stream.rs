@@ -1,15 +1,16 @@
-//! An inflater with a window of its own, for callers that only want the bytes to go by.
+//! A decoder with its own window, for callers that process plain bytes in pieces.
 //!
-//! Holds 32 KiB of history and a chunk; plain bytes are lent to a closure as they come, so none
-//! is copied twice except the 32 KiB kept per chunk. Never holds more than that.
+//! Passes plain bytes to a closure, so only the 32 KiB of history are copied twice per chunk.
+//! Never holds more than the history and a chunk.
 
 use super::{Fault, InflateError, Inflater, OUTPUT_SLACK, Sink, Status};
 use crate::alphabet::WINDOW_BYTES;
 
-/// Plain bytes handed on at a time: large beside the 32 KiB moved for each, small beside caches.
+/// Most plain bytes in a piece: many compared with the 32 KiB that each chunk moves, and few enough
+/// for the cache.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// A raw deflate decoder that keeps its own window.
+/// A decoder for raw deflate with its own window.
 pub struct Stream {
     inflater: Inflater,
     window: Box<[u8]>,
@@ -23,28 +24,28 @@ impl Default for Stream {
 }
 
 impl Stream {
-    /// Makes a decoder that stands at the first bit of a stream.
+    /// Makes a decoder at the first bit of a stream.
     pub fn new() -> Self {
         let window = vec![0; WINDOW_BYTES + CHUNK_BYTES + OUTPUT_SLACK].into_boxed_slice();
         Self { inflater: Inflater::new(), window, position: 0 }
     }
 
-    /// Stands at the first bit of another stream, keeping its memory.
+    /// Resets the decoder to the first bit of another stream, and keeps its memory.
     pub fn reset(&mut self) {
         self.inflater.reset();
         self.position = 0;
     }
 
-    /// Returns the decoder, for its positions.
+    /// Returns the inner decoder, which has the positions.
     pub fn inflater(&self) -> &Inflater {
         &self.inflater
     }
 
-    /// Inflates all of `input`, or up to the end of the stream; lends the plain bytes to `each`.
-    /// Returns how many input bytes belong to the stream and whether it ended.
+    /// Inflates all of `input`, or up to the end of the stream, and passes the plain bytes to
+    /// `each`. Returns the number of input bytes in the stream, and true at its end.
     ///
     /// # Errors
-    /// When the stream is not deflate.
+    /// If the stream is not deflate.
     pub fn push<S: Sink>(
         &mut self,
         input: &[u8],
@@ -73,7 +74,7 @@ impl Stream {
         }
     }
 
-    /// The error of a stream whose input ended before it did.
+    /// Returns the error of a stream whose input ends too early.
     pub fn truncated(&self) -> InflateError {
         InflateError { bit: self.inflater.bit_position(), fault: Fault::Truncated }
     }

@@ -1,9 +1,9 @@
-//! Decoding tables: from the next bits of the stream to a symbol, in one or two look-ups.
+//! Decoding tables: from the next bits of the stream to a symbol, in one or two lookups.
 //!
-//! The idea: eleven bits (eight for distances) index a table whose entry holds everything about
-//! the symbol: how many bits it takes with its extra bits, its base value, or up to two literals
-//! at once. Longer codes go through a second table behind the first. Building costs about two
-//! microseconds a block. Never reads the stream itself.
+//! Eleven bits (eight for distances) index a table. An entry has the bits of the symbol with its
+//! extra bits, and its base value or up to two literals. Longer codes go on in a second table
+//! behind the first. Building the tables costs about two microseconds per block.
+//! Never reads the stream.
 
 use crate::alphabet::{
     DISTANCE_BASE, DISTANCE_EXTRA, DISTANCE_SYMBOLS, END_OF_BLOCK, LENGTH_BASE, LENGTH_EXTRA,
@@ -15,33 +15,32 @@ use crate::token::Token;
 pub(super) const LITLEN_BITS: u32 = 11;
 /// Bits that index the first distance table.
 pub(super) const DISTANCE_BITS: u32 = 8;
-/// Bits that index the table of the code-length code; no code is longer.
+/// Bits that index the table of the code-length code. No such code is longer.
 pub(super) const CODELEN_BITS: u32 = 7;
 
-/// Entry holds one or two literals.
+/// Flag of an entry with one or two literals.
 pub(super) const LITERAL: u32 = 1 << 31;
-/// Entry is neither literal nor a plain value: one of the flags below says what.
+/// Flag of an entry without literals and value. Another flag below may be set as well.
 pub(super) const SPECIAL: u32 = 1 << 30;
-/// Entry points to a second table.
+/// Flag of an entry that points to a second table.
 pub(super) const SECOND: u32 = 1 << 29;
-/// Entry ends the block.
+/// Flag of the entry that ends the block.
 pub(super) const BLOCK_END: u32 = 1 << 28;
 
 // Layout of an entry, from the low end:
 //   bits 0..8    bits to drop: the code, and its extra bits
-//   literals:    8..16 first byte, 16..24 second byte, 24..26 how many, 26..30 bits of the first
+//   literals:    8..16 first byte, 16..24 second byte, 24..26 count, 26..30 bits of the first
 //   values:      8..12 bits of the code alone, 12..28 base value
-//   second:      8..12 bits that index the second table, 12..28 where it starts
-//   neither flag under SPECIAL: no code has these bits
+//   second:      8..12 bits that index the second table, 12..28 start of the second table
+//   SPECIAL without another flag: no code has these bits
 
-/// Returns the first literal of a pair as an entry of its own.
+/// Returns an entry for the first literal of a pair.
 #[inline]
 pub(super) fn first_of_pair(pair: u32) -> u32 {
     LITERAL | 1 << 24 | pair & (0xff00 | 15 << 26) | pair >> 26 & 15
 }
 
-/// Returns the length or distance an entry and its extra bits stand for; `bits` starts with
-/// the code.
+/// Returns the length or distance of an entry with its extra bits. `bits` starts with the code.
 #[inline]
 pub(super) fn value(entry: u32, bits: u64) -> usize {
     let code_bits = entry >> 8 & 15;
@@ -49,7 +48,7 @@ pub(super) fn value(entry: u32, bits: u64) -> usize {
     (entry >> 12 & 0xffff) as usize + (with_extra >> code_bits) as usize
 }
 
-/// Makes the token of a copy whose length came from `entry`.
+/// Makes the token of a copy. `entry` is the entry of its length.
 #[inline]
 pub(super) fn copy_token(entry: u32, length: usize, distance: usize) -> Token {
     if length == 258 && (entry & 0xff) != (entry >> 8 & 15) {
@@ -60,10 +59,10 @@ pub(super) fn copy_token(entry: u32, length: usize, distance: usize) -> Token {
 }
 
 const MAX_CODE_BITS: usize = 15;
-/// First and second tables together. The worst codes need 2342 and 402 entries; powers of two
-/// let a mask stand for the bounds check.
+/// Entries of the first and second literal/length tables. The worst code needs 2342. With a power
+/// of two, a mask replaces the bounds check.
 pub(super) const LITLEN_ENTRIES: usize = 4096;
-/// The same for distances.
+/// Entries of the first and second distance tables. The worst code needs 402.
 pub(super) const DISTANCE_ENTRIES: usize = 512;
 
 /// The two tables of a block.
@@ -72,7 +71,7 @@ pub(super) struct DecodeTables {
     pub(super) distance: Box<[u32; DISTANCE_ENTRIES]>,
 }
 
-/// Why a set of code lengths is no code.
+/// The code lengths are not a usable prefix code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct InvalidCode;
 
@@ -119,13 +118,13 @@ impl DecodeTables {
         Ok(())
     }
 
-    /// Fills the distance table. No code at all is legal for a block without copies.
+    /// Fills the distance table. A block without copies may have no distance code.
     pub(super) fn set_distance(&mut self, lengths: &[u8]) -> Result<(), InvalidCode> {
         fill(&mut self.distance[..], DISTANCE_BITS, lengths, distance_payload)
     }
 }
 
-/// Fills the table of the code-length code; symbols stand where literals would.
+/// Returns the table of the code-length code. Its entries have symbols in place of literals.
 pub(super) fn codelen_table(lengths: &[u8; 19]) -> Result<[u32; 1 << CODELEN_BITS], InvalidCode> {
     let mut table = [0; 1 << CODELEN_BITS];
     if lengths.iter().map(|&n| u32::from(n != 0)).sum::<u32>() < 2 {
@@ -135,7 +134,7 @@ pub(super) fn codelen_table(lengths: &[u8; 19]) -> Result<[u32; 1 << CODELEN_BIT
     Ok(table)
 }
 
-/// What a symbol's entry says apart from bit counts, and how many extra bits follow the code.
+/// Returns the entry of a symbol without its bit counts, and the number of its extra bits.
 fn litlen_payload(symbol: usize) -> (u32, u32) {
     if symbol < END_OF_BLOCK {
         (LITERAL | (1 << 24) | (symbol as u32) << 8, 0)
@@ -194,13 +193,12 @@ fn fill(
     if used == 0 {
         return Ok(());
     }
-    // A code that leaves bit patterns unused is accepted only in the one form encoders need:
-    // a single symbol of one bit.
+    // An incomplete code is accepted only in the form that encoders write: one symbol of one bit.
     if room != 0 && !(used == 1 && counts[1] == 1) {
         return Err(InvalidCode);
     }
 
-    // Symbols by code length, then by number: the canonical order.
+    // The canonical order: symbols by code length, then by number.
     let mut starts = [0u16; MAX_CODE_BITS + 2];
     for bits in 1..=MAX_CODE_BITS {
         starts[bits + 1] = starts[bits] + counts[bits] as u16;
@@ -229,7 +227,7 @@ fn fill(
     fill_second(table, first_bits, &counts, &next_code, sorted, payload)
 }
 
-/// Places the codes longer than the first index in second tables, one for each prefix.
+/// Fills the second tables with the longer codes, one table for each prefix.
 fn fill_second<'a>(
     table: &mut [u32],
     first_bits: u32,
@@ -248,8 +246,8 @@ fn fill_second<'a>(
             let reversed = (code.reverse_bits() >> (32 - bits)) as usize;
             if reversed & ((1 << first_bits) - 1) != prefix {
                 prefix = reversed & ((1 << first_bits) - 1);
-                // Wide enough for the longest code below this prefix: widen until the codes
-                // that follow fill it.
+                // The table must have room for the longest code with this prefix, so it grows until
+                // the following codes fill it.
                 let mut second_bits = bits - first_bits;
                 let mut filled = first_code + counts[bits as usize] - code;
                 while filled < 1 << second_bits && first_bits + second_bits < MAX_CODE_BITS as u32 {
@@ -273,9 +271,9 @@ fn fill_second<'a>(
     Ok(())
 }
 
-/// Joins two literals in one entry where both codes fit the index.
+/// Joins two literals in one entry if both codes fit into the index.
 fn pair_literals(table: &mut [u32]) {
-    // Downwards: an entry looks at a smaller index, which must not be a pair yet.
+    // The loop goes down: an entry reads one at a smaller index, which must not be a pair yet.
     for index in (0..table.len()).rev() {
         let one = table[index];
         if one & LITERAL == 0 {

@@ -1,9 +1,9 @@
-//! klauspost's block writer, whose tables may stay open across blocks.
+//! klauspost's block writer, which may continue a block with the next chunk.
 //!
-//! A dynamic block written in mid-stream gets no end-of-block symbol: if the next chunk can use
-//! the same codes cheaply enough, its tokens simply go on in the same block. What is cheap enough
-//! is decided with an estimate in single-precision floats ([`super::estimate`]), repeated here
-//! operation by operation. Never sets the final bit except in [`BlockWriter::close`].
+//! A dynamic block stays open: it gets no end-of-block symbol yet. If the codes of the block are
+//! cheap enough for the next chunk, its tokens continue the same block. The decision depends on an
+//! estimate in 32-bit floats ([`super::estimate`]), which is repeated operation by operation.
+//! Never sets the final bit except in [`BlockWriter::close`].
 
 use super::Behaviour;
 use super::estimate::estimated_bits;
@@ -12,26 +12,26 @@ use crate::bits::BitWriter;
 use crate::huffman::{DynamicHeader, Histogram, HuffmanCodes, package_merge, write_tokens};
 use crate::token::Token;
 
-/// The writer's side of a stream.
+/// Writes the blocks of a stream.
 pub(super) struct BlockWriter {
     pub(super) bits: BitWriter,
     behaviour: Behaviour,
-    /// A reused table must win by the estimate shifted down by this.
+    /// New codes must win by their estimated size, shifted right by this.
     penalty: u32,
     open: Option<OpenBlock>,
     fixed: HuffmanCodes,
 }
 
-/// Codes whose end of block was not written yet.
+/// The codes of a block that has not ended yet.
 struct OpenBlock {
     codes: HuffmanCodes,
     header_bits: u64,
     literals_only: bool,
 }
 
-/// Below this many tokens the fixed code is considered.
+/// Number of tokens below which the fixed code is tried.
 const FEW_TOKENS: usize = 250;
-/// What a header is taken to cost before it is known.
+/// Assumed size of a header before it is planned.
 const TYPICAL_HEADER_BITS: u64 = 70 * 8;
 
 impl BlockWriter {
@@ -45,13 +45,13 @@ impl BlockWriter {
         }
     }
 
-    /// Stands before another stream.
+    /// Resets the writer for another stream.
     pub(super) fn restart(&mut self) {
         self.bits.clear();
         self.open = None;
     }
 
-    /// Ends the open block, if there is one.
+    /// Ends the open block, if any.
     pub(super) fn end_open(&mut self) {
         if let Some(open) = self.open.take() {
             open.codes.write_end(&mut self.bits);
@@ -64,7 +64,7 @@ impl BlockWriter {
         self.bits.stored_block(raw, false);
     }
 
-    /// Aligns with an empty stored block.
+    /// Writes an empty stored block, which aligns the output.
     pub(super) fn flush(&mut self) {
         self.stored(&[]);
     }
@@ -83,7 +83,7 @@ impl BlockWriter {
         self.fixed.write_end(&mut self.bits);
     }
 
-    /// Writes tokens in whatever form is smallest; `at_end` ends the block.
+    /// Writes tokens in the smallest form. `at_end` ends the block.
     pub(super) fn tokens(&mut self, tokens: &[Token], raw: Option<&[u8]>, at_end: bool) {
         let raw = raw.filter(|raw| raw.len() <= 0xffff);
         let stored = raw.map_or(u64::MAX, stored_price);
@@ -163,7 +163,7 @@ impl BlockWriter {
         }
     }
 
-    /// Writes bytes without copies, or stored if they look like noise.
+    /// Writes literals, or a stored block if the bytes look like noise.
     pub(super) fn literals(&mut self, raw: &[u8], at_end: bool) {
         let mut counts = Histogram::of_bytes(raw);
         let storable = raw.len() <= 0xffff;
@@ -206,7 +206,7 @@ fn stored_price(raw: &[u8]) -> u64 {
     (raw.len() as u64 + 5) * 8
 }
 
-/// Returns whether all byte values are about equally frequent.
+/// True if all byte values are about equally frequent.
 fn is_noise(counts: &[u32], bytes: usize) -> bool {
     let mean = bytes as f64 / 256.0;
     let limit = bytes as f64 * 2.0;

@@ -1,9 +1,8 @@
-//! klauspost's levels 7 to 9: Go's lazy chains, with three second thoughts.
+//! klauspost's levels 7 to 9: Go's lazy parsing with three additions.
 //!
-//! Level 9 weighs a copy by what its bytes would cost as literals; before a copy is written, one
-//! is tried that covers its end and more; and where nothing matched for long, positions are
-//! skipped. Cost: 10 to 60 MB/s. Never stores or Huffman-codes a whole chunk by itself: the
-//! block writer decides.
+//! Level 9 compares the cost of a copy with that of literals. Before a copy is written, a longer
+//! one that covers its end is tried. After many literals, positions are skipped. Cost: 10 to 60
+//! MB/s. Never chooses the form of a block: the block writer does.
 
 use super::Behaviour;
 use super::blocks::BlockWriter;
@@ -14,7 +13,7 @@ use crate::huffman::package_merge;
 use crate::token::Token;
 use crate::window::{BUFFER_BYTES, HALF_BYTES, SearchWindow, StopSearch, common, common_258, word};
 
-/// A stream being parsed.
+/// The parser of levels 7 to 9.
 pub(super) struct ChainParser {
     effort: ChainEffort,
     behaviour: Behaviour,
@@ -26,7 +25,7 @@ pub(super) struct ChainParser {
     found: ChainMatch,
     /// Literals since the last copy, modulo 2^16.
     literal_run: u16,
-    /// Level 9: the code lengths the coming bytes would have as literals.
+    /// Code lengths of the coming bytes as literals, for level 9.
     literal_lengths: [u8; 256],
 }
 
@@ -49,7 +48,7 @@ const MIN_MATCH: usize = 4;
 const LOOKAHEAD: usize = MIN_MATCH + MAX_COPY;
 const BLOCK_TOKENS: usize = 32_768;
 const HASH_BITS: u32 = 17;
-/// Bytes the literal costs are taken from, where that is limited.
+/// Most bytes for the literal costs, in versions with a limit.
 const WEIGHED_BYTES: usize = 32_768;
 
 fn hash(four_bytes: u32) -> usize {
@@ -81,7 +80,7 @@ impl ChainParser {
         })
     }
 
-    /// Stands before another stream.
+    /// Resets the parser for another stream.
     pub(super) fn restart(&mut self) {
         self.window.reset(hash);
         self.index = 0;
@@ -92,14 +91,15 @@ impl ChainParser {
         self.literal_run = 0;
     }
 
-    /// Takes the bytes before the stream, at most 32 KiB.
+    /// Sets the history before the stream, at most 32 KiB.
     pub(super) fn set_dictionary(&mut self, dictionary: &[u8]) {
         self.window.fill(dictionary);
         self.index = self.window.end;
         for index in 0..self.index.saturating_sub(MIN_MATCH - 1) {
             self.insert(index);
         }
-        // Where the block start stays at the dictionary, storing looks dearer than it is.
+        // Earlier versions leave the block start at the dictionary, which makes a stored block look
+        // larger.
         if self.behaviour >= Behaviour::V1_20 {
             self.block_start = Some(self.index);
         }
@@ -182,7 +182,7 @@ impl ChainParser {
         }
     }
 
-    /// Writes the copy that starts at the byte before the current one, or one that ends later.
+    /// Writes the copy that starts at the byte before the current one, or a copy that ends later.
     fn take_copy(
         &mut self,
         mut copy: ChainMatch,
@@ -237,8 +237,8 @@ impl ChainParser {
                 length += 1;
                 continue;
             }
-            for owed in 0..=back {
-                self.push_literal(start + owed);
+            for skipped in 0..=back {
+                self.push_literal(start + skipped);
                 self.end_block_if_full(self.index, at_end, blocks);
                 self.index += 1;
                 if self.index < insert_end {
@@ -250,7 +250,7 @@ impl ChainParser {
         copy.length = length;
     }
 
-    /// The same thought as it was before 1.15.15.
+    /// Tries a copy that ends later, as versions before 1.15.15 do.
     fn try_end_early(&mut self, copy: &mut ChainMatch, insert_end: usize) {
         let start = self.index - 1;
         if start + copy.length + 2 >= insert_end {
@@ -268,7 +268,7 @@ impl ChainParser {
         }
     }
 
-    /// After many literals, turns positions into literals unsearched.
+    /// Makes positions literals without a search, after many literals.
     fn skip_hopeless(&mut self, insert_end: usize, at_end: bool, blocks: &mut BlockWriter) {
         let Some(excess) =
             u32::from(self.literal_run).checked_sub(self.effort.tries).filter(|&n| n > 0)
@@ -295,7 +295,7 @@ impl ChainParser {
         self.tokens.push(Token::literal(self.window.byte(index)));
     }
 
-    /// Searches from `newest`, a position plus one, for a copy longer than `longer_than`.
+    /// Returns the longest copy of more than `longer_than` bytes. `newest` is a position plus one.
     #[inline]
     fn search(&self, index: usize, newest: usize, ahead: usize, longer_than: usize) -> ChainMatch {
         let bytes = self.window.bytes();
@@ -303,7 +303,7 @@ impl ChainParser {
         let nice = self.effort.nice.min(most);
         let lowest = index.saturating_sub(HALF_BYTES);
         let mut found = ChainMatch { length: longer_than, distance: 0 };
-        // The last four bytes a longer copy must have; most candidates fail here.
+        // The last four bytes of a longer copy. Most candidates fail this comparison.
         let mut before_tail = (longer_than - 3) as u8;
         let mut tail = word(bytes, index + usize::from(before_tail));
         self.window.walk(newest, lowest, self.effort.tries, |candidate| {
@@ -353,13 +353,13 @@ impl ChainParser {
         found
     }
 
-    /// Returns what the bytes cost as literals less the copy's extra bits.
+    /// Returns the cost of the bytes as literals, minus the extra bits of the copy.
     fn gain(&self, index: usize, length: usize, distance: usize) -> i32 {
         let literals: u32 = self.window.bytes()[index..index + length]
             .iter()
             .map(|&byte| u32::from(self.literal_lengths[usize::from(byte)]))
             .sum();
-        // The distance is looked up one too far; the farthest of all wraps around.
+        // The original looks up the distance plus one, and wraps around at the farthest distance.
         let distance_extra =
             if distance == HALF_BYTES { 6 } else { DISTANCE_EXTRA[distance_code(distance + 1)] };
         let length_extra = LENGTH_EXTRA[usize::from(LENGTH_CODE[length - MIN_COPY])];
@@ -375,7 +375,7 @@ impl ChainParser {
         for &byte in bytes {
             counts[usize::from(byte)] += 1;
         }
-        // Counted in 16 bits.
+        // The original counts in 16 bits.
         for count in &mut counts {
             *count &= 0xffff;
         }

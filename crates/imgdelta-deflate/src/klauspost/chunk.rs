@@ -1,38 +1,39 @@
-//! What all of klauspost's one-pass parsers (levels 1 to 6) share: a chunk, its history, hashes.
+//! The chunk, history and hashes of klauspost's one-pass parsers, which are levels 1 to 6.
 //!
-//! A chunk of at most 65535 bytes is parsed at a time. Positions in the tables are 32-bit and
-//! count on over the whole stream, starting high enough that an empty entry is too far from
-//! everything. Never keeps more than 320 KiB of history; what the parsers can reach is 32 KiB.
+//! A parser takes a chunk of at most 65535 bytes at a time. Positions in the tables are 32-bit and
+//! count over the whole stream. The first position is so high that an empty entry is always too far
+//! away. Parsers reach back 32 KiB. Never keeps more than 320 KiB of history.
 
 use crate::alphabet::MAX_COPY;
 use crate::token::Token;
 use crate::window::{common, long, word};
 
-/// Bytes a chunk holds at most.
+/// Most bytes of a chunk.
 pub(super) const CHUNK_BYTES: usize = 65_535;
-/// Chunks shorter than this are not looked at.
+/// Bytes of the shortest chunk that is searched.
 pub(super) const MIN_CHUNK_BYTES: usize = 13;
-/// No search starts closer than this to the end of a chunk.
+/// Bytes at the end of a chunk that are not searched.
 const MARGIN: usize = 11;
-/// The history is cut to the last 32 KiB when it would grow beyond this: visible at level 4.
+/// Most bytes of the history. A longer one is cut to its last 32 KiB, which changes the output of
+/// level 4.
 const HISTORY_BYTES: usize = 5 * CHUNK_BYTES;
 const KEPT_BYTES: usize = 32_768;
-/// First position; an empty table entry (0) is then never near.
+/// The first position. An empty table entry, which is 0, is then never near.
 pub(super) const FIRST: u32 = 1 << 17;
-/// The stream's positions are lowered beyond this.
+/// Positions above this are lowered.
 const REBASE: u32 = 1 << 31;
 
-/// The bytes parsed before and the chunk to be parsed.
+/// The bytes of the chunks before, and of the current chunk.
 pub(super) struct ChunkHistory {
     bytes: Vec<u8>,
     base: u32,
 }
 
-/// One chunk with its history.
+/// A chunk with its history.
 #[derive(Clone, Copy)]
 pub(super) struct Chunk<'a> {
     pub(super) bytes: &'a [u8],
-    /// Where the chunk starts in `bytes`.
+    /// Index of the chunk's start in `bytes`.
     pub(super) start: usize,
     /// Position of `bytes[0]`.
     pub(super) base: u32,
@@ -43,13 +44,13 @@ impl ChunkHistory {
         Self { bytes: Vec::with_capacity(HISTORY_BYTES), base: FIRST }
     }
 
-    /// Forgets all bytes; whatever was indexed is too far away afterwards.
+    /// Drops all bytes. The indexed positions are too far away from now on.
     pub(super) fn restart(&mut self) {
         self.base += self.bytes.len() as u32 + NEARLY + 1;
         self.bytes.clear();
     }
 
-    /// Appends a chunk. Returns by how much every position must be lowered first, if at all.
+    /// Appends a chunk. Returns the amount by which all tables must lower their positions, if any.
     pub(super) fn push(&mut self, plain: &[u8]) -> Option<u32> {
         if self.bytes.len() + plain.len() > HISTORY_BYTES {
             let cut = self.bytes.len() - KEPT_BYTES;
@@ -76,7 +77,7 @@ impl Chunk<'_> {
         self.bytes.len()
     }
 
-    /// Where searching stops.
+    /// Returns the end of the searched bytes.
     pub(super) fn limit(&self) -> usize {
         self.bytes.len() - MARGIN
     }
@@ -91,16 +92,16 @@ impl Chunk<'_> {
         long(self.bytes, index)
     }
 
-    /// Returns the index of `position` if it is at most `farthest` before `at` and its first
-    /// four bytes are the same.
+    /// Returns the index of `position` if it is at most `farthest` bytes before `at` and has the
+    /// same four bytes.
     #[inline]
     pub(super) fn matches(&self, position: u32, at: usize, farthest: u32) -> Option<usize> {
         let (index, is_match) = self.candidate(position, at, farthest);
         is_match.then_some(index)
     }
 
-    /// As [`Chunk::matches`], without a branch: of what a full table holds about half is too far
-    /// away, which no processor foresees.
+    /// Like [`Chunk::matches`] without a branch. About half of the entries in a full table are too
+    /// far away, which a processor cannot predict.
     #[inline]
     pub(super) fn candidate(&self, position: u32, at: usize, farthest: u32) -> (usize, bool) {
         let is_near = self.position(at).wrapping_sub(position) <= farthest;
@@ -108,25 +109,25 @@ impl Chunk<'_> {
         (index, is_near & (word(self.bytes, index) == word(self.bytes, at)))
     }
 
-    /// Returns how many bytes agree, up to the end of the chunk.
+    /// Returns the number of equal bytes, up to the end of the chunk.
     #[inline]
     pub(super) fn common(&self, a: usize, b: usize) -> usize {
         common(self.bytes, a, b, self.bytes.len() - a.max(b))
     }
 
-    /// Returns how many bytes agree, at most 258.
+    /// Returns the number of equal bytes, at most 258.
     #[inline]
     pub(super) fn common_258(&self, at: usize, candidate: usize) -> usize {
         common(self.bytes, candidate, at, (self.bytes.len() - at).min(MAX_COPY))
     }
 }
 
-/// Distances all levels accept.
+/// The farthest distance of most comparisons.
 pub(super) const NEAR: u32 = 32_767;
-/// The farthest distance where a level is generous.
+/// The farthest distance of a comparison that accepts one more.
 pub(super) const NEARLY: u32 = 32_768;
 
-/// An entry of a table that remembers two positions.
+/// An entry of a table with two positions.
 #[derive(Clone, Copy, Default)]
 pub(super) struct PositionPair {
     pub(super) newest: u32,
@@ -160,15 +161,15 @@ pub(super) fn hash7<const BITS: u32>(bytes: u64) -> usize {
     ((bytes << 8).wrapping_mul(58_295_818_150_454_627) >> (64 - BITS)) as usize
 }
 
-/// Tokens of a chunk and how far they reach.
+/// Writes the tokens of a chunk.
 pub(super) struct TokenEmitter<'a> {
     chunk: Chunk<'a>,
     tokens: &'a mut Vec<Token>,
-    /// The bytes before this index are in tokens.
+    /// End of the bytes that are in tokens.
     pub(super) emitted: usize,
 }
 
-/// A copy that was found: where, from where, how long.
+/// A copy of `length` bytes at `at` from `from`.
 #[derive(Clone, Copy)]
 pub(super) struct ChunkMatch {
     pub(super) at: usize,
@@ -187,8 +188,8 @@ impl<'a> TokenEmitter<'a> {
         self.emitted = end;
     }
 
-    /// Extends the match backwards, then writes the literals before it and the match.
-    /// Returns the match as it was written.
+    /// Extends a copy backwards, and writes it with the literals before it. Returns the extended
+    /// copy.
     #[inline]
     pub(super) fn copy(&mut self, mut found: ChunkMatch) -> ChunkMatch {
         let bytes = self.chunk.bytes;
@@ -206,7 +207,7 @@ impl<'a> TokenEmitter<'a> {
         while left > 0 {
             let piece = match left {
                 0..=258 => left,
-                // A rest of less than four bytes would be left over.
+                // A copy of 258 would leave a rest of less than four bytes.
                 259..=261 => 255,
                 _ => MAX_COPY,
             };
@@ -217,7 +218,7 @@ impl<'a> TokenEmitter<'a> {
         found
     }
 
-    /// Writes the rest of the chunk; a chunk without any copy has no tokens at all.
+    /// Writes the rest of the chunk. A chunk without copies gets no tokens at all.
     pub(super) fn finish(mut self) {
         if !self.tokens.is_empty() {
             self.literals(self.chunk.end());

@@ -1,14 +1,14 @@
-//! klauspost's guess of what a block costs with codes of its own.
+//! klauspost's estimate of the size of a block with its own codes.
 //!
-//! Shannon entropy with a polynomial logarithm, in 32-bit floats and in a fixed order: the sum
-//! decides between reusing and replacing a table, so its last bit can show in the output. Rust
-//! never fuses a multiplication with an addition on its own, as Go does not on amd64; streams
-//! written on machines where Go fuses them may differ. Never exact, on purpose.
+//! The estimate is Shannon entropy with a polynomial logarithm, in 32-bit floats and in a fixed
+//! order. It decides if codes are reused, so its last bit can change the output. Rust never fuses a
+//! multiplication with an addition, and neither does Go on amd64. Go does so on other machines,
+//! whose streams may differ. Never exact, because the original is not.
 
 use crate::alphabet::{DISTANCE_EXTRA, END_OF_BLOCK, LENGTH_EXTRA};
 use crate::huffman::Histogram;
 
-/// Returns the estimate for `token_count` tokens with these counts, extra bits included.
+/// Returns the estimated bits of `token_count` tokens with these counts, including extra bits.
 pub(super) fn estimated_bits(counts: &Histogram, token_count: usize) -> u64 {
     let mut extra = 0u64;
     let mut copies = 0u32;
@@ -44,7 +44,7 @@ fn weight(count: u32, share: f32) -> f32 {
     (-log2(count * share)).clamp(1.0, 15.0) * count
 }
 
-/// A quadratic fit over the mantissa.
+/// Returns an approximate logarithm: a quadratic polynomial of the mantissa.
 fn log2(x: f32) -> f32 {
     let bits = x.to_bits();
     let exponent = ((bits >> 23) & 255) as i32 - 128;

@@ -1,6 +1,6 @@
-//! klauspost's level 3: one table that remembers two positions.
+//! klauspost's level 3: one table with two positions per entry.
 //!
-//! Never looks at the older position when the newer is out of reach.
+//! Never tries the older position if the newer one is out of reach.
 
 use super::chunk::{Chunk, ChunkMatch, MIN_CHUNK_BYTES, PositionPair, TokenEmitter, hash5};
 use crate::token::Token;
@@ -8,10 +8,10 @@ use crate::window::table;
 
 const BITS: u32 = 16;
 const ENTRIES: usize = 1 << BITS;
-/// Farthest distance of most tests; some want to be strictly nearer.
+/// Farthest distance of most comparisons. Some need a nearer position.
 const FARTHEST: u32 = 32_764;
 
-/// Parser of level 3.
+/// The parser of level 3.
 pub(super) struct Level3Parser {
     table: Box<[PositionPair; ENTRIES]>,
 }
@@ -25,13 +25,13 @@ impl Level3Parser {
         self.table.iter_mut().for_each(|pair| pair.lower(down));
     }
 
-    /// Indexes a position; returns what was known before.
+    /// Indexes a position. Returns the old entry.
     #[inline]
     fn push(&mut self, chunk: &Chunk<'_>, at: usize) -> PositionPair {
         let slot = &mut self.table[hash5::<BITS>(chunk.long(at)) % ENTRIES];
-        let known = *slot;
+        let old = *slot;
         slot.push(chunk.position(at));
-        known
+        old
     }
 
     pub(super) fn parse(&mut self, chunk: Chunk<'_>, tokens: &mut Vec<Token>) {

@@ -1,8 +1,8 @@
-//! klauspost's level 4: a table of four-byte and one of seven-byte hashes.
+//! klauspost's level 4: a table by four bytes, and one by seven bytes.
 //!
-//! From 1.18.0 on, one of its comparisons looks at the wrong place of the history buffer; that
-//! shows in the output and is kept, with the buffer's own start. Never looks at two candidates
-//! of one table.
+//! From 1.18.0 on, one comparison reads at a wrong index of the history buffer. That changes the
+//! output, so it is repeated here, with a buffer that starts at the same position. Never tries two
+//! candidates of one table.
 
 use super::chunk::{Chunk, ChunkMatch, MIN_CHUNK_BYTES, NEAR, TokenEmitter, hash4, hash7};
 use crate::token::Token;
@@ -11,7 +11,7 @@ use crate::window::table;
 const BITS: u32 = 15;
 const ENTRIES: usize = 1 << BITS;
 
-/// Parser of level 4.
+/// The parser of level 4.
 pub(super) struct Level4Parser {
     short: Box<[u32; ENTRIES]>,
     long: Box<[u32; ENTRIES]>,
@@ -19,7 +19,7 @@ pub(super) struct Level4Parser {
 }
 
 impl Level4Parser {
-    /// `misplaced`: compare at the wrong place, as 1.18.0 and later do.
+    /// Makes a parser. `misplaced` compares at the wrong index, as versions from 1.18.0 on do.
     pub(super) fn new(misplaced: bool) -> Self {
         Self { short: table(), long: table(), misplaced }
     }

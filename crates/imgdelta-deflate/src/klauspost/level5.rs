@@ -1,8 +1,8 @@
-//! klauspost's levels 5 and 6: four-byte hashes, and seven-byte hashes with two positions each.
+//! klauspost's levels 5 and 6: a table by four bytes, and one by seven bytes with two positions.
 //!
-//! Level 5 is what pgzip, and so podman, buildah, skopeo and umoci, write by default; level 6 is
-//! Go's default from 1.27 on. Level 6 also tries the last distance and looks harder around the
-//! end of a copy. Cost: 60 to 150 MB/s. Never follows chains.
+//! Level 5 is the default of pgzip, and so of podman, buildah, skopeo and umoci. Level 6 is the
+//! default of Go from 1.27 on. It also tries the last distance, and tries more around the end of a
+//! copy. Cost: 60 to 150 MB/s. Never follows chains.
 
 use super::chunk::{
     Chunk, ChunkMatch, MIN_CHUNK_BYTES, NEAR, PositionPair, TokenEmitter, hash4, hash7,
@@ -13,10 +13,10 @@ use crate::window::table;
 
 const BITS: u32 = 15;
 const ENTRIES: usize = 1 << BITS;
-/// Level 5 looks for a longer copy around the end only of copies shorter than this.
+/// Length below which level 5 tries a longer copy around the end of a copy.
 const SHORT_COPY: usize = 30;
 
-/// Parser of level 5 or, with `SIX`, level 6.
+/// The parser of level 5, or of level 6 if `SIX` is true.
 pub(super) struct Level5Parser<const SIX: bool> {
     short: Box<[u32; ENTRIES]>,
     long: Box<[PositionPair; ENTRIES]>,
@@ -42,12 +42,12 @@ impl<const SIX: bool> Level5Parser<SIX> {
     #[inline]
     fn push_long(&mut self, position: u32, bytes: u64) -> PositionPair {
         let slot = &mut self.long[hash7::<BITS>(bytes) % ENTRIES];
-        let known = *slot;
+        let old = *slot;
         slot.push(position);
-        known
+        old
     }
 
-    /// Indexes a position in both tables; returns what the long one knew.
+    /// Indexes a position in both tables. Returns the old entry of the long table.
     #[inline]
     fn index(&mut self, chunk: &Chunk<'_>, at: usize) -> PositionPair {
         let bytes = chunk.long(at);
@@ -90,7 +90,7 @@ impl<const SIX: bool> Level5Parser<SIX> {
         out.finish();
     }
 
-    /// Finds the next copy; a length of 0 means it was not measured.
+    /// Finds the next copy. A length of 0 is not measured yet.
     #[inline]
     fn search(
         &mut self,
@@ -111,7 +111,7 @@ impl<const SIX: bool> Level5Parser<SIX> {
             let slot = &mut self.short[hash4::<BITS>(bytes) % ENTRIES];
             let short = std::mem::replace(slot, position);
             let long = self.push_long(position, bytes);
-            // All three at once, and one branch. What was before is no nearer than the newest.
+            // One branch for all three candidates.
             let (newest, has_newest) = chunk.candidate(long.newest, at, NEAR);
             let (before, has_before) = chunk.candidate(long.before, at, NEAR);
             let (from, has_short) = chunk.candidate(short, at, NEAR);
@@ -137,7 +137,7 @@ impl<const SIX: bool> Level5Parser<SIX> {
         }
     }
 
-    /// Tries a copy that ends later, found through the position after the end of this one.
+    /// Tries a copy that ends later, by the bytes behind the end of this one.
     #[inline]
     fn improve_end(&self, chunk: &Chunk<'_>, found: &mut ChunkMatch, limit: usize) {
         let end = found.at + found.length;
@@ -146,7 +146,7 @@ impl<const SIX: bool> Level5Parser<SIX> {
         }
         let known = self.long[hash7::<BITS>(chunk.long(end)) % ENTRIES];
         let at = found.at + 2;
-        // Returns where a copy to `at` would start, if that is in reach; how far it is anyway.
+        // Returns true if the distance is in reach, and the start of the copy if it is usable.
         let start = |position: u32, length: usize| {
             let from = i64::from(position) - i64::from(chunk.base) - length as i64 + 2;
             let distance = at as i64 - from;

@@ -1,12 +1,12 @@
-//! klauspost/compress, its gzip and pgzip; and Go's `compress/flate` from Go 1.27 on.
+//! klauspost/compress with its gzip and pgzip, and Go's `compress/flate` from Go 1.27 on.
 //!
 //! Re-created from its behaviour; credit: Klaus Post and The Go Authors (BSD-3-Clause, see
 //! NOTICE). Levels 1 to 6 parse chunks of 65535 bytes in one pass ([`probing`], [`level3`],
-//! [`level4`], [`level5`]), 7 to 9 search chains ([`chains`]); one block writer serves all
-//! ([`blocks`]). What changed over the years is in [`Behaviour`]. pgzip cuts the input into
-//! segments that know only the last 16 KiB before them, so that they can be remade in any order.
+//! [`level4`], [`level5`]), levels 7 to 9 search chains ([`chains`]), and all share a block writer
+//! ([`blocks`]). [`Behaviour`] has the changes between versions. pgzip cuts its input into segments
+//! that use only the last 16 KiB before them, so that segments can be remade in any order.
 //!
-//! Never flushes in mid-stream except between pgzip's segments.
+//! Never flushes in the middle of a stream, except between pgzip's segments.
 
 mod blocks;
 mod chains;
@@ -31,27 +31,28 @@ pub(crate) use pgzip::PgzipEncoder;
 
 use crate::token::Token;
 
-/// Bytes before a pgzip segment that its encoder knows.
+/// Plain bytes of history that a pgzip segment uses.
 pub const PGZIP_HISTORY_BYTES: usize = 16_384;
 
-/// Generations of klauspost/compress whose output differs.
+/// Versions of klauspost/compress with the same output, named by the first of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Behaviour {
-    /// 1.15.10 to 1.15.14 (levels 1 to 3: from 1.15.11): dynamic headers in mid-stream list all symbols; older levels 7 to 9.
+    /// 1.15.10 to 1.15.14 (levels 1 to 3 from 1.15.11 on). Dynamic headers list all symbols, except
+    /// at the end of a stream.
     V1_15_10,
-    /// 1.15.15 to 1.17.11: as before, with today's levels 7 to 9.
+    /// 1.15.15 to 1.17.11: new levels 7 to 9.
     V1_15_15,
-    /// 1.18.0: as before; level 4 compares at a wrong place.
+    /// 1.18.0: level 4 compares at a wrong index.
     V1_18_0,
-    /// 1.18.2 to 1.19.1 at least: headers are trimmed.
+    /// 1.18.2 to at least 1.19.1: dynamic headers are trimmed.
     V1_18_2,
-    /// 1.20.3, and Go 1.27: levels 7 to 9 know where a block behind a dictionary starts, which
-    /// shows in pgzip streams only.
+    /// 1.20.3 and Go 1.27: levels 7 to 9 have the right block start behind a dictionary, which
+    /// changes only pgzip streams.
     V1_20,
 }
 
 impl Behaviour {
-    /// All of them, the newest first.
+    /// All versions, the newest first.
     pub const ALL: [Self; 5] =
         [Self::V1_20, Self::V1_18_2, Self::V1_18_0, Self::V1_15_15, Self::V1_15_10];
 
@@ -67,13 +68,13 @@ impl Behaviour {
         self >= Self::V1_18_2
     }
 
-    /// What a copy must gain at least, and what its codes are taken to cost.
+    /// Returns the least gain of a copy, and the assumed cost of its codes.
     fn weights(self) -> (i32, i32) {
         if self >= Self::V1_15_15 { (4, 3) } else { (0, 6) }
     }
 }
 
-/// A stream in the making.
+/// The encoder while it writes a stream.
 pub(crate) struct KlauspostEncoder {
     parser: KlauspostParser,
     blocks: BlockWriter,
@@ -98,12 +99,13 @@ enum ChunkParser {
 
 /// Bytes in a chunk of level -2.
 const LITERAL_CHUNK_BYTES: usize = 32_768;
-/// A last chunk up to this size is stored, one below the second size has no copies.
+/// Most bytes of a last chunk that is always stored.
 const TINY_BYTES: usize = 32;
+/// Bytes below which a last chunk has only literals.
 const SMALL_BYTES: usize = 128;
 
 impl KlauspostEncoder {
-    /// Starts a stream behind `dictionary`; `None` if there is no such level.
+    /// Starts a stream behind `dictionary`. `None` if the level does not exist.
     pub(crate) fn new(behaviour: Behaviour, level: i8, dictionary: &[u8]) -> Option<Self> {
         let one_pass = match level {
             -2 | 0 | 7..=9 => None,
@@ -136,7 +138,7 @@ impl KlauspostEncoder {
         Some(stream)
     }
 
-    /// Stands before another stream behind `dictionary`.
+    /// Resets the encoder for another stream behind `dictionary`.
     pub(crate) fn restart(&mut self, dictionary: &[u8]) {
         self.chunk.clear();
         self.blocks.restart();
@@ -160,7 +162,7 @@ impl KlauspostEncoder {
         }
     }
 
-    /// Parses whole chunks without writing them; leaves the last one's tokens in `last`.
+    /// Parses whole chunks without writing them. `last` gets the tokens of the last chunk.
     pub(crate) fn warm_up(&mut self, before: &[u8], last: &mut Vec<Token>) {
         if let KlauspostParser::Chunks(history, one_pass, _) = &mut self.parser {
             for chunk in before.chunks(CHUNK_BYTES) {
@@ -170,7 +172,7 @@ impl KlauspostEncoder {
         }
     }
 
-    /// Writes all that was given; returns whether it ends with a chunk, whose block is ended.
+    /// Writes the current chunk and ends its block if the chunk is full. True if it was full.
     pub(crate) fn end_span(&mut self) -> bool {
         if self.chunk.len() != CHUNK_BYTES {
             return false;
@@ -206,7 +208,7 @@ impl KlauspostEncoder {
         self.blocks.close();
     }
 
-    /// Ends the data and aligns with an empty stored block, as pgzip does after each segment.
+    /// Ends the data and writes an empty stored block, as pgzip does after each segment.
     pub(crate) fn flush(&mut self) {
         self.end_data();
         self.blocks.flush();
@@ -232,7 +234,7 @@ impl KlauspostEncoder {
             KlauspostParser::Stored => blocks.stored(chunk),
             KlauspostParser::Literals => blocks.literals(chunk, at_end),
             KlauspostParser::Chunks(..) if at_end && chunk.len() <= TINY_BYTES => {
-                blocks.stored(chunk)
+                blocks.stored(chunk);
             }
             KlauspostParser::Chunks(..) if at_end && chunk.len() < SMALL_BYTES => {
                 blocks.literals(chunk, true);

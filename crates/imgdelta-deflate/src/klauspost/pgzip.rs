@@ -1,23 +1,23 @@
-//! pgzip's framing: segments of a fixed size, each ended by a flush.
+//! pgzip's segments of a fixed size, each of which ends with a flush.
 //!
-//! The size of the writes and the number of threads do not matter. Never needs more than one
+//! The sizes of writes and the number of threads do not change the output. Never needs more than a
 //! segment and the 16 KiB before it.
 
 use super::{Behaviour, KlauspostEncoder, PGZIP_HISTORY_BYTES};
 
-/// A pgzip stream in the making.
+/// The encoder while it writes a pgzip stream.
 pub(crate) struct PgzipEncoder {
     segment_bytes: usize,
     segment: KlauspostEncoder,
-    /// The segment before was ended, and none was begun since.
+    /// True between the end of a segment and the start of the next.
     is_between: bool,
     written: usize,
-    /// The last bytes of the segment, which the next one may refer to.
+    /// The last bytes of the segment, which are the history of the next one.
     history: Vec<u8>,
     output: Vec<u8>,
 }
 
-/// Segments pgzip accepts are larger than its history.
+/// Bytes of the smallest segment: pgzip needs segments that are larger than the history.
 pub(crate) const MIN_SEGMENT_BYTES: usize = PGZIP_HISTORY_BYTES + 1;
 
 impl PgzipEncoder {
@@ -73,7 +73,7 @@ impl PgzipEncoder {
         self.segment.bits().take(&mut self.output);
     }
 
-    /// Stands before another stream.
+    /// Resets the encoder for another stream.
     pub(crate) fn restart(&mut self) {
         self.segment.restart(&[]);
         self.is_between = false;

@@ -1,13 +1,13 @@
-//! klauspost's levels 1 and 2: one table, one candidate, two positions per stride.
+//! klauspost's levels 1 and 2: one table, one candidate, and two positions per step.
 //!
-//! The two levels differ in the size of the table and in what they index around a copy. Cost:
-//! 150 to 250 MB/s. Never looks at a second candidate.
+//! The two levels differ in the size of the table, and in the positions that they index around a
+//! copy. Cost: 150 to 250 MB/s. Never tries a second candidate.
 
 use super::chunk::{Chunk, ChunkMatch, MIN_CHUNK_BYTES, NEAR, NEARLY, TokenEmitter, hash5};
 use crate::token::Token;
 use crate::window::table;
 
-/// Parser of level 1 (`BITS` 15) or level 2 (`BITS` 17).
+/// The parser of level 1 (`BITS` is 15) or of level 2 (`BITS` is 17).
 pub(super) struct ProbingParser<const BITS: u32, const ENTRIES: usize, const LEVEL: u8> {
     table: Box<[u32; ENTRIES]>,
 }
@@ -26,7 +26,7 @@ impl<const BITS: u32, const ENTRIES: usize, const LEVEL: u8> ProbingParser<BITS,
         }
     }
 
-    /// Puts a position in its bucket; returns the one that was there.
+    /// Indexes a position. Returns the old one.
     #[inline]
     fn swap(&mut self, chunk: &Chunk<'_>, at: usize) -> u32 {
         let slot = &mut self.table[hash5::<BITS>(chunk.long(at)) % ENTRIES];
@@ -58,7 +58,7 @@ impl<const BITS: u32, const ENTRIES: usize, const LEVEL: u8> ProbingParser<BITS,
                 let candidate = self.swap(&chunk, at);
                 if let Some(from) = chunk.matches(candidate, at, NEAR) {
                     if LEVEL == 1 {
-                        // Not the bucket of the position it names.
+                        // The original indexes `next` by the hash of `at`.
                         self.table[hash5::<BITS>(chunk.long(at)) % ENTRIES] = chunk.position(next);
                     }
                     break from;
@@ -98,7 +98,7 @@ impl<const BITS: u32, const ENTRIES: usize, const LEVEL: u8> ProbingParser<BITS,
         while inside + 5 < at {
             self.swap(chunk, inside);
             self.swap(chunk, inside + 2);
-            // Hashed with four bytes only: the fifth is taken as zero.
+            // The hash has only four bytes: the fifth is zero.
             let four = chunk.long(inside + 4) & 0xffff_ffff;
             self.table[hash5::<BITS>(four) % ENTRIES] = chunk.position(inside + 4);
             inside += 7;

@@ -1,6 +1,6 @@
-//! How zlib, gzip and pigz write a block, and which of the three forms it takes.
+//! Writes a block as zlib, gzip and pigz do: stored, fixed or dynamic.
 //!
-//! Sizes are compared in whole bytes. Never sees where the tokens came from.
+//! Compares sizes in whole bytes. Never searches for copies.
 
 use super::tree::heap_lengths;
 use crate::alphabet::{DISTANCE_SYMBOLS, END_OF_BLOCK, LITLEN_SYMBOLS};
@@ -8,7 +8,7 @@ use crate::bits::BitWriter;
 use crate::huffman::{DynamicHeader, Histogram, HuffmanCodes, write_tokens};
 use crate::token::Token;
 
-/// Writes a block; `raw` is there if its bytes are still in the buffer.
+/// Writes a block. `raw` is `None` if its bytes are no longer in the buffer.
 pub(super) fn write_block(
     bits: &mut BitWriter,
     tokens: &[Token],

@@ -1,10 +1,10 @@
 //! The match engine of zlib, gzip and pigz.
 //!
-//! Hash chains over three bytes; greedy below level 4, one position of laziness from there on.
-//! Replayed in the buffer's own coordinates like Go's lazy levels. Where zlib and gzip part (the
-//! end of a block, the end of the data) [`ZlibVariant`] says how. Cost: 30 to 60 MB/s at level 6.
-//! Never reads its input in pieces smaller than the buffer: how the program was fed shows only
-//! in a corner (one position per slide).
+//! Hash chains over three bytes, greedy below level 4 and lazy from there on. Positions are indexes
+//! of the buffer, as in Go's lazy levels. [`ZlibVariant`] marks the differences between zlib and
+//! gzip, at the end of a block and at the end of the data. Cost: 30 to 60 MB/s at level 6.
+//! Never reads input in pieces that are smaller than the buffer. Such pieces change at most one
+//! position per slide in the original.
 
 use super::Strategy;
 use super::blocks::write_block;
@@ -15,14 +15,14 @@ use crate::window::{
     BUFFER_BYTES, LOOKAHEAD_BYTES, SearchWindow, StopSearch, common, common_258, word,
 };
 
-/// Which of the relatives it is.
+/// The variant of the engine.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ZlibVariant {
     Zlib,
     GnuGzip,
 }
 
-/// A stream being parsed.
+/// The parser and block writer of a stream.
 pub(super) struct MatchEngine {
     pub(super) bits: BitWriter,
     flavour: ZlibVariant,
@@ -33,38 +33,40 @@ pub(super) struct MatchEngine {
     hash_shift: u32,
     block_tokens: usize,
     window: SearchWindow<MOST_HEADS>,
-    /// Bytes of history, and how far of them a copy may reach.
+    /// Bytes of history.
     half: usize,
+    /// Farthest distance of a copy.
     farthest: usize,
     index: usize,
-    /// Negative once the slide has dropped the block's first bytes.
+    /// Index of the block's start. Negative after a slide has dropped it.
     block_start: isize,
     tokens: Vec<Token>,
-    /// gzip: bits of the distances in this block with five for each code, and how many.
+    /// Bits of the distances in this block, with five for each code. Only gzip uses them.
     distance_bits: u64,
     copies: usize,
     pending: bool,
     found: ZlibMatch,
-    /// Positions at the end of the dictionary that wait for data to be hashed with.
+    /// Positions at the end of the dictionary whose hash needs bytes that are still to come.
     unindexed: usize,
     at_eof: bool,
-    /// Tokens still to be dropped, when resumed before the first byte that is wanted.
+    /// Tokens that are dropped after a restart, because they belong to the block before.
     dropped: usize,
 }
 
-/// Where to resume.
+/// The place where an encoder starts in the middle of a stream.
 #[derive(Clone, Copy)]
 pub(crate) struct ResumePoint {
-    /// The wanted block's first byte, from the buffer's start.
+    /// Index of the block's first byte in the buffer.
     pub(crate) index: usize,
-    /// Literals before it, from the last copy on: the search remembers how long a copy it has.
+    /// Literals before it since the last copy. They are parsed again, because the search depends on
+    /// the copy at the byte before.
     pub(crate) literals: usize,
-    /// Whether the buffer's start is not the stream's.
+    /// False if the buffer starts with the stream.
     pub(crate) has_slid: bool,
 }
 
 impl ResumePoint {
-    /// Whether it is the stream's first byte.
+    /// True at the first byte of the stream.
     pub(crate) fn is_start(&self) -> bool {
         self.index == 0 && !self.has_slid
     }
@@ -84,19 +86,19 @@ struct ZlibMatch {
     distance: usize,
 }
 
-/// Hash values at memLevel 9.
+/// Number of hash values at memLevel 9.
 const MOST_HEADS: usize = 1 << 16;
 const MIN_MATCH: usize = 3;
 const NONE: ZlibMatch = ZlibMatch { length: MIN_MATCH - 1, distance: 0 };
 const LOOKAHEAD: usize = MAX_COPY + MIN_MATCH + 1;
 const _: () = assert!(LOOKAHEAD == LOOKAHEAD_BYTES, "slides are where `base_of` says");
-/// Sizes of window zlib takes for raw streams: 8 is made 9.
+/// Window sizes of zlib for raw streams. It uses 9 if a caller asks for 8.
 pub(crate) const WINDOW_BITS: std::ops::RangeInclusive<u8> = 9..=15;
-/// A copy of three bytes from farther than this costs more than three literals.
+/// Distance from which a copy of three bytes costs more than three literals.
 const FAR_FOR_THREE: usize = 4096;
-/// Under the filtered strategy copies up to this length are not worth it.
+/// Length of the longest copy that the filtered strategy drops.
 const FILTERED: usize = 5;
-/// gzip looks at how a block does whenever this many tokens were added.
+/// Tokens between two checks of the block size in gzip.
 const GNU_CHECK_TOKENS: usize = 4096;
 
 fn effort(level: u8) -> Option<ZlibEffort> {
@@ -115,7 +117,7 @@ fn effort(level: u8) -> Option<ZlibEffort> {
     Some(ZlibEffort { good, lazy, nice, tries })
 }
 
-/// Hashes the three bytes a word starts with.
+/// Returns the hash of the first three bytes of a word.
 #[inline]
 fn hash(word: u32, bits: u32, shift: u32) -> usize {
     let (a, b, c) = (word & 0xff, word >> 8 & 0xff, word >> 16 & 0xff);
@@ -164,8 +166,8 @@ impl MatchEngine {
         })
     }
 
-    /// Moves to the middle of a stream: `plain` starts where the buffer does. Returns `None` where
-    /// the index depends on the parse, that is below level 4.
+    /// Starts in the middle of a stream. `plain` starts with the buffer. `None` if the index
+    /// depends on the parse, as it does below level 4.
     pub(super) fn resume(&mut self, plain: &[u8], place: ResumePoint) -> Option<()> {
         if self.level < 4 || !self.strategy.searches() {
             return None;
@@ -182,15 +184,14 @@ impl MatchEngine {
         Some(())
     }
 
-    /// Parses until [`LOOKAHEAD`] before the end of what was written; returns whether a block
-    /// ended just there.
+    /// Parses all bytes except the last [`LOOKAHEAD`]. True if a block ends at the same place.
     pub(super) fn end_span(&mut self) -> bool {
         self.parse(false);
         let end = self.window.end as isize - LOOKAHEAD as isize;
         self.tokens.is_empty() && self.dropped == 0 && self.block_start == end
     }
 
-    /// Forgets everything but the bits, and takes the bytes before the data.
+    /// Resets everything except the output, and sets the history before the data.
     pub(super) fn restart(&mut self, dictionary: &[u8]) {
         let (bits, shift) = (self.hash_bits, self.hash_shift);
         self.window.reset(|word| hash(word, bits, shift));
@@ -219,14 +220,13 @@ impl MatchEngine {
         }
     }
 
-    /// Parses all data there is and ends the block: the last one if `is_final`, otherwise only
-    /// if it has tokens.
+    /// Parses all data and ends the block. An empty block is written only if it is final.
     pub(super) fn end_data(&mut self, is_final: bool) {
         self.parse(false);
         self.slide_if_due();
         self.at_eof = true;
         if self.flavour == ZlibVariant::GnuGzip {
-            // Comparisons run on behind the data: two zeros, then what the buffer held before.
+            // Comparisons go on behind the data: two zeros, then old bytes of the buffer.
             self.window.put_zeros(MIN_MATCH - 1);
         }
         self.parse(true);
@@ -234,7 +234,7 @@ impl MatchEngine {
             self.end_block(is_final);
         }
         self.at_eof = false;
-        // The last positions could not be hashed yet, should more data come.
+        // The last positions are indexed when more data comes.
         self.unindexed = self.index.min(MIN_MATCH - 1);
     }
 
@@ -259,14 +259,14 @@ impl MatchEngine {
         }
     }
 
-    /// Returns how many bytes lie ahead, if the parse may go on.
+    /// Returns the number of bytes ahead. `None` if the parser must stop.
     fn ahead(&mut self, at_end: bool, wanted: usize) -> Option<usize> {
         let ahead = self.window.end - self.index;
         if ahead < wanted {
             if !at_end {
                 return None;
             }
-            // zlib asks for more at every position; asking may slide.
+            // zlib asks for more data at every position, and asking may slide the window.
             if self.flavour == ZlibVariant::Zlib {
                 self.slide_if_due();
             }
@@ -281,9 +281,9 @@ impl MatchEngine {
             let before = std::mem::replace(&mut self.found, NONE);
             if candidate != 0 && before.length < self.effort.lazy {
                 let found = self.search(index, candidate, ahead, before.length);
-                let useless = found.length == MIN_MATCH && found.distance > FAR_FOR_THREE
+                let is_useless = found.length == MIN_MATCH && found.distance > FAR_FOR_THREE
                     || self.strategy == Strategy::Filtered && found.length <= FILTERED;
-                if !useless {
+                if !is_useless {
                     self.found = found;
                 }
             }
@@ -382,8 +382,8 @@ impl MatchEngine {
         hash(word, self.hash_bits, self.hash_shift)
     }
 
-    /// Indexes a position if three bytes are there; returns the candidate, or zero. Buffer index
-    /// zero counts as none.
+    /// Indexes a position with three bytes. Returns the first candidate, or zero: index zero of the
+    /// buffer is not a candidate.
     #[inline]
     fn insert_if(&mut self, index: usize, ahead: usize) -> usize {
         if ahead < MIN_MATCH {
@@ -411,11 +411,11 @@ impl MatchEngine {
         if self.flavour == ZlibVariant::Zlib {
             nice = nice.min(ahead);
         }
-        // Buffer index zero counts as none, as in `insert_if`.
+        // Index zero of the buffer is not a candidate, as in `insert_if`.
         let lowest = index.saturating_sub(self.farthest) + 1;
         let mut found = ZlibMatch { length: longer_than, distance: 0 };
-        // The last bytes a longer copy must have; most candidates fail here. Of a copy of three
-        // all bytes are looked at, and no more.
+        // The last bytes of a longer copy. Most candidates fail this comparison, which has only
+        // three bytes for the shortest copy.
         let mut mask = if longer_than < MIN_MATCH { 0xff_ffff } else { u32::MAX };
         let mut before_tail = longer_than.saturating_sub(MIN_MATCH) as u8;
         let mut tail = word(bytes, index + usize::from(before_tail));
@@ -438,13 +438,13 @@ impl MatchEngine {
         found
     }
 
-    /// Records a literal; true if the block is full.
+    /// Adds a literal. True if the block is full.
     fn push_literal(&mut self, index: usize) -> bool {
         self.tokens.push(Token::literal(self.window.byte(index)));
         self.is_full()
     }
 
-    /// Records a copy; true if the block is full.
+    /// Adds a copy. True if the block is full.
     fn push_copy(&mut self, copy: ZlibMatch) -> bool {
         self.tokens.push(Token::copy(copy.length, copy.distance));
         self.copies += 1;

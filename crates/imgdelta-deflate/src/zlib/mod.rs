@@ -1,11 +1,11 @@
-//! zlib, and its relatives GNU gzip and pigz.
+//! zlib, GNU gzip and pigz.
 //!
 //! Re-created from its behaviour; credit: Jean-loup Gailly and Mark Adler (zlib licence, see
-//! NOTICE). One match engine ([`engine`]) serves all three; they differ in where blocks end, in
-//! what happens at the end of the data, and in framing. Level 0 is not here: how it cuts its
-//! stored blocks depends on the caller's buffers, and the fallback carries the cuts.
+//! NOTICE). All three share a match engine ([`engine`]). They differ in the ends of blocks, at the
+//! end of the data, and in framing. Level 0 is not modelled: its stored blocks depend on the
+//! buffers of the program, and a record has their sizes.
 //!
-//! Never the forks (zlib-ng, Cloudflare's, Chromium's): they search differently.
+//! Never models the forks (zlib-ng, Cloudflare's, Chromium's), which search differently.
 
 mod blocks;
 mod engine;
@@ -20,36 +20,36 @@ pub(crate) use tree::heap_lengths;
 /// zlib's strategies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Strategy {
-    /// What nearly everyone uses.
+    /// The default.
     Default,
-    /// Short copies count as none.
+    /// Drops short copies.
     Filtered,
-    /// Literals only.
+    /// Only literals.
     HuffmanOnly,
-    /// Copies of the byte before only.
+    /// Only copies with distance 1.
     Rle,
-    /// No dynamic blocks.
+    /// Only fixed and stored blocks.
     Fixed,
 }
 
 impl Strategy {
-    /// All of them, in zlib's numbering.
+    /// All strategies, in zlib's numbering.
     pub const ALL: [Self; 5] =
         [Self::Default, Self::Filtered, Self::HuffmanOnly, Self::Rle, Self::Fixed];
 
-    /// Whether copies are searched by index.
+    /// True if the strategy searches copies in an index.
     pub(crate) fn searches(self) -> bool {
         !matches!(self, Self::HuffmanOnly | Self::Rle)
     }
 }
 
-/// A zlib stream in the making, without zlib's own wrapper.
+/// The encoder while it writes a zlib stream, without zlib's wrapper.
 pub(crate) struct ZlibEncoder {
     engine: MatchEngine,
 }
 
 impl ZlibEncoder {
-    /// Stands before another stream.
+    /// Resets the encoder for another stream.
     pub(crate) fn restart(&mut self) {
         self.engine.restart(&[]);
         self.engine.bits.clear();
@@ -65,7 +65,8 @@ impl ZlibEncoder {
         Some(Self { engine })
     }
 
-    /// Starts at a block's first byte in mid-stream of the largest window; see [`MatchEngine::resume`].
+    /// Starts at the first byte of a block in the middle of a stream with the largest window: see
+    /// [`MatchEngine::resume`].
     pub(crate) fn resume(
         (level, mem_level, strategy): (u8, u8, Strategy),
         plain: &[u8],
@@ -76,7 +77,7 @@ impl ZlibEncoder {
         Some(stream)
     }
 
-    /// Parses all but the lookahead; returns whether a block ended just there.
+    /// Parses all bytes except the lookahead. True if a block ends at the same place.
     pub(crate) fn end_span(&mut self) -> bool {
         self.engine.end_span()
     }
@@ -95,13 +96,13 @@ impl ZlibEncoder {
     }
 }
 
-/// A GNU gzip stream in the making.
+/// The encoder while it writes a GNU gzip stream.
 pub(crate) struct GnuGzipEncoder {
     engine: MatchEngine,
 }
 
 impl GnuGzipEncoder {
-    /// Stands before another stream.
+    /// Resets the encoder for another stream.
     pub(crate) fn restart(&mut self) {
         self.engine.restart(&[]);
         self.engine.bits.clear();
@@ -113,14 +114,14 @@ impl GnuGzipEncoder {
         })
     }
 
-    /// Starts at a block's first byte in mid-stream; see [`MatchEngine::resume`].
+    /// Starts at the first byte of a block in the middle of a stream: see [`MatchEngine::resume`].
     pub(crate) fn resume(level: u8, plain: &[u8], place: ResumePoint) -> Option<Self> {
         let mut stream = Self::new(level)?;
         stream.engine.resume(plain, place)?;
         Some(stream)
     }
 
-    /// Parses all but the lookahead; returns whether a block ended just there.
+    /// Parses all bytes except the lookahead. True if a block ends at the same place.
     pub(crate) fn end_span(&mut self) -> bool {
         self.engine.end_span()
     }
@@ -139,23 +140,23 @@ impl GnuGzipEncoder {
     }
 }
 
-/// What a block of pigz knows of the bytes before it.
+/// The history of a pigz block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PigzBlocks {
-    /// The last 32 KiB: several processes.
+    /// The last 32 KiB, with several processes.
     Primed,
-    /// Nothing: several processes and `-i`.
+    /// Nothing, with several processes and `-i`.
     Independent,
-    /// Everything, as one stream goes on: one process.
+    /// The window of one stream, with one process.
     Continued,
 }
 
 impl PigzBlocks {
-    /// All of them, the usual first.
+    /// All kinds, the default first.
     pub const ALL: [Self; 3] = [Self::Primed, Self::Independent, Self::Continued];
 }
 
-/// A pigz stream in the making: blocks, each of them aligned to a byte.
+/// The encoder while it writes a pigz stream, whose blocks are aligned to bytes.
 pub(crate) struct PigzEncoder {
     engine: MatchEngine,
     blocks: PigzBlocks,
@@ -166,7 +167,7 @@ pub(crate) struct PigzEncoder {
     output: Vec<u8>,
 }
 
-/// Bytes before a block that its encoder knows.
+/// Plain bytes of history that a pigz block uses.
 pub(crate) const PIGZ_HISTORY_BYTES: usize = 32_768;
 
 impl PigzEncoder {
@@ -183,7 +184,7 @@ impl PigzEncoder {
         })
     }
 
-    /// Stands before another stream.
+    /// Resets the encoder for another stream.
     pub(crate) fn restart(&mut self) {
         self.engine.restart(&[]);
         self.engine.bits.clear();
@@ -193,7 +194,7 @@ impl PigzEncoder {
         self.output.clear();
     }
 
-    /// Starts at a block in mid-stream, told the bytes before it.
+    /// Starts at a block in the middle of a stream. `before` ends with the bytes before the block.
     pub(crate) fn resume(
         level: u8,
         block_bytes: usize,
@@ -207,14 +208,14 @@ impl PigzEncoder {
         Some(stream)
     }
 
-    /// Ends a full block that others follow.
+    /// Ends a full block that is not the last one.
     pub(crate) fn end_span(&mut self) {
         self.compress(false);
     }
 
     pub(crate) fn write(&mut self, mut plain: &[u8]) {
         while !plain.is_empty() {
-            // Whether a block is the last shows only when more comes.
+            // A full block may be the last one, so it is compressed when more bytes come.
             if self.block.len() == self.block_bytes {
                 self.compress(false);
             }

@@ -1,11 +1,11 @@
-//! Code lengths as zlib and gzip build them: a heap, and a repair when a code gets too long.
+//! Code lengths as zlib and gzip build them, with a heap and a repair of codes that are too long.
 //!
-//! Ties go by depth and then by the order the heap happens to have, so the heap is kept move for
-//! move. Cost: a few microseconds. Never gives the same ties as package-merge.
+//! Ties are broken by depth, and then by the order in the heap, so every move of the heap is
+//! repeated. Cost: a few microseconds. Never breaks ties like package-merge.
 
 const MAX_SYMBOLS: usize = 286;
 
-/// Sets `lengths`; symbols that had to be added to make a code get a length too.
+/// Sets `lengths`. If fewer than two symbols occur, others get a length too, to make a code.
 /// Returns the highest symbol with a code, plus one.
 pub(crate) fn heap_lengths(frequencies: &[u32], limit: u8, lengths: &mut [u8]) -> usize {
     lengths.fill(0);
@@ -24,14 +24,15 @@ pub(crate) fn heap_lengths(frequencies: &[u32], limit: u8, lengths: &mut [u8]) -
         }
     }
     while tree.size < 2 {
-        // A decoder may refuse a code of one symbol. Where 1 is the only one, 2 is added, not 0.
+        // Some decoders refuse a code of one symbol. If symbol 1 is the only one, 2 is added and not
+        // 0.
         let symbol = if count < 3 { count } else { 0 };
         count = count.max(symbol + 1);
         tree.weights[symbol] = 1;
         tree.add(symbol);
     }
-    let (record, fathers) = tree.join(frequencies.len());
-    set_lengths(&record, &fathers, frequencies.len(), limit, lengths);
+    let (record, parents) = tree.join(frequencies.len());
+    set_lengths(&record, &parents, frequencies.len(), limit, lengths);
     count
 }
 
@@ -56,29 +57,29 @@ impl HeapTree {
 
     fn sift_down(&mut self, mut at: usize) {
         let node = self.heap[at];
-        let mut son = 2 * at;
-        while son <= self.size {
-            if son < self.size && self.before(self.heap[son + 1], self.heap[son]) {
-                son += 1;
+        let mut child = 2 * at;
+        while child <= self.size {
+            if child < self.size && self.before(self.heap[child + 1], self.heap[child]) {
+                child += 1;
             }
-            if self.before(node, self.heap[son]) {
+            if self.before(node, self.heap[child]) {
                 break;
             }
-            self.heap[at] = self.heap[son];
-            at = son;
-            son *= 2;
+            self.heap[at] = self.heap[child];
+            at = child;
+            child *= 2;
         }
         self.heap[at] = node;
     }
 
-    /// Joins the two lightest nodes until one is left. Returns all nodes in the order they were
-    /// taken, the root last, and each node's father.
+    /// Joins the two lightest nodes until one is left. Returns all nodes in the order of joining,
+    /// with the root last, and the parent of each node.
     fn join(mut self, symbols: usize) -> (Vec<u16>, [u16; 2 * MAX_SYMBOLS]) {
         for at in (1..=self.size / 2).rev() {
             self.sift_down(at);
         }
         let mut record = Vec::with_capacity(2 * self.size);
-        let mut fathers = [0; 2 * MAX_SYMBOLS];
+        let mut parents = [0; 2 * MAX_SYMBOLS];
         let mut next = symbols;
         while self.size >= 2 {
             let light = self.heap[1];
@@ -88,23 +89,23 @@ impl HeapTree {
             let heavy = self.heap[1];
             record.extend([light, heavy]);
             let (a, b) = (usize::from(light), usize::from(heavy));
-            // Kept in 16 bits.
+            // The original has 16 bits.
             self.weights[next] = (self.weights[a] + self.weights[b]) & 0xffff;
             self.depths[next] = self.depths[a].max(self.depths[b]) + 1;
-            fathers[a] = next as u16;
-            fathers[b] = next as u16;
+            parents[a] = next as u16;
+            parents[b] = next as u16;
             self.heap[1] = next as u16;
             next += 1;
             self.sift_down(1);
         }
         record.push(self.heap[1]);
-        (record, fathers)
+        (record, parents)
     }
 }
 
 fn set_lengths(
     record: &[u16],
-    fathers: &[u16; 2 * MAX_SYMBOLS],
+    parents: &[u16; 2 * MAX_SYMBOLS],
     symbols: usize,
     limit: u8,
     lengths: &mut [u8],
@@ -114,7 +115,7 @@ fn set_lengths(
     let mut too_long = 0i32;
     for &node in record.iter().rev().skip(1) {
         let node = usize::from(node);
-        let mut depth = depths[usize::from(fathers[node])] + 1;
+        let mut depth = depths[usize::from(parents[node])] + 1;
         if depth > limit {
             depth = limit;
             too_long += 1;
