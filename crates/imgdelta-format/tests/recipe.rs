@@ -125,6 +125,18 @@ fn a_billion_origins_take_no_memory() {
 }
 
 #[test]
+fn a_million_archives_that_no_payload_is_made_of_take_no_memory() {
+    const CLOSED_KINDS: usize = 15;
+    let kinds = vec![0; 1_000_000];
+    let mut columns: [&[u8]; 22] = [&[]; 22];
+    columns[CLOSED_KINDS] = &kinds;
+    columns[CLOSED_KINDS + 1] = &kinds;
+    let what = "archives of the target";
+    let refused = read(&raw(&columns)).unwrap_err();
+    assert_eq!(refused, FormatError::TooLarge { what, limit: 0, found: 1 });
+}
+
+#[test]
 fn more_base_parts_than_the_limit_are_refused() {
     let slice = BaseSource::Slice { address: 7, bytes: 90 };
     let member = |sources| GroupMember { payload: 0, window: None, sources };
