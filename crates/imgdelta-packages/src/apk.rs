@@ -1,36 +1,37 @@
-//! apk's database of installed packages, one letter a field.
+//! Reads apk's database of installed packages, in which a letter names each field.
+//! Never reads checksums, owners or modes.
 //!
-//! Files come as a directory line (`F:`) and the names in it (`R:`); nothing else is kept.
+//! A directory line (`F:`) precedes the lines of its files (`R:`).
 
-use super::{
-    Content, Ecosystem, Files, Package,
-    package::{some_text, text},
-    path_list::{Budget, OVER, PathList, TOO_MANY},
+use crate::{
+    finding::DatabaseContent,
+    package::{Ecosystem, Package, PackageFiles, some_text, text},
+    path_list::{OVER, PathList, ReadBudget, TOO_MANY},
 };
 
-pub(super) const DATABASES: [&[u8]; 2] = [b"lib/apk/db/installed", b"usr/lib/apk/db/installed"];
+pub(crate) const DATABASES: [&[u8]; 2] = [b"lib/apk/db/installed", b"usr/lib/apk/db/installed"];
 
-/// Reads records, each ended by an empty line.
-pub(super) fn read(payload: &[u8], budget: &mut Budget) -> Content {
+/// Reads records that end with an empty line.
+pub(crate) fn read(payload: &[u8], budget: &mut ReadBudget) -> DatabaseContent {
     let mut packages = Vec::new();
     let mut flaw = None;
     let mut lines = payload.split(|&byte| byte == b'\n').peekable();
     while lines.peek().is_some() {
         let record = lines.by_ref().take_while(|line| !line.is_empty());
         match read_record(record, budget, &mut flaw) {
-            Record::Package(package) if budget.admit_package() => packages.push(package),
-            Record::Package(_) => flaw = Some(TOO_MANY),
-            Record::Empty => {}
-            Record::Nameless => flaw = Some("a record lacks a package's name or version"),
+            ApkRecord::Package(package) if budget.admit_package() => packages.push(package),
+            ApkRecord::Package(_) => flaw = Some(TOO_MANY),
+            ApkRecord::Empty => {}
+            ApkRecord::Nameless => flaw = Some("a record lacks a package's name or version"),
         }
     }
     if !payload.is_empty() && !payload.ends_with(b"\n") {
         flaw = flaw.or(Some("it ends within a line"));
     }
-    Content::new(packages, flaw.map(Into::into))
+    DatabaseContent::new(packages, flaw.map(Into::into))
 }
 
-enum Record {
+enum ApkRecord {
     Package(Package),
     Empty,
     Nameless,
@@ -38,9 +39,9 @@ enum Record {
 
 fn read_record<'a>(
     lines: impl Iterator<Item = &'a [u8]>,
-    budget: &mut Budget,
+    budget: &mut ReadBudget,
     flaw: &mut Option<&'static str>,
-) -> Record {
+) -> ApkRecord {
     let mut is_empty = true;
     let (mut name, mut version, mut architecture, mut origin) =
         (&b""[..], &b""[..], &b""[..], &b""[..]);
@@ -59,19 +60,20 @@ fn read_record<'a>(
         }
     }
     if is_empty {
-        return Record::Empty;
+        return ApkRecord::Empty;
     }
     if name.is_empty() || version.is_empty() {
-        return Record::Nameless;
+        return ApkRecord::Nameless;
     }
     let (files, is_over) = files.finish();
     if is_over {
         *flaw = Some(OVER);
     }
-    let mut package = Package::new(Ecosystem::Apk, text(name), text(version), Files::Listed(files));
+    let mut package =
+        Package::new(Ecosystem::Apk, text(name), text(version), PackageFiles::Listed(files));
     package.architecture = some_text(architecture);
     package.source = some_text(origin);
-    Record::Package(package)
+    ApkRecord::Package(package)
 }
 
 #[cfg(test)]
@@ -85,7 +87,8 @@ mod tests {
 
     #[test]
     fn records_become_packages_with_their_files() {
-        let Content::Packages(packages) = read(INSTALLED, &mut Budget::default()) else {
+        let DatabaseContent::Packages(packages) = read(INSTALLED, &mut ReadBudget::default())
+        else {
             panic!("not broken")
         };
         assert_eq!(packages.len(), 2);
@@ -96,17 +99,17 @@ mod tests {
         let files = ["lib/ld-musl-x86_64.so.1", "lib/libc.musl-x86_64.so.1"];
         assert_eq!(
             musl.files,
-            Files::Listed(files.map(|file| LayerPath::parse(file.as_bytes())).into())
+            PackageFiles::Listed(files.map(|file| LayerPath::parse(file.as_bytes())).into())
         );
-        assert_eq!(packages[1].files, Files::Listed(vec![LayerPath::parse(b"root-file")]));
+        assert_eq!(packages[1].files, PackageFiles::Listed(vec![LayerPath::parse(b"root-file")]));
     }
 
     #[test]
-    fn cut_databases_keep_what_is_whole() {
+    fn cut_databases_keep_whole_packages() {
         for cut in 1..INSTALLED.len() {
-            let content = read(&INSTALLED[..cut], &mut Budget::default());
+            let content = read(&INSTALLED[..cut], &mut ReadBudget::default());
             if INSTALLED[cut - 1] != b'\n' {
-                assert!(matches!(content, Content::Broken { .. }), "{cut}");
+                assert!(matches!(content, DatabaseContent::Broken { .. }), "{cut}");
             }
             assert_eq!(content.packages().is_empty(), cut < 19, "{cut}");
         }

@@ -1,9 +1,11 @@
-//! What became of the packages between two images.
-//!
-//! It compares names and versions; whether a package's files changed under the same version is
-//! the file diff's to say.
+//! Compares the packages of two images by name and version.
+//! Never compares files: the file diff finds changes under the same version.
 
-use super::{Ecosystem, Installed, Inventory, order};
+use crate::{
+    inventory::{InstalledPackage, Inventory},
+    package::Ecosystem,
+    version::order,
+};
 use std::{
     borrow::Cow,
     cmp::Ordering,
@@ -11,27 +13,28 @@ use std::{
     hash::Hash,
 };
 
-/// One line of the answer to "which packages changed?".
+/// A package that differs between two images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionChange {
-    /// Whose package it is.
+    /// Ecosystem of the package.
     pub ecosystem: Ecosystem,
-    /// Its name, as the target spells it, else as the base does.
+    /// Name, in the target's spelling if the target has the package.
     pub name: String,
-    /// What happened.
+    /// Kind of the change.
     pub kind: VersionChangeKind,
-    /// The version the base has.
+    /// Version in the base.
     pub base_version: Option<String>,
-    /// The version the target has.
+    /// Version in the target.
     pub target_version: Option<String>,
-    /// The base's packages this is about, as places in [`Inventory::packages`]: several where the
-    /// same happened in several places or for several architectures.
+    /// The base's packages, as indexes of [`Inventory::packages`].
+    ///
+    /// There are several if several places or architectures have the same change.
     pub base: Vec<usize>,
-    /// The same of the target.
+    /// The target's packages, in the same form.
     pub target: Vec<usize>,
 }
 
-/// What happened to a package.
+/// Kind of a version change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum VersionChangeKind {
     /// Only the target has it.
@@ -42,13 +45,15 @@ pub enum VersionChangeKind {
     Upgraded,
     /// The target's version is earlier.
     Downgraded,
-    /// The versions differ and nothing orders them, or the architecture differs.
+    /// The versions differ in an unknown order, or the architecture differs.
     Changed,
 }
 
-/// Returns the packages that differ, sorted by ecosystem and name. Versions side by side (Node
-/// nests them) are paired so that least is said: what both have first, then what lies in the same
-/// place, then the rest in order.
+/// Returns the packages that differ, sorted by ecosystem and name.
+///
+/// An image may have several versions of a package next to each other (Node nests them). They are
+/// paired to give the fewest changes: equal ones first, then those in the same place, then the rest
+/// in order.
 pub fn compare(base: &Inventory, target: &Inventory) -> Vec<VersionChange> {
     let mut groups: BTreeMap<_, [VecDeque<usize>; 2]> = BTreeMap::new();
     for (side, inventory) in [base, target].into_iter().enumerate() {
@@ -58,8 +63,8 @@ pub fn compare(base: &Inventory, target: &Inventory) -> Vec<VersionChange> {
     }
     let mut changes = Vec::new();
     for (_, [bases, targets]) in groups {
-        let mut unpaired = Unpaired { base, target, bases, targets };
-        // What both have is no change, wherever it lies.
+        let mut unpaired = UnpairedPackages { base, target, bases, targets };
+        // A package that both images have is not a change, even in another place.
         unpaired.pair_by(|one| (&one.version, &one.architecture, &one.location));
         unpaired.pair_by(|one| (&one.version, &one.architecture));
         let mut pairs = unpaired.pair_by(|one| (&one.architecture, &one.location));
@@ -73,14 +78,15 @@ pub fn compare(base: &Inventory, target: &Inventory) -> Vec<VersionChange> {
             let change = change(from.map(|at| (at, base)), to.map(|at| (at, target)));
             changes.extend(change);
         }
-        merge_alike(&mut changes, first);
+        merge_equal(&mut changes, first);
     }
     changes
 }
 
-/// By what packages of two images are the same one: Python's names are compared without regard to
-/// case and to which of `-`, `_` and `.` separate (PEP 503).
-fn key(package: &Installed) -> Cow<'_, str> {
+/// Returns the name by which packages are compared.
+///
+/// Python ignores case, and the difference between `-`, `_` and `.` (PEP 503).
+fn key(package: &InstalledPackage) -> Cow<'_, str> {
     if package.ecosystem != Ecosystem::Python {
         return Cow::Borrowed(&package.name);
     }
@@ -88,17 +94,20 @@ fn key(package: &Installed) -> Cow<'_, str> {
     Cow::Owned(parts.collect::<Vec<_>>().join("-").to_lowercase())
 }
 
-/// Packages of one name that have no counterpart yet, in order.
-struct Unpaired<'a> {
+/// Packages of one name without a counterpart yet, in order.
+struct UnpairedPackages<'a> {
     base: &'a Inventory,
     target: &'a Inventory,
     bases: VecDeque<usize>,
     targets: VecDeque<usize>,
 }
 
-impl<'a> Unpaired<'a> {
-    /// Takes out and returns pairs that are alike in something, the first with the first.
-    fn pair_by<K: Eq + Hash>(&mut self, key: impl Fn(&'a Installed) -> K) -> Vec<(usize, usize)> {
+impl<'a> UnpairedPackages<'a> {
+    /// Removes and returns pairs with equal keys, the first with the first.
+    fn pair_by<K: Eq + Hash>(
+        &mut self,
+        key: impl Fn(&'a InstalledPackage) -> K,
+    ) -> Vec<(usize, usize)> {
         if self.bases.is_empty() || self.targets.is_empty() {
             return Vec::new();
         }
@@ -108,8 +117,8 @@ impl<'a> Unpaired<'a> {
         }
         let mut pairs = Vec::new();
         self.bases.retain(|&at| {
-            let alike = waiting.get_mut(&key(&self.base.packages()[at]));
-            let other = alike.and_then(VecDeque::pop_front);
+            let equal = waiting.get_mut(&key(&self.base.packages()[at]));
+            let other = equal.and_then(VecDeque::pop_front);
             pairs.extend(other.map(|other| (at, other)));
             other.is_none()
         });
@@ -148,8 +157,8 @@ fn change(
     })
 }
 
-/// Makes one change of those, from the first on, that say the same of several places.
-fn merge_alike(changes: &mut Vec<VersionChange>, first: usize) {
+/// Merges changes from `first` on that have the same versions.
+fn merge_equal(changes: &mut Vec<VersionChange>, first: usize) {
     let mut merged: BTreeMap<_, VersionChange> = BTreeMap::new();
     for change in changes.drain(first..) {
         let key = (change.base_version.clone(), change.target_version.clone());
@@ -167,33 +176,37 @@ fn merge_alike(changes: &mut Vec<VersionChange>, first: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Content, Files, Package};
+    use crate::{
+        finding::DatabaseContent,
+        package::{Package, PackageFiles},
+    };
     use imgdelta_core::path::LayerPath;
 
     fn inventory(packages: &[(Ecosystem, &str, &str, &str)]) -> Inventory {
-        let found: Vec<_> = packages
+        let contents: Vec<_> = packages
             .iter()
             .map(|&(ecosystem, name, version, database)| {
-                let package = Package::new(ecosystem, name.into(), version.into(), Files::Unknown);
-                (LayerPath::parse(database.as_bytes()), Content::Packages(vec![package]))
+                let package =
+                    Package::new(ecosystem, name.into(), version.into(), PackageFiles::Unknown);
+                (LayerPath::parse(database.as_bytes()), DatabaseContent::Packages(vec![package]))
             })
             .collect();
-        Inventory::collect(found.iter().map(|(path, content)| (path, content)))
+        Inventory::collect(contents.iter().map(|(path, content)| (path, content)))
     }
 
-    fn said(base: &Inventory, target: &Inventory) -> Vec<String> {
+    fn lines(base: &Inventory, target: &Inventory) -> Vec<String> {
         let changes = compare(base, target).into_iter();
-        let say = |change: VersionChange| {
+        let line = |change: VersionChange| {
             let version = |version: Option<String>| version.unwrap_or_else(|| "-".into());
             let (from, to) = (version(change.base_version), version(change.target_version));
             let (bases, targets) = (change.base.len(), change.target.len());
             format!("{} {from} {to} {:?} {bases}:{targets}", change.name, change.kind)
         };
-        changes.map(say).collect()
+        changes.map(line).collect()
     }
 
     #[test]
-    fn each_kind_of_change_is_told() {
+    fn each_kind_of_change_is_reported() {
         use Ecosystem::{Dpkg, Python};
         let base = inventory(&[
             (Dpkg, "same", "1", "s"),
@@ -212,7 +225,7 @@ mod tests {
             (Python, "odd", "two", "a/c/c"),
         ]);
         assert_eq!(
-            said(&base, &target),
+            lines(&base, &target),
             [
                 "down 2 1 Downgraded 1:1",
                 "gone 1 - Removed 1:0",
@@ -226,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_side_by_side_say_the_least() {
+    fn several_versions_of_a_package_give_the_fewest_changes() {
         let node = |files: &[(&'static str, &'static str)]| {
             let packages: Vec<_> = files
                 .iter()
@@ -239,7 +252,7 @@ mod tests {
         assert!(compare(&base, &moved).is_empty());
         let target = node(&[("2.6.10", "a/p"), ("2.6.10", "b/p"), ("4.3.0", "p")]);
         assert_eq!(
-            said(&base, &target),
+            lines(&base, &target),
             ["debug 2.6.9 2.6.10 Upgraded 2:2", "debug 3.0.0 - Removed 1:0",]
         );
     }

@@ -1,37 +1,42 @@
-//! dpkg's databases: the status file, distroless images' one-file-a-package, and file lists.
-//!
-//! Only the fields that matter are looked at; nothing is resolved between packages.
+//! Reads dpkg's databases: the status file, the status files of distroless images, file lists.
+//! Never resolves dependencies between packages.
 
-use super::{
-    Content, Database, Ecosystem, Files, Package,
-    package::{some_text, text},
-    path_list::{Budget, OVER, PathList, TOO_MANY},
+use crate::{
+    finding::DatabaseContent,
+    kind::DatabaseKind,
+    package::{Ecosystem, Package, PackageFiles, some_text, text},
+    path_list::{OVER, PathList, ReadBudget, TOO_MANY},
 };
 
-pub(super) const DIRECTORY: &[u8] = b"var/lib/dpkg/";
+pub(crate) const DIRECTORY: &[u8] = b"var/lib/dpkg/";
 
-/// What a path under [`DIRECTORY`] is.
-pub(super) fn interest(rest: &[u8]) -> Option<Database> {
+/// Returns the kind of a database file by its path below [`DIRECTORY`].
+pub(crate) fn interest(rest: &[u8]) -> Option<DatabaseKind> {
     if rest == b"status" {
-        return Some(Database::DpkgStatus);
+        return Some(DatabaseKind::DpkgStatus);
     }
     if let Some(name) = rest.strip_prefix(b"info/") {
-        return (name.ends_with(b".list") && !name.contains(&b'/')).then_some(Database::DpkgList);
+        return (name.ends_with(b".list") && !name.contains(&b'/'))
+            .then_some(DatabaseKind::DpkgList);
     }
     let name = rest.strip_prefix(b"status.d/")?;
     match name {
         b"" => None,
         name if name.contains(&b'/') => None,
-        name if name.ends_with(b".md5sums") => Some(Database::DpkgSums),
-        _ => Some(Database::DpkgStatus),
+        name if name.ends_with(b".md5sums") => Some(DatabaseKind::DpkgSums),
+        _ => Some(DatabaseKind::DpkgStatus),
     }
 }
 
-/// Reads stanzas. `is_alone`: one file for one package, where being there is being installed.
-pub(super) fn read_status(payload: &[u8], is_alone: bool, budget: &mut Budget) -> Content {
+/// Reads stanzas. If `is_alone`, the file has one package, which needs no status to be installed.
+pub(crate) fn read_status(
+    payload: &[u8],
+    is_alone: bool,
+    budget: &mut ReadBudget,
+) -> DatabaseContent {
     let mut packages = Vec::new();
     let mut nameless_stanzas = 0usize;
-    let mut stanza = Stanza::default();
+    let mut stanza = StatusStanza::default();
     // The empty line behind the last one ends the last stanza.
     for line in payload.split(|&byte| byte == b'\n').chain([&b""[..]]) {
         if !line.trim_ascii().is_empty() {
@@ -43,7 +48,7 @@ pub(super) fn read_status(payload: &[u8], is_alone: bool, budget: &mut Budget) -
             continue;
         }
         if !budget.admit_package() {
-            return Content::new(packages, Some(TOO_MANY.into()));
+            return DatabaseContent::new(packages, Some(TOO_MANY.into()));
         }
         match stanza.package() {
             Some(package) => packages.push(package),
@@ -51,18 +56,20 @@ pub(super) fn read_status(payload: &[u8], is_alone: bool, budget: &mut Budget) -
         }
     }
     let flaw = if nameless_stanzas > 0 {
-        Some(format!("{nameless_stanzas} of its stanzas lack a package's name or version"))
+        let (stanzas, lack) =
+            if nameless_stanzas == 1 { ("stanza", "lacks") } else { ("stanzas", "lack") };
+        Some(format!("{nameless_stanzas} {stanzas} {lack} a package's name or version"))
     } else if !payload.is_empty() && !payload.ends_with(b"\n") && !is_alone {
-        // dpkg ends every line; the last version may be cut in the middle.
+        // dpkg ends every line with a newline, so the last value may be cut.
         Some("it ends within a line".into())
     } else {
         None
     };
-    Content::new(packages, flaw)
+    DatabaseContent::new(packages, flaw)
 }
 
-/// The fields of one stanza that matter, as they lie there.
-struct Stanza<'a> {
+/// The relevant fields of one stanza.
+struct StatusStanza<'a> {
     is_empty: bool,
     name: &'a [u8],
     version: &'a [u8],
@@ -71,7 +78,7 @@ struct Stanza<'a> {
     status: &'a [u8],
 }
 
-impl Default for Stanza<'_> {
+impl Default for StatusStanza<'_> {
     fn default() -> Self {
         Self {
             is_empty: true,
@@ -84,10 +91,10 @@ impl Default for Stanza<'_> {
     }
 }
 
-impl<'a> Stanza<'a> {
+impl<'a> StatusStanza<'a> {
     fn field(&mut self, line: &'a [u8]) {
         self.is_empty = false;
-        // Field names are compared without regard to case; all writers use this one.
+        // The format ignores the case of field names, but all writers use this one.
         let (slot, key) = match line.first() {
             Some(b'P') => (&mut self.name, &b"Package:"[..]),
             Some(b'V') => (&mut self.version, &b"Version:"[..]),
@@ -101,12 +108,12 @@ impl<'a> Stanza<'a> {
         }
     }
 
-    /// The third word of `install ok installed`.
+    /// Returns the last word of the status: `installed` in `install ok installed`.
     fn state(&self) -> &'a [u8] {
         self.status.rsplit(u8::is_ascii_whitespace).next().unwrap_or(b"")
     }
 
-    /// Whether its files are in place. `config-files` is what remains of a removed package.
+    /// True if the package's files are in place. A removed package has the state `config-files`.
     fn is_installed(&self, is_alone: bool) -> bool {
         is_alone || !matches!(self.state(), b"not-installed" | b"config-files")
     }
@@ -115,18 +122,22 @@ impl<'a> Stanza<'a> {
         if self.name.is_empty() || self.version.is_empty() {
             return None;
         }
-        let mut package =
-            Package::new(Ecosystem::Dpkg, text(self.name), text(self.version), Files::ListedApart);
+        let mut package = Package::new(
+            Ecosystem::Dpkg,
+            text(self.name),
+            text(self.version),
+            PackageFiles::ListedApart,
+        );
         package.architecture = some_text(self.architecture);
-        // `name (version)` where the source's version differs.
+        // The field is `name (version)` if the source has another version.
         package.source = some_text(self.source.split(|&byte| byte == b' ').next().unwrap_or(b""));
         package.state = some_text(self.state()).filter(|state| state != "installed");
         Some(package)
     }
 }
 
-/// Reads a list of absolute paths, one a line, directories among them.
-pub(super) fn read_list(payload: &[u8], budget: &mut Budget) -> Content {
+/// Reads absolute paths, one per line, with directories among them.
+pub(crate) fn read_list(payload: &[u8], budget: &mut ReadBudget) -> DatabaseContent {
     let mut list = PathList::new(budget);
     for line in payload.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
         list.push(line);
@@ -135,7 +146,7 @@ pub(super) fn read_list(payload: &[u8], budget: &mut Budget) -> Content {
 }
 
 /// Reads `md5  path` lines.
-pub(super) fn read_sums(payload: &[u8], budget: &mut Budget) -> Content {
+pub(crate) fn read_sums(payload: &[u8], budget: &mut ReadBudget) -> DatabaseContent {
     let mut list = PathList::new(budget);
     for line in payload.split(|&byte| byte == b'\n') {
         if let Some(blank) = line.iter().position(|&byte| byte == b' ') {
@@ -145,10 +156,10 @@ pub(super) fn read_sums(payload: &[u8], budget: &mut Budget) -> Content {
     finish(list)
 }
 
-fn finish(list: PathList<'_>) -> Content {
+fn finish(list: PathList<'_>) -> DatabaseContent {
     match list.finish() {
-        (paths, false) => Content::FileList(paths),
-        (_, true) => Content::broken(OVER),
+        (paths, false) => DatabaseContent::FileList(paths),
+        (_, true) => DatabaseContent::broken(OVER),
     }
 }
 
@@ -165,7 +176,9 @@ mod tests {
 
     #[test]
     fn installed_stanzas_become_packages() {
-        let Content::Packages(packages) = read_status(STATUS, false, &mut Budget::default()) else {
+        let DatabaseContent::Packages(packages) =
+            read_status(STATUS, false, &mut ReadBudget::default())
+        else {
             panic!("not broken")
         };
         assert_eq!(packages.len(), 2);
@@ -173,7 +186,7 @@ mod tests {
         assert_eq!((&*libc.name, &*libc.version), ("libc6", "2.36-9+deb12u10"));
         assert_eq!(libc.architecture.as_deref(), Some("amd64"));
         assert_eq!(libc.source.as_deref(), Some("glibc"));
-        assert_eq!((libc.state.as_deref(), &libc.files), (None, &Files::ListedApart));
+        assert_eq!((libc.state.as_deref(), &libc.files), (None, &PackageFiles::ListedApart));
         assert_eq!(
             (&*packages[1].name, packages[1].state.as_deref()),
             ("half", Some("half-configured"))
@@ -181,35 +194,39 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_its_own_needs_no_status() {
-        let content = read_status(b"Package: base\nVersion: 1", true, &mut Budget::default());
-        assert_eq!(content, Content::Packages(content.packages().to_vec()));
-        assert_eq!(content.packages()[0].name, "base");
+    fn a_file_for_one_package_needs_no_status() {
+        let content = read_status(b"Package: base\nVersion: 1", true, &mut ReadBudget::default());
+        let DatabaseContent::Packages(packages) = content else { panic!("not broken") };
+        assert_eq!(packages.len(), 1);
+        assert_eq!(packages[0].name, "base");
     }
 
     #[test]
-    fn cut_databases_keep_what_is_whole() {
+    fn cut_databases_keep_whole_packages() {
         for cut in 1..STATUS.len() {
-            let content = read_status(&STATUS[..cut], false, &mut Budget::default());
+            let content = read_status(&STATUS[..cut], false, &mut ReadBudget::default());
             if STATUS[cut - 1] != b'\n' {
-                assert!(matches!(content, Content::Broken { .. }), "{cut}");
+                assert!(matches!(content, DatabaseContent::Broken { .. }), "{cut}");
             }
             assert!(content.packages().len() <= 2);
         }
         let content = read_status(
             b"Package: a\nStatus: install ok installed\n\n",
             false,
-            &mut Budget::default(),
+            &mut ReadBudget::default(),
         );
-        assert_eq!(content, Content::broken("1 of its stanzas lack a package's name or version"));
+        assert_eq!(content, DatabaseContent::broken("1 stanza lacks a package's name or version"));
     }
 
     #[test]
     fn lists_and_sums_name_files() {
         let paths = vec![LayerPath::parse(b"usr/bin/a b"), LayerPath::parse(b"usr/lib/c")];
         let list = b"/.\n/usr\n/usr/lib\n/usr/lib/c\n/usr/bin\n/usr/bin/a b\n";
-        assert_eq!(read_list(list, &mut Budget::default()), Content::FileList(paths.clone()));
+        assert_eq!(
+            read_list(list, &mut ReadBudget::default()),
+            DatabaseContent::FileList(paths.clone())
+        );
         let sums = b"0123  usr/bin/a b\n0123  usr/lib/c\n\nnothing\n";
-        assert_eq!(read_sums(sums, &mut Budget::default()), Content::FileList(paths));
+        assert_eq!(read_sums(sums, &mut ReadBudget::default()), DatabaseContent::FileList(paths));
     }
 }

@@ -1,79 +1,86 @@
-//! The packages of one image, and whose a file is.
+//! The packages of one image, and the owners of its files.
+//! Never checks that the listed files exist.
 //!
-//! It is made from the findings whose database file survives in the merged root file system; it
-//! never looks whether the files they list do.
+//! The caller passes the findings of databases that survive in the merged root file system.
 
-use super::{Content, Ecosystem, Files, Package, node::NODE_MODULES};
+use crate::{
+    finding::DatabaseContent,
+    node::NODE_MODULES,
+    package::{Ecosystem, Package, PackageFiles},
+};
 use imgdelta_core::path::{LayerPath, escaped};
 use std::collections::HashMap;
 
 /// The packages of an image.
 #[derive(Debug, Default)]
 pub struct Inventory {
-    packages: Vec<Installed>,
-    /// Places in `packages` by the path of a file.
+    packages: Vec<InstalledPackage>,
+    /// Indexes of `packages` by the paths of files.
     owners: HashMap<Box<[u8]>, usize>,
-    /// Places in `packages` by the directory all under which is a package's.
+    /// Indexes of `packages` by directories that belong to one package.
     directories: HashMap<Box<[u8]>, usize>,
     warnings: Vec<String>,
     databases: Option<usize>,
 }
 
-/// A package that an image has.
+/// A package of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Installed {
-    /// Whose package it is.
+pub struct InstalledPackage {
+    /// Ecosystem of the package.
     pub ecosystem: Ecosystem,
-    /// Its name, as the database spells it.
+    /// Name, in the database's spelling.
     pub name: String,
-    /// Its whole version.
+    /// Full version.
     pub version: String,
-    /// What it was built for, where the database says.
+    /// Architecture, if the database has it.
     pub architecture: Option<String>,
-    /// The source package it was built from, where the database names it.
+    /// Source package, if the database has it.
     pub source: Option<String>,
-    /// The database's word when it is not plainly installed.
+    /// State in the database, if it is not `installed`.
     pub state: Option<String>,
-    /// Where it lies: a Node package's own directory, the directory a Python distribution is
-    /// installed in, the database of a system's package.
+    /// Directory of a Node package, directory in which a Python distribution is installed, or
+    /// database of a system package.
     pub location: LayerPath,
-    /// Whether [`Inventory::owner_of`] can name it: a database may tell no files.
+    /// True if [`Inventory::owner_of`] may return the package: some databases list no files.
     pub has_files: bool,
-    /// The place of the system's package that brought it: Debian's `python3-yaml` holds the
-    /// distribution `PyYAML`, and both databases tell of it.
+    /// Index of the system package that installed this one.
+    ///
+    /// Debian's `python3-yaml` installs the distribution `PyYAML`, and both databases list it.
     pub carrier: Option<usize>,
 }
 
 impl Inventory {
-    /// Makes an inventory from what the surviving database files say, in any order.
-    pub fn collect<'a>(surviving: impl Iterator<Item = (&'a LayerPath, &'a Content)>) -> Self {
-        let mut found: Vec<(&Package, &LayerPath)> = Vec::new();
+    /// Returns the inventory of the surviving database files, which come in any order.
+    pub fn collect<'a>(
+        surviving: impl Iterator<Item = (&'a LayerPath, &'a DatabaseContent)>,
+    ) -> Self {
+        let mut packages: Vec<(&Package, &LayerPath)> = Vec::new();
         let mut lists: HashMap<&[u8], &[LayerPath]> = HashMap::new();
         let mut warnings = Vec::new();
         let mut databases = 0;
         for (path, content) in surviving {
             databases += 1;
-            found.extend(content.packages().iter().map(|package| (package, path)));
+            packages.extend(content.packages().iter().map(|package| (package, path)));
             match content {
-                Content::Packages(_) => {}
-                Content::FileList(paths) => drop(lists.insert(path.as_bytes(), paths)),
-                Content::Broken { what, .. } => {
+                DatabaseContent::Packages(_) => {}
+                DatabaseContent::FileList(paths) => drop(lists.insert(path.as_bytes(), paths)),
+                DatabaseContent::Broken { what, .. } => {
                     warnings.push(format!("{path}: {}", escaped(what.as_bytes())));
                 }
             }
         }
-        found.sort_by(|a, b| identity(a.0).cmp(&identity(b.0)).then_with(|| a.1.cmp(b.1)));
-        // A system's package is there once; an image may hold its database at an old and a new place.
-        found.dedup_by(|a, b| a.0.ecosystem <= Ecosystem::Rpm && identity(a.0) == identity(b.0));
+        packages.sort_by(|a, b| identity(a.0).cmp(&identity(b.0)).then_with(|| a.1.cmp(b.1)));
+        // A system package is installed once, but an image may have its database in two places.
+        packages.dedup_by(|a, b| a.0.ecosystem <= Ecosystem::Rpm && identity(a.0) == identity(b.0));
 
         let mut inventory = Self { warnings, databases: Some(databases), ..Self::default() };
-        for (package, database) in &found {
+        for (package, database) in &packages {
             inventory.add(package, database, &lists);
         }
-        for at in 0..found.len() {
-            if found[at].0.ecosystem > Ecosystem::Rpm {
-                let owner = inventory.owner_of(found[at].1);
-                let carrier = owner.filter(|&owner| found[owner].0.ecosystem <= Ecosystem::Rpm);
+        for at in 0..packages.len() {
+            if packages[at].0.ecosystem > Ecosystem::Rpm {
+                let owner = inventory.owner_of(packages[at].1);
+                let carrier = owner.filter(|&owner| packages[owner].0.ecosystem <= Ecosystem::Rpm);
                 inventory.packages[at].carrier = carrier;
             }
         }
@@ -89,29 +96,29 @@ impl Inventory {
     ) {
         let place = self.packages.len();
         let listed = match &package.files {
-            Files::Listed(paths) => Some(&**paths),
-            Files::ListedApart => list_names(package, database).iter().find_map(|name| {
+            PackageFiles::Listed(paths) => Some(&**paths),
+            PackageFiles::ListedApart => list_names(package, database).iter().find_map(|name| {
                 let paths = lists.get(name.as_bytes()).copied()?;
-                // What dpkg keeps about a package is the package's too: its scripts, its sums.
+                // dpkg's own files about a package belong to it: its scripts, its checksums.
                 if let Some(stem) = dpkg_info_stem(name.as_bytes()) {
                     self.owners.entry(stem.into()).or_insert(place);
                 }
                 Some(paths)
             }),
-            Files::Under(_) | Files::Unknown => None,
+            PackageFiles::Under(_) | PackageFiles::Unknown => None,
         };
-        // Packages come in the order of their ecosystems: the first to claim a file keeps it.
+        // Packages come in the order of their ecosystems: the first to list a file owns it.
         for path in listed.unwrap_or_default() {
             self.owners.entry(path.as_bytes().into()).or_insert(place);
         }
-        if let Files::Under(directory) = &package.files {
+        if let PackageFiles::Under(directory) = &package.files {
             self.directories.entry(directory.as_bytes().into()).or_insert(place);
         }
         if let Some(state) = &package.state {
             let (name, state) = (escaped(package.name.as_bytes()), escaped(state.as_bytes()));
             self.warnings.push(format!("{database}: package {name} is {state}"));
         }
-        self.packages.push(Installed {
+        self.packages.push(InstalledPackage {
             ecosystem: package.ecosystem,
             name: package.name.clone(),
             version: package.version.clone(),
@@ -119,17 +126,17 @@ impl Inventory {
             source: package.source.clone(),
             state: package.state.clone(),
             location: location(package, database),
-            has_files: listed.is_some() || matches!(package.files, Files::Under(_)),
+            has_files: listed.is_some() || matches!(package.files, PackageFiles::Under(_)),
             carrier: None,
         });
     }
 
     /// Returns the packages, sorted by ecosystem, name and version.
-    pub fn packages(&self) -> &[Installed] {
+    pub fn packages(&self) -> &[InstalledPackage] {
         &self.packages
     }
 
-    /// Returns what is wrong with the image's databases, a line each, safe to print.
+    /// Returns the faults of the image's databases, one line each, escaped for printing.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -139,7 +146,7 @@ impl Inventory {
         self.databases
     }
 
-    /// Returns whose file a path is, as a place in [`Inventory::packages`].
+    /// Returns the owner of a file, as an index of [`Inventory::packages`].
     pub fn owner_of(&self, path: &LayerPath) -> Option<usize> {
         let path = path.as_bytes();
         self.listed_owner(path)
@@ -148,8 +155,10 @@ impl Inventory {
             .or_else(|| self.directory_owner(path))
     }
 
-    /// Databases of systems where `/lib` has become a link to `/usr/lib` still say `/lib/x` where
-    /// the file's entry says `usr/lib/x`; seldom the other way round.
+    /// Returns the package that lists a file, also under the path before or after the merge of `/usr`.
+    ///
+    /// Where `/lib` is a link to `/usr/lib`, databases still list `/lib/x`, but the layer has
+    /// `usr/lib/x`. The opposite is rare.
     fn listed_owner(&self, path: &[u8]) -> Option<usize> {
         let is_merged = |path: &[u8]| {
             path.split(|&byte| byte == b'/').next().is_some_and(|first| MERGED.contains(&first))
@@ -172,8 +181,8 @@ impl Inventory {
                 return Some(owner);
             }
             let cut = directory.iter().rposition(|&byte| byte == b'/')?;
-            // Beyond lies the package that holds this one: a nested package that no manifest
-            // names is nobody's.
+            // The directories above belong to the outer package. Without a manifest, a nested
+            // package has no owner.
             if &directory[cut + 1..] == NODE_MODULES {
                 return None;
             }
@@ -182,28 +191,28 @@ impl Inventory {
     }
 }
 
-/// What makes packages of a system's database the same, and how all are sorted.
+/// Returns the fields that identify a system package, and by which all packages are sorted.
 fn identity(package: &Package) -> (Ecosystem, &str, &str, Option<&str>) {
     (package.ecosystem, &package.name, &package.version, package.architecture.as_deref())
 }
 
-/// Where the list of a package's files may lie, the likelier place first.
+/// Returns the possible paths of a package's file list, the likelier one first.
 fn list_names(package: &Package, database: &LayerPath) -> Vec<LayerPath> {
     let Some(directory) = database.parent() else { return Vec::new() };
-    let beside =
+    let sibling =
         |name: String| LayerPath::parse(&[directory.as_bytes(), b"/", name.as_bytes()].concat());
     match package.ecosystem {
         Ecosystem::Python => vec![directory.join(b"RECORD")],
         Ecosystem::Dpkg if directory.name() == b"status.d" => {
             vec![LayerPath::parse(&[database.as_bytes(), b".md5sums"].concat())]
         }
-        // Packages that may be installed for several architectures name theirs.
+        // Packages that can be installed for several architectures have theirs in the name.
         Ecosystem::Dpkg => {
             let architecture = package.architecture.as_deref().unwrap_or("");
             let name = &package.name;
             vec![
-                beside(format!("info/{name}:{architecture}.list")),
-                beside(format!("info/{name}.list")),
+                sibling(format!("info/{name}:{architecture}.list")),
+                sibling(format!("info/{name}.list")),
             ]
         }
         _ => Vec::new(),
@@ -220,7 +229,7 @@ fn location(package: &Package, database: &LayerPath) -> LayerPath {
     }
 }
 
-/// Returns a path in dpkg's `info` directory without what tells `NAME.list` from `NAME.postinst`.
+/// Returns a path in dpkg's `info` directory without its last extension.
 fn dpkg_info_stem(path: &[u8]) -> Option<&[u8]> {
     if !path.starts_with(b"var/lib/dpkg/info/") {
         return None;
@@ -228,8 +237,9 @@ fn dpkg_info_stem(path: &[u8]) -> Option<&[u8]> {
     path.iter().rposition(|&byte| byte == b'.').map(|dot| &path[..dot])
 }
 
-/// Returns the module that a file in `__pycache__` was compiled from: system packages compile
-/// when they are installed, and list only the module.
+/// Returns the module of a compiled file in `__pycache__`.
+///
+/// System packages compile at installation, and list only the module.
 fn compiled_from(path: &[u8]) -> Option<Vec<u8>> {
     let slash = path.iter().rposition(|&byte| byte == b'/')?;
     let directory = path[..slash].strip_suffix(b"__pycache__")?;
@@ -238,7 +248,7 @@ fn compiled_from(path: &[u8]) -> Option<Vec<u8>> {
     Some([directory, stem, b".py"].concat())
 }
 
-/// Directories that have moved under `usr` and left a link.
+/// Directories that moved to `/usr` and are links now.
 const MERGED: [&[u8]; 6] = [b"bin", b"sbin", b"lib", b"lib32", b"lib64", b"libx32"];
 
 #[cfg(test)]
@@ -247,7 +257,7 @@ mod tests {
     use crate::{interest, read};
 
     fn inventory(files: &[(&str, &str)]) -> Inventory {
-        let found: Vec<_> = files
+        let contents: Vec<_> = files
             .iter()
             .map(|(path, payload)| {
                 let path = LayerPath::parse(path.as_bytes());
@@ -255,7 +265,7 @@ mod tests {
                 (path, content)
             })
             .collect();
-        Inventory::collect(found.iter().map(|(path, content)| (path, content)))
+        Inventory::collect(contents.iter().map(|(path, content)| (path, content)))
     }
 
     fn owner<'a>(inventory: &'a Inventory, path: &str) -> Option<&'a str> {
@@ -264,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_lie_apart_find_their_package() {
+    fn separate_lists_find_their_package() {
         let inventory = inventory(&[
             (
                 "var/lib/dpkg/status",

@@ -1,23 +1,23 @@
-//! The package blobs of rpm's own `Packages.db`, as SUSE's releases use it.
+//! Reads the package blobs of rpm's own `Packages.db`, which SUSE uses.
+//! Never checks checksums or free space.
 //!
-//! It reads the slot table and the blobs it names; checksums and free space are not looked at.
-//! The layout is that of rpm's `lib/backend/ndb/rpmpkg.c`.
+//! The layout is that of rpm's `lib/backend/ndb/rpmpkg.c`: a slot table that points to blobs.
 
-use super::sqlite::Blobs;
+use crate::blobs::PackageBlobs;
 use std::borrow::Cow;
 
 /// Returns the blobs in the order of their slots.
-pub(super) fn blobs(file: &[u8]) -> Blobs<'_> {
-    let flawed = |flaw| Blobs { found: Vec::new(), flaw: Some(flaw) };
+pub(crate) fn blobs(file: &[u8]) -> PackageBlobs<'_> {
+    let flawed = |flaw| PackageBlobs { blobs: Vec::new(), flaw: Some(flaw) };
     if !file.starts_with(b"RpmP") || le(file, 4) != Some(0) {
-        return flawed("it is no rpm package database of a known version");
+        return flawed("not an rpm package database of a known version");
     }
     let slot_bytes = le(file, 12).and_then(|pages| pages.checked_mul(PAGE_BYTES));
     let Some(slots) = slot_bytes.and_then(|end| file.get(HEADER_BYTES..end)) else {
         return flawed("its slot table is cut off");
     };
-    let mut blobs = Blobs { found: Vec::new(), flaw: None };
-    // Blobs never overlap where they are honest.
+    let mut blobs = PackageBlobs { blobs: Vec::new(), flaw: None };
+    // Valid blobs do not overlap, so together they are at most as long as the file.
     let mut bytes_left = file.len();
     for slot in slots.chunks_exact(SLOT_BYTES) {
         if slot[4..8] == [0; 4] {
@@ -26,9 +26,9 @@ pub(super) fn blobs(file: &[u8]) -> Blobs<'_> {
         match blob(file, slot).filter(|blob| blob.len() + BLOB_HEADER_BYTES <= bytes_left) {
             Some(blob) => {
                 bytes_left -= blob.len() + BLOB_HEADER_BYTES;
-                blobs.found.push(Cow::Borrowed(blob));
+                blobs.blobs.push(Cow::Borrowed(blob));
             }
-            None => blobs.flaw = Some("one of its slots leads nowhere; packages are missing"),
+            None => blobs.flaw = Some("a slot does not lead to a package; packages are missing"),
         }
     }
     blobs
@@ -37,11 +37,11 @@ pub(super) fn blobs(file: &[u8]) -> Blobs<'_> {
 fn blob<'a>(file: &'a [u8], slot: &[u8]) -> Option<&'a [u8]> {
     let start = le(slot, 8)?.checked_mul(BLOCK_BYTES)?;
     let header = file.get(start..start.checked_add(BLOB_HEADER_BYTES)?)?;
-    let is_its =
+    let is_match =
         slot.starts_with(b"Slot") && header.starts_with(b"BlbS") && header[4..8] == slot[4..8];
     let body = start + BLOB_HEADER_BYTES;
     let blob = file.get(body..body.checked_add(le(header, 12)?)?)?;
-    is_its.then_some(blob)
+    is_match.then_some(blob)
 }
 
 fn le(bytes: &[u8], at: usize) -> Option<usize> {
@@ -49,10 +49,10 @@ fn le(bytes: &[u8], at: usize) -> Option<usize> {
     usize::try_from(u32::from_le_bytes(field)).ok()
 }
 
-/// Slots begin behind the header and fill whole pages with it.
+/// Header and slots together fill whole pages.
 const HEADER_BYTES: usize = 32;
 const PAGE_BYTES: usize = 4096;
-/// Magic, package number, first block, blocks.
+/// Magic, package number, first block, number of blocks.
 const SLOT_BYTES: usize = 16;
 const BLOCK_BYTES: usize = 16;
 /// Magic, package number, generation, length.
@@ -85,7 +85,7 @@ mod tests {
     fn slots_lead_to_blobs() {
         let file = database(&[b"one", b"", b"the third blob is longer than a block"]);
         let blobs = blobs(&file);
-        let found: Vec<&[u8]> = blobs.found.iter().map(AsRef::as_ref).collect();
+        let found: Vec<&[u8]> = blobs.blobs.iter().map(AsRef::as_ref).collect();
         assert_eq!(found, [&b"one"[..], b"", b"the third blob is longer than a block"]);
         assert_eq!(blobs.flaw, None);
     }
@@ -95,6 +95,6 @@ mod tests {
         let file = database(&[b"one", b"two"]);
         assert!(blobs(&file[..100]).flaw.is_some());
         let cut = blobs(&file[..file.len() - 16]);
-        assert_eq!((cut.found.len(), cut.flaw.is_some()), (1, true));
+        assert_eq!((cut.blobs.len(), cut.flaw.is_some()), (1, true));
     }
 }

@@ -1,13 +1,16 @@
-//! Node packages: the `package.json` in each package directory under a `node_modules`.
-//!
-//! Lock files are not read: they tell what was wanted, not what is there.
+//! Reads Node packages: the `package.json` of each package directory under a `node_modules`.
+//! Never reads lock files: they list the wanted packages, not the installed ones.
 
-use super::{Content, Ecosystem, Files, Package};
+use crate::{
+    finding::DatabaseContent,
+    package::{Ecosystem, Package, PackageFiles},
+};
 use imgdelta_core::path::LayerPath;
 
-/// Returns the package directory whose `package.json` a path is: `…/node_modules/NAME` or
-/// `…/node_modules/@SCOPE/NAME`.
-pub(super) fn package_directory(path: &[u8]) -> Option<&[u8]> {
+/// Returns the package directory if a path is its `package.json`.
+///
+/// A package directory is `…/node_modules/NAME` or `…/node_modules/@SCOPE/NAME`.
+pub(crate) fn package_directory(path: &[u8]) -> Option<&[u8]> {
     let directory = path.strip_suffix(b"/package.json")?;
     let mut parts = directory.rsplit(|&byte| byte == b'/');
     let name = parts.next()?;
@@ -19,34 +22,37 @@ pub(super) fn package_directory(path: &[u8]) -> Option<&[u8]> {
     is_package.then_some(directory)
 }
 
-/// The directory that holds packages. A package's files never reach over the next one.
-pub(super) const NODE_MODULES: &[u8] = b"node_modules";
+/// Directory of packages. The files of a package end at the next one of these.
+pub(crate) const NODE_MODULES: &[u8] = b"node_modules";
 
-/// Reads name and version. A `package.json` without them is none of a package (it may only
-/// switch the module system), and no fault.
-pub(super) fn read(path: &LayerPath, payload: &[u8]) -> Content {
-    let manifest: Manifest = match serde_json::from_slice(payload.trim_ascii()) {
+/// Reads name and version.
+///
+/// A `package.json` without them is valid, but not of a package: it may only select the module
+/// system.
+pub(crate) fn read(path: &LayerPath, payload: &[u8]) -> DatabaseContent {
+    let manifest: PackageManifest = match serde_json::from_slice(payload.trim_ascii()) {
         Ok(manifest) => manifest,
-        Err(error) => return Content::broken(format!("it is no package manifest: {error}")),
+        Err(error) => return DatabaseContent::broken(format!("not a package manifest: {error}")),
     };
-    let (Some(Field::Text(name)), Some(Field::Text(version))) = (manifest.name, manifest.version)
+    let (Some(ManifestField::Text(name)), Some(ManifestField::Text(version))) =
+        (manifest.name, manifest.version)
     else {
-        return Content::Packages(Vec::new());
+        return DatabaseContent::Packages(Vec::new());
     };
-    let files = Files::Under(path.parent().unwrap_or_else(LayerPath::root));
-    Content::Packages(vec![Package::new(Ecosystem::Node, name, version, files)])
+    let files = PackageFiles::Under(path.parent().unwrap_or_else(LayerPath::root));
+    DatabaseContent::Packages(vec![Package::new(Ecosystem::Node, name, version, files)])
 }
 
 #[derive(serde::Deserialize)]
-struct Manifest {
-    name: Option<Field>,
-    version: Option<Field>,
+struct PackageManifest {
+    name: Option<ManifestField>,
+    version: Option<ManifestField>,
 }
 
-/// A field that should be text; npm tolerates other things, and so do we.
+/// A field that should be text; npm accepts other values, too.
 #[derive(serde::Deserialize)]
 #[serde(untagged)]
-enum Field {
+enum ManifestField {
     Text(String),
     Other(serde::de::IgnoredAny),
 }
@@ -59,21 +65,25 @@ mod tests {
     fn manifests_give_name_and_version() {
         let at = LayerPath::parse(b"app/node_modules/@babel/core/package.json");
         let manifest = br#"{"name": "@babel/core", "version": "7.28.0", "bin": {"x": [1, null]}}"#;
-        let files = Files::Under(LayerPath::parse(b"app/node_modules/@babel/core"));
+        let files = PackageFiles::Under(LayerPath::parse(b"app/node_modules/@babel/core"));
         let package = Package::new(Ecosystem::Node, "@babel/core".into(), "7.28.0".into(), files);
-        assert_eq!(read(&at, manifest), Content::Packages(vec![package]));
+        assert_eq!(read(&at, manifest), DatabaseContent::Packages(vec![package]));
         for cut in 0..manifest.len() {
-            assert!(matches!(read(&at, &manifest[..cut]), Content::Broken { .. }), "{cut}");
+            assert!(matches!(read(&at, &manifest[..cut]), DatabaseContent::Broken { .. }), "{cut}");
         }
     }
 
     #[test]
-    fn manifests_of_no_package_are_no_fault() {
+    fn manifests_without_a_package_are_valid() {
         let at = LayerPath::parse(b"app/node_modules/a/package.json");
         for manifest in ["{}", r#"{"type":"module"}"#, r#"{"name":"a","version":{"x":1}}"#] {
-            assert_eq!(read(&at, manifest.as_bytes()), Content::Packages(Vec::new()), "{manifest}");
+            assert_eq!(
+                read(&at, manifest.as_bytes()),
+                DatabaseContent::Packages(Vec::new()),
+                "{manifest}"
+            );
         }
         let deep = b"[".repeat(100_000);
-        assert!(matches!(read(&at, &deep), Content::Broken { .. }));
+        assert!(matches!(read(&at, &deep), DatabaseContent::Broken { .. }));
     }
 }

@@ -1,12 +1,13 @@
-//! One package as one database records it.
-//!
-//! Texts are a stranger's: whoever prints them escapes them ([`imgdelta_core::path::escaped`]).
+//! A package as a database records it.
+//! Never escapes the texts, which may be hostile: see [`imgdelta_core::path::escaped`].
 
 use imgdelta_core::path::LayerPath;
 use std::fmt;
 
-/// Whose idea of a package it is. The order is the order of the reports, and of ownership: a
-/// file that Debian's `python3-yaml` and the Python distribution `PyYAML` both list is Debian's.
+/// System of packages.
+///
+/// Reports use this order, and so does ownership: a file that both Debian's `python3-yaml` and the
+/// Python distribution `PyYAML` list belongs to Debian's package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ecosystem {
     /// Debian, Ubuntu, distroless.
@@ -15,17 +16,17 @@ pub enum Ecosystem {
     Apk,
     /// Fedora, Red Hat, SUSE.
     Rpm,
-    /// Distributions as pip and its kin install them.
+    /// Python distributions, as pip and similar tools install them.
     Python,
     /// Packages under a `node_modules`.
     Node,
 }
 
 impl Ecosystem {
-    /// All of them, in their order; the position is the number they are stored by.
+    /// All ecosystems in order; the position is the stored number.
     pub const ALL: [Self; 5] = [Self::Dpkg, Self::Apk, Self::Rpm, Self::Python, Self::Node];
 
-    /// Returns the short name reports use.
+    /// Returns the short name for reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Dpkg => "dpkg",
@@ -43,50 +44,56 @@ impl fmt::Display for Ecosystem {
     }
 }
 
-/// A package that a database calls installed.
+/// A package that a database lists as installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Package {
-    /// Whose package it is.
+    /// Ecosystem of the package.
     pub ecosystem: Ecosystem,
-    /// Its name, as the database spells it.
+    /// Name, in the database's spelling.
     pub name: String,
-    /// Its whole version: with epoch, release or revision where it has them.
+    /// Full version: with epoch, release or revision, if any.
     pub version: String,
-    /// What it was built for, where the database says.
+    /// Architecture, if the database has it.
     pub architecture: Option<String>,
-    /// The source package it was built from, where the database names it.
+    /// Source package, if the database has it.
     pub source: Option<String>,
-    /// The database's word when the package is not plainly installed: `half-configured`, …
+    /// State in the database, if it is not `installed`: `half-configured`, …
     pub state: Option<String>,
-    /// Which files are its own.
-    pub files: Files,
+    /// Files of the package.
+    pub files: PackageFiles,
 }
 
 impl Package {
-    pub(super) fn new(ecosystem: Ecosystem, name: String, version: String, files: Files) -> Self {
+    pub(crate) fn new(
+        ecosystem: Ecosystem,
+        name: String,
+        version: String,
+        files: PackageFiles,
+    ) -> Self {
         Self { ecosystem, name, version, architecture: None, source: None, state: None, files }
     }
 }
 
-/// How a package's files are known.
+/// Files of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Files {
-    /// The database does not tell.
+pub enum PackageFiles {
+    /// The database does not list files.
     Unknown,
-    /// These, directories that hold others of them left out.
+    /// These paths, without directories that contain others of them.
     Listed(Vec<LayerPath>),
-    /// Everything under a directory, nested packages left out.
+    /// Everything under a directory, except nested packages.
     Under(LayerPath),
-    /// Another file of the database lists them: a [`Content::FileList`](super::Content::FileList).
+    /// The paths in another file of the database, which is a
+    /// [`DatabaseContent::FileList`](crate::DatabaseContent::FileList).
     ListedApart,
 }
 
-/// A stranger's bytes as text; what is no UTF-8 becomes replacement characters.
-pub(super) fn text(bytes: &[u8]) -> String {
+/// Returns bytes as text; bytes that are not UTF-8 become replacement characters.
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.trim_ascii()).into_owned()
 }
 
-/// The same, or nothing for nothing.
-pub(super) fn some_text(bytes: &[u8]) -> Option<String> {
+/// Returns bytes as text; `None` if they are blank.
+pub(crate) fn some_text(bytes: &[u8]) -> Option<String> {
     Some(text(bytes)).filter(|text| !text.is_empty())
 }

@@ -1,22 +1,22 @@
-//! Lists of paths as databases give them, made short and held within bounds.
-//!
-//! It knows nothing of any database's syntax.
+//! Lists of paths from databases, within bounds of memory.
+//! Knows nothing of any database's syntax.
 
 use imgdelta_core::path::LayerPath;
 use std::cmp::Ordering;
 
-/// What reading databases may still take. A path costs its bytes and an allocation, and a few
-/// bytes of a database can name a long one (a directory's name is written once for many files):
-/// payload size alone bounds nothing.
+/// Memory that reading databases may still take.
+///
+/// The size of a payload is not a bound: a directory's name, stored once, can be part of many paths,
+/// and each path is an allocation.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(crate) struct ReadBudget {
     payload_bytes: usize,
     packages: usize,
     paths: usize,
     path_bytes: usize,
 }
 
-impl Default for Budget {
+impl Default for ReadBudget {
     fn default() -> Self {
         Self {
             payload_bytes: PAYLOAD_BYTES,
@@ -27,18 +27,18 @@ impl Default for Budget {
     }
 }
 
-impl Budget {
+impl ReadBudget {
     /// Counts a payload before it is read.
-    pub(super) fn admit_payload(&mut self, bytes: usize) -> Result<(), &'static str> {
+    pub(crate) fn admit_payload(&mut self, bytes: usize) -> Result<(), &'static str> {
         self.payload_bytes = self
             .payload_bytes
             .checked_sub(bytes)
-            .ok_or("not read: the layer's databases are too large")?;
+            .ok_or("not read, since the layer's databases are too large")?;
         Ok(())
     }
 
-    /// Counts a package; one too many is not to be kept.
-    pub(super) fn admit_package(&mut self) -> bool {
+    /// Counts a package; false if it exceeds the budget.
+    pub(crate) fn admit_package(&mut self) -> bool {
         let left = self.packages.checked_sub(1);
         self.packages = left.unwrap_or(0);
         left.is_some()
@@ -55,21 +55,21 @@ impl Budget {
     }
 }
 
-/// Paths on their way into a list.
-pub(super) struct PathList<'a> {
+/// A list of paths that is being read.
+pub(crate) struct PathList<'a> {
     paths: Vec<LayerPath>,
-    budget: &'a mut Budget,
+    budget: &'a mut ReadBudget,
     is_over: bool,
     spelling: Vec<u8>,
 }
 
 impl<'a> PathList<'a> {
-    pub(super) fn new(budget: &'a mut Budget) -> Self {
+    pub(crate) fn new(budget: &'a mut ReadBudget) -> Self {
         Self { paths: Vec::new(), budget, is_over: false, spelling: Vec::new() }
     }
 
-    /// Adds a path; one that no file system takes, or past the budget, only marks the list.
-    pub(super) fn push(&mut self, spelling: &[u8]) {
+    /// Adds a path. One that is too long or exceeds the budget only marks the list as incomplete.
+    pub(crate) fn push(&mut self, spelling: &[u8]) {
         if spelling.len() > LONGEST || !self.budget.admit_path(spelling.len()) {
             self.is_over = true;
             return;
@@ -81,7 +81,7 @@ impl<'a> PathList<'a> {
     }
 
     /// Adds `directory/name`.
-    pub(super) fn push_in(&mut self, directory: &[u8], name: &[u8]) {
+    pub(crate) fn push_in(&mut self, directory: &[u8], name: &[u8]) {
         if directory.len() + name.len() > LONGEST {
             self.is_over = true;
             return;
@@ -95,17 +95,18 @@ impl<'a> PathList<'a> {
         self.spelling = spelling;
     }
 
-    /// Ends the list: sorted, each path once, without directories that hold others of the list
-    /// (dpkg names `/usr` in every package; whose they are is nobody's question). The flag says
-    /// that paths are missing.
-    pub(super) fn finish(self) -> (Vec<LayerPath>, bool) {
+    /// Returns the sorted list, and a flag that is true if paths are missing.
+    ///
+    /// Each path occurs once. Directories that contain others of the list are dropped: dpkg lists
+    /// `/usr` in every package.
+    pub(crate) fn finish(self) -> (Vec<LayerPath>, bool) {
         let mut paths = self.paths;
         if !paths.is_sorted_by(|a, b| tree_order(a, b).is_le()) {
             paths.sort_unstable_by(tree_order);
         }
         let mut kept: Vec<LayerPath> = Vec::with_capacity(paths.len());
         for path in paths {
-            // In tree order what a directory holds follows it at once.
+            // In tree order, the content of a directory follows it at once.
             if kept.last().is_some_and(|last| path.is_within(last)) {
                 kept.pop();
             }
@@ -116,15 +117,15 @@ impl<'a> PathList<'a> {
     }
 }
 
-/// What a list says when paths are missing.
-pub(super) const OVER: &str =
-    "its file list is too long, or names paths that are; the rest is left out";
+/// Flaw of a database of which paths are missing.
+pub(crate) const OVER: &str = "a file list or a path in it is too long; the rest is left out";
 
-/// What a database says when packages are missing.
-pub(super) const TOO_MANY: &str = "it names too many packages; the rest is left out";
+/// Flaw of a database of which packages are missing.
+pub(crate) const TOO_MANY: &str = "it lists too many packages; the rest is left out";
 
-/// Orders a directory right before what it holds: `a`, `a/b`, `a-c`, where bytes alone would put
-/// `a-c` between.
+/// Orders a directory right before its content: `a`, `a/b`, `a-c`.
+///
+/// The order of bytes would put `a-c` before `a/b`.
 fn tree_order(a: &LayerPath, b: &LayerPath) -> Ordering {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     match a.iter().zip(b).find(|(a, b)| a != b) {
@@ -135,15 +136,15 @@ fn tree_order(a: &LayerPath, b: &LayerPath) -> Ordering {
     }
 }
 
-/// Linux takes no path longer than this.
+/// Longest path of Linux.
 const LONGEST: usize = 4096;
-/// All payloads of a layer: twice what one database may have by default.
+/// All payloads of a layer: twice the default limit of one database.
 const PAYLOAD_BYTES: usize = 128 << 20;
-/// All of Debian is a third of it.
+/// Three times all of Debian.
 const PACKAGES: usize = 200_000;
-/// A desktop with everything has half of it.
+/// Twice a full desktop.
 const PATHS: usize = 1_000_000;
-/// Sixty-four bytes a path, as is usual.
+/// Sixty-four bytes per path, which is usual.
 const PATH_BYTES: usize = 64 << 20;
 
 #[cfg(test)]
@@ -151,8 +152,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directories_that_hold_others_are_left_out() {
-        let mut budget = Budget::default();
+    fn directories_that_contain_others_are_dropped() {
+        let mut budget = ReadBudget::default();
         let mut list = PathList::new(&mut budget);
         for path in ["/.", "/usr", "/usr/a", "/usr/a-c", "/usr/a/b", "/usr/a/b", "/empty"] {
             list.push(path.as_bytes());
@@ -166,7 +167,7 @@ mod tests {
 
     #[test]
     fn long_paths_and_long_lists_are_marked() {
-        let mut budget = Budget { paths: 1, ..Budget::default() };
+        let mut budget = ReadBudget { paths: 1, ..ReadBudget::default() };
         let mut list = PathList::new(&mut budget);
         list.push(&[b'a'; LONGEST + 1]);
         assert!(list.is_over && list.paths.is_empty());

@@ -1,23 +1,22 @@
-//! Python distributions: their metadata beside the modules, and the record of their files.
-//!
-//! Requirements, entry points and hashes are not looked at.
+//! Reads Python distributions: their metadata, and the record of their files.
+//! Never reads requirements, entry points or hashes.
 
-use super::{
-    Content, Ecosystem, Files, Package,
-    package::text,
-    path_list::{Budget, OVER, PathList},
+use crate::{
+    finding::DatabaseContent,
+    package::{Ecosystem, Package, PackageFiles, text},
+    path_list::{OVER, PathList, ReadBudget},
 };
 use imgdelta_core::path::LayerPath;
 use std::borrow::Cow;
 
-/// Whether a path lies directly in a directory that ends with `suffix`, itself directly in one
-/// where Python looks for distributions.
-pub(super) fn is_in_info(path: &[u8], suffix: &[u8]) -> bool {
+/// True if a path lies in a directory whose name ends with `suffix`, and this one in a directory of
+/// distributions.
+pub(crate) fn is_in_info(path: &[u8], suffix: &[u8]) -> bool {
     directory(path).is_some_and(|info| info.ends_with(suffix) && is_in_packages(info))
 }
 
-/// Whether a path lies directly where Python looks for distributions.
-pub(super) fn is_in_packages(path: &[u8]) -> bool {
+/// True if a path lies in a directory in which Python looks for distributions.
+pub(crate) fn is_in_packages(path: &[u8]) -> bool {
     directory(path).is_some_and(|parent| {
         let name = parent.rsplit(|&byte| byte == b'/').next().unwrap_or(b"");
         name == b"site-packages" || name == b"dist-packages"
@@ -29,7 +28,7 @@ fn directory(path: &[u8]) -> Option<&[u8]> {
 }
 
 /// Reads the headers of a `METADATA` or `PKG-INFO`.
-pub(super) fn read_metadata(path: &LayerPath, payload: &[u8]) -> Content {
+pub(crate) fn read_metadata(path: &LayerPath, payload: &[u8]) -> DatabaseContent {
     let (mut name, mut version) = (&b""[..], &b""[..]);
     // The description follows the first empty line, and may say anything.
     for line in payload.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end) {
@@ -45,20 +44,30 @@ pub(super) fn read_metadata(path: &LayerPath, payload: &[u8]) -> Content {
         }
     }
     if name.is_empty() || version.is_empty() {
-        return Content::broken("it lacks the distribution's name or version");
+        return DatabaseContent::broken("the distribution's name or version is missing");
     }
-    let files = if path.name() == b"METADATA" { Files::ListedApart } else { Files::Unknown };
-    Content::Packages(vec![Package::new(Ecosystem::Python, text(name), text(version), files)])
+    let files =
+        if path.name() == b"METADATA" { PackageFiles::ListedApart } else { PackageFiles::Unknown };
+    DatabaseContent::Packages(vec![Package::new(
+        Ecosystem::Python,
+        text(name),
+        text(version),
+        files,
+    )])
 }
 
-/// Reads the first column of a `RECORD`: paths relative to where the distribution lies.
-pub(super) fn read_record(path: &LayerPath, payload: &[u8], budget: &mut Budget) -> Content {
+/// Reads the first column of a `RECORD`: paths relative to the distribution's directory.
+pub(crate) fn read_record(
+    path: &LayerPath,
+    payload: &[u8],
+    budget: &mut ReadBudget,
+) -> DatabaseContent {
     let site = path.parent().and_then(|info| info.parent()).unwrap_or_else(LayerPath::root);
     let mut list = PathList::new(budget);
     let mut rest = payload;
     while !rest.is_empty() {
         let Some(file) = take_first_field(&mut rest) else {
-            return Content::broken("a quoted name does not end");
+            return DatabaseContent::broken("a quoted name does not end");
         };
         match &*file {
             b"" => {}
@@ -67,12 +76,14 @@ pub(super) fn read_record(path: &LayerPath, payload: &[u8], budget: &mut Budget)
         }
     }
     match list.finish() {
-        (paths, false) => Content::FileList(paths),
-        (_, true) => Content::broken(OVER),
+        (paths, false) => DatabaseContent::FileList(paths),
+        (_, true) => DatabaseContent::broken(OVER),
     }
 }
 
-/// Takes a line from the front and returns its first field, quotes undone (`""` for one).
+/// Removes a line from the front, and returns its first field without quotes.
+///
+/// In a quoted field, `""` is a quote.
 fn take_first_field<'a>(rest: &mut &'a [u8]) -> Option<Cow<'a, [u8]>> {
     let line =
         |rest: &[u8]| rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1);
@@ -113,12 +124,16 @@ mod tests {
             b"Metadata-Version: 2.4\r\nName: Flask\r\nVersion: 3.1.1\r\n\r\nVersion: 9\r\n";
         let at = path("usr/lib/python3/site-packages/flask-3.1.1.dist-info/METADATA");
         let content = read_metadata(&at, metadata);
-        let package =
-            Package::new(Ecosystem::Python, "Flask".into(), "3.1.1".into(), Files::ListedApart);
-        assert_eq!(content, Content::Packages(vec![package.clone()]));
+        let package = Package::new(
+            Ecosystem::Python,
+            "Flask".into(),
+            "3.1.1".into(),
+            PackageFiles::ListedApart,
+        );
+        assert_eq!(content, DatabaseContent::Packages(vec![package.clone()]));
         let at = path("usr/lib/python3/dist-packages/Flask.egg-info");
-        let package = Package { files: Files::Unknown, ..package };
-        assert_eq!(read_metadata(&at, metadata), Content::Packages(vec![package]));
+        let package = Package { files: PackageFiles::Unknown, ..package };
+        assert_eq!(read_metadata(&at, metadata), DatabaseContent::Packages(vec![package]));
         for cut in 0..metadata.len() {
             let content = read_metadata(&at, &metadata[..cut]);
             assert_eq!(content.packages().is_empty(), cut < 46, "{cut}");
@@ -130,7 +145,8 @@ mod tests {
         let record = b"../../../bin/flask,sha256=x,1\nflask/__init__.py,sha256=y,2\r\n\
             \"flask/odd, \"\"name\"\".py\",sha256=z,3\n/etc/flask,,\nflask-3.dist-info/RECORD,,";
         let at = path("usr/lib/python3/site-packages/flask-3.dist-info/RECORD");
-        let Content::FileList(paths) = read_record(&at, record, &mut Budget::default()) else {
+        let DatabaseContent::FileList(paths) = read_record(&at, record, &mut ReadBudget::default())
+        else {
             panic!("not broken")
         };
         let paths: Vec<_> = paths.iter().map(ToString::to_string).collect();
@@ -144,7 +160,7 @@ mod tests {
                 "/usr/lib/python3/site-packages/flask-3.dist-info/RECORD",
             ]
         );
-        let broken = read_record(&at, b"\"a,b\nc", &mut Budget::default());
-        assert_eq!(broken, Content::broken("a quoted name does not end"));
+        let broken = read_record(&at, b"\"a,b\nc", &mut ReadBudget::default());
+        assert_eq!(broken, DatabaseContent::broken("a quoted name does not end"));
     }
 }

@@ -1,42 +1,40 @@
-//! rpm's package headers, as its databases hold them.
-//!
-//! Of the hundreds of tags those that name a package and its files are looked at; signatures,
-//! scripts and file states are not.
+//! Reads rpm's package headers: name, version, architecture, source and files.
+//! Never reads signatures, scripts or file states.
 
-use super::{
-    Content, Ecosystem, Files, Package,
-    package::{some_text, text},
-    path_list::{Budget, OVER, PathList, TOO_MANY},
-    sqlite::Blobs,
+use crate::{
+    blobs::PackageBlobs,
+    finding::DatabaseContent,
+    package::{Ecosystem, Package, PackageFiles, some_text, text},
+    path_list::{OVER, PathList, ReadBudget, TOO_MANY},
 };
 
-/// Whether a path lies directly where rpm keeps its database.
-pub(super) fn is_in_database(path: &[u8]) -> bool {
+/// True if a path lies in a directory of rpm's database.
+pub(crate) fn is_in_database(path: &[u8]) -> bool {
     [&b"var/lib/rpm/"[..], b"usr/lib/sysimage/rpm/"]
         .iter()
         .any(|directory| path.strip_prefix(*directory).is_some_and(|name| !name.contains(&b'/')))
 }
 
 /// Reads each blob as a package's header.
-pub(super) fn read(blobs: &Blobs<'_>, budget: &mut Budget) -> Content {
+pub(crate) fn read(blobs: &PackageBlobs<'_>, budget: &mut ReadBudget) -> DatabaseContent {
     let mut flaw = blobs.flaw;
     let mut packages = Vec::new();
-    for blob in &blobs.found {
+    for blob in &blobs.blobs {
         if !budget.admit_package() {
             flaw = Some(TOO_MANY);
             break;
         }
-        match Header::open(blob).and_then(|header| package(&header, budget, &mut flaw)) {
+        match RpmHeader::open(blob).and_then(|header| package(&header, budget, &mut flaw)) {
             Some(package) => packages.push(package),
-            None => flaw = Some("a package's header makes no sense"),
+            None => flaw = Some("a package's header is not valid"),
         }
     }
-    Content::new(packages, flaw.map(Into::into))
+    DatabaseContent::new(packages, flaw.map(Into::into))
 }
 
 fn package(
-    header: &Header<'_>,
-    budget: &mut Budget,
+    header: &RpmHeader<'_>,
+    budget: &mut ReadBudget,
     flaw: &mut Option<&'static str>,
 ) -> Option<Package> {
     let name = text(header.string(NAME)?);
@@ -54,21 +52,21 @@ fn package(
     }
     let mut list = PathList::new(budget);
     if add_files(header, &mut list).is_none() {
-        *flaw = Some("a package's file list makes no sense");
+        *flaw = Some("a package's file list is not valid");
     }
     let (files, is_over) = list.finish();
     if is_over {
         *flaw = Some(OVER);
     }
-    let mut package = Package::new(Ecosystem::Rpm, name, version, Files::Listed(files));
+    let mut package = Package::new(Ecosystem::Rpm, name, version, PackageFiles::Listed(files));
     package.architecture = header.string(ARCH).and_then(some_text);
     package.source = header.string(SOURCE_RPM).and_then(some_text);
     Some(package)
 }
 
-/// A file's name is one of the base names, in the directory its index points to.
-fn add_files(header: &Header<'_>, list: &mut PathList<'_>) -> Option<()> {
-    // gpg-pubkey and meta packages have none.
+/// Adds each base name in the directory of its index; `None` if a list is too short.
+fn add_files(header: &RpmHeader<'_>, list: &mut PathList<'_>) -> Option<()> {
+    // Packages like gpg-pubkey have no files.
     let Some(names) = header.strings(BASE_NAMES) else { return Some(()) };
     let directories: Vec<_> = header.strings(DIR_NAMES)?.collect();
     let mut indexes = header.numbers(DIR_INDEXES)?;
@@ -79,13 +77,13 @@ fn add_files(header: &Header<'_>, list: &mut PathList<'_>) -> Option<()> {
     Some(())
 }
 
-/// A header: an index of tags, and the store their values lie in. Numbers are big-endian.
-struct Header<'a> {
+/// A header: an index of tags, and the store of their values. Numbers are big-endian.
+struct RpmHeader<'a> {
     index: &'a [u8],
     store: &'a [u8],
 }
 
-impl<'a> Header<'a> {
+impl<'a> RpmHeader<'a> {
     fn open(blob: &'a [u8]) -> Option<Self> {
         let (index_len, rest) = blob.split_first_chunk()?;
         let (store_len, rest) = rest.split_first_chunk()?;
@@ -94,7 +92,7 @@ impl<'a> Header<'a> {
         Some(Self { index, store: rest.get(..to_usize(*store_len)?)? })
     }
 
-    /// Returns the stored bytes from a tag's value on, its type and its count.
+    /// Returns the type and the count of a tag's value, and the store from this value on.
     fn value(&self, tag: u32) -> Option<(u32, usize, &'a [u8])> {
         let entry =
             self.index.chunks_exact(INDEX_ENTRY_BYTES).find(|e| e[..4] == tag.to_be_bytes())?;
@@ -107,7 +105,7 @@ impl<'a> Header<'a> {
         self.strings(tag)?.next()
     }
 
-    /// Returns as many strings as there are, at most the count: each ends with a zero byte.
+    /// Returns the strings of a tag, which end with zero bytes; at most the stated count.
     fn strings(&self, tag: u32) -> Option<impl Iterator<Item = &'a [u8]>> {
         let (kind, count, mut bytes) = self.value(tag)?;
         let strings = std::iter::from_fn(move || {
@@ -151,18 +149,18 @@ const DIR_NAMES: u32 = 1118;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Database, read as read_database};
+    use crate::{kind::DatabaseKind, read as read_database};
     use imgdelta_core::path::LayerPath;
 
     const FILE: &[u8] = include_bytes!("../../../testdata/packages/rpmdb.sqlite");
 
-    fn read_file(file: &[u8]) -> Content {
-        read_database(Database::RpmSqlite, &LayerPath::parse(b"var/lib/rpm/rpmdb.sqlite"), file)
+    fn read_file(file: &[u8]) -> DatabaseContent {
+        read_database(DatabaseKind::RpmSqlite, &LayerPath::parse(b"var/lib/rpm/rpmdb.sqlite"), file)
     }
 
     #[test]
     fn a_database_becomes_packages() {
-        let Content::Packages(packages) = read_file(FILE) else { panic!("not broken") };
+        let DatabaseContent::Packages(packages) = read_file(FILE) else { panic!("not broken") };
         assert_eq!(packages.len(), 24);
         let bash = packages.iter().find(|package| package.name == "bash").unwrap();
         assert_eq!(bash.version, "5.2.26-3.fc40");
@@ -171,19 +169,22 @@ mod tests {
         let files = ["usr/bin/bash", "usr/bin/sh"];
         assert_eq!(
             bash.files,
-            Files::Listed(files.map(|file| LayerPath::parse(file.as_bytes())).into())
+            PackageFiles::Listed(files.map(|file| LayerPath::parse(file.as_bytes())).into())
         );
         let shadow = packages.iter().find(|package| package.name == "shadow-utils").unwrap();
         assert_eq!(shadow.version, "2:4.15.1-1.fc40");
         let key = packages.iter().find(|package| package.name == "gpg-pubkey").unwrap();
-        assert_eq!((key.architecture.clone(), &key.files), (None, &Files::Listed(Vec::new())));
+        assert_eq!(
+            (key.architecture.clone(), &key.files),
+            (None, &PackageFiles::Listed(Vec::new()))
+        );
     }
 
     #[test]
-    fn a_cut_database_keeps_what_is_whole() {
+    fn a_cut_database_keeps_whole_packages() {
         let whole = FILE.len();
         for cut in [10, 600, whole / 2, whole - 1] {
-            let Content::Broken { packages, .. } = read_file(&FILE[..cut]) else {
+            let DatabaseContent::Broken { packages, .. } = read_file(&FILE[..cut]) else {
                 panic!("broken at {cut}")
             };
             assert!(packages.len() < 24);
@@ -207,10 +208,10 @@ mod tests {
         }
         blob.extend(entry(DIR_INDEXES, INT32, 4));
         blob.extend(b"a\x001\0\0\0\0\0\0\0\0\0");
-        let blobs = Blobs { found: vec![blob.into()], flaw: None };
-        let content = read(&blobs, &mut Budget::default());
-        assert!(matches!(content, Content::Broken { .. }));
+        let blobs = PackageBlobs { blobs: vec![blob.into()], flaw: None };
+        let content = read(&blobs, &mut ReadBudget::default());
+        assert!(matches!(content, DatabaseContent::Broken { .. }));
         assert_eq!(content.packages()[0].name, "a");
-        assert!(Header::open(&[0xff; 64]).is_none());
+        assert!(RpmHeader::open(&[0xff; 64]).is_none());
     }
 }

@@ -1,36 +1,31 @@
-//! The rows of one table of an `SQLite` file, read from its bytes.
+//! Reads the rows of one table from the bytes of an `SQLite` file.
+//! Never writes; knows neither SQL nor indexes.
 //!
-//! It never writes, knows no SQL and no indexes: it walks a table's b-tree. Every page is used
-//! once, as a node of the tree or in one overflow chain, so that cycles end; and cells that
-//! overlap cannot make the rows take more than the file does. The format is described at
-//! <https://sqlite.org/fileformat2.html>.
+//! The table's b-tree is walked. Each page is used once, as a node of the tree or in one overflow
+//! chain, so that cycles end. Rows together take no more bytes than the file, even if cells overlap.
+//! The format is described at <https://sqlite.org/fileformat2.html>.
 
+use crate::blobs::PackageBlobs;
 use std::{borrow::Cow, ops::Range};
 
 /// An `SQLite` file's bytes.
-pub(super) struct Sqlite<'a> {
+pub(crate) struct SqliteFile<'a> {
     file: &'a [u8],
     page_size: usize,
-    /// Page size without what extensions reserve at each page's end.
+    /// Page size without the bytes that extensions reserve at each page's end.
     usable: usize,
 }
 
-/// The blobs of a database that could be read, and why some could not.
-pub(super) struct Blobs<'a> {
-    pub(super) found: Vec<Cow<'a, [u8]>>,
-    pub(super) flaw: Option<&'static str>,
-}
-
-impl<'a> Sqlite<'a> {
-    /// Looks at the header.
-    pub(super) fn open(file: &'a [u8]) -> Result<Self, &'static str> {
+impl<'a> SqliteFile<'a> {
+    /// Reads the file's header.
+    pub(crate) fn open(file: &'a [u8]) -> Result<Self, &'static str> {
         if file.len() < HEADER_BYTES || !file.starts_with(b"SQLite format 3\0") {
-            return Err("it is no SQLite database");
+            return Err("not an SQLite database");
         }
         let page_size = match be(file, 16, 2) {
             Some(1) => 65_536,
             Some(size) if size >= 512 && size.is_power_of_two() => size,
-            _ => return Err("its header names an impossible page size"),
+            _ => return Err("its header has an impossible page size"),
         };
         let usable = page_size - usize::from(file[20]);
         if usable < SMALLEST_USABLE {
@@ -40,42 +35,42 @@ impl<'a> Sqlite<'a> {
     }
 
     /// Returns the first blob of each row of a table.
-    pub(super) fn blobs_of(&self, table: &str) -> Blobs<'a> {
-        let schema = Walk::new(self).records(SCHEMA_ROOT);
-        let root = schema.found.iter().find_map(|record| table_root(record, table.as_bytes()));
+    pub(crate) fn blobs_of(&self, table: &str) -> PackageBlobs<'a> {
+        let schema = TableWalk::new(self).records(SCHEMA_ROOT);
+        let root = schema.blobs.iter().find_map(|record| table_root(record, table.as_bytes()));
         let Some(root) = root else {
-            let flaw = schema.flaw.unwrap_or("it has no table of packages");
-            return Blobs { found: Vec::new(), flaw: Some(flaw) };
+            let flaw = schema.flaw.unwrap_or("the table of packages is missing");
+            return PackageBlobs { blobs: Vec::new(), flaw: Some(flaw) };
         };
-        let mut rows = Walk::new(self).records(root);
-        let row_count = rows.found.len();
-        let found: Vec<_> = rows.found.into_iter().filter_map(first_blob).collect();
-        if found.len() < row_count {
-            rows.flaw = Some("a row of its packages holds none");
+        let mut rows = TableWalk::new(self).records(root);
+        let row_count = rows.blobs.len();
+        let blobs: Vec<_> = rows.blobs.into_iter().filter_map(first_blob).collect();
+        if blobs.len() < row_count {
+            rows.flaw = Some("a row of the package table has no package");
         }
-        Blobs { found, flaw: rows.flaw }
+        PackageBlobs { blobs, flaw: rows.flaw }
     }
 
-    /// Returns a page without what it reserves. They are numbered from 1.
+    /// Returns a page without its reserved bytes. Pages are numbered from 1.
     fn page(&self, number: usize) -> Option<&'a [u8]> {
         let start = number.checked_sub(1)?.checked_mul(self.page_size)?;
         self.file.get(start..start.checked_add(self.usable)?)
     }
 }
 
-/// One tree's pages on their way to records.
-struct Walk<'a, 'b> {
-    database: &'b Sqlite<'a>,
+/// Walk through one table's tree.
+struct TableWalk<'a, 'b> {
+    database: &'b SqliteFile<'a>,
     is_used: Vec<bool>,
-    /// Pages of the tree that are still to be read, the next one last.
+    /// Pages of the tree that are to be read, the next one last.
     pending: Vec<usize>,
-    /// What the records may still take.
+    /// Bytes that the remaining records may take.
     bytes_left: usize,
     flaw: Option<&'static str>,
 }
 
-impl<'a, 'b> Walk<'a, 'b> {
-    fn new(database: &'b Sqlite<'a>) -> Self {
+impl<'a, 'b> TableWalk<'a, 'b> {
+    fn new(database: &'b SqliteFile<'a>) -> Self {
         let page_count = database.file.len() / database.page_size;
         Self {
             database,
@@ -87,22 +82,22 @@ impl<'a, 'b> Walk<'a, 'b> {
     }
 
     /// Returns each row's record, in the order of the table.
-    fn records(mut self, root: usize) -> Blobs<'a> {
-        let mut found = Vec::new();
+    fn records(mut self, root: usize) -> PackageBlobs<'a> {
+        let mut blobs = Vec::new();
         self.expect(root);
         while let Some(number) = self.pending.pop() {
-            if self.read_node(number, &mut found).is_none() {
-                self.flaw = Some("a page of its table makes no sense; packages are missing");
+            if self.read_node(number, &mut blobs).is_none() {
+                self.flaw = Some("a page of the table is not valid; packages are missing");
             }
         }
-        Blobs { found, flaw: self.flaw }
+        PackageBlobs { blobs, flaw: self.flaw }
     }
 
     fn expect(&mut self, number: usize) {
         if self.claim(number) {
             self.pending.push(number);
         } else {
-            self.flaw = Some("its pages are cut off or used twice; packages are missing");
+            self.flaw = Some("a page is missing or used twice; packages are missing");
         }
     }
 
@@ -111,16 +106,16 @@ impl<'a, 'b> Walk<'a, 'b> {
             && self.is_used.get_mut(number).is_some_and(|used| !std::mem::replace(used, true))
     }
 
-    fn read_node(&mut self, number: usize, found: &mut Vec<Cow<'a, [u8]>>) -> Option<()> {
+    fn read_node(&mut self, number: usize, blobs: &mut Vec<Cow<'a, [u8]>>) -> Option<()> {
         let page = self.database.page(number)?;
-        // The first page begins with the file's header; offsets of cells count from the page's start.
+        // The first page begins with the file's header. Cell offsets count from the page's start.
         let header = if number == SCHEMA_ROOT { HEADER_BYTES } else { 0 };
         let cell_count = be(page, header + 3, 2)?;
         match be(page, header, 1)? {
             LEAF => {
                 for cell in 0..cell_count {
                     let at = be(page, header + 8 + 2 * cell, 2)?;
-                    found.push(self.read_cell(page.get(at..)?)?);
+                    blobs.push(self.read_cell(page.get(at..)?)?);
                 }
             }
             INTERIOR => {
@@ -137,7 +132,7 @@ impl<'a, 'b> Walk<'a, 'b> {
         Some(())
     }
 
-    /// Reads a leaf's cell: length, row number, payload, and where the payload goes on.
+    /// Reads a leaf's cell: length, row number, payload and the number of the overflow page.
     fn read_cell(&mut self, mut cell: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         let len = usize::try_from(varint(&mut cell)?).ok()?;
         varint(&mut cell)?;
@@ -168,10 +163,10 @@ impl<'a, 'b> Walk<'a, 'b> {
     }
 }
 
-/// Returns the root page if a row of the schema is about the table of that name.
+/// Returns the root page if a row of the schema describes the table of this name.
 fn table_root(record: &[u8], table: &[u8]) -> Option<usize> {
     // type, name, tbl_name, rootpage, sql
-    let mut columns = Columns::new(record)?;
+    let mut columns = RecordColumns::new(record)?;
     let (_, kind) = columns.next()?;
     let (_, name) = columns.next()?;
     let (_, root) = columns.nth(1)?;
@@ -181,7 +176,7 @@ fn table_root(record: &[u8], table: &[u8]) -> Option<usize> {
 
 fn first_blob(record: Cow<'_, [u8]>) -> Option<Cow<'_, [u8]>> {
     let is_blob = |serial: u64| serial >= 12 && serial.is_multiple_of(2);
-    let (_, range) = Columns::new(&record)?.find(|&(serial, _)| is_blob(serial))?;
+    let (_, range) = RecordColumns::new(&record)?.find(|&(serial, _)| is_blob(serial))?;
     Some(match record {
         Cow::Borrowed(record) => Cow::Borrowed(&record[range]),
         Cow::Owned(mut record) => {
@@ -192,14 +187,14 @@ fn first_blob(record: Cow<'_, [u8]>) -> Option<Cow<'_, [u8]>> {
     })
 }
 
-/// A record's columns: the number that tells type and length, and where in the record it lies.
-struct Columns<'a> {
+/// A record's columns: each one's serial type, and its range in the record.
+struct RecordColumns<'a> {
     serials: &'a [u8],
     at: usize,
     record_bytes: usize,
 }
 
-impl<'a> Columns<'a> {
+impl<'a> RecordColumns<'a> {
     fn new(record: &'a [u8]) -> Option<Self> {
         let mut serials = record;
         let header = usize::try_from(varint(&mut serials)?).ok()?;
@@ -208,7 +203,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-impl Iterator for Columns<'_> {
+impl Iterator for RecordColumns<'_> {
     type Item = (u64, Range<usize>);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -227,7 +222,7 @@ impl Iterator for Columns<'_> {
     }
 }
 
-/// Takes a number from the front: seven bits a byte, highest first; a ninth byte counts whole.
+/// Removes a number from the front: seven bits per byte, the highest first; a ninth byte has eight.
 fn varint(input: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for place in 0..9 {
@@ -244,23 +239,23 @@ fn varint(input: &mut &[u8]) -> Option<u64> {
     Some(value)
 }
 
-/// Returns a number of up to four bytes, highest first; a longer one is none of a page.
+/// Returns a number of up to four bytes, the highest first; no number of a page is longer.
 fn be(bytes: &[u8], at: usize, len: usize) -> Option<usize> {
     let field = bytes.get(at..at.checked_add(len)?)?;
     (len <= 4).then(|| field.iter().fold(0, |value, &byte| value << 8 | usize::from(byte)))
 }
 
-/// The file's header, in front of the first page's own.
+/// The file's header, before that of the first page.
 const HEADER_BYTES: usize = 100;
-/// The page where the table of tables has its root.
+/// Root page of the table of tables.
 const SCHEMA_ROOT: usize = 1;
-/// A table's page that holds rows.
+/// A page with rows.
 const LEAF: usize = 0x0d;
-/// A table's page that points to pages.
+/// A page that points to pages.
 const INTERIOR: usize = 0x05;
-/// Demanded by the format; the arithmetic of overflow rests on it.
+/// The format's minimum; the arithmetic of overflow depends on it.
 const SMALLEST_USABLE: usize = 480;
-/// What a row costs us besides its bytes; a package's header is never smaller.
+/// Memory that a row costs besides its bytes; a package's header is never smaller.
 const SMALLEST_ROW: usize = 16;
 
 #[cfg(test)]
@@ -272,31 +267,31 @@ mod tests {
 
     #[test]
     fn every_row_of_the_table_is_found() {
-        let blobs = Sqlite::open(FILE).unwrap().blobs_of("Packages");
-        assert_eq!((blobs.found.len(), blobs.flaw), (24, None));
-        assert!(blobs.found.iter().any(|blob| blob.len() > 1024), "an overflow chain is walked");
-        let none = Sqlite::open(FILE).unwrap().blobs_of("Nothing");
-        assert_eq!((none.found.len(), none.flaw), (0, Some("it has no table of packages")));
+        let blobs = SqliteFile::open(FILE).unwrap().blobs_of("Packages");
+        assert_eq!((blobs.blobs.len(), blobs.flaw), (24, None));
+        assert!(blobs.blobs.iter().any(|blob| blob.len() > 1024), "an overflow chain is walked");
+        let none = SqliteFile::open(FILE).unwrap().blobs_of("Nothing");
+        assert_eq!((none.blobs.len(), none.flaw), (0, Some("the table of packages is missing")));
     }
 
     #[test]
     fn a_page_that_points_to_itself_ends_the_walk() {
-        let database = Sqlite::open(FILE).unwrap();
-        let schema = Walk::new(&database).records(SCHEMA_ROOT);
-        let root = schema.found.iter().find_map(|record| table_root(record, b"Packages")).unwrap();
+        let database = SqliteFile::open(FILE).unwrap();
+        let schema = TableWalk::new(&database).records(SCHEMA_ROOT);
+        let root = schema.blobs.iter().find_map(|record| table_root(record, b"Packages")).unwrap();
         let mut file = FILE.to_vec();
         let page = (root - 1) * database.page_size;
         assert_eq!(usize::from(file[page]), INTERIOR);
         file[page + 8..page + 12].copy_from_slice(&u32::try_from(root).unwrap().to_be_bytes());
-        let blobs = Sqlite::open(&file).unwrap().blobs_of("Packages");
-        assert!(blobs.flaw.is_some() && blobs.found.len() < 24);
+        let blobs = SqliteFile::open(&file).unwrap().blobs_of("Packages");
+        assert!(blobs.flaw.is_some() && blobs.blobs.len() < 24);
     }
 
     #[test]
     fn a_cut_file_is_flawed() {
         for cut in (0..FILE.len()).step_by(97) {
-            let blobs = Sqlite::open(&FILE[..cut]).map(|file| file.blobs_of("Packages"));
-            assert!(blobs.is_err() || blobs.is_ok_and(|blobs| blobs.found.len() <= 24), "{cut}");
+            let blobs = SqliteFile::open(&FILE[..cut]).map(|file| file.blobs_of("Packages"));
+            assert!(blobs.is_err() || blobs.is_ok_and(|blobs| blobs.blobs.len() <= 24), "{cut}");
         }
     }
 
@@ -309,9 +304,9 @@ mod tests {
             for (at, byte) in damage {
                 file[at] = byte;
             }
-            if let Ok(database) = Sqlite::open(&file) {
+            if let Ok(database) = SqliteFile::open(&file) {
                 let blobs = database.blobs_of("Packages");
-                prop_assert!(blobs.found.iter().map(|blob| blob.len()).sum::<usize>() <= file.len());
+                prop_assert!(blobs.blobs.iter().map(|blob| blob.len()).sum::<usize>() <= file.len());
             }
         }
     }

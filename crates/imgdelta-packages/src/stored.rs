@@ -1,33 +1,36 @@
-//! Findings as bytes, to lie in a layer's index.
+//! Findings as bytes, which are stored in a layer's index.
+//! Never accepts bytes that the writer does not write.
 //!
-//! The reader believes nothing: bytes that no writer made are refused as a whole, and what they
-//! make it take is bounded by their length, but for paths, which have a bound of their own.
+//! The memory of reading is bounded by the number of bytes, and for paths by a constant.
 //!
-//! A version byte, then the number of findings and each of them: entry, kind, body. Numbers are
-//! varints; texts are their length and bytes, empty where there is none.
-//! Lists of paths are front-coded: how many bytes a path shares with the one before, then the rest.
-//! That halves them twice; what repeats beyond that is left to whoever compresses the index.
+//! The format is a version byte, the number of findings, and for each finding its entry, kind and
+//! body. Numbers are varints. A text is its length and its bytes, and empty if there is none. A path
+//! is stored as the number of bytes shared with the previous path, and the rest. That reduces lists
+//! to a quarter.
 
-use super::{Content, Ecosystem, Files, Finding, Package};
+use crate::{
+    finding::{DatabaseContent, Finding},
+    package::{Ecosystem, Package, PackageFiles},
+};
 use imgdelta_core::path::LayerPath;
-use imgdelta_format::varint;
+use imgdelta_wire::varint;
 
-/// Returns the bytes of findings.
+/// Returns findings as bytes.
 pub fn write_findings(findings: &[Finding]) -> Vec<u8> {
     let mut out = vec![VERSION];
     write_len(&mut out, findings.len());
     for finding in findings {
         varint::write(&mut out, u64::from(finding.entry));
         match &finding.content {
-            Content::Packages(packages) => {
+            DatabaseContent::Packages(packages) => {
                 out.push(PACKAGES);
                 write_packages(&mut out, packages);
             }
-            Content::FileList(paths) => {
+            DatabaseContent::FileList(paths) => {
                 out.push(FILE_LIST);
                 write_paths(&mut out, paths);
             }
-            Content::Broken { what, packages } => {
+            DatabaseContent::Broken { what, packages } => {
                 out.push(BROKEN);
                 write_bytes(&mut out, what.as_bytes());
                 write_packages(&mut out, packages);
@@ -37,19 +40,21 @@ pub fn write_findings(findings: &[Finding]) -> Vec<u8> {
     out
 }
 
-/// Returns the findings that [`write_findings`] wrote, or `None` if these bytes are not its.
+/// Returns the findings from the bytes of [`write_findings`]; `None` for other bytes.
 pub fn read_findings(bytes: &[u8]) -> Option<Vec<Finding>> {
     let (&version, input) = bytes.split_first()?;
-    let mut reader = Reader { input, path_bytes_left: PATH_BYTES };
+    let mut reader = FindingReader { input, path_bytes_left: PATH_BYTES };
     if version != VERSION {
         return None;
     }
     let findings = reader.many(3, |reader| {
-        let entry = u32::try_from(varint::read(&mut reader.input)?).ok()?;
+        let entry = u32::try_from(varint::take(&mut reader.input)?).ok()?;
         let content = match reader.byte()? {
-            PACKAGES => Content::Packages(reader.packages()?),
-            FILE_LIST => Content::FileList(reader.paths()?),
-            BROKEN => Content::Broken { what: reader.text()?, packages: reader.packages()? },
+            PACKAGES => DatabaseContent::Packages(reader.packages()?),
+            FILE_LIST => DatabaseContent::FileList(reader.paths()?),
+            BROKEN => {
+                DatabaseContent::Broken { what: reader.text()?, packages: reader.packages()? }
+            }
             _ => return None,
         };
         Some(Finding { entry, content })
@@ -68,13 +73,13 @@ fn write_packages(out: &mut Vec<u8>, packages: &[Package]) {
             write_bytes(out, text.as_deref().unwrap_or_default().as_bytes());
         }
         match &package.files {
-            Files::Unknown => out.push(UNKNOWN),
-            Files::ListedApart => out.push(LISTED_APART),
-            Files::Under(directory) => {
+            PackageFiles::Unknown => out.push(UNKNOWN),
+            PackageFiles::ListedApart => out.push(LISTED_APART),
+            PackageFiles::Under(directory) => {
                 out.push(UNDER);
                 write_bytes(out, directory.as_bytes());
             }
-            Files::Listed(paths) => {
+            PackageFiles::Listed(paths) => {
                 out.push(LISTED);
                 write_paths(out, paths);
             }
@@ -103,12 +108,13 @@ fn write_len(out: &mut Vec<u8>, len: usize) {
     varint::write(out, len as u64);
 }
 
-struct Reader<'a> {
+/// Reader of stored findings.
+struct FindingReader<'a> {
     input: &'a [u8],
     path_bytes_left: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> FindingReader<'a> {
     fn packages(&mut self) -> Option<Vec<Package>> {
         self.many(7, |reader| {
             Some(Package {
@@ -119,10 +125,10 @@ impl<'a> Reader<'a> {
                 source: present(reader.text()?),
                 state: present(reader.text()?),
                 files: match reader.byte()? {
-                    UNKNOWN => Files::Unknown,
-                    LISTED_APART => Files::ListedApart,
-                    UNDER => Files::Under(reader.bytes().and_then(clean)?),
-                    LISTED => Files::Listed(reader.paths()?),
+                    UNKNOWN => PackageFiles::Unknown,
+                    LISTED_APART => PackageFiles::ListedApart,
+                    UNDER => PackageFiles::Under(reader.bytes().and_then(clean)?),
+                    LISTED => PackageFiles::Listed(reader.paths()?),
                     _ => return None,
                 },
             })
@@ -134,8 +140,7 @@ impl<'a> Reader<'a> {
         self.many(2, |reader| {
             let shared = reader.len()?;
             let rest = reader.bytes()?;
-            // It shares all it can, as varints are as short as they can: equal findings have
-            // equal bytes.
+            // The shared part is as long as possible, so that equal findings have equal bytes.
             let differs = spelling.get(shared).is_none_or(|byte| rest.first() != Some(byte));
             if shared > spelling.len() || !differs {
                 return None;
@@ -147,7 +152,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Reads a count and as many things, each of which takes at least `least` bytes.
+    /// Reads a count and as many items, each of at least `least` bytes.
     fn many<T>(
         &mut self,
         least: usize,
@@ -180,16 +185,16 @@ impl<'a> Reader<'a> {
     }
 
     fn len(&mut self) -> Option<usize> {
-        usize::try_from(varint::read(&mut self.input)?).ok()
+        usize::try_from(varint::take(&mut self.input)?).ok()
     }
 }
 
-/// What may be missing is stored as empty text; no database gives an empty one.
+/// Returns a text, or `None` if it is empty: an absent text is stored as an empty one.
 fn present(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// A stored path is as [`LayerPath`] spells it, or it was not stored by us.
+/// Returns a path if it has the spelling of [`LayerPath`].
 fn clean(spelling: &[u8]) -> Option<LayerPath> {
     let path = LayerPath::parse(spelling);
     (path.as_bytes() == spelling).then_some(path)
@@ -206,7 +211,7 @@ const LISTED: u8 = 1;
 const UNDER: u8 = 2;
 const LISTED_APART: u8 = 3;
 
-/// Paths of one layer's findings when read: twice what gathering them allows.
+/// Paths of one layer's findings: twice the bound of the collector.
 const PATH_BYTES: usize = 128 << 20;
 
 #[cfg(test)]
@@ -221,10 +226,10 @@ mod tests {
 
     fn packages() -> impl Strategy<Value = Vec<Package>> {
         let files = prop_oneof![
-            Just(Files::Unknown),
-            Just(Files::ListedApart),
-            Just(Files::Under(LayerPath::parse(b"app/node_modules/a"))),
-            paths().prop_map(Files::Listed),
+            Just(PackageFiles::Unknown),
+            Just(PackageFiles::ListedApart),
+            Just(PackageFiles::Under(LayerPath::parse(b"app/node_modules/a"))),
+            paths().prop_map(PackageFiles::Listed),
         ];
         let texts = option::of("\\PC{1,4}");
         let package = (0..5usize, "\\PC{0,8}", "[0-9.]{0,6}", vec(texts, 3), files);
@@ -242,9 +247,10 @@ mod tests {
 
     fn findings() -> impl Strategy<Value = Vec<Finding>> {
         let content = prop_oneof![
-            packages().prop_map(Content::Packages),
-            paths().prop_map(Content::FileList),
-            ("\\PC*", packages()).prop_map(|(what, packages)| Content::Broken { what, packages }),
+            packages().prop_map(DatabaseContent::Packages),
+            paths().prop_map(DatabaseContent::FileList),
+            ("\\PC*", packages())
+                .prop_map(|(what, packages)| DatabaseContent::Broken { what, packages }),
         ];
         vec((any::<u32>(), content).prop_map(|(entry, content)| Finding { entry, content }), 0..5)
     }

@@ -1,20 +1,25 @@
-//! The databases of a surveyed image: read while its layers pass, collected afterwards.
-//!
-//! Never reads a layer itself.
+//! Reads the package databases of a surveyed image, layer by layer.
+//! Never reads a layer itself: the survey passes the payloads.
 
-use super::{Content, Findings, Inventory, interest, read_findings, write_findings};
+use crate::{
+    collector::FindingCollector,
+    database::interest,
+    finding::DatabaseContent,
+    inventory::Inventory,
+    stored::{read_findings, write_findings},
+};
 use bytes::Bytes;
 use imgdelta_core::path::LayerPath;
 use imgdelta_image::{index::FileReader, survey::Survey};
 
-/// Returns a reader that finds the package databases of one layer; an option of a survey.
+/// Returns a reader of one layer's package databases, for the options of a survey.
 pub fn database_reader() -> Box<dyn FileReader> {
     Box::<DatabaseReader>::default()
 }
 
 #[derive(Default)]
 struct DatabaseReader {
-    findings: Findings,
+    findings: FindingCollector,
 }
 
 impl FileReader for DatabaseReader {
@@ -29,8 +34,8 @@ impl FileReader for DatabaseReader {
     }
 
     fn too_large(&mut self, ordinal: u32, _: &LayerPath, size_bytes: u64) {
-        let what = format!("{size_bytes} bytes are more than the limit for a database");
-        self.findings.push(ordinal, Content::broken(what));
+        let flaw = format!("{size_bytes} bytes exceed the limit of a database");
+        self.findings.push(ordinal, DatabaseContent::broken(flaw));
     }
 
     fn finish(self: Box<Self>) -> Bytes {
@@ -39,7 +44,7 @@ impl FileReader for DatabaseReader {
 }
 
 impl Inventory {
-    /// Collects the packages of an image from the databases that its root file system shows.
+    /// Collects the packages of an image from the databases in its root file system.
     ///
     /// The inventory is empty if the survey was made without [`database_reader`].
     pub fn of(survey: &Survey) -> Self {
@@ -48,7 +53,7 @@ impl Inventory {
         {
             return Self::default();
         }
-        let mut surviving: Vec<(&LayerPath, Content)> = Vec::new();
+        let mut surviving: Vec<(&LayerPath, DatabaseContent)> = Vec::new();
         for (ordinal, layer) in survey.layers.iter().enumerate() {
             let Some(findings) = read_findings(&layer.findings) else { continue };
             for finding in findings {

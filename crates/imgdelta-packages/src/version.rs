@@ -1,23 +1,23 @@
-//! Which of two versions is the later one, by each ecosystem's own rules where they are known.
-//!
-//! It never guesses: versions that the rules do not order are only different.
+//! Orders two versions by the rules of their ecosystem.
+//! Never guesses: versions without an order are only different.
 
-use super::Ecosystem;
+use crate::package::Ecosystem;
 use std::cmp::Ordering;
 
-/// Returns how two versions of one ecosystem are ordered; `None` if nothing tells. `Equal` is not
-/// the same text: `1.0` and `1.00` are equal to dpkg.
+/// Returns the order of two versions of one ecosystem; `None` if its rules give none.
+///
+/// `Equal` versions may differ as texts: `1.0` and `1.00` are equal to dpkg.
 pub fn order(ecosystem: Ecosystem, a: &str, b: &str) -> Option<Ordering> {
     match ecosystem {
         Ecosystem::Dpkg => Some(by_parts(a, b, dpkg_order)),
         Ecosystem::Rpm => Some(by_parts(a, b, rpm_order)),
-        Ecosystem::Apk => word_order(a, b, apk_rank),
+        Ecosystem::Apk => apk_order(a, b),
         Ecosystem::Python => python_order(a, b),
         Ecosystem::Node => node_order(a, b),
     }
 }
 
-/// Compares `[epoch:]version[-revision]`, the parts one after the other.
+/// Compares `[epoch:]version[-revision]`, part by part.
 fn by_parts(a: &str, b: &str, order: impl Fn(&[u8], &[u8]) -> Ordering) -> Ordering {
     let parts = |version: &str| {
         let (epoch, rest) = version.split_once(':').unwrap_or(("0", version));
@@ -28,8 +28,9 @@ fn by_parts(a: &str, b: &str, order: impl Fn(&[u8], &[u8]) -> Ordering) -> Order
     pairs.map(|(a, b)| order(&a, &b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
 
-/// Debian policy 5.6.12: text and number in turn; letters before other characters, `~` before
-/// the end.
+/// Compares parts of Debian versions (policy 5.6.12): text and number in turn.
+///
+/// Letters are before other characters, and `~` is before the end.
 fn dpkg_order(mut a: &[u8], mut b: &[u8]) -> Ordering {
     let weight = |byte: Option<&u8>| match byte {
         Some(b'~') => -1,
@@ -59,8 +60,9 @@ fn dpkg_order(mut a: &[u8], mut b: &[u8]) -> Ordering {
     Ordering::Equal
 }
 
-/// rpm's `rpmvercmp`: runs of digits and of letters, whatever separates them; numbers are later
-/// than letters, `~` is before the end, `^` after it but before anything else.
+/// Compares parts of rpm versions (`rpmvercmp`): runs of digits and of letters, with any separators.
+///
+/// Numbers are later than letters. `~` is before the end, and `^` directly after it.
 fn rpm_order(mut a: &[u8], mut b: &[u8]) -> Ordering {
     let is_separator = |byte: &u8| !byte.is_ascii_alphanumeric() && !matches!(byte, b'~' | b'^');
     loop {
@@ -91,69 +93,33 @@ fn rpm_order(mut a: &[u8], mut b: &[u8]) -> Ordering {
     }
 }
 
-/// Semantic versions: three numbers, then what comes before a release; build data does not count.
+/// Compares semantic versions, as npm does: build metadata does not count.
 fn node_order(a: &str, b: &str) -> Option<Ordering> {
-    fn parts(version: &str) -> Option<(Vec<&str>, Option<&str>)> {
-        let version = version.split('+').next()?;
-        let (core, before) =
-            version.split_once('-').map_or((version, None), |(core, before)| (core, Some(before)));
-        let numbers: Vec<_> = core.strip_prefix('v').unwrap_or(core).split('.').collect();
-        (numbers.len() == 3 && numbers.iter().all(|number| is_number(number)))
-            .then_some((numbers, before))
-    }
-    let ((a, a_before), (b, b_before)) = (parts(a)?, parts(b)?);
-    let numbers = a.iter().zip(&b).map(|(a, b)| number_order(a.as_bytes(), b.as_bytes()));
-    let numbers = numbers.fold(Ordering::Equal, Ordering::then);
-    Some(numbers.then_with(|| match (a_before, b_before) {
-        (None, None) => Ordering::Equal,
-        (None, Some(_)) => Ordering::Greater,
-        (Some(_), None) => Ordering::Less,
-        (Some(a), Some(b)) => prerelease_order(a, b),
-    }))
+    let parse =
+        |version: &str| semver::Version::parse(version.strip_prefix('v').unwrap_or(version)).ok();
+    Some(parse(a)?.cmp_precedence(&parse(b)?))
 }
 
-fn prerelease_order(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = (a.split('.'), b.split('.'));
-    loop {
-        let order = match (a.next(), b.next()) {
-            (None, None) => return Ordering::Equal,
-            (None, Some(_)) => return Ordering::Less,
-            (Some(_), None) => return Ordering::Greater,
-            (Some(a), Some(b)) => match (is_number(a), is_number(b)) {
-                (true, true) => number_order(a.as_bytes(), b.as_bytes()),
-                (false, false) => a.cmp(b),
-                (is_number, _) => (!is_number).cmp(&is_number),
-            },
-        };
-        if order.is_ne() {
-            return order;
-        }
-    }
-}
-
-/// PEP 440: an epoch before `!`; what follows `+` is a builder's own and has no order here.
+/// Compares versions of PEP 440, except local ones, whose order only their builder knows.
 fn python_order(a: &str, b: &str) -> Option<Ordering> {
-    fn parts(version: &str) -> (&str, &str) {
-        let version = version.split('+').next().unwrap_or("");
-        let (epoch, rest) = version.split_once('!').unwrap_or(("0", version));
-        (epoch, rest.strip_prefix(['v', 'V']).unwrap_or(rest))
-    }
-    let ((a_epoch, a), (b_epoch, b)) = (parts(a), parts(b));
-    let epochs = number_order(a_epoch.as_bytes(), b_epoch.as_bytes());
-    if epochs.is_ne() { Some(epochs) } else { word_order(a, b, python_rank) }
+    let parse = |version: &str| {
+        version.parse::<pep440_rs::Version>().ok().map(|version| version.without_local())
+    };
+    Some(parse(a)?.cmp(&parse(b)?))
 }
 
-/// Compares numbers and words in turn, whatever separates them. `rank` places a word: below
-/// [`END`] it makes a version earlier than the same without it, above it later; [`NUMBER`] is
-/// latest. A word without rank has no order.
-fn word_order(a: &str, b: &str, rank: fn(&[u8]) -> Option<u32>) -> Option<Ordering> {
+/// Compares apk versions: numbers and words in turn, with any separators.
+///
+/// A word with a rank below [`END`] makes a version earlier than the same version without the word,
+/// a higher rank makes it later. [`NUMBER`] is the latest. A word without a rank has no order.
+fn apk_order(a: &str, b: &str) -> Option<Ordering> {
     let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
     loop {
         let (left, right) = (take_word(&mut a), take_word(&mut b));
         let place = |word: &[u8]| match word.first() {
             None => Some(END),
             Some(byte) if byte.is_ascii_digit() => Some(NUMBER),
-            _ => rank(&word.to_ascii_lowercase()),
+            _ => apk_rank(&word.to_ascii_lowercase()),
         };
         let (left_place, right_place) =
             if left == right && !left.is_empty() { (0, 0) } else { (place(left)?, place(right)?) };
@@ -175,7 +141,7 @@ fn take_word<'a>(input: &mut &'a [u8]) -> &'a [u8] {
     }
 }
 
-/// apk-tools' suffixes (`_rc1`, `_p1`), its revision (`-r1`), and a letter behind a number.
+/// Returns the rank of a suffix (`_rc1`, `_p1`), a revision (`-r1`) or a letter behind a number.
 fn apk_rank(word: &[u8]) -> Option<u32> {
     const BEFORE: [&[u8]; 4] = [b"alpha", b"beta", b"pre", b"rc"];
     const AFTER: [&[u8]; 6] = [b"r", b"cvs", b"svn", b"git", b"hg", b"p"];
@@ -190,22 +156,7 @@ fn apk_rank(word: &[u8]) -> Option<u32> {
     }
 }
 
-fn python_rank(word: &[u8]) -> Option<u32> {
-    Some(match word {
-        b"dev" => 0,
-        b"a" | b"alpha" => 1,
-        b"b" | b"beta" => 2,
-        b"c" | b"rc" | b"pre" | b"preview" => 3,
-        b"post" | b"rev" | b"r" => END + 1,
-        _ => return None,
-    })
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// Compares numbers of any length; nothing is zero.
+/// Compares decimal numbers of any length; an empty one is zero.
 fn number_order(a: &[u8], b: &[u8]) -> Ordering {
     let significant = |mut digits| {
         take_while(&mut digits, |&byte| byte == b'0');
@@ -222,7 +173,7 @@ fn take_while<'a>(input: &mut &'a [u8], is_part: impl Fn(&u8) -> bool) -> &'a [u
     head
 }
 
-/// Where a version's end stands among words.
+/// Rank of a version's end.
 const END: u32 = 10;
 const LETTER: u32 = 100;
 const NUMBER: u32 = 1000;
@@ -268,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_rule_orders_is_only_different() {
+    fn versions_without_an_order_are_only_different() {
         assert_eq!(order(Ecosystem::Node, "1.0.0", "latest"), None);
         assert_eq!(order(Ecosystem::Python, "1.0", "1.0.unknown"), None);
         assert_eq!(order(Ecosystem::Apk, "1.0_new", "1.0_old"), None);
@@ -277,7 +228,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_other_way_round_is_the_opposite(a in "[0-9a-c.~^+:!_-]{0,8}", b in "[0-9a-c.~^+:!_-]{0,8}") {
+        fn swapped_versions_have_the_opposite_order(a in "[0-9a-c.~^+:!_-]{0,8}", b in "[0-9a-c.~^+:!_-]{0,8}") {
             for ecosystem in Ecosystem::ALL {
                 prop_assert_eq!(order(ecosystem, &a, &b), order(ecosystem, &b, &a).map(Ordering::reverse));
                 if ecosystem <= Ecosystem::Rpm && ecosystem != Ecosystem::Apk {
