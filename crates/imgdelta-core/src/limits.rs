@@ -81,7 +81,7 @@ limits! {
     /// Uncompressed bytes per compressed byte in a layer larger than `expansion-free-bytes`: 1,100.
     /// Deflate reaches at most 1,032, so that only zstd bombs exceed it.
     expansion / Expansion: u64 = 1100, "expansion";
-    /// Uncompressed bytes that any layer may have, whatever its compressed size: 1 GiB.
+    /// Uncompressed bytes that any layer may have at any compressed size: 1 GiB.
     expansion_free_bytes / ExpansionFreeBytes: u64 = 1 << 30, "expansion-free-bytes";
     /// Base-2 logarithm of a zstd layer's window, which is held in memory: 27, or 128 MiB, which
     /// registry clients accept. The format ends at 31.

@@ -1,14 +1,16 @@
-//! Remarks that spoil nothing: a media type that names the wrong compression, an attestation
-//! that was skipped. Never a reason to stop; those are errors.
+//! Remarks about oddities that were tolerated: a media type that names the wrong compression, an
+//! attestation that was skipped.
+//!
+//! Never a reason to stop; those are errors.
 
 use std::fmt;
 
-/// Something the reader of a result may want to know, printable as one line.
+/// A remark in one line, for the reader of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// The image, blob or layer it is about.
     pub place: String,
-    /// What is remarkable there.
+    /// The remark.
     pub what: String,
 }
 

@@ -1,4 +1,4 @@
-//! Work on several cores; the only room that says rayon.
+//! Work on several cores; the only module that uses rayon.
 //!
 //! Results come back in the order of the inputs, so they never depend on the number of threads.
 
@@ -36,7 +36,7 @@ impl Workers {
     /// Does `work` on every item and returns the results in the items' order.
     ///
     /// Items are begun in their order, each by the first worker that is free: put the longest first.
-    /// A worker that finds no item left helps the others with what stands in their [`Line`]s.
+    /// A worker without an item helps with the parts in the other workers' [`Line`]s.
     /// After an error no further item is begun; the error returned is the first in the items' order
     /// among those met. Not to be called from inside `work`.
     pub fn map<T: Send, R: Send>(
@@ -80,7 +80,7 @@ impl Workers {
     }
 }
 
-/// One at work on an item; told to those who help, also when it ends in a panic.
+/// Marks a worker as busy with an item; dropping it wakes the helpers, also after a panic.
 struct Busy<'a> {
     count: &'a AtomicUsize,
     board: &'a Board,
@@ -96,7 +96,7 @@ impl<'a> Busy<'a> {
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.count.fetch_sub(1, SeqCst);
-        self.board.tell();
+        self.board.wake_all();
     }
 }
 
@@ -156,11 +156,12 @@ mod alone {
     }
 }
 
-/// An amount of memory that workers share: each takes what it is about to need, and waits for it.
+/// An amount of memory that workers share. Each takes its share before it allocates, and waits if
+/// there is not enough.
 ///
-/// Requests are served in the order they come, so that small ones do not keep a large one waiting
-/// for ever. One that is larger than the whole is let through alone. Who holds a share must not ask
-/// for another: two who do wait for each other.
+/// Requests are served in order, so that small ones never starve a large one. A request above the
+/// total is admitted alone. A worker that holds a share must not ask for another: two such workers
+/// would wait for each other.
 #[derive(Debug)]
 pub struct Budget {
     total_bytes: u64,
@@ -187,7 +188,7 @@ impl Budget {
         }
     }
 
-    /// Takes a share, waiting until there is enough; it is given back when dropped.
+    /// Takes a share, and waits until there is enough. Dropping the share returns it.
     pub fn take(&self, bytes: u64) -> Share<'_> {
         let mut state = self.lock();
         let mine = state.drawn;

@@ -1,6 +1,6 @@
-//! Paths as a layer spells them, and how a stranger's bytes are shown on a terminal.
+//! Paths inside layers, and a stranger's bytes made safe for a terminal.
 //!
-//! A path is bytes: images hold names that are no UTF-8. Nothing here touches a file system.
+//! A path is bytes, since names in images need not be UTF-8. Never touches a file system.
 
 use std::{
     borrow::{Borrow, Cow},
@@ -41,7 +41,7 @@ impl LayerPath {
         Self(Box::default())
     }
 
-    /// Returns the bytes, parts separated by `/`, none in front.
+    /// Returns the bytes: parts separated by `/`, without a leading one.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -70,7 +70,7 @@ impl LayerPath {
         Self([&self.0, &b"/"[..], name].concat().into())
     }
 
-    /// Returns whether this is `ancestor` or lies under it.
+    /// Returns true if this is `ancestor` or lies below it.
     pub fn is_within(&self, ancestor: &Self) -> bool {
         ancestor.0.is_empty()
             || self.0.strip_prefix(&*ancestor.0).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
@@ -98,7 +98,7 @@ impl fmt::Debug for LayerPath {
 }
 
 /// Returns a stranger's bytes as text that cannot drive a terminal: control characters and bytes
-/// that are no UTF-8 as `\xNN`, line breaks and tabs as `\n`, `\r`, `\t`, a backslash doubled, and
+/// that are not UTF-8 as `\xNN`, line breaks and tabs as `\n`, `\r`, `\t`, a backslash doubled, and
 /// characters that reorder or hide text (bidirectional controls, zero width) as `\u{…}`.
 pub fn escaped(bytes: &[u8]) -> Cow<'_, str> {
     if bytes.iter().all(|&byte| (b' '..0x7f).contains(&byte) && byte != b'\\')

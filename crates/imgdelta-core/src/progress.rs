@@ -1,10 +1,11 @@
-//! How long work tells of itself and is stopped.
+//! Progress reports and cancellation.
 //!
-//! The core never draws and never reads a clock: rate and remaining time are the listener's.
+//! The library never draws and never reads a clock; rates and remaining times belong to the
+//! listener.
 
 use crate::{Error, Result};
 
-/// What is being worked on.
+/// Step of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
@@ -12,44 +13,44 @@ pub enum Stage {
     Reading,
     /// Files are matched and encoded; counted in bytes of what is rebuilt.
     Matching,
-    /// Blobs that the target may have already are looked for; counted in their bytes.
+    /// The destination is searched for blobs that are already there; counted in their bytes.
     Looking,
-    /// A fresh delta is held against what it should make; counted in bytes of streams.
+    /// A new delta is applied and compared with the target; counted in bytes of streams.
     Proving,
-    /// Parts of a delta come from a registry; counted in their bytes.
+    /// Parts of a delta are fetched from a registry; counted in their bytes.
     Fetching,
-    /// Payloads are rebuilt from the base; counted in their bytes.
+    /// Files are rebuilt from the base; counted in their bytes.
     Rebuilding,
-    /// Layers are put together and written; counted in bytes of their streams.
+    /// Layers are assembled and written; counted in bytes of their streams.
     Writing,
 }
 
-/// Listens to work, and may stop it. Called from several threads.
+/// Listener that is informed of progress and may cancel. Called from several threads.
 pub trait Progress: Send + Sync {
-    /// A stage begins; `total_bytes` is what [`Progress::advance`] will add up to.
+    /// A stage begins; the calls of [`Progress::advance`] will add up to `total_bytes`.
     fn begin(&self, stage: Stage, total_bytes: u64) {
         let _ = (stage, total_bytes);
     }
 
-    /// That many more bytes are done.
+    /// Another `bytes` bytes are done.
     fn advance(&self, bytes: u64) {
         let _ = bytes;
     }
 
-    /// Whether to stop at the next opportunity.
+    /// Returns true if the work should stop as soon as it can.
     fn is_cancelled(&self) -> bool {
         false
     }
 }
 
 impl dyn Progress + '_ {
-    /// Returns [`Error::Cancelled`] once the listener asked to stop.
+    /// Returns [`Error::Cancelled`] if the listener asked to stop.
     pub fn check(&self) -> Result<()> {
         if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 }
 
-/// Listens to nothing and never stops anything.
+/// A listener that ignores everything and never cancels.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 

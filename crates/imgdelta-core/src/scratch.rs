@@ -1,7 +1,6 @@
-//! Temporary files without a name: whoever dies, however, leaves nothing behind.
+//! Temporary files without a name, which vanish however the process ends.
 //!
-//! Only makes them; never decides which directory, which is the caller's to say (the core reads no
-//! environment).
+//! Never chooses the directory; the caller does.
 
 use crate::{Error, Result};
 use std::{
@@ -10,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A directory that scratch files are made in.
+/// A directory for scratch files.
 #[derive(Clone, Debug)]
 pub struct Scratch {
     directory: PathBuf,
@@ -29,7 +28,7 @@ impl Scratch {
         Ok(scratch)
     }
 
-    /// Makes an empty file, open for reading and writing, that vanishes when it is closed.
+    /// Creates an empty file, open for reading and writing, that vanishes when it is closed.
     pub fn file(&self) -> Result<File> {
         tempfile::tempfile_in(&self.directory).map_err(Error::io(self.place()))
     }

@@ -1,10 +1,10 @@
 //! Numbers as people read them.
 //!
-//! Exact first, human beside it: a rounded size cannot be checked against anything.
+//! The exact number comes first: a rounded size cannot be checked against anything.
 
 use std::fmt;
 
-/// A count with its thousands set apart: `97,240,113`.
+/// A count with separated thousands: `97,240,113`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grouped(pub u64);
 

@@ -1,15 +1,14 @@
-//! Hashing of what passes by, and the only maker of a verified blob.
+//! Hashing of bytes that pass by, and the proof that they are right.
 //!
-//! There is no way to a [`VerifiedBlob`] but through [`BlobCheck::finish`]: whoever holds one holds
-//! bytes that were compared with their digest and size. Nothing here reads or writes files.
+//! Only [`BlobCheck::finish`] makes a [`VerifiedBlob`]. Never reads or writes files.
 
 use crate::{Algorithm, BlobDigest, DiffId, Difference, Error, Result};
 use std::fmt;
 
 /// A running hash of either supported function.
 ///
-/// With the `assembly` feature it is ring's, which on processors without SHA instructions takes
-/// about half the time of portable code; the result is the same.
+/// The `assembly` feature uses ring, which takes about half the time of portable code on processors
+/// without SHA instructions.
 pub struct Hasher {
     algorithm: Algorithm,
     engine: Engine,
@@ -37,13 +36,13 @@ impl Hasher {
         self.engine.update(bytes);
     }
 
-    /// Ends as the name of stored bytes.
+    /// Ends the hash as a digest of stored bytes.
     pub fn finish_blob(self) -> BlobDigest {
         let algorithm = self.algorithm;
         BlobDigest::new(algorithm, self.engine.finish().as_ref()).expect("a hash of its own length")
     }
 
-    /// Ends as the name of an uncompressed stream.
+    /// Ends the hash as a digest of an uncompressed stream.
     pub fn finish_diff_id(self) -> DiffId {
         let algorithm = self.algorithm;
         DiffId::new(algorithm, self.engine.finish().as_ref()).expect("a hash of its own length")
@@ -104,7 +103,7 @@ mod portable {
     }
 }
 
-/// Compares a blob's bytes with the digest and size it is known by, while they pass.
+/// Compares a blob's bytes with its digest and size while they pass.
 #[derive(Debug)]
 pub struct BlobCheck {
     digest: BlobDigest,
@@ -129,7 +128,7 @@ impl BlobCheck {
         format!("blob {}", self.digest)
     }
 
-    /// Adds bytes; more than the size is an error at once, so that an endless blob ends.
+    /// Adds bytes. Fails as soon as they exceed the size, so that an endless blob ends.
     pub fn update(&mut self, bytes: &[u8]) -> Result<()> {
         self.seen_bytes += bytes.len() as u64;
         if self.seen_bytes > self.size_bytes {

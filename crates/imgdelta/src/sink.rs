@@ -5,7 +5,7 @@
 //! Implement [`Sink`] and pass it to [`Session::apply_to`](crate::Session::apply_to). The calls come
 //! in this order:
 //!
-//! 1. [`Sink::begin`], once, before any blob. Refuse here whatever can be refused.
+//! 1. [`Sink::begin`], once, before any blob. Refuse here everything that can be refused.
 //! 2. [`Sink::has`], for each layer. A blob that is there, complete and verified, is not made again.
 //! 3. [`Sink::blob`], once for each missing layer, from several threads. Write to a place that nobody
 //!    sees. [`BlobWriter::finish`] receives a [`VerifiedBlob`]: proof that digest and size were

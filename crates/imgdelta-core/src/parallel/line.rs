@@ -1,9 +1,8 @@
-//! Work handed out in order and taken back in order, to whoever has nothing else to do.
+//! Parts of a long item, shared with idle workers; results come back in order.
 //!
-//! A worker whose item is long puts parts of it in a line. Workers without items help; where there
-//! are none the owner does all of it, at no cost. How much stands in all lines together is bounded,
-//! so that many owners do not hold many parts each. Never starts a thread, and never lets an owner
-//! idle while parts of its own wait.
+//! A worker with a long item puts parts of it in a line. Idle workers help; without any, the owner
+//! does all parts itself at no cost. The number of parts in all lines is bounded, which bounds
+//! memory. Never starts a thread, and never lets an owner wait while a part of its own is free.
 
 use std::{
     collections::VecDeque,
@@ -11,7 +10,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-/// Parts of one item's work, in order. What is left when it is dropped is not done.
+/// Parts of one item's work, in order. Dropping the line cancels the parts that are left.
 pub struct Line<'a, R> {
     board: &'a Board,
     slots: VecDeque<Arc<Slot<R>>>,
@@ -22,7 +21,7 @@ impl<'a, R: Send + 'static> Line<'a, R> {
         Self { board, slots: VecDeque::new() }
     }
 
-    /// Whether another part may be put in. There is always room for one.
+    /// Returns true if another part may be added. There is always room for one.
     pub fn has_room(&self) -> bool {
         self.slots.is_empty() || self.board.lock().parts < self.board.most_parts
     }
@@ -32,7 +31,7 @@ impl<'a, R: Send + 'static> Line<'a, R> {
         self.slots.len()
     }
 
-    /// Whether all parts have been taken back.
+    /// Returns true if all parts were taken back.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
@@ -108,7 +107,7 @@ impl<R> fmt::Debug for Line<'_, R> {
     }
 }
 
-/// What waits in all lines.
+/// The waiting parts of all lines.
 pub(super) struct Board {
     shared: Mutex<Shared>,
     has_changed: Condvar,
@@ -131,7 +130,7 @@ impl Board {
         }
     }
 
-    /// Does parts, or waits for some, as long as `others_work`; what ends that calls [`Self::tell`].
+    /// Does parts, or waits for some, as long as `others_work`; what ends that calls [`Self::wake_all`].
     pub(super) fn help_while(&self, others_work: impl Fn() -> bool) {
         let mut shared = self.lock();
         while others_work() {
@@ -145,8 +144,8 @@ impl Board {
         }
     }
 
-    /// Tells those who wait that something has changed.
-    pub(super) fn tell(&self) {
+    /// Wakes all waiting workers to look again.
+    pub(super) fn wake_all(&self) {
         // With the lock held, so that nobody is between looking and waiting.
         let _shared = self.lock();
         self.has_changed.notify_all();
@@ -168,7 +167,7 @@ impl fmt::Debug for Board {
     }
 }
 
-/// A part, whatever it returns.
+/// A part with any result.
 trait Part: Send + Sync {
     /// Does it, unless someone has begun.
     fn run(&self);
