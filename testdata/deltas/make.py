@@ -1,0 +1,513 @@
+#!/usr/bin/env python3
+"""Remakes the golden deltas, their bases and the list in README.md.
+
+    testdata/deltas/make.py IMGDELTA [CASE...]
+
+IMGDELTA is the program. Inputs are built here, except those in inputs.tar.xz (inputs.py). A base is an OCI archive, NAME.base.tar; a delta
+is NAME.imgdelta. With the same Python the bases stay the same bytes; deltas change when the format or the maker does.
+"""
+import gzip
+import hashlib
+import io
+import json
+import os
+import random
+import re
+import struct
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections import namedtuple
+
+import zstandard
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+DAY = 86_400
+START = 1_700_000_000
+GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
+PLAIN = "application/vnd.oci.image.layer.v1.tar"
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+
+Layer = namedtuple("Layer", "stream blob media_type")
+Image = namedtuple("Image", "layers")
+Case = namedtuple("Case", "feature old new options", defaults=((),))
+
+
+# Layers and images.
+
+
+def stored(stream):
+    return Layer(stream, stream, PLAIN)
+
+
+def gzipped(stream, level=6):
+    return Layer(stream, gzip_member(stream, level), GZIP)
+
+
+def small(stream):
+    """For bases: as small as it gets."""
+    return Layer(stream, zstandard.ZstdCompressor(level=22).compress(stream), ZSTD)
+
+
+def gzip_member(data, level=6, name=b""):
+    """One gzip member by zlib, the same bytes every time."""
+    encoder = zlib.compressobj(level, zlib.DEFLATED, -15, 8)
+    header = b"\x1f\x8b\x08" + (b"\x08" if name else b"\0") + bytes(4) + b"\0\xff" + (name + b"\0" if name else b"")
+    trailer = zlib.crc32(data).to_bytes(4, "little") + len(data).to_bytes(4, "little")
+    return header + encoder.compress(data) + encoder.flush() + trailer
+
+
+def documents(image):
+    """Blobs by digest, and the descriptor of the manifest."""
+    blobs = {}
+
+    def put(data, media_type):
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        blobs[digest] = data
+        return {"mediaType": media_type, "digest": digest, "size": len(data)}
+
+    dumps = lambda document: json.dumps(document, separators=(",", ":")).encode()
+    diff_ids = ["sha256:" + hashlib.sha256(layer.stream).hexdigest() for layer in image.layers]
+    config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": diff_ids}}
+    layers = [put(layer.blob, layer.media_type) for layer in image.layers]
+    manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": put(dumps(config), CONFIG), "layers": layers}
+    return blobs, put(dumps(manifest), MANIFEST)
+
+
+def layout_files(image):
+    blobs, manifest = documents(image)
+    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [{**manifest, "annotations": {"org.opencontainers.image.ref.name": "image"}}]}
+    yield "oci-layout", b'{"imageLayoutVersion":"1.0.0"}'
+    yield "index.json", json.dumps(index, separators=(",", ":")).encode()
+    for digest, data in blobs.items():
+        yield "blobs/" + digest.replace(":", "/"), data
+
+
+def write_layout(image, directory):
+    for name, data in layout_files(image):
+        path = os.path.join(directory, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(data)
+
+
+def write_archive(image, path):
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in layout_files(image):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+# Tar streams.
+
+
+def entry(path, data=b"", time=START, kind=tarfile.REGTYPE, link="", pax=None, **facts):
+    info = tarfile.TarInfo(path)
+    info.type, info.mtime, info.linkname, info.size, info.pax_headers = kind, time, link, len(data), pax or {}
+    for name, value in facts.items():
+        setattr(info, name, value)
+    return info, data
+
+
+def directory(path, **facts):
+    return entry(path, kind=tarfile.DIRTYPE, mode=0o755, **facts)
+
+
+def tar(*entries, form=tarfile.GNU_FORMAT):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=form) as out:
+        for info, data in entries:
+            out.addfile(info, io.BytesIO(data) if data else None)
+    return stream.getvalue()
+
+
+# Contents.
+
+
+def noise(seed, size):
+    out = b""
+    while len(out) < size:
+        out += hashlib.sha256(b"%d %d" % (seed, len(out))).digest()
+    return out[:size]
+
+
+def prose(seed, words):
+    """Text that compresses about as well as text does."""
+    source = random.Random(seed)
+    stock = ["".join(source.choice("abcdefghiklmnoprstuvw") for _ in range(source.randint(2, 9))) for _ in range(400)]
+    return " ".join(source.choice(stock) + ("\n" if i % 12 == 11 else "") for i in range(words)).encode()
+
+
+def edited(text, seed, edits):
+    """The text with words replaced, added and removed, and single bytes changed."""
+    source, out = random.Random(seed), bytearray(text)
+    for _ in range(edits):
+        at = source.randrange(len(out))
+        action = source.randrange(4)
+        if action == 0:
+            out[at:at] = b"a new sentence %d " % source.randrange(1000)
+        elif action == 1:
+            del out[at : at + source.randint(1, 40)]
+        else:
+            out[at] = (out[at] + 1) % 256
+    return bytes(out)
+
+
+def zipped(members, comment=b""):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        file.comment = comment
+        for name, data, method in members:
+            info = zipfile.ZipInfo(name, (2023, 11, 14, 22, 13, 20))
+            info.compress_type = method
+            file.writestr(info, data)
+    return out.getvalue()
+
+
+def piped(members):
+    """A zip as written to a pipe: descriptors behind the members."""
+
+    class Pipe(io.RawIOBase):
+        def __init__(self):
+            self.data = b""
+
+        def writable(self):
+            return True
+
+        def write(self, data):
+            self.data += bytes(data)
+            return len(data)
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w") as file:
+        for name, data, method in members:
+            info = zipfile.ZipInfo(name, (2023, 11, 14, 22, 13, 20))
+            info.compress_type = method
+            file.writestr(info, data)
+    return pipe.data
+
+
+def odd_zip(data):
+    """A directory in another order, names and extra fields that differ from the headers', a member that says it is encrypted, large fields."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, extra, large in (("b", b"", False), ("a", b"\x55\x54\1\0\0", False), ("secret", b"", False), ("large", b"", True)):
+            info = zipfile.ZipInfo(name, (2023, 11, 14, 22, 13, 20))
+            info.compress_type, info.extra = zipfile.ZIP_DEFLATED, extra
+            with file.open(info, "w", force_zip64=large) as member:
+                member.write(data + name.encode())
+    whole = bytearray(out.getvalue())
+    start = int.from_bytes(whole[-6:-2], "little")
+    starts = [match.start() for match in re.finditer(b"PK\x01\x02", whole) if match.start() >= start] + [len(whole) - 22]
+    entries = [bytearray(whole[a:b]) for a, b in zip(starts, starts[1:])]
+    entries[2][8] |= 1  # encrypted, says the directory only
+    entries[0][46:47] = b"B"
+    entries[1][34:36] = b"\1\0"
+    whole[start : len(whole) - 22] = b"".join(entries[i] for i in (1, 0, 3, 2))
+    return bytes(whole[: len(whole) - 22]) + b"before the end" + bytes(whole[-22:])
+
+
+def large_end(whole):
+    """The zip with a large end record and a locator before its end record."""
+    directory, end = whole[:-22], bytearray(whole[-22:])
+    count, length, offset = int.from_bytes(end[10:12], "little"), int.from_bytes(end[12:16], "little"), int.from_bytes(end[16:20], "little")
+    large = b"PK\6\6" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, count, count, length, offset)
+    locator = b"PK\6\7" + struct.pack("<IQI", 0, len(directory), 1)
+    end[8:12] = b"\xff" * 4
+    return directory + large + locator + bytes(end)
+
+
+def offset_table(names, order):
+    """A catalogue: offsets of texts, then the texts."""
+    start, out, texts = 16 + 4 * len(names), b"CATL" + len(names).to_bytes(4, order) + bytes(8), b""
+    for name in names:
+        out += (start + len(texts)).to_bytes(4, order)
+        texts += name + b"\0"
+    return out + texts
+
+
+# Cases.
+
+
+def files(_):
+    text, other = prose(1, 6000), prose(2, 3000)
+    old = tar(directory("docs/"), entry("docs/one.txt", text), entry("docs/two.txt", other), entry("docs/same", noise(3, 700)),
+              entry("docs/cut", prose(4, 900)), entry("docs/gone", b"gone\n"), entry("docs/x", noise(8, 900)), entry("docs/y", noise(9, 800)))
+    new = tar(directory("docs/"), entry("docs/one.txt", edited(text, 5, 60), START + DAY), entry("docs/cut", prose(4, 900)[:2500], START + DAY),
+              entry("docs/moved", noise(3, 700), START + DAY), entry("docs/new.txt", prose(6, 300), START + DAY),
+              entry("docs/again.txt", prose(6, 300), START + DAY), entry("docs/both.txt", text[:9000] + other[9000:], START + DAY),
+              entry("docs/x", noise(9, 800), START + DAY), entry("docs/y", noise(8, 900), START + DAY))
+    return Case("files: edited, cut, moved, new, repeated", Image([small(old)]), Image([stored(new)]))
+
+
+def kept(_):
+    streams = [tar(entry(f"layer/{i}", prose(i, 500))) for i in range(4)]
+    old = Image([gzipped(streams[0]), gzipped(streams[1], 1), stored(streams[2])])
+    return Case("kept layers: the blob is in the base, or made from the stream again; one layer twice", old,
+                Image([gzipped(streams[0]), gzipped(streams[1], 9), gzipped(streams[2]), gzipped(streams[0])]))
+
+
+def carried(inputs):
+    old = tar(entry("a", prose(1, 50)))
+    fresh = tar(entry("b", prose(2, 900)))
+    fresh = Layer(fresh, inputs.get("carried-0", fresh), ZSTD)
+    tail = tar(entry("c", b"c")) + noise(3, 1500)
+    return Case("a carried layer, twice: new content by an encoder without a model; a tar with other bytes behind it", Image([gzipped(old)]),
+                Image([fresh, gzipped(tail, 9), gzipped(old), fresh]))
+
+
+def twice(_):
+    text = prose(7, 3000)
+    new = gzipped(tar(entry("a", edited(text, 8, 9))))
+    return Case("a rebuilt layer that the image has twice", Image([small(tar(entry("a", text)))]), Image([new, new]))
+
+
+def streams_only(_):
+    text = prose(9, 3000)
+    return Case("no envelope: only streams can be made", Image([small(tar(entry("a", text)))]), Image([gzipped(tar(entry("a", edited(text, 10, 9))))]),
+                ("--layers", "uncompressed"))
+
+
+def deflate(_):
+    text = prose(11, 5000)
+    new = tar(entry("a", edited(text, 12, 9), START + DAY))
+    members = gzip_member(new[:7000], 9, b"first") + gzip_member(new[7000:], 1) + b"behind"
+    windows = []
+    for bits, memory, strategy in ((12, 9, zlib.Z_DEFAULT_STRATEGY), (15, 5, zlib.Z_FILTERED), (15, 8, zlib.Z_RLE)):
+        stream = tar(entry(f"b{bits}{memory}{strategy}", edited(text, bits, 5)))
+        encoder = zlib.compressobj(6, zlib.DEFLATED, -bits, memory, strategy)
+        blob = gzip_member(b"")[:10] + encoder.compress(stream) + encoder.flush()
+        blob += zlib.crc32(stream).to_bytes(4, "little") + len(stream).to_bytes(4, "little")
+        windows.append(Layer(stream, blob, GZIP))
+    return Case("deflate envelopes of zlib: several members, bytes behind them, windows and strategies", Image([small(tar(entry("a", text)))]),
+                Image([gzipped(new), Layer(new, members, GZIP), *windows]))
+
+
+def zstd(inputs):
+    return compressed(inputs, "zstd", "a zstd envelope, by klauspost's encoder")
+
+
+def chunked(inputs):
+    return compressed(inputs, "chunked", "a zstd:chunked envelope: frames, table of contents, tar-split")
+
+
+def compressed(inputs, name, feature):
+    text = prose(13, 4000)
+    old = tar(directory("opt/"), entry("opt/a", text), entry("opt/b", prose(14, 200)), form=tarfile.PAX_FORMAT)
+    new = tar(directory("opt/"), entry("opt/a", edited(text, 15, 20), START + DAY), entry("opt/b", prose(14, 200)), form=tarfile.PAX_FORMAT)
+    # Makers of chunked layers keep two blocks of zeros at the end, and no more.
+    new = new[: -(-len(new.rstrip(b"\0")) // 512) * 512 + 1024]
+    blob = inputs.get(name + "-0", new)
+    return Case(feature, Image([small(old)]), Image([Layer(new, blob, ZSTD)]))
+
+
+def archives(_):
+    text = prose(16, 2500)
+    again = edited(text, 17, 12)
+    deflated, plain = zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED
+    inside = lambda data: tar(directory("in/"), entry("in/a", data), entry("in/b", prose(18, 90)), entry("in/empty"),
+                              entry("in/link", kind=tarfile.SYMTYPE, link="a"), form=tarfile.PAX_FORMAT)
+    jar = lambda data, time: zipped([("META-INF/", b"", plain), ("META-INF/MANIFEST.MF", b"Manifest-Version: 1.0\n", deflated),
+                                     ("a/A.class", data, deflated), ("a/B.class", prose(19, 400), deflated), ("raw", noise(20, 300) + time, plain)])
+
+    def layer(data, time):
+        nested = zipped([("inner.jar", jar(data, b"1"), plain), ("inner.tar.gz", gzip_member(inside(data), 9), plain)])
+        return tar(
+            entry("log.gz", gzip_member(data, 9, b"log") + gzip_member(data[:900], 1), time),
+            entry("app.jar", jar(data, b"0"), time),
+            entry("piped.zip", piped([("a", data, deflated), ("b", prose(21, 300), deflated), ("c", noise(22, 50), plain)]), time),
+            entry("commented.zip", b"#!/bin/sh\n" + zipped([("z", data, deflated), ("a", b"", plain)], b"a comment"), time),
+            entry("odd.zip", odd_zip(data), time),
+            entry("large-end.zip", large_end(zipped([("a", data, deflated), ("b", b"b", plain)])), time),
+            entry("source.tar.gz", gzip_member(inside(data)), time),
+            entry("nested.zip", nested, time),
+            entry("plain.tar", inside(data), time),
+        )
+
+    return Case("archives: gzip, zip, tar in gzip, zip in zip", Image([small(layer(text, START))]), Image([stored(layer(again, START + DAY))]))
+
+
+def windows(_):
+    zeros = bytes((33 << 20) - 100_000)
+    start, end = prose(23, 3000), prose(24, 20_000)
+    old = start + zeros + end
+    new = edited(start, 25, 20) + zeros + edited(end, 26, 20)
+    return Case("a file in windows, since it is large for the memory of its maker", Image([small(tar(entry("large", old)))]),
+                Image([gzipped(tar(entry("large", new)))]), ("--memory", "100MiB"))
+
+
+def headers(_):
+    source = random.Random(25)
+    old, new = [directory("usr/"), directory("usr/lib/")], []
+    for number in range(40):
+        folder = f"usr/lib/folder-{number % 7}/"
+        if number < 7:
+            old.append(directory(folder))
+        owner = {"uid": number, "gid": number % 3, "uname": f"user{number % 4}", "gname": "staff"}
+        old.append(entry(folder + f"file-{number}", noise(number, number * 7), START + number, mode=0o640, **owner))
+    old += [
+        entry("usr/link", kind=tarfile.SYMTYPE, link="lib/folder-1/file-1", mode=0o777),
+        entry("usr/hard", kind=tarfile.LNKTYPE, link="usr/lib/folder-1/file-1"),
+        entry("dev/zero", kind=tarfile.CHRTYPE, devmajor=1, devminor=5),
+        entry("usr/" + "long-" * 30 + "name", b"long", START),
+        entry("usr/" + "deep/" * 25 + "file", b"deep"),
+        entry("usr/to-long", kind=tarfile.SYMTYPE, link="elsewhere/" * 15),
+        entry("usr/xattr", b"x", pax={"SCHILY.xattr.user.a": "value", "mtime": "1700000000.123456789"}),
+        entry("usr/naïve-" + "ü" * 60, b"names"),
+        entry("usr/owner", b"o", uid=3_000_000), entry("usr/older", b"b", -7 * DAY), entry("usr/" + "link-" * 25, kind=tarfile.SYMTYPE, link="to-" * 50),
+        entry("usr/size", b"size", pax={"size": "4"}),
+    ]
+    for info, data in old:
+        info = source.random() < 0.9 and info
+        if not info:
+            continue
+        more = tarfile.TarInfo(info.name)
+        for name in ("type", "mode", "uid", "gid", "uname", "gname", "linkname", "devmajor", "devminor", "pax_headers", "mtime"):
+            setattr(more, name, getattr(info, name))
+        if source.random() < 0.8:
+            more.mtime = START + DAY + source.randrange(3)
+        if source.random() < 0.2:
+            more.mode ^= 0o22
+            more.uname, more.gname = "another", "group"
+        if info.isreg() and source.random() < 0.2:
+            data += b"more"
+        if "mtime" in more.pax_headers:
+            more.pax_headers = {"SCHILY.xattr.user.a": "other value", "SCHILY.xattr.user.b": "new", "mtime": f"{more.mtime}.5"}
+        if more.name.endswith("owner"):
+            more.uid = 5_000_000_000
+        more.size = len(data) if info.isreg() else 0
+        new.append((more, data))
+    new += [
+        entry("usr/" + "deep/" * 25 + "other", b"deep too", START + DAY),
+        entry("usr/" + "long-" * 30 + "other", b"long too", START + DAY, uid=1),
+        entry("usr/before-1970", b"b", -5 * DAY), entry("usr/new-link", kind=tarfile.SYMTYPE, link="new-" * 40, time=START + DAY),
+        entry("usr/new-xattr", b"x", START + DAY, pax={"SCHILY.xattr.user.a": "third"}), entry("usr/ü" * 20, b"names", START + DAY),
+    ]
+    shuffled = sorted(new, key=lambda item: (item[0].name.rsplit("/", 1)[0], hashlib.sha256(item[0].name.encode()).digest()))
+    forms = (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
+    old_layers = [tar(*old, form=form) for form in forms]
+    old_layers[0] = sparse(old_layers[0])
+    layers = [tar(*items, form=form) for form in forms for items in (new, shuffled)]
+    odd = bytearray(layers[0])
+    odd[100:108] = b"  00755 "
+    odd[148:156] = b"%6o\0 " % (sum(odd[:148]) + sum(odd[156:512]) + 8 * 32)
+    odd[-700:-690] = b"not a tar!"
+    return Case("header columns: times, owners, links, long names, PAX records, another order, bytes that are not headers",
+                Image([small(layer) for layer in old_layers]), Image([gzipped(layer) for layer in [*layers, sparse(layers[0]), bytes(odd)]]))
+
+
+def sparse(stream):
+    """The stream with a sparse member of GNU's older form before it: a map that goes on in a further block."""
+    header = bytearray(512)
+    header[:6] = b"sparse"
+    header[100:124] = b"0000644\0" * 3
+    header[124:148] = b"00000000012\0" + b"14525066600\0"
+    header[156:157] = b"S"
+    header[257:265] = b"ustar  \0"
+    for part in range(4):
+        header[386 + 24 * part : 410 + 24 * part] = b"%011o\0%011o\0" % (4096 * part, 2)
+    header[482] = 1
+    header[483:495] = b"00000100000\0"
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    more = (b"%011o\0%011o\0" % (4096 * 4, 2)).ljust(512, b"\0")
+    return bytes(header) + more + b"0123456789".ljust(512, b"\0") + stream
+
+
+def offsets(_):
+    names = [f"text number {i} of the catalogue, which has {i % 17} words".encode() for i in range(900)]
+    more = names[:200] + [b"a text that is new %d" % i for i in range(5)] + names[200:700] + names[710:]
+    layer = lambda names: tar(*(entry(f"catalogue-{order}", offset_table(names, order)) for order in ("little", "big")))
+    return Case("views of 32-bit offsets, in both byte orders", Image([small(layer(names))]), Image([gzipped(layer(more))]))
+
+
+def x86_64(inputs):
+    return program(inputs, "x86_64", "x86-64 programs: with sections, unwind records, symbols, debug data; and without sections")
+
+
+def aarch64(inputs):
+    return program(inputs, "aarch64", "AArch64 programs: branches, pages with low bits; with and without sections")
+
+
+def program(inputs, name, feature, options=()):
+    def layer(version):
+        data = inputs.get(f"{name}-{version}", bytes(64))
+        bare = bytearray(data)
+        bare[40:48] = bytes(8)
+        bare[58:64] = bytes(6)
+        return tar(entry("lib/with-sections.so", data), entry("lib/without.so", bytes(bare)))
+
+    return Case(feature, Image([small(layer(1))]), Image([gzipped(layer(2))]), options)
+
+
+def best(_):
+    text = prose(26, 1500)
+    old = tar(entry("text", text))
+    new = tar(entry("text", edited(text, 27, 200), START + DAY), entry("new", prose(28, 900)))
+    return Case("the best preset: mixed streams (coder 3)", Image([small(old)]), Image([gzipped(new)]), ("--preset", "best"))
+
+
+def go_old(inputs):
+    return go(inputs, "go-old", "Go programs of 1.19: function tables of 1.18, types")
+
+
+def go_new(inputs):
+    return go(inputs, "go-new", "Go programs of 1.22: function tables of 1.20, trees of inlined calls, types")
+
+
+def go(inputs, name, feature):
+    layer = lambda version: tar(entry("bin/program", inputs.get(f"{name}-{version}", bytes(64))))
+    return Case(feature, Image([small(layer(1))]), Image([gzipped(layer(2))]))
+
+
+CASES = {
+    "files": files, "kept": kept, "carried": carried, "twice": twice, "streams-only": streams_only, "deflate": deflate, "zstd": zstd,
+    "chunked": chunked, "archives": archives, "windows": windows, "headers": headers, "offsets": offsets, "x86-64": x86_64, "aarch64": aarch64,
+    "go-1.19": go_old, "go-1.22": go_new, "best": best,
+}
+
+
+# The folder.
+
+
+def read_inputs():
+    with tarfile.open(os.path.join(HERE, "inputs.tar.xz")) as tar_file:
+        return {member.name: tar_file.extractfile(member).read() for member in tar_file}
+
+
+def make(program, name, case):
+    """Writes base and delta, and returns the line of the list."""
+    base, delta = (os.path.join(HERE, name + end) for end in (".base.tar", ".imgdelta"))
+    write_archive(case.old, base)
+    with tempfile.TemporaryDirectory() as scratch:
+        write_layout(case.new, scratch)
+        words = [program, "create", f"oci-archive:{base}", f"oci:{scratch}", "-o", delta, "--quiet", "--platform", "linux/amd64", *case.options]
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    digest = documents(case.new)[1]["digest"]
+    return f"| {name}.imgdelta | {name}.base.tar | {case.feature} | {len(case.new.layers)} | `{digest}` |"
+
+
+def main():
+    program, chosen = sys.argv[1], sys.argv[2:] or list(CASES)
+    inputs = read_inputs()
+    page = os.path.join(HERE, "README.md")
+    with open(page) as file:
+        lines = file.read().rstrip("\n").split("\n")
+    rows = {match[1]: line for line in lines if (match := re.match(r"\| ([^ ]+)\.imgdelta \|", line))}
+    for name in chosen:
+        rows[name] = make(program, name, CASES[name](inputs))
+        print(rows[name])
+    head = [line for line in lines if ".imgdelta |" not in line]
+    with open(page, "w") as file:
+        file.write("\n".join(head + [rows[name] for name in CASES if name in rows]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
