@@ -1,12 +1,11 @@
-//! How a layer's tar stream became the blob that is stored, and how to get the stream back.
+//! From a layer's blob to its tar stream: recognise the compression, decode, verify.
 //!
-//! A blob is decoded as it passes: one buffer of compressed bytes and one of the stream, whatever
-//! the layer's size. Both sides are hashed on the way. The compression is recognised by the bytes;
-//! media types are written by people and are often wrong. Nothing here guesses: bytes of no known
-//! compression are the stream itself, and whether that is a tar is for `tarscan` to say.
+//! Decoding holds one buffer of the blob and one of the stream, whatever the layer's size, and
+//! hashes both sides. The bytes decide the compression, since media types are often wrong. Bytes of
+//! no known compression are the stream itself. Never looks inside the stream; `tarscan` does.
 //!
-//! A fault is only called the image's own once the rest of the blob was hashed and its digest is
-//! right. With a wrong digest the blob is merely damaged, and fetching it again helps.
+//! A blob that does not decode is hashed to its end before the error is chosen. With the right
+//! digest the image is at fault; with a wrong digest the copy is damaged, and a new copy helps.
 
 mod gzip;
 mod input;
@@ -18,14 +17,14 @@ use imgdelta_core::{
     progress::Progress,
     verify::{BlobCheck, VerifiedBlob},
 };
-use input::Input;
-use output::Output;
+use input::BlobInput;
+use output::StreamOutput;
 use std::{fmt, io::Read};
 
-/// How a stream is stored.
+/// Compression of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Compression {
-    /// As it is.
+    /// The blob is the stream.
     None,
     /// One or more gzip members.
     Gzip,
@@ -43,7 +42,7 @@ impl Compression {
         }
     }
 
-    /// Returns what a media type says, or `None` where it says nothing.
+    /// Returns the compression that a media type states, or `None` if it states none.
     pub fn claimed_by(media_type: &str) -> Option<Self> {
         if !media_type.contains("tar") {
             None
@@ -67,38 +66,38 @@ impl fmt::Display for Compression {
     }
 }
 
-/// What is known of a stream before it is read.
+/// The treatment of a stream's digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamDigest {
-    /// Nothing: it is computed.
+    /// The digest is computed.
     Unknown,
-    /// It must be this one.
+    /// The digest is computed, and must be this one.
     Compared(DiffId),
-    /// It is said to be this one, and taken so without hashing: only for who compares what is made
-    /// of the stream.
+    /// The digest is assumed, and the stream is not hashed.
+    ///
+    /// Only for callers that verify everything they make of the stream.
     Believed(DiffId),
 }
 
-/// What reading a layer found out.
+/// The outcome of reading a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerRead {
     /// The blob, compared with its digest and size.
     pub blob: VerifiedBlob,
-    /// The digest of the stream: the one that was compared or believed, else computed.
+    /// The digest of the stream, computed or assumed.
     pub diff_id: DiffId,
     /// The length of the stream.
     pub stream_bytes: u64,
-    /// How the stream was stored.
+    /// Compression of the blob.
     pub compression: Compression,
-    /// Bytes after the last gzip member that belong to none: padding with zeros, or rubbish, both
-    /// of which gzip(1) ignores.
+    /// Bytes after the last gzip member: zeros or rubbish, which gzip(1) ignores too.
     pub trailing_bytes: u64,
 }
 
-/// Reads a layer once: checks the blob, decodes it, and hands the stream to `sink` in pieces.
+/// Reads a layer once: verifies the blob, decodes it, and passes the stream to `sink` in pieces.
 ///
-/// The pieces are unverified until this returns `Ok`; keep what is made of them out of sight until
-/// then. `progress` advances by stored bytes and is asked for cancellation at every piece.
+/// The pieces are unverified until this returns `Ok`; nothing made of them may become visible
+/// before. `progress` advances by stored bytes; each piece checks for cancellation.
 pub fn read_layer(
     blob: Box<dyn Read + Send>,
     check: BlobCheck,
@@ -108,20 +107,20 @@ pub fn read_layer(
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<LayerRead> {
     let place = check.place();
-    let mut input = Input::new(blob, check, progress);
-    let mut output = Output::new(&place, digest, limits, sink);
+    let mut input = BlobInput::new(blob, check, progress);
+    let mut output = StreamOutput::new(&place, digest, limits, sink);
     let decoded = decode(&mut input, &mut output, limits);
     let (compression, trailing_bytes) = match decoded {
-        Ok(done) => done,
-        Err(Fault::Broken { what, offset }) => {
+        Ok(outcome) => outcome,
+        Err(DecodeError::Malformed { what, offset }) => {
             input.finish()?;
             return Err(Error::bad_input(place, format_args!("{what} at byte {offset}")));
         }
-        Err(Fault::Stop(error @ (Error::BadInput { .. } | Error::OverLimit { .. }))) => {
+        Err(DecodeError::Other(error @ (Error::BadInput { .. } | Error::OverLimit { .. }))) => {
             input.finish()?;
             return Err(error);
         }
-        Err(Fault::Stop(error)) => return Err(error),
+        Err(DecodeError::Other(error)) => return Err(error),
     };
     let blob = input.finish()?;
     let (diff_id, stream_bytes) = output.finish(&blob)?;
@@ -129,18 +128,18 @@ pub fn read_layer(
 }
 
 fn decode(
-    input: &mut Input<'_>,
-    output: &mut Output<'_>,
+    input: &mut BlobInput<'_>,
+    output: &mut StreamOutput<'_>,
     limits: &Limits,
-) -> std::result::Result<(Compression, u64), Fault> {
+) -> std::result::Result<(Compression, u64), DecodeError> {
     let start = input.peek(PEEKED_BYTES)?;
     let compression = Compression::of(start);
     if let Some(name) = unsupported(start) {
-        return Err(input.broken(format_args!("{name} compression is not supported")));
+        return Err(input.malformed(format_args!("{name} compression is not supported")));
     }
     let trailing_bytes = match compression {
         Compression::None => {
-            output.stored_as_is(input.algorithm());
+            output.blob_is_stream(input.algorithm());
             pass(input, output)?;
             0
         }
@@ -153,7 +152,10 @@ fn decode(
     Ok((compression, trailing_bytes))
 }
 
-fn pass(input: &mut Input<'_>, output: &mut Output<'_>) -> std::result::Result<(), Fault> {
+fn pass(
+    input: &mut BlobInput<'_>,
+    output: &mut StreamOutput<'_>,
+) -> std::result::Result<(), DecodeError> {
     loop {
         let bytes = input.fill()?;
         if bytes.is_empty() {
@@ -165,7 +167,7 @@ fn pass(input: &mut Input<'_>, output: &mut Output<'_>) -> std::result::Result<(
     }
 }
 
-/// Recognises what some tools can write and no runtime reads, for a better message than "no tar".
+/// Recognises compressions that some tools write and no runtime reads, for a clear message.
 fn unsupported(start: &[u8]) -> Option<&'static str> {
     const BLOCK: &[u8] = &[0x31, 0x41, 0x59, 0x26, 0x53, 0x59];
     if start.starts_with(b"BZh") && start.get(4..10) == Some(BLOCK) {
@@ -174,24 +176,24 @@ fn unsupported(start: &[u8]) -> Option<&'static str> {
     start.starts_with(b"\xfd7zXZ\0").then_some("xz")
 }
 
-/// Why decoding ended early.
-enum Fault {
-    /// The bytes do not decode; if they are the right bytes, the image is at fault.
-    Broken {
-        /// What the decoder saw.
+/// The reason that decoding ended early.
+enum DecodeError {
+    /// The bytes do not decode; with the right digest the image is at fault.
+    Malformed {
+        /// The problem.
         what: String,
-        /// Where in the blob.
+        /// Its offset in the blob.
         offset: u64,
     },
-    /// Something else; passed on.
-    Stop(Error),
+    /// Any other error, passed on.
+    Other(Error),
 }
 
-impl From<Error> for Fault {
+impl From<Error> for DecodeError {
     fn from(error: Error) -> Self {
-        Self::Stop(error)
+        Self::Other(error)
     }
 }
 
-/// The longest signature is bzip2's with its first block's.
+/// The longest signature: bzip2's, with that of its first block.
 const PEEKED_BYTES: usize = 10;

@@ -1,11 +1,13 @@
 //! The root file system that a container runtime makes of an image's layers, from indexes alone.
 //!
-//! It touches no disk and judges nothing: what a runtime would refuse is left out with a note.
-//! The rules are those of containerd's layer application (moby's are the same but for details):
-//! entries act in the order of the stream; symbolic links in the directories of a path are followed
-//! inside the root; a whiteout removes what is there at that moment, an opaque marker what lower
-//! layers put there; a directory over a directory only changes its metadata; anything else replaces
-//! what it meets, with all that is below it.
+//! It touches no disk, and an entry that a runtime would refuse is left out with a note. The rules
+//! are those of containerd's layer application; moby's differ in details only:
+//! - Entries act in the order of the stream.
+//! - Symbolic links in the directories of a path are followed inside the root.
+//! - A whiteout removes the file that is there at that moment; an opaque marker removes everything
+//!   that lower layers put into its directory.
+//! - A directory over a directory changes the metadata only. Any other entry replaces the file at
+//!   its path, with everything below it.
 
 mod build;
 #[cfg(test)]
@@ -25,30 +27,30 @@ pub struct Rootfs {
 /// One name in the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// Where it is, links in its directories resolved.
+    /// Its path, with the links in its directories resolved.
     pub path: LayerPath,
-    /// The layer that put it there or last described it; counted from the lowest, 0.
+    /// The layer that created or last described it, counted from the lowest, 0.
     pub layer: u32,
-    /// The entry of that layer that names it, or `None` for a directory that is only implied by
-    /// what lies in it.
+    /// Its entry in that layer; `None` for a directory that only the entries in it imply.
     pub entry: Option<u32>,
-    /// The layer and entry that made the file itself: its metadata and payload are there. Differs
-    /// from the node's own for a hard link only; `None` where `entry` is.
+    /// Layer and entry of the file itself, with its metadata and payload.
+    ///
+    /// Differs from the node's own for a hard link only; `None` if `entry` is `None`.
     pub content: Option<(u32, u32)>,
-    /// Names of one file have the same number here; `None` for a file of one name.
+    /// A number that all names of one file share; `None` for a file with one name.
     pub link_group: Option<u32>,
 }
 
-/// Something a runtime would refuse or silently pass over.
+/// An entry that a runtime would refuse or silently ignore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// The layer, counted from the lowest.
     pub layer: u32,
     /// Its entry.
     pub entry: u32,
-    /// The path as the entry has it.
+    /// The entry's path.
     pub path: LayerPath,
-    /// What is the matter.
+    /// The problem.
     pub what: &'static str,
 }
 
@@ -59,29 +61,30 @@ impl std::fmt::Display for Note {
 }
 
 impl Rootfs {
-    /// Applies layers, the lowest first.
+    /// Merges layers, the lowest first.
     pub fn merge(layers: &[&Index]) -> Self {
-        build::Builder::new(layers).finish()
+        build::TreeBuilder::new(layers).finish()
     }
 
-    /// Returns the nodes in the order of their paths' bytes. The root itself is among them only
-    /// if a layer describes it.
+    /// Returns the nodes in the order of their paths' bytes.
+    ///
+    /// The root itself is a node only if a layer describes it.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// Returns what is at a path; links are not followed.
+    /// Returns the node at a path; links are not followed.
     pub fn find(&self, path: &LayerPath) -> Option<&Node> {
         let place = self.nodes.binary_search_by(|node| node.path.cmp(path)).ok()?;
         Some(&self.nodes[place])
     }
 
-    /// Returns the first notes, as many as a reader would read.
+    /// Returns the first thousand notes.
     pub fn notes(&self) -> &[Note] {
         &self.notes
     }
 
-    /// Returns how many more notes there were.
+    /// Returns the number of notes that were dropped.
     pub fn omitted_notes(&self) -> u64 {
         self.omitted_notes
     }

@@ -1,7 +1,7 @@
-//! An image read once: the indexes of its layers and its merged root file system.
+//! A survey of an image: the indexes of its layers and its merged root file system.
 //!
-//! All layers of all images asked for are read in one go, the largest first, each blob once however
-//! many images hold it, and not at all where the cache has its index. Never compares.
+//! One pass reads all layers of all images, the largest first. A blob that several images share is
+//! read once, and not at all if the cache has its index. Never compares.
 
 use crate::{
     image::{Image, Layer},
@@ -12,10 +12,8 @@ use crate::{
     rootfs::Rootfs,
     volume::Volume,
 };
-use imgdelta_core::{Context, 
-    BlobDigest, DiffId, Error, Limits, Note, Result,
-    path::LayerPath,
-    progress::Stage,
+use imgdelta_core::{
+    BlobDigest, Context, DiffId, Error, Limits, Note, Result, path::LayerPath, progress::Stage,
     scratch::Scratch,
 };
 use imgdelta_format::recipe::StreamName;
@@ -27,7 +25,7 @@ use std::{
     sync::Arc,
 };
 
-/// An image and all that was found in its layers.
+/// An image with the content of its layers.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Survey {
@@ -37,18 +35,19 @@ pub struct Survey {
     pub layers: Vec<Arc<Index>>,
     /// The layers merged.
     pub rootfs: Rootfs,
-    /// What could not be seen or is odd.
+    /// Remarks: oddities, and layers whose files are unknown.
     pub notes: Vec<Note>,
 }
 
-/// How images are surveyed.
+/// Options for surveys of images.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct SurveyOptions {
-    /// Directory of indexes. None: a library writes nothing by itself.
+    /// Directory of indexes; none by default, since a library writes nothing by itself.
     pub cache: Option<Cache>,
-    /// Starts the reader of files that are of interest in themselves, such as package databases;
-    /// its findings are stored with each layer's index. None: only entries are recorded.
+    /// Creates a reader of wanted files, such as package databases, for each layer.
+    ///
+    /// Its findings are stored with the layer's index. None by default: only entries are recorded.
     pub file_reader: Option<fn() -> Box<dyn FileReader>>,
 }
 
@@ -59,7 +58,7 @@ impl SurveyOptions {
         Ok(self)
     }
 
-    /// Reads files of interest while layers pass; `start` makes a reader for each layer.
+    /// Reads wanted files while layers pass; `start` creates a reader for each layer.
     #[must_use]
     pub fn file_reader(mut self, start: fn() -> Box<dyn FileReader>) -> Self {
         self.file_reader = Some(start);
@@ -73,7 +72,7 @@ impl Survey {
         self.layers.get(layer as usize)?.entries.get(entry as usize)
     }
 
-    /// Returns whether the root file system has the content of `entry` at `path`.
+    /// Returns true if the root file system has the content of `entry` at `path`.
     pub fn has_at(&self, path: &LayerPath, entry: &Entry) -> bool {
         let found = self.rootfs.find(path).and_then(|node| self.entry(node.content?));
         found.is_some_and(|found| found.digest.is_some() && found.digest == entry.digest)
@@ -81,18 +80,14 @@ impl Survey {
 }
 
 /// Surveys the two images of a comparison.
-pub fn both(
-    images: [Image; 2],
-    options: &SurveyOptions,
-    context: &Context,
-) -> Result<[Survey; 2]> {
+pub fn both(images: [Image; 2], options: &SurveyOptions, context: &Context) -> Result<[Survey; 2]> {
     let surveys = all(images.into(), options, context)?;
     Ok(<[Survey; 2]>::try_from(surveys).expect("as many surveys as images"))
 }
 
 /// Surveys the two images of a comparison, and keeps the streams of all their layers.
 ///
-/// Every layer is read, whatever the cache has: its bytes are wanted, not only its index.
+/// Reads every layer, even if the cache has its index, since the caller needs the bytes.
 pub fn both_with_streams(
     images: [Image; 2],
     options: &SurveyOptions,
@@ -102,12 +97,8 @@ pub fn both_with_streams(
     Ok((<[Survey; 2]>::try_from(surveys).expect("as many surveys as images"), volume))
 }
 
-/// Surveys images together: what they share is read once.
-pub fn all(
-    images: Vec<Image>,
-    options: &SurveyOptions,
-    context: &Context,
-) -> Result<Vec<Survey>> {
+/// Surveys images together; layers that they share are read once.
+pub fn all(images: Vec<Image>, options: &SurveyOptions, context: &Context) -> Result<Vec<Survey>> {
     read(images, options, None, context).map(|(surveys, _)| surveys)
 }
 
@@ -118,21 +109,21 @@ fn read(
     context: &Context,
 ) -> Result<(Vec<Survey>, Volume)> {
     let Context { workers, progress, .. } = context;
-    let mut works = Vec::new();
+    let mut tasks = Vec::new();
     let mut planned = HashSet::new();
     for image in &images {
         for layer in &image.layers {
             if planned.insert((layer.descriptor.digest, layer.diff_id)) {
-                works.push((image, layer));
+                tasks.push((image, layer));
             }
         }
     }
-    // The longest first, so that no worker is left with a large one at the end.
-    works.sort_by_key(|(_, layer)| std::cmp::Reverse(layer.descriptor.size_bytes));
+    // The largest first, so that no worker starts a large layer at the end.
+    tasks.sort_by_key(|(_, layer)| std::cmp::Reverse(layer.descriptor.size_bytes));
     progress
-        .begin(Stage::Reading, works.iter().map(|(_, layer)| layer.descriptor.size_bytes).sum());
+        .begin(Stage::Reading, tasks.iter().map(|(_, layer)| layer.descriptor.size_bytes).sum());
 
-    let read = workers.map(works, |(image, layer)| {
+    let read = workers.map(tasks, |(image, layer)| {
         let mut stream = scratch.map(Scratch::file).transpose()?;
         let (index, notes) = index_of(image, layer, options, stream.as_mut(), context)?;
         let key = (layer.descriptor.digest, layer.diff_id);
@@ -151,7 +142,7 @@ fn read(
     Ok((surveys, volume))
 }
 
-/// What each blob and stream was found to be, with remarks.
+/// The index of each blob and stream, with remarks.
 type Indexes = HashMap<(BlobDigest, DiffId), (Arc<Index>, Vec<Note>)>;
 
 fn assemble(image: Image, indexes: &Indexes) -> Survey {
@@ -169,8 +160,7 @@ fn assemble(image: Image, indexes: &Indexes) -> Survey {
 
 fn rootfs_notes(rootfs: &Rootfs) -> Vec<Note> {
     let place = |layer: u32| format!("layer {}", u64::from(layer) + 1);
-    let told = rootfs.notes().iter();
-    let mut notes: Vec<Note> = told
+    let mut notes: Vec<Note> = (rootfs.notes().iter())
         .map(|note| Note::new(place(note.layer), format_args!("{}: {}", note.path, note.what)))
         .collect();
     if rootfs.omitted_notes() > 0 {
@@ -180,7 +170,8 @@ fn rootfs_notes(rootfs: &Rootfs) -> Vec<Note> {
     notes
 }
 
-/// A layer's index, from the cache or from its bytes, with remarks; its bytes go to `stream` as well.
+/// Returns a layer's index, from the cache or from its bytes, with remarks; writes the bytes to
+/// `stream`.
 fn index_of(
     image: &Image,
     layer: &Layer,
@@ -201,7 +192,7 @@ fn index_of(
             Lookup::Unusable(why) => {
                 notes.push(Note::new(
                     place(layer),
-                    format_args!("its cached index was unusable ({why}) and made anew"),
+                    format_args!("the cached index was unusable ({why}) and was rebuilt"),
                 ));
             }
         }
@@ -217,7 +208,7 @@ fn index_of(
     match read {
         Ok(_) => {}
         Err(Error::NotFound { .. }) if !layer.is_distributable => {
-            let what = "may not be distributed and is not here: its files are not seen";
+            let what = "may not be distributed and is absent: its files are unknown";
             notes.push(Note::new(place(layer), what));
             return Ok((Index::unseen(layer.diff_id), notes));
         }
@@ -225,14 +216,14 @@ fn index_of(
     }
     let index = builder.finish(layer.diff_id)?;
     check(layer, &index)?;
-    // An index without findings would hide the layer's packages from every later comparison.
+    // An index without findings would hide the layer's packages from every later run.
     if let (Some(cache), Some(_)) = (&options.cache, options.file_reader) {
         cache.save(&index)?;
     }
     Ok((index, notes))
 }
 
-/// A stream that is no tar has no files to compare.
+/// Fails if the stream is not a tar archive, since its files cannot be compared.
 fn check(layer: &Layer, index: &Index) -> Result<()> {
     let Some(damage) = &index.damage else { return Ok(()) };
     let place = format!("{}, offset {} of its tar stream", place(layer), damage.offset);

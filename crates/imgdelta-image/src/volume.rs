@@ -1,8 +1,8 @@
-//! A base as bytes: its layers' streams, each in a scratch file, and the address space of a recipe.
+//! A base as bytes: its layers' streams in scratch files, and the address space of a recipe.
 //!
-//! What lies here was held against its digest when it was extracted, and lies in files that no one
-//! else can reach. Never looks inside a stream, and holds none in memory: pages of a map are the
-//! kernel's to take back.
+//! A stream is compared with its digest when it is extracted, and its file has no name, so that no
+//! other process can change it. Never looks inside a stream, and holds none in memory: the kernel can
+//! reclaim the pages of a map.
 
 mod spill;
 
@@ -13,8 +13,8 @@ use crate::{
     image::{Image, Layer},
     store::source::ReadAt,
 };
-use imgdelta_core::{Context, 
-    DiffId, Difference, Error, MissingLayer, Note, Result,
+use imgdelta_core::{
+    Context, DiffId, Difference, Error, MissingLayer, Note, Result,
     progress::{Progress, Stage},
     scratch::Scratch,
 };
@@ -30,34 +30,35 @@ use std::{
     sync::Arc,
 };
 
-/// Bytes in a file that no one else writes to.
+/// The bytes of a finished scratch file.
 #[derive(Debug)]
 pub struct Extent {
-    /// How errors name it.
+    /// The file's name in errors.
     place: String,
     file: File,
     bytes: u64,
-    /// None where pages of a map would count against a bound on memory.
+    /// `None` if pages of a map would count against a bound on memory.
     map: Option<Map>,
 }
 
 impl Extent {
-    /// Takes a file that is finished; nobody may write to it any more.
+    /// Takes a finished file; no process may write to it afterwards.
     pub fn new(place: String, file: File, is_mapped: bool) -> Result<Self> {
         let bytes = file.metadata().map_err(Error::io(&place))?.len();
         let map = is_mapped.then(|| Map::open(&file).map_err(Error::io(&place))).transpose()?;
         Ok(Self { place, file, bytes, map })
     }
 
-    /// Fills `buffer` with the bytes at `offset`; fails where they end before.
+    /// Fills `buffer` with the bytes at `offset`; fails if the file ends before.
     pub fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         self.admit(offset, buffer.len() as u64)?;
-        // Not copied from the map: what passes once should not push other pages out of memory.
+        // Read, not copied from the map: bytes used once should not push other pages out of memory.
         self.file.fill_at(buffer, offset).map_err(Error::io(&self.place))
     }
 
-    /// Returns a range, mapped or read; fails where the bytes end before. A caller bounds the
-    /// length of what may be read.
+    /// Returns a range, mapped or read; fails if the file ends before.
+    ///
+    /// The caller bounds the length, since a range that is not mapped takes memory.
     pub fn slice(&self, offset: u64, bytes: u64) -> Result<Cow<'_, [u8]>> {
         let range = self.admit(offset, bytes)?;
         if let Some(map) = &self.map {
@@ -85,7 +86,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Takes a file whose content is the stream; nobody may write to it any more.
+    /// Takes a finished file of the stream; no process may write to it afterwards.
     fn new(name: StreamName, file: File, is_mapped: bool) -> Result<Self> {
         let place = place(&name);
         let found = file.metadata().map_err(Error::io(&place))?.len();
@@ -113,13 +114,14 @@ impl Stream {
         self.name.bytes
     }
 
-    /// Fills `buffer` with the bytes at `offset`; fails where the stream ends before.
+    /// Fills `buffer` with the bytes at `offset`; fails if the stream ends before.
     pub fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         self.extent.read_exact_at(offset, buffer)
     }
 
-    /// Returns a range, mapped or read; fails where the stream ends before. A caller bounds the
-    /// length of what may be read.
+    /// Returns a range, mapped or read; fails if the stream ends before.
+    ///
+    /// The caller bounds the length, since a range that is not mapped takes memory.
     pub fn slice(&self, offset: u64, bytes: u64) -> Result<Cow<'_, [u8]>> {
         self.extent.slice(offset, bytes)
     }
@@ -133,19 +135,15 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// Inflates the layers of `images` whose streams are wanted, in parallel, the largest first and
-    /// each stream once; blobs and streams are checked against their digests on the way.
+    /// Extracts the wanted streams from the layers of `images`, in parallel, the largest first.
     ///
-    /// All that no image has is told in one [`Error::BaseMissing`], before anything is read.
-    pub fn extract(
-        images: &[&Image],
-        wanted: &[DiffId],
-        context: &Context,
-    ) -> Result<Self> {
+    /// Each stream is extracted once, and blobs and streams are compared with their digests. If no
+    /// image has some of the streams, one [`Error::BaseMissing`] lists them before anything is read.
+    pub fn extract(images: &[&Image], wanted: &[DiffId], context: &Context) -> Result<Self> {
         Self::extract_as(StreamDigest::Compared, images, wanted, context)
     }
 
-    /// The same, with the digests of streams taken as told.
+    /// Extracts streams as [`Volume::extract`] does; `digest` decides if they are hashed.
     pub fn extract_as(
         digest: fn(DiffId) -> StreamDigest,
         images: &[&Image],
@@ -154,7 +152,7 @@ impl Volume {
     ) -> Result<Self> {
         let Context { scratch, workers, .. } = context;
         let progress = &*context.progress;
-        let mut works = Vec::new();
+        let mut tasks = Vec::new();
         let (mut planned, mut missing) = (HashSet::new(), Vec::new());
         for diff_id in wanted {
             if !planned.insert(*diff_id) {
@@ -162,19 +160,19 @@ impl Volume {
             }
             let candidates = layers_of(images, diff_id);
             match candidates.first() {
-                Some((_, layer)) => works.push((layer.descriptor.size_bytes, candidates)),
+                Some((_, layer)) => tasks.push((layer.descriptor.size_bytes, candidates)),
                 None => {
-                    missing.push(MissingLayer::Stream { diff_id: *diff_id, layers: Vec::new() })
+                    missing.push(MissingLayer::Stream { diff_id: *diff_id, layers: Vec::new() });
                 }
             }
         }
         if !missing.is_empty() {
             return Err(Error::BaseMissing { place: places(images), missing });
         }
-        works.sort_by_key(|(size_bytes, _)| Reverse(*size_bytes));
-        progress.begin(Stage::Reading, works.iter().map(|(size_bytes, _)| size_bytes).sum());
+        tasks.sort_by_key(|(size_bytes, _)| Reverse(*size_bytes));
+        progress.begin(Stage::Reading, tasks.iter().map(|(size_bytes, _)| size_bytes).sum());
         let read = workers
-            .map(works, |(_, candidates)| extract_first(digest, &candidates, scratch, progress))?;
+            .map(tasks, |(_, candidates)| extract_first(digest, &candidates, scratch, progress))?;
         let mut volume = Self::default();
         for (stream, notes) in read {
             volume.streams.insert(stream.diff_id(), Arc::new(stream));
@@ -183,9 +181,10 @@ impl Volume {
         Ok(volume)
     }
 
-    /// Adds a stream that somebody has already written to a file and held against its digest.
-    /// Nobody may write to the file any more. It is read, not mapped: who keeps streams of both
-    /// images bounds the memory that it takes.
+    /// Adds a stream whose file is finished and was compared with its digest.
+    ///
+    /// The file is read and not mapped: a volume with the streams of both images has a bound on
+    /// memory.
     pub fn insert(&mut self, name: StreamName, file: File) -> Result<()> {
         self.streams.insert(name.diff_id, Arc::new(Stream::new(name, file, false)?));
         Ok(())
@@ -196,24 +195,25 @@ impl Volume {
         self.streams.get(diff_id)
     }
 
-    /// Returns what was remarkable about the layers.
+    /// Returns remarks about the layers.
     pub fn notes(&self) -> &[Note] {
         &self.notes
     }
 }
 
-/// Bytes under one address: ranges of files one after another. A recipe's base is its streams, and
-/// the parts of archives that it opens behind them.
+/// An address space: ranges of files in sequence.
+///
+/// A recipe's base has its source streams first, then the parts of archives that it opens.
 #[derive(Clone, Debug, Default)]
 pub struct Space {
-    /// None is empty, so that no two begin at one address.
-    parts: Vec<Part>,
+    /// No range is empty, so no two start at one address.
+    ranges: Vec<SpaceRange>,
     bytes: u64,
 }
 
 /// A range of a file in an address space.
 #[derive(Clone, Debug)]
-struct Part {
+struct SpaceRange {
     start: u64,
     extent: Arc<Extent>,
     offset: u64,
@@ -221,8 +221,9 @@ struct Part {
 }
 
 impl Space {
-    /// Lays `sources` one after another. All that the volume lacks is told in one
-    /// [`Error::BaseMissing`].
+    /// Returns the address space of `sources` in sequence.
+    ///
+    /// If the volume lacks some of them, one [`Error::BaseMissing`] lists them.
     pub fn new(volume: &Volume, sources: &[StreamName]) -> Result<Self> {
         let (mut space, mut missing) = (Self::default(), Vec::new());
         for name in sources {
@@ -233,7 +234,7 @@ impl Space {
             if stream.bytes() != name.bytes {
                 return Err(Error::bad_input(
                     place(name),
-                    format_args!("its length is {}, should be {}", stream.bytes(), name.bytes),
+                    format_args!("length is {}, should be {}", stream.bytes(), name.bytes),
                 ));
             }
             space.push(&stream.extent, 0..name.bytes)?;
@@ -244,23 +245,24 @@ impl Space {
         Ok(space)
     }
 
-    /// Lays a range of a file behind what is there.
+    /// Appends a range of a file.
     pub fn push(&mut self, extent: &Arc<Extent>, range: Range<u64>) -> Result<()> {
         let (offset, bytes) = (range.start, range.end - range.start);
         if bytes > 0 {
-            self.parts.push(Part { start: self.bytes, extent: Arc::clone(extent), offset, bytes });
+            let extent = Arc::clone(extent);
+            self.ranges.push(SpaceRange { start: self.bytes, extent, offset, bytes });
         }
-        // Each length is that of a file, but one file may be named any number of times.
+        // Each length is that of a file, and a recipe may name one file any number of times.
         let end = self.bytes.checked_add(bytes);
         self.bytes =
             end.ok_or_else(|| Error::bad_input(&extent.place, "the sources' lengths overflow"))?;
         Ok(())
     }
 
-    /// Lays a range of another space behind what is there.
+    /// Appends a range of another space.
     pub fn append(&mut self, other: &Self, range: Range<u64>) -> Result<()> {
-        let first = other.parts.partition_point(|part| part.start + part.bytes <= range.start);
-        for part in &other.parts[first..] {
+        let first = other.ranges.partition_point(|part| part.start + part.bytes <= range.start);
+        for part in &other.ranges[first..] {
             if part.start >= range.end {
                 break;
             }
@@ -271,7 +273,7 @@ impl Space {
         Ok(())
     }
 
-    /// Returns the length of all of it.
+    /// Returns its length.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -287,13 +289,14 @@ impl Space {
         })
     }
 
-    /// Whether slices of one stream cost no memory of their own.
+    /// Returns true if a slice of one stream takes no memory of its own.
     pub fn is_mapped(&self) -> bool {
-        self.parts.iter().all(|part| part.extent.map.is_some())
+        self.ranges.iter().all(|part| part.extent.map.is_some())
     }
 
-    /// Returns a range: mapped where it lies in one mapped stream, else copied together. A caller
-    /// bounds the length of what may be copied.
+    /// Returns a range: mapped if it lies in one mapped stream, otherwise copied.
+    ///
+    /// The caller bounds the length, since a copy takes memory.
     pub fn slice(&self, address: u64, bytes: u64) -> Result<Cow<'_, [u8]>> {
         let mut found = Cow::Borrowed(&[][..]);
         self.walk(address, bytes, |extent, offset, bytes| {
@@ -319,9 +322,9 @@ impl Space {
             return Err(outside("address space of a recipe", address, bytes, self.bytes));
         };
         let mut at = address;
-        let mut next = self.parts.partition_point(|part| part.start <= at).saturating_sub(1);
+        let mut next = self.ranges.partition_point(|part| part.start <= at).saturating_sub(1);
         while at < end {
-            let part = &self.parts[next];
+            let part = &self.ranges[next];
             let piece_end = end.min(part.start + part.bytes);
             each(&part.extent, part.offset + (at - part.start), piece_end - at)?;
             at = piece_end;
@@ -331,7 +334,7 @@ impl Space {
     }
 }
 
-/// The layers that hold a stream; the first that is there will do.
+/// Returns the layers that hold a stream; any of them serves.
 pub fn layers_of<'a>(images: &[&'a Image], diff_id: &DiffId) -> Vec<(&'a Image, &'a Layer)> {
     let all = images.iter().flat_map(|image| image.layers.iter().map(move |layer| (*image, layer)));
     all.filter(|(_, layer)| layer.diff_id == *diff_id).collect()
@@ -343,18 +346,20 @@ fn extract_first(
     scratch: &Scratch,
     progress: &dyn Progress,
 ) -> Result<(Stream, Vec<Note>)> {
-    let mut missing = Vec::new();
+    let (mut places, mut missing) = (Vec::new(), Vec::new());
     for (image, layer) in candidates {
         match extract(digest(layer.diff_id), image, layer, scratch, progress) {
-            // A layer that may not be distributed is often absent, and may lie in another image.
+            // A layer that may not be redistributed is often absent; another image may have it.
             Err(Error::NotFound { .. }) => {
+                places.push(format!("{} is incomplete (layer {})", image.name, layer.ordinal + 1));
                 let digest = layer.descriptor.digest;
                 missing.push(MissingLayer::Blob { digest, layers: Vec::new() });
             }
             outcome => return outcome,
         }
     }
-    Err(Error::BaseMissing { place: "base".into(), missing })
+    missing.dedup();
+    Err(Error::BaseMissing { place: places.join(", "), missing })
 }
 
 fn extract(
@@ -383,7 +388,7 @@ fn places(images: &[&Image]) -> String {
 }
 
 fn outside(place: impl std::fmt::Display, offset: u64, bytes: u64, end: u64) -> Error {
-    let what = format!("{bytes} bytes from {offset} go past the end at {end}");
+    let what = format!("{bytes} bytes at {offset} go past the end at {end}");
     Error::bad_input(place, what)
 }
 
@@ -391,7 +396,7 @@ fn outside(place: impl std::fmt::Display, offset: u64, bytes: u64, end: u64) -> 
 mod tests {
     use super::*;
     use crate::{image::OpenOptions, store};
-    use imgdelta_core::{progress::Silent, verify::Hasher};
+    use imgdelta_core::verify::Hasher;
     use imgdelta_testkit::{Packing, TestImage, tar_of};
 
     fn name(bytes: &[u8]) -> StreamName {
@@ -414,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_space_is_its_streams_one_after_another() {
+    fn an_address_space_is_its_streams_in_sequence() {
         let contents: [&[u8]; 4] = [b"abc", b"", b"defg", b"h"];
         let (volume, names) = volume(&contents);
         let space = Space::new(&volume, &names).unwrap();
@@ -447,25 +452,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_told_in_one_error() {
+    fn one_error_lists_all_missing_streams() {
         let (volume, mut names) = volume(&[b"abc"]);
         names.extend([name(b"x"), name(b"y")]);
         let Err(Error::BaseMissing { missing, .. }) = Space::new(&volume, &names) else {
             panic!("must be missing")
         };
-        assert_eq!(missing, [name(b"x").diff_id.to_string(), name(b"y").diff_id.to_string()]);
+        let stream = |bytes| {
+            let diff_id = name(bytes).diff_id;
+            MissingLayer::Stream { diff_id, layers: Vec::new() }
+        };
+        assert_eq!(missing, [stream(b"x"), stream(b"y")]);
     }
 
     #[test]
-    fn a_file_of_another_length_is_no_stream() {
+    fn a_file_of_another_length_is_not_the_stream() {
         let wrong = Volume::default().insert(name(b"abc"), tempfile::tempfile().unwrap());
-        assert!(matches!(
-            wrong,
-            Err(Error::Mismatch {
-                difference: Difference::Size { .. } | Difference::Longer { .. },
-                ..
-            })
-        ));
+        let Err(Error::Mismatch { difference, .. }) = wrong else { panic!("must be refused") };
+        assert_eq!(difference, Difference::Size { expected: 3, found: 0 });
     }
 
     #[test]
@@ -480,18 +484,16 @@ mod tests {
                 store::layout::Layout::open_directory(&at, &imgdelta_core::Limits::default());
             let image = Image::open(Arc::new(store.unwrap()), None, &OpenOptions::default());
             let image = image.unwrap();
-            let scratch = Scratch::in_dir(dir.path()).unwrap();
-            let workers = Workers::new(2).unwrap();
+            let context = Context::new(Scratch::in_dir(dir.path()).unwrap()).unwrap();
             let names: Vec<StreamName> = layers.iter().map(|layer| name(layer)).collect();
             let wanted = [names[1].diff_id, names[0].diff_id, names[1].diff_id];
-            let volume =
-                Volume::extract(&[&image, &image], &wanted, &scratch, &workers, &Silent).unwrap();
+            let volume = Volume::extract(&[&image, &image], &wanted, &context).unwrap();
             let space = Space::new(&volume, &names).unwrap();
             assert_eq!(*space.slice(0, space.bytes()).unwrap(), layers.concat());
 
             let absent = [name(b"?").diff_id];
-            let error = Volume::extract(&[&image], &absent, &scratch, &workers, &Silent);
-            let error = error.unwrap_err().to_string();
+            let error = Volume::extract(&[&image], &absent, &context).unwrap_err().to_string();
+            assert!(error.starts_with(&image.name), "{error}");
             assert!(error.contains(&absent[0].to_string()), "{error}");
         }
     }

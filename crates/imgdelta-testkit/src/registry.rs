@@ -351,7 +351,7 @@ impl RegistryServer {
                 match fault {
                     Some(RegistryFault::Cut(count)) => max_body_bytes = Some(count),
                     Some(RegistryFault::WrongByte) if !answer.body.is_empty() => {
-                        answer.body[0] ^= 1
+                        answer.body[0] ^= 1;
                     }
                     Some(RegistryFault::Longer(count)) => answer.body.extend(vec![b'x'; count]),
                     Some(RegistryFault::WrongLength(count)) => {

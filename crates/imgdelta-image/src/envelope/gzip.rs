@@ -1,14 +1,16 @@
-//! Gzip members, framed here and inflated by zlib-rs.
+//! Gzip members: framed here, inflated by zlib-rs.
 //!
-//! Inflating raw deflate and hashing the frame ourselves gives exact offsets, every member of a
-//! multi-member file, and gzip(1)'s leniency about what follows the last one. Never accepts a
-//! member whose checksum or length is wrong.
+//! Own framing gives exact offsets, every member of a multi-member file, and gzip(1)'s leniency
+//! about bytes after the last one. Never accepts a member whose checksum or length is wrong.
 
-use super::{Fault, Input, Output};
+use super::{BlobInput, DecodeError, StreamOutput};
 use flate2::{Decompress, FlushDecompress, Status};
 
-/// Decodes all members; returns the number of bytes after the last that belong to none.
-pub(super) fn decode(input: &mut Input<'_>, output: &mut Output<'_>) -> Result<u64, Fault> {
+/// Decodes all members; returns the number of bytes after the last one.
+pub(super) fn decode(
+    input: &mut BlobInput<'_>,
+    output: &mut StreamOutput<'_>,
+) -> Result<u64, DecodeError> {
     let mut inflater = Decompress::new(false);
     let mut buffer = vec![0; STREAM_BUFFER_BYTES];
     let trailing_start = loop {
@@ -35,8 +37,8 @@ pub(super) fn decode(input: &mut Input<'_>, output: &mut Output<'_>) -> Result<u
     }
 }
 
-/// Reads a member's header behind its two magic bytes.
-fn header(input: &mut Input<'_>) -> Result<(), Fault> {
+/// Reads a member's header after its two magic bytes.
+fn header(input: &mut BlobInput<'_>) -> Result<(), DecodeError> {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&[ID1, ID2]);
     let mut fixed = [0; 8];
@@ -45,10 +47,10 @@ fn header(input: &mut Input<'_>) -> Result<(), Fault> {
     }
     let [method, flags, ..] = fixed;
     if method != DEFLATE {
-        return Err(input.broken(format_args!("gzip header names unknown method {method}")));
+        return Err(input.malformed(format_args!("gzip header names unknown method {method}")));
     }
     if flags & RESERVED != 0 {
-        return Err(input.broken(format_args!("gzip header has unknown flags {flags:#04x}")));
+        return Err(input.malformed(format_args!("gzip header has unknown flags {flags:#04x}")));
     }
     if flags & EXTRA != 0 {
         let low = header_byte(input, &mut crc)?;
@@ -58,22 +60,22 @@ fn header(input: &mut Input<'_>) -> Result<(), Fault> {
         }
     }
     for text in [NAME, COMMENT] {
-        // Both may be of any length; they are skipped, so the blob's size bounds them.
+        // Both have any length; they are skipped, so the blob's size bounds them.
         while flags & text != 0 && header_byte(input, &mut crc)? != 0 {}
     }
     if flags & HEADER_CRC != 0 {
         let expected = crc.clone().finalize().to_le_bytes();
         let found = [header_byte(input, &mut crc)?, header_byte(input, &mut crc)?];
         if found != expected[..2] {
-            return Err(input.broken("gzip header does not match its own checksum"));
+            return Err(input.malformed("gzip header does not match its own checksum"));
         }
     }
     Ok(())
 }
 
-fn header_byte(input: &mut Input<'_>, crc: &mut crc32fast::Hasher) -> Result<u8, Fault> {
+fn header_byte(input: &mut BlobInput<'_>, crc: &mut crc32fast::Hasher) -> Result<u8, DecodeError> {
     let Some(byte) = input.byte()? else {
-        return Err(input.broken("gzip header ends early"));
+        return Err(input.malformed("gzip header ends early"));
     };
     crc.update(&[byte]);
     Ok(byte)
@@ -81,11 +83,11 @@ fn header_byte(input: &mut Input<'_>, crc: &mut crc32fast::Hasher) -> Result<u8,
 
 /// Inflates a member's content and compares its trailer.
 fn body(
-    input: &mut Input<'_>,
-    output: &mut Output<'_>,
+    input: &mut BlobInput<'_>,
+    output: &mut StreamOutput<'_>,
     inflater: &mut Decompress,
     buffer: &mut [u8],
-) -> Result<(), Fault> {
+) -> Result<(), DecodeError> {
     let mut crc = crc32fast::Hasher::new();
     loop {
         let bytes = input.fill()?;
@@ -95,14 +97,15 @@ fn body(
         let consumed = moved(inflater.total_in(), in_before);
         let produced = moved(inflater.total_out(), out_before);
         input.consume(consumed);
-        let status = status
-            .map_err(|error| input.broken(format_args!("deflate stream is damaged ({error})")))?;
+        let status = status.map_err(|error| {
+            input.malformed(format_args!("deflate stream is damaged ({error})"))
+        })?;
         crc.update(&buffer[..produced]);
         output.push(&buffer[..produced], input.position())?;
         match status {
             Status::StreamEnd => break,
             _ if is_at_end && produced == 0 => {
-                return Err(input.broken("deflate stream ends early"));
+                return Err(input.malformed("deflate stream ends early"));
             }
             _ => {}
         }
@@ -110,34 +113,35 @@ fn body(
     trailer(input, crc.finalize(), inflater.total_out())
 }
 
-fn trailer(input: &mut Input<'_>, crc: u32, member_bytes: u64) -> Result<(), Fault> {
+fn trailer(input: &mut BlobInput<'_>, crc: u32, member_bytes: u64) -> Result<(), DecodeError> {
     let mut trailer = [0; 8];
     for byte in &mut trailer {
-        *byte = input.byte()?.ok_or_else(|| input.broken("gzip trailer ends early"))?;
+        *byte = input.byte()?.ok_or_else(|| input.malformed("gzip trailer ends early"))?;
     }
     let [c0, c1, c2, c3, l0, l1, l2, l3] = trailer;
     let expected = u32::from_le_bytes([c0, c1, c2, c3]);
     if crc != expected {
-        return Err(input
-            .broken(format_args!("gzip checksum is {crc:08x}, the trailer says {expected:08x}")));
+        return Err(input.malformed(format_args!(
+            "gzip checksum is {crc:08x}, the trailer says {expected:08x}"
+        )));
     }
     // The trailer counts modulo 2^32.
     let expected = u32::from_le_bytes([l0, l1, l2, l3]);
     if member_bytes & u64::from(u32::MAX) != u64::from(expected) {
-        return Err(input.broken(format_args!(
+        return Err(input.malformed(format_args!(
             "gzip member is {member_bytes} bytes, the trailer says {expected}"
         )));
     }
     Ok(())
 }
 
-/// How far a counter went in one call, which is no further than a buffer is long.
+/// Returns the advance of a counter in one call, which is at most a buffer's length.
 fn moved(now: u64, before: u64) -> usize {
-    usize::try_from(now - before).expect("no further than a buffer")
+    usize::try_from(now - before).expect("at most a buffer's length")
 }
 
-/// The stream's buffer: inflating copies its last 32 KiB aside on every call, and the hash wants
-/// to find it in the second-level cache.
+/// Large, since inflating copies the last 32 KiB of the buffer on every call; small enough that the
+/// hash finds it in the second-level cache.
 const STREAM_BUFFER_BYTES: usize = 256 << 10;
 
 // RFC 1952, section 2.3.1.

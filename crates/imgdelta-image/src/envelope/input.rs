@@ -1,8 +1,8 @@
-//! A blob's stored bytes on their way to a decoder: buffered, checked, counted.
+//! A blob's stored bytes for a decoder: buffered, hashed, counted.
 //!
-//! Every byte is hashed exactly once, when it enters the buffer. Decodes nothing.
+//! Every byte is hashed exactly once, when it enters the buffer. Never decodes.
 
-use super::Fault;
+use super::DecodeError;
 use imgdelta_core::{
     Algorithm, Error, Result,
     progress::Progress,
@@ -10,19 +10,19 @@ use imgdelta_core::{
 };
 use std::io::{ErrorKind, Read};
 
-pub(super) struct Input<'a> {
+pub(super) struct BlobInput<'a> {
     blob: Box<dyn Read + Send>,
     check: BlobCheck,
     progress: &'a dyn Progress,
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
-    /// Where in the blob the buffer's first byte lies.
+    /// The offset of the buffer's first byte in the blob.
     offset: u64,
     is_at_end: bool,
 }
 
-impl<'a> Input<'a> {
+impl<'a> BlobInput<'a> {
     pub(super) fn new(
         blob: Box<dyn Read + Send>,
         check: BlobCheck,
@@ -32,7 +32,7 @@ impl<'a> Input<'a> {
         Self { blob, check, progress, buffer, start: 0, end: 0, offset: 0, is_at_end: false }
     }
 
-    /// Returns the bytes at hand, reading more if there are none; empty at the blob's end.
+    /// Returns the buffered bytes, and reads more if there are none; empty at the blob's end.
     pub(super) fn fill(&mut self) -> Result<&[u8]> {
         if self.start == self.end {
             self.read_more()?;
@@ -40,7 +40,7 @@ impl<'a> Input<'a> {
         Ok(&self.buffer[self.start..self.end])
     }
 
-    /// Returns at least `count` bytes without consuming them, or all there are before the end.
+    /// Returns at least `count` bytes without consuming them; fewer only before the blob's end.
     pub(super) fn peek(&mut self, count: usize) -> Result<&[u8]> {
         debug_assert!(count < BUFFER_BYTES, "a peek fits the buffer");
         while self.end - self.start < count && !self.is_at_end {
@@ -52,7 +52,7 @@ impl<'a> Input<'a> {
     /// Marks bytes as used.
     pub(super) fn consume(&mut self, count: usize) {
         self.start += count;
-        debug_assert!(self.start <= self.end, "no more than was lent");
+        debug_assert!(self.start <= self.end, "at most the buffered bytes");
     }
 
     /// Takes one byte, or nothing at the blob's end.
@@ -62,22 +62,22 @@ impl<'a> Input<'a> {
         Ok(byte)
     }
 
-    /// Returns the function that the blob is hashed with.
+    /// Returns the hash function of the blob's digest.
     pub(super) fn algorithm(&self) -> Algorithm {
         self.check.digest().algorithm()
     }
 
-    /// Returns where in the blob the next byte lies.
+    /// Returns the offset of the next byte in the blob.
     pub(super) fn position(&self) -> u64 {
         self.offset + self.start as u64
     }
 
-    /// Makes the fault that the bytes do not decode, here.
-    pub(super) fn broken(&self, what: impl std::fmt::Display) -> Fault {
-        Fault::Broken { what: what.to_string(), offset: self.position() }
+    /// Returns the error for bytes that do not decode at this position.
+    pub(super) fn malformed(&self, what: impl std::fmt::Display) -> DecodeError {
+        DecodeError::Malformed { what: what.to_string(), offset: self.position() }
     }
 
-    /// Reads and hashes what is left and compares the whole blob with its digest and size.
+    /// Reads and hashes the rest, and compares the whole blob with its digest and size.
     pub(super) fn finish(mut self) -> Result<VerifiedBlob> {
         while !self.is_at_end {
             self.start = self.end;
@@ -106,5 +106,5 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Half a core's second-level cache here; larger gained nothing, smaller costs calls.
+/// Half of a second-level cache on the measured machine; larger gained nothing, smaller costs calls.
 const BUFFER_BYTES: usize = 256 << 10;

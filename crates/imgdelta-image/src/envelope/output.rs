@@ -1,6 +1,6 @@
-//! A layer's stream on its way from a decoder to its reader: hashed, counted, bounded.
+//! A layer's stream from a decoder to its sink: bounded, hashed, counted.
 //!
-//! The bound comes before the reader sees a byte. Keeps nothing.
+//! Limits are checked before the sink sees a byte. Never stores the stream.
 
 use super::StreamDigest;
 use imgdelta_core::{
@@ -8,17 +8,17 @@ use imgdelta_core::{
     verify::{Hasher, VerifiedBlob},
 };
 
-pub(super) struct Output<'a> {
+pub(super) struct StreamOutput<'a> {
     place: &'a str,
     digest: StreamDigest,
     limits: &'a Limits,
-    /// None where the blob's own hash is also the stream's, or a digest is believed.
+    /// `None` if the blob's hash is also the stream's, or if the digest is assumed.
     hasher: Option<Hasher>,
     stream_bytes: u64,
     sink: &'a mut dyn FnMut(&[u8]) -> Result<()>,
 }
 
-impl<'a> Output<'a> {
+impl<'a> StreamOutput<'a> {
     pub(super) fn new(
         place: &'a str,
         digest: StreamDigest,
@@ -33,19 +33,19 @@ impl<'a> Output<'a> {
         Self { place, digest, limits, hasher, stream_bytes: 0, sink }
     }
 
-    /// Returns how errors name the blob.
+    /// Returns the blob's name in errors.
     pub(super) fn place(&self) -> &str {
         self.place
     }
 
-    /// Says that the blob is the stream, which then need not be hashed a second time.
-    pub(super) fn stored_as_is(&mut self, blob: Algorithm) {
-        if self.hasher.as_ref().is_some_and(|hasher| hasher.algorithm() == blob) {
+    /// Drops the stream's hash if the blob's hash, by `algorithm`, is the same.
+    pub(super) fn blob_is_stream(&mut self, algorithm: Algorithm) {
+        if self.hasher.as_ref().is_some_and(|hasher| hasher.algorithm() == algorithm) {
             self.hasher = None;
         }
     }
 
-    /// Hands on bytes that were decoded from the first `stored_bytes` of the blob.
+    /// Passes on bytes that were decoded from the first `stored_bytes` of the blob.
     pub(super) fn push(&mut self, bytes: &[u8], stored_bytes: u64) -> Result<()> {
         self.stream_bytes += bytes.len() as u64;
         let limits = self.limits;
@@ -60,13 +60,13 @@ impl<'a> Output<'a> {
         (self.sink)(bytes)
     }
 
-    /// Compares the stream with the digest that was expected.
+    /// Compares the stream with the expected digest.
     pub(super) fn finish(self, blob: &VerifiedBlob) -> Result<(DiffId, u64)> {
         let found = match (self.hasher, self.digest) {
-            (_, StreamDigest::Believed(told)) => told,
+            (_, StreamDigest::Believed(assumed)) => assumed,
             (Some(hasher), _) => hasher.finish_diff_id(),
             (None, _) => DiffId::new(blob.digest().algorithm(), blob.digest().as_bytes())
-                .expect("as long as it was"),
+                .expect("the same length"),
         };
         match self.digest {
             StreamDigest::Compared(expected) if expected != found => Err(Error::Mismatch {

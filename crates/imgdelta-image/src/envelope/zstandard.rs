@@ -1,19 +1,19 @@
-//! Zstandard frames, one after another, skippable ones among them.
+//! Zstandard frames in sequence, including skippable ones.
 //!
-//! The window a frame asks for is read from its header before the decoder takes that memory. The
-//! last frame must be whole; nothing may follow it, as for zstd(1).
+//! A frame's window is read from its header before the decoder takes that memory. The last frame
+//! must be whole, and nothing may follow it, as for zstd(1).
 
-use super::{Fault, Input, Output};
+use super::{BlobInput, DecodeError, StreamOutput};
 use imgdelta_core::{LimitName, limits::Ceiling};
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 /// Decodes all frames.
 pub(super) fn decode(
-    input: &mut Input<'_>,
-    output: &mut Output<'_>,
+    input: &mut BlobInput<'_>,
+    output: &mut StreamOutput<'_>,
     window_log: u32,
-) -> Result<(), Fault> {
-    let unusable = |error| Fault::Stop(imgdelta_core::Error::io("zstd decoder")(error));
+) -> Result<(), DecodeError> {
+    let unusable = |error| DecodeError::Other(imgdelta_core::Error::io("zstd decoder")(error));
     let mut decoder = Decoder::new().map_err(unusable)?;
     let window_log = window_log.clamp(WINDOW_LOG_MIN, WINDOW_LOG_MAX);
     decoder.set_parameter(DParameter::WindowLogMax(window_log)).map_err(unusable)?;
@@ -40,16 +40,16 @@ pub(super) fn decode(
         let (consumed, produced) = (from.pos(), into.pos());
         input.consume(consumed);
         let hint = outcome
-            .map_err(|error| input.broken(format_args!("zstd frame is damaged ({error})")))?;
+            .map_err(|error| input.malformed(format_args!("zstd frame is damaged ({error})")))?;
         output.push(&buffer[..produced], input.position())?;
         is_between_frames = hint == 0;
         if is_at_end && produced == 0 && !is_between_frames {
-            return Err(input.broken("zstd frame ends early"));
+            return Err(input.malformed("zstd frame ends early"));
         }
     }
 }
 
-/// Reads the memory that a frame's header asks for; `None` if it is no frame, or a skippable one.
+/// Returns the memory that a frame's header requires; `None` without a frame, or for a skippable one.
 fn window_bytes(header: &[u8]) -> Option<u64> {
     let rest = header.strip_prefix(&MAGIC)?;
     let (&descriptor, rest) = rest.split_first()?;
@@ -74,12 +74,12 @@ fn window_bytes(header: &[u8]) -> Option<u64> {
     }
 }
 
-/// See the gzip side: large enough to make calls rare, small enough for the cache.
+/// Large enough to make calls rare, small enough for the second-level cache.
 const STREAM_BUFFER_BYTES: usize = 256 << 10;
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// The longest frame header (RFC 8878, section 3.1.1.1).
 const HEADER_BYTES: usize = 18;
-/// What the library accepts on every platform.
+/// The range that the library accepts on every platform.
 const WINDOW_LOG_MIN: u32 = 10;
 const WINDOW_LOG_MAX: u32 = 30;
 

@@ -37,8 +37,7 @@ pub(super) fn in_blob(
             Error::Io { place, source } => Error::Io { place: at(place), source },
             Error::NotFound { place, what, present } if what == name => {
                 let is_local = !place.starts_with("docker://");
-                let place =
-                    if is_local { format!("{image} is incomplete") } else { place };
+                let place = if is_local { format!("{image} is incomplete") } else { place };
                 Error::NotFound { place, what: format!("{what} ({part})"), present }
             }
             other => other,

@@ -54,7 +54,9 @@ impl Document {
             .map_err(|error| Error::bad_input_because(place, "not a manifest or index", error))?;
         let wrong = |what: &str| Err(Error::bad_input(place, what));
         if fields.fs_layers.is_some() || fields.schema_version == Some(1) {
-            return wrong("manifest of schema 1 is not supported; push the image with a current tool");
+            return wrong(
+                "manifest of schema 1 is not supported; push the image with a current tool",
+            );
         }
         match (fields.manifests, fields.config, fields.layers) {
             // Such a document is an index to one reader and a manifest to another (CVE-2021-41190).

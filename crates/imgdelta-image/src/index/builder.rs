@@ -1,6 +1,6 @@
-//! Makes an index of a stream that passes by: scans, hashes payloads, hands out what is wanted.
+//! The builder of an index: scans a stream, hashes payloads, passes wanted files to a reader.
 //!
-//! Reads nothing itself, and holds no payload except those that its file reader wants.
+//! Never reads the stream itself, and holds no payload except those that the file reader wants.
 
 use super::{Entry, Index, Kind, Owner};
 use crate::tarscan::{Member, Scanner, SparseMap, Visitor};
@@ -12,14 +12,15 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 /// Reads whole files of interest, such as package databases, while a layer passes.
 pub trait FileReader {
-    /// Returns true if this regular file's content is wanted. Sparse files and files after the end
-    /// mark are not offered.
+    /// Returns true if this regular file's content is wanted.
+    ///
+    /// Never called for sparse files, nor for files after the end mark.
     fn wants(&mut self, path: &LayerPath, size_bytes: u64) -> bool;
 
-    /// Takes a file that was wanted. `ordinal` is its entry's.
+    /// Receives a wanted file; `ordinal` is that of its entry.
     fn read(&mut self, ordinal: u32, path: &LayerPath, payload: &[u8]);
 
-    /// Takes note of a file that was wanted and has more than [`Limits::database_bytes`].
+    /// Called for a wanted file that is larger than [`Limits::database_bytes`].
     fn too_large(&mut self, ordinal: u32, path: &LayerPath, size_bytes: u64) {
         let _ = (ordinal, path, size_bytes);
     }
@@ -28,7 +29,7 @@ pub trait FileReader {
     fn finish(self: Box<Self>) -> Bytes;
 }
 
-/// Takes a layer's uncompressed stream and makes its index.
+/// Builds the index of a layer from its uncompressed stream.
 ///
 /// ```
 /// use imgdelta_core::{Algorithm, Limits, verify::Hasher};
@@ -47,7 +48,7 @@ pub trait FileReader {
 /// ```
 pub struct IndexBuilder {
     scanner: Scanner,
-    table: Table,
+    table: EntryTable,
 }
 
 impl fmt::Debug for IndexBuilder {
@@ -61,27 +62,28 @@ impl fmt::Debug for IndexBuilder {
 impl IndexBuilder {
     /// Starts before the stream's first byte.
     pub fn new(limits: &Limits, file_reader: Option<Box<dyn FileReader>>) -> Self {
-        let table = Table {
+        let table = EntryTable {
             file_reader,
             database_limit: limits.database_bytes,
             text_limit: limits.ceiling(LimitName::LayerTextBytes),
             text_bytes: 0,
             entries: Vec::new(),
             owners: HashMap::new(),
-            begun: None,
+            open: None,
             hasher: blake3::Hasher::new(),
         };
         Self { scanner: Scanner::new(limits), table }
     }
 
-    /// Takes the next bytes; large chunks (64 KiB and up) are hashed several times faster than
-    /// small ones. After an error the builder is of no use.
+    /// Takes the next bytes. Chunks of 64 KiB and more hash several times faster than small ones.
+    ///
+    /// After an error the builder is unusable.
     pub fn feed(&mut self, chunk: &[u8]) -> Result<()> {
         self.scanner.feed(chunk, &mut self.table)?;
         self.table.check_text()
     }
 
-    /// Ends the stream, whose name the caller has computed or checked alongside.
+    /// Ends the stream; the caller has computed or checked its digest.
     pub fn finish(self, diff_id: DiffId) -> Result<Index> {
         let mut table = self.table;
         let scan = self.scanner.finish(&mut table);
@@ -98,26 +100,27 @@ impl IndexBuilder {
     }
 }
 
-struct Table {
+/// The entries so far, with the member whose payload is passing.
+struct EntryTable {
     file_reader: Option<Box<dyn FileReader>>,
     database_limit: u64,
     text_limit: Ceiling,
     text_bytes: u64,
     entries: Vec<Entry>,
     owners: HashMap<Owner, Arc<Owner>>,
-    begun: Option<Begun>,
+    open: Option<OpenEntry>,
     hasher: blake3::Hasher,
 }
 
-/// The member whose payload is passing.
-struct Begun {
+/// An entry whose payload is passing.
+struct OpenEntry {
     entry: Entry,
     is_hashed: bool,
-    /// Content for the file reader, as far as it has arrived.
+    /// Content so far for the file reader.
     wanted: Option<Vec<u8>>,
 }
 
-impl Visitor for Table {
+impl Visitor for EntryTable {
     fn begin(&mut self, member: Member) {
         let sparse = member.sparse;
         let owner = Owner {
@@ -161,22 +164,22 @@ impl Visitor for Table {
             reader.too_large(ordinal, &entry.path, entry.size_bytes);
         }
         let wanted = (is_wanted && fits).then(Vec::new);
-        self.begun = Some(Begun { entry, is_hashed, wanted });
+        self.open = Some(OpenEntry { entry, is_hashed, wanted });
     }
 
     fn payload(&mut self, bytes: &[u8]) {
-        let begun = self.begun.as_mut().expect("payload follows its header");
-        if begun.is_hashed {
+        let open = self.open.as_mut().expect("payload follows its header");
+        if open.is_hashed {
             self.hasher.update(bytes);
         }
-        if let Some(wanted) = &mut begun.wanted {
-            // Grows with what comes, not to what the header promises.
+        if let Some(wanted) = &mut open.wanted {
+            // Grows with the bytes that arrive, not to the size that the header states.
             wanted.extend_from_slice(bytes);
         }
     }
 
     fn end(&mut self) {
-        let Some(Begun { mut entry, is_hashed, wanted }) = self.begun.take() else { return };
+        let Some(OpenEntry { mut entry, is_hashed, wanted }) = self.open.take() else { return };
         if is_hashed {
             entry.digest = Some(PayloadDigest(*self.hasher.finalize().as_bytes()));
         }
@@ -189,10 +192,11 @@ impl Visitor for Table {
     }
 }
 
-impl Table {
+impl EntryTable {
+    /// Returns the shared copy of an owner.
     fn intern(&mut self, owner: Owner) -> Arc<Owner> {
-        if let Some(known) = self.owners.get(&owner) {
-            return Arc::clone(known);
+        if let Some(shared) = self.owners.get(&owner) {
+            return Arc::clone(shared);
         }
         self.text_bytes += (owner.user.len() + owner.group.len()) as u64;
         let shared = Arc::new(owner.clone());
@@ -206,15 +210,15 @@ impl Table {
     }
 }
 
-/// What an entry holds in memory besides its fixed part.
+/// Returns the memory that an entry takes besides its fixed part.
 fn text_bytes(entry: &Entry) -> u64 {
     let attributes = entry.attributes.iter().map(|one| one.name.len() + one.value.len() + 32);
     let link = entry.link.as_ref().map_or(0, |link| link.len());
     (entry.path.as_bytes().len() + link + attributes.sum::<usize>()) as u64
 }
 
-/// Starts a payload's hash. A sparse file's is of another family than a whole one's, so that the
-/// same stored bytes with holes between them are another content.
+/// Starts a payload's hash. Sparse files use another key and hash their map first, so that equal
+/// stored bytes with different holes have different digests.
 fn start_hash(sparse: Option<&SparseMap>, size_bytes: u64) -> blake3::Hasher {
     let Some(map) = sparse else { return blake3::Hasher::new() };
     let mut hasher = blake3::Hasher::new_derive_key(SPARSE_CONTEXT);
@@ -225,5 +229,5 @@ fn start_hash(sparse: Option<&SparseMap>, size_bytes: u64) -> blake3::Hasher {
     hasher
 }
 
-/// Part of every cached sparse digest; changing it makes them all new.
+/// Part of every cached sparse digest; a change invalidates them all.
 const SPARSE_CONTEXT: &str = "imgdelta 2026 sparse payload v1";

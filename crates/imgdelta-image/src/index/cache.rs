@@ -1,8 +1,8 @@
-//! Indexes kept in a directory from run to run, one file a layer, named by its `DiffId`.
+//! A directory of indexes for later runs: one file for each layer, named by its `DiffId`.
 //!
-//! It never fails a run by what it holds: a file that is damaged, of another version or another
-//! layer's is as good as none. Files appear by rename, so any number of processes may share the
-//! directory; the last writer wins, and all write the same.
+//! Its content never fails a run: a file that is damaged, of another version, or of another layer is
+//! ignored with a note. Files appear by rename, so several processes may share the directory. The
+//! last writer wins, and all write the same bytes.
 
 use super::Index;
 use imgdelta_core::{DiffId, Difference, Error, Limits, Result, limits::Ceiling};
@@ -19,20 +19,20 @@ pub struct Cache {
     limits: Limits,
 }
 
-/// What a cache holds for a layer.
+/// The result of a lookup in the cache.
 #[derive(Debug)]
 #[must_use]
 pub enum Lookup {
-    /// Its index.
+    /// The layer's index.
     Found(Box<Index>),
-    /// Nothing.
+    /// No file for this layer.
     Absent,
-    /// A file that is no index of this layer, and why: worth a warning, then as [`Lookup::Absent`].
+    /// A file that is not an index of this layer, with the reason; treat it as [`Lookup::Absent`].
     Unusable(Error),
 }
 
 impl Lookup {
-    /// Returns the index, if there is one.
+    /// Returns the index if the cache has it.
     pub fn found(self) -> Option<Index> {
         match self {
             Self::Found(index) => Some(*index),
@@ -42,14 +42,14 @@ impl Lookup {
 }
 
 impl Cache {
-    /// Opens a directory, which is made if it is missing.
+    /// Opens a directory; creates it if it is missing.
     pub fn open(directory: impl Into<PathBuf>, limits: &Limits) -> Result<Self> {
         let directory = directory.into();
         fs::create_dir_all(&directory).map_err(Error::io(directory.display()))?;
         Ok(Self { directory, limits: limits.clone() })
     }
 
-    /// Returns what is held for a layer.
+    /// Looks up the index of a layer.
     pub fn load(&self, diff_id: &DiffId) -> Lookup {
         let path = self.path(diff_id);
         match self.read(&path, diff_id) {
@@ -61,7 +61,7 @@ impl Cache {
         }
     }
 
-    /// Keeps an index. Nobody ever sees half of it.
+    /// Saves an index; readers see the whole file or none.
     pub fn save(&self, index: &Index) -> Result<()> {
         let path = self.path(&index.diff_id);
         let place = path.display();
@@ -71,16 +71,16 @@ impl Cache {
             .tempfile_in(&self.directory)
             .map_err(Error::io(self.directory.display()))?;
         scratch.write_all(&bytes).map_err(Error::io(&place))?;
-        // Not synced: what a cut of power leaves half written, the digest gives away.
+        // Not synced: after a loss of power the digest reveals a half-written file.
         scratch.persist(&path).map_err(|failure| Error::io(&place)(failure.error))?;
         Ok(())
     }
 
     fn read(&self, path: &Path, diff_id: &DiffId) -> Result<Index> {
         let place = path.display();
-        // Asked before opening: opening a pipe would wait for ever.
+        // Checked before opening, since opening a pipe would block.
         if !fs::metadata(path).map_err(Error::io(&place))?.is_file() {
-            return Err(Error::bad_input(place, "it is no regular file"));
+            return Err(Error::bad_input(place, "not a regular file"));
         }
         let file = File::open(path).map_err(Error::io(&place))?;
         let size = file.metadata().map_err(Error::io(&place))?.len();
@@ -89,7 +89,7 @@ impl Cache {
         let read = (&file).take(MAX_FILE_BYTES).read_to_end(&mut bytes);
         read.map_err(Error::io(&place))?;
         let index = Index::from_bytes(&bytes, &self.limits)
-            .map_err(|error| Error::bad_input_because(&place, "it is not usable", error))?;
+            .map_err(|error| Error::bad_input_because(&place, "not usable", error))?;
         if index.diff_id != *diff_id {
             return Err(Error::Mismatch {
                 place: place.to_string(),
@@ -100,11 +100,11 @@ impl Cache {
     }
 
     fn path(&self, diff_id: &DiffId) -> PathBuf {
-        // No colon: some file systems have none.
+        // Without a colon, which some file systems do not allow.
         let name = format!("{}-{}.index", diff_id.algorithm().name(), diff_id.hex());
         self.directory.join(name)
     }
 }
 
-/// An index of four million entries, the most a layer may have, takes some 150 MB.
+/// An index of four million entries, the most that a layer may have, takes about 150 MB.
 const MAX_FILE_BYTES: u64 = 1 << 30;

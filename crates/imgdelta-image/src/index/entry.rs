@@ -1,7 +1,7 @@
-//! One member of a layer's tar stream, as it lies there.
+//! One member of a layer's tar stream: its ranges and its decoded metadata.
 //!
-//! Ranges are those of the uncompressed stream. What a header says is decoded for comparing and
-//! explaining; the header's own bytes stay in the stream, so nothing here must be lossless.
+//! Ranges are offsets in the uncompressed stream. Fields are decoded for comparison and display. The
+//! header's bytes stay in the stream, so nothing here has to be lossless.
 
 pub use crate::tarscan::{Attribute, Kind};
 
@@ -11,41 +11,42 @@ use std::{ops::Range, sync::Arc};
 /// One member of a layer. Its identity is its ordinal in the index: a path may occur twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Where it belongs, cleaned; the spelling is in the header's bytes.
+    /// Its path, cleaned; the header's bytes have the spelling.
     pub path: LayerPath,
-    /// Where its first header block begins: that of a long-name or PAX header if it has one.
-    /// It ends where the next entry begins, or the index's tail; padding is its own.
+    /// Offset of its first header block, which may be a long-name or PAX header.
+    ///
+    /// It ends, with its padding, where the next entry or the index's tail starts.
     pub start: u64,
-    /// Its stored bytes; empty for what has none. For a sparse file the data segments (and the
-    /// map in front of them, where the variant keeps it there).
+    /// Its stored bytes; may be empty. A sparse file stores its data segments, and in some variants
+    /// a map before them.
     pub payload: Range<u64>,
-    /// What it makes.
+    /// The kind of file.
     pub kind: Kind,
-    /// The size of the file it makes: more than the payload's when sparse.
+    /// The size of the file; a sparse file is larger than its payload.
     pub size_bytes: u64,
-    /// The content of a regular file, and of anything else that carries a payload. Sparse files:
-    /// stored bytes and map together.
+    /// The digest of the payload; `None` for links and other members without one. That of a sparse
+    /// file also covers its map.
     pub digest: Option<PayloadDigest>,
-    /// Where a symbolic or hard link points, as spelled.
+    /// The target of a symbolic or hard link, as spelled.
     pub link: Option<Box<[u8]>>,
     /// Permission bits with set-id and sticky, without the type.
     pub mode: u32,
-    /// Whom it belongs to.
+    /// User and group.
     pub owner: Arc<Owner>,
-    /// When it was modified: seconds since 1970 and nanoseconds.
+    /// Time of modification: seconds since 1970 and nanoseconds.
     pub mtime: (i64, u32),
     /// Major and minor number of a device.
     pub device: Option<(u32, u32)>,
-    /// Extended attributes in the order of the header: capabilities, ACLs and labels among them.
+    /// Extended attributes in the order of the header, including capabilities, ACLs and labels.
     pub attributes: Box<[Attribute]>,
-    /// Whether it is stored sparse.
+    /// True if it is stored sparse.
     pub is_sparse: bool,
-    /// Whether it stands behind an end-of-archive mark (concatenated tars): runtimes stop there
-    /// and never see it.
+    /// True if it lies after an end-of-archive mark, as in concatenated archives. Runtimes stop at
+    /// the mark and never see it.
     pub is_after_end: bool,
 }
 
-/// A user and group, by number and by name. Shared: a layer has few.
+/// A user and group, by number and by name. Entries share it: a layer has few owners.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// The user's number.

@@ -1,8 +1,8 @@
-//! An index as bytes: a short head with a digest over everything, then columns in a zstd frame.
+//! The file of an index: a short head with a digest of everything, then columns in a zstd frame.
 //!
-//! It is a cache's file, not an exchange format: a reader refuses every version but its own, and
-//! whoever gets a refusal scans the layer again. Neighbours in a layer are alike (paths share
-//! fronts, times and owners repeat), so each fact has a column of its own and zstd does the rest.
+//! It is a cache file and not an exchange format: a reader refuses every version except its own, and
+//! the caller scans the layer again. Neighbours in a layer are alike: paths share prefixes, times and
+//! owners repeat. So each field has its own column, and zstd compresses them well.
 //!
 //! ```text
 //! magic[8]  version u32  columns_bytes u64  digest[32]  zstd frame
@@ -15,13 +15,13 @@ use bytes::Bytes;
 use imgdelta_core::{
     Algorithm, DiffId, Error, Limits, PayloadDigest, Result, limits::Ceiling, path::LayerPath,
 };
-use imgdelta_format::varint::{self, unzigzag, zigzag};
+use imgdelta_wire::varint::{self, unzigzag, zigzag};
 use std::{collections::HashMap, io::Read as _, sync::Arc};
 
 impl Index {
     /// Returns the index as bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let columns = Columns::of(self).join();
+        let columns = IndexColumns::of(self).join();
         let frame = zstd::bulk::compress(&columns, LEVEL).map_err(Error::io("index"))?;
         let mut out = Vec::with_capacity(HEAD_BYTES + frame.len());
         out.extend_from_slice(MAGIC);
@@ -36,37 +36,38 @@ impl Index {
     /// Reads what [`Index::to_bytes`] wrote; anything else is an error.
     pub fn from_bytes(bytes: &[u8], limits: &Limits) -> Result<Self> {
         let (head, frame) =
-            bytes.split_at_checked(HEAD_BYTES).ok_or_else(|| refuse("it is cut"))?;
-        let (told, digest) = head.split_at(HEAD_BYTES - 32);
-        if told[..8] != *MAGIC {
-            return Err(refuse("it is no index"));
+            bytes.split_at_checked(HEAD_BYTES).ok_or_else(|| invalid("shorter than its head"))?;
+        let (fields, digest) = head.split_at(HEAD_BYTES - 32);
+        if fields[..8] != *MAGIC {
+            return Err(invalid("not an index file"));
         }
-        let version = u32::from_le_bytes(told[8..12].try_into().expect("four bytes"));
+        let version = u32::from_le_bytes(fields[8..12].try_into().expect("four bytes"));
         if version != VERSION {
-            return Err(refuse(format_args!("its version is {version}, should be {VERSION}")));
+            return Err(invalid(format_args!("version is {version}, should be {VERSION}")));
         }
-        if digest_of(told, frame) != *digest {
-            return Err(refuse("its digest is wrong"));
+        if digest_of(fields, frame) != *digest {
+            return Err(invalid("digest is wrong"));
         }
-        let columns_bytes = u64::from_le_bytes(told[12..20].try_into().expect("eight bytes"));
+        let columns_bytes = u64::from_le_bytes(fields[12..20].try_into().expect("eight bytes"));
         Ceiling::fixed(columns_limit(limits)).admit(columns_bytes, "number of bytes", "index")?;
-        // Grows with what comes out, whatever the head promises.
+        // Grows with the decoded bytes, not to the length that the head states.
         let mut columns = Vec::new();
         zstd::Decoder::new(frame)
             .and_then(|decoder| decoder.take(columns_bytes + 1).read_to_end(&mut columns))
-            .map_err(|source| Error::bad_input_because("index", "its frame is broken", source))?;
+            .map_err(|source| Error::bad_input_because("index", "the frame is damaged", source))?;
         if columns.len() as u64 != columns_bytes {
-            return Err(refuse("its length is wrong"));
+            let found = columns.len();
+            return Err(invalid(format_args!("{found} bytes of columns, not {columns_bytes}")));
         }
-        read(&columns, limits).ok_or_else(|| refuse("its columns are malformed"))
+        read(&columns, limits).ok_or_else(|| invalid("the columns are malformed"))
     }
 }
 
-/// The facts of all entries, each kind of fact for itself.
+/// The fields of all entries, one column for each kind of field.
 #[derive(Default)]
-struct Columns([Vec<u8>; COLUMNS]);
+struct IndexColumns([Vec<u8>; COLUMNS]);
 
-/// What stands in which column.
+/// Numbers of the columns; the first holds the fields of the index itself.
 const WHOLE: usize = 0;
 const PATHS: usize = 1;
 const SPANS: usize = 2;
@@ -80,7 +81,7 @@ const REST: usize = 9;
 const DIGESTS: usize = 10;
 const COLUMNS: usize = 11;
 
-impl Columns {
+impl IndexColumns {
     fn of(index: &Index) -> Self {
         let mut columns = Self::default();
         columns.put_whole(index);
@@ -145,7 +146,7 @@ impl Columns {
         self.text(WHOLE, &index.findings);
     }
 
-    /// A kind and which facts follow in other columns.
+    /// Writes a kind, with flags for the fields in other columns.
     fn put_kind(&mut self, entry: &Entry) {
         let (code, other) = match entry.kind {
             Kind::Other(flag) => (OTHER, Some(flag)),
@@ -164,10 +165,10 @@ impl Columns {
         self.0[KINDS].extend(other);
     }
 
-    /// An owner's place, or the owner itself where the next free place is named.
-    fn put_owner<'a>(&mut self, owner: &'a Owner, known: &mut HashMap<&'a Owner, usize>) {
-        let next = known.len();
-        let place = *known.entry(owner).or_insert(next);
+    /// Writes an owner's number in order of first use, and the owner itself at its first use.
+    fn put_owner<'a>(&mut self, owner: &'a Owner, numbers: &mut HashMap<&'a Owner, usize>) {
+        let next = numbers.len();
+        let place = *numbers.entry(owner).or_insert(next);
         self.number(OWNERS, place as u64);
         if place == next {
             self.number(OWNERS, owner.uid);
@@ -196,7 +197,7 @@ impl Columns {
     }
 }
 
-/// Reads columns; `None` for whatever [`Columns::of`] would not have written.
+/// Reads columns; `None` for bytes that [`IndexColumns::of`] does not write.
 fn read(mut bytes: &[u8], limits: &Limits) -> Option<Index> {
     let mut columns = [&b""[..]; COLUMNS];
     for column in &mut columns {
@@ -209,20 +210,21 @@ fn read(mut bytes: &[u8], limits: &Limits) -> Option<Index> {
         _ => return None,
     };
     let diff_id = DiffId::new(algorithm, take_text(whole)?)?;
-    let stream_bytes = varint::read(whole)?;
-    let tail_start = varint::read(whole)?;
-    let count = varint::read(whole).filter(|&count| count <= limits.layer_entries)?;
-    let damage = match varint::read(whole)? {
+    let stream_bytes = varint::take(whole)?;
+    let tail_start = varint::take(whole)?;
+    let count = varint::take(whole).filter(|&count| count <= limits.layer_entries)?;
+    let damage = match varint::take(whole)? {
         0 => None,
         1 => Some(Damage {
-            offset: varint::read(whole)?,
+            offset: varint::take(whole)?,
             what: std::str::from_utf8(take_text(whole)?).ok()?.into(),
         }),
         _ => return None,
     };
     let findings = Bytes::copy_from_slice(take_text(whole)?);
-    let mut reader = Reader { columns, owners: Vec::new(), path: Vec::new(), end: 0, time: 0 };
-    // An entry takes at least this many bytes, so a lying count takes no memory.
+    let mut reader =
+        ColumnReader { columns, owners: Vec::new(), path: Vec::new(), end: 0, time: 0 };
+    // Each entry takes at least a byte here, so a false count takes no memory.
     let count =
         usize::try_from(count).ok().filter(|&count| count <= reader.columns[MODES].len())?;
     let mut entries = Vec::with_capacity(count);
@@ -241,7 +243,8 @@ fn read(mut bytes: &[u8], limits: &Limits) -> Option<Index> {
     })
 }
 
-struct Reader<'a> {
+/// Columns with the state that entries share.
+struct ColumnReader<'a> {
     columns: [&'a [u8]; COLUMNS],
     owners: Vec<Arc<Owner>>,
     path: Vec<u8>,
@@ -249,7 +252,7 @@ struct Reader<'a> {
     time: i64,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> ColumnReader<'a> {
     fn entry(&mut self) -> Option<Entry> {
         let path = self.path()?;
         let start = self.end.checked_add(self.number(SPANS)?)?;
@@ -329,7 +332,7 @@ impl<'a> Reader<'a> {
     }
 
     fn attributes(&mut self) -> Option<Box<[Attribute]>> {
-        // Each takes two bytes at least.
+        // Each takes at least two bytes.
         let count = usize::try_from(self.number(REST)?).ok()?;
         if count > self.columns[REST].len() / 2 {
             return None;
@@ -340,7 +343,7 @@ impl<'a> Reader<'a> {
     }
 
     fn number(&mut self, column: usize) -> Option<u64> {
-        varint::read(&mut self.columns[column])
+        varint::take(&mut self.columns[column])
     }
 
     fn text(&mut self, column: usize) -> Option<&'a [u8]> {
@@ -353,19 +356,19 @@ impl<'a> Reader<'a> {
 }
 
 fn take_text<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let len = usize::try_from(varint::read(bytes)?).ok()?;
+    let len = usize::try_from(varint::take(bytes)?).ok()?;
     bytes.split_off(..len)
 }
 
-fn digest_of(told: &[u8], frame: &[u8]) -> [u8; 32] {
-    *blake3::Hasher::new().update(told).update(frame).finalize().as_bytes()
+fn digest_of(fields: &[u8], frame: &[u8]) -> [u8; 32] {
+    *blake3::Hasher::new().update(fields).update(frame).finalize().as_bytes()
 }
 
-fn refuse(what: impl std::fmt::Display) -> Error {
+fn invalid(what: impl std::fmt::Display) -> Error {
     Error::bad_input("index", what)
 }
 
-/// No index that was made under these limits has more.
+/// Returns the largest length of columns that these limits allow.
 fn columns_limit(limits: &Limits) -> u64 {
     let findings = limits.database_bytes;
     limits
@@ -376,7 +379,7 @@ fn columns_limit(limits: &Limits) -> u64 {
         .saturating_add(1 << 16)
 }
 
-/// In the order of their codes.
+/// Kinds in the order of their codes.
 const KIND_CODES: [Kind; OTHER] = [
     Kind::File,
     Kind::HardLink,
@@ -387,18 +390,18 @@ const KIND_CODES: [Kind; OTHER] = [
     Kind::Fifo,
 ];
 
-/// The code of kinds that bring their flag along.
+/// The code of [`Kind::Other`], whose type flag follows.
 const OTHER: usize = 7;
 
-/// The most that the numbers and the digest of an entry take.
+/// Bound on the numbers and the digest of an entry.
 const ENTRY_BYTES: u64 = 160;
 
 const MAGIC: &[u8; 8] = b"imgdxidx";
 
-/// Also to be raised when a scan would give another answer for the same stream.
+/// Raised with every change of the file, and of a scan's result for the same stream.
 const VERSION: u32 = 1;
 
 const HEAD_BYTES: usize = 8 + 4 + 8 + 32;
 
-/// Higher levels find little more: the digests, which nothing compresses, are most of it.
+/// Higher levels gain little: most of the file is digests, which do not compress.
 const LEVEL: i32 = 3;

@@ -1,8 +1,8 @@
-//! A layer's entry table: where each member of its stream lies, what it makes, what it holds.
+//! The index of a layer: range, kind, metadata and payload digest of each member of its stream.
 //!
-//! It never keeps payload. One pass over the uncompressed stream makes it; from then on questions
-//! about the layer are answered without reading it, and [`cache`] keeps it from run to run. It
-//! costs a few hundred bytes of memory an entry, and some 35 on disk (Debian, Python and Node layers).
+//! One pass over the uncompressed stream builds it. Later questions about the layer need no second
+//! pass, and [`cache`] keeps the index for the next run. It never holds payload. It costs a few
+//! hundred bytes of memory per entry, and about 35 on disk (Debian, Python and Node layers).
 
 mod builder;
 pub mod cache;
@@ -20,37 +20,37 @@ use std::ops::Range;
 /// The entries of one layer, in the order of its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Index {
-    /// The stream's name.
+    /// The digest of the stream.
     pub diff_id: DiffId,
     /// The stream's length.
     pub stream_bytes: u64,
     /// Its members. Each reaches from its `start` to the next one's, the last to `tail_start`.
     pub entries: Vec<Entry>,
-    /// Where what belongs to no member begins: end blocks, and all from a damage on.
+    /// The end of the last member. The tail holds end blocks, and everything after damage.
     pub tail_start: u64,
-    /// Where the stream stopped being a tar stream before its end mark. Runtimes refuse such a
-    /// layer; whether that is an error is for the caller to say.
+    /// The place at which the stream stops being a tar stream before its end mark.
+    ///
+    /// Runtimes refuse such a layer; the caller decides if that is an error.
     pub damage: Option<Damage>,
-    /// What the caller found in payloads it caught, already in bytes. Set it before the index is
-    /// saved; here it means nothing.
+    /// The file reader's findings, as opaque bytes that are stored with the index.
     pub findings: Bytes,
 }
 
-/// A stretch of the stream; all of them in order are the stream.
+/// A range of the stream; all segments in order are the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segment {
     /// The header blocks of an entry, extensions included.
     Header(usize, Range<u64>),
     /// The payload of an entry; never empty.
     Payload(usize, Range<u64>),
-    /// What stands between a payload and the next entry; never empty.
+    /// The bytes between a payload and the next entry; never empty.
     Padding(usize, Range<u64>),
-    /// What stands behind the last entry; never empty.
+    /// The bytes after the last entry, or before the first; never empty.
     Tail(Range<u64>),
 }
 
 impl Segment {
-    /// Returns where it lies.
+    /// Returns its range in the stream.
     pub fn range(&self) -> Range<u64> {
         match self {
             Self::Header(_, range)
@@ -62,7 +62,7 @@ impl Segment {
 }
 
 impl Index {
-    /// Makes the index of a layer whose stream cannot be had: nothing in it is seen.
+    /// Returns the index of a layer whose stream is unavailable: it has no entries.
     pub fn unseen(diff_id: DiffId) -> Self {
         Self {
             diff_id,
@@ -79,27 +79,28 @@ impl Index {
         self.entries[i].start..self.entries[i].payload.start
     }
 
-    /// Returns all that is entry `i`'s: headers, payload, padding.
+    /// Returns the whole range of entry `i`: headers, payload, padding.
     pub fn member_range(&self, i: usize) -> Range<u64> {
         let end = self.entries.get(i + 1).map_or(self.tail_start, |next| next.start);
         self.entries[i].start..end
     }
 
-    /// Returns what stands between the payload of entry `i` and the next entry. Mostly zeros up to
-    /// a full block; between concatenated archives end blocks too.
+    /// Returns the bytes between the payload of entry `i` and the next entry.
+    ///
+    /// Mostly zeros up to a full block; between concatenated archives also end blocks.
     pub fn padding_range(&self, i: usize) -> Range<u64> {
         self.entries[i].payload.end..self.member_range(i).end
     }
 
-    /// Returns the end blocks and whatever else stands behind the last entry.
+    /// Returns the end blocks and all other bytes after the last entry.
     pub fn tail_range(&self) -> Range<u64> {
         self.tail_start..self.stream_bytes
     }
 
-    /// Returns the whole stream in stretches, in order and without a gap.
+    /// Returns the whole stream as segments, in order and without a gap.
     pub fn segments(&self) -> impl Iterator<Item = Segment> + '_ {
-        // Bytes in front of the first entry are only there when it is the end mark of an empty
-        // archive; they have no entry before them, so they count as a tail that comes early.
+        // The first entry starts later only behind the end mark of an empty archive. No entry owns
+        // those bytes, so they are a tail that comes early.
         let lead = 0..self.entries.first().map_or(self.tail_start, |first| first.start);
         let of_entry = |i: usize| {
             [

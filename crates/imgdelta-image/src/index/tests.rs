@@ -1,4 +1,4 @@
-//! Indexes give their stream back, survive being stored, and never survive being damaged.
+//! Segments of an index are its stream; a stored index comes back; a damaged one is refused.
 
 use super::{
     cache::{Cache, Lookup},
@@ -68,14 +68,14 @@ fn equal_payloads_have_equal_digests_and_sparse_ones_their_own() {
     assert_eq!((digest(b"bin"), digest(b"etc")), (None, None));
 }
 
-/// Files handed over, as (ordinal, path, content), and those that were too large.
+/// Files that a reader received, as (ordinal, path, content), and those that were too large.
 #[derive(Default)]
-struct Seen {
+struct ReceivedFiles {
     read: Vec<(u32, String, Vec<u8>)>,
     too_large: Vec<String>,
 }
 
-struct StatusReader(Arc<Mutex<Seen>>);
+struct StatusReader(Arc<Mutex<ReceivedFiles>>);
 
 impl FileReader for StatusReader {
     fn wants(&mut self, path: &LayerPath, _: u64) -> bool {
@@ -96,7 +96,7 @@ impl FileReader for StatusReader {
 }
 
 #[test]
-fn wanted_payloads_are_handed_over_whole_and_bounded() {
+fn wanted_payloads_are_passed_whole_and_bounded() {
     let stream = Tar::new()
         .dir("lib")
         .file("lib/status", b"Package: x")
@@ -105,7 +105,7 @@ fn wanted_payloads_are_handed_over_whole_and_bounded() {
         .raw(&HeaderBlock::new(b'0', b"cut/status", 50).0)
         .raw(b"too short")
         .0;
-    let seen = Arc::new(Mutex::new(Seen::default()));
+    let seen = Arc::new(Mutex::new(ReceivedFiles::default()));
     let limits = with(|limits| limits.database_bytes = 100);
     let mut builder = IndexBuilder::new(&limits, Some(Box::new(StatusReader(Arc::clone(&seen)))));
     stream.chunks(7).for_each(|chunk| builder.feed(chunk).unwrap());
@@ -144,7 +144,7 @@ fn a_stored_index_comes_back() {
 }
 
 #[test]
-fn a_damaged_index_is_refused_whatever_byte_it_is() {
+fn an_index_with_any_damaged_byte_is_refused() {
     let (_, bytes) = stored();
     let refused = |bytes: &[u8]| Index::from_bytes(bytes, &Limits::default()).is_err();
     for at in 0..bytes.len() {
@@ -159,7 +159,7 @@ fn a_damaged_index_is_refused_whatever_byte_it_is() {
 }
 
 #[test]
-fn a_cache_gives_back_only_what_it_was_given() {
+fn a_cache_returns_only_indexes_saved_for_the_layer() {
     let directory = tempfile::tempdir().unwrap();
     let cache = Cache::open(directory.path().join("a/b"), &Limits::default()).unwrap();
     let (index, bytes) = stored();
@@ -182,7 +182,7 @@ fn a_cache_gives_back_only_what_it_was_given() {
     assert!(why(&other).contains("diff id"));
     std::fs::remove_file(&foreign).unwrap();
     std::fs::create_dir(&foreign).unwrap();
-    assert!(why(&other).contains("no regular file"));
+    assert!(why(&other).contains("not a regular file"));
 
     std::fs::write(file, &bytes[..bytes.len() - 1]).unwrap();
     assert!(why(&index.diff_id).contains("not usable"));

@@ -1,8 +1,8 @@
-//! Layers applied one entry at a time to a map from path to what is there.
+//! The merge of layers: entries applied one by one to a map from path to node.
 //!
-//! It reads no payload. The map is ordered by the bytes of paths, so that all that lies under a
-//! directory is one range. Work is bounded for hostile layers: hops of links, lengths of paths,
-//! directories that are only implied, and notes all have ceilings.
+//! It reads no payload. The map is ordered by the bytes of paths, so that everything below a
+//! directory is one range. Ceilings bound the work for hostile layers: on hops of links, lengths of
+//! paths, implied directories, and notes.
 
 use super::{Node, Note, Rootfs};
 use crate::index::{Entry, Index, Kind};
@@ -12,37 +12,38 @@ use std::{
     ops::Bound,
 };
 
-/// Applies layers.
-pub(super) struct Builder<'a> {
+/// A tree under construction.
+pub(super) struct TreeBuilder<'a> {
     layers: &'a [&'a Index],
-    tree: BTreeMap<LayerPath, Slot>,
+    tree: BTreeMap<LayerPath, TreeSlot>,
     notes: Vec<Note>,
     omitted_notes: u64,
     implied: usize,
-    /// The directory part that was resolved last and what it led to: neighbours share it.
+    /// The last directory path, as spelled and as resolved; neighbours share it.
     last_parent: Option<(Vec<u8>, Vec<u8>)>,
-    /// Directories in which this layer has already hidden what is below.
+    /// Directories that this layer has marked opaque.
     opaque: HashSet<LayerPath>,
 }
 
 #[derive(Clone, Copy)]
-struct Slot {
+struct TreeSlot {
     layer: u32,
     entry: Option<u32>,
     content: Option<(u32, u32)>,
-    form: Form,
+    form: SlotForm,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum SlotForm {
     Directory,
     Symlink,
     Leaf,
 }
 
+/// The error is the text of a note.
 type Outcome<T> = Result<T, &'static str>;
 
-impl<'a> Builder<'a> {
+impl<'a> TreeBuilder<'a> {
     pub(super) fn new(layers: &'a [&'a Index]) -> Self {
         Self {
             layers,
@@ -92,15 +93,16 @@ impl<'a> Builder<'a> {
             return self.white_out(&parent, hidden, layer);
         }
         let form = match entry.kind {
-            Kind::Directory => Form::Directory,
-            Kind::Symlink => Form::Symlink,
+            Kind::Directory => SlotForm::Directory,
+            Kind::Symlink => SlotForm::Symlink,
             Kind::Other(_) => return Err("its type is unknown; it is left out"),
-            _ => Form::Leaf,
+            _ => SlotForm::Leaf,
         };
         let path = join(&parent, name)?;
-        let mut slot = Slot { layer, entry: Some(ordinal), content: Some((layer, ordinal)), form };
+        let mut slot =
+            TreeSlot { layer, entry: Some(ordinal), content: Some((layer, ordinal)), form };
         match self.tree.get(&path[..]) {
-            Some(there) if there.form == Form::Directory && form == Form::Directory => {}
+            Some(there) if there.form == SlotForm::Directory && form == SlotForm::Directory => {}
             Some(_) => self.remove(&path),
             None => {}
         }
@@ -115,13 +117,13 @@ impl<'a> Builder<'a> {
         broken.map_or(Ok(()), Err)
     }
 
-    /// A layer's own root directory changes the root's metadata and nothing else.
+    /// Applies a layer's entry for the root directory, which changes the root's metadata only.
     fn describe_root(&mut self, layer: u32, ordinal: u32, entry: &Entry) -> Outcome<()> {
         if entry.kind != Kind::Directory {
             return Err("only a directory can be the root; it is left out");
         }
         let content = Some((layer, ordinal));
-        let slot = Slot { layer, entry: Some(ordinal), content, form: Form::Directory };
+        let slot = TreeSlot { layer, entry: Some(ordinal), content, form: SlotForm::Directory };
         self.tree.insert(LayerPath::root(), slot);
         Ok(())
     }
@@ -130,9 +132,9 @@ impl<'a> Builder<'a> {
         if hidden == OPAQUE {
             self.hide_below(parent, layer);
         } else if hidden.starts_with(WHITEOUT) {
-            // What aufs kept for itself (`.wh..wh.plnk`, `.wh..wh.aufs`) never meant a file.
+            // aufs used `.wh..wh.plnk` and `.wh..wh.aufs` itself; they never hide a file.
         } else if matches!(hidden, b"" | b"." | b"..") {
-            return Err("a whiteout of no name; it is left out");
+            return Err("a whiteout without a name; it is left out");
         } else {
             let path = join(parent, hidden)?;
             self.remove(&path);
@@ -140,8 +142,9 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Removes what lower layers put into a directory. What this layer put there stays, and with it
-    /// the directories on the way, though their own descriptions are gone.
+    /// Removes everything that lower layers put into a directory.
+    ///
+    /// This layer's files stay. So do the directories above them, without their descriptions.
     fn hide_below(&mut self, directory: &[u8], layer: u32) {
         let mut above = LayerPath::parse(directory);
         if self.opaque.contains(&above) {
@@ -158,7 +161,7 @@ impl<'a> Builder<'a> {
         let range = (bound(&start), end.as_deref().map_or(Bound::Unbounded, Bound::Excluded));
         let mut kept: HashSet<Vec<u8>> = HashSet::new();
         let mut gone: Vec<LayerPath> = Vec::new();
-        // Backwards, what lies in a directory comes before the directory.
+        // In reverse order, files come before their directory.
         for (path, slot) in self.tree.range::<[u8], _>(range).rev() {
             let path_bytes = path.as_bytes();
             if slot.layer == layer || kept.contains(path_bytes) {
@@ -170,7 +173,8 @@ impl<'a> Builder<'a> {
         }
         for path in gone {
             if kept.contains(path.as_bytes()) {
-                let slot = Slot { layer, entry: None, content: None, form: Form::Directory };
+                let slot =
+                    TreeSlot { layer, entry: None, content: None, form: SlotForm::Directory };
                 self.tree.insert(path, slot);
             } else {
                 self.tree.remove(&path);
@@ -179,14 +183,14 @@ impl<'a> Builder<'a> {
         self.last_parent = None;
     }
 
-    /// Removes a node and all that lies below it.
+    /// Removes a node and everything below it.
     fn remove(&mut self, path: &[u8]) {
         let Some(slot) = self.tree.remove(path) else { return };
-        if slot.form == Form::Leaf {
+        if slot.form == SlotForm::Leaf {
             return;
         }
         self.last_parent = None;
-        if slot.form == Form::Directory {
+        if slot.form == SlotForm::Directory {
             let (start, end) = below(path);
             let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
             let range = self.tree.range::<[u8], _>((bound(&start), end));
@@ -197,20 +201,20 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn link_target(&mut self, entry: &Entry) -> Outcome<Slot> {
-        const BROKEN: &str = "a hard link to nothing; its file is unknown";
+    fn link_target(&mut self, entry: &Entry) -> Outcome<TreeSlot> {
+        const BROKEN: &str = "a hard link to a missing file";
         let link = entry.link.as_deref().unwrap_or_default();
         let target = LayerPath::parse(link);
         let (parent, name) = split(target.as_bytes());
         let parent = self.resolve(parent)?;
         let slot = *self.tree.get(&join(&parent, name)?[..]).ok_or(BROKEN)?;
-        if slot.form == Form::Directory {
-            return Err("a hard link to a directory; its file is unknown");
+        if slot.form == SlotForm::Directory {
+            return Err("a hard link to a directory");
         }
         Ok(slot)
     }
 
-    /// Resolves the directory an entry lies in, and makes what is missing of it.
+    /// Resolves the directory of an entry, and creates its missing parts.
     fn resolve_parent(&mut self, spelled: &[u8], layer: u32) -> Outcome<Vec<u8>> {
         if let Some((last, resolved)) = &self.last_parent
             && last == spelled
@@ -222,26 +226,25 @@ impl<'a> Builder<'a> {
         let mut cut = resolved.len();
         while cut > 0 {
             match self.tree.get(&resolved[..cut]) {
-                Some(slot) if slot.form == Form::Directory => break,
-                Some(_) => return Err("it lies in something that is no directory; it is left out"),
+                Some(slot) if slot.form == SlotForm::Directory => break,
+                Some(_) => return Err("its parent is not a directory; it is left out"),
                 None => missing.push(cut),
             }
             cut = resolved[..cut].iter().rposition(|&byte| byte == b'/').unwrap_or(0);
         }
         self.implied += missing.len();
         if self.implied > MAX_IMPLIED {
-            return Err("too many directories are only implied; it is left out");
+            return Err("too many implied directories; it is left out");
         }
         for cut in missing {
-            let slot = Slot { layer, entry: None, content: None, form: Form::Directory };
+            let slot = TreeSlot { layer, entry: None, content: None, form: SlotForm::Directory };
             self.tree.insert(LayerPath::parse(&resolved[..cut]), slot);
         }
         self.last_parent = Some((spelled.to_vec(), resolved.clone()));
         Ok(resolved)
     }
 
-    /// Follows every symbolic link in a path, as if the root were `/`. Parts that are not there
-    /// are taken literally.
+    /// Follows every symbolic link in a path, as if the root were `/`; missing parts stay as spelled.
     fn resolve(&self, spelled: &[u8]) -> Outcome<Vec<u8>> {
         let mut resolved = Vec::new();
         let mut todo: Vec<&[u8]> = Vec::new();
@@ -262,11 +265,11 @@ impl<'a> Builder<'a> {
             }
             let candidate = join(&resolved, part)?;
             match self.tree.get(&candidate[..]) {
-                Some(slot) if slot.form == Form::Symlink => {
+                Some(slot) if slot.form == SlotForm::Symlink => {
                     hops += 1;
                     let target = self.target_of(slot);
                     if hops > MAX_HOPS || target.len() > MAX_PATH_BYTES {
-                        return Err("its links lead nowhere; it is left out");
+                        return Err("too many symbolic links in its path; it is left out");
                     }
                     if target.starts_with(b"/") {
                         resolved.clear();
@@ -279,7 +282,7 @@ impl<'a> Builder<'a> {
         Ok(resolved)
     }
 
-    fn target_of(&self, slot: &Slot) -> &'a [u8] {
+    fn target_of(&self, slot: &TreeSlot) -> &'a [u8] {
         let Some((layer, entry)) = slot.content else { return b"" };
         let entry = &self.layers[layer as usize].entries[entry as usize];
         entry.link.as_deref().unwrap_or_default()
@@ -294,13 +297,13 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Numbers the files that have more than one name.
+/// Sets the link group of files with several names.
 fn group_links(nodes: &mut [Node]) {
     let is_link = |node: &Node| node.content.is_some_and(|content| Some(content) != own(node));
-    // Only a file that some other node calls its content can have several names.
+    // A file has several names only if some node's content is another entry.
     let mut groups: HashMap<(u32, u32), (u32, Option<u32>)> = HashMap::new();
     for node in nodes.iter().filter(|node| is_link(node)) {
-        groups.entry(node.content.expect("a link has it")).or_default();
+        groups.entry(node.content.expect("a link has content")).or_default();
     }
     for node in &*nodes {
         if let Some(group) = node.content.and_then(|content| groups.get_mut(&content)) {
@@ -325,7 +328,7 @@ fn own(node: &Node) -> Option<(u32, u32)> {
     node.entry.map(|entry| (node.layer, entry))
 }
 
-/// Splits a clean path into its directory and its last part.
+/// Splits a clean path into its directory and its name.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&byte| byte == b'/') {
         Some(slash) => (&path[..slash], &path[slash + 1..]),
@@ -340,7 +343,7 @@ fn join(directory: &[u8], name: &[u8]) -> Outcome<Vec<u8>> {
     Ok(if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() })
 }
 
-/// Returns the borders of all paths below a directory: from `a/` up to, without, `a0`.
+/// Returns the bounds of all paths below a directory: from `a/` to `a0`, exclusive.
 fn below(directory: &[u8]) -> (Vec<u8>, Option<Vec<u8>>) {
     if directory.is_empty() {
         return (Vec::new(), None);
@@ -354,20 +357,20 @@ fn bound(start: &[u8]) -> Bound<&[u8]> {
 
 const WHITEOUT: &[u8] = b".wh.";
 
-/// What follows [`WHITEOUT`] in an opaque marker's name, `.wh..wh..opq`.
+/// The rest of an opaque marker's name, `.wh..wh..opq`, after [`WHITEOUT`].
 const OPAQUE: &[u8] = b".wh..opq";
 
-/// What containerd follows at most; the kernel stops at 40.
+/// containerd's bound; the kernel's is 40.
 const MAX_HOPS: u32 = 255;
 
-/// The kernel's `PATH_MAX`: no runtime can make a longer one.
+/// The kernel's `PATH_MAX`: no runtime can create a longer path.
 const MAX_PATH_BYTES: usize = 4096;
 
-/// Parts looked at for one path; twice what the longest path can have, links included.
+/// Parts resolved for one path, links included; twice as many as the longest path has.
 const MAX_PARTS: u32 = 4096;
 
-/// Real images imply a handful. Each takes as little as two bytes of a layer and a hundred of ours.
+/// Real images imply a handful. Each takes two bytes of a layer and a hundred bytes of memory.
 const MAX_IMPLIED: usize = 1_000_000;
 
-/// Nobody reads more.
+/// More than a person reads.
 const MAX_NOTES: usize = 1000;

@@ -1,4 +1,4 @@
-//! A table of layers and the tree they make.
+//! Tables of layers with the trees that they make, and the notes.
 
 use super::*;
 use crate::index::tests::index;
@@ -9,7 +9,8 @@ fn merge(layers: &[Tar]) -> Rootfs {
     Rootfs::merge(&indexes.iter().collect::<Vec<_>>())
 }
 
-/// `path=layer.entry`, `-` for an implied directory, `>` and the content of a hard link.
+/// Returns `path=layer.entry` for each node, `-` for an implied directory, `>` before the content
+/// of a hard link, `#` before a link group.
 fn shown(rootfs: &Rootfs) -> String {
     let one = |node: &Node| {
         let entry = node.entry.map_or("-".to_owned(), |entry| format!("{}.{entry}", node.layer));
@@ -30,7 +31,7 @@ fn tar() -> Tar {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "one table")]
-fn layers_make_the_tree_a_runtime_makes() {
+fn layers_merge_to_the_tree_that_a_runtime_makes() {
     let lower = || tar().dir("d").file("d/a", b"a").file("d/b", b"b").dir("d/s").file("d/s/x", b"");
     let table: &[(&str, &[Tar], &str)] = &[
         ("order", &[lower()], "d=0.0 d/a=0.1 d/b=0.2 d/s=0.3 d/s/x=0.4"),
@@ -144,20 +145,17 @@ fn layers_make_the_tree_a_runtime_makes() {
 }
 
 #[test]
-fn what_a_runtime_refuses_is_noted() {
+fn entries_that_a_runtime_refuses_are_noted() {
     let notes = |layer: Tar| {
         let rootfs = merge(&[layer]);
         rootfs.notes().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     };
-    assert_eq!(
-        notes(tar().hard_link("b", "gone")),
-        "layer 0, /b: a hard link to nothing; its file is unknown"
-    );
+    assert_eq!(notes(tar().hard_link("b", "gone")), "layer 0, /b: a hard link to a missing file");
     assert!(notes(tar().dir("d").hard_link("b", "d")).contains("to a directory"));
-    assert!(notes(tar().symlink("a", "a").file("a/x", b"")).contains("lead nowhere"));
-    assert!(notes(tar().file("a", b"").file("a/b", b"")).contains("no directory"));
-    assert!(notes(tar().file(".wh.", b"")).contains("no name"));
-    assert!(notes(tar().file(".wh...", b"")).contains("no name"));
+    assert!(notes(tar().symlink("a", "a").file("a/x", b"")).contains("too many symbolic links"));
+    assert!(notes(tar().file("a", b"").file("a/b", b"")).contains("parent is not a directory"));
+    assert!(notes(tar().file(".wh.", b"")).contains("without a name"));
+    assert!(notes(tar().file(".wh...", b"")).contains("without a name"));
     assert!(notes(tar().file("./", b"").file("a", b"")).is_empty());
     assert!(notes(tar().long(b'L', &b"a/".repeat(3000)).dir("x")).contains("too long"));
 }

@@ -63,14 +63,17 @@ fn not_a_path(text: &str) -> String {
     }
     let is_docker = matches!(transport, "docker" | "podman" | "http" | "https");
     let name = if is_docker { rest.trim_start_matches('/') } else { text };
-    let is_path = !is_docker && (name.starts_with(['/', '.', '~']) || name.ends_with(".tar"));
+    let has_extension = Path::new(name).extension().is_some_and(|end| end == "tar");
+    let is_path = !is_docker && (name.starts_with(['/', '.', '~']) || has_extension);
     if !is_path && parse_registry(name).is_ok() {
         let problem = if is_docker {
             format!("transport {transport} is not supported")
         } else {
             "no file or directory has this name".to_owned()
         };
-        return format!("{problem}; for an image in a registry write docker://{name}; {TRANSPORTS}");
+        return format!(
+            "{problem}; for an image in a registry write docker://{name}; {TRANSPORTS}"
+        );
     }
     format!("no file or directory has this name; {TRANSPORTS}")
 }
@@ -81,12 +84,18 @@ fn quoted(text: &str) -> String {
 
 /// Transports of other tools, and a way to bring their images here.
 const UNSUPPORTED: [(&str, &str); 6] = [
-    ("docker-daemon", "save the image with `docker save IMAGE -o FILE` and name docker-archive:FILE"),
+    (
+        "docker-daemon",
+        "save the image with `docker save IMAGE -o FILE` and name docker-archive:FILE",
+    ),
     (
         "containers-storage",
         "save the image with `podman save IMAGE -o FILE` and name docker-archive:FILE",
     ),
-    ("containerd", "export the image with `ctr images export FILE IMAGE` and name oci-archive:FILE"),
+    (
+        "containerd",
+        "export the image with `ctr images export FILE IMAGE` and name oci-archive:FILE",
+    ),
     ("dir", "convert the image with `skopeo copy dir:DIR oci:DIR2:TAG` and name oci:DIR2:TAG"),
     ("ostree", "copy the image with `skopeo copy ostree:IMAGE oci:DIR:TAG` and name oci:DIR:TAG"),
     ("sif", "copy the image with `skopeo copy sif:FILE oci:DIR:TAG` and name oci:DIR:TAG"),

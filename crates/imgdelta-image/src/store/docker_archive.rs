@@ -137,13 +137,7 @@ struct ConfigRootfs {
 impl ClassicArchive {
     fn read(members: Members, place: &str, limits: &Limits) -> Result<Self> {
         let Some(range) = members.find(MANIFEST_FILE, place)? else {
-            let what = if members.contains(INDEX_FILE) {
-                let file = place.strip_prefix("docker-archive:").unwrap_or(place);
-                format!("an OCI archive, not a docker archive; name it oci-archive:{file}")
-            } else {
-                "not a docker archive: manifest.json is missing".to_owned()
-            };
-            return Err(Error::bad_input(place, what));
+            return Err(Error::bad_input(place, "not a docker archive: manifest.json is missing"));
         };
         let json = read_small(
             members.open(range),

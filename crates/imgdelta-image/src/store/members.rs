@@ -127,8 +127,8 @@ impl ArchiveWalk<'_> {
             }
             let kind = header[156];
             let is_extension = matches!(kind, b'L' | b'K' | b'x' | b'g');
-            let stated =
-                number(&header[124..136]).ok_or_else(|| self.wrong(start, "size is not a number"))?;
+            let stated = number(&header[124..136])
+                .ok_or_else(|| self.wrong(start, "size is not a number"))?;
             let size = match kind {
                 // Links and directories have no payload, although some writers state a size.
                 b'1'..=b'6' => 0,

@@ -98,12 +98,13 @@ pub(super) fn ambiguous(place: &str, names: &[String]) -> Error {
         Some(_) => format!("{place}{name}"),
         None => format!("{place}:{name}"),
     });
-    let mut what = format!("holds {} images; name one: ", names.len());
-    what.push_str(&shown.collect::<Vec<_>>().join(", "));
-    if let more @ 1.. = names.len().saturating_sub(MAX_SHOWN_NAMES) {
-        what.push_str(&format!(" and {more} more"));
-    }
-    Error::bad_input(place, what)
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    let more = match names.len().saturating_sub(MAX_SHOWN_NAMES) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let count = names.len();
+    Error::bad_input(place, format_args!("holds {count} images; name one: {shown}{more}"))
 }
 
 /// Returns a root's name: Docker's whole reference if it has one, since Docker's `ref.name` is a

@@ -1,16 +1,16 @@
 //! One header block of 512 bytes: its fields, its numbers, its checksum.
 //!
-//! It never looks past the block. Where the formats differ (v7, USTAR, star, GNU) Go's archive/tar
-//! is followed, since that is what container runtimes unpack with.
+//! It never reads past the block. Where the dialects differ (v7, USTAR, star, GNU), it follows Go's
+//! archive/tar, since container runtimes unpack with it.
 
 use super::BLOCK_BYTES;
 
 /// A header block's bytes.
 #[derive(Clone, Copy)]
-pub(super) struct Header<'a>(pub(super) &'a [u8; BLOCK_BYTES]);
+pub(super) struct RawHeader<'a>(pub(super) &'a [u8; BLOCK_BYTES]);
 
-impl<'a> Header<'a> {
-    /// Returns whether the checksum is right, by unsigned or (as some old writers did) signed bytes.
+impl<'a> RawHeader<'a> {
+    /// Returns true if the checksum is right, over unsigned bytes or, as some old writers, signed ones.
     pub(super) fn is_sound(self) -> bool {
         let Some(found) = octal(&self.0[CHECKSUM]) else { return false };
         let plain = |bytes: &[u8]| bytes.iter().map(|&byte| i64::from(byte)).sum::<i64>();
@@ -33,15 +33,15 @@ impl<'a> Header<'a> {
     pub(super) fn name(self) -> Vec<u8> {
         let name = text(&self.0[..100]);
         let prefix = match self.format() {
-            Format::Ustar => text(&self.0[345..500]),
-            Format::Star => text(&self.0[345..476]),
-            // There GNU keeps times and the sparse map.
-            Format::Gnu | Format::Old => b"",
+            HeaderFormat::Ustar => text(&self.0[345..500]),
+            HeaderFormat::Star => text(&self.0[345..476]),
+            // GNU has times and the sparse map in this field.
+            HeaderFormat::Gnu | HeaderFormat::Old => b"",
         };
         if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
     }
 
-    /// Returns where a link points.
+    /// Returns the target of a link.
     pub(super) fn link(self) -> &'a [u8] {
         text(&self.0[157..257])
     }
@@ -49,13 +49,14 @@ impl<'a> Header<'a> {
     /// Returns the user's and the group's name.
     pub(super) fn names(self) -> (&'a [u8], &'a [u8]) {
         match self.format() {
-            Format::Old => (b"", b""),
+            HeaderFormat::Old => (b"", b""),
             _ => (text(&self.0[265..297]), text(&self.0[297..329])),
         }
     }
 
-    /// Returns the permission bits. Like every number but the size, one that cannot be read is 0:
-    /// it decides nothing about where things lie.
+    /// Returns the permission bits.
+    ///
+    /// Like every number except the size, an invalid one is 0, since it decides no range.
     pub(super) fn mode(self) -> u32 {
         let bits = number(&self.0[100..108]).unwrap_or(0) & 0o7777;
         u32::try_from(bits).expect("twelve bits")
@@ -67,7 +68,7 @@ impl<'a> Header<'a> {
         (id(&self.0[108..116]), id(&self.0[116..124]))
     }
 
-    /// Returns the size, or `None` if it is no number or negative.
+    /// Returns the size, or `None` if it is not a number or negative.
     pub(super) fn size(self) -> Option<u64> {
         u64::try_from(number(&self.0[124..136])?).ok()
     }
@@ -79,25 +80,26 @@ impl<'a> Header<'a> {
 
     /// Returns a device's numbers.
     pub(super) fn device(self) -> (u32, u32) {
-        if self.format() == Format::Old {
+        if self.format() == HeaderFormat::Old {
             return (0, 0);
         }
         let part = |field| number(field).and_then(|id| u32::try_from(id).ok()).unwrap_or(0);
         (part(&self.0[329..337]), part(&self.0[337..345]))
     }
 
-    fn format(self) -> Format {
+    fn format(self) -> HeaderFormat {
         match &self.0[257..263] {
-            b"ustar\0" if &self.0[508..512] == b"tar\0" => Format::Star,
-            b"ustar\0" => Format::Ustar,
-            b"ustar " => Format::Gnu,
-            _ => Format::Old,
+            b"ustar\0" if &self.0[508..512] == b"tar\0" => HeaderFormat::Star,
+            b"ustar\0" => HeaderFormat::Ustar,
+            b"ustar " => HeaderFormat::Gnu,
+            _ => HeaderFormat::Old,
         }
     }
 }
 
+/// The dialect of a header.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Format {
+enum HeaderFormat {
     Old,
     Ustar,
     Star,
@@ -109,7 +111,7 @@ pub(super) fn text(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
-/// Reads a number in octal digits or, with the top bit set, base 256 in two's complement.
+/// Reads a number: octal digits, or with the top bit set base 256 in two's complement.
 pub fn number(field: &[u8]) -> Option<i64> {
     let first = *field.first()?;
     if first & 0x80 == 0 {
@@ -128,7 +130,7 @@ pub fn number(field: &[u8]) -> Option<i64> {
     Some(if invert == 0 { value } else { !value })
 }
 
-/// Reads octal digits between spaces or NULs; none at all are 0.
+/// Reads octal digits between spaces or NULs; a field without digits is 0.
 fn octal(field: &[u8]) -> Option<i64> {
     let is_filler = |byte: &u8| matches!(byte, b' ' | 0);
     let start = field.iter().position(|byte| !is_filler(byte)).unwrap_or(field.len());
@@ -147,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_of_every_writer_are_read() {
+    fn numbers_of_every_dialect_are_read() {
         assert_eq!(number(b"0000644\0"), Some(0o644));
         assert_eq!(number(b"   644 \0"), Some(0o644));
         assert_eq!(number(b"00000000644 "), Some(0o644));
@@ -167,7 +169,7 @@ mod tests {
         block[..2].copy_from_slice(b"\xff\xfe");
         let sum = |block: &mut [u8; BLOCK_BYTES], value: u32| {
             block[148..156].copy_from_slice(format!("{value:06o}\0 ").as_bytes());
-            Header(block).is_sound()
+            RawHeader(block).is_sound()
         };
         let unsigned = 256 + 0xff + 0xfe;
         assert!(sum(&mut block, unsigned));

@@ -1,10 +1,10 @@
-//! What a scan tells about one member, and where a stream stopped making sense.
+//! The types of a scan: members with their metadata, and damage.
 //!
-//! Words only: nothing here reads a stream.
+//! Data only: nothing here reads a stream.
 
 use std::ops::Range;
 
-/// What kind of thing a member makes.
+/// The kind of file that a member makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A regular file, stored whole or sparse.
@@ -26,7 +26,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns whether members of this kind have no bytes of their own, whatever their size says.
+    /// Returns true if members of this kind have no payload, whatever size their header states.
     pub(super) fn is_header_only(self) -> bool {
         !matches!(self, Self::File | Self::Other(_))
     }
@@ -35,35 +35,36 @@ impl Kind {
 /// An extended attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attribute {
-    /// `user.x`, `security.capability`, `security.selinux`, …; ACLs written as text keep the
-    /// name of their record, `SCHILY.acl.access`.
+    /// Its name, such as `user.x`, `security.capability` or `security.selinux`. An ACL in text form
+    /// has the name of its record, `SCHILY.acl.access`.
     pub name: Box<[u8]>,
-    /// Its bytes.
+    /// Its value.
     pub value: Box<[u8]>,
 }
 
-/// Where the stored bytes of a sparse file belong; the rest of it is holes.
+/// The ranges of a sparse file that are stored; the others are holes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SparseMap {
-    /// Offset and length, ascending, none empty, none touching the next: one file has one map,
-    /// however its writer cut it.
+    /// Offset and length of each range, ascending.
+    ///
+    /// No range is empty or touches the next, so one file has one map, whatever its writer's cuts.
     pub segments: Vec<(u64, u64)>,
 }
 
-/// One member of a tar stream: its headers taken together.
+/// One member of a tar stream, from all of its headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Where its first header block begins: that of a long-name or PAX header if it has one.
+    /// Offset of its first header block, which may be a long-name or PAX header.
     pub start: u64,
     /// Its stored bytes.
     pub payload: Range<u64>,
-    /// What it makes.
+    /// The kind of file.
     pub kind: Kind,
     /// Its name as spelled.
     pub name: Vec<u8>,
-    /// Where a symbolic or hard link points, as spelled; empty otherwise.
+    /// The target of a symbolic or hard link, as spelled; empty for other kinds.
     pub link: Vec<u8>,
-    /// The size of the file it makes: more than the payload's when sparse.
+    /// The size of the file; a sparse file is larger than its payload.
     pub size_bytes: u64,
     /// Permission bits with set-id and sticky, without the type.
     pub mode: u32,
@@ -83,16 +84,17 @@ pub struct Member {
     pub attributes: Vec<Attribute>,
     /// The map of a sparse file.
     pub sparse: Option<SparseMap>,
-    /// Whether it stands behind an end-of-archive mark.
+    /// True if it lies after an end-of-archive mark.
     pub is_after_end: bool,
 }
 
-/// Where a stream stopped being a tar stream. Everything from the last whole member on is tail.
+/// The place at which a stream stops being a tar stream; everything after the last whole member is
+/// tail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// The offset of the block or member that could not be understood.
+    /// The offset of the malformed block or member.
     pub offset: u64,
-    /// What is wrong with it.
+    /// The problem.
     pub what: Box<str>,
 }
 

@@ -1,13 +1,12 @@
-//! A tar stream as members with exact byte ranges, while it passes by.
+//! A streaming scan of a tar archive: its members, with exact byte ranges.
 //!
-//! It unpacks nothing, follows no link, and loses no byte: each member reaches to the next one's
-//! start, and whatever stands behind the last is the tail. So any bytes at all scan to something;
-//! where they stop being a tar stream, the scan says so as [`Damage`] and the rest is tail.
+//! The scan unpacks nothing, follows no link, and loses no byte. Each member reaches to the next
+//! one's start, and the bytes after the last are the tail. So every input scans to some result; where
+//! it stops being a tar stream, the scan reports [`Damage`], and the rest is tail.
 //!
-//! What is a member is what Go's archive/tar takes for one, since container runtimes unpack with
-//! it; where Go gives up and GNU tar reads on (Solaris headers, members behind the end mark), we
-//! read on as well. Payload is handed over in slices of the caller's own chunks, so large files
-//! cost nothing here.
+//! Go's archive/tar decides what a member is, since container runtimes unpack with it. Where Go gives
+//! up and GNU tar reads on, the scan reads on: Solaris headers, members after the end mark. Payload is
+//! passed on in slices of the caller's chunks, so large files cost nothing here.
 
 mod header;
 mod member;
@@ -19,81 +18,82 @@ mod tests;
 pub use header::number;
 pub use member::{Attribute, Damage, Kind, Member, SparseMap};
 
-use header::Header;
+use header::RawHeader;
 use imgdelta_core::{LimitName, Limits, Result, limits::Ceiling};
-use pax::Records;
-use sparse::{OldMap, TextMap, TextReader};
+use pax::PaxRecords;
+use sparse::{OldMap, TextMapProgress, TextMapReader};
 
-/// Told of members in their order in the stream.
+/// Receives the members of a stream in their order.
 pub trait Visitor {
-    /// A member's headers were read.
+    /// Receives a member whose headers are complete.
     fn begin(&mut self, member: Member);
 
-    /// Some of its payload; all calls together are [`Member::payload`]'s bytes.
+    /// Receives a part of its payload; all parts together are the bytes of [`Member::payload`].
     fn payload(&mut self, bytes: &[u8]);
 
-    /// Its payload is complete. A member that was begun and never ended was cut by the stream's
-    /// end: it is no member but part of the tail.
+    /// Called when its payload is complete.
+    ///
+    /// A member without this call was cut by the end of the stream, and is part of the tail.
     fn end(&mut self);
 }
 
-/// What is left to say when the stream has ended.
+/// The result of a scan at the end of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scan {
     /// The length of the stream.
     pub stream_bytes: u64,
-    /// Where the last member, with its padding, ends.
+    /// The end of the last member with its padding.
     pub tail_start: u64,
-    /// Where the stream stopped being a tar stream before its end mark.
+    /// The place at which the stream stops being a tar stream before its end mark.
     pub damage: Option<Damage>,
 }
 
-/// Takes a tar stream in chunks of any size.
+/// Scans a tar stream in chunks of any size.
 #[derive(Debug)]
 pub struct Scanner {
     extension_limit: Ceiling,
     entry_limit: Ceiling,
     members: u64,
-    /// The offset of the next byte to look at.
+    /// The offset of the next byte.
     at: u64,
-    state: State,
-    /// A block of which only the front has arrived.
+    state: ScanState,
+    /// The first part of a block whose rest has not arrived.
     partial: Vec<u8>,
-    pending: Pending,
-    globals: Records,
+    pending: PendingHeaders,
+    globals: PaxRecords,
     is_after_end: bool,
     tail_start: u64,
     damage: Option<Damage>,
 }
 
-/// What the next bytes are.
+/// The meaning of the next bytes.
 #[derive(Debug)]
-enum State {
+enum ScanState {
     /// A header block.
     Header,
     /// The body of an extension header, with its padding.
     Extension { flag: u8, body: Vec<u8>, body_bytes: u64, left_bytes: u64 },
     /// More blocks of an old GNU sparse map.
     OldMap { member: Box<Member>, map: OldMap, stored_bytes: u64 },
-    /// Blocks of a map in front of the data.
-    TextMap { member: Box<Member>, reader: TextReader, seen: Vec<u8> },
-    /// The body of a member that should have none, or already the next header: its bytes tell.
+    /// Blocks of a map before the data.
+    TextMap { member: Box<Member>, reader: TextMapReader, seen: Vec<u8> },
+    /// Either the body of a member that should have none, or the next header; its bytes decide.
     Either { member: Box<Member>, stored_bytes: u64 },
     /// Payload, then padding.
     Payload { start: u64, left_bytes: u64, padding_bytes: u64 },
-    /// Bytes that mean nothing.
+    /// Padding.
     Padding { left_bytes: u64 },
-    /// Nothing more is understood.
+    /// The tail, to the end of the stream.
     Tail,
 }
 
-/// Extension headers waiting for their member.
+/// Extension headers for the next member.
 #[derive(Debug, Default)]
-struct Pending {
+struct PendingHeaders {
     start: Option<u64>,
     name: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
-    records: Option<Records>,
+    records: Option<PaxRecords>,
 }
 
 impl Scanner {
@@ -104,25 +104,25 @@ impl Scanner {
             entry_limit: limits.ceiling(LimitName::LayerEntries),
             members: 0,
             at: 0,
-            state: State::Header,
+            state: ScanState::Header,
             partial: Vec::new(),
-            pending: Pending::default(),
-            globals: Records::default(),
+            pending: PendingHeaders::default(),
+            globals: PaxRecords::default(),
             is_after_end: false,
             tail_start: 0,
             damage: None,
         }
     }
 
-    /// Takes the next bytes. The only errors are limits; the scan is of no use after one.
+    /// Takes the next bytes. The only errors are limits; after one the scanner is unusable.
     pub fn feed(&mut self, mut chunk: &[u8], sink: &mut impl Visitor) -> Result<()> {
         while !chunk.is_empty() {
             match &mut self.state {
-                State::Tail => {
+                ScanState::Tail => {
                     self.at += chunk.len() as u64;
                     return Ok(());
                 }
-                State::Payload { left_bytes, padding_bytes, .. } => {
+                ScanState::Payload { left_bytes, padding_bytes, .. } => {
                     let slice = split_front(&mut chunk, *left_bytes);
                     self.at += slice.len() as u64;
                     *left_bytes -= slice.len() as u64;
@@ -132,15 +132,15 @@ impl Scanner {
                         self.end_member(padding, sink);
                     }
                 }
-                State::Padding { left_bytes } => {
+                ScanState::Padding { left_bytes } => {
                     let skipped = split_front(&mut chunk, *left_bytes).len() as u64;
                     self.at += skipped;
                     *left_bytes -= skipped;
                     if *left_bytes == 0 {
-                        self.state = State::Header;
+                        self.state = ScanState::Header;
                     }
                 }
-                State::Extension { body, body_bytes, left_bytes, .. } => {
+                ScanState::Extension { body, body_bytes, left_bytes, .. } => {
                     let slice = split_front(&mut chunk, *left_bytes);
                     self.at += slice.len() as u64;
                     *left_bytes -= slice.len() as u64;
@@ -158,9 +158,9 @@ impl Scanner {
 
     /// Ends the stream.
     pub fn finish(mut self, sink: &mut impl Visitor) -> Scan {
-        let cut = match std::mem::replace(&mut self.state, State::Tail) {
-            State::Either { member, stored_bytes } => {
-                // Less than a block follows: no header, so it is the body if it is long enough.
+        let cut = match std::mem::replace(&mut self.state, ScanState::Tail) {
+            ScanState::Either { member, stored_bytes } => {
+                // Less than a block is left, so it is not a header; it is the body if long enough.
                 let has_body = stored_bytes <= self.partial.len() as u64;
                 let rest = std::mem::take(&mut self.partial);
                 let mut body = &rest[..];
@@ -176,18 +176,18 @@ impl Scanner {
                 let is_cut = !has_body && !rest.is_empty();
                 is_cut.then(|| (self.at - rest.len() as u64, "the stream ends inside a header"))
             }
-            State::Header if !self.partial.is_empty() => {
+            ScanState::Header if !self.partial.is_empty() => {
                 Some((self.at - self.partial.len() as u64, "the stream ends inside a header"))
             }
-            State::Extension { .. } => {
+            ScanState::Extension { .. } => {
                 let start = self.pending.start.unwrap_or(self.at);
                 Some((start, "the stream ends inside an extension header"))
             }
-            State::OldMap { member, .. } | State::TextMap { member, .. } => {
+            ScanState::OldMap { member, .. } | ScanState::TextMap { member, .. } => {
                 Some((member.start, "the stream ends inside a sparse file's map"))
             }
-            State::Payload { start, .. } => Some((start, "the stream ends inside this member")),
-            State::Header | State::Padding { .. } | State::Tail => None,
+            ScanState::Payload { start, .. } => Some((start, "the stream ends inside this member")),
+            ScanState::Header | ScanState::Padding { .. } | ScanState::Tail => None,
         };
         if let Some((offset, what)) = cut {
             self.stop(offset, what);
@@ -217,12 +217,12 @@ impl Scanner {
         outcome
     }
 
-    /// Acts on a block that lies right before `self.at`.
+    /// Acts on the block that ends at `self.at`.
     fn take_block(&mut self, block: &[u8; BLOCK_BYTES], sink: &mut impl Visitor) -> Result<()> {
-        match std::mem::replace(&mut self.state, State::Header) {
-            State::Either { member, stored_bytes } => {
+        match std::mem::replace(&mut self.state, ScanState::Header) {
+            ScanState::Either { member, stored_bytes } => {
                 self.at -= BLOCK_BYTES as u64;
-                if *block == [0; BLOCK_BYTES] || Header(block).is_sound() {
+                if *block == [0; BLOCK_BYTES] || RawHeader(block).is_sound() {
                     self.begin_member(*member, 0, sink);
                     self.at += BLOCK_BYTES as u64;
                     return self.take_header(block, sink);
@@ -230,7 +230,7 @@ impl Scanner {
                 self.begin_member(*member, stored_bytes, sink);
                 self.feed(block, sink)
             }
-            State::OldMap { member, mut map, stored_bytes } => match map.extend(block) {
+            ScanState::OldMap { member, mut map, stored_bytes } => match map.extend(block) {
                 None => {
                     self.stop(member.start, BROKEN_MAP);
                     Ok(())
@@ -238,7 +238,7 @@ impl Scanner {
                 Some(true) => {
                     let bytes = (map.pairs.len() as u64).saturating_mul(24);
                     self.admit_extension(bytes, member.start)?;
-                    self.state = State::OldMap { member, map, stored_bytes };
+                    self.state = ScanState::OldMap { member, map, stored_bytes };
                     Ok(())
                 }
                 Some(false) => {
@@ -246,7 +246,7 @@ impl Scanner {
                     Ok(())
                 }
             },
-            State::TextMap { member, reader, seen } => {
+            ScanState::TextMap { member, reader, seen } => {
                 self.take_text_map(block, member, reader, seen, sink)
             }
             _ => self.take_header(block, sink),
@@ -256,20 +256,20 @@ impl Scanner {
     fn take_header(&mut self, block: &[u8; BLOCK_BYTES], sink: &mut impl Visitor) -> Result<()> {
         let offset = self.at - BLOCK_BYTES as u64;
         if *block == [0; BLOCK_BYTES] {
-            // One such block ends the archive for GNU tar, two do for Go, which refuses anything
-            // but a second one behind the first.
+            // GNU tar ends the archive at one zero block. Go needs two, and refuses any other block
+            // after the first.
             self.is_after_end = true;
-            self.pending = Pending::default();
-            self.globals = Records::default();
+            self.pending = PendingHeaders::default();
+            self.globals = PaxRecords::default();
             return Ok(());
         }
-        let header = Header(block);
+        let header = RawHeader(block);
         if !header.is_sound() {
-            self.stop(offset, "this is no tar header: its checksum is wrong");
+            self.stop(offset, "not a tar header: its checksum is wrong");
             return Ok(());
         }
         let Some(size) = header.size() else {
-            self.stop(offset, "the header's size is no number");
+            self.stop(offset, "the header's size is not a number");
             return Ok(());
         };
         let start = *self.pending.start.get_or_insert(offset);
@@ -278,7 +278,7 @@ impl Scanner {
                 self.admit_extension(size, offset)?;
                 let left_bytes = size + padding_of(size);
                 let body = Vec::new();
-                self.state = State::Extension { flag, body, body_bytes: size, left_bytes };
+                self.state = ScanState::Extension { flag, body, body_bytes: size, left_bytes };
                 if size == 0 {
                     self.end_extension();
                 }
@@ -289,29 +289,31 @@ impl Scanner {
     }
 
     fn end_extension(&mut self) {
-        let State::Extension { flag, body, .. } = std::mem::replace(&mut self.state, State::Header)
+        let ScanState::Extension { flag, body, .. } =
+            std::mem::replace(&mut self.state, ScanState::Header)
         else {
             return;
         };
         match flag {
             b'L' => self.pending.name = Some(header::text(&body).to_vec()),
             b'K' => self.pending.link = Some(header::text(&body).to_vec()),
-            _ => match Records::parse(&body) {
+            _ => match PaxRecords::parse(&body) {
                 Err(what) => self.stop(self.pending.start.unwrap_or(self.at), what),
                 Ok(records) if flag == b'g' => {
                     self.globals.merge_global(records);
-                    // To Go it is a member of its own, which uses up what stands before it.
-                    self.pending = Pending { start: self.pending.start, ..Pending::default() };
+                    // To Go a global header is a member, which uses up the headers before it.
+                    self.pending =
+                        PendingHeaders { start: self.pending.start, ..PendingHeaders::default() };
                 }
                 Ok(records) => self.pending.records = Some(records),
             },
         }
     }
 
-    /// Lays the headers of one member over each other and decides where its payload lies.
+    /// Merges the headers of one member and decides the range of its payload.
     fn take_member(
         &mut self,
-        header: Header<'_>,
+        header: RawHeader<'_>,
         start: u64,
         header_size: u64,
         sink: &mut impl Visitor,
@@ -322,9 +324,9 @@ impl Scanner {
         let pending = std::mem::take(&mut self.pending);
         let records = pending.records.unwrap_or_default();
         let size = records.size.unwrap_or(header_size);
-        // Go counts in 63 bits. Past that no stream goes, and sums below would overflow.
+        // Go counts in 63 bits. No stream is longer, and the sums below would overflow.
         if i64::try_from(size).is_err() || self.at.checked_add(size).is_none() {
-            self.stop(start, "the size of this member is beyond any stream");
+            self.stop(start, "the member's size is larger than any stream");
             return Ok(());
         }
         let sparse_name = records.sparse.as_ref().and_then(|sparse| sparse.name.clone());
@@ -372,11 +374,12 @@ impl Scanner {
                     payload: self.at..self.at + size,
                     ..member
                 });
-                self.state = State::TextMap { member, reader: TextReader::new(), seen: Vec::new() };
+                self.state =
+                    ScanState::TextMap { member, reader: TextMapReader::new(), seen: Vec::new() };
             }
         } else if kind.is_header_only() && size > 0 && !has_body_anyway {
-            // A hard link may repeat its file (PAX), other writers leave a size and no body.
-            self.state = State::Either { member: Box::new(member), stored_bytes: size };
+            // A PAX hard link may repeat its file; other writers state a size without a body.
+            self.state = ScanState::Either { member: Box::new(member), stored_bytes: size };
         } else {
             self.begin_member(member, size, sink);
         }
@@ -385,7 +388,7 @@ impl Scanner {
 
     fn take_old_sparse(
         &mut self,
-        header: Header<'_>,
+        header: RawHeader<'_>,
         member: Member,
         stored_bytes: u64,
         sink: &mut impl Visitor,
@@ -393,7 +396,7 @@ impl Scanner {
         match OldMap::begin(header.0) {
             None => self.stop(member.start, BROKEN_MAP),
             Some((map, true)) => {
-                self.state = State::OldMap { member: Box::new(member), map, stored_bytes };
+                self.state = ScanState::OldMap { member: Box::new(member), map, stored_bytes };
             }
             Some((map, false)) => {
                 self.begin_sparse(member, &map.pairs, map.size_bytes, stored_bytes, sink);
@@ -405,7 +408,7 @@ impl Scanner {
         &mut self,
         block: &[u8; BLOCK_BYTES],
         member: Box<Member>,
-        mut reader: TextReader,
+        mut reader: TextMapReader,
         mut seen: Vec<u8>,
         sink: &mut impl Visitor,
     ) -> Result<()> {
@@ -413,15 +416,15 @@ impl Scanner {
         seen.extend_from_slice(block);
         let stored_bytes = member.payload.end - member.payload.start;
         match reader.block(block) {
-            // A map that leaves its member would be read from the next one.
+            // A map longer than its member would be read from the next member.
             _ if seen.len() as u64 > stored_bytes => self.stop(member.start, BROKEN_MAP),
-            TextMap::Broken => self.stop(member.start, BROKEN_MAP),
-            TextMap::Unfinished => self.state = State::TextMap { member, reader, seen },
-            TextMap::Done(pairs) => {
+            TextMapProgress::Broken => self.stop(member.start, BROKEN_MAP),
+            TextMapProgress::Unfinished => self.state = ScanState::TextMap { member, reader, seen },
+            TextMapProgress::Done(pairs) => {
                 let size_bytes = member.size_bytes;
                 self.at -= seen.len() as u64;
                 self.begin_sparse(*member, &pairs, size_bytes, stored_bytes, sink);
-                if matches!(self.state, State::Tail) {
+                if matches!(self.state, ScanState::Tail) {
                     self.at += seen.len() as u64;
                 } else {
                     self.feed(&seen, sink)?;
@@ -440,7 +443,7 @@ impl Scanner {
         sink: &mut impl Visitor,
     ) {
         match SparseMap::new(pairs, size_bytes) {
-            None => self.stop(member.start, "the map of a sparse file leaves the file"),
+            None => self.stop(member.start, "a sparse file's map goes past the end of the file"),
             Some(map) => {
                 let member = Member { size_bytes, sparse: Some(map), ..member };
                 self.begin_member(member, stored_bytes, sink);
@@ -448,7 +451,7 @@ impl Scanner {
         }
     }
 
-    /// Begins a member whose payload starts right here.
+    /// Begins a member whose payload starts at `self.at`.
     fn begin_member(&mut self, mut member: Member, stored_bytes: u64, sink: &mut impl Visitor) {
         member.payload = self.at..self.at + stored_bytes;
         if member.sparse.is_none() {
@@ -460,7 +463,7 @@ impl Scanner {
         if stored_bytes == 0 {
             self.end_member(0, sink);
         } else {
-            self.state = State::Payload { start, left_bytes: stored_bytes, padding_bytes };
+            self.state = ScanState::Payload { start, left_bytes: stored_bytes, padding_bytes };
         }
     }
 
@@ -468,17 +471,17 @@ impl Scanner {
         sink.end();
         self.tail_start = self.at + padding_bytes;
         self.state = match padding_bytes {
-            0 => State::Header,
-            left_bytes => State::Padding { left_bytes },
+            0 => ScanState::Header,
+            left_bytes => ScanState::Padding { left_bytes },
         };
     }
 
-    /// Gives up on the rest. Behind the end mark this is nobody's loss: runtimes stopped there.
+    /// Ends the scan. After the end mark this is not damage, since runtimes stop at the mark.
     fn stop(&mut self, offset: u64, what: &str) {
         if !self.is_after_end {
             self.damage = Some(Damage { offset, what: what.into() });
         }
-        self.state = State::Tail;
+        self.state = ScanState::Tail;
     }
 
     fn admit_extension(&self, bytes: u64, offset: u64) -> Result<u64> {
@@ -487,8 +490,7 @@ impl Scanner {
     }
 }
 
-/// Returns what a type flag makes, and whether it is a directory only by its name though its flag
-/// says file.
+/// Returns the kind for a type flag, and true for a directory by name whose flag is a file's.
 fn kind_of(flag: u8, name: &[u8]) -> (Kind, bool) {
     let has_slash = name.ends_with(b"/");
     let kind = match flag {
@@ -511,7 +513,7 @@ fn padding_of(bytes: u64) -> u64 {
     bytes.next_multiple_of(BLOCK_BYTES as u64) - bytes
 }
 
-/// Takes up to `limit` bytes from the front.
+/// Splits up to `limit` bytes off the front.
 fn split_front<'a>(chunk: &mut &'a [u8], limit: u64) -> &'a [u8] {
     let len = usize::try_from(limit).map_or(chunk.len(), |limit| limit.min(chunk.len()));
     let (front, rest) = chunk.split_at(len);
@@ -519,7 +521,7 @@ fn split_front<'a>(chunk: &mut &'a [u8], limit: u64) -> &'a [u8] {
     front
 }
 
-/// What tar counts in.
+/// The unit of the tar format.
 const BLOCK_BYTES: usize = 512;
 
-const BROKEN_MAP: &str = "the map of a sparse file is malformed";
+const BROKEN_MAP: &str = "a sparse file's map is malformed";

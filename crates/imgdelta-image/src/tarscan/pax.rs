@@ -1,6 +1,6 @@
-//! The records of a PAX header, of which only what names, places and describes a member is kept.
+//! The records of a PAX header: those that name, place or describe a member.
 //!
-//! It never decides what a member is: `mod` lays records over the header they belong to.
+//! Never decides what a member is: the scanner merges records with their header.
 
 use super::{
     member::Attribute,
@@ -8,9 +8,9 @@ use super::{
 };
 use std::collections::HashMap;
 
-/// What one `x`, `X` or `g` header said.
+/// The records of one `x`, `X` or `g` header.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Records {
+pub(super) struct PaxRecords {
     pub(super) path: Option<Vec<u8>>,
     pub(super) link: Option<Vec<u8>>,
     pub(super) user: Option<Vec<u8>>,
@@ -21,24 +21,24 @@ pub(super) struct Records {
     pub(super) mtime: Option<(i64, u32)>,
     pub(super) device: (Option<u32>, Option<u32>),
     pub(super) attributes: Vec<Attribute>,
-    pub(super) sparse: Option<Sparse>,
+    pub(super) sparse: Option<SparseRecords>,
 }
 
-/// What records say about a sparse file.
+/// The records of a sparse file.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sparse {
+pub(super) struct SparseRecords {
     pub(super) name: Option<Vec<u8>>,
     pub(super) size_bytes: Option<u64>,
-    /// The map, or `None` when it stands in front of the data (1.0).
+    /// The map, or `None` if it lies before the data (version 1.0).
     pub(super) pairs: Option<Vec<(u64, u64)>>,
 }
 
-impl Records {
-    /// Reads a header's body, or says what is wrong with it.
+impl PaxRecords {
+    /// Reads a header's body; the error is the text of a damage.
     pub(super) fn parse(mut body: &[u8]) -> Result<Self, &'static str> {
         let mut records = Self::default();
         let mut sparse = SparseText::default();
-        let mut attributes = Attributes::default();
+        let mut attributes = AttributeList::default();
         while body.iter().any(|&byte| byte != 0) {
             let (key, value) = record(&mut body).ok_or("a PAX record is malformed")?;
             if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
@@ -53,7 +53,7 @@ impl Records {
     }
 
     fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
-        // An empty value takes back what a global header said: the header's own field counts.
+        // An empty value cancels a global record, so that the header's own field counts.
         let text = (!value.is_empty()).then(|| value.to_vec());
         let small = || decimal(value).and_then(|number| u32::try_from(number).ok());
         match key {
@@ -66,9 +66,9 @@ impl Records {
             b"mtime" => self.mtime = time(value),
             b"SCHILY.devmajor" => self.device.0 = small(),
             b"SCHILY.devminor" => self.device.1 = small(),
-            // The one record that moves everything behind it: a wrong one cannot be passed over.
+            // The size decides the range of every later member, so an invalid one is an error.
             b"size" if !value.is_empty() => {
-                self.size = Some(decimal(value).ok_or("a PAX size is no number")?);
+                self.size = Some(decimal(value).ok_or("a PAX size is not a number")?);
             }
             _ => {}
         }
@@ -77,9 +77,9 @@ impl Records {
 
     /// Adds a global header's records to those of earlier ones.
     ///
-    /// Only what may hold for many members counts. A path, size or map for all of them is nonsense
-    /// that would mislay the stream, and attributes for all would let one header of a megabyte
-    /// fill memory. Go's reader applies none at all.
+    /// Only records that make sense for many members count. One path, size or map for all members
+    /// would shift every range; attributes for all members would let one header of a megabyte fill
+    /// memory. Go's reader applies no global record.
     pub(super) fn merge_global(&mut self, other: Self) {
         let keep = |ours: &mut Option<Vec<u8>>, theirs: Option<Vec<u8>>| {
             if theirs.is_some() {
@@ -94,7 +94,7 @@ impl Records {
     }
 }
 
-/// Takes `LENGTH KEY=VALUE\n` from the front.
+/// Splits `LENGTH KEY=VALUE\n` off the front.
 fn record<'a>(body: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
     let space = body.iter().take(MAX_LENGTH_DIGITS + 1).position(|&byte| byte == b' ')?;
     let len = usize::try_from(decimal(&body[..space])?).ok()?;
@@ -119,22 +119,24 @@ fn time(value: &[u8]) -> Option<(i64, u32)> {
     let nanos = (0..9).fold(0, |sum, place| {
         sum * 10 + fraction.get(place).map_or(0, |digit| u32::from(digit - b'0'))
     });
-    // -1.25 is one and a quarter before 1970: second -2 and three quarters of the next.
+    // -1.25 is second -2 plus three quarters.
     match (sign, nanos) {
         (-1, 1..) => Some((seconds.checked_sub(1)?, 1_000_000_000 - nanos)),
         _ => Some((seconds, nanos)),
     }
 }
 
-/// Attributes by name. The same one may come in several dialects (bsdtar writes two); the most
-/// usual dialect wins, and of two records in one dialect the later.
+/// Attributes by name.
+///
+/// A header may have one attribute in several dialects (bsdtar writes two). The most common dialect
+/// wins; of two records in one dialect the later wins.
 #[derive(Default)]
-struct Attributes {
+struct AttributeList {
     list: Vec<Attribute>,
     places: HashMap<Box<[u8]>, (usize, u8)>,
 }
 
-impl Attributes {
+impl AttributeList {
     fn take(&mut self, key: &[u8], value: &[u8]) -> bool {
         if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
             self.put(name, value, 2);
@@ -165,7 +167,7 @@ impl Attributes {
     }
 }
 
-/// `GNU.sparse.` records before it is clear which version they are.
+/// `GNU.sparse.` records before their version is known.
 #[derive(Default)]
 struct SparseText<'a> {
     major: &'a [u8],
@@ -190,7 +192,7 @@ impl<'a> SparseText<'a> {
                     self.numbers.push(decimal(number).ok_or(BROKEN_MAP)?);
                 }
             }
-            // 0.0 repeats these two, always in this order.
+            // Version 0.0 repeats these two, always in this order.
             b"offset" | b"numbytes" => {
                 if self.numbers.len().is_multiple_of(2) != (key == b"offset") {
                     return Err(BROKEN_MAP);
@@ -202,11 +204,11 @@ impl<'a> SparseText<'a> {
         Ok(())
     }
 
-    fn finish(self) -> Result<Option<Sparse>, &'static str> {
-        let is_in_front = match (self.major, self.minor) {
+    fn finish(self) -> Result<Option<SparseRecords>, &'static str> {
+        let is_before_data = match (self.major, self.minor) {
             (b"1", b"0") => true,
             (b"0", b"0" | b"1") => false,
-            // 0.0 and 0.1 as first written did not say their version.
+            // Early writers of 0.0 and 0.1 stated no version.
             (b"", b"") if !self.numbers.is_empty() => false,
             _ => return Ok(None),
         };
@@ -216,17 +218,17 @@ impl<'a> SparseText<'a> {
         let size = if self.size.is_empty() { self.real_size } else { self.size };
         let size_bytes = match size {
             b"" => None,
-            digits => Some(decimal(digits).ok_or("the size of a sparse file is no number")?),
+            digits => Some(decimal(digits).ok_or("a sparse file's size is not a number")?),
         };
-        Ok(Some(Sparse {
+        Ok(Some(SparseRecords {
             name: (!self.name.is_empty()).then(|| self.name.to_vec()),
             size_bytes,
-            pairs: (!is_in_front).then(|| pairs(&self.numbers)),
+            pairs: (!is_before_data).then(|| pairs(&self.numbers)),
         }))
     }
 }
 
-/// Undoes base 64, with or without the filling at the end.
+/// Decodes base 64, with or without padding.
 fn from_base64(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 3);
     let (mut bits, mut held) = (0u32, 0u32);
@@ -251,7 +253,7 @@ fn from_base64(text: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Undoes `%41`; anything else stays.
+/// Decodes `%41`; other text stays.
 fn from_percent(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -269,9 +271,9 @@ fn from_percent(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-const BROKEN_MAP: &str = "the map of a sparse file is malformed";
+const BROKEN_MAP: &str = "a sparse file's map is malformed";
 
-/// A record's length has at most so many digits; more than any limit on the whole header.
+/// Bound on the digits of a record's length, far above any limit on a whole header.
 const MAX_LENGTH_DIGITS: usize = 19;
 
 #[cfg(test)]
@@ -301,7 +303,7 @@ mod tests {
             (b"SCHILY.acl.access", b"user::rwx"),
             (b"comment", b"ignored"),
         ]);
-        let list: Vec<_> = Records::parse(&body)
+        let list: Vec<_> = PaxRecords::parse(&body)
             .unwrap()
             .attributes
             .into_iter()
@@ -317,16 +319,20 @@ mod tests {
     }
 
     #[test]
-    fn malformed_records_are_named() {
+    fn malformed_records_are_reported() {
         for body in
             [&b"6 a=b"[..], b"5 a=b\n", b"99 a=b\n", b"x a=b\n", b"6 =ab\n", b"6 abc\n", b"6"]
         {
-            assert_eq!(Records::parse(body).unwrap_err(), "a PAX record is malformed", "{body:?}");
+            assert_eq!(
+                PaxRecords::parse(body).unwrap_err(),
+                "a PAX record is malformed",
+                "{body:?}"
+            );
         }
-        assert!(Records::parse(b"6 a=b\n").is_ok());
-        assert!(Records::parse(b"6 a=b\n\0\0").is_ok());
-        assert!(Records::parse(&records(&[(b"size", b"-1")])).is_err());
-        assert!(Records::parse(&records(&[(b"GNU.sparse.numbytes", b"1")])).is_err());
-        assert!(Records::parse(&records(&[(b"GNU.sparse.map", b"1,2,x")])).is_err());
+        assert!(PaxRecords::parse(b"6 a=b\n").is_ok());
+        assert!(PaxRecords::parse(b"6 a=b\n\0\0").is_ok());
+        assert!(PaxRecords::parse(&records(&[(b"size", b"-1")])).is_err());
+        assert!(PaxRecords::parse(&records(&[(b"GNU.sparse.numbytes", b"1")])).is_err());
+        assert!(PaxRecords::parse(&records(&[(b"GNU.sparse.map", b"1,2,x")])).is_err());
     }
 }

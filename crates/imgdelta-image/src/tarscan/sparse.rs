@@ -1,12 +1,14 @@
-//! The maps of sparse files in the four ways they were ever written.
+//! Maps of sparse files, in the four known formats.
 //!
-//! Old GNU: in the header and extension blocks behind it. GNU.sparse 0.0 and 0.1: in PAX records.
-//! 1.0: as text in front of the data. It never sees data.
+//! Old GNU has the map in the header and in extension blocks after it. GNU.sparse 0.0 and 0.1 have it
+//! in PAX records, and 1.0 as text before the data. Nothing here reads the data.
 
 use super::{BLOCK_BYTES, header::number, member::SparseMap};
 
 impl SparseMap {
-    /// Makes a map of pairs as written, or `None` if they overlap, run backwards or leave the file.
+    /// Returns the map of the written pairs.
+    ///
+    /// `None` if they overlap, are out of order, or go past the end of the file.
     pub(super) fn new(pairs: &[(u64, u64)], size_bytes: u64) -> Option<Self> {
         let mut segments: Vec<(u64, u64)> = Vec::new();
         let mut end = 0u64;
@@ -34,7 +36,7 @@ pub(super) struct OldMap {
 }
 
 impl OldMap {
-    /// Reads the header's own four places; the flag says whether extension blocks follow.
+    /// Reads the four pairs of the header; the flag is true if extension blocks follow.
     pub(super) fn begin(block: &[u8; BLOCK_BYTES]) -> Option<(Self, bool)> {
         let size_bytes = u64::try_from(number(&block[483..495])?).ok()?;
         let mut map = Self { pairs: Vec::new(), size_bytes };
@@ -42,7 +44,7 @@ impl OldMap {
         Some((map, block[482] != 0))
     }
 
-    /// Reads an extension block; the answer is whether another follows.
+    /// Reads an extension block; returns true if another follows.
     pub(super) fn extend(&mut self, block: &[u8; BLOCK_BYTES]) -> Option<bool> {
         self.take(&block[..504])?;
         Some(block[504] != 0)
@@ -50,7 +52,7 @@ impl OldMap {
 
     fn take(&mut self, places: &[u8]) -> Option<()> {
         for place in places.chunks_exact(24) {
-            // Unused places begin with a NUL.
+            // Unused pairs begin with a NUL.
             if place[0] == 0 {
                 break;
             }
@@ -61,57 +63,57 @@ impl OldMap {
     }
 }
 
-/// What has been read of a map written as text in front of the data.
-pub(super) enum TextMap {
+/// The state of reading a text map after a block.
+pub(super) enum TextMapProgress {
     /// More blocks are needed.
     Unfinished,
-    /// No map.
+    /// The text is not a map.
     Broken,
-    /// Offsets and lengths.
+    /// The map is complete: offsets and lengths.
     Done(Vec<(u64, u64)>),
 }
 
-/// Reads the whole blocks of a 1.0 map: a count, then offsets and lengths, a line each.
+/// Reads the blocks of a 1.0 map: a count, then offsets and lengths, one number per line.
 #[derive(Debug)]
-pub(super) struct TextReader {
+pub(super) struct TextMapReader {
     numbers: Vec<u64>,
     digits: Vec<u8>,
 }
 
-impl TextReader {
+impl TextMapReader {
     pub(super) fn new() -> Self {
         Self { numbers: Vec::new(), digits: Vec::new() }
     }
 
-    /// Reads one more block. The map ends inside a block whose rest is filler.
-    pub(super) fn block(&mut self, block: &[u8]) -> TextMap {
+    /// Reads one more block. The map ends inside a block, and the rest of that block is filler.
+    pub(super) fn block(&mut self, block: &[u8]) -> TextMapProgress {
         for &byte in block {
             if byte != b'\n' {
                 self.digits.push(byte);
                 // Twenty digits hold any 64-bit number.
                 if self.digits.len() > 20 {
-                    return TextMap::Broken;
+                    return TextMapProgress::Broken;
                 }
                 continue;
             }
-            let Some(number) = decimal(&self.digits) else { return TextMap::Broken };
+            let Some(number) = decimal(&self.digits) else { return TextMapProgress::Broken };
             self.digits.clear();
             self.numbers.push(number);
             let (count, rest) = self.numbers.split_first().expect("one was just pushed");
             if rest.len() % 2 == 0 && *count == rest.len() as u64 / 2 {
-                return TextMap::Done(pairs(rest));
+                return TextMapProgress::Done(pairs(rest));
             }
         }
-        TextMap::Unfinished
+        TextMapProgress::Unfinished
     }
 }
 
-/// Takes numbers two by two; an odd last one is dropped.
+/// Returns the numbers as pairs, without an odd last one.
 pub(super) fn pairs(numbers: &[u64]) -> Vec<(u64, u64)> {
     numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
 }
 
-/// Reads decimal digits; nothing else, and at least one.
+/// Reads one or more decimal digits, and nothing else.
 pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(digits).ok()?;
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
@@ -137,11 +139,11 @@ mod tests {
     }
 
     #[test]
-    fn text_maps_end_where_their_count_says() {
-        let read = |text: &[u8]| match TextReader::new().block(text) {
-            TextMap::Unfinished => Err("unfinished"),
-            TextMap::Broken => Err("broken"),
-            TextMap::Done(pairs) => Ok(pairs),
+    fn a_text_map_ends_after_its_count_of_pairs() {
+        let read = |text: &[u8]| match TextMapReader::new().block(text) {
+            TextMapProgress::Unfinished => Err("unfinished"),
+            TextMapProgress::Broken => Err("broken"),
+            TextMapProgress::Done(pairs) => Ok(pairs),
         };
         assert_eq!(read(b"0\n\0\0"), Ok(vec![]));
         assert_eq!(read(b"2\n0\n5\n9\n1\n\0"), Ok(vec![(0, 5), (9, 1)]));

@@ -1,16 +1,16 @@
-//! The scan against hand-made streams, against other cuts of the same stream, against anything.
+//! Scans of hand-made streams, of the same streams in other cuts, and of arbitrary bytes.
 
 use super::*;
 use imgdelta_testkit::tar_stream::{HeaderBlock, Tar, every_variant};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Seen {
+struct RecordedMembers {
     members: Vec<(Member, Vec<u8>)>,
     open: Option<(Member, Vec<u8>)>,
 }
 
-impl Visitor for Seen {
+impl Visitor for RecordedMembers {
     fn begin(&mut self, member: Member) {
         assert!(self.open.is_none());
         self.open = Some((member, Vec::new()));
@@ -26,8 +26,11 @@ impl Visitor for Seen {
     }
 }
 
-fn scan_cut(stream: &[u8], cuts: impl IntoIterator<Item = usize>) -> Result<(Seen, Scan)> {
-    let mut seen = Seen::default();
+fn scan_cut(
+    stream: &[u8],
+    cuts: impl IntoIterator<Item = usize>,
+) -> Result<(RecordedMembers, Scan)> {
+    let mut seen = RecordedMembers::default();
     let mut scanner = Scanner::new(&Limits::default());
     let mut rest = stream;
     for cut in cuts {
@@ -41,14 +44,14 @@ fn scan_cut(stream: &[u8], cuts: impl IntoIterator<Item = usize>) -> Result<(See
     Ok((seen, scan))
 }
 
-fn scan(stream: &[u8]) -> (Seen, Scan) {
+fn scan(stream: &[u8]) -> (RecordedMembers, Scan) {
     let (seen, scan) = scan_cut(stream, []).unwrap();
     check_ranges(stream, &seen, &scan);
     (seen, scan)
 }
 
-/// Ranges lie behind each other without a gap, and each payload is what the stream holds there.
-fn check_ranges(stream: &[u8], seen: &Seen, scan: &Scan) {
+/// Asserts that ranges are in order, and that each payload is the stream's bytes in its range.
+fn check_ranges(stream: &[u8], seen: &RecordedMembers, scan: &Scan) {
     assert_eq!(scan.stream_bytes, stream.len() as u64);
     let mut at = 0;
     for (member, payload) in &seen.members {
@@ -60,7 +63,7 @@ fn check_ranges(stream: &[u8], seen: &Seen, scan: &Scan) {
     assert!(at <= scan.tail_start && scan.tail_start <= scan.stream_bytes);
 }
 
-fn names(seen: &Seen) -> Vec<String> {
+fn names(seen: &RecordedMembers) -> Vec<String> {
     seen.members
         .iter()
         .map(|(member, _)| imgdelta_core::path::escaped(&member.name).into_owned())
@@ -123,7 +126,7 @@ fn sparse_files_have_their_maps() {
 }
 
 #[test]
-fn ends_of_every_kind_are_no_damage() {
+fn ends_of_every_kind_are_not_damage() {
     let one = Tar::new().file("a", b"abc");
     for (name, stream, tail) in [
         ("no end blocks", one.0.clone(), 0),
@@ -144,7 +147,7 @@ fn ends_of_every_kind_are_no_damage() {
 }
 
 #[test]
-fn what_is_no_tar_is_tail_and_says_where() {
+fn bytes_that_are_not_tar_are_tail_with_their_offset() {
     let one = || Tar::new().file("a", b"abc");
     let short_map = [&b"3\n0\n5\n"[..], &[0; 506]].concat();
     let sparse = |pairs: &[(&[u8], &[u8])], size, body: &[u8]| {
@@ -159,24 +162,28 @@ fn what_is_no_tar_is_tail_and_says_where() {
         (
             one().add(&HeaderBlock::gnu(b'0', b"b", 0).with(124, &[0xff; 12]), b""),
             1024,
-            "no number",
+            "not a number",
         ),
         (
             one().add(&HeaderBlock::new(b'0', b"b", 0).with(124, b"0000000008\0"), b""),
             1024,
-            "no number",
+            "not a number",
         ),
         (
             one().pax(b'x', &[(b"size", b"9223372036854775808")]).file("b", b""),
             1024,
-            "beyond any stream",
+            "larger than any stream",
         ),
         (one().pax(b'x', &[(b"size", b"9223372036854775807")]).file("b", b""), 1024, "inside this"),
         (one().add(&HeaderBlock::new(b'x', b"b", 3), b"abc").file("c", b""), 1024, "PAX record"),
         (one().raw(&HeaderBlock::new(b'x', b"b", 3).0), 1024, "inside an extension"),
         (sparse(&v1, 512, b""), 1024, "sparse file's map"),
-        (sparse(&v1, 512, &short_map).file("b", b""), 1024, "map of a sparse file"),
-        (sparse(&[(b"GNU.sparse.map", b"5,5,1,1")], 6, b"123456"), 1024, "leaves the file"),
+        (sparse(&v1, 512, &short_map).file("b", b""), 1024, "sparse file's map"),
+        (
+            sparse(&[(b"GNU.sparse.map", b"5,5,1,1")], 6, b"123456"),
+            1024,
+            "past the end of the file",
+        ),
         (
             one().add(&HeaderBlock::gnu(b'S', b"s", 0).with(482, b"\x01"), b""),
             1024,
@@ -194,7 +201,7 @@ fn what_is_no_tar_is_tail_and_says_where() {
 #[test]
 fn limits_come_before_memory() {
     let scan = |stream: &[u8], limits: &Limits| {
-        Scanner::new(limits).feed(stream, &mut Seen::default()).unwrap_err().to_string()
+        Scanner::new(limits).feed(stream, &mut RecordedMembers::default()).unwrap_err().to_string()
     };
     let limits = Limits::default();
     for flag in *b"LKxXg" {
@@ -208,12 +215,12 @@ fn limits_come_before_memory() {
 }
 
 #[test]
-fn one_byte_at_a_time_is_the_same_scan() {
+fn a_scan_in_single_bytes_is_the_same() {
     let stream = every_variant();
     assert_eq!(scan_cut(&stream, stream.iter().map(|_| 1)).unwrap(), scan(&stream));
 }
 
-/// Pieces of streams: whole members, halves, junk, so that proptest meets every state.
+/// Returns concatenated pieces: whole members, halves, junk, so that proptest reaches every state.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let stream = every_variant();
     let blocks = stream.len() / BLOCK_BYTES;
@@ -230,7 +237,7 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_bytes_in_any_cuts_scan_alike(
+    fn any_bytes_in_any_cuts_have_one_scan(
         stream in pieces(),
         cuts in prop::collection::vec(0usize..1500, 0..12),
         flip in any::<(prop::sample::Index, u8)>(),
@@ -250,7 +257,7 @@ proptest! {
     }
 
     #[test]
-    fn what_the_tar_crate_writes_is_read(
+    fn archives_of_the_tar_crate_are_read(
         files in prop::collection::vec(("[a-z/]{1,150}", prop::collection::vec(any::<u8>(), 0..1300)), 0..6),
     ) {
         let mut builder = tar::Builder::new(Vec::new());

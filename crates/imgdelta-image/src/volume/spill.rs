@@ -1,4 +1,6 @@
-//! Bytes that workers put aside in a scratch file, in the order they were finished.
+//! A scratch file that workers append to, in the order in which they finish.
+//!
+//! Never interprets its bytes.
 
 use super::Extent;
 use crate::store::source::ReadAt;
@@ -23,7 +25,7 @@ impl Spill {
         Ok(Self { place: scratch.place(), state: Mutex::new((scratch.file()?, 0)) })
     }
 
-    /// Keeps bytes, and returns where.
+    /// Appends bytes and returns their range.
     pub fn put(&self, bytes: &[u8]) -> Result<Range<u64>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let start = state.1;
@@ -32,13 +34,13 @@ impl Spill {
         Ok(start..state.1)
     }
 
-    /// Ends adding: what was kept, to be read by offset.
+    /// Ends writing; the result is read by offset.
     pub fn finish(self) -> Result<Extent> {
         let (file, _) = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         Extent::new(self.place, file, false)
     }
 
-    /// Reads bytes again.
+    /// Reads a range back.
     pub fn get(&self, range: Range<u64>) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let read = self.reader(vec![range]).read_to_end(&mut bytes);
@@ -46,13 +48,13 @@ impl Spill {
         Ok(bytes)
     }
 
-    /// Reads some ranges one after another.
+    /// Returns a reader of several ranges in sequence.
     pub fn reader(&self, ranges: Vec<Range<u64>>) -> SpillReader<'_> {
         SpillReader { spill: self, ranges: ranges.into_iter(), range: 0..0 }
     }
 }
 
-/// Reads ranges one after another.
+/// Reads ranges of a spill file in sequence.
 #[derive(Debug)]
 pub struct SpillReader<'a> {
     spill: &'a Spill,
