@@ -1,6 +1,8 @@
-//! Holds the imports to ARCHITECTURE.md: crates depend on lower floors, rooms on lower levels.
+//! Holds the imports to ARCHITECTURE.md: crates depend on lower floors, modules on lower levels.
 //!
-//! Reads text, compiles nothing: `crate::room` outside of tests, and dependencies in manifests.
+//! Reads text, compiles nothing. Levels follow from the imports: a module that imports nothing is on
+//! level 0, every other one above all that it imports. Modules that import each other have no level,
+//! and fail the test. `IMGDELTA_WRITE=1` writes the table of levels into ARCHITECTURE.md.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,60 +10,62 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Rows of a table whose first cell is a number: the names in backticks of the second, with it.
-fn levels(page: &str, heading: &str) -> BTreeMap<String, u32> {
-    let section = page.split(heading).nth(1).expect("the section is there");
-    let section = section.split("\n## ").next().expect("a split yields something");
-    let mut levels = BTreeMap::new();
-    for line in section.lines() {
-        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        let Some(Ok(level)) = cells.get(1).map(|cell| cell.parse::<u32>()) else { continue };
-        for name in cells[2].split('`').skip(1).step_by(2) {
-            levels.insert(name.to_owned(), level);
-        }
-    }
-    assert!(levels.len() > 3, "no table under {heading}");
-    levels
+fn top() -> PathBuf {
+    imgdelta_tests::top().to_owned()
 }
 
 fn page() -> String {
-    fs::read_to_string(imgdelta_tests::top().join("ARCHITECTURE.md")).unwrap()
+    fs::read_to_string(top().join("ARCHITECTURE.md")).unwrap()
 }
 
-fn rust_files(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for item in fs::read_dir(dir).unwrap() {
+/// The crates in `crates/`, by name.
+fn crates() -> BTreeMap<String, PathBuf> {
+    let folders = fs::read_dir(top().join("crates")).unwrap().map(|item| item.unwrap().path());
+    folders
+        .map(|folder| (folder.file_name().unwrap().to_str().unwrap().to_owned(), folder))
+        .collect()
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for item in fs::read_dir(folder).unwrap() {
         let path = item.unwrap().path();
         if path.is_dir() {
-            found.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|ext| ext == "rs") {
-            found.push(path);
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
         }
     }
-    found
+    files
 }
 
-/// The rooms a source text names by `crate::room`, tests left out.
-fn rooms_named(source: &str) -> BTreeSet<String> {
-    let source = source.split("#[cfg(test)]\nmod tests").next().expect("a split yields something");
-    let mut rooms = BTreeSet::new();
-    for (at, _) in source.match_indices("crate::") {
-        // `imgdelta_format::`, `super::crate::` do not end in a bare `crate`.
-        let is_bare =
-            !source[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$');
-        let rest = &source[at + "crate::".len()..];
-        let names: Vec<&str> = match rest.strip_prefix('{') {
+/// The text of a source file without its tests and comments.
+fn product_code(file: &Path) -> String {
+    let source = fs::read_to_string(file).unwrap();
+    let product = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let lines = product.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Modules that a text names directly below `prefix`, such as `crate::`.
+fn modules_named(source: &str, prefix: &str) -> BTreeSet<String> {
+    let mut modules = BTreeSet::new();
+    for (at, _) in source.match_indices(prefix) {
+        // `imgdelta_format::`, `super::super::` and `$crate::` do not begin with the prefix.
+        let is_bare = !source[..at].ends_with(|c: char| c.is_alphanumeric() || "_$:".contains(c));
+        let rest = &source[at + prefix.len()..];
+        let names = match rest.strip_prefix('{') {
             Some(group) => top_level_names(group),
             None => vec![rest],
         };
         for name in names {
             let end = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());
             if is_bare && name.starts_with(|c: char| c.is_ascii_lowercase()) {
-                rooms.insert(name[..end].to_owned());
+                modules.insert(name[..end].to_owned());
             }
         }
     }
-    rooms
+    modules
 }
 
 /// The items of `use crate::{…}` that do not lie in inner braces.
@@ -85,77 +89,201 @@ fn top_level_names(group: &str) -> Vec<&str> {
     names
 }
 
-#[test]
-fn rooms_of_the_core_import_downwards_only() {
-    import_downwards_only("## The rooms of the core", "crates/imgdelta/src");
-}
-
-#[test]
-fn rooms_of_the_job_import_downwards_only() {
-    import_downwards_only("| level | rooms of `imgdelta-job` |", "crates/imgdelta-job/src");
-}
-
-fn import_downwards_only(heading: &str, source: &str) {
-    let levels = levels(&page(), heading);
-    let source = imgdelta_tests::top().join(source);
-    let mut wrong = Vec::new();
-    let mut seen = BTreeSet::new();
-    for file in rust_files(&source) {
-        let inside = file.strip_prefix(&source).unwrap();
-        let room = inside.components().next().unwrap().as_os_str().to_str().unwrap();
-        let room = room.trim_end_matches(".rs");
-        if room == "lib" {
-            continue;
-        }
-        seen.insert(room.to_owned());
-        let Some(level) = levels.get(room) else {
-            wrong.push(format!("{room} has no row in ARCHITECTURE.md"));
-            continue;
-        };
-        for other in rooms_named(&fs::read_to_string(&file).unwrap()) {
-            match levels.get(&other) {
-                _ if other == room => {}
-                Some(lower) if lower < level => {}
-                found => wrong.push(format!(
-                    "{}: level {level} imports {other}, level {found:?}",
-                    inside.display()
-                )),
+/// For each module of a folder, the modules next to it that it imports.
+fn imports(folder: &Path, prefix: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut sources: BTreeMap<String, String> = BTreeMap::new();
+    for file in rust_files(folder) {
+        let inside = file.strip_prefix(folder).unwrap();
+        let module = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+        let module = module.trim_end_matches(".rs").to_owned();
+        let is_test = inside.components().any(|part| part.as_os_str() == "tests")
+            || inside.file_name().unwrap() == "tests.rs";
+        // Only files directly in the folder see its modules through `super::`.
+        let is_near = prefix == "crate::" || inside.components().count() == 1;
+        if !["lib", "main", "mod"].contains(&&*module) && !is_test {
+            let source = sources.entry(module).or_default();
+            if is_near {
+                source.push_str(&product_code(&file));
             }
         }
     }
-    for room in levels.keys().filter(|room| !seen.contains(*room)) {
-        wrong.push(format!("{room} has a row in ARCHITECTURE.md and no file"));
+    let names: BTreeSet<String> = sources.keys().cloned().collect();
+    sources
+        .into_iter()
+        .map(|(module, source)| {
+            let mut used = modules_named(&source, prefix);
+            used.retain(|other| names.contains(other) && *other != module);
+            (module, used)
+        })
+        .collect()
+}
+
+/// Sorts modules into levels; an error names those that import each other.
+fn levels(imports: &BTreeMap<String, BTreeSet<String>>) -> Result<Vec<Vec<String>>, String> {
+    let mut placed: BTreeSet<&String> = BTreeSet::new();
+    let mut levels = Vec::new();
+    while placed.len() < imports.len() {
+        let level: Vec<&String> = imports
+            .iter()
+            .filter(|(module, used)| {
+                !placed.contains(module) && used.iter().all(|other| placed.contains(other))
+            })
+            .map(|(module, _)| module)
+            .collect();
+        if level.is_empty() {
+            let circle: Vec<&String> =
+                imports.keys().filter(|module| !placed.contains(module)).collect();
+            return Err(format!("these modules import each other, or depend on such: {circle:?}"));
+        }
+        placed.extend(&level);
+        levels.push(level.into_iter().cloned().collect());
+    }
+    Ok(levels)
+}
+
+#[test]
+fn modules_import_downwards_and_the_page_has_their_levels() {
+    let mut table = String::from("\n| crate | level 0, then each level above\n|---|---|\n");
+    table = table.replace("above\n", "above |\n");
+    for (name, folder) in crates() {
+        let levels = levels(&imports(&folder.join("src"), "crate::"));
+        let levels = levels.unwrap_or_else(|circle| panic!("{name}: {circle}"));
+        let cells: Vec<String> = levels
+            .iter()
+            .map(|level| {
+                level.iter().map(|module| format!("`{module}`")).collect::<Vec<_>>().join(", ")
+            })
+            .collect();
+        table.push_str(&format!("| `{name}` | {} |\n", cells.join(" → ")));
+    }
+    let page = page();
+    let (before, rest) = page.split_once(START).expect("the page has a table of levels");
+    let (_, after) = rest.split_once(END).expect("the table of levels ends");
+    let renewed = format!("{before}{START}{table}{END}{after}");
+    if std::env::var_os("IMGDELTA_WRITE").is_some() {
+        fs::write(top().join("ARCHITECTURE.md"), &renewed).unwrap();
+    }
+    assert!(page == renewed, "run this test with IMGDELTA_WRITE=1 to renew the table of levels");
+}
+
+#[test]
+fn files_of_a_folder_do_not_import_each_other_in_a_circle() {
+    let mut wrong = Vec::new();
+    for (name, folder) in crates() {
+        for module in folders_below(&folder.join("src")) {
+            if let Err(circle) = levels(&imports(&module, "super::")) {
+                wrong.push(format!("{name}, {}: {circle}", module.display()));
+            }
+        }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn folders_below(folder: &Path) -> Vec<PathBuf> {
+    let mut folders = Vec::new();
+    for item in fs::read_dir(folder).unwrap() {
+        let path = item.unwrap().path();
+        if path.is_dir() {
+            folders.extend(folders_below(&path));
+            folders.push(path);
+        }
+    }
+    folders
+}
+
+/// Rows of the table of floors: each crate in backticks in the second cell, with its number.
+fn floors() -> BTreeMap<String, u32> {
+    let page = page();
+    let section = page.split("## Floors").nth(1).expect("the page has floors");
+    let section = section.split("\n## ").next().unwrap();
+    let mut floors = BTreeMap::new();
+    for line in section.lines() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let Some(Ok(floor)) = cells.get(1).map(|cell| cell.parse::<u32>()) else { continue };
+        for name in cells[2].split('`').skip(1).step_by(2) {
+            floors.insert(name.to_owned(), floor);
+        }
+    }
+    floors
+}
+
+/// The crates of this project that a crate's product depends on.
+fn dependencies(folder: &Path) -> Vec<String> {
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    // Tests may use any crate.
+    let product = manifest.split("[dev-dependencies]").next().unwrap();
+    let product = product.split("[dependencies]").nth(1).unwrap_or_default();
+    let names = product.lines().filter_map(|line| line.split(['.', ' ', '=']).next());
+    names.filter(|name| name.starts_with("imgdelta")).map(ToOwned::to_owned).collect()
 }
 
 #[test]
 fn crates_depend_on_lower_floors_only() {
-    let floors = levels(&page(), "## The floors");
+    let floors = floors();
     let mut wrong = Vec::new();
-    for dir in fs::read_dir(imgdelta_tests::top().join("crates")).unwrap() {
-        let manifest = fs::read_to_string(dir.unwrap().path().join("Cargo.toml")).unwrap();
-        let name = manifest.split('"').nth(1).unwrap();
-        let Some(floor) = floors.get(name) else {
+    for (name, folder) in crates() {
+        let Some(floor) = floors.get(&name) else {
             wrong.push(format!("{name} has no row in ARCHITECTURE.md"));
             continue;
         };
-        // Tests may look anywhere.
-        let product = manifest.split("[dev-dependencies]").next().unwrap();
-        for other in product.lines().filter_map(|line| line.split(['.', ' ', '=']).next()) {
-            let is_higher = floors.get(other).is_some_and(|other| other >= floor);
-            if is_higher && other != name {
-                wrong.push(format!("{name} depends on {other}"));
+        for other in dependencies(&folder) {
+            if floors.get(&other).is_none_or(|other| other >= floor) {
+                wrong.push(format!("{name}, floor {floor}, depends on {other}"));
             }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// All crates of this project that a crate is built from.
+fn closure(name: &str) -> BTreeSet<String> {
+    let crates = crates();
+    let mut seen = BTreeSet::new();
+    let mut left = vec![name.to_owned()];
+    while let Some(name) = left.pop() {
+        if seen.insert(name.clone()) {
+            left.extend(dependencies(&crates[&name]));
+        }
+    }
+    seen
+}
+
+#[test]
+fn what_applies_or_pulls_is_built_without_what_makes() {
+    assert!(!closure("imgdelta-apply").contains("imgdelta-make"));
+    let face = fs::read_to_string(crates()["imgdelta"].join("Cargo.toml")).unwrap();
+    for maker in ["imgdelta-make", "imgdelta-diff", "imgdelta-packages"] {
+        assert!(face.contains(&format!("{maker} = {{ workspace = true, optional = true }}")));
+    }
+    let pull = crates()["imgdelta-registry"].clone();
+    assert!(!dependencies(&pull).contains(&"imgdelta-make".to_owned()));
+}
+
+#[test]
+fn no_crate_is_too_large_to_survey() {
+    for (name, folder) in crates() {
+        let files = rust_files(&folder.join("src"));
+        let lines: usize =
+            files.iter().map(|file| fs::read_to_string(file).unwrap().lines().count()).sum();
+        // Each encoder of deflate is a model of its own.
+        let most = if name == "imgdelta-deflate" { 13_000 } else { 9000 };
+        assert!(lines <= most, "{name} has {lines} lines");
+    }
 }
 
 #[test]
 fn the_reader_of_imports_sees_them_all() {
     let source = "use crate::{Error, path::{LayerPath, escaped}, index::Entry};\nuse crate::verify;\n\
-                  fn f(x: crate::store::Name) {}\n#[cfg(test)]\nmod tests { use crate::diff; }";
-    let rooms: Vec<String> = rooms_named(source).into_iter().collect();
-    assert_eq!(rooms, ["index", "path", "store", "verify"]);
+                  fn f(x: crate::store::Name) {}";
+    let modules: Vec<String> = modules_named(source, "crate::").into_iter().collect();
+    assert_eq!(modules, ["index", "path", "store", "verify"]);
+    let circle = BTreeMap::from([
+        ("a".to_owned(), BTreeSet::from(["b".to_owned()])),
+        ("b".to_owned(), BTreeSet::from(["a".to_owned()])),
+        ("c".to_owned(), BTreeSet::new()),
+    ]);
+    assert!(levels(&circle).unwrap_err().contains("[\"a\", \"b\"]"));
 }
+
+const START: &str = "<!-- levels: written by a test -->";
+const END: &str = "<!-- end of levels -->";
