@@ -48,7 +48,7 @@ fn program() -> PathBuf {
         cargo.arg("--release");
     }
     assert!(cargo.current_dir(top()).status().unwrap().success(), "the program builds");
-    // This test lies in `deps` beside the program.
+    // Cargo puts tests into `deps`, next to the program.
     let deps = std::env::current_exe().unwrap();
     deps.parent().and_then(Path::parent).unwrap().join("imgdelta")
 }

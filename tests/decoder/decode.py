@@ -5,7 +5,7 @@
 
 BASE is an OCI layout, a directory or an archive. Every layer's uncompressed stream is rebuilt and compared with its diff
 id, or, if it is carried, its blob with the manifest. One line is printed for each layer: number, how it comes about, diff id, length.
-With -o, streams are written to OUTDIR under the hexadecimal digits of their diff ids, manifest and config beside them.
+With -o, streams are written to OUTDIR under the hexadecimal digits of their diff ids, manifest and config next to them.
 
 Not done: blobs are not compressed again, except stored ones and those by zlib's model, for which Python's zlib serves. An
 archive in a layer that needs another model makes that layer `skipped`; the exit code is then 3. What does not decode is reported and

@@ -75,42 +75,42 @@ class Columns:
         return address
 
     def entry(self, mask, base):
-        told = lambda bit: mask >> bit & 1
+        is_set = lambda bit: mask >> bit & 1
         own = None
         if base:
             address, base = base
             own = (address + len(base.data), base.payload_bytes())
-        kind = self.bytes("flags", 1)[0] if base is None or told(5) else base.main[TYPE]
+        kind = self.bytes("flags", 1)[0] if base is None or is_set(5) else base.main[TYPE]
         main = bytearray(base.main if base else self.mains.get(kind, self.last_main))
         if base is None:
             put_number(main, SIZE, 0)
             put_text(main, LINK, b"")
         main[TYPE] = kind
         for bit, field in NUMBER_FIELDS + [(1, SIZE)]:
-            if told(bit):
+            if is_set(bit):
                 change = self.signed("sizes" if bit == 1 else "numbers")
                 put_number(main, field, (read_number(main[field[0] : field[1]]) or 0) + change)
-        time = self.entry_time(told(0), base)
+        time = self.entry_time(is_set(0), base)
         put_number(main, TIME, time)
         for bit, field in TEXT_FIELDS:
-            if told(bit):
+            if is_set(bit):
                 put_text(main, field, self.text([tarblock.text(main, field)], field[1] - field[0]))
-        path, link = self.names(main, base, told)
+        path, link = self.names(main, base, is_set)
         extensions = base.data[: base.main_at] if base else b""
-        if told(4):
+        if is_set(4):
             extensions = self.extensions(base, path, link, time)
-        if told(13):
+        if is_set(13):
             self.patch(main)
-        self.checksum(main, told(14))
+        self.checksum(main, is_set(14))
         sparse = base.map if base else b""
-        if told(15):
+        if is_set(15):
             sparse = self.bytes("bytes", self.number("lengths") * BLOCK)
         header = Header(extensions + bytes(main) + sparse, len(extensions))
-        length = self.number("lengths") if told(16) else header.payload_bytes()
+        length = self.number("lengths") if is_set(16) else header.payload_bytes()
         self.remember(header, path, link)
         yield Frame(header.data)
         yield Payload(length, own)
-        if not told(17):
+        if not is_set(17):
             yield Frame(bytes(-length % BLOCK))
 
     def entry_time(self, is_told, base):
@@ -148,9 +148,9 @@ class Columns:
             raise Refused("a text that keeps more than there is, or is too long")
         return whole[:front] + self.bytes("text", middle) + whole[len(whole) - back :]
 
-    def names(self, main, base, told):
+    def names(self, main, base, is_set):
         path, link = base.full_names() if base else (b"", b"")
-        if told(2):
+        if is_set(2):
             path = self.text([path, self.path], MOST_TEXT)
             layout = self.number("choices")
             if layout == 0:
@@ -164,7 +164,7 @@ class Columns:
             else:
                 spelled = self.text([path, tarblock.path_of(main)], 256)
                 split_path(main, spelled, self.number("lengths"))
-        if told(3):
+        if is_set(3):
             link = self.text([link, path, path.rsplit(b"/", 1)[-1], self.link], MOST_TEXT)
             layout = self.number("choices")
             if layout < 3:

@@ -92,8 +92,8 @@ class Recipe:
             kinds.refuse("a kind of archive")
         self.inner_lengths, self.compressions = [], []
         for origin in self.origins[self.outer :]:
-            told = origin.kind in (OWN, ADDRESS, REBUILT, CLOSED)
-            self.inner_lengths.append(lengths.number() if told else None)
+            has_length = origin.kind in (OWN, ADDRESS, REBUILT, CLOSED)
+            self.inner_lengths.append(lengths.number() if has_length else None)
             if self.inner_lengths[-1] == 0:
                 lengths.refuse("an inner payload of 0 bytes")
         while sizes.left():

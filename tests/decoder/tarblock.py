@@ -153,9 +153,9 @@ class Header:
         size = size if size is not None and size >= 0 else 0
         for block, body in self.extensions():
             if block[TYPE] in b"xX":
-                told = last_value(read_records(body), b"size")
-                if told and told.isdigit() and int(told) < 1 << 64:
-                    size = int(told)
+                stated = last_value(read_records(body), b"size")
+                if stated and stated.isdigit() and int(stated) < 1 << 64:
+                    size = int(stated)
         return size
 
     def entry_bytes(self):

@@ -56,7 +56,7 @@ class Reader:
         return number >> 1 if number & 1 == 0 else -(number >> 1) - 1
 
     def place_near(self, expected):
-        """A place told by its distance from the expected one."""
+        """A place, spelled as its distance from the expected one."""
         place = expected + self.signed()
         if not 0 <= place <= MAX_PLACE:
             self.refuse(f"place {place}")
