@@ -1,30 +1,30 @@
 //! Maps a file read-only, so that a base of any size is a byte slice.
 //!
-//! This crate holds the project's only unsafe code and does nothing else: it never
-//! writes, never grows, never interprets what it maps.
+//! This crate holds the project's only unsafe code and does nothing else. It never writes, never
+//! grows, never interprets what it maps.
 
 use std::{fs::File, io, ops::Deref};
 
 /// A whole file as a byte slice.
 ///
-/// The file must not be cut short by anyone while the map lives: reading a page past the
-/// new end kills the process with `SIGBUS`. Map only files that this process made for
-/// itself (scratch) or content-addressed blobs, which are written once and renamed into
-/// place.
+/// No process may shorten the file while the map lives: reading a page past the new end kills this
+/// process with `SIGBUS`. Map only scratch files of this process, or content-addressed blobs, which
+/// are written once and renamed into place.
 #[derive(Debug)]
 pub struct Map(Option<memmap2::Mmap>);
 
 impl Map {
     /// Maps `file` from its start to its present end.
     pub fn open(file: &File) -> io::Result<Self> {
-        // The kernel refuses a map of length 0; an empty file is an empty slice all the same.
+        // The kernel refuses a map of length 0, so an empty file has none.
         if file.metadata()?.len() == 0 {
             return Ok(Self(None));
         }
-        // SAFETY: the slice aliases memory another process may change: if it rewrites the file
-        // the bytes change under us, if it cuts it we die. Neither can break memory safety of
-        // code that treats the bytes as untrusted (every consumer here checks a digest
-        // afterwards), and the type's documentation hands the second risk to the caller.
+        // SAFETY: the slice aliases memory that another process may change. If it rewrites the file,
+        // the bytes change under us; if it shortens the file, a read kills this process. Neither
+        // breaks the memory safety of code that treats the bytes as untrusted, as every consumer
+        // here does: it checks a digest afterwards. The type's documentation leaves the second risk
+        // to the caller.
         let map = unsafe { memmap2::Mmap::map(file)? };
         Ok(Self(Some(map)))
     }
@@ -50,7 +50,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn empty_file_is_an_empty_slice_and_a_full_one_is_its_bytes() {
+    fn a_map_is_the_bytes_of_its_file_even_if_empty() {
         let path = std::env::temp_dir().join(format!("imgdelta-mmap-{}", std::process::id()));
         let mut file = std::fs::File::options()
             .create(true)
