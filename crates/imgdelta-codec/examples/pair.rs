@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let streams = encoder.stream_lengths();
     let group = encoder.finish();
     let encoded = start.elapsed();
-    // Linux tells the most memory a process ever had; less what was read, that is the encoder's.
+    // The peak memory of the process: less the files read, it is the encoder's.
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
 

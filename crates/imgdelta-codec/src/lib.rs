@@ -21,18 +21,19 @@
 //! # Cost
 //!
 //! Decoding is linear. It takes the unpacked streams and, for programs, about 0.6 bytes per base
-//! byte: 12 per field, and one field in 20 bytes. A hostile base, whose every word is a field, takes
-//! four times its length.
+//! byte: 12 per field, and one field in 20 bytes. A hostile base, whose every word is a field,
+//! takes four times its length.
 //!
-//! Encoding takes an index of up to 1.2 bytes per base byte, at most 128 MiB. Programs take a second
-//! copy of base and target and the fields of both: 186 MB for two versions of libnode with 47 MB
-//! each. For literals packed on their own, both sides hold the uncopied bytes of the base and up to
-//! 2 MiB of earlier literals. [`encode_memory`] and [`decode_memory`] return the amount in advance.
+//! Encoding takes an index of up to 1.2 bytes per base byte, at most 128 MiB. Programs take a
+//! second copy of base and target and the fields of both: 186 MB for two versions of libnode with
+//! 47 MB each. For literals packed on their own, both sides hold the uncopied bytes of the base and
+//! up to 2 MiB of earlier literals. [`encode_memory`] and [`decode_memory`] return the amount in
+//! advance.
 //!
 //! # Limits of the method
 //!
-//! Compressed or encrypted bytes of two versions have nothing in common: inflate them first. On text
-//! shuffled in short pieces, a suffix array is a few per cent better.
+//! Compressed or encrypted bytes of two versions have nothing in common: inflate them first. On
+//! text shuffled in short pieces, a suffix array is a few per cent better.
 //!
 //! # Modules
 //!
@@ -85,7 +86,8 @@
 //! A group is not trusted and does not prove its result: compare the result with a digest.
 
 // Offsets and addresses of a file with a view stay below 4 GiB, since `elf` refuses others. Every
-// narrowing cast is of such a number, or wraps on purpose where a wrong prediction may be any number.
+// narrowing cast is of such a number, or wraps on purpose where a wrong prediction may be any
+// number.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,

@@ -1,4 +1,4 @@
-//! Does the code view see references for what they are? Programs are linked here, byte by byte.
+//! The code view finds references. Programs are linked here, byte by byte.
 #![cfg(feature = "encode")]
 #![expect(clippy::cast_possible_truncation, reason = "these programs are small")]
 
@@ -25,7 +25,7 @@ fn functions(count: usize) -> Vec<Function> {
     (0..count).map(|i| Function { seed: i as u32 * 99 + 1, calls: calls(i) }).collect()
 }
 
-/// Instructions of a function that starts at `address`; `place` tells where others start.
+/// Instructions of a function that starts at `address`; `place` holds the starts of all functions.
 fn assemble(function: &Function, machine: Machine, address: u64, place: &[u64]) -> Vec<u8> {
     let mut code = Vec::new();
     let mut state = function.seed;

@@ -1,10 +1,10 @@
-//! Does damage stay harmless? An error or wrong bytes, but no panic, no endless work, no huge memory.
+//! Damage is harmless: an error or wrong bytes, never a panic, endless work or huge memory.
 #![cfg(feature = "encode")]
 
 use imgdelta_codec::{CodecError, Effort, GroupDecoder, GroupEncoder, GroupLimits};
 use proptest::prelude::*;
 
-/// Opens and decodes as a caller would; what comes out is the caller's to judge.
+/// Opens and decodes as a caller would; the caller judges the result.
 fn decode(group: &[u8], base: &[u8], target_len: usize) -> Result<Vec<u8>, CodecError> {
     let limits = GroupLimits::default().stream_bytes(1 << 20);
     let mut decoder = GroupDecoder::open(group, &limits)?;
@@ -80,7 +80,7 @@ proptest! {
         let _ = decode(&group, &base, target_len);
     }
 
-    /// Raw streams of arbitrary bytes reach the rooms behind the unpacking.
+    /// Raw streams of arbitrary bytes reach the modules behind the unpacking.
     #[test]
     fn arbitrary_streams_never_panic(
         view in 0..4_u8,

@@ -1,4 +1,4 @@
-//! Do the bytes on the wire stay what `docs/format-group.md` says they are?
+//! The bytes of a group stay as `docs/format-group.md` specifies them.
 #![cfg(feature = "encode")]
 
 use imgdelta_codec::{Effort, GroupDecoder, GroupEncoder, GroupLimits};

@@ -1,4 +1,4 @@
-//! Do literals packed against the base come back, and do lies about them stay harmless?
+//! Literals packed with the base as prefix come back, and false claims about them are refused.
 #![cfg(feature = "encode")]
 
 use imgdelta_codec::{
@@ -36,7 +36,8 @@ fn program(code: &[u8]) -> Vec<u8> {
     file
 }
 
-/// A program, and one whose second half has the same snippets in another order, too short for copies.
+/// A program, and one whose second half has the same snippets in another order, too short for
+/// copies.
 fn pair(seed: u32) -> (Vec<u8>, Vec<u8>) {
     let code = noise(LEN, seed);
     let (kept, changed) = code.split_at(LEN / 2);

@@ -1,4 +1,4 @@
-//! Does every member come back bit for bit, whatever base and target are?
+//! Every member comes back bit for bit, for any base and target.
 #![cfg(feature = "encode")]
 
 use imgdelta_codec::{Effort, GroupDecoder, GroupEncoder, GroupLimits, MemberStats};

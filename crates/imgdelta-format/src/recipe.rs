@@ -25,15 +25,15 @@ mod groups;
 mod origins;
 
 pub use crate::stream::StreamName;
-pub use archives::{ArchiveKind, ClosedArchive, NestedArchives, OpenedArchive};
+pub use archives::{ArchiveKind, ArchiveSource, ArchiveTarget, NestedArchives};
 pub use front::RecipeFront;
 pub use groups::{BaseSource, GroupMember, PayloadWindow, RecipeGroup};
 pub use origins::PayloadOrigin;
 
 #[doc(hidden)]
 pub use self::{
-    ArchiveKind as Archive, BaseSource as Source, ClosedArchive as Closed, GroupMember as Member,
-    NestedArchives as Nested, OpenedArchive as Opened, PayloadOrigin as Origin,
+    ArchiveKind as Archive, ArchiveSource as Opened, ArchiveTarget as Closed, BaseSource as Source,
+    GroupMember as Member, NestedArchives as Nested, PayloadOrigin as Origin,
     PayloadWindow as Window, RecipeFront as Front, RecipeGroup as Group,
 };
 

@@ -6,7 +6,7 @@ use imgdelta_format::{
     cost::{self, FileCost, LayerCost, Provenance, RestCost},
     outline::{Envelope, LayerBody, LayerOutline, Outline},
     recipe::{
-        ArchiveKind, BaseSource, ClosedArchive, GroupMember, NestedArchives, OpenedArchive,
+        ArchiveKind, ArchiveSource, ArchiveTarget, BaseSource, GroupMember, NestedArchives,
         PayloadOrigin, Recipe, RecipeFront, RecipeGroup, StreamName,
     },
 };
@@ -18,7 +18,7 @@ fn recipe() -> Recipe {
         StreamName { diff_id, bytes }
     };
     let opened =
-        |address| OpenedArchive { address, bytes: 10, kind: ArchiveKind::Gzip, plain_bytes: 100 };
+        |address| ArchiveSource { address, bytes: 10, kind: ArchiveKind::Gzip, plain_bytes: 100 };
     let slice = |address| BaseSource::Slice { address, bytes: 5 };
     let member = |address| GroupMember { payload: 0, window: None, sources: vec![slice(address)] };
     let group = |address| RecipeGroup { packed_bytes: 9, members: vec![member(address)] };
@@ -29,7 +29,7 @@ fn recipe() -> Recipe {
         origins: vec![PayloadOrigin::Rebuilt, PayloadOrigin::Closed, PayloadOrigin::Own],
         nested: NestedArchives {
             opened: vec![opened(0), opened(20), opened(40)],
-            closed: vec![ClosedArchive { kind: ArchiveKind::Zip, inner: 1 }],
+            closed: vec![ArchiveTarget { kind: ArchiveKind::Zip, inner: 1 }],
             inner_bytes: vec![8],
             coders: vec![0],
             compressions: Vec::new(),

@@ -249,7 +249,11 @@ fn every_cut_is_refused_and_no_flip_panics() {
 }
 
 prop_compose! {
-    fn any_source()(address in 0..1400_u64, bytes in 1..100_u64, is_own in any::<bool>()) -> BaseSource {
+    fn any_source()(
+        address in 0..1400_u64,
+        bytes in 1..100_u64,
+        is_own in any::<bool>(),
+    ) -> BaseSource {
         if is_own { BaseSource::Own } else { BaseSource::Slice { address, bytes } }
     }
 }

@@ -24,10 +24,10 @@ use imgdelta_wire::MAX_PLACE;
 pub struct NestedArchives {
     /// Archives of the base, in the order of their parts in the address space. One may lie in a
     /// part of an earlier one.
-    pub opened: Vec<OpenedArchive>,
+    pub opened: Vec<ArchiveSource>,
     /// Archives of the target: one for each payload of [`PayloadOrigin::Closed`], in order. The
     /// inner payloads of all follow those of the stream, in the same order.
-    pub closed: Vec<ClosedArchive>,
+    pub closed: Vec<ArchiveTarget>,
     /// Lengths of the inner payloads whose origin does not give one, in order.
     pub inner_bytes: Vec<u64>,
     /// For each inner payload its compression in the archive: 0 for none, else an ordinal in
@@ -39,7 +39,7 @@ pub struct NestedArchives {
 
 /// An archive of the base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpenedArchive {
+pub struct ArchiveSource {
     /// Address of its first byte.
     pub address: u64,
     /// Its length in the address space.
@@ -52,7 +52,7 @@ pub struct OpenedArchive {
 
 /// An archive of the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClosedArchive {
+pub struct ArchiveTarget {
     /// Its kind.
     pub kind: ArchiveKind,
     /// Number of inner payloads that it is made of.
@@ -135,7 +135,7 @@ impl NestedArchives {
         columns: &RecipeColumns,
         sources: u64,
         limits: &ReadLimits,
-    ) -> Result<Vec<OpenedArchive>> {
+    ) -> Result<Vec<ArchiveSource>> {
         let [mut addresses, mut lengths, mut kinds, mut plain] =
             readers(columns, [OPENED_ADDRESSES, OPENED_BYTES, OPENED_KINDS, OPENED_PLAIN]);
         let (mut space, mut end) = (sources, 0);
@@ -155,7 +155,7 @@ impl NestedArchives {
             if space > MAX_PLACE {
                 return Err(plain.malformed("length of the address space", MAX_PLACE, space));
             }
-            list.push(OpenedArchive { address, bytes, kind, plain_bytes });
+            list.push(ArchiveSource { address, bytes, kind, plain_bytes });
         }
         [addresses, lengths, plain].iter().try_for_each(FieldReader::end)?;
         Ok(list)
@@ -164,7 +164,7 @@ impl NestedArchives {
     /// Reads the rest and compares it with the origins.
     pub(super) fn read(
         columns: &RecipeColumns,
-        opened: Vec<OpenedArchive>,
+        opened: Vec<ArchiveSource>,
         origins: &[PayloadOrigin],
     ) -> Result<Self> {
         let [mut kinds, mut counts, mut inner_bytes, mut coders, mut lengths, mut bytes] = readers(
@@ -184,7 +184,7 @@ impl NestedArchives {
                 return Err(counts.malformed("count of inner payloads", most, inner));
             }
             let count = u32::try_from(count).expect("as many as there are origins");
-            nested.closed.push(ClosedArchive { kind, inner: count });
+            nested.closed.push(ArchiveTarget { kind, inner: count });
         }
         if nested.closed.len() != expected {
             let found = nested.closed.len() as u64;
