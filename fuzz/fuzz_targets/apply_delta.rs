@@ -12,7 +12,7 @@ use imgdelta::{
     parallel::Workers,
     progress::Silent,
     scratch::Scratch,
-    store::layout::Layout,
+    store::layout::OciLayout,
     verify::Hasher,
 };
 use imgdelta_format::ReadLimits;
@@ -46,7 +46,7 @@ fn run(bytes: &[u8]) -> Option<()> {
     }
     let image = TestImage::new(vec![base.to_vec()], Packing::Plain);
     let limits = Limits::default();
-    let store = Layout::open_archive(Arc::new(image.blobs().archive()), "base".into(), &limits);
+    let store = OciLayout::open_archive(Arc::new(image.blobs().archive()), "base".into(), &limits);
     let base = Image::open(Arc::new(store.ok()?), None, &OpenOptions::default()).ok()?;
 
     let delta = delta(&recipe, groups)?;

@@ -14,7 +14,7 @@ use imgdelta::{
     plan::{Plan, PlanOptions, Preset},
     progress::Silent,
     scratch::Scratch,
-    store::layout::Layout,
+    store::layout::OciLayout,
     survey::{SurveyOptions, both_with_streams},
 };
 use imgdelta_testkit::{Packing, TestImage, tar_of};
@@ -59,7 +59,7 @@ fn image(file: &[u8]) -> Image {
     let layer = tar_of(&[("file", file), ("other", &noise)]);
     let image = TestImage::new(vec![layer], Packing::Plain);
     let limits = Limits::default();
-    let store = Layout::open_archive(Arc::new(image.blobs().archive()), "image".into(), &limits);
+    let store = OciLayout::open_archive(Arc::new(image.blobs().archive()), "image".into(), &limits);
     let store = store.expect("just written");
     Image::open(Arc::new(store), None, &OpenOptions::default()).expect("just written")
 }

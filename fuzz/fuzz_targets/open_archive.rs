@@ -6,7 +6,7 @@ use imgdelta::{
     Limits,
     image::{Image, OpenOptions},
     progress::Silent,
-    store::{Store, docker_archive::DockerArchive, layout::Layout},
+    store::{Store, docker_archive::DockerArchive, layout::OciLayout},
 };
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut limits = Limits::default();
     limits.layer_bytes = 1 << 20;
     let source = Arc::new(bytes.to_vec());
-    if let Ok(store) = Layout::open_archive(source.clone(), "fuzz".into(), &limits) {
+    if let Ok(store) = OciLayout::open_archive(source.clone(), "fuzz".into(), &limits) {
         read(Arc::new(store), &limits);
     }
     if let Ok(store) = DockerArchive::open(source, "fuzz".into(), &limits) {

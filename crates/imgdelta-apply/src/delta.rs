@@ -27,7 +27,7 @@ use imgdelta_core::{
 };
 use imgdelta_format::{FormatError, ReadLimits, cost};
 use imgdelta_image::{
-    image::{Config, Documents, Platform},
+    image::{ImageConfig, ImageDocuments, Platform},
     store::source::{RangeReader, ReadAt},
 };
 use sections::Sections;
@@ -49,7 +49,7 @@ pub struct Delta {
     sections: Sections,
     outline: Outline,
     digest: BlobDigest,
-    documents: Documents,
+    documents: ImageDocuments,
     base: Base,
     layers: Vec<LayerHead>,
 }
@@ -111,7 +111,7 @@ impl Delta {
         let mut hasher = Hasher::new(outline.algorithm);
         hasher.update(&outline.manifest);
         let digest = hasher.finish_blob();
-        let documents = Documents::parse(digest, &outline.manifest, &outline.config, limits)?;
+        let documents = ImageDocuments::parse(digest, &outline.manifest, &outline.config, limits)?;
         let layers = layer_heads(&outline, &documents, &place_of(first))?;
         let mut delta = Self {
             source,
@@ -181,7 +181,7 @@ impl Delta {
     }
 
     /// Returns what the config says.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &ImageConfig {
         &self.documents.config
     }
 
@@ -314,7 +314,11 @@ impl Delta {
 }
 
 /// Puts together what the outline and the documents say of each layer.
-fn layer_heads(outline: &Outline, documents: &Documents, place: &str) -> Result<Vec<LayerHead>> {
+fn layer_heads(
+    outline: &Outline,
+    documents: &ImageDocuments,
+    place: &str,
+) -> Result<Vec<LayerHead>> {
     let (found, expected) = (outline.layers.len(), documents.layers.len());
     if found != expected {
         let what = format!("{found} layers, but the manifest has {expected}");

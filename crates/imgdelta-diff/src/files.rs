@@ -11,8 +11,8 @@ use imgdelta_core::{
     size::time_in_words,
 };
 use imgdelta_image::{
-    index::{Attribute, Entry, Index, Kind},
-    rootfs::{Node, Rootfs},
+    index::{Entry, EntryKind, ExtendedAttribute, LayerIndex},
+    rootfs::{Rootfs, RootfsNode},
     survey::Survey,
 };
 use std::{
@@ -27,7 +27,7 @@ pub struct FileTree<'a> {
     /// The merged paths.
     pub rootfs: &'a Rootfs,
     /// The image's layers, lowest first.
-    pub layers: &'a [Arc<Index>],
+    pub layers: &'a [Arc<LayerIndex>],
 }
 
 impl<'a> FileTree<'a> {
@@ -75,7 +75,7 @@ pub struct FileChange {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileFacts {
     /// File type; a hard link has the type of the file that it names.
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// Size of the content; 0 if it is not a file.
     pub size_bytes: u64,
     /// Layer with the content, from 0.
@@ -161,7 +161,7 @@ struct TreeComparer<'a> {
 }
 
 impl<'a> TreeComparer<'a> {
-    fn same_path(&self, old: &'a Node, new: &'a Node) -> Option<FileChange> {
+    fn same_path(&self, old: &'a RootfsNode, new: &'a RootfsNode) -> Option<FileChange> {
         let (before, after) = (TreeNode::new(self.base, old), TreeNode::new(self.target, new));
         let kind = if before.kind() != after.kind() {
             FileChangeKind::TypeChanged
@@ -184,8 +184,13 @@ impl<'a> TreeComparer<'a> {
     }
 
     /// Pairs removed with added files of equal content, those of equal names first.
-    fn moves(&self, removed: &[&'a Node], added: &[&'a Node], changes: &mut Vec<FileChange>) {
-        let mut by_content: BTreeMap<PayloadDigest, VecDeque<&Node>> = BTreeMap::new();
+    fn moves(
+        &self,
+        removed: &[&'a RootfsNode],
+        added: &[&'a RootfsNode],
+        changes: &mut Vec<FileChange>,
+    ) {
+        let mut by_content: BTreeMap<PayloadDigest, VecDeque<&RootfsNode>> = BTreeMap::new();
         for old in removed {
             if let Some(digest) = TreeNode::new(self.base, old).movable() {
                 by_content.entry(digest).or_default().push_back(old);
@@ -199,7 +204,8 @@ impl<'a> TreeComparer<'a> {
                 let after = TreeNode::new(self.target, new);
                 let olds = after.movable().and_then(|digest| by_content.get_mut(&digest));
                 let source = olds.and_then(|olds| {
-                    let fits = |old: &&Node| !keeps_name || old.path.name() == new.path.name();
+                    let fits =
+                        |old: &&RootfsNode| !keeps_name || old.path.name() == new.path.name();
                     let at = olds.iter().position(fits)?;
                     olds.remove(at)
                 });
@@ -232,7 +238,7 @@ impl<'a> TreeComparer<'a> {
         }
     }
 
-    fn moved(&self, old: &'a Node, new: &'a Node) -> FileChange {
+    fn moved(&self, old: &'a RootfsNode, new: &'a RootfsNode) -> FileChange {
         let (before, after) = (TreeNode::new(self.base, old), TreeNode::new(self.target, new));
         FileChange {
             path: new.path.clone(),
@@ -253,7 +259,7 @@ impl<'a> TreeComparer<'a> {
             }
         };
         // The mode of a symbolic link means nothing and differs between archivers.
-        if !self.ignore.mode && new.kind != Kind::Symlink {
+        if !self.ignore.mode && new.kind != EntryKind::Symlink {
             let mode = |entry: &Entry| Some(format!("{:04o}", entry.mode));
             push(MetadataField::Mode, mode(old), mode(new));
         }
@@ -271,7 +277,7 @@ impl<'a> TreeComparer<'a> {
             compare_attributes(&old.attributes, &new.attributes, &mut push);
         }
         if !self.ignore.links {
-            let first = |groups: &HashMap<u32, &LayerPath>, node: &Node| {
+            let first = |groups: &HashMap<u32, &LayerPath>, node: &RootfsNode| {
                 let first = node.link_group.and_then(|group| groups.get(&group).copied())?;
                 (*first != node.path).then(|| first.to_string())
             };
@@ -286,11 +292,11 @@ impl<'a> TreeComparer<'a> {
 }
 
 fn compare_attributes(
-    old: &[Attribute],
-    new: &[Attribute],
+    old: &[ExtendedAttribute],
+    new: &[ExtendedAttribute],
     push: &mut impl FnMut(MetadataField, Option<String>, Option<String>),
 ) {
-    let by_name = |attributes: &[Attribute]| -> BTreeMap<Box<[u8]>, String> {
+    let by_name = |attributes: &[ExtendedAttribute]| -> BTreeMap<Box<[u8]>, String> {
         attributes.iter().map(|a| (a.name.clone(), value_in_words(&a.value))).collect()
     };
     let (old, new) = (by_name(old), by_name(new));
@@ -319,7 +325,7 @@ fn first_of_groups(rootfs: &Rootfs) -> HashMap<u32, &LayerPath> {
 
 /// A node with the entries to which it points.
 struct TreeNode<'a> {
-    node: &'a Node,
+    node: &'a RootfsNode,
     /// The entry with its header; none for a directory that no layer mentions.
     entry: Option<&'a Entry>,
     /// The entry with its content; another one for a hard link.
@@ -327,7 +333,7 @@ struct TreeNode<'a> {
 }
 
 impl<'a> TreeNode<'a> {
-    fn new(tree: FileTree<'a>, node: &'a Node) -> Self {
+    fn new(tree: FileTree<'a>, node: &'a RootfsNode) -> Self {
         let find = |(layer, entry): (u32, u32)| {
             tree.layers.get(layer as usize)?.entries.get(entry as usize)
         };
@@ -338,12 +344,12 @@ impl<'a> TreeNode<'a> {
         }
     }
 
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> EntryKind {
         let entry = match self.entry {
-            Some(entry) if entry.kind == Kind::HardLink => self.content,
+            Some(entry) if entry.kind == EntryKind::HardLink => self.content,
             other => other,
         };
-        entry.map_or(Kind::Directory, |entry| entry.kind)
+        entry.map_or(EntryKind::Directory, |entry| entry.kind)
     }
 
     fn is_same_content(&self, other: &Self) -> bool {
@@ -352,7 +358,7 @@ impl<'a> TreeNode<'a> {
         };
         a.digest == b.digest && a.size_bytes == b.size_bytes && a.device == b.device
             // The link of a hard link entry is another name, not content.
-            && (a.kind != Kind::Symlink || a.link == b.link)
+            && (a.kind != EntryKind::Symlink || a.link == b.link)
     }
 
     /// Returns the digest by which a moved file is found; none for empty files, which are all equal.
@@ -371,7 +377,7 @@ impl<'a> TreeNode<'a> {
             owner: described.map_or((0, 0), |entry| (entry.owner.uid, entry.owner.gid)),
             mtime: described.map_or((0, 0), |entry| entry.mtime),
             link: content
-                .filter(|entry| entry.kind == Kind::Symlink)
+                .filter(|entry| entry.kind == EntryKind::Symlink)
                 .and_then(|entry| entry.link.clone()),
         }
     }

@@ -6,7 +6,7 @@
 
 use imgdelta_core::PayloadDigest;
 use imgdelta_format::{BlobDigest, DiffId};
-use imgdelta_image::index::Index;
+use imgdelta_image::index::LayerIndex;
 use std::collections::{HashMap, HashSet};
 
 /// A layer's identity and index.
@@ -17,7 +17,7 @@ pub struct SurveyedLayer<'a> {
     /// Size of the stored blob.
     pub stored_bytes: u64,
     /// Entries of the layer.
-    pub index: &'a Index,
+    pub index: &'a LayerIndex,
 }
 
 /// Relation of a target layer to the base image, or of a base layer to the target image.

@@ -19,7 +19,7 @@ pub use text::{DiffText, FileOrder, TextOptions};
 
 use files::FileTree;
 use imgdelta_core::{BlobDigest, Note, path::LayerPath};
-use imgdelta_image::{index::Kind, survey::Survey};
+use imgdelta_image::{index::EntryKind, survey::Survey};
 use imgdelta_packages::Inventory;
 use layers::SurveyedLayer;
 
@@ -249,7 +249,7 @@ impl std::fmt::Display for Diff {
 impl FileChange {
     fn is_directory(&self) -> bool {
         let is_directory = |facts: &Option<FileFacts>| {
-            facts.as_ref().is_none_or(|facts| facts.kind == Kind::Directory)
+            facts.as_ref().is_none_or(|facts| facts.kind == EntryKind::Directory)
         };
         is_directory(&self.base) && is_directory(&self.target)
     }
@@ -268,7 +268,7 @@ impl ImageFacts {
         for node in survey.rootfs.nodes() {
             let is_new = node.link_group.is_none_or(|group| counted_links.insert(group));
             let content = node.content.and_then(|place| survey.entry(place));
-            if let Some(entry) = content.filter(|entry| entry.kind == Kind::File && is_new) {
+            if let Some(entry) = content.filter(|entry| entry.kind == EntryKind::File && is_new) {
                 files += 1;
                 file_bytes += entry.size_bytes;
             }
@@ -348,14 +348,14 @@ fn change_word(kind: &FileChangeKind) -> &'static str {
     }
 }
 
-fn kind_word(kind: Kind) -> &'static str {
+fn kind_word(kind: EntryKind) -> &'static str {
     match kind {
-        Kind::File | Kind::HardLink => "file",
-        Kind::Symlink => "symlink",
-        Kind::CharDevice => "chardev",
-        Kind::BlockDevice => "blockdev",
-        Kind::Directory => "directory",
-        Kind::Fifo => "fifo",
-        Kind::Other(_) => "other",
+        EntryKind::File | EntryKind::HardLink => "file",
+        EntryKind::Symlink => "symlink",
+        EntryKind::CharDevice => "chardev",
+        EntryKind::BlockDevice => "blockdev",
+        EntryKind::Directory => "directory",
+        EntryKind::Fifo => "fifo",
+        EntryKind::Other(_) => "other",
     }
 }

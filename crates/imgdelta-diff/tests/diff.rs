@@ -8,7 +8,7 @@ use imgdelta_core::{
 use imgdelta_diff::{Diff, FileChangeKind, Ignore, LayerRelation};
 use imgdelta_image::{
     image::{self, Image, OpenOptions},
-    store::layout::Layout,
+    store::layout::OciLayout,
     survey::{self, Survey, SurveyOptions},
 };
 use imgdelta_testkit::{Blobs, Packing, TestImage, tar_of};
@@ -17,7 +17,7 @@ use std::{path::Path, sync::Arc};
 
 fn open(blobs: &Blobs) -> Image {
     let layout =
-        Layout::open_archive(Arc::new(blobs.archive()), "a.tar".into(), &Limits::default());
+        OciLayout::open_archive(Arc::new(blobs.archive()), "a.tar".into(), &Limits::default());
     Image::open(Arc::new(layout.unwrap()), None, &OpenOptions::default()).unwrap()
 }
 

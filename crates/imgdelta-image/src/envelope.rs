@@ -68,20 +68,20 @@ impl fmt::Display for Compression {
 
 /// The treatment of a stream's digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamDigest {
+pub enum StreamCheck {
     /// The digest is computed.
-    Unknown,
+    Compute,
     /// The digest is computed, and must be this one.
-    Compared(DiffId),
+    Compare(DiffId),
     /// The digest is assumed, and the stream is not hashed.
     ///
     /// Only for callers that verify everything they make of the stream.
-    Believed(DiffId),
+    Assume(DiffId),
 }
 
 /// The outcome of reading a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LayerRead {
+pub struct LayerSummary {
     /// The blob, compared with its digest and size.
     pub blob: VerifiedBlob,
     /// The digest of the stream, computed or assumed.
@@ -101,11 +101,11 @@ pub struct LayerRead {
 pub fn read_layer(
     blob: Box<dyn Read + Send>,
     check: BlobCheck,
-    digest: StreamDigest,
+    digest: StreamCheck,
     limits: &Limits,
     progress: &dyn Progress,
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<LayerRead> {
+) -> Result<LayerSummary> {
     let place = check.place();
     let mut input = BlobInput::new(blob, check, progress);
     let mut output = StreamOutput::new(&place, digest, limits, sink);
@@ -124,7 +124,7 @@ pub fn read_layer(
     };
     let blob = input.finish()?;
     let (diff_id, stream_bytes) = output.finish(&blob)?;
-    Ok(LayerRead { blob, diff_id, stream_bytes, compression, trailing_bytes })
+    Ok(LayerSummary { blob, diff_id, stream_bytes, compression, trailing_bytes })
 }
 
 fn decode(

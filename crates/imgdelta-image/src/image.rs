@@ -13,14 +13,14 @@ mod pair;
 pub mod platform;
 mod select;
 
-pub use config::Config;
-pub use documents::Documents;
+pub use config::ImageConfig;
+pub use documents::ImageDocuments;
 pub use pair::{open_pair, open_pair_by};
 pub use platform::Platform;
 
 use crate::{
-    envelope::{Compression, LayerRead, StreamDigest, read_layer},
-    reference::{Name, Reference},
+    envelope::{Compression, LayerSummary, StreamCheck, read_layer},
+    reference::{ImageName, Reference},
     store::{self, Descriptor, Store, read_blob},
 };
 use imgdelta_core::{
@@ -73,7 +73,7 @@ pub struct Image {
     /// The config, byte for byte.
     pub config_bytes: Vec<u8>,
     /// The fields of the config.
-    pub config: Config,
+    pub config: ImageConfig,
     /// Its platform, by its config.
     pub platform: Platform,
     /// Its layers, the lowest first.
@@ -113,11 +113,15 @@ pub fn open(reference: &Reference, options: &OpenOptions) -> Result<Image> {
 
 /// Opens the store of a reference and returns the image's name there; for stores that this crate
 /// does not know, such as registries.
-pub type Opener<'a> =
-    dyn Fn(&Reference, &Limits) -> Result<(Arc<dyn Store>, Option<Name>)> + Sync + 'a;
+pub type ReferenceOpener<'a> =
+    dyn Fn(&Reference, &Limits) -> Result<(Arc<dyn Store>, Option<ImageName>)> + Sync + 'a;
 
 /// Opens the image that a reference names, in the store that `opener` opens.
-pub fn open_by(reference: &Reference, options: &OpenOptions, opener: &Opener<'_>) -> Result<Image> {
+pub fn open_by(
+    reference: &Reference,
+    options: &OpenOptions,
+    opener: &ReferenceOpener<'_>,
+) -> Result<Image> {
     let (store, name) = opener(reference, &options.limits)?;
     let mut image = Image::open(store, name.as_ref(), options)?;
     image.name = reference.to_string();
@@ -126,7 +130,11 @@ pub fn open_by(reference: &Reference, options: &OpenOptions, opener: &Opener<'_>
 
 impl Image {
     /// Opens one image of a store: the named one, or the only one.
-    pub fn open(store: Arc<dyn Store>, name: Option<&Name>, options: &OpenOptions) -> Result<Self> {
+    pub fn open(
+        store: Arc<dyn Store>,
+        name: Option<&ImageName>,
+        options: &OpenOptions,
+    ) -> Result<Self> {
         let limits = &options.limits;
         let place = store.place();
         let candidates = store.find(name)?;
@@ -148,7 +156,7 @@ impl Image {
         )
         .map_err(fault::in_blob(&*store, &place, "config", &config_descriptor))?;
         let config_place = format!("config {}", config_descriptor.digest);
-        let config = Config::parse(&config_bytes, &config_place)?;
+        let config = ImageConfig::parse(&config_bytes, &config_place)?;
         let platform = config.platform();
         if let Some(wanted) = &options.platform
             && wanted.distance(&platform).is_none()
@@ -204,20 +212,20 @@ impl Image {
         notes: &mut Vec<Note>,
         progress: &dyn Progress,
         sink: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<LayerRead> {
-        let digest = StreamDigest::Compared(layer.diff_id);
+    ) -> Result<LayerSummary> {
+        let digest = StreamCheck::Compare(layer.diff_id);
         self.read_layer_as(digest, layer, notes, progress, sink)
     }
 
     /// Reads a layer as [`Image::read_layer`] does; `digest` decides if the stream is hashed.
     pub fn read_layer_as(
         &self,
-        digest: StreamDigest,
+        digest: StreamCheck,
         layer: &Layer,
         notes: &mut Vec<Note>,
         progress: &dyn Progress,
         sink: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<LayerRead> {
+    ) -> Result<LayerSummary> {
         let blob = &layer.descriptor;
         let check = BlobCheck::new(blob.digest, blob.size_bytes);
         let place = check.place();
@@ -242,7 +250,7 @@ impl Image {
 
 fn layers(
     descriptors: Vec<Descriptor>,
-    config: &Config,
+    config: &ImageConfig,
     place: &str,
     limits: &Limits,
     notes: &mut Vec<Note>,

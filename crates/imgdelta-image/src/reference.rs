@@ -14,21 +14,21 @@ pub enum Reference {
         /// The directory.
         directory: PathBuf,
         /// The image in it; `None` for the only one.
-        name: Option<Name>,
+        name: Option<ImageName>,
     },
     /// `oci-archive:FILE[:TAG]`: a tar file of such a directory.
     OciArchive {
         /// The tar file.
         file: PathBuf,
         /// The image in it; `None` for the only one.
-        name: Option<Name>,
+        name: Option<ImageName>,
     },
     /// `docker-archive:FILE[:REF]`: a tar file that `docker save` writes.
     DockerArchive {
         /// The tar file.
         file: PathBuf,
         /// The image in it; `None` for the only one.
-        name: Option<Name>,
+        name: Option<ImageName>,
     },
     /// `docker://HOST[:PORT]/REPO[:TAG][@DIGEST]`: a registry, which another crate opens.
     Registry(RegistryReference),
@@ -38,7 +38,7 @@ pub enum Reference {
 
 /// The name of one image among several in one place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Name {
+pub enum ImageName {
     /// A tag; in a docker archive a whole reference such as `localhost:5000/x:1`.
     Tag(String),
     /// `@sha256:…`: the manifest or index with this digest.
@@ -102,14 +102,14 @@ impl fmt::Display for Reference {
         write!(f, "{transport}{}", path.display())?;
         match name {
             None => Ok(()),
-            Some(Name::Tag(tag)) => write!(f, ":{tag}"),
-            Some(Name::Digest(digest)) => write!(f, "@{digest}"),
-            Some(Name::Ordinal(n)) => write!(f, ":@{n}"),
+            Some(ImageName::Tag(tag)) => write!(f, ":{tag}"),
+            Some(ImageName::Digest(digest)) => write!(f, "@{digest}"),
+            Some(ImageName::Ordinal(n)) => write!(f, ":@{n}"),
         }
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for ImageName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tag(tag) => write!(f, "tag {:?}", escaped(tag.as_bytes())),
@@ -132,7 +132,7 @@ impl fmt::Display for RegistryReference {
 /// Splits `PATH[:NAME]`, `PATH@DIGEST` and `PATH:@N` at the first colon, as skopeo does.
 ///
 /// A path that contains a colon works as a bare path only.
-fn split_name(text: &str) -> std::result::Result<(PathBuf, Option<Name>), String> {
+fn split_name(text: &str) -> std::result::Result<(PathBuf, Option<ImageName>), String> {
     let (path, name) = match split_digest(text)? {
         (path, Some(digest)) => {
             // People who know both `:TAG` and `@DIGEST` write `x:@sha256:…` too.
@@ -140,7 +140,7 @@ fn split_name(text: &str) -> std::result::Result<(PathBuf, Option<Name>), String
             if path.contains(':') {
                 return Err("a tag and a digest together; use one of them".into());
             }
-            (path, Some(Name::Digest(digest)))
+            (path, Some(ImageName::Digest(digest)))
         }
         (text, None) => match text.split_once(':') {
             Some((path, name)) => (path, parse_name(name)?),
@@ -154,11 +154,11 @@ fn split_name(text: &str) -> std::result::Result<(PathBuf, Option<Name>), String
 }
 
 /// Reads the name after the colon; empty text means no name, as for skopeo.
-pub fn parse_name(text: &str) -> std::result::Result<Option<Name>, String> {
+pub fn parse_name(text: &str) -> std::result::Result<Option<ImageName>, String> {
     Ok(match text.strip_prefix('@') {
         _ if text.is_empty() => None,
-        None => Some(Name::Tag(text.to_owned())),
-        Some(number) => Some(Name::Ordinal(number.parse().map_err(|_| {
+        None => Some(ImageName::Tag(text.to_owned())),
+        Some(number) => Some(ImageName::Ordinal(number.parse().map_err(|_| {
             let text = escaped(text.as_bytes());
             format!("{text:?} is not a position; write @0 for the first image")
         })?)),
@@ -269,8 +269,8 @@ mod tests {
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the table below needs an option in each row")]
-    fn tag(text: &str) -> Option<Name> {
-        Some(Name::Tag(text.into()))
+    fn tag(text: &str) -> Option<ImageName> {
+        Some(ImageName::Tag(text.into()))
     }
 
     #[test]
@@ -281,8 +281,8 @@ mod tests {
         assert_eq!(parse("oci:/a/b:v1"), layout("/a/b", tag("v1")));
         assert_eq!(parse("oci:/a/b:"), layout("/a/b", None));
         assert_eq!(parse("oci:a:x/y:1"), layout("a", tag("x/y:1")));
-        assert_eq!(parse("oci:a:@2"), layout("a", Some(Name::Ordinal(2))));
-        let digest = Some(Name::Digest(DIGEST.parse().unwrap()));
+        assert_eq!(parse("oci:a:@2"), layout("a", Some(ImageName::Ordinal(2))));
+        let digest = Some(ImageName::Digest(DIGEST.parse().unwrap()));
         assert_eq!(parse(&format!("oci:a@{DIGEST}")), layout("a", digest.clone()));
         assert_eq!(parse(&format!("oci:a:@{DIGEST}")), layout("a", digest));
         assert_eq!(

@@ -13,20 +13,20 @@ mod build;
 #[cfg(test)]
 mod tests;
 
-use crate::index::Index;
+use crate::index::LayerIndex;
 use imgdelta_core::path::LayerPath;
 
 /// The merged tree, as nodes sorted by path.
 #[derive(Clone, Debug, Default)]
 pub struct Rootfs {
-    nodes: Vec<Node>,
-    notes: Vec<Note>,
+    nodes: Vec<RootfsNode>,
+    notes: Vec<RootfsNote>,
     omitted_notes: u64,
 }
 
 /// One name in the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
+pub struct RootfsNode {
     /// Its path, with the links in its directories resolved.
     pub path: LayerPath,
     /// The layer that created or last described it, counted from the lowest, 0.
@@ -43,7 +43,7 @@ pub struct Node {
 
 /// An entry that a runtime would refuse or silently ignore.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
+pub struct RootfsNote {
     /// The layer, counted from the lowest.
     pub layer: u32,
     /// Its entry.
@@ -54,7 +54,7 @@ pub struct Note {
     pub what: &'static str,
 }
 
-impl std::fmt::Display for Note {
+impl std::fmt::Display for RootfsNote {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "layer {}, {}: {}", self.layer, self.path, self.what)
     }
@@ -62,25 +62,25 @@ impl std::fmt::Display for Note {
 
 impl Rootfs {
     /// Merges layers, the lowest first.
-    pub fn merge(layers: &[&Index]) -> Self {
+    pub fn merge(layers: &[&LayerIndex]) -> Self {
         build::TreeBuilder::new(layers).finish()
     }
 
     /// Returns the nodes in the order of their paths' bytes.
     ///
     /// The root itself is a node only if a layer describes it.
-    pub fn nodes(&self) -> &[Node] {
+    pub fn nodes(&self) -> &[RootfsNode] {
         &self.nodes
     }
 
     /// Returns the node at a path; links are not followed.
-    pub fn find(&self, path: &LayerPath) -> Option<&Node> {
+    pub fn find(&self, path: &LayerPath) -> Option<&RootfsNode> {
         let place = self.nodes.binary_search_by(|node| node.path.cmp(path)).ok()?;
         Some(&self.nodes[place])
     }
 
     /// Returns the first thousand notes.
-    pub fn notes(&self) -> &[Note] {
+    pub fn notes(&self) -> &[RootfsNote] {
         &self.notes
     }
 

@@ -15,10 +15,10 @@ pub mod source;
 pub use descriptor::{Descriptor, PlatformFields};
 pub use memory::MemoryStore;
 
-use crate::reference::{Name, Reference};
+use crate::reference::{ImageName, Reference};
 use docker_archive::DockerArchive;
 use imgdelta_core::{Error, Limits, Result, limits::Ceiling, verify::BlobCheck};
-use layout::Layout;
+use layout::OciLayout;
 use members::Members;
 use source::ReadAt;
 use std::{
@@ -40,7 +40,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Returns the manifest or index of a name; without a name, that of the only image.
     ///
     /// Several descriptors are one image for several platforms, and the platform chooses.
-    fn find(&self, name: Option<&Name>) -> Result<Vec<Descriptor>>;
+    fn find(&self, name: Option<&ImageName>) -> Result<Vec<Descriptor>>;
 
     /// Opens a blob at its first byte; the bytes are not verified.
     fn open(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>>;
@@ -53,17 +53,17 @@ pub trait Store: Send + Sync + fmt::Debug {
 }
 
 /// A store, and the name of an image in it.
-type OpenStore = (Arc<dyn Store>, Option<Name>);
+type OpenStore = (Arc<dyn Store>, Option<ImageName>);
 
 /// Opens the store that a reference names; returns it with the image's name there.
-pub fn open(reference: &Reference, limits: &Limits) -> Result<(Arc<dyn Store>, Option<Name>)> {
+pub fn open(reference: &Reference, limits: &Limits) -> Result<(Arc<dyn Store>, Option<ImageName>)> {
     match reference {
         Reference::Layout { directory, name } => {
-            Ok((Arc::new(Layout::open_directory(directory, limits)?), name.clone()))
+            Ok((Arc::new(OciLayout::open_directory(directory, limits)?), name.clone()))
         }
         Reference::OciArchive { file, name } => {
             let (source, place) = open_file("oci-archive:", file)?;
-            Ok((Arc::new(Layout::open_archive(source, place, limits)?), name.clone()))
+            Ok((Arc::new(OciLayout::open_archive(source, place, limits)?), name.clone()))
         }
         Reference::DockerArchive { file, name } => {
             let (source, place) = open_file("docker-archive:", file)?;

@@ -6,8 +6,8 @@
 use crate::{
     image::{Image, Layer},
     index::{
-        Entry, FileReader, Index, IndexBuilder,
-        cache::{Cache, Lookup},
+        Entry, FileReader, IndexBuilder, LayerIndex,
+        cache::{CacheLookup, IndexCache},
     },
     rootfs::Rootfs,
     volume::Volume,
@@ -32,7 +32,7 @@ pub struct Survey {
     /// The image.
     pub image: Image,
     /// Its layers' indexes, lowest first.
-    pub layers: Vec<Arc<Index>>,
+    pub layers: Vec<Arc<LayerIndex>>,
     /// The layers merged.
     pub rootfs: Rootfs,
     /// Remarks: oddities, and layers whose files are unknown.
@@ -44,7 +44,7 @@ pub struct Survey {
 #[non_exhaustive]
 pub struct SurveyOptions {
     /// Directory of indexes; none by default, since a library writes nothing by itself.
-    pub cache: Option<Cache>,
+    pub cache: Option<IndexCache>,
     /// Creates a reader of wanted files, such as package databases, for each layer.
     ///
     /// Its findings are stored with the layer's index. None by default: only entries are recorded.
@@ -54,7 +54,7 @@ pub struct SurveyOptions {
 impl SurveyOptions {
     /// Keeps indexes in a directory, which is created if it is missing.
     pub fn cache(mut self, dir: &Path, limits: &Limits) -> Result<Self> {
-        self.cache = Some(Cache::open(dir, limits)?);
+        self.cache = Some(IndexCache::open(dir, limits)?);
         Ok(self)
     }
 
@@ -143,7 +143,7 @@ fn read(
 }
 
 /// The index of each blob and stream, with remarks.
-type Indexes = HashMap<(BlobDigest, DiffId), (Arc<Index>, Vec<Note>)>;
+type Indexes = HashMap<(BlobDigest, DiffId), (Arc<LayerIndex>, Vec<Note>)>;
 
 fn assemble(image: Image, indexes: &Indexes) -> Survey {
     let mut notes = image.notes.clone();
@@ -178,18 +178,18 @@ fn index_of(
     options: &SurveyOptions,
     mut stream: Option<&mut File>,
     context: &Context,
-) -> Result<(Index, Vec<Note>)> {
+) -> Result<(LayerIndex, Vec<Note>)> {
     let progress = &*context.progress;
     let mut notes = Vec::new();
     if let Some(cache) = options.cache.as_ref().filter(|_| stream.is_none()) {
         match cache.load(&layer.diff_id) {
-            Lookup::Found(index) => {
+            CacheLookup::Found(index) => {
                 progress.advance(layer.descriptor.size_bytes);
                 check(layer, &index)?;
                 return Ok((*index, notes));
             }
-            Lookup::Absent => {}
-            Lookup::Unusable(why) => {
+            CacheLookup::Absent => {}
+            CacheLookup::Unusable(why) => {
                 notes.push(Note::new(
                     place(layer),
                     format_args!("the cached index was unusable ({why}) and was rebuilt"),
@@ -210,7 +210,7 @@ fn index_of(
         Err(Error::NotFound { .. }) if !layer.is_distributable => {
             let what = "may not be distributed and is absent: its files are unknown";
             notes.push(Note::new(place(layer), what));
-            return Ok((Index::unseen(layer.diff_id), notes));
+            return Ok((LayerIndex::unseen(layer.diff_id), notes));
         }
         Err(error) => return Err(error),
     }
@@ -224,7 +224,7 @@ fn index_of(
 }
 
 /// Fails if the stream is not a tar archive, since its files cannot be compared.
-fn check(layer: &Layer, index: &Index) -> Result<()> {
+fn check(layer: &Layer, index: &LayerIndex) -> Result<()> {
     let Some(damage) = &index.damage else { return Ok(()) };
     let place = format!("{}, offset {} of its tar stream", place(layer), damage.offset);
     Err(Error::bad_input(place, &damage.what))

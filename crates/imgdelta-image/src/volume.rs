@@ -6,10 +6,10 @@
 
 mod spill;
 
-pub use spill::Spill;
+pub use spill::SpillFile;
 
 use crate::{
-    envelope::StreamDigest,
+    envelope::StreamCheck,
     image::{Image, Layer},
     store::source::ReadAt,
 };
@@ -32,7 +32,7 @@ use std::{
 
 /// The bytes of a finished scratch file.
 #[derive(Debug)]
-pub struct Extent {
+pub struct FileExtent {
     /// The file's name in errors.
     place: String,
     file: File,
@@ -41,7 +41,7 @@ pub struct Extent {
     map: Option<Map>,
 }
 
-impl Extent {
+impl FileExtent {
     /// Takes a finished file; no process may write to it afterwards.
     pub fn new(place: String, file: File, is_mapped: bool) -> Result<Self> {
         let bytes = file.metadata().map_err(Error::io(&place))?.len();
@@ -80,12 +80,12 @@ impl Extent {
 
 /// One layer's uncompressed bytes.
 #[derive(Debug)]
-pub struct Stream {
+pub struct LayerStream {
     name: StreamName,
-    extent: Arc<Extent>,
+    extent: Arc<FileExtent>,
 }
 
-impl Stream {
+impl LayerStream {
     /// Takes a finished file of the stream; no process may write to it afterwards.
     fn new(name: StreamName, file: File, is_mapped: bool) -> Result<Self> {
         let place = place(&name);
@@ -96,7 +96,7 @@ impl Stream {
                 difference: Difference::Size { expected: name.bytes, found },
             });
         }
-        Ok(Self { name, extent: Arc::new(Extent::new(place, file, is_mapped)?) })
+        Ok(Self { name, extent: Arc::new(FileExtent::new(place, file, is_mapped)?) })
     }
 
     /// Returns its name and length.
@@ -130,7 +130,7 @@ impl Stream {
 /// Streams by their digests.
 #[derive(Debug, Default)]
 pub struct Volume {
-    streams: HashMap<DiffId, Arc<Stream>>,
+    streams: HashMap<DiffId, Arc<LayerStream>>,
     notes: Vec<Note>,
 }
 
@@ -140,12 +140,12 @@ impl Volume {
     /// Each stream is extracted once, and blobs and streams are compared with their digests. If no
     /// image has some of the streams, one [`Error::BaseMissing`] lists them before anything is read.
     pub fn extract(images: &[&Image], wanted: &[DiffId], context: &Context) -> Result<Self> {
-        Self::extract_as(StreamDigest::Compared, images, wanted, context)
+        Self::extract_as(StreamCheck::Compare, images, wanted, context)
     }
 
     /// Extracts streams as [`Volume::extract`] does; `digest` decides if they are hashed.
     pub fn extract_as(
-        digest: fn(DiffId) -> StreamDigest,
+        digest: fn(DiffId) -> StreamCheck,
         images: &[&Image],
         wanted: &[DiffId],
         context: &Context,
@@ -186,12 +186,12 @@ impl Volume {
     /// The file is read and not mapped: a volume with the streams of both images has a bound on
     /// memory.
     pub fn insert(&mut self, name: StreamName, file: File) -> Result<()> {
-        self.streams.insert(name.diff_id, Arc::new(Stream::new(name, file, false)?));
+        self.streams.insert(name.diff_id, Arc::new(LayerStream::new(name, file, false)?));
         Ok(())
     }
 
     /// Returns a stream.
-    pub fn stream(&self, diff_id: &DiffId) -> Option<&Arc<Stream>> {
+    pub fn stream(&self, diff_id: &DiffId) -> Option<&Arc<LayerStream>> {
         self.streams.get(diff_id)
     }
 
@@ -205,7 +205,7 @@ impl Volume {
 ///
 /// A recipe's base has its source streams first, then the parts of archives that it opens.
 #[derive(Clone, Debug, Default)]
-pub struct Space {
+pub struct AddressSpace {
     /// No range is empty, so no two start at one address.
     ranges: Vec<SpaceRange>,
     bytes: u64,
@@ -215,12 +215,12 @@ pub struct Space {
 #[derive(Clone, Debug)]
 struct SpaceRange {
     start: u64,
-    extent: Arc<Extent>,
+    extent: Arc<FileExtent>,
     offset: u64,
     bytes: u64,
 }
 
-impl Space {
+impl AddressSpace {
     /// Returns the address space of `sources` in sequence.
     ///
     /// If the volume lacks some of them, one [`Error::BaseMissing`] lists them.
@@ -246,7 +246,7 @@ impl Space {
     }
 
     /// Appends a range of a file.
-    pub fn push(&mut self, extent: &Arc<Extent>, range: Range<u64>) -> Result<()> {
+    pub fn push(&mut self, extent: &Arc<FileExtent>, range: Range<u64>) -> Result<()> {
         let (offset, bytes) = (range.start, range.end - range.start);
         if bytes > 0 {
             let extent = Arc::clone(extent);
@@ -315,7 +315,7 @@ impl Space {
         &'a self,
         address: u64,
         bytes: u64,
-        mut each: impl FnMut(&'a Extent, u64, u64) -> Result<()>,
+        mut each: impl FnMut(&'a FileExtent, u64, u64) -> Result<()>,
     ) -> Result<()> {
         let end = address.checked_add(bytes).filter(|end| *end <= self.bytes);
         let Some(end) = end else {
@@ -341,11 +341,11 @@ pub fn layers_of<'a>(images: &[&'a Image], diff_id: &DiffId) -> Vec<(&'a Image, 
 }
 
 fn extract_first(
-    digest: fn(DiffId) -> StreamDigest,
+    digest: fn(DiffId) -> StreamCheck,
     candidates: &[(&Image, &Layer)],
     scratch: &Scratch,
     progress: &dyn Progress,
-) -> Result<(Stream, Vec<Note>)> {
+) -> Result<(LayerStream, Vec<Note>)> {
     let (mut places, mut missing) = (Vec::new(), Vec::new());
     for (image, layer) in candidates {
         match extract(digest(layer.diff_id), image, layer, scratch, progress) {
@@ -363,19 +363,19 @@ fn extract_first(
 }
 
 fn extract(
-    digest: StreamDigest,
+    digest: StreamCheck,
     image: &Image,
     layer: &Layer,
     scratch: &Scratch,
     progress: &dyn Progress,
-) -> Result<(Stream, Vec<Note>)> {
+) -> Result<(LayerStream, Vec<Note>)> {
     let mut file = scratch.file()?;
     let mut notes = Vec::new();
     let read = image.read_layer_as(digest, layer, &mut notes, progress, &mut |piece| {
         file.write_all(piece).map_err(Error::io(scratch.place()))
     })?;
     let name = StreamName { diff_id: read.diff_id, bytes: read.stream_bytes };
-    Ok((Stream::new(name, file, true)?, notes))
+    Ok((LayerStream::new(name, file, true)?, notes))
 }
 
 fn place(name: &StreamName) -> String {
@@ -410,7 +410,7 @@ mod tests {
         let names = contents.iter().map(|content| {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(content).unwrap();
-            let stream = Stream::new(name(content), file, true).unwrap();
+            let stream = LayerStream::new(name(content), file, true).unwrap();
             volume.streams.insert(stream.diff_id(), Arc::new(stream));
             name(content)
         });
@@ -422,7 +422,7 @@ mod tests {
     fn an_address_space_is_its_streams_in_sequence() {
         let contents: [&[u8]; 4] = [b"abc", b"", b"defg", b"h"];
         let (volume, names) = volume(&contents);
-        let space = Space::new(&volume, &names).unwrap();
+        let space = AddressSpace::new(&volume, &names).unwrap();
         let all = contents.concat();
         assert_eq!(space.bytes(), 8);
         for start in 0..=all.len() {
@@ -441,7 +441,7 @@ mod tests {
     #[test]
     fn a_range_past_the_end_is_refused() {
         let (volume, names) = volume(&[b"abc"]);
-        let space = Space::new(&volume, &names).unwrap();
+        let space = AddressSpace::new(&volume, &names).unwrap();
         for (address, bytes) in [(0, 4), (4, 0), (u64::MAX, 1), (1, u64::MAX)] {
             let error = space.slice(address, bytes).unwrap_err();
             assert!(error.to_string().contains("past the end at 3"), "{error}");
@@ -455,7 +455,7 @@ mod tests {
     fn one_error_lists_all_missing_streams() {
         let (volume, mut names) = volume(&[b"abc"]);
         names.extend([name(b"x"), name(b"y")]);
-        let Err(Error::BaseMissing { missing, .. }) = Space::new(&volume, &names) else {
+        let Err(Error::BaseMissing { missing, .. }) = AddressSpace::new(&volume, &names) else {
             panic!("must be missing")
         };
         let stream = |bytes| {
@@ -481,14 +481,14 @@ mod tests {
             let at = dir.path().join(format!("{packing:?}"));
             image.blobs().write_layout(&at);
             let store =
-                store::layout::Layout::open_directory(&at, &imgdelta_core::Limits::default());
+                store::layout::OciLayout::open_directory(&at, &imgdelta_core::Limits::default());
             let image = Image::open(Arc::new(store.unwrap()), None, &OpenOptions::default());
             let image = image.unwrap();
             let context = Context::new(Scratch::in_dir(dir.path()).unwrap()).unwrap();
             let names: Vec<StreamName> = layers.iter().map(|layer| name(layer)).collect();
             let wanted = [names[1].diff_id, names[0].diff_id, names[1].diff_id];
             let volume = Volume::extract(&[&image, &image], &wanted, &context).unwrap();
-            let space = Space::new(&volume, &names).unwrap();
+            let space = AddressSpace::new(&volume, &names).unwrap();
             assert_eq!(*space.slice(0, space.bytes()).unwrap(), layers.concat());
 
             let absent = [name(b"?").diff_id];

@@ -4,7 +4,7 @@ use imgdelta_core::{Difference, Error, Limits, Result, progress::Silent};
 use imgdelta_image::{
     Reference,
     image::{Image, OpenOptions},
-    store::{Store, docker_archive::DockerArchive, layout::Layout},
+    store::{Store, docker_archive::DockerArchive, layout::OciLayout},
 };
 use imgdelta_testkit::{Blobs, Packing, TestImage, sha256, tar_of};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ fn tiny(packing: Packing) -> TestImage {
 }
 
 fn archive(bytes: Vec<u8>) -> Result<Arc<dyn Store>> {
-    Ok(Arc::new(Layout::open_archive(Arc::new(bytes), "image.tar".into(), &Limits::default())?))
+    Ok(Arc::new(OciLayout::open_archive(Arc::new(bytes), "image.tar".into(), &Limits::default())?))
 }
 
 fn docker(bytes: Vec<u8>) -> Result<Arc<dyn Store>> {
@@ -291,7 +291,8 @@ fn a_missing_tag_lists_those_there_are() {
     let other = tiny(Packing::Zstd).store(&mut blobs);
     blobs.tag(other, "v2\x1b");
     let store = archive(blobs.archive()).unwrap();
-    let error = store.find(Some(&imgdelta_image::reference::Name::Tag("v9".into()))).unwrap_err();
+    let error =
+        store.find(Some(&imgdelta_image::reference::ImageName::Tag("v9".into()))).unwrap_err();
     assert_eq!(error.to_string(), r#"image.tar: tag "v9" is not there; there is v1, v2\x1b"#);
     let error = store.find(None).unwrap_err();
     assert_eq!(

@@ -18,7 +18,7 @@ use imgdelta_core::{
 };
 use imgdelta_image::{
     image::{Image, OpenOptions},
-    reference::Name,
+    reference::ImageName,
     store::Store,
     survey::SurveyOptions,
 };
@@ -96,7 +96,8 @@ impl Maker {
         let store: Arc<dyn Store> = Arc::new(store);
         let limits = Limits::default();
         let options = OpenOptions::default().limits(limits.clone());
-        let open = |digest| Image::open(Arc::clone(&store), Some(&Name::Digest(digest)), &options);
+        let open =
+            |digest| Image::open(Arc::clone(&store), Some(&ImageName::Digest(digest)), &options);
         let images = [open(work.base)?, open(work.target)?];
 
         let bytes = disk_bytes_of(&images);

@@ -7,7 +7,7 @@ use imgdelta_core::{Error, Limits, progress::Silent};
 use imgdelta_format::pack::{Packer, unpack};
 use imgdelta_image::{
     image::{self, Image, OpenOptions},
-    index::{Index, IndexBuilder},
+    index::{IndexBuilder, LayerIndex},
 };
 use imgdelta_layer::headers::{BaseHeader, HeaderReader, HeaderWriter};
 use std::{collections::HashMap, env, ops::Range, time::Instant};
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// A layer's index and stream.
-type Read = (Index, Vec<u8>);
+type Read = (LayerIndex, Vec<u8>);
 
 fn read(image: &Image, skip: &[imgdelta_core::DiffId]) -> imgdelta_core::Result<Vec<Read>> {
     let mut layers = Vec::new();

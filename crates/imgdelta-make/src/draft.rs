@@ -16,7 +16,7 @@ use imgdelta_apply::{
     },
 };
 use imgdelta_core::{Error, Result, path::LayerPath};
-use imgdelta_image::volume::Spill;
+use imgdelta_image::volume::SpillFile;
 use std::{
     collections::{BTreeSet, HashSet},
     io::Write,
@@ -33,7 +33,7 @@ pub struct Draft {
     recipes: Vec<DraftRecipe>,
     /// For each layer, true if its blob can be made from its stream.
     remade: Vec<bool>,
-    spill: Spill,
+    spill: SpillFile,
 }
 
 /// The result for one target layer.
@@ -109,7 +109,7 @@ impl Draft {
         plan: Plan,
         recipes: Vec<RecipeDraft>,
         envelopes: Vec<Envelope>,
-        spill: Spill,
+        spill: SpillFile,
     ) -> Self {
         let (mut chosen, mut remade, mut layers) =
             (Vec::new(), Vec::new(), Vec::<LayerDraft>::new());

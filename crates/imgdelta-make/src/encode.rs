@@ -29,8 +29,8 @@ use imgdelta_format::recipe::{
 };
 use imgdelta_image::{
     image,
-    index::Index,
-    volume::{Space, Spill},
+    index::LayerIndex,
+    volume::{AddressSpace, SpillFile},
 };
 use layout::{Layout, Stretch, stretches};
 use pieces::{Cutter, Piece, Target};
@@ -40,10 +40,10 @@ use std::{cmp::Reverse, collections::HashSet, ops::Range};
 struct LayerEncoder<'a> {
     plan: &'a Plan,
     ordinal: u32,
-    index: &'a Index,
+    index: &'a LayerIndex,
     choices: &'a [Choice],
     layout: Layout,
-    space: Space,
+    space: AddressSpace,
     target: Target<'a>,
     stretches: Vec<Stretch>,
     parts: Vec<Vec<Piece>>,
@@ -103,7 +103,7 @@ pub(crate) fn encode(plan: Plan) -> Result<Draft> {
     let layers = workers.map(rebuilt, |(ordinal, choices)| {
         LayerEncoder::prepare(&plan, ordinal, choices, memory_bytes)
     })?;
-    let spill = Spill::new(scratch)?;
+    let spill = SpillFile::new(scratch)?;
     let budget = Budget::new(memory_bytes);
     let mut envelopes = known_envelopes(&plan);
     let results = run(&plan, &layers, &mut envelopes, &spill, &budget)?;
@@ -132,7 +132,7 @@ fn run(
     plan: &Plan,
     layers: &[LayerEncoder<'_>],
     envelopes: &mut [Envelope],
-    spill: &Spill,
+    spill: &SpillFile,
     budget: &Budget,
 ) -> Result<Vec<LayerResults>> {
     let Context { workers, .. } = &plan.context;
@@ -239,7 +239,7 @@ struct PackedGroup {
 fn pack(
     plan: &Plan,
     groups: Vec<(usize, Vec<MatchedPart>)>,
-    spill: &Spill,
+    spill: &SpillFile,
     budget: &Budget,
 ) -> Result<Vec<(usize, PackedGroup)>> {
     let (preset, progress) = (plan.preset, &*plan.context.progress);

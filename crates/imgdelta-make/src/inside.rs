@@ -19,9 +19,9 @@ use imgdelta_core::{
     scratch::Scratch,
 };
 use imgdelta_image::{
-    index::{Entry, Index, Kind},
+    index::{Entry, EntryKind, LayerIndex},
     survey::Survey,
-    volume::{Space, Volume},
+    volume::{AddressSpace, Volume},
 };
 use imgdelta_layer::archive::{Archive, END_BYTES, is_zip_end, recognise};
 use std::{
@@ -79,9 +79,9 @@ pub(crate) struct Inside {
 #[derive(Debug)]
 pub(crate) struct Parts {
     /// An entry for each part.
-    pub(crate) index: Arc<Index>,
+    pub(crate) index: Arc<LayerIndex>,
     /// Their bytes.
-    pub(crate) space: Space,
+    pub(crate) space: AddressSpace,
 }
 
 /// The parts of a target layer's archives.
@@ -188,8 +188,8 @@ impl Look<'_> {
     }
 
     /// Recognises an archive by the first bytes of a file.
-    fn recognise(&self, index: &Index, entry: &Entry) -> Result<Option<Archive>> {
-        if entry.kind != Kind::File || entry.payload.end - entry.payload.start < LEAST_BYTES {
+    fn recognise(&self, index: &LayerIndex, entry: &Entry) -> Result<Option<Archive>> {
+        if entry.kind != EntryKind::File || entry.payload.end - entry.payload.start < LEAST_BYTES {
             return Ok(None);
         }
         let Some(stream) = self.volume.stream(&index.diff_id) else { return Ok(None) };
@@ -207,7 +207,7 @@ impl Look<'_> {
 }
 
 /// The keys of all entries that have one.
-fn keys(layers: &[Arc<Index>]) -> impl Iterator<Item = Key> + '_ {
+fn keys(layers: &[Arc<LayerIndex>]) -> impl Iterator<Item = Key> + '_ {
     layers.iter().flat_map(|index| &index.entries).filter_map(key)
 }
 

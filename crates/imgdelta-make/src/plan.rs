@@ -19,9 +19,9 @@ use imgdelta_apply::{
 use imgdelta_core::{BlobDigest, Context, DiffId, Result};
 use imgdelta_format::recipe::StreamName;
 use imgdelta_image::{
-    index::Index,
+    index::LayerIndex,
     survey::Survey,
-    volume::{Space, Volume},
+    volume::{AddressSpace, Volume},
 };
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -182,8 +182,8 @@ fn sketched_bytes(preset: Preset) -> u64 {
 
 /// Indexes of both sides, and the bytes that they describe.
 struct Files {
-    base: (Vec<Arc<Index>>, Vec<Space>),
-    target: (Vec<Arc<Index>>, Vec<Space>),
+    base: (Vec<Arc<LayerIndex>>, Vec<AddressSpace>),
+    target: (Vec<Arc<LayerIndex>>, Vec<AddressSpace>),
     /// For each index after those of the target's layers, the layer it belongs to.
     inner: Vec<u32>,
     /// Target indexes that need choices.
@@ -236,19 +236,19 @@ impl Files {
 }
 
 /// A space for each layer: its stream, or nothing where that is not there.
-fn spaces(survey: &Survey, volume: &Volume) -> Result<Vec<Space>> {
-    let of_layer = |index: &Arc<Index>| {
+fn spaces(survey: &Survey, volume: &Volume) -> Result<Vec<AddressSpace>> {
+    let of_layer = |index: &Arc<LayerIndex>| {
         if volume.stream(&index.diff_id).is_none() {
-            return Ok(Space::default());
+            return Ok(AddressSpace::default());
         }
         let name = StreamName { diff_id: index.diff_id, bytes: index.stream_bytes };
-        Space::new(volume, &[name])
+        AddressSpace::new(volume, &[name])
     };
     survey.layers.iter().map(of_layer).collect()
 }
 
 fn read(
-    (indexes, spaces): &(Vec<Arc<Index>>, Vec<Space>),
+    (indexes, spaces): &(Vec<Arc<LayerIndex>>, Vec<AddressSpace>),
     place: Place,
     sink: &mut dyn FnMut(&[u8]),
 ) -> Result<()> {

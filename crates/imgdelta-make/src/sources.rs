@@ -8,7 +8,7 @@ mod names;
 mod sketch;
 
 use imgdelta_core::{PayloadDigest, Result, parallel::Workers, path::LayerPath};
-use imgdelta_image::index::{Entry, Index, Kind};
+use imgdelta_image::index::{Entry, EntryKind, LayerIndex};
 use sketch::{Sketch, Sketcher};
 use std::{
     collections::{HashMap, HashSet},
@@ -54,11 +54,11 @@ pub enum Content {
 #[derive(Clone, Copy, Debug)]
 pub struct Sides<'a> {
     /// The base's layers, and the parts of its archives behind them.
-    pub base: &'a [Arc<Index>],
+    pub base: &'a [Arc<LayerIndex>],
     /// How many of the base's have headers: its layers.
     pub headed: u32,
     /// The target's layers, and the parts of their archives.
-    pub target: &'a [Arc<Index>],
+    pub target: &'a [Arc<LayerIndex>],
     /// Entries of the target that are settled, by their places.
     pub settled: &'a HashMap<Place, Content>,
 }
@@ -150,7 +150,7 @@ impl<'a> Known<'a> {
     }
 
     /// The base layer that has most of a target layer's paths.
-    fn partner(&self, index: &Index) -> Option<u32> {
+    fn partner(&self, index: &LayerIndex) -> Option<u32> {
         let mut shared = vec![0_u64; self.sides.base.len()];
         for entry in &index.entries {
             let mut last = None;
@@ -179,10 +179,10 @@ fn content_key(entry: &Entry) -> Option<(PayloadDigest, u64)> {
 }
 
 fn is_source(entry: &Entry) -> bool {
-    matches!(entry.kind, Kind::File) && !entry.payload.is_empty()
+    matches!(entry.kind, EntryKind::File) && !entry.payload.is_empty()
 }
 
-fn by_name(known: &Known<'_>, layer: u32, index: &Index, partner: Option<u32>) -> Vec<Choice> {
+fn by_name(known: &Known<'_>, layer: u32, index: &LayerIndex, partner: Option<u32>) -> Vec<Choice> {
     let mut earlier: HashMap<(PayloadDigest, u64), u32> = HashMap::new();
     let mut choices = Vec::with_capacity(index.entries.len());
     for (ordinal, entry) in (0..).zip(&index.entries) {

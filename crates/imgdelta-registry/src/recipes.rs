@@ -13,7 +13,7 @@ use imgdelta_core::{
 };
 use imgdelta_image::{
     image::{Image, OpenOptions},
-    reference::Name,
+    reference::ImageName,
     store::{Descriptor, Store, source::ReadAt},
 };
 use std::{
@@ -48,7 +48,7 @@ pub async fn of(repository: &Repository, artifact: &BlobDigest) -> Result<Vec<Of
     let Front { outline, costs, .. } = front;
     // The documents that the front holds are taken for those of the image by their digests alone.
     let documents = Documents { place: place.clone(), subject, outline: outline.clone() };
-    let named = Name::Digest(subject);
+    let named = ImageName::Digest(subject);
     let image = Image::open(Arc::new(documents), Some(&named), &OpenOptions::default())?;
     if image.layers.len() != outline.layers.len() {
         return Err(wrong("its layers are not as many as the image's"));
@@ -122,7 +122,7 @@ impl Store for Documents {
         Ok(Vec::new())
     }
 
-    fn find(&self, _: Option<&Name>) -> Result<Vec<Descriptor>> {
+    fn find(&self, _: Option<&ImageName>) -> Result<Vec<Descriptor>> {
         let kind = Some(self.outline.media_type.as_str()).filter(|kind| !kind.is_empty());
         let size = self.outline.manifest.len() as u64;
         Ok(vec![Descriptor::new(kind, self.subject, size)])

@@ -17,7 +17,7 @@ use imgdelta_core::{Error, Limits, Result, scratch::Scratch};
 use imgdelta_image::{
     Reference,
     image::{Image, OpenOptions, Platform},
-    reference::{Name, RegistryReference},
+    reference::{ImageName, RegistryReference},
     store::{self, Store},
 };
 use std::sync::Arc;
@@ -103,7 +103,7 @@ impl Registries {
         reference: &Reference,
         limits: &Limits,
         scratch: Option<Scratch>,
-    ) -> Result<(Arc<dyn Store>, Option<Name>)> {
+    ) -> Result<(Arc<dyn Store>, Option<ImageName>)> {
         let Reference::Registry(reference) = reference else {
             return store::open(reference, limits);
         };

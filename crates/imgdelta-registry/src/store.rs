@@ -12,7 +12,7 @@ use crate::{
 use bytes::Bytes;
 use imgdelta_core::{BlobDigest, Error, scratch::Scratch, verify::BlobCheck};
 use imgdelta_image::{
-    reference::{Name, RegistryReference},
+    reference::{ImageName, RegistryReference},
     store::{
         Descriptor, Store,
         source::{RangeReader, ReadAt},
@@ -52,11 +52,11 @@ impl RegistryStore {
         reference: &RegistryReference,
         handle: Handle,
         scratch: Option<Scratch>,
-    ) -> (Arc<dyn Store>, Option<Name>) {
+    ) -> (Arc<dyn Store>, Option<ImageName>) {
         let store = Self::new(Repository::of(client, reference), handle, scratch);
         let name = match Named::from(reference) {
-            Named::Digest(digest) => Name::Digest(digest),
-            Named::Tag(tag) => Name::Tag(tag),
+            Named::Digest(digest) => ImageName::Digest(digest),
+            Named::Tag(tag) => ImageName::Tag(tag),
         };
         (Arc::new(store), Some(name))
     }
@@ -87,12 +87,12 @@ impl Store for RegistryStore {
         Ok(self.handle.block_on(self.repository.tags())?)
     }
 
-    fn find(&self, name: Option<&Name>) -> imgdelta_core::Result<Vec<Descriptor>> {
+    fn find(&self, name: Option<&ImageName>) -> imgdelta_core::Result<Vec<Descriptor>> {
         let named = match name {
             None => Named::Tag("latest".into()),
-            Some(Name::Tag(tag)) => Named::Tag(tag.clone()),
-            Some(Name::Digest(digest)) => Named::Digest(*digest),
-            Some(Name::Ordinal(_)) => {
+            Some(ImageName::Tag(tag)) => Named::Tag(tag.clone()),
+            Some(ImageName::Digest(digest)) => Named::Digest(*digest),
+            Some(ImageName::Ordinal(_)) => {
                 return Err(Error::bad_input(self.place(), "a registry has no positions"));
             }
         };
@@ -102,7 +102,7 @@ impl Store for RegistryStore {
                 // What there is instead helps; that it cannot be told is no news.
                 let mut present = self.names().unwrap_or_default();
                 present.retain(|tag| !crate::is_digest_tag(tag));
-                let what = name.map_or_else(|| "tag \"latest\"".into(), Name::to_string);
+                let what = name.map_or_else(|| "tag \"latest\"".into(), ImageName::to_string);
                 Err(Error::NotFound { place: self.place(), what, present })
             }
             Err(failure) => Err(failure.into()),

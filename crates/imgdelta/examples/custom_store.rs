@@ -7,7 +7,7 @@
 
 use imgdelta::{
     Limits, Reference, Result, Session,
-    store::{self, Descriptor, Name, Store},
+    store::{self, Descriptor, ImageName, Store},
 };
 use std::{
     io::{self, Read},
@@ -33,7 +33,7 @@ impl Store for CountingStore {
         self.inner.names()
     }
 
-    fn find(&self, name: Option<&Name>) -> Result<Vec<Descriptor>> {
+    fn find(&self, name: Option<&ImageName>) -> Result<Vec<Descriptor>> {
         self.inner.find(name)
     }
 

@@ -166,7 +166,7 @@ pub mod create {
 
 /// Images: manifest, config, ordered layers.
 pub mod image {
-    pub use imgdelta_image::image::{Config, Image, Layer, OpenOptions, Platform};
+    pub use imgdelta_image::image::{Image, ImageConfig, Layer, OpenOptions, Platform};
 }
 
 pub mod sink;

@@ -13,7 +13,7 @@ use imgdelta_core::{
 use imgdelta_image::{
     Reference,
     image::{self, Image, OpenOptions, Platform},
-    reference::Name,
+    reference::ImageName,
     store::{self, Store},
 };
 #[cfg(feature = "make")]
@@ -47,7 +47,7 @@ pub struct Session {
 
 /// Function that opens the store a reference names, and returns the image's name in it.
 pub type StoreOpener =
-    dyn Fn(&Reference, &Limits) -> Result<(Arc<dyn Store>, Option<Name>)> + Send + Sync;
+    dyn Fn(&Reference, &Limits) -> Result<(Arc<dyn Store>, Option<ImageName>)> + Send + Sync;
 
 impl Session {
     /// Starts a session with one worker per core and the default limits.
@@ -93,7 +93,7 @@ impl Session {
     #[must_use]
     pub fn stores(
         mut self,
-        open: impl Fn(&Reference, &Limits) -> Result<(Arc<dyn Store>, Option<Name>)>
+        open: impl Fn(&Reference, &Limits) -> Result<(Arc<dyn Store>, Option<ImageName>)>
         + Send
         + Sync
         + 'static,

@@ -19,6 +19,6 @@
 //! [`MemoryStore`] is the smallest complete store.
 
 pub use imgdelta_image::{
-    reference::Name,
+    reference::ImageName,
     store::{Descriptor, MemoryStore, Store, open, source::ReadAt},
 };

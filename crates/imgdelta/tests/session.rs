@@ -8,7 +8,7 @@ use imgdelta::{
     image::{Image, OpenOptions},
     progress::{Progress, Silent},
     sink::MemorySink,
-    store::{MemoryStore, Name, ReadAt as _, Store},
+    store::{MemoryStore, ImageName, ReadAt as _, Store},
 };
 use imgdelta_testkit::{Packing, TestImage, noise, tar_of};
 use std::{
@@ -177,7 +177,7 @@ fn an_image_travels_through_memory() {
     let applied = scene.session.apply_to(&delta, &base, into, LayerForm::Exact).unwrap();
     let store: MemoryStore = sink.store();
     assert_eq!(store.names().unwrap(), ["v2"]);
-    let name = Name::Tag("v2".into());
+    let name = ImageName::Tag("v2".into());
     let image = Image::open(Arc::new(store), Some(&name), &OpenOptions::default()).unwrap();
     assert_eq!(Some(image.digest), applied.manifest);
     // Everything is there, so nothing is made again.

@@ -19,7 +19,7 @@ use imgdelta_core::{
 };
 use imgdelta_deflate::Divided;
 use imgdelta_image::{
-    envelope::{LayerRead, StreamDigest, read_layer},
+    envelope::{LayerSummary, StreamCheck, read_layer},
     image::Image,
     volume::layers_of,
 };
@@ -128,7 +128,7 @@ impl Maker<'_> {
         // Its bytes are counted when they leave.
         let progress = Quiet(self.progress);
         // What is made of it is compared.
-        let digest = StreamDigest::Believed(layer.diff_id);
+        let digest = StreamCheck::Assume(layer.diff_id);
         image.read_layer_as(digest, layer, notes, &progress, &mut |piece| output.push(piece))?;
         Ok(())
     }
@@ -178,12 +178,12 @@ impl Maker<'_> {
         job: &Job,
         ordinal: u32,
         each: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<LayerRead> {
+    ) -> Result<LayerSummary> {
         let head = &self.delta.layers()[job.ordinal];
         let check = BlobCheck::new(head.blob, head.blob_bytes);
         let place = check.place();
         let blob = self.delta.carried(ordinal)?;
-        let digest = StreamDigest::Compared(head.stream.diff_id);
+        let digest = StreamCheck::Compare(head.stream.diff_id);
         let progress = Quiet(self.progress);
         let read = read_layer(blob, check, digest, self.limits, &progress, each)?;
         if read.stream_bytes != head.stream.bytes {

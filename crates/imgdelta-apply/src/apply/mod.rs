@@ -28,7 +28,7 @@ use imgdelta_core::{
     progress::{Progress, Stage},
 };
 use imgdelta_image::{
-    envelope::StreamDigest,
+    envelope::StreamCheck,
     image::{Image, Platform},
     volume::Volume,
 };
@@ -146,7 +146,7 @@ pub fn apply(
     let make = || {
         // That a blob holds the stream that a config says is not hashed: all that is made of it
         // is compared, and that is half of what hashing there is.
-        let digest = StreamDigest::Believed;
+        let digest = StreamCheck::Assume;
         let volume = Volume::extract_as(digest, &images, &wanted, context)?;
         let recipes = prepare(delta, stored, &volume, context)?;
         rebuild::all(&recipes.prepared, context)?;

@@ -9,7 +9,7 @@ use crate::delta::{Closed, Opened, Recipe};
 use imgdelta_core::{Context, Error, Result, progress::Progress, scratch::write_all_at};
 use imgdelta_image::{
     store::source::ReadAt,
-    volume::{Extent, Space},
+    volume::{AddressSpace, FileExtent},
 };
 use imgdelta_layer::archive::{
     ArchiveBytes, InnerCoding, InnerPayloads, OpenedArchive, PartCompression, close,
@@ -31,7 +31,7 @@ pub(super) struct Part {
 
 /// Opens the archives of a recipe's base: their parts are laid behind the sources.
 pub(super) fn open(
-    space: &mut Space,
+    space: &mut AddressSpace,
     recipe: &Recipe,
     place: &str,
     context: &Context,
@@ -66,7 +66,7 @@ pub(super) fn open(
             opening.open(&opened, offset, progress)
         })?;
         parts.extend(found.into_iter().flatten());
-        let extent = Extent::new(SCRATCH.to_owned(), file, space.is_mapped())?;
+        let extent = FileExtent::new(SCRATCH.to_owned(), file, space.is_mapped())?;
         space.push(&Arc::new(extent), 0..offset)?;
     }
     Ok(parts)
@@ -74,7 +74,7 @@ pub(super) fn open(
 
 /// Archives that are opened into one file.
 struct Archives<'a> {
-    space: &'a Space,
+    space: &'a AddressSpace,
     file: &'a File,
     /// The address at which the file will begin.
     start: u64,

@@ -22,8 +22,8 @@ use imgdelta_core::{
     verify::BlobCheck,
 };
 use imgdelta_image::{
-    envelope::{StreamDigest, read_layer},
-    volume::{Stream, Volume},
+    envelope::{StreamCheck, read_layer},
+    volume::{LayerStream, Volume},
 };
 use std::collections::BTreeSet;
 
@@ -70,7 +70,7 @@ pub fn prove(
     workers.map(carried.into_iter().collect(), |(ordinal, layer)| {
         let head = &delta.layers()[layer];
         let check = BlobCheck::new(head.blob, head.blob_bytes);
-        let digest = StreamDigest::Compared(head.stream.diff_id);
+        let digest = StreamCheck::Compare(head.stream.diff_id);
         let blob = delta.carried(ordinal)?;
         read_layer(blob, check, digest, limits, progress, &mut |_| Ok(()))
     })?;
@@ -83,7 +83,7 @@ pub fn prove(
 
 /// Compares rebuilt bytes with a stream that is there.
 struct Comparison<'a> {
-    expected: &'a Stream,
+    expected: &'a LayerStream,
     compared_bytes: u64,
     rebuilt: Vec<u8>,
     wanted: Vec<u8>,

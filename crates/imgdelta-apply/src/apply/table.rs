@@ -7,7 +7,7 @@
 use super::nested::{self, Closing, Part};
 use crate::delta::{Member, Origin, Recipe, Source, StoredRecipe, is_length_told};
 use imgdelta_core::{Context, Error, LimitName, Limits, Result, progress::Progress};
-use imgdelta_image::volume::{Space, Volume};
+use imgdelta_image::volume::{AddressSpace, Volume};
 use imgdelta_layer::headers::HeaderReader;
 use std::fs::File;
 
@@ -17,7 +17,7 @@ pub(super) struct Prepared {
     /// How errors name it.
     pub place: String,
     /// The sources, and the opened archives' parts behind them.
-    pub space: Space,
+    pub space: AddressSpace,
     parts: Vec<Part>,
     /// Those of the stream, then the inner ones.
     pub payloads: Vec<Payload>,
@@ -40,7 +40,7 @@ pub(super) struct Prepared {
 /// What a recipe takes from.
 #[derive(Debug)]
 pub(super) struct Base {
-    space: Space,
+    space: AddressSpace,
     parts: Vec<Part>,
 }
 
@@ -109,7 +109,7 @@ impl Prepared {
         volume: &Volume,
         context: &Context,
     ) -> Result<Base> {
-        let mut space = Space::new(volume, &recipe.sources)?;
+        let mut space = AddressSpace::new(volume, &recipe.sources)?;
         let limits = &context.limits;
         limits.admit(LimitName::LayerBytes, recipe.target.bytes, "uncompressed size", place)?;
         admit_expansion(limits, space.bytes(), recipe.nested.plain_bytes(), place)?;

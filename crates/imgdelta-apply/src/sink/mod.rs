@@ -15,7 +15,7 @@ pub use memory::MemorySink;
 pub use nothing::Nothing;
 
 use imgdelta_core::{Error, Limits, Result, progress::Progress, verify::VerifiedBlob};
-use imgdelta_image::{Reference, reference::Name, store::Descriptor};
+use imgdelta_image::{Reference, reference::ImageName, store::Descriptor};
 use std::{fmt, path::PathBuf};
 
 /// A place that takes one image.
@@ -77,10 +77,10 @@ pub struct Outgoing {
 
 /// Opens the place that a reference names for writing; a layout may exist or not.
 pub fn create(reference: &Reference, limits: &Limits) -> Result<Box<dyn Sink>> {
-    let tag = |name: &Option<Name>| match name {
+    let tag = |name: &Option<ImageName>| match name {
         None => Ok(None),
-        Some(Name::Tag(tag)) => Ok(Some(tag.clone())),
-        Some(Name::Digest(_) | Name::Ordinal(_)) => {
+        Some(ImageName::Tag(tag)) => Ok(Some(tag.clone())),
+        Some(ImageName::Digest(_) | ImageName::Ordinal(_)) => {
             Err(Error::bad_input(reference, "an image is written under a tag or without a name"))
         }
     };

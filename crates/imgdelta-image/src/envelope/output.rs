@@ -2,7 +2,7 @@
 //!
 //! Limits are checked before the sink sees a byte. Never stores the stream.
 
-use super::StreamDigest;
+use super::StreamCheck;
 use imgdelta_core::{
     Algorithm, DiffId, Difference, Error, LimitName, Limits, Result,
     verify::{Hasher, VerifiedBlob},
@@ -10,7 +10,7 @@ use imgdelta_core::{
 
 pub(super) struct StreamOutput<'a> {
     place: &'a str,
-    digest: StreamDigest,
+    digest: StreamCheck,
     limits: &'a Limits,
     /// `None` if the blob's hash is also the stream's, or if the digest is assumed.
     hasher: Option<Hasher>,
@@ -21,14 +21,14 @@ pub(super) struct StreamOutput<'a> {
 impl<'a> StreamOutput<'a> {
     pub(super) fn new(
         place: &'a str,
-        digest: StreamDigest,
+        digest: StreamCheck,
         limits: &'a Limits,
         sink: &'a mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Self {
         let hasher = match digest {
-            StreamDigest::Unknown => Some(Hasher::new(Algorithm::Sha256)),
-            StreamDigest::Compared(expected) => Some(Hasher::new(expected.algorithm())),
-            StreamDigest::Believed(_) => None,
+            StreamCheck::Compute => Some(Hasher::new(Algorithm::Sha256)),
+            StreamCheck::Compare(expected) => Some(Hasher::new(expected.algorithm())),
+            StreamCheck::Assume(_) => None,
         };
         Self { place, digest, limits, hasher, stream_bytes: 0, sink }
     }
@@ -63,13 +63,13 @@ impl<'a> StreamOutput<'a> {
     /// Compares the stream with the expected digest.
     pub(super) fn finish(self, blob: &VerifiedBlob) -> Result<(DiffId, u64)> {
         let found = match (self.hasher, self.digest) {
-            (_, StreamDigest::Believed(assumed)) => assumed,
+            (_, StreamCheck::Assume(assumed)) => assumed,
             (Some(hasher), _) => hasher.finish_diff_id(),
             (None, _) => DiffId::new(blob.digest().algorithm(), blob.digest().as_bytes())
                 .expect("the same length"),
         };
         match self.digest {
-            StreamDigest::Compared(expected) if expected != found => Err(Error::Mismatch {
+            StreamCheck::Compare(expected) if expected != found => Err(Error::Mismatch {
                 place: self.place.to_owned(),
                 difference: Difference::DiffId { expected, found },
             }),

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// The fields of an image's config.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Config {
+pub struct ImageConfig {
     /// Processor, as spelled.
     pub architecture: String,
     /// Operating system, as spelled.
@@ -25,7 +25,7 @@ pub struct Config {
     /// Settings of a container of the image.
     pub run: RunConfig,
     /// Its history, one line for each step of the build.
-    pub history: Vec<History>,
+    pub history: Vec<HistoryLine>,
     /// The digests of the layers' streams, the lowest first.
     pub diff_ids: Vec<DiffId>,
 }
@@ -75,7 +75,7 @@ pub struct RunConfig {
 /// One line of an image's history.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
-pub struct History {
+pub struct HistoryLine {
     /// Time of the step.
     #[serde(default)]
     pub created: Option<String>,
@@ -108,7 +108,7 @@ struct ConfigFields {
     #[serde(default)]
     config: Option<RunConfig>,
     #[serde(default, deserialize_with = "at_most")]
-    history: Option<Vec<History>>,
+    history: Option<Vec<HistoryLine>>,
     rootfs: RootfsFields,
 }
 
@@ -118,7 +118,7 @@ struct RootfsFields {
     diff_ids: Option<Vec<String>>,
 }
 
-impl Config {
+impl ImageConfig {
     pub(super) fn parse(json: &[u8], place: &str) -> Result<Self> {
         let fields: ConfigFields = serde_json::from_slice(json)
             .map_err(|error| Error::bad_input_because(place, "not an image config", error))?;

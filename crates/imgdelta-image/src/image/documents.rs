@@ -2,16 +2,16 @@
 //!
 //! For files that hold both. Knows no store.
 
-use super::{Config, Layer, Platform, kind, layers, manifest::Document};
+use super::{ImageConfig, Layer, Platform, kind, layers, manifest::Document};
 use imgdelta_core::{BlobDigest, Error, LimitName, Limits, Note, Result, verify::BlobCheck};
 
 /// The content of a manifest and its config.
 #[derive(Clone, Debug)]
-pub struct Documents {
+pub struct ImageDocuments {
     /// Digest of the config.
     pub config_digest: BlobDigest,
     /// The config.
-    pub config: Config,
+    pub config: ImageConfig,
     /// Platform that the config names.
     pub platform: Platform,
     /// Layers, lowest first.
@@ -20,7 +20,7 @@ pub struct Documents {
     pub notes: Vec<Note>,
 }
 
-impl Documents {
+impl ImageDocuments {
     /// Reads the manifest with this digest, and compares the config with the manifest.
     pub fn parse(
         digest: BlobDigest,
@@ -44,7 +44,7 @@ impl Documents {
         let mut check = BlobCheck::new(config_digest, manifest.config.size_bytes);
         check.update(config)?;
         check.finish()?;
-        let config = Config::parse(config, &config_place)?;
+        let config = ImageConfig::parse(config, &config_place)?;
         let platform = config.platform();
         let mut notes = Vec::new();
         let layers = layers(manifest.layers, &config, &config_place, limits, &mut notes)?;

@@ -2,7 +2,7 @@
 //!
 //! Never returns images of different platforms, which no machine could run one after the other.
 
-use super::{Image, OpenOptions, Opener, open_by};
+use super::{Image, OpenOptions, ReferenceOpener, open_by};
 use crate::{Reference, store};
 use imgdelta_core::{Error, Result};
 
@@ -24,7 +24,7 @@ pub fn open_pair_by(
     base: &Reference,
     target: &Reference,
     options: &OpenOptions,
-    opener: &Opener<'_>,
+    opener: &ReferenceOpener<'_>,
 ) -> Result<[Image; 2]> {
     let open = |reference: &Reference, options: &OpenOptions| open_by(reference, options, opener);
     let first = open(base, options)?;

@@ -2,8 +2,8 @@
 //!
 //! Never reads the stream itself, and holds no payload except those that the file reader wants.
 
-use super::{Entry, Index, Kind, Owner};
-use crate::tarscan::{Member, Scanner, SparseMap, Visitor};
+use super::{Entry, EntryKind, LayerIndex, Owner};
+use crate::tarscan::{MemberVisitor, SparseMap, TarMember, TarScanner};
 use bytes::Bytes;
 use imgdelta_core::{
     DiffId, LimitName, Limits, PayloadDigest, Result, limits::Ceiling, path::LayerPath,
@@ -47,7 +47,7 @@ pub trait FileReader {
 /// # Ok::<(), imgdelta_core::Error>(())
 /// ```
 pub struct IndexBuilder {
-    scanner: Scanner,
+    scanner: TarScanner,
     table: EntryTable,
 }
 
@@ -72,7 +72,7 @@ impl IndexBuilder {
             open: None,
             hasher: blake3::Hasher::new(),
         };
-        Self { scanner: Scanner::new(limits), table }
+        Self { scanner: TarScanner::new(limits), table }
     }
 
     /// Takes the next bytes. Chunks of 64 KiB and more hash several times faster than small ones.
@@ -84,12 +84,12 @@ impl IndexBuilder {
     }
 
     /// Ends the stream; the caller has computed or checked its digest.
-    pub fn finish(self, diff_id: DiffId) -> Result<Index> {
+    pub fn finish(self, diff_id: DiffId) -> Result<LayerIndex> {
         let mut table = self.table;
         let scan = self.scanner.finish(&mut table);
         table.check_text()?;
         table.entries.shrink_to_fit();
-        Ok(Index {
+        Ok(LayerIndex {
             diff_id,
             stream_bytes: scan.stream_bytes,
             entries: table.entries,
@@ -120,8 +120,8 @@ struct OpenEntry {
     wanted: Option<Vec<u8>>,
 }
 
-impl Visitor for EntryTable {
-    fn begin(&mut self, member: Member) {
+impl MemberVisitor for EntryTable {
+    fn begin(&mut self, member: TarMember) {
         let sparse = member.sparse;
         let owner = Owner {
             uid: member.uid,
@@ -129,7 +129,7 @@ impl Visitor for EntryTable {
             user: member.user.into(),
             group: member.group.into(),
         };
-        let is_link = matches!(member.kind, Kind::Symlink | Kind::HardLink);
+        let is_link = matches!(member.kind, EntryKind::Symlink | EntryKind::HardLink);
         let entry = Entry {
             path: LayerPath::parse(&member.name),
             start: member.start,
@@ -147,11 +147,11 @@ impl Visitor for EntryTable {
             is_after_end: member.is_after_end,
         };
         self.text_bytes += text_bytes(&entry);
-        let is_hashed = entry.kind == Kind::File || !entry.payload.is_empty();
+        let is_hashed = entry.kind == EntryKind::File || !entry.payload.is_empty();
         if is_hashed {
             self.hasher = start_hash(sparse.as_ref(), entry.size_bytes);
         }
-        let is_offered = entry.kind == Kind::File && !entry.is_sparse && !entry.is_after_end;
+        let is_offered = entry.kind == EntryKind::File && !entry.is_sparse && !entry.is_after_end;
         let is_wanted = is_offered
             && (self.file_reader.as_mut())
                 .is_some_and(|reader| reader.wants(&entry.path, entry.size_bytes));

@@ -4,7 +4,7 @@
 //! ignored with a note. Files appear by rename, so several processes may share the directory. The
 //! last writer wins, and all write the same bytes.
 
-use super::Index;
+use super::LayerIndex;
 use imgdelta_core::{DiffId, Difference, Error, Limits, Result, limits::Ceiling};
 use std::{
     fs::{self, File},
@@ -14,7 +14,7 @@ use std::{
 
 /// A directory of indexes.
 #[derive(Clone, Debug)]
-pub struct Cache {
+pub struct IndexCache {
     directory: PathBuf,
     limits: Limits,
 }
@@ -22,18 +22,18 @@ pub struct Cache {
 /// The result of a lookup in the cache.
 #[derive(Debug)]
 #[must_use]
-pub enum Lookup {
+pub enum CacheLookup {
     /// The layer's index.
-    Found(Box<Index>),
+    Found(Box<LayerIndex>),
     /// No file for this layer.
     Absent,
-    /// A file that is not an index of this layer, with the reason; treat it as [`Lookup::Absent`].
+    /// A file that is not an index of this layer, with the reason; treat it as [`CacheLookup::Absent`].
     Unusable(Error),
 }
 
-impl Lookup {
+impl CacheLookup {
     /// Returns the index if the cache has it.
-    pub fn found(self) -> Option<Index> {
+    pub fn found(self) -> Option<LayerIndex> {
         match self {
             Self::Found(index) => Some(*index),
             Self::Absent | Self::Unusable(_) => None,
@@ -41,7 +41,7 @@ impl Lookup {
     }
 }
 
-impl Cache {
+impl IndexCache {
     /// Opens a directory; creates it if it is missing.
     pub fn open(directory: impl Into<PathBuf>, limits: &Limits) -> Result<Self> {
         let directory = directory.into();
@@ -50,19 +50,19 @@ impl Cache {
     }
 
     /// Looks up the index of a layer.
-    pub fn load(&self, diff_id: &DiffId) -> Lookup {
+    pub fn load(&self, diff_id: &DiffId) -> CacheLookup {
         let path = self.path(diff_id);
         match self.read(&path, diff_id) {
-            Ok(index) => Lookup::Found(Box::new(index)),
+            Ok(index) => CacheLookup::Found(Box::new(index)),
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                Lookup::Absent
+                CacheLookup::Absent
             }
-            Err(error) => Lookup::Unusable(error),
+            Err(error) => CacheLookup::Unusable(error),
         }
     }
 
     /// Saves an index; readers see the whole file or none.
-    pub fn save(&self, index: &Index) -> Result<()> {
+    pub fn save(&self, index: &LayerIndex) -> Result<()> {
         let path = self.path(&index.diff_id);
         let place = path.display();
         let bytes = index.to_bytes()?;
@@ -76,7 +76,7 @@ impl Cache {
         Ok(())
     }
 
-    fn read(&self, path: &Path, diff_id: &DiffId) -> Result<Index> {
+    fn read(&self, path: &Path, diff_id: &DiffId) -> Result<LayerIndex> {
         let place = path.display();
         // Checked before opening, since opening a pipe would block.
         if !fs::metadata(path).map_err(Error::io(&place))?.is_file() {
@@ -88,7 +88,7 @@ impl Cache {
         let mut bytes = Vec::new();
         let read = (&file).take(MAX_FILE_BYTES).read_to_end(&mut bytes);
         read.map_err(Error::io(&place))?;
-        let index = Index::from_bytes(&bytes, &self.limits)
+        let index = LayerIndex::from_bytes(&bytes, &self.limits)
             .map_err(|error| Error::bad_input_because(&place, "not usable", error))?;
         if index.diff_id != *diff_id {
             return Err(Error::Mismatch {

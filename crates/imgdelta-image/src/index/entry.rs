@@ -3,7 +3,7 @@
 //! Ranges are offsets in the uncompressed stream. Fields are decoded for comparison and display. The
 //! header's bytes stay in the stream, so nothing here has to be lossless.
 
-pub use crate::tarscan::{Attribute, Kind};
+pub use crate::tarscan::{EntryKind, ExtendedAttribute};
 
 use imgdelta_core::{PayloadDigest, path::LayerPath};
 use std::{ops::Range, sync::Arc};
@@ -21,7 +21,7 @@ pub struct Entry {
     /// a map before them.
     pub payload: Range<u64>,
     /// The kind of file.
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// The size of the file; a sparse file is larger than its payload.
     pub size_bytes: u64,
     /// The digest of the payload; `None` for links and other members without one. That of a sparse
@@ -38,7 +38,7 @@ pub struct Entry {
     /// Major and minor number of a device.
     pub device: Option<(u32, u32)>,
     /// Extended attributes in the order of the header, including capabilities, ACLs and labels.
-    pub attributes: Box<[Attribute]>,
+    pub attributes: Box<[ExtendedAttribute]>,
     /// True if it is stored sparse.
     pub is_sparse: bool,
     /// True if it lies after an end-of-archive mark, as in concatenated archives. Runtimes stop at

@@ -9,8 +9,8 @@
 //! ```
 //! The digest is BLAKE3 of everything else in that order; numbers are little-endian.
 
-use super::{Attribute, Entry, Index, Kind, Owner};
-use crate::tarscan::Damage;
+use super::{Entry, EntryKind, ExtendedAttribute, LayerIndex, Owner};
+use crate::tarscan::StreamDamage;
 use bytes::Bytes;
 use imgdelta_core::{
     Algorithm, DiffId, Error, Limits, PayloadDigest, Result, limits::Ceiling, path::LayerPath,
@@ -18,7 +18,7 @@ use imgdelta_core::{
 use imgdelta_wire::varint::{self, unzigzag, zigzag};
 use std::{collections::HashMap, io::Read as _, sync::Arc};
 
-impl Index {
+impl LayerIndex {
     /// Returns the index as bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let columns = IndexColumns::of(self).join();
@@ -33,7 +33,7 @@ impl Index {
         Ok(out)
     }
 
-    /// Reads what [`Index::to_bytes`] wrote; anything else is an error.
+    /// Reads what [`LayerIndex::to_bytes`] wrote; anything else is an error.
     pub fn from_bytes(bytes: &[u8], limits: &Limits) -> Result<Self> {
         let (head, frame) =
             bytes.split_at_checked(HEAD_BYTES).ok_or_else(|| invalid("shorter than its head"))?;
@@ -82,7 +82,7 @@ const DIGESTS: usize = 10;
 const COLUMNS: usize = 11;
 
 impl IndexColumns {
-    fn of(index: &Index) -> Self {
+    fn of(index: &LayerIndex) -> Self {
         let mut columns = Self::default();
         columns.put_whole(index);
         let mut owners: HashMap<&Owner, usize> = HashMap::new();
@@ -132,7 +132,7 @@ impl IndexColumns {
         columns
     }
 
-    fn put_whole(&mut self, index: &Index) {
+    fn put_whole(&mut self, index: &LayerIndex) {
         self.text(WHOLE, index.diff_id.algorithm().name().as_bytes());
         self.text(WHOLE, index.diff_id.as_bytes());
         self.number(WHOLE, index.stream_bytes);
@@ -149,7 +149,7 @@ impl IndexColumns {
     /// Writes a kind, with flags for the fields in other columns.
     fn put_kind(&mut self, entry: &Entry) {
         let (code, other) = match entry.kind {
-            Kind::Other(flag) => (OTHER, Some(flag)),
+            EntryKind::Other(flag) => (OTHER, Some(flag)),
             kind => (KIND_CODES.iter().position(|&one| one == kind).unwrap_or_default(), None),
         };
         let flags = [
@@ -198,7 +198,7 @@ impl IndexColumns {
 }
 
 /// Reads columns; `None` for bytes that [`IndexColumns::of`] does not write.
-fn read(mut bytes: &[u8], limits: &Limits) -> Option<Index> {
+fn read(mut bytes: &[u8], limits: &Limits) -> Option<LayerIndex> {
     let mut columns = [&b""[..]; COLUMNS];
     for column in &mut columns {
         *column = take_text(&mut bytes)?;
@@ -215,7 +215,7 @@ fn read(mut bytes: &[u8], limits: &Limits) -> Option<Index> {
     let count = varint::take(whole).filter(|&count| count <= limits.layer_entries)?;
     let damage = match varint::take(whole)? {
         0 => None,
-        1 => Some(Damage {
+        1 => Some(StreamDamage {
             offset: varint::take(whole)?,
             what: std::str::from_utf8(take_text(whole)?).ok()?.into(),
         }),
@@ -233,7 +233,7 @@ fn read(mut bytes: &[u8], limits: &Limits) -> Option<Index> {
     }
     let is_used_up = bytes.is_empty() && reader.columns.iter().all(|column| column.is_empty());
     let is_ordered = reader.end <= tail_start && tail_start <= stream_bytes;
-    (is_used_up && is_ordered).then_some(Index {
+    (is_used_up && is_ordered).then_some(LayerIndex {
         diff_id,
         stream_bytes,
         entries,
@@ -263,7 +263,7 @@ impl<'a> ColumnReader<'a> {
         let bits = self.number(KINDS).filter(|&bits| bits < 1 << 9)?;
         let flag = |place: u32| bits >> (3 + place) & 1 == 1;
         let kind = match usize::try_from(bits & 7).ok()? {
-            OTHER => Kind::Other(self.take(KINDS, 1)?[0]),
+            OTHER => EntryKind::Other(self.take(KINDS, 1)?[0]),
             code => *KIND_CODES.get(code)?,
         };
         let is_sparse = flag(0);
@@ -331,14 +331,18 @@ impl<'a> ColumnReader<'a> {
         self.owners.get(place).cloned()
     }
 
-    fn attributes(&mut self) -> Option<Box<[Attribute]>> {
+    fn attributes(&mut self) -> Option<Box<[ExtendedAttribute]>> {
         // Each takes at least two bytes.
         let count = usize::try_from(self.number(REST)?).ok()?;
         if count > self.columns[REST].len() / 2 {
             return None;
         }
-        let one =
-            |_| Some(Attribute { name: self.text(REST)?.into(), value: self.text(REST)?.into() });
+        let one = |_| {
+            Some(ExtendedAttribute {
+                name: self.text(REST)?.into(),
+                value: self.text(REST)?.into(),
+            })
+        };
         (0..count).map(one).collect()
     }
 
@@ -380,17 +384,17 @@ fn columns_limit(limits: &Limits) -> u64 {
 }
 
 /// Kinds in the order of their codes.
-const KIND_CODES: [Kind; OTHER] = [
-    Kind::File,
-    Kind::HardLink,
-    Kind::Symlink,
-    Kind::CharDevice,
-    Kind::BlockDevice,
-    Kind::Directory,
-    Kind::Fifo,
+const KIND_CODES: [EntryKind; OTHER] = [
+    EntryKind::File,
+    EntryKind::HardLink,
+    EntryKind::Symlink,
+    EntryKind::CharDevice,
+    EntryKind::BlockDevice,
+    EntryKind::Directory,
+    EntryKind::Fifo,
 ];
 
-/// The code of [`Kind::Other`], whose type flag follows.
+/// The code of [`EntryKind::Other`], whose type flag follows.
 const OTHER: usize = 7;
 
 /// Bound on the numbers and the digest of an entry.

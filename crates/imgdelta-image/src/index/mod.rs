@@ -10,16 +10,16 @@ pub mod entry;
 mod file;
 
 pub use builder::{FileReader, IndexBuilder};
-pub use entry::{Attribute, Entry, Kind, Owner};
+pub use entry::{Entry, EntryKind, ExtendedAttribute, Owner};
 
-use crate::tarscan::Damage;
+use crate::tarscan::StreamDamage;
 use bytes::Bytes;
 use imgdelta_core::DiffId;
 use std::ops::Range;
 
 /// The entries of one layer, in the order of its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Index {
+pub struct LayerIndex {
     /// The digest of the stream.
     pub diff_id: DiffId,
     /// The stream's length.
@@ -31,14 +31,14 @@ pub struct Index {
     /// The place at which the stream stops being a tar stream before its end mark.
     ///
     /// Runtimes refuse such a layer; the caller decides if that is an error.
-    pub damage: Option<Damage>,
+    pub damage: Option<StreamDamage>,
     /// The file reader's findings, as opaque bytes that are stored with the index.
     pub findings: Bytes,
 }
 
 /// A range of the stream; all segments in order are the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Segment {
+pub enum StreamSegment {
     /// The header blocks of an entry, extensions included.
     Header(usize, Range<u64>),
     /// The payload of an entry; never empty.
@@ -49,7 +49,7 @@ pub enum Segment {
     Tail(Range<u64>),
 }
 
-impl Segment {
+impl StreamSegment {
     /// Returns its range in the stream.
     pub fn range(&self) -> Range<u64> {
         match self {
@@ -61,7 +61,7 @@ impl Segment {
     }
 }
 
-impl Index {
+impl LayerIndex {
     /// Returns the index of a layer whose stream is unavailable: it has no entries.
     pub fn unseen(diff_id: DiffId) -> Self {
         Self {
@@ -98,20 +98,20 @@ impl Index {
     }
 
     /// Returns the whole stream as segments, in order and without a gap.
-    pub fn segments(&self) -> impl Iterator<Item = Segment> + '_ {
+    pub fn segments(&self) -> impl Iterator<Item = StreamSegment> + '_ {
         // The first entry starts later only behind the end mark of an empty archive. No entry owns
         // those bytes, so they are a tail that comes early.
         let lead = 0..self.entries.first().map_or(self.tail_start, |first| first.start);
         let of_entry = |i: usize| {
             [
-                Segment::Header(i, self.header_range(i)),
-                Segment::Payload(i, self.entries[i].payload.clone()),
-                Segment::Padding(i, self.padding_range(i)),
+                StreamSegment::Header(i, self.header_range(i)),
+                StreamSegment::Payload(i, self.entries[i].payload.clone()),
+                StreamSegment::Padding(i, self.padding_range(i)),
             ]
         };
-        std::iter::once(Segment::Tail(lead))
+        std::iter::once(StreamSegment::Tail(lead))
             .chain((0..self.entries.len()).flat_map(of_entry))
-            .chain(std::iter::once(Segment::Tail(self.tail_range())))
+            .chain(std::iter::once(StreamSegment::Tail(self.tail_range())))
             .filter(|segment| !segment.range().is_empty())
     }
 }

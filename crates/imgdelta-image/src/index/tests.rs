@@ -1,7 +1,7 @@
 //! Segments of an index are its stream; a stored index comes back; a damaged one is refused.
 
 use super::{
-    cache::{Cache, Lookup},
+    cache::{CacheLookup, IndexCache},
     *,
 };
 use bytes::Bytes;
@@ -24,17 +24,17 @@ fn with(change: impl FnOnce(&mut Limits)) -> Limits {
 }
 
 /// Returns the index of a stream.
-pub fn index(stream: &[u8]) -> Index {
+pub fn index(stream: &[u8]) -> LayerIndex {
     index_cut(stream, stream.len().max(1))
 }
 
-fn index_cut(stream: &[u8], chunk_bytes: usize) -> Index {
+fn index_cut(stream: &[u8], chunk_bytes: usize) -> LayerIndex {
     let mut builder = IndexBuilder::new(&Limits::default(), None);
     stream.chunks(chunk_bytes).for_each(|chunk| builder.feed(chunk).unwrap());
     builder.finish(diff_id(stream)).unwrap()
 }
 
-fn joined(index: &Index, stream: &[u8]) -> Vec<u8> {
+fn joined(index: &LayerIndex, stream: &[u8]) -> Vec<u8> {
     let slice = |range: Range<u64>| {
         stream[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].to_vec()
     };
@@ -125,7 +125,7 @@ fn names_without_end_meet_their_limit() {
     assert!(builder.feed(&stream).unwrap_err().to_string().contains("limit of 1000"));
 }
 
-fn stored() -> (Index, Vec<u8>) {
+fn stored() -> (LayerIndex, Vec<u8>) {
     let stream = [every_variant(), vec![1; 512]].concat();
     let mut index = index(&stream);
     index.findings = Bytes::from_static(b"opaque findings");
@@ -135,7 +135,7 @@ fn stored() -> (Index, Vec<u8>) {
 
 #[test]
 fn a_stored_index_comes_back() {
-    let read = |bytes: &[u8]| Index::from_bytes(bytes, &Limits::default());
+    let read = |bytes: &[u8]| LayerIndex::from_bytes(bytes, &Limits::default());
     let (index, bytes) = stored();
     assert_eq!(read(&bytes).unwrap(), index);
     let damaged = tests::index(&Tar::new().file("a", b"").raw(b"junk").pad(1).0);
@@ -146,7 +146,7 @@ fn a_stored_index_comes_back() {
 #[test]
 fn an_index_with_any_damaged_byte_is_refused() {
     let (_, bytes) = stored();
-    let refused = |bytes: &[u8]| Index::from_bytes(bytes, &Limits::default()).is_err();
+    let refused = |bytes: &[u8]| LayerIndex::from_bytes(bytes, &Limits::default()).is_err();
     for at in 0..bytes.len() {
         let mut flipped = bytes.clone();
         flipped[at] ^= 1 << (at % 8);
@@ -155,16 +155,16 @@ fn an_index_with_any_damaged_byte_is_refused() {
     }
     assert!(refused(&[&bytes[..], b"\0"].concat()));
     let few = with(|limits| limits.layer_entries = 3);
-    assert!(Index::from_bytes(&bytes, &few).is_err());
+    assert!(LayerIndex::from_bytes(&bytes, &few).is_err());
 }
 
 #[test]
 fn a_cache_returns_only_indexes_saved_for_the_layer() {
     let directory = tempfile::tempdir().unwrap();
-    let cache = Cache::open(directory.path().join("a/b"), &Limits::default()).unwrap();
+    let cache = IndexCache::open(directory.path().join("a/b"), &Limits::default()).unwrap();
     let (index, bytes) = stored();
     let other = diff_id(b"other");
-    assert!(matches!(cache.load(&index.diff_id), Lookup::Absent));
+    assert!(matches!(cache.load(&index.diff_id), CacheLookup::Absent));
     cache.save(&index).unwrap();
     cache.save(&index).unwrap();
     assert_eq!(cache.load(&index.diff_id).found().unwrap(), index);
@@ -176,7 +176,7 @@ fn a_cache_returns_only_indexes_saved_for_the_layer() {
     let foreign = folder.join(format!("sha256-{}.index", other.hex()));
     std::fs::copy(file, &foreign).unwrap();
     let why = |diff_id: &DiffId| match cache.load(diff_id) {
-        Lookup::Unusable(error) => error.to_string(),
+        CacheLookup::Unusable(error) => error.to_string(),
         other => panic!("{other:?}"),
     };
     assert!(why(&other).contains("diff id"));
@@ -203,6 +203,6 @@ proptest! {
         let index = index(&stream);
         prop_assert_eq!(joined(&index, &stream), stream);
         let bytes = index.to_bytes().unwrap();
-        prop_assert_eq!(Index::from_bytes(&bytes, &Limits::default()).unwrap(), index);
+        prop_assert_eq!(LayerIndex::from_bytes(&bytes, &Limits::default()).unwrap(), index);
     }
 }

@@ -4,8 +4,8 @@
 //! directory is one range. Ceilings bound the work for hostile layers: on hops of links, lengths of
 //! paths, implied directories, and notes.
 
-use super::{Node, Note, Rootfs};
-use crate::index::{Entry, Index, Kind};
+use super::{Rootfs, RootfsNode, RootfsNote};
+use crate::index::{Entry, EntryKind, LayerIndex};
 use imgdelta_core::path::LayerPath;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -14,9 +14,9 @@ use std::{
 
 /// A tree under construction.
 pub(super) struct TreeBuilder<'a> {
-    layers: &'a [&'a Index],
+    layers: &'a [&'a LayerIndex],
     tree: BTreeMap<LayerPath, TreeSlot>,
-    notes: Vec<Note>,
+    notes: Vec<RootfsNote>,
     omitted_notes: u64,
     implied: usize,
     /// The last directory path, as spelled and as resolved; neighbours share it.
@@ -44,7 +44,7 @@ enum SlotForm {
 type Outcome<T> = Result<T, &'static str>;
 
 impl<'a> TreeBuilder<'a> {
-    pub(super) fn new(layers: &'a [&'a Index]) -> Self {
+    pub(super) fn new(layers: &'a [&'a LayerIndex]) -> Self {
         Self {
             layers,
             tree: BTreeMap::new(),
@@ -70,8 +70,8 @@ impl<'a> TreeBuilder<'a> {
             }
         }
         let Self { tree, notes, omitted_notes, .. } = self;
-        let mut nodes: Vec<Node> = Vec::with_capacity(tree.len());
-        nodes.extend(tree.into_iter().map(|(path, slot)| Node {
+        let mut nodes: Vec<RootfsNode> = Vec::with_capacity(tree.len());
+        nodes.extend(tree.into_iter().map(|(path, slot)| RootfsNode {
             path,
             layer: slot.layer,
             entry: slot.entry,
@@ -93,9 +93,9 @@ impl<'a> TreeBuilder<'a> {
             return self.white_out(&parent, hidden, layer);
         }
         let form = match entry.kind {
-            Kind::Directory => SlotForm::Directory,
-            Kind::Symlink => SlotForm::Symlink,
-            Kind::Other(_) => return Err("its type is unknown; it is left out"),
+            EntryKind::Directory => SlotForm::Directory,
+            EntryKind::Symlink => SlotForm::Symlink,
+            EntryKind::Other(_) => return Err("its type is unknown; it is left out"),
             _ => SlotForm::Leaf,
         };
         let path = join(&parent, name)?;
@@ -107,7 +107,7 @@ impl<'a> TreeBuilder<'a> {
             None => {}
         }
         let mut broken = None;
-        if entry.kind == Kind::HardLink {
+        if entry.kind == EntryKind::HardLink {
             match self.link_target(entry) {
                 Ok(target) => (slot.content, slot.form) = (target.content, target.form),
                 Err(what) => broken = Some(what),
@@ -119,7 +119,7 @@ impl<'a> TreeBuilder<'a> {
 
     /// Applies a layer's entry for the root directory, which changes the root's metadata only.
     fn describe_root(&mut self, layer: u32, ordinal: u32, entry: &Entry) -> Outcome<()> {
-        if entry.kind != Kind::Directory {
+        if entry.kind != EntryKind::Directory {
             return Err("only a directory can be the root; it is left out");
         }
         let content = Some((layer, ordinal));
@@ -290,7 +290,7 @@ impl<'a> TreeBuilder<'a> {
 
     fn note(&mut self, layer: u32, ordinal: u32, entry: &Entry, what: &'static str) {
         if self.notes.len() < MAX_NOTES {
-            self.notes.push(Note { layer, entry: ordinal, path: entry.path.clone(), what });
+            self.notes.push(RootfsNote { layer, entry: ordinal, path: entry.path.clone(), what });
         } else {
             self.omitted_notes += 1;
         }
@@ -298,8 +298,9 @@ impl<'a> TreeBuilder<'a> {
 }
 
 /// Sets the link group of files with several names.
-fn group_links(nodes: &mut [Node]) {
-    let is_link = |node: &Node| node.content.is_some_and(|content| Some(content) != own(node));
+fn group_links(nodes: &mut [RootfsNode]) {
+    let is_link =
+        |node: &RootfsNode| node.content.is_some_and(|content| Some(content) != own(node));
     // A file has several names only if some node's content is another entry.
     let mut groups: HashMap<(u32, u32), (u32, Option<u32>)> = HashMap::new();
     for node in nodes.iter().filter(|node| is_link(node)) {
@@ -324,7 +325,7 @@ fn group_links(nodes: &mut [Node]) {
     }
 }
 
-fn own(node: &Node) -> Option<(u32, u32)> {
+fn own(node: &RootfsNode) -> Option<(u32, u32)> {
     node.entry.map(|entry| (node.layer, entry))
 }
 

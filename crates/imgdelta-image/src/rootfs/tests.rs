@@ -5,14 +5,14 @@ use crate::index::tests::index;
 use imgdelta_testkit::tar_stream::{HeaderBlock, Tar};
 
 fn merge(layers: &[Tar]) -> Rootfs {
-    let indexes: Vec<Index> = layers.iter().map(|layer| index(&layer.0)).collect();
+    let indexes: Vec<LayerIndex> = layers.iter().map(|layer| index(&layer.0)).collect();
     Rootfs::merge(&indexes.iter().collect::<Vec<_>>())
 }
 
 /// Returns `path=layer.entry` for each node, `-` for an implied directory, `>` before the content
 /// of a hard link, `#` before a link group.
 fn shown(rootfs: &Rootfs) -> String {
-    let one = |node: &Node| {
+    let one = |node: &RootfsNode| {
         let entry = node.entry.map_or("-".to_owned(), |entry| format!("{}.{entry}", node.layer));
         let own = node.entry.map(|entry| (node.layer, entry));
         let content = match node.content {

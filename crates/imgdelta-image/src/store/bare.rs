@@ -5,11 +5,11 @@
 use super::{
     OpenStore, Store,
     docker_archive::{self, DockerArchive},
-    layout::{self, Layout},
+    layout::{self, OciLayout},
     members::Members,
     open_file,
 };
-use crate::reference::{Name, parse_name, parse_registry, split_digest};
+use crate::reference::{ImageName, parse_name, parse_registry, split_digest};
 use imgdelta_core::{Error, Limits, Result, path::escaped};
 use std::{path::Path, sync::Arc};
 
@@ -22,7 +22,7 @@ pub(super) fn open(text: &str, limits: &Limits) -> Result<OpenStore> {
     }
     let (path, digest) = split_digest(text).map_err(invalid)?;
     if digest.is_some() && Path::new(path).exists() {
-        return Ok((recognise(Path::new(path), limits)?, digest.map(Name::Digest)));
+        return Ok((recognise(Path::new(path), limits)?, digest.map(ImageName::Digest)));
     }
     for (colon, _) in text.rmatch_indices(':') {
         let path = Path::new(&text[..colon]);
@@ -42,7 +42,7 @@ fn recognise(path: &Path, limits: &Limits) -> Result<Arc<dyn Store>> {
                 "a directory without oci-layout and index.json is not an image",
             ));
         }
-        return Ok(Arc::new(Layout::open_directory(path, limits)?));
+        return Ok(Arc::new(OciLayout::open_directory(path, limits)?));
     }
     let (source, place) = open_file("", path)?;
     let members = Members::read(Arc::clone(&source), &place, limits)?;
@@ -50,7 +50,7 @@ fn recognise(path: &Path, limits: &Limits) -> Result<Arc<dyn Store>> {
         return Ok(Arc::new(DockerArchive::from_members(members, place, limits)?));
     }
     if members.contains(layout::INDEX_FILE) {
-        return Ok(Arc::new(Layout::from_members(members, place, limits)?));
+        return Ok(Arc::new(OciLayout::from_members(members, place, limits)?));
     }
     Err(Error::bad_input(place, "a tar file without index.json and manifest.json is not an image"))
 }

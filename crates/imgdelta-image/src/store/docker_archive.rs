@@ -6,7 +6,7 @@
 
 use super::{
     Descriptor, Store,
-    layout::{INDEX_FILE, LAYOUT_FILE, Layout},
+    layout::{INDEX_FILE, LAYOUT_FILE, OciLayout},
     members::{MemberRange, Members},
     read_small,
     roots::ambiguous,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     envelope::Compression,
-    reference::{Name, full_docker_name},
+    reference::{ImageName, full_docker_name},
 };
 use imgdelta_core::{
     Algorithm, BlobDigest, DiffId, Error, LimitName, Limits, Result, path::escaped, verify::Hasher,
@@ -35,7 +35,7 @@ pub struct DockerArchive {
 
 #[derive(Debug)]
 enum ArchiveContent {
-    Oci(Layout),
+    Oci(OciLayout),
     Classic(ClassicArchive),
 }
 
@@ -69,7 +69,7 @@ impl DockerArchive {
 
     pub(super) fn from_members(members: Members, place: String, limits: &Limits) -> Result<Self> {
         let content = if members.contains(INDEX_FILE) && members.contains(LAYOUT_FILE) {
-            ArchiveContent::Oci(Layout::from_members(members, place.clone(), limits)?)
+            ArchiveContent::Oci(OciLayout::from_members(members, place.clone(), limits)?)
         } else {
             ArchiveContent::Classic(ClassicArchive::read(members, &place, limits)?)
         };
@@ -89,7 +89,7 @@ impl Store for DockerArchive {
         }
     }
 
-    fn find(&self, name: Option<&Name>) -> Result<Vec<Descriptor>> {
+    fn find(&self, name: Option<&ImageName>) -> Result<Vec<Descriptor>> {
         match &self.content {
             ArchiveContent::Oci(layout) => layout.find(name),
             ArchiveContent::Classic(classic) => Ok(vec![classic.find(name, &self.place)?]),
@@ -259,7 +259,7 @@ impl ClassicArchive {
         names
     }
 
-    fn find(&self, name: Option<&Name>, place: &str) -> Result<Descriptor> {
+    fn find(&self, name: Option<&ImageName>, place: &str) -> Result<Descriptor> {
         let Some(name) = name else {
             return match &self.images[..] {
                 [] => Err(Error::bad_input(place, "manifest.json lists no image")),
@@ -268,16 +268,16 @@ impl ClassicArchive {
             };
         };
         let image = match name {
-            Name::Tag(tag) => {
+            ImageName::Tag(tag) => {
                 let full = full_docker_name(tag);
                 self.images.iter().find(|image| {
                     image.tags.iter().any(|other| other == tag || full_docker_name(other) == full)
                 })
             }
-            Name::Digest(digest) => {
+            ImageName::Digest(digest) => {
                 self.images.iter().find(|image| image.manifest.digest == *digest)
             }
-            Name::Ordinal(ordinal) => self.images.get(*ordinal),
+            ImageName::Ordinal(ordinal) => self.images.get(*ordinal),
         };
         image.map(|image| image.manifest.clone()).ok_or_else(|| Error::NotFound {
             place: place.to_owned(),

@@ -6,7 +6,7 @@ use super::{
     Descriptor, Store, archive_transport, docker_archive, members::Members, read_small,
     roots::LayoutRoots, source::ReadAt,
 };
-use crate::reference::Name;
+use crate::reference::ImageName;
 use imgdelta_core::{BlobDigest, Error, LimitName, Limits, Result};
 use std::{
     fs::File,
@@ -17,7 +17,7 @@ use std::{
 
 /// An OCI image layout.
 #[derive(Debug)]
-pub struct Layout {
+pub struct OciLayout {
     place: String,
     files: LayoutFiles,
     roots: LayoutRoots,
@@ -29,7 +29,7 @@ enum LayoutFiles {
     Archive(Members),
 }
 
-impl Layout {
+impl OciLayout {
     /// Opens a directory.
     pub fn open_directory(directory: &Path, limits: &Limits) -> Result<Self> {
         let place = format!("oci:{}", directory.display());
@@ -100,7 +100,7 @@ impl Layout {
     }
 }
 
-impl Store for Layout {
+impl Store for OciLayout {
     fn place(&self) -> String {
         self.place.clone()
     }
@@ -109,12 +109,14 @@ impl Store for Layout {
         Ok(self.roots.names())
     }
 
-    fn find(&self, name: Option<&Name>) -> Result<Vec<Descriptor>> {
+    fn find(&self, name: Option<&ImageName>) -> Result<Vec<Descriptor>> {
         if let Some(found) = self.roots.find(name, &self.place)? {
             return Ok(found);
         }
         // index.json need not list the digest: it may be that of a manifest inside an index.
-        let Some(Name::Digest(digest)) = name else { unreachable!("only a digest may be absent") };
+        let Some(ImageName::Digest(digest)) = name else {
+            unreachable!("only a digest may be absent")
+        };
         match self.open_blob(digest) {
             Ok((_, size_bytes)) => Ok(vec![Descriptor::new(None, *digest, size_bytes)]),
             Err(Error::NotFound { what, .. }) => Err(self.roots.missing(&self.place, what)),

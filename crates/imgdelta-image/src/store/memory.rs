@@ -3,7 +3,7 @@
 //! Never checks a digest; readers do.
 
 use super::{Descriptor, Store};
-use crate::reference::Name;
+use crate::reference::ImageName;
 use bytes::{Buf, Bytes};
 use imgdelta_core::{Algorithm, BlobDigest, Error, Result, verify::Hasher};
 use std::{
@@ -62,18 +62,18 @@ impl Store for MemoryStore {
         Ok(self.tags.keys().cloned().collect())
     }
 
-    fn find(&self, name: Option<&Name>) -> Result<Vec<Descriptor>> {
+    fn find(&self, name: Option<&ImageName>) -> Result<Vec<Descriptor>> {
         let missing = |what: String| Error::NotFound {
             place: PLACE.into(),
             what,
             present: self.tags.keys().cloned().collect(),
         };
         match name {
-            Some(Name::Tag(tag)) => {
+            Some(ImageName::Tag(tag)) => {
                 let found = self.tags.get(tag).cloned();
                 Ok(vec![found.ok_or_else(|| missing(format!("tag {tag:?}")))?])
             }
-            Some(Name::Digest(digest)) => {
+            Some(ImageName::Digest(digest)) => {
                 let tagged = self.tags.values().find(|descriptor| descriptor.digest == *digest);
                 let found = tagged.cloned().or_else(|| {
                     let blob = self.blobs.get(digest)?;
@@ -81,7 +81,7 @@ impl Store for MemoryStore {
                 });
                 Ok(vec![found.ok_or_else(|| missing(format!("manifest {digest}")))?])
             }
-            Some(Name::Ordinal(ordinal)) => {
+            Some(ImageName::Ordinal(ordinal)) => {
                 let found = self.tags.values().nth(*ordinal).cloned();
                 Ok(vec![found.ok_or_else(|| missing(format!("image {ordinal}")))?])
             }

@@ -3,7 +3,7 @@
 //! Knows names and descriptors only; opens nothing.
 
 use super::Descriptor;
-use crate::reference::{Name, full_docker_name};
+use crate::reference::{ImageName, full_docker_name};
 use imgdelta_core::{Error, LimitName, Limits, Result, path::escaped};
 use serde::Deserialize;
 
@@ -43,18 +43,22 @@ impl LayoutRoots {
     }
 
     /// Returns the descriptors of a name, or `None` for a digest that `index.json` does not list.
-    pub(super) fn find(&self, name: Option<&Name>, place: &str) -> Result<Option<Vec<Descriptor>>> {
+    pub(super) fn find(
+        &self,
+        name: Option<&ImageName>,
+        place: &str,
+    ) -> Result<Option<Vec<Descriptor>>> {
         let matching: Vec<&Descriptor> = match name {
             None => self.0.iter().collect(),
-            Some(Name::Tag(tag)) => {
+            Some(ImageName::Tag(tag)) => {
                 let full = full_docker_name(tag);
                 self.0.iter().filter(|root| has_name(root, tag, &full)).collect()
             }
-            Some(Name::Digest(digest)) => {
+            Some(ImageName::Digest(digest)) => {
                 let root = self.0.iter().find(|root| root.digest == *digest);
                 return Ok(root.map(|root| vec![root.clone()]));
             }
-            Some(Name::Ordinal(ordinal)) => self.0.get(*ordinal).into_iter().collect(),
+            Some(ImageName::Ordinal(ordinal)) => self.0.get(*ordinal).into_iter().collect(),
         };
         let Some(first) = matching.first() else {
             let Some(name) = name else {

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 /// The kind of file that a member makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum EntryKind {
     /// A regular file, stored whole or sparse.
     File,
     /// Another name for an earlier entry, possibly of a lower layer.
@@ -25,7 +25,7 @@ pub enum Kind {
     Other(u8),
 }
 
-impl Kind {
+impl EntryKind {
     /// Returns true if members of this kind have no payload, whatever size their header states.
     pub(super) fn is_header_only(self) -> bool {
         !matches!(self, Self::File | Self::Other(_))
@@ -34,7 +34,7 @@ impl Kind {
 
 /// An extended attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attribute {
+pub struct ExtendedAttribute {
     /// Its name, such as `user.x`, `security.capability` or `security.selinux`. An ACL in text form
     /// has the name of its record, `SCHILY.acl.access`.
     pub name: Box<[u8]>,
@@ -53,13 +53,13 @@ pub struct SparseMap {
 
 /// One member of a tar stream, from all of its headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
+pub struct TarMember {
     /// Offset of its first header block, which may be a long-name or PAX header.
     pub start: u64,
     /// Its stored bytes.
     pub payload: Range<u64>,
     /// The kind of file.
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// Its name as spelled.
     pub name: Vec<u8>,
     /// The target of a symbolic or hard link, as spelled; empty for other kinds.
@@ -81,7 +81,7 @@ pub struct Member {
     /// Major and minor number of a device.
     pub device: Option<(u32, u32)>,
     /// Extended attributes in the order of the header.
-    pub attributes: Vec<Attribute>,
+    pub attributes: Vec<ExtendedAttribute>,
     /// The map of a sparse file.
     pub sparse: Option<SparseMap>,
     /// True if it lies after an end-of-archive mark.
@@ -91,14 +91,14 @@ pub struct Member {
 /// The place at which a stream stops being a tar stream; everything after the last whole member is
 /// tail.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
+pub struct StreamDamage {
     /// The offset of the malformed block or member.
     pub offset: u64,
     /// The problem.
     pub what: Box<str>,
 }
 
-impl std::fmt::Display for Damage {
+impl std::fmt::Display for StreamDamage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "offset {}: {}", self.offset, self.what)
     }

@@ -2,7 +2,7 @@
 //!
 //! The scan unpacks nothing, follows no link, and loses no byte. Each member reaches to the next
 //! one's start, and the bytes after the last are the tail. So every input scans to some result; where
-//! it stops being a tar stream, the scan reports [`Damage`], and the rest is tail.
+//! it stops being a tar stream, the scan reports [`StreamDamage`], and the rest is tail.
 //!
 //! Go's archive/tar decides what a member is, since container runtimes unpack with it. Where Go gives
 //! up and GNU tar reads on, the scan reads on: Solaris headers, members after the end mark. Payload is
@@ -16,7 +16,7 @@ mod sparse;
 mod tests;
 
 pub use header::number;
-pub use member::{Attribute, Damage, Kind, Member, SparseMap};
+pub use member::{EntryKind, ExtendedAttribute, SparseMap, StreamDamage, TarMember};
 
 use header::RawHeader;
 use imgdelta_core::{LimitName, Limits, Result, limits::Ceiling};
@@ -24,11 +24,11 @@ use pax::PaxRecords;
 use sparse::{OldMap, TextMapProgress, TextMapReader};
 
 /// Receives the members of a stream in their order.
-pub trait Visitor {
+pub trait MemberVisitor {
     /// Receives a member whose headers are complete.
-    fn begin(&mut self, member: Member);
+    fn begin(&mut self, member: TarMember);
 
-    /// Receives a part of its payload; all parts together are the bytes of [`Member::payload`].
+    /// Receives a part of its payload; all parts together are the bytes of [`TarMember::payload`].
     fn payload(&mut self, bytes: &[u8]);
 
     /// Called when its payload is complete.
@@ -39,18 +39,18 @@ pub trait Visitor {
 
 /// The result of a scan at the end of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scan {
+pub struct ScanSummary {
     /// The length of the stream.
     pub stream_bytes: u64,
     /// The end of the last member with its padding.
     pub tail_start: u64,
     /// The place at which the stream stops being a tar stream before its end mark.
-    pub damage: Option<Damage>,
+    pub damage: Option<StreamDamage>,
 }
 
 /// Scans a tar stream in chunks of any size.
 #[derive(Debug)]
-pub struct Scanner {
+pub struct TarScanner {
     extension_limit: Ceiling,
     entry_limit: Ceiling,
     members: u64,
@@ -63,7 +63,7 @@ pub struct Scanner {
     globals: PaxRecords,
     is_after_end: bool,
     tail_start: u64,
-    damage: Option<Damage>,
+    damage: Option<StreamDamage>,
 }
 
 /// The meaning of the next bytes.
@@ -74,11 +74,11 @@ enum ScanState {
     /// The body of an extension header, with its padding.
     Extension { flag: u8, body: Vec<u8>, body_bytes: u64, left_bytes: u64 },
     /// More blocks of an old GNU sparse map.
-    OldMap { member: Box<Member>, map: OldMap, stored_bytes: u64 },
+    OldMap { member: Box<TarMember>, map: OldMap, stored_bytes: u64 },
     /// Blocks of a map before the data.
-    TextMap { member: Box<Member>, reader: TextMapReader, seen: Vec<u8> },
+    TextMap { member: Box<TarMember>, reader: TextMapReader, seen: Vec<u8> },
     /// Either the body of a member that should have none, or the next header; its bytes decide.
-    Either { member: Box<Member>, stored_bytes: u64 },
+    Either { member: Box<TarMember>, stored_bytes: u64 },
     /// Payload, then padding.
     Payload { start: u64, left_bytes: u64, padding_bytes: u64 },
     /// Padding.
@@ -96,7 +96,7 @@ struct PendingHeaders {
     records: Option<PaxRecords>,
 }
 
-impl Scanner {
+impl TarScanner {
     /// Starts before the first byte.
     pub fn new(limits: &Limits) -> Self {
         Self {
@@ -115,7 +115,7 @@ impl Scanner {
     }
 
     /// Takes the next bytes. The only errors are limits; after one the scanner is unusable.
-    pub fn feed(&mut self, mut chunk: &[u8], sink: &mut impl Visitor) -> Result<()> {
+    pub fn feed(&mut self, mut chunk: &[u8], sink: &mut impl MemberVisitor) -> Result<()> {
         while !chunk.is_empty() {
             match &mut self.state {
                 ScanState::Tail => {
@@ -157,7 +157,7 @@ impl Scanner {
     }
 
     /// Ends the stream.
-    pub fn finish(mut self, sink: &mut impl Visitor) -> Scan {
+    pub fn finish(mut self, sink: &mut impl MemberVisitor) -> ScanSummary {
         let cut = match std::mem::replace(&mut self.state, ScanState::Tail) {
             ScanState::Either { member, stored_bytes } => {
                 // Less than a block is left, so it is not a header; it is the body if long enough.
@@ -194,11 +194,11 @@ impl Scanner {
         }
         // The last member's padding may be missing.
         let tail_start = self.tail_start.min(self.at);
-        Scan { stream_bytes: self.at, tail_start, damage: self.damage }
+        ScanSummary { stream_bytes: self.at, tail_start, damage: self.damage }
     }
 
     /// Collects a whole block, in place where the chunk holds it.
-    fn feed_block(&mut self, chunk: &mut &[u8], sink: &mut impl Visitor) -> Result<()> {
+    fn feed_block(&mut self, chunk: &mut &[u8], sink: &mut impl MemberVisitor) -> Result<()> {
         let missing = (BLOCK_BYTES - self.partial.len()) as u64;
         let front = split_front(chunk, missing);
         self.at += front.len() as u64;
@@ -218,7 +218,11 @@ impl Scanner {
     }
 
     /// Acts on the block that ends at `self.at`.
-    fn take_block(&mut self, block: &[u8; BLOCK_BYTES], sink: &mut impl Visitor) -> Result<()> {
+    fn take_block(
+        &mut self,
+        block: &[u8; BLOCK_BYTES],
+        sink: &mut impl MemberVisitor,
+    ) -> Result<()> {
         match std::mem::replace(&mut self.state, ScanState::Header) {
             ScanState::Either { member, stored_bytes } => {
                 self.at -= BLOCK_BYTES as u64;
@@ -253,7 +257,11 @@ impl Scanner {
         }
     }
 
-    fn take_header(&mut self, block: &[u8; BLOCK_BYTES], sink: &mut impl Visitor) -> Result<()> {
+    fn take_header(
+        &mut self,
+        block: &[u8; BLOCK_BYTES],
+        sink: &mut impl MemberVisitor,
+    ) -> Result<()> {
         let offset = self.at - BLOCK_BYTES as u64;
         if *block == [0; BLOCK_BYTES] {
             // GNU tar ends the archive at one zero block. Go needs two, and refuses any other block
@@ -316,7 +324,7 @@ impl Scanner {
         header: RawHeader<'_>,
         start: u64,
         header_size: u64,
-        sink: &mut impl Visitor,
+        sink: &mut impl MemberVisitor,
     ) -> Result<()> {
         self.members += 1;
         let place = format_args!("tar stream, offset {start}");
@@ -333,7 +341,7 @@ impl Scanner {
         let long_name = pending.name.filter(|name| !name.is_empty());
         let name = sparse_name.or(long_name).or(records.path).unwrap_or_else(|| header.name());
         let (kind, has_body_anyway) = kind_of(header.flag(), &name);
-        let is_link = matches!(kind, Kind::Symlink | Kind::HardLink);
+        let is_link = matches!(kind, EntryKind::Symlink | EntryKind::HardLink);
         let long_link = pending.link.filter(|link| !link.is_empty());
         let link = long_link.or(records.link).unwrap_or_else(|| header.link().to_vec());
         let (uid, gid) = header.ids();
@@ -341,9 +349,9 @@ impl Scanner {
         let or_global = |own: Option<Vec<u8>>, global: &Option<Vec<u8>>, plain: &[u8]| {
             own.or_else(|| global.clone()).unwrap_or_else(|| plain.to_vec())
         };
-        let is_device = matches!(kind, Kind::CharDevice | Kind::BlockDevice);
+        let is_device = matches!(kind, EntryKind::CharDevice | EntryKind::BlockDevice);
         let (major, minor) = header.device();
-        let member = Member {
+        let member = TarMember {
             start,
             payload: 0..0,
             kind,
@@ -364,12 +372,12 @@ impl Scanner {
         };
         if header.flag() == b'S' {
             self.take_old_sparse(header, member, size, sink);
-        } else if let Some(sparse) = records.sparse.filter(|_| kind == Kind::File) {
+        } else if let Some(sparse) = records.sparse.filter(|_| kind == EntryKind::File) {
             let real_size = sparse.size_bytes.unwrap_or(size);
             if let Some(pairs) = sparse.pairs {
                 self.begin_sparse(member, &pairs, real_size, size, sink);
             } else {
-                let member = Box::new(Member {
+                let member = Box::new(TarMember {
                     size_bytes: real_size,
                     payload: self.at..self.at + size,
                     ..member
@@ -389,9 +397,9 @@ impl Scanner {
     fn take_old_sparse(
         &mut self,
         header: RawHeader<'_>,
-        member: Member,
+        member: TarMember,
         stored_bytes: u64,
-        sink: &mut impl Visitor,
+        sink: &mut impl MemberVisitor,
     ) {
         match OldMap::begin(header.0) {
             None => self.stop(member.start, BROKEN_MAP),
@@ -407,10 +415,10 @@ impl Scanner {
     fn take_text_map(
         &mut self,
         block: &[u8; BLOCK_BYTES],
-        member: Box<Member>,
+        member: Box<TarMember>,
         mut reader: TextMapReader,
         mut seen: Vec<u8>,
-        sink: &mut impl Visitor,
+        sink: &mut impl MemberVisitor,
     ) -> Result<()> {
         self.admit_extension((seen.len() + BLOCK_BYTES) as u64, member.start)?;
         seen.extend_from_slice(block);
@@ -436,23 +444,28 @@ impl Scanner {
 
     fn begin_sparse(
         &mut self,
-        member: Member,
+        member: TarMember,
         pairs: &[(u64, u64)],
         size_bytes: u64,
         stored_bytes: u64,
-        sink: &mut impl Visitor,
+        sink: &mut impl MemberVisitor,
     ) {
         match SparseMap::new(pairs, size_bytes) {
             None => self.stop(member.start, "a sparse file's map goes past the end of the file"),
             Some(map) => {
-                let member = Member { size_bytes, sparse: Some(map), ..member };
+                let member = TarMember { size_bytes, sparse: Some(map), ..member };
                 self.begin_member(member, stored_bytes, sink);
             }
         }
     }
 
     /// Begins a member whose payload starts at `self.at`.
-    fn begin_member(&mut self, mut member: Member, stored_bytes: u64, sink: &mut impl Visitor) {
+    fn begin_member(
+        &mut self,
+        mut member: TarMember,
+        stored_bytes: u64,
+        sink: &mut impl MemberVisitor,
+    ) {
         member.payload = self.at..self.at + stored_bytes;
         if member.sparse.is_none() {
             member.size_bytes = stored_bytes;
@@ -467,7 +480,7 @@ impl Scanner {
         }
     }
 
-    fn end_member(&mut self, padding_bytes: u64, sink: &mut impl Visitor) {
+    fn end_member(&mut self, padding_bytes: u64, sink: &mut impl MemberVisitor) {
         sink.end();
         self.tail_start = self.at + padding_bytes;
         self.state = match padding_bytes {
@@ -479,7 +492,7 @@ impl Scanner {
     /// Ends the scan. After the end mark this is not damage, since runtimes stop at the mark.
     fn stop(&mut self, offset: u64, what: &str) {
         if !self.is_after_end {
-            self.damage = Some(Damage { offset, what: what.into() });
+            self.damage = Some(StreamDamage { offset, what: what.into() });
         }
         self.state = ScanState::Tail;
     }
@@ -491,18 +504,18 @@ impl Scanner {
 }
 
 /// Returns the kind for a type flag, and true for a directory by name whose flag is a file's.
-fn kind_of(flag: u8, name: &[u8]) -> (Kind, bool) {
+fn kind_of(flag: u8, name: &[u8]) -> (EntryKind, bool) {
     let has_slash = name.ends_with(b"/");
     let kind = match flag {
-        0 | b'0' | b'7' if has_slash => Kind::Directory,
-        0 | b'0' | b'7' | b'S' => Kind::File,
-        b'1' => Kind::HardLink,
-        b'2' => Kind::Symlink,
-        b'3' => Kind::CharDevice,
-        b'4' => Kind::BlockDevice,
-        b'5' => Kind::Directory,
-        b'6' => Kind::Fifo,
-        other => Kind::Other(other),
+        0 | b'0' | b'7' if has_slash => EntryKind::Directory,
+        0 | b'0' | b'7' | b'S' => EntryKind::File,
+        b'1' => EntryKind::HardLink,
+        b'2' => EntryKind::Symlink,
+        b'3' => EntryKind::CharDevice,
+        b'4' => EntryKind::BlockDevice,
+        b'5' => EntryKind::Directory,
+        b'6' => EntryKind::Fifo,
+        other => EntryKind::Other(other),
     };
     // To Go, `0` and `7` with a slash are files and their bodies count.
     (kind, has_slash && matches!(flag, b'0' | b'7'))

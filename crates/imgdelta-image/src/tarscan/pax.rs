@@ -3,7 +3,7 @@
 //! Never decides what a member is: the scanner merges records with their header.
 
 use super::{
-    member::Attribute,
+    member::ExtendedAttribute,
     sparse::{decimal, pairs},
 };
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ pub(super) struct PaxRecords {
     pub(super) size: Option<u64>,
     pub(super) mtime: Option<(i64, u32)>,
     pub(super) device: (Option<u32>, Option<u32>),
-    pub(super) attributes: Vec<Attribute>,
+    pub(super) attributes: Vec<ExtendedAttribute>,
     pub(super) sparse: Option<SparseRecords>,
 }
 
@@ -132,7 +132,7 @@ fn time(value: &[u8]) -> Option<(i64, u32)> {
 /// wins; of two records in one dialect the later wins.
 #[derive(Default)]
 struct AttributeList {
-    list: Vec<Attribute>,
+    list: Vec<ExtendedAttribute>,
     places: HashMap<Box<[u8]>, (usize, u8)>,
 }
 
@@ -163,7 +163,7 @@ impl AttributeList {
             return;
         }
         self.places.insert(name.into(), (self.list.len(), rank));
-        self.list.push(Attribute { name: name.into(), value: value.into() });
+        self.list.push(ExtendedAttribute { name: name.into(), value: value.into() });
     }
 }
 

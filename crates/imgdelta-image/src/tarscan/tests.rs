@@ -6,12 +6,12 @@ use proptest::prelude::*;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct RecordedMembers {
-    members: Vec<(Member, Vec<u8>)>,
-    open: Option<(Member, Vec<u8>)>,
+    members: Vec<(TarMember, Vec<u8>)>,
+    open: Option<(TarMember, Vec<u8>)>,
 }
 
-impl Visitor for RecordedMembers {
-    fn begin(&mut self, member: Member) {
+impl MemberVisitor for RecordedMembers {
+    fn begin(&mut self, member: TarMember) {
         assert!(self.open.is_none());
         self.open = Some((member, Vec::new()));
     }
@@ -29,9 +29,9 @@ impl Visitor for RecordedMembers {
 fn scan_cut(
     stream: &[u8],
     cuts: impl IntoIterator<Item = usize>,
-) -> Result<(RecordedMembers, Scan)> {
+) -> Result<(RecordedMembers, ScanSummary)> {
     let mut seen = RecordedMembers::default();
-    let mut scanner = Scanner::new(&Limits::default());
+    let mut scanner = TarScanner::new(&Limits::default());
     let mut rest = stream;
     for cut in cuts {
         let (front, back) = rest.split_at(cut.min(rest.len()));
@@ -44,14 +44,14 @@ fn scan_cut(
     Ok((seen, scan))
 }
 
-fn scan(stream: &[u8]) -> (RecordedMembers, Scan) {
+fn scan(stream: &[u8]) -> (RecordedMembers, ScanSummary) {
     let (seen, scan) = scan_cut(stream, []).unwrap();
     check_ranges(stream, &seen, &scan);
     (seen, scan)
 }
 
 /// Asserts that ranges are in order, and that each payload is the stream's bytes in its range.
-fn check_ranges(stream: &[u8], seen: &RecordedMembers, scan: &Scan) {
+fn check_ranges(stream: &[u8], seen: &RecordedMembers, scan: &ScanSummary) {
     assert_eq!(scan.stream_bytes, stream.len() as u64);
     let mut at = 0;
     for (member, payload) in &seen.members {
@@ -87,19 +87,22 @@ fn every_dialect_is_understood() {
     assert_eq!((&passwd.user[..], &passwd.group[..]), (&b"user"[..], &b"group"[..]));
     assert_eq!((passwd.mtime, &payload[..]), ((0o14_000_000_000, 0), &b"root:x:0:0"[..]));
     assert_eq!(member(b"dev/null").0.device, Some((1, 3)));
-    assert_eq!(member(b"contiguous").0.kind, Kind::File);
+    assert_eq!(member(b"contiguous").0.kind, EntryKind::File);
     assert_eq!(member(b"v7").0.user, b"");
-    assert_eq!(member(b"v7dir/").0.kind, Kind::Directory);
-    assert_eq!(member(b"dir-by-slash/").0.kind, Kind::Directory);
-    assert_eq!(member(b"a/prefix/name").0.kind, Kind::File);
-    assert_eq!(member(b"unknown").0.kind, Kind::Other(b'Z'));
+    assert_eq!(member(b"v7dir/").0.kind, EntryKind::Directory);
+    assert_eq!(member(b"dir-by-slash/").0.kind, EntryKind::Directory);
+    assert_eq!(member(b"a/prefix/name").0.kind, EntryKind::File);
+    assert_eq!(member(b"unknown").0.kind, EntryKind::Other(b'Z'));
     assert_eq!(member(b"unknown").1, b"what?");
     let long = "long/".repeat(60);
     assert_eq!(member(format!("{long}file").as_bytes()).1, [7; 600]);
     assert_eq!(member(format!("{long}link").as_bytes()).0.link, long.as_bytes());
     let (pax, _) = member("grüße".as_bytes());
     assert_eq!((pax.mtime, &pax.user[..]), ((1, 500_000_000), &b"everyone"[..]));
-    assert_eq!(pax.attributes, [Attribute { name: (*b"user.a").into(), value: (*b"1").into() }]);
+    assert_eq!(
+        pax.attributes,
+        [ExtendedAttribute { name: (*b"user.a").into(), value: (*b"1").into() }]
+    );
     assert_eq!(member(b"solaris").1, [9; 700]);
     assert_eq!(member(b"base256").1, b"fives");
     assert_eq!(member(b"link-with-body").1, b"body");
@@ -201,7 +204,10 @@ fn bytes_that_are_not_tar_are_tail_with_their_offset() {
 #[test]
 fn limits_come_before_memory() {
     let scan = |stream: &[u8], limits: &Limits| {
-        Scanner::new(limits).feed(stream, &mut RecordedMembers::default()).unwrap_err().to_string()
+        TarScanner::new(limits)
+            .feed(stream, &mut RecordedMembers::default())
+            .unwrap_err()
+            .to_string()
     };
     let limits = Limits::default();
     for flag in *b"LKxXg" {

@@ -2,7 +2,7 @@
 //!
 //! Never interprets its bytes.
 
-use super::Extent;
+use super::FileExtent;
 use crate::store::source::ReadAt;
 use imgdelta_core::{Error, Result, scratch::Scratch};
 use std::{
@@ -14,12 +14,12 @@ use std::{
 
 /// A scratch file that workers append to.
 #[derive(Debug)]
-pub struct Spill {
+pub struct SpillFile {
     place: String,
     state: Mutex<(File, u64)>,
 }
 
-impl Spill {
+impl SpillFile {
     /// Starts an empty scratch file.
     pub fn new(scratch: &Scratch) -> Result<Self> {
         Ok(Self { place: scratch.place(), state: Mutex::new((scratch.file()?, 0)) })
@@ -35,9 +35,9 @@ impl Spill {
     }
 
     /// Ends writing; the result is read by offset.
-    pub fn finish(self) -> Result<Extent> {
+    pub fn finish(self) -> Result<FileExtent> {
         let (file, _) = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Extent::new(self.place, file, false)
+        FileExtent::new(self.place, file, false)
     }
 
     /// Reads a range back.
@@ -57,7 +57,7 @@ impl Spill {
 /// Reads ranges of a spill file in sequence.
 #[derive(Debug)]
 pub struct SpillReader<'a> {
-    spill: &'a Spill,
+    spill: &'a SpillFile,
     ranges: std::vec::IntoIter<Range<u64>>,
     range: Range<u64>,
 }

@@ -2,20 +2,20 @@
 //! Reads no more than it is asked for; knows no format.
 
 use imgdelta_core::{Error, Result, progress::Progress};
-use imgdelta_image::volume::Space;
+use imgdelta_image::volume::AddressSpace;
 use std::ops::Range;
 
 /// The bytes of an archive: a range of an address space.
 #[derive(Clone, Copy, Debug)]
 pub struct ArchiveBytes<'a> {
-    space: &'a Space,
+    space: &'a AddressSpace,
     address: u64,
     bytes: u64,
 }
 
 impl<'a> ArchiveBytes<'a> {
     /// Selects a range of `space`. Reads fail where the range leaves the space.
-    pub fn new(space: &'a Space, address: u64, bytes: u64) -> Self {
+    pub fn new(space: &'a AddressSpace, address: u64, bytes: u64) -> Self {
         Self { space, address, bytes }
     }
 

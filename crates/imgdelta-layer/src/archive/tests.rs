@@ -3,16 +3,16 @@
 use super::*;
 use imgdelta_core::progress::Silent;
 use imgdelta_deflate::{DetectOptions, detect_gzip, detect_raw};
-use imgdelta_image::{volume::Extent, volume::Space};
+use imgdelta_image::{volume::AddressSpace, volume::FileExtent};
 use imgdelta_testkit::{ZipMember, ZipStyle, gzip, tar_of, zip_of};
 use proptest::prelude::*;
 use std::{io::Write, sync::Arc};
 
-fn space(bytes: &[u8]) -> Space {
+fn space(bytes: &[u8]) -> AddressSpace {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
-    let mut space = Space::default();
-    let extent = Arc::new(Extent::new("test".into(), file, false).unwrap());
+    let mut space = AddressSpace::default();
+    let extent = Arc::new(FileExtent::new("test".into(), file, false).unwrap());
     space.push(&extent, 0..bytes.len() as u64).unwrap();
     space
 }

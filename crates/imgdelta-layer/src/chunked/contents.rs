@@ -6,7 +6,7 @@
 
 use super::{json, recipe::TextStyle};
 use imgdelta_core::{BlobDigest, size::time_in_words};
-use imgdelta_image::tarscan::{Kind, Member};
+use imgdelta_image::tarscan::{EntryKind, TarMember};
 
 /// Writer of the table of contents, as JSON.
 pub(super) struct ContentsText {
@@ -44,7 +44,7 @@ impl ContentsText {
     }
 
     /// Adds a member; `mode` is the whole number from its header.
-    pub(super) fn entry(&mut self, member: &Member, mode: i64, content: Option<&FileContent>) {
+    pub(super) fn entry(&mut self, member: &TarMember, mode: i64, content: Option<&FileContent>) {
         let Some(kind) = type_name(member.kind) else { return };
         let zero_times = self.style.has_zero_times;
         let out = self.begin(kind, &member.name);
@@ -119,16 +119,16 @@ impl ContentsText {
 }
 
 /// Returns the name of an entry's type; `None` if the table has no such type.
-pub(super) fn type_name(kind: Kind) -> Option<&'static str> {
+pub(super) fn type_name(kind: EntryKind) -> Option<&'static str> {
     Some(match kind {
-        Kind::File => "reg",
-        Kind::HardLink => "hardlink",
-        Kind::Symlink => "symlink",
-        Kind::CharDevice => "char",
-        Kind::BlockDevice => "block",
-        Kind::Directory => "dir",
-        Kind::Fifo => "fifo",
-        Kind::Other(_) => return None,
+        EntryKind::File => "reg",
+        EntryKind::HardLink => "hardlink",
+        EntryKind::Symlink => "symlink",
+        EntryKind::CharDevice => "char",
+        EntryKind::BlockDevice => "block",
+        EntryKind::Directory => "dir",
+        EntryKind::Fifo => "fifo",
+        EntryKind::Other(_) => return None,
     })
 }
 

@@ -8,12 +8,12 @@
 //! A position is *settled* once no later byte can add a cut before it.
 
 use imgdelta_core::{Limits, Result};
-use imgdelta_image::tarscan::{Member, Scanner, Visitor};
+use imgdelta_image::tarscan::{MemberVisitor, TarMember, TarScanner};
 use std::collections::VecDeque;
 
 /// Finder of cuts in a stream that arrives piece by piece.
 pub(super) struct CutFinder {
-    scanner: Option<Scanner>,
+    scanner: Option<TarScanner>,
     places: CutPlaces,
     /// Offset at which the archive ends; bytes behind it belong to the last frame.
     end: Option<u64>,
@@ -38,7 +38,7 @@ struct CutPlaces {
 
 impl CutFinder {
     pub(super) fn new(limits: &Limits) -> Self {
-        Self { scanner: Some(Scanner::new(limits)), places: CutPlaces::default(), end: None }
+        Self { scanner: Some(TarScanner::new(limits)), places: CutPlaces::default(), end: None }
     }
 
     /// Scans the next bytes of the stream.
@@ -122,8 +122,8 @@ impl CutPlaces {
     }
 }
 
-impl Visitor for CutPlaces {
-    fn begin(&mut self, member: Member) {
+impl MemberVisitor for CutPlaces {
+    fn begin(&mut self, member: TarMember) {
         if !member.payload.is_empty() {
             self.payload_at = member.payload.start;
             self.cut(self.payload_at);

@@ -9,7 +9,7 @@ use super::{
     split::{PayloadChecksum, TarSplitText, checksum},
 };
 use imgdelta_core::{Algorithm, BlobDigest, Limits, verify::Hasher};
-use imgdelta_image::tarscan::{Member, Scan, Visitor, number};
+use imgdelta_image::tarscan::{MemberVisitor, ScanSummary, TarMember, number};
 use std::ops::Range;
 
 /// Writer of the texts' entries from members and frames.
@@ -35,7 +35,7 @@ pub(super) struct FileRecorder {
 
 /// A file of which content or the end of the last frame is still to come.
 struct OpenFile {
-    member: Member,
+    member: TarMember,
     mode: i64,
     digest: Hasher,
     checksum: Option<PayloadChecksum>,
@@ -131,7 +131,7 @@ impl FileRecorder {
     }
 
     /// Ends the stream.
-    pub(super) fn finish(&mut self, scan: &Scan) {
+    pub(super) fn finish(&mut self, scan: &ScanSummary) {
         self.is_unsupported |= scan.damage.is_some() || self.file.is_some();
         // Go's reader ends at two blocks of zeros; the bytes behind are a segment of their own.
         let end = scan.tail_start.saturating_sub(self.gap_start) + 2 * BLOCK_BYTES;
@@ -148,8 +148,8 @@ impl FileRecorder {
     }
 }
 
-impl Visitor for FileRecorder {
-    fn begin(&mut self, mut member: Member) {
+impl MemberVisitor for FileRecorder {
+    fn begin(&mut self, mut member: TarMember) {
         let payload_bytes = member.payload.end - member.payload.start;
         let headers = member.payload.start.checked_sub(self.gap_start);
         let headers = headers.and_then(|bytes| usize::try_from(bytes).ok());

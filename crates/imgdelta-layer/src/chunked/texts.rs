@@ -6,13 +6,13 @@
 
 use super::{SKIPPABLE, UnsupportedStream, files::FileRecorder, recipe::ChunkedRecipe};
 use imgdelta_core::{Algorithm, Limits, error::Cause, verify::Hasher};
-use imgdelta_image::tarscan::Scanner;
+use imgdelta_image::tarscan::TarScanner;
 use imgdelta_zstd::{Frame, FrameWriter, Model, RemakeError};
 
 /// Writer of both texts, fed while the stream passes.
 pub(super) struct TextWriter<'a> {
     recipe: &'a ChunkedRecipe,
-    scanner: Option<Scanner>,
+    scanner: Option<TarScanner>,
     files: FileRecorder,
     contents: TextCompressor,
     split: Option<TextCompressor>,
@@ -22,7 +22,7 @@ impl<'a> TextWriter<'a> {
     pub(super) fn new(recipe: &'a ChunkedRecipe, limits: &Limits) -> Self {
         Self {
             recipe,
-            scanner: Some(Scanner::new(limits)),
+            scanner: Some(TarScanner::new(limits)),
             files: FileRecorder::new(recipe.style, recipe.split_bytes.is_some(), limits),
             contents: TextCompressor::new(recipe, recipe.contents_bytes, false),
             split: recipe

@@ -3,12 +3,12 @@
 use super::{BaseHeader, HeaderReader, HeaderWriter, StreamPayload};
 use imgdelta_codec::pack::Packer;
 use imgdelta_core::{Algorithm, DiffId, Error, Limits, Result};
-use imgdelta_image::index::{Index, IndexBuilder};
+use imgdelta_image::index::{IndexBuilder, LayerIndex};
 use imgdelta_testkit::tar_stream::{HeaderBlock, Tar, every_variant};
 use proptest::prelude::*;
 use std::{collections::HashMap, ops::Range};
 
-fn index_of(stream: &[u8]) -> Index {
+fn index_of(stream: &[u8]) -> LayerIndex {
     let mut builder = IndexBuilder::new(&Limits::default(), None);
     builder.feed(stream).unwrap();
     builder.finish(DiffId::new(Algorithm::Sha256, &[0; 32]).unwrap()).unwrap()

@@ -19,7 +19,7 @@ use imgdelta_deflate::{
 };
 use imgdelta_image::{
     image::{Image, Layer},
-    volume::{Stream, Volume},
+    volume::{LayerStream, Volume},
 };
 use imgdelta_layer::remake::{DeflateRemaker, Remake};
 use std::sync::Arc;
@@ -77,7 +77,7 @@ impl Seeker<'_> {
     }
 
     /// Returns a recipe that may be right. `None` if the blob is no gzip, or nothing is left to try.
-    fn describe(&self, stream: &Stream, doubts: &mut Doubts) -> Result<Option<Draft>> {
+    fn describe(&self, stream: &LayerStream, doubts: &mut Doubts) -> Result<Option<Draft>> {
         let mut blob = Blob::open(self.image, &self.layer.descriptor)?;
         let mut recipe = Recipe::default();
         let (mut points, mut starts) = (Vec::<Point>::new(), Vec::new());
@@ -173,7 +173,7 @@ impl Seeker<'_> {
     }
 
     /// Remakes the blob and compares it with what is there.
-    fn prove(&self, divided: Divided, stream: &Stream) -> Result<Proof> {
+    fn prove(&self, divided: Divided, stream: &LayerStream) -> Result<Proof> {
         let divided = Arc::new(divided);
         let mut blob = Blob::open(self.image, &self.layer.descriptor)?;
         let mut remake = DeflateRemaker::new(&divided, self.workers);

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::options::Preset;
 use imgdelta_core::Result;
-use imgdelta_image::volume::Stream;
+use imgdelta_image::volume::LayerStream;
 use imgdelta_layer::headers::{BaseHeader, HeaderWriter};
 use std::ops::Range;
 
@@ -54,7 +54,7 @@ pub(super) fn write(layer: &LayerEncoder<'_>) -> Result<Frames> {
 /// Bytes of no entry: among the headers, or a payload where they are many.
 fn raw(
     writer: &mut HeaderWriter,
-    stream: &Stream,
+    stream: &LayerStream,
     range: Range<u64>,
     buffer: &mut Vec<u8>,
 ) -> Result<()> {
@@ -67,7 +67,7 @@ fn raw(
     Ok(())
 }
 
-fn read(stream: &Stream, range: Range<u64>, buffer: &mut Vec<u8>) -> Result<()> {
+fn read(stream: &LayerStream, range: Range<u64>, buffer: &mut Vec<u8>) -> Result<()> {
     buffer.resize(usize::try_from(range.end - range.start).expect("frames are limited"), 0);
     stream.read_exact_at(range.start, buffer)
 }

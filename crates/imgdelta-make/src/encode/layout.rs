@@ -7,7 +7,7 @@ use crate::{
 };
 use imgdelta_core::{DiffId, Result};
 use imgdelta_format::recipe::{Opened, StreamName};
-use imgdelta_image::{index::Index, volume::Space};
+use imgdelta_image::{index::LayerIndex, volume::AddressSpace};
 use std::{collections::HashMap, ops::Range};
 
 /// What a target layer takes from: base layers one after another, and parts of their archives.
@@ -121,8 +121,8 @@ impl Layout {
     }
 
     /// Puts the bytes of all of it under one address.
-    pub(super) fn space(&self, plan: &Plan) -> Result<Space> {
-        let mut space = Space::new(&plan.volume, &self.sources)?;
+    pub(super) fn space(&self, plan: &Plan) -> Result<AddressSpace> {
+        let mut space = AddressSpace::new(&plan.volume, &self.sources)?;
         let Some(parts) = &plan.inside.base else { return Ok(space) };
         for (archive, opened) in plan.inside.archives.iter().zip(&self.archives) {
             if opened.is_some() {
@@ -150,7 +150,7 @@ pub(super) enum Stretch {
 }
 
 /// The stretches of a stream in order: what a recipe counts as its payloads.
-pub(super) fn stretches(index: &Index) -> Vec<Stretch> {
+pub(super) fn stretches(index: &LayerIndex) -> Vec<Stretch> {
     let mut stretches = Vec::new();
     let raw = |range: Range<u64>, stretches: &mut Vec<Stretch>| {
         if is_large(&range) {
@@ -169,7 +169,7 @@ pub(super) fn stretches(index: &Index) -> Vec<Stretch> {
 }
 
 /// What stands before the first entry.
-pub(super) fn lead(index: &Index) -> Range<u64> {
+pub(super) fn lead(index: &LayerIndex) -> Range<u64> {
     0..index.entries.first().map_or(index.tail_start, |first| first.start)
 }
 

@@ -15,7 +15,7 @@ use crate::{
 use imgdelta_codec::encode_memory;
 use imgdelta_core::Result;
 use imgdelta_format::recipe::{Member, Source};
-use imgdelta_image::volume::{Space, Stream};
+use imgdelta_image::volume::{AddressSpace, LayerStream};
 use std::ops::Range;
 
 /// One member-to-be: target bytes and base bytes.
@@ -46,7 +46,7 @@ pub(super) struct Cutter<'a> {
     pub(super) ordinal: u32,
     pub(super) choices: &'a [Choice],
     pub(super) layout: &'a Layout,
-    pub(super) space: &'a Space,
+    pub(super) space: &'a AddressSpace,
     pub(super) target: &'a Target<'a>,
     /// What one piece may take to encode.
     pub(super) memory_bytes: u64,
@@ -55,7 +55,7 @@ pub(super) struct Cutter<'a> {
 /// The bytes of a target layer: its stream, and the parts inside its archives.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target<'a> {
-    pub(super) stream: &'a Stream,
+    pub(super) stream: &'a LayerStream,
     pub(super) parts: Option<&'a Parts>,
 }
 

@@ -6,7 +6,7 @@ use super::{
 };
 use imgdelta_core::Result;
 use imgdelta_format::recipe::StreamName;
-use imgdelta_image::volume::{Space, Spill};
+use imgdelta_image::volume::{AddressSpace, SpillFile};
 use imgdelta_layer::archive::{Archive, PartCompression};
 use std::{collections::HashSet, ops::Range};
 
@@ -55,7 +55,7 @@ impl Look<'_> {
             if candidates.is_empty() || gathering.bytes() > MOST_BYTES {
                 break;
             }
-            let spill = Spill::new(self.scratch)?;
+            let spill = SpillFile::new(self.scratch)?;
             let level = self.open_level(
                 &candidates,
                 || (),
@@ -124,7 +124,7 @@ impl Look<'_> {
         for (layer, index) in (0..).zip(&self.base.layers) {
             let name = StreamName { diff_id: index.diff_id, bytes: index.stream_bytes };
             let space = match self.volume.stream(&index.diff_id) {
-                Some(_) => Space::new(self.volume, &[name])?,
+                Some(_) => AddressSpace::new(self.volume, &[name])?,
                 None => continue,
             };
             for entry in &index.entries {

@@ -5,8 +5,8 @@ use super::{Key, Look, Parts, inner_path};
 use bytes::Bytes;
 use imgdelta_core::{DiffId, PayloadDigest, Result, path::LayerPath, progress::Progress};
 use imgdelta_image::{
-    index::{Entry, Index, Kind, Owner},
-    volume::{Space, Spill},
+    index::{Entry, EntryKind, LayerIndex, Owner},
+    volume::{AddressSpace, SpillFile},
 };
 use imgdelta_layer::archive::{
     Archive, ArchiveBytes, ArchivePart, OpenedArchive, PartCompression, START_BYTES, recognise,
@@ -21,7 +21,7 @@ pub(super) struct Candidate<T> {
     pub(super) kind: Archive,
     pub(super) path: LayerPath,
     /// Where it lies.
-    pub(super) space: Space,
+    pub(super) space: AddressSpace,
     pub(super) range: Range<u64>,
 }
 
@@ -50,7 +50,7 @@ impl Kept {
 
 /// Puts bytes aside as they come.
 pub(super) struct Keeper<'a> {
-    spill: &'a Spill,
+    spill: &'a SpillFile,
     buffer: Vec<u8>,
     hasher: blake3::Hasher,
     crc: crc32fast::Hasher,
@@ -59,7 +59,7 @@ pub(super) struct Keeper<'a> {
 }
 
 impl<'a> Keeper<'a> {
-    pub(super) fn new(spill: &'a Spill) -> Self {
+    pub(super) fn new(spill: &'a SpillFile) -> Self {
         Self {
             spill,
             buffer: Vec::new(),
@@ -109,7 +109,7 @@ impl<'a> Keeper<'a> {
 pub(super) fn keep(
     part: &ArchivePart,
     slice: &ArchiveBytes<'_>,
-    spill: &Spill,
+    spill: &SpillFile,
     progress: &dyn Progress,
 ) -> Result<Option<Kept>> {
     let mut keeper = Keeper::new(spill);
@@ -130,7 +130,7 @@ pub(super) fn keep(
 pub(super) fn keep_stored(
     part: &ArchivePart,
     slice: &ArchiveBytes<'_>,
-    spill: &Spill,
+    spill: &SpillFile,
     progress: &dyn Progress,
 ) -> Result<Kept> {
     let mut keeper = Keeper::new(spill);
@@ -217,7 +217,7 @@ impl Look<'_> {
 /// Parts being gathered.
 pub(super) struct Gathering {
     entries: Vec<Entry>,
-    space: Space,
+    space: AddressSpace,
     at: u64,
     owner: Arc<Owner>,
     /// Those of the level at hand.
@@ -229,7 +229,7 @@ impl Gathering {
         let nobody = Owner { uid: 0, gid: 0, user: Box::default(), group: Box::default() };
         Self {
             entries: Vec::new(),
-            space: Space::default(),
+            space: AddressSpace::default(),
             at: 0,
             owner: Arc::new(nobody),
             ranges: Vec::new(),
@@ -257,7 +257,7 @@ impl Gathering {
     }
 
     /// Returns all that were gathered up to the last level.
-    pub(super) fn space(&self) -> &Space {
+    pub(super) fn space(&self) -> &AddressSpace {
         &self.space
     }
 
@@ -270,7 +270,7 @@ impl Gathering {
             path: inner_path(archive, name),
             start: payload.start,
             payload,
-            kind: Kind::File,
+            kind: EntryKind::File,
             size_bytes: kept.bytes,
             digest: Some(kept.digest),
             link: None,
@@ -285,7 +285,7 @@ impl Gathering {
     }
 
     /// Ends a level, whose bytes can be read from now on.
-    pub(super) fn end_level(&mut self, spill: Spill) -> Result<()> {
+    pub(super) fn end_level(&mut self, spill: SpillFile) -> Result<()> {
         let extent = Arc::new(spill.finish()?);
         for range in self.ranges.drain(..) {
             self.space.push(&extent, range)?;
@@ -298,7 +298,7 @@ impl Gathering {
         if self.entries.is_empty() {
             return None;
         }
-        let index = Index {
+        let index = LayerIndex {
             diff_id: DiffId::new(imgdelta_core::Algorithm::Sha256, &[0; 32]).expect("its length"),
             stream_bytes: self.at,
             entries: self.entries,

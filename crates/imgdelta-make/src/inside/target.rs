@@ -8,7 +8,7 @@ use super::{
 use imgdelta_core::{Error, Result};
 use imgdelta_deflate::{DetectOptions, Detector, Recipe};
 use imgdelta_format::recipe::StreamName;
-use imgdelta_image::volume::{Space, Spill};
+use imgdelta_image::volume::{AddressSpace, SpillFile};
 use imgdelta_layer::archive::{
     Archive, ArchiveBytes, ArchivePart, InnerCoding, InnerPayloads, OpenedArchive, PartCompression,
     close,
@@ -43,7 +43,7 @@ impl Look<'_> {
     ) -> Result<TargetParts> {
         let index = &self.target.layers[layer as usize];
         let name = StreamName { diff_id: index.diff_id, bytes: index.stream_bytes };
-        let space = Space::new(self.volume, &[name])?;
+        let space = AddressSpace::new(self.volume, &[name])?;
         let of_entry = |(entry, kind): (u32, Archive)| {
             let owner = &index.entries[entry as usize];
             Candidate {
@@ -64,7 +64,7 @@ impl Look<'_> {
             if candidates.is_empty() {
                 break;
             }
-            let spill = Spill::new(self.scratch)?;
+            let spill = SpillFile::new(self.scratch)?;
             let detector = || Detector::new(DetectOptions::default());
             let level = self.open_level(&candidates, detector, |detector, candidate, part| {
                 self.take(part, &candidate.slice(), detector, base, &spill)
@@ -138,7 +138,7 @@ impl Look<'_> {
         slice: &ArchiveBytes<'_>,
         detector: &mut Detector,
         base: Option<&OpenedBase>,
-        spill: &Spill,
+        spill: &SpillFile,
     ) -> Result<Option<Found>> {
         let plain = |kept| Some(Found { kept, compression: Vec::new(), packed: None });
         let stored_bytes = part.stored.end - part.stored.start;

@@ -11,7 +11,7 @@ use imgdelta_codec::{Effort, GroupEncoder};
 use imgdelta_core::{DiffId, Limits, PayloadDigest, path::LayerPath, progress::Silent};
 use imgdelta_image::{
     image::{Image, Layer},
-    index::{Index, IndexBuilder},
+    index::{IndexBuilder, LayerIndex},
 };
 use imgdelta_layer::headers::{BaseHeader, HeaderWriter};
 use std::collections::HashMap;
@@ -50,7 +50,7 @@ pub(super) fn envelope(blob: &[u8], stream: &[u8]) -> Envelope {
 struct Known {
     name: StreamName,
     stream: Vec<u8>,
-    index: Index,
+    index: LayerIndex,
 }
 
 fn known(diff_id: DiffId, stream: Vec<u8>) -> Known {

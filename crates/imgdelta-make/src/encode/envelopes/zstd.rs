@@ -5,7 +5,7 @@
 use super::{PIECE_BYTES, Seeker};
 use imgdelta_apply::delta::Envelope;
 use imgdelta_core::{Error, Result, error::Cause};
-use imgdelta_image::{image::Image, store::Descriptor, volume::Stream};
+use imgdelta_image::{image::Image, store::Descriptor, volume::LayerStream};
 use imgdelta_layer::{
     chunked::{ChunkedRecipe, ChunkedRemaker, FrameEncoder, MOST_TEXT_BYTES, SKIPPABLE, TextStyle},
     remake::Remake,
@@ -208,7 +208,7 @@ const WINDOW_LOG: u32 = 25;
 
 /// A stream in the volume; asks now and then whether to go on.
 struct Plain<'a> {
-    stream: &'a Stream,
+    stream: &'a LayerStream,
     seeker: &'a Seeker<'a>,
 }
 
