@@ -2,12 +2,12 @@
 #![no_main]
 
 use flate2::read::MultiGzDecoder;
-use imgdelta_deflate::{DetectOptions, Limits, Recipe, Remaker, detect_gzip};
+use imgdelta_deflate::{DetectOptions, Recipe, RecipeLimits, Remaker, detect_gzip};
 use libfuzzer_sys::fuzz_target;
 use std::io::Read;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = Recipe::from_bytes(bytes, Limits::default());
+    let _ = Recipe::from_bytes(bytes, RecipeLimits::default());
     // A short stream may promise gigabytes: what matters here is small enough to try.
     let mut plain = Vec::new();
     let read = MultiGzDecoder::new(bytes).take(MAX_PLAIN_BYTES).read_to_end(&mut plain);
@@ -20,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     }
     let stored = recipe.to_bytes();
-    let recipe = Recipe::from_bytes(&stored, Limits::default()).expect("just written");
+    let recipe = Recipe::from_bytes(&stored, RecipeLimits::default()).expect("just written");
     let mut remade = Vec::new();
     let mut remaker = Remaker::new(&recipe);
     remaker.write(&plain, &mut remade).expect("the recipe was proved");

@@ -3,7 +3,8 @@
 #![no_main]
 
 use imgdelta_deflate::{
-    Behaviour, Divided, Joiner, Limits, Member, Model, Recipe, Remaker, Step, Trailer, Walk,
+    DividedRecipe, EncoderModel, KlauspostVersion, MemberScan, MemberTrailer, Recipe, RecipeLimits,
+    RecipeMember, RemakeStep, Remaker, SpanJoiner,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -13,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     {
         let length = usize::from(u16::from_le_bytes(*length)).min(rest.len());
         let (recipe, seed) = rest.split_at(length);
-        if let Ok(divided) = Divided::from_bytes(recipe, Limits::default()) {
+        if let Ok(divided) = DividedRecipe::from_bytes(recipe, RecipeLimits::default()) {
             let _ = in_spans(&divided, &longer(seed, TOLD_BYTES));
         }
         walked(choice, &longer(seed, WALKED_BYTES));
@@ -24,46 +25,50 @@ fuzz_target!(|bytes: &[u8]| {
 fn walked(choice: u8, plain: &[u8]) {
     let level = i8::try_from(choice % 6 + 1).expect("at most six");
     let model = match choice / 6 % 3 {
-        0 => Model::Golang { level },
-        1 => Model::GnuGzip { level: choice % 6 + 4 },
-        _ => Model::Klauspost { behaviour: Behaviour::ALL[usize::from(choice / 18) % 5], level },
+        0 => EncoderModel::Golang { level },
+        1 => EncoderModel::GnuGzip { level: choice % 6 + 4 },
+        _ => EncoderModel::Klauspost {
+            version: KlauspostVersion::ALL[usize::from(choice / 18) % 5],
+            level,
+        },
     };
     if !model.exists() {
         return;
     }
     let plain_bytes = plain.len() as u64;
-    let member = Member { header: Vec::new(), model, trailer: Trailer::None, plain_bytes };
+    let member =
+        RecipeMember { header: Vec::new(), model, trailer: MemberTrailer::None, plain_bytes };
     let recipe = Recipe { members: vec![member], tail: Vec::new() };
     let mut whole = Vec::new();
     let mut remaker = Remaker::new(&recipe);
     remaker.write(plain, &mut whole).expect("nothing to miss");
     remaker.finish(&mut whole).expect("all was written");
-    let mut walk = Walk::with_points(&recipe.members[0].model, 1);
+    let mut walk = MemberScan::with_points(&recipe.members[0].model, 1);
     let (taken, is_done) = walk.push(&whole).expect("its own stream");
     assert!(is_done && taken == whole.len());
-    let divided = Divided::new(recipe, walk.finish().points).expect("points as they must be");
+    let divided = DividedRecipe::new(recipe, walk.finish().points).expect("points as they must be");
     assert!(in_spans(&divided, plain).expect("its own points") == whole);
 }
 
 /// Remakes the spans last to first, as far as their bytes are there, then joins them.
-fn in_spans(divided: &Divided, plain: &[u8]) -> Option<Vec<u8>> {
+fn in_spans(divided: &DividedRecipe, plain: &[u8]) -> Option<Vec<u8>> {
     let slice = |range: &std::ops::Range<u64>| {
         let (start, end) = (usize::try_from(range.start).ok()?, usize::try_from(range.end).ok()?);
         plain.get(start..end)
     };
-    let steps: Vec<Step> = divided.steps().take(MOST_STEPS).collect();
+    let steps: Vec<RemakeStep> = divided.steps().take(MOST_STEPS).collect();
     let mut made = Vec::new();
     for step in steps.iter().rev() {
         made.push(match step {
-            Step::Span(span) => Some(span.remake(divided, slice(&span.reads)?).ok()?),
-            Step::Serial { .. } => None,
+            RemakeStep::Span(span) => Some(span.remake(divided, slice(&span.reads)?).ok()?),
+            RemakeStep::Serial { .. } => None,
         });
     }
-    let (mut joiner, mut out) = (Joiner::new(divided), Vec::new());
+    let (mut joiner, mut out) = (SpanJoiner::new(divided), Vec::new());
     for (step, made) in steps.iter().zip(made.into_iter().rev()) {
         match step {
-            Step::Span(span) => joiner.push(span, made?, &mut out).ok()?,
-            Step::Serial { plain } => joiner.serial(slice(plain)?, true, &mut out).ok()?,
+            RemakeStep::Span(span) => joiner.push(span, made?, &mut out).ok()?,
+            RemakeStep::Serial { plain } => joiner.serial(slice(plain)?, true, &mut out).ok()?,
         }
     }
     joiner.finish(&mut out).ok()?;

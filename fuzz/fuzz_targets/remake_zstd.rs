@@ -2,7 +2,7 @@
 //! recipe with something to compress: a stream or an error.
 #![no_main]
 
-use imgdelta_zstd::{DetectOptions, Limits, Recipe, Remaker, detect};
+use imgdelta_zstd::{DetectOptions, Recipe, RecipeLimits, Remaker, detect};
 use libfuzzer_sys::fuzz_target;
 use std::io::Read;
 
@@ -26,7 +26,7 @@ fn detected(blob: &[u8]) {
     let Ok(found) = detect(blob, &plain[..], DetectOptions::default());
     let Some(recipe) = found else { return };
     let stored = recipe.to_bytes();
-    let recipe = Recipe::from_bytes(&stored, Limits::default()).expect("just written");
+    let recipe = Recipe::from_bytes(&stored, RecipeLimits::default()).expect("just written");
     let mut remade = Vec::new();
     let mut remaker = Remaker::new(&recipe);
     remaker.write(&plain, &mut remade).expect("the recipe was proved");
@@ -35,7 +35,7 @@ fn detected(blob: &[u8]) {
 }
 
 fn followed(recipe: &[u8], plain: &[u8]) {
-    let Ok(recipe) = Recipe::from_bytes(recipe, Limits::default()) else { return };
+    let Ok(recipe) = Recipe::from_bytes(recipe, RecipeLimits::default()) else { return };
     let mut out = Vec::new();
     let mut remaker = Remaker::new(&recipe);
     // In pieces that begin and end anywhere.

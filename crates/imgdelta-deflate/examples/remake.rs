@@ -3,7 +3,7 @@
 //! `cargo run --release -p imgdelta-deflate --example remake -- FILE.gz...`
 //! prints the model of each file, the bytes of side information and the speeds.
 
-use imgdelta_deflate::{DetectOptions, GzipHeader, Model, Remaker, detect_gzip, inflate};
+use imgdelta_deflate::{DetectOptions, EncoderModel, GzipHeader, Remaker, detect_gzip, inflate};
 use std::error::Error;
 use std::time::Instant;
 
@@ -54,9 +54,9 @@ fn remake(path: &str, compressed: &[u8]) -> Result<bool, Box<dyn Error>> {
     Ok(out == compressed)
 }
 
-fn describe(model: &Model) -> String {
+fn describe(model: &EncoderModel) -> String {
     match model {
-        Model::Tokens(record) => format!("token record of {} bytes", record.len()),
+        EncoderModel::Tokens(record) => format!("token record of {} bytes", record.len()),
         other => format!("{other:?}"),
     }
 }
@@ -64,7 +64,7 @@ fn describe(model: &Model) -> String {
 fn inflate_members(mut compressed: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut plain = Vec::new();
     while let Ok(header) = GzipHeader::parse(compressed) {
-        let mut stream = inflate::Stream::new();
+        let mut stream = inflate::InflateStream::new();
         let body = &compressed[header.header_bytes..];
         let (used, is_done) = stream.push(body, &mut (), |bytes| plain.extend_from_slice(bytes))?;
         if !is_done {

@@ -3,7 +3,7 @@
 //! `cargo run --release -p imgdelta-deflate --example zip_members -- ARCHIVE...`
 //! prints the number of members by model for each archive, and the times.
 
-use imgdelta_deflate::{DetectOptions, Detector, Encoders, Model, inflate};
+use imgdelta_deflate::{DetectOptions, Detector, EncoderCache, EncoderModel, inflate};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Instant;
@@ -24,7 +24,7 @@ fn archive(path: &str, bytes: &[u8]) -> Result<bool, Box<dyn Error>> {
     let detected = started.elapsed();
 
     let mut plains = Vec::new();
-    let mut stream = inflate::Stream::new();
+    let mut stream = inflate::InflateStream::new();
     for member in &members {
         let mut plain = Vec::new();
         stream.reset();
@@ -33,7 +33,7 @@ fn archive(path: &str, bytes: &[u8]) -> Result<bool, Box<dyn Error>> {
     }
 
     let started = Instant::now();
-    let mut encoders = Encoders::new();
+    let mut encoders = EncoderCache::new();
     let (mut is_exact, mut counts) = (true, BTreeMap::<String, (usize, usize)>::new());
     let mut out = Vec::new();
     for ((recipe, plain), member) in recipes.iter().zip(&plains).zip(&members) {
@@ -45,7 +45,7 @@ fn archive(path: &str, bytes: &[u8]) -> Result<bool, Box<dyn Error>> {
         encoders.remake(recipe, plain, &mut out)?;
         is_exact &= out == *member;
         let (name, side_bytes) = match &recipe.members[0].model {
-            Model::Tokens(record) => ("token records".to_owned(), record.len()),
+            EncoderModel::Tokens(record) => ("token records".to_owned(), record.len()),
             model => (format!("{model:?}"), 0),
         };
         let count = counts.entry(name).or_default();

@@ -7,21 +7,21 @@
 //! A recipe without points has the byte form of version 1, and one with points that of version 2.
 //! Never finds points, and never remakes a stream.
 
-use crate::error::BadRecipe;
+use crate::error::RecipeError;
 use crate::mid_stream::{CHUNK_BYTES, WARM_SPAN_BYTES};
 use crate::model::RestartKind;
-use crate::recipe::{Limits, Recipe, RecipeReader, put_number};
+use crate::recipe::{NEWEST_VERSION, Recipe, RecipeLimits, RecipeReader, put_number};
 
 /// A recipe with the restart points of its streams.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Divided {
+pub struct DividedRecipe {
     recipe: Recipe,
-    points: Vec<Point>,
+    points: Vec<RestartPoint>,
 }
 
 /// The first byte of a block, where an encoder can restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Point {
+pub struct RestartPoint {
     /// Index of the member in the recipe.
     pub member: u32,
     /// Plain bytes of the member before the point.
@@ -45,34 +45,14 @@ pub const MIN_SPAN_BYTES: u64 = 32 << 10;
 /// sees the end of the data.
 pub const LAST_SPAN_BYTES: u64 = 64 << 10;
 
-const VERSION: u8 = 2;
-
-impl Divided {
+impl DividedRecipe {
     /// Adds restart points to a recipe. The points must be in order and possible for their encoder.
-    pub fn new(recipe: Recipe, points: Vec<Point>) -> Result<Self, BadRecipe> {
-        let mut last = None;
-        for point in &points {
-            let member = recipe.members.get(point.member as usize).ok_or(BadRecipe::Unknown)?;
-            let start = match last {
-                Some((member, plain)) if member == point.member => plain,
-                Some((member, _)) if member > point.member => return Err(BadRecipe::Length),
-                _ => 0,
-            };
-            let span_bytes = point.plain.checked_sub(start).ok_or(BadRecipe::Length)?;
-            let (least_bytes, step) = match member.model.restart() {
-                RestartKind::Nowhere => return Err(BadRecipe::Unknown),
-                RestartKind::AtBlocks => (MIN_SPAN_BYTES, 1),
-                RestartKind::Warm => (WARM_SPAN_BYTES, CHUNK_BYTES),
-            };
-            let last_bytes = member.plain_bytes.checked_sub(point.plain);
-            if point.phase > 7
-                || !(least_bytes..=MAX_SPAN_BYTES).contains(&span_bytes)
-                || !point.plain.is_multiple_of(step)
-                || last_bytes.is_none_or(|bytes| bytes < LAST_SPAN_BYTES)
-            {
-                return Err(BadRecipe::Unknown);
-            }
-            last = Some((point.member, point.plain));
+    pub fn new(recipe: Recipe, points: Vec<RestartPoint>) -> Result<Self, RecipeError> {
+        let mut before: Option<&RestartPoint> = None;
+        for (index, point) in points.iter().enumerate() {
+            check_point(&recipe, before, point)
+                .map_err(|(expected, found)| RecipeError::Point { index, expected, found })?;
+            before = Some(point);
         }
         let divided = Self { recipe, points };
         let last_spans = divided.points.iter().enumerate().filter(|&(index, point)| {
@@ -80,8 +60,9 @@ impl Divided {
         });
         for (_, point) in last_spans {
             let member = &divided.recipe.members[point.member as usize];
-            if member.plain_bytes - point.plain > MAX_SPAN_BYTES {
-                return Err(BadRecipe::Limit);
+            let (value, found) = ("the last span of a member", member.plain_bytes - point.plain);
+            if found > MAX_SPAN_BYTES {
+                return Err(RecipeError::Limit { value, expected: MAX_SPAN_BYTES, found });
             }
         }
         Ok(divided)
@@ -93,7 +74,7 @@ impl Divided {
     }
 
     /// Returns the restart points.
-    pub fn points(&self) -> &[Point] {
+    pub fn points(&self) -> &[RestartPoint] {
         &self.points
     }
 
@@ -103,7 +84,7 @@ impl Divided {
         if self.points.is_empty() {
             return out;
         }
-        out[0] = VERSION;
+        out[0] = NEWEST_VERSION;
         put_number(&mut out, self.points.len() as u64);
         let (mut member, mut plain) = (0, 0);
         for point in &self.points {
@@ -119,38 +100,86 @@ impl Divided {
     }
 
     /// Reads a recipe with or without points, which must take all of `bytes`.
-    pub fn from_bytes(bytes: &[u8], limits: Limits) -> Result<Self, BadRecipe> {
-        if bytes.first() != Some(&VERSION) {
+    pub fn from_bytes(bytes: &[u8], limits: RecipeLimits) -> Result<Self, RecipeError> {
+        if bytes.first() != Some(&NEWEST_VERSION) {
             return Ok(Self { recipe: Recipe::from_bytes(bytes, limits)?, points: Vec::new() });
         }
-        if bytes.len() as u64 > limits.recipe_bytes {
-            return Err(BadRecipe::Limit);
-        }
-        let mut reader = RecipeReader { bytes: &bytes[1..] };
+        let mut reader = RecipeReader::new(bytes, limits)?;
+        reader.byte()?;
         let recipe = reader.recipe(limits)?;
         let count = reader.number()?;
         // Each point takes at least three bytes of input, so memory stays proportional to it.
         let mut points = Vec::new();
         let (mut member, mut plain) = (0_u32, 0_u64);
         for _ in 0..count {
-            let step = u32::try_from(reader.number()?).map_err(|_| BadRecipe::Limit)?;
+            let step = reader.number()?;
             if step > 0 {
                 plain = 0;
             }
-            member = member.checked_add(step).ok_or(BadRecipe::Limit)?;
-            plain = plain.checked_add(reader.number()?).ok_or(BadRecipe::Limit)?;
+            let next = u64::from(member).saturating_add(step);
+            member = u32::try_from(next).map_err(|_| {
+                let (value, expected) = ("the member of a point", u64::from(u32::MAX));
+                RecipeError::Limit { value, expected, found: next }
+            })?;
+            plain = plain.saturating_add(reader.number()?);
             let state = reader.number()?;
-            let literals = u8::try_from(state >> 3).map_err(|_| BadRecipe::Limit)?;
-            points.push(Point { member, plain, literals, phase: (state & 7) as u8 });
+            let literals = u8::try_from(state >> 3).map_err(|_| {
+                let value = "the number of literals before a point";
+                RecipeError::Limit { value, expected: MAX_LITERALS, found: state >> 3 }
+            })?;
+            points.push(RestartPoint { member, plain, literals, phase: (state & 7) as u8 });
         }
-        if !reader.bytes.is_empty() || points.is_empty() {
-            return Err(BadRecipe::Length);
+        reader.finish()?;
+        if points.is_empty() {
+            return Err(RecipeError::Unknown { value: "number of points", found: count });
         }
         Self::new(recipe, points)
     }
 }
 
-impl From<Recipe> for Divided {
+/// Checks a point against its member and the point before. Returns the broken condition and the
+/// number that breaks it.
+fn check_point(
+    recipe: &Recipe,
+    before: Option<&RestartPoint>,
+    point: &RestartPoint,
+) -> Result<(), (&'static str, u64)> {
+    let Some(member) = recipe.members.get(point.member as usize) else {
+        return Err(("the index of a member", u64::from(point.member)));
+    };
+    let start = match before {
+        Some(before) if before.member > point.member => {
+            return Err(("members in order", u64::from(point.member)));
+        }
+        Some(before) if before.member == point.member => before.plain,
+        _ => 0,
+    };
+    let (least_bytes, step) = match member.model.restart() {
+        RestartKind::Nowhere => {
+            return Err(("a model that can restart, in member", u64::from(point.member)));
+        }
+        RestartKind::AtBlocks => (MIN_SPAN_BYTES, 1),
+        RestartKind::Warm => (WARM_SPAN_BYTES, CHUNK_BYTES),
+    };
+    let Some(span_bytes) = point.plain.checked_sub(start) else {
+        return Err(("positions in order", point.plain));
+    };
+    if !(least_bytes..=MAX_SPAN_BYTES).contains(&span_bytes) {
+        return Err(("a valid distance to the point before", span_bytes));
+    }
+    if !point.plain.is_multiple_of(step) {
+        return Err(("the start of a chunk", point.plain));
+    }
+    if member.plain_bytes.checked_sub(point.plain).is_none_or(|bytes| bytes < LAST_SPAN_BYTES) {
+        return Err(("a valid distance to the end of the member", point.plain));
+    }
+    if point.phase > 7 {
+        return Err(("a phase of at most 7", u64::from(point.phase)));
+    }
+    Ok(())
+}
+
+impl From<Recipe> for DividedRecipe {
     fn from(recipe: Recipe) -> Self {
         Self { recipe, points: Vec::new() }
     }

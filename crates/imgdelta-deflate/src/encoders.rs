@@ -7,15 +7,15 @@
 
 use crate::error::RemakeError;
 use crate::fallback::ReplayError;
-use crate::model::{AnyEncoder, Model};
+use crate::model::{AnyEncoder, EncoderModel};
 
 /// Keeps the encoder that was used last.
 #[derive(Default)]
-pub struct Encoders {
-    kept: Option<(Model, AnyEncoder)>,
+pub struct EncoderCache {
+    kept: Option<(EncoderModel, AnyEncoder)>,
 }
 
-impl Encoders {
+impl EncoderCache {
     /// Makes an empty cache.
     pub fn new() -> Self {
         Self::default()
@@ -27,7 +27,7 @@ impl Encoders {
     /// If the model does not exist, or is a record of other bytes.
     pub fn remake_raw(
         &mut self,
-        model: &Model,
+        model: &EncoderModel,
         plain: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), RemakeError> {
@@ -38,7 +38,7 @@ impl Encoders {
     }
 
     /// Returns an encoder at the start of a stream. `None` if the model does not exist.
-    pub(crate) fn start(&mut self, model: &Model) -> Option<AnyEncoder> {
+    pub(crate) fn start(&mut self, model: &EncoderModel) -> Option<AnyEncoder> {
         if let Some((kept, mut encoder)) = self.kept.take()
             && kept == *model
             && encoder.restart()
@@ -49,8 +49,8 @@ impl Encoders {
     }
 
     /// Takes an encoder back, in any state.
-    pub(crate) fn keep(&mut self, model: &Model, encoder: AnyEncoder) {
-        if !matches!(model, Model::Tokens(_)) {
+    pub(crate) fn keep(&mut self, model: &EncoderModel, encoder: AnyEncoder) {
+        if !matches!(model, EncoderModel::Tokens(_)) {
             self.kept = Some((model.clone(), encoder));
         }
     }

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 /// The header of a gzip member.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GzipHeader {
     /// Bytes of the header, including all fields.
     pub header_bytes: usize,
@@ -29,15 +30,15 @@ pub struct GzipHeader {
 
 /// The reason why bytes are not a gzip header. Callers treat them as other data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoHeader {
+pub enum GzipHeaderError {
     /// The bytes do not start like a gzip header.
     NotGzip,
     /// The bytes end within the header.
-    Short,
+    Truncated,
 }
 
 /// Bytes of a trailer, which holds the CRC-32 and the length modulo 2^32 of the plain bytes.
-pub const TRAILER_BYTES: usize = 8;
+pub const GZIP_TRAILER_BYTES: usize = 8;
 
 const FIXED_BYTES: usize = 10;
 const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
@@ -49,15 +50,15 @@ const RESERVED: u8 = 0xe0;
 
 impl GzipHeader {
     /// Reads a header at the start of `bytes`.
-    pub fn parse(bytes: &[u8]) -> Result<Self, NoHeader> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, GzipHeaderError> {
         let available = bytes.len().min(MAGIC.len());
         if bytes[..available] != MAGIC[..available] {
-            return Err(NoHeader::NotGzip);
+            return Err(GzipHeaderError::NotGzip);
         }
-        let fixed: &[u8; FIXED_BYTES] = bytes.first_chunk().ok_or(NoHeader::Short)?;
+        let fixed: &[u8; FIXED_BYTES] = bytes.first_chunk().ok_or(GzipHeaderError::Truncated)?;
         let flags = fixed[3];
         if flags & RESERVED != 0 {
-            return Err(NoHeader::NotGzip);
+            return Err(GzipHeaderError::NotGzip);
         }
         let mut header = Self {
             header_bytes: FIXED_BYTES,
@@ -86,23 +87,23 @@ impl GzipHeader {
         Ok(header)
     }
 
-    fn take(&mut self, bytes: &[u8], count: usize) -> Result<Range<usize>, NoHeader> {
+    fn take(&mut self, bytes: &[u8], count: usize) -> Result<Range<usize>, GzipHeaderError> {
         let start = self.header_bytes;
         if bytes.len() - start < count {
-            return Err(NoHeader::Short);
+            return Err(GzipHeaderError::Truncated);
         }
         self.header_bytes += count;
         Ok(start..self.header_bytes)
     }
 
-    fn take_u16(&mut self, bytes: &[u8]) -> Result<u16, NoHeader> {
+    fn take_u16(&mut self, bytes: &[u8]) -> Result<u16, GzipHeaderError> {
         let range = self.take(bytes, 2)?;
         Ok(u16::from_le_bytes([bytes[range.start], bytes[range.start + 1]]))
     }
 
-    fn take_text(&mut self, bytes: &[u8]) -> Result<Range<usize>, NoHeader> {
+    fn take_text(&mut self, bytes: &[u8]) -> Result<Range<usize>, GzipHeaderError> {
         let length = bytes[self.header_bytes..].iter().position(|&byte| byte == 0);
-        let range = self.take(bytes, length.ok_or(NoHeader::Short)?)?;
+        let range = self.take(bytes, length.ok_or(GzipHeaderError::Truncated)?)?;
         self.take(bytes, 1)?;
         Ok(range)
     }
@@ -110,12 +111,12 @@ impl GzipHeader {
 
 /// Computes the checksum and length in a gzip trailer.
 #[derive(Clone, Default)]
-pub struct GzipCheck {
+pub struct GzipChecksum {
     crc: crc32fast::Hasher,
     plain_bytes: u64,
 }
 
-impl GzipCheck {
+impl GzipChecksum {
     /// Starts without bytes.
     pub fn new() -> Self {
         Self::default()
@@ -133,8 +134,8 @@ impl GzipCheck {
     }
 
     /// Returns the trailer of the bytes so far.
-    pub fn trailer(self) -> [u8; TRAILER_BYTES] {
-        let mut trailer = [0; TRAILER_BYTES];
+    pub fn trailer(self) -> [u8; GZIP_TRAILER_BYTES] {
+        let mut trailer = [0; GZIP_TRAILER_BYTES];
         trailer[..4].copy_from_slice(&self.crc.finalize().to_le_bytes());
         trailer[4..].copy_from_slice(&(self.plain_bytes as u32).to_le_bytes());
         trailer
@@ -155,13 +156,13 @@ mod tests {
         assert_eq!(&bytes[header.comment.unwrap()], b"remark");
         assert_eq!(header.header_crc, Some(0xbbaa));
         for short in 0..header.header_bytes {
-            assert_eq!(GzipHeader::parse(&bytes[..short]), Err(NoHeader::Short));
+            assert_eq!(GzipHeader::parse(&bytes[..short]), Err(GzipHeaderError::Truncated));
         }
     }
 
     #[test]
     fn other_bytes_are_refused() {
-        assert_eq!(GzipHeader::parse(b"PK\x03\x04"), Err(NoHeader::NotGzip));
-        assert_eq!(GzipHeader::parse(b"\x1f\x8b\x08\xe0......"), Err(NoHeader::NotGzip));
+        assert_eq!(GzipHeader::parse(b"PK\x03\x04"), Err(GzipHeaderError::NotGzip));
+        assert_eq!(GzipHeader::parse(b"\x1f\x8b\x08\xe0......"), Err(GzipHeaderError::NotGzip));
     }
 }

@@ -3,17 +3,17 @@
 //! Two spans may share a byte, and the checksum in a trailer combines those of the spans. Members
 //! that cannot be cut are remade here, piece by piece. Never remakes a span.
 
-use crate::divided::Divided;
+use crate::divided::DividedRecipe;
 use crate::error::RemakeError;
 use crate::fallback::ReplayError;
-use crate::model::{AnyEncoder, Model};
-use crate::recipe::Trailer;
+use crate::model::{AnyEncoder, EncoderModel};
+use crate::recipe::{MemberTrailer, plain_bytes};
 
-use crate::spans::{Made, Span};
+use crate::spans::{Span, SpanOutput};
 
 /// Joins spans in the order of the steps.
-pub struct Joiner<'a> {
-    divided: &'a Divided,
+pub struct SpanJoiner<'a> {
+    divided: &'a DividedRecipe,
     member: usize,
     /// State of the current member. `None` before its first byte.
     open: Option<OpenMember>,
@@ -28,9 +28,9 @@ struct OpenMember {
     encoder: Option<AnyEncoder>,
 }
 
-impl<'a> Joiner<'a> {
+impl<'a> SpanJoiner<'a> {
     /// Starts at the first byte.
-    pub fn new(divided: &'a Divided) -> Self {
+    pub fn new(divided: &'a DividedRecipe) -> Self {
         Self { divided, member: 0, open: None }
     }
 
@@ -38,31 +38,31 @@ impl<'a> Joiner<'a> {
     pub fn push(
         &mut self,
         span: &Span,
-        mut made: Made,
+        mut output: SpanOutput,
         out: &mut Vec<u8>,
     ) -> Result<(), RemakeError> {
         if span.member != self.member {
-            return Err(RemakeError::TooShort);
+            return Err(RemakeError::Member { expected: self.member, found: span.member });
         }
-        let running = self.begin(out)?;
-        let (bits, phase) = running.partial;
-        if phase != made.phase {
+        let open = self.begin(out)?;
+        let (bits, phase) = open.partial;
+        if phase != output.phase {
             let plain_bytes = span.plain.start;
             return Err(RemakeError::Tokens(ReplayError { plain_bytes }));
         }
-        if let Some(first) = made.bytes.first_mut() {
+        if let Some(first) = output.bytes.first_mut() {
             *first |= bits;
         }
-        running.partial = (0, 0);
-        if made.end_phase > 0 {
-            running.partial = (made.bytes.pop().unwrap_or(0), made.end_phase);
+        open.partial = (0, 0);
+        if output.end_phase > 0 {
+            open.partial = (output.bytes.pop().unwrap_or(0), output.end_phase);
         }
-        running.crc.combine(&made.crc);
-        running.plain_bytes = running.plain_bytes.saturating_add(span.plain.end - span.plain.start);
+        open.crc.combine(&output.crc);
+        open.plain_bytes = open.plain_bytes.saturating_add(span.plain.end - span.plain.start);
         if out.is_empty() {
-            *out = made.bytes;
+            *out = output.bytes;
         } else {
-            out.extend_from_slice(&made.bytes);
+            out.extend_from_slice(&output.bytes);
         }
         if span.is_last { self.end(out) } else { Ok(()) }
     }
@@ -76,14 +76,14 @@ impl<'a> Joiner<'a> {
     ) -> Result<(), RemakeError> {
         let divided = self.divided;
         let model = divided.recipe().members.get(self.member).map(|member| &member.model);
-        let running = self.begin(out)?;
-        if running.encoder.is_none() {
-            running.encoder = model.and_then(Model::start);
+        let open = self.begin(out)?;
+        if open.encoder.is_none() {
+            open.encoder = model.and_then(EncoderModel::start);
         }
-        let encoder = running.encoder.as_mut().ok_or(RemakeError::NoSuchModel)?;
+        let encoder = open.encoder.as_mut().ok_or(RemakeError::NoSuchModel)?;
         encoder.write(plain, out).map_err(RemakeError::Tokens)?;
-        running.crc.update(plain);
-        running.plain_bytes = running.plain_bytes.saturating_add(plain.len() as u64);
+        open.crc.update(plain);
+        open.plain_bytes = open.plain_bytes.saturating_add(plain.len() as u64);
         if is_last { self.end(out) } else { Ok(()) }
     }
 
@@ -91,14 +91,18 @@ impl<'a> Joiner<'a> {
     pub fn finish(self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
         let recipe = self.divided.recipe();
         if self.open.is_some() || self.member != recipe.members.len() {
-            return Err(RemakeError::TooShort);
+            let open_bytes = self.open.map_or(0, |open| open.plain_bytes);
+            return Err(RemakeError::TooShort {
+                expected_bytes: recipe.plain_bytes(),
+                found_bytes: plain_bytes(&recipe.members[..self.member]).saturating_add(open_bytes),
+            });
         }
         out.extend_from_slice(&recipe.tail);
         Ok(())
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) -> Result<&mut OpenMember, RemakeError> {
-        let member = self.divided.recipe().members.get(self.member).ok_or(RemakeError::TooLong)?;
+        let member = self.divided.recipe().members.get(self.member).ok_or(RemakeError::Finished)?;
         Ok(self.open.get_or_insert_with(|| {
             out.extend_from_slice(&member.header);
             OpenMember {
@@ -111,17 +115,17 @@ impl<'a> Joiner<'a> {
     }
 
     fn end(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
-        let Some(running) = self.open.take() else { return Ok(()) };
-        if let Some(mut encoder) = running.encoder {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        if let Some(mut encoder) = open.encoder {
             encoder.finish(out).map_err(RemakeError::Tokens)?;
         }
         match &self.divided.recipe().members[self.member].trailer {
-            Trailer::None => {}
-            Trailer::Gzip => {
-                out.extend_from_slice(&running.crc.finalize().to_le_bytes());
-                out.extend_from_slice(&(running.plain_bytes as u32).to_le_bytes());
+            MemberTrailer::None => {}
+            MemberTrailer::Gzip => {
+                out.extend_from_slice(&open.crc.finalize().to_le_bytes());
+                out.extend_from_slice(&(open.plain_bytes as u32).to_le_bytes());
             }
-            Trailer::Literal(bytes) => out.extend_from_slice(bytes),
+            MemberTrailer::Literal(bytes) => out.extend_from_slice(bytes),
         }
         self.member += 1;
         Ok(())

@@ -10,7 +10,7 @@
 use crate::bits::BitWriter;
 use crate::golang::GoEncoder;
 use crate::klauspost::KlauspostEncoder;
-use crate::model::{Model, RestartKind};
+use crate::model::{EncoderModel, RestartKind};
 use crate::token::Token;
 use crate::zlib::{GnuGzipEncoder, ResumePoint, ZlibEncoder};
 
@@ -71,7 +71,7 @@ fn boxed<'a>(encoder: impl MidStreamEncoder + 'a) -> Box<dyn MidStreamEncoder + 
 /// Starts an encoder at the first byte of a block. Returns the encoder, and the index in `plain`
 /// of its next byte. `None` if the encoder cannot start at blocks.
 pub(crate) fn at_block<'a>(
-    model: &Model,
+    model: &EncoderModel,
     plain: &[u8],
     place: ResumePoint,
 ) -> Option<(Box<dyn MidStreamEncoder + 'a>, usize)> {
@@ -80,11 +80,11 @@ pub(crate) fn at_block<'a>(
     }
     if place.is_start() {
         let encoder = match *model {
-            Model::Golang { level } => boxed(GoEncoder::new(level)?),
-            Model::Zlib { level, mem_level, window_bits, strategy } => {
+            EncoderModel::Golang { level } => boxed(GoEncoder::new(level)?),
+            EncoderModel::Zlib { level, mem_level, window_bits, strategy } => {
                 boxed(ZlibEncoder::new(level, mem_level, window_bits, strategy)?)
             }
-            Model::GnuGzip { level } => boxed(GnuGzipEncoder::new(level)?),
+            EncoderModel::GnuGzip { level } => boxed(GnuGzipEncoder::new(level)?),
             _ => return None,
         };
         return Some((encoder, 0));
@@ -92,13 +92,15 @@ pub(crate) fn at_block<'a>(
     let ResumePoint { index, literals, has_slid } = place;
     let from = index - literals;
     Some(match *model {
-        Model::Golang { level } => {
+        EncoderModel::Golang { level } => {
             (boxed(GoEncoder::resume(level, plain, index, has_slid)?), index)
         }
-        Model::Zlib { level, mem_level, strategy, .. } => {
+        EncoderModel::Zlib { level, mem_level, strategy, .. } => {
             (boxed(ZlibEncoder::resume((level, mem_level, strategy), plain, place)?), from)
         }
-        Model::GnuGzip { level } => (boxed(GnuGzipEncoder::resume(level, plain, place)?), from),
+        EncoderModel::GnuGzip { level } => {
+            (boxed(GnuGzipEncoder::resume(level, plain, place)?), from)
+        }
         _ => return None,
     })
 }
@@ -106,7 +108,7 @@ pub(crate) fn at_block<'a>(
 /// Starts an encoder behind whole chunks, which are parsed and not written. Returns the encoder,
 /// and the tokens of the last chunk. `None` if the encoder cannot start warm.
 pub(crate) fn warm<'a>(
-    model: &Model,
+    model: &EncoderModel,
     before: &[u8],
 ) -> Option<(Box<dyn MidStreamEncoder + 'a>, Vec<Token>)> {
     if model.restart() != RestartKind::Warm {
@@ -114,13 +116,13 @@ pub(crate) fn warm<'a>(
     }
     let mut last = Vec::new();
     let encoder = match *model {
-        Model::Golang { level } => {
+        EncoderModel::Golang { level } => {
             let mut encoder = GoEncoder::new(level)?;
             encoder.warm_up(before, &mut last);
             boxed(encoder)
         }
-        Model::Klauspost { behaviour, level } => {
-            let mut encoder = KlauspostEncoder::new(behaviour, level, &[])?;
+        EncoderModel::Klauspost { version, level } => {
+            let mut encoder = KlauspostEncoder::new(version, level, &[])?;
             encoder.warm_up(before, &mut last);
             boxed(encoder)
         }

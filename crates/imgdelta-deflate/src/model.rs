@@ -4,12 +4,15 @@
 
 use crate::fallback::{RecordReplay, ReplayError};
 use crate::golang::GoEncoder;
-use crate::klauspost::{Behaviour, KlauspostEncoder, PGZIP_HISTORY_BYTES, PgzipEncoder};
-use crate::zlib::{GnuGzipEncoder, PigzBlocks, PigzEncoder, Strategy, WINDOW_BITS, ZlibEncoder};
+use crate::klauspost::{KlauspostEncoder, KlauspostVersion, PGZIP_HISTORY_BYTES, PgzipEncoder};
+use crate::zlib::{
+    GnuGzipEncoder, PigzBlocks, PigzEncoder, WINDOW_BITS, ZlibEncoder, ZlibStrategy,
+};
 
 /// The encoder of a deflate stream, with its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Model {
+#[non_exhaustive]
+pub enum EncoderModel {
     /// Go's `compress/flate` up to Go 1.26.
     Golang {
         /// -2 to 9. -1 is the same as 6.
@@ -18,14 +21,14 @@ pub enum Model {
     /// klauspost/compress, or Go from 1.27 on.
     Klauspost {
         /// The version of klauspost/compress.
-        behaviour: Behaviour,
+        version: KlauspostVersion,
         /// -2, or 0 to 9.
         level: i8,
     },
     /// klauspost's pgzip.
     Pgzip {
         /// The version of klauspost/compress in pgzip.
-        behaviour: Behaviour,
+        version: KlauspostVersion,
         /// -2, or 0 to 9.
         level: i8,
         /// Plain bytes in a segment.
@@ -40,7 +43,7 @@ pub enum Model {
         /// 9 to 15. The default is 15.
         window_bits: u8,
         /// The strategy for copies.
-        strategy: Strategy,
+        strategy: ZlibStrategy,
     },
     /// GNU gzip.
     GnuGzip {
@@ -84,7 +87,7 @@ pub(crate) enum AnyEncoder {
     Tokens(Box<RecordReplay>),
 }
 
-impl Model {
+impl EncoderModel {
     /// True if the encoder has these parameters.
     pub fn exists(&self) -> bool {
         match *self {
@@ -168,11 +171,11 @@ impl Model {
     pub(crate) fn start(&self) -> Option<AnyEncoder> {
         Some(match *self {
             Self::Golang { level } => AnyEncoder::Golang(Box::new(GoEncoder::new(level)?)),
-            Self::Klauspost { behaviour, level } => {
-                AnyEncoder::Klauspost(Box::new(KlauspostEncoder::new(behaviour, level, &[])?))
+            Self::Klauspost { version, level } => {
+                AnyEncoder::Klauspost(Box::new(KlauspostEncoder::new(version, level, &[])?))
             }
-            Self::Pgzip { behaviour, level, segment_bytes } => AnyEncoder::Pgzip(Box::new(
-                PgzipEncoder::new(behaviour, level, segment_bytes as usize)?,
+            Self::Pgzip { version, level, segment_bytes } => AnyEncoder::Pgzip(Box::new(
+                PgzipEncoder::new(version, level, segment_bytes as usize)?,
             )),
             Self::Zlib { level, mem_level, window_bits, strategy } => AnyEncoder::Zlib(Box::new(
                 ZlibEncoder::new(level, mem_level, window_bits, strategy)?,

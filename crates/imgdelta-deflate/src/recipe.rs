@@ -1,38 +1,38 @@
 //! Recipes: the data that remakes a compressed stream from its plain bytes.
 //!
 //! The byte form has a version and is compact: a pgzip layer takes about 25 bytes. Reading it
-//! checks every length against [`Limits`] before memory is allocated. Never compresses.
+//! checks every length against [`RecipeLimits`] before memory is allocated. Never compresses.
 
-use crate::error::BadRecipe;
-use crate::klauspost::Behaviour;
-use crate::model::Model;
-use crate::zlib::{PigzBlocks, Strategy};
+use crate::error::RecipeError;
+use crate::klauspost::KlauspostVersion;
+use crate::model::EncoderModel;
+use crate::zlib::{PigzBlocks, ZlibStrategy};
 
 /// The data that remakes a compressed stream from its plain bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recipe {
     /// The members, in order. Most streams have one.
-    pub members: Vec<Member>,
+    pub members: Vec<RecipeMember>,
     /// The bytes behind the last member, copied.
     pub tail: Vec<u8>,
 }
 
 /// One deflate stream with its header and trailer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
+pub struct RecipeMember {
     /// The bytes before the deflate stream, copied.
     pub header: Vec<u8>,
     /// The encoder of the stream.
-    pub model: Model,
+    pub model: EncoderModel,
     /// The bytes behind the stream.
-    pub trailer: Trailer,
+    pub trailer: MemberTrailer,
     /// Plain bytes in the member.
     pub plain_bytes: u64,
 }
 
 /// The bytes behind a deflate stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trailer {
+pub enum MemberTrailer {
     /// No bytes: a raw deflate stream.
     None,
     /// gzip's checksum and length, if both are right.
@@ -44,20 +44,28 @@ pub enum Trailer {
 /// Limits for [`Recipe::from_bytes`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Limits {
+pub struct RecipeLimits {
     /// Most members. bgzip makes one member per 64 KiB, so a million members are 64 GiB.
     pub members: u64,
     /// Most bytes of the recipe. Reading copies its literal parts once.
     pub recipe_bytes: u64,
 }
 
-impl Default for Limits {
+impl Default for RecipeLimits {
     fn default() -> Self {
         Self { members: 1 << 20, recipe_bytes: 256 << 20 }
     }
 }
 
+/// Returns the plain bytes of some members, or the largest number if the sum overflows.
+pub(crate) fn plain_bytes(members: &[RecipeMember]) -> u64 {
+    members.iter().fold(0, |sum, member| sum.saturating_add(member.plain_bytes))
+}
+
+/// Version of a recipe without restart points.
 const VERSION: u8 = 1;
+/// Version of a recipe with restart points: see `divided`.
+pub(crate) const NEWEST_VERSION: u8 = 2;
 
 impl Recipe {
     /// Returns the recipe as bytes.
@@ -68,9 +76,9 @@ impl Recipe {
             put_bytes(&mut out, &member.header);
             put_model(&mut out, &member.model);
             match &member.trailer {
-                Trailer::None => out.push(0),
-                Trailer::Gzip => out.push(1),
-                Trailer::Literal(bytes) => {
+                MemberTrailer::None => out.push(0),
+                MemberTrailer::Gzip => out.push(1),
+                MemberTrailer::Literal(bytes) => {
                     out.push(2);
                     put_bytes(&mut out, bytes);
                 }
@@ -82,27 +90,27 @@ impl Recipe {
     }
 
     /// Reads a recipe, which must take all of `bytes`.
-    pub fn from_bytes(bytes: &[u8], limits: Limits) -> Result<Self, BadRecipe> {
-        if bytes.len() as u64 > limits.recipe_bytes {
-            return Err(BadRecipe::Limit);
-        }
-        let mut reader = RecipeReader { bytes };
+    pub fn from_bytes(bytes: &[u8], limits: RecipeLimits) -> Result<Self, RecipeError> {
+        let mut reader = RecipeReader::new(bytes, limits)?;
         let version = reader.byte()?;
         if version != VERSION {
-            return Err(BadRecipe::Version(version));
+            return Err(RecipeError::Version { expected: NEWEST_VERSION, found: version });
         }
         let recipe = reader.recipe(limits)?;
-        if !reader.bytes.is_empty() {
-            return Err(BadRecipe::Length);
-        }
+        reader.finish()?;
         Ok(recipe)
+    }
+
+    /// Returns the plain bytes of all members, or the largest number if the sum overflows.
+    pub fn plain_bytes(&self) -> u64 {
+        plain_bytes(&self.members)
     }
 }
 
-impl Model {
+impl EncoderModel {
     /// Returns the model as bytes: two to seven, except for a record. zlib's models take four.
     /// A caller needs only these bytes to remake a raw stream with
-    /// [`Encoders::remake_raw`](crate::Encoders::remake_raw).
+    /// [`EncoderCache::remake_raw`](crate::EncoderCache::remake_raw).
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_model(&mut out, self);
@@ -110,13 +118,11 @@ impl Model {
     }
 
     /// Reads a model, which must take all of `bytes`.
-    pub fn from_bytes(bytes: &[u8], limits: Limits) -> Result<Self, BadRecipe> {
-        if bytes.len() as u64 > limits.recipe_bytes {
-            return Err(BadRecipe::Limit);
-        }
-        let mut reader = RecipeReader { bytes };
+    pub fn from_bytes(bytes: &[u8], limits: RecipeLimits) -> Result<Self, RecipeError> {
+        let mut reader = RecipeReader::new(bytes, limits)?;
         let model = reader.model()?;
-        if reader.bytes.is_empty() { Ok(model) } else { Err(BadRecipe::Length) }
+        reader.finish()?;
+        Ok(model)
     }
 }
 
@@ -144,24 +150,24 @@ const PIGZ_INDEPENDENT: u8 = 7;
 const PIGZ_CONTINUED: u8 = 8;
 const USUAL_WINDOW_BITS: u8 = 15;
 
-fn put_model(out: &mut Vec<u8>, model: &Model) {
+fn put_model(out: &mut Vec<u8>, model: &EncoderModel) {
     match *model {
-        Model::Golang { level } => out.extend([GOLANG, level as u8]),
-        Model::Klauspost { behaviour, level } => {
-            out.extend([KLAUSPOST, behaviour_number(behaviour), level as u8]);
+        EncoderModel::Golang { level } => out.extend([GOLANG, level as u8]),
+        EncoderModel::Klauspost { version, level } => {
+            out.extend([KLAUSPOST, version_number(version), level as u8]);
         }
-        Model::Pgzip { behaviour, level, segment_bytes } => {
-            out.extend([PGZIP, behaviour_number(behaviour), level as u8]);
+        EncoderModel::Pgzip { version, level, segment_bytes } => {
+            out.extend([PGZIP, version_number(version), level as u8]);
             put_number(out, u64::from(segment_bytes));
         }
-        Model::Zlib { level, mem_level, window_bits, strategy } => {
-            let strategy = Strategy::ALL.iter().position(|&s| s == strategy).unwrap_or(0);
+        EncoderModel::Zlib { level, mem_level, window_bits, strategy } => {
+            let strategy = ZlibStrategy::ALL.iter().position(|&s| s == strategy).unwrap_or(0);
             // Zero in the upper half is the default window.
             let sizes = mem_level | (USUAL_WINDOW_BITS - window_bits) << 4;
             out.extend([ZLIB, level, sizes, strategy as u8]);
         }
-        Model::GnuGzip { level } => out.extend([GNU_GZIP, level]),
-        Model::Pigz { level, block_bytes, blocks } => {
+        EncoderModel::GnuGzip { level } => out.extend([GNU_GZIP, level]),
+        EncoderModel::Pigz { level, block_bytes, blocks } => {
             let kind = match blocks {
                 PigzBlocks::Primed => PIGZ,
                 PigzBlocks::Independent => PIGZ_INDEPENDENT,
@@ -170,7 +176,7 @@ fn put_model(out: &mut Vec<u8>, model: &Model) {
             out.extend([kind, level]);
             put_number(out, u64::from(block_bytes));
         }
-        Model::Tokens(ref record) => {
+        EncoderModel::Tokens(ref record) => {
             out.push(TOKENS);
             put_bytes(out, record);
         }
@@ -178,38 +184,60 @@ fn put_model(out: &mut Vec<u8>, model: &Model) {
 }
 
 /// Returns the number of a version in the byte form. A number is never reused.
-fn behaviour_number(behaviour: Behaviour) -> u8 {
-    match behaviour {
-        Behaviour::V1_15_10 => 0,
-        Behaviour::V1_15_15 => 1,
-        Behaviour::V1_18_0 => 2,
-        Behaviour::V1_18_2 => 3,
-        Behaviour::V1_20 => 4,
+fn version_number(version: KlauspostVersion) -> u8 {
+    match version {
+        KlauspostVersion::V1_15_10 => 0,
+        KlauspostVersion::V1_15_15 => 1,
+        KlauspostVersion::V1_18_0 => 2,
+        KlauspostVersion::V1_18_2 => 3,
+        KlauspostVersion::V1_20 => 4,
     }
 }
 
+/// Reads the values of a recipe.
 pub(crate) struct RecipeReader<'a> {
-    pub(crate) bytes: &'a [u8],
+    bytes: &'a [u8],
 }
 
 impl<'a> RecipeReader<'a> {
+    pub(crate) fn new(bytes: &'a [u8], limits: RecipeLimits) -> Result<Self, RecipeError> {
+        let (value, expected) = ("its number of bytes", limits.recipe_bytes);
+        let found = bytes.len() as u64;
+        if found > expected {
+            return Err(RecipeError::Limit { value, expected, found });
+        }
+        Ok(Self { bytes })
+    }
+
+    /// Checks that no bytes are left.
+    pub(crate) fn finish(&self) -> Result<(), RecipeError> {
+        match self.bytes.len() as u64 {
+            0 => Ok(()),
+            found_bytes => Err(RecipeError::Trailing { found_bytes }),
+        }
+    }
+
     /// Reads members and tail.
-    pub(crate) fn recipe(&mut self, limits: Limits) -> Result<Recipe, BadRecipe> {
+    pub(crate) fn recipe(&mut self, limits: RecipeLimits) -> Result<Recipe, RecipeError> {
         let count = self.number()?;
         if count > limits.members {
-            return Err(BadRecipe::Limit);
+            let (value, expected) = ("the number of members", limits.members);
+            return Err(RecipeError::Limit { value, expected, found: count });
         }
         // Each member takes some bytes of input, so memory stays proportional to the input.
         let mut members = Vec::new();
         for _ in 0..count {
-            members.push(Member {
+            members.push(RecipeMember {
                 header: self.bytes()?.to_vec(),
                 model: self.model()?,
                 trailer: match self.byte()? {
-                    0 => Trailer::None,
-                    1 => Trailer::Gzip,
-                    2 => Trailer::Literal(self.bytes()?.to_vec()),
-                    _ => return Err(BadRecipe::Unknown),
+                    0 => MemberTrailer::None,
+                    1 => MemberTrailer::Gzip,
+                    2 => MemberTrailer::Literal(self.bytes()?.to_vec()),
+                    kind => {
+                        let (value, found) = ("kind of trailer", u64::from(kind));
+                        return Err(RecipeError::Unknown { value, found });
+                    }
                 },
                 plain_bytes: self.number()?,
             });
@@ -217,13 +245,11 @@ impl<'a> RecipeReader<'a> {
         Ok(Recipe { members, tail: self.bytes()?.to_vec() })
     }
 
-    fn byte(&mut self) -> Result<u8, BadRecipe> {
-        let (&byte, rest) = self.bytes.split_first().ok_or(BadRecipe::Length)?;
-        self.bytes = rest;
-        Ok(byte)
+    pub(crate) fn byte(&mut self) -> Result<u8, RecipeError> {
+        Ok(self.take(1)?[0])
     }
 
-    pub(crate) fn number(&mut self) -> Result<u64, BadRecipe> {
+    pub(crate) fn number(&mut self) -> Result<u64, RecipeError> {
         let mut number = 0;
         for shift in (0..63).step_by(7) {
             let byte = self.byte()?;
@@ -232,61 +258,75 @@ impl<'a> RecipeReader<'a> {
                 return Ok(number);
             }
         }
-        Err(BadRecipe::Limit)
+        Err(RecipeError::Limit { value: "a number", expected: u64::MAX >> 1, found: u64::MAX })
     }
 
-    fn bytes(&mut self) -> Result<&'a [u8], BadRecipe> {
-        let count = usize::try_from(self.number()?).map_err(|_| BadRecipe::Length)?;
-        let (bytes, rest) = self.bytes.split_at_checked(count).ok_or(BadRecipe::Length)?;
+    fn bytes(&mut self) -> Result<&'a [u8], RecipeError> {
+        let count = self.number()?;
+        self.take(count)
+    }
+
+    fn take(&mut self, count: u64) -> Result<&'a [u8], RecipeError> {
+        let split = usize::try_from(count).ok().and_then(|at| self.bytes.split_at_checked(at));
+        let Some((bytes, rest)) = split else {
+            let found_bytes = self.bytes.len() as u64;
+            return Err(RecipeError::Truncated { expected_bytes: count, found_bytes });
+        };
         self.bytes = rest;
         Ok(bytes)
     }
 
-    fn behaviour(&mut self) -> Result<Behaviour, BadRecipe> {
+    fn version(&mut self) -> Result<KlauspostVersion, RecipeError> {
         let number = self.byte()?;
-        let behaviour = Behaviour::ALL.into_iter().find(|&b| behaviour_number(b) == number);
-        behaviour.ok_or(BadRecipe::Unknown)
+        let version = KlauspostVersion::ALL.into_iter().find(|&v| version_number(v) == number);
+        let (value, found) = ("version of klauspost/compress", u64::from(number));
+        version.ok_or(RecipeError::Unknown { value, found })
     }
 
-    fn size(&mut self) -> Result<u32, BadRecipe> {
+    fn size(&mut self) -> Result<u32, RecipeError> {
         // The limit is for blocks of pigz, which are buffered. Usual sizes are far below it.
-        u32::try_from(self.number()?).ok().filter(|&n| n <= MAX_BLOCK_BYTES).ok_or(BadRecipe::Limit)
+        let (value, expected, found) = ("a block", u64::from(MAX_BLOCK_BYTES), self.number()?);
+        let size = u32::try_from(found).ok().filter(|&size| size <= MAX_BLOCK_BYTES);
+        size.ok_or(RecipeError::Limit { value, expected, found })
     }
 
-    fn pigz(&mut self, blocks: PigzBlocks) -> Result<Model, BadRecipe> {
-        Ok(Model::Pigz { level: self.byte()?, block_bytes: self.size()?, blocks })
+    fn pigz(&mut self, blocks: PigzBlocks) -> Result<EncoderModel, RecipeError> {
+        Ok(EncoderModel::Pigz { level: self.byte()?, block_bytes: self.size()?, blocks })
     }
 
-    fn model(&mut self) -> Result<Model, BadRecipe> {
-        let model = match self.byte()? {
-            GOLANG => Model::Golang { level: self.byte()? as i8 },
+    fn model(&mut self) -> Result<EncoderModel, RecipeError> {
+        let kind = self.byte()?;
+        let unknown = |value| RecipeError::Unknown { value, found: u64::from(kind) };
+        let model = match kind {
+            GOLANG => EncoderModel::Golang { level: self.byte()? as i8 },
             KLAUSPOST => {
-                Model::Klauspost { behaviour: self.behaviour()?, level: self.byte()? as i8 }
+                EncoderModel::Klauspost { version: self.version()?, level: self.byte()? as i8 }
             }
-            PGZIP => Model::Pgzip {
-                behaviour: self.behaviour()?,
+            PGZIP => EncoderModel::Pgzip {
+                version: self.version()?,
                 level: self.byte()? as i8,
                 segment_bytes: self.size()?,
             },
             ZLIB => {
                 let (level, sizes, strategy) = (self.byte()?, self.byte()?, self.byte()?);
-                Model::Zlib {
+                let (value, found) = ("strategy of zlib", u64::from(strategy));
+                EncoderModel::Zlib {
                     level,
                     mem_level: sizes & 15,
                     window_bits: USUAL_WINDOW_BITS - (sizes >> 4),
-                    strategy: *Strategy::ALL
+                    strategy: *ZlibStrategy::ALL
                         .get(usize::from(strategy))
-                        .ok_or(BadRecipe::Unknown)?,
+                        .ok_or(RecipeError::Unknown { value, found })?,
                 }
             }
-            GNU_GZIP => Model::GnuGzip { level: self.byte()? },
+            GNU_GZIP => EncoderModel::GnuGzip { level: self.byte()? },
             PIGZ => self.pigz(PigzBlocks::Primed)?,
             PIGZ_INDEPENDENT => self.pigz(PigzBlocks::Independent)?,
             PIGZ_CONTINUED => self.pigz(PigzBlocks::Continued)?,
-            TOKENS => Model::Tokens(self.bytes()?.to_vec()),
-            _ => return Err(BadRecipe::Unknown),
+            TOKENS => EncoderModel::Tokens(self.bytes()?.to_vec()),
+            _ => return Err(unknown("model")),
         };
-        if model.exists() { Ok(model) } else { Err(BadRecipe::Unknown) }
+        if model.exists() { Ok(model) } else { Err(unknown("parameter of model")) }
     }
 }
 

@@ -4,12 +4,12 @@
 //! record. Never checks more than the length of the plain bytes: callers check the digest of the
 //! result.
 
-use crate::encoders::Encoders;
+use crate::encoders::EncoderCache;
 use crate::error::RemakeError;
-use crate::gzip::GzipCheck;
+use crate::gzip::GzipChecksum;
 use crate::klauspost::{KlauspostEncoder, PGZIP_HISTORY_BYTES};
-use crate::model::{AnyEncoder, Model};
-use crate::recipe::{Recipe, Trailer};
+use crate::model::{AnyEncoder, EncoderModel};
+use crate::recipe::{MemberTrailer, Recipe, plain_bytes};
 
 /// Remakes one compressed stream.
 pub struct Remaker<'a> {
@@ -17,23 +17,23 @@ pub struct Remaker<'a> {
     /// Index of the current member.
     member: usize,
     open: Option<CurrentMember>,
-    encoders: Encoders,
+    encoders: EncoderCache,
 }
 
 struct CurrentMember {
     encoder: AnyEncoder,
-    check: Option<GzipCheck>,
+    check: Option<GzipChecksum>,
     left_bytes: u64,
 }
 
 impl<'a> Remaker<'a> {
     /// Makes a remaker at the first byte of the stream.
     pub fn new(recipe: &'a Recipe) -> Self {
-        Self::reusing(recipe, Encoders::new())
+        Self::reusing(recipe, EncoderCache::new())
     }
 
     /// Makes a remaker that uses the encoder in the cache, if it has the right parameters.
-    pub fn reusing(recipe: &'a Recipe, encoders: Encoders) -> Self {
+    pub fn reusing(recipe: &'a Recipe, encoders: EncoderCache) -> Self {
         Self { recipe, member: 0, open: None, encoders }
     }
 
@@ -41,16 +41,20 @@ impl<'a> Remaker<'a> {
     pub fn write(&mut self, mut plain: &[u8], out: &mut Vec<u8>) -> Result<(), RemakeError> {
         while !plain.is_empty() {
             self.start_member(out)?;
-            let Some(running) = &mut self.open else { return Err(RemakeError::TooLong) };
-            let most = usize::try_from(running.left_bytes).unwrap_or(usize::MAX);
+            let Some(open) = &mut self.open else {
+                let expected_bytes = self.recipe.plain_bytes();
+                let found_bytes = expected_bytes.saturating_add(plain.len() as u64);
+                return Err(RemakeError::TooLong { expected_bytes, found_bytes });
+            };
+            let most = usize::try_from(open.left_bytes).unwrap_or(usize::MAX);
             let (now, later) = plain.split_at(plain.len().min(most));
-            running.encoder.write(now, out).map_err(RemakeError::Tokens)?;
-            if let Some(check) = &mut running.check {
+            open.encoder.write(now, out).map_err(RemakeError::Tokens)?;
+            if let Some(check) = &mut open.check {
                 check.update(now);
             }
-            running.left_bytes -= now.len() as u64;
+            open.left_bytes -= now.len() as u64;
             plain = later;
-            if running.left_bytes == 0 {
+            if open.left_bytes == 0 {
                 self.end_member(out)?;
             }
         }
@@ -63,10 +67,14 @@ impl<'a> Remaker<'a> {
     }
 
     /// Ends the stream like [`Remaker::finish`], and returns the encoder for another stream.
-    pub fn finish_reusing(mut self, out: &mut Vec<u8>) -> Result<Encoders, RemakeError> {
+    pub fn finish_reusing(mut self, out: &mut Vec<u8>) -> Result<EncoderCache, RemakeError> {
         self.start_member(out)?;
-        if self.open.is_some() {
-            return Err(RemakeError::TooShort);
+        if let Some(open) = self.open {
+            let done = plain_bytes(&self.recipe.members[..=self.member]);
+            return Err(RemakeError::TooShort {
+                expected_bytes: self.recipe.plain_bytes(),
+                found_bytes: done.saturating_sub(open.left_bytes),
+            });
         }
         out.extend_from_slice(&self.recipe.tail);
         Ok(self.encoders)
@@ -79,7 +87,7 @@ impl<'a> Remaker<'a> {
             out.extend_from_slice(&member.header);
             self.open = Some(CurrentMember {
                 encoder: self.encoders.start(&member.model).ok_or(RemakeError::NoSuchModel)?,
-                check: (member.trailer == Trailer::Gzip).then(GzipCheck::new),
+                check: (member.trailer == MemberTrailer::Gzip).then(GzipChecksum::new),
                 left_bytes: member.plain_bytes,
             });
             if member.plain_bytes == 0 {
@@ -90,22 +98,22 @@ impl<'a> Remaker<'a> {
     }
 
     fn end_member(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
-        let Some(mut running) = self.open.take() else { return Ok(()) };
-        running.encoder.finish(out).map_err(RemakeError::Tokens)?;
-        if let Some(check) = running.check {
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        open.encoder.finish(out).map_err(RemakeError::Tokens)?;
+        if let Some(check) = open.check {
             out.extend_from_slice(&check.trailer());
         }
         let member = &self.recipe.members[self.member];
-        if let Trailer::Literal(bytes) = &member.trailer {
+        if let MemberTrailer::Literal(bytes) = &member.trailer {
             out.extend_from_slice(bytes);
         }
-        self.encoders.keep(&member.model, running.encoder);
+        self.encoders.keep(&member.model, open.encoder);
         self.member += 1;
         Ok(())
     }
 }
 
-impl Encoders {
+impl EncoderCache {
     /// Appends the stream of `recipe` to `out`. `plain` has all plain bytes of the stream.
     ///
     /// # Errors
@@ -127,19 +135,19 @@ impl Encoders {
 /// Remakes one segment of a pgzip stream, without the gzip wrapper. Callers can remake segments in
 /// parallel and join them.
 ///
-/// `before` ends with the plain bytes before the segment, of which the last
-/// [`PGZIP_HISTORY_BYTES`] are used. The last segment of a stream is not full, and may be empty.
+/// `before` ends with the plain bytes before the segment, of which the last 16 KiB are used. The
+/// last segment of a stream is not full, and may be empty.
 /// `None` if `model` is not pgzip.
 pub fn pgzip_segment(
-    model: &Model,
+    model: &EncoderModel,
     before: &[u8],
     segment: &[u8],
     is_last: bool,
     out: &mut Vec<u8>,
 ) -> Option<()> {
-    let Model::Pgzip { behaviour, level, .. } = *model else { return None };
+    let EncoderModel::Pgzip { version, level, .. } = *model else { return None };
     let history = &before[before.len().saturating_sub(PGZIP_HISTORY_BYTES)..];
-    let mut encoder = KlauspostEncoder::new(behaviour, level, history)?;
+    let mut encoder = KlauspostEncoder::new(version, level, history)?;
     encoder.write(segment);
     encoder.flush();
     if is_last {

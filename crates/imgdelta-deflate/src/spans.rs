@@ -4,22 +4,22 @@
 //! points reads the encoder's buffer, at most 64 KiB, or some chunks that it parses in advance. A
 //! small member is one span, and a long member that cannot be cut is a serial step.
 //! Never starts threads: callers remake spans in parallel and join them with
-//! [`Joiner`](crate::Joiner).
+//! [`SpanJoiner`](crate::Joiner).
 
 use crate::bits::BitWriter;
-use crate::divided::{Divided, Point};
+use crate::divided::{DividedRecipe, RestartPoint};
 use crate::error::RemakeError;
 use crate::fallback::ReplayError;
 use crate::klauspost::PGZIP_HISTORY_BYTES;
 use crate::mid_stream::{self, MidStreamEncoder, warm_from};
-use crate::model::{Model, RestartKind};
+use crate::model::{EncoderModel, RestartKind};
 use crate::remake::pgzip_segment;
 use crate::window::{LOOKAHEAD_BYTES, base_of};
 use crate::zlib::{PIGZ_HISTORY_BYTES, PigzBlocks, PigzEncoder, ResumePoint};
 use std::ops::Range;
 
 /// Plain bytes of a span of segments, about.
-pub const SPAN_BYTES: u64 = 1 << 20;
+const SPAN_BYTES: u64 = 1 << 20;
 /// Plain bytes of the largest member that is a single span.
 const WHOLE_BYTES: u64 = 4 << 20;
 /// Plain bytes of the largest segment that is a span. Members of larger segments are serial steps,
@@ -28,7 +28,7 @@ const MAX_SEGMENT_BYTES: u64 = 4 << 20;
 
 /// A step of remaking a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum RemakeStep {
     /// A span, which is remade independently.
     Span(Span),
     /// A member that is remade in order, piece by piece.
@@ -63,7 +63,7 @@ enum SpanKind {
 }
 
 /// The output of a span, and its part of the checksum.
-pub struct Made {
+pub struct SpanOutput {
     pub(crate) bytes: Vec<u8>,
     pub(crate) phase: u8,
     /// Used bits of the last byte. 0 if all are used.
@@ -72,8 +72,8 @@ pub struct Made {
 }
 
 /// Iterator over the steps of a recipe, in order.
-pub struct Steps<'a> {
-    divided: &'a Divided,
+pub struct RemakeSteps<'a> {
+    divided: &'a DividedRecipe,
     member: usize,
     /// Start of the member in the plain bytes of the recipe.
     start: u64,
@@ -81,18 +81,25 @@ pub struct Steps<'a> {
     done: u64,
     /// True after the first step of the member.
     begun: bool,
-    points: &'a [Point],
+    points: &'a [RestartPoint],
 }
 
-impl Divided {
+impl DividedRecipe {
     /// Returns the steps that remake the stream.
-    pub fn steps(&self) -> Steps<'_> {
-        Steps { divided: self, member: 0, start: 0, done: 0, begun: false, points: self.points() }
+    pub fn steps(&self) -> RemakeSteps<'_> {
+        RemakeSteps {
+            divided: self,
+            member: 0,
+            start: 0,
+            done: 0,
+            begun: false,
+            points: self.points(),
+        }
     }
 }
 
 /// The ends of steps, and the bytes that they read.
-impl Steps<'_> {
+impl RemakeSteps<'_> {
     fn segments(&self, bytes: u64, total: u64) -> u64 {
         // The whole segments that fit. The last span has the rest.
         let group = (SPAN_BYTES / bytes).max(1) * bytes;
@@ -101,21 +108,21 @@ impl Steps<'_> {
 
     /// Returns the range that a span from `point` to `end` reads in its member, for encoders that
     /// index every position.
-    fn from_block(done: u64, end: u64, total: u64, point: Point) -> (Range<u64>, SpanKind) {
+    fn from_block(done: u64, end: u64, total: u64, point: RestartPoint) -> (Range<u64>, SpanKind) {
         let literals = u64::from(point.literals).min(done);
         let from = base_of(done - literals);
         let until = if end == total { end } else { end + LOOKAHEAD_BYTES as u64 };
         (from..until, SpanKind::Points { literals: literals as usize, has_slid: from > 0 })
     }
 
-    fn points(&mut self, total: u64) -> (u64, Point) {
-        let is_own = |point: &Point| point.member as usize == self.member;
+    fn points(&mut self, total: u64) -> (u64, RestartPoint) {
+        let is_own = |point: &RestartPoint| point.member as usize == self.member;
         let start = match self.points.split_first() {
             Some((&point, rest)) if self.done > 0 => {
                 self.points = rest;
                 point
             }
-            _ => Point { member: 0, plain: 0, literals: 0, phase: 0 },
+            _ => RestartPoint { member: 0, plain: 0, literals: 0, phase: 0 },
         };
         let next = self.points.first().filter(|point| is_own(point));
         let end = next.map_or(total, |next| next.plain);
@@ -123,10 +130,10 @@ impl Steps<'_> {
     }
 }
 
-impl Iterator for Steps<'_> {
-    type Item = Step;
+impl Iterator for RemakeSteps<'_> {
+    type Item = RemakeStep;
 
-    fn next(&mut self) -> Option<Step> {
+    fn next(&mut self) -> Option<RemakeStep> {
         let mut member = self.divided.recipe().members.get(self.member)?;
         let mut total = member.plain_bytes;
         if self.begun && self.done == total {
@@ -142,13 +149,15 @@ impl Iterator for Steps<'_> {
         let has_points = done > 0
             || self.points.first().is_some_and(|point| point.member as usize == self.member);
         let (end, reads, kind, phase) = match member.model {
-            Model::Pgzip { segment_bytes, .. } if u64::from(segment_bytes) <= MAX_SEGMENT_BYTES => {
+            EncoderModel::Pgzip { segment_bytes, .. }
+                if u64::from(segment_bytes) <= MAX_SEGMENT_BYTES =>
+            {
                 let bytes = u64::from(segment_bytes);
                 let end = self.segments(bytes, total);
                 let from = done.saturating_sub(PGZIP_HISTORY_BYTES as u64);
                 (end, from..end, SpanKind::Segments { bytes: bytes as usize }, 0)
             }
-            Model::Pigz { block_bytes, blocks, .. }
+            EncoderModel::Pigz { block_bytes, blocks, .. }
                 if u64::from(block_bytes) <= MAX_SEGMENT_BYTES
                     && blocks != PigzBlocks::Continued =>
             {
@@ -168,14 +177,14 @@ impl Iterator for Steps<'_> {
             _ if total <= WHOLE_BYTES => (total, 0..total, SpanKind::Whole, 0),
             _ => {
                 self.done = total;
-                return Some(Step::Serial { plain: start..start.saturating_add(total) });
+                return Some(RemakeStep::Serial { plain: start..start.saturating_add(total) });
             }
         };
         self.done = end;
         // No stream is so long that this overflows. Such a recipe fails for lack of plain bytes.
         let absolute =
             |range: Range<u64>| start.saturating_add(range.start)..start.saturating_add(range.end);
-        Some(Step::Span(Span {
+        Some(RemakeStep::Span(Span {
             plain: absolute(done..end),
             reads: absolute(reads),
             member: self.member,
@@ -188,16 +197,20 @@ impl Iterator for Steps<'_> {
 
 impl Span {
     /// Remakes the span from the bytes it reads.
-    pub fn remake(&self, divided: &Divided, plain: &[u8]) -> Result<Made, RemakeError> {
+    pub fn remake(&self, divided: &DividedRecipe, plain: &[u8]) -> Result<SpanOutput, RemakeError> {
         let lead = usize::try_from(self.plain.start - self.reads.start);
         let own = usize::try_from(self.plain.end - self.plain.start);
-        let (Ok(lead), Ok(own)) = (lead, own) else { return Err(RemakeError::TooLong) };
-        let Some(bytes) = plain.get(lead..).and_then(|rest| rest.get(..own)) else {
-            return Err(RemakeError::TooShort);
-        };
-        if plain.len() as u64 != self.reads.end - self.reads.start {
-            return Err(RemakeError::TooShort);
+        let expected_bytes = self.reads.end - self.reads.start;
+        let found_bytes = plain.len() as u64;
+        let too_short = RemakeError::TooShort { expected_bytes, found_bytes };
+        if found_bytes > expected_bytes {
+            return Err(RemakeError::TooLong { expected_bytes, found_bytes });
         }
+        if found_bytes < expected_bytes {
+            return Err(too_short);
+        }
+        let (Ok(lead), Ok(own)) = (lead, own) else { return Err(too_short) };
+        let bytes = plain.get(lead..).and_then(|rest| rest.get(..own)).ok_or(too_short)?;
         let member = divided.recipe().members.get(self.member).ok_or(RemakeError::NoSuchModel)?;
         let mut crc = crc32fast::Hasher::new();
         crc.update(bytes);
@@ -227,12 +240,12 @@ impl Span {
                 self.encode(encoder, bytes, &mut out)?
             }
         };
-        Ok(Made { bytes: out, phase: self.phase, end_phase, crc })
+        Ok(SpanOutput { bytes: out, phase: self.phase, end_phase, crc })
     }
 
     fn segments(
         &self,
-        model: &Model,
+        model: &EncoderModel,
         plain: &[u8],
         lead: usize,
         segment_bytes: usize,
@@ -256,13 +269,13 @@ impl Span {
 
     fn blocks(
         &self,
-        model: &Model,
+        model: &EncoderModel,
         plain: &[u8],
         lead: usize,
         block_bytes: usize,
         out: &mut Vec<u8>,
     ) -> Result<(), RemakeError> {
-        let Model::Pigz { level, blocks, .. } = *model else {
+        let EncoderModel::Pigz { level, blocks, .. } = *model else {
             return Err(RemakeError::NoSuchModel);
         };
         let mut stream = match lead {
@@ -282,14 +295,16 @@ impl Span {
 
     fn behind_block(
         &self,
-        model: &Model,
+        model: &EncoderModel,
         plain: &[u8],
         place: ResumePoint,
         out: &mut Vec<u8>,
     ) -> Result<u8, RemakeError> {
         // The hash of a position reads the bytes behind it.
         if !place.is_start() && plain.len() < place.index + LOOKAHEAD_BYTES {
-            return Err(RemakeError::TooShort);
+            let expected_bytes = (place.index + LOOKAHEAD_BYTES) as u64;
+            let found_bytes = plain.len() as u64;
+            return Err(RemakeError::TooShort { expected_bytes, found_bytes });
         }
         let (encoder, from) =
             mid_stream::at_block(model, plain, place).ok_or(RemakeError::NoSuchModel)?;

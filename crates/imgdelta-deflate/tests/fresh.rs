@@ -5,7 +5,7 @@
 
 mod inputs;
 
-use imgdelta_deflate::{DetectOptions, Model, Recipe, Remaker, detect_gzip, detect_raw};
+use imgdelta_deflate::{DetectOptions, EncoderModel, Recipe, Remaker, detect_gzip, detect_raw};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -53,7 +53,7 @@ fn remake(recipe: &Recipe, plain: &[u8]) -> Vec<u8> {
 /// most `side_bytes` besides the header. A record may have a twentieth of the stream more.
 fn check(
     side_bytes: usize,
-    expected: impl Fn(&Model) -> bool,
+    expected: impl Fn(&EncoderModel) -> bool,
     compress: impl Fn(&[u8]) -> Option<Vec<u8>>,
 ) {
     for (name, plain) in plains() {
@@ -63,8 +63,8 @@ fn check(
         let member = &recipe.members[0];
         // Several encoders write the same stream for these inputs.
         let is_ambiguous = matches!(name, "empty" | "tiny" | "noise" | "zero");
-        let name_of = |model: &Model| match model {
-            Model::Tokens(record) => format!("a record of {} bytes", record.len()),
+        let name_of = |model: &EncoderModel| match model {
+            EncoderModel::Tokens(record) => format!("a record of {} bytes", record.len()),
             model => format!("{model:?}"),
         };
         let model = name_of(&member.model);
@@ -90,7 +90,7 @@ fn gnu_gzip() {
     for level in [1, 6] {
         check(
             EXACT,
-            |model| *model == Model::GnuGzip { level },
+            |model| *model == EncoderModel::GnuGzip { level },
             |plain| run(Command::new("gzip").args(["-nc", &format!("-{level}")]), plain),
         );
     }
@@ -102,7 +102,9 @@ fn pigz_with_all_kinds_of_blocks() {
     for level in ["-1", "-6"] {
         for kind in kinds {
             // A stream of less than a block is the same as zlib's.
-            let expected = |model: &Model| matches!(model, Model::Pigz { .. } | Model::Zlib { .. });
+            let expected = |model: &EncoderModel| {
+                matches!(model, EncoderModel::Pigz { .. } | EncoderModel::Zlib { .. })
+            };
             check(EXACT, expected, |plain| {
                 run(Command::new("pigz").args(["-nc", level]).args(kind), plain)
             });
@@ -118,7 +120,7 @@ fn python_zlib_with_all_windows() {
     for (level, window) in [("1", "15"), ("6", "15"), ("9", "15"), ("6", "9"), ("6", "12")] {
         check(
             EXACT,
-            |model| matches!(model, Model::Zlib { .. }),
+            |model| matches!(model, EncoderModel::Zlib { .. }),
             |plain| run(Command::new("python3").args(["-c", script, level, window]), plain),
         );
     }
@@ -143,8 +145,9 @@ fn go() {
         return;
     }
     for level in ["-2", "1", "5", "6"] {
-        let expected =
-            |model: &Model| matches!(model, Model::Golang { .. } | Model::Klauspost { .. });
+        let expected = |model: &EncoderModel| {
+            matches!(model, EncoderModel::Golang { .. } | EncoderModel::Klauspost { .. })
+        };
         check(EXACT, expected, |plain| run(Command::new(&program).arg(level), plain));
     }
 }
@@ -158,7 +161,7 @@ fn jdk() {
     }
     check(
         EXACT,
-        |model| matches!(model, Model::Zlib { level: 6, .. }),
+        |model| matches!(model, EncoderModel::Zlib { level: 6, .. }),
         |plain| run(Command::new("java").arg("-cp").arg(place.path()).arg("Gzip"), plain),
     );
 }
@@ -168,7 +171,7 @@ fn libdeflate_is_recorded() {
     for level in ["-1", "-6"] {
         check(
             RECORD,
-            |model| matches!(model, Model::Tokens(_)),
+            |model| matches!(model, EncoderModel::Tokens(_)),
             |plain| run(Command::new("libdeflate-gzip").args(["-c", level]), plain),
         );
     }
@@ -191,7 +194,7 @@ fn members_of_a_zip_archive() {
         let recipe = detect_raw(&archive[start..], DetectOptions::default()).unwrap();
         // zip's encoder is similar to gzip's. Streams that differ are recorded.
         let model = &recipe.members[0].model;
-        let is_exact = matches!(model, Model::Zlib { .. } | Model::GnuGzip { .. });
+        let is_exact = matches!(model, EncoderModel::Zlib { .. } | EncoderModel::GnuGzip { .. });
         assert!(is_exact || !matches!(name, "tiny" | "text" | "mixed"), "{name}: {model:?}");
         let most = if is_exact { 4 } else { plain.len() / 20 };
         assert!(model.to_bytes().len() <= most, "{name}: {}", model.to_bytes().len());

@@ -4,7 +4,10 @@
 
 mod inputs;
 
-use imgdelta_deflate::{Behaviour, Member, Model, PigzBlocks, Recipe, Remaker, Strategy, Trailer};
+use imgdelta_deflate::{
+    EncoderModel, KlauspostVersion, MemberTrailer, PigzBlocks, Recipe, RecipeMember, Remaker,
+    ZlibStrategy,
+};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -17,11 +20,11 @@ fn check(encoder: &str, rows: usize) {
     let mut checked = 0;
     for row in GOLDEN.lines().filter(|row| row.split('\t').next() == Some(encoder)) {
         let fields: Vec<&str> = row.split('\t').collect();
-        let [_, behaviour, parameters, input, bytes, digest] = fields[..] else {
+        let [_, version, parameters, input, bytes, digest] = fields[..] else {
             panic!("row {row}")
         };
         let numbers: Vec<i64> = parameters.split(',').map(|n| n.parse().unwrap()).collect();
-        let out = remake(model(encoder, behaviour, &numbers), &inputs[input]);
+        let out = remake(model(encoder, version, &numbers), &inputs[input]);
         assert_eq!(out.len().to_string(), bytes, "{row}");
         assert_eq!(hex(&Sha256::digest(&out)), digest, "{row}");
         checked += 1;
@@ -29,33 +32,33 @@ fn check(encoder: &str, rows: usize) {
     assert_eq!(checked, rows, "rows of {encoder}");
 }
 
-fn model(encoder: &str, behaviour: &str, numbers: &[i64]) -> Model {
+fn model(encoder: &str, version: &str, numbers: &[i64]) -> EncoderModel {
     let level = i8::try_from(numbers[0]).unwrap();
     let unsigned = || u8::try_from(numbers[0]).unwrap();
-    let behaviour = || match behaviour {
-        "V1_15_10" => Behaviour::V1_15_10,
-        "V1_15_15" => Behaviour::V1_15_15,
-        "V1_18_2" => Behaviour::V1_18_2,
-        "V1_18_0" => Behaviour::V1_18_0,
-        "V1_20" => Behaviour::V1_20,
-        other => panic!("behaviour {other}"),
+    let version = || match version {
+        "V1_15_10" => KlauspostVersion::V1_15_10,
+        "V1_15_15" => KlauspostVersion::V1_15_15,
+        "V1_18_2" => KlauspostVersion::V1_18_2,
+        "V1_18_0" => KlauspostVersion::V1_18_0,
+        "V1_20" => KlauspostVersion::V1_20,
+        other => panic!("version {other}"),
     };
     match encoder {
-        "golang" => Model::Golang { level },
-        "klauspost" => Model::Klauspost { behaviour: behaviour(), level },
-        "pgzip" => Model::Pgzip {
-            behaviour: behaviour(),
+        "golang" => EncoderModel::Golang { level },
+        "klauspost" => EncoderModel::Klauspost { version: version(), level },
+        "pgzip" => EncoderModel::Pgzip {
+            version: version(),
             level,
             segment_bytes: u32::try_from(numbers[1]).unwrap(),
         },
-        "zlib" => Model::Zlib {
+        "zlib" => EncoderModel::Zlib {
             level: unsigned(),
             mem_level: u8::try_from(numbers[1]).unwrap(),
             window_bits: 15,
-            strategy: Strategy::ALL[usize::try_from(numbers[2]).unwrap()],
+            strategy: ZlibStrategy::ALL[usize::try_from(numbers[2]).unwrap()],
         },
-        "gnugzip" => Model::GnuGzip { level: unsigned() },
-        "pigz" => Model::Pigz {
+        "gnugzip" => EncoderModel::GnuGzip { level: unsigned() },
+        "pigz" => EncoderModel::Pigz {
             level: unsigned(),
             block_bytes: u32::try_from(numbers[1]).unwrap(),
             blocks: PigzBlocks::Primed,
@@ -64,12 +67,12 @@ fn model(encoder: &str, behaviour: &str, numbers: &[i64]) -> Model {
     }
 }
 
-fn remake(model: Model, plain: &[u8]) -> Vec<u8> {
+fn remake(model: EncoderModel, plain: &[u8]) -> Vec<u8> {
     let recipe = Recipe {
-        members: vec![Member {
+        members: vec![RecipeMember {
             header: Vec::new(),
             model,
-            trailer: Trailer::None,
+            trailer: MemberTrailer::None,
             plain_bytes: plain.len() as u64,
         }],
         tail: Vec::new(),

@@ -2,10 +2,13 @@
 
 mod inputs;
 
-use imgdelta_deflate::inflate::{InflateError, Inflater, OUTPUT_SLACK, Status, Stream};
+use imgdelta_deflate::inflate::{
+    InflateError, InflateStatus, InflateStream, Inflater, OUTPUT_SLACK,
+};
 use imgdelta_deflate::{
-    BadRecipe, Behaviour, DetectOptions, Detector, Encoders, Limits, Member, Model, PigzBlocks,
-    Recipe, RemakeError, Remaker, Strategy, Trailer, detect_gzip, detect_raw, pgzip_segment,
+    DetectOptions, Detector, EncoderCache, EncoderModel, KlauspostVersion, MemberTrailer,
+    PigzBlocks, Recipe, RecipeError, RecipeLimits, RecipeMember, RemakeError, Remaker,
+    ZlibStrategy, detect_gzip, detect_raw, pgzip_segment,
 };
 use proptest::prelude::*;
 
@@ -19,15 +22,16 @@ fn remake(recipe: &Recipe, plain: &[u8]) -> Result<Vec<u8>, RemakeError> {
     Ok(out)
 }
 
-fn recipe(model: Model, plain_bytes: usize) -> Recipe {
+fn recipe(model: EncoderModel, plain_bytes: usize) -> Recipe {
     let plain_bytes = plain_bytes as u64;
-    let member = Member { header: Vec::new(), model, trailer: Trailer::None, plain_bytes };
+    let member =
+        RecipeMember { header: Vec::new(), model, trailer: MemberTrailer::None, plain_bytes };
     Recipe { members: vec![member], tail: Vec::new() }
 }
 
 fn inflate(compressed: &[u8], chunk: usize) -> Result<(Vec<u8>, bool), InflateError> {
     let mut plain = Vec::new();
-    let mut stream = Stream::new();
+    let mut stream = InflateStream::new();
     let mut is_done = false;
     for piece in compressed.chunks(chunk) {
         is_done = stream.push(piece, &mut (), |bytes| plain.extend_from_slice(bytes))?.1;
@@ -35,21 +39,26 @@ fn inflate(compressed: &[u8], chunk: usize) -> Result<(Vec<u8>, bool), InflateEr
     Ok((plain, is_done))
 }
 
-fn some_models() -> Vec<Model> {
-    let behaviour = Behaviour::V1_18_2;
-    let strategy = Strategy::Default;
+fn some_models() -> Vec<EncoderModel> {
+    let version = KlauspostVersion::V1_18_2;
+    let strategy = ZlibStrategy::Default;
     let mut models = vec![
-        Model::Pgzip { behaviour, level: 5, segment_bytes: 20_000 },
-        Model::Pigz { level: 6, block_bytes: 32_768, blocks: PigzBlocks::Primed },
-        Model::Pigz { level: 2, block_bytes: 40_000, blocks: PigzBlocks::Independent },
-        Model::Pigz { level: 5, block_bytes: 65_536, blocks: PigzBlocks::Continued },
-        Model::Zlib { level: 6, mem_level: 8, window_bits: 12, strategy },
-        Model::Zlib { level: 6, mem_level: 1, window_bits: 15, strategy: Strategy::Filtered },
-        Model::GnuGzip { level: 6 },
+        EncoderModel::Pgzip { version, level: 5, segment_bytes: 20_000 },
+        EncoderModel::Pigz { level: 6, block_bytes: 32_768, blocks: PigzBlocks::Primed },
+        EncoderModel::Pigz { level: 2, block_bytes: 40_000, blocks: PigzBlocks::Independent },
+        EncoderModel::Pigz { level: 5, block_bytes: 65_536, blocks: PigzBlocks::Continued },
+        EncoderModel::Zlib { level: 6, mem_level: 8, window_bits: 12, strategy },
+        EncoderModel::Zlib {
+            level: 6,
+            mem_level: 1,
+            window_bits: 15,
+            strategy: ZlibStrategy::Filtered,
+        },
+        EncoderModel::GnuGzip { level: 6 },
     ];
-    models.extend([-2, 0, 1, 2, 4, 9].map(|level| Model::Golang { level }));
-    models.extend([1, 2, 3, 4, 5, 6, 7, 9].map(|level| Model::Klauspost { behaviour, level }));
-    models.extend([1, 4, 9].map(|level| Model::Zlib {
+    models.extend([-2, 0, 1, 2, 4, 9].map(|level| EncoderModel::Golang { level }));
+    models.extend([1, 2, 3, 4, 5, 6, 7, 9].map(|level| EncoderModel::Klauspost { version, level }));
+    models.extend([1, 4, 9].map(|level| EncoderModel::Zlib {
         level,
         mem_level: 8,
         window_bits: 15,
@@ -59,7 +68,7 @@ fn some_models() -> Vec<Model> {
 }
 
 /// Bytes with repetitions near and far.
-fn plain_bytes() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
+fn plain_bytes() -> impl Strategy<Value = Vec<u8>> {
     use proptest::strategy::Strategy as _;
     let piece = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..400),
@@ -93,18 +102,18 @@ proptest! {
             let (plain, _) = inflate(&bytes, 7).unwrap();
             prop_assert!(remake(&found, &plain).unwrap() == bytes);
         }
-        let _ = Recipe::from_bytes(&bytes, Limits::default());
+        let _ = Recipe::from_bytes(&bytes, RecipeLimits::default());
     }
 
     #[test]
     fn a_damaged_stream_is_remade_or_refused(at in 0..20_000usize, bit in 0..8u8) {
         let plain = &inputs::input("text")[..60_000];
-        let model = Model::Zlib { level: 6, mem_level: 8, window_bits: 15, strategy: Strategy::Default };
+        let model = EncoderModel::Zlib { level: 6, mem_level: 8, window_bits: 15, strategy: ZlibStrategy::Default };
         let mut compressed = remake(&recipe(model, plain.len()), plain).unwrap();
         let at = at % compressed.len();
         compressed[at] ^= 1 << bit;
         if let Some(found) = detect_raw(&compressed, DetectOptions::default()) {
-            let mut stream = Stream::new();
+            let mut stream = InflateStream::new();
             let mut plain = Vec::new();
             stream.push(&compressed, &mut (), |bytes| plain.extend_from_slice(bytes)).unwrap();
             prop_assert!(remake(&found, &plain).unwrap() == compressed);
@@ -114,15 +123,15 @@ proptest! {
     #[test]
     fn a_damaged_record_ends_in_bytes_or_an_error(at in 0..10_000usize, value in any::<u8>()) {
         let plain = &inputs::input("mixed")[350_000..450_000];
-        let Model::Tokens(mut record) = recorded(plain) else { panic!("not recorded") };
+        let EncoderModel::Tokens(mut record) = recorded(plain) else { panic!("not recorded") };
         let at = at % record.len();
         record[at] = value;
-        let _ = remake(&recipe(Model::Tokens(record), plain.len()), plain);
+        let _ = remake(&recipe(EncoderModel::Tokens(record), plain.len()), plain);
     }
 }
 
 /// Returns the record of a stream that no model makes.
-fn recorded(plain: &[u8]) -> Model {
+fn recorded(plain: &[u8]) -> EncoderModel {
     let compressed = unmodelled(plain);
     let mut found = detect_raw(&compressed, DetectOptions::default()).unwrap();
     assert_eq!(remake(&found, plain).unwrap(), compressed);
@@ -136,8 +145,12 @@ fn unmodelled(plain: &[u8]) -> Vec<u8> {
     bits.stored_block(first, false);
     let mut out = Vec::new();
     bits.take(&mut out);
-    let model =
-        Model::Zlib { level: 9, mem_level: 8, window_bits: 15, strategy: Strategy::Default };
+    let model = EncoderModel::Zlib {
+        level: 9,
+        mem_level: 8,
+        window_bits: 15,
+        strategy: ZlibStrategy::Default,
+    };
     out.extend(remake(&recipe(model, rest.len()), rest).unwrap());
     out
 }
@@ -145,22 +158,22 @@ fn unmodelled(plain: &[u8]) -> Vec<u8> {
 #[test]
 fn a_stream_without_a_model_is_recorded() {
     let plain = inputs::input("mixed");
-    let Model::Tokens(record) = recorded(&plain) else { panic!("a model fits") };
+    let EncoderModel::Tokens(record) = recorded(&plain) else { panic!("a model fits") };
     assert!(record.len() < 20_000, "{} bytes", record.len());
 }
 
 #[test]
 fn gzip_members_tails_and_wrong_trailers_are_kept() {
     let plain = &inputs::input("text")[..50_000];
-    let model = Model::Golang { level: 6 };
-    let member = |trailer| Member {
+    let model = EncoderModel::Golang { level: 6 };
+    let member = |trailer| RecipeMember {
         header: b"\x1f\x8b\x08\x08\0\0\0\0\0\xffname\0".to_vec(),
         model: model.clone(),
         trailer,
         plain_bytes: plain.len() as u64,
     };
     let wanted = Recipe {
-        members: vec![member(Trailer::Gzip), member(Trailer::Literal(vec![7; 8]))],
+        members: vec![member(MemberTrailer::Gzip), member(MemberTrailer::Literal(vec![7; 8]))],
         tail: b"\0\0\0garbage".to_vec(),
     };
     let twice = [plain, plain].concat();
@@ -169,9 +182,9 @@ fn gzip_members_tails_and_wrong_trailers_are_kept() {
     assert_eq!(found, wanted);
     let bytes = found.to_bytes();
     assert!(bytes.len() < 80);
-    assert_eq!(Recipe::from_bytes(&bytes, Limits::default()).unwrap(), wanted);
+    assert_eq!(Recipe::from_bytes(&bytes, RecipeLimits::default()).unwrap(), wanted);
     for short in 0..bytes.len() {
-        assert!(Recipe::from_bytes(&bytes[..short], Limits::default()).is_err());
+        assert!(Recipe::from_bytes(&bytes[..short], RecipeLimits::default()).is_err());
     }
 }
 
@@ -180,10 +193,10 @@ fn a_reused_encoder_writes_the_same_bytes_as_a_new_one() {
     let mixed = inputs::input("mixed");
     let pieces = [&mixed[..300_000], &mixed[1000..4000], &mixed[400_000..470_000], &mixed[..9]];
     let mut models = some_models();
-    models.extend([2, 3, 5].map(|level| Model::Golang { level }));
-    models.push(Model::GnuGzip { level: 1 });
+    models.extend([2, 3, 5].map(|level| EncoderModel::Golang { level }));
+    models.push(EncoderModel::GnuGzip { level: 1 });
     for model in models {
-        let mut encoders = Encoders::new();
+        let mut encoders = EncoderCache::new();
         for piece in pieces.iter().chain(pieces.iter().rev()) {
             let new = remake(&recipe(model.clone(), piece.len()), piece).unwrap();
             let mut raw = Vec::new();
@@ -200,8 +213,8 @@ fn a_reused_encoder_writes_the_same_bytes_as_a_new_one() {
 fn the_model_of_the_last_stream_is_tried_first() {
     // All levels of zlib write the same stream for so few bytes.
     let plain = b"hello hello hello";
-    let strategy = Strategy::Default;
-    let model = |level| Model::Zlib { level, mem_level: 8, window_bits: 15, strategy };
+    let strategy = ZlibStrategy::Default;
+    let model = |level| EncoderModel::Zlib { level, mem_level: 8, window_bits: 15, strategy };
     let short = remake(&recipe(model(6), plain.len()), plain).unwrap();
     let text = inputs::input("text");
     let long = remake(&recipe(model(4), text.len()), &text).unwrap();
@@ -219,10 +232,10 @@ fn many_streams_without_a_model_are_recorded() {
     let mut detector = Detector::new(DetectOptions::default());
     for _ in 0..12 {
         let found = detector.raw(&compressed).unwrap();
-        assert!(matches!(found.members[0].model, Model::Tokens(_)));
+        assert!(matches!(found.members[0].model, EncoderModel::Tokens(_)));
         assert_eq!(remake(&found, plain).unwrap(), compressed);
     }
-    let model = Model::GnuGzip { level: 6 };
+    let model = EncoderModel::GnuGzip { level: 6 };
     let compressed = remake(&recipe(model.clone(), plain.len()), plain).unwrap();
     let mut detector = Detector::new(DetectOptions::default().first(model.clone()));
     assert_eq!(detector.raw(&compressed).unwrap().members[0].model, model);
@@ -233,28 +246,37 @@ fn the_byte_form_of_a_model_is_short() {
     for model in some_models() {
         let bytes = model.to_bytes();
         assert!(bytes.len() <= 6, "{model:?}: {bytes:?}");
-        assert_eq!(Model::from_bytes(&bytes, Limits::default()), Ok(model.clone()));
+        assert_eq!(EncoderModel::from_bytes(&bytes, RecipeLimits::default()), Ok(model.clone()));
         let longer = [&bytes[..], &[0]].concat();
-        assert_eq!(Model::from_bytes(&longer, Limits::default()), Err(BadRecipe::Length));
-        assert!(Model::from_bytes(&bytes[..bytes.len() - 1], Limits::default()).is_err());
+        let read = EncoderModel::from_bytes(&longer, RecipeLimits::default());
+        assert_eq!(read, Err(RecipeError::Trailing { found_bytes: 1 }));
+        assert!(
+            EncoderModel::from_bytes(&bytes[..bytes.len() - 1], RecipeLimits::default()).is_err()
+        );
     }
 }
 
 #[test]
 fn wrong_plain_lengths_are_refused() {
-    let recipe = recipe(Model::GnuGzip { level: 6 }, 100);
-    assert_eq!(remake(&recipe, &[0; 99]), Err(RemakeError::TooShort));
-    assert_eq!(remake(&recipe, &[0; 101]), Err(RemakeError::TooLong));
+    let recipe = recipe(EncoderModel::GnuGzip { level: 6 }, 100);
+    let too_short = RemakeError::TooShort { expected_bytes: 100, found_bytes: 99 };
+    assert_eq!(remake(&recipe, &[0; 99]), Err(too_short));
+    let too_long = RemakeError::TooLong { expected_bytes: 100, found_bytes: 101 };
+    assert_eq!(remake(&recipe, &[0; 101]), Err(too_long));
 }
 
 #[test]
 fn a_million_members_of_nothing_take_no_memory() {
     // A version, a count of 2^40 members, and no members.
     let bytes = [1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20];
-    assert_eq!(Recipe::from_bytes(&bytes, Limits::default()), Err(BadRecipe::Limit));
+    let (value, expected, found) = ("the number of members", 1 << 20, 1 << 40);
+    let too_many = RecipeError::Limit { value, expected, found };
+    assert_eq!(Recipe::from_bytes(&bytes, RecipeLimits::default()), Err(too_many));
     let bytes = [1, 0x80, 0x80, 0x40];
-    assert_eq!(Recipe::from_bytes(&bytes, Limits::default()), Err(BadRecipe::Length));
-    assert_eq!(Recipe::from_bytes(&[9], Limits::default()), Err(BadRecipe::Version(9)));
+    let truncated = RecipeError::Truncated { expected_bytes: 1, found_bytes: 0 };
+    assert_eq!(Recipe::from_bytes(&bytes, RecipeLimits::default()), Err(truncated));
+    let later = RecipeError::Version { expected: 2, found: 9 };
+    assert_eq!(Recipe::from_bytes(&[9], RecipeLimits::default()), Err(later));
 }
 
 #[test]
@@ -263,8 +285,8 @@ fn pgzip_segments_join_to_the_stream() {
     let segment_bytes = 262_144;
     for end in [plain.len(), 4 * segment_bytes, 10, 0] {
         let plain = &plain[..end];
-        let model = Model::Pgzip {
-            behaviour: Behaviour::V1_15_15,
+        let model = EncoderModel::Pgzip {
+            version: KlauspostVersion::V1_15_15,
             level: 5,
             segment_bytes: u32::try_from(segment_bytes).unwrap(),
         };
@@ -293,7 +315,8 @@ fn inflating_in_pieces_gives_the_same_bytes() {
 #[test]
 fn inflating_into_tiny_outputs_gives_the_same_bytes() {
     let plain = &inputs::input("text")[..20_000];
-    let compressed = remake(&recipe(Model::GnuGzip { level: 9 }, plain.len()), plain).unwrap();
+    let compressed =
+        remake(&recipe(EncoderModel::GnuGzip { level: 9 }, plain.len()), plain).unwrap();
     let mut output = vec![0; plain.len() + OUTPUT_SLACK];
     let mut inflater = Inflater::new();
     let (mut read, mut position) = (0, 0);
@@ -305,7 +328,7 @@ fn inflating_into_tiny_outputs_gives_the_same_bytes() {
             inflater.inflate(&compressed[read..], &mut output[..end], position, &mut ()).unwrap();
         read += progress.consumed;
         position = progress.position;
-        is_done = progress.status == Status::Done;
+        is_done = progress.status == InflateStatus::Done;
         if is_done {
             break;
         }
@@ -319,7 +342,7 @@ fn inflating_into_tiny_outputs_gives_the_same_bytes() {
 fn the_streams_of_all_inputs_are_detected() {
     for name in inputs::NAMES {
         let plain = inputs::input(name);
-        let wanted = recipe(Model::GnuGzip { level: 6 }, plain.len());
+        let wanted = recipe(EncoderModel::GnuGzip { level: 6 }, plain.len());
         let compressed = remake(&wanted, &plain).unwrap();
         let found = detect_raw(&compressed, DetectOptions::default().record(false)).unwrap();
         assert_eq!(remake(&found, &plain).unwrap(), compressed, "{name}");

@@ -4,15 +4,16 @@
 mod inputs;
 
 use imgdelta_deflate::{
-    BadRecipe, Behaviour, Divided, Joiner, LAST_SPAN_BYTES, Limits, MAX_SPAN_BYTES, MIN_SPAN_BYTES,
-    Member, Model, PigzBlocks, Point, Recipe, RemakeError, Remaker, Step, Strategy, Trailer, Walk,
+    DividedRecipe, EncoderModel, KlauspostVersion, LAST_SPAN_BYTES, MAX_SPAN_BYTES, MIN_SPAN_BYTES,
+    MemberScan, MemberTrailer, PigzBlocks, Recipe, RecipeError, RecipeLimits, RecipeMember,
+    RemakeError, RemakeStep, Remaker, RestartPoint, SpanJoiner, ZlibStrategy,
 };
 
-fn recipe(model: Model, plain: &[u8]) -> Recipe {
+fn recipe(model: EncoderModel, plain: &[u8]) -> Recipe {
     let plain_bytes = plain.len() as u64;
     let header = b"\x1f\x8b\x08\0\0\0\0\0\0\xff".to_vec();
     Recipe {
-        members: vec![Member { header, model, trailer: Trailer::Gzip, plain_bytes }],
+        members: vec![RecipeMember { header, model, trailer: MemberTrailer::Gzip, plain_bytes }],
         tail: b"tail".to_vec(),
     }
 }
@@ -26,25 +27,25 @@ fn in_one_go(recipe: &Recipe, plain: &[u8]) -> Vec<u8> {
 }
 
 /// Remakes the spans from the last to the first, and joins them.
-fn in_spans(divided: &Divided, plain: &[u8]) -> Result<(Vec<u8>, usize), RemakeError> {
+fn in_spans(divided: &DividedRecipe, plain: &[u8]) -> Result<(Vec<u8>, usize), RemakeError> {
     let slice = |range: &std::ops::Range<u64>| {
         let start = usize::try_from(range.start).unwrap().min(plain.len());
         &plain[start..usize::try_from(range.end).unwrap().min(plain.len()).max(start)]
     };
-    let steps: Vec<Step> = divided.steps().collect();
+    let steps: Vec<RemakeStep> = divided.steps().collect();
     let mut made = Vec::new();
     for step in steps.iter().rev() {
         made.push(match step {
-            Step::Span(span) => Some(span.remake(divided, slice(&span.reads))?),
-            Step::Serial { .. } => None,
+            RemakeStep::Span(span) => Some(span.remake(divided, slice(&span.reads))?),
+            RemakeStep::Serial { .. } => None,
         });
     }
-    let mut joiner = Joiner::new(divided);
+    let mut joiner = SpanJoiner::new(divided);
     let mut out = Vec::new();
     for (step, made) in steps.iter().zip(made.into_iter().rev()) {
         match step {
-            Step::Span(span) => joiner.push(span, made.unwrap(), &mut out)?,
-            Step::Serial { plain: range } => {
+            RemakeStep::Span(span) => joiner.push(span, made.unwrap(), &mut out)?,
+            RemakeStep::Serial { plain: range } => {
                 let pieces: Vec<&[u8]> = slice(range).chunks(70_001).collect();
                 for (number, piece) in pieces.iter().enumerate() {
                     joiner.serial(piece, number + 1 == pieces.len(), &mut out)?;
@@ -57,9 +58,9 @@ fn in_spans(divided: &Divided, plain: &[u8]) -> Result<(Vec<u8>, usize), RemakeE
 }
 
 /// Returns all restart points of a stream.
-fn points(recipe: &Recipe, stream: &[u8]) -> Vec<Point> {
+fn points(recipe: &Recipe, stream: &[u8]) -> Vec<RestartPoint> {
     let member = &recipe.members[0];
-    let mut walk = Walk::with_points(&member.model, 1);
+    let mut walk = MemberScan::with_points(&member.model, 1);
     let body = &stream[member.header.len()..];
     let mut read = 0;
     for piece in body.chunks(1009) {
@@ -103,22 +104,43 @@ fn long_input() -> Vec<u8> {
     long
 }
 
-fn restartable() -> Vec<Model> {
-    let mut models: Vec<Model> = [4, 5, 6, 7, 8, 9].map(|level| Model::Golang { level }).to_vec();
+fn restartable() -> Vec<EncoderModel> {
+    let mut models: Vec<EncoderModel> =
+        [4, 5, 6, 7, 8, 9].map(|level| EncoderModel::Golang { level }).to_vec();
     for level in 4..=9 {
-        models.push(Model::GnuGzip { level });
-        models.push(Model::Zlib {
+        models.push(EncoderModel::GnuGzip { level });
+        models.push(EncoderModel::Zlib {
             level,
             mem_level: 8,
             window_bits: 15,
-            strategy: Strategy::Default,
+            strategy: ZlibStrategy::Default,
         });
     }
     models.extend([
-        Model::Zlib { level: 6, mem_level: 9, window_bits: 15, strategy: Strategy::Default },
-        Model::Zlib { level: 9, mem_level: 1, window_bits: 15, strategy: Strategy::Default },
-        Model::Zlib { level: 6, mem_level: 8, window_bits: 15, strategy: Strategy::Filtered },
-        Model::Zlib { level: 6, mem_level: 8, window_bits: 15, strategy: Strategy::Fixed },
+        EncoderModel::Zlib {
+            level: 6,
+            mem_level: 9,
+            window_bits: 15,
+            strategy: ZlibStrategy::Default,
+        },
+        EncoderModel::Zlib {
+            level: 9,
+            mem_level: 1,
+            window_bits: 15,
+            strategy: ZlibStrategy::Default,
+        },
+        EncoderModel::Zlib {
+            level: 6,
+            mem_level: 8,
+            window_bits: 15,
+            strategy: ZlibStrategy::Filtered,
+        },
+        EncoderModel::Zlib {
+            level: 6,
+            mem_level: 8,
+            window_bits: 15,
+            strategy: ZlibStrategy::Fixed,
+        },
     ]);
     models
 }
@@ -130,7 +152,9 @@ fn every_restart_point_gives_the_same_bytes() {
         // Different lengths leave different numbers of bytes in the last window.
         let is_usual = matches!(
             model,
-            Model::Golang { level: 6 } | Model::GnuGzip { level: 6 } | Model::Zlib { level: 6, .. }
+            EncoderModel::Golang { level: 6 }
+                | EncoderModel::GnuGzip { level: 6 }
+                | EncoderModel::Zlib { level: 6, .. }
         );
         let cuts: &[usize] = if is_usual { &[0, 1, 32_768, 50_001, 65_535] } else { &[17] };
         for cut in cuts {
@@ -139,26 +163,30 @@ fn every_restart_point_gives_the_same_bytes() {
             let whole = in_one_go(&recipe, plain);
             let all = points(&recipe, &whole);
             assert!(all.len() > 8, "{model:?}: {} points", all.len());
-            let divided = Divided::new(recipe, all).unwrap();
+            let divided = DividedRecipe::new(recipe, all).unwrap();
             let (joined, steps) = in_spans(&divided, plain).unwrap();
             assert_eq!(steps, divided.points().len() + 1);
             assert!(joined == whole, "{model:?} without the last {cut} bytes");
             let bytes = divided.to_bytes();
-            assert_eq!(Divided::from_bytes(&bytes, Limits::default()).unwrap(), divided);
+            assert_eq!(
+                DividedRecipe::from_bytes(&bytes, RecipeLimits::default()).unwrap(),
+                divided
+            );
         }
     }
 }
 
 /// Returns the models that parse some chunks in advance.
-fn warm() -> Vec<Model> {
-    let klauspost = |behaviour, level| Model::Klauspost { behaviour, level };
-    let mut models: Vec<Model> = (1..=6).map(|level| klauspost(Behaviour::V1_20, level)).collect();
+fn warm() -> Vec<EncoderModel> {
+    let klauspost = |version, level| EncoderModel::Klauspost { version, level };
+    let mut models: Vec<EncoderModel> =
+        (1..=6).map(|level| klauspost(KlauspostVersion::V1_20, level)).collect();
     models.extend([
-        Model::Golang { level: 1 },
-        klauspost(Behaviour::V1_15_10, 1),
-        klauspost(Behaviour::V1_15_10, 5),
+        EncoderModel::Golang { level: 1 },
+        klauspost(KlauspostVersion::V1_15_10, 1),
+        klauspost(KlauspostVersion::V1_15_10, 5),
         // This parser depends on the start of the history.
-        klauspost(Behaviour::V1_18_0, 4),
+        klauspost(KlauspostVersion::V1_18_0, 4),
     ]);
     models
 }
@@ -178,19 +206,20 @@ fn warm_restart_points_give_the_same_bytes() {
         let whole = in_one_go(&recipe, &plain);
         let all = points(&recipe, &whole);
         assert!(all.len() > 1, "{model:?}: {} points of {} bytes", all.len(), plain.len());
-        let divided = Divided::new(recipe, all).unwrap();
+        let divided = DividedRecipe::new(recipe, all).unwrap();
         let (joined, steps) = in_spans(&divided, &plain).unwrap();
         assert_eq!(steps, divided.points().len() + 1);
         assert!(joined == whole, "{model:?}");
         let bytes = divided.to_bytes();
-        assert_eq!(Divided::from_bytes(&bytes, Limits::default()).unwrap(), divided);
+        assert_eq!(DividedRecipe::from_bytes(&bytes, RecipeLimits::default()).unwrap(), divided);
         let good = divided.points()[0];
         for wrong in [
-            Point { plain: good.plain + 1, ..good },
-            Point { plain: good.plain % (1 << 20) / 65_535 * 65_535, ..good },
+            RestartPoint { plain: good.plain + 1, ..good },
+            RestartPoint { plain: good.plain % (1 << 20) / 65_535 * 65_535, ..good },
         ] {
-            let refused = Divided::new(divided.recipe().clone(), vec![wrong]);
-            assert_eq!(refused, Err(BadRecipe::Unknown), "{model:?} {wrong:?}");
+            let refused = DividedRecipe::new(divided.recipe().clone(), vec![wrong]);
+            let is_refused = matches!(refused, Err(RecipeError::Point { index: 0, .. }));
+            assert!(is_refused, "{model:?} {wrong:?}: {refused:?}");
         }
     }
 }
@@ -204,15 +233,20 @@ fn streams_of_noise_zeros_and_text_have_restart_points() {
     let inputs = [noise, vec![0; 20_000_000], text.repeat(6)];
     for plain in &inputs {
         for model in [
-            Model::Golang { level: 6 },
-            Model::GnuGzip { level: 6 },
-            Model::Zlib { level: 6, mem_level: 8, window_bits: 15, strategy: Strategy::Default },
+            EncoderModel::Golang { level: 6 },
+            EncoderModel::GnuGzip { level: 6 },
+            EncoderModel::Zlib {
+                level: 6,
+                mem_level: 8,
+                window_bits: 15,
+                strategy: ZlibStrategy::Default,
+            },
         ] {
             let recipe = recipe(model.clone(), plain);
             let whole = in_one_go(&recipe, plain);
             let all = points(&recipe, &whole);
             assert!(!all.is_empty(), "{model:?}");
-            let divided = Divided::new(recipe, all).unwrap();
+            let divided = DividedRecipe::new(recipe, all).unwrap();
             assert!(in_spans(&divided, plain).unwrap().0 == whole, "{model:?}");
         }
     }
@@ -221,14 +255,14 @@ fn streams_of_noise_zeros_and_text_have_restart_points() {
 #[test]
 fn segments_and_blocks_give_the_same_bytes() {
     let long = long_input().repeat(2);
-    let behaviour = Behaviour::V1_18_2;
+    let version = KlauspostVersion::V1_18_2;
     let mut models = vec![
-        Model::Pigz { level: 6, block_bytes: 131_072, blocks: PigzBlocks::Primed },
-        Model::Golang { level: 1 },
+        EncoderModel::Pigz { level: 6, block_bytes: 131_072, blocks: PigzBlocks::Primed },
+        EncoderModel::Golang { level: 1 },
     ];
     models.extend(
-        [16_385, 262_144, 1_000_000, 1 << 20, 3 << 20].map(|segment_bytes| Model::Pgzip {
-            behaviour,
+        [16_385, 262_144, 1_000_000, 1 << 20, 3 << 20].map(|segment_bytes| EncoderModel::Pgzip {
+            version,
             level: 5,
             segment_bytes,
         }),
@@ -238,10 +272,12 @@ fn segments_and_blocks_give_the_same_bytes() {
             let plain = &long[..end];
             let recipe = recipe(model.clone(), plain);
             let whole = in_one_go(&recipe, plain);
-            let divided = Divided::from(recipe);
+            let divided = DividedRecipe::from(recipe);
             let (joined, steps) = in_spans(&divided, plain).unwrap();
             assert!(joined == whole, "{model:?} up to {end}");
-            if matches!(model, Model::Pigz { .. } | Model::Pgzip { .. }) && end == long.len() {
+            if matches!(model, EncoderModel::Pigz { .. } | EncoderModel::Pgzip { .. })
+                && end == long.len()
+            {
                 assert!(steps > 1, "{model:?}");
             }
         }
@@ -252,10 +288,15 @@ fn segments_and_blocks_give_the_same_bytes() {
 fn members_with_and_without_spans_join() {
     let long = long_input();
     let models = [
-        Model::Golang { level: 6 },
-        Model::Pgzip { behaviour: Behaviour::V1_20, level: 5, segment_bytes: 1 << 20 },
-        Model::Golang { level: 1 },
-        Model::Zlib { level: 6, mem_level: 8, window_bits: 15, strategy: Strategy::Default },
+        EncoderModel::Golang { level: 6 },
+        EncoderModel::Pgzip { version: KlauspostVersion::V1_20, level: 5, segment_bytes: 1 << 20 },
+        EncoderModel::Golang { level: 1 },
+        EncoderModel::Zlib {
+            level: 6,
+            mem_level: 8,
+            window_bits: 15,
+            strategy: ZlibStrategy::Default,
+        },
     ];
     let big = long.repeat(3);
     let mut all = Recipe::default();
@@ -268,25 +309,25 @@ fn members_with_and_without_spans_join() {
             if number != 2 && !own.is_empty() && number != 1 {
                 let found = points(&recipe, &stream).into_iter().step_by(5);
                 let member = u32::try_from(all.members.len()).unwrap();
-                points_of_all.extend(found.map(|point| Point { member, ..point }));
+                points_of_all.extend(found.map(|point| RestartPoint { member, ..point }));
             }
             all.members.append(&mut recipe.members);
             plain.extend_from_slice(own);
         }
     }
-    let divided = Divided::new(all, points_of_all).unwrap();
-    assert!(divided.steps().any(|step| matches!(step, Step::Serial { .. })));
+    let divided = DividedRecipe::new(all, points_of_all).unwrap();
+    assert!(divided.steps().any(|step| matches!(step, RemakeStep::Serial { .. })));
     let (joined, steps) = in_spans(&divided, &plain).unwrap();
     assert!(joined == whole);
     assert!(steps > 8);
 }
 
-fn some_points() -> (Divided, Vec<u8>) {
+fn some_points() -> (DividedRecipe, Vec<u8>) {
     let plain = long_input();
-    let recipe = recipe(Model::GnuGzip { level: 6 }, &plain);
+    let recipe = recipe(EncoderModel::GnuGzip { level: 6 }, &plain);
     let whole = in_one_go(&recipe, &plain);
     let found = points(&recipe, &whole);
-    (Divided::new(recipe, found).unwrap(), plain)
+    (DividedRecipe::new(recipe, found).unwrap(), plain)
 }
 
 #[test]
@@ -299,26 +340,32 @@ fn invalid_points_are_refused() {
     let cases = [
         vec![good, earlier],
         vec![good, good],
-        vec![Point { plain: 0, ..good }],
-        vec![Point { plain: MIN_SPAN_BYTES - 1, ..good }],
-        vec![Point { plain: total, ..good }],
-        vec![Point { plain: total - LAST_SPAN_BYTES + 1, ..good }],
-        vec![Point { plain: u64::MAX, ..good }],
-        vec![Point { member: 1, ..good }],
-        vec![Point { member: u32::MAX, ..good }],
-        vec![Point { phase: 8, ..good }],
+        vec![RestartPoint { plain: 0, ..good }],
+        vec![RestartPoint { plain: MIN_SPAN_BYTES - 1, ..good }],
+        vec![RestartPoint { plain: total, ..good }],
+        vec![RestartPoint { plain: total - LAST_SPAN_BYTES + 1, ..good }],
+        vec![RestartPoint { plain: u64::MAX, ..good }],
+        vec![RestartPoint { member: 1, ..good }],
+        vec![RestartPoint { member: u32::MAX, ..good }],
+        vec![RestartPoint { phase: 8, ..good }],
     ];
     for points in cases {
-        assert!(Divided::new(recipe(), points.clone()).is_err(), "{points:?}");
-        let wrong = Divided::to_bytes(&Divided::new(recipe(), vec![good]).unwrap());
-        assert!(Divided::from_bytes(&wrong[..wrong.len() - 1], Limits::default()).is_err());
+        assert!(DividedRecipe::new(recipe(), points.clone()).is_err(), "{points:?}");
+        let wrong = DividedRecipe::to_bytes(&DividedRecipe::new(recipe(), vec![good]).unwrap());
+        assert!(
+            DividedRecipe::from_bytes(&wrong[..wrong.len() - 1], RecipeLimits::default()).is_err()
+        );
     }
     let mut huge = recipe();
     huge.members[0].plain_bytes = good.plain + MAX_SPAN_BYTES + 1;
-    assert_eq!(Divided::new(huge, vec![good]), Err(BadRecipe::Limit));
+    let (value, found) = ("the last span of a member", MAX_SPAN_BYTES + 1);
+    let too_long = RecipeError::Limit { value, expected: MAX_SPAN_BYTES, found };
+    assert_eq!(DividedRecipe::new(huge, vec![good]), Err(too_long));
     let mut other = recipe();
-    other.members[0].model = Model::Golang { level: 3 };
-    assert_eq!(Divided::new(other, vec![good]), Err(BadRecipe::Unknown));
+    other.members[0].model = EncoderModel::Golang { level: 3 };
+    let expected = "a model that can restart, in member";
+    let no_restart = RecipeError::Point { index: 0, expected, found: 0 };
+    assert_eq!(DividedRecipe::new(other, vec![good]), Err(no_restart));
 }
 
 #[test]
@@ -327,14 +374,14 @@ fn a_wrong_point_gives_wrong_bytes_or_an_error() {
     let right = in_spans(&divided, &plain).unwrap().0;
     let good = divided.points()[5];
     for wrong in [
-        Point { plain: good.plain + 1, ..good },
-        Point { plain: good.plain - 1000, ..good },
-        Point { phase: (good.phase + 1) % 8, ..good },
-        Point { plain: 65_274, literals: 255, phase: 3, member: 0 },
-        Point { plain: 65_275 + 32_768, literals: 255, phase: 3, member: 0 },
+        RestartPoint { plain: good.plain + 1, ..good },
+        RestartPoint { plain: good.plain - 1000, ..good },
+        RestartPoint { phase: (good.phase + 1) % 8, ..good },
+        RestartPoint { plain: 65_274, literals: 255, phase: 3, member: 0 },
+        RestartPoint { plain: 65_275 + 32_768, literals: 255, phase: 3, member: 0 },
     ] {
         let points = vec![wrong];
-        let damaged = Divided::new(divided.recipe().clone(), points).unwrap();
+        let damaged = DividedRecipe::new(divided.recipe().clone(), points).unwrap();
         if let Ok((joined, _)) = in_spans(&damaged, &plain) {
             assert!(joined != right, "{wrong:?}");
         }
@@ -345,7 +392,7 @@ fn a_wrong_point_gives_wrong_bytes_or_an_error() {
 fn too_few_plain_bytes_are_an_error() {
     let (divided, plain) = some_points();
     for step in divided.steps() {
-        let Step::Span(span) = step else { panic!("all steps are spans") };
+        let RemakeStep::Span(span) = step else { panic!("all steps are spans") };
         let start = usize::try_from(span.reads.start).unwrap();
         let end = usize::try_from(span.reads.end).unwrap();
         for end in [start, end - 1] {
@@ -362,8 +409,11 @@ fn damaged_bytes_are_refused_or_read_back() {
         for flip in [1, 0x10, 0x80] {
             let mut damaged = bytes.clone();
             damaged[at] ^= flip;
-            if let Ok(read) = Divided::from_bytes(&damaged, Limits::default()) {
-                assert_eq!(Divided::from_bytes(&read.to_bytes(), Limits::default()).unwrap(), read);
+            if let Ok(read) = DividedRecipe::from_bytes(&damaged, RecipeLimits::default()) {
+                assert_eq!(
+                    DividedRecipe::from_bytes(&read.to_bytes(), RecipeLimits::default()).unwrap(),
+                    read
+                );
                 // The number of steps is limited, even with damaged lengths. Without points it
                 // follows from the lengths, and is not counted here.
                 if !read.points().is_empty() {

@@ -19,7 +19,7 @@ pub use bytes::ArchiveBytes;
 pub use imgdelta_format::recipe::Archive;
 
 use imgdelta_core::{Error, Result, progress::Progress};
-use imgdelta_deflate::{Encoders, RemakeError, Remaker, inflate::Stream};
+use imgdelta_deflate::{EncoderCache, RemakeError, Remaker, inflate::InflateStream};
 use std::ops::Range;
 
 /// An archive of which the directory is read.
@@ -165,7 +165,7 @@ pub fn close(
 fn compress(
     inner: &dyn InnerPayloads,
     ordinal: usize,
-    (recipe, encoders): (&imgdelta_deflate::Recipe, &mut Encoders),
+    (recipe, encoders): (&imgdelta_deflate::Recipe, &mut EncoderCache),
     progress: &dyn Progress,
     each: &mut dyn FnMut(&[u8]),
     out: &mut dyn FnMut(&[u8]) -> Result<()>,
@@ -231,7 +231,7 @@ fn inflate(
     progress: &dyn Progress,
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<Option<u64>> {
-    let mut stream = Stream::new();
+    let mut stream = InflateStream::new();
     let (mut plain_bytes, mut is_done, mut outcome) = (0, false, Ok(()));
     let stored_bytes = range.end - range.start;
     let mut read_bytes = 0;

@@ -22,7 +22,7 @@ pub use recipe::{MOST_TEXT_BYTES, TextStyle};
 use crate::remake::Remake;
 use cuts::CutFinder;
 use imgdelta_core::{Limits, error::Cause};
-use imgdelta_zstd::{Frame, FrameWriter, RemakeError};
+use imgdelta_zstd::{FrameRecipe, FrameWriter, RemakeError};
 use std::fmt;
 use texts::TextWriter;
 
@@ -80,7 +80,7 @@ impl<'a, F: FrameEncoder> ChunkedRemaker<'a, F> {
     /// Writes all held bytes of which the frame is known.
     fn advance(&mut self, out: &mut Vec<u8>) -> Result<(), Cause> {
         let mut written = 0;
-        let frames = self.frames.as_mut().ok_or(RemakeError::TooLong)?;
+        let frames = self.frames.as_mut().ok_or(RemakeError::Finished)?;
         loop {
             let at = self.start + written as u64;
             let cut = self.cuts.next_after(at);
@@ -171,7 +171,7 @@ impl ModelFrameEncoder {
 
 impl FrameEncoder for ModelFrameEncoder {
     fn begin(&mut self, header: Vec<u8>, out: &mut Vec<u8>) -> Result<(), Cause> {
-        let frame = Frame { header, ..Frame::default() };
+        let frame = FrameRecipe { header, ..FrameRecipe::default() };
         self.count(out, |frames, out| frames.begin(&frame, out))
     }
 

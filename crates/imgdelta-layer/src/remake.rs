@@ -13,7 +13,9 @@ use imgdelta_core::{
     error::Cause,
     parallel::{Line, Workers},
 };
-use imgdelta_deflate::{Divided, Joiner, Made, RemakeError, Span, Step, Steps};
+use imgdelta_deflate::{
+    DividedRecipe, RemakeError, RemakeStep, RemakeSteps, Span, SpanJoiner, SpanOutput,
+};
 use std::sync::Arc;
 
 /// A compressor that reproduces the output of another one.
@@ -27,11 +29,11 @@ pub trait Remake {
 
 /// A compressor of deflate streams, by a recipe of `imgdelta-deflate`.
 pub struct DeflateRemaker<'a> {
-    divided: &'a Arc<Divided>,
-    steps: Steps<'a>,
-    step: Option<Step>,
-    joiner: Option<Joiner<'a>>,
-    line: Line<'a, (Span, Result<Made, RemakeError>)>,
+    divided: &'a Arc<DividedRecipe>,
+    steps: RemakeSteps<'a>,
+    step: Option<RemakeStep>,
+    joiner: Option<SpanJoiner<'a>>,
+    line: Line<'a, (Span, Result<SpanOutput, RemakeError>)>,
     /// Bytes of the stream that this step or a later one reads.
     held: Vec<u8>,
     /// Offset of `held` in the stream.
@@ -42,14 +44,14 @@ pub struct DeflateRemaker<'a> {
 
 impl<'a> DeflateRemaker<'a> {
     /// Starts a blob. Call it inside of [`Workers::map`], so that idle workers help.
-    pub fn new(divided: &'a Arc<Divided>, workers: &'a Workers) -> Self {
+    pub fn new(divided: &'a Arc<DividedRecipe>, workers: &'a Workers) -> Self {
         let mut steps = divided.steps();
         let step = steps.next();
         Self {
             divided,
             steps,
             step,
-            joiner: Some(Joiner::new(divided)),
+            joiner: Some(SpanJoiner::new(divided)),
             line: workers.line(),
             held: Vec::new(),
             start: 0,
@@ -62,19 +64,19 @@ impl<'a> DeflateRemaker<'a> {
         let end = self.start + self.held.len() as u64;
         loop {
             match &self.step {
-                Some(Step::Span(span)) => {
+                Some(RemakeStep::Span(span)) => {
                     if end < span.reads.end {
                         return Ok(());
                     }
                     let span = span.clone();
                     self.put(span, out)?;
                 }
-                Some(Step::Serial { plain }) => {
+                Some(RemakeStep::Serial { plain }) => {
                     let range = self.done..end.min(plain.end);
                     let is_last = end >= plain.end;
                     self.join_all(out)?;
                     let held = &self.held[self.index(range.start)..self.index(range.end)];
-                    let joiner = self.joiner.as_mut().ok_or(RemakeError::TooLong)?;
+                    let joiner = self.joiner.as_mut().ok_or(RemakeError::Finished)?;
                     joiner.serial(held, is_last, out)?;
                     self.done = range.end;
                     if !is_last {
@@ -84,7 +86,10 @@ impl<'a> DeflateRemaker<'a> {
                     }
                     self.next_step();
                 }
-                None if end > self.done => return Err(RemakeError::TooLong),
+                None if end > self.done => {
+                    let (expected_bytes, found_bytes) = (self.done, end);
+                    return Err(RemakeError::TooLong { expected_bytes, found_bytes });
+                }
                 None => return Ok(()),
             }
         }
@@ -109,8 +114,8 @@ impl<'a> DeflateRemaker<'a> {
     fn next_step(&mut self) {
         self.step = self.steps.next();
         let from = match &self.step {
-            Some(Step::Span(span)) => span.reads.start,
-            Some(Step::Serial { plain }) => plain.start,
+            Some(RemakeStep::Span(span)) => span.reads.start,
+            Some(RemakeStep::Serial { plain }) => plain.start,
             None => self.done,
         };
         let index = self.index(from).min(self.held.len());
@@ -120,7 +125,7 @@ impl<'a> DeflateRemaker<'a> {
 
     fn join_first(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
         let Some((span, made)) = self.line.take() else { return Ok(()) };
-        self.joiner.as_mut().ok_or(RemakeError::TooLong)?.push(&span, made?, out)
+        self.joiner.as_mut().ok_or(RemakeError::Finished)?.push(&span, made?, out)
     }
 
     fn join_all(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
@@ -141,7 +146,7 @@ impl Remake for DeflateRemaker<'_> {
         self.held.extend_from_slice(plain);
         self.advance(out)?;
         while let Some((span, made)) = self.line.take_done() {
-            self.joiner.as_mut().ok_or(RemakeError::TooLong)?.push(&span, made?, out)?;
+            self.joiner.as_mut().ok_or(RemakeError::Finished)?.push(&span, made?, out)?;
         }
         Ok(())
     }
@@ -149,10 +154,12 @@ impl Remake for DeflateRemaker<'_> {
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Cause> {
         self.advance(out)?;
         if self.step.is_some() {
-            return Err(RemakeError::TooShort.into());
+            let expected_bytes = self.divided.recipe().plain_bytes();
+            let found_bytes = self.start + self.held.len() as u64;
+            return Err(RemakeError::TooShort { expected_bytes, found_bytes }.into());
         }
         self.join_all(out)?;
-        let joiner = self.joiner.take().ok_or(RemakeError::TooLong)?;
+        let joiner = self.joiner.take().ok_or(RemakeError::Finished)?;
         Ok(joiner.finish(out)?)
     }
 }
@@ -160,7 +167,10 @@ impl Remake for DeflateRemaker<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use imgdelta_deflate::{Behaviour, Member, Model, Point, Recipe, Remaker, Trailer, Walk};
+    use imgdelta_deflate::{
+        EncoderModel, KlauspostVersion, MemberScan, MemberTrailer, Recipe, RecipeMember, Remaker,
+        RestartPoint,
+    };
 
     fn plain() -> Vec<u8> {
         let mut state = 7_u32;
@@ -175,9 +185,14 @@ mod tests {
         plain
     }
 
-    fn member(model: Model, plain: &[u8]) -> Member {
+    fn member(model: EncoderModel, plain: &[u8]) -> RecipeMember {
         let plain_bytes = plain.len() as u64;
-        Member { header: b"header".to_vec(), model, trailer: Trailer::Gzip, plain_bytes }
+        RecipeMember {
+            header: b"header".to_vec(),
+            model,
+            trailer: MemberTrailer::Gzip,
+            plain_bytes,
+        }
     }
 
     fn serially(recipe: &Recipe, plain: &[u8]) -> Vec<u8> {
@@ -190,7 +205,7 @@ mod tests {
 
     /// Compresses `plain` on a number of workers, in pieces of a number of bytes.
     fn remade(
-        divided: &Arc<Divided>,
+        divided: &Arc<DividedRecipe>,
         plain: &[u8],
         threads: usize,
         piece_bytes: usize,
@@ -210,28 +225,37 @@ mod tests {
         made.unwrap().remove(0)
     }
 
-    fn recipes() -> Vec<(Divided, Vec<u8>)> {
+    fn recipes() -> Vec<(DividedRecipe, Vec<u8>)> {
         let plain = plain();
-        let pgzip =
-            |segment_bytes| Model::Pgzip { behaviour: Behaviour::V1_20, level: 5, segment_bytes };
+        let pgzip = |segment_bytes| EncoderModel::Pgzip {
+            version: KlauspostVersion::V1_20,
+            level: 5,
+            segment_bytes,
+        };
         let mut made = Vec::new();
         for models in [
             vec![pgzip(1 << 20)],
             vec![pgzip(5 << 20)],
-            vec![Model::Golang { level: 1 }, pgzip(100_000), Model::Golang { level: 1 }],
+            vec![
+                EncoderModel::Golang { level: 1 },
+                pgzip(100_000),
+                EncoderModel::Golang { level: 1 },
+            ],
         ] {
             let members = models.into_iter().map(|model| member(model, &plain)).collect::<Vec<_>>();
             let all = plain.repeat(members.len());
-            made.push((Divided::from(Recipe { members, tail: b"tail".to_vec() }), all));
+            made.push((DividedRecipe::from(Recipe { members, tail: b"tail".to_vec() }), all));
         }
-        let recipe =
-            Recipe { members: vec![member(Model::Golang { level: 4 }, &plain)], tail: Vec::new() };
-        let mut walk = Walk::with_points(&recipe.members[0].model, 1 << 19);
+        let recipe = Recipe {
+            members: vec![member(EncoderModel::Golang { level: 4 }, &plain)],
+            tail: Vec::new(),
+        };
+        let mut walk = MemberScan::with_points(&recipe.members[0].model, 1 << 19);
         let stream = serially(&recipe, &plain);
         walk.push(&stream[b"header".len()..]).unwrap();
-        let points: Vec<Point> = walk.finish().points;
+        let points: Vec<RestartPoint> = walk.finish().points;
         assert!(points.len() > 4);
-        made.push((Divided::new(recipe, points).unwrap(), plain));
+        made.push((DividedRecipe::new(recipe, points).unwrap(), plain));
         made
     }
 

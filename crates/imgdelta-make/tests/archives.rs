@@ -6,14 +6,12 @@ use imgdelta_apply::{
     sink,
 };
 use imgdelta_core::{Context, Error, Limits, Result, parallel::Workers, scratch::Scratch};
+use imgdelta_deflate::{EncoderCache, EncoderModel, ZlibStrategy};
 use imgdelta_image::{
     image::{self, Image, OpenOptions},
     survey::SurveyOptions,
 };
-use imgdelta_make::{
-    cost::Cost, inside::ArchiveOptions, options::CreateOptions, pair::ImagePair,
-};
-use imgdelta_deflate::{Encoders, Model, Strategy};
+use imgdelta_make::{cost::Cost, inside::ArchiveOptions, options::CreateOptions, pair::ImagePair};
 use imgdelta_testkit::{Packing, TestImage, ZipMember, ZipStyle, gzip, tar_of, zip_of};
 use std::{path::Path, sync::Arc};
 
@@ -117,9 +115,14 @@ fn text(seed: u32, lines: u32) -> Vec<u8> {
 
 /// Compresses as gzip(1) does, at a level.
 fn gzip_at(bytes: &[u8], level: u8) -> Vec<u8> {
-    let model = Model::Zlib { level, mem_level: 8, window_bits: 15, strategy: Strategy::Default };
+    let model = EncoderModel::Zlib {
+        level,
+        mem_level: 8,
+        window_bits: 15,
+        strategy: ZlibStrategy::Default,
+    };
     let mut out = b"\x1f\x8b\x08\0\0\0\0\0\x02\x03".to_vec();
-    Encoders::new().remake_raw(&model, bytes, &mut out).unwrap();
+    EncoderCache::new().remake_raw(&model, bytes, &mut out).unwrap();
     let mut crc = [gzip(bytes)].concat();
     out.extend(crc.split_off(crc.len() - 8));
     out

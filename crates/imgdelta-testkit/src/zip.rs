@@ -2,7 +2,7 @@
 //!
 //! Writes only; the readers under test are elsewhere.
 
-use imgdelta_deflate::{Encoders, Model, Strategy};
+use imgdelta_deflate::{EncoderCache, EncoderModel, ZlibStrategy};
 
 /// The variant of a zip file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +31,13 @@ pub fn zip_of(members: &[ZipMember<'_>], style: ZipStyle) -> Vec<u8> {
     if style == ZipStyle::Odd {
         out.extend(b"#!/usr/bin/env python3\n");
     }
-    let model =
-        Model::Zlib { level: 6, mem_level: 8, window_bits: 15, strategy: Strategy::Default };
-    let mut encoders = Encoders::new();
+    let model = EncoderModel::Zlib {
+        level: 6,
+        mem_level: 8,
+        window_bits: 15,
+        strategy: ZlibStrategy::Default,
+    };
+    let mut encoders = EncoderCache::new();
     let mut directory: Vec<Vec<u8>> = Vec::new();
     for (number, (name, content, is_compressed)) in members.iter().enumerate() {
         let mut packed = Vec::new();

@@ -2,7 +2,7 @@
 //!
 //! Usage: remake FILE.zst PLAIN
 
-use imgdelta_zstd::{DetectOptions, Part, Remaker, detect};
+use imgdelta_zstd::{DetectOptions, RecipePart, Remaker, detect};
 use std::time::Instant;
 
 fn main() -> std::io::Result<()> {
@@ -16,7 +16,7 @@ fn main() -> std::io::Result<()> {
         return Ok(());
     };
     let detect_time = start.elapsed();
-    let frames = recipe.parts.iter().filter(|part| matches!(part, Part::Frame(_))).count();
+    let frames = recipe.parts.iter().filter(|part| matches!(part, RecipePart::Frame(_))).count();
     let bytes = recipe.to_bytes().len();
     println!(
         "{:?}, {frames} frames, recipe of {bytes} bytes, detected in {detect_time:.2?}",

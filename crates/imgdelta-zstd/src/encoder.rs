@@ -6,8 +6,8 @@ use crate::error::RemakeError;
 use crate::frame::FrameHeader;
 use crate::klauspost::KlauspostEncoder;
 use crate::libzstd::LibzstdEncoder;
-use crate::model::Model;
-use crate::recipe::Frame;
+use crate::model::EncoderModel;
+use crate::recipe::FrameRecipe;
 
 /// An encoder while it writes a frame.
 pub(crate) enum FrameEncoder {
@@ -27,18 +27,18 @@ impl FrameEncoder {
     /// Starts a frame and writes its header. `None` if the encoder does not make such frames.
     /// `spare` is an encoder of the same parameters that is free.
     pub(crate) fn start(
-        model: Model,
-        frame: &Frame,
+        model: EncoderModel,
+        frame: &FrameRecipe,
         spare: Option<Box<KlauspostEncoder>>,
         out: &mut Vec<u8>,
     ) -> Option<Self> {
         let header = FrameHeader::read(&frame.header)
             .filter(|header| header.bytes == frame.header.len() && !header.dictionary)?;
         match model {
-            Model::Klauspost { behaviour, level } => {
+            EncoderModel::Klauspost { version, level } => {
                 let window = header.window.unwrap_or(DEFAULT_WINDOW);
                 let window = u32::try_from(window.min(LARGEST_WINDOW + 1)).ok()?;
-                if u64::from(window) > LARGEST_WINDOW || !level.exists(behaviour) {
+                if u64::from(window) > LARGEST_WINDOW || !level.exists(version) {
                     return None;
                 }
                 out.extend_from_slice(&frame.header);
@@ -47,12 +47,12 @@ impl FrameEncoder {
                         encoder.restart(window);
                         encoder
                     }
-                    None => Box::new(KlauspostEncoder::new(behaviour, level, window)),
+                    None => Box::new(KlauspostEncoder::new(version, level, window)),
                 };
                 let cuts = frame.cuts.clone().into_iter().peekable();
                 Some(Self::Klauspost { encoder, cuts, at: 0, checksum: header.checksum })
             }
-            Model::Libzstd(call) => {
+            EncoderModel::Libzstd(call) => {
                 let encoder = LibzstdEncoder::new(call, &header, frame.plain_bytes)?;
                 Some(Self::Libzstd(Box::new(encoder)))
             }

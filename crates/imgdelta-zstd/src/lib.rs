@@ -1,33 +1,15 @@
-//! A zstd stream remade bit for bit.
+//! Finds the encoder of a zstd stream, and remakes the stream bit for bit from its plain bytes.
 //!
-//! A compressed blob is named by the digest of its compressed bytes, and decompressing it loses
-//! them. This crate gets them back: it finds out which encoder made a stream ([`detect`]),
-//! describes it in a [`Recipe`] of about twenty bytes, and replays that encoder on the plain bytes
-//! ([`Remaker`]). Two encoders make nearly all of the world's zstd layers: klauspost/compress,
-//! which podman, skopeo, buildah and `BuildKit` use, and the reference encoder. The first is
-//! modelled here, the second is called as its command would call it. A stream of any other is not
-//! detected, and its blob has to be kept.
+//! Never does I/O: callers hand bytes in through [`ByteSource`]. Never starts threads, except for
+//! the one of the reference encoder for frames in jobs.
 //!
-//! ```
-//! use imgdelta_zstd::{DetectOptions, Remaker, detect};
+//! - [`detect`] finds the encoder of a blob, from the blob and its plain bytes.
+//! - [`Remaker`] remakes a stream by a [`Recipe`].
+//! - [`FrameWriter`] writes frames one by one, for formats that define their own frames.
 //!
-//! // `printf hello | zstd`
-//! let blob = b"\x28\xb5\x2f\xfd\x04\x58\x29\0\0hello\xa3\x6d\x9f\x88";
-//! let recipe = detect(&blob[..], &b"hello"[..], DetectOptions::default())?.unwrap();
-//! let mut out = Vec::new();
-//! let mut remaker = Remaker::new(&recipe);
-//! remaker.write(b"hello", &mut out).unwrap();
-//! remaker.finish(&mut out).unwrap();
-//! assert_eq!(out, blob);
-//! # Ok::<(), std::convert::Infallible>(())
-//! ```
-//!
-//! Which encoder versions are covered, and how each is recognised, is in `docs/encoders.md`.
-//!
-//! Never does I/O: callers hand bytes in through [`Source`].
-
-// Lengths, counts and positions change width by design all over a codec; each cast below is of
-// a value whose range the format bounds, and checked conversions would say nothing more.
+#![doc = include_str!("../README.md")]
+// A codec converts lengths, counts and positions between widths everywhere. The format limits the
+// range of each value, so checked conversions would not find anything.
 #![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
 
 mod bits;
@@ -43,13 +25,12 @@ mod model;
 mod recipe;
 mod remake;
 mod source;
-mod xxh64;
 
-pub use detect::{DetectOptions, FIRST_BYTES, detect, frame_ends};
-pub use error::RemakeError;
-pub use klauspost::{Behaviour, Level};
-pub use libzstd::Call;
-pub use model::Model;
-pub use recipe::{BadRecipe, Frame, Limits, Part, Recipe};
+pub use detect::{DetectOptions, detect, frame_ends};
+pub use error::{RecipeError, RemakeError};
+pub use klauspost::{KlauspostLevel, KlauspostVersion};
+pub use libzstd::LibzstdCall;
+pub use model::EncoderModel;
+pub use recipe::{FrameRecipe, Recipe, RecipeLimits, RecipePart};
 pub use remake::{FrameWriter, Remaker};
-pub use source::Source;
+pub use source::ByteSource;

@@ -9,7 +9,7 @@ use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, zstd_sys::ZSTD_EndD
 
 /// The parameters of a call of the reference encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Call {
+pub struct LibzstdCall {
     /// The compression level: 1 to 22, or negative.
     pub level: i32,
     /// True if the frame was compressed in jobs, as `zstd` does without `--single-thread`. The
@@ -28,7 +28,7 @@ const HIGHEST_LEVEL: i32 = 19;
 const SMALL_BYTES: u64 = 8 << 20;
 const LEVELS: std::ops::RangeInclusive<i32> = -131_072..=22;
 
-impl Call {
+impl LibzstdCall {
     /// True if the level is one that the encoder has.
     pub(crate) fn exists(self) -> bool {
         LEVELS.contains(&self.level) && self.level != 0
@@ -49,7 +49,7 @@ pub(crate) struct LibzstdEncoder {
 impl LibzstdEncoder {
     /// Starts a frame with the parameters in `header`. `None` if the call is not possible, or if
     /// it would take too much memory.
-    pub(crate) fn new(call: Call, header: &FrameHeader, plain_bytes: u64) -> Option<Self> {
+    pub(crate) fn new(call: LibzstdCall, header: &FrameHeader, plain_bytes: u64) -> Option<Self> {
         let knows_size = header.plain_bytes.is_some();
         let is_small = knows_size && plain_bytes <= SMALL_BYTES;
         if !call.exists() || (call.level > HIGHEST_LEVEL && !is_small) {
@@ -78,7 +78,7 @@ impl LibzstdEncoder {
     /// [`JOB_BYTES`]. A usual job is at least eight times longer, and nothing comes out before a
     /// job is full.
     pub(crate) fn probe(
-        call: Call,
+        call: LibzstdCall,
         header: &FrameHeader,
         plain_bytes: u64,
         first: &[u8],

@@ -3,24 +3,25 @@
 //! Never runs an encoder, and never detects the encoder of a stream: see `detect`.
 
 use crate::frame::MAGIC;
-use crate::klauspost::{Behaviour, Level};
-use crate::libzstd::Call;
+use crate::klauspost::{KlauspostLevel, KlauspostVersion};
+use crate::libzstd::LibzstdCall;
 
 /// The encoder of a stream, with its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Model {
+#[non_exhaustive]
+pub enum EncoderModel {
     /// klauspost/compress, which podman, skopeo, buildah and `BuildKit` use.
     Klauspost {
         /// The version of klauspost/compress.
-        behaviour: Behaviour,
+        version: KlauspostVersion,
         /// The compression level.
-        level: Level,
+        level: KlauspostLevel,
     },
     /// The reference encoder, in the version that this crate builds.
-    Libzstd(Call),
+    Libzstd(LibzstdCall),
 }
 
-impl Model {
+impl EncoderModel {
     /// Returns the plain bytes of a full block. `None` if the encoder also ends blocks early.
     pub fn block_bytes(self) -> Option<u64> {
         match self {

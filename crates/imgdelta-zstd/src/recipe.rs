@@ -1,34 +1,34 @@
 //! Recipes: the data that remakes a compressed stream from its plain bytes.
 //!
 //! The byte form has a version and is compact: a layer of one frame takes about 16 bytes. Reading
-//! it checks every length against [`Limits`] before memory is allocated. Never compresses.
+//! it checks every length against [`RecipeLimits`] before memory is allocated. Never compresses.
 
-use crate::klauspost::{Behaviour, Level};
-use crate::libzstd::Call;
-use crate::model::Model;
-use std::fmt;
+use crate::error::RecipeError;
+use crate::klauspost::{KlauspostLevel, KlauspostVersion};
+use crate::libzstd::LibzstdCall;
+use crate::model::EncoderModel;
 
 /// The data that remakes a compressed stream from its plain bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
     /// The encoder of all frames.
-    pub model: Model,
+    pub model: EncoderModel,
     /// The parts of the stream, in order.
-    pub parts: Vec<Part>,
+    pub parts: Vec<RecipePart>,
 }
 
 /// A part of a compressed stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum RecipePart {
     /// Bytes that are copied: skippable frames, empty frames, and anything that is not a frame.
     Literal(Vec<u8>),
     /// A frame that is compressed again.
-    Frame(Frame),
+    Frame(FrameRecipe),
 }
 
 /// A frame that is compressed again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Frame {
+pub struct FrameRecipe {
     /// The header, copied byte for byte.
     pub header: Vec<u8>,
     /// Plain bytes in the frame.
@@ -41,7 +41,7 @@ pub struct Frame {
 /// Limits for [`Recipe::from_bytes`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Limits {
+pub struct RecipeLimits {
     /// Most parts. A zstd:chunked layer has one or two frames per file, and no layer has a million
     /// files.
     pub parts: u64,
@@ -49,37 +49,11 @@ pub struct Limits {
     pub recipe_bytes: u64,
 }
 
-impl Default for Limits {
+impl Default for RecipeLimits {
     fn default() -> Self {
         Self { parts: 4 << 20, recipe_bytes: 256 << 20 }
     }
 }
-
-/// The reason why bytes are not a valid recipe. Callers refuse the file that contains them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadRecipe {
-    /// A later version of this crate wrote the recipe.
-    Version(u8),
-    /// The bytes end too early, or some are left over.
-    Length,
-    /// A value exceeds the limits.
-    Limit,
-    /// The recipe names a model, a part or a parameter that does not exist.
-    Unknown,
-}
-
-impl fmt::Display for BadRecipe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Version(version) => write!(f, "recipe version {version} is not known"),
-            Self::Length => f.write_str("recipe has the wrong length"),
-            Self::Limit => f.write_str("recipe exceeds the limits"),
-            Self::Unknown => f.write_str("recipe names an unknown model"),
-        }
-    }
-}
-
-impl std::error::Error for BadRecipe {}
 
 const VERSION: u8 = 1;
 
@@ -95,10 +69,10 @@ impl Recipe {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         match self.model {
-            Model::Klauspost { behaviour, level } => {
-                out.extend([KLAUSPOST, behaviour_number(behaviour), level_number(level)]);
+            EncoderModel::Klauspost { version, level } => {
+                out.extend([KLAUSPOST, version_number(version), level_number(level)]);
             }
-            Model::Libzstd(call) => {
+            EncoderModel::Libzstd(call) => {
                 out.push(LIBZSTD_1_5_7);
                 // Zigzag: small numbers of both signs take one byte.
                 put_number(&mut out, u64::from((call.level << 1 ^ call.level >> 31) as u32));
@@ -108,11 +82,11 @@ impl Recipe {
         put_number(&mut out, self.parts.len() as u64);
         for part in &self.parts {
             match part {
-                Part::Literal(bytes) => {
+                RecipePart::Literal(bytes) => {
                     out.push(LITERAL);
                     put_bytes(&mut out, bytes);
                 }
-                Part::Frame(frame) => {
+                RecipePart::Frame(frame) => {
                     out.push(FRAME);
                     put_bytes(&mut out, &frame.header);
                     put_number(&mut out, frame.plain_bytes);
@@ -129,34 +103,43 @@ impl Recipe {
     }
 
     /// Reads a recipe, which must take all of `bytes`.
-    pub fn from_bytes(bytes: &[u8], limits: Limits) -> Result<Self, BadRecipe> {
-        if bytes.len() as u64 > limits.recipe_bytes {
-            return Err(BadRecipe::Limit);
-        }
-        let mut reader = RecipeReader { bytes };
+    pub fn from_bytes(bytes: &[u8], limits: RecipeLimits) -> Result<Self, RecipeError> {
+        let mut reader = RecipeReader::new(bytes, limits)?;
         let version = reader.byte()?;
         if version != VERSION {
-            return Err(BadRecipe::Version(version));
+            return Err(RecipeError::Version { expected: VERSION, found: version });
         }
         let model = reader.model()?;
         let count = reader.number()?;
         if count > limits.parts {
-            return Err(BadRecipe::Limit);
+            let (value, expected) = ("the number of parts", limits.parts);
+            return Err(RecipeError::Limit { value, expected, found: count });
         }
         // Each part takes at least a byte of input, so memory stays proportional to the input.
         let mut parts = Vec::new();
         for _ in 0..count {
             parts.push(match reader.byte()? {
-                LITERAL => Part::Literal(reader.bytes()?.to_vec()),
-                FRAME => Part::Frame(reader.frame()?),
-                _ => return Err(BadRecipe::Unknown),
+                LITERAL => RecipePart::Literal(reader.bytes()?.to_vec()),
+                FRAME => RecipePart::Frame(reader.frame()?),
+                kind => return Err(unknown("kind of part", kind)),
             });
         }
-        if !reader.bytes.is_empty() {
-            return Err(BadRecipe::Length);
-        }
+        reader.finish()?;
         Ok(Self { model, parts })
     }
+
+    /// Returns the plain bytes of all frames, or the largest number if the sum overflows.
+    pub fn plain_bytes(&self) -> u64 {
+        plain_bytes(&self.parts)
+    }
+}
+
+/// Returns the plain bytes of some parts, or the largest number if the sum overflows.
+pub(crate) fn plain_bytes(parts: &[RecipePart]) -> u64 {
+    parts.iter().fold(0, |sum, part| match part {
+        RecipePart::Frame(frame) => sum.saturating_add(frame.plain_bytes),
+        RecipePart::Literal(_) => sum,
+    })
 }
 
 fn put_number(out: &mut Vec<u8>, mut number: u64) {
@@ -173,38 +156,58 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Returns the number of a version in the byte form. A number is never reused.
-fn behaviour_number(behaviour: Behaviour) -> u8 {
-    match behaviour {
-        Behaviour::V1_15 => 0,
-        Behaviour::V1_16_4 => 1,
-        Behaviour::V1_17_0 => 2,
-        Behaviour::V1_17_3 => 3,
-        Behaviour::V1_17_8 => 4,
+fn version_number(version: KlauspostVersion) -> u8 {
+    match version {
+        KlauspostVersion::V1_15 => 0,
+        KlauspostVersion::V1_16_4 => 1,
+        KlauspostVersion::V1_17_0 => 2,
+        KlauspostVersion::V1_17_3 => 3,
+        KlauspostVersion::V1_17_8 => 4,
     }
 }
 
 /// Returns the number of a level in the byte form. A number is never reused.
-fn level_number(level: Level) -> u8 {
+fn level_number(level: KlauspostLevel) -> u8 {
     match level {
-        Level::Fastest => 1,
-        Level::Default => 2,
-        Level::Better => 3,
-        Level::Best => 4,
+        KlauspostLevel::Fastest => 1,
+        KlauspostLevel::Default => 2,
+        KlauspostLevel::Better => 3,
+        KlauspostLevel::Best => 4,
     }
 }
 
+fn unknown(value: &'static str, found: u8) -> RecipeError {
+    RecipeError::Unknown { value, found: u64::from(found) }
+}
+
+/// Reads the values of a recipe.
 struct RecipeReader<'a> {
     bytes: &'a [u8],
 }
 
 impl<'a> RecipeReader<'a> {
-    fn byte(&mut self) -> Result<u8, BadRecipe> {
-        let (&byte, rest) = self.bytes.split_first().ok_or(BadRecipe::Length)?;
-        self.bytes = rest;
-        Ok(byte)
+    fn new(bytes: &'a [u8], limits: RecipeLimits) -> Result<Self, RecipeError> {
+        let (value, expected) = ("its number of bytes", limits.recipe_bytes);
+        let found = bytes.len() as u64;
+        if found > expected {
+            return Err(RecipeError::Limit { value, expected, found });
+        }
+        Ok(Self { bytes })
     }
 
-    fn number(&mut self) -> Result<u64, BadRecipe> {
+    /// Checks that no bytes are left.
+    fn finish(&self) -> Result<(), RecipeError> {
+        match self.bytes.len() as u64 {
+            0 => Ok(()),
+            found_bytes => Err(RecipeError::Trailing { found_bytes }),
+        }
+    }
+
+    fn byte(&mut self) -> Result<u8, RecipeError> {
+        Ok(self.take(1)?[0])
+    }
+
+    fn number(&mut self) -> Result<u64, RecipeError> {
         let mut number = 0;
         for shift in (0..63).step_by(7) {
             let byte = self.byte()?;
@@ -213,59 +216,75 @@ impl<'a> RecipeReader<'a> {
                 return Ok(number);
             }
         }
-        Err(BadRecipe::Limit)
+        Err(RecipeError::Limit { value: "a number", expected: u64::MAX >> 1, found: u64::MAX })
     }
 
-    fn bytes(&mut self) -> Result<&'a [u8], BadRecipe> {
-        let count = usize::try_from(self.number()?).map_err(|_| BadRecipe::Length)?;
-        let (bytes, rest) = self.bytes.split_at_checked(count).ok_or(BadRecipe::Length)?;
+    fn bytes(&mut self) -> Result<&'a [u8], RecipeError> {
+        let count = self.number()?;
+        self.take(count)
+    }
+
+    fn take(&mut self, count: u64) -> Result<&'a [u8], RecipeError> {
+        let split = usize::try_from(count).ok().and_then(|at| self.bytes.split_at_checked(at));
+        let Some((bytes, rest)) = split else {
+            let found_bytes = self.bytes.len() as u64;
+            return Err(RecipeError::Truncated { expected_bytes: count, found_bytes });
+        };
         self.bytes = rest;
         Ok(bytes)
     }
 
-    fn model(&mut self) -> Result<Model, BadRecipe> {
+    fn model(&mut self) -> Result<EncoderModel, RecipeError> {
         match self.byte()? {
             KLAUSPOST => {
-                let (behaviour, level) = (self.byte()?, self.byte()?);
-                let behaviour =
-                    Behaviour::ALL.into_iter().find(|&b| behaviour_number(b) == behaviour);
-                let level = Level::ALL.into_iter().find(|&l| level_number(l) == level);
-                let (Some(behaviour), Some(level)) = (behaviour, level) else {
-                    return Err(BadRecipe::Unknown);
-                };
-                if !level.exists(behaviour) {
-                    return Err(BadRecipe::Unknown);
+                let (version, level) = (self.byte()?, self.byte()?);
+                let no_version = unknown("version of klauspost/compress", version);
+                let no_level = unknown("level", level);
+                let version =
+                    KlauspostVersion::ALL.into_iter().find(|&v| version_number(v) == version);
+                let level = KlauspostLevel::ALL.into_iter().find(|&l| level_number(l) == level);
+                let (version, level) = (version.ok_or(no_version)?, level.ok_or(no_level)?);
+                if !level.exists(version) {
+                    return Err(no_level);
                 }
-                Ok(Model::Klauspost { behaviour, level })
+                Ok(EncoderModel::Klauspost { version, level })
             }
             LIBZSTD_1_5_7 => {
-                let folded = u32::try_from(self.number()?).map_err(|_| BadRecipe::Limit)?;
+                let folded = self.number()?;
+                let folded = u32::try_from(folded).map_err(|_| {
+                    let expected = u64::from(u32::MAX);
+                    RecipeError::Limit { value: "a level", expected, found: folded }
+                })?;
                 let level = (folded >> 1) as i32 ^ -((folded & 1) as i32);
                 let flags = self.byte()?;
-                let call = Call { level, jobs: flags & 1 == 1, ends_with_data: flags & 2 == 2 };
-                if flags > 3 || !call.exists() {
-                    return Err(BadRecipe::Unknown);
+                let call =
+                    LibzstdCall { level, jobs: flags & 1 == 1, ends_with_data: flags & 2 == 2 };
+                if !call.exists() {
+                    return Err(RecipeError::Unknown { value: "level", found: u64::from(folded) });
                 }
-                Ok(Model::Libzstd(call))
+                if flags > 3 {
+                    return Err(unknown("flag", flags));
+                }
+                Ok(EncoderModel::Libzstd(call))
             }
-            _ => Err(BadRecipe::Unknown),
+            kind => Err(unknown("model", kind)),
         }
     }
 
-    fn frame(&mut self) -> Result<Frame, BadRecipe> {
+    fn frame(&mut self) -> Result<FrameRecipe, RecipeError> {
         let header = self.bytes()?.to_vec();
         let plain_bytes = self.number()?;
         let count = self.number()?;
         let mut cuts: Vec<u64> = Vec::new();
         for _ in 0..count {
             let before = cuts.last().copied().unwrap_or(0);
-            let cut = before.checked_add(self.number()?).ok_or(BadRecipe::Limit)?;
+            let cut = before.saturating_add(self.number()?);
             if cut == before || cut > plain_bytes {
-                return Err(BadRecipe::Unknown);
+                return Err(RecipeError::Unknown { value: "cut", found: cut });
             }
             cuts.push(cut);
         }
-        Ok(Frame { header, plain_bytes, cuts })
+        Ok(FrameRecipe { header, plain_bytes, cuts })
     }
 }
 
@@ -273,28 +292,30 @@ impl<'a> RecipeReader<'a> {
 mod tests {
     use super::*;
 
-    fn recipe(model: Model) -> Recipe {
+    fn recipe(model: EncoderModel) -> Recipe {
         let header = vec![0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x68];
         let parts = vec![
-            Part::Frame(Frame {
+            RecipePart::Frame(FrameRecipe {
                 header: header.clone(),
                 plain_bytes: 7_000_000_000,
                 cuts: vec![8],
             }),
-            Part::Literal(b"literal".to_vec()),
-            Part::Frame(Frame { header, plain_bytes: 300, cuts: vec![1, 299, 300] }),
+            RecipePart::Literal(b"literal".to_vec()),
+            RecipePart::Frame(FrameRecipe { header, plain_bytes: 300, cuts: vec![1, 299, 300] }),
         ];
         Recipe { model, parts }
     }
 
-    fn models() -> Vec<Model> {
-        let klauspost = Behaviour::ALL
+    fn models() -> Vec<EncoderModel> {
+        let klauspost = KlauspostVersion::ALL
             .into_iter()
-            .flat_map(|behaviour| Level::ALL.map(|level| (behaviour, level)))
-            .filter(|&(behaviour, level)| level.exists(behaviour))
-            .map(|(behaviour, level)| Model::Klauspost { behaviour, level });
+            .flat_map(|version| KlauspostLevel::ALL.map(|level| (version, level)))
+            .filter(|&(version, level)| level.exists(version))
+            .map(|(version, level)| EncoderModel::Klauspost { version, level });
         let libzstd = [-131_072, -7, -1, 1, 19, 22].into_iter().flat_map(|level| {
-            [false, true].map(|jobs| Model::Libzstd(Call { level, jobs, ends_with_data: !jobs }))
+            [false, true].map(|jobs| {
+                EncoderModel::Libzstd(LibzstdCall { level, jobs, ends_with_data: !jobs })
+            })
         });
         klauspost.chain(libzstd).collect()
     }
@@ -304,7 +325,7 @@ mod tests {
         for model in models() {
             let recipe = recipe(model);
             let bytes = recipe.to_bytes();
-            assert_eq!(Recipe::from_bytes(&bytes, Limits::default()), Ok(recipe));
+            assert_eq!(Recipe::from_bytes(&bytes, RecipeLimits::default()), Ok(recipe));
         }
     }
 
@@ -319,20 +340,26 @@ mod tests {
     fn damage_is_refused() {
         let whole = recipe(models()[0]).to_bytes();
         for length in 0..whole.len() {
-            let got = Recipe::from_bytes(&whole[..length], Limits::default());
-            assert_eq!(got, Err(BadRecipe::Length), "{length} bytes");
+            let got = Recipe::from_bytes(&whole[..length], RecipeLimits::default());
+            assert!(matches!(got, Err(RecipeError::Truncated { .. })), "{length} bytes: {got:?}");
         }
-        let read = |bytes: &[u8]| Recipe::from_bytes(bytes, Limits::default());
-        assert_eq!(read(&[2]), Err(BadRecipe::Version(2)));
-        assert_eq!(read(&[&whole[..], &[0]].concat()), Err(BadRecipe::Length));
-        assert_eq!(read(&[1, 0, 9, 2, 0]), Err(BadRecipe::Unknown));
-        // Level 0, unknown flags, and a cut beyond the frame.
-        assert_eq!(read(&[1, 1, 0, 0, 0]), Err(BadRecipe::Unknown));
-        assert_eq!(read(&[1, 1, 2, 4, 0]), Err(BadRecipe::Unknown));
-        assert_eq!(read(&[1, 0, 0, 2, 1, 1, 0, 5, 1, 6]), Err(BadRecipe::Unknown));
-        let limits = Limits { parts: 2, ..Limits::default() };
-        assert_eq!(Recipe::from_bytes(&whole, limits), Err(BadRecipe::Limit));
-        let limits = Limits { recipe_bytes: 9, ..Limits::default() };
-        assert_eq!(Recipe::from_bytes(&whole, limits), Err(BadRecipe::Limit));
+        let read = |bytes: &[u8]| Recipe::from_bytes(bytes, RecipeLimits::default());
+        assert_eq!(read(&[2]), Err(RecipeError::Version { expected: 1, found: 2 }));
+        let longer = [&whole[..], &[0]].concat();
+        assert_eq!(read(&longer), Err(RecipeError::Trailing { found_bytes: 1 }));
+        // Version 9, level 0, unknown flags, and a cut beyond the frame.
+        let unknown = |value, found| Err(RecipeError::Unknown { value, found });
+        assert_eq!(read(&[1, 0, 9, 2, 0]), unknown("version of klauspost/compress", 9));
+        assert_eq!(read(&[1, 1, 0, 0, 0]), unknown("level", 0));
+        assert_eq!(read(&[1, 1, 2, 4, 0]), unknown("flag", 4));
+        assert_eq!(read(&[1, 0, 0, 2, 1, 1, 0, 5, 1, 6]), unknown("cut", 6));
+        let limits = RecipeLimits { parts: 2, ..RecipeLimits::default() };
+        let (value, expected, found) = ("the number of parts", 2, 3);
+        let too_many = RecipeError::Limit { value, expected, found };
+        assert_eq!(Recipe::from_bytes(&whole, limits), Err(too_many));
+        let limits = RecipeLimits { recipe_bytes: 9, ..RecipeLimits::default() };
+        let (value, expected, found) = ("its number of bytes", 9, whole.len() as u64);
+        let too_long = RecipeError::Limit { value, expected, found };
+        assert_eq!(Recipe::from_bytes(&whole, limits), Err(too_long));
     }
 }

@@ -6,8 +6,8 @@
 use crate::encoder::FrameEncoder;
 use crate::error::RemakeError;
 use crate::klauspost::KlauspostEncoder;
-use crate::model::Model;
-use crate::recipe::{Frame, Part, Recipe};
+use crate::model::EncoderModel;
+use crate::recipe::{FrameRecipe, Recipe, RecipePart, plain_bytes};
 
 /// Remakes one compressed stream.
 pub struct Remaker<'a> {
@@ -21,7 +21,7 @@ pub struct Remaker<'a> {
 
 /// Writes frames of one encoder, one after another. The caller begins and ends each frame.
 pub struct FrameWriter {
-    model: Model,
+    model: EncoderModel,
     open: Option<FrameEncoder>,
     /// The encoder of the last frame, which can write another one.
     spare: Option<Box<KlauspostEncoder>>,
@@ -29,12 +29,12 @@ pub struct FrameWriter {
 
 impl FrameWriter {
     /// Makes a writer without an open frame.
-    pub fn new(model: Model) -> Self {
+    pub fn new(model: EncoderModel) -> Self {
         Self { model, open: None, spare: None }
     }
 
     /// Begins a frame. Only the reference encoder uses the plain length in `frame`.
-    pub fn begin(&mut self, frame: &Frame, out: &mut Vec<u8>) -> Result<(), RemakeError> {
+    pub fn begin(&mut self, frame: &FrameRecipe, out: &mut Vec<u8>) -> Result<(), RemakeError> {
         let encoder = FrameEncoder::start(self.model, frame, self.spare.take(), out);
         self.open = Some(encoder.ok_or(RemakeError::NoSuchFrame)?);
         Ok(())
@@ -42,19 +42,19 @@ impl FrameWriter {
 
     /// Takes the next plain bytes of the open frame and appends the finished output to `out`.
     pub fn write(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), RemakeError> {
-        let encoder = self.open.as_mut().ok_or(RemakeError::TooLong)?;
+        let encoder = self.open.as_mut().ok_or(RemakeError::NoOpenFrame)?;
         encoder.write(plain, out).ok_or(RemakeError::Encoder)
     }
 
     /// Ends the current block before it is full. Does nothing if the block is empty.
     pub fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
-        let encoder = self.open.as_mut().ok_or(RemakeError::TooShort)?;
+        let encoder = self.open.as_mut().ok_or(RemakeError::NoOpenFrame)?;
         encoder.flush(out).ok_or(RemakeError::Encoder)
     }
 
     /// Ends the open frame.
     pub fn end(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
-        let encoder = self.open.take().ok_or(RemakeError::TooShort)?;
+        let encoder = self.open.take().ok_or(RemakeError::NoOpenFrame)?;
         self.spare = encoder.finish(out)?;
         Ok(())
     }
@@ -70,7 +70,11 @@ impl<'a> Remaker<'a> {
     pub fn write(&mut self, mut plain: &[u8], out: &mut Vec<u8>) -> Result<(), RemakeError> {
         while !plain.is_empty() {
             self.start_frame(out)?;
-            let left_bytes = self.left_bytes.ok_or(RemakeError::TooLong)?;
+            let Some(left_bytes) = self.left_bytes else {
+                let expected_bytes = self.recipe.plain_bytes();
+                let found_bytes = expected_bytes.saturating_add(plain.len() as u64);
+                return Err(RemakeError::TooLong { expected_bytes, found_bytes });
+            };
             let most = usize::try_from(left_bytes).unwrap_or(usize::MAX);
             let (now, later) = plain.split_at(plain.len().min(most));
             self.frames.write(now, out)?;
@@ -84,7 +88,12 @@ impl<'a> Remaker<'a> {
     /// Ends the stream after the last plain bytes.
     pub fn finish(mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
         self.start_frame(out)?;
-        if self.left_bytes.is_some() { Err(RemakeError::TooShort) } else { Ok(()) }
+        let Some(left_bytes) = self.left_bytes else { return Ok(()) };
+        let done = plain_bytes(&self.recipe.parts[..=self.part]);
+        Err(RemakeError::TooShort {
+            expected_bytes: self.recipe.plain_bytes(),
+            found_bytes: done.saturating_sub(left_bytes),
+        })
     }
 
     /// Begins the next frame unless one is open. Writes the literal parts before it.
@@ -92,11 +101,11 @@ impl<'a> Remaker<'a> {
         while self.left_bytes.is_none() {
             match self.recipe.parts.get(self.part) {
                 None => break,
-                Some(Part::Literal(bytes)) => {
+                Some(RecipePart::Literal(bytes)) => {
                     out.extend_from_slice(bytes);
                     self.part += 1;
                 }
-                Some(Part::Frame(frame)) => {
+                Some(RecipePart::Frame(frame)) => {
                     self.frames.begin(frame, out)?;
                     self.left_bytes = Some(frame.plain_bytes);
                     self.end_frame(out)?;

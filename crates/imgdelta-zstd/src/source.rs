@@ -3,7 +3,7 @@
 //! Never does I/O itself: callers implement the trait, and their errors pass through.
 
 /// Bytes that can be read from any offset.
-pub trait Source {
+pub trait ByteSource {
     /// The error of a failed read.
     type Error;
 
@@ -14,7 +14,7 @@ pub trait Source {
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Self::Error>;
 }
 
-impl Source for [u8] {
+impl ByteSource for [u8] {
     type Error = std::convert::Infallible;
 
     fn bytes(&self) -> u64 {
@@ -28,7 +28,7 @@ impl Source for [u8] {
 }
 
 /// Reads a source through one buffer, mostly forward and in small pieces.
-pub(crate) struct SourceReader<'a, S: Source + ?Sized> {
+pub(crate) struct SourceReader<'a, S: ByteSource + ?Sized> {
     source: &'a S,
     from: u64,
     held: Vec<u8>,
@@ -37,7 +37,7 @@ pub(crate) struct SourceReader<'a, S: Source + ?Sized> {
 /// Most bytes of one read.
 pub(crate) const PIECE_BYTES: usize = 128 << 10;
 
-impl<'a, S: Source + ?Sized> SourceReader<'a, S> {
+impl<'a, S: ByteSource + ?Sized> SourceReader<'a, S> {
     pub(crate) fn new(source: &'a S) -> Self {
         Self { source, from: 0, held: Vec::new() }
     }

@@ -5,7 +5,10 @@
 #[path = "../../imgdelta-deflate/tests/inputs/mod.rs"]
 mod inputs;
 
-use imgdelta_zstd::{Behaviour, Call, Frame, Level, Model, Part, Recipe, Remaker};
+use imgdelta_zstd::{
+    EncoderModel, FrameRecipe, KlauspostLevel, KlauspostVersion, LibzstdCall, Recipe, RecipePart,
+    Remaker,
+};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -27,8 +30,8 @@ fn check(encoder: &str, version: &str, rows: usize) {
         let plain = &inputs[input];
         let (model, cuts) = model(encoder, version, parameters);
         let cuts = cuts.into_iter().filter(|&cut| cut < plain.len() as u64).collect();
-        let frame = Frame { header: unhex(header), plain_bytes: plain.len() as u64, cuts };
-        let recipe = Recipe { model, parts: vec![Part::Frame(frame)] };
+        let frame = FrameRecipe { header: unhex(header), plain_bytes: plain.len() as u64, cuts };
+        let recipe = Recipe { model, parts: vec![RecipePart::Frame(frame)] };
         let mut out = Vec::new();
         let mut remaker = Remaker::new(&recipe);
         for chunk in plain.chunks(10_007) {
@@ -42,7 +45,7 @@ fn check(encoder: &str, version: &str, rows: usize) {
     assert_eq!(checked, rows, "rows of {encoder} {version}");
 }
 
-fn model(encoder: &str, version: &str, parameters: &str) -> (Model, Vec<u64>) {
+fn model(encoder: &str, version: &str, parameters: &str) -> (EncoderModel, Vec<u64>) {
     if encoder == "libzstd" {
         let (level, option) = parameters.split_once(',').unwrap_or((parameters, ""));
         let level = match level.strip_prefix("--fast=") {
@@ -51,20 +54,23 @@ fn model(encoder: &str, version: &str, parameters: &str) -> (Model, Vec<u64>) {
         };
         // The checksum flag is in the header.
         let jobs = option != "--single-thread";
-        return (Model::Libzstd(Call { level, jobs, ends_with_data: version == "file" }), vec![]);
+        return (
+            EncoderModel::Libzstd(LibzstdCall { level, jobs, ends_with_data: version == "file" }),
+            vec![],
+        );
     }
-    let behaviour = match version {
-        "V1_15" => Behaviour::V1_15,
-        "V1_16_4" => Behaviour::V1_16_4,
-        "V1_17_0" => Behaviour::V1_17_0,
-        "V1_17_3" => Behaviour::V1_17_3,
-        "V1_17_8" => Behaviour::V1_17_8,
+    let version = match version {
+        "V1_15" => KlauspostVersion::V1_15,
+        "V1_16_4" => KlauspostVersion::V1_16_4,
+        "V1_17_0" => KlauspostVersion::V1_17_0,
+        "V1_17_3" => KlauspostVersion::V1_17_3,
+        "V1_17_8" => KlauspostVersion::V1_17_8,
         other => panic!("version {other}"),
     };
     let (level, cut) = parameters.split_once(',').unwrap();
-    let level = Level::ALL[level.parse::<usize>().unwrap() - 1];
+    let level = KlauspostLevel::ALL[level.parse::<usize>().unwrap() - 1];
     let cuts = Some(cut.parse().unwrap()).filter(|&cut| cut > 0);
-    (Model::Klauspost { behaviour, level }, cuts.into_iter().collect())
+    (EncoderModel::Klauspost { version, level }, cuts.into_iter().collect())
 }
 
 fn hex(bytes: &[u8]) -> String {

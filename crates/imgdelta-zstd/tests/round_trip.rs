@@ -5,8 +5,8 @@
 mod inputs;
 
 use imgdelta_zstd::{
-    Behaviour, Call, DetectOptions, Frame, FrameWriter, Level, Limits, Model, Part, Recipe,
-    RemakeError, Remaker, detect, frame_ends,
+    DetectOptions, EncoderModel, FrameRecipe, FrameWriter, KlauspostLevel, KlauspostVersion,
+    LibzstdCall, Recipe, RecipeLimits, RecipePart, RemakeError, Remaker, detect, frame_ends,
 };
 use proptest::prelude::*;
 
@@ -32,16 +32,16 @@ fn detected(blob: &[u8], plain: &[u8]) -> Option<Recipe> {
     detect(blob, plain, DetectOptions::default()).unwrap()
 }
 
-fn frame(header: &[u8], plain: &[u8], cuts: &[u64]) -> Part {
+fn frame(header: &[u8], plain: &[u8], cuts: &[u64]) -> RecipePart {
     let plain_bytes = plain.len() as u64;
-    Part::Frame(Frame { header: header.to_vec(), plain_bytes, cuts: cuts.to_vec() })
+    RecipePart::Frame(FrameRecipe { header: header.to_vec(), plain_bytes, cuts: cuts.to_vec() })
 }
 
-fn klauspost() -> impl Iterator<Item = (Model, &'static [u8])> {
-    Behaviour::ALL.into_iter().flat_map(|behaviour| {
-        let header = |level| HEADERS[usize::from(level != Level::Fastest)];
-        let levels = Level::ALL.into_iter().filter(move |level| level.exists(behaviour));
-        levels.map(move |level| (Model::Klauspost { behaviour, level }, header(level)))
+fn klauspost() -> impl Iterator<Item = (EncoderModel, &'static [u8])> {
+    KlauspostVersion::ALL.into_iter().flat_map(|version| {
+        let header = |level| HEADERS[usize::from(level != KlauspostLevel::Fastest)];
+        let levels = KlauspostLevel::ALL.into_iter().filter(move |level| level.exists(version));
+        levels.map(move |level| (EncoderModel::Klauspost { version, level }, header(level)))
     })
 }
 
@@ -77,7 +77,7 @@ proptest! {
         let again = detected(&blob, &plain).expect("a model wrote it");
         prop_assert!(remake(&again, &plain, 999).unwrap() == blob);
         let bytes = again.to_bytes();
-        prop_assert_eq!(Recipe::from_bytes(&bytes, Limits::default()), Ok(again));
+        prop_assert_eq!(Recipe::from_bytes(&bytes, RecipeLimits::default()), Ok(again));
     }
 
     #[test]
@@ -87,7 +87,7 @@ proptest! {
     ) {
         for start in [&[][..], &[1, 0, 4, 2, 2], &[1, 1, 6, 2, 2, 1, 6]] {
             let bytes = [start, &bytes].concat();
-            if let Ok(recipe) = Recipe::from_bytes(&bytes, Limits::default()) {
+            if let Ok(recipe) = Recipe::from_bytes(&bytes, RecipeLimits::default()) {
                 let _ = remake(&recipe, &plain, 5000);
             }
         }
@@ -99,8 +99,8 @@ proptest! {
         plain in plain_bytes(), cuts in prop::collection::vec(0..5000u64, 0..9),
         model in 0..19usize,
     ) {
-        let libzstd = [false, true].map(|jobs| Call { level: 1, jobs, ends_with_data: jobs });
-        let mut models = klauspost().map(|(model, _)| model).chain(libzstd.map(Model::Libzstd));
+        let libzstd = [false, true].map(|jobs| LibzstdCall { level: 1, jobs, ends_with_data: jobs });
+        let mut models = klauspost().map(|(model, _)| model).chain(libzstd.map(EncoderModel::Libzstd));
         let header = [&[0x28, 0xb5, 0x2f, 0xfd, descriptor], &rest[..]].concat();
         let model = models.nth(model).unwrap();
         let parts = vec![frame(&header, &plain, &cuts), frame(HEADERS[1], &[], &[3])];
@@ -117,7 +117,7 @@ proptest! {
                 prop_assert!(remake(&recipe, plain, 999).unwrap() == blob);
             }
         }
-        let model = Model::Klauspost { behaviour: Behaviour::V1_17_8, level: Level::Default };
+        let model = EncoderModel::Klauspost { version: KlauspostVersion::V1_17_8, level: KlauspostLevel::Default };
         let recipe = Recipe { model, parts: vec![frame(HEADERS[1], plain, &[8])] };
         let mut blob = remake(&recipe, plain, 999).unwrap();
         let at = at % blob.len();
@@ -145,21 +145,24 @@ fn cuts_without_an_extra_block_are_detected() {
 /// The structure of zstd:chunked: a frame per file, empty frames, skippable frames, and a tail.
 #[test]
 fn frames_with_literal_parts_between_are_detected() {
-    let model = Model::Klauspost { behaviour: Behaviour::V1_15, level: Level::Default };
+    let model = EncoderModel::Klauspost {
+        version: KlauspostVersion::V1_15,
+        level: KlauspostLevel::Default,
+    };
     let text = inputs::input("text");
     let pieces = [&text[..1500], &text[1500..1600], &text[1600..1601], &text[1601..250_000]];
     let skippable = b"\x50\x2a\x4d\x18\x05\0\0\0hello";
     let empty = b"\x28\xb5\x2f\xfd\x00\x58\x01\0\0";
-    let mut parts = vec![Part::Literal(skippable.to_vec())];
+    let mut parts = vec![RecipePart::Literal(skippable.to_vec())];
     for (piece, cuts) in pieces.iter().zip([vec![], vec![100], vec![], vec![8, 50_000]]) {
         parts.push(frame(HEADERS[1], piece, &cuts));
     }
-    parts.push(Part::Literal([&skippable[..], empty, skippable, b"trailing"].concat()));
+    parts.push(RecipePart::Literal([&skippable[..], empty, skippable, b"trailing"].concat()));
     let recipe = Recipe { model, parts };
     let blob = remake(&recipe, &text[..250_000], 5000).unwrap();
     let again = detected(&blob, &text[..250_000]).unwrap();
-    let frames = |recipe: &Recipe| -> Vec<Part> {
-        recipe.parts.iter().filter(|part| matches!(part, Part::Frame(_))).cloned().collect()
+    let frames = |recipe: &Recipe| -> Vec<RecipePart> {
+        recipe.parts.iter().filter(|part| matches!(part, RecipePart::Frame(_))).cloned().collect()
     };
     assert_eq!(frames(&again), frames(&recipe));
     assert_eq!(remake(&again, &text[..250_000], 5000).unwrap(), blob);
@@ -183,21 +186,23 @@ fn a_frame_writer_writes_the_frames_of_a_recipe() {
         let (mut parts, mut ends, mut plain) = (Vec::new(), Vec::new(), Vec::new());
         for length in lengths.into_iter().filter(|&length| (length as u64) < full) {
             let header = model.short_header(length as u64).unwrap();
-            let Part::Frame(frame) = frame(&header, &text[..length], &[]) else { unreachable!() };
+            let RecipePart::Frame(frame) = frame(&header, &text[..length], &[]) else {
+                unreachable!()
+            };
             writer.begin(&frame, &mut out).unwrap();
             writer.write(&text[..length], &mut out).unwrap();
             writer.end(&mut out).unwrap();
             ends.push(out.len() as u64);
             plain.extend_from_slice(&text[..length]);
-            parts.push(Part::Frame(frame));
+            parts.push(RecipePart::Frame(frame));
         }
         assert_eq!(model.short_header(full), None);
         assert!(zstd::decode_all(&out[..]).unwrap() == plain, "{model:?}");
         assert!(remake(&Recipe { model, parts }, &plain, 777).unwrap() == out, "{model:?}");
         let ends_in_blob = frame_ends(&out[..], DetectOptions::default());
         assert_eq!(ends_in_blob, Ok(Some(ends)), "{model:?}");
-        assert_eq!(writer.write(b"x", &mut out), Err(RemakeError::TooLong));
-        assert_eq!(writer.end(&mut out), Err(RemakeError::TooShort));
+        assert_eq!(writer.write(b"x", &mut out), Err(RemakeError::NoOpenFrame));
+        assert_eq!(writer.end(&mut out), Err(RemakeError::NoOpenFrame));
     }
 }
 
@@ -211,9 +216,11 @@ fn calls_of_the_reference_encoder_are_detected() {
     for (header, level) in [(&header[..], 1), (b"\x28\xb5\x2f\xfd\x04\x48", 1), (HEADERS[2], 3)] {
         for jobs in [false, true] {
             let ends_with_data = header.len() > 6;
-            let call = Call { level, jobs, ends_with_data };
-            let recipe =
-                Recipe { model: Model::Libzstd(call), parts: vec![frame(header, &plain, &[])] };
+            let call = LibzstdCall { level, jobs, ends_with_data };
+            let recipe = Recipe {
+                model: EncoderModel::Libzstd(call),
+                parts: vec![frame(header, &plain, &[])],
+            };
             let blob = remake(&recipe, &plain, 10_007).unwrap();
             assert!(zstd::decode_all(&blob[..]).unwrap() == plain, "{call:?}");
             assert_eq!(detected(&blob, &plain), Some(recipe));
@@ -224,10 +231,16 @@ fn calls_of_the_reference_encoder_are_detected() {
 #[test]
 fn wrong_plain_lengths_are_refused() {
     let plain = inputs::input("tiny");
-    let model = Model::Klauspost { behaviour: Behaviour::V1_15, level: Level::Fastest };
+    let model = EncoderModel::Klauspost {
+        version: KlauspostVersion::V1_15,
+        level: KlauspostLevel::Fastest,
+    };
     let recipe = Recipe { model, parts: vec![frame(HEADERS[0], &plain, &[])] };
-    assert_eq!(remake(&recipe, &plain[1..], 9), Err(RemakeError::TooShort));
-    assert_eq!(remake(&recipe, &[&plain[..], b"x"].concat(), 9), Err(RemakeError::TooLong));
+    let expected_bytes = plain.len() as u64;
+    let too_short = RemakeError::TooShort { expected_bytes, found_bytes: expected_bytes - 1 };
+    assert_eq!(remake(&recipe, &plain[1..], 9), Err(too_short));
+    let too_long = RemakeError::TooLong { expected_bytes, found_bytes: expected_bytes + 1 };
+    assert_eq!(remake(&recipe, &[&plain[..], b"x"].concat(), 9), Err(too_long));
     let parts = vec![frame(b"\x28\xb5\x2f\xfd\x04", &plain, &[])];
     assert_eq!(remake(&Recipe { model, parts }, &plain, 9), Err(RemakeError::NoSuchFrame));
 }
@@ -235,7 +248,10 @@ fn wrong_plain_lengths_are_refused() {
 /// Positions are lowered before they overflow, which must not change the output.
 #[test]
 fn copies_never_reach_into_another_frame() {
-    let model = Model::Klauspost { behaviour: Behaviour::V1_17_8, level: Level::Better };
+    let model = EncoderModel::Klauspost {
+        version: KlauspostVersion::V1_17_8,
+        level: KlauspostLevel::Better,
+    };
     // A window of 128 MiB each: positions are lowered after sixteen frames.
     let header = b"\x28\xb5\x2f\xfd\x04\x88";
     let text = &inputs::input("text")[..20_000];

@@ -17,7 +17,7 @@ use imgdelta_core::{
     Error, Limits, MissingLayer, Note, Result, parallel::Workers, progress::Progress,
     verify::BlobCheck,
 };
-use imgdelta_deflate::Divided;
+use imgdelta_deflate::DividedRecipe;
 use imgdelta_image::{
     envelope::{LayerSummary, StreamCheck, read_layer},
     image::Image,
@@ -67,8 +67,8 @@ impl Maker<'_> {
         let (recipe, zstd, chunked);
         let remake: Option<Box<dyn Remake + '_>> = match &job.wrapping {
             Wrapping::Deflate(bytes) => {
-                let limits = imgdelta_deflate::Limits::default();
-                let read = Divided::from_bytes(bytes, limits).map_err(|error| {
+                let limits = imgdelta_deflate::RecipeLimits::default();
+                let read = DividedRecipe::from_bytes(bytes, limits).map_err(|error| {
                     let place = format!("{}, layer {}", self.delta.place(), job.ordinal + 1);
                     Error::bad_input_because(place, "its compression cannot be remade", error)
                 })?;
@@ -76,7 +76,7 @@ impl Maker<'_> {
                 Some(Box::new(DeflateRemaker::new(&recipe, self.workers)))
             }
             Wrapping::Zstd(bytes) => {
-                let limits = imgdelta_zstd::Limits::default();
+                let limits = imgdelta_zstd::RecipeLimits::default();
                 zstd = imgdelta_zstd::Recipe::from_bytes(bytes, limits).map_err(|error| {
                     let place = format!("{}, layer {}", self.delta.place(), job.ordinal + 1);
                     Error::bad_input_because(place, "its compression cannot be remade", error)

@@ -4,7 +4,7 @@
 //! otherwise. From what encoders were measured to take, not from the bytes at hand. Never decodes.
 
 use crate::delta::{Envelope, LayerOutline};
-use imgdelta_deflate::{Divided, Limits, Member};
+use imgdelta_deflate::{DividedRecipe, RecipeLimits, RecipeMember};
 use std::time::Duration;
 
 /// Returns about how long one core takes to rebuild a layer's stream and to make its blob of it.
@@ -20,8 +20,8 @@ pub fn effort(layer: &LayerOutline) -> Duration {
 }
 
 fn deflate(recipe: &[u8]) -> u128 {
-    let divided = Divided::from_bytes(recipe, Limits::default());
-    let time = |member: &Member| {
+    let divided = DividedRecipe::from_bytes(recipe, RecipeLimits::default());
+    let time = |member: &RecipeMember| {
         u128::from(member.plain_bytes) * u128::from(member.model.nanoseconds_per_byte())
     };
     divided.map_or(0, |divided| divided.recipe().members.iter().map(time).sum())

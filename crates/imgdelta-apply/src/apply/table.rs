@@ -362,7 +362,7 @@ fn admit_expansion(limits: &Limits, packed: u64, plain: u64, place: &str) -> Res
 /// Reads how inner payloads are compressed.
 fn compressions(recipe: &Recipe, place: &str) -> Result<Vec<imgdelta_deflate::Recipe>> {
     let read = recipe.nested.compressions.iter().map(|bytes| {
-        let limits = imgdelta_deflate::Limits::default();
+        let limits = imgdelta_deflate::RecipeLimits::default();
         imgdelta_deflate::Recipe::from_bytes(bytes, limits).map_err(|error| {
             Error::bad_input_because(place, "a compression in it cannot be remade", error)
         })

@@ -7,7 +7,10 @@ use crate::{
     delta::{Body, Delta, Envelope, Origin, Recipe, Source, Window},
     sink,
 };
-use imgdelta_core::{Difference, Error, Limits, MissingLayer, parallel::Workers, progress::Progress, scratch::Scratch};
+use imgdelta_core::{
+    Difference, Error, Limits, MissingLayer, parallel::Workers, progress::Progress,
+    scratch::Scratch,
+};
 use imgdelta_image::image::{Image, OpenOptions};
 use imgdelta_testkit::{Packing, TestImage, tar_of};
 use making::Making;
@@ -437,27 +440,33 @@ fn a_member_of_any_length_takes_no_memory_beyond_its_limit() {
 
 #[test]
 fn crafted_compressions_are_refused_and_nothing_is_shown() {
-    use imgdelta_deflate::{Behaviour, Divided, Member, Model, Point, Recipe, Trailer};
+    use imgdelta_deflate::{
+        DividedRecipe, EncoderModel, KlauspostVersion, MemberTrailer, Recipe, RecipeMember,
+        RestartPoint,
+    };
     let lines: String =
         (0..60_000).map(|n| format!("line {n} of {}\n", n % 77)).collect::<Vec<_>>().concat();
     let layers = vec![tar_of(&[("a", lines.as_bytes()), ("b", &noise(6, 70_000))])];
     let scene = Scene::of((base_layers(), Packing::Gzip), (layers.clone(), Packing::Gzip));
     let making = scene.making();
     let total = layers[0].len() as u64;
-    let golang = Model::Golang { level: 6 };
-    let pgzip =
-        |segment_bytes| Model::Pgzip { behaviour: Behaviour::V1_20, level: 5, segment_bytes };
-    let recipe = |model: &Model, plain_bytes| Recipe {
-        members: vec![Member {
+    let golang = EncoderModel::Golang { level: 6 };
+    let pgzip = |segment_bytes| EncoderModel::Pgzip {
+        version: KlauspostVersion::V1_20,
+        level: 5,
+        segment_bytes,
+    };
+    let recipe = |model: &EncoderModel, plain_bytes| Recipe {
+        members: vec![RecipeMember {
             header: b"\x1f\x8b\x08\0\0\0\0\0\0\xff".to_vec(),
             model: model.clone(),
-            trailer: Trailer::Gzip,
+            trailer: MemberTrailer::Gzip,
             plain_bytes,
         }],
         tail: Vec::new(),
     };
-    let point = |plain| Point { member: 0, plain, literals: 3, phase: 5 };
-    let divided = |points| Divided::new(recipe(&golang, total), points).unwrap().to_bytes();
+    let point = |plain| RestartPoint { member: 0, plain, literals: 3, phase: 5 };
+    let divided = |points| DividedRecipe::new(recipe(&golang, total), points).unwrap().to_bytes();
     let good = divided(vec![point(300_000), point(700_000)]);
     // The last two numbers of a point: how far from the one before, and its state.
     let cut = |bytes: &[u8]| good[..good.len() - 4].iter().chain(bytes).copied().collect();
@@ -470,7 +479,7 @@ fn crafted_compressions_are_refused_and_nothing_is_shown() {
         ("segments of other bytes", recipe(&pgzip(20_000), total).to_bytes(), "blob sha256"),
         ("segments beyond memory", recipe(&pgzip(u32::MAX), total).to_bytes(), "cannot be remade"),
         ("one large segment", recipe(&pgzip(64 << 20), total).to_bytes(), "blob sha256"),
-        ("no such level", recipe(&Model::Golang { level: 10 }, total).to_bytes(), "remade"),
+        ("no such level", recipe(&EncoderModel::Golang { level: 10 }, total).to_bytes(), "remade"),
         ("too few bytes", recipe(&golang, total - 1).to_bytes(), "cannot be remade"),
         ("too many bytes", recipe(&golang, u64::MAX >> 2).to_bytes(), "cannot be remade"),
         ("nothing at all", Recipe::default().to_bytes(), "cannot be remade"),
@@ -557,8 +566,7 @@ fn whenever_it_is_stopped_nothing_half_done_is_seen() {
     for patience in 0.. {
         let progress = Arc::new(Impatient(AtomicU64::new(patience)));
         let context = scene.context().workers(Arc::clone(&workers)).progress(progress);
-        let outcome =
-            apply(&delta, &scene.base, scene.sink("oci:x"), LayerForm::Exact, &context);
+        let outcome = apply(&delta, &scene.base, scene.sink("oci:x"), LayerForm::Exact, &context);
         if outcome.is_ok() {
             break;
         }

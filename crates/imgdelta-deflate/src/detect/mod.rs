@@ -6,21 +6,21 @@
 //! no model fits, the tokens are recorded.
 //!
 //! Cost: a few hundredths of a second for the prefix, and one compression of the whole stream.
-//! Never returns a recipe that was not verified on the whole stream, except through [`Opening`] and
-//! [`Walk`], whose callers verify.
+//! Never returns a recipe that was not verified on the whole stream, except through [`ModelCandidates`] and
+//! [`MemberScan`], whose callers verify.
 
 mod streamed;
 mod survey;
 mod trial;
 mod warm;
 
-use crate::encoders::Encoders;
+use crate::encoders::EncoderCache;
 use crate::fallback::record;
-use crate::gzip::{GzipCheck, GzipHeader, TRAILER_BYTES};
-use crate::inflate::Stream;
-use crate::model::Model;
-use crate::recipe::{Member, Recipe, Trailer};
-pub use streamed::{Opening, Walk, Walked};
+use crate::gzip::{GZIP_TRAILER_BYTES, GzipChecksum, GzipHeader};
+use crate::inflate::InflateStream;
+use crate::model::EncoderModel;
+use crate::recipe::{MemberTrailer, Recipe, RecipeMember};
+pub use streamed::{MemberScan, MemberScanResult, ModelCandidates};
 use survey::{StreamSurvey, WrapperHint};
 use trial::{VerifiedStream, prefix_matches, prove};
 
@@ -35,10 +35,10 @@ pub struct DetectOptions {
     /// after two megabytes are rare, and three of them were never seen.
     pub full_trials: usize,
     /// Most members. The bytes behind them are copied. A million by default, as in
-    /// [`Limits`](crate::Limits).
+    /// [`RecipeLimits`](crate::Limits).
     pub members: usize,
     /// The model to try first, `None` by default. Most members of an archive have the same encoder.
-    pub first: Option<Model>,
+    pub first: Option<EncoderModel>,
 }
 
 impl Default for DetectOptions {
@@ -64,7 +64,7 @@ impl DetectOptions {
 
     /// Sets the model that is tried first.
     #[must_use]
-    pub fn first(mut self, first: Model) -> Self {
+    pub fn first(mut self, first: EncoderModel) -> Self {
         self.first = Some(first);
         self
     }
@@ -82,22 +82,6 @@ pub fn detect_raw(compressed: &[u8], options: DetectOptions) -> Option<Recipe> {
     Detector::new(options).raw(compressed)
 }
 
-/// Returns the models that could have made a gzip file's first member, the likeliest first,
-/// after comparing its first megabytes only. For callers that prove by remaking as they go.
-pub fn candidates(compressed: &[u8]) -> Vec<Model> {
-    let Ok(header) = GzipHeader::parse(compressed) else { return Vec::new() };
-    let body = &compressed[header.header_bytes..];
-    let Some(survey) = StreamSurvey::of(body, &mut Stream::new(), Vec::new()) else {
-        return Vec::new();
-    };
-    let mut encoders = Encoders::new();
-    survey
-        .candidates(WrapperHint::of(&header))
-        .into_iter()
-        .filter(|model| prefix_matches(model, &survey, body, &mut encoders))
-        .collect()
-}
-
 /// Finds the recipes of many streams, one after another, such as the members of an archive.
 ///
 /// Tries the encoder of the last stream first and reuses its memory. If no model fits for many
@@ -105,12 +89,12 @@ pub fn candidates(compressed: &[u8]) -> Vec<Model> {
 pub struct Detector {
     options: DetectOptions,
     /// The encoder of the last stream that was not recorded.
-    last_model: Option<Model>,
+    last_model: Option<EncoderModel>,
     /// Number of streams in a row without a model.
     misses: u32,
-    stream: Stream,
+    stream: InflateStream,
     plain: Vec<u8>,
-    encoders: Encoders,
+    encoders: EncoderCache,
 }
 
 /// Streams in a row without a model, after which only some streams are tried on all models.
@@ -122,7 +106,7 @@ impl Detector {
     /// Makes a detector.
     pub fn new(mut options: DetectOptions) -> Self {
         let last_model = options.first.take();
-        let (stream, plain, encoders) = (Stream::new(), Vec::new(), Encoders::new());
+        let (stream, plain, encoders) = (InflateStream::new(), Vec::new(), EncoderCache::new());
         Self { options, last_model, misses: 0, stream, plain, encoders }
     }
 
@@ -135,15 +119,15 @@ impl Detector {
             let body = &rest[header.header_bytes..];
             let Some((model, proved)) = self.find(body, WrapperHint::of(&header)) else { break };
             let after = &body[proved.stream_bytes..];
-            let trailer = &after[..after.len().min(TRAILER_BYTES)];
+            let trailer = &after[..after.len().min(GZIP_TRAILER_BYTES)];
             let plain_bytes = proved.check.plain_bytes();
-            recipe.members.push(Member {
+            recipe.members.push(RecipeMember {
                 header: rest[..header.header_bytes].to_vec(),
                 model,
                 trailer: if trailer == proved.check.trailer() {
-                    Trailer::Gzip
+                    MemberTrailer::Gzip
                 } else {
-                    Trailer::Literal(trailer.to_vec())
+                    MemberTrailer::Literal(trailer.to_vec())
                 },
                 plain_bytes,
             });
@@ -157,12 +141,13 @@ impl Detector {
     pub fn raw(&mut self, compressed: &[u8]) -> Option<Recipe> {
         let (model, proved) = self.find(compressed, WrapperHint::default())?;
         let plain_bytes = proved.check.plain_bytes();
-        let member = Member { header: Vec::new(), model, trailer: Trailer::None, plain_bytes };
+        let member =
+            RecipeMember { header: Vec::new(), model, trailer: MemberTrailer::None, plain_bytes };
         let tail = compressed[proved.stream_bytes..].to_vec();
         Some(Recipe { members: vec![member], tail })
     }
 
-    fn find(&mut self, body: &[u8], hint: WrapperHint) -> Option<(Model, VerifiedStream)> {
+    fn find(&mut self, body: &[u8], hint: WrapperHint) -> Option<(EncoderModel, VerifiedStream)> {
         let survey = StreamSurvey::of(body, &mut self.stream, std::mem::take(&mut self.plain))?;
         let found = self.model(&survey, body, hint);
         self.plain = survey.plain;
@@ -177,10 +162,10 @@ impl Detector {
         if !self.options.record {
             return None;
         }
-        let mut check = GzipCheck::new();
+        let mut check = GzipChecksum::new();
         let record = record(body, |plain| check.update(plain))?;
         let proved = VerifiedStream { stream_bytes: record.stream_bytes, check };
-        Some((Model::Tokens(record.bytes), proved))
+        Some((EncoderModel::Tokens(record.bytes), proved))
     }
 
     /// Returns the first model that remakes the stream.
@@ -189,7 +174,7 @@ impl Detector {
         survey: &StreamSurvey,
         body: &[u8],
         hint: WrapperHint,
-    ) -> Option<(Model, VerifiedStream)> {
+    ) -> Option<(EncoderModel, VerifiedStream)> {
         let mut trials = self.options.full_trials;
         let all = if self.misses < PATIENCE || self.misses.is_multiple_of(RETRY_INTERVAL) {
             survey.candidates(hint)
@@ -201,7 +186,7 @@ impl Detector {
                 continue;
             }
             if let Some(stream_bytes) = survey.stream_bytes {
-                let mut check = GzipCheck::new();
+                let mut check = GzipChecksum::new();
                 check.update(&survey.plain);
                 return Some((model, VerifiedStream { stream_bytes, check }));
             }

@@ -1,40 +1,40 @@
 //! Detection of streams that are too long for memory. The caller reads them in pieces.
 //!
-//! An [`Opening`] takes the first bytes of a member and proposes models that make these bytes. A
-//! [`Walk`] then takes the member piece by piece, and finds its end and its restart points, or
+//! An [`ModelCandidates`] takes the first bytes of a member and proposes models that make these bytes. A
+//! [`MemberScan`] then takes the member piece by piece, and finds its end and its restart points, or
 //! records it. Neither verifies the whole stream: the caller remakes it from the recipe and
 //! compares. Never holds more than the first bytes, an inflater and the result.
 
 use super::survey::{StreamSurvey, WrapperHint};
 use super::trial::prefix_matches;
 use super::warm::WarmStartFinder;
-use crate::divided::{LAST_SPAN_BYTES, MAX_LITERALS, MIN_SPAN_BYTES, Point};
-use crate::encoders::Encoders;
+use crate::divided::{LAST_SPAN_BYTES, MAX_LITERALS, MIN_SPAN_BYTES, RestartPoint};
+use crate::encoders::EncoderCache;
 use crate::fallback::BoundedRecorder;
-use crate::gzip::{GzipCheck, GzipHeader, TRAILER_BYTES};
-use crate::inflate::{Block, Kind, Sink, Stream};
-use crate::model::{Model, RestartKind};
+use crate::gzip::{GZIP_TRAILER_BYTES, GzipChecksum, GzipHeader};
+use crate::inflate::{BlockHeader, BlockKind, InflateObserver, InflateStream};
+use crate::model::{EncoderModel, RestartKind};
 use crate::token::Token;
 
 /// Iterator over the models that make the first bytes of a gzip member, the likeliest first.
-pub struct Opening<'a> {
+pub struct ModelCandidates<'a> {
     body: &'a [u8],
     header_bytes: usize,
     survey: StreamSurvey,
-    models: std::vec::IntoIter<Model>,
+    models: std::vec::IntoIter<EncoderModel>,
 }
 
-impl<'a> Opening<'a> {
+impl<'a> ModelCandidates<'a> {
     /// Takes the first bytes of a member. `None` if they are not a gzip member.
     ///
     /// `is_whole` is true if no bytes follow. Eight megabytes are enough: they contain the end of
     /// pgzip's first segment. `before` is the model of the member before, which is tried first.
-    pub fn of(start: &'a [u8], is_whole: bool, before: Option<&Model>) -> Option<Self> {
+    pub fn of(start: &'a [u8], is_whole: bool, before: Option<&EncoderModel>) -> Option<Self> {
         let header = GzipHeader::parse(start).ok()?;
         let body = &start[header.header_bytes..];
-        let survey = StreamSurvey::of_start(body, is_whole, &mut Stream::new(), Vec::new())?;
-        let first = before.filter(|model| !matches!(model, Model::Tokens(_))).cloned();
-        let mut models: Vec<Model> = first.into_iter().collect();
+        let survey = StreamSurvey::of_start(body, is_whole, &mut InflateStream::new(), Vec::new())?;
+        let first = before.filter(|model| !matches!(model, EncoderModel::Tokens(_))).cloned();
+        let mut models: Vec<EncoderModel> = first.into_iter().collect();
         models.extend(survey.candidates(WrapperHint::of(&header)));
         Some(Self { body, header_bytes: header.header_bytes, survey, models: models.into_iter() })
     }
@@ -50,45 +50,46 @@ impl<'a> Opening<'a> {
     }
 }
 
-impl Iterator for Opening<'_> {
-    type Item = Model;
+impl Iterator for ModelCandidates<'_> {
+    type Item = EncoderModel;
 
-    fn next(&mut self) -> Option<Model> {
+    fn next(&mut self) -> Option<EncoderModel> {
         let Self { body, survey, models, .. } = self;
-        let mut encoders = Encoders::new();
+        let mut encoders = EncoderCache::new();
         models.find(|model| prefix_matches(model, survey, body, &mut encoders))
     }
 }
 
 /// Inflates the deflate stream of one member, to find its restart points or to record it.
-pub struct Walk {
+pub struct MemberScan {
     kind: ScanMode,
-    check: GzipCheck,
+    check: GzipChecksum,
 }
 
 enum ScanMode {
-    Marking(Box<(Stream, BlockStartFinder)>),
+    Marking(Box<(InflateStream, BlockStartFinder)>),
     Warm(Box<WarmStartFinder>),
     Recording(Box<BoundedRecorder>),
 }
 
-/// The result of a walk.
-pub struct Walked {
+/// The result of a scan.
+#[non_exhaustive]
+pub struct MemberScanResult {
     /// Plain bytes in the member.
     pub plain_bytes: u64,
     /// The trailer that a gzip member of these plain bytes has.
-    pub trailer: [u8; TRAILER_BYTES],
+    pub trailer: [u8; GZIP_TRAILER_BYTES],
     /// The restart points of the stream, with member index 0.
-    pub points: Vec<Point>,
+    pub points: Vec<RestartPoint>,
     /// The record, if one was made.
-    pub record: Option<Model>,
+    pub record: Option<EncoderModel>,
 }
 
-impl Walk {
+impl MemberScan {
     /// Finds restart points in a stream of `model`. They are at least `span_bytes` apart, and there
     /// are none if the model cannot restart.
-    pub fn with_points(model: &Model, span_bytes: u64) -> Self {
-        let check = GzipCheck::new();
+    pub fn with_points(model: &EncoderModel, span_bytes: u64) -> Self {
+        let check = GzipChecksum::new();
         if model.restart() == RestartKind::Warm && span_bytes < u64::MAX {
             let places = WarmStartFinder::new(model.clone(), span_bytes);
             return Self { kind: ScanMode::Warm(Box::new(places)), check };
@@ -96,10 +97,10 @@ impl Walk {
         let is_block = model.restart() == RestartKind::AtBlocks;
         let places = BlockStartFinder {
             span_bytes: is_block.then_some(span_bytes.max(MIN_SPAN_BYTES)),
-            searches_afresh: matches!(model, Model::Golang { .. }),
+            searches_afresh: matches!(model, EncoderModel::Golang { .. }),
             ..BlockStartFinder::default()
         };
-        let kind = ScanMode::Marking(Box::new((Stream::new(), places)));
+        let kind = ScanMode::Marking(Box::new((InflateStream::new(), places)));
         Self { kind, check }
     }
 
@@ -107,7 +108,7 @@ impl Walk {
     /// record may have at most `most_bytes`.
     pub fn recording(sample: &[u8], most_bytes: usize) -> Option<Self> {
         let recording = BoundedRecorder::new(sample, most_bytes)?;
-        Some(Self { kind: ScanMode::Recording(Box::new(recording)), check: GzipCheck::new() })
+        Some(Self { kind: ScanMode::Recording(Box::new(recording)), check: GzipChecksum::new() })
     }
 
     /// Takes the next compressed bytes. Returns the number of bytes in the stream, and true at its
@@ -126,15 +127,17 @@ impl Walk {
         }
     }
 
-    /// Ends the walk behind the last byte of the stream. The record is `None` if it is too long.
-    pub fn finish(self) -> Walked {
+    /// Ends the scan behind the last byte of the stream. The record is `None` if it is too long.
+    pub fn finish(self) -> MemberScanResult {
         let plain_bytes = self.check.plain_bytes();
         let (points, record) = match self.kind {
             ScanMode::Marking(marking) => (before_end(marking.1.points, plain_bytes), None),
             ScanMode::Warm(places) => (before_end(places.points, plain_bytes), None),
-            ScanMode::Recording(recording) => (Vec::new(), recording.finish().map(Model::Tokens)),
+            ScanMode::Recording(recording) => {
+                (Vec::new(), recording.finish().map(EncoderModel::Tokens))
+            }
         };
-        Walked { plain_bytes, trailer: self.check.trailer(), points, record }
+        MemberScanResult { plain_bytes, trailer: self.check.trailer(), points, record }
     }
 }
 
@@ -145,16 +148,16 @@ struct BlockStartFinder {
     span_bytes: Option<u64>,
     /// True if the search at the start of a block depends on nothing before it.
     searches_afresh: bool,
-    points: Vec<Point>,
+    points: Vec<RestartPoint>,
     plain_bytes: u64,
     last_copy: u64,
 }
 
-impl Sink for BlockStartFinder {
+impl InflateObserver for BlockStartFinder {
     const TOKENS: bool = true;
 
-    fn block(&mut self, block: &Block<'_>) {
-        if let Kind::Stored { plain_bytes, .. } = block.kind {
+    fn block(&mut self, block: &BlockHeader<'_>) {
+        if let BlockKind::Stored { plain_bytes, .. } = block.kind {
             // A stored block does not have the tokens of the parse. Such blocks have few copies, so
             // this counts none of the literals.
             self.plain_bytes += u64::from(plain_bytes);
@@ -178,7 +181,7 @@ impl Sink for BlockStartFinder {
             return;
         }
         let literals = (plain_bytes - self.last_copy).min(MAX_LITERALS);
-        self.points.push(Point {
+        self.points.push(RestartPoint {
             member: 0,
             plain: plain_bytes,
             literals: if self.searches_afresh { 0 } else { literals as u8 },
@@ -188,7 +191,7 @@ impl Sink for BlockStartFinder {
 }
 
 /// Drops the points that are too close to the end of a member of `total` bytes.
-fn before_end(mut points: Vec<Point>, total: u64) -> Vec<Point> {
+fn before_end(mut points: Vec<RestartPoint>, total: u64) -> Vec<RestartPoint> {
     while points.last().is_some_and(|last| total - last.plain < LAST_SPAN_BYTES) {
         points.pop();
     }

@@ -3,11 +3,11 @@
 //! Never compresses anything.
 
 use crate::gzip::GzipHeader;
-use crate::inflate::{Block, Kind, Sink, Stream};
-use crate::klauspost::{Behaviour, PGZIP_HISTORY_BYTES};
-use crate::model::Model;
+use crate::inflate::{BlockHeader, BlockKind, InflateObserver, InflateStream};
+use crate::klauspost::{KlauspostVersion, PGZIP_HISTORY_BYTES};
+use crate::model::EncoderModel;
 use crate::token::Token;
-use crate::zlib::{PigzBlocks, Strategy};
+use crate::zlib::{PigzBlocks, ZlibStrategy};
 
 /// Facts from the gzip header.
 #[derive(Clone, Copy, Default)]
@@ -72,20 +72,20 @@ struct StreamMarks {
     ended_blocks: u64,
 }
 
-impl Sink for StreamMarks {
+impl InflateObserver for StreamMarks {
     const TOKENS: bool = true;
 
-    fn block(&mut self, block: &Block<'_>) {
+    fn block(&mut self, block: &BlockHeader<'_>) {
         self.block_tokens = 0;
         self.block_is_sync = false;
         self.block_may_end = false;
         self.block_is_final = block.is_final;
         match block.kind {
-            Kind::Stored { plain_bytes, .. } => {
+            BlockKind::Stored { plain_bytes, .. } => {
                 self.block_is_sync = plain_bytes == 0 && !block.is_final;
             }
-            Kind::Fixed => self.block_may_end = block.is_final,
-            Kind::Dynamic(dynamic) => {
+            BlockKind::Fixed => self.block_may_end = block.is_final,
+            BlockKind::Dynamic(dynamic) => {
                 self.first_header
                     .get_or_insert((dynamic.litlen_lengths.len(), dynamic.distance_lengths.len()));
             }
@@ -128,7 +128,7 @@ impl Sink for StreamMarks {
 impl StreamSurvey {
     /// Surveys the start of a stream. `None` if it is not a deflate stream. `plain` is memory for
     /// the plain bytes.
-    pub(super) fn of(body: &[u8], stream: &mut Stream, plain: Vec<u8>) -> Option<Self> {
+    pub(super) fn of(body: &[u8], stream: &mut InflateStream, plain: Vec<u8>) -> Option<Self> {
         Self::of_start(body, true, stream, plain)
     }
 
@@ -136,7 +136,7 @@ impl StreamSurvey {
     pub(super) fn of_start(
         body: &[u8],
         is_whole: bool,
-        stream: &mut Stream,
+        stream: &mut InflateStream,
         mut plain: Vec<u8>,
     ) -> Option<Self> {
         stream.reset();
@@ -176,7 +176,7 @@ impl StreamSurvey {
     }
 
     /// Returns the models that can make the stream, the likeliest first.
-    pub(super) fn candidates(&self, hint: WrapperHint) -> Vec<Model> {
+    pub(super) fn candidates(&self, hint: WrapperHint) -> Vec<EncoderModel> {
         let mut models = Vec::new();
         let marks = &self.marks;
         // Go's family never copies three bytes, and zlib's usually does. A stream with only long
@@ -197,10 +197,10 @@ impl StreamSurvey {
         models
     }
 
-    fn go_family(&self, hint: WrapperHint, models: &mut Vec<Model>) {
-        let mut behaviours = Behaviour::ALL.to_vec();
+    fn go_family(&self, hint: WrapperHint, models: &mut Vec<EncoderModel>) {
+        let mut versions = KlauspostVersion::ALL.to_vec();
         if self.marks.first_header == Some((286, 30)) {
-            behaviours.rotate_left(2);
+            versions.rotate_left(2);
         }
         let unlikely: [i8; 2] = [0, -2];
         let levels = |default: i8| {
@@ -208,8 +208,8 @@ impl StreamSurvey {
         };
         if let Some(segment_bytes) = self.segment_bytes() {
             for level in levels(5) {
-                models.extend(behaviours.iter().map(|&behaviour| Model::Pgzip {
-                    behaviour,
+                models.extend(versions.iter().map(|&version| EncoderModel::Pgzip {
+                    version,
                     level,
                     segment_bytes,
                 }));
@@ -217,9 +217,9 @@ impl StreamSurvey {
         }
         let klauspost =
             levels(if hint.mtime == KLAUSPOST_MTIME { 5 } else { 6 }).flat_map(|level| {
-                behaviours.iter().map(move |&behaviour| Model::Klauspost { behaviour, level })
+                versions.iter().map(move |&version| EncoderModel::Klauspost { version, level })
             });
-        let golang = levels(6).map(|level| Model::Golang { level });
+        let golang = levels(6).map(|level| EncoderModel::Golang { level });
         if hint.mtime == KLAUSPOST_MTIME {
             models.extend(klauspost.chain(golang));
         } else {
@@ -265,7 +265,7 @@ impl StreamSurvey {
         sizes.into_iter().flat_map(|size| kinds.iter().map(move |&kind| (size, kind))).collect()
     }
 
-    fn zlib_family(&self, hint: WrapperHint, models: &mut Vec<Model>) {
+    fn zlib_family(&self, hint: WrapperHint, models: &mut Vec<EncoderModel>) {
         // The length of a full block is the size of zlib's symbol buffer.
         let mem_levels = match self.marks.first_tokens {
             Some(tokens) if (tokens + 1).is_power_of_two() && (127..=32_767).contains(&tokens) => {
@@ -275,14 +275,14 @@ impl StreamSurvey {
         };
         let pigz = self.pigz();
         for level in levels(hint, 6) {
-            models.extend(mem_levels.iter().map(|&mem_level| Model::Zlib {
+            models.extend(mem_levels.iter().map(|&mem_level| EncoderModel::Zlib {
                 level,
                 mem_level,
                 window_bits: 15,
-                strategy: Strategy::Default,
+                strategy: ZlibStrategy::Default,
             }));
-            models.push(Model::GnuGzip { level });
-            models.extend(pigz.iter().map(|&(block_bytes, blocks)| Model::Pigz {
+            models.push(EncoderModel::GnuGzip { level });
+            models.extend(pigz.iter().map(|&(block_bytes, blocks)| EncoderModel::Pigz {
                 level,
                 block_bytes,
                 blocks,
@@ -290,17 +290,17 @@ impl StreamSurvey {
         }
         for &window_bits in &self.smaller_windows() {
             for level in levels(hint, 6) {
-                models.extend(mem_levels.iter().map(|&mem_level| Model::Zlib {
+                models.extend(mem_levels.iter().map(|&mem_level| EncoderModel::Zlib {
                     level,
                     mem_level,
                     window_bits,
-                    strategy: Strategy::Default,
+                    strategy: ZlibStrategy::Default,
                 }));
             }
         }
-        for strategy in &Strategy::ALL[1..] {
+        for strategy in &ZlibStrategy::ALL[1..] {
             for level in levels(hint, 6) {
-                models.extend(mem_levels.iter().map(|&mem_level| Model::Zlib {
+                models.extend(mem_levels.iter().map(|&mem_level| EncoderModel::Zlib {
                     level,
                     mem_level,
                     window_bits: 15,

@@ -3,17 +3,17 @@
 //! Never keeps the output.
 
 use super::survey::StreamSurvey;
-use crate::encoders::Encoders;
-use crate::gzip::GzipCheck;
-use crate::inflate::Stream;
-use crate::model::{AnyEncoder, Model};
+use crate::encoders::EncoderCache;
+use crate::gzip::GzipChecksum;
+use crate::inflate::InflateStream;
+use crate::model::{AnyEncoder, EncoderModel};
 
 /// The size and checksum of a stream that was remade in full.
 pub(super) struct VerifiedStream {
     /// Bytes of the stream.
     pub(super) stream_bytes: usize,
     /// Checksum and length of its plain bytes.
-    pub(super) check: GzipCheck,
+    pub(super) check: GzipChecksum,
 }
 
 const PIECE_BYTES: usize = 64 * 1024;
@@ -21,10 +21,10 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// True if the model compresses the surveyed plain bytes to the start of `body`. If the survey has
 /// the whole stream, the whole stream must match.
 pub(super) fn prefix_matches(
-    model: &Model,
+    model: &EncoderModel,
     survey: &StreamSurvey,
     body: &[u8],
-    encoders: &mut Encoders,
+    encoders: &mut EncoderCache,
 ) -> bool {
     let Some(mut encoder) = encoders.start(model) else { return false };
     let is_same = compresses_to(&mut encoder, survey, body);
@@ -50,11 +50,11 @@ fn compresses_to(encoder: &mut AnyEncoder, survey: &StreamSurvey, body: &[u8]) -
 }
 
 /// Remakes the whole stream at the start of `body`. `None` if any byte differs.
-pub(super) fn prove(model: &Model, body: &[u8]) -> Option<VerifiedStream> {
+pub(super) fn prove(model: &EncoderModel, body: &[u8]) -> Option<VerifiedStream> {
     let mut encoder = model.start()?;
     let mut compare = OutputComparison { body, compared: 0, out: Vec::new() };
-    let mut stream = Stream::new();
-    let mut check = GzipCheck::new();
+    let mut stream = InflateStream::new();
+    let mut check = GzipChecksum::new();
     let mut read = 0;
     loop {
         let piece = &body[read..body.len().min(read + PIECE_BYTES)];

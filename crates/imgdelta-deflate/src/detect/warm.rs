@@ -7,32 +7,32 @@
 //! Cost: parsing five to eight chunks for each place. Holds these chunks and the plain bytes of one
 //! piece. Never looks at places that are closer than the caller's spans.
 
-use crate::divided::Point;
-use crate::inflate::{Block, InflateError, Kind, Sink, Stream};
+use crate::divided::RestartPoint;
+use crate::inflate::{BlockHeader, BlockKind, InflateError, InflateObserver, InflateStream};
 use crate::mid_stream::{CHUNK_BYTES, WARM_CHUNKS, WARM_SPAN_BYTES, warm, warm_from};
-use crate::model::Model;
+use crate::model::EncoderModel;
 use crate::token::Token;
 
 /// Finds warm starts while a stream is inflated.
 pub(super) struct WarmStartFinder {
-    model: Model,
+    model: EncoderModel,
     span_bytes: u64,
-    stream: Stream,
+    stream: InflateStream,
     marks: ChunkTracker,
     /// Plain bytes of the last chunks, and the position of their start.
     held: Vec<u8>,
     start: u64,
-    pub(super) points: Vec<Point>,
+    pub(super) points: Vec<RestartPoint>,
 }
 
 /// Compressed bytes inflated at a time. They can make up to 4 MB of zeros.
 const PIECE_BYTES: usize = 4096;
 
 impl WarmStartFinder {
-    pub(super) fn new(model: Model, span_bytes: u64) -> Self {
+    pub(super) fn new(model: EncoderModel, span_bytes: u64) -> Self {
         let span_bytes = span_bytes.max(WARM_SPAN_BYTES);
         let marks = ChunkTracker { next: span_bytes, ..ChunkTracker::default() };
-        let (stream, held, points) = (Stream::new(), Vec::new(), Vec::new());
+        let (stream, held, points) = (InflateStream::new(), Vec::new(), Vec::new());
         Self { model, span_bytes, stream, marks, held, start: 0, points }
     }
 
@@ -66,7 +66,7 @@ impl WarmStartFinder {
             let is_good = self.comes_out_right(&place);
             if is_good {
                 let WarmStart { plain, phase, .. } = place;
-                self.points.push(Point { member: 0, plain, literals: 0, phase });
+                self.points.push(RestartPoint { member: 0, plain, literals: 0, phase });
             }
             // After a failure, the pause is twice the parsed chunks, to limit the cost.
             let pause = if is_good { self.span_bytes } else { 2 * WARM_CHUNKS * CHUNK_BYTES };
@@ -120,12 +120,12 @@ impl ChunkTracker {
     }
 }
 
-impl Sink for ChunkTracker {
+impl InflateObserver for ChunkTracker {
     const TOKENS: bool = true;
 
-    fn block(&mut self, block: &Block<'_>) {
+    fn block(&mut self, block: &BlockHeader<'_>) {
         match block.kind {
-            Kind::Stored { plain_bytes, .. } => {
+            BlockKind::Stored { plain_bytes, .. } => {
                 self.tokens.clear();
                 self.plain_bytes += u64::from(plain_bytes);
                 if plain_bytes > 0 && self.ends_chunk() {
@@ -134,13 +134,13 @@ impl Sink for ChunkTracker {
             }
             // A block with one distance code has only literals. Its form depends on the codes of
             // the block before, so an encoder cannot start there.
-            Kind::Dynamic(dynamic) if dynamic.distance_lengths.len() > 1 => {
+            BlockKind::Dynamic(dynamic) if dynamic.distance_lengths.len() > 1 => {
                 if self.place.is_none() && self.plain_bytes >= self.next && self.ends_chunk() {
                     let (plain, phase) = (self.plain_bytes, (block.start_bit % 8) as u8);
                     self.place = Some(WarmStart { plain, phase, tokens: self.before.clone() });
                 }
             }
-            Kind::Dynamic(_) | Kind::Fixed => {}
+            BlockKind::Dynamic(_) | BlockKind::Fixed => {}
         }
     }
 

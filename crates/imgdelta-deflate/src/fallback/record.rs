@@ -9,7 +9,7 @@ use super::history::LOOKAHEAD;
 use super::predictor::SEARCH_PROFILES;
 use super::{DYNAMIC, FIXED, MAX_BLOCK_TOKENS, RecordModel, STORED};
 use crate::huffman::{DynamicHeader, Histogram};
-use crate::inflate::{Block, Kind, Sink, Stream};
+use crate::inflate::{BlockHeader, BlockKind, InflateObserver, InflateStream};
 use crate::token::Token;
 use std::collections::VecDeque;
 
@@ -48,7 +48,7 @@ pub(super) fn run(
     profile: usize,
     mut each: impl FnMut(&[u8]),
 ) -> Option<(RangeEncoder, usize, bool)> {
-    let mut stream = Stream::new();
+    let mut stream = InflateStream::new();
     let mut events = StreamEvents::default();
     let mut recorder = TokenRecorder::new(profile);
     let (read, is_done) = recorder.take(&mut stream, &mut events, body, &mut each)?;
@@ -76,16 +76,16 @@ enum BlockStart {
     Dynamic(Box<DynamicCodes>),
 }
 
-impl Sink for StreamEvents {
+impl InflateObserver for StreamEvents {
     const TOKENS: bool = true;
 
-    fn block(&mut self, block: &Block<'_>) {
+    fn block(&mut self, block: &BlockHeader<'_>) {
         let kind = match block.kind {
-            Kind::Stored { padding, plain_bytes } => {
+            BlockKind::Stored { padding, plain_bytes } => {
                 BlockStart::Stored { padding, bytes: usize::from(plain_bytes) }
             }
-            Kind::Fixed => BlockStart::Fixed,
-            Kind::Dynamic(dynamic) => BlockStart::Dynamic(Box::new(DynamicCodes {
+            BlockKind::Fixed => BlockStart::Fixed,
+            BlockKind::Dynamic(dynamic) => BlockStart::Dynamic(Box::new(DynamicCodes {
                 litlen: dynamic.litlen_lengths.to_vec(),
                 distance: dynamic.distance_lengths.to_vec(),
                 header: DynamicHeader::from_stream(&dynamic),
@@ -129,7 +129,7 @@ impl TokenRecorder {
     /// at its end.
     pub(super) fn take(
         &mut self,
-        stream: &mut Stream,
+        stream: &mut InflateStream,
         events: &mut StreamEvents,
         body: &[u8],
         mut each: impl FnMut(&[u8]),
@@ -156,7 +156,11 @@ impl TokenRecorder {
     }
 
     /// Codes the remaining events after the end of the stream.
-    pub(super) fn end_stream(&mut self, stream: &Stream, events: &mut StreamEvents) -> Option<()> {
+    pub(super) fn end_stream(
+        &mut self,
+        stream: &InflateStream,
+        events: &mut StreamEvents,
+    ) -> Option<()> {
         self.code_events(&mut events.queue, 0)?;
         let padding = stream.inflater().final_padding();
         self.model.padding(&mut self.writer, padding.0);

@@ -5,11 +5,11 @@
 
 use super::SEARCH_PROFILES;
 use super::record::{SAMPLE_BYTES, StreamEvents, TokenRecorder, run};
-use crate::inflate::Stream;
+use crate::inflate::InflateStream;
 
 /// A recorder that stops when the record grows too long.
 pub(crate) struct BoundedRecorder {
-    stream: Stream,
+    stream: InflateStream,
     events: StreamEvents,
     recorder: TokenRecorder,
     profile: usize,
@@ -24,7 +24,7 @@ impl BoundedRecorder {
             run(sample, profile, |_| {}).map_or(usize::MAX, |run| run.0.len())
         })?;
         let (stream, events, recorder) =
-            (Stream::new(), StreamEvents::default(), TokenRecorder::new(profile));
+            (InflateStream::new(), StreamEvents::default(), TokenRecorder::new(profile));
         Some(Self { stream, events, recorder, profile, most_bytes })
     }
 

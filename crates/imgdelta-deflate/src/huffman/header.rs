@@ -6,7 +6,7 @@
 use super::{canonical_codes, package_merge};
 use crate::alphabet::{CODELEN_ORDER, CODELEN_SYMBOLS};
 use crate::bits::BitWriter;
-use crate::inflate::Dynamic;
+use crate::inflate::DynamicBlock;
 
 /// A dynamic header before it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl DynamicHeader {
     }
 
     /// Makes the header of a block from a stream.
-    pub(crate) fn from_stream(dynamic: &Dynamic<'_>) -> Self {
+    pub(crate) fn from_stream(dynamic: &DynamicBlock<'_>) -> Self {
         let mut codelen_lengths = [0; CODELEN_SYMBOLS];
         for (&symbol, &length) in CODELEN_ORDER.iter().zip(dynamic.codelen_lengths) {
             codelen_lengths[usize::from(symbol)] = length;

@@ -8,7 +8,7 @@
 
 use super::reader::CallBuffers;
 use super::table::{BLOCK_END, LITERAL, SPECIAL, copy_token, value};
-use super::{Fault, Inflater, Sink};
+use super::{InflateFault, InflateObserver, Inflater};
 use crate::token::Token;
 
 /// Most input bytes of a round, including all refills.
@@ -19,11 +19,11 @@ const OUTPUT_ROOM: usize = super::OUTPUT_SLACK;
 impl Inflater {
     /// Decodes tokens. True at the end of the block, false if a buffer has too little room.
     #[inline(never)]
-    pub(super) fn fast_loop<S: Sink>(
+    pub(super) fn fast_loop<S: InflateObserver>(
         &mut self,
         io: &mut CallBuffers<'_>,
         sink: &mut S,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, InflateFault> {
         let input = io.input;
         let output = &mut *io.output;
         let mut read = io.read;
@@ -80,7 +80,7 @@ impl Inflater {
                 }
                 if entry & SPECIAL != 0 {
                     if entry & BLOCK_END == 0 {
-                        break Err(Fault::LitlenSymbol);
+                        break Err(InflateFault::LitlenSymbol);
                     }
                     buffer >>= entry & 0x3f;
                     count -= entry & 0xff;
@@ -96,7 +96,7 @@ impl Inflater {
             }
             let second = tables.distance_entry(buffer);
             if second & SPECIAL != 0 {
-                break Err(Fault::DistanceSymbol);
+                break Err(InflateFault::DistanceSymbol);
             }
             let distance = value(second, buffer);
             buffer >>= second & 0x3f;
@@ -104,7 +104,7 @@ impl Inflater {
             refill(input, &mut read, &mut buffer, &mut count);
             entry = tables.litlen_first(buffer);
             if distance > position {
-                break Err(Fault::Distance);
+                break Err(InflateFault::Distance);
             }
             if S::TOKENS {
                 sink.token(copy_token(length_entry, length, distance));
@@ -132,7 +132,12 @@ fn refill(input: &[u8], read: &mut usize, buffer: &mut u64, count: &mut u32) {
 }
 
 #[inline]
-fn put_literals<S: Sink>(output: &mut [u8], position: usize, entry: u32, sink: &mut S) -> usize {
+fn put_literals<S: InflateObserver>(
+    output: &mut [u8],
+    position: usize,
+    entry: u32,
+    sink: &mut S,
+) -> usize {
     let both = ((entry >> 8) as u16).to_le_bytes();
     output[position..position + 2].copy_from_slice(&both);
     let count = (entry >> 24 & 3) as usize;

@@ -10,7 +10,7 @@ pub struct InflateError {
     /// Position of the first invalid bit.
     pub bit: u64,
     /// The kind of the error.
-    pub fault: Fault,
+    pub fault: InflateFault,
 }
 
 /// The kind of an error in a deflate stream.
@@ -18,7 +18,7 @@ pub struct InflateError {
 /// Callers treat all kinds alike: the bytes are not deflate. The kinds make the message precise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum InflateFault {
     /// The type of a block is reserved.
     BlockType,
     /// The length of a stored block and its complement differ.
@@ -46,17 +46,17 @@ pub enum Fault {
 impl fmt::Display for InflateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.fault {
-            Fault::BlockType => "block of the reserved type",
-            Fault::StoredLength => "stored block's length does not match its complement",
-            Fault::SymbolCount => "dynamic header has too many symbols",
-            Fault::CodelenCode => "code-length code is not a complete prefix code",
-            Fault::CodelenRun => "run of code lengths is out of place",
-            Fault::LitlenCode => "literal/length code is not a usable prefix code",
-            Fault::DistanceCode => "distance code is not a usable prefix code",
-            Fault::LitlenSymbol => "bits are not a literal/length symbol",
-            Fault::DistanceSymbol => "bits are not a distance symbol",
-            Fault::Distance => "copy reaches before the start of the data",
-            Fault::Truncated => "stream ends within a block",
+            InflateFault::BlockType => "block of the reserved type",
+            InflateFault::StoredLength => "stored block's length does not match its complement",
+            InflateFault::SymbolCount => "dynamic header has too many symbols",
+            InflateFault::CodelenCode => "code-length code is not a complete prefix code",
+            InflateFault::CodelenRun => "run of code lengths is out of place",
+            InflateFault::LitlenCode => "literal/length code is not a usable prefix code",
+            InflateFault::DistanceCode => "distance code is not a usable prefix code",
+            InflateFault::LitlenSymbol => "bits are not a literal/length symbol",
+            InflateFault::DistanceSymbol => "bits are not a distance symbol",
+            InflateFault::Distance => "copy reaches before the start of the data",
+            InflateFault::Truncated => "stream ends within a block",
         };
         write!(f, "deflate stream, bit {}: {what}", self.bit)
     }

@@ -3,9 +3,9 @@
 //! Each field is read when all its bits are available. The symbols are kept, so that the same
 //! header can be written again. Never builds the decoding tables.
 
-use super::fault::Fault;
+use super::fault::InflateFault;
 use super::reader::{BitReader, CallBuffers};
-use super::sink::{Block, Dynamic, Kind};
+use super::sink::{BlockHeader, BlockKind, DynamicBlock};
 use super::table::{CODELEN_BITS, codelen_table};
 use crate::alphabet::{CODELEN_ORDER, CODELEN_SYMBOLS, LITLEN_SYMBOLS};
 
@@ -68,12 +68,12 @@ impl HeaderReader {
     }
 
     /// Returns a complete header in the form for observers.
-    pub(super) fn block(&self, is_final: bool) -> Block<'_> {
+    pub(super) fn block(&self, is_final: bool) -> BlockHeader<'_> {
         let (litlen_lengths, distance_lengths) = self.lengths();
-        Block {
+        BlockHeader {
             start_bit: self.start_bit,
             is_final,
-            kind: Kind::Dynamic(Dynamic {
+            kind: BlockKind::Dynamic(DynamicBlock {
                 litlen_lengths,
                 distance_lengths,
                 codelen_lengths: &self.codelen_lengths[..self.codelen_count],
@@ -87,7 +87,7 @@ impl HeaderReader {
         &mut self,
         bits: &mut BitReader,
         io: &mut CallBuffers<'_>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, InflateFault> {
         loop {
             bits.refill(io);
             let complete = match self.stage {
@@ -106,7 +106,7 @@ impl HeaderReader {
         }
     }
 
-    fn read_counts(&mut self, bits: &mut BitReader) -> Result<bool, Fault> {
+    fn read_counts(&mut self, bits: &mut BitReader) -> Result<bool, InflateFault> {
         if !bits.has(14) {
             return Ok(false);
         }
@@ -115,7 +115,7 @@ impl HeaderReader {
         let codelen_count = bits.take(4) as usize + 4;
         // The field allows 31 and 32 distance codes, which zlib refuses.
         if self.litlen_count > LITLEN_SYMBOLS || self.distance_count > 30 {
-            return Err(Fault::SymbolCount);
+            return Err(InflateFault::SymbolCount);
         }
         self.codelen_count = 0;
         self.symbol_count = 0;
@@ -126,7 +126,7 @@ impl HeaderReader {
         Ok(true)
     }
 
-    fn read_codelen_lengths(&mut self, bits: &mut BitReader) -> Result<bool, Fault> {
+    fn read_codelen_lengths(&mut self, bits: &mut BitReader) -> Result<bool, InflateFault> {
         while self.codelen_count < self.codelen_wanted {
             if !bits.has(3) {
                 return Ok(false);
@@ -141,12 +141,12 @@ impl HeaderReader {
         for (&symbol, &length) in CODELEN_ORDER.iter().zip(&self.codelen_lengths) {
             by_symbol[usize::from(symbol)] = length;
         }
-        self.codelen_table = codelen_table(&by_symbol).map_err(|_| Fault::CodelenCode)?;
+        self.codelen_table = codelen_table(&by_symbol).map_err(|_| InflateFault::CodelenCode)?;
         self.stage = HeaderStage::Lengths;
         Ok(true)
     }
 
-    fn read_symbol(&mut self, bits: &mut BitReader) -> Result<bool, Fault> {
+    fn read_symbol(&mut self, bits: &mut BitReader) -> Result<bool, InflateFault> {
         let entry = self.codelen_table[(bits.buffer & ((1 << CODELEN_BITS) - 1)) as usize];
         let symbol = (entry >> 8) as u8;
         let extra_bits = match symbol {
@@ -163,7 +163,7 @@ impl HeaderReader {
         let (value, count) = match symbol {
             16 => match self.length_count.checked_sub(1) {
                 Some(last) => (self.lengths[last], 3 + usize::from(extra)),
-                None => return Err(Fault::CodelenRun),
+                None => return Err(InflateFault::CodelenRun),
             },
             17 => (0, 3 + usize::from(extra)),
             18 => (0, 11 + usize::from(extra)),
@@ -171,7 +171,7 @@ impl HeaderReader {
         };
         let end = self.length_count + count;
         if end > self.litlen_count + self.distance_count {
-            return Err(Fault::CodelenRun);
+            return Err(InflateFault::CodelenRun);
         }
         self.lengths[self.length_count..end].fill(value);
         self.length_count = end;

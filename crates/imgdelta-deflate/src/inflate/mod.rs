@@ -19,9 +19,9 @@ mod sink;
 mod stream;
 mod table;
 
-pub use fault::{Fault, InflateError};
-pub use sink::{Block, Dynamic, Kind, Sink};
-pub use stream::Stream;
+pub use fault::{InflateError, InflateFault};
+pub use sink::{BlockHeader, BlockKind, DynamicBlock, InflateObserver};
+pub use stream::InflateStream;
 
 use crate::alphabet::fixed_litlen_length;
 use crate::token::Token;
@@ -47,7 +47,7 @@ pub struct Inflater {
 
 /// The reason why [`Inflater::inflate`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum InflateStatus {
     /// All input was read, and the stream goes on.
     NeedInput,
     /// The output buffer is full.
@@ -58,13 +58,14 @@ pub enum Status {
 
 /// The result of a call of [`Inflater::inflate`].
 #[derive(Clone, Copy, Debug)]
-pub struct Progress {
+#[non_exhaustive]
+pub struct InflateProgress {
     /// Input bytes that were read.
     pub consumed: usize,
     /// Index in the output buffer of the next byte.
     pub position: usize,
     /// The reason of the return.
-    pub status: Status,
+    pub status: InflateStatus,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +83,7 @@ enum InflateState {
         distance: usize,
     },
     Done,
-    Failed(Fault),
+    Failed(InflateFault),
 }
 
 impl Default for Inflater {
@@ -139,13 +140,13 @@ impl Inflater {
     /// # Errors
     /// If the stream is not deflate. The plain bytes before the error are in the output. Further
     /// calls return the same error.
-    pub fn inflate<S: Sink>(
+    pub fn inflate<S: InflateObserver>(
         &mut self,
         input: &[u8],
         output: &mut [u8],
         position: usize,
         sink: &mut S,
-    ) -> Result<Progress, InflateError> {
+    ) -> Result<InflateProgress, InflateError> {
         let mut cursor = CallBuffers { input, read: 0, output, position };
         let result = self.run(&mut cursor, sink);
         let (consumed, end) = (cursor.read, cursor.position);
@@ -154,14 +155,14 @@ impl Inflater {
             Ok(status) => {
                 let mut consumed = consumed;
                 self.bits_in += consumed as u64 * 8;
-                if status != Status::NeedInput {
+                if status != InflateStatus::NeedInput {
                     // Whole bytes that are not needed yet go back to the caller.
                     let back = (self.bits.count as usize / 8).min(consumed);
                     self.bits.give_back(back);
                     consumed -= back;
                     self.bits_in -= back as u64 * 8;
                 }
-                Ok(Progress { consumed, position: end, status })
+                Ok(InflateProgress { consumed, position: end, status })
             }
             Err(fault) => {
                 self.bits_in += consumed as u64 * 8;
@@ -171,21 +172,25 @@ impl Inflater {
         }
     }
 
-    fn run<S: Sink>(&mut self, io: &mut CallBuffers<'_>, sink: &mut S) -> Result<Status, Fault> {
+    fn run<S: InflateObserver>(
+        &mut self,
+        io: &mut CallBuffers<'_>,
+        sink: &mut S,
+    ) -> Result<InflateStatus, InflateFault> {
         let plain_before = self.plain_bytes - io.position as u64;
         loop {
             match self.state {
                 InflateState::BlockStart => {
                     self.bits.refill(io);
                     if !self.bits.has(3) {
-                        return Ok(Status::NeedInput);
+                        return Ok(InflateStatus::NeedInput);
                     }
                     self.block_start(io, sink)?;
                 }
                 InflateState::StoredLength => {
                     self.bits.refill(io);
                     if !self.bits.has(32) {
-                        return Ok(Status::NeedInput);
+                        return Ok(InflateStatus::NeedInput);
                     }
                     self.stored_length(sink)?;
                 }
@@ -195,14 +200,14 @@ impl Inflater {
                     if left == 0 {
                         self.block_end(io, plain_before, sink);
                     } else if io.position == io.output.len() {
-                        return Ok(Status::NeedOutput);
+                        return Ok(InflateStatus::NeedOutput);
                     } else {
-                        return Ok(Status::NeedInput);
+                        return Ok(InflateStatus::NeedInput);
                     }
                 }
                 InflateState::Header => {
                     if !self.header.read(&mut self.bits, io)? {
-                        return Ok(Status::NeedInput);
+                        return Ok(InflateStatus::NeedInput);
                     }
                     self.load_dynamic()?;
                     sink.block(&self.header.block(self.is_final));
@@ -212,20 +217,20 @@ impl Inflater {
                     if self.fast_loop(io, sink)? || self.careful_loop(io, sink)? {
                         self.block_end(io, plain_before, sink);
                     } else if io.position == io.output.len() {
-                        return Ok(Status::NeedOutput);
+                        return Ok(InflateStatus::NeedOutput);
                     } else {
-                        return Ok(Status::NeedInput);
+                        return Ok(InflateStatus::NeedInput);
                     }
                 }
                 InflateState::Copy { left, distance } => {
                     let left = io.copy(left, distance);
                     if left > 0 {
                         self.state = InflateState::Copy { left, distance };
-                        return Ok(Status::NeedOutput);
+                        return Ok(InflateStatus::NeedOutput);
                     }
                     self.state = InflateState::Tokens;
                 }
-                InflateState::Done => return Ok(Status::Done),
+                InflateState::Done => return Ok(InflateStatus::Done),
                 InflateState::Failed(fault) => return Err(fault),
             }
         }
@@ -233,7 +238,11 @@ impl Inflater {
 
     /// Reads the three header bits, and the padding behind those of a stored block. The padding is
     /// in the same byte, so its bits are already available.
-    fn block_start<S: Sink>(&mut self, io: &CallBuffers<'_>, sink: &mut S) -> Result<(), Fault> {
+    fn block_start<S: InflateObserver>(
+        &mut self,
+        io: &CallBuffers<'_>,
+        sink: &mut S,
+    ) -> Result<(), InflateFault> {
         let start_bit = self.position_bit(io);
         let head = self.bits.buffer & 7;
         self.is_final = head & 1 != 0;
@@ -250,28 +259,36 @@ impl Inflater {
                 self.bits.drop(3);
                 self.load_fixed();
                 self.state = InflateState::Tokens;
-                sink.block(&Block { start_bit, is_final: self.is_final, kind: Kind::Fixed });
+                sink.block(&BlockHeader {
+                    start_bit,
+                    is_final: self.is_final,
+                    kind: BlockKind::Fixed,
+                });
             }
             2 => {
                 self.bits.drop(3);
                 self.header.set_start(start_bit);
                 self.state = InflateState::Header;
             }
-            _ => return Err(Fault::BlockType),
+            _ => return Err(InflateFault::BlockType),
         }
         Ok(())
     }
 
-    fn stored_length<S: Sink>(&mut self, sink: &mut S) -> Result<(), Fault> {
+    fn stored_length<S: InflateObserver>(&mut self, sink: &mut S) -> Result<(), InflateFault> {
         let length = self.bits.buffer as u16;
         let check = (self.bits.buffer >> 16) as u16;
         if length != !check {
-            return Err(Fault::StoredLength);
+            return Err(InflateFault::StoredLength);
         }
         self.bits.drop(32);
         self.state = InflateState::Stored { left: usize::from(length) };
-        let kind = Kind::Stored { padding: self.header.padding, plain_bytes: length };
-        sink.block(&Block { start_bit: self.header.start_bit, is_final: self.is_final, kind });
+        let kind = BlockKind::Stored { padding: self.header.padding, plain_bytes: length };
+        sink.block(&BlockHeader {
+            start_bit: self.header.start_bit,
+            is_final: self.is_final,
+            kind,
+        });
         Ok(())
     }
 
@@ -293,7 +310,12 @@ impl Inflater {
         left - n
     }
 
-    fn block_end<S: Sink>(&mut self, io: &CallBuffers<'_>, plain_before: u64, sink: &mut S) {
+    fn block_end<S: InflateObserver>(
+        &mut self,
+        io: &CallBuffers<'_>,
+        plain_before: u64,
+        sink: &mut S,
+    ) {
         self.state = if self.is_final { InflateState::Done } else { InflateState::BlockStart };
         sink.block_end(self.position_bit(io), plain_before + io.position as u64);
     }
@@ -312,19 +334,19 @@ impl Inflater {
         self.fixed_loaded = true;
     }
 
-    fn load_dynamic(&mut self) -> Result<(), Fault> {
+    fn load_dynamic(&mut self) -> Result<(), InflateFault> {
         self.fixed_loaded = false;
         let (litlen, distance) = self.header.lengths();
-        self.tables.set_litlen(litlen).map_err(|_| Fault::LitlenCode)?;
-        self.tables.set_distance(distance).map_err(|_| Fault::DistanceCode)
+        self.tables.set_litlen(litlen).map_err(|_| InflateFault::LitlenCode)?;
+        self.tables.set_distance(distance).map_err(|_| InflateFault::DistanceCode)
     }
 
     /// Decodes one token at a time. True at the end of the block, false at the end of a buffer.
-    fn careful_loop<S: Sink>(
+    fn careful_loop<S: InflateObserver>(
         &mut self,
         io: &mut CallBuffers<'_>,
         sink: &mut S,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, InflateFault> {
         loop {
             if io.position == io.output.len() {
                 return Ok(false);
@@ -350,7 +372,7 @@ impl Inflater {
             }
             if entry & SPECIAL != 0 {
                 if entry & BLOCK_END == 0 {
-                    return Err(Fault::LitlenSymbol);
+                    return Err(InflateFault::LitlenSymbol);
                 }
                 self.bits.drop(entry & 0xff);
                 return Ok(true);
@@ -363,11 +385,11 @@ impl Inflater {
                 return Ok(false);
             }
             if second & SPECIAL != 0 {
-                return Err(Fault::DistanceSymbol);
+                return Err(InflateFault::DistanceSymbol);
             }
             let distance = value(second, rest);
             if distance > io.position {
-                return Err(Fault::Distance);
+                return Err(InflateFault::Distance);
             }
             self.bits.drop((entry & 0xff) + (second & 0xff));
             if S::TOKENS {

@@ -5,12 +5,12 @@
 use crate::token::Token;
 
 /// Gets the structure of a deflate stream while it is inflated.
-pub trait Sink {
-    /// True to get tokens. If false, [`Sink::token`] is never called and costs nothing.
+pub trait InflateObserver {
+    /// True to get tokens. If false, [`InflateObserver::token`] is never called and costs nothing.
     const TOKENS: bool;
 
     /// Called after a block header.
-    fn block(&mut self, block: &Block<'_>) {
+    fn block(&mut self, block: &BlockHeader<'_>) {
         let _ = block;
     }
 
@@ -25,24 +25,24 @@ pub trait Sink {
     }
 }
 
-impl Sink for () {
+impl InflateObserver for () {
     const TOKENS: bool = false;
 }
 
 /// The header of a block.
 #[derive(Clone, Copy, Debug)]
-pub struct Block<'a> {
+pub struct BlockHeader<'a> {
     /// Position of the header's first bit in the stream.
     pub start_bit: u64,
     /// True if the final bit is set.
     pub is_final: bool,
     /// The form of the block.
-    pub kind: Kind<'a>,
+    pub kind: BlockKind<'a>,
 }
 
 /// The form of a block.
 #[derive(Clone, Copy, Debug)]
-pub enum Kind<'a> {
+pub enum BlockKind<'a> {
     /// The plain bytes, not compressed.
     Stored {
         /// The bits between the header and the byte boundary. All known encoders write zeros.
@@ -53,12 +53,12 @@ pub enum Kind<'a> {
     /// The fixed code of RFC 1951.
     Fixed,
     /// A code of the block's own.
-    Dynamic(Dynamic<'a>),
+    Dynamic(DynamicBlock<'a>),
 }
 
 /// The complete header of a dynamic block, from which it can be written again.
 #[derive(Clone, Copy, Debug)]
-pub struct Dynamic<'a> {
+pub struct DynamicBlock<'a> {
     /// Code lengths of the literal/length code: 257 to 286, as in the header.
     pub litlen_lengths: &'a [u8],
     /// Code lengths of the distance code: 1 to 30, as in the header.

@@ -3,7 +3,7 @@
 //! Passes plain bytes to a closure, so only the 32 KiB of history are copied twice per chunk.
 //! Never holds more than the history and a chunk.
 
-use super::{Fault, InflateError, Inflater, OUTPUT_SLACK, Sink, Status};
+use super::{InflateError, InflateFault, InflateObserver, InflateStatus, Inflater, OUTPUT_SLACK};
 use crate::alphabet::WINDOW_BYTES;
 
 /// Most plain bytes in a piece: many compared with the 32 KiB that each chunk moves, and few enough
@@ -11,19 +11,19 @@ use crate::alphabet::WINDOW_BYTES;
 const CHUNK_BYTES: usize = 256 * 1024;
 
 /// A decoder for raw deflate with its own window.
-pub struct Stream {
+pub struct InflateStream {
     inflater: Inflater,
     window: Box<[u8]>,
     position: usize,
 }
 
-impl Default for Stream {
+impl Default for InflateStream {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Stream {
+impl InflateStream {
     /// Makes a decoder at the first bit of a stream.
     pub fn new() -> Self {
         let window = vec![0; WINDOW_BYTES + CHUNK_BYTES + OUTPUT_SLACK].into_boxed_slice();
@@ -46,7 +46,7 @@ impl Stream {
     ///
     /// # Errors
     /// If the stream is not deflate.
-    pub fn push<S: Sink>(
+    pub fn push<S: InflateObserver>(
         &mut self,
         input: &[u8],
         sink: &mut S,
@@ -67,15 +67,15 @@ impl Stream {
                 each(&self.window[before..self.position]);
             }
             match progress.status {
-                Status::NeedInput => return Ok((read, false)),
-                Status::NeedOutput => {}
-                Status::Done => return Ok((read, true)),
+                InflateStatus::NeedInput => return Ok((read, false)),
+                InflateStatus::NeedOutput => {}
+                InflateStatus::Done => return Ok((read, true)),
             }
         }
     }
 
     /// Returns the error of a stream whose input ends too early.
     pub fn truncated(&self) -> InflateError {
-        InflateError { bit: self.inflater.bit_position(), fault: Fault::Truncated }
+        InflateError { bit: self.inflater.bit_position(), fault: InflateFault::Truncated }
     }
 }

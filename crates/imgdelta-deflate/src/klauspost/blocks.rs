@@ -5,7 +5,7 @@
 //! estimate in 32-bit floats ([`super::estimate`]), which is repeated operation by operation.
 //! Never sets the final bit except in [`BlockWriter::close`].
 
-use super::Behaviour;
+use super::KlauspostVersion;
 use super::estimate::estimated_bits;
 use crate::alphabet::{DISTANCE_SYMBOLS, END_OF_BLOCK, LITLEN_SYMBOLS};
 use crate::bits::BitWriter;
@@ -15,7 +15,7 @@ use crate::token::Token;
 /// Writes the blocks of a stream.
 pub(super) struct BlockWriter {
     pub(super) bits: BitWriter,
-    behaviour: Behaviour,
+    version: KlauspostVersion,
     /// New codes must win by their estimated size, shifted right by this.
     penalty: u32,
     open: Option<OpenBlock>,
@@ -35,14 +35,8 @@ const FEW_TOKENS: usize = 250;
 const TYPICAL_HEADER_BITS: u64 = 70 * 8;
 
 impl BlockWriter {
-    pub(super) fn new(behaviour: Behaviour, penalty: u32) -> Self {
-        Self {
-            bits: BitWriter::new(),
-            behaviour,
-            penalty,
-            open: None,
-            fixed: HuffmanCodes::fixed(),
-        }
+    pub(super) fn new(version: KlauspostVersion, penalty: u32) -> Self {
+        Self { bits: BitWriter::new(), version, penalty, open: None, fixed: HuffmanCodes::fixed() }
     }
 
     /// Resets the writer for another stream.
@@ -96,7 +90,7 @@ impl BlockWriter {
             self.end_open();
         }
         let (mut litlen_count, mut distance_count) = (LITLEN_SYMBOLS, DISTANCE_SYMBOLS);
-        if at_end || self.behaviour.trims_headers() {
+        if at_end || self.version.trims_headers() {
             counts.litlen[END_OF_BLOCK] = 1;
             litlen_count = counts.litlen_count();
             distance_count = counts.distance_count();

@@ -4,7 +4,7 @@
 //! one that covers its end is tried. After many literals, positions are skipped. Cost: 10 to 60
 //! MB/s. Never chooses the form of a block: the block writer does.
 
-use super::Behaviour;
+use super::KlauspostVersion;
 use super::blocks::BlockWriter;
 use crate::alphabet::{
     DISTANCE_EXTRA, LENGTH_CODE, LENGTH_EXTRA, MAX_COPY, MIN_COPY, distance_code,
@@ -16,7 +16,7 @@ use crate::window::{BUFFER_BYTES, HALF_BYTES, SearchWindow, StopSearch, common, 
 /// The parser of levels 7 to 9.
 pub(super) struct ChainParser {
     effort: ChainEffort,
-    behaviour: Behaviour,
+    version: KlauspostVersion,
     window: SearchWindow<{ 1 << HASH_BITS }>,
     index: usize,
     block_start: Option<usize>,
@@ -65,10 +65,10 @@ fn effort(level: i8) -> Option<ChainEffort> {
 }
 
 impl ChainParser {
-    pub(super) fn new(behaviour: Behaviour, level: i8) -> Option<Self> {
+    pub(super) fn new(version: KlauspostVersion, level: i8) -> Option<Self> {
         Some(Self {
             effort: effort(level)?,
-            behaviour,
+            version,
             window: SearchWindow::new(1 << HASH_BITS),
             index: 0,
             block_start: Some(0),
@@ -100,7 +100,7 @@ impl ChainParser {
         }
         // Earlier versions leave the block start at the dictionary, which makes a stored block look
         // larger.
-        if self.behaviour >= Behaviour::V1_20 {
+        if self.version >= KlauspostVersion::V1_20 {
             self.block_start = Some(self.index);
         }
     }
@@ -190,7 +190,7 @@ impl ChainParser {
         at_end: bool,
         blocks: &mut BlockWriter,
     ) {
-        if self.behaviour.owes_literals() {
+        if self.version.owes_literals() {
             self.try_end(&mut copy, insert_end, at_end, blocks);
         } else {
             self.try_end_early(&mut copy, insert_end);
@@ -327,7 +327,7 @@ impl ChainParser {
         let most = ahead.min(MAX_COPY);
         let nice = self.effort.nice.min(most);
         let lowest = index.saturating_sub(HALF_BYTES);
-        let (mut best_gain, overhead) = self.behaviour.weights();
+        let (mut best_gain, overhead) = self.version.weights();
         let mut found = NONE;
         let mut before_tail = 0u8;
         let mut tail = word(bytes, index);
@@ -368,7 +368,7 @@ impl ChainParser {
 
     fn weigh_literals(&mut self) {
         let mut bytes = &self.window.bytes()[self.index..self.window.end];
-        if self.behaviour.weighs_a_window() {
+        if self.version.weighs_a_window() {
             bytes = &bytes[..bytes.len().min(WEIGHED_BYTES)];
         }
         let mut counts = [0u32; 256];

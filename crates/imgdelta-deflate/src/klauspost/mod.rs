@@ -3,7 +3,7 @@
 //! Re-created from its behaviour; credit: Klaus Post and The Go Authors (BSD-3-Clause, see
 //! NOTICE). Levels 1 to 6 parse chunks of 65535 bytes in one pass ([`probing`], [`level3`],
 //! [`level4`], [`level5`]), levels 7 to 9 search chains ([`chains`]), and all share a block writer
-//! ([`blocks`]). [`Behaviour`] has the changes between versions. pgzip cuts its input into segments
+//! ([`blocks`]). [`KlauspostVersion`] has the changes between versions. pgzip cuts its input into segments
 //! that use only the last 16 KiB before them, so that segments can be remade in any order.
 //!
 //! Never flushes in the middle of a stream, except between pgzip's segments.
@@ -32,11 +32,12 @@ pub(crate) use pgzip::PgzipEncoder;
 use crate::token::Token;
 
 /// Plain bytes of history that a pgzip segment uses.
-pub const PGZIP_HISTORY_BYTES: usize = 16_384;
+pub(crate) const PGZIP_HISTORY_BYTES: usize = 16_384;
 
 /// Versions of klauspost/compress with the same output, named by the first of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Behaviour {
+#[non_exhaustive]
+pub enum KlauspostVersion {
     /// 1.15.10 to 1.15.14 (levels 1 to 3 from 1.15.11 on). Dynamic headers list all symbols, except
     /// at the end of a stream.
     V1_15_10,
@@ -51,7 +52,7 @@ pub enum Behaviour {
     V1_20,
 }
 
-impl Behaviour {
+impl KlauspostVersion {
     /// All versions, the newest first.
     pub const ALL: [Self; 5] =
         [Self::V1_20, Self::V1_18_2, Self::V1_18_0, Self::V1_15_15, Self::V1_15_10];
@@ -106,13 +107,13 @@ const SMALL_BYTES: usize = 128;
 
 impl KlauspostEncoder {
     /// Starts a stream behind `dictionary`. `None` if the level does not exist.
-    pub(crate) fn new(behaviour: Behaviour, level: i8, dictionary: &[u8]) -> Option<Self> {
+    pub(crate) fn new(version: KlauspostVersion, level: i8, dictionary: &[u8]) -> Option<Self> {
         let one_pass = match level {
             -2 | 0 | 7..=9 => None,
             1 => Some(ChunkParser::One(Level1Parser::new())),
             2 => Some(ChunkParser::Two(Level2Parser::new())),
             3 => Some(ChunkParser::Three(Level3Parser::new())),
-            4 => Some(ChunkParser::Four(Level4Parser::new(behaviour >= Behaviour::V1_18_0))),
+            4 => Some(ChunkParser::Four(Level4Parser::new(version >= KlauspostVersion::V1_18_0))),
             5 => Some(ChunkParser::Five(Level5Parser::new())),
             6 => Some(ChunkParser::Six(Level5Parser::new())),
             _ => return None,
@@ -130,10 +131,10 @@ impl KlauspostEncoder {
             ),
             None if level == 0 => KlauspostParser::Stored,
             None if level == -2 => KlauspostParser::Literals,
-            None => KlauspostParser::Chains(Box::new(ChainParser::new(behaviour, level)?)),
+            None => KlauspostParser::Chains(Box::new(ChainParser::new(version, level)?)),
         };
         let mut stream =
-            Self { parser, blocks: BlockWriter::new(behaviour, penalty), chunk: Vec::new() };
+            Self { parser, blocks: BlockWriter::new(version, penalty), chunk: Vec::new() };
         stream.set_dictionary(dictionary);
         Some(stream)
     }

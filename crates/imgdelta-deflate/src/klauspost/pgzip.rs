@@ -3,7 +3,7 @@
 //! The sizes of writes and the number of threads do not change the output. Never needs more than a
 //! segment and the 16 KiB before it.
 
-use super::{Behaviour, KlauspostEncoder, PGZIP_HISTORY_BYTES};
+use super::{KlauspostEncoder, KlauspostVersion, PGZIP_HISTORY_BYTES};
 
 /// The encoder while it writes a pgzip stream.
 pub(crate) struct PgzipEncoder {
@@ -21,8 +21,8 @@ pub(crate) struct PgzipEncoder {
 pub(crate) const MIN_SEGMENT_BYTES: usize = PGZIP_HISTORY_BYTES + 1;
 
 impl PgzipEncoder {
-    pub(crate) fn new(behaviour: Behaviour, level: i8, segment_bytes: usize) -> Option<Self> {
-        let segment = KlauspostEncoder::new(behaviour, level, &[])?;
+    pub(crate) fn new(version: KlauspostVersion, level: i8, segment_bytes: usize) -> Option<Self> {
+        let segment = KlauspostEncoder::new(version, level, &[])?;
         (segment_bytes >= MIN_SEGMENT_BYTES).then(|| Self {
             segment_bytes,
             segment,

@@ -6,7 +6,7 @@
 //! Never reads input in pieces that are smaller than the buffer. Such pieces change at most one
 //! position per slide in the original.
 
-use super::Strategy;
+use super::ZlibStrategy;
 use super::blocks::write_block;
 use crate::alphabet::{DISTANCE_EXTRA, MAX_COPY, distance_code};
 use crate::bits::BitWriter;
@@ -26,7 +26,7 @@ pub(super) enum ZlibVariant {
 pub(super) struct MatchEngine {
     pub(super) bits: BitWriter,
     flavour: ZlibVariant,
-    strategy: Strategy,
+    strategy: ZlibStrategy,
     level: u8,
     effort: ZlibEffort,
     hash_bits: u32,
@@ -130,7 +130,7 @@ impl MatchEngine {
         level: u8,
         mem_level: u8,
         window_bits: u8,
-        strategy: Strategy,
+        strategy: ZlibStrategy,
     ) -> Option<Self> {
         if !(1..=9).contains(&mem_level) || !WINDOW_BITS.contains(&window_bits) {
             return None;
@@ -252,8 +252,8 @@ impl MatchEngine {
             self.unindexed -= 1;
         }
         match self.strategy {
-            Strategy::HuffmanOnly => self.literals(at_end),
-            Strategy::Rle => self.runs(at_end),
+            ZlibStrategy::HuffmanOnly => self.literals(at_end),
+            ZlibStrategy::Rle => self.runs(at_end),
             _ if self.level < 4 => self.greedy(at_end),
             _ => self.lazy(at_end),
         }
@@ -282,7 +282,7 @@ impl MatchEngine {
             if candidate != 0 && before.length < self.effort.lazy {
                 let found = self.search(index, candidate, ahead, before.length);
                 let is_useless = found.length == MIN_MATCH && found.distance > FAR_FOR_THREE
-                    || self.strategy == Strategy::Filtered && found.length <= FILTERED;
+                    || self.strategy == ZlibStrategy::Filtered && found.length <= FILTERED;
                 if !is_useless {
                     self.found = found;
                 }
@@ -474,7 +474,7 @@ impl MatchEngine {
         let raw = usize::try_from(self.block_start)
             .ok()
             .map(|start| &self.window.bytes()[start..self.index]);
-        let fixed_only = self.strategy == Strategy::Fixed;
+        let fixed_only = self.strategy == ZlibStrategy::Fixed;
         if self.dropped == 0 {
             write_block(&mut self.bits, &self.tokens, raw, raw_bytes, is_final, fixed_only);
         }

@@ -19,7 +19,7 @@ pub(crate) use tree::heap_lengths;
 
 /// zlib's strategies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Strategy {
+pub enum ZlibStrategy {
     /// The default.
     Default,
     /// Drops short copies.
@@ -32,7 +32,7 @@ pub enum Strategy {
     Fixed,
 }
 
-impl Strategy {
+impl ZlibStrategy {
     /// All strategies, in zlib's numbering.
     pub const ALL: [Self; 5] =
         [Self::Default, Self::Filtered, Self::HuffmanOnly, Self::Rle, Self::Fixed];
@@ -59,7 +59,7 @@ impl ZlibEncoder {
         level: u8,
         mem_level: u8,
         window_bits: u8,
-        strategy: Strategy,
+        strategy: ZlibStrategy,
     ) -> Option<Self> {
         let engine = MatchEngine::new(ZlibVariant::Zlib, level, mem_level, window_bits, strategy)?;
         Some(Self { engine })
@@ -68,7 +68,7 @@ impl ZlibEncoder {
     /// Starts at the first byte of a block in the middle of a stream with the largest window: see
     /// [`MatchEngine::resume`].
     pub(crate) fn resume(
-        (level, mem_level, strategy): (u8, u8, Strategy),
+        (level, mem_level, strategy): (u8, u8, ZlibStrategy),
         plain: &[u8],
         place: ResumePoint,
     ) -> Option<Self> {
@@ -110,7 +110,7 @@ impl GnuGzipEncoder {
 
     pub(crate) fn new(level: u8) -> Option<Self> {
         Some(Self {
-            engine: MatchEngine::new(ZlibVariant::GnuGzip, level, 8, 15, Strategy::Default)?,
+            engine: MatchEngine::new(ZlibVariant::GnuGzip, level, 8, 15, ZlibStrategy::Default)?,
         })
     }
 
@@ -174,7 +174,7 @@ impl PigzEncoder {
     pub(crate) fn new(level: u8, block_bytes: usize, blocks: PigzBlocks) -> Option<Self> {
         (block_bytes >= PIGZ_HISTORY_BYTES).then_some(())?;
         Some(Self {
-            engine: MatchEngine::new(ZlibVariant::Zlib, level, 8, 15, Strategy::Default)?,
+            engine: MatchEngine::new(ZlibVariant::Zlib, level, 8, 15, ZlibStrategy::Default)?,
             blocks,
             block_bytes,
             block: Vec::new(),

@@ -8,7 +8,9 @@ use super::{
     PartCompression, compress,
 };
 use imgdelta_core::{Error, Result, progress::Progress};
-use imgdelta_deflate::{Encoders, GzipHeader, NoHeader, TRAILER_BYTES, inflate::Stream};
+use imgdelta_deflate::{
+    EncoderCache, GZIP_TRAILER_BYTES, GzipHeader, GzipHeaderError, inflate::InflateStream,
+};
 
 /// Returns the one part, unchecked: a gzip file has no directory, so only inflating shows damage.
 pub(super) fn read(slice: &ArchiveBytes<'_>) -> OpenedArchive {
@@ -31,7 +33,7 @@ pub(super) fn inflate(
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<Option<u64>> {
     let mut state = GzipState::Header(Vec::new());
-    let mut stream = Stream::new();
+    let mut stream = InflateStream::new();
     let (mut plain_bytes, mut members, mut is_damaged) = (0_u64, 0_u64, false);
     let mut outcome = Ok(());
     slice.pieces(0..slice.bytes(), progress, &mut |mut piece| {
@@ -46,7 +48,7 @@ pub(super) fn inflate(
                             stream.reset();
                             state = GzipState::Body;
                         }
-                        Err(NoHeader::Short) if seen.len() < MOST_HEADER_BYTES => break,
+                        Err(GzipHeaderError::Truncated) if seen.len() < MOST_HEADER_BYTES => break,
                         Err(_) => {
                             is_damaged = members == 0;
                             return Ok(false);
@@ -71,7 +73,7 @@ pub(super) fn inflate(
                     piece = &piece[count..];
                     if ended {
                         members += 1;
-                        state = GzipState::Trailer(TRAILER_BYTES);
+                        state = GzipState::Trailer(GZIP_TRAILER_BYTES);
                     }
                 }
                 GzipState::Trailer(left) => {
@@ -109,7 +111,7 @@ pub(super) fn close(
         return Err(Error::bad_input(inner.place(), what));
     };
     let mut at = 0;
-    let mut encoders = Encoders::new();
+    let mut encoders = EncoderCache::new();
     compress(inner, 0, (recipe, &mut encoders), progress, &mut |_| {}, &mut |packed| {
         out(at, packed)?;
         at += packed.len() as u64;

@@ -4,13 +4,13 @@
 //! docs/encoders.md describes the bytes.
 
 use imgdelta_wire::varint;
-use imgdelta_zstd::{Limits, Model};
+use imgdelta_zstd::{EncoderModel, RecipeLimits};
 
 /// Everything that rebuilds a zstd:chunked blob, except the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkedRecipe {
     /// Model of the encoder, for frames and texts.
-    pub model: Model,
+    pub model: EncoderModel,
     /// Header of frames that are a block or longer; empty if there are none.
     pub header: Vec<u8>,
     /// Bytes of the table of contents.
@@ -42,7 +42,7 @@ pub enum ChunkedRecipeError {
     #[error("zstd:chunked recipe is malformed, or has a text of more than {MOST_TEXT_BYTES} bytes")]
     Malformed,
     #[error(transparent)]
-    Model(#[from] imgdelta_zstd::BadRecipe),
+    Model(#[from] imgdelta_zstd::RecipeError),
 }
 
 impl ChunkedRecipe {
@@ -82,7 +82,7 @@ impl ChunkedRecipe {
         if flags & !(ZERO_TIMES | SPLIT | SPLIT_DIGEST | FLUSHED) != 0 {
             return Err(ChunkedRecipeError::Malformed);
         }
-        let model = imgdelta_zstd::Recipe::from_bytes(string(&mut rest)?, Limits::default())?;
+        let model = imgdelta_zstd::Recipe::from_bytes(string(&mut rest)?, RecipeLimits::default())?;
         let header = string(&mut rest)?.to_vec();
         let contents_bytes = length(&mut rest)?;
         let split_bytes = (flags & SPLIT != 0).then(|| length(&mut rest)).transpose()?;

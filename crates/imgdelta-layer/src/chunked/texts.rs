@@ -7,7 +7,7 @@
 use super::{SKIPPABLE, UnsupportedStream, files::FileRecorder, recipe::ChunkedRecipe};
 use imgdelta_core::{Algorithm, Limits, error::Cause, verify::Hasher};
 use imgdelta_image::tarscan::TarScanner;
-use imgdelta_zstd::{Frame, FrameWriter, Model, RemakeError};
+use imgdelta_zstd::{EncoderModel, FrameRecipe, FrameWriter, RemakeError};
 
 /// Writer of both texts, fed while the stream passes.
 pub(super) struct TextWriter<'a> {
@@ -44,7 +44,7 @@ impl<'a> TextWriter<'a> {
 
     /// Adds the next bytes of the stream, none of them behind the current frame.
     pub(super) fn push(&mut self, mut plain: &[u8]) -> Result<(), Cause> {
-        let scanner = self.scanner.as_mut().ok_or(RemakeError::TooLong)?;
+        let scanner = self.scanner.as_mut().ok_or(RemakeError::Finished)?;
         while !plain.is_empty() {
             let (now, later) = plain.split_at(self.files.next_bytes(plain.len()));
             self.files.pass(now);
@@ -56,7 +56,7 @@ impl<'a> TextWriter<'a> {
 
     /// Appends the texts and the footer to `out`.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Cause> {
-        let scanner = self.scanner.take().ok_or(RemakeError::TooLong)?;
+        let scanner = self.scanner.take().ok_or(RemakeError::Finished)?;
         let scan = scanner.finish(&mut self.files);
         self.files.finish(&scan);
         self.pack()?;
@@ -94,7 +94,7 @@ impl<'a> TextWriter<'a> {
 
 /// Compressor of one text.
 struct TextCompressor {
-    model: Model,
+    model: EncoderModel,
     header: Vec<u8>,
     /// Bytes of the text that are left.
     left_bytes: u64,
@@ -122,8 +122,9 @@ impl TextCompressor {
 
     /// Moves all of `text` in.
     fn write(&mut self, text: &mut Vec<u8>) -> Result<(), RemakeError> {
-        let left_bytes = self.left_bytes.checked_sub(text.len() as u64);
-        self.left_bytes = left_bytes.ok_or(RemakeError::TooLong)?;
+        let (expected_bytes, found_bytes) = (self.left_bytes, text.len() as u64);
+        let left_bytes = expected_bytes.checked_sub(found_bytes);
+        self.left_bytes = left_bytes.ok_or(RemakeError::TooLong { expected_bytes, found_bytes })?;
         self.held.append(text);
         if self.held.len() > HELD_BYTES { self.pack() } else { Ok(()) }
     }
@@ -131,10 +132,11 @@ impl TextCompressor {
     /// Ends the text and drops the encoder; returns the compressed text.
     fn finish(&mut self) -> Result<Vec<u8>, RemakeError> {
         if self.left_bytes > 0 {
-            return Err(RemakeError::TooShort);
+            let (expected_bytes, found_bytes) = (self.left_bytes, 0);
+            return Err(RemakeError::TooShort { expected_bytes, found_bytes });
         }
         self.pack()?;
-        let mut frames = self.frames.take().ok_or(RemakeError::TooShort)?;
+        let mut frames = self.frames.take().ok_or(RemakeError::Finished)?;
         if self.is_flushed {
             frames.flush(&mut self.out)?;
         }
@@ -149,7 +151,7 @@ impl TextCompressor {
             none => {
                 let frames = none.insert(FrameWriter::new(self.model));
                 let header = std::mem::take(&mut self.header);
-                frames.begin(&Frame { header, ..Frame::default() }, &mut self.out)?;
+                frames.begin(&FrameRecipe { header, ..FrameRecipe::default() }, &mut self.out)?;
                 frames
             }
         };

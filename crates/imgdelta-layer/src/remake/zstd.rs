@@ -17,12 +17,12 @@ impl<'a> ZstdRemaker<'a> {
 
 impl Remake for ZstdRemaker<'_> {
     fn push(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Cause> {
-        let remaker = self.0.as_mut().ok_or(RemakeError::TooLong)?;
+        let remaker = self.0.as_mut().ok_or(RemakeError::Finished)?;
         Ok(remaker.write(plain, out)?)
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Cause> {
-        let remaker = self.0.take().ok_or(RemakeError::TooLong)?;
+        let remaker = self.0.take().ok_or(RemakeError::Finished)?;
         Ok(remaker.finish(out)?)
     }
 }

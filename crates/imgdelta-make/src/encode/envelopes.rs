@@ -15,7 +15,8 @@ use super::blob::Blob;
 use imgdelta_apply::delta::Envelope;
 use imgdelta_core::{Error, Result, parallel::Workers, progress::Progress};
 use imgdelta_deflate::{
-    Divided, Limits, Member, Model, Opening, Point, Recipe, TRAILER_BYTES, Trailer, Walk,
+    DividedRecipe, EncoderModel, GZIP_TRAILER_BYTES, MemberScan, MemberTrailer, ModelCandidates,
+    Recipe, RecipeLimits, RecipeMember, RestartPoint,
 };
 use imgdelta_image::{
     image::{Image, Layer},
@@ -58,7 +59,9 @@ impl Seeker<'_> {
             if bytes.len() as u64 > self.most_bytes() {
                 return Ok(None);
             }
-            let Ok(read) = Divided::from_bytes(&bytes, Limits::default()) else { return Ok(None) };
+            let Ok(read) = DividedRecipe::from_bytes(&bytes, RecipeLimits::default()) else {
+                return Ok(None);
+            };
             if read == draft.divided && draft.is_proved {
                 return Ok(Some(bytes));
             }
@@ -80,22 +83,25 @@ impl Seeker<'_> {
     fn describe(&self, stream: &LayerStream, doubts: &mut Doubts) -> Result<Option<Draft>> {
         let mut blob = Blob::open(self.image, &self.layer.descriptor)?;
         let mut recipe = Recipe::default();
-        let (mut points, mut starts) = (Vec::<Point>::new(), Vec::new());
+        let (mut points, mut starts) = (Vec::<RestartPoint>::new(), Vec::new());
         let mut is_proved = true;
         while recipe.members.len() < doubts.most_members {
             self.progress.check()?;
             blob.fill(START_BYTES)?;
             let ordinal = recipe.members.len();
             let before = recipe.members.last().map(|member| &member.model);
-            let Some(mut opening) = Opening::of(blob.ahead(), blob.is_all(), before) else { break };
-            let header_bytes = opening.header_bytes();
+            let Some(mut candidates) = ModelCandidates::of(blob.ahead(), blob.is_all(), before)
+            else {
+                break;
+            };
+            let header_bytes = candidates.header_bytes();
             let header = blob.ahead()[..header_bytes].to_vec();
             let refuted = doubts.refuted(ordinal);
             let model = match refuted.len() {
                 MOST_TRIALS.. => None,
-                _ => opening.find(|model| !refuted.contains(&model)),
+                _ => candidates.find(|model| !refuted.contains(&model)),
             };
-            let is_whole = model.is_some() && opening.is_whole();
+            let is_whole = model.is_some() && candidates.is_whole();
             is_proved &= is_whole;
             if let Some(model) = &model
                 && doubts.is_simple
@@ -104,29 +110,30 @@ impl Seeker<'_> {
                 && (!model.can_restart() || stream.bytes() < 2 * SPAN_BYTES)
             {
                 // Nearly every blob is one member, and need not be inflated to know its length.
-                let (plain_bytes, trailer) = (stream.bytes(), Trailer::Gzip);
-                let members = vec![Member { header, model: model.clone(), trailer, plain_bytes }];
+                let (plain_bytes, trailer) = (stream.bytes(), MemberTrailer::Gzip);
+                let members =
+                    vec![RecipeMember { header, model: model.clone(), trailer, plain_bytes }];
                 let divided = Recipe { members, tail: Vec::new() }.into();
                 return Ok(Some(Draft { divided, starts: vec![0], is_proved: false }));
             }
             starts.push(blob.position());
             blob.consume(header_bytes);
-            let walk = match &model {
+            let scan = match &model {
                 Some(model) if doubts.has_points => {
-                    Some(Walk::with_points(model, span_bytes(stream.bytes())))
+                    Some(MemberScan::with_points(model, span_bytes(stream.bytes())))
                 }
-                Some(model) => Some(Walk::with_points(model, u64::MAX)),
+                Some(model) => Some(MemberScan::with_points(model, u64::MAX)),
                 None => {
                     let most = usize::try_from(self.most_bytes()).unwrap_or(usize::MAX);
-                    Walk::recording(blob.ahead(), most)
+                    MemberScan::recording(blob.ahead(), most)
                 }
             };
-            let walked = match walk {
-                Some(walk) => self.walk(walk, &mut blob)?,
+            let scanned = match scan {
+                Some(scan) => self.scan(scan, &mut blob)?,
                 None => None,
             };
-            let model = walked.as_ref().and_then(|walked| model.or(walked.record.clone()));
-            let (Some(walked), Some(model)) = (walked, model) else {
+            let model = scanned.as_ref().and_then(|scanned| model.or(scanned.record.clone()));
+            let (Some(scanned), Some(model)) = (scanned, model) else {
                 // What looks like another member and is none is kept as it is.
                 if ordinal == 0 {
                     return Ok(None);
@@ -134,16 +141,17 @@ impl Seeker<'_> {
                 doubts.most_members = ordinal;
                 return self.describe(stream, doubts);
             };
-            blob.fill(TRAILER_BYTES)?;
-            let found = &blob.ahead()[..blob.ahead().len().min(TRAILER_BYTES)];
-            let is_right = found == walked.trailer;
-            let trailer = if is_right { Trailer::Gzip } else { Trailer::Literal(found.to_vec()) };
+            blob.fill(GZIP_TRAILER_BYTES)?;
+            let found = &blob.ahead()[..blob.ahead().len().min(GZIP_TRAILER_BYTES)];
+            let is_right = found == scanned.trailer;
+            let trailer =
+                if is_right { MemberTrailer::Gzip } else { MemberTrailer::Literal(found.to_vec()) };
             let trailer_bytes = found.len();
             blob.consume(trailer_bytes);
             let member = u32::try_from(ordinal).expect("members are limited");
-            points.extend(walked.points.into_iter().map(|point| Point { member, ..point }));
-            let plain_bytes = walked.plain_bytes;
-            recipe.members.push(Member { header, model, trailer, plain_bytes });
+            points.extend(scanned.points.into_iter().map(|point| RestartPoint { member, ..point }));
+            let plain_bytes = scanned.plain_bytes;
+            recipe.members.push(RecipeMember { header, model, trailer, plain_bytes });
         }
         if recipe.members.is_empty() {
             return Ok(None);
@@ -151,12 +159,16 @@ impl Seeker<'_> {
         let Some(tail) = blob.rest(self.most_bytes())? else { return Ok(None) };
         recipe.tail = tail;
         // Points that cannot be are left out rather than the recipe with them.
-        let divided = Divided::new(recipe.clone(), points).unwrap_or_else(|_| recipe.into());
+        let divided = DividedRecipe::new(recipe.clone(), points).unwrap_or_else(|_| recipe.into());
         Ok(Some(Draft { divided, starts, is_proved }))
     }
 
     /// Goes through a member's stream; `None` if it is not deflate or cannot be recorded.
-    fn walk(&self, mut walk: Walk, blob: &mut Blob) -> Result<Option<imgdelta_deflate::Walked>> {
+    fn scan(
+        &self,
+        mut scan: MemberScan,
+        blob: &mut Blob,
+    ) -> Result<Option<imgdelta_deflate::MemberScanResult>> {
         loop {
             self.progress.check()?;
             blob.fill(PIECE_BYTES)?;
@@ -164,16 +176,16 @@ impl Seeker<'_> {
             if piece.is_empty() {
                 return Ok(None);
             }
-            let Some((taken, is_done)) = walk.push(piece) else { return Ok(None) };
+            let Some((taken, is_done)) = scan.push(piece) else { return Ok(None) };
             blob.consume(taken);
             if is_done {
-                return Ok(Some(walk.finish()));
+                return Ok(Some(scan.finish()));
             }
         }
     }
 
     /// Remakes the blob and compares it with what is there.
-    fn prove(&self, divided: Divided, stream: &LayerStream) -> Result<Proof> {
+    fn prove(&self, divided: DividedRecipe, stream: &LayerStream) -> Result<Proof> {
         let divided = Arc::new(divided);
         let mut blob = Blob::open(self.image, &self.layer.descriptor)?;
         let mut remake = DeflateRemaker::new(&divided, self.workers);
@@ -211,7 +223,7 @@ impl Seeker<'_> {
 
 /// A recipe that is to be proved.
 struct Draft {
-    divided: Divided,
+    divided: DividedRecipe,
     /// Where each member starts in the blob.
     starts: Vec<u64>,
     /// Whether every member was compared already.
@@ -230,19 +242,19 @@ struct Doubts {
     /// Whether one member is taken for granted.
     is_simple: bool,
     has_points: bool,
-    refuted: Vec<(usize, Model)>,
+    refuted: Vec<(usize, EncoderModel)>,
     most_members: usize,
 }
 
 impl Default for Doubts {
     fn default() -> Self {
-        let most_members = usize::try_from(Limits::default().members).unwrap_or(usize::MAX);
+        let most_members = usize::try_from(RecipeLimits::default().members).unwrap_or(usize::MAX);
         Self { is_simple: true, has_points: true, refuted: Vec::new(), most_members }
     }
 }
 
 impl Doubts {
-    fn refuted(&self, member: usize) -> Vec<&Model> {
+    fn refuted(&self, member: usize) -> Vec<&EncoderModel> {
         let of_member = self.refuted.iter().filter(|(of, _)| *of == member);
         of_member.map(|(_, model)| model).collect()
     }

@@ -8,11 +8,11 @@
 mod survey;
 mod trial;
 
-use crate::klauspost::{Behaviour, Level};
-use crate::libzstd::{Call, JOB_BYTES};
-use crate::model::Model;
-use crate::recipe::{Frame, Part, Recipe};
-use crate::source::Source;
+use crate::klauspost::{KlauspostLevel, KlauspostVersion};
+use crate::libzstd::{JOB_BYTES, LibzstdCall};
+use crate::model::EncoderModel;
+use crate::recipe::{FrameRecipe, Recipe, RecipePart};
+use crate::source::ByteSource;
 use survey::{BlobPiece, BlobSurvey, FrameSurvey};
 use trial::TrialOutcome;
 
@@ -25,8 +25,8 @@ pub struct DetectOptions {
     pub literal_bytes: u64,
     /// Most frames and literal parts, a million by default: more than any layer has.
     pub parts: usize,
-    /// Most candidates that match the first [`FIRST_BYTES`] of plain bytes and fail later. Eight by
-    /// default, because some versions of one encoder differ late.
+    /// Most candidates that match the first MiB of plain bytes and fail later. Eight by default,
+    /// because some versions of one encoder differ late.
     pub long_trials: usize,
 }
 
@@ -37,7 +37,7 @@ impl Default for DetectOptions {
 }
 
 /// Plain bytes within which nearly all wrong candidates differ.
-pub const FIRST_BYTES: u64 = 1 << 20;
+const FIRST_BYTES: u64 = 1 << 20;
 
 /// Finds the encoder that compresses `plain` to `blob`. `None` if no modelled encoder does.
 ///
@@ -45,8 +45,8 @@ pub const FIRST_BYTES: u64 = 1 << 20;
 /// An error of reading one of the sources.
 pub fn detect<B, P>(blob: &B, plain: &P, options: DetectOptions) -> Result<Option<Recipe>, B::Error>
 where
-    B: Source + ?Sized,
-    P: Source<Error = B::Error> + ?Sized,
+    B: ByteSource + ?Sized,
+    P: ByteSource<Error = B::Error> + ?Sized,
 {
     let Some(mut survey) = BlobSurvey::of(blob, &options)? else { return Ok(None) };
     if !survey.settle_sizes(blob, plain.bytes())? {
@@ -63,7 +63,7 @@ where
 /// is not zstd or exceeds the options.
 pub fn frame_ends<B>(blob: &B, options: DetectOptions) -> Result<Option<Vec<u64>>, B::Error>
 where
-    B: Source + ?Sized,
+    B: ByteSource + ?Sized,
 {
     let survey = BlobSurvey::of(blob, &options)?;
     Ok(survey.map(|survey| survey.frames().map(FrameSurvey::end).collect()))
@@ -87,21 +87,21 @@ fn try_all<B, P>(
     options: DetectOptions,
 ) -> Result<Option<Recipe>, B::Error>
 where
-    B: Source + ?Sized,
-    P: Source<Error = B::Error> + ?Sized,
+    B: ByteSource + ?Sized,
+    P: ByteSource<Error = B::Error> + ?Sized,
 {
     let mut long_trials = 0;
     // Two calls that differ only in their end directive write the same first bytes: if one fails
     // early, so does the other.
     let mut hopeless: Vec<(i32, bool)> = Vec::new();
     for model in candidates(survey) {
-        if let Model::Libzstd(call) = model
+        if let EncoderModel::Libzstd(call) = model
             && hopeless.contains(&(call.level, call.jobs))
         {
             continue;
         }
         let Some(recipe) = recipe(model, cut_source, survey, blob)? else { continue };
-        if let Model::Libzstd(call) = model
+        if let EncoderModel::Libzstd(call) = model
             && call.jobs
             && !trial::may_start(call, survey, blob, plain)?
         {
@@ -114,7 +114,7 @@ where
             TrialOutcome::Mismatch { plain_bytes } => {
                 if plain_bytes > FIRST_BYTES {
                     long_trials += 1;
-                } else if let Model::Libzstd(call) = model {
+                } else if let EncoderModel::Libzstd(call) = model {
                     hopeless.push((call.level, call.jobs));
                 }
                 if long_trials >= options.long_trials {
@@ -127,18 +127,23 @@ where
 }
 
 /// Returns all models that write the header of the first frame, the likeliest first.
-fn candidates(survey: &BlobSurvey) -> Vec<Model> {
+fn candidates(survey: &BlobSurvey) -> Vec<EncoderModel> {
     let Some(first) = survey.frames().next() else { return Vec::new() };
     let header = first.header;
     let plain_bytes = first.plain_bytes.unwrap_or(0);
     let mut models = Vec::new();
-    let levels: &[Level] = match header.window.map(|window| window >> 20) {
+    let levels: &[KlauspostLevel] = match header.window.map(|window| window >> 20) {
         // The window of a small frame follows from its size, or is missing.
-        None | Some(0..4) => &[Level::Default, Level::Best, Level::Fastest, Level::Better],
-        Some(4) => &[Level::Fastest],
-        Some(8) => &[Level::Default, Level::Best, Level::Better],
-        Some(16) => &[Level::Better],
-        Some(32) => &[Level::Best],
+        None | Some(0..4) => &[
+            KlauspostLevel::Default,
+            KlauspostLevel::Best,
+            KlauspostLevel::Fastest,
+            KlauspostLevel::Better,
+        ],
+        Some(4) => &[KlauspostLevel::Fastest],
+        Some(8) => &[KlauspostLevel::Default, KlauspostLevel::Best, KlauspostLevel::Better],
+        Some(16) => &[KlauspostLevel::Better],
+        Some(32) => &[KlauspostLevel::Best],
         Some(_) => &[],
     };
     for &level in levels {
@@ -147,17 +152,18 @@ fn candidates(survey: &BlobSurvey) -> Vec<Model> {
             continue;
         }
         // The newest version first, then the version in Debian 12.
-        for behaviour in [
-            Behaviour::V1_17_8,
-            Behaviour::V1_15,
-            Behaviour::V1_17_3,
-            Behaviour::V1_17_0,
-            Behaviour::V1_16_4,
+        for version in [
+            KlauspostVersion::V1_17_8,
+            KlauspostVersion::V1_15,
+            KlauspostVersion::V1_17_3,
+            KlauspostVersion::V1_17_0,
+            KlauspostVersion::V1_16_4,
         ] {
             // Only level "better" changed in 1.17.3.
-            let is_duplicate = level != Level::Better && behaviour == Behaviour::V1_17_3;
-            if !is_duplicate && level.exists(behaviour) {
-                models.push(Model::Klauspost { behaviour, level });
+            let is_duplicate =
+                level != KlauspostLevel::Better && version == KlauspostVersion::V1_17_3;
+            if !is_duplicate && level.exists(version) {
+                models.push(EncoderModel::Klauspost { version, level });
             }
         }
     }
@@ -177,7 +183,7 @@ fn candidates(survey: &BlobSurvey) -> Vec<Model> {
                 continue;
             }
             for ends_with_data in ends {
-                models.push(Model::Libzstd(Call { level, jobs, ends_with_data }));
+                models.push(EncoderModel::Libzstd(LibzstdCall { level, jobs, ends_with_data }));
             }
         }
     }
@@ -203,8 +209,8 @@ fn usual_window(level: i32) -> u64 {
 
 /// Returns the recipe to try for a model. `None` if the model does not make such blocks, or if the
 /// decoded blocks have the same cuts as the first source.
-fn recipe<B: Source + ?Sized>(
-    model: Model,
+fn recipe<B: ByteSource + ?Sized>(
+    model: EncoderModel,
     cut_source: CutSource,
     survey: &mut BlobSurvey,
     blob: &B,
@@ -213,12 +219,12 @@ fn recipe<B: Source + ?Sized>(
     let mut is_untried = cut_source == CutSource::BlockCount;
     for piece in &mut survey.pieces {
         let part = match piece {
-            BlobPiece::Literal(bytes) => Part::Literal(bytes.clone()),
+            BlobPiece::Literal(bytes) => RecipePart::Literal(bytes.clone()),
             BlobPiece::Frame(frame) => {
                 let Some(plain_bytes) = frame.plain_bytes else { return Ok(None) };
                 let header = frame.header_bytes.clone();
                 let cuts = match model {
-                    Model::Klauspost { level, .. } => {
+                    EncoderModel::Klauspost { level, .. } => {
                         let full = level.block_bytes() as u64;
                         let likely = frame.likely_cuts(full);
                         let chosen = match (cut_source, &likely) {
@@ -229,9 +235,9 @@ fn recipe<B: Source + ?Sized>(
                         let Some(cuts) = chosen else { return Ok(None) };
                         cuts
                     }
-                    Model::Libzstd(_) => Vec::new(),
+                    EncoderModel::Libzstd(_) => Vec::new(),
                 };
-                Part::Frame(Frame { header, plain_bytes, cuts })
+                RecipePart::Frame(FrameRecipe { header, plain_bytes, cuts })
             }
         };
         parts.push(part);

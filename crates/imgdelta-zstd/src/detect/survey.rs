@@ -4,7 +4,7 @@
 
 use super::DetectOptions;
 use crate::frame::{BlockHeader, FrameHeader, LONGEST_HEADER, skippable};
-use crate::source::{PIECE_BYTES, Source, SourceReader};
+use crate::source::{ByteSource, PIECE_BYTES, SourceReader};
 use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer};
 
 /// The frames of a blob and the bytes between them.
@@ -43,7 +43,7 @@ const AHEAD_BYTES: usize = 256;
 
 impl BlobSurvey {
     /// Reads all headers. `None` if the blob is not zstd or exceeds the options.
-    pub(super) fn of<B: Source + ?Sized>(
+    pub(super) fn of<B: ByteSource + ?Sized>(
         blob: &B,
         options: &DetectOptions,
     ) -> Result<Option<Self>, B::Error> {
@@ -95,7 +95,12 @@ impl BlobSurvey {
         })
     }
 
-    fn literal<B: Source + ?Sized>(&mut self, blob: &B, at: u64, end: u64) -> Result<(), B::Error> {
+    fn literal<B: ByteSource + ?Sized>(
+        &mut self,
+        blob: &B,
+        at: u64,
+        end: u64,
+    ) -> Result<(), B::Error> {
         if !matches!(self.pieces.last(), Some(BlobPiece::Literal(_))) {
             self.pieces.push(BlobPiece::Literal(Vec::new()));
         }
@@ -108,7 +113,7 @@ impl BlobSurvey {
     }
 
     /// Finds the plain bytes of all frames. False if their sum is not `plain_bytes`.
-    pub(super) fn settle_sizes<B: Source + ?Sized>(
+    pub(super) fn settle_sizes<B: ByteSource + ?Sized>(
         &mut self,
         blob: &B,
         plain_bytes: u64,
@@ -149,7 +154,7 @@ impl FrameSurvey {
 
     /// Reads the block headers of the frame at `at`. `None` if the frame is damaged or needs a
     /// dictionary.
-    fn walk<B: Source + ?Sized>(
+    fn walk<B: ByteSource + ?Sized>(
         reader: &mut SourceReader<B>,
         at: u64,
         header: FrameHeader,
@@ -214,7 +219,7 @@ impl FrameSurvey {
     }
 
     /// Returns the cuts of the decoded blocks. `None` if the encoder does not make such blocks.
-    pub(super) fn decoded_cuts<B: Source + ?Sized>(
+    pub(super) fn decoded_cuts<B: ByteSource + ?Sized>(
         &mut self,
         full: u64,
         blob: &B,
@@ -238,7 +243,7 @@ impl FrameSurvey {
     }
 
     /// Decodes the frame block by block and returns its plain bytes. `None` if it is damaged.
-    fn decode<B: Source + ?Sized>(&mut self, blob: &B) -> Result<Option<u64>, B::Error> {
+    fn decode<B: ByteSource + ?Sized>(&mut self, blob: &B) -> Result<Option<u64>, B::Error> {
         let Some(mut decoder) = DCtx::try_create() else { return Ok(None) };
         let mut reader = SourceReader::new(blob);
         let mut plain = Vec::with_capacity(DCtx::out_size());

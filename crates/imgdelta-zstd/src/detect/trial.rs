@@ -3,10 +3,10 @@
 //! Never goes on after the first byte that differs.
 
 use super::survey::BlobSurvey;
-use crate::libzstd::{Call, JOB_BYTES, LibzstdEncoder};
+use crate::libzstd::{JOB_BYTES, LibzstdCall, LibzstdEncoder};
 use crate::recipe::Recipe;
 use crate::remake::Remaker;
-use crate::source::{PIECE_BYTES, Source, SourceReader};
+use crate::source::{ByteSource, PIECE_BYTES, SourceReader};
 
 /// The result of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +22,8 @@ pub(super) enum TrialOutcome {
 /// Remakes `blob` from `plain` and compares.
 pub(super) fn run<B, P>(recipe: &Recipe, blob: &B, plain: &P) -> Result<TrialOutcome, B::Error>
 where
-    B: Source + ?Sized,
-    P: Source<Error = B::Error> + ?Sized,
+    B: ByteSource + ?Sized,
+    P: ByteSource<Error = B::Error> + ?Sized,
 {
     let mut remaker = Remaker::new(recipe);
     let mut expected = SourceReader::new(blob);
@@ -53,14 +53,14 @@ where
 /// Returns false if a call in jobs cannot have written the start of the first frame. True also
 /// where only a full trial can find that out.
 pub(super) fn may_start<B, P>(
-    call: Call,
+    call: LibzstdCall,
     survey: &BlobSurvey,
     blob: &B,
     plain: &P,
 ) -> Result<bool, B::Error>
 where
-    B: Source + ?Sized,
-    P: Source<Error = B::Error> + ?Sized,
+    B: ByteSource + ?Sized,
+    P: ByteSource<Error = B::Error> + ?Sized,
 {
     let Some(frame) = survey.frames().next() else { return Ok(false) };
     let plain_bytes = frame.plain_bytes.unwrap_or(0);
@@ -76,7 +76,7 @@ where
 }
 
 /// Compares the output so far with the blob and clears it.
-fn compare<B: Source + ?Sized>(
+fn compare<B: ByteSource + ?Sized>(
     expected: &mut SourceReader<B>,
     compared: &mut u64,
     out: &mut Vec<u8>,

@@ -6,7 +6,7 @@
 use super::block::ParsedBlock;
 use super::default::before_agrees;
 use super::history::{History, agreeing, agreeing_before, eight, four, hash5, hash8};
-use super::{Behaviour, HashEntry, ParseCursor, PlacePair};
+use super::{HashEntry, KlauspostVersion, ParseCursor, PlacePair};
 
 const LONG_BITS: u32 = 19;
 const SHORT_BITS: u32 = 13;
@@ -21,14 +21,14 @@ const PATIENCE: u32 = 8;
 const FREE_START: usize = 3;
 
 pub(super) struct BetterFinder {
-    behaviour: Behaviour,
+    version: KlauspostVersion,
     long: Box<[PlacePair]>,
     short: Box<[HashEntry]>,
 }
 
 impl BetterFinder {
-    pub(super) fn new(behaviour: Behaviour) -> Self {
-        Self { behaviour, long: PlacePair::table(LONG_BITS), short: HashEntry::table(SHORT_BITS) }
+    pub(super) fn new(version: KlauspostVersion) -> Self {
+        Self { version, long: PlacePair::table(LONG_BITS), short: HashEntry::table(SHORT_BITS) }
     }
 
     pub(super) fn lower(&mut self, by: u32) {
@@ -40,7 +40,7 @@ impl BetterFinder {
     pub(super) fn parse(&mut self, history: &History, start: usize, parsed: &mut ParsedBlock) {
         let bytes = history.bytes();
         let block = bytes.len() - start;
-        if self.behaviour >= Behaviour::V1_17_8
+        if self.version >= KlauspostVersion::V1_17_8
             && block > 3
             && agreeing(bytes, start, start + 1) == block - 1
         {
@@ -93,7 +93,7 @@ impl BetterFinder {
             if cursor.at >= end {
                 break;
             }
-            let enter_from = if finder.tables.behaviour < Behaviour::V1_17_3 {
+            let enter_from = if finder.tables.version < KlauspostVersion::V1_17_3 {
                 copy_start + 1
             } else {
                 searched + 1

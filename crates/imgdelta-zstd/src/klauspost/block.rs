@@ -4,7 +4,7 @@
 //! a block.
 
 use super::sequences::SequencesCoder;
-use super::{Behaviour, Sequence};
+use super::{KlauspostVersion, Sequence};
 use crate::huffman::{LiteralsCoder, LiteralsForm};
 
 /// The literals and copies of a block.
@@ -18,7 +18,7 @@ pub(super) struct ParsedBlock {
 
 /// Writes the blocks of a frame.
 pub(super) struct BlockWriter {
-    behaviour: Behaviour,
+    version: KlauspostVersion,
     /// True if blocks without copies get Huffman codes.
     codes_without_copies: bool,
     literals: LiteralsCoder,
@@ -40,9 +40,9 @@ impl ParsedBlock {
 }
 
 impl BlockWriter {
-    pub(super) fn new(behaviour: Behaviour, codes_without_copies: bool) -> Self {
+    pub(super) fn new(version: KlauspostVersion, codes_without_copies: bool) -> Self {
         Self {
-            behaviour,
+            version,
             codes_without_copies,
             literals: LiteralsCoder::default(),
             sequences: SequencesCoder::default(),
@@ -65,7 +65,7 @@ impl BlockWriter {
         out: &mut Vec<u8>,
     ) {
         let no_copies = parsed.literals.len() == plain.len();
-        if self.behaviour < Behaviour::V1_16_4 && no_copies && plain.len() == full_bytes {
+        if self.version < KlauspostVersion::V1_16_4 && no_copies && plain.len() == full_bytes {
             put_raw(plain, last, out);
             return;
         }
@@ -73,7 +73,7 @@ impl BlockWriter {
             self.literals_only(plain, last, out);
             return;
         }
-        if self.behaviour >= Behaviour::V1_17_8
+        if self.version >= KlauspostVersion::V1_17_8
             && let [only] = parsed.sequences[..]
             && parsed.literals.len() <= 1
             && only.literal_bytes as usize == parsed.literals.len()
@@ -83,7 +83,7 @@ impl BlockWriter {
             out.push(plain[0]);
             return;
         }
-        let margin = if self.behaviour < Behaviour::V1_16_4 { 5 } else { 6 };
+        let margin = if self.version < KlauspostVersion::V1_16_4 { 5 } else { 6 };
         let copied = plain.len() - parsed.literals.len();
         if copied < 16 + (plain.len() >> margin) {
             self.literals_only(plain, last, out);
@@ -106,7 +106,7 @@ impl BlockWriter {
 
     /// Returns the most literals that stay without Huffman codes.
     fn most_uncoded(&self) -> usize {
-        if self.behaviour < Behaviour::V1_17_0 { 32 } else { 16 }
+        if self.version < KlauspostVersion::V1_17_0 { 32 } else { 16 }
     }
 
     /// Writes a block without copies.
@@ -161,7 +161,7 @@ impl BlockWriter {
             return LiteralsForm::Raw;
         }
         let packed = self.literals.pack(literals, literals.len() >= 1024);
-        if self.behaviour >= Behaviour::V1_17_0
+        if self.version >= KlauspostVersion::V1_17_0
             && let LiteralsForm::Coded { bytes, reused } = &packed
         {
             let header_bytes = coded_header(bytes.len(), literals.len(), *reused).1;
@@ -232,9 +232,9 @@ mod tests {
         let sequences = vec![Sequence { literal_bytes: 1, copy_bytes: 4999, offset: 4 }];
         let parsed = ParsedBlock { literals: vec![7], sequences };
         let mut sizes = Vec::new();
-        for behaviour in Behaviour::ALL {
+        for version in KlauspostVersion::ALL {
             let mut out = Vec::new();
-            BlockWriter::new(behaviour, true).write(&plain, &parsed, 1 << 17, true, &mut out);
+            BlockWriter::new(version, true).write(&plain, &parsed, 1 << 17, true, &mut out);
             sizes.push(out.len());
         }
         assert_eq!(sizes.last(), Some(&4));

@@ -2,7 +2,8 @@
 //!
 //! Never searches.
 
-use crate::xxh64::Xxh64;
+use std::hash::Hasher;
+use twox_hash::XxHash64;
 
 /// The plain bytes that a finder searches, and their positions in the frame.
 pub(super) struct History {
@@ -11,7 +12,7 @@ pub(super) struct History {
     /// entries of tables, which are 0, are always out of reach.
     origin: u32,
     window: u32,
-    sum: Xxh64,
+    sum: XxHash64,
 }
 
 /// Least bytes beyond the window before old bytes are dropped.
@@ -23,7 +24,7 @@ const HIGHEST_ORIGIN: u32 = 1 << 31;
 impl History {
     /// Makes an empty history. A window has at most 128 MiB.
     pub(super) fn new(window: u32) -> Self {
-        Self { bytes: Vec::new(), origin: window, window, sum: Xxh64::new() }
+        Self { bytes: Vec::new(), origin: window, window, sum: XxHash64::with_seed(0) }
     }
 
     /// Begins another frame, which reaches none of the positions so far.
@@ -31,7 +32,7 @@ impl History {
         self.origin = self.origin.saturating_add(self.bytes.len() as u32).saturating_add(window);
         self.bytes.clear();
         self.window = window;
-        self.sum = Xxh64::new();
+        self.sum = XxHash64::with_seed(0);
     }
 
     /// Appends a block and returns its start in [`Self::bytes`].
@@ -42,7 +43,7 @@ impl History {
             self.bytes.drain(..gone);
             self.origin += gone as u32;
         }
-        self.sum.update(block);
+        self.sum.write(block);
         let start = self.bytes.len();
         self.bytes.extend_from_slice(block);
         start

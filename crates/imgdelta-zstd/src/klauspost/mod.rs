@@ -25,7 +25,8 @@ use history::{History, agreeing_before};
 /// Versions of klauspost/compress with the same output, named by the first of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(non_camel_case_types, reason = "a version reads best with its dots as underscores")]
-pub enum Behaviour {
+#[non_exhaustive]
+pub enum KlauspostVersion {
     /// 1.15.0 (assumed) to 1.16.3.
     V1_15,
     /// 1.16.4 to 1.16.7: other limits for blocks that compress badly.
@@ -38,7 +39,7 @@ pub enum Behaviour {
     V1_17_8,
 }
 
-impl Behaviour {
+impl KlauspostVersion {
     /// All versions, the oldest first.
     pub const ALL: [Self; 5] =
         [Self::V1_15, Self::V1_16_4, Self::V1_17_0, Self::V1_17_3, Self::V1_17_8];
@@ -46,7 +47,7 @@ impl Behaviour {
 
 /// Compression levels of klauspost/compress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
+pub enum KlauspostLevel {
     /// `SpeedFastest`, zstd levels 1 and 2.
     Fastest,
     /// `SpeedDefault`, zstd levels 3 to 5.
@@ -57,13 +58,13 @@ pub enum Level {
     Best,
 }
 
-impl Level {
+impl KlauspostLevel {
     /// All levels, the fastest first.
     pub const ALL: [Self; 4] = [Self::Fastest, Self::Default, Self::Better, Self::Best];
 
     /// True if this crate models the level in that version.
-    pub fn exists(self, behaviour: Behaviour) -> bool {
-        self != Self::Best || matches!(behaviour, Behaviour::V1_15 | Behaviour::V1_17_8)
+    pub fn exists(self, version: KlauspostVersion) -> bool {
+        self != Self::Best || matches!(version, KlauspostVersion::V1_15 | KlauspostVersion::V1_17_8)
     }
 
     /// Returns the plain bytes of a full block.
@@ -74,7 +75,7 @@ impl Level {
 
 /// The encoder while it writes a frame.
 pub(crate) struct KlauspostEncoder {
-    level: Level,
+    level: KlauspostLevel,
     history: History,
     finder: LevelFinder,
     blocks: BlockWriter,
@@ -95,25 +96,25 @@ enum LevelFinder {
 
 impl KlauspostEncoder {
     /// Starts a frame whose copies reach `window` bytes back, at most 128 MiB.
-    pub(crate) fn new(behaviour: Behaviour, level: Level, window: u32) -> Self {
+    pub(crate) fn new(version: KlauspostVersion, level: KlauspostLevel, window: u32) -> Self {
         let codes_without_copies = match level {
-            Level::Fastest => false,
-            Level::Default => behaviour < Behaviour::V1_16_4,
-            Level::Better | Level::Best => true,
+            KlauspostLevel::Fastest => false,
+            KlauspostLevel::Default => version < KlauspostVersion::V1_16_4,
+            KlauspostLevel::Better | KlauspostLevel::Best => true,
         };
         Self {
             level,
             history: History::new(window),
             finder: match level {
-                Level::Fastest => LevelFinder::Fastest(FastestFinder::new()),
-                Level::Default => LevelFinder::Default(DefaultFinder::new()),
-                Level::Better => LevelFinder::Better(BetterFinder::new(behaviour)),
-                Level::Best if behaviour < Behaviour::V1_16_4 => {
+                KlauspostLevel::Fastest => LevelFinder::Fastest(FastestFinder::new()),
+                KlauspostLevel::Default => LevelFinder::Default(DefaultFinder::new()),
+                KlauspostLevel::Better => LevelFinder::Better(BetterFinder::new(version)),
+                KlauspostLevel::Best if version < KlauspostVersion::V1_16_4 => {
                     LevelFinder::EarlyBest(EarlyBestFinder::new())
                 }
-                Level::Best => LevelFinder::Best(BestFinder::new()),
+                KlauspostLevel::Best => LevelFinder::Best(BestFinder::new()),
             },
-            blocks: BlockWriter::new(behaviour, codes_without_copies),
+            blocks: BlockWriter::new(version, codes_without_copies),
             filling: Vec::new(),
             is_first_block: true,
             parsed: ParsedBlock::default(),

@@ -6,7 +6,7 @@ use super::{
     structure::{self, ContentSummary, ZipMember, ZipStructure},
 };
 use imgdelta_core::{Error, Result, progress::Progress};
-use imgdelta_deflate::{Encoders, inflate::Stream};
+use imgdelta_deflate::{EncoderCache, inflate::InflateStream};
 
 /// Writes a zip file. The last inner payload is its structure, the others are contents.
 pub(in super::super) fn close(
@@ -23,7 +23,7 @@ pub(in super::super) fn close(
     out(0, &structure.lead)?;
     let mut at = structure.lead.len() as u64;
     let mut contents = 0..last;
-    let mut encoders = Encoders::new();
+    let mut encoders = EncoderCache::new();
     let mut placed = Vec::with_capacity(structure.members.len());
     for member in &structure.members {
         let start = at;
@@ -65,7 +65,7 @@ fn read_structure(inner: &dyn InnerPayloads, last: usize) -> Result<Option<ZipSt
 /// Writer of members' stored bytes.
 struct MemberWriter<'a> {
     inner: &'a dyn InnerPayloads,
-    encoders: &'a mut Encoders,
+    encoders: &'a mut EncoderCache,
     progress: &'a dyn Progress,
 }
 
@@ -98,7 +98,7 @@ impl MemberWriter<'_> {
                 return Ok(ContentSummary { crc, packed_bytes: at - start, plain_bytes });
             }
             InnerCoding::Plain if member.is_deflated() => {
-                let mut stream = Stream::new();
+                let mut stream = InflateStream::new();
                 pieces(inner, ordinal, progress, &mut |piece| {
                     // Bytes that do not inflate get a wrong checksum, which the caller's digest finds.
                     let _ = stream.push(piece, &mut (), |plain| {

@@ -2,7 +2,7 @@
 
 use super::*;
 use imgdelta_core::{Limits as ImageLimits, progress::Silent, scratch::Scratch};
-use imgdelta_deflate::{Behaviour, BitWriter, GzipCheck, Remaker, Strategy};
+use imgdelta_deflate::{BitWriter, GzipChecksum, KlauspostVersion, Remaker, ZlibStrategy};
 use imgdelta_image::{image::OpenOptions, store};
 use imgdelta_layer::chunked;
 use imgdelta_testkit::{Blobs, Packing, TestImage, tar_of};
@@ -27,9 +27,9 @@ fn stream(bytes: usize) -> Vec<u8> {
 
 const HEADER: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\xff";
 
-fn compressed(model: &Model, plain: &[u8], trailer: Trailer) -> Vec<u8> {
+fn compressed(model: &EncoderModel, plain: &[u8], trailer: MemberTrailer) -> Vec<u8> {
     let (header, plain_bytes) = (HEADER.to_vec(), plain.len() as u64);
-    let members = vec![Member { header, model: model.clone(), trailer, plain_bytes }];
+    let members = vec![RecipeMember { header, model: model.clone(), trailer, plain_bytes }];
     let recipe = Recipe { members, tail: Vec::new() };
     let mut out = Vec::new();
     let mut remaker = Remaker::new(&recipe);
@@ -69,9 +69,9 @@ fn found(stream: &[u8], blob: &[u8]) -> Envelope {
 }
 
 /// Finds a recipe and holds what it makes against the blob.
-fn recipe(stream: &[u8], blob: &[u8]) -> (Divided, usize) {
+fn recipe(stream: &[u8], blob: &[u8]) -> (DividedRecipe, usize) {
     let Envelope::Deflate(bytes) = found(stream, blob) else { panic!("not found") };
-    let divided = Divided::from_bytes(&bytes, Limits::default()).unwrap();
+    let divided = DividedRecipe::from_bytes(&bytes, RecipeLimits::default()).unwrap();
     let mut out = Vec::new();
     let mut remaker = Remaker::new(divided.recipe());
     remaker.write(stream, &mut out).unwrap();
@@ -80,8 +80,8 @@ fn recipe(stream: &[u8], blob: &[u8]) -> (Divided, usize) {
     (divided, bytes.len())
 }
 
-fn pgzip() -> Model {
-    Model::Pgzip { behaviour: Behaviour::V1_20, level: 1, segment_bytes: 1 << 20 }
+fn pgzip() -> EncoderModel {
+    EncoderModel::Pgzip { version: KlauspostVersion::V1_20, level: 1, segment_bytes: 1 << 20 }
 }
 
 #[test]
@@ -89,13 +89,18 @@ fn encoders_are_found_in_streams_longer_than_their_start() {
     let stream = stream(9 << 20);
     for model in [
         pgzip(),
-        Model::Klauspost { behaviour: Behaviour::V1_20, level: 6 },
-        Model::Golang { level: 1 },
-        Model::Golang { level: 4 },
-        Model::GnuGzip { level: 4 },
-        Model::Zlib { level: 6, mem_level: 8, window_bits: 15, strategy: Strategy::Default },
+        EncoderModel::Klauspost { version: KlauspostVersion::V1_20, level: 6 },
+        EncoderModel::Golang { level: 1 },
+        EncoderModel::Golang { level: 4 },
+        EncoderModel::GnuGzip { level: 4 },
+        EncoderModel::Zlib {
+            level: 6,
+            mem_level: 8,
+            window_bits: 15,
+            strategy: ZlibStrategy::Default,
+        },
     ] {
-        let (divided, bytes) = recipe(&stream, &compressed(&model, &stream, Trailer::Gzip));
+        let (divided, bytes) = recipe(&stream, &compressed(&model, &stream, MemberTrailer::Gzip));
         assert_eq!(divided.recipe().members.len(), 1);
         assert_eq!(divided.points().len(), if model.can_restart() { 2 } else { 0 }, "{model:?}");
         assert!(bytes < 60, "{model:?}: {bytes} bytes");
@@ -106,18 +111,21 @@ fn encoders_are_found_in_streams_longer_than_their_start() {
 fn members_and_tails_are_found() {
     let stream = stream(10 << 20);
     let (first, second) = stream.split_at(5 << 20);
-    let mut blob = compressed(&pgzip(), first, Trailer::Gzip);
-    blob.extend(compressed(&Model::Golang { level: 4 }, second, Trailer::Gzip));
+    let mut blob = compressed(&pgzip(), first, MemberTrailer::Gzip);
+    blob.extend(compressed(&EncoderModel::Golang { level: 4 }, second, MemberTrailer::Gzip));
     blob.extend(b"\0\0\0tail");
     let (divided, bytes) = recipe(&stream, &blob);
     let members = &divided.recipe().members;
     assert_eq!(members.len(), 2);
-    assert_eq!((&members[0].trailer, &members[1].trailer), (&Trailer::Gzip, &Trailer::Gzip));
+    assert_eq!(
+        (&members[0].trailer, &members[1].trailer),
+        (&MemberTrailer::Gzip, &MemberTrailer::Gzip)
+    );
     assert_eq!(divided.points().len(), 1);
     assert_eq!(divided.points()[0].member, 1);
     assert!(bytes < 100, "{bytes} bytes");
     // One member and what nearly looks like another.
-    let mut blob = compressed(&Model::Golang { level: 4 }, &stream, Trailer::Gzip);
+    let mut blob = compressed(&EncoderModel::Golang { level: 4 }, &stream, MemberTrailer::Gzip);
     blob.extend(b"\x1f\x8c\x08 no header");
     let (divided, _) = recipe(&stream, &blob);
     assert_eq!(divided.recipe().members.len(), 1);
@@ -136,12 +144,16 @@ fn models_that_part_late_are_tried_twice_and_then_recorded() {
     let mut content = vec![0; 6 << 20];
     content.extend(text(3, 1 << 20));
     let stream = tar_of(&[("zeros", &content)]);
-    let model =
-        Model::Zlib { level: 5, mem_level: 8, window_bits: 15, strategy: Strategy::Default };
+    let model = EncoderModel::Zlib {
+        level: 5,
+        mem_level: 8,
+        window_bits: 15,
+        strategy: ZlibStrategy::Default,
+    };
     // Many levels of several encoders agree on zeros.
-    let blob = compressed(&model, &stream, Trailer::Gzip);
+    let blob = compressed(&model, &stream, MemberTrailer::Gzip);
     let (divided, bytes) = recipe(&stream, &blob);
-    assert!(matches!(divided.recipe().members[0].model, Model::Tokens(_)));
+    assert!(matches!(divided.recipe().members[0].model, EncoderModel::Tokens(_)));
     assert!(bytes < blob.len() / 20, "{bytes} of {}", blob.len());
 }
 
@@ -153,15 +165,19 @@ fn unknown_encoders_are_recorded_or_their_blobs_carried() {
     bits.stored_block(first, false);
     let mut blob = HEADER.to_vec();
     bits.take(&mut blob);
-    let model =
-        Model::Zlib { level: 9, mem_level: 8, window_bits: 15, strategy: Strategy::Default };
-    let raw = compressed(&model, rest, Trailer::None);
+    let model = EncoderModel::Zlib {
+        level: 9,
+        mem_level: 8,
+        window_bits: 15,
+        strategy: ZlibStrategy::Default,
+    };
+    let raw = compressed(&model, rest, MemberTrailer::None);
     blob.extend_from_slice(&raw[HEADER.len()..]);
-    let mut check = GzipCheck::new();
+    let mut check = GzipChecksum::new();
     check.update(&stream);
     blob.extend(check.trailer());
     let (divided, bytes) = recipe(&stream, &blob);
-    assert!(matches!(divided.recipe().members[0].model, Model::Tokens(_)));
+    assert!(matches!(divided.recipe().members[0].model, EncoderModel::Tokens(_)));
     assert!(bytes < blob.len() / 5, "{bytes} of {}", blob.len());
 
     assert_eq!(found(&stream, &stream), Envelope::Stored);
@@ -173,7 +189,8 @@ fn zstd_of_one_frame_and_of_many_is_found_if_its_encoder_is_known() {
     for packing in [Packing::Zstd, Packing::ZstdFrames] {
         let blob = packing.pack(&stream);
         let Envelope::Zstd(bytes) = found(&stream, &blob) else { panic!("{packing:?}") };
-        let recipe = imgdelta_zstd::Recipe::from_bytes(&bytes, imgdelta_zstd::Limits::default());
+        let recipe =
+            imgdelta_zstd::Recipe::from_bytes(&bytes, imgdelta_zstd::RecipeLimits::default());
         let (recipe, mut out) = (recipe.unwrap(), Vec::new());
         let mut remaker = imgdelta_zstd::Remaker::new(&recipe);
         remaker.write(&stream, &mut out).unwrap();

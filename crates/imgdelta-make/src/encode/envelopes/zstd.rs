@@ -11,7 +11,8 @@ use imgdelta_layer::{
     remake::Remake,
 };
 use imgdelta_zstd::{
-    DetectOptions, Frame, Limits, Model, Part, Recipe, Source, detect, frame_ends,
+    ByteSource, DetectOptions, EncoderModel, FrameRecipe, Recipe, RecipeLimits, RecipePart, detect,
+    frame_ends,
 };
 use std::{cell::RefCell, io::Read};
 
@@ -32,7 +33,7 @@ impl Seeker<'_> {
             return Ok(Some(Envelope::Chunked(bytes)));
         }
         let bytes = recipe.to_bytes();
-        let read = Recipe::from_bytes(&bytes, Limits::default());
+        let read = Recipe::from_bytes(&bytes, RecipeLimits::default());
         let is_worth_it = bytes.len() as u64 <= self.most_bytes();
         Ok((is_worth_it && read == Ok(recipe)).then_some(Envelope::Zstd(bytes)))
     }
@@ -40,15 +41,15 @@ impl Seeker<'_> {
     /// Returns how a zstd:chunked blob is made, of whose frames `recipe` is proved; `None` if it is
     /// none, or if we would write one otherwise.
     fn chunked(&self, recipe: &Recipe, blob: &Blob, plain: &Plain) -> Result<Option<Vec<u8>>> {
-        let Some((Part::Literal(after), parts)) = recipe.parts.split_last() else {
+        let Some((RecipePart::Literal(after), parts)) = recipe.parts.split_last() else {
             return Ok(None);
         };
         let Some(ends) = frame_ends(blob, DetectOptions::default())? else { return Ok(None) };
         let mut frames = Vec::with_capacity(ends.len());
         for (part, end) in parts.iter().zip(ends) {
             match part {
-                Part::Frame(frame) => frames.push((frame, end)),
-                Part::Literal(_) => return Ok(None),
+                RecipePart::Frame(frame) => frames.push((frame, end)),
+                RecipePart::Literal(_) => return Ok(None),
             }
         }
         let Some(recipe) = describe(recipe.model, &frames, after) else { return Ok(None) };
@@ -81,8 +82,8 @@ impl Seeker<'_> {
 
 /// Frames that a blob has, with where they end, each held against what is asked for.
 struct Known<'a> {
-    frames: std::vec::IntoIter<(&'a Frame, u64)>,
-    running: Option<(&'a Frame, u64)>,
+    frames: std::vec::IntoIter<(&'a FrameRecipe, u64)>,
+    running: Option<(&'a FrameRecipe, u64)>,
     plain_bytes: u64,
     cuts: Vec<u64>,
     block_bytes: u64,
@@ -111,7 +112,7 @@ impl FrameEncoder for Known<'_> {
 
     fn end(&mut self, _: &mut Vec<u8>) -> std::result::Result<u64, Cause> {
         let is_right =
-            |frame: &Frame| frame.plain_bytes == self.plain_bytes && frame.cuts == self.cuts;
+            |frame: &FrameRecipe| frame.plain_bytes == self.plain_bytes && frame.cuts == self.cuts;
         let running = self.running.take();
         let right = running.filter(|(frame, _)| is_right(frame));
         right.map(|(_, end)| end).ok_or_else(|| "another length".into())
@@ -119,7 +120,11 @@ impl FrameEncoder for Known<'_> {
 }
 
 /// Reads what stands behind the frames of a zstd:chunked blob; `None` if it is something else.
-fn describe(model: Model, frames: &[(&Frame, u64)], mut after: &[u8]) -> Option<ChunkedRecipe> {
+fn describe(
+    model: EncoderModel,
+    frames: &[(&FrameRecipe, u64)],
+    mut after: &[u8],
+) -> Option<ChunkedRecipe> {
     let contents = Text::read(skippable(&mut after)?)?;
     if !contents.start.starts_with(b"{\"version\":1,") {
         return None;
@@ -212,7 +217,7 @@ struct Plain<'a> {
     seeker: &'a Seeker<'a>,
 }
 
-impl Source for Plain<'_> {
+impl ByteSource for Plain<'_> {
     type Error = Error;
 
     fn bytes(&self) -> u64 {
@@ -238,7 +243,7 @@ impl<'a> Blob<'a> {
     }
 }
 
-impl Source for Blob<'_> {
+impl ByteSource for Blob<'_> {
     type Error = Error;
 
     fn bytes(&self) -> u64 {
