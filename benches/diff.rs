@@ -3,13 +3,9 @@
 //! Ratios within one run count; absolute figures are the machine's.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use imgdelta::{
-    diff::{Diff, Ignore},
-    image::{self, OpenOptions},
-    parallel::Workers,
-    progress::Silent,
-    survey::{self, Survey, SurveyOptions},
-};
+use imgdelta_core::{parallel::Workers, progress::Silent};
+use imgdelta_diff::{Diff, Ignore};
+use imgdelta_image::{image::{self, OpenOptions}, survey::{self, Survey, SurveyOptions}};
 use imgdelta_testkit::{Packing, TestImage};
 use std::{hint::black_box, path::Path};
 

@@ -5,20 +5,11 @@
 //! the target's streams.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use imgdelta::{
-    Limits,
-    apply::{self, ApplyOptions},
-    delta::Delta,
-    encode::{EncodeOptions, Layers, encode},
-    headers::{BaseHeader, HeaderReader, HeaderWriter},
-    image::{self, OpenOptions},
-    parallel::Workers,
-    plan::{Plan, PlanOptions, Preset},
-    progress::Silent,
-    scratch::Scratch,
-    survey::{self, Survey, SurveyOptions},
-    volume::Volume,
-};
+use imgdelta_apply::{apply::{self, ApplyOptions}, delta::Delta};
+use imgdelta_core::{Limits, parallel::Workers, progress::Silent, scratch::Scratch};
+use imgdelta_image::{image::{self, OpenOptions}, survey::{self, Survey, SurveyOptions}, volume::Volume};
+use imgdelta_layer::headers::{BaseHeader, HeaderReader, HeaderWriter};
+use imgdelta_make::{encode::{EncodeOptions, Layers, encode}, plan::{Plan, PlanOptions, Preset}};
 use imgdelta_testkit::{Packing, TestImage, tar_of};
 use std::{hint::black_box, path::Path, sync::Arc};
 

@@ -3,16 +3,13 @@
 //! Ratios within one run count; absolute figures are the machine's.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use imgdelta::{
-    Algorithm, Limits,
-    index::{Index, IndexBuilder},
-    verify::Hasher,
-};
+use imgdelta_core::{Algorithm, Limits, verify::Hasher};
+use imgdelta_image::index::{IndexBuilder, LayerIndex};
 use std::hint::black_box;
 
 const CHUNK_BYTES: usize = 256 << 10;
 
-fn build(stream: &[u8]) -> Index {
+fn build(stream: &[u8]) -> LayerIndex {
     let mut builder = IndexBuilder::new(&Limits::default(), None);
     for chunk in stream.chunks(CHUNK_BYTES) {
         builder.feed(chunk).expect("a sound tar within the limits");
@@ -48,7 +45,7 @@ fn index(c: &mut Criterion) {
     group.sample_size(20);
     group.bench_function("write", |b| b.iter(|| black_box(many.to_bytes())));
     group.bench_function("read", |b| {
-        b.iter(|| black_box(Index::from_bytes(&stored, &Limits::default())));
+        b.iter(|| black_box(LayerIndex::from_bytes(&stored, &Limits::default())));
     });
     group.finish();
 }
