@@ -4,7 +4,7 @@
 //! The sorted paths are merged in one pass. Then a removed and an added file of equal content become
 //! one move.
 
-use super::ignore::Ignore;
+use crate::ignore::Ignore;
 use imgdelta_core::{
     PayloadDigest,
     path::{LayerPath, escaped},
@@ -31,7 +31,7 @@ pub struct FileTree<'a> {
 }
 
 impl<'a> FileTree<'a> {
-    pub(super) fn of(survey: &'a Survey) -> Self {
+    pub(crate) fn of(survey: &'a Survey) -> Self {
         Self { rootfs: &survey.rootfs, layers: &survey.layers }
     }
 }
@@ -114,6 +114,21 @@ pub enum MetadataField {
     Attribute(Box<[u8]>),
     /// The other path it is a hard link to: the first of its group.
     HardLink,
+}
+
+impl FileChange {
+    pub(crate) fn is_directory(&self) -> bool {
+        let is_directory = |facts: &Option<FileFacts>| {
+            facts.as_ref().is_none_or(|facts| facts.kind == EntryKind::Directory)
+        };
+        is_directory(&self.base) && is_directory(&self.target)
+    }
+
+    /// Returns the size of the larger side, by which changes are ranked.
+    pub fn size_bytes(&self) -> u64 {
+        let size = |facts: &Option<FileFacts>| facts.as_ref().map_or(0, |facts| facts.size_bytes);
+        size(&self.target).max(size(&self.base))
+    }
 }
 
 /// Compares two trees, and returns the changes sorted by path.
@@ -380,6 +395,19 @@ impl<'a> TreeNode<'a> {
                 .filter(|entry| entry.kind == EntryKind::Symlink)
                 .and_then(|entry| entry.link.clone()),
         }
+    }
+}
+
+/// Returns the name of a file type.
+pub(crate) fn kind_word(kind: EntryKind) -> &'static str {
+    match kind {
+        EntryKind::File | EntryKind::HardLink => "file",
+        EntryKind::Symlink => "symlink",
+        EntryKind::CharDevice => "chardev",
+        EntryKind::BlockDevice => "blockdev",
+        EntryKind::Directory => "directory",
+        EntryKind::Fifo => "fifo",
+        EntryKind::Other(_) => "other",
     }
 }
 

@@ -4,9 +4,11 @@
 //! Numbers are exact. Bytes that are not text are escaped (`\xNN`, a backslash doubled), so that no
 //! information is lost.
 
-use super::{
-    Diff, FileChange, FileChangeKind, FileFacts, ImageFacts, LayerChange, LayerFacts,
-    LayerRelation, MetadataField, PackageChange,
+use crate::{
+    diff::{Diff, ImageFacts},
+    files::{FileChange, FileChangeKind, FileFacts, MetadataField, kind_word},
+    layers::{LayerChange, LayerFacts, LayerRelation},
+    packages::PackageChange,
 };
 use imgdelta_core::path::escaped;
 use serde_json::{Value, json};
@@ -14,8 +16,14 @@ use serde_json::{Value, json};
 /// Name and version of the document; a reader should refuse others.
 pub const SCHEMA: &str = "imgdelta.diff/1";
 
-/// Returns a diff as its JSON document.
-pub fn document(diff: &Diff) -> Value {
+impl Diff {
+    /// Returns the diff as a JSON document, as docs/diff-json.md describes it.
+    pub fn json(&self) -> Value {
+        document(self)
+    }
+}
+
+fn document(diff: &Diff) -> Value {
     let totals = &diff.totals;
     let reshipped = diff.reshipped();
     let fetched: Vec<&LayerFacts> = diff
@@ -124,7 +132,7 @@ fn package(delta: &PackageChange) -> Value {
 fn file_change(change: &FileChange) -> Value {
     let mut value = json!({
         "path": change.path.to_string(),
-        "change": super::change_word(&change.kind),
+        "change": change_word(&change.kind),
         "old": change.base.as_ref().map(file),
         "new": change.target.as_ref().map(file),
         "metadata": change.fields.iter().map(|change| {
@@ -146,7 +154,7 @@ fn file_change(change: &FileChange) -> Value {
 
 fn file(facts: &FileFacts) -> Value {
     json!({
-        "type": super::kind_word(facts.kind),
+        "type": kind_word(facts.kind),
         "size": facts.size_bytes,
         "layer": facts.layer,
         "mode": format!("{:04o}", facts.mode),
@@ -155,4 +163,15 @@ fn file(facts: &FileFacts) -> Value {
         "mtime": imgdelta_core::size::time_in_words(facts.mtime),
         "link": facts.link.as_deref().map(escaped),
     })
+}
+
+fn change_word(kind: &FileChangeKind) -> &'static str {
+    match kind {
+        FileChangeKind::Added => "added",
+        FileChangeKind::Removed => "removed",
+        FileChangeKind::Modified => "modified",
+        FileChangeKind::Moved { .. } => "moved",
+        FileChangeKind::TypeChanged => "type",
+        FileChangeKind::Metadata => "metadata",
+    }
 }

@@ -4,7 +4,7 @@
 //! Versions come from the inventories, files from the file diff. A package with the same version and
 //! other files is reported as rebuilt.
 
-use super::files::{FileChange, FileChangeKind};
+use crate::files::{FileChange, FileChangeKind};
 use imgdelta_packages::{Inventory, VersionChangeKind};
 use std::collections::HashMap;
 

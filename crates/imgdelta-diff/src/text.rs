@@ -1,9 +1,12 @@
 //! A diff as text for people: a summary that fits a screen, then the details.
 //! Never compares; it only formats, and escapes all text that comes from an image.
 
-use super::{
-    ConfigChange, Diff, FileChange, FileChangeKind, FileFacts, ImageFacts, LayerChange,
-    LayerRelation, MetadataField, PackageChange,
+use crate::{
+    config::ConfigChange,
+    diff::{Diff, ImageFacts},
+    files::{FileChange, FileChangeKind, FileFacts, MetadataField, kind_word},
+    layers::{LayerChange, LayerRelation},
+    packages::{PackageChange, PackageChangeKind},
 };
 use imgdelta_core::{
     path::escaped,
@@ -50,8 +53,21 @@ pub enum FileOrder {
 /// A diff with the options of its text; prints as the report.
 #[derive(Clone, Debug)]
 pub struct DiffText<'a> {
-    pub(super) diff: &'a Diff,
-    pub(super) options: TextOptions,
+    diff: &'a Diff,
+    options: TextOptions,
+}
+
+impl Diff {
+    /// Returns the diff as text for people.
+    pub fn text(&self, options: TextOptions) -> DiffText<'_> {
+        DiffText { diff: self, options }
+    }
+}
+
+impl Display for Diff {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.text(TextOptions::default()).fmt(f)
+    }
 }
 
 impl Display for DiffText<'_> {
@@ -118,7 +134,7 @@ impl DiffText<'_> {
             )?;
         }
         self.row(f, "files", &self.file_counts())?;
-        self.row(f, "packages", &diff.package_counts())?;
+        self.row(f, "packages", &self.package_counts())?;
         if !diff.config.is_empty() {
             let mut fields: Vec<&str> = diff.config.iter().map(|c| c.field.as_str()).collect();
             fields.dedup();
@@ -188,6 +204,28 @@ impl DiffText<'_> {
         push(totals.type_changed, format!("{} with another type", Grouped(totals.type_changed)));
         push(totals.metadata, format!("{} with other metadata", Grouped(totals.metadata)));
         if parts.is_empty() { "no changes".to_owned() } else { parts.join(", ") }
+    }
+
+    fn package_counts(&self) -> String {
+        use PackageChangeKind::{Added, Changed, Downgraded, Rebuilt, Removed, Upgraded};
+        if self.diff.packages.is_empty() {
+            let sides = [&self.diff.base, &self.diff.target];
+            if sides.iter().any(|side| side.package_databases.is_none()) {
+                return "not read".to_owned();
+            }
+            if sides.iter().all(|side| side.package_databases == Some(0)) {
+                return "no package database found".to_owned();
+            }
+            if sides.iter().all(|side| side.packages == 0) {
+                return "no packages found".to_owned();
+            }
+        }
+        let kinds = [Upgraded, Downgraded, Changed, Added, Removed, Rebuilt];
+        let counts = kinds.map(|kind| {
+            let of_kind = self.diff.packages.iter().filter(|package| package.change == kind);
+            (of_kind.count() as u64, kind.word())
+        });
+        counted(&counts)
     }
 
     fn layers(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -331,12 +369,7 @@ impl DiffText<'_> {
                 let _ = write!(line, "  (was {from})");
             }
             (FileChangeKind::TypeChanged, Some(old), Some(new)) => {
-                let _ = write!(
-                    line,
-                    "  ({} -> {})",
-                    super::kind_word(old.kind),
-                    super::kind_word(new.kind)
-                );
+                let _ = write!(line, "  ({} -> {})", kind_word(old.kind), kind_word(new.kind));
             }
             (
                 FileChangeKind::Modified,
@@ -417,7 +450,7 @@ fn relation_words(change: &LayerChange) -> String {
 fn pull_words(change: &LayerChange) -> String {
     let unchanged = match change.reshipped.files {
         0 => String::new(),
-        files => format!(", {}", counted_noun(files, "unchanged file")),
+        files => format!("; {} unchanged", counted_noun(files, "file")),
     };
     match change.relation {
         LayerRelation::Same => "nothing".to_owned(),
@@ -451,7 +484,7 @@ fn field_word(field: &MetadataField) -> Cow<'_, str> {
 }
 
 /// Returns `3 upgraded, 1 added`, without zeros; `no changes` if all counts are zero.
-pub(super) fn counted(counts: &[(u64, &str)]) -> String {
+fn counted(counts: &[(u64, &str)]) -> String {
     let parts: Vec<String> = counts
         .iter()
         .filter(|(count, _)| *count > 0)

@@ -1,9 +1,7 @@
-//! Two images made in code, compared: what is told of layers, files and platforms is what was done.
+//! Compares two images made in code: layers, files, packages and platforms are reported as made.
 
 use imgdelta_core::{
-    Error, Limits, Result,
-    parallel::Workers,
-    progress::{Progress, Silent},
+    Context, Error, Limits, Result, parallel::Workers, progress::Progress, scratch::Scratch,
 };
 use imgdelta_diff::{Diff, FileChangeKind, Ignore, LayerRelation};
 use imgdelta_image::{
@@ -21,13 +19,18 @@ fn open(blobs: &Blobs) -> Image {
     Image::open(Arc::new(layout.unwrap()), None, &OpenOptions::default()).unwrap()
 }
 
-fn take(image: Image) -> Result<Survey> {
-    let workers = Workers::new(2).unwrap();
-    Ok(survey::all(vec![image], &SurveyOptions::default(), &workers, &Silent)?.remove(0))
+fn context(threads: usize) -> Context {
+    let scratch = Scratch::new(std::env::temp_dir());
+    Context::new(scratch).unwrap().workers(Arc::new(Workers::new(threads).unwrap()))
+}
+
+fn surveyed(image: Image) -> Result<Survey> {
+    let options = SurveyOptions::default().file_reader(imgdelta_packages::database_reader);
+    Ok(survey::all(vec![image], &options, &context(2))?.remove(0))
 }
 
 fn between(base: &TestImage, target: &TestImage) -> Diff {
-    let [base, target] = [base, target].map(|image| take(open(&image.blobs())).unwrap());
+    let [base, target] = [base, target].map(|image| surveyed(open(&image.blobs())).unwrap());
     Diff::between(&base, &target, &Ignore::default())
 }
 
@@ -36,8 +39,8 @@ fn layer(name: &str) -> Vec<u8> {
     tar_of(&[(name, content.as_bytes())])
 }
 
-/// Per line: relation, moved, base place, target place.
-fn told(diff: &Diff) -> Vec<(LayerRelation, bool, Option<usize>, Option<usize>)> {
+/// Returns relation, moved, base place and target place of each layer.
+fn layers(diff: &Diff) -> Vec<(LayerRelation, bool, Option<usize>, Option<usize>)> {
     diff.layers
         .iter()
         .map(|change| {
@@ -54,7 +57,7 @@ fn layers_are_aligned_by_content_not_by_place() {
     let target =
         TestImage::new(vec![layer("b"), layer("c"), layer("new"), layer("a")], Packing::Gzip);
     assert_eq!(
-        told(&between(&base, &target)),
+        layers(&between(&base, &target)),
         [
             (LayerRelation::Same, false, Some(1), Some(0)),
             (LayerRelation::Same, false, Some(2), Some(1)),
@@ -66,14 +69,14 @@ fn layers_are_aligned_by_content_not_by_place() {
 }
 
 #[test]
-fn a_layer_that_stands_twice_is_paired_twice() {
+fn a_repeated_layer_is_paired_twice() {
     let base = TestImage::new(vec![layer("a"), layer("b"), layer("a")], Packing::Gzip);
     assert!(
-        told(&between(&base, &base)).iter().all(|line| line.0 == LayerRelation::Same && !line.1)
+        layers(&between(&base, &base)).iter().all(|line| line.0 == LayerRelation::Same && !line.1)
     );
     let target = TestImage::new(vec![layer("a")], Packing::Gzip);
     assert_eq!(
-        told(&between(&base, &target)),
+        layers(&between(&base, &target)),
         [
             (LayerRelation::Same, false, Some(0), Some(0)),
             (LayerRelation::Dropped, false, Some(1), None),
@@ -83,26 +86,26 @@ fn a_layer_that_stands_twice_is_paired_twice() {
 }
 
 #[test]
-fn the_same_content_compressed_otherwise_is_no_change_of_files() {
-    let layers = vec![layer("a"), layer("b")];
+fn another_compression_changes_no_files() {
+    let streams = vec![layer("a"), layer("b")];
     for packing in Packing::ALL {
         let diff = between(
-            &TestImage::new(layers.clone(), Packing::Plain),
-            &TestImage::new(layers.clone(), packing),
+            &TestImage::new(streams.clone(), Packing::Plain),
+            &TestImage::new(streams.clone(), packing),
         );
         let expected = if packing == Packing::Plain {
             LayerRelation::Same
         } else {
             LayerRelation::Recompressed
         };
-        assert!(told(&diff).iter().all(|line| line.0 == expected), "{packing:?}");
+        assert!(layers(&diff).iter().all(|line| line.0 == expected), "{packing:?}");
         assert_eq!(diff.files, [], "{packing:?}");
         assert_eq!(diff.differs(), packing != Packing::Plain, "another manifest is a difference");
     }
 }
 
 #[test]
-fn a_replaced_layer_tells_what_is_found_again_and_what_is_shipped_again() {
+fn a_replaced_layer_reports_content_of_the_base_and_unchanged_files() {
     let (same, moved, edited) = ([1; 1000], [2; 3000], [3; 500]);
     let base = tar_of(&[("same", &same), ("from", &moved), ("edit", &edited), ("gone", b"x")]);
     let target = tar_of(&[("same", &same), ("to", &moved), ("edit", &[4; 700]), ("fresh", b"y")]);
@@ -132,7 +135,54 @@ fn a_replaced_layer_tells_what_is_found_again_and_what_is_shipped_again() {
 }
 
 #[test]
-fn docker_media_types_are_read_like_the_specifications() {
+fn the_summary_has_the_right_number_of_nouns() {
+    let files = [("same", &[1; 1000][..]), ("a", b"x")];
+    let base = TestImage::new(vec![tar_of(&files)], Packing::Gzip);
+    let target = TestImage::new(vec![tar_of(&files[..1])], Packing::Gzip);
+    let text = between(&base, &target).to_string();
+    for line in [
+        " in 1 of 1 layer; from scratch: ",
+        "waste     1 unchanged file (1,000 bytes uncompressed) is pulled again\n",
+        "whole layer; 100.0 % of its content is in the old image; 1 file unchanged\n",
+        "; 2 files, ",
+        "; 1 file, ",
+    ] {
+        assert!(text.contains(line), "{line:?} is not in\n{text}");
+    }
+    let same = between(&base, &base).to_string();
+    assert!(same.contains("\nThe images are identical.\n"), "{same}");
+}
+
+#[test]
+fn missing_and_unread_package_databases_are_reported() {
+    let status = |version: &str| {
+        let stanza = format!("Package: a\nStatus: install ok installed\nVersion: {version}\n\n");
+        TestImage::new(vec![tar_of(&[("var/lib/dpkg/status", stanza.as_bytes())])], Packing::Gzip)
+    };
+    let plain = |name| TestImage::new(vec![layer(name)], Packing::Gzip);
+    let packages = |diff: &Diff| {
+        let text = diff.to_string();
+        let line = text.lines().find_map(|line| line.strip_prefix("packages  "));
+        line.unwrap().to_owned()
+    };
+    assert_eq!(packages(&between(&plain("a"), &plain("b"))), "no package database found");
+    assert_eq!(packages(&between(&status("1"), &status("2"))), "1 upgraded");
+    assert_eq!(packages(&between(&plain("a"), &status("2"))), "1 added");
+    let berkeley = TestImage::new(vec![tar_of(&[("var/lib/rpm/Packages", b"x")])], Packing::Gzip);
+    assert_eq!(packages(&between(&berkeley, &plain("a"))), "no packages found");
+    let two_layers =
+        TestImage::new(vec![status("1").layers[0].clone(), layer("other")], Packing::Gzip);
+    assert_eq!(packages(&between(&status("1"), &two_layers)), "no changes");
+    let unread = |image: &TestImage| {
+        let options = SurveyOptions::default();
+        survey::all(vec![open(&image.blobs())], &options, &context(1)).unwrap().remove(0)
+    };
+    let (base, target) = (unread(&status("1")), unread(&status("2")));
+    assert_eq!(packages(&Diff::between(&base, &target, &Ignore::default())), "not read");
+}
+
+#[test]
+fn docker_media_types_are_read_like_those_of_oci() {
     let plain = TestImage::new(vec![layer("a")], Packing::Gzip);
     let mut blobs = Blobs::default();
     let config = blobs.add_json("application/vnd.docker.container.image.v1+json", &plain.config());
@@ -146,12 +196,12 @@ fn docker_media_types_are_read_like_the_specifications() {
     let list = json!({"schemaVersion": 2, "mediaType": list_type, "manifests": [manifest]});
     let list = blobs.add_json(list_type, &list);
     blobs.tag(list, "v1");
-    let base = take(open(&plain.blobs())).unwrap();
-    let diff = Diff::between(&base, &take(open(&blobs)).unwrap(), &Ignore::default());
+    let base = surveyed(open(&plain.blobs())).unwrap();
+    let diff = Diff::between(&base, &surveyed(open(&blobs)).unwrap(), &Ignore::default());
     assert_eq!((diff.files.len(), diff.layers[0].relation), (0, LayerRelation::Same));
 }
 
-/// An image whose first layer is of a type that may be absent, and is.
+/// Returns an image whose first layer has a media type and is absent.
 fn with_absent_layer(media_type: &str) -> Blobs {
     let image = TestImage::new(vec![layer("absent"), layer("a")], Packing::Gzip);
     let mut blobs = Blobs::default();
@@ -168,13 +218,13 @@ fn with_absent_layer(media_type: &str) -> Blobs {
 #[test]
 fn a_layer_that_may_not_be_distributed_is_reported_and_not_fatal() {
     let foreign = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
-    let survey = take(open(&with_absent_layer(foreign))).unwrap();
+    let survey = surveyed(open(&with_absent_layer(foreign))).unwrap();
     assert_eq!(survey.rootfs.nodes().iter().filter(|node| node.entry.is_some()).count(), 1);
     let notes: Vec<String> = survey.notes.iter().map(ToString::to_string).collect();
     assert!(notes.iter().any(|note| note.contains("may not be distributed")), "{notes:?}");
 
     let ordinary = "application/vnd.oci.image.layer.v1.tar+gzip";
-    let error = take(open(&with_absent_layer(ordinary))).unwrap_err();
+    let error = surveyed(open(&with_absent_layer(ordinary))).unwrap_err();
     assert!(matches!(error, Error::NotFound { .. }), "{error}");
 }
 
@@ -183,7 +233,7 @@ fn for_platform(mut descriptor: Value, architecture: &str) -> Value {
     descriptor
 }
 
-/// A layout of one image or, with several architectures, of one index.
+/// Writes a layout with one image or, for several architectures, one index.
 fn write(dir: &Path, architectures: &[&str]) -> imgdelta_image::Reference {
     let mut blobs = Blobs::default();
     let mut manifests: Vec<Value> = architectures
@@ -218,14 +268,14 @@ fn a_pair_is_opened_for_a_platform_that_both_have() {
 }
 
 #[test]
-fn a_stream_that_is_no_tar_names_layer_and_offset() {
+fn a_stream_that_is_not_a_tar_is_an_error_with_layer_and_offset() {
     let broken = TestImage::new(vec![layer("a"), vec![7; 2048]], Packing::Gzip);
-    let error = take(open(&broken.blobs())).unwrap_err().to_string();
+    let error = surveyed(open(&broken.blobs())).unwrap_err().to_string();
     assert!(error.starts_with("layer 2 (sha256:") && error.contains("offset 0"), "{error}");
 }
 
 #[test]
-fn work_stops_when_asked_and_leaves_no_result() {
+fn cancelled_work_has_no_result() {
     struct Impatient;
     impl Progress for Impatient {
         fn is_cancelled(&self) -> bool {
@@ -233,7 +283,7 @@ fn work_stops_when_asked_and_leaves_no_result() {
         }
     }
     let image = open(&TestImage::new(vec![layer("a")], Packing::Gzip).blobs());
-    let workers = Workers::new(1).unwrap();
-    let outcome = survey::all(vec![image], &SurveyOptions::default(), &workers, &Impatient);
+    let context = context(1).progress(Arc::new(Impatient));
+    let outcome = survey::all(vec![image], &SurveyOptions::default(), &context);
     assert!(matches!(outcome, Err(Error::Cancelled)));
 }
