@@ -7,7 +7,7 @@
 use imgdelta::{
     Algorithm, DiffId, Limits,
     apply::{ApplyOptions, verify},
-    delta::{Body, Delta, DeltaWriter, Envelope, LayerOutline, Outline, Recipe, StreamName},
+    delta::{Delta, DeltaWriter, Envelope, LayerBody, LayerOutline, Outline, Recipe, StreamName},
     image::{Image, OpenOptions},
     parallel::Workers,
     progress::Silent,
@@ -85,7 +85,7 @@ fn delta(recipe: &Recipe, groups: &[u8]) -> Option<Vec<u8>> {
         base: None,
         layers: vec![LayerOutline {
             stream_bytes: recipe.target.bytes,
-            body: Body::Recipe(0),
+            body: LayerBody::Recipe(0),
             envelope: Envelope::Stored,
         }],
     };

@@ -3,7 +3,7 @@
 
 use imgdelta::{
     Limits,
-    delta::{Body, Delta},
+    delta::{Delta, LayerBody},
 };
 use libfuzzer_sys::fuzz_target;
 use std::{io::Read, sync::Arc};
@@ -20,15 +20,15 @@ fn try_open(bytes: Vec<u8>) {
     let _ = delta.cost();
     for layer in delta.layers() {
         match layer.body {
-            Body::Kept => {}
-            Body::Recipe(ordinal) => {
+            LayerBody::Kept => {}
+            LayerBody::Recipe(ordinal) => {
                 let Ok(recipe) = delta.recipe(ordinal) else { continue };
                 for group in 0..recipe.groups.len() {
                     let packed = recipe.group(group).expect("the section holds its groups");
                     assert_eq!(packed.len() as u64, recipe.groups[group].packed_bytes);
                 }
             }
-            Body::Carried(ordinal) => {
+            LayerBody::Carried(ordinal) => {
                 let mut blob = delta.carried(ordinal).expect("it was counted");
                 let count = std::io::copy(&mut blob, &mut std::io::sink()).expect("memory");
                 assert_eq!(count, layer.blob_bytes);
@@ -41,14 +41,14 @@ fn try_open(bytes: Vec<u8>) {
 /// The digests keep mutations out of the sections: here they are made right, for the sections that
 /// the input's heads claim, front to back.
 fn sealed(bytes: &[u8]) -> Option<Vec<u8>> {
-    use imgdelta_format::container::{self, HEAD_BYTES, Kind, SectionHead};
+    use imgdelta_format::container::{self, HEAD_BYTES, SectionHead, SectionKind};
     let cut = |hash: blake3::Hash| hash.as_bytes()[..container::DIGEST_BYTES].to_vec();
     let (mut out, mut at) = (bytes.get(..HEAD_BYTES)?.to_vec(), HEAD_BYTES);
     let (mut whole, mut sections) = (blake3::Hasher::new(), Vec::new());
     whole.update(&out);
     loop {
         let (section, head_bytes) = SectionHead::read(bytes.get(at..)?).ok()?;
-        if section.kind == Kind::End {
+        if section.kind == SectionKind::End {
             break;
         }
         let count = usize::try_from(section.bytes).ok()?.checked_add(head_bytes)?;
@@ -61,7 +61,7 @@ fn sealed(bytes: &[u8]) -> Option<Vec<u8>> {
         at += count + container::DIGEST_BYTES;
     }
     let table = container::table(&sections);
-    let mut end = SectionHead::new(Kind::End, table.len() as u64).to_bytes();
+    let mut end = SectionHead::new(SectionKind::End, table.len() as u64).to_bytes();
     end.extend_from_slice(&table);
     end.extend_from_slice(&cut(whole.update(&end).finalize()));
     out.extend_from_slice(&end);

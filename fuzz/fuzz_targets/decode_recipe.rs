@@ -1,13 +1,13 @@
 //! Any bytes are a recipe, an outline or costs that can be written again, or an error.
 #![no_main]
 
+use imgdelta_codec::pack::Packer;
 use imgdelta_format::{
     Algorithm, DiffId, ReadLimits, cost,
     outline::Outline,
-    pack::Packer,
-    recipe::{Front, Nested, Recipe, StreamName},
-    varint,
+    recipe::{NestedArchives, Recipe, RecipeFront, StreamName},
 };
+use imgdelta_wire::varint;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -23,7 +23,7 @@ fn try_read(bytes: &[u8]) {
     if let Ok(recipe) = Recipe::from_bytes(bytes, &limits) {
         let again = recipe.to_bytes();
         assert_eq!(Recipe::from_bytes(&again, &limits).expect("just written"), recipe);
-        let front = Front::from_bytes(&again, &limits).expect("just written");
+        let front = RecipeFront::from_bytes(&again, &limits).expect("just written");
         assert_eq!((front.target, front.sources), (recipe.target, recipe.sources));
     }
     if let Ok(outline) = Outline::from_bytes(bytes, &limits) {
@@ -58,12 +58,12 @@ fn with_front(pack: &[u8]) -> Vec<u8> {
         sources: vec![stream, stream],
         headers: Vec::new(),
         origins: Vec::new(),
-        nested: Nested::default(),
+        nested: NestedArchives::default(),
         groups: Vec::new(),
     };
     let bytes = bare.to_bytes();
     // Magic, version and a length of some bytes; the empty pack is the last byte.
-    let (_, length_bytes) = varint::take(&bytes[5..]).expect("just written");
+    let (_, length_bytes) = varint::read(&bytes[5..]).expect("just written");
     let rest = [&bytes[5 + length_bytes..bytes.len() - 1], pack].concat();
     let mut out = bytes[..5].to_vec();
     varint::write(&mut out, rest.len() as u64);

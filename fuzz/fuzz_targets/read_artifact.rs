@@ -5,7 +5,7 @@
 
 use imgdelta::{
     Limits,
-    delta::{Body, Delta},
+    delta::{Delta, LayerBody},
     store::Descriptor,
 };
 use imgdelta_registry::{
@@ -36,7 +36,7 @@ fn run(bytes: &[u8]) -> Option<()> {
     {
         assert_eq!(front.recipe_bytes().len(), artifact.recipes.len());
         for layer in &front.outline.layers {
-            if let Body::Recipe(ordinal) = layer.body {
+            if let LayerBody::Recipe(ordinal) = layer.body {
                 assert!((ordinal as usize) < artifact.recipes.len());
             }
         }

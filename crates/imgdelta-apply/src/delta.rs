@@ -10,12 +10,12 @@ mod sections;
 mod writer;
 
 pub use imgdelta_format::{
-    container::Kind,
-    cost::{FileCost, How, LayerCost, RestCost},
-    outline::{Body, Envelope, LayerOutline, Outline},
+    container::SectionKind,
+    cost::{FileCost, LayerCost, Provenance, RestCost},
+    outline::{Envelope, LayerBody, LayerOutline, Outline},
     recipe::{
-        Archive, Closed, Group, Member, Nested, Opened, Origin, Recipe, Source, StreamName, Window,
-        is_length_told,
+        ArchiveKind, ArchiveSource, ArchiveTarget, BaseSource, GroupMember, NestedArchives,
+        PayloadOrigin, PayloadWindow, Recipe, RecipeGroup, StreamName,
     },
 };
 pub use recipe::StoredRecipe;
@@ -76,7 +76,7 @@ pub struct LayerHead {
     /// Its stream.
     pub stream: StreamName,
     /// Where stream or blob come from.
-    pub body: Body,
+    pub body: LayerBody,
     /// How the stream becomes the blob.
     pub envelope: Envelope,
 }
@@ -93,11 +93,11 @@ impl Delta {
             &delta_limits,
         )?;
         let place_of = |section: &Section| section_place(&place, section);
-        let first = sections.list.first().filter(|first| first.kind == Kind::Outline);
+        let first = sections.list.first().filter(|first| first.kind == SectionKind::Outline);
         let Some(first) = first else {
             return Err(Error::bad_input(&place, "the first section is no outline"));
         };
-        for kind in [Kind::Outline, Kind::Cost] {
+        for kind in [SectionKind::Outline, SectionKind::Cost] {
             let count = sections.of(kind).count();
             if count > 1 {
                 let what = format!("{count} sections {}, should be 1", kind.name());
@@ -217,25 +217,25 @@ impl Delta {
 
     /// Returns how many recipes there are.
     pub fn recipe_count(&self) -> usize {
-        self.sections.of(Kind::Recipe).count()
+        self.sections.of(SectionKind::Recipe).count()
     }
 
-    /// Reads the recipe of this ordinal, as [`Body::Recipe`] counts them.
+    /// Reads the recipe of this ordinal, as [`LayerBody::Recipe`] counts them.
     pub fn recipe(&self, ordinal: u32) -> Result<StoredRecipe> {
-        let (section, place) = self.section(Kind::Recipe, ordinal)?;
+        let (section, place) = self.section(SectionKind::Recipe, ordinal)?;
         StoredRecipe::open(&self.source, section.range(), place, &self.limits, self.group_bytes)
     }
 
-    /// Opens the carried blob of this ordinal, as [`Body::Carried`] counts them.
+    /// Opens the carried blob of this ordinal, as [`LayerBody::Carried`] counts them.
     pub fn carried(&self, ordinal: u32) -> Result<Box<dyn Read + Send>> {
-        let (section, _) = self.section(Kind::Carried, ordinal)?;
+        let (section, _) = self.section(SectionKind::Carried, ordinal)?;
         let source = Arc::clone(&self.source);
         Ok(Box::new(RangeReader::new(source, section.offset, section.bytes)))
     }
 
     /// Reads where the bytes go, if the delta says it: a value for each layer.
     pub fn cost(&self) -> Result<Option<Vec<LayerCost>>> {
-        let Some(section) = self.sections.of(Kind::Cost).next() else { return Ok(None) };
+        let Some(section) = self.sections.of(SectionKind::Cost).next() else { return Ok(None) };
         let place = section_place(&self.place, section);
         let bytes = read(&*self.source, section, self.limits.cost_bytes, &place)?;
         let costs = cost::from_bytes(&bytes, &self.limits).map_err(|e| of_format(&place, &e))?;
@@ -247,7 +247,7 @@ impl Delta {
         Ok(Some(costs))
     }
 
-    fn section(&self, kind: Kind, ordinal: u32) -> Result<(&Section, String)> {
+    fn section(&self, kind: SectionKind, ordinal: u32) -> Result<(&Section, String)> {
         let found = self.sections.of(kind).nth(ordinal as usize);
         let section = found.ok_or_else(|| Error::NotFound {
             place: self.place.clone(),
@@ -272,11 +272,11 @@ impl Delta {
         };
         for (ordinal, layer) in self.layers.iter().enumerate() {
             match layer.body {
-                Body::Kept => {
+                LayerBody::Kept => {
                     need(&layer.stream)?;
                 }
-                Body::Recipe(recipe) => {
-                    let (section, place) = self.section(Kind::Recipe, recipe)?;
+                LayerBody::Recipe(recipe) => {
+                    let (section, place) = self.section(SectionKind::Recipe, recipe)?;
                     if recipe as usize == recipes.len() {
                         let front =
                             recipe::front(&*self.source, &section.range(), &place, &self.limits)?;
@@ -290,8 +290,8 @@ impl Delta {
                         return Err(Error::bad_input(place, what));
                     }
                 }
-                Body::Carried(blob) => {
-                    let (section, place) = self.section(Kind::Carried, blob)?;
+                LayerBody::Carried(blob) => {
+                    let (section, place) = self.section(SectionKind::Carried, blob)?;
                     if section.bytes != layer.blob_bytes {
                         let (found, expected) = (section.bytes, layer.blob_bytes);
                         let what =
@@ -302,7 +302,8 @@ impl Delta {
                 }
             }
         }
-        for (kind, used) in [(Kind::Recipe, recipes.len()), (Kind::Carried, carried)] {
+        for (kind, used) in [(SectionKind::Recipe, recipes.len()), (SectionKind::Carried, carried)]
+        {
             let found = self.sections.of(kind).count();
             if found != used {
                 let what = format!("{found} sections {}, but layers use {used}", kind.name());

@@ -3,7 +3,9 @@
 //! docs/inspect-json.md describes the document. Rebuilds nothing, and checks nothing but what
 //! opening the delta has checked.
 
-use crate::delta::{Body, Delta, Envelope, FileCost, How, Kind, LayerCost, LayerHead};
+use crate::delta::{
+    Delta, Envelope, FileCost, LayerBody, LayerCost, LayerHead, Provenance, SectionKind,
+};
 use imgdelta_core::{BlobDigest, Result, path::escaped, size::Human};
 use serde_json::{Value, json};
 use std::{
@@ -98,9 +100,9 @@ impl Inspection {
     /// The length of the section that makes a layer; nothing for one that is kept.
     fn section_bytes(&self, head: &LayerHead) -> u64 {
         let (kind, ordinal) = match head.body {
-            Body::Kept => return 0,
-            Body::Recipe(ordinal) => (Kind::Recipe, ordinal),
-            Body::Carried(ordinal) => (Kind::Carried, ordinal),
+            LayerBody::Kept => return 0,
+            LayerBody::Recipe(ordinal) => (SectionKind::Recipe, ordinal),
+            LayerBody::Carried(ordinal) => (SectionKind::Carried, ordinal),
         };
         let mut sections = self.delta.sections().iter().filter(|section| section.kind == kind);
         sections.nth(ordinal as usize).map_or(0, |section| section.bytes)
@@ -158,7 +160,7 @@ impl Text<'_> {
 
 /// Sums over all layers, by how files come about.
 fn sums(f: &mut Formatter<'_>, costs: &[LayerCost]) -> fmt::Result {
-    let mut sums: BTreeMap<How, (u64, u64, u64)> = BTreeMap::new();
+    let mut sums: BTreeMap<Provenance, (u64, u64, u64)> = BTreeMap::new();
     let mut add = |how, count, target_bytes, delta_bytes| {
         let sum = sums.entry(how).or_default();
         // Numbers of a stranger.
@@ -193,14 +195,14 @@ fn files(f: &mut Formatter<'_>, costs: &[LayerCost]) -> fmt::Result {
 }
 
 fn is_exact(head: &LayerHead) -> bool {
-    matches!(head.body, Body::Carried(_)) || head.envelope != Envelope::Unmade
+    matches!(head.body, LayerBody::Carried(_)) || head.envelope != Envelope::Unmade
 }
 
 fn body_word(head: &LayerHead) -> &'static str {
     match head.body {
-        Body::Kept => "kept",
-        Body::Recipe(_) => "rebuilt",
-        Body::Carried(_) => "carried",
+        LayerBody::Kept => "kept",
+        LayerBody::Recipe(_) => "rebuilt",
+        LayerBody::Carried(_) => "carried",
     }
 }
 

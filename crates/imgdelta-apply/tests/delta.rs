@@ -1,9 +1,10 @@
 //! Does a delta file come back part by part, and is every damage and every lie an error?
 
 use imgdelta_apply::delta::{
-        Body, Delta, DeltaWriter, Envelope, FileCost, Group, How, Kind, LayerCost, LayerOutline,
-        Member, Nested, Origin, Outline, Recipe, RestCost, Source, StreamName,
-    };
+    BaseSource, Delta, DeltaWriter, Envelope, FileCost, GroupMember, LayerBody, LayerCost,
+    LayerOutline, NestedArchives, Outline, PayloadOrigin, Provenance, Recipe, RecipeGroup,
+    RestCost, SectionKind, StreamName,
+};
 use imgdelta_core::{Algorithm, DiffId, Difference, Error, Limits, Result};
 use imgdelta_format::container::{self, SectionHead};
 use imgdelta_testkit::{Packing, TestImage, sha256, tar_of};
@@ -50,30 +51,32 @@ impl Sample {
             platform: "linux/amd64".into(),
             base: Some(sha256(b"a base").parse().unwrap()),
             layers: vec![
-                layer(&kept, Body::Kept, Envelope::Base),
-                layer(&changed, Body::Recipe(0), Envelope::Stored),
-                layer(&new, Body::Carried(0), Envelope::Unmade),
-                layer(&changed, Body::Recipe(0), Envelope::Deflate(vec![1, 2, 3])),
-                layer(&kept, Body::Kept, Envelope::Unmade),
+                layer(&kept, LayerBody::Kept, Envelope::Base),
+                layer(&changed, LayerBody::Recipe(0), Envelope::Stored),
+                layer(&new, LayerBody::Carried(0), Envelope::Unmade),
+                layer(&changed, LayerBody::Recipe(0), Envelope::Deflate(vec![1, 2, 3])),
+                layer(&kept, LayerBody::Kept, Envelope::Unmade),
             ],
         };
-        let member = |payload| Member { payload, window: None, sources: vec![Source::Own] };
-        let group = |packed_bytes, payload| Group { packed_bytes, members: vec![member(payload)] };
+        let member =
+            |payload| GroupMember { payload, window: None, sources: vec![BaseSource::Own] };
+        let group =
+            |packed_bytes, payload| RecipeGroup { packed_bytes, members: vec![member(payload)] };
         let recipe = Recipe {
             target: stream_name(&changed),
             sources: vec![base_stream(1, 4096), base_stream(2, 512)],
             headers: b"header columns".to_vec(),
-            origins: vec![Origin::Rebuilt, Origin::Base(600), Origin::Rebuilt],
-            nested: Nested::default(),
+            origins: vec![PayloadOrigin::Rebuilt, PayloadOrigin::Base(600), PayloadOrigin::Rebuilt],
+            nested: NestedArchives::default(),
             groups: vec![group(6, 0), group(11, 2)],
         };
         let file = FileCost {
             path: b"bin/tool".to_vec(),
-            how: How::PATCHED,
+            how: Provenance::PATCHED,
             target_bytes: 7,
             delta_bytes: 6,
         };
-        let rest = RestCost { how: How::KEPT, count: 1, target_bytes: 8, delta_bytes: 0 };
+        let rest = RestCost { how: Provenance::KEPT, count: 1, target_bytes: 8, delta_bytes: 0 };
         let cost = LayerCost { headers: 14, files: vec![file], rest: vec![rest] };
         let none = LayerCost::default;
         Self {
@@ -100,10 +103,10 @@ impl Sample {
         let section =
             |kind, payload: Vec<u8>| (SectionHead::new(kind, payload.len() as u64), payload);
         vec![
-            section(Kind::Outline, self.outline.to_bytes()),
-            section(Kind::Recipe, [self.recipe.to_bytes(), self.groups.clone()].concat()),
-            section(Kind::Carried, self.carried.clone()),
-            section(Kind::Cost, imgdelta_format::cost::to_bytes(&self.costs)),
+            section(SectionKind::Outline, self.outline.to_bytes()),
+            section(SectionKind::Recipe, [self.recipe.to_bytes(), self.groups.clone()].concat()),
+            section(SectionKind::Carried, self.carried.clone()),
+            section(SectionKind::Cost, imgdelta_format::cost::to_bytes(&self.costs)),
         ]
     }
 }
@@ -120,7 +123,7 @@ fn assemble(head: [u8; 10], sections: &[(SectionHead, Vec<u8>)]) -> Vec<u8> {
         whole.extend_from_slice(&cut(&told));
     }
     let table: Vec<u8> = sections.iter().flat_map(|(section, _)| section.to_bytes()).collect();
-    let mut end = SectionHead::new(Kind::End, table.len() as u64).to_bytes();
+    let mut end = SectionHead::new(SectionKind::End, table.len() as u64).to_bytes();
     end.extend_from_slice(&table);
     whole.extend_from_slice(&end);
     end.extend_from_slice(&cut(&whole));
@@ -141,15 +144,15 @@ fn read_all(delta: &Delta) -> Result<Parts> {
     let (mut recipes, mut groups, mut carried) = (Vec::new(), Vec::new(), Vec::new());
     for layer in delta.layers() {
         match layer.body {
-            Body::Kept => {}
-            Body::Recipe(ordinal) => {
+            LayerBody::Kept => {}
+            LayerBody::Recipe(ordinal) => {
                 let recipe = delta.recipe(ordinal)?;
                 for group in 0..recipe.groups.len() {
                     groups.push(recipe.group(group)?);
                 }
                 recipes.push(Recipe::clone(&recipe));
             }
-            Body::Carried(ordinal) => {
+            LayerBody::Carried(ordinal) => {
                 delta.carried(ordinal)?.read_to_end(&mut carried).expect("memory");
             }
         }
@@ -174,10 +177,13 @@ fn every_part_comes_back() {
     let kept = delta.layers()[0].stream;
     assert_eq!(delta.base().streams, [kept, base_stream(1, 4096), base_stream(2, 512)]);
     let [_, changed, new, again, _] = delta.layers() else { panic!("five layers") };
-    assert_eq!((changed.stream, changed.body), (sample.recipe.target, Body::Recipe(0)));
+    assert_eq!((changed.stream, changed.body), (sample.recipe.target, LayerBody::Recipe(0)));
     assert_eq!(changed.blob.hex(), changed.stream.diff_id.hex());
     assert_eq!(changed.media_type, "application/vnd.oci.image.layer.v1.tar");
-    assert_eq!((again.body, &again.envelope), (Body::Recipe(0), &Envelope::Deflate(vec![1, 2, 3])));
+    assert_eq!(
+        (again.body, &again.envelope),
+        (LayerBody::Recipe(0), &Envelope::Deflate(vec![1, 2, 3]))
+    );
     assert_eq!(new.blob_bytes, sample.carried.len() as u64);
 
     let (recipes, groups, carried, costs) = read_all(&delta).unwrap();
@@ -276,7 +282,7 @@ fn unknown_sections_are_passed_over_unless_required() {
     for place in 1..=4 {
         for (is_required, opens) in [(false, true), (true, false)] {
             let mut sections = sample.sections();
-            let head = SectionHead { kind: Kind::Other(77), is_required, bytes: 3 };
+            let head = SectionHead { kind: SectionKind::Other(77), is_required, bytes: 3 };
             sections.insert(place, (head, b"new".to_vec()));
             let outcome = open(assemble(container::head(), &sections));
             assert_eq!(outcome.is_ok(), opens, "at {place}, required {is_required}");
@@ -309,11 +315,11 @@ fn parts_that_disagree_are_refused() {
         }),
         ("a blob of another length", "should be", |s| s.carried.push(0)),
         ("a recipe that is not used", "1 sections recipe, but layers use 0", |s| {
-            s.outline.layers[1].body = Body::Kept;
-            s.outline.layers[3].body = Body::Kept;
+            s.outline.layers[1].body = LayerBody::Kept;
+            s.outline.layers[3].body = LayerBody::Kept;
         }),
         ("a recipe too many used", "recipe 1 is not there", |s| {
-            s.outline.layers[3].body = Body::Recipe(1);
+            s.outline.layers[3].body = LayerBody::Recipe(1);
         }),
     ];
     for (what, message, change) in changes {
@@ -367,8 +373,8 @@ fn lying_lengths_take_no_memory() {
     for (claim, message) in [(0x7f, "there are "), (u64::MAX >> 1, "more than the limit")] {
         let mut sections = sample.sections();
         let mut payload = b"imgr\x01".to_vec();
-        imgdelta_format::varint::write(&mut payload, claim);
-        sections[1] = (SectionHead::new(Kind::Recipe, payload.len() as u64), payload);
+        imgdelta_wire::varint::write(&mut payload, claim);
+        sections[1] = (SectionHead::new(SectionKind::Recipe, payload.len() as u64), payload);
         let error = open(assemble(container::head(), &sections)).unwrap_err();
         assert!(error.to_string().contains(message), "{error}");
     }

@@ -1,9 +1,9 @@
 //! Do the bytes on the wire stay what `docs/format.md` says they are?
 
 use imgdelta_apply::delta::{
-        Body, Delta, DeltaWriter, Envelope, Group, LayerOutline, Member, Nested, Origin, Outline,
-        Recipe, Source, StreamName, Window,
-    };
+    BaseSource, Delta, DeltaWriter, Envelope, GroupMember, LayerBody, LayerOutline, NestedArchives,
+    Outline, PayloadOrigin, PayloadWindow, Recipe, RecipeGroup, StreamName,
+};
 use imgdelta_core::{Algorithm, Limits};
 use imgdelta_testkit::sha256;
 use std::sync::Arc;
@@ -49,20 +49,24 @@ fn worked() -> (Outline, Recipe) {
         platform: "linux/amd64".into(),
         base: None,
         layers: vec![
-            LayerOutline { stream_bytes: 256, body: Body::Kept, envelope: Envelope::Base },
-            LayerOutline { stream_bytes: 258, body: Body::Recipe(0), envelope: Envelope::Stored },
+            LayerOutline { stream_bytes: 256, body: LayerBody::Kept, envelope: Envelope::Base },
+            LayerOutline {
+                stream_bytes: 258,
+                body: LayerBody::Recipe(0),
+                envelope: Envelope::Stored,
+            },
         ],
     };
-    let sources = vec![Source::Slice { address: 0, bytes: 256 }];
-    let window = Some(Window { offset: 0, bytes: 258 });
-    let members = vec![Member { payload: 0, window, sources }];
+    let sources = vec![BaseSource::Slice { address: 0, bytes: 256 }];
+    let window = Some(PayloadWindow { offset: 0, bytes: 258 });
+    let members = vec![GroupMember { payload: 0, window, sources }];
     let recipe = Recipe {
         target: name(&target),
         sources: vec![name(&base)],
         headers: Vec::new(),
-        origins: vec![Origin::Rebuilt],
-        nested: Nested::default(),
-        groups: vec![Group { packed_bytes: GROUP.len() as u64, members }],
+        origins: vec![PayloadOrigin::Rebuilt],
+        nested: NestedArchives::default(),
+        groups: vec![RecipeGroup { packed_bytes: GROUP.len() as u64, members }],
     };
     (outline, recipe)
 }
@@ -89,7 +93,10 @@ fn the_worked_file_of_the_page_decodes() {
     assert_eq!(delta.config_bytes(), outline.config);
     assert_eq!(delta.media_type(), outline.media_type);
     let bodies: Vec<_> = delta.layers().iter().map(|layer| (layer.body, &layer.envelope)).collect();
-    assert_eq!(bodies, [(Body::Kept, &Envelope::Base), (Body::Recipe(0), &Envelope::Stored)]);
+    assert_eq!(
+        bodies,
+        [(LayerBody::Kept, &Envelope::Base), (LayerBody::Recipe(0), &Envelope::Stored)]
+    );
     assert_eq!(delta.base().streams, recipe.sources);
     let stored = delta.recipe(0).unwrap();
     assert_eq!(Recipe::clone(&stored), recipe);

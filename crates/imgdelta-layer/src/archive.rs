@@ -16,7 +16,7 @@ mod tar;
 mod zip;
 
 pub use bytes::ArchiveBytes;
-pub use imgdelta_format::recipe::Archive;
+pub use imgdelta_format::recipe::ArchiveKind;
 
 use imgdelta_core::{Error, Result, progress::Progress};
 use imgdelta_deflate::{EncoderCache, RemakeError, Remaker, inflate::InflateStream};
@@ -60,11 +60,11 @@ pub enum PartCompression {
 
 impl OpenedArchive {
     /// Reads the directory of an archive; `None` if it is not valid.
-    pub fn read(kind: Archive, slice: &ArchiveBytes<'_>) -> Result<Option<Self>> {
+    pub fn read(kind: ArchiveKind, slice: &ArchiveBytes<'_>) -> Result<Option<Self>> {
         match kind {
-            Archive::Gzip => Ok(Some(gzip::read(slice))),
-            Archive::Zip => zip::read(slice),
-            Archive::Tar => tar::read(slice),
+            ArchiveKind::Gzip => Ok(Some(gzip::read(slice))),
+            ArchiveKind::Zip => zip::read(slice),
+            ArchiveKind::Tar => tar::read(slice),
         }
     }
 }
@@ -104,11 +104,11 @@ impl ArchivePart {
 }
 
 /// Returns the kind of an archive by its first bytes; [`START_BYTES`] are enough.
-pub fn recognise(start: &[u8]) -> Option<Archive> {
+pub fn recognise(start: &[u8]) -> Option<ArchiveKind> {
     match start {
-        [0x1f, 0x8b, 0x08, ..] => Some(Archive::Gzip),
-        [b'P', b'K', 3, 4, ..] => Some(Archive::Zip),
-        _ => tar::is_tar(start).then_some(Archive::Tar),
+        [0x1f, 0x8b, 0x08, ..] => Some(ArchiveKind::Gzip),
+        [b'P', b'K', 3, 4, ..] => Some(ArchiveKind::Zip),
+        _ => tar::is_tar(start).then_some(ArchiveKind::Tar),
     }
 }
 
@@ -147,15 +147,15 @@ pub type ArchiveOutput<'a> = dyn FnMut(u64, &[u8]) -> Result<()> + 'a;
 
 /// Writes an archive from its inner payloads, and returns its length.
 pub fn close(
-    kind: Archive,
+    kind: ArchiveKind,
     inner: &dyn InnerPayloads,
     progress: &dyn Progress,
     out: &mut ArchiveOutput<'_>,
 ) -> Result<u64> {
     match kind {
-        Archive::Gzip => gzip::close(inner, progress, out),
-        Archive::Zip => zip::close(inner, progress, out),
-        Archive::Tar => tar::close(inner, progress, out),
+        ArchiveKind::Gzip => gzip::close(inner, progress, out),
+        ArchiveKind::Zip => zip::close(inner, progress, out),
+        ArchiveKind::Tar => tar::close(inner, progress, out),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     plan::LayerPlan,
     sources::{Content, Found},
 };
-use imgdelta_apply::delta::{Body, Envelope, How, LayerCost, RestCost};
+use imgdelta_apply::delta::{Envelope, LayerBody, LayerCost, Provenance, RestCost};
 use imgdelta_core::{BlobDigest, Result, path::LayerPath};
 use imgdelta_image::image::Image;
 use imgdelta_packages::Inventory;
@@ -61,7 +61,7 @@ pub struct LayerLine {
     /// Of these, what its compression needs to be made again.
     pub envelope_bytes: u64,
     /// Files and their shares, by how they come about.
-    pub files: BTreeMap<How, Sum>,
+    pub files: BTreeMap<Provenance, Sum>,
 }
 
 /// How a layer comes about.
@@ -151,7 +151,7 @@ pub struct FileLine {
     /// Its path.
     pub path: LayerPath,
     /// How it comes about.
-    pub how: How,
+    pub how: Provenance,
     /// How its sources were found, where it is rebuilt.
     pub found: Option<Found>,
     /// Its size.
@@ -206,18 +206,18 @@ fn full_bytes(image: &Image) -> u64 {
 fn way(draft: &Draft, ordinal: usize) -> LayerWay {
     let layer = &draft.layers[ordinal];
     match (layer.body, &layer.envelope, &draft.plan.layers[ordinal]) {
-        (Body::Kept, Envelope::Base, _) => LayerWay::Kept,
-        (Body::Kept, ..) => LayerWay::Recompressed,
-        (Body::Recipe(_), _, LayerPlan::Repeated(_)) => LayerWay::Again,
-        (Body::Recipe(_), _, LayerPlan::Reused(_)) => LayerWay::Reused,
-        (Body::Recipe(_), ..) => LayerWay::Rebuilt,
-        (Body::Carried(_), ..) if draft.is_remade(ordinal) => LayerWay::CarriedForSize,
-        (Body::Carried(_), ..) => LayerWay::CarriedForCompression,
+        (LayerBody::Kept, Envelope::Base, _) => LayerWay::Kept,
+        (LayerBody::Kept, ..) => LayerWay::Recompressed,
+        (LayerBody::Recipe(_), _, LayerPlan::Repeated(_)) => LayerWay::Again,
+        (LayerBody::Recipe(_), _, LayerPlan::Reused(_)) => LayerWay::Reused,
+        (LayerBody::Recipe(_), ..) => LayerWay::Rebuilt,
+        (LayerBody::Carried(_), ..) if draft.is_remade(ordinal) => LayerWay::CarriedForSize,
+        (LayerBody::Carried(_), ..) => LayerWay::CarriedForCompression,
     }
 }
 
-fn sums(cost: &LayerCost) -> BTreeMap<How, Sum> {
-    let mut sums: BTreeMap<How, Sum> = BTreeMap::new();
+fn sums(cost: &LayerCost) -> BTreeMap<Provenance, Sum> {
+    let mut sums: BTreeMap<Provenance, Sum> = BTreeMap::new();
     for file in &cost.files {
         sums.entry(file.how).or_default().add(file.target_bytes, file.delta_bytes);
     }

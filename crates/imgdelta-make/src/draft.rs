@@ -11,8 +11,8 @@ use crate::{
 use imgdelta_apply::{
     apply::LayerForm,
     delta::{
-        Body, DeltaWriter, Envelope, FileCost, How, LayerCost, LayerOutline, Outline, Recipe,
-        RestCost, StoredRecipe,
+        DeltaWriter, Envelope, FileCost, LayerBody, LayerCost, LayerOutline, Outline, Provenance,
+        Recipe, RestCost, StoredRecipe,
     },
 };
 use imgdelta_core::{Error, Result, path::LayerPath};
@@ -41,7 +41,7 @@ pub struct Draft {
 #[non_exhaustive]
 pub struct LayerDraft {
     /// Source of its stream; recipes and carried blobs are counted in the delta's order.
-    pub body: Body,
+    pub body: LayerBody,
     /// The way its blob is made from its stream.
     pub envelope: Envelope,
     /// Bytes that it adds to the delta.
@@ -132,7 +132,7 @@ impl Draft {
                     Some(DraftRecipe::Reused { ordinal, recipe, cost })
                 }
                 LayerPlan::Repeated(earlier) => match layers[*earlier as usize].body {
-                    Body::Recipe(_) if is_made => {
+                    LayerBody::Recipe(_) if is_made => {
                         let body = layers[*earlier as usize].body;
                         layers.push(LayerDraft { body, envelope, bytes: envelope_bytes });
                         continue;
@@ -144,12 +144,12 @@ impl Draft {
             let recipe = recipe.map(|recipe| (recipe.bytes() + envelope_bytes, recipe));
             let layer = match recipe {
                 None if is_kept && is_made => {
-                    LayerDraft { body: Body::Kept, envelope, bytes: envelope_bytes }
+                    LayerDraft { body: LayerBody::Kept, envelope, bytes: envelope_bytes }
                 }
                 Some((bytes, recipe)) if is_made && bytes < descriptor.size_bytes => {
                     let number = u32::try_from(chosen.len()).expect("layers are limited");
                     chosen.push(recipe);
-                    LayerDraft { body: Body::Recipe(number), envelope, bytes }
+                    LayerDraft { body: LayerBody::Recipe(number), envelope, bytes }
                 }
                 _ => {
                     let known = carried.iter().position(|digest| *digest == descriptor.digest);
@@ -159,7 +159,7 @@ impl Draft {
                         carried.push(descriptor.digest);
                     }
                     let number = u32::try_from(number).expect("layers are limited");
-                    let (body, envelope) = (Body::Carried(number), Envelope::Unmade);
+                    let (body, envelope) = (LayerBody::Carried(number), Envelope::Unmade);
                     LayerDraft { body, envelope, bytes }
                 }
             };
@@ -228,7 +228,7 @@ impl Draft {
         let (mut recipes, mut carried) = (0, 0);
         for (ordinal, layer) in self.layers.iter().enumerate() {
             match layer.body {
-                Body::Recipe(number) if number == recipes => {
+                LayerBody::Recipe(number) if number == recipes => {
                     match &self.recipes[number as usize] {
                         DraftRecipe::Fresh(RecipeDraft { recipe, groups, .. }) => {
                             let ranges = groups.iter().map(|group| group.range.clone()).collect();
@@ -240,7 +240,7 @@ impl Draft {
                     }
                     recipes += 1;
                 }
-                Body::Carried(number) if number == carried => {
+                LayerBody::Carried(number) if number == carried => {
                     let blob = &image.layers[ordinal].descriptor;
                     writer.carried(blob.size_bytes, &mut image.store().open(blob)?)?;
                     carried += 1;
@@ -278,7 +278,7 @@ impl Draft {
         layers
             .map(|(ordinal, layer)| match layer.body {
                 // Of layers that share a recipe the first pays.
-                Body::Recipe(number) => match &self.recipes[number as usize] {
+                LayerBody::Recipe(number) => match &self.recipes[number as usize] {
                     DraftRecipe::Fresh(recipe) if recipe.ordinal as usize == ordinal => {
                         self.recipe_cost(recipe)
                     }
@@ -287,7 +287,7 @@ impl Draft {
                     }
                     _ => LayerCost::default(),
                 },
-                Body::Kept | Body::Carried(_) => LayerCost::default(),
+                LayerBody::Kept | LayerBody::Carried(_) => LayerCost::default(),
             })
             .collect()
     }
@@ -310,12 +310,12 @@ impl Draft {
         for ((entry, choice), spent) in entries.iter().zip(choices).zip(spent) {
             let how = match &choice.content {
                 Content::Empty => continue,
-                Content::Same(place) if self.base_path(*place) == &entry.path => How::KEPT,
-                Content::Same(_) => How::MOVED,
-                Content::Repeat(_) => How::REPEATED,
-                Content::Built(places, _) if places.is_empty() => How::LITERAL,
-                Content::Built(..) => How::PATCHED,
-                Content::Opened | Content::Packed(_) => How::OPENED,
+                Content::Same(place) if self.base_path(*place) == &entry.path => Provenance::KEPT,
+                Content::Same(_) => Provenance::MOVED,
+                Content::Repeat(_) => Provenance::REPEATED,
+                Content::Built(places, _) if places.is_empty() => Provenance::LITERAL,
+                Content::Built(..) => Provenance::PATCHED,
+                Content::Opened | Content::Packed(_) => Provenance::OPENED,
             };
             let target_bytes = entry.payload.end - entry.payload.start;
             let path = entry.path.as_bytes().to_vec();

@@ -25,7 +25,8 @@ use imgdelta_core::{
     progress::{Progress, Stage},
 };
 use imgdelta_format::recipe::{
-    Closed, Group, Member, Nested, Origin, Recipe, Source, StreamName, is_length_told,
+    ArchiveTarget, BaseSource, GroupMember, NestedArchives, PayloadOrigin, Recipe, RecipeGroup,
+    StreamName,
 };
 use imgdelta_image::{
     image,
@@ -328,7 +329,7 @@ impl<'a> LayerEncoder<'a> {
                 members.push(self.member(piece, &frames));
                 costs.push(MemberCost { payload: piece.member.payload, bytes });
             }
-            groups.push(Group { packed_bytes: range.end - range.start, members });
+            groups.push(RecipeGroup { packed_bytes: range.end - range.start, members });
             drafts.push(GroupDraft { range, costs });
         }
         let target = StreamName { diff_id: self.index.diff_id, bytes: self.index.stream_bytes };
@@ -350,19 +351,22 @@ impl<'a> LayerEncoder<'a> {
     }
 
     /// What is opened and closed.
-    fn nested(&self, origins: &[Origin]) -> Nested {
+    fn nested(&self, origins: &[PayloadOrigin]) -> NestedArchives {
         let inside = &self.plan.inside.target[self.ordinal as usize];
         let Some(parts) = &inside.parts else {
-            return Nested { opened: self.layout.opened.clone(), ..Nested::default() };
+            return NestedArchives {
+                opened: self.layout.opened.clone(),
+                ..NestedArchives::default()
+            };
         };
         let closed = inside.archives.iter().map(|archive| {
             let inner = archive.parts.end - archive.parts.start;
-            Closed { kind: archive.kind, inner }
+            ArchiveTarget { kind: archive.kind, inner }
         });
         let entries = &parts.index.entries;
         let inner = entries.iter().zip(&origins[origins.len() - entries.len()..]);
-        let told = inner.filter(|(_, origin)| is_length_told(**origin));
-        Nested {
+        let told = inner.filter(|(_, origin)| origin.has_stored_length());
+        NestedArchives {
             opened: self.layout.opened.clone(),
             closed: closed.collect(),
             inner_bytes: told.map(|(entry, _)| entry.payload.end - entry.payload.start).collect(),
@@ -372,9 +376,9 @@ impl<'a> LayerEncoder<'a> {
     }
 
     /// A piece's member; where the headers do not lead to its base, told by address.
-    fn member(&self, piece: &Piece, frames: &Frames) -> Member {
+    fn member(&self, piece: &Piece, frames: &Frames) -> GroupMember {
         let mut member = piece.member.clone();
-        if let ([Source::Own], Stretch::Entry(ordinal)) =
+        if let ([BaseSource::Own], Stretch::Entry(ordinal)) =
             (&member.sources[..], &self.stretches[member.payload as usize])
             && !frames.has_own[*ordinal as usize]
         {
@@ -383,7 +387,7 @@ impl<'a> LayerEncoder<'a> {
         member
     }
 
-    fn origins(&self, frames: &Frames) -> Vec<Origin> {
+    fn origins(&self, frames: &Frames) -> Vec<PayloadOrigin> {
         let mut payload_of = vec![0_u32; self.index.entries.len()];
         let inner = &self.plan.inner[self.ordinal as usize];
         let first_inner = u32::try_from(self.stretches.len() - inner.len());
@@ -392,7 +396,7 @@ impl<'a> LayerEncoder<'a> {
         for (payload, stretch) in (0_u32..).zip(&self.stretches) {
             let (choice, has_own) = match stretch {
                 Stretch::Raw(_) => {
-                    origins.push(Origin::Rebuilt);
+                    origins.push(PayloadOrigin::Rebuilt);
                     continue;
                 }
                 Stretch::Entry(ordinal) => {
@@ -402,18 +406,24 @@ impl<'a> LayerEncoder<'a> {
                 Stretch::Part(part) => (&inner[*part as usize], false),
             };
             origins.push(match &choice.content {
-                Content::Same(place) if choice.header == Some(*place) && has_own => Origin::Own,
-                Content::Same(place) if self.plan.is_inside(*place) => {
-                    Origin::Part(self.layout.number(self.plan, place.entry))
+                Content::Same(place) if choice.header == Some(*place) && has_own => {
+                    PayloadOrigin::Own
                 }
-                Content::Same(place) => Origin::Base(self.layout.payload(self.plan, *place).start),
-                Content::Repeat(before) => Origin::Repeat(match stretch {
+                Content::Same(place) if self.plan.is_inside(*place) => {
+                    PayloadOrigin::Part(self.layout.number(self.plan, place.entry))
+                }
+                Content::Same(place) => {
+                    PayloadOrigin::Base(self.layout.payload(self.plan, *place).start)
+                }
+                Content::Repeat(before) => PayloadOrigin::Repeat(match stretch {
                     Stretch::Part(_) => payload - (first_inner + before),
                     _ => payload - payload_of[*before as usize],
                 }),
-                Content::Built(..) => Origin::Rebuilt,
-                Content::Opened => Origin::Closed,
-                Content::Packed(part) => Origin::Packed(self.layout.number(self.plan, *part)),
+                Content::Built(..) => PayloadOrigin::Rebuilt,
+                Content::Opened => PayloadOrigin::Closed,
+                Content::Packed(part) => {
+                    PayloadOrigin::Packed(self.layout.number(self.plan, *part))
+                }
                 Content::Empty => unreachable!("an entry without payload is no stretch"),
             });
         }

@@ -23,7 +23,7 @@ use imgdelta_image::{
     survey::Survey,
     volume::{AddressSpace, Volume},
 };
-use imgdelta_layer::archive::{Archive, END_BYTES, is_zip_end, recognise};
+use imgdelta_layer::archive::{ArchiveKind, END_BYTES, is_zip_end, recognise};
 use std::{
     collections::{HashMap, HashSet},
     ops::Range,
@@ -103,7 +103,7 @@ pub(crate) struct TargetParts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TargetArchive {
     pub(crate) owner: Owner,
-    pub(crate) kind: Archive,
+    pub(crate) kind: ArchiveKind,
     /// Which of the parts are its.
     pub(crate) parts: Range<u32>,
 }
@@ -169,7 +169,7 @@ type Key = (PayloadDigest, u64);
 
 impl Look<'_> {
     /// For each layer the entries that are archives and that the base has not as they are.
-    fn wanted(&self, rebuilt: &[u32]) -> Result<Vec<Vec<(u32, Archive)>>> {
+    fn wanted(&self, rebuilt: &[u32]) -> Result<Vec<Vec<(u32, ArchiveKind)>>> {
         let held: HashSet<Key> = keys(&self.base.layers).collect();
         self.workers.map(rebuilt.to_vec(), |layer| {
             let index = &self.target.layers[layer as usize];
@@ -188,7 +188,7 @@ impl Look<'_> {
     }
 
     /// Recognises an archive by the first bytes of a file.
-    fn recognise(&self, index: &LayerIndex, entry: &Entry) -> Result<Option<Archive>> {
+    fn recognise(&self, index: &LayerIndex, entry: &Entry) -> Result<Option<ArchiveKind>> {
         if entry.kind != EntryKind::File || entry.payload.end - entry.payload.start < LEAST_BYTES {
             return Ok(None);
         }
@@ -202,7 +202,7 @@ impl Look<'_> {
         // Programs may be zip files: a line for the shell, and what it runs behind it.
         let mut end = [0; END_BYTES];
         stream.read_exact_at(entry.payload.end - END_BYTES as u64, &mut end)?;
-        Ok(is_zip_end(&end).then_some(Archive::Zip))
+        Ok(is_zip_end(&end).then_some(ArchiveKind::Zip))
     }
 }
 

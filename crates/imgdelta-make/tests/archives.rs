@@ -2,7 +2,9 @@
 
 use imgdelta_apply::{
     apply::{self, LayerForm},
-    delta::{Archive, Delta, DeltaWriter, How, LayerOutline, Origin, Outline, Recipe},
+    delta::{
+        ArchiveKind, Delta, DeltaWriter, LayerOutline, Outline, PayloadOrigin, Provenance, Recipe,
+    },
     sink,
 };
 use imgdelta_core::{Context, Error, Limits, Result, parallel::Workers, scratch::Scratch};
@@ -151,13 +153,13 @@ fn a_changed_member_costs_what_changed_in_it() {
         let (bytes, cost) = pair.make(ArchiveOptions::default(), 2);
         let recipe = recipe_of(&bytes);
         // The members that stayed are copied as they are stored; the one that changed is rebuilt.
-        let count = |wanted: fn(&Origin) -> bool| {
+        let count = |wanted: fn(&PayloadOrigin) -> bool| {
             recipe.origins.iter().filter(|origin| wanted(origin)).count()
         };
-        assert_eq!(count(|origin| *origin == Origin::Closed), 1, "{style:?}");
-        assert_eq!(count(|origin| matches!(origin, Origin::Packed(_))), 3, "{style:?}");
+        assert_eq!(count(|origin| *origin == PayloadOrigin::Closed), 1, "{style:?}");
+        assert_eq!(count(|origin| matches!(origin, PayloadOrigin::Packed(_))), 3, "{style:?}");
         assert_eq!(recipe.nested.compressions.len(), 1, "{style:?}");
-        assert_eq!(cost.layers[0].files[&How::OPENED].count, 1);
+        assert_eq!(cost.layers[0].files[&Provenance::OPENED].count, 1);
         let told = cost.files.iter().map(|file| file.bytes).sum::<u64>();
         assert!(told < 150, "{style:?}: {told} bytes");
         let (closed, _) = pair.make(ArchiveOptions::default().depth(0), 2);
@@ -189,7 +191,12 @@ fn members_are_found_in_other_archives_and_under_other_names() {
     assert!(
         matches!(
             inner[..4],
-            [Origin::Packed(_), Origin::Packed(_), Origin::Base(_), Origin::Part(_)]
+            [
+                PayloadOrigin::Packed(_),
+                PayloadOrigin::Packed(_),
+                PayloadOrigin::Base(_),
+                PayloadOrigin::Part(_)
+            ]
         ),
         "{inner:?}"
     );
@@ -226,7 +233,7 @@ fn members_of_compressed_tars_are_found_wherever_they_were() {
     let (bytes, _) = pair.make(ArchiveOptions::default(), 2);
     let recipe = recipe_of(&bytes);
     assert_eq!(recipe.nested.closed.len(), 2, "the file and the tar in it");
-    let is_part = |origin: &&Origin| matches!(origin, Origin::Part(_));
+    let is_part = |origin: &&PayloadOrigin| matches!(origin, PayloadOrigin::Part(_));
     assert_eq!(recipe.origins.iter().filter(is_part).count(), 2);
     pair.apply(bytes).unwrap();
 }
@@ -239,7 +246,7 @@ fn gzip_files_of_any_encoder_come_back() {
         let base = tar_of(&[("doc.gz", &gzip_at(&old, first))]);
         let pair = TestPair::new(&base, &tar_of(&[("doc.gz", &gzip_at(&new, level))]));
         let (bytes, cost) = pair.make(ArchiveOptions::default(), 2);
-        assert_eq!(cost.layers[0].files[&How::OPENED].count, 1);
+        assert_eq!(cost.layers[0].files[&Provenance::OPENED].count, 1);
         assert!(cost.files.iter().map(|file| file.bytes).sum::<u64>() < 120, "{cost}");
         pair.apply(bytes).unwrap();
     }
@@ -258,7 +265,7 @@ fn what_would_cost_the_receiver_too_much_travels_as_it_is_stored() {
     let pair = TestPair::new(&base, &target);
     let (bytes, cost) = pair.make(ArchiveOptions::default().nanoseconds_per_byte(0), 2);
     // The jar's one changed member is a part as it is stored; the gzip file has nothing else.
-    assert_eq!(cost.layers[0].files[&How::OPENED].count, 1);
+    assert_eq!(cost.layers[0].files[&Provenance::OPENED].count, 1);
     assert!(recipe_of(&bytes).nested.compressions.is_empty());
     pair.apply(bytes).unwrap();
 }
@@ -315,16 +322,16 @@ fn lies_about_archives_are_refused() {
         ("an archive that begins elsewhere", |r| r.nested.opened[0].address += 1),
         ("an archive that is shorter", |r| r.nested.opened[0].bytes -= 1),
         ("an archive of another kind", |r| {
-            r.nested.opened[0].kind = Archive::Gzip;
+            r.nested.opened[0].kind = ArchiveKind::Gzip;
         }),
         ("parts that are longer", |r| r.nested.opened[0].plain_bytes += 1),
         ("parts of a terabyte", |r| r.nested.opened[0].plain_bytes = 1 << 40),
         ("an archive of another kind made", |r| {
-            r.nested.closed[0].kind = Archive::Gzip;
+            r.nested.closed[0].kind = ArchiveKind::Gzip;
         }),
         ("a part that is not there", |r| {
             r.origins.iter_mut().for_each(|origin| {
-                if let Origin::Packed(part) = origin {
+                if let PayloadOrigin::Packed(part) = origin {
                     *part += 1_000_000;
                 }
             });

@@ -3,7 +3,7 @@
 
 use imgdelta_apply::{
     apply::{self, LayerForm},
-    delta::{Body, Delta, Envelope, How, Origin},
+    delta::{Delta, Envelope, LayerBody, PayloadOrigin, Provenance},
     sink,
 };
 use imgdelta_core::{Context, Error, Limits, Result, parallel::Workers, scratch::Scratch};
@@ -35,8 +35,7 @@ impl TestPair {
             image.blobs().write_layout(&dir.path().join(name));
             open(&dir.path().join(name))
         });
-        let images =
-            ImagePair::read(images, &SurveyOptions::default(), &context(&dir, 2)).unwrap();
+        let images = ImagePair::read(images, &SurveyOptions::default(), &context(&dir, 2)).unwrap();
         Self { dir, images }
     }
 
@@ -131,7 +130,10 @@ fn target_layers() -> Vec<Vec<u8>> {
 }
 
 fn images(packing: Packing) -> TestPair {
-    TestPair::new(&TestImage::new(base_layers(), packing), &TestImage::new(target_layers(), packing))
+    TestPair::new(
+        &TestImage::new(base_layers(), packing),
+        &TestImage::new(target_layers(), packing),
+    )
 }
 
 #[test]
@@ -160,8 +162,8 @@ fn each_file_comes_from_where_it_is_cheapest_and_the_cost_says_so() {
     let ways: Vec<LayerWay> = cost.layers.iter().map(|layer| layer.way).collect();
     assert_eq!(ways, [LayerWay::Kept, LayerWay::Rebuilt, LayerWay::Kept]);
     let count = |how| cost.layers[1].files.get(&how).map_or(0, |sum| sum.count);
-    assert_eq!([How::KEPT, How::MOVED, How::REPEATED].map(count), [1, 1, 1]);
-    assert_eq!([How::PATCHED, How::LITERAL].map(count), [4, 1]);
+    assert_eq!([Provenance::KEPT, Provenance::MOVED, Provenance::REPEATED].map(count), [1, 1, 1]);
+    assert_eq!([Provenance::PATCHED, Provenance::LITERAL].map(count), [4, 1]);
     let found = |path: &str| {
         let file = cost.files.iter().find(|file| file.path.to_string() == path);
         file.unwrap_or_else(|| panic!("{path} costs nothing")).found
@@ -241,14 +243,15 @@ fn two_layers_with_one_stream_share_a_recipe() {
     assert_eq!(cost.layers[2].bytes, 0);
     assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images.target().image.digest);
     let delta = Delta::open(Arc::new(delta), "test", &Limits::default()).unwrap();
-    assert_eq!(delta.layers()[1].body, Body::Recipe(0));
-    assert_eq!(delta.layers()[2].body, Body::Recipe(0));
+    assert_eq!(delta.layers()[1].body, LayerBody::Recipe(0));
+    assert_eq!(delta.layers()[2].body, LayerBody::Recipe(0));
 }
 
 /// What a delta's first recipe offers to other images.
 fn known(delta: &[u8]) -> ReusableRecipe {
     let delta = Delta::open(Arc::new(delta.to_vec()), "test", &Limits::default()).unwrap();
-    let ordinal = delta.layers().iter().position(|layer| layer.body == Body::Recipe(0)).unwrap();
+    let ordinal =
+        delta.layers().iter().position(|layer| layer.body == LayerBody::Recipe(0)).unwrap();
     let layer = &delta.layers()[ordinal];
     ReusableRecipe {
         recipe: delta.recipe(0).unwrap(),
@@ -344,7 +347,7 @@ fn little_memory_cuts_large_files_into_windows() {
     }
     let delta = Delta::open(Arc::new(cut), "test", &Limits::default()).unwrap();
     let recipe = delta.recipe(0).unwrap();
-    assert_eq!(recipe.origins, [Origin::Rebuilt]);
+    assert_eq!(recipe.origins, [PayloadOrigin::Rebuilt]);
     assert!(recipe.groups.iter().flat_map(|g| &g.members).all(|member| member.window.is_some()));
 }
 

@@ -10,7 +10,7 @@ use super::{
     table::Prepared,
 };
 use crate::{
-    delta::{Body, Delta},
+    delta::{Delta, LayerBody},
     sink::{BlobWriter, Sink},
 };
 use imgdelta_core::{
@@ -48,12 +48,12 @@ impl Maker<'_> {
     pub(super) fn make(&self, job: &Job, sink: &dyn Sink, notes: &mut Vec<Note>) -> Result<()> {
         let writer = sink.blob(&job.output)?;
         match (job.body, &job.wrapping) {
-            (Body::Kept, Wrapping::Copied) => self.copy_from_base(job, writer),
-            (Body::Carried(ordinal), Wrapping::Copied) => {
+            (LayerBody::Kept, Wrapping::Copied) => self.copy_from_base(job, writer),
+            (LayerBody::Carried(ordinal), Wrapping::Copied) => {
                 self.read_carried(job, ordinal, &mut |_| Ok(()))?;
                 self.copy(job, self.delta.carried(ordinal)?, writer)
             }
-            (Body::Recipe(_), Wrapping::Copied) => unreachable!("a recipe makes streams"),
+            (LayerBody::Recipe(_), Wrapping::Copied) => unreachable!("a recipe makes streams"),
             _ => self.make_from_stream(job, writer, notes),
         }
     }
@@ -94,19 +94,19 @@ impl Maker<'_> {
         };
         let mut output = Output::new(job, remake, writer, self.progress);
         match job.body {
-            Body::Recipe(ordinal) => {
+            LayerBody::Recipe(ordinal) => {
                 let prepared = self.recipes.prepared.get(&ordinal);
                 let prepared = prepared.expect("prepared for this job");
                 assemble(prepared, self.limits, &mut output)?;
             }
-            Body::Kept => match self.recipes.volume.stream(&job.stream.diff_id) {
+            LayerBody::Kept => match self.recipes.volume.stream(&job.stream.diff_id) {
                 Some(stream) => {
                     output
                         .fill(stream.bytes(), &mut |at, piece| stream.read_exact_at(at, piece))?;
                 }
                 None => self.inflate_from_base(job, &mut output, notes)?,
             },
-            Body::Carried(ordinal) => {
+            LayerBody::Carried(ordinal) => {
                 self.read_carried(job, ordinal, &mut |piece| output.push(piece))?;
             }
         }

@@ -5,7 +5,7 @@
 //! layer is put together.
 
 use super::table::{Lies, Prepared};
-use crate::delta::{Closed, Opened, Recipe};
+use crate::delta::{ArchiveSource, ArchiveTarget, Recipe};
 use imgdelta_core::{Context, Error, Result, progress::Progress, scratch::write_all_at};
 use imgdelta_image::{
     store::source::ReadAt,
@@ -46,7 +46,7 @@ pub(super) fn open(
         }
         depth += 1;
         // The format has held each against what is opened before it.
-        let is_there = |opened: &&Opened| opened.address + opened.bytes <= space.bytes();
+        let is_there = |opened: &&ArchiveSource| opened.address + opened.bytes <= space.bytes();
         let count = left.iter().take_while(is_there).count();
         let (now, later) = left.split_at(count);
         left = later;
@@ -82,7 +82,12 @@ struct Archives<'a> {
 }
 
 impl Archives<'_> {
-    fn open(&self, opened: &Opened, offset: u64, progress: &dyn Progress) -> Result<Vec<Part>> {
+    fn open(
+        &self,
+        opened: &ArchiveSource,
+        offset: u64,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Part>> {
         let place = || format!("{}, archive of the base at {}", self.place, opened.address);
         let slice = ArchiveBytes::new(self.space, opened.address, opened.bytes);
         let Some(opening) = OpenedArchive::read(opened.kind, &slice)? else {
@@ -137,7 +142,7 @@ impl Archives<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Closing {
     /// What it is.
-    pub closed: Closed,
+    pub closed: ArchiveTarget,
     /// How many archives it lies in.
     pub depth: u32,
     /// Which payload it is.

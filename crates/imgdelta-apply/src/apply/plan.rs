@@ -5,7 +5,7 @@
 
 use super::{Applied, AppliedLayer, Came, LayerForm};
 use crate::{
-    delta::{Body, Delta, Envelope, LayerHead, StreamName},
+    delta::{Delta, Envelope, LayerBody, LayerHead, StreamName},
     sink::{Outgoing, Wants},
 };
 use imgdelta_core::{BlobDigest, Error, MissingLayer, Result, verify::Hasher};
@@ -28,7 +28,7 @@ pub(super) struct Job {
     /// The first layer that names it.
     pub ordinal: usize,
     pub stream: StreamName,
-    pub body: Body,
+    pub body: LayerBody,
     /// How the stream becomes what is written.
     pub wrapping: Wrapping,
     pub output: Descriptor,
@@ -51,7 +51,7 @@ pub(super) enum Wrapping {
 
 impl Job {
     pub(super) fn recipe(&self) -> Option<u32> {
-        if let Body::Recipe(ordinal) = self.body { Some(ordinal) } else { None }
+        if let LayerBody::Recipe(ordinal) = self.body { Some(ordinal) } else { None }
     }
 
     /// Returns a job for each layer whose blob the delta makes.
@@ -65,7 +65,9 @@ impl Job {
     fn of(ordinal: usize, layer: &LayerHead, wants: Wants, layers: LayerForm) -> Option<Self> {
         let wants_streams = wants == Wants::Streams || layers == LayerForm::Uncompressed;
         let exact = match (&layer.body, &layer.envelope) {
-            (Body::Carried(_), _) | (Body::Kept, Envelope::Base) => Some(Wrapping::Copied),
+            (LayerBody::Carried(_), _) | (LayerBody::Kept, Envelope::Base) => {
+                Some(Wrapping::Copied)
+            }
             (_, Envelope::Stored) => Some(Wrapping::None),
             (_, Envelope::Deflate(recipe)) => Some(Wrapping::Deflate(recipe.clone())),
             (_, Envelope::Zstd(recipe)) => Some(Wrapping::Zstd(recipe.clone())),
@@ -140,9 +142,9 @@ impl Plan {
                 diff_id: job.stream.diff_id,
                 is_exact: job.is_exact,
                 came: match job.body {
-                    Body::Kept => Came::Kept,
-                    Body::Recipe(_) => Came::Rebuilt,
-                    Body::Carried(_) => Came::Carried,
+                    LayerBody::Kept => Came::Kept,
+                    LayerBody::Recipe(_) => Came::Rebuilt,
+                    LayerBody::Carried(_) => Came::Carried,
                 },
             }
         });
@@ -169,9 +171,9 @@ fn check_base(delta: &Delta, base: &[Image], jobs: &[Job]) -> Result<()> {
         let mut needed = BTreeSet::new();
         for (ordinal, layer) in delta.layers().iter().enumerate() {
             let needs = match layer.body {
-                Body::Kept => layer.stream == *stream,
-                Body::Recipe(recipe) => delta.recipe(recipe)?.sources.contains(stream),
-                Body::Carried(_) => false,
+                LayerBody::Kept => layer.stream == *stream,
+                LayerBody::Recipe(recipe) => delta.recipe(recipe)?.sources.contains(stream),
+                LayerBody::Carried(_) => false,
             };
             if needs {
                 needed.insert(ordinal + 1);
@@ -181,7 +183,7 @@ fn check_base(delta: &Delta, base: &[Image], jobs: &[Job]) -> Result<()> {
         missing.push(MissingLayer::Stream { diff_id: stream.diff_id, layers });
     }
     for job in jobs {
-        let is_copied = job.body == Body::Kept && job.wrapping == Wrapping::Copied;
+        let is_copied = job.body == LayerBody::Kept && job.wrapping == Wrapping::Copied;
         let has_stream = streams.contains(&job.stream.diff_id);
         if is_copied && has_stream && !blobs.contains(&job.output.digest) {
             let digest = job.output.digest;

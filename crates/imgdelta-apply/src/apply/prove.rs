@@ -13,7 +13,7 @@ use super::{
     prepare, rebuild, stored,
 };
 use crate::{
-    delta::{Body, Delta},
+    delta::{Delta, LayerBody},
     sink::Nothing,
 };
 use imgdelta_core::{
@@ -41,9 +41,9 @@ pub fn prove(
     let mut carried = BTreeSet::new();
     for (layer, head) in delta.layers().iter().enumerate() {
         match head.body {
-            Body::Kept => {}
-            Body::Recipe(ordinal) => drop(ordinals.insert(ordinal)),
-            Body::Carried(ordinal) => drop(carried.insert((ordinal, layer))),
+            LayerBody::Kept => {}
+            LayerBody::Recipe(ordinal) => drop(ordinals.insert(ordinal)),
+            LayerBody::Carried(ordinal) => drop(carried.insert((ordinal, layer))),
         }
     }
     let recipes = prepare(delta, stored(delta, ordinals, progress)?, volume, context)?;

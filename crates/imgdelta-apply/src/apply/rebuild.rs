@@ -7,6 +7,7 @@ use super::{
     nested,
     table::{Placed, Prepared},
 };
+use imgdelta_codec::pack;
 use imgdelta_codec::{CodecError, GroupDecoder, GroupLimits};
 use imgdelta_core::{
     Context, Error, LimitName, Limits, Result,
@@ -14,7 +15,6 @@ use imgdelta_core::{
     progress::{Progress, Stage},
     scratch::write_all_at,
 };
-use imgdelta_format::pack;
 use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap};
 
 /// Decodes all groups, the largest first, and closes the archives made of what they give.

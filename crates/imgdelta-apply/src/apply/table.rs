@@ -5,7 +5,7 @@
 //! no payload and decodes none.
 
 use super::nested::{self, Closing, Part};
-use crate::delta::{Member, Origin, Recipe, Source, StoredRecipe, is_length_told};
+use crate::delta::{BaseSource, GroupMember, PayloadOrigin, Recipe, StoredRecipe};
 use imgdelta_core::{Context, Error, LimitName, Limits, Result, progress::Progress};
 use imgdelta_image::volume::{AddressSpace, Volume};
 use imgdelta_layer::headers::HeaderReader;
@@ -84,7 +84,7 @@ struct Ends {
 /// A member with its place.
 #[derive(Clone, Debug)]
 pub(super) struct Placed<'a> {
-    pub member: &'a Member,
+    pub member: &'a GroupMember,
     /// Where in the scratch file it begins.
     pub offset: u64,
     pub bytes: u64,
@@ -95,8 +95,8 @@ impl Placed<'_> {
     /// Returns the ranges of the address space that make the member's base.
     pub(super) fn base(&self) -> impl Iterator<Item = Option<(u64, u64)>> {
         self.member.sources.iter().map(|source| match *source {
-            Source::Own => self.own,
-            Source::Slice { address, bytes } => Some((address, bytes)),
+            BaseSource::Own => self.own,
+            BaseSource::Slice { address, bytes } => Some((address, bytes)),
         })
     }
 }
@@ -151,7 +151,7 @@ impl Prepared {
     }
 
     /// Finds a member's place.
-    pub(super) fn placed<'a>(&self, member: &'a Member) -> Result<Placed<'a>> {
+    pub(super) fn placed<'a>(&self, member: &'a GroupMember) -> Result<Placed<'a>> {
         let found = self.rebuilt.binary_search_by_key(&member.payload, |rebuilt| rebuilt.payload);
         let Ok(at) = found else {
             let what = format!("a member makes payload {}, which is not rebuilt", member.payload);
@@ -228,12 +228,12 @@ impl Prepared {
             for _ in 0..closing.closed.inner {
                 let ordinal = self.payloads.len();
                 let origin = self.recipe.origins[ordinal];
-                let bytes = if is_length_told(origin) { told.next() } else { None };
+                let bytes = if origin.has_stored_length() { told.next() } else { None };
                 ends.depth = depth;
                 self.locate(bytes, None, ends)?;
                 inner_bytes = inner_bytes.saturating_add(self.payloads[ordinal].bytes);
                 let part = match origin {
-                    Origin::Packed(part) => self.parts[part as usize].told,
+                    PayloadOrigin::Packed(part) => self.parts[part as usize].told,
                     _ => None,
                 };
                 self.told.push(part);
@@ -256,9 +256,9 @@ impl Prepared {
             return Err(self.wrong(format_args!("payload {ordinal} has no origin")));
         };
         let (address, found) = match (origin, own) {
-            (Origin::Own, own) => own.unwrap_or((0, 0)),
-            (Origin::Base(address), _) => (address, bytes.unwrap_or(0)),
-            (Origin::Repeat(distance), _) => {
+            (PayloadOrigin::Own, own) => own.unwrap_or((0, 0)),
+            (PayloadOrigin::Base(address), _) => (address, bytes.unwrap_or(0)),
+            (PayloadOrigin::Repeat(distance), _) => {
                 let earlier = ordinal.checked_sub(distance as usize);
                 let earlier = earlier.and_then(|at| self.payloads.get(at)).copied();
                 return match earlier {
@@ -273,18 +273,18 @@ impl Prepared {
                     }
                 };
             }
-            (Origin::Part(part) | Origin::Packed(part), _) => {
+            (PayloadOrigin::Part(part) | PayloadOrigin::Packed(part), _) => {
                 let Some(part) = self.parts.get(part as usize) else {
                     let count = self.parts.len();
                     let what = format!("payload {ordinal} is part {part} of {count} of archives");
                     return Err(self.wrong(what));
                 };
                 match (origin, part.stored) {
-                    (Origin::Part(_), _) => (part.address, part.bytes),
+                    (PayloadOrigin::Part(_), _) => (part.address, part.bytes),
                     (_, stored) => stored.unwrap_or((part.address, 0)),
                 }
             }
-            (Origin::Rebuilt, _) => {
+            (PayloadOrigin::Rebuilt, _) => {
                 let payload = u32::try_from(ordinal).expect("payloads are limited");
                 let (bytes, offset) = (bytes.unwrap_or(0), ends.scratch_bytes);
                 self.rebuilt.push(Rebuilt { payload, bytes, offset, own });
@@ -294,7 +294,7 @@ impl Prepared {
                 self.payloads.push(Payload { bytes, lies: Lies::Scratch(offset) });
                 return Ok(());
             }
-            (Origin::Closed, _) => {
+            (PayloadOrigin::Closed, _) => {
                 let (bytes, offset) = (bytes.unwrap_or(0), ends.closed_bytes);
                 let Some(&closed) = self.recipe.nested.closed.get(self.closings.len()) else {
                     return Err(self.wrong(format_args!("payload {ordinal} is no archive")));

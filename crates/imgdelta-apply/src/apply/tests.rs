@@ -4,7 +4,7 @@ mod making;
 
 use super::*;
 use crate::{
-    delta::{Body, Delta, Envelope, Origin, Recipe, Source, Window},
+    delta::{BaseSource, Delta, Envelope, LayerBody, PayloadOrigin, PayloadWindow, Recipe},
     sink,
 };
 use imgdelta_core::{
@@ -375,11 +375,11 @@ const LIES: &[Lie] = &[
     ("payload 0: 14 bytes from", |recipe| {
         let end: u64 = recipe.sources.iter().map(|source| source.bytes).sum();
         recipe.groups[0].members.remove(0);
-        recipe.origins[0] = Origin::Base(end - 5);
+        recipe.origins[0] = PayloadOrigin::Base(end - 5);
     }),
     ("payload 0 of 14 bytes should be its base entry's, of 13", |recipe| {
         recipe.groups[0].members.remove(0);
-        recipe.origins[0] = Origin::Own;
+        recipe.origins[0] = PayloadOrigin::Own;
     }),
     ("members make part of payload 0 by none", |recipe| {
         recipe.groups[0].members.remove(0);
@@ -389,26 +389,26 @@ const LIES: &[Lie] = &[
         recipe.groups[0].members.push(member);
     }),
     ("members make part of payload 1 by none", |recipe| {
-        recipe.groups[0].members[1].window = Some(Window { offset: 0, bytes: 100 });
+        recipe.groups[0].members[1].window = Some(PayloadWindow { offset: 0, bytes: 100 });
     }),
     ("members make part of payload 1 twice", |recipe| {
-        recipe.groups[0].members[1].window = Some(Window { offset: 0, bytes: 9000 });
+        recipe.groups[0].members[1].window = Some(PayloadWindow { offset: 0, bytes: 9000 });
     }),
     ("leaves payload 1 of 9015", |recipe| {
-        recipe.groups[0].members[2].window = Some(Window { offset: 4507, bytes: 4509 });
+        recipe.groups[0].members[2].window = Some(PayloadWindow { offset: 4507, bytes: 4509 });
     }),
     ("payload 5 repeats none of its 15 bytes", |recipe| {
-        recipe.origins[5] = Origin::Repeat(2);
+        recipe.origins[5] = PayloadOrigin::Repeat(2);
     }),
     ("7 payloads have an origin, but there are 6", |recipe| {
-        recipe.origins.push(Origin::Base(0));
+        recipe.origins.push(PayloadOrigin::Base(0));
     }),
     ("payload 5 has no origin", |recipe| {
         recipe.origins.pop();
     }),
     ("a member's own base, but it has none", |recipe| {
         let group = recipe.groups.last_mut().unwrap();
-        group.members.last_mut().unwrap().sources = vec![Source::Own];
+        group.members.last_mut().unwrap().sources = vec![BaseSource::Own];
     }),
     ("group 0: base does not fit", |recipe| {
         recipe.groups[0].members[1].sources.clear();
@@ -510,7 +510,7 @@ fn carried_blobs_come_out_and_are_compared() {
         for ((outline, layer), ordinal) in
             making.outline.layers.iter_mut().zip(&scene.target.layers).zip(0..)
         {
-            outline.body = Body::Carried(ordinal);
+            outline.body = LayerBody::Carried(ordinal);
             outline.envelope = Envelope::Unmade;
             making.carried.push(making::blob(&scene.target, layer));
         }

@@ -4,7 +4,7 @@
 
 use super::{Recipe, of_format, read_range};
 use imgdelta_core::{Error, LimitName, Limits, Result, limits::Ceiling};
-use imgdelta_format::{ReadLimits, recipe::Front};
+use imgdelta_format::{ReadLimits, recipe::RecipeFront};
 use imgdelta_image::store::source::{RangeReader, ReadAt};
 use std::{
     fmt::Display,
@@ -104,11 +104,11 @@ pub(super) fn front(
     range: &Range<u64>,
     place: &str,
     limits: &ReadLimits,
-) -> Result<Front> {
+) -> Result<RecipeFront> {
     let head_bytes = head_bytes(source, range, place, limits)?;
-    let count = Front::most_bytes(limits).min(head_bytes);
+    let count = RecipeFront::most_bytes(limits).min(head_bytes);
     let start = read_range(source, range.start, count, place)?;
-    Front::from_bytes(&start, limits).map_err(|error| of_format(place, &error))
+    RecipeFront::from_bytes(&start, limits).map_err(|error| of_format(place, &error))
 }
 
 /// Returns the recipe's length without its groups, which is not more than there is.
@@ -119,9 +119,10 @@ fn head_bytes(
     limits: &ReadLimits,
 ) -> Result<u64> {
     let there = range.end - range.start;
-    let count = there.min(Front::LENGTH_BYTES as u64);
+    let count = there.min(RecipeFront::LENGTH_BYTES as u64);
     let start = read_range(source, range.start, count, place)?;
-    let bytes = Front::recipe_bytes(&start, limits).map_err(|error| of_format(place, &error))?;
+    let bytes =
+        RecipeFront::recipe_bytes(&start, limits).map_err(|error| of_format(place, &error))?;
     if bytes > there {
         let what = format!("a recipe of {bytes} bytes, there are {there}");
         return Err(Error::bad_input(place, what));

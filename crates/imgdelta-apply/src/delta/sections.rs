@@ -7,7 +7,10 @@ use super::{of_format, read_range};
 use imgdelta_core::{Difference, Error, Result, limits::Ceiling};
 use imgdelta_format::{
     ReadLimits,
-    container::{self, DIGEST_BYTES, Digest, HEAD_BYTES, Kind, MAJOR, SectionHead, TRAILER_BYTES},
+    container::{
+        self, DIGEST_BYTES, HEAD_BYTES, MAJOR, SectionDigest, SectionHead, SectionKind,
+        TRAILER_BYTES,
+    },
 };
 use imgdelta_image::store::source::ReadAt;
 use std::ops::Range;
@@ -16,7 +19,7 @@ use std::ops::Range;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Section {
     /// What it holds.
-    pub kind: Kind,
+    pub kind: SectionKind,
     /// Whether a reader must know the kind.
     pub is_required: bool,
     /// Where its payload begins.
@@ -40,7 +43,7 @@ pub(super) struct Sections {
 }
 
 impl Sections {
-    pub(super) fn of(&self, kind: Kind) -> impl Iterator<Item = &Section> {
+    pub(super) fn of(&self, kind: SectionKind) -> impl Iterator<Item = &Section> {
         self.list.iter().filter(move |section| section.kind == kind)
     }
 
@@ -79,7 +82,7 @@ impl Sections {
         whole.update(&end.head_and_table);
         compare(&whole, end.digest, || format!("{place}, end at {at}"))?;
         if let Some(new) = list.iter().find(|section| {
-            section.is_required && matches!(section.kind, Kind::Other(_) | Kind::End)
+            section.is_required && matches!(section.kind, SectionKind::Other(_) | SectionKind::End)
         }) {
             let number = new.kind.number();
             let what = format!(
@@ -118,7 +121,7 @@ struct End {
     at: u64,
     table: Vec<SectionHead>,
     head_and_table: Vec<u8>,
-    digest: Digest,
+    digest: SectionDigest,
 }
 
 impl End {
@@ -152,7 +155,7 @@ impl End {
         let (head, head_bytes) =
             SectionHead::read(&section).map_err(|error| of_format(end_place(), &error))?;
         let told = (head_bytes + DIGEST_BYTES) as u64;
-        let is_end = head.kind == Kind::End && head.is_required;
+        let is_end = head.kind == SectionKind::End && head.is_required;
         if !is_end || bytes.checked_sub(told) != Some(head.bytes) {
             return Err(wrong("no end section"));
         }
@@ -190,24 +193,28 @@ fn check_section(
         at += count;
     }
     let digest = read_range(source, end, DIGEST_BYTES as u64, place)?;
-    let digest: Digest = digest.try_into().expect("as many bytes as were read");
+    let digest: SectionDigest = digest.try_into().expect("as many bytes as were read");
     compare(&hasher, digest, || super::section_place(place, &section))?;
     whole.update(&head).update(&digest);
     Ok(section)
 }
 
-fn compare(hasher: &blake3::Hasher, expected: Digest, place: impl Fn() -> String) -> Result<()> {
+fn compare(
+    hasher: &blake3::Hasher,
+    expected: SectionDigest,
+    place: impl Fn() -> String,
+) -> Result<()> {
     let found = digest_of(hasher);
     if found == expected {
         return Ok(());
     }
-    let hex = |digest: Digest| format!("{:032x}", u128::from_be_bytes(digest));
+    let hex = |digest: SectionDigest| format!("{:032x}", u128::from_be_bytes(digest));
     let difference = Difference::Section { expected: hex(expected), found: hex(found) };
     Err(Error::Mismatch { place: place(), difference })
 }
 
 /// Ends a hash as sections have them.
-pub(super) fn digest_of(hasher: &blake3::Hasher) -> Digest {
+pub(super) fn digest_of(hasher: &blake3::Hasher) -> SectionDigest {
     let full = hasher.finalize();
     full.as_bytes()[..DIGEST_BYTES].try_into().expect("as many bytes as were cut")
 }

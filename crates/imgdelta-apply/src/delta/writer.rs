@@ -3,14 +3,14 @@
 //! The same calls give the same bytes. Nothing is held but what is being written, and nothing is
 //! decided: whoever calls has the outline ready.
 
-use super::{Kind, LayerCost, Outline, Recipe, sections::digest_of};
+use super::{LayerCost, Outline, Recipe, SectionKind, sections::digest_of};
 use imgdelta_core::{Error, Result, limits::Ceiling};
 use imgdelta_format::{
     container::{self, SectionHead},
     cost,
     limits::written,
-    outline::Body,
-    recipe::Source,
+    outline::LayerBody,
+    recipe::BaseSource,
 };
 use std::io::{self, Read, Write};
 
@@ -31,7 +31,7 @@ impl<W: Write> DeltaWriter<W> {
     pub fn new(out: W, outline: &Outline) -> Result<Self> {
         let count = outline.layers.len() as u64;
         Ceiling::fixed(written::LAYERS).admit(count, "count of layers", PLACE)?;
-        let used = |ordinal: fn(&Body) -> Option<u32>| {
+        let used = |ordinal: fn(&LayerBody) -> Option<u32>| {
             outline
                 .layers
                 .iter()
@@ -39,14 +39,14 @@ impl<W: Write> DeltaWriter<W> {
                 .max()
                 .map_or(0, |n| n + 1)
         };
-        let recipes = used(|body| if let Body::Recipe(n) = body { Some(*n) } else { None });
-        let carried = used(|body| if let Body::Carried(n) = body { Some(*n) } else { None });
+        let recipes = used(|body| if let LayerBody::Recipe(n) = body { Some(*n) } else { None });
+        let carried = used(|body| if let LayerBody::Carried(n) = body { Some(*n) } else { None });
         let (whole, sections) = (blake3::Hasher::new(), Vec::new());
         let mut writer = Self { out, whole, sections, written_bytes: 0, recipes, carried };
         let head = container::head();
         writer.whole.update(&head);
         writer.write(&head)?;
-        writer.section_of(Kind::Outline, &outline.to_bytes())?;
+        writer.section_of(SectionKind::Outline, &outline.to_bytes())?;
         Ok(writer)
     }
 
@@ -55,28 +55,32 @@ impl<W: Write> DeltaWriter<W> {
         let head = recipe.to_bytes();
         check_written(recipe, &head)?;
         let bytes = recipe.group_bytes();
-        self.section(Kind::Recipe, &head, bytes, groups)
+        self.section(SectionKind::Recipe, &head, bytes, groups)
     }
 
     /// Writes the next recipe, `bytes` long with its groups, as another delta has it.
     pub fn stored_recipe(&mut self, bytes: u64, recipe: &mut dyn Read) -> Result<()> {
-        self.section(Kind::Recipe, &[], bytes, recipe)
+        self.section(SectionKind::Recipe, &[], bytes, recipe)
     }
 
     /// Writes the next carried blob, `bytes` long.
     pub fn carried(&mut self, bytes: u64, blob: &mut dyn Read) -> Result<()> {
-        self.section(Kind::Carried, &[], bytes, blob)
+        self.section(SectionKind::Carried, &[], bytes, blob)
     }
 
     /// Writes where the bytes go, a value for each layer; at most once.
     pub fn cost(&mut self, costs: &[LayerCost]) -> Result<()> {
-        self.section_of(Kind::Cost, &cost::to_bytes(costs))
+        self.section_of(SectionKind::Cost, &cost::to_bytes(costs))
     }
 
     /// Ends the file and returns where it was written to, and its length.
     pub fn finish(mut self) -> Result<(W, u64)> {
         let count = |kind| self.sections.iter().filter(|section| section.kind == kind).count();
-        let found = (count(Kind::Recipe), count(Kind::Carried), count(Kind::Cost).max(1));
+        let found = (
+            count(SectionKind::Recipe),
+            count(SectionKind::Carried),
+            count(SectionKind::Cost).max(1),
+        );
         let expected = (self.recipes as usize, self.carried as usize, 1);
         if found != expected {
             let what = format!(
@@ -85,7 +89,7 @@ impl<W: Write> DeltaWriter<W> {
             return Err(Error::bad_input(PLACE, what));
         }
         let table = container::table(&self.sections);
-        let mut end = SectionHead::new(Kind::End, table.len() as u64).to_bytes();
+        let mut end = SectionHead::new(SectionKind::End, table.len() as u64).to_bytes();
         end.extend_from_slice(&table);
         let digest = digest_of(self.whole.update(&end));
         end.extend_from_slice(&digest);
@@ -96,14 +100,14 @@ impl<W: Write> DeltaWriter<W> {
         Ok((self.out, self.written_bytes))
     }
 
-    fn section_of(&mut self, kind: Kind, payload: &[u8]) -> Result<()> {
+    fn section_of(&mut self, kind: SectionKind, payload: &[u8]) -> Result<()> {
         self.section(kind, payload, 0, &mut io::empty())
     }
 
     /// Writes a section of `start` and `rest_bytes` bytes from `rest`.
     fn section(
         &mut self,
-        kind: Kind,
+        kind: SectionKind,
         start: &[u8],
         rest_bytes: u64,
         rest: &mut dyn Read,
@@ -145,7 +149,7 @@ impl<W: Write> DeltaWriter<W> {
 fn check_written(recipe: &Recipe, head: &[u8]) -> Result<()> {
     let members = || recipe.groups.iter().flat_map(|group| &group.members);
     let slices = members()
-        .filter(|member| member.sources != [Source::Own])
+        .filter(|member| member.sources != [BaseSource::Own])
         .map(|member| member.sources.len())
         .sum::<usize>();
     for (limit, found, what) in [

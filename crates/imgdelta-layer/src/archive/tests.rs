@@ -48,7 +48,7 @@ impl InnerPayloads for TestArchive {
 }
 
 /// Opens an archive; `None` if it is not valid.
-fn open(kind: Archive, archive: &[u8]) -> Option<TestArchive> {
+fn open(kind: ArchiveKind, archive: &[u8]) -> Option<TestArchive> {
     let space = space(archive);
     let slice = ArchiveBytes::new(&space, 0, archive.len() as u64);
     let opening = OpenedArchive::read(kind, &slice).unwrap()?;
@@ -77,7 +77,7 @@ fn open(kind: Archive, archive: &[u8]) -> Option<TestArchive> {
     Some(contents)
 }
 
-fn closed(kind: Archive, contents: &TestArchive) -> Result<Vec<u8>> {
+fn closed(kind: ArchiveKind, contents: &TestArchive) -> Result<Vec<u8>> {
     let mut made = Vec::new();
     let bytes = close(kind, contents, &Silent, &mut |at, piece| {
         let end = usize::try_from(at).unwrap() + piece.len();
@@ -103,14 +103,14 @@ fn members() -> Vec<ZipMember<'static>> {
 fn zip_files_of_all_styles_come_back() {
     for style in ZipStyle::ALL {
         let archive = zip_of(&members(), style);
-        let contents = open(Archive::Zip, &archive).unwrap_or_else(|| panic!("{style:?}"));
+        let contents = open(ArchiveKind::Zip, &archive).unwrap_or_else(|| panic!("{style:?}"));
         assert_eq!(contents.bytes[0], b"Manifest-Version: 1.0\r\nManifest-Version: 1.0\r\n");
         // A compressed empty member stores two bytes.
         assert_eq!(contents.bytes[1], [3, 0], "{style:?}");
         assert_eq!(contents.bytes[2], b"as it is");
         assert_eq!(contents.bytes[3], [b'x'; 5000]);
         assert_eq!(contents.bytes.len(), 5);
-        assert!(closed(Archive::Zip, &contents).unwrap() == archive, "{style:?}");
+        assert!(closed(ArchiveKind::Zip, &contents).unwrap() == archive, "{style:?}");
     }
 }
 
@@ -118,38 +118,38 @@ fn zip_files_of_all_styles_come_back() {
 fn structure_does_not_depend_on_contents() {
     let with = |content| zip_of(&[("name", content, true)], ZipStyle::Descriptors);
     let [one, other] = [&b"one content"[..], &b"quite another one, and longer"[..]]
-        .map(|content| open(Archive::Zip, &with(content)).unwrap().bytes.pop().unwrap());
+        .map(|content| open(ArchiveKind::Zip, &with(content)).unwrap().bytes.pop().unwrap());
     assert_eq!(one, other);
 }
 
 #[test]
 fn gzip_files_of_several_members_come_back() {
     let archive = [gzip(b"one"), gzip(b""), gzip(&[b'y'; 9000]), vec![0; 17]].concat();
-    let contents = open(Archive::Gzip, &archive).unwrap();
+    let contents = open(ArchiveKind::Gzip, &archive).unwrap();
     assert_eq!(contents.bytes, [[&b"one"[..], &[b'y'; 9000]].concat()]);
-    assert_eq!(closed(Archive::Gzip, &contents).unwrap(), archive);
+    assert_eq!(closed(ArchiveKind::Gzip, &contents).unwrap(), archive);
 }
 
 #[test]
 fn tar_files_with_any_bytes_between_contents_come_back() {
     let long = "directory/".repeat(20);
     let sound = tar_of(&[("a", b"one"), (&long, &[7; 2000]), ("empty", b""), ("b", b"two")]);
-    let contents = open(Archive::Tar, &sound).unwrap();
+    let contents = open(ArchiveKind::Tar, &sound).unwrap();
     assert_eq!(contents.bytes[..3], [b"one".to_vec(), vec![7; 2000], b"two".to_vec()]);
     let twice = [sound.clone(), sound.clone(), b"rubbish".repeat(200)].concat();
-    assert_eq!(open(Archive::Tar, &twice).unwrap().bytes.len(), 7);
+    assert_eq!(open(ArchiveKind::Tar, &twice).unwrap().bytes.len(), 7);
     for archive in [sound, twice] {
-        let contents = open(Archive::Tar, &archive).unwrap();
-        assert!(closed(Archive::Tar, &contents).unwrap() == archive);
+        let contents = open(ArchiveKind::Tar, &archive).unwrap();
+        assert!(closed(ArchiveKind::Tar, &contents).unwrap() == archive);
     }
 }
 
 #[test]
 fn cut_archives_do_not_grow_and_flipped_bytes_do_not_panic() {
     for (kind, archive) in [
-        (Archive::Zip, zip_of(&members(), ZipStyle::Descriptors)),
-        (Archive::Gzip, [gzip(b"one two three"), gzip(b"four")].concat()),
-        (Archive::Tar, tar_of(&[("a", b"one two three"), ("b", b"four")])),
+        (ArchiveKind::Zip, zip_of(&members(), ZipStyle::Descriptors)),
+        (ArchiveKind::Gzip, [gzip(b"one two three"), gzip(b"four")].concat()),
+        (ArchiveKind::Tar, tar_of(&[("a", b"one two three"), ("b", b"four")])),
     ] {
         for cut in 0..archive.len() {
             let Some(contents) = open(kind, &archive[..cut]) else { continue };
@@ -170,14 +170,14 @@ fn cut_archives_do_not_grow_and_flipped_bytes_do_not_panic() {
 #[test]
 fn wrong_structures_are_refused() {
     let archive = zip_of(&members(), ZipStyle::Ahead);
-    let sound = open(Archive::Zip, &archive).unwrap();
+    let sound = open(ArchiveKind::Zip, &archive).unwrap();
     let structure = sound.bytes.last().unwrap();
     for cut in 0..structure.len() {
         let mut bytes = sound.bytes.clone();
         bytes.last_mut().unwrap().truncate(cut);
         let contents = TestArchive { bytes, recipes: sound.recipes.clone() };
         assert!(
-            matches!(closed(Archive::Zip, &contents), Err(Error::BadInput { .. })),
+            matches!(closed(ArchiveKind::Zip, &contents), Err(Error::BadInput { .. })),
             "{cut} bytes"
         );
     }
@@ -185,7 +185,7 @@ fn wrong_structures_are_refused() {
     let mut bytes = sound.bytes.clone();
     *bytes.last_mut().unwrap() = vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0];
     let contents = TestArchive { bytes, recipes: sound.recipes };
-    assert!(matches!(closed(Archive::Zip, &contents), Err(Error::BadInput { .. })));
+    assert!(matches!(closed(ArchiveKind::Zip, &contents), Err(Error::BadInput { .. })));
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn content_longer_than_the_limit_is_refused() {
     let archive = zip_of(&[("bomb", &vec![0; 100_000], true)], ZipStyle::Ahead);
     let space = space(&archive);
     let slice = ArchiveBytes::new(&space, 0, archive.len() as u64);
-    let opening = OpenedArchive::read(Archive::Zip, &slice).unwrap().unwrap();
+    let opening = OpenedArchive::read(ArchiveKind::Zip, &slice).unwrap().unwrap();
     let mut seen = 0;
     let inflated = opening.parts[0].inflate(&slice, 1000, &Silent, &mut |piece| {
         seen += piece.len();
@@ -212,7 +212,7 @@ proptest! {
             bytes.splice(0..0, *b"PK\x03\x04");
             bytes.extend(*b"PK\x05\x06\0\0\0\0\x01\0\x01\0\x10\0\0\0\x08\0\0\0\0\0");
         }
-        for kind in [Archive::Zip, Archive::Gzip, Archive::Tar] {
+        for kind in [ArchiveKind::Zip, ArchiveKind::Gzip, ArchiveKind::Tar] {
             if let Some(contents) = open(kind, &bytes) {
                 let _ = closed(kind, &contents);
             }
@@ -227,7 +227,7 @@ proptest! {
         let members: Vec<ZipMember<'_>> =
             contents.iter().enumerate().map(|(n, content)| ("name", &content[..], n % 2 == 0)).collect();
         let archive = zip_of(&members, ZipStyle::ALL[style]);
-        let opened = open(Archive::Zip, &archive).unwrap();
-        prop_assert_eq!(closed(Archive::Zip, &opened).unwrap(), archive);
+        let opened = open(ArchiveKind::Zip, &archive).unwrap();
+        prop_assert_eq!(closed(ArchiveKind::Zip, &opened).unwrap(), archive);
     }
 }

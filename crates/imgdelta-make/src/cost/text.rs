@@ -4,7 +4,7 @@
 
 use super::{Cost, LayerLine};
 use crate::options::Preset;
-use imgdelta_apply::delta::How;
+use imgdelta_apply::delta::Provenance;
 use imgdelta_core::{
     path::escaped,
     size::{Exact, Grouped, Human},
@@ -47,9 +47,9 @@ impl Cost {
                 ordinal + 1,
                 Grouped(layer.bytes),
                 Grouped(layer.header_bytes),
-                of(How::PATCHED),
-                of(How::OPENED),
-                of(How::LITERAL),
+                of(Provenance::PATCHED),
+                of(Provenance::OPENED),
+                of(Provenance::LITERAL),
                 Grouped(layer.envelope_bytes),
                 Grouped(layer.blob_bytes),
                 Why(layer)

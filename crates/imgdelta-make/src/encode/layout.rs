@@ -6,7 +6,7 @@ use crate::{
     sources::{Choice, Content, Place},
 };
 use imgdelta_core::{DiffId, Result};
-use imgdelta_format::recipe::{Opened, StreamName};
+use imgdelta_format::recipe::{ArchiveSource, StreamName};
 use imgdelta_image::{index::LayerIndex, volume::AddressSpace};
 use std::{collections::HashMap, ops::Range};
 
@@ -15,7 +15,7 @@ use std::{collections::HashMap, ops::Range};
 pub(super) struct Layout {
     pub(super) sources: Vec<StreamName>,
     /// The archives that are opened, in the order of their parts behind the sources.
-    pub(super) opened: Vec<Opened>,
+    pub(super) opened: Vec<ArchiveSource>,
     /// Where each base layer's stream begins; `None` for those not used.
     starts: Vec<Option<u64>>,
     /// For each archive of the base where its parts begin, and the number of the first; `None`
@@ -82,7 +82,7 @@ impl Layout {
             };
             let plain_bytes = archive.plain.end - archive.plain.start;
             let (bytes, kind) = (archive.bytes, archive.kind);
-            layout.opened.push(Opened { address, bytes, kind, plain_bytes });
+            layout.opened.push(ArchiveSource { address, bytes, kind, plain_bytes });
             at += plain_bytes;
             number += archive.parts.end - archive.parts.start;
         }

@@ -14,7 +14,7 @@ use crate::{
 };
 use imgdelta_codec::encode_memory;
 use imgdelta_core::Result;
-use imgdelta_format::recipe::{Member, Source};
+use imgdelta_format::recipe::{BaseSource, GroupMember};
 use imgdelta_image::volume::{AddressSpace, LayerStream};
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ use std::ops::Range;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     /// What the recipe says of it.
-    pub(super) member: Member,
+    pub(super) member: GroupMember,
     /// Whether it is of a part inside an archive.
     pub(super) is_inside: bool,
     /// Where in the target's stream it lies, or among the parts.
@@ -140,8 +140,8 @@ impl Cutter<'_> {
         let base_bytes: u64 = base.iter().map(|range| range.end - range.start).sum();
         let memory_bytes = self.memory(base_bytes, target_bytes, head);
         if memory_bytes <= self.memory_bytes {
-            let sources = if is_own { vec![Source::Own] } else { slices(&base) };
-            let member = Member { payload, window: None, sources };
+            let sources = if is_own { vec![BaseSource::Own] } else { slices(&base) };
+            let member = GroupMember { payload, window: None, sources };
             return Ok(vec![Piece { member, is_inside, target, base, memory_bytes }]);
         }
         let first = base.first().cloned().unwrap_or_default();
@@ -164,7 +164,7 @@ impl Cutter<'_> {
             let start = target.start + window.offset;
             Piece {
                 memory_bytes: self.memory(range.end - range.start, window.bytes, &[]),
-                member: Member { payload, window: Some(window), sources: slices(&base) },
+                member: GroupMember { payload, window: Some(window), sources: slices(&base) },
                 is_inside,
                 target: start..start + window.bytes,
                 base,
@@ -210,9 +210,11 @@ fn read_pieces(
 }
 
 /// The parts of a base by their addresses.
-pub(super) fn slices(base: &[Range<u64>]) -> Vec<Source> {
-    let slice =
-        |range: &Range<u64>| Source::Slice { address: range.start, bytes: range.end - range.start };
+pub(super) fn slices(base: &[Range<u64>]) -> Vec<BaseSource> {
+    let slice = |range: &Range<u64>| BaseSource::Slice {
+        address: range.start,
+        bytes: range.end - range.start,
+    };
     base.iter().map(slice).collect()
 }
 

@@ -6,7 +6,7 @@
 
 use crate::landmarks::Finder;
 use imgdelta_core::Result;
-use imgdelta_format::recipe::Window;
+use imgdelta_format::recipe::PayloadWindow;
 use std::{collections::HashMap, ops::Range};
 
 /// Reads a range in pieces, in order.
@@ -18,7 +18,7 @@ pub(super) fn cut(
     read_base: &mut Reader<'_>,
     target_bytes: u64,
     read_target: &mut Reader<'_>,
-) -> Result<Vec<(Window, Range<u64>)>> {
+) -> Result<Vec<(PayloadWindow, Range<u64>)>> {
     let mut known: HashMap<u64, u64> = HashMap::new();
     let mut finder = Finder::new(RARITY);
     read_base(0..base_bytes, &mut |piece| {
@@ -35,7 +35,7 @@ pub(super) fn cut(
         read_target(offset..offset + bytes, &mut |piece| {
             finder.feed(piece, |_, landmark| places.extend(known.get(&landmark)));
         })?;
-        cuts.push((Window { offset, bytes }, densest(places, base_bytes)));
+        cuts.push((PayloadWindow { offset, bytes }, densest(places, base_bytes)));
         offset += bytes;
     }
     Ok(cuts)
@@ -121,6 +121,6 @@ mod tests {
             sink(&vec![2; 1 << 20]);
             Ok(())
         });
-        assert_eq!(cuts.unwrap(), [(Window { offset: 0, bytes: 1 << 20 }, 0..0)]);
+        assert_eq!(cuts.unwrap(), [(PayloadWindow { offset: 0, bytes: 1 << 20 }, 0..0)]);
     }
 }

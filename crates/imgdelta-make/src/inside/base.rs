@@ -7,14 +7,14 @@ use super::{
 use imgdelta_core::Result;
 use imgdelta_format::recipe::StreamName;
 use imgdelta_image::volume::{AddressSpace, SpillFile};
-use imgdelta_layer::archive::{Archive, PartCompression};
+use imgdelta_layer::archive::{ArchiveKind, PartCompression};
 use std::{collections::HashSet, ops::Range};
 
 /// An archive of the base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BaseArchive {
     pub(crate) at: At,
-    pub(crate) kind: Archive,
+    pub(crate) kind: ArchiveKind,
     /// How long it is as it lies there.
     pub(crate) bytes: u64,
     /// Where its parts lie among all.

@@ -9,7 +9,7 @@ use imgdelta_image::{
     volume::{AddressSpace, SpillFile},
 };
 use imgdelta_layer::archive::{
-    Archive, ArchiveBytes, ArchivePart, OpenedArchive, PartCompression, START_BYTES, recognise,
+    ArchiveBytes, ArchiveKind, ArchivePart, OpenedArchive, PartCompression, START_BYTES, recognise,
 };
 use std::{ops::Range, sync::Arc};
 
@@ -18,7 +18,7 @@ use std::{ops::Range, sync::Arc};
 pub(super) struct Candidate<T> {
     /// Whose it is.
     pub(super) owner: T,
-    pub(super) kind: Archive,
+    pub(super) kind: ArchiveKind,
     pub(super) path: LayerPath,
     /// Where it lies.
     pub(super) space: AddressSpace,
@@ -39,7 +39,7 @@ pub(super) struct Kept {
     pub(super) digest: PayloadDigest,
     pub(super) crc: u32,
     /// What they are, by the first of them.
-    pub(super) kind: Option<Archive>,
+    pub(super) kind: Option<ArchiveKind>,
 }
 
 impl Kept {

@@ -10,8 +10,8 @@ use imgdelta_deflate::{DetectOptions, Detector, Recipe};
 use imgdelta_format::recipe::StreamName;
 use imgdelta_image::volume::{AddressSpace, SpillFile};
 use imgdelta_layer::archive::{
-    Archive, ArchiveBytes, ArchivePart, InnerCoding, InnerPayloads, OpenedArchive, PartCompression,
-    close,
+    ArchiveBytes, ArchiveKind, ArchivePart, InnerCoding, InnerPayloads, OpenedArchive,
+    PartCompression, close,
 };
 use std::collections::{HashMap, HashSet};
 
@@ -38,13 +38,13 @@ impl Look<'_> {
     pub(super) fn open_target(
         &self,
         layer: u32,
-        wanted: Vec<(u32, Archive)>,
+        wanted: Vec<(u32, ArchiveKind)>,
         base: Option<&OpenedBase>,
     ) -> Result<TargetParts> {
         let index = &self.target.layers[layer as usize];
         let name = StreamName { diff_id: index.diff_id, bytes: index.stream_bytes };
         let space = AddressSpace::new(self.volume, &[name])?;
-        let of_entry = |(entry, kind): (u32, Archive)| {
+        let of_entry = |(entry, kind): (u32, ArchiveKind)| {
             let owner = &index.entries[entry as usize];
             Candidate {
                 owner: Owner::Entry(entry),
@@ -197,11 +197,11 @@ impl Look<'_> {
     /// compresses to what it stores, finding out how has shown.
     fn closes(
         &self,
-        kind: Archive,
+        kind: ArchiveKind,
         slice: &ArchiveBytes<'_>,
         opening: &OpenedArchive,
     ) -> Result<bool> {
-        if kind == Archive::Gzip {
+        if kind == ArchiveKind::Gzip {
             return Ok(true);
         }
         let stored = Stored { slice, opening };

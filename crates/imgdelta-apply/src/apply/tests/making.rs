@@ -4,8 +4,8 @@
 //! windows, so that those occur. Holds everything in memory.
 
 use crate::delta::{
-    Body, DeltaWriter, Envelope, Group, LayerOutline, Member, Nested, Origin, Outline, Recipe,
-    Source, StreamName, Window,
+    BaseSource, DeltaWriter, Envelope, GroupMember, LayerBody, LayerOutline, NestedArchives,
+    Outline, PayloadOrigin, PayloadWindow, Recipe, RecipeGroup, StreamName,
 };
 use imgdelta_codec::{Effort, GroupEncoder};
 use imgdelta_core::{DiffId, Limits, PayloadDigest, path::LayerPath, progress::Silent};
@@ -78,7 +78,7 @@ impl Making {
             let has_blob = |known: &Layer| known.descriptor.digest == layer.descriptor.digest;
             let mut outline = LayerOutline {
                 stream_bytes: target.name.bytes,
-                body: Body::Kept,
+                body: LayerBody::Kept,
                 envelope: envelope(&blob_bytes, &target.stream),
             };
             if base.layers.iter().any(has_blob) {
@@ -89,7 +89,7 @@ impl Making {
                 if made.is_none() {
                     recipes.push(recipe(&target, &sources));
                 }
-                outline.body = Body::Recipe(u32::try_from(ordinal).unwrap());
+                outline.body = LayerBody::Recipe(u32::try_from(ordinal).unwrap());
             }
             layers.push(outline);
         }
@@ -164,16 +164,16 @@ fn recipe(target: &Known, sources: &[Known]) -> (Recipe, Vec<u8>) {
             .digest
             .map_or((None, None), |digest| (by_content.get(&digest), repeats.get(&digest)));
         origins.push(match (&found, moved, repeated) {
-            (Some((_, _, old, _)), ..) if *old == payload => Origin::Own,
-            (_, Some(address), _) => Origin::Base(*address),
-            (.., Some(earlier)) => Origin::Repeat(u32::try_from(ordinal - earlier).unwrap()),
+            (Some((_, _, old, _)), ..) if *old == payload => PayloadOrigin::Own,
+            (_, Some(address), _) => PayloadOrigin::Base(*address),
+            (.., Some(earlier)) => PayloadOrigin::Repeat(u32::try_from(ordinal - earlier).unwrap()),
             _ => {
                 members.extend(members_of(
                     ordinal,
                     payload,
                     found.map(|(_, _, old, at)| (old, at)),
                 ));
-                Origin::Rebuilt
+                PayloadOrigin::Rebuilt
             }
         });
         repeats.extend(entry.digest.map(|digest| (digest, ordinal)));
@@ -187,7 +187,7 @@ fn recipe(target: &Known, sources: &[Known]) -> (Recipe, Vec<u8>) {
         }
         let packed = encoder.finish();
         let members = members.iter().map(|(member, ..)| member.clone()).collect();
-        groups.push(Group { packed_bytes: packed.len() as u64, members });
+        groups.push(RecipeGroup { packed_bytes: packed.len() as u64, members });
         bytes.extend(packed);
     }
     let recipe = Recipe {
@@ -195,7 +195,7 @@ fn recipe(target: &Known, sources: &[Known]) -> (Recipe, Vec<u8>) {
         sources: sources.iter().map(|source| source.name).collect(),
         headers: headers.finish(),
         origins,
-        nested: Nested::default(),
+        nested: NestedArchives::default(),
         groups,
     };
     (recipe, bytes)
@@ -206,20 +206,20 @@ fn members_of(
     ordinal: usize,
     payload: Vec<u8>,
     old: Option<(Vec<u8>, u64)>,
-) -> Vec<(Member, Vec<u8>, Vec<u8>)> {
+) -> Vec<(GroupMember, Vec<u8>, Vec<u8>)> {
     let member =
-        |window, sources| Member { payload: u32::try_from(ordinal).unwrap(), window, sources };
+        |window, sources| GroupMember { payload: u32::try_from(ordinal).unwrap(), window, sources };
     let Some((old, address)) = old.filter(|(old, _)| !old.is_empty()) else {
         return vec![(member(None, Vec::new()), Vec::new(), payload)];
     };
     if payload.len() < LONG_BYTES {
-        return vec![(member(None, vec![Source::Own]), old, payload)];
+        return vec![(member(None, vec![BaseSource::Own]), old, payload)];
     }
     let (middle, old_middle) = (payload.len() / 2, old.len() / 2);
     let window = |start: usize, end: usize| {
-        Some(Window { offset: start as u64, bytes: (end - start) as u64 })
+        Some(PayloadWindow { offset: start as u64, bytes: (end - start) as u64 })
     };
-    let slice = |start: usize, end: usize| Source::Slice {
+    let slice = |start: usize, end: usize| BaseSource::Slice {
         address: address + start as u64,
         bytes: (end - start) as u64,
     };
@@ -227,7 +227,7 @@ fn members_of(
     let parts = vec![slice(old_middle, old.len()), slice(0, old_middle)];
     let swapped = [&old[old_middle..], &old[..old_middle]].concat();
     vec![
-        (member(window(0, middle), vec![Source::Own]), old, payload[..middle].to_vec()),
+        (member(window(0, middle), vec![BaseSource::Own]), old, payload[..middle].to_vec()),
         (member(window(middle, payload.len()), parts), swapped, payload[middle..].to_vec()),
     ]
 }
