@@ -40,23 +40,8 @@ impl Scratch {
 }
 
 /// Writes all of `bytes` at `offset`, without a cursor, so that several threads may.
-#[cfg(unix)]
 pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
-}
-
-/// Writes all of `bytes` at `offset`.
-#[cfg(windows)]
-pub fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let count = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
-        if count == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        bytes = &bytes[count..];
-        offset += count as u64;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -70,7 +55,6 @@ mod tests {
         let scratch = Scratch::in_dir(dir.path()).unwrap();
         let mut file = scratch.file().unwrap();
         file.write_all(b"bytes").unwrap();
-        #[cfg(unix)]
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         let missing = dir.path().join("missing");
         let error = Scratch::in_dir(&missing).unwrap_err();

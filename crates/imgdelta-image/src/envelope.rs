@@ -1,6 +1,6 @@
 //! From a layer's blob to its tar stream: recognise the compression, decode, verify.
 //!
-//! Decoding holds one buffer of the blob and one of the stream, whatever the layer's size, and
+//! Decoding holds one buffer of the blob and one of the stream, for layers of any size, and
 //! hashes both sides. The bytes decide the compression, since media types are often wrong. Bytes of
 //! no known compression are the stream itself. Never looks inside the stream; `tarscan` does.
 //!

@@ -167,7 +167,7 @@ impl Image {
                 present: vec![platform.to_string()],
             });
         }
-        // Without a platform in the options, the only image is taken whatever its platform.
+        // Without a platform in the options, the only image is taken, of any platform.
         if options.platform.is_none() && Platform::host().distance(&platform).is_none() {
             notes.push(Note::new(
                 &place,

@@ -135,7 +135,7 @@ impl fmt::Display for RegistryReference {
 fn split_name(text: &str) -> std::result::Result<(PathBuf, Option<ImageName>), String> {
     let (path, name) = match split_digest(text)? {
         (path, Some(digest)) => {
-            // People who know both `:TAG` and `@DIGEST` write `x:@sha256:…` too.
+            // `x:@sha256:…` is a common mix of `:TAG` and `@DIGEST`.
             let path = path.strip_suffix(':').unwrap_or(path);
             if path.contains(':') {
                 return Err("a tag and a digest together; use one of them".into());

@@ -1,4 +1,4 @@
-//! Images are read the same over every transport, and damage is told truthfully.
+//! Every transport gives the same image, and damage is reported as what it is.
 
 use imgdelta_core::{Difference, Error, Limits, Result, progress::Silent};
 use imgdelta_image::{
@@ -90,7 +90,7 @@ fn bare_archives_are_recognised_and_a_path_with_a_colon_wins() {
 }
 
 #[test]
-fn any_single_flipped_or_cut_byte_of_a_blob_is_told_by_its_digest() {
+fn any_flipped_or_cut_byte_of_a_blob_fails_its_digest_or_size() {
     for packing in Packing::ALL {
         let whole = tiny(packing).blobs();
         for digest in whole.by_digest.keys() {
@@ -262,7 +262,7 @@ fn platforms_choose_through_nested_indexes_and_attestations_are_skipped() {
 }
 
 #[test]
-fn what_is_no_image_says_what_it_is() {
+fn an_artifact_that_is_not_an_image_is_named() {
     let refused = |media_type: &str| {
         let mut blobs = Blobs::default();
         let config = blobs.add_json(media_type, &json!({}));
@@ -286,7 +286,7 @@ fn what_is_no_image_says_what_it_is() {
 }
 
 #[test]
-fn a_missing_tag_lists_those_there_are() {
+fn a_missing_tag_lists_the_present_ones() {
     let mut blobs = tiny(Packing::Gzip).blobs();
     let other = tiny(Packing::Zstd).store(&mut blobs);
     blobs.tag(other, "v2\x1b");

@@ -1,4 +1,4 @@
-//! Builds tiny images in code, so that tests need no files but their own source.
+//! Builds tiny images in code, so that tests need no files except their own source.
 //!
 //! Start from [`TestImage::new`], turn it into [`Blobs`], damage those if the test is about damage,
 //! and write them as a layout or an archive. Panics on every failure: it runs in tests only.

@@ -24,7 +24,6 @@ impl Temporary {
         loop {
             let mut builder = tempfile::Builder::new();
             builder.prefix(PREFIX);
-            #[cfg(unix)]
             builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(READABLE_BY_ALL));
             let file = builder.tempfile_in(directory).map_err(Error::io(directory.display()))?;
             // Between its making and its locking another start may take it for abandoned.
@@ -79,16 +78,11 @@ pub(super) fn sweep(directory: &Path) {
 }
 
 fn sync_directory(directory: &Path) -> Result<()> {
-    // Elsewhere a directory cannot be opened, and a rename is on the disk when it returns.
-    if cfg!(unix) {
-        let opened = File::open(directory).and_then(|directory| directory.sync_all());
-        opened.map_err(Error::io(directory.display()))?;
-    }
-    Ok(())
+    let opened = File::open(directory).and_then(|directory| directory.sync_all());
+    opened.map_err(Error::io(directory.display()))
 }
 
 const PREFIX: &str = ".imgdelta-";
 
 /// As a file made without further thought: the user's mask takes away what it takes away.
-#[cfg(unix)]
 const READABLE_BY_ALL: u32 = 0o666;

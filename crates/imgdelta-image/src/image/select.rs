@@ -149,7 +149,7 @@ impl IndexWalk<'_> {
         if let (Some((at, _)), None) = (unstated.next(), unstated.next()) {
             return Ok(at);
         }
-        // Without a platform in the options, the only image is taken whatever its platform.
+        // Without a platform in the options, the only image is taken, of any platform.
         if self.options.platform.is_none() && images.len() == 1 {
             return Ok(0);
         }

@@ -51,7 +51,7 @@ impl Members {
         self.by_path.contains_key(&LayerPath::parse(name.as_bytes()))
     }
 
-    /// Follows links to a file's range; `None` if there is no such member.
+    /// Follows links to a file's range; `None` without such a member.
     pub(super) fn find(&self, name: &str, place: &str) -> Result<Option<MemberRange>> {
         let wrong = |what: &str| {
             Error::bad_input(place, format_args!("member {:?} {what}", escaped(name.as_bytes())))

@@ -1,4 +1,4 @@
-//! A store in memory: for tests, and for programs that get images from places of their own.
+//! A store in memory, for tests and for programs with their own source of images.
 //!
 //! Never checks a digest; readers do.
 
@@ -42,7 +42,7 @@ impl MemoryStore {
         self.blobs.insert(digest, bytes.into());
     }
 
-    /// Names a manifest or index; a tag that is there is moved.
+    /// Tags a manifest or index; moves the tag if it exists.
     pub fn tag(&mut self, tag: impl Into<String>, manifest: Descriptor) {
         self.tags.insert(tag.into(), manifest);
     }
@@ -87,7 +87,12 @@ impl Store for MemoryStore {
             }
             None => match self.tags.len() {
                 1 => Ok(self.tags.values().cloned().collect()),
-                _ => Err(missing("a single image, as no name was given,".into())),
+                0 => Err(Error::bad_input(PLACE, "holds no image")),
+                count => {
+                    let tags: Vec<&str> = self.tags.keys().map(String::as_str).collect();
+                    let what = format!("holds {count} images; name one of {}", tags.join(", "));
+                    Err(Error::bad_input(PLACE, what))
+                }
             },
         }
     }

@@ -26,7 +26,7 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
-    /// Returns true if members of this kind have no payload, whatever size their header states.
+    /// Returns true if members of this kind have no payload, even if their header states a size.
     pub(super) fn is_header_only(self) -> bool {
         !matches!(self, Self::File | Self::Other(_))
     }
@@ -47,7 +47,7 @@ pub struct ExtendedAttribute {
 pub struct SparseMap {
     /// Offset and length of each range, ascending.
     ///
-    /// No range is empty or touches the next, so one file has one map, whatever its writer's cuts.
+    /// No range is empty or touches the next, so one file has one map, however its writer cuts it.
     pub segments: Vec<(u64, u64)>,
 }
 
