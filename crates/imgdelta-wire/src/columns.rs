@@ -126,6 +126,7 @@ mod tests {
         let mut columns = Columns::<3>::of(vec![vec![1], vec![2]]);
         columns.append(&Columns::of(vec![vec![3], Vec::new(), vec![4], vec![5]]));
         assert_eq!(columns.all(), &[vec![1, 3], vec![2], vec![4]]);
+        assert_eq!(columns.column(0), [1, 3]);
         assert_eq!(columns.take(0), [1, 3]);
         assert_eq!(columns.column(0), []);
     }

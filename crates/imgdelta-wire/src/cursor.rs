@@ -219,6 +219,8 @@ mod tests {
         let wide = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2];
         assert_eq!(error(&wide), overlong(10, 11));
         assert_eq!(error(&[0xff; 12]), overlong(10, 11));
+        assert_eq!(error(&[0xff; 10]), overlong(10, 11));
+        assert_eq!(error(&[0xff; 9]), WireError::Truncated { at: 0, needed: 10, left: 9 });
         assert_eq!(overlong(1, 2).to_string(), "offset 0: an integer takes 2 bytes, should take 1");
     }
 

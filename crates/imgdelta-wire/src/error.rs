@@ -96,3 +96,24 @@ impl fmt::Display for WireError {
 }
 
 impl std::error::Error for WireError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_an_offset_an_expected_and_a_found_value() {
+        let cases = [
+            (WireError::Truncated { at: 7, needed: 5, left: 3 }, (7, 5, 3)),
+            (WireError::Overlong { at: 8, most: 2, found: 4 }, (8, 2, 4)),
+            (WireError::OutOfRange { at: 9, expected: 6, distance: -7 }, (9, 6, u64::MAX - 6)),
+            (WireError::TrailingBytes { at: 10, left: 4 }, (10, 10, 14)),
+        ];
+        for (error, values) in cases {
+            assert_eq!((error.at(), error.expected(), error.found()), values, "{error}");
+        }
+        assert_eq!(cases[0].0.to_string(), "offset 7: 3 bytes left, 5 needed");
+        assert_eq!(cases[2].0.to_string(), "offset 9: -7 from 6 is out of range");
+        assert_eq!(cases[3].0.to_string(), "offset 10: 4 bytes behind the end");
+    }
+}
