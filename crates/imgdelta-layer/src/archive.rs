@@ -7,7 +7,7 @@
 //! An archive of the target is closed from *inner payloads*, which match the parts one by one. Each
 //! is compressed as it was, by the models of `imgdelta-deflate`.
 //!
-//! OpenedArchive depends on the archive's bytes alone, so both sides of a delta get the same parts.
+//! Opening depends on the archive's bytes alone, so both sides of a delta get the same parts.
 //! `docs/format-archives.md` is normative.
 
 mod bytes;
@@ -117,7 +117,7 @@ pub fn is_zip_end(end: &[u8; END_BYTES]) -> bool {
     end.starts_with(&zip::END) && end.ends_with(&[0, 0])
 }
 
-/// InnerPayloads payloads of an archive that is being closed.
+/// Inner payloads of an archive that is being closed.
 pub trait InnerPayloads {
     /// Returns the number of inner payloads.
     fn count(&self) -> usize;

@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn huge_counts_and_growing_paths_are_refused() {
         assert_eq!(read_findings(&[VERSION, 0xff, 0xff, 0xff, 0xff, 0x7f]), None);
-        // One long path, then many that share all of it but for one more byte.
+        // One long path, then many that share all of it and add one byte.
         let mut bytes = vec![VERSION, 1, 0, FILE_LIST];
         write_len(&mut bytes, 100_001);
         write_len(&mut bytes, 0);

@@ -100,11 +100,9 @@ fn node_order(a: &str, b: &str) -> Option<Ordering> {
     Some(parse(a)?.cmp_precedence(&parse(b)?))
 }
 
-/// Compares versions of PEP 440, except local ones, whose order only their builder knows.
+/// Compares versions by PEP 440, without their local parts, which have no order across builders.
 fn python_order(a: &str, b: &str) -> Option<Ordering> {
-    let parse = |version: &str| {
-        version.parse::<pep440_rs::Version>().ok().map(|version| version.without_local())
-    };
+    let parse = |version: &str| version.parse().ok().map(pep440_rs::Version::without_local);
     Some(parse(a)?.cmp(&parse(b)?))
 }
 
@@ -200,6 +198,7 @@ mod tests {
                 "1.2_alpha1 1.2_rc1-r0 1.2-r0 1.2-r1 1.2-r10 1.2_p1-r0 1.2a-r0 1.2b-r0 1.2.1-r0",
             ),
             (Ecosystem::Python, "1.0.dev1 1.0a1 1.0b2 1.0rc1 1.0 1.0.post1 1.0.1 1.1 1.10 1!0.1"),
+            (Ecosystem::Python, "1.0 1.0-1 1.0.post2 1.0.1"),
             (
                 Ecosystem::Node,
                 "1.0.0-alpha 1.0.0-alpha.1 1.0.0-alpha.beta 1.0.0-beta.2 1.0.0-beta.11 1.0.0-rc.1 1.0.0 1.0.10",
@@ -223,7 +222,13 @@ mod tests {
         assert_eq!(order(Ecosystem::Node, "1.0.0", "latest"), None);
         assert_eq!(order(Ecosystem::Python, "1.0", "1.0.unknown"), None);
         assert_eq!(order(Ecosystem::Apk, "1.0_new", "1.0_old"), None);
-        assert_eq!(order(Ecosystem::Dpkg, "1.0", "1.00"), Some(Ordering::Equal));
+        for (ecosystem, a, b) in [
+            (Ecosystem::Dpkg, "1.0", "1.00"),
+            (Ecosystem::Python, "1.0+local.1", "1.0.0+local.2"),
+            (Ecosystem::Node, "v1.0.0+build.1", "1.0.0+build.2"),
+        ] {
+            assert_eq!(order(ecosystem, a, b), Some(Ordering::Equal), "{ecosystem}: {a} {b}");
+        }
     }
 
     proptest! {

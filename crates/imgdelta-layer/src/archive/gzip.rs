@@ -1,6 +1,6 @@
 //! Gzip files: one part, which is the inflated content of all members.
 //!
-//! OpenedArchive skips headers, trailers and the bytes behind the last member; the recipe that closes the
+//! Opening skips headers, trailers and the bytes behind the last member; the recipe that closes the
 //! file has them.
 
 use super::{
