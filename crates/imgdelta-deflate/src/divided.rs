@@ -1,8 +1,8 @@
 //! A recipe with restart points, where its streams can be cut into spans.
 //!
 //! pgzip's segments and pigz's blocks need no points. In other streams a *restart point* is the
-//! first byte of a block. Go's and zlib's lazy levels index every position of the last 32 KiB, so
-//! a point needs only a position, a bit, and the number of literals before it: about six bytes.
+//! first byte of a block. Go's and zlib's lazy levels index every position of the last 32 KiB. So a
+//! point is only a position, a bit, and the number of literals before it: about six bytes.
 //! Other encoders parse a few chunks in advance, and a point is the first byte of a chunk.
 //! A recipe without points has the byte form of version 1, and one with points that of version 2.
 //! Never finds points, and never remakes a stream.
@@ -33,8 +33,8 @@ pub struct RestartPoint {
 }
 
 /// Most literals before a point that are parsed again. zlib's search stops earlier if the byte
-/// before has a good copy, which can depend on all literals since the last copy. No stream so far
-/// needed more than this.
+/// before has a good copy. That can depend on all literals since the last copy, and no stream so
+/// far needed more than this.
 pub const MAX_LITERALS: u64 = 255;
 /// Most plain bytes between two points: a span is held in memory. A span ends with a block, and the
 /// longest block of an encoder has 32768 copies of 258 bytes, so twice the usual spans fit.

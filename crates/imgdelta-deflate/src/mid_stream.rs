@@ -3,8 +3,8 @@
 //! The lazy levels index every position in their buffer, so they can start at any block. Other
 //! encoders index only some of the positions, which depend on the parse. They start *warm*: they
 //! parse a few chunks of 65535 bytes before the start, with an empty index.
-//! If one whole chunk then has the same tokens as in the stream, so has everything behind it:
-//! older positions are out of reach, and within the chunk both parses index the same positions.
+//! If one whole chunk then has the same tokens as in the stream, so has everything behind it.
+//! Older positions are out of reach, and within the chunk both parses index the same positions.
 //! `detect` tries if that is the case. Never searches for restart points.
 
 use crate::bits::BitWriter;

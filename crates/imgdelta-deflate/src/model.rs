@@ -111,8 +111,8 @@ impl EncoderModel {
     }
 
     /// Estimates the nanoseconds of remaking one plain byte on one core, for callers with a time
-    /// budget. The numbers are measured on layers of a Linux distribution, on a machine of 2020, and
-    /// rounded up. Input that is made to be slow takes up to twenty times longer at high levels.
+    /// budget. The numbers are rounded measurements of layers of a Linux distribution, on a machine
+    /// of 2020. Input that is made to be slow takes up to twenty times longer at high levels.
     pub fn nanoseconds_per_byte(&self) -> u32 {
         match *self {
             Self::Golang { level: 0 }

@@ -1,12 +1,12 @@
 //! The 64 KiB sliding buffer and hash chains that all lazy parsers share.
 //!
-//! zlib, Go and klauspost's upper levels use the same structures: a buffer of twice the window that
-//! drops its lower half near its end, a table of the newest positions by hash, and a chain of older
-//! positions. Here each chain entry has four older positions, because a walk over single links
-//! waits for memory at every step.
-//! A position is a buffer index plus one in 16 bits, and zero is no position. So the tables fit
-//! into the cache, and each slide lowers all entries (about 3 % of the time). The slides are at the
-//! same places as in the originals, because a candidate must still be in the buffer.
+//! zlib, Go and klauspost's upper levels use the same structures. A buffer of twice the window
+//! drops its lower half when it is nearly full. A table has the newest position of each hash, and
+//! chains have the older ones. Here each chain entry has four older positions, because a walk over
+//! single links waits for memory at every step.
+//! A position is a buffer index plus one in 16 bits, and zero means none. So the tables fit into
+//! the cache, and each slide lowers all entries (about 3 % of the time). The slides are at the same
+//! places as in the originals, because a candidate must still be in the buffer.
 //! Never searches.
 
 use crate::alphabet::MAX_COPY;

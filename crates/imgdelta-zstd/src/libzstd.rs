@@ -1,8 +1,8 @@
 //! Calls the reference encoder with the parameters of an earlier call.
 //!
-//! The output depends on the version (this crate builds 1.5.7), the level, the size if it was
-//! known in advance, the use of jobs, and the directive that came with the last bytes. Never
-//! emulates another version.
+//! The output depends on the version, which is 1.5.7 here, on the level, and on the use of jobs. It
+//! also depends on a size that is known in advance, and on the directive that came with the last
+//! bytes. Never emulates another version.
 
 use crate::frame::FrameHeader;
 use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, zstd_sys::ZSTD_EndDirective};

@@ -6,8 +6,8 @@
 //! no model fits, the tokens are recorded.
 //!
 //! Cost: a few hundredths of a second for the prefix, and one compression of the whole stream.
-//! Never returns a recipe that was not verified on the whole stream, except through [`ModelCandidates`] and
-//! [`MemberScan`], whose callers verify.
+//! Never returns a recipe that was not verified on the whole stream. The callers of
+//! [`ModelCandidates`] and [`MemberScan`] verify it themselves.
 
 mod streamed;
 mod survey;
@@ -35,7 +35,7 @@ pub struct DetectOptions {
     /// after two megabytes are rare, and three of them were never seen.
     pub full_trials: usize,
     /// Most members. The bytes behind them are copied. A million by default, as in
-    /// [`RecipeLimits`](crate::Limits).
+    /// [`RecipeLimits`](crate::RecipeLimits).
     pub members: usize,
     /// The model to try first, `None` by default. Most members of an archive have the same encoder.
     pub first: Option<EncoderModel>,

@@ -1,8 +1,8 @@
 //! Detection of streams that are too long for memory. The caller reads them in pieces.
 //!
-//! An [`ModelCandidates`] takes the first bytes of a member and proposes models that make these bytes. A
-//! [`MemberScan`] then takes the member piece by piece, and finds its end and its restart points, or
-//! records it. Neither verifies the whole stream: the caller remakes it from the recipe and
+//! [`ModelCandidates`] takes the first bytes of a member and proposes models that make these bytes.
+//! [`MemberScan`] then takes the member piece by piece. It finds the end and the restart points, or
+//! records the member. Neither verifies the whole stream: the caller remakes it from the recipe and
 //! compares. Never holds more than the first bytes, an inflater and the result.
 
 use super::survey::{StreamSurvey, WrapperHint};
@@ -81,7 +81,7 @@ pub struct MemberScanResult {
     pub trailer: [u8; GZIP_TRAILER_BYTES],
     /// The restart points of the stream, with member index 0.
     pub points: Vec<RestartPoint>,
-    /// The record, if one was made.
+    /// The record. `None` if the scan did not record, or if the record is too long.
     pub record: Option<EncoderModel>,
 }
 

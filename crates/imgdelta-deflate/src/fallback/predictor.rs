@@ -20,8 +20,8 @@ pub(super) struct SearchProfile {
     pub(super) last: bool,
 }
 
-/// The profiles that are tried: fast, middle and slow levels of most encoders, then zlib-ng's levels
-/// 2 to 6. Records have the index of a profile, so new ones go to the end.
+/// The profiles that are tried: fast, middle and slow levels of most encoders, then levels 2 to 6 of
+/// zlib-ng. Records have the index of a profile, so new ones go to the end.
 pub(super) const SEARCH_PROFILES: [SearchProfile; 13] = [
     profile(1, 258, 0),
     profile(4, 32, 0),

@@ -103,9 +103,8 @@ impl LazyParser {
     /// buffer, and the block starts at `index`. `None` at levels whose index depends on the parse.
     ///
     /// No other state is needed. Behind a copy the parser has no state. Behind a literal its state
-    /// is the copy at the first byte of the block, and that search does not depend on the byte
-    /// before: if the byte before had a copy that is long enough to stop the search, it would be
-    /// that copy and not a literal.
+    /// is the copy at the first byte of the block. That search does not depend on the byte before,
+    /// because only a long copy there stops it, and then that byte is not a literal.
     pub(super) fn resume(level: i8, plain: &[u8], index: usize, has_slid: bool) -> Option<Self> {
         let mut lazy = Self::new(level)?;
         if lazy.effort.index_inside.is_some() {

@@ -2,9 +2,9 @@
 //!
 //! Re-created from its behaviour; credit: The Go Authors (BSD-3-Clause, see NOTICE). The output of
 //! every level is the same since at least Go 1.19, and does not depend on the sizes of writes.
-//! Levels 2 to 9 search hash chains ([`lazy`]), level 1 tries one candidate per position ([`fast`]),
-//! level -2 has only literals, and level 0 stores. Each stream ends with an empty stored block,
-//! which is its only final block. Go 1.27 replaced this encoder with klauspost's: see `klauspost`.
+//! Levels 2 to 9 search hash chains ([`lazy`]), and level 1 tries one candidate per position
+//! ([`fast`]). Level -2 has only literals, and level 0 stores. Each stream ends with an empty stored
+//! block, its only final block. Go 1.27 replaced this encoder with klauspost's: see `klauspost`.
 //!
 //! Never flushes in the middle of a stream: no known writer of layers does.
 
@@ -55,7 +55,7 @@ impl GoEncoder {
         Some(Self { parser: GoParser::Lazy(Box::new(lazy)), bits: BitWriter::new() })
     }
 
-    /// Parses whole blocks without writing them, at level 1. `last` gets the tokens of the last one.
+    /// Parses whole blocks without writing them, at level 1. `last` gets the last block's tokens.
     pub(crate) fn warm_up(&mut self, before: &[u8], last: &mut Vec<Token>) {
         if let GoParser::Fast(fast) = &mut self.parser {
             fast.warm_up(before, last);

@@ -1,8 +1,8 @@
 //! Optimal code lengths with a limit, by package-merge.
 //!
-//! Several codes may be optimal, and all encoders of the Go family break ties in the same way: a
-//! package goes before a leaf of equal weight, and of two equal frequencies the larger symbol gets
-//! the shorter code. Cost: about 15 passes over twice the symbols, 10 to 20 microseconds for a full
+//! Several codes may be optimal, and all encoders of the Go family break ties in the same way. A
+//! package goes before a leaf of equal weight. Of two equal frequencies, the larger symbol gets the
+//! shorter code. Cost: about 15 passes over twice the symbols, 10 to 20 microseconds for a full
 //! alphabet. Never breaks ties in another way.
 
 const MAX_SYMBOLS: usize = 320;

@@ -1,8 +1,8 @@
 //! The fast loop, which runs while both buffers have room.
 //!
-//! The idea is that of libdeflate and of zlib's `inflate_fast`: refill eight bytes at once, look up
-//! the next symbol before the last one is written, decode up to three literal pairs and a copy per
-//! round, and copy in steps of sixteen bytes that may write past the end of a copy.
+//! The idea is that of libdeflate and of zlib's `inflate_fast`. A refill reads eight bytes, and the
+//! next symbol is looked up before the last one is written. A round decodes up to three literal
+//! pairs and a copy. Copies have steps of sixteen bytes, which may write past the end.
 //! The careful loop decodes the last bytes of a buffer. Never waits, and never fails for lack of
 //! input.
 

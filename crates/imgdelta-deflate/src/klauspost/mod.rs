@@ -2,9 +2,9 @@
 //!
 //! Re-created from its behaviour; credit: Klaus Post and The Go Authors (BSD-3-Clause, see
 //! NOTICE). Levels 1 to 6 parse chunks of 65535 bytes in one pass ([`probing`], [`level3`],
-//! [`level4`], [`level5`]), levels 7 to 9 search chains ([`chains`]), and all share a block writer
-//! ([`blocks`]). [`KlauspostVersion`] has the changes between versions. pgzip cuts its input into segments
-//! that use only the last 16 KiB before them, so that segments can be remade in any order.
+//! [`level4`], [`level5`]). Levels 7 to 9 search chains ([`chains`]). All share a block writer
+//! ([`blocks`]). [`KlauspostVersion`] has the changes between versions. pgzip cuts its input into
+//! segments that use only the last 16 KiB before them, so segments can be remade in any order.
 //!
 //! Never flushes in the middle of a stream, except between pgzip's segments.
 

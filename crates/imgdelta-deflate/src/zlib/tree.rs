@@ -24,8 +24,7 @@ pub(crate) fn heap_lengths(frequencies: &[u32], limit: u8, lengths: &mut [u8]) -
         }
     }
     while tree.size < 2 {
-        // Some decoders refuse a code of one symbol. If symbol 1 is the only one, 2 is added and not
-        // 0.
+        // Some decoders refuse a code of one symbol. Symbol 1 alone gets symbol 2, and not 0.
         let symbol = if count < 3 { count } else { 0 };
         count = count.max(symbol + 1);
         tree.weights[symbol] = 1;

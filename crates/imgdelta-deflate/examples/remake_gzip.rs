@@ -1,6 +1,6 @@
 //! Detects the encoders of gzip files, remakes the files and compares.
 //!
-//! `cargo run --release -p imgdelta-deflate --example remake -- FILE.gz...`
+//! `cargo run --release -p imgdelta-deflate --example remake_gzip -- FILE.gz...`
 //! prints the model of each file, the bytes of side information and the speeds.
 
 use imgdelta_deflate::{DetectOptions, EncoderModel, GzipHeader, Remaker, detect_gzip, inflate};

@@ -1,13 +1,13 @@
 //! Detects the encoder of a zstd file, remakes the file and compares.
 //!
-//! Usage: remake FILE.zst PLAIN
+//! `cargo run --release -p imgdelta-zstd --example remake_zstd -- FILE.zst PLAIN`
 
 use imgdelta_zstd::{DetectOptions, RecipePart, Remaker, detect};
 use std::time::Instant;
 
 fn main() -> std::io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [blob, plain] = &arguments[..] else { panic!("usage: remake FILE.zst PLAIN") };
+    let [blob, plain] = &arguments[..] else { panic!("usage: remake_zstd FILE.zst PLAIN") };
     let (blob, plain) = (std::fs::read(blob)?, std::fs::read(plain)?);
     let start = Instant::now();
     let Ok(detected) = detect(&blob[..], &plain[..], DetectOptions::default());
