@@ -67,18 +67,11 @@ const MAX_EXPANSION: u64 = 32 << 10;
 #[cfg(all(test, feature = "encode"))]
 mod tests {
     use super::*;
-
-    fn noise(len: usize, mut state: u32) -> Vec<u8> {
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            state.to_be_bytes()[0]
-        };
-        (0..len).map(|_| next()).collect()
-    }
+    use imgdelta_testkit::noise;
 
     #[test]
     fn what_the_prefix_has_is_hardly_said_again() {
-        let prefix = noise(3 << 20, 7);
+        let prefix = noise(7, 3 << 20);
         let raw = [&prefix[1000..9000], b"and something new", &prefix[2 << 20..][..5000]].concat();
         for level in [9, 18, 22] {
             let packed = pack(&raw, &prefix, level);
@@ -108,7 +101,7 @@ mod tests {
 
     #[test]
     fn empty_prefix_and_empty_stream_come_back() {
-        let raw = noise(100, 1);
+        let raw = noise(1, 100);
         assert_eq!(unpack(&pack(&raw, &[], 9), &[], 100, 0).unwrap(), raw);
         assert_eq!(unpack(&pack(&[], &raw, 9), &raw, 0, 0).unwrap(), b"");
     }

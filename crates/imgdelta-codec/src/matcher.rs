@@ -419,20 +419,13 @@ fn join(copies: Vec<BaseCopy>) -> Vec<BaseCopy> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use imgdelta_testkit::noise;
 
     const SEARCHES: [SearchDepth; 3] = [
         SearchDepth { seed: 32, step: 16, window: 0 },
         SearchDepth { seed: 32, step: 8, window: 4096 },
         SearchDepth { seed: 16, step: 4, window: 4096 },
     ];
-
-    fn noise(len: usize, mut state: u32) -> Vec<u8> {
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            state.to_be_bytes()[0]
-        };
-        (0..len).map(|_| next()).collect()
-    }
 
     /// The plain way: the longest match of at least `shortest` bytes at each place, by trying all.
     fn naive(base: &[u8], target: &[u8], shortest: usize) -> Vec<BaseCopy> {
@@ -463,7 +456,7 @@ mod tests {
 
     fn edited(base: &[u8]) -> Vec<u8> {
         let mut target = base.to_vec();
-        target.splice(700..700, noise(90, 7));
+        target.splice(700..700, noise(7, 90));
         target.drain(1500..1700);
         target.rotate_left(300);
         (0..40).for_each(|i| target[i * 97] ^= 0x55);
@@ -472,7 +465,7 @@ mod tests {
 
     #[test]
     fn copies_ascend_stay_inside_and_do_not_overlap() {
-        let base = noise(4000, 1);
+        let base = noise(1, 4000);
         let target = edited(&base);
         for search in SEARCHES {
             let (old, new) = (Reading::plain(&base), Reading::plain(&target));
@@ -485,7 +478,7 @@ mod tests {
 
     #[test]
     fn nearly_all_bytes_are_found_that_the_naive_way_finds() {
-        let base = noise(4000, 2);
+        let base = noise(2, 4000);
         let target = edited(&base);
         let naive = right_bytes(&base, &target, &naive(&base, &target, 16));
         for search in SEARCHES {
@@ -498,9 +491,9 @@ mod tests {
 
     #[test]
     fn an_odd_move_is_found_behind_unknown_bytes() {
-        let base = noise(100_000, 3);
+        let base = noise(3, 100_000);
         for moved in 0..8 {
-            let target = [noise(50_000 + moved, 4), base[1000..].to_vec()].concat();
+            let target = [noise(4, 50_000 + moved), base[1000..].to_vec()].concat();
             let (old, new) = (Reading::plain(&base), Reading::plain(&target));
             let copies = Matcher::default().copies(old, new, SEARCHES[0]);
             let expected = BaseCopy { target: 50_000 + moved, base: 1000, len: 99_000 };

@@ -5,17 +5,10 @@ use imgdelta_codec::{
     CodecError, Effort, GroupDecoder, GroupEncoder, GroupLimits, MemberStats, StreamKind, View,
     pack::{self, Packer},
 };
+use imgdelta_testkit::noise;
 use imgdelta_wire::varint;
 
 const LEN: usize = 0x1_0000;
-
-fn noise(len: usize, mut state: u32) -> Vec<u8> {
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        state.to_be_bytes()[0]
-    };
-    (0..len).map(|_| next()).collect()
-}
 
 /// A program with one segment of code.
 fn program(code: &[u8]) -> Vec<u8> {
@@ -38,8 +31,8 @@ fn program(code: &[u8]) -> Vec<u8> {
 
 /// A program, and one whose second half has the same snippets in another order, too short for
 /// copies.
-fn pair(seed: u32) -> (Vec<u8>, Vec<u8>) {
-    let code = noise(LEN, seed);
+fn pair(seed: u64) -> (Vec<u8>, Vec<u8>) {
+    let code = noise(seed, LEN);
     let (kept, changed) = code.split_at(LEN / 2);
     let snippets: Vec<&[u8]> = changed.chunks(9).collect();
     let mut new = kept.to_vec();

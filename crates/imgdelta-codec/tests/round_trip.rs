@@ -2,6 +2,7 @@
 #![cfg(feature = "encode")]
 
 use imgdelta_codec::{Effort, GroupDecoder, GroupEncoder, GroupLimits, MemberStats};
+use imgdelta_testkit::noise;
 use proptest::prelude::*;
 
 /// Encodes pairs into one group, decodes them and compares; returns the group's length too.
@@ -19,19 +20,9 @@ fn round_trip(effort: Effort, pairs: &[(&[u8], &[u8])]) -> (usize, Vec<MemberSta
     (group.len(), stats)
 }
 
-/// Bytes without repeats that a matcher could use.
-fn noise(len: usize, mut state: u64) -> Vec<u8> {
-    (0..len)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            state.to_be_bytes()[0]
-        })
-        .collect()
-}
-
 #[test]
 fn equal_bytes_cost_a_few_bytes_a_group() {
-    let bytes = noise(100_000, 1);
+    let bytes = noise(1, 100_000);
     let (group_bytes, stats) = round_trip(Effort::Default, &[(&bytes, &bytes)]);
     assert!(group_bytes <= 30, "{group_bytes} bytes");
     assert_eq!((stats[0].literal_bytes, stats[0].patched_bytes), (0, 0));
@@ -39,7 +30,7 @@ fn equal_bytes_cost_a_few_bytes_a_group() {
 
 #[test]
 fn a_thousand_time_stamps_cost_a_few_hundred_bytes() {
-    let bases: Vec<Vec<u8>> = (0..1000).map(|i| noise(900 + i, i as u64)).collect();
+    let bases: Vec<Vec<u8>> = (0..1000).map(|i| noise(i as u64, 900 + i)).collect();
     let targets: Vec<Vec<u8>> = bases
         .iter()
         .map(|base| {
@@ -56,9 +47,9 @@ fn a_thousand_time_stamps_cost_a_few_hundred_bytes() {
 
 #[test]
 fn insertion_removal_and_move_are_copies() {
-    let base = noise(60_000, 2);
+    let base = noise(2, 60_000);
     let mut target = base[20_000..40_000].to_vec();
-    target.extend(noise(100, 3));
+    target.extend(noise(3, 100));
     target.extend(&base[..20_000]);
     target.extend(&base[41_000..]);
     for effort in [Effort::Fast, Effort::Default, Effort::Best] {
@@ -126,7 +117,7 @@ proptest! {
         seed in any::<u64>(),
         edits in prop::collection::vec(edit(), 0..12),
     ) {
-        let base = noise(len, seed);
+        let base = noise(seed, len);
         let target = apply(&edits, base.clone());
         round_trip(Effort::Default, &[(&base, &target), (&target, &base)]);
     }

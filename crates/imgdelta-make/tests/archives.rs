@@ -14,7 +14,7 @@ use imgdelta_image::{
     survey::SurveyOptions,
 };
 use imgdelta_make::{cost::Cost, inside::ArchiveOptions, options::CreateOptions, pair::ImagePair};
-use imgdelta_testkit::{Packing, TestImage, ZipMember, ZipStyle, gzip, tar_of, zip_of};
+use imgdelta_testkit::{Packing, TestImage, ZipMember, ZipStyle, gzip, noise, tar_of, zip_of};
 use std::{path::Path, sync::Arc};
 
 /// Two images of one layer each, in a directory that vanishes.
@@ -98,15 +98,6 @@ fn with(bytes: &[u8], recipe: &Recipe) -> Vec<u8> {
 fn open(dir: &Path) -> Image {
     image::open(&format!("oci:{}", dir.display()).parse().unwrap(), &OpenOptions::default())
         .unwrap()
-}
-
-fn noise(seed: u32, count: usize) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24).to_le_bytes()[0]
-    };
-    (0..count).map(|_| next()).collect()
 }
 
 /// Text that compresses to about a third.

@@ -18,7 +18,7 @@ use imgdelta_make::{
     plan::ReusableRecipe,
     sources::Found,
 };
-use imgdelta_testkit::{Packing, TestImage, tar_of};
+use imgdelta_testkit::{Packing, TestImage, noise, tar_of};
 use std::{io::Read, path::Path, sync::Arc};
 use tempfile::TempDir;
 
@@ -75,15 +75,6 @@ fn context(dir: &TempDir, threads: usize) -> Context {
 fn open(dir: &Path) -> Image {
     image::open(&format!("oci:{}", dir.display()).parse().unwrap(), &OpenOptions::default())
         .unwrap()
-}
-
-fn noise(seed: u32, count: usize) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24).to_le_bytes()[0]
-    };
-    (0..count).map(|_| next()).collect()
 }
 
 fn text(seed: u32, lines: u32) -> Vec<u8> {

@@ -75,15 +75,7 @@ const RARITY: u32 = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Bytes that repeat nowhere.
-    fn noise(range: Range<u64>) -> Vec<u8> {
-        let mixed = |at: u64| {
-            let z = at.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            ((z ^ (z >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 56).to_le_bytes()[0]
-        };
-        range.map(mixed).collect()
-    }
+    use imgdelta_testkit::noise;
 
     #[test]
     fn windows_cover_the_target_and_find_what_moved() {
@@ -91,13 +83,13 @@ mod tests {
         let base_bytes = 80 << 20;
         let half = base_bytes / 2;
         let mut read_base = |range: Range<u64>, sink: &mut dyn FnMut(&[u8])| {
-            range.step_by(1 << 20).for_each(|at| sink(&noise(at..at + (1 << 20))));
+            range.step_by(1 << 20).for_each(|at| sink(&noise(at >> 20, 1 << 20)));
             Ok(())
         };
         let mut read_target = |range: Range<u64>, sink: &mut dyn FnMut(&[u8])| {
             range.step_by(1 << 20).for_each(|at| {
                 let from = (at + half) % base_bytes;
-                sink(&noise(from..from + (1 << 20)));
+                sink(&noise(from >> 20, 1 << 20));
             });
             Ok(())
         };
