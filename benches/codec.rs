@@ -1,6 +1,6 @@
-//! How fast are members encoded and rebuilt: text, by the matcher alone, and programs, through the code view?
+//! Speed of encoding and rebuilding members: text by the matcher alone, programs through the code view.
 //!
-//! Ratios within one run count; absolute figures are the machine's.
+//! Only ratios within one run count.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use imgdelta_codec::{Effort, GroupDecoder, GroupEncoder, GroupLimits};

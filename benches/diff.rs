@@ -1,19 +1,27 @@
-//! What does a whole diff cost: reading two images, and comparing two surveys?
+//! Costs of a diff: reading two images, comparing two surveys, printing.
 //!
-//! Ratios within one run count; absolute figures are the machine's.
+//! Only ratios within one run count.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use imgdelta_core::{parallel::Workers, progress::Silent};
+use imgdelta_core::{Context, parallel::Workers, scratch::Scratch};
 use imgdelta_diff::{Diff, Ignore};
-use imgdelta_image::{image::{self, OpenOptions}, survey::{self, Survey, SurveyOptions}};
+use imgdelta_image::{
+    image::{self, OpenOptions},
+    survey::{self, Survey, SurveyOptions},
+};
 use imgdelta_testkit::{Packing, TestImage};
-use std::{hint::black_box, path::Path};
+use std::{hint::black_box, path::Path, sync::Arc};
 
-fn read(dir: &Path, workers: &Workers) -> [Survey; 2] {
+fn context(threads: usize) -> Context {
+    let workers = Arc::new(Workers::new(threads).expect("threads"));
+    Context::new(Scratch::new(std::env::temp_dir())).expect("threads").workers(workers)
+}
+
+fn read(dir: &Path, context: &Context) -> [Survey; 2] {
     let reference = |name: &str| format!("oci:{}", dir.join(name).display()).parse();
     let (base, target) = (reference("old").expect("a path"), reference("new").expect("a path"));
     let images = image::open_pair(&base, &target, &OpenOptions::default()).expect("just written");
-    survey::both(images, &SurveyOptions::default(), workers, &Silent).expect("just written")
+    survey::both(images, &SurveyOptions::default(), context).expect("just written")
 }
 
 fn diff(c: &mut Criterion) {
@@ -28,12 +36,12 @@ fn diff(c: &mut Criterion) {
     let mut group = c.benchmark_group("two images");
     group.throughput(Throughput::Bytes(stored_bytes)).sample_size(10);
     for threads in [1, 2] {
-        let workers = Workers::new(threads).expect("threads");
+        let context = context(threads);
         group.bench_function(format!("read, {threads} threads"), |b| {
-            b.iter(|| black_box(read(dir.path(), &workers)));
+            b.iter(|| black_box(read(dir.path(), &context)));
         });
     }
-    let [base, target] = read(dir.path(), &Workers::new(2).expect("threads"));
+    let [base, target] = read(dir.path(), &context(2));
     group.bench_function("compare", |b| {
         b.iter(|| black_box(Diff::between(&base, &target, &Ignore::default())));
     });

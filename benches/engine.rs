@@ -1,22 +1,32 @@
-//! What do the parts of a delta cost: planning, encoding at each preset, header columns, proving,
-//! applying?
+//! Costs of the parts of a delta: planning, encoding at each preset, proving, applying, header columns.
 //!
-//! Ratios within one run count; absolute figures are the machine's. Bytes per second are those of
-//! the target's streams.
+//! Only ratios within one run count. Bytes per second are those of the target's streams.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use imgdelta_apply::{apply::{self, ApplyOptions}, delta::Delta};
-use imgdelta_core::{Limits, parallel::Workers, progress::Silent, scratch::Scratch};
-use imgdelta_image::{image::{self, OpenOptions}, survey::{self, Survey, SurveyOptions}, volume::Volume};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use imgdelta_apply::apply;
+use imgdelta_core::{Context, Limits, parallel::Workers, scratch::Scratch};
+use imgdelta_image::{
+    image::{self, OpenOptions},
+    survey::{self, SurveyOptions},
+};
 use imgdelta_layer::headers::{BaseHeader, HeaderReader, HeaderWriter};
-use imgdelta_make::{encode::{EncodeOptions, Layers, encode}, plan::{Plan, PlanOptions, Preset}};
+use imgdelta_make::{
+    options::{CreateOptions, Preset},
+    pair::ImagePair,
+};
 use imgdelta_testkit::{Packing, TestImage, tar_of};
 use std::{hint::black_box, path::Path, sync::Arc};
 
 const PRESETS: [(&str, Preset); 3] =
     [("fast", Preset::Fast), ("default", Preset::Default), ("best", Preset::Best)];
 
-fn pair(dir: &Path, scratch: &Scratch, workers: &Workers) -> ([Survey; 2], Volume) {
+/// One worker, so that processor time and elapsed time are the same.
+fn context(dir: &Path) -> Context {
+    let workers = Arc::new(Workers::new(1).expect("threads"));
+    Context::new(Scratch::new(dir)).expect("threads").workers(workers)
+}
+
+fn pair(dir: &Path) -> ImagePair {
     for (name, version) in [("old", 0), ("new", 1)] {
         let program = imgdelta_benches::program(1500, version);
         let layers = vec![
@@ -28,42 +38,34 @@ fn pair(dir: &Path, scratch: &Scratch, workers: &Workers) -> ([Survey; 2], Volum
     let reference = |name: &str| format!("oci:{}", dir.join(name).display()).parse();
     let (base, target) = (reference("old").expect("a path"), reference("new").expect("a path"));
     let images = image::open_pair(&base, &target, &OpenOptions::default()).expect("just written");
-    survey::both_with_streams(images, &SurveyOptions::default(), scratch, workers, &Silent)
-        .expect("just written")
+    ImagePair::read(images, &SurveyOptions::default(), &context(dir)).expect("just written")
 }
 
 fn delta(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a scratch directory");
-    let scratch = Scratch::in_dir(dir.path()).expect("just made");
-    let workers = Workers::new(1).expect("threads");
-    let ([base, target], volume) = pair(dir.path(), &scratch, &workers);
-    let stream_bytes: u64 = target.layers.iter().map(|layer| layer.stream_bytes).sum();
-    let options = EncodeOptions::default().layers(Layers::Uncompressed);
-
+    let pair = pair(dir.path());
+    let stream_bytes: u64 = pair.target().layers.iter().map(|layer| layer.stream_bytes).sum();
     let mut group = c.benchmark_group("a delta");
     group.throughput(Throughput::Bytes(stream_bytes)).sample_size(10);
-    let plan = |preset| {
-        let options = PlanOptions::default().preset(preset);
-        Plan::of(&base, &target, &volume, options, &scratch, &workers, &Silent).expect("two images")
-    };
+    let plan = |preset| pair.plan(&CreateOptions::default().preset(preset)).expect("two images");
     group.bench_function("plan", |b| b.iter(|| black_box(plan(Preset::Default))));
     for (name, preset) in PRESETS {
-        let plan = plan(preset);
-        let make = || encode(&plan, &options, &scratch, &workers, &Silent).expect("a plan");
-        group.bench_function(format!("encode, {name}"), |b| b.iter(|| black_box(make())));
-        let mut bytes = Vec::new();
-        make().write(&mut bytes).expect("memory");
-        println!("a delta, {name}: {} bytes for {stream_bytes}", bytes.len());
-        let delta = Delta::open(Arc::new(bytes), name, &Limits::default()).expect("just made");
-        let options = ApplyOptions::new(scratch.clone());
-        group.bench_function(format!("prove, {name}"), |b| {
-            b.iter(|| apply::prove(&delta, &volume, &options, &workers, &Silent).expect("proved"));
+        let encode = |plan: imgdelta_make::plan::Plan| plan.encode().expect("a plan");
+        group.bench_function(format!("encode, {name}"), |b| {
+            b.iter_batched(|| plan(preset), encode, BatchSize::PerIteration);
         });
-        let images = [base.image.clone()];
+        group.bench_function(format!("prove, {name}"), |b| {
+            b.iter_batched(
+                || encode(plan(preset)),
+                |draft| draft.prove().expect("a delta of our own"),
+                BatchSize::PerIteration,
+            );
+        });
+        let proved = encode(plan(preset)).prove().expect("a delta of our own");
+        println!("a delta, {name}: {} bytes for {stream_bytes}", proved.delta().size_bytes());
+        let (images, context) = ([pair.base().image.clone()], context(dir.path()));
         group.bench_function(format!("apply with digests, {name}"), |b| {
-            b.iter(|| {
-                apply::verify(&delta, &images, &options, &workers, &Silent).expect("verified")
-            });
+            b.iter(|| apply::verify(proved.delta(), &images, &context).expect("verified"));
         });
     }
     group.finish();
@@ -76,12 +78,12 @@ fn headers(c: &mut Criterion) {
     for (layer, place) in layers.iter().zip(&images) {
         TestImage::new(vec![layer.clone()], Packing::Plain).blobs().write_layout(place);
     }
-    let workers = Workers::new(1).expect("threads");
+    let context = context(dir.path());
     let [base, target] = images.map(|place| {
         let reference = format!("oci:{}", place.display()).parse().expect("a path");
         let image = image::open(&reference, &OpenOptions::default()).expect("just written");
         let options = SurveyOptions::default();
-        survey::all(vec![image], &options, &workers, &Silent).expect("an image").remove(0)
+        survey::all(vec![image], &options, &context).expect("an image").remove(0)
     });
     let (base, target) = (&base.layers[0], &target.layers[0]);
     let bytes_of = |stream: &[u8], range: std::ops::Range<u64>| {

@@ -1,6 +1,6 @@
-//! How fast is a layer's stream scanned and hashed, and an index stored and read back?
+//! Speed of scanning and hashing a layer's stream, and of storing and reading its index.
 //!
-//! Ratios within one run count; absolute figures are the machine's.
+//! Only ratios within one run count.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use imgdelta_core::{Algorithm, Limits, verify::Hasher};

@@ -1,6 +1,6 @@
-//! What benches share: layers that look like real ones.
+//! Layers and programs for benches that look like real ones: the same bytes every time.
 //!
-//! The same bytes every time; measures nothing itself.
+//! Never measures.
 
 /// Returns the tar of a layer with that many files of mixed sizes, a share of them edited by
 /// `version`: every eighth file differs between two versions.

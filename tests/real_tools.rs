@@ -2,20 +2,13 @@
 //!
 //! On a machine without the tools the tests say so and pass; with `CI` set they are compulsory.
 
-use imgdelta::{
-    Limits,
-    apply::{self, ApplyOptions},
-    delta::{Body, Delta, Envelope, LayerHead},
-    diff::{Diff, Fate, Ignore, Relation},
-    encode::{EncodeOptions, encode},
+use imgdelta::{Session, apply::LayerForm, create::CreateOptions, diff::DiffOptions, sink};
+use imgdelta_apply::delta::{Envelope, LayerBody, LayerHead};
+use imgdelta_core::{Context, path::LayerPath, scratch::Scratch};
+use imgdelta_diff::{Diff, FileChangeKind, Ignore, LayerRelation};
+use imgdelta_image::{
     image::{self, OpenOptions},
-    index::Kind,
-    parallel::Workers,
-    path::LayerPath,
-    plan::{Plan, PlanOptions},
-    progress::Silent,
-    scratch::Scratch,
-    sink,
+    index::EntryKind,
     survey::{self, Survey, SurveyOptions},
 };
 use imgdelta_testkit::{Blobs, Packing, TestImage, has};
@@ -26,13 +19,12 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
     process::Command,
-    sync::Arc,
 };
 
 fn take(reference: &str) -> Survey {
     let image = image::open(&reference.parse().unwrap(), &OpenOptions::default()).unwrap();
-    let workers = Workers::new(2).unwrap();
-    survey::all(vec![image], &SurveyOptions::default(), &workers, &Silent).unwrap().remove(0)
+    let context = Context::new(Scratch::new(std::env::temp_dir())).unwrap();
+    survey::all(vec![image], &SurveyOptions::default(), &context).unwrap().remove(0)
 }
 
 /// A root file system with one of everything that an unprivileged user can make.
@@ -54,15 +46,15 @@ fn write_rootfs(root: &Path, version: &str) {
 }
 
 /// `-rwsr-xr-x` as `ls` and `tar -tv` write it.
-fn mode_words(kind: Kind, mode: u32) -> String {
+fn mode_words(kind: EntryKind, mode: u32) -> String {
     let mut words = String::from(match kind {
-        Kind::Directory => "d",
-        Kind::Symlink => "l",
-        Kind::HardLink => "h",
-        Kind::CharDevice => "c",
-        Kind::BlockDevice => "b",
-        Kind::Fifo => "p",
-        Kind::File | Kind::Other(_) => "-",
+        EntryKind::Directory => "d",
+        EntryKind::Symlink => "l",
+        EntryKind::HardLink => "h",
+        EntryKind::CharDevice => "c",
+        EntryKind::BlockDevice => "b",
+        EntryKind::Fifo => "p",
+        EntryKind::File | EntryKind::Other(_) => "-",
     });
     for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
         let bits = mode >> shift;
@@ -104,8 +96,8 @@ fn listed_by_us(survey: &Survey, layer: usize, blob: &Path) -> BTreeSet<String> 
         let (date, time) = time_words(entry.mtime);
         let link = entry.link.as_deref().map(String::from_utf8_lossy);
         let link = match (entry.kind, link) {
-            (Kind::Symlink, Some(link)) => format!(" -> {link}"),
-            (Kind::HardLink, Some(link)) => format!(" link to {link}"),
+            (EntryKind::Symlink, Some(link)) => format!(" -> {link}"),
+            (EntryKind::HardLink, Some(link)) => format!(" link to {link}"),
             _ => String::new(),
         };
         let line = format!(
@@ -161,27 +153,17 @@ fn agrees_with_tar_and_skopeo(dir: &Path, layout: &str, tag: &str) -> Survey {
 
 /// Makes deltas both ways, applies them, and has skopeo read what came out.
 fn deltas_rebuild(dir: &Path, layout: &str, tags: [&str; 2]) {
-    let workers = Workers::new(2).unwrap();
-    let scratch = Scratch::in_dir(dir).unwrap();
-    let options = ApplyOptions::new(scratch.clone());
+    let session = Session::new(dir).unwrap().threads(2).unwrap();
     for (old, new) in [(tags[0], tags[1]), (tags[1], tags[0])] {
-        let images = [old, new].map(|tag| {
-            let reference = format!("oci:{}/{layout}:{tag}", dir.display()).parse().unwrap();
-            image::open(&reference, &OpenOptions::default()).unwrap()
-        });
-        let survey_options = SurveyOptions::default();
-        let ([base, target], volume) =
-            survey::both_with_streams(images, &survey_options, &scratch, &workers, &Silent)
-                .unwrap();
-        let options_of_plan = PlanOptions::default();
-        let plan = Plan::of(&base, &target, &volume, options_of_plan, &scratch, &workers, &Silent)
-            .unwrap();
-        let draft = encode(&plan, &EncodeOptions::default(), &scratch, &workers, &Silent).unwrap();
-        let mut bytes = Vec::new();
-        draft.write(&mut bytes).unwrap();
-        let delta = Delta::open(Arc::new(bytes), "fresh", &Limits::default()).unwrap();
-        apply::prove(&delta, &volume, &options, &workers, &Silent).unwrap();
-        let rebuilt = |layer: &&LayerHead| matches!(layer.body, Body::Recipe(_));
+        let [base, target] =
+            [old, new].map(|tag| format!("oci:{}/{layout}:{tag}", dir.display()).parse().unwrap());
+        let images = session.open_pair(&base, &target).unwrap();
+        let pair = session.read_pair(images, &DiffOptions::default()).unwrap();
+        let draft = pair.plan(&CreateOptions::default()).unwrap().encode().unwrap();
+        let proved = draft.prove().unwrap();
+        let delta = proved.delta().clone();
+        let (base, target) = (pair.base(), pair.target());
+        let rebuilt = |layer: &&LayerHead| matches!(layer.body, LayerBody::Recipe(_));
         for layer in delta.layers().iter().filter(rebuilt) {
             let is_chunked = matches!(layer.envelope, Envelope::Chunked(_));
             assert_eq!(is_chunked, layout == "chunked", "{layout}");
@@ -190,9 +172,9 @@ fn deltas_rebuild(dir: &Path, layout: &str, tags: [&str; 2]) {
         for (place, name) in [("oci:made", new), ("docker-archive:made.tar", "made:new")] {
             let (transport, path) = place.split_once(':').unwrap();
             let out = format!("{transport}:{}/{path}:{name}", dir.display()).parse().unwrap();
-            let sink = sink::create(&out, &Limits::default()).unwrap();
+            let sink = sink::create(&out, &session.context().limits).unwrap();
             let base = [base.image.clone()];
-            apply::apply(&delta, &base, sink, &options, &workers, &Silent).unwrap();
+            session.apply_to(&delta, &base, sink, LayerForm::Exact).unwrap();
         }
         // skopeo compares every digest on its way.
         run(dir, &format!("skopeo copy -q --insecure-policy oci:made:{new} dir:copied-{new}"));
@@ -214,7 +196,7 @@ fn deltas_rebuild(dir: &Path, layout: &str, tags: [&str; 2]) {
         let diff_ids = |survey: &Survey| -> Vec<String> {
             survey.image.layers.iter().map(|layer| layer.diff_id.to_string()).collect()
         };
-        assert_eq!(diff_ids(&from_docker), diff_ids(&target));
+        assert_eq!(diff_ids(&from_docker), diff_ids(target));
         // skopeo writes the config anew for OCI; Docker's id of the image is that in the archive.
         let archive = take(&format!("docker-archive:{}/made.tar", dir.display()));
         assert_eq!(archive.image.config_digest, target.image.config_digest);
@@ -223,15 +205,15 @@ fn deltas_rebuild(dir: &Path, layout: &str, tags: [&str; 2]) {
 }
 
 fn fates(diff: &Diff) -> Vec<(String, &'static str)> {
-    let word = |fate: &Fate| match fate {
-        Fate::Added => "added",
-        Fate::Removed => "removed",
-        Fate::Modified => "modified",
-        Fate::Moved { .. } => "moved",
-        Fate::TypeChanged => "type",
-        Fate::Metadata => "metadata",
+    let word = |fate: &FileChangeKind| match fate {
+        FileChangeKind::Added => "added",
+        FileChangeKind::Removed => "removed",
+        FileChangeKind::Modified => "modified",
+        FileChangeKind::Moved { .. } => "moved",
+        FileChangeKind::TypeChanged => "type",
+        FileChangeKind::Metadata => "metadata",
     };
-    diff.files.iter().map(|change| (change.path.to_string(), word(&change.fate))).collect()
+    diff.files.iter().map(|change| (change.path.to_string(), word(&change.kind))).collect()
 }
 
 #[test]
@@ -266,8 +248,8 @@ fn umoci_images_agree_with_tar_and_skopeo_in_every_transport() {
         ]
     );
     deltas_rebuild(dir, "layout", ["v1", "v2"]);
-    let relations: Vec<Relation> = diff.layers.iter().map(|layer| layer.relation).collect();
-    assert_eq!(relations[0], Relation::Same);
+    let relations: Vec<LayerRelation> = diff.layers.iter().map(|layer| layer.relation).collect();
+    assert_eq!(relations[0], LayerRelation::Same);
     assert!(diff.config.iter().any(|change| change.key.as_deref() == Some("WHO")));
 
     for target in ["docker-archive:docker.tar", "oci-archive:oci.tar"] {
@@ -277,11 +259,9 @@ fn umoci_images_agree_with_tar_and_skopeo_in_every_transport() {
         let diff = Diff::between(&v2, &copy, &Ignore::default());
         assert_eq!(fates(&diff), [], "{target}");
         assert!(diff.config.is_empty(), "{target}: {:?}", diff.config);
-        assert!(
-            diff.layers
-                .iter()
-                .all(|layer| { matches!(layer.relation, Relation::Same | Relation::Recompressed) })
-        );
+        assert!(diff.layers.iter().all(|layer| {
+            matches!(layer.relation, LayerRelation::Same | LayerRelation::Recompressed)
+        }));
     }
     run(
         dir,
@@ -291,7 +271,7 @@ fn umoci_images_agree_with_tar_and_skopeo_in_every_transport() {
     // GNU tar needs the zstd program for such a layer, which may not be there: the diff compares.
     let zstd = take(&format!("oci:{}/zstd:v2", dir.display()));
     let diff = Diff::between(&v2, &zstd, &Ignore::default());
-    assert!(diff.layers.iter().all(|layer| layer.relation == Relation::Recompressed));
+    assert!(diff.layers.iter().all(|layer| layer.relation == LayerRelation::Recompressed));
     assert_eq!(fates(&diff), []);
     run(
         dir,

@@ -4,18 +4,18 @@
 //! are put right, so that the work begins, and the digests are compared at its end.
 #![no_main]
 
-use imgdelta::{
-    Algorithm, DiffId, Limits,
-    apply::{ApplyOptions, verify},
+use imgdelta_apply::{
+    apply::verify,
     delta::{Delta, DeltaWriter, Envelope, LayerBody, LayerOutline, Outline, Recipe, StreamName},
-    image::{Image, OpenOptions},
-    parallel::Workers,
-    progress::Silent,
-    scratch::Scratch,
-    store::layout::OciLayout,
-    verify::Hasher,
+};
+use imgdelta_core::{
+    Algorithm, Context, DiffId, Limits, parallel::Workers, scratch::Scratch, verify::Hasher,
 };
 use imgdelta_format::ReadLimits;
+use imgdelta_image::{
+    image::{Image, OpenOptions},
+    store::layout::OciLayout,
+};
 use imgdelta_testkit::{Packing, TestImage};
 use libfuzzer_sys::fuzz_target;
 use std::{
@@ -26,7 +26,8 @@ use std::{
 /// The largest length that sources may add up to: copies of the base, as often as they are named.
 const MOST_BYTES: u64 = 4 << 20;
 
-static WORKERS: LazyLock<Workers> = LazyLock::new(|| Workers::new(1).expect("a thread"));
+static WORKERS: LazyLock<Arc<Workers>> =
+    LazyLock::new(|| Arc::new(Workers::new(1).expect("a thread")));
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = run(bytes);
@@ -57,8 +58,8 @@ fn run(bytes: &[u8]) -> Option<()> {
     let shared_memory = Path::new("/dev/shm");
     let temporary = std::env::temp_dir();
     let directory = if shared_memory.is_dir() { shared_memory } else { &temporary };
-    let options = ApplyOptions::new(Scratch::in_dir(directory).ok()?).limits(limits);
-    let applied = verify(&delta, &[base], &options, &WORKERS, &Silent).ok()?;
+    let context = Context::new(Scratch::new(directory)).ok()?.limits(limits);
+    let applied = verify(&delta, &[base], &context.workers(Arc::clone(&WORKERS))).ok()?;
     assert_eq!(applied.layers[0].diff_id, recipe.target.diff_id);
     Some(())
 }

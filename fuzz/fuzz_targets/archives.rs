@@ -1,21 +1,18 @@
 //! Any bytes as a file that looks like an archive, on both sides: the target comes out.
 //!
-//! The input is two files, the first behind its length. What is no archive is bytes; what is one
-//! must come back as it was, whatever it says of itself.
+//! The input is two files, the first after its length. A file that is not an archive is plain bytes;
+//! an archive must come back byte for byte, however damaged.
 #![no_main]
 
-use imgdelta::{
-    Limits,
-    apply::{ApplyOptions, prove},
-    delta::Delta,
-    encode::{EncodeOptions, encode},
+use imgdelta_core::{Context, Limits, parallel::Workers, scratch::Scratch};
+use imgdelta_image::{
     image::{Image, OpenOptions},
-    parallel::Workers,
-    plan::{Plan, PlanOptions, Preset},
-    progress::Silent,
-    scratch::Scratch,
     store::layout::OciLayout,
-    survey::{SurveyOptions, both_with_streams},
+    survey::SurveyOptions,
+};
+use imgdelta_make::{
+    options::{CreateOptions, Preset},
+    pair::ImagePair,
 };
 use imgdelta_testkit::{Packing, TestImage, tar_of};
 use libfuzzer_sys::fuzz_target;
@@ -24,7 +21,8 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-static WORKERS: LazyLock<Workers> = LazyLock::new(|| Workers::new(1).expect("a thread"));
+static WORKERS: LazyLock<Arc<Workers>> =
+    LazyLock::new(|| Arc::new(Workers::new(1).expect("a thread")));
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((length, rest)) = bytes.split_first_chunk::<2>() else { return };
@@ -33,23 +31,18 @@ fuzz_target!(|bytes: &[u8]| {
     let shared_memory = Path::new("/dev/shm");
     let temporary = std::env::temp_dir();
     let directory = if shared_memory.is_dir() { shared_memory } else { &temporary };
-    let scratch = Scratch::in_dir(directory).expect("a directory");
+    let context = Context::new(Scratch::new(directory)).expect("threads");
+    let context = context.workers(Arc::clone(&WORKERS));
     let images = [base, target].map(image);
-    let options = SurveyOptions::default();
-    let ([base, target], volume) =
-        both_with_streams(images, &options, &scratch, &WORKERS, &Silent).expect("sound images");
-    let options = PlanOptions::default().preset(Preset::Fast);
-    let plan = Plan::of(&base, &target, &volume, options, &scratch, &WORKERS, &Silent);
-    let plan = plan.expect("archives are never at fault");
-    let draft = encode(&plan, &EncodeOptions::default(), &scratch, &WORKERS, &Silent);
-    let mut bytes = Vec::new();
-    // Small images gain nothing and are refused.
-    if draft.expect("a plan of our own").write(&mut bytes).is_err() {
-        return;
+    let pair = ImagePair::read(images, &SurveyOptions::default(), &context).expect("sound images");
+    let options = CreateOptions::default().preset(Preset::Fast);
+    let draft = pair.plan(&options).expect("archives are never at fault").encode();
+    let draft = draft.expect("a plan of our own");
+    let cost = draft.cost().expect("a draft of our own");
+    // Small images save nothing and are refused.
+    if cost.delta_bytes < cost.pull_bytes {
+        drop(draft.prove().expect("a delta of our own is right"));
     }
-    let delta = Delta::open(Arc::new(bytes), "fuzz", &Limits::default()).expect("just written");
-    let options = ApplyOptions::new(scratch);
-    prove(&delta, &volume, &options, &WORKERS, &Silent).expect("what was made is right");
 });
 
 /// An image of one layer with the file, and enough beside it for a delta to be smaller.

@@ -20,5 +20,5 @@
 
 pub use imgdelta_image::{
     reference::ImageName,
-    store::{Descriptor, MemoryStore, Store, open, source::ReadAt},
+    store::{Descriptor, MemoryStore, Store, open, source, source::ReadAt},
 };
