@@ -22,7 +22,7 @@ impl Inflater {
     pub(super) fn fast_loop<S: InflateObserver>(
         &mut self,
         io: &mut CallBuffers<'_>,
-        sink: &mut S,
+        observer: &mut S,
     ) -> Result<bool, InflateFault> {
         let input = io.input;
         let output = &mut *io.output;
@@ -47,20 +47,20 @@ impl Inflater {
                 buffer >>= entry & 0x3f;
                 count -= entry & 0xff;
                 let next = tables.litlen_first(buffer);
-                position += put_literals::<S>(output, position, entry, sink);
+                position += put_literals::<S>(output, position, entry, observer);
                 entry = next;
                 if entry & LITERAL != 0 {
                     buffer >>= entry & 0x3f;
                     count -= entry & 0xff;
                     let next = tables.litlen_first(buffer);
-                    position += put_literals::<S>(output, position, entry, sink);
+                    position += put_literals::<S>(output, position, entry, observer);
                     entry = next;
                     if entry & LITERAL != 0 {
                         buffer >>= entry & 0x3f;
                         count -= entry & 0xff;
                         refill(input, &mut read, &mut buffer, &mut count);
                         let next = tables.litlen_first(buffer);
-                        position += put_literals::<S>(output, position, entry, sink);
+                        position += put_literals::<S>(output, position, entry, observer);
                         entry = next;
                         continue;
                     }
@@ -71,7 +71,7 @@ impl Inflater {
             if entry & SPECIAL != 0 {
                 entry = tables.litlen_entry(buffer);
                 if entry & LITERAL != 0 {
-                    position += put_literals::<S>(output, position, entry, sink);
+                    position += put_literals::<S>(output, position, entry, observer);
                     buffer >>= entry & 0x3f;
                     count -= entry & 0xff;
                     refill(input, &mut read, &mut buffer, &mut count);
@@ -107,7 +107,7 @@ impl Inflater {
                 break Err(InflateFault::Distance);
             }
             if S::TOKENS {
-                sink.token(copy_token(length_entry, length, distance));
+                observer.token(copy_token(length_entry, length, distance));
             }
             copy(output, position, length, distance);
             position += length;
@@ -136,15 +136,15 @@ fn put_literals<S: InflateObserver>(
     output: &mut [u8],
     position: usize,
     entry: u32,
-    sink: &mut S,
+    observer: &mut S,
 ) -> usize {
     let both = ((entry >> 8) as u16).to_le_bytes();
     output[position..position + 2].copy_from_slice(&both);
     let count = (entry >> 24 & 3) as usize;
     if S::TOKENS {
-        sink.token(Token::literal(both[0]));
+        observer.token(Token::literal(both[0]));
         if count == 2 {
-            sink.token(Token::literal(both[1]));
+            observer.token(Token::literal(both[1]));
         }
     }
     count

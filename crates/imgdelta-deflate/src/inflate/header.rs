@@ -4,8 +4,8 @@
 //! header can be written again. Never builds the decoding tables.
 
 use super::fault::InflateFault;
+use super::observer::{BlockHeader, BlockKind, DynamicBlock};
 use super::reader::{BitReader, CallBuffers};
-use super::sink::{BlockHeader, BlockKind, DynamicBlock};
 use super::table::{CODELEN_BITS, codelen_table};
 use crate::alphabet::{CODELEN_ORDER, CODELEN_SYMBOLS, LITLEN_SYMBOLS};
 

@@ -14,13 +14,13 @@
 mod fast;
 mod fault;
 mod header;
+mod observer;
 mod reader;
-mod sink;
 mod stream;
 mod table;
 
 pub use fault::{InflateError, InflateFault};
-pub use sink::{BlockHeader, BlockKind, DynamicBlock, InflateObserver};
+pub use observer::{BlockHeader, BlockKind, DynamicBlock, InflateObserver};
 pub use stream::InflateStream;
 
 use crate::alphabet::fixed_litlen_length;
@@ -145,10 +145,10 @@ impl Inflater {
         input: &[u8],
         output: &mut [u8],
         position: usize,
-        sink: &mut S,
+        observer: &mut S,
     ) -> Result<InflateProgress, InflateError> {
         let mut cursor = CallBuffers { input, read: 0, output, position };
-        let result = self.run(&mut cursor, sink);
+        let result = self.run(&mut cursor, observer);
         let (consumed, end) = (cursor.read, cursor.position);
         self.plain_bytes += (end - position) as u64;
         match result {
@@ -175,7 +175,7 @@ impl Inflater {
     fn run<S: InflateObserver>(
         &mut self,
         io: &mut CallBuffers<'_>,
-        sink: &mut S,
+        observer: &mut S,
     ) -> Result<InflateStatus, InflateFault> {
         let plain_before = self.plain_bytes - io.position as u64;
         loop {
@@ -185,20 +185,20 @@ impl Inflater {
                     if !self.bits.has(3) {
                         return Ok(InflateStatus::NeedInput);
                     }
-                    self.block_start(io, sink)?;
+                    self.block_start(io, observer)?;
                 }
                 InflateState::StoredLength => {
                     self.bits.refill(io);
                     if !self.bits.has(32) {
                         return Ok(InflateStatus::NeedInput);
                     }
-                    self.stored_length(sink)?;
+                    self.stored_length(observer)?;
                 }
                 InflateState::Stored { left } => {
                     let left = self.copy_stored(io, left);
                     self.state = InflateState::Stored { left };
                     if left == 0 {
-                        self.block_end(io, plain_before, sink);
+                        self.block_end(io, plain_before, observer);
                     } else if io.position == io.output.len() {
                         return Ok(InflateStatus::NeedOutput);
                     } else {
@@ -210,12 +210,12 @@ impl Inflater {
                         return Ok(InflateStatus::NeedInput);
                     }
                     self.load_dynamic()?;
-                    sink.block(&self.header.block(self.is_final));
+                    observer.block(&self.header.block(self.is_final));
                     self.state = InflateState::Tokens;
                 }
                 InflateState::Tokens => {
-                    if self.fast_loop(io, sink)? || self.careful_loop(io, sink)? {
-                        self.block_end(io, plain_before, sink);
+                    if self.fast_loop(io, observer)? || self.careful_loop(io, observer)? {
+                        self.block_end(io, plain_before, observer);
                     } else if io.position == io.output.len() {
                         return Ok(InflateStatus::NeedOutput);
                     } else {
@@ -241,7 +241,7 @@ impl Inflater {
     fn block_start<S: InflateObserver>(
         &mut self,
         io: &CallBuffers<'_>,
-        sink: &mut S,
+        observer: &mut S,
     ) -> Result<(), InflateFault> {
         let start_bit = self.position_bit(io);
         let head = self.bits.buffer & 7;
@@ -259,7 +259,7 @@ impl Inflater {
                 self.bits.drop(3);
                 self.load_fixed();
                 self.state = InflateState::Tokens;
-                sink.block(&BlockHeader {
+                observer.block(&BlockHeader {
                     start_bit,
                     is_final: self.is_final,
                     kind: BlockKind::Fixed,
@@ -275,7 +275,7 @@ impl Inflater {
         Ok(())
     }
 
-    fn stored_length<S: InflateObserver>(&mut self, sink: &mut S) -> Result<(), InflateFault> {
+    fn stored_length<S: InflateObserver>(&mut self, observer: &mut S) -> Result<(), InflateFault> {
         let length = self.bits.buffer as u16;
         let check = (self.bits.buffer >> 16) as u16;
         if length != !check {
@@ -284,7 +284,7 @@ impl Inflater {
         self.bits.drop(32);
         self.state = InflateState::Stored { left: usize::from(length) };
         let kind = BlockKind::Stored { padding: self.header.padding, plain_bytes: length };
-        sink.block(&BlockHeader {
+        observer.block(&BlockHeader {
             start_bit: self.header.start_bit,
             is_final: self.is_final,
             kind,
@@ -314,10 +314,10 @@ impl Inflater {
         &mut self,
         io: &CallBuffers<'_>,
         plain_before: u64,
-        sink: &mut S,
+        observer: &mut S,
     ) {
         self.state = if self.is_final { InflateState::Done } else { InflateState::BlockStart };
-        sink.block_end(self.position_bit(io), plain_before + io.position as u64);
+        observer.block_end(self.position_bit(io), plain_before + io.position as u64);
     }
 
     fn position_bit(&self, io: &CallBuffers<'_>) -> u64 {
@@ -345,7 +345,7 @@ impl Inflater {
     fn careful_loop<S: InflateObserver>(
         &mut self,
         io: &mut CallBuffers<'_>,
-        sink: &mut S,
+        observer: &mut S,
     ) -> Result<bool, InflateFault> {
         loop {
             if io.position == io.output.len() {
@@ -366,7 +366,7 @@ impl Inflater {
                 io.position += 1;
                 self.bits.drop(entry & 0xff);
                 if S::TOKENS {
-                    sink.token(Token::literal(byte));
+                    observer.token(Token::literal(byte));
                 }
                 continue;
             }
@@ -393,7 +393,7 @@ impl Inflater {
             }
             self.bits.drop((entry & 0xff) + (second & 0xff));
             if S::TOKENS {
-                sink.token(copy_token(entry, length, distance));
+                observer.token(copy_token(entry, length, distance));
             }
             let left = io.copy(length, distance);
             if left > 0 {

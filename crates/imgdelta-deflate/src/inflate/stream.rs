@@ -49,7 +49,7 @@ impl InflateStream {
     pub fn push<S: InflateObserver>(
         &mut self,
         input: &[u8],
-        sink: &mut S,
+        observer: &mut S,
         mut each: impl FnMut(&[u8]),
     ) -> Result<(usize, bool), InflateError> {
         let mut read = 0;
@@ -59,7 +59,7 @@ impl InflateStream {
                 self.position = WINDOW_BYTES;
             }
             let before = self.position;
-            let result = self.inflater.inflate(&input[read..], &mut self.window, before, sink);
+            let result = self.inflater.inflate(&input[read..], &mut self.window, before, observer);
             let progress = result?;
             read += progress.consumed;
             self.position = progress.position;
