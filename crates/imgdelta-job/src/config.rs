@@ -1,18 +1,16 @@
-//! What an operator writes: a TOML file, checked whole before anything is done.
+//! The configuration: a TOML file, checked whole before any work.
 //!
-//! Every mistake is told with its line and column, and an unknown word is a mistake. Holds paths of
-//! secrets, never a secret; opens no file but the one it is asked to.
+//! Every mistake is reported with its line and column; an unknown key is a mistake. Holds paths of
+//! secrets, never a secret. Opens no file except the configuration itself.
 
-mod server;
+mod postgres_options;
 mod value;
 
-pub use server::Server;
-pub use value::{Files, Pattern, Share, Size, Span};
+pub use postgres_options::PostgresOptions;
+pub use value::{FileList, NamePattern, Share, Size, TimeSpan};
 pub(crate) use value::{preset_of, preset_word};
 
-use imgdelta_core::{Error, Result};
-use imgdelta_image::image::Platform;
-use imgdelta_make::options::Preset;
+use imgdelta::{Error, Result, create::Preset, image::Platform};
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
@@ -21,74 +19,75 @@ use std::{
 };
 use toml::Spanned;
 
-/// A checked configuration. docs/job.md shows one with every word.
+/// A checked configuration. docs/job.md shows one with every key.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
-    /// The registry beside which deltas are prepared.
-    pub registry: Registry,
-    /// Where works wait.
+    /// The registry that holds the images.
+    pub registry: RegistryConfig,
+    /// The queue of tasks.
     #[serde(default)]
-    pub queue: Queue,
-    /// What making deltas may take.
+    pub queue: QueueConfig,
+    /// Resources for making deltas.
     #[serde(default)]
-    pub budget: Budget,
-    /// What `job serve` does besides.
+    pub budget: BudgetConfig,
+    /// The service of `job serve`.
     #[serde(default)]
-    pub serve: Serve,
-    /// When deltas are removed.
+    pub serve: ServeConfig,
+    /// Removal of deltas.
     #[serde(default)]
-    pub retention: Retention,
-    /// What is said while running.
+    pub retention: RetentionConfig,
+    /// The log.
     #[serde(default)]
-    pub log: Log,
-    /// What is wanted, repository by repository; the first rule that names one counts.
+    pub log: LogConfig,
+    /// Wanted deltas by repository; the first rule that matches a repository applies.
     #[serde(rename = "rule")]
     pub rules: Spanned<Vec<Rule>>,
 }
 
-/// How the registry is reached.
+/// Access to the registry.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
-pub struct Registry {
-    /// Its name, with a port if it has another than its scheme's.
+pub struct RegistryConfig {
+    /// Host name, with a port if it is not the default port.
     pub host: Spanned<String>,
-    /// Logins; those of docker and podman by default.
+    /// File with logins; the files of docker and podman by default.
     #[serde(default)]
     pub auth_file: Option<PathBuf>,
-    /// Files of authorities to trust besides the machine's.
+    /// Files with certificate authorities to trust in addition to the machine's.
     #[serde(default, deserialize_with = "value::files")]
     pub ca: Vec<PathBuf>,
-    /// Whether to speak without TLS to another machine.
+    /// True to use HTTP without TLS for another machine, too.
     #[serde(default)]
     pub plain_http: bool,
 }
 
-/// Where works wait, and how long they are waited for.
+/// The queue of tasks, its leases and retries.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[non_exhaustive]
-pub struct Queue {
-    /// A file of this machine. `imgdelta-job.db` here, unless a server is named.
+pub struct QueueConfig {
+    /// A database file on this machine. `imgdelta-job.db` in the working directory, unless
+    /// `postgres` is set.
     pub sqlite: Option<Spanned<PathBuf>>,
     /// A `PostgreSQL` server that many machines share, as `host=… user=… dbname=…`.
-    pub postgres: Option<Spanned<Server>>,
-    /// Files of authorities that its certificate may be signed by, besides the machine's.
-    pub ca: Option<Spanned<Files>>,
-    /// A file with the server's password, so that it stands in no configuration.
+    pub postgres: Option<Spanned<PostgresOptions>>,
+    /// Files with certificate authorities for the server, in addition to the machine's.
+    pub ca: Option<Spanned<FileList>>,
+    /// A file with the server's password, so that the configuration contains no secret.
     pub password_file: Option<Spanned<PathBuf>>,
-    /// How often a work is begun before it is set aside. 5: what fails for a moment has passed by
-    /// then.
+    /// Attempts before a task fails for good. 5: a short outage is over by then.
     pub tries: Spanned<u32>,
-    /// How long a worker may be silent before others take its work. 2 minutes, four heartbeats.
-    pub lease: Spanned<Span>,
-    /// How long a failed work waits for its next try, doubled each time. A minute.
-    pub pause: Span,
+    /// Time without a heartbeat after which another worker takes a task. 2 minutes, four
+    /// heartbeats.
+    pub lease: Spanned<TimeSpan>,
+    /// Pause before the first retry, doubled for each further one. A minute.
+    pub pause: TimeSpan,
 }
 
-impl Default for Queue {
+impl Default for QueueConfig {
     fn default() -> Self {
         Self {
             sqlite: None,
@@ -96,13 +95,13 @@ impl Default for Queue {
             ca: None,
             password_file: None,
             tries: unspanned(5),
-            lease: unspanned(Span::seconds(120)),
-            pause: Span::seconds(60),
+            lease: unspanned(TimeSpan::seconds(120)),
+            pause: TimeSpan::seconds(60),
         }
     }
 }
 
-impl Queue {
+impl QueueConfig {
     fn mistake(&self) -> Option<(Range<usize>, String)> {
         let Some(postgres) = &self.postgres else {
             return match (&self.ca, &self.password_file) {
@@ -115,8 +114,8 @@ impl Queue {
             return Some((postgres.span(), "a queue is either sqlite or postgres".into()));
         }
         match &self.ca {
-            Some(ca) if !postgres.get_ref().speaks_tls() => {
-                let what = "no certificate to check: TLS is not spoken with sslmode=disable, \
+            Some(ca) if !postgres.get_ref().uses_tls() => {
+                let what = "no certificate to check: TLS is not used with sslmode=disable, \
                             through a socket, or on this machine unless sslmode=require";
                 Some((ca.span(), what.into()))
             }
@@ -125,171 +124,172 @@ impl Queue {
     }
 }
 
-/// What making deltas may take.
+/// Resources for making deltas.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[non_exhaustive]
-pub struct Budget {
-    /// Works at once. 1: one work uses all threads where it can.
+pub struct BudgetConfig {
+    /// Tasks at once. 1: one task uses all threads where it can.
     pub parallel: Spanned<usize>,
-    /// Threads of one work; 0, the default, shares the processors among the works.
+    /// Threads of one task; 0, the default, divides the processors among the tasks.
     pub threads: usize,
-    /// Memory for matching, shared among the works. 400 MiB, as for `create`.
+    /// Memory for matching, divided among the tasks. 400 MiB, as for `create`.
     pub memory: Spanned<Size>,
-    /// Processor time of one work, after which it is set aside. An hour.
-    pub cpu: Spanned<Span>,
-    /// Temporary files of all works together. 20 GiB.
+    /// Processor time of one task; a task that exceeds it fails for good. An hour.
+    pub cpu: Spanned<TimeSpan>,
+    /// Temporary files of all tasks together. 20 GiB.
     pub disk: Spanned<Size>,
-    /// Where they lie. `/var/tmp`.
+    /// Directory for temporary files. `/var/tmp`.
     pub scratch: PathBuf,
 }
 
-impl Default for Budget {
+impl Default for BudgetConfig {
     fn default() -> Self {
         Self {
             parallel: unspanned(1),
             threads: 0,
             memory: unspanned(Size(400 << 20)),
-            cpu: unspanned(Span::seconds(3600)),
+            cpu: unspanned(TimeSpan::seconds(3600)),
             disk: unspanned(Size(20 << 30)),
             scratch: "/var/tmp".into(),
         }
     }
 }
 
-/// What `job serve` does besides working.
+/// The service of `job serve`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[non_exhaustive]
-pub struct Serve {
-    /// Where notifications and questions come in. This machine only, unless told otherwise.
+pub struct ServeConfig {
+    /// Address for notifications, metrics and health checks. By default only this machine can
+    /// connect.
     pub listen: SocketAddr,
-    /// A file with what notifications must bring as `Authorization: Bearer …`; anybody's count
-    /// without.
+    /// A file with the secret that notifications bring as `Authorization: Bearer …`. Without it,
+    /// every notification is accepted.
     pub secret_file: Option<PathBuf>,
-    /// How often all repositories are looked through, notified or not. 15 minutes.
-    pub poll: Spanned<Span>,
-    /// How long a notification waits for others of its repository. 2 seconds.
-    pub settle: Span,
-    /// How long works may go on after SIGTERM before they are given back. 20 seconds, less than
-    /// Kubernetes waits.
-    pub grace: Span,
+    /// Interval of the scans of all repositories. 15 minutes.
+    pub poll: Spanned<TimeSpan>,
+    /// Time that a notification waits for others of its repository. 2 seconds.
+    pub settle: TimeSpan,
+    /// Time that running tasks have after SIGTERM before they return to the queue. 20 seconds,
+    /// less than Kubernetes waits.
+    pub grace: TimeSpan,
 }
 
-impl Default for Serve {
+impl Default for ServeConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)),
             secret_file: None,
-            poll: unspanned(Span::seconds(900)),
-            settle: Span::seconds(2),
-            grace: Span::seconds(20),
+            poll: unspanned(TimeSpan::seconds(900)),
+            settle: TimeSpan::seconds(2),
+            grace: TimeSpan::seconds(20),
         }
     }
 }
 
-/// When deltas are removed.
+/// Removal of deltas.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[non_exhaustive]
-pub struct Retention {
-    /// Whether deltas are removed whose base or target is no longer in the registry. No, as it
-    /// needs the right to delete.
+pub struct RetentionConfig {
+    /// True to remove deltas whose base or target is no longer in the registry. False by default,
+    /// since it needs the right to delete.
     pub remove: bool,
 }
 
-/// What is said while running.
+/// The log.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[non_exhaustive]
-pub struct Log {
-    /// As lines for people or as JSON.
+pub struct LogConfig {
+    /// Text or JSON.
     pub format: LogFormat,
-    /// How much.
+    /// The least important messages that are logged.
     pub level: LogLevel,
 }
 
-/// How a line of the log looks.
+/// The form of a log line.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// An object each.
+    /// A JSON object per line.
     Json,
 }
 
-/// How much is said.
+/// The importance of a log message.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogLevel {
-    /// What went wrong.
+    /// Failures only.
     Error,
-    /// And what is odd.
+    /// Also anything unusual.
     Warn,
-    /// And what was done.
+    /// Also each finished step.
     #[default]
     Info,
-    /// And why.
+    /// Also the reasons.
     Debug,
 }
 
-/// What is wanted of some repositories.
+/// The deltas wanted for some repositories.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Rule {
-    /// Their names in the registry; `*` stands for anything but `/`, `**` for anything.
-    pub repositories: Spanned<Vec<Pattern>>,
-    /// Tags that are versions. All that are not made of digests.
+    /// Repository names; `*` matches anything except `/`, `**` matches anything.
+    pub repositories: Spanned<Vec<NamePattern>>,
+    /// Tags that are versions. By default all tags that are not made of digests.
     #[serde(default = "everything")]
-    pub tags: Vec<Pattern>,
-    /// Tags that are none of them.
+    pub tags: Vec<NamePattern>,
+    /// Tags that are not versions although `tags` matches them.
     #[serde(default)]
-    pub except: Vec<Pattern>,
-    /// What makes a version newer than another.
+    pub except: Vec<NamePattern>,
+    /// The order of versions.
     #[serde(default)]
-    pub order: Order,
-    /// How many versions deltas are prepared from. 3.
+    pub order: VersionOrder,
+    /// Number of versions to make deltas from. 3.
     #[serde(default = "three")]
     pub keep: Spanned<usize>,
-    /// What deltas lead to.
+    /// Targets of the deltas.
     #[serde(default)]
-    pub to: To,
-    /// Only these platforms; all that both versions have by default.
+    pub to: DeltaTargets,
+    /// Only these platforms; by default all that both versions have.
     #[serde(default, deserialize_with = "value::platforms")]
     pub platforms: Vec<Platform>,
-    /// Whether deltas that lead back are prepared too.
+    /// True to make deltas back to the older version as well.
     #[serde(default)]
     pub rollback: bool,
-    /// How much time to spend on a smaller delta.
+    /// Time to spend on a smaller delta.
     #[serde(default, deserialize_with = "value::preset")]
     pub preset: Preset,
-    /// Published are deltas of less than this share of what a plain pull fetches. 80 %: below
-    /// that, rebuilding costs the receiver more than it spares the line.
+    /// A delta is published if it is smaller than this share of a plain pull. 80 %: for less
+    /// saving, rebuilding costs the receiver more than fetching.
     #[serde(default)]
     pub worth: Share,
 }
 
-/// What makes a version newer than another.
+/// The order of versions.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-pub enum Order {
-    /// Its number; tags that are no versions are left out.
+pub enum VersionOrder {
+    /// By version number; tags that are not version numbers are ignored.
     #[default]
     Semver,
-    /// When it was built, by its config.
+    /// By the creation date in the config.
     Date,
-    /// When it was first seen here under its tag.
+    /// By the time at which the job first saw the tag with its current image.
     Push,
 }
 
-/// What deltas lead to.
+/// The targets of deltas.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-pub enum To {
-    /// From each of the versions before to the newest.
+pub enum DeltaTargets {
+    /// From each of the older versions to the newest.
     #[default]
     Newest,
     /// From each version to the next.
@@ -303,7 +303,7 @@ impl Config {
         Self::parse(&text, &path.display().to_string())
     }
 
-    /// Reads the text of a file; `place` is its name.
+    /// Parses the text of a configuration; errors name it `place`.
     pub fn parse(text: &str, place: &str) -> Result<Self> {
         let config: Self = toml::from_str(text)
             .map_err(|error| wrong(text, place, error.span(), error.message()))?;
@@ -313,7 +313,7 @@ impl Config {
         }
     }
 
-    /// Returns the rule of a repository.
+    /// Returns the rule that applies to a repository.
     pub fn rule(&self, repository: &str) -> Option<&Rule> {
         let mut rules = self.rules.get_ref().iter();
         rules.find(|rule| {
@@ -321,12 +321,12 @@ impl Config {
         })
     }
 
-    /// Returns the memory of one work.
+    /// Returns the memory of one task.
     pub fn memory_bytes(&self) -> u64 {
         self.budget.memory.get_ref().0 / (*self.budget.parallel.get_ref() as u64).max(1)
     }
 
-    /// Finds what parsing cannot see.
+    /// Returns the first mistake that parsing does not find.
     fn mistake(&self) -> Option<(Range<usize>, String)> {
         let host = &self.registry.host;
         if host.get_ref().is_empty() || host.get_ref().contains(['/', '@', ' ']) {
@@ -339,7 +339,7 @@ impl Config {
         let least = [
             (self.queue.tries.span(), u64::from(*self.queue.tries.get_ref()), 1, "try"),
             (self.queue.lease.span(), self.queue.lease.get_ref().whole_seconds(), 1, "second"),
-            (self.budget.parallel.span(), *self.budget.parallel.get_ref() as u64, 1, "work"),
+            (self.budget.parallel.span(), *self.budget.parallel.get_ref() as u64, 1, "task"),
             (self.budget.memory.span(), self.budget.memory.get_ref().0, 64 << 20, "bytes"),
             (self.budget.cpu.span(), self.budget.cpu.get_ref().whole_seconds(), 1, "second"),
             (self.budget.disk.span(), self.budget.disk.get_ref().0, 1 << 20, "bytes"),
@@ -357,8 +357,8 @@ impl Config {
             if rule.repositories.get_ref().is_empty() {
                 return Some((rule.repositories.span(), "expected at least one name".into()));
             }
-            if !(1..=MOST_KEPT).contains(rule.keep.get_ref()) {
-                let what = format!("expected a number from 1 to {MOST_KEPT}");
+            if !(1..=MAX_KEPT).contains(rule.keep.get_ref()) {
+                let what = format!("expected a number from 1 to {MAX_KEPT}");
                 return Some((rule.keep.span(), what));
             }
         }
@@ -366,6 +366,7 @@ impl Config {
     }
 }
 
+/// Makes the error for a mistake at a byte range of the text.
 fn wrong(text: &str, place: &str, span: Option<Range<usize>>, what: &str) -> Error {
     let Some(span) = span else { return Error::bad_input(place, what) };
     let before = text.get(..span.start).unwrap_or(text);
@@ -378,17 +379,17 @@ fn unspanned<T>(value: T) -> Spanned<T> {
     Spanned::new(0..0, value)
 }
 
-fn everything() -> Vec<Pattern> {
-    vec![Pattern::everything()]
+fn everything() -> Vec<NamePattern> {
+    vec![NamePattern::everything()]
 }
 
 fn three() -> Spanned<usize> {
     unspanned(3)
 }
 
-/// As many as anybody goes back at once; each is a delta per platform.
-const MOST_KEPT: usize = 100;
-/// Unassigned, and near where other exporters listen.
+/// More versions than anybody upgrades from at once; each is a delta per platform.
+const MAX_KEPT: usize = 100;
+/// Not assigned, and near the ports of other exporters.
 const DEFAULT_PORT: u16 = 9610;
 
 #[cfg(test)]
@@ -405,7 +406,10 @@ mod tests {
     fn a_short_file_has_defaults() {
         let config = Config::parse(LEAST, "job.toml").unwrap();
         let rule = config.rule("team/app").unwrap();
-        assert_eq!((*rule.keep.get_ref(), rule.order, rule.to), (3, Order::Semver, To::Newest));
+        assert_eq!(
+            (*rule.keep.get_ref(), rule.order, rule.to),
+            (3, VersionOrder::Semver, DeltaTargets::Newest)
+        );
         assert_eq!((rule.preset, rule.worth), (Preset::Default, Share::per_mille(800)));
         assert!(rule.tags[0].matches("v1/2") && !rule.rollback && !config.retention.remove);
         assert!(config.rule("team/app/x").is_none() && config.rule("other/app").is_none());
@@ -424,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told_with_their_place() {
+    fn mistakes_are_reported_with_their_place() {
         let rows = [
             ("", "job.toml:1:1: missing field `registry`"),
             ("[registry]\nhost = 5\n", "job.toml:2:8: invalid type: integer `5`"),
@@ -472,9 +476,9 @@ mod tests {
             (&format!("{LEAST}="), "job.toml:5:1: "),
         ];
         for (text, expected) in rows {
-            let said = fails(text);
-            assert!(said.starts_with(expected), "{said:?} for {text:?}");
-            assert!(!said.contains("hunter2"), "{said}");
+            let message = fails(text);
+            assert!(message.starts_with(expected), "{message:?} for {text:?}");
+            assert!(!message.contains("hunter2"), "{message}");
         }
     }
 }

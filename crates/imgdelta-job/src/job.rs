@@ -1,16 +1,17 @@
-//! A configuration at work: its queue, its client, its budgets, opened.
+//! An opened configuration: queue, registry client and budgets, shared by scans and workers.
 //!
-//! Holds what the rooms above share; does no work.
+//! Does no work itself.
 
 use crate::{
     config::Config,
-    look::Looker,
-    make::Maker,
+    machine,
+    make::DeltaMaker,
     metrics::Metrics,
-    queue::{Postgres, Queue, Sqlite, Terms},
-    reuse::Reuse,
+    queue::{LeaseTerms, PostgresQueue, Queue, SqliteQueue},
+    reuse::RecipeReuse,
+    scan::Scanner,
 };
-use imgdelta_core::{Error, Result};
+use imgdelta::{Error, Result};
 use imgdelta_registry::{Client, ClientOptions, Credentials, Secret, Trust};
 use std::{
     path::{Path, PathBuf},
@@ -18,25 +19,26 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// A configuration at work.
+/// A job that prepares deltas for the images of one registry.
 #[derive(Debug)]
 pub struct Job {
     pub(crate) config: Config,
     pub(crate) client: Client,
-    pub(crate) looker: Looker,
-    pub(crate) maker: Maker,
-    pub(crate) reuse: Arc<Reuse>,
+    pub(crate) scanner: Scanner,
+    pub(crate) maker: DeltaMaker,
+    pub(crate) reuse: Arc<RecipeReuse>,
     pub(crate) queue: Arc<dyn Queue>,
-    pub(crate) terms: Terms,
-    pub(crate) name: String,
+    pub(crate) terms: LeaseTerms,
+    /// Name of this process in the queue.
+    pub(crate) worker_name: String,
     pub(crate) metrics: Metrics,
-    /// Told whenever works were added.
+    /// Wakes workers when tasks were added.
     pub(crate) added: Notify,
 }
 
 impl Job {
-    /// Opens the queue and prepares everything; `credentials` are used where the configuration
-    /// names no file. Nothing is asked of the registry yet.
+    /// Opens the queue. `credentials` are used if the configuration names no file of logins. Sends
+    /// nothing to the registry.
     pub async fn open(config: Config, credentials: Credentials) -> Result<Arc<Self>> {
         let registry = &config.registry;
         let credentials = match &registry.auth_file {
@@ -49,21 +51,21 @@ impl Job {
             .plain_http(registry.plain_http);
         let client = Client::new(options);
         let queue = open_queue(&config).await?;
-        let terms = Terms::new(
-            config.queue.lease.get_ref().get(),
+        let terms = LeaseTerms::new(
+            config.queue.lease.get_ref().duration(),
             *config.queue.tries.get_ref(),
-            config.queue.pause.get(),
+            config.queue.pause.duration(),
         );
         let host = registry.host.get_ref();
-        let reuse = Arc::new(Reuse::new(&client, host, Arc::clone(&queue)));
+        let reuse = Arc::new(RecipeReuse::new(&client, host, Arc::clone(&queue)));
         Ok(Arc::new(Self {
-            looker: Looker::new(&client, host),
-            maker: Maker::new(&client, &config, Arc::clone(&reuse))?,
+            scanner: Scanner::new(&client, host),
+            maker: DeltaMaker::new(&client, &config, Arc::clone(&reuse))?,
             reuse,
             client,
             queue,
             terms,
-            name: crate::machine::worker_name(),
+            worker_name: machine::worker_name(),
             metrics: Metrics::default(),
             added: Notify::new(),
             config,
@@ -82,15 +84,15 @@ async fn open_queue(config: &Config) -> Result<Arc<dyn Queue>> {
         let password =
             queue.password_file.as_ref().map(|file| secret(file.get_ref())).transpose()?;
         let authorities = queue.ca.as_ref().map_or_else(Vec::new, |ca| ca.get_ref().0.clone());
-        let connected = Postgres::connect(server.get_ref(), &authorities, password.as_ref());
-        return Ok(Arc::new(connected.await?));
+        let queue = PostgresQueue::connect(server.get_ref(), &authorities, password.as_ref());
+        return Ok(Arc::new(queue.await?));
     }
     let default = PathBuf::from(DEFAULT_QUEUE);
     let path = queue.sqlite.as_ref().map_or(&default, |path| path.get_ref());
-    Ok(Arc::new(Sqlite::open(path)?))
+    Ok(Arc::new(SqliteQueue::open(path)?))
 }
 
-/// Reads a secret from a file, without the line's end.
+/// Reads a secret from a file, without the line end.
 pub(crate) fn secret(path: &Path) -> Result<Secret> {
     let text = std::fs::read_to_string(path).map_err(Error::io(path.display()))?;
     let text = text.trim_end_matches(['\r', '\n']);

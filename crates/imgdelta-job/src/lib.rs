@@ -1,15 +1,32 @@
-//! Deltas prepared beside a registry: which to make, publish and retire.
+//! Deltas prepared for the images of a registry: which to make, publish and remove.
 //!
-//! [`config`] is what an operator writes, [`policy`] decides what is wanted, [`queue`] keeps the
-//! works, so that a kill loses none, and workers make, prove and publish deltas; [`Job`] ties them
-//! together. docs/job.md is for operators. Nothing here matches, applies or speaks to registries
-//! itself: the core and `imgdelta-registry` do.
+//! The crate decides, queues and publishes. Comparing, encoding and the registry protocol belong to
+//! `imgdelta` and `imgdelta-registry`.
+//!
+//! - [`config`] is the operator's TOML file.
+//! - [`policy`] computes the wanted deltas from versions and rules.
+//! - [`queue`] keeps tasks, so that a kill loses none.
+//! - [`Job`] scans the registry and runs workers that make, prove and publish deltas.
+//!
+//! ```no_run
+//! use imgdelta_job::{Config, Job, RunOptions, stop::Stop};
+//! use imgdelta_registry::Credentials;
+//! use std::{path::Path, sync::Arc};
+//!
+//! # async fn run() -> imgdelta::Result<()> {
+//! let config = Config::open(Path::new("job.toml"))?;
+//! let job = Job::open(config, Credentials::none()).await?;
+//! job.run(RunOptions::default(), &Stop::default(), Arc::new(|event| println!("{event:?}"))).await
+//! # }
+//! ```
+//!
+//! docs/job.md is the page for operators.
 
 pub mod config;
 mod job;
-mod look;
 mod machine;
 mod make;
+mod meter;
 pub mod metrics;
 pub mod policy;
 mod publish;
@@ -18,14 +35,15 @@ pub mod report;
 pub mod retention;
 mod reuse;
 mod run;
+mod scan;
 mod serve;
 pub mod stop;
+pub mod task;
 mod webhook;
-pub mod work;
 mod worker;
 
 pub use config::Config;
 pub use job::Job;
 pub use queue::advice;
-pub use run::{Event, RunOptions, Teller};
-pub use work::SCHEMA;
+pub use run::{Event, EventHandler, RunOptions};
+pub use task::SCHEMA;

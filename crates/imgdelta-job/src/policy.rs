@@ -1,14 +1,13 @@
-//! Which deltas are wanted: versions and a rule in, works out.
+//! The wanted deltas: versions and a rule in, tasks out.
 //!
-//! Pure: asks nobody, knows no clock, and gives the same works in the same order for the same
-//! versions in any order.
+//! Pure: makes no request, reads no clock, and gives the same tasks in the same order for the same
+//! versions in any order (test `rules_and_versions_give_tasks`).
 
 use crate::{
-    config::{Order, Rule, To},
-    work::{Direction, Work},
+    config::{DeltaTargets, Rule, VersionOrder},
+    task::{Direction, Task},
 };
-use imgdelta_core::BlobDigest;
-use imgdelta_image::image::Platform;
+use imgdelta::{BlobDigest, image::Platform};
 use imgdelta_registry::is_digest_tag;
 use semver::Version as Number;
 use std::{
@@ -16,58 +15,59 @@ use std::{
     collections::{BTreeSet, HashSet},
 };
 
-/// A tag and what it stood for.
+/// A tag and its images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     /// The tag.
     pub tag: String,
-    /// What it names: a manifest or an index.
+    /// Digest of the tag's manifest or index.
     pub digest: BlobDigest,
-    /// When it was built, in seconds since 1970, if its config says so.
+    /// Creation date in the config, in seconds since 1970.
     pub created: Option<i64>,
-    /// A number that grows with each tag that is first seen or moved.
+    /// A number that grows with each tag that is new or moved.
     pub seen: u64,
     /// Its images.
     pub images: Vec<(Platform, BlobDigest)>,
 }
 
-/// Whether a rule takes a tag for a version. Lists of referrers and signatures never are.
+/// Returns true if a tag is a version for a rule. Tags of referrers and signatures never are (test
+/// `lists_signatures_and_other_tags_are_not_versions`).
 pub fn is_version(rule: &Rule, tag: &str) -> bool {
     !is_digest_tag(tag)
         && rule.tags.iter().any(|pattern| pattern.matches(tag))
         && !rule.except.iter().any(|pattern| pattern.matches(tag))
-        && (rule.order != Order::Semver || number(tag).is_some())
+        && (rule.order != VersionOrder::Semver || number(tag).is_some())
 }
 
-/// Puts tags in a rule's order, the newest first, where tags alone say it.
-pub fn by_number(tags: &mut [String]) {
+/// Sorts tags by version number, the newest first.
+pub fn sort_by_number(tags: &mut [String]) {
     tags.sort_by_cached_key(|tag| (Reverse(number(tag)), tag.clone()));
 }
 
-/// Returns the works that a rule wants for a repository, the most wanted first.
-pub fn wanted(rule: &Rule, repository: &str, versions: &[Version]) -> Vec<Work> {
-    let line = line(rule, versions);
+/// Returns the tasks of a rule for a repository, the most important first.
+pub fn wanted_tasks(rule: &Rule, repository: &str, versions: &[Version]) -> Vec<Task> {
+    let line = ordered(rule, versions);
     let keep = *rule.keep.get_ref();
     let pairs: Vec<(&Version, &Version)> = match (rule.to, line.split_first()) {
         (_, None) => Vec::new(),
-        (To::Newest, Some((newest, older))) => {
+        (DeltaTargets::Newest, Some((newest, older))) => {
             older.iter().take(keep).map(|older| (*older, *newest)).collect()
         }
-        (To::Neighbours, Some(_)) => {
+        (DeltaTargets::Neighbours, Some(_)) => {
             line.windows(2).take(keep).map(|pair| (pair[1], pair[0])).collect()
         }
     };
     let directions: &[Direction] =
         if rule.rollback { &[Direction::Forward, Direction::Back] } else { &[Direction::Forward] };
-    let (mut works, mut keys) = (Vec::new(), HashSet::new());
+    let (mut tasks, mut keys) = (Vec::new(), HashSet::new());
     for direction in directions {
         for (older, newer) in &pairs {
             let (base, target) = match direction {
                 Direction::Forward => (older, newer),
                 Direction::Back => (newer, older),
             };
-            for (platform, from, to) in common(rule, base, target) {
-                let work = Work {
+            for (platform, from, to) in common_platforms(rule, base, target) {
+                let task = Task {
                     repository: repository.to_owned(),
                     base: from,
                     target: to,
@@ -78,37 +78,37 @@ pub fn wanted(rule: &Rule, repository: &str, versions: &[Version]) -> Vec<Work> 
                     preset: rule.preset,
                     worth: rule.worth,
                 };
-                // One image may stand in two indexes.
-                if from != to && keys.insert(work.key()) {
-                    works.push(work);
+                // Two indexes may contain one image.
+                if from != to && keys.insert(task.key()) {
+                    tasks.push(task);
                 }
             }
         }
     }
-    works
+    tasks
 }
 
-/// The versions that count, the newest first, each image or index once.
-fn line<'a>(rule: &Rule, versions: &'a [Version]) -> Vec<&'a Version> {
+/// Returns the versions of a rule, the newest first, each image or index once.
+fn ordered<'a>(rule: &Rule, versions: &'a [Version]) -> Vec<&'a Version> {
     let mut line: Vec<&Version> =
         versions.iter().filter(|version| is_version(rule, &version.tag)).collect();
     match rule.order {
-        Order::Semver => {
+        VersionOrder::Semver => {
             line.sort_by_cached_key(|version| (Reverse(number(&version.tag)), version.tag.clone()));
         }
-        Order::Date => {
+        VersionOrder::Date => {
             line.retain(|version| version.created.is_some());
             line.sort_by_key(|version| (Reverse(version.created), &version.tag));
         }
-        Order::Push => line.sort_by_key(|version| (Reverse(version.seen), &version.tag)),
+        VersionOrder::Push => line.sort_by_key(|version| (Reverse(version.seen), &version.tag)),
     }
-    let mut met = BTreeSet::new();
-    line.retain(|version| met.insert(version.digest));
+    let mut digests = BTreeSet::new();
+    line.retain(|version| digests.insert(version.digest));
     line
 }
 
-/// The images of both versions for one platform each.
-fn common(
+/// Returns the platforms that both versions have, with their images.
+fn common_platforms(
     rule: &Rule,
     base: &Version,
     target: &Version,
@@ -126,7 +126,7 @@ fn common(
     pairs.collect()
 }
 
-/// Reads a tag as a version: `v1.2.3-rc.1`, also `1.2`, `7` and `2024.01.31`.
+/// Parses a version number: `v1.2.3-rc.1`, also `1.2`, `7` and `2024.01.31`.
 fn number(tag: &str) -> Option<Number> {
     let tag = tag.strip_prefix('v').unwrap_or(tag);
     let core_end = tag.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(tag.len());
@@ -157,7 +157,7 @@ mod tests {
         Config::parse(&text, "t").unwrap().rule("x").unwrap().clone()
     }
 
-    /// `TAG@ROOT`, created and seen in the order of the list.
+    /// Makes versions of `TAG@ROOT`, created and seen in the order of the list.
     fn versions(list: &[&str]) -> Vec<Version> {
         let one = |(at, text): (usize, &&str)| {
             let (tag, root) = text.split_once('@').unwrap();
@@ -177,12 +177,12 @@ mod tests {
     }
 
     fn shown(rule: &Rule, versions: &[Version]) -> Vec<String> {
-        let works = wanted(rule, "x", versions);
-        works.iter().map(|work| format!("{}>{}", work.base_tag, work.target_tag)).collect()
+        let tasks = wanted_tasks(rule, "x", versions);
+        tasks.iter().map(|task| format!("{}>{}", task.base_tag, task.target_tag)).collect()
     }
 
     #[test]
-    fn rules_and_versions_make_works() {
+    fn rules_and_versions_give_tasks() {
         let amd64 = "platforms = [\"linux/amd64\"]\n";
         let list = ["v1.9.0@1", "v1.10.0@2", "v1.2@3", "latest@2", "v2.0.0-rc.1@4", "v1.1.0@5"];
         let rows: &[(&str, &[&str])] = &[
@@ -196,7 +196,7 @@ mod tests {
                 "except = [\"*-rc*\"]\nkeep = 1\nrollback = true",
                 &["v1.9.0>v1.10.0", "v1.10.0>v1.9.0"],
             ),
-            // The last one built; what has two tags counts once, under the later.
+            // By date; an image with two tags counts once, under the later tag.
             ("order = \"date\"\nkeep = 3", &["v2.0.0-rc.1>v1.1.0", "latest>v1.1.0", "v1.2>v1.1.0"]),
             ("order = \"push\"\nkeep = 1", &["v2.0.0-rc.1>v1.1.0"]),
             ("tags = [\"v1.*\"]\nexcept = [\"v1.1*\"]\nkeep = 9", &["v1.2>v1.9.0"]),
@@ -212,22 +212,25 @@ mod tests {
     }
 
     #[test]
-    fn every_platform_of_both_has_its_work() {
+    fn each_common_platform_has_a_task() {
         let mut list = versions(&["v1@1", "v2@2", "v3@3"]);
         list[0].images.remove(1);
         // The arm64 image did not change from v2 to v3.
         list[2].images[1].1 = list[1].images[1].1;
-        let works = wanted(&rule("keep = 5\n"), "x", &list);
-        let pairs: Vec<_> = works.iter().map(|work| (work.base, work.target)).collect();
+        let tasks = wanted_tasks(&rule("keep = 5\n"), "x", &list);
+        let pairs: Vec<_> = tasks.iter().map(|task| (task.base, task.target)).collect();
         assert_eq!(pairs, [(digest(21), digest(31)), (digest(11), digest(31))]);
-        assert_eq!(works[0].platform, "linux/amd64");
-        let works =
-            wanted(&rule("platforms = [\"linux/arm64/v8\"]\nto = \"neighbours\"\n"), "x", &list);
-        assert_eq!(works, [], "v1 has none, v3's is v2's");
+        assert_eq!(tasks[0].platform, "linux/amd64");
+        let tasks = wanted_tasks(
+            &rule("platforms = [\"linux/arm64/v8\"]\nto = \"neighbours\"\n"),
+            "x",
+            &list,
+        );
+        assert_eq!(tasks, [], "v1 has none, and v3 has that of v2");
     }
 
     #[test]
-    fn no_list_signature_or_foreign_tag_is_a_version() {
+    fn lists_signatures_and_other_tags_are_not_versions() {
         let any = rule("order = \"date\"\n");
         let hex = "ab".repeat(32);
         for tag in
@@ -240,12 +243,12 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_read_as_versions() {
+    fn tags_are_parsed_as_version_numbers() {
         let mut tags: Vec<String> =
             ["v1", "1.2", "1.2.1-rc.2", "2024.01.31", "1.2.1-rc.10", "1.2.1"]
                 .map(String::from)
                 .to_vec();
-        by_number(&mut tags);
+        sort_by_number(&mut tags);
         assert_eq!(tags, ["2024.01.31", "1.2.1", "1.2.1-rc.10", "1.2.1-rc.2", "1.2", "v1"]);
         for tag in ["", "v", "1.2.3.4", "1..2", "latest", "1.2.3_4", "99999999999999999999"] {
             assert_eq!(number(tag), None, "{tag}");
@@ -253,14 +256,14 @@ mod tests {
     }
 
     #[test]
-    fn a_work_survives_the_queue() {
-        for work in wanted(
+    fn a_task_survives_the_queue() {
+        for task in wanted_tasks(
             &rule("rollback = true\npreset = \"best\"\nworth = \"55%\"\n"),
             "x",
             &versions(&["v1@1", "v2@2"]),
         ) {
-            assert_eq!(Work::parse(&work.text()).unwrap(), work);
+            assert_eq!(Task::parse(&task.text()).unwrap(), task);
         }
-        assert!(Work::parse("{}").is_err());
+        assert!(Task::parse("{}").is_err());
     }
 }

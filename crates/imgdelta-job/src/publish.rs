@@ -1,83 +1,81 @@
-//! Deltas beside their targets: found, sent, removed.
+//! Deltas in a registry, listed with their targets: found, uploaded, listed again.
 //!
-//! Touches nothing but deltas: every other artifact stays as it is, however it is called.
+//! Changes deltas only: other artifacts of an image stay unchanged.
 
-use imgdelta_apply::delta::Delta;
-use imgdelta_core::{BlobDigest, Error, Result};
-use imgdelta_image::store::source::ReadAt;
+use imgdelta::{BlobDigest, Error, Result, delta::Delta};
 use imgdelta_registry::{
-    Named, PushOptions, Pushed, Referrer, Repository,
+    ManifestReference, PushOptions, PushReport, Referrer, Repository,
     artifact::{ARTIFACT_TYPE, Artifact, BASE_ANNOTATION},
 };
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashMap};
 
-/// A delta that lies in a registry.
+/// A delta in the list of a target's referrers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Published {
+pub(crate) struct ListedDelta {
     pub artifact: BlobDigest,
-    /// What it was made against, if it says so.
+    /// Its base, if the delta names one.
     pub base: Option<BlobDigest>,
 }
 
-/// Returns the deltas beside a target.
-pub(crate) async fn beside(repository: &Repository, target: &BlobDigest) -> Result<Vec<Published>> {
-    let mut found = Vec::new();
+/// Returns the deltas to a target.
+pub(crate) async fn deltas_to(
+    repository: &Repository,
+    target: &BlobDigest,
+) -> Result<Vec<ListedDelta>> {
+    let mut deltas = Vec::new();
     for referrer in repository.referrers(target, ARTIFACT_TYPE).await? {
         let artifact = referrer.descriptor.digest;
-        let base = match told(&referrer) {
+        let base = match annotated_base(&referrer) {
             Some(base) => Some(base),
-            // Not every list repeats annotations.
-            None => match repository.manifest(&Named::Digest(artifact)).await {
+            // Some lists lack annotations; the manifest has them.
+            None => match repository.manifest(&ManifestReference::Digest(artifact)).await {
                 Err(failure) if failure.is_not_found() => continue,
                 Err(failure) => return Err(failure.into()),
                 Ok(manifest) => match Artifact::parse(&manifest, &repository.place()) {
                     Ok(artifact) => artifact.base,
                     Err(error) => {
-                        tracing::warn!(%artifact, %error, "no delta, whatever it says it is");
+                        tracing::warn!(%artifact, %error, "listed as a delta, and is not one");
                         continue;
                     }
                 },
             },
         };
-        found.push(Published { artifact, base });
+        deltas.push(ListedDelta { artifact, base });
     }
-    Ok(found)
+    Ok(deltas)
 }
 
-/// Returns the delta from a base to a target, if it is there.
-pub(crate) async fn there(
+/// Returns the delta from a base to a target, if the registry has it.
+pub(crate) async fn find(
     repository: &Repository,
     base: &BlobDigest,
     target: &BlobDigest,
 ) -> Result<Option<BlobDigest>> {
-    for published in beside(repository, target).await? {
-        // A list may name what is gone.
-        if published.base == Some(*base)
-            && repository.head(&Named::Digest(published.artifact)).await?.is_some()
+    for delta in deltas_to(repository, target).await? {
+        // A list may contain deleted artifacts.
+        if delta.base == Some(*base)
+            && repository.head(&ManifestReference::Digest(delta.artifact)).await?.is_some()
         {
-            return Ok(Some(published.artifact));
+            return Ok(Some(delta.artifact));
         }
     }
     Ok(None)
 }
 
-/// Sends a delta; what lies in another repository is mounted from there. The same delta is the same
-/// artifact, so that two who send it do no harm.
-pub(crate) async fn publish(
+/// Uploads a delta; blobs in other repositories are mounted from there. Equal deltas are one
+/// artifact, so that two workers may upload the same one (test
+/// `two_racing_workers_publish_one_delta`).
+pub(crate) async fn upload(
     repository: &Repository,
     delta: &Delta,
-    file: Arc<dyn ReadAt>,
-    lies_in: HashMap<BlobDigest, String>,
-) -> Result<Pushed> {
-    let options = PushOptions::default().elsewhere(lies_in);
-    imgdelta_registry::push(repository, delta, file, &options).await.map_err(Error::from)
+    blob_repositories: HashMap<BlobDigest, String>,
+) -> Result<PushReport> {
+    let options = PushOptions::default().elsewhere(blob_repositories);
+    repository.push(delta, &options).await.map_err(Error::from)
 }
 
-/// Lists those artifacts beside a target again that are there, but no longer listed. Where the
-/// registry keeps no list itself, whoever writes one at the same moment may drop another's entry.
+/// Lists those artifacts of a target again that exist and are no longer listed. In a registry
+/// without referrers, clients that write a list at the same moment may drop each other's entries.
 pub(crate) async fn list_again(
     repository: &Repository,
     target: &BlobDigest,
@@ -86,17 +84,17 @@ pub(crate) async fn list_again(
     let listed = repository.referrers(target, ARTIFACT_TYPE).await?;
     let listed: BTreeSet<_> = listed.iter().map(|referrer| referrer.descriptor.digest).collect();
     for artifact in artifacts.difference(&listed) {
-        match repository.manifest(&Named::Digest(*artifact)).await {
+        match repository.manifest(&ManifestReference::Digest(*artifact)).await {
             Err(failure) if failure.is_not_found() => {}
             outcome => {
                 repository.attach(&outcome?, target).await?;
-                tracing::warn!(%artifact, %target, "was no longer listed, and is again");
+                tracing::warn!(%artifact, %target, "listed again: another client dropped it");
             }
         }
     }
     Ok(())
 }
 
-fn told(referrer: &Referrer) -> Option<BlobDigest> {
+fn annotated_base(referrer: &Referrer) -> Option<BlobDigest> {
     referrer.annotations.get(BASE_ANNOTATION)?.parse().ok()
 }

@@ -1,170 +1,174 @@
-//! Works that wait, are being done, are done, or were set aside: kept where a kill loses none.
+//! The queue: tasks that wait, run, are done or failed, kept where a kill loses none.
 //!
-//! Knows no image: a work is a key and a text. Whoever takes one holds a ticket for as long as it
-//! keeps saying so; a ticket that others have taken over since is good for nothing. One suite of
-//! tests runs over every kind of queue.
+//! Knows no image: a task is a key and a text. A worker holds a task by a ticket and renews it with
+//! heartbeats; when the lease ends, another worker gets the task and the old ticket is void. One
+//! suite of tests runs over every kind of queue.
 
 mod postgres;
 mod sqlite;
 
-pub use postgres::{Postgres, advice};
-pub use sqlite::Sqlite;
+pub use postgres::{PostgresQueue, advice};
+pub use sqlite::SqliteQueue;
 
-use imgdelta_core::Result;
+use imgdelta::Result;
 use std::{collections::BTreeMap, fmt, future::Future, pin::Pin, time::Duration};
 
-/// What a queue answers in its own time.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+/// Future of a queue operation.
+pub type QueueFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
-/// Where works wait. All operations are whole or not at all, also when the process is killed.
+/// A queue of tasks. Each operation happens completely or not at all, also if the process is killed
+/// (test `kills_at_any_moment_lose_and_double_nothing`).
 pub trait Queue: fmt::Debug + Send + Sync {
-    /// Adds works that are not known yet, whatever became of them; returns how many those were.
-    fn add<'a>(&'a self, works: &'a [Entry]) -> Answer<'a, u64>;
+    /// Adds the tasks that the queue does not contain in any state; returns their number.
+    fn add<'a>(&'a self, tasks: &'a [NewTask]) -> QueueFuture<'a, u64>;
 
-    /// Takes the work that waits longest, or one whose worker went silent. Sets aside what was
-    /// begun too often.
-    fn take<'a>(&'a self, worker: &'a str, terms: &'a Terms) -> Answer<'a, Option<Taken>>;
+    /// Takes the task that waits longest, or one whose lease has ended. A task whose lease ends at
+    /// its last attempt fails for good.
+    fn take<'a>(
+        &'a self,
+        worker: &'a str,
+        terms: &'a LeaseTerms,
+    ) -> QueueFuture<'a, Option<LeasedTask>>;
 
-    /// Says that a work is still being done; `false` if it is others' by now.
-    fn beat<'a>(&'a self, ticket: &'a Ticket, terms: &'a Terms) -> Answer<'a, bool>;
+    /// Renews a lease; returns false if another worker has the task.
+    fn beat<'a>(&'a self, ticket: &'a Ticket, terms: &'a LeaseTerms) -> QueueFuture<'a, bool>;
 
-    /// Says that a work is done, and what came of it; `false` if it is others' by now.
-    fn finish<'a>(&'a self, ticket: &'a Ticket, outcome: &'a str) -> Answer<'a, bool>;
+    /// Records that a task is done, and its outcome; returns false if another worker has the task.
+    fn finish<'a>(&'a self, ticket: &'a Ticket, outcome: &'a str) -> QueueFuture<'a, bool>;
 
-    /// Says that a work failed. It waits for its next try, or is set aside if there is no hope or
-    /// no try left; returns which, or `None` if it is others' by now.
+    /// Records that a task failed. Returns its new state, waiting for a retry or failed, or none if
+    /// another worker has the task.
     fn fail<'a>(
         &'a self,
         ticket: &'a Ticket,
         error: &'a str,
-        hope: Hope,
-        terms: &'a Terms,
-    ) -> Answer<'a, Option<State>>;
+        retry: Retry,
+        terms: &'a LeaseTerms,
+    ) -> QueueFuture<'a, Option<TaskState>>;
 
-    /// Gives a work back as if it had not been taken.
-    fn give_back<'a>(&'a self, ticket: &'a Ticket) -> Answer<'a, bool>;
+    /// Returns a task to the queue; the attempt is not counted.
+    fn give_back<'a>(&'a self, ticket: &'a Ticket) -> QueueFuture<'a, bool>;
 
-    /// Counts the works.
-    fn counts(&self) -> Answer<'_, Counts>;
+    /// Counts the tasks by state.
+    fn counts(&self) -> QueueFuture<'_, TaskCounts>;
 
-    /// Returns the works in a state, in the order in which they came, and no more than `most`.
-    fn list(&self, state: State, most: u32) -> Answer<'_, Vec<Line>>;
+    /// Returns at most `limit` tasks in a state, in the order in which they were added.
+    fn list(&self, state: TaskState, limit: u32) -> QueueFuture<'_, Vec<ListedTask>>;
 
-    /// Returns what came of those of some works that are done, by key.
-    fn outcomes<'a>(&'a self, keys: &'a [String]) -> Answer<'a, BTreeMap<String, String>>;
+    /// Returns the outcomes of those tasks that are done, by key.
+    fn outcomes<'a>(&'a self, keys: &'a [String]) -> QueueFuture<'a, BTreeMap<String, String>>;
 
-    /// Returns the keys of done works of a repository, those that begin with its name and a space:
-    /// in the order of their bytes, from behind the key `after`, and no more than `most`. Fewer
-    /// are the last.
+    /// Returns at most `limit` keys of done tasks of a repository, in the order of their bytes and
+    /// after the key `after`. Such a key begins with the repository's name and a space. Fewer than
+    /// `limit` keys are the last ones.
     fn done_in<'a>(
         &'a self,
         repository: &'a str,
         after: &'a str,
-        most: u32,
-    ) -> Answer<'a, Vec<String>>;
+        limit: u32,
+    ) -> QueueFuture<'a, Vec<String>>;
 
-    /// Lets all that were set aside wait again; returns how many.
-    fn retry_failed(&self) -> Answer<'_, u64>;
+    /// Lets all failed tasks wait again; returns their number.
+    fn retry_failed(&self) -> QueueFuture<'_, u64>;
 
-    /// Forgets works that nobody is doing, so that they can be added again; returns how many.
-    fn forget<'a>(&'a self, keys: &'a [String]) -> Answer<'a, u64>;
+    /// Removes tasks that do not run, so that they can be added again; returns their number.
+    fn forget<'a>(&'a self, keys: &'a [String]) -> QueueFuture<'a, u64>;
 
-    /// Returns a number for each tag that grows with every tag that is new or names something new.
+    /// Returns a number for each tag. It grows with every tag that is new or names another digest.
     fn seen<'a>(
         &'a self,
         repository: &'a str,
         tags: &'a [(String, String)],
-    ) -> Answer<'a, Vec<u64>>;
+    ) -> QueueFuture<'a, Vec<u64>>;
 
-    /// Remembers that things are to be had at a place.
-    fn offer<'a>(&'a self, place: &'a str, things: &'a [String]) -> Answer<'a, ()>;
+    /// Records that a place offers things.
+    fn offer<'a>(&'a self, place: &'a str, things: &'a [String]) -> QueueFuture<'a, ()>;
 
-    /// Returns where any of some things are to be had: the place offered last first, and no more
-    /// than `most`.
-    fn offers<'a>(&'a self, things: &'a [String], most: u32) -> Answer<'a, Vec<String>>;
+    /// Returns at most `limit` places that offer one of the things, the latest offer first.
+    fn offers<'a>(&'a self, things: &'a [String], limit: u32) -> QueueFuture<'a, Vec<String>>;
 
-    /// Forgets a place.
-    fn withdraw<'a>(&'a self, place: &'a str) -> Answer<'a, ()>;
+    /// Removes the offers of a place.
+    fn withdraw<'a>(&'a self, place: &'a str) -> QueueFuture<'a, ()>;
 }
 
-/// A work to be added.
+/// A task to be added.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// What tells it from others.
+pub struct NewTask {
+    /// Identity of the task.
     pub key: String,
-    /// All else.
+    /// All other data of the task.
     pub body: String,
 }
 
-/// How works are handed out.
+/// Rules of leases and retries.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Terms {
-    /// How long a worker may be silent.
+pub struct LeaseTerms {
+    /// Time without a heartbeat after which a lease ends.
     pub lease: Duration,
-    /// How often a work is begun.
+    /// Attempts before a task fails for good.
     pub tries: u32,
-    /// How long a failed work waits, doubled each time.
+    /// Pause before the first retry, doubled for each further one.
     pub pause: Duration,
 }
 
-impl Terms {
+impl LeaseTerms {
     /// Makes terms.
     pub fn new(lease: Duration, tries: u32, pause: Duration) -> Self {
         Self { lease, tries, pause }
     }
 
-    /// Returns how long a work waits that failed at its `tries`th try.
+    /// Returns the pause after this many failed attempts.
     fn wait(&self, tries: u32) -> Duration {
         let doubled = 1_u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX);
-        self.pause.saturating_mul(doubled).min(LONGEST_WAIT)
+        self.pause.saturating_mul(doubled).min(MAX_PAUSE)
     }
 }
 
-/// A work that was taken.
+/// A task that a worker has taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken {
-    /// What it is held by.
+pub struct LeasedTask {
+    /// The worker's right to the task.
     pub ticket: Ticket,
-    /// What was added.
+    /// The body that was added.
     pub body: String,
-    /// How often it was begun, this time included.
+    /// Attempts so far, including this one.
     pub tries: u32,
 }
 
-/// The right to say what became of a work.
+/// The right to report the result of a task, as long as the lease lasts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
-    /// The work.
+    /// The task.
     pub key: String,
-    /// How often it had been handed out then.
+    /// Number of times that the task has been taken.
     turn: i64,
 }
 
-/// Whether the same may go well another time.
+/// Decision about another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hope {
-    /// A registry or a disk may be better later.
+pub enum Retry {
+    /// The cause may pass, such as a registry that is down.
     Later,
-    /// What was tried will fail again.
-    None,
+    /// Another attempt would fail as well.
+    Never,
 }
 
-/// Where a work stands.
+/// State of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Nobody does it.
+pub enum TaskState {
+    /// No worker has it.
     Waiting,
-    /// Somebody does it.
+    /// A worker has it.
     Running,
     /// It is done.
     Done,
-    /// It was set aside.
+    /// It failed for good.
     Failed,
 }
 
-impl State {
-    /// Returns its word.
+impl TaskState {
+    /// Returns the word for the state.
     pub fn word(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -175,20 +179,20 @@ impl State {
     }
 }
 
-/// How many works stand where.
+/// Numbers of tasks by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Nobody does them.
+pub struct TaskCounts {
+    /// Tasks that no worker has.
     pub waiting: u64,
-    /// Somebody does them.
+    /// Tasks that a worker has.
     pub running: u64,
-    /// They are done.
+    /// Tasks that are done.
     pub done: u64,
-    /// They were set aside.
+    /// Tasks that failed for good.
     pub failed: u64,
 }
 
-impl Counts {
+impl TaskCounts {
     fn set(&mut self, word: &str, count: u64) {
         match word {
             "waiting" => self.waiting = count,
@@ -198,33 +202,33 @@ impl Counts {
         }
     }
 
-    /// Returns how many are still to be done.
+    /// Returns the number of tasks that wait or run.
     pub fn open(&self) -> u64 {
         self.waiting + self.running
     }
 }
 
-/// A work as a list shows it.
+/// A task in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// What tells it from others.
+pub struct ListedTask {
+    /// Identity of the task.
     pub key: String,
-    /// All else.
+    /// All other data of the task.
     pub body: String,
-    /// What came of it, or why not.
+    /// The outcome, or the error of the last attempt.
     pub outcome: String,
-    /// How often it was begun.
+    /// Attempts so far.
     pub tries: u32,
 }
 
-/// Between which keys those of a repository lie: both in bytes, neither one of them.
+/// Returns the exclusive bounds, in the order of bytes, of the keys of a repository.
 fn bounds(repository: &str) -> (String, String) {
-    // What follows a space.
+    // `!` is the byte after the space.
     (format!("{repository} "), format!("{repository}!"))
 }
 
-/// No registry is down so long that a day more helps.
-const LONGEST_WAIT: Duration = Duration::from_hours(24);
+/// A registry that is down for a day will not be up sooner with longer pauses.
+const MAX_PAUSE: Duration = Duration::from_hours(24);
 
 #[cfg(test)]
 mod tests;

@@ -1,35 +1,35 @@
-//! What came of a work, for people and machines.
+//! The result of a task, for people and programs.
 //!
-//! Values only: nothing is done here.
+//! Holds values only.
 
-use crate::work::Work;
-use imgdelta_core::{BlobDigest, Error, size::Human};
+use crate::task::Task;
+use imgdelta::{BlobDigest, Error, size::Human};
 use serde_json::Value;
 use std::fmt;
 
-/// What came of a work.
+/// Outcome of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum TaskOutcome {
     /// The delta was made and is in the registry.
     Published,
-    /// A delta between these images was there already.
+    /// The registry had a delta between these images already.
     There,
-    /// The delta would spare too little.
+    /// The delta would save too little.
     NotWorth,
-    /// The base or the target is no longer there.
+    /// The base or the target is no longer in the registry.
     Gone,
-    /// It failed for now, and waits.
+    /// It failed and waits for a retry.
     Waits,
-    /// It failed for good, and was set aside.
+    /// It failed for good.
     Failed,
 }
 
-impl Outcome {
-    /// All of them, in the order of their discriminants.
+impl TaskOutcome {
+    /// All outcomes, in the order of their discriminants.
     pub(crate) const ALL: [Self; 6] =
         [Self::Published, Self::There, Self::NotWorth, Self::Gone, Self::Waits, Self::Failed];
 
-    /// Returns its word.
+    /// Returns the word for the outcome.
     pub fn word(self) -> &'static str {
         match self {
             Self::Published => "published",
@@ -42,34 +42,34 @@ impl Outcome {
     }
 }
 
-/// What came of a work, for people and machines.
+/// Result of a task.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Report {
-    /// The work.
-    pub work: Work,
-    /// What came of it.
-    pub outcome: Outcome,
+pub struct TaskReport {
+    /// The task.
+    pub task: Task,
+    /// Its outcome.
+    pub outcome: TaskOutcome,
     /// The delta in the registry.
     pub artifact: Option<BlobDigest>,
-    /// What the delta takes; 0 if none was made.
+    /// Bytes of the delta; 0 if none was made.
     pub delta_bytes: u64,
-    /// What a plain pull takes for who has the base; 0 if that was not looked at.
+    /// Bytes that a plain pull fetches with the base present; 0 if not computed.
     pub pull_bytes: u64,
-    /// How many of its recipes had been made for other images.
+    /// Number of its recipes that were made for other images before.
     pub reused_recipes: u64,
-    /// Time it took.
+    /// Duration.
     pub seconds: f64,
-    /// Processor time it took.
+    /// Processor time.
     pub cpu_seconds: f64,
-    /// Why it failed.
+    /// The error of a task that failed.
     pub error: Option<Error>,
 }
 
-impl Report {
-    /// Returns it for machines.
+impl TaskReport {
+    /// Returns the JSON document of the result.
     pub fn json(&self) -> Value {
-        let mut document = self.work.json();
+        let mut document = self.task.json();
         document["event"] = "delta".into();
         document["outcome"] = self.outcome.word().into();
         document["delta_bytes"] = self.delta_bytes.into();
@@ -87,32 +87,33 @@ impl Report {
     }
 }
 
-/// The delta that a report names, as the queue remembers it.
+/// Returns the delta in a report that the queue stores.
 pub(crate) fn artifact_in(report: &str) -> Option<BlobDigest> {
     let report: Value = serde_json::from_str(report).ok()?;
     report["artifact"].as_str()?.parse().ok()
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for TaskReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.work)?;
+        write!(f, "{}: ", self.task)?;
         let (delta, pull) = (Human(self.delta_bytes), Human(self.pull_bytes));
         match (self.outcome, &self.error) {
-            (Outcome::Published, _) => write!(f, "{delta} instead of {pull}"),
-            (Outcome::There, _) => f.write_str("is there"),
-            (Outcome::NotWorth, _) => {
-                write!(f, "{delta} instead of {pull} is not worth it, above {}", self.work.worth)
+            (TaskOutcome::Published, _) => write!(f, "{delta} instead of {pull}"),
+            (TaskOutcome::There, _) => f.write_str("the registry has this delta already"),
+            (TaskOutcome::NotWorth, _) => {
+                let worth = self.task.worth;
+                write!(f, "{delta} instead of {pull} saves too little (worth = {worth})")
             }
-            (Outcome::Gone, _) => f.write_str("an image is no longer there"),
-            (Outcome::Waits, error) => write!(f, "waits for another try{}", Because(error)),
-            (Outcome::Failed, error) => write!(f, "set aside{}", Because(error)),
+            (TaskOutcome::Gone, _) => f.write_str("an image is no longer in the registry"),
+            (TaskOutcome::Waits, error) => write!(f, "will be retried{}", Cause(error)),
+            (TaskOutcome::Failed, error) => write!(f, "failed for good{}", Cause(error)),
         }
     }
 }
 
-struct Because<'a>(&'a Option<Error>);
+struct Cause<'a>(&'a Option<Error>);
 
-impl fmt::Display for Because<'_> {
+impl fmt::Display for Cause<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|error| write!(f, ": {error}"))
     }

@@ -1,48 +1,48 @@
-//! Deltas that lead from or to an image that is no longer there.
+//! Deltas from or to an image that is no longer in the registry.
 //!
-//! Finds them, and removes them if asked to. Whatever is not certainly a delta of such an image
-//! stays: a doubt keeps it.
+//! Finds them, and removes them on request. In doubt a delta stays (test
+//! `only_deltas_of_missing_images_are_removed`).
 
 use crate::{
     job::Job,
-    publish::{self, Published},
+    publish::{self, ListedDelta},
     queue::Queue,
-    report, work,
+    report, task,
 };
-use imgdelta_core::{BlobDigest, Result, path::escaped};
-use imgdelta_registry::{Named, Repository, artifact::Artifact};
+use imgdelta::{BlobDigest, Result, path::escaped};
+use imgdelta_registry::{ManifestReference, Repository, artifact::Artifact};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
 
-/// A delta that leads from or to nothing.
+/// A delta whose base or target is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Stray {
+pub struct StrayDelta {
     /// Its repository.
     pub repository: String,
     /// The delta.
     pub artifact: BlobDigest,
-    /// What it was made against.
+    /// The image it was made from.
     pub base: Option<BlobDigest>,
-    /// What it makes.
+    /// The image it makes.
     pub target: BlobDigest,
-    /// Which of both is gone.
-    pub gone: Gone,
+    /// The image that is missing.
+    pub missing: MissingImage,
 }
 
-/// Which image of a delta is gone.
+/// The missing image of a delta.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gone {
-    /// The one that receivers have.
+pub enum MissingImage {
+    /// The image that receivers have.
     Base,
-    /// The one that they want.
+    /// The image that receivers will get.
     Target,
 }
 
-impl Gone {
+impl MissingImage {
     fn word(self) -> &'static str {
         match self {
             Self::Base => "base",
@@ -51,103 +51,104 @@ impl Gone {
     }
 }
 
-impl Stray {
-    /// Returns it for machines.
+impl StrayDelta {
+    /// Returns the JSON document of the delta.
     pub fn json(&self, is_removed: bool) -> Value {
         json!({
-            "schema": work::SCHEMA,
+            "schema": task::SCHEMA,
             "event": if is_removed { "removed" } else { "stray" },
             "repository": self.repository,
             "artifact": self.artifact.to_string(),
             "base": self.base.map(|base| base.to_string()),
             "target": self.target.to_string(),
-            "gone": self.gone.word(),
+            "gone": self.missing.word(),
         })
     }
 }
 
-impl fmt::Display for Stray {
+impl fmt::Display for StrayDelta {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { repository, artifact, gone, .. } = self;
-        let repository = escaped(repository.as_bytes());
-        write!(f, "{repository}: delta {artifact}, its {} is no longer there", gone.word())
+        let Self { repository, artifact, missing, .. } = self;
+        let (repository, missing) = (escaped(repository.as_bytes()), missing.word());
+        write!(f, "{repository}: delta {artifact}; its {missing} is no longer in the registry")
     }
 }
 
-/// What is no longer of use in a repository.
+/// Deltas and tasks of missing images in a repository.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
-    /// Deltas that lead from or to nothing.
-    pub strays: Vec<Stray>,
-    /// The keys of works that are done, between images of which one is gone, and of which no delta
-    /// is left: should both come again, they are to be wanted again.
-    pub over: Vec<String>,
+pub(crate) struct Leftovers {
+    /// Deltas to remove.
+    pub strays: Vec<StrayDelta>,
+    /// Keys of done tasks without a delta. If both images return, the tasks are wanted again.
+    pub done_tasks: Vec<String>,
 }
 
-/// Finds what is no longer of use in a repository. `targets` are images to look beside, besides
-/// those that the queue and the registry's own lists name.
-pub(crate) async fn look(
+/// Finds the leftovers of a repository. Examines `targets`, the targets of done tasks, and the
+/// images that have a list of referrers.
+pub(crate) async fn scan(
     job: &Job,
     name: &str,
     targets: impl IntoIterator<Item = BlobDigest>,
-) -> Result<Found> {
-    let repository = job.looker.repository(name);
+) -> Result<Leftovers> {
+    let repository = job.scanner.repository(name);
     let tags = match repository.tags().await {
-        // A repository that shows nothing at all may be a registry that is ill.
-        Err(failure) if failure.is_not_found() => return Ok(Found::default()),
+        // A repository without any tag may be a faulty registry.
+        Err(failure) if failure.is_not_found() => return Ok(Leftovers::default()),
         outcome => outcome?,
     };
     let done = done_in(&*job.queue, name).await?;
     let mut targets: BTreeSet<BlobDigest> = targets.into_iter().collect();
     targets.extend(tags.iter().filter_map(|tag| subject_of(tag)));
     targets.extend(done.iter().map(|(_, target)| *target));
-    let stray = |artifact, base, target, gone| {
+    let stray = |artifact, base, target, missing| {
         let repository = name.to_owned();
-        Stray { repository, artifact, base, target, gone }
+        StrayDelta { repository, artifact, base, target, missing }
     };
-    let mut images = Images { repository: &repository, known: BTreeMap::new() };
-    let mut found = Found::default();
-    let mut met = BTreeSet::new();
+    let mut images = ImageCheck { repository: &repository, is_missing: BTreeMap::new() };
+    let mut leftovers = Leftovers::default();
+    let mut stray_pairs = BTreeSet::new();
     for target in targets {
-        for Published { artifact, base } in publish::beside(&repository, &target).await? {
-            if let Some(gone) = images.gone(base, target).await?
+        for ListedDelta { artifact, base } in publish::deltas_to(&repository, &target).await? {
+            if let Some(missing) = images.missing(base, target).await?
                 && is_delta_of(&repository, &artifact, &target).await?
             {
-                met.insert((base, target));
-                found.strays.push(stray(artifact, base, target, gone));
+                stray_pairs.insert((base, target));
+                leftovers.strays.push(stray(artifact, base, target, missing));
             }
         }
     }
     let mut unlisted = Vec::new();
     for (base, target) in done {
-        // What is listed without its base may be of any. Its work goes when it has gone.
-        let is_met = [Some(base), None].into_iter().any(|it| met.contains(&(it, target)));
-        if !is_met && let Some(gone) = images.gone(Some(base), target).await? {
-            unlisted.push((base, target, gone));
+        // A listed delta without a base may be the task's. The task goes once the delta is gone.
+        let is_listed =
+            [Some(base), None].into_iter().any(|it| stray_pairs.contains(&(it, target)));
+        if !is_listed && let Some(missing) = images.missing(Some(base), target).await? {
+            unlisted.push((base, target, missing));
         }
     }
-    let key = |(base, target, _): &(BlobDigest, BlobDigest, Gone)| work::key(name, base, target);
+    let key =
+        |(base, target, _): &(BlobDigest, BlobDigest, MissingImage)| task::key(name, base, target);
     let keys: Vec<String> = unlisted.iter().map(key).collect();
     let outcomes = job.queue.outcomes(&keys).await?;
-    for ((base, target, gone), key) in unlisted.into_iter().zip(keys) {
-        match outcomes.get(&key).and_then(|told| report::artifact_in(told)) {
-            // Another's entry in the same list may have driven it out, and nobody listed it again.
+    for ((base, target, missing), key) in unlisted.into_iter().zip(keys) {
+        match outcomes.get(&key).and_then(|report| report::artifact_in(report)) {
+            // Another client may have dropped the delta from the list.
             Some(artifact) if is_delta_of(&repository, &artifact, &target).await? => {
-                found.strays.push(stray(artifact, Some(base), target, gone));
+                leftovers.strays.push(stray(artifact, Some(base), target, missing));
             }
-            _ => found.over.push(key),
+            _ => leftovers.done_tasks.push(key),
         }
     }
-    Ok(found)
+    Ok(leftovers)
 }
 
-/// Returns the base and the target of each work of a repository that is done.
+/// Returns base and target of each done task of a repository.
 async fn done_in(queue: &dyn Queue, name: &str) -> Result<Vec<(BlobDigest, BlobDigest)>> {
     let mut done = Vec::new();
     let mut after = String::new();
     loop {
         let mut keys = queue.done_in(name, &after, KEYS_AT_ONCE).await?;
-        done.extend(keys.iter().filter_map(|key| work::ends(key, name)));
+        done.extend(keys.iter().filter_map(|key| task::parse_key(key, name)));
         match keys.pop() {
             Some(last) if keys.len() + 1 == KEYS_AT_ONCE as usize => after = last,
             _ => return Ok(done),
@@ -155,72 +156,76 @@ async fn done_in(queue: &dyn Queue, name: &str) -> Result<Vec<(BlobDigest, BlobD
     }
 }
 
-/// Removes a delta, and lets it be wanted again.
-pub(crate) async fn remove(job: &Job, stray: &Stray) -> Result<()> {
-    let repository = job.looker.repository(&stray.repository);
+/// Removes a delta and its task, so that it can be wanted again.
+pub(crate) async fn remove(job: &Job, stray: &StrayDelta) -> Result<()> {
+    let repository = job.scanner.repository(&stray.repository);
     repository.detach(&stray.artifact, &stray.target).await?;
     if let Some(base) = stray.base {
-        let key = work::key(&stray.repository, &base, &stray.target);
+        let key = task::key(&stray.repository, &base, &stray.target);
         job.queue.forget(&[key]).await?;
     }
     Ok(())
 }
 
-/// Which images of a repository are there, each asked for once.
-struct Images<'a> {
+/// Existence of a repository's images, with one check per image.
+struct ImageCheck<'a> {
     repository: &'a Repository,
-    known: BTreeMap<BlobDigest, bool>,
+    is_missing: BTreeMap<BlobDigest, bool>,
 }
 
-impl Images<'_> {
-    /// Returns which image of a delta is gone, if one is.
-    async fn gone(&mut self, base: Option<BlobDigest>, target: BlobDigest) -> Result<Option<Gone>> {
-        if self.is_gone(target).await? {
-            return Ok(Some(Gone::Target));
+impl ImageCheck<'_> {
+    /// Returns the missing image of a delta, if one is missing.
+    async fn missing(
+        &mut self,
+        base: Option<BlobDigest>,
+        target: BlobDigest,
+    ) -> Result<Option<MissingImage>> {
+        if self.is_missing(target).await? {
+            return Ok(Some(MissingImage::Target));
         }
         match base {
-            Some(base) if self.is_gone(base).await? => Ok(Some(Gone::Base)),
+            Some(base) if self.is_missing(base).await? => Ok(Some(MissingImage::Base)),
             _ => Ok(None),
         }
     }
 
-    /// Whether a manifest is not there, asked in both ways: registries err in either.
-    async fn is_gone(&mut self, digest: BlobDigest) -> Result<bool> {
-        if let Some(is_gone) = self.known.get(&digest) {
-            return Ok(*is_gone);
+    /// Returns true if both HEAD and GET find no manifest: registries err in either.
+    async fn is_missing(&mut self, digest: BlobDigest) -> Result<bool> {
+        if let Some(is_missing) = self.is_missing.get(&digest) {
+            return Ok(*is_missing);
         }
-        let named = Named::Digest(digest);
-        let is_gone = self.repository.head(&named).await?.is_none()
+        let named = ManifestReference::Digest(digest);
+        let is_missing = self.repository.head(&named).await?.is_none()
             && match self.repository.manifest(&named).await {
                 Ok(_) => false,
                 Err(failure) if failure.is_not_found() => true,
                 Err(failure) => return Err(failure.into()),
             };
-        self.known.insert(digest, is_gone);
-        Ok(is_gone)
+        self.is_missing.insert(digest, is_missing);
+        Ok(is_missing)
     }
 }
 
-/// Whether an artifact is a delta, and its subject is this.
+/// Returns true if an artifact is a delta with this subject.
 async fn is_delta_of(
     repository: &Repository,
     artifact: &BlobDigest,
     target: &BlobDigest,
 ) -> Result<bool> {
-    let manifest = match repository.manifest(&Named::Digest(*artifact)).await {
+    let manifest = match repository.manifest(&ManifestReference::Digest(*artifact)).await {
         Err(failure) if failure.is_not_found() => return Ok(false),
         outcome => outcome?,
     };
     let document: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
-    let is_beside = document["subject"]["digest"] == target.to_string();
-    Ok(is_beside && Artifact::parse(&manifest, &repository.place()).is_ok())
+    let has_subject = document["subject"]["digest"] == target.to_string();
+    Ok(has_subject && Artifact::parse(&manifest, &repository.place()).is_ok())
 }
 
-/// Returns the image that a tag keeps a list of referrers for.
+/// Returns the image whose referrers a tag lists.
 fn subject_of(tag: &str) -> Option<BlobDigest> {
     let (algorithm, hex) = tag.split_once('-')?;
     if algorithm == "sha256" { format!("{algorithm}:{hex}").parse().ok() } else { None }
 }
 
-/// Some hundred kilobytes an answer.
+/// Some hundred kilobytes per answer.
 const KEYS_AT_ONCE: u32 = 1000;

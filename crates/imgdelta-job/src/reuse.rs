@@ -1,63 +1,60 @@
-//! Recipes that were published for other images, found again and offered to who makes a delta.
+//! Recipes of published deltas, offered to deltas between other images.
 //!
-//! Images on one base layer need the same recipe for it. The queue remembers beside which images
-//! recipes lie; they are read from the registry, where they last as long as those images. What
-//! cannot be had is made anew: nothing here is needed, and nothing here is trusted, since every
-//! delta is proved before it is published.
+//! Images with one base layer need the same recipe for it. The queue remembers the deltas that
+//! contain recipes; the recipes are read from the registry. Reuse is optional and untrusted: without
+//! it a recipe is made again, and each delta is proved before it is published.
 
-use crate::{config::preset_word, queue::Queue, work::Work};
-use imgdelta_apply::delta::{Delta, StoredRecipe};
-use imgdelta_core::{
-    BlobDigest, DiffId, Error, Limits, Result, progress::Progress, scratch::Scratch,
-};
-use imgdelta_make::plan::ReusableRecipe;
+use crate::{config::preset_word, queue::Queue, task::Task};
+use imgdelta::{BlobDigest, DiffId, Error, Result, create::ReusableRecipe, delta::Delta};
+use imgdelta_apply::delta::StoredRecipe;
+use imgdelta_core::Context;
 use imgdelta_registry::{Client, Repository, recipes};
 use std::{collections::HashMap, sync::Arc};
 
-/// Finds recipes again.
+/// Finds and records recipes that can be reused.
 #[derive(Debug)]
-pub(crate) struct Reuse {
+pub(crate) struct RecipeReuse {
     client: Client,
     host: String,
     queue: Arc<dyn Queue>,
 }
 
-/// Recipes that are at hand for a work.
+/// Recipes that a task can reuse.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct AtHand {
+pub(crate) struct ReusableRecipes {
     /// The recipes.
-    pub known: Vec<ReusableRecipe>,
-    /// The repository that each lies in.
-    pub lies_in: HashMap<BlobDigest, String>,
+    pub recipes: Vec<ReusableRecipe>,
+    /// The repository that holds each recipe's blob.
+    pub repositories: HashMap<BlobDigest, String>,
 }
 
-impl Reuse {
+impl RecipeReuse {
     pub fn new(client: &Client, host: &str, queue: Arc<dyn Queue>) -> Self {
         Self { client: client.clone(), host: host.to_owned(), queue }
     }
 
-    /// Returns recipes for the streams that are `wanted`, of what is `held`. One at most for each.
-    pub async fn at_hand(
+    /// Returns at most one recipe for each stream in `wanted` that needs only streams in `held`.
+    pub async fn find(
         &self,
-        work: &Work,
+        task: &Task,
         wanted: &[DiffId],
         held: &[DiffId],
-        scratch: &Scratch,
-        progress: &dyn Progress,
-    ) -> Result<AtHand> {
-        let mut at_hand = AtHand::default();
+        context: &Context,
+    ) -> Result<ReusableRecipes> {
+        let Context { scratch, limits, progress, .. } = context;
+        let mut found = ReusableRecipes::default();
         let mut wanted = wanted.to_vec();
-        let things: Vec<String> = wanted.iter().map(|diff_id| thing(work, diff_id)).collect();
-        for place in self.queue.offers(&things, MOST_PLACES).await? {
+        let names: Vec<String> = wanted.iter().map(|diff_id| recipe_name(task, diff_id)).collect();
+        for place in self.queue.offers(&names, MAX_PLACES).await? {
             if wanted.is_empty() {
                 break;
             }
-            let Some((repository, artifact)) = read(&place) else { continue };
+            let Some((repository, artifact)) = parse_place(&place) else { continue };
             let repository = Repository::new(&self.client, &self.host, repository);
-            let offered = match recipes::of(&repository, &artifact).await {
+            let offered = match recipes::offers(&repository, &artifact).await {
                 Ok(offered) => offered,
                 Err(error) => {
-                    tracing::debug!(place, %error, "its recipes cannot be used again");
+                    tracing::debug!(place, %error, "its recipes cannot be reused");
                     if matches!(error, Error::NotFound { .. }) {
                         self.queue.withdraw(&place).await?;
                     }
@@ -71,52 +68,51 @@ impl Reuse {
                 if !offer.sources.iter().all(|source| held.contains(source)) {
                     continue;
                 }
-                let fetched = recipes::fetch(&repository, &offer.blob, scratch, progress).await;
-                let recipe = fetched.and_then(|file| {
-                    StoredRecipe::alone(&file, offer.blob.digest, &Limits::default())
-                });
+                let file = recipes::fetch(&repository, &offer.blob, scratch, &**progress).await;
+                let recipe =
+                    file.and_then(|file| StoredRecipe::alone(&file, offer.blob.digest, limits));
                 let recipe = match recipe {
                     Ok(recipe) => recipe,
                     Err(Error::Cancelled) => return Err(Error::Cancelled),
                     Err(error) => {
-                        tracing::debug!(place, %error, "a recipe cannot be used again");
+                        tracing::debug!(place, %error, "a recipe cannot be reused");
                         continue;
                     }
                 };
                 let envelopes = offer.envelopes.into_iter().collect();
-                at_hand.known.push(ReusableRecipe { recipe, envelopes, cost: offer.cost });
-                at_hand.lies_in.insert(offer.blob.digest, repository.name().to_owned());
+                found.recipes.push(ReusableRecipe { recipe, envelopes, cost: offer.cost });
+                found.repositories.insert(offer.blob.digest, repository.name().to_owned());
                 wanted.swap_remove(at);
             }
         }
-        Ok(at_hand)
+        Ok(found)
     }
 
-    /// Remembers that a delta was published, and with it its recipes.
-    pub async fn remember(&self, work: &Work, artifact: &BlobDigest, delta: &Delta) -> Result<()> {
-        let mut things = Vec::new();
+    /// Records the recipes of a published delta.
+    pub async fn record(&self, task: &Task, artifact: &BlobDigest, delta: &Delta) -> Result<()> {
+        let mut names = Vec::new();
         for ordinal in 0..delta.recipe_count() {
             let ordinal = u32::try_from(ordinal).expect("no more recipes than layers");
-            things.push(thing(work, &delta.recipe(ordinal)?.target.diff_id));
+            names.push(recipe_name(task, &delta.recipe(ordinal)?.target.diff_id));
         }
-        if things.is_empty() {
+        if names.is_empty() {
             return Ok(());
         }
-        self.queue.offer(&format!("{} {artifact}", work.repository), &things).await
+        self.queue.offer(&format!("{} {artifact}", task.repository), &names).await
     }
 }
 
-/// Names a recipe as whoever looks for one does: made with another effort, or by another version of
-/// the program, it is not the one that would be made now.
-fn thing(work: &Work, diff_id: &DiffId) -> String {
-    format!("{} {} {diff_id}", env!("CARGO_PKG_VERSION"), preset_word(work.preset))
+/// Returns the name of a recipe in the queue. It includes the program's version and the preset:
+/// with others, the recipe would not be the one that is made now.
+fn recipe_name(task: &Task, diff_id: &DiffId) -> String {
+    format!("{} {} {diff_id}", env!("CARGO_PKG_VERSION"), preset_word(task.preset))
 }
 
-/// Reads what [`Reuse::remember`] wrote.
-fn read(place: &str) -> Option<(&str, BlobDigest)> {
+/// Parses the place that [`RecipeReuse::record`] wrote: a repository and a delta.
+fn parse_place(place: &str) -> Option<(&str, BlobDigest)> {
     let (repository, artifact) = place.split_once(' ')?;
     Some((repository, artifact.parse().ok()?))
 }
 
-/// Each costs two requests. Layers that many images share lie beside the first of them.
-const MOST_PLACES: u32 = 8;
+/// Each place costs two requests. A base layer's recipe is usually in the first.
+const MAX_PLACES: u32 = 8;

@@ -1,238 +1,245 @@
-//! One look and all works: what is wanted added, what was added done, what leads nowhere removed.
+//! One scan, all tasks, then exit; and the scans that the service shares.
 //!
-//! Decides nothing: rules do, and the rooms below.
+//! Decides nothing: rules and the modules below do.
 
 use crate::{
     job::Job,
     policy, publish,
-    queue::Entry,
-    report::{self, Outcome, Report},
-    retention::{self, Found, Stray},
-    stop::{Phase, Stop},
-    work::Work,
-    worker::{Until, labour},
+    queue::NewTask,
+    report::{self, TaskReport},
+    retention::{self, Leftovers, StrayDelta},
+    stop::{Stop, StopPhase},
+    task::Task,
+    worker::{WorkerEnd, run_worker},
 };
-use imgdelta_core::{BlobDigest, Error, Result};
+use imgdelta::{BlobDigest, Error, Result};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::task::JoinSet;
 
-/// Something that happened while a job ran.
+/// An event of a running job.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A delta is wanted; told in a dry run only.
-    Wanted(Work),
-    /// A work ended.
-    Ended(Report),
-    /// A delta leads from or to nothing; told in a dry run only.
-    Stray(Stray),
+    /// A delta is wanted; in a dry run only.
+    Wanted(Task),
+    /// A task finished.
+    Finished(Box<TaskReport>),
+    /// A delta has a missing image; in a dry run only.
+    Stray(StrayDelta),
     /// Such a delta was removed.
-    Removed(Stray),
-    /// A repository could not be looked into, or a delta not be removed.
+    Removed(StrayDelta),
+    /// The scan of a repository or the removal of a delta failed.
     Trouble(String, Error),
 }
 
-/// How a job runs once.
+/// Options of one run.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct RunOptions {
-    /// Whether only to say what would be done.
+    /// True to report wanted and stray deltas and change nothing.
     pub dry_run: bool,
-    /// Whether works that were set aside are tried again.
+    /// True to retry tasks that failed for good.
     pub retry_failed: bool,
 }
 
 impl RunOptions {
-    /// Sets whether only to say what would be done.
+    /// Sets the dry run.
+    #[must_use]
     pub fn dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
         self
     }
 
-    /// Sets whether works that were set aside are tried again.
+    /// Sets the retry of tasks that failed for good.
+    #[must_use]
     pub fn retry_failed(mut self, retry_failed: bool) -> Self {
         self.retry_failed = retry_failed;
         self
     }
 }
 
-/// Who is told what happens.
-pub type Teller = Arc<dyn Fn(Event) + Send + Sync>;
+/// Function that receives the events of a job.
+pub type EventHandler = Arc<dyn Fn(Event) + Send + Sync>;
 
 impl Job {
-    /// Looks through all repositories once, does all works, and removes what is to be removed.
-    /// Returns the first error that was told of.
+    /// Scans all repositories once, carries out all tasks, and removes stray deltas if the
+    /// configuration says so. Returns the first error among the events.
     pub async fn run(
         self: &Arc<Self>,
         options: RunOptions,
         stop: &Stop,
-        teller: Teller,
+        handler: EventHandler,
     ) -> Result<()> {
         let first: Arc<Mutex<Option<Error>>> = Arc::default();
         let kept = Arc::clone(&first);
-        let teller: Teller = Arc::new(move |event: Event| {
-            // Told, and kept for the exit code.
-            if let Event::Trouble(_, error)
-            | Event::Ended(Report {
-                error: Some(error),
-                outcome: Outcome::Failed | Outcome::Waits,
-                ..
-            }) = &event
-            {
+        let handler: EventHandler = Arc::new(move |event: Event| {
+            let error = match &event {
+                Event::Trouble(_, error) => Some(error),
+                Event::Finished(report) => report.error.as_ref(),
+                _ => None,
+            };
+            if let Some(error) = error {
                 lock(&kept).get_or_insert_with(|| error.clone());
             }
-            teller(event);
+            handler(event);
         });
         if options.retry_failed && !options.dry_run {
             self.queue.retry_failed().await?;
         }
-        let wanted = self.pass(options.dry_run, &teller).await?;
+        let wanted = self.scan(options.dry_run, &handler).await?;
         if !options.dry_run {
-            self.labour(Until::Idle, stop, &teller).await?;
-            for (name, works) in wanted {
-                if let Err(error) = self.list_again(&name, &works).await {
-                    teller(Event::Trouble(name, error));
+            self.run_workers(WorkerEnd::Idle, stop, &handler).await?;
+            for (name, tasks) in wanted {
+                if let Err(error) = self.list_again(&name, &tasks).await {
+                    handler(Event::Trouble(name, error));
                 }
             }
         }
-        if stop.phase() > Phase::Going {
+        if stop.phase() > StopPhase::Running {
             return Err(Error::Cancelled);
         }
         let first = lock(&first).take();
         first.map_or(Ok(()), Err)
     }
 
-    /// Does works on as many tasks as may run at once.
-    pub(crate) async fn labour(
+    /// Runs as many workers as the configuration allows tasks at once.
+    pub(crate) async fn run_workers(
         self: &Arc<Self>,
-        until: Until,
+        end: WorkerEnd,
         stop: &Stop,
-        teller: &Teller,
+        handler: &EventHandler,
     ) -> Result<()> {
         let mut workers = JoinSet::new();
         for _ in 0..*self.config.budget.parallel.get_ref() {
-            let teller = Arc::clone(teller);
-            let tell = Arc::new(move |report| teller(Event::Ended(report)));
-            workers.spawn(labour(Arc::clone(self), until, stop.clone(), tell));
+            let handler = Arc::clone(handler);
+            let report = Arc::new(move |report| handler(Event::Finished(Box::new(report))));
+            workers.spawn(run_worker(Arc::clone(self), end, stop.clone(), report));
         }
         let mut outcome = Ok(());
-        while let Some(ended) = workers.join_next().await {
-            let ended = ended
+        while let Some(joined) = workers.join_next().await {
+            let joined = joined
                 .unwrap_or_else(|error| Err(Error::io("worker")(std::io::Error::other(error))));
-            if outcome.is_ok() && ended.is_err() {
-                // The others are not left alone with a broken queue.
-                stop.ask(Phase::Ending);
-                outcome = ended;
+            if outcome.is_ok() && joined.is_err() {
+                // With a broken queue the other workers would fail as well.
+                stop.request(StopPhase::Finishing);
+                outcome = joined;
             }
         }
         outcome
     }
 
-    /// Looks through all repositories; adds what is wanted, and removes what leads nowhere. Returns
-    /// what is wanted by repository.
-    pub(crate) async fn pass(
+    /// Scans all repositories: adds wanted tasks and removes stray deltas. Returns the wanted tasks
+    /// by repository.
+    pub(crate) async fn scan(
         &self,
         dry_run: bool,
-        teller: &Teller,
-    ) -> Result<Vec<(String, Vec<Work>)>> {
-        let outcome = self.looker.repositories(&self.config).await;
+        handler: &EventHandler,
+    ) -> Result<Vec<(String, Vec<Task>)>> {
+        let outcome = self.scanner.repositories(&self.config).await;
         if outcome.is_err() {
-            self.metrics.count_pass(false);
+            self.metrics.count_scan(false);
         }
-        let mut is_whole = true;
+        let mut is_complete = true;
         let mut wanted = Vec::new();
         for name in outcome? {
-            match self.look(&name, dry_run, teller).await {
-                Ok(works) => wanted.push((name, works)),
+            match self.scan_repository(&name, dry_run, handler).await {
+                Ok(tasks) => wanted.push((name, tasks)),
                 Err(error) => {
-                    tracing::warn!(repository = name, %error, "not looked through");
-                    teller(Event::Trouble(name, error));
-                    is_whole = false;
+                    tracing::warn!(repository = name, %error, "not scanned");
+                    handler(Event::Trouble(name, error));
+                    is_complete = false;
                 }
             }
         }
-        self.metrics.count_pass(is_whole);
+        self.metrics.count_scan(is_complete);
         Ok(wanted)
     }
 
-    /// Looks through one repository.
-    async fn look(&self, name: &str, dry_run: bool, teller: &Teller) -> Result<Vec<Work>> {
-        let works = self.want(name, dry_run, teller).await?;
+    async fn scan_repository(
+        &self,
+        name: &str,
+        dry_run: bool,
+        handler: &EventHandler,
+    ) -> Result<Vec<Task>> {
+        let tasks = self.add_wanted(name, dry_run, handler).await?;
         if !dry_run {
-            self.list_again(name, &works).await?;
+            self.list_again(name, &tasks).await?;
         }
         if !self.config.retention.remove {
-            return Ok(works);
+            return Ok(tasks);
         }
-        let targets = works.iter().map(|work| work.target);
-        let Found { strays, over } = retention::look(self, name, targets).await?;
+        let targets = tasks.iter().map(|task| task.target);
+        let Leftovers { strays, done_tasks } = retention::scan(self, name, targets).await?;
         for stray in strays {
             if dry_run {
-                teller(Event::Stray(stray));
+                handler(Event::Stray(stray));
                 continue;
             }
             match retention::remove(self, &stray).await {
                 Ok(()) => {
                     tracing::info!(%stray, "removed");
                     self.metrics.count_removed(1);
-                    teller(Event::Removed(stray));
+                    handler(Event::Removed(stray));
                 }
                 Err(error) => {
                     tracing::warn!(%stray, %error, "not removed");
-                    teller(Event::Trouble(name.to_owned(), error));
+                    handler(Event::Trouble(name.to_owned(), error));
                 }
             }
         }
-        if !dry_run && !over.is_empty() {
-            let forgotten = self.queue.forget(&over).await?;
-            tracing::debug!(repository = name, forgotten, "works of images that are gone");
+        if !dry_run && !done_tasks.is_empty() {
+            let forgotten = self.queue.forget(&done_tasks).await?;
+            tracing::debug!(repository = name, forgotten, "tasks of missing images");
         }
-        Ok(works)
+        Ok(tasks)
     }
 
-    /// Sees to it that what was published for these works is listed, whatever others did since.
-    /// All do all of it, so that it comes right whoever writes last.
-    async fn list_again(&self, name: &str, works: &[Work]) -> Result<()> {
-        let keys: Vec<String> = works.iter().map(Work::key).collect();
+    /// Adds the wanted tasks of a repository to the queue, and returns them.
+    pub(crate) async fn add_wanted(
+        &self,
+        name: &str,
+        dry_run: bool,
+        handler: &EventHandler,
+    ) -> Result<Vec<Task>> {
+        let Some(rule) = self.config.rule(name) else { return Ok(Vec::new()) };
+        let versions = self.scanner.versions(rule, name, &*self.queue).await?;
+        let tasks = policy::wanted_tasks(rule, name, &versions);
+        if dry_run {
+            tasks.iter().cloned().for_each(|task| handler(Event::Wanted(task)));
+            return Ok(tasks);
+        }
+        let new: Vec<NewTask> =
+            tasks.iter().map(|task| NewTask { key: task.key(), body: task.text() }).collect();
+        let added = self.queue.add(&new).await?;
+        if added > 0 {
+            tracing::info!(repository = name, added, "tasks added");
+            self.added.notify_waiters();
+        }
+        Ok(tasks)
+    }
+
+    /// Lists the published deltas of tasks again where other clients dropped them from a list.
+    ///
+    /// Every worker does this for all tasks, so that the last writer of a list repairs it (test
+    /// `deltas_that_others_dropped_from_a_list_are_listed_again`).
+    async fn list_again(&self, name: &str, tasks: &[Task]) -> Result<()> {
+        let keys: Vec<String> = tasks.iter().map(Task::key).collect();
         let outcomes = self.queue.outcomes(&keys).await?;
         let mut published: BTreeMap<BlobDigest, BTreeSet<BlobDigest>> = BTreeMap::new();
-        for (work, key) in works.iter().zip(&keys) {
-            if let Some(artifact) = outcomes.get(key).and_then(|told| report::artifact_in(told)) {
-                published.entry(work.target).or_default().insert(artifact);
+        for (task, key) in tasks.iter().zip(&keys) {
+            let report = outcomes.get(key);
+            if let Some(artifact) = report.and_then(|report| report::artifact_in(report)) {
+                published.entry(task.target).or_default().insert(artifact);
             }
         }
-        let repository = self.looker.repository(name);
+        let repository = self.scanner.repository(name);
         for (target, artifacts) in published {
             publish::list_again(&repository, &target, &artifacts).await?;
         }
         Ok(())
-    }
-
-    /// Adds what is wanted of a repository to the queue, and returns it.
-    pub(crate) async fn want(
-        &self,
-        name: &str,
-        dry_run: bool,
-        teller: &Teller,
-    ) -> Result<Vec<Work>> {
-        let Some(rule) = self.config.rule(name) else { return Ok(Vec::new()) };
-        let versions = self.looker.versions(rule, name, &*self.queue).await?;
-        let works = policy::wanted(rule, name, &versions);
-        if dry_run {
-            works.iter().cloned().for_each(|work| teller(Event::Wanted(work)));
-            return Ok(works);
-        }
-        let entries: Vec<Entry> =
-            works.iter().map(|work| Entry { key: work.key(), body: work.text() }).collect();
-        let added = self.queue.add(&entries).await?;
-        if added > 0 {
-            tracing::info!(repository = name, added, "works added");
-            self.added.notify_waiters();
-        }
-        Ok(works)
     }
 }
 

@@ -1,14 +1,14 @@
-//! The service: works as they come, a look now and then, notifications, metrics.
+//! The service: workers, regular scans, notifications, metrics.
 //!
-//! Its server is for one registry and one monitor, not for the public: few connections, small
-//! bodies, short waits. What a notification says is only a reason to look.
+//! Its HTTP server is for one registry and one monitor, not for the public: few connections, small
+//! bodies, short timeouts. The content of a notification is not trusted; it only starts a scan.
 
 use crate::{
     job::{Job, secret},
-    run::Teller,
-    stop::{Phase, Stop},
+    run::EventHandler,
+    stop::{Stop, StopPhase},
     webhook,
-    worker::Until,
+    worker::WorkerEnd,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
@@ -19,7 +19,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use imgdelta_core::{Error, Result};
+use imgdelta::{Error, Result};
 use imgdelta_registry::Secret;
 use std::{
     collections::BTreeSet,
@@ -33,23 +33,24 @@ use tokio::{
     sync::{Notify, Semaphore},
 };
 
-/// What a service's parts share.
+/// State that the parts of a service share.
 #[derive(Debug)]
 struct Service {
     job: Arc<Job>,
     stop: Stop,
     secret: Option<Secret>,
-    /// Repositories that were pushed to, and not yet looked into.
+    /// Repositories with pushes that no scan has seen.
     pushed: Mutex<BTreeSet<String>>,
-    woken: Notify,
+    notified: Notify,
 }
 
 impl Job {
-    /// Serves until it is asked to stop; `listening` is told the address as soon as it is there.
+    /// Serves until it is asked to stop; calls `listening` with the address once it accepts
+    /// connections.
     pub async fn serve(
         self: &Arc<Self>,
         stop: &Stop,
-        teller: Teller,
+        handler: EventHandler,
         listening: impl FnOnce(SocketAddr),
     ) -> Result<()> {
         let options = &self.config.serve;
@@ -58,7 +59,7 @@ impl Job {
         let listener = TcpListener::bind(options.listen).await.map_err(Error::io(&place))?;
         let address = listener.local_addr().map_err(Error::io(&place))?;
         if secret.is_none() && !address.ip().is_loopback() {
-            tracing::warn!(%address, "anybody who reaches this can send notifications");
+            tracing::warn!(%address, "no secret-file: anybody can send notifications");
         }
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
         listening(address);
@@ -67,52 +68,52 @@ impl Job {
             stop: stop.clone(),
             secret,
             pushed: Mutex::default(),
-            woken: Notify::new(),
+            notified: Notify::new(),
         });
         let server = tokio::spawn(accept(Arc::clone(&service), listener));
-        let looker = tokio::spawn(look(Arc::clone(&service), Arc::clone(&teller)));
-        let grace = options.grace.get();
-        let hurry = {
+        let scans = tokio::spawn(run_scans(Arc::clone(&service), Arc::clone(&handler)));
+        let grace = options.grace.duration();
+        let leaving = {
             let stop = stop.clone();
             tokio::spawn(async move {
-                stop.reached(Phase::Ending).await;
+                stop.reached(StopPhase::Finishing).await;
                 tokio::time::sleep(grace).await;
-                stop.ask(Phase::Leaving);
+                stop.request(StopPhase::Leaving);
             })
         };
-        let outcome = self.labour(Until::Stopped, stop, &teller).await;
-        // Works are ended or given back; nothing else holds anything.
-        for task in [server, looker, hurry] {
-            task.abort();
-            // It ends as soon as it can, and with it what it holds: the address.
-            drop(task.await);
+        let outcome = self.run_workers(WorkerEnd::Stopped, stop, &handler).await;
+        // All tasks are finished or given back.
+        for part in [server, scans, leaving] {
+            part.abort();
+            // Its end frees the address.
+            drop(part.await);
         }
         tracing::info!("stopped");
         outcome
     }
 }
 
-/// Looks through all repositories now and then, and into those that were pushed to.
-async fn look(service: Arc<Service>, teller: Teller) {
+/// Scans all repositories at an interval, and single repositories after a push.
+async fn run_scans(service: Arc<Service>, handler: EventHandler) {
     let Service { job, stop, .. } = &*service;
     let options = &job.config.serve;
-    let mut poll = tokio::time::interval(options.poll.get_ref().get());
+    let mut poll = tokio::time::interval(options.poll.get_ref().duration());
     poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = stop.reached(Phase::Ending) => return,
+            () = stop.reached(StopPhase::Finishing) => return,
             _ = poll.tick() => {
-                if let Err(error) = job.pass(false, &teller).await {
-                    tracing::error!(%error, "the registry was not looked through");
+                if let Err(error) = job.scan(false, &handler).await {
+                    tracing::error!(%error, "the scan failed");
                 }
             }
-            () = service.woken.notified() => {
-                // An image comes with others: its index, its neighbours.
-                tokio::time::sleep(options.settle.get()).await;
+            () = service.notified.notified() => {
+                // An image is often pushed with others: its index, other platforms.
+                tokio::time::sleep(options.settle.duration()).await;
                 let pushed = std::mem::take(&mut *service.pushed());
                 for name in pushed {
-                    if let Err(error) = job.want(&name, false, &teller).await {
-                        tracing::warn!(repository = name, %error, "not looked into; later");
+                    if let Err(error) = job.add_wanted(&name, false, &handler).await {
+                        tracing::warn!(repository = name, %error, "not scanned; will be retried");
                     }
                 }
             }
@@ -121,13 +122,14 @@ async fn look(service: Arc<Service>, teller: Teller) {
 }
 
 async fn accept(service: Arc<Service>, listener: TcpListener) {
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let permit = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
+        let permit =
+            Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
         let (connection, _) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a connection was not taken");
+                tracing::warn!(%error, "a connection was not accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
@@ -140,10 +142,10 @@ async fn accept(service: Arc<Service>, listener: TcpListener) {
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(LONGEST_REQUEST)
-                .max_buf_size(MOST_HEADER_BYTES)
+                .header_read_timeout(REQUEST_TIMEOUT)
+                .max_buf_size(MAX_HEADER_BYTES)
                 .serve_connection(TokioIo::new(connection), answer);
-            // Who hangs up has had enough.
+            // A client that closes early is not a failure.
             drop(connection.await);
             drop(permit);
         });
@@ -169,7 +171,7 @@ impl Service {
             }
             (&Method::GET, "/healthz") => plain(StatusCode::OK, "alive"),
             (&Method::GET, "/readyz") => {
-                if self.stop.phase() > Phase::Going {
+                if self.stop.phase() > StopPhase::Running {
                     return plain(StatusCode::SERVICE_UNAVAILABLE, "stopping");
                 }
                 match self.job.queue.counts().await {
@@ -178,13 +180,13 @@ impl Service {
                 }
             }
             (_, "/notify" | "/metrics" | "/healthz" | "/readyz") => {
-                plain(StatusCode::METHOD_NOT_ALLOWED, "not in this way")
+                plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
             }
-            _ => plain(StatusCode::NOT_FOUND, "not here"),
+            _ => plain(StatusCode::NOT_FOUND, "not found"),
         }
     }
 
-    /// Takes a notification in.
+    /// Accepts or refuses a notification.
     async fn notify(&self, request: Request<Incoming>) -> StatusCode {
         if let Some(secret) = &self.secret {
             let given = request.headers().get(header::AUTHORIZATION);
@@ -193,8 +195,8 @@ impl Service {
                 return StatusCode::UNAUTHORIZED;
             }
         }
-        let body = Limited::new(request.into_body(), MOST_BODY_BYTES).collect();
-        let body = match tokio::time::timeout(LONGEST_REQUEST, body).await {
+        let body = Limited::new(request.into_body(), MAX_BODY_BYTES).collect();
+        let body = match tokio::time::timeout(REQUEST_TIMEOUT, body).await {
             Err(_) => return StatusCode::REQUEST_TIMEOUT,
             Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE,
             Ok(Ok(body)) => body.to_bytes(),
@@ -205,7 +207,7 @@ impl Service {
         names.retain(|name| self.job.config.rule(name).is_some());
         if !names.is_empty() {
             self.pushed().extend(names);
-            self.woken.notify_one();
+            self.notified.notify_one();
         }
         StatusCode::ACCEPTED
     }
@@ -221,14 +223,14 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     response
 }
 
-/// Compares secrets in a time that tells only their length.
+/// Compares secrets in a time that depends only on their length.
 fn is_same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
 }
 
-/// A registry, a monitor, and some to spare.
-const MOST_CONNECTIONS: usize = 64;
-const MOST_HEADER_BYTES: usize = 16 << 10;
-/// Registries put some events into one notification, a kilobyte each.
-const MOST_BODY_BYTES: usize = 4 << 20;
-const LONGEST_REQUEST: Duration = Duration::from_secs(20);
+/// A registry and a monitor need a few.
+const MAX_CONNECTIONS: usize = 64;
+const MAX_HEADER_BYTES: usize = 16 << 10;
+/// Registries put several events into one notification, a kilobyte each.
+const MAX_BODY_BYTES: usize = 4 << 20;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);

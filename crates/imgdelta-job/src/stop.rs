@@ -1,49 +1,49 @@
-//! The wish to stop, in two steps: begin nothing more, then leave what is being done.
+//! Requests to stop, in two steps: start no more tasks, then leave the running ones.
 //!
-//! Listens to no signal; who does, says so here.
+//! Listens to no signal; the program that does calls [`Stop::request`].
 
 use tokio::sync::watch;
 
-/// The wish to stop. Clones are the same wish.
+/// A request to stop. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Stop(watch::Sender<Phase>);
+pub struct Stop(watch::Sender<StopPhase>);
 
-/// How much is still to be done.
+/// The work that remains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// Everything.
-    Going,
-    /// What was begun.
-    Ending,
-    /// Nothing: works are given back.
+pub enum StopPhase {
+    /// All tasks: nobody asked to stop.
+    Running,
+    /// The running tasks only.
+    Finishing,
+    /// None: running tasks return to the queue.
     Leaving,
 }
 
 impl Default for Stop {
     fn default() -> Self {
-        Self(watch::Sender::new(Phase::Going))
+        Self(watch::Sender::new(StopPhase::Running))
     }
 }
 
 impl Stop {
-    /// Asks for more haste; there is no way back.
-    pub fn ask(&self, phase: Phase) {
+    /// Requests a phase; an earlier phase than the current one changes nothing.
+    pub fn request(&self, phase: StopPhase) {
         self.0.send_if_modified(|now| {
-            let is_more = phase > *now;
+            let is_later = phase > *now;
             *now = (*now).max(phase);
-            is_more
+            is_later
         });
     }
 
-    /// Returns what was asked for.
-    pub fn phase(&self) -> Phase {
+    /// Returns the current phase.
+    pub fn phase(&self) -> StopPhase {
         *self.0.borrow()
     }
 
-    /// Waits until at least this was asked for.
-    pub async fn reached(&self, phase: Phase) {
+    /// Waits until a phase, or a later one, is requested.
+    pub async fn reached(&self, phase: StopPhase) {
         let mut receiver = self.0.subscribe();
-        // It cannot be closed: the sender is here.
+        // The channel cannot close: the sender is in `self`.
         let _ = receiver.wait_for(|now| *now >= phase).await;
     }
 }

@@ -1,35 +1,36 @@
-//! What a registry tells when something is pushed: which repositories to look into.
+//! Notifications of a registry: the repositories that were pushed to.
 //!
-//! Pure, and believes nothing: a notification only makes the job look for itself. Understands the
-//! events of distribution, which others send too.
+//! Pure, and trusts nothing: a notification only starts a scan. Understands the events of
+//! distribution (docker-registry), which other registries send as well.
 
 use imgdelta_registry::is_digest_tag;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
-/// Returns the repositories in which tags were pushed, or `None` if the text is no notification.
+/// Returns the repositories in which tags were pushed, or `None` if the text is not a notification.
 ///
-/// What has no tag is no version: deltas and the images of an index. Lists of referrers have a tag
-/// made of a digest; so the job's own pushes wake nobody.
+/// Deltas and the images of an index have no tag, and lists of referrers have a tag made of a
+/// digest. Such pushes are ignored, so that the job's own pushes start no scan (test
+/// `only_pushed_versions_start_a_scan`).
 pub(crate) fn repositories(body: &[u8]) -> Option<BTreeSet<String>> {
     #[derive(Deserialize)]
-    struct Envelope {
-        events: Vec<Event>,
+    struct Notification {
+        events: Vec<PushEvent>,
     }
     #[derive(Deserialize)]
-    struct Event {
+    struct PushEvent {
         action: String,
         #[serde(default)]
-        target: Target,
+        target: PushTarget,
     }
     #[derive(Default, Deserialize)]
     #[serde(default)]
-    struct Target {
+    struct PushTarget {
         repository: String,
         tag: String,
     }
-    let envelope: Envelope = serde_json::from_slice(body).ok()?;
-    let pushed = envelope.events.into_iter().filter(|event| {
+    let notification: Notification = serde_json::from_slice(body).ok()?;
+    let pushed = notification.events.into_iter().filter(|event| {
         let target = &event.target;
         event.action == "push" && !target.tag.is_empty() && !is_digest_tag(&target.tag)
     });
@@ -42,7 +43,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn only_pushed_versions_wake_the_job() {
+    fn only_pushed_versions_start_a_scan() {
         let event = |action: &str, repository: &str, tag: Option<&str>| {
             let digest = format!("sha256:{}", "ab".repeat(32));
             let mut target = json!({"repository": repository, "digest": digest});

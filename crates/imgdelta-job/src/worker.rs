@@ -1,19 +1,20 @@
-//! Works taken from the queue, done, and accounted for.
+//! Workers: tasks taken from the queue, carried out and recorded.
 //!
-//! While a work is being done its ticket is kept alive. Whatever happens to the process, the work
-//! is still in the queue, and what was published is found there by whoever takes it next.
+//! A worker renews its lease while a task runs. If the process dies, the task is still in the queue,
+//! and the next worker finds in the registry what was published.
 
 use crate::{
     job::Job,
-    make::{Made, Meter},
+    make::MakeResult,
+    meter::CpuMeter,
     publish,
-    queue::{Hope, State, Taken, Ticket},
-    report::{Outcome, Report},
-    stop::{Phase, Stop},
-    work::Work,
+    queue::{LeasedTask, Retry, TaskState, Ticket},
+    report::{TaskOutcome, TaskReport},
+    stop::{Stop, StopPhase},
+    task::Task,
 };
-use imgdelta_core::{BlobDigest, Error, Result};
-use imgdelta_registry::{Named, Repository};
+use imgdelta::{BlobDigest, Error, Result};
+use imgdelta_registry::{ManifestReference, Repository};
 use std::{
     sync::{
         Arc,
@@ -23,122 +24,121 @@ use std::{
 };
 use tokio::{runtime::Handle, time::MissedTickBehavior};
 
-/// When a worker that finds no work ends.
+/// The end of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Until {
-    /// When nobody does any.
+pub(crate) enum WorkerEnd {
+    /// It ends when no task waits or runs, in any process.
     Idle,
-    /// When it is asked to stop.
+    /// It ends when it is asked to stop.
     Stopped,
 }
 
-/// Takes works until there are none, or it is told to stop; hands each report to `tell`.
-pub(crate) async fn labour(
+/// Carries out tasks until the end, and passes each result to `report`.
+pub(crate) async fn run_worker(
     job: Arc<Job>,
-    until: Until,
+    end: WorkerEnd,
     stop: Stop,
-    tell: Arc<dyn Fn(Report) + Send + Sync>,
+    report: Arc<dyn Fn(TaskReport) + Send + Sync>,
 ) -> Result<()> {
-    while stop.phase() == Phase::Going {
-        let taken = match job.queue.take(&job.name, &job.terms).await {
-            Err(error) if until == Until::Stopped => {
+    while stop.phase() == StopPhase::Running {
+        let leased = match job.queue.take(&job.worker_name, &job.terms).await {
+            Err(error) if end == WorkerEnd::Stopped => {
                 tracing::error!(%error, "the queue does not answer");
                 None
             }
             outcome => outcome?,
         };
-        if let Some(taken) = taken {
-            if let Some(report) = carry_out(&job, taken, &stop).await? {
-                job.metrics.count(&report);
-                tell(report);
+        if let Some(leased) = leased {
+            if let Some(result) = carry_out(&job, leased, &stop).await? {
+                job.metrics.count(&result);
+                report(result);
             }
             continue;
         }
-        // Others may fall silent, and their works are ours then.
-        if until == Until::Idle && job.queue.counts().await?.running == 0 {
+        // Another worker may die, and its tasks return to the queue.
+        if end == WorkerEnd::Idle && job.queue.counts().await?.running == 0 {
             break;
         }
         tokio::select! {
             () = job.added.notified() => {}
-            () = tokio::time::sleep(PAUSE) => {}
-            () = stop.reached(Phase::Ending) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
+            () = stop.reached(StopPhase::Finishing) => {}
         }
     }
     Ok(())
 }
 
-/// Does one work; `None` if it is others' by now or was given back.
-async fn carry_out(job: &Arc<Job>, taken: Taken, stop: &Stop) -> Result<Option<Report>> {
-    let Taken { ticket, body, .. } = taken;
-    let work = match Work::parse(&body) {
-        Ok(work) => work,
+/// Carries out one task. Returns none if the task was given back or another worker has it.
+async fn carry_out(job: &Arc<Job>, leased: LeasedTask, stop: &Stop) -> Result<Option<TaskReport>> {
+    let LeasedTask { ticket, body, .. } = leased;
+    let task = match Task::parse(&body) {
+        Ok(task) => task,
         Err(error) => {
-            tracing::error!(key = ticket.key, %error, "no work of this program's");
-            job.queue.fail(&ticket, &error.to_string(), Hope::None, &job.terms).await?;
+            tracing::error!(key = ticket.key, %error, "the task is unreadable");
+            job.queue.fail(&ticket, &error.to_string(), Retry::Never, &job.terms).await?;
             return Ok(None);
         }
     };
-    tracing::info!(%work, "begun");
-    let begun = Instant::now();
+    tracing::info!(%task, "started");
+    let started = Instant::now();
     let cancel = Arc::new(AtomicBool::new(false));
-    let meter = Arc::new(Meter::new(job.config.budget.cpu.get_ref().get(), Arc::clone(&cancel)));
-    // Both go on side by side: either may hold what the other waits for, and neither is left half
-    // done while the queue is asked for something else.
-    let ended = tokio::select! {
-        outcome = make_and_publish(job, &work, &meter) => Some(outcome),
-        () = until_lost(job, &ticket) => {
-            tracing::warn!(%work, "left to another worker");
+    let cpu_limit = job.config.budget.cpu.get_ref().duration();
+    let meter = Arc::new(CpuMeter::new(cpu_limit, Arc::clone(&cancel)));
+    // All three run at once: none of them may wait for another, and a step of the queue is never
+    // abandoned in its middle.
+    let outcome = tokio::select! {
+        outcome = make_and_publish(job, &task, &meter) => Some(outcome),
+        () = lease_lost(job, &ticket) => {
+            tracing::warn!(%task, "left to another worker");
             None
         }
-        () = stop.reached(Phase::Leaving) => {
-            tracing::info!(%work, "given back");
+        () = stop.reached(StopPhase::Leaving) => {
+            tracing::info!(%task, "given back");
             None
         }
     };
-    let Some(outcome) = ended else {
+    let Some(outcome) = outcome else {
         cancel.store(true, Relaxed);
-        // What is another's by now stays that.
+        // The ticket is void if another worker has the task.
         job.queue.give_back(&ticket).await?;
         return Ok(None);
     };
-    let mut report = Report {
-        work,
-        outcome: Outcome::Failed,
+    let mut report = TaskReport {
+        task,
+        outcome: TaskOutcome::Failed,
         artifact: None,
         delta_bytes: 0,
         pull_bytes: 0,
         reused_recipes: 0,
-        seconds: begun.elapsed().as_secs_f64(),
+        seconds: started.elapsed().as_secs_f64(),
         cpu_seconds: meter.spent().as_secs_f64(),
         error: None,
     };
     match outcome {
-        Ok(End { outcome, artifact, delta_bytes, pull_bytes, reused_recipes }) => {
-            let is = Report { outcome, artifact, delta_bytes, pull_bytes, ..report };
-            report = Report { reused_recipes, ..is };
+        Ok(TaskResult { outcome, artifact, delta_bytes, pull_bytes, reused_recipes }) => {
+            report = TaskReport { outcome, artifact, delta_bytes, pull_bytes, ..report };
+            report.reused_recipes = reused_recipes;
             if !job.queue.finish(&ticket, &report.json().to_string()).await? {
                 return Ok(None);
             }
-            // Pushed again, it is wanted again.
-            if outcome == Outcome::Gone {
+            // An image that is pushed again needs its delta again.
+            if outcome == TaskOutcome::Gone {
                 job.queue.forget(std::slice::from_ref(&ticket.key)).await?;
             }
             tracing::info!(%report, "done");
         }
         Err(error) => {
-            let (error, hope) = if meter.is_exceeded() {
-                let limit = Duration::as_secs(&job.config.budget.cpu.get_ref().get());
-                let what = format!("took more than {limit} s of processor time");
-                (Error::bad_input(&report.work, what), Hope::None)
+            let error = if meter.is_exceeded() {
+                over_cpu_limit(&report.task, &meter, cpu_limit)
             } else {
-                let hope = hope(&error);
-                (error, hope)
+                error
             };
-            let said = error.to_string();
+            let message = error.to_string();
+            let retry = retry(&error);
             report.error = Some(error);
-            match job.queue.fail(&ticket, &said, hope, &job.terms).await? {
+            match job.queue.fail(&ticket, &message, retry, &job.terms).await? {
                 None => return Ok(None),
-                Some(State::Waiting) => report.outcome = Outcome::Waits,
+                Some(TaskState::Waiting) => report.outcome = TaskOutcome::Waits,
                 Some(_) => {}
             }
             tracing::warn!(%report, "failed");
@@ -147,63 +147,68 @@ async fn carry_out(job: &Arc<Job>, taken: Taken, stop: &Stop) -> Result<Option<R
     Ok(Some(report))
 }
 
-/// What doing a work came to.
-struct End {
-    outcome: Outcome,
+/// Result of a task that did not fail.
+struct TaskResult {
+    outcome: TaskOutcome,
     artifact: Option<BlobDigest>,
     delta_bytes: u64,
     pull_bytes: u64,
     reused_recipes: u64,
 }
 
-impl End {
-    fn of(outcome: Outcome) -> Self {
+impl TaskResult {
+    fn of(outcome: TaskOutcome) -> Self {
         Self { outcome, artifact: None, delta_bytes: 0, pull_bytes: 0, reused_recipes: 0 }
     }
 }
 
-async fn make_and_publish(job: &Arc<Job>, work: &Work, meter: &Arc<Meter>) -> Result<End> {
-    let repository = job.looker.repository(&work.repository);
-    if is_gone(&repository, work).await? {
-        return Ok(End::of(Outcome::Gone));
+async fn make_and_publish(
+    job: &Arc<Job>,
+    task: &Task,
+    meter: &Arc<CpuMeter>,
+) -> Result<TaskResult> {
+    let repository = job.scanner.repository(&task.repository);
+    if is_gone(&repository, task).await? {
+        return Ok(TaskResult::of(TaskOutcome::Gone));
     }
-    let there = publish::there(&repository, &work.base, &work.target).await?;
+    let there = publish::find(&repository, &task.base, &task.target).await?;
     if there.is_some() {
-        return Ok(End { artifact: there, ..End::of(Outcome::There) });
+        return Ok(TaskResult { artifact: there, ..TaskResult::of(TaskOutcome::There) });
     }
     let making = {
-        let (job, work, meter) = (Arc::clone(job), work.clone(), Arc::clone(meter));
+        let (job, task, meter) = (Arc::clone(job), task.clone(), Arc::clone(meter));
         let handle = Handle::current();
-        tokio::task::spawn_blocking(move || job.maker.make(&work, &handle, &meter))
+        tokio::task::spawn_blocking(move || job.maker.make(&task, &handle, &meter))
     };
-    let made = making.await.unwrap_or_else(|error| {
-        // A panic of one work is no reason to leave the others.
-        Err(Error::bad_input(work, format_args!("making it broke off: {error}")))
+    let result = making.await.unwrap_or_else(|error| {
+        // A panic in one task must not end the others.
+        Err(Error::bad_input(task, format_args!("the program failed: {error}")))
     });
-    let made = match made {
-        Err(Error::NotFound { .. }) if is_gone(&repository, work).await? => {
-            return Ok(End::of(Outcome::Gone));
+    let result = match result {
+        Err(Error::NotFound { .. }) if is_gone(&repository, task).await? => {
+            return Ok(TaskResult::of(TaskOutcome::Gone));
         }
-        made => made?,
+        result => result?,
     };
-    let Made { delta_bytes, pull_bytes, reused_recipes, delta, lies_in } = made;
+    let MakeResult { delta_bytes, pull_bytes, reused_recipes, delta, recipe_repositories } = result;
     let Some(delta) = delta else {
-        return Ok(End { delta_bytes, pull_bytes, ..End::of(Outcome::NotWorth) });
+        return Ok(TaskResult { delta_bytes, pull_bytes, ..TaskResult::of(TaskOutcome::NotWorth) });
     };
-    // Somebody else's may have come meanwhile; one is enough.
-    let there = publish::there(&repository, &work.base, &work.target).await?;
+    // Another worker may have published the delta meanwhile; one is enough.
+    let there = publish::find(&repository, &task.base, &task.target).await?;
     let (outcome, artifact) = if let Some(artifact) = there {
-        (Outcome::There, artifact)
+        (TaskOutcome::There, artifact)
     } else {
-        let pushed = publish::publish(&repository, delta.delta(), delta.source(), lies_in).await?;
-        job.reuse.remember(work, &pushed.artifact, delta.delta()).await?;
-        (Outcome::Published, pushed.artifact)
+        let delta = delta.delta();
+        let pushed = publish::upload(&repository, delta, recipe_repositories).await?;
+        job.reuse.record(task, &pushed.artifact, delta).await?;
+        (TaskOutcome::Published, pushed.artifact)
     };
-    Ok(End { outcome, artifact: Some(artifact), delta_bytes, pull_bytes, reused_recipes })
+    Ok(TaskResult { outcome, artifact: Some(artifact), delta_bytes, pull_bytes, reused_recipes })
 }
 
-/// Keeps a ticket alive, and ends when it is good for nothing.
-async fn until_lost(job: &Job, ticket: &Ticket) {
+/// Renews a lease; returns when another worker has the task.
+async fn lease_lost(job: &Job, ticket: &Ticket) {
     let mut beats = tokio::time::interval(job.terms.lease / BEATS_PER_LEASE);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -211,33 +216,44 @@ async fn until_lost(job: &Job, ticket: &Ticket) {
         match job.queue.beat(ticket, &job.terms).await {
             Ok(true) => {}
             Ok(false) => return,
-            // Until the lease is over nothing is lost.
+            // The task is this worker's until the lease ends.
             Err(error) => tracing::warn!(%error, "the queue does not answer"),
         }
     }
 }
 
-async fn is_gone(repository: &Repository, work: &Work) -> Result<bool> {
-    for digest in [work.base, work.target] {
-        if repository.head(&Named::Digest(digest)).await?.is_none() {
+async fn is_gone(repository: &Repository, task: &Task) -> Result<bool> {
+    for digest in [task.base, task.target] {
+        if repository.head(&ManifestReference::Digest(digest)).await?.is_none() {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// Whether another try may go better.
-fn hope(error: &Error) -> Hope {
-    match error {
-        // A registry that is down, a full disk, a damaged transfer, a blob that is not there yet.
-        Error::Io { .. } | Error::Mismatch { .. } | Error::NotFound { .. } | Error::Cancelled => {
-            Hope::Later
-        }
-        _ => Hope::None,
+fn over_cpu_limit(task: &Task, meter: &CpuMeter, limit: Duration) -> Error {
+    Error::OverLimit {
+        place: task.to_string(),
+        what: "processor time in seconds",
+        name: None,
+        // The limit is whole seconds; a fraction above it is the next one.
+        found: meter.spent().as_secs().max(limit.as_secs() + 1),
+        limit: limit.as_secs(),
     }
 }
 
-/// How long a worker without work waits before it looks again: others may have added some.
-const PAUSE: Duration = Duration::from_secs(1);
-/// Three may be lost.
+/// Decides if another attempt may succeed.
+fn retry(error: &Error) -> Retry {
+    match error {
+        // A registry that is down, a full disk, a damaged transfer, a blob that arrives later.
+        Error::Io { .. } | Error::Mismatch { .. } | Error::NotFound { .. } | Error::Cancelled => {
+            Retry::Later
+        }
+        _ => Retry::Never,
+    }
+}
+
+/// Pause of a worker that found no task; another process may add some.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Three may get lost.
 const BEATS_PER_LEASE: u32 = 4;

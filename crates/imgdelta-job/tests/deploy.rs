@@ -1,8 +1,13 @@
-//! What stands in docs/job.md and deploy/ is what the program takes and gives.
+//! The examples in docs/job.md and deploy/ agree with the program.
 
-use imgdelta_job::{Config, metrics::Metrics, queue::Counts};
+use imgdelta_job::{Config, metrics::Metrics, queue::TaskCounts};
 use imgdelta_registry::Traffic;
-use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 fn top() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -12,7 +17,7 @@ fn text(path: &str) -> String {
     fs::read_to_string(top().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The names of metrics in a text: what a program prints, or what a query asks for.
+/// Returns the names of metrics in a text: the output of the program, or a query.
 fn metrics_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let is_metric = |word: &&str| {
@@ -22,7 +27,7 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_page_shows_a_configuration_with_every_word() {
+fn the_page_shows_a_configuration_with_every_key() {
     let page = text("docs/job.md");
     let block = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     assert_eq!(block, text("deploy/job.toml"), "docs/job.md repeats deploy/job.toml");
@@ -34,29 +39,27 @@ fn the_page_shows_a_configuration_with_every_word() {
         .replace("# ca =", "ca =")
         .replace("# password-file", "password-file");
     let queue = Config::parse(&other, "with postgres").unwrap().queue;
-    assert!(queue.postgres.unwrap().get_ref().speaks_tls() && queue.ca.is_some());
-    // Every word that the configuration knows is in the example.
-    for room in ["config.rs"] {
-        let source = text(&format!("crates/imgdelta-job/src/{room}"));
-        let fields = source.split("#[cfg(test)]").next().unwrap().lines().filter_map(|line| {
-            line.strip_prefix("    pub ")
-                .and_then(|rest| rest.split_once(": "))
-                .map(|(name, _)| name)
-        });
-        for field in fields.filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
-        {
-            let (word, section) = (field.replace('_', "-"), format!("[{field}]"));
-            let is_there = block.contains(&format!("{word} = ")) || block.contains(&section);
-            assert!(is_there || field == "rules", "{word} is not in deploy/job.toml");
-        }
+    assert!(queue.postgres.unwrap().get_ref().uses_tls() && queue.ca.is_some());
+    // The example contains every key of the configuration.
+    let source = text("crates/imgdelta-job/src/config.rs");
+    let fields = source.split("#[cfg(test)]").next().unwrap().lines().filter_map(|line| {
+        line.strip_prefix("    pub ").and_then(|rest| rest.split_once(": ")).map(|(name, _)| name)
+    });
+    let fields: Vec<&str> =
+        fields.filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_')).collect();
+    assert!(fields.len() > 35, "{fields:?}");
+    for field in fields {
+        let (key, section) = (field.replace('_', "-"), format!("[{field}]"));
+        let is_there = block.contains(&format!("{key} = ")) || block.contains(&section);
+        assert!(is_there || field == "rules", "{key} is not in deploy/job.toml");
     }
 }
 
 #[test]
-fn what_is_deployed_is_a_configuration() {
+fn the_deployed_configurations_are_valid() {
     let config = Config::parse(&text("deploy/compose-job.toml"), "compose").unwrap();
     let server = config.queue.postgres.unwrap();
-    assert!(!server.get_ref().speaks_tls(), "its PostgreSQL has no certificate");
+    assert!(!server.get_ref().uses_tls(), "its PostgreSQL has no certificate");
     let kubernetes = text("deploy/kubernetes.yaml");
     let block = kubernetes.split("job.toml: |\n").nth(1).unwrap().split("---").next().unwrap();
     let block: Vec<&str> =
@@ -64,7 +67,7 @@ fn what_is_deployed_is_a_configuration() {
     let config = Config::parse(&block.join("\n"), "kubernetes").unwrap();
     assert_eq!(config.serve.listen.port(), 9610);
     assert!(kubernetes.contains("containerPort: 9610"));
-    assert!(config.queue.postgres.unwrap().get_ref().speaks_tls());
+    assert!(config.queue.postgres.unwrap().get_ref().uses_tls());
     let secrets = kubernetes.lines().find(|line| line.contains("create secret")).unwrap();
     for file in
         [&config.queue.ca.unwrap().get_ref().0[0], config.queue.password_file.unwrap().get_ref()]
@@ -78,27 +81,55 @@ fn what_is_deployed_is_a_configuration() {
 }
 
 #[test]
-fn metrics_asked_for_are_given_and_told() {
-    let given = Metrics::default().text(Some(Counts::default()), Traffic::default());
-    let given = metrics_in(&given);
-    assert!(given.len() > 15, "{given:?}");
+fn queried_metrics_exist_and_are_documented() {
+    let printed = Metrics::default().text(Some(TaskCounts::default()), Traffic::default());
+    let printed = metrics_in(&printed);
+    assert!(printed.len() > 15, "{printed:?}");
     for path in ["deploy/alerts.yaml", "deploy/grafana.json"] {
-        let asked = metrics_in(&text(path));
-        assert!(!asked.is_empty());
-        let missing: Vec<_> = asked.difference(&given).collect();
-        assert!(missing.is_empty(), "{path} asks for {missing:?}");
+        let queried = metrics_in(&text(path));
+        assert!(!queried.is_empty());
+        let missing: Vec<_> = queried.difference(&printed).collect();
+        assert!(missing.is_empty(), "{path} queries {missing:?}");
     }
     let page = text("docs/job.md");
     let table = page.split("`GET /metrics`:").nth(1).unwrap().split("\n## ").next().unwrap();
-    let told = metrics_in(table);
-    assert_eq!(told, given, "docs/job.md tells of the metrics there are");
+    let documented = metrics_in(table);
+    assert_eq!(documented, printed, "docs/job.md lists the metrics of the program");
     let dashboard: serde_json::Value = serde_json::from_str(&text("deploy/grafana.json")).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
     let ids: BTreeSet<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
     assert_eq!(ids.len(), panels.len());
 }
 
-/// Prometheus's own opinion, where it is installed; with `CI=true` it must be.
+#[test]
+fn every_promise_of_the_page_names_an_existing_test() {
+    let page = text("docs/job.md");
+    let table = page.split("## Promises and their tests").nth(1).unwrap();
+    let table = table.split("\n## ").next().unwrap();
+    let mut sources = String::new();
+    for folder in ["imgdelta-job/src", "imgdelta-job/tests", "imgdelta-cli/tests"] {
+        collect(&top().join("crates").join(folder), &mut sources);
+    }
+    let names: Vec<&str> = table.split('`').filter(|name| name.matches('_').count() > 2).collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        assert!(sources.contains(&format!("fn {name}(")), "{name}");
+    }
+}
+
+/// Appends the Rust sources of a folder.
+fn collect(folder: &Path, sources: &mut String) {
+    for item in fs::read_dir(folder).unwrap() {
+        let path = item.unwrap().path();
+        if path.is_dir() {
+            collect(&path, sources);
+        } else {
+            sources.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+/// Checks rules and metrics with Prometheus, where it is installed; with `CI=true` it must be.
 #[test]
 fn prometheus_agrees() {
     let is_here = Command::new("promtool").arg("--version").output().is_ok();
@@ -115,13 +146,13 @@ fn prometheus_agrees() {
             command.stdin(input);
         }
         let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        let message = String::from_utf8_lossy(&output.stdout).into_owned()
             + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{args:?}: {said}");
+        assert!(output.status.success(), "{args:?}: {message}");
     };
     check(&["check", "rules", "deploy/alerts.yaml"], None);
     let mut file = tempfile::tempfile().unwrap();
-    let page = Metrics::default().text(Some(Counts::default()), Traffic::default());
+    let page = Metrics::default().text(Some(TaskCounts::default()), Traffic::default());
     std::io::Write::write_all(&mut file, page.as_bytes()).unwrap();
     std::io::Seek::rewind(&mut file).unwrap();
     check(&["check", "metrics"], Some(file));

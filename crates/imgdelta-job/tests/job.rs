@@ -1,10 +1,10 @@
-//! A job beside a registry in this process: what is made, published, skipped, removed.
+//! A job with a registry in this process: deltas made, published, skipped, removed.
 
 use imgdelta_job::{
-    Config, Event, Job, RunOptions, Teller,
-    queue::{Counts, State},
-    report::Outcome,
-    stop::{Phase, Stop},
+    Config, Event, EventHandler, Job, RunOptions,
+    queue::{TaskCounts, TaskState},
+    report::TaskOutcome,
+    stop::{Stop, StopPhase},
 };
 use imgdelta_registry::{
     Client, ClientOptions, Credentials, Repository, artifact::ARTIFACT_TYPE, fallback_tag,
@@ -72,7 +72,7 @@ impl Scene {
         Job::open(self.config(rule, more), Credentials::none()).await.unwrap()
     }
 
-    /// The bases of the deltas beside a tag's image.
+    /// Returns the bases of the deltas to a tag's image.
     async fn bases(&self, tag: &str) -> Vec<String> {
         let document = self.registry.get("team/app", tag).unwrap();
         let digest = imgdelta_testkit::sha256(&document).parse().unwrap();
@@ -99,16 +99,16 @@ impl Scene {
     }
 }
 
-fn teller() -> (Teller, Arc<Mutex<Vec<Event>>>) {
+fn handler() -> (EventHandler, Arc<Mutex<Vec<Event>>>) {
     let events: Arc<Mutex<Vec<Event>>> = Arc::default();
     let kept = Arc::clone(&events);
     (Arc::new(move |event| kept.lock().unwrap().push(event)), events)
 }
 
-/// Runs a job, and returns what came of each work, in words.
+/// Runs a job, and returns its events in words.
 async fn run(job: &Arc<Job>, options: RunOptions) -> Vec<String> {
-    let (teller, events) = teller();
-    job.run(options, &Stop::default(), teller).await.unwrap();
+    let (handler, events) = handler();
+    job.run(options, &Stop::default(), handler).await.unwrap();
     words(&events)
 }
 
@@ -120,10 +120,10 @@ fn words(events: &Mutex<Vec<Event>>) -> Vec<String> {
 
 fn word(event: &Event) -> String {
     match event {
-        Event::Wanted(work) => format!("wanted {}>{}", work.base_tag, work.target_tag),
-        Event::Ended(report) => {
-            let (work, outcome) = (&report.work, report.outcome.word());
-            format!("{outcome} {}>{}", work.base_tag, work.target_tag)
+        Event::Wanted(task) => format!("wanted {}>{}", task.base_tag, task.target_tag),
+        Event::Finished(report) => {
+            let (task, outcome) = (&report.task, report.outcome.word());
+            format!("{outcome} {}>{}", task.base_tag, task.target_tag)
         }
         Event::Stray(_) => "stray".into(),
         Event::Removed(_) => "removed".into(),
@@ -133,7 +133,7 @@ fn word(event: &Event) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deltas_are_made_once_however_often_it_runs() {
+async fn deltas_are_made_once_in_any_number_of_runs() {
     for behaviour in [RegistryBehaviour::default(), RegistryBehaviour::without_referrers()] {
         let scene = Scene::new(behaviour);
         let job = scene.job("keep = 2\n", "").await;
@@ -145,7 +145,7 @@ async fn deltas_are_made_once_however_often_it_runs() {
         assert_eq!(scene.bases("v3").await, scene.digests(&["v1", "v2"]));
         assert_eq!(run(&job, RunOptions::default()).await, [""; 0]);
 
-        // A queue that was lost: what is in the registry is found there.
+        // A new queue: the published deltas are found in the registry.
         drop(job);
         std::fs::remove_file(scene.dir.path().join("queue.db")).unwrap();
         for rest in ["queue.db-wal", "queue.db-shm"] {
@@ -158,15 +158,15 @@ async fn deltas_are_made_once_however_often_it_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_reported_is_what_was_done() {
+async fn reports_agree_with_the_registry() {
     let scene = Scene::new(RegistryBehaviour::default());
     let job = scene.job("keep = 1\nrollback = true\n", "").await;
-    let (teller, events) = teller();
-    job.run(RunOptions::default(), &Stop::default(), teller).await.unwrap();
+    let (handler, events) = handler();
+    job.run(RunOptions::default(), &Stop::default(), handler).await.unwrap();
     let events = std::mem::take(&mut *events.lock().unwrap());
     assert_eq!(events.len(), 2);
     for event in &events {
-        let Event::Ended(report) = event else { panic!("{event:?}") };
+        let Event::Finished(report) = event else { panic!("{event:?}") };
         let json = report.json();
         assert_eq!(
             (&json["schema"], &json["outcome"]),
@@ -193,7 +193,7 @@ fn on_base(number: u8, application: u64) -> TestImage {
     TestImage::new(vec![tar_of(&[("base", &base)]), tar_of(&[("app", &program)])], Packing::Gzip)
 }
 
-/// The blobs of a delta's recipes.
+/// Returns the blobs of a delta's recipes.
 fn recipes(registry: &TestRegistry, repository: &str, artifact: &Value) -> Vec<String> {
     let document = registry.get(repository, artifact.as_str().unwrap()).unwrap();
     let document: Value = serde_json::from_slice(&document).unwrap();
@@ -222,11 +222,11 @@ async fn recipes_of_a_base_layer_are_made_once_for_all_images_on_it() {
     let config = Config::parse(&config, "job.toml").unwrap();
     let job = Job::open(config, Credentials::none()).await.unwrap();
     let made = async || {
-        let (teller, events) = teller();
-        job.run(RunOptions::default(), &Stop::default(), teller).await.unwrap();
+        let (handler, events) = handler();
+        job.run(RunOptions::default(), &Stop::default(), handler).await.unwrap();
         let events = std::mem::take(&mut *events.lock().unwrap());
         let report = |event: &Event| match event {
-            Event::Ended(report) => report.json(),
+            Event::Finished(report) => report.json(),
             _ => panic!("{event:?}"),
         };
         events.iter().map(report).collect::<Vec<Value>>()
@@ -243,9 +243,9 @@ async fn recipes_of_a_base_layer_are_made_once_for_all_images_on_it() {
 
     let seen = scene.registry.requests();
     let mounted = seen.iter().filter(|seen| seen.method == "POST" && seen.status == 201);
-    assert_eq!(mounted.count(), 2, "it lies in the registry, and is not sent again");
+    assert_eq!(mounted.count(), 2, "the registry has it, so that it is not sent again");
 
-    // One that is damaged is no reason to fail: it is made anew.
+    // A damaged recipe is not a reason to fail: it is made again.
     for (repository, recipe) in [("base/a", &first), ("base/b", &second), ("base/c", &third)] {
         scene.registry.corrupt(repository, &recipe[0], b"no recipe");
     }
@@ -257,16 +257,19 @@ async fn recipes_of_a_base_layer_are_made_once_for_all_images_on_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_worth_it_is_not_published() {
+async fn a_delta_that_saves_too_little_is_not_published() {
     let scene = Scene::new(RegistryBehaviour::default());
     let job = scene.job("keep = 1\nworth = 0.001\n", "").await;
     assert_eq!(run(&job, RunOptions::default()).await, ["not-worth v2>v3"]);
     assert_eq!(scene.bases("v3").await, [""; 0]);
-    assert_eq!(job.queue().counts().await.unwrap(), Counts { done: 1, ..Counts::default() });
+    assert_eq!(
+        job.queue().counts().await.unwrap(),
+        TaskCounts { done: 1, ..TaskCounts::default() }
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn platforms_are_taken_apart_and_what_is_no_image_is_passed_over() {
+async fn each_platform_is_a_delta_and_other_artifacts_are_ignored() {
     let scene = Scene::new(RegistryBehaviour::default());
     let registry = &scene.registry;
     for (tag, number) in [("v4", 4), ("v5", 5)] {
@@ -298,44 +301,45 @@ async fn platforms_are_taken_apart_and_what_is_no_image_is_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_work_that_fails_is_tried_again_and_set_aside() {
+async fn a_failing_task_is_retried_and_fails_for_good() {
     let scene = Scene::new(RegistryBehaviour::default());
     let job = scene.job("keep = 1\n", "").await;
-    // Whatever is fetched of blobs is wrong, but for the configs that were looked at.
+    // All blobs are wrong, except the configs, which the dry run caches.
     run(&job, RunOptions::default().dry_run(true)).await;
     scene.registry.fault("GET", "/blobs/", 99, RegistryFault::WrongByte);
-    let (tell, events) = teller();
-    let outcome = job.run(RunOptions::default(), &Stop::default(), tell).await;
-    assert!(matches!(outcome, Err(imgdelta_core::Error::Mismatch { .. })), "{outcome:?}");
+    let (handler, events) = handler();
+    let outcome = job.run(RunOptions::default(), &Stop::default(), handler).await;
+    assert!(matches!(outcome, Err(imgdelta::Error::Mismatch { .. })), "{outcome:?}");
     assert_eq!(words(&events), ["failed v2>v3", "waits v2>v3"]);
-    let failed = job.queue().list(State::Failed, 9).await.unwrap();
+    let failed = job.queue().list(TaskState::Failed, 9).await.unwrap();
     assert!(failed[0].outcome.contains("digest"), "{}", failed[0].outcome);
     scene.registry.forget();
-    assert_eq!(run(&job, RunOptions::default()).await, [""; 0], "set aside is set aside");
+    assert_eq!(run(&job, RunOptions::default()).await, [""; 0], "it is not retried by itself");
     let again = run(&job, RunOptions::default().retry_failed(true)).await;
     assert_eq!(again, ["published v2>v3"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn budgets_set_works_aside() {
+async fn a_task_above_the_disk_budget_fails_for_good() {
     let scene = Scene::new(RegistryBehaviour::default());
     let job = scene.job("keep = 1\n", "disk = \"1MiB\"").await;
     assert_eq!(run(&job, RunOptions::default()).await, ["published v2>v3"], "it is small");
     let big = TestImage::new(vec![tar_of(&[("big", &noise(9, 300_000))])], Packing::Gzip);
     put(&scene.registry, "team/app", "v4", &big);
-    let (tell, events) = teller();
-    let outcome = job.run(RunOptions::default(), &Stop::default(), tell).await;
-    let error = outcome.unwrap_err().to_string();
-    assert!(error.contains("estimated size of temporary files"), "{error}");
+    let (handler, events) = handler();
+    let outcome = job.run(RunOptions::default(), &Stop::default(), handler).await;
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, imgdelta::Error::OverLimit { .. }), "{error:?}");
+    assert!(error.to_string().contains("estimated size of temporary files"), "{error}");
     assert_eq!(words(&events), ["failed v3>v4"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_went_away_is_no_failure() {
+async fn a_deleted_image_is_not_a_failure() {
     let scene = Scene::new(RegistryBehaviour::default());
     let job = scene.job("keep = 2\n", "").await;
     let v1 = scene.digest("v1");
-    // Looked at, and gone before its work begins.
+    // Scanned, and deleted before the task starts.
     run(&job, RunOptions::default().dry_run(true)).await;
     scene.registry.fault(
         "HEAD",
@@ -345,7 +349,7 @@ async fn an_image_that_went_away_is_no_failure() {
     );
     assert_eq!(run(&job, RunOptions::default()).await, ["gone v1>v3", "published v2>v3"]);
     scene.registry.forget();
-    assert_eq!(run(&job, RunOptions::default()).await, ["published v1>v3"], "and back again");
+    assert_eq!(run(&job, RunOptions::default()).await, ["published v1>v3"], "the image is back");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -355,7 +359,7 @@ async fn only_deltas_of_missing_images_are_removed() {
         let retention = "[retention]\nremove = true";
         let job = scene.job("keep = 2\n", retention).await;
         run(&job, RunOptions::default()).await;
-        // A signature of another tool's beside the same image.
+        // Another tool's signature of the same image.
         let (v1, v3) = (scene.digest("v1"), scene.digest("v3"));
         let size = scene.registry.get("team/app", "v3").unwrap().len();
         let kind = "application/vnd.oci.image.manifest.v1+json";
@@ -377,7 +381,7 @@ async fn only_deltas_of_missing_images_are_removed() {
         assert_eq!(scene.bases("v3").await, scene.digests(&["v2"]));
         assert!(scene.registry.get("team/app", &signature).is_some());
 
-        // The target goes too: its deltas are found by the queue's memory.
+        // Without the target, its deltas are found through the queue.
         scene.registry.remove("team/app", &v3);
         assert!(run(&job, RunOptions::default()).await.contains(&"removed".to_owned()));
         assert!(scene.registry.get("team/app", &signature).is_some());
@@ -385,7 +389,27 @@ async fn only_deltas_of_missing_images_are_removed() {
     }
 }
 
-/// Another tool read the list beside an image before deltas came, and wrote it afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_changes_no_image_and_no_tag() {
+    for behaviour in [RegistryBehaviour::default(), RegistryBehaviour::without_referrers()] {
+        let scene = Scene::new(behaviour);
+        let tags = ["v1", "v2", "v3"];
+        let before = tags.map(|tag| scene.registry.get("team/app", tag));
+        let job = scene.job("keep = 2\nrollback = true\n", "[retention]\nremove = true").await;
+        assert_eq!(run(&job, RunOptions::default()).await.len(), 4);
+        assert_eq!(tags.map(|tag| scene.registry.get("team/app", tag)), before);
+        for request in scene.registry.requests() {
+            assert_ne!(request.method, "DELETE", "{request:?}");
+            if request.method == "PUT"
+                && let Some((_, name)) = request.path.split_once("/manifests/")
+            {
+                assert!(name.starts_with("sha256:") || name.starts_with("sha256-"), "{name}");
+            }
+        }
+    }
+}
+
+/// Replaces an image's list, as a tool does that read it before the deltas were pushed.
 fn empty_list(scene: &Scene, digest: &str) {
     let tag = fallback_tag(&digest.parse().unwrap());
     let kind = "application/vnd.oci.image.index.v1+json";
@@ -394,16 +418,16 @@ fn empty_list(scene: &Scene, digest: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delta_that_a_list_has_lost_is_removed_with_its_image() {
+async fn an_unlisted_delta_is_removed_with_its_image() {
     let scene = Scene::new(RegistryBehaviour::without_referrers());
     let job = scene.job("keep = 2\n", "[retention]\nremove = true").await;
-    let (teller, events) = teller();
-    job.run(RunOptions::default(), &Stop::default(), teller).await.unwrap();
+    let (handler, events) = handler();
+    job.run(RunOptions::default(), &Stop::default(), handler).await.unwrap();
     let events = std::mem::take(&mut *events.lock().unwrap());
     let artifacts: Vec<String> = events
         .iter()
         .map(|event| match event {
-            Event::Ended(report) => report.artifact.unwrap().to_string(),
+            Event::Finished(report) => report.artifact.unwrap().to_string(),
             _ => panic!("{event:?}"),
         })
         .collect();
@@ -411,38 +435,41 @@ async fn a_delta_that_a_list_has_lost_is_removed_with_its_image() {
     empty_list(&scene, &v3);
     scene.registry.remove("team/app", &v3);
     let is_there = |artifact: &String| scene.registry.get("team/app", artifact).is_some();
-    assert!(artifacts.len() == 2 && artifacts.iter().all(is_there), "nothing names them");
+    assert!(artifacts.len() == 2 && artifacts.iter().all(is_there), "no list names them");
     let ran = run(&job, RunOptions::default()).await;
     assert_eq!(ran, ["published v1>v2", "removed", "removed"]);
     assert!(!artifacts.iter().any(is_there));
-    assert_eq!(job.queue().counts().await.unwrap(), Counts { done: 1, ..Counts::default() });
+    assert_eq!(
+        job.queue().counts().await.unwrap(),
+        TaskCounts { done: 1, ..TaskCounts::default() }
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn works_of_missing_images_are_forgotten_where_deltas_are_removed() {
-    for (retention, known) in [("[retention]\nremove = true", 1), ("", 2)] {
+async fn tasks_of_missing_images_are_forgotten_with_retention() {
+    for (retention, kept) in [("[retention]\nremove = true", 1), ("", 2)] {
         let scene = Scene::new(RegistryBehaviour::default());
         let job = scene.job("keep = 1\nworth = 0.001\n", retention).await;
         let done = async || {
             let counts = job.queue().counts().await.unwrap();
-            assert_eq!(counts, Counts { done: counts.done, ..Counts::default() });
+            assert_eq!(counts, TaskCounts { done: counts.done, ..TaskCounts::default() });
             counts.done
         };
         assert_eq!(run(&job, RunOptions::default()).await, ["not-worth v2>v3"]);
         scene.registry.remove("team/app", &scene.digest("v2"));
         run(&job, RunOptions::default().dry_run(true)).await;
-        assert_eq!(done().await, 1, "only looked at");
+        assert_eq!(done().await, 1, "a dry run changes nothing");
         assert_eq!(run(&job, RunOptions::default()).await, ["not-worth v1>v3"]);
-        assert_eq!(done().await, known);
-        // It comes again, and so does its work, unless it is still known.
+        assert_eq!(done().await, kept);
+        // With the image its task returns, unless the queue still has it.
         put(&scene.registry, "team/app", "v2", &version(2, "amd64"));
-        assert_eq!(run(&job, RunOptions::default()).await.len() as u64, 2 - known);
-        assert_eq!(done().await, 2, "a work between images that are there is kept");
+        assert_eq!(run(&job, RunOptions::default()).await.len() as u64, 2 - kept);
+        assert_eq!(done().await, 2, "a task between existing images stays");
     }
 }
 
-/// Asks a service and returns the status and the body.
-fn ask(address: SocketAddr, method: &str, path: &str, head: &str, body: &str) -> (u16, String) {
+/// Sends a request to a service and returns status and body.
+fn request(address: SocketAddr, method: &str, path: &str, head: &str, body: &str) -> (u16, String) {
     let mut connection = TcpStream::connect(address).unwrap();
     let length = body.len();
     write!(
@@ -474,10 +501,10 @@ async fn wait_until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 }
 
 /// Far more than a busy machine needs for what the tests wait for.
-const WAIT_LIMIT: Duration = Duration::from_secs(180);
+const WAIT_LIMIT: Duration = Duration::from_mins(3);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_notification_in_and_a_delta_out() {
+async fn a_notification_leads_to_a_delta() {
     let scene = Scene::new(RegistryBehaviour::default());
     let secret = scene.dir.path().join("secret");
     std::fs::write(&secret, "hunter2\n").unwrap();
@@ -486,32 +513,35 @@ async fn a_notification_in_and_a_delta_out() {
         secret.display()
     );
     let job = scene.job("keep = 1\n", &serve).await;
-    let (stop, (tell, events)) = (Stop::default(), teller());
+    let (stop, (handler, events)) = (Stop::default(), handler());
     let (send, receive) = tokio::sync::oneshot::channel();
     let serving = {
         let (job, stop) = (Arc::clone(&job), stop.clone());
-        tokio::spawn(
-            async move { job.serve(&stop, tell, |address| send.send(address).unwrap()).await },
-        )
+        tokio::spawn(async move {
+            job.serve(&stop, handler, |address| send.send(address).unwrap()).await
+        })
     };
     let address = receive.await.unwrap();
-    // The first look needs no notification.
+    // The first scan needs no notification.
     wait_until("the first delta", async || words(&events) == ["published v2>v3"]).await;
 
     put(&scene.registry, "team/app", "v4", &version(4, "amd64"));
     let body = notification("team/app", "v4");
-    assert_eq!(ask(address, "POST", "/notify", "", &body).0, 401);
-    assert_eq!(ask(address, "POST", "/notify", "Authorization: Bearer hunter3\r\n", &body).0, 401);
-    let known = "Authorization: Bearer hunter2\r\n";
-    assert_eq!(ask(address, "POST", "/notify", known, "rubbish").0, 400);
-    assert_eq!(ask(address, "POST", "/notify", known, &notification("no/rule", "v1")).0, 202);
+    assert_eq!(request(address, "POST", "/notify", "", &body).0, 401);
+    assert_eq!(
+        request(address, "POST", "/notify", "Authorization: Bearer hunter3\r\n", &body).0,
+        401
+    );
+    let secret = "Authorization: Bearer hunter2\r\n";
+    assert_eq!(request(address, "POST", "/notify", secret, "rubbish").0, 400);
+    assert_eq!(request(address, "POST", "/notify", secret, &notification("no/rule", "v1")).0, 202);
     assert_eq!(words(&events).len(), 1);
-    assert_eq!(ask(address, "POST", "/notify", known, &body).0, 202);
+    assert_eq!(request(address, "POST", "/notify", secret, &body).0, 202);
     wait_until("two events", async || words(&events).len() == 2).await;
     assert_eq!(words(&events), ["published v2>v3", "published v3>v4"]);
     assert_eq!(scene.bases("v4").await, scene.digests(&["v3"]));
 
-    let (status, metrics) = ask(address, "GET", "/metrics", "", "");
+    let (status, metrics) = request(address, "GET", "/metrics", "", "");
     assert_eq!(status, 200);
     for line in [
         "imgdelta_works{state=\"done\"} 2",
@@ -523,44 +553,47 @@ async fn a_notification_in_and_a_delta_out() {
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
     }
-    assert_eq!(ask(address, "GET", "/healthz", "", ""), (200, "alive".into()));
-    assert_eq!(ask(address, "GET", "/readyz", "", "").0, 200);
-    assert_eq!(ask(address, "GET", "/notify", "", "").0, 405);
-    assert_eq!(ask(address, "GET", "/", "", "").0, 404);
-    stop.ask(Phase::Ending);
+    assert_eq!(request(address, "GET", "/healthz", "", ""), (200, "alive".into()));
+    assert_eq!(request(address, "GET", "/readyz", "", "").0, 200);
+    assert_eq!(request(address, "GET", "/notify", "", "").0, 405);
+    assert_eq!(request(address, "GET", "/", "", "").0, 404);
+    stop.request(StopPhase::Finishing);
     serving.await.unwrap().unwrap();
-    assert!(TcpStream::connect(address).is_err(), "it has let go of its address");
+    assert!(TcpStream::connect(address).is_err(), "the address is free");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_leaving_works_are_given_back() {
+async fn on_leaving_tasks_are_given_back() {
     let scene = Scene::new(RegistryBehaviour::default());
     let serve = "[serve]\nlisten = \"127.0.0.1:0\"\ngrace = \"0s\"";
     let job = scene.job("keep = 1\n", serve).await;
     run(&job, RunOptions::default().dry_run(true)).await;
-    // The work hangs in its first question, long enough to be seen.
+    // The task waits for its first answer, long enough to be seen.
     let slow = RegistryFault::Slow(Duration::from_secs(3));
     let v2 = scene.digest("v2");
     scene.registry.fault("HEAD", &format!("/manifests/{v2}"), 9, slow);
-    let (stop, (tell, events)) = (Stop::default(), teller());
+    let (stop, (handler, events)) = (Stop::default(), handler());
     let serving = {
         let (job, stop) = (Arc::clone(&job), stop.clone());
-        tokio::spawn(async move { job.serve(&stop, tell, |_| ()).await })
+        tokio::spawn(async move { job.serve(&stop, handler, |_| ()).await })
     };
     wait_until("a running task", async || job.queue().counts().await.unwrap().running == 1).await;
-    stop.ask(Phase::Ending);
+    stop.request(StopPhase::Finishing);
     serving.await.unwrap().unwrap();
     assert_eq!(words(&events), [""; 0]);
-    assert_eq!(job.queue().counts().await.unwrap(), Counts { waiting: 1, ..Counts::default() });
+    assert_eq!(
+        job.queue().counts().await.unwrap(),
+        TaskCounts { waiting: 1, ..TaskCounts::default() }
+    );
     scene.registry.forget();
     assert_eq!(run(&job, RunOptions::default()).await, ["published v2>v3"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_workers_who_race_publish_one_delta() {
+async fn two_racing_workers_publish_one_delta() {
     let scene = Scene::new(RegistryBehaviour::without_referrers());
     let first = scene.job("keep = 2\n", "").await;
-    // The second has a queue of its own, as if the first's lease had run out.
+    // The second job has its own queue, as if the lease of the first had ended.
     let text = scene.dir.path().join("other.db");
     let mut config = scene.config("keep = 2\n", "");
     config.queue.sqlite = Some(toml::Spanned::new(0..0, text));
@@ -568,15 +601,15 @@ async fn two_workers_who_race_publish_one_delta() {
     let (one, other) =
         tokio::join!(run(&first, RunOptions::default()), run(&second, RunOptions::default()));
     assert_eq!((one.len(), other.len()), (2, 2));
-    let ends = [Outcome::Published.word(), Outcome::There.word()];
+    let expected = [TaskOutcome::Published.word(), TaskOutcome::There.word()];
     for word in one.iter().chain(&other) {
-        assert!(ends.contains(&word.split(' ').next().unwrap()), "{word}");
+        assert!(expected.contains(&word.split(' ').next().unwrap()), "{word}");
     }
     assert_eq!(scene.bases("v3").await, scene.digests(&["v1", "v2"]), "each once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_dropped_from_a_list_is_listed_again() {
+async fn deltas_that_others_dropped_from_a_list_are_listed_again() {
     let scene = Scene::new(RegistryBehaviour::without_referrers());
     let job = scene.job("keep = 2\n", "").await;
     run(&job, RunOptions::default()).await;
@@ -585,16 +618,16 @@ async fn what_others_dropped_from_a_list_is_listed_again() {
     empty_list(&scene, &scene.digest("v3"));
     assert_eq!(scene.bases("v3").await, [""; 0]);
     assert_eq!(run(&job, RunOptions::default().dry_run(true)).await.len(), 2);
-    assert_eq!(scene.bases("v3").await, [""; 0], "only looked at");
+    assert_eq!(scene.bases("v3").await, [""; 0], "a dry run changes nothing");
     assert_eq!(run(&job, RunOptions::default()).await, [""; 0]);
     assert_eq!(scene.bases("v3").await, bases);
 }
 
 #[tokio::test]
-async fn a_queue_that_cannot_be_opened_is_told() {
+async fn a_queue_that_cannot_be_opened_is_an_error() {
     let scene = Scene::new(RegistryBehaviour::default());
     let mut config = scene.config("", "");
     config.queue.sqlite = Some(toml::Spanned::new(0..0, Path::new("/no/such/dir/q.db").into()));
     let error = Job::open(config, Credentials::none()).await.unwrap_err();
-    assert!(matches!(error, imgdelta_core::Error::Io { .. }), "{error}");
+    assert!(matches!(error, imgdelta::Error::Io { .. }), "{error}");
 }

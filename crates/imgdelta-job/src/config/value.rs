@@ -1,11 +1,9 @@
-//! Single values of a configuration: sizes, spans of time, shares, patterns.
+//! Single values of a configuration: sizes, time spans, shares, patterns.
 //!
-//! Each is checked where it is read, so that a mistake is told at its own place.
+//! Each is checked by its parser, so that a mistake is reported at its own place.
 
 use globset::{GlobBuilder, GlobMatcher};
-use imgdelta_core::limits::parse_size;
-use imgdelta_image::image::Platform;
-use imgdelta_make::options::Preset;
+use imgdelta::{create::Preset, image::Platform, limits::parse_size};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -17,26 +15,26 @@ impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let size = parse_size(&text);
-        size.map(Self).ok_or_else(|| D::Error::custom("no size: expected such as \"2GiB\""))
+        size.map(Self).ok_or_else(|| D::Error::custom("not a size: expected such as \"2GiB\""))
     }
 }
 
 /// A span of time, written as `90s`, `15m`, `6h` or `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span(Duration);
+pub struct TimeSpan(Duration);
 
-impl Span {
-    /// Makes one of seconds.
+impl TimeSpan {
+    /// Makes a span of whole seconds.
     pub const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
 
-    /// Returns it.
-    pub const fn get(self) -> Duration {
+    /// Returns the span as a duration.
+    pub const fn duration(self) -> Duration {
         self.0
     }
 
-    /// Returns its seconds.
+    /// Returns the whole seconds.
     pub const fn whole_seconds(self) -> u64 {
         self.0.as_secs()
     }
@@ -55,32 +53,32 @@ impl Span {
     }
 }
 
-impl<'de> Deserialize<'de> for Span {
+impl<'de> Deserialize<'de> for TimeSpan {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text)
-            .ok_or_else(|| D::Error::custom("no span of time: expected such as \"90s\" or \"15m\""))
+            .ok_or_else(|| D::Error::custom("not a time span: expected such as \"90s\" or \"15m\""))
     }
 }
 
-/// A part of a whole, written as `0.8` or `"80%"`; more than nothing, at most all.
+/// A share of a whole, written as `0.8` or `"80%"`; more than nothing, at most all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Share {
     per_mille: u16,
 }
 
 impl Share {
-    /// Makes one of thousandths; more than 1000 is 1000.
+    /// Makes a share of thousandths; more than 1000 is 1000.
     pub fn per_mille(thousandths: u16) -> Self {
         Self { per_mille: thousandths.min(1000) }
     }
 
-    /// Returns its thousandths.
+    /// Returns the thousandths.
     pub fn thousandths(self) -> u16 {
         self.per_mille
     }
 
-    /// Whether `part` is less than this share of `whole`.
+    /// Returns true if `part` is less than this share of `whole`.
     pub fn is_above(self, part: u64, whole: u64) -> bool {
         u128::from(part) * 1000 < u128::from(whole) * u128::from(self.per_mille)
     }
@@ -112,81 +110,81 @@ impl<'de> Deserialize<'de> for Share {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
-        enum Written {
+        enum NumberOrText {
             Number(f64),
             Text(String),
         }
-        // What untagged says of other types is no help.
-        let part = match Written::deserialize(deserializer) {
-            Ok(Written::Number(part)) => Some(part),
-            Ok(Written::Text(text)) => text
+        // The message of an untagged enum about other types does not help.
+        let part = match NumberOrText::deserialize(deserializer) {
+            Ok(NumberOrText::Number(part)) => Some(part),
+            Ok(NumberOrText::Text(text)) => text
                 .strip_suffix('%')
                 .and_then(|number| number.trim_end().parse::<f64>().ok())
                 .map(|percent| percent / 100.0),
             Err(_) => None,
         };
         part.and_then(Self::of).ok_or_else(|| {
-            D::Error::custom("no share: expected such as 0.8 or \"80%\", at most \"100%\"")
+            D::Error::custom("not a share: expected such as 0.8 or \"80%\", at most \"100%\"")
         })
     }
 }
 
 /// A glob over names: `*` stays between two `/`, `**` does not.
 #[derive(Clone, Debug)]
-pub struct Pattern(GlobMatcher);
+pub struct NamePattern(GlobMatcher);
 
-impl Pattern {
-    /// Matches every name.
+impl NamePattern {
+    /// Makes a pattern that matches every name.
     pub fn everything() -> Self {
         Self::new("**").expect("a glob")
     }
 
-    /// Makes one, if the text is a glob.
+    /// Makes a pattern; fails if the text is not a glob.
     pub fn new(text: &str) -> Result<Self, globset::Error> {
         let glob = GlobBuilder::new(text).literal_separator(true).build()?;
         Ok(Self(glob.compile_matcher()))
     }
 
-    /// Whether a name matches.
+    /// Returns true if a name matches.
     pub fn matches(&self, name: &str) -> bool {
         self.0.is_match(name)
     }
 
-    /// Returns the one name that matches, if it is a name and no glob.
+    /// Returns the only name that matches, if the pattern has no wildcard.
     pub fn name(&self) -> Option<&str> {
         let text = self.0.glob().glob();
         (!text.contains(['*', '?', '[', '{', '\\'])).then_some(text)
     }
 
-    /// Returns what was written.
+    /// Returns the text of the pattern.
     pub fn text(&self) -> &str {
         self.0.glob().glob()
     }
 }
 
-impl<'de> Deserialize<'de> for Pattern {
+impl<'de> Deserialize<'de> for NamePattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::new(&text).map_err(|error| D::Error::custom(error.kind()))
     }
 }
 
-/// Some files: `"a.pem"` or `["a.pem", "b.pem"]`.
+/// One or several files: `"a.pem"` or `["a.pem", "b.pem"]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Files(pub Vec<PathBuf>);
+pub struct FileList(pub Vec<PathBuf>);
 
-impl<'de> Deserialize<'de> for Files {
+impl<'de> Deserialize<'de> for FileList {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
-        enum Written {
+        enum OneOrMany {
             One(PathBuf),
-            Some(Vec<PathBuf>),
+            Many(Vec<PathBuf>),
         }
-        // What untagged says of other types is no help.
-        match Written::deserialize(deserializer) {
-            Ok(Written::One(file)) => Ok(Self(vec![file])),
-            Ok(Written::Some(files)) => Ok(Self(files)),
+        // The message of an untagged enum about other types does not help.
+        match OneOrMany::deserialize(deserializer) {
+            Ok(OneOrMany::One(file)) => Ok(Self(vec![file])),
+            Ok(OneOrMany::Many(files)) => Ok(Self(files)),
             Err(_) => Err(D::Error::custom("expected a file, or a list of files")),
         }
     }
@@ -194,20 +192,21 @@ impl<'de> Deserialize<'de> for Files {
 
 /// Reads files.
 pub(super) fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
-    Files::deserialize(deserializer).map(|Files(files)| files)
+    FileList::deserialize(deserializer).map(|FileList(files)| files)
 }
 
 /// Reads platforms.
 pub(super) fn platforms<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<Platform>, D::Error> {
-    struct One(Platform);
-    impl<'de> Deserialize<'de> for One {
+    struct PlatformText(Platform);
+    impl<'de> Deserialize<'de> for PlatformText {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             String::deserialize(deserializer)?.parse().map(Self).map_err(D::Error::custom)
         }
     }
-    Ok(Vec::<One>::deserialize(deserializer)?.into_iter().map(|One(platform)| platform).collect())
+    let platforms = Vec::<PlatformText>::deserialize(deserializer)?;
+    Ok(platforms.into_iter().map(|PlatformText(platform)| platform).collect())
 }
 
 /// Reads a preset.
@@ -241,15 +240,18 @@ mod tests {
 
     #[test]
     fn spans_have_units() {
-        assert_eq!(Span::parse("90s"), Some(Span::seconds(90)));
-        assert_eq!(Span::parse("15 m"), Some(Span::seconds(900)));
-        assert_eq!(Span::parse("2h"), Some(Span::seconds(7200)));
-        assert_eq!(Span::parse("7d"), Some(Span::seconds(604_800)));
-        assert_eq!(Span::parse("250ms").map(Span::get), Some(Duration::from_millis(250)));
+        assert_eq!(TimeSpan::parse("90s"), Some(TimeSpan::seconds(90)));
+        assert_eq!(TimeSpan::parse("15 m"), Some(TimeSpan::seconds(900)));
+        assert_eq!(TimeSpan::parse("2h"), Some(TimeSpan::seconds(7200)));
+        assert_eq!(TimeSpan::parse("7d"), Some(TimeSpan::seconds(604_800)));
+        assert_eq!(
+            TimeSpan::parse("250ms").map(TimeSpan::duration),
+            Some(Duration::from_millis(250))
+        );
         for text in ["", "5", "s", "-5s", "5 weeks", "1.5h", "99999999999999999999s"] {
-            assert_eq!(Span::parse(text), None, "{text}");
+            assert_eq!(TimeSpan::parse(text), None, "{text}");
         }
-        assert_eq!(Span::parse("999999999999999999d"), None, "overflow");
+        assert_eq!(TimeSpan::parse("999999999999999999d"), None, "overflow");
     }
 
     #[test]
@@ -264,9 +266,9 @@ mod tests {
     }
 
     #[test]
-    fn patterns_know_whether_they_are_names() {
-        assert_eq!(Pattern::new("team/app").unwrap().name(), Some("team/app"));
-        assert_eq!(Pattern::new("team/*").unwrap().name(), None);
-        assert!(Pattern::everything().matches("a/b/c"));
+    fn a_pattern_without_wildcards_is_a_name() {
+        assert_eq!(NamePattern::new("team/app").unwrap().name(), Some("team/app"));
+        assert_eq!(NamePattern::new("team/*").unwrap().name(), None);
+        assert!(NamePattern::everything().matches("a/b/c"));
     }
 }

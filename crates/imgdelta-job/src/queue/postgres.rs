@@ -1,32 +1,35 @@
 //! A queue in a `PostgreSQL` server, shared by workers on many machines.
 //!
-//! Times are the server's, so that machines need not agree on theirs; rows that another worker is
-//! taking are passed over. A lost connection is made anew at the next question.
+//! Times are the server's, so that the clocks of machines do not matter. Rows that another worker
+//! locks are skipped. The next statement after a lost connection opens a new one.
 
 mod connection;
-mod refusal;
+mod error;
 
-pub use refusal::advice;
+pub use error::advice;
 
-use super::{Answer, Counts, Entry, Hope, Line, Queue, State, Taken, Terms, Ticket, bounds};
-use crate::config::Server;
+use super::{
+    LeaseTerms, LeasedTask, ListedTask, NewTask, Queue, QueueFuture, Retry, TaskCounts, TaskState,
+    Ticket, bounds,
+};
+use crate::config::PostgresOptions;
 use connection::Connection;
-use imgdelta_core::Result;
+use imgdelta::Result;
 use imgdelta_registry::Secret;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use tokio_postgres::{Row, types::ToSql};
 
 /// A queue in a server.
 #[derive(Debug)]
-pub struct Postgres {
+pub struct PostgresQueue {
     connection: Connection,
 }
 
-impl Postgres {
-    /// Connects to a server, and makes the tables if they are not there. Where TLS is spoken, its
-    /// certificate is signed by an authority of the machine's, or of these files'.
+impl PostgresQueue {
+    /// Connects to a server, and creates the tables if they do not exist. With TLS, an authority of
+    /// the machine or of these files must have signed the server's certificate.
     pub async fn connect(
-        server: &Server,
+        server: &PostgresOptions,
         authorities: &[PathBuf],
         password: Option<&Secret>,
     ) -> Result<Self> {
@@ -34,23 +37,23 @@ impl Postgres {
         Ok(Self { connection })
     }
 
-    /// Asks one statement, which is a transaction of its own.
-    pub(super) async fn ask(
+    /// Runs one statement, which is a transaction of its own.
+    pub(super) async fn query(
         &self,
         statement: &str,
         values: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>> {
-        self.connection.ask(statement, values).await
+        self.connection.query(statement, values).await
     }
 }
 
-impl Queue for Postgres {
-    fn add<'a>(&'a self, works: &'a [Entry]) -> Answer<'a, u64> {
+impl Queue for PostgresQueue {
+    fn add<'a>(&'a self, tasks: &'a [NewTask]) -> QueueFuture<'a, u64> {
         Box::pin(async move {
-            let keys: Vec<&str> = works.iter().map(|work| work.key.as_str()).collect();
-            let bodies: Vec<&str> = works.iter().map(|work| work.body.as_str()).collect();
+            let keys: Vec<&str> = tasks.iter().map(|task| task.key.as_str()).collect();
+            let bodies: Vec<&str> = tasks.iter().map(|task| task.body.as_str()).collect();
             let rows = self
-                .ask(
+                .query(
                     "INSERT INTO imgdelta_works (key, body)
                      SELECT key, body FROM unnest($1::text[], $2::text[])
                          WITH ORDINALITY AS added (key, body, place) ORDER BY place
@@ -62,10 +65,14 @@ impl Queue for Postgres {
         })
     }
 
-    fn take<'a>(&'a self, worker: &'a str, terms: &'a Terms) -> Answer<'a, Option<Taken>> {
+    fn take<'a>(
+        &'a self,
+        worker: &'a str,
+        terms: &'a LeaseTerms,
+    ) -> QueueFuture<'a, Option<LeasedTask>> {
         Box::pin(async move {
             let tries = i32::try_from(terms.tries).unwrap_or(i32::MAX);
-            self.ask(
+            self.query(
                 "UPDATE imgdelta_works SET state = 'failed',
                         outcome = 'its worker vanished each time'
                  WHERE ordinal IN (SELECT ordinal FROM imgdelta_works
@@ -75,7 +82,7 @@ impl Queue for Postgres {
             )
             .await?;
             let rows = self
-                .ask(
+                .query(
                     "UPDATE imgdelta_works SET state = 'running', tries = tries + 1,
                             turn = turn + 1, worker = $1,
                             until = clock_timestamp() + $2 * interval '1 millisecond'
@@ -86,7 +93,7 @@ impl Queue for Postgres {
                     &[&worker, &millis(terms.lease)],
                 )
                 .await?;
-            Ok(rows.first().map(|row| Taken {
+            Ok(rows.first().map(|row| LeasedTask {
                 ticket: Ticket { key: row.get(0), turn: row.get(1) },
                 body: row.get(2),
                 tries: row.get::<_, i32>(3).unsigned_abs(),
@@ -94,10 +101,10 @@ impl Queue for Postgres {
         })
     }
 
-    fn beat<'a>(&'a self, ticket: &'a Ticket, terms: &'a Terms) -> Answer<'a, bool> {
+    fn beat<'a>(&'a self, ticket: &'a Ticket, terms: &'a LeaseTerms) -> QueueFuture<'a, bool> {
         Box::pin(async move {
             let rows = self
-                .ask(
+                .query(
                     "UPDATE imgdelta_works
                      SET until = clock_timestamp() + $3 * interval '1 millisecond'
                      WHERE key = $1 AND turn = $2 AND state = 'running' RETURNING 1",
@@ -108,10 +115,10 @@ impl Queue for Postgres {
         })
     }
 
-    fn finish<'a>(&'a self, ticket: &'a Ticket, outcome: &'a str) -> Answer<'a, bool> {
+    fn finish<'a>(&'a self, ticket: &'a Ticket, outcome: &'a str) -> QueueFuture<'a, bool> {
         Box::pin(async move {
             let rows = self
-                .ask(
+                .query(
                     "UPDATE imgdelta_works SET state = 'done', outcome = $3
                      WHERE key = $1 AND turn = $2 AND state = 'running' RETURNING 1",
                     &[&ticket.key, &ticket.turn, &outcome],
@@ -125,39 +132,39 @@ impl Queue for Postgres {
         &'a self,
         ticket: &'a Ticket,
         error: &'a str,
-        hope: Hope,
-        terms: &'a Terms,
-    ) -> Answer<'a, Option<State>> {
+        retry: Retry,
+        terms: &'a LeaseTerms,
+    ) -> QueueFuture<'a, Option<TaskState>> {
         Box::pin(async move {
-            let tries = match hope {
-                Hope::None => 0,
-                Hope::Later => i32::try_from(terms.tries).unwrap_or(i32::MAX),
+            let tries = match retry {
+                Retry::Never => 0,
+                Retry::Later => i32::try_from(terms.tries).unwrap_or(i32::MAX),
             };
-            // The wait for each number of tries, so that the doubling is written once.
-            let waits: Vec<f64> =
-                (1..=terms.tries.min(MOST_WAITS)).map(|tries| millis(terms.wait(tries))).collect();
+            // The pause for each number of tries, so that the doubling has one definition.
+            let pauses: Vec<f64> =
+                (1..=terms.tries.min(MAX_PAUSES)).map(|tries| millis(terms.wait(tries))).collect();
             let rows = self
-                .ask(
+                .query(
                     "UPDATE imgdelta_works SET outcome = $3,
                             state = CASE WHEN tries >= $4 THEN 'failed' ELSE 'waiting' END,
                             until = clock_timestamp() + interval '1 millisecond'
                                 * ($5::float8[])[least(tries, cardinality($5::float8[]))]
                      WHERE key = $1 AND turn = $2 AND state = 'running'
                      RETURNING state",
-                    &[&ticket.key, &ticket.turn, &error, &tries, &waits],
+                    &[&ticket.key, &ticket.turn, &error, &tries, &pauses],
                 )
                 .await?;
             Ok(rows.first().map(|row| match row.get(0) {
-                "failed" => State::Failed,
-                _ => State::Waiting,
+                "failed" => TaskState::Failed,
+                _ => TaskState::Waiting,
             }))
         })
     }
 
-    fn give_back<'a>(&'a self, ticket: &'a Ticket) -> Answer<'a, bool> {
+    fn give_back<'a>(&'a self, ticket: &'a Ticket) -> QueueFuture<'a, bool> {
         Box::pin(async move {
             let rows = self
-                .ask(
+                .query(
                     "UPDATE imgdelta_works
                      SET state = 'waiting', tries = tries - 1, until = to_timestamp(0)
                      WHERE key = $1 AND turn = $2 AND state = 'running' RETURNING 1",
@@ -168,11 +175,12 @@ impl Queue for Postgres {
         })
     }
 
-    fn counts(&self) -> Answer<'_, Counts> {
+    fn counts(&self) -> QueueFuture<'_, TaskCounts> {
         Box::pin(async move {
-            let rows =
-                self.ask("SELECT state, COUNT(*) FROM imgdelta_works GROUP BY state", &[]).await?;
-            let mut counts = Counts::default();
+            let rows = self
+                .query("SELECT state, COUNT(*) FROM imgdelta_works GROUP BY state", &[])
+                .await?;
+            let mut counts = TaskCounts::default();
             for row in rows {
                 counts.set(row.get(0), row.get::<_, i64>(1).unsigned_abs());
             }
@@ -180,16 +188,16 @@ impl Queue for Postgres {
         })
     }
 
-    fn list(&self, state: State, most: u32) -> Answer<'_, Vec<Line>> {
+    fn list(&self, state: TaskState, limit: u32) -> QueueFuture<'_, Vec<ListedTask>> {
         Box::pin(async move {
             let rows = self
-                .ask(
+                .query(
                     "SELECT key, body, outcome, tries FROM imgdelta_works
                      WHERE state = $1 ORDER BY ordinal LIMIT $2",
-                    &[&state.word(), &i64::from(most)],
+                    &[&state.word(), &i64::from(limit)],
                 )
                 .await?;
-            let line = |row: &Row| Line {
+            let line = |row: &Row| ListedTask {
                 key: row.get(0),
                 body: row.get(1),
                 outcome: row.get(2),
@@ -199,11 +207,11 @@ impl Queue for Postgres {
         })
     }
 
-    fn outcomes<'a>(&'a self, keys: &'a [String]) -> Answer<'a, BTreeMap<String, String>> {
+    fn outcomes<'a>(&'a self, keys: &'a [String]) -> QueueFuture<'a, BTreeMap<String, String>> {
         Box::pin(async move {
             let mut outcomes = BTreeMap::new();
             for keys in keys.chunks(KEYS_AT_ONCE) {
-                let rows = self.ask(OUTCOMES, &[&keys]).await?;
+                let rows = self.query(OUTCOMES, &[&keys]).await?;
                 outcomes.extend(rows.iter().map(|row| (row.get(0), row.get(1))));
             }
             Ok(outcomes)
@@ -214,20 +222,20 @@ impl Queue for Postgres {
         &'a self,
         repository: &'a str,
         after: &'a str,
-        most: u32,
-    ) -> Answer<'a, Vec<String>> {
+        limit: u32,
+    ) -> QueueFuture<'a, Vec<String>> {
         Box::pin(async move {
             let (first, end) = bounds(repository);
             let after = after.max(&first);
-            let rows = self.ask(DONE_IN, &[&after, &end, &i64::from(most)]).await?;
+            let rows = self.query(DONE_IN, &[&after, &end, &i64::from(limit)]).await?;
             Ok(rows.iter().map(|row| row.get(0)).collect())
         })
     }
 
-    fn retry_failed(&self) -> Answer<'_, u64> {
+    fn retry_failed(&self) -> QueueFuture<'_, u64> {
         Box::pin(async move {
             let rows = self
-                .ask(
+                .query(
                     "UPDATE imgdelta_works SET state = 'waiting', tries = 0, until = to_timestamp(0)
                      WHERE state = 'failed' RETURNING 1",
                     &[],
@@ -237,10 +245,10 @@ impl Queue for Postgres {
         })
     }
 
-    fn forget<'a>(&'a self, keys: &'a [String]) -> Answer<'a, u64> {
+    fn forget<'a>(&'a self, keys: &'a [String]) -> QueueFuture<'a, u64> {
         Box::pin(async move {
             let rows = self
-                .ask(
+                .query(
                     "DELETE FROM imgdelta_works WHERE key = ANY($1) AND state != 'running'
                      RETURNING 1",
                     &[&keys],
@@ -254,11 +262,11 @@ impl Queue for Postgres {
         &'a self,
         repository: &'a str,
         tags: &'a [(String, String)],
-    ) -> Answer<'a, Vec<u64>> {
+    ) -> QueueFuture<'a, Vec<u64>> {
         Box::pin(async move {
             let names: Vec<&str> = tags.iter().map(|(tag, _)| tag.as_str()).collect();
             let digests: Vec<&str> = tags.iter().map(|(_, digest)| digest.as_str()).collect();
-            self.ask(
+            self.query(
                 "INSERT INTO imgdelta_seen AS known (repository, tag, digest)
                  SELECT $1, tag, digest FROM unnest($2::text[], $3::text[])
                      WITH ORDINALITY AS added (tag, digest, place) ORDER BY place
@@ -269,7 +277,7 @@ impl Queue for Postgres {
             )
             .await?;
             let rows = self
-                .ask(
+                .query(
                     "SELECT ordinal FROM unnest($2::text[]) WITH ORDINALITY AS wanted (tag, place)
                      JOIN imgdelta_seen USING (tag) WHERE repository = $1 ORDER BY place",
                     &[&repository, &names],
@@ -279,9 +287,9 @@ impl Queue for Postgres {
         })
     }
 
-    fn offer<'a>(&'a self, place: &'a str, things: &'a [String]) -> Answer<'a, ()> {
+    fn offer<'a>(&'a self, place: &'a str, things: &'a [String]) -> QueueFuture<'a, ()> {
         Box::pin(async move {
-            self.ask(
+            self.query(
                 "INSERT INTO imgdelta_offers (place, thing) SELECT $1, unnest($2::text[])
                  ON CONFLICT (thing, place) DO NOTHING",
                 &[&place, &things],
@@ -291,42 +299,42 @@ impl Queue for Postgres {
         })
     }
 
-    fn offers<'a>(&'a self, things: &'a [String], most: u32) -> Answer<'a, Vec<String>> {
+    fn offers<'a>(&'a self, things: &'a [String], limit: u32) -> QueueFuture<'a, Vec<String>> {
         Box::pin(async move {
             let rows = self
-                .ask(
+                .query(
                     "SELECT place FROM imgdelta_offers WHERE thing = ANY($1)
                      GROUP BY place ORDER BY max(ordinal) DESC LIMIT $2",
-                    &[&things, &i64::from(most)],
+                    &[&things, &i64::from(limit)],
                 )
                 .await?;
             Ok(rows.iter().map(|row| row.get(0)).collect())
         })
     }
 
-    fn withdraw<'a>(&'a self, place: &'a str) -> Answer<'a, ()> {
+    fn withdraw<'a>(&'a self, place: &'a str) -> QueueFuture<'a, ()> {
         Box::pin(async move {
-            self.ask("DELETE FROM imgdelta_offers WHERE place = $1", &[&place]).await?;
+            self.query("DELETE FROM imgdelta_offers WHERE place = $1", &[&place]).await?;
             Ok(())
         })
     }
 }
 
-/// Milliseconds as the server multiplies them.
+/// Returns milliseconds, for multiplication by the server.
 fn millis(span: Duration) -> f64 {
     span.as_secs_f64() * 1000.0
 }
 
 const OUTCOMES: &str =
     "SELECT key, outcome FROM imgdelta_works WHERE key = ANY($1) AND state = 'done'";
-/// By bytes, as its index is, and not as the server's language orders words.
+/// In the order of bytes, as its index is; the server's language does not matter.
 const DONE_IN: &str = "SELECT key FROM imgdelta_works
     WHERE key COLLATE \"C\" > $1 AND key COLLATE \"C\" < $2 AND state = 'done'
     ORDER BY key COLLATE \"C\" LIMIT $3";
-/// Some hundred kilobytes a statement.
+/// Some hundred kilobytes per statement.
 const KEYS_AT_ONCE: usize = 1000;
-/// After so many doublings every wait is the longest.
-const MOST_WAITS: u32 = 32;
+/// After so many doublings every pause is the longest.
+const MAX_PAUSES: u32 = 32;
 
 #[cfg(test)]
 mod tests;

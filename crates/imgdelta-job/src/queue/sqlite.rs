@@ -1,10 +1,13 @@
-//! A queue in one file of this machine: `SQLite` with a write-ahead log.
+//! A queue in one file on this machine: `SQLite` with a write-ahead log.
 //!
-//! Every change is one transaction, synchronised before it is answered. Several processes of this
-//! machine may share the file; a network's file system does not hold the locks that takes.
+//! Every change is one transaction, on disk before the call returns. Several processes on this
+//! machine may share the file; network file systems do not support the necessary locks.
 
-use super::{Answer, Counts, Entry, Hope, Line, Queue, State, Taken, Terms, Ticket, bounds};
-use imgdelta_core::{Error, Result};
+use super::{
+    LeaseTerms, LeasedTask, ListedTask, NewTask, Queue, QueueFuture, Retry, TaskCounts, TaskState,
+    Ticket, bounds,
+};
+use imgdelta::{Error, Result};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::{
     cmp::Reverse,
@@ -16,13 +19,13 @@ use std::{
 
 /// A queue in a file.
 #[derive(Clone, Debug)]
-pub struct Sqlite {
+pub struct SqliteQueue {
     connection: Arc<Mutex<Connection>>,
     place: Arc<str>,
 }
 
-impl Sqlite {
-    /// Opens a file, and makes it if it is not there.
+impl SqliteQueue {
+    /// Opens a file; creates it if it does not exist.
     pub fn open(path: &Path) -> Result<Self> {
         let place: Arc<str> = format!("queue {}", path.display()).into();
         let open = || {
@@ -45,18 +48,18 @@ impl Sqlite {
         Ok(Self { connection: Arc::new(Mutex::new(connection)), place })
     }
 
-    /// Does something in one transaction, on a thread that may wait.
+    /// Runs a function in one transaction, on a thread that may block.
     fn with<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Answer<'_, T> {
+        run: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> QueueFuture<'_, T> {
         let (connection, place) = (Arc::clone(&self.connection), Arc::clone(&self.place));
         let done = tokio::task::spawn_blocking(move || {
             let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            // Immediate: who reads first and writes later would lose to another who did both.
+            // Immediate: two transactions that read first and write later would block each other.
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate);
             let outcome = transaction.and_then(|transaction| {
-                let outcome = work(&transaction)?;
+                let outcome = run(&transaction)?;
                 transaction.commit()?;
                 Ok(outcome)
             });
@@ -69,23 +72,27 @@ impl Sqlite {
     }
 }
 
-impl Queue for Sqlite {
-    fn add<'a>(&'a self, works: &'a [Entry]) -> Answer<'a, u64> {
-        let works = works.to_vec();
+impl Queue for SqliteQueue {
+    fn add<'a>(&'a self, tasks: &'a [NewTask]) -> QueueFuture<'a, u64> {
+        let tasks = tasks.to_vec();
         self.with(move |connection| {
             let mut insert = connection.prepare(
                 "INSERT INTO works (key, body, state) VALUES (?1, ?2, 'waiting')
                  ON CONFLICT (key) DO NOTHING",
             )?;
             let mut added = 0;
-            for work in &works {
-                added += insert.execute(params![work.key, work.body])? as u64;
+            for task in &tasks {
+                added += insert.execute(params![task.key, task.body])? as u64;
             }
             Ok(added)
         })
     }
 
-    fn take<'a>(&'a self, worker: &'a str, terms: &'a Terms) -> Answer<'a, Option<Taken>> {
+    fn take<'a>(
+        &'a self,
+        worker: &'a str,
+        terms: &'a LeaseTerms,
+    ) -> QueueFuture<'a, Option<LeasedTask>> {
         let (worker, terms) = (worker.to_owned(), terms.clone());
         self.with(move |connection| {
             let now = now_ms();
@@ -104,13 +111,13 @@ impl Queue for Sqlite {
             )?;
             let taken = take.query_row(params![now, after(now, terms.lease), worker], |row| {
                 let ticket = Ticket { key: row.get(0)?, turn: row.get(1)? };
-                Ok(Taken { ticket, body: row.get(2)?, tries: row.get(3)? })
+                Ok(LeasedTask { ticket, body: row.get(2)?, tries: row.get(3)? })
             });
             taken.optional()
         })
     }
 
-    fn beat<'a>(&'a self, ticket: &'a Ticket, terms: &'a Terms) -> Answer<'a, bool> {
+    fn beat<'a>(&'a self, ticket: &'a Ticket, terms: &'a LeaseTerms) -> QueueFuture<'a, bool> {
         let (ticket, until) = (ticket.clone(), after(now_ms(), terms.lease));
         self.with(move |connection| {
             let changed = connection.execute(
@@ -121,7 +128,7 @@ impl Queue for Sqlite {
         })
     }
 
-    fn finish<'a>(&'a self, ticket: &'a Ticket, outcome: &'a str) -> Answer<'a, bool> {
+    fn finish<'a>(&'a self, ticket: &'a Ticket, outcome: &'a str) -> QueueFuture<'a, bool> {
         let (ticket, outcome) = (ticket.clone(), outcome.to_owned());
         self.with(move |connection| {
             let changed = connection.execute(
@@ -137,9 +144,9 @@ impl Queue for Sqlite {
         &'a self,
         ticket: &'a Ticket,
         error: &'a str,
-        hope: Hope,
-        terms: &'a Terms,
-    ) -> Answer<'a, Option<State>> {
+        retry: Retry,
+        terms: &'a LeaseTerms,
+    ) -> QueueFuture<'a, Option<TaskState>> {
         let (ticket, error, terms) = (ticket.clone(), error.to_owned(), terms.clone());
         self.with(move |connection| {
             let tries: Option<u32> = connection
@@ -150,8 +157,8 @@ impl Queue for Sqlite {
                 )
                 .optional()?;
             let Some(tries) = tries else { return Ok(None) };
-            let is_over = hope == Hope::None || tries >= terms.tries;
-            let state = if is_over { State::Failed } else { State::Waiting };
+            let is_final = retry == Retry::Never || tries >= terms.tries;
+            let state = if is_final { TaskState::Failed } else { TaskState::Waiting };
             connection.execute(
                 "UPDATE works SET state = ?2, outcome = ?3, until = ?4 WHERE key = ?1",
                 params![ticket.key, state.word(), error, after(now_ms(), terms.wait(tries))],
@@ -160,7 +167,7 @@ impl Queue for Sqlite {
         })
     }
 
-    fn give_back<'a>(&'a self, ticket: &'a Ticket) -> Answer<'a, bool> {
+    fn give_back<'a>(&'a self, ticket: &'a Ticket) -> QueueFuture<'a, bool> {
         let ticket = ticket.clone();
         self.with(move |connection| {
             let changed = connection.execute(
@@ -172,9 +179,9 @@ impl Queue for Sqlite {
         })
     }
 
-    fn counts(&self) -> Answer<'_, Counts> {
+    fn counts(&self) -> QueueFuture<'_, TaskCounts> {
         self.with(|connection| {
-            let mut counts = Counts::default();
+            let mut counts = TaskCounts::default();
             let mut query =
                 connection.prepare("SELECT state, COUNT(*) FROM works GROUP BY state")?;
             let mut rows = query.query([])?;
@@ -186,24 +193,24 @@ impl Queue for Sqlite {
         })
     }
 
-    fn list(&self, state: State, most: u32) -> Answer<'_, Vec<Line>> {
+    fn list(&self, state: TaskState, limit: u32) -> QueueFuture<'_, Vec<ListedTask>> {
         self.with(move |connection| {
             let mut query = connection.prepare(
                 "SELECT key, body, outcome, tries FROM works WHERE state = ?1
                  ORDER BY ordinal LIMIT ?2",
             )?;
-            let rows = query.query_map(params![state.word(), most], |row| {
+            let rows = query.query_map(params![state.word(), limit], |row| {
                 let (key, body, outcome) = (row.get(0)?, row.get(1)?, row.get(2)?);
-                Ok(Line { key, body, outcome, tries: row.get(3)? })
+                Ok(ListedTask { key, body, outcome, tries: row.get(3)? })
             })?;
             rows.collect()
         })
     }
 
-    fn outcomes<'a>(&'a self, keys: &'a [String]) -> Answer<'a, BTreeMap<String, String>> {
+    fn outcomes<'a>(&'a self, keys: &'a [String]) -> QueueFuture<'a, BTreeMap<String, String>> {
         let keys = keys.to_vec();
         self.with(move |connection| {
-            // Here a statement costs no way: one key each.
+            // A statement has no round trip here, so that one per key is fast.
             let mut query = connection.prepare(OUTCOME)?;
             let mut outcomes = BTreeMap::new();
             for key in keys {
@@ -218,18 +225,18 @@ impl Queue for Sqlite {
         &'a self,
         repository: &'a str,
         after: &'a str,
-        most: u32,
-    ) -> Answer<'a, Vec<String>> {
+        limit: u32,
+    ) -> QueueFuture<'a, Vec<String>> {
         let (first, end) = bounds(repository);
         let after = after.to_owned().max(first);
         self.with(move |connection| {
             let mut query = connection.prepare(DONE_IN)?;
-            let keys = query.query_map(params![after, end, most], |row| row.get(0))?;
+            let keys = query.query_map(params![after, end, limit], |row| row.get(0))?;
             keys.collect()
         })
     }
 
-    fn retry_failed(&self) -> Answer<'_, u64> {
+    fn retry_failed(&self) -> QueueFuture<'_, u64> {
         self.with(|connection| {
             let changed = connection.execute(
                 "UPDATE works SET state = 'waiting', tries = 0, until = 0 WHERE state = 'failed'",
@@ -239,7 +246,7 @@ impl Queue for Sqlite {
         })
     }
 
-    fn forget<'a>(&'a self, keys: &'a [String]) -> Answer<'a, u64> {
+    fn forget<'a>(&'a self, keys: &'a [String]) -> QueueFuture<'a, u64> {
         let keys = keys.to_vec();
         self.with(move |connection| {
             let mut forgotten = 0;
@@ -256,7 +263,7 @@ impl Queue for Sqlite {
         &'a self,
         repository: &'a str,
         tags: &'a [(String, String)],
-    ) -> Answer<'a, Vec<u64>> {
+    ) -> QueueFuture<'a, Vec<u64>> {
         let (repository, tags) = (repository.to_owned(), tags.to_vec());
         self.with(move |connection| {
             let mut insert = connection.prepare(
@@ -278,7 +285,7 @@ impl Queue for Sqlite {
         })
     }
 
-    fn offer<'a>(&'a self, place: &'a str, things: &'a [String]) -> Answer<'a, ()> {
+    fn offer<'a>(&'a self, place: &'a str, things: &'a [String]) -> QueueFuture<'a, ()> {
         let (place, things) = (place.to_owned(), things.to_vec());
         self.with(move |connection| {
             let mut insert = connection.prepare(
@@ -292,7 +299,7 @@ impl Queue for Sqlite {
         })
     }
 
-    fn offers<'a>(&'a self, things: &'a [String], most: u32) -> Answer<'a, Vec<String>> {
+    fn offers<'a>(&'a self, things: &'a [String], limit: u32) -> QueueFuture<'a, Vec<String>> {
         let things = things.to_vec();
         self.with(move |connection| {
             let mut ask = connection.prepare(
@@ -300,20 +307,20 @@ impl Queue for Sqlite {
             )?;
             let mut places: Vec<(String, i64)> = Vec::new();
             for thing in &things {
-                let mut rows = ask.query(params![thing, most])?;
+                let mut rows = ask.query(params![thing, limit])?;
                 while let Some(row) = rows.next()? {
                     places.push((row.get(0)?, row.get(1)?));
                 }
             }
             places.sort_by_key(|(_, ordinal)| Reverse(*ordinal));
-            let mut known = HashSet::new();
-            places.retain(|(place, _)| known.insert(place.clone()));
-            places.truncate(most as usize);
+            let mut listed = HashSet::new();
+            places.retain(|(place, _)| listed.insert(place.clone()));
+            places.truncate(limit as usize);
             Ok(places.into_iter().map(|(place, _)| place).collect())
         })
     }
 
-    fn withdraw<'a>(&'a self, place: &'a str) -> Answer<'a, ()> {
+    fn withdraw<'a>(&'a self, place: &'a str) -> QueueFuture<'a, ()> {
         let place = place.to_owned();
         self.with(move |connection| {
             connection.execute("DELETE FROM offers WHERE place = ?1", [place])?;
@@ -327,7 +334,7 @@ fn wrong(place: &str) -> impl FnOnce(rusqlite::Error) -> Error {
 }
 
 fn now_ms() -> i64 {
-    // A clock before 1970 only makes leases end at once.
+    // With a clock before 1970, leases end at once, which is harmless.
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
@@ -337,13 +344,13 @@ fn after(now: i64, wait: Duration) -> i64 {
 }
 
 const OUTCOME: &str = "SELECT outcome FROM works WHERE key = ?1 AND state = 'done'";
-/// The plus keeps `SQLite` from its index by state, which would read all works that are done.
+/// The plus keeps `SQLite` from the index by state, which would read all done tasks.
 const DONE_IN: &str = "SELECT key FROM works
     WHERE key > ?1 AND key < ?2 AND +state = 'done' ORDER BY key LIMIT ?3";
-/// How long another process's transaction is waited for.
+/// Longest wait for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 const VERSION: i64 = 1;
-/// `until`: when a running work is given up, or a waiting one may begin.
+/// `until` is the end of a running task's lease, or the earliest start of a waiting task.
 const SCHEMA: &str = "
     BEGIN IMMEDIATE;
     CREATE TABLE IF NOT EXISTS works (
@@ -381,7 +388,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_at_every_look_reads_no_other_rows() {
+    fn the_queries_of_every_scan_read_no_other_rows() {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(SCHEMA).unwrap();
         for (statement, bounds) in [(OUTCOME, "(key=?)"), (DONE_IN, "(key>? AND key<?)")] {
@@ -392,7 +399,7 @@ mod tests {
             let steps = explain.query_map(values, |row| row.get(3)).unwrap();
             let steps: Vec<String> = steps.map(|step| step.unwrap()).collect();
             let expected = format!("SEARCH works USING INDEX sqlite_autoindex_works_1 {bounds}");
-            assert_eq!(steps, [expected], "and nothing is sorted");
+            assert_eq!(steps, [expected], "without a sort");
         }
     }
 }

@@ -1,11 +1,11 @@
-//! A connection to a `PostgreSQL` server, made anew when it is lost.
+//! A connection to a `PostgreSQL` server, reopened when it is lost.
 //!
-//! Speaks TLS as the configuration says, with rustls; a certificate that does not count is never
-//! taken. Knows the tables, not what is asked of them.
+//! Uses TLS through rustls as the configuration says, and never accepts an untrusted certificate
+//! (test `only_a_trusted_certificate_is_accepted`). Creates the tables; knows no query.
 
-use super::refusal::Refusal;
-use crate::config::Server;
-use imgdelta_core::{Error, Result};
+use super::error::PostgresError;
+use crate::config::PostgresOptions;
+use imgdelta::{Error, Result};
 use imgdelta_registry::{Secret, Trust};
 use std::{
     fmt,
@@ -16,7 +16,7 @@ use std::{
 use tokio_postgres::{Client, Config, Row, types::ToSql};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// A connection, or what is needed for one.
+/// A connection, and the data to open another one.
 pub(super) struct Connection {
     config: Config,
     tls: MakeRustlsConnect,
@@ -31,9 +31,9 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Connects, and makes the tables if they are not there.
+    /// Connects, and creates the tables if they do not exist.
     pub async fn open(
-        server: &Server,
+        server: &PostgresOptions,
         authorities: &[PathBuf],
         password: Option<&Secret>,
     ) -> Result<Self> {
@@ -47,7 +47,7 @@ impl Connection {
         let place = format!("queue in PostgreSQL, {database:?} at {server}");
         let trust = Trust { authorities: authorities.to_vec(), ..Trust::default() };
         let mut tls = trust.config(&server.to_string())?;
-        // What a server asks for that is spoken to in TLS from the first byte.
+        // Servers require this protocol name if TLS starts with the first byte.
         tls.alpn_protocols = vec![b"postgresql".to_vec()];
         let tls = MakeRustlsConnect::new(tls);
         let connection = Self { config, tls, place, client: Mutex::default() };
@@ -57,12 +57,12 @@ impl Connection {
 
     async fn connect(&self) -> Result<Client> {
         let connected = self.config.connect(self.tls.clone()).await;
-        let (client, connection) = connected.map_err(|error| self.wrong(error))?;
-        // It ends with the client; what broke it, the next question says.
+        let (client, connection) = connected.map_err(|error| self.failed(error))?;
+        // It ends with the client; the next statement reports a broken connection.
         tokio::spawn(async move { drop(connection.await) });
-        client.batch_execute(SCHEMA).await.map_err(|error| self.wrong(error))?;
+        client.batch_execute(SCHEMA).await.map_err(|error| self.failed(error))?;
         let version = client.query_one("SELECT version FROM imgdelta_queue", &[]).await;
-        let version: i32 = version.map_err(|error| self.wrong(error))?.get(0);
+        let version: i32 = version.map_err(|error| self.failed(error))?.get(0);
         if version > VERSION {
             let what = format!("of version {version}; this program knows {VERSION}");
             return Err(Error::bad_input(&self.place, what));
@@ -70,32 +70,32 @@ impl Connection {
         Ok(client)
     }
 
-    fn wrong(&self, error: tokio_postgres::Error) -> Error {
-        Error::io(&self.place)(std::io::Error::other(Refusal::from(error)))
+    fn failed(&self, error: tokio_postgres::Error) -> Error {
+        Error::io(&self.place)(std::io::Error::other(PostgresError::from(error)))
     }
 
-    /// Asks one statement, which is a transaction of its own. Who asks holds up nobody else, not
-    /// even while waiting to be polled again.
-    pub async fn ask(&self, statement: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+    /// Runs one statement, which is a transaction of its own. A caller that is not polled does not
+    /// block others (test `an_unpolled_caller_blocks_no_other`).
+    pub async fn query(&self, statement: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
         let client = self.client().await?;
         let outcome = client.query(statement, values).await;
-        // What the server answers itself, short of its end, leaves the connection as it is.
-        let is_sound = match &outcome {
+        // An error of the statement itself leaves the connection usable.
+        let is_usable = match &outcome {
             Ok(_) => true,
             Err(error) => error.as_db_error().is_some_and(|error| error.severity() == "ERROR"),
         };
-        if !is_sound {
+        if !is_usable {
             let mut slot = self.lock();
-            // Others may have made a new one.
+            // Another caller may have opened a new one.
             if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, &client)) {
                 *slot = None;
             }
         }
-        outcome.map_err(|error| self.wrong(error))
+        outcome.map_err(|error| self.failed(error))
     }
 
-    /// Returns the connection, made anew if it is lost. Two who find that it is each make one; the
-    /// first one's is dropped when it has answered.
+    /// Returns the connection; opens a new one if it is lost. Two callers at once may open one
+    /// each; the first of these ends with its statement.
     async fn client(&self) -> Result<Arc<Client>> {
         let current = self.lock().clone();
         match current {
@@ -115,8 +115,8 @@ impl Connection {
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const VERSION: i32 = 1;
-/// The lock lets one of several workers that begin at once make the tables. An index that an older
-/// program did not make is made to its tables, which it can still use: the version stays.
+/// The lock lets one of several starting workers create the tables. Older programs did not create
+/// every index; adding one does not disturb them, so that the version stays.
 const SCHEMA: &str = "
     BEGIN;
     SELECT pg_advisory_xact_lock(7266271440937);

@@ -1,16 +1,15 @@
-//! What a registry holds: tags as versions, with their images' platforms and dates.
+//! A registry's content: tags as versions, with the platforms and dates of their images.
 //!
-//! Reads small documents only, each once as long as it is remembered. What is no image (deltas,
-//! signatures, charts, attestations) is passed over; a document that makes no sense is too, and told.
+//! Reads manifests and configs only, and caches them by digest. Ignores everything that is not an
+//! image: deltas, signatures, charts, attestations. An unreadable config is ignored with a warning.
 
 use crate::{
-    config::{Config, Order, Rule},
+    config::{Config, Rule, VersionOrder},
     policy::{self, Version},
     queue::Queue,
 };
-use imgdelta_core::{BlobDigest, Error, Result, limits::Ceiling};
-use imgdelta_image::{image::Platform, store::Descriptor};
-use imgdelta_registry::{Client, Named, Repository};
+use imgdelta::{BlobDigest, Error, Result, image::Platform, store::Descriptor};
+use imgdelta_registry::{Client, ManifestReference, Repository};
 use serde::Deserialize;
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -18,33 +17,33 @@ use std::{
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// Looks into one registry.
+/// Scans the repositories of one registry.
 #[derive(Debug)]
-pub(crate) struct Looker {
+pub(crate) struct Scanner {
     client: Client,
     host: String,
-    known: Mutex<HashMap<BlobDigest, Arc<Known>>>,
+    cache: Mutex<HashMap<BlobDigest, Arc<ManifestContent>>>,
 }
 
-/// What a digest turned out to be.
+/// The part of a manifest's content that a scan needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Known {
+enum ManifestContent {
     Image { platform: Platform, created: Option<i64> },
     Index(Vec<BlobDigest>),
     Other,
 }
 
-impl Looker {
+impl Scanner {
     pub fn new(client: &Client, host: &str) -> Self {
-        Self { client: client.clone(), host: host.to_owned(), known: Mutex::default() }
+        Self { client: client.clone(), host: host.to_owned(), cache: Mutex::default() }
     }
 
     pub fn repository(&self, name: &str) -> Repository {
         Repository::new(&self.client, &self.host, name)
     }
 
-    /// Returns the repositories that rules name. The registry's list is asked for only if a rule
-    /// has a pattern that is no name.
+    /// Returns the repositories that rules name. Requests the registry's list only if a pattern has
+    /// wildcards.
     pub async fn repositories(&self, config: &Config) -> Result<Vec<String>> {
         let mut names = BTreeSet::new();
         let mut has_globs = false;
@@ -63,7 +62,7 @@ impl Looker {
         Ok(names.into_iter().collect())
     }
 
-    /// Returns the versions of a repository that a rule may want.
+    /// Returns the versions of a repository that a rule may need.
     pub async fn versions(
         &self,
         rule: &Rule,
@@ -72,20 +71,20 @@ impl Looker {
     ) -> Result<Vec<Version>> {
         let repository = self.repository(name);
         let tags = match repository.tags().await {
-            // Nothing was pushed there yet.
+            // The repository does not exist before the first push.
             Err(failure) if failure.is_not_found() => return Ok(Vec::new()),
             outcome => outcome?,
         };
         let tags: BTreeSet<String> =
             tags.into_iter().filter(|tag| policy::is_version(rule, tag)).collect();
         let mut tags: Vec<String> = tags.into_iter().collect();
-        if rule.order == Order::Semver {
-            policy::by_number(&mut tags);
+        if rule.order == VersionOrder::Semver {
+            policy::sort_by_number(&mut tags);
         }
         let mut found = Vec::new();
         let mut roots = HashSet::new();
         for tag in tags {
-            let named = Named::Tag(tag.clone());
+            let named = ManifestReference::Tag(tag.clone());
             let Some(descriptor) = repository.head(&named).await? else { continue };
             let images = self.images(&repository, descriptor.digest).await?;
             if images.is_empty() {
@@ -93,16 +92,16 @@ impl Looker {
             }
             roots.insert(descriptor.digest);
             found.push((tag, descriptor.digest, images));
-            // Where tags alone say the order, older ones need not be looked at.
-            if rule.order == Order::Semver && roots.len() > *rule.keep.get_ref() {
+            // Tags alone give this order, so that older ones need no request.
+            if rule.order == VersionOrder::Semver && roots.len() > *rule.keep.get_ref() {
                 break;
             }
         }
         let pairs: Vec<(String, String)> =
             found.iter().map(|(tag, digest, _)| (tag.clone(), digest.to_string())).collect();
         let seen = match rule.order {
-            Order::Push => queue.seen(name, &pairs).await?,
-            Order::Semver | Order::Date => vec![0; pairs.len()],
+            VersionOrder::Push => queue.seen(name, &pairs).await?,
+            VersionOrder::Semver | VersionOrder::Date => vec![0; pairs.len()],
         };
         let versions = found.into_iter().zip(seen).map(|((tag, digest, images), seen)| Version {
             tag,
@@ -114,117 +113,126 @@ impl Looker {
         Ok(versions.collect())
     }
 
-    /// Returns the images that a digest stands for: itself, or those of an index.
+    /// Returns the images of a digest: one image, or those of an index.
     async fn images(
         &self,
         repository: &Repository,
         digest: BlobDigest,
     ) -> Result<Vec<(Platform, BlobDigest, Option<i64>)>> {
-        let children = match &*self.known(repository, digest).await? {
-            Known::Image { platform, created } => {
+        let children = match &*self.content(repository, digest).await? {
+            ManifestContent::Image { platform, created } => {
                 return Ok(vec![(platform.clone(), digest, *created)]);
             }
-            Known::Other => return Ok(Vec::new()),
-            Known::Index(children) => children.clone(),
+            ManifestContent::Other => return Ok(Vec::new()),
+            ManifestContent::Index(children) => children.clone(),
         };
         let mut images = Vec::new();
         for child in children {
-            // An index in an index is nobody's habit.
-            if let Known::Image { platform, created } = &*self.known(repository, child).await? {
+            // No known tool writes an index into an index.
+            if let ManifestContent::Image { platform, created } =
+                &*self.content(repository, child).await?
+            {
                 images.push((platform.clone(), child, *created));
             }
         }
         Ok(images)
     }
 
-    async fn known(&self, repository: &Repository, digest: BlobDigest) -> Result<Arc<Known>> {
-        if let Some(known) = self.lock().get(&digest) {
-            return Ok(Arc::clone(known));
+    /// Returns a manifest's content from the cache or the registry.
+    async fn content(
+        &self,
+        repository: &Repository,
+        digest: BlobDigest,
+    ) -> Result<Arc<ManifestContent>> {
+        if let Some(content) = self.lock().get(&digest) {
+            return Ok(Arc::clone(content));
         }
-        let manifest = match repository.manifest(&Named::Digest(digest)).await {
-            // Removed a moment ago, or never pushed for this platform.
-            Err(failure) if failure.is_not_found() => return Ok(Arc::new(Known::Other)),
+        let manifest = match repository.manifest(&ManifestReference::Digest(digest)).await {
+            // Deleted during the scan, or never pushed for this platform.
+            Err(failure) if failure.is_not_found() => return Ok(Arc::new(ManifestContent::Other)),
             outcome => outcome?,
         };
-        let known = match kind(&manifest.bytes) {
-            Kind::Index(children) => Known::Index(children),
-            Kind::Other => Known::Other,
-            Kind::Image(config) => {
-                let what = "size of the config";
-                let read =
-                    repository.blob_bytes(&config, Ceiling::fixed(MOST_CONFIG_BYTES), what).await;
-                match read.map_err(Error::from) {
-                    Ok(bytes) => image(&bytes).unwrap_or(Known::Other),
+        let content = match manifest_kind(&manifest.bytes) {
+            ManifestKind::Index(children) => ManifestContent::Index(children),
+            ManifestKind::Other => ManifestContent::Other,
+            ManifestKind::Image(config) => {
+                let config =
+                    repository.blob_bytes(&config, MAX_CONFIG_BYTES).await;
+                match config.map_err(Error::from) {
+                    Ok(bytes) => image_content(&bytes).unwrap_or(ManifestContent::Other),
                     Err(error @ (Error::NotFound { .. } | Error::OverLimit { .. })) => {
-                        tracing::warn!(%digest, %error, "passed over");
-                        Known::Other
+                        tracing::warn!(%digest, %error, "ignored");
+                        ManifestContent::Other
                     }
                     Err(error) => return Err(error),
                 }
             }
         };
-        let known = Arc::new(known);
-        let mut all = self.lock();
-        // What is forgotten is read again; that is all that a limit costs.
-        if all.len() >= MOST_KNOWN {
-            all.clear();
+        let content = Arc::new(content);
+        let mut cache = self.lock();
+        // Emptying a full cache only costs requests.
+        if cache.len() >= MAX_CACHED {
+            cache.clear();
         }
-        all.insert(digest, Arc::clone(&known));
-        Ok(known)
+        cache.insert(digest, Arc::clone(&content));
+        Ok(content)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<BlobDigest, Arc<Known>>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<BlobDigest, Arc<ManifestContent>>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-enum Kind {
+enum ManifestKind {
     Image(Box<Descriptor>),
     Index(Vec<BlobDigest>),
     Other,
 }
 
-/// Tells a manifest by its content.
-fn kind(bytes: &[u8]) -> Kind {
+/// Recognises a manifest by its content.
+fn manifest_kind(bytes: &[u8]) -> ManifestKind {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Document {
+    struct ManifestDocument {
         config: Option<Descriptor>,
         layers: Option<Vec<serde::de::IgnoredAny>>,
         manifests: Option<Vec<Descriptor>>,
         artifact_type: Option<String>,
         subject: Option<serde::de::IgnoredAny>,
     }
-    let Ok(document) = serde_json::from_slice::<Document>(bytes) else { return Kind::Other };
-    // Deltas, signatures and all else that stands beside an image.
+    let Ok(document) = serde_json::from_slice::<ManifestDocument>(bytes) else {
+        return ManifestKind::Other;
+    };
+    // Deltas, signatures and other artifacts of an image.
     if document.subject.is_some() || document.artifact_type.is_some_and(|kind| !kind.is_empty()) {
-        return Kind::Other;
+        return ManifestKind::Other;
     }
     match (document.config, document.layers, document.manifests) {
-        (Some(config), Some(_), None) if CONFIGS.contains(&config.media_type()) => {
-            Kind::Image(Box::new(config))
+        (Some(config), Some(_), None) if CONFIG_TYPES.contains(&config.media_type()) => {
+            ManifestKind::Image(Box::new(config))
         }
-        (None, None, Some(manifests)) if manifests.len() <= MOST_CHILDREN => {
+        (None, None, Some(manifests)) if manifests.len() <= MAX_CHILDREN => {
             let is_image = |child: &&Descriptor| {
                 let platform = child.platform.as_ref();
                 platform.is_none_or(|platform| platform.os.as_deref() != Some("unknown"))
             };
-            Kind::Index(manifests.iter().filter(is_image).map(|child| child.digest).collect())
+            let children = manifests.iter().filter(is_image).map(|child| child.digest);
+            ManifestKind::Index(children.collect())
         }
-        _ => Kind::Other,
+        _ => ManifestKind::Other,
     }
 }
 
-/// Reads what a config says of its image.
-fn image(config: &[u8]) -> Option<Known> {
+/// Parses platform and date of an image's config.
+fn image_content(config: &[u8]) -> Option<ManifestContent> {
     #[derive(Deserialize)]
-    struct Document {
+    struct ConfigDocument {
         os: String,
         architecture: String,
         variant: Option<String>,
         created: Option<String>,
     }
-    let document: Document = serde_json::from_slice(config).ok()?;
+    let document: ConfigDocument = serde_json::from_slice(config).ok()?;
     if document.os.is_empty() || document.architecture.is_empty() {
         return None;
     }
@@ -233,16 +241,16 @@ fn image(config: &[u8]) -> Option<Known> {
         OffsetDateTime::parse(&created, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
     });
     let platform = Platform::new(&document.os, &document.architecture, variant);
-    Some(Known::Image { platform, created })
+    Some(ManifestContent::Image { platform, created })
 }
 
-const CONFIGS: [&str; 2] =
+const CONFIG_TYPES: [&str; 2] =
     ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
-const MOST_CONFIG_BYTES: u64 = 8 << 20;
-/// Platforms of one image; nobody has a hundred.
-const MOST_CHILDREN: usize = 1000;
-/// Some megabytes.
-const MOST_KNOWN: usize = 20_000;
+const MAX_CONFIG_BYTES: u64 = 8 << 20;
+/// Platforms of one image; images have a few dozen at most.
+const MAX_CHILDREN: usize = 1000;
+/// A cache of some megabytes.
+const MAX_CACHED: usize = 20_000;
 
 #[cfg(test)]
 mod tests {
@@ -256,10 +264,10 @@ mod tests {
     #[test]
     fn only_images_and_indexes_are_versions() {
         let is_image = |document: serde_json::Value| {
-            matches!(kind(document.to_string().as_bytes()), Kind::Image(_))
+            matches!(manifest_kind(document.to_string().as_bytes()), ManifestKind::Image(_))
         };
         let (config, delta) =
-            (descriptor(CONFIGS[0]), descriptor("application/vnd.imgdelta.delta.v1"));
+            (descriptor(CONFIG_TYPES[0]), descriptor("application/vnd.imgdelta.delta.v1"));
         assert!(is_image(json!({"config": config, "layers": []})));
         assert!(!is_image(json!({"config": delta, "layers": []})));
         assert!(!is_image(json!({"config": config, "layers": [], "subject": config})));
@@ -269,21 +277,23 @@ mod tests {
         let mut attestation = config.clone();
         attestation["platform"] = json!({"os": "unknown", "architecture": "unknown"});
         let index = json!({"manifests": [config, attestation]}).to_string();
-        let Kind::Index(children) = kind(index.as_bytes()) else { panic!("an index") };
+        let ManifestKind::Index(children) = manifest_kind(index.as_bytes()) else {
+            panic!("an index")
+        };
         assert_eq!(children.len(), 1);
     }
 
     #[test]
-    fn a_config_says_when_and_for_what() {
-        let read = |text: &str| image(text.as_bytes());
+    fn a_config_has_date_and_platform() {
+        let read = |text: &str| image_content(text.as_bytes());
         let dated = read(
             r#"{"os":"linux","architecture":"amd64","created":"2026-01-02T03:04:05.5+01:00"}"#,
         );
         let platform: Platform = "linux/amd64".parse().unwrap();
         let created = Some(1_767_319_445);
-        assert_eq!(dated, Some(Known::Image { platform: platform.clone(), created }));
+        assert_eq!(dated, Some(ManifestContent::Image { platform: platform.clone(), created }));
         let undated = read(r#"{"os":"linux","architecture":"amd64","created":"yesterday"}"#);
-        assert_eq!(undated, Some(Known::Image { platform, created: None }));
+        assert_eq!(undated, Some(ManifestContent::Image { platform, created: None }));
         assert_eq!(read("{}"), None);
     }
 }

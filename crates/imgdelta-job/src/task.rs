@@ -1,50 +1,49 @@
-//! One delta to be made: between which images, and how.
+//! A task: one delta to make, between which images and with which options.
 //!
-//! Names images by digest, so that it means the same tomorrow; tags are only for people.
+//! Names images by digest, so that a tag that moves changes no task. Tags are for messages only.
 
-use crate::config::Share;
-use imgdelta_core::{BlobDigest, Error, Result, path::escaped};
-use imgdelta_make::options::Preset;
+use crate::config::{Share, preset_of, preset_word};
+use imgdelta::{BlobDigest, Error, Result, create::Preset, path::escaped};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A delta to be made.
+/// A delta to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Work {
+pub struct Task {
     /// The repository that holds both images.
     pub repository: String,
-    /// The manifest of the image that receivers have.
+    /// Digest of the manifest that receivers have.
     pub base: BlobDigest,
-    /// The manifest of the image that they want.
+    /// Digest of the manifest that receivers will get.
     pub target: BlobDigest,
-    /// What both run on.
+    /// Platform of both images.
     pub platform: String,
-    /// Whether it leads to the newer or back to the older.
+    /// Direction of the delta.
     pub direction: Direction,
-    /// The base's tag when it was wanted.
+    /// Tag of the base at the time of the scan.
     pub base_tag: String,
-    /// The target's tag when it was wanted.
+    /// Tag of the target at the time of the scan.
     pub target_tag: String,
-    /// How much time to spend.
+    /// Time to spend on a smaller delta.
     pub preset: Preset,
-    /// Below which share of a plain pull it is published.
+    /// Share of a plain pull below which the delta is published.
     pub worth: Share,
 }
 
-/// Where a delta leads.
+/// Direction of a delta.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
     /// To the newer image.
     Forward,
-    /// Back to the older one.
+    /// Back to the older image.
     Back,
 }
 
-/// A work as it lies in a queue.
+/// A task in the queue's text.
 #[derive(Deserialize, Serialize)]
-struct Written {
+struct TaskBody {
     repository: String,
     base: String,
     target: String,
@@ -56,13 +55,13 @@ struct Written {
     worth: u16,
 }
 
-impl Work {
-    /// Returns what tells it from all other works: made twice, it would be the same delta.
+impl Task {
+    /// Returns the identity of the task; two tasks with one key would make the same delta.
     pub fn key(&self) -> String {
         key(&self.repository, &self.base, &self.target)
     }
 
-    /// Returns it for machines, as what is wanted.
+    /// Returns the JSON document of a wanted delta.
     pub fn json(&self) -> serde_json::Value {
         serde_json::json!({
             "schema": SCHEMA,
@@ -77,9 +76,9 @@ impl Work {
         })
     }
 
-    /// Returns it as text.
+    /// Returns the text that the queue stores.
     pub fn text(&self) -> String {
-        let written = Written {
+        let body = TaskBody {
             repository: self.repository.clone(),
             base: self.base.to_string(),
             target: self.target.to_string(),
@@ -87,54 +86,54 @@ impl Work {
             direction: self.direction,
             base_tag: self.base_tag.clone(),
             target_tag: self.target_tag.clone(),
-            preset: crate::config::preset_word(self.preset).into(),
+            preset: preset_word(self.preset).into(),
             worth: self.worth.thousandths(),
         };
-        serde_json::to_string(&written).expect("text and numbers")
+        serde_json::to_string(&body).expect("text and numbers")
     }
 
-    /// Reads what [`Work::text`] wrote.
+    /// Parses the text of [`Task::text`].
     pub fn parse(text: &str) -> Result<Self> {
-        let wrong = |what: &str| Error::bad_input("work in the queue", what);
-        let written: Written = serde_json::from_str(text).map_err(|error| {
-            Error::bad_input_because("work in the queue", "not as it is written here", error)
+        let wrong = |what: &str| Error::bad_input("task in the queue", what);
+        let body: TaskBody = serde_json::from_str(text).map_err(|error| {
+            Error::bad_input_because("task in the queue", "not written by this program", error)
         })?;
-        let digest = |text: &str| text.parse().map_err(|_| wrong("no digest"));
+        let digest = |text: &str| text.parse().map_err(|_| wrong("a digest is invalid"));
         Ok(Self {
-            base: digest(&written.base)?,
-            target: digest(&written.target)?,
-            preset: crate::config::preset_of(&written.preset).ok_or_else(|| wrong("no preset"))?,
-            worth: Share::per_mille(written.worth),
-            repository: written.repository,
-            platform: written.platform,
-            direction: written.direction,
-            base_tag: written.base_tag,
-            target_tag: written.target_tag,
+            base: digest(&body.base)?,
+            target: digest(&body.target)?,
+            preset: preset_of(&body.preset).ok_or_else(|| wrong("the preset is unknown"))?,
+            worth: Share::per_mille(body.worth),
+            repository: body.repository,
+            platform: body.platform,
+            direction: body.direction,
+            base_tag: body.base_tag,
+            target_tag: body.target_tag,
         })
     }
 }
 
-/// Returns the key of the work in a repository from a base to a target.
+/// Returns the key of the task in a repository from a base to a target.
 pub(crate) fn key(repository: &str, base: &BlobDigest, target: &BlobDigest) -> String {
     format!("{repository} {base} {target}")
 }
 
-/// Reads the base and the target of what [`key`] wrote for a repository.
-pub(crate) fn ends(key: &str, repository: &str) -> Option<(BlobDigest, BlobDigest)> {
+/// Parses base and target of a repository's key.
+pub(crate) fn parse_key(key: &str, repository: &str) -> Option<(BlobDigest, BlobDigest)> {
     let (base, target) = key.strip_prefix(repository)?.strip_prefix(' ')?.split_once(' ')?;
     Some((base.parse().ok()?, target.parse().ok()?))
 }
 
-impl fmt::Display for Work {
+impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Names are a stranger's text; a line stays a line.
+        // Names are untrusted text; escaping keeps a line a line.
         let [repository, base, target] = [&self.repository, &self.base_tag, &self.target_tag]
             .map(|name| escaped(name.as_bytes()));
         write!(f, "{repository}: {base} to {target} for {}", self.platform)
     }
 }
 
-/// The name and version of each document that a job prints; a reader refuses another.
+/// Name and version of each JSON document that a job prints; a reader refuses another name.
 pub const SCHEMA: &str = "imgdelta.job/1";
 
 #[cfg(test)]
@@ -142,14 +141,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_tells_what_it_was_made_of() {
+    fn a_key_holds_base_and_target() {
         let digest = |n: u64| -> BlobDigest { format!("sha256:{n:064x}").parse().unwrap() };
         let key = key("team/app", &digest(1), &digest(2));
-        assert_eq!(ends(&key, "team/app"), Some((digest(1), digest(2))));
+        assert_eq!(parse_key(&key, "team/app"), Some((digest(1), digest(2))));
         for other in ["team", "team/ap", "team/app ", "", "team/app/x"] {
-            assert_eq!(ends(&key, other), None, "{other:?}");
+            assert_eq!(parse_key(&key, other), None, "{other:?}");
         }
-        assert_eq!(ends("team/app x y", "team/app"), None);
-        assert_eq!(ends("team/app", "team/app"), None);
+        assert_eq!(parse_key("team/app x y", "team/app"), None);
+        assert_eq!(parse_key("team/app", "team/app"), None);
     }
 }
