@@ -1,42 +1,45 @@
-//! What can be written on the command line, and its help.
+//! The command line: commands, options and their help.
 //!
 //! Values are parsed to their types here, so that a mistake is a usage error before any work.
 
 mod create;
 mod delta;
+mod diff;
 #[cfg(feature = "job")]
 mod job;
 #[cfg(not(feature = "job"))]
 mod job {
-    /// Takes anything, so that every `imgdelta job …` gets the same answer.
+    /// Accepts anything, so that every `imgdelta job …` gets the same answer.
     #[derive(clap::Args, Debug)]
-    pub struct Job {
+    pub struct MissingJobArgs {
         #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<std::ffi::OsString>,
     }
 }
+mod manual;
 mod registry;
+mod value;
 
-pub use create::{Create, Making, Preset};
-pub use delta::{Apply, DeltaArgs, Inspect, Verify};
-pub use job::Job;
+pub use create::{CreateArgs, MakingOptions, is_stdout};
+pub use delta::{ApplyArgs, DeltaArgs, InspectArgs, VerifyArgs};
+pub use diff::{DiffArgs, SortOrder};
+#[cfg(not(feature = "job"))]
+pub use job::MissingJobArgs as JobArgs;
 #[cfg(feature = "job")]
-pub use job::JobAction;
-pub use registry::{Pull, Push, Registry};
+pub use job::{JobAction, JobArgs};
+pub use manual::{ManualArgs, definition};
+pub use registry::{PullArgs, PushArgs, RegistryOptions};
+pub use value::{ColorChoice, LayersChoice};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use globset::GlobMatcher;
-use imgdelta::diff::Ignore;
-use imgdelta::limits::{LimitChange, Limits, parse_size};
-use imgdelta::{Reference, image::Platform};
-use std::path::PathBuf;
+use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use imgdelta::limits::{LimitChange, LimitName, Limits};
+use std::io::{self, IsTerminal};
 
-/// Differences between container images.
 #[derive(Debug, Parser)]
 #[command(name = "imgdelta", version, about, after_help = EXIT_CODES, arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonOptions,
 
     #[command(subcommand)]
     pub command: Command,
@@ -44,150 +47,92 @@ pub struct Cli {
 
 /// Options of every command.
 #[derive(Args, Debug)]
-pub struct Common {
-    /// Say nothing but results and errors
-    #[arg(long, short, global = true)]
+pub struct CommonOptions {
+    /// Print results and errors only
+    #[arg(long, short, global = true, help_heading = COMMON)]
     pub quiet: bool,
 
     /// Worker threads; 0 is one per core
-    #[arg(long, short, global = true, default_value_t = 0, value_name = "N")]
+    #[arg(long, short, global = true, default_value_t = 0, value_name = "N", help_heading = COMMON)]
     pub jobs: usize,
 
-    /// Colour the text: auto is for a terminal without `NO_COLOR`
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
-    pub color: Color,
+    /// Colour the text; auto does so on a terminal, unless `NO_COLOR` is set
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t = ColorChoice::Auto,
+        value_name = "WHEN",
+        help_heading = COMMON
+    )]
+    pub color: ColorChoice,
 
-    /// Raise or lower what an image may ask for, such as layer-bytes=500GB (may be repeated)
-    #[arg(long = "limit", global = true, value_name = "NAME=SIZE")]
+    #[arg(
+        long = "limit",
+        global = true,
+        value_name = "NAME=SIZE",
+        help = limit_help(),
+        help_heading = COMMON
+    )]
     pub limits: Vec<LimitChange>,
 
     #[command(flatten)]
-    pub registry: Registry,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    Auto,
-    Always,
-    Never,
+    pub registry: RegistryOptions,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show what changed from one image to another
     #[command(after_help = REFERENCES, visible_alias = "compare")]
-    Diff(Box<Diff>),
+    Diff(Box<DiffArgs>),
     /// Make a delta that rebuilds the new image from the old one
     #[command(after_help = REFERENCES)]
-    Create(Box<Create>),
-    /// Make the new image from the old one and a delta
+    Create(Box<CreateArgs>),
+    /// Rebuild the new image from the old one and a delta
     #[command(after_help = DESTINATIONS)]
-    Apply(Box<Apply>),
-    /// Check that a delta and the old image make the new one, and keep nothing
+    Apply(Box<ApplyArgs>),
+    /// Check that a delta and the old image make the new one; write nothing
     #[command(after_help = REFERENCES)]
-    Verify(Box<Verify>),
-    /// Show what a delta makes, what it needs and where its bytes go
-    Inspect(Inspect),
-    /// Bring a delta into the repository that holds the image it makes
+    Verify(Box<VerifyArgs>),
+    /// Describe a delta: the image it makes, the layers it needs, the size of its parts
+    Inspect(InspectArgs),
+    /// Upload a delta to the repository that holds the image it makes
     #[command(after_help = REPOSITORIES)]
-    Push(Push),
-    /// Fetch an image by whatever is cheapest: what lies here, a delta, whole layers
+    Push(PushArgs),
+    /// Fetch an image the cheapest way: from local layers, deltas or whole layers
     #[command(after_help = REPOSITORIES)]
-    Pull(Box<Pull>),
-    /// Prepare deltas next to a registry, as a configuration says
+    Pull(Box<PullArgs>),
+    /// Prepare deltas for the images of a registry, as a configuration file says
     #[cfg_attr(not(feature = "job"), command(about = "Prepare deltas (not in this build)"))]
-    Job(Job),
+    Job(JobArgs),
     /// Print a completion script for a shell
     Completions {
-        /// The shell that will read it
+        /// The shell
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
     /// Print the manual page, for `imgdelta man | man -l -`
-    Man(Manual),
+    Man(ManualArgs),
 }
 
-#[derive(Args, Debug)]
-pub struct Manual {
-    /// Print the page of this command only
-    #[arg(value_parser = crate::manual::command_name)]
-    pub command: Option<String>,
-
-    /// Write a page for each command into this folder instead
-    #[arg(long, value_name = "DIR", conflicts_with = "command")]
-    pub dir: Option<PathBuf>,
+impl Cli {
+    /// Parses the command line. Help and usage errors are printed here, and end the process.
+    pub fn of_process() -> Self {
+        let cli = Self::parse();
+        if let Command::Create(create) = &cli.command
+            && let Some(conflict) = create.conflict(io::stdout().is_terminal())
+        {
+            let mut definition = Self::command();
+            definition.build();
+            let create =
+                definition.find_subcommand_mut("create").expect("a command of this program");
+            create.error(ErrorKind::ArgumentConflict, conflict).exit();
+        }
+        cli
+    }
 }
 
-#[derive(Args, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
-pub struct Diff {
-    /// The image one has
-    pub old: Reference,
-
-    /// The image one wants
-    pub new: Reference,
-
-    /// Show the summary and the layers only
-    #[arg(long, conflicts_with = "files")]
-    pub layers: bool,
-
-    /// Show every file that differs, with its metadata
-    #[arg(long)]
-    pub files: bool,
-
-    /// Show only files whose path matches, such as '/usr/lib/**' (may be repeated)
-    #[arg(long, value_name = "GLOB", value_parser = glob)]
-    pub filter: Vec<GlobMatcher>,
-
-    /// Order of files and packages
-    #[arg(long, value_enum, default_value_t = Sort::Size)]
-    pub sort: Sort,
-
-    /// Leave out differences in: mtime, mode, owner, xattrs, links, created, history
-    #[arg(long, value_name = "WORD,...", default_value = "", hide_default_value = true)]
-    pub ignore: Ignore,
-
-    /// Exit with 1 when the images differ
-    #[arg(long)]
-    pub exit_code: bool,
-
-    /// Print one JSON document instead of text
-    #[arg(long)]
-    pub json: bool,
-
-    /// Take this platform of a multi-platform image; the host's by default
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
-    pub platform: Option<Platform>,
-
-    /// Compare also images for different platforms
-    #[arg(long)]
-    pub any_platform: bool,
-
-    /// Say what the upgrade would cost as a delta, per layer, package and file, and why
-    #[arg(long)]
-    pub cost: bool,
-
-    #[command(flatten)]
-    pub making: Making,
-
-    /// Keep layer indexes here, so that a layer seen before is not read again
-    #[arg(long, value_name = "DIR", env = "IMGDELTA_CACHE")]
-    pub cache: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Layers {
-    Exact,
-    Uncompressed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Sort {
-    Size,
-    Path,
-}
-
-impl Common {
+impl CommonOptions {
     /// Returns the default limits with the user's changes.
     pub fn limits(&self) -> Limits {
         let mut limits = Limits::default();
@@ -198,64 +143,51 @@ impl Common {
     }
 }
 
-fn glob(text: &str) -> Result<GlobMatcher, globset::Error> {
-    // `*` stays within one directory, `**` crosses them, as in a shell.
-    let glob = globset::GlobBuilder::new(text).literal_separator(true).build()?;
-    Ok(glob.compile_matcher())
+fn limit_help() -> String {
+    let names: Vec<&str> = LimitName::ALL.iter().map(|name| name.as_str()).collect();
+    format!(
+        "Raise or lower a limit on images and deltas, such as layer-bytes=500GB (may be \
+         repeated). Names: {}",
+        names.join(", ")
+    )
 }
 
-fn size(text: &str) -> Result<u64, String> {
-    parse_size(text).ok_or_else(|| format!("{text:?} is no size: expected such as 256MiB"))
-}
-
-/// Bits per second, as `tc` writes them: `20mbit`.
-fn rate(text: &str) -> Result<u64, String> {
-    let lower = text.to_ascii_lowercase();
-    let digits = lower.find(|c: char| !c.is_ascii_digit()).unwrap_or(lower.len());
-    let unit: Option<u64> = match lower[digits..].trim() {
-        "kbit" => Some(1000),
-        "mbit" => Some(1_000_000),
-        "gbit" => Some(1_000_000_000),
-        _ => None,
-    };
-    let number = lower[..digits].parse::<u64>().ok().filter(|number| *number > 0);
-    let bits = number.zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
-    bits.ok_or_else(|| format!("{text:?} is no rate: expected such as 20mbit or 1gbit"))
-}
+/// Heading of the options that every command has.
+const COMMON: &str = "Common options";
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    done
+  0    success
   1    `diff --exit-code` found differences
-  2    usage
-  3    bad input: not an image, broken, or the tag is not there
-  4    the base lacks what the delta was made against
-  5    verification failed: bytes are not those their digest promised
-  6    input, output or network
+  2    wrong usage
+  3    bad input: not an image or a delta, damaged, or a tag that does not exist
+  4    the base lacks layers that the delta needs
+  5    verification failed: bytes do not have the promised digest
+  6    input, output or network error
   130  interrupted";
 
 const REPOSITORIES: &str = "\
-Registries:
-  docker://HOST[:PORT]/REPO[:TAG][@DIGEST], with TLS unless on this machine. Logins are those of
-  docker, podman and skopeo.
+Registry images:
+  docker://HOST[:PORT]/REPO[:TAG][@DIGEST]
+  TLS is required, except on this machine. Logins of docker, podman and skopeo are used.
 
 Exit codes: see `imgdelta --help`.";
 
 const DESTINATIONS: &str = "\
 Destinations:
-  oci:DIR[:TAG]             an OCI layout, a new one or one that is there
-  oci-archive:FILE[:TAG]    an OCI layout in a tar
-  docker-archive:FILE[:REF] what `docker load` and `podman load` read; layers uncompressed
+  oci:DIR[:TAG]             an OCI layout, new or existing
+  oci-archive:FILE[:TAG]    an OCI layout in a tar file
+  docker-archive:FILE[:REF] for `docker load` and `podman load`; layers are uncompressed
 
 Exit codes: see `imgdelta --help`.";
 
 const REFERENCES: &str = "\
 Images:
   oci:DIR[:TAG]             an OCI layout
-  oci-archive:FILE[:TAG]    an OCI layout in a tar
-  docker-archive:FILE[:REF] what `docker save` and `podman save` write
+  oci-archive:FILE[:TAG]    an OCI layout in a tar file
+  docker-archive:FILE[:REF] a file of `docker save` or `podman save`
   docker://HOST/REPO[:TAG]  an image in a registry; also REPO@DIGEST
-  PATH[:TAG]                any of the files, recognised by looking
+  PATH[:TAG]                any of these files; the kind is detected
 
 Exit codes: see `imgdelta --help`.";
 
@@ -264,13 +196,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_whole_numbers_of_bits() {
-        assert_eq!(rate("20mbit"), Ok(20_000_000));
-        assert_eq!(rate("1 Gbit"), Ok(1_000_000_000));
-        assert_eq!(rate("56kbit"), Ok(56_000));
-        for wrong in ["", "0mbit", "20", "20MB", "mbit", "-1mbit", "1.5gbit", "99999999999gbit"] {
-            let error = rate(wrong).unwrap_err();
-            assert!(error.contains("expected such as 20mbit"), "{wrong}: {error}");
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_limit_lists_every_name() {
+        let help = limit_help();
+        for name in LimitName::ALL {
+            assert!(help.contains(name.as_str()), "{name} in {help}");
         }
     }
 }

@@ -1,19 +1,17 @@
-//! The `create` command: makes a delta, proves it, and only then lets it be seen.
+//! The `create` command: encodes deltas, verifies them, saves them.
 //!
-//! Holds no matching of its own.
+//! Contains no matching.
 
 use crate::{
-    args::{self, Common, Making},
-    registry::Registries,
-    session, terminal,
+    args::{self, CommonOptions},
+    output, session, terminal,
 };
-use imgdelta::Result;
-use imgdelta::apply::LayerForm;
-use imgdelta::create::{
-    ArchiveOptions, Cost, CreateOptions, Draft, ImagePair, Preset, ProvedDelta, check_destination,
+use imgdelta::{
+    Error, Result,
+    create::{Cost, CreateOptions, Draft, ImagePair, ProvedDelta, SavedDelta, check_destination},
+    diff::DiffOptions,
+    size::Exact,
 };
-use imgdelta::diff::DiffOptions;
-use imgdelta::size::Exact;
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
@@ -22,123 +20,84 @@ use std::{
 };
 
 /// Runs the command.
-pub fn run(args: &args::Create, common: &Common) -> Result<ExitCode> {
+pub fn run(args: &args::CreateArgs, common: &CommonOptions) -> Result<ExitCode> {
     for path in [&args.output, &args.rollback].into_iter().flatten() {
-        if !is_stdout(path) {
+        if !args::is_stdout(path) {
             check_destination(path)?;
         }
     }
     let progress = terminal::progress(common.quiet)?;
-    let registries = Registries::new(common)?;
-    let session = session::new(common, args.making.scratch.as_deref(), &progress)?
+    let session = session::session(common, args.making.scratch.as_deref(), &progress)?
         .memory_bytes(args.making.memory)
         .platform(args.platform.clone());
-    let session = registries.attach(session);
+    let session = session::registries(common)?.attach(session);
     let images = session.open_pair(&args.old, &args.new)?;
     let pair = session.read_pair(images, &DiffOptions::default())?;
-    let options = options(&args.making).layers(args.layers.into());
-    // Both deltas are proved before either is saved, so that a failure leaves no half of a pair.
-    let mut made = Vec::new();
-    if args.output.is_some() || args.dry_run {
-        made.push(make(&pair, &options, args.output.as_deref(), args.no_prove)?);
+    let options = args.options();
+    if args.dry_run {
+        let cost = pair.plan(&options)?.encode()?.cost()?;
+        progress.finish();
+        return output::print_result(|| cost.json(), &cost, args.json, false);
+    }
+    // Both deltas are verified before either is saved, so that a failure leaves no half of a pair.
+    let mut deltas = Vec::new();
+    if let Some(path) = &args.output {
+        deltas.push((path, DeltaFile::make(&pair, &options, args.no_prove)?));
     }
     if let Some(path) = &args.rollback {
-        made.push(make(&pair.reversed(), &options, Some(path), args.no_prove)?);
+        deltas.push((path, DeltaFile::make(&pair.reversed(), &options, args.no_prove)?));
     }
     progress.finish();
     let (mut text, mut documents) = (String::new(), Vec::new());
-    for (cost, ready) in made {
-        match ready {
-            Ready::DryRun => {
-                let _ = write!(text, "{cost}");
-            }
-            Ready::Stdout(ready) => {
-                write_out(ready)?;
-                continue;
-            }
-            Ready::File(path, ready) => {
-                let saved = match ready {
-                    Either::Proved(delta) => delta.save(path)?,
-                    Either::Unproved(draft) => draft.save_unproved(path)?,
-                };
-                let _ = writeln!(
-                    text,
-                    "{}: {}; a plain pull is {}",
-                    saved.path.display(),
-                    Exact(cost.delta_bytes),
-                    Exact(cost.pull_bytes)
-                );
-            }
+    for (path, (cost, delta)) in deltas {
+        if args::is_stdout(path) {
+            delta.write_to_stdout()?;
+            continue;
         }
+        let path = delta.save(path)?.path;
+        let (delta, pull) = (Exact(cost.delta_bytes), Exact(cost.pull_bytes));
+        let _ = writeln!(text, "{}: {delta}; a plain pull is {pull}", path.display());
         documents.push(cost.json());
     }
     if args.json && !documents.is_empty() {
         let document = if documents.len() == 1 { documents.remove(0) } else { documents.into() };
-        return crate::print_json(&document);
+        return output::print_json(&document);
     }
-    crate::print(text.as_bytes())
+    output::print(text.as_bytes())
 }
 
-/// Returns the library's options for the command line's.
-pub fn options(making: &Making) -> CreateOptions {
-    let preset = match making.preset {
-        args::Preset::Fast => Preset::Fast,
-        args::Preset::Default => Preset::Default,
-        args::Preset::Best => Preset::Best,
-    };
-    let archives = ArchiveOptions::default()
-        .depth(making.archive_depth)
-        .nanoseconds_per_byte(making.remake_cost);
-    CreateOptions::default().preset(preset).archives(archives)
-}
-
-/// A delta that waits to be written, with its destination.
-enum Ready<'a> {
-    DryRun,
-    Stdout(Either),
-    File(&'a Path, Either),
-}
-
-/// A delta that was proved, or one that the user did not want to be proved.
-enum Either {
-    Proved(ProvedDelta),
+/// An encoded delta that can be saved: proved, or not by the user's choice.
+enum DeltaFile {
+    Proved(Box<ProvedDelta>),
     Unproved(Box<Draft>),
 }
 
-/// Makes one delta; with `--no-prove` it is not applied and compared.
-fn make<'a>(
-    pair: &ImagePair,
-    options: &CreateOptions,
-    path: Option<&'a Path>,
-    no_prove: bool,
-) -> Result<(Cost, Ready<'a>)> {
-    let draft = pair.plan(options)?.encode()?;
-    let cost = draft.cost()?;
-    let Some(path) = path else { return Ok((cost, Ready::DryRun)) };
-    let ready =
-        if no_prove { Either::Unproved(Box::new(draft)) } else { Either::Proved(draft.prove()?) };
-    let ready = if is_stdout(path) { Ready::Stdout(ready) } else { Ready::File(path, ready) };
-    Ok((cost, ready))
-}
+impl DeltaFile {
+    /// Encodes a delta and returns it with its cost.
+    fn make(pair: &ImagePair, options: &CreateOptions, no_prove: bool) -> Result<(Cost, Self)> {
+        let draft = pair.plan(options)?.encode()?;
+        let cost = draft.cost()?;
+        let delta = if no_prove {
+            Self::Unproved(Box::new(draft))
+        } else {
+            Self::Proved(Box::new(draft.prove()?))
+        };
+        Ok((cost, delta))
+    }
 
-fn write_out(ready: Either) -> Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    match ready {
-        Either::Proved(delta) => delta.write_to(&mut out)?,
-        Either::Unproved(draft) => draft.write_unproved(&mut out)?,
-    };
-    out.flush().map_err(imgdelta::Error::io("standard output"))
-}
-
-fn is_stdout(path: &Path) -> bool {
-    path == Path::new("-")
-}
-
-impl From<args::Layers> for LayerForm {
-    fn from(layers: args::Layers) -> Self {
-        match layers {
-            args::Layers::Exact => Self::Exact,
-            args::Layers::Uncompressed => Self::Uncompressed,
+    fn save(self, path: &Path) -> Result<SavedDelta> {
+        match self {
+            Self::Proved(delta) => delta.save(path),
+            Self::Unproved(draft) => draft.save_unproved(path),
         }
+    }
+
+    fn write_to_stdout(self) -> Result<()> {
+        let mut stdout = io::BufWriter::new(io::stdout().lock());
+        match self {
+            Self::Proved(delta) => delta.write_to(&mut stdout)?,
+            Self::Unproved(draft) => draft.write_unproved(&mut stdout)?,
+        };
+        stdout.flush().map_err(Error::io("standard output"))
     }
 }

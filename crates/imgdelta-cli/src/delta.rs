@@ -1,81 +1,69 @@
-//! The commands `apply`, `verify` and `inspect`: a delta opened, applied or described.
+//! The commands `apply`, `verify` and `inspect`.
 //!
-//! Holds no applying of its own.
+//! Contains no decoding.
 
 use crate::{
-    args::{self, Common},
-    registry::Registries,
-    session, terminal,
+    args::{self, CommonOptions, DeltaArgs},
+    output, session,
+    terminal::{self, TerminalProgress},
 };
-use imgdelta::Result;
-use imgdelta::Session;
 use imgdelta::{
+    Result, Session,
     apply::Applied,
     delta::{Delta, Inspection},
+    image::Image,
     sink,
 };
-use std::{io, path::Path, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
 /// Runs `apply`.
-pub fn apply(args: &args::Apply, common: &Common) -> Result<ExitCode> {
+pub fn apply(args: &args::ApplyArgs, common: &CommonOptions) -> Result<ExitCode> {
     let progress = terminal::progress(common.quiet)?;
-    let session = session(&args.delta, common, &progress)?;
-    let delta = open(&args.delta.file, &session)?;
-    let base = session.open_base(&delta, &args.delta.base)?;
+    let (session, delta, base) = open(&args.delta, common, &progress)?;
     let sink = sink::create(&args.output, &session.context().limits)?;
     let applied = session.apply_to(&delta, &base, sink, args.layers.into())?;
-    progress.finish();
-    print(&applied, args.delta.json, common.quiet)
+    print(&applied, &args.delta, common, &progress)
 }
 
 /// Runs `verify`.
-pub fn verify(args: &args::Verify, common: &Common) -> Result<ExitCode> {
+pub fn verify(args: &args::VerifyArgs, common: &CommonOptions) -> Result<ExitCode> {
     let progress = terminal::progress(common.quiet)?;
-    let session = session(&args.delta, common, &progress)?;
-    let delta = open(&args.delta.file, &session)?;
-    let base = session.open_base(&delta, &args.delta.base)?;
+    let (session, delta, base) = open(&args.delta, common, &progress)?;
     let applied = session.verify_delta(&delta, &base)?;
-    progress.finish();
-    print(&applied, args.delta.json, common.quiet)
+    print(&applied, &args.delta, common, &progress)
 }
 
 /// Runs `inspect`.
-pub fn inspect(args: &args::Inspect, common: &Common) -> Result<ExitCode> {
-    let progress = Arc::new(terminal::silent());
-    let session = session::new(common, None, &progress)?;
-    let inspection = Inspection::of(open(&args.file, &session)?)?;
-    if args.json {
-        return crate::print_json(&inspection.json());
-    }
-    crate::print(inspection.text(args.files).to_string().as_bytes())
+pub fn inspect(args: &args::InspectArgs, common: &CommonOptions) -> Result<ExitCode> {
+    let session = session::session(common, None, &Arc::new(terminal::silent()))?;
+    let inspection = Inspection::of(session::open_delta(&session, &args.file)?)?;
+    let text = inspection.text(args.files);
+    output::print_result(|| inspection.json(), &text, args.json, false)
 }
 
-fn session(
-    args: &args::DeltaArgs,
-    common: &Common,
-    progress: &Arc<terminal::Told>,
-) -> Result<Session> {
-    let session = session::new(common, args.scratch.as_deref(), progress)?;
-    let session = session.platform(args.platform.clone());
-    let session = match args.memory {
-        Some(bytes) => session.memory_bytes(bytes),
-        None => session,
-    };
-    Ok(Registries::new(common)?.attach(session))
+/// Opens a delta and the images that hold its base.
+fn open(
+    args: &DeltaArgs,
+    common: &CommonOptions,
+    progress: &Arc<TerminalProgress>,
+) -> Result<(Session, Delta, Vec<Image>)> {
+    let session = session::session(common, args.scratch.as_deref(), progress)?;
+    let mut session = session.platform(args.platform.clone());
+    if let Some(bytes) = args.memory {
+        session = session.memory_bytes(bytes);
+    }
+    let session = session::registries(common)?.attach(session);
+    let delta = session::open_delta(&session, &args.file)?;
+    let base = session.open_base(&delta, &args.base)?;
+    Ok((session, delta, base))
 }
 
-fn print(applied: &Applied, as_json: bool, quiet: bool) -> Result<ExitCode> {
-    match (as_json, quiet) {
-        (true, _) => crate::print_json(&applied.json()),
-        (false, true) => Ok(ExitCode::SUCCESS),
-        (false, false) => crate::print(applied.to_string().as_bytes()),
-    }
-}
-
-/// Opens a delta; `-` is standard input.
-pub fn open(file: &Path, session: &Session) -> Result<Delta> {
-    if file == Path::new("-") {
-        return session.read_delta(&mut io::stdin().lock(), "standard input");
-    }
-    session.open_delta(file)
+fn print(
+    applied: &Applied,
+    args: &DeltaArgs,
+    common: &CommonOptions,
+    progress: &TerminalProgress,
+) -> Result<ExitCode> {
+    progress.finish();
+    output::print_result(|| applied.json(), applied, args.json, common.quiet)
 }

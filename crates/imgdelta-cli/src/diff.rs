@@ -1,24 +1,25 @@
-//! The `diff` command: opens two images, compares, prints.
+//! The `diff` command: opens two images, compares them, prints the differences.
 //!
-//! Holds no comparing of its own.
+//! Contains no comparison.
 
 use crate::{
-    args::{self, Common},
-    create,
-    registry::Registries,
-    session, terminal,
+    args::{self, CommonOptions},
+    output, session, terminal,
 };
-use imgdelta::Result;
-use imgdelta::diff::{Diff, DiffOptions, FileOrder, TextOptions};
+use imgdelta::{
+    Result,
+    diff::{Diff, DiffOptions, FileOrder, TextOptions},
+    path::LayerPath,
+};
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, process::ExitCode};
 
 /// Runs the command.
-pub fn run(args: &args::Diff, common: &Common) -> Result<ExitCode> {
+pub fn run(args: &args::DiffArgs, common: &CommonOptions) -> Result<ExitCode> {
     let progress = terminal::progress(common.quiet)?;
-    let registries = Registries::new(common)?;
-    let session = session::new(common, args.making.scratch.as_deref(), &progress)?
+    let session = session::session(common, args.making.scratch.as_deref(), &progress)?
         .memory_bytes(args.making.memory)
         .platform(args.platform.clone());
+    let registries = session::registries(common)?;
     let session = if args.cost {
         registries.attach(session)
     } else {
@@ -32,7 +33,7 @@ pub fn run(args: &args::Diff, common: &Common) -> Result<ExitCode> {
     let options = DiffOptions::default().ignore(args.ignore.clone()).cache(args.cache.clone());
     let (mut diff, cost) = if args.cost {
         let pair = session.read_pair(images, &options)?;
-        let cost = pair.plan(&create::options(&args.making))?.encode()?.cost()?;
+        let cost = pair.plan(&args.making.options())?.encode()?.cost()?;
         (Diff::between(pair.base(), pair.target(), &args.ignore), Some(cost))
     } else {
         (session.diff_images(images, &options)?, None)
@@ -40,34 +41,37 @@ pub fn run(args: &args::Diff, common: &Common) -> Result<ExitCode> {
     progress.finish();
 
     if !args.filter.is_empty() {
-        diff.keep_files(|path| {
-            let from_root = [b"/", path.as_bytes()].concat();
-            let from_root = Path::new(OsStr::from_bytes(&from_root));
-            let relative = Path::new(OsStr::from_bytes(path.as_bytes()));
-            args.filter.iter().any(|glob| glob.is_match(from_root) || glob.is_match(relative))
-        });
+        diff.keep_files(|path| is_chosen(args, path));
     }
     let printed = if args.json {
         let mut document = diff.json();
         if let Some(cost) = &cost {
             document["cost"] = cost.json();
         }
-        crate::print_json(&document)?
+        output::print_json(&document)?
     } else {
         let cost = cost.map_or_else(String::new, |cost| format!("\n{cost}"));
-        crate::print(format!("{}{cost}", diff.text(text_options(args, common))).as_bytes())?
+        output::print(format!("{}{cost}", diff.text(text_options(args, common))).as_bytes())?
     };
     Ok(if args.exit_code && diff.differs() { ExitCode::from(1) } else { printed })
 }
 
-fn text_options(args: &args::Diff, common: &Common) -> TextOptions {
+/// True if a filter matches a path, written with or without the leading `/`.
+fn is_chosen(args: &args::DiffArgs, path: &LayerPath) -> bool {
+    let from_root = [b"/", path.as_bytes()].concat();
+    let from_root = Path::new(OsStr::from_bytes(&from_root));
+    let relative = Path::new(OsStr::from_bytes(path.as_bytes()));
+    args.filter.iter().any(|glob| glob.is_match(from_root) || glob.is_match(relative))
+}
+
+fn text_options(args: &args::DiffArgs, common: &CommonOptions) -> TextOptions {
     let mut options = TextOptions::default();
     options.color = terminal::has_color(common.color);
     options.all_files = args.files;
     options.details = !args.layers;
     options.order = match args.sort {
-        args::Sort::Size => FileOrder::Size,
-        args::Sort::Path => FileOrder::Path,
+        args::SortOrder::Size => FileOrder::Size,
+        args::SortOrder::Path => FileOrder::Path,
     };
     options
 }

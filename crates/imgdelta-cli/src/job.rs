@@ -1,22 +1,21 @@
 //! The commands `job run` and `job serve`.
 //!
-//! Reads the environment for the job, prints what it tells, and passes signals on; decides nothing.
+//! Reads the environment for the job, prints its events, and passes signals on; decides nothing.
 
 use crate::{
-    args::{self, Common, JobAction},
-    registry::user,
+    args::{self, CommonOptions, JobAction},
+    environment,
 };
 use imgdelta::{Error, Result, path::escaped};
 use imgdelta_job::{
-    Config, Event, Job, RunOptions, Teller,
+    Config, Event, EventHandler, Job, RunOptions,
     config::{LogFormat, LogLevel},
-    stop::{Phase, Stop},
+    stop::{Stop, StopPhase},
 };
-use imgdelta_registry::Credentials;
 use serde_json::{Value, json};
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     sync::Arc,
 };
@@ -27,20 +26,19 @@ use tracing_subscriber::{
 };
 
 /// Runs the command.
-pub fn run(args: &args::Job, common: &Common) -> Result<ExitCode> {
+pub fn run(args: &args::JobArgs, common: &CommonOptions) -> Result<ExitCode> {
     let path = match &args.action {
         JobAction::Run(run) => &run.config,
         JobAction::Serve(serve) => &serve.config,
     };
     let config = configuration(path, common)?;
     let is_service = matches!(args.action, JobAction::Serve(_));
-    log(&config, is_service && !common.quiet);
+    start_log(&config, is_service && !common.quiet);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(Error::io("threads for the job"))?;
-    let var = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let credentials = Credentials::of_user(common.registry.authfile.clone(), user(), var);
+    let credentials = environment::credentials(common.registry.authfile.as_deref());
     let outcome = runtime.block_on(async {
         let stop = Stop::default();
         tokio::spawn(signals(stop.clone())?);
@@ -49,41 +47,41 @@ pub fn run(args: &args::Job, common: &Common) -> Result<ExitCode> {
             JobAction::Run(run) => {
                 let options =
                     RunOptions::default().dry_run(run.dry_run).retry_failed(run.retry_failed);
-                job.run(options, &stop, teller(run.json, common.quiet)).await
+                job.run(options, &stop, printer(run.json, common.quiet)).await
             }
             JobAction::Serve(serve) => {
-                let teller = teller(serve.json, !serve.json);
-                job.serve(&stop, teller, |_| ()).await
+                let printer = printer(serve.json, !serve.json);
+                job.serve(&stop, printer, |_| ()).await
             }
         }
     });
-    // What still works was given back; it is not waited for.
+    // Unfinished tasks were given back to the queue; nothing waits for them.
     runtime.shutdown_background();
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
-/// Reads the configuration; what the command line says besides counts too.
-fn configuration(path: &Path, common: &Common) -> Result<Config> {
+/// Reads the configuration, and adds the options of the command line to it.
+fn configuration(path: &Path, common: &CommonOptions) -> Result<Config> {
     let mut config = Config::open(path)?;
     config.registry.ca.extend(common.registry.ca.iter().cloned());
     config.registry.plain_http |= common.registry.plain_http;
     Ok(config)
 }
 
-/// Passes the machine's signals on: the first ends, the second leaves, the third is obeyed at once.
-#[cfg(unix)]
+/// Passes signals on: the first asks to finish running tasks, the second to give them back, the
+/// third ends the process.
 fn signals(stop: Stop) -> Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| signal(kind).map_err(Error::io("signals"));
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     Ok(async move {
-        for phase in [Phase::Ending, Phase::Leaving] {
+        for phase in [StopPhase::Finishing, StopPhase::Leaving] {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            stop.ask(phase);
+            stop.request(phase);
         }
         tokio::select! {
             _ = terminate.recv() => {}
@@ -93,21 +91,8 @@ fn signals(stop: Stop) -> Result<impl Future<Output = ()>> {
     })
 }
 
-/// Passes Ctrl-C on.
-#[cfg(not(unix))]
-fn signals(stop: Stop) -> Result<impl Future<Output = ()>> {
-    Ok(async move {
-        for phase in [Phase::Ending, Phase::Leaving] {
-            if tokio::signal::ctrl_c().await.is_err() {
-                return;
-            }
-            stop.ask(phase);
-        }
-    })
-}
-
-/// Begins the log, on standard error: all of it for a service, else only what is amiss.
-fn log(config: &Config, is_service: bool) {
+/// Starts the log of a service on standard error; other commands have none.
+fn start_log(config: &Config, is_service: bool) {
     let level = match config.log.level {
         _ if !is_service => LevelFilter::OFF,
         LogLevel::Error => LevelFilter::ERROR,
@@ -115,23 +100,23 @@ fn log(config: &Config, is_service: bool) {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
-    // Only what the job says: other libraries' words are not looked through for secrets.
+    // Only the job's own messages: those of other libraries are not checked for secrets.
     let filter = Targets::new().with_target("imgdelta_job", level);
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false);
     let registry = tracing_subscriber::registry().with(filter);
-    let begun = match config.log.format {
+    let started = match config.log.format {
         LogFormat::Text => registry.with(layer).try_init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     };
-    // Somebody else's is as good.
-    drop(begun);
+    // A log that another part of the process started serves as well.
+    drop(started);
 }
 
-/// Prints what happens, a line each.
-fn teller(is_json: bool, is_quiet: bool) -> Teller {
+/// Returns a handler that prints each event as a line.
+fn printer(is_json: bool, is_quiet: bool) -> EventHandler {
     Arc::new(move |event| {
         let line = if is_json { json(&event).to_string() } else { text(&event) };
         if let Event::Trouble(..) = &event
@@ -139,7 +124,7 @@ fn teller(is_json: bool, is_quiet: bool) -> Teller {
         {
             eprintln!("imgdelta: {line}");
         } else if is_json || !is_quiet {
-            // A reader that has seen enough is no failure: the works go on.
+            // A reader that stops early is not a failure: the tasks go on.
             drop(writeln!(io::stdout().lock(), "{line}"));
         }
     })
@@ -147,8 +132,8 @@ fn teller(is_json: bool, is_quiet: bool) -> Teller {
 
 fn text(event: &Event) -> String {
     match event {
-        Event::Wanted(work) => format!("wanted  {work}"),
-        Event::Ended(report) => format!("{:7} {report}", report.outcome.word()),
+        Event::Wanted(task) => format!("wanted  {task}"),
+        Event::Finished(report) => format!("{:7} {report}", report.outcome.word()),
         Event::Stray(stray) => format!("stray   {stray}"),
         Event::Removed(stray) => format!("removed {stray}"),
         Event::Trouble(name, error) => format!("{}: {error}", escaped(name.as_bytes())),
@@ -158,8 +143,8 @@ fn text(event: &Event) -> String {
 
 fn json(event: &Event) -> Value {
     match event {
-        Event::Wanted(work) => work.json(),
-        Event::Ended(report) => report.json(),
+        Event::Wanted(task) => task.json(),
+        Event::Finished(report) => report.json(),
         Event::Stray(stray) => stray.json(false),
         Event::Removed(stray) => stray.json(true),
         Event::Trouble(name, error) => json!({

@@ -1,9 +1,11 @@
 //! Manual pages, made from the definition of the command line.
 //!
-//! Prints them or writes them into a folder; formats nothing itself.
+//! Prints them or writes them to a directory; the format is clap's.
 
-use crate::{args, print};
-use clap::{Command, CommandFactory};
+use crate::{
+    args::{self, definition},
+    output,
+};
 use clap_mangen::Man;
 use imgdelta::{Error, Result};
 use std::{
@@ -14,17 +16,17 @@ use std::{
 };
 
 /// Runs the command.
-pub fn run(manual: &args::Manual) -> Result<ExitCode> {
+pub fn run(manual: &args::ManualArgs) -> Result<ExitCode> {
     if let Some(dir) = &manual.dir {
         return write(dir).map_err(Error::io(format!("manual pages in {}", dir.display())));
     }
     let mut page = Vec::new();
     let rendered = match &manual.command {
-        Some(name) => one(&mut page, name),
-        None => all(&mut page),
+        Some(name) => render_one(&mut page, name),
+        None => render_all(&mut page),
     };
     rendered.map_err(Error::io("manual page"))?;
-    print(&page)
+    output::print(&page)
 }
 
 /// Writes a page for each command and for each of its subcommands.
@@ -35,15 +37,15 @@ fn write(dir: &Path) -> io::Result<ExitCode> {
 }
 
 /// Renders the page of one command.
-fn one(page: &mut Vec<u8>, name: &str) -> io::Result<()> {
+fn render_one(page: &mut Vec<u8>, name: &str) -> io::Result<()> {
     let mut definition = definition();
     definition.build();
-    let command = definition.find_subcommand(name).expect("`command_name` has found it");
+    let command = definition.find_subcommand(name).expect("the name was parsed as a command's");
     Man::new(command.clone()).render(page)
 }
 
-/// Renders one page for everything: the options of all commands stand in it.
-fn all(page: &mut Vec<u8>) -> io::Result<()> {
+/// Renders one page with the options of all commands.
+fn render_all(page: &mut Vec<u8>) -> io::Result<()> {
     let mut definition = definition();
     definition.build();
     Man::new(definition.clone()).render(page)?;
@@ -54,19 +56,4 @@ fn all(page: &mut Vec<u8>) -> io::Result<()> {
         man.render_options_section(page)?;
     }
     Ok(())
-}
-
-fn definition() -> Command {
-    // A page for `imgdelta help` would repeat all others.
-    args::Cli::command().disable_help_subcommand(true)
-}
-
-/// Parses the name of a command that has a page.
-pub fn command_name(text: &str) -> std::result::Result<String, String> {
-    let definition = definition();
-    if definition.find_subcommand(text).is_some() {
-        return Ok(text.into());
-    }
-    let names: Vec<_> = definition.get_subcommands().map(Command::get_name).collect();
-    Err(format!("no such command; the commands are {}", names.join(", ")))
 }

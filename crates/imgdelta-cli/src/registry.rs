@@ -1,100 +1,54 @@
-//! The commands `push` and `pull`, and `docker://` for all others.
+//! The commands `push` and `pull`.
 //!
-//! Holds no protocol of its own; says what will be fetched before it is.
+//! Contains no protocol. `pull` reports the bytes to fetch before it fetches them.
 
 use crate::{
-    args::{self, Common},
-    delta, session, terminal,
+    args::{self, CommonOptions},
+    output, session, terminal,
 };
-use imgdelta::Reference;
-use imgdelta::Result;
-use imgdelta::Session;
+use imgdelta::{Reference, Result};
 use imgdelta_registry::{
-    ClientOptions, Credentials, Trust,
-    pull::{Link, PullOptions},
+    pull::{LinkSpeed, PullOptions},
     push::PushOptions,
 };
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
-
-/// Registries with the user's logins and authorities.
-pub struct Registries(imgdelta_registry::Registries);
-
-impl Registries {
-    /// Makes a client; nothing is sent.
-    pub fn new(common: &Common) -> Result<Self> {
-        let args = &common.registry;
-        let var = |name: &str| std::env::var_os(name).map(PathBuf::from);
-        let options = ClientOptions::default()
-            .credentials(Credentials::of_user(args.authfile.clone(), user(), var))
-            .trust(Trust::of_machine(args.ca.clone()))
-            .plain_http(args.plain_http);
-        imgdelta_registry::Registries::new(options).map(Self)
-    }
-
-    /// Returns a session that opens images in registries, too, and fetches each blob once.
-    pub fn attach(&self, session: Session) -> Session {
-        self.0.attach(session)
-    }
-
-    /// Returns a session that opens images in registries, too, for work that reads a blob once.
-    pub fn attach_without_scratch(&self, session: Session) -> Session {
-        self.0.attach_without_scratch(session)
-    }
-}
+use std::{process::ExitCode, sync::Arc};
 
 /// Runs `push`.
-pub fn run_push(args: &args::Push, common: &Common) -> Result<ExitCode> {
+pub fn push(args: &args::PushArgs, common: &CommonOptions) -> Result<ExitCode> {
     let progress = Arc::new(terminal::silent());
-    let session = session::new(common, args.scratch.as_deref(), &progress)?;
-    let delta = delta::open(&args.file, &session)?;
+    let session = session::session(common, args.scratch.as_deref(), &progress)?;
+    let delta = session::open_delta(&session, &args.file)?;
     let tag = match &args.target {
-        // Without a tag the reference has this one, which need not be meant.
+        // A reference without a tag has this one, which the user may not have meant.
         Reference::Registry(target) if target.digest.is_none() => {
             target.tag.clone().filter(|tag| tag != "latest")
         }
         _ => None,
     };
     let options = PushOptions::default().tag(tag);
-    let pushed = Registries::new(common)?.0.push(&delta, &args.target, &options)?;
-    match (args.json, common.quiet) {
-        (true, _) => crate::print_json(&pushed.json()),
-        (false, true) => Ok(ExitCode::SUCCESS),
-        (false, false) => crate::print(pushed.to_string().as_bytes()),
-    }
+    let pushed = session::registries(common)?.push(&delta, &args.target, &options)?;
+    output::print_result(|| pushed.json(), &pushed, args.json, common.quiet)
 }
 
 /// Runs `pull`.
-pub fn run_pull(args: &args::Pull, common: &Common) -> Result<ExitCode> {
+pub fn pull(args: &args::PullArgs, common: &CommonOptions) -> Result<ExitCode> {
     let progress = terminal::progress(common.quiet)?;
-    let session = session::new(common, args.scratch.as_deref(), &progress)?;
+    let session = session::session(common, args.scratch.as_deref(), &progress)?;
     let mut session = session.platform(args.platform.clone());
     if let Some(bytes) = args.memory {
         session = session.memory_bytes(bytes);
     }
     let workers = session.context().workers.count();
-    let link = args.link.map(|bits_per_second| Link::new(bits_per_second, workers));
+    let link = args.link.map(|bits_per_second| LinkSpeed::new(bits_per_second, workers));
     let options = PullOptions::default().deltas(!args.no_delta).rollback(args.rollback).link(link);
-    let registries = Registries::new(common)?.0;
+    let registries = session::registries(common)?;
     let plan = registries.plan_pull(&session, &args.source, &args.base, &args.output, &options)?;
     if args.dry_run {
         progress.finish();
-        if args.json {
-            return crate::print_json(&plan.json());
-        }
-        return crate::print(plan.to_string().as_bytes());
+        return output::print_result(|| plan.json(), &plan, args.json, false);
     }
-    progress.say(&plan.line());
+    progress.print_line(&plan.line());
     let pulled = plan.carry_out()?;
     progress.finish();
-    match (args.json, common.quiet) {
-        (true, _) => crate::print_json(&pulled.json()),
-        (false, true) => Ok(ExitCode::SUCCESS),
-        (false, false) => crate::print(pulled.to_string().as_bytes()),
-    }
-}
-
-/// The number of the user that runs this.
-pub fn user() -> Option<u32> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").ok().map(|own| own.uid())
+    output::print_result(|| pulled.json(), &pulled, args.json, common.quiet)
 }

@@ -1,33 +1,39 @@
-//! A library session from the options that commands share.
+//! The library's session and registries, from the options that commands share.
 //!
-//! The only place that chooses a scratch directory from the environment.
+//! Runs no command.
 
-use crate::{args::Common, terminal::Told};
-use imgdelta::Result;
-use imgdelta::Session;
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use crate::{args::CommonOptions, environment, terminal::TerminalProgress};
+use imgdelta::{Result, Session, delta::Delta};
+use imgdelta_registry::{ClientOptions, Registries, Trust};
+use std::{io, path::Path, sync::Arc};
 
-/// Starts a session with the user's limits, threads and scratch directory.
-pub fn new(common: &Common, scratch: Option<&Path>, progress: &Arc<Told>) -> Result<Session> {
-    let session = Session::new(scratch_directory(scratch))?
+/// Starts a session with the user's limits, threads and temporary directory.
+pub fn session(
+    common: &CommonOptions,
+    scratch: Option<&Path>,
+    progress: &Arc<TerminalProgress>,
+) -> Result<Session> {
+    let session = Session::new(environment::scratch_directory(scratch))?
         .threads(common.jobs)?
         .limits(common.limits())
         .progress(Arc::clone(progress) as _);
     Ok(session)
 }
 
-/// Scratch files are as large as layers: the directory for large temporary files, unless the user
-/// chose another one.
-fn scratch_directory(chosen: Option<&Path>) -> PathBuf {
-    match chosen {
-        Some(directory) => directory.to_owned(),
-        None if std::env::var_os("TMPDIR").is_none() && Path::new(LARGE).is_dir() => LARGE.into(),
-        None => std::env::temp_dir(),
-    }
+/// Makes a client for registries with the user's logins and authorities; sends nothing.
+pub fn registries(common: &CommonOptions) -> Result<Registries> {
+    let args = &common.registry;
+    let options = ClientOptions::default()
+        .credentials(environment::credentials(args.authfile.as_deref()))
+        .trust(Trust::of_machine(args.ca.clone()))
+        .plain_http(args.plain_http);
+    Registries::new(options)
 }
 
-/// On disk, where `/tmp` is often memory.
-const LARGE: &str = "/var/tmp";
+/// Opens a delta; `-` is standard input.
+pub fn open_delta(session: &Session, file: &Path) -> Result<Delta> {
+    if file == Path::new("-") {
+        return session.read_delta(&mut io::stdin().lock(), "standard input");
+    }
+    session.open_delta(file)
+}

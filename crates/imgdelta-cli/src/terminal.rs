@@ -1,8 +1,8 @@
-//! Progress and colour: what a person at a terminal sees besides the result.
+//! Progress and colour for a person at a terminal.
 //!
-//! Progress goes to standard error only, so that results can be piped.
+//! Never writes to standard output, so that results can be piped.
 
-use crate::args::Color;
+use crate::args::ColorChoice;
 use imgdelta::{
     Error, Result,
     progress::{Progress, Stage},
@@ -12,18 +12,18 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     io::{self, IsTerminal},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Instant,
 };
 
-/// Returns whether text may be coloured.
-pub fn has_color(when: Color) -> bool {
+/// Returns true if text may be coloured.
+pub fn has_color(when: ColorChoice) -> bool {
     match when {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => {
             // https://no-color.org: set and not empty means no.
             let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
             io::stdout().is_terminal() && !is_unwanted
@@ -31,96 +31,102 @@ pub fn has_color(when: Color) -> bool {
     }
 }
 
-/// Starts listening, and stops the work in good order at the first Ctrl-C.
-pub fn progress(quiet: bool) -> Result<Arc<Told>> {
+/// Makes a listener for progress, and lets the first Ctrl-C cancel the command in good order.
+pub fn progress(is_quiet: bool) -> Result<Arc<TerminalProgress>> {
     let cancelled = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&cancelled);
     ctrlc::set_handler(move || {
-        // The second time the user means it: nothing is half-written that must be kept.
+        // The second one ends the process: nothing half-written needs care.
         if flag.swap(true, Relaxed) {
             std::process::exit(130);
         }
     })
     .map_err(|error| Error::io("interrupt handler")(io::Error::other(error)))?;
-    let how = match (quiet, io::stderr().is_terminal()) {
-        (true, _) => How::Silent,
+    let display = match (is_quiet, io::stderr().is_terminal()) {
+        (true, _) => ProgressDisplay::Silent,
         (false, true) => {
-            How::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()))
+            ProgressDisplay::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()))
         }
-        (false, false) => How::Lines(Mutex::new(Instant::now())),
+        (false, false) => ProgressDisplay::Lines(Mutex::new((Instant::now(), ""))),
     };
-    Ok(Arc::new(Told { how, cancelled, ..silent() }))
+    Ok(Arc::new(TerminalProgress { display, cancelled, ..silent() }))
 }
 
-/// Listens to nothing, for commands that take no time.
-pub fn silent() -> Told {
-    Told {
-        how: How::Silent,
+/// Makes a listener that prints nothing, for commands that take no time.
+pub fn silent() -> TerminalProgress {
+    TerminalProgress {
+        display: ProgressDisplay::Silent,
         cancelled: Arc::default(),
         done_bytes: AtomicU64::new(0),
         total_bytes: AtomicU64::new(0),
     }
 }
 
-/// Tells of work on standard error.
+/// Listener that shows progress on standard error.
 #[derive(Debug)]
-pub struct Told {
-    how: How,
+pub struct TerminalProgress {
+    display: ProgressDisplay,
     cancelled: Arc<AtomicBool>,
     done_bytes: AtomicU64,
     total_bytes: AtomicU64,
 }
 
 #[derive(Debug)]
-enum How {
+enum ProgressDisplay {
     Silent,
     Bar(ProgressBar),
-    /// When the last line was written.
-    Lines(Mutex<Instant>),
+    /// Time of the last line, and the stage.
+    Lines(Mutex<(Instant, &'static str)>),
 }
 
-impl Told {
-    /// Says something before the work goes on.
-    pub fn say(&self, line: &str) {
-        match &self.how {
-            How::Silent => {}
-            How::Bar(bar) => bar.suspend(|| eprintln!("imgdelta: {line}")),
-            How::Lines(_) => eprintln!("imgdelta: {line}"),
+impl TerminalProgress {
+    /// Prints a line between progress.
+    pub fn print_line(&self, line: &str) {
+        match &self.display {
+            ProgressDisplay::Silent => {}
+            ProgressDisplay::Bar(bar) => bar.suspend(|| eprintln!("imgdelta: {line}")),
+            ProgressDisplay::Lines(_) => eprintln!("imgdelta: {line}"),
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
-        if let How::Bar(bar) = &self.how {
+        if let ProgressDisplay::Bar(bar) = &self.display {
             bar.finish_and_clear();
         }
     }
 }
 
-impl Progress for Told {
+impl Progress for TerminalProgress {
     fn begin(&self, stage: Stage, total_bytes: u64) {
         self.total_bytes.store(total_bytes, Relaxed);
         self.done_bytes.store(0, Relaxed);
-        if let How::Bar(bar) = &self.how {
-            let style = ProgressStyle::with_template(BAR).expect("the template is a constant");
-            bar.set_style(style);
-            bar.set_message(stage_word(stage));
-            bar.set_length(total_bytes);
-            bar.reset();
+        match &self.display {
+            ProgressDisplay::Silent => {}
+            ProgressDisplay::Bar(bar) => {
+                let style = ProgressStyle::with_template(BAR).expect("the template is a constant");
+                bar.set_style(style);
+                bar.set_message(stage_word(stage));
+                bar.set_length(total_bytes);
+                bar.reset();
+            }
+            ProgressDisplay::Lines(last) => {
+                last.lock().unwrap_or_else(PoisonError::into_inner).1 = stage_word(stage);
+            }
         }
     }
 
     fn advance(&self, bytes: u64) {
         let done = self.done_bytes.fetch_add(bytes, Relaxed) + bytes;
-        match &self.how {
-            How::Silent => {}
-            How::Bar(bar) => bar.inc(bytes),
-            How::Lines(last) => {
-                let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                if last.elapsed().as_secs() >= SECONDS_BETWEEN_LINES {
-                    *last = Instant::now();
+        match &self.display {
+            ProgressDisplay::Silent => {}
+            ProgressDisplay::Bar(bar) => bar.inc(bytes),
+            ProgressDisplay::Lines(last) => {
+                let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+                if last.0.elapsed().as_secs() >= SECONDS_BETWEEN_LINES {
+                    last.0 = Instant::now();
                     let total = Human(self.total_bytes.load(Relaxed));
-                    eprintln!("imgdelta: {} of {total} done", Human(done));
+                    eprintln!("imgdelta: {}: {} of {total}", last.1, Human(done));
                 }
             }
         }
@@ -134,7 +140,9 @@ impl Progress for Told {
 fn stage_word(stage: Stage) -> &'static str {
     match stage {
         Stage::Reading => "reading layers",
-        Stage::Looking => "looking for layers",
+        Stage::Matching => "matching files",
+        Stage::Looking => "checking layers",
+        Stage::Proving => "verifying",
         Stage::Fetching => "fetching recipes",
         Stage::Rebuilding => "rebuilding files",
         Stage::Writing => "writing layers",
@@ -142,8 +150,9 @@ fn stage_word(stage: Stage) -> &'static str {
     }
 }
 
+/// Fits into 80 columns.
 const BAR: &str =
-    "{msg} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} ETA {eta}";
+    "{msg:16} [{bar:14}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
 
-/// A log of a CI run is read afterwards: a line now and then shows that it lives.
+/// Interval of progress lines in a log.
 const SECONDS_BETWEEN_LINES: u64 = 5;

@@ -1,6 +1,6 @@
-//! The program as a user meets it: what it prints, and with which exit code it ends.
+//! The program as a user meets it: its output and its exit codes.
 //!
-//! Golden files are kept beside the images in testdata; `UPDATE_GOLDEN=1` writes them anew.
+//! Golden files are next to the images in testdata; `UPDATE_GOLDEN=1` writes them again.
 
 use std::{
     fs,
@@ -27,7 +27,7 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Asserts the exit code and returns what was said on standard error.
+/// Asserts the exit code and returns the text on standard error.
 fn fails(args: &[&str], code: i32) -> String {
     let output = imgdelta(args);
     let said = String::from_utf8(output.stderr).unwrap();
@@ -49,7 +49,7 @@ const OLD: &str = "testdata/small/old";
 const NEW: &str = "testdata/small/new";
 
 #[test]
-fn the_small_pair_is_told_as_in_the_golden_files() {
+fn the_diff_of_the_small_pair_is_golden() {
     let text = stdout(&imgdelta(&["diff", OLD, NEW]));
     is_golden(&text, "diff.txt");
     is_golden(&stdout(&imgdelta(&["diff", OLD, NEW, "--files"])), "diff-files.txt");
@@ -74,7 +74,7 @@ fn backwards_is_the_mirror_of_forwards() {
 }
 
 #[test]
-fn exit_code_tells_whether_there_is_a_difference() {
+fn the_exit_code_shows_a_difference() {
     let code = |args: &[&str]| imgdelta(args).status.code();
     assert_eq!(code(&["diff", OLD, NEW]), Some(0));
     assert_eq!(code(&["diff", OLD, NEW, "--exit-code"]), Some(1));
@@ -82,7 +82,7 @@ fn exit_code_tells_whether_there_is_a_difference() {
     let everything = "mtime,mode,owner,xattrs,links,created,history";
     assert_eq!(code(&["diff", OLD, NEW, "--exit-code", "--ignore", everything]), Some(1));
     let output = imgdelta(&["diff", OLD, OLD]);
-    assert!(stdout(&output).contains("same image"));
+    assert!(stdout(&output).contains("The images are identical."));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_warm_cache_prints_the_same_and_reads_no_layer() {
     copy(&top().join(OLD), &old);
     let args = ["diff", old.to_str().unwrap(), NEW, "--json", "--cache", cache.to_str().unwrap()];
     let cold = stdout(&imgdelta(&args));
-    // Layers that lie there no more cannot be read: only the index can tell what was in them.
+    // Deleted layers cannot be read: only the index knows their content.
     for blob in fs::read_dir(old.join("blobs/sha256")).unwrap() {
         let path = blob.unwrap().path();
         if fs::read(&path).unwrap().starts_with(&[0x1f, 0x8b]) {
@@ -108,7 +108,7 @@ fn a_warm_cache_prints_the_same_and_reads_no_layer() {
     }
     assert!(cold.contains("\"relation\""));
     assert_eq!(cold, stdout(&imgdelta(&args)));
-    // A damaged entry is as none: the layer is read again, and here it cannot be.
+    // A damaged entry is ignored: the layer must be read again, and here it cannot be.
     for entry in fs::read_dir(&cache).unwrap() {
         let path = entry.unwrap().path();
         let mut bytes = fs::read(&path).unwrap();
@@ -145,7 +145,7 @@ fn colour_is_for_terminals_and_names_cannot_drive_them() {
 }
 
 #[test]
-fn a_reader_that_stops_early_is_no_failure() {
+fn a_reader_that_stops_early_is_not_a_failure() {
     let program = env!("CARGO_BIN_EXE_imgdelta");
     let line =
         format!("'{program}' diff {OLD} {NEW} --files --json | head -c 1; echo ${{PIPESTATUS[0]}}");
@@ -155,10 +155,10 @@ fn a_reader_that_stops_early_is_no_failure() {
 }
 
 #[test]
-fn mistakes_are_told_with_their_documented_codes() {
+fn mistakes_have_their_documented_codes() {
     for (args, code, says) in [
         (&["diff", OLD][..], 2, "<NEW>"),
-        (&["diff", OLD, NEW, "--ignore", "size"], 2, "expected some of mtime"),
+        (&["diff", OLD, NEW, "--ignore", "size"], 2, "choose from mtime"),
         (&["diff", OLD, NEW, "--limit", "layer=1"], 2, "layer-bytes"),
         (&["diff", OLD, NEW, "--platform", "x"], 2, "--platform"),
         (&["diff", OLD, NEW, "--filter", "[a"], 2, "--filter"),
@@ -229,7 +229,7 @@ fn completions_and_manual_are_made_from_the_same_definition() {
 fn every_command_has_a_manual_page_of_its_own() {
     let page = stdout(&imgdelta(&["man", "diff"]));
     assert!(page.contains(".TH imgdelta-diff 1"), "{page}");
-    assert!(page.contains("exit\\-code") && !page.contains("preset\\fR"), "{page}");
+    assert!(page.contains("exit\\-code") && !page.contains("no\\-prove"), "{page}");
     assert_eq!(stdout(&imgdelta(&["man", "compare"])), page);
     let said = fails(&["man", "dif"], 2);
     assert!(said.contains("the commands are diff, create"), "{said}");

@@ -1,7 +1,7 @@
 //! The commands around a delta as a user meets them: results, places, exit codes.
 //!
-//! The delta in testdata/small makes `new` from `old`; a core test writes it anew when the format
-//! changes (see there).
+//! The delta in testdata/small makes `new` from `old`; a test of `imgdelta-make` writes it again when
+//! the format changes.
 
 use std::{
     fs,
@@ -32,7 +32,7 @@ fn prints(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Asserts the exit code and returns what was said on standard error.
+/// Asserts the exit code and returns the text on standard error.
 fn fails(args: &[&str], code: i32) -> String {
     let output = imgdelta(args);
     let said = String::from_utf8(output.stderr).unwrap();
@@ -49,12 +49,12 @@ const OLD: &str = "testdata/small/old";
 const NEW: &str = "testdata/small/new";
 const DELTA: &str = "testdata/small/small.imgdelta";
 
-/// Whether two images are one, by the word of `diff`.
+/// Returns true if `diff` says that two images are the same.
 fn is_same(a: &str, b: &str) -> bool {
     json(&["diff", a, b, "--json"])["same_image"] == true
 }
 
-/// Asserts that an image differs from the new one in how its layers are stored, and in nothing else.
+/// Asserts that an image differs from the new one only in the compression of its layers.
 fn is_recompressed(place: &str) {
     let diff = json(&["diff", place, NEW, "--json"]);
     assert_eq!(diff["old"]["config_digest"], diff["new"]["config_digest"]);
@@ -110,7 +110,7 @@ fn a_delta_can_come_through_a_pipe() {
 }
 
 #[test]
-fn inspect_tells_what_a_delta_makes_and_needs() {
+fn inspect_shows_target_and_base() {
     let document = json(&["inspect", DELTA, "--json"]);
     assert_eq!(document["schema"], "imgdelta.inspect/1");
     assert_eq!(document["bytes"], fs::metadata(top().join(DELTA)).unwrap().len());
@@ -133,7 +133,7 @@ fn each_way_to_fail_has_its_exit_code() {
     // Usage.
     fails(&["apply", DELTA, "-o", &out], 2);
     fails(&["verify", DELTA, "--base", OLD, "--memory", "lots"], 2);
-    // Another base: the delta needs layers that it has not.
+    // Another base, without the layers that the delta needs.
     let empty = dir.path().join("other");
     fs::create_dir(&empty).unwrap();
     imgdelta_testkit::TestImage::new(Vec::new(), imgdelta_testkit::Packing::Plain)
@@ -142,7 +142,7 @@ fn each_way_to_fail_has_its_exit_code() {
     let said = apply(DELTA, empty.to_str().unwrap(), &out, 4);
     assert!(said.contains("the base lacks stream sha256:") && said.contains("for layer"), "{said}");
     assert!(said.contains("hint: "), "{said}");
-    // A delta that is cut, changed, or none.
+    // A delta that is cut or changed, and a file that is not a delta.
     let bytes = fs::read(top().join(DELTA)).unwrap();
     let mut flipped = bytes.clone();
     flipped[bytes.len() / 2] ^= 1;
@@ -154,7 +154,7 @@ fn each_way_to_fail_has_its_exit_code() {
         apply(path.to_str().unwrap(), OLD, &out, 3);
         fails(&["inspect", path.to_str().unwrap()], 3);
     }
-    // A base whose bytes are not those of its digests.
+    // A base whose layers do not have their digests.
     let base = dir.path().join("base");
     let mut blobs = Vec::new();
     for item in fs::read_dir(top().join(OLD).join("blobs/sha256")).unwrap() {
@@ -175,7 +175,7 @@ fn each_way_to_fail_has_its_exit_code() {
     }
     apply(DELTA, base.to_str().unwrap(), &out, 5);
     assert!(!dir.path().join("x/index.json").exists());
-    // A place that cannot be written.
+    // A destination that cannot be written.
     apply(DELTA, OLD, "oci-archive:/no/such/place/a.tar", 6);
     apply(DELTA, OLD, "x", 3);
     fails(&["verify", DELTA, "--base", OLD, "--scratch", "/no/such/place"], 6);
@@ -187,16 +187,16 @@ fn created_deltas_lead_there_and_back() {
     let dir = tempfile::tempdir().unwrap();
     let place = |name: &str| dir.path().join(name).display().to_string();
     let (up, down) = (place("up.imgdelta"), place("down.imgdelta"));
-    let told = prints(&["create", OLD, NEW, "-o", &up, "--rollback", &down, "--quiet"]);
-    assert_eq!(told.lines().count(), 2, "{told}");
-    assert!(told.starts_with(&format!("{up}: ")), "{told}");
+    let shown = prints(&["create", OLD, NEW, "-o", &up, "--rollback", &down, "--quiet"]);
+    assert_eq!(shown.lines().count(), 2, "{shown}");
+    assert!(shown.starts_with(&format!("{up}: ")), "{shown}");
     let there = format!("oci:{}:new", place("there"));
     prints(&["apply", &up, "--base", OLD, "-o", &there]);
     assert!(is_same(&there, NEW));
     let back = format!("oci:{}:old", place("back"));
     prints(&["apply", &down, "--base", &there, "-o", &back]);
     assert!(is_same(&back, OLD));
-    // Nothing else was left behind.
+    // No other file is left.
     let mut names: Vec<_> =
         fs::read_dir(dir.path()).unwrap().map(|item| item.unwrap().file_name()).collect();
     names.sort();
@@ -220,7 +220,7 @@ fn a_delta_goes_through_pipes() {
 }
 
 #[test]
-fn a_dry_run_and_a_costed_diff_tell_the_size_that_comes_out() {
+fn a_dry_run_and_a_costed_diff_report_the_size_of_the_delta() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.imgdelta");
     let path = file.display().to_string();
@@ -235,7 +235,7 @@ fn a_dry_run_and_a_costed_diff_tell_the_size_that_comes_out() {
     assert_eq!(json(&["diff", OLD, NEW, "--cost", "--json"])["cost"], made);
     let text = prints(&["diff", OLD, NEW, "--cost"]);
     let plain = prints(&["diff", OLD, NEW]);
-    let cost = text.strip_prefix(&plain).expect("the cost stands behind the diff");
+    let cost = text.strip_prefix(&plain).expect("the cost follows the diff");
     assert!(cost.contains(&format!("delta      {} bytes", thousands(written))), "{cost}");
     assert_eq!(cost.trim_start(), prints(&["create", OLD, NEW, "--dry-run"]));
 }
@@ -247,8 +247,9 @@ fn thousands(n: u64) -> String {
 #[test]
 fn what_create_cannot_do_has_its_code_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let missing = dir.path().join("no/such/x").display().to_string();
-    assert!(fails(&["create", OLD, NEW, "-o", &missing], 6).contains(&missing));
+    let missing = dir.path().join("no/such");
+    let [missing, inside] = [&missing, &missing.join("x")].map(|path| path.display().to_string());
+    assert!(fails(&["create", OLD, NEW, "-o", &inside], 6).contains(&missing));
     let file = dir.path().join("x").display().to_string();
     let scratch = dir.path().join("nowhere").display().to_string();
     let said = fails(&["create", OLD, NEW, "-o", &file, "--scratch", &scratch], 6);
@@ -257,4 +258,77 @@ fn what_create_cannot_do_has_its_code_and_leaves_nothing() {
     fails(&["create", OLD, NEW], 2);
     fails(&["create", OLD, NEW, "-o", &file, "--memory", "much"], 2);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+/// Asserts a usage error before any work: the images do not even exist.
+fn is_refused(args: &[&str], reason: &str) {
+    let args = [&["create", "oci:nowhere", "oci:nowhere"], args].concat();
+    let message = fails(&args, 2);
+    assert!(message.contains(reason) && message.contains("Usage: imgdelta create"), "{message}");
+}
+
+#[test]
+fn two_deltas_in_one_file_are_a_usage_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let [file, other_name] = ["x", "./x"].map(|name| format!("{}/{name}", dir.path().display()));
+    is_refused(&["-o", &file, "--rollback", &file], "name the same file");
+    is_refused(&["-o", &file, "--rollback", &other_name], "name the same file");
+    is_refused(&["-o", "-", "--rollback", "-"], "name the same file");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_destination_is_checked_before_the_images() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("no/x").display().to_string();
+    let (directory, file) = (dir.path().display().to_string(), dir.path().join("x"));
+    let file = file.display().to_string();
+    let images = ["create", "oci:nowhere", "oci:nowhere"];
+    for (args, code) in [
+        (&["-o", &missing][..], 6),
+        (&["-o", &directory], 3),
+        (&["-o", &file, "--rollback", &missing], 6),
+        (&["-o", "-", "--rollback", &directory], 3),
+    ] {
+        let message = fails(&[&images[..], args].concat(), code);
+        assert!(message.contains(&directory) && !message.contains("nowhere"), "{message}");
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+/// `script` gives the program a terminal; a machine without it skips the test.
+#[test]
+fn a_delta_is_never_written_to_a_terminal() {
+    if !imgdelta_testkit::has(&["script"]) {
+        return;
+    }
+    let program = env!("CARGO_BIN_EXE_imgdelta");
+    let line = format!("'{program}' create {OLD} {NEW} -o -");
+    let output =
+        Command::new("script").args(["-qec", &line, "/dev/null"]).current_dir(top()).output();
+    let output = output.unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(2), "{shown}");
+    assert!(shown.contains("redirect standard output"), "{shown}");
+}
+
+#[test]
+fn a_base_with_another_compression_is_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    // A docker archive has the layers of the base, and no compressed blob.
+    let archive = format!("docker-archive:{}/old.tar", dir.path().display());
+    let back = dir.path().join("back.imgdelta").display().to_string();
+    prints(&["create", NEW, OLD, "-o", &back]);
+    prints(&["apply", &back, "--base", NEW, "-o", &archive]);
+    let out = format!("oci:{}/out", dir.path().display());
+    let apply = ["apply", DELTA, "--base", &archive, "-o", &out];
+    let message = fails(&apply, 4);
+    assert!(message.contains("hint: the base has these layers with another"), "{message}");
+    // Both ways that the hint names.
+    prints(&[&apply[..], &["--layers", "uncompressed"]].concat());
+    let other = format!("docker-archive:{}/new.tar", dir.path().display());
+    prints(&["apply", DELTA, "--base", &archive, "-o", &other]);
+    // Another base, without the layers.
+    let message = fails(&["verify", &back, "--base", OLD], 4);
+    assert!(message.contains("hint: this delta was made for another base"), "{message}");
 }

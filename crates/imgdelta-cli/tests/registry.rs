@@ -16,7 +16,7 @@ fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// The command, with no login of whoever runs the test.
+/// Makes a command without the logins of this machine's user.
 fn command(args: &[&str], home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_imgdelta"));
     command.args(args).current_dir(top()).env("HOME", home);
@@ -111,7 +111,7 @@ fn a_delta_is_pushed_and_an_image_is_pulled_by_it() {
 }
 
 #[test]
-fn who_goes_back_gets_nothing_newer() {
+fn rollback_refuses_a_newer_image() {
     let home = tempfile::tempdir().unwrap();
     let registry = registry(RegistryBehaviour::default());
     let pull = |tag: &str, base: &str| {
@@ -150,7 +150,7 @@ fn a_delta_is_pushed_from_a_pipe() {
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let pushed: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(pushed["parts"].as_array().unwrap().len(), 3);
-    // It is what is pushed from the file.
+    // The file gives the same artifact.
     let again = json(&["push", DELTA, &image, "--json"], home.path());
     assert_eq!((&again["sent_bytes"], &again["artifact"]), (&0.into(), &pushed["artifact"]));
     let place = format!("oci:{}/out:new", home.path().display());
@@ -164,7 +164,7 @@ fn a_delta_is_pushed_from_a_pipe() {
 }
 
 #[test]
-fn every_command_takes_images_from_registries() {
+fn every_command_reads_images_from_registries() {
     let home = tempfile::tempdir().unwrap();
     let registry = registry(RegistryBehaviour::default());
     let [old, new] = ["old", "new"].map(|tag| format!("docker://{}/x/app:{tag}", registry.host()));
@@ -197,7 +197,7 @@ fn mistakes_have_their_exit_codes_and_say_what_to_do() {
     let text = fails(&["push", DELTA, &format!("docker://{host}/x/app:old")], home.path(), 3);
     assert!(text.contains("push to the tag of its target"), "{text}");
     let text = fails(&["push", DELTA, &format!("docker://{host}/none")], home.path(), 3);
-    assert!(text.contains("whether it was pushed there"), "{text}");
+    assert!(text.contains("push the new image to this repository first"), "{text}");
 
     registry.fault("GET", "/blobs/", 99, RegistryFault::WrongByte);
     pull(&format!("docker://{host}/x/app:new"), 5);
@@ -222,7 +222,7 @@ fn logins_come_from_auth_files_and_helpers_and_are_never_shown() {
         let host = registry.host();
         let image = format!("docker://{host}/x/app:new");
         let text = fails(&["diff", OLD, &image], home.path(), 6);
-        assert!(text.contains("denied") && text.contains("hint: log in"), "{text}");
+        assert!(text.contains("login required") && text.contains("hint: log in"), "{text}");
 
         // bWU6aHVudGVyMg== is me:hunter2.
         let file = home.path().join("auth.json");
@@ -260,7 +260,7 @@ fn logins_come_from_auth_files_and_helpers_and_are_never_shown() {
 }
 
 #[test]
-fn a_proxy_is_spoken_through() {
+fn requests_go_through_a_proxy() {
     let home = tempfile::tempdir().unwrap();
     let registry = registry(RegistryBehaviour::default());
     let args = ["diff", OLD, "docker://registry.example/x/app:new", "--plain-http"];

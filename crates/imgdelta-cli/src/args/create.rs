@@ -1,78 +1,178 @@
-//! What `create` takes, and how deltas are made.
+//! Arguments of `create`, and the options for making a delta.
+//!
+//! Holds values only; checks those that depend on each other.
 
-use super::{Layers, size};
+use super::{LayersChoice, value::size};
 use clap::{Args, ValueEnum};
-use imgdelta::{Reference, image::Platform};
-use std::path::PathBuf;
+use imgdelta::{
+    Reference,
+    create::{self, ArchiveOptions, CreateOptions},
+    image::Platform,
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 #[derive(Args, Debug)]
-pub struct Create {
-    /// The image the receiver has
+pub struct CreateArgs {
+    /// The old image, which the receiver has
     pub old: Reference,
 
-    /// The image the receiver is to get
+    /// The new image, which the receiver will get
     pub new: Reference,
 
     /// Write the delta to this file; `-` is standard output
     #[arg(long, short, value_name = "FILE", required_unless_present = "dry_run")]
     pub output: Option<PathBuf>,
 
-    /// Write the delta that leads back as well, sharing the work
+    /// Also write a delta from the new image back to the old one; the images are read once
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub rollback: Option<PathBuf>,
 
-    /// Say what the delta would cost, and write none
+    /// Report the size of the delta and write nothing
     #[arg(long, conflicts_with = "output")]
     pub dry_run: bool,
 
-    /// Make the very blobs of the new image, or only their uncompressed content
-    #[arg(long, value_enum, default_value_t = Layers::Exact, value_name = "WHICH")]
-    pub layers: Layers,
+    /// Form of the rebuilt layers: exact keeps the new image's digest
+    #[arg(long, value_enum, default_value_t = LayersChoice::Exact, value_name = "FORM")]
+    pub layers: LayersChoice,
 
-    /// Do not apply the fresh delta into nothing and compare
+    /// Skip verifying the new delta
     #[arg(long)]
     pub no_prove: bool,
 
     #[command(flatten)]
-    pub making: Making,
+    pub making: MakingOptions,
 
     /// Print one JSON document instead of text
     #[arg(long)]
     pub json: bool,
 
-    /// Take this platform of a multi-platform image; the host's by default
+    /// Choose this platform of multi-platform images; the host's by default
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub platform: Option<Platform>,
 }
 
-/// How deltas are made.
-#[derive(Args, Debug)]
-pub struct Making {
-    /// How much time to spend on a smaller delta
-    #[arg(long, value_enum, default_value_t = Preset::Default, value_name = "PRESET")]
-    pub preset: Preset,
+impl CreateArgs {
+    /// Returns the library's options.
+    pub fn options(&self) -> CreateOptions {
+        self.making.options().layers(self.layers.into())
+    }
 
-    /// Memory for matching, such as 400MiB; more lets larger programs be matched whole
+    /// Returns the mistake in destinations that are right one by one, if there is one.
+    pub fn conflict(&self, stdout_is_terminal: bool) -> Option<&'static str> {
+        let is_stdout = |path: &Option<PathBuf>| path.as_deref().is_some_and(is_stdout);
+        if stdout_is_terminal && (is_stdout(&self.output) || is_stdout(&self.rollback)) {
+            return Some("a delta is binary: redirect standard output, or name a file");
+        }
+        match (&self.output, &self.rollback) {
+            (Some(output), Some(rollback)) if is_same_file(output, rollback) => {
+                Some("--output and --rollback name the same file")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// True if the path stands for standard output.
+pub fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// True if two paths lead to the same name in the same directory.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    one == other || resolved(one).is_some_and(|one| Some(one) == resolved(other))
+}
+
+/// Returns a path without links in its directory. The last name stays: a saved delta replaces a
+/// link instead of following it.
+fn resolved(path: &Path) -> Option<PathBuf> {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    Some(fs::canonicalize(directory.unwrap_or(Path::new("."))).ok()?.join(path.file_name()?))
+}
+
+/// Options for making a delta.
+#[derive(Args, Debug)]
+pub struct MakingOptions {
+    /// Time to spend on a smaller delta
+    #[arg(long, value_enum, default_value_t = PresetChoice::Default, value_name = "PRESET")]
+    pub preset: PresetChoice,
+
+    /// Memory for matching, such as 400MiB; with more, larger programs are matched whole
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "400MiB")]
     pub memory: u64,
 
-    /// See into archives (gzip, zip, jar, wheel) that changed, this deep; 0 takes them as bytes
+    /// Open changed archives (gzip, zip, jar, wheel) nested this deep; 0 opens none
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub archive_depth: u32,
 
-    /// What compressing a member again may cost who applies, in nanoseconds a byte; dearer ones
-    /// travel compressed
+    /// Skip recompressing archive members slower than this (ns/byte); store them compressed
     #[arg(long, value_name = "NS", default_value_t = 200)]
     pub remake_cost: u32,
 
-    /// Keep temporary files here: both images, uncompressed [default: /var/tmp]
+    /// Directory for temporary files, as large as both images uncompressed [default: /var/tmp]
     #[arg(long, value_name = "DIR", env = "IMGDELTA_SCRATCH", hide_env_values = true)]
     pub scratch: Option<PathBuf>,
 }
 
+impl MakingOptions {
+    /// Returns the library's options.
+    pub fn options(&self) -> CreateOptions {
+        let archives = ArchiveOptions::default()
+            .depth(self.archive_depth)
+            .nanoseconds_per_byte(self.remake_cost);
+        CreateOptions::default().preset(self.preset.into()).archives(archives)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Preset {
+pub enum PresetChoice {
     Fast,
     Default,
     Best,
+}
+
+impl From<PresetChoice> for create::Preset {
+    fn from(preset: PresetChoice) -> Self {
+        match preset {
+            PresetChoice::Fast => Self::Fast,
+            PresetChoice::Default => Self::Default,
+            PresetChoice::Best => Self::Best,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Cli, Command};
+    use clap::Parser;
+
+    fn conflict(args: &[&str], stdout_is_terminal: bool) -> Option<&'static str> {
+        let args = [&["imgdelta", "create", "old", "new"], args].concat();
+        let Command::Create(create) = Cli::try_parse_from(args).unwrap().command else {
+            panic!("another command")
+        };
+        create.conflict(stdout_is_terminal)
+    }
+
+    #[test]
+    fn both_deltas_in_one_file_are_refused() {
+        for (output, rollback) in [("x", "x"), ("x", "./x"), ("-", "-"), ("src/../x", "x")] {
+            let found = conflict(&["-o", output, "--rollback", rollback], false);
+            assert!(found.is_some_and(|what| what.contains("same file")), "{output} {rollback}");
+        }
+        for (output, rollback) in [("x", "y"), ("x", "src/x"), ("-", "x")] {
+            assert_eq!(conflict(&["-o", output, "--rollback", rollback], false), None);
+        }
+    }
+
+    #[test]
+    fn a_delta_is_not_written_to_a_terminal() {
+        assert!(conflict(&["-o", "-"], true).is_some_and(|what| what.contains("redirect")));
+        assert!(conflict(&["-o", "x", "--rollback", "-"], true).is_some());
+        assert_eq!(conflict(&["-o", "-"], false), None);
+        assert_eq!(conflict(&["-o", "x"], true), None);
+        assert_eq!(conflict(&["--dry-run"], true), None);
+    }
 }

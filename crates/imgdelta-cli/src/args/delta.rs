@@ -1,17 +1,19 @@
-//! What `apply`, `verify` and `inspect` take.
+//! Arguments of `apply`, `verify` and `inspect`.
+//!
+//! Holds values only.
 
-use super::{Layers, size};
+use super::{LayersChoice, value::size};
 use clap::Args;
 use imgdelta::{Reference, image::Platform};
 use std::path::PathBuf;
 
-/// Which delta meets which base, and with what.
+/// A delta, its base, and the resources to apply it with.
 #[derive(Args, Debug)]
 pub struct DeltaArgs {
-    /// The delta; - is standard input
+    /// The delta; `-` is standard input
     pub file: PathBuf,
 
-    /// Images that hold the old layers
+    /// The old image, or several images that hold its layers; FILE comes before this option
     #[arg(long, required = true, num_args = 1.., value_name = "OLD")]
     pub base: Vec<Reference>,
 
@@ -19,11 +21,11 @@ pub struct DeltaArgs {
     #[arg(long)]
     pub json: bool,
 
-    /// Take this platform of a multi-platform base; the delta's by default
+    /// Choose this platform of a multi-platform base; the delta's by default
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub platform: Option<Platform>,
 
-    /// Keep temporary files here: up to the old and the new layers, uncompressed [default: /var/tmp]
+    /// Directory for temporary files, as large as both images uncompressed [default: /var/tmp]
     #[arg(long, value_name = "DIR", env = "IMGDELTA_SCRATCH", hide_env_values = true)]
     pub scratch: Option<PathBuf>,
 
@@ -33,31 +35,31 @@ pub struct DeltaArgs {
 }
 
 #[derive(Args, Debug)]
-pub struct Apply {
+pub struct ApplyArgs {
     #[command(flatten)]
     pub delta: DeltaArgs,
 
-    /// Where the new image goes
+    /// Destination of the new image
     #[arg(long, short, value_name = "DEST")]
     pub output: Reference,
 
-    /// What the layers are: exact keeps the image's digest
-    #[arg(long, value_enum, default_value_t = Layers::Exact)]
-    pub layers: Layers,
+    /// Form of the layers: exact keeps the image's digest
+    #[arg(long, value_enum, default_value_t = LayersChoice::Exact, value_name = "FORM")]
+    pub layers: LayersChoice,
 }
 
 #[derive(Args, Debug)]
-pub struct Verify {
+pub struct VerifyArgs {
     #[command(flatten)]
     pub delta: DeltaArgs,
 }
 
 #[derive(Args, Debug)]
-pub struct Inspect {
-    /// The delta; - is standard input
+pub struct InspectArgs {
+    /// The delta; `-` is standard input
     pub file: PathBuf,
 
-    /// Show every file that costs something, the dearest first
+    /// List every file that adds to the delta, the largest share first
     #[arg(long)]
     pub files: bool,
 

@@ -1,48 +1,50 @@
-//! What `job` takes.
+//! Arguments of `job`.
+//!
+//! Holds values only.
 
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
 #[derive(Args, Debug)]
-pub struct Job {
+pub struct JobArgs {
     #[command(subcommand)]
     pub action: JobAction,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum JobAction {
-    /// Look through the repositories once, make what is wanted, and end
-    Run(Once),
+    /// Scan the repositories once, make the missing deltas, then exit
+    Run(RunArgs),
     /// Make deltas as images are pushed, until SIGTERM
-    Serve(Serve),
+    Serve(ServeArgs),
 }
 
 #[derive(Args, Debug)]
-pub struct Once {
-    /// The configuration, in TOML
+pub struct RunArgs {
+    /// The configuration, a TOML file
     #[arg(long, value_name = "FILE", env = "IMGDELTA_JOB_CONFIG")]
     pub config: PathBuf,
 
-    /// Say which deltas are wanted and which would be removed, and do nothing
+    /// List the deltas to make and those to remove; change nothing
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Try again what was set aside
+    /// Retry the tasks that failed for good
     #[arg(long)]
     pub retry_failed: bool,
 
-    /// Print one JSON document a line instead of text
+    /// Print one JSON document per line instead of text
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Args, Debug)]
-pub struct Serve {
-    /// The configuration, in TOML
+pub struct ServeArgs {
+    /// The configuration, a TOML file
     #[arg(long, value_name = "FILE", env = "IMGDELTA_JOB_CONFIG")]
     pub config: PathBuf,
 
-    /// Print one JSON document a line for each delta
+    /// Print one JSON document per line for each delta
     #[arg(long)]
     pub json: bool,
 }

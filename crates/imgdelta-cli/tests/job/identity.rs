@@ -1,4 +1,4 @@
-//! What is pulled by a delta is what a plain pull gives, and the registry sent the delta only.
+//! A pull with deltas gives the files of a plain pull, and the registry sends the deltas only.
 
 use crate::scene::{Registry, WAIT_LIMIT, has, names};
 use imgdelta_testkit::{LoggedRequest, wait_until};
@@ -41,7 +41,7 @@ fn config_of(manifest: &[u8]) -> String {
 }
 
 #[test]
-fn what_is_pulled_by_deltas_is_what_skopeo_copies() {
+fn a_pull_with_deltas_gives_what_skopeo_copies() {
     if !has(&["skopeo", "docker-registry"]) {
         return;
     }
@@ -57,7 +57,7 @@ fn what_is_pulled_by_deltas_is_what_skopeo_copies() {
         let skipped_lines = registry.server.log_lines();
         let place = format!("oci:{pulled}:{tag}");
         let args = ["pull", &image, "--base", &format!("oci:{base}"), "-o", &place, "--json"];
-        let told: Value = serde_json::from_str(&registry.prints(&args)).unwrap();
+        let pulled_json: Value = serde_json::from_str(&registry.prints(&args)).unwrap();
 
         // File by file, and by name.
         let plain = layout(&registry.dir().join(plain));
@@ -66,8 +66,8 @@ fn what_is_pulled_by_deltas_is_what_skopeo_copies() {
         assert_eq!(pulled.0.keys().collect::<Vec<_>>(), plain.0.keys().collect::<Vec<_>>());
         assert!(pulled.0 == plain.0, "{tag} over {base}: a blob differs");
 
-        // The registry's own account of the bytes it sent, without its greeting and its errors.
-        let received = told["received_bytes"].as_u64().unwrap();
+        // The bytes in the registry's log, without the first request and errors.
+        let received = pulled_json["received_bytes"].as_u64().unwrap();
         let sum = |requests: &[LoggedRequest]| -> u64 {
             let counted = requests.iter().filter(|one| one.status == 200 && one.path != "/v2/");
             counted.map(|request| request.sent_bytes).sum()
@@ -79,11 +79,11 @@ fn what_is_pulled_by_deltas_is_what_skopeo_copies() {
             sum(&answers) >= received
         });
         assert_eq!(sum(&answers), received, "{answers:?}");
-        let plain_bytes = told["plain_bytes"].as_u64().unwrap();
-        assert!(received * 5 < plain_bytes, "{tag} over {base}: {told}");
+        let plain_bytes = pulled_json["plain_bytes"].as_u64().unwrap();
+        assert!(received * 5 < plain_bytes, "{tag} over {base}: {pulled_json}");
         let manifest = &plain.0[plain.1.strip_prefix("sha256:").unwrap()];
         let (of_image, config) = (layers(manifest), config_of(manifest));
-        let artifact = told["delta"]["artifact"].as_str().unwrap();
+        let artifact = pulled_json["delta"]["artifact"].as_str().unwrap();
         let parts = layers(&registry.blob(artifact.strip_prefix("sha256:").unwrap()));
         let fetched: BTreeSet<String> = answers
             .iter()

@@ -1,4 +1,4 @@
-//! `kill -9` at any moment: what was begun is done again, and nothing is there twice.
+//! `kill -9` at any moment: unfinished tasks run again, and no delta is published twice.
 
 use crate::scene::{Registry, WAIT_LIMIT, has, names, version};
 use std::{
@@ -6,19 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// When a run is killed.
+/// Moment of a kill.
 enum Moment {
-    /// At so many tenths of the time that a whole run takes.
+    /// After this many tenths of the time of a complete run.
     Tenths(u32),
-    /// When the first part of a delta has come, and what else belongs to it has not.
+    /// After the first part of a delta, before the others.
     Part,
-    /// When a delta's manifest has come, and is about to be listed.
+    /// After a delta's manifest, before it is listed.
     Artifact,
-    /// When the first delta is listed, and the queue is about to be told.
+    /// After the first delta is listed, before the queue knows it.
     Listed,
 }
 
-/// Seven in the making of one delta or another, and three that publishing does not escape.
+/// Seven while deltas are made, and three while they are published.
 const MOMENTS: [Moment; 10] = [
     Moment::Tenths(1),
     Moment::Tenths(2),
@@ -50,7 +50,7 @@ impl Moment {
         }
         let deadline = Instant::now() + WAIT_LIMIT;
         while !has_come() {
-            assert!(run.try_wait().unwrap().is_none(), "it ended, and nothing was seen");
+            assert!(run.try_wait().unwrap().is_none(), "it ended before the moment");
             assert!(Instant::now() < deadline, "waited {WAIT_LIMIT:?} in vain");
             std::thread::sleep(Duration::from_micros(200));
         }
@@ -91,15 +91,15 @@ fn kills_at_any_moment_lose_and_double_nothing() {
         run.wait().unwrap();
         fates.push((registry.deltas(&killed[n]).len(), registry.listed(&killed[n]).len()));
     }
-    // (manifests of deltas there, of those listed) after each kill.
+    // (deltas in the registry, listed deltas) after each kill.
     println!("a whole run: {whole:?}; found after the kills: {fates:?}");
 
     let expected: Vec<String> = expected.into_iter().collect();
     for repository in &killed {
         registry.prints(&["job", "run", "--config", &config(repository)]);
-        // The same images make the same deltas, however they came about.
+        // The same images give the same deltas.
         let deltas: Vec<String> = registry.deltas(repository).into_iter().collect();
-        assert_eq!(deltas, expected, "{repository}: none lost, none besides");
+        assert_eq!(deltas, expected, "{repository}: none lost, none added");
         assert_eq!(registry.listed(repository), expected, "{repository}: each listed, and once");
     }
 }

@@ -1,4 +1,4 @@
-//! `imgdelta job` as an operator meets it, beside Debian's docker-registry: deltas made and pulled,
+//! `imgdelta job` as an operator meets it, with Debian's docker-registry: deltas made and pulled,
 //! notifications, kills at any moment, two workers with one queue.
 //!
 //! On a machine without the tools the tests say so and pass; with `CI=true` they are compulsory.
@@ -14,7 +14,7 @@ use serde_json::Value;
 use std::{collections::BTreeSet, fs, process::Command};
 
 #[test]
-fn deltas_are_prepared_once_and_retired() {
+fn deltas_are_made_once_and_removed_with_their_image() {
     if !has(&["skopeo", "docker-registry"]) {
         return;
     }
@@ -61,7 +61,7 @@ fn a_push_makes_a_delta_and_sigterm_ends_in_good_order() {
     wait_until("two deltas", WAIT_LIMIT, || registry.listed("demo/app").len() == 2);
     registry.push(3, "demo/app");
     wait_until("six deltas", WAIT_LIMIT, || registry.listed("demo/app").len() == 6);
-    // docker-registry told of the job's own pushes too; they wake nobody.
+    // docker-registry also notified the job of its own pushes; they started no scan.
     let id = serving.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     assert_eq!(serving.0.wait().unwrap().code(), Some(0));

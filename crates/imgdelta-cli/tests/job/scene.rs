@@ -1,4 +1,4 @@
-//! docker-registry with images, and the program beside it.
+//! docker-registry with images, and the program.
 //!
 //! Knows the registry's files and protocol; asserts nothing of the job.
 
@@ -84,7 +84,7 @@ impl Registry {
     }
 
     /// Writes a configuration of a job and returns its path. It settles for a second, as
-    /// docker-registry tells of a manifest before its tag can be read.
+    /// docker-registry notifies of a manifest before its tag can be read.
     pub fn config(&self, repository: &str, name: &str, queue: &str, rule: &str) -> String {
         let dir = self.dir().display();
         fs::write(self.dir().join("secret"), "hunter2\n").unwrap();
@@ -108,7 +108,7 @@ impl Registry {
         self.config(repository, name, &queue, "keep = 3")
     }
 
-    /// The program, with no login of whoever runs the test.
+    /// Makes a command without the logins of this machine's user.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_imgdelta"));
         command.args(args).current_dir(self.dir()).env("HOME", self.dir());
@@ -131,7 +131,7 @@ impl Registry {
         documents(&self.prints(args))
     }
 
-    /// The manifests of deltas that lie in a repository, listed anywhere or not.
+    /// Returns the manifests of all deltas in a repository, listed or not.
     pub fn deltas(&self, repository: &str) -> BTreeSet<String> {
         let revisions = self.storage(repository).join("_manifests/revisions/sha256");
         let is_delta = |hex: &String| {
@@ -172,7 +172,7 @@ impl Registry {
         fs::read(blobs.join(&hex[..2]).join(hex).join("data")).unwrap()
     }
 
-    /// Where the registry keeps what it knows of a repository.
+    /// Returns the registry's directory of a repository.
     pub fn storage(&self, repository: &str) -> PathBuf {
         self.dir().join("storage/docker/registry/v2/repositories").join(repository)
     }

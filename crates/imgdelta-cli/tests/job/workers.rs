@@ -11,7 +11,7 @@ use std::{
 };
 
 /// From each of 25 versions to a newer one, and back.
-const WORKS: usize = 50;
+const TASKS: usize = 50;
 
 fn push_all(registry: &Registry, repository: &str) {
     for number in 1..=26 {
@@ -33,17 +33,17 @@ fn spawn(registry: &Registry, config: &str) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// What a process said until it ended, and that it ended well.
+/// Waits for a process to succeed and returns its documents.
 fn ends(child: Child) -> Vec<Value> {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     documents(std::str::from_utf8(&output.stdout).unwrap())
 }
 
-/// That each delta is in the registry, and listed, once.
+/// Asserts that each delta is in the registry once and listed once.
 fn assert_whole(registry: &Registry, repository: &str) -> BTreeSet<String> {
     let deltas = registry.deltas(repository);
-    assert_eq!(deltas.len(), WORKS);
+    assert_eq!(deltas.len(), TASKS);
     let listed = registry.listed(repository);
     assert_eq!(listed, deltas.iter().cloned().collect::<Vec<_>>(), "each listed, and once");
     // No two for the same way.
@@ -52,19 +52,20 @@ fn assert_whole(registry: &Registry, repository: &str) -> BTreeSet<String> {
         let base = document["annotations"]["org.imgdelta.base"].as_str().unwrap().to_owned();
         (base, document["subject"]["digest"].as_str().unwrap().to_owned())
     });
-    assert_eq!(ways.collect::<BTreeSet<_>>().len(), WORKS);
+    assert_eq!(ways.collect::<BTreeSet<_>>().len(), TASKS);
     deltas
 }
 
 #[test]
-fn two_workers_share_fifty_works() {
+fn two_workers_share_fifty_tasks() {
     if !has(&["docker-registry"]) {
         return;
     }
     let Some(server) = PostgresServer::start() else { return };
     let registry = Registry::start();
     push_all(&registry, "demo/shared");
-    // Half of the deltas lie beside the newest version, in one list that both write. Nobody is silent for so long, however busy the machine is.
+    // Half of the deltas lead to the newest version and are in one list, which both workers write.
+    // No lease ends, even on a busy machine.
     let config = config(&registry, "demo/shared", "newest", &server.database("shared"), "10m");
     let workers = [spawn(&registry, &config), spawn(&registry, &config)];
     let said = workers.map(ends);
@@ -85,7 +86,7 @@ fn two_workers_share_fifty_works() {
 }
 
 #[test]
-fn what_a_killed_worker_leaves_the_other_ends() {
+fn the_tasks_of_a_killed_worker_are_finished_by_the_other() {
     if !has(&["docker-registry"]) {
         return;
     }
@@ -95,15 +96,15 @@ fn what_a_killed_worker_leaves_the_other_ends() {
     let config = config(&registry, "demo/killed", "neighbours", &server.database("killed"), "3s");
     let mut first = Running(spawn(&registry, &config));
     let second = spawn(&registry, &config);
-    // In the middle of the works, and of one of its own: it has said that it ends some.
+    // In the middle of the tasks and of one of its own: it has finished some.
     let mut byte = [0];
     first.0.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
     wait_until("15 deltas", WAIT_LIMIT, || registry.listed("demo/killed").len() >= 15);
     drop(first);
-    assert!(registry.listed("demo/killed").len() < WORKS, "it was not the middle");
-    let told = ends(second);
-    assert!(!told.is_empty());
-    for document in &told {
+    assert!(registry.listed("demo/killed").len() < TASKS, "it was not the middle");
+    let documents = ends(second);
+    assert!(!documents.is_empty());
+    for document in &documents {
         // What the other had published, but not accounted for, was there.
         let outcome = document["outcome"].as_str().unwrap();
         assert!(["published", "there"].contains(&outcome), "{document}");
@@ -113,7 +114,7 @@ fn what_a_killed_worker_leaves_the_other_ends() {
 }
 
 #[test]
-fn a_queue_behind_tls_is_reached_or_it_is_told_why_not() {
+fn a_queue_with_tls_connects_or_explains_the_failure() {
     if !has(&["docker-registry"]) {
         return;
     }

@@ -1,0 +1,33 @@
+//! The user's environment: temporary directory and logins.
+//!
+//! The only file that reads environment variables for the library.
+
+use imgdelta_registry::Credentials;
+use std::{
+    env, fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+/// Returns the directory for temporary files: the user's choice, `TMPDIR`, or a large directory.
+pub fn scratch_directory(chosen: Option<&Path>) -> PathBuf {
+    match chosen {
+        Some(directory) => directory.to_owned(),
+        None if env::var_os("TMPDIR").is_none() && Path::new(LARGE).is_dir() => LARGE.into(),
+        None => env::temp_dir(),
+    }
+}
+
+/// Returns the user's logins for registries: those of a file, or of docker and podman.
+pub fn credentials(authfile: Option<&Path>) -> Credentials {
+    let variable = |name: &str| env::var_os(name).map(PathBuf::from);
+    Credentials::of_user(authfile.map(Path::to_owned), user_id(), variable)
+}
+
+/// Returns the number of the user that runs this process.
+fn user_id() -> Option<u32> {
+    fs::metadata("/proc/self").ok().map(|process| process.uid())
+}
+
+/// Temporary files are as large as layers; `/tmp` is often memory, this directory is not.
+const LARGE: &str = "/var/tmp";
