@@ -111,7 +111,9 @@ impl ColumnReader<Vec<u8>> {
                         found,
                         limit,
                     },
-                    other => Error::bad_input_because(PLACE, "they do not unpack", other),
+                    other @ PackError::Malformed { .. } => {
+                        Error::bad_input_because(PLACE, "they do not unpack", other)
+                    }
                 }
             })?,
         };
