@@ -260,7 +260,24 @@ mod tests {
     #[test]
     fn an_endless_text_does_not_make_an_endless_error() {
         let error = "x".repeat(1 << 20).parse::<BlobDigest>().unwrap_err();
-        assert!(error.to_string().len() < 200);
+        let shown = "x".repeat(80);
+        assert_eq!(
+            error.to_string(),
+            format!("\"{shown}\"… is not a digest: expected ALGORITHM:HEX")
+        );
+        let error = "md5:00".parse::<BlobDigest>().unwrap_err().to_string();
+        assert_eq!(error, "digest algorithm \"md5\" is not supported: expected sha256 or sha512");
+        let error = "sha256:00".parse::<BlobDigest>().unwrap_err().to_string();
+        let expected =
+            "\"sha256:00\" is not a sha256 digest: expected 64 lower-case hexadecimal digits";
+        assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn a_payload_digest_is_shown_with_its_algorithm() {
+        let digest = PayloadDigest([0xA1; 32]);
+        assert_eq!(digest.to_string(), format!("blake3:{}", "a1".repeat(32)));
+        assert_eq!(format!("{digest:?}"), format!("PayloadDigest({digest})"));
     }
 
     #[test]

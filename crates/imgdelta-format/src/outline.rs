@@ -293,18 +293,33 @@ mod tests {
         let limits = ReadLimits { layers: 2, ..ReadLimits::default() };
         let read = |layers: &[u8], remakes: &[u8]| read_layers(layers, remakes, &limits);
         assert_eq!(read(&[5, 0, 1], b"").unwrap().len(), 1);
-        for (layers, what) in [
-            (&[5, 0][..], "cut"),
-            (&[5, 3, 0], "body 3"),
-            (&[5, 4, 0], "kept with an ordinal"),
-            (&[5, 5, 0], "a recipe before the first"),
-            (&[5, 0, 4], "envelope 4"),
-            (&[5, 2, 2], "carried with an envelope"),
-            (&[5, 0, 3, 2], "a compression beyond its stream"),
-            (&[5, 0, 3, 0], "bytes of no compression"),
-            (&[5, 0, 3, 1, 5, 0, 1, 5, 0, 1], "too many layers"),
-        ] {
-            assert!(read(layers, b"x").is_err(), "{what}");
+        let cases: [(&[u8], &[u8], &str); 9] = [
+            (&[5, 0], b"", "cut"),
+            (&[5, 3, 0], b"", "body 3"),
+            (&[5, 4, 0], b"", "kept with an ordinal"),
+            (&[5, 5, 0], b"", "a recipe before the first"),
+            (&[5, 0, 6], b"", "envelope 6"),
+            (&[5, 2, 2], b"", "carried with an envelope"),
+            (&[5, 0, 3, 2], b"x", "a compression beyond its stream"),
+            (&[5, 0, 3, 0], b"x", "bytes of no compression"),
+            (&[5, 0, 3, 1, 5, 0, 1, 5, 0, 1], b"x", "too many layers"),
+        ];
+        for (layers, remakes, what) in cases {
+            assert!(read(layers, remakes).is_err(), "{what}");
+        }
+        let back = read(&[5, 1, 2, 5, 13, 2], b"").unwrap_err().to_string();
+        let expected = "outline, layers, offset 5: earlier body of a layer is 3, should be 1";
+        assert_eq!(back, expected);
+    }
+
+    #[test]
+    fn a_stream_has_at_most_63_bits_of_length() {
+        for (stream_bytes, is_right) in [(MAX_PLACE, true), (MAX_PLACE + 1, false)] {
+            let mut layers = Vec::new();
+            varint::write(&mut layers, stream_bytes);
+            layers.extend([0, 1]);
+            let outlines = read_layers(&layers, b"", &ReadLimits::default());
+            assert_eq!(outlines.is_ok(), is_right, "{stream_bytes}");
         }
     }
 }
