@@ -157,7 +157,7 @@ impl Inventory {
 
     /// Returns the package that lists a file, also under the path before or after the merge of `/usr`.
     ///
-    /// Where `/lib` is a link to `/usr/lib`, databases still list `/lib/x` while the layer has
+    /// If `/lib` is a link to `/usr/lib`, databases still list `/lib/x` while the layer has
     /// `usr/lib/x`. The opposite is rare.
     fn listed_owner(&self, path: &[u8]) -> Option<usize> {
         let is_merged = |path: &[u8]| {
