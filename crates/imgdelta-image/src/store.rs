@@ -6,6 +6,7 @@
 mod bare;
 pub mod descriptor;
 pub mod docker_archive;
+mod files;
 pub mod layout;
 mod members;
 mod memory;
@@ -17,17 +18,10 @@ pub use memory::MemoryStore;
 
 use crate::reference::{ImageName, Reference};
 use docker_archive::DockerArchive;
+use files::open_file;
 use imgdelta_core::{Error, Limits, Result, limits::Ceiling, verify::BlobCheck};
 use layout::OciLayout;
-use members::Members;
-use source::ReadAt;
-use std::{
-    fmt,
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, io::Read, path::PathBuf, sync::Arc};
 
 /// A place that holds images.
 pub trait Store: Send + Sync + fmt::Debug {
@@ -92,50 +86,5 @@ pub fn read_blob(
     reader.read_to_end(&mut bytes).map_err(Error::io(check.place()))?;
     check.update(&bytes)?;
     check.finish()?;
-    Ok(bytes)
-}
-
-fn open_file(transport: &str, path: &Path) -> Result<(Arc<dyn ReadAt>, String)> {
-    let place = format!("{transport}{}", path.display());
-    if path.join(layout::INDEX_FILE).is_file() {
-        let what = format!("a directory, not an archive; name it oci:{}", path.display());
-        return Err(Error::bad_input(place, what));
-    }
-    let file = match File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Error::bad_input(place, "no such file"));
-        }
-        outcome => outcome.map_err(Error::io(&place))?,
-    };
-    if !file.metadata().map_err(Error::io(&place))?.is_file() {
-        return Err(Error::bad_input(place, "not a regular file"));
-    }
-    Ok((Arc::new(file), place))
-}
-
-/// Returns the transport of an archive of images, or `None` if the file is not one.
-fn archive_transport(path: &Path, limits: &Limits) -> Option<&'static str> {
-    let (source, place) = open_file("", path).ok()?;
-    let members = Members::read(source, &place, limits).ok()?;
-    if members.contains(docker_archive::MANIFEST_FILE) {
-        Some("docker-archive:")
-    } else {
-        members.contains(layout::INDEX_FILE).then_some("oci-archive:")
-    }
-}
-
-/// Reads a small file of a layout or archive; refuses a large one before it takes memory.
-fn read_small(
-    reader: impl Read,
-    place: &str,
-    ceiling: Ceiling,
-    what: &'static str,
-) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    reader
-        .take(ceiling.value.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(Error::io(place))?;
-    ceiling.admit(bytes.len() as u64, what, place)?;
     Ok(bytes)
 }

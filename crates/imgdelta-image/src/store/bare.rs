@@ -4,10 +4,10 @@
 
 use super::{
     OpenStore, Store,
-    docker_archive::{self, DockerArchive},
-    layout::{self, OciLayout},
+    docker_archive::DockerArchive,
+    files::{INDEX_FILE, LAYOUT_FILE, MANIFEST_FILE, open_file},
+    layout::OciLayout,
     members::Members,
-    open_file,
 };
 use crate::reference::{ImageName, parse_name, parse_registry, split_digest};
 use imgdelta_core::{Error, Limits, Result, path::escaped};
@@ -36,7 +36,7 @@ pub(super) fn open(text: &str, limits: &Limits) -> Result<OpenStore> {
 
 fn recognise(path: &Path, limits: &Limits) -> Result<Arc<dyn Store>> {
     if path.is_dir() {
-        if !path.join(layout::INDEX_FILE).exists() && !path.join(layout::LAYOUT_FILE).exists() {
+        if !path.join(INDEX_FILE).exists() && !path.join(LAYOUT_FILE).exists() {
             return Err(Error::bad_input(
                 path.display(),
                 "a directory without oci-layout and index.json is not an image",
@@ -46,10 +46,10 @@ fn recognise(path: &Path, limits: &Limits) -> Result<Arc<dyn Store>> {
     }
     let (source, place) = open_file("", path)?;
     let members = Members::read(Arc::clone(&source), &place, limits)?;
-    if members.contains(docker_archive::MANIFEST_FILE) {
+    if members.contains(MANIFEST_FILE) {
         return Ok(Arc::new(DockerArchive::from_members(members, place, limits)?));
     }
-    if members.contains(layout::INDEX_FILE) {
+    if members.contains(INDEX_FILE) {
         return Ok(Arc::new(OciLayout::from_members(members, place, limits)?));
     }
     Err(Error::bad_input(place, "a tar file without index.json and manifest.json is not an image"))

@@ -6,9 +6,9 @@
 
 use super::{
     Descriptor, Store,
-    layout::{INDEX_FILE, LAYOUT_FILE, OciLayout},
+    files::{INDEX_FILE, LAYOUT_FILE, MANIFEST_FILE, read_small},
+    layout::OciLayout,
     members::{MemberRange, Members},
-    read_small,
     roots::ambiguous,
     source::ReadAt,
 };
@@ -336,6 +336,5 @@ fn hash_range(mut reader: impl Read, place: &str) -> Result<BlobDigest> {
     }
 }
 
-pub(super) const MANIFEST_FILE: &str = "manifest.json";
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";

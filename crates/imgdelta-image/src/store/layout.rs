@@ -3,8 +3,11 @@
 //! The digest alone locates a blob; no name in a hostile file becomes a path.
 
 use super::{
-    Descriptor, Store, archive_transport, docker_archive, members::Members, read_small,
-    roots::LayoutRoots, source::ReadAt,
+    Descriptor, Store,
+    files::{INDEX_FILE, LAYOUT_FILE, MANIFEST_FILE, archive_transport, read_small},
+    members::Members,
+    roots::LayoutRoots,
+    source::ReadAt,
 };
 use crate::reference::ImageName;
 use imgdelta_core::{BlobDigest, Error, LimitName, Limits, Result};
@@ -166,7 +169,7 @@ fn blob_name(digest: &BlobDigest) -> String {
 /// Returns the error text for files without an `index.json`.
 fn not_a_layout(files: &LayoutFiles, place: &str) -> String {
     match files {
-        LayoutFiles::Archive(members) if members.contains(docker_archive::MANIFEST_FILE) => {
+        LayoutFiles::Archive(members) if members.contains(MANIFEST_FILE) => {
             let file = place.strip_prefix("oci-archive:").unwrap_or(place);
             format!("a docker archive, not an OCI archive; name it docker-archive:{file}")
         }
@@ -179,6 +182,3 @@ struct LayoutVersion {
     #[serde(rename = "imageLayoutVersion")]
     version: String,
 }
-
-pub(super) const INDEX_FILE: &str = "index.json";
-pub(super) const LAYOUT_FILE: &str = "oci-layout";

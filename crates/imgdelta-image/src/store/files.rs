@@ -1,0 +1,59 @@
+//! Files of layouts and archives: their names, opening them, reading small ones.
+//!
+//! Never interprets the content of a file.
+
+use super::{members::Members, source::ReadAt};
+use imgdelta_core::{Error, Limits, Result, limits::Ceiling};
+use std::{fs::File, io::Read, path::Path, sync::Arc};
+
+pub(super) fn open_file(transport: &str, path: &Path) -> Result<(Arc<dyn ReadAt>, String)> {
+    let place = format!("{transport}{}", path.display());
+    if path.join(INDEX_FILE).is_file() {
+        let what = format!("a directory, not an archive; name it oci:{}", path.display());
+        return Err(Error::bad_input(place, what));
+    }
+    let file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::bad_input(place, "no such file"));
+        }
+        outcome => outcome.map_err(Error::io(&place))?,
+    };
+    if !file.metadata().map_err(Error::io(&place))?.is_file() {
+        return Err(Error::bad_input(place, "not a regular file"));
+    }
+    Ok((Arc::new(file), place))
+}
+
+/// Returns the transport of an archive of images, or `None` if the file is not one.
+pub(super) fn archive_transport(path: &Path, limits: &Limits) -> Option<&'static str> {
+    let (source, place) = open_file("", path).ok()?;
+    let members = Members::read(source, &place, limits).ok()?;
+    if members.contains(MANIFEST_FILE) {
+        Some("docker-archive:")
+    } else {
+        members.contains(INDEX_FILE).then_some("oci-archive:")
+    }
+}
+
+/// Reads a small file of a layout or archive; refuses a large one before it takes memory.
+pub(super) fn read_small(
+    reader: impl Read,
+    place: &str,
+    ceiling: Ceiling,
+    what: &'static str,
+) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader
+        .take(ceiling.value.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(Error::io(place))?;
+    ceiling.admit(bytes.len() as u64, what, place)?;
+    Ok(bytes)
+}
+
+/// The list of images in an OCI layout.
+pub(super) const INDEX_FILE: &str = "index.json";
+/// The version of an OCI layout.
+pub(super) const LAYOUT_FILE: &str = "oci-layout";
+/// The list of images in a docker archive.
+pub(super) const MANIFEST_FILE: &str = "manifest.json";
