@@ -7,6 +7,10 @@ use crate::error::RecipeError;
 use crate::klauspost::KlauspostVersion;
 use crate::model::EncoderModel;
 use crate::zlib::{PigzBlocks, ZlibStrategy};
+use imgdelta_wire::varint::write_prefixed;
+use imgdelta_wire::{Cursor, WireError};
+
+pub(crate) use imgdelta_wire::varint::write as put_number;
 
 /// The data that remakes a compressed stream from its plain bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,19 +77,19 @@ impl Recipe {
         let mut out = vec![VERSION];
         put_number(&mut out, self.members.len() as u64);
         for member in &self.members {
-            put_bytes(&mut out, &member.header);
+            write_prefixed(&mut out, &member.header);
             put_model(&mut out, &member.model);
             match &member.trailer {
                 MemberTrailer::None => out.push(0),
                 MemberTrailer::Gzip => out.push(1),
                 MemberTrailer::Literal(bytes) => {
                     out.push(2);
-                    put_bytes(&mut out, bytes);
+                    write_prefixed(&mut out, bytes);
                 }
             }
             put_number(&mut out, member.plain_bytes);
         }
-        put_bytes(&mut out, &self.tail);
+        write_prefixed(&mut out, &self.tail);
         out
     }
 
@@ -124,19 +128,6 @@ impl EncoderModel {
         reader.finish()?;
         Ok(model)
     }
-}
-
-pub(crate) fn put_number(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_number(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
 }
 
 const GOLANG: u8 = 0;
@@ -178,7 +169,7 @@ fn put_model(out: &mut Vec<u8>, model: &EncoderModel) {
         }
         EncoderModel::Tokens(ref record) => {
             out.push(TOKENS);
-            put_bytes(out, record);
+            write_prefixed(out, record);
         }
     }
 }
@@ -195,9 +186,7 @@ fn version_number(version: KlauspostVersion) -> u8 {
 }
 
 /// Reads the values of a recipe.
-pub(crate) struct RecipeReader<'a> {
-    bytes: &'a [u8],
-}
+pub(crate) struct RecipeReader<'a>(Cursor<'a>);
 
 impl<'a> RecipeReader<'a> {
     pub(crate) fn new(bytes: &'a [u8], limits: RecipeLimits) -> Result<Self, RecipeError> {
@@ -206,15 +195,12 @@ impl<'a> RecipeReader<'a> {
         if found > expected {
             return Err(RecipeError::Limit { value, expected, found });
         }
-        Ok(Self { bytes })
+        Ok(Self(Cursor::new(bytes)))
     }
 
     /// Checks that no bytes are left.
     pub(crate) fn finish(&self) -> Result<(), RecipeError> {
-        match self.bytes.len() as u64 {
-            0 => Ok(()),
-            found_bytes => Err(RecipeError::Trailing { found_bytes }),
-        }
+        self.0.finish().map_err(of_wire)
     }
 
     /// Reads members and tail.
@@ -246,34 +232,16 @@ impl<'a> RecipeReader<'a> {
     }
 
     pub(crate) fn byte(&mut self) -> Result<u8, RecipeError> {
-        Ok(self.take(1)?[0])
+        self.0.u8().map_err(of_wire)
     }
 
     pub(crate) fn number(&mut self) -> Result<u64, RecipeError> {
-        let mut number = 0;
-        for shift in (0..63).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-        Err(RecipeError::Limit { value: "a number", expected: u64::MAX >> 1, found: u64::MAX })
+        self.0.varint_any_form().map_err(of_wire)
     }
 
     fn bytes(&mut self) -> Result<&'a [u8], RecipeError> {
         let count = self.number()?;
-        self.take(count)
-    }
-
-    fn take(&mut self, count: u64) -> Result<&'a [u8], RecipeError> {
-        let split = usize::try_from(count).ok().and_then(|at| self.bytes.split_at_checked(at));
-        let Some((bytes, rest)) = split else {
-            let found_bytes = self.bytes.len() as u64;
-            return Err(RecipeError::Truncated { expected_bytes: count, found_bytes });
-        };
-        self.bytes = rest;
-        Ok(bytes)
+        self.0.take(count).map_err(of_wire)
     }
 
     fn version(&mut self) -> Result<KlauspostVersion, RecipeError> {
@@ -327,6 +295,19 @@ impl<'a> RecipeReader<'a> {
             _ => return Err(unknown("model")),
         };
         if model.exists() { Ok(model) } else { Err(unknown("parameter of model")) }
+    }
+}
+
+/// Maps a fault in the bytes to the error of recipes.
+fn of_wire(error: WireError) -> RecipeError {
+    match error {
+        WireError::Truncated { needed, left, .. } => {
+            RecipeError::Truncated { expected_bytes: needed, found_bytes: left }
+        }
+        WireError::TrailingBytes { left, .. } => RecipeError::Trailing { found_bytes: left },
+        WireError::Overlong { .. } | WireError::OutOfRange { .. } => {
+            RecipeError::Limit { value: "a number", expected: u64::MAX >> 1, found: u64::MAX }
+        }
     }
 }
 

@@ -108,6 +108,20 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Reads an unsigned integer in any form; see [`varint::read_any_form`].
+    #[inline]
+    pub fn varint_any_form(&mut self) -> Result<u64, WireError> {
+        if let Some((value, len)) = varint::read_any_form(self.rest()) {
+            self.at += len;
+            return Ok(value);
+        }
+        let most = varint::MAX_ANY_FORM_BYTES as u64;
+        if self.left() < most {
+            return Err(self.truncated(self.left() + 1));
+        }
+        Err(WireError::Overlong { at: self.at(), most, found: most + 1 })
+    }
+
     /// Reads a signed integer of variable length.
     #[inline]
     pub fn signed(&mut self) -> Result<i64, WireError> {
@@ -222,6 +236,16 @@ mod tests {
         assert_eq!(error(&[0xff; 10]), overlong(10, 11));
         assert_eq!(error(&[0xff; 9]), WireError::Truncated { at: 0, needed: 10, left: 9 });
         assert_eq!(overlong(1, 2).to_string(), "offset 0: an integer takes 2 bytes, should take 1");
+    }
+
+    #[test]
+    fn an_integer_in_any_form_has_at_most_nine_bytes() {
+        let mut cursor = Cursor::new(&[0x80, 0x80, 0, 5]);
+        assert_eq!((cursor.varint_any_form(), cursor.at()), (Ok(0), 3));
+        assert_eq!((cursor.varint_any_form(), cursor.at()), (Ok(5), 4));
+        let error = |bytes: &[u8]| Cursor::new(bytes).varint_any_form().unwrap_err();
+        assert_eq!(error(&[0x80; 8]), WireError::Truncated { at: 0, needed: 9, left: 8 });
+        assert_eq!(error(&[0x80; 9]), WireError::Overlong { at: 0, most: 9, found: 10 });
     }
 
     #[test]

@@ -59,6 +59,22 @@ pub fn read(bytes: &[u8]) -> Option<(u64, usize)> {
     None
 }
 
+/// Reads an integer of at most nine bytes from the front of `bytes`, in any form.
+///
+/// It accepts forms longer than the shortest, as the envelope recipes of imgdelta do. New formats
+/// use [`read`].
+#[inline]
+pub fn read_any_form(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut value = 0;
+    for (place, &byte) in bytes.iter().enumerate().take(MAX_ANY_FORM_BYTES) {
+        value |= u64::from(byte & 0x7f) << (7 * place);
+        if byte < 0x80 {
+            return Some((value, place + 1));
+        }
+    }
+    None
+}
+
 /// Takes an integer off the front of `input`; leaves `input` as it is where [`read`] finds none.
 #[inline]
 pub fn take(input: &mut &[u8]) -> Option<u64> {
@@ -81,6 +97,9 @@ pub const fn unzigzag(value: u64) -> i64 {
 
 /// Most bytes of an integer: 64 bits at seven a byte.
 pub const MAX_BYTES: usize = 10;
+
+/// Most bytes of an integer in any form: 63 bits at seven a byte.
+pub const MAX_ANY_FORM_BYTES: usize = 9;
 
 #[cfg(test)]
 mod tests {
@@ -109,6 +128,21 @@ mod tests {
         }
         let most = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
         assert_eq!(read(&most), Some((u64::MAX, 10)));
+    }
+
+    #[test]
+    fn any_form_is_read_up_to_nine_bytes() {
+        assert_eq!(read_any_form(&[0x80, 0]), Some((0, 2)));
+        assert_eq!(read_any_form(&[0xAC, 2, 7]), Some((300, 2)));
+        let nine = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 1];
+        assert_eq!(read_any_form(&nine), Some((u64::MAX >> 1, 9)));
+        assert_eq!(
+            read_any_form(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0]),
+            Some((0, 9))
+        );
+        for bytes in [&[][..], &[0x80], &[0xff; 9], &[0xff; 20]] {
+            assert_eq!(read_any_form(bytes), None, "{bytes:?}");
+        }
     }
 
     #[test]

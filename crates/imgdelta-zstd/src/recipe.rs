@@ -7,6 +7,7 @@ use crate::error::RecipeError;
 use crate::klauspost::{KlauspostLevel, KlauspostVersion};
 use crate::libzstd::LibzstdCall;
 use crate::model::EncoderModel;
+use imgdelta_wire::{Cursor, WireError, varint};
 
 /// The data that remakes a compressed stream from its plain bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,25 +76,25 @@ impl Recipe {
             EncoderModel::Libzstd(call) => {
                 out.push(LIBZSTD_1_5_7);
                 // Zigzag: small numbers of both signs take one byte.
-                put_number(&mut out, u64::from((call.level << 1 ^ call.level >> 31) as u32));
+                varint::write(&mut out, u64::from((call.level << 1 ^ call.level >> 31) as u32));
                 out.push(u8::from(call.jobs) | u8::from(call.ends_with_data) << 1);
             }
         }
-        put_number(&mut out, self.parts.len() as u64);
+        varint::write(&mut out, self.parts.len() as u64);
         for part in &self.parts {
             match part {
                 RecipePart::Literal(bytes) => {
                     out.push(LITERAL);
-                    put_bytes(&mut out, bytes);
+                    varint::write_prefixed(&mut out, bytes);
                 }
                 RecipePart::Frame(frame) => {
                     out.push(FRAME);
-                    put_bytes(&mut out, &frame.header);
-                    put_number(&mut out, frame.plain_bytes);
-                    put_number(&mut out, frame.cuts.len() as u64);
+                    varint::write_prefixed(&mut out, &frame.header);
+                    varint::write(&mut out, frame.plain_bytes);
+                    varint::write(&mut out, frame.cuts.len() as u64);
                     let mut before = 0;
                     for &cut in &frame.cuts {
-                        put_number(&mut out, cut.wrapping_sub(before));
+                        varint::write(&mut out, cut.wrapping_sub(before));
                         before = cut;
                     }
                 }
@@ -142,19 +143,6 @@ pub(crate) fn plain_bytes(parts: &[RecipePart]) -> u64 {
     })
 }
 
-fn put_number(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_number(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
 /// Returns the number of a version in the byte form. A number is never reused.
 fn version_number(version: KlauspostVersion) -> u8 {
     match version {
@@ -181,9 +169,7 @@ fn unknown(value: &'static str, found: u8) -> RecipeError {
 }
 
 /// Reads the values of a recipe.
-struct RecipeReader<'a> {
-    bytes: &'a [u8],
-}
+struct RecipeReader<'a>(Cursor<'a>);
 
 impl<'a> RecipeReader<'a> {
     fn new(bytes: &'a [u8], limits: RecipeLimits) -> Result<Self, RecipeError> {
@@ -192,46 +178,25 @@ impl<'a> RecipeReader<'a> {
         if found > expected {
             return Err(RecipeError::Limit { value, expected, found });
         }
-        Ok(Self { bytes })
+        Ok(Self(Cursor::new(bytes)))
     }
 
     /// Checks that no bytes are left.
     fn finish(&self) -> Result<(), RecipeError> {
-        match self.bytes.len() as u64 {
-            0 => Ok(()),
-            found_bytes => Err(RecipeError::Trailing { found_bytes }),
-        }
+        self.0.finish().map_err(of_wire)
     }
 
     fn byte(&mut self) -> Result<u8, RecipeError> {
-        Ok(self.take(1)?[0])
+        self.0.u8().map_err(of_wire)
     }
 
     fn number(&mut self) -> Result<u64, RecipeError> {
-        let mut number = 0;
-        for shift in (0..63).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-        Err(RecipeError::Limit { value: "a number", expected: u64::MAX >> 1, found: u64::MAX })
+        self.0.varint_any_form().map_err(of_wire)
     }
 
     fn bytes(&mut self) -> Result<&'a [u8], RecipeError> {
         let count = self.number()?;
-        self.take(count)
-    }
-
-    fn take(&mut self, count: u64) -> Result<&'a [u8], RecipeError> {
-        let split = usize::try_from(count).ok().and_then(|at| self.bytes.split_at_checked(at));
-        let Some((bytes, rest)) = split else {
-            let found_bytes = self.bytes.len() as u64;
-            return Err(RecipeError::Truncated { expected_bytes: count, found_bytes });
-        };
-        self.bytes = rest;
-        Ok(bytes)
+        self.0.take(count).map_err(of_wire)
     }
 
     fn model(&mut self) -> Result<EncoderModel, RecipeError> {
@@ -285,6 +250,19 @@ impl<'a> RecipeReader<'a> {
             cuts.push(cut);
         }
         Ok(FrameRecipe { header, plain_bytes, cuts })
+    }
+}
+
+/// Maps a fault in the bytes to the error of recipes.
+fn of_wire(error: WireError) -> RecipeError {
+    match error {
+        WireError::Truncated { needed, left, .. } => {
+            RecipeError::Truncated { expected_bytes: needed, found_bytes: left }
+        }
+        WireError::TrailingBytes { left, .. } => RecipeError::Trailing { found_bytes: left },
+        WireError::Overlong { .. } | WireError::OutOfRange { .. } => {
+            RecipeError::Limit { value: "a number", expected: u64::MAX >> 1, found: u64::MAX }
+        }
     }
 }
 
