@@ -64,8 +64,7 @@ impl Session {
 
     /// Reads two images and decides how each layer of the new one is made from the old one.
     pub fn plan(&self, old: &Reference, new: &Reference, options: &CreateOptions) -> Result<Plan> {
-        let images = self.open_pair(old, new)?;
-        ImagePair::read(images, &SurveyOptions::default(), &self.context)?.plan(options)
+        self.read_pair(self.open_pair(old, new)?, &DiffOptions::default())?.plan(options)
     }
 
     /// Makes a delta from one image to another, proves it by applying it, and saves it at `path`.
@@ -78,7 +77,10 @@ impl Session {
         path: impl AsRef<Path>,
     ) -> Result<SavedDelta> {
         check_destination(path.as_ref())?;
-        self.plan(old, new, &CreateOptions::default())?.encode()?.prove()?.save(path)
+        // Nobody asks for the cost, so that package databases need not be read.
+        let images = self.open_pair(old, new)?;
+        let pair = ImagePair::read(images, &SurveyOptions::default(), &self.context)?;
+        pair.plan(&CreateOptions::default())?.encode()?.prove()?.save(path)
     }
 
     fn survey_options(&self, options: &DiffOptions) -> Result<SurveyOptions> {
