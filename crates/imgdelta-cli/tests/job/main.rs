@@ -64,6 +64,7 @@ fn a_push_makes_a_delta_and_sigterm_ends_in_good_order() {
     // docker-registry also notified the job of its own pushes; they started no scan.
     let id = serving.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    wait_until("the end of the service", WAIT_LIMIT, || serving.0.try_wait().unwrap().is_some());
     assert_eq!(serving.0.wait().unwrap().code(), Some(0));
     let log = fs::read_to_string(registry.dir().join("log")).unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

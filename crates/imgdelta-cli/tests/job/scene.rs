@@ -198,7 +198,9 @@ struct Answer {
 
 impl Line {
     fn open(port: u16) -> Self {
-        Self(TcpStream::connect(("127.0.0.1", port)).unwrap())
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(WAIT_LIMIT)).unwrap();
+        Self(stream)
     }
 
     fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
