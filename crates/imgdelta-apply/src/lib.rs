@@ -2,7 +2,7 @@
 //!
 //! Never makes a delta and never compares images.
 
-pub mod apply;
 pub mod delta;
 pub mod inspect;
+pub mod rebuild;
 pub mod sink;

@@ -1,30 +1,30 @@
-//! A layer's stream on its way out: compressed as the target was, hashed, proven, written.
+//! A layer's stream, compressed as the target was, verified and written.
+//! Never knows the source of the bytes.
 //!
-//! Gathers small pieces into one buffer, so that hashing and writing see large ones. The blob's digest
-//! proves the stream as well, which is not hashed for itself: that would be a fifth of the time.
-//! Hashing is this thread's; what compresses hands its work to others. Knows nothing of where the
-//! bytes come from.
+//! One buffer collects small pieces, so that hashing and writing see large ones. The stream is not
+//! hashed by itself, which would take a fifth of the time: the blob's digest verifies it as well.
+//! The calling thread hashes; compression may use other workers.
 
-use super::plan::Job;
+use super::plan::BlobJob;
 use crate::{delta::StreamName, sink::BlobWriter};
 use imgdelta_core::{
     Difference, Error, Result, error::Cause, progress::Progress, verify::BlobCheck,
 };
 use imgdelta_layer::remake::Remake;
 
-/// Takes a stream's bytes in order.
-pub(super) trait Taker {
+/// A receiver of a stream's bytes, in order.
+pub(super) trait ByteSink {
     /// Takes the next bytes.
     fn push(&mut self, bytes: &[u8]) -> Result<()>;
 
-    /// Takes that many bytes from `read`, which fills one piece after another, told how many bytes
-    /// came before it.
-    fn fill(&mut self, bytes: u64, read: &mut Read<'_>) -> Result<()>;
+    /// Takes `bytes` bytes from `read`, which fills one piece after another.
+    fn fill(&mut self, bytes: u64, read: &mut ReadAtOffset<'_>) -> Result<()>;
 }
 
-pub(super) type Read<'a> = dyn FnMut(u64, &mut [u8]) -> Result<()> + 'a;
+/// Fills a buffer with the bytes from an offset on.
+pub(super) type ReadAtOffset<'a> = dyn FnMut(u64, &mut [u8]) -> Result<()> + 'a;
 
-pub(super) struct Output<'a> {
+pub(super) struct LayerOutput<'a> {
     stream: StreamName,
     seen_bytes: u64,
     remake: Option<Box<dyn Remake + 'a>>,
@@ -35,10 +35,10 @@ pub(super) struct Output<'a> {
     buffer: Vec<u8>,
 }
 
-impl<'a> Output<'a> {
-    /// Begins a blob. `remake` does what the job's wrapping says, if the stream is compressed.
+impl<'a> LayerOutput<'a> {
+    /// Begins a blob. `remake` compresses the stream; without it, the blob is the stream.
     pub(super) fn new(
-        job: &Job,
+        job: &BlobJob,
         remake: Option<Box<dyn Remake + 'a>>,
         writer: Box<dyn BlobWriter + 'a>,
         progress: &'a dyn Progress,
@@ -55,7 +55,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Ends the stream: compares its length, and the blob with its digest, and shows the blob.
+    /// Ends the stream: compares length and digest, then makes the blob visible.
     pub(super) fn finish(mut self) -> Result<()> {
         self.flush()?;
         if let Some(mut remake) = self.remake.take() {
@@ -75,7 +75,7 @@ impl<'a> Output<'a> {
         self.writer.finish(self.check.finish()?)
     }
 
-    /// Returns how much may be added, making room if there is none.
+    /// Returns the free bytes of the buffer, after emptying a full one.
     fn room(&mut self) -> Result<usize> {
         if self.buffer.len() == BUFFER_BYTES {
             self.flush()?;
@@ -108,7 +108,7 @@ impl<'a> Output<'a> {
     }
 }
 
-impl Taker for Output<'_> {
+impl ByteSink for LayerOutput<'_> {
     fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             let (now, later) = bytes.split_at(bytes.len().min(self.room()?));
@@ -118,7 +118,7 @@ impl Taker for Output<'_> {
         Ok(())
     }
 
-    fn fill(&mut self, bytes: u64, read: &mut Read<'_>) -> Result<()> {
+    fn fill(&mut self, bytes: u64, read: &mut ReadAtOffset<'_>) -> Result<()> {
         let mut done = 0;
         while done < bytes {
             let rest = usize::try_from(bytes - done).unwrap_or(usize::MAX);
@@ -132,5 +132,5 @@ impl Taker for Output<'_> {
     }
 }
 
-/// Half a core's second-level cache; hashing and writing gain nothing from more.
+/// Half of a core's second-level cache; hashing and writing gain nothing from more.
 pub(super) const BUFFER_BYTES: usize = 256 << 10;

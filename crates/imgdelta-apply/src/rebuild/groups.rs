@@ -1,11 +1,11 @@
-//! Groups decoded side by side into the scratch files of their recipes, then archives closed.
+//! Groups decoded in parallel into the scratch files of their recipes.
+//! Never verifies the result: the digest of the finished layer does that.
 //!
-//! Each takes its share of a memory budget before it begins. What comes out is not trusted: the
-//! digest of the stream is compared when the layer is put together.
+//! Each group takes its share of a memory budget before it begins.
 
 use super::{
-    nested,
-    table::{Placed, Prepared},
+    close,
+    table::{PayloadTable, PlacedMember},
 };
 use imgdelta_codec::pack;
 use imgdelta_codec::{CodecError, GroupDecoder, GroupLimits};
@@ -17,47 +17,47 @@ use imgdelta_core::{
 };
 use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap};
 
-/// Decodes all groups, the largest first, and closes the archives made of what they give.
-pub(super) fn all(recipes: &BTreeMap<u32, Prepared>, context: &Context) -> Result<()> {
+/// Decodes all groups, the largest first; then closes the archives that contain the results.
+pub(super) fn decode_all(recipes: &BTreeMap<u32, PayloadTable>, context: &Context) -> Result<()> {
     let mut works = Vec::new();
-    for prepared in recipes.values() {
-        for (ordinal, group) in prepared.recipe.groups.iter().enumerate() {
+    for table in recipes.values() {
+        for (ordinal, group) in table.recipe.groups.iter().enumerate() {
             let mut target_bytes = 0_u64;
             for member in &group.members {
-                target_bytes = target_bytes.saturating_add(prepared.placed(member)?.bytes);
+                target_bytes = target_bytes.saturating_add(table.place_member(member)?.bytes);
             }
-            works.push((target_bytes, prepared, ordinal));
+            works.push((target_bytes, table, ordinal));
         }
     }
     works.sort_by_key(|(target_bytes, ..)| Reverse(*target_bytes));
-    let closed = recipes.values().flat_map(|prepared| {
-        prepared.closings.iter().map(|closing| prepared.payloads[closing.payload].bytes)
+    let closed = recipes.values().flat_map(|table| {
+        table.archives.iter().map(|closing| table.payloads[closing.payload].bytes)
     });
     let total = works.iter().map(|(bytes, ..)| *bytes).chain(closed).fold(0, u64::saturating_add);
     let progress = &*context.progress;
     progress.begin(Stage::Rebuilding, total);
     let budget = Budget::new(context.memory_bytes.unwrap_or(MEMORY_BYTES));
-    context.workers.map(works, |(_, prepared, ordinal)| {
-        let group = Group { prepared, ordinal, limits: &context.limits };
+    context.workers.map(works, |(_, table, ordinal)| {
+        let group = GroupDecoding { table, ordinal, limits: &context.limits };
         group.decode(&budget, progress)
     })?;
-    nested::close_all(recipes, context)
+    close::close_all(recipes, context)
 }
 
-struct Group<'a> {
-    prepared: &'a Prepared,
+struct GroupDecoding<'a> {
+    table: &'a PayloadTable,
     ordinal: usize,
     limits: &'a Limits,
 }
 
-impl Group<'_> {
+impl GroupDecoding<'_> {
     fn decode(&self, budget: &Budget, progress: &dyn Progress) -> Result<()> {
         progress.check()?;
-        let prepared = self.prepared;
-        let members = &prepared.recipe.groups[self.ordinal].members;
-        let placed: Vec<Placed<'_>> =
-            members.iter().map(|member| prepared.placed(member)).collect::<Result<_>>()?;
-        let packed = prepared.recipe.group(self.ordinal)?;
+        let table = self.table;
+        let members = &table.recipe.groups[self.ordinal].members;
+        let placed: Vec<PlacedMember<'_>> =
+            members.iter().map(|member| table.place_member(member)).collect::<Result<_>>()?;
+        let packed = table.recipe.group(self.ordinal)?;
         let _share = budget.take(self.cost(&placed, &packed)?);
         let limits = GroupLimits::default().stream_bytes(self.limits.group_bytes);
         let wrong = |error: CodecError| self.wrong(&error);
@@ -70,7 +70,7 @@ impl Group<'_> {
             target.clear();
             target.resize(bytes, 0);
             decoder.member(&self.base(&placed)?, &mut target).map_err(wrong)?;
-            if let Some(file) = &prepared.scratch {
+            if let Some(file) = &table.scratch {
                 write_all_at(file, &target, placed.offset).map_err(Error::io(SCRATCH))?;
             }
             progress.advance(placed.bytes);
@@ -78,9 +78,8 @@ impl Group<'_> {
         decoder.finish().map_err(wrong)
     }
 
-    /// Memory at the worst member: its target, what its base needs for views or as a copy, and the
-    /// group's streams.
-    fn cost(&self, placed: &[Placed<'_>], packed: &[u8]) -> Result<u64> {
+    /// Returns the memory that the largest member needs: its target, its base, the group's streams.
+    fn cost(&self, placed: &[PlacedMember<'_>], packed: &[u8]) -> Result<u64> {
         let (mut target_bytes, mut base_bytes) = (0, 0);
         for placed in placed {
             let mut bytes = 0_u64;
@@ -93,10 +92,10 @@ impl Group<'_> {
             let ceiling = self.limits.ceiling(LimitName::MemberBytes);
             ceiling.admit(bytes, "base bytes of a member", self.place())?;
             ceiling.admit(placed.bytes, "bytes of a member", self.place())?;
-            let is_copied = parts > 1 || !self.prepared.space.is_mapped();
+            let is_copied = parts > 1 || !self.table.space.is_mapped();
             let copy = if is_copied { bytes } else { 0 };
-            // 12 bytes for each field that refers to something, which one in twenty bytes is; and what
-            // literals were packed against, at most the base.
+            // One byte in twenty is a reference, which takes 12 bytes; and literals were packed
+            // against at most the base.
             let views = bytes / 5 * 8;
             base_bytes = base_bytes.max(copy.saturating_add(views));
             target_bytes = target_bytes.max(placed.bytes);
@@ -107,12 +106,12 @@ impl Group<'_> {
         Ok(target_bytes.saturating_add(base_bytes).saturating_add(streams))
     }
 
-    /// Checks a range of the base, before it costs anything.
+    /// Checks a range of the base before memory is taken for it.
     fn admitted(&self, range: Option<(u64, u64)>) -> Result<(u64, u64)> {
         let Some((address, bytes)) = range else {
             return Err(Error::bad_input(self.place(), "a member's own base, but it has none"));
         };
-        let end = self.prepared.space.bytes();
+        let end = self.table.space.bytes();
         if address.checked_add(bytes).is_none_or(|past| past > end) {
             let what =
                 format!("a member's base: {bytes} bytes from {address}, the base ends at {end}");
@@ -121,11 +120,11 @@ impl Group<'_> {
         Ok((address, bytes))
     }
 
-    fn base<'b>(&'b self, placed: &Placed<'_>) -> Result<Cow<'b, [u8]>> {
+    fn base<'b>(&'b self, placed: &PlacedMember<'_>) -> Result<Cow<'b, [u8]>> {
         let mut base = Cow::Borrowed(&[][..]);
         for range in placed.base() {
             let (address, bytes) = self.admitted(range)?;
-            let part = self.prepared.space.slice(address, bytes)?;
+            let part = self.table.space.slice(address, bytes)?;
             if base.is_empty() {
                 base = part;
             } else {
@@ -145,12 +144,13 @@ impl Group<'_> {
     }
 
     fn place(&self) -> String {
-        format!("{}, group {}", self.prepared.place, self.ordinal)
+        format!("{}, group {}", self.table.place, self.ordinal)
     }
 }
 
-/// Memory for groups that are being decoded, unless the caller sets another amount. A group that
-/// needs more is decoded alone.
+/// Memory for groups that are being decoded, unless the caller sets another amount.
+///
+/// A group that needs more is decoded alone.
 const MEMORY_BYTES: u64 = 128 << 20;
 
 const SCRATCH: &str = "scratch file of rebuilt payloads";

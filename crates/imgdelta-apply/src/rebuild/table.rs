@@ -1,97 +1,117 @@
-//! A recipe made ready: how long each payload is and where its bytes will lie.
+//! The payloads of one recipe, each with its length and the place of its bytes.
+//! Never decodes or copies a payload.
 //!
-//! All that a recipe can lie about is held against the lengths that its headers tell: ranges
-//! inside the base, windows that cover their payload exactly once, the length of the whole. Copies
-//! no payload and decodes none.
+//! A recipe's claims are checked here against the lengths that its headers state: ranges lie inside
+//! the base, windows cover their payload exactly once, archives are not made of themselves, and the
+//! total is the length of the target.
 
-use super::nested::{self, Closing, Part};
-use crate::delta::{BaseSource, GroupMember, PayloadOrigin, Recipe, StoredRecipe};
+use super::{
+    open::{self, BasePart},
+    order,
+};
+use crate::delta::{ArchiveKind, BaseSource, GroupMember, PayloadOrigin, Recipe, StoredRecipe};
 use imgdelta_core::{Context, Error, LimitName, Limits, Result, progress::Progress};
-use imgdelta_image::volume::{AddressSpace, Volume};
+use imgdelta_image::{
+    store::source::ReadAt,
+    volume::{AddressSpace, Volume},
+};
 use imgdelta_layer::headers::HeaderReader;
-use std::fs::File;
+use std::{fs::File, ops::Range};
 
 #[derive(Debug)]
-pub(super) struct Prepared {
+pub(super) struct PayloadTable {
     pub recipe: StoredRecipe,
-    /// How errors name it.
+    /// Name of the recipe in errors.
     pub place: String,
-    /// The sources, and the opened archives' parts behind them.
+    /// The sources, followed by the parts of the opened archives.
     pub space: AddressSpace,
-    parts: Vec<Part>,
-    /// Those of the stream, then the inner ones.
+    parts: Vec<BasePart>,
+    /// Payloads of the stream, then inner payloads.
     pub payloads: Vec<Payload>,
-    /// How many are the stream's.
+    /// Number of payloads of the stream.
     pub outer: usize,
-    /// Of each inner payload what a base archive tells of it, if it is copied as stored there.
-    pub told: Vec<Option<(u32, u64)>>,
-    /// Those that groups make, in order.
-    pub rebuilt: Vec<Rebuilt>,
-    /// Holds the rebuilt payloads, one after another; none if there are none.
+    /// For each inner payload that is copied in compressed form, the checksum and length that the
+    /// base archive states for its content.
+    pub stated: Vec<Option<(u32, u64)>>,
+    /// Payloads that groups make, in order.
+    rebuilt: Vec<RebuiltPayload>,
+    /// File of the rebuilt payloads, one after another; none if there are none.
     pub scratch: Option<File>,
-    /// The target's archives, in the order of their payloads.
-    pub closings: Vec<Closing>,
-    /// Holds them, one after another; none if there are none.
-    pub closed: Option<File>,
-    /// How inner payloads are compressed.
+    /// Archives of the target, in the order of their payloads.
+    pub archives: Vec<TargetArchive>,
+    /// File of these archives, one after another; none if there are none.
+    archive_file: Option<File>,
+    /// Compressions of inner payloads.
     pub compressions: Vec<imgdelta_deflate::Recipe>,
 }
 
-/// What a recipe takes from.
+/// The base bytes of a recipe: its sources and opened archives.
 #[derive(Debug)]
-pub(super) struct Base {
+pub(super) struct RecipeBase {
     space: AddressSpace,
-    parts: Vec<Part>,
+    parts: Vec<BasePart>,
 }
 
 /// A payload of the stream, or of an archive in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Payload {
     pub bytes: u64,
-    pub lies: Lies,
+    pub source: PayloadSource,
 }
 
-/// Where a payload's bytes are found once all groups are decoded.
+/// Place of a payload's bytes, valid after all groups are decoded and all archives closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lies {
-    /// At this address of the base.
+pub(super) enum PayloadSource {
+    /// An address of the base.
     Base(u64),
-    /// At this offset of the scratch file.
+    /// An offset in the file of rebuilt payloads.
     Scratch(u64),
-    /// At this offset of the file of closed archives.
-    Closed(u64),
+    /// A target archive, by its ordinal.
+    Archive(u32),
 }
 
 /// A payload that members of groups make.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rebuilt {
+struct RebuiltPayload {
     payload: u32,
     bytes: u64,
-    /// Where in the scratch file it begins.
+    /// Its first byte in the file of rebuilt payloads.
     offset: u64,
-    /// The payload of the base entry that its header was written against.
+    /// Payload of the base entry that its header was written against.
     own: Option<(u64, u64)>,
 }
 
-/// How far the files of what is made are filled, and how deep the next archive lies.
-#[derive(Clone, Copy, Debug, Default)]
-struct Ends {
-    scratch_bytes: u64,
-    closed_bytes: u64,
-    depth: u32,
+/// An archive of the target.
+#[derive(Clone, Debug)]
+pub(super) struct TargetArchive {
+    pub kind: ArchiveKind,
+    /// The payload that it is.
+    pub payload: usize,
+    /// The payloads that it is made of.
+    pub inner: Range<usize>,
+    /// Its first byte in the file of archives.
+    pub offset: u64,
+    /// Above the ranks of all archives that it is made of.
+    pub rank: u32,
 }
 
-/// A member with its place.
+/// Lengths of the files of rebuilt payloads and of archives, so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct FileEnds {
+    scratch_bytes: u64,
+    archive_bytes: u64,
+}
+
+/// A member with its place in the file of rebuilt payloads.
 #[derive(Clone, Debug)]
-pub(super) struct Placed<'a> {
+pub(super) struct PlacedMember<'a> {
     pub member: &'a GroupMember,
-    /// Where in the scratch file it begins.
     pub offset: u64,
     pub bytes: u64,
     own: Option<(u64, u64)>,
 }
 
-impl Placed<'_> {
+impl PlacedMember<'_> {
     /// Returns the ranges of the address space that make the member's base.
     pub(super) fn base(&self) -> impl Iterator<Item = Option<(u64, u64)>> {
         self.member.sources.iter().map(|source| match *source {
@@ -101,94 +121,119 @@ impl Placed<'_> {
     }
 }
 
-impl Prepared {
-    /// Lays out the base of `recipe`, its archives opened.
-    pub(super) fn open(
+impl PayloadTable {
+    /// Lays out the base of `recipe` and opens its archives.
+    pub(super) fn open_base(
         recipe: &Recipe,
         place: &str,
         volume: &Volume,
         context: &Context,
-    ) -> Result<Base> {
+    ) -> Result<RecipeBase> {
         let mut space = AddressSpace::new(volume, &recipe.sources)?;
         let limits = &context.limits;
         limits.admit(LimitName::LayerBytes, recipe.target.bytes, "uncompressed size", place)?;
         admit_expansion(limits, space.bytes(), recipe.nested.plain_bytes(), place)?;
-        let parts = nested::open(&mut space, recipe, place, context)?;
-        Ok(Base { space, parts })
+        let parts = open::open(&mut space, recipe, place, context)?;
+        Ok(RecipeBase { space, parts })
     }
 
     pub(super) fn new(
         recipe: StoredRecipe,
         place: String,
-        base: Base,
+        base: RecipeBase,
         context: &Context,
     ) -> Result<Self> {
-        let Base { space, parts } = base;
+        let RecipeBase { space, parts } = base;
         let compressions = compressions(&recipe, &place)?;
-        let mut prepared = Self {
+        let mut table = Self {
             recipe,
             place,
             space,
             parts,
             payloads: Vec::new(),
             outer: 0,
-            told: Vec::new(),
+            stated: Vec::new(),
             rebuilt: Vec::new(),
             scratch: None,
-            closings: Vec::new(),
-            closed: None,
+            archives: Vec::new(),
+            archive_file: None,
             compressions,
         };
-        prepared.measure(&context.limits, &*context.progress)?;
-        prepared.check_cover()?;
-        if !prepared.rebuilt.is_empty() {
-            prepared.scratch = Some(context.scratch.file()?);
+        table.locate_all(&context.limits, &*context.progress)?;
+        table.check_cover()?;
+        table.rank_archives()?;
+        if !table.rebuilt.is_empty() {
+            table.scratch = Some(context.scratch.file()?);
         }
-        if !prepared.closings.is_empty() {
-            prepared.closed = Some(context.scratch.file()?);
+        if !table.archives.is_empty() {
+            table.archive_file = Some(context.scratch.file()?);
         }
-        Ok(prepared)
+        Ok(table)
     }
 
-    /// Finds a member's place.
-    pub(super) fn placed<'a>(&self, member: &'a GroupMember) -> Result<Placed<'a>> {
+    /// Returns a member with its place.
+    pub(super) fn place_member<'a>(&self, member: &'a GroupMember) -> Result<PlacedMember<'a>> {
         let found = self.rebuilt.binary_search_by_key(&member.payload, |rebuilt| rebuilt.payload);
         let Ok(at) = found else {
             let what = format!("a member makes payload {}, which is not rebuilt", member.payload);
-            return Err(self.wrong(what));
+            return Err(self.invalid(what));
         };
-        let Rebuilt { bytes: whole, offset, own, .. } = self.rebuilt[at];
+        let RebuiltPayload { bytes: whole, offset, own, .. } = self.rebuilt[at];
         let (start, bytes) = member.window.map_or((0, whole), |part| (part.offset, part.bytes));
         if start.checked_add(bytes).is_none_or(|end| end > whole) {
             let what = format!(
                 "a window of {bytes} bytes from {start} leaves payload {} of {whole}",
                 member.payload
             );
-            return Err(self.wrong(what));
+            return Err(self.invalid(what));
         }
-        Ok(Placed { member, offset: offset + start, bytes, own })
+        Ok(PlacedMember { member, offset: offset + start, bytes, own })
     }
 
-    pub(super) fn wrong(&self, what: impl std::fmt::Display) -> Error {
+    /// Fills `buffer` with bytes of a payload, from `at` on.
+    pub(super) fn read_exact_at(
+        &self,
+        source: PayloadSource,
+        at: u64,
+        buffer: &mut [u8],
+    ) -> Result<()> {
+        let (file, offset) = match source {
+            PayloadSource::Base(address) => return self.space.read_exact_at(address + at, buffer),
+            PayloadSource::Scratch(offset) => (self.scratch.as_ref(), offset),
+            PayloadSource::Archive(ordinal) => {
+                (self.archive_file.as_ref(), self.archives[ordinal as usize].offset)
+            }
+        };
+        let file = file.expect("created with the table if a payload lies in it");
+        file.fill_at(buffer, offset + at).map_err(Error::io(SCRATCH))
+    }
+
+    /// Returns the file that archives of the target are written to.
+    pub(super) fn archive_file(&self) -> &File {
+        self.archive_file.as_ref().expect("created with the table if there are archives")
+    }
+
+    /// Returns the error for a recipe that is not valid.
+    pub(super) fn invalid(&self, what: impl std::fmt::Display) -> Error {
         Error::bad_input(&self.place, what)
     }
 
-    /// Walks the headers for the payloads' lengths, and finds where each will lie.
-    fn measure(&mut self, limits: &Limits, progress: &dyn Progress) -> Result<()> {
+    /// Reads the headers for the payloads' lengths, and locates each payload.
+    fn locate_all(&mut self, limits: &Limits, progress: &dyn Progress) -> Result<()> {
         let target_bytes = self.recipe.target.bytes;
         let mut reader = HeaderReader::open(&self.recipe.headers, limits)?;
-        let (mut frame, mut seen_bytes, mut ends) = (Vec::new(), 0_u64, Ends::default());
+        let (mut frame, mut seen_bytes, mut ends) = (Vec::new(), 0_u64, FileEnds::default());
         loop {
             progress.check()?;
             let mut base = |address, buffer: &mut [u8]| self.space.read_exact_at(address, buffer);
             let next = reader.next(&mut base, &mut frame)?;
             let payload_bytes = next.map_or(0, |payload| payload.bytes);
-            // Never more than two lengths below 2^63, as the limit on the sum stops it at once.
+            // Two lengths below 2^63 at most, since a sum above the target's length ends the loop.
             let sum = seen_bytes.checked_add(frame.len() as u64);
             seen_bytes = sum.and_then(|sum| sum.checked_add(payload_bytes)).unwrap_or(u64::MAX);
             if seen_bytes > target_bytes {
                 let what = format!("it makes {seen_bytes} bytes or more, should be {target_bytes}");
-                return Err(self.wrong(what));
+                return Err(self.invalid(what));
             }
             let Some(payload) = next else { break };
             if payload.bytes > 0 {
@@ -197,63 +242,63 @@ impl Prepared {
         }
         if seen_bytes != target_bytes {
             let what = format!("it makes {seen_bytes} bytes, should be {target_bytes}");
-            return Err(self.wrong(what));
+            return Err(self.invalid(what));
         }
         self.outer = self.payloads.len();
         let inner = self.recipe.nested.inner_payloads();
         let (found, expected) = (self.recipe.origins.len(), self.outer as u64 + inner);
         if found as u64 != expected {
             let what = format!("{found} payloads have an origin, but there are {expected}");
-            return Err(self.wrong(what));
+            return Err(self.invalid(what));
         }
-        self.measure_inner(limits, &mut ends, progress)
+        self.locate_inner(limits, &mut ends, progress)
     }
 
-    /// Goes on with the inner payloads, of archives in their order.
-    fn measure_inner(
+    /// Locates the inner payloads, archive by archive.
+    fn locate_inner(
         &mut self,
         limits: &Limits,
-        ends: &mut Ends,
+        ends: &mut FileEnds,
         progress: &dyn Progress,
     ) -> Result<()> {
-        let told = self.recipe.nested.inner_bytes.clone();
-        let mut told = told.into_iter();
+        let stored_lengths = self.recipe.nested.inner_bytes.clone();
+        let mut stored_lengths = stored_lengths.into_iter();
         let mut at = 0;
         let mut inner_bytes = 0_u64;
-        while let Some(closing) = self.closings.get(at).copied() {
+        // Inner payloads that are archives extend the list.
+        while at < self.archives.len() {
             progress.check()?;
             let first = self.payloads.len();
-            let depth = closing.depth + 1;
-            self.closings[at].first = first;
-            for _ in 0..closing.closed.inner {
-                let ordinal = self.payloads.len();
+            let count = self.recipe.nested.closed[at].inner as usize;
+            self.archives[at].inner = first..first + count;
+            for ordinal in first..first + count {
                 let origin = self.recipe.origins[ordinal];
-                let bytes = if origin.has_stored_length() { told.next() } else { None };
-                ends.depth = depth;
+                let bytes = if origin.has_stored_length() { stored_lengths.next() } else { None };
                 self.locate(bytes, None, ends)?;
                 inner_bytes = inner_bytes.saturating_add(self.payloads[ordinal].bytes);
-                let part = match origin {
-                    PayloadOrigin::Packed(part) => self.parts[part as usize].told,
+                let stated = match origin {
+                    PayloadOrigin::Packed(part) => self.parts[part as usize].stated,
                     _ => None,
                 };
-                self.told.push(part);
+                self.stated.push(stated);
             }
             at += 1;
         }
         admit_expansion(limits, self.recipe.target.bytes, inner_bytes, &self.place)
     }
 
-    /// Places the next payload. Its length is known from the headers or told, or follows from
-    /// where it comes from.
+    /// Locates the next payload, and adds it to the table.
+    ///
+    /// `bytes` is its length if headers or recipe state it; otherwise the origin determines it.
     fn locate(
         &mut self,
         bytes: Option<u64>,
         own: Option<(u64, u64)>,
-        ends: &mut Ends,
+        ends: &mut FileEnds,
     ) -> Result<()> {
         let ordinal = self.payloads.len();
         let Some(&origin) = self.recipe.origins.get(ordinal) else {
-            return Err(self.wrong(format_args!("payload {ordinal} has no origin")));
+            return Err(self.invalid(format_args!("payload {ordinal} has no origin")));
         };
         let (address, found) = match (origin, own) {
             (PayloadOrigin::Own, own) => own.unwrap_or((0, 0)),
@@ -269,7 +314,7 @@ impl Prepared {
                     _ => {
                         let bytes = bytes.unwrap_or(0);
                         let what = format!("payload {ordinal} repeats none of its {bytes} bytes");
-                        Err(self.wrong(what))
+                        Err(self.invalid(what))
                     }
                 };
             }
@@ -277,7 +322,7 @@ impl Prepared {
                 let Some(part) = self.parts.get(part as usize) else {
                     let count = self.parts.len();
                     let what = format!("payload {ordinal} is part {part} of {count} of archives");
-                    return Err(self.wrong(what));
+                    return Err(self.invalid(what));
                 };
                 match (origin, part.stored) {
                     (PayloadOrigin::Part(_), _) => (part.address, part.bytes),
@@ -287,22 +332,28 @@ impl Prepared {
             (PayloadOrigin::Rebuilt, _) => {
                 let payload = u32::try_from(ordinal).expect("payloads are limited");
                 let (bytes, offset) = (bytes.unwrap_or(0), ends.scratch_bytes);
-                self.rebuilt.push(Rebuilt { payload, bytes, offset, own });
-                // The sum of told lengths is bounded: all count towards the target's length, or
+                self.rebuilt.push(RebuiltPayload { payload, bytes, offset, own });
+                // The sum of stated lengths is bounded: all count towards the target's length, or
                 // towards that of inner payloads.
                 ends.scratch_bytes = offset.saturating_add(bytes);
-                self.payloads.push(Payload { bytes, lies: Lies::Scratch(offset) });
+                self.payloads.push(Payload { bytes, source: PayloadSource::Scratch(offset) });
                 return Ok(());
             }
             (PayloadOrigin::Closed, _) => {
-                let (bytes, offset) = (bytes.unwrap_or(0), ends.closed_bytes);
-                let Some(&closed) = self.recipe.nested.closed.get(self.closings.len()) else {
-                    return Err(self.wrong(format_args!("payload {ordinal} is no archive")));
+                let (bytes, offset) = (bytes.unwrap_or(0), ends.archive_bytes);
+                let Some(archive) = self.recipe.nested.closed.get(self.archives.len()) else {
+                    return Err(self.invalid(format_args!("payload {ordinal} is not an archive")));
                 };
-                let depth = ends.depth;
-                self.closings.push(Closing { closed, depth, payload: ordinal, first: 0, offset });
-                ends.closed_bytes = offset.saturating_add(bytes);
-                self.payloads.push(Payload { bytes, lies: Lies::Closed(offset) });
+                let source = u32::try_from(self.archives.len()).expect("archives are limited");
+                self.archives.push(TargetArchive {
+                    kind: archive.kind,
+                    payload: ordinal,
+                    inner: 0..0,
+                    offset,
+                    rank: 0,
+                });
+                ends.archive_bytes = offset.saturating_add(bytes);
+                self.payloads.push(Payload { bytes, source: PayloadSource::Archive(source) });
                 return Ok(());
             }
         };
@@ -311,15 +362,15 @@ impl Prepared {
             let what = format!(
                 "payload {ordinal} of {bytes} bytes should be its base entry's, of {found}"
             );
-            return Err(self.wrong(what));
+            return Err(self.invalid(what));
         }
         if address.checked_add(found).is_none_or(|end| end > self.space.bytes()) {
             let end = self.space.bytes();
             let what =
                 format!("payload {ordinal}: {found} bytes from {address}, the base ends at {end}");
-            return Err(self.wrong(what));
+            return Err(self.invalid(what));
         }
-        self.payloads.push(Payload { bytes: found, lies: Lies::Base(address) });
+        self.payloads.push(Payload { bytes: found, source: PayloadSource::Base(address) });
         Ok(())
     }
 
@@ -328,7 +379,7 @@ impl Prepared {
         let recipe: &Recipe = &self.recipe;
         let mut ranges = Vec::new();
         for member in recipe.groups.iter().flat_map(|group| &group.members) {
-            let placed = self.placed(member)?;
+            let placed = self.place_member(member)?;
             ranges.push((placed.offset, placed.bytes));
         }
         ranges.sort_unstable();
@@ -341,15 +392,38 @@ impl Prepared {
                 let before = self.rebuilt.partition_point(|rebuilt| rebuilt.offset <= at);
                 let payload = before.checked_sub(1).map_or(0, |at| self.rebuilt[at].payload);
                 let what = format!("members make part of payload {payload} {how}, should be once");
-                return Err(self.wrong(what));
+                return Err(self.invalid(what));
             }
             at += bytes;
         }
         Ok(())
     }
+
+    /// Ranks archives by those that they are made of. Repeats make an archive part of several.
+    fn rank_archives(&mut self) -> Result<()> {
+        let mut needs = Vec::new();
+        for (archive, ordinal) in self.archives.iter().zip(0..) {
+            let inner = self.payloads[archive.inner.clone()].iter();
+            needs.extend(inner.filter_map(|payload| match payload.source {
+                PayloadSource::Archive(needed) => Some((ordinal, needed)),
+                PayloadSource::Base(_) | PayloadSource::Scratch(_) => None,
+            }));
+        }
+        let ranks = order::ranks(self.archives.len(), &needs).map_err(|archive| {
+            let payload = self.archives[archive].payload;
+            let what = format!(
+                "the archive in payload {payload} is made of itself, or of an archive that is"
+            );
+            self.invalid(what)
+        })?;
+        for (archive, rank) in self.archives.iter_mut().zip(ranks) {
+            archive.rank = rank;
+        }
+        Ok(())
+    }
 }
 
-/// Refuses archives that come to more than deflate can make of what they lie in.
+/// Refuses archives that expand further than the limit for deflate.
 fn admit_expansion(limits: &Limits, packed: u64, plain: u64, place: &str) -> Result<()> {
     limits.admit(LimitName::LayerBytes, plain, "uncompressed size of archives", place)?;
     if plain <= limits.expansion_free_bytes {
@@ -359,7 +433,7 @@ fn admit_expansion(limits: &Limits, packed: u64, plain: u64, place: &str) -> Res
     limits.admit(LimitName::Expansion, expansion, "expansion factor of archives", place).map(|_| ())
 }
 
-/// Reads how inner payloads are compressed.
+/// Reads the compressions of inner payloads.
 fn compressions(recipe: &Recipe, place: &str) -> Result<Vec<imgdelta_deflate::Recipe>> {
     let read = recipe.nested.compressions.iter().map(|bytes| {
         let limits = imgdelta_deflate::RecipeLimits::default();
@@ -369,3 +443,5 @@ fn compressions(recipe: &Recipe, place: &str) -> Result<Vec<imgdelta_deflate::Re
     });
     read.collect()
 }
+
+const SCRATCH: &str = "scratch file of payloads";

@@ -1,7 +1,7 @@
-//! A plain maker of deltas, so that applying is tested by itself.
+//! A plain maker of deltas, so that tests of applying do not need `imgdelta-make`.
 //!
-//! Entries are matched by path, what changed is encoded against it; large files are made in two
-//! windows, so that those occur. Holds everything in memory.
+//! Entries are matched by path. Large files have two windows, so that windows are tested. Everything
+//! is in memory.
 
 use crate::delta::{
     BaseSource, DeltaWriter, Envelope, GroupMember, LayerBody, LayerOutline, NestedArchives,
@@ -38,7 +38,7 @@ pub(super) fn blob(image: &Image, layer: &Layer) -> Vec<u8> {
     blob
 }
 
-/// How a layer's blob is remade: any gzip can be.
+/// Finds the envelope of a blob: stored, or gzip of a known encoder.
 pub(super) fn envelope(blob: &[u8], stream: &[u8]) -> Envelope {
     if blob == stream {
         return Envelope::Stored;
@@ -47,34 +47,34 @@ pub(super) fn envelope(blob: &[u8], stream: &[u8]) -> Envelope {
     recipe.map_or(Envelope::Unmade, |recipe| Envelope::Deflate(recipe.to_bytes()))
 }
 
-struct Known {
+struct IndexedStream {
     name: StreamName,
     stream: Vec<u8>,
     index: LayerIndex,
 }
 
-fn known(diff_id: DiffId, stream: Vec<u8>) -> Known {
+fn indexed(diff_id: DiffId, stream: Vec<u8>) -> IndexedStream {
     let mut builder = IndexBuilder::new(&Limits::default(), None);
     builder.feed(&stream).unwrap();
     let index = builder.finish(diff_id).unwrap();
-    Known { name: StreamName { diff_id, bytes: stream.len() as u64 }, stream, index }
+    IndexedStream { name: StreamName { diff_id, bytes: stream.len() as u64 }, stream, index }
 }
 
 /// A delta from one image to another.
-pub(super) struct Making {
+pub(super) struct PlainMaker {
     pub outline: Outline,
     pub recipes: Vec<(Recipe, Vec<u8>)>,
     pub carried: Vec<Vec<u8>>,
 }
 
-impl Making {
+impl PlainMaker {
     pub(super) fn new(base: &Image, target: &Image) -> Self {
-        let sources: Vec<Known> =
-            base.layers.iter().map(|layer| known(layer.diff_id, stream(base, layer))).collect();
+        let sources: Vec<IndexedStream> =
+            base.layers.iter().map(|layer| indexed(layer.diff_id, stream(base, layer))).collect();
         let (mut layers, mut recipes) = (Vec::new(), Vec::<(Recipe, Vec<u8>)>::new());
         for layer in &target.layers {
             let blob_bytes = blob(target, layer);
-            let target = known(layer.diff_id, stream(target, layer));
+            let target = indexed(layer.diff_id, stream(target, layer));
             let has_blob = |known: &Layer| known.descriptor.digest == layer.descriptor.digest;
             let mut outline = LayerOutline {
                 stream_bytes: target.name.bytes,
@@ -117,7 +117,7 @@ impl Making {
     }
 }
 
-fn recipe(target: &Known, sources: &[Known]) -> (Recipe, Vec<u8>) {
+fn recipe(target: &IndexedStream, sources: &[IndexedStream]) -> (Recipe, Vec<u8>) {
     let mut by_path: HashMap<&LayerPath, (usize, usize)> = HashMap::new();
     let mut by_content: HashMap<PayloadDigest, u64> = HashMap::new();
     let mut starts = Vec::new();

@@ -1,13 +1,11 @@
-//! One layer made: from its recipe, from the base, or from the delta that carries it.
-//!
-//! Everything goes through `output` or a blob's own check; nothing here decides whether bytes are
-//! right.
+//! One layer, made from its recipe, from the base, or from a blob that the delta carries.
+//! Never verifies: `output` and the blob's own check do that.
 
 use super::{
-    Recipes,
-    output::{BUFFER_BYTES, Output, Taker},
-    plan::{Job, Wrapping},
-    table::Prepared,
+    LoadedRecipes,
+    output::{BUFFER_BYTES, ByteSink, LayerOutput},
+    plan::{BlobJob, OutputEncoding},
+    table::PayloadTable,
 };
 use crate::{
     delta::{Delta, LayerBody},
@@ -33,40 +31,42 @@ use std::{
     sync::Arc,
 };
 
-/// What layers are made with.
-pub(super) struct Maker<'a> {
+/// The inputs and tools for making layers.
+pub(super) struct LayerMaker<'a> {
     pub delta: &'a Delta,
     pub base: &'a [Image],
-    pub recipes: &'a Recipes<'a>,
+    pub recipes: &'a LoadedRecipes<'a>,
     pub limits: &'a Limits,
     pub workers: &'a Workers,
     pub progress: &'a dyn Progress,
 }
 
-impl Maker<'_> {
-    /// Makes a blob in the sink.
-    pub(super) fn make(&self, job: &Job, sink: &dyn Sink, notes: &mut Vec<Note>) -> Result<()> {
+impl LayerMaker<'_> {
+    /// Makes one blob in the sink.
+    pub(super) fn make(&self, job: &BlobJob, sink: &dyn Sink, notes: &mut Vec<Note>) -> Result<()> {
         let writer = sink.blob(&job.output)?;
-        match (job.body, &job.wrapping) {
-            (LayerBody::Kept, Wrapping::Copied) => self.copy_from_base(job, writer),
-            (LayerBody::Carried(ordinal), Wrapping::Copied) => {
+        match (job.body, &job.encoding) {
+            (LayerBody::Kept, OutputEncoding::Copied) => self.copy_from_base(job, writer),
+            (LayerBody::Carried(ordinal), OutputEncoding::Copied) => {
                 self.read_carried(job, ordinal, &mut |_| Ok(()))?;
                 self.copy(job, self.delta.carried(ordinal)?, writer)
             }
-            (LayerBody::Recipe(_), Wrapping::Copied) => unreachable!("a recipe makes streams"),
+            (LayerBody::Recipe(_), OutputEncoding::Copied) => {
+                unreachable!("a recipe makes streams")
+            }
             _ => self.make_from_stream(job, writer, notes),
         }
     }
 
     fn make_from_stream(
         &self,
-        job: &Job,
+        job: &BlobJob,
         writer: Box<dyn BlobWriter + '_>,
         notes: &mut Vec<Note>,
     ) -> Result<()> {
         let (recipe, zstd, chunked);
-        let remake: Option<Box<dyn Remake + '_>> = match &job.wrapping {
-            Wrapping::Deflate(bytes) => {
+        let remake: Option<Box<dyn Remake + '_>> = match &job.encoding {
+            OutputEncoding::Deflate(bytes) => {
                 let limits = imgdelta_deflate::RecipeLimits::default();
                 let read = DividedRecipe::from_bytes(bytes, limits).map_err(|error| {
                     let place = format!("{}, layer {}", self.delta.place(), job.ordinal + 1);
@@ -75,7 +75,7 @@ impl Maker<'_> {
                 recipe = Arc::new(read);
                 Some(Box::new(DeflateRemaker::new(&recipe, self.workers)))
             }
-            Wrapping::Zstd(bytes) => {
+            OutputEncoding::Zstd(bytes) => {
                 let limits = imgdelta_zstd::RecipeLimits::default();
                 zstd = imgdelta_zstd::Recipe::from_bytes(bytes, limits).map_err(|error| {
                     let place = format!("{}, layer {}", self.delta.place(), job.ordinal + 1);
@@ -83,21 +83,21 @@ impl Maker<'_> {
                 })?;
                 Some(Box::new(ZstdRemaker::new(&zstd)))
             }
-            Wrapping::Chunked(bytes) => {
+            OutputEncoding::Chunked(bytes) => {
                 chunked = ChunkedRecipe::from_bytes(bytes).map_err(|error| {
                     let place = format!("{}, layer {}", self.delta.place(), job.ordinal + 1);
                     Error::bad_input_because(place, "its compression cannot be remade", error)
                 })?;
                 Some(Box::new(ChunkedRemaker::new(&chunked, self.limits)))
             }
-            Wrapping::None | Wrapping::Copied => None,
+            OutputEncoding::None | OutputEncoding::Copied => None,
         };
-        let mut output = Output::new(job, remake, writer, self.progress);
+        let mut output = LayerOutput::new(job, remake, writer, self.progress);
         match job.body {
             LayerBody::Recipe(ordinal) => {
-                let prepared = self.recipes.prepared.get(&ordinal);
-                let prepared = prepared.expect("prepared for this job");
-                assemble(prepared, self.limits, &mut output)?;
+                let table = self.recipes.tables.get(&ordinal);
+                let table = table.expect("loaded for this job");
+                assemble(table, self.limits, &mut output)?;
             }
             LayerBody::Kept => match self.recipes.volume.stream(&job.stream.diff_id) {
                 Some(stream) => {
@@ -115,8 +115,8 @@ impl Maker<'_> {
 
     fn inflate_from_base(
         &self,
-        job: &Job,
-        output: &mut Output<'_>,
+        job: &BlobJob,
+        output: &mut LayerOutput<'_>,
         notes: &mut Vec<Note>,
     ) -> Result<()> {
         let images: Vec<&Image> = self.base.iter().collect();
@@ -125,20 +125,20 @@ impl Maker<'_> {
             let (diff_id, layers) = (job.stream.diff_id, vec![job.ordinal + 1]);
             return Err(self.missing(MissingLayer::Stream { diff_id, layers }));
         };
-        // Its bytes are counted when they leave.
-        let progress = Quiet(self.progress);
-        // What is made of it is compared.
+        // The output counts the bytes.
+        let progress = CancelOnly(self.progress);
+        // The digest of the result is compared, so the stream's is not.
         let digest = StreamCheck::Assume(layer.diff_id);
         image.read_layer_as(digest, layer, notes, &progress, &mut |piece| output.push(piece))?;
         Ok(())
     }
 
-    fn copy_from_base(&self, job: &Job, writer: Box<dyn BlobWriter + '_>) -> Result<()> {
+    fn copy_from_base(&self, job: &BlobJob, writer: Box<dyn BlobWriter + '_>) -> Result<()> {
         let layers =
             self.base.iter().flat_map(|image| image.layers.iter().map(move |l| (image, l)));
         for (image, layer) in layers.filter(|(_, l)| l.descriptor.digest == job.output.digest) {
             match image.store().open(&layer.descriptor) {
-                // A layer that may not be distributed is often absent, and may lie elsewhere.
+                // A non-distributable layer is often absent; another image may have it.
                 Err(Error::NotFound { .. }) => {}
                 opened => return self.copy(job, opened?, writer),
             }
@@ -147,10 +147,10 @@ impl Maker<'_> {
         Err(self.missing(MissingLayer::Blob { digest, layers }))
     }
 
-    /// Copies a blob, comparing it on the way.
+    /// Copies a blob and verifies its digest.
     fn copy(
         &self,
-        job: &Job,
+        job: &BlobJob,
         mut blob: Box<dyn Read + Send>,
         mut writer: Box<dyn BlobWriter + '_>,
     ) -> Result<()> {
@@ -172,10 +172,10 @@ impl Maker<'_> {
         writer.finish(check.finish()?)
     }
 
-    /// Reads a carried blob to its end, comparing blob and stream with their names.
+    /// Reads a carried blob to its end, and verifies the digests of blob and stream.
     fn read_carried(
         &self,
-        job: &Job,
+        job: &BlobJob,
         ordinal: u32,
         each: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<LayerSummary> {
@@ -184,7 +184,7 @@ impl Maker<'_> {
         let place = check.place();
         let blob = self.delta.carried(ordinal)?;
         let digest = StreamCheck::Compare(head.stream.diff_id);
-        let progress = Quiet(self.progress);
+        let progress = CancelOnly(self.progress);
         let read = read_layer(blob, check, digest, self.limits, &progress, each)?;
         if read.stream_bytes != head.stream.bytes {
             let (found, expected) = (read.stream_bytes, head.stream.bytes);
@@ -199,18 +199,22 @@ impl Maker<'_> {
     }
 }
 
-/// Hands on the wish to stop, and counts nothing.
-struct Quiet<'a>(&'a dyn Progress);
+/// Progress that passes cancellation on and counts nothing.
+struct CancelOnly<'a>(&'a dyn Progress);
 
-impl Progress for Quiet<'_> {
+impl Progress for CancelOnly<'_> {
     fn is_cancelled(&self) -> bool {
         self.0.is_cancelled()
     }
 }
 
-/// Frames from the headers and payloads from where they lie, in the stream's order.
-pub(super) fn assemble(prepared: &Prepared, limits: &Limits, output: &mut dyn Taker) -> Result<()> {
-    let Prepared { recipe, space, payloads, outer, .. } = prepared;
+/// Writes a stream in order: frames from the header columns, payloads from their sources.
+pub(super) fn assemble(
+    table: &PayloadTable,
+    limits: &Limits,
+    output: &mut dyn ByteSink,
+) -> Result<()> {
+    let PayloadTable { recipe, space, payloads, outer, .. } = table;
     let mut reader = HeaderReader::open(&recipe.headers, limits)?;
     let mut base = |address, buffer: &mut [u8]| space.read_exact_at(address, buffer);
     let (mut frame, mut expected) = (Vec::new(), payloads[..*outer].iter());
@@ -222,7 +226,8 @@ pub(super) fn assemble(prepared: &Prepared, limits: &Limits, output: &mut dyn Ta
             continue;
         }
         let known = expected.next().filter(|known| known.bytes == payload.bytes);
-        let known = known.ok_or_else(|| prepared.wrong("headers read differently again"))?;
-        output.fill(known.bytes, &mut |at, piece| prepared.read_exact_at(known.lies, at, piece))?;
+        let known =
+            known.ok_or_else(|| table.invalid("its headers gave other lengths when read again"))?;
+        output.fill(known.bytes, &mut |at, piece| table.read_exact_at(known.source, at, piece))?;
     }
 }

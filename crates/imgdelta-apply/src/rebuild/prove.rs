@@ -1,20 +1,22 @@
-//! A fresh delta applied to nothing, and every byte compared with the target image.
+//! A new delta applied without output, and every byte compared with the target image.
+//! Never writes.
 //!
-//! The maker still has the streams of both images, so nothing is inflated or hashed again and the
-//! proof costs little more than decoding. An envelope that was found while this delta was made was
-//! proved then: its recipe was read back and remade the blob from this stream. Only envelopes that
-//! were reused from an earlier delta are remade here, and the blob's digest compared. The test
+//! The streams of both images are still in scratch files, so nothing is inflated or hashed again:
+//! the proof costs little more than decoding. An envelope that was found for this delta was proved
+//! then, by making the blob from its recipe. Only envelopes from an earlier delta are remade here,
+//! and the blob's digest is compared. The test
 //! `a_reused_recipe_with_a_damaged_envelope_is_not_proved` holds this.
 
 use super::{
-    assemble::{self, Maker},
-    output::{Read, Taker},
-    plan::Job,
-    prepare, rebuild, stored,
+    assemble::{self, LayerMaker},
+    groups, load,
+    output::{ByteSink, ReadAtOffset},
+    plan::BlobJob,
+    read_recipes,
 };
 use crate::{
     delta::{Delta, LayerBody},
-    sink::Nothing,
+    sink::NullSink,
 };
 use imgdelta_core::{
     Context, Difference, Error, Result,
@@ -27,8 +29,9 @@ use imgdelta_image::{
 };
 use std::collections::BTreeSet;
 
-/// Compares everything that `delta` makes from the base streams in `volume` with the target streams
-/// in it. The blobs of `reused_envelopes`, target layers counted from 0, are remade as well.
+/// Applies `delta` to the base streams in `volume`, and compares with the target streams in it.
+///
+/// For the target layers in `reused_envelopes`, counted from 0, the blob is made as well.
 pub fn prove(
     delta: &Delta,
     volume: &Volume,
@@ -46,25 +49,26 @@ pub fn prove(
             LayerBody::Carried(ordinal) => drop(carried.insert((ordinal, layer))),
         }
     }
-    let recipes = prepare(delta, stored(delta, ordinals, progress)?, volume, context)?;
-    rebuild::all(&recipes.prepared, context)?;
-    let total = recipes.prepared.values().map(|prepared| prepared.recipe.target.bytes).sum();
+    let recipes = read_recipes(delta, ordinals, progress)?;
+    let recipes = load(delta, recipes, volume, context)?;
+    groups::decode_all(&recipes.tables, context)?;
+    let total = recipes.tables.values().map(|table| table.recipe.target.bytes).sum();
     progress.begin(Stage::Proving, total);
-    workers.map(recipes.prepared.values().collect(), |prepared| {
-        let name = prepared.recipe.target;
+    workers.map(recipes.tables.values().collect(), |table| {
+        let name = table.recipe.target;
         let expected = volume.stream(&name.diff_id).ok_or_else(|| Error::NotFound {
-            place: prepared.place.clone(),
+            place: table.place.clone(),
             what: format!("stream {} to compare with", name.diff_id),
             present: Vec::new(),
         })?;
-        let mut comparison = Comparison {
+        let mut comparison = StreamComparison {
             expected,
             compared_bytes: 0,
             rebuilt: Vec::new(),
             wanted: Vec::new(),
             progress,
         };
-        assemble::assemble(prepared, limits, &mut comparison)?;
+        assemble::assemble(table, limits, &mut comparison)?;
         comparison.finish()
     })?;
     workers.map(carried.into_iter().collect(), |(ordinal, layer)| {
@@ -75,14 +79,14 @@ pub fn prove(
         read_layer(blob, check, digest, limits, progress, &mut |_| Ok(()))
     })?;
     let remade =
-        Job::exact(delta).into_iter().filter(|job| reused_envelopes.contains(&job.ordinal));
-    let maker = Maker { delta, base: &[], recipes: &recipes, limits, workers, progress };
-    workers.map(remade.collect(), |job| maker.make(&job, &Nothing, &mut Vec::new()))?;
+        BlobJob::exact(delta).into_iter().filter(|job| reused_envelopes.contains(&job.ordinal));
+    let maker = LayerMaker { delta, base: &[], recipes: &recipes, limits, workers, progress };
+    workers.map(remade.collect(), |job| maker.make(&job, &NullSink, &mut Vec::new()))?;
     Ok(())
 }
 
-/// Compares rebuilt bytes with a stream that is there.
-struct Comparison<'a> {
+/// A receiver that compares rebuilt bytes with the expected stream.
+struct StreamComparison<'a> {
     expected: &'a LayerStream,
     compared_bytes: u64,
     rebuilt: Vec<u8>,
@@ -90,7 +94,7 @@ struct Comparison<'a> {
     progress: &'a dyn Progress,
 }
 
-impl Comparison<'_> {
+impl StreamComparison<'_> {
     fn compare(&mut self) -> Result<()> {
         self.progress.check()?;
         let rebuilt = self.rebuilt.as_slice();
@@ -130,13 +134,13 @@ impl Comparison<'_> {
     }
 }
 
-impl Taker for Comparison<'_> {
+impl ByteSink for StreamComparison<'_> {
     fn push(&mut self, bytes: &[u8]) -> Result<()> {
         self.rebuilt.extend_from_slice(bytes);
         if self.rebuilt.len() >= PIECE_BYTES { self.compare() } else { Ok(()) }
     }
 
-    fn fill(&mut self, bytes: u64, read: &mut Read<'_>) -> Result<()> {
+    fn fill(&mut self, bytes: u64, read: &mut ReadAtOffset<'_>) -> Result<()> {
         let mut done = 0;
         while done < bytes {
             let count = usize::try_from(bytes - done).unwrap_or(usize::MAX).min(PIECE_BYTES);

@@ -1,14 +1,15 @@
-//! About how long making a layer takes.
+//! An estimate of the time that rebuilding a layer takes.
+//! Never decodes anything: it uses measured speeds of encoders.
 //!
-//! For choosing between a recipe and the whole blob where both are to be had; nothing depends on it
-//! otherwise. From what encoders were measured to take, not from the bytes at hand. Never decodes.
+//! A pull that can have both a recipe and the whole blob chooses by it.
 
 use crate::delta::{Envelope, LayerOutline};
 use imgdelta_deflate::{DividedRecipe, RecipeLimits, RecipeMember};
 use std::time::Duration;
 
-/// Returns about how long one core takes to rebuild a layer's stream and to make its blob of it.
-/// What cannot be made takes no time: whoever tries finds out at once.
+/// Estimates the time for one core to rebuild a layer's stream and to compress it.
+///
+/// An invalid or unknown compression counts as 0, since applying it fails at once.
 pub fn effort(layer: &LayerOutline) -> Duration {
     let compression = match &layer.envelope {
         Envelope::Deflate(recipe) => deflate(recipe),
@@ -27,7 +28,7 @@ fn deflate(recipe: &[u8]) -> u128 {
     divided.map_or(0, |divided| divided.recipe().members.iter().map(time).sum())
 }
 
-/// Nanoseconds a byte to inflate the base, rebuild files, and hash.
+/// Nanoseconds per byte to inflate the base, rebuild files, and hash.
 const STREAM: u128 = 6;
-/// Nanoseconds a byte for zstd's usual levels, which lie closer together than gzip's.
+/// Nanoseconds per byte for zstd's usual levels, whose speeds differ less than gzip's.
 const ZSTD: u128 = 12;

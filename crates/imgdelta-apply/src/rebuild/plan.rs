@@ -1,12 +1,13 @@
-//! What applying a delta will do, layer by layer, and all that can be refused before doing it.
-//!
-//! Reads the delta's outline and the base's manifests, no layer and no recipe unless something is
-//! missing.
+//! The blobs to be written, with everything that can be refused before any work.
+//! Never reads a layer, and reads a recipe only to name what is missing.
 
-use super::{Applied, AppliedLayer, Came, LayerForm};
+use super::{
+    LayerForm,
+    report::{ApplyReport, LayerReport, LayerSource},
+};
 use crate::{
-    delta::{Delta, Envelope, LayerBody, LayerHead, StreamName},
-    sink::{Outgoing, Wants},
+    delta::{Delta, Envelope, LayerBody, StreamName, TargetLayer},
+    sink::{AcceptedForm, OutgoingImage},
 };
 use imgdelta_core::{BlobDigest, Error, MissingLayer, Result, verify::Hasher};
 use imgdelta_image::{image::Image, store::Descriptor};
@@ -14,30 +15,31 @@ use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashSet};
 
 #[derive(Debug)]
-pub(super) struct Plan {
-    pub outgoing: Outgoing,
+pub(super) struct ApplyPlan {
+    pub outgoing: OutgoingImage,
     /// One for each blob to be written.
-    pub jobs: Vec<Job>,
-    /// Of each layer, which job makes it.
+    pub jobs: Vec<BlobJob>,
+    /// For each layer, the index of its job.
     by_layer: Vec<usize>,
 }
 
 /// A blob to be written.
 #[derive(Clone, Debug)]
-pub(super) struct Job {
+pub(super) struct BlobJob {
     /// The first layer that names it.
     pub ordinal: usize,
     pub stream: StreamName,
     pub body: LayerBody,
-    /// How the stream becomes what is written.
-    pub wrapping: Wrapping,
+    /// Way from the stream to the written bytes.
+    pub encoding: OutputEncoding,
     pub output: Descriptor,
     pub is_exact: bool,
 }
 
+/// Way from a stream to the written bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Wrapping {
-    /// The stream is written.
+pub(super) enum OutputEncoding {
+    /// The stream is written as it is.
     None,
     /// A recipe of imgdelta-deflate makes the blob.
     Deflate(Vec<u8>),
@@ -45,11 +47,11 @@ pub(super) enum Wrapping {
     Zstd(Vec<u8>),
     /// A recipe of a zstd:chunked layer makes the blob.
     Chunked(Vec<u8>),
-    /// The blob is copied from where the body lies, base or delta.
+    /// The blob is copied from the base or the delta.
     Copied,
 }
 
-impl Job {
+impl BlobJob {
     pub(super) fn recipe(&self) -> Option<u32> {
         if let LayerBody::Recipe(ordinal) = self.body { Some(ordinal) } else { None }
     }
@@ -58,34 +60,41 @@ impl Job {
     pub(super) fn exact(delta: &Delta) -> Vec<Self> {
         let layers = delta.layers().iter().enumerate();
         layers
-            .filter_map(|(ordinal, layer)| Self::of(ordinal, layer, Wants::Blobs, LayerForm::Exact))
+            .filter_map(|(ordinal, layer)| {
+                Self::of(ordinal, layer, AcceptedForm::Blobs, LayerForm::Exact)
+            })
             .collect()
     }
 
-    fn of(ordinal: usize, layer: &LayerHead, wants: Wants, layers: LayerForm) -> Option<Self> {
-        let wants_streams = wants == Wants::Streams || layers == LayerForm::Uncompressed;
+    fn of(
+        ordinal: usize,
+        layer: &TargetLayer,
+        accepted: AcceptedForm,
+        form: LayerForm,
+    ) -> Option<Self> {
+        let is_stream = accepted == AcceptedForm::Streams || form == LayerForm::Uncompressed;
         let exact = match (&layer.body, &layer.envelope) {
             (LayerBody::Carried(_), _) | (LayerBody::Kept, Envelope::Base) => {
-                Some(Wrapping::Copied)
+                Some(OutputEncoding::Copied)
             }
-            (_, Envelope::Stored) => Some(Wrapping::None),
-            (_, Envelope::Deflate(recipe)) => Some(Wrapping::Deflate(recipe.clone())),
-            (_, Envelope::Zstd(recipe)) => Some(Wrapping::Zstd(recipe.clone())),
-            (_, Envelope::Chunked(recipe)) => Some(Wrapping::Chunked(recipe.clone())),
-            // A recipe makes a stream; where the base has the blob, nothing needs a recipe.
+            (_, Envelope::Stored) => Some(OutputEncoding::None),
+            (_, Envelope::Deflate(recipe)) => Some(OutputEncoding::Deflate(recipe.clone())),
+            (_, Envelope::Zstd(recipe)) => Some(OutputEncoding::Zstd(recipe.clone())),
+            (_, Envelope::Chunked(recipe)) => Some(OutputEncoding::Chunked(recipe.clone())),
+            // A recipe makes a stream, and not the blob that the base has.
             (_, Envelope::Unmade | Envelope::Base) => None,
         };
-        let wrapping = match exact {
-            Some(wrapping) if !wants_streams => Some(wrapping),
-            None if wants == Wants::Blobs && !wants_streams => return None,
+        let encoding = match exact {
+            Some(encoding) if !is_stream => Some(encoding),
+            None if accepted == AcceptedForm::Blobs && !is_stream => return None,
             _ => None,
         };
         let mut job = Self {
             ordinal,
             stream: layer.stream,
             body: layer.body,
-            is_exact: wrapping.is_some(),
-            wrapping: wrapping.unwrap_or(Wrapping::None),
+            is_exact: encoding.is_some(),
+            encoding: encoding.unwrap_or(OutputEncoding::None),
             output: Descriptor::new(Some(&layer.media_type), layer.blob, layer.blob_bytes),
         };
         if !job.is_exact {
@@ -97,17 +106,17 @@ impl Job {
     }
 }
 
-impl Plan {
+impl ApplyPlan {
     pub(super) fn make(
         delta: &Delta,
         base: &[Image],
-        wants: Wants,
+        accepted: AcceptedForm,
         form: LayerForm,
     ) -> Result<Self> {
-        let (mut jobs, mut by_layer) = (Vec::<Job>::new(), Vec::new());
+        let (mut jobs, mut by_layer) = (Vec::<BlobJob>::new(), Vec::new());
         let mut unmade = Vec::new();
         for (ordinal, layer) in delta.layers().iter().enumerate() {
-            let Some(job) = Job::of(ordinal, layer, wants, form) else {
+            let Some(job) = BlobJob::of(ordinal, layer, accepted, form) else {
                 unmade.push((ordinal + 1).to_string());
                 continue;
             };
@@ -132,23 +141,23 @@ impl Plan {
         Ok(Self { outgoing, jobs, by_layer })
     }
 
-    /// What will have been made, if all goes well.
-    pub(super) fn applied(&self, delta: &Delta, place: String) -> Applied {
+    /// Returns the report of a successful run.
+    pub(super) fn report(&self, delta: &Delta, place: String) -> ApplyReport {
         let layers = self.by_layer.iter().map(|&job| {
             let job = &self.jobs[job];
-            AppliedLayer {
+            LayerReport {
                 digest: job.output.digest,
                 bytes: job.output.size_bytes,
                 diff_id: job.stream.diff_id,
                 is_exact: job.is_exact,
-                came: match job.body {
-                    LayerBody::Kept => Came::Kept,
-                    LayerBody::Recipe(_) => Came::Rebuilt,
-                    LayerBody::Carried(_) => Came::Carried,
+                source: match job.body {
+                    LayerBody::Kept => LayerSource::Kept,
+                    LayerBody::Recipe(_) => LayerSource::Rebuilt,
+                    LayerBody::Carried(_) => LayerSource::Carried,
                 },
             }
         });
-        Applied {
+        ApplyReport {
             place: Some(place),
             target: delta.digest(),
             manifest: Some(self.outgoing.manifest.digest),
@@ -160,8 +169,8 @@ impl Plan {
     }
 }
 
-/// Tells all that the delta needs and the base lacks, with the layers that need it.
-fn check_base(delta: &Delta, base: &[Image], jobs: &[Job]) -> Result<()> {
+/// Fails with all streams and blobs that no base image has, each with the layers that need it.
+fn check_base(delta: &Delta, base: &[Image], jobs: &[BlobJob]) -> Result<()> {
     let layers = || base.iter().flat_map(|image| &image.layers);
     let streams: HashSet<_> = layers().map(|layer| layer.diff_id).collect();
     let blobs: HashSet<_> = layers().map(|layer| layer.descriptor.digest).collect();
@@ -183,7 +192,7 @@ fn check_base(delta: &Delta, base: &[Image], jobs: &[Job]) -> Result<()> {
         missing.push(MissingLayer::Stream { diff_id: stream.diff_id, layers });
     }
     for job in jobs {
-        let is_copied = job.body == LayerBody::Kept && job.wrapping == Wrapping::Copied;
+        let is_copied = job.body == LayerBody::Kept && job.encoding == OutputEncoding::Copied;
         let has_stream = streams.contains(&job.stream.diff_id);
         if is_copied && has_stream && !blobs.contains(&job.output.digest) {
             let digest = job.output.digest;
@@ -196,16 +205,16 @@ fn check_base(delta: &Delta, base: &[Image], jobs: &[Job]) -> Result<()> {
     Err(Error::BaseMissing { place: delta.place().to_owned(), missing })
 }
 
-/// The documents as they are, or with a manifest for what the layers have become.
-fn outgoing(delta: &Delta, layers: Vec<Descriptor>, is_exact: bool) -> Result<Outgoing> {
-    let wrong = |error| Error::bad_input_because(delta.place(), "its manifest is none", error);
+/// Returns the target's documents; for uncompressed layers, with a new manifest.
+fn outgoing(delta: &Delta, layers: Vec<Descriptor>, is_exact: bool) -> Result<OutgoingImage> {
+    let wrong = |error| Error::bad_input_because(delta.place(), "its manifest is not JSON", error);
     let mut document: Value = serde_json::from_slice(delta.manifest()).map_err(wrong)?;
     let config_size = delta.config_bytes().len() as u64;
-    let told = |value: &Value| value["mediaType"].as_str().map(str::to_owned);
+    let stated = |value: &Value| value["mediaType"].as_str().map(str::to_owned);
     let (media_type, config_type, manifest_bytes) = if is_exact {
         let media_type = Some(delta.media_type().to_owned()).filter(|known| !known.is_empty());
-        let media_type = media_type.or_else(|| told(&document));
-        (media_type, told(&document["config"]), delta.manifest().to_vec())
+        let media_type = media_type.or_else(|| stated(&document));
+        (media_type, stated(&document["config"]), delta.manifest().to_vec())
     } else {
         document = rewritten(delta, &document, &layers);
         let bytes = document.to_string().into_bytes();
@@ -215,7 +224,7 @@ fn outgoing(delta: &Delta, layers: Vec<Descriptor>, is_exact: bool) -> Result<Ou
     hasher.update(&manifest_bytes);
     let media_type = media_type.unwrap_or_else(|| MANIFEST_TYPE.to_owned());
     let size = manifest_bytes.len() as u64;
-    Ok(Outgoing {
+    Ok(OutgoingImage {
         manifest: Descriptor::new(Some(&media_type), hasher.finish_blob(), size),
         manifest_bytes,
         config: Descriptor::new(config_type.as_deref(), delta.config_digest(), config_size),
@@ -224,8 +233,9 @@ fn outgoing(delta: &Delta, layers: Vec<Descriptor>, is_exact: bool) -> Result<Ou
     })
 }
 
-/// A manifest of the same config and annotations over other layers. What was said of the old
-/// blobs (tables of contents, digests of pieces) is not said of the new ones.
+/// Returns a manifest with the same config and annotations and other layers.
+///
+/// Annotations of the original layers, such as tables of contents, do not describe the new ones.
 fn rewritten(delta: &Delta, document: &Value, layers: &[Descriptor]) -> Value {
     let layers: Vec<Value> = layers
         .iter()
@@ -253,10 +263,10 @@ fn rewritten(delta: &Delta, document: &Value, layers: &[Descriptor]) -> Value {
     made
 }
 
-/// The name of a stream that is stored as it is.
+/// Returns the blob digest of a stream that is stored uncompressed.
 fn blob_of(stream: StreamName) -> BlobDigest {
     let digest = stream.diff_id;
-    BlobDigest::new(digest.algorithm(), digest.as_bytes()).expect("as long as it was")
+    BlobDigest::new(digest.algorithm(), digest.as_bytes()).expect("a digest of the same algorithm")
 }
 
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";

@@ -1,10 +1,13 @@
-//! Deltas applied: the target's digests come out, and nothing else does.
+//! Applied deltas give the target's digests, or an error and nothing visible.
 
 mod making;
 
 use super::*;
 use crate::{
-    delta::{BaseSource, Delta, Envelope, LayerBody, PayloadOrigin, PayloadWindow, Recipe},
+    delta::{
+        ArchiveKind, ArchiveTarget, BaseSource, Delta, Envelope, GroupMember, LayerBody,
+        NestedArchives, PayloadOrigin, PayloadWindow, Recipe, RecipeGroup,
+    },
     sink,
 };
 use imgdelta_core::{
@@ -12,8 +15,8 @@ use imgdelta_core::{
     scratch::Scratch,
 };
 use imgdelta_image::image::{Image, OpenOptions};
-use imgdelta_testkit::{Packing, TestImage, tar_of};
-use making::Making;
+use imgdelta_testkit::{Packing, TestImage, noise, tar_of};
+use making::PlainMaker;
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -22,20 +25,11 @@ use std::{
     },
 };
 
-/// A base and a target, in layouts below a directory that vanishes.
+/// A base and a target, in layouts of a temporary directory.
 struct Scene {
     dir: tempfile::TempDir,
     base: Vec<Image>,
     target: Image,
-}
-
-fn noise(seed: u32, count: usize) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24).to_le_bytes()[0]
-    };
-    (0..count).map(|_| next()).collect()
 }
 
 fn base_layers() -> Vec<Vec<u8>> {
@@ -46,7 +40,8 @@ fn base_layers() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Changed, moved, repeated, new, emptied, in two windows; then a layer of the base; then new ones.
+/// Layers with changed, moved, repeated, new and empty files, and one of two windows; a layer of the
+/// base; and new layers.
 fn target_layers() -> Vec<Vec<u8>> {
     let mut large = noise(1, 9000);
     large[4000] ^= 1;
@@ -96,8 +91,8 @@ impl Scene {
         Self { dir, base: vec![base], target }
     }
 
-    fn making(&self) -> Making {
-        Making::new(&self.base[0], &self.target)
+    fn making(&self) -> PlainMaker {
+        PlainMaker::new(&self.base[0], &self.target)
     }
 
     fn context(&self) -> Context {
@@ -114,27 +109,27 @@ impl Scene {
         sink::create(&place.parse().unwrap(), &Limits::default()).unwrap()
     }
 
-    fn apply(&self, making: &Making, place: &str) -> Result<Applied> {
+    fn apply(&self, making: &PlainMaker, place: &str) -> Result<ApplyReport> {
         self.apply_as(making, place, LayerForm::Exact, &self.context())
     }
 
     fn apply_as(
         &self,
-        making: &Making,
+        making: &PlainMaker,
         place: &str,
         layers: LayerForm,
         context: &Context,
-    ) -> Result<Applied> {
+    ) -> Result<ApplyReport> {
         let delta = Delta::open(Arc::new(making.bytes()), "d", &context.limits)?;
         apply(&delta, &self.base, self.sink(place), layers, context)
     }
 
-    fn verify(&self, making: &Making) -> Result<Applied> {
+    fn verify(&self, making: &PlainMaker) -> Result<ApplyReport> {
         let delta = Delta::open(Arc::new(making.bytes()), "d", &Limits::default())?;
         verify(&delta, &self.base, &self.context())
     }
 
-    /// The names of the files below `out`, without those of a layout that is only begun.
+    /// Returns the names of the files below `out`, except the mark of a layout.
     fn visible(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut folders = vec![self.dir.path().join("out")];
@@ -164,7 +159,7 @@ fn streams(image: &Image) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn every_packing_comes_out_as_it_was_everywhere() {
+fn every_packing_is_rebuilt_in_every_sink() {
     for base in [Packing::Plain, Packing::Gzip, Packing::ZstdFrames] {
         for target in [Packing::Plain, Packing::Gzip, Packing::GzipMembers] {
             let scene = Scene::new(base, target);
@@ -197,23 +192,24 @@ fn every_packing_comes_out_as_it_was_everywhere() {
 }
 
 #[test]
-fn what_came_from_where_is_told() {
+fn reports_name_the_source_of_each_layer() {
     let scene = Scene::new(Packing::Gzip, Packing::Gzip);
     let making = scene.making();
-    let came = |applied: Applied| -> Vec<Came> {
-        applied.layers.into_iter().map(|layer| layer.came).collect()
+    let sources = |report: ApplyReport| -> Vec<LayerSource> {
+        report.layers.into_iter().map(|layer| layer.source).collect()
     };
     let applied = scene.verify(&making).unwrap();
-    assert_eq!(came(applied), [Came::Rebuilt, Came::Kept, Came::Rebuilt, Came::Rebuilt]);
+    let [kept, rebuilt] = [LayerSource::Kept, LayerSource::Rebuilt];
+    assert_eq!(sources(applied), [rebuilt, kept, rebuilt, rebuilt]);
     scene.apply(&making, "oci:x:v1").unwrap();
-    // Nothing of the base is read when all is there.
+    // The base is not read if the destination has all layers.
     for layer in &scene.base[0].layers {
         let digest = layer.descriptor.digest;
         std::fs::remove_file(scene.dir.path().join(format!("base/blobs/sha256/{}", digest.hex())))
             .unwrap();
     }
     let applied = scene.apply(&making, "oci:x:v2").unwrap();
-    assert_eq!(came(applied), [Came::There; 4]);
+    assert_eq!(sources(applied), [LayerSource::Present; 4]);
 }
 
 #[test]
@@ -235,7 +231,7 @@ fn uncompressed_layers_make_another_manifest_over_the_same_config() {
         assert_eq!(layer.descriptor.media_type(), "application/vnd.oci.image.layer.v1.tar");
         assert_eq!(layer.descriptor.digest.to_string(), layer.diff_id.to_string());
     }
-    // What cannot be written exactly is still checked, as streams.
+    // Layers that cannot be written exactly are verified as streams.
     let applied = scene.verify(&making).unwrap();
     assert!(applied.layers.iter().all(|layer| !layer.is_exact));
 }
@@ -257,7 +253,7 @@ fn results_are_the_same_for_any_workers_and_any_memory() {
 }
 
 #[test]
-fn all_that_the_base_lacks_is_told_at_once() {
+fn one_error_names_all_missing_base_layers() {
     let scene = Scene::new(Packing::Gzip, Packing::Gzip);
     let delta = Delta::open(Arc::new(scene.making().bytes()), "d", &Limits::default()).unwrap();
     let sink = scene.sink("oci:x");
@@ -273,7 +269,7 @@ fn all_that_the_base_lacks_is_told_at_once() {
     );
     assert!(scene.visible().is_empty());
 
-    // The stream is there, the very blob is not.
+    // The base has the stream in another blob.
     let scene = Scene::new(Packing::Gzip, Packing::Plain);
     let mut making = scene.making();
     making.outline.layers[1].envelope = Envelope::Base;
@@ -281,15 +277,15 @@ fn all_that_the_base_lacks_is_told_at_once() {
     let Error::BaseMissing { missing, .. } = error else { panic!("{error}") };
     assert_eq!(missing.len(), 1);
     assert!(matches!(&missing[0], MissingLayer::Blob { layers, .. } if layers == &[2]));
-    // A stream is enough where streams are wanted.
+    // A sink of streams needs the stream only.
     scene.apply(&making, "docker-archive:d.tar").unwrap();
 }
 
 #[test]
-fn a_base_whose_config_is_wrong_about_its_streams_is_found_and_nothing_is_shown() {
+fn a_base_with_false_diff_ids_is_reported_and_nothing_is_visible() {
     let mut scene = Scene::new(Packing::Gzip, Packing::Gzip);
     let making = scene.making();
-    // As long as the base, entry by entry; and then with its layers mixed up.
+    // One base has entries of equal lengths; the other has its layers swapped.
     let mut layers = base_layers();
     layers[0] = {
         let large = noise(3, 9000);
@@ -300,28 +296,28 @@ fn a_base_whose_config_is_wrong_about_its_streams_is_found_and_nothing_is_shown(
     let mut liar = open(&place);
     let mut mixed = open(&scene.dir.path().join("base"));
     mixed.layers[0].descriptor = mixed.layers[1].descriptor.clone();
-    for (layer, told) in liar.layers.iter_mut().zip(&scene.base[0].layers) {
-        layer.diff_id = told.diff_id;
+    for (layer, original) in liar.layers.iter_mut().zip(&scene.base[0].layers) {
+        layer.diff_id = original.diff_id;
     }
     for base in [liar, mixed] {
-        let told = base.layers[0].diff_id;
+        let claimed = base.layers[0].diff_id;
         scene.base = vec![base];
         for place in ["oci:x", "docker-archive:x.tar"] {
             let error = scene.apply(&making, place).unwrap_err();
             let is_base = matches!(
                 &error,
                 Error::Mismatch { difference: Difference::DiffId { expected, .. }, .. }
-                    if *expected == told
+                    if *expected == claimed
             );
             assert!(is_base, "{error}");
         }
-        // What is kept whole is right and may be there; the image is not.
+        // A layer copied from the base is right and may be visible; the image is not.
         assert!(!scene.out("x/index.json").exists() && !scene.out("x.tar").exists());
     }
 }
 
 #[test]
-fn a_damaged_base_is_found_and_nothing_is_shown() {
+fn a_damaged_base_is_reported_and_nothing_is_visible() {
     for packing in [Packing::Plain, Packing::Gzip] {
         let scene = Scene::new(packing, packing);
         let digest = scene.base[0].layers[0].descriptor.digest.hex();
@@ -342,8 +338,8 @@ fn a_damaged_base_is_found_and_nothing_is_shown() {
 }
 
 impl Scene {
-    /// A delta made before the base was damaged.
-    fn making_of_good(&self) -> Making {
+    /// Returns a delta from the undamaged base.
+    fn making_of_good(&self) -> PlainMaker {
         let is_gzip = self.base[0].layers[0].descriptor.media_type().ends_with("gzip");
         let packing = if is_gzip { Packing::Gzip } else { Packing::Plain };
         Scene::new(packing, packing).making()
@@ -351,7 +347,7 @@ impl Scene {
 }
 
 #[test]
-fn other_bytes_than_the_target_are_never_shown() {
+fn bytes_other_than_the_targets_are_never_visible() {
     let scene = Scene::new(Packing::Gzip, Packing::Plain);
     let mut making = scene.making();
     // A group that makes something else of the same length.
@@ -368,10 +364,10 @@ fn other_bytes_than_the_target_are_never_shown() {
     assert!(!scene.visible().contains(&"index.json".to_owned()));
 }
 
-/// What is wrong with a recipe, and what is said about it.
-type Lie = (&'static str, fn(&mut Recipe));
+/// An error's text, and the change to a recipe that causes it.
+type Damage = (&'static str, fn(&mut Recipe));
 
-const LIES: &[Lie] = &[
+const INVALID_RECIPES: &[Damage] = &[
     ("payload 0: 14 bytes from", |recipe| {
         let end: u64 = recipe.sources.iter().map(|source| source.bytes).sum();
         recipe.groups[0].members.remove(0);
@@ -417,10 +413,10 @@ const LIES: &[Lie] = &[
 
 #[test]
 fn crafted_recipes_are_refused_with_the_reason() {
-    for (expected, lie) in LIES {
+    for (expected, damage) in INVALID_RECIPES {
         let scene = Scene::new(Packing::Plain, Packing::Plain);
         let mut making = scene.making();
-        lie(&mut making.recipes[0].0);
+        damage(&mut making.recipes[0].0);
         let error = scene.apply(&making, "oci:x").unwrap_err();
         assert!(!matches!(error, Error::Io { .. } | Error::Mismatch { .. }), "{expected}: {error}");
         assert!(error.to_string().contains(expected), "{expected}: {error}");
@@ -429,7 +425,7 @@ fn crafted_recipes_are_refused_with_the_reason() {
 }
 
 #[test]
-fn a_member_of_any_length_takes_no_memory_beyond_its_limit() {
+fn a_member_above_the_limit_takes_no_memory() {
     let scene = Scene::new(Packing::Plain, Packing::Plain);
     let mut context = scene.context();
     context.limits.member_bytes = 4000;
@@ -439,7 +435,7 @@ fn a_member_of_any_length_takes_no_memory_beyond_its_limit() {
 }
 
 #[test]
-fn crafted_compressions_are_refused_and_nothing_is_shown() {
+fn crafted_compressions_are_refused_and_nothing_is_visible() {
     use imgdelta_deflate::{
         DividedRecipe, EncoderModel, KlauspostVersion, MemberTrailer, Recipe, RecipeMember,
         RestartPoint,
@@ -468,7 +464,7 @@ fn crafted_compressions_are_refused_and_nothing_is_shown() {
     let point = |plain| RestartPoint { member: 0, plain, literals: 3, phase: 5 };
     let divided = |points| DividedRecipe::new(recipe(&golang, total), points).unwrap().to_bytes();
     let good = divided(vec![point(300_000), point(700_000)]);
-    // The last two numbers of a point: how far from the one before, and its state.
+    // The last two numbers of a point: the distance from the point before, and its state.
     let cut = |bytes: &[u8]| good[..good.len() - 4].iter().chain(bytes).copied().collect();
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("a point within a block", good.clone(), "cannot be remade"),
@@ -486,7 +482,7 @@ fn crafted_compressions_are_refused_and_nothing_is_shown() {
         ("no bytes", Vec::new(), "cannot be remade"),
     ];
     for (what, bytes, reason) in cases {
-        let mut wrong = Making {
+        let mut wrong = PlainMaker {
             outline: making.outline.clone(),
             recipes: making.recipes.clone(),
             carried: Vec::new(),
@@ -502,7 +498,7 @@ fn crafted_compressions_are_refused_and_nothing_is_shown() {
 }
 
 #[test]
-fn carried_blobs_come_out_and_are_compared() {
+fn carried_blobs_are_copied_and_verified() {
     for packing in [Packing::Gzip, Packing::Zstd] {
         let scene = Scene::new(Packing::Gzip, packing);
         let mut making = scene.making();
@@ -515,7 +511,7 @@ fn carried_blobs_come_out_and_are_compared() {
             making.carried.push(making::blob(&scene.target, layer));
         }
         let applied = scene.apply(&making, "oci:x").unwrap();
-        assert_eq!(applied.layers[0].came, Came::Carried);
+        assert_eq!(applied.layers[0].source, LayerSource::Carried);
         assert_eq!(open(&scene.out("x")).digest, scene.target.digest);
         scene.apply(&making, "docker-archive:d.tar").unwrap();
         let last = making.carried[2].len() - 1;
@@ -546,10 +542,86 @@ fn a_proof_passes_with_the_target_and_fails_with_another_image() {
     assert!(matches!(prove_with(&scene.base[0]), Err(Error::NotFound { .. })));
 }
 
-/// Asks to stop after so many questions.
-struct Impatient(AtomicU64);
+/// A target of two tar files, of which the second contains the first, in one layer.
+fn scene_of_archives() -> (Scene, PlainMaker) {
+    let inner = tar_of(&[("text", &noise(7, 3000))]);
+    let outer = tar_of(&[("inner.tar", &inner)]);
+    let layers = vec![tar_of(&[("inner.tar", &inner), ("outer.tar", &outer)])];
+    let scene = Scene::of((base_layers(), Packing::Plain), (layers, Packing::Plain));
+    let mut making = scene.making();
+    let (recipe, groups) = &mut making.recipes[0];
+    let archive = ArchiveTarget { kind: ArchiveKind::Tar, inner: 2 };
+    let contents =
+        [&noise(7, 3000), &tar_structure(&inner, 3000), &tar_structure(&outer, inner.len())];
+    let mut encoder = imgdelta_codec::GroupEncoder::new(imgdelta_codec::Effort::Default);
+    for content in contents {
+        encoder.member(b"", content);
+    }
+    *groups = encoder.finish();
+    let member = |payload| GroupMember { payload, window: None, sources: Vec::new() };
+    recipe.groups = vec![RecipeGroup {
+        packed_bytes: groups.len() as u64,
+        members: vec![member(2), member(3), member(5)],
+    }];
+    // Payload 4, the content of the second archive, repeats payload 0, the first archive.
+    recipe.origins = vec![
+        PayloadOrigin::Closed,
+        PayloadOrigin::Closed,
+        PayloadOrigin::Rebuilt,
+        PayloadOrigin::Rebuilt,
+        PayloadOrigin::Repeat(4),
+        PayloadOrigin::Rebuilt,
+    ];
+    recipe.nested = NestedArchives {
+        closed: vec![archive; 2],
+        inner_bytes: contents.iter().map(|content| content.len() as u64).collect(),
+        coders: vec![0; 4],
+        ..NestedArchives::default()
+    };
+    (scene, making)
+}
 
-impl Progress for Impatient {
+/// The structure of a tar file whose only content has `bytes` bytes behind one header block.
+fn tar_structure(tar: &[u8], bytes: usize) -> Vec<u8> {
+    let mut structure = Vec::new();
+    for number in [1, 512, tar.len() - 512 - bytes] {
+        imgdelta_wire::varint::write(&mut structure, number as u64);
+    }
+    [structure.as_slice(), &tar[..512], &tar[512 + bytes..]].concat()
+}
+
+/// The second archive is the larger one, so that a worker begins with it if the ranks are equal.
+#[test]
+fn an_archive_is_closed_after_the_archives_that_it_repeats() {
+    let (scene, making) = scene_of_archives();
+    let delta = Delta::open(Arc::new(making.bytes()), "d", &Limits::default()).unwrap();
+    for threads in [1, 4] {
+        let context = context(&scene.dir.path().join("scratch"), threads);
+        let applied = verify(&delta, &scene.base, &context).unwrap();
+        assert!(applied.is_exact());
+    }
+}
+
+#[test]
+fn an_archive_made_of_itself_is_refused() {
+    // The first archive contains itself; then each of the two contains the other one.
+    for distance in [2, 1] {
+        let (scene, mut making) = scene_of_archives();
+        let recipe = &mut making.recipes[0].0;
+        recipe.origins[2] = PayloadOrigin::Repeat(distance);
+        recipe.groups[0].members.remove(0);
+        recipe.nested.inner_bytes.remove(0);
+        let error = scene.apply(&making, "oci:x").unwrap_err();
+        assert!(matches!(error, Error::BadInput { .. }), "{error}");
+        assert!(error.to_string().contains("the archive in payload 0 is made of itself"));
+        assert_eq!(scene.visible(), [""; 0]);
+    }
+}
+
+/// Progress that cancels at the n-th question.
+struct CancelAfter(AtomicU64);
+
+impl Progress for CancelAfter {
     fn is_cancelled(&self) -> bool {
         self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err()
     }
@@ -564,7 +636,7 @@ fn whenever_it_is_stopped_nothing_half_done_is_seen() {
         scene.target.layers.iter().map(|layer| layer.descriptor.digest.hex()).collect();
     let mut stopped = 0;
     for patience in 0.. {
-        let progress = Arc::new(Impatient(AtomicU64::new(patience)));
+        let progress = Arc::new(CancelAfter(AtomicU64::new(patience)));
         let context = scene.context().workers(Arc::clone(&workers)).progress(progress);
         let outcome = apply(&delta, &scene.base, scene.sink("oci:x"), LayerForm::Exact, &context);
         if outcome.is_ok() {
@@ -579,13 +651,13 @@ fn whenever_it_is_stopped_nothing_half_done_is_seen() {
 }
 
 #[test]
-fn scratch_files_are_gone() {
+fn no_scratch_file_remains() {
     let scene = Scene::new(Packing::Gzip, Packing::Gzip);
     scene.verify(&scene.making()).unwrap();
     assert_eq!(std::fs::read_dir(scene.dir.path().join("scratch")).unwrap().count(), 0);
 }
 
-/// The seed of the fuzz target `apply_delta`: a recipe, its groups and its base, as it reads them.
+/// Checks the seed of the fuzz target `apply_delta`: a recipe, its groups and its base.
 #[test]
 fn the_fuzz_seed_is_what_the_maker_makes() {
     let dir = tempfile::tempdir().unwrap();
@@ -599,7 +671,7 @@ fn the_fuzz_seed_is_what_the_maker_makes() {
         TestImage::new(vec![layer], Packing::Plain).blobs().write_layout(&dir.path().join(name));
         open(&dir.path().join(name))
     });
-    let making = Making::new(&old, &new);
+    let making = PlainMaker::new(&old, &new);
     let (recipe, groups) = &making.recipes[0];
     let base = making::stream(&old, &old.layers[0]);
     let mut seed = Vec::new();
@@ -620,10 +692,10 @@ fn the_fuzz_seed_is_what_the_maker_makes() {
 /// For measuring: `IMGDELTA_PAIR` holds the layouts `old` and `new`, `IMGDELTA_OUT` takes a delta.
 #[test]
 #[ignore = "needs a pair of real images"]
-fn a_real_pair_comes_out_as_it_was() {
+fn a_real_pair_is_rebuilt() {
     let Some(pair) = std::env::var_os("IMGDELTA_PAIR") else { return };
     let [base, target] = ["old", "new"].map(|name| open(&Path::new(&pair).join(name)));
-    let bytes = Making::new(&base, &target).bytes();
+    let bytes = PlainMaker::new(&base, &target).bytes();
     if let Some(out) = std::env::var_os("IMGDELTA_OUT") {
         std::fs::write(out, &bytes).unwrap();
     }
