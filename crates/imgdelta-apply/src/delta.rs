@@ -1,9 +1,9 @@
-//! A delta file, opened: what it makes, what it needs, and its parts when they are asked for.
+//! Delta files: opened, verified, read in parts, written.
+//! Never rebuilds a layer.
 //!
-//! Opening reads every byte once, in small pieces, and compares all digests; it keeps the outline
-//! only. Recipes, groups and carried blobs are read where they lie, by several threads if need be.
-//! A file that changes after it was opened gives errors or wrong bytes, which the digests of the
-//! target's blobs find. Nothing here rebuilds or decides.
+//! Opening reads every byte once, in small pieces, and compares all digests. Only the outline stays
+//! in memory; recipes, groups and carried blobs are read from the file, also by several threads.
+//! A file that changes later gives errors or wrong bytes, which the target's digests reveal.
 
 mod recipe;
 mod sections;
@@ -30,7 +30,7 @@ use imgdelta_image::{
     image::{ImageConfig, ImageDocuments, Platform},
     store::source::{RangeReader, ReadAt},
 };
-use sections::Sections;
+use sections::SectionList;
 use std::{
     collections::HashSet,
     fmt::Display,
@@ -39,54 +39,55 @@ use std::{
     sync::Arc,
 };
 
-/// A delta file whose digests were compared.
+/// An open delta file whose section digests match.
 #[derive(Clone, Debug)]
 pub struct Delta {
     source: Arc<dyn ReadAt>,
     place: String,
     limits: ReadLimits,
     group_bytes: Ceiling,
-    sections: Sections,
+    sections: SectionList,
     outline: Outline,
     digest: BlobDigest,
     documents: ImageDocuments,
-    base: Base,
-    layers: Vec<LayerHead>,
+    base: BaseNeeds,
+    layers: Vec<TargetLayer>,
 }
 
-/// What a delta needs.
+/// Requirements of a delta on the base.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Base {
-    /// The manifest of the image it was made against, for people.
+pub struct BaseNeeds {
+    /// Manifest of the image that the delta was made from; any image with the streams will do.
     pub manifest: Option<BlobDigest>,
-    /// The streams that must be there, each once, in the order in which layers need them. The
-    /// blobs of layers with [`Envelope::Base`] must be there besides.
+    /// Required streams, each once, in the order in which layers need them.
+    ///
+    /// The base must also have the blobs of layers with [`Envelope::Base`].
     pub streams: Vec<StreamName>,
 }
 
-/// One layer of the target, and how it comes about.
+/// One layer of the target, with its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LayerHead {
-    /// The digest of its blob.
+pub struct TargetLayer {
+    /// Digest of its blob.
     pub blob: BlobDigest,
-    /// The length of its blob.
+    /// Length of its blob.
     pub blob_bytes: u64,
-    /// What the manifest says the blob is; empty if nothing.
+    /// Media type of its blob; empty if the manifest states none.
     pub media_type: String,
     /// Its stream.
     pub stream: StreamName,
-    /// Where stream or blob come from.
+    /// Source of the stream or blob.
     pub body: LayerBody,
-    /// How the stream becomes the blob.
+    /// Way from the stream to the blob.
     pub envelope: Envelope,
 }
 
 impl Delta {
-    /// Opens a delta: compares all digests and reads the outline. `place` is how errors name it.
+    /// Opens a delta, which compares all digests. `place` names it in errors.
     pub fn open(source: Arc<dyn ReadAt>, place: impl Display, limits: &Limits) -> Result<Self> {
         let place = format!("delta {place}");
         let delta_limits = limits.of_deltas();
-        let sections = Sections::check(
+        let sections = SectionList::check(
             &*source,
             &place,
             limits.ceiling(LimitName::DeltaBytes),
@@ -95,7 +96,7 @@ impl Delta {
         let place_of = |section: &Section| section_place(&place, section);
         let first = sections.list.first().filter(|first| first.kind == SectionKind::Outline);
         let Some(first) = first else {
-            return Err(Error::bad_input(&place, "the first section is no outline"));
+            return Err(Error::bad_input(&place, "the first section is not an outline"));
         };
         for kind in [SectionKind::Outline, SectionKind::Cost] {
             let count = sections.of(kind).count();
@@ -112,7 +113,7 @@ impl Delta {
         hasher.update(&outline.manifest);
         let digest = hasher.finish_blob();
         let documents = ImageDocuments::parse(digest, &outline.manifest, &outline.config, limits)?;
-        let layers = layer_heads(&outline, &documents, &place_of(first))?;
+        let layers = target_layers(&outline, &documents, &place_of(first))?;
         let mut delta = Self {
             source,
             place,
@@ -122,14 +123,14 @@ impl Delta {
             outline,
             digest,
             documents,
-            base: Base::default(),
+            base: BaseNeeds::default(),
             layers,
         };
         delta.base = delta.check_bodies()?;
         Ok(delta)
     }
 
-    /// Copies a delta from where it can be read only once to a scratch file, and opens it there.
+    /// Copies a delta from a pipe to a scratch file, and opens it there.
     pub fn spool(
         reader: &mut dyn Read,
         mut scratch: File,
@@ -150,7 +151,7 @@ impl Delta {
         Arc::clone(&self.source)
     }
 
-    /// Returns how errors name the file.
+    /// Returns the name of the file in errors.
     pub fn place(&self) -> &str {
         &self.place
     }
@@ -165,7 +166,7 @@ impl Delta {
         &self.outline.manifest
     }
 
-    /// Returns the manifest's media type, empty if it is not known.
+    /// Returns the manifest's media type; empty if it is unknown.
     pub fn media_type(&self) -> &str {
         &self.outline.media_type
     }
@@ -180,32 +181,32 @@ impl Delta {
         &self.outline.config
     }
 
-    /// Returns what the config says.
+    /// Returns the target's parsed config.
     pub fn config(&self) -> &ImageConfig {
         &self.documents.config
     }
 
-    /// Returns what the target runs on, by its config.
+    /// Returns the target's platform.
     pub fn platform(&self) -> &Platform {
         &self.documents.platform
     }
 
-    /// Returns what was remarkable in manifest and config.
+    /// Returns remarks about manifest and config.
     pub fn notes(&self) -> &[Note] {
         &self.documents.notes
     }
 
-    /// Returns what must be there to apply it.
-    pub fn base(&self) -> &Base {
+    /// Returns the requirements on the base.
+    pub fn base(&self) -> &BaseNeeds {
         &self.base
     }
 
-    /// Returns the target's layers, the lowest first.
-    pub fn layers(&self) -> &[LayerHead] {
+    /// Returns the target's layers, lowest first.
+    pub fn layers(&self) -> &[TargetLayer] {
         &self.layers
     }
 
-    /// Returns the sections, the end not among them.
+    /// Returns all sections except the end.
     pub fn sections(&self) -> &[Section] {
         &self.sections.list
     }
@@ -215,25 +216,25 @@ impl Delta {
         self.sections.size_bytes
     }
 
-    /// Returns how many recipes there are.
+    /// Returns the number of recipes.
     pub fn recipe_count(&self) -> usize {
         self.sections.of(SectionKind::Recipe).count()
     }
 
-    /// Reads the recipe of this ordinal, as [`LayerBody::Recipe`] counts them.
+    /// Reads a recipe by its ordinal in [`LayerBody::Recipe`].
     pub fn recipe(&self, ordinal: u32) -> Result<StoredRecipe> {
         let (section, place) = self.section(SectionKind::Recipe, ordinal)?;
         StoredRecipe::open(&self.source, section.range(), place, &self.limits, self.group_bytes)
     }
 
-    /// Opens the carried blob of this ordinal, as [`LayerBody::Carried`] counts them.
+    /// Opens a carried blob by its ordinal in [`LayerBody::Carried`].
     pub fn carried(&self, ordinal: u32) -> Result<Box<dyn Read + Send>> {
         let (section, _) = self.section(SectionKind::Carried, ordinal)?;
         let source = Arc::clone(&self.source);
         Ok(Box::new(RangeReader::new(source, section.offset, section.bytes)))
     }
 
-    /// Reads where the bytes go, if the delta says it: a value for each layer.
+    /// Reads the costs that the delta reports, one for each layer.
     pub fn cost(&self) -> Result<Option<Vec<LayerCost>>> {
         let Some(section) = self.sections.of(SectionKind::Cost).next() else { return Ok(None) };
         let place = section_place(&self.place, section);
@@ -257,16 +258,16 @@ impl Delta {
         Ok((section, section_place(&self.place, section)))
     }
 
-    /// Compares what layers say of recipes and carried blobs with those, and collects the needs.
-    fn check_bodies(&self) -> Result<Base> {
+    /// Compares layers with their recipes and carried blobs, and collects the requirements.
+    fn check_bodies(&self) -> Result<BaseNeeds> {
         let (mut recipes, mut carried) = (Vec::new(), 0);
-        let mut base = Base { manifest: self.outline.base, streams: Vec::new() };
+        let mut base = BaseNeeds { manifest: self.outline.base, streams: Vec::new() };
         let mut seen = HashSet::new();
         let mut need = |stream: &StreamName| {
             if seen.insert(*stream) {
                 base.streams.push(*stream);
             }
-            // Each recipe keeps to the limit; so must all together.
+            // The limit for one recipe also holds for all of them together.
             let count = base.streams.len() as u64;
             Ceiling::fixed(self.limits.sources).admit(count, "count of base streams", &self.place)
         };
@@ -286,7 +287,7 @@ impl Delta {
                         recipes.push(front.target);
                     }
                     if recipes[recipe as usize] != layer.stream {
-                        let what = format!("makes another stream than that of layer {ordinal}");
+                        let what = format!("it makes another stream than that of layer {ordinal}");
                         return Err(Error::bad_input(place, what));
                     }
                 }
@@ -314,12 +315,12 @@ impl Delta {
     }
 }
 
-/// Puts together what the outline and the documents say of each layer.
-fn layer_heads(
+/// Joins outline and documents layer by layer.
+fn target_layers(
     outline: &Outline,
     documents: &ImageDocuments,
     place: &str,
-) -> Result<Vec<LayerHead>> {
+) -> Result<Vec<TargetLayer>> {
     let (found, expected) = (outline.layers.len(), documents.layers.len());
     if found != expected {
         let what = format!("{found} layers, but the manifest has {expected}");
@@ -327,10 +328,10 @@ fn layer_heads(
     }
     let pairs = outline.layers.iter().zip(&documents.layers);
     pairs
-        .map(|(told, layer)| {
+        .map(|(outlined, layer)| {
             let blob = &layer.descriptor;
-            let stream = StreamName { diff_id: layer.diff_id, bytes: told.stream_bytes };
-            if told.envelope == Envelope::Stored && blob.size_bytes != stream.bytes {
+            let stream = StreamName { diff_id: layer.diff_id, bytes: outlined.stream_bytes };
+            if outlined.envelope == Envelope::Stored && blob.size_bytes != stream.bytes {
                 let (ordinal, found) = (layer.ordinal, stream.bytes);
                 let what = format!(
                     "layer {ordinal}: a stored stream of {found} bytes, should be {}",
@@ -338,13 +339,13 @@ fn layer_heads(
                 );
                 return Err(Error::bad_input(place, what));
             }
-            Ok(LayerHead {
+            Ok(TargetLayer {
                 blob: blob.digest,
                 blob_bytes: blob.size_bytes,
                 media_type: blob.media_type().to_owned(),
                 stream,
-                body: told.body,
-                envelope: told.envelope.clone(),
+                body: outlined.body,
+                envelope: outlined.envelope.clone(),
             })
         })
         .collect()
@@ -360,14 +361,14 @@ fn read(source: &dyn ReadAt, section: &Section, limit: u64, place: &str) -> Resu
     read_range(source, section.offset, section.bytes, place)
 }
 
-/// Reads a range that lies inside a file whose length was seen; the caller bounds it.
+/// Reads a range; the caller has checked that it lies in the file.
 fn read_range(source: &dyn ReadAt, offset: u64, count: u64, place: &str) -> Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(count).unwrap_or(usize::MAX)];
     source.fill_at(&mut bytes, offset).map_err(Error::io(place))?;
     Ok(bytes)
 }
 
-/// Says where in a delta the format's finding was made.
+/// Adds the place in the delta to an error of the format.
 fn of_format(place: impl Display, error: &FormatError) -> Error {
     match *error {
         FormatError::TooLarge { what, limit, found } => {

@@ -1,10 +1,10 @@
-//! A description of a delta, without a base: its target, its needs, and where its bytes go.
+//! A description of a delta: its target, its requirements, and the cost of its parts.
+//! Never needs the base.
 //!
-//! docs/inspect-json.md describes the document. Rebuilds nothing, and checks nothing but what
-//! opening the delta has checked.
+//! docs/inspect-json.md describes the JSON document.
 
 use crate::delta::{
-    Delta, Envelope, FileCost, LayerBody, LayerCost, LayerHead, Provenance, SectionKind,
+    Delta, Envelope, FileCost, LayerBody, LayerCost, Provenance, SectionKind, TargetLayer,
 };
 use imgdelta_core::{BlobDigest, Result, path::escaped, size::Human};
 use serde_json::{Value, json};
@@ -14,10 +14,10 @@ use std::{
     fmt::{self, Formatter},
 };
 
-/// The name and version of the document; a reader refuses another.
+/// Name and version of the JSON document; a reader refuses another.
 pub const SCHEMA: &str = "imgdelta.inspect/1";
 
-/// A delta described.
+/// A description of a delta.
 #[derive(Clone, Debug)]
 pub struct Inspection {
     delta: Delta,
@@ -31,20 +31,20 @@ impl Inspection {
         Ok(Self { delta, costs })
     }
 
-    /// Returns true if the delta makes the target's blobs, not only their streams.
+    /// True if the delta makes every blob of the target, not only the streams.
     pub fn is_exact(&self) -> bool {
         self.delta.layers().iter().all(is_exact)
     }
 
-    /// Returns the description for people: with every file that costs something, or only sums.
-    pub fn text(&self, all_files: bool) -> Text<'_> {
-        Text { inspection: self, all_files }
+    /// Returns the text. `all_files` adds a line for each file with a cost.
+    pub fn text(&self, all_files: bool) -> InspectionText<'_> {
+        InspectionText { inspection: self, all_files }
     }
 
-    /// Returns the description for machines, with every file that costs something.
+    /// Returns the JSON document.
     pub fn json(&self) -> Value {
         let delta = &self.delta;
-        let heads = delta.layers().iter().enumerate();
+        let layers = delta.layers().iter().enumerate();
         json!({
             "schema": SCHEMA,
             "bytes": delta.size_bytes(),
@@ -58,7 +58,7 @@ impl Inspection {
                 "diff_id": stream.diff_id.to_string(),
                 "bytes": stream.bytes,
             })).collect::<Vec<_>>(),
-            "layers": heads.map(|(ordinal, head)| self.layer_json(ordinal, head)).collect::<Vec<_>>(),
+            "layers": layers.map(|(ordinal, layer)| self.layer_json(ordinal, layer)).collect::<Vec<_>>(),
             "sections": delta.sections().iter().map(|section| json!({
                 "kind": section.kind.name(),
                 "offset": section.offset,
@@ -68,19 +68,19 @@ impl Inspection {
         })
     }
 
-    fn layer_json(&self, ordinal: usize, head: &LayerHead) -> Value {
+    fn layer_json(&self, ordinal: usize, layer: &TargetLayer) -> Value {
         let cost = self.costs.as_ref().and_then(|costs| costs.get(ordinal));
         json!({
             "ordinal": ordinal,
-            "digest": head.blob.to_string(),
-            "stored_bytes": head.blob_bytes,
-            "diff_id": head.stream.diff_id.to_string(),
-            "stream_bytes": head.stream.bytes,
-            "media_type": head.media_type,
-            "body": body_word(head),
-            "envelope": envelope_word(head),
-            "exact": is_exact(head),
-            "delta_bytes": self.section_bytes(head),
+            "digest": layer.blob.to_string(),
+            "stored_bytes": layer.blob_bytes,
+            "diff_id": layer.stream.diff_id.to_string(),
+            "stream_bytes": layer.stream.bytes,
+            "media_type": layer.media_type,
+            "body": body_word(layer),
+            "envelope": envelope_word(layer),
+            "exact": is_exact(layer),
+            "delta_bytes": self.section_bytes(layer),
             "header_bytes": cost.map(|cost| cost.headers),
             "files": cost.map(|cost| cost.files.iter().map(|file| json!({
                 "path": escaped(&file.path),
@@ -97,9 +97,9 @@ impl Inspection {
         })
     }
 
-    /// The length of the section that makes a layer; nothing for one that is kept.
-    fn section_bytes(&self, head: &LayerHead) -> u64 {
-        let (kind, ordinal) = match head.body {
+    /// Returns the length of the section that makes a layer; 0 if the base has the layer.
+    fn section_bytes(&self, layer: &TargetLayer) -> u64 {
+        let (kind, ordinal) = match layer.body {
             LayerBody::Kept => return 0,
             LayerBody::Recipe(ordinal) => (SectionKind::Recipe, ordinal),
             LayerBody::Carried(ordinal) => (SectionKind::Carried, ordinal),
@@ -109,33 +109,37 @@ impl Inspection {
     }
 }
 
-/// A description bound to the way it is shown.
+/// A description as text.
 #[derive(Clone, Debug)]
-pub struct Text<'a> {
+pub struct InspectionText<'a> {
     inspection: &'a Inspection,
     all_files: bool,
 }
 
-impl fmt::Display for Text<'_> {
+impl fmt::Display for InspectionText<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let delta = &self.inspection.delta;
-        let stored = delta.layers().iter().map(|head| head.blob_bytes).sum();
+        let stored = delta.layers().iter().map(|layer| layer.blob_bytes).sum();
         let streams = delta.base().streams.iter().map(|stream| stream.bytes).sum();
         writeln!(f, "delta   {}", Human(delta.size_bytes()))?;
         writeln!(f, "makes   {} for {}", delta.digest(), delta.platform())?;
         writeln!(f, "        {} layers, {}", delta.layers().len(), Human(stored))?;
         match delta.base().manifest {
             Some(base) => writeln!(f, "from    {base}")?,
-            None => writeln!(f, "from    any image with its streams")?,
+            None => writeln!(f, "from    any image with the layers that it needs")?,
         }
         let count = delta.base().streams.len();
-        writeln!(f, "        {count} layers needed, {} uncompressed", Human(streams))?;
+        writeln!(f, "        needs {count} layers, {} uncompressed", Human(streams))?;
         if !self.inspection.is_exact() {
-            writeln!(f, "        not all blobs can be remade: see the layers")?;
+            writeln!(f, "        makes some layers uncompressed only, with other digests")?;
         }
-        writeln!(f)?;
-        for (number, head) in (1..).zip(delta.layers()) {
-            self.layer(f, number, head)?;
+        writeln!(
+            f,
+            "\nlayer  {:<12}  {:<14}  {:>9}  {:>9}",
+            "blob", "source", "delta", "blob size"
+        )?;
+        for (number, layer) in (1..).zip(delta.layers()) {
+            self.layer(f, number, layer)?;
         }
         if let Some(costs) = &self.inspection.costs {
             sums(f, costs)?;
@@ -143,27 +147,27 @@ impl fmt::Display for Text<'_> {
                 files(f, costs)?;
             }
         } else if self.all_files {
-            writeln!(f, "\nThe delta does not say what its files cost.")?;
+            writeln!(f, "\nThe delta does not report the cost of its files.")?;
         }
         delta.notes().iter().try_for_each(|note| writeln!(f, "note    {note}"))
     }
 }
 
-impl Text<'_> {
-    fn layer(&self, f: &mut Formatter<'_>, number: usize, head: &LayerHead) -> fmt::Result {
-        let cost = Human(self.inspection.section_bytes(head));
-        let (body, size) = (body_word(head), Human(head.blob_bytes));
-        write!(f, "layer {number:<2}  {}  {body:<8} {cost:>8} for {size:>8}", short(head.blob))?;
-        writeln!(f, "{}", if is_exact(head) { "" } else { "  uncompressed only" })
+impl InspectionText<'_> {
+    fn layer(&self, f: &mut Formatter<'_>, number: usize, layer: &TargetLayer) -> fmt::Result {
+        let (cost, size) = (self.inspection.section_bytes(layer), layer.blob_bytes);
+        let (blob, source) = (short(layer.blob), source_words(layer));
+        write!(f, "{number:>5}  {blob}  {source:<14}  {:>9}  {:>9}", Human(cost), Human(size))?;
+        writeln!(f, "{}", if is_exact(layer) { "" } else { "  uncompressed only" })
     }
 }
 
-/// Sums over all layers, by how files come about.
+/// Writes sums over all layers, by the source of files.
 fn sums(f: &mut Formatter<'_>, costs: &[LayerCost]) -> fmt::Result {
     let mut sums: BTreeMap<Provenance, (u64, u64, u64)> = BTreeMap::new();
     let mut add = |how, count, target_bytes, delta_bytes| {
         let sum = sums.entry(how).or_default();
-        // Numbers of a stranger.
+        // The numbers are not trusted.
         sum.0 = sum.0.saturating_add(count);
         sum.1 = sum.1.saturating_add(target_bytes);
         sum.2 = sum.2.saturating_add(delta_bytes);
@@ -175,10 +179,11 @@ fn sums(f: &mut Formatter<'_>, costs: &[LayerCost]) -> fmt::Result {
             .for_each(|rest| add(rest.how, rest.count, rest.target_bytes, rest.delta_bytes));
     }
     let headers = costs.iter().fold(0_u64, |sum, cost| sum.saturating_add(cost.headers));
-    writeln!(f, "\n{:<9} {:>8}", "headers", Human(headers))?;
+    writeln!(f, "\n{:<9}  {:>9}  {:>9}  {:>9}", "files", "count", "delta", "file size")?;
+    writeln!(f, "{:<9}  {:>9}  {:>9}", "headers", "", Human(headers))?;
     for (how, (count, target_bytes, delta_bytes)) in sums {
         let (cost, size) = (Human(delta_bytes), Human(target_bytes));
-        writeln!(f, "{:<9} {cost:>8} for {size:>8} in {count} files", how.name())?;
+        writeln!(f, "{:<9}  {count:>9}  {cost:>9}  {size:>9}", how.name())?;
     }
     Ok(())
 }
@@ -186,28 +191,36 @@ fn sums(f: &mut Formatter<'_>, costs: &[LayerCost]) -> fmt::Result {
 fn files(f: &mut Formatter<'_>, costs: &[LayerCost]) -> fmt::Result {
     let mut files: Vec<&FileCost> = costs.iter().flat_map(|cost| &cost.files).collect();
     files.sort_by_key(|file| (Reverse(file.delta_bytes), &file.path));
-    writeln!(f)?;
+    writeln!(f, "\n{:>9}  {:>9}  {:<8}  path", "delta", "file size", "source")?;
     files.into_iter().try_for_each(|file| {
         let (cost, size) = (Human(file.delta_bytes), Human(file.target_bytes));
         let path = escaped(&file.path);
-        writeln!(f, "{cost:>8} for {size:>8}  {:<8}  {path}", file.how.name())
+        writeln!(f, "{cost:>9}  {size:>9}  {:<8}  {path}", file.how.name())
     })
 }
 
-fn is_exact(head: &LayerHead) -> bool {
-    matches!(head.body, LayerBody::Carried(_)) || head.envelope != Envelope::Unmade
+fn is_exact(layer: &TargetLayer) -> bool {
+    matches!(layer.body, LayerBody::Carried(_)) || layer.envelope != Envelope::Unmade
 }
 
-fn body_word(head: &LayerHead) -> &'static str {
-    match head.body {
+fn source_words(layer: &TargetLayer) -> &'static str {
+    match layer.body {
+        LayerBody::Kept => "base",
+        LayerBody::Recipe(_) => "rebuilt",
+        LayerBody::Carried(_) => "whole in delta",
+    }
+}
+
+fn body_word(layer: &TargetLayer) -> &'static str {
+    match layer.body {
         LayerBody::Kept => "kept",
         LayerBody::Recipe(_) => "rebuilt",
         LayerBody::Carried(_) => "carried",
     }
 }
 
-fn envelope_word(head: &LayerHead) -> &'static str {
-    match head.envelope {
+fn envelope_word(layer: &TargetLayer) -> &'static str {
+    match layer.envelope {
         Envelope::Unmade => "unmade",
         Envelope::Base => "base",
         Envelope::Stored => "stored",
@@ -217,7 +230,7 @@ fn envelope_word(head: &LayerHead) -> &'static str {
     }
 }
 
-/// Enough of a digest to tell layers apart.
+/// Returns enough of a digest to distinguish layers.
 fn short(digest: BlobDigest) -> String {
     digest.hex()[..12].to_owned()
 }

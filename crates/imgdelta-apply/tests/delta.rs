@@ -1,4 +1,4 @@
-//! Does a delta file come back part by part, and is every damage and every lie an error?
+//! A delta file is read back part by part; damaged and invalid files are errors.
 
 use imgdelta_apply::delta::{
     BaseSource, Delta, DeltaWriter, Envelope, FileCost, GroupMember, LayerBody, LayerCost,
@@ -98,7 +98,7 @@ impl Sample {
         bytes
     }
 
-    /// The sections as they should be written.
+    /// Returns the sections that the writer should write.
     fn sections(&self) -> Vec<(SectionHead, Vec<u8>)> {
         let section =
             |kind, payload: Vec<u8>| (SectionHead::new(kind, payload.len() as u64), payload);
@@ -111,16 +111,16 @@ impl Sample {
     }
 }
 
-/// A file of any sections, with right digests: what the writer makes, made a second way.
+/// Assembles a file of any sections with right digests, without the writer.
 fn assemble(head: [u8; 10], sections: &[(SectionHead, Vec<u8>)]) -> Vec<u8> {
     let cut = |bytes: &[u8]| blake3::hash(bytes).as_bytes()[..16].to_vec();
     let (mut out, mut whole) = (head.to_vec(), head.to_vec());
     for (section, payload) in sections {
-        let told = [section.to_bytes(), payload.clone()].concat();
-        out.extend_from_slice(&told);
-        out.extend_from_slice(&cut(&told));
+        let bytes = [section.to_bytes(), payload.clone()].concat();
+        out.extend_from_slice(&bytes);
+        out.extend_from_slice(&cut(&bytes));
         whole.extend_from_slice(&section.to_bytes());
-        whole.extend_from_slice(&cut(&told));
+        whole.extend_from_slice(&cut(&bytes));
     }
     let table: Vec<u8> = sections.iter().flat_map(|(section, _)| section.to_bytes()).collect();
     let mut end = SectionHead::new(SectionKind::End, table.len() as u64).to_bytes();
@@ -139,7 +139,7 @@ fn open(bytes: Vec<u8>) -> Result<Delta> {
 /// Recipes, groups, carried bytes, costs.
 type Parts = (Vec<Recipe>, Vec<Vec<u8>>, Vec<u8>, Option<Vec<LayerCost>>);
 
-/// Everything a delta has, read.
+/// Reads all parts of a delta.
 fn read_all(delta: &Delta) -> Result<Parts> {
     let (mut recipes, mut groups, mut carried) = (Vec::new(), Vec::new(), Vec::new());
     for layer in delta.layers() {
@@ -223,7 +223,7 @@ fn every_cut_and_every_flipped_bit_is_an_error() {
     assert!(open([&bytes[..], &[0]].concat()).is_err(), "one byte more");
     assert!(open([&bytes[..], &bytes].concat()).is_err(), "twice");
     for at in 0..bytes.len() {
-        // The minor version means nothing to this reader, but the last digest covers it too.
+        // This reader ignores the minor version, which the last digest covers nevertheless.
         for bit in 0..8 {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1 << bit;
@@ -240,7 +240,7 @@ fn no_payload_with_a_right_digest_panics() {
             let mut sections = sound.clone();
             sections[n].1[at / 8] ^= 1 << (at % 8);
             if let Ok(delta) = open(assemble(container::head(), &sections)) {
-                // What still opens has the documents that the digest names.
+                // The documents of a delta that still opens match its digest.
                 assert_eq!(delta.layers().len(), 5);
                 let _ = read_all(&delta);
             }
@@ -249,24 +249,24 @@ fn no_payload_with_a_right_digest_panics() {
 }
 
 #[test]
-fn damage_says_where_and_what() {
+fn errors_name_the_place_of_the_damage() {
     let bytes = Sample::new().write();
     let delta = open(bytes.clone()).unwrap();
     let recipe = delta.sections()[1];
     let mut damaged = bytes.clone();
     damaged[usize::try_from(recipe.offset + 9).unwrap()] ^= 1;
     let error = open(damaged).unwrap_err();
-    assert!(matches!(error, Error::Mismatch { difference: Difference::Digest { .. }, .. }));
+    assert!(matches!(error, Error::Mismatch { difference: Difference::Section { .. }, .. }));
     let place = format!("delta x, section recipe at {}: digest is ", recipe.offset);
     assert!(error.to_string().starts_with(&place), "{error}");
     let message = |bytes: &[u8]| open(bytes.to_vec()).unwrap_err().to_string();
     assert!(message(&bytes[..bytes.len() - 1]).contains("no end mark"));
     assert_eq!(message(b"PK"), "delta x: not a delta file");
-    assert_eq!(message(b"imgdelta"), "delta x: cut in its head");
+    assert_eq!(message(b"imgdelta"), "delta x: the file ends in its head");
 }
 
 #[test]
-fn newer_versions_say_which_one_is_read() {
+fn errors_for_newer_versions_name_the_version_that_is_read() {
     let sections = Sample::new().sections();
     let mut head = container::head();
     head[9] = 7;
@@ -277,7 +277,7 @@ fn newer_versions_say_which_one_is_read() {
 }
 
 #[test]
-fn unknown_sections_are_passed_over_unless_required() {
+fn unknown_sections_are_skipped_unless_required() {
     let sample = Sample::new();
     for place in 1..=4 {
         for (is_required, opens) in [(false, true), (true, false)] {
@@ -288,15 +288,14 @@ fn unknown_sections_are_passed_over_unless_required() {
             assert_eq!(outcome.is_ok(), opens, "at {place}, required {is_required}");
             match outcome {
                 Ok(delta) => assert_eq!(read_all(&delta).unwrap().0[0], sample.recipe),
-                Err(error) => assert!(error.to_string().contains("of kind 77"), "{error}"),
+                Err(error) => assert!(error.to_string().contains("unknown kind 77"), "{error}"),
             }
         }
     }
 }
 
-/// Changes to a sound delta, by name, each of which must be refused when the file is opened.
 #[test]
-fn parts_that_disagree_are_refused() {
+fn parts_that_contradict_each_other_are_refused() {
     type Change = fn(&mut Sample);
     let changes: [(&str, &str, Change); 9] = [
         ("config", "should be", |s| s.outline.config.push(b' ')),
@@ -318,7 +317,7 @@ fn parts_that_disagree_are_refused() {
             s.outline.layers[1].body = LayerBody::Kept;
             s.outline.layers[3].body = LayerBody::Kept;
         }),
-        ("a recipe too many used", "recipe 1 is not there", |s| {
+        ("a recipe that is not there", "recipe 1 is not there", |s| {
             s.outline.layers[3].body = LayerBody::Recipe(1);
         }),
     ];
@@ -357,7 +356,7 @@ fn groups_that_do_not_fill_their_section_are_refused_when_read() {
 }
 
 #[test]
-fn lying_lengths_take_no_memory() {
+fn false_lengths_take_no_memory() {
     let sample = Sample::new();
     let mut sections = sample.sections();
     // A section of 2^62 bytes in the table and in its head.
@@ -369,7 +368,7 @@ fn lying_lengths_take_no_memory() {
     let trailer_at = bytes.len() - 8;
     bytes[trailer_at..trailer_at + 4].fill(0xff);
     assert!(open(bytes).unwrap_err().to_string().contains("beyond the file"));
-    // A recipe that claims more than the section has, and more than any may have.
+    // A recipe that claims more bytes than the section has, and than any recipe may have.
     for (claim, message) in [(0x7f, "there are "), (u64::MAX >> 1, "more than the limit")] {
         let mut sections = sample.sections();
         let mut payload = b"imgr\x01".to_vec();
@@ -378,7 +377,7 @@ fn lying_lengths_take_no_memory() {
         let error = open(assemble(container::head(), &sections)).unwrap_err();
         assert!(error.to_string().contains(message), "{error}");
     }
-    // More base streams, of all layers together, than there may be layers.
+    // More base streams, over all layers, than the limit for layers.
     let mut limits = Limits::default();
     limits.layers = 5;
     let mut wide = Sample::new();
@@ -387,7 +386,7 @@ fn lying_lengths_take_no_memory() {
     assert_eq!(opens(&wide).unwrap().base().streams.len(), 5);
     wide.recipe.sources.push(base_stream(5, 4096));
     assert!(matches!(opens(&wide), Err(Error::OverLimit { limit: 5, found: 6, .. })));
-    // A group larger than anyone admits.
+    // A group above the limit.
     let mut limits = Limits::default();
     limits.group_bytes = 10;
     let delta = Delta::open(Arc::new(sample.write()), "x", &limits).unwrap();
@@ -397,7 +396,7 @@ fn lying_lengths_take_no_memory() {
 }
 
 #[test]
-fn a_writer_that_is_ended_too_early_says_so() {
+fn a_writer_that_is_finished_too_early_fails() {
     let sample = Sample::new();
     let mut writer = DeltaWriter::new(Vec::new(), &sample.outline).unwrap();
     let cut = &sample.groups[..3];

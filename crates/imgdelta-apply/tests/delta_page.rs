@@ -1,4 +1,4 @@
-//! Do the bytes on the wire stay what `docs/format.md` says they are?
+//! The worked file of `docs/format.md`: the same bytes are written and read.
 
 use imgdelta_apply::delta::{
     BaseSource, Delta, DeltaWriter, Envelope, GroupMember, LayerBody, LayerOutline, NestedArchives,
@@ -14,7 +14,7 @@ const GROUP: &[u8] = &[
     0x28, 0xD8, 0x01, 0x00, 0x03, 0x01, 0x64, 0x00, 0x01, 0x58, 0x59,
 ];
 
-/// The worked file: a layer that is kept, and one whose stream is one payload and nothing else.
+/// The worked file: a layer from the base, and a layer whose stream is a single payload.
 fn worked() -> (Outline, Recipe) {
     let base = b"0123456789abcdef".repeat(16);
     let mut target = base.clone();

@@ -1,6 +1,7 @@
-//! A recipe where it lies, in a delta or by itself: read whole, its groups when they are asked for.
+//! A recipe in a delta or in a file of its own, with access to its groups.
+//! Never decodes a group.
 //!
-//! Checks that recipe and groups fill their place. Never decodes a group.
+//! The recipe is read whole; groups are read one by one. Together they must fill their range.
 
 use super::{Recipe, of_format, read_range};
 use imgdelta_core::{Error, LimitName, Limits, Result, limits::Ceiling};
@@ -12,17 +13,17 @@ use std::{
     sync::Arc,
 };
 
-/// A recipe, and the way to its groups' bytes.
+/// A recipe with access to the bytes of its groups.
 #[derive(Clone, Debug)]
 pub struct StoredRecipe {
     recipe: Recipe,
     source: Arc<dyn ReadAt>,
     place: String,
-    /// Where it lies.
+    /// Range in the file.
     range: Range<u64>,
-    /// Where the first group begins.
+    /// Offset of the first group.
     offset: u64,
-    /// The bytes of the groups before each.
+    /// For each group, the bytes of the groups before it.
     before: Vec<u64>,
     group_bytes: Ceiling,
 }
@@ -36,8 +37,9 @@ impl Deref for StoredRecipe {
 }
 
 impl StoredRecipe {
-    /// Opens a recipe that is a file of its own; `place` is how errors name it. A recipe has no
-    /// digest: whoever has one knows its file's.
+    /// Opens a recipe in a file of its own. `place` names it in errors.
+    ///
+    /// A recipe has no digest in it; the caller verifies the file.
     pub fn alone(source: &Arc<dyn ReadAt>, place: impl Display, limits: &Limits) -> Result<Self> {
         let place = format!("recipe {place}");
         let bytes = source.size_bytes().map_err(Error::io(&place))?;
@@ -75,17 +77,17 @@ impl StoredRecipe {
         Ok(Self { recipe, source, place, range, offset, before, group_bytes })
     }
 
-    /// Returns its length, the groups' included.
+    /// Returns its length, including the groups.
     pub fn size_bytes(&self) -> u64 {
         self.range.end - self.range.start
     }
 
-    /// Returns its bytes, those of the groups last.
+    /// Returns a reader of its bytes; those of the groups come last.
     pub fn reader(&self) -> RangeReader {
         RangeReader::new(Arc::clone(&self.source), self.range.start, self.size_bytes())
     }
 
-    /// Reads the bytes of a group, packed.
+    /// Reads the packed bytes of a group.
     pub fn group(&self, ordinal: usize) -> Result<Vec<u8>> {
         let place = format!("{}, group {ordinal}", self.place);
         let Some(group) = self.recipe.groups.get(ordinal) else {
@@ -98,7 +100,7 @@ impl StoredRecipe {
     }
 }
 
-/// Reads a recipe's front and nothing else.
+/// Reads only the front of a recipe.
 pub(super) fn front(
     source: &dyn ReadAt,
     range: &Range<u64>,
@@ -111,7 +113,7 @@ pub(super) fn front(
     RecipeFront::from_bytes(&start, limits).map_err(|error| of_format(place, &error))
 }
 
-/// Returns the recipe's length without its groups, which is not more than there is.
+/// Returns the length of the recipe without its groups, which is at most that of the range.
 fn head_bytes(
     source: &dyn ReadAt,
     range: &Range<u64>,
@@ -124,7 +126,7 @@ fn head_bytes(
     let bytes =
         RecipeFront::recipe_bytes(&start, limits).map_err(|error| of_format(place, &error))?;
     if bytes > there {
-        let what = format!("a recipe of {bytes} bytes, there are {there}");
+        let what = format!("a recipe of {bytes} bytes, but there are {there}");
         return Err(Error::bad_input(place, what));
     }
     Ok(bytes)

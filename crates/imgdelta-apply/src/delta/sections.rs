@@ -1,7 +1,8 @@
-//! The sections of a delta file: found through its end, each byte hashed once.
+//! The sections of a delta file, located by its end section.
+//! Never holds more than a small piece of the file.
 //!
-//! Holds one small piece of the file at a time. What is damaged is told from what is new: a file
-//! of a later version has right digests.
+//! Each byte is hashed once. Digests come before versions, so that a damaged file is not reported as
+//! one of a later version.
 
 use super::{of_format, read_range};
 use imgdelta_core::{Difference, Error, Result, limits::Ceiling};
@@ -15,39 +16,39 @@ use imgdelta_format::{
 use imgdelta_image::store::source::ReadAt;
 use std::ops::Range;
 
-/// A section's place in the file.
+/// Kind and place of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Section {
-    /// What it holds.
+    /// Its kind.
     pub kind: SectionKind,
-    /// Whether a reader must know the kind.
+    /// True if a reader that does not know the kind must refuse the file.
     pub is_required: bool,
-    /// Where its payload begins.
+    /// Offset of its payload.
     pub offset: u64,
-    /// Bytes of its payload.
+    /// Length of its payload.
     pub bytes: u64,
 }
 
 impl Section {
-    /// Returns where its payload lies.
+    /// Returns the range of its payload.
     pub(super) fn range(&self) -> Range<u64> {
         self.offset..self.offset + self.bytes
     }
 }
 
-/// All sections but the end.
+/// All sections except the end.
 #[derive(Clone, Debug)]
-pub(super) struct Sections {
+pub(super) struct SectionList {
     pub list: Vec<Section>,
     pub size_bytes: u64,
 }
 
-impl Sections {
+impl SectionList {
     pub(super) fn of(&self, kind: SectionKind) -> impl Iterator<Item = &Section> {
         self.list.iter().filter(move |section| section.kind == kind)
     }
 
-    /// Finds the sections and compares all digests.
+    /// Locates the sections and compares all digests.
     pub(super) fn check(
         source: &dyn ReadAt,
         place: &str,
@@ -57,7 +58,7 @@ impl Sections {
         let size_bytes = source.size_bytes().map_err(Error::io(place))?;
         ceiling.admit(size_bytes, "number of bytes", place)?;
         let head = check_head(source, place, size_bytes)?;
-        let end = End::find(source, place, size_bytes, limits)?;
+        let end = EndSection::find(source, place, size_bytes, limits)?;
         let mut whole = blake3::Hasher::new();
         whole.update(&head);
         let mut list = Vec::new();
@@ -86,8 +87,8 @@ impl Sections {
         }) {
             let number = new.kind.number();
             let what = format!(
-                "offset {}: a section of kind {number}, which this program must know and does not; \
-                 it reads version {MAJOR}.{}",
+                "offset {}: a required section of unknown kind {number}; this program reads format \
+                 version {MAJOR}.{}",
                 new.offset,
                 container::MINOR
             );
@@ -104,7 +105,7 @@ fn check_head(source: &dyn ReadAt, place: &str, size_bytes: u64) -> Result<[u8; 
         return Err(Error::bad_input(place, "not a delta file"));
     }
     let head: [u8; HEAD_BYTES] =
-        start.try_into().map_err(|_| Error::bad_input(place, "cut in its head"))?;
+        start.try_into().map_err(|_| Error::bad_input(place, "the file ends in its head"))?;
     match container::version(&head) {
         Some((MAJOR, _)) => Ok(head),
         Some((major, minor)) => {
@@ -117,21 +118,23 @@ fn check_head(source: &dyn ReadAt, place: &str, size_bytes: u64) -> Result<[u8; 
 }
 
 /// The end section.
-struct End {
+struct EndSection {
     at: u64,
     table: Vec<SectionHead>,
     head_and_table: Vec<u8>,
     digest: SectionDigest,
 }
 
-impl End {
+impl EndSection {
     fn find(
         source: &dyn ReadAt,
         place: &str,
         size_bytes: u64,
         limits: &ReadLimits,
     ) -> Result<Self> {
-        let cut = || Error::bad_input(place, "no end mark at its end: cut, or more was added");
+        let cut = || {
+            Error::bad_input(place, "no end mark at the end: the file is cut, or bytes were added")
+        };
         let rest = size_bytes.saturating_sub(HEAD_BYTES as u64);
         let sections_bytes = rest.checked_sub(TRAILER_BYTES as u64).ok_or_else(cut)?;
         let trailer_at = size_bytes - TRAILER_BYTES as u64;
@@ -154,13 +157,13 @@ impl End {
         let end_place = || format!("{place}, end at {at}");
         let (head, head_bytes) =
             SectionHead::read(&section).map_err(|error| of_format(end_place(), &error))?;
-        let told = (head_bytes + DIGEST_BYTES) as u64;
+        let around_bytes = (head_bytes + DIGEST_BYTES) as u64;
         let is_end = head.kind == SectionKind::End && head.is_required;
-        if !is_end || bytes.checked_sub(told) != Some(head.bytes) {
-            return Err(wrong("no end section"));
+        if !is_end || bytes.checked_sub(around_bytes) != Some(head.bytes) {
+            return Err(wrong("not an end section"));
         }
         let digest = section.split_off(section.len() - DIGEST_BYTES);
-        let digest = digest.try_into().expect("split off as many");
+        let digest = digest.try_into().expect("split off at this length");
         let table = container::read_table(&section[head_bytes..], limits)
             .map_err(|error| of_format(end_place(), &error))?;
         Ok(Self { at, table, head_and_table: section, digest })
@@ -213,10 +216,10 @@ fn compare(
     Err(Error::Mismatch { place: place(), difference })
 }
 
-/// Ends a hash as sections have them.
+/// Returns a hash in the short form of sections.
 pub(super) fn digest_of(hasher: &blake3::Hasher) -> SectionDigest {
     let full = hasher.finalize();
-    full.as_bytes()[..DIGEST_BYTES].try_into().expect("as many bytes as were cut")
+    full.as_bytes()[..DIGEST_BYTES].try_into().expect("the length of the slice")
 }
 
 /// Large enough that reading and hashing cost no more than their bytes.

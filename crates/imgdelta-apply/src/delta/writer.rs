@@ -1,7 +1,8 @@
-//! Writes a delta file front to back: the outline first, then bodies as layers first use them.
+//! Writes a delta file from front to back.
+//! Never holds a section in memory, except small ones that the caller passes.
 //!
-//! The same calls give the same bytes. Nothing is held but what is being written, and nothing is
-//! decided: whoever calls has the outline ready.
+//! The outline comes first, then recipes and carried blobs in the order in which layers first use
+//! them. The same calls give the same bytes.
 
 use super::{LayerCost, Outline, Recipe, SectionKind, sections::digest_of};
 use imgdelta_core::{Error, Result, limits::Ceiling};
@@ -14,7 +15,7 @@ use imgdelta_format::{
 };
 use std::io::{self, Read, Write};
 
-/// A delta file that is being written.
+/// Writes a delta file.
 #[derive(Debug)]
 pub struct DeltaWriter<W> {
     out: W,
@@ -26,8 +27,10 @@ pub struct DeltaWriter<W> {
 }
 
 impl<W: Write> DeltaWriter<W> {
-    /// Begins a file. Bodies of the outline's layers are numbered from 0 in the order in which
-    /// layers first use them, recipes and carried blobs each for themselves.
+    /// Begins a file.
+    ///
+    /// The outline numbers recipes from 0 in the order in which layers first use them, and carried
+    /// blobs likewise.
     pub fn new(out: W, outline: &Outline) -> Result<Self> {
         let count = outline.layers.len() as u64;
         Ceiling::fixed(written::LAYERS).admit(count, "count of layers", PLACE)?;
@@ -50,7 +53,7 @@ impl<W: Write> DeltaWriter<W> {
         Ok(writer)
     }
 
-    /// Writes the next recipe, with its groups' bytes from `groups`, one group after another.
+    /// Writes the next recipe. `groups` has the bytes of its groups, one group after another.
     pub fn recipe(&mut self, recipe: &Recipe, groups: &mut dyn Read) -> Result<()> {
         let head = recipe.to_bytes();
         check_written(recipe, &head)?;
@@ -58,22 +61,22 @@ impl<W: Write> DeltaWriter<W> {
         self.section(SectionKind::Recipe, &head, bytes, groups)
     }
 
-    /// Writes the next recipe, `bytes` long with its groups, as another delta has it.
+    /// Writes the next recipe as a copy from another delta; `bytes` includes its groups.
     pub fn stored_recipe(&mut self, bytes: u64, recipe: &mut dyn Read) -> Result<()> {
         self.section(SectionKind::Recipe, &[], bytes, recipe)
     }
 
-    /// Writes the next carried blob, `bytes` long.
+    /// Writes the next carried blob of `bytes` bytes.
     pub fn carried(&mut self, bytes: u64, blob: &mut dyn Read) -> Result<()> {
         self.section(SectionKind::Carried, &[], bytes, blob)
     }
 
-    /// Writes where the bytes go, a value for each layer; at most once.
+    /// Writes the costs, one for each layer. At most one call is allowed.
     pub fn cost(&mut self, costs: &[LayerCost]) -> Result<()> {
         self.section_of(SectionKind::Cost, &cost::to_bytes(costs))
     }
 
-    /// Ends the file and returns where it was written to, and its length.
+    /// Ends the file, and returns the output and the length of the file.
     pub fn finish(mut self) -> Result<(W, u64)> {
         let count = |kind| self.sections.iter().filter(|section| section.kind == kind).count();
         let found = (
@@ -104,7 +107,7 @@ impl<W: Write> DeltaWriter<W> {
         self.section(kind, payload, 0, &mut io::empty())
     }
 
-    /// Writes a section of `start` and `rest_bytes` bytes from `rest`.
+    /// Writes a section: `start`, then `rest_bytes` bytes from `rest`.
     fn section(
         &mut self,
         kind: SectionKind,
@@ -145,7 +148,7 @@ impl<W: Write> DeltaWriter<W> {
     }
 }
 
-/// Keeps to what this version writes, far below what any reader refuses.
+/// Enforces the limits of this version's writer, which are far below those of readers.
 fn check_written(recipe: &Recipe, head: &[u8]) -> Result<()> {
     let members = || recipe.groups.iter().flat_map(|group| &group.members);
     let slices = members()
@@ -165,6 +168,6 @@ fn check_written(recipe: &Recipe, head: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// How errors name the file, whose own name the caller knows.
+/// Name of the file in errors; the caller knows its real name.
 const PLACE: &str = "delta being written";
 const PIECE_BYTES: usize = 128 << 10;

@@ -1,12 +1,13 @@
-//! An image into a tar file: an OCI archive, or what `docker load` reads.
+//! A sink for one tar file: an OCI archive, or an archive for `docker load`.
+//! Never compresses.
 //!
-//! All lengths are known beforehand, so every member has its place before its bytes are there, and
-//! layers are written side by side. The file gets its name when it is complete. Never compresses.
+//! All lengths are known at the start, so that every member has its place and layers are written in
+//! parallel. The file gets its name when it is complete.
 
 use super::{
-    BlobWriter, LAYOUT_VERSION, Outgoing, Sink, Wants, blob_path, index_entry,
-    tar::{self, BLOCK_BYTES, Kind},
-    temporary::{Temporary, sweep},
+    AcceptedForm, BlobWriter, LAYOUT_VERSION, OutgoingImage, Sink, blob_path, index_entry,
+    tar::{self, BLOCK_BYTES, MemberKind},
+    temporary::{TemporaryFile, sweep},
 };
 use imgdelta_core::{
     BlobDigest, Error, Result, progress::Progress, scratch::write_all_at, verify::VerifiedBlob,
@@ -19,27 +20,27 @@ use std::{
     str::FromStr,
 };
 
-/// An archive that takes an image.
+/// A tar file for one image.
 #[derive(Debug)]
 pub(super) struct ArchiveSink {
     path: PathBuf,
     tag: Option<String>,
     is_docker: bool,
-    file: Temporary,
-    /// Where each layer's payload begins.
+    file: TemporaryFile,
+    /// For each layer, the offset of its payload.
     places: HashMap<BlobDigest, u64>,
 }
 
 impl ArchiveSink {
-    /// Takes the path of an OCI archive.
+    /// Creates an OCI archive.
     pub(super) fn oci(path: &Path, tag: Option<String>) -> Result<Self> {
         Self::create(path, tag, false)
     }
 
-    /// Takes the path of a docker archive; its tag is a whole reference.
+    /// Creates a docker archive; its tag is a whole reference.
     pub(super) fn docker(path: &Path, tag: Option<String>) -> Result<Self> {
         let tag = tag.map(|tag| {
-            // Refuses what Docker would refuse when the archive is loaded.
+            // Refuses references that `docker load` would refuse.
             Reference::from_str(&format!("docker://{tag}"))?;
             Ok(full_docker_name(&tag))
         });
@@ -52,12 +53,12 @@ impl ArchiveSink {
         }
         let directory = super::parent(path);
         sweep(&directory);
-        let file = Temporary::in_dir(&directory)?;
+        let file = TemporaryFile::in_dir(&directory)?;
         Ok(Self { path: path.to_owned(), tag, is_docker, file, places: HashMap::new() })
     }
 
-    /// The members before the layers, with their contents.
-    fn documents(&self, image: &Outgoing) -> Vec<(String, Vec<u8>)> {
+    /// Returns the members that precede the layers, with their contents.
+    fn documents(&self, image: &OutgoingImage) -> Vec<(String, Vec<u8>)> {
         if self.is_docker {
             let config = format!("{}.json", image.config.digest.hex());
             let layers: Vec<String> = image.layers.iter().map(layer_name).collect();
@@ -85,7 +86,7 @@ impl ArchiveSink {
         if self.is_docker { layer_name(layer) } else { blob_path(layer) }
     }
 
-    fn folders(&self, image: &Outgoing) -> BTreeSet<String> {
+    fn folders(&self, image: &OutgoingImage) -> BTreeSet<String> {
         let blobs = image.layers.iter().chain([&image.manifest, &image.config]);
         let names = blobs.map(|blob| format!("blobs/{}/", blob.digest.algorithm().name()));
         if self.is_docker { BTreeSet::new() } else { names.chain(["blobs/".into()]).collect() }
@@ -102,19 +103,19 @@ impl Sink for ArchiveSink {
         format!("{transport}:{}", self.path.display())
     }
 
-    fn wants(&self) -> Wants {
-        if self.is_docker { Wants::Streams } else { Wants::Blobs }
+    fn accepts(&self) -> AcceptedForm {
+        if self.is_docker { AcceptedForm::Streams } else { AcceptedForm::Blobs }
     }
 
-    fn begin(&mut self, image: Outgoing) -> Result<()> {
+    fn begin(&mut self, image: OutgoingImage) -> Result<()> {
         let mut at = 0;
         for folder in self.folders(&image) {
-            let header = tar::header(&folder, Kind::Directory, 0);
+            let header = tar::header(&folder, MemberKind::Directory, 0);
             self.write_at(&header, at)?;
             at += header.len() as u64;
         }
         for (name, content) in self.documents(&image) {
-            let header = tar::header(&name, Kind::File, content.len() as u64);
+            let header = tar::header(&name, MemberKind::File, content.len() as u64);
             self.write_at(&header, at)?;
             self.write_at(&content, at + header.len() as u64)?;
             at += header.len() as u64 + tar::padded(content.len() as u64);
@@ -123,7 +124,7 @@ impl Sink for ArchiveSink {
             if self.places.contains_key(&layer.digest) {
                 continue;
             }
-            let header = tar::header(&self.member_name(layer), Kind::File, layer.size_bytes);
+            let header = tar::header(&self.member_name(layer), MemberKind::File, layer.size_bytes);
             self.write_at(&header, at)?;
             at += header.len() as u64;
             self.places.insert(layer.digest, at);
@@ -132,7 +133,7 @@ impl Sink for ArchiveSink {
                 .and_then(|bytes| at.checked_add(bytes))
                 .ok_or_else(|| Error::bad_input(self.place(), "the layers' lengths overflow"))?;
         }
-        // What is not written stays zero: padding, and the two blocks of the end.
+        // Unwritten bytes are zero: padding, and the two blocks at the end.
         let end = at + 2 * BLOCK_BYTES as u64;
         self.file.file().set_len(end).map_err(Error::io(self.path.display()))
     }
@@ -142,8 +143,8 @@ impl Sink for ArchiveSink {
     }
 
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn BlobWriter + '_>> {
-        let at = *self.places.get(&blob.digest).expect("named when it was begun");
-        Ok(Box::new(Writer { sink: self, at, end: at + blob.size_bytes }))
+        let at = *self.places.get(&blob.digest).expect("named in `begin`");
+        Ok(Box::new(ArchiveWriter { sink: self, at, end: at + blob.size_bytes }))
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
@@ -151,13 +152,13 @@ impl Sink for ArchiveSink {
     }
 }
 
-struct Writer<'a> {
+struct ArchiveWriter<'a> {
     sink: &'a ArchiveSink,
     at: u64,
     end: u64,
 }
 
-impl BlobWriter for Writer<'_> {
+impl BlobWriter for ArchiveWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let end = self.at + bytes.len() as u64;
         assert!(end <= self.end, "the writer checks the size first");
@@ -167,7 +168,7 @@ impl BlobWriter for Writer<'_> {
     }
 
     fn finish(self: Box<Self>, _: VerifiedBlob) -> Result<()> {
-        debug_assert_eq!(self.at, self.end, "proven to be as long");
+        debug_assert_eq!(self.at, self.end, "the proof includes the length");
         Ok(())
     }
 }

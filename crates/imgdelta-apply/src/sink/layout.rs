@@ -1,11 +1,12 @@
-//! An image into an OCI layout, a new one or one that is there.
+//! A sink for an OCI layout, which may exist already.
+//! Never removes a blob or another image's tag.
 //!
-//! Every file gets its name when it is complete, `index.json` last. Never removes a blob, and never
-//! touches another image's tag.
+//! Every file gets its name when it is complete, `index.json` last.
 
 use super::{
-    BlobWriter, LAYOUT_VERSION, Outgoing, Sink, TAG_ANNOTATION, Wants, blob_path, index_entry,
-    temporary::{Temporary, sweep, write_whole},
+    AcceptedForm, BlobWriter, LAYOUT_VERSION, OutgoingImage, Sink, TAG_ANNOTATION, blob_path,
+    index_entry,
+    temporary::{TemporaryFile, sweep, write_whole},
 };
 use imgdelta_core::{
     Error, LimitName, Limits, Result,
@@ -21,17 +22,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A layout that takes an image.
+/// An OCI layout for one image.
 #[derive(Debug)]
 pub(super) struct LayoutSink {
     directory: PathBuf,
     tag: Option<String>,
     limits: Limits,
-    image: Option<Outgoing>,
+    image: Option<OutgoingImage>,
 }
 
 impl LayoutSink {
-    /// Takes a directory: an OCI layout, an empty one, or one that is made.
+    /// Opens a directory: an OCI layout, an empty directory, or a new one.
     pub(super) fn create(directory: &Path, tag: Option<String>, limits: &Limits) -> Result<Self> {
         let sink =
             Self { directory: directory.to_owned(), tag, limits: limits.clone(), image: None };
@@ -42,7 +43,7 @@ impl LayoutSink {
             Err(error) => return Err(Error::io(directory.display())(error)),
         };
         if !is_layout && !is_empty {
-            let what = "a directory that is not empty and no OCI layout: name another";
+            let what = "the directory is not empty and not an OCI layout; name another one";
             return Err(Error::bad_input(sink.place(), what));
         }
         if is_layout {
@@ -55,7 +56,7 @@ impl LayoutSink {
         self.directory.join(name)
     }
 
-    /// Reads `index.json`, or makes up an empty one.
+    /// Reads `index.json`; returns an empty index if there is none.
     fn index(&self) -> Result<Value> {
         let path = self.path("index.json");
         let file = match File::open(&path) {
@@ -95,19 +96,19 @@ impl Sink for LayoutSink {
         format!("oci:{}", self.directory.display())
     }
 
-    fn wants(&self) -> Wants {
-        Wants::Blobs
+    fn accepts(&self) -> AcceptedForm {
+        AcceptedForm::Blobs
     }
 
-    fn begin(&mut self, image: Outgoing) -> Result<()> {
+    fn begin(&mut self, image: OutgoingImage) -> Result<()> {
         let blobs = image.layers.iter().chain([&image.manifest, &image.config]);
         let folders: BTreeSet<&str> = blobs.map(|blob| blob.digest.algorithm().name()).collect();
         for folder in folders {
             let folder = self.path("blobs").join(folder);
             fs::create_dir_all(&folder).map_err(Error::io(folder.display()))?;
             sweep(&folder);
-            // Whether it can be written is better known before the work than after.
-            Temporary::in_dir(&folder)?;
+            // Fails now if the directory is not writable, rather than after the work.
+            TemporaryFile::in_dir(&folder)?;
         }
         sweep(&self.directory);
         let version = self.path("oci-layout");
@@ -133,7 +134,7 @@ impl Sink for LayoutSink {
                 Ok(0) => return Ok(check.finish().is_ok()),
                 Ok(count) if check.update(&buffer[..count]).is_ok() => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // It grows, or cannot be read: written anew, that shows whether it matters.
+                // It is too long or unreadable, so it is written again.
                 Ok(_) | Err(_) => return Ok(false),
             }
         }
@@ -141,21 +142,22 @@ impl Sink for LayoutSink {
 
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn BlobWriter + '_>> {
         let path = self.path(&blob_path(blob));
-        let file = Temporary::in_dir(&super::parent(&path))?;
-        Ok(Box::new(Writer { file, path, blob: blob.clone() }))
+        let file = TemporaryFile::in_dir(&super::parent(&path))?;
+        Ok(Box::new(LayoutWriter { file, path, blob: blob.clone() }))
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
-        let image = self.image.as_ref().expect("begun before it is finished");
+        let image = self.image.as_ref().expect("`begin` comes before `finish`");
         self.write_document(&image.config, &image.config_bytes)?;
         self.write_document(&image.manifest, &image.manifest_bytes)?;
-        // Two who add images to one layout would lose one's; a file that always stays is the lock.
+        // Two processes that add images at once would lose one of them. The lock is on a file
+        // that is never replaced.
         let path = self.path("oci-layout");
         let lock = File::open(&path).map_err(Error::io(path.display()))?;
         let _ = lock.lock();
         let mut index = self.index()?;
         let entry = index_entry(&image.manifest, self.tag.as_deref());
-        let entries = index["manifests"].as_array_mut().expect("looked at when it was read");
+        let entries = index["manifests"].as_array_mut().expect("checked in `index`");
         let name = |entry: &Value| entry["annotations"][TAG_ANNOTATION].as_str().map(str::to_owned);
         match &self.tag {
             Some(_) => entries.retain(|other| name(other) != self.tag),
@@ -168,13 +170,13 @@ impl Sink for LayoutSink {
     }
 }
 
-struct Writer {
-    file: Temporary,
+struct LayoutWriter {
+    file: TemporaryFile,
     path: PathBuf,
     blob: Descriptor,
 }
 
-impl BlobWriter for Writer {
+impl BlobWriter for LayoutWriter {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.file.file().write_all(bytes).map_err(Error::io(self.path.display()))
     }
@@ -185,5 +187,5 @@ impl BlobWriter for Writer {
     }
 }
 
-/// Large enough that reading costs nothing beside hashing.
+/// Large enough that reading is fast compared with hashing.
 const BUFFER_BYTES: usize = 256 << 10;

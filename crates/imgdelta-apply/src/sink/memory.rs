@@ -1,22 +1,23 @@
-//! A sink that keeps the image in memory: for tests, and for programs that pass images on.
+//! A sink in memory, for tests and for programs that pass images on.
+//! Never writes a file.
 
-use super::{BlobWriter, Outgoing, Sink, Wants};
+use super::{AcceptedForm, BlobWriter, OutgoingImage, Sink};
 use imgdelta_core::{Error, Result, progress::Progress, verify::VerifiedBlob};
 use imgdelta_image::store::{Descriptor, MemoryStore};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Takes one image into a [`MemoryStore`], in which it appears under a tag when it is complete.
+/// Takes one image into a [`MemoryStore`], where it appears under a tag when it is complete.
 ///
-/// Clones share the store, so that a caller keeps one and passes the other to `apply`.
+/// Clones share the store: a caller keeps one and passes the other to `apply`.
 #[derive(Clone, Debug)]
 pub struct MemorySink {
     tag: String,
     store: Arc<Mutex<MemoryStore>>,
-    image: Option<Outgoing>,
+    image: Option<OutgoingImage>,
 }
 
 impl MemorySink {
-    /// Starts with an empty store.
+    /// Returns a sink with an empty store.
     pub fn new(tag: impl Into<String>) -> Self {
         Self { tag: tag.into(), store: Arc::default(), image: None }
     }
@@ -36,17 +37,17 @@ impl Sink for MemorySink {
         format!("memory:{}", self.tag)
     }
 
-    fn wants(&self) -> Wants {
-        Wants::Blobs
+    fn accepts(&self) -> AcceptedForm {
+        AcceptedForm::Blobs
     }
 
-    fn begin(&mut self, image: Outgoing) -> Result<()> {
+    fn begin(&mut self, image: OutgoingImage) -> Result<()> {
         self.image = Some(image);
         Ok(())
     }
 
     fn has(&self, blob: &Descriptor, _: &dyn Progress) -> Result<bool> {
-        // Only verified blobs are ever put here.
+        // The store has verified blobs only.
         Ok(self.locked().blob(&blob.digest).is_some())
     }
 
@@ -56,7 +57,7 @@ impl Sink for MemorySink {
 
     fn finish(self: Box<Self>) -> Result<()> {
         let Some(image) = &self.image else {
-            return Err(Error::bad_input(self.place(), "finished before an image was begun"));
+            return Err(Error::bad_input(self.place(), "it was finished before it was begun"));
         };
         let mut store = self.locked();
         store.insert_as(image.config.digest, image.config_bytes.clone());

@@ -1,81 +1,80 @@
-//! Where a finished image goes: an OCI layout, an archive, or nothing at all.
+//! Destinations for a finished image: an OCI layout, an archive, memory, or none.
+//! Never checks a digest, except those of blobs that are already there.
 //!
-//! A sink takes blobs, several at once, and shows none before it was given proof that its bytes are
-//! right; the image as a whole appears last, in one step. Never checks a digest itself, save of
-//! what it finds already there.
+//! A sink takes several blobs at once. A blob becomes visible with a [`VerifiedBlob`], which proves
+//! its digest. The image becomes visible last, in one step.
 
 mod archive;
 mod layout;
 mod memory;
-mod nothing;
+mod null;
 mod tar;
 mod temporary;
 
 pub use memory::MemorySink;
-pub use nothing::Nothing;
+pub use null::NullSink;
 
 use imgdelta_core::{Error, Limits, Result, progress::Progress, verify::VerifiedBlob};
 use imgdelta_image::{Reference, reference::ImageName, store::Descriptor};
 use std::{fmt, path::PathBuf};
 
-/// A place that takes one image.
+/// A destination for one image.
 pub trait Sink: Send + Sync + fmt::Debug {
-    /// Returns how errors name this place.
+    /// Returns the name of this destination in errors.
     fn place(&self) -> String;
 
-    /// Returns what its layers must be.
-    fn wants(&self) -> Wants;
+    /// Returns the form in which it takes layers.
+    fn accepts(&self) -> AcceptedForm;
 
-    /// Says what will come, before any blob does. Whatever can be refused is refused here.
-    fn begin(&mut self, image: Outgoing) -> Result<()>;
+    /// Announces the image before its blobs. A sink refuses here what it cannot take.
+    fn begin(&mut self, image: OutgoingImage) -> Result<()>;
 
-    /// Whether the place has one of the layers' blobs already, whole and right.
+    /// True if the blob of a layer is already there, with the right digest.
     fn has(&self, blob: &Descriptor, progress: &dyn Progress) -> Result<bool>;
 
-    /// Opens one of the layers' blobs for writing. Each is opened once, however many layers name
-    /// it.
+    /// Opens the blob of a layer for writing. A blob that several layers name is opened once.
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn BlobWriter + '_>>;
 
-    /// Ends: the image becomes visible. All its layers were written or there.
+    /// Makes the image visible. All its layers were written, or were there already.
     fn finish(self: Box<Self>) -> Result<()>;
 }
 
-/// What a sink's layers must be.
+/// Form in which a sink takes layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wants {
+pub enum AcceptedForm {
     /// The blobs that the manifest names.
     Blobs,
-    /// Streams, uncompressed.
+    /// Uncompressed streams.
     Streams,
-    /// Blobs where they can be made, else streams: it keeps none.
+    /// Blobs that can be made; streams for the other layers.
     Either,
 }
 
-/// A blob on its way into a sink.
+/// Writes one blob into a sink.
 pub trait BlobWriter: Send {
     /// Takes the next bytes.
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
 
-    /// Makes the blob visible, against proof that what was written has its digest and size.
+    /// Makes the blob visible. `proof` shows that the written bytes have its digest and size.
     fn finish(self: Box<Self>, proof: VerifiedBlob) -> Result<()>;
 }
 
-/// An image about to be written: its documents, and the names of its layers' blobs.
+/// An image that is going to be written: its documents, and the digests of its layers.
 #[derive(Clone, Debug)]
-pub struct Outgoing {
+pub struct OutgoingImage {
     /// The manifest's media type, digest and size.
     pub manifest: Descriptor,
     /// The manifest, byte for byte.
     pub manifest_bytes: Vec<u8>,
-    /// The config's.
+    /// The config's media type, digest and size.
     pub config: Descriptor,
     /// The config, byte for byte.
     pub config_bytes: Vec<u8>,
-    /// The layers, lowest first; where streams are wanted, named by those.
+    /// The layers, lowest first; for a sink of streams, with the streams' digests and sizes.
     pub layers: Vec<Descriptor>,
 }
 
-/// Opens the place that a reference names for writing; a layout may exist or not.
+/// Opens the destination that a reference names. A layout may exist already.
 pub fn create(reference: &Reference, limits: &Limits) -> Result<Box<dyn Sink>> {
     let tag = |name: &Option<ImageName>| match name {
         None => Ok(None),
@@ -104,12 +103,12 @@ pub fn create(reference: &Reference, limits: &Limits) -> Result<Box<dyn Sink>> {
     }
 }
 
-/// The path of a blob in a layout.
+/// Returns the path of a blob in a layout.
 fn blob_path(blob: &Descriptor) -> String {
     format!("blobs/{}/{}", blob.digest.algorithm().name(), blob.digest.hex())
 }
 
-/// The entry of `index.json` that names an image.
+/// Returns the entry of `index.json` for an image.
 fn index_entry(manifest: &Descriptor, tag: Option<&str>) -> serde_json::Value {
     let mut entry = serde_json::json!({
         "mediaType": manifest.media_type(),
@@ -122,7 +121,7 @@ fn index_entry(manifest: &Descriptor, tag: Option<&str>) -> serde_json::Value {
     entry
 }
 
-/// The directory that a file lies in, also where its path is a bare name.
+/// Returns the directory of a file; `.` for a bare name.
 fn parent(path: &std::path::Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),

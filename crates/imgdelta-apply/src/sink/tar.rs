@@ -1,16 +1,17 @@
-//! Headers of an archive's members.
+//! Headers of tar members.
+//! Never writes a payload.
 //!
-//! USTAR, with a PAX record for a name or a size that has no room there. Never writes a payload.
+//! The format is USTAR, with a PAX record for a name or size that does not fit.
 
-/// The kind of a member.
+/// Kind of a tar member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MemberKind {
     File,
     Directory,
 }
 
 /// Returns a member's header blocks.
-pub(super) fn header(name: &str, kind: Kind, bytes: u64) -> Vec<u8> {
+pub(super) fn header(name: &str, kind: MemberKind, bytes: u64) -> Vec<u8> {
     let mut blocks = Vec::new();
     let mut records = Vec::new();
     if name.len() > NAME_BYTES {
@@ -25,14 +26,14 @@ pub(super) fn header(name: &str, kind: Kind, bytes: u64) -> Vec<u8> {
         blocks.resize(blocks.len().next_multiple_of(BLOCK_BYTES), 0);
     }
     let (flag, shown) = match kind {
-        Kind::File => (b'0', bytes.min(MAX_OCTAL)),
-        Kind::Directory => (b'5', 0),
+        MemberKind::File => (b'0', bytes.min(MAX_OCTAL)),
+        MemberKind::Directory => (b'5', 0),
     };
     blocks.extend(block(&name[..name.len().min(NAME_BYTES)], flag, shown));
     blocks
 }
 
-/// Returns a length rounded up to whole blocks.
+/// Rounds a length up to whole blocks.
 pub(super) fn padded(bytes: u64) -> u64 {
     bytes.next_multiple_of(BLOCK_BYTES as u64)
 }
@@ -46,7 +47,7 @@ fn block(name: &str, flag: u8, bytes: u64) -> [u8; BLOCK_BYTES] {
     put(108, "0000000");
     put(116, "0000000");
     put(124, &format!("{bytes:011o}"));
-    // No time of its own: the same image makes the same archive.
+    // The time is 0, so that the same image makes the same archive.
     put(136, "00000000000");
     put(148, "        ");
     put(257, "ustar\x0000");
@@ -56,7 +57,7 @@ fn block(name: &str, flag: u8, bytes: u64) -> [u8; BLOCK_BYTES] {
     block
 }
 
-/// A PAX record counts its own length, digits included.
+/// Returns a PAX record, which includes its own length in decimal digits.
 fn record(key: &str, value: &str) -> Vec<u8> {
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
@@ -79,7 +80,7 @@ mod tests {
     fn another_reader_reads_names_and_sizes() {
         let long = "x".repeat(141);
         for (name, bytes) in [("a/b", 5), (long.as_str(), 5), ("large", 1 << 34)] {
-            let archive = header(name, Kind::File, bytes);
+            let archive = header(name, MemberKind::File, bytes);
             let mut archive = ::tar::Archive::new(archive.as_slice());
             let entry = archive.entries().unwrap().next().unwrap().unwrap();
             assert_eq!(entry.path().unwrap().to_str(), Some(name));

@@ -1,8 +1,8 @@
 //! Files that get their name when they are complete.
+//! Never changes an existing file: a complete file is renamed over it.
 //!
-//! Until then a file is called `.imgdelta-` and something random, and is locked by who writes it:
-//! the next start tells by the lock what nobody will finish, and removes it. Never replaces a file
-//! but by renaming a complete one over it.
+//! An incomplete file has a random name that begins with `.imgdelta-`, and its writer locks it. The
+//! next run removes such files that have no lock.
 
 use imgdelta_core::{Error, Result};
 use std::{
@@ -11,28 +11,28 @@ use std::{
 };
 use tempfile::NamedTempFile;
 
-/// A file that is not complete yet; without [`Temporary::publish`] it is removed when dropped.
+/// An incomplete file. It is removed when dropped without [`TemporaryFile::publish`].
 #[derive(Debug)]
-pub(super) struct Temporary {
+pub(super) struct TemporaryFile {
     file: NamedTempFile,
     directory: PathBuf,
 }
 
-impl Temporary {
-    /// Makes one in the directory that its name will be in.
+impl TemporaryFile {
+    /// Creates a file in the directory of its later name.
     pub(super) fn in_dir(directory: &Path) -> Result<Self> {
         loop {
             let mut builder = tempfile::Builder::new();
             builder.prefix(PREFIX);
             builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(READABLE_BY_ALL));
             let file = builder.tempfile_in(directory).map_err(Error::io(directory.display()))?;
-            // Between its making and its locking another start may take it for abandoned.
+            // Before the lock is taken, another process may remove the file as abandoned.
             match file.as_file().try_lock() {
                 Ok(()) if file.path().exists() => {
                     return Ok(Self { file, directory: directory.to_owned() });
                 }
                 Ok(()) | Err(TryLockError::WouldBlock) => {}
-                // Some network file systems have no locks; then nothing is swept there either.
+                // A file system without locks; `sweep` removes nothing there.
                 Err(TryLockError::Error(_)) => {
                     return Ok(Self { file, directory: directory.to_owned() });
                 }
@@ -45,7 +45,7 @@ impl Temporary {
         self.file.as_file()
     }
 
-    /// Brings the bytes to the disk, then gives them the name, then brings that to the disk.
+    /// Syncs the file, renames it, then syncs its directory.
     pub(super) fn publish(self, path: &Path) -> Result<()> {
         let Self { file, directory } = self;
         file.as_file().sync_all().map_err(Error::io(path.display()))?;
@@ -56,12 +56,12 @@ impl Temporary {
 
 /// Writes a small file in one step.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = Temporary::in_dir(&super::parent(path))?;
+    let temporary = TemporaryFile::in_dir(&super::parent(path))?;
     std::io::Write::write_all(&mut temporary.file(), bytes).map_err(Error::io(path.display()))?;
     temporary.publish(path)
 }
 
-/// Removes what earlier runs left behind and nobody holds. What cannot be removed stays.
+/// Removes incomplete files of earlier runs that are not locked, and ignores failures.
 pub(super) fn sweep(directory: &Path) {
     let Ok(items) = fs::read_dir(directory) else { return };
     for item in items.flatten() {
@@ -69,7 +69,7 @@ pub(super) fn sweep(directory: &Path) {
         if !is_ours || !item.file_type().is_ok_and(|kind| kind.is_file()) {
             continue;
         }
-        // A second name of an open file is not removed while the lock is held by its writer.
+        // The writer of an incomplete file holds its lock.
         let Ok(file) = File::options().read(true).write(true).open(item.path()) else { continue };
         if file.try_lock().is_ok() {
             let _ = fs::remove_file(item.path());
@@ -84,5 +84,5 @@ fn sync_directory(directory: &Path) -> Result<()> {
 
 const PREFIX: &str = ".imgdelta-";
 
-/// As a file made without further thought: the user's mask takes away what it takes away.
+/// The usual mode of a new file, to which the umask applies; a temporary file would have 0600.
 const READABLE_BY_ALL: u32 = 0o666;

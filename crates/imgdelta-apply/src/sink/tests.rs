@@ -1,4 +1,4 @@
-//! What is written is read again by the stores, and nothing half-done is ever seen.
+//! Stores read written images back, and unfinished images are never visible.
 
 use super::*;
 use imgdelta_core::{progress::Silent, verify::BlobCheck};
@@ -11,11 +11,11 @@ use std::{fs, path::Path};
 
 fn test_image(text: &[u8]) -> TestImage {
     let layer = tar_of(&[("a", text)]);
-    // Twice the same layer: its blob is written once.
+    // One layer occurs twice; its blob is written once.
     TestImage::new(vec![layer.clone(), tar_of(&[("b", b"two")]), layer], Packing::Plain)
 }
 
-fn outgoing(image: &TestImage) -> (Outgoing, Blobs) {
+fn outgoing(image: &TestImage) -> (OutgoingImage, Blobs) {
     let blobs = image.blobs();
     let dir = tempfile::tempdir().unwrap();
     blobs.write_layout(dir.path());
@@ -23,7 +23,7 @@ fn outgoing(image: &TestImage) -> (Outgoing, Blobs) {
     let descriptor = |media_type: &str, digest, bytes: &[u8]| {
         Descriptor::new(Some(media_type), digest, bytes.len() as u64)
     };
-    let outgoing = Outgoing {
+    let outgoing = OutgoingImage {
         manifest: descriptor(
             "application/vnd.oci.image.manifest.v1+json",
             opened.digest,
@@ -41,7 +41,7 @@ fn open(reference: &str) -> Image {
     imgdelta_image::image::open(&reference.parse().unwrap(), &OpenOptions::default()).unwrap()
 }
 
-/// Writes the image and returns how many blobs were written, not found.
+/// Writes the image, and returns the number of blobs that were not there already.
 fn write(reference: &str, image: &TestImage) -> Result<usize> {
     let (outgoing, blobs) = outgoing(image);
     let mut sink = create(&reference.parse().unwrap(), &Limits::default())?;
@@ -95,7 +95,7 @@ fn temporaries(dir: &Path) -> usize {
 }
 
 #[test]
-fn every_place_gives_back_what_was_written() {
+fn every_sink_gives_back_the_written_image() {
     let dir = tempfile::tempdir().unwrap();
     let image = test_image(b"one");
     for (place, tag) in [
@@ -153,7 +153,7 @@ fn other_tags_stay_the_same_tag_is_replaced_and_blobs_are_reused() {
 }
 
 #[test]
-fn a_damaged_blob_that_is_there_is_written_anew() {
+fn a_damaged_blob_is_written_again() {
     let dir = tempfile::tempdir().unwrap();
     let place = format!("oci:{}", dir.path().join("x").display());
     let image = test_image(b"one");
@@ -167,14 +167,14 @@ fn a_damaged_blob_that_is_there_is_written_anew() {
 }
 
 #[test]
-fn what_was_left_behind_is_swept_and_what_is_held_is_not() {
+fn abandoned_files_are_removed_and_locked_files_are_not() {
     let dir = tempfile::tempdir().unwrap();
     let layout = dir.path().join("x");
     let place = format!("oci:{}", layout.display());
     write(&place, &test_image(b"one")).unwrap();
     let blobs = layout.join("blobs/sha256");
     fs::write(blobs.join(".imgdelta-stale"), b"half").unwrap();
-    let held = temporary::Temporary::in_dir(&blobs).unwrap();
+    let held = temporary::TemporaryFile::in_dir(&blobs).unwrap();
     assert_eq!(temporaries(&layout), 2);
     write(&place, &test_image(b"two")).unwrap();
     assert!(!blobs.join(".imgdelta-stale").exists());
@@ -184,7 +184,7 @@ fn what_was_left_behind_is_swept_and_what_is_held_is_not() {
 }
 
 #[test]
-fn an_image_that_is_given_up_leaves_nothing_visible() {
+fn an_unfinished_image_leaves_nothing_visible() {
     let dir = tempfile::tempdir().unwrap();
     let archive = dir.path().join("a.tar");
     for place in [
@@ -205,25 +205,25 @@ fn an_image_that_is_given_up_leaves_nothing_visible() {
 }
 
 #[test]
-fn places_that_cannot_take_an_image_are_refused_before_any_work() {
+fn unwritable_destinations_are_refused_before_any_work() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("letter"), b"dear").unwrap();
+    fs::write(dir.path().join("letter"), b"text").unwrap();
     let refused = |place: &str| {
         let place = place.replace("DIR", &dir.path().display().to_string());
         let created = create(&place.parse().unwrap(), &Limits::default());
         let outcome = created.and_then(|mut sink| sink.begin(outgoing(&test_image(b"one")).0));
         outcome.unwrap_err().to_string()
     };
-    assert!(refused("oci:DIR").contains("no OCI layout"));
+    assert!(refused("oci:DIR").contains("not an OCI layout"));
     assert!(refused("oci:DIR/letter/x").contains("letter"));
     assert!(refused("oci-archive:DIR").contains("a directory"));
     assert!(refused("oci-archive:DIR/none/a.tar").contains("none"));
-    assert!(refused("docker-archive:DIR/a.tar:UPPER CASE").contains("no repository name"));
+    assert!(refused("docker-archive:DIR/a.tar:UPPER CASE").contains("not a repository name"));
     assert!(refused("oci:DIR/x:@1").contains("under a tag"));
     assert!(refused("docker://x/y").contains("registry"));
     assert!(refused("DIR/x").contains("oci:DIR[:TAG]"));
     fs::create_dir(dir.path().join("broken")).unwrap();
     fs::write(dir.path().join("broken/index.json"), b"[]").unwrap();
     assert!(refused("oci:DIR/broken").contains("no list of manifests"));
-    assert_eq!(fs::read(dir.path().join("letter")).unwrap(), b"dear");
+    assert_eq!(fs::read(dir.path().join("letter")).unwrap(), b"text");
 }

@@ -1,25 +1,24 @@
-//! A sink that keeps nothing: for checking a delta, and for proving a fresh one.
-//!
+//! A sink that discards everything, for verifying a delta.
 //! Never writes.
 
-use super::{BlobWriter, Outgoing, Sink, Wants};
+use super::{AcceptedForm, BlobWriter, OutgoingImage, Sink};
 use imgdelta_core::{Result, progress::Progress, verify::VerifiedBlob};
 use imgdelta_image::store::Descriptor;
 
-/// Takes an image and keeps nothing. Writing to it succeeds only if all digests are right.
+/// Takes an image and discards it. Applying to it succeeds if all digests match.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Nothing;
+pub struct NullSink;
 
-impl Sink for Nothing {
+impl Sink for NullSink {
     fn place(&self) -> String {
         "nowhere".into()
     }
 
-    fn wants(&self) -> Wants {
-        Wants::Either
+    fn accepts(&self) -> AcceptedForm {
+        AcceptedForm::Either
     }
 
-    fn begin(&mut self, _: Outgoing) -> Result<()> {
+    fn begin(&mut self, _: OutgoingImage) -> Result<()> {
         Ok(())
     }
 
@@ -36,7 +35,7 @@ impl Sink for Nothing {
     }
 }
 
-impl BlobWriter for Nothing {
+impl BlobWriter for NullSink {
     fn write(&mut self, _: &[u8]) -> Result<()> {
         Ok(())
     }
