@@ -3,7 +3,7 @@
 //! Only ratios within one run count. Bytes per second are those of the target's streams.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use imgdelta_apply::apply;
+use imgdelta_apply::rebuild;
 use imgdelta_core::{Context, Limits, parallel::Workers, scratch::Scratch};
 use imgdelta_image::{
     image::{self, OpenOptions},
@@ -65,7 +65,7 @@ fn delta(c: &mut Criterion) {
         println!("a delta, {name}: {} bytes for {stream_bytes}", proved.delta().size_bytes());
         let (images, context) = ([pair.base().image.clone()], context(dir.path()));
         group.bench_function(format!("apply with digests, {name}"), |b| {
-            b.iter(|| apply::verify(proved.delta(), &images, &context).expect("verified"));
+            b.iter(|| rebuild::verify(proved.delta(), &images, &context).expect("verified"));
         });
     }
     group.finish();

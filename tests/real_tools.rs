@@ -3,7 +3,7 @@
 //! On a machine without the tools the tests say so and pass; with `CI` set they are compulsory.
 
 use imgdelta::{Session, apply::LayerForm, create::CreateOptions, diff::DiffOptions, sink};
-use imgdelta_apply::delta::{Envelope, LayerBody, LayerHead};
+use imgdelta_apply::delta::{Envelope, LayerBody, TargetLayer};
 use imgdelta_core::{Context, path::LayerPath, scratch::Scratch};
 use imgdelta_diff::{Diff, FileChangeKind, Ignore, LayerRelation};
 use imgdelta_image::{
@@ -163,7 +163,7 @@ fn deltas_rebuild(dir: &Path, layout: &str, tags: [&str; 2]) {
         let proved = draft.prove().unwrap();
         let delta = proved.delta().clone();
         let (base, target) = (pair.base(), pair.target());
-        let rebuilt = |layer: &&LayerHead| matches!(layer.body, LayerBody::Recipe(_));
+        let rebuilt = |layer: &&TargetLayer| matches!(layer.body, LayerBody::Recipe(_));
         for layer in delta.layers().iter().filter(rebuilt) {
             let is_chunked = matches!(layer.envelope, Envelope::Chunked(_));
             assert_eq!(is_chunked, layout == "chunked", "{layout}");

@@ -5,7 +5,7 @@
 #![no_main]
 
 use imgdelta_apply::{
-    apply::verify,
+    rebuild::verify,
     delta::{Delta, DeltaWriter, Envelope, LayerBody, LayerOutline, Outline, Recipe, StreamName},
 };
 use imgdelta_core::{

@@ -9,7 +9,7 @@ use crate::{
 };
 use imgdelta::{
     Result, Session,
-    apply::Applied,
+    apply::ApplyReport,
     delta::{Delta, Inspection},
     image::Image,
     sink,
@@ -59,7 +59,7 @@ fn open(
 }
 
 fn print(
-    applied: &Applied,
+    applied: &ApplyReport,
     args: &DeltaArgs,
     common: &CommonOptions,
     progress: &TerminalProgress,

@@ -9,11 +9,11 @@ use crate::{
     sources::{Content, Place},
 };
 use imgdelta_apply::{
-    apply::LayerForm,
     delta::{
         DeltaWriter, Envelope, FileCost, LayerBody, LayerCost, LayerOutline, Outline, Provenance,
         Recipe, RestCost, StoredRecipe,
     },
+    rebuild::LayerForm,
 };
 use imgdelta_core::{Error, Result, path::LayerPath};
 use imgdelta_image::volume::SpillFile;

@@ -17,7 +17,7 @@ use crate::{
     sources::{Choice, Content},
 };
 use frames::Frames;
-use imgdelta_apply::{apply::LayerForm, delta::Envelope};
+use imgdelta_apply::{delta::Envelope, rebuild::LayerForm};
 use imgdelta_codec::{Effort, GroupEncoder};
 use imgdelta_core::{
     Context, Error, Result,

@@ -3,7 +3,7 @@
 //! Decides nothing.
 
 use crate::{inside::ArchiveOptions, plan::ReusableRecipe};
-use imgdelta_apply::apply::LayerForm;
+use imgdelta_apply::rebuild::LayerForm;
 
 /// Amount of time to spend on a smaller delta.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -13,8 +13,8 @@ use crate::{
     sources::{self, Choice, Content, Payloads, Place, Reach, Sides},
 };
 use imgdelta_apply::{
-    apply::LayerForm,
     delta::{Envelope, LayerCost, StoredRecipe},
+    rebuild::LayerForm,
 };
 use imgdelta_core::{BlobDigest, Context, DiffId, Result};
 use imgdelta_format::recipe::StreamName;

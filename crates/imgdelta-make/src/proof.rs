@@ -4,7 +4,7 @@
 //! [`ProvedDelta::save`] renames a complete, synced file into place.
 
 use crate::draft::Draft;
-use imgdelta_apply::{apply, delta::Delta};
+use imgdelta_apply::{delta::Delta, rebuild};
 use imgdelta_core::{BlobDigest, Context, Error, Result, scratch::Scratch};
 use imgdelta_image::store::source::ReadAt;
 use std::{
@@ -22,7 +22,7 @@ impl Draft {
     pub fn prove(self) -> Result<ProvedDelta> {
         let unsaved = Unsaved::write(&self)?;
         let envelopes = self.reused_envelopes();
-        apply::prove(&unsaved.delta, &self.plan.volume, &envelopes, &self.plan.context)?;
+        rebuild::prove(&unsaved.delta, &self.plan.volume, &envelopes, &self.plan.context)?;
         Ok(ProvedDelta(unsaved))
     }
 

@@ -1,10 +1,10 @@
 //! Are archives in layers seen into, do they come back, and are lies about them refused?
 
 use imgdelta_apply::{
-    apply::{self, LayerForm},
     delta::{
         ArchiveKind, Delta, DeltaWriter, LayerOutline, Outline, PayloadOrigin, Provenance, Recipe,
     },
+    rebuild::{self, LayerForm},
     sink,
 };
 use imgdelta_core::{Context, Error, Limits, Result, parallel::Workers, scratch::Scratch};
@@ -59,7 +59,7 @@ impl TestPair {
         let sink =
             sink::create(&format!("oci:{}", out.path().display()).parse()?, &Limits::default())?;
         let base = [self.images[0].clone()];
-        apply::apply(&delta, &base, sink, LayerForm::Exact, &self.context(2))?;
+        rebuild::apply(&delta, &base, sink, LayerForm::Exact, &self.context(2))?;
         assert_eq!(open(out.path()).digest, self.images[1].digest);
         Ok(())
     }
@@ -73,7 +73,7 @@ fn recipe_of(bytes: &[u8]) -> Recipe {
 /// The delta with another recipe before the same groups.
 fn with(bytes: &[u8], recipe: &Recipe) -> Vec<u8> {
     let delta = Delta::open(Arc::new(bytes.to_vec()), "test", &Limits::default()).unwrap();
-    let of_layer = |layer: &imgdelta_apply::delta::LayerHead| LayerOutline {
+    let of_layer = |layer: &imgdelta_apply::delta::TargetLayer| LayerOutline {
         stream_bytes: layer.stream.bytes,
         body: layer.body,
         envelope: layer.envelope.clone(),

@@ -2,8 +2,8 @@
 //! every time.
 
 use imgdelta_apply::{
-    apply::{self, LayerForm},
     delta::{Delta, Envelope, LayerBody, PayloadOrigin, Provenance},
+    rebuild::{self, LayerForm},
     sink,
 };
 use imgdelta_core::{Context, Error, Limits, Result, parallel::Workers, scratch::Scratch};
@@ -62,7 +62,7 @@ impl TestPair {
         let out = self.dir.path().join(name);
         let sink = sink::create(&format!("oci:{}", out.display()).parse()?, &Limits::default())?;
         let base = [self.images.base().image.clone()];
-        apply::apply(&delta, &base, sink, LayerForm::Exact, &context(&self.dir, 2))?;
+        rebuild::apply(&delta, &base, sink, LayerForm::Exact, &context(&self.dir, 2))?;
         Ok(open(&out))
     }
 }

@@ -139,7 +139,7 @@ pub mod delta {
 
 /// Results of applying a delta.
 pub mod apply {
-    pub use imgdelta_apply::apply::{Applied, AppliedLayer, Came, LayerForm};
+    pub use imgdelta_apply::rebuild::{ApplyReport, LayerForm, LayerReport, LayerSource};
 }
 
 /// Comparing two images.

@@ -111,8 +111,8 @@ impl Session {
     }
 
     /// Returns the platform that was set, if any.
-    pub fn platform_or_default(&self) -> Option<Platform> {
-        self.platform.clone()
+    pub fn requested_platform(&self) -> Option<&Platform> {
+        self.platform.as_ref()
     }
 
     /// Returns the resources that the session passes to every step.

@@ -15,5 +15,7 @@
 //! [`Sink::wants`] says whether layers come compressed as the registry has them, or as plain tar
 //! streams. [`MemorySink`] is the smallest complete sink.
 
-pub use imgdelta_apply::sink::{BlobWriter, MemorySink, Nothing, Outgoing, Sink, Wants, create};
+pub use imgdelta_apply::sink::{
+    AcceptedForm, BlobWriter, MemorySink, NullSink, OutgoingImage, Sink, create,
+};
 pub use imgdelta_core::verify::VerifiedBlob;

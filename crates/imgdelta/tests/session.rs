@@ -8,7 +8,7 @@ use imgdelta::{
     image::{Image, OpenOptions},
     progress::{Progress, Silent},
     sink::MemorySink,
-    store::{MemoryStore, ImageName, ReadAt as _, Store},
+    store::{MemoryStore, ImageName, Store},
 };
 use imgdelta_testkit::{Packing, TestImage, noise, tar_of};
 use std::{

@@ -2,9 +2,9 @@
 
 use super::Session;
 use imgdelta_apply::{
-    apply::{self, Applied, LayerForm},
     delta::Delta,
     inspect::Inspection,
+    rebuild::{self, ApplyReport, LayerForm},
     sink::{self, Sink},
 };
 use imgdelta_core::{Error, Result};
@@ -52,7 +52,7 @@ impl Session {
         delta: impl AsRef<Path>,
         base: &[Reference],
         destination: &Reference,
-    ) -> Result<Applied> {
+    ) -> Result<ApplyReport> {
         let delta = self.open_delta(delta)?;
         let base = self.open_base(&delta, base)?;
         let sink = sink::create(destination, &self.context.limits)?;
@@ -66,20 +66,20 @@ impl Session {
         base: &[Image],
         sink: Box<dyn Sink>,
         layers: LayerForm,
-    ) -> Result<Applied> {
-        apply::apply(delta, base, sink, layers, &self.context)
+    ) -> Result<ApplyReport> {
+        rebuild::apply(delta, base, sink, layers, &self.context)
     }
 
     /// Checks that a delta and the base make the target, without writing it.
-    pub fn verify(&self, delta: impl AsRef<Path>, base: &[Reference]) -> Result<Applied> {
+    pub fn verify(&self, delta: impl AsRef<Path>, base: &[Reference]) -> Result<ApplyReport> {
         let delta = self.open_delta(delta)?;
         let base = self.open_base(&delta, base)?;
         self.verify_delta(&delta, &base)
     }
 
     /// Checks that an open delta and the base make the target, without writing it.
-    pub fn verify_delta(&self, delta: &Delta, base: &[Image]) -> Result<Applied> {
-        apply::verify(delta, base, &self.context)
+    pub fn verify_delta(&self, delta: &Delta, base: &[Image]) -> Result<ApplyReport> {
+        rebuild::verify(delta, base, &self.context)
     }
 
     /// Opens the images that hold a delta's base, for the delta's platform where they have it.

@@ -1,7 +1,7 @@
 //! Blobs of every kind found again, or told to be unmade.
 
 use super::*;
-use imgdelta_core::{Limits as ImageLimits, progress::Silent, scratch::Scratch};
+use imgdelta_core::{Context, Limits as ImageLimits, progress::Silent, scratch::Scratch};
 use imgdelta_deflate::{BitWriter, GzipChecksum, KlauspostVersion, Remaker, ZlibStrategy};
 use imgdelta_image::{image::OpenOptions, store};
 use imgdelta_layer::chunked;
