@@ -13,7 +13,7 @@ use crate::{
     package::{Ecosystem, Package, PackageFiles},
 };
 use imgdelta_core::path::LayerPath;
-use imgdelta_wire::varint;
+use imgdelta_wire::{Cursor, varint};
 
 /// Returns findings as bytes.
 pub fn write_findings(findings: &[Finding]) -> Vec<u8> {
@@ -32,7 +32,7 @@ pub fn write_findings(findings: &[Finding]) -> Vec<u8> {
             }
             DatabaseContent::Broken { what, packages } => {
                 out.push(BROKEN);
-                write_bytes(&mut out, what.as_bytes());
+                varint::write_prefixed(&mut out, what.as_bytes());
                 write_packages(&mut out, packages);
             }
         }
@@ -42,13 +42,12 @@ pub fn write_findings(findings: &[Finding]) -> Vec<u8> {
 
 /// Returns the findings from the bytes of [`write_findings`]; `None` for other bytes.
 pub fn read_findings(bytes: &[u8]) -> Option<Vec<Finding>> {
-    let (&version, input) = bytes.split_first()?;
-    let mut reader = FindingReader { input, path_bytes_left: PATH_BYTES };
-    if version != VERSION {
+    let mut reader = FindingReader { cursor: Cursor::new(bytes), path_bytes_left: PATH_BYTES };
+    if reader.byte()? != VERSION {
         return None;
     }
     let findings = reader.many(3, |reader| {
-        let entry = u32::try_from(varint::take(&mut reader.input)?).ok()?;
+        let entry = u32::try_from(reader.cursor.varint().ok()?).ok()?;
         let content = match reader.byte()? {
             PACKAGES => DatabaseContent::Packages(reader.packages()?),
             FILE_LIST => DatabaseContent::FileList(reader.paths()?),
@@ -59,7 +58,7 @@ pub fn read_findings(bytes: &[u8]) -> Option<Vec<Finding>> {
         };
         Some(Finding { entry, content })
     })?;
-    reader.input.is_empty().then_some(findings)
+    reader.cursor.is_empty().then_some(findings)
 }
 
 fn write_packages(out: &mut Vec<u8>, packages: &[Package]) {
@@ -67,17 +66,17 @@ fn write_packages(out: &mut Vec<u8>, packages: &[Package]) {
     for package in packages {
         let place = Ecosystem::ALL.iter().position(|&one| one == package.ecosystem);
         write_len(out, place.expect("ALL names every ecosystem"));
-        write_bytes(out, package.name.as_bytes());
-        write_bytes(out, package.version.as_bytes());
+        varint::write_prefixed(out, package.name.as_bytes());
+        varint::write_prefixed(out, package.version.as_bytes());
         for text in [&package.architecture, &package.source, &package.state] {
-            write_bytes(out, text.as_deref().unwrap_or_default().as_bytes());
+            varint::write_prefixed(out, text.as_deref().unwrap_or_default().as_bytes());
         }
         match &package.files {
             PackageFiles::Unknown => out.push(UNKNOWN),
             PackageFiles::ListedApart => out.push(LISTED_APART),
             PackageFiles::Under(directory) => {
                 out.push(UNDER);
-                write_bytes(out, directory.as_bytes());
+                varint::write_prefixed(out, directory.as_bytes());
             }
             PackageFiles::Listed(paths) => {
                 out.push(LISTED);
@@ -94,14 +93,9 @@ fn write_paths(out: &mut Vec<u8>, paths: &[LayerPath]) {
         let path = path.as_bytes();
         let shared = path.iter().zip(before).take_while(|(a, b)| a == b).count();
         write_len(out, shared);
-        write_bytes(out, &path[shared..]);
+        varint::write_prefixed(out, &path[shared..]);
         before = path;
     }
-}
-
-fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    write_len(out, bytes.len());
-    out.extend_from_slice(bytes);
 }
 
 fn write_len(out: &mut Vec<u8>, len: usize) {
@@ -110,7 +104,7 @@ fn write_len(out: &mut Vec<u8>, len: usize) {
 
 /// Reader of stored findings.
 struct FindingReader<'a> {
-    input: &'a [u8],
+    cursor: Cursor<'a>,
     path_bytes_left: usize,
 }
 
@@ -159,7 +153,7 @@ impl<'a> FindingReader<'a> {
         mut read: impl FnMut(&mut Self) -> Option<T>,
     ) -> Option<Vec<T>> {
         let count = self.len()?;
-        if count > self.input.len() / least {
+        if count > self.cursor.rest().len() / least {
             return None;
         }
         (0..count).map(|_| read(self)).collect()
@@ -170,22 +164,15 @@ impl<'a> FindingReader<'a> {
     }
 
     fn bytes(&mut self) -> Option<&'a [u8]> {
-        let len = self.len()?;
-        self.take(len)
-    }
-
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (head, rest) = self.input.split_at_checked(len)?;
-        self.input = rest;
-        Some(head)
+        self.cursor.prefixed().ok()
     }
 
     fn byte(&mut self) -> Option<u8> {
-        self.take(1).map(|byte| byte[0])
+        self.cursor.u8().ok()
     }
 
     fn len(&mut self) -> Option<usize> {
-        usize::try_from(varint::take(&mut self.input)?).ok()
+        usize::try_from(self.cursor.varint().ok()?).ok()
     }
 }
 
@@ -292,10 +279,10 @@ mod tests {
         let mut bytes = vec![VERSION, 1, 0, FILE_LIST];
         write_len(&mut bytes, 100_001);
         write_len(&mut bytes, 0);
-        write_bytes(&mut bytes, &b"a".repeat(100_000));
+        varint::write_prefixed(&mut bytes, &b"a".repeat(100_000));
         for shared in 100_000..200_000 {
             write_len(&mut bytes, shared);
-            write_bytes(&mut bytes, b"b");
+            varint::write_prefixed(&mut bytes, b"b");
         }
         assert_eq!(read_findings(&bytes), None);
         assert_eq!(

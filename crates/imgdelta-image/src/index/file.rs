@@ -15,7 +15,7 @@ use bytes::Bytes;
 use imgdelta_core::{
     Algorithm, DiffId, Error, Limits, PayloadDigest, Result, limits::Ceiling, path::LayerPath,
 };
-use imgdelta_wire::varint::{self, unzigzag, zigzag};
+use imgdelta_wire::{Columns, Cursor, varint};
 use std::{collections::HashMap, io::Read as _, sync::Arc};
 
 impl LayerIndex {
@@ -65,7 +65,7 @@ impl LayerIndex {
 
 /// The fields of all entries, one column for each kind of field.
 #[derive(Default)]
-struct IndexColumns([Vec<u8>; COLUMNS]);
+struct IndexColumns(Columns<COLUMNS>);
 
 /// Numbers of the columns; the first holds the fields of the index itself.
 const WHOLE: usize = 0;
@@ -107,7 +107,7 @@ impl IndexColumns {
             columns.number(MODES, entry.mode.into());
             columns.put_owner(&entry.owner, &mut owners);
 
-            columns.number(TIMES, zigzag(entry.mtime.0.wrapping_sub(time)));
+            columns.0.signed(TIMES, entry.mtime.0.wrapping_sub(time));
             columns.number(TIMES, entry.mtime.1.into());
             time = entry.mtime.0;
 
@@ -126,7 +126,7 @@ impl IndexColumns {
                 }
             }
             if let Some(digest) = &entry.digest {
-                columns.0[DIGESTS].extend_from_slice(&digest.0);
+                columns.0.bytes(DIGESTS, &digest.0);
             }
         }
         columns
@@ -162,7 +162,7 @@ impl IndexColumns {
         ];
         let bits = flags.iter().rev().fold(0, |bits, &flag| bits << 1 | u64::from(flag));
         self.number(KINDS, bits << 3 | code as u64);
-        self.0[KINDS].extend(other);
+        self.0.bytes(KINDS, other.as_slice());
     }
 
     /// Writes an owner's number in order of first use, and the owner itself at its first use.
@@ -179,59 +179,58 @@ impl IndexColumns {
     }
 
     fn number(&mut self, column: usize, value: u64) {
-        varint::write(&mut self.0[column], value);
+        self.0.varint(column, value);
     }
 
     fn text(&mut self, column: usize, bytes: &[u8]) {
-        self.number(column, bytes.len() as u64);
-        self.0[column].extend_from_slice(bytes);
+        self.0.prefixed(column, bytes);
     }
 
     fn join(self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.0.iter().map(|column| column.len() + 10).sum());
-        for column in self.0 {
-            varint::write(&mut out, column.len() as u64);
-            out.extend_from_slice(&column);
+        let mut out = Vec::with_capacity(self.0.total_bytes() + 10 * COLUMNS);
+        for column in self.0.all() {
+            varint::write_prefixed(&mut out, column);
         }
         out
     }
 }
 
 /// Reads columns; `None` for bytes that [`IndexColumns::of`] does not write.
-fn read(mut bytes: &[u8], limits: &Limits) -> Option<LayerIndex> {
-    let mut columns = [&b""[..]; COLUMNS];
+fn read(bytes: &[u8], limits: &Limits) -> Option<LayerIndex> {
+    let mut cursor = Cursor::new(bytes);
+    let mut columns = [const { Cursor::new(&[]) }; COLUMNS];
     for column in &mut columns {
-        *column = take_text(&mut bytes)?;
+        *column = Cursor::new(cursor.prefixed().ok()?);
     }
     let whole = &mut columns[WHOLE];
-    let algorithm = match take_text(whole)? {
+    let algorithm = match whole.prefixed().ok()? {
         b"sha256" => Algorithm::Sha256,
         b"sha512" => Algorithm::Sha512,
         _ => return None,
     };
-    let diff_id = DiffId::new(algorithm, take_text(whole)?)?;
-    let stream_bytes = varint::take(whole)?;
-    let tail_start = varint::take(whole)?;
-    let count = varint::take(whole).filter(|&count| count <= limits.layer_entries)?;
-    let damage = match varint::take(whole)? {
+    let diff_id = DiffId::new(algorithm, whole.prefixed().ok()?)?;
+    let stream_bytes = whole.varint().ok()?;
+    let tail_start = whole.varint().ok()?;
+    let count = whole.varint().ok().filter(|&count| count <= limits.layer_entries)?;
+    let damage = match whole.varint().ok()? {
         0 => None,
         1 => Some(StreamDamage {
-            offset: varint::take(whole)?,
-            what: std::str::from_utf8(take_text(whole)?).ok()?.into(),
+            offset: whole.varint().ok()?,
+            what: std::str::from_utf8(whole.prefixed().ok()?).ok()?.into(),
         }),
         _ => return None,
     };
-    let findings = Bytes::copy_from_slice(take_text(whole)?);
+    let findings = Bytes::copy_from_slice(whole.prefixed().ok()?);
     let mut reader =
         ColumnReader { columns, owners: Vec::new(), path: Vec::new(), end: 0, time: 0 };
     // Each entry takes at least a byte here, so a false count takes no memory.
     let count =
-        usize::try_from(count).ok().filter(|&count| count <= reader.columns[MODES].len())?;
+        usize::try_from(count).ok().filter(|&count| count <= reader.columns[MODES].rest().len())?;
     let mut entries = Vec::with_capacity(count);
     for _ in 0..count {
         entries.push(reader.entry()?);
     }
-    let is_used_up = bytes.is_empty() && reader.columns.iter().all(|column| column.is_empty());
+    let is_used_up = cursor.is_empty() && reader.columns.iter().all(Cursor::is_empty);
     let is_ordered = reader.end <= tail_start && tail_start <= stream_bytes;
     (is_used_up && is_ordered).then_some(LayerIndex {
         diff_id,
@@ -245,7 +244,7 @@ fn read(mut bytes: &[u8], limits: &Limits) -> Option<LayerIndex> {
 
 /// Columns with the state that entries share.
 struct ColumnReader<'a> {
-    columns: [&'a [u8]; COLUMNS],
+    columns: [Cursor<'a>; COLUMNS],
     owners: Vec<Arc<Owner>>,
     path: Vec<u8>,
     end: u64,
@@ -263,21 +262,18 @@ impl<'a> ColumnReader<'a> {
         let bits = self.number(KINDS).filter(|&bits| bits < 1 << 9)?;
         let flag = |place: u32| bits >> (3 + place) & 1 == 1;
         let kind = match usize::try_from(bits & 7).ok()? {
-            OTHER => EntryKind::Other(self.take(KINDS, 1)?[0]),
+            OTHER => EntryKind::Other(self.columns[KINDS].u8().ok()?),
             code => *KIND_CODES.get(code)?,
         };
         let is_sparse = flag(0);
         let size_bytes = if is_sparse { self.number(SIZES)? } else { payload.end - payload.start };
         let mode = u32::try_from(self.number(MODES)?).ok()?;
         let owner = self.owner()?;
-        let seconds = self.time.wrapping_add(unzigzag(self.number(TIMES)?));
+        let seconds = self.time.wrapping_add(self.columns[TIMES].signed().ok()?);
         self.time = seconds;
         let mtime = (seconds, u32::try_from(self.number(TIMES)?).ok()?);
-        let digest = if flag(2) {
-            Some(PayloadDigest(self.take(DIGESTS, 32)?.try_into().ok()?))
-        } else {
-            None
-        };
+        let digest =
+            if flag(2) { Some(PayloadDigest(self.columns[DIGESTS].array().ok()?)) } else { None };
         let link = if flag(3) { Some(self.text(LINKS)?.into()) } else { None };
         let device = if flag(4) {
             let mut part = || u32::try_from(self.number(REST)?).ok();
@@ -334,7 +330,7 @@ impl<'a> ColumnReader<'a> {
     fn attributes(&mut self) -> Option<Box<[ExtendedAttribute]>> {
         // Each takes at least two bytes.
         let count = usize::try_from(self.number(REST)?).ok()?;
-        if count > self.columns[REST].len() / 2 {
+        if count > self.columns[REST].rest().len() / 2 {
             return None;
         }
         let one = |_| {
@@ -347,21 +343,12 @@ impl<'a> ColumnReader<'a> {
     }
 
     fn number(&mut self, column: usize) -> Option<u64> {
-        varint::take(&mut self.columns[column])
+        self.columns[column].varint().ok()
     }
 
     fn text(&mut self, column: usize) -> Option<&'a [u8]> {
-        take_text(&mut self.columns[column])
+        self.columns[column].prefixed().ok()
     }
-
-    fn take(&mut self, column: usize, len: usize) -> Option<&'a [u8]> {
-        self.columns[column].split_off(..len)
-    }
-}
-
-fn take_text<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let len = usize::try_from(varint::take(bytes)?).ok()?;
-    bytes.split_off(..len)
 }
 
 fn digest_of(fields: &[u8], frame: &[u8]) -> [u8; 32] {

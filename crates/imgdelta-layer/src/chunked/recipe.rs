@@ -3,7 +3,7 @@
 //!
 //! docs/encoders.md describes the bytes.
 
-use imgdelta_wire::varint;
+use imgdelta_wire::{Cursor, WireError, varint};
 use imgdelta_zstd::{EncoderModel, RecipeLimits};
 
 /// Everything that rebuilds a zstd:chunked blob, except the stream.
@@ -62,8 +62,11 @@ impl ChunkedRecipe {
         ];
         let flags = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum();
         let mut out = vec![VERSION, flags];
-        put(&mut out, &imgdelta_zstd::Recipe { model: self.model, parts: Vec::new() }.to_bytes());
-        put(&mut out, &self.header);
+        varint::write_prefixed(
+            &mut out,
+            &imgdelta_zstd::Recipe { model: self.model, parts: Vec::new() }.to_bytes(),
+        );
+        varint::write_prefixed(&mut out, &self.header);
         varint::write(&mut out, self.contents_bytes);
         if let Some(split_bytes) = self.split_bytes {
             varint::write(&mut out, split_bytes);
@@ -74,18 +77,18 @@ impl ChunkedRecipe {
 
     /// Reads the bytes of [`ChunkedRecipe::to_bytes`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ChunkedRecipeError> {
-        let (&[version, flags], mut rest) =
-            bytes.split_first_chunk().ok_or(ChunkedRecipeError::Malformed)?;
+        let mut cursor = Cursor::new(bytes);
+        let [version, flags] = cursor.array()?;
         if version != VERSION {
             return Err(ChunkedRecipeError::Version(version));
         }
         if flags & !(ZERO_TIMES | SPLIT | SPLIT_DIGEST | FLUSHED) != 0 {
             return Err(ChunkedRecipeError::Malformed);
         }
-        let model = imgdelta_zstd::Recipe::from_bytes(string(&mut rest)?, RecipeLimits::default())?;
-        let header = string(&mut rest)?.to_vec();
-        let contents_bytes = length(&mut rest)?;
-        let split_bytes = (flags & SPLIT != 0).then(|| length(&mut rest)).transpose()?;
+        let model = imgdelta_zstd::Recipe::from_bytes(cursor.prefixed()?, RecipeLimits::default())?;
+        let header = cursor.prefixed()?.to_vec();
+        let contents_bytes = length(&mut cursor)?;
+        let split_bytes = (flags & SPLIT != 0).then(|| length(&mut cursor)).transpose()?;
         if !model.parts.is_empty() {
             return Err(ChunkedRecipeError::Malformed);
         }
@@ -99,28 +102,21 @@ impl ChunkedRecipe {
                 has_split_digest: flags & SPLIT_DIGEST != 0,
                 is_flushed: flags & FLUSHED != 0,
             },
-            rest: rest.to_vec(),
+            rest: cursor.take_rest().to_vec(),
         })
     }
 }
 
-fn put(out: &mut Vec<u8>, bytes: &[u8]) {
-    varint::write(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-fn string<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], ChunkedRecipeError> {
-    let count = varint::take(input).and_then(|count| usize::try_from(count).ok());
-    let split = count.and_then(|count| input.split_at_checked(count));
-    let (string, rest) = split.ok_or(ChunkedRecipeError::Malformed)?;
-    *input = rest;
-    Ok(string)
+impl From<WireError> for ChunkedRecipeError {
+    fn from(_: WireError) -> Self {
+        Self::Malformed
+    }
 }
 
 /// Reads the length of a text.
-fn length(input: &mut &[u8]) -> Result<u64, ChunkedRecipeError> {
-    let bytes = varint::take(input).filter(|&bytes| bytes <= MOST_TEXT_BYTES);
-    bytes.ok_or(ChunkedRecipeError::Malformed)
+fn length(cursor: &mut Cursor<'_>) -> Result<u64, ChunkedRecipeError> {
+    let bytes = cursor.varint()?;
+    if bytes <= MOST_TEXT_BYTES { Ok(bytes) } else { Err(ChunkedRecipeError::Malformed) }
 }
 
 const VERSION: u8 = 1;

@@ -3,7 +3,7 @@
 
 use imgdelta_codec::{PackError, pack};
 use imgdelta_core::{Error, LimitName, Limits, Result};
-use imgdelta_wire::varint;
+use imgdelta_wire::{Columns, varint};
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,31 +192,34 @@ const PLACE: &str = "header columns";
 
 /// Writer of all columns.
 #[derive(Debug, Default)]
-pub(super) struct ColumnWriter(pub(super) [Vec<u8>; COLUMNS]);
+pub(super) struct ColumnWriter(Columns<COLUMNS>);
 
 impl ColumnWriter {
     pub(super) fn number(&mut self, column: Column, value: u64) {
-        varint::write(&mut self.0[column as usize], value);
+        self.0.varint(column as usize, value);
     }
 
     pub(super) fn signed(&mut self, column: Column, value: i64) {
-        self.number(column, varint::zigzag(value));
+        self.0.signed(column as usize, value);
     }
 
     pub(super) fn bytes(&mut self, column: Column, bytes: &[u8]) {
-        self.0[column as usize].extend_from_slice(bytes);
+        self.0.bytes(column as usize, bytes);
     }
 
     /// Appends all columns of `other`.
     pub(super) fn append(&mut self, other: &Self) {
-        for (column, more) in self.0.iter_mut().zip(&other.0) {
-            column.extend_from_slice(more);
-        }
+        self.0.append(&other.0);
+    }
+
+    /// Returns all columns.
+    pub(super) fn all(&self) -> &[Vec<u8>; COLUMNS] {
+        self.0.all()
     }
 
     /// Returns the length of each column.
     #[cfg(debug_assertions)]
     pub(super) fn places(&self) -> [usize; COLUMNS] {
-        self.0.each_ref().map(Vec::len)
+        self.all().each_ref().map(Vec::len)
     }
 }

@@ -136,12 +136,12 @@ impl HeaderWriter {
         } else {
             let walked = walked(&self.bases);
             let mut cost = |columns: &ColumnWriter| -> usize {
-                columns.0.iter().map(|column| self.packer.estimate(column)).sum()
+                columns.all().iter().map(|column| self.packer.estimate(column)).sum()
             };
             if cost(&walked) < cost(&straight) { walked } else { straight }
         };
         self.columns.append(&chosen);
-        self.packer.pack(&self.columns.0)
+        self.packer.pack(self.columns.all())
     }
 
     /// Reads back the entry that was just written.
@@ -154,7 +154,7 @@ impl HeaderWriter {
         (header, payload_bytes): (&[u8], u64),
     ) {
         let mut cursor =
-            super::columns::ColumnReader::from_places(self.columns.0.each_ref(), places);
+            super::columns::ColumnReader::from_places(self.columns.all().each_ref(), places);
         let memory = &mut self.reader_memory;
         let entry = super::decode::entry(&mut cursor, memory, base, mask, usize::MAX)
             .expect("facts just written are readable");
