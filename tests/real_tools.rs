@@ -70,7 +70,7 @@ fn mode_words(kind: EntryKind, mode: u32) -> String {
     words
 }
 
-/// What GNU tar says of a layer: mode, owner, size, time, path, link.
+/// Returns GNU tar's listing of a layer: mode, owner, size, time, path, link.
 fn listed_by_tar(dir: &Path, blob: &Path) -> BTreeSet<String> {
     let list = "tar --numeric-owner --full-time --quoting-style=literal -tvf";
     run(dir, &format!("{list} {}", blob.display()))
@@ -197,7 +197,7 @@ fn deltas_rebuild(dir: &Path, layout: &str, tags: [&str; 2]) {
             survey.image.layers.iter().map(|layer| layer.diff_id.to_string()).collect()
         };
         assert_eq!(diff_ids(&from_docker), diff_ids(target));
-        // skopeo writes the config anew for OCI; Docker's id of the image is that in the archive.
+        // skopeo writes a new config for OCI; Docker's id of the image is that in the archive.
         let archive = take(&format!("docker-archive:{}/made.tar", dir.display()));
         assert_eq!(archive.image.config_digest, target.image.config_digest);
         fs::remove_file(dir.join("made.tar")).unwrap();

@@ -1,4 +1,4 @@
-//! What whole-program tests share: where things lie, and other programs.
+//! Paths of the project and runs of other programs, shared by whole-program tests.
 //!
 //! Makes no images: `imgdelta-testkit` does.
 

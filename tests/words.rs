@@ -1,6 +1,6 @@
 //! Holds the language of code and pages to CONTRIBUTING.md: what can be counted may only fall.
 //!
-//! Reads text, compiles nothing. Each habit has a ceiling; whoever lowers a count lowers the ceiling.
+//! Reads text, compiles nothing. Each habit has a ceiling; a change that lowers a count lowers its ceiling.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -163,15 +163,36 @@ fn types_are_not_past_participles() {
 
 const QUESTIONS: [&str; 6] = ["What", "Whether", "How", "Where", "Who", "Which"];
 
-const HOUSE_WORDS: [&str; 9] =
-    ["told", "tells", "whoever", "anew", "dear", "dearer", "dearest", "beside", "whatever"];
+const HOUSE_WORDS: [&str; 8] =
+    ["told", "tells", "whoever", "anew", "dear", "dearer", "dearest", "beside"];
 
 const PHRASES: [&str; 5] = ["for who ", "for whom ", "who has ", " comes to ", " come to "];
 
 const PARTICIPLES: [&str; 24] = [
-    "Found", "Made", "Told", "Known", "Kept", "Chosen", "Opened", "Closed", "Read", "Written",
-    "Packed", "Placed", "Prepared", "Pushed", "Pulled", "Uploaded", "Published", "Applied",
-    "Stored", "Installed", "Named", "Begun", "Divided", "Proved",
+    "Found",
+    "Made",
+    "Told",
+    "Known",
+    "Kept",
+    "Chosen",
+    "Opened",
+    "Closed",
+    "Read",
+    "Written",
+    "Packed",
+    "Placed",
+    "Prepared",
+    "Pushed",
+    "Pulled",
+    "Uploaded",
+    "Published",
+    "Applied",
+    "Stored",
+    "Installed",
+    "Named",
+    "Begun",
+    "Divided",
+    "Proved",
 ];
 
 /// Ceilings. They only fall.

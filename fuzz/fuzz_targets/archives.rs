@@ -45,7 +45,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// An image of one layer with the file, and enough beside it for a delta to be smaller.
+/// An image of one layer with the file, and enough noise for a delta to be smaller.
 fn image(file: &[u8]) -> Image {
     let noise: Vec<u8> =
         (0..40_000_u32).map(|n| n.wrapping_mul(0x9e37_79b9).to_le_bytes()[3]).collect();
