@@ -202,9 +202,6 @@ pub fn read_trailer(trailer: [u8; TRAILER_BYTES]) -> Option<u32> {
     (mark == END_MARK).then(|| u32::from_le_bytes([a, b, c, d]))
 }
 
-#[doc(hidden)]
-pub use self::{SectionDigest as Digest, SectionKind as Kind};
-
 const REQUIRED: u8 = 1;
 const END_MARK: [u8; 4] = *b"imgE";
 

@@ -166,9 +166,6 @@ impl CostReader<'_> {
     }
 }
 
-#[doc(hidden)]
-pub use self::Provenance as How;
-
 const LAYERS: usize = 0;
 const SHARED: usize = 1;
 const ENDS: usize = 2;

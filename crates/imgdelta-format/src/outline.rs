@@ -223,9 +223,6 @@ fn text(place: &'static str, bytes: Vec<u8>) -> Result<String> {
     })
 }
 
-#[doc(hidden)]
-pub use self::LayerBody as Body;
-
 const KEPT: u64 = 0;
 const RECIPE: u64 = 1;
 const CARRIED: u64 = 2;

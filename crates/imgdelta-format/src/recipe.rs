@@ -30,19 +30,6 @@ pub use front::RecipeFront;
 pub use groups::{BaseSource, GroupMember, PayloadWindow, RecipeGroup};
 pub use origins::PayloadOrigin;
 
-#[doc(hidden)]
-pub use self::{
-    ArchiveKind as Archive, ArchiveSource as Opened, ArchiveTarget as Closed, BaseSource as Source,
-    GroupMember as Member, NestedArchives as Nested, PayloadOrigin as Origin,
-    PayloadWindow as Window, RecipeFront as Front, RecipeGroup as Group,
-};
-
-/// The former name of [`PayloadOrigin::has_stored_length`].
-#[doc(hidden)]
-pub fn is_length_told(origin: PayloadOrigin) -> bool {
-    origin.has_stored_length()
-}
-
 use crate::{ReadLimits, error::Result};
 use columns::{COLUMNS, FIRST_NESTED, RecipeColumns};
 use imgdelta_codec::pack::{Packer, unpack};
