@@ -37,7 +37,8 @@
 //!
 //! # Modules
 //!
-//! Imports point down only. `docs/format-group.md` specifies the bytes.
+//! Imports point down only, which `tests/architecture.rs` checks. `docs/format-group.md` specifies
+//! the bytes.
 //!
 //! | level | modules | purpose |
 //! |--:|---|---|
@@ -158,3 +159,8 @@ pub use memory::encode_memory;
 pub use stats::MemberStats;
 pub use stream::StreamKind;
 pub use view::View;
+
+/// Runs the example of the readme.
+#[cfg(all(doctest, feature = "encode"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

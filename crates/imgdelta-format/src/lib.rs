@@ -11,7 +11,7 @@
 //!
 //! # Modules
 //!
-//! Imports point down only.
+//! Imports point down only, which `tests/architecture.rs` checks.
 //!
 //! | level | modules | purpose |
 //! |--:|---|---|
@@ -45,3 +45,8 @@ mod stream;
 pub use digest::{Algorithm, BlobDigest, DiffId, ParseDigestError, PayloadDigest};
 pub use error::FormatError;
 pub use limits::ReadLimits;
+
+/// Runs the example of the readme.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -42,3 +42,8 @@ pub mod varint;
 pub use columns::Columns;
 pub use cursor::{Cursor, MAX_PLACE};
 pub use error::WireError;
+
+/// Runs the example of the readme.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
