@@ -1,9 +1,9 @@
 //! References in x86-64 code, found by the bytes before them.
 //! Never disassembles: a false match is harmless as long as it moves with its surroundings.
 //!
-//! A distance of four bytes follows `E8` and `E9` (call, jump), `0F 80` to `0F 8F` (conditional
-//! jump), and every ModRM byte of the form `..000101`-`..111101`, which addresses memory relative
-//! to the next instruction. An immediate operand moves that instruction's end back.
+//! A distance of four bytes follows `E8` and `E9` (call, jump) and `0F 80` to `0F 8F` (conditional
+//! jump). One also follows every ModRM byte of the form `..000101`-`..111101`, which addresses
+//! memory relative to the next instruction. An immediate operand moves that instruction's end back.
 //!
 //! One byte in fifteen is a candidate, so 64 bytes are tested at a time. The fields are those of a
 //! scan byte by byte, on every processor.

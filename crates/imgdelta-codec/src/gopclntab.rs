@@ -1,9 +1,9 @@
 //! Walks the function tables of Go programs (`.gopclntab` and the tables it refers to).
 //! Never needs symbols: stripped programs keep these tables, since the Go runtime reads them.
 //!
-//! The tables are a fifth of a Go program, and nearly all of it is 32-bit offsets: from the start
-//! of the code, of the names, of the line tables. One inserted function moves most of them. Each is
-//! a field that counts from an anchor. The table's header and the runtime's module record name the
+//! The tables are a fifth of a Go program. Nearly all of it is 32-bit offsets from the start of the
+//! code, of the names or of the line tables. One inserted function moves most of them. Each is a
+//! field that counts from an anchor. The table's header and the runtime's module record name the
 //! anchors. The record starts with a pointer to the table, by which it is found.
 
 use crate::{

@@ -14,7 +14,7 @@
 //!    old addresses to shifts. Only wrong predictions are stored.
 //! 3. *Patches* for single bytes that are still wrong.
 //!
-//! Each part is split by kind into [streams](StreamKind), which all members of a *group* share: a
+//! Each part is split by kind into [streams](StreamKind), which all members of a *group* share. A
 //! thousand small members with new time stamps cost one compressed window, not a thousand headers.
 //! A group decodes on its own and in order; several groups decode in parallel.
 //!

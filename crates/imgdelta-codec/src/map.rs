@@ -2,8 +2,8 @@
 //! Never changes while it is used: it is made from copies and overrides before the first field.
 //!
 //! Code and data mostly move in blocks, and the copies show which. A byte copied from base offset
-//! `b` to target offset `t` moved by `t - b` in the file, and by the difference of the two
-//! addresses in memory. So the map is a step function with a few thousand steps. Where it is wrong
+//! `b` to target offset `t` moved by `t - b` in the file. In memory it moved by the difference of
+//! the two addresses. So the map is a step function with a few thousand steps. Where it is wrong
 //! for a reference that many fields share, the encoder adds an override.
 //!
 //! A look-up reads one entry of a page index and then walks a few steps. In a page with many steps,

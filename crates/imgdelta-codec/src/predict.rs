@@ -2,8 +2,8 @@
 //! Never reads the target: a prediction is a function of base, copies and map, for any range.
 //!
 //! Each copy is cut where a segment of either file ends, so all bytes of a piece move by one shift
-//! in memory. A field wholly inside a piece gets a number to add to its copied value: its target's
-//! shift less the piece's shift, or what its form makes of the two.
+//! in memory. A field wholly inside a piece gets a number to add to its copied value. Its form
+//! computes the number from the target's shift and the piece's shift, mostly as the difference.
 
 use crate::{
     elf::MemoryImage,

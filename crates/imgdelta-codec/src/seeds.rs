@@ -3,7 +3,7 @@
 //!
 //! It holds every `step`-th offset, so it finds every exact match of `seed + step - 1` bytes. A
 //! bucket is a quarter of a cache line with four entries. Each entry keeps seven bits of the hash
-//! next to the position: in bytes that match nowhere, nearly all look-ups end there without reading
+//! next to the position. In bytes that match nowhere, nearly all look-ups end there without reading
 //! the base. An entry takes 4 bytes at a load of 40 to 80 %: 0.6 to 1.2 bytes per base byte at a
 //! step of 8, and twice that at a step of 4.
 

@@ -6,8 +6,8 @@
 //! compress. Only calls and memory operands are respelled, since these are often shared. Most jumps
 //! lead nowhere else in the program and stay as they are.
 //!
-//! Any bytes come back. x86-64 swaps two ranges of numbers, `[-e, span - e)` and `[0, span)`, so a
-//! pattern that is not an instruction survives. AArch64 adds modulo the width of the number.
+//! Any bytes come back, also a pattern that is not an instruction. x86-64 swaps two ranges of
+//! numbers, `[-e, span - e)` and `[0, span)`. AArch64 adds modulo the width of the number.
 
 use crate::{
     elf::{Machine, MemoryImage},

@@ -1,7 +1,7 @@
 //! The kinds of streams that a group consists of.
 //! Never holds bytes: `group` reads and writes them.
 //!
-//! Everything a member cannot derive from its base is split by kind, because like compresses with
+//! Everything that a member cannot derive from its base is split by kind. Like compresses with
 //! like: copy lengths next to copy lengths, literals next to literals.
 
 /// A kind of stream, in the order in which they lie in a group.

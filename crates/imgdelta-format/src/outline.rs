@@ -1,8 +1,8 @@
 //! The outline of a delta: the target's documents verbatim, and the way each layer is made.
 //! Never interprets the documents.
 //!
-//! Facts of the manifest and the config (digests, sizes, media types and diff ids of layers) are
-//! not repeated: two copies could disagree, and digests do not compress. The needed base streams
+//! Facts of the manifest and the config are not repeated: digests, sizes, media types and diff ids
+//! of layers. Two copies could disagree, and digests do not compress. The needed base streams
 //! are not here either, since the recipes name them.
 
 use crate::{

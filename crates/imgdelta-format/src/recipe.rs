@@ -3,10 +3,10 @@
 //!
 //! A stream consists of *payloads*, the non-empty stored contents of its entries, and *frames*, the
 //! bytes around them: headers, padding, the end mark. Frames are stored as header columns; each
-//! payload has a [`PayloadOrigin`]. Base bytes are addressed in one *address space* per recipe: its
-//! sources in the order of its table, and behind them the parts of the base's archives that it
-//! opens. A recipe names its sources and its target and nothing else, so images that share both
-//! share the recipe.
+//! payload has a [`PayloadOrigin`]. Base bytes are addressed in one *address space* per recipe. It
+//! holds the sources in the order of the table, and behind them the parts of the base's archives
+//! that the recipe opens. A recipe names its sources and its target and nothing else, so images
+//! that share both share the recipe.
 //!
 //! Its bytes are a front, the header columns, and then columns of numbers. Each count is compared
 //! with its limit before memory is taken. `docs/format.md` specifies them.
