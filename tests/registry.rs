@@ -1,33 +1,25 @@
-//! Debian's docker-registry, skopeo and imgdelta agree: what skopeo pushes is pulled byte for byte,
-//! forward and back, and the registry's own log says that no more was fetched than a delta has.
+//! Debian's docker-registry, skopeo and imgdelta agree: a pull gives what skopeo pushed, byte for
+//! byte, forward and back, and the registry's own log shows no more downloads than a delta needs.
 //!
-//! On a machine without the tools the tests say so and pass; with `CI` set they are compulsory.
+//! On a machine without the tools the tests print that and pass; with `CI` set they must run.
 
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use imgdelta::{
-    Limits,
-    apply::ApplyOptions,
+    Reference, Session,
+    create::{CreateOptions, Preset},
     delta::Delta,
-    encode::{EncodeOptions, encode},
-    image::{self, Image, OpenOptions},
-    parallel::Workers,
-    plan::{self, PlanOptions, Preset},
-    progress::Silent,
-    reference::{Reference, RegistryReference},
-    scratch::Scratch,
-    store::source::ReadAt,
-    survey::{self, SurveyOptions},
+    image::Image,
+    store::{Descriptor, source::ReadAt},
 };
 use imgdelta_registry::{
-    Client, ClientOptions, Credential, Credentials, Failure, Named, Repository, Secret, Trust,
-    Uploaded, Why,
-    artifact::{ARTIFACT_TYPE, Split},
+    Client, ClientOptions, Credential, Credentials, ManifestReference, PushOptions, PushReport,
+    Registries, Repository, RequestErrorKind, Secret, Trust, UploadOutcome,
+    artifact::{ARTIFACT_TYPE, SplitDelta},
     fallback_tag,
-    pull::{Plan, PullOptions, Pulled, Source},
-    push::{PushOptions, push},
+    pull::{PullOptions, PullReport},
 };
 use imgdelta_testkit::{Authority, DockerRegistry, Packing, TestImage, has, noise, tar_of};
 use imgdelta_tests::run;
@@ -79,7 +71,7 @@ impl Registry {
         self.server.host()
     }
 
-    /// What skopeo must be told of this registry, at the source or the destination.
+    /// Options for skopeo with this registry as source or destination.
     fn skopeo(&self, side: &str) -> String {
         let creds = format!("--{side}-creds {USER}:{PASSWORD}");
         match self.kind {
@@ -195,7 +187,7 @@ fn give_token(
             let mut parts = scope.split(':');
             let (kind, name, actions) = (parts.next()?, parts.next()?, parts.next()?);
             let actions: Vec<&str> = actions.split(',').collect();
-            // Who is not known may pull.
+            // Anonymous clients may pull.
             let actions: Vec<&str> =
                 actions.into_iter().filter(|action| is_known || *action == "pull").collect();
             Some(json!({"type": kind, "name": name, "actions": actions}))
@@ -241,7 +233,8 @@ struct Scene {
     registry: Registry,
     dir: TempDir,
     runtime: Runtime,
-    client: Client,
+    registries: Registries,
+    session: Session,
 }
 
 impl Scene {
@@ -250,66 +243,57 @@ impl Scene {
         let dir = tempfile::tempdir().unwrap();
         images(dir.path());
         for tag in ["v1", "v2"] {
-            let there = format!("docker://{}/demo/app:{tag}", registry.host());
-            let told = registry.skopeo("dest");
+            let target = format!("docker://{}/demo/app:{tag}", registry.host());
+            let options = registry.skopeo("dest");
             run(
                 dir.path(),
-                &format!("skopeo copy -q --insecure-policy {told} oci:images:{tag} {there}"),
+                &format!("skopeo copy -q --insecure-policy {options} oci:images:{tag} {target}"),
             );
         }
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let client = Client::new(registry.options());
-        Self { registry, dir, runtime: runtime.unwrap(), client }
+        let registries = Registries::new(registry.options()).unwrap();
+        let session = registries.attach(Session::new(dir.path()).unwrap().threads(2).unwrap());
+        Self { registry, dir, runtime: runtime.unwrap(), registries, session }
+    }
+
+    fn local_reference(&self, name: &str) -> Reference {
+        format!("oci:{}/{name}", self.dir.path().display()).parse().unwrap()
     }
 
     fn local(&self, name: &str) -> Image {
-        let reference = format!("oci:{}/{name}", self.dir.path().display());
-        image::open(&reference.parse().unwrap(), &OpenOptions::default()).unwrap()
+        self.session.open(&self.local_reference(name)).unwrap()
     }
 
-    fn scratch(&self) -> Scratch {
-        Scratch::in_dir(self.dir.path()).unwrap()
-    }
-
-    fn make(&self, old: &str, new: &str) -> Vec<u8> {
-        let (workers, scratch) = (Workers::new(2).unwrap(), self.scratch());
-        let images = [self.local(old), self.local(new)];
-        let options = SurveyOptions::default();
-        let ([base, target], volume) =
-            survey::both_with_streams(images, &options, &scratch, &workers, &Silent).unwrap();
-        let options = PlanOptions::default().preset(Preset::Fast);
-        let plan =
-            plan::Plan::of(&base, &target, &volume, options, &scratch, &workers, &Silent).unwrap();
-        let draft = encode(&plan, &EncodeOptions::default(), &scratch, &workers, &Silent).unwrap();
-        let mut bytes = Vec::new();
-        draft.write(&mut bytes).unwrap();
-        bytes
+    fn make(&self, old: &str, new: &str) -> Delta {
+        let (old, new) = (self.local_reference(old), self.local_reference(new));
+        let options = CreateOptions::default().preset(Preset::Fast);
+        let draft = self.session.plan(&old, &new, &options).unwrap().encode().unwrap();
+        draft.prove().unwrap().delta().clone()
     }
 
     fn repository(&self) -> Repository {
-        Repository::new(&self.client, &self.registry.host(), "demo/app")
+        self.other_repository("demo/app")
     }
 
-    fn push(&self, delta: &[u8], tag: &str) -> Result<(), Failure> {
-        let source: Arc<dyn ReadAt> = Arc::new(delta.to_vec());
-        let opened = Delta::open(Arc::clone(&source), "fresh", &Limits::default()).unwrap();
-        let options = PushOptions::default().tag(Some(tag.to_owned()));
-        self.runtime.block_on(push(&self.repository(), &opened, source, &options))?;
-        Ok(())
+    fn other_repository(&self, name: &str) -> Repository {
+        Repository::new(self.registries.client(), &self.registry.host(), name)
     }
 
-    fn pull(&self, tag: &str, base: &str, output: &str) -> Pulled {
-        let reference = format!("docker://{}/demo/app:{tag}", self.registry.host());
-        let Reference::Registry(reference) = reference.parse().unwrap() else { unreachable!() };
-        let reference: RegistryReference = reference;
-        let handle = self.runtime.handle().clone();
-        let options = OpenOptions::default();
-        let source = Source::open(&self.client, &reference, handle, &options, None).unwrap();
-        let output = format!("oci:{}/{output}:{tag}", self.dir.path().display()).parse().unwrap();
-        let options = PullOptions::new(ApplyOptions::new(self.scratch()));
-        let plan = Plan::make(source, vec![self.local(base)], &output, options, &Silent).unwrap();
-        plan.carry_out(&Workers::new(2).unwrap(), &Silent).unwrap()
+    fn push(&self, delta: &Delta, options: &PushOptions) -> PushReport {
+        self.runtime.block_on(self.repository().push(delta, options)).unwrap()
+    }
+
+    fn push_to(&self, delta: &Delta, tag: &str) -> PushReport {
+        self.push(delta, &PushOptions::default().tag(Some(tag.to_owned())))
+    }
+
+    fn pull(&self, tag: &str, base: &str, output: &str) -> PullReport {
+        let source = format!("docker://{}/demo/app:{tag}", self.registry.host());
+        let base = self.local_reference(base);
+        let output = self.local_reference(&format!("{output}:{tag}"));
+        let (source, options) = (source.parse().unwrap(), PullOptions::default());
+        self.registries.pull(&self.session, &source, &[base], &output, &options).unwrap()
     }
 
     /// Every file of a layout's blobs.
@@ -325,11 +309,11 @@ impl Scene {
     }
 
     fn skopeo_pulls(&self, tag: &str, layout: &str) {
-        let (told, host) = (self.registry.skopeo("src"), self.registry.host());
-        let there = format!("docker://{host}/demo/app:{tag}");
+        let (options, host) = (self.registry.skopeo("src"), self.registry.host());
+        let source = format!("docker://{host}/demo/app:{tag}");
         run(
             self.dir.path(),
-            &format!("skopeo copy -q --insecure-policy {told} {there} oci:{layout}:{tag}"),
+            &format!("skopeo copy -q --insecure-policy {options} {source} oci:{layout}:{tag}"),
         );
     }
 }
@@ -343,7 +327,7 @@ fn goes_forward_and_back(kind: Kind) {
     scene.skopeo_pulls("v1", "node");
     for (old, new) in [("v1", "v2"), ("v2", "v1")] {
         let delta = scene.make(&format!("images:{old}"), &format!("images:{new}"));
-        scene.push(&delta, new).unwrap();
+        scene.push_to(&delta, new);
         let since = scene.registry.server.log_lines();
         let place = format!("node-{new}");
         let base = if new == "v2" { "node:v1".to_owned() } else { format!("node-{old}:{old}") };
@@ -357,7 +341,7 @@ fn goes_forward_and_back(kind: Kind) {
         let image = scene.local(&format!("images:{new}"));
         let documents = (image.manifest.len() + image.config_bytes.len()) as u64;
         // The delta, the image's documents, the list of referrers, the artifact's manifest.
-        let most = delta.len() as u64 + documents + 6_000;
+        let most = delta.size_bytes() + documents + 6_000;
         assert!(sent <= most, "{new}: {sent} of at most {most}");
         assert!(sent * 10 < pulled.plain_bytes, "{new}: {sent} against {}", pulled.plain_bytes);
         // Files of the same length, for lines whose answer is written when it is sent.
@@ -381,19 +365,31 @@ fn with_tokens_forward_and_back() {
 }
 
 #[test]
-fn strangers_and_unknown_authorities_are_refused() {
+fn wrong_logins_and_unknown_authorities_are_refused() {
     if !has(&["skopeo", "docker-registry"]) {
         return;
     }
     let scene = Scene::new(Kind::Tls);
     let ask = |options: ClientOptions| {
         let repository = Repository::new(&Client::new(options), &scene.registry.host(), "demo/app");
-        scene.runtime.block_on(repository.manifest(&Named::Tag("v1".into()))).unwrap_err()
+        scene
+            .runtime
+            .block_on(repository.manifest(&ManifestReference::Tag("v1".into())))
+            .unwrap_err()
     };
     let failure = ask(scene.registry.options().credentials(Credentials::none()));
-    assert!(matches!(failure.why, Why::Denied { status: 401, .. }), "{failure:?}");
+    assert!(
+        matches!(failure.kind, RequestErrorKind::CredentialsMissing { status: 401, .. }),
+        "{failure:?}"
+    );
+    let wrong = Credential::Password { user: USER.into(), password: Secret::new("wrong") };
+    let failure = ask(scene.registry.options().credentials(Credentials::given(wrong)));
+    assert!(
+        matches!(failure.kind, RequestErrorKind::CredentialsRejected { status: 401, .. }),
+        "{failure:?}"
+    );
     let failure = ask(scene.registry.options().trust(Trust::default()));
-    assert!(matches!(failure.why, Why::Unreachable { .. }), "{failure:?}");
+    assert!(matches!(failure.kind, RequestErrorKind::Unreachable { .. }), "{failure:?}");
     assert!(failure.advice().unwrap().contains("--ca"), "{failure}");
 
     // Directories per host, as docker has them.
@@ -404,33 +400,37 @@ fn strangers_and_unknown_authorities_are_refused() {
     let trust = Trust { authorities: Vec::new(), per_host: vec![certs] };
     let client = Client::new(scene.registry.options().trust(trust));
     let repository = Repository::new(&client, &scene.registry.host(), "demo/app");
-    let found = scene.runtime.block_on(repository.manifest(&Named::Tag("v1".into()))).unwrap();
+    let found =
+        scene.runtime.block_on(repository.manifest(&ManifestReference::Tag("v1".into()))).unwrap();
     assert_eq!(found.descriptor.digest, scene.local("images:v1").digest);
 }
 
 #[test]
-fn tokens_are_asked_for_what_is_done() {
+fn tokens_are_requested_for_the_actions_of_a_request() {
     if !has(&["skopeo", "docker-registry"]) {
         return;
     }
     let scene = Scene::new(Kind::Token);
     scene.registry.asked.lock().unwrap().clear();
     scene.runtime.block_on(scene.repository().tags()).unwrap();
-    scene.runtime.block_on(scene.repository().manifest(&Named::Tag("v1".into()))).unwrap();
+    scene
+        .runtime
+        .block_on(scene.repository().manifest(&ManifestReference::Tag("v1".into())))
+        .unwrap();
     let asked = scene.registry.asked.lock().unwrap().clone();
     assert_eq!(asked, ["repository:demo/app:pull"], "once for both");
     let delta = scene.make("images:v1", "images:v2");
-    scene.push(&delta, "v2").unwrap();
+    scene.push_to(&delta, "v2");
     assert!(scene.registry.asked.lock().unwrap().contains(&"repository:demo/app:pull,push".into()));
-    // Anonymously one may pull here, and not push.
+    // An anonymous client may pull here, and not push.
     let client = Client::new(ClientOptions::default());
     let repository = Repository::new(&client, &scene.registry.host(), "demo/app");
-    scene.runtime.block_on(repository.manifest(&Named::Tag("v1".into()))).unwrap();
+    scene.runtime.block_on(repository.manifest(&ManifestReference::Tag("v1".into()))).unwrap();
     let bytes: Arc<dyn ReadAt> = Arc::new(b"new".to_vec());
     let digest = imgdelta_testkit::sha256(b"new").parse().unwrap();
-    let blob = imgdelta::store::Descriptor::new(None, digest, 3);
+    let blob = Descriptor::new(None, digest, 3);
     let failure = scene.runtime.block_on(repository.put_blob(&blob, bytes, 0, None)).unwrap_err();
-    assert!(matches!(failure.why, Why::Denied { .. }), "{failure:?}");
+    assert!(matches!(failure.kind, RequestErrorKind::CredentialsMissing { .. }), "{failure:?}");
 }
 
 #[test]
@@ -441,17 +441,17 @@ fn large_blobs_are_sent_in_pieces_mounted_and_fetched_in_ranges() {
     let scene = Scene::new(Kind::Plain);
     let bytes = noise(9, 700_000);
     let digest = imgdelta_testkit::sha256(&bytes).parse().unwrap();
-    let blob = imgdelta::store::Descriptor::new(None, digest, bytes.len() as u64);
+    let blob = Descriptor::new(None, digest, bytes.len() as u64);
     let source: Arc<dyn ReadAt> = Arc::new(bytes.clone());
     let client = Client::new(ClientOptions::default().chunk_bytes(200_000));
     let repository = |name| Repository::new(&client, &scene.registry.host(), name);
     let put = |name, from| {
         scene.runtime.block_on(repository(name).put_blob(&blob, Arc::clone(&source), 0, from))
     };
-    assert_eq!(put("one", None).unwrap(), Uploaded::Sent);
-    assert_eq!(put("one", None).unwrap(), Uploaded::There);
-    assert_eq!(put("two", Some("one")).unwrap(), Uploaded::Mounted);
-    let fetched = scene.runtime.block_on(repository("two").blob_bytes(&blob, 1 << 20, "size"));
+    assert_eq!(put("one", None).unwrap(), UploadOutcome::Sent);
+    assert_eq!(put("one", None).unwrap(), UploadOutcome::Present);
+    assert_eq!(put("two", Some("one")).unwrap(), UploadOutcome::Mounted);
+    let fetched = scene.runtime.block_on(repository("two").blob_bytes(&blob, 1 << 20));
     assert_eq!(fetched.unwrap(), bytes);
 }
 
@@ -463,21 +463,16 @@ fn a_recipe_is_mounted_from_where_it_lies() {
     for kind in [Kind::Plain, Kind::Token] {
         let scene = Scene::new(kind);
         let delta = scene.make("images:v1", "images:v2");
-        let source: Arc<dyn ReadAt> = Arc::new(delta);
-        let opened = Delta::open(Arc::clone(&source), "fresh", &Limits::default()).unwrap();
-        let split = Split::of(&opened, &source).unwrap();
+        let split = SplitDelta::of(&delta).unwrap();
         let recipe = split.parts.iter().find(|part| part.recipe.is_some()).unwrap();
-        let other = Repository::new(&scene.client, &scene.registry.host(), "demo/other");
-        let put = other.put_blob(&recipe.blob, Arc::clone(&source), recipe.offset, None);
-        assert_eq!(scene.runtime.block_on(put).unwrap(), Uploaded::Sent);
+        let other = scene.other_repository("demo/other");
+        let put = other.put_blob(&recipe.blob, delta.source(), recipe.offset, None);
+        assert_eq!(scene.runtime.block_on(put).unwrap(), UploadOutcome::Sent);
         let elsewhere = split.parts.iter().map(|part| (part.blob.digest, "demo/other".to_owned()));
         let options = PushOptions::default().elsewhere(elsewhere.collect());
-        let repository = scene.repository();
-        let pushed = push(&repository, &opened, source, &options);
-        let pushed = scene.runtime.block_on(pushed).unwrap();
-        for (blob, how) in &pushed.parts {
-            let is_known = blob.digest == recipe.blob.digest;
-            assert_eq!(*how == Uploaded::Mounted, is_known, "{blob:?} {how:?}");
+        for part in scene.push(&delta, &options).parts {
+            let is_recipe = part.blob.digest == recipe.blob.digest;
+            assert_eq!(part.outcome == UploadOutcome::Mounted, is_recipe, "{part:?}");
         }
     }
 }
@@ -494,14 +489,14 @@ fn the_fallback_list_keeps_what_others_wrote_there() {
         "size": v1.manifest.len(), "artifactType": "application/vnd.example.signature"});
     let list = json!({"schemaVersion": 2, "manifests": [foreign],
         "mediaType": "application/vnd.oci.image.index.v1+json"});
-    let tag = Named::Tag(fallback_tag(&target));
+    let tag = ManifestReference::Tag(fallback_tag(&target));
     let kind = "application/vnd.oci.image.index.v1+json";
     let put = scene.repository();
     let bytes = list.to_string();
     scene.runtime.block_on(put.put_manifest(&tag, kind, bytes.as_bytes())).unwrap();
     let delta = scene.make("images:v1", "images:v2");
-    scene.push(&delta, "v2").unwrap();
-    scene.push(&delta, "v2").unwrap();
+    scene.push_to(&delta, "v2");
+    scene.push_to(&delta, "v2");
     let list = scene.runtime.block_on(put.manifest(&tag)).unwrap();
     let list: Value = serde_json::from_slice(&list.bytes).unwrap();
     assert_eq!(list["manifests"].as_array().unwrap().len(), 2);

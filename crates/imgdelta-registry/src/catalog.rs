@@ -1,22 +1,28 @@
-//! Which repositories a registry has.
+//! The list of a registry's repositories.
 //!
-//! Many registries do not tell, or only some people; who knows names need not ask.
+//! Never needed to pull or push. Many registries do not have it, or only for some users.
 
-use crate::{Client, Repository, failure::Result, token::Actions};
+use crate::{
+    client::{Client, RequestTarget},
+    error::Result,
+    repository::Repository,
+    token::Actions,
+};
 use reqwest::Method;
 
 impl Client {
     /// Lists the repositories of a registry, all pages.
     pub async fn repositories(&self, host: &str) -> Result<Vec<String>> {
         #[derive(serde::Deserialize)]
-        struct List {
+        struct RepositoryList {
             #[serde(default)]
             repositories: Option<Vec<String>>,
         }
         let registry = Repository::new(self, host, "");
-        let mut ask = registry.ask(Method::GET, "", "list of repositories");
-        ask.target = crate::client::Target::Path("_catalog?n=1000".into());
-        ask.actions = Actions::Catalog;
-        registry.names(ask, "no list of repositories", |list: List| list.repositories).await
+        let mut request = registry.request(Method::GET, "", "list of repositories");
+        request.target = RequestTarget::Path("_catalog?n=1000".into());
+        request.actions = Actions::Catalog;
+        let names = |list: RepositoryList| list.repositories;
+        registry.names(request, "not a list of repositories", names).await
     }
 }

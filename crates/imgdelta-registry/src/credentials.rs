@@ -1,7 +1,7 @@
-//! Who one is at which registry: the auth files of docker and podman, and their helpers.
+//! Logins from the auth files of docker and podman, and from their credential helpers.
 //!
-//! Reads files when it is asked, so that a login during a long run counts. Never writes one, and
-//! never sends anything.
+//! Reads the files for each lookup, so that a login during a long run counts. Never writes a file
+//! and never sends anything.
 
 mod helper;
 
@@ -15,36 +15,36 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where credentials are looked for, in this order.
+/// Sources of logins, in their order.
 #[derive(Clone, Debug, Default)]
 pub struct Credentials {
-    /// What was said outright, for any registry.
+    /// A login for every registry.
     given: Option<Credential>,
     files: Vec<PathBuf>,
-    /// Whether the first file must be there.
+    /// The first file must exist.
     is_named: bool,
 }
 
 impl Credentials {
-    /// Knows nobody: asks anonymously.
+    /// Has no login; requests are anonymous.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Uses one credential everywhere.
+    /// Uses one login for every registry.
     pub fn given(credential: Credential) -> Self {
         Self { given: Some(credential), ..Self::default() }
     }
 
-    /// Looks in these files and no others. With `is_named`, the first must be there.
+    /// Searches these files and no others. With `is_named`, the first one must exist.
     pub fn files(files: Vec<PathBuf>, is_named: bool) -> Self {
         Self { given: None, files, is_named }
     }
 
-    /// Looks where docker, podman and skopeo look: `named` alone if given, else
+    /// Searches the files of docker, podman and skopeo: `named` alone if given, else
     /// `$REGISTRY_AUTH_FILE`, `$XDG_RUNTIME_DIR/containers/auth.json`,
     /// `$XDG_CONFIG_HOME/containers/auth.json`, `$DOCKER_CONFIG/config.json` or their defaults.
-    /// `user` is the user's number, which names the first directory where the environment does not.
+    /// `user` is the user's numeric id; without `$XDG_RUNTIME_DIR` it names the first directory.
     pub fn of_user(
         named: Option<PathBuf>,
         user: Option<u32>,
@@ -58,17 +58,17 @@ impl Credentials {
         let below = |dir: Option<PathBuf>, path: &str| dir.map(|dir| dir.join(path));
         let config_home = var("XDG_CONFIG_HOME").or_else(|| below(home.clone(), ".config"));
         let docker = var("DOCKER_CONFIG").or_else(|| below(home, ".docker"));
-        let of_number = || Some(format!("/run/containers/{}/auth.json", user?).into());
+        let by_id = || Some(format!("/run/containers/{}/auth.json", user?).into());
         let files = [
-            below(var("XDG_RUNTIME_DIR"), "containers/auth.json").or_else(of_number),
+            below(var("XDG_RUNTIME_DIR"), "containers/auth.json").or_else(by_id),
             below(config_home, "containers/auth.json"),
             below(docker, "config.json"),
         ];
         Self::files(files.into_iter().flatten().collect(), false)
     }
 
-    /// Returns what is known for a repository: the entry with the longest matching name of the
-    /// first file that has one.
+    /// Returns the login for a repository: the entry with the longest matching name in the first
+    /// file that has one.
     pub fn find(&self, host: &str, repository: &str) -> Result<Option<Credential>> {
         if let Some(given) = &self.given {
             return Ok(Some(given.clone()));
@@ -86,7 +86,7 @@ impl Credentials {
 #[derive(Default, Deserialize)]
 struct AuthFile {
     #[serde(default)]
-    auths: BTreeMap<String, Entry>,
+    auths: BTreeMap<String, AuthEntry>,
     #[serde(default, rename = "credHelpers")]
     helpers: BTreeMap<String, String>,
     #[serde(default, rename = "credsStore")]
@@ -95,7 +95,7 @@ struct AuthFile {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Entry {
+struct AuthEntry {
     auth: Option<String>,
     username: Option<String>,
     password: Option<String>,
@@ -110,12 +110,12 @@ impl AuthFile {
             outcome => outcome.map_err(Error::io(&place))?,
         };
         let mut bytes = Vec::new();
-        file.take(MOST_FILE_BYTES).read_to_end(&mut bytes).map_err(Error::io(&place))?;
-        // The parser's own words may quote a line, and with it a password.
+        file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).map_err(Error::io(&place))?;
+        // The parser's message may quote a line, and with it a password.
         let parsed = serde_json::from_slice(&bytes);
         parsed.map(Some).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            Error::bad_input(place, format_args!("no JSON as expected at {line}:{column}"))
+            Error::bad_input(place, format_args!("not a valid auth file at {line}:{column}"))
         })
     }
 
@@ -123,7 +123,7 @@ impl AuthFile {
         let names = names(host, repository);
         for name in &names {
             if let Some(helper) = self.helpers.get(name) {
-                let found = helper::ask(helper, server_of(name))?;
+                let found = helper::get(helper, server_of(name))?;
                 if found.is_some() {
                     return Ok(found);
                 }
@@ -136,11 +136,11 @@ impl AuthFile {
             }
         }
         let Some(store) = &self.store else { return Ok(None) };
-        helper::ask(store, server_of(names.last().expect("the host at least")))
+        helper::get(store, server_of(names.last().expect("at least the host")))
     }
 }
 
-impl Entry {
+impl AuthEntry {
     fn credential(&self, path: &Path) -> Result<Option<Credential>> {
         let wrong = || {
             let place = format!("auth file {}", path.display());
@@ -166,7 +166,7 @@ impl Entry {
     }
 }
 
-/// The names that an entry for a repository may have, the longest first.
+/// Returns the names of entries for a repository, the longest first.
 fn names(host: &str, repository: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut path = repository;
@@ -188,20 +188,21 @@ fn names(host: &str, repository: &str) -> Vec<String> {
     names
 }
 
-/// Docker's keys may be addresses: `https://index.docker.io/v1/`.
+/// Returns the host and path of a key. Docker's keys may be addresses, such as
+/// `https://index.docker.io/v1/`.
 fn bare(key: &str) -> &str {
     let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     let key = key.strip_suffix('/').unwrap_or(key);
     key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key)
 }
 
-/// What helpers know a name as.
+/// Returns a helper's name for a server.
 fn server_of(name: &str) -> &str {
     if bare(name) == "index.docker.io" { "https://index.docker.io/v1/" } else { name }
 }
 
 /// Auth files have some kilobytes.
-const MOST_FILE_BYTES: u64 = 4 << 20;
+const MAX_FILE_BYTES: u64 = 4 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -232,17 +233,17 @@ mod tests {
                 "https://index.docker.io/v1/": {"identitytoken": "t"},
                 "http://old.example/": {"username": "u", "password": "p"}, "empty": {}}}"#,
         );
-        let ask = |host, repository| user(found.find(host, repository).unwrap());
-        assert_eq!(ask("r:5", "team/app").as_deref(), Some("c:d:e"));
-        assert_eq!(ask("r:5", "teams/app").as_deref(), Some("a:b"));
-        assert_eq!(ask("docker.io", "library/x").as_deref(), Some("identity:t"));
-        assert_eq!(ask("old.example", "x").as_deref(), Some("u:p"));
-        assert_eq!(ask("empty", "x"), None);
-        assert_eq!(ask("r", "x"), None);
+        let find = |host, repository| user(found.find(host, repository).unwrap());
+        assert_eq!(find("r:5", "team/app").as_deref(), Some("c:d:e"));
+        assert_eq!(find("r:5", "teams/app").as_deref(), Some("a:b"));
+        assert_eq!(find("docker.io", "library/x").as_deref(), Some("identity:t"));
+        assert_eq!(find("old.example", "x").as_deref(), Some("u:p"));
+        assert_eq!(find("empty", "x"), None);
+        assert_eq!(find("r", "x"), None);
     }
 
     #[test]
-    fn a_broken_file_is_told_without_its_content() {
+    fn errors_of_a_broken_file_do_not_show_its_content() {
         let dir = tempfile::tempdir().unwrap();
         for json in [r#"{"auths": {"r": "hunter2"}}"#, r#"{"auths": {"r": {"auth": "hunter2!"}}}"#]
         {

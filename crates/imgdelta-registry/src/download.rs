@@ -1,11 +1,11 @@
-//! Blobs on their way here: in pieces, checked as they pass, resumed after a cut.
+//! Downloads of blobs: in pieces, checked as they pass, resumed after a cut.
 //!
-//! Bytes are handed on as they come; only [`BlobStream::next`] returning `None` says that they had
-//! their digest. A longer blob than was promised is cut off at once.
+//! Pieces are passed on as they arrive; only `None` from [`BlobStream::next`] says that the blob has
+//! its digest. Never accepts more bytes than the descriptor says.
 
 use crate::{
-    client::Ask,
-    failure::{Failure, Result},
+    client::Request,
+    error::{RequestError, Result},
     repository::{Repository, text},
 };
 use bytes::Bytes;
@@ -14,47 +14,47 @@ use imgdelta_image::store::Descriptor;
 use reqwest::{Method, Response, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// A blob that is being fetched.
+/// A blob during its download.
 #[derive(Debug)]
 pub struct BlobStream {
     repository: Repository,
     blob: Descriptor,
     check: Option<BlobCheck>,
     response: Option<Response>,
-    /// Bytes handed on.
+    /// Bytes that were passed on.
     done_bytes: u64,
-    /// Bytes to pass over: the registry began at the front again.
+    /// Bytes to skip, since the registry started from the beginning again.
     skip_bytes: u64,
-    /// How often it was resumed since it last came far.
-    resumed: u32,
-    /// Bytes handed on when it was last cut.
+    /// Retries since the last real progress.
+    retries: u32,
+    /// Bytes that were passed on at the last cut.
     cut_at_bytes: u64,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Repository {
-    /// Returns whether a blob is there, with the size that the registry tells, if it does.
+    /// Returns true if the registry has a blob. Fails if it reports another size.
     pub async fn has_blob(&self, blob: &Descriptor) -> Result<bool> {
         let digest = blob.digest;
-        let mut ask = self.ask(Method::HEAD, &path(blob), format!("blob {digest}"));
-        ask.expected = &[200, 404];
-        let response = self.client().send(&ask).await?;
+        let mut request = self.request(Method::HEAD, &path(blob), format!("blob {digest}"));
+        request.expected = &[200, 404];
+        let response = self.client().send(&request).await?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(false);
         }
-        let told = text(&response, "content-length").and_then(|told| told.parse::<u64>().ok());
-        match told.filter(|told| *told != blob.size_bytes) {
-            Some(told) => Err(ask.wrong(wrong_size(&ask, blob, told))),
+        let size = text(&response, "content-length").and_then(|size| size.parse::<u64>().ok());
+        match size.filter(|size| *size != blob.size_bytes) {
+            Some(size) => Err(wrong_size(&request, blob, size)),
             None => Ok(true),
         }
     }
 
-    /// Begins to fetch a blob.
+    /// Starts to download a blob.
     pub async fn blob(&self, blob: &Descriptor) -> Result<BlobStream> {
         self.stream(blob, Some(BlobCheck::new(blob.digest, blob.size_bytes))).await
     }
 
-    /// Begins to fetch a blob for a caller who compares its digest; its length is kept to here.
+    /// Starts to download a blob for a caller that compares the digest. The length is checked here.
     pub(crate) async fn unchecked_blob(&self, blob: &Descriptor) -> Result<BlobStream> {
         self.stream(blob, None).await
     }
@@ -68,7 +68,7 @@ impl Repository {
             response: None,
             done_bytes: 0,
             skip_bytes: 0,
-            resumed: 0,
+            retries: 0,
             cut_at_bytes: 0,
             _permit: permit,
         };
@@ -76,17 +76,12 @@ impl Repository {
         Ok(stream)
     }
 
-    /// Fetches a blob that must fit in memory.
-    pub async fn blob_bytes(
-        &self,
-        blob: &Descriptor,
-        ceiling: Ceiling,
-        what: &'static str,
-    ) -> Result<Vec<u8>> {
-        let place = format!("blob {}", blob.digest);
-        ceiling
-            .admit(blob.size_bytes, what, &place)
-            .map_err(|error| Failure::wrong(self.place(), place.as_str(), error))?;
+    /// Downloads a blob of at most `limit` bytes to memory.
+    pub async fn blob_bytes(&self, blob: &Descriptor, limit: u64) -> Result<Vec<u8>> {
+        let request = request(self, blob);
+        Ceiling::fixed(limit)
+            .admit(blob.size_bytes, "number of bytes", request.object_place())
+            .map_err(|error| request.invalid(error))?;
         let mut stream = self.blob(blob).await?;
         let mut bytes = Vec::new();
         while let Some(piece) = stream.next().await? {
@@ -97,7 +92,7 @@ impl Repository {
 }
 
 impl BlobStream {
-    /// Returns the next bytes; `None` once all have come and had their digest.
+    /// Returns the next bytes, or `None` after all of them, if they have the blob's digest.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
             let Some(response) = &mut self.response else {
@@ -107,91 +102,93 @@ impl BlobStream {
                 self.connect().await?;
                 continue;
             };
-            let ask = ask(&self.repository, &self.blob);
-            match self.repository.client().piece(&ask, response).await {
+            let request = request(&self.repository, &self.blob);
+            match self.repository.client().piece(&request, response).await {
                 Ok(Some(mut piece)) => {
                     let skipped = self.skip_bytes.min(piece.len() as u64);
                     self.skip_bytes -= skipped;
-                    let piece = piece.split_off(usize::try_from(skipped).expect("of a piece"));
+                    let skipped = usize::try_from(skipped).expect("at most the piece's length");
+                    let piece = piece.split_off(skipped);
                     if piece.is_empty() {
                         continue;
                     }
                     self.done_bytes += piece.len() as u64;
                     if self.done_bytes > self.blob.size_bytes {
-                        return Err(ask.wrong(wrong_size(&ask, &self.blob, self.done_bytes)));
+                        return Err(wrong_size(&request, &self.blob, self.done_bytes));
                     }
                     if let Some(check) = &mut self.check {
-                        check.update(&piece).map_err(|error| ask.wrong(error))?;
+                        check.update(&piece).map_err(|error| request.invalid(error))?;
                     }
                     return Ok(Some(piece));
                 }
                 Ok(None) if self.done_bytes == self.blob.size_bytes => {
                     self.response = None;
                     if let Some(check) = self.check.take() {
-                        check.finish().map_err(|error| ask.wrong(error))?;
+                        check.finish().map_err(|error| request.invalid(error))?;
                     }
                     return Ok(None);
                 }
                 Ok(None) => {
                     let (done, all) = (self.done_bytes, self.blob.size_bytes);
-                    let failure = ask.network(format!("cut off after {done} of {all} bytes"));
-                    self.wait(failure).await?;
+                    let message = format!("connection closed after {done} of {all} bytes");
+                    let error = request.network_error(message);
+                    self.wait(error).await?;
                 }
-                Err(failure) if failure.is_passing() => self.wait(failure).await?,
-                Err(failure) => return Err(failure),
+                Err(error) if error.is_transient() => self.wait(error).await?,
+                Err(error) => return Err(error),
             }
         }
     }
 
-    /// Waits before it is tried again, or gives up.
-    async fn wait(&mut self, failure: Failure) -> Result<()> {
+    /// Waits before a retry, or returns the error after the last one.
+    async fn wait(&mut self, error: RequestError) -> Result<()> {
         self.response = None;
-        // A long blob over a bad line may be cut often, as long as it comes on.
-        if self.done_bytes - self.cut_at_bytes >= FAR_BYTES {
-            self.resumed = 0;
+        // A long download over a bad connection may be cut often, as long as it makes progress.
+        if self.done_bytes - self.cut_at_bytes >= PROGRESS_BYTES {
+            self.retries = 0;
         }
         self.cut_at_bytes = self.done_bytes;
-        self.resumed += 1;
-        let wait = self.repository.client().options().retry.wait(self.resumed, None);
-        let Some(wait) = wait else { return Err(failure) };
+        self.retries += 1;
+        let wait = self.repository.client().options().retry.wait(self.retries, None);
+        let Some(wait) = wait else { return Err(error) };
         tokio::time::sleep(wait).await;
         Ok(())
     }
 
-    /// Asks for what has not come yet.
+    /// Requests the bytes that are still missing.
     async fn connect(&mut self) -> Result<()> {
         let done = self.done_bytes;
         let client = self.repository.client();
-        let mut ask = ask(&self.repository, &self.blob);
+        let mut request = request(&self.repository, &self.blob);
         if done > 0 {
-            ask.headers.push(("range", format!("bytes={done}-")));
+            request.headers.push(("range", format!("bytes={done}-")));
         }
-        let mut response = client.send(&ask).await?;
+        let mut response = client.send(&request).await?;
         if response.status() == StatusCode::RANGE_NOT_SATISFIABLE && done > 0 {
-            // It has fewer bytes than were promised, or has no ranges: the whole answers which.
-            ask.headers.retain(|(name, _)| *name != "range");
-            response = client.send(&ask).await?;
+            // The registry has fewer bytes, or does not serve ranges: the whole blob decides.
+            request.headers.retain(|(name, _)| *name != "range");
+            response = client.send(&request).await?;
         }
         self.skip_bytes = match response.status() {
             StatusCode::PARTIAL_CONTENT => {
-                let begin = text(&response, "content-range").and_then(|told| range_begin(&told));
-                if begin != Some(done) {
-                    let what = "the registry sends another range than was asked for";
-                    return Err(ask.wrong(Error::bad_input(ask.what(), what)));
+                let start = text(&response, "content-range").and_then(|range| range_start(&range));
+                if start != Some(done) {
+                    let what = "the registry sends another range than the requested one";
+                    return Err(request.invalid(Error::bad_input(request.object_place(), what)));
                 }
                 0
             }
-            // The whole, whatever was asked for.
+            // The whole blob, with or without a range in the request.
             StatusCode::OK => {
-                if let Some(told) = response.content_length()
-                    && told > self.blob.size_bytes
+                if let Some(length) = response.content_length()
+                    && length > self.blob.size_bytes
                 {
-                    return Err(ask.wrong(wrong_size(&ask, &self.blob, told)));
+                    return Err(wrong_size(&request, &self.blob, length));
                 }
                 done
             }
             status => {
-                return Err(ask.network(format!("status {status} for a blob")));
+                return Err(request.network_error(format!("status {status} for a blob")));
             }
         };
         self.response = Some(response);
@@ -199,23 +196,23 @@ impl BlobStream {
     }
 }
 
-fn ask<'a>(repository: &'a Repository, blob: &Descriptor) -> Ask<'a> {
-    let mut ask = repository.ask(Method::GET, &path(blob), format!("blob {}", blob.digest));
-    ask.expected = &[200, 206, 416];
-    // A compressed answer would be other bytes than those with the digest.
-    ask.headers.push(("accept-encoding", "identity".into()));
-    ask
+fn request<'a>(repository: &'a Repository, blob: &Descriptor) -> Request<'a> {
+    let mut request = repository.request(Method::GET, &path(blob), format!("blob {}", blob.digest));
+    request.expected = &[200, 206, 416];
+    // A compressed response would be other bytes than those with the digest.
+    request.headers.push(("accept-encoding", "identity".into()));
+    request
 }
 
-fn wrong_size(ask: &Ask<'_>, blob: &Descriptor, found: u64) -> Error {
-    Error::Mismatch {
-        place: ask.what(),
+fn wrong_size(request: &Request<'_>, blob: &Descriptor, found: u64) -> RequestError {
+    request.invalid(Error::Mismatch {
+        place: request.object_place(),
         difference: Difference::Size { expected: blob.size_bytes, found },
-    }
+    })
 }
 
-/// Reads where `bytes 7-9/10` begins.
-fn range_begin(value: &str) -> Option<u64> {
+/// Parses the start of `bytes 7-9/10`.
+fn range_start(value: &str) -> Option<u64> {
     value.trim().strip_prefix("bytes")?.trim_start().split('-').next()?.parse().ok()
 }
 
@@ -223,4 +220,5 @@ fn path(blob: &Descriptor) -> String {
     format!("blobs/{}", blob.digest)
 }
 
-const FAR_BYTES: u64 = 1 << 20;
+/// Bytes between two cuts that count as progress.
+const PROGRESS_BYTES: u64 = 1 << 20;

@@ -1,15 +1,16 @@
-//! Where a registry's name leads: address and scheme.
+//! Addresses of registries: host and scheme.
 //!
-//! Knows which hosts are this machine, the only ones spoken to without TLS unasked. Sends nothing.
+//! Knows the hosts that are this machine; only those are reached without TLS by default. Sends
+//! nothing.
 
 use reqwest::Url;
 
-/// Returns the host that is spoken to for a registry's name; Docker Hub's is another than its name.
+/// Returns the host that serves a registry. Docker Hub's differs from its name.
 pub(crate) fn address(host: &str) -> &str {
     if matches!(host, "docker.io" | "index.docker.io") { "registry-1.docker.io" } else { host }
 }
 
-/// Whether a host, with or without a port, is this machine.
+/// Returns true if a host, with or without a port, is this machine.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
@@ -18,12 +19,13 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     is_this_machine(name)
 }
 
-/// Whether a host's name or address is this machine, whatever names lead here besides.
+/// Returns true for `localhost` and loopback addresses. Other names of this machine do not count.
 pub fn is_this_machine(name: &str) -> bool {
     name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|at| at.is_loopback())
 }
 
-/// Whether secrets may be sent to an address: with TLS, to this machine, or where the user said so.
+/// Returns true if secrets may be sent to an address: over TLS, to this machine, or to any address
+/// with `plain_http`.
 pub(crate) fn is_private(url: &Url, plain_http: bool) -> bool {
     match url.scheme() {
         "https" => true,
@@ -37,7 +39,7 @@ fn is_loopback_name(name: &str) -> bool {
     if name.starts_with('[') { is_loopback(name) } else { is_loopback(&format!("{name}:0")) }
 }
 
-/// Whether two addresses are one server: what is meant for one may be sent to the other.
+/// Returns true if two addresses are on one server, which may see the same secrets.
 pub(crate) fn is_same_server(a: &Url, b: &Url) -> bool {
     a.origin() == b.origin()
 }

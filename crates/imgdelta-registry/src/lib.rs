@@ -1,42 +1,113 @@
-//! Registries as stores of imgdelta, and deltas as artifacts beside their images.
+//! Container registries for [`imgdelta`]: pull images by deltas, push deltas, open `docker://` images.
 //!
-//! [`Client`] sends requests, [`Repository`] knows manifests, blobs and referrers; both are
-//! asynchronous. docs/registry.md tells the protocol, the layout of a delta in a registry, and what
-//! real registries do otherwise. Nothing here makes or applies deltas, reads the environment, or
-//! shows a secret.
+//! A delta is an OCI artifact whose subject is the new image. A pull finds it there, downloads only
+//! the recipes of changed layers, and makes the registry's compressed layers again, byte for byte.
+//! Without a delta, or with a damaged one, the pull downloads whole layers instead.
+//!
+//! # Pull
+//!
+//! [`Registries`] adds registries to a session:
+//!
+//! ```no_run
+//! use imgdelta::Session;
+//! use imgdelta_registry::{ClientOptions, PullOptions, Registries};
+//!
+//! # fn main() -> imgdelta::Result<()> {
+//! let registries = Registries::new(ClientOptions::default())?;
+//! let session = registries.attach(Session::new("/var/tmp")?);
+//! let report = registries.pull(
+//!     &session,
+//!     &"docker://registry.example/app:1.1".parse()?,
+//!     &["oci:node:1.0".parse()?],
+//!     &"oci:node:1.1".parse()?,
+//!     &PullOptions::default(),
+//! )?;
+//! println!("{} of {} bytes", report.received_bytes, report.plain_bytes);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Registries::plan_pull`] shows the downloads before they begin. `examples/pull.rs` is a complete
+//! program with progress, cancellation and a report of fallbacks.
+//!
+//! # Push
+//!
+//! The delta goes into the repository of its target, which must be there already:
+//!
+//! ```no_run
+//! # use imgdelta::Session;
+//! # use imgdelta_registry::{ClientOptions, PushOptions, Registries};
+//! # fn main() -> imgdelta::Result<()> {
+//! # let registries = Registries::new(ClientOptions::default())?;
+//! # let session = Session::new("/var/tmp")?;
+//! let delta = session.open_delta("up.imgdelta")?;
+//! let target = "docker://registry.example/app:1.1".parse()?;
+//! println!("{}", registries.push(&delta, &target, &PushOptions::default())?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Images in registries
+//!
+//! An attached session opens `docker://` references wherever it opens images: `diff`, `plan`,
+//! `create`, `verify` and `apply`.
+//!
+//! # Logins, certificates, retries
+//!
+//! [`ClientOptions`] holds [`Credentials`], [`Trust`] and [`Retry`]. By default requests are
+//! anonymous; [`Credentials::of_user`] reads the auth files of docker, podman and skopeo.
+//!
+//! # Async programs
+//!
+//! [`Registries::pull_async`] and [`Registries::push_async`] do not block and work in any executor.
+//! All other methods of [`Registries`] block; inside a task they work, too, and block its thread.
+//! [`Client`] and [`Repository`] are the protocol itself: their methods are async and need tokio.
+//!
+//! # Errors
+//!
+//! Everything that handles images returns [`imgdelta::Error`]; [`advice`] returns advice for a
+//! person. [`Repository`] returns [`RequestError`], which has the status and the registry's message.
 
 pub mod artifact;
 mod catalog;
 mod client;
-pub mod credentials;
+mod credentials;
 mod download;
 mod endpoint;
-pub mod failure;
+mod error;
 pub mod pull;
-pub mod push;
+mod push;
+#[doc(hidden)]
 pub mod recipes;
 mod referrers;
 mod registries;
 mod repository;
 mod retry;
+mod runtime;
 mod secret;
 mod store;
 mod token;
 mod trust;
 mod upload;
-mod wait;
 
 pub use client::{Client, ClientOptions, Traffic};
 pub use credentials::Credentials;
 pub use download::BlobStream;
+#[doc(hidden)]
 pub use endpoint::is_this_machine;
-pub use failure::{Failure, Why, advice};
-pub use push::{PushOptions, Pushed, push};
+pub use error::{RequestError, RequestErrorKind, advice};
+pub use pull::{PullOptions, PullPlan, PullReport};
+pub use push::{PartUpload, PushOptions, PushReport};
 pub use referrers::{Referrer, fallback_tag, is_digest_tag};
 pub use registries::Registries;
-pub use repository::{Manifest, Named, Repository};
+pub use repository::{Manifest, ManifestReference, Repository};
 pub use retry::Retry;
 pub use secret::{Credential, Secret};
 pub use store::RegistryStore;
 pub use trust::Trust;
-pub use upload::Uploaded;
+pub use upload::UploadOutcome;
+
+/// The example of the README is compiled with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

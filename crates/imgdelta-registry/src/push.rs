@@ -1,13 +1,13 @@
-//! A delta into the repository that holds its target.
+//! Pushing a delta into the repository of its target.
 //!
-//! Sends only what is not there. Never sends an image: the target must be there first, so that
-//! nobody finds a delta to something that cannot be checked.
+//! Sends only the parts that the repository lacks. Never sends an image: the target must be there,
+//! so that every delta in a repository can be checked.
 
 use crate::{
-    artifact::{ARTIFACT_TYPE, CONFIG, Split, config_blob},
-    failure::{Failure, Result, Why},
-    repository::{Named, Repository},
-    upload::Uploaded,
+    artifact::{ARTIFACT_TYPE, CONFIG, SplitDelta, config_blob},
+    error::{DELTA_TARGET, RequestError, RequestErrorKind, Result},
+    repository::{ManifestReference, Repository},
+    upload::UploadOutcome,
 };
 use imgdelta_apply::delta::Delta;
 use imgdelta_core::{
@@ -19,186 +19,212 @@ use serde_json::{Value, json};
 use std::{collections::HashMap, fmt, sync::Arc};
 use tokio::task::JoinSet;
 
-/// What pushing a delta did.
+/// Result of pushing a delta.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Pushed {
+pub struct PushReport {
     /// The repository.
     pub place: String,
     /// The artifact's manifest.
     pub artifact: BlobDigest,
-    /// The target's manifest, its subject.
+    /// The target's manifest, which is the artifact's subject.
     pub target: BlobDigest,
-    /// The parts, the front first, and how each came to be there.
-    pub parts: Vec<(Descriptor, Uploaded)>,
+    /// The parts, the front first.
+    pub parts: Vec<PartUpload>,
 }
 
-/// How a delta is pushed.
+/// One part of a pushed delta.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartUpload {
+    /// The part's blob.
+    pub blob: Descriptor,
+    /// The outcome of its upload.
+    pub outcome: UploadOutcome,
+}
+
+/// Options for pushing a delta.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PushOptions {
-    /// A tag that must be the target, or an index that has it. None.
+    /// A tag that must name the target, or an index that contains it. None.
     pub tag: Option<String>,
-    /// Other repositories of the registry, by name, where blobs may lie already: those are mounted
-    /// from there if the registry does so, else sent. None.
+    /// Other repositories of the registry that may have a blob, by the blob's digest. The registry
+    /// mounts it from there; otherwise it is sent. None.
     pub elsewhere: HashMap<BlobDigest, String>,
 }
 
 impl PushOptions {
-    /// Sets a tag that must be the target.
+    /// Sets a tag that must name the target.
+    #[must_use]
     pub fn tag(mut self, tag: Option<String>) -> Self {
         self.tag = tag;
         self
     }
 
-    /// Sets where blobs may lie already.
+    /// Sets the other repositories that may have a blob.
+    #[must_use]
     pub fn elsewhere(mut self, elsewhere: HashMap<BlobDigest, String>) -> Self {
         self.elsewhere = elsewhere;
         self
     }
 }
 
-/// Pushes a delta; `source` is the file that it was opened from.
-pub async fn push(
+impl Repository {
+    /// Pushes a delta. Its target must be in this repository.
+    pub async fn push(&self, delta: &Delta, options: &PushOptions) -> Result<PushReport> {
+        let target = delta.digest();
+        let subject = self.head(&ManifestReference::Digest(target)).await?;
+        let Some(mut subject) = subject else {
+            let message = "it is not in this repository; push it first".into();
+            return Err(RequestError::new(
+                self.place(),
+                format!("{DELTA_TARGET} ({target})"),
+                RequestErrorKind::NotFound { message },
+            ));
+        };
+        if subject.media_type().is_empty() {
+            subject.media_type = Some(delta.media_type().to_owned());
+        }
+        if let Some(tag) = &options.tag {
+            check_tag(self, tag, &target).await?;
+        }
+        let split = split(self, delta).await?;
+        let mut uploads = upload(self, delta, &split, options).await?;
+        // The config is the same for every delta and not worth a line.
+        uploads.retain(|part| part.blob.digest != config_blob().digest);
+        let manifest = split.manifest(delta, &subject);
+        self.attach(&manifest, &target).await?;
+        let (place, artifact) = (self.place(), manifest.descriptor.digest);
+        Ok(PushReport { place, artifact, target, parts: uploads })
+    }
+}
+
+async fn split(repository: &Repository, delta: &Delta) -> Result<SplitDelta> {
+    let delta = delta.clone();
+    let place = delta.place().to_owned();
+    let outcome = tokio::task::spawn_blocking(move || SplitDelta::of(&delta)).await;
+    let outcome = outcome.map_err(|error| Error::io(place)(std::io::Error::other(error))).flatten();
+    outcome.map_err(|error| {
+        let kind = RequestErrorKind::Invalid(error);
+        RequestError::new(repository.place(), "splitting the delta", kind)
+    })
+}
+
+/// Uploads all parts at the same time and returns them in their order.
+async fn upload(
     repository: &Repository,
     delta: &Delta,
-    source: Arc<dyn ReadAt>,
+    split: &SplitDelta,
     options: &PushOptions,
-) -> Result<Pushed> {
-    let target = delta.digest();
-    let fault = |what: String, error: Error| Failure::wrong(repository.place(), what, error);
-    let subject = repository.head(&Named::Digest(target)).await?;
-    let Some(mut subject) = subject else {
-        let said = "the image that the delta makes must be in the repository first".into();
-        let asked = format!("manifest {target}").into();
-        return Err(Failure {
-            place: repository.place().into(),
-            asked,
-            why: Why::NotFound { said },
-        });
-    };
-    if subject.media_type().is_empty() {
-        subject.media_type = Some(delta.media_type().to_owned());
-    }
-    if let Some(tag) = &options.tag {
-        check_tag(repository, tag, &target).await?;
-    }
-    let split_delta = delta.clone();
-    let split_source = Arc::clone(&source);
-    let split = tokio::task::spawn_blocking(move || Split::of(&split_delta, &split_source)).await;
-    let split = match split {
-        Ok(split) => split.map_err(|error| fault("taking the delta apart".into(), error))?,
-        Err(error) => {
-            let error = Error::io(delta.place())(std::io::Error::other(error));
-            return Err(fault("taking the delta apart".into(), error));
-        }
-    };
-
+) -> Result<Vec<PartUpload>> {
+    let source = delta.source();
     let front: Arc<dyn ReadAt> = Arc::new(split.front.clone());
     let config: Arc<dyn ReadAt> = Arc::new(CONFIG.to_vec());
-    let mut works = vec![(split.front_blob(), front, 0), (config_blob(), config, 0)];
+    let mut blobs = vec![(split.front_blob(), front, 0), (config_blob(), config, 0)];
     for part in &split.parts {
-        // One blob may be several parts; it is sent once.
-        if works.iter().all(|(blob, ..)| blob.digest != part.blob.digest) {
-            works.push((part.blob.clone(), Arc::clone(&source), part.offset));
+        // A blob may be several parts; it is sent once.
+        if blobs.iter().all(|(blob, ..)| blob.digest != part.blob.digest) {
+            blobs.push((part.blob.clone(), Arc::clone(&source), part.offset));
         }
     }
     let mut transfers = JoinSet::new();
-    for (at, (blob, source, offset)) in works.into_iter().enumerate() {
+    for (ordinal, (blob, source, offset)) in blobs.into_iter().enumerate() {
         let repository = repository.clone();
         let from = options.elsewhere.get(&blob.digest).filter(|from| *from != repository.name());
         let from = from.cloned();
         transfers.spawn(async move {
             let outcome = repository.put_blob(&blob, source, offset, from.as_deref()).await;
-            (at, blob, outcome)
+            (ordinal, blob, outcome)
         });
     }
-    let mut parts = Vec::new();
-    while let Some(done) = transfers.join_next().await {
-        let (at, blob, outcome) = done.map_err(|error| {
-            fault("uploading".into(), Error::io(delta.place())(std::io::Error::other(error)))
+    let mut uploads = Vec::new();
+    while let Some(joined) = transfers.join_next().await {
+        let (ordinal, blob, outcome) = joined.map_err(|error| {
+            let error = Error::io(delta.place())(std::io::Error::other(error));
+            RequestError::new(repository.place(), "upload", RequestErrorKind::Invalid(error))
         })?;
-        parts.push((at, blob, outcome?));
+        uploads.push((ordinal, PartUpload { blob, outcome: outcome? }));
     }
-    parts.sort_by_key(|(at, ..)| *at);
-    // The config is nothing to tell of.
-    let parts = parts.into_iter().filter(|(at, ..)| *at != 1).map(|(_, blob, how)| (blob, how));
-    let parts = parts.collect();
-    let manifest = split.manifest(delta, &subject);
-    repository.attach(&manifest, &target).await?;
-    Ok(Pushed { place: repository.place(), artifact: manifest.descriptor.digest, target, parts })
+    uploads.sort_by_key(|(ordinal, _)| *ordinal);
+    Ok(uploads.into_iter().map(|(_, part)| part).collect())
 }
 
+/// Checks that a tag names the target, or an index that contains it.
 async fn check_tag(repository: &Repository, tag: &str, target: &BlobDigest) -> Result<()> {
-    let found = repository.manifest(&Named::Tag(tag.to_owned())).await?;
-    if found.descriptor.digest == *target {
+    let manifest = repository.manifest(&ManifestReference::Tag(tag.to_owned())).await?;
+    if manifest.descriptor.digest == *target {
         return Ok(());
     }
-    let document: Value = serde_json::from_slice(&found.bytes).unwrap_or_default();
+    let document: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
     let digest = target.to_string();
     let mut children = document["manifests"].as_array().into_iter().flatten();
     if children.any(|child| child["digest"] == digest) {
         return Ok(());
     }
     let what = format!(
-        "tag {tag:?} is {}, the delta makes {target}: push to the tag of its target, or to none",
-        found.descriptor.digest
+        "tag {tag:?} is {}, and the delta makes {target}: push to the tag of its target, or without \
+         a tag",
+        manifest.descriptor.digest
     );
     let error = Error::bad_input(repository.place(), what);
-    Err(Failure::wrong(repository.place(), format!("tag {tag}"), error))
+    let kind = RequestErrorKind::Invalid(error);
+    Err(RequestError::new(repository.place(), format!("tag {tag}"), kind))
 }
 
-impl Pushed {
-    /// Returns how many bytes of parts were sent.
+impl PushReport {
+    /// Returns the bytes of the parts that were sent.
     pub fn sent_bytes(&self) -> u64 {
-        let sent = self.parts.iter().filter(|(_, how)| *how == Uploaded::Sent);
-        sent.map(|(blob, _)| blob.size_bytes).sum()
+        self.sent().map(|part| part.blob.size_bytes).sum()
     }
 
-    /// Returns the result for machines.
+    /// Returns the report as the JSON document of docs/pull-json.md.
     pub fn json(&self) -> Value {
         json!({
-            "schema": SCHEMA,
+            "schema": PUSH_SCHEMA,
             "place": self.place,
             "artifact": self.artifact.to_string(),
             "artifact_type": ARTIFACT_TYPE,
             "target": self.target.to_string(),
             "sent_bytes": self.sent_bytes(),
-            "parts": self.parts.iter().map(|(blob, how)| json!({
-                "digest": blob.digest.to_string(),
-                "media_type": blob.media_type(),
-                "bytes": blob.size_bytes,
-                "how": word(*how),
+            "parts": self.parts.iter().map(|part| json!({
+                "digest": part.blob.digest.to_string(),
+                "media_type": part.blob.media_type(),
+                "bytes": part.blob.size_bytes,
+                "how": word(part.outcome),
             })).collect::<Vec<_>>(),
         })
     }
+
+    fn sent(&self) -> impl Iterator<Item = &PartUpload> {
+        self.parts.iter().filter(|part| part.outcome == UploadOutcome::Sent)
+    }
 }
 
-impl fmt::Display for Pushed {
+impl fmt::Display for PushReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "delta   {}", self.artifact)?;
         writeln!(f, "to      {}", self.place)?;
-        writeln!(f, "beside  {}", self.target)?;
-        let there: u64 = self.parts.iter().map(|(blob, _)| blob.size_bytes).sum();
-        let there = there - self.sent_bytes();
+        writeln!(f, "image   {}", self.target)?;
+        let all: u64 = self.parts.iter().map(|part| part.blob.size_bytes).sum();
         writeln!(
             f,
-            "sent    {} in {} of {} parts; {} was there",
+            "sent    {} in {} of {} parts; the registry had {}",
             Exact(self.sent_bytes()),
-            self.parts.iter().filter(|(_, how)| *how == Uploaded::Sent).count(),
+            self.sent().count(),
             self.parts.len(),
-            Human(there)
+            Human(all - self.sent_bytes())
         )
     }
 }
 
-fn word(how: Uploaded) -> &'static str {
-    match how {
-        Uploaded::There => "there",
-        Uploaded::Mounted => "mounted",
-        Uploaded::Sent => "sent",
+fn word(outcome: UploadOutcome) -> &'static str {
+    match outcome {
+        UploadOutcome::Present => "there",
+        UploadOutcome::Mounted => "mounted",
+        UploadOutcome::Sent => "sent",
     }
 }
 
-/// The name and version of the document; a reader refuses another.
-const SCHEMA: &str = "imgdelta.push/1";
+/// Name and version of the document; a reader refuses others.
+const PUSH_SCHEMA: &str = "imgdelta.push/1";

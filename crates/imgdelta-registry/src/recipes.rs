@@ -1,16 +1,14 @@
-//! What an artifact offers: its front and its recipes, for whoever needs the same layer.
+//! Recipes of an artifact, offered for other images that have the same layer.
 //!
-//! Compares a front with the manifests that speak of it, by digest. What a recipe makes is known
-//! only to whoever applies it: nothing here is proof that one is any good.
+//! Compares the front with the manifests that name it. Does not prove that a recipe makes its
+//! stream; only applying it does.
 
 use crate::{
-    artifact::{Artifact, Front, MOST_FRONT_BYTES},
-    repository::{Named, Repository},
+    artifact::{Artifact, Front, MAX_FRONT_BYTES},
+    repository::{ManifestReference, Repository},
 };
-use imgdelta_apply::delta::{Body, Envelope, LayerCost, Outline};
-use imgdelta_core::{
-    BlobDigest, DiffId, Error, Result, limits::Ceiling, progress::Progress, scratch::Scratch,
-};
+use imgdelta_apply::delta::{Envelope, LayerBody, LayerCost, Outline};
+use imgdelta_core::{BlobDigest, DiffId, Error, Result, progress::Progress, scratch::Scratch};
 use imgdelta_image::{
     image::{Image, OpenOptions},
     reference::ImageName,
@@ -21,43 +19,43 @@ use std::{
     sync::Arc,
 };
 
-/// A recipe that lies in a repository.
+/// A recipe in a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Offered {
-    /// The stream that it makes, by the config of the image that it lies beside.
+pub struct RecipeOffer {
+    /// The stream that it makes, by the config of the artifact's subject.
     pub target: DiffId,
-    /// The streams that it is said to need; the recipe itself says it, too.
+    /// The streams that it needs, by its annotation. The recipe itself names them, too.
     pub sources: Vec<DiffId>,
     /// The recipe.
     pub blob: Descriptor,
-    /// Of each layer that it is used for, the blob and how the stream becomes it.
+    /// For each layer that uses the recipe: its blob, and the way from the stream to the blob.
     pub envelopes: Vec<(BlobDigest, Envelope)>,
-    /// What it is said to cost, and why.
+    /// Its stated cost.
     pub cost: LayerCost,
 }
 
-/// Reads which recipes an artifact offers. Fetches its manifest and its front.
-pub async fn of(repository: &Repository, artifact: &BlobDigest) -> Result<Vec<Offered>> {
-    let manifest = repository.manifest(&Named::Digest(*artifact)).await?;
+/// Returns the recipes of an artifact. Downloads its manifest and its front.
+pub async fn offers(repository: &Repository, artifact: &BlobDigest) -> Result<Vec<RecipeOffer>> {
+    let manifest = repository.manifest(&ManifestReference::Digest(*artifact)).await?;
     let artifact = Artifact::parse(&manifest, &repository.place())?;
     let front = front(repository, &artifact).await?;
     let place = place(repository, &artifact);
-    let wrong = |what: &str| Error::bad_input(&place, what);
-    let subject = artifact.subject.ok_or_else(|| wrong("it lies beside nothing"))?;
+    let invalid = |what: &str| Error::bad_input(&place, what);
+    let subject = artifact.subject.ok_or_else(|| invalid("it has no subject"))?;
     let Front { outline, costs, .. } = front;
-    // The documents that the front holds are taken for those of the image by their digests alone.
-    let documents = Documents { place: place.clone(), subject, outline: outline.clone() };
-    let named = ImageName::Digest(subject);
-    let image = Image::open(Arc::new(documents), Some(&named), &OpenOptions::default())?;
+    // The documents in the front count as those of the image only if they have its digests.
+    let documents = FrontStore { place: place.clone(), subject, outline: outline.clone() };
+    let name = ImageName::Digest(subject);
+    let image = Image::open(Arc::new(documents), Some(&name), &OpenOptions::default())?;
     if image.layers.len() != outline.layers.len() {
-        return Err(wrong("its layers are not as many as the image's"));
+        return Err(invalid("its number of layers differs from the image's"));
     }
-    let mut offered: Vec<Option<Offered>> = vec![None; artifact.recipes.len()];
-    for (layer, told) in image.layers.iter().zip(outline.layers) {
-        let Body::Recipe(ordinal) = told.body else { continue };
+    let mut offers: Vec<Option<RecipeOffer>> = vec![None; artifact.recipes.len()];
+    for (layer, layer_outline) in image.layers.iter().zip(outline.layers) {
+        let LayerBody::Recipe(ordinal) = layer_outline.body else { continue };
         let recipe = &artifact.recipes[ordinal as usize];
-        let offer = offered[ordinal as usize].get_or_insert_with(|| Offered {
+        let offer = offers[ordinal as usize].get_or_insert_with(|| RecipeOffer {
             target: layer.diff_id,
             sources: recipe.sources.clone(),
             blob: recipe.blob.clone(),
@@ -65,25 +63,14 @@ pub async fn of(repository: &Repository, artifact: &BlobDigest) -> Result<Vec<Of
             cost: costs.get(layer.ordinal).cloned().unwrap_or_default(),
         });
         if offer.target != layer.diff_id {
-            return Err(wrong("one of its recipes is to make two streams"));
+            return Err(invalid("two layers with different streams use the same recipe"));
         }
-        offer.envelopes.push((layer.descriptor.digest, told.envelope));
+        offer.envelopes.push((layer.descriptor.digest, layer_outline.envelope));
     }
-    Ok(offered.into_iter().flatten().collect())
+    Ok(offers.into_iter().flatten().collect())
 }
 
-/// Fetches an artifact's front, and compares it with what the artifact's manifest says.
-pub(crate) async fn front(repository: &Repository, artifact: &Artifact) -> Result<Front> {
-    let what = "bytes of a delta's front";
-    let bytes =
-        repository.blob_bytes(&artifact.front, Ceiling::fixed(MOST_FRONT_BYTES), what).await?;
-    let place = place(repository, artifact);
-    let front = Front::parse(bytes, &place)?;
-    front.check(artifact, &place)?;
-    Ok(front)
-}
-
-/// Fetches a blob to a scratch file.
+/// Downloads a recipe to a scratch file.
 pub async fn fetch(
     repository: &Repository,
     blob: &Descriptor,
@@ -100,20 +87,29 @@ pub async fn fetch(
     Ok(Arc::new(file))
 }
 
-/// Returns how errors name an artifact.
+/// Downloads an artifact's front, and compares it with the artifact's manifest.
+pub(crate) async fn front(repository: &Repository, artifact: &Artifact) -> Result<Front> {
+    let bytes = repository.blob_bytes(&artifact.front, MAX_FRONT_BYTES).await?;
+    let place = place(repository, artifact);
+    let front = Front::parse(bytes, &place)?;
+    front.check(artifact, &place)?;
+    Ok(front)
+}
+
+/// Returns an artifact's name in errors.
 pub(crate) fn place(repository: &Repository, artifact: &Artifact) -> String {
     format!("{}, delta {}", repository.place(), artifact.descriptor.digest)
 }
 
-/// The documents in a front, as a store with one image. Whoever reads it compares digests.
+/// The documents in a front, as a store with one image. The reader compares their digests.
 #[derive(Debug)]
-struct Documents {
+struct FrontStore {
     place: String,
     subject: BlobDigest,
     outline: Outline,
 }
 
-impl Store for Documents {
+impl Store for FrontStore {
     fn place(&self) -> String {
         self.place.clone()
     }

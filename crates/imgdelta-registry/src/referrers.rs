@@ -1,13 +1,13 @@
-//! What lies beside an image: artifacts whose subject is its manifest.
+//! Referrers: artifacts whose subject is an image's manifest.
 //!
-//! Where a registry keeps no list of them, clients keep one under a tag made of the image's digest.
-//! Others write into that list too, and nothing guards it: it is read, merged, written and read
-//! back. Never removes an entry that is not asked for.
+//! If a registry does not list them, clients keep an index under a fallback tag. Other tools write
+//! that index, too, and registries do not lock it: it is read, merged, written and read back. Never
+//! removes an entry of another tool.
 
 use crate::{
-    client::Ask,
-    failure::{Failure, Result, Why},
-    repository::{Manifest, Named, Repository},
+    client::Request,
+    error::{RequestError, RequestErrorKind, Result},
+    repository::{Manifest, ManifestReference, Repository, text, too_many_pages},
 };
 use imgdelta_core::{BlobDigest, Error, limits::Ceiling};
 use imgdelta_image::store::Descriptor;
@@ -15,62 +15,56 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// An artifact beside an image, as a list tells of it.
+/// An artifact that refers to an image, as the list of referrers describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Referrer {
     /// Its manifest.
     pub descriptor: Descriptor,
-    /// What the list says of it; empty where the list says nothing.
+    /// Annotations in the list. Some registries leave them out.
     pub annotations: BTreeMap<String, String>,
 }
 
 impl Repository {
     /// Lists the artifacts of one type whose subject is `subject`.
     pub async fn referrers(&self, subject: &BlobDigest, kind: &str) -> Result<Vec<Referrer>> {
-        let what = format!("referrers of {subject}");
         let path = format!("referrers/{subject}?artifactType={}", encoded(kind));
-        let mut ask = self.ask(Method::GET, &path, what);
-        ask.headers.push(("accept", INDEX_TYPE.into()));
-        // Who does not know the question refuses it in one of these ways.
-        ask.expected = &[200, 400, 404, 405];
+        let mut request = self.request(Method::GET, &path, format!("referrers of {subject}"));
+        request.headers.push(("accept", INDEX_TYPE.into()));
+        // Registries without this list refuse the request in one of these ways.
+        request.expected = &[200, 400, 404, 405];
         let mut found = Vec::new();
-        for page in 0..MOST_PAGES {
-            let response = self.client().send(&ask).await?;
+        for page in 0..MAX_PAGES {
+            let response = self.client().send(&request).await?;
             let is_list = response.status() == StatusCode::OK && is_json(&response);
             if !is_list && page == 0 {
-                return self.in_fallback(subject, kind).await;
+                return self.fallback_referrers(subject, kind).await;
             }
-            let next = self.next_page(&ask, &response).await?;
+            let next = self.next_page(&request, &response).await?;
             let limit = self.client().options().manifest_bytes;
-            let body = self.client().body(&ask, response, limit).await?;
+            let body = self.client().body(&request, response, limit).await?;
             // Not every registry filters, and one that does may be wrong.
-            found.extend(entries(&ask, &body)?.into_iter().filter(|entry| is_of(entry, kind)));
+            let entries = entries(&request, &body)?.into_iter();
+            found.extend(entries.filter(|entry| has_type(entry, kind)));
             let count = found.len() as u64;
-            Ceiling::fixed(MOST_REFERRERS)
-                .admit(count, "count of referrers", ask.what())
-                .map_err(|error| ask.wrong(error))?;
+            Ceiling::fixed(MAX_REFERRERS)
+                .admit(count, "count of referrers", request.object_place())
+                .map_err(|error| request.invalid(error))?;
             let Some(next) = next else { return Ok(found) };
-            ask.target = next;
+            request.target = next;
         }
-        let (place, what) = (ask.what(), "count of pages");
-        Err(ask.wrong(Error::OverLimit {
-            place,
-            what,
-            name: None,
-            found: MOST_PAGES + 1,
-            limit: MOST_PAGES,
-        }))
+        Err(too_many_pages(&request, MAX_PAGES))
     }
 
-    /// Stores a manifest that has a subject, so that it is found beside it.
+    /// Stores a manifest with a subject and lists it as a referrer of that subject.
     pub async fn attach(&self, manifest: &Manifest, subject: &BlobDigest) -> Result<()> {
         let kind = manifest.descriptor.media_type();
-        let named = Named::Digest(manifest.descriptor.digest);
-        if self.put_manifest(&named, kind, &manifest.bytes).await? {
+        let reference = ManifestReference::Digest(manifest.descriptor.digest);
+        if self.put_manifest(&reference, kind, &manifest.bytes).await? {
             return Ok(());
         }
         let entry = entry(manifest);
-        self.change(subject, |entries| {
+        self.change_list(subject, |entries| {
             if entries.iter().any(|other| other["digest"] == entry["digest"]) {
                 return false;
             }
@@ -80,11 +74,11 @@ impl Repository {
         .await
     }
 
-    /// Removes an artifact and its entry in the list beside `subject`; what else is there stays.
+    /// Removes an artifact and its entry in the list of `subject`; other entries stay.
     pub async fn detach(&self, artifact: &BlobDigest, subject: &BlobDigest) -> Result<()> {
-        // The list first: one that names what is gone misleads.
+        // The list first: an entry without its artifact misleads.
         let digest = artifact.to_string();
-        self.change(subject, |entries| {
+        self.change_list(subject, |entries| {
             let before = entries.len();
             entries.retain(|other| other["digest"] != digest);
             entries.len() < before
@@ -94,62 +88,60 @@ impl Repository {
         Ok(())
     }
 
-    async fn in_fallback(&self, subject: &BlobDigest, kind: &str) -> Result<Vec<Referrer>> {
+    async fn fallback_referrers(&self, subject: &BlobDigest, kind: &str) -> Result<Vec<Referrer>> {
         let tag = fallback_tag(subject);
-        let Some(list) = self.fallback(&tag).await? else { return Ok(Vec::new()) };
-        let ask = self.ask(Method::GET, "", format!("list of referrers {tag}"));
-        let found = entries(&ask, &list.bytes)?;
-        Ok(found.into_iter().filter(|entry| is_of(entry, kind)).collect())
+        let Some(list) = self.fallback_list(&tag).await? else { return Ok(Vec::new()) };
+        let request = self.request(Method::GET, "", format!("list of referrers {tag}"));
+        let entries = entries(&request, &list.bytes)?.into_iter();
+        Ok(entries.filter(|entry| has_type(entry, kind)).collect())
     }
 
-    async fn fallback(&self, tag: &str) -> Result<Option<Manifest>> {
-        match self.manifest(&Named::Tag(tag.to_owned())).await {
-            Err(failure) if failure.is_not_found() => Ok(None),
+    async fn fallback_list(&self, tag: &str) -> Result<Option<Manifest>> {
+        match self.manifest(&ManifestReference::Tag(tag.to_owned())).await {
+            Err(error) if error.is_not_found() => Ok(None),
             outcome => outcome.map(Some),
         }
     }
 
-    /// Changes the list of the fallback tag. `change` is called on what is there, and says whether
-    /// it had to change anything. Registries have no way to replace only what one has read: this
-    /// client's changes wait for each other, others' may still be lost or lose this one.
-    async fn change(
+    /// Changes the list under the fallback tag. `change` returns true if it changed the entries.
+    ///
+    /// Registries cannot replace only the version that was read. Changes of this client wait for
+    /// each other; a change of another client may still overwrite this one, or be overwritten.
+    async fn change_list(
         &self,
         subject: &BlobDigest,
         change: impl Fn(&mut Vec<Value>) -> bool,
     ) -> Result<()> {
         let tag = fallback_tag(subject);
-        let asked = format!("list of referrers {tag}");
-        let wrong = |what: &str| {
-            let place = format!("{}: {asked}", self.place());
-            Failure::wrong(self.place(), asked.as_str(), Error::bad_input(place, what))
+        let object = format!("list of referrers {tag}");
+        let error = |kind| RequestError::new(self.place(), object.as_str(), kind);
+        let not_a_list = || {
+            let place = format!("{}: {object}", self.place());
+            let what = "this tag is not a list of referrers, and is left alone";
+            error(RequestErrorKind::Invalid(Error::bad_input(place, what)))
         };
-        let _alone = self.client().alone_with_lists().await;
+        let _lock = self.client().lock_lists().await;
         let mut attempt = 0;
         let mut has_waited = true;
         loop {
-            let mut list = match self.fallback(&tag).await? {
+            let mut list = match self.fallback_list(&tag).await? {
                 None => json!({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": []}),
-                Some(there) => serde_json::from_slice(&there.bytes)
-                    .map_err(|_| wrong("what is there is no list, and is left alone"))?,
+                Some(list) => serde_json::from_slice(&list.bytes).map_err(|_| not_a_list())?,
             };
             let Some(entries) = list.get_mut("manifests").and_then(Value::as_array_mut) else {
-                return Err(wrong("what is there is no list, and is left alone"));
+                return Err(not_a_list());
             };
-            // Also the way out: what was written is read again until it is found there.
+            // The loop ends here, too: the written list is read back until it has the change.
             if !change(entries) {
                 return Ok(());
             }
             if !has_waited {
                 let wait = self.client().options().retry.wait(attempt, None);
                 let Some(wait) = wait else {
-                    let what = "others change it as fast".to_owned();
-                    return Err(Failure {
-                        place: self.place().into(),
-                        asked: asked.into(),
-                        why: Why::Network { what },
-                    });
+                    let message = "other clients keep overwriting it".to_owned();
+                    return Err(error(RequestErrorKind::Network { message }));
                 };
-                // And read anew: what is written is what was there a moment ago.
+                // Read once more after the wait: a write must start from the latest list.
                 tokio::time::sleep(wait).await;
                 has_waited = true;
                 continue;
@@ -157,19 +149,19 @@ impl Repository {
             has_waited = false;
             attempt += 1;
             let bytes = list.to_string().into_bytes();
-            self.put_manifest(&Named::Tag(tag.clone()), INDEX_TYPE, &bytes).await?;
+            self.put_manifest(&ManifestReference::Tag(tag.clone()), INDEX_TYPE, &bytes).await?;
         }
     }
 }
 
-/// Returns the tag under which clients list what lies beside an image.
+/// Returns the tag under which clients list an image's referrers if the registry does not.
 pub fn fallback_tag(subject: &BlobDigest) -> String {
     // Longer digests are cut, as a tag has at most 128 characters.
     let hex = subject.hex();
     format!("{}-{}", subject.algorithm().name(), &hex[..hex.len().min(64)])
 }
 
-/// Whether a tag is one of those that clients make of digests: lists and signatures, no versions.
+/// Returns true if a tag is derived from a digest: a list of referrers or a signature, not a version.
 pub fn is_digest_tag(tag: &str) -> bool {
     let rest = tag.strip_prefix("sha256-").or_else(|| tag.strip_prefix("sha512-"));
     rest.is_some_and(|rest| {
@@ -178,32 +170,33 @@ pub fn is_digest_tag(tag: &str) -> bool {
     })
 }
 
-fn entries(ask: &Ask<'_>, body: &[u8]) -> Result<Vec<Referrer>> {
+fn entries(request: &Request<'_>, body: &[u8]) -> Result<Vec<Referrer>> {
     #[derive(serde::Deserialize)]
-    struct Index {
+    struct ReferrerIndex {
         #[serde(default)]
         manifests: Option<Vec<Value>>,
     }
-    let index: Index = serde_json::from_slice(body).map_err(|error| {
-        ask.wrong(Error::bad_input_because(ask.what(), "no list of referrers", error))
+    let index: ReferrerIndex = serde_json::from_slice(body).map_err(|error| {
+        let place = request.object_place();
+        request.invalid(Error::bad_input_because(place, "not a list of referrers", error))
     })?;
     let entries = index.manifests.unwrap_or_default();
-    Ceiling::fixed(MOST_REFERRERS)
-        .admit(entries.len() as u64, "count of referrers", ask.what())
-        .map_err(|error| ask.wrong(error))?;
-    // Another tool's entry that makes no sense to us is not ours to judge.
-    let read = entries.into_iter().filter_map(|entry| {
+    Ceiling::fixed(MAX_REFERRERS)
+        .admit(entries.len() as u64, "count of referrers", request.object_place())
+        .map_err(|error| request.invalid(error))?;
+    // Entries of other tools that do not parse are skipped.
+    let referrers = entries.into_iter().filter_map(|entry| {
         let annotations = serde_json::from_value(entry["annotations"].clone()).unwrap_or_default();
         Some(Referrer { descriptor: serde_json::from_value(entry).ok()?, annotations })
     });
-    Ok(read.collect())
+    Ok(referrers.collect())
 }
 
-fn is_of(referrer: &Referrer, kind: &str) -> bool {
+fn has_type(referrer: &Referrer, kind: &str) -> bool {
     referrer.descriptor.artifact_type.as_deref() == Some(kind)
 }
 
-/// The entry of a list for a manifest, as the specification has registries write it.
+/// Returns a manifest's entry in a list, as the specification defines it for registries.
 fn entry(manifest: &Manifest) -> Value {
     let document: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
     let kind = match &document["artifactType"] {
@@ -223,11 +216,11 @@ fn entry(manifest: &Manifest) -> Value {
 }
 
 fn is_json(response: &Response) -> bool {
-    let told = crate::repository::text(response, "content-type").unwrap_or_default();
-    told.starts_with(INDEX_TYPE) || told.starts_with("application/json")
+    let media_type = text(response, "content-type").unwrap_or_default();
+    media_type.starts_with(INDEX_TYPE) || media_type.starts_with("application/json")
 }
 
-/// Writes a media type as part of a query.
+/// Encodes a media type for a query.
 fn encoded(kind: &str) -> String {
     kind.bytes()
         .map(|byte| match byte {
@@ -240,16 +233,16 @@ fn encoded(kind: &str) -> String {
 }
 
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
-const MOST_PAGES: u64 = 100;
-/// An image with thousands of deltas beside it is somebody's mistake or malice.
-const MOST_REFERRERS: u64 = 10_000;
+const MAX_PAGES: u64 = 100;
+/// An image with more referrers is a mistake or an attack.
+const MAX_REFERRERS: u64 = 10_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn tags_of_digests_are_told_from_versions() {
+    fn tags_of_digests_differ_from_versions() {
         let digest: BlobDigest = format!("sha256:{}", "ab".repeat(32)).parse().unwrap();
         let tag = fallback_tag(&digest);
         assert_eq!(tag, format!("sha256-{}", "ab".repeat(32)));

@@ -1,11 +1,11 @@
 //! One repository of a registry: its manifests and tags.
 //!
-//! Every manifest is compared with the digest it was asked for. Blobs have rooms of their own.
+//! Compares every manifest with its digest. Blobs are in `download` and `upload`.
 
 use crate::{
-    client::{Ask, Body, Client, Target},
+    client::{Client, Request, RequestBody, RequestTarget},
     endpoint,
-    failure::{Failure, Result, Why},
+    error::{RequestError, RequestErrorKind, Result},
     token::Actions,
 };
 use bytes::Bytes;
@@ -13,8 +13,9 @@ use imgdelta_core::{Algorithm, BlobDigest, Difference, Error, limits::Ceiling, v
 use imgdelta_image::{reference::RegistryReference, store::Descriptor};
 use reqwest::{Method, Response, header};
 use serde::de::DeserializeOwned;
+use std::fmt;
 
-/// A repository.
+/// A repository of a registry. Its methods are asynchronous and need a tokio runtime.
 #[derive(Clone, Debug)]
 pub struct Repository {
     client: Client,
@@ -22,16 +23,16 @@ pub struct Repository {
     name: String,
 }
 
-/// How a manifest is asked for.
+/// Tag or digest that names a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Named {
-    /// By a tag.
+pub enum ManifestReference {
+    /// A tag.
     Tag(String),
-    /// By its digest.
+    /// The manifest's digest.
     Digest(BlobDigest),
 }
 
-/// A manifest or an index, checked.
+/// A manifest or an index, compared with its digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     /// Media type, digest and size.
@@ -41,27 +42,27 @@ pub struct Manifest {
 }
 
 impl Repository {
-    /// Names a repository; nothing is sent.
+    /// Names a repository. Sends nothing.
     pub fn new(client: &Client, host: &str, name: &str) -> Self {
         Self { client: client.clone(), host: host.to_owned(), name: name.to_owned() }
     }
 
-    /// Names the repository of a reference; nothing is sent.
+    /// Names the repository of a reference. Sends nothing.
     pub fn of(client: &Client, reference: &RegistryReference) -> Self {
         Self::new(client, &reference.host, &reference.repository)
     }
 
-    /// Returns how errors name it.
+    /// Returns the repository's name in errors.
     pub fn place(&self) -> String {
         format!("docker://{}/{}", self.host, self.name)
     }
 
-    /// Returns its registry.
+    /// Returns the registry's host.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Returns its name in the registry.
+    /// Returns the repository's name in the registry.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -71,84 +72,95 @@ impl Repository {
         &self.client
     }
 
-    pub(crate) fn ask(&self, method: Method, path: &str, asked: impl Into<String>) -> Ask<'_> {
+    pub(crate) fn request(
+        &self,
+        method: Method,
+        path: &str,
+        object: impl Into<String>,
+    ) -> Request<'_> {
         let actions = match method {
             Method::GET | Method::HEAD => Actions::Pull,
             Method::DELETE => Actions::Delete,
             _ => Actions::Push,
         };
-        Ask {
+        Request {
             host: &self.host,
             repository: &self.name,
             method,
-            target: Target::Path(format!("{}/{path}", self.name)),
+            target: RequestTarget::Path(format!("{}/{path}", self.name)),
             headers: Vec::new(),
-            body: Body::None,
+            body: RequestBody::None,
             actions,
-            from: None,
+            mount_from: None,
             expected: &[200],
-            may_repeat: true,
-            asked: asked.into(),
+            may_retry: true,
+            object: object.into(),
         }
     }
 
-    /// Returns what a name stands for, without the document; `None` if it is not there.
-    pub async fn head(&self, named: &Named) -> Result<Option<Descriptor>> {
-        let mut ask = self.ask(Method::HEAD, &path(named), format!("manifest {named}"));
-        ask.headers.push(("accept", ACCEPTED.join(", ")));
-        ask.expected = &[200, 404];
-        let response = self.client.send(&ask).await?;
+    /// Returns the descriptor of a manifest, or `None` if the registry does not have it.
+    pub async fn head(&self, reference: &ManifestReference) -> Result<Option<Descriptor>> {
+        let mut request =
+            self.request(Method::HEAD, &path(reference), format!("manifest {reference}"));
+        request.headers.push(("accept", ACCEPTED.join(", ")));
+        request.expected = &[200, 404];
+        let response = self.client.send(&request).await?;
         if response.status() == 404 {
             return Ok(None);
         }
-        let digest = match named {
-            Named::Digest(digest) => Some(*digest),
-            Named::Tag(_) => told_digest(&response),
+        let digest = match reference {
+            ManifestReference::Digest(digest) => Some(*digest),
+            ManifestReference::Tag(_) => reported_digest(&response),
         };
         let size = text(&response, header::CONTENT_LENGTH.as_str()).and_then(|s| s.parse().ok());
         match (digest, size) {
             (Some(digest), Some(size)) => {
                 Ok(Some(Descriptor::new(media_type(&response).as_deref(), digest, size)))
             }
-            // Some registries say nothing without the document.
-            _ => Ok(Some(self.manifest(named).await?.descriptor)),
+            // Some registries send these headers only with the document.
+            _ => Ok(Some(self.manifest(reference).await?.descriptor)),
         }
     }
 
     /// Fetches a manifest or an index.
-    pub async fn manifest(&self, named: &Named) -> Result<Manifest> {
-        self.manifest_within(named, self.client.options().manifest_bytes).await
+    pub async fn manifest(&self, reference: &ManifestReference) -> Result<Manifest> {
+        self.manifest_within(reference, self.client.options().manifest_bytes).await
     }
 
-    /// Fetches a manifest that must not be longer than `limit`.
-    pub(crate) async fn manifest_within(&self, named: &Named, limit: u64) -> Result<Manifest> {
-        let mut ask = self.ask(Method::GET, &path(named), format!("manifest {named}"));
-        // One line: some servers read the first only.
-        ask.headers.push(("accept", ACCEPTED.join(", ")));
+    /// Fetches a manifest of at most `limit` bytes.
+    pub(crate) async fn manifest_within(
+        &self,
+        reference: &ManifestReference,
+        limit: u64,
+    ) -> Result<Manifest> {
+        let mut request =
+            self.request(Method::GET, &path(reference), format!("manifest {reference}"));
+        // One line: some servers read only the first.
+        request.headers.push(("accept", ACCEPTED.join(", ")));
         let mut attempt = 1;
-        let (told, media_type, bytes) = loop {
-            let response = self.client.send(&ask).await?;
-            let (told, kind) = (told_digest(&response), media_type(&response));
-            match self.client.body(&ask, response, limit).await {
-                Ok(bytes) => break (told, kind, bytes),
-                Err(failure) if failure.is_passing() => {
+        let (reported, media_type, bytes) = loop {
+            let response = self.client.send(&request).await?;
+            let (reported, kind) = (reported_digest(&response), media_type(&response));
+            match self.client.body(&request, response, limit).await {
+                Ok(bytes) => break (reported, kind, bytes),
+                Err(error) if error.is_transient() => {
                     let wait = self.client.options().retry.wait(attempt, None);
-                    let Some(wait) = wait else { return Err(failure) };
+                    let Some(wait) = wait else { return Err(error) };
                     tokio::time::sleep(wait).await;
                     attempt += 1;
                 }
-                Err(failure) => return Err(failure),
+                Err(error) => return Err(error),
             }
         };
-        let expected = match named {
-            Named::Digest(digest) => Some(*digest),
-            Named::Tag(_) => told,
+        let expected = match reference {
+            ManifestReference::Digest(digest) => Some(*digest),
+            ManifestReference::Tag(_) => reported,
         };
         let algorithm = expected.map_or(Algorithm::Sha256, |digest| digest.algorithm());
         let digest = digest_of(algorithm, &bytes);
         if let Some(expected) = expected.filter(|expected| *expected != digest) {
-            return Err(ask.wrong(Error::Mismatch {
-                place: ask.what(),
+            return Err(request.invalid(Error::Mismatch {
+                place: request.object_place(),
                 difference: Difference::Digest { expected, found: digest },
             }));
         }
@@ -156,101 +168,98 @@ impl Repository {
         Ok(Manifest { descriptor: Descriptor::new(media_type.as_deref(), digest, size), bytes })
     }
 
-    /// Stores a manifest or an index; everything it names must be there. Returns whether the
-    /// registry said that it keeps track of subjects.
+    /// Stores a manifest or an index; the registry must have everything that it names.
+    ///
+    /// Returns true if the registry itself lists the manifest as a referrer of its subject.
     pub async fn put_manifest(
         &self,
-        named: &Named,
+        reference: &ManifestReference,
         media_type: &str,
         bytes: &[u8],
     ) -> Result<bool> {
-        let mut ask = self.ask(Method::PUT, &path(named), format!("storing manifest {named}"));
-        ask.headers.push(("content-type", media_type.to_owned()));
-        ask.body = Body::Bytes(Bytes::copy_from_slice(bytes));
-        ask.expected = &[200, 201, 202];
+        let mut request =
+            self.request(Method::PUT, &path(reference), format!("storing manifest {reference}"));
+        request.headers.push(("content-type", media_type.to_owned()));
+        request.body = RequestBody::Bytes(Bytes::copy_from_slice(bytes));
+        request.expected = &[200, 201, 202];
         let mut attempt = 1;
         let response = loop {
-            match self.client.send(&ask).await {
-                Err(failure) if attempt < MOST_PUTS && is_blob_unknown(&failure) => {
+            match self.client.send(&request).await {
+                Err(error) if attempt < MAX_PUTS && is_blob_unknown(&error) => {
                     let wait = self.client.options().retry.wait(attempt, None);
-                    let Some(wait) = wait else { return Err(failure) };
+                    let Some(wait) = wait else { return Err(error) };
                     tokio::time::sleep(wait).await;
                     attempt += 1;
                 }
                 outcome => break outcome?,
             }
         };
-        let mine = digest_of(Algorithm::Sha256, bytes);
-        match told_digest(&response) {
-            Some(told) if told.algorithm() == mine.algorithm() && told != mine => {
-                Err(ask.wrong(Error::Mismatch {
-                    place: ask.what(),
-                    difference: Difference::Digest { expected: mine, found: told },
+        let expected = digest_of(Algorithm::Sha256, bytes);
+        match reported_digest(&response) {
+            Some(found) if found.algorithm() == expected.algorithm() && found != expected => {
+                Err(request.invalid(Error::Mismatch {
+                    place: request.object_place(),
+                    difference: Difference::Digest { expected, found },
                 }))
             }
             _ => Ok(response.headers().contains_key("oci-subject")),
         }
     }
 
-    /// Removes a manifest; whether it was there.
+    /// Removes a manifest. Returns false if the registry did not have it.
     pub async fn delete_manifest(&self, digest: &BlobDigest) -> Result<bool> {
-        let named = Named::Digest(*digest);
-        let mut ask =
-            self.ask(Method::DELETE, &path(&named), format!("removing manifest {digest}"));
-        ask.expected = &[200, 202, 404];
-        Ok(self.client.send(&ask).await?.status() != 404)
+        let reference = ManifestReference::Digest(*digest);
+        let mut request =
+            self.request(Method::DELETE, &path(&reference), format!("removing manifest {digest}"));
+        request.expected = &[200, 202, 404];
+        Ok(self.client.send(&request).await?.status() != 404)
     }
 
-    /// Lists the tags. Those of the fallback for referrers and of signatures are among them.
+    /// Lists the tags, those of lists of referrers and of signatures included.
     pub async fn tags(&self) -> Result<Vec<String>> {
         #[derive(serde::Deserialize)]
-        struct List {
+        struct TagList {
             #[serde(default)]
             tags: Option<Vec<String>>,
         }
-        let ask = self.ask(Method::GET, "tags/list?n=1000", "tags");
-        self.names(ask, "no list of tags", |list: List| list.tags).await
+        let request = self.request(Method::GET, "tags/list?n=1000", "tags");
+        self.names(request, "not a list of tags", |list: TagList| list.tags).await
     }
 
-    /// Reads a list of names, all its pages; `names` are those of one.
+    /// Reads all pages of a list of names; `names` returns those of one page.
     pub(crate) async fn names<List: DeserializeOwned>(
         &self,
-        mut ask: Ask<'_>,
-        no_list: &str,
+        mut request: Request<'_>,
+        not_a_list: &str,
         names: fn(List) -> Option<Vec<String>>,
     ) -> Result<Vec<String>> {
         let mut all = Vec::new();
-        for _ in 0..MOST_PAGES {
-            let response = self.client.send(&ask).await?;
-            let next = self.next_page(&ask, &response).await?;
+        for _ in 0..MAX_PAGES {
+            let response = self.client.send(&request).await?;
+            let next = self.next_page(&request, &response).await?;
             let limit = self.client.options().manifest_bytes;
-            let body = self.client.body(&ask, response, limit).await?;
-            let list = serde_json::from_slice(&body)
-                .map_err(|error| ask.wrong(Error::bad_input_because(ask.what(), no_list, error)))?;
+            let body = self.client.body(&request, response, limit).await?;
+            let list = serde_json::from_slice(&body).map_err(|error| {
+                let place = request.object_place();
+                request.invalid(Error::bad_input_because(place, not_a_list, error))
+            })?;
             all.extend(names(list).unwrap_or_default());
-            Ceiling::fixed(MOST_NAMES)
-                .admit(all.len() as u64, "count of names", ask.what())
-                .map_err(|error| ask.wrong(error))?;
+            Ceiling::fixed(MAX_NAMES)
+                .admit(all.len() as u64, "count of names", request.object_place())
+                .map_err(|error| request.invalid(error))?;
             let Some(next) = next else { return Ok(all) };
-            ask.target = next;
+            request.target = next;
         }
-        let (place, what) = (ask.what(), "count of pages");
-        Err(ask.wrong(Error::OverLimit {
-            place,
-            what,
-            name: None,
-            found: MOST_PAGES + 1,
-            limit: MOST_PAGES,
-        }))
+        Err(too_many_pages(&request, MAX_PAGES))
     }
 
-    /// Returns where a list goes on, which must be at the same server.
+    /// Returns the address of a list's next page, which must be on the same server.
     pub(crate) async fn next_page(
         &self,
-        ask: &Ask<'_>,
+        request: &Request<'_>,
         response: &Response,
-    ) -> Result<Option<Target>> {
-        let base = self.client.base(ask).await?;
+    ) -> Result<Option<RequestTarget>> {
+        let base = self.client.base(request).await?;
         let link = response.headers().get_all(header::LINK).iter().find_map(|value| {
             let value = value.to_str().ok()?;
             let (address, rest) = value.trim().strip_prefix('<')?.split_once('>')?;
@@ -259,14 +268,17 @@ impl Repository {
         });
         let Some(address) = link else { return Ok(None) };
         match base.join(&address) {
-            Ok(url) if endpoint::is_same_server(&url, &base) => Ok(Some(Target::Url(url))),
-            _ => Err(ask.wrong(Error::bad_input(ask.what(), "the next page is no address of it"))),
+            Ok(url) if endpoint::is_same_server(&url, &base) => Ok(Some(RequestTarget::Url(url))),
+            _ => {
+                let what = "the address of the next page is not on this registry";
+                Err(request.invalid(Error::bad_input(request.object_place(), what)))
+            }
         }
     }
 }
 
-impl std::fmt::Display for Named {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for ManifestReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tag(tag) => f.write_str(tag),
             Self::Digest(digest) => digest.fmt(f),
@@ -274,7 +286,7 @@ impl std::fmt::Display for Named {
     }
 }
 
-impl From<&RegistryReference> for Named {
+impl From<&RegistryReference> for ManifestReference {
     fn from(reference: &RegistryReference) -> Self {
         match (&reference.digest, &reference.tag) {
             (Some(digest), _) => Self::Digest(*digest),
@@ -291,24 +303,40 @@ pub(crate) fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> BlobDigest {
     hasher.finish_blob()
 }
 
+/// Returns a header as text.
 pub(crate) fn text(response: &Response, name: &str) -> Option<String> {
     Some(response.headers().get(name)?.to_str().ok()?.to_owned())
 }
 
-fn told_digest(response: &Response) -> Option<BlobDigest> {
+pub(crate) fn too_many_pages(request: &Request<'_>, limit: u64) -> RequestError {
+    let (place, what) = (request.object_place(), "count of pages");
+    request.invalid(Error::OverLimit { place, what, name: None, found: limit + 1, limit })
+}
+
+fn reported_digest(response: &Response) -> Option<BlobDigest> {
     text(response, "docker-content-digest")?.parse().ok()
 }
 
 fn media_type(response: &Response) -> Option<String> {
-    let told = text(response, header::CONTENT_TYPE.as_str())?;
-    Some(told.split(';').next().unwrap_or_default().trim().to_owned())
+    let value = text(response, header::CONTENT_TYPE.as_str())?;
+    Some(value.split(';').next().unwrap_or_default().trim().to_owned())
 }
 
-fn path(named: &Named) -> String {
-    format!("manifests/{named}")
+fn path(reference: &ManifestReference) -> String {
+    format!("manifests/{reference}")
 }
 
-/// Without these, registries convert manifests, or say that they are not there.
+/// Returns true if a registry does not see a blob that a manifest names. It may a moment later:
+/// while another client uploads the same blob, docker-registry on a file system finds its link
+/// empty.
+fn is_blob_unknown(error: &RequestError) -> bool {
+    matches!(
+        &error.kind,
+        RequestErrorKind::Refused { message, .. } if message.contains("MANIFEST_BLOB_UNKNOWN")
+    )
+}
+
+/// Without these types, registries convert manifests or report them as missing.
 const ACCEPTED: [&str; 5] = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.oci.image.index.v1+json",
@@ -317,14 +345,8 @@ const ACCEPTED: [&str; 5] = [
     "*/*;q=0.5",
 ];
 
-/// A thousand tags each.
-const MOST_PAGES: u64 = 1000;
-const MOST_NAMES: u64 = 1_000_000;
-/// Whether a registry does not see a blob that a manifest names. It may a moment later: while
-/// another uploads the same blob, docker-registry on a file system finds its link empty.
-fn is_blob_unknown(failure: &Failure) -> bool {
-    matches!(&failure.why, Why::Refused { said, .. } if said.contains("MANIFEST_BLOB_UNKNOWN"))
-}
-
-/// How often a manifest is sent whose blobs are not seen.
-const MOST_PUTS: u32 = 4;
+/// A page has a thousand tags.
+const MAX_PAGES: u64 = 1000;
+const MAX_NAMES: u64 = 1_000_000;
+/// Attempts to store a manifest whose blobs the registry does not see yet.
+const MAX_PUTS: u32 = 4;

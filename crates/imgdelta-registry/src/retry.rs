@@ -1,22 +1,22 @@
-//! How often something is asked again, and how long one waits in between.
+//! Retry policy: the number of attempts, and the wait between them.
 //!
-//! Only counts and computes; the waiting is the caller's.
+//! Only counts and computes; the caller waits.
 
 use std::{
     hash::{BuildHasher, RandomState},
     time::{Duration, SystemTime},
 };
 
-/// When to ask again.
+/// Retries of failed requests.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Retry {
-    /// How often the same thing is asked in all: 6, about half a minute with the waits below.
+    /// Attempts for one request, the first included: 6, about half a minute with the waits below.
     pub attempts: u32,
     /// The first wait: half a second; each further one is twice as long.
     pub first: Duration,
-    /// The longest wait that a registry may ask for: two minutes. Who asks for more is told as
-    /// an error, so that nobody waits without knowing.
+    /// The longest wait that a registry may ask for: two minutes. A longer `Retry-After` is
+    /// reported as an error.
     pub longest: Duration,
 }
 
@@ -27,21 +27,24 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// Sets how often something is asked in all.
+    /// Sets the number of attempts, the first included.
+    #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts;
         self
     }
 
     /// Sets the first wait.
+    #[must_use]
     pub fn first(mut self, first: Duration) -> Self {
         self.first = first;
         self
     }
 
-    /// Returns how long to wait after the attempt of this number (from 1), or `None` to give up.
-    pub(crate) fn wait(&self, attempt: u32, asked: Option<Duration>) -> Option<Duration> {
-        if attempt >= self.attempts || asked.is_some_and(|asked| asked > self.longest) {
+    /// Returns the wait after the attempt of this number (from 1), or `None` to give up.
+    /// `requested` is the wait that the registry asks for.
+    pub(crate) fn wait(&self, attempt: u32, requested: Option<Duration>) -> Option<Duration> {
+        if attempt >= self.attempts || requested.is_some_and(|wait| wait > self.longest) {
             return None;
         }
         let doubled = self.first.saturating_mul(1 << attempt.saturating_sub(1).min(16));
@@ -49,11 +52,11 @@ impl Retry {
         let full = doubled.min(self.longest);
         let random = RandomState::new().hash_one(attempt) % 512;
         let jittered = full / 2 + full.saturating_mul(u32::try_from(random).unwrap_or(0)) / 1024;
-        Some(jittered.max(asked.unwrap_or_default()))
+        Some(jittered.max(requested.unwrap_or_default()))
     }
 }
 
-/// Reads `Retry-After`: seconds, or a date.
+/// Parses `Retry-After`: seconds, or a date.
 pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse::<u32>() {
@@ -79,10 +82,10 @@ mod tests {
     }
 
     #[test]
-    fn what_the_registry_asks_for_is_the_least_wait_and_has_an_end() {
+    fn the_requested_wait_is_the_shortest_and_has_a_limit() {
         let retry = Retry::default();
-        let asked = Duration::from_secs(90);
-        assert_eq!(retry.wait(1, Some(asked)), Some(asked));
+        let requested = Duration::from_secs(90);
+        assert_eq!(retry.wait(1, Some(requested)), Some(requested));
         assert_eq!(retry.wait(1, Some(Duration::from_secs(121))), None);
     }
 

@@ -1,25 +1,25 @@
-//! Text that must not be shown: passwords and tokens.
+//! Secrets: passwords and tokens that must not be printed.
 //!
-//! Nothing here prints it; who needs the text says `reveal`, which is easy to search for.
+//! Never shows the text. Code that needs it calls [`Secret::reveal`], which is easy to search for.
 
 use std::fmt;
 
-/// A password or a token.
+/// A password or a token. Its `Debug` form does not show the text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes the text.
+    /// Wraps the text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// Returns the text, to be sent and not to be shown.
+    /// Returns the text, for a request and never for a message.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Whether there is no text.
+    /// Returns true if the text is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -31,17 +31,17 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Who one is at a registry.
+/// A login at a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
-    /// A user and a password, sent as they are or exchanged for tokens.
+    /// A user and a password, sent with each request or exchanged for tokens.
     Password {
         /// The user's name.
         user: String,
         /// The password.
         password: Secret,
     },
-    /// A token that others are had for.
+    /// An OAuth refresh token, exchanged for access tokens.
     Identity(Secret),
 }
 

@@ -1,13 +1,15 @@
-//! A repository as a store of the core: its blobs as readers that block.
+//! A repository as a store of images, whose blobs are blocking readers.
 //!
-//! A task fetches ahead into a short queue while the core reads. With a scratch directory a blob
-//! that was read to its end and had its digest is kept, so that it is fetched once however often
-//! it is read. The core compares digests itself; here only lengths are kept to.
+//! A task downloads ahead into a short queue while the caller reads. With a scratch directory, a
+//! blob that was read to its end and has its digest is cached, so that it is downloaded once. Does
+//! not compare other digests, which is the reader's task; only lengths are checked here.
 
 use crate::{
     client::Client,
-    failure::Result,
-    repository::{Manifest, Named, Repository},
+    error::Result,
+    referrers::is_digest_tag,
+    repository::{Manifest, ManifestReference, Repository},
+    runtime::{Network, block_on},
 };
 use bytes::Bytes;
 use imgdelta_core::{BlobDigest, Error, scratch::Scratch, verify::BlobCheck};
@@ -26,54 +28,70 @@ use std::{
 };
 use tokio::{runtime::Handle, sync::mpsc};
 
-/// A repository whose images the core can open. Not to be used from a task: it blocks.
+/// A repository as a store of images. Its methods block and may be called from any thread.
 #[derive(Debug)]
 pub struct RegistryStore {
     repository: Repository,
-    handle: Handle,
+    network: Network,
     scratch: Option<Scratch>,
     manifests: Mutex<HashMap<BlobDigest, Vec<u8>>>,
-    kept: Arc<Mutex<Kept>>,
+    blobs: Arc<Mutex<BlobCache>>,
 }
 
-/// Blobs that were fetched whole.
-type Kept = HashMap<BlobDigest, Arc<dyn ReadAt>>;
+/// Blobs that were downloaded completely.
+type BlobCache = HashMap<BlobDigest, Arc<dyn ReadAt>>;
 
 impl RegistryStore {
-    /// Makes a store of a repository; nothing is sent. With a scratch directory, blobs are kept.
+    /// Makes a store of a repository. Sends nothing. With a scratch directory, blobs are cached.
+    ///
+    /// Requests run on `handle`'s runtime, which must have threads besides the one that reads.
     pub fn new(repository: Repository, handle: Handle, scratch: Option<Scratch>) -> Self {
-        let (manifests, kept) = (Mutex::default(), Arc::default());
-        Self { repository, handle, scratch, manifests, kept }
+        Self::with_network(repository, handle.into(), scratch)
     }
 
-    /// Opens the store that a reference names and returns it with the image's name there.
+    /// Makes a store of the repository that a reference names, and returns the image's name there.
     pub fn open(
         client: &Client,
         reference: &RegistryReference,
         handle: Handle,
         scratch: Option<Scratch>,
     ) -> (Arc<dyn Store>, Option<ImageName>) {
-        let store = Self::new(Repository::of(client, reference), handle, scratch);
-        let name = match Named::from(reference) {
-            Named::Digest(digest) => ImageName::Digest(digest),
-            Named::Tag(tag) => ImageName::Tag(tag),
+        Self::open_with(client, reference, handle.into(), scratch)
+    }
+
+    pub(crate) fn open_with(
+        client: &Client,
+        reference: &RegistryReference,
+        network: Network,
+        scratch: Option<Scratch>,
+    ) -> (Arc<dyn Store>, Option<ImageName>) {
+        let store = Self::with_network(Repository::of(client, reference), network, scratch);
+        let name = match ManifestReference::from(reference) {
+            ManifestReference::Digest(digest) => ImageName::Digest(digest),
+            ManifestReference::Tag(tag) => ImageName::Tag(tag),
         };
         (Arc::new(store), Some(name))
     }
 
-    fn fetch(&self, named: &Named) -> Result<Manifest> {
-        let manifest = self.handle.block_on(self.repository.manifest(named))?;
+    fn with_network(repository: Repository, network: Network, scratch: Option<Scratch>) -> Self {
+        let (manifests, blobs) = (Mutex::default(), Arc::default());
+        Self { repository, network, scratch, manifests, blobs }
+    }
+
+    fn fetch(&self, reference: ManifestReference) -> Result<Manifest> {
+        let repository = self.repository.clone();
+        let manifest = self.network.wait(async move { repository.manifest(&reference).await })?;
         let digest = manifest.descriptor.digest;
         lock(&self.manifests).insert(digest, manifest.bytes.clone());
         Ok(manifest)
     }
 
-    fn keeper(&self, blob: &Descriptor) -> imgdelta_core::Result<Option<Keeper>> {
+    fn cache_writer(&self, blob: &Descriptor) -> imgdelta_core::Result<Option<CacheWriter>> {
         let Some(scratch) = &self.scratch else { return Ok(None) };
-        Ok(Some(Keeper {
+        Ok(Some(CacheWriter {
             file: scratch.file()?,
             check: BlobCheck::new(blob.digest, blob.size_bytes),
-            kept: Arc::clone(&self.kept),
+            blobs: Arc::clone(&self.blobs),
         }))
     }
 }
@@ -84,92 +102,114 @@ impl Store for RegistryStore {
     }
 
     fn names(&self) -> imgdelta_core::Result<Vec<String>> {
-        Ok(self.handle.block_on(self.repository.tags())?)
+        let repository = self.repository.clone();
+        Ok(self.network.wait(async move { repository.tags().await })?)
     }
 
     fn find(&self, name: Option<&ImageName>) -> imgdelta_core::Result<Vec<Descriptor>> {
-        let named = match name {
-            None => Named::Tag("latest".into()),
-            Some(ImageName::Tag(tag)) => Named::Tag(tag.clone()),
-            Some(ImageName::Digest(digest)) => Named::Digest(*digest),
+        let reference = match name {
+            None => ManifestReference::Tag("latest".into()),
+            Some(ImageName::Tag(tag)) => ManifestReference::Tag(tag.clone()),
+            Some(ImageName::Digest(digest)) => ManifestReference::Digest(*digest),
             Some(ImageName::Ordinal(_)) => {
-                return Err(Error::bad_input(self.place(), "a registry has no positions"));
+                let what = "images in a registry have tags and digests, not positions";
+                return Err(Error::bad_input(self.place(), what));
             }
         };
-        match self.fetch(&named) {
+        match self.fetch(reference) {
             Ok(manifest) => Ok(vec![manifest.descriptor]),
-            Err(failure) if failure.is_not_found() => {
-                // What there is instead helps; that it cannot be told is no news.
+            Err(error) if error.is_not_found() => {
+                // A list of tags helps; the error is the same without it.
                 let mut present = self.names().unwrap_or_default();
-                present.retain(|tag| !crate::is_digest_tag(tag));
+                present.retain(|tag| !is_digest_tag(tag));
                 let what = name.map_or_else(|| "tag \"latest\"".into(), ImageName::to_string);
                 Err(Error::NotFound { place: self.place(), what, present })
             }
-            Err(failure) => Err(failure.into()),
+            Err(error) => Err(error.into()),
         }
     }
 
     fn open(&self, blob: &Descriptor) -> imgdelta_core::Result<Box<dyn Read + Send>> {
-        let known = lock(&self.manifests).get(&blob.digest).cloned();
-        if let Some(bytes) = known {
+        let manifest = lock(&self.manifests).get(&blob.digest).cloned();
+        if let Some(bytes) = manifest {
             return Ok(Box::new(io::Cursor::new(bytes)));
         }
-        let kept = lock(&self.kept).get(&blob.digest).cloned();
-        if let Some(kept) = kept {
-            return Ok(Box::new(RangeReader::new(kept, 0, blob.size_bytes)));
+        let cached = lock(&self.blobs).get(&blob.digest).cloned();
+        if let Some(file) = cached {
+            return Ok(Box::new(RangeReader::new(file, 0, blob.size_bytes)));
         }
         if is_manifest(blob.media_type()) {
-            let manifest = self.fetch(&Named::Digest(blob.digest))?;
+            let manifest = self.fetch(ManifestReference::Digest(blob.digest))?;
             return Ok(Box::new(io::Cursor::new(manifest.bytes)));
         }
-        // Whether it is there is known before the first byte is wanted.
-        let mut stream = self.handle.block_on(self.repository.unchecked_blob(blob))?;
+        // A missing blob is reported here, not at the first read.
+        let (repository, descriptor) = (self.repository.clone(), blob.clone());
+        let mut stream =
+            self.network.wait(async move { repository.unchecked_blob(&descriptor).await })?;
         let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
-        self.handle.spawn(async move {
+        self.network.spawn(async move {
             loop {
-                let (piece, is_last) = match stream.next().await {
-                    Ok(Some(piece)) => (Ok(piece), false),
-                    Ok(None) => return,
-                    Err(failure) => (Err(failure), true),
+                let (message, is_last) = match stream.next().await {
+                    Ok(Some(piece)) => (Message::Piece(piece), false),
+                    Ok(None) => (Message::End, true),
+                    Err(error) => (Message::Error(error.into()), true),
                 };
-                // Nobody reads any more.
-                if sender.send(piece).await.is_err() || is_last {
+                // Without a receiver, the reader was dropped.
+                if sender.send(message).await.is_err() || is_last {
                     return;
                 }
             }
         });
-        let keeper = self.keeper(blob)?;
-        Ok(Box::new(Reader { receiver, piece: Bytes::new(), keeper }))
+        Ok(Box::new(BlobReader {
+            receiver,
+            piece: Bytes::new(),
+            is_at_end: false,
+            cache: self.cache_writer(blob)?,
+            _network: self.network.clone(),
+        }))
     }
 }
 
-/// A blob that is read while it comes.
+/// Message from the downloading task to the reader.
 #[derive(Debug)]
-struct Reader {
-    receiver: mpsc::Receiver<Result<Bytes>>,
-    piece: Bytes,
-    keeper: Option<Keeper>,
+enum Message {
+    Piece(Bytes),
+    End,
+    Error(Error),
 }
 
-impl Read for Reader {
+/// A blob that is read during its download.
+#[derive(Debug)]
+struct BlobReader {
+    receiver: mpsc::Receiver<Message>,
+    piece: Bytes,
+    is_at_end: bool,
+    cache: Option<CacheWriter>,
+    /// Keeps the runtime alive that downloads.
+    _network: Network,
+}
+
+impl Read for BlobReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() && !buffer.is_empty() {
-            match self.receiver.blocking_recv() {
-                None => {
-                    if let Some(keeper) = self.keeper.take() {
-                        keeper.finish();
-                    }
-                    return Ok(0);
-                }
-                Some(Err(failure)) => return Err(io::Error::other(Error::from(failure))),
-                Some(Ok(piece)) => {
-                    if let Some(keeper) = &mut self.keeper
-                        && !keeper.take(&piece)
+        while self.piece.is_empty() && !buffer.is_empty() && !self.is_at_end {
+            match block_on(self.receiver.recv()) {
+                Some(Message::Piece(piece)) => {
+                    if let Some(cache) = &mut self.cache
+                        && !cache.write(&piece)
                     {
-                        self.keeper = None;
+                        self.cache = None;
                     }
                     self.piece = piece;
                 }
+                Some(Message::End) => {
+                    self.is_at_end = true;
+                    if let Some(cache) = self.cache.take() {
+                        cache.finish();
+                    }
+                }
+                Some(Message::Error(error)) => return Err(io::Error::other(error)),
+                // The caller's runtime ended before the blob did.
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
         let count = self.piece.len().min(buffer.len());
@@ -178,22 +218,23 @@ impl Read for Reader {
     }
 }
 
-/// Keeps a blob that is read to its end. That it could not is no failure: it is fetched again.
+/// Caches a blob that is read to its end. A failure is not an error: the blob is downloaded again.
 #[derive(Debug)]
-struct Keeper {
+struct CacheWriter {
     file: File,
     check: BlobCheck,
-    kept: Arc<Mutex<Kept>>,
+    blobs: Arc<Mutex<BlobCache>>,
 }
 
-impl Keeper {
-    fn take(&mut self, piece: &[u8]) -> bool {
+impl CacheWriter {
+    /// Returns false if the piece cannot be cached.
+    fn write(&mut self, piece: &[u8]) -> bool {
         self.check.update(piece).is_ok() && self.file.write_all(piece).is_ok()
     }
 
     fn finish(self) {
         if let Ok(proof) = self.check.finish() {
-            lock(&self.kept).insert(proof.digest(), Arc::new(self.file));
+            lock(&self.blobs).insert(proof.digest(), Arc::new(self.file));
         }
     }
 }
@@ -208,5 +249,5 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Enough that network and core need not wait for each other's every piece.
+/// Pieces between network and reader, so that neither waits for each piece of the other.
 const PIECES_AHEAD: usize = 32;

@@ -1,28 +1,28 @@
-//! How a registry wants to be convinced: its challenge, and the tokens that answer it.
+//! Authentication challenges of registries, and tokens.
 //!
-//! Reads and composes; the sending is the client's, which also says where secrets may go.
+//! Parses and composes. The client sends, and decides the addresses that may get secrets.
 
 use crate::secret::Secret;
 use reqwest::Url;
 use serde::Deserialize;
 use std::time::{Duration, Instant};
 
-/// What a registry asks for with status 401.
+/// Authentication that a registry requires with status 401.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Challenge {
     /// User and password with each request.
     Basic,
-    /// A token from another address.
+    /// A token from a token server.
     Bearer {
-        /// Where tokens are had.
+        /// The token server.
         realm: Url,
-        /// What the tokens are for.
+        /// The service that the tokens are for.
         service: Option<String>,
     },
 }
 
 impl Challenge {
-    /// Reads the values of `WWW-Authenticate`; tokens are preferred.
+    /// Parses the values of `WWW-Authenticate`; prefers tokens.
     pub(crate) fn parse<'a>(values: impl Iterator<Item = &'a str>) -> Option<Self> {
         let mut found = None;
         for value in values {
@@ -45,7 +45,7 @@ impl Challenge {
     }
 }
 
-/// Splits `Scheme key="value", key=value, Other key=…`.
+/// Parses `Scheme key="value", key=value, Other key=…`.
 fn challenges(value: &str) -> Vec<(String, Vec<(String, String)>)> {
     let mut found: Vec<(String, Vec<(String, String)>)> = Vec::new();
     let mut rest = value.trim_start_matches([' ', ',']);
@@ -68,7 +68,7 @@ fn challenges(value: &str) -> Vec<(String, Vec<(String, String)>)> {
     found
 }
 
-/// Reads a value, in quotes or without, and returns what follows.
+/// Parses a value, with or without quotes, and returns the rest of the text.
 fn value_of(text: &str) -> (String, &str) {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find([',', ' ']).unwrap_or(text.len());
@@ -89,48 +89,50 @@ fn value_of(text: &str) -> (String, &str) {
     (value, "")
 }
 
-/// A token, and until when it is good.
+/// A token with its end of validity.
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
     pub secret: Secret,
     pub until: Instant,
+    /// It was requested with a login.
+    pub is_authenticated: bool,
 }
 
 impl Token {
-    /// Reads what a token server answers.
-    pub(crate) fn parse(body: &[u8], now: Instant) -> Option<Self> {
+    /// Parses a token server's response.
+    pub(crate) fn parse(body: &[u8], is_authenticated: bool, now: Instant) -> Option<Self> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct TokenResponse {
             #[serde(default)]
             token: String,
             #[serde(default)]
             access_token: String,
             expires_in: Option<u64>,
         }
-        let answer: Answer = serde_json::from_slice(body).ok()?;
-        let text = if answer.token.is_empty() { answer.access_token } else { answer.token };
-        // What cannot stand in a header is no token.
+        let response: TokenResponse = serde_json::from_slice(body).ok()?;
+        let text = if response.token.is_empty() { response.access_token } else { response.token };
+        // A header cannot hold other characters.
         if text.is_empty() || text.bytes().any(|byte| !(0x21..0x7f).contains(&byte)) {
             return None;
         }
-        let seconds = answer.expires_in.unwrap_or(DEFAULT_SECONDS).clamp(1, MOST_SECONDS);
+        let seconds = response.expires_in.unwrap_or(DEFAULT_SECONDS).clamp(1, MAX_SECONDS);
         // A little earlier, so that it does not expire on its way.
-        let good = Duration::from_secs(seconds) * 9 / 10;
-        Some(Self { secret: Secret::new(text), until: now + good })
+        let valid = Duration::from_secs(seconds) * 9 / 10;
+        Some(Self { secret: Secret::new(text), until: now + valid, is_authenticated })
     }
 }
 
-/// What a token is to allow.
+/// Actions that a token allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Actions {
     Pull,
     Push,
     Delete,
-    /// To see which repositories there are.
+    /// To list the repositories.
     Catalog,
 }
 
-/// Returns how token servers name what is to be done in a repository.
+/// Returns the token servers' name for actions in a repository.
 pub(crate) fn scope(repository: &str, actions: Actions) -> String {
     let actions = match actions {
         Actions::Pull => "pull",
@@ -141,9 +143,9 @@ pub(crate) fn scope(repository: &str, actions: Actions) -> String {
     format!("repository:{repository}:{actions}")
 }
 
-/// What the specification of tokens says where the server is silent.
+/// The token specification's value for a response without a lifetime.
 const DEFAULT_SECONDS: u64 = 60;
-const MOST_SECONDS: u64 = 24 * 3600;
+const MAX_SECONDS: u64 = 24 * 3600;
 
 #[cfg(test)]
 mod tests {
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn challenges_are_read_in_all_their_spellings() {
+    fn challenges_are_parsed_in_all_their_spellings() {
         let bearer = |realm: &str, service: Option<&str>| {
             Some(Challenge::Bearer {
                 realm: Url::parse(realm).unwrap(),
@@ -189,14 +191,14 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_good_a_little_shorter_than_told() {
+    fn tokens_are_used_for_less_than_their_lifetime() {
         let now = Instant::now();
-        let token = Token::parse(br#"{"access_token":"abc","expires_in":100}"#, now).unwrap();
+        let token = Token::parse(br#"{"access_token":"abc","expires_in":100}"#, true, now).unwrap();
         assert_eq!((token.secret.reveal(), token.until - now), ("abc", Duration::from_secs(90)));
-        let token = Token::parse(br#"{"token":"abc"}"#, now).unwrap();
+        let token = Token::parse(br#"{"token":"abc"}"#, false, now).unwrap();
         assert_eq!(token.until - now, Duration::from_secs(54));
         for wrong in [&br#"{"token":""}"#[..], b"{}", b"", br#"{"token":"a\r\nb"}"#] {
-            assert!(Token::parse(wrong, now).is_none());
+            assert!(Token::parse(wrong, false, now).is_none());
         }
         assert_eq!(scope("a/b", Actions::Push), "repository:a/b:pull,push");
     }

@@ -1,8 +1,8 @@
-//! Which certificates a server may show, and which are shown to it.
+//! Certificates: authorities that a server must show, and client certificates.
 //!
-//! The machine's authorities, those the user names, and for registries those in the directories
-//! where docker and podman look per host: `*.crt` are authorities, `*.cert` with `*.key` are ours.
-//! Connects to nothing.
+//! Reads the machine's authorities and those that the user names. For each registry it reads the
+//! directory of docker and podman: `*.crt` are authorities, `*.cert` with `*.key` a client
+//! certificate. Opens no connection.
 
 use imgdelta_core::{Error, Result};
 use rustls::{
@@ -16,40 +16,40 @@ use std::{
     sync::Arc,
 };
 
-/// Where certificates are looked for.
+/// Sources of certificates besides the machine's authorities.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// Files of authorities to trust besides, in PEM.
+    /// Files of further authorities, in PEM.
     pub authorities: Vec<PathBuf>,
-    /// Directories with a directory per `HOST[:PORT]`.
+    /// Directories that have a directory for each `HOST[:PORT]`.
     pub per_host: Vec<PathBuf>,
 }
 
 impl Trust {
-    /// The machine's authorities and the usual directories.
+    /// Uses the directories of docker and podman, and further authorities.
     pub fn of_machine(authorities: Vec<PathBuf>) -> Self {
         let per_host = vec!["/etc/docker/certs.d".into(), "/etc/containers/certs.d".into()];
         Self { authorities, per_host }
     }
 
-    /// Returns how TLS is spoken with a host: its certificate and its name are checked.
+    /// Returns the TLS configuration for a host. It checks the host's certificate and name.
     pub fn config(&self, host: &str) -> Result<ClientConfig> {
         let mut roots = RootCertStore::empty();
-        // An authority of the machine's that cannot be read is one fewer, not a failure.
+        // An unreadable authority of the machine is one fewer, not an error.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         for file in &self.authorities {
             add(&mut roots, file)?;
         }
-        let mut own = None;
+        let mut client = None;
         for dir in &self.per_host {
-            // A host's name is no path; one that could be is not looked for.
+            // The host becomes part of a path; a name that could leave the directory is skipped.
             if host.contains('/') || host.starts_with('.') {
                 continue;
             }
             for file in files_of(&dir.join(host)) {
                 match file.extension().and_then(|extension| extension.to_str()) {
                     Some("crt") => add(&mut roots, &file)?,
-                    Some("cert") => own = Some(file),
+                    Some("cert") => client = Some(file),
                     _ => {}
                 }
             }
@@ -59,20 +59,20 @@ impl Trust {
             .with_safe_default_protocol_versions()
             .map_err(|error| Error::bad_input_because(place(), "no protocol version", error))?
             .with_root_certificates(roots);
-        let Some(cert) = own else { return Ok(builder.with_no_client_auth()) };
+        let Some(cert) = client else { return Ok(builder.with_no_client_auth()) };
         let key = cert.with_extension("key");
-        let wrong = |error| Error::bad_input_because(key.display(), "no key in PEM", error);
+        let wrong = |error| Error::bad_input_because(key.display(), "not a key in PEM", error);
         let key_der = PrivateKeyDer::from_pem_file(&key).map_err(wrong)?;
-        builder
-            .with_client_auth_cert(certificates(&cert)?, key_der)
-            .map_err(|error| Error::bad_input_because(cert.display(), "not used for TLS", error))
+        builder.with_client_auth_cert(certificates(&cert)?, key_der).map_err(|error| {
+            Error::bad_input_because(cert.display(), "not a client certificate for TLS", error)
+        })
     }
 }
 
 fn add(roots: &mut RootCertStore, file: &Path) -> Result<()> {
     for certificate in certificates(file)? {
         roots.add(certificate).map_err(|error| {
-            Error::bad_input_because(file.display(), "no certificate of an authority", error)
+            Error::bad_input_because(file.display(), "not a certificate of an authority", error)
         })?;
     }
     Ok(())
@@ -80,14 +80,14 @@ fn add(roots: &mut RootCertStore, file: &Path) -> Result<()> {
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let bytes = fs::read(file).map_err(Error::io(file.display()))?;
-    let read: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    let read = read.map_err(|error| {
+    let parsed: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let certificates = parsed.map_err(|error| {
         Error::bad_input_because(file.display(), "no certificates in PEM", error)
     })?;
-    if read.is_empty() {
+    if certificates.is_empty() {
         return Err(Error::bad_input(file.display(), "no certificates in PEM"));
     }
-    Ok(read)
+    Ok(certificates)
 }
 
 fn files_of(dir: &Path) -> Vec<PathBuf> {
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_holds_no_authority_is_told() {
+    fn a_file_without_an_authority_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("ca.pem");
         fs::write(&file, "nothing").unwrap();

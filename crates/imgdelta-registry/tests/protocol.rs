@@ -1,12 +1,13 @@
-//! The protocol against a registry that does as it is told: what is fetched, sent, asked again.
+//! The protocol against a registry in this process: downloads, uploads, retries.
 
 use imgdelta_core::{BlobDigest, Difference, Error};
 use imgdelta_image::store::{Descriptor, source::ReadAt};
 use imgdelta_registry::{
-    Client, ClientOptions, Credential, Credentials, Failure, Manifest, Named, Repository, Retry,
-    Secret, Uploaded, Why, fallback_tag,
+    Client, ClientOptions, Credential, Credentials, Manifest, ManifestReference, Repository,
+    RequestError, RequestErrorKind, Retry, Secret, UploadOutcome, fallback_tag,
 };
 use imgdelta_testkit::{
+    noise,
     registry::{RegistryAuth, RegistryBehaviour, RegistryFault, TestRegistry},
     sha256,
 };
@@ -34,12 +35,8 @@ fn descriptor(bytes: &[u8]) -> Descriptor {
     Descriptor::new(None, sha256(bytes).parse().unwrap(), bytes.len() as u64)
 }
 
-fn noise(count: u32) -> Vec<u8> {
-    (0..count).map(|n| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect()
-}
-
-fn fetch(repository: &Repository, blob: &Descriptor) -> Result<Vec<u8>, Failure> {
-    run(repository.blob_bytes(blob, 1 << 30, "size"))
+fn fetch(repository: &Repository, blob: &Descriptor) -> Result<Vec<u8>, RequestError> {
+    run(repository.blob_bytes(blob, 1 << 30))
 }
 
 fn password(text: &str) -> Credential {
@@ -49,7 +46,7 @@ fn password(text: &str) -> Credential {
 #[test]
 fn a_cut_blob_is_resumed_where_it_ended() {
     let registry = TestRegistry::start(RegistryBehaviour::default());
-    let bytes = noise(300_000);
+    let bytes = noise(1, 300_000);
     registry.put_blob("team/app", &bytes);
     let repository = repository(&registry, options());
     registry.fault("GET", "blobs", 1, RegistryFault::Cut(100_000));
@@ -63,9 +60,9 @@ fn a_cut_blob_is_resumed_where_it_ended() {
 }
 
 #[test]
-fn a_blob_that_comes_on_may_be_cut_often() {
+fn a_blob_that_makes_progress_may_be_cut_often() {
     let registry = TestRegistry::start(RegistryBehaviour::default());
-    let bytes = noise(11 << 20);
+    let bytes = noise(1, 11 << 20);
     registry.put_blob("team/app", &bytes);
     registry.fault("GET", "blobs", 9, RegistryFault::Cut((1 << 20) + 100));
     let repository = repository(&registry, options());
@@ -74,12 +71,12 @@ fn a_blob_that_comes_on_may_be_cut_often() {
 }
 
 #[test]
-fn a_registry_without_ranges_begins_at_the_front_and_the_blob_is_right() {
+fn a_registry_without_ranges_sends_the_whole_blob_again() {
     let registry = TestRegistry::start(RegistryBehaviour {
         serves_ranges: false,
         ..RegistryBehaviour::default()
     });
-    let bytes = noise(200_000);
+    let bytes = noise(1, 200_000);
     registry.put_blob("team/app", &bytes);
     registry.fault("GET", "blobs", 1, RegistryFault::Cut(150_000));
     let repository = repository(&registry, options());
@@ -90,7 +87,7 @@ fn a_registry_without_ranges_begins_at_the_front_and_the_blob_is_right() {
 #[test]
 fn faults_that_pass_are_waited_out() {
     let registry = TestRegistry::start(RegistryBehaviour::default());
-    let bytes = noise(5_000);
+    let bytes = noise(1, 5_000);
     registry.put_blob("team/app", &bytes);
     let repository = repository(&registry, options());
     let after = vec![("Retry-After", "0".to_owned())];
@@ -113,7 +110,7 @@ fn a_manifest_is_sent_again_while_its_blobs_are_not_seen() {
     let registry = TestRegistry::start(RegistryBehaviour::default());
     let repository = repository(&registry, options());
     let put = || {
-        let tag = Named::Tag("v1".into());
+        let tag = ManifestReference::Tag("v1".into());
         run(repository.put_manifest(&tag, MANIFEST, br#"{"schemaVersion":2}"#))
     };
     let puts = || registry.requests().iter().filter(|seen| seen.method == "PUT").count();
@@ -124,24 +121,33 @@ fn a_manifest_is_sent_again_while_its_blobs_are_not_seen() {
         registry.forget();
         registry.fault("PUT", "manifests", times, RegistryFault::Refused(400, code));
         let failure = put().unwrap_err();
-        assert!(matches!(failure.why, Why::Refused { status: 400, .. }), "{failure:?}");
+        assert!(
+            matches!(failure.kind, RequestErrorKind::Refused { status: 400, .. }),
+            "{failure:?}"
+        );
         assert_eq!(puts(), times, "{code}");
     }
 }
 
 #[test]
-fn what_does_not_pass_is_given_up_and_told() {
+fn lasting_faults_are_given_up_and_reported() {
     let registry = TestRegistry::start(RegistryBehaviour::default());
-    let bytes = noise(5_000);
+    let bytes = noise(1, 5_000);
     registry.put_blob("team/app", &bytes);
     let repository = repository(&registry, options());
     registry.fault("GET", "blobs", 9, RegistryFault::Status(503, Vec::new()));
     let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
-    assert!(matches!(failure.why, Why::Unavailable { status: 503, .. }), "{failure:?}");
+    assert!(
+        matches!(failure.kind, RequestErrorKind::Unavailable { status: 503, .. }),
+        "{failure:?}"
+    );
     assert_eq!(registry.requests().iter().filter(|seen| seen.status == 503).count(), 4);
     let error = Error::from(failure).to_string();
     let place = format!("docker://{}/team/app: blob {}", registry.host(), sha256(&bytes));
-    assert_eq!(error, format!("{place}: not for now (status 503): FAULT (by the test)"));
+    assert_eq!(
+        error,
+        format!("{place}: the registry is unavailable (status 503): FAULT (by the test)")
+    );
 
     registry.forget();
     registry.fault(
@@ -151,7 +157,7 @@ fn what_does_not_pass_is_given_up_and_told() {
         RegistryFault::Status(429, vec![("Retry-After", "900".into())]),
     );
     let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
-    assert!(failure.to_string().contains("it asks to wait 900 s"), "{failure}");
+    assert!(failure.to_string().contains("the registry asks to wait 900 s"), "{failure}");
     assert_eq!(
         registry.requests().iter().filter(|seen| seen.status == 429).count(),
         1,
@@ -161,14 +167,14 @@ fn what_does_not_pass_is_given_up_and_told() {
     registry.forget();
     registry.fault("GET", "blobs", 99, RegistryFault::Cut(10));
     let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
-    assert!(matches!(failure.why, Why::Network { .. }), "{failure:?}");
+    assert!(matches!(failure.kind, RequestErrorKind::Network { .. }), "{failure:?}");
     assert_eq!(registry.requests().len(), 4, "an endless drip ends");
 }
 
 #[test]
 fn wrong_bytes_are_refused_and_longer_ones_at_once() {
     let registry = TestRegistry::start(RegistryBehaviour::default());
-    let bytes = noise(50_000);
+    let bytes = noise(1, 50_000);
     registry.put_blob("team/app", &bytes);
     let repository = repository(&registry, options());
     let blob = descriptor(&bytes);
@@ -176,8 +182,11 @@ fn wrong_bytes_are_refused_and_longer_ones_at_once() {
     let failure = fetch(&repository, &blob).unwrap_err();
     assert!(
         matches!(
-            &failure.why,
-            Why::Wrong(Error::Mismatch { difference: Difference::Digest { .. }, .. })
+            &failure.kind,
+            RequestErrorKind::Invalid(Error::Mismatch {
+                difference: Difference::Digest { .. },
+                ..
+            })
         ),
         "{failure:?}"
     );
@@ -186,8 +195,8 @@ fn wrong_bytes_are_refused_and_longer_ones_at_once() {
     let failure = fetch(&repository, &blob).unwrap_err();
     assert!(
         matches!(
-            &failure.why,
-            Why::Wrong(Error::Mismatch {
+            &failure.kind,
+            RequestErrorKind::Invalid(Error::Mismatch {
                 difference: Difference::Size { .. } | Difference::Longer { .. },
                 ..
             })
@@ -195,18 +204,21 @@ fn wrong_bytes_are_refused_and_longer_ones_at_once() {
         "{failure:?}"
     );
 
-    // The registry's blob is shorter than promised; its 416 tells a length it does not send.
+    // The registry's blob is shorter than the descriptor; its 416 has a length that it does not send.
     let short = Descriptor { size_bytes: 60_000, ..blob.clone() };
     let failure = fetch(&repository, &short).unwrap_err();
-    assert!(failure.is_passing() || matches!(failure.why, Why::Wrong(_)), "{failure:?}");
-    let over = run(repository.blob_bytes(&blob, 10, "size")).unwrap_err();
-    assert!(matches!(over.why, Why::Wrong(Error::OverLimit { .. })));
+    assert!(
+        failure.is_transient() || matches!(failure.kind, RequestErrorKind::Invalid(_)),
+        "{failure:?}"
+    );
+    let over = run(repository.blob_bytes(&blob, 10)).unwrap_err();
+    assert!(matches!(over.kind, RequestErrorKind::Invalid(Error::OverLimit { .. })));
 }
 
 #[test]
-fn a_length_that_lies_is_a_cut() {
+fn a_wrong_content_length_is_a_cut() {
     let registry = TestRegistry::start(RegistryBehaviour::default());
-    let bytes = noise(50_000);
+    let bytes = noise(1, 50_000);
     registry.put_blob("team/app", &bytes);
     let repository = repository(&registry, options());
     registry.fault("GET", "blobs", 1, RegistryFault::WrongLength(20_000));
@@ -215,8 +227,8 @@ fn a_length_that_lies_is_a_cut() {
     let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
     assert!(
         matches!(
-            &failure.why,
-            Why::Wrong(Error::Mismatch {
+            &failure.kind,
+            RequestErrorKind::Invalid(Error::Mismatch {
                 difference: Difference::Size { .. } | Difference::Longer { .. },
                 ..
             })
@@ -231,25 +243,31 @@ fn manifests_are_checked_and_bounded() {
     let manifest = json!({"schemaVersion": 2, "layers": []}).to_string();
     let digest = registry.put_manifest("team/app", Some("v1"), MANIFEST, manifest.as_bytes());
     let repository = repository(&registry, options());
-    let tag = Named::Tag("v1".into());
+    let tag = ManifestReference::Tag("v1".into());
     let found = run(repository.manifest(&tag)).unwrap();
     assert_eq!(found.descriptor.digest.to_string(), digest);
     assert_eq!(found.descriptor.media_type(), MANIFEST);
     assert_eq!(run(repository.head(&tag)).unwrap().unwrap(), found.descriptor);
-    let by_digest = Named::Digest(found.descriptor.digest);
+    let by_digest = ManifestReference::Digest(found.descriptor.digest);
     assert_eq!(run(repository.manifest(&by_digest)).unwrap(), found);
     for named in [&tag, &by_digest] {
         registry.fault("GET", "manifests", 1, RegistryFault::WrongByte);
         let failure = run(repository.manifest(named)).unwrap_err();
-        assert!(matches!(failure.why, Why::Wrong(Error::Mismatch { .. })), "{failure:?}");
+        assert!(
+            matches!(failure.kind, RequestErrorKind::Invalid(Error::Mismatch { .. })),
+            "{failure:?}"
+        );
     }
     registry.fault("GET", "manifests", 1, RegistryFault::Longer(5 << 20));
     let failure = run(repository.manifest(&tag)).unwrap_err();
-    assert!(matches!(failure.why, Why::Wrong(Error::OverLimit { .. })), "{failure:?}");
+    assert!(
+        matches!(failure.kind, RequestErrorKind::Invalid(Error::OverLimit { .. })),
+        "{failure:?}"
+    );
     registry.fault("GET", "manifests", 1, RegistryFault::Cut(5));
     assert_eq!(run(repository.manifest(&tag)).unwrap(), found);
 
-    let none = Named::Tag("v9".into());
+    let none = ManifestReference::Tag("v9".into());
     assert_eq!(run(repository.head(&none)).unwrap(), None);
     let failure = run(repository.manifest(&none)).unwrap_err();
     assert!(failure.is_not_found());
@@ -271,23 +289,23 @@ fn tags_come_over_all_pages() {
 #[test]
 fn blobs_are_sent_once_and_mounted_where_they_can_be() {
     let registry = TestRegistry::start(RegistryBehaviour::default());
-    let bytes = noise(100_000);
+    let bytes = noise(1, 100_000);
     let source: Arc<dyn ReadAt> = Arc::new([vec![7; 10], bytes.clone()].concat());
     let blob = descriptor(&bytes);
     let repository = repository(&registry, options().chunk_bytes(30_000));
     let put = |from| run(repository.put_blob(&blob, Arc::clone(&source), 10, from)).unwrap();
-    assert_eq!(put(None), Uploaded::Sent);
+    assert_eq!(put(None), UploadOutcome::Sent);
     assert_eq!(registry.get("team/app", &sha256(&bytes)).unwrap(), bytes);
     let methods: Vec<_> = registry.requests().into_iter().map(|seen| seen.method).collect();
     assert_eq!(methods[1..], ["HEAD", "POST", "PATCH", "PATCH", "PATCH", "PUT"]);
-    assert_eq!(put(None), Uploaded::There);
+    assert_eq!(put(None), UploadOutcome::Present);
 
-    let other = noise(2_000);
+    let other = noise(1, 2_000);
     registry.put_blob("other/app", &other);
     let source: Arc<dyn ReadAt> = Arc::new(other.clone());
     let blob = descriptor(&other);
     let outcome = run(repository.put_blob(&blob, source, 0, Some("other/app"))).unwrap();
-    assert_eq!(outcome, Uploaded::Mounted);
+    assert_eq!(outcome, UploadOutcome::Mounted);
     assert_eq!(registry.get("team/app", &sha256(&other)).unwrap(), other);
 }
 
@@ -298,7 +316,7 @@ fn a_blob_that_cannot_be_mounted_is_sent() {
             mounts_blobs: refused.is_some(),
             ..RegistryBehaviour::default()
         });
-        let bytes = noise(2_000);
+        let bytes = noise(1, 2_000);
         registry.put_blob("other/app", &bytes);
         if let Some(status) = refused {
             registry.fault("POST", "uploads", 1, RegistryFault::Status(status, Vec::new()));
@@ -307,17 +325,17 @@ fn a_blob_that_cannot_be_mounted_is_sent() {
         let source: Arc<dyn ReadAt> = Arc::new(bytes.clone());
         let blob = descriptor(&bytes);
         let put = repository.put_blob(&blob, source, 0, Some("other/app"));
-        assert_eq!(run(put).unwrap(), Uploaded::Sent, "{refused:?}");
+        assert_eq!(run(put).unwrap(), UploadOutcome::Sent, "{refused:?}");
         assert_eq!(registry.get("team/app", &sha256(&bytes)).unwrap(), bytes, "{refused:?}");
     }
 }
 
 #[test]
-fn a_cut_upload_goes_on_where_the_registry_has_it() {
+fn a_cut_upload_continues_at_the_registrys_count() {
     for fault in [RegistryFault::Lost, RegistryFault::Reset, RegistryFault::Status(500, Vec::new())]
     {
         let registry = TestRegistry::start(RegistryBehaviour::default());
-        let bytes = noise(100_000);
+        let bytes = noise(1, 100_000);
         let source: Arc<dyn ReadAt> = Arc::new(bytes.clone());
         let repository = repository(&registry, options().chunk_bytes(40_000));
         let shown = format!("{fault:?}");
@@ -325,7 +343,7 @@ fn a_cut_upload_goes_on_where_the_registry_has_it() {
         registry.fault("PATCH", "uploads", 1, fault.clone());
         registry.fault("PUT", "uploads", 1, fault);
         let outcome = run(repository.put_blob(&descriptor(&bytes), source, 0, None)).unwrap();
-        assert_eq!(outcome, Uploaded::Sent, "{shown}");
+        assert_eq!(outcome, UploadOutcome::Sent, "{shown}");
         assert_eq!(registry.get("team/app", &sha256(&bytes)).unwrap(), bytes, "{shown}");
         if is_lost {
             let received: usize = registry.requests().iter().map(|seen| seen.received_bytes).sum();
@@ -335,9 +353,9 @@ fn a_cut_upload_goes_on_where_the_registry_has_it() {
 }
 
 #[test]
-fn a_lost_session_begins_anew() {
+fn a_lost_session_starts_again() {
     let registry = TestRegistry::start(RegistryBehaviour::default());
-    let bytes = noise(9_000);
+    let bytes = noise(1, 9_000);
     let source: Arc<dyn ReadAt> = Arc::new(bytes.clone());
     let repository = repository(&registry, options().chunk_bytes(4_000));
     registry.fault("PATCH", "uploads", 1, RegistryFault::Status(404, Vec::new()));
@@ -350,14 +368,21 @@ fn a_lost_session_begins_anew() {
 fn passwords_are_sent_when_asked_for() {
     let auth = RegistryAuth::Basic { user: "me".into(), password: "hunter2".into() };
     let registry = TestRegistry::start(RegistryBehaviour { auth, ..RegistryBehaviour::default() });
-    let bytes = noise(10);
+    let bytes = noise(1, 10);
     registry.put_blob("team/app", &bytes);
     let knows = options().credentials(Credentials::given(password("hunter2")));
     assert_eq!(fetch(&repository(&registry, knows), &descriptor(&bytes)).unwrap(), bytes);
-    for credentials in [Credentials::none(), Credentials::given(password("swordfish"))] {
+    for (credentials, is_known) in
+        [(Credentials::none(), false), (Credentials::given(password("swordfish")), true)]
+    {
         let repository = repository(&registry, options().credentials(credentials));
         let failure = fetch(&repository, &descriptor(&bytes)).unwrap_err();
-        assert!(matches!(failure.why, Why::Denied { status: 401, .. }), "{failure:?}");
+        let is_right = match failure.kind {
+            RequestErrorKind::CredentialsMissing { status: 401, .. } => !is_known,
+            RequestErrorKind::CredentialsRejected { status: 401, .. } => is_known,
+            _ => false,
+        };
+        assert!(is_right, "{failure:?}");
         let shown = format!("{failure} {failure:?} {repository:?}");
         assert!(!shown.contains("swordfish") && !shown.contains("c3dvcmRmaXNo"), "{shown}");
         assert!(failure.advice().unwrap().contains("log in"));
@@ -365,11 +390,11 @@ fn passwords_are_sent_when_asked_for() {
 }
 
 #[test]
-fn tokens_are_had_kept_and_had_again() {
+fn tokens_are_requested_cached_and_renewed() {
     let user = Some(("me".to_owned(), "hunter2".to_owned()));
     let auth = RegistryAuth::Bearer { user, uses: 3 };
     let registry = TestRegistry::start(RegistryBehaviour { auth, ..RegistryBehaviour::default() });
-    let bytes = noise(10);
+    let bytes = noise(1, 10);
     registry.put_blob("team/app", &bytes);
     let knows = options().credentials(Credentials::given(password("hunter2")));
     let repository = repository(&registry, knows);
@@ -378,16 +403,16 @@ fn tokens_are_had_kept_and_had_again() {
     }
     let tokens = || registry.requests().iter().filter(|seen| seen.path == "/token").count();
     assert_eq!(tokens(), 3, "each is good for three requests");
-    // To write takes another scope, and so another token.
-    let source: Arc<dyn ReadAt> = Arc::new(noise(20));
-    run(repository.put_blob(&descriptor(&noise(20)), source, 0, None)).unwrap();
+    // A write needs another scope, and so another token.
+    let source: Arc<dyn ReadAt> = Arc::new(noise(1, 20));
+    run(repository.put_blob(&descriptor(&noise(1, 20)), source, 0, None)).unwrap();
     assert_eq!(tokens(), 4);
     let shown = format!("{repository:?}");
     assert!(!shown.contains("sesame") && !shown.contains("hunter2"), "{shown}");
 
     let anonymous = repository_without(&registry);
     let failure = fetch(&anonymous, &descriptor(&bytes)).unwrap_err();
-    assert!(matches!(failure.why, Why::Denied { .. }), "{failure:?}");
+    assert!(matches!(failure.kind, RequestErrorKind::CredentialsMissing { .. }), "{failure:?}");
     assert!(failure.to_string().starts_with("token for blob"), "{failure}");
 }
 
@@ -396,11 +421,11 @@ fn repository_without(registry: &TestRegistry) -> Repository {
 }
 
 #[test]
-fn secrets_go_to_no_stranger() {
+fn secrets_go_only_to_the_registry() {
     let auth = RegistryAuth::Basic { user: "me".into(), password: "hunter2".into() };
     let registry = TestRegistry::start(RegistryBehaviour { auth, ..RegistryBehaviour::default() });
     let stranger = TestRegistry::start(RegistryBehaviour::default());
-    let bytes = noise(10);
+    let bytes = noise(1, 10);
     registry.put_blob("team/app", &bytes);
     stranger.put_blob("team/app", &bytes);
     let knows = options().credentials(Credentials::given(password("hunter2")));
@@ -413,7 +438,7 @@ fn secrets_go_to_no_stranger() {
     assert_eq!(seen.len(), 1);
     assert!(!seen[0].headers.contains_key("authorization"));
 
-    // Not to another machine without TLS, whether the registry redirects or wants a token there.
+    // Never to another machine without TLS, for a redirect or for a token.
     registry.forget();
     let far = vec![("Location", "http://registry.example/x".to_owned())];
     registry.fault("GET", "blobs", 9, RegistryFault::Status(307, far));
@@ -459,7 +484,7 @@ fn notes(repository: &Repository, subject: &BlobDigest) -> Vec<String> {
 }
 
 #[test]
-fn referrers_are_found_filtered_and_over_pages_whatever_the_registry_knows() {
+fn referrers_are_found_on_all_pages_with_or_without_a_list_of_the_registry() {
     let all = RegistryBehaviour::default();
     for behaviour in [
         all.clone(),
@@ -481,7 +506,7 @@ fn referrers_are_found_filtered_and_over_pages_whatever_the_registry_knows() {
         }
         assert_eq!(notes(&repository, &subject), ["a", "b"], "{shown}");
         let list = registry.get("team/app", &fallback_tag(&subject));
-        assert_eq!(list.is_none(), has_list, "{shown}: the tag is for who keeps no list");
+        assert_eq!(list.is_none(), has_list, "{shown}: the tag is for registries without a list");
         let gone = artifact(&registry, &subject, TYPE, "a");
         run(repository.detach(&gone.descriptor.digest, &subject)).unwrap();
         assert_eq!(notes(&repository, &subject), ["b"], "{shown}");
@@ -509,7 +534,7 @@ fn a_foreign_list_is_kept_as_it_is_and_added_to() {
     assert_eq!(list["manifests"][1]["digest"], mine.descriptor.digest.to_string());
     assert_eq!(list["manifests"][1]["artifactType"], TYPE);
 
-    // What is no list under that tag is not ours to replace.
+    // Anything else under that tag is not replaced.
     registry.put_manifest("team/app", Some(&tag), INDEX, b"[]");
     let other = artifact(&registry, &subject, TYPE, "b");
     let failure = run(repository.attach(&other, &subject)).unwrap_err();
@@ -524,7 +549,7 @@ fn a_list_written_over_by_another_is_written_again() {
     let repository = repository(&registry, options());
     let mine = artifact(&registry, &subject, TYPE, "a");
     let tag = fallback_tag(&subject);
-    // The registry says yes and stores nothing, as if somebody had been quicker.
+    // The registry accepts it and stores nothing, as if another client had been quicker.
     registry.fault("PUT", &format!("manifests/{tag}"), 1, RegistryFault::Status(201, Vec::new()));
     run(repository.attach(&mine, &subject)).unwrap();
     let list: Value = serde_json::from_slice(&registry.get("team/app", &tag).unwrap()).unwrap();
@@ -532,13 +557,13 @@ fn a_list_written_over_by_another_is_written_again() {
 }
 
 #[test]
-fn nobody_there_is_a_network_failure_with_advice() {
+fn an_unreachable_host_is_an_error_with_advice() {
     let registry = TestRegistry::start(RegistryBehaviour::default());
     let host = registry.host();
     drop(registry);
     let repository = Repository::new(&Client::new(options()), &host, "team/app");
     let failure = fetch(&repository, &descriptor(b"x")).unwrap_err();
-    assert!(matches!(failure.why, Why::Unreachable { .. }), "{failure:?}");
+    assert!(matches!(failure.kind, RequestErrorKind::Unreachable { .. }), "{failure:?}");
     assert!(failure.to_string().contains("refused"), "{failure}");
     assert!(failure.advice().unwrap().contains("network"));
 }

@@ -1,28 +1,22 @@
-//! Deltas pushed and images pulled, against a registry that does as it is told: what comes out is
-//! the registry's image, whatever is wrong with a delta, and what was fetched is no more than it should be.
+//! Pushes and pulls against a registry in this process: the result is the registry's image, with any
+//! damage to a delta, and no more is downloaded than necessary.
 
-use imgdelta_apply::{
-    apply::ApplyOptions,
-    delta::{Delta, Envelope},
+use imgdelta::{
+    Session,
+    create::{CreateOptions, Preset},
 };
-use imgdelta_core::{
-    Difference, Error, Limits, Result, parallel::Workers, progress::Silent, scratch::Scratch,
-};
+use imgdelta_apply::delta::{Delta, Envelope, SectionKind};
+use imgdelta_core::{Difference, Error, Limits, Result, progress::Silent, scratch::Scratch};
 use imgdelta_image::{
     image::{self, Image, OpenOptions},
     reference::{Reference, RegistryReference},
     store::{Descriptor, Store, source::ReadAt},
-    survey::{self, SurveyOptions},
-};
-use imgdelta_make::{
-    encode::{EncodeOptions, encode},
-    plan::{self, PlanOptions, Preset},
 };
 use imgdelta_registry::{
-    Client, ClientOptions, Manifest, Named, RegistryStore, Repository, Retry, Uploaded,
-    artifact::{ARTIFACT_TYPE, Artifact, Front, RECIPE_TYPE},
-    pull::{Link, Plan, PullOptions, Pulled, Source, Way, keeps_blobs},
-    push::{PushOptions, Pushed, push},
+    ClientOptions, Manifest, ManifestReference, PushOptions, PushReport, Registries, RegistryStore,
+    Repository, RequestError, Retry, UploadOutcome,
+    artifact::{ARTIFACT_TYPE, Artifact, Front, RECIPE_TYPE, SplitDelta},
+    pull::{LayerSource, LinkSpeed, PullOptions, PullPlan, PullReport},
     recipes,
 };
 use imgdelta_testkit::{
@@ -54,12 +48,13 @@ fn image(version: u8) -> Blobs {
     TestImage::new(layers, Packing::Gzip).blobs()
 }
 
-/// A registry with two versions under the tags v0 and v1, and what is needed to pull.
+/// A registry with two versions under the tags v0 and v1, and the means to pull.
 struct Scene {
     dir: TempDir,
     registry: TestRegistry,
     runtime: Runtime,
-    client: Client,
+    registries: Registries,
+    session: Session,
 }
 
 const REPOSITORY: &str = "team/app";
@@ -74,15 +69,17 @@ impl Scene {
             .build()
             .unwrap();
         let retry = Retry::default().attempts(3).first(Duration::from_millis(1));
-        let client = Client::new(ClientOptions::default().retry(retry));
-        let scene = Self { dir, registry, runtime, client };
+        let registries = Registries::new(ClientOptions::default().retry(retry)).unwrap();
+        let session = Session::new(dir.path()).unwrap().threads(2).unwrap();
+        let session = registries.attach(session);
+        let scene = Self { dir, registry, runtime, registries, session };
         for version in [0, 1] {
             scene.add(&format!("v{version}"), image(version));
         }
         scene
     }
 
-    /// Puts an image here and into the registry.
+    /// Puts an image into a local layout and into the registry.
     fn add(&self, name: &str, mut blobs: Blobs) {
         blobs.write_layout(&self.dir.path().join(name));
         blobs.roots[0]["annotations"]["org.opencontainers.image.ref.name"] = json!(name);
@@ -91,17 +88,24 @@ impl Scene {
 
     /// A scene with a delta from v0 to v1 pushed.
     fn with_delta(behaviour: RegistryBehaviour) -> Self {
-        // It is the same in every scene, and takes longer to make than all else.
-        static DELTA: OnceLock<Vec<u8>> = OnceLock::new();
         let scene = Self::new(behaviour);
-        scene.push(DELTA.get_or_init(|| scene.make("v0", "v1"))).unwrap();
+        scene.push(&scene.small_delta()).unwrap();
         scene.registry.forget();
         scene
     }
 
+    /// The delta from v0 to v1, which is the same in every scene.
+    fn small_delta(&self) -> Vec<u8> {
+        static DELTA: OnceLock<Vec<u8>> = OnceLock::new();
+        DELTA.get_or_init(|| self.make("v0", "v1")).clone()
+    }
+
+    fn local_reference(&self, name: &str) -> Reference {
+        format!("oci:{}/{name}", self.dir.path().display()).parse().unwrap()
+    }
+
     fn local(&self, name: &str) -> Image {
-        let reference = format!("oci:{}/{name}", self.dir.path().display()).parse().unwrap();
-        image::open(&reference, &OpenOptions::default()).unwrap()
+        image::open(&self.local_reference(name), &OpenOptions::default()).unwrap()
     }
 
     fn scratch(&self) -> Scratch {
@@ -109,35 +113,32 @@ impl Scene {
     }
 
     fn repository(&self) -> Repository {
-        Repository::new(&self.client, &self.registry.host(), REPOSITORY)
+        Repository::new(self.registries.client(), &self.registry.host(), REPOSITORY)
     }
 
     fn make(&self, old: &str, new: &str) -> Vec<u8> {
-        let (workers, scratch) = (Workers::new(1).unwrap(), self.scratch());
-        let options = SurveyOptions::default();
-        let images = [self.local(old), self.local(new)];
-        let ([base, target], volume) =
-            survey::both_with_streams(images, &options, &scratch, &workers, &Silent).unwrap();
-        let fast = PlanOptions::default().preset(Preset::Fast);
-        let plan = plan::Plan::of(&base, &target, &volume, fast, &scratch, &workers, &Silent);
-        let plan = plan.unwrap();
-        let draft = encode(&plan, &EncodeOptions::default(), &scratch, &workers, &Silent).unwrap();
+        let (old, new) = (self.local_reference(old), self.local_reference(new));
+        let options = CreateOptions::default().preset(Preset::Fast);
+        let draft = self.session.plan(&old, &new, &options).unwrap().encode().unwrap();
         let mut bytes = Vec::new();
-        draft.write(&mut bytes).unwrap();
+        draft.prove().unwrap().write_to(&mut bytes).unwrap();
         bytes
     }
 
-    fn push(&self, delta: &[u8]) -> std::result::Result<Pushed, imgdelta_registry::Failure> {
-        let source: Arc<dyn ReadAt> = Arc::new(delta.to_vec());
-        let opened = Delta::open(Arc::clone(&source), "fresh", &Limits::default()).unwrap();
-        self.runtime.block_on(push(&self.repository(), &opened, source, &PushOptions::default()))
+    fn push(&self, delta: &[u8]) -> std::result::Result<PushReport, RequestError> {
+        let delta = opened(delta);
+        self.runtime.block_on(self.repository().push(&delta, &PushOptions::default()))
     }
 
-    fn reference(&self, name: &str) -> RegistryReference {
-        let text = format!("docker://{}/{REPOSITORY}{name}", self.registry.host());
-        match text.parse().unwrap() {
+    /// An image of the registry by a suffix such as `:v1`.
+    fn reference(&self, name: &str) -> Reference {
+        format!("docker://{}/{REPOSITORY}{name}", self.registry.host()).parse().unwrap()
+    }
+
+    fn registry_reference(&self, name: &str) -> RegistryReference {
+        match self.reference(name) {
             Reference::Registry(reference) => reference,
-            _ => unreachable!("it says docker"),
+            _ => unreachable!("a docker:// reference is in a registry"),
         }
     }
 
@@ -145,31 +146,24 @@ impl Scene {
         place.replace("DIR", &self.dir.path().display().to_string()).parse().unwrap()
     }
 
-    fn plan(&self, tag: &str, bases: &[&str], output: &str, deltas: bool) -> Result<Plan> {
-        self.plan_behind(None, tag, bases, output, deltas)
+    fn plan(&self, tag: &str, bases: &[&str], output: &str, deltas: bool) -> Result<PullPlan> {
+        self.plan_with(&PullOptions::default().deltas(deltas), tag, bases, output)
     }
 
-    fn plan_behind(
+    fn plan_with(
         &self,
-        link: Option<Link>,
+        options: &PullOptions,
         tag: &str,
         bases: &[&str],
         output: &str,
-        deltas: bool,
-    ) -> Result<Plan> {
-        let output = self.output(output);
-        let kept = (!keeps_blobs(&output)).then(|| self.scratch());
-        let handle = self.runtime.handle().clone();
-        let options = OpenOptions::default();
-        let source = Source::open(&self.client, &self.reference(tag), handle, &options, kept)?;
-        let bases = bases.iter().map(|name| self.local(name)).collect();
-        let apply = ApplyOptions::new(self.scratch());
-        let options = PullOptions::new(apply).deltas(deltas).link(link);
-        Plan::make(source, bases, &output, options, &Silent)
+    ) -> Result<PullPlan> {
+        let bases: Vec<Reference> = bases.iter().map(|name| self.local_reference(name)).collect();
+        let (source, output) = (self.reference(tag), self.output(output));
+        self.registries.plan_pull(&self.session, &source, &bases, &output, options)
     }
 
-    fn pull(&self, tag: &str, bases: &[&str], output: &str) -> Result<Pulled> {
-        self.plan(tag, bases, output, true)?.carry_out(&Workers::new(2).unwrap(), &Silent)
+    fn pull(&self, tag: &str, bases: &[&str], output: &str) -> Result<PullReport> {
+        self.plan(tag, bases, output, true)?.carry_out()
     }
 
     /// Asserts that a layout holds an image byte for byte.
@@ -194,12 +188,12 @@ impl Scene {
         let repository = self.repository();
         let digest = self.local(tag).digest;
         let work = async {
-            let mut found = Vec::new();
+            let mut manifests = Vec::new();
             for referrer in repository.referrers(&digest, ARTIFACT_TYPE).await.unwrap() {
-                let named = Named::Digest(referrer.descriptor.digest);
-                found.push(repository.manifest(&named).await.unwrap());
+                let reference = ManifestReference::Digest(referrer.descriptor.digest);
+                manifests.push(repository.manifest(&reference).await.unwrap());
             }
-            found
+            manifests
         };
         self.runtime.block_on(work)
     }
@@ -224,7 +218,17 @@ impl Scene {
     }
 }
 
-fn ways(pulled: &Pulled) -> Vec<String> {
+fn opened(delta: &[u8]) -> Delta {
+    let source: Arc<dyn ReadAt> = Arc::new(delta.to_vec());
+    Delta::open(source, "fresh", &Limits::default()).unwrap()
+}
+
+fn outcomes(pushed: &PushReport) -> Vec<UploadOutcome> {
+    pushed.parts.iter().map(|part| part.outcome).collect()
+}
+
+/// The source of each layer, by its word in the JSON document.
+fn ways(pulled: &PullReport) -> Vec<String> {
     let document = pulled.json();
     let layers = document["layers"].as_array().unwrap();
     layers.iter().map(|layer| layer["way"].as_str().unwrap().to_owned()).collect()
@@ -249,7 +253,7 @@ fn a_pull_with_a_delta_fetches_the_recipe_and_what_is_new() {
         assert!(pulled.plain_bytes > 80_000 && pulled.received_bytes < 30_000);
         assert!(pulled.notes.is_empty(), "{:?}", pulled.notes);
 
-        // And back, without a delta that leads there: the layers of v0 come whole.
+        // And back, without a delta in that direction: the layers of v0 are downloaded whole.
         let back = scene.pull(":v0", &["out"], "oci:DIR/out:v0").unwrap();
         assert_eq!(ways(&back), ["there", "registry", "registry"]);
         scene.is_whole("oci:DIR/out:v0", "v0");
@@ -261,14 +265,14 @@ fn a_pull_with_a_delta_fetches_the_recipe_and_what_is_new() {
 fn behind_a_fast_link_whole_layers_come_and_behind_a_slow_one_recipes() {
     let scene = Scene::with_delta(RegistryBehaviour::default());
     let pull = |bits_per_second, output| {
-        let link = Some(Link::new(bits_per_second, 2));
-        let plan = scene.plan_behind(link, ":v1", &["v0"], output, true).unwrap();
-        plan.carry_out(&Workers::new(2).unwrap(), &Silent).unwrap()
+        let options = PullOptions::default().link(Some(LinkSpeed::new(bits_per_second, 2)));
+        let plan = scene.plan_with(&options, ":v1", &["v0"], output).unwrap();
+        plan.carry_out().unwrap()
     };
     let fast = pull(100_000_000_000, "oci:DIR/fast:v1");
     assert_eq!(ways(&fast), ["base", "registry", "registry"]);
     assert_eq!(fast.notes.len(), 1, "{fast}");
-    assert!(fast.notes[0].to_string().contains("not take less time"), "{fast}");
+    assert!(fast.notes[0].to_string().contains("does not take less time"), "{fast}");
     assert_eq!(fast.json()["deltas"], json!([]));
     scene.is_whole("oci:DIR/fast:v1", "v1");
 
@@ -284,8 +288,8 @@ fn a_push_sends_what_is_not_there_and_the_parts_are_the_file_again() {
     let delta = scene.make("v0", "v1");
     let pushed = scene.push(&delta).unwrap();
     // A front and a recipe; the carried layer is the target's own.
-    let how: Vec<Uploaded> = pushed.parts.iter().map(|(_, how)| *how).collect();
-    assert_eq!(how, [Uploaded::Sent, Uploaded::Sent, Uploaded::There]);
+    use UploadOutcome::{Present, Sent};
+    assert_eq!(outcomes(&pushed), [Sent, Sent, Present]);
     let again = scene.push(&delta).unwrap();
     assert_eq!((again.sent_bytes(), again.artifact), (0, pushed.artifact));
     assert_eq!(scene.artifacts("v1").len(), 1, "one entry, however often it is pushed");
@@ -296,7 +300,7 @@ fn a_push_sends_what_is_not_there_and_the_parts_are_the_file_again() {
     let mut joined = Vec::new();
     let mut part = |kind, ordinal: usize| {
         let blob = match kind {
-            imgdelta_apply::delta::Kind::Recipe => &artifact.recipes[ordinal].blob,
+            SectionKind::Recipe => &artifact.recipes[ordinal].blob,
             _ => &artifact.carried[ordinal],
         };
         Ok(Box::new(std::io::Cursor::new(get(&blob.digest.to_string()))) as Box<dyn Read>)
@@ -316,25 +320,22 @@ fn a_recipe_that_lies_in_another_repository_is_mounted() {
     let other = "team/other";
     let without = RegistryBehaviour { mounts_blobs: false, ..RegistryBehaviour::default() };
     for (behaviour, lies, from, expected) in [
-        (RegistryBehaviour::default(), other, other, Uploaded::Mounted),
-        (without, other, other, Uploaded::Sent),
-        (RegistryBehaviour::default(), "team/third", other, Uploaded::Sent),
-        (RegistryBehaviour::default(), other, REPOSITORY, Uploaded::Sent),
+        (RegistryBehaviour::default(), other, other, UploadOutcome::Mounted),
+        (without, other, other, UploadOutcome::Sent),
+        (RegistryBehaviour::default(), "team/third", other, UploadOutcome::Sent),
+        (RegistryBehaviour::default(), other, REPOSITORY, UploadOutcome::Sent),
     ] {
         let there = Scene::new(behaviour);
         let digest = recipe.digest.to_string();
         there.registry.put_blob(lies, &scene.registry.get(REPOSITORY, &digest).unwrap());
-        let source: Arc<dyn ReadAt> = Arc::new(delta.clone());
-        let opened = Delta::open(Arc::clone(&source), "fresh", &Limits::default()).unwrap();
         let elsewhere = HashMap::from([(recipe.digest, from.to_owned())]);
         let options = PushOptions::default().elsewhere(elsewhere);
         let repository = there.repository();
-        let pushed = push(&repository, &opened, source, &options);
-        let pushed = there.runtime.block_on(pushed).unwrap();
-        let how: Vec<Uploaded> = pushed.parts.iter().map(|(_, how)| *how).collect();
-        assert_eq!(how, [Uploaded::Sent, expected, Uploaded::There]);
-        let sent = if expected == Uploaded::Sent { recipe.size_bytes } else { 0 };
-        assert_eq!(pushed.sent_bytes(), pushed.parts[0].0.size_bytes + sent);
+        let delta = opened(&delta);
+        let pushed = there.runtime.block_on(repository.push(&delta, &options)).unwrap();
+        assert_eq!(outcomes(&pushed), [UploadOutcome::Sent, expected, UploadOutcome::Present]);
+        let sent = if expected == UploadOutcome::Sent { recipe.size_bytes } else { 0 };
+        assert_eq!(pushed.sent_bytes(), pushed.parts[0].blob.size_bytes + sent);
         let pulled = there.pull(":v1", &["v0"], OUT).unwrap();
         assert_eq!(ways(&pulled), ["base", "recipe", "registry"]);
     }
@@ -348,11 +349,14 @@ fn a_delta_without_its_image_is_not_pushed() {
     scene.registry.remove(REPOSITORY, &target);
     let failure = scene.push(&delta).unwrap_err();
     assert!(failure.is_not_found());
-    assert!(failure.to_string().contains("must be in the repository first"), "{failure}");
+    assert!(failure.to_string().contains("not in this repository; push it first"), "{failure}");
     assert!(
         scene.registry.requests().iter().all(|seen| seen.method == "HEAD" || seen.path == "/v2/")
     );
-    assert!(matches!(Error::from(failure), Error::NotFound { .. }));
+    let error = Error::from(failure);
+    assert!(matches!(error, Error::NotFound { .. }));
+    assert!(error.to_string().contains(&format!("the image that the delta makes ({target})")));
+    assert!(imgdelta_registry::advice(&error).unwrap().contains("push the new image"));
 }
 
 #[test]
@@ -381,7 +385,7 @@ fn without_a_delta_only_what_is_not_here_is_fetched() {
 fn a_dry_run_fetches_no_layer_and_no_delta_is_looked_for_when_not_wanted() {
     let scene = Scene::with_delta(RegistryBehaviour::default());
     let plan = scene.plan(":v1", &["v0"], OUT, true).unwrap();
-    assert!(matches!(plan.layers[1].way, Way::Recipe { delta: 0, recipe: 0 }));
+    assert!(matches!(plan.layers[1].source, LayerSource::Recipe { delta: 0, recipe: 0 }));
     let documents = scene.local("v1").config_bytes.len() as u64;
     let front = scene.artifact("v1").front.size_bytes;
     assert_eq!(scene.registry.sent_bytes("/blobs/") as u64, documents + front);
@@ -391,7 +395,7 @@ fn a_dry_run_fetches_no_layer_and_no_delta_is_looked_for_when_not_wanted() {
 
     scene.registry.forget();
     let plan = scene.plan(":v1", &["v0"], OUT, false).unwrap();
-    assert_eq!(plan.layers[1].way, Way::Registry);
+    assert_eq!(plan.layers[1].source, LayerSource::Registry);
     assert_eq!(plan.fetch_bytes() + documents + plan_manifest(&scene), plan.plain_bytes);
     assert_eq!(scene.registry.sent_bytes("/referrers/"), 0);
 }
@@ -461,13 +465,13 @@ fn what_is_wrong_with_a_delta_costs_its_bytes_and_no_more() {
             scene.artifact("v1").recipes[0].blob.size_bytes + scene.artifact("v1").front.size_bytes;
         let most = pulled.plain_bytes + delta + 5_000;
         assert!(pulled.received_bytes <= most, "{what}: {} of {most}", pulled.received_bytes);
-        let is_told = pulled.notes.is_empty() == (what == "sources that are not here");
-        assert!(is_told, "{what}: {:?}", pulled.notes);
+        let has_note = pulled.notes.is_empty() == (what == "sources that are not here");
+        assert!(has_note, "{what}: {:?}", pulled.notes);
     }
 }
 
 #[test]
-fn a_delta_dearer_than_a_plain_pull_is_refused_before_it_is_fetched() {
+fn a_delta_larger_than_a_plain_pull_is_refused_before_it_is_fetched() {
     for (part, place) in [(0, "front"), (1, "recipe")] {
         let scene = Scene::with_delta(RegistryBehaviour::default());
         let bytes = vec![0; 300_000];
@@ -484,7 +488,7 @@ fn a_delta_dearer_than_a_plain_pull_is_refused_before_it_is_fetched() {
 }
 
 #[test]
-fn a_pull_that_was_cut_goes_on_with_what_is_there() {
+fn a_pull_that_was_cut_continues_with_the_finished_layers() {
     let scene = Scene::with_delta(RegistryBehaviour::default());
     let last = scene.local("v1").layers[2].descriptor.digest.to_string();
     scene.registry.fault("GET", &last, 99, RegistryFault::Reset);
@@ -498,14 +502,14 @@ fn a_pull_that_was_cut_goes_on_with_what_is_there() {
     scene.registry.forget();
     let pulled = scene.pull(":v1", &["v0"], OUT).unwrap();
     scene.is_whole(OUT, "v1");
-    // Which layers the first run finished depends on its workers; none comes twice.
+    // The number of layers that the first run finished depends on its workers; none comes twice.
     for way in &ways(&pulled)[..2] {
         assert!(["there", "base", "recipe"].contains(&way.as_str()), "{way}");
     }
 }
 
 #[test]
-fn a_base_that_is_damaged_is_done_without() {
+fn a_damaged_base_is_replaced_by_the_registry() {
     let scene = Scene::with_delta(RegistryBehaviour::default());
     for layer in scene.local("v0").layers {
         let hex = layer.descriptor.digest.hex();
@@ -547,8 +551,8 @@ fn a_registry_that_sends_wrong_layers_is_a_mismatch() {
 fn images_in_a_registry_are_read_and_kept() {
     let scene = Scene::new(RegistryBehaviour::default());
     let (handle, scratch) = (scene.runtime.handle().clone(), Some(scene.scratch()));
-    let (store, name) =
-        RegistryStore::open(&scene.client, &scene.reference(":v1"), handle, scratch);
+    let (client, reference) = (scene.registries.client(), scene.registry_reference(":v1"));
+    let (store, name) = RegistryStore::open(client, &reference, handle, scratch);
     let image = Image::open(store, name.as_ref(), &OpenOptions::default()).unwrap();
     let local = scene.local("v1");
     assert_eq!((image.digest, &image.config_bytes), (local.digest, &local.config_bytes));
@@ -564,7 +568,8 @@ fn images_in_a_registry_are_read_and_kept() {
     assert_eq!(scene.registry.sent_bytes("/blobs/") as u64, all + config, "each was fetched once");
 
     let handle = scene.runtime.handle().clone();
-    let (store, name) = RegistryStore::open(&scene.client, &scene.reference(":v9"), handle, None);
+    let reference = scene.registry_reference(":v9");
+    let (store, name) = RegistryStore::open(client, &reference, handle, None);
     let error = Image::open(store, name.as_ref(), &OpenOptions::default()).unwrap_err();
     assert!(error.to_string().ends_with("is not there; there is v0, v1"), "{error}");
 }
@@ -583,13 +588,13 @@ fn recipes_of_a_shared_layer_are_one_blob() {
         scene.add(&format!("w{version}"), TestImage::new(layers, Packing::Gzip).blobs());
     }
     let pushed = scene.push(&scene.make("w0", "w1")).unwrap();
-    let recipes: Vec<Uploaded> = pushed
+    let recipes: Vec<UploadOutcome> = pushed
         .parts
         .iter()
-        .filter(|(blob, _)| blob.media_type() == RECIPE_TYPE)
-        .map(|(_, how)| *how)
+        .filter(|part| part.blob.media_type() == RECIPE_TYPE)
+        .map(|part| part.outcome)
         .collect();
-    assert_eq!(recipes, [Uploaded::There]);
+    assert_eq!(recipes, [UploadOutcome::Present]);
 }
 
 /// Words of few letters: they compress, and not to nothing.
@@ -601,7 +606,7 @@ fn words(seed: u64, count: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_zstd_layer_comes_by_its_recipe_too() {
+fn a_recipe_makes_a_zstd_layer_too() {
     let scene = Scene::new(RegistryBehaviour::default());
     for version in [0, 1] {
         let mut text = words(2, 90_000);
@@ -612,7 +617,7 @@ fn a_zstd_layer_comes_by_its_recipe_too() {
     scene.push(&scene.make("z0", "z1")).unwrap();
     let artifact = scene.artifact("z1");
     let repository = scene.repository();
-    let offered = recipes::of(&repository, &artifact.descriptor.digest);
+    let offered = recipes::offers(&repository, &artifact.descriptor.digest);
     let offered = scene.runtime.block_on(offered).unwrap();
     assert!(matches!(offered[0].envelopes[0].1, Envelope::Zstd(_)), "{offered:?}");
     scene.registry.forget();
@@ -682,28 +687,28 @@ fn each_layer_comes_by_the_delta_that_is_best_for_it() {
     let all = sent("/blobs/") + sent("/manifests/") + sent("/referrers/");
     assert_eq!(pulled.received_bytes, all);
 
-    let told = pulled.json();
+    let document = pulled.json();
     let digests = manifests.each_ref().map(|manifest| manifest.descriptor.digest.to_string());
     for at in [0, 1] {
-        assert_eq!(told["deltas"][at]["artifact"], digests[at]);
-        assert_eq!(told["deltas"][at]["layers"], 1);
-        assert_eq!(told["layers"][at]["delta"], digests[at]);
+        assert_eq!(document["deltas"][at]["artifact"], digests[at]);
+        assert_eq!(document["deltas"][at]["layers"], 1);
+        assert_eq!(document["layers"][at]["delta"], digests[at]);
         assert!(pulled.to_string().contains(&format!("delta   {}\n", digests[at])), "{pulled}");
     }
-    assert_eq!(told["deltas"].as_array().unwrap().len(), 2);
-    assert_eq!(told["delta"]["artifact"], digests[0], "the one that saves most");
+    assert_eq!(document["deltas"].as_array().unwrap().len(), 2);
+    assert_eq!(document["delta"]["artifact"], digests[0], "the one that saves most");
 
-    // The second has nothing to add where its base is not.
+    // Without its base, the second delta adds nothing.
     let (scene, _) = mixed();
     let plan = scene.plan(":m3", &["m1"], OUT, true).unwrap();
-    assert_eq!((plan.deltas.len(), plan.layers[1].way.delta()), (1, Some(0)));
+    assert_eq!((plan.deltas.len(), plan.layers[1].source.delta()), (1, Some(0)));
     assert_eq!(scene.registry.sent_bytes(&second.front.digest.to_string()), 0);
 }
 
 #[test]
-fn a_front_tells_how_a_blob_is_made_wherever_its_stream_comes_from() {
+fn a_front_says_how_a_blob_is_made_from_the_stream_of_any_base() {
     let (scene, _) = mixed();
-    // The stream is here, the blob is not; the delta has a recipe for the stream.
+    // A base has the stream and not the blob; the delta has a recipe for the stream.
     let layers = vec![tar_of(&[("second", &noise(3, 60_000))])];
     scene.add("p", TestImage::new(layers, Packing::Plain).blobs());
     scene.registry.forget();
@@ -716,9 +721,9 @@ fn a_front_tells_how_a_blob_is_made_wherever_its_stream_comes_from() {
 #[test]
 fn a_front_is_fetched_only_if_it_saves_more_than_it_costs() {
     let (scene, manifests) = mixed();
-    let (_, dear) = recipe_for(&scene, &manifests[0], 1);
+    let (_, expensive) = recipe_for(&scene, &manifests[0], 1);
     let large = scene.registry.put_blob(REPOSITORY, &noise(8, 50_000));
-    assert!(dear.size_bytes < 50_000, "what the second saves");
+    assert!(expensive.size_bytes < 50_000, "what the second saves");
     scene.replace(&manifests[1], |document| {
         document["layers"][0]["digest"] = json!(large);
         document["layers"][0]["size"] = json!(50_000);
@@ -758,9 +763,9 @@ fn what_is_wrong_with_one_delta_leaves_the_other() {
             assert_eq!(ways(&pulled), expected, "{what} {wrong}");
             assert_eq!(pulled.notes.len(), 1, "{what} {wrong}: {:?}", pulled.notes);
             scene.is_whole(OUT, "m3");
-            // What the second delta cannot make the first still can, for more.
-            let told = pulled.json();
-            let used = [0, 1].map(|at| told["deltas"][at]["layers"].as_u64().unwrap());
+            // The first delta still makes the layers that the second one cannot, for more bytes.
+            let document = pulled.json();
+            let used = [0, 1].map(|at| document["deltas"][at]["layers"].as_u64().unwrap());
             assert_eq!(used, if wrong == 0 { [0, 1] } else { [2, 0] }, "{what} {wrong}");
             let whole = scene.local("m3").layers[1].descriptor.digest.to_string();
             assert_eq!(scene.registry.sent_bytes(&whole), 0, "{what} {wrong}");
@@ -786,11 +791,11 @@ fn a_recipe_that_two_deltas_have_is_fetched_once_at_most() {
         }
         let deltas = deltas.get_or_init(|| ["t1", "t2"].map(|name| scene.make(name, "t3")));
         let parts = deltas.each_ref().map(|delta| scene.push(delta).unwrap().parts);
-        let shared = parts[0].iter().map(|(blob, _)| blob.digest.to_string()).find(|digest| {
-            parts[1].iter().any(|(blob, how)| {
-                blob.media_type() == RECIPE_TYPE
-                    && *how == Uploaded::There
-                    && blob.digest.to_string() == *digest
+        let shared = parts[0].iter().map(|part| part.blob.digest.to_string()).find(|digest| {
+            parts[1].iter().any(|part| {
+                part.blob.media_type() == RECIPE_TYPE
+                    && part.outcome == UploadOutcome::Present
+                    && part.blob.digest.to_string() == *digest
             })
         });
         let shared = shared.expect("a recipe of both");
@@ -842,7 +847,7 @@ fn any_number_of_false_promises_costs_less_than_a_plain_pull() {
     assert_eq!(ways(&pulled), ["base", "registry", "registry"]);
     scene.is_whole(OUT, "v1");
     let fetched = fronts.iter().filter(|front| scene.registry.sent_bytes(front) > 0).count();
-    assert_eq!(fetched, 1, "a second would make it dearer than {}", pulled.plain_bytes);
+    assert_eq!(fetched, 1, "a second would make it more expensive than {}", pulled.plain_bytes);
     let lists = scene.registry.sent_bytes("/referrers/") + scene.registry.sent_bytes("/manifests/");
     let most = 2 * pulled.plain_bytes + lists as u64;
     assert!(pulled.received_bytes < most, "{} of {most}", pulled.received_bytes);
@@ -854,7 +859,7 @@ fn an_artifact_says_which_recipes_it_offers() {
     let artifact = scene.artifact("v1");
     let of = |artifact: &Artifact| {
         let digest = artifact.descriptor.digest;
-        scene.runtime.block_on(recipes::of(&scene.repository(), &digest))
+        scene.runtime.block_on(recipes::offers(&scene.repository(), &digest))
     };
     let offered = of(&artifact).unwrap();
     let (old, new) = (scene.local("v0"), scene.local("v1"));
@@ -875,9 +880,9 @@ fn an_artifact_says_which_recipes_it_offers() {
     let gone = Descriptor::new(None, sha256(b"elsewhere").parse().unwrap(), 9);
     assert!(matches!(fetch(&gone), Err(Error::NotFound { .. })));
 
-    // One whose front speaks of another image than the one that it lies beside.
+    // A front of another image than the artifact's subject.
     for (place, value, what) in [
-        ("subject", json!(null), "it lies beside nothing"),
+        ("subject", json!(null), "it has no subject"),
         ("subject", json!({"digest": old.digest.to_string(), "size": 9}), "digest is"),
         ("layers", json!([document_of(&artifact.front)]), "other recipes than its manifest"),
     ] {
@@ -888,11 +893,11 @@ fn an_artifact_says_which_recipes_it_offers() {
         let (kind, bytes) = (manifest.descriptor.media_type(), document.to_string());
         let digest = scene.registry.put_manifest(REPOSITORY, None, kind, bytes.as_bytes());
         let digest = digest.parse().unwrap();
-        let outcome = scene.runtime.block_on(recipes::of(&scene.repository(), &digest));
+        let outcome = scene.runtime.block_on(recipes::offers(&scene.repository(), &digest));
         let error = outcome.unwrap_err().to_string();
         assert!(error.contains(what), "{place}: {error}");
     }
-    let nothing = scene.runtime.block_on(recipes::of(&scene.repository(), &new.digest));
+    let nothing = scene.runtime.block_on(recipes::offers(&scene.repository(), &new.digest));
     assert!(matches!(nothing, Err(Error::BadInput { .. })), "an image is no delta");
 }
 
@@ -924,10 +929,10 @@ fn the_page_shows_a_real_manifest() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let bytes = std::fs::read(top.join("testdata/small/small.imgdelta")).unwrap();
     let source: Arc<dyn ReadAt> = Arc::new(bytes);
-    let delta = Delta::open(Arc::clone(&source), "small", &Limits::default()).unwrap();
+    let delta = Delta::open(source, "small", &Limits::default()).unwrap();
     let size = delta.manifest().len() as u64;
     let subject = Descriptor::new(Some(delta.media_type()), delta.digest(), size);
-    let manifest = imgdelta_registry::artifact::Split::of(&delta, &source).unwrap();
+    let manifest = SplitDelta::of(&delta).unwrap();
     let manifest = manifest.manifest(&delta, &subject);
     let made: Value = serde_json::from_slice(&manifest.bytes).unwrap();
     let page = std::fs::read_to_string(top.join("docs/registry.md")).unwrap();

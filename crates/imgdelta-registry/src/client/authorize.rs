@@ -1,12 +1,17 @@
-//! What convinces a registry: passwords, and tokens fetched for them.
+//! Authorization of requests: passwords, and tokens in exchange for them.
 //!
-//! Decides where secrets may go: over TLS, to this machine, or where the user said so; a password
+//! Sends secrets only over TLS, to this machine, or to any host with `plain_http`. A password goes
 //! only to the registry, or to the token server that the registry names.
 
-use super::{Ask, Client, Host, describe, lock};
+use super::{
+    Client,
+    cause::describe,
+    host::{HostState, lock},
+    request::Request,
+};
 use crate::{
     endpoint,
-    failure::{Failure, Result, Why},
+    error::{RequestErrorKind, Result},
     secret::Credential,
     token::{Challenge, Token},
 };
@@ -18,74 +23,119 @@ use reqwest::{
 };
 use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 
+/// Authorization of one request.
+#[derive(Clone, Debug)]
+pub(super) struct Authorization {
+    /// The value of the header, if one is sent.
+    pub header: Option<HeaderValue>,
+    pub login: Login,
+}
+
+/// Use of a login, to distinguish a missing from a wrong one when the registry refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Login {
+    /// The request is anonymous.
+    Anonymous,
+    /// The request has a login.
+    Credentials,
+    /// The request has a token that was given for a login.
+    Token,
+}
+
+impl Authorization {
+    /// An anonymous request without a header.
+    pub(super) const NONE: Self = Self { header: None, login: Login::Anonymous };
+}
+
+impl Login {
+    /// Returns the error for status 401 or 403.
+    pub(super) fn refused(self, status: u16, message: String) -> RequestErrorKind {
+        match (self, status) {
+            (Self::Anonymous, _) => RequestErrorKind::CredentialsMissing { status, message },
+            (Self::Credentials, 401) => RequestErrorKind::CredentialsRejected { status, message },
+            (Self::Credentials | Self::Token, _) => RequestErrorKind::Forbidden { status, message },
+        }
+    }
+}
+
 impl Client {
-    /// Returns the value of the header that convinces, if one is needed.
+    /// Returns the authorization that the registry requires for a request.
     pub(super) async fn authorization(
         &self,
-        host: &Host,
-        ask: &Ask<'_>,
-    ) -> Result<Option<HeaderValue>> {
+        host: &HostState,
+        request: &Request<'_>,
+    ) -> Result<Authorization> {
         let challenge = lock(&host.challenge).clone();
         match challenge {
-            None => Ok(None),
+            None => Ok(Authorization::NONE),
             Some(Challenge::Basic) => {
-                let known = lock(&host.basics).get(ask.repository).cloned();
-                if let Some(value) = known {
-                    return Ok(value);
-                }
-                let value = match self.credential(ask).await? {
-                    Some(Credential::Password { user, password }) => {
-                        Some(basic(&user, password.reveal()))
-                    }
-                    Some(Credential::Identity(_)) | None => None,
-                };
-                lock(&host.basics).insert(ask.repository.to_owned(), value.clone());
-                Ok(value)
+                let header = self.basic(host, request).await?;
+                let login = if header.is_some() { Login::Credentials } else { Login::Anonymous };
+                Ok(Authorization { header, login })
             }
             Some(Challenge::Bearer { realm, service }) => {
-                let key = ask.scopes().join(" ");
-                let known = lock(&host.tokens).get(&key).cloned();
-                let token = if let Some(token) = known.filter(|t| t.until > Instant::now()) {
+                let key = request.scopes().join(" ");
+                let cached = lock(&host.tokens).get(&key).cloned();
+                let token = if let Some(token) = cached.filter(|t| t.until > Instant::now()) {
                     token
                 } else {
-                    let token = self.token(host, ask, &realm, service.as_deref()).await?;
+                    let token = self.token(host, request, &realm, service.as_deref()).await?;
                     lock(&host.tokens).insert(key, token.clone());
                     token
                 };
-                Ok(Some(secret_header(&format!("Bearer {}", token.secret.reveal()))))
+                let login = if token.is_authenticated { Login::Token } else { Login::Anonymous };
+                let header = secret_header(&format!("Bearer {}", token.secret.reveal()));
+                Ok(Authorization { header: Some(header), login })
             }
         }
     }
 
-    async fn credential(&self, ask: &Ask<'_>) -> Result<Option<Credential>> {
+    /// Returns the header with user and password, if they are known.
+    async fn basic(&self, host: &HostState, request: &Request<'_>) -> Result<Option<HeaderValue>> {
+        let cached = lock(&host.basics).get(request.repository).cloned();
+        if let Some(header) = cached {
+            return Ok(header);
+        }
+        let header = match self.credential(request).await? {
+            Some(Credential::Password { user, password }) => {
+                Some(basic_header(&user, password.reveal()))
+            }
+            Some(Credential::Identity(_)) | None => None,
+        };
+        lock(&host.basics).insert(request.repository.to_owned(), header.clone());
+        Ok(header)
+    }
+
+    async fn credential(&self, request: &Request<'_>) -> Result<Option<Credential>> {
         let credentials = self.0.options.credentials.clone();
-        let (host, repository) = (ask.host.to_owned(), ask.repository.to_owned());
+        let (host, repository) = (request.host.to_owned(), request.repository.to_owned());
         // A helper is a program that may take its time.
-        let found = tokio::task::spawn_blocking(move || credentials.find(&host, &repository)).await;
-        match found {
-            Ok(found) => found.map_err(|error| ask.wrong(error)),
-            Err(error) => Err(ask.network(error.to_string())),
+        let task = tokio::task::spawn_blocking(move || credentials.find(&host, &repository));
+        match task.await {
+            Ok(outcome) => outcome.map_err(|error| request.invalid(error)),
+            Err(error) => Err(request.network_error(error.to_string())),
         }
     }
 
+    /// Requests a token.
     async fn token(
         &self,
-        host: &Host,
-        ask: &Ask<'_>,
+        host: &HostState,
+        request: &Request<'_>,
         realm: &Url,
         service: Option<&str>,
     ) -> Result<Token> {
-        // Whoever stands between could read password and token.
+        // Without TLS, anybody on the way could read password and token.
         if !endpoint::is_private(realm, self.0.options.plain_http) {
-            let what = "the registry wants tokens fetched from an address without TLS";
-            return Err(ask.wrong(Error::bad_input(ask.place(), what)));
+            let what = "the registry's token server has an address without TLS";
+            return Err(request.invalid(Error::bad_input(request.place(), what)));
         }
-        let credential = self.credential(ask).await?;
+        let credential = self.credential(request).await?;
         let mut url = realm.clone();
         let mut pairs: Vec<(&str, String)> = Vec::new();
         pairs.extend(service.map(|service| ("service", service.to_owned())));
-        pairs.extend(ask.scopes().into_iter().map(|scope| ("scope", scope)));
-        let request = match &credential {
+        pairs.extend(request.scopes().into_iter().map(|scope| ("scope", scope)));
+        let builder = match &credential {
             Some(Credential::Identity(token)) => {
                 // OAuth wants one parameter with all scopes.
                 let form = Url::parse_with_params(
@@ -94,7 +144,7 @@ impl Client {
                         ("grant_type", "refresh_token"),
                         ("client_id", "imgdelta"),
                         ("service", service.unwrap_or_default()),
-                        ("scope", &ask.scopes().join(" ")),
+                        ("scope", &request.scopes().join(" ")),
                         ("refresh_token", token.reveal()),
                     ],
                 );
@@ -104,47 +154,49 @@ impl Client {
             }
             other => {
                 url.query_pairs_mut().extend_pairs(pairs);
-                let request = host.http.get(url);
+                let builder = host.http.get(url);
                 match other {
                     Some(Credential::Password { user, password }) => {
-                        request.header(AUTHORIZATION, basic(user, password.reveal()))
+                        builder.header(AUTHORIZATION, basic_header(user, password.reveal()))
                     }
-                    _ => request,
+                    _ => builder,
                 }
             }
         };
-        let asked = Ask { asked: format!("token for {}", ask.asked), ..ask.clone() };
+        let request =
+            Request { object: format!("token for {}", request.object), ..request.clone() };
         self.0.requests.fetch_add(1, Relaxed);
-        let response = match tokio::time::timeout(self.0.options.idle, request.send()).await {
-            Err(_) => return Err(asked.network("no answer".into())),
-            Ok(Err(error)) => return Err(asked.network(describe(error))),
+        let response = match tokio::time::timeout(self.0.options.idle, builder.send()).await {
+            Err(_) => return Err(request.network_error("no response".into())),
+            Ok(Err(error)) => return Err(request.network_error(describe(error))),
             Ok(Ok(response)) => response,
         };
+        let login = if credential.is_some() { Login::Credentials } else { Login::Anonymous };
         if response.status() != StatusCode::OK {
-            return Err(match self.refusal(&asked, response).await {
-                // The address of tokens is not what the user asked for.
-                Failure { place, asked, why: Why::NotFound { said } } => {
-                    Failure { place, asked, why: Why::Refused { status: 404, said } }
-                }
-                failure => failure,
-            });
+            let mut error = self.refusal(&request, response, login).await;
+            // The user did not request the token server's address.
+            if let RequestErrorKind::NotFound { message } = error.kind {
+                error.kind = RequestErrorKind::Refused { status: 404, message };
+            }
+            return Err(error);
         }
-        let body = self.body(&asked, response, MOST_TOKEN_BYTES).await?;
-        Token::parse(&body, Instant::now()).ok_or_else(|| {
-            asked.wrong(Error::bad_input(asked.place(), "the token server's answer has no token"))
+        let body = self.body(&request, response, MAX_TOKEN_BYTES).await?;
+        Token::parse(&body, credential.is_some(), Instant::now()).ok_or_else(|| {
+            let what = "the token server's response has no token";
+            request.invalid(Error::bad_input(request.place(), what))
         })
     }
 }
 
-impl Host {
-    /// Takes in what a refusal asks for; whether it is worth asking again.
-    pub(super) fn learn(&self, response: &Response, scopes: &[String]) -> bool {
+impl HostState {
+    /// Stores the challenge of a refusal. Returns true if another attempt makes sense.
+    pub(super) fn accept_challenge(&self, response: &Response, scopes: &[String]) -> bool {
         let values = response.headers().get_all(WWW_AUTHENTICATE);
         let Some(challenge) = Challenge::parse(values.iter().filter_map(|v| v.to_str().ok()))
         else {
             return false;
         };
-        // A token that is no longer good, or a password that has changed meanwhile.
+        // The token is no longer valid, or the password has changed.
         lock(&self.tokens).remove(&scopes.join(" "));
         lock(&self.basics).clear();
         *lock(&self.challenge) = Some(challenge);
@@ -152,15 +204,15 @@ impl Host {
     }
 }
 
-fn basic(user: &str, password: &str) -> HeaderValue {
+fn basic_header(user: &str, password: &str) -> HeaderValue {
     let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
     secret_header(&format!("Basic {pair}"))
 }
 
 fn secret_header(text: &str) -> HeaderValue {
-    let mut value = HeaderValue::from_str(text).expect("base64, or a token that was looked at");
+    let mut value = HeaderValue::from_str(text).expect("base64, or a token of visible characters");
     value.set_sensitive(true);
     value
 }
 
-const MOST_TOKEN_BYTES: u64 = 1 << 20;
+const MAX_TOKEN_BYTES: u64 = 1 << 20;

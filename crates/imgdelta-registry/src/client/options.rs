@@ -1,28 +1,30 @@
-//! How registries are spoken to, with a reason for each number.
+//! Options of a client, with the reason for each default.
+//!
+//! Sends nothing.
 
-use crate::{Credentials, Retry, Trust};
+use crate::{credentials::Credentials, retry::Retry, trust::Trust};
 use std::time::Duration;
 
-/// How registries are spoken to.
+/// Options of a client.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClientOptions {
-    /// Who one is. Nobody.
+    /// Logins. None: requests are anonymous.
     pub credentials: Credentials,
-    /// Which certificates count. The machine's authorities.
+    /// Certificates. The machine's authorities.
     pub trust: Trust,
-    /// Whether to speak without TLS also to other machines. No: anybody between could read
-    /// passwords. This machine is tried without in any case.
+    /// Uses plain HTTP for other machines, too. No: anybody on the way could read passwords. This
+    /// machine is always tried without TLS first.
     pub plain_http: bool,
-    /// When to ask again.
+    /// Retries of failed requests.
     pub retry: Retry,
-    /// How long a silent connection is waited for: a minute.
+    /// Time after which a silent connection is given up: one minute.
     pub idle: Duration,
-    /// Transfers of blobs at once: 8.
+    /// Blobs that are transferred at the same time: 8.
     pub parallel: usize,
-    /// Bytes that are uploaded in one request: 32 MiB. After a cut no more is sent twice.
+    /// Bytes of one upload request: 32 MiB. After a cut, no more is sent twice.
     pub chunk_bytes: u64,
-    /// Bytes of a manifest or a list of referrers: 4 MiB, what registries take.
+    /// Bytes of a manifest or a list of referrers: 4 MiB, the limit of registries.
     pub manifest_bytes: u64,
 }
 
@@ -42,37 +44,43 @@ impl Default for ClientOptions {
 }
 
 impl ClientOptions {
-    /// Sets who one is.
+    /// Sets the logins.
+    #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = credentials;
         self
     }
 
-    /// Sets which certificates count.
+    /// Sets the certificates.
+    #[must_use]
     pub fn trust(mut self, trust: Trust) -> Self {
         self.trust = trust;
         self
     }
 
-    /// Sets whether to speak without TLS also to other machines.
+    /// Allows plain HTTP for other machines, too.
+    #[must_use]
     pub fn plain_http(mut self, plain_http: bool) -> Self {
         self.plain_http = plain_http;
         self
     }
 
-    /// Sets when to ask again.
+    /// Sets the retries of failed requests.
+    #[must_use]
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
         self
     }
 
-    /// Sets how long a silent connection is waited for.
+    /// Sets the time after which a silent connection is given up.
+    #[must_use]
     pub fn idle(mut self, idle: Duration) -> Self {
         self.idle = idle;
         self
     }
 
-    /// Sets how many bytes are uploaded in one request.
+    /// Sets the bytes of one upload request.
+    #[must_use]
     pub fn chunk_bytes(mut self, bytes: u64) -> Self {
         self.chunk_bytes = bytes.max(1);
         self

@@ -1,7 +1,7 @@
-//! Credential helpers: programs `docker-credential-NAME` that keep passwords.
+//! Credential helpers: programs `docker-credential-NAME` that store passwords.
 //!
-//! Started with the server's name on standard input, as docker does. What a helper says on
-//! standard error is not shown: it may quote what it was asked to hide.
+//! A helper gets the server's name on standard input, as from docker. Never shows its standard
+//! error, which may quote a secret.
 
 use crate::secret::{Credential, Secret};
 use imgdelta_core::{Error, Result};
@@ -12,20 +12,20 @@ use std::{
 };
 
 #[derive(Deserialize)]
-struct Answer {
+struct HelperResponse {
     #[serde(rename = "Username")]
     user: String,
     #[serde(rename = "Secret")]
     secret: String,
 }
 
-/// Asks a helper for a server's credential; `None` if it has none.
-pub(super) fn ask(name: &str, server: &str) -> Result<Option<Credential>> {
+/// Returns a helper's login for a server, if it has one.
+pub(super) fn get(name: &str, server: &str) -> Result<Option<Credential>> {
     let place = format!("credential helper {name:?}");
-    // A name from a file becomes that of a program: no path may be in it.
+    // A name from a file becomes part of a program's name: it must not have a path.
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if name.is_empty() || !name.bytes().all(is_plain) {
-        return Err(Error::bad_input(place, "not the name of a helper"));
+        return Err(Error::bad_input(place, "not the name of a credential helper"));
     }
     let started = Command::new(format!("docker-credential-{name}"))
         .arg("get")
@@ -35,44 +35,44 @@ pub(super) fn ask(name: &str, server: &str) -> Result<Option<Credential>> {
         .spawn();
     let mut child = match started {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(Error::bad_input(place, "the auth file names it, and it is not installed"));
+            return Err(Error::bad_input(place, "the auth file names it; it is not installed"));
         }
         outcome => outcome.map_err(Error::io(&place))?,
     };
-    // A helper that does not read is told by its exit code.
+    // The exit code reports a helper that does not read.
     let _ = child.stdin.take().expect("piped").write_all(server.as_bytes());
-    let mut said = Vec::new();
+    let mut output = Vec::new();
     let stdout = child.stdout.take().expect("piped");
-    stdout.take(MOST_BYTES).read_to_end(&mut said).map_err(Error::io(&place))?;
+    stdout.take(MAX_BYTES).read_to_end(&mut output).map_err(Error::io(&place))?;
     let status = child.wait().map_err(Error::io(&place))?;
     if !status.success() {
-        let said = String::from_utf8_lossy(&said);
-        if said.contains("credentials not found") {
+        let output = String::from_utf8_lossy(&output);
+        if output.contains("credentials not found") {
             return Ok(None);
         }
         return Err(Error::bad_input(place, format_args!("failed: {status}")));
     }
-    let answer: Answer = serde_json::from_slice(&said)
-        .map_err(|_| Error::bad_input(&place, "its answer is not what helpers answer"))?;
-    let secret = Secret::new(answer.secret);
-    Ok(Some(match answer.user.as_str() {
+    let response: HelperResponse = serde_json::from_slice(&output)
+        .map_err(|_| Error::bad_input(&place, "its output is not a credential"))?;
+    let secret = Secret::new(response.secret);
+    Ok(Some(match response.user.as_str() {
         "<token>" => Credential::Identity(secret),
-        _ => Credential::Password { user: answer.user, password: secret },
+        _ => Credential::Password { user: response.user, password: secret },
     }))
 }
 
-const MOST_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_helpers_name_is_no_path() {
+    fn a_helpers_name_is_not_a_path() {
         for name in ["", "../x", "a/b", "x y", "x;y"] {
-            assert!(ask(name, "r").unwrap_err().to_string().contains("not the name"), "{name}");
+            assert!(get(name, "r").unwrap_err().to_string().contains("not the name"), "{name}");
         }
-        let error = ask("surely-not-there", "r").unwrap_err().to_string();
+        let error = get("surely-not-there", "r").unwrap_err().to_string();
         assert!(error.contains("not installed"), "{error}");
     }
 }

@@ -1,10 +1,10 @@
-//! A delta put together here: of each layer what was chosen, whoever offered it.
+//! A delta that makes the planned layers, put together from the recipes of several deltas.
 //!
-//! Recipes are those of the registry, byte for byte; all else says where blobs lie. What is put
-//! together is opened like any delta, with all its checks.
+//! Recipes are those of the registry, byte for byte; all other layers are blobs of the base. The
+//! result is opened like any delta, with all checks.
 
-use super::PullPlan;
-use imgdelta_apply::delta::{Body, Delta, DeltaWriter, Envelope, LayerOutline, Outline};
+use super::plan::PullPlan;
+use imgdelta_apply::delta::{Delta, DeltaWriter, Envelope, LayerBody, LayerOutline, Outline};
 use imgdelta_core::{BlobDigest, Error, MissingLayer, Result};
 use imgdelta_image::store::source::{RangeReader, ReadAt};
 use std::{
@@ -14,40 +14,47 @@ use std::{
     sync::Arc,
 };
 
-/// Recipes that were fetched and had their digests.
-pub(super) type Recipes = HashMap<BlobDigest, Arc<dyn ReadAt>>;
+/// A recipe in a scratch file.
+pub(super) type RecipeFile = Arc<dyn ReadAt>;
 
-/// Puts the delta together that does what the plan says, for the layers that are `wanted`. Blobs of
-/// all others are left to the base.
+/// Recipes that were downloaded and have their digests.
+pub(super) type RecipeFiles = HashMap<BlobDigest, RecipeFile>;
+
+/// Makes the delta of a plan for the layers for which `is_wanted` returns true. The blobs of all
+/// others are taken from the base.
 pub(super) fn delta(
     plan: &PullPlan,
-    recipes: &Recipes,
-    wanted: &dyn Fn(usize) -> bool,
+    recipes: &RecipeFiles,
+    is_wanted: &dyn Fn(usize) -> bool,
 ) -> Result<Delta> {
     let image = &plan.source.image;
     let mut order: Vec<BlobDigest> = Vec::new();
     let mut layers = Vec::new();
     for (ordinal, layer) in plan.layers.iter().enumerate() {
-        let told = layer.way.delta().filter(|_| wanted(ordinal));
-        let told = told.map(|delta| &plan.deltas[delta].front.outline.layers[ordinal]);
-        let Some(told) = told else {
-            // A blob that is copied is copied whatever its stream's length.
+        let delta = layer.source.delta().filter(|_| is_wanted(ordinal));
+        let outline = delta.map(|delta| &plan.deltas[delta].front.outline.layers[ordinal]);
+        let Some(outline) = outline else {
+            // The length of the stream does not matter for a blob that is copied.
             let stream_bytes = layer.blob.size_bytes;
-            layers.push(LayerOutline { stream_bytes, body: Body::Kept, envelope: Envelope::Base });
+            layers.push(LayerOutline {
+                stream_bytes,
+                body: LayerBody::Kept,
+                envelope: Envelope::Base,
+            });
             continue;
         };
-        let body = match plan.recipe(layer.way) {
+        let body = match plan.recipe(layer.source) {
             Some(recipe) => {
-                let at = order.iter().position(|known| *known == recipe.digest);
+                let at = order.iter().position(|digest| *digest == recipe.digest);
                 let at = at.unwrap_or_else(|| {
                     order.push(recipe.digest);
                     order.len() - 1
                 });
-                Body::Recipe(u32::try_from(at).expect("no more recipes than layers"))
+                LayerBody::Recipe(u32::try_from(at).expect("no more recipes than layers"))
             }
-            None => Body::Kept,
+            None => LayerBody::Kept,
         };
-        let (stream_bytes, envelope) = (told.stream_bytes, told.envelope.clone());
+        let (stream_bytes, envelope) = (outline.stream_bytes, outline.envelope.clone());
         layers.push(LayerOutline { stream_bytes, body, envelope });
     }
     let outline = Outline {
@@ -63,7 +70,7 @@ pub(super) fn delta(
     let mut writer = DeltaWriter::new(BufWriter::new(file), &outline)?;
     for recipe in &order {
         let file = recipes.get(recipe);
-        let file = file.expect("a layer whose recipe did not come has another way");
+        let file = file.expect("a layer whose recipe failed has another source");
         let bytes = file.size_bytes().map_err(Error::io(&image.name))?;
         let mut reader = RangeReader::new(Arc::clone(file), 0, bytes);
         writer.stored_recipe(bytes, &mut reader)?;
@@ -71,13 +78,14 @@ pub(super) fn delta(
     let (out, _) = writer.finish()?;
     let file: File =
         out.into_inner().map_err(|error| Error::io(&image.name)(error.into_error()))?;
-    let delta = Delta::open(Arc::new(file), format_args!("to {}", image.name), plan.limits())?;
+    let place = format_args!("to {}", image.name);
+    let delta = Delta::open(Arc::new(file), place, &plan.context.limits)?;
     check_sources(plan, &delta)?;
     Ok(delta)
 }
 
-/// A recipe whose sources are not what was said of it would have whole layers fetched to serve as
-/// its base.
+/// Checks that the bases have the sources of all recipes. A recipe with other sources than its
+/// annotation would have whole layers downloaded as its base.
 fn check_sources(plan: &PullPlan, delta: &Delta) -> Result<()> {
     let layers = plan.bases.iter().flat_map(|image| &image.layers);
     let streams: HashSet<_> = layers.map(|layer| layer.diff_id).collect();

@@ -1,8 +1,11 @@
-//! What a pull will do and did, in words and as a document.
+//! A plan and its result, as text and as JSON.
 //!
-//! docs/pull-json.md describes the document. Decides nothing.
+//! docs/pull-json.md describes the JSON document. Decides nothing.
 
-use super::{Chosen, PullPlan, Way};
+use super::{
+    layers::{PullDelta, PullLayer},
+    plan::PullPlan,
+};
 use imgdelta_core::{
     BlobDigest, Note,
     size::{Exact, Human},
@@ -10,46 +13,30 @@ use imgdelta_core::{
 use serde_json::{Value, json};
 use std::fmt;
 
-/// The name and version of the document; a reader refuses another.
+/// Name and version of the JSON document; a reader refuses others.
 pub const PULL_SCHEMA: &str = "imgdelta.pull/1";
 
-/// What a pull did.
+/// Result of a pull.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Pulled {
-    /// Where the image was written to.
+pub struct PullReport {
+    /// The destination.
     pub place: String,
-    /// The digest of its manifest.
+    /// Digest of the image's manifest.
     pub manifest: BlobDigest,
-    /// Bytes of bodies that were received, whatever for.
+    /// The layers, each with the source that it came from in the end.
+    pub layers: Vec<PullLayer>,
+    /// Bytes of all received bodies, retries included.
     pub received_bytes: u64,
-    /// What a plain pull would have fetched.
+    /// Bytes of a plain pull.
     pub plain_bytes: u64,
-    /// What was remarkable.
+    /// Remarks, such as a fallback with its reason.
     pub notes: Vec<Note>,
     document: Value,
     lines: Vec<String>,
 }
 
-impl Way {
-    /// Returns how listings name it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::There => "there",
-            Self::Base => "base",
-            Self::Remade { .. } => "remade",
-            Self::Recipe { .. } => "recipe",
-            Self::Registry => "registry",
-        }
-    }
-}
-
-impl Chosen {
-    /// Returns the digest of its manifest.
-    pub fn digest(&self) -> BlobDigest {
-        self.artifact.descriptor.digest
-    }
-
+impl PullDelta {
     fn json(&self) -> Value {
         json!({
             "artifact": self.digest().to_string(),
@@ -60,9 +47,20 @@ impl Chosen {
 }
 
 impl PullPlan {
-    /// Returns what will be fetched, for machines.
+    /// Returns the plan as the JSON document of docs/pull-json.md.
     pub fn json(&self) -> Value {
         self.document(None)
+    }
+
+    /// Returns the downloads in one line.
+    pub fn line(&self) -> String {
+        format!(
+            "{} to fetch, {} fetched to decide; a plain pull is {} ({})",
+            Human(self.fetch_bytes()),
+            Human(self.decided_bytes),
+            Human(self.plain_bytes),
+            self.counts()
+        )
     }
 
     fn document(&self, received_bytes: Option<u64>) -> Value {
@@ -72,18 +70,18 @@ impl PullPlan {
             "place": self.output.to_string(),
             "manifest": self.source.image.digest.to_string(),
             "platform": self.source.image.platform.to_string(),
-            "delta": self.deltas.first().map(Chosen::json),
+            "delta": self.deltas.first().map(PullDelta::json),
             "deltas": self.deltas.iter().enumerate().map(|(ordinal, delta)| {
-                let mut told = delta.json();
-                told["layers"] = self.layers_by(ordinal).into();
-                told
+                let mut document = delta.json();
+                document["layers"] = self.layers_of(ordinal).into();
+                document
             }).collect::<Vec<_>>(),
             "layers": self.layers.iter().map(|layer| json!({
                 "digest": layer.blob.digest.to_string(),
                 "bytes": layer.blob.size_bytes,
                 "diff_id": layer.diff_id.to_string(),
-                "way": layer.way.word(),
-                "delta": layer.way.delta().map(|delta| self.deltas[delta].digest().to_string()),
+                "way": layer.source.word(),
+                "delta": layer.source.delta().map(|delta| self.deltas[delta].digest().to_string()),
                 "fetch_bytes": layer.fetch_bytes,
             })).collect::<Vec<_>>(),
             "plain_bytes": self.plain_bytes,
@@ -94,33 +92,22 @@ impl PullPlan {
         })
     }
 
-    /// Counts the layers that come by one of the deltas.
-    fn layers_by(&self, delta: usize) -> usize {
-        self.layers.iter().filter(|layer| layer.way.delta() == Some(delta)).count()
+    /// Counts the layers that use a delta.
+    fn layers_of(&self, delta: usize) -> usize {
+        self.layers.iter().filter(|layer| layer.source.delta() == Some(delta)).count()
     }
 
     fn counts(&self) -> String {
-        let ways = ["there", "base", "remade", "recipe", "registry"];
-        let count = |word| self.layers.iter().filter(|layer| layer.way.word() == word).count();
-        let counts = ways.iter().map(|word| (count(*word), *word)).filter(|(count, _)| *count > 0);
+        let words = ["there", "base", "remade", "recipe", "registry"];
+        let count = |word| self.layers.iter().filter(|layer| layer.source.word() == word).count();
+        let counts = words.iter().map(|word| (count(*word), *word)).filter(|(count, _)| *count > 0);
         counts.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
     }
 
-    /// Returns the deltas that layers come by.
-    fn used(&self) -> impl Iterator<Item = BlobDigest> {
-        let used = self.deltas.iter().enumerate().filter(|(at, _)| self.layers_by(*at) > 0);
+    /// Returns the deltas that layers use.
+    fn used_deltas(&self) -> impl Iterator<Item = BlobDigest> {
+        let used = self.deltas.iter().enumerate().filter(|(at, _)| self.layers_of(*at) > 0);
         used.map(|(_, delta)| delta.digest())
-    }
-
-    /// Returns in one line what will be fetched.
-    pub fn line(&self) -> String {
-        format!(
-            "{} to fetch, {} fetched to decide; a plain pull is {} ({})",
-            Human(self.fetch_bytes()),
-            Human(self.decided_bytes),
-            Human(self.plain_bytes),
-            self.counts()
-        )
     }
 }
 
@@ -128,7 +115,7 @@ impl fmt::Display for PullPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let image = &self.source.image;
         writeln!(f, "image   {} for {}", image.digest, image.platform)?;
-        self.used().try_for_each(|delta| writeln!(f, "delta   {delta}"))?;
+        self.used_deltas().try_for_each(|delta| writeln!(f, "delta   {delta}"))?;
         writeln!(f, "layers  {} ({})", self.layers.len(), self.counts())?;
         writeln!(
             f,
@@ -141,14 +128,15 @@ impl fmt::Display for PullPlan {
     }
 }
 
-impl Pulled {
-    pub(super) fn new(plan: PullPlan, received_bytes: u64) -> Self {
+impl PullReport {
+    pub(super) fn new(plan: PullPlan) -> Self {
+        let received_bytes = plan.source.received_bytes();
         let image = &plan.source.image;
         let mut lines = vec![
             format!("image   {} for {}", image.digest, image.platform),
             format!("to      {}", plan.output),
         ];
-        lines.extend(plan.used().map(|delta| format!("delta   {delta}")));
+        lines.extend(plan.used_deltas().map(|delta| format!("delta   {delta}")));
         lines.push(format!("layers  {} ({})", plan.layers.len(), plan.counts()));
         Self {
             place: plan.output.to_string(),
@@ -157,17 +145,18 @@ impl Pulled {
             plain_bytes: plan.plain_bytes,
             document: plan.document(Some(received_bytes)),
             lines,
+            layers: plan.layers,
             notes: plan.notes,
         }
     }
 
-    /// Returns the result for machines.
+    /// Returns the report as the JSON document of docs/pull-json.md.
     pub fn json(&self) -> Value {
         self.document.clone()
     }
 }
 
-impl fmt::Display for Pulled {
+impl fmt::Display for PullReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))?;
         let (received, plain) = (Exact(self.received_bytes), Exact(self.plain_bytes));

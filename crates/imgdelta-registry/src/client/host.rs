@@ -1,0 +1,102 @@
+//! State of one registry: connections, address, challenge, tokens.
+//!
+//! Finds the scheme, and sends nothing else.
+
+use super::{cause::describe, options::ClientOptions};
+use crate::{
+    endpoint,
+    token::{Challenge, Token},
+};
+use imgdelta_core::{Error, Result};
+use reqwest::{StatusCode, Url, header::HeaderValue, redirect::Policy};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::sync::OnceCell;
+
+/// Connections, address, challenge and tokens of one registry.
+pub(super) struct HostState {
+    name: String,
+    pub http: reqwest::Client,
+    base: OnceCell<Url>,
+    pub challenge: Mutex<Option<Challenge>>,
+    /// By scopes.
+    pub tokens: Mutex<HashMap<String, Token>>,
+    /// Headers with user and password, by repository.
+    pub basics: Mutex<HashMap<String, Option<HeaderValue>>>,
+}
+
+impl HostState {
+    /// Prepares connections to a registry. Sends nothing.
+    pub fn new(name: &str, options: &ClientOptions) -> Result<Self> {
+        let plain_http = options.plain_http;
+        let redirects = Policy::custom(move |attempt| {
+            // A request over TLS must not be answered without TLS.
+            if !endpoint::is_private(attempt.url(), plain_http) {
+                return attempt.error("redirected to an address without TLS");
+            }
+            if attempt.previous().len() > MAX_REDIRECTS {
+                return attempt.error("too many redirects");
+            }
+            attempt.follow()
+        });
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(options.trust.config(name)?)
+            .redirect(redirects)
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("imgdelta/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| {
+                let place = format!("client for {name}");
+                Error::bad_input(place, describe(error))
+            })?;
+        Ok(Self {
+            name: name.to_owned(),
+            http,
+            base: OnceCell::new(),
+            challenge: Mutex::default(),
+            tokens: Mutex::default(),
+            basics: Mutex::default(),
+        })
+    }
+
+    /// Returns the address of the registry's `/v2/`.
+    pub async fn base(&self, plain_http: bool) -> Result<Url> {
+        let base = self.base.get_or_try_init(|| async {
+            let address = endpoint::address(&self.name);
+            let parse = |scheme| {
+                Url::parse(&format!("{scheme}://{address}/v2/")).map_err(|error| {
+                    let what = format!("{address:?} is not a valid address");
+                    Error::bad_input_because(&self.name, what, error)
+                })
+            };
+            let plain = parse("http")?;
+            let is_plain = plain_http
+                || (endpoint::is_loopback(address) && speaks_plain_http(&self.http, &plain).await);
+            if is_plain { Ok(plain) } else { parse("https") }
+        });
+        base.await.cloned()
+    }
+}
+
+/// Returns true if a server on this machine speaks plain HTTP. Sends no secret.
+async fn speaks_plain_http(http: &reqwest::Client, url: &Url) -> bool {
+    let response = http.get(url.clone()).send();
+    match tokio::time::timeout(CONNECT_TIMEOUT, response).await {
+        // A TLS server answers so, or not at all.
+        Ok(Ok(response)) => response.status() != StatusCode::BAD_REQUEST,
+        // Without a server, the first real request reports the connection's error.
+        Ok(Err(error)) => error.is_connect(),
+        Err(_) => false,
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const MAX_REDIRECTS: usize = 5;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);

@@ -1,0 +1,205 @@
+//! The deltas of a pull: found as referrers of the image, chosen by their manifests.
+//!
+//! Believes an artifact's annotations only as far as downloading its front, which is checked. Bounds
+//! the bytes of the search.
+
+use super::{
+    cost::CostModel,
+    layers::{
+        FailedPairs, LayerSource, PullDelta, PullLayer, choose_sources, fetch_bytes, recipes_bytes,
+        total_cost,
+    },
+    local::LocalContent,
+    source::PullSource,
+};
+use crate::{
+    artifact::{ARTIFACT_TYPE, Artifact, BASE_ANNOTATION, Front, MAX_FRONT_BYTES},
+    error::Result,
+    recipes,
+    referrers::Referrer,
+    repository::ManifestReference,
+};
+use imgdelta_core::{Error, Note};
+use std::{cmp::Reverse, collections::HashSet};
+
+/// The deltas of a pull, with the bytes of the search.
+#[derive(Debug, Default)]
+pub(super) struct DeltaSelection {
+    pub deltas: Vec<PullDelta>,
+    /// Bytes of all downloaded fronts, those of rejected deltas included.
+    pub fronts_bytes: u64,
+}
+
+/// Chooses the deltas that save more than they cost: the one that saves most, then the one that saves
+/// most in addition to it, and so on. `plain` are the layers of a pull without deltas.
+pub(super) fn choose_deltas(
+    source: &PullSource,
+    local: &LocalContent,
+    plain: &[PullLayer],
+    costs: CostModel,
+    notes: &mut Vec<Note>,
+) -> Result<DeltaSelection> {
+    let plain_bytes = fetch_bytes(plain);
+    let mut candidates = candidates(source, local, plain_bytes, notes)?;
+    let (mut selection, mut layers) = (DeltaSelection::default(), plain.to_vec());
+    for _ in 0..MAX_FRONTS {
+        let estimate =
+            Estimate { source, local, plain_bytes, selection: &selection, layers: &layers };
+        let estimates = candidates.iter().enumerate().filter_map(|(at, artifact)| {
+            Some((estimate.fetch_bytes(artifact)?, artifact.descriptor.digest, at))
+        });
+        let Some((_, _, best)) = estimates.min() else { break };
+        let artifact = candidates.swap_remove(best);
+        selection.fronts_bytes += artifact.front.size_bytes;
+        let front = match fetch_front(source, &artifact) {
+            Ok(front) => front,
+            Err(error) => {
+                notes.push(skipped(source, &error));
+                continue;
+            }
+        };
+        selection.deltas.push(PullDelta { artifact, front });
+        let choose = |costs| {
+            choose_sources(&source.image, local, &selection.deltas, &FailedPairs::new(), costs)
+        };
+        let with = choose(costs);
+        // The front is already here; only further downloads count. All bytes for deltas together
+        // stay below a plain pull, in case none of the deltas works.
+        let is_bounded = selection.fronts_bytes.saturating_add(recipes_bytes(&with)) < plain_bytes;
+        if is_bounded && total_cost(&with) < total_cost(&layers) {
+            layers = with;
+        } else {
+            let by_bytes = choose(CostModel::BYTES);
+            if is_bounded && fetch_bytes(&by_bytes) < fetch_bytes(&layers) {
+                let what = "a delta needs fewer bytes but does not take less time on this link";
+                notes.push(Note::new(source.repository.place(), what));
+            }
+            selection.deltas.pop();
+        }
+    }
+    Ok(selection)
+}
+
+/// Downloads the manifests of artifacts that refer to the image.
+fn candidates(
+    source: &PullSource,
+    local: &LocalContent,
+    plain_bytes: u64,
+    notes: &mut Vec<Note>,
+) -> Result<Vec<Artifact>> {
+    let (repository, subject) = (source.repository.clone(), source.image.digest);
+    let mut referrers =
+        source.network.wait(async move { repository.referrers(&subject, ARTIFACT_TYPE).await })?;
+    // Those for a local base first; there may be many.
+    referrers.sort_by_key(|referrer| Reverse(has_local_base(referrer, local)));
+    let mut candidates = Vec::new();
+    let mut rest_bytes = (plain_bytes / SEARCH_SHARE).max(MIN_SEARCH_BYTES);
+    for referrer in referrers.into_iter().take(MAX_CANDIDATES) {
+        let size = referrer.descriptor.size_bytes;
+        let Some(left) = rest_bytes.checked_sub(size) else { continue };
+        rest_bytes = left;
+        let reference = ManifestReference::Digest(referrer.descriptor.digest);
+        let repository = source.repository.clone();
+        let outcome = source
+            .network
+            .wait(async move { repository.manifest_within(&reference, size).await })
+            .map_err(Error::from)
+            .and_then(|manifest| Artifact::parse(&manifest, &source.repository.place()));
+        match outcome {
+            Ok(artifact) => candidates.push(artifact),
+            Err(error) => notes.push(skipped(source, &error)),
+        }
+    }
+    Ok(candidates)
+}
+
+fn has_local_base(referrer: &Referrer, local: &LocalContent) -> bool {
+    let base = referrer.annotations.get(BASE_ANNOTATION).and_then(|base| base.parse().ok());
+    base.is_some_and(|base| local.manifests.contains(&base))
+}
+
+fn skipped(source: &PullSource, error: &Error) -> Note {
+    Note::new(source.repository.place(), format!("{error}; this delta is skipped"))
+}
+
+/// The state of a selection, to estimate the gain of one more delta.
+struct Estimate<'a> {
+    source: &'a PullSource,
+    local: &'a LocalContent,
+    plain_bytes: u64,
+    selection: &'a DeltaSelection,
+    /// The layers with the deltas of the selection.
+    layers: &'a [PullLayer],
+}
+
+impl Estimate<'_> {
+    /// Returns the bytes of a pull with an artifact whose annotations are right, its front included.
+    /// Returns `None` if it saves nothing, or risks more than the bound.
+    fn fetch_bytes(&self, artifact: &Artifact) -> Option<u64> {
+        let front_bytes = artifact.front.size_bytes;
+        let promised_bytes = self.promised_bytes(artifact);
+        let total = promised_bytes.checked_add(front_bytes)?;
+        // Fronts plus recipes, promised or chosen, must stay below a plain pull.
+        let recipes_bytes = promised_bytes.max(recipes_bytes(self.layers));
+        let risk =
+            recipes_bytes.checked_add(front_bytes)?.checked_add(self.selection.fronts_bytes)?;
+        let is_wanted = front_bytes <= MAX_FRONT_BYTES
+            && total < fetch_bytes(self.layers)
+            && risk < self.plain_bytes;
+        is_wanted.then_some(total)
+    }
+
+    /// Returns the bytes of all layers with an artifact in addition, by its manifest: the best case.
+    fn promised_bytes(&self, artifact: &Artifact) -> u64 {
+        let (mut fetched, mut bytes) = (HashSet::new(), 0_u64);
+        for (layer, planned) in self.source.image.layers.iter().zip(self.layers) {
+            let current = match planned.source {
+                LayerSource::Destination
+                | LayerSource::BaseBlob
+                | LayerSource::BaseStream { .. } => continue,
+                LayerSource::Recipe { delta, recipe } => {
+                    &self.selection.deltas[delta].artifact.recipes[recipe].blob
+                }
+                LayerSource::Registry => &layer.descriptor,
+            };
+            // Either every front has the way from this stream to its blob, or none.
+            if self.selection.deltas.is_empty() && self.local.streams.contains(&layer.diff_id) {
+                continue;
+            }
+            let recipes = artifact.recipes.iter().filter(|recipe| {
+                recipe.target == Some(layer.diff_id)
+                    && recipe.sources.iter().all(|source| self.local.streams.contains(source))
+            });
+            let recipe = recipes.map(|recipe| &recipe.blob).min_by_key(|blob| blob.size_bytes);
+            let cheapest = recipe.filter(|recipe| recipe.size_bytes < current.size_bytes);
+            let cheapest = cheapest.unwrap_or(current);
+            if fetched.insert(cheapest.digest) {
+                bytes = bytes.saturating_add(cheapest.size_bytes);
+            }
+        }
+        bytes
+    }
+}
+
+/// Downloads a front, and compares it with the image and the artifact.
+fn fetch_front(source: &PullSource, artifact: &Artifact) -> imgdelta_core::Result<Front> {
+    let (repository, wanted) = (source.repository.clone(), artifact.clone());
+    let front = source.network.wait(async move { recipes::front(&repository, &wanted).await })?;
+    let place = recipes::place(&source.repository, artifact);
+    let (image, outline) = (&source.image, &front.outline);
+    if outline.manifest != image.manifest || outline.config != image.config_bytes {
+        return Err(Error::bad_input(place, "it makes another image than its subject"));
+    }
+    if outline.layers.len() != image.layers.len() {
+        return Err(Error::bad_input(place, "its number of layers differs from the image's"));
+    }
+    Ok(front)
+}
+
+/// Bytes of the search: a quarter of the plain pull, or the size of a few manifests.
+const SEARCH_SHARE: u64 = 4;
+const MIN_SEARCH_BYTES: u64 = 64 << 10;
+/// An image has deltas from its last versions, a few dozen at most.
+const MAX_CANDIDATES: usize = 32;
+/// The layers of an image come from a base or two, and manifests nearly always keep their promises.
+const MAX_FRONTS: usize = 3;
