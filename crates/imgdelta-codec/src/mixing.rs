@@ -143,7 +143,7 @@ struct BitModel {
     weights: Vec<[i32; INPUTS]>,
     /// The two weight sets in use, and the prediction of each.
     sets: [usize; 2],
-    said: [u32; 2],
+    predictions: [u32; 2],
     stretched: Vec<i16>,
     /// Last position of each sequence of four bytes.
     places: Vec<u32>,
@@ -171,7 +171,7 @@ impl BitModel {
             inputs: [0; INPUTS],
             weights: vec![[FIRST_WEIGHT; INPUTS]; MATCH_SETS + 256],
             sets: [0; 2],
-            said: [0; 2],
+            predictions: [0; 2],
             stretched: stretched(),
             places: vec![0; places],
             matched: 0,
@@ -211,12 +211,12 @@ impl BitModel {
         let set = expected.map_or(0, |bit| 1 + 2 * (self.match_len.min(31) / 4) + bit as usize);
         self.sets = [set, MATCH_SETS + self.partial as usize];
         let mut sum = 0;
-        for (said, &set) in self.said.iter_mut().zip(&self.sets) {
+        for (predictions, &set) in self.predictions.iter_mut().zip(&self.sets) {
             let products = self.inputs.iter().zip(&self.weights[set]);
             let total: i64 =
                 products.map(|(&input, &weight)| i64::from(input) * i64::from(weight)).sum();
             let total = ((total >> 16) as i32).clamp(-2047, 2047);
-            *said = squash(total);
+            *predictions = squash(total);
             sum += total;
         }
         let total = sum >> 1;
@@ -255,8 +255,8 @@ impl BitModel {
                 self.match_len = 0;
             }
         }
-        for (said, &set) in self.said.iter().zip(&self.sets) {
-            let error = (bit << 16) as i32 - *said as i32;
+        for (predictions, &set) in self.predictions.iter().zip(&self.sets) {
+            let error = (bit << 16) as i32 - *predictions as i32;
             for (weight, &input) in self.weights[set].iter_mut().zip(&self.inputs) {
                 let more = (input * (error >> 2) + (1 << 12)) >> 13;
                 *weight = (*weight + more).clamp(-MOST_WEIGHT, MOST_WEIGHT);
@@ -491,7 +491,7 @@ mod tests {
             }
             model.odds();
             // The prediction is as wrong as can be, and every input was right.
-            model.said = if bit == 1 { [0; 2] } else { [65_535; 2] };
+            model.predictions = if bit == 1 { [0; 2] } else { [65_535; 2] };
             model.inputs = [2047; INPUTS];
             let sets = model.sets;
             model.learn(bit);

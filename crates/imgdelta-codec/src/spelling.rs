@@ -81,18 +81,18 @@ fn x86_64(file: &mut [u8], start: usize, end: usize, address: i64, span: u32, sp
             }
         };
         let Some(field) = file[at..].first_chunk_mut::<4>() else { return };
-        let told = i64::from(i32::from_le_bytes(*field));
+        let number = i64::from(i32::from_le_bytes(*field));
         let after = address + (at - start) as i64 + 4 + immediate;
         let spelled = match spell {
             #[cfg(feature = "encode")]
-            Spelling::Address if -after <= told && told < span - after => told + after,
+            Spelling::Address if -after <= number && number < span - after => number + after,
             #[cfg(feature = "encode")]
-            Spelling::Address if span - after <= told && told < span => told - span,
-            Spelling::Distance if 0 <= told && told < span => told - after,
-            Spelling::Distance if -after <= told && told < 0 => told + span,
-            _ => told,
+            Spelling::Address if span - after <= number && number < span => number - span,
+            Spelling::Distance if 0 <= number && number < span => number - after,
+            Spelling::Distance if -after <= number && number < 0 => number + span,
+            _ => number,
         };
-        if spelled == told {
+        if spelled == number {
             at += 1;
         } else {
             *field = (spelled as i32).to_le_bytes();
