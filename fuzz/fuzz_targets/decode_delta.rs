@@ -1,10 +1,8 @@
 //! Any bytes are a delta whose parts can be read, or an error.
 #![no_main]
 
-use imgdelta::{
-    Limits,
-    delta::{Delta, LayerBody},
-};
+use imgdelta_apply::delta::{Delta, LayerBody};
+use imgdelta_core::Limits;
 use libfuzzer_sys::fuzz_target;
 use std::{io::Read, sync::Arc};
 

@@ -1,7 +1,8 @@
 //! Any bytes are header columns that can be read against any base, or an error.
 #![no_main]
 
-use imgdelta::{Error, Limits, headers::HeaderReader};
+use imgdelta_core::{Error, Limits};
+use imgdelta_layer::headers::HeaderReader;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

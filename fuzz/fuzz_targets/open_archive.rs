@@ -2,10 +2,9 @@
 
 #![no_main]
 
-use imgdelta::{
-    Limits,
+use imgdelta_core::{Limits, progress::Silent};
+use imgdelta_image::{
     image::{Image, OpenOptions},
-    progress::Silent,
     store::{Store, docker_archive::DockerArchive, layout::OciLayout},
 };
 use libfuzzer_sys::fuzz_target;

@@ -5,12 +5,11 @@
 
 #![no_main]
 
-use imgdelta::{
-    Algorithm, BlobDigest, Error, Result,
+use imgdelta_core::{Algorithm, BlobDigest, Error, Result, verify::Hasher};
+use imgdelta_image::{
     image::{Image, OpenOptions},
-    reference::Name,
+    reference::ImageName,
     store::{Descriptor, Store},
-    verify::Hasher,
 };
 use libfuzzer_sys::fuzz_target;
 use std::{
@@ -31,7 +30,7 @@ impl Store for Documents {
         Ok(Vec::new())
     }
 
-    fn find(&self, _: Option<&Name>) -> Result<Vec<Descriptor>> {
+    fn find(&self, _: Option<&ImageName>) -> Result<Vec<Descriptor>> {
         let (digest, bytes) = &self.0[0];
         Ok(vec![Descriptor::new(None, *digest, bytes.len() as u64)])
     }

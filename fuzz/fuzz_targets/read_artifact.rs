@@ -3,11 +3,9 @@
 //! The input is the manifest behind its length, then the front.
 #![no_main]
 
-use imgdelta::{
-    Limits,
-    delta::{Delta, LayerBody},
-    store::Descriptor,
-};
+use imgdelta_apply::delta::{Delta, LayerBody};
+use imgdelta_core::Limits;
+use imgdelta_image::store::Descriptor;
 use imgdelta_registry::{
     Manifest,
     artifact::{Artifact, Front, config_blob},

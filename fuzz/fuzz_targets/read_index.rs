@@ -1,19 +1,20 @@
 //! Any bytes are an index that can be used and written again, or an error.
 #![no_main]
 
-use imgdelta::{Limits, index::Index, rootfs::Rootfs};
+use imgdelta_core::Limits;
+use imgdelta_image::{index::LayerIndex, rootfs::Rootfs};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let limits = Limits::default();
     let try_read = |bytes: &[u8]| {
-        let Ok(index) = Index::from_bytes(bytes, &limits) else { return };
+        let Ok(index) = LayerIndex::from_bytes(bytes, &limits) else { return };
         let _ = Rootfs::merge(&[&index]);
         let total: u64 =
             index.segments().map(|segment| segment.range().end - segment.range().start).sum();
         assert_eq!(total, index.stream_bytes);
         let again = index.to_bytes().expect("memory is enough");
-        assert_eq!(Index::from_bytes(&again, &limits).expect("just written"), index);
+        assert_eq!(LayerIndex::from_bytes(&again, &limits).expect("just written"), index);
     };
     try_read(bytes);
     // The digest keeps mutations out of the columns: here the input is the columns, well wrapped.

@@ -1,10 +1,8 @@
 //! Any bytes as a package database of any kind: findings, never a panic, and they survive storing.
 #![no_main]
 
-use imgdelta::{
-    packages::{Finding, Inventory, interest, read, read_findings, write_findings},
-    path::LayerPath,
-};
+use imgdelta_core::path::LayerPath;
+use imgdelta_packages::{Finding, Inventory, interest, read, read_findings, write_findings};
 use libfuzzer_sys::fuzz_target;
 
 const DATABASES: [&str; 12] = [

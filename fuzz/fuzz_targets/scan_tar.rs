@@ -1,19 +1,19 @@
 //! Any bytes scan to an index whose ranges are those bytes, however they are cut.
 #![no_main]
 
-use imgdelta::{
-    DiffId, Limits,
-    index::{Index, IndexBuilder},
+use imgdelta_core::{DiffId, Limits};
+use imgdelta_image::{
+    index::{IndexBuilder, LayerIndex},
     rootfs::Rootfs,
 };
 use libfuzzer_sys::fuzz_target;
 
-fn index(stream: &[u8], chunk_bytes: usize) -> Option<Index> {
+fn index(stream: &[u8], chunk_bytes: usize) -> Option<LayerIndex> {
     let mut builder = IndexBuilder::new(&Limits::default(), None);
     for chunk in stream.chunks(chunk_bytes) {
         builder.feed(chunk).ok()?;
     }
-    let diff_id = DiffId::new(imgdelta::Algorithm::Sha256, &[0; 32])?;
+    let diff_id = DiffId::new(imgdelta_core::Algorithm::Sha256, &[0; 32])?;
     builder.finish(diff_id).ok()
 }
 
@@ -28,7 +28,7 @@ fuzz_target!(|stream: &[u8]| {
     assert_eq!(at, stream.len() as u64);
     assert_eq!(index(stream, 100).as_ref(), Some(&whole));
     let bytes = whole.to_bytes().expect("memory is enough");
-    assert_eq!(Index::from_bytes(&bytes, &Limits::default()).expect("just written"), whole);
+    assert_eq!(LayerIndex::from_bytes(&bytes, &Limits::default()).expect("just written"), whole);
     let tree = Rootfs::merge(&[&whole, &whole]);
     assert!(tree.nodes().is_sorted_by(|a, b| a.path < b.path));
 });
