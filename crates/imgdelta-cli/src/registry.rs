@@ -8,8 +8,8 @@ use crate::{
 };
 use imgdelta::{Reference, Result};
 use imgdelta_registry::{
+    PushOptions,
     pull::{LinkSpeed, PullOptions},
-    push::PushOptions,
 };
 use std::{process::ExitCode, sync::Arc};
 

@@ -156,8 +156,7 @@ impl Scanner {
             ManifestKind::Index(children) => ManifestContent::Index(children),
             ManifestKind::Other => ManifestContent::Other,
             ManifestKind::Image(config) => {
-                let config =
-                    repository.blob_bytes(&config, MAX_CONFIG_BYTES).await;
+                let config = repository.blob_bytes(&config, MAX_CONFIG_BYTES).await;
                 match config.map_err(Error::from) {
                     Ok(bytes) => image_content(&bytes).unwrap_or(ManifestContent::Other),
                     Err(error @ (Error::NotFound { .. } | Error::OverLimit { .. })) => {

@@ -1,7 +1,8 @@
-//! What an upgrade costs in bytes, and why: per layer, package and file, from a draft.
+//! The cost of an upgrade in bytes, by layer, package and file, with reasons.
+//! Never estimates: all numbers are those of an encoded draft.
 //!
-//! The draft's own numbers, so that what is told is what is sent. A file's share of a group is in
-//! proportion to what it put into the group's streams; shares add up to the group.
+//! A file's share of a group is in proportion to its part of the group's streams. The shares add up
+//! to the size of the group.
 
 mod json;
 mod text;
@@ -12,7 +13,7 @@ use crate::{
     draft::Draft,
     options::Preset,
     plan::LayerPlan,
-    sources::{Content, Found},
+    sources::{PayloadSource, SourceReason},
 };
 use imgdelta_apply::delta::{Envelope, LayerBody, LayerCost, Provenance, RestCost};
 use imgdelta_core::{BlobDigest, Result, path::LayerPath};
@@ -27,102 +28,102 @@ use std::{
 /// The cost of an upgrade.
 #[derive(Clone, Debug)]
 pub struct Cost {
-    /// How the target is called.
+    /// Name of the target.
     pub target: String,
-    /// How much time was spent on it.
+    /// Preset that the delta was made with.
     pub preset: Preset,
-    /// The delta's length, all told.
+    /// Length of the delta file.
     pub delta_bytes: u64,
-    /// What a plain pull brings to who has the base: the blobs it lacks.
+    /// Bytes of a plain pull with the base: the blobs that the base lacks.
     pub pull_bytes: u64,
-    /// All blobs of the target.
+    /// Bytes of a pull from scratch: all blobs of the target.
     pub full_bytes: u64,
-    /// The target's layers in order.
+    /// The target's layers, in order.
     pub layers: Vec<LayerLine>,
-    /// Packages that cost something, the dearest first.
+    /// Packages with a cost, the most expensive first.
     pub packages: Vec<PackageLine>,
-    /// Files that cost something, the dearest first.
+    /// Files with a cost, the most expensive first.
     pub files: Vec<FileLine>,
 }
 
-/// What one layer costs, and why.
+/// Cost of one layer, with the reason.
 #[derive(Clone, Debug)]
 pub struct LayerLine {
-    /// Its blob.
+    /// Digest of its blob.
     pub blob: BlobDigest,
-    /// The blob's size.
+    /// Size of its blob.
     pub blob_bytes: u64,
-    /// How it comes about.
-    pub way: LayerWay,
-    /// What it adds to the delta.
+    /// Method by which it is made.
+    pub method: LayerMethod,
+    /// Bytes that it adds to the delta.
     pub bytes: u64,
-    /// Of these, headers and the recipe's tables.
+    /// Part of `bytes` for tar headers and the recipe's tables.
     pub header_bytes: u64,
-    /// Of these, what its compression needs to be made again.
+    /// Part of `bytes` for reproducing the compression.
     pub envelope_bytes: u64,
-    /// Files and their shares, by how they come about.
-    pub files: BTreeMap<Provenance, Sum>,
+    /// Sums over its files, by their source.
+    pub files: BTreeMap<Provenance, FileSum>,
 }
 
-/// How a layer comes about.
+/// Method by which a layer is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LayerWay {
+pub enum LayerMethod {
     /// The base has its blob.
     Kept,
-    /// The base has its stream; it is compressed anew.
+    /// The base has its stream, which is compressed again.
     Recompressed,
-    /// It is rebuilt.
+    /// It is rebuilt from base layers.
     Rebuilt,
-    /// It is rebuilt, by a recipe that was made for other images.
+    /// It is rebuilt by a recipe from an earlier delta.
     Reused,
-    /// It is another layer of the target once more.
-    Again,
-    /// The blob travels whole: its compression cannot be remade.
+    /// It equals an earlier layer of the target.
+    Repeated,
+    /// The delta has the blob, since its compression cannot be reproduced.
     CarriedForCompression,
-    /// The blob travels whole: it is smaller than what would rebuild it.
+    /// The delta has the blob, since rebuilding it would cost more.
     CarriedForSize,
 }
 
-impl LayerWay {
-    /// Returns the way in a few words.
+impl LayerMethod {
+    /// Returns a short description.
     pub const fn words(self) -> &'static str {
         match self {
-            Self::Kept => "kept: the old image has it",
-            Self::Recompressed => "kept: the old image has its content, compressed otherwise",
+            Self::Kept => "in the old image",
+            Self::Recompressed => "in the old image, with another compression",
             Self::Rebuilt => "rebuilt",
-            Self::Reused => "rebuilt as for other images",
-            Self::Again => "the same as a layer before",
-            Self::CarriedForCompression => "carried whole: its compression cannot be made again",
-            Self::CarriedForSize => "carried whole: rebuilding it would cost more",
+            Self::Reused => "rebuilt by an earlier delta's recipe",
+            Self::Repeated => "equal to an earlier layer",
+            Self::CarriedForCompression => "sent whole: its compression cannot be reproduced",
+            Self::CarriedForSize => "sent whole: a rebuild would cost more",
         }
     }
 
-    /// Returns the way as one word, for machines.
+    /// Returns the word of the JSON document.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Kept => "kept",
             Self::Recompressed => "recompressed",
             Self::Rebuilt => "rebuilt",
             Self::Reused => "reused",
-            Self::Again => "again",
+            Self::Repeated => "again",
             Self::CarriedForCompression => "carried-compression",
             Self::CarriedForSize => "carried-size",
         }
     }
 }
 
-/// Some files together.
+/// Sum over several files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sum {
-    /// How many.
+pub struct FileSum {
+    /// Number of files.
     pub count: u64,
-    /// Their bytes.
+    /// Size of the files.
     pub target_bytes: u64,
-    /// What they add to the delta.
+    /// Bytes that they add to the delta.
     pub bytes: u64,
 }
 
-impl Sum {
+impl FileSum {
     fn add(&mut self, target_bytes: u64, bytes: u64) {
         self.count += 1;
         self.target_bytes += target_bytes;
@@ -130,7 +131,7 @@ impl Sum {
     }
 }
 
-/// What one package costs.
+/// Cost of one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageLine {
     /// `dpkg`, `apk`, `rpm`, `python`, `node`.
@@ -139,29 +140,29 @@ pub struct PackageLine {
     pub name: String,
     /// Its version in the target.
     pub version: String,
-    /// Its files that cost something.
-    pub sum: Sum,
+    /// Sum over its files with a cost.
+    pub sum: FileSum,
 }
 
-/// What one file costs, and why.
+/// Cost of one file, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileLine {
-    /// Its layer, from 0.
+    /// Ordinal of its layer, from 0.
     pub layer: usize,
     /// Its path.
     pub path: LayerPath,
-    /// How it comes about.
+    /// Source of the file.
     pub how: Provenance,
-    /// How its sources were found, where it is rebuilt.
-    pub found: Option<Found>,
+    /// For a rebuilt file, the reason for the choice of its sources.
+    pub reason: Option<SourceReason>,
     /// Its size.
     pub target_bytes: u64,
-    /// What it adds to the delta.
+    /// Bytes that it adds to the delta.
     pub bytes: u64,
 }
 
 impl Cost {
-    /// Reads a draft's costs.
+    /// Computes the cost of a draft.
     pub fn of(draft: &Draft) -> Result<Self> {
         let image = &draft.plan.target.image;
         let costs = draft.costs();
@@ -177,7 +178,7 @@ impl Cost {
                 .map(|(ordinal, layer)| LayerLine {
                     blob: layer.descriptor.digest,
                     blob_bytes: layer.descriptor.size_bytes,
-                    way: way(draft, ordinal),
+                    method: method(draft, ordinal),
                     bytes: draft.layers[ordinal].bytes,
                     header_bytes: costs[ordinal].headers,
                     envelope_bytes: draft.layers[ordinal].envelope.recipe().map_or(0, <[u8]>::len)
@@ -190,34 +191,34 @@ impl Cost {
         })
     }
 
-    /// Returns the document for machines, described in docs/cost-json.md.
+    /// Returns the JSON document, which docs/cost-json.md describes.
     pub fn json(&self) -> serde_json::Value {
         json::document(self)
     }
 }
 
-/// All blobs of an image, each once.
+/// Returns the size of all blobs of an image, each counted once.
 fn full_bytes(image: &Image) -> u64 {
     let mut seen = HashSet::new();
     let blobs = image.layers.iter().map(|layer| &layer.descriptor);
     blobs.filter(|blob| seen.insert(blob.digest)).map(|blob| blob.size_bytes).sum()
 }
 
-fn way(draft: &Draft, ordinal: usize) -> LayerWay {
+fn method(draft: &Draft, ordinal: usize) -> LayerMethod {
     let layer = &draft.layers[ordinal];
     match (layer.body, &layer.envelope, &draft.plan.layers[ordinal]) {
-        (LayerBody::Kept, Envelope::Base, _) => LayerWay::Kept,
-        (LayerBody::Kept, ..) => LayerWay::Recompressed,
-        (LayerBody::Recipe(_), _, LayerPlan::Repeated(_)) => LayerWay::Again,
-        (LayerBody::Recipe(_), _, LayerPlan::Reused(_)) => LayerWay::Reused,
-        (LayerBody::Recipe(_), ..) => LayerWay::Rebuilt,
-        (LayerBody::Carried(_), ..) if draft.is_remade(ordinal) => LayerWay::CarriedForSize,
-        (LayerBody::Carried(_), ..) => LayerWay::CarriedForCompression,
+        (LayerBody::Kept, Envelope::Base, _) => LayerMethod::Kept,
+        (LayerBody::Kept, ..) => LayerMethod::Recompressed,
+        (LayerBody::Recipe(_), _, LayerPlan::Repeated(_)) => LayerMethod::Repeated,
+        (LayerBody::Recipe(_), _, LayerPlan::Reused(_)) => LayerMethod::Reused,
+        (LayerBody::Recipe(_), ..) => LayerMethod::Rebuilt,
+        (LayerBody::Carried(_), ..) if draft.is_remade(ordinal) => LayerMethod::CarriedForSize,
+        (LayerBody::Carried(_), ..) => LayerMethod::CarriedForCompression,
     }
 }
 
-fn sums(cost: &LayerCost) -> BTreeMap<Provenance, Sum> {
-    let mut sums: BTreeMap<Provenance, Sum> = BTreeMap::new();
+fn sums(cost: &LayerCost) -> BTreeMap<Provenance, FileSum> {
+    let mut sums: BTreeMap<Provenance, FileSum> = BTreeMap::new();
     for file in &cost.files {
         sums.entry(file.how).or_default().add(file.target_bytes, file.delta_bytes);
     }
@@ -234,12 +235,12 @@ fn files(draft: &Draft, costs: &[LayerCost]) -> Vec<FileLine> {
     let mut lines = Vec::new();
     for (layer, cost) in costs.iter().enumerate() {
         let LayerPlan::Rebuilt(choices) = &draft.plan.layers[layer] else {
-            // What a recipe that was made before says of itself.
+            // A reused recipe reports its own costs.
             lines.extend(cost.files.iter().map(|file| FileLine {
                 layer,
                 path: LayerPath::parse(&file.path),
                 how: file.how,
-                found: None,
+                reason: None,
                 target_bytes: file.target_bytes,
                 bytes: file.delta_bytes,
             }));
@@ -252,15 +253,15 @@ fn files(draft: &Draft, costs: &[LayerCost]) -> Vec<FileLine> {
             if file.delta_bytes == 0 {
                 continue;
             }
-            let found = match choice.content {
-                Content::Built(_, found) => Some(found),
+            let reason = match choice.content {
+                PayloadSource::Built(_, reason) => Some(reason),
                 _ => None,
             };
             lines.push(FileLine {
                 layer,
                 path: entry.path.clone(),
                 how: file.how,
-                found,
+                reason,
                 target_bytes: file.target_bytes,
                 bytes: file.delta_bytes,
             });
@@ -278,7 +279,7 @@ fn files(draft: &Draft, costs: &[LayerCost]) -> Vec<FileLine> {
 
 fn packages(draft: &Draft, files: &[FileLine]) -> Vec<PackageLine> {
     let inventory = Inventory::of(&draft.plan.target);
-    let mut sums: HashMap<usize, Sum> = HashMap::new();
+    let mut sums: HashMap<usize, FileSum> = HashMap::new();
     for file in files {
         if let Some(owner) = inventory.owner_of(&file.path) {
             sums.entry(owner).or_default().add(file.target_bytes, file.bytes);
@@ -299,14 +300,14 @@ fn packages(draft: &Draft, files: &[FileLine]) -> Vec<PackageLine> {
         .collect()
 }
 
-impl Found {
-    /// Returns how the sources were found, in a few words.
+impl SourceReason {
+    /// Returns a short description.
     pub const fn words(self) -> &'static str {
         match self {
             Self::Path => "from its old version",
-            Self::Name => "from a file of like name",
-            Self::Alike => "from a file of like content",
-            Self::Nowhere => "new",
+            Self::Name => "from a file with a similar name",
+            Self::Content => "from a file with similar content",
+            Self::None => "new",
         }
     }
 }

@@ -1,12 +1,13 @@
-//! A delta that is encoded and not proved: recipes in memory, their groups in a scratch file, costs.
+//! A delta that is encoded and not proved yet.
+//! Never makes a delta that is larger than a plain pull.
 //!
-//! Each layer is made in the cheapest exact way: kept, by recipe, or carried whole. A draft larger
-//! than a plain pull reports so and cannot be proved or saved.
+//! Each layer is made in the cheapest exact way: kept, rebuilt by a recipe, or carried whole. Recipes
+//! are in memory, their groups in a scratch file.
 
 use crate::{
     cost::Cost,
     plan::{LayerPlan, Plan, ReusableRecipe},
-    sources::{Content, Place},
+    sources::{EntryPlace, PayloadSource},
 };
 use imgdelta_apply::{
     delta::{
@@ -73,8 +74,7 @@ pub(crate) struct RecipeDraft {
     /// Its place in the target image, from 0.
     pub(crate) ordinal: u32,
     pub(crate) recipe: Recipe,
-    /// Which entry of the layer's index each payload of the recipe is, or lies in; none for bytes of
-    /// no entry.
+    /// For each payload of the recipe, the entry of the layer that it belongs to, if any.
     pub(crate) payload_entries: Vec<Option<u32>>,
     pub(crate) groups: Vec<GroupDraft>,
 }
@@ -86,25 +86,26 @@ impl RecipeDraft {
     }
 }
 
-/// A group's bytes in the scratch file, and whose they are.
+/// A group in the scratch file, with the costs of its members.
 #[derive(Debug)]
 pub(crate) struct GroupDraft {
     pub(crate) range: Range<u64>,
     pub(crate) costs: Vec<MemberCost>,
 }
 
-/// What a member costs, by its share of the group's streams.
+/// Cost of a member: its share of the packed group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MemberCost {
-    /// Which payload it is of.
+    /// Payload that it makes.
     pub(crate) payload: u32,
     /// Bytes of the packed group.
     pub(crate) bytes: u64,
 }
 
 impl Draft {
-    /// Chooses the cheapest exact way for each layer. `recipes` are those of the rebuilt layers in
-    /// their order; there is one envelope for each target layer.
+    /// Chooses the cheapest exact way for each layer.
+    ///
+    /// `recipes` are those of the rebuilt layers, in order; each target layer has an envelope.
     pub(crate) fn new(
         plan: Plan,
         recipes: Vec<RecipeDraft>,
@@ -221,7 +222,7 @@ impl Draft {
         self.write_to(out)
     }
 
-    /// Writes the delta whatever its length.
+    /// Writes the delta, even if a plain pull is not larger.
     pub(crate) fn write_to(&self, out: &mut dyn Write) -> Result<u64> {
         let image = &self.plan.target.image;
         let mut writer = DeltaWriter::new(out, &self.outline())?;
@@ -272,12 +273,12 @@ impl Draft {
         }
     }
 
-    /// Returns what each layer and file costs.
+    /// Returns the costs of each layer and file.
     pub fn costs(&self) -> Vec<LayerCost> {
         let layers = self.layers.iter().enumerate();
         layers
             .map(|(ordinal, layer)| match layer.body {
-                // Of layers that share a recipe the first pays.
+                // If layers share a recipe, the first has the whole cost.
                 LayerBody::Recipe(number) => match &self.recipes[number as usize] {
                     DraftRecipe::Fresh(recipe) if recipe.ordinal as usize == ordinal => {
                         self.recipe_cost(recipe)
@@ -298,7 +299,7 @@ impl Draft {
             unreachable!("only rebuilt layers have recipes");
         };
         let entries = &self.plan.target.layers[ordinal].entries;
-        // What lies in an archive counts for the archive.
+        // Content of an archive counts as the archive.
         let mut spent = vec![0; entries.len()];
         for cost in recipe.groups.iter().flat_map(|group| &group.costs) {
             if let Some(entry) = recipe.payload_entries[cost.payload as usize] {
@@ -309,13 +310,15 @@ impl Draft {
         let mut cost = LayerCost { headers, ..LayerCost::default() };
         for ((entry, choice), spent) in entries.iter().zip(choices).zip(spent) {
             let how = match &choice.content {
-                Content::Empty => continue,
-                Content::Same(place) if self.base_path(*place) == &entry.path => Provenance::KEPT,
-                Content::Same(_) => Provenance::MOVED,
-                Content::Repeat(_) => Provenance::REPEATED,
-                Content::Built(places, _) if places.is_empty() => Provenance::LITERAL,
-                Content::Built(..) => Provenance::PATCHED,
-                Content::Opened | Content::Packed(_) => Provenance::OPENED,
+                PayloadSource::Empty => continue,
+                PayloadSource::Same(place) if self.base_path(*place) == &entry.path => {
+                    Provenance::KEPT
+                }
+                PayloadSource::Same(_) => Provenance::MOVED,
+                PayloadSource::Repeat(_) => Provenance::REPEATED,
+                PayloadSource::Built(places, _) if places.is_empty() => Provenance::LITERAL,
+                PayloadSource::Built(..) => Provenance::PATCHED,
+                PayloadSource::Opened | PayloadSource::Packed(_) => Provenance::OPENED,
             };
             let target_bytes = entry.payload.end - entry.payload.start;
             let path = entry.path.as_bytes().to_vec();
@@ -324,12 +327,13 @@ impl Draft {
         cost
     }
 
-    fn base_path(&self, place: Place) -> &LayerPath {
+    fn base_path(&self, place: EntryPlace) -> &LayerPath {
         &self.plan.base_entry(place).path
     }
 
-    /// Returns the costs that a delta reports about itself: its largest files by name, the others as
-    /// sums. A full list would be a tenth of a small delta.
+    /// Returns the costs that the delta reports: the largest files by name, the others as sums.
+    ///
+    /// A full list would be a tenth of a small delta.
     fn reported_costs(&self) -> Vec<LayerCost> {
         let mut costs = self.costs();
         let total: u64 = self.layers.iter().map(|layer| layer.bytes).sum();
@@ -364,5 +368,5 @@ impl Draft {
 
 /// A file is named if it takes more than this fraction of the delta: a few hundred files at most.
 const NAMED_SHARE: u64 = 500;
-/// A path costs some twenty bytes.
+/// Least cost of a file that is named; the name itself takes some twenty bytes.
 const NAMED_BYTES: u64 = 200;

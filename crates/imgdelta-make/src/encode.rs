@@ -1,7 +1,8 @@
-//! A plan carried out: header columns, origins and groups of each layer that is rebuilt.
+//! The encoding of a plan: header columns, origins and groups of each rebuilt layer.
+//! Never chooses a source.
 //!
 //! Layers, and groups within them, are encoded in parallel under a memory budget. Their order and
-//! bytes depend on the images alone. Finished groups go to a scratch file. Never decides.
+//! bytes depend on the images alone. Finished groups go to a scratch file.
 
 mod blob;
 mod envelopes;
@@ -14,9 +15,9 @@ use crate::{
     draft::{Draft, GroupDraft, MemberCost, RecipeDraft},
     options::Preset,
     plan::{LayerPlan, Plan},
-    sources::{Choice, Content},
+    sources::{Choice, PayloadSource},
 };
-use frames::Frames;
+use frames::EncodedFrames;
 use imgdelta_apply::{delta::Envelope, rebuild::LayerForm};
 use imgdelta_codec::{Effort, GroupEncoder};
 use imgdelta_core::{
@@ -33,8 +34,8 @@ use imgdelta_image::{
     index::LayerIndex,
     volume::{AddressSpace, SpillFile},
 };
-use layout::{Layout, Stretch, stretches};
-use pieces::{Cutter, Piece, Target};
+use layout::{PayloadSpan, RecipeLayout, spans};
+use pieces::{Piece, PieceCutter, TargetBytes};
 use std::{cmp::Reverse, collections::HashSet, ops::Range};
 
 /// A layer that is being encoded: everything except the workers' results.
@@ -43,14 +44,14 @@ struct LayerEncoder<'a> {
     ordinal: u32,
     index: &'a LayerIndex,
     choices: &'a [Choice],
-    layout: Layout,
+    layout: RecipeLayout,
     space: AddressSpace,
-    target: Target<'a>,
-    stretches: Vec<Stretch>,
+    target: TargetBytes<'a>,
+    spans: Vec<PayloadSpan>,
     parts: Vec<Vec<Piece>>,
 }
 
-/// The work of one worker at a time, with the place of its result.
+/// A unit of work, with the place of its result.
 enum Task<'a> {
     /// Finds the envelope of a target layer.
     Envelope { ordinal: usize, layer: &'a image::Layer },
@@ -63,18 +64,17 @@ enum Task<'a> {
 /// The result of a [`Task`], with its place.
 enum TaskResult {
     Envelope(usize, Envelope),
-    Headers(usize, Frames),
+    Headers(usize, EncodedFrames),
     Part(usize, usize, MatchedPart),
 }
 
 /// Results for one encoded layer, filled in any order.
 struct LayerResults {
-    frames: Option<Frames>,
+    frames: Option<EncodedFrames>,
     parts: Vec<Option<MatchedPart>>,
 }
 
-/// Pieces that are matched and not yet packed: in the scratch file, with each piece's share of the
-/// streams.
+/// Matched pieces before packing: their range in the scratch file, and the stream bytes of each.
 struct MatchedPart {
     range: Range<u64>,
     stream_bytes: Vec<u64>,
@@ -86,11 +86,12 @@ impl MatchedPart {
     }
 }
 
-/// Memory for the workers together, unless the caller sets another amount. The indexes of both
-/// images come on top.
+/// Memory for all workers together, unless the caller sets another amount.
+///
+/// The indexes of both images are extra.
 const MEMORY_BYTES: u64 = 400 << 20;
 
-/// Carries out a plan.
+/// Encodes a plan.
 pub(crate) fn encode(plan: Plan) -> Result<Draft> {
     let Context { workers, scratch, .. } = &plan.context;
     let memory_bytes = plan.context.memory_bytes.unwrap_or(MEMORY_BYTES);
@@ -128,7 +129,7 @@ pub(crate) fn encode(plan: Plan) -> Result<Draft> {
     Ok(Draft::new(plan, recipes, envelopes, spill))
 }
 
-/// Runs all tasks, the longest first, so that no worker is left with a long one at the end.
+/// Runs all tasks, the longest first, so that no worker has a long one left at the end.
 fn run(
     plan: &Plan,
     layers: &[LayerEncoder<'_>],
@@ -153,7 +154,7 @@ fn run(
         }
     }
     progress.begin(Stage::Matching, tasks.iter().map(|(bytes, _)| bytes).sum());
-    // A stable sort: among tasks of one length the order stays.
+    // The sort is stable: tasks of one length keep their order.
     tasks.sort_by_key(|(bytes, _)| Reverse(*bytes));
     let done = workers.map(tasks, |(bytes, task)| {
         progress.check()?;
@@ -170,8 +171,8 @@ fn run(
             Task::Envelope { ordinal, layer } => {
                 let _held = budget.take(envelopes::memory(layer));
                 let (image, volume) = (&plan.target.image, &*plan.volume);
-                let seeker = envelopes::Seeker { image, layer, volume, workers, progress };
-                TaskResult::Envelope(ordinal, seeker.find()?)
+                let search = envelopes::EnvelopeSearch { image, layer, volume, workers, progress };
+                TaskResult::Envelope(ordinal, search.find()?)
             }
         };
         progress.advance(bytes);
@@ -194,8 +195,9 @@ fn run(
     Ok(results)
 }
 
-/// Returns the envelopes that are known without a search: those of blobs that the base has, and
-/// those that came with a reused recipe. All others are [`Envelope::Unmade`].
+/// Returns the envelopes that are known without a search; all others are [`Envelope::Unmade`].
+///
+/// They belong to blobs that the base has, or to reused recipes.
 fn known_envelopes(plan: &Plan) -> Vec<Envelope> {
     let held: HashSet<_> =
         plan.base.image.layers.iter().map(|layer| layer.descriptor.digest).collect();
@@ -205,7 +207,7 @@ fn known_envelopes(plan: &Plan) -> Vec<Envelope> {
             _ if held.contains(blob) => Envelope::Base,
             LayerPlan::Reused(number) if plan.form == LayerForm::Exact => {
                 let envelope = plan.reusable[*number].envelopes.get(blob);
-                // The earlier delta's base says nothing about this one.
+                // This base may lack a blob that the earlier delta's base had.
                 let own = envelope.filter(|envelope| **envelope != Envelope::Base);
                 own.cloned().unwrap_or(Envelope::Unmade)
             }
@@ -215,7 +217,7 @@ fn known_envelopes(plan: &Plan) -> Vec<Envelope> {
     plan.target.image.layers.iter().zip(&plan.layers).map(of_layer).collect()
 }
 
-/// Joins parts to groups: until there is enough to pack well.
+/// Joins parts to groups that are large enough to pack well.
 fn join(parts: impl Iterator<Item = MatchedPart>, preset: Preset) -> Vec<Vec<MatchedPart>> {
     let mut groups: Vec<Vec<MatchedPart>> = Vec::new();
     let mut filled = 0;
@@ -230,13 +232,13 @@ fn join(parts: impl Iterator<Item = MatchedPart>, preset: Preset) -> Vec<Vec<Mat
     groups
 }
 
-/// A packed group: its bytes, and what each of its pieces has of them.
+/// A packed group: its range in the scratch file, and the share of each piece.
 struct PackedGroup {
     range: Range<u64>,
     shares: Vec<u64>,
 }
 
-/// Packs groups side by side; each keeps the number it came with.
+/// Packs groups in parallel; each keeps the number of its layer.
 fn pack(
     plan: &Plan,
     groups: Vec<(usize, Vec<MatchedPart>)>,
@@ -272,15 +274,16 @@ impl<'a> LayerEncoder<'a> {
     ) -> Result<Self> {
         let index = &*plan.target.layers[ordinal as usize];
         let inner = &plan.inner[ordinal as usize];
-        let layout = Layout::of(plan, choices.iter().chain(inner));
+        let layout = RecipeLayout::of(plan, choices.iter().chain(inner));
         let space = layout.space(plan)?;
         let stream = plan.volume.stream(&index.diff_id).ok_or_else(|| {
             Error::bad_input(format_args!("layer {}", index.diff_id), "its stream was not read")
         })?;
-        let target = Target { stream, parts: plan.inside.target[ordinal as usize].parts.as_ref() };
-        let mut stretches = stretches(index);
-        stretches.extend((0..).take(inner.len()).map(Stretch::Part));
-        let cutter = Cutter {
+        let target =
+            TargetBytes { stream, parts: plan.opened.target[ordinal as usize].parts.as_ref() };
+        let mut spans = spans(index);
+        spans.extend((0..).take(inner.len()).map(PayloadSpan::Part));
+        let cutter = PieceCutter {
             plan,
             ordinal,
             choices,
@@ -289,11 +292,11 @@ impl<'a> LayerEncoder<'a> {
             target: &target,
             memory_bytes,
         };
-        let parts = cutter.parts(&stretches)?;
-        Ok(Self { plan, ordinal, index, choices, layout, space, target, stretches, parts })
+        let parts = cutter.parts(&spans)?;
+        Ok(Self { plan, ordinal, index, choices, layout, space, target, spans, parts })
     }
 
-    /// Matches pieces: a loosely packed group, and what each put into its streams.
+    /// Matches pieces, and returns a loosely packed group with the stream bytes of each piece.
     fn encode(&self, pieces: &[Piece], progress: &dyn Progress) -> Result<(Vec<u8>, Vec<u64>)> {
         let mut encoder = GroupEncoder::new(effort(self.plan.preset));
         let (mut base, mut target) = (Vec::new(), Vec::new());
@@ -310,7 +313,7 @@ impl<'a> LayerEncoder<'a> {
             }
             target.clear();
             target.resize(usize_of(piece.target.end - piece.target.start), 0);
-            self.target.read_exact_at(piece.is_inside, piece.target.start, &mut target)?;
+            self.target.read_exact_at(piece.is_part, piece.target.start, &mut target)?;
             let before = encoder.stream_bytes();
             encoder.member(&base, &target);
             stream_bytes.push((encoder.stream_bytes() - before) as u64);
@@ -318,7 +321,7 @@ impl<'a> LayerEncoder<'a> {
         Ok((encoder.finish_loose(), stream_bytes))
     }
 
-    fn finish(self, frames: Frames, packed: Vec<PackedGroup>) -> RecipeDraft {
+    fn finish(self, frames: EncodedFrames, packed: Vec<PackedGroup>) -> RecipeDraft {
         let mut pieces = self.parts.iter().flatten();
         let mut groups = Vec::new();
         let mut drafts = Vec::new();
@@ -335,11 +338,11 @@ impl<'a> LayerEncoder<'a> {
         let target = StreamName { diff_id: self.index.diff_id, bytes: self.index.stream_bytes };
         let origins = self.origins(&frames);
         let nested = self.nested(&origins);
-        let roots = self.plan.inside.target[self.ordinal as usize].roots();
-        let payloads = self.stretches.iter().map(|stretch| match stretch {
-            Stretch::Entry(ordinal) => Some(*ordinal),
-            Stretch::Raw(_) => None,
-            Stretch::Part(part) => Some(roots[*part as usize]),
+        let roots = self.plan.opened.target[self.ordinal as usize].roots();
+        let payloads = self.spans.iter().map(|span| match span {
+            PayloadSpan::Entry(ordinal) => Some(*ordinal),
+            PayloadSpan::Raw(_) => None,
+            PayloadSpan::Part(part) => Some(roots[*part as usize]),
         });
         let (headers, sources) = (frames.columns, self.layout.sources);
         RecipeDraft {
@@ -350,9 +353,9 @@ impl<'a> LayerEncoder<'a> {
         }
     }
 
-    /// What is opened and closed.
+    /// Returns the archives that the recipe opens and closes.
     fn nested(&self, origins: &[PayloadOrigin]) -> NestedArchives {
-        let inside = &self.plan.inside.target[self.ordinal as usize];
+        let inside = &self.plan.opened.target[self.ordinal as usize];
         let Some(parts) = &inside.parts else {
             return NestedArchives {
                 opened: self.layout.opened.clone(),
@@ -365,21 +368,21 @@ impl<'a> LayerEncoder<'a> {
         });
         let entries = &parts.index.entries;
         let inner = entries.iter().zip(&origins[origins.len() - entries.len()..]);
-        let told = inner.filter(|(_, origin)| origin.has_stored_length());
+        let stored = inner.filter(|(_, origin)| origin.has_stored_length());
         NestedArchives {
             opened: self.layout.opened.clone(),
             closed: closed.collect(),
-            inner_bytes: told.map(|(entry, _)| entry.payload.end - entry.payload.start).collect(),
+            inner_bytes: stored.map(|(entry, _)| entry.payload.end - entry.payload.start).collect(),
             coders: inside.coders.clone(),
             compressions: inside.compressions.clone(),
         }
     }
 
-    /// A piece's member; where the headers do not lead to its base, told by address.
-    fn member(&self, piece: &Piece, frames: &Frames) -> GroupMember {
+    /// Returns the member of a piece; its base is an address if the headers do not give it.
+    fn member(&self, piece: &Piece, frames: &EncodedFrames) -> GroupMember {
         let mut member = piece.member.clone();
-        if let ([BaseSource::Own], Stretch::Entry(ordinal)) =
-            (&member.sources[..], &self.stretches[member.payload as usize])
+        if let ([BaseSource::Own], PayloadSpan::Entry(ordinal)) =
+            (&member.sources[..], &self.spans[member.payload as usize])
             && !frames.has_own[*ordinal as usize]
         {
             member.sources = pieces::slices(&piece.base);
@@ -387,51 +390,52 @@ impl<'a> LayerEncoder<'a> {
         member
     }
 
-    fn origins(&self, frames: &Frames) -> Vec<PayloadOrigin> {
+    fn origins(&self, frames: &EncodedFrames) -> Vec<PayloadOrigin> {
         let mut payload_of = vec![0_u32; self.index.entries.len()];
         let inner = &self.plan.inner[self.ordinal as usize];
-        let first_inner = u32::try_from(self.stretches.len() - inner.len());
+        let first_inner = u32::try_from(self.spans.len() - inner.len());
         let first_inner = first_inner.expect("payloads are limited");
-        let mut origins = Vec::with_capacity(self.stretches.len());
-        for (payload, stretch) in (0_u32..).zip(&self.stretches) {
-            let (choice, has_own) = match stretch {
-                Stretch::Raw(_) => {
+        let mut origins = Vec::with_capacity(self.spans.len());
+        for (payload, span) in (0_u32..).zip(&self.spans) {
+            let (choice, has_own) = match span {
+                PayloadSpan::Raw(_) => {
                     origins.push(PayloadOrigin::Rebuilt);
                     continue;
                 }
-                Stretch::Entry(ordinal) => {
+                PayloadSpan::Entry(ordinal) => {
                     payload_of[*ordinal as usize] = payload;
                     (&self.choices[*ordinal as usize], frames.has_own[*ordinal as usize])
                 }
-                Stretch::Part(part) => (&inner[*part as usize], false),
+                PayloadSpan::Part(part) => (&inner[*part as usize], false),
             };
             origins.push(match &choice.content {
-                Content::Same(place) if choice.header == Some(*place) && has_own => {
+                PayloadSource::Same(place) if choice.header == Some(*place) && has_own => {
                     PayloadOrigin::Own
                 }
-                Content::Same(place) if self.plan.is_inside(*place) => {
+                PayloadSource::Same(place) if self.plan.is_part(*place) => {
                     PayloadOrigin::Part(self.layout.number(self.plan, place.entry))
                 }
-                Content::Same(place) => {
+                PayloadSource::Same(place) => {
                     PayloadOrigin::Base(self.layout.payload(self.plan, *place).start)
                 }
-                Content::Repeat(before) => PayloadOrigin::Repeat(match stretch {
-                    Stretch::Part(_) => payload - (first_inner + before),
+                PayloadSource::Repeat(before) => PayloadOrigin::Repeat(match span {
+                    PayloadSpan::Part(_) => payload - (first_inner + before),
                     _ => payload - payload_of[*before as usize],
                 }),
-                Content::Built(..) => PayloadOrigin::Rebuilt,
-                Content::Opened => PayloadOrigin::Closed,
-                Content::Packed(part) => {
+                PayloadSource::Built(..) => PayloadOrigin::Rebuilt,
+                PayloadSource::Opened => PayloadOrigin::Closed,
+                PayloadSource::Packed(part) => {
                     PayloadOrigin::Packed(self.layout.number(self.plan, *part))
                 }
-                Content::Empty => unreachable!("an entry without payload is no stretch"),
+                PayloadSource::Empty => unreachable!("an entry without payload is not a span"),
             });
         }
         origins
     }
 }
 
-/// How much a group holds: for best as much as its coder takes (docs/format-group.md, coder 3).
+/// Returns the size of a group's streams. `Best` uses the most that coder 3 of docs/format-group.md
+/// takes.
 fn group_stream_bytes(preset: Preset) -> u64 {
     match preset {
         Preset::Fast | Preset::Default => 16 << 20,
@@ -447,7 +451,7 @@ fn effort(preset: Preset) -> Effort {
     }
 }
 
-/// What compressing a group's streams takes at the preset's level, beside the streams.
+/// Returns the memory for compressing a group's streams, in addition to the streams.
 fn packing_bytes(preset: Preset) -> u64 {
     match preset {
         Preset::Fast => 16 << 20,
@@ -456,7 +460,7 @@ fn packing_bytes(preset: Preset) -> u64 {
     }
 }
 
-/// Shares `total` out in proportion to `weights`; the shares add up to it.
+/// Divides `total` in proportion to `weights`; the shares add up to it.
 fn shares(total: u64, weights: &[u64]) -> Vec<u64> {
     let sum: u64 = weights.iter().sum();
     let (mut seen, mut given) = (0, 0);
@@ -471,7 +475,7 @@ fn shares(total: u64, weights: &[u64]) -> Vec<u64> {
     weights.iter().map(share).collect()
 }
 
-/// Lengths of what was admitted to memory.
+/// Converts a length that fits in memory.
 fn usize_of(bytes: u64) -> usize {
     usize::try_from(bytes).expect("windows and whole files in memory fit it")
 }

@@ -1,27 +1,28 @@
-//! Places in a string of bytes that its content alone chooses.
+//! Landmarks: places in a byte string that are chosen by the 64 bytes before them.
+//! Never stores the bytes.
 //!
-//! Wherever the same 64 bytes stand, they are a landmark or they are not: two versions of a file
-//! share most of theirs, however far the bytes have moved. Keeps nothing of what passes.
+//! Equal bytes give equal landmarks at any offset, so two versions of a file share most of them.
 
-/// Finds landmarks in bytes that come in pieces.
+/// Finds landmarks in a byte string that arrives in pieces.
 #[derive(Debug)]
-pub(crate) struct Finder {
+pub(crate) struct LandmarkFinder {
     sum: u64,
     shift: u32,
     offset: u64,
 }
 
-impl Finder {
-    /// One window in `2^rarity` is a landmark.
+impl LandmarkFinder {
+    /// Makes one place in `2^rarity` a landmark.
     pub(crate) fn new(rarity: u32) -> Self {
         Self { sum: 0, shift: 64 - rarity, offset: 0 }
     }
 
-    /// Tells `found` of each landmark that ends in `bytes`: its end, counted from the first byte of
-    /// all, and a number that stands for its content.
+    /// Calls `found` with each landmark that ends in `bytes`: its end and a hash of its content.
+    ///
+    /// Ends are counted from the first byte that was fed.
     pub(crate) fn feed(&mut self, bytes: &[u8], mut found: impl FnMut(u64, u64)) {
         for (at, &byte) in (1..).zip(bytes) {
-            // A byte has left the sum after 64 more; the top bits depend on all of them.
+            // A byte leaves the sum after 64 more; the top bits depend on all 64.
             self.sum = (self.sum << 1).wrapping_add(GEAR[usize::from(byte)]);
             if self.sum >> self.shift == 0 {
                 found(self.offset + at, self.sum.wrapping_mul(MIX));
@@ -31,7 +32,7 @@ impl Finder {
     }
 }
 
-/// Spreads what all landmarks have in common, their leading zeros.
+/// Spreads the leading zeros, which all landmarks have in common.
 const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// A fixed random number for each byte.

@@ -1,8 +1,7 @@
 //! Options for making a delta, each with the reason for its default.
-//!
-//! Decides nothing.
+//! Never checks a value.
 
-use crate::{inside::ArchiveOptions, plan::ReusableRecipe};
+use crate::{archives::ArchiveOptions, plan::ReusableRecipe};
 use imgdelta_apply::rebuild::LayerForm;
 
 /// Amount of time to spend on a smaller delta.

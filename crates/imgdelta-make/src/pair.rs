@@ -1,6 +1,5 @@
-//! The two images of a delta, read once, with the streams of all their layers.
-//!
-//! Never compares.
+//! The two images of a delta, with the streams of all their layers.
+//! Never compares them.
 
 use crate::{options::CreateOptions, plan::Plan};
 use imgdelta_core::{Context, Result};
@@ -11,7 +10,7 @@ use imgdelta_image::{
 };
 use std::sync::Arc;
 
-/// Two images and their streams, from which deltas in either direction are made. Cloning is cheap.
+/// Two images and their streams, for deltas in both directions. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct ImagePair {
     pub(crate) base: Arc<Survey>,
@@ -38,7 +37,7 @@ impl ImagePair {
         &self.target
     }
 
-    /// Returns the pair for the way back.
+    /// Returns the pair for the delta in the other direction.
     #[must_use]
     pub fn reversed(&self) -> Self {
         Self { base: Arc::clone(&self.target), target: Arc::clone(&self.base), ..self.clone() }

@@ -1,16 +1,16 @@
-//! The decision for each target layer, made before any byte is matched.
+//! The decision for each target layer.
+//! Never matches bytes, so sizes are unknown until encoding.
 //!
 //! A layer is kept, because the base has its stream; rebuilt, with a choice of sources for each
-//! entry; or made by a recipe from an earlier delta. A plan holds choices and reasons. Sizes are
-//! known only after encoding.
+//! entry; or made by a recipe from an earlier delta.
 
 use crate::{
+    archives::{self, ArchiveOwner, OpenedArchives},
     draft::Draft,
     encode,
-    inside::{self, Inside, Owner},
     options::{CreateOptions, Preset},
     pair::ImagePair,
-    sources::{self, Choice, Content, Payloads, Place, Reach, Sides},
+    sources::{self, Choice, ChoiceInput, EntryPlace, PayloadReader, PayloadSource, SketchLimit},
 };
 use imgdelta_apply::{
     delta::{Envelope, LayerCost, StoredRecipe},
@@ -44,9 +44,9 @@ pub struct Plan {
     pub(crate) context: Context,
     pub(crate) preset: Preset,
     pub(crate) form: LayerForm,
-    /// Content of archives on both sides.
-    pub(crate) inside: Inside,
-    /// A choice for each part inside the archives of each target layer.
+    /// Content of the archives of both images.
+    pub(crate) opened: OpenedArchives,
+    /// A choice for each part opened the archives of each target layer.
     pub(crate) inner: Vec<Vec<Choice>>,
 }
 
@@ -100,16 +100,17 @@ impl Plan {
                 }
             };
         }
-        let inside = inside::look([&base, &target], &rebuilt, &volume, options.archives, &context)?;
-        let files = Files::of(&base, &target, &inside, &volume, &rebuilt)?;
-        let sides = Sides {
+        let opened =
+            archives::open([&base, &target], &rebuilt, &volume, options.archives, &context)?;
+        let files = PlanInput::of(&base, &target, &opened, &volume, &rebuilt)?;
+        let input = ChoiceInput {
             base: &files.base.0,
             headed: u32::try_from(base.layers.len()).expect("layers are limited"),
             target: &files.target.0,
             settled: &files.settled,
         };
-        let reach = Reach { sketched_bytes: sketched_bytes(options.preset) };
-        let chosen = sources::choose(sides, &files.wanted, reach, &files, &context.workers)?;
+        let limit = SketchLimit { sketched_bytes: sketched_bytes(options.preset) };
+        let chosen = sources::choose(input, &files.wanted, limit, &files, &context.workers)?;
         let mut inner = vec![Vec::new(); layers.len()];
         for (&index, choices) in files.wanted.iter().zip(chosen) {
             match (index as usize).checked_sub(layers.len()) {
@@ -128,7 +129,7 @@ impl Plan {
             context,
             preset: options.preset,
             form: options.layers,
-            inside,
+            opened,
             inner,
         })
     }
@@ -144,16 +145,16 @@ impl Plan {
     }
 
     /// Returns the entry of the base at a place: of a layer, or a part of an archive.
-    pub(crate) fn base_entry(&self, place: Place) -> &imgdelta_image::index::Entry {
+    pub(crate) fn base_entry(&self, place: EntryPlace) -> &imgdelta_image::index::Entry {
         let index = match self.base.layers.get(place.layer as usize) {
             Some(index) => index,
-            None => &self.inside.base.as_ref().expect("parts were chosen").index,
+            None => &self.opened.base.as_ref().expect("parts were chosen").index,
         };
         &index.entries[place.entry as usize]
     }
 
     /// Returns true if a place is a part of one of the base's archives.
-    pub(crate) fn is_inside(&self, place: Place) -> bool {
+    pub(crate) fn is_part(&self, place: EntryPlace) -> bool {
         place.layer as usize >= self.base.layers.len()
     }
 }
@@ -180,22 +181,22 @@ fn sketched_bytes(preset: Preset) -> u64 {
     }
 }
 
-/// Indexes of both sides, and the bytes that they describe.
-struct Files {
+/// Indexes of both images, with the bytes that they describe.
+struct PlanInput {
     base: (Vec<Arc<LayerIndex>>, Vec<AddressSpace>),
     target: (Vec<Arc<LayerIndex>>, Vec<AddressSpace>),
-    /// For each index after those of the target's layers, the layer it belongs to.
+    /// For each index of parts, which follow the target's layers, the layer that contains them.
     inner: Vec<u32>,
     /// Target indexes that need choices.
     wanted: Vec<u32>,
-    settled: HashMap<Place, Content>,
+    settled: HashMap<EntryPlace, PayloadSource>,
 }
 
-impl Files {
+impl PlanInput {
     fn of(
         base: &Survey,
         target: &Survey,
-        inside: &Inside,
+        opened: &OpenedArchives,
         volume: &Volume,
         rebuilt: &[u32],
     ) -> Result<Self> {
@@ -206,11 +207,11 @@ impl Files {
             wanted: rebuilt.to_vec(),
             settled: HashMap::new(),
         };
-        if let Some(parts) = &inside.base {
+        if let Some(parts) = &opened.base {
             files.base.0.push(Arc::clone(&parts.index));
             files.base.1.push(parts.space.clone());
         }
-        for (layer, found) in (0_u32..).zip(&inside.target) {
+        for (layer, found) in (0_u32..).zip(&opened.target) {
             let Some(parts) = &found.parts else { continue };
             let number = u32::try_from(files.target.0.len()).expect("layers are limited");
             files.target.0.push(Arc::clone(&parts.index));
@@ -219,15 +220,15 @@ impl Files {
             files.wanted.push(number);
             for archive in &found.archives {
                 let place = match archive.owner {
-                    Owner::Entry(entry) => Place { layer, entry },
-                    Owner::Part(entry) => Place { layer: number, entry },
+                    ArchiveOwner::Entry(entry) => EntryPlace { layer, entry },
+                    ArchiveOwner::Part(entry) => EntryPlace { layer: number, entry },
                 };
-                files.settled.insert(place, Content::Opened);
+                files.settled.insert(place, PayloadSource::Opened);
             }
             for (entry, packed) in (0..).zip(&found.packed) {
                 if let Some(part) = packed {
-                    let place = Place { layer: number, entry };
-                    files.settled.insert(place, Content::Packed(*part));
+                    let place = EntryPlace { layer: number, entry };
+                    files.settled.insert(place, PayloadSource::Packed(*part));
                 }
             }
         }
@@ -235,7 +236,7 @@ impl Files {
     }
 }
 
-/// A space for each layer: its stream, or nothing where that is not there.
+/// Returns an address space for each layer, empty for a stream that was not read.
 fn spaces(survey: &Survey, volume: &Volume) -> Result<Vec<AddressSpace>> {
     let of_layer = |index: &Arc<LayerIndex>| {
         if volume.stream(&index.diff_id).is_none() {
@@ -249,7 +250,7 @@ fn spaces(survey: &Survey, volume: &Volume) -> Result<Vec<AddressSpace>> {
 
 fn read(
     (indexes, spaces): &(Vec<Arc<LayerIndex>>, Vec<AddressSpace>),
-    place: Place,
+    place: EntryPlace,
     sink: &mut dyn FnMut(&[u8]),
 ) -> Result<()> {
     let payload = &indexes[place.layer as usize].entries[place.entry as usize].payload;
@@ -265,12 +266,12 @@ fn read(
     Ok(())
 }
 
-impl Payloads for Files {
-    fn base(&self, place: Place, sink: &mut dyn FnMut(&[u8])) -> Result<()> {
+impl PayloadReader for PlanInput {
+    fn base(&self, place: EntryPlace, sink: &mut dyn FnMut(&[u8])) -> Result<()> {
         read(&self.base, place, sink)
     }
 
-    fn target(&self, place: Place, sink: &mut dyn FnMut(&[u8])) -> Result<()> {
+    fn target(&self, place: EntryPlace, sink: &mut dyn FnMut(&[u8])) -> Result<()> {
         read(&self.target, place, sink)
     }
 }

@@ -1,7 +1,8 @@
-//! A delta that was proved by applying it, and the file it becomes.
+//! A delta that was proved by applying it.
+//! Never shows an incomplete file.
 //!
-//! A [`ProvedDelta`] lies in a scratch file without a name. Nothing is visible before
-//! [`ProvedDelta::save`] renames a complete, synced file into place.
+//! A [`ProvedDelta`] is in a scratch file without a name. [`ProvedDelta::save`] renames a complete,
+//! synced file into place.
 
 use crate::draft::Draft;
 use imgdelta_apply::{delta::Delta, rebuild};
@@ -20,7 +21,7 @@ impl Draft {
     ///
     /// Fails without a result if a plain pull is not larger than the delta.
     pub fn prove(self) -> Result<ProvedDelta> {
-        let unsaved = Unsaved::write(&self)?;
+        let unsaved = UnsavedDelta::write(&self)?;
         let envelopes = self.reused_envelopes();
         rebuild::prove(&unsaved.delta, &self.plan.volume, &envelopes, &self.plan.context)?;
         Ok(ProvedDelta(unsaved))
@@ -29,18 +30,18 @@ impl Draft {
     /// Saves the delta without proving it. Skips the check that finds faults of this program, of the
     /// disk and of the memory; use [`Draft::prove`] unless the caller verifies the file itself.
     pub fn save_unproved(self, path: impl AsRef<Path>) -> Result<SavedDelta> {
-        Unsaved::write(&self)?.save(path.as_ref())
+        UnsavedDelta::write(&self)?.save(path.as_ref())
     }
 
     /// Writes the delta to `out` without proving it; see [`Draft::save_unproved`].
     pub fn write_unproved(self, out: &mut dyn Write) -> Result<u64> {
-        Unsaved::write(&self)?.copy_to(out, "output")
+        UnsavedDelta::write(&self)?.copy_to(out, "output")
     }
 }
 
 /// A delta that makes the target byte for byte from the base it was made for.
 #[derive(Debug)]
-pub struct ProvedDelta(Unsaved);
+pub struct ProvedDelta(UnsavedDelta);
 
 impl ProvedDelta {
     /// Returns the delta, to be inspected or pushed.
@@ -85,12 +86,12 @@ pub fn check_destination(path: &Path) -> Result<()> {
 
 /// A delta file without a name.
 #[derive(Debug)]
-struct Unsaved {
+struct UnsavedDelta {
     file: File,
     delta: Delta,
 }
 
-impl Unsaved {
+impl UnsavedDelta {
     fn write(draft: &Draft) -> Result<Self> {
         let Context { scratch, limits, .. } = &draft.plan.context;
         let file = write_to_scratch(draft, scratch)?;
@@ -151,7 +152,7 @@ fn temporary_beside(path: &Path) -> Result<tempfile::NamedTempFile> {
     builder.prefix(TEMPORARY_PREFIX).permissions(mode);
     let directory = directory_of(path);
     fs::metadata(directory).map_err(Error::io(directory.display()))?;
-    // Without the name of the temporary file, which nobody asked for.
+    // The error leaves out the name of the temporary file, which the user did not choose.
     let temporary = builder.tempfile_in(directory);
     temporary.map_err(|error| Error::io(place)(io::Error::from(error.kind())))
 }

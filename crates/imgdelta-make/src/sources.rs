@@ -1,8 +1,9 @@
-//! Which base payloads each target payload is rebuilt from.
+//! The choice of base payloads from which each target payload is rebuilt.
+//! Never reads a payload except for sketches, through the caller.
 //!
-//! The same content, wherever it lies; else the same path; else the same name but for digits and
-//! hashes; else the file most like it by content. A choice is never wrong, only dear: what the
-//! base cannot give becomes literal. Reads payloads only for sketches, through the caller.
+//! In this order: the same content anywhere; the same path; the same name except for digits and
+//! hashes; similar content. A poor choice costs bytes and is never wrong, since everything that the
+//! sources lack becomes literal.
 
 mod names;
 mod sketch;
@@ -15,143 +16,142 @@ use std::{
     sync::Arc,
 };
 
-/// An entry of an image: which layer, which entry of its index.
+/// An entry of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
-    /// The layer's ordinal.
+pub struct EntryPlace {
+    /// Ordinal of the layer.
     pub layer: u32,
-    /// The entry's ordinal.
+    /// Ordinal of the entry in the layer's index.
     pub entry: u32,
 }
 
-/// What a target entry takes from the base.
+/// The sources of a target entry in the base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// The base entry its header is written against.
-    pub header: Option<Place>,
-    /// Where its payload comes from.
-    pub content: Content,
+    /// The base entry that its header is written against.
+    pub header: Option<EntryPlace>,
+    /// The source of its payload.
+    pub content: PayloadSource,
 }
 
-/// Where a payload comes from.
+/// The source of a payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// There is none.
+pub enum PayloadSource {
+    /// The entry has no payload.
     Empty,
-    /// A base entry has the same.
-    Same(Place),
-    /// An earlier entry of the same layer has the same.
+    /// A base entry has the same payload.
+    Same(EntryPlace),
+    /// An earlier entry of the same layer has the same payload.
     Repeat(u32),
-    /// It is rebuilt from base payloads that resemble it.
-    Built(Vec<Place>, Found),
-    /// It is an archive that is closed again from what is inside.
+    /// The payload is rebuilt from similar base payloads.
+    Built(Vec<EntryPlace>, SourceReason),
+    /// The payload is an archive that is closed from its parts.
     Opened,
-    /// It is a member of an archive, stored as one of the base's is: that part of the base's.
+    /// The payload is a member of an archive, and this part of a base archive is stored equally.
     Packed(u32),
 }
 
-/// The entries that are chosen among, and for.
+/// Entries of both images.
 #[derive(Clone, Copy, Debug)]
-pub struct Sides<'a> {
-    /// The base's layers, and the parts of its archives behind them.
+pub struct ChoiceInput<'a> {
+    /// The base's layers, followed by the parts of its archives.
     pub base: &'a [Arc<LayerIndex>],
-    /// How many of the base's have headers: its layers.
+    /// Number of the base's layers, whose entries have headers.
     pub headed: u32,
-    /// The target's layers, and the parts of their archives.
+    /// The target's layers, followed by the parts of their archives.
     pub target: &'a [Arc<LayerIndex>],
-    /// Entries of the target that are settled, by their places.
-    pub settled: &'a HashMap<Place, Content>,
+    /// Entries of the target whose source is decided already.
+    pub settled: &'a HashMap<EntryPlace, PayloadSource>,
 }
 
-/// How the sources of a rebuilt payload were found.
+/// The reason for the choice of a payload's sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Found {
-    /// The base has its path.
+pub enum SourceReason {
+    /// The base has the same path.
     Path,
-    /// The base has its path but for digits and hashes.
+    /// The base has the same path except for digits and hashes.
     Name,
-    /// Its content is like theirs.
-    Alike,
-    /// The base has nothing like it.
-    Nowhere,
+    /// The sources have similar content.
+    Content,
+    /// The base has no similar file.
+    None,
 }
 
-/// How far to look.
+/// Limit for the search by content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reach {
-    /// How many base bytes may be read for sketches.
+pub struct SketchLimit {
+    /// Most base bytes that are read for sketches.
     pub sketched_bytes: u64,
 }
 
 /// Reads a payload of either image in pieces.
-pub trait Payloads: Sync {
-    /// Hands the payload of a base entry to `sink`.
-    fn base(&self, place: Place, sink: &mut dyn FnMut(&[u8])) -> Result<()>;
-    /// Hands the payload of a target entry to `sink`.
-    fn target(&self, place: Place, sink: &mut dyn FnMut(&[u8])) -> Result<()>;
+pub trait PayloadReader: Sync {
+    /// Passes the payload of a base entry to `sink`.
+    fn base(&self, place: EntryPlace, sink: &mut dyn FnMut(&[u8])) -> Result<()>;
+    /// Passes the payload of a target entry to `sink`.
+    fn target(&self, place: EntryPlace, sink: &mut dyn FnMut(&[u8])) -> Result<()>;
 }
 
-/// Chooses for the given indexes of the target; the rest is not looked at.
+/// Chooses sources for all entries of some indexes of the target.
 ///
 /// The result has a list for each of `layers`, with a choice for each entry.
 pub fn choose(
-    sides: Sides<'_>,
+    input: ChoiceInput<'_>,
     layers: &[u32],
-    reach: Reach,
-    payloads: &dyn Payloads,
+    limit: SketchLimit,
+    payloads: &dyn PayloadReader,
     workers: &Workers,
 ) -> Result<Vec<Vec<Choice>>> {
-    let known = Known::of(sides);
+    let base = BaseLookup::of(input);
     let mut choices = workers.map(layers.to_vec(), |layer| {
-        let index = &*sides.target[layer as usize];
-        Ok(by_name(&known, layer, index, known.partner(index)))
+        let index = &*input.target[layer as usize];
+        Ok(by_name(&base, layer, index, base.partner(index)))
     })?;
-    by_content(&known, layers, &mut choices, reach, payloads, workers)?;
+    by_content(&base, layers, &mut choices, limit, payloads, workers)?;
     Ok(choices)
 }
 
-/// The base's entries by what they are looked up by.
-struct Known<'a> {
-    sides: Sides<'a>,
-    paths: HashMap<&'a LayerPath, Vec<Place>>,
-    contents: HashMap<(PayloadDigest, u64), Vec<Place>>,
-    masked: HashMap<Vec<u8>, Vec<Place>>,
+/// Entries of the base by path, content and masked name.
+struct BaseLookup<'a> {
+    input: ChoiceInput<'a>,
+    paths: HashMap<&'a LayerPath, Vec<EntryPlace>>,
+    contents: HashMap<(PayloadDigest, u64), Vec<EntryPlace>>,
+    masked: HashMap<Vec<u8>, Vec<EntryPlace>>,
 }
 
-impl<'a> Known<'a> {
-    fn of(sides: Sides<'a>) -> Self {
-        let mut known =
-            Self { sides, paths: HashMap::new(), contents: HashMap::new(), masked: HashMap::new() };
-        for (layer, index) in (0..).zip(sides.base) {
+impl<'a> BaseLookup<'a> {
+    fn of(input: ChoiceInput<'a>) -> Self {
+        let mut base =
+            Self { input, paths: HashMap::new(), contents: HashMap::new(), masked: HashMap::new() };
+        for (layer, index) in (0..).zip(input.base) {
             for (ordinal, entry) in (0..).zip(&index.entries) {
-                let place = Place { layer, entry: ordinal };
-                known.paths.entry(&entry.path).or_default().push(place);
+                let place = EntryPlace { layer, entry: ordinal };
+                base.paths.entry(&entry.path).or_default().push(place);
                 if let Some(key) = content_key(entry) {
-                    known.contents.entry(key).or_default().push(place);
+                    base.contents.entry(key).or_default().push(place);
                 }
                 if is_source(entry) {
-                    known
-                        .masked
+                    base.masked
                         .entry(names::masked(entry.path.as_bytes()))
                         .or_default()
                         .push(place);
                 }
             }
         }
-        known
+        base
     }
 
-    fn entry(&self, place: Place) -> &'a Entry {
-        &self.sides.base[place.layer as usize].entries[place.entry as usize]
+    fn entry(&self, place: EntryPlace) -> &'a Entry {
+        &self.input.base[place.layer as usize].entries[place.entry as usize]
     }
 
-    fn is_headed(&self, place: Place) -> bool {
-        place.layer < self.sides.headed
+    fn is_headed(&self, place: EntryPlace) -> bool {
+        place.layer < self.input.headed
     }
 
-    /// The base layer that has most of a target layer's paths.
+    /// Returns the base layer that has most paths of a target layer.
     fn partner(&self, index: &LayerIndex) -> Option<u32> {
-        let mut shared = vec![0_u64; self.sides.base.len()];
+        let mut shared = vec![0_u64; self.input.base.len()];
         for entry in &index.entries {
             let mut last = None;
             for place in self.paths.get(&entry.path).into_iter().flatten() {
@@ -166,13 +166,17 @@ impl<'a> Known<'a> {
     }
 }
 
-/// The best of several places: in the partner layer, else the highest layer; the last of one layer.
-fn nearest(places: &[Place], partner: Option<u32>) -> Option<Place> {
+/// Returns the best of several places: in the partner layer, else in the highest layer.
+///
+/// The last place in a layer wins.
+fn nearest(places: &[EntryPlace], partner: Option<u32>) -> Option<EntryPlace> {
     places.iter().copied().max_by_key(|place| (Some(place.layer) == partner, *place))
 }
 
-/// What equal payloads have in common. Of sparse entries the digest covers the map as well, so
-/// equal digests do not make equal stored bytes.
+/// Returns a key that equal payloads share; `None` for empty and sparse ones.
+///
+/// The digest of a sparse entry covers the map as well, so that equal digests do not mean equal
+/// stored bytes.
 fn content_key(entry: &Entry) -> Option<(PayloadDigest, u64)> {
     let bytes = entry.payload.end - entry.payload.start;
     (bytes > 0 && !entry.is_sparse).then_some((entry.digest?, bytes))
@@ -182,26 +186,34 @@ fn is_source(entry: &Entry) -> bool {
     matches!(entry.kind, EntryKind::File) && !entry.payload.is_empty()
 }
 
-fn by_name(known: &Known<'_>, layer: u32, index: &LayerIndex, partner: Option<u32>) -> Vec<Choice> {
+fn by_name(
+    base: &BaseLookup<'_>,
+    layer: u32,
+    index: &LayerIndex,
+    partner: Option<u32>,
+) -> Vec<Choice> {
     let mut earlier: HashMap<(PayloadDigest, u64), u32> = HashMap::new();
     let mut choices = Vec::with_capacity(index.entries.len());
     for (ordinal, entry) in (0..).zip(&index.entries) {
-        let same_path = known.paths.get(&entry.path).and_then(|places| nearest(places, partner));
-        let settled = known.sides.settled.get(&Place { layer, entry: ordinal });
+        let same_path = base.paths.get(&entry.path).and_then(|places| nearest(places, partner));
+        let settled = base.input.settled.get(&EntryPlace { layer, entry: ordinal });
         let content = match settled {
             Some(content) => content.clone(),
-            None => content_of(known, entry, ordinal, same_path, partner, &mut earlier),
+            None => content_of(base, entry, ordinal, same_path, partner, &mut earlier),
         };
-        if let (Content::Opened, Some(key)) = (&content, content_key(entry)) {
+        if let (PayloadSource::Opened, Some(key)) = (&content, content_key(entry)) {
             earlier.insert(key, ordinal);
         }
-        let header = same_path.filter(|place| known.is_headed(*place)).or_else(|| {
+        let header = same_path.filter(|place| base.is_headed(*place)).or_else(|| {
             let found = match &content {
-                Content::Same(place) => Some(*place),
-                Content::Built(places, _) => places.first().copied(),
-                Content::Empty | Content::Repeat(_) | Content::Opened | Content::Packed(_) => None,
+                PayloadSource::Same(place) => Some(*place),
+                PayloadSource::Built(places, _) => places.first().copied(),
+                PayloadSource::Empty
+                | PayloadSource::Repeat(_)
+                | PayloadSource::Opened
+                | PayloadSource::Packed(_) => None,
             };
-            found.filter(|place| known.is_headed(*place))
+            found.filter(|place| base.is_headed(*place))
         });
         choices.push(Choice { header, content });
     }
@@ -209,63 +221,65 @@ fn by_name(known: &Known<'_>, layer: u32, index: &LayerIndex, partner: Option<u3
 }
 
 fn content_of(
-    known: &Known<'_>,
+    base: &BaseLookup<'_>,
     entry: &Entry,
     ordinal: u32,
-    same_path: Option<Place>,
+    same_path: Option<EntryPlace>,
     partner: Option<u32>,
     earlier: &mut HashMap<(PayloadDigest, u64), u32>,
-) -> Content {
+) -> PayloadSource {
     if entry.payload.is_empty() {
-        return Content::Empty;
+        return PayloadSource::Empty;
     }
     if let Some(key) = content_key(entry) {
-        let is_same = |place: &Place| content_key(known.entry(*place)) == Some(key);
+        let is_same = |place: &EntryPlace| content_key(base.entry(*place)) == Some(key);
         if let Some(place) = same_path.filter(is_same) {
-            return Content::Same(place);
+            return PayloadSource::Same(place);
         }
-        if let Some(place) = known.contents.get(&key).and_then(|places| nearest(places, partner)) {
-            return Content::Same(place);
+        if let Some(place) = base.contents.get(&key).and_then(|places| nearest(places, partner)) {
+            return PayloadSource::Same(place);
         }
         if let Some(&before) = earlier.get(&key) {
-            return Content::Repeat(before);
+            return PayloadSource::Repeat(before);
         }
         earlier.insert(key, ordinal);
     }
-    if let Some(place) = same_path.filter(|place| is_source(known.entry(*place))) {
-        return Content::Built(vec![place], Found::Path);
+    if let Some(place) = same_path.filter(|place| is_source(base.entry(*place))) {
+        return PayloadSource::Built(vec![place], SourceReason::Path);
     }
-    let masked = known.masked.get(&names::masked(entry.path.as_bytes()));
-    let size = |place: &Place| {
-        let payload = &known.entry(*place).payload;
+    let masked = base.masked.get(&names::masked(entry.path.as_bytes()));
+    let size = |place: &EntryPlace| {
+        let payload = &base.entry(*place).payload;
         (payload.end - payload.start).abs_diff(entry.payload.end - entry.payload.start)
     };
     match masked.and_then(|places| places.iter().min_by_key(|place| (size(place), **place))) {
-        Some(place) => Content::Built(vec![*place], Found::Name),
-        None => Content::Built(Vec::new(), Found::Nowhere),
+        Some(place) => PayloadSource::Built(vec![*place], SourceReason::Name),
+        None => PayloadSource::Built(Vec::new(), SourceReason::None),
     }
 }
 
-/// Looks for files like those that no name led to.
+/// Chooses sources by content for files without a related name.
 fn by_content(
-    known: &Known<'_>,
+    base: &BaseLookup<'_>,
     layers: &[u32],
     choices: &mut [Vec<Choice>],
-    reach: Reach,
-    payloads: &dyn Payloads,
+    limit: SketchLimit,
+    payloads: &dyn PayloadReader,
     workers: &Workers,
 ) -> Result<()> {
     let mut orphans = Vec::new();
     for (list, &layer) in layers.iter().enumerate() {
         for (ordinal, choice) in choices[list].iter().enumerate() {
-            let entry = &known.sides.target[layer as usize].entries[ordinal];
-            if matches!(choice.content, Content::Built(_, Found::Nowhere)) && is_sketched(entry) {
+            let entry = &base.input.target[layer as usize].entries[ordinal];
+            if matches!(choice.content, PayloadSource::Built(_, SourceReason::None))
+                && is_sketched(entry)
+            {
                 let entry = u32::try_from(ordinal).expect("entries are limited");
-                orphans.push((list, Place { layer, entry }));
+                orphans.push((list, EntryPlace { layer, entry }));
             }
         }
     }
-    let candidates = candidates(known, reach);
+    let candidates = candidates(base, limit);
     if orphans.is_empty() || candidates.is_empty() {
         return Ok(());
     }
@@ -274,7 +288,7 @@ fn by_content(
         payloads.base(place, &mut |bytes| sketcher.update(bytes))?;
         Ok((place, sketcher.finish()))
     })?;
-    let mut owners: HashMap<u64, Vec<Place>> = HashMap::new();
+    let mut owners: HashMap<u64, Vec<EntryPlace>> = HashMap::new();
     for (place, sketch) in sketches {
         for &landmark in sketch.landmarks() {
             let owners = owners.entry(landmark).or_default();
@@ -292,31 +306,26 @@ fn by_content(
     for (list, place, sources) in found {
         if let Some(&first) = sources.first() {
             let choice = &mut choices[list][place.entry as usize];
-            choice.header = choice.header.or(Some(first).filter(|place| known.is_headed(*place)));
-            choice.content = Content::Built(sources, Found::Alike);
+            choice.header = choice.header.or(Some(first).filter(|place| base.is_headed(*place)));
+            choice.content = PayloadSource::Built(sources, SourceReason::Content);
         }
     }
     Ok(())
 }
 
-/// The base entries worth a sketch: those the target has not kept, as far as the reach goes.
-fn candidates(known: &Known<'_>, reach: Reach) -> Vec<Place> {
-    let kept: HashSet<_> = known
-        .sides
-        .target
-        .iter()
-        .flat_map(|index| &index.entries)
-        .filter_map(content_key)
-        .collect();
-    let mut left_bytes = reach.sketched_bytes;
+/// Returns the base entries to sketch: those whose content the target lacks, within the limit.
+fn candidates(base: &BaseLookup<'_>, limit: SketchLimit) -> Vec<EntryPlace> {
+    let kept: HashSet<_> =
+        base.input.target.iter().flat_map(|index| &index.entries).filter_map(content_key).collect();
+    let mut left_bytes = limit.sketched_bytes;
     let mut candidates = Vec::new();
-    for (layer, index) in (0..).zip(known.sides.base) {
+    for (layer, index) in (0..).zip(base.input.base) {
         for (ordinal, entry) in (0..).zip(&index.entries) {
             let bytes = entry.payload.end - entry.payload.start;
             let is_kept = content_key(entry).is_some_and(|key| kept.contains(&key));
             if is_sketched(entry) && !is_kept && bytes <= left_bytes {
                 left_bytes -= bytes;
-                candidates.push(Place { layer, entry: ordinal });
+                candidates.push(EntryPlace { layer, entry: ordinal });
             }
         }
     }
@@ -327,12 +336,12 @@ fn is_sketched(entry: &Entry) -> bool {
     is_source(entry) && entry.payload.end - entry.payload.start >= SKETCHED_BYTES
 }
 
-/// The file that shares most landmarks, and one that shares many of the others.
-fn alike(owners: &HashMap<u64, Vec<Place>>, sketch: &Sketch) -> Vec<Place> {
-    let mut sources: Vec<Place> = Vec::new();
+/// Returns the file that shares most landmarks, and a second one that shares many of the others.
+fn alike(owners: &HashMap<u64, Vec<EntryPlace>>, sketch: &Sketch) -> Vec<EntryPlace> {
+    let mut sources: Vec<EntryPlace> = Vec::new();
     let mut landmarks: Vec<u64> = sketch.landmarks().to_vec();
     for enough in [2, 6] {
-        let mut shared: HashMap<Place, usize> = HashMap::new();
+        let mut shared: HashMap<EntryPlace, usize> = HashMap::new();
         for place in landmarks.iter().filter_map(|landmark| owners.get(landmark)).flatten() {
             *shared.entry(*place).or_default() += 1;
         }
@@ -344,6 +353,6 @@ fn alike(owners: &HashMap<u64, Vec<Place>>, sketch: &Sketch) -> Vec<Place> {
     sources
 }
 
-/// Shorter files cost little however they are told.
+/// Shorter files cost little in any form.
 const SKETCHED_BYTES: u64 = 512;
 const COMMON_LANDMARK: usize = 64;

@@ -1,4 +1,4 @@
-//! Are archives in layers seen into, do they come back, and are lies about them refused?
+//! Archives in layers are opened and rebuilt exactly; invalid recipes for them are refused.
 
 use imgdelta_apply::{
     delta::{
@@ -13,11 +13,13 @@ use imgdelta_image::{
     image::{self, Image, OpenOptions},
     survey::SurveyOptions,
 };
-use imgdelta_make::{cost::Cost, inside::ArchiveOptions, options::CreateOptions, pair::ImagePair};
+use imgdelta_make::{
+    archives::ArchiveOptions, cost::Cost, options::CreateOptions, pair::ImagePair,
+};
 use imgdelta_testkit::{Packing, TestImage, ZipMember, ZipStyle, gzip, noise, tar_of, zip_of};
 use std::{path::Path, sync::Arc};
 
-/// Two images of one layer each, in a directory that vanishes.
+/// Two images of one layer each, in a temporary directory.
 struct TestPair {
     dir: tempfile::TempDir,
     images: [Image; 2],
@@ -52,7 +54,7 @@ impl TestPair {
         (bytes, cost)
     }
 
-    /// Applies a delta; the target's manifest must come out.
+    /// Applies a delta and checks the digest of the target's manifest.
     fn apply(&self, bytes: Vec<u8>) -> Result<()> {
         let delta = Delta::open(Arc::new(bytes), "test", &Limits::default())?;
         let out = tempfile::tempdir_in(self.dir.path()).unwrap();
@@ -70,7 +72,7 @@ fn recipe_of(bytes: &[u8]) -> Recipe {
     Recipe::clone(&delta.recipe(0).unwrap())
 }
 
-/// The delta with another recipe before the same groups.
+/// Returns the delta with another recipe before the same groups.
 fn with(bytes: &[u8], recipe: &Recipe) -> Vec<u8> {
     let delta = Delta::open(Arc::new(bytes.to_vec()), "test", &Limits::default()).unwrap();
     let of_layer = |layer: &imgdelta_apply::delta::TargetLayer| LayerOutline {
@@ -106,7 +108,7 @@ fn text(seed: u32, lines: u32) -> Vec<u8> {
     (0..lines).map(line).collect::<String>().into_bytes()
 }
 
-/// Compresses as gzip(1) does, at a level.
+/// Compresses like gzip(1), at a level.
 fn gzip_at(bytes: &[u8], level: u8) -> Vec<u8> {
     let model = EncoderModel::Zlib {
         level,
@@ -121,7 +123,7 @@ fn gzip_at(bytes: &[u8], level: u8) -> Vec<u8> {
     out
 }
 
-/// A jar: a changed class among others that stay.
+/// Returns a jar with one changed class and two others.
 fn jar(changed: &[u8], style: ZipStyle) -> Vec<u8> {
     let (one, other) = (text(1, 700), text(2, 900));
     let members: Vec<ZipMember<'_>> = vec![
@@ -134,7 +136,7 @@ fn jar(changed: &[u8], style: ZipStyle) -> Vec<u8> {
 }
 
 #[test]
-fn a_changed_member_costs_what_changed_in_it() {
+fn a_changed_member_costs_only_its_changes() {
     let mut changed = text(3, 800);
     changed[5000] ^= 1;
     for style in ZipStyle::ALL {
@@ -143,7 +145,7 @@ fn a_changed_member_costs_what_changed_in_it() {
         let pair = TestPair::new(&base, &target);
         let (bytes, cost) = pair.make(ArchiveOptions::default(), 2);
         let recipe = recipe_of(&bytes);
-        // The members that stayed are copied as they are stored; the one that changed is rebuilt.
+        // Unchanged members are copied in their stored form; the changed one is rebuilt.
         let count = |wanted: fn(&PayloadOrigin) -> bool| {
             recipe.origins.iter().filter(|origin| wanted(origin)).count()
         };
@@ -151,8 +153,8 @@ fn a_changed_member_costs_what_changed_in_it() {
         assert_eq!(count(|origin| matches!(origin, PayloadOrigin::Packed(_))), 3, "{style:?}");
         assert_eq!(recipe.nested.compressions.len(), 1, "{style:?}");
         assert_eq!(cost.layers[0].files[&Provenance::OPENED].count, 1);
-        let told = cost.files.iter().map(|file| file.bytes).sum::<u64>();
-        assert!(told < 150, "{style:?}: {told} bytes");
+        let file_bytes = cost.files.iter().map(|file| file.bytes).sum::<u64>();
+        assert!(file_bytes < 150, "{style:?}: {file_bytes} bytes");
         let (closed, _) = pair.make(ArchiveOptions::default().depth(0), 2);
         assert!(closed.len() > 4 * bytes.len(), "{} {}", closed.len(), bytes.len());
         let (again, _) = pair.make(ArchiveOptions::default(), 5);
@@ -170,7 +172,7 @@ fn members_are_found_in_other_archives_and_under_other_names() {
         ("two.jar", &zip_of(&[("c", &two, true), ("d", b"d", true)], ZipStyle::Ahead)),
         ("loose.txt", &text(6, 300)),
     ]);
-    // One from each, renamed; one that was a plain file; one that was stored, now compressed.
+    // One member from each archive, renamed; a plain file; a compressed member, now stored.
     let both = zip_of(
         &[("x", &two, true), ("y", &one, true), ("z", &text(6, 300), true), ("b", b"b", false)],
         ZipStyle::Descriptors,
@@ -195,7 +197,7 @@ fn members_are_found_in_other_archives_and_under_other_names() {
 }
 
 #[test]
-fn archives_in_archives_are_opened_as_deep_as_asked() {
+fn archives_in_archives_are_opened_to_the_requested_depth() {
     let nested = |seed| {
         let jar = jar(&text(seed, 400), ZipStyle::Ahead);
         let war =
@@ -212,7 +214,7 @@ fn archives_in_archives_are_opened_as_deep_as_asked() {
 }
 
 #[test]
-fn members_of_compressed_tars_are_found_wherever_they_were() {
+fn members_of_compressed_tars_are_found_in_any_archive() {
     let packed = |members: &[(&str, &[u8])]| gzip_at(&tar_of(members), 6);
     let (one, two, three) = (text(21, 500), text(22, 500), text(23, 500));
     let base = tar_of(&[
@@ -230,7 +232,7 @@ fn members_of_compressed_tars_are_found_wherever_they_were() {
 }
 
 #[test]
-fn gzip_files_of_any_encoder_come_back() {
+fn gzip_files_of_any_encoder_are_rebuilt() {
     let (old, mut new) = (text(10, 2000), text(10, 2000));
     new.splice(100..110, *b"other");
     for (level, first) in [(9, 6), (1, 1), (6, 9)] {
@@ -241,28 +243,28 @@ fn gzip_files_of_any_encoder_come_back() {
         assert!(cost.files.iter().map(|file| file.bytes).sum::<u64>() < 120, "{cost}");
         pair.apply(bytes).unwrap();
     }
-    // Nobody's encoder: what a record of its choices cannot pay for stays closed.
+    // An unknown encoder: the file stays closed if a record of the choices is too large.
     let base = tar_of(&[("doc.gz", &gzip(&old))]);
     let pair = TestPair::new(&base, &tar_of(&[("doc.gz", &gzip(&new))]));
     pair.apply(pair.make(ArchiveOptions::default(), 2).0).unwrap();
 }
 
 #[test]
-fn what_would_cost_the_receiver_too_much_travels_as_it_is_stored() {
+fn members_that_are_too_slow_to_compress_are_sent_in_their_stored_form() {
     let base =
         tar_of(&[("doc.gz", &gzip_at(&text(11, 900), 9)), ("a.jar", &jar(b"1", ZipStyle::Ahead))]);
     let target =
         tar_of(&[("doc.gz", &gzip_at(&text(12, 900), 9)), ("a.jar", &jar(b"2", ZipStyle::Ahead))]);
     let pair = TestPair::new(&base, &target);
     let (bytes, cost) = pair.make(ArchiveOptions::default().nanoseconds_per_byte(0), 2);
-    // The jar's one changed member is a part as it is stored; the gzip file has nothing else.
+    // The jar is opened, and its changed member is a stored part; the gzip file stays closed.
     assert_eq!(cost.layers[0].files[&Provenance::OPENED].count, 1);
     assert!(recipe_of(&bytes).nested.compressions.is_empty());
     pair.apply(bytes).unwrap();
 }
 
 #[test]
-fn what_is_no_sound_archive_is_bytes() {
+fn invalid_archives_are_rebuilt_as_plain_files() {
     let sound = jar(b"one", ZipStyle::Ahead);
     let mut damaged = sound.clone();
     damaged[2000] ^= 0x10;
@@ -276,7 +278,7 @@ fn what_is_no_sound_archive_is_bytes() {
         }
     }
     let mut trailing = sound.clone();
-    trailing.extend(b"more behind the end record");
+    trailing.extend(b"more after the end record");
     let cut = &sound[..sound.len() - 1];
     let base = tar_of(&[("a.jar", &sound), ("b.gz", &gzip_at(&text(1, 300), 6))]);
     let mut gz = gzip_at(&text(2, 300), 6);
@@ -291,25 +293,25 @@ fn what_is_no_sound_archive_is_bytes() {
         let pair = TestPair::new(&base, &tar_of(&[("a.jar", changed), ("b.gz", changed)]));
         pair.apply(pair.make(ArchiveOptions::default(), 2).0)
             .unwrap_or_else(|error| panic!("{name}: {error}"));
-        // And as a base.
+        // The same file in the base.
         let pair = TestPair::new(&tar_of(&[("a.jar", changed)]), &tar_of(&[("a.jar", &sound)]));
         pair.apply(pair.make(ArchiveOptions::default(), 2).0)
             .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }
 
-/// A change to a recipe, and what it is.
-type Lie = (&'static str, fn(&mut Recipe));
+/// The name of a change to a recipe, and the change.
+type Damage = (&'static str, fn(&mut Recipe));
 
 #[test]
-fn lies_about_archives_are_refused() {
+fn invalid_recipes_for_archives_are_refused() {
     let base = tar_of(&[("a.jar", &jar(&noise(1, 900), ZipStyle::Ahead))]);
     let target = tar_of(&[("a.jar", &jar(&noise(2, 900), ZipStyle::Ahead))]);
     let pair = TestPair::new(&base, &target);
     let (bytes, _) = pair.make(ArchiveOptions::default(), 2);
     let sound = recipe_of(&bytes);
     pair.apply(with(&bytes, &sound)).unwrap();
-    let lies: [Lie; 12] = [
+    let cases: [Damage; 12] = [
         ("an archive that begins elsewhere", |r| r.nested.opened[0].address += 1),
         ("an archive that is shorter", |r| r.nested.opened[0].bytes -= 1),
         ("an archive of another kind", |r| {
@@ -332,20 +334,20 @@ fn lies_about_archives_are_refused() {
         ("a payload without compression", |r| {
             r.nested.coders.iter_mut().for_each(|coder| *coder = 0);
         }),
-        ("a compression that is none", |r| r.nested.compressions[0] = vec![9; 4]),
+        ("a compression that is not one", |r| r.nested.compressions[0] = vec![9; 4]),
         ("another compression", |r| {
             let last = r.nested.compressions[0].len();
             r.nested.compressions[0].truncate(last - 1);
         }),
     ];
-    for (what, lie) in lies {
+    for (what, damage) in cases {
         let mut recipe = sound.clone();
-        lie(&mut recipe);
+        damage(&mut recipe);
         let error = pair.apply(with(&bytes, &recipe)).expect_err(what);
-        let is_told = matches!(
+        let is_refused = matches!(
             error,
             Error::BadInput { .. } | Error::OverLimit { .. } | Error::Mismatch { .. }
         );
-        assert!(is_told, "{what}: {error:?}");
+        assert!(is_refused, "{what}: {error:?}");
     }
 }

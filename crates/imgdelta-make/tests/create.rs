@@ -1,4 +1,4 @@
-//! Deltas made from two images: the target comes out exactly, in the cheapest way, the same way
+//! Deltas between two images rebuild the target exactly, by the cheapest sources, with the same bytes
 //! every time.
 
 use imgdelta_apply::{
@@ -12,17 +12,17 @@ use imgdelta_image::{
     survey::SurveyOptions,
 };
 use imgdelta_make::{
-    cost::{Cost, LayerWay},
+    cost::{Cost, LayerMethod},
     options::CreateOptions,
     pair::ImagePair,
     plan::ReusableRecipe,
-    sources::Found,
+    sources::SourceReason,
 };
 use imgdelta_testkit::{Packing, TestImage, noise, tar_of};
 use std::{io::Read, path::Path, sync::Arc};
 use tempfile::TempDir;
 
-/// Two images that were read, in a directory that vanishes.
+/// Two images in a temporary directory.
 struct TestPair {
     dir: TempDir,
     images: ImagePair,
@@ -56,7 +56,7 @@ impl TestPair {
         Ok((bytes, cost))
     }
 
-    /// Applies a delta, and returns the image that is there then.
+    /// Applies a delta and returns the written image.
     fn apply(&self, delta: &[u8], name: &str) -> Result<Image> {
         let delta = Delta::open(Arc::new(delta.to_vec()), "test", &Limits::default())?;
         let out = self.dir.path().join(name);
@@ -128,7 +128,7 @@ fn images(packing: Packing) -> TestPair {
 }
 
 #[test]
-fn the_target_comes_out_exactly_whatever_its_packing() {
+fn targets_of_any_packing_are_rebuilt_exactly() {
     for packing in [Packing::Plain, Packing::Gzip, Packing::GzipMembers] {
         let pair = images(packing);
         let (delta, _) = pair.make(&CreateOptions::default(), 2).unwrap();
@@ -147,23 +147,23 @@ fn bytes_do_not_depend_on_the_number_of_threads() {
 }
 
 #[test]
-fn each_file_comes_from_where_it_is_cheapest_and_the_cost_says_so() {
+fn each_file_has_the_cheapest_source_and_the_cost_names_it() {
     let pair = images(Packing::Gzip);
     let (delta, cost) = pair.make(&CreateOptions::default(), 2).unwrap();
-    let ways: Vec<LayerWay> = cost.layers.iter().map(|layer| layer.way).collect();
-    assert_eq!(ways, [LayerWay::Kept, LayerWay::Rebuilt, LayerWay::Kept]);
+    let methods: Vec<LayerMethod> = cost.layers.iter().map(|layer| layer.method).collect();
+    assert_eq!(methods, [LayerMethod::Kept, LayerMethod::Rebuilt, LayerMethod::Kept]);
     let count = |how| cost.layers[1].files.get(&how).map_or(0, |sum| sum.count);
     assert_eq!([Provenance::KEPT, Provenance::MOVED, Provenance::REPEATED].map(count), [1, 1, 1]);
     assert_eq!([Provenance::PATCHED, Provenance::LITERAL].map(count), [4, 1]);
-    let found = |path: &str| {
+    let reason = |path: &str| {
         let file = cost.files.iter().find(|file| file.path.to_string() == path);
-        file.unwrap_or_else(|| panic!("{path} costs nothing")).found
+        file.unwrap_or_else(|| panic!("{path} costs nothing")).reason
     };
-    assert_eq!(found("/bin/tool"), Some(Found::Path));
-    assert_eq!(found("/usr/lib/libx.so.1.3.0"), Some(Found::Name));
-    assert_eq!(found("/opt/renamed.md"), Some(Found::Alike));
-    assert_eq!(found("/opt/fresh"), Some(Found::Nowhere));
-    // What is new must travel; all else together is little.
+    assert_eq!(reason("/bin/tool"), Some(SourceReason::Path));
+    assert_eq!(reason("/usr/lib/libx.so.1.3.0"), Some(SourceReason::Name));
+    assert_eq!(reason("/opt/renamed.md"), Some(SourceReason::Content));
+    assert_eq!(reason("/opt/fresh"), Some(SourceReason::None));
+    // New content must be sent; everything else is small.
     let fresh = cost.files.iter().find(|file| file.path.to_string() == "/opt/fresh").unwrap();
     assert!((3000..4200).contains(&fresh.bytes), "{fresh:?}");
     assert!(delta.len() < 6500, "{} bytes", delta.len());
@@ -180,12 +180,12 @@ fn an_image_to_itself_keeps_everything() {
     let pair = TestPair::new(&image, &image);
     let (delta, cost) = pair.make(&CreateOptions::default(), 2).unwrap();
     assert_eq!(cost.pull_bytes, 0);
-    assert!(cost.layers.iter().all(|layer| layer.way == LayerWay::Kept && layer.bytes == 0));
+    assert!(cost.layers.iter().all(|layer| layer.method == LayerMethod::Kept && layer.bytes == 0));
     assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images.target().image.digest);
 }
 
 #[test]
-fn the_way_back_comes_out_exactly_too() {
+fn a_delta_in_the_other_direction_is_exact() {
     let mut pair = images(Packing::Gzip);
     pair.images = pair.images.reversed();
     let (delta, _) = pair.make(&CreateOptions::default(), 2).unwrap();
@@ -193,24 +193,24 @@ fn the_way_back_comes_out_exactly_too() {
 }
 
 #[test]
-fn a_layer_whose_compression_cannot_be_remade_is_carried_and_says_so() {
+fn a_layer_of_unknown_compression_is_sent_whole_with_the_reason() {
     let base = TestImage::new(base_layers(), Packing::Zstd);
     let target = TestImage::new(target_layers(), Packing::ZstdRaw);
     let pair = TestPair::new(&base, &target);
-    // The kept layers' streams are there, their blobs are not: they are carried as well.
+    // The base has the streams of the kept layers in other blobs, so these are sent as well.
     let outcome = pair.make(&CreateOptions::default(), 2);
     let error = outcome.map(|(delta, _)| delta.len()).unwrap_err();
     assert!(matches!(error, Error::BadInput { .. }), "{error}");
-    assert!(error.to_string().contains("3 layers travel whole"), "{error}");
+    assert!(error.to_string().contains("3 layers are sent whole"), "{error}");
     let streams = CreateOptions::default().layers(LayerForm::Uncompressed);
     let (delta, cost) = pair.make(&streams, 2).unwrap();
-    assert!(cost.layers.iter().all(|layer| layer.way != LayerWay::CarriedForCompression));
+    assert!(cost.layers.iter().all(|layer| layer.method != LayerMethod::CarriedForCompression));
     let delta = Delta::open(Arc::new(delta), "test", &Limits::default()).unwrap();
     assert!(delta.layers().iter().all(|layer| layer.envelope == Envelope::Unmade));
 }
 
 #[test]
-fn zstd_layers_come_out_exactly() {
+fn zstd_layers_are_rebuilt_exactly() {
     let base = TestImage::new(base_layers(), Packing::Gzip);
     for packing in [Packing::Zstd, Packing::ZstdFrames] {
         let pair = TestPair::new(&base, &TestImage::new(target_layers(), packing));
@@ -230,7 +230,7 @@ fn two_layers_with_one_stream_share_a_recipe() {
     let base = TestImage::new(base_layers(), Packing::Plain);
     let pair = TestPair::new(&base, &TestImage::new(layers, Packing::Plain));
     let (delta, cost) = pair.make(&CreateOptions::default(), 2).unwrap();
-    assert_eq!(cost.layers[2].way, LayerWay::Again);
+    assert_eq!(cost.layers[2].method, LayerMethod::Repeated);
     assert_eq!(cost.layers[2].bytes, 0);
     assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images.target().image.digest);
     let delta = Delta::open(Arc::new(delta), "test", &Limits::default()).unwrap();
@@ -238,8 +238,8 @@ fn two_layers_with_one_stream_share_a_recipe() {
     assert_eq!(delta.layers()[2].body, LayerBody::Recipe(0));
 }
 
-/// What a delta's first recipe offers to other images.
-fn known(delta: &[u8]) -> ReusableRecipe {
+/// Returns the first recipe of a delta, for reuse by other images.
+fn reusable(delta: &[u8]) -> ReusableRecipe {
     let delta = Delta::open(Arc::new(delta.to_vec()), "test", &Limits::default()).unwrap();
     let ordinal =
         delta.layers().iter().position(|layer| layer.body == LayerBody::Recipe(0)).unwrap();
@@ -261,32 +261,36 @@ fn a_recipe_is_used_again_by_images_with_the_same_layers() {
         TestPair::new(&image(&[&old]), &image(&[&new])).make(&CreateOptions::default(), 2).unwrap();
     let [app, next] = [1, 2].map(|seed| tar_of(&[("app/bin", &noise(7, 9000)[seed..])]));
     let pair = TestPair::new(&image(&[&old, &app]), &image(&[&new, &next]));
-    let how = CreateOptions::default().reusable(vec![known(&first)]);
-    let (delta, cost) = pair.make(&how, 2).unwrap();
-    let ways: Vec<LayerWay> = cost.layers.iter().map(|layer| layer.way).collect();
-    assert_eq!(ways, [LayerWay::Reused, LayerWay::Rebuilt]);
+    let options = CreateOptions::default().reusable(vec![reusable(&first)]);
+    let (delta, cost) = pair.make(&options, 2).unwrap();
+    let methods: Vec<LayerMethod> = cost.layers.iter().map(|layer| layer.method).collect();
+    assert_eq!(methods, [LayerMethod::Reused, LayerMethod::Rebuilt]);
     let bytes = |delta: &[u8]| {
         let mut bytes = Vec::new();
-        known(delta).recipe.reader().read_to_end(&mut bytes).unwrap();
+        reusable(delta).recipe.reader().read_to_end(&mut bytes).unwrap();
         bytes
     };
     assert_eq!(bytes(&delta), bytes(&first));
-    assert_eq!(known(&delta).cost, known(&first).cost, "why it costs that much is told again");
+    assert_eq!(
+        reusable(&delta).cost,
+        reusable(&first).cost,
+        "a reused recipe keeps its reported cost"
+    );
     assert_eq!(
         cost.files.iter().filter(|file| file.layer == 0).count(),
-        known(&first).cost.files.len()
+        reusable(&first).cost.files.len()
     );
     assert_eq!(pair.apply(&delta, "made").unwrap().digest, pair.images.target().image.digest);
 
-    // Streams alone have no envelopes, whatever was known.
-    let streams = how.clone().layers(LayerForm::Uncompressed);
+    // A delta for uncompressed layers has no envelopes.
+    let streams = options.clone().layers(LayerForm::Uncompressed);
     let (delta, _) = pair.make(&streams, 2).unwrap();
-    assert_eq!(known(&delta).envelopes.into_values().next(), Some(Envelope::Unmade));
+    assert_eq!(reusable(&delta).envelopes.into_values().next(), Some(Envelope::Unmade));
 
-    // Where the base lacks what it needs, it is of no use.
+    // A recipe is not used if the base lacks its sources.
     let pair = TestPair::new(&image(&[&app]), &image(&[&new, &next]));
-    let (_, cost) = pair.make(&how, 2).unwrap();
-    assert!(cost.layers.iter().all(|layer| layer.way != LayerWay::Reused));
+    let (_, cost) = pair.make(&options, 2).unwrap();
+    assert!(cost.layers.iter().all(|layer| layer.method != LayerMethod::Reused));
 }
 
 #[test]
@@ -295,7 +299,7 @@ fn a_reused_recipe_with_a_damaged_envelope_is_not_proved() {
     let image = |layer: &[u8]| TestImage::new(vec![layer.to_vec()], Packing::Gzip);
     let pair = TestPair::new(&image(&old), &image(&new));
     let (first, _) = pair.make(&CreateOptions::default(), 2).unwrap();
-    let offer = known(&first);
+    let offer = reusable(&first);
     let prove = |offer: ReusableRecipe| {
         let options = CreateOptions::default().reusable(vec![offer]);
         let plan = pair.images.plan(&options).unwrap();
@@ -314,7 +318,7 @@ fn a_reused_recipe_with_a_damaged_envelope_is_not_proved() {
         match prove(wrong) {
             Err(Error::Mismatch { .. } | Error::BadInput { .. }) => refused += 1,
             Err(other) => panic!("byte {at}: {other}"),
-            // A few bytes do not matter to the blob, such as a hint for the speed of remaking.
+            // A few bytes do not affect the blob, such as a hint for the speed.
             Ok(_) => {}
         }
     }
@@ -343,9 +347,9 @@ fn little_memory_cuts_large_files_into_windows() {
 }
 
 #[test]
-fn odd_streams_come_out_exactly() {
+fn odd_streams_are_rebuilt_exactly() {
     let [one, other] = [("a", &b"1"[..]), ("b", b"2")].map(|file| tar_of(&[file]));
-    // Two archives in one stream; zeros far beyond the end marks, first compressed well; no entry.
+    // Two archives in one stream; many zeros and noise after the end; no entry; a file of zeros.
     let odd = vec![
         [one.clone(), other].concat(),
         [one.clone(), vec![0; 200_000], noise(12, 90_000)].concat(),

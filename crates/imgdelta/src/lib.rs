@@ -156,7 +156,7 @@ pub mod create {
     pub use imgdelta_make::{
         cost::Cost,
         draft::{Draft, LayerDraft},
-        inside::ArchiveOptions,
+        archives::ArchiveOptions,
         options::{CreateOptions, Preset},
         pair::ImagePair,
         plan::{LayerPlan, Plan, ReusableRecipe},

@@ -1,12 +1,12 @@
-//! A cost for machines: one JSON document, described field by field in docs/cost-json.md.
-//!
-//! Fields are only ever added under the same version.
+//! A cost as a JSON document, which docs/cost-json.md describes.
+//! Never removes a field under the same version.
 
 use super::{Cost, FileLine, LayerLine, PackageLine};
+use crate::sources::SourceReason;
 use imgdelta_core::path::escaped;
 use serde_json::{Map, Value, json};
 
-/// The name and version of the document; a reader refuses another.
+/// Name and version of the document; a reader refuses another.
 pub const SCHEMA: &str = "imgdelta.cost/1";
 
 /// Returns the document.
@@ -39,7 +39,7 @@ fn layer(line: &LayerLine) -> Value {
     json!({
         "blob": line.blob.to_string(),
         "blob_bytes": line.blob_bytes,
-        "way": line.way.word(),
+        "way": line.method.word(),
         "delta_bytes": line.bytes,
         "header_bytes": line.header_bytes,
         "compression_bytes": line.envelope_bytes,
@@ -63,7 +63,7 @@ fn file(line: &FileLine) -> Value {
         "layer": line.layer,
         "path": escaped(line.path.as_bytes()),
         "how": line.how.name(),
-        "why": line.found.map_or_else(|| line.how.name(), |found| found.words()),
+        "why": line.reason.map_or_else(|| line.how.name(), SourceReason::words),
         "bytes": line.target_bytes,
         "delta_bytes": line.bytes,
     })

@@ -1,9 +1,8 @@
-//! A cost as a person likes to read it: the sum, then layers, packages, files.
-//!
-//! Writes text and decides nothing; everything a stranger wrote is escaped on the way.
+//! A cost as text: the sum, then layers, packages and files.
+//! Never prints a path or package name without escaping it.
 
 use super::{Cost, LayerLine};
-use crate::options::Preset;
+use crate::{options::Preset, sources::SourceReason};
 use imgdelta_apply::delta::Provenance;
 use imgdelta_core::{
     path::escaped,
@@ -11,7 +10,7 @@ use imgdelta_core::{
 };
 use std::fmt::{self, Display, Formatter};
 
-/// How many packages and files are listed.
+/// Number of packages and files that are listed.
 const LISTED: usize = 15;
 
 impl Display for Cost {
@@ -22,10 +21,10 @@ impl Display for Cost {
             Preset::Best => "best",
         };
         writeln!(f, "Cost as a delta, preset {preset}")?;
-        writeln!(f, "  delta      {}", Exact(self.delta_bytes))?;
-        let share = Share(self.delta_bytes, self.pull_bytes);
-        writeln!(f, "  pull       {}; the delta is {share} of it", Exact(self.pull_bytes))?;
-        writeln!(f, "  whole      {}, for who has nothing", Exact(self.full_bytes))?;
+        let share = Percentage(self.delta_bytes, self.pull_bytes);
+        writeln!(f, "  delta         {}, {share} of a plain pull", Exact(self.delta_bytes))?;
+        writeln!(f, "  plain pull    {} with the old image", Exact(self.pull_bytes))?;
+        writeln!(f, "  from scratch  {}", Exact(self.full_bytes))?;
         self.layers(f)?;
         self.packages(f)?;
         self.files(f)
@@ -52,7 +51,7 @@ impl Cost {
                 of(Provenance::LITERAL),
                 Grouped(layer.envelope_bytes),
                 Grouped(layer.blob_bytes),
-                Why(layer)
+                LayerReason(layer)
             )?;
         }
         Ok(())
@@ -91,7 +90,7 @@ impl Cost {
                 Grouped(file.bytes),
                 file.path,
                 Human(file.target_bytes),
-                file.found.map_or_else(|| file.how.name(), |found| found.words()),
+                file.reason.map_or_else(|| file.how.name(), SourceReason::words),
             )?;
         }
         more(f, self.files.len(), self.files.iter().skip(LISTED).map(|file| file.bytes).sum())
@@ -105,12 +104,12 @@ fn more(f: &mut Formatter<'_>, count: usize, bytes: u64) -> fmt::Result {
     }
 }
 
-/// Why a layer costs what it does.
-struct Why<'a>(&'a LayerLine);
+/// The method and files of a layer.
+struct LayerReason<'a>(&'a LayerLine);
 
-impl Display for Why<'_> {
+impl Display for LayerReason<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.way.words())?;
+        f.write_str(self.0.method.words())?;
         let mut separator = ": ";
         for (how, sum) in &self.0.files {
             write!(f, "{separator}{} {}", Grouped(sum.count), how.name())?;
@@ -120,12 +119,12 @@ impl Display for Why<'_> {
     }
 }
 
-/// A part of a whole in per cent.
-struct Share(u64, u64);
+/// The first number in per cent of the second.
+struct Percentage(u64, u64);
 
-impl Display for Share {
+impl Display for Percentage {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        #[expect(clippy::cast_precision_loss, reason = "a share for people to read")]
+        #[expect(clippy::cast_precision_loss, reason = "the result is rounded to two digits")]
         let share = 100.0 * self.0 as f64 / self.1.max(1) as f64;
         write!(f, "{share:.2} %")
     }

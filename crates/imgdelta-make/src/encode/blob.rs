@@ -1,22 +1,23 @@
-//! A blob read from its beginning, with a look ahead.
+//! A blob that is read from its beginning, with lookahead.
+//! Never holds more than a few megabytes.
 //!
-//! Holds some megabytes. Whoever reads it to its end has compared it with its digest.
+//! Reading to the end compares the digest.
 
 use imgdelta_core::{Error, Result, verify::BlobCheck};
 use imgdelta_image::{image::Image, store::Descriptor};
 use std::io::{ErrorKind, Read};
 
-pub(super) struct Blob {
+pub(super) struct BlobReader {
     reader: Box<dyn Read + Send>,
     check: Option<BlobCheck>,
     place: String,
     held: Vec<u8>,
-    /// Where in `held` the next byte is.
+    /// Index of the next byte in `held`.
     next: usize,
     position: u64,
 }
 
-impl Blob {
+impl BlobReader {
     pub(super) fn open(image: &Image, blob: &Descriptor) -> Result<Self> {
         let reader = image.store().open(blob)?;
         let check = BlobCheck::new(blob.digest, blob.size_bytes);
@@ -24,17 +25,17 @@ impl Blob {
         Ok(Self { reader, check: Some(check), place, held: Vec::new(), next: 0, position: 0 })
     }
 
-    /// Returns what was read and not yet consumed.
+    /// Returns the bytes that are read and not consumed yet.
     pub(super) fn ahead(&self) -> &[u8] {
         &self.held[self.next..]
     }
 
-    /// Whether nothing comes behind [`Self::ahead`].
+    /// True if the blob ends with [`Self::ahead`].
     pub(super) fn is_all(&self) -> bool {
         self.check.is_none()
     }
 
-    /// Returns how many bytes were consumed.
+    /// Returns the number of consumed bytes.
     pub(super) fn position(&self) -> u64 {
         self.position
     }
@@ -44,14 +45,14 @@ impl Blob {
         self.position += bytes as u64;
     }
 
-    /// Reads until that many bytes are ahead, or the blob ends, which is compared then.
+    /// Reads until `bytes` bytes are ahead, or to the end, where the digest is compared.
     pub(super) fn fill(&mut self, bytes: usize) -> Result<()> {
         if self.ahead().len() >= bytes || self.is_all() {
             return Ok(());
         }
         self.held.drain(..self.next);
         self.next = 0;
-        // More than asked for, so that small steps do not move everything each time.
+        // Reads more than requested, so that small steps do not move the buffer each time.
         let wanted = bytes + bytes / 2 + READ_BYTES;
         while self.held.len() < wanted {
             let end = self.held.len();
@@ -75,7 +76,7 @@ impl Blob {
         Ok(())
     }
 
-    /// Whether the next bytes are these; consumes those that are.
+    /// True if the blob goes on with these bytes. Consumes the equal ones.
     pub(super) fn starts_with(&mut self, mut bytes: &[u8]) -> Result<bool> {
         while !bytes.is_empty() {
             self.fill(READ_BYTES.min(bytes.len()))?;
@@ -89,7 +90,7 @@ impl Blob {
         Ok(true)
     }
 
-    /// Reads the rest; `None` if it is longer than that.
+    /// Reads the rest; `None` if it is longer than `most_bytes`.
     pub(super) fn rest(mut self, most_bytes: u64) -> Result<Option<Vec<u8>>> {
         let mut rest = Vec::new();
         loop {
@@ -130,7 +131,7 @@ mod tests {
     #[test]
     fn bytes_are_seen_ahead_compared_and_consumed() {
         let (_dir, image, stream) = image();
-        let blob = || Blob::open(&image, &image.layers[0].descriptor).unwrap();
+        let blob = || BlobReader::open(&image, &image.layers[0].descriptor).unwrap();
         let mut read = blob();
         read.fill(10).unwrap();
         assert!(!read.is_all() && read.ahead().len() >= 10);

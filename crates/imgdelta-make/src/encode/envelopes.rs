@@ -1,17 +1,17 @@
-//! How a target layer's blob will be made from its stream again.
+//! The search for the envelope of a target layer: a recipe that makes its blob from its stream.
+//! Never returns a recipe that is not proved.
 //!
-//! Found by trying, and always proved: a recipe that is returned was read back from its bytes and
-//! has remade the very blob, by the code that applies deltas, on all free cores. What cannot be
-//! remade is told so, and the plan carries the blob. The blob is read piece by piece, whatever its
-//! length; the stream lies in the volume.
+//! A proved recipe was read back from its bytes and made the blob, with the code that applies
+//! deltas. If no recipe does, the envelope is unknown and the delta carries the blob. The blob is
+//! read in pieces; the stream is in the volume.
 //!
-//! Cost: the first megabytes for each likely encoder, then one compression; before it, for
-//! encoders that can be restarted, one inflation that marks where. A second candidate is tried only
-//! where the first has failed.
+//! Cost: the first megabytes for each likely encoder, then one compression. Encoders that can be
+//! restarted take one inflation before, which marks restart points. A second candidate is tried only
+//! after the first has failed.
 
 mod zstd;
 
-use super::blob::Blob;
+use super::blob::BlobReader;
 use imgdelta_apply::delta::Envelope;
 use imgdelta_core::{Error, Result, parallel::Workers, progress::Progress};
 use imgdelta_deflate::{
@@ -25,8 +25,8 @@ use imgdelta_image::{
 use imgdelta_layer::remake::{DeflateRemaker, Remake};
 use std::sync::Arc;
 
-/// A layer whose envelope is sought.
-pub(super) struct Seeker<'a> {
+/// The search for the envelope of one layer.
+pub(super) struct EnvelopeSearch<'a> {
     pub image: &'a Image,
     pub layer: &'a Layer,
     pub volume: &'a Volume,
@@ -34,8 +34,8 @@ pub(super) struct Seeker<'a> {
     pub progress: &'a dyn Progress,
 }
 
-impl Seeker<'_> {
-    /// Returns how the blob is made from its stream; [`Envelope::Unmade`] if it cannot be.
+impl EnvelopeSearch<'_> {
+    /// Returns the envelope of the blob; [`Envelope::Unmade`] if it is not found.
     pub(super) fn find(&self) -> Result<Envelope> {
         if is_stream(self.layer) {
             return Ok(Envelope::Stored);
@@ -49,43 +49,46 @@ impl Seeker<'_> {
 
     fn deflate(&self) -> Result<Option<Vec<u8>>> {
         let stream = self.volume.stream(&self.layer.diff_id).ok_or_else(|| {
-            Error::bad_input(format_args!("layer {}", self.layer.diff_id), "its bytes are not here")
+            Error::bad_input(
+                format_args!("layer {}", self.layer.diff_id),
+                "its stream was not read",
+            )
         })?;
-        let mut doubts = Doubts::default();
+        let mut failed = FailedTrials::default();
         for _ in 0..MOST_ROUNDS {
-            let Some(draft) = self.describe(stream, &mut doubts)? else { return Ok(None) };
-            let bytes = draft.divided.to_bytes();
-            // A record of another encoder's choices may be as large as what it saves.
+            let Some(trial) = self.describe(stream, &mut failed)? else { return Ok(None) };
+            let bytes = trial.divided.to_bytes();
+            // A record of an unknown encoder's choices may be as large as the blob.
             if bytes.len() as u64 > self.most_bytes() {
                 return Ok(None);
             }
             let Ok(read) = DividedRecipe::from_bytes(&bytes, RecipeLimits::default()) else {
                 return Ok(None);
             };
-            if read == draft.divided && draft.is_proved {
+            if read == trial.divided && trial.is_proved {
                 return Ok(Some(bytes));
             }
             match self.prove(read, stream)? {
-                Proof::Right(tail) if tail.is_empty() => return Ok(Some(bytes)),
-                Proof::Right(tail) => {
-                    let mut recipe = draft.divided.recipe().clone();
+                TrialResult::Equal(tail) if tail.is_empty() => return Ok(Some(bytes)),
+                TrialResult::Equal(tail) => {
+                    let mut recipe = trial.divided.recipe().clone();
                     recipe.tail.extend(tail);
                     let bytes = recipe.to_bytes();
                     return Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= self.most_bytes()));
                 }
-                Proof::Wrong { blob_bytes } => doubts.add(&draft, blob_bytes),
+                TrialResult::Different { blob_bytes } => failed.add(&trial, blob_bytes),
             }
         }
         Ok(None)
     }
 
-    /// Returns a recipe that may be right. `None` if the blob is no gzip, or nothing is left to try.
-    fn describe(&self, stream: &LayerStream, doubts: &mut Doubts) -> Result<Option<Draft>> {
-        let mut blob = Blob::open(self.image, &self.layer.descriptor)?;
+    /// Returns the next recipe to try; `None` if the blob is not gzip or all recipes have failed.
+    fn describe(&self, stream: &LayerStream, failed: &mut FailedTrials) -> Result<Option<Trial>> {
+        let mut blob = BlobReader::open(self.image, &self.layer.descriptor)?;
         let mut recipe = Recipe::default();
         let (mut points, mut starts) = (Vec::<RestartPoint>::new(), Vec::new());
         let mut is_proved = true;
-        while recipe.members.len() < doubts.most_members {
+        while recipe.members.len() < failed.most_members {
             self.progress.check()?;
             blob.fill(START_BYTES)?;
             let ordinal = recipe.members.len();
@@ -96,30 +99,30 @@ impl Seeker<'_> {
             };
             let header_bytes = candidates.header_bytes();
             let header = blob.ahead()[..header_bytes].to_vec();
-            let refuted = doubts.refuted(ordinal);
+            let refuted = failed.refuted(ordinal);
             let model = match refuted.len() {
-                MOST_TRIALS.. => None,
+                MOST_MODELS.. => None,
                 _ => candidates.find(|model| !refuted.contains(&model)),
             };
             let is_whole = model.is_some() && candidates.is_whole();
             is_proved &= is_whole;
             if let Some(model) = &model
-                && doubts.is_simple
+                && failed.is_simple
                 && ordinal == 0
                 && !is_whole
                 && (!model.can_restart() || stream.bytes() < 2 * SPAN_BYTES)
             {
-                // Nearly every blob is one member, and need not be inflated to know its length.
+                // Nearly every blob is one member, whose length is that of the stream.
                 let (plain_bytes, trailer) = (stream.bytes(), MemberTrailer::Gzip);
                 let members =
                     vec![RecipeMember { header, model: model.clone(), trailer, plain_bytes }];
                 let divided = Recipe { members, tail: Vec::new() }.into();
-                return Ok(Some(Draft { divided, starts: vec![0], is_proved: false }));
+                return Ok(Some(Trial { divided, starts: vec![0], is_proved: false }));
             }
             starts.push(blob.position());
             blob.consume(header_bytes);
             let scan = match &model {
-                Some(model) if doubts.has_points => {
+                Some(model) if failed.has_points => {
                     Some(MemberScan::with_points(model, span_bytes(stream.bytes())))
                 }
                 Some(model) => Some(MemberScan::with_points(model, u64::MAX)),
@@ -134,12 +137,12 @@ impl Seeker<'_> {
             };
             let model = scanned.as_ref().and_then(|scanned| model.or(scanned.record.clone()));
             let (Some(scanned), Some(model)) = (scanned, model) else {
-                // What looks like another member and is none is kept as it is.
+                // Bytes that only look like another member become the tail.
                 if ordinal == 0 {
                     return Ok(None);
                 }
-                doubts.most_members = ordinal;
-                return self.describe(stream, doubts);
+                failed.most_members = ordinal;
+                return self.describe(stream, failed);
             };
             blob.fill(GZIP_TRAILER_BYTES)?;
             let found = &blob.ahead()[..blob.ahead().len().min(GZIP_TRAILER_BYTES)];
@@ -158,16 +161,16 @@ impl Seeker<'_> {
         }
         let Some(tail) = blob.rest(self.most_bytes())? else { return Ok(None) };
         recipe.tail = tail;
-        // Points that cannot be are left out rather than the recipe with them.
+        // Invalid points are left out; the recipe is valid without them.
         let divided = DividedRecipe::new(recipe.clone(), points).unwrap_or_else(|_| recipe.into());
-        Ok(Some(Draft { divided, starts, is_proved }))
+        Ok(Some(Trial { divided, starts, is_proved }))
     }
 
-    /// Goes through a member's stream; `None` if it is not deflate or cannot be recorded.
+    /// Scans a member's stream; `None` if it is not deflate or cannot be recorded.
     fn scan(
         &self,
         mut scan: MemberScan,
-        blob: &mut Blob,
+        blob: &mut BlobReader,
     ) -> Result<Option<imgdelta_deflate::MemberScanResult>> {
         loop {
             self.progress.check()?;
@@ -184,10 +187,10 @@ impl Seeker<'_> {
         }
     }
 
-    /// Remakes the blob and compares it with what is there.
-    fn prove(&self, divided: DividedRecipe, stream: &LayerStream) -> Result<Proof> {
+    /// Makes the blob and compares it with the original.
+    fn prove(&self, divided: DividedRecipe, stream: &LayerStream) -> Result<TrialResult> {
         let divided = Arc::new(divided);
-        let mut blob = Blob::open(self.image, &self.layer.descriptor)?;
+        let mut blob = BlobReader::open(self.image, &self.layer.descriptor)?;
         let mut remake = DeflateRemaker::new(&divided, self.workers);
         let (mut piece, mut out) = (vec![0; PIECE_BYTES], Vec::new());
         let mut at = 0;
@@ -204,70 +207,71 @@ impl Seeker<'_> {
                 remake.push(&piece, &mut out)
             };
             if outcome.is_err() || !blob.starts_with(&out)? {
-                return Ok(Proof::Wrong { blob_bytes: blob.position() });
+                return Ok(TrialResult::Different { blob_bytes: blob.position() });
             }
             out.clear();
             if is_last {
                 let position = blob.position();
                 let rest = blob.rest(self.most_bytes())?;
-                return Ok(rest.map_or(Proof::Wrong { blob_bytes: position }, Proof::Right));
+                return Ok(rest
+                    .map_or(TrialResult::Different { blob_bytes: position }, TrialResult::Equal));
             }
         }
     }
 
-    /// Bytes a recipe may have.
+    /// Returns the most bytes of a recipe.
     fn most_bytes(&self) -> u64 {
         (self.layer.descriptor.size_bytes / 2).min(RECORD_BYTES)
     }
 }
 
-/// A recipe that is to be proved.
-struct Draft {
+/// A recipe to be proved.
+struct Trial {
     divided: DividedRecipe,
-    /// Where each member starts in the blob.
+    /// Offset of each member in the blob.
     starts: Vec<u64>,
-    /// Whether every member was compared already.
+    /// True if every member was compared already.
     is_proved: bool,
 }
 
-enum Proof {
-    /// It makes the blob, up to these bytes.
-    Right(Vec<u8>),
-    /// It makes something else behind this many bytes.
-    Wrong { blob_bytes: u64 },
+enum TrialResult {
+    /// The recipe makes the blob except for these last bytes.
+    Equal(Vec<u8>),
+    /// The recipe makes another blob after this many equal bytes.
+    Different { blob_bytes: u64 },
 }
 
-/// What turned out wrong.
-struct Doubts {
-    /// Whether one member is taken for granted.
+/// Assumptions and models that have failed.
+struct FailedTrials {
+    /// True as long as one member is assumed.
     is_simple: bool,
     has_points: bool,
     refuted: Vec<(usize, EncoderModel)>,
     most_members: usize,
 }
 
-impl Default for Doubts {
+impl Default for FailedTrials {
     fn default() -> Self {
         let most_members = usize::try_from(RecipeLimits::default().members).unwrap_or(usize::MAX);
         Self { is_simple: true, has_points: true, refuted: Vec::new(), most_members }
     }
 }
 
-impl Doubts {
+impl FailedTrials {
     fn refuted(&self, member: usize) -> Vec<&EncoderModel> {
         let of_member = self.refuted.iter().filter(|(of, _)| *of == member);
         of_member.map(|(_, model)| model).collect()
     }
 
-    fn add(&mut self, draft: &Draft, blob_bytes: u64) {
-        let member = draft.starts.partition_point(|start| *start <= blob_bytes).saturating_sub(1);
-        let model = draft.divided.recipe().members[member].model.clone();
-        // Where a model differs from the start of a second member on, it is the members.
-        let is_one = draft.divided.recipe().members.len() == 1;
-        if std::mem::take(&mut self.is_simple) && is_one && draft.divided.points().is_empty() {
+    fn add(&mut self, trial: &Trial, blob_bytes: u64) {
+        let member = trial.starts.partition_point(|start| *start <= blob_bytes).saturating_sub(1);
+        let model = trial.divided.recipe().members[member].model.clone();
+        // If a model fails after the first member, the assumption of one member was wrong.
+        let is_one = trial.divided.recipe().members.len() == 1;
+        if std::mem::take(&mut self.is_simple) && is_one && trial.divided.points().is_empty() {
             return;
         }
-        if !draft.divided.points().is_empty() && std::mem::take(&mut self.has_points) {
+        if !trial.divided.points().is_empty() && std::mem::take(&mut self.has_points) {
             return;
         }
         self.refuted.push((member, model));
@@ -278,7 +282,7 @@ fn span_bytes(stream_bytes: u64) -> u64 {
     (stream_bytes / MANY_POINTS).clamp(SPAN_BYTES, LONG_SPAN_BYTES)
 }
 
-/// Returns how much memory finding takes, beside the parts that others have in hand.
+/// Returns the memory that the search takes.
 pub(super) fn memory(layer: &Layer) -> u64 {
     match &layer.descriptor.media_type {
         _ if is_stream(layer) => 0,
@@ -287,30 +291,30 @@ pub(super) fn memory(layer: &Layer) -> u64 {
     }
 }
 
-/// Whether the blob is the stream: both have one digest.
+/// True if the blob is the stream, since both have the same digest.
 fn is_stream(layer: &Layer) -> bool {
     let blob = layer.descriptor.digest;
     blob.algorithm() == layer.diff_id.algorithm() && blob.as_bytes() == layer.diff_id.as_bytes()
 }
 
-/// What is looked at to find candidates: eight segments of pgzip as everybody sets it, even of
-/// bytes that cannot be compressed.
+/// First bytes by which candidates are found: eight segments of pgzip's usual size, even of bytes
+/// that cannot be compressed.
 const START_BYTES: usize = 8 << 20;
 const PIECE_BYTES: usize = 128 << 10;
-/// Plain bytes between two restart points: large beside the 64 KiB that are indexed for each.
+/// Plain bytes between two restart points: large compared with the 64 KiB indexed for each.
 const SPAN_BYTES: u64 = 4 << 20;
-/// In long streams, for shorter recipes: small beside what workers may hold.
+/// The same in long streams, for shorter recipes; small compared with the workers' memory.
 const LONG_SPAN_BYTES: u64 = 8 << 20;
-/// Restart points that a stream needs at most, unless its spans would become too long.
+/// Restart points of a long stream, unless its spans would become too long.
 const MANY_POINTS: u64 = 20;
-/// Bytes that recipes may have: they are read whole.
+/// Most bytes of a recipe, since recipes are read whole.
 const RECORD_BYTES: u64 = 64 << 20;
-/// Models of one member that are tried: levels that agree over two megabytes and part later are
-/// rare, three of them unheard of.
-const MOST_TRIALS: usize = 2;
-/// One member, its restart points, two models with and without, a record, and as much again.
+/// Models that are tried for one member. Two levels that agree over two megabytes and differ later
+/// are rare; three were never seen.
+const MOST_MODELS: usize = 2;
+/// Twice the recipes of one member: with and without restart points, for two models, and a record.
 const MOST_ROUNDS: usize = 12;
-/// The blob's start and its plain bytes, an encoder, two spans that wait; records take less.
+/// Memory for the blob's start and its plain bytes, an encoder, and two waiting spans.
 const SEARCH_BYTES: u64 = 48 << 20;
 
 #[cfg(test)]

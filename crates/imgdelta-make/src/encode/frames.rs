@@ -1,4 +1,5 @@
-//! A layer's frames told as header columns: all bytes that are no payload.
+//! The frames of a layer, encoded as header columns.
+//! Never writes a payload.
 
 use super::{
     LayerEncoder,
@@ -10,15 +11,16 @@ use imgdelta_image::volume::LayerStream;
 use imgdelta_layer::headers::{BaseHeader, HeaderWriter};
 use std::ops::Range;
 
-/// A layer's header columns, and of which entries they know the base entry: a base header that is
-/// not what it says cannot be written against.
-pub(super) struct Frames {
+/// The header columns of a layer.
+pub(super) struct EncodedFrames {
     pub(super) columns: Vec<u8>,
+    /// For each entry, true if the columns refer to its base entry. A malformed base header cannot
+    /// be referred to.
     pub(super) has_own: Vec<bool>,
 }
 
-/// Writes a layer's frames.
-pub(super) fn write(layer: &LayerEncoder<'_>) -> Result<Frames> {
+/// Encodes the frames of a layer.
+pub(super) fn write(layer: &LayerEncoder<'_>) -> Result<EncodedFrames> {
     let index = layer.index;
     let mut writer = HeaderWriter::new(level(layer.plan.preset));
     let mut has_own = Vec::with_capacity(layer.choices.len());
@@ -48,10 +50,10 @@ pub(super) fn write(layer: &LayerEncoder<'_>) -> Result<Frames> {
         }
     }
     raw(&mut writer, layer.target.stream, index.tail_range(), &mut header)?;
-    Ok(Frames { columns: writer.finish(), has_own })
+    Ok(EncodedFrames { columns: writer.finish(), has_own })
 }
 
-/// Bytes of no entry: among the headers, or a payload where they are many.
+/// Writes bytes outside of entries: with the headers, or as a payload if they are many.
 fn raw(
     writer: &mut HeaderWriter,
     stream: &LayerStream,

@@ -1,44 +1,44 @@
-//! Where things lie: the address space of a recipe, and the payloads of its target in order.
+//! The address space of a recipe, and the order of its target's payloads.
+//! Never encodes anything.
 
 use crate::{
-    inside::{At, BaseArchive},
+    archives::{ArchivePlace, BaseArchive},
     plan::Plan,
-    sources::{Choice, Content, Place},
+    sources::{Choice, EntryPlace, PayloadSource},
 };
 use imgdelta_core::{DiffId, Result};
 use imgdelta_format::recipe::{ArchiveSource, StreamName};
 use imgdelta_image::{index::LayerIndex, volume::AddressSpace};
 use std::{collections::HashMap, ops::Range};
 
-/// What a target layer takes from: base layers one after another, and parts of their archives.
+/// The base of a target layer: base layers, followed by parts of their archives.
 #[derive(Debug, Default)]
-pub(super) struct Layout {
+pub(super) struct RecipeLayout {
     pub(super) sources: Vec<StreamName>,
-    /// The archives that are opened, in the order of their parts behind the sources.
+    /// Opened archives, in the order of their parts.
     pub(super) opened: Vec<ArchiveSource>,
-    /// Where each base layer's stream begins; `None` for those not used.
+    /// Address of each base layer; `None` for unused ones.
     starts: Vec<Option<u64>>,
-    /// For each archive of the base where its parts begin, and the number of the first; `None`
-    /// for those not used.
+    /// For each base archive, the address and number of its first part; `None` for unused ones.
     archives: Vec<Option<(u64, u32)>>,
 }
 
-impl Layout {
-    /// Lays out the layers and archives that `choices` speak of, in the order of the image.
+impl RecipeLayout {
+    /// Lays out the layers and archives that `choices` use, in the order of the image.
     pub(super) fn of<'a>(plan: &Plan, choices: impl Iterator<Item = &'a Choice>) -> Self {
         let layers = &plan.base.layers;
-        let archives = &plan.inside.archives;
+        let archives = &plan.opened.archives;
         let mut is_used = vec![false; layers.len()];
         let mut is_opened = vec![false; archives.len()];
         for choice in choices {
-            let content: &[Place] = match &choice.content {
-                Content::Same(place) => std::slice::from_ref(place),
-                Content::Built(places, _) => places,
-                Content::Packed(part) => {
+            let content: &[EntryPlace] = match &choice.content {
+                PayloadSource::Same(place) => std::slice::from_ref(place),
+                PayloadSource::Built(places, _) => places,
+                PayloadSource::Packed(part) => {
                     is_opened[archive_of(archives, *part)] = true;
                     &[]
                 }
-                Content::Empty | Content::Repeat(_) | Content::Opened => &[],
+                PayloadSource::Empty | PayloadSource::Repeat(_) | PayloadSource::Opened => &[],
             };
             for place in content.iter().chain(&choice.header) {
                 match is_used.get_mut(place.layer as usize) {
@@ -47,15 +47,17 @@ impl Layout {
                 }
             }
         }
-        // An archive stands behind those it lies in.
+        // An archive follows the archives that contain it.
         for (archive, of) in archives.iter().enumerate().rev() {
             match of.at {
-                At::Layer(layer, _) => is_used[layer as usize] |= is_opened[archive],
-                At::Part(part) => is_opened[archive_of(archives, part)] |= is_opened[archive],
+                ArchivePlace::Layer(layer, _) => is_used[layer as usize] |= is_opened[archive],
+                ArchivePlace::Part(part) => {
+                    is_opened[archive_of(archives, part)] |= is_opened[archive]
+                }
             }
         }
         let (mut layout, mut at) = (Self::default(), 0);
-        // Two layers of an image may be one stream (two empty ones often are).
+        // Two layers may have the same stream; empty layers often do.
         let mut laid: HashMap<DiffId, u64> = HashMap::new();
         for (index, is_used) in layers.iter().zip(is_used) {
             let start = is_used.then(|| {
@@ -77,8 +79,8 @@ impl Layout {
                 continue;
             }
             let address = match archive.at {
-                At::Layer(layer, offset) => layout.address(layer, offset),
-                At::Part(part) => layout.part(plan, part).start,
+                ArchivePlace::Layer(layer, offset) => layout.address(layer, offset),
+                ArchivePlace::Part(part) => layout.part(plan, part).start,
             };
             let plain_bytes = archive.plain.end - archive.plain.start;
             let (bytes, kind) = (archive.bytes, archive.kind);
@@ -89,42 +91,42 @@ impl Layout {
         layout
     }
 
-    /// Returns the address of an offset of a layer's stream, which is used.
+    /// Returns the address of an offset in a used layer.
     pub(super) fn address(&self, layer: u32, offset: u64) -> u64 {
-        self.starts[layer as usize].expect("only places that were laid out are asked for") + offset
+        self.starts[layer as usize].expect("the layer was laid out") + offset
     }
 
-    /// Returns where the payload of a base entry lies.
-    pub(super) fn payload(&self, plan: &Plan, place: Place) -> Range<u64> {
-        if plan.is_inside(place) {
+    /// Returns the addresses of the payload of a base entry.
+    pub(super) fn payload(&self, plan: &Plan, place: EntryPlace) -> Range<u64> {
+        if plan.is_part(place) {
             return self.part(plan, place.entry);
         }
         let payload = &plan.base_entry(place).payload;
         self.address(place.layer, payload.start)..self.address(place.layer, payload.end)
     }
 
-    /// Returns where a part of an archive lies.
+    /// Returns the addresses of a part of an archive.
     fn part(&self, plan: &Plan, part: u32) -> Range<u64> {
-        let archive = archive_of(&plan.inside.archives, part);
-        let (start, _) = self.archives[archive].expect("only parts that were laid out");
+        let archive = archive_of(&plan.opened.archives, part);
+        let (start, _) = self.archives[archive].expect("the archive was laid out");
         let layer = u32::try_from(self.starts.len()).expect("layers are limited");
-        let payload = &plan.base_entry(Place { layer, entry: part }).payload;
-        let before = plan.inside.archives[archive].plain.start;
+        let payload = &plan.base_entry(EntryPlace { layer, entry: part }).payload;
+        let before = plan.opened.archives[archive].plain.start;
         start + payload.start - before..start + payload.end - before
     }
 
-    /// Returns the number of a part among those that the recipe opens.
+    /// Returns the number of a part in the recipe.
     pub(super) fn number(&self, plan: &Plan, part: u32) -> u32 {
-        let archive = archive_of(&plan.inside.archives, part);
-        let (_, first) = self.archives[archive].expect("only parts that were laid out");
-        first + part - plan.inside.archives[archive].parts.start
+        let archive = archive_of(&plan.opened.archives, part);
+        let (_, first) = self.archives[archive].expect("the archive was laid out");
+        first + part - plan.opened.archives[archive].parts.start
     }
 
-    /// Puts the bytes of all of it under one address.
+    /// Returns the address space.
     pub(super) fn space(&self, plan: &Plan) -> Result<AddressSpace> {
         let mut space = AddressSpace::new(&plan.volume, &self.sources)?;
-        let Some(parts) = &plan.inside.base else { return Ok(space) };
-        for (archive, opened) in plan.inside.archives.iter().zip(&self.archives) {
+        let Some(parts) = &plan.opened.base else { return Ok(space) };
+        for (archive, opened) in plan.opened.archives.iter().zip(&self.archives) {
             if opened.is_some() {
                 space.append(&parts.space, archive.plain.clone())?;
             }
@@ -133,50 +135,50 @@ impl Layout {
     }
 }
 
-/// Which archive a part is of.
+/// Returns the archive of a part.
 fn archive_of(archives: &[BaseArchive], part: u32) -> usize {
     archives.partition_point(|archive| archive.parts.end <= part)
 }
 
-/// A stretch of the target's stream that is told apart from its headers.
+/// A payload of the recipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stretch {
+pub(super) enum PayloadSpan {
     /// The payload of an entry.
     Entry(u32),
-    /// Bytes of no entry, too many to be told among the headers.
+    /// Bytes outside of entries, too many to be stored with the headers.
     Raw(Range<u64>),
-    /// A part inside an archive: no stretch of the stream, but told like one.
+    /// A part inside an archive.
     Part(u32),
 }
 
-/// The stretches of a stream in order: what a recipe counts as its payloads.
-pub(super) fn stretches(index: &LayerIndex) -> Vec<Stretch> {
-    let mut stretches = Vec::new();
-    let raw = |range: Range<u64>, stretches: &mut Vec<Stretch>| {
+/// Returns the payloads of a stream, in order.
+pub(super) fn spans(index: &LayerIndex) -> Vec<PayloadSpan> {
+    let mut spans = Vec::new();
+    let raw = |range: Range<u64>, spans: &mut Vec<PayloadSpan>| {
         if is_large(&range) {
-            stretches.push(Stretch::Raw(range));
+            spans.push(PayloadSpan::Raw(range));
         }
     };
-    raw(lead(index), &mut stretches);
+    raw(lead(index), &mut spans);
     for (ordinal, entry) in index.entries.iter().enumerate() {
         if !entry.payload.is_empty() {
-            stretches.push(Stretch::Entry(u32::try_from(ordinal).expect("entries are limited")));
+            spans.push(PayloadSpan::Entry(u32::try_from(ordinal).expect("entries are limited")));
         }
-        raw(index.padding_range(ordinal), &mut stretches);
+        raw(index.padding_range(ordinal), &mut spans);
     }
-    raw(index.tail_range(), &mut stretches);
-    stretches
+    raw(index.tail_range(), &mut spans);
+    spans
 }
 
-/// What stands before the first entry.
+/// Returns the range before the first entry.
 pub(super) fn lead(index: &LayerIndex) -> Range<u64> {
     0..index.entries.first().map_or(index.tail_start, |first| first.start)
 }
 
-/// Whether bytes of no entry are a payload of their own: a damaged stream's tail may be all of it.
+/// True if bytes outside of entries are a payload. A damaged stream may be all tail.
 pub(super) fn is_large(range: &Range<u64>) -> bool {
     range.end - range.start > LARGE_BYTES
 }
 
-/// Far more than the end marks and the padding that archivers write (10 KiB).
+/// Far more than the end marks and padding that archivers write, which are at most 10 KiB.
 const LARGE_BYTES: u64 = 64 << 10;

@@ -1,16 +1,17 @@
-//! What is to be rebuilt, cut into pieces, and those put into parts.
+//! The payloads to be rebuilt, divided into pieces, and the pieces grouped into parts.
+//! Never matches them.
 //!
-//! Like goes with like, since neighbours are packed together; a part is as much as one worker
-//! matches at a time. The order depends on the images alone.
+//! Similar pieces are neighbours, since neighbours are packed together. A worker matches one part at
+//! a time. The order depends on the images alone.
 
 use super::{
-    layout::{Layout, Stretch},
+    layout::{PayloadSpan, RecipeLayout},
     windows,
 };
 use crate::{
-    inside::Parts,
+    archives::PartIndex,
     plan::Plan,
-    sources::{Choice, Content},
+    sources::{Choice, PayloadSource},
 };
 use imgdelta_codec::encode_memory;
 use imgdelta_core::Result;
@@ -18,120 +19,119 @@ use imgdelta_format::recipe::{BaseSource, GroupMember};
 use imgdelta_image::volume::{AddressSpace, LayerStream};
 use std::ops::Range;
 
-/// One member-to-be: target bytes and base bytes.
+/// Target bytes and base bytes that become one member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
-    /// What the recipe says of it.
+    /// The member of the recipe.
     pub(super) member: GroupMember,
-    /// Whether it is of a part inside an archive.
-    pub(super) is_inside: bool,
-    /// Where in the target's stream it lies, or among the parts.
+    /// True if it belongs to a part inside an archive.
+    pub(super) is_part: bool,
+    /// Range in the target's stream, or among the parts.
     pub(super) target: Range<u64>,
-    /// Where its base lies, in addresses.
+    /// Addresses of the base bytes.
     pub(super) base: Vec<Range<u64>>,
-    /// About how much memory it takes to encode.
+    /// Estimated memory for encoding.
     pub(super) memory_bytes: u64,
 }
 
 impl Piece {
-    /// Returns the length of its base.
+    /// Returns the length of the base bytes.
     pub(super) fn base_bytes(&self) -> u64 {
         self.base.iter().map(|range| range.end - range.start).sum()
     }
 }
 
-/// What a layer's pieces are cut from.
-pub(super) struct Cutter<'a> {
+/// Divides the payloads of a layer into pieces.
+pub(super) struct PieceCutter<'a> {
     pub(super) plan: &'a Plan,
     pub(super) ordinal: u32,
     pub(super) choices: &'a [Choice],
-    pub(super) layout: &'a Layout,
+    pub(super) layout: &'a RecipeLayout,
     pub(super) space: &'a AddressSpace,
-    pub(super) target: &'a Target<'a>,
-    /// What one piece may take to encode.
+    pub(super) target: &'a TargetBytes<'a>,
+    /// Most memory for encoding one piece.
     pub(super) memory_bytes: u64,
 }
 
 /// The bytes of a target layer: its stream, and the parts inside its archives.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Target<'a> {
+pub(super) struct TargetBytes<'a> {
     pub(super) stream: &'a LayerStream,
-    pub(super) parts: Option<&'a Parts>,
+    pub(super) parts: Option<&'a PartIndex>,
 }
 
-impl Target<'_> {
+impl TargetBytes<'_> {
     /// Fills `buffer` with bytes of the stream or of the parts.
-    pub(super) fn read_exact_at(&self, is_inside: bool, at: u64, buffer: &mut [u8]) -> Result<()> {
-        match self.parts.filter(|_| is_inside) {
+    pub(super) fn read_exact_at(&self, is_part: bool, at: u64, buffer: &mut [u8]) -> Result<()> {
+        match self.parts.filter(|_| is_part) {
             Some(parts) => parts.space.read_exact_at(at, buffer),
             None => self.stream.read_exact_at(at, buffer),
         }
     }
 }
 
-/// Sorts like beside like: machine code, then what has a base, then what has none, each by the
-/// ending of its name.
-type Order<'a> = (Class, &'a [u8], &'a [u8], u32, u64);
+/// Order that makes similar pieces neighbours: class, file extension, path, payload, offset.
+type Order<'a> = (PieceClass, &'a [u8], &'a [u8], u32, u64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Class {
+enum PieceClass {
     Program,
     Changed,
     New,
 }
 
-impl Cutter<'_> {
-    /// Returns the parts of a layer: pieces of everything that is built.
-    pub(super) fn parts(&self, stretches: &[Stretch]) -> Result<Vec<Vec<Piece>>> {
+impl PieceCutter<'_> {
+    /// Returns the parts of a layer, with pieces of all payloads that are rebuilt.
+    pub(super) fn parts(&self, spans: &[PayloadSpan]) -> Result<Vec<Vec<Piece>>> {
         let index = &self.plan.target.layers[self.ordinal as usize];
         let mut ordered: Vec<(Order<'_>, Piece)> = Vec::new();
-        for (payload, stretch) in (0..).zip(stretches) {
-            let (entry, choice, is_inside) = match stretch {
-                Stretch::Raw(range) => {
+        for (payload, span) in (0..).zip(spans) {
+            let (entry, choice, is_part) = match span {
+                PayloadSpan::Raw(range) => {
                     let head = self.head(false, range)?;
                     for piece in
                         self.pieces(payload, (false, range.clone()), Vec::new(), false, &head)?
                     {
                         let offset = piece.member.window.map_or(0, |window| window.offset);
-                        ordered.push(((Class::New, b"", b"", payload, offset), piece));
+                        ordered.push(((PieceClass::New, b"", b"", payload, offset), piece));
                     }
                     continue;
                 }
-                Stretch::Entry(ordinal) => {
+                PayloadSpan::Entry(ordinal) => {
                     let ordinal = *ordinal as usize;
                     (&index.entries[ordinal], &self.choices[ordinal], false)
                 }
-                Stretch::Part(part) => {
+                PayloadSpan::Part(part) => {
                     let Some(parts) = self.target.parts else { continue };
                     let choice = &self.plan.inner[self.ordinal as usize][*part as usize];
                     (&parts.index.entries[*part as usize], choice, true)
                 }
             };
-            let Content::Built(places, _) = &choice.content else { continue };
+            let PayloadSource::Built(places, _) = &choice.content else { continue };
             let is_own = matches!(places[..], [place] if choice.header == Some(place));
             let base: Vec<Range<u64>> =
                 places.iter().map(|place| self.layout.payload(self.plan, *place)).collect();
-            let (target, path) = ((is_inside, entry.payload.clone()), entry.path.as_bytes());
-            let head = self.head(is_inside, &entry.payload)?;
+            let (target, path) = ((is_part, entry.payload.clone()), entry.path.as_bytes());
+            let head = self.head(is_part, &entry.payload)?;
             let class = match (base.is_empty(), head.starts_with(ELF_MAGIC)) {
-                (true, _) => Class::New,
-                (false, true) => Class::Program,
-                (false, false) => Class::Changed,
+                (true, _) => PieceClass::New,
+                (false, true) => PieceClass::Program,
+                (false, false) => PieceClass::Changed,
             };
             for piece in self.pieces(payload, target, base, is_own, &head)? {
                 let offset = piece.member.window.map_or(0, |window| window.offset);
-                ordered.push(((class, ending(path), path, payload, offset), piece));
+                ordered.push(((class, extension(path), path, payload, offset), piece));
             }
         }
         ordered.sort_by(|one, other| one.0.cmp(&other.0));
         Ok(part(ordered.into_iter().map(|(_, piece)| piece)))
     }
 
-    /// One piece, or windows where one would take too much memory.
+    /// Returns one piece, or several windows if one piece would take too much memory.
     fn pieces(
         &self,
         payload: u32,
-        (is_inside, target): (bool, Range<u64>),
+        (is_part, target): (bool, Range<u64>),
         base: Vec<Range<u64>>,
         is_own: bool,
         head: &[u8],
@@ -142,7 +142,7 @@ impl Cutter<'_> {
         if memory_bytes <= self.memory_bytes {
             let sources = if is_own { vec![BaseSource::Own] } else { slices(&base) };
             let member = GroupMember { payload, window: None, sources };
-            return Ok(vec![Piece { member, is_inside, target, base, memory_bytes }]);
+            return Ok(vec![Piece { member, is_part, target, base, memory_bytes }]);
         }
         let first = base.first().cloned().unwrap_or_default();
         let cuts = windows::cut(
@@ -153,7 +153,7 @@ impl Cutter<'_> {
             target_bytes,
             &mut |range, sink| {
                 read_pieces(&target, range, sink, |at, piece| {
-                    self.target.read_exact_at(is_inside, at, piece)
+                    self.target.read_exact_at(is_part, at, piece)
                 })
             },
         )?;
@@ -165,7 +165,7 @@ impl Cutter<'_> {
             Piece {
                 memory_bytes: self.memory(range.end - range.start, window.bytes, &[]),
                 member: GroupMember { payload, window: Some(window), sources: slices(&base) },
-                is_inside,
+                is_part,
                 target: start..start + window.bytes,
                 base,
             }
@@ -173,15 +173,15 @@ impl Cutter<'_> {
         Ok(pieces.collect())
     }
 
-    /// The first bytes of a target, from which the codec knows what it will take it for.
-    fn head(&self, is_inside: bool, target: &Range<u64>) -> Result<Vec<u8>> {
+    /// Returns the first bytes of a target, by which the codec recognises its kind.
+    fn head(&self, is_part: bool, target: &Range<u64>) -> Result<Vec<u8>> {
         let bytes = usize::try_from(target.end - target.start).unwrap_or(usize::MAX);
         let mut head = vec![0; bytes.min(HEAD_BYTES)];
-        self.target.read_exact_at(is_inside, target.start, &mut head)?;
+        self.target.read_exact_at(is_part, target.start, &mut head)?;
         Ok(head)
     }
 
-    /// What encoding takes: both sides, and what the codec says it needs beside them.
+    /// Returns the memory for encoding: base, target, and the codec's own estimate.
     fn memory(&self, base_bytes: u64, target_bytes: u64, head: &[u8]) -> u64 {
         let sides = base_bytes.saturating_add(target_bytes);
         let lengths = (usize::try_from(base_bytes), usize::try_from(target_bytes));
@@ -191,7 +191,7 @@ impl Cutter<'_> {
     }
 }
 
-/// Reads a range, counted from the start of `whole`, in pieces.
+/// Passes a range to a sink in pieces; the range is counted from the start of `whole`.
 fn read_pieces(
     whole: &Range<u64>,
     range: Range<u64>,
@@ -209,7 +209,7 @@ fn read_pieces(
     Ok(())
 }
 
-/// The parts of a base by their addresses.
+/// Returns base ranges as sources by address.
 pub(super) fn slices(base: &[Range<u64>]) -> Vec<BaseSource> {
     let slice = |range: &Range<u64>| BaseSource::Slice {
         address: range.start,
@@ -218,7 +218,7 @@ pub(super) fn slices(base: &[Range<u64>]) -> Vec<BaseSource> {
     base.iter().map(slice).collect()
 }
 
-/// Cuts a list into parts of about [`PART_BYTES`] of targets.
+/// Divides a list into parts of about [`PART_BYTES`] target bytes.
 fn part(pieces: impl Iterator<Item = Piece>) -> Vec<Vec<Piece>> {
     let mut parts: Vec<Vec<Piece>> = Vec::new();
     let mut filled = 0;
@@ -234,14 +234,14 @@ fn part(pieces: impl Iterator<Item = Piece>) -> Vec<Vec<Piece>> {
     parts
 }
 
-/// What stands behind the last dot of a path's last part; empty without one.
-fn ending(path: &[u8]) -> &[u8] {
+/// Returns the file extension; empty if there is none.
+fn extension(path: &[u8]) -> &[u8] {
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
     name.iter().rposition(|&byte| byte == b'.').map_or(&[], |dot| &name[dot + 1..])
 }
 
-/// What one worker matches at a time.
+/// Target bytes that one worker matches at a time.
 const PART_BYTES: u64 = 8 << 20;
-/// What the codec wants to see of a target to know what it will take.
+/// First bytes of a target that the codec's estimate needs.
 const HEAD_BYTES: usize = 4 << 10;
 const ELF_MAGIC: &[u8] = b"\x7fELF";

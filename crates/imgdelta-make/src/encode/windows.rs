@@ -1,18 +1,17 @@
-//! A file too large to be matched whole, cut into windows, each with the range of its base that it
-//! resembles.
+//! Windows of a file that is too large to be matched whole, each with a similar range of the base.
+//! Never holds the file: memory is one landmark for 64 KiB.
 //!
-//! Landmarks decide, some one in 64 KiB: a base range is where most of a window's landmarks lie.
-//! Memory is those landmarks, whatever the file's size.
+//! The base range of a window is the one with most of the window's landmarks.
 
-use crate::landmarks::Finder;
+use crate::landmarks::LandmarkFinder;
 use imgdelta_core::Result;
 use imgdelta_format::recipe::PayloadWindow;
 use std::{collections::HashMap, ops::Range};
 
-/// Reads a range in pieces, in order.
+/// Passes a range to a sink in pieces, in order.
 pub(super) type Reader<'a> = dyn FnMut(Range<u64>, &mut dyn FnMut(&[u8])) -> Result<()> + 'a;
 
-/// Cuts a target of `target_bytes` into windows with base ranges.
+/// Divides a target into windows with base ranges.
 pub(super) fn cut(
     base_bytes: u64,
     read_base: &mut Reader<'_>,
@@ -20,7 +19,7 @@ pub(super) fn cut(
     read_target: &mut Reader<'_>,
 ) -> Result<Vec<(PayloadWindow, Range<u64>)>> {
     let mut known: HashMap<u64, u64> = HashMap::new();
-    let mut finder = Finder::new(RARITY);
+    let mut finder = LandmarkFinder::new(RARITY);
     read_base(0..base_bytes, &mut |piece| {
         finder.feed(piece, |at, landmark| {
             known.entry(landmark).or_insert(at);
@@ -31,7 +30,7 @@ pub(super) fn cut(
     while offset < target_bytes {
         let bytes = (target_bytes - offset).min(WINDOW_BYTES);
         let mut places = Vec::new();
-        let mut finder = Finder::new(RARITY);
+        let mut finder = LandmarkFinder::new(RARITY);
         read_target(offset..offset + bytes, &mut |piece| {
             finder.feed(piece, |_, landmark| places.extend(known.get(&landmark)));
         })?;
@@ -41,7 +40,7 @@ pub(super) fn cut(
     Ok(cuts)
 }
 
-/// The range of at most [`BASE_BYTES`] that holds most of `places`, with room on both sides.
+/// Returns the range with most of `places`, extended on both sides to at most [`BASE_BYTES`].
 fn densest(mut places: Vec<u64>, base_bytes: u64) -> Range<u64> {
     places.sort_unstable();
     let mut best = 0..0;
@@ -63,13 +62,13 @@ fn densest(mut places: Vec<u64>, base_bytes: u64) -> Range<u64> {
     }
 }
 
-/// How much of a large file is rebuilt at once.
+/// Length of a window.
 const WINDOW_BYTES: u64 = 32 << 20;
-/// How much of its base it may take.
+/// Longest base range of a window.
 const BASE_BYTES: u64 = 48 << 20;
-/// What the first and last landmark may stand within.
+/// Bytes of the base range before the first landmark and after the last.
 const MARGIN_BYTES: u64 = 1 << 20;
-/// One landmark in 64 KiB: 500 a window.
+/// One landmark in 64 KiB: 500 per window.
 const RARITY: u32 = 16;
 
 #[cfg(test)]
@@ -78,7 +77,7 @@ mod tests {
     use imgdelta_testkit::noise;
 
     #[test]
-    fn windows_cover_the_target_and_find_what_moved() {
+    fn windows_cover_the_target_and_follow_moved_content() {
         // The target is the base's second half, then its first.
         let base_bytes = 80 << 20;
         let half = base_bytes / 2;

@@ -1,7 +1,8 @@
-//! Names with what changes from version to version masked: digits and hashes.
+//! Names with digits and hashes masked, which change from version to version.
+//! Never reads content.
 //!
-//! `libarrow.so.1700` and `libarrow.so.1800`, `foo-1.2.3.dist-info/RECORD` and the next one's,
-//! `chunk-3f9a12bc.js`: one name, masked.
+//! `libarrow.so.1700` and `libarrow.so.1800` are one masked name, as are `chunk-3f9a12bc.js` and
+//! `chunk-00d1fe7a93.js`.
 
 /// Returns `path` with version numbers and hexadecimal runs as `0`.
 pub(super) fn masked(path: &[u8]) -> Vec<u8> {
@@ -22,7 +23,7 @@ pub(super) fn masked(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Long enough, hexadecimal only, with digits and letters mixed: no word of any language.
+/// True for a long hexadecimal word with both digits and letters, which no language has.
 fn is_hash(word: &[u8]) -> bool {
     word.len() >= 8
         && word.iter().all(u8::is_ascii_hexdigit)

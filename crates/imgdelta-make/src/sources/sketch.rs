@@ -1,11 +1,12 @@
-//! What a file is like: a few of its content's landmarks, chosen by content alone.
+//! Sketches of files, by which similar content is found.
+//! Never holds a file: a sketch is at most thirty-two landmarks.
 //!
-//! Two versions of a file share most landmarks wherever their bytes have moved to; unrelated files
-//! share none. Reads each file once, keeps thirty-two numbers of it.
+//! Two versions of a file share most landmarks, even if their bytes have moved. Unrelated files
+//! share none.
 
-use crate::landmarks::Finder;
+use crate::landmarks::LandmarkFinder;
 
-/// A file's landmarks, ascending.
+/// Landmarks of a file, in ascending order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sketch(Vec<u64>);
 
@@ -15,16 +16,16 @@ impl Sketch {
     }
 }
 
-/// Takes a file's bytes in pieces.
+/// Makes the sketch of a file that arrives in pieces.
 #[derive(Debug)]
 pub(super) struct Sketcher {
-    finder: Finder,
+    finder: LandmarkFinder,
     smallest: Vec<u64>,
 }
 
 impl Sketcher {
     pub(super) fn new() -> Self {
-        Self { finder: Finder::new(RARITY), smallest: Vec::new() }
+        Self { finder: LandmarkFinder::new(RARITY), smallest: Vec::new() }
     }
 
     pub(super) fn update(&mut self, bytes: &[u8]) {
@@ -46,9 +47,9 @@ fn take(smallest: &mut Vec<u64>, landmark: u64) {
     smallest.insert(place, landmark);
 }
 
-/// How many landmarks are kept.
+/// Most landmarks of a sketch.
 const KEPT: usize = 32;
-/// One window in 64, so that a file of a few kilobytes has enough.
+/// One place in 64, so that a file of a few kilobytes has enough landmarks.
 const RARITY: u32 = 6;
 #[cfg(test)]
 mod tests {

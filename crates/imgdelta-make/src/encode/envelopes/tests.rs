@@ -1,4 +1,4 @@
-//! Blobs of every kind found again, or told to be unmade.
+//! Envelopes of blobs of every kind are found, or unknown.
 
 use super::*;
 use imgdelta_core::{Context, Limits as ImageLimits, progress::Silent, scratch::Scratch};
@@ -38,7 +38,7 @@ fn compressed(model: &EncoderModel, plain: &[u8], trailer: MemberTrailer) -> Vec
     out
 }
 
-/// Finds the envelope of a blob; the same for any number of workers.
+/// Finds the envelope of a blob, with one worker and with three.
 fn found(stream: &[u8], blob: &[u8]) -> Envelope {
     let dir = tempfile::tempdir().unwrap();
     let mut blobs = Blobs::default();
@@ -58,17 +58,23 @@ fn found(stream: &[u8], blob: &[u8]) -> Envelope {
         let layer = &image.layers[0];
         let wanted = [layer.diff_id];
         let volume = Volume::extract(&[&image], &wanted, &context).unwrap();
-        let seeker = |()| {
-            Seeker { image: &image, layer, volume: &volume, workers: &workers, progress: &Silent }
-                .find()
+        let search = |()| {
+            EnvelopeSearch {
+                image: &image,
+                layer,
+                volume: &volume,
+                workers: &workers,
+                progress: &Silent,
+            }
+            .find()
         };
-        workers.map(vec![()], seeker).unwrap().remove(0)
+        workers.map(vec![()], search).unwrap().remove(0)
     });
     assert_eq!(envelopes[0], envelopes[1]);
     envelopes[0].clone()
 }
 
-/// Finds a recipe and holds what it makes against the blob.
+/// Finds a recipe and compares the blob that it makes.
 fn recipe(stream: &[u8], blob: &[u8]) -> (DividedRecipe, usize) {
     let Envelope::Deflate(bytes) = found(stream, blob) else { panic!("not found") };
     let divided = DividedRecipe::from_bytes(&bytes, RecipeLimits::default()).unwrap();
@@ -124,7 +130,7 @@ fn members_and_tails_are_found() {
     assert_eq!(divided.points().len(), 1);
     assert_eq!(divided.points()[0].member, 1);
     assert!(bytes < 100, "{bytes} bytes");
-    // One member and what nearly looks like another.
+    // One member, followed by bytes that nearly look like another.
     let mut blob = compressed(&EncoderModel::Golang { level: 4 }, &stream, MemberTrailer::Gzip);
     blob.extend(b"\x1f\x8c\x08 no header");
     let (divided, _) = recipe(&stream, &blob);
@@ -140,7 +146,7 @@ fn many_small_members_are_found() {
 }
 
 #[test]
-fn models_that_part_late_are_tried_twice_and_then_recorded() {
+fn models_that_differ_late_are_tried_twice_and_then_recorded() {
     let mut content = vec![0; 6 << 20];
     content.extend(text(3, 1 << 20));
     let stream = tar_of(&[("zeros", &content)]);
@@ -210,7 +216,7 @@ fn chunked_blobs_are_found_without_their_table_of_contents() {
         remake.push(&layer, &mut blob).unwrap();
         remake.finish(&mut blob).unwrap();
         assert_eq!(found(&layer, &blob), Envelope::Chunked(row.recipe_bytes()), "{}", row.writer);
-        // A byte of the table that we would write otherwise: it is kept as it is.
+        // A table with another byte than this program writes is stored in the recipe.
         let table = blob.windows(4).position(|start| start == chunked::SKIPPABLE).unwrap();
         blob[table + 100] ^= 1;
         let Envelope::Zstd(bytes) = found(&layer, &blob) else { panic!("{}", row.writer) };

@@ -1,8 +1,7 @@
-//! Blobs of zstd: found by trial, read as often as there are trials that begin well.
-//!
-//! Never holds a blob.
+//! The search for the envelope of a zstd blob.
+//! Never holds a blob: it is read again for each promising trial.
 
-use super::{PIECE_BYTES, Seeker};
+use super::{EnvelopeSearch, PIECE_BYTES};
 use imgdelta_apply::delta::Envelope;
 use imgdelta_core::{Error, Result, error::Cause};
 use imgdelta_image::{image::Image, store::Descriptor, volume::LayerStream};
@@ -16,16 +15,15 @@ use imgdelta_zstd::{
 };
 use std::{cell::RefCell, io::Read};
 
-/// The reference encoder at its highest usual level takes most of this; others a fifth.
+/// Memory of the search. The reference encoder at its highest usual level takes most of it.
 pub(super) const SEARCH_BYTES: u64 = 192 << 20;
 
-impl Seeker<'_> {
-    /// Returns how the very blob is made; `None` if it is no zstd, or of an encoder that is not
-    /// known.
+impl EnvelopeSearch<'_> {
+    /// Returns the envelope of a zstd blob; `None` for another format or an unknown encoder.
     pub(super) fn zstd(&self) -> Result<Option<Envelope>> {
         let Some(stream) = self.volume.stream(&self.layer.diff_id) else { return Ok(None) };
-        let blob = Blob::new(self.image, &self.layer.descriptor);
-        let plain = Plain { stream, seeker: self };
+        let blob = RandomAccessBlob::new(self.image, &self.layer.descriptor);
+        let plain = PlainStream { stream, search: self };
         let Some(recipe) = detect(&blob, &plain, DetectOptions::default())? else {
             return Ok(None);
         };
@@ -38,9 +36,15 @@ impl Seeker<'_> {
         Ok((is_worth_it && read == Ok(recipe)).then_some(Envelope::Zstd(bytes)))
     }
 
-    /// Returns how a zstd:chunked blob is made, of whose frames `recipe` is proved; `None` if it is
-    /// none, or if we would write one otherwise.
-    fn chunked(&self, recipe: &Recipe, blob: &Blob, plain: &Plain) -> Result<Option<Vec<u8>>> {
+    /// Returns a recipe of a zstd:chunked blob; `None` for another blob, or if texts differ.
+    ///
+    /// `recipe` is proved for the frames of the blob.
+    fn chunked(
+        &self,
+        recipe: &Recipe,
+        blob: &RandomAccessBlob,
+        plain: &PlainStream,
+    ) -> Result<Option<Vec<u8>>> {
         let Some((RecipePart::Literal(after), parts)) = recipe.parts.split_last() else {
             return Ok(None);
         };
@@ -54,7 +58,7 @@ impl Seeker<'_> {
         }
         let Some(recipe) = describe(recipe.model, &frames, after) else { return Ok(None) };
         let Some(block_bytes) = recipe.model.block_bytes() else { return Ok(None) };
-        let known = Known {
+        let known = ProvedFrames {
             frames: frames.into_iter(),
             running: None,
             plain_bytes: 0,
@@ -80,8 +84,8 @@ impl Seeker<'_> {
     }
 }
 
-/// Frames that a blob has, with where they end, each held against what is asked for.
-struct Known<'a> {
+/// An encoder that compares requested frames with the frames of the blob.
+struct ProvedFrames<'a> {
     frames: std::vec::IntoIter<(&'a FrameRecipe, u64)>,
     running: Option<(&'a FrameRecipe, u64)>,
     plain_bytes: u64,
@@ -89,7 +93,7 @@ struct Known<'a> {
     block_bytes: u64,
 }
 
-impl FrameEncoder for Known<'_> {
+impl FrameEncoder for ProvedFrames<'_> {
     fn begin(&mut self, header: Vec<u8>, _: &mut Vec<u8>) -> std::result::Result<(), Cause> {
         self.running = self.frames.next().filter(|(frame, _)| frame.header == header);
         self.plain_bytes = 0;
@@ -119,20 +123,20 @@ impl FrameEncoder for Known<'_> {
     }
 }
 
-/// Reads what stands behind the frames of a zstd:chunked blob; `None` if it is something else.
+/// Reads the texts after the frames of a zstd:chunked blob; `None` if there are none.
 fn describe(
     model: EncoderModel,
     frames: &[(&FrameRecipe, u64)],
     mut after: &[u8],
 ) -> Option<ChunkedRecipe> {
-    let contents = Text::read(skippable(&mut after)?)?;
+    let contents = ChunkedText::read(skippable(&mut after)?)?;
     if !contents.start.starts_with(b"{\"version\":1,") {
         return None;
     }
     let mut behind = after;
-    let split = skippable(&mut behind).and_then(Text::read);
+    let split = skippable(&mut behind).and_then(ChunkedText::read);
     let rest = if split.is_some() { behind } else { after }.to_vec();
-    // One header serves all frames whose length is not in it.
+    // All frames without a length in the header have the same header.
     let frames = frames.iter().map(|(frame, _)| (&frame.header, frame.plain_bytes));
     let texts = [Some(&contents), split.as_ref()].into_iter().flatten();
     let mut headers = frames.chain(texts.map(|text| (&text.header, text.bytes)));
@@ -165,17 +169,17 @@ fn skippable<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(content)
 }
 
-/// What is seen of a text that is one frame.
-struct Text {
+/// Start, end and length of a text that is one frame.
+struct ChunkedText {
     header: Vec<u8>,
     bytes: u64,
     start: Vec<u8>,
     end: Vec<u8>,
-    /// Whether its last block is empty.
+    /// True if its last block is empty.
     is_flushed: bool,
 }
 
-impl Text {
+impl ChunkedText {
     fn read(packed: &[u8]) -> Option<Self> {
         let mut decoder = zstd::stream::read::Decoder::with_buffer(packed).ok()?;
         decoder.window_log_max(WINDOW_LOG).ok()?;
@@ -201,23 +205,24 @@ impl Text {
     }
 }
 
-/// Bytes of a header that tells a window and no length.
+/// Bytes of a header with a window and without a length.
 const LONG_BYTES: usize = 6;
-/// A last block that is empty, and with the checksum behind it.
+/// An empty last block.
 const EMPTY: &[u8] = &[1, 0, 0];
+/// Bytes of an empty last block and the checksum.
 const EMPTY_BYTES: usize = 7;
-/// Enough to see how a text is written.
+/// Bytes at the start and end of a text that show its style.
 const SEEN_BYTES: usize = 4096;
-/// What is enough for 8 MiB, the usual window, and for the 32 MiB of the best level.
+/// Enough for the usual window of 8 MiB and for the 32 MiB of the best level.
 const WINDOW_LOG: u32 = 25;
 
-/// A stream in the volume; asks now and then whether to go on.
-struct Plain<'a> {
+/// A stream in the volume, which stops after a cancellation.
+struct PlainStream<'a> {
     stream: &'a LayerStream,
-    seeker: &'a Seeker<'a>,
+    search: &'a EnvelopeSearch<'a>,
 }
 
-impl ByteSource for Plain<'_> {
+impl ByteSource for PlainStream<'_> {
     type Error = Error;
 
     fn bytes(&self) -> u64 {
@@ -225,25 +230,25 @@ impl ByteSource for Plain<'_> {
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.seeker.progress.check()?;
+        self.search.progress.check()?;
         self.stream.read_exact_at(offset, buffer)
     }
 }
 
-/// A blob that is opened again when what came before is asked for.
-struct Blob<'a> {
+/// A blob that is opened again to read earlier bytes.
+struct RandomAccessBlob<'a> {
     image: &'a Image,
     descriptor: &'a Descriptor,
     open: RefCell<Option<(Box<dyn Read + Send>, u64)>>,
 }
 
-impl<'a> Blob<'a> {
+impl<'a> RandomAccessBlob<'a> {
     fn new(image: &'a Image, descriptor: &'a Descriptor) -> Self {
         Self { image, descriptor, open: RefCell::new(None) }
     }
 }
 
-impl ByteSource for Blob<'_> {
+impl ByteSource for RandomAccessBlob<'_> {
     type Error = Error;
 
     fn bytes(&self) -> u64 {

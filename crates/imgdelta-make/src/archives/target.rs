@@ -1,9 +1,10 @@
-//! The target's archives opened, each so that it can be closed again.
+//! Archives of the target, opened so that they can be closed again.
+//! Never opens an archive whose bytes cannot be reproduced.
 
 use super::{
-    Look, TargetArchive, TargetParts,
+    ArchiveSearch, TargetArchive, TargetParts,
     base::OpenedBase,
-    parts::{Candidate, Gathering, Keeper, Kept, keep, keep_stored, stored_key},
+    parts::{Candidate, PartList, PartWriter, SavedPart, save, save_stored, stored_key},
 };
 use imgdelta_core::{Error, Result};
 use imgdelta_deflate::{DetectOptions, Detector, Recipe};
@@ -15,25 +16,25 @@ use imgdelta_layer::archive::{
 };
 use std::collections::{HashMap, HashSet};
 
-/// Whose bytes an archive is.
+/// The payload or part that is an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
+pub(crate) enum ArchiveOwner {
     /// The payload of an entry of the layer.
     Entry(u32),
     /// A part of another archive.
     Part(u32),
 }
 
-/// What became of a part.
-struct Found {
-    /// What it is taken as.
-    kept: Kept,
-    /// How that becomes what is stored; empty for not at all.
+/// A part with its compression.
+struct TargetPart {
+    saved: SavedPart,
+    /// Recipe that compresses it; empty if it is not compressed.
     compression: Vec<u8>,
+    /// A part of the base with the same stored bytes.
     packed: Option<u32>,
 }
 
-impl Look<'_> {
+impl ArchiveSearch<'_> {
     /// Opens archives of a target layer.
     pub(super) fn open_target(
         &self,
@@ -47,16 +48,17 @@ impl Look<'_> {
         let of_entry = |(entry, kind): (u32, ArchiveKind)| {
             let owner = &index.entries[entry as usize];
             Candidate {
-                owner: Owner::Entry(entry),
+                owner: ArchiveOwner::Entry(entry),
                 kind,
                 path: owner.path.clone(),
                 space: space.clone(),
                 range: owner.payload.clone(),
             }
         };
-        let mut candidates: Vec<Candidate<Owner>> = wanted.into_iter().map(of_entry).collect();
-        let mut gathering = Gathering::new();
-        let mut made = TargetParts::default();
+        let mut candidates: Vec<Candidate<ArchiveOwner>> =
+            wanted.into_iter().map(of_entry).collect();
+        let mut list = PartList::new();
+        let mut result = TargetParts::default();
         let mut numbers: HashMap<Vec<u8>, u32> = HashMap::new();
         let mut held: HashSet<_> = super::keys(&self.base.layers).collect();
         held.extend(base.iter().flat_map(|base| base.contents.iter().copied()));
@@ -81,57 +83,58 @@ impl Look<'_> {
                 candidates.iter().zip(level.openings).zip(closable)
             {
                 let Some((opening, found)) = opening.filter(|_| is_closable) else { continue };
-                let first = gathering.count();
+                let first = list.count();
                 for (part, found) in opening.parts.iter().zip(found) {
-                    let number = gathering.count();
-                    gathering.push(&candidate.path, &part.name, &found.kept);
-                    let count = u32::try_from(made.compressions.len()).expect("parts are limited");
-                    made.coders.push(if found.compression.is_empty() {
+                    let number = list.count();
+                    list.push(&candidate.path, &part.name, &found.saved);
+                    let count =
+                        u32::try_from(result.compressions.len()).expect("parts are limited");
+                    result.coders.push(if found.compression.is_empty() {
                         0
                     } else {
                         1 + *numbers.entry(found.compression).or_insert_with_key(|recipe| {
-                            made.compressions.push(recipe.clone());
+                            result.compressions.push(recipe.clone());
                             count
                         })
                     });
-                    made.packed.push(found.packed);
+                    result.packed.push(found.packed);
                     if found.packed.is_none()
-                        && held.insert(found.kept.key())
-                        && let Some(kind) = found.kept.kind
+                        && held.insert(found.saved.key())
+                        && let Some(kind) = found.saved.kind
                     {
                         nested.push((number, kind));
                     }
                 }
                 if !opening.structure.is_empty() {
-                    let mut keeper = Keeper::new(&spill);
-                    keeper.push(&opening.structure)?;
-                    gathering.push(&candidate.path, b"", &keeper.finish()?);
-                    made.coders.push(0);
-                    made.packed.push(None);
+                    let mut writer = PartWriter::new(&spill);
+                    writer.push(&opening.structure)?;
+                    list.push(&candidate.path, b"", &writer.finish()?);
+                    result.coders.push(0);
+                    result.packed.push(None);
                 }
-                made.archives.push(TargetArchive {
+                result.archives.push(TargetArchive {
                     owner: candidate.owner,
                     kind: candidate.kind,
-                    parts: first..gathering.count(),
+                    parts: first..list.count(),
                 });
             }
-            gathering.end_level(spill)?;
+            list.end_level(spill)?;
             let deeper = nested.into_iter().filter(|_| depth < self.options.depth);
             candidates = deeper
                 .map(|(part, kind)| Candidate {
-                    owner: Owner::Part(part),
+                    owner: ArchiveOwner::Part(part),
                     kind,
-                    path: gathering.path(part).clone(),
-                    space: gathering.space().clone(),
-                    range: gathering.range(part),
+                    path: list.path(part).clone(),
+                    space: list.space().clone(),
+                    range: list.range(part),
                 })
                 .collect();
         }
-        made.parts = gathering.finish();
-        Ok(made)
+        result.parts = list.finish();
+        Ok(result)
     }
 
-    /// Decides what a part is taken as; `None` if its archive is unsound.
+    /// Saves the content or the stored bytes of a part; `None` if its archive is not valid.
     fn take(
         &self,
         part: &ArchivePart,
@@ -139,19 +142,19 @@ impl Look<'_> {
         detector: &mut Detector,
         base: Option<&OpenedBase>,
         spill: &SpillFile,
-    ) -> Result<Option<Found>> {
-        let plain = |kept| Some(Found { kept, compression: Vec::new(), packed: None });
+    ) -> Result<Option<TargetPart>> {
+        let plain = |saved| Some(TargetPart { saved, compression: Vec::new(), packed: None });
         let stored_bytes = part.stored.end - part.stored.start;
         if part.compression == PartCompression::Plain {
-            return Ok(keep(part, slice, spill, self.progress)?.and_then(plain));
+            return Ok(save(part, slice, spill, self.progress)?.and_then(plain));
         }
         let is_zip = matches!(part.compression, PartCompression::Deflate { .. });
         if is_zip && let Some(base) = base {
             let key = stored_key(part, slice, self.progress)?;
             if let Some(&packed) = base.stored.get(&key) {
-                let kept = keep_stored(part, slice, spill, self.progress)?;
+                let saved = save_stored(part, slice, spill, self.progress)?;
                 let (compression, packed) = (Vec::new(), Some(packed));
-                return Ok(Some(Found { kept, compression, packed }));
+                return Ok(Some(TargetPart { saved, compression, packed }));
             }
         }
         let compression = if stored_bytes <= MOST_SOUGHT_BYTES {
@@ -162,21 +165,21 @@ impl Look<'_> {
         };
         match compression {
             Some(compression) => {
-                let kept = keep(part, slice, spill, self.progress)?;
-                Ok(kept.map(|kept| Found { kept, compression, packed: None }))
+                let saved = save(part, slice, spill, self.progress)?;
+                Ok(saved.map(|saved| TargetPart { saved, compression, packed: None }))
             }
             None if is_zip => {
-                // What it inflates to must still have the checksum that its directory says.
-                if keep(part, slice, spill, self.progress)?.is_none() {
+                // Its content must match the checksum in the directory nevertheless.
+                if save(part, slice, spill, self.progress)?.is_none() {
                     return Ok(None);
                 }
-                Ok(plain(keep_stored(part, slice, spill, self.progress)?))
+                Ok(plain(save_stored(part, slice, spill, self.progress)?))
             }
             None => Ok(None),
         }
     }
 
-    /// Finds how a member was compressed, if that is worth telling.
+    /// Finds the compression of a member; `None` if it is unknown, too slow or too large.
     fn compression(&self, stored: &[u8], detector: &mut Detector, is_zip: bool) -> Option<Vec<u8>> {
         let mut recipe: Recipe = if is_zip { detector.raw(stored) } else { detector.gzip(stored) }?;
         let most = self.options.nanoseconds_per_byte;
@@ -193,8 +196,9 @@ impl Look<'_> {
         Some(recipe.to_bytes())
     }
 
-    /// Whether an archive's structure and what its members store make its bytes. That each member
-    /// compresses to what it stores, finding out how has shown.
+    /// True if an archive's structure and stored members make its bytes.
+    ///
+    /// Finding a compression has proved that the member compresses to its stored bytes.
     fn closes(
         &self,
         kind: ArchiveKind,
@@ -204,11 +208,11 @@ impl Look<'_> {
         if kind == ArchiveKind::Gzip {
             return Ok(true);
         }
-        let stored = Stored { slice, opening };
+        let stored = StoredMembers { slice, opening };
         let mut is_same = true;
         let closed = close(kind, &stored, self.progress, &mut |at, made| {
-            let there = slice.read(at, made.len() as u64)?;
-            is_same &= there.is_some_and(|there| there == made);
+            let original = slice.read(at, made.len() as u64)?;
+            is_same &= original.is_some_and(|original| original == made);
             Ok(())
         });
         match closed {
@@ -219,13 +223,13 @@ impl Look<'_> {
     }
 }
 
-/// An archive's members as they are stored.
-struct Stored<'a> {
+/// The members of an archive in their stored form.
+struct StoredMembers<'a> {
     slice: &'a ArchiveBytes<'a>,
     opening: &'a OpenedArchive,
 }
 
-impl InnerPayloads for Stored<'_> {
+impl InnerPayloads for StoredMembers<'_> {
     fn count(&self) -> usize {
         self.opening.parts.len() + 1
     }
@@ -262,9 +266,9 @@ impl InnerPayloads for Stored<'_> {
     }
 }
 
-/// Larger members are taken as they are stored: they are held whole while their encoder is sought.
+/// Larger members are taken in their stored form, since the search holds a member in memory.
 const MOST_SOUGHT_BYTES: u64 = 32 << 20;
-/// A record of an encoder's choices that is not this much smaller than what it makes is of no use.
+/// Least ratio of stored bytes to the recipe; a larger recipe is not worth it.
 const WORTH: usize = 4;
-/// What a model and its parameters take.
+/// Bytes of a recipe with a model and its parameters.
 const USUAL_RECIPE_BYTES: usize = 40;

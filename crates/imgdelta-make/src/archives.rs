@@ -1,18 +1,19 @@
-//! What lies inside the archives that changed, on both sides, found before sources are chosen.
+//! The content of archives that differ between the two images, opened before sources are chosen.
+//! Never chooses a source, except for members that a base archive stores equally.
 //!
-//! An archive that the base has as it is stays closed, as do those of the base that the target
-//! kept. The others are opened, to the depth that is asked for: their parts become entries of an
-//! index of their own, among which sources are then chosen as among files. A target archive is
-//! only opened if it can be closed again: each member's compression is found by remaking it; what
-//! cannot be remade, or would cost the receiver too much time, is taken as it is stored. Decides
-//! nothing about where parts come from, but for members that the base stores just so.
+//! An archive that both images have stays closed. Others are opened to the depth in the options;
+//! their parts become entries of an index, so that sources are chosen for parts as for files.
+//!
+//! A target archive is opened only if it can be closed again. The compression of each member is
+//! found by reproducing it. A member that cannot be reproduced, or not fast enough, is taken in its
+//! stored form.
 
 mod base;
 mod parts;
 mod target;
 
-pub(crate) use base::{At, BaseArchive};
-pub(crate) use target::Owner;
+pub(crate) use base::{ArchivePlace, BaseArchive};
+pub(crate) use target::ArchiveOwner;
 
 use imgdelta_core::{
     Context, PayloadDigest, Result, parallel::Workers, path::LayerPath, progress::Progress,
@@ -30,15 +31,16 @@ use std::{
     sync::Arc,
 };
 
-/// How far archives are seen into.
+/// Limits for opening archives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ArchiveOptions {
-    /// Archives in archives, this deep: 3. A jar in a war in a tar is as deep as it gets.
+    /// Levels of archives inside archives: 3, which is enough for a jar in a war in a tar.
     pub depth: u32,
-    /// What remaking may cost the receiver, in nanoseconds for a byte of content on a core like
-    /// ours: 200, or five megabytes a second, as zlib's slowest level on bad data. What would take
-    /// longer travels as it is stored.
+    /// Most time for the receiver to compress a member again, in nanoseconds per byte of content.
+    ///
+    /// 200, which is 5 MB/s, as zlib's slowest level takes on bad data. A slower member is sent in
+    /// its stored form.
     pub nanoseconds_per_byte: u32,
 }
 
@@ -49,14 +51,14 @@ impl Default for ArchiveOptions {
 }
 
 impl ArchiveOptions {
-    /// Sets how deep archives are opened; 0 for not at all.
+    /// Sets the levels of archives that are opened; 0 opens none.
     #[must_use]
     pub fn depth(mut self, depth: u32) -> Self {
         self.depth = depth;
         self
     }
 
-    /// Sets what remaking may cost the receiver.
+    /// Sets the most time for the receiver to compress a member again, per byte.
     #[must_use]
     pub fn nanoseconds_per_byte(mut self, nanoseconds: u32) -> Self {
         self.nanoseconds_per_byte = nanoseconds;
@@ -64,23 +66,23 @@ impl ArchiveOptions {
     }
 }
 
-/// What lies inside the archives of both images.
+/// Content of the opened archives of both images.
 #[derive(Debug, Default)]
-pub(crate) struct Inside {
-    /// The base's archives, in the order of their parts in `base`.
+pub(crate) struct OpenedArchives {
+    /// Archives of the base, in the order of their parts in `base`.
     pub(crate) archives: Vec<BaseArchive>,
-    /// The parts of the base's archives as entries; `None` if none is opened.
-    pub(crate) base: Option<Parts>,
-    /// For each target layer the parts of its archives; empty where none is opened.
+    /// Parts of the base's archives; `None` if no archive is opened.
+    pub(crate) base: Option<PartIndex>,
+    /// For each target layer, the parts of its opened archives.
     pub(crate) target: Vec<TargetParts>,
 }
 
-/// Parts of archives, one after another, as a stream with an index.
+/// Parts of archives, one after another, with an index.
 #[derive(Debug)]
-pub(crate) struct Parts {
+pub(crate) struct PartIndex {
     /// An entry for each part.
     pub(crate) index: Arc<LayerIndex>,
-    /// Their bytes.
+    /// The bytes of the parts.
     pub(crate) space: AddressSpace,
 }
 
@@ -88,34 +90,34 @@ pub(crate) struct Parts {
 #[derive(Debug, Default)]
 pub(crate) struct TargetParts {
     /// Their entries and bytes; `None` if there are none.
-    pub(crate) parts: Option<Parts>,
+    pub(crate) parts: Option<PartIndex>,
     /// The archives, in the order of their parts.
     pub(crate) archives: Vec<TargetArchive>,
-    /// How each part is compressed: 0 for not at all, else which of `compressions`, from 1.
+    /// For each part, 0 if it is not compressed, else an ordinal in `compressions`, from 1.
     pub(crate) coders: Vec<u32>,
-    /// For each part the part of the base that is stored just so.
+    /// For each part, a part of the base with the same stored bytes.
     pub(crate) packed: Vec<Option<u32>>,
-    /// Recipes of `imgdelta-deflate`, without the lengths of single members.
+    /// Recipes of `imgdelta-deflate`; those of one member leave out its length.
     pub(crate) compressions: Vec<Vec<u8>>,
 }
 
 /// An archive of the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TargetArchive {
-    pub(crate) owner: Owner,
+    pub(crate) owner: ArchiveOwner,
     pub(crate) kind: ArchiveKind,
-    /// Which of the parts are its.
+    /// Range of its parts.
     pub(crate) parts: Range<u32>,
 }
 
 impl TargetParts {
-    /// Returns for each part the entry of the layer that it lies in, however deep.
+    /// Returns for each part the entry of the layer that contains it, at any depth.
     pub(crate) fn roots(&self) -> Vec<u32> {
         let mut roots: Vec<u32> = vec![0; self.coders.len()];
         for archive in &self.archives {
             let root = match archive.owner {
-                Owner::Entry(entry) => entry,
-                Owner::Part(part) => roots[part as usize],
+                ArchiveOwner::Entry(entry) => entry,
+                ArchiveOwner::Part(part) => roots[part as usize],
             };
             for part in archive.parts.clone() {
                 roots[part as usize] = root;
@@ -125,36 +127,36 @@ impl TargetParts {
     }
 }
 
-/// Opens what changed.
-pub(crate) fn look(
+/// Opens the archives that changed.
+pub(crate) fn open(
     surveys: [&Survey; 2],
     rebuilt: &[u32],
     volume: &Volume,
     options: ArchiveOptions,
     context: &Context,
-) -> Result<Inside> {
+) -> Result<OpenedArchives> {
     let [base, target] = surveys;
     let none = || target.layers.iter().map(|_| TargetParts::default()).collect();
     let Context { scratch, workers, .. } = context;
     let progress = &*context.progress;
-    let look = Look { base, target, volume, options, scratch, workers, progress };
-    let wanted = look.wanted(rebuilt)?;
+    let search = ArchiveSearch { base, target, volume, options, scratch, workers, progress };
+    let wanted = search.wanted(rebuilt)?;
+    let mut opened = OpenedArchives { target: none(), ..OpenedArchives::default() };
     if options.depth == 0 || wanted.iter().all(Vec::is_empty) {
-        return Ok(Inside { target: none(), ..Inside::default() });
+        return Ok(opened);
     }
-    let opened = look.open_base()?;
-    let mut inside = Inside { target: none(), ..Inside::default() };
+    let base = search.open_base()?;
     for (&layer, wanted) in rebuilt.iter().zip(wanted) {
-        inside.target[layer as usize] = look.open_target(layer, wanted, opened.as_ref())?;
+        opened.target[layer as usize] = search.open_target(layer, wanted, base.as_ref())?;
     }
-    if let Some(opened) = opened {
-        (inside.archives, inside.base) = (opened.archives, Some(opened.parts));
+    if let Some(base) = base {
+        (opened.archives, opened.base) = (base.archives, Some(base.parts));
     }
-    Ok(inside)
+    Ok(opened)
 }
 
-/// What is looked into, and with what.
-struct Look<'a> {
+/// The archives of both images that are candidates for opening.
+struct ArchiveSearch<'a> {
     base: &'a Survey,
     target: &'a Survey,
     volume: &'a Volume,
@@ -164,13 +166,13 @@ struct Look<'a> {
     progress: &'a dyn Progress,
 }
 
-/// What equal contents have in common.
-type Key = (PayloadDigest, u64);
+/// A key that equal contents share.
+type ContentKey = (PayloadDigest, u64);
 
-impl Look<'_> {
-    /// For each layer the entries that are archives and that the base has not as they are.
+impl ArchiveSearch<'_> {
+    /// Returns for each layer the entries that are archives and differ from all of the base.
     fn wanted(&self, rebuilt: &[u32]) -> Result<Vec<Vec<(u32, ArchiveKind)>>> {
-        let held: HashSet<Key> = keys(&self.base.layers).collect();
+        let held: HashSet<ContentKey> = keys(&self.base.layers).collect();
         self.workers.map(rebuilt.to_vec(), |layer| {
             let index = &self.target.layers[layer as usize];
             let mut seen = held.clone();
@@ -187,36 +189,36 @@ impl Look<'_> {
         })
     }
 
-    /// Recognises an archive by the first bytes of a file.
+    /// Recognises an archive by its first or last bytes.
     fn recognise(&self, index: &LayerIndex, entry: &Entry) -> Result<Option<ArchiveKind>> {
         if entry.kind != EntryKind::File || entry.payload.end - entry.payload.start < LEAST_BYTES {
             return Ok(None);
         }
         let Some(stream) = self.volume.stream(&index.diff_id) else { return Ok(None) };
-        // A tar file that lies open gains nothing from being taken apart, so few bytes are enough.
+        // Opening an uncompressed tar file gains nothing, so four bytes are enough.
         let mut start = [0; 4];
         stream.read_exact_at(entry.payload.start, &mut start)?;
         if let Some(kind) = recognise(&start) {
             return Ok(Some(kind));
         }
-        // Programs may be zip files: a line for the shell, and what it runs behind it.
+        // A program may be a zip file: a line for the shell, followed by the archive.
         let mut end = [0; END_BYTES];
         stream.read_exact_at(entry.payload.end - END_BYTES as u64, &mut end)?;
         Ok(is_zip_end(&end).then_some(ArchiveKind::Zip))
     }
 }
 
-/// The keys of all entries that have one.
-fn keys(layers: &[Arc<LayerIndex>]) -> impl Iterator<Item = Key> + '_ {
+/// Returns the keys of all entries that have one.
+fn keys(layers: &[Arc<LayerIndex>]) -> impl Iterator<Item = ContentKey> + '_ {
     layers.iter().flat_map(|index| &index.entries).filter_map(key)
 }
 
-fn key(entry: &Entry) -> Option<Key> {
+fn key(entry: &Entry) -> Option<ContentKey> {
     let bytes = entry.payload.end - entry.payload.start;
     (bytes > 0 && !entry.is_sparse).then_some((entry.digest?, bytes))
 }
 
-/// What people call a part: the archive, a mark, and the name in it.
+/// Returns the path of a part for people: that of the archive, `!/`, and the member's name.
 fn inner_path(archive: &LayerPath, name: &[u8]) -> LayerPath {
     let mut spelling = archive.as_bytes().to_vec();
     spelling.push(b'!');
@@ -227,8 +229,8 @@ fn inner_path(archive: &LayerPath, name: &[u8]) -> LayerPath {
     LayerPath::parse(&spelling)
 }
 
-/// Shorter ones cost less as they are.
+/// Shorter archives cost less as they are.
 const LEAST_BYTES: u64 = 64;
 
-/// The parts of the base by how they are stored.
-type Stored = HashMap<Key, u32>;
+/// Parts of the base by their stored bytes.
+type StoredParts = HashMap<ContentKey, u32>;

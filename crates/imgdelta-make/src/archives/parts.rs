@@ -1,7 +1,9 @@
-//! Parts put aside: their bytes in a scratch file, an entry for each, one level of archives after
-//! another.
+//! Parts of archives: bytes in a scratch file, with an entry for each.
+//! Never knows the image of an archive.
+//!
+//! Archives are opened level by level, since an archive may be a part of another one.
 
-use super::{Key, Look, Parts, inner_path};
+use super::{ArchiveSearch, ContentKey, PartIndex, inner_path};
 use bytes::Bytes;
 use imgdelta_core::{DiffId, PayloadDigest, Result, path::LayerPath, progress::Progress};
 use imgdelta_image::{
@@ -13,14 +15,14 @@ use imgdelta_layer::archive::{
 };
 use std::{ops::Range, sync::Arc};
 
-/// An archive to be opened.
+/// An archive that may be opened.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate<T> {
-    /// Whose it is.
+    /// The place of the archive.
     pub(super) owner: T,
     pub(super) kind: ArchiveKind,
     pub(super) path: LayerPath,
-    /// Where it lies.
+    /// The address space and the range with its bytes.
     pub(super) space: AddressSpace,
     pub(super) range: Range<u64>,
 }
@@ -31,34 +33,34 @@ impl<T> Candidate<T> {
     }
 }
 
-/// Bytes put aside.
+/// Bytes in the scratch file.
 #[derive(Clone, Debug)]
-pub(super) struct Kept {
+pub(super) struct SavedPart {
     pub(super) ranges: Vec<Range<u64>>,
     pub(super) bytes: u64,
     pub(super) digest: PayloadDigest,
     pub(super) crc: u32,
-    /// What they are, by the first of them.
+    /// Kind of archive by the first bytes, if they are one.
     pub(super) kind: Option<ArchiveKind>,
 }
 
-impl Kept {
-    pub(super) fn key(&self) -> Key {
+impl SavedPart {
+    pub(super) fn key(&self) -> ContentKey {
         (self.digest, self.bytes)
     }
 }
 
-/// Puts bytes aside as they come.
-pub(super) struct Keeper<'a> {
+/// Writes bytes to the scratch file.
+pub(super) struct PartWriter<'a> {
     spill: &'a SpillFile,
     buffer: Vec<u8>,
     hasher: blake3::Hasher,
     crc: crc32fast::Hasher,
     start: Vec<u8>,
-    kept: Kept,
+    saved: SavedPart,
 }
 
-impl<'a> Keeper<'a> {
+impl<'a> PartWriter<'a> {
     pub(super) fn new(spill: &'a SpillFile) -> Self {
         Self {
             spill,
@@ -66,7 +68,7 @@ impl<'a> Keeper<'a> {
             hasher: blake3::Hasher::new(),
             crc: crc32fast::Hasher::new(),
             start: Vec::with_capacity(START_BYTES),
-            kept: Kept {
+            saved: SavedPart {
                 ranges: Vec::new(),
                 bytes: 0,
                 digest: PayloadDigest([0; 32]),
@@ -79,74 +81,74 @@ impl<'a> Keeper<'a> {
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<()> {
         let missing = START_BYTES - self.start.len();
         self.start.extend_from_slice(&bytes[..bytes.len().min(missing)]);
-        self.kept.bytes += bytes.len() as u64;
+        self.saved.bytes += bytes.len() as u64;
         self.hasher.update(bytes);
         self.crc.update(bytes);
         self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= KEPT_BYTES { self.flush() } else { Ok(()) }
+        if self.buffer.len() >= SAVED_BYTES { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<()> {
         let range = self.spill.put(&self.buffer)?;
-        match self.kept.ranges.last_mut() {
+        match self.saved.ranges.last_mut() {
             Some(last) if last.end == range.start => last.end = range.end,
-            _ => self.kept.ranges.push(range),
+            _ => self.saved.ranges.push(range),
         }
         self.buffer.clear();
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Result<Kept> {
+    pub(super) fn finish(mut self) -> Result<SavedPart> {
         self.flush()?;
-        self.kept.digest = PayloadDigest(*self.hasher.finalize().as_bytes());
-        self.kept.crc = self.crc.finalize();
-        self.kept.kind = recognise(&self.start);
-        Ok(self.kept)
+        self.saved.digest = PayloadDigest(*self.hasher.finalize().as_bytes());
+        self.saved.crc = self.crc.finalize();
+        self.saved.kind = recognise(&self.start);
+        Ok(self.saved)
     }
 }
 
-/// Puts the content of a part aside; `None` if it does not come out as its archive says.
-pub(super) fn keep(
+/// Saves the content of a part; `None` if it does not match the archive's checksum or length.
+pub(super) fn save(
     part: &ArchivePart,
     slice: &ArchiveBytes<'_>,
     spill: &SpillFile,
     progress: &dyn Progress,
-) -> Result<Option<Kept>> {
-    let mut keeper = Keeper::new(spill);
+) -> Result<Option<SavedPart>> {
+    let mut writer = PartWriter::new(spill);
     let inflated =
-        part.inflate(slice, MOST_PART_BYTES, progress, &mut |piece| keeper.push(piece))?;
+        part.inflate(slice, MOST_PART_BYTES, progress, &mut |piece| writer.push(piece))?;
     if inflated.is_none() {
         return Ok(None);
     }
-    let kept = keeper.finish()?;
+    let saved = writer.finish()?;
     let is_right = match part.compression {
-        PartCompression::Deflate { crc, .. } => kept.crc == crc,
-        PartCompression::Plain | PartCompression::Gzip => kept.bytes > 0,
+        PartCompression::Deflate { crc, .. } => saved.crc == crc,
+        PartCompression::Plain | PartCompression::Gzip => saved.bytes > 0,
     };
-    Ok(is_right.then_some(kept))
+    Ok(is_right.then_some(saved))
 }
 
-/// Puts the bytes of a part aside as they are stored.
-pub(super) fn keep_stored(
+/// Saves the stored bytes of a part.
+pub(super) fn save_stored(
     part: &ArchivePart,
     slice: &ArchiveBytes<'_>,
     spill: &SpillFile,
     progress: &dyn Progress,
-) -> Result<Kept> {
-    let mut keeper = Keeper::new(spill);
+) -> Result<SavedPart> {
+    let mut writer = PartWriter::new(spill);
     slice.pieces(part.stored.clone(), progress, &mut |piece| {
-        keeper.push(piece)?;
+        writer.push(piece)?;
         Ok(true)
     })?;
-    keeper.finish()
+    writer.finish()
 }
 
-/// Returns what the bytes of a part are known by as they are stored.
+/// Returns the key of a part's stored bytes.
 pub(super) fn stored_key(
     part: &ArchivePart,
     slice: &ArchiveBytes<'_>,
     progress: &dyn Progress,
-) -> Result<Key> {
+) -> Result<ContentKey> {
     let mut hasher = blake3::Hasher::new();
     slice.pieces(part.stored.clone(), progress, &mut |piece| {
         hasher.update(piece);
@@ -156,75 +158,75 @@ pub(super) fn stored_key(
     Ok((digest, part.stored.end - part.stored.start))
 }
 
-/// One level of archives, with what was found of each part; `None` for an archive that stays
-/// closed.
-pub(super) struct Level<P> {
+/// One level of archives with a result for each part; `None` for an archive that stays closed.
+pub(super) struct OpenedLevel<P> {
     pub(super) openings: Vec<Option<(OpenedArchive, Vec<P>)>>,
 }
 
-impl Look<'_> {
-    /// Opens archives side by side, and their parts as well, each worker with a state of `with`
-    /// for some parts of one archive.
+impl ArchiveSearch<'_> {
+    /// Opens archives and their parts in parallel.
+    ///
+    /// `part` processes a part; `with` makes its state, which serves several parts of one archive.
     pub(super) fn open_level<T: Sync + Send, P: Send, S>(
         &self,
         candidates: &[Candidate<T>],
         with: impl Fn() -> S + Sync,
         part: impl Fn(&mut S, &Candidate<T>, &ArchivePart) -> Result<Option<P>> + Sync,
-    ) -> Result<Level<P>> {
+    ) -> Result<OpenedLevel<P>> {
         let openings = self.workers.map(candidates.iter().collect(), |candidate| {
             self.progress.check()?;
             OpenedArchive::read(candidate.kind, &candidate.slice())
         })?;
-        let mut works = Vec::new();
+        let mut tasks = Vec::new();
         for (archive, opening) in openings.iter().enumerate() {
             let Some(opening) = opening else { continue };
             let mut from = 0;
             let mut filled = 0;
             for (ordinal, part) in opening.parts.iter().enumerate() {
                 filled += part.stored.end - part.stored.start;
-                if filled >= WORK_BYTES || ordinal + 1 == opening.parts.len() {
-                    works.push((archive, from..ordinal + 1));
+                if filled >= TASK_BYTES || ordinal + 1 == opening.parts.len() {
+                    tasks.push((archive, from..ordinal + 1));
                     (from, filled) = (ordinal + 1, 0);
                 }
             }
         }
-        let found = self.workers.map(works, |(archive, range)| {
+        let results = self.workers.map(tasks, |(archive, range)| {
             let opening = openings[archive].as_ref().expect("only those that opened have parts");
-            let (mut found, mut state) = (Vec::with_capacity(range.len()), with());
+            let (mut results, mut state) = (Vec::with_capacity(range.len()), with());
             for each in &opening.parts[range] {
                 self.progress.check()?;
-                found.push(part(&mut state, &candidates[archive], each)?);
+                results.push(part(&mut state, &candidates[archive], each)?);
             }
-            Ok((archive, found))
+            Ok((archive, results))
         })?;
         let mut lists: Vec<Option<Vec<P>>> =
             openings.iter().map(|opening| opening.as_ref().map(|_| Vec::new())).collect();
-        for (archive, found) in found {
-            let whole: Option<Vec<P>> = found.into_iter().collect();
+        for (archive, results) in results {
+            let whole: Option<Vec<P>> = results.into_iter().collect();
             lists[archive] = match (lists[archive].take(), whole) {
-                (Some(mut list), Some(found)) => {
-                    list.extend(found);
+                (Some(mut list), Some(results)) => {
+                    list.extend(results);
                     Some(list)
                 }
                 _ => None,
             };
         }
         let pairs = openings.into_iter().zip(lists);
-        Ok(Level { openings: pairs.map(|(opening, list)| opening.zip(list)).collect() })
+        Ok(OpenedLevel { openings: pairs.map(|(opening, list)| opening.zip(list)).collect() })
     }
 }
 
-/// Parts being gathered.
-pub(super) struct Gathering {
+/// Collects parts.
+pub(super) struct PartList {
     entries: Vec<Entry>,
     space: AddressSpace,
     at: u64,
     owner: Arc<Owner>,
-    /// Those of the level at hand.
+    /// Ranges of the current level in its scratch file.
     ranges: Vec<Range<u64>>,
 }
 
-impl Gathering {
+impl PartList {
     pub(super) fn new() -> Self {
         let nobody = Owner { uid: 0, gid: 0, user: Box::default(), group: Box::default() };
         Self {
@@ -236,43 +238,43 @@ impl Gathering {
         }
     }
 
-    /// Returns how many there are.
+    /// Returns the number of parts.
     pub(super) fn count(&self) -> u32 {
         u32::try_from(self.entries.len()).expect("parts are limited")
     }
 
-    /// Returns how long they are.
+    /// Returns the length of all parts.
     pub(super) fn bytes(&self) -> u64 {
         self.at
     }
 
-    /// Returns where one lies.
+    /// Returns the range of a part.
     pub(super) fn range(&self, part: u32) -> Range<u64> {
         self.entries[part as usize].payload.clone()
     }
 
-    /// Returns what one is called.
+    /// Returns the path of a part.
     pub(super) fn path(&self, part: u32) -> &LayerPath {
         &self.entries[part as usize].path
     }
 
-    /// Returns all that were gathered up to the last level.
+    /// Returns the bytes of all levels that are ended.
     pub(super) fn space(&self) -> &AddressSpace {
         &self.space
     }
 
     /// Adds a part.
-    pub(super) fn push(&mut self, archive: &LayerPath, name: &[u8], kept: &Kept) {
-        let payload = self.at..self.at + kept.bytes;
+    pub(super) fn push(&mut self, archive: &LayerPath, name: &[u8], saved: &SavedPart) {
+        let payload = self.at..self.at + saved.bytes;
         self.at = payload.end;
-        self.ranges.extend(kept.ranges.iter().cloned());
+        self.ranges.extend(saved.ranges.iter().cloned());
         self.entries.push(Entry {
             path: inner_path(archive, name),
             start: payload.start,
             payload,
             kind: EntryKind::File,
-            size_bytes: kept.bytes,
-            digest: Some(kept.digest),
+            size_bytes: saved.bytes,
+            digest: Some(saved.digest),
             link: None,
             mode: 0,
             owner: Arc::clone(&self.owner),
@@ -284,7 +286,7 @@ impl Gathering {
         });
     }
 
-    /// Ends a level, whose bytes can be read from now on.
+    /// Ends a level, so that its bytes can be read.
     pub(super) fn end_level(&mut self, spill: SpillFile) -> Result<()> {
         let extent = Arc::new(spill.finish()?);
         for range in self.ranges.drain(..) {
@@ -293,8 +295,8 @@ impl Gathering {
         Ok(())
     }
 
-    /// Returns all, if there are any. The index stands for no layer: nobody may look its diff id up.
-    pub(super) fn finish(self) -> Option<Parts> {
+    /// Returns all parts; `None` if there are none. The index has no valid diff id.
+    pub(super) fn finish(self) -> Option<PartIndex> {
         if self.entries.is_empty() {
             return None;
         }
@@ -306,13 +308,13 @@ impl Gathering {
             damage: None,
             findings: Bytes::new(),
         };
-        Some(Parts { index: Arc::new(index), space: self.space })
+        Some(PartIndex { index: Arc::new(index), space: self.space })
     }
 }
 
-/// What is put into the scratch file at a time.
-const KEPT_BYTES: usize = 1 << 20;
-/// What one worker opens at a time: small enough that all have work to the end.
-const WORK_BYTES: u64 = 2 << 20;
-/// No content is larger; a bomb may claim so.
+/// Bytes that are written to the scratch file at a time.
+const SAVED_BYTES: usize = 1 << 20;
+/// Stored bytes that one worker opens at a time; small, so that all workers stay busy to the end.
+const TASK_BYTES: u64 = 2 << 20;
+/// Most bytes of a part, which stops decompression bombs.
 const MOST_PART_BYTES: u64 = 16 << 30;

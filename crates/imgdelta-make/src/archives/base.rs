@@ -1,8 +1,9 @@
-//! The base's archives opened: those that the target has not as they are.
+//! Archives of the base that the target lacks, opened.
+//! Never finds a compression, since base archives are not closed again.
 
 use super::{
-    Key, Look, Parts, Stored,
-    parts::{Candidate, Gathering, Keeper, Kept, keep, stored_key},
+    ArchiveSearch, ContentKey, PartIndex, StoredParts,
+    parts::{Candidate, PartList, PartWriter, SavedPart, save, stored_key},
 };
 use imgdelta_core::Result;
 use imgdelta_format::recipe::StreamName;
@@ -13,46 +14,46 @@ use std::{collections::HashSet, ops::Range};
 /// An archive of the base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BaseArchive {
-    pub(crate) at: At,
+    pub(crate) at: ArchivePlace,
     pub(crate) kind: ArchiveKind,
-    /// How long it is as it lies there.
+    /// Its length.
     pub(crate) bytes: u64,
-    /// Where its parts lie among all.
+    /// Range of its parts' bytes among those of all parts.
     pub(crate) plain: Range<u64>,
-    /// Which of the parts are its.
+    /// Range of its parts.
     pub(crate) parts: Range<u32>,
 }
 
-/// Where an archive begins.
+/// The first byte of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum At {
-    /// In the stream of a layer.
+pub(crate) enum ArchivePlace {
+    /// An offset in the stream of a layer.
     Layer(u32, u64),
-    /// In a part of another archive, at its beginning.
+    /// The first byte of a part of another archive.
     Part(u32),
 }
 
 pub(super) struct OpenedBase {
     pub(super) archives: Vec<BaseArchive>,
-    pub(super) parts: Parts,
-    pub(super) stored: Stored,
-    pub(super) contents: HashSet<Key>,
+    pub(super) parts: PartIndex,
+    pub(super) stored: StoredParts,
+    pub(super) contents: HashSet<ContentKey>,
 }
 
-/// What is known of a part: its content, and what it is known by as it is stored.
-struct Found {
-    kept: Kept,
-    stored: Option<Key>,
+/// A part: its content, and the key of its stored bytes.
+struct BasePart {
+    saved: SavedPart,
+    stored: Option<ContentKey>,
 }
 
-impl Look<'_> {
+impl ArchiveSearch<'_> {
     pub(super) fn open_base(&self) -> Result<Option<OpenedBase>> {
-        let mut gathering = Gathering::new();
+        let mut list = PartList::new();
         let mut archives = Vec::new();
-        let (mut stored, mut contents) = (Stored::new(), HashSet::new());
+        let (mut stored, mut contents) = (StoredParts::new(), HashSet::new());
         let mut candidates = self.dropped()?;
         for depth in 1..=self.options.depth {
-            if candidates.is_empty() || gathering.bytes() > MOST_BYTES {
+            if candidates.is_empty() || list.bytes() > MOST_BYTES {
                 break;
             }
             let spill = SpillFile::new(self.scratch)?;
@@ -61,7 +62,7 @@ impl Look<'_> {
                 || (),
                 |(), candidate, part| {
                     let slice = candidate.slice();
-                    let Some(kept) = keep(part, &slice, &spill, self.progress)? else {
+                    let Some(saved) = save(part, &slice, &spill, self.progress)? else {
                         return Ok(None);
                     };
                     let stored = match part.compression {
@@ -70,56 +71,56 @@ impl Look<'_> {
                         }
                         PartCompression::Plain | PartCompression::Gzip => None,
                     };
-                    Ok(Some(Found { kept, stored }))
+                    Ok(Some(BasePart { saved, stored }))
                 },
             )?;
             let mut nested = Vec::new();
             for (candidate, opening) in candidates.iter().zip(level.openings) {
                 let Some((opening, found)) = opening else { continue };
-                let (first, start) = (gathering.count(), gathering.bytes());
+                let (first, start) = (list.count(), list.bytes());
                 for (part, found) in opening.parts.iter().zip(&found) {
-                    let number = gathering.count();
-                    gathering.push(&candidate.path, &part.name, &found.kept);
-                    contents.insert(found.kept.key());
+                    let number = list.count();
+                    list.push(&candidate.path, &part.name, &found.saved);
+                    contents.insert(found.saved.key());
                     if let Some(key) = found.stored {
                         stored.entry(key).or_insert(number);
                     }
-                    if let Some(kind) = found.kept.kind {
+                    if let Some(kind) = found.saved.kind {
                         nested.push((number, kind));
                     }
                 }
                 if !opening.structure.is_empty() {
-                    let mut keeper = Keeper::new(&spill);
-                    keeper.push(&opening.structure)?;
-                    gathering.push(&candidate.path, b"", &keeper.finish()?);
+                    let mut writer = PartWriter::new(&spill);
+                    writer.push(&opening.structure)?;
+                    list.push(&candidate.path, b"", &writer.finish()?);
                 }
                 archives.push(BaseArchive {
                     at: candidate.owner,
                     kind: candidate.kind,
                     bytes: candidate.range.end - candidate.range.start,
-                    plain: start..gathering.bytes(),
-                    parts: first..gathering.count(),
+                    plain: start..list.bytes(),
+                    parts: first..list.count(),
                 });
             }
-            gathering.end_level(spill)?;
+            list.end_level(spill)?;
             let deeper = nested.into_iter().filter(|_| depth < self.options.depth);
             candidates = deeper
                 .map(|(part, kind)| Candidate {
-                    owner: At::Part(part),
+                    owner: ArchivePlace::Part(part),
                     kind,
-                    path: gathering.path(part).clone(),
-                    space: gathering.space().clone(),
-                    range: gathering.range(part),
+                    path: list.path(part).clone(),
+                    space: list.space().clone(),
+                    range: list.range(part),
                 })
                 .collect();
         }
-        let parts = gathering.finish();
+        let parts = list.finish();
         Ok(parts.map(|parts| OpenedBase { archives, parts, stored, contents }))
     }
 
-    /// The archives that the target has not kept, each content once.
-    fn dropped(&self) -> Result<Vec<Candidate<At>>> {
-        let mut kept: HashSet<Key> = super::keys(&self.target.layers).collect();
+    /// Returns the archives that the target lacks, each content once.
+    fn dropped(&self) -> Result<Vec<Candidate<ArchivePlace>>> {
+        let mut kept: HashSet<ContentKey> = super::keys(&self.target.layers).collect();
         let mut candidates = Vec::new();
         for (layer, index) in (0..).zip(&self.base.layers) {
             let name = StreamName { diff_id: index.diff_id, bytes: index.stream_bytes };
@@ -133,7 +134,7 @@ impl Look<'_> {
                     && let Some(kind) = self.recognise(index, entry)?
                 {
                     candidates.push(Candidate {
-                        owner: At::Layer(layer, entry.payload.start),
+                        owner: ArchivePlace::Layer(layer, entry.payload.start),
                         kind,
                         path: entry.path.clone(),
                         space: space.clone(),
@@ -146,5 +147,5 @@ impl Look<'_> {
     }
 }
 
-/// Inflated, of all archives together; what lies beyond is not looked into.
+/// Most inflated bytes of all archives together; no deeper level is opened beyond.
 const MOST_BYTES: u64 = 8 << 30;
