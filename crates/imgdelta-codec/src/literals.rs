@@ -94,3 +94,21 @@ pub(crate) fn pack(
     writer.number(StreamKind::PackedLiterals, packed.len() as u64);
     writer.bytes(StreamKind::PackedLiterals, &packed);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_is_the_last_mebibyte_and_never_more_than_two() {
+        let mut history = LiteralHistory::default();
+        let mut all = Vec::new();
+        for number in 0..50_u32 {
+            let literals = vec![number as u8; 100_000];
+            history.add(&literals);
+            all.extend(literals);
+            assert_eq!(history.usable(), &all[all.len().saturating_sub(MAX_HISTORY)..]);
+            assert!(history.0.len() <= 2 * MAX_HISTORY, "{} bytes", history.0.len());
+        }
+    }
+}

@@ -363,6 +363,14 @@ mod tests {
     }
 
     #[test]
+    fn a_mixed_stream_of_the_most_bytes_for_each_packed_one_is_read() {
+        let mut pack = vec![1];
+        varint::write(&mut pack, MAX_MIXED_EXPANSION << 2 | 3);
+        pack.extend([1, 0x55]);
+        assert_eq!(unpack(&pack, 1, 1 << 30).unwrap()[0].len() as u64, MAX_MIXED_EXPANSION);
+    }
+
+    #[test]
     fn every_cut_and_every_unknown_coder_is_refused() {
         let pack = Packer::new(3).pack(&streams());
         for len in 0..pack.len() {

@@ -97,6 +97,20 @@ fn what_one_member_said_is_said_shorter_by_the_next() {
 }
 
 #[test]
+fn a_member_behind_an_appended_group_decodes() {
+    let pairs = [pair(1), pair(2), (pair(2).0, pair(1).1)];
+    let mut appended = GroupEncoder::new(Effort::Default);
+    appended.member(&pairs[1].0, &pairs[1].1);
+    let mut encoder = GroupEncoder::new(Effort::Default);
+    encoder.member(&pairs[0].0, &pairs[0].1);
+    encoder.append(&appended.finish_loose()).unwrap();
+    // The literals of the first member would help, but they are no longer the last ones.
+    encoder.member(&pairs[2].0, &pairs[2].1);
+    let rebuilt = decode(&encoder.finish(), &pairs).unwrap();
+    assert!(rebuilt.iter().eq(pairs.iter().map(|(_, target)| target)));
+}
+
+#[test]
 fn every_cut_is_an_error_and_every_flipped_byte_too_or_other_bytes() {
     let pairs = [pair(1)];
     let (group, _) = encode(Effort::Default, &pairs);
