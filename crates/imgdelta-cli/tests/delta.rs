@@ -236,7 +236,7 @@ fn a_dry_run_and_a_costed_diff_report_the_size_of_the_delta() {
     let text = prints(&["diff", OLD, NEW, "--cost"]);
     let plain = prints(&["diff", OLD, NEW]);
     let cost = text.strip_prefix(&plain).expect("the cost follows the diff");
-    assert!(cost.contains(&format!("delta      {} bytes", thousands(written))), "{cost}");
+    assert!(cost.contains(&format!("delta         {} bytes", thousands(written))), "{cost}");
     assert_eq!(cost.trim_start(), prints(&["create", OLD, NEW, "--dry-run"]));
 }
 
