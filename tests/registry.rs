@@ -1,5 +1,5 @@
 //! Debian's docker-registry, skopeo and imgdelta agree: a pull gives what skopeo pushed, byte for
-//! byte, forward and back, and the registry's own log shows no more downloads than a delta needs.
+//! byte, forward and back. The registry's own log shows no more downloads than a delta needs.
 //!
 //! On a machine without the tools the tests print that and pass; with `CI` set they must run.
 
@@ -37,7 +37,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-/// How a registry is reached and what it asks for.
+/// Access to a registry: scheme and login.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Plain,

@@ -129,16 +129,16 @@ mod threads {
 }
 
 #[cfg(not(feature = "parallel"))]
-use alone::Pool;
+use alone::CallerOnly as Pool;
 
 #[cfg(not(feature = "parallel"))]
 mod alone {
     use crate::Result;
 
     #[derive(Debug)]
-    pub(super) struct Pool;
+    pub(super) struct CallerOnly;
 
-    impl Pool {
+    impl CallerOnly {
         #[expect(clippy::unnecessary_wraps, reason = "as the pool of threads")]
         pub(super) fn new(_: usize) -> Result<Self> {
             Ok(Self)

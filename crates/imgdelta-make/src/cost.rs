@@ -161,6 +161,13 @@ pub struct FileLine {
     pub bytes: u64,
 }
 
+impl Draft {
+    /// Returns the cost of each layer, package and file, and why.
+    pub fn cost(&self) -> Result<Cost> {
+        Cost::of(self)
+    }
+}
+
 impl Cost {
     /// Computes the cost of a draft.
     pub fn of(draft: &Draft) -> Result<Self> {

@@ -5,8 +5,8 @@
 //! are in memory, their groups in a scratch file.
 
 use crate::{
-    cost::Cost,
-    plan::{LayerPlan, Plan, ReusableRecipe},
+    options::ReusableRecipe,
+    plan::{LayerPlan, Plan},
     sources::{EntryPlace, PayloadSource},
 };
 use imgdelta_apply::{
@@ -178,11 +178,6 @@ impl Draft {
             })
             .map(|(ordinal, _)| ordinal)
             .collect()
-    }
-
-    /// Returns the cost of each layer, package and file, and why.
-    pub fn cost(&self) -> Result<Cost> {
-        Cost::of(self)
     }
 
     /// Returns true if a layer's blob can be made from its stream, or need not be.

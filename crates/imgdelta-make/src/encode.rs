@@ -91,8 +91,14 @@ impl MatchedPart {
 /// The indexes of both images are extra.
 const MEMORY_BYTES: u64 = 400 << 20;
 
-/// Encodes a plan.
-pub(crate) fn encode(plan: Plan) -> Result<Draft> {
+impl Plan {
+    /// Carries the plan out: matches, packs, and finds each blob's envelope.
+    pub fn encode(self) -> Result<Draft> {
+        encode(self)
+    }
+}
+
+fn encode(plan: Plan) -> Result<Draft> {
     let Context { workers, scratch, .. } = &plan.context;
     let memory_bytes = plan.context.memory_bytes.unwrap_or(MEMORY_BYTES);
     let rebuilt: Vec<(u32, &[Choice])> = (0..)

@@ -1,8 +1,13 @@
 //! Options for making a delta, each with the reason for its default.
 //! Never checks a value.
 
-use crate::{archives::ArchiveOptions, plan::ReusableRecipe};
-use imgdelta_apply::rebuild::LayerForm;
+use crate::archives::ArchiveOptions;
+use imgdelta_apply::{
+    delta::{Envelope, LayerCost, StoredRecipe},
+    rebuild::LayerForm,
+};
+use imgdelta_core::BlobDigest;
+use std::collections::HashMap;
 
 /// Amount of time to spend on a smaller delta.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -58,4 +63,16 @@ impl CreateOptions {
         self.reusable = recipes;
         self
     }
+}
+
+/// A recipe from an earlier delta. The caller states the effort with which it was made; a plan checks
+/// only that the base has its sources. Proving the new delta proves the recipe and its envelopes.
+#[derive(Clone, Debug)]
+pub struct ReusableRecipe {
+    /// The recipe.
+    pub recipe: StoredRecipe,
+    /// For each blob with this stream, the envelope that makes it.
+    pub envelopes: HashMap<BlobDigest, Envelope>,
+    /// The cost that the earlier delta reported.
+    pub cost: LayerCost,
 }

@@ -1,7 +1,6 @@
 //! The two images of a delta, with the streams of all their layers.
 //! Never compares them.
 
-use crate::{options::CreateOptions, plan::Plan};
 use imgdelta_core::{Context, Result};
 use imgdelta_image::{
     image::Image,
@@ -41,10 +40,5 @@ impl ImagePair {
     #[must_use]
     pub fn reversed(&self) -> Self {
         Self { base: Arc::clone(&self.target), target: Arc::clone(&self.base), ..self.clone() }
-    }
-
-    /// Decides how each layer of the target is made.
-    pub fn plan(&self, options: &CreateOptions) -> Result<Plan> {
-        Plan::new(self.clone(), options)
     }
 }

@@ -6,17 +6,12 @@
 
 use crate::{
     archives::{self, ArchiveOwner, OpenedArchives},
-    draft::Draft,
-    encode,
-    options::{CreateOptions, Preset},
+    options::{CreateOptions, Preset, ReusableRecipe},
     pair::ImagePair,
     sources::{self, Choice, ChoiceInput, EntryPlace, PayloadReader, PayloadSource, SketchLimit},
 };
-use imgdelta_apply::{
-    delta::{Envelope, LayerCost, StoredRecipe},
-    rebuild::LayerForm,
-};
-use imgdelta_core::{BlobDigest, Context, DiffId, Result};
+use imgdelta_apply::{delta::StoredRecipe, rebuild::LayerForm};
+use imgdelta_core::{Context, DiffId, Result};
 use imgdelta_format::recipe::StreamName;
 use imgdelta_image::{
     index::LayerIndex,
@@ -50,18 +45,6 @@ pub struct Plan {
     pub(crate) inner: Vec<Vec<Choice>>,
 }
 
-/// A recipe from an earlier delta. The caller states the effort with which it was made; a plan checks
-/// only that the base has its sources. Proving the new delta proves the recipe and its envelopes.
-#[derive(Clone, Debug)]
-pub struct ReusableRecipe {
-    /// The recipe.
-    pub recipe: StoredRecipe,
-    /// For each blob with this stream, the envelope that makes it.
-    pub envelopes: HashMap<BlobDigest, Envelope>,
-    /// The cost that the earlier delta reported.
-    pub cost: LayerCost,
-}
-
 /// The decision for one target layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LayerPlan {
@@ -73,6 +56,13 @@ pub enum LayerPlan {
     Reused(usize),
     /// It has the stream of this earlier target layer, which is rebuilt.
     Repeated(u32),
+}
+
+impl ImagePair {
+    /// Decides how each layer of the target is made.
+    pub fn plan(&self, options: &CreateOptions) -> Result<Plan> {
+        Plan::new(self.clone(), options)
+    }
 }
 
 impl Plan {
@@ -90,13 +80,12 @@ impl Plan {
                 Entry::Occupied(earlier) => LayerPlan::Repeated(*earlier.get()),
                 Entry::Vacant(free) => {
                     free.insert(ordinal);
-                    match reusable(&options.reusable, &base, layer.diff_id) {
-                        Some(number) => LayerPlan::Reused(number),
-                        None => {
-                            rebuilt.push(ordinal);
-                            continue;
-                        }
-                    }
+                    let reused = reusable(&options.reusable, &base, layer.diff_id);
+                    let Some(number) = reused else {
+                        rebuilt.push(ordinal);
+                        continue;
+                    };
+                    LayerPlan::Reused(number)
                 }
             };
         }
@@ -132,11 +121,6 @@ impl Plan {
             opened,
             inner,
         })
-    }
-
-    /// Carries the plan out: matches, packs, and finds each blob's envelope.
-    pub fn encode(self) -> Result<Draft> {
-        encode::encode(self)
     }
 
     /// Returns the number of layers that a recipe from an earlier delta makes.

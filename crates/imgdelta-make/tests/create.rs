@@ -13,9 +13,8 @@ use imgdelta_image::{
 };
 use imgdelta_make::{
     cost::{Cost, LayerMethod},
-    options::CreateOptions,
+    options::{CreateOptions, ReusableRecipe},
     pair::ImagePair,
-    plan::ReusableRecipe,
     sources::SourceReason,
 };
 use imgdelta_testkit::{Packing, TestImage, noise, tar_of};

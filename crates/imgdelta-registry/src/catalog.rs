@@ -8,7 +8,7 @@ use crate::{
     repository::Repository,
     token::Actions,
 };
-use reqwest::Method;
+use hyper::Method;
 
 impl Client {
     /// Lists the repositories of a registry, all pages.

@@ -2,8 +2,7 @@
 //!
 //! Parses and composes. The client sends, and decides the addresses that may get secrets.
 
-use crate::secret::Secret;
-use reqwest::Url;
+use crate::{address::Address, secret::Secret};
 use serde::Deserialize;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ pub(crate) enum Challenge {
     /// A token from a token server.
     Bearer {
         /// The token server.
-        realm: Url,
+        realm: Address,
         /// The service that the tokens are for.
         service: Option<String>,
     },
@@ -35,7 +34,7 @@ impl Challenge {
                     named.map(|(_, value)| value.clone())
                 };
                 if scheme.eq_ignore_ascii_case("bearer")
-                    && let Some(realm) = of("realm").and_then(|realm| Url::parse(&realm).ok())
+                    && let Some(realm) = of("realm").and_then(|realm| Address::parse(&realm))
                 {
                     return Some(Self::Bearer { realm, service: of("service") });
                 }
@@ -159,7 +158,7 @@ mod tests {
     fn challenges_are_parsed_in_all_their_spellings() {
         let bearer = |realm: &str, service: Option<&str>| {
             Some(Challenge::Bearer {
-                realm: Url::parse(realm).unwrap(),
+                realm: Address::parse(realm).unwrap(),
                 service: service.map(str::to_owned),
             })
         };

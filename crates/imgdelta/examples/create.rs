@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("{path}: not worth it, a plain pull is {} bytes", cost.pull_bytes);
             continue;
         }
-        // Applied and compared with the target image byte for byte, then renamed into place.
+        // `prove` applies the delta and compares every byte; `save` renames the file into place.
         let saved = draft.prove()?.save(path)?;
         println!("{path}: {} bytes instead of {}", saved.bytes, cost.pull_bytes);
     }

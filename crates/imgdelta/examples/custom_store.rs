@@ -1,9 +1,9 @@
-//! A store of one's own: every blob passes through code of this program, which counts its bytes.
+//! A custom store: every blob passes through code of this program, which counts its bytes.
 //!
 //! `cargo run --example custom_store -- OLD NEW`
 //!
-//! A store that asks a service or a database implements the same four methods. It need not check
-//! digests: what reads a blob compares size and digest.
+//! A store for a service or a database implements the same four methods. It need not check digests,
+//! since the reader of a blob compares size and digest.
 
 use imgdelta::{
     Limits, Reference, Result, Session,

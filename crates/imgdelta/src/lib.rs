@@ -56,7 +56,7 @@
 //!
 //! # Rolling back
 //!
-//! The way back is a delta like any other. Both directions are made from one reading of the images:
+//! A rollback is a delta in the other direction. Both are made from one reading of the images:
 //!
 #![cfg_attr(feature = "make", doc = "```no_run")]
 #![cfg_attr(not(feature = "make"), doc = "```ignore")]
@@ -129,7 +129,7 @@ pub use imgdelta_core::{
 pub use imgdelta_image::Reference;
 pub use session::{Session, StoreOpener};
 
-/// A delta in the hand: opened, described.
+/// Delta files, opened and described.
 pub mod delta {
     pub use imgdelta_apply::{
         delta::Delta,
@@ -154,12 +154,12 @@ pub mod diff {
 #[cfg(feature = "make")]
 pub mod create {
     pub use imgdelta_make::{
+        archives::ArchiveOptions,
         cost::Cost,
         draft::{Draft, LayerDraft},
-        archives::ArchiveOptions,
-        options::{CreateOptions, Preset},
+        options::{CreateOptions, Preset, ReusableRecipe},
         pair::ImagePair,
-        plan::{LayerPlan, Plan, ReusableRecipe},
+        plan::{LayerPlan, Plan},
         proof::{ProvedDelta, SavedDelta, check_destination},
     };
 }
@@ -172,27 +172,27 @@ pub mod image {
 pub mod sink;
 pub mod store;
 
-/// Ceilings for what a stranger's image or delta may ask for.
+/// Limits for images and deltas that are not trusted.
 pub mod limits {
     pub use imgdelta_core::limits::{LimitChange, LimitName, Limits, parse_size};
 }
 
-/// Paths inside layers, and text from strangers made safe to print.
+/// Paths inside layers, and escaping of untrusted text.
 pub mod path {
     pub use imgdelta_core::path::{LayerPath, escaped};
 }
 
-/// Sizes in words for people.
+/// Sizes as text.
 pub mod size {
     pub use imgdelta_core::size::{Exact, Human};
 }
 
-/// Progress of work, and its cancellation.
+/// Progress and cancellation.
 pub mod progress {
     pub use imgdelta_core::progress::{Progress, Silent, Stage};
 }
 
-/// The crates behind this one. Anything here may change in any version.
+/// The crates behind this one, which may change in any version.
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals {

@@ -1,7 +1,7 @@
-//! The one short path through the library: a session and its methods.
+//! A session: the short path through the library.
+//! Never contains logic of its own.
 //!
-//! Contains no logic of its own. Each method opens images or deltas and calls the crate that does
-//! the work.
+//! Each method opens images or deltas and calls the crate that does the work.
 
 mod applying;
 #[cfg(feature = "make")]
@@ -20,8 +20,7 @@ use imgdelta_image::{
 pub use making::DiffOptions;
 use std::{fmt, path::Path, sync::Arc};
 
-/// Scratch directory, worker threads, limits and stores, shared by everything that is done with
-/// them.
+/// Scratch directory, worker threads, limits and stores, which all methods share.
 ///
 /// A session is cheap to clone. Its methods block; an async program calls them from
 /// `tokio::task::spawn_blocking` or a thread of its own.
@@ -45,15 +44,15 @@ pub struct Session {
     platform: Option<Platform>,
 }
 
-/// Function that opens the store a reference names, and returns the image's name in it.
+/// Function that opens the store of a reference, and returns the image's name in it.
 pub type StoreOpener =
     dyn Fn(&Reference, &Limits) -> Result<(Arc<dyn Store>, Option<ImageName>)> + Send + Sync;
 
 impl Session {
     /// Starts a session with one worker per core and the default limits.
     ///
-    /// `scratch` is a directory for temporary files, which have no names and vanish by themselves.
-    /// They need about the uncompressed size of the layers that are read. Choose a disk: `/tmp` is
+    /// `scratch` is a directory for temporary files, which have no names and vanish when closed. They
+    /// need about the uncompressed size of the layers that are read. Choose a disk, since `/tmp` is
     /// memory on many systems.
     pub fn new(scratch: impl AsRef<Path>) -> Result<Self> {
         let context = Context::new(Scratch::new(scratch.as_ref()))?;
@@ -73,8 +72,8 @@ impl Session {
         self
     }
 
-    /// Sets the memory that workers may take together. The default is 400 MiB to create a delta and
-    /// 128 MiB to apply one.
+    /// Sets the memory for all workers together. The default is 400 MiB to create a delta and 128 MiB
+    /// to apply one.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: u64) -> Self {
         self.context = self.context.memory_bytes(Some(bytes));
@@ -88,8 +87,7 @@ impl Session {
         self
     }
 
-    /// Sets the function that opens stores, for references that this crate does not know, such as
-    /// registries, and for stores of the caller's own.
+    /// Sets the function that opens stores, for registries and for the caller's own stores.
     #[must_use]
     pub fn stores(
         mut self,
@@ -102,8 +100,9 @@ impl Session {
         self
     }
 
-    /// Sets the platform that is taken from multi-platform images. By default two images are opened
-    /// for a platform that both have, the host's if possible.
+    /// Sets the platform for multi-platform images.
+    ///
+    /// By default two images are opened for a platform that both have, the host's if possible.
     #[must_use]
     pub fn platform(mut self, platform: Option<Platform>) -> Self {
         self.platform = platform;
@@ -120,7 +119,7 @@ impl Session {
         &self.context
     }
 
-    /// Opens an image: reads and checks its manifest and config, and no layer.
+    /// Opens an image: reads and verifies its manifest and config, and no layer.
     pub fn open(&self, reference: &Reference) -> Result<Image> {
         self.open_for(reference, self.platform.clone())
     }

@@ -1,4 +1,4 @@
-//! Places that images come from, and how to add one.
+//! Sources of images, and a guide to adding one.
 //!
 //! # A store of your own
 //!
@@ -6,14 +6,13 @@
 //! [`Session`](crate::Session) find it through [`Session::stores`](crate::Session::stores).
 //! `examples/custom_store.rs` is a complete program.
 //!
-//! - [`Store::find`] returns descriptors of manifests or indexes. Several descriptors are candidates
-//!   of which the platform chooses one.
+//! - [`Store::find`] returns descriptors of manifests or indexes. The platform chooses among several.
 //! - [`Store::open`] returns a blob from its first byte. A store need not check digests: the reader
 //!   compares size and digest, and nothing unverified is used.
-//! - A blob that is not there is an [`Error::NotFound`](crate::Error::NotFound). Its `present` field
-//!   lists what is there instead, for the message.
+//! - A missing blob is an [`Error::NotFound`](crate::Error::NotFound). Its `present` field lists
+//!   existing names for the message.
 //! - A reader that fails while it is read returns an [`std::io::Error`]. An
-//!   [`Error`](crate::Error) passed through [`std::io::Error::other`] comes out unchanged.
+//!   [`Error`](crate::Error) inside [`std::io::Error::other`] reaches the caller unchanged.
 //! - Several threads call a store at once.
 //!
 //! [`MemoryStore`] is the smallest complete store.

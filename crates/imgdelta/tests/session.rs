@@ -8,7 +8,7 @@ use imgdelta::{
     image::{Image, OpenOptions},
     progress::{Progress, Silent},
     sink::MemorySink,
-    store::{MemoryStore, ImageName, Store},
+    store::{ImageName, MemoryStore, Store},
 };
 use imgdelta_testkit::{Packing, TestImage, noise, tar_of};
 use std::{
@@ -21,7 +21,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Layouts `old` and `new`, and a session, in a directory that vanishes.
+/// Layouts `old` and `new`, and a session, in a temporary directory.
 struct Scene {
     dir: TempDir,
     session: Session,
@@ -84,7 +84,7 @@ fn three_lines_make_and_apply_a_delta() {
 }
 
 #[test]
-fn a_diff_and_deltas_both_ways_come_from_one_reading() {
+fn a_diff_and_deltas_in_both_directions_need_one_reading() {
     let scene = Scene::new();
     let session = &scene.session;
     let reference = [scene.layout("old"), scene.layout("new")];
@@ -113,11 +113,8 @@ fn a_delta_is_saved_whole_or_not_at_all() {
     assert!(error.contains("a directory; name a file to write"), "{error}");
     let error = save("missing/up").unwrap_err();
     assert!(matches!(&error, Error::Io { place, .. } if place.ends_with("missing")), "{error}");
-    assert!(matches!(
-        scene.session.create(&old, &new, "/dev/null"),
-        Err(Error::BadInput { .. })
-    ));
-    // A plain pull of nothing cannot be improved on.
+    assert!(matches!(scene.session.create(&old, &new, "/dev/null"), Err(Error::BadInput { .. })));
+    // A delta between equal images is saved, although a plain pull is empty.
     let other = scene.session.create(&old, &old, scene.path("out/none"));
     assert_eq!(other.unwrap().target, scene.session.open(&old).unwrap().digest);
     save("out/up").unwrap();
@@ -167,7 +164,7 @@ fn limits_and_differences_are_values() {
 }
 
 #[test]
-fn an_image_travels_through_memory() {
+fn an_image_is_made_in_memory() {
     let scene = Scene::new();
     scene.create("up");
     let delta = scene.session.open_delta(scene.path("up")).unwrap();
@@ -180,14 +177,14 @@ fn an_image_travels_through_memory() {
     let name = ImageName::Tag("v2".into());
     let image = Image::open(Arc::new(store), Some(&name), &OpenOptions::default()).unwrap();
     assert_eq!(Some(image.digest), applied.manifest);
-    // Everything is there, so nothing is made again.
+    // The sink has all blobs, so the base is not needed.
     let into: Box<MemorySink> = Box::new(sink);
-    let again = scene.session.apply_to(&delta, &[], into, LayerForm::Exact);
+    let again = scene.session.apply_to(&delta, &base, into, LayerForm::Exact);
     assert!(again.is_ok(), "{again:?}");
 }
 
 #[test]
-fn a_delta_comes_from_a_stream_too() {
+fn a_delta_is_read_from_a_stream() {
     let scene = Scene::new();
     scene.create("up");
     let bytes = fs::read(scene.path("up")).unwrap();
@@ -202,11 +199,11 @@ fn a_delta_comes_from_a_stream_too() {
 
 /// Cancels at the first question.
 #[derive(Default)]
-struct Impatient {
+struct CancelAtOnce {
     questions: AtomicUsize,
 }
 
-impl Progress for Impatient {
+impl Progress for CancelAtOnce {
     fn is_cancelled(&self) -> bool {
         self.questions.fetch_add(1, Relaxed);
         true
@@ -214,9 +211,9 @@ impl Progress for Impatient {
 }
 
 #[test]
-fn whoever_listens_may_cancel() {
+fn a_listener_may_cancel() {
     let scene = Scene::new();
-    let listener = Arc::new(Impatient::default());
+    let listener = Arc::new(CancelAtOnce::default());
     let session = scene.session.clone().progress(Arc::clone(&listener) as Arc<dyn Progress>);
     let outcome = session.create(&scene.layout("old"), &scene.layout("new"), scene.path("up"));
     assert!(matches!(outcome, Err(Error::Cancelled)));

@@ -52,7 +52,7 @@ impl RecipeLayout {
             match of.at {
                 ArchivePlace::Layer(layer, _) => is_used[layer as usize] |= is_opened[archive],
                 ArchivePlace::Part(part) => {
-                    is_opened[archive_of(archives, part)] |= is_opened[archive]
+                    is_opened[archive_of(archives, part)] |= is_opened[archive];
                 }
             }
         }

@@ -1,4 +1,5 @@
 //! The methods of a session that use a delta: open, inspect, verify, apply.
+//! Never makes a delta.
 
 use super::Session;
 use imgdelta_apply::{
@@ -27,7 +28,7 @@ impl Session {
         self.read_delta(&mut file, place)
     }
 
-    /// Opens a delta that lies in memory or in a file of the caller's; errors name it `place`.
+    /// Opens a delta in memory or in a file of the caller. `place` names it in errors.
     pub fn open_delta_from(&self, source: Arc<dyn ReadAt>, place: impl Display) -> Result<Delta> {
         Delta::open(source, place, &self.context.limits).map_err(damaged)
     }
@@ -38,15 +39,15 @@ impl Session {
         Delta::spool(reader, file, place, &self.context.limits).map_err(damaged)
     }
 
-    /// Returns a description of a delta: what it makes, what it needs, where its bytes go.
+    /// Describes a delta: its target, its requirements, the cost of its parts.
     pub fn inspect(&self, delta: impl AsRef<Path>) -> Result<Inspection> {
         Inspection::of(self.open_delta(delta)?)
     }
 
-    /// Makes the target of a delta at `destination`, from the images that hold the base.
+    /// Makes the target of a delta at `destination`, from images that have the base layers.
     ///
-    /// Nothing is visible there before its digest was compared, and the image appears last. An
-    /// interrupted call can be repeated; blobs that are already there are kept.
+    /// A blob becomes visible after its digest was compared, and the image last. An interrupted call
+    /// can be repeated; it keeps the finished blobs.
     pub fn apply(
         &self,
         delta: impl AsRef<Path>,
@@ -70,26 +71,26 @@ impl Session {
         rebuild::apply(delta, base, sink, layers, &self.context)
     }
 
-    /// Checks that a delta and the base make the target, without writing it.
+    /// Applies a delta without output, and compares all digests.
     pub fn verify(&self, delta: impl AsRef<Path>, base: &[Reference]) -> Result<ApplyReport> {
         let delta = self.open_delta(delta)?;
         let base = self.open_base(&delta, base)?;
         self.verify_delta(&delta, &base)
     }
 
-    /// Checks that an open delta and the base make the target, without writing it.
+    /// Applies an open delta without output, and compares all digests.
     pub fn verify_delta(&self, delta: &Delta, base: &[Image]) -> Result<ApplyReport> {
         rebuild::verify(delta, base, &self.context)
     }
 
-    /// Opens the images that hold a delta's base, for the delta's platform where they have it.
+    /// Opens base images for the delta's platform, or for another one if they lack it.
     pub fn open_base(&self, delta: &Delta, base: &[Reference]) -> Result<Vec<Image>> {
         let open = |reference: &Reference| {
             if self.platform.is_some() {
                 return self.open(reference);
             }
             match self.open_for(reference, Some(delta.platform().clone())) {
-                // An image for another platform still serves as base if it has the streams.
+                // An image for another platform is a base if it has the streams.
                 Err(Error::NotFound { .. }) => self.open(reference),
                 outcome => outcome,
             }
@@ -98,8 +99,7 @@ impl Session {
     }
 }
 
-/// A delta whose bytes do not have their digest is damaged input; the same error about an image
-/// means that its copy is bad.
+/// Turns a wrong digest into damaged input: for an image it means a bad copy, for a delta it does not.
 fn damaged(error: Error) -> Error {
     match error {
         Error::Mismatch { place, .. } => {

@@ -1,4 +1,5 @@
 //! The methods of a session that compare images and make deltas.
+//! Never applies a delta.
 
 use super::Session;
 use imgdelta_core::Result;
@@ -20,10 +21,10 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct DiffOptions {
-    /// Kinds of difference that are left out. None.
+    /// Kinds of difference that are left out. None by default.
     pub ignore: Ignore,
-    /// Directory of layer indexes: a layer that was indexed before is not read again. None: a library
-    /// writes nothing by itself.
+    /// Directory of layer indexes, so that a layer is read once. None by default, since a library
+    /// writes no files on its own.
     pub cache: Option<PathBuf>,
 }
 
@@ -56,8 +57,9 @@ impl Session {
         Ok(Diff::between(&base, &target, &options.ignore))
     }
 
-    /// Reads two open images and keeps their streams in scratch files: for a comparison and deltas
-    /// in either direction without reading anything twice.
+    /// Reads two open images and keeps their streams in scratch files.
+    ///
+    /// One comparison and deltas in both directions then need no further reading.
     pub fn read_pair(&self, images: [Image; 2], options: &DiffOptions) -> Result<ImagePair> {
         ImagePair::read(images, &self.survey_options(options)?, &self.context)
     }
@@ -77,7 +79,7 @@ impl Session {
         path: impl AsRef<Path>,
     ) -> Result<SavedDelta> {
         check_destination(path.as_ref())?;
-        // Nobody asks for the cost, so that package databases need not be read.
+        // The cost is not reported, so package databases are not read.
         let images = self.open_pair(old, new)?;
         let pair = ImagePair::read(images, &SurveyOptions::default(), &self.context)?;
         pair.plan(&CreateOptions::default())?.encode()?.prove()?.save(path)
