@@ -15,10 +15,9 @@
 //!
 //! | level | modules | purpose |
 //! |--:|---|---|
-//! | 0 | [`digest`], [`error`], [`limits`] | digest types; errors; ceilings |
-//! | 1 | `stream` | a layer's stream by digest and length |
-//! | 2 | `fields` | named fields, read front to back |
-//! | 3 | [`container`], [`cost`], [`outline`], [`recipe`] | sections of a file; costs; outline; recipes |
+//! | 0 | [`digest`], [`error`], [`limits`], `stream` | digest types; errors; ceilings; a layer's stream by digest and length |
+//! | 1 | `fields` | named fields, read front to back |
+//! | 2 | [`container`], [`cost`], [`outline`], [`recipe`] | sections of a file; costs; outline; recipes |
 //!
 //! # Example
 //!
