@@ -8,7 +8,7 @@ use crate::{
     repository::Repository,
     token::Actions,
 };
-use hyper::Method;
+use reqwest::Method;
 
 impl Client {
     /// Lists the repositories of a registry, all pages.

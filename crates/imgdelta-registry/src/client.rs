@@ -5,17 +5,14 @@
 
 mod authorize;
 mod cause;
-mod connect;
 mod host;
 mod options;
 mod request;
 
-pub(crate) use host::Response;
 pub use options::ClientOptions;
 pub(crate) use request::{Request, RequestBody, RequestTarget};
 
 use crate::{
-    address::Address,
     endpoint,
     error::{RequestError, RequestErrorKind, Result, is_about_certificates, registry_message},
     retry::retry_after,
@@ -24,13 +21,11 @@ use authorize::{Authorization, Login};
 use bytes::Bytes;
 use cause::{describe, source_error};
 use host::{HostState, lock};
-use http_body_util::BodyExt as _;
-use hyper::{
-    Method, StatusCode,
-    body::Body as _,
-    header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue, LOCATION, RETRY_AFTER},
-};
 use imgdelta_core::Error;
+use reqwest::{
+    Method, Response, StatusCode, Url,
+    header::{AUTHORIZATION, CONTENT_LENGTH, RETRY_AFTER},
+};
 use std::{
     collections::HashMap,
     fmt,
@@ -122,7 +117,7 @@ impl Client {
     }
 
     /// Returns the address of a registry's `/v2/`.
-    pub(crate) async fn base(&self, request: &Request<'_>) -> Result<Address> {
+    pub(crate) async fn base(&self, request: &Request<'_>) -> Result<Url> {
         let host = self.host(request.host).map_err(|error| request.invalid(error))?;
         host.base(self.0.options.plain_http).await.map_err(|error| request.invalid(error))
     }
@@ -155,21 +150,22 @@ impl Client {
     async fn send_once(&self, request: &Request<'_>) -> Result<Response> {
         let host = self.host(request.host).map_err(|error| request.invalid(error))?;
         let base = self.base(request).await?;
-        let address = match &request.target {
-            // Paths consist of checked names; the caller encodes a query.
-            RequestTarget::Path(path) => Address::parse(&format!("{base}{path}")),
-            RequestTarget::Address(address) => Some(address.clone()),
+        let url = match &request.target {
+            RequestTarget::Path(path) => {
+                // Paths consist of checked names; the caller encodes a query.
+                base.join(path).map_err(|error| {
+                    let what = format!("{path:?} is not a valid path");
+                    request.invalid(Error::bad_input_because(&base, what, error))
+                })?
+            }
+            RequestTarget::Url(url) => url.clone(),
         };
-        let Some(address) = address else {
-            let what = "the request has no valid address";
-            return Err(request.invalid(Error::bad_input(request.object_place(), what)));
-        };
-        if !endpoint::is_private(&address, self.0.options.plain_http) {
+        if !endpoint::is_private(&url, self.0.options.plain_http) {
             let what = "the registry leads to an address without TLS";
             return Err(request.invalid(Error::bad_input(request.place(), what)));
         }
         // Another server gets no secret of the registry.
-        let is_registry = address.is_same_server(&base);
+        let is_registry = endpoint::is_same_server(&url, &base);
         let mut has_accepted_challenge = false;
         loop {
             let authorization = if is_registry {
@@ -177,8 +173,14 @@ impl Client {
             } else {
                 Authorization::NONE
             };
-            let Authorization { header, login } = authorization;
-            let response = self.exchange(&host, request, &address, header).await?;
+            let mut builder = host.http.request(request.method.clone(), url.clone());
+            for (name, value) in &request.headers {
+                builder = builder.header(*name, value);
+            }
+            if let Some(value) = authorization.header {
+                builder = builder.header(AUTHORIZATION, value);
+            }
+            let response = self.exchange(request, builder).await?;
             let status = response.status();
             if request.expected.contains(&status.as_u16()) {
                 return Ok(response);
@@ -189,76 +191,45 @@ impl Client {
                     continue;
                 }
             }
-            return Err(self.refusal(request, response, login).await);
+            return Err(self.refusal(request, response, authorization.login).await);
         }
     }
 
-    /// Sends a request and follows redirects.
+    /// Sends a request with its body once and waits for the response's headers.
     async fn exchange(
         &self,
-        host: &HostState,
         request: &Request<'_>,
-        address: &Address,
-        mut authorization: Option<HeaderValue>,
+        mut builder: reqwest::RequestBuilder,
     ) -> Result<Response> {
-        let mut address = address.clone();
-        for _ in 0..=MAX_REDIRECTS {
-            let response = self.exchange_once(host, request, &address, &authorization).await?;
-            let Some(next) = redirect(request, &address, &response) else { return Ok(response) };
-            // A request over TLS must not be answered without TLS.
-            if !endpoint::is_private(&next, self.0.options.plain_http) {
-                let what = "redirected to an address without TLS";
-                return Err(request.invalid(Error::bad_input(request.place(), what)));
-            }
-            authorization = authorization.filter(|_| next.is_same_server(&address));
-            address = next;
-        }
-        Err(request.invalid(Error::bad_input(request.place(), "too many redirects")))
-    }
-
-    /// Sends a request with its body once and waits for the response's head.
-    async fn exchange_once(
-        &self,
-        host: &HostState,
-        request: &Request<'_>,
-        address: &Address,
-        authorization: &Option<HeaderValue>,
-    ) -> Result<Response> {
-        let mut head = hyper::Request::builder().method(&request.method).uri(address.uri());
-        for (name, value) in &request.headers {
-            head = head.header(*name, value);
-        }
-        if let Some(value) = authorization {
-            head = head.header(AUTHORIZATION, value);
-        }
         let body_bytes = request.body.size_bytes();
         if matches!(request.method, Method::POST | Method::PUT | Method::PATCH) {
-            head = head.header(CONTENT_LENGTH, body_bytes);
+            builder = builder.header(CONTENT_LENGTH, body_bytes);
         }
-        let message = head.body(request.body.open()).map_err(|error| {
-            let what = "the request has an invalid header";
-            request.invalid(Error::bad_input_because(request.object_place(), what, error))
-        })?;
+        builder = request.body.attach(builder);
         self.0.requests.fetch_add(1, Relaxed);
         self.0.sent_bytes.fetch_add(body_bytes, Relaxed);
         // A large body takes longer, at the slowest rate that makes sense.
         let patience =
             self.0.options.idle + Duration::from_secs(body_bytes / SLOWEST_BYTES_PER_SECOND);
-        match tokio::time::timeout(patience, host.send(message)).await {
+        match tokio::time::timeout(patience, builder.send()).await {
             Ok(Ok(response)) => Ok(response),
             Err(_) => {
                 let message = format!("no response in {} s", patience.as_secs());
                 Err(request.network_error(message))
             }
             Ok(Err(error)) if error.is_connect() => {
-                Err(request.error(RequestErrorKind::Unreachable { message: describe(&error) }))
+                Err(request.error(RequestErrorKind::Unreachable { message: describe(error) }))
+            }
+            // A retry would lead to the same address.
+            Ok(Err(error)) if error.is_redirect() => {
+                Err(request.invalid(Error::bad_input(request.place(), describe(error))))
             }
             Ok(Err(error)) => match source_error(&error) {
                 Some(source) => {
                     let place = format!("local file for {}", request.object);
                     Err(request.invalid(Error::Io { place, source }))
                 }
-                None => Err(request.network_error(describe(&error))),
+                None => Err(request.network_error(describe(error))),
             },
         }
     }
@@ -294,7 +265,7 @@ impl Client {
             let (place, what) = (request.object_place(), "number of bytes");
             request.invalid(Error::OverLimit { place, what, name: None, found, limit })
         };
-        if let Some(length) = content_length(&response).filter(|length| *length > limit) {
+        if let Some(length) = response.content_length().filter(|length| *length > limit) {
             return Err(over(length));
         }
         let mut bytes = Vec::new();
@@ -314,19 +285,12 @@ impl Client {
         response: &mut Response,
     ) -> Result<Option<Bytes>> {
         let idle = self.0.options.idle;
-        loop {
-            match tokio::time::timeout(idle, response.body_mut().frame()).await {
-                Err(_) => {
-                    return Err(request.network_error(format!("no data for {} s", idle.as_secs())));
-                }
-                Ok(Some(Err(error))) => return Err(request.network_error(describe(&error))),
-                Ok(None) => return Ok(None),
-                Ok(Some(Ok(frame))) => {
-                    // Trailers are skipped.
-                    let Ok(piece) = frame.into_data() else { continue };
-                    self.count_received(piece.len());
-                    return Ok(Some(piece));
-                }
+        match tokio::time::timeout(idle, response.chunk()).await {
+            Err(_) => Err(request.network_error(format!("no data for {} s", idle.as_secs()))),
+            Ok(Err(error)) => Err(request.network_error(describe(error))),
+            Ok(Ok(piece)) => {
+                self.count_received(piece.as_ref().map_or(0, Bytes::len));
+                Ok(piece)
             }
         }
     }
@@ -338,25 +302,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Returns the length of a response's body, if the registry sent it.
-pub(crate) fn content_length(response: &Response) -> Option<u64> {
-    response.body().size_hint().exact()
-}
-
-/// Returns the address of a redirect, if the response is one that can be followed.
-fn redirect(request: &Request<'_>, address: &Address, response: &Response) -> Option<Address> {
-    let is_read = matches!(request.method, Method::GET | Method::HEAD);
-    let is_followed = match response.status().as_u16() {
-        301..=303 => is_read,
-        307 | 308 => true,
-        _ => false,
-    };
-    let location = response.headers().get(LOCATION).filter(|_| is_followed)?;
-    address.join(location.to_str().ok()?)
-}
-
 /// Attempts to connect. A registry that restarts is back by then.
 const MAX_CONNECTS: u32 = 3;
 const SLOWEST_BYTES_PER_SECOND: u64 = 16 << 10;
 const MAX_ERROR_BYTES: u64 = 64 << 10;
-const MAX_REDIRECTS: usize = 5;

@@ -4,14 +4,14 @@
 //! its digest. Never accepts more bytes than the descriptor says.
 
 use crate::{
-    client::{Request, Response, content_length},
+    client::Request,
     error::{RequestError, Result},
     repository::{Repository, text},
 };
 use bytes::Bytes;
 use imgdelta_core::{Difference, Error, limits::Ceiling, verify::BlobCheck};
 use imgdelta_image::store::Descriptor;
-use hyper::{Method, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// A blob during its download.
@@ -180,7 +180,7 @@ impl BlobStream {
             }
             // The whole blob, with or without a range in the request.
             StatusCode::OK => {
-                if let Some(length) = content_length(&response)
+                if let Some(length) = response.content_length()
                     && length > self.blob.size_bytes
                 {
                     return Err(wrong_size(&request, &self.blob, length));

@@ -1,9 +1,9 @@
-//! Hosts of registries, and the addresses that may get secrets.
+//! Addresses of registries: host and scheme.
 //!
 //! Knows the hosts that are this machine; only those are reached without TLS by default. Sends
 //! nothing.
 
-use crate::address::Address;
+use reqwest::Url;
 
 /// Returns the host that serves a registry. Docker Hub's differs from its name.
 pub(crate) fn address(host: &str) -> &str {
@@ -26,13 +26,22 @@ pub fn is_this_machine(name: &str) -> bool {
 
 /// Returns true if secrets may be sent to an address: over TLS, to this machine, or to any address
 /// with `plain_http`.
-pub(crate) fn is_private(address: &Address, plain_http: bool) -> bool {
-    plain_http || address.is_https() || is_loopback_name(address.host())
+pub(crate) fn is_private(url: &Url, plain_http: bool) -> bool {
+    match url.scheme() {
+        "https" => true,
+        "http" => plain_http || url.host_str().is_some_and(is_loopback_name),
+        _ => false,
+    }
 }
 
 fn is_loopback_name(name: &str) -> bool {
-    // An address has IPv6 in brackets; other names need a port to be parsed.
+    // A URL writes IPv6 in brackets, and the name has no port.
     if name.starts_with('[') { is_loopback(name) } else { is_loopback(&format!("{name}:0")) }
+}
+
+/// Returns true if two addresses are on one server, which may see the same secrets.
+pub(crate) fn is_same_server(a: &Url, b: &Url) -> bool {
+    a.origin() == b.origin()
 }
 
 #[cfg(test)]
@@ -53,11 +62,12 @@ mod tests {
 
     #[test]
     fn secrets_go_over_tls_or_stay_here() {
-        let private = |url: &str| is_private(&Address::parse(url).unwrap(), false);
+        let private = |url: &str| is_private(&Url::parse(url).unwrap(), false);
         assert!(private("https://auth.example/token"));
         assert!(private("http://127.0.0.1:9/token") && private("http://[::1]/token"));
         assert!(!private("http://auth.example/token"));
-        assert!(is_private(&Address::parse("http://auth.example/").unwrap(), true));
+        assert!(!private("ftp://localhost/token"));
+        assert!(is_private(&Url::parse("http://auth.example/").unwrap(), true));
         assert_eq!(address("docker.io"), "registry-1.docker.io");
     }
 }

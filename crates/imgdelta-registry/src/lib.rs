@@ -68,7 +68,6 @@
 //! Everything that handles images returns [`imgdelta::Error`]; [`advice`] returns advice for a
 //! person. [`Repository`] returns [`RequestError`], which has the status and the registry's message.
 
-mod address;
 pub mod artifact;
 mod catalog;
 mod client;

@@ -5,14 +5,13 @@
 //! removes an entry of another tool.
 
 use crate::{
-    address::encode,
-    client::{Request, Response},
+    client::Request,
     error::{RequestError, RequestErrorKind, Result},
     repository::{Manifest, ManifestReference, Repository, text, too_many_pages},
 };
 use imgdelta_core::{BlobDigest, Error, limits::Ceiling};
 use imgdelta_image::store::Descriptor;
-use hyper::{Method, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -29,7 +28,7 @@ pub struct Referrer {
 impl Repository {
     /// Lists the artifacts of one type whose subject is `subject`.
     pub async fn referrers(&self, subject: &BlobDigest, kind: &str) -> Result<Vec<Referrer>> {
-        let path = format!("referrers/{subject}?artifactType={}", encode(kind));
+        let path = format!("referrers/{subject}?artifactType={}", encoded(kind));
         let mut request = self.request(Method::GET, &path, format!("referrers of {subject}"));
         request.headers.push(("accept", INDEX_TYPE.into()));
         // Registries without this list refuse the request in one of these ways.
@@ -221,6 +220,18 @@ fn is_json(response: &Response) -> bool {
     media_type.starts_with(INDEX_TYPE) || media_type.starts_with("application/json")
 }
 
+/// Encodes a media type for a query.
+fn encoded(kind: &str) -> String {
+    kind.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
+                char::from(byte).to_string()
+            }
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 const MAX_PAGES: u64 = 100;
 /// An image with more referrers is a mistake or an attack.
@@ -239,5 +250,6 @@ mod tests {
         assert!(!is_digest_tag("v1") && !is_digest_tag("sha256-new"));
         let long: BlobDigest = format!("sha512:{}", "ab".repeat(64)).parse().unwrap();
         assert!(fallback_tag(&long).len() <= 128 && is_digest_tag(&fallback_tag(&long)));
+        assert_eq!(encoded("application/vnd.x+json"), "application%2Fvnd.x%2Bjson");
     }
 }

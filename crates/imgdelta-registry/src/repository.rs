@@ -3,14 +3,15 @@
 //! Compares every manifest with its digest. Blobs are in `download` and `upload`.
 
 use crate::{
-    client::{Client, Request, RequestBody, RequestTarget, Response},
+    client::{Client, Request, RequestBody, RequestTarget},
+    endpoint,
     error::{RequestError, RequestErrorKind, Result},
     token::Actions,
 };
 use bytes::Bytes;
 use imgdelta_core::{Algorithm, BlobDigest, Difference, Error, limits::Ceiling, verify::Hasher};
 use imgdelta_image::{reference::RegistryReference, store::Descriptor};
-use hyper::{Method, header};
+use reqwest::{Method, Response, header};
 use serde::de::DeserializeOwned;
 use std::fmt;
 
@@ -267,7 +268,7 @@ impl Repository {
         });
         let Some(address) = link else { return Ok(None) };
         match base.join(&address) {
-            Some(next) if next.is_same_server(&base) => Ok(Some(RequestTarget::Address(next))),
+            Ok(url) if endpoint::is_same_server(&url, &base) => Ok(Some(RequestTarget::Url(url))),
             _ => {
                 let what = "the address of the next page is not on this registry";
                 Err(request.invalid(Error::bad_input(request.object_place(), what)))

@@ -2,7 +2,8 @@
 //!
 //! Parses and composes. The client sends, and decides the addresses that may get secrets.
 
-use crate::{address::Address, secret::Secret};
+use crate::secret::Secret;
+use reqwest::Url;
 use serde::Deserialize;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ pub(crate) enum Challenge {
     /// A token from a token server.
     Bearer {
         /// The token server.
-        realm: Address,
+        realm: Url,
         /// The service that the tokens are for.
         service: Option<String>,
     },
@@ -34,7 +35,7 @@ impl Challenge {
                     named.map(|(_, value)| value.clone())
                 };
                 if scheme.eq_ignore_ascii_case("bearer")
-                    && let Some(realm) = of("realm").and_then(|realm| Address::parse(&realm))
+                    && let Some(realm) = of("realm").and_then(|realm| Url::parse(&realm).ok())
                 {
                     return Some(Self::Bearer { realm, service: of("service") });
                 }
@@ -158,7 +159,7 @@ mod tests {
     fn challenges_are_parsed_in_all_their_spellings() {
         let bearer = |realm: &str, service: Option<&str>| {
             Some(Challenge::Bearer {
-                realm: Address::parse(realm).unwrap(),
+                realm: Url::parse(realm).unwrap(),
                 service: service.map(str::to_owned),
             })
         };

@@ -4,15 +4,14 @@
 //! a registry has more than was sent.
 
 use crate::{
-    address::Address,
-    client::{Request, RequestBody, RequestTarget, Response},
+    client::{Request, RequestBody, RequestTarget},
     error::{RequestError, RequestErrorKind, Result},
     repository::{Repository, text},
     token::Actions,
 };
 use imgdelta_core::Error;
 use imgdelta_image::store::{Descriptor, source::ReadAt};
-use hyper::Method;
+use reqwest::{Method, Response, Url};
 use std::sync::Arc;
 
 /// Outcome of storing a blob in a repository.
@@ -90,10 +89,10 @@ impl Repository {
         if response.status() == 201 && from.is_some() {
             return Ok(None);
         }
-        let address = self.location(&request, &response).await?;
+        let url = self.location(&request, &response).await?;
         let minimum = text(&response, "oci-chunk-min-length").and_then(|value| value.parse().ok());
         let chunk_bytes = self.client().options().chunk_bytes.max(minimum.unwrap_or(0));
-        Ok(Some(UploadSession { address, done_bytes: 0, chunk_bytes }))
+        Ok(Some(UploadSession { url, done_bytes: 0, chunk_bytes }))
     }
 
     /// Sends the next piece. Returns true after the last one.
@@ -110,12 +109,11 @@ impl Repository {
         let is_last = count == rest;
         let method = if is_last { Method::PUT } else { Method::PATCH };
         let mut request = self.request(method, "", format!("upload of blob {}", blob.digest));
-        let address = if is_last {
-            session.address.with_query(&[("digest", &blob.digest.to_string())])
-        } else {
-            session.address.clone()
-        };
-        request.target = RequestTarget::Address(address);
+        let mut url = session.url.clone();
+        if is_last {
+            url.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
+        }
+        request.target = RequestTarget::Url(url);
         request.headers.push(("content-type", "application/octet-stream".into()));
         if done > 0 || !is_last {
             let range = format!("{done}-{}", (done + count).max(1) - 1);
@@ -129,7 +127,7 @@ impl Repository {
         if is_last {
             return Ok(true);
         }
-        session.address = self.location(&request, &response).await?;
+        session.url = self.location(&request, &response).await?;
         session.done_bytes = done + count;
         // One registry appends any bytes that it gets: its count must be the count of sent bytes.
         match text(&response, "range").and_then(|range| range_end(&range)) {
@@ -151,12 +149,12 @@ impl Repository {
         let object = format!("state of the upload of blob {}", blob.digest);
         let mut request = self.request(Method::GET, "", object);
         request.actions = Actions::Push;
-        request.target = RequestTarget::Address(session.address.clone());
+        request.target = RequestTarget::Url(session.url.clone());
         request.expected = &[200, 202, 204];
         let Ok(response) = self.client().send(&request).await else { return Ok(None) };
-        let address = match self.location(&request, &response).await {
-            Ok(address) => address,
-            Err(_) => session.address.clone(),
+        let url = match self.location(&request, &response).await {
+            Ok(url) => url,
+            Err(_) => session.url.clone(),
         };
         let Some(end) = text(&response, "range").and_then(|range| range_end(&range)) else {
             return Ok(None);
@@ -166,13 +164,13 @@ impl Repository {
         if done_bytes > blob.size_bytes {
             return Ok(None);
         }
-        Ok(Some(UploadSession { address, done_bytes, chunk_bytes: session.chunk_bytes }))
+        Ok(Some(UploadSession { url, done_bytes, chunk_bytes: session.chunk_bytes }))
     }
 
-    async fn location(&self, request: &Request<'_>, response: &Response) -> Result<Address> {
+    async fn location(&self, request: &Request<'_>, response: &Response) -> Result<Url> {
         let base = self.client().base(request).await?;
         let location = text(response, "location");
-        location.and_then(|location| base.join(&location)).ok_or_else(|| {
+        location.and_then(|location| base.join(&location).ok()).ok_or_else(|| {
             let what = "the registry's response has no address for the upload";
             request.invalid(Error::bad_input(request.object_place(), what))
         })
@@ -182,7 +180,7 @@ impl Repository {
 /// An upload in progress.
 #[derive(Clone, Debug)]
 struct UploadSession {
-    address: Address,
+    url: Url,
     done_bytes: u64,
     chunk_bytes: u64,
 }

@@ -71,7 +71,7 @@ fn three_lines_make_and_apply_a_delta() {
     let (old, new) = (scene.layout("old"), scene.layout("new"));
     let saved = scene.session.create(&old, &new, scene.path("up")).unwrap();
     assert_eq!(saved.bytes, fs::metadata(scene.path("up")).unwrap().len());
-    let verified = scene.session.verify(scene.path("up"), &[old.clone()]).unwrap();
+    let verified = scene.session.verify(scene.path("up"), std::slice::from_ref(&old)).unwrap();
     assert_eq!(verified.target, saved.target);
     let applied = scene.session.apply(scene.path("up"), &[old], &scene.layout("made")).unwrap();
     assert_eq!(applied.manifest, Some(saved.target));

@@ -6,22 +6,21 @@
 use super::{
     Client,
     cause::describe,
-    host::{HostState, Response, lock},
-    request::{Request, RequestBody},
+    host::{HostState, lock},
+    request::Request,
 };
 use crate::{
-    address::{Address, query},
     endpoint,
     error::{RequestErrorKind, Result},
     secret::Credential,
     token::{Challenge, Token},
 };
 use base64::Engine as _;
-use hyper::{
-    Method, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE},
-};
 use imgdelta_core::Error;
+use reqwest::{
+    Response, StatusCode, Url,
+    header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE},
+};
 use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 
 /// Authorization of one request.
@@ -123,7 +122,7 @@ impl Client {
         &self,
         host: &HostState,
         request: &Request<'_>,
-        realm: &Address,
+        realm: &Url,
         service: Option<&str>,
     ) -> Result<Token> {
         // Without TLS, anybody on the way could read password and token.
@@ -132,39 +131,44 @@ impl Client {
             return Err(request.invalid(Error::bad_input(request.place(), what)));
         }
         let credential = self.credential(request).await?;
-        let scopes = request.scopes();
-        let mut message = hyper::Request::builder();
-        let mut body = RequestBody::None;
-        if let Some(Credential::Identity(token)) = &credential {
-            // OAuth wants one parameter with all scopes.
-            let form = query(&[
-                ("grant_type", "refresh_token"),
-                ("client_id", "imgdelta"),
-                ("service", service.unwrap_or_default()),
-                ("scope", &scopes.join(" ")),
-                ("refresh_token", token.reveal()),
-            ]);
-            body = RequestBody::Bytes(form.into());
-            message = message
-                .method(Method::POST)
-                .uri(realm.uri())
-                .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        } else {
-            let mut pairs: Vec<(&str, &str)> = Vec::new();
-            pairs.extend(service.map(|service| ("service", service)));
-            pairs.extend(scopes.iter().map(|scope| ("scope", scope.as_str())));
-            message = message.uri(realm.with_query(&pairs).uri());
-        }
-        if let Some(Credential::Password { user, password }) = &credential {
-            message = message.header(AUTHORIZATION, basic_header(user, password.reveal()));
-        }
-        let message = message.body(body.open()).expect("a parsed address and checked headers");
+        let mut url = realm.clone();
+        let mut pairs: Vec<(&str, String)> = Vec::new();
+        pairs.extend(service.map(|service| ("service", service.to_owned())));
+        pairs.extend(request.scopes().into_iter().map(|scope| ("scope", scope)));
+        let builder = match &credential {
+            Some(Credential::Identity(token)) => {
+                // OAuth wants one parameter with all scopes.
+                let form = Url::parse_with_params(
+                    "http://form/",
+                    [
+                        ("grant_type", "refresh_token"),
+                        ("client_id", "imgdelta"),
+                        ("service", service.unwrap_or_default()),
+                        ("scope", &request.scopes().join(" ")),
+                        ("refresh_token", token.reveal()),
+                    ],
+                );
+                let form = form.expect("a constant address").query().unwrap_or_default().to_owned();
+                let kind = "application/x-www-form-urlencoded";
+                host.http.post(url).header("content-type", kind).body(form)
+            }
+            other => {
+                url.query_pairs_mut().extend_pairs(pairs);
+                let builder = host.http.get(url);
+                match other {
+                    Some(Credential::Password { user, password }) => {
+                        builder.header(AUTHORIZATION, basic_header(user, password.reveal()))
+                    }
+                    _ => builder,
+                }
+            }
+        };
         let request =
             Request { object: format!("token for {}", request.object), ..request.clone() };
         self.0.requests.fetch_add(1, Relaxed);
-        let response = match tokio::time::timeout(self.0.options.idle, host.send(message)).await {
+        let response = match tokio::time::timeout(self.0.options.idle, builder.send()).await {
             Err(_) => return Err(request.network_error("no response".into())),
-            Ok(Err(error)) => return Err(request.network_error(describe(&error))),
+            Ok(Err(error)) => return Err(request.network_error(describe(error))),
             Ok(Ok(response)) => response,
         };
         let login = if credential.is_some() { Login::Credentials } else { Login::Anonymous };

@@ -5,10 +5,11 @@
 use super::request::UploadSourceError;
 use std::{error::Error, io, sync::Arc};
 
-/// Returns an error's text with all its causes.
-pub(super) fn describe(error: &(dyn Error + 'static)) -> String {
+/// Returns an error's text with all its causes, without the address.
+pub(super) fn describe(error: reqwest::Error) -> String {
+    let error = error.without_url();
     let mut text = error.to_string();
-    for cause in causes(error) {
+    for cause in causes(&error) {
         let cause = cause.to_string();
         if !text.ends_with(&cause) {
             text = format!("{text}: {cause}");
@@ -18,15 +19,13 @@ pub(super) fn describe(error: &(dyn Error + 'static)) -> String {
 }
 
 /// Returns the error of the local file whose upload failed, if that is a cause.
-pub(super) fn source_error(error: &(dyn Error + 'static)) -> Option<Arc<io::Error>> {
+pub(super) fn source_error(error: &reqwest::Error) -> Option<Arc<io::Error>> {
     causes(error).find_map(|cause| {
         let UploadSourceError(source) = cause.downcast_ref()?;
         Some(Arc::clone(source))
     })
 }
 
-fn causes<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     std::iter::successors(error.source(), |&cause| cause.source())
 }

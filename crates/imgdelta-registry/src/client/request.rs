@@ -3,16 +3,13 @@
 //! Only composes; a body from a file is read while it is sent.
 
 use crate::{
-    address::Address,
     error::{RequestError, RequestErrorKind},
     token::{Actions, scope},
 };
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Full, StreamBody, combinators::BoxBody};
-use hyper::{Method, body::Frame};
-use futures_util::TryStreamExt as _;
 use imgdelta_core::Error;
 use imgdelta_image::store::source::ReadAt;
+use reqwest::{Method, Url};
 use std::{fmt, io, sync::Arc};
 
 /// A request to a registry.
@@ -41,7 +38,7 @@ pub(crate) enum RequestTarget {
     /// A path below the registry's `/v2/`.
     Path(String),
     /// An address from the registry.
-    Address(Address),
+    Url(Url),
 }
 
 /// The body of a request.
@@ -91,15 +88,14 @@ impl RequestBody {
         }
     }
 
-    /// Returns the body for the connection. A range is read from the file while it is sent.
-    pub(super) fn open(&self) -> BoxBody<Bytes, UploadSourceError> {
+    pub(super) fn attach(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         match self {
-            Self::None => Empty::new().map_err(|never| match never {}).boxed(),
-            Self::Bytes(bytes) => Full::new(bytes.clone()).map_err(|never| match never {}).boxed(),
+            Self::None => request,
+            Self::Bytes(bytes) => request.body(bytes.clone()),
             Self::Range { source, offset, bytes } => {
                 let start = (Arc::clone(source), *offset, *bytes);
-                let pieces = futures_util::stream::try_unfold(start, next_piece);
-                BodyExt::boxed(StreamBody::new(pieces.map_ok(Frame::data)))
+                let stream = futures_util::stream::try_unfold(start, next_piece);
+                request.body(reqwest::Body::wrap_stream(stream))
             }
         }
     }
