@@ -6,12 +6,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
 };
 
 fn top() -> PathBuf {
-    imgdelta_tests::top().to_owned()
+    imgdelta_tests::top()
 }
 
 fn page() -> String {
@@ -154,7 +155,7 @@ fn modules_import_downwards_and_the_page_has_their_levels() {
                 level.iter().map(|module| format!("`{module}`")).collect::<Vec<_>>().join(", ")
             })
             .collect();
-        table.push_str(&format!("| `{name}` | {} |\n", cells.join(" → ")));
+        writeln!(table, "| `{name}` | {} |", cells.join(" → ")).unwrap();
     }
     let page = page();
     let (before, rest) = page.split_once(START).expect("the page has a table of levels");

@@ -5,8 +5,8 @@
 #![no_main]
 
 use imgdelta_apply::{
-    rebuild::verify,
     delta::{Delta, DeltaWriter, Envelope, LayerBody, LayerOutline, Outline, Recipe, StreamName},
+    rebuild::verify,
 };
 use imgdelta_core::{
     Algorithm, Context, DiffId, Limits, parallel::Workers, scratch::Scratch, verify::Hasher,

@@ -40,12 +40,12 @@ impl TestPair {
 
     /// Makes a delta with any number of threads, and returns its cost as well.
     fn make(&self, options: &CreateOptions, threads: usize) -> Result<(Vec<u8>, Cost)> {
-        self.make_in(options, context(&self.dir, threads))
+        self.make_in(options, &context(&self.dir, threads))
     }
 
-    fn make_in(&self, options: &CreateOptions, context: Context) -> Result<(Vec<u8>, Cost)> {
+    fn make_in(&self, options: &CreateOptions, context: &Context) -> Result<(Vec<u8>, Cost)> {
         let images = [self.images.base().image.clone(), self.images.target().image.clone()];
-        let pair = ImagePair::read(images, &SurveyOptions::default(), &context)?;
+        let pair = ImagePair::read(images, &SurveyOptions::default(), context)?;
         let draft = pair.plan(options)?.encode()?;
         let cost = draft.cost()?;
         let mut bytes = Vec::new();
@@ -333,7 +333,7 @@ fn little_memory_cuts_large_files_into_windows() {
     let pair = TestPair::new(&base, &target);
     let (whole, _) = pair.make(&CreateOptions::default(), 2).unwrap();
     let (cut, _) = pair
-        .make_in(&CreateOptions::default(), context(&pair.dir, 2).memory_bytes(Some(1 << 20)))
+        .make_in(&CreateOptions::default(), &context(&pair.dir, 2).memory_bytes(Some(1 << 20)))
         .unwrap();
     for (name, delta) in [("whole", &whole), ("cut", &cut)] {
         assert!(delta.len() < 3000, "{name} is {} bytes", delta.len());

@@ -284,11 +284,12 @@ fn behind_a_fast_link_whole_layers_come_and_behind_a_slow_one_recipes() {
 
 #[test]
 fn a_push_sends_what_is_not_there_and_the_parts_are_the_file_again() {
+    use UploadOutcome::{Present, Sent};
+
     let scene = Scene::new(RegistryBehaviour::without_referrers());
     let delta = scene.make("v0", "v1");
     let pushed = scene.push(&delta).unwrap();
     // A front and a recipe; the carried layer is the target's own.
-    use UploadOutcome::{Present, Sent};
     assert_eq!(outcomes(&pushed), [Sent, Sent, Present]);
     let again = scene.push(&delta).unwrap();
     assert_eq!((again.sent_bytes(), again.artifact), (0, pushed.artifact));
