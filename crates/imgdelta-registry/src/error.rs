@@ -102,7 +102,7 @@ impl RequestError {
         matches!(self.kind, RequestErrorKind::NotFound { .. })
     }
 
-    /// Returns advice for a person who uses the command line.
+    /// Returns advice for a user of the command line.
     pub fn advice(&self) -> Option<&'static str> {
         use RequestErrorKind as Kind;
         Some(match &self.kind {

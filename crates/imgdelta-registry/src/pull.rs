@@ -2,8 +2,8 @@
 //!
 //! A [`PullPlan`] states the downloads before they begin. To carry it out, the recipes of all chosen
 //! deltas become one delta, and the image in the registry is its last base. So every layer takes
-//! the same way through the same checks. A recipe that is missing, damaged or hostile is replaced
-//! by another source of the layer; it costs its bytes, which are fewer than those of a plain pull.
+//! the same way through the same checks. A recipe that is missing, damaged or hostile costs its
+//! bytes, which are fewer than those of a plain pull; its layer comes from another source.
 
 mod compose;
 mod cost;

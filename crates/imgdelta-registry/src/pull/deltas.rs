@@ -30,8 +30,8 @@ pub(super) struct DeltaSelection {
     pub fronts_bytes: u64,
 }
 
-/// Chooses the deltas that save more than they cost: the one that saves most, then the one that saves
-/// most in addition to it, and so on. `plain` are the layers of a pull without deltas.
+/// Chooses the deltas that save more than they cost, the best one first. Each further one must save
+/// more in addition. `plain` are the layers of a pull without deltas.
 pub(super) fn choose_deltas(
     source: &PullSource,
     local: &LocalContent,
@@ -71,7 +71,7 @@ pub(super) fn choose_deltas(
         } else {
             let by_bytes = choose(CostModel::BYTES);
             if is_bounded && fetch_bytes(&by_bytes) < fetch_bytes(&layers) {
-                let what = "a delta needs fewer bytes but does not take less time on this link";
+                let what = "a delta needs fewer bytes and more time on this link";
                 notes.push(Note::new(source.repository.place(), what));
             }
             selection.deltas.pop();
