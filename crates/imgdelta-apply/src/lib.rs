@@ -1,6 +1,7 @@
-//! A delta and a base image become the target image, verified before anything is visible.
+//! Rebuilds the target image of a delta from base images.
+//! Never makes a delta.
 //!
-//! Never makes a delta and never compares images.
+//! Every blob is verified before it becomes visible.
 
 pub mod delta;
 pub mod inspect;

@@ -1,8 +1,8 @@
 //! Ceilings for what a stranger's image or delta may ask for.
 //!
 //! Limits are checked before memory is taken. They apply to reading; what imgdelta writes stays far
-//! below them. The table [`limits!`] below is their one definition: field, default, name on the
-//! command line and documentation.
+//! below them. The table [`limits!`] below is their one definition: documentation, field, default,
+//! and name on the command line.
 
 use imgdelta_format::ReadLimits;
 use std::{fmt, str::FromStr};
@@ -38,11 +38,6 @@ macro_rules! limits {
             /// Returns the name that the command line uses.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
-            }
-
-            /// Returns the documentation of the limit.
-            pub const fn documentation(self) -> &'static str {
-                match self { $(Self::$variant => concat!($($doc),+).trim_ascii(),)+ }
             }
         }
 

@@ -1,8 +1,8 @@
 //! Deltas between two images.
-//! Never publishes a delta that is not proved.
+//! Never saves a delta that is not proved, unless the caller skips the proof.
 //!
 //! The steps are values: [`pair::ImagePair`], [`plan::Plan`], [`draft::Draft`],
-//! [`proof::ProvedDelta`]. Only a proved delta can be saved.
+//! [`proof::ProvedDelta`].
 
 pub mod archives;
 pub mod cost;

@@ -1,8 +1,8 @@
 //! Differences between two container images, and deltas that rebuild the newer one exactly.
 //!
 //! When version 2 of an image follows version 1, a node that has version 1 fetches only the bytes
-//! that really changed. A delta makes the compressed blobs of the registry again, byte for byte, so
-//! that the image's digest, its signatures and every pinned digest stay valid.
+//! that really changed. A delta reproduces the compressed blobs of the registry byte for byte. So the
+//! image's digest, its signatures and every pinned digest stay valid.
 //!
 //! # The short path
 //!
@@ -33,7 +33,7 @@
 //!
 //! # Step by step
 //!
-//! Each step is a value that prints and can be dropped. Only a proved delta can be saved:
+//! Each step is a value that prints and can be dropped. A delta is proved before it is saved:
 //!
 #![cfg_attr(feature = "make", doc = "```no_run")]
 #![cfg_attr(not(feature = "make"), doc = "```ignore")]

@@ -1,8 +1,8 @@
 //! The payloads of one recipe, each with its length and the place of its bytes.
 //! Never decodes or copies a payload.
 //!
-//! A recipe's claims are checked here against the lengths that its headers state: ranges lie inside
-//! the base, windows cover their payload exactly once, archives are not made of themselves, and the
+//! A recipe's claims are checked here against the lengths that its headers state. Ranges lie inside
+//! the base, and windows cover their payload exactly once. No archive is made of itself, and the
 //! total is the length of the target.
 
 use super::{
