@@ -149,8 +149,7 @@ pub mod diff {
     pub use imgdelta_diff::*;
 }
 
-/// Making deltas, step by step: [`ImagePair`], [`Plan`], [`Draft`], [`ProvedDelta`],
-/// [`SavedDelta`].
+/// Making deltas, step by step: `ImagePair`, `Plan`, `Draft`, `ProvedDelta`, `SavedDelta`.
 #[cfg(feature = "make")]
 pub mod create {
     pub use imgdelta_make::{
