@@ -227,6 +227,13 @@ impl Delta {
         StoredRecipe::open(&self.source, section.range(), place, &self.limits, self.group_bytes)
     }
 
+    /// Reads only the sources of a recipe.
+    pub(crate) fn recipe_sources(&self, ordinal: u32) -> Result<Vec<StreamName>> {
+        let (section, place) = self.section(SectionKind::Recipe, ordinal)?;
+        let front = recipe::front(&*self.source, &section.range(), &place, &self.limits)?;
+        Ok(front.sources)
+    }
+
     /// Opens a carried blob by its ordinal in [`LayerBody::Carried`].
     pub fn carried(&self, ordinal: u32) -> Result<Box<dyn Read + Send>> {
         let (section, _) = self.section(SectionKind::Carried, ordinal)?;

@@ -10,6 +10,7 @@
 //! No layer is held in memory.
 
 mod assemble;
+mod bill;
 mod close;
 mod effort;
 mod groups;
@@ -18,30 +19,29 @@ mod order;
 mod output;
 mod plan;
 mod prove;
-
 mod report;
 mod table;
 #[cfg(test)]
 mod tests;
+mod waves;
 
 use crate::{
-    delta::{Delta, StoredRecipe},
+    delta::Delta,
     sink::{AcceptedForm, NullSink, Sink},
 };
 pub use effort::effort;
 use imgdelta_core::{
-    Context, DiffId, Error, Result,
-    progress::{Progress, Stage},
+    Context, Error, Result,
+    progress::Stage,
+    work::WorkMeter,
 };
 use imgdelta_image::{envelope::StreamCheck, image::Image, volume::Volume};
-use plan::ApplyPlan;
+use plan::{ApplyPlan, BlobJob};
 pub use prove::prove;
 pub use report::{ApplyReport, LayerReport, LayerSource};
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{cmp::Reverse, collections::BTreeMap, mem, sync::Arc};
 use table::PayloadTable;
+use waves::RecipeWaves;
 
 /// Form of a written image's layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,29 +89,42 @@ pub fn apply(
         }
     }
 
-    let ordinals: BTreeSet<u32> = jobs.iter().filter_map(|job| job.recipe()).collect();
-    let recipes = read_recipes(delta, ordinals, progress)?;
-    let sources = recipes.iter().flat_map(|(_, recipe)| &recipe.sources);
-    let wanted: Vec<DiffId> = sources.map(|source| source.diff_id).collect();
     let images: Vec<&Image> = base.iter().collect();
+    let meter = work_meter(delta, &jobs, context);
+    for job in &jobs {
+        bill::charge_blob(delta, job, &meter)?;
+    }
+    let ordinals = jobs.iter().filter_map(|job| job.recipe()).collect();
+    let waves = RecipeWaves::charge(delta, &ordinals, &meter, context)?;
+    let wanted = waves.sources();
     let make = || {
         // Base streams are not hashed, which would double the hashing: every result is compared.
         let digest = StreamCheck::Assume;
         let volume = Volume::extract_as(digest, &images, &wanted, context)?;
-        let recipes = load(delta, recipes, &volume, context)?;
-        groups::decode_all(&recipes.tables, context)?;
-
-        // The longest first, so that no worker has a long one left at the end.
-        jobs.sort_by_key(|job| Reverse(job.stream.bytes));
-        progress.begin(Stage::Writing, jobs.iter().map(|job| job.stream.bytes).sum());
-        let recipes = &recipes;
-        let notes = workers.map(jobs, |job| {
-            let mut notes = Vec::new();
-            let maker = assemble::LayerMaker { delta, base, recipes, limits, workers, progress };
-            maker.make(job, &*sink, &mut notes)?;
-            Ok(notes)
+        let mut notes = volume.notes().to_vec();
+        waves.run(delta, &volume, &meter, context, &mut |recipes| {
+            groups::decode_all(&recipes.tables, &meter, context)?;
+            // Layers without a recipe are made with the first wave.
+            let is_now = |job: &&BlobJob| {
+                job.recipe().is_none_or(|ordinal| recipes.tables.contains_key(&ordinal))
+            };
+            let (mut now, later): (Vec<&BlobJob>, Vec<&BlobJob>) =
+                mem::take(&mut jobs).into_iter().partition(is_now);
+            jobs = later;
+            // The longest first, so that no worker has a long one left at the end.
+            now.sort_by_key(|job| Reverse(job.stream.bytes));
+            progress.begin(Stage::Writing, now.iter().map(|job| job.stream.bytes).sum());
+            let made = workers.map(now, |job| {
+                let mut notes = Vec::new();
+                let maker =
+                    assemble::LayerMaker { delta, base, recipes, limits, workers, progress };
+                maker.make(job, &*sink, &mut notes)?;
+                Ok(notes)
+            })?;
+            notes.extend(made.into_iter().flatten());
+            Ok(())
         })?;
-        Ok(volume.notes().iter().cloned().chain(notes.into_iter().flatten()).collect::<Vec<_>>())
+        Ok(notes)
     };
     let notes = make().map_err(|error| match error {
         Error::Mismatch { .. } | Error::BadInput { .. } | Error::OverLimit { .. } => {
@@ -141,35 +154,13 @@ struct LoadedRecipes<'a> {
     tables: BTreeMap<u32, PayloadTable>,
 }
 
-/// Reads the recipes of these ordinals.
-fn read_recipes(
-    delta: &Delta,
-    ordinals: impl IntoIterator<Item = u32>,
-    progress: &dyn Progress,
-) -> Result<Vec<(u32, StoredRecipe)>> {
-    let read = ordinals.into_iter().map(|ordinal| {
-        progress.check()?;
-        Ok((ordinal, delta.recipe(ordinal)?))
-    });
-    read.collect()
-}
-
-/// Opens the archives of each recipe's base, and locates all payloads.
-fn load<'a>(
-    delta: &Delta,
-    recipes: Vec<(u32, StoredRecipe)>,
-    volume: &'a Volume,
-    context: &Context,
-) -> Result<LoadedRecipes<'a>> {
-    let mut tasks = Vec::new();
-    for (ordinal, recipe) in recipes {
-        let place = format!("{}, recipe {ordinal}", delta.place());
-        // Archives of one recipe are opened in parallel, so recipes are not.
-        let base = PayloadTable::open_base(&recipe, &place, volume, context)?;
-        tasks.push((ordinal, recipe, place, base));
-    }
-    let tables = context.workers.map(tasks, |(ordinal, recipe, place, base)| {
-        Ok((ordinal, PayloadTable::new(recipe, place, base, context)?))
-    })?;
-    Ok(LoadedRecipes { volume, tables: tables.into_iter().collect() })
+/// Makes the meter of a delta's work: the blobs that it makes, from the base streams that it names.
+///
+/// A base stream of another length than the delta states is refused before it is used.
+fn work_meter(delta: &Delta, jobs: &[&BlobJob], context: &Context) -> WorkMeter {
+    let sum = |bytes: &mut dyn Iterator<Item = u64>| bytes.fold(0, u64::saturating_add);
+    let made_bytes = sum(&mut jobs.iter().map(|job| job.stream.bytes));
+    let used_bytes = sum(&mut delta.base().streams.iter().map(|stream| stream.bytes));
+    let progress = Arc::clone(&context.progress);
+    WorkMeter::new(delta.place(), &context.limits, made_bytes, used_bytes, progress)
 }

@@ -34,7 +34,7 @@ impl StreamReader {
     /// Unpacks every stream of `group`.
     pub(crate) fn unpack(group: &[u8], limits: &GroupLimits) -> Result<Self> {
         let mut reader = Self::default();
-        let unpacked = pack::unpack(group, COUNT, limits.stream_bytes)?;
+        let unpacked = pack::unpack_group(group, COUNT, limits.stream_bytes)?;
         for (source, bytes) in reader.0.iter_mut().zip(unpacked) {
             *source = UnpackedStream { bytes, at: 0 };
         }
@@ -147,7 +147,7 @@ impl StreamWriter {
 
     /// Unpacks the streams of a group that this program made.
     pub(crate) fn unpack(group: &[u8]) -> Result<Self> {
-        Ok(Self(Columns::of(pack::unpack(group, COUNT, u64::MAX)?)))
+        Ok(Self(Columns::of(pack::unpack_group(group, COUNT, u64::MAX)?)))
     }
 
     /// Appends each stream of `member`.

@@ -34,8 +34,41 @@ enum Coder {
 const MAX_MIXED: u64 = 4 << 20;
 const MAX_MIXED_EXPANSION: u64 = 32;
 
-/// Unpacks at most `max_count` streams, of at most `limit_bytes` together.
+/// Unpacked bytes that any pack of tables may have, and those for each packed byte beyond.
+///
+/// Tables of millions of equal numbers pack to almost nothing. These bounds keep the memory of a
+/// reader in proportion to the bytes that it has read.
+const FREE_UNPACKED: u64 = 4 << 20;
+const MAX_EXPANSION: u64 = 512;
+
+/// Sizes that a pack states for its streams.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PackSizes {
+    /// Unpacked bytes of all streams.
+    pub unpacked_bytes: u64,
+    /// Those of them that are mixed, which take one or two microseconds each.
+    pub mixed_bytes: u64,
+}
+
+/// Unpacks the tables of a delta: at most `max_count` streams, of at most `limit_bytes` together.
+///
+/// Refuses mixed streams, and packs that expand further than tables do.
 pub fn unpack(pack: &[u8], max_count: usize, limit_bytes: u64) -> Result<Vec<Vec<u8>>, PackError> {
+    let sizes = sizes(pack, max_count)?;
+    if sizes.mixed_bytes > 0 {
+        let (at, what) = (0, "mixed bytes in a table");
+        return Err(PackError::Malformed { at, what, expected: 0, found: sizes.mixed_bytes });
+    }
+    let bearable = (pack.len() as u64).saturating_mul(MAX_EXPANSION).saturating_add(FREE_UNPACKED);
+    unpack_group(pack, max_count, limit_bytes.min(bearable))
+}
+
+/// Unpacks the streams of a group: at most `max_count`, of at most `limit_bytes` together.
+pub fn unpack_group(
+    pack: &[u8],
+    max_count: usize,
+    limit_bytes: u64,
+) -> Result<Vec<Vec<u8>>, PackError> {
     let mut table = PackTable(Cursor::new(pack));
     let count = table.number("stream count")?;
     if count > max_count as u64 {
@@ -103,23 +136,29 @@ pub fn unpack(pack: &[u8], max_count: usize, limit_bytes: u64) -> Result<Vec<Vec
     Ok(streams)
 }
 
-/// Returns the unpacked bytes that a pack names for all its streams, without unpacking them.
-pub fn stated_bytes(pack: &[u8], max_count: usize) -> Result<u64, PackError> {
-    let mut table = PackTable(Cursor::new(pack));
+/// Returns the sizes that a pack states, from its first bytes; [`TABLE_BYTES`] are enough.
+pub fn sizes(start: &[u8], max_count: usize) -> Result<PackSizes, PackError> {
+    let mut table = PackTable(Cursor::new(start));
     let count = table.number("stream count")?;
     if count > max_count as u64 {
         return Err(table.malformed("stream count", max_count as u64, count));
     }
-    let mut total_bytes = 0_u64;
+    let mut sizes = PackSizes::default();
     for _ in 0..count {
         let word = table.number("stream length and coder")?;
-        total_bytes = total_bytes.saturating_add(word >> 2);
+        sizes.unpacked_bytes = sizes.unpacked_bytes.saturating_add(word >> 2);
         if matches!(word & 3, 1 | 3) {
             table.number("packed length")?;
         }
+        if word & 3 == 3 {
+            sizes.mixed_bytes = sizes.mixed_bytes.saturating_add(word >> 2);
+        }
     }
-    Ok(total_bytes)
+    Ok(sizes)
 }
+
+/// First bytes of a pack that hold its table, if it has at most 24 streams.
+pub const TABLE_BYTES: usize = 10 + 24 * (10 + 10);
 
 /// A pack that is being read.
 struct PackTable<'a>(Cursor<'a>);
@@ -279,7 +318,7 @@ mod tests {
     fn streams_come_back_without_the_empty_ones_at_the_end() {
         let pack = Packer::new(3).pack(&streams());
         assert!(pack.len() < 120, "{} bytes", pack.len());
-        assert_eq!(unpack(&pack, 5, 200_000).unwrap(), streams()[..4]);
+        assert_eq!(unpack_group(&pack, 5, 200_000).unwrap(), streams()[..4]);
     }
 
     #[test]
@@ -287,9 +326,9 @@ mod tests {
         let mut pack = vec![1];
         varint::write(&mut pack, (400 << 20 << 2) | 1);
         pack.extend([5, 0, 0x58, 1, 0, 0]);
-        let lie = unpack(&pack, 1, 1 << 30).unwrap_err();
+        let lie = unpack_group(&pack, 1, 1 << 30).unwrap_err();
         assert!(matches!(lie, PackError::Malformed { expected: 163_840, .. }), "{lie}");
-        let refused = unpack(&Packer::new(3).pack(&streams()), 5, 100_000).unwrap_err();
+        let refused = unpack_group(&Packer::new(3).pack(&streams()), 5, 100_000).unwrap_err();
         assert_eq!(
             refused,
             PackError::TooLarge { what: "unpacked streams", limit: 100_000, found: 100_701 }
@@ -299,15 +338,15 @@ mod tests {
     #[test]
     fn streams_of_exactly_the_limit_are_admitted() {
         let pack = Packer::new(3).pack(&streams());
-        assert_eq!(unpack(&pack, 5, 100_701).unwrap(), streams()[..4]);
-        let refused = unpack(&pack, 5, 100_700).unwrap_err();
+        assert_eq!(unpack_group(&pack, 5, 100_701).unwrap(), streams()[..4]);
+        let refused = unpack_group(&pack, 5, 100_700).unwrap_err();
         let what = "unpacked streams";
         assert_eq!(refused, PackError::TooLarge { what, limit: 100_700, found: 100_701 });
         // Raw streams that are cut: the sum is refused before the missing bytes are.
         let mut cut = vec![2];
         varint::write(&mut cut, 60 << 2);
         varint::write(&mut cut, 60 << 2);
-        let refused = unpack(&cut, 2, 100).unwrap_err();
+        let refused = unpack_group(&cut, 2, 100).unwrap_err();
         assert_eq!(refused, PackError::TooLarge { what, limit: 100, found: 120 });
     }
 
@@ -319,7 +358,7 @@ mod tests {
             let mut pack = vec![1];
             varint::write(&mut pack, raw_len << 2 | 1);
             varint::write_prefixed(&mut pack, &frame);
-            let unpacked = unpack(&pack, 1, 2000);
+            let unpacked = unpack_group(&pack, 1, 2000);
             assert_eq!(unpacked.is_ok(), is_right, "{raw_len} bytes");
             if raw_len > 1000 {
                 let what = "unpacked length of a frame";
@@ -331,14 +370,39 @@ mod tests {
     }
 
     #[test]
-    fn stated_bytes_are_those_that_unpack() {
+    fn stated_sizes_are_those_that_unpack() {
         let streams = [vec![1; 5000], Vec::new(), vec![2; 3], (0..=255).collect()];
+        let unpacked_bytes = 5000 + 3 + 256;
         let pack = Packer::new(3).pack(&streams);
-        assert_eq!(stated_bytes(&pack, 4).unwrap(), 5000 + 3 + 256);
+        let plain = PackSizes { unpacked_bytes, mixed_bytes: 0 };
+        assert_eq!(sizes(&pack, 4).unwrap(), plain);
         let mixed = Packer::new(3).mixing().pack(&streams);
-        assert_eq!(stated_bytes(&mixed, 4).unwrap(), 5000 + 3 + 256);
-        assert!(stated_bytes(&pack, 3).is_err());
-        assert!(stated_bytes(&pack[..2], 4).is_err());
+        assert_eq!(sizes(&mixed, 4).unwrap().unpacked_bytes, unpacked_bytes);
+        assert!(sizes(&pack, 3).is_err());
+        assert!(sizes(&pack[..2], 4).is_err());
+        let words: Vec<u8> = (0..4000_u32).flat_map(|i| (i * i % 1000 / 7).to_le_bytes()).collect();
+        let mixed = Packer::new(19).mixing().pack(&[words]);
+        let expected = PackSizes { unpacked_bytes: 16_000, mixed_bytes: 16_000 };
+        assert_eq!(sizes(&mixed[..TABLE_BYTES], 1).unwrap(), expected);
+    }
+
+    #[test]
+    fn tables_are_never_mixed_and_expand_little() {
+        let words: Vec<u8> = (0..4000_u32).flat_map(|i| (i * i % 1000 / 7).to_le_bytes()).collect();
+        let mixed = Packer::new(19).mixing().pack(&[words]);
+        let refused = unpack(&mixed, 1, 1 << 30).unwrap_err();
+        let (at, what) = (0, "mixed bytes in a table");
+        let expected = PackError::Malformed { at, what, expected: 0, found: 16_000 };
+        assert_eq!(refused, expected);
+        // 4 MiB of zeros pack to some hundred bytes, each of which admits 512 more.
+        let most = FREE_UNPACKED as usize;
+        let pack = Packer::new(3).pack(&[vec![0; most]]);
+        assert_eq!(unpack(&pack, 1, 1 << 30).unwrap()[0].len(), most);
+        let pack = Packer::new(3).pack(&[vec![0; 2 * most]]);
+        let refused = unpack(&pack, 1, 1 << 30).unwrap_err();
+        let limit = FREE_UNPACKED + MAX_EXPANSION * pack.len() as u64;
+        let found = 2 * FREE_UNPACKED;
+        assert_eq!(refused, PackError::TooLarge { what: "unpacked streams", limit, found });
     }
 
     #[test]
@@ -348,16 +412,16 @@ mod tests {
         let streams = [words, vec![9; 30]];
         let pack = Packer::new(19).mixing().pack(&streams);
         assert!(pack.len() < Packer::new(19).pack(&streams).len());
-        assert_eq!(unpack(&pack, 5, 1 << 20).unwrap(), streams);
+        assert_eq!(unpack_group(&pack, 5, 1 << 20).unwrap(), streams);
         for len in 0..pack.len() {
-            assert!(unpack(&pack[..len], 5, 1 << 20).is_err(), "cut at {len}");
+            assert!(unpack_group(&pack[..len], 5, 1 << 20).is_err(), "cut at {len}");
         }
         for (raw_len, packed_len) in [(33, 1_usize), (1 << 23, 1 << 20)] {
             let mut lie = vec![1];
             varint::write(&mut lie, raw_len << 2 | 3);
             varint::write(&mut lie, packed_len as u64);
             lie.resize(lie.len() + packed_len, 0x55);
-            let refused = unpack(&lie, 1, 1 << 30).unwrap_err();
+            let refused = unpack_group(&lie, 1, 1 << 30).unwrap_err();
             assert!(matches!(refused, PackError::Malformed { what: "mixed bytes", .. }));
         }
     }
@@ -367,16 +431,16 @@ mod tests {
         let mut pack = vec![1];
         varint::write(&mut pack, MAX_MIXED_EXPANSION << 2 | 3);
         pack.extend([1, 0x55]);
-        assert_eq!(unpack(&pack, 1, 1 << 30).unwrap()[0].len() as u64, MAX_MIXED_EXPANSION);
+        assert_eq!(unpack_group(&pack, 1, 1 << 30).unwrap()[0].len() as u64, MAX_MIXED_EXPANSION);
     }
 
     #[test]
     fn every_cut_and_every_unknown_coder_is_refused() {
         let pack = Packer::new(3).pack(&streams());
         for len in 0..pack.len() {
-            assert!(unpack(&pack[..len], 5, 1 << 20).is_err(), "cut at {len}");
+            assert!(unpack_group(&pack[..len], 5, 1 << 20).is_err(), "cut at {len}");
         }
-        assert!(unpack(&[6], 5, 1 << 20).is_err(), "too many streams");
-        assert!(unpack(&[0, 0], 5, 1 << 20).is_err(), "trailing byte");
+        assert!(unpack_group(&[6], 5, 1 << 20).is_err(), "too many streams");
+        assert!(unpack_group(&[0, 0], 5, 1 << 20).is_err(), "trailing byte");
     }
 }

@@ -12,6 +12,7 @@ pub mod progress;
 pub mod scratch;
 pub mod size;
 pub mod verify;
+pub mod work;
 
 pub use context::Context;
 pub use error::{Difference, Error, MissingLayer, Result};

@@ -99,8 +99,15 @@ limits! {
     /// Unpacked bytes of one group's streams: 512 MiB. Written groups are far smaller.
     group_bytes / GroupBytes: u64 = 512 << 20, "group-bytes";
     /// Bytes of a file, or of a part of one, that a group makes at once, and of the base bytes it
-    /// uses: 1 GiB. Larger files are written in parts.
-    member_bytes / MemberBytes: u64 = 1 << 30, "member-bytes";
+    /// uses: 256 MiB. Larger files are written in parts of 32 MiB.
+    member_bytes / MemberBytes: u64 = 256 << 20, "member-bytes";
+    /// Memory for the tables of one recipe: 1 GiB, about a hundred bytes for each file that changed.
+    recipe_memory / RecipeMemory: u64 = 1 << 30, "recipe-memory";
+    /// Work that a delta may ask for per byte of target and base, in nanoseconds of one core: 1,500.
+    /// Deltas for real upgrades ask for 10 to 400.
+    work_per_byte / WorkPerByte: u64 = 1500, "work-per-byte";
+    /// Work that any delta may ask for, in nanoseconds of one core: one second.
+    free_work / FreeWork: u64 = 1_000_000_000, "free-work";
 }
 
 /// A change to one limit, as `NAME=NUMBER` with an optional unit (`500GB`, `64MiB`).
@@ -153,9 +160,12 @@ impl Limits {
         let mut limits = ReadLimits::default();
         limits.layers = self.layers;
         limits.sources = self.layers;
-        limits.payloads = self.layer_entries;
-        limits.recipe_bytes = self.recipe_bytes;
-        limits.members = self.recipe_members;
+        // A payload takes about 64 bytes of memory, and a member about 128.
+        limits.payloads = self.layer_entries.min(self.recipe_memory / 64);
+        limits.recipe_bytes = self.recipe_bytes.min(self.recipe_memory);
+        limits.column_bytes = limits.column_bytes.min(self.recipe_memory);
+        limits.members = self.recipe_members.min(self.recipe_memory / 128);
+        limits.slices = limits.slices.min(self.recipe_memory / 32);
         // The outline carries both documents.
         let documents = self.manifest_bytes.saturating_add(self.config_bytes);
         limits.outline_bytes = limits.outline_bytes.max(documents);

@@ -147,6 +147,9 @@ impl EncoderModel {
         }
     }
 
+    /// Nanoseconds of starting a stream, however short it is: the encoders clear tables.
+    pub const NANOSECONDS_PER_STREAM: u64 = 10_000;
+
     /// True if the encoder can start at a restart point.
     pub fn can_restart(&self) -> bool {
         self.restart() != RestartKind::Nowhere

@@ -109,6 +109,17 @@ impl Recipe {
     pub fn plain_bytes(&self) -> u64 {
         plain_bytes(&self.members)
     }
+
+    /// Estimates the nanoseconds of remaking the stream on one core: see
+    /// [`EncoderModel::nanoseconds_per_byte`].
+    pub fn nanoseconds(&self) -> u64 {
+        let members = self.members.iter().map(|member| {
+            let per_byte = u64::from(member.model.nanoseconds_per_byte());
+            EncoderModel::NANOSECONDS_PER_STREAM
+                .saturating_add(member.plain_bytes.saturating_mul(per_byte))
+        });
+        members.fold(0, u64::saturating_add)
+    }
 }
 
 impl EncoderModel {

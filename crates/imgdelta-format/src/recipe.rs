@@ -83,7 +83,7 @@ impl Recipe {
         let opened = NestedArchives::read_opened(&columns, front.space_bytes(), limits)?;
         let plain_bytes: u64 = opened.iter().map(|opened| opened.plain_bytes).sum();
         let space = front.space_bytes() + plain_bytes;
-        let origins = origins::read(&columns, space, limits)?;
+        let origins = origins::read(&columns, space, target_payloads(&front.target), limits)?;
         let nested = NestedArchives::read(&columns, opened, &origins)?;
         let groups = groups::read(&columns, &origins, space, limits)?;
         let RecipeFront { target, sources } = front;
@@ -95,6 +95,17 @@ impl Recipe {
         self.groups.iter().fold(0, |sum, group| sum.saturating_add(group.packed_bytes))
     }
 }
+
+/// Returns the most payloads, inner ones included, of a target of this length.
+///
+/// A payload of a tar stream takes at least two blocks of 512 bytes, and one in an archive takes at
+/// least its compressed header. Without this bound, one number could ask for millions of origins.
+fn target_payloads(target: &StreamName) -> u64 {
+    FREE_PAYLOADS + target.bytes / BYTES_PER_PAYLOAD
+}
+
+const FREE_PAYLOADS: u64 = 4096;
+const BYTES_PER_PAYLOAD: u64 = 8;
 
 /// Columns are small: the best level that needs no more memory to read.
 const LEVEL: i32 = 19;

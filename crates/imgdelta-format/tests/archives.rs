@@ -37,7 +37,7 @@ fn recipe() -> Recipe {
         ],
         inner_bytes: vec![7, MAX_PLACE, 1],
         coders: vec![0, 0, 2, 1, 0],
-        compressions: vec![b"abc".to_vec(), Vec::new()],
+        compressions: vec![b"abc".to_vec(), b"z".to_vec()],
     };
     Recipe {
         target: stream(1, 900),
@@ -81,8 +81,8 @@ const COLUMNS: [&[u64]; 22] = [
     &[3, 2],                            // counts of inner payloads
     &[7, MAX_PLACE, 1],                 // lengths of inner payloads
     &[0, 0, 2, 1, 0],                   // compressions of inner payloads
-    &[3, 0],                            // lengths of compressions
-    &[b'a' as u64, b'b' as u64, b'c' as u64],
+    &[3, 1],                            // lengths of compressions
+    &[b'a' as u64, b'b' as u64, b'c' as u64, b'z' as u64],
     &[4, 0], // parts of archives
 ];
 const RUNS: usize = 0;
@@ -190,7 +190,7 @@ fn numbers_at_their_bounds_are_read() {
 #[test]
 fn wrong_numbers_are_refused_by_name() {
     let over = MAX_PLACE + 1;
-    let cases: [(Change<'_>, &str); 23] = [
+    let cases: [(Change<'_>, &str); 24] = [
         (&[(RUNS, &[7])], "kind of origins"),
         (&[(RUNS, &[0, 0])], "kind of a run after one of the same"),
         (&[(ADDRESSES, &[1820 << 1, 0])], "address of a payload"),
@@ -214,8 +214,9 @@ fn wrong_numbers_are_refused_by_name() {
         (&[(INNER_BYTES, &[7, 1, 1, 1])], "end"),
         (&[(CODERS, &[0, 0, 3, 1, 0])], "compression of an inner payload"),
         (&[(CODERS, &[0, 0, 2, 1])], "compression of an inner payload"),
-        (&[(COMPRESSION_BYTES, &[3, 1])], "compression"),
-        (&[(COMPRESSION_BYTES, &[2, 0])], "end"),
+        (&[(COMPRESSION_BYTES, &[3, 2])], "compression"),
+        (&[(COMPRESSION_BYTES, &[4, 0])], "length of a compression"),
+        (&[(COMPRESSION_BYTES, &[2, 1])], "end"),
         (&[(PARTS, &[1 << 33, 0])], "part of an archive"),
         (&[(PARTS, &[4])], "part of an archive"),
     ];
@@ -283,6 +284,38 @@ fn a_reader_accepts_all_that_a_writer_makes() {
     ] {
         assert!(read >= 2 * written, "{read} and {written}");
     }
+}
+
+#[test]
+fn counts_follow_from_lengths() {
+    let refused = |recipe: &Recipe| {
+        Recipe::from_bytes(&recipe.to_bytes(), &ReadLimits::default()).unwrap_err()
+    };
+    // 900 bytes admit 112 payloads and 4,096 more.
+    let bare = |payloads| Recipe {
+        origins: vec![PayloadOrigin::Own; payloads],
+        nested: NestedArchives::default(),
+        groups: Vec::new(),
+        ..recipe()
+    };
+    let most = bare(4096 + 112);
+    assert_eq!(Recipe::from_bytes(&most.to_bytes(), &ReadLimits::default()).unwrap(), most);
+    let what = "payloads of a layer";
+    let expected = FormatError::TooLarge { what, limit: 4208, found: 4209 };
+    assert_eq!(refused(&bare(4209)), expected);
+
+    let mut recipe = recipe();
+    recipe.nested.compressions = vec![b"z".to_vec(); 6];
+    let what = "compressions of a recipe";
+    assert_eq!(refused(&recipe), FormatError::TooLarge { what, limit: 5, found: 6 });
+}
+
+#[test]
+fn a_source_is_named_once() {
+    let twice = Recipe { sources: vec![stream(2, 1000); 2], ..recipe() };
+    let refused = Recipe::from_bytes(&twice.to_bytes(), &ReadLimits::default()).unwrap_err();
+    let FormatError::Malformed { what, .. } = refused else { panic!("{refused}") };
+    assert_eq!(what, "times that a source is named");
 }
 
 #[test]

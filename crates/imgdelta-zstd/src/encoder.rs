@@ -15,6 +15,12 @@ pub(crate) enum FrameEncoder {
     Libzstd(Box<LibzstdEncoder>),
 }
 
+/// An encoder between two frames. A new one would have to clear tables of up to 100 MB.
+pub(crate) enum SpareEncoder {
+    Klauspost(Box<KlauspostEncoder>),
+    Libzstd(Box<LibzstdEncoder>),
+}
+
 /// The coming ends of blocks that are not full, in plain bytes of the frame.
 pub(crate) type PendingCuts = std::iter::Peekable<std::vec::IntoIter<u64>>;
 
@@ -25,11 +31,11 @@ const DEFAULT_WINDOW: u64 = 8 << 20;
 
 impl FrameEncoder {
     /// Starts a frame and writes its header. `None` if the encoder does not make such frames.
-    /// `spare` is an encoder of the same parameters that is free.
+    /// `spare` is an encoder of the same model that is free.
     pub(crate) fn start(
         model: EncoderModel,
         frame: &FrameRecipe,
-        spare: Option<Box<KlauspostEncoder>>,
+        spare: Option<SpareEncoder>,
         out: &mut Vec<u8>,
     ) -> Option<Self> {
         let header = FrameHeader::read(&frame.header)
@@ -43,18 +49,24 @@ impl FrameEncoder {
                 }
                 out.extend_from_slice(&frame.header);
                 let encoder = match spare {
-                    Some(mut encoder) => {
+                    Some(SpareEncoder::Klauspost(mut encoder)) => {
                         encoder.restart(window);
                         encoder
                     }
-                    None => Box::new(KlauspostEncoder::new(version, level, window)),
+                    _ => Box::new(KlauspostEncoder::new(version, level, window)),
                 };
                 let cuts = frame.cuts.clone().into_iter().peekable();
                 Some(Self::Klauspost { encoder, cuts, at: 0, checksum: header.checksum })
             }
             EncoderModel::Libzstd(call) => {
-                let encoder = LibzstdEncoder::new(call, &header, frame.plain_bytes)?;
-                Some(Self::Libzstd(Box::new(encoder)))
+                let encoder = match spare {
+                    Some(SpareEncoder::Libzstd(mut encoder)) => {
+                        encoder.restart(call, &header, frame.plain_bytes)?;
+                        encoder
+                    }
+                    _ => Box::new(LibzstdEncoder::new(call, &header, frame.plain_bytes)?),
+                };
+                Some(Self::Libzstd(encoder))
             }
         }
     }
@@ -87,19 +99,16 @@ impl FrameEncoder {
         Some(())
     }
 
-    /// Ends the frame. Returns the encoder if it can write another frame.
-    pub(crate) fn finish(
-        self,
-        out: &mut Vec<u8>,
-    ) -> Result<Option<Box<KlauspostEncoder>>, RemakeError> {
+    /// Ends the frame. Returns the encoder, which can write another one.
+    pub(crate) fn finish(self, out: &mut Vec<u8>) -> Result<SpareEncoder, RemakeError> {
         match self {
             Self::Klauspost { mut encoder, checksum, .. } => {
                 encoder.finish(checksum, out);
-                Ok(Some(encoder))
+                Ok(SpareEncoder::Klauspost(encoder))
             }
-            Self::Libzstd(encoder) => {
+            Self::Libzstd(mut encoder) => {
                 encoder.finish(out).ok_or(RemakeError::Encoder)?;
-                Ok(None)
+                Ok(SpareEncoder::Libzstd(encoder))
             }
         }
     }

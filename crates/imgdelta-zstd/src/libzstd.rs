@@ -5,7 +5,9 @@
 //! bytes. Never emulates another version.
 
 use crate::frame::FrameHeader;
-use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, zstd_sys::ZSTD_EndDirective};
+use zstd::zstd_safe::{
+    CCtx, CParameter, InBuffer, OutBuffer, ResetDirective, zstd_sys::ZSTD_EndDirective,
+};
 
 /// The parameters of a call of the reference encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,12 +52,37 @@ impl LibzstdEncoder {
     /// Starts a frame with the parameters in `header`. `None` if the call is not possible, or if
     /// it would take too much memory.
     pub(crate) fn new(call: LibzstdCall, header: &FrameHeader, plain_bytes: u64) -> Option<Self> {
+        let mut encoder = Self {
+            context: CCtx::try_create()?,
+            ends_with_data: call.ends_with_data,
+            chunk: Vec::new(),
+            left_bytes: plain_bytes,
+            buffer: Vec::with_capacity(CCtx::out_size()),
+        };
+        encoder.prepare(call, header, plain_bytes)?;
+        Some(encoder)
+    }
+
+    /// Starts another frame after [`Self::finish`]. The output is that of a new encoder.
+    pub(crate) fn restart(
+        &mut self,
+        call: LibzstdCall,
+        header: &FrameHeader,
+        plain_bytes: u64,
+    ) -> Option<()> {
+        self.context.reset(ResetDirective::SessionAndParameters).ok()?;
+        self.ends_with_data = call.ends_with_data;
+        self.left_bytes = plain_bytes;
+        self.prepare(call, header, plain_bytes)
+    }
+
+    fn prepare(&mut self, call: LibzstdCall, header: &FrameHeader, plain_bytes: u64) -> Option<()> {
         let knows_size = header.plain_bytes.is_some();
         let is_small = knows_size && plain_bytes <= SMALL_BYTES;
         if !call.exists() || (call.level > HIGHEST_LEVEL && !is_small) {
             return None;
         }
-        let mut context = CCtx::try_create()?;
+        let context = &mut self.context;
         let mut set = |parameter| context.set_parameter(parameter).ok();
         set(CParameter::CompressionLevel(call.level))?;
         set(CParameter::ChecksumFlag(header.checksum))?;
@@ -63,15 +90,9 @@ impl LibzstdEncoder {
             set(CParameter::NbWorkers(1))?;
         }
         if knows_size {
-            context.set_pledged_src_size(Some(plain_bytes)).ok()?;
+            self.context.set_pledged_src_size(Some(plain_bytes)).ok()?;
         }
-        Some(Self {
-            context,
-            ends_with_data: call.ends_with_data,
-            chunk: Vec::new(),
-            left_bytes: plain_bytes,
-            buffer: Vec::with_capacity(CCtx::out_size()),
-        })
+        Some(())
     }
 
     /// Returns the first compressed bytes of a frame that is compressed in jobs, from its first
@@ -107,7 +128,7 @@ impl LibzstdEncoder {
     }
 
     /// Ends the frame.
-    pub(crate) fn finish(mut self, out: &mut Vec<u8>) -> Option<()> {
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> Option<()> {
         if !self.ends_with_data && !self.chunk.is_empty() {
             self.feed(ZSTD_EndDirective::ZSTD_e_continue, out)?;
         }

@@ -2,7 +2,7 @@
 //!
 //! Never runs an encoder, and never detects the encoder of a stream: see `detect`.
 
-use crate::frame::MAGIC;
+use crate::frame::{FrameHeader, MAGIC};
 use crate::klauspost::{KlauspostLevel, KlauspostVersion};
 use crate::libzstd::LibzstdCall;
 
@@ -55,5 +55,49 @@ impl EncoderModel {
             _ => return None,
         }
         Some(header)
+    }
+
+    /// Estimates the nanoseconds of remaking one plain byte on one core.
+    pub fn nanoseconds_per_byte(self) -> u64 {
+        match self {
+            Self::Klauspost { level, .. } => match level {
+                KlauspostLevel::Fastest => 5,
+                KlauspostLevel::Default => 8,
+                KlauspostLevel::Better => 14,
+                KlauspostLevel::Best => 60,
+            },
+            Self::Libzstd(call) => match call.level {
+                ..=3 => 8,
+                4..=6 => 20,
+                7..=9 => 35,
+                10..=12 => 60,
+                13..=15 => 120,
+                16..=18 => 300,
+                19.. => 500,
+            },
+        }
+    }
+
+    /// Estimates the nanoseconds of preparing the encoder for its first frame.
+    pub fn nanoseconds_to_start(self) -> u64 {
+        match self {
+            Self::Klauspost { level: KlauspostLevel::Best, .. } => 30_000_000,
+            Self::Klauspost { .. } => 5_000_000,
+            // The tables of high levels have up to 100 MB.
+            Self::Libzstd(call) if call.level >= 10 => 150_000_000,
+            Self::Libzstd(_) => 2_000_000,
+        }
+    }
+
+    /// Estimates the nanoseconds of starting another frame with this header.
+    pub fn nanoseconds_per_frame(self, header: &[u8]) -> u64 {
+        let knows_size = FrameHeader::read(header).is_some_and(|read| read.plain_bytes.is_some());
+        match self {
+            Self::Klauspost { .. } => 2_000,
+            Self::Libzstd(_) if knows_size => 4_000,
+            // Frames of known and of unknown size in turn make the encoder give its tables back.
+            Self::Libzstd(call) if call.level >= 10 => 1_000_000,
+            Self::Libzstd(_) => 100_000,
+        }
     }
 }

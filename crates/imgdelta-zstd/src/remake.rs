@@ -3,9 +3,8 @@
 //! Memory is the encoder's: twice the window plus the tables, 18 MiB at klauspost's default level.
 //! Never checks more than the length of the plain bytes: callers check the digest of the result.
 
-use crate::encoder::FrameEncoder;
+use crate::encoder::{FrameEncoder, SpareEncoder};
 use crate::error::RemakeError;
-use crate::klauspost::KlauspostEncoder;
 use crate::model::EncoderModel;
 use crate::recipe::{FrameRecipe, Recipe, RecipePart, plain_bytes};
 
@@ -24,7 +23,7 @@ pub struct FrameWriter {
     model: EncoderModel,
     open: Option<FrameEncoder>,
     /// The encoder of the last frame, which can write another one.
-    spare: Option<Box<KlauspostEncoder>>,
+    spare: Option<SpareEncoder>,
 }
 
 impl FrameWriter {
@@ -55,7 +54,7 @@ impl FrameWriter {
     /// Ends the open frame.
     pub fn end(&mut self, out: &mut Vec<u8>) -> Result<(), RemakeError> {
         let encoder = self.open.take().ok_or(RemakeError::NoOpenFrame)?;
-        self.spare = encoder.finish(out)?;
+        self.spare = Some(encoder.finish(out)?);
         Ok(())
     }
 }

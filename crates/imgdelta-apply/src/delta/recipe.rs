@@ -87,6 +87,28 @@ impl StoredRecipe {
         RangeReader::new(Arc::clone(&self.source), self.range.start, self.size_bytes())
     }
 
+    /// Estimates the memory that the recipe and the tables made from it take.
+    pub fn memory_bytes(&self) -> u64 {
+        let members = self.recipe.groups.iter().map(|group| group.members.len() as u64);
+        let members: u64 = members.sum();
+        let compressions = self.recipe.nested.compressions.iter().map(|bytes| bytes.len() as u64);
+        // Header columns are kept packed, and unpacked while a layer is read.
+        let head_bytes = self.offset - self.range.start;
+        self.recipe.origins.len() as u64 * 64
+            + members * 128
+            + self.recipe.groups.len() as u64 * 32
+            + (self.recipe.nested.opened.len() + self.recipe.nested.closed.len()) as u64 * 96
+            + compressions.sum::<u64>() * 4
+            + head_bytes * 2
+    }
+
+    /// Reads up to `most` of the first packed bytes of a group.
+    pub(crate) fn group_start(&self, ordinal: usize, most: usize) -> Result<Vec<u8>> {
+        let count = self.recipe.groups[ordinal].packed_bytes.min(most as u64);
+        let offset = self.offset + self.before[ordinal];
+        read_range(&*self.source, offset, count, &self.place)
+    }
+
     /// Reads the packed bytes of a group.
     pub fn group(&self, ordinal: usize) -> Result<Vec<u8>> {
         let place = format!("{}, group {ordinal}", self.place);

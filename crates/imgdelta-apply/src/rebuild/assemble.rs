@@ -185,11 +185,22 @@ impl LayerMaker<'_> {
         let blob = self.delta.carried(ordinal)?;
         let digest = StreamCheck::Compare(head.stream.diff_id);
         let progress = CancelOnly(self.progress);
-        let read = read_layer(blob, check, digest, self.limits, &progress, each)?;
-        if read.stream_bytes != head.stream.bytes {
-            let (found, expected) = (read.stream_bytes, head.stream.bytes);
+        let expected = head.stream.bytes;
+        let wrong = |found: &str| {
             let what = format!("its stream has {found} bytes, should be {expected}");
-            return Err(Error::bad_input(place, what));
+            Error::bad_input(place.clone(), what)
+        };
+        let mut seen_bytes = 0_u64;
+        let read = read_layer(blob, check, digest, self.limits, &progress, &mut |piece| {
+            // A few bytes can inflate to a gigabyte; the allowance of work covers what was stated.
+            seen_bytes += piece.len() as u64;
+            if seen_bytes > expected {
+                return Err(wrong(&format!("{seen_bytes} or more")));
+            }
+            each(piece)
+        })?;
+        if read.stream_bytes != expected {
+            return Err(wrong(&read.stream_bytes.to_string()));
         }
         Ok(read)
     }
@@ -215,7 +226,7 @@ pub(super) fn assemble(
     output: &mut dyn ByteSink,
 ) -> Result<()> {
     let PayloadTable { recipe, space, payloads, outer, .. } = table;
-    let mut reader = HeaderReader::open(&recipe.headers, limits)?;
+    let mut reader = HeaderReader::open(&recipe.headers, limits)?.metered(&table.charged);
     let mut base = |address, buffer: &mut [u8]| space.read_exact_at(address, buffer);
     let (mut frame, mut expected) = (Vec::new(), payloads[..*outer].iter());
     loop {

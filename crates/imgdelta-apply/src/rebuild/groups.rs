@@ -4,27 +4,33 @@
 //! Each group takes its share of a memory budget before it begins.
 
 use super::{
-    close,
+    bill, close,
     table::{PayloadTable, PlacedMember},
 };
-use imgdelta_codec::pack;
-use imgdelta_codec::{CodecError, GroupDecoder, GroupLimits};
+use imgdelta_codec::{CodecError, GroupDecoder, GroupLimits, StreamKind, pack};
 use imgdelta_core::{
     Context, Error, LimitName, Limits, Result,
     parallel::Budget,
     progress::{Progress, Stage},
     scratch::write_all_at,
+    work::WorkMeter,
 };
 use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap};
 
 /// Decodes all groups, the largest first; then closes the archives that contain the results.
-pub(super) fn decode_all(recipes: &BTreeMap<u32, PayloadTable>, context: &Context) -> Result<()> {
+pub(super) fn decode_all(
+    recipes: &BTreeMap<u32, PayloadTable>,
+    meter: &WorkMeter,
+    context: &Context,
+) -> Result<()> {
     let mut works = Vec::new();
     for table in recipes.values() {
         for (ordinal, group) in table.recipe.groups.iter().enumerate() {
             let mut target_bytes = 0_u64;
             for member in &group.members {
-                target_bytes = target_bytes.saturating_add(table.place_member(member)?.bytes);
+                let placed = table.place_member(member)?;
+                target_bytes = target_bytes.saturating_add(placed.bytes);
+                bill::charge_own_base(placed.own_bytes(), meter)?;
             }
             works.push((target_bytes, table, ordinal));
         }
@@ -37,8 +43,8 @@ pub(super) fn decode_all(recipes: &BTreeMap<u32, PayloadTable>, context: &Contex
     let progress = &*context.progress;
     progress.begin(Stage::Rebuilding, total);
     let budget = Budget::new(context.memory_bytes.unwrap_or(MEMORY_BYTES));
-    context.workers.map(works, |(_, table, ordinal)| {
-        let group = GroupDecoding { table, ordinal, limits: &context.limits };
+    context.workers.map(works, |(target_bytes, table, ordinal)| {
+        let group = GroupDecoding { table, ordinal, target_bytes, limits: &context.limits };
         group.decode(&budget, progress)
     })?;
     close::close_all(recipes, context)
@@ -47,6 +53,8 @@ pub(super) fn decode_all(recipes: &BTreeMap<u32, PayloadTable>, context: &Contex
 struct GroupDecoding<'a> {
     table: &'a PayloadTable,
     ordinal: usize,
+    /// Bytes that its members make.
+    target_bytes: u64,
     limits: &'a Limits,
 }
 
@@ -59,7 +67,7 @@ impl GroupDecoding<'_> {
             members.iter().map(|member| table.place_member(member)).collect::<Result<_>>()?;
         let packed = table.recipe.group(self.ordinal)?;
         let _share = budget.take(self.cost(&placed, &packed)?);
-        let limits = GroupLimits::default().stream_bytes(self.limits.group_bytes);
+        let limits = GroupLimits::default().stream_bytes(self.most_stream_bytes());
         let wrong = |error: CodecError| self.wrong(&error);
         let mut decoder = GroupDecoder::open(&packed, &limits).map_err(wrong)?;
         drop(packed);
@@ -100,10 +108,19 @@ impl GroupDecoding<'_> {
             base_bytes = base_bytes.max(copy.saturating_add(views));
             target_bytes = target_bytes.max(placed.bytes);
         }
-        let streams = pack::stated_bytes(packed, usize::MAX)
+        let sizes = pack::sizes(packed, StreamKind::ALL.len())
             .map_err(|error| Error::bad_input(self.place(), error))?;
-        let streams = streams.min(self.limits.group_bytes).saturating_add(packed.len() as u64);
+        let streams = sizes.unpacked_bytes.min(self.most_stream_bytes());
+        let streams = streams.saturating_add(packed.len() as u64);
         Ok(target_bytes.saturating_add(base_bytes).saturating_add(streams))
+    }
+
+    /// Returns the most unpacked bytes that the group's streams may have.
+    ///
+    /// Each number and literal in them makes a byte or more.
+    fn most_stream_bytes(&self) -> u64 {
+        let bearable = self.target_bytes.saturating_mul(STREAM_BYTES).saturating_add(FREE_BYTES);
+        self.limits.group_bytes.min(bearable)
     }
 
     /// Checks a range of the base before memory is taken for it.
@@ -152,5 +169,9 @@ impl GroupDecoding<'_> {
 ///
 /// A group that needs more is decoded alone.
 const MEMORY_BYTES: u64 = 128 << 20;
+
+/// Bytes of streams for each byte that a group makes, and for any group.
+const STREAM_BYTES: u64 = 8;
+const FREE_BYTES: u64 = 64 << 10;
 
 const SCRATCH: &str = "scratch file of rebuilt payloads";

@@ -9,10 +9,10 @@ use crate::{
     delta::{Delta, Envelope, LayerBody, StreamName, TargetLayer},
     sink::{AcceptedForm, OutgoingImage},
 };
-use imgdelta_core::{BlobDigest, Error, MissingLayer, Result, verify::Hasher};
+use imgdelta_core::{BlobDigest, DiffId, Error, MissingLayer, Result, verify::Hasher};
 use imgdelta_image::{image::Image, store::Descriptor};
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 #[derive(Debug)]
 pub(super) struct ApplyPlan {
@@ -175,21 +175,12 @@ fn check_base(delta: &Delta, base: &[Image], jobs: &[BlobJob]) -> Result<()> {
     let streams: HashSet<_> = layers().map(|layer| layer.diff_id).collect();
     let blobs: HashSet<_> = layers().map(|layer| layer.descriptor.digest).collect();
     let mut missing = Vec::new();
-    let absent = |stream: &&StreamName| !streams.contains(&stream.diff_id);
-    for stream in delta.base().streams.iter().filter(absent) {
-        let mut needed = BTreeSet::new();
-        for (ordinal, layer) in delta.layers().iter().enumerate() {
-            let needs = match layer.body {
-                LayerBody::Kept => layer.stream == *stream,
-                LayerBody::Recipe(recipe) => delta.recipe(recipe)?.sources.contains(stream),
-                LayerBody::Carried(_) => false,
-            };
-            if needs {
-                needed.insert(ordinal + 1);
-            }
-        }
-        let layers = needed.into_iter().collect();
-        missing.push(MissingLayer::Stream { diff_id: stream.diff_id, layers });
+    let is_absent = |stream: &&StreamName| !streams.contains(&stream.diff_id);
+    let absent: Vec<&StreamName> = delta.base().streams.iter().filter(is_absent).collect();
+    let users = if absent.is_empty() { HashMap::new() } else { users(delta)? };
+    for &StreamName { diff_id, .. } in absent {
+        let layers = users.get(&diff_id).into_iter().flatten().copied().collect();
+        missing.push(MissingLayer::Stream { diff_id, layers });
     }
     for job in jobs {
         let is_copied = job.body == LayerBody::Kept && job.encoding == OutputEncoding::Copied;
@@ -203,6 +194,28 @@ fn check_base(delta: &Delta, base: &[Image], jobs: &[BlobJob]) -> Result<()> {
         return Ok(());
     }
     Err(Error::BaseMissing { place: delta.place().to_owned(), missing })
+}
+
+/// Returns, for each base stream, the layers that need it, counted from 1.
+fn users(delta: &Delta) -> Result<HashMap<DiffId, BTreeSet<usize>>> {
+    let mut users: HashMap<DiffId, BTreeSet<usize>> = HashMap::new();
+    let mut sources: HashMap<u32, Vec<StreamName>> = HashMap::new();
+    for (layer, ordinal) in delta.layers().iter().zip(1..) {
+        let needed = match layer.body {
+            LayerBody::Kept => vec![layer.stream],
+            LayerBody::Recipe(recipe) => {
+                if !sources.contains_key(&recipe) {
+                    sources.insert(recipe, delta.recipe_sources(recipe)?);
+                }
+                sources[&recipe].clone()
+            }
+            LayerBody::Carried(_) => Vec::new(),
+        };
+        for stream in needed {
+            users.entry(stream.diff_id).or_default().insert(ordinal);
+        }
+    }
+    Ok(users)
 }
 
 /// Returns the target's documents; for uncompressed layers, with a new manifest.

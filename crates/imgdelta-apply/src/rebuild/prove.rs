@@ -9,10 +9,11 @@
 
 use super::{
     assemble::{self, LayerMaker},
-    groups, load,
+    bill, groups,
     output::{ByteSink, ReadAtOffset},
     plan::BlobJob,
-    read_recipes,
+    waves::RecipeWaves,
+    work_meter,
 };
 use crate::{
     delta::{Delta, LayerBody},
@@ -27,7 +28,7 @@ use imgdelta_image::{
     envelope::{StreamCheck, read_layer},
     volume::{LayerStream, Volume},
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, mem};
 
 /// Applies `delta` to the base streams in `volume`, and compares with the target streams in it.
 ///
@@ -49,27 +50,43 @@ pub fn prove(
             LayerBody::Carried(ordinal) => drop(carried.insert((ordinal, layer))),
         }
     }
-    let recipes = read_recipes(delta, ordinals, progress)?;
-    let recipes = load(delta, recipes, volume, context)?;
-    groups::decode_all(&recipes.tables, context)?;
-    let total = recipes.tables.values().map(|table| table.recipe.target.bytes).sum();
-    progress.begin(Stage::Proving, total);
-    workers.map(recipes.tables.values().collect(), |table| {
-        let name = table.recipe.target;
-        let expected = volume.stream(&name.diff_id).ok_or_else(|| Error::NotFound {
-            place: table.place.clone(),
-            what: format!("stream {} to compare with", name.diff_id),
-            present: Vec::new(),
+    let mut remade: Vec<BlobJob> = BlobJob::exact(delta);
+    // A reader refuses a delta that asks for too much work, so it must not be published.
+    let meter = work_meter(delta, &remade.iter().collect::<Vec<_>>(), context);
+    for job in &remade {
+        bill::charge_blob(delta, job, &meter)?;
+    }
+    remade.retain(|job| reused_envelopes.contains(&job.ordinal));
+    let waves = RecipeWaves::charge(delta, &ordinals, &meter, context)?;
+    waves.run(delta, volume, &meter, context, &mut |recipes| {
+        groups::decode_all(&recipes.tables, &meter, context)?;
+        let total = recipes.tables.values().map(|table| table.recipe.target.bytes).sum();
+        progress.begin(Stage::Proving, total);
+        workers.map(recipes.tables.values().collect(), |table| {
+            let name = table.recipe.target;
+            let expected = volume.stream(&name.diff_id).ok_or_else(|| Error::NotFound {
+                place: table.place.clone(),
+                what: format!("stream {} to compare with", name.diff_id),
+                present: Vec::new(),
+            })?;
+            let mut comparison = StreamComparison {
+                expected,
+                compared_bytes: 0,
+                rebuilt: Vec::new(),
+                wanted: Vec::new(),
+                progress,
+            };
+            assemble::assemble(table, limits, &mut comparison)?;
+            comparison.finish()
         })?;
-        let mut comparison = StreamComparison {
-            expected,
-            compared_bytes: 0,
-            rebuilt: Vec::new(),
-            wanted: Vec::new(),
-            progress,
+        let is_now = |job: &BlobJob| {
+            job.recipe().is_none_or(|ordinal| recipes.tables.contains_key(&ordinal))
         };
-        assemble::assemble(table, limits, &mut comparison)?;
-        comparison.finish()
+        let (now, later) = mem::take(&mut remade).into_iter().partition(is_now);
+        remade = later;
+        let maker = LayerMaker { delta, base: &[], recipes, limits, workers, progress };
+        workers.map(now, |job: BlobJob| maker.make(&job, &NullSink, &mut Vec::new()))?;
+        Ok(())
     })?;
     workers.map(carried.into_iter().collect(), |(ordinal, layer)| {
         let head = &delta.layers()[layer];
@@ -78,10 +95,6 @@ pub fn prove(
         let blob = delta.carried(ordinal)?;
         read_layer(blob, check, digest, limits, progress, &mut |_| Ok(()))
     })?;
-    let remade =
-        BlobJob::exact(delta).into_iter().filter(|job| reused_envelopes.contains(&job.ordinal));
-    let maker = LayerMaker { delta, base: &[], recipes: &recipes, limits, workers, progress };
-    workers.map(remade.collect(), |job| maker.make(&job, &NullSink, &mut Vec::new()))?;
     Ok(())
 }
 

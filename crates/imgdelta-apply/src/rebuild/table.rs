@@ -6,17 +6,18 @@
 //! total is the length of the target.
 
 use super::{
+    bill,
     open::{self, BasePart},
     order,
 };
 use crate::delta::{ArchiveKind, BaseSource, GroupMember, PayloadOrigin, Recipe, StoredRecipe};
-use imgdelta_core::{Context, Error, LimitName, Limits, Result, progress::Progress};
+use imgdelta_core::{Context, Error, LimitName, Limits, Result, work::WorkMeter};
 use imgdelta_image::{
     store::source::ReadAt,
     volume::{AddressSpace, Volume},
 };
 use imgdelta_layer::headers::HeaderReader;
-use std::{fs::File, ops::Range};
+use std::{fs::File, ops::Range, sync::Arc};
 
 #[derive(Debug)]
 pub(super) struct PayloadTable {
@@ -43,6 +44,8 @@ pub(super) struct PayloadTable {
     archive_file: Option<File>,
     /// Compressions of inner payloads.
     pub compressions: Vec<imgdelta_deflate::Recipe>,
+    /// A meter for reading the headers again, which is charged already.
+    pub charged: WorkMeter,
 }
 
 /// The base bytes of a recipe: its sources and opened archives.
@@ -112,6 +115,13 @@ pub(super) struct PlacedMember<'a> {
 }
 
 impl PlacedMember<'_> {
+    /// Returns the bytes of its base that come from the header's base entry.
+    pub(super) fn own_bytes(&self) -> u64 {
+        let own = |source: &&BaseSource| **source == BaseSource::Own;
+        let times = self.member.sources.iter().filter(own).count() as u64;
+        self.own.map_or(0, |(_, bytes)| bytes.saturating_mul(times))
+    }
+
     /// Returns the ranges of the address space that make the member's base.
     pub(super) fn base(&self) -> impl Iterator<Item = Option<(u64, u64)>> {
         self.member.sources.iter().map(|source| match *source {
@@ -141,6 +151,7 @@ impl PayloadTable {
         recipe: StoredRecipe,
         place: String,
         base: RecipeBase,
+        meter: &WorkMeter,
         context: &Context,
     ) -> Result<Self> {
         let RecipeBase { space, parts } = base;
@@ -158,8 +169,9 @@ impl PayloadTable {
             archives: Vec::new(),
             archive_file: None,
             compressions,
+            charged: WorkMeter::unlimited(Arc::clone(&context.progress)),
         };
-        table.locate_all(&context.limits, &*context.progress)?;
+        table.locate_all(meter, &context.limits)?;
         table.check_cover()?;
         table.rank_archives()?;
         if !table.rebuilt.is_empty() {
@@ -219,12 +231,11 @@ impl PayloadTable {
     }
 
     /// Reads the headers for the payloads' lengths, and locates each payload.
-    fn locate_all(&mut self, limits: &Limits, progress: &dyn Progress) -> Result<()> {
+    fn locate_all(&mut self, meter: &WorkMeter, limits: &Limits) -> Result<()> {
         let target_bytes = self.recipe.target.bytes;
-        let mut reader = HeaderReader::open(&self.recipe.headers, limits)?;
+        let mut reader = HeaderReader::open(&self.recipe.headers, limits)?.metered(meter);
         let (mut frame, mut seen_bytes, mut ends) = (Vec::new(), 0_u64, FileEnds::default());
         loop {
-            progress.check()?;
             let mut base = |address, buffer: &mut [u8]| self.space.read_exact_at(address, buffer);
             let next = reader.next(&mut base, &mut frame)?;
             let payload_bytes = next.map_or(0, |payload| payload.bytes);
@@ -251,15 +262,15 @@ impl PayloadTable {
             let what = format!("{found} payloads have an origin, but there are {expected}");
             return Err(self.invalid(what));
         }
-        self.locate_inner(limits, &mut ends, progress)
+        self.locate_inner(meter, limits, &mut ends)
     }
 
     /// Locates the inner payloads, archive by archive.
     fn locate_inner(
         &mut self,
+        meter: &WorkMeter,
         limits: &Limits,
         ends: &mut FileEnds,
-        progress: &dyn Progress,
     ) -> Result<()> {
         let stored_lengths = self.recipe.nested.inner_bytes.clone();
         let mut stored_lengths = stored_lengths.into_iter();
@@ -267,7 +278,7 @@ impl PayloadTable {
         let mut inner_bytes = 0_u64;
         // Inner payloads that are archives extend the list.
         while at < self.archives.len() {
-            progress.check()?;
+            meter.charge(0)?;
             let first = self.payloads.len();
             let count = self.recipe.nested.closed[at].inner as usize;
             self.archives[at].inner = first..first + count;
@@ -275,7 +286,13 @@ impl PayloadTable {
                 let origin = self.recipe.origins[ordinal];
                 let bytes = if origin.has_stored_length() { stored_lengths.next() } else { None };
                 self.locate(bytes, None, ends)?;
-                inner_bytes = inner_bytes.saturating_add(self.payloads[ordinal].bytes);
+                let bytes = self.payloads[ordinal].bytes;
+                inner_bytes = inner_bytes.saturating_add(bytes);
+                bill::charge_inner(bytes, meter)?;
+                let coder = self.recipe.nested.coders[ordinal - self.outer];
+                if let Some(at) = coder.checked_sub(1) {
+                    bill::charge_compression(&self.compressions[at as usize], bytes, meter)?;
+                }
                 let stated = match origin {
                     PayloadOrigin::Packed(part) => self.parts[part as usize].stated,
                     _ => None,

@@ -11,13 +11,14 @@ use crate::{
     sink,
 };
 use imgdelta_core::{
-    Difference, Error, Limits, MissingLayer, parallel::Workers, progress::Progress,
+    DiffId, Difference, Error, Limits, MissingLayer, parallel::Workers, progress::Progress,
     scratch::Scratch,
 };
 use imgdelta_image::image::{Image, OpenOptions};
 use imgdelta_testkit::{Packing, TestImage, noise, tar_of};
 use making::PlainMaker;
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -477,7 +478,8 @@ fn crafted_compressions_are_refused_and_nothing_is_visible() {
         ("one large segment", recipe(&pgzip(64 << 20), total).to_bytes(), "blob sha256"),
         ("no such level", recipe(&EncoderModel::Golang { level: 10 }, total).to_bytes(), "remade"),
         ("too few bytes", recipe(&golang, total - 1).to_bytes(), "cannot be remade"),
-        ("too many bytes", recipe(&golang, u64::MAX >> 2).to_bytes(), "cannot be remade"),
+        ("too many bytes", recipe(&golang, total + 1).to_bytes(), "cannot be remade"),
+        ("endless work", recipe(&golang, u64::MAX >> 2).to_bytes(), "work in nanoseconds"),
         ("nothing at all", Recipe::default().to_bytes(), "cannot be remade"),
         ("no bytes", Vec::new(), "cannot be remade"),
     ];
@@ -490,7 +492,11 @@ fn crafted_compressions_are_refused_and_nothing_is_visible() {
         wrong.outline.layers[0].envelope = Envelope::Deflate(bytes);
         let error = scene.apply(&wrong, "oci:x:v1").unwrap_err();
         let text = error.to_string();
-        assert!(matches!(error, Error::BadInput { .. } | Error::Mismatch { .. }), "{what}: {text}");
+        let is_refusal = matches!(
+            error,
+            Error::BadInput { .. } | Error::Mismatch { .. } | Error::OverLimit { .. }
+        );
+        assert!(is_refusal, "{what}: {text}");
         assert!(text.contains(reason), "{what}: {text}");
         assert_eq!(scene.visible(), [""; 0], "{what}");
     }

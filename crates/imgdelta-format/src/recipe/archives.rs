@@ -201,7 +201,12 @@ impl NestedArchives {
             }
         }
         while !lengths.is_empty() {
+            // Each one is used by a payload, and none is empty.
+            admit(inner, nested.compressions.len() as u64 + 1, "compressions of a recipe")?;
             let count = lengths.number("length of a compression")?;
+            if count == 0 {
+                return Err(lengths.malformed("length of a compression", 1, 0));
+            }
             nested.compressions.push(bytes.bytes(count, "compression")?.to_vec());
         }
         let known = nested.compressions.len() as u64;

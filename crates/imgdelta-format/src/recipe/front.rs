@@ -10,6 +10,7 @@ use crate::{
     stream::StreamName,
 };
 use imgdelta_wire::{MAX_PLACE, varint};
+use std::collections::HashSet;
 
 /// Target and sources of a recipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,9 +56,14 @@ impl RecipeFront {
         let count = fields.number("count of sources")?;
         admit(limits.sources, count, "sources of a recipe")?;
         let mut sources = Vec::new();
+        let mut known = HashSet::new();
         let mut space = target.bytes;
         for _ in 0..count {
             let source = fields.stream_name()?;
+            // Otherwise a few bytes could name an address space of any length.
+            if !known.insert(source.diff_id) {
+                return Err(fields.malformed("times that a source is named", 1, 2));
+            }
             space = space.saturating_add(source.bytes);
             sources.push(source);
         }

@@ -78,15 +78,16 @@ pub(super) fn write(columns: &mut RecipeColumns, origins: &[PayloadOrigin]) {
     }
 }
 
-/// Reads the origins of all payloads, whose addresses lie in a space of `space` bytes.
+/// Reads the origins of at most `most` payloads, whose addresses lie in a space of `space` bytes.
 pub(super) fn read(
     columns: &RecipeColumns,
     space: u64,
+    most: u64,
     limits: &ReadLimits,
 ) -> Result<Vec<PayloadOrigin>> {
     let [mut runs, mut addresses, mut repeats, mut parts] =
         readers(columns, [RUNS, ADDRESSES, REPEATS, PARTS]);
-    let limit = limits.payloads.min(u32::MAX.into());
+    let limit = limits.payloads.min(u32::MAX.into()).min(most);
     let mut origins: Vec<PayloadOrigin> = Vec::new();
     let (mut address, mut next_part, mut kind_before) = (0, 0, None);
     while !runs.is_empty() {

@@ -51,6 +51,18 @@ impl ChunkedRecipe {
         self.model.short_header(plain_bytes).unwrap_or_else(|| self.header.clone())
     }
 
+    /// Estimates the nanoseconds of rebuilding the blob of a stream on one core.
+    ///
+    /// The cuts follow from the stream. A member has one or two frames and takes at least 1 KiB.
+    pub fn nanoseconds(&self, stream_bytes: u64) -> u64 {
+        let frames = (stream_bytes / 512)
+            .saturating_mul(self.model.nanoseconds_per_frame(&self.header));
+        let texts = self.contents_bytes + self.split_bytes.unwrap_or(0);
+        let bytes = stream_bytes.saturating_add(texts);
+        let content = bytes.saturating_mul(self.model.nanoseconds_per_byte());
+        self.model.nanoseconds_to_start().saturating_add(frames).saturating_add(content)
+    }
+
     /// Returns the recipe as bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let TextStyle { has_zero_times, has_split_digest, is_flushed } = self.style;

@@ -9,13 +9,14 @@ use super::{
     names,
     order::{DirectoryOrder, bits_for},
 };
-use imgdelta_core::{LimitName, Limits, Result, limits::Ceiling};
+use imgdelta_core::{LimitName, Limits, Result, limits::Ceiling, work::WorkMeter};
 use imgdelta_wire::varint::unzigzag;
 
 /// Reader of the header columns that [`HeaderWriter`](super::HeaderWriter) writes.
 #[derive(Debug)]
-pub struct HeaderReader {
+pub struct HeaderReader<'a> {
     cursor: ColumnReader<Vec<u8>>,
+    meter: Option<&'a WorkMeter>,
     memory: HeaderMemory,
     extension_limit: u64,
     entry_limit: Ceiling,
@@ -39,11 +40,12 @@ pub struct StreamPayload {
     pub own: Option<(u64, u64)>,
 }
 
-impl HeaderReader {
+impl<'a> HeaderReader<'a> {
     /// Unpacks columns. Their values are checked as they are read.
     pub fn open(packed: &[u8], limits: &Limits) -> Result<Self> {
         Ok(Self {
             cursor: ColumnReader::open(packed, limits)?,
+            meter: None,
             memory: HeaderMemory::new(),
             extension_limit: limits.extension_bytes,
             entry_limit: limits.ceiling(LimitName::LayerEntries),
@@ -54,6 +56,14 @@ impl HeaderReader {
             zero_bytes: 0,
             literal_bytes: 0,
         })
+    }
+
+    /// Charges the work of the columns to a meter, since columns of a few bytes can name long texts
+    /// for each header.
+    #[must_use]
+    pub fn metered(mut self, meter: &'a WorkMeter) -> Self {
+        self.meter = Some(meter);
+        self
     }
 
     /// Writes the bytes up to the next payload to `gap`, and returns this payload.
@@ -102,6 +112,7 @@ impl HeaderReader {
                     None => self.address()?,
                 };
                 let head = HeaderBlocks::read(address, self.extension_limit, base)?;
+                self.charge(head.bytes.len(), BLOCK_BYTE)?;
                 if let Some(walk) = &mut self.walk {
                     walk.path = names::full_names(&head).0;
                 }
@@ -151,7 +162,12 @@ impl HeaderReader {
         let mut text_bytes = 0;
         for _ in 0..count {
             let address = self.address()?;
+            // Each one once, so that their names take no more memory than the base.
+            if entries.last().is_some_and(|(before, _)| address <= *before) {
+                return Err(broken(Column::Addresses, "names base entries out of order"));
+            }
             let head = HeaderBlocks::read(address, self.extension_limit, base)?;
+            self.charge(head.bytes.len(), BLOCK_BYTE)?;
             self.follow(&head, address)?;
             let path = names::full_names(&head).0;
             text_bytes += path.len() as u64;
@@ -179,11 +195,19 @@ impl HeaderReader {
         let limit = usize::try_from(self.extension_limit).unwrap_or(usize::MAX);
         let base = base.map(|(head, _)| head);
         let entry = decode::entry(&mut self.cursor, &mut self.memory, base, mask, limit)?;
+        self.charge(entry.head.bytes.len(), BLOCK_BYTE)?;
+        self.charge(self.memory.path.len() + self.memory.link.len(), TEXT_BYTE)?;
         gap.extend_from_slice(&entry.head.bytes);
         if entry.is_padded {
             self.zero_bytes = padding_of(entry.payload_bytes);
         }
         Ok(StreamPayload { bytes: entry.payload_bytes, own })
+    }
+
+    /// Charges bytes; the columns are read twice, first for the lengths of payloads.
+    fn charge(&self, bytes: usize, nanoseconds: u64) -> Result<()> {
+        let Some(meter) = self.meter else { return Ok(()) };
+        meter.charge((bytes as u64).saturating_mul(2 * nanoseconds))
     }
 
     fn put_pending(&mut self, gap: &mut Vec<u8>) -> Result<()> {
@@ -252,5 +276,9 @@ pub(super) fn padding_of(payload_bytes: u64) -> u64 {
     if over == 0 { 0 } else { BLOCK_BYTES as u64 - over }
 }
 
+/// Nanoseconds for a byte of a header's blocks.
+const BLOCK_BYTE: u64 = 2;
+/// Nanoseconds for a byte of a header's path or link, which several rules copy and search.
+const TEXT_BYTE: u64 = 12;
 /// Longer gaps are returned in pieces of about this size, so that memory stays bounded.
 const GAP_BYTES: usize = 1 << 20;

@@ -1,0 +1,129 @@
+//! The work that a delta asks for, charged before any of it is done.
+//! Never does any of it.
+//!
+//! Counts and lengths in the recipes, and in the first bytes of their groups, show nearly all the
+//! work: bytes inflated, copied, decoded and compressed. The rest depends on header columns; their
+//! reader charges the same meter as it goes. Costs are rounded measurements on one core of a
+//! machine of 2020. `SECURITY.md` lists the tests that hold the bounds.
+
+use super::plan::{BlobJob, OutputEncoding};
+use crate::delta::{BaseSource, Delta, Recipe, StoredRecipe};
+use imgdelta_codec::{
+    StreamKind,
+    pack::{self, PackSizes},
+};
+use imgdelta_core::{Error, Result, work::WorkMeter};
+use imgdelta_deflate::DividedRecipe;
+use imgdelta_layer::chunked::ChunkedRecipe;
+
+/// Charges the bytes of a blob: its stream, and the compression of the stream.
+pub(super) fn charge_blob(delta: &Delta, job: &BlobJob, meter: &WorkMeter) -> Result<()> {
+    let stream = job.stream.bytes.saturating_mul(STREAM_BYTE);
+    meter.charge(stream.saturating_add(compression(delta, job)?))
+}
+
+/// Returns the nanoseconds of compressing a stream as its blob was.
+fn compression(delta: &Delta, job: &BlobJob) -> Result<u64> {
+    let wrong = |error: &dyn std::error::Error| {
+        let place = format!("{}, layer {}", delta.place(), job.ordinal + 1);
+        Error::bad_input(place, format_args!("its compression cannot be remade: {error}"))
+    };
+    Ok(match &job.encoding {
+        OutputEncoding::Deflate(bytes) => {
+            let limits = imgdelta_deflate::RecipeLimits::default();
+            let divided = DividedRecipe::from_bytes(bytes, limits).map_err(|e| wrong(&e))?;
+            divided.recipe().nanoseconds()
+        }
+        OutputEncoding::Zstd(bytes) => {
+            let limits = imgdelta_zstd::RecipeLimits::default();
+            let recipe = imgdelta_zstd::Recipe::from_bytes(bytes, limits);
+            recipe.map_err(|e| wrong(&e))?.nanoseconds()
+        }
+        OutputEncoding::Chunked(bytes) => {
+            let recipe = ChunkedRecipe::from_bytes(bytes).map_err(|e| wrong(&e))?;
+            recipe.nanoseconds(job.stream.bytes)
+        }
+        OutputEncoding::None | OutputEncoding::Copied => 0,
+    })
+}
+
+/// Charges a recipe: its archives, its members, and the streams of its groups.
+pub(super) fn charge_recipe(recipe: &StoredRecipe, place: &str, meter: &WorkMeter) -> Result<()> {
+    let payloads = recipe.origins.len() as u64;
+    meter.charge(payloads.saturating_mul(PAYLOAD))?;
+    charge_archives(recipe, meter)?;
+    for (ordinal, group) in recipe.groups.iter().enumerate() {
+        let start = recipe.group_start(ordinal, pack::TABLE_BYTES)?;
+        let PackSizes { unpacked_bytes, mixed_bytes } = pack::sizes(&start, StreamKind::ALL.len())
+            .map_err(|error| Error::bad_input(format!("{place}, group {ordinal}"), error))?;
+        let mixing = mixed_bytes.saturating_mul(MIXED_BYTE);
+        let unpacking = unpacked_bytes.saturating_mul(UNPACKED_BYTE).saturating_add(mixing);
+        meter.charge(GROUP.saturating_add(unpacking))?;
+        for member in &group.members {
+            let base: u64 = member.sources.iter().fold(0, |sum, source| match source {
+                // The table charges it once the header's base entry is known.
+                BaseSource::Own => sum,
+                BaseSource::Slice { bytes, .. } => sum.saturating_add(*bytes),
+            });
+            let parts = member.sources.len() as u64 * BASE_PART;
+            meter.charge(MEMBER + parts + base.saturating_mul(BASE_BYTE))?;
+        }
+    }
+    Ok(())
+}
+
+/// Charges the archives that a recipe opens and closes, except for compressing their members.
+fn charge_archives(recipe: &Recipe, meter: &WorkMeter) -> Result<()> {
+    let nested = &recipe.nested;
+    for opened in &nested.opened {
+        let inflating = opened.plain_bytes.saturating_mul(INFLATED_BYTE);
+        let searching = opened.bytes.saturating_mul(SEARCHED_BYTE);
+        meter.charge(ARCHIVE.saturating_add(inflating).saturating_add(searching))?;
+    }
+    meter.charge((nested.closed.len() as u64).saturating_mul(ARCHIVE))
+}
+
+/// Charges the compression of an archive's member.
+pub(super) fn charge_compression(
+    compression: &imgdelta_deflate::Recipe,
+    plain_bytes: u64,
+    meter: &WorkMeter,
+) -> Result<()> {
+    let members = compression.members.iter();
+    let slowest = members.map(|member| member.model.nanoseconds_per_byte()).max().unwrap_or(0);
+    let content = plain_bytes.saturating_mul(slowest.into());
+    meter.charge(compression.nanoseconds().max(content))
+}
+
+/// Charges the bytes of a payload of an archive.
+pub(super) fn charge_inner(bytes: u64, meter: &WorkMeter) -> Result<()> {
+    meter.charge(bytes.saturating_mul(STREAM_BYTE))
+}
+
+/// Charges the base bytes of a member that come from its header's base entry.
+pub(super) fn charge_own_base(bytes: u64, meter: &WorkMeter) -> Result<()> {
+    meter.charge(bytes.saturating_mul(BASE_BYTE))
+}
+
+/// Inflating, copying, hashing and writing a byte of a stream.
+const STREAM_BYTE: u64 = 8;
+/// Locating a payload.
+const PAYLOAD: u64 = 100;
+/// Starting the streams of a group.
+const GROUP: u64 = 20_000;
+/// Unpacking a byte of a group by zstd, and interpreting it.
+const UNPACKED_BYTE: u64 = 10;
+/// Unpacking a byte that is mixed from many contexts.
+const MIXED_BYTE: u64 = 1000;
+/// Starting a member.
+const MEMBER: u64 = 500;
+/// Finding a part of a member's base.
+const BASE_PART: u64 = 100;
+/// Copying a byte of a member's base, or finding the references of a program in it.
+const BASE_BYTE: u64 = 4;
+/// Starting to open or close an archive.
+const ARCHIVE: u64 = 20_000;
+/// Searching a byte of an archive for its members.
+const SEARCHED_BYTE: u64 = 2;
+/// Inflating a byte to a scratch file.
+const INFLATED_BYTE: u64 = 5;
