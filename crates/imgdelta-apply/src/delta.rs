@@ -206,6 +206,12 @@ impl Delta {
         &self.layers
     }
 
+    /// Returns the outline, from which the layers come.
+    #[doc(hidden)]
+    pub fn outline(&self) -> &Outline {
+        &self.outline
+    }
+
     /// Returns all sections except the end.
     pub fn sections(&self) -> &[Section] {
         &self.sections.list

@@ -38,7 +38,7 @@ const MAX_MIXED_EXPANSION: u64 = 32;
 ///
 /// Tables of millions of equal numbers pack to almost nothing. These bounds keep the memory of a
 /// reader in proportion to the bytes that it has read.
-const FREE_UNPACKED: u64 = 4 << 20;
+const FREE_UNPACKED: u64 = 8 << 20;
 const MAX_EXPANSION: u64 = 512;
 
 /// Sizes that a pack states for its streams.
@@ -394,7 +394,7 @@ mod tests {
         let (at, what) = (0, "mixed bytes in a table");
         let expected = PackError::Malformed { at, what, expected: 0, found: 16_000 };
         assert_eq!(refused, expected);
-        // 4 MiB of zeros pack to some hundred bytes, each of which admits 512 more.
+        // 8 MiB of zeros pack to some hundred bytes, each of which admits 512 more.
         let most = FREE_UNPACKED as usize;
         let pack = Packer::new(3).pack(&[vec![0; most]]);
         assert_eq!(unpack(&pack, 1, 1 << 30).unwrap()[0].len(), most);
