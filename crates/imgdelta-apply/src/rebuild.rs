@@ -30,11 +30,7 @@ use crate::{
     sink::{AcceptedForm, NullSink, Sink},
 };
 pub use effort::effort;
-use imgdelta_core::{
-    Context, Error, Result,
-    progress::Stage,
-    work::WorkMeter,
-};
+use imgdelta_core::{Context, Error, Result, progress::Stage, work::WorkMeter};
 use imgdelta_image::{envelope::StreamCheck, image::Image, volume::Volume};
 use plan::{ApplyPlan, BlobJob};
 pub use prove::prove;

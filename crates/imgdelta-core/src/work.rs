@@ -6,10 +6,7 @@
 //! lengths, and compared with an allowance that is proportional to the bytes made and used. What the
 //! numbers in front do not show is charged while it is done, before each step.
 
-use crate::{
-    Error, LimitName, Limits, Result,
-    progress::Progress,
-};
+use crate::{Error, LimitName, Limits, Result, progress::Progress};
 use std::{
     fmt,
     sync::{
@@ -94,9 +91,7 @@ mod tests {
 
     #[test]
     fn the_allowance_is_proportional_to_the_bytes_and_names_its_limit() {
-        let mut limits = Limits::default();
-        limits.work_per_byte = 100;
-        limits.free_work = 1000;
+        let limits = Limits { work_per_byte: 100, free_work: 1000, ..Limits::default() };
         let meter = WorkMeter::new("delta", &limits, 20, 10, Arc::new(Silent));
         meter.charge(4000).unwrap();
         assert_eq!((meter.charged(), meter.allowed()), (4000, 4000));

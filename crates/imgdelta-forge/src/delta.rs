@@ -84,9 +84,10 @@ impl ForgedDelta {
         for layer in &self.layers {
             match &layer.body {
                 ForgedBody::Kept => {}
-                ForgedBody::Recipe(bytes) => writer
-                    .stored_recipe(bytes.len() as u64, &mut bytes.as_slice())
-                    .expect("memory"),
+                ForgedBody::Recipe(bytes) => {
+                    let reader = &mut bytes.as_slice();
+                    writer.stored_recipe(bytes.len() as u64, reader).expect("memory");
+                }
                 ForgedBody::Carried(bytes) => {
                     writer.carried(bytes.len() as u64, &mut bytes.as_slice()).expect("memory");
                 }
@@ -165,10 +166,7 @@ pub fn header_columns(columns: &[(usize, Vec<u8>)]) -> Vec<u8> {
 /// Returns header columns of a stream that consists of payloads of these lengths.
 pub fn payload_columns(lengths: &[u64]) -> Vec<u8> {
     const PAYLOAD: u64 = 4;
-    header_columns(&[
-        (ITEMS, numbers(&vec![PAYLOAD; lengths.len()])),
-        (LENGTHS, numbers(lengths)),
-    ])
+    header_columns(&[(ITEMS, numbers(&vec![PAYLOAD; lengths.len()])), (LENGTHS, numbers(lengths))])
 }
 
 /// Returns header columns of a stream of zeros.

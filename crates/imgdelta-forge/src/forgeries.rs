@@ -3,8 +3,8 @@
 use crate::{
     base::base_stream,
     delta::{
-        ADDRESSES, BACKS, CHOICES, EXTENSION_COUNTS, FLAGS, FRONTS, ForgedBody, ForgedDelta, ForgedLayer, ITEMS,
-        JUMPS, MIDDLES, TEXT, blob_digest, header_columns, name_of, numbers,
+        ADDRESSES, BACKS, CHOICES, EXTENSION_COUNTS, FLAGS, FRONTS, ForgedBody, ForgedDelta,
+        ForgedLayer, ITEMS, JUMPS, MIDDLES, TEXT, blob_digest, header_columns, name_of, numbers,
         payload_columns, recipe, unknown, zero_columns,
     },
 };
@@ -41,10 +41,17 @@ pub enum Outcome {
     Made,
 }
 
+/// Name, maker, and right answer.
+type Row = (&'static str, fn() -> ForgedDelta, Outcome);
+
 /// Makes all forgeries; each takes the base image of this crate.
 pub fn all() -> Vec<Forgery> {
-    let forgeries: [(&'static str, fn() -> ForgedDelta, Outcome); 26] = [
-        ("hundreds of thousands of members of one byte, each against a megabyte", members, Outcome::TooMuchWork),
+    let forgeries: [Row; 26] = [
+        (
+            "hundreds of thousands of members of one byte, each against a megabyte",
+            members,
+            Outcome::TooMuchWork,
+        ),
         ("the same against a program's view", viewed_members, Outcome::TooMuchWork),
         ("millions of origins in one number", runs, Outcome::OverLimit),
         ("a million compressions without a payload", compressions, Outcome::OverLimit),
@@ -53,14 +60,22 @@ pub fn all() -> Vec<Forgery> {
         ("a hundred thousand zstd frames of one byte", zstd_frames, Outcome::TooMuchWork),
         ("forty zstd frames of one byte", few_zstd_frames, Outcome::Made),
         ("zstd's highest level for a thousand layers", zstd_starts, Outcome::TooMuchWork),
-        ("hundreds of thousands of gzip members without content", gzip_members, Outcome::TooMuchWork),
+        (
+            "hundreds of thousands of gzip members without content",
+            gzip_members,
+            Outcome::TooMuchWork,
+        ),
         ("a path of a mebibyte in each header", texts, Outcome::TooMuchWork),
         ("one long base header for each header", base_headers, Outcome::TooMuchWork),
         ("one long base header in each step of a walk", walk, Outcome::BadInput),
         ("a gzip file opened five thousand times", opened, Outcome::TooMuchWork),
         ("an archive made of itself", itself, Outcome::BadInput),
         ("gigabytes inside an archive", inner_payloads, Outcome::TooMuchWork),
-        ("an archive of a gigabyte that is copied a thousand times", plain_inner, Outcome::TooMuchWork),
+        (
+            "an archive of a gigabyte that is copied a thousand times",
+            plain_inner,
+            Outcome::TooMuchWork,
+        ),
         ("a stream of a tebibyte of zeros", zeros, Outcome::OverLimit),
         ("tables of zeros that pack to nothing", zero_tables, Outcome::OverLimit),
         ("mixed bytes in a table", mixed_table, Outcome::BadInput),
@@ -321,8 +336,7 @@ fn opened() -> ForgedDelta {
     let origins = vec![PayloadOrigin::Base(0)];
     let mut recipe = recipe(stream, vec![base()], payload_columns(&[1]), origins, Vec::new());
     let (address, bytes) = gzip_file();
-    let opened =
-        ArchiveSource { address, bytes, kind: ArchiveKind::Gzip, plain_bytes: 1 << 20 };
+    let opened = ArchiveSource { address, bytes, kind: ArchiveKind::Gzip, plain_bytes: 1 << 20 };
     recipe.nested.opened = vec![opened; 5000];
     stored(stream, &recipe, &[])
 }
@@ -492,4 +506,3 @@ fn kept_layers() -> ForgedDelta {
     });
     ForgedDelta { layers: layers.collect() }
 }
-

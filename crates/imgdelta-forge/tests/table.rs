@@ -53,7 +53,11 @@ fn forgeries_are_refused_or_made_within_bounds() {
         };
         println!("{name}: {bytes} bytes, {} MiB of memory: {text}", memory >> 20);
         if found != Some(forgery.outcome) || memory > MOST_MEMORY {
-            wrong.push(format!("{name}: expected {:?}, {} MiB: {text}", forgery.outcome, memory >> 20));
+            wrong.push(format!(
+                "{name}: expected {:?}, {} MiB: {text}",
+                forgery.outcome,
+                memory >> 20
+            ));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");

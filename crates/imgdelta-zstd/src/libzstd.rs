@@ -153,3 +153,58 @@ impl LibzstdEncoder {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{EncoderModel, FrameRecipe, FrameWriter, LibzstdCall};
+
+    fn noise(bytes: usize) -> Vec<u8> {
+        let mut state = 7_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            // Runs and repeats, so that every strategy finds copies.
+            (state >> 28) as u8 * u8::from(state & 0x3000 != 0)
+        };
+        (0..bytes).map(|_| next()).collect()
+    }
+
+    /// A header without a size, or with four bytes of size.
+    fn header(bytes: Option<usize>) -> Vec<u8> {
+        match bytes {
+            None => vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58],
+            Some(bytes) => {
+                let size = u32::try_from(bytes).unwrap().to_le_bytes();
+                [&[0x28, 0xb5, 0x2f, 0xfd, 0xa0], &size[..]].concat()
+            }
+        }
+    }
+
+    #[test]
+    fn a_restarted_encoder_writes_what_a_new_one_writes() {
+        let plain = noise(90_000);
+        let lengths = [1, 90_000, 0, 5000, 2];
+        for level in [-3, 3, 9, 12, 19] {
+            for jobs in [false, true] {
+                let model =
+                    EncoderModel::Libzstd(LibzstdCall { level, jobs, ends_with_data: true });
+                let mut reused = FrameWriter::new(model);
+                for (round, &bytes) in lengths.iter().chain(&lengths).enumerate() {
+                    let size = (round % 3 == 0).then_some(bytes);
+                    let frame = FrameRecipe {
+                        header: header(size),
+                        plain_bytes: bytes as u64,
+                        cuts: Vec::new(),
+                    };
+                    let [again, new] = [&mut reused, &mut FrameWriter::new(model)].map(|frames| {
+                        let mut out = Vec::new();
+                        frames.begin(&frame, &mut out).unwrap();
+                        frames.write(&plain[..bytes], &mut out).unwrap();
+                        frames.end(&mut out).unwrap();
+                        out
+                    });
+                    assert!(again == new, "level {level}, jobs {jobs}, frame {round}");
+                }
+            }
+        }
+    }
+}

@@ -12,7 +12,7 @@ use crate::{
 use imgdelta_core::{BlobDigest, DiffId, Error, MissingLayer, Result, verify::Hasher};
 use imgdelta_image::{image::Image, store::Descriptor};
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, hash_map::Entry};
 
 #[derive(Debug)]
 pub(super) struct ApplyPlan {
@@ -203,12 +203,10 @@ fn users(delta: &Delta) -> Result<HashMap<DiffId, BTreeSet<usize>>> {
     for (layer, ordinal) in delta.layers().iter().zip(1..) {
         let needed = match layer.body {
             LayerBody::Kept => vec![layer.stream],
-            LayerBody::Recipe(recipe) => {
-                if !sources.contains_key(&recipe) {
-                    sources.insert(recipe, delta.recipe_sources(recipe)?);
-                }
-                sources[&recipe].clone()
-            }
+            LayerBody::Recipe(recipe) => match sources.entry(recipe) {
+                Entry::Occupied(read) => read.get().clone(),
+                Entry::Vacant(vacant) => vacant.insert(delta.recipe_sources(recipe)?).clone(),
+            },
             LayerBody::Carried(_) => Vec::new(),
         };
         for stream in needed {

@@ -55,8 +55,8 @@ impl ChunkedRecipe {
     ///
     /// The cuts follow from the stream. A member has one or two frames and takes at least 1 KiB.
     pub fn nanoseconds(&self, stream_bytes: u64) -> u64 {
-        let frames = (stream_bytes / 512)
-            .saturating_mul(self.model.nanoseconds_per_frame(&self.header));
+        let frames =
+            (stream_bytes / 512).saturating_mul(self.model.nanoseconds_per_frame(&self.header));
         let texts = self.contents_bytes + self.split_bytes.unwrap_or(0);
         let bytes = stream_bytes.saturating_add(texts);
         let content = bytes.saturating_mul(self.model.nanoseconds_per_byte());
