@@ -1,16 +1,20 @@
-//! Errors, limits, progress, workers and scratch files: what the crates of imgdelta share.
+//! Errors, limits, progress, workers and files on their way: what the crates of imgdelta share.
 //!
 //! Touches no image, no terminal, no network, no environment and no clock.
 
 pub mod context;
+pub mod destination;
+pub mod durable;
 pub mod error;
 pub mod limits;
 pub mod note;
 pub mod parallel;
 pub mod path;
 pub mod progress;
+pub mod regular;
 pub mod scratch;
 pub mod size;
+pub mod unfinished;
 pub mod verify;
 pub mod work;
 
