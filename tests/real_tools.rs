@@ -172,7 +172,7 @@ fn deltas_rebuild(dir: &Path, layout: &str, tags: [&str; 2]) {
         for (place, name) in [("oci:made", new), ("docker-archive:made.tar", "made:new")] {
             let (transport, path) = place.split_once(':').unwrap();
             let out = format!("{transport}:{}/{path}:{name}", dir.display()).parse().unwrap();
-            let sink = sink::create(&out, &session.context().limits).unwrap();
+            let sink = sink::create(&out, session.context()).unwrap();
             let base = [base.image.clone()];
             session.apply_to(&delta, &base, sink, LayerForm::Exact).unwrap();
         }

@@ -20,7 +20,7 @@ use std::{process::ExitCode, sync::Arc};
 pub fn apply(args: &args::ApplyArgs, common: &CommonOptions) -> Result<ExitCode> {
     let progress = terminal::progress(common.quiet)?;
     let (session, delta, base) = open(&args.delta, common, &progress)?;
-    let sink = sink::create(&args.output, &session.context().limits)?;
+    let sink = sink::create(&args.output, session.context())?;
     let applied = session.apply_to(&delta, &base, sink, args.layers.into())?;
     print(&applied, &args.delta, common, &progress)
 }

@@ -6,11 +6,16 @@
 
 use crate::draft::Draft;
 use imgdelta_apply::{delta::Delta, rebuild};
-use imgdelta_core::{BlobDigest, Context, Error, Result, scratch::Scratch};
+use imgdelta_core::{
+    BlobDigest, Context, Error, Result,
+    destination::{OutputTarget, open_stream, unfinished_for},
+    scratch::Scratch,
+    unfinished::UnfinishedKind,
+};
 use imgdelta_image::store::source::ReadAt;
 use std::{
-    fs::{self, File},
-    io::{self, BufWriter, Read, Seek, Write},
+    fs::File,
+    io::{BufWriter, Read, Seek, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -55,7 +60,9 @@ impl ProvedDelta {
     }
 
     /// Saves the delta at `path`, atomically: the file appears complete and synced, or not at all.
-    /// A file that is there is replaced; a directory, device or pipe is refused.
+    ///
+    /// Replaces a file that is there, and follows a symbolic link to the file that it names. Writes
+    /// into a pipe or a character device. Refuses directories, sockets and block devices.
     pub fn save(self, path: impl AsRef<Path>) -> Result<SavedDelta> {
         self.0.save(path.as_ref())
     }
@@ -79,9 +86,10 @@ pub struct SavedDelta {
 }
 
 /// Checks that a delta can be saved at `path`, before the work of making it: the directory is there
-/// and writable, and `path` is not a directory, device or pipe.
+/// and writable, and `path` is not a directory, socket or block device. Removes unfinished deltas of
+/// earlier runs from the directory.
 pub fn check_destination(path: &Path) -> Result<()> {
-    temporary_beside(path).map(drop)
+    OutputTarget::of(path)?.check(UnfinishedKind::Delta)
 }
 
 /// A delta file without a name.
@@ -104,11 +112,15 @@ impl UnsavedDelta {
     fn save(self, path: &Path) -> Result<SavedDelta> {
         let target = self.delta.digest();
         let place = path.display().to_string();
-        let mut out = temporary_beside(path)?;
-        let bytes = self.copy_to(&mut out, &place)?;
-        out.as_file().sync_all().map_err(Error::io(&place))?;
-        out.persist(path).map_err(|failure| Error::io(&place)(failure.error))?;
-        File::open(directory_of(path)).and_then(|dir| dir.sync_all()).map_err(Error::io(&place))?;
+        let bytes = match OutputTarget::of(path)? {
+            OutputTarget::Stream(stream) => self.copy_to(&mut open_stream(&stream)?, &place)?,
+            OutputTarget::Name(name) => {
+                let unfinished = unfinished_for(&name, UnfinishedKind::Delta)?;
+                let bytes = self.copy_to(&mut unfinished.file(), &place)?;
+                unfinished.publish(&name)?;
+                bytes
+            }
+        };
         Ok(SavedDelta { path: path.to_owned(), bytes, target })
     }
 
@@ -133,35 +145,5 @@ fn write_to_scratch(draft: &Draft, scratch: &Scratch) -> Result<File> {
     draft.write(&mut out)?;
     out.into_inner().map_err(|error| Error::io(scratch.place())(error.into_error()))
 }
-
-/// Creates the file that will be renamed to `path`, in the same directory.
-fn temporary_beside(path: &Path) -> Result<tempfile::NamedTempFile> {
-    let place = path.display();
-    match fs::metadata(path) {
-        Ok(found) if !found.is_file() => {
-            let what = if found.is_dir() { "a directory" } else { "a device or pipe" };
-            return Err(Error::bad_input(place, format_args!("{what}; name a file to write")));
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(Error::io(place)(error)),
-    }
-    // As for any new file, the user's mask decides on the permissions.
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY_PREFIX).permissions(mode);
-    let directory = directory_of(path);
-    fs::metadata(directory).map_err(Error::io(directory.display()))?;
-    // The error leaves out the name of the temporary file, which the user did not choose.
-    let temporary = builder.tempfile_in(directory);
-    temporary.map_err(|error| Error::io(place)(io::Error::from(error.kind())))
-}
-
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Start of the names of unfinished delta files.
-const TEMPORARY_PREFIX: &str = ".imgdelta-";
 
 const COPY_BYTES: usize = 256 << 10;

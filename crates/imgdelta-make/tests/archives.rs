@@ -58,8 +58,8 @@ impl TestPair {
     fn apply(&self, bytes: Vec<u8>) -> Result<()> {
         let delta = Delta::open(Arc::new(bytes), "test", &Limits::default())?;
         let out = tempfile::tempdir_in(self.dir.path()).unwrap();
-        let sink =
-            sink::create(&format!("oci:{}", out.path().display()).parse()?, &Limits::default())?;
+        let place = format!("oci:{}", out.path().display());
+        let sink = sink::create(&place.parse()?, &self.context(2))?;
         let base = [self.images[0].clone()];
         rebuild::apply(&delta, &base, sink, LayerForm::Exact, &self.context(2))?;
         assert_eq!(open(out.path()).digest, self.images[1].digest);

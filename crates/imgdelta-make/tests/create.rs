@@ -59,7 +59,8 @@ impl TestPair {
     fn apply(&self, delta: &[u8], name: &str) -> Result<Image> {
         let delta = Delta::open(Arc::new(delta.to_vec()), "test", &Limits::default())?;
         let out = self.dir.path().join(name);
-        let sink = sink::create(&format!("oci:{}", out.display()).parse()?, &Limits::default())?;
+        let sink =
+            sink::create(&format!("oci:{}", out.display()).parse()?, &context(&self.dir, 2))?;
         let base = [self.images.base().image.clone()];
         rebuild::apply(&delta, &base, sink, LayerForm::Exact, &context(&self.dir, 2))?;
         Ok(open(&out))

@@ -99,6 +99,12 @@ impl Packing {
     }
 }
 
+/// Makes a named pipe.
+pub fn make_pipe(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status().expect("mkfifo is installed");
+    assert!(made.success(), "mkfifo {}", path.display());
+}
+
 /// Returns bytes compressed to one gzip member.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());

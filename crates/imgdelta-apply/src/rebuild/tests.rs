@@ -107,7 +107,7 @@ impl Scene {
     fn sink(&self, place: &str) -> Box<dyn Sink> {
         let (transport, name) = place.split_once(':').unwrap();
         let place = format!("{transport}:{}", self.out(name).display());
-        sink::create(&place.parse().unwrap(), &Limits::default()).unwrap()
+        sink::create(&place.parse().unwrap(), &self.context()).unwrap()
     }
 
     fn apply(&self, making: &PlainMaker, place: &str) -> Result<ApplyReport> {

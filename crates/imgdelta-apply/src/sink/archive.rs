@@ -2,20 +2,27 @@
 //! Never compresses.
 //!
 //! All lengths are known at the start, so that every member has its place and layers are written in
-//! parallel. The file gets its name when it is complete.
+//! parallel. The file gets its name when it is complete. A device or pipe gets the bytes of a complete
+//! scratch file.
 
 use super::{
     AcceptedForm, BlobWriter, LAYOUT_VERSION, OutgoingImage, Sink, blob_path, index_entry,
     tar::{self, BLOCK_BYTES, MemberKind},
-    temporary::{TemporaryFile, sweep},
 };
 use imgdelta_core::{
-    BlobDigest, Error, Result, progress::Progress, scratch::write_all_at, verify::VerifiedBlob,
+    BlobDigest, Error, Result,
+    destination::{OutputTarget, open_stream, unfinished_for},
+    progress::Progress,
+    scratch::{Scratch, write_all_at},
+    unfinished::{UnfinishedFile, UnfinishedKind},
+    verify::VerifiedBlob,
 };
 use imgdelta_image::{Reference, reference::full_docker_name, store::Descriptor};
 use serde_json::json;
 use std::{
     collections::{BTreeSet, HashMap},
+    fs::File,
+    io::{self, Seek},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -26,35 +33,69 @@ pub(super) struct ArchiveSink {
     path: PathBuf,
     tag: Option<String>,
     is_docker: bool,
-    file: TemporaryFile,
+    output: ArchiveOutput,
     /// For each layer, the offset of its payload.
     places: HashMap<BlobDigest, u64>,
 }
 
+/// The file that takes the archive.
+#[derive(Debug)]
+enum ArchiveOutput {
+    /// Renamed to the path when it is complete.
+    Unfinished(UnfinishedFile, PathBuf),
+    /// Copied to the device or pipe when it is complete.
+    Spooled(File, PathBuf),
+}
+
+impl ArchiveOutput {
+    fn file(&self) -> &File {
+        match self {
+            Self::Unfinished(unfinished, _) => unfinished.file(),
+            Self::Spooled(file, _) => file,
+        }
+    }
+
+    fn finish(self) -> Result<()> {
+        match self {
+            Self::Unfinished(unfinished, path) => unfinished.publish(&path),
+            Self::Spooled(mut file, path) => {
+                file.rewind().map_err(Error::io("scratch file"))?;
+                let copied = io::copy(&mut file, &mut open_stream(&path)?);
+                copied.map(drop).map_err(Error::io(path.display()))
+            }
+        }
+    }
+}
+
 impl ArchiveSink {
     /// Creates an OCI archive.
-    pub(super) fn oci(path: &Path, tag: Option<String>) -> Result<Self> {
-        Self::create(path, tag, false)
+    pub(super) fn oci(path: &Path, tag: Option<String>, scratch: &Scratch) -> Result<Self> {
+        Self::create(path, tag, false, scratch)
     }
 
     /// Creates a docker archive; its tag is a whole reference.
-    pub(super) fn docker(path: &Path, tag: Option<String>) -> Result<Self> {
+    pub(super) fn docker(path: &Path, tag: Option<String>, scratch: &Scratch) -> Result<Self> {
         let tag = tag.map(|tag| {
             // Refuses references that `docker load` would refuse.
             Reference::from_str(&format!("docker://{tag}"))?;
             Ok(full_docker_name(&tag))
         });
-        Self::create(path, tag.transpose()?, true)
+        Self::create(path, tag.transpose()?, true, scratch)
     }
 
-    fn create(path: &Path, tag: Option<String>, is_docker: bool) -> Result<Self> {
-        if path.is_dir() {
-            return Err(Error::bad_input(path.display(), "a directory, not a file"));
-        }
-        let directory = super::parent(path);
-        sweep(&directory);
-        let file = TemporaryFile::in_dir(&directory)?;
-        Ok(Self { path: path.to_owned(), tag, is_docker, file, places: HashMap::new() })
+    fn create(
+        path: &Path,
+        tag: Option<String>,
+        is_docker: bool,
+        scratch: &Scratch,
+    ) -> Result<Self> {
+        let output = match OutputTarget::of(path)? {
+            OutputTarget::Name(name) => {
+                ArchiveOutput::Unfinished(unfinished_for(&name, UnfinishedKind::Archive)?, name)
+            }
+            OutputTarget::Stream(name) => ArchiveOutput::Spooled(scratch.file()?, name),
+        };
+        Ok(Self { path: path.to_owned(), tag, is_docker, output, places: HashMap::new() })
     }
 
     /// Returns the members that precede the layers, with their contents.
@@ -93,7 +134,7 @@ impl ArchiveSink {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        write_all_at(self.file.file(), bytes, offset).map_err(Error::io(self.path.display()))
+        write_all_at(self.output.file(), bytes, offset).map_err(Error::io(self.path.display()))
     }
 }
 
@@ -135,7 +176,7 @@ impl Sink for ArchiveSink {
         }
         // Unwritten bytes are zero: padding, and the two blocks at the end.
         let end = at + 2 * BLOCK_BYTES as u64;
-        self.file.file().set_len(end).map_err(Error::io(self.path.display()))
+        self.output.file().set_len(end).map_err(Error::io(self.path.display()))
     }
 
     fn has(&self, _: &Descriptor, _: &dyn Progress) -> Result<bool> {
@@ -148,7 +189,7 @@ impl Sink for ArchiveSink {
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
-        self.file.publish(&self.path)
+        self.output.finish()
     }
 }
 

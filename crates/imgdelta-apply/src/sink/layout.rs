@@ -1,16 +1,19 @@
 //! A sink for an OCI layout, which may exist already.
 //! Never removes a blob or another image's tag.
 //!
-//! Every file gets its name when it is complete, `index.json` last.
+//! Every file gets its name when it is complete, `oci-layout` first, `index.json` last. A run that ends
+//! in between leaves a directory that the next run continues. Several runs may write one layout.
 
 use super::{
     AcceptedForm, BlobWriter, LAYOUT_VERSION, OutgoingImage, Sink, TAG_ANNOTATION, blob_path,
     index_entry,
-    temporary::{TemporaryFile, sweep, write_whole},
 };
 use imgdelta_core::{
     Error, LimitName, Limits, Result,
+    durable::{create_directory, parent, sync_directory},
     progress::Progress,
+    regular::open_within,
+    unfinished::{UnfinishedFile, UnfinishedKind, write_if_absent, write_whole},
     verify::{BlobCheck, VerifiedBlob},
 };
 use imgdelta_image::store::Descriptor;
@@ -31,23 +34,26 @@ pub(super) struct LayoutSink {
     image: Option<OutgoingImage>,
 }
 
+/// Content of a directory that may become a layout.
+enum LayoutContent {
+    Layout,
+    /// Nothing except parts of a layout that a run began.
+    None,
+    Foreign,
+}
+
 impl LayoutSink {
-    /// Opens a directory: an OCI layout, an empty directory, or a new one.
+    /// Opens a directory: an OCI layout, an empty one, a new one, or one that a run began to fill.
     pub(super) fn create(directory: &Path, tag: Option<String>, limits: &Limits) -> Result<Self> {
         let sink =
             Self { directory: directory.to_owned(), tag, limits: limits.clone(), image: None };
-        let is_layout = ["oci-layout", "index.json"].iter().any(|name| sink.path(name).exists());
-        let is_empty = match fs::read_dir(directory) {
-            Ok(mut items) => items.next().is_none(),
-            Err(error) if error.kind() == ErrorKind::NotFound => true,
-            Err(error) => return Err(Error::io(directory.display())(error)),
-        };
-        if !is_layout && !is_empty {
-            let what = "the directory is not empty and not an OCI layout; name another one";
-            return Err(Error::bad_input(sink.place(), what));
-        }
-        if is_layout {
-            sink.index()?;
+        match sink.content()? {
+            LayoutContent::Layout => drop(sink.index()?),
+            LayoutContent::None => {}
+            LayoutContent::Foreign => {
+                let what = "the directory is not empty and not an OCI layout; name another one";
+                return Err(Error::bad_input(sink.place(), what));
+            }
         }
         Ok(sink)
     }
@@ -56,14 +62,70 @@ impl LayoutSink {
         self.directory.join(name)
     }
 
+    fn content(&self) -> Result<LayoutContent> {
+        let place = || self.directory.display();
+        let items = match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(LayoutContent::None),
+            outcome => outcome.map_err(Error::io(place()))?,
+        };
+        let mut content = LayoutContent::None;
+        for item in items {
+            let name = item.map_err(Error::io(place()))?.file_name();
+            if name == VERSION_FILE || name == INDEX_FILE {
+                return Ok(LayoutContent::Layout);
+            }
+            // The parts that a run makes before it makes a layout of them.
+            if name != BLOBS_DIRECTORY && !UnfinishedKind::Layout.is_name(&name) {
+                content = LayoutContent::Foreign;
+            }
+        }
+        Ok(content)
+    }
+
+    /// Opens a file of the layout; `None` if nothing is there.
+    fn open(&self, name: &str) -> Result<Option<File>> {
+        open_within(&self.directory, name)
+    }
+
+    /// Creates the directories of the blobs. Syncs every directory up to the parent of the layout
+    /// until an image shows that an earlier run did so.
+    fn create_directories(&self, image: &OutgoingImage) -> Result<()> {
+        create_directory(&self.directory)?;
+        let root = fs::canonicalize(&self.directory).map_err(Error::io(self.place()))?;
+        let is_new = self.open(INDEX_FILE)?.is_none();
+        if is_new {
+            sync_directory(&parent(&root))?;
+        }
+        // First of all files, so that every later step is in a layout.
+        if self.open(VERSION_FILE)?.is_none() {
+            write_if_absent(&self.path(VERSION_FILE), LAYOUT_VERSION, UnfinishedKind::Layout)?;
+        }
+        let blobs = image.layers.iter().chain([&image.manifest, &image.config]);
+        let algorithms: BTreeSet<&str> = blobs.map(|blob| blob.digest.algorithm().name()).collect();
+        for algorithm in algorithms {
+            let folder = self.path(BLOBS_DIRECTORY).join(algorithm);
+            create_directory(&folder)?;
+            let real = fs::canonicalize(&folder).map_err(Error::io(folder.display()))?;
+            if !real.starts_with(&root) {
+                let what = "a link out of the layout; replace it with a directory";
+                return Err(Error::bad_input(folder.display(), what));
+            }
+            // Fails now if the directory is not writable, rather than after the work.
+            UnfinishedFile::in_directory(&folder, UnfinishedKind::Layout)?.sweep_neighbours();
+        }
+        UnfinishedFile::in_directory(&root, UnfinishedKind::Layout)?.sweep_neighbours();
+        if is_new {
+            sync_directory(&self.path(BLOBS_DIRECTORY))?;
+            sync_directory(&root)?;
+        }
+        Ok(())
+    }
+
     /// Reads `index.json`; returns an empty index if there is none.
     fn index(&self) -> Result<Value> {
-        let path = self.path("index.json");
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Ok(json!({"schemaVersion": 2, "manifests": []}));
-            }
-            outcome => outcome.map_err(Error::io(path.display()))?,
+        let path = self.path(INDEX_FILE);
+        let Some(file) = self.open(INDEX_FILE)? else {
+            return Ok(json!({"schemaVersion": 2, "manifests": []}));
         };
         let mut bytes = Vec::new();
         let limit = self.limits.manifest_bytes;
@@ -83,11 +145,20 @@ impl LayoutSink {
         Ok(index)
     }
 
+    /// Opens the file of a blob; `None` if it must be written.
+    fn open_blob(&self, blob: &Descriptor) -> Result<Option<File>> {
+        match self.open(&blob_path(blob)) {
+            // An unreadable file is replaced.
+            Err(Error::Io { .. }) => Ok(None),
+            outcome => outcome,
+        }
+    }
+
     fn write_document(&self, blob: &Descriptor, bytes: &[u8]) -> Result<()> {
         let mut check = BlobCheck::new(blob.digest, blob.size_bytes);
         check.update(bytes)?;
         check.finish()?;
-        write_whole(&self.path(&blob_path(blob)), bytes)
+        write_whole(&self.path(&blob_path(blob)), bytes, UnfinishedKind::Layout)
     }
 }
 
@@ -101,29 +172,18 @@ impl Sink for LayoutSink {
     }
 
     fn begin(&mut self, image: OutgoingImage) -> Result<()> {
-        let blobs = image.layers.iter().chain([&image.manifest, &image.config]);
-        let folders: BTreeSet<&str> = blobs.map(|blob| blob.digest.algorithm().name()).collect();
-        for folder in folders {
-            let folder = self.path("blobs").join(folder);
-            fs::create_dir_all(&folder).map_err(Error::io(folder.display()))?;
-            sweep(&folder);
-            // Fails now if the directory is not writable, rather than after the work.
-            TemporaryFile::in_dir(&folder)?;
-        }
-        sweep(&self.directory);
-        let version = self.path("oci-layout");
-        if !version.exists() {
-            write_whole(&version, LAYOUT_VERSION)?;
+        self.create_directories(&image)?;
+        // A pipe, a directory or a link out of the layout is refused before the work.
+        for blob in image.layers.iter().chain([&image.manifest, &image.config]) {
+            self.open_blob(blob)?;
         }
         self.image = Some(image);
         Ok(())
     }
 
     fn has(&self, blob: &Descriptor, progress: &dyn Progress) -> Result<bool> {
-        let path = self.path(&blob_path(blob));
-        let Ok(mut file) = File::open(&path) else { return Ok(false) };
-        let found = file.metadata().map_err(Error::io(path.display()))?;
-        if !found.is_file() || found.len() != blob.size_bytes {
+        let Some(mut file) = self.open_blob(blob)? else { return Ok(false) };
+        if file.metadata().map_err(Error::io(self.place()))?.len() != blob.size_bytes {
             return Ok(false);
         }
         let mut check = BlobCheck::new(blob.digest, blob.size_bytes);
@@ -142,7 +202,7 @@ impl Sink for LayoutSink {
 
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn BlobWriter + '_>> {
         let path = self.path(&blob_path(blob));
-        let file = TemporaryFile::in_dir(&super::parent(&path))?;
+        let file = UnfinishedFile::in_directory(&parent(&path), UnfinishedKind::Layout)?;
         Ok(Box::new(LayoutWriter { file, path, blob: blob.clone() }))
     }
 
@@ -150,11 +210,10 @@ impl Sink for LayoutSink {
         let image = self.image.as_ref().expect("`begin` comes before `finish`");
         self.write_document(&image.config, &image.config_bytes)?;
         self.write_document(&image.manifest, &image.manifest_bytes)?;
-        // Two processes that add images at once would lose one of them. The lock is on a file
-        // that is never replaced.
-        let path = self.path("oci-layout");
-        let lock = File::open(&path).map_err(Error::io(path.display()))?;
-        let _ = lock.lock();
+        // Two processes that add images at once would lose one of them. The lock is on a file that
+        // is never replaced. On a file system without locks the last process wins.
+        let lock = self.open(VERSION_FILE)?;
+        let _ = lock.as_ref().map(File::lock);
         let mut index = self.index()?;
         let entry = index_entry(&image.manifest, self.tag.as_deref());
         let entries = index["manifests"].as_array_mut().expect("checked in `index`");
@@ -166,12 +225,13 @@ impl Sink for LayoutSink {
             }
         }
         entries.push(entry);
-        write_whole(&self.path("index.json"), index.to_string().as_bytes())
+        let bytes = index.to_string();
+        write_whole(&self.path(INDEX_FILE), bytes.as_bytes(), UnfinishedKind::Layout)
     }
 }
 
 struct LayoutWriter {
-    file: TemporaryFile,
+    file: UnfinishedFile,
     path: PathBuf,
     blob: Descriptor,
 }
@@ -186,6 +246,10 @@ impl BlobWriter for LayoutWriter {
         self.file.publish(&self.path)
     }
 }
+
+const VERSION_FILE: &str = "oci-layout";
+const INDEX_FILE: &str = "index.json";
+const BLOBS_DIRECTORY: &str = "blobs";
 
 /// Large enough that reading is fast compared with hashing.
 const BUFFER_BYTES: usize = 256 << 10;

@@ -9,14 +9,13 @@ mod layout;
 mod memory;
 mod null;
 mod tar;
-mod temporary;
 
 pub use memory::MemorySink;
 pub use null::NullSink;
 
-use imgdelta_core::{Error, Limits, Result, progress::Progress, verify::VerifiedBlob};
+use imgdelta_core::{Context, Error, Result, progress::Progress, verify::VerifiedBlob};
 use imgdelta_image::{Reference, reference::ImageName, store::Descriptor};
-use std::{fmt, path::PathBuf};
+use std::fmt;
 
 /// A destination for one image.
 pub trait Sink: Send + Sync + fmt::Debug {
@@ -75,7 +74,9 @@ pub struct OutgoingImage {
 }
 
 /// Opens the destination that a reference names. A layout may exist already.
-pub fn create(reference: &Reference, limits: &Limits) -> Result<Box<dyn Sink>> {
+///
+/// An archive for a device or pipe is complete in a scratch file before its first byte is written.
+pub fn create(reference: &Reference, context: &Context) -> Result<Box<dyn Sink>> {
     let tag = |name: &Option<ImageName>| match name {
         None => Ok(None),
         Some(ImageName::Tag(tag)) => Ok(Some(tag.clone())),
@@ -85,13 +86,13 @@ pub fn create(reference: &Reference, limits: &Limits) -> Result<Box<dyn Sink>> {
     };
     match reference {
         Reference::Layout { directory, name } => {
-            Ok(Box::new(layout::LayoutSink::create(directory, tag(name)?, limits)?))
+            Ok(Box::new(layout::LayoutSink::create(directory, tag(name)?, &context.limits)?))
         }
         Reference::OciArchive { file, name } => {
-            Ok(Box::new(archive::ArchiveSink::oci(file, tag(name)?)?))
+            Ok(Box::new(archive::ArchiveSink::oci(file, tag(name)?, &context.scratch)?))
         }
         Reference::DockerArchive { file, name } => {
-            Ok(Box::new(archive::ArchiveSink::docker(file, tag(name)?)?))
+            Ok(Box::new(archive::ArchiveSink::docker(file, tag(name)?, &context.scratch)?))
         }
         Reference::Registry(_) => {
             Err(Error::bad_input(reference, "a registry cannot be written here"))
@@ -119,14 +120,6 @@ fn index_entry(manifest: &Descriptor, tag: Option<&str>) -> serde_json::Value {
         entry["annotations"] = serde_json::json!({ TAG_ANNOTATION: tag });
     }
     entry
-}
-
-/// Returns the directory of a file; `.` for a bare name.
-fn parent(path: &std::path::Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
 }
 
 const TAG_ANNOTATION: &str = "org.opencontainers.image.ref.name";

@@ -1,13 +1,24 @@
 //! Stores read written images back, and unfinished images are never visible.
 
 use super::*;
-use imgdelta_core::{progress::Silent, verify::BlobCheck};
+use imgdelta_core::{
+    Limits,
+    progress::Silent,
+    scratch::Scratch,
+    unfinished::{UnfinishedFile, UnfinishedKind},
+    verify::BlobCheck,
+};
 use imgdelta_image::{
     image::{Image, OpenOptions},
     store,
 };
-use imgdelta_testkit::{Blobs, Packing, TestImage, tar_of};
-use std::{fs, path::Path};
+use imgdelta_testkit::{Blobs, Packing, TestImage, make_pipe, tar_of};
+use std::{
+    fs,
+    os::unix::fs::{FileTypeExt, symlink},
+    path::{Path, PathBuf},
+    thread,
+};
 
 fn test_image(text: &[u8]) -> TestImage {
     let layer = tar_of(&[("a", text)]);
@@ -37,6 +48,10 @@ fn outgoing(image: &TestImage) -> (OutgoingImage, Blobs) {
     (outgoing, blobs)
 }
 
+fn context() -> Context {
+    Context::new(Scratch::new(std::env::temp_dir())).unwrap()
+}
+
 fn open(reference: &str) -> Image {
     imgdelta_image::image::open(&reference.parse().unwrap(), &OpenOptions::default()).unwrap()
 }
@@ -44,7 +59,7 @@ fn open(reference: &str) -> Image {
 /// Writes the image, and returns the number of blobs that were not there already.
 fn write(reference: &str, image: &TestImage) -> Result<usize> {
     let (outgoing, blobs) = outgoing(image);
-    let mut sink = create(&reference.parse().unwrap(), &Limits::default())?;
+    let mut sink = create(&reference.parse().unwrap(), &context())?;
     let mut layers = outgoing.layers.clone();
     sink.begin(outgoing)?;
     layers.sort_by_key(|layer| layer.digest);
@@ -173,14 +188,177 @@ fn abandoned_files_are_removed_and_locked_files_are_not() {
     let place = format!("oci:{}", layout.display());
     write(&place, &test_image(b"one")).unwrap();
     let blobs = layout.join("blobs/sha256");
-    fs::write(blobs.join(".imgdelta-stale"), b"half").unwrap();
-    let held = temporary::TemporaryFile::in_dir(&blobs).unwrap();
-    assert_eq!(temporaries(&layout), 2);
+    fs::write(blobs.join(STALE), b"half").unwrap();
+    fs::write(layout.join(STALE), b"half").unwrap();
+    let held = UnfinishedFile::in_directory(&blobs, UnfinishedKind::Layout).unwrap();
+    assert_eq!(temporaries(&layout), 3);
     write(&place, &test_image(b"two")).unwrap();
-    assert!(!blobs.join(".imgdelta-stale").exists());
     assert_eq!(temporaries(&layout), 1);
     drop(held);
     assert_eq!(temporaries(&layout), 0);
+}
+
+#[test]
+fn an_archive_sweeps_no_delta_on_its_way_and_no_file_of_the_user() {
+    let dir = tempfile::tempdir().unwrap();
+    let delta = UnfinishedFile::in_directory(dir.path(), UnfinishedKind::Delta).unwrap();
+    let abandoned = dir.path().join(".imgdelta-delta-abcDEF012345");
+    let config = dir.path().join(".imgdelta-config.toml");
+    fs::write(&abandoned, b"half").unwrap();
+    fs::write(&config, b"precious").unwrap();
+    let stale = dir.path().join(".imgdelta-archive-abcDEF012345");
+    fs::write(&stale, b"half").unwrap();
+    write(&format!("oci-archive:{}/a.tar", dir.path().display()), &test_image(b"one")).unwrap();
+    assert!(abandoned.exists() && !stale.exists());
+    assert_eq!(fs::read(&config).unwrap(), b"precious");
+    delta.publish(&dir.path().join("up.imgdelta")).unwrap();
+}
+
+#[test]
+fn every_step_of_a_first_run_leaves_a_directory_that_the_next_run_completes() {
+    let image = test_image(b"one");
+    let steps: [&[&str]; 7] = [
+        &[],
+        &[STALE],
+        &["oci-layout"],
+        &["blobs/"],
+        &["blobs/sha256/", STALE],
+        &["oci-layout", "blobs/"],
+        &["oci-layout", "blobs/sha256/", "blobs/sha256/.imgdelta-layout-abcDEF012345"],
+    ];
+    for files in steps {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            if file.ends_with('/') {
+                fs::create_dir_all(&path).unwrap();
+            } else {
+                let is_version = *file == "oci-layout";
+                fs::write(&path, if is_version { LAYOUT_VERSION } else { b"half" }).unwrap();
+            }
+        }
+        let place = format!("oci:{}:v1", dir.path().display());
+        assert_eq!(write(&place, &image).unwrap(), 2, "{files:?}");
+        assert_eq!(streams(&open(&place)), image.layers, "{files:?}");
+        assert_eq!(temporaries(dir.path()), 0, "{files:?}");
+    }
+}
+
+#[test]
+fn writers_of_one_new_layout_at_once_keep_the_images_of_each_other() {
+    for _ in 0..10 {
+        let dir = tempfile::tempdir().unwrap();
+        let place = format!("oci:{}", dir.path().join("new").display());
+        thread::scope(|scope| {
+            for writer in 0..4 {
+                let place = format!("{place}:v{writer}");
+                scope.spawn(move || write(&place, &test_image(&[writer])).unwrap());
+            }
+        });
+        let (store, _) = store::open(&place.parse().unwrap(), &Limits::default()).unwrap();
+        let mut names = store.names().unwrap();
+        names.sort();
+        assert_eq!(names, ["v0", "v1", "v2", "v3"]);
+        for writer in 0..4 {
+            let opened = open(&format!("{place}:v{writer}"));
+            assert_eq!(streams(&opened), test_image(&[writer]).layers);
+        }
+        assert_eq!(temporaries(dir.path()), 0);
+    }
+}
+
+#[test]
+fn a_pipe_where_a_blob_will_be_is_refused_before_it_is_opened() {
+    let image = test_image(b"one");
+    let (outgoing, _) = outgoing(&image);
+    for blob in [&outgoing.layers[0], &outgoing.config, &outgoing.manifest] {
+        let dir = tempfile::tempdir().unwrap();
+        let place = format!("oci:{}", dir.path().display());
+        let path = dir.path().join(blob_path(blob));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        make_pipe(&path);
+        let error = write(&place, &image).unwrap_err().to_string();
+        assert!(error.ends_with("a pipe, not a regular file"), "{error}");
+        let sink = create(&place.parse().unwrap(), &context()).unwrap();
+        assert_eq!(sink.has(blob, &Silent).unwrap_err().to_string(), error);
+        assert!(path.symlink_metadata().unwrap().file_type().is_fifo());
+    }
+}
+
+#[test]
+fn a_pipe_as_a_document_of_the_layout_is_refused_before_it_is_opened() {
+    for name in ["oci-layout", "index.json"] {
+        let dir = tempfile::tempdir().unwrap();
+        make_pipe(&dir.path().join(name));
+        let error = write(&format!("oci:{}", dir.path().display()), &test_image(b"one"));
+        let error = error.unwrap_err().to_string();
+        assert!(error.ends_with(&format!("{name}: a pipe, not a regular file")), "{error}");
+    }
+}
+
+#[test]
+fn nothing_is_written_or_read_through_a_link_out_of_the_layout() {
+    let image = test_image(b"one");
+    let blob = blob_path(&outgoing(&image).0.layers[0]);
+    for name in ["oci-layout", "index.json", "blobs", "blobs/sha256", &blob] {
+        let dir = tempfile::tempdir().unwrap();
+        let (outside, layout) = (dir.path().join("outside"), dir.path().join("layout"));
+        fs::create_dir_all(layout.join(name).parent().unwrap()).unwrap();
+        if name.starts_with("blobs") && name != blob {
+            fs::create_dir_all(outside.join("sha256")).unwrap();
+        } else {
+            fs::write(&outside, b"{}").unwrap();
+        }
+        symlink(&outside, layout.join(name)).unwrap();
+        let error = write(&format!("oci:{}", layout.display()), &image).unwrap_err().to_string();
+        assert!(error.contains("a link out of"), "{name}: {error}");
+        if outside.is_dir() {
+            assert_eq!(fs::read_dir(outside.join("sha256")).unwrap().count(), 0);
+            assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+        } else {
+            assert_eq!(fs::read(&outside).unwrap(), b"{}", "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_archive_follows_a_link_and_keeps_it() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("far")).unwrap();
+    let link = dir.path().join("link.tar");
+    symlink("far/a.tar", &link).unwrap();
+    let image = test_image(b"one");
+    // The first run creates the target of a dangling link, the second replaces it.
+    for _ in 0..2 {
+        write(&format!("oci-archive:{}:v1", link.display()), &image).unwrap();
+        assert!(link.is_symlink());
+        let target = format!("oci-archive:{}/far/a.tar:v1", dir.path().display());
+        assert_eq!(streams(&open(&target)), image.layers);
+    }
+}
+
+#[test]
+fn an_archive_goes_into_a_pipe_or_device_that_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = test_image(b"one");
+    for transport in ["oci-archive", "docker-archive"] {
+        let (file, pipe) = (dir.path().join("file.tar"), dir.path().join(transport));
+        write(&format!("{transport}:{}", file.display()), &image).unwrap();
+        make_pipe(&pipe);
+        let reader = pipe.clone();
+        let reader = thread::spawn(move || fs::read(reader).unwrap());
+        write(&format!("{transport}:{}", pipe.display()), &image).unwrap();
+        assert_eq!(reader.join().unwrap(), fs::read(&file).unwrap());
+        assert!(pipe.symlink_metadata().unwrap().file_type().is_fifo());
+        let null = dir.path().join("null");
+        let _ = fs::remove_file(&null);
+        symlink("/dev/null", &null).unwrap();
+        write(&format!("{transport}:{}", null.display()), &image).unwrap();
+        assert!(
+            null.is_symlink() && fs::metadata("/dev/null").unwrap().file_type().is_char_device()
+        );
+    }
 }
 
 #[test]
@@ -192,7 +370,7 @@ fn an_unfinished_image_leaves_nothing_visible() {
         format!("oci-archive:{}", archive.display()),
     ] {
         let (outgoing, blobs) = outgoing(&test_image(b"one"));
-        let mut sink = create(&place.parse().unwrap(), &Limits::default()).unwrap();
+        let mut sink = create(&place.parse().unwrap(), &context()).unwrap();
         let layer = outgoing.layers[0].clone();
         sink.begin(outgoing).unwrap();
         let mut writer = sink.blob(&layer).unwrap();
@@ -210,7 +388,7 @@ fn unwritable_destinations_are_refused_before_any_work() {
     fs::write(dir.path().join("letter"), b"text").unwrap();
     let refused = |place: &str| {
         let place = place.replace("DIR", &dir.path().display().to_string());
-        let created = create(&place.parse().unwrap(), &Limits::default());
+        let created = create(&place.parse().unwrap(), &context());
         let outcome = created.and_then(|mut sink| sink.begin(outgoing(&test_image(b"one")).0));
         outcome.unwrap_err().to_string()
     };
@@ -227,3 +405,5 @@ fn unwritable_destinations_are_refused_before_any_work() {
     assert!(refused("oci:DIR/broken").contains("no list of manifests"));
     assert_eq!(fs::read(dir.path().join("letter")).unwrap(), b"text");
 }
+
+const STALE: &str = ".imgdelta-layout-abcDEF012345";

@@ -157,7 +157,7 @@ impl PullPlan {
         let mut images =
             if step == FallbackStep::Registry { Vec::new() } else { self.bases.clone() };
         images.push(self.source.image.clone());
-        let sink = sink::create(&self.output, &self.context.limits)?;
+        let sink = sink::create(&self.output, &self.context)?;
         rebuild::apply(&delta, &images, sink, LayerForm::Exact, &self.context)?;
         Ok(())
     }

@@ -51,7 +51,7 @@ impl PullPlan {
         if options.rollback {
             check_rollback(&source.image, &bases)?;
         }
-        let sink = sink::create(output, &context.limits)?;
+        let sink = sink::create(output, context)?;
         if sink.accepts() == AcceptedForm::Streams {
             let what = "a pull writes compressed layers, which this kind of archive does not have; \
                         name an oci: or oci-archive: place, and copy from there with skopeo";

@@ -56,7 +56,7 @@ impl Session {
     ) -> Result<ApplyReport> {
         let delta = self.open_delta(delta)?;
         let base = self.open_base(&delta, base)?;
-        let sink = sink::create(destination, &self.context.limits)?;
+        let sink = sink::create(destination, &self.context)?;
         self.apply_to(&delta, &base, sink, LayerForm::Exact)
     }
 
