@@ -5,9 +5,14 @@
 //! last writer wins, and all write the same bytes.
 
 use super::LayerIndex;
-use imgdelta_core::{DiffId, Difference, Error, Limits, Result, limits::Ceiling};
+use imgdelta_core::{
+    DiffId, Difference, Error, Limits, Result,
+    limits::Ceiling,
+    regular::open_regular,
+    unfinished::{UnfinishedFile, UnfinishedKind},
+};
 use std::{
-    fs::{self, File},
+    fs,
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
 };
@@ -53,10 +58,8 @@ impl IndexCache {
     pub fn load(&self, diff_id: &DiffId) -> CacheLookup {
         let path = self.path(diff_id);
         match self.read(&path, diff_id) {
-            Ok(index) => CacheLookup::Found(Box::new(index)),
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                CacheLookup::Absent
-            }
+            Ok(Some(index)) => CacheLookup::Found(Box::new(index)),
+            Ok(None) => CacheLookup::Absent,
             Err(error) => CacheLookup::Unusable(error),
         }
     }
@@ -66,23 +69,16 @@ impl IndexCache {
         let path = self.path(&index.diff_id);
         let place = path.display();
         let bytes = index.to_bytes()?;
-        let mut scratch = tempfile::Builder::new()
-            .prefix(".writing-")
-            .tempfile_in(&self.directory)
-            .map_err(Error::io(self.directory.display()))?;
-        scratch.write_all(&bytes).map_err(Error::io(&place))?;
-        // Not synced: after a loss of power the digest reveals a half-written file.
-        scratch.persist(&path).map_err(|failure| Error::io(&place)(failure.error))?;
-        Ok(())
+        let unfinished = UnfinishedFile::in_directory(&self.directory, UnfinishedKind::Index)?;
+        unfinished.sweep_neighbours();
+        unfinished.file().write_all(&bytes).map_err(Error::io(&place))?;
+        // After a loss of power the digest reveals a half-written file.
+        unfinished.publish_unsynced(&path)
     }
 
-    fn read(&self, path: &Path, diff_id: &DiffId) -> Result<LayerIndex> {
+    fn read(&self, path: &Path, diff_id: &DiffId) -> Result<Option<LayerIndex>> {
         let place = path.display();
-        // Checked before opening, since opening a pipe would block.
-        if !fs::metadata(path).map_err(Error::io(&place))?.is_file() {
-            return Err(Error::bad_input(place, "not a regular file"));
-        }
-        let file = File::open(path).map_err(Error::io(&place))?;
+        let Some(file) = open_regular(path)? else { return Ok(None) };
         let size = file.metadata().map_err(Error::io(&place))?.len();
         Ceiling::fixed(MAX_FILE_BYTES).admit(size, "number of bytes", &place)?;
         let mut bytes = Vec::new();
@@ -96,7 +92,7 @@ impl IndexCache {
                 difference: Difference::DiffId { expected: *diff_id, found: index.diff_id },
             });
         }
-        Ok(index)
+        Ok(Some(index))
     }
 
     fn path(&self, diff_id: &DiffId) -> PathBuf {

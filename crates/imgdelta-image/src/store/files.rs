@@ -3,8 +3,8 @@
 //! Never interprets the content of a file.
 
 use super::{members::Members, source::ReadAt};
-use imgdelta_core::{Error, Limits, Result, limits::Ceiling};
-use std::{fs::File, io::Read, path::Path, sync::Arc};
+use imgdelta_core::{Error, Limits, Result, limits::Ceiling, regular::open_regular};
+use std::{io::Read, path::Path, sync::Arc};
 
 pub(super) fn open_file(transport: &str, path: &Path) -> Result<(Arc<dyn ReadAt>, String)> {
     let place = format!("{transport}{}", path.display());
@@ -12,16 +12,10 @@ pub(super) fn open_file(transport: &str, path: &Path) -> Result<(Arc<dyn ReadAt>
         let what = format!("a directory, not an archive; name it oci:{}", path.display());
         return Err(Error::bad_input(place, what));
     }
-    let file = match File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Error::bad_input(place, "no such file"));
-        }
-        outcome => outcome.map_err(Error::io(&place))?,
-    };
-    if !file.metadata().map_err(Error::io(&place))?.is_file() {
-        return Err(Error::bad_input(place, "not a regular file"));
+    match open_regular(path)? {
+        Some(file) => Ok((Arc::new(file), place)),
+        None => Err(Error::bad_input(place, "no such file")),
     }
-    Ok((Arc::new(file), place))
 }
 
 /// Returns the transport of an archive of images, or `None` if the file is not one.

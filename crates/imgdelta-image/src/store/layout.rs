@@ -1,6 +1,7 @@
 //! The OCI image layout: a directory, or a tar file of it that is read in place.
 //!
-//! The digest alone locates a blob; no name in a hostile file becomes a path.
+//! The digest alone locates a blob; no name in a hostile file becomes a path. Some builders link to
+//! blobs: links inside the directory are followed, and links out of it are refused.
 
 use super::{
     Descriptor, Store,
@@ -10,10 +11,9 @@ use super::{
     source::ReadAt,
 };
 use crate::reference::ImageName;
-use imgdelta_core::{BlobDigest, Error, LimitName, Limits, Result};
+use imgdelta_core::{BlobDigest, Error, LimitName, Limits, Result, regular::open_within};
 use std::{
-    fs::File,
-    io::{ErrorKind, Read},
+    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -146,17 +146,10 @@ impl LayoutFiles {
                 .find(name, place)?
                 .map(|range| (Box::new(members.open(range)) as Box<dyn Read + Send>, range.1))),
             Self::Directory(directory) => {
-                let path = directory.join(name);
-                let metadata = match std::fs::metadata(&path) {
-                    Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-                    outcome => outcome.map_err(Error::io(path.display()))?,
-                };
-                // Some builders link to blobs, so links are followed. Opening a pipe would block.
-                if !metadata.is_file() {
-                    return Err(Error::bad_input(path.display(), "not a regular file"));
-                }
-                let file = File::open(&path).map_err(Error::io(path.display()))?;
-                Ok(Some((Box::new(file), metadata.len())))
+                let Some(file) = open_within(directory, name)? else { return Ok(None) };
+                let metadata = file.metadata();
+                let size_bytes = metadata.map_err(Error::io(directory.join(name).display()))?.len();
+                Ok(Some((Box::new(file), size_bytes)))
             }
         }
     }
