@@ -2,20 +2,22 @@
 //!
 //! Advice is here and not in the library, whose callers may have better advice.
 
+use crate::stderr::print_line;
 use imgdelta::{Error, MissingLayer};
 use std::{error::Error as _, process::ExitCode};
 
 /// Prints an error with its causes and a hint, and returns its exit code.
 pub fn report(error: &Error) -> ExitCode {
-    eprintln!("imgdelta: {error}");
+    print_line(format_args!("imgdelta: {error}"));
     // The message of an I/O error already contains its cause.
     let mut cause = if matches!(error, Error::Io { .. }) { None } else { error.source() };
     while let Some(deeper) = cause {
-        eprintln!("  because {}", imgdelta::path::escaped(deeper.to_string().as_bytes()));
+        let deeper_text = deeper.to_string();
+        print_line(format_args!("  because {}", imgdelta::path::escaped(deeper_text.as_bytes())));
         cause = deeper.source();
     }
     if let Some(hint) = hint(error) {
-        eprintln!("hint: {hint}");
+        print_line(format_args!("hint: {hint}"));
     }
     ExitCode::from(code(error))
 }

@@ -4,7 +4,7 @@
 
 use crate::{
     args::{self, CommonOptions, JobAction},
-    environment,
+    environment, stderr,
 };
 use imgdelta::{Error, Result, path::escaped};
 use imgdelta_job::{
@@ -104,6 +104,8 @@ fn start_log(config: &Config, is_service: bool) {
     let filter = Targets::new().with_target("imgdelta_job", level);
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
+        // Its own report of a failed write would be a panic.
+        .log_internal_errors(false)
         .with_ansi(false)
         .with_target(false);
     let registry = tracing_subscriber::registry().with(filter);
@@ -122,7 +124,7 @@ fn printer(is_json: bool, is_quiet: bool) -> EventHandler {
         if let Event::Trouble(..) = &event
             && !is_json
         {
-            eprintln!("imgdelta: {line}");
+            stderr::print_line(format_args!("imgdelta: {line}"));
         } else if is_json || !is_quiet {
             // A reader that stops early is not a failure: the tasks go on.
             drop(writeln!(io::stdout().lock(), "{line}"));

@@ -2,6 +2,9 @@
 //!
 //! Decides nothing: a user of the library misses nothing that is here.
 
+// A failed write to standard error would be a panic in the middle of the work: see `stderr`.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 mod args;
 mod create;
 mod delta;
@@ -14,6 +17,7 @@ mod manual;
 mod output;
 mod registry;
 mod session;
+mod stderr;
 mod terminal;
 
 use clap::CommandFactory;
@@ -53,9 +57,9 @@ fn print_completions(shell: clap_complete::Shell) -> imgdelta::Result<ExitCode> 
 /// Answers `imgdelta job` in a build without the job.
 #[cfg(not(feature = "job"))]
 fn refuse_job() -> ExitCode {
-    eprintln!(
+    stderr::print_line(
         "imgdelta: this build has no job; install one that has it: \
-         `cargo install --path crates/imgdelta-cli --features job`"
+         `cargo install --path crates/imgdelta-cli --features job`",
     );
     ExitCode::from(2)
 }

@@ -2,7 +2,7 @@
 //!
 //! Never writes to standard output, so that results can be piped.
 
-use crate::args::ColorChoice;
+use crate::{args::ColorChoice, stderr};
 use imgdelta::{
     Error, Result,
     progress::{Progress, Stage},
@@ -82,10 +82,11 @@ enum ProgressDisplay {
 impl TerminalProgress {
     /// Prints a line between progress.
     pub fn print_line(&self, line: &str) {
+        let print = || stderr::print_line(format_args!("imgdelta: {line}"));
         match &self.display {
             ProgressDisplay::Silent => {}
-            ProgressDisplay::Bar(bar) => bar.suspend(|| eprintln!("imgdelta: {line}")),
-            ProgressDisplay::Lines(_) => eprintln!("imgdelta: {line}"),
+            ProgressDisplay::Bar(bar) => bar.suspend(print),
+            ProgressDisplay::Lines(_) => print(),
         }
     }
 
@@ -126,7 +127,8 @@ impl Progress for TerminalProgress {
                 if last.0.elapsed().as_secs() >= SECONDS_BETWEEN_LINES {
                     last.0 = Instant::now();
                     let total = Human(self.total_bytes.load(Relaxed));
-                    eprintln!("imgdelta: {}: {} of {total}", last.1, Human(done));
+                    let done = Human(done);
+                    stderr::print_line(format_args!("imgdelta: {}: {done} of {total}", last.1));
                 }
             }
         }

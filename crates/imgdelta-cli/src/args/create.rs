@@ -22,7 +22,7 @@ pub struct CreateArgs {
     /// The new image, which the receiver will get
     pub new: Reference,
 
-    /// Write the delta to this file; `-` is standard output
+    /// Write the delta to this file, pipe or character device; `-` is standard output
     #[arg(long, short, value_name = "FILE", required_unless_present = "dry_run")]
     pub output: Option<PathBuf>,
 
@@ -77,17 +77,21 @@ impl CreateArgs {
 
 /// True if the path stands for standard output.
 pub fn is_stdout(path: &Path) -> bool {
-    path == Path::new("-")
+    ["-", "/dev/stdout", "/dev/fd/1"].iter().any(|name| path == Path::new(name))
 }
 
 /// True if two paths lead to the same name in the same directory.
 fn is_same_file(one: &Path, other: &Path) -> bool {
-    one == other || resolved(one).is_some_and(|one| Some(one) == resolved(other))
+    one == other
+        || is_stdout(one) && is_stdout(other)
+        || resolved(one).is_some_and(|one| Some(one) == resolved(other))
 }
 
-/// Returns a path without links in its directory. The last name stays: a saved delta replaces a
-/// link instead of following it.
+/// Returns a path without links, as far as it exists.
 fn resolved(path: &Path) -> Option<PathBuf> {
+    if let Ok(real) = fs::canonicalize(path) {
+        return Some(real);
+    }
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
     Some(fs::canonicalize(directory.unwrap_or(Path::new("."))).ok()?.join(path.file_name()?))
 }
@@ -158,7 +162,14 @@ mod tests {
 
     #[test]
     fn both_deltas_in_one_file_are_refused() {
-        for (output, rollback) in [("x", "x"), ("x", "./x"), ("-", "-"), ("src/../x", "x")] {
+        for (output, rollback) in [
+            ("x", "x"),
+            ("x", "./x"),
+            ("-", "-"),
+            ("-", "/dev/stdout"),
+            ("/dev/null", "/dev/../dev/null"),
+            ("src/../x", "x"),
+        ] {
             let found = conflict(&["-o", output, "--rollback", rollback], false);
             assert!(found.is_some_and(|what| what.contains("same file")), "{output} {rollback}");
         }
