@@ -88,8 +88,12 @@ impl UnfinishedFile {
     pub fn sweep_neighbours(&self) {
         let Ok(own) = self.file().metadata() else { return };
         let Ok(items) = fs::read_dir(parent(self.file.path())) else { return };
-        for item in items.flatten().filter(|item| self.kind.is_name(&item.file_name())) {
-            remove_abandoned(&item.path(), own.uid());
+        for item in items.flatten() {
+            let name = item.file_name();
+            // Its own file has no lock if the system refused it.
+            if self.kind.is_name(&name) && self.file.path().file_name() != Some(&name) {
+                remove_abandoned(&item.path(), own.uid());
+            }
         }
     }
 
@@ -263,6 +267,16 @@ mod tests {
         UnfinishedFile::in_directory(dir.path(), Delta).unwrap().sweep_neighbours();
         assert_eq!(names(dir.path()), before);
         assert_eq!(fs::read(dir.path().join(link)).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_writer_without_a_lock_does_not_sweep_its_own_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let unlocked = UnfinishedFile::in_directory(dir.path(), Delta).unwrap();
+        unlocked.file().unlock().unwrap();
+        unlocked.sweep_neighbours();
+        unlocked.publish(&dir.path().join("name")).unwrap();
+        assert_eq!(names(dir.path()), ["name"]);
     }
 
     #[test]
