@@ -2,8 +2,8 @@
 
 use imgdelta_core::{Error, progress::Silent};
 use imgdelta_image::image::{Image, OpenOptions, open};
-use imgdelta_testkit::{Blobs, Packing, TestImage, tar_of};
-use std::{fs, path::Path};
+use imgdelta_testkit::{Blobs, Packing, TestImage, make_pipe, tar_of};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 fn image() -> TestImage {
     TestImage::new(vec![tar_of(&[("a", b"one")]), tar_of(&[("b", b"two")])], Packing::Gzip)
@@ -166,4 +166,47 @@ fn a_docker_archive_that_lacks_a_listed_file_is_incomplete() {
              missing"
         )
     );
+}
+
+#[test]
+fn a_pipe_in_a_layout_or_as_an_archive_is_refused_before_it_is_opened() {
+    let blobs = image().blobs();
+    let blob = blobs.files().into_iter().find(|(path, _)| path.starts_with("blobs/")).unwrap().0;
+    for name in ["oci-layout", "index.json", &blob] {
+        let dir = tempfile::tempdir().unwrap();
+        blobs.write_layout(dir.path());
+        fs::remove_file(dir.path().join(name)).unwrap();
+        make_pipe(&dir.path().join(name));
+        let text = error(&format!("oci:{}", dir.path().display()));
+        assert!(text.ends_with(&format!("{name}: a pipe, not a regular file")), "{text}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe.tar");
+    make_pipe(&pipe);
+    for transport in ["", "oci-archive:", "docker-archive:", "oci:"] {
+        let text = error(&format!("{transport}{}", pipe.display()));
+        let is_refused = ["a pipe, not a regular file", "not a directory"];
+        assert!(is_refused.iter().any(|what| text.ends_with(what)), "{text}");
+    }
+}
+
+#[test]
+fn links_inside_a_layout_are_followed_and_links_out_of_it_are_refused() {
+    let blobs = image().blobs();
+    for (name, _) in blobs.files() {
+        let dir = tempfile::tempdir().unwrap();
+        let (layout, outside) = (dir.path().join("layout"), dir.path().join("outside"));
+        blobs.write_layout(&layout);
+        let path = layout.join(&name);
+        fs::rename(&path, layout.join("moved")).unwrap();
+        symlink(layout.join("moved"), &path).unwrap();
+        assert!(read(&format!("oci:{}", layout.display())).is_ok(), "{name}");
+        // The same bytes, and still not a part of the layout.
+        fs::rename(layout.join("moved"), &outside).unwrap();
+        fs::remove_file(&path).unwrap();
+        symlink(&outside, &path).unwrap();
+        let text = error(&format!("oci:{}", layout.display()));
+        let expected = format!("{name}: a link out of {}; copy", layout.display());
+        assert!(text.contains(&expected), "{text}");
+    }
 }

@@ -165,11 +165,13 @@ fn a_cache_returns_only_indexes_saved_for_the_layer() {
     let (index, bytes) = stored();
     let other = diff_id(b"other");
     assert!(matches!(cache.load(&index.diff_id), CacheLookup::Absent));
+    let folder = directory.path().join("a/b");
+    std::fs::write(folder.join(".imgdelta-index-abcDEF012345"), b"of a run that was killed")
+        .unwrap();
     cache.save(&index).unwrap();
     cache.save(&index).unwrap();
     assert_eq!(cache.load(&index.diff_id).found().unwrap(), index);
 
-    let folder = directory.path().join("a/b");
     let files: Vec<_> =
         std::fs::read_dir(&folder).unwrap().map(|one| one.unwrap().path()).collect();
     let [file] = &files[..] else { panic!("one file: {files:?}") };
