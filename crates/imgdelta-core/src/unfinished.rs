@@ -17,7 +17,7 @@ use std::{
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::Path,
 };
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::NamedTempFile;
 
 /// Content of an unfinished file. Each kind has its own names, and is swept by its own writers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,31 +99,39 @@ impl UnfinishedFile {
 
     /// Syncs the file, renames it, then syncs its directory. Replaces a file of that name.
     pub fn publish(self, path: &Path) -> Result<()> {
-        let temporary = self.synced(path)?;
-        rename(temporary, path)?;
+        self.sync(path)?;
+        self.rename(path)?;
         sync_directory(&parent(path))
     }
 
     /// Renames the file without syncing anything. Replaces a file of that name.
     pub fn publish_unsynced(self, path: &Path) -> Result<()> {
-        rename(self.file.into_temp_path(), path)
+        self.rename(path)
     }
 
     /// Gives the file a name that is free; keeps the file that already has the name.
     fn publish_if_absent(self, path: &Path) -> Result<()> {
-        let temporary = self.synced(path)?;
-        match fs::hard_link(&temporary, path) {
+        self.sync(path)?;
+        match fs::hard_link(self.file.path(), path) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             // A file system without hard links.
-            Err(_) => rename(temporary, path)?,
+            Err(_) => self.rename(path)?,
         }
         sync_directory(&parent(path))
     }
 
-    fn synced(self, path: &Path) -> Result<TempPath> {
-        self.file().sync_all().map_err(Error::io(path.display()))?;
-        Ok(self.file.into_temp_path())
+    fn sync(&self, path: &Path) -> Result<()> {
+        self.file().sync_all().map_err(Error::io(path.display()))
+    }
+
+    /// Keeps the lock until the file has its name: others may sweep at any moment.
+    fn rename(self, path: &Path) -> Result<()> {
+        let (_locked, temporary) = self.file.into_parts();
+        fs::rename(&temporary, path).map_err(Error::io(path.display()))?;
+        // Its name is gone: nothing is left to remove.
+        let _ = temporary.keep();
+        Ok(())
     }
 }
 
@@ -141,13 +149,6 @@ fn written(path: &Path, bytes: &[u8], kind: UnfinishedKind) -> Result<Unfinished
     let unfinished = UnfinishedFile::in_directory(&parent(path), kind)?;
     unfinished.file().write_all(bytes).map_err(Error::io(path.display()))?;
     Ok(unfinished)
-}
-
-fn rename(temporary: TempPath, path: &Path) -> Result<()> {
-    fs::rename(&temporary, path).map_err(Error::io(path.display()))?;
-    // Its name is gone: nothing is left to remove.
-    let _ = temporary.keep();
-    Ok(())
 }
 
 /// Removes a regular file of this owner that no process has locked.
@@ -177,6 +178,10 @@ const READABLE_BY_ALL: u32 = 0o666;
 mod tests {
     use super::*;
     use UnfinishedKind::{Archive, Delta, Layout};
+    use std::{
+        sync::atomic::{AtomicBool, Ordering::Relaxed},
+        thread,
+    };
 
     fn names(directory: &Path) -> Vec<String> {
         let items = fs::read_dir(directory).unwrap();
@@ -267,6 +272,26 @@ mod tests {
         UnfinishedFile::in_directory(dir.path(), Delta).unwrap().sweep_neighbours();
         assert_eq!(names(dir.path()), before);
         assert_eq!(fs::read(dir.path().join(link)).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn files_get_their_names_while_others_sweep() {
+        let dir = tempfile::tempdir().unwrap();
+        let is_done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let sweeper = UnfinishedFile::in_directory(dir.path(), Delta).unwrap();
+                while !is_done.load(Relaxed) {
+                    sweeper.sweep_neighbours();
+                }
+            });
+            let written: Vec<Result<()>> =
+                (0..300).map(|_| write_whole(&dir.path().join("name"), b"x", Delta)).collect();
+            is_done.store(true, Relaxed);
+            let failed = written.into_iter().filter_map(Result::err).next();
+            assert!(failed.is_none(), "{failed:?}");
+        });
+        assert_eq!(names(dir.path()), ["name"]);
     }
 
     #[test]
