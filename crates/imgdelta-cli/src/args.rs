@@ -178,6 +178,7 @@ Destinations:
   oci:DIR[:TAG]             an OCI layout, new or existing
   oci-archive:FILE[:TAG]    an OCI layout in a tar file
   docker-archive:FILE[:REF] for `docker load` and `podman load`; layers are uncompressed
+  FILE may be a pipe or a character device, which receives the complete archive.
 
 Exit codes: see `imgdelta --help`.";
 

@@ -9,7 +9,7 @@ use std::{
         net::UnixListener,
     },
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, ExitStatus, Output, Stdio},
     thread,
 };
 
@@ -60,7 +60,7 @@ fn deltas_go_into_pipes_that_stay() {
 fn device(path: &Path, minor: &str) -> Option<String> {
     let mut command = Command::new("mknod");
     command.arg(path).args(["c", "1", minor]).stderr(Stdio::null());
-    command.status().ok().filter(|status| status.success())?;
+    command.status().ok().filter(ExitStatus::success)?;
     File::options().write(true).open(path).ok()?;
     Some(path.display().to_string())
 }

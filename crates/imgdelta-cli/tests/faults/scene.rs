@@ -52,7 +52,7 @@ pub const WORKS: [Work; 7] = [
     Work {
         name: "create --rollback over earlier deltas",
         args: &["create", OLD, NEW, "-o", "DIR/up.imgdelta", "--rollback", "DIR/down.imgdelta"],
-        existing: Some(("up.imgdelta", "README.md")),
+        existing: Some(("up.imgdelta", "LICENSE-MIT")),
     },
     Work {
         name: "apply to a new layout",
@@ -72,7 +72,7 @@ pub const WORKS: [Work; 7] = [
     Work {
         name: "apply to an OCI archive over a file",
         args: &["apply", DELTA, "--base", OLD, "-o", "oci-archive:DIR/a.tar:new"],
-        existing: Some(("a.tar", "README.md")),
+        existing: Some(("a.tar", "LICENSE-MIT")),
     },
     Work {
         name: "apply to a docker archive",
