@@ -110,10 +110,9 @@ fn a_delta_is_saved_whole_or_not_at_all() {
     fs::create_dir(scene.path("out")).unwrap();
     let save = |path: &str| scene.session.create(&old, &new, scene.path(path));
     let error = save("out").unwrap_err().to_string();
-    assert!(error.contains("a directory; name a file to write"), "{error}");
+    assert!(error.contains("a directory; name a file in it"), "{error}");
     let error = save("missing/up").unwrap_err();
     assert!(matches!(&error, Error::Io { place, .. } if place.ends_with("missing")), "{error}");
-    assert!(matches!(scene.session.create(&old, &new, "/dev/null"), Err(Error::BadInput { .. })));
     // A delta between equal images is saved, although a plain pull is empty.
     let other = scene.session.create(&old, &old, scene.path("out/none"));
     assert_eq!(other.unwrap().target, scene.session.open(&old).unwrap().digest);

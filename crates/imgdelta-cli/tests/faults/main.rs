@@ -179,15 +179,19 @@ fn all_names_of_a_new_layout_are_synced_before_its_index_is_visible() {
     assert!(version < at("mkdir", &format!("{layout}/blobs")), "oci-layout is the first file");
     assert!(is_between("sync", &layout, version, index));
     let blobs = format!("{layout}/blobs/sha256");
+    let is_synced_before = |place: usize, directory: &str| {
+        let (kind, path): &(String, String) = &calls[place - 1];
+        kind == "sync" && path.starts_with(&format!("{directory}/.imgdelta-layout-"))
+    };
     let mut renamed = 0;
     for (place, (kind, path)) in calls.iter().enumerate() {
         if kind == "rename" && path.starts_with(&blobs) {
             renamed += 1;
+            assert!(is_synced_before(place, &blobs), "{path}: {calls:#?}");
             assert!(is_between("sync", &blobs, place, index), "{path}: {calls:#?}");
         }
     }
     assert!(renamed >= 4, "{renamed} blobs");
-    let (kind, path) = &calls[index - 1];
-    assert!(kind == "sync" && path.starts_with(&format!("{layout}/.imgdelta-layout-")), "{path}");
+    assert!(is_synced_before(version, &layout) && is_synced_before(index, &layout));
     assert!(is_between("sync", &layout, index, calls.len()));
 }
