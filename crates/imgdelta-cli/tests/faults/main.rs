@@ -195,3 +195,22 @@ fn all_names_of_a_new_layout_are_synced_before_its_index_is_visible() {
     assert!(is_synced_before(version, &layout) && is_synced_before(index, &layout));
     assert!(is_between("sync", &layout, index, calls.len()));
 }
+
+#[test]
+fn directories_of_a_killed_run_are_synced_by_the_next_run() {
+    let Some(shim) = Shim::compiled() else { return };
+    let work = WORKS.into_iter().find(|work| work.name == "apply to a new layout").unwrap();
+    let scene = Scene::new(work);
+    // Both parents are created, and `blobs` is not.
+    assert!(scene.run(&shim, Some("mkdir:3:kill")).is_killed());
+    let earlier = scene.calls().len();
+    assert_eq!(scene.run(&shim, None).status.code(), Some(0));
+    let calls = &scene.calls()[earlier..];
+    let out = scene.out().canonicalize().unwrap().display().to_string();
+    assert!(!calls.contains(&("mkdir".into(), format!("{out}/deep/layout"))));
+    let index = calls.iter().position(|call| call.1 == format!("{out}/deep/layout/index.json"));
+    let synced = |path: String| calls[..index.unwrap()].contains(&("sync".into(), path));
+    for directory in ["deep", "deep/layout", "deep/layout/blobs"] {
+        assert!(synced(format!("{out}/{directory}")), "{directory}: {calls:#?}");
+    }
+}
