@@ -100,22 +100,19 @@ impl LayoutSink {
         if self.open(VERSION_FILE)?.is_none() {
             write_if_absent(&self.path(VERSION_FILE), LAYOUT_VERSION, UnfinishedKind::Layout)?;
         }
-        let blobs = image.layers.iter().chain([&image.manifest, &image.config]);
-        let algorithms: BTreeSet<&str> = blobs.map(|blob| blob.digest.algorithm().name()).collect();
+        let named = image.layers.iter().chain([&image.manifest, &image.config]);
+        let algorithms: BTreeSet<&str> = named.map(|blob| blob.digest.algorithm().name()).collect();
+        let blobs = self.path(BLOBS_DIRECTORY);
+        create_inside(&root, &blobs)?;
         for algorithm in algorithms {
-            let folder = self.path(BLOBS_DIRECTORY).join(algorithm);
-            create_directory(&folder)?;
-            let real = fs::canonicalize(&folder).map_err(Error::io(folder.display()))?;
-            if !real.starts_with(&root) {
-                let what = "a link out of the layout; replace it with a directory";
-                return Err(Error::bad_input(folder.display(), what));
-            }
+            let folder = blobs.join(algorithm);
+            create_inside(&root, &folder)?;
             // Fails now if the directory is not writable, rather than after the work.
             UnfinishedFile::in_directory(&folder, UnfinishedKind::Layout)?.sweep_neighbours();
         }
         UnfinishedFile::in_directory(&root, UnfinishedKind::Layout)?.sweep_neighbours();
         if is_new {
-            sync_directory(&self.path(BLOBS_DIRECTORY))?;
+            sync_directory(&blobs)?;
             sync_directory(&root)?;
         }
         Ok(())
@@ -228,6 +225,17 @@ impl Sink for LayoutSink {
         let bytes = index.to_string();
         write_whole(&self.path(INDEX_FILE), bytes.as_bytes(), UnfinishedKind::Layout)
     }
+}
+
+/// Creates a directory whose parent lies inside the layout; refuses a link that leaves it.
+fn create_inside(root: &Path, directory: &Path) -> Result<()> {
+    create_directory(directory)?;
+    let real = fs::canonicalize(directory).map_err(Error::io(directory.display()))?;
+    if real.starts_with(root) {
+        return Ok(());
+    }
+    let what = "a link out of the layout; replace it with a directory";
+    Err(Error::bad_input(directory.display(), what))
 }
 
 struct LayoutWriter {

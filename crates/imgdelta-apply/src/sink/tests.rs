@@ -306,7 +306,7 @@ fn nothing_is_written_or_read_through_a_link_out_of_the_layout() {
         let (outside, layout) = (dir.path().join("outside"), dir.path().join("layout"));
         fs::create_dir_all(layout.join(name).parent().unwrap()).unwrap();
         if name.starts_with("blobs") && name != blob {
-            fs::create_dir_all(outside.join("sha256")).unwrap();
+            fs::create_dir_all(&outside).unwrap();
         } else {
             fs::write(&outside, b"{}").unwrap();
         }
@@ -314,8 +314,7 @@ fn nothing_is_written_or_read_through_a_link_out_of_the_layout() {
         let error = write(&format!("oci:{}", layout.display()), &image).unwrap_err().to_string();
         assert!(error.contains("a link out of"), "{name}: {error}");
         if outside.is_dir() {
-            assert_eq!(fs::read_dir(outside.join("sha256")).unwrap().count(), 0);
-            assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+            assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "{name}");
         } else {
             assert_eq!(fs::read(&outside).unwrap(), b"{}", "{name}");
         }
