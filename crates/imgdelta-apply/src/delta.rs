@@ -114,6 +114,10 @@ impl Delta {
         let digest = hasher.finish_blob();
         let documents = ImageDocuments::parse(digest, &outline.manifest, &outline.config, limits)?;
         let layers = target_layers(&outline, &documents, &place_of(first))?;
+        for layer in &layers {
+            let (what, bytes) = ("uncompressed size of a layer", layer.stream.bytes);
+            limits.admit(LimitName::LayerBytes, bytes, what, place_of(first))?;
+        }
         let mut delta = Self {
             source,
             place,

@@ -15,7 +15,8 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 /// Returns true if text may be coloured.
@@ -31,15 +32,23 @@ pub fn has_color(when: ColorChoice) -> bool {
     }
 }
 
-/// Makes a listener for progress, and lets the first Ctrl-C cancel the command in good order.
+/// Makes a listener for progress, and lets the first Ctrl-C or SIGTERM cancel the command in good
+/// order.
+///
+/// Work that does not notice in time, such as a call that waits for the reader of a pipe, is ended
+/// with the process: nothing half-written needs care.
 pub fn progress(is_quiet: bool) -> Result<Arc<TerminalProgress>> {
     let cancelled = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&cancelled);
     ctrlc::set_handler(move || {
-        // The second one ends the process: nothing half-written needs care.
         if flag.swap(true, Relaxed) {
             std::process::exit(130);
         }
+        thread::spawn(|| {
+            thread::sleep(PATIENCE);
+            stderr::print_line("imgdelta: interrupted");
+            std::process::exit(130);
+        });
     })
     .map_err(|error| Error::io("interrupt handler")(io::Error::other(error)))?;
     let display = match (is_quiet, io::stderr().is_terminal()) {
@@ -158,3 +167,6 @@ const BAR: &str =
 
 /// Interval of progress lines in a log.
 const SECONDS_BETWEEN_LINES: u64 = 5;
+
+/// Time that a cancelled command has to end by itself.
+const PATIENCE: Duration = Duration::from_millis(1500);

@@ -1,6 +1,6 @@
 //! Outputs that are not plain files: pipes, devices, links, and a standard error that nobody reads.
 
-use imgdelta_testkit::make_pipe;
+use imgdelta_testkit::{make_pipe, wait_until};
 use std::{
     fs::{self, File},
     io,
@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Output, Stdio},
     thread,
+    time::Duration,
 };
 
 fn top() -> PathBuf {
@@ -55,6 +56,37 @@ fn deltas_go_into_pipes_that_stay() {
         assert!(fs::symlink_metadata(pipe).unwrap().file_type().is_fifo());
     }
 }
+
+#[test]
+fn a_signal_ends_a_process_that_waits_for_the_reader_of_a_pipe() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("up");
+    make_pipe(&pipe);
+    let mut waiting = command(&["create", OLD, NEW, "-o", pipe.to_str().unwrap()]).spawn().unwrap();
+    let status = format!("/proc/{}/status", waiting.id());
+    // The process catches the signal once its handler is there.
+    wait_until("the handler", LIMIT, || {
+        let status = fs::read_to_string(&status).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << (SIGTERM - 1)) != 0
+    });
+    // Asleep for so long, it waits for the reader. A signal that comes earlier is noticed by the work.
+    let mut asleep = 0;
+    wait_until("the pipe", LIMIT, || {
+        let status = fs::read_to_string(&status).unwrap();
+        asleep = if status.contains("State:\tS") { asleep + 1 } else { 0 };
+        asleep == 50
+    });
+    let kill = Command::new("kill").arg(waiting.id().to_string()).status().unwrap();
+    assert!(kill.success());
+    wait_until("the end", LIMIT, || waiting.try_wait().unwrap().is_some());
+    assert_eq!(waiting.wait().unwrap().code(), Some(130));
+}
+
+/// Far above what any machine needs.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Number of the signal that asks a process to end.
+const SIGTERM: u32 = 15;
 
 /// Makes a device of the kernel's memory driver; `None` without the right to make or open one.
 fn device(path: &Path, minor: &str) -> Option<String> {

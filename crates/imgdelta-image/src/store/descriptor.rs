@@ -15,8 +15,8 @@ pub struct Descriptor {
     /// Digest of its bytes.
     #[serde(deserialize_with = "digest")]
     pub digest: BlobDigest,
-    /// Number of its bytes.
-    #[serde(rename = "size")]
+    /// Number of its bytes, at most [`MOST_BYTES`].
+    #[serde(rename = "size", deserialize_with = "size")]
     pub size_bytes: u64,
     /// Type of an artifact; images have none.
     #[serde(rename = "artifactType", default)]
@@ -74,6 +74,17 @@ pub struct Annotations {
     /// `attestation-manifest` for an image's attestations.
     #[serde(rename = "vnd.docker.reference.type", default)]
     pub reference_type: Option<String>,
+}
+
+/// Most bytes of a blob: a pebibyte, so that sums over thousands of descriptors do not overflow.
+pub const MOST_BYTES: u64 = 1 << 50;
+
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let bytes = u64::deserialize(deserializer)?;
+    if bytes <= MOST_BYTES {
+        return Ok(bytes);
+    }
+    Err(D::Error::custom(format_args!("size {bytes}, should be at most {MOST_BYTES}")))
 }
 
 fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BlobDigest, D::Error> {
