@@ -3,6 +3,7 @@
 //! Makes no images: `imgdelta-testkit` does.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -10,6 +11,20 @@ use std::{
 /// Returns the top of the source tree.
 pub fn top() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lie below the top").to_owned()
+}
+
+/// Adds the files with this extension below a folder.
+pub fn collect_files(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) {
+    for item in fs::read_dir(folder).unwrap() {
+        let path = item.unwrap().path();
+        if path.is_dir() {
+            if path.file_name().is_none_or(|name| name != "target") {
+                collect_files(&path, extension, files);
+            }
+        } else if path.extension().is_some_and(|found| found == extension) {
+            files.push(path);
+        }
+    }
 }
 
 /// Runs a tool in a directory and returns what it printed.

@@ -2,6 +2,7 @@
 //!
 //! Reads text, compiles nothing. Each habit has a ceiling; a change that lowers a count lowers its ceiling.
 
+use imgdelta_tests::collect_files;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -13,7 +14,7 @@ fn sources() -> Vec<PathBuf> {
     let top = imgdelta_tests::top();
     let mut files = Vec::new();
     for folder in ["crates", "tests", "benches", "fuzz/fuzz_targets"] {
-        collect(&top.join(folder), "rs", &mut files);
+        collect_files(&top.join(folder), "rs", &mut files);
     }
     files
 }
@@ -21,24 +22,11 @@ fn sources() -> Vec<PathBuf> {
 fn pages() -> Vec<PathBuf> {
     let top = imgdelta_tests::top();
     let mut files = Vec::new();
-    collect(&top.join("docs"), "md", &mut files);
+    collect_files(&top.join("docs"), "md", &mut files);
     for page in ["README", "ARCHITECTURE", "CONTRIBUTING", "SECURITY", "CHANGELOG"] {
         files.push(top.join(page).with_extension("md"));
     }
     files
-}
-
-fn collect(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) {
-    for item in fs::read_dir(folder).unwrap() {
-        let path = item.unwrap().path();
-        if path.is_dir() {
-            if path.file_name().is_none_or(|name| name != "target") {
-                collect(&path, extension, files);
-            }
-        } else if path.extension().is_some_and(|found| found == extension) {
-            files.push(path);
-        }
-    }
 }
 
 /// Lines that hold the habit, as `file:line: text`.
@@ -102,7 +90,7 @@ fn house_words_are_not_used_for_what_the_field_has_a_word_for() {
 /// The types that a crate's sources define, with the files.
 fn types_of(crate_dir: &Path) -> BTreeMap<String, Vec<String>> {
     let mut files = Vec::new();
-    collect(&crate_dir.join("src"), "rs", &mut files);
+    collect_files(&crate_dir.join("src"), "rs", &mut files);
     let mut types: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for file in files {
         let source = fs::read_to_string(&file).unwrap();
