@@ -23,7 +23,8 @@ pub use sections::Section;
 pub use writer::DeltaWriter;
 
 use imgdelta_core::{
-    BlobDigest, Error, LimitName, Limits, Note, Result, limits::Ceiling, verify::Hasher,
+    BlobDigest, Error, LimitName, Limits, Note, Result, limits::Ceiling, scratch::ScratchFile,
+    verify::Hasher,
 };
 use imgdelta_format::{FormatError, ReadLimits, cost};
 use imgdelta_image::{
@@ -34,7 +35,6 @@ use sections::SectionList;
 use std::{
     collections::HashSet,
     fmt::Display,
-    fs::File,
     io::{Read, Write as _},
     sync::Arc,
 };
@@ -137,12 +137,13 @@ impl Delta {
     /// Copies a delta from a pipe to a scratch file, and opens it there.
     pub fn spool(
         reader: &mut dyn Read,
-        mut scratch: File,
+        scratch: impl Into<ScratchFile>,
         place: impl Display,
         limits: &Limits,
     ) -> Result<Self> {
         let limit = limits.delta_bytes;
         let named = format!("delta {place}");
+        let mut scratch = scratch.into();
         let count = std::io::copy(&mut reader.take(limit.saturating_add(1)), &mut scratch)
             .map_err(Error::io(&named))?;
         limits.admit(LimitName::DeltaBytes, count, "number of bytes", &named)?;

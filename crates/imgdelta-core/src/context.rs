@@ -4,6 +4,7 @@
 
 use crate::{
     Limits, Result,
+    limits::{Ceiling, LimitName},
     parallel::Workers,
     progress::{Progress, Silent},
     scratch::Scratch,
@@ -14,8 +15,11 @@ use std::{fmt, sync::Arc};
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Context {
-    /// Directory for temporary files, which have no names.
+    /// Directory for temporary files, which have no names. Its ceiling grows with the layers that
+    /// are read (see [`Context::admit_layer_bytes`]).
     pub scratch: Scratch,
+    /// The directory without the limits' ceiling.
+    directory: Scratch,
     /// Threads that do the work.
     pub workers: Arc<Workers>,
     /// Ceilings for images and deltas from outside.
@@ -29,13 +33,15 @@ pub struct Context {
 impl Context {
     /// Makes a context with one worker per core, the default limits, and no listener.
     pub fn new(scratch: Scratch) -> Result<Self> {
-        Ok(Self {
-            scratch,
+        let context = Self {
+            scratch: scratch.clone(),
+            directory: scratch,
             workers: Arc::new(Workers::new(0)?),
             limits: Limits::default(),
             memory_bytes: None,
             progress: Arc::new(Silent),
-        })
+        };
+        Ok(context.limits(Limits::default()))
     }
 
     /// Sets the workers.
@@ -45,11 +51,25 @@ impl Context {
         self
     }
 
-    /// Sets the limits.
+    /// Sets the limits, and with them the ceiling for temporary files.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
+        self.scratch = self.directory.ceiling(limits.ceiling(LimitName::ScratchFreeBytes));
         self.limits = limits;
         self
+    }
+
+    /// Adds a ceiling for temporary files that layers do not raise.
+    #[must_use]
+    pub fn scratch_ceiling(mut self, ceiling: Ceiling) -> Self {
+        self.directory = self.directory.ceiling(ceiling);
+        let limits = self.limits.clone();
+        self.limits(limits)
+    }
+
+    /// Raises the ceiling for temporary files by those that bytes of a layer justify.
+    pub fn admit_layer_bytes(&self, bytes: u64) {
+        self.scratch.raise(bytes.saturating_mul(SCRATCH_PER_LAYER_BYTE));
     }
 
     /// Sets the memory that workers may take together.
@@ -77,3 +97,7 @@ impl fmt::Debug for Context {
             .finish_non_exhaustive()
     }
 }
+
+/// Bytes of temporary files for each compressed and each uncompressed byte of a layer. A stream is
+/// kept once; archives in it expand three or four times, and archives inside those once more.
+const SCRATCH_PER_LAYER_BYTE: u64 = 8;

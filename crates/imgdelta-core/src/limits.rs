@@ -104,10 +104,13 @@ limits! {
     /// Memory for the tables of one recipe: 1 GiB, about a hundred bytes for each file that changed.
     recipe_memory / RecipeMemory: u64 = 1 << 30, "recipe-memory";
     /// Work that a delta may ask for per byte of target and base, in nanoseconds of one core: 1,500.
-    /// Deltas for real upgrades ask for 10 to 400.
+    /// Deltas for real upgrades ask for 10 to 20.
     work_per_byte / WorkPerByte: u64 = 1500, "work-per-byte";
     /// Work that any delta may ask for, in nanoseconds of one core: one second.
     free_work / FreeWork: u64 = 1_000_000_000, "free-work";
+    /// Bytes of temporary files in addition to eight times the compressed and uncompressed layers
+    /// that were read: 1 GiB. Archives that expand further are not opened.
+    scratch_free_bytes / ScratchFreeBytes: u64 = 1 << 30, "scratch-free-bytes";
 }
 
 /// A change to one limit, as `NAME=NUMBER` with an optional unit (`500GB`, `64MiB`).

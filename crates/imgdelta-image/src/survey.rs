@@ -13,13 +13,14 @@ use crate::{
     volume::Volume,
 };
 use imgdelta_core::{
-    BlobDigest, Context, DiffId, Error, Limits, Note, Result, path::LayerPath, progress::Stage,
-    scratch::Scratch,
+    BlobDigest, Context, DiffId, Error, Limits, Note, Result,
+    path::LayerPath,
+    progress::Stage,
+    scratch::{Scratch, ScratchFile},
 };
 use imgdelta_format::recipe::StreamName;
 use std::{
     collections::{HashMap, HashSet},
-    fs::File,
     io::Write,
     path::Path,
     sync::Arc,
@@ -176,7 +177,7 @@ fn index_of(
     image: &Image,
     layer: &Layer,
     options: &SurveyOptions,
-    mut stream: Option<&mut File>,
+    mut stream: Option<&mut ScratchFile>,
     context: &Context,
 ) -> Result<(LayerIndex, Vec<Note>)> {
     let progress = &*context.progress;
@@ -197,10 +198,12 @@ fn index_of(
             }
         }
     }
+    context.admit_layer_bytes(layer.descriptor.size_bytes);
     let reader = options.file_reader.map(|start| start());
     let mut builder = IndexBuilder::new(&context.limits, reader);
     let read = image.read_layer(layer, &mut notes, progress, &mut |chunk| {
         if let Some(stream) = &mut stream {
+            context.admit_layer_bytes(chunk.len() as u64);
             stream.write_all(chunk).map_err(Error::io("scratch file"))?;
         }
         builder.feed(chunk)

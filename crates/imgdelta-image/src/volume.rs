@@ -14,9 +14,8 @@ use crate::{
     store::source::ReadAt,
 };
 use imgdelta_core::{
-    Context, DiffId, Difference, Error, MissingLayer, Note, Result,
-    progress::{Progress, Stage},
-    scratch::Scratch,
+    Context, DiffId, Difference, Error, MissingLayer, Note, Result, progress::Stage,
+    scratch::ScratchFile,
 };
 use imgdelta_format::recipe::StreamName;
 use imgdelta_mmap::Map;
@@ -24,7 +23,6 @@ use std::{
     borrow::Cow,
     cmp::Reverse,
     collections::{HashMap, HashSet},
-    fs::File,
     io::Write,
     ops::Range,
     sync::Arc,
@@ -35,7 +33,7 @@ use std::{
 pub struct FileExtent {
     /// The file's name in errors.
     place: String,
-    file: File,
+    file: ScratchFile,
     bytes: u64,
     /// `None` if pages of a map would count against a bound on memory.
     map: Option<Map>,
@@ -43,7 +41,8 @@ pub struct FileExtent {
 
 impl FileExtent {
     /// Takes a finished file; no process may write to it afterwards.
-    pub fn new(place: String, file: File, is_mapped: bool) -> Result<Self> {
+    pub fn new(place: String, file: impl Into<ScratchFile>, is_mapped: bool) -> Result<Self> {
+        let file = file.into();
         let bytes = file.metadata().map_err(Error::io(&place))?.len();
         let map = is_mapped.then(|| Map::open(&file).map_err(Error::io(&place))).transpose()?;
         Ok(Self { place, file, bytes, map })
@@ -87,7 +86,8 @@ pub struct LayerStream {
 
 impl LayerStream {
     /// Takes a finished file of the stream; no process may write to it afterwards.
-    fn new(name: StreamName, file: File, is_mapped: bool) -> Result<Self> {
+    fn new(name: StreamName, file: impl Into<ScratchFile>, is_mapped: bool) -> Result<Self> {
+        let file = file.into();
         let place = place(&name);
         let found = file.metadata().map_err(Error::io(&place))?.len();
         if found != name.bytes {
@@ -150,7 +150,7 @@ impl Volume {
         wanted: &[DiffId],
         context: &Context,
     ) -> Result<Self> {
-        let Context { scratch, workers, .. } = context;
+        let workers = &context.workers;
         let progress = &*context.progress;
         let mut tasks = Vec::new();
         let (mut planned, mut missing) = (HashSet::new(), Vec::new());
@@ -171,8 +171,8 @@ impl Volume {
         }
         tasks.sort_by_key(|(size_bytes, _)| Reverse(*size_bytes));
         progress.begin(Stage::Reading, tasks.iter().map(|(size_bytes, _)| size_bytes).sum());
-        let read = workers
-            .map(tasks, |(_, candidates)| extract_first(digest, &candidates, scratch, progress))?;
+        let read =
+            workers.map(tasks, |(_, candidates)| extract_first(digest, &candidates, context))?;
         let mut volume = Self::default();
         for (stream, notes) in read {
             volume.streams.insert(stream.diff_id(), Arc::new(stream));
@@ -185,7 +185,7 @@ impl Volume {
     ///
     /// The file is read and not mapped: a volume with the streams of both images has a bound on
     /// memory.
-    pub fn insert(&mut self, name: StreamName, file: File) -> Result<()> {
+    pub fn insert(&mut self, name: StreamName, file: impl Into<ScratchFile>) -> Result<()> {
         self.streams.insert(name.diff_id, Arc::new(LayerStream::new(name, file, false)?));
         Ok(())
     }
@@ -343,12 +343,11 @@ pub fn layers_of<'a>(images: &[&'a Image], diff_id: &DiffId) -> Vec<(&'a Image, 
 fn extract_first(
     digest: fn(DiffId) -> StreamCheck,
     candidates: &[(&Image, &Layer)],
-    scratch: &Scratch,
-    progress: &dyn Progress,
+    context: &Context,
 ) -> Result<(LayerStream, Vec<Note>)> {
     let (mut places, mut missing) = (Vec::new(), Vec::new());
     for (image, layer) in candidates {
-        match extract(digest(layer.diff_id), image, layer, scratch, progress) {
+        match extract(digest(layer.diff_id), image, layer, context) {
             // A layer that may not be redistributed is often absent; another image may have it.
             Err(Error::NotFound { .. }) => {
                 places.push(format!("{} is incomplete (layer {})", image.name, layer.ordinal + 1));
@@ -366,14 +365,17 @@ fn extract(
     digest: StreamCheck,
     image: &Image,
     layer: &Layer,
-    scratch: &Scratch,
-    progress: &dyn Progress,
+    context: &Context,
 ) -> Result<(LayerStream, Vec<Note>)> {
+    let scratch = &context.scratch;
     let mut file = scratch.file()?;
+    context.admit_layer_bytes(layer.descriptor.size_bytes);
     let mut notes = Vec::new();
-    let read = image.read_layer_as(digest, layer, &mut notes, progress, &mut |piece| {
-        file.write_all(piece).map_err(Error::io(scratch.place()))
-    })?;
+    let read =
+        image.read_layer_as(digest, layer, &mut notes, &*context.progress, &mut |piece| {
+            context.admit_layer_bytes(piece.len() as u64);
+            file.write_all(piece).map_err(Error::io(scratch.place()))
+        })?;
     let name = StreamName { diff_id: read.diff_id, bytes: read.stream_bytes };
     Ok((LayerStream::new(name, file, true)?, notes))
 }
@@ -484,7 +486,8 @@ mod tests {
                 store::layout::OciLayout::open_directory(&at, &imgdelta_core::Limits::default());
             let image = Image::open(Arc::new(store.unwrap()), None, &OpenOptions::default());
             let image = image.unwrap();
-            let context = Context::new(Scratch::in_dir(dir.path()).unwrap()).unwrap();
+            let scratch = imgdelta_core::scratch::Scratch::in_dir(dir.path()).unwrap();
+            let context = Context::new(scratch).unwrap();
             let names: Vec<StreamName> = layers.iter().map(|layer| name(layer)).collect();
             let wanted = [names[1].diff_id, names[0].diff_id, names[1].diff_id];
             let volume = Volume::extract(&[&image, &image], &wanted, &context).unwrap();

@@ -16,8 +16,8 @@ pub(crate) use base::{ArchivePlace, BaseArchive};
 pub(crate) use target::ArchiveOwner;
 
 use imgdelta_core::{
-    Context, PayloadDigest, Result, parallel::Workers, path::LayerPath, progress::Progress,
-    scratch::Scratch,
+    Context, PayloadDigest, Result, limits::Ceiling, parallel::Workers, path::LayerPath,
+    progress::Progress, scratch::Scratch,
 };
 use imgdelta_image::{
     index::{Entry, EntryKind, LayerIndex},
@@ -139,6 +139,8 @@ pub(crate) fn open(
     let none = || target.layers.iter().map(|_| TargetParts::default()).collect();
     let Context { scratch, workers, .. } = context;
     let progress = &*context.progress;
+    // The other half is for the delta and its proof.
+    let scratch = &scratch.ceiling(Ceiling::fixed(scratch.room_bytes() / 2));
     let search = ArchiveSearch { base, target, volume, options, scratch, workers, progress };
     let wanted = search.wanted(rebuilt)?;
     let mut opened = OpenedArchives { target: none(), ..OpenedArchives::default() };

@@ -9,7 +9,7 @@ use imgdelta_apply::{delta::Delta, rebuild};
 use imgdelta_core::{
     BlobDigest, Context, Error, Result,
     destination::{OutputTarget, open_stream, unfinished_for},
-    scratch::Scratch,
+    scratch::{Scratch, ScratchFile},
     unfinished::UnfinishedKind,
 };
 use imgdelta_image::store::source::ReadAt;
@@ -95,7 +95,7 @@ pub fn check_destination(path: &Path) -> Result<()> {
 /// A delta file without a name.
 #[derive(Debug)]
 struct UnsavedDelta {
-    file: File,
+    file: ScratchFile,
     delta: Delta,
 }
 
@@ -140,7 +140,7 @@ impl UnsavedDelta {
     }
 }
 
-fn write_to_scratch(draft: &Draft, scratch: &Scratch) -> Result<File> {
+fn write_to_scratch(draft: &Draft, scratch: &Scratch) -> Result<ScratchFile> {
     let mut out = BufWriter::new(scratch.file()?);
     draft.write(&mut out)?;
     out.into_inner().map_err(|error| Error::io(scratch.place())(error.into_error()))

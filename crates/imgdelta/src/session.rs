@@ -55,7 +55,12 @@ impl Session {
     /// need about the uncompressed size of the layers that are read. Choose a disk, since `/tmp` is
     /// memory on many systems.
     pub fn new(scratch: impl AsRef<Path>) -> Result<Self> {
-        let context = Context::new(Scratch::new(scratch.as_ref()))?;
+        Self::in_scratch(Scratch::new(scratch.as_ref()))
+    }
+
+    /// Starts a session whose temporary files count towards the ceiling of `scratch`, too.
+    pub fn in_scratch(scratch: Scratch) -> Result<Self> {
+        let context = Context::new(scratch)?;
         Ok(Self { context, stores: Arc::new(store::open), platform: None })
     }
 

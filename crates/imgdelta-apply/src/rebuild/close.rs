@@ -5,7 +5,7 @@
 //! parallel. The result is not verified here: the digest of the finished layer does that.
 
 use super::table::{PayloadTable, TargetArchive};
-use imgdelta_core::{Context, Error, Result, scratch::write_all_at};
+use imgdelta_core::{Context, Error, Result};
 use imgdelta_layer::archive::{InnerCoding, InnerPayloads, close};
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -29,7 +29,7 @@ pub(super) fn close_all(recipes: &BTreeMap<u32, PayloadTable>, context: &Context
                     let what = format!("it has more than {bytes} bytes");
                     return Err(Error::bad_input(content.place(), what));
                 }
-                write_all_at(file, piece, archive.offset + at).map_err(Error::io(SCRATCH))
+                file.write_all_at(piece, archive.offset + at).map_err(Error::io(SCRATCH))
             })?;
             if closed_bytes != bytes {
                 let what = format!("it has {closed_bytes} bytes, should be {bytes}");

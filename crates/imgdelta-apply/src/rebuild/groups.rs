@@ -12,7 +12,6 @@ use imgdelta_core::{
     Context, Error, LimitName, Limits, Result,
     parallel::Budget,
     progress::{Progress, Stage},
-    scratch::write_all_at,
     work::WorkMeter,
 };
 use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap};
@@ -79,7 +78,7 @@ impl GroupDecoding<'_> {
             target.resize(bytes, 0);
             decoder.member(&self.base(&placed)?, &mut target).map_err(wrong)?;
             if let Some(file) = &table.scratch {
-                write_all_at(file, &target, placed.offset).map_err(Error::io(SCRATCH))?;
+                file.write_all_at(&target, placed.offset).map_err(Error::io(SCRATCH))?;
             }
             progress.advance(placed.bytes);
         }

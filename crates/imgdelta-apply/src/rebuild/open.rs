@@ -5,10 +5,10 @@
 //! are opened in parallel. Parts are not verified here: the digest of the finished layer does that.
 
 use crate::delta::{ArchiveSource, Recipe};
-use imgdelta_core::{Context, Error, Result, progress::Progress, scratch::write_all_at};
+use imgdelta_core::{Context, Error, Result, progress::Progress, scratch::ScratchFile};
 use imgdelta_image::volume::{AddressSpace, FileExtent};
 use imgdelta_layer::archive::{ArchiveBytes, OpenedArchive, PartCompression};
-use std::{fs::File, sync::Arc};
+use std::sync::Arc;
 
 /// A part of an opened archive.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,7 @@ pub(super) fn open(
             tasks.push((*opened, offset));
             offset += opened.plain_bytes;
         }
-        file.set_len(offset).map_err(Error::io(SCRATCH))?;
+        file.reserve(offset).map_err(Error::io(SCRATCH))?;
         let start = space.bytes();
         let opener = ArchiveOpener { space, file: &file, start, place };
         let progress = &*context.progress;
@@ -69,7 +69,7 @@ pub(super) fn open(
 /// Opens archives into one file.
 struct ArchiveOpener<'a> {
     space: &'a AddressSpace,
-    file: &'a File,
+    file: &'a ScratchFile,
     /// Address that the file will begin at.
     start: u64,
     place: &'a str,
@@ -128,7 +128,7 @@ impl ArchiveOpener<'_> {
     }
 
     fn write(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        write_all_at(self.file, bytes, offset).map_err(Error::io(SCRATCH))
+        self.file.write_all_at(bytes, offset).map_err(Error::io(SCRATCH))
     }
 }
 

@@ -11,13 +11,15 @@ use super::{
     order,
 };
 use crate::delta::{ArchiveKind, BaseSource, GroupMember, PayloadOrigin, Recipe, StoredRecipe};
-use imgdelta_core::{Context, Error, LimitName, Limits, Result, work::WorkMeter};
+use imgdelta_core::{
+    Context, Error, LimitName, Limits, Result, scratch::ScratchFile, work::WorkMeter,
+};
 use imgdelta_image::{
     store::source::ReadAt,
     volume::{AddressSpace, Volume},
 };
 use imgdelta_layer::headers::HeaderReader;
-use std::{fs::File, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 #[derive(Debug)]
 pub(super) struct PayloadTable {
@@ -37,11 +39,11 @@ pub(super) struct PayloadTable {
     /// Payloads that groups make, in order.
     rebuilt: Vec<RebuiltPayload>,
     /// File of the rebuilt payloads, one after another; none if there are none.
-    pub scratch: Option<File>,
+    pub scratch: Option<ScratchFile>,
     /// Archives of the target, in the order of their payloads.
     pub archives: Vec<TargetArchive>,
     /// File of these archives, one after another; none if there are none.
-    archive_file: Option<File>,
+    archive_file: Option<ScratchFile>,
     /// Compressions of inner payloads.
     pub compressions: Vec<imgdelta_deflate::Recipe>,
     /// A meter for reading the headers again, which is charged already.
@@ -174,6 +176,8 @@ impl PayloadTable {
         table.locate_all(meter, &context.limits)?;
         table.check_cover()?;
         table.rank_archives()?;
+        // Rebuilt payloads and closed archives are each written once, within the stream's length.
+        context.scratch.raise(table.recipe.target.bytes.saturating_mul(2));
         if !table.rebuilt.is_empty() {
             table.scratch = Some(context.scratch.file()?);
         }
@@ -221,7 +225,7 @@ impl PayloadTable {
     }
 
     /// Returns the file that archives of the target are written to.
-    pub(super) fn archive_file(&self) -> &File {
+    pub(super) fn archive_file(&self) -> &ScratchFile {
         self.archive_file.as_ref().expect("created with the table if there are archives")
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Several threads read archives in place through one source. Nothing is cached.
 
+use imgdelta_core::scratch::ScratchFile;
 use std::{
     fmt,
     fs::File,
@@ -41,6 +42,16 @@ impl ReadAt for File {
 
     fn size_bytes(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+}
+
+impl ReadAt for ScratchFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        ReadAt::read_at(&**self, buffer, offset)
+    }
+
+    fn size_bytes(&self) -> io::Result<u64> {
+        ReadAt::size_bytes(&**self)
     }
 }
 

@@ -4,9 +4,11 @@
 
 use super::FileExtent;
 use crate::store::source::ReadAt;
-use imgdelta_core::{Error, Result, scratch::Scratch};
+use imgdelta_core::{
+    Error, Result,
+    scratch::{Scratch, ScratchFile},
+};
 use std::{
-    fs::File,
     io::{self, Read, Write},
     ops::Range,
     sync::{Mutex, PoisonError},
@@ -16,7 +18,7 @@ use std::{
 #[derive(Debug)]
 pub struct SpillFile {
     place: String,
-    state: Mutex<(File, u64)>,
+    state: Mutex<(ScratchFile, u64)>,
 }
 
 impl SpillFile {

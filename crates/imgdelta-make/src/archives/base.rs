@@ -5,7 +5,7 @@ use super::{
     ArchiveSearch, ContentKey, PartIndex, StoredParts,
     parts::{Candidate, PartList, PartWriter, SavedPart, save, stored_key},
 };
-use imgdelta_core::Result;
+use imgdelta_core::{Result, scratch::is_full};
 use imgdelta_format::recipe::StreamName;
 use imgdelta_image::volume::{AddressSpace, SpillFile};
 use imgdelta_layer::archive::{ArchiveKind, PartCompression};
@@ -73,7 +73,12 @@ impl ArchiveSearch<'_> {
                     };
                     Ok(Some(BasePart { saved, stored }))
                 },
-            )?;
+            );
+            let level = match level {
+                // These archives expand too far, and are taken as they are.
+                Err(error) if is_full(&error) => break,
+                level => level?,
+            };
             let mut nested = Vec::new();
             for (candidate, opening) in candidates.iter().zip(level.openings) {
                 let Some((opening, found)) = opening else { continue };

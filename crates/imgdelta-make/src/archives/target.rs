@@ -6,7 +6,7 @@ use super::{
     base::OpenedBase,
     parts::{Candidate, PartList, PartWriter, SavedPart, save, save_stored, stored_key},
 };
-use imgdelta_core::{Error, Result};
+use imgdelta_core::{Error, Result, scratch::is_full};
 use imgdelta_deflate::{DetectOptions, Detector, Recipe};
 use imgdelta_format::recipe::StreamName;
 use imgdelta_image::volume::{AddressSpace, SpillFile};
@@ -70,7 +70,12 @@ impl ArchiveSearch<'_> {
             let detector = || Detector::new(DetectOptions::default());
             let level = self.open_level(&candidates, detector, |detector, candidate, part| {
                 self.take(part, &candidate.slice(), detector, base, &spill)
-            })?;
+            });
+            let level = match level {
+                // These archives expand too far, and are taken as they are.
+                Err(error) if is_full(&error) => break,
+                level => level?,
+            };
             let closable = self.workers.map(
                 candidates.iter().zip(&level.openings).collect(),
                 |(candidate, opening)| {
