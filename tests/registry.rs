@@ -277,7 +277,7 @@ impl Scene {
     }
 
     fn other_repository(&self, name: &str) -> Repository {
-        Repository::new(self.registries.client(), &self.registry.host(), name)
+        Repository::new(self.registries.client(), &self.registry.host(), &name.parse().unwrap())
     }
 
     fn push(&self, delta: &Delta, options: &PushOptions) -> PushReport {
@@ -285,7 +285,7 @@ impl Scene {
     }
 
     fn push_to(&self, delta: &Delta, tag: &str) -> PushReport {
-        self.push(delta, &PushOptions::default().tag(Some(tag.to_owned())))
+        self.push(delta, &PushOptions::default().tag(Some(tag.parse().unwrap())))
     }
 
     fn pull(&self, tag: &str, base: &str, output: &str) -> PullReport {
@@ -371,10 +371,14 @@ fn wrong_logins_and_unknown_authorities_are_refused() {
     }
     let scene = Scene::new(Kind::Tls);
     let ask = |options: ClientOptions| {
-        let repository = Repository::new(&Client::new(options), &scene.registry.host(), "demo/app");
+        let repository = Repository::new(
+            &Client::new(options),
+            &scene.registry.host(),
+            &"demo/app".parse().unwrap(),
+        );
         scene
             .runtime
-            .block_on(repository.manifest(&ManifestReference::Tag("v1".into())))
+            .block_on(repository.manifest(&ManifestReference::Tag("v1".parse().unwrap())))
             .unwrap_err()
     };
     let failure = ask(scene.registry.options().credentials(Credentials::none()));
@@ -399,9 +403,11 @@ fn wrong_logins_and_unknown_authorities_are_refused() {
     fs::copy(ca, certs.join(scene.registry.host()).join("ca.crt")).unwrap();
     let trust = Trust { authorities: Vec::new(), per_host: vec![certs] };
     let client = Client::new(scene.registry.options().trust(trust));
-    let repository = Repository::new(&client, &scene.registry.host(), "demo/app");
-    let found =
-        scene.runtime.block_on(repository.manifest(&ManifestReference::Tag("v1".into()))).unwrap();
+    let repository = Repository::new(&client, &scene.registry.host(), &"demo/app".parse().unwrap());
+    let found = scene
+        .runtime
+        .block_on(repository.manifest(&ManifestReference::Tag("v1".parse().unwrap())))
+        .unwrap();
     assert_eq!(found.descriptor.digest, scene.local("images:v1").digest);
 }
 
@@ -415,7 +421,7 @@ fn tokens_are_requested_for_the_actions_of_a_request() {
     scene.runtime.block_on(scene.repository().tags()).unwrap();
     scene
         .runtime
-        .block_on(scene.repository().manifest(&ManifestReference::Tag("v1".into())))
+        .block_on(scene.repository().manifest(&ManifestReference::Tag("v1".parse().unwrap())))
         .unwrap();
     let asked = scene.registry.asked.lock().unwrap().clone();
     assert_eq!(asked, ["repository:demo/app:pull"], "once for both");
@@ -424,8 +430,11 @@ fn tokens_are_requested_for_the_actions_of_a_request() {
     assert!(scene.registry.asked.lock().unwrap().contains(&"repository:demo/app:pull,push".into()));
     // An anonymous client may pull here, and not push.
     let client = Client::new(ClientOptions::default());
-    let repository = Repository::new(&client, &scene.registry.host(), "demo/app");
-    scene.runtime.block_on(repository.manifest(&ManifestReference::Tag("v1".into()))).unwrap();
+    let repository = Repository::new(&client, &scene.registry.host(), &"demo/app".parse().unwrap());
+    scene
+        .runtime
+        .block_on(repository.manifest(&ManifestReference::Tag("v1".parse().unwrap())))
+        .unwrap();
     let bytes: Arc<dyn ReadAt> = Arc::new(b"new".to_vec());
     let digest = imgdelta_testkit::sha256(b"new").parse().unwrap();
     let blob = Descriptor::new(None, digest, 3);
@@ -444,13 +453,14 @@ fn large_blobs_are_sent_in_pieces_mounted_and_fetched_in_ranges() {
     let blob = Descriptor::new(None, digest, bytes.len() as u64);
     let source: Arc<dyn ReadAt> = Arc::new(bytes.clone());
     let client = Client::new(ClientOptions::default().chunk_bytes(200_000));
-    let repository = |name| Repository::new(&client, &scene.registry.host(), name);
+    let repository =
+        |name| Repository::new(&client, &scene.registry.host(), &name.parse().unwrap());
     let put = |name, from| {
         scene.runtime.block_on(repository(name).put_blob(&blob, Arc::clone(&source), 0, from))
     };
     assert_eq!(put("one", None).unwrap(), UploadOutcome::Sent);
     assert_eq!(put("one", None).unwrap(), UploadOutcome::Present);
-    assert_eq!(put("two", Some("one")).unwrap(), UploadOutcome::Mounted);
+    assert_eq!(put("two", Some(&"one".parse().unwrap())).unwrap(), UploadOutcome::Mounted);
     let fetched = scene.runtime.block_on(repository("two").blob_bytes(&blob, 1 << 20));
     assert_eq!(fetched.unwrap(), bytes);
 }
@@ -468,7 +478,8 @@ fn a_recipe_is_mounted_from_where_it_lies() {
         let other = scene.other_repository("demo/other");
         let put = other.put_blob(&recipe.blob, delta.source(), recipe.offset, None);
         assert_eq!(scene.runtime.block_on(put).unwrap(), UploadOutcome::Sent);
-        let elsewhere = split.parts.iter().map(|part| (part.blob.digest, "demo/other".to_owned()));
+        let elsewhere =
+            split.parts.iter().map(|part| (part.blob.digest, "demo/other".parse().unwrap()));
         let options = PushOptions::default().elsewhere(elsewhere.collect());
         for part in scene.push(&delta, &options).parts {
             let is_recipe = part.blob.digest == recipe.blob.digest;

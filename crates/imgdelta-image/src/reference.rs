@@ -3,6 +3,10 @@
 //! The spelling is skopeo's, so that a line from another tool's manual works here. Parsing looks at
 //! the text only and touches no file; a bare path is recognised when it is opened.
 
+mod names;
+
+pub use names::{RepositoryName, TagName};
+
 use imgdelta_core::{BlobDigest, Error, Result, path::escaped};
 use std::{fmt, path::PathBuf, str::FromStr};
 
@@ -53,9 +57,9 @@ pub struct RegistryReference {
     /// The host, with its port if the reference has one; `docker.io` if it has no host.
     pub host: String,
     /// The repository; a single word on docker.io gets the prefix `library/`.
-    pub repository: String,
+    pub repository: RepositoryName,
     /// The tag; `latest` if the reference has neither tag nor digest.
-    pub tag: Option<String>,
+    pub tag: Option<TagName>,
     /// The digest; it overrules the tag.
     pub digest: Option<BlobDigest>,
 }
@@ -192,30 +196,12 @@ pub(crate) fn parse_registry(text: &str) -> std::result::Result<RegistryReferenc
         Some((repository, tag)) => (repository, Some(tag)),
         None => (path, None),
     };
-    if !repository.split('/').all(is_repository_part) || repository.len() > 255 {
-        let repository = escaped(repository.as_bytes());
-        return Err(format!(
-            "{repository:?} is not a repository name; it has lower-case letters, digits and . _ - /"
-        ));
-    }
-    if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
-        let tag = escaped(tag.as_bytes());
-        return Err(format!(
-            "{tag:?} is not a tag; it has letters, digits and . _ -, at most 128 characters"
-        ));
-    }
-    let default_tag = digest.is_none().then_some(DEFAULT_TAG);
-    let repository = if host == DEFAULT_HOST && !repository.contains('/') {
-        format!("library/{repository}")
-    } else {
-        repository.to_owned()
-    };
-    Ok(RegistryReference {
-        host: host.to_owned(),
-        repository,
-        tag: tag.or(default_tag).map(str::to_owned),
-        digest,
-    })
+    let tag = tag.map(|tag| TagName::parse(tag).map_err(|error| error.to_string())).transpose()?;
+    let default_tag = digest.is_none().then(TagName::latest);
+    let prefix = if host == DEFAULT_HOST && !repository.contains('/') { "library/" } else { "" };
+    let repository = format!("{prefix}{repository}");
+    let repository = RepositoryName::parse(host, &repository).map_err(|error| error.to_string())?;
+    Ok(RegistryReference { host: host.to_owned(), repository, tag: tag.or(default_tag), digest })
 }
 
 /// Returns Docker's full form of a reference, so that two spellings of one name compare equal.
@@ -231,30 +217,12 @@ fn looks_like_host(part: &str) -> bool {
         || part.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-fn is_repository_part(part: &str) -> bool {
-    let bytes = part.as_bytes();
-    let is_word = |byte: Option<&u8>| {
-        byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-    };
-    is_word(bytes.first())
-        && is_word(bytes.last())
-        && bytes.iter().all(|byte| is_word(Some(byte)) || b"._-".contains(byte))
-}
-
-fn is_tag(tag: &str) -> bool {
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    (1..=128).contains(&tag.len())
-        && is_word(tag.as_bytes()[0])
-        && tag.bytes().all(|byte| is_word(byte) || b".-".contains(&byte))
-}
-
 fn invalid(text: &str, what: impl fmt::Display) -> Error {
     let shown: String = text.chars().take(MAX_SHOWN_CHARS).collect();
     Error::bad_input(format_args!("image reference {:?}", escaped(shown.as_bytes())), what)
 }
 
 const DEFAULT_HOST: &str = "docker.io";
-const DEFAULT_TAG: &str = "latest";
 /// Long enough to recognise a mistake, short enough for a terminal line.
 const MAX_SHOWN_CHARS: usize = 200;
 
@@ -336,9 +304,14 @@ mod tests {
         );
         assert!(refused("oci:a@sha256:00").contains("lower-case hexadecimal"));
         assert!(refused(&format!("oci:a:t@{DIGEST}")).contains("use one of them"));
-        assert!(refused("docker://UPPER").contains(r#""UPPER" is not a repository name"#));
-        assert!(refused("docker://a/../b").contains(r#""a/../b" is not a repository name"#));
-        assert!(refused("docker://a:ta g").contains(r#""ta g" is not a tag"#));
+        assert!(
+            refused("docker://UPPER")
+                .contains(r#"repository "library/UPPER": not a repository name"#)
+        );
+        assert!(
+            refused("docker://a/../b").contains(r#"repository "a/../b": not a repository name"#)
+        );
+        assert!(refused("docker://a:ta g").contains(r#"tag "ta g": not a tag"#));
         assert!(refused("docker://a@b").contains("must be followed by a digest"));
         assert!(!refused("docker://a:\x1b[31m").contains('\x1b'));
     }

@@ -17,9 +17,13 @@ use crate::{
     error::{RequestError, RequestErrorKind, Result, is_about_certificates, registry_message},
     retry::retry_after,
 };
+use crate::{
+    pace::{DocumentPace, SlowTransfer},
+    rate::TransferRate,
+};
 use authorize::{Authorization, Login};
 use bytes::Bytes;
-use cause::{describe, source_error};
+use cause::{describe, refused_address, source_error};
 use host::{HostState, lock};
 use imgdelta_core::Error;
 use reqwest::{
@@ -33,7 +37,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -50,6 +54,7 @@ struct ClientState {
     received_bytes: AtomicU64,
     sent_bytes: AtomicU64,
     requests: AtomicU64,
+    transfers: TransferRate,
 }
 
 /// Network traffic of a client.
@@ -75,6 +80,7 @@ impl Client {
             received_bytes: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
             requests: AtomicU64::new(0),
+            transfers: TransferRate::default(),
         }))
     }
 
@@ -85,6 +91,11 @@ impl Client {
             sent_bytes: self.0.sent_bytes.load(Relaxed),
             requests: self.0.requests.load(Relaxed),
         }
+    }
+
+    /// Returns the rate of all transfers together, once enough bytes have arrived.
+    pub(crate) fn bytes_per_second(&self) -> Option<u64> {
+        self.0.transfers.bytes_per_second()
     }
 
     pub(crate) fn options(&self) -> &ClientOptions {
@@ -152,7 +163,7 @@ impl Client {
         let base = self.base(request).await?;
         let url = match &request.target {
             RequestTarget::Path(path) => {
-                // Paths consist of checked names; the caller encodes a query.
+                // Paths consist of names whose types have checked them, and of encoded queries.
                 base.join(path).map_err(|error| {
                     let what = format!("{path:?} is not a valid path");
                     request.invalid(Error::bad_input_because(&base, what, error))
@@ -160,12 +171,13 @@ impl Client {
             }
             RequestTarget::Url(url) => url.clone(),
         };
-        if !endpoint::is_private(&url, self.0.options.plain_http) {
-            let what = "the registry leads to an address without TLS";
-            return Err(request.invalid(Error::bad_input(request.place(), what)));
-        }
         // Another server gets no secret of the registry.
         let is_registry = endpoint::is_same_server(&url, &base);
+        if !is_registry {
+            host.reach.admit(&url).map_err(|refusal| {
+                request.invalid(Error::bad_input(request.object_place(), refusal))
+            })?;
+        }
         let mut has_accepted_challenge = false;
         loop {
             let authorization = if is_registry {
@@ -216,6 +228,9 @@ impl Client {
             Err(_) => {
                 let message = format!("no response in {} s", patience.as_secs());
                 Err(request.network_error(message))
+            }
+            Ok(Err(error)) if let Some(refusal) = refused_address(&error) => {
+                Err(request.invalid(Error::bad_input(request.object_place(), refusal)))
             }
             Ok(Err(error)) if error.is_connect() => {
                 Err(request.error(RequestErrorKind::Unreachable { message: describe(error) }))
@@ -268,14 +283,21 @@ impl Client {
         if let Some(length) = response.content_length().filter(|length| *length > limit) {
             return Err(over(length));
         }
-        let mut bytes = Vec::new();
-        while let Some(piece) = self.piece(request, &mut response).await? {
+        let pace = DocumentPace { wait: self.0.options.document_wait };
+        let (mut bytes, started) = (Vec::new(), Instant::now());
+        loop {
+            let rest = pace.limit(bytes.len() as u64).saturating_sub(started.elapsed());
+            let piece = tokio::time::timeout(rest, self.piece(request, &mut response)).await;
+            let Ok(piece) = piece else {
+                let slow = DocumentPace::slow(bytes.len() as u64, started.elapsed());
+                return Err(too_slow(request, Some(&response), slow));
+            };
+            let Some(piece) = piece? else { return Ok(bytes) };
             if bytes.len() as u64 + piece.len() as u64 > limit {
                 return Err(over(bytes.len() as u64 + piece.len() as u64));
             }
             bytes.extend_from_slice(&piece);
         }
-        Ok(bytes)
     }
 
     /// Reads the next piece of a body.
@@ -285,7 +307,14 @@ impl Client {
         response: &mut Response,
     ) -> Result<Option<Bytes>> {
         let idle = self.0.options.idle;
-        match tokio::time::timeout(idle, response.chunk()).await {
+        let transfer = self.0.transfers.begin();
+        let outcome = tokio::time::timeout(idle, response.chunk()).await;
+        let piece_bytes = match &outcome {
+            Ok(Ok(Some(piece))) => piece.len(),
+            _ => 0,
+        };
+        transfer.end(piece_bytes as u64);
+        match outcome {
             Err(_) => Err(request.network_error(format!("no data for {} s", idle.as_secs()))),
             Ok(Err(error)) => Err(request.network_error(describe(error))),
             Ok(Ok(piece)) => {
@@ -294,6 +323,18 @@ impl Client {
             }
         }
     }
+}
+
+/// Returns the error for a server that sends too slowly. Another attempt would be as slow.
+pub(crate) fn too_slow(
+    request: &Request<'_>,
+    response: Option<&Response>,
+    slow: SlowTransfer,
+) -> RequestError {
+    let server = response.and_then(|response| response.url().host_str());
+    let server = server.unwrap_or(request.host).to_owned();
+    let SlowTransfer { bytes, millis, least_bytes_per_second } = slow;
+    request.error(RequestErrorKind::TooSlow { server, bytes, millis, least_bytes_per_second })
 }
 
 impl fmt::Debug for Client {

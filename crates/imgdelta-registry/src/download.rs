@@ -4,14 +4,16 @@
 //! its digest. Never accepts more bytes than the descriptor says.
 
 use crate::{
-    client::Request,
+    client::{Request, too_slow},
     error::{RequestError, Result},
+    pace::{BlobPace, DocumentPace},
     repository::{Repository, text},
 };
 use bytes::Bytes;
 use imgdelta_core::{Difference, Error, limits::Ceiling, verify::BlobCheck};
 use imgdelta_image::store::Descriptor;
 use reqwest::{Method, Response, StatusCode};
+use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// A blob during its download.
@@ -29,6 +31,9 @@ pub struct BlobStream {
     retries: u32,
     /// Bytes that were passed on at the last cut.
     cut_at_bytes: u64,
+    pace: BlobPace,
+    /// Time that the network took so far; that of other work and of retries does not count.
+    waited: Duration,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -70,6 +75,8 @@ impl Repository {
             skip_bytes: 0,
             retries: 0,
             cut_at_bytes: 0,
+            pace: BlobPace::new(self.client().options().blob_window),
+            waited: Duration::ZERO,
             _permit: permit,
         };
         stream.connect().await?;
@@ -82,10 +89,16 @@ impl Repository {
         Ceiling::fixed(limit)
             .admit(blob.size_bytes, "number of bytes", request.object_place())
             .map_err(|error| request.invalid(error))?;
+        let pace = DocumentPace { wait: self.client().options().document_wait };
         let mut stream = self.blob(blob).await?;
         let mut bytes = Vec::new();
         while let Some(piece) = stream.next().await? {
             bytes.extend_from_slice(&piece);
+            let received_bytes = bytes.len() as u64;
+            if stream.waited > pace.limit(received_bytes) {
+                let slow = DocumentPace::slow(received_bytes, stream.waited);
+                return Err(too_slow(&request, stream.response.as_ref(), slow));
+            }
         }
         Ok(bytes)
     }
@@ -103,7 +116,15 @@ impl BlobStream {
                 continue;
             };
             let request = request(&self.repository, &self.blob);
-            match self.repository.client().piece(&request, response).await {
+            let started = Instant::now();
+            let piece = self.repository.client().piece(&request, response).await;
+            let bytes = piece.as_ref().ok().and_then(Option::as_ref).map_or(0, Bytes::len);
+            let waited = started.elapsed();
+            self.waited += waited;
+            self.pace
+                .add(bytes as u64, waited)
+                .map_err(|slow| too_slow(&request, Some(response), slow))?;
+            match piece {
                 Ok(Some(mut piece)) => {
                     let skipped = self.skip_bytes.min(piece.len() as u64);
                     self.skip_bytes -= skipped;

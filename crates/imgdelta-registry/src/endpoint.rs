@@ -3,7 +3,9 @@
 //! Knows the hosts that are this machine; only those are reached without TLS by default. Sends
 //! nothing.
 
+use imgdelta_core::{Error, Result, path::escaped};
 use reqwest::Url;
+use std::net::Ipv6Addr;
 
 /// Returns the host that serves a registry. Docker Hub's differs from its name.
 pub(crate) fn address(host: &str) -> &str {
@@ -24,25 +26,31 @@ pub fn is_this_machine(name: &str) -> bool {
     name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|at| at.is_loopback())
 }
 
-/// Returns true if secrets may be sent to an address: over TLS, to this machine, or to any address
-/// with `plain_http`.
-pub(crate) fn is_private(url: &Url, plain_http: bool) -> bool {
-    match url.scheme() {
-        "https" => true,
-        "http" => plain_http || url.host_str().is_some_and(is_loopback_name),
-        _ => false,
+/// Checks that a host is `NAME[:PORT]`, an address of IPv4, or one of IPv6 in brackets.
+pub(crate) fn check(host: &str) -> Result<()> {
+    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) if address.parse::<Ipv6Addr>().is_ok() => ("v6", port),
+        _ => host.split_once(':').map_or((host, ""), |(name, _)| (name, &host[name.len()..])),
+    };
+    let is_name = !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    let is_port =
+        port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    if is_name && is_port {
+        return Ok(());
     }
-}
-
-fn is_loopback_name(name: &str) -> bool {
-    // A URL writes IPv6 in brackets, and the name has no port.
-    if name.starts_with('[') { is_loopback(name) } else { is_loopback(&format!("{name}:0")) }
+    let shown: String = host.chars().take(MAX_SHOWN_CHARS).collect();
+    let place = format!("registry {:?}", escaped(shown.as_bytes()));
+    Err(Error::bad_input(place, "not a host; expected NAME or NAME:PORT"))
 }
 
 /// Returns true if two addresses are on one server, which may see the same secrets.
 pub(crate) fn is_same_server(a: &Url, b: &Url) -> bool {
     a.origin() == b.origin()
 }
+
+/// Long enough to recognise a host.
+const MAX_SHOWN_CHARS: usize = 100;
 
 #[cfg(test)]
 mod tests {
@@ -61,13 +69,16 @@ mod tests {
     }
 
     #[test]
-    fn secrets_go_over_tls_or_stay_here() {
-        let private = |url: &str| is_private(&Url::parse(url).unwrap(), false);
-        assert!(private("https://auth.example/token"));
-        assert!(private("http://127.0.0.1:9/token") && private("http://[::1]/token"));
-        assert!(!private("http://auth.example/token"));
-        assert!(!private("ftp://localhost/token"));
-        assert!(is_private(&Url::parse("http://auth.example/").unwrap(), true));
+    fn a_host_is_a_name_or_an_address_with_or_without_a_port() {
+        for host in ["r", "r.example", "r.example:5000", "127.0.0.1:1", "[::1]", "[::1]:5000"] {
+            check(host).unwrap();
+        }
+        for host in [
+            "", ":5000", "r:", "r:x", "r:70000", "a@b", "r/x", "r?x", "r#x", "r%2e", "a b", "r\n",
+            "[r]", "[::1", "::1", "http://r", "r:1:2",
+        ] {
+            assert!(check(host).is_err(), "{host:?}");
+        }
         assert_eq!(address("docker.io"), "registry-1.docker.io");
     }
 }

@@ -77,6 +77,17 @@ pub enum RequestErrorKind {
         /// The connection's error.
         message: String,
     },
+    /// The server sends so slowly that nobody would wait: try another network or registry.
+    TooSlow {
+        /// The server that sends.
+        server: String,
+        /// Bytes that arrived.
+        bytes: u64,
+        /// Milliseconds that they took.
+        millis: u64,
+        /// Bytes that the client requires each second.
+        least_bytes_per_second: u64,
+    },
     /// The response is invalid or too large, or a local file cannot be read: see the error.
     Invalid(Error),
 }
@@ -126,6 +137,9 @@ impl RequestError {
             Kind::Network { .. } | Kind::Unreachable { .. } => {
                 "check the network and the host name; a registry without TLS needs --plain-http"
             }
+            Kind::TooSlow { .. } => {
+                "the server or the network is too slow: try again later, or from another network"
+            }
             Kind::Refused { .. } | Kind::Invalid(_) => return None,
         })
     }
@@ -140,6 +154,14 @@ impl fmt::Display for RequestError {
                 return f.write_str(message);
             }
             Kind::Invalid(error) => return error.fmt(f),
+            Kind::TooSlow { server, bytes, millis, least_bytes_per_second } => {
+                return write!(
+                    f,
+                    "{server} is too slow: {bytes} bytes in {} s, and {least_bytes_per_second} \
+                     bytes a second are required",
+                    millis.div_ceil(1000)
+                );
+            }
             Kind::NotFound { message } => ("not found", None, message),
             Kind::CredentialsMissing { status, message } => {
                 ("login required", Some(status), message)

@@ -75,8 +75,12 @@ mod credentials;
 mod download;
 mod endpoint;
 mod error;
+mod lists;
+mod pace;
 pub mod pull;
 mod push;
+mod rate;
+mod reach;
 #[doc(hidden)]
 pub mod recipes;
 mod referrers;
@@ -90,12 +94,14 @@ mod token;
 mod trust;
 mod upload;
 
+pub use catalog::RepositoryList;
 pub use client::{Client, ClientOptions, Traffic};
 pub use credentials::Credentials;
 pub use download::BlobStream;
 #[doc(hidden)]
 pub use endpoint::is_this_machine;
 pub use error::{RequestError, RequestErrorKind, advice};
+pub use imgdelta_image::reference::{RepositoryName, TagName};
 pub use pull::{PullOptions, PullPlan, PullReport};
 pub use push::{PartUpload, PushOptions, PushReport};
 pub use referrers::{Referrer, fallback_tag, is_digest_tag};

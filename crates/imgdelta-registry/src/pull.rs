@@ -7,6 +7,7 @@
 
 mod compose;
 mod cost;
+mod deadline;
 mod deltas;
 mod execute;
 mod fallback;
@@ -18,6 +19,7 @@ mod report;
 mod source;
 
 pub use cost::LinkSpeed;
+pub use deadline::Clock;
 pub use layers::{LayerSource, PullDelta, PullLayer};
 pub use options::PullOptions;
 pub use plan::PullPlan;

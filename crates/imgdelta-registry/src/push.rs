@@ -14,7 +14,10 @@ use imgdelta_core::{
     BlobDigest, Error,
     size::{Exact, Human},
 };
-use imgdelta_image::store::{Descriptor, source::ReadAt};
+use imgdelta_image::{
+    reference::{RepositoryName, TagName},
+    store::{Descriptor, source::ReadAt},
+};
 use serde_json::{Value, json};
 use std::{collections::HashMap, fmt, sync::Arc};
 use tokio::task::JoinSet;
@@ -48,23 +51,23 @@ pub struct PartUpload {
 #[non_exhaustive]
 pub struct PushOptions {
     /// A tag that must name the target, or an index that contains it. None.
-    pub tag: Option<String>,
+    pub tag: Option<TagName>,
     /// Other repositories of the registry that may have a blob, by the blob's digest. The registry
     /// mounts it from there; otherwise it is sent. None.
-    pub elsewhere: HashMap<BlobDigest, String>,
+    pub elsewhere: HashMap<BlobDigest, RepositoryName>,
 }
 
 impl PushOptions {
     /// Sets a tag that must name the target.
     #[must_use]
-    pub fn tag(mut self, tag: Option<String>) -> Self {
+    pub fn tag(mut self, tag: Option<TagName>) -> Self {
         self.tag = tag;
         self
     }
 
     /// Sets the other repositories that may have a blob.
     #[must_use]
-    pub fn elsewhere(mut self, elsewhere: HashMap<BlobDigest, String>) -> Self {
+    pub fn elsewhere(mut self, elsewhere: HashMap<BlobDigest, RepositoryName>) -> Self {
         self.elsewhere = elsewhere;
         self
     }
@@ -134,7 +137,7 @@ async fn upload(
         let from = options.elsewhere.get(&blob.digest).filter(|from| *from != repository.name());
         let from = from.cloned();
         transfers.spawn(async move {
-            let outcome = repository.put_blob(&blob, source, offset, from.as_deref()).await;
+            let outcome = repository.put_blob(&blob, source, offset, from.as_ref()).await;
             (ordinal, blob, outcome)
         });
     }
@@ -151,8 +154,8 @@ async fn upload(
 }
 
 /// Checks that a tag names the target, or an index that contains it.
-async fn check_tag(repository: &Repository, tag: &str, target: &BlobDigest) -> Result<()> {
-    let manifest = repository.manifest(&ManifestReference::Tag(tag.to_owned())).await?;
+async fn check_tag(repository: &Repository, tag: &TagName, target: &BlobDigest) -> Result<()> {
+    let manifest = repository.manifest(&ManifestReference::Tag(tag.clone())).await?;
     if manifest.descriptor.digest == *target {
         return Ok(());
     }

@@ -7,10 +7,11 @@
 use crate::{
     client::Request,
     error::{RequestError, RequestErrorKind, Result},
-    repository::{Manifest, ManifestReference, Repository, text, too_many_pages},
+    lists::too_many_pages,
+    repository::{Manifest, ManifestReference, Repository, text},
 };
 use imgdelta_core::{BlobDigest, Error, limits::Ceiling};
-use imgdelta_image::store::Descriptor;
+use imgdelta_image::{reference::TagName, store::Descriptor};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -25,35 +26,66 @@ pub struct Referrer {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// The most that a list of referrers may cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ListLimit {
+    pub pages: u64,
+    pub bytes: u64,
+}
+
+impl Default for ListLimit {
+    fn default() -> Self {
+        Self { pages: MAX_PAGES, bytes: MAX_LIST_BYTES }
+    }
+}
+
+/// A list of referrers, with the bytes of its pages.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReferrerList {
+    pub entries: Vec<Referrer>,
+    pub bytes: u64,
+}
+
 impl Repository {
     /// Lists the artifacts of one type whose subject is `subject`.
     pub async fn referrers(&self, subject: &BlobDigest, kind: &str) -> Result<Vec<Referrer>> {
+        Ok(self.referrers_within(subject, kind, ListLimit::default()).await?.entries)
+    }
+
+    /// Lists artifacts as [`Repository::referrers`] does, and downloads no more than a limit.
+    pub(crate) async fn referrers_within(
+        &self,
+        subject: &BlobDigest,
+        kind: &str,
+        limit: ListLimit,
+    ) -> Result<ReferrerList> {
         let path = format!("referrers/{subject}?artifactType={}", encoded(kind));
         let mut request = self.request(Method::GET, &path, format!("referrers of {subject}"));
         request.headers.push(("accept", INDEX_TYPE.into()));
         // Registries without this list refuse the request in one of these ways.
         request.expected = &[200, 400, 404, 405];
-        let mut found = Vec::new();
-        for page in 0..MAX_PAGES {
+        let mut list = ReferrerList::default();
+        for page in 0..limit.pages {
             let response = self.client().send(&request).await?;
             let is_list = response.status() == StatusCode::OK && is_json(&response);
             if !is_list && page == 0 {
-                return self.fallback_referrers(subject, kind).await;
+                return self.fallback_referrers(subject, kind, limit.bytes).await;
             }
-            let next = self.next_page(&request, &response).await?;
-            let limit = self.client().options().manifest_bytes;
-            let body = self.client().body(&request, response, limit).await?;
+            let next = self.client().next_page(&request, &response).await?;
+            let rest = (limit.bytes - list.bytes).min(self.client().options().manifest_bytes);
+            let body = self.client().body(&request, response, rest).await?;
+            list.bytes += body.len() as u64;
             // Not every registry filters, and one that does may be wrong.
             let entries = entries(&request, &body)?.into_iter();
-            found.extend(entries.filter(|entry| has_type(entry, kind)));
-            let count = found.len() as u64;
+            list.entries.extend(entries.filter(|entry| has_type(entry, kind)));
+            let count = list.entries.len() as u64;
             Ceiling::fixed(MAX_REFERRERS)
                 .admit(count, "count of referrers", request.object_place())
                 .map_err(|error| request.invalid(error))?;
-            let Some(next) = next else { return Ok(found) };
+            let Some(next) = next else { return Ok(list) };
             request.target = next;
         }
-        Err(too_many_pages(&request, MAX_PAGES))
+        Err(too_many_pages(&request, limit.pages))
     }
 
     /// Stores a manifest with a subject and lists it as a referrer of that subject.
@@ -88,16 +120,25 @@ impl Repository {
         Ok(())
     }
 
-    async fn fallback_referrers(&self, subject: &BlobDigest, kind: &str) -> Result<Vec<Referrer>> {
+    async fn fallback_referrers(
+        &self,
+        subject: &BlobDigest,
+        kind: &str,
+        limit: u64,
+    ) -> Result<ReferrerList> {
         let tag = fallback_tag(subject);
-        let Some(list) = self.fallback_list(&tag).await? else { return Ok(Vec::new()) };
+        let limit = limit.min(self.client().options().manifest_bytes);
+        let Some(list) = self.fallback_list(&tag, limit).await? else {
+            return Ok(ReferrerList::default());
+        };
         let request = self.request(Method::GET, "", format!("list of referrers {tag}"));
         let entries = entries(&request, &list.bytes)?.into_iter();
-        Ok(entries.filter(|entry| has_type(entry, kind)).collect())
+        let entries = entries.filter(|entry| has_type(entry, kind)).collect();
+        Ok(ReferrerList { entries, bytes: list.bytes.len() as u64 })
     }
 
-    async fn fallback_list(&self, tag: &str) -> Result<Option<Manifest>> {
-        match self.manifest(&ManifestReference::Tag(tag.to_owned())).await {
+    async fn fallback_list(&self, tag: &TagName, limit: u64) -> Result<Option<Manifest>> {
+        match self.manifest_within(&ManifestReference::Tag(tag.clone()), limit).await {
             Err(error) if error.is_not_found() => Ok(None),
             outcome => outcome.map(Some),
         }
@@ -124,10 +165,11 @@ impl Repository {
         let mut attempt = 0;
         let mut has_waited = true;
         loop {
-            let mut list = match self.fallback_list(&tag).await? {
-                None => json!({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": []}),
-                Some(list) => serde_json::from_slice(&list.bytes).map_err(|_| not_a_list())?,
-            };
+            let mut list =
+                match self.fallback_list(&tag, self.client().options().manifest_bytes).await? {
+                    None => json!({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": []}),
+                    Some(list) => serde_json::from_slice(&list.bytes).map_err(|_| not_a_list())?,
+                };
             let Some(entries) = list.get_mut("manifests").and_then(Value::as_array_mut) else {
                 return Err(not_a_list());
             };
@@ -155,10 +197,11 @@ impl Repository {
 }
 
 /// Returns the tag under which clients list an image's referrers if the registry does not.
-pub fn fallback_tag(subject: &BlobDigest) -> String {
+pub fn fallback_tag(subject: &BlobDigest) -> TagName {
     // Longer digests are cut, as a tag has at most 128 characters.
     let hex = subject.hex();
-    format!("{}-{}", subject.algorithm().name(), &hex[..hex.len().min(64)])
+    let text = format!("{}-{}", subject.algorithm().name(), &hex[..hex.len().min(64)]);
+    text.parse().expect("letters, digits and -")
 }
 
 /// Returns true if a tag is derived from a digest: a list of referrers or a signature, not a version.
@@ -233,7 +276,9 @@ fn encoded(kind: &str) -> String {
 }
 
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+/// Pages and bytes of any list of referrers: more than ten thousand entries take.
 const MAX_PAGES: u64 = 100;
+const MAX_LIST_BYTES: u64 = 16 << 20;
 /// An image with more referrers is a mistake or an attack.
 const MAX_REFERRERS: u64 = 10_000;
 
@@ -245,11 +290,14 @@ mod tests {
     fn tags_of_digests_differ_from_versions() {
         let digest: BlobDigest = format!("sha256:{}", "ab".repeat(32)).parse().unwrap();
         let tag = fallback_tag(&digest);
-        assert_eq!(tag, format!("sha256-{}", "ab".repeat(32)));
-        assert!(is_digest_tag(&tag) && is_digest_tag(&format!("{tag}.sig")));
+        assert_eq!(tag, *format!("sha256-{}", "ab".repeat(32)));
+        assert!(is_digest_tag(tag.as_str()) && is_digest_tag(&format!("{tag}.sig")));
         assert!(!is_digest_tag("v1") && !is_digest_tag("sha256-new"));
         let long: BlobDigest = format!("sha512:{}", "ab".repeat(64)).parse().unwrap();
-        assert!(fallback_tag(&long).len() <= 128 && is_digest_tag(&fallback_tag(&long)));
+        assert!(
+            fallback_tag(&long).as_str().len() <= 128
+                && is_digest_tag(fallback_tag(&long).as_str())
+        );
         assert_eq!(encoded("application/vnd.x+json"), "application%2Fvnd.x%2Bjson");
     }
 }

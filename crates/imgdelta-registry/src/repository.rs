@@ -4,15 +4,16 @@
 
 use crate::{
     client::{Client, Request, RequestBody, RequestTarget},
-    endpoint,
     error::{RequestError, RequestErrorKind, Result},
     token::Actions,
 };
 use bytes::Bytes;
-use imgdelta_core::{Algorithm, BlobDigest, Difference, Error, limits::Ceiling, verify::Hasher};
-use imgdelta_image::{reference::RegistryReference, store::Descriptor};
+use imgdelta_core::{Algorithm, BlobDigest, Difference, Error, verify::Hasher};
+use imgdelta_image::{
+    reference::{RegistryReference, RepositoryName, TagName},
+    store::Descriptor,
+};
 use reqwest::{Method, Response, header};
-use serde::de::DeserializeOwned;
 use std::fmt;
 
 /// A repository of a registry. Its methods are asynchronous and need a tokio runtime.
@@ -20,14 +21,14 @@ use std::fmt;
 pub struct Repository {
     client: Client,
     host: String,
-    name: String,
+    name: RepositoryName,
 }
 
 /// Tag or digest that names a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ManifestReference {
     /// A tag.
-    Tag(String),
+    Tag(TagName),
     /// The manifest's digest.
     Digest(BlobDigest),
 }
@@ -43,8 +44,8 @@ pub struct Manifest {
 
 impl Repository {
     /// Names a repository. Sends nothing.
-    pub fn new(client: &Client, host: &str, name: &str) -> Self {
-        Self { client: client.clone(), host: host.to_owned(), name: name.to_owned() }
+    pub fn new(client: &Client, host: &str, name: &RepositoryName) -> Self {
+        Self { client: client.clone(), host: host.to_owned(), name: name.clone() }
     }
 
     /// Names the repository of a reference. Sends nothing.
@@ -63,7 +64,7 @@ impl Repository {
     }
 
     /// Returns the repository's name in the registry.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &RepositoryName {
         &self.name
     }
 
@@ -83,19 +84,9 @@ impl Repository {
             Method::DELETE => Actions::Delete,
             _ => Actions::Push,
         };
-        Request {
-            host: &self.host,
-            repository: &self.name,
-            method,
-            target: RequestTarget::Path(format!("{}/{path}", self.name)),
-            headers: Vec::new(),
-            body: RequestBody::None,
-            actions,
-            mount_from: None,
-            expected: &[200],
-            may_retry: true,
-            object: object.into(),
-        }
+        let target = RequestTarget::Path(format!("{}/{path}", self.name));
+        let repository = self.name.as_str();
+        Request::new(&self.host, repository, method, target, actions, object.into())
     }
 
     /// Returns the descriptor of a manifest, or `None` if the registry does not have it.
@@ -215,72 +206,24 @@ impl Repository {
         Ok(self.client.send(&request).await?.status() != 404)
     }
 
-    /// Lists the tags, those of lists of referrers and of signatures included.
-    pub async fn tags(&self) -> Result<Vec<String>> {
+    /// Lists the tags, those of lists of referrers and of signatures included. Text that is not a tag
+    /// is left out.
+    pub async fn tags(&self) -> Result<Vec<TagName>> {
         #[derive(serde::Deserialize)]
         struct TagList {
             #[serde(default)]
             tags: Option<Vec<String>>,
         }
         let request = self.request(Method::GET, "tags/list?n=1000", "tags");
-        self.names(request, "not a list of tags", |list: TagList| list.tags).await
-    }
-
-    /// Reads all pages of a list of names; `names` returns those of one page.
-    pub(crate) async fn names<List: DeserializeOwned>(
-        &self,
-        mut request: Request<'_>,
-        not_a_list: &str,
-        names: fn(List) -> Option<Vec<String>>,
-    ) -> Result<Vec<String>> {
-        let mut all = Vec::new();
-        for _ in 0..MAX_PAGES {
-            let response = self.client.send(&request).await?;
-            let next = self.next_page(&request, &response).await?;
-            let limit = self.client.options().manifest_bytes;
-            let body = self.client.body(&request, response, limit).await?;
-            let list = serde_json::from_slice(&body).map_err(|error| {
-                let place = request.object_place();
-                request.invalid(Error::bad_input_because(place, not_a_list, error))
-            })?;
-            all.extend(names(list).unwrap_or_default());
-            Ceiling::fixed(MAX_NAMES)
-                .admit(all.len() as u64, "count of names", request.object_place())
-                .map_err(|error| request.invalid(error))?;
-            let Some(next) = next else { return Ok(all) };
-            request.target = next;
-        }
-        Err(too_many_pages(&request, MAX_PAGES))
-    }
-
-    /// Returns the address of a list's next page, which must be on the same server.
-    pub(crate) async fn next_page(
-        &self,
-        request: &Request<'_>,
-        response: &Response,
-    ) -> Result<Option<RequestTarget>> {
-        let base = self.client.base(request).await?;
-        let link = response.headers().get_all(header::LINK).iter().find_map(|value| {
-            let value = value.to_str().ok()?;
-            let (address, rest) = value.trim().strip_prefix('<')?.split_once('>')?;
-            let is_next = rest.replace(['"', ' '], "").split(';').any(|part| part == "rel=next");
-            is_next.then(|| address.to_owned())
-        });
-        let Some(address) = link else { return Ok(None) };
-        match base.join(&address) {
-            Ok(url) if endpoint::is_same_server(&url, &base) => Ok(Some(RequestTarget::Url(url))),
-            _ => {
-                let what = "the address of the next page is not on this registry";
-                Err(request.invalid(Error::bad_input(request.object_place(), what)))
-            }
-        }
+        let names = self.client.names(request, "not a list of tags", |list: TagList| list.tags);
+        Ok(names.await?.iter().filter_map(|name| name.parse().ok()).collect())
     }
 }
 
 impl fmt::Display for ManifestReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tag(tag) => f.write_str(tag),
+            Self::Tag(tag) => tag.fmt(f),
             Self::Digest(digest) => digest.fmt(f),
         }
     }
@@ -291,7 +234,7 @@ impl From<&RegistryReference> for ManifestReference {
         match (&reference.digest, &reference.tag) {
             (Some(digest), _) => Self::Digest(*digest),
             (None, Some(tag)) => Self::Tag(tag.clone()),
-            (None, None) => Self::Tag("latest".into()),
+            (None, None) => Self::Tag(TagName::latest()),
         }
     }
 }
@@ -306,11 +249,6 @@ pub(crate) fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> BlobDigest {
 /// Returns a header as text.
 pub(crate) fn text(response: &Response, name: &str) -> Option<String> {
     Some(response.headers().get(name)?.to_str().ok()?.to_owned())
-}
-
-pub(crate) fn too_many_pages(request: &Request<'_>, limit: u64) -> RequestError {
-    let (place, what) = (request.object_place(), "count of pages");
-    request.invalid(Error::OverLimit { place, what, name: None, found: limit + 1, limit })
 }
 
 fn reported_digest(response: &Response) -> Option<BlobDigest> {
@@ -345,8 +283,5 @@ const ACCEPTED: [&str; 5] = [
     "*/*;q=0.5",
 ];
 
-/// A page has a thousand tags.
-const MAX_PAGES: u64 = 1000;
-const MAX_NAMES: u64 = 1_000_000;
 /// Attempts to store a manifest whose blobs the registry does not see yet.
 const MAX_PUTS: u32 = 4;

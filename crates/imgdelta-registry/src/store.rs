@@ -12,9 +12,13 @@ use crate::{
     runtime::{Network, block_on},
 };
 use bytes::Bytes;
-use imgdelta_core::{BlobDigest, Error, scratch::Scratch, verify::BlobCheck};
+use imgdelta_core::{
+    BlobDigest, Error,
+    scratch::{Scratch, ScratchFile},
+    verify::BlobCheck,
+};
 use imgdelta_image::{
-    reference::{ImageName, RegistryReference},
+    reference::{ImageName, RegistryReference, TagName},
     store::{
         Descriptor, Store,
         source::{RangeReader, ReadAt},
@@ -22,7 +26,6 @@ use imgdelta_image::{
 };
 use std::{
     collections::HashMap,
-    fs::File,
     io::{self, Read, Write},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -68,7 +71,7 @@ impl RegistryStore {
         let store = Self::with_network(Repository::of(client, reference), network, scratch);
         let name = match ManifestReference::from(reference) {
             ManifestReference::Digest(digest) => ImageName::Digest(digest),
-            ManifestReference::Tag(tag) => ImageName::Tag(tag),
+            ManifestReference::Tag(tag) => ImageName::Tag(tag.to_string()),
         };
         (Arc::new(store), Some(name))
     }
@@ -103,13 +106,14 @@ impl Store for RegistryStore {
 
     fn names(&self) -> imgdelta_core::Result<Vec<String>> {
         let repository = self.repository.clone();
-        Ok(self.network.wait(async move { repository.tags().await })?)
+        let tags = self.network.wait(async move { repository.tags().await })?;
+        Ok(tags.iter().map(ToString::to_string).collect())
     }
 
     fn find(&self, name: Option<&ImageName>) -> imgdelta_core::Result<Vec<Descriptor>> {
         let reference = match name {
-            None => ManifestReference::Tag("latest".into()),
-            Some(ImageName::Tag(tag)) => ManifestReference::Tag(tag.clone()),
+            None => ManifestReference::Tag(TagName::latest()),
+            Some(ImageName::Tag(tag)) => ManifestReference::Tag(tag.parse()?),
             Some(ImageName::Digest(digest)) => ManifestReference::Digest(*digest),
             Some(ImageName::Ordinal(_)) => {
                 let what = "images in a registry have tags and digests, not positions";
@@ -221,7 +225,7 @@ impl Read for BlobReader {
 /// Caches a blob that is read to its end. A failure is not an error: the blob is downloaded again.
 #[derive(Debug)]
 struct CacheWriter {
-    file: File,
+    file: ScratchFile,
     check: BlobCheck,
     blobs: Arc<Mutex<BlobCache>>,
 }

@@ -10,7 +10,10 @@ use crate::{
     token::Actions,
 };
 use imgdelta_core::Error;
-use imgdelta_image::store::{Descriptor, source::ReadAt};
+use imgdelta_image::{
+    reference::RepositoryName,
+    store::{Descriptor, source::ReadAt},
+};
 use reqwest::{Method, Response, Url};
 use std::sync::Arc;
 
@@ -36,7 +39,7 @@ impl Repository {
         blob: &Descriptor,
         source: Arc<dyn ReadAt>,
         offset: u64,
-        from: Option<&str>,
+        from: Option<&RepositoryName>,
     ) -> Result<UploadOutcome> {
         if self.has_blob(blob).await? {
             return Ok(UploadOutcome::Present);
@@ -76,14 +79,18 @@ impl Repository {
     }
 
     /// Opens an upload session. Returns `None` if the blob was mounted instead.
-    async fn begin(&self, blob: &Descriptor, from: Option<&str>) -> Result<Option<UploadSession>> {
+    async fn begin(
+        &self,
+        blob: &Descriptor,
+        from: Option<&RepositoryName>,
+    ) -> Result<Option<UploadSession>> {
         let digest = blob.digest;
         let path = match from {
             Some(from) => format!("blobs/uploads/?mount={digest}&from={from}"),
             None => "blobs/uploads/".to_owned(),
         };
         let mut request = self.request(Method::POST, &path, format!("upload of blob {digest}"));
-        request.mount_from = from;
+        request.mount_from = from.map(RepositoryName::as_str);
         request.expected = &[201, 202];
         let response = self.client().send(&request).await?;
         if response.status() == 201 && from.is_some() {

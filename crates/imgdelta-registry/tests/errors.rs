@@ -208,7 +208,11 @@ impl ReadAt for FailingFile {
 #[tokio::test]
 async fn a_local_file_that_fails_during_an_upload_is_reported_at_once() {
     let scene = Scene::open_to_all();
-    let repository = Repository::new(scene.registries.client(), &scene.registry.host(), "team/app");
+    let repository = Repository::new(
+        scene.registries.client(),
+        &scene.registry.host(),
+        &"team/app".parse().unwrap(),
+    );
     let blob = Descriptor::new(None, sha256(b"anything").parse().unwrap(), 1000);
     let failure = repository.put_blob(&blob, Arc::new(FailingFile), 0, None).await.unwrap_err();
     assert!(

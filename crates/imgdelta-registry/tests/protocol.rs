@@ -28,7 +28,7 @@ fn options() -> ClientOptions {
 }
 
 fn repository(registry: &TestRegistry, options: ClientOptions) -> Repository {
-    Repository::new(&Client::new(options), &registry.host(), "team/app")
+    Repository::new(&Client::new(options), &registry.host(), &"team/app".parse().unwrap())
 }
 
 fn descriptor(bytes: &[u8]) -> Descriptor {
@@ -110,7 +110,7 @@ fn a_manifest_is_sent_again_while_its_blobs_are_not_seen() {
     let registry = TestRegistry::start(RegistryBehaviour::default());
     let repository = repository(&registry, options());
     let put = || {
-        let tag = ManifestReference::Tag("v1".into());
+        let tag = ManifestReference::Tag("v1".parse().unwrap());
         run(repository.put_manifest(&tag, MANIFEST, br#"{"schemaVersion":2}"#))
     };
     let puts = || registry.requests().iter().filter(|seen| seen.method == "PUT").count();
@@ -243,7 +243,7 @@ fn manifests_are_checked_and_bounded() {
     let manifest = json!({"schemaVersion": 2, "layers": []}).to_string();
     let digest = registry.put_manifest("team/app", Some("v1"), MANIFEST, manifest.as_bytes());
     let repository = repository(&registry, options());
-    let tag = ManifestReference::Tag("v1".into());
+    let tag = ManifestReference::Tag("v1".parse().unwrap());
     let found = run(repository.manifest(&tag)).unwrap();
     assert_eq!(found.descriptor.digest.to_string(), digest);
     assert_eq!(found.descriptor.media_type(), MANIFEST);
@@ -267,7 +267,7 @@ fn manifests_are_checked_and_bounded() {
     registry.fault("GET", "manifests", 1, RegistryFault::Cut(5));
     assert_eq!(run(repository.manifest(&tag)).unwrap(), found);
 
-    let none = ManifestReference::Tag("v9".into());
+    let none = ManifestReference::Tag("v9".parse().unwrap());
     assert_eq!(run(repository.head(&none)).unwrap(), None);
     let failure = run(repository.manifest(&none)).unwrap_err();
     assert!(failure.is_not_found());
@@ -304,7 +304,8 @@ fn blobs_are_sent_once_and_mounted_where_they_can_be() {
     registry.put_blob("other/app", &other);
     let source: Arc<dyn ReadAt> = Arc::new(other.clone());
     let blob = descriptor(&other);
-    let outcome = run(repository.put_blob(&blob, source, 0, Some("other/app"))).unwrap();
+    let outcome =
+        run(repository.put_blob(&blob, source, 0, Some(&"other/app".parse().unwrap()))).unwrap();
     assert_eq!(outcome, UploadOutcome::Mounted);
     assert_eq!(registry.get("team/app", &sha256(&other)).unwrap(), other);
 }
@@ -324,7 +325,8 @@ fn a_blob_that_cannot_be_mounted_is_sent() {
         let repository = repository(&registry, options());
         let source: Arc<dyn ReadAt> = Arc::new(bytes.clone());
         let blob = descriptor(&bytes);
-        let put = repository.put_blob(&blob, source, 0, Some("other/app"));
+        let other = "other/app".parse().unwrap();
+        let put = repository.put_blob(&blob, source, 0, Some(&other));
         assert_eq!(run(put).unwrap(), UploadOutcome::Sent, "{refused:?}");
         assert_eq!(registry.get("team/app", &sha256(&bytes)).unwrap(), bytes, "{refused:?}");
     }
@@ -505,12 +507,12 @@ fn referrers_are_found_on_all_pages_with_or_without_a_list_of_the_registry() {
             run(repository.attach(&manifest, &subject)).unwrap();
         }
         assert_eq!(notes(&repository, &subject), ["a", "b"], "{shown}");
-        let list = registry.get("team/app", &fallback_tag(&subject));
+        let list = registry.get("team/app", fallback_tag(&subject).as_str());
         assert_eq!(list.is_none(), has_list, "{shown}: the tag is for registries without a list");
         let gone = artifact(&registry, &subject, TYPE, "a");
         run(repository.detach(&gone.descriptor.digest, &subject)).unwrap();
         assert_eq!(notes(&repository, &subject), ["b"], "{shown}");
-        if let Some(list) = registry.get("team/app", &fallback_tag(&subject)) {
+        if let Some(list) = registry.get("team/app", fallback_tag(&subject).as_str()) {
             let list: Value = serde_json::from_slice(&list).unwrap();
             assert_eq!(list["manifests"].as_array().unwrap().len(), 2);
         }
@@ -525,21 +527,22 @@ fn a_foreign_list_is_kept_as_it_is_and_added_to() {
         json!({"mediaType": MANIFEST, "digest": sha256(b"f"), "size": 1, "own": {"x": 1}});
     let list = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [foreign], "extra": 7});
     let tag = fallback_tag(&subject);
-    registry.put_manifest("team/app", Some(&tag), INDEX, list.to_string().as_bytes());
+    registry.put_manifest("team/app", Some(tag.as_str()), INDEX, list.to_string().as_bytes());
     let repository = repository(&registry, options());
     let mine = artifact(&registry, &subject, TYPE, "a");
     run(repository.attach(&mine, &subject)).unwrap();
-    let list: Value = serde_json::from_slice(&registry.get("team/app", &tag).unwrap()).unwrap();
+    let list: Value =
+        serde_json::from_slice(&registry.get("team/app", tag.as_str()).unwrap()).unwrap();
     assert_eq!((&list["extra"], &list["manifests"][0]), (&json!(7), &foreign));
     assert_eq!(list["manifests"][1]["digest"], mine.descriptor.digest.to_string());
     assert_eq!(list["manifests"][1]["artifactType"], TYPE);
 
     // Anything else under that tag is not replaced.
-    registry.put_manifest("team/app", Some(&tag), INDEX, b"[]");
+    registry.put_manifest("team/app", Some(tag.as_str()), INDEX, b"[]");
     let other = artifact(&registry, &subject, TYPE, "b");
     let failure = run(repository.attach(&other, &subject)).unwrap_err();
     assert!(failure.to_string().contains("left alone"), "{failure}");
-    assert_eq!(registry.get("team/app", &tag).unwrap(), b"[]");
+    assert_eq!(registry.get("team/app", tag.as_str()).unwrap(), b"[]");
 }
 
 #[test]
@@ -552,7 +555,8 @@ fn a_list_written_over_by_another_is_written_again() {
     // The registry accepts it and stores nothing, as if another client had been quicker.
     registry.fault("PUT", &format!("manifests/{tag}"), 1, RegistryFault::Status(201, Vec::new()));
     run(repository.attach(&mine, &subject)).unwrap();
-    let list: Value = serde_json::from_slice(&registry.get("team/app", &tag).unwrap()).unwrap();
+    let list: Value =
+        serde_json::from_slice(&registry.get("team/app", tag.as_str()).unwrap()).unwrap();
     assert_eq!(list["manifests"][0]["digest"], mine.descriptor.digest.to_string());
 }
 
@@ -561,7 +565,7 @@ fn an_unreachable_host_is_an_error_with_advice() {
     let registry = TestRegistry::start(RegistryBehaviour::default());
     let host = registry.host();
     drop(registry);
-    let repository = Repository::new(&Client::new(options()), &host, "team/app");
+    let repository = Repository::new(&Client::new(options()), &host, &"team/app".parse().unwrap());
     let failure = fetch(&repository, &descriptor(b"x")).unwrap_err();
     assert!(matches!(failure.kind, RequestErrorKind::Unreachable { .. }), "{failure:?}");
     assert!(failure.to_string().contains("refused"), "{failure}");

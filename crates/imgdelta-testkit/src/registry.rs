@@ -103,6 +103,8 @@ pub enum RegistryFault {
     WrongLength(usize),
     /// The answer is delayed.
     Slow(Duration),
+    /// The body is sent byte by byte, with this pause before each.
+    Drip(Duration),
     /// The requested range is ignored.
     NoRange,
     /// The registry acts on the request; its answer is lost.
@@ -325,6 +327,7 @@ impl RegistryServer {
             };
             let is_head = request.method == "HEAD";
             let mut max_body_bytes = None;
+            let mut pause = None;
             let mut answer = match &fault {
                 Some(RegistryFault::Reset) => None,
                 Some(RegistryFault::Status(status, headers)) => {
@@ -359,6 +362,7 @@ impl RegistryServer {
                         max_body_bytes = Some(answer.body.len());
                     }
                     Some(RegistryFault::Slow(wait)) => std::thread::sleep(wait),
+                    Some(RegistryFault::Drip(wait)) => pause = Some(wait),
                     _ => {}
                 }
                 record.status = answer.status;
@@ -368,7 +372,7 @@ impl RegistryServer {
             // Recorded before the answer leaves: a test that has the answer finds the record.
             self.state().requests.push(record);
             let Some(answer) = answer else { break };
-            answer.write(&mut writer, is_head, max_body_bytes)?;
+            answer.write(&mut writer, is_head, max_body_bytes, pause)?;
             if max_body_bytes.is_some() {
                 break;
             }

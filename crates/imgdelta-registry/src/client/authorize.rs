@@ -5,12 +5,11 @@
 
 use super::{
     Client,
-    cause::describe,
+    cause::{describe, refused_address},
     host::{HostState, lock},
     request::Request,
 };
 use crate::{
-    endpoint,
     error::{RequestErrorKind, Result},
     secret::Credential,
     token::{Challenge, Token},
@@ -125,11 +124,12 @@ impl Client {
         realm: &Url,
         service: Option<&str>,
     ) -> Result<Token> {
+        let request =
+            &Request { object: format!("token for {}", request.object), ..request.clone() };
         // Without TLS, anybody on the way could read password and token.
-        if !endpoint::is_private(realm, self.0.options.plain_http) {
-            let what = "the registry's token server has an address without TLS";
-            return Err(request.invalid(Error::bad_input(request.place(), what)));
-        }
+        host.reach.admit(realm).map_err(|refusal| {
+            request.invalid(Error::bad_input(request.object_place(), refusal))
+        })?;
         let credential = self.credential(request).await?;
         let mut url = realm.clone();
         let mut pairs: Vec<(&str, String)> = Vec::new();
@@ -150,11 +150,11 @@ impl Client {
                 );
                 let form = form.expect("a constant address").query().unwrap_or_default().to_owned();
                 let kind = "application/x-www-form-urlencoded";
-                host.http.post(url).header("content-type", kind).body(form)
+                host.direct.post(url).header("content-type", kind).body(form)
             }
             other => {
                 url.query_pairs_mut().extend_pairs(pairs);
-                let builder = host.http.get(url);
+                let builder = host.direct.get(url);
                 match other {
                     Some(Credential::Password { user, password }) => {
                         builder.header(AUTHORIZATION, basic_header(user, password.reveal()))
@@ -163,24 +163,38 @@ impl Client {
                 }
             }
         };
-        let request =
-            Request { object: format!("token for {}", request.object), ..request.clone() };
         self.0.requests.fetch_add(1, Relaxed);
         let response = match tokio::time::timeout(self.0.options.idle, builder.send()).await {
             Err(_) => return Err(request.network_error("no response".into())),
-            Ok(Err(error)) => return Err(request.network_error(describe(error))),
+            Ok(Err(error)) => {
+                return Err(match refused_address(&error) {
+                    Some(refusal) => {
+                        request.invalid(Error::bad_input(request.object_place(), refusal))
+                    }
+                    None => request.network_error(describe(error)),
+                });
+            }
             Ok(Ok(response)) => response,
         };
+        if response.status().is_redirection() {
+            let (server, status) = (realm.origin().ascii_serialization(), response.status());
+            let what = format!(
+                "the token server {server} redirects (status {}); secrets go only to the token \
+                 server that the registry names: correct the registry's realm",
+                status.as_u16()
+            );
+            return Err(request.invalid(Error::bad_input(request.object_place(), what)));
+        }
         let login = if credential.is_some() { Login::Credentials } else { Login::Anonymous };
         if response.status() != StatusCode::OK {
-            let mut error = self.refusal(&request, response, login).await;
+            let mut error = self.refusal(request, response, login).await;
             // The user did not request the token server's address.
             if let RequestErrorKind::NotFound { message } = error.kind {
                 error.kind = RequestErrorKind::Refused { status: 404, message };
             }
             return Err(error);
         }
-        let body = self.body(&request, response, MAX_TOKEN_BYTES).await?;
+        let body = self.body(request, response, MAX_TOKEN_BYTES).await?;
         Token::parse(&body, credential.is_some(), Instant::now()).ok_or_else(|| {
             let what = "the token server's response has no token";
             request.invalid(Error::bad_input(request.place(), what))

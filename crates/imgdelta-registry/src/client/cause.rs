@@ -3,6 +3,7 @@
 //! Never shows the address of a request, which may hold a secret.
 
 use super::request::UploadSourceError;
+use crate::reach::UnreachableAddress;
 use std::{error::Error, io, sync::Arc};
 
 /// Returns an error's text with all its causes, without the address.
@@ -24,6 +25,11 @@ pub(super) fn source_error(error: &reqwest::Error) -> Option<Arc<io::Error>> {
         let UploadSourceError(source) = cause.downcast_ref()?;
         Some(Arc::clone(source))
     })
+}
+
+/// Returns the refusal of a server that the registry led to, if that is a cause.
+pub(super) fn refused_address(error: &reqwest::Error) -> Option<UnreachableAddress> {
+    causes(error).find_map(|cause| cause.downcast_ref::<UnreachableAddress>().cloned())
 }
 
 fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {

@@ -5,13 +5,14 @@
 use super::{cause::describe, options::ClientOptions};
 use crate::{
     endpoint,
+    reach::{Reach, ReachResolver},
     token::{Challenge, Token},
 };
 use imgdelta_core::{Error, Result};
 use reqwest::{StatusCode, Url, header::HeaderValue, redirect::Policy};
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::sync::OnceCell;
@@ -20,6 +21,10 @@ use tokio::sync::OnceCell;
 pub(super) struct HostState {
     name: String,
     pub http: reqwest::Client,
+    /// Follows no redirect: for secrets of the token server.
+    pub direct: reqwest::Client,
+    /// The servers that the registry may lead to.
+    pub reach: Arc<Reach>,
     base: OnceCell<Url>,
     pub challenge: Mutex<Option<Challenge>>,
     /// By scopes.
@@ -31,31 +36,36 @@ pub(super) struct HostState {
 impl HostState {
     /// Prepares connections to a registry. Sends nothing.
     pub fn new(name: &str, options: &ClientOptions) -> Result<Self> {
-        let plain_http = options.plain_http;
+        endpoint::check(name)?;
+        let reach = Arc::new(Reach::new(endpoint::address(name), options.plain_http));
+        let leads = Arc::clone(&reach);
         let redirects = Policy::custom(move |attempt| {
-            // A request over TLS must not be answered without TLS.
-            if !endpoint::is_private(attempt.url(), plain_http) {
-                return attempt.error("redirected to an address without TLS");
+            if let Err(refusal) = leads.admit(attempt.url()) {
+                return attempt.error(refusal);
             }
             if attempt.previous().len() > MAX_REDIRECTS {
                 return attempt.error("too many redirects");
             }
             attempt.follow()
         });
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(options.trust.config(name)?)
-            .redirect(redirects)
-            .referer(false)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(concat!("imgdelta/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| {
+        let client = |redirects| {
+            let builder = reqwest::Client::builder()
+                .tls_backend_preconfigured(options.trust.config(name)?)
+                .redirect(redirects)
+                .dns_resolver(ReachResolver(Arc::clone(&reach)))
+                .referer(false)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .user_agent(concat!("imgdelta/", env!("CARGO_PKG_VERSION")));
+            builder.build().map_err(|error| {
                 let place = format!("client for {name}");
                 Error::bad_input(place, describe(error))
-            })?;
+            })
+        };
         Ok(Self {
             name: name.to_owned(),
-            http,
+            http: client(redirects)?,
+            direct: client(Policy::none())?,
+            reach: Arc::clone(&reach),
             base: OnceCell::new(),
             challenge: Mutex::default(),
             tokens: Mutex::default(),
@@ -75,8 +85,13 @@ impl HostState {
             };
             let plain = parse("http")?;
             let is_plain = plain_http
-                || (endpoint::is_loopback(address) && speaks_plain_http(&self.http, &plain).await);
-            if is_plain { Ok(plain) } else { parse("https") }
+                || (endpoint::is_loopback(address)
+                    && speaks_plain_http(&self.direct, &plain).await);
+            if !is_plain {
+                return parse("https");
+            }
+            self.reach.use_plain_http();
+            Ok(plain)
         });
         base.await.cloned()
     }

@@ -20,6 +20,11 @@ pub struct ClientOptions {
     pub retry: Retry,
     /// Time after which a silent connection is given up: one minute.
     pub idle: Duration,
+    /// Time that a small document may take: 30 seconds, and a second for each 16 kB of it. Documents
+    /// are manifests, configs, tokens, and lists.
+    pub document_wait: Duration,
+    /// Time over which a blob must have a kilobyte for each second: one minute.
+    pub blob_window: Duration,
     /// Blobs that are transferred at the same time: 8.
     pub parallel: usize,
     /// Bytes of one upload request: 32 MiB. After a cut, no more is sent twice.
@@ -36,6 +41,8 @@ impl Default for ClientOptions {
             plain_http: false,
             retry: Retry::default(),
             idle: Duration::from_mins(1),
+            document_wait: Duration::from_secs(30),
+            blob_window: Duration::from_mins(1),
             parallel: 8,
             chunk_bytes: 32 << 20,
             manifest_bytes: 4 << 20,
@@ -76,6 +83,20 @@ impl ClientOptions {
     #[must_use]
     pub fn idle(mut self, idle: Duration) -> Self {
         self.idle = idle;
+        self
+    }
+
+    /// Sets the time that a small document may take.
+    #[must_use]
+    pub fn document_wait(mut self, wait: Duration) -> Self {
+        self.document_wait = wait;
+        self
+    }
+
+    /// Sets the time over which the rate of a blob is measured.
+    #[must_use]
+    pub fn blob_window(mut self, window: Duration) -> Self {
+        self.blob_window = window;
         self
     }
 

@@ -49,7 +49,31 @@ pub(crate) enum RequestBody {
     Range { source: Arc<dyn ReadAt>, offset: u64, bytes: u64 },
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// Makes a request without headers and body. A repository of no bytes is the registry itself.
+    pub(crate) fn new(
+        host: &'a str,
+        repository: &'a str,
+        method: Method,
+        target: RequestTarget,
+        actions: Actions,
+        object: String,
+    ) -> Self {
+        Self {
+            host,
+            repository,
+            method,
+            target,
+            headers: Vec::new(),
+            body: RequestBody::None,
+            actions,
+            mount_from: None,
+            expected: &[200],
+            may_retry: true,
+            object,
+        }
+    }
+
     /// Returns registry and repository.
     pub(crate) fn place(&self) -> String {
         format!("docker://{}/{}", self.host, self.repository)

@@ -5,11 +5,10 @@
 
 use super::plan::PullPlan;
 use imgdelta_apply::delta::{Delta, DeltaWriter, Envelope, LayerBody, LayerOutline, Outline};
-use imgdelta_core::{BlobDigest, Error, MissingLayer, Result};
+use imgdelta_core::{BlobDigest, Context, Error, MissingLayer, Result};
 use imgdelta_image::store::source::{RangeReader, ReadAt};
 use std::{
     collections::{HashMap, HashSet},
-    fs::File,
     io::BufWriter,
     sync::Arc,
 };
@@ -26,6 +25,7 @@ pub(super) fn delta(
     plan: &PullPlan,
     recipes: &RecipeFiles,
     is_wanted: &dyn Fn(usize) -> bool,
+    context: &Context,
 ) -> Result<Delta> {
     let image = &plan.source.image;
     let mut order: Vec<BlobDigest> = Vec::new();
@@ -66,7 +66,13 @@ pub(super) fn delta(
         base: None,
         layers,
     };
-    let file = plan.context.scratch.file()?;
+    let place = format!("to {}", image.name);
+    // Whole layers need no room for temporary files.
+    if order.is_empty() {
+        let (bytes, _) = DeltaWriter::new(Vec::new(), &outline)?.finish()?;
+        return Delta::open(Arc::new(bytes), place, &context.limits);
+    }
+    let file = context.scratch.file()?;
     let mut writer = DeltaWriter::new(BufWriter::new(file), &outline)?;
     for recipe in &order {
         let file = recipes.get(recipe);
@@ -76,10 +82,8 @@ pub(super) fn delta(
         writer.stored_recipe(bytes, &mut reader)?;
     }
     let (out, _) = writer.finish()?;
-    let file: File =
-        out.into_inner().map_err(|error| Error::io(&image.name)(error.into_error()))?;
-    let place = format_args!("to {}", image.name);
-    let delta = Delta::open(Arc::new(file), place, &plan.context.limits)?;
+    let file = out.into_inner().map_err(|error| Error::io(&image.name)(error.into_error()))?;
+    let delta = Delta::open(Arc::new(file), place, &context.limits)?;
     check_sources(plan, &delta)?;
     Ok(delta)
 }

@@ -20,6 +20,13 @@ impl LinkSpeed {
     }
 }
 
+impl LinkSpeed {
+    /// Returns the bytes that arrive each second.
+    pub(super) fn bytes_per_second(self) -> u64 {
+        self.bits_per_second / 8
+    }
+}
+
 /// Unit of costs: bytes, or nanoseconds if the link speed is known.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CostModel(pub Option<LinkSpeed>);

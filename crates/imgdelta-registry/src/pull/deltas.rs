@@ -16,7 +16,7 @@ use crate::{
     artifact::{ARTIFACT_TYPE, Artifact, BASE_ANNOTATION, Front, MAX_FRONT_BYTES},
     error::Result,
     recipes,
-    referrers::Referrer,
+    referrers::{ListLimit, Referrer, ReferrerList},
     repository::ManifestReference,
 };
 use imgdelta_core::{Error, Note};
@@ -26,8 +26,8 @@ use std::{cmp::Reverse, collections::HashSet};
 #[derive(Debug, Default)]
 pub(super) struct DeltaSelection {
     pub deltas: Vec<PullDelta>,
-    /// Bytes of all downloaded fronts, those of rejected deltas included.
-    pub fronts_bytes: u64,
+    /// Bytes of the list, of manifests and of fronts, those of rejected deltas included.
+    pub search_bytes: u64,
 }
 
 /// Chooses the deltas that save more than they cost, the best one first. Each further one must save
@@ -40,17 +40,18 @@ pub(super) fn choose_deltas(
     notes: &mut Vec<Note>,
 ) -> Result<DeltaSelection> {
     let plain_bytes = fetch_bytes(plain);
-    let mut candidates = candidates(source, local, plain_bytes, notes)?;
-    let (mut selection, mut layers) = (DeltaSelection::default(), plain.to_vec());
+    let Candidates { mut artifacts, bytes } = candidates(source, local, plain_bytes, notes)?;
+    let mut selection = DeltaSelection { deltas: Vec::new(), search_bytes: bytes };
+    let mut layers = plain.to_vec();
     for _ in 0..MAX_FRONTS {
         let estimate =
             Estimate { source, local, plain_bytes, selection: &selection, layers: &layers };
-        let estimates = candidates.iter().enumerate().filter_map(|(at, artifact)| {
+        let estimates = artifacts.iter().enumerate().filter_map(|(at, artifact)| {
             Some((estimate.fetch_bytes(artifact)?, artifact.descriptor.digest, at))
         });
         let Some((_, _, best)) = estimates.min() else { break };
-        let artifact = candidates.swap_remove(best);
-        selection.fronts_bytes += artifact.front.size_bytes;
+        let artifact = artifacts.swap_remove(best);
+        selection.search_bytes += artifact.front.size_bytes;
         let front = match fetch_front(source, &artifact) {
             Ok(front) => front,
             Err(error) => {
@@ -65,7 +66,7 @@ pub(super) fn choose_deltas(
         let with = choose(costs);
         // The front is already here; only further downloads count. All bytes for deltas together
         // stay below a plain pull, in case none of the deltas works.
-        let is_bounded = selection.fronts_bytes.saturating_add(recipes_bytes(&with)) < plain_bytes;
+        let is_bounded = selection.search_bytes.saturating_add(recipes_bytes(&with)) < plain_bytes;
         if is_bounded && total_cost(&with) < total_cost(&layers) {
             layers = with;
         } else {
@@ -80,20 +81,28 @@ pub(super) fn choose_deltas(
     Ok(selection)
 }
 
-/// Downloads the manifests of artifacts that refer to the image.
+/// Artifacts that refer to the image, with the bytes of their list and manifests.
+struct Candidates {
+    artifacts: Vec<Artifact>,
+    bytes: u64,
+}
+
+/// Downloads the list of artifacts that refer to the image, and their manifests.
 fn candidates(
     source: &PullSource,
     local: &LocalContent,
     plain_bytes: u64,
     notes: &mut Vec<Note>,
-) -> Result<Vec<Artifact>> {
+) -> Result<Candidates> {
+    let most_bytes = plain_bytes / SEARCH_SHARE;
+    let limit = ListLimit { pages: MAX_PAGES, bytes: most_bytes.min(MAX_LIST_BYTES) };
     let (repository, subject) = (source.repository.clone(), source.image.digest);
-    let mut referrers =
-        source.network.wait(async move { repository.referrers(&subject, ARTIFACT_TYPE).await })?;
+    let list = async move { repository.referrers_within(&subject, ARTIFACT_TYPE, limit).await };
+    let ReferrerList { entries: mut referrers, bytes } = source.network.wait(list)?;
     // Those for a local base first; there may be many.
     referrers.sort_by_key(|referrer| Reverse(has_local_base(referrer, local)));
-    let mut candidates = Vec::new();
-    let mut rest_bytes = (plain_bytes / SEARCH_SHARE).max(MIN_SEARCH_BYTES);
+    let mut artifacts = Vec::new();
+    let mut rest_bytes = most_bytes.saturating_sub(bytes);
     for referrer in referrers.into_iter().take(MAX_CANDIDATES) {
         let size = referrer.descriptor.size_bytes;
         let Some(left) = rest_bytes.checked_sub(size) else { continue };
@@ -106,11 +115,11 @@ fn candidates(
             .map_err(Error::from)
             .and_then(|manifest| Artifact::parse(&manifest, &source.repository.place()));
         match outcome {
-            Ok(artifact) => candidates.push(artifact),
+            Ok(artifact) => artifacts.push(artifact),
             Err(error) => notes.push(skipped(source, &error)),
         }
     }
-    Ok(candidates)
+    Ok(Candidates { artifacts, bytes: most_bytes - rest_bytes })
 }
 
 fn has_local_base(referrer: &Referrer, local: &LocalContent) -> bool {
@@ -139,10 +148,10 @@ impl Estimate<'_> {
         let front_bytes = artifact.front.size_bytes;
         let promised_bytes = self.promised_bytes(artifact);
         let total = promised_bytes.checked_add(front_bytes)?;
-        // Fronts plus recipes, promised or chosen, must stay below a plain pull.
+        // The search plus recipes, promised or chosen, must stay below a plain pull.
         let recipes_bytes = promised_bytes.max(recipes_bytes(self.layers));
         let risk =
-            recipes_bytes.checked_add(front_bytes)?.checked_add(self.selection.fronts_bytes)?;
+            recipes_bytes.checked_add(front_bytes)?.checked_add(self.selection.search_bytes)?;
         let is_wanted = front_bytes <= MAX_FRONT_BYTES
             && total < fetch_bytes(self.layers)
             && risk < self.plain_bytes;
@@ -196,9 +205,11 @@ fn fetch_front(source: &PullSource, artifact: &Artifact) -> imgdelta_core::Resul
     Ok(front)
 }
 
-/// Bytes of the search: a quarter of the plain pull, or the size of a few manifests.
-const SEARCH_SHARE: u64 = 4;
-const MIN_SEARCH_BYTES: u64 = 64 << 10;
+/// List and manifests may take half of a plain pull.
+const SEARCH_SHARE: u64 = 2;
+/// Pages and bytes of the list: far more than a few dozen deltas take.
+const MAX_PAGES: u64 = 20;
+const MAX_LIST_BYTES: u64 = 4 << 20;
 /// An image has deltas from its last versions, a few dozen at most.
 const MAX_CANDIDATES: usize = 32;
 /// The layers of an image come from a base or two, and manifests nearly always keep their promises.

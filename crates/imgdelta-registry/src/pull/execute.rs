@@ -4,7 +4,9 @@
 
 use super::{
     compose::{self, RecipeFile, RecipeFiles},
-    fallback::{FallbackStep, is_content_error},
+    cost::LinkSpeed,
+    deadline::{DeltaDeadline, allowed_time, plain_time},
+    fallback::{FallbackStep, is_delta_error},
     layers::LayerSource,
     plan::PullPlan,
     report::PullReport,
@@ -16,43 +18,81 @@ use imgdelta_apply::{
     sink::{self, AcceptedForm, BlobWriter, NullSink, OutgoingImage, Sink},
 };
 use imgdelta_core::{
-    BlobDigest, Error, Note, Result,
+    BlobDigest, Context, Error, Note, Result,
+    limits::Ceiling,
     progress::{Progress, Stage},
 };
 use imgdelta_image::store::Descriptor;
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 impl PullPlan {
     /// Downloads, makes the image, and shows it at the destination. Blocks.
     pub fn carry_out(mut self) -> Result<PullReport> {
         let mut recipes = RecipeFiles::new();
         let mut step = FallbackStep::Deltas;
+        let started = self.options.clock.now();
         loop {
             if step == FallbackStep::Deltas {
                 self.fetch_recipes(&mut recipes)?;
             }
             if self.has_step(step) {
-                let error = match self.apply(&recipes, step) {
+                let attempt = self.attempt(step, started);
+                let error = match self.apply(&recipes, step, &attempt.context) {
                     Ok(()) => return Ok(PullReport::new(self)),
                     Err(error) if step == FallbackStep::Registry => {
                         return Err(self.without_bases(error));
                     }
-                    Err(error) if is_content_error(&error) => error,
-                    Err(error) => return Err(error),
+                    Err(Error::Cancelled) if !attempt.has_expired() => {
+                        return Err(Error::Cancelled);
+                    }
+                    Err(error) => error,
                 };
                 // Blobs that were made stay at the destination and are not made again.
-                let is_isolated = step == FallbackStep::Deltas && self.isolate(&recipes)?;
+                let is_isolated = step == FallbackStep::Deltas
+                    && is_delta_error(&error)
+                    && self.isolate(&recipes, &attempt)?;
                 let consequence =
                     if is_isolated { "continuing without that" } else { step.consequence() };
-                let note = format!("{error}; {consequence}");
+                let reason = attempt.reason(&error);
+                let note = format!("{reason}; {consequence}");
                 self.notes.push(Note::new(&self.source.image.name, note));
                 if is_isolated {
                     continue;
                 }
             }
+            // Whole layers may need the room of the recipes.
+            recipes.clear();
             step = step.next();
             self.give_up(step);
         }
+    }
+
+    /// Returns the resources of a step. Those for deltas are bounded by what the image is worth.
+    fn attempt(&self, step: FallbackStep, started: Duration) -> Attempt {
+        let mut context = self.context.clone();
+        if step != FallbackStep::Deltas {
+            return Attempt { context, time: None };
+        }
+        context.memory_bytes = context.memory_bytes.map(|bytes| bytes.min(MAX_MEMORY_BYTES));
+        let images = self.bases.iter().chain([&self.source.image]);
+        let layers = images.flat_map(|image| &image.layers);
+        let bytes = layers.map(|layer| layer.descriptor.size_bytes).fold(0, u64::saturating_add);
+        let most = bytes.saturating_mul(SCRATCH_SHARE).saturating_add(FREE_SCRATCH_BYTES);
+        context = context.scratch_ceiling(Ceiling::fixed(most));
+        let time = self.options.time_limit.then(|| {
+            let link = self.options.link.map(LinkSpeed::bytes_per_second);
+            let rate = link.or_else(|| self.source.repository.client().bytes_per_second());
+            let plain = plain_time(self.plain_bytes, rate);
+            let allowed = allowed_time(plain);
+            let end = started.saturating_add(allowed);
+            let (progress, clock) = (&self.context.progress, &self.options.clock);
+            let deadline = DeltaDeadline::new(Arc::clone(progress), Arc::clone(clock), end);
+            AttemptTime { deadline: Arc::new(deadline), plain, allowed }
+        });
+        if let Some(time) = &time {
+            context = context.progress(Arc::clone(&time.deadline) as _);
+        }
+        Attempt { context, time }
     }
 
     /// Returns true if a step differs from the next one.
@@ -151,14 +191,14 @@ impl PullPlan {
         }
     }
 
-    fn apply(&self, recipes: &RecipeFiles, step: FallbackStep) -> Result<()> {
-        let delta = compose::delta(self, recipes, &|_| true)?;
+    fn apply(&self, recipes: &RecipeFiles, step: FallbackStep, context: &Context) -> Result<()> {
+        let delta = compose::delta(self, recipes, &|_| true, context)?;
         // The registry's image is the last base: it has the blobs that no other base has.
         let mut images =
             if step == FallbackStep::Registry { Vec::new() } else { self.bases.clone() };
         images.push(self.source.image.clone());
-        let sink = sink::create(&self.output, &self.context)?;
-        rebuild::apply(&delta, &images, sink, LayerForm::Exact, &self.context)?;
+        let sink = sink::create(&self.output, context)?;
+        rebuild::apply(&delta, &images, sink, LayerForm::Exact, context)?;
         Ok(())
     }
 
@@ -172,28 +212,69 @@ impl PullPlan {
     }
 
     /// Makes each layer of a delta alone and discards it, to find those that fail. Gives them other
-    /// sources, and returns true if there are any. Costs work and no download.
-    fn isolate(&mut self, recipes: &RecipeFiles) -> Result<bool> {
-        let mut images = self.bases.clone();
-        // Has the blobs of the other layers, which are not read.
-        images.push(self.source.image.clone());
+    /// sources, and returns true if there are any. Costs work and no download. A single layer that
+    /// uses a delta is the one that failed, and is not made again.
+    fn isolate(&mut self, recipes: &RecipeFiles, attempt: &Attempt) -> Result<bool> {
+        let layers = self.layers.iter().enumerate();
+        let users = layers.filter_map(|(ordinal, layer)| Some((ordinal, layer.source.delta()?)));
+        let users: Vec<(usize, usize)> = users.collect();
         let mut failed = Vec::new();
-        for (ordinal, layer) in self.layers.iter().enumerate() {
-            let Some(delta) = layer.source.delta() else { continue };
-            let sink = Box::new(SingleBlobSink(layer.blob.digest));
-            let outcome = compose::delta(self, recipes, &|one| one == ordinal).and_then(|delta| {
-                rebuild::apply(&delta, &images, sink, LayerForm::Exact, &self.context)
-            });
-            match outcome {
-                Ok(_) => {}
-                Err(error) if is_content_error(&error) => failed.push((ordinal, delta)),
-                Err(error) => return Err(error),
+        if let [only] = users[..] {
+            failed.push(only);
+        } else {
+            let mut images = self.bases.clone();
+            // Has the blobs of the other layers, which are not read.
+            images.push(self.source.image.clone());
+            for (ordinal, delta) in users {
+                let sink = Box::new(SingleBlobSink(self.layers[ordinal].blob.digest));
+                let (context, is_wanted) = (&attempt.context, |one| one == ordinal);
+                let outcome =
+                    compose::delta(self, recipes, &is_wanted, context).and_then(|delta| {
+                        rebuild::apply(&delta, &images, sink, LayerForm::Exact, context)
+                    });
+                match outcome {
+                    Ok(_) => {}
+                    Err(Error::Cancelled) if attempt.has_expired() => return Ok(false),
+                    Err(Error::Cancelled) => return Err(Error::Cancelled),
+                    Err(_) => failed.push((ordinal, delta)),
+                }
             }
         }
         let is_isolated = !failed.is_empty();
         self.failed.extend(failed);
         self.choose_sources();
         Ok(is_isolated)
+    }
+}
+
+/// The resources of one step.
+struct Attempt {
+    context: Context,
+    time: Option<AttemptTime>,
+}
+
+/// The time of a step with deltas.
+struct AttemptTime {
+    deadline: Arc<DeltaDeadline>,
+    plain: Duration,
+    allowed: Duration,
+}
+
+impl Attempt {
+    fn has_expired(&self) -> bool {
+        self.time.as_ref().is_some_and(|time| time.deadline.has_expired())
+    }
+
+    /// Returns the reason of an error for people.
+    fn reason(&self, error: &Error) -> String {
+        match (&self.time, error) {
+            (Some(AttemptTime { plain, allowed, .. }), Error::Cancelled) => format!(
+                "applying deltas takes more than {:.1} s, a plain pull about {:.1} s",
+                allowed.as_secs_f64(),
+                plain.as_secs_f64()
+            ),
+            _ => error.to_string(),
+        }
     }
 }
 
@@ -226,3 +307,10 @@ impl Sink for SingleBlobSink {
         Ok(())
     }
 }
+
+/// Memory for applying deltas, whatever the session allows.
+const MAX_MEMORY_BYTES: u64 = 256 << 20;
+/// Bytes of temporary files for each compressed byte of the image and its bases. Layers expand three
+/// or four times, and their archives once more.
+const SCRATCH_SHARE: u64 = 32;
+const FREE_SCRATCH_BYTES: u64 = 1 << 30;

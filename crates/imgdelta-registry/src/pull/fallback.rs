@@ -1,8 +1,9 @@
 //! The order in which a pull gives up its sources, most trusted content last.
 //!
-//! Decides by the kind of an error only.
+//! Every error of a step except cancellation leads to the next step. The kind of an error only
+//! decides if other deltas are worth an attempt.
 
-use imgdelta_core::Error;
+use imgdelta_core::{Error, scratch::is_full};
 
 /// Sources that a pull still uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +35,15 @@ impl FallbackStep {
     }
 }
 
-/// Returns true if an error means wrong or missing bytes, so that another source may have them.
-pub(super) fn is_content_error(error: &Error) -> bool {
-    matches!(
+/// Returns true if an error means wrong or missing bytes of one delta, so that others may be right.
+pub(super) fn is_delta_error(error: &Error) -> bool {
+    let is_content = matches!(
         error,
         Error::BadInput { .. }
             | Error::Mismatch { .. }
             | Error::NotFound { .. }
             | Error::OverLimit { .. }
             | Error::BaseMissing { .. }
-    )
+    );
+    is_content && !is_full(error)
 }

@@ -2,7 +2,11 @@
 //!
 //! Decides nothing.
 
-use super::cost::LinkSpeed;
+use super::{
+    cost::LinkSpeed,
+    deadline::{Clock, SystemClock},
+};
+use std::sync::Arc;
 
 /// Options of a pull.
 #[derive(Clone, Debug)]
@@ -12,13 +16,24 @@ pub struct PullOptions {
     pub deltas: bool,
     /// Refuses an image that is newer than a base. No: most pulls go forward.
     pub rollback: bool,
+    /// Gives deltas up that take longer than a plain pull, by more than two seconds and a tenth. Yes:
+    /// a hostile delta could take days.
+    pub time_limit: bool,
+    /// The clock of that limit: the system's.
+    pub clock: Arc<dyn Clock>,
     /// Chooses by time on a link of this speed instead of by bytes. None: the speed is unknown.
     pub link: Option<LinkSpeed>,
 }
 
 impl Default for PullOptions {
     fn default() -> Self {
-        Self { deltas: true, rollback: false, link: None }
+        Self {
+            deltas: true,
+            rollback: false,
+            time_limit: true,
+            clock: Arc::new(SystemClock::default()),
+            link: None,
+        }
     }
 }
 
@@ -34,6 +49,20 @@ impl PullOptions {
     #[must_use]
     pub fn rollback(mut self, rollback: bool) -> Self {
         self.rollback = rollback;
+        self
+    }
+
+    /// Enables or disables the limit for the time of deltas.
+    #[must_use]
+    pub fn time_limit(mut self, time_limit: bool) -> Self {
+        self.time_limit = time_limit;
+        self
+    }
+
+    /// Sets the clock of the limit for the time of deltas.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
         self
     }
 

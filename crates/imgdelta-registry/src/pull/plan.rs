@@ -95,7 +95,7 @@ impl PullPlan {
         match choose_deltas(source, local, layers, costs, notes) {
             Ok(selection) => {
                 self.deltas = selection.deltas;
-                self.rest_bytes = plain_layers_bytes.saturating_sub(selection.fronts_bytes);
+                self.rest_bytes = plain_layers_bytes.saturating_sub(selection.search_bytes);
                 self.choose_sources();
             }
             Err(error) => {

@@ -1,6 +1,8 @@
 //! Pushes and pulls against a registry in this process. With any damage to a delta the result is the
 //! registry's image, and no more is downloaded than necessary.
 
+mod fallback;
+
 use imgdelta::{
     Session,
     create::{CreateOptions, Preset},
@@ -16,7 +18,7 @@ use imgdelta_registry::{
     ClientOptions, Manifest, ManifestReference, PushOptions, PushReport, Registries, RegistryStore,
     Repository, RequestError, Retry, UploadOutcome,
     artifact::{ARTIFACT_TYPE, Artifact, Front, RECIPE_TYPE, SplitDelta},
-    pull::{LayerSource, LinkSpeed, PullOptions, PullPlan, PullReport},
+    pull::{Clock, LayerSource, LinkSpeed, PullOptions, PullPlan, PullReport},
     recipes,
 };
 use imgdelta_testkit::{
@@ -113,7 +115,11 @@ impl Scene {
     }
 
     fn repository(&self) -> Repository {
-        Repository::new(self.registries.client(), &self.registry.host(), REPOSITORY)
+        Repository::new(
+            self.registries.client(),
+            &self.registry.host(),
+            &REPOSITORY.parse().unwrap(),
+        )
     }
 
     fn make(&self, old: &str, new: &str) -> Vec<u8> {
@@ -147,7 +153,7 @@ impl Scene {
     }
 
     fn plan(&self, tag: &str, bases: &[&str], output: &str, deltas: bool) -> Result<PullPlan> {
-        self.plan_with(&PullOptions::default().deltas(deltas), tag, bases, output)
+        self.plan_with(&options().deltas(deltas), tag, bases, output)
     }
 
     fn plan_with(
@@ -218,6 +224,20 @@ impl Scene {
     }
 }
 
+/// A clock that stands still: a busy machine must not decide what a test sees.
+#[derive(Debug)]
+struct StillClock;
+
+impl Clock for StillClock {
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+fn options() -> PullOptions {
+    PullOptions::default().clock(Arc::new(StillClock))
+}
+
 fn opened(delta: &[u8]) -> Delta {
     let source: Arc<dyn ReadAt> = Arc::new(delta.to_vec());
     Delta::open(source, "fresh", &Limits::default()).unwrap()
@@ -265,7 +285,7 @@ fn a_pull_with_a_delta_fetches_the_recipe_and_what_is_new() {
 fn behind_a_fast_link_whole_layers_come_and_behind_a_slow_one_recipes() {
     let scene = Scene::with_delta(RegistryBehaviour::default());
     let pull = |bits_per_second, output| {
-        let options = PullOptions::default().link(Some(LinkSpeed::new(bits_per_second, 2)));
+        let options = options().link(Some(LinkSpeed::new(bits_per_second, 2)));
         let plan = scene.plan_with(&options, ":v1", &["v0"], output).unwrap();
         plan.carry_out().unwrap()
     };
@@ -329,7 +349,7 @@ fn a_recipe_that_lies_in_another_repository_is_mounted() {
         let there = Scene::new(behaviour);
         let digest = recipe.digest.to_string();
         there.registry.put_blob(lies, &scene.registry.get(REPOSITORY, &digest).unwrap());
-        let elsewhere = HashMap::from([(recipe.digest, from.to_owned())]);
+        let elsewhere = HashMap::from([(recipe.digest, from.parse().unwrap())]);
         let options = PushOptions::default().elsewhere(elsewhere);
         let repository = there.repository();
         let delta = opened(&delta);
@@ -848,9 +868,9 @@ fn any_number_of_false_promises_costs_less_than_a_plain_pull() {
     assert_eq!(ways(&pulled), ["base", "registry", "registry"]);
     scene.is_whole(OUT, "v1");
     let fetched = fronts.iter().filter(|front| scene.registry.sent_bytes(front) > 0).count();
-    assert_eq!(fetched, 1, "a second would make it more expensive than {}", pulled.plain_bytes);
-    let lists = scene.registry.sent_bytes("/referrers/") + scene.registry.sent_bytes("/manifests/");
-    let most = 2 * pulled.plain_bytes + lists as u64;
+    assert!(fetched <= 1, "a second would make it more expensive than {}", pulled.plain_bytes);
+    // List, manifests and fronts together cost less than a plain pull.
+    let most = 2 * pulled.plain_bytes;
     assert!(pulled.received_bytes < most, "{} of {most}", pulled.received_bytes);
 }
 

@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     io::{self, BufRead, BufReader, Read, Write},
     net::TcpStream,
+    time::Duration,
 };
 
 /// A request with its whole body.
@@ -88,12 +89,13 @@ impl HttpAnswer {
         Self::new(status).body("application/json", body.into_bytes())
     }
 
-    /// Writes the answer with at most `max_body_bytes` of its body.
+    /// Writes the answer with at most `max_body_bytes` of its body; with a pause, byte by byte.
     pub(super) fn write(
         &self,
         to: &mut TcpStream,
         is_head: bool,
         max_body_bytes: Option<usize>,
+        pause: Option<Duration>,
     ) -> io::Result<()> {
         let mut head = vec![format!("HTTP/1.1 {} Status", self.status)];
         for (name, value) in &self.headers {
@@ -105,7 +107,15 @@ impl HttpAnswer {
         }
         to.write_all((head.join("\r\n") + "\r\n\r\n").as_bytes())?;
         let count = self.body.len().min(max_body_bytes.unwrap_or(usize::MAX));
-        to.write_all(&self.body[..if is_head { 0 } else { count }])?;
+        let body = &self.body[..if is_head { 0 } else { count }];
+        let Some(pause) = pause else {
+            to.write_all(body)?;
+            return to.flush();
+        };
+        for byte in body {
+            std::thread::sleep(pause);
+            to.write_all(std::slice::from_ref(byte))?;
+        }
         to.flush()
     }
 }

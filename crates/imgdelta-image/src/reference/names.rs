@@ -1,0 +1,217 @@
+//! Names in a registry: repositories and tags, checked once by their parsers.
+//!
+//! A name of these types is safe in the path of a request. The grammar is that of the OCI
+//! distribution specification.
+
+use imgdelta_core::{Error, Result, path::escaped};
+use std::{fmt, str::FromStr};
+
+/// The name of a repository in its registry, such as `team/app`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RepositoryName(String);
+
+impl RepositoryName {
+    /// Parses the name of a repository on a host. Host and name have at most 255 bytes together.
+    pub fn parse(host: &str, text: &str) -> Result<Self> {
+        // The separator counts, too.
+        let host_bytes = if host.is_empty() { 0 } else { host.len() + 1 };
+        let invalid = |what: &str| Err(Error::bad_input(shown("repository", text), what));
+        if text.len().saturating_add(host_bytes) > MAX_REPOSITORY_BYTES {
+            return invalid("it is longer than 255 bytes, host included");
+        }
+        if !text.split('/').all(is_component) {
+            return invalid(
+                "not a repository name; its parts have lower-case letters and digits, with . _ __ \
+                 or - between them, and / between the parts",
+            );
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Returns the name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RepositoryName {
+    type Err = Error;
+
+    /// Parses a name whose host is not known.
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse("", text)
+    }
+}
+
+impl fmt::Display for RepositoryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl PartialEq<str> for RepositoryName {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == other
+    }
+}
+
+impl PartialEq<&str> for RepositoryName {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == *other
+    }
+}
+
+/// A tag of an image in a repository, such as `v1`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TagName(String);
+
+impl TagName {
+    /// Parses a tag.
+    pub fn parse(text: &str) -> Result<Self> {
+        if is_tag(text) {
+            return Ok(Self(text.to_owned()));
+        }
+        let what = "not a tag; it has letters, digits and . _ -, at most 128 characters";
+        Err(Error::bad_input(shown("tag", text), what))
+    }
+
+    /// Returns the tag of a reference that names none.
+    pub fn latest() -> Self {
+        Self("latest".to_owned())
+    }
+
+    /// Returns the tag.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TagName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for TagName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl PartialEq<str> for TagName {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == other
+    }
+}
+
+impl PartialEq<&str> for TagName {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == *other
+    }
+}
+
+/// Returns true for `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
+fn is_component(part: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = part.as_bytes();
+    let ends = [bytes.first(), bytes.last()];
+    if !ends.iter().all(|end| end.is_some_and(|byte| is_word(*byte))) {
+        return false;
+    }
+    let mut separators = bytes.split(|byte| is_word(*byte)).filter(|between| !between.is_empty());
+    separators.all(|between| {
+        matches!(between, b"." | b"_" | b"__") || between.iter().all(|byte| *byte == b'-')
+    })
+}
+
+fn is_tag(tag: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (1..=128).contains(&tag.len())
+        && is_word(tag.as_bytes()[0])
+        && tag.bytes().all(|byte| is_word(byte) || b".-".contains(&byte))
+}
+
+/// Returns a stranger's text for a message: quoted, escaped and cut.
+fn shown(kind: &str, text: &str) -> String {
+    let start: String = text.chars().take(MAX_SHOWN_CHARS).collect();
+    format!("{kind} {:?}", escaped(start.as_bytes()))
+}
+
+/// Limit of the specification for host and name together.
+const MAX_REPOSITORY_BYTES: usize = 255;
+/// Long enough to recognise a name, short enough for a log line.
+const MAX_SHOWN_CHARS: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_follow_the_grammar_of_the_specification() {
+        for name in ["a", "team/app", "a.b/c_d/e__f/g-h", "a---b", "0/1", "library/debian"] {
+            assert_eq!(name.parse::<RepositoryName>().unwrap(), name);
+        }
+        for name in [
+            "",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            "//host/a",
+            ".",
+            "..",
+            "a/../b",
+            "a/./b",
+            ".a",
+            "a.",
+            "-a",
+            "a-",
+            "_a",
+            "a..b",
+            "a___b",
+            "a._b",
+            "a-_b",
+            "A",
+            "a/B",
+            "a?x=1",
+            "a#x",
+            "a%2eb",
+            "http:",
+            "http://h/a",
+            "a:b",
+            "a@b",
+            "a b",
+            "a\nb",
+            "a\0",
+            "a\\b",
+            "ä",
+            "a/\u{202e}b",
+        ] {
+            assert!(name.parse::<RepositoryName>().is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn host_and_repository_have_255_bytes_together() {
+        let name = "a".repeat(200);
+        assert!(RepositoryName::parse(&"h".repeat(54), &name).is_ok());
+        assert!(RepositoryName::parse(&"h".repeat(55), &name).is_err());
+        assert!(RepositoryName::parse("", &"a".repeat(255)).is_ok());
+        assert!(RepositoryName::parse("", &"a".repeat(256)).is_err());
+    }
+
+    #[test]
+    fn tags_follow_the_grammar_and_messages_are_escaped_and_short() {
+        for tag in ["v1", "_", "1.2-rc.3", &"a".repeat(128)] {
+            assert_eq!(tag.parse::<TagName>().unwrap(), *tag);
+        }
+        for tag in ["", "-a", ".a", "a/b", "a:b", "a?b", "../x", "a%2f", "ä", &"a".repeat(129)] {
+            assert!(tag.parse::<TagName>().is_err(), "{tag:?}");
+        }
+        let message = format!("x\u{1b}[31m{}", "y".repeat(9000)).parse::<TagName>();
+        let message = message.unwrap_err().to_string();
+        assert!(!message.contains('\u{1b}') && message.len() < 500, "{message}");
+    }
+}
