@@ -40,7 +40,11 @@ pub fn pull(args: &args::PullArgs, common: &CommonOptions) -> Result<ExitCode> {
     }
     let workers = session.context().workers.count();
     let link = args.link.map(|bits_per_second| LinkSpeed::new(bits_per_second, workers));
-    let options = PullOptions::default().deltas(!args.no_delta).rollback(args.rollback).link(link);
+    let options = PullOptions::default()
+        .deltas(!args.no_delta)
+        .rollback(args.rollback)
+        .time_limit(!args.no_time_limit)
+        .link(link);
     let registries = session::registries(common)?;
     let plan = registries.plan_pull(&session, &args.source, &args.base, &args.output, &options)?;
     if args.dry_run {

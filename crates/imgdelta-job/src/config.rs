@@ -11,6 +11,7 @@ pub use value::{FileList, NamePattern, Share, Size, TimeSpan};
 pub(crate) use value::{preset_of, preset_word};
 
 use imgdelta::{Error, Result, create::Preset, image::Platform};
+use imgdelta_registry::RepositoryName;
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
@@ -165,7 +166,7 @@ pub struct ServeConfig {
     /// connect.
     pub listen: SocketAddr,
     /// A file with the secret that notifications bring as `Authorization: Bearer …`. Without it,
-    /// every notification is accepted.
+    /// every notification is accepted, and only this machine may connect.
     pub secret_file: Option<PathBuf>,
     /// Interval of the scans of all repositories. 15 minutes.
     pub poll: Spanned<TimeSpan>,
@@ -354,8 +355,14 @@ impl Config {
             return Some((self.rules.span(), "expected at least one [[rule]]".into()));
         }
         for rule in self.rules.get_ref() {
-            if rule.repositories.get_ref().is_empty() {
-                return Some((rule.repositories.span(), "expected at least one name".into()));
+            let repositories = &rule.repositories;
+            if repositories.get_ref().is_empty() {
+                return Some((repositories.span(), "expected at least one name".into()));
+            }
+            for name in repositories.get_ref().iter().filter_map(NamePattern::name) {
+                if let Err(error) = RepositoryName::parse(host.get_ref(), name) {
+                    return Some((repositories.span(), error.to_string()));
+                }
             }
             if !(1..=MAX_KEPT).contains(rule.keep.get_ref()) {
                 let what = format!("expected a number from 1 to {MAX_KEPT}");
@@ -473,6 +480,10 @@ mod tests {
             ),
             (&format!("{LEAST}[serve]\nlisten = \"9610\"\n"), "job.toml:6:10: "),
             (&LEAST.replace("\"team/*\"", ""), "job.toml:4:16: expected at least one name"),
+            (
+                &LEAST.replace("team/*", "team/../app"),
+                "job.toml:4:16: repository \"team/../app\": not a repository name",
+            ),
             (&format!("{LEAST}="), "job.toml:5:1: "),
         ];
         for (text, expected) in rows {

@@ -23,6 +23,7 @@
 //! docs/job.md is the page for operators.
 
 pub mod config;
+mod connections;
 mod job;
 mod machine;
 mod make;
@@ -30,6 +31,7 @@ mod meter;
 pub mod metrics;
 pub mod policy;
 mod publish;
+mod pushed;
 pub mod queue;
 pub mod report;
 pub mod retention;

@@ -18,7 +18,7 @@ use imgdelta::{
     store::{ImageName, Store},
 };
 use imgdelta_core::{limits::Ceiling, parallel::Budget, scratch::Scratch};
-use imgdelta_registry::{Client, RegistryStore, Repository};
+use imgdelta_registry::{Client, RegistryStore, Repository, RepositoryName};
 use std::{
     collections::{HashMap, HashSet},
     io,
@@ -33,7 +33,9 @@ pub(crate) struct DeltaMaker {
     client: Client,
     host: String,
     reuse: Arc<RecipeReuse>,
-    scratch: PathBuf,
+    directory: PathBuf,
+    /// The directory with the disk budget of all tasks as its ceiling.
+    scratch: Scratch,
     threads: usize,
     memory_bytes: u64,
     disk_bytes: u64,
@@ -52,7 +54,7 @@ pub(crate) struct MakeResult {
     /// The delta; none if it is not worth publishing.
     pub delta: Option<ProvedDelta>,
     /// For recipes that were reused, a repository that holds the blob.
-    pub recipe_repositories: HashMap<BlobDigest, String>,
+    pub recipe_repositories: HashMap<BlobDigest, RepositoryName>,
 }
 
 impl DeltaMaker {
@@ -60,7 +62,7 @@ impl DeltaMaker {
     /// temporary files cannot be used.
     pub fn new(client: &Client, config: &Config, reuse: Arc<RecipeReuse>) -> Result<Self> {
         let budget = &config.budget;
-        Scratch::in_dir(&budget.scratch)?;
+        let scratch = Scratch::in_dir(&budget.scratch)?;
         let parallel = (*budget.parallel.get_ref()).max(1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if budget.threads == 0 { cores / parallel } else { budget.threads };
@@ -69,7 +71,8 @@ impl DeltaMaker {
             client: client.clone(),
             host: config.registry.host.get_ref().clone(),
             reuse,
-            scratch: budget.scratch.clone(),
+            directory: budget.scratch.clone(),
+            scratch: scratch.ceiling(Ceiling::fixed(disk_bytes)),
             threads: threads.max(1),
             memory_bytes: config.memory_bytes(),
             disk_bytes,
@@ -80,7 +83,7 @@ impl DeltaMaker {
     /// Makes a delta and proves it. A delta that is not worth publishing is neither proved nor
     /// written.
     pub fn make(&self, task: &Task, handle: &Handle, meter: &Arc<CpuMeter>) -> Result<MakeResult> {
-        let session = Session::new(&self.scratch)?
+        let session = Session::in_scratch(self.scratch.clone())?
             .threads(self.threads)?
             .memory_bytes(self.memory_bytes)
             .progress(Arc::clone(meter) as _);
@@ -89,7 +92,7 @@ impl DeltaMaker {
         let bytes = disk_bytes_of(&images);
         Ceiling::fixed(self.disk_bytes).admit(bytes, "estimated size of temporary files", task)?;
         let _share = self.disk.take(bytes);
-        if machine::free_bytes(&self.scratch).is_some_and(|free| free < bytes) {
+        if machine::free_bytes(&self.directory).is_some_and(|free| free < bytes) {
             let place = session.context().scratch.place();
             return Err(Error::io(place)(io::ErrorKind::StorageFull.into()));
         }

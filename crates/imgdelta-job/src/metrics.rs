@@ -27,6 +27,28 @@ pub struct Metrics {
     scans: AtomicU64,
     failed_scans: AtomicU64,
     last_scan: AtomicU64,
+    ignored_names: [AtomicU64; NameSource::ALL.len()],
+}
+
+/// Origin of names that are not names of repositories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameSource {
+    /// A notification.
+    Notification,
+    /// The registry's list of repositories.
+    List,
+}
+
+impl NameSource {
+    const ALL: [Self; 2] = [Self::Notification, Self::List];
+
+    /// Returns its word in metrics and in the log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Notification => "notification",
+            Self::List => "list",
+        }
+    }
 }
 
 /// Sums over finished tasks.
@@ -64,6 +86,11 @@ impl Metrics {
         let counter =
             if is_accepted { &self.accepted_notifications } else { &self.refused_notifications };
         counter.fetch_add(1, Relaxed);
+    }
+
+    /// Counts ignored names. Returns true if they are the first ones of this source.
+    pub fn count_ignored(&self, source: NameSource, names: u64) -> bool {
+        names > 0 && self.ignored_names[source as usize].fetch_add(names, Relaxed) == 0
     }
 
     /// Counts a scan of all repositories.
@@ -115,6 +142,11 @@ impl Metrics {
         page.family(name, "counter", what);
         page.line(&format!("{name}{{result=\"taken\"}}"), read(&self.accepted_notifications));
         page.line(&format!("{name}{{result=\"refused\"}}"), read(&self.refused_notifications));
+        let (name, what) = ("imgdelta_ignored_names_total", "Invalid repository names, by source");
+        page.family(name, "counter", what);
+        for (source, count) in NameSource::ALL.into_iter().zip(&self.ignored_names) {
+            page.line(&format!("{name}{{source=\"{}\"}}", source.word()), read(count));
+        }
         let (name, what) = ("imgdelta_passes_total", "Scans of all repositories, by result");
         page.family(name, "counter", what);
         page.line(&format!("{name}{{result=\"done\"}}"), read(&self.scans));

@@ -8,7 +8,7 @@ use crate::{
     task::{Direction, Task},
 };
 use imgdelta::{BlobDigest, image::Platform};
-use imgdelta_registry::is_digest_tag;
+use imgdelta_registry::{RepositoryName, is_digest_tag};
 use semver::Version as Number;
 use std::{
     cmp::Reverse,
@@ -45,7 +45,7 @@ pub fn sort_by_number(tags: &mut [String]) {
 }
 
 /// Returns the tasks of a rule for a repository, the most important first.
-pub fn wanted_tasks(rule: &Rule, repository: &str, versions: &[Version]) -> Vec<Task> {
+pub fn wanted_tasks(rule: &Rule, repository: &RepositoryName, versions: &[Version]) -> Vec<Task> {
     let line = ordered(rule, versions);
     let keep = *rule.keep.get_ref();
     let pairs: Vec<(&Version, &Version)> = match (rule.to, line.split_first()) {
@@ -68,7 +68,7 @@ pub fn wanted_tasks(rule: &Rule, repository: &str, versions: &[Version]) -> Vec<
             };
             for (platform, from, to) in common_platforms(rule, base, target) {
                 let task = Task {
-                    repository: repository.to_owned(),
+                    repository: repository.clone(),
                     base: from,
                     target: to,
                     platform: platform.to_string(),
@@ -152,6 +152,10 @@ mod tests {
         format!("sha256:{number:064x}").parse().unwrap()
     }
 
+    fn name(text: &str) -> RepositoryName {
+        text.parse().unwrap()
+    }
+
     fn rule(text: &str) -> Rule {
         let text = format!("[registry]\nhost = \"r\"\n[[rule]]\nrepositories = [\"x\"]\n{text}");
         Config::parse(&text, "t").unwrap().rule("x").unwrap().clone()
@@ -177,7 +181,7 @@ mod tests {
     }
 
     fn shown(rule: &Rule, versions: &[Version]) -> Vec<String> {
-        let tasks = wanted_tasks(rule, "x", versions);
+        let tasks = wanted_tasks(rule, &name("x"), versions);
         tasks.iter().map(|task| format!("{}>{}", task.base_tag, task.target_tag)).collect()
     }
 
@@ -217,13 +221,13 @@ mod tests {
         list[0].images.remove(1);
         // The arm64 image did not change from v2 to v3.
         list[2].images[1].1 = list[1].images[1].1;
-        let tasks = wanted_tasks(&rule("keep = 5\n"), "x", &list);
+        let tasks = wanted_tasks(&rule("keep = 5\n"), &name("x"), &list);
         let pairs: Vec<_> = tasks.iter().map(|task| (task.base, task.target)).collect();
         assert_eq!(pairs, [(digest(21), digest(31)), (digest(11), digest(31))]);
         assert_eq!(tasks[0].platform, "linux/amd64");
         let tasks = wanted_tasks(
             &rule("platforms = [\"linux/arm64/v8\"]\nto = \"neighbours\"\n"),
-            "x",
+            &name("x"),
             &list,
         );
         assert_eq!(tasks, [], "v1 has none, and v3 has that of v2");
@@ -259,7 +263,7 @@ mod tests {
     fn a_task_survives_the_queue() {
         for task in wanted_tasks(
             &rule("rollback = true\npreset = \"best\"\nworth = \"55%\"\n"),
-            "x",
+            &name("x"),
             &versions(&["v1@1", "v2@2"]),
         ) {
             assert_eq!(Task::parse(&task.text()).unwrap(), task);

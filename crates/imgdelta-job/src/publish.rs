@@ -4,7 +4,7 @@
 
 use imgdelta::{BlobDigest, Error, Result, delta::Delta};
 use imgdelta_registry::{
-    ManifestReference, PushOptions, PushReport, Referrer, Repository,
+    ManifestReference, PushOptions, PushReport, Referrer, Repository, RepositoryName,
     artifact::{ARTIFACT_TYPE, Artifact, BASE_ANNOTATION},
 };
 use std::collections::{BTreeSet, HashMap};
@@ -68,7 +68,7 @@ pub(crate) async fn find(
 pub(crate) async fn upload(
     repository: &Repository,
     delta: &Delta,
-    blob_repositories: HashMap<BlobDigest, String>,
+    blob_repositories: HashMap<BlobDigest, RepositoryName>,
 ) -> Result<PushReport> {
     let options = PushOptions::default().elsewhere(blob_repositories);
     repository.push(delta, &options).await.map_err(Error::from)

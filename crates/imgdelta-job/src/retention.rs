@@ -9,8 +9,8 @@ use crate::{
     queue::Queue,
     report, task,
 };
-use imgdelta::{BlobDigest, Result, path::escaped};
-use imgdelta_registry::{ManifestReference, Repository, artifact::Artifact};
+use imgdelta::{BlobDigest, Result};
+use imgdelta_registry::{ManifestReference, Repository, RepositoryName, artifact::Artifact};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +22,7 @@ use std::{
 #[non_exhaustive]
 pub struct StrayDelta {
     /// Its repository.
-    pub repository: String,
+    pub repository: RepositoryName,
     /// The delta.
     pub artifact: BlobDigest,
     /// The image it was made from.
@@ -57,7 +57,7 @@ impl StrayDelta {
         json!({
             "schema": task::SCHEMA,
             "event": if is_removed { "removed" } else { "stray" },
-            "repository": self.repository,
+            "repository": self.repository.as_str(),
             "artifact": self.artifact.to_string(),
             "base": self.base.map(|base| base.to_string()),
             "target": self.target.to_string(),
@@ -69,7 +69,7 @@ impl StrayDelta {
 impl fmt::Display for StrayDelta {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { repository, artifact, missing, .. } = self;
-        let (repository, missing) = (escaped(repository.as_bytes()), missing.word());
+        let missing = missing.word();
         write!(f, "{repository}: delta {artifact}; its {missing} is no longer in the registry")
     }
 }
@@ -87,7 +87,7 @@ pub(crate) struct Leftovers {
 /// images that have a list of referrers.
 pub(crate) async fn scan(
     job: &Job,
-    name: &str,
+    name: &RepositoryName,
     targets: impl IntoIterator<Item = BlobDigest>,
 ) -> Result<Leftovers> {
     let repository = job.scanner.repository(name);
@@ -98,10 +98,10 @@ pub(crate) async fn scan(
     };
     let done = done_in(&*job.queue, name).await?;
     let mut targets: BTreeSet<BlobDigest> = targets.into_iter().collect();
-    targets.extend(tags.iter().filter_map(|tag| subject_of(tag)));
+    targets.extend(tags.iter().filter_map(|tag| subject_of(tag.as_str())));
     targets.extend(done.iter().map(|(_, target)| *target));
     let stray = |artifact, base, target, missing| {
-        let repository = name.to_owned();
+        let repository = name.clone();
         StrayDelta { repository, artifact, base, target, missing }
     };
     let mut images = ImageCheck { repository: &repository, is_missing: BTreeMap::new() };
@@ -143,11 +143,14 @@ pub(crate) async fn scan(
 }
 
 /// Returns base and target of each done task of a repository.
-async fn done_in(queue: &dyn Queue, name: &str) -> Result<Vec<(BlobDigest, BlobDigest)>> {
+async fn done_in(
+    queue: &dyn Queue,
+    name: &RepositoryName,
+) -> Result<Vec<(BlobDigest, BlobDigest)>> {
     let mut done = Vec::new();
     let mut after = String::new();
     loop {
-        let mut keys = queue.done_in(name, &after, KEYS_AT_ONCE).await?;
+        let mut keys = queue.done_in(name.as_str(), &after, KEYS_AT_ONCE).await?;
         done.extend(keys.iter().filter_map(|key| task::parse_key(key, name)));
         match keys.pop() {
             Some(last) if keys.len() + 1 == KEYS_AT_ONCE as usize => after = last,

@@ -8,7 +8,7 @@ use crate::{config::preset_word, queue::Queue, task::Task};
 use imgdelta::{BlobDigest, DiffId, Error, Result, create::ReusableRecipe, delta::Delta};
 use imgdelta_apply::delta::StoredRecipe;
 use imgdelta_core::Context;
-use imgdelta_registry::{Client, Repository, recipes};
+use imgdelta_registry::{Client, Repository, RepositoryName, recipes};
 use std::{collections::HashMap, sync::Arc};
 
 /// Finds and records recipes that can be reused.
@@ -25,7 +25,7 @@ pub(crate) struct ReusableRecipes {
     /// The recipes.
     pub recipes: Vec<ReusableRecipe>,
     /// The repository that holds each recipe's blob.
-    pub repositories: HashMap<BlobDigest, String>,
+    pub repositories: HashMap<BlobDigest, RepositoryName>,
 }
 
 impl RecipeReuse {
@@ -50,7 +50,7 @@ impl RecipeReuse {
                 break;
             }
             let Some((repository, artifact)) = parse_place(&place) else { continue };
-            let repository = Repository::new(&self.client, &self.host, repository);
+            let repository = Repository::new(&self.client, &self.host, &repository);
             let offered = match recipes::offers(&repository, &artifact).await {
                 Ok(offered) => offered,
                 Err(error) => {
@@ -81,7 +81,7 @@ impl RecipeReuse {
                 };
                 let envelopes = offer.envelopes.into_iter().collect();
                 found.recipes.push(ReusableRecipe { recipe, envelopes, cost: offer.cost });
-                found.repositories.insert(offer.blob.digest, repository.name().to_owned());
+                found.repositories.insert(offer.blob.digest, repository.name().clone());
                 wanted.swap_remove(at);
             }
         }
@@ -109,9 +109,9 @@ fn recipe_name(task: &Task, diff_id: &DiffId) -> String {
 }
 
 /// Parses the place that [`RecipeReuse::record`] wrote: a repository and a delta.
-fn parse_place(place: &str) -> Option<(&str, BlobDigest)> {
+fn parse_place(place: &str) -> Option<(RepositoryName, BlobDigest)> {
     let (repository, artifact) = place.split_once(' ')?;
-    Some((repository, artifact.parse().ok()?))
+    Some((repository.parse().ok()?, artifact.parse().ok()?))
 }
 
 /// Each place costs two requests. A base layer's recipe is usually in the first.

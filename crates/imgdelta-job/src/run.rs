@@ -4,6 +4,7 @@
 
 use crate::{
     job::Job,
+    metrics::NameSource,
     policy, publish,
     queue::NewTask,
     report::{self, TaskReport},
@@ -13,6 +14,7 @@ use crate::{
     worker::{WorkerEnd, run_worker},
 };
 use imgdelta::{BlobDigest, Error, Result};
+use imgdelta_registry::{RepositoryList, RepositoryName};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
@@ -94,7 +96,7 @@ impl Job {
             self.run_workers(WorkerEnd::Idle, stop, &handler).await?;
             for (name, tasks) in wanted {
                 if let Err(error) = self.list_again(&name, &tasks).await {
-                    handler(Event::Trouble(name, error));
+                    handler(Event::Trouble(name.to_string(), error));
                 }
             }
         }
@@ -137,19 +139,21 @@ impl Job {
         &self,
         dry_run: bool,
         handler: &EventHandler,
-    ) -> Result<Vec<(String, Vec<Task>)>> {
+    ) -> Result<Vec<(RepositoryName, Vec<Task>)>> {
         let outcome = self.scanner.repositories(&self.config).await;
         if outcome.is_err() {
             self.metrics.count_scan(false);
         }
         let mut is_complete = true;
         let mut wanted = Vec::new();
-        for name in outcome? {
+        let RepositoryList { names, ignored_entries, .. } = outcome?;
+        self.ignore_names(NameSource::List, ignored_entries);
+        for name in names {
             match self.scan_repository(&name, dry_run, handler).await {
                 Ok(tasks) => wanted.push((name, tasks)),
                 Err(error) => {
-                    tracing::warn!(repository = name, %error, "not scanned");
-                    handler(Event::Trouble(name, error));
+                    tracing::warn!(repository = %name, %error, "not scanned");
+                    handler(Event::Trouble(name.to_string(), error));
                     is_complete = false;
                 }
             }
@@ -160,7 +164,7 @@ impl Job {
 
     async fn scan_repository(
         &self,
-        name: &str,
+        name: &RepositoryName,
         dry_run: bool,
         handler: &EventHandler,
     ) -> Result<Vec<Task>> {
@@ -186,13 +190,13 @@ impl Job {
                 }
                 Err(error) => {
                     tracing::warn!(%stray, %error, "not removed");
-                    handler(Event::Trouble(name.to_owned(), error));
+                    handler(Event::Trouble(name.to_string(), error));
                 }
             }
         }
         if !dry_run && !done_tasks.is_empty() {
             let forgotten = self.queue.forget(&done_tasks).await?;
-            tracing::debug!(repository = name, forgotten, "tasks of missing images");
+            tracing::debug!(repository = %name, forgotten, "tasks of missing images");
         }
         Ok(tasks)
     }
@@ -200,11 +204,11 @@ impl Job {
     /// Adds the wanted tasks of a repository to the queue, and returns them.
     pub(crate) async fn add_wanted(
         &self,
-        name: &str,
+        name: &RepositoryName,
         dry_run: bool,
         handler: &EventHandler,
     ) -> Result<Vec<Task>> {
-        let Some(rule) = self.config.rule(name) else { return Ok(Vec::new()) };
+        let Some(rule) = self.config.rule(name.as_str()) else { return Ok(Vec::new()) };
         let versions = self.scanner.versions(rule, name, &*self.queue).await?;
         let tasks = policy::wanted_tasks(rule, name, &versions);
         if dry_run {
@@ -215,17 +219,25 @@ impl Job {
             tasks.iter().map(|task| NewTask { key: task.key(), body: task.text() }).collect();
         let added = self.queue.add(&new).await?;
         if added > 0 {
-            tracing::info!(repository = name, added, "tasks added");
+            tracing::info!(repository = %name, added, "tasks added");
             self.added.notify_waiters();
         }
         Ok(tasks)
+    }
+
+    /// Counts names from outside that are not names of repositories. Says so once for each source.
+    pub(crate) fn ignore_names(&self, source: NameSource, count: u64) {
+        if self.metrics.count_ignored(source, count) {
+            let source = source.word();
+            tracing::warn!(source, "names that are not repository names are ignored");
+        }
     }
 
     /// Lists the published deltas of tasks again where other clients dropped them from a list.
     ///
     /// Every worker does this for all tasks, so that the last writer of a list repairs it (test
     /// `deltas_that_others_dropped_from_a_list_are_listed_again`).
-    async fn list_again(&self, name: &str, tasks: &[Task]) -> Result<()> {
+    async fn list_again(&self, name: &RepositoryName, tasks: &[Task]) -> Result<()> {
         let keys: Vec<String> = tasks.iter().map(Task::key).collect();
         let outcomes = self.queue.outcomes(&keys).await?;
         let mut published: BTreeMap<BlobDigest, BTreeSet<BlobDigest>> = BTreeMap::new();

@@ -9,7 +9,7 @@ use crate::{
     queue::Queue,
 };
 use imgdelta::{BlobDigest, Error, Result, image::Platform, store::Descriptor};
-use imgdelta_registry::{Client, ManifestReference, Repository};
+use imgdelta_registry::{Client, ManifestReference, Repository, RepositoryList, RepositoryName};
 use serde::Deserialize;
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -38,35 +38,42 @@ impl Scanner {
         Self { client: client.clone(), host: host.to_owned(), cache: Mutex::default() }
     }
 
-    pub fn repository(&self, name: &str) -> Repository {
+    pub fn repository(&self, name: &RepositoryName) -> Repository {
         Repository::new(&self.client, &self.host, name)
     }
 
     /// Returns the repositories that rules name. Requests the registry's list only if a pattern has
     /// wildcards.
-    pub async fn repositories(&self, config: &Config) -> Result<Vec<String>> {
+    ///
+    /// Entries of that list that are not names are ignored, and counted.
+    pub async fn repositories(&self, config: &Config) -> Result<RepositoryList> {
         let mut names = BTreeSet::new();
+        let mut ignored_entries = 0;
         let mut has_globs = false;
         for rule in config.rules.get_ref() {
             for pattern in rule.repositories.get_ref() {
                 match pattern.name() {
-                    Some(name) => drop(names.insert(name.to_owned())),
+                    Some(name) => drop(names.insert(RepositoryName::parse(&self.host, name)?)),
                     None => has_globs = true,
                 }
             }
         }
         if has_globs {
             let all = self.client.repositories(&self.host).await?;
-            names.extend(all.into_iter().filter(|name| config.rule(name).is_some()));
+            ignored_entries = all.ignored_entries;
+            names.extend(all.names.into_iter().filter(|name| config.rule(name.as_str()).is_some()));
         }
-        Ok(names.into_iter().collect())
+        let mut list = RepositoryList::default();
+        list.names = names.into_iter().collect();
+        list.ignored_entries = ignored_entries;
+        Ok(list)
     }
 
     /// Returns the versions of a repository that a rule may need.
     pub async fn versions(
         &self,
         rule: &Rule,
-        name: &str,
+        name: &RepositoryName,
         queue: &dyn Queue,
     ) -> Result<Vec<Version>> {
         let repository = self.repository(name);
@@ -75,8 +82,8 @@ impl Scanner {
             Err(failure) if failure.is_not_found() => return Ok(Vec::new()),
             outcome => outcome?,
         };
-        let tags: BTreeSet<String> =
-            tags.into_iter().filter(|tag| policy::is_version(rule, tag)).collect();
+        let tags = tags.iter().map(ToString::to_string);
+        let tags: BTreeSet<String> = tags.filter(|tag| policy::is_version(rule, tag)).collect();
         let mut tags: Vec<String> = tags.into_iter().collect();
         if rule.order == VersionOrder::Semver {
             policy::sort_by_number(&mut tags);
@@ -84,7 +91,7 @@ impl Scanner {
         let mut found = Vec::new();
         let mut roots = HashSet::new();
         for tag in tags {
-            let named = ManifestReference::Tag(tag.clone());
+            let named = ManifestReference::Tag(tag.parse()?);
             let Some(descriptor) = repository.head(&named).await? else { continue };
             let images = self.images(&repository, descriptor.digest).await?;
             if images.is_empty() {
@@ -100,7 +107,7 @@ impl Scanner {
         let pairs: Vec<(String, String)> =
             found.iter().map(|(tag, digest, _)| (tag.clone(), digest.to_string())).collect();
         let seen = match rule.order {
-            VersionOrder::Push => queue.seen(name, &pairs).await?,
+            VersionOrder::Push => queue.seen(name.as_str(), &pairs).await?,
             VersionOrder::Semver | VersionOrder::Date => vec![0; pairs.len()],
         };
         let versions = found.into_iter().zip(seen).map(|((tag, digest, images), seen)| Version {

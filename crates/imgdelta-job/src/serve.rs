@@ -4,10 +4,13 @@
 //! bodies, short timeouts. The content of a notification is not trusted; it only starts a scan.
 
 use crate::{
+    connections::{self, ConnectionLimits, ConnectionPlace},
     job::{Job, secret},
+    metrics::NameSource,
+    pushed::PushedRepositories,
     run::EventHandler,
     stop::{Stop, StopPhase},
-    webhook,
+    webhook::{self, NotifiedRepositories},
     worker::WorkerEnd,
 };
 use http_body_util::{BodyExt, Full, Limited};
@@ -15,23 +18,15 @@ use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
     header,
-    server::conn::http1,
-    service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
 use imgdelta::{Error, Result};
 use imgdelta_registry::Secret;
 use std::{
-    collections::BTreeSet,
-    convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::{
-    net::TcpListener,
-    sync::{Notify, Semaphore},
-};
+use tokio::{net::TcpListener, sync::Notify};
 
 /// State that the parts of a service share.
 #[derive(Debug)]
@@ -39,8 +34,7 @@ struct Service {
     job: Arc<Job>,
     stop: Stop,
     secret: Option<Secret>,
-    /// Repositories with pushes that no scan has seen.
-    pushed: Mutex<BTreeSet<String>>,
+    pushed: Mutex<PushedRepositories>,
     notified: Notify,
 }
 
@@ -56,12 +50,15 @@ impl Job {
         let options = &self.config.serve;
         let secret = options.secret_file.as_deref().map(secret).transpose()?;
         let place = format!("address {}", options.listen);
+        if secret.is_none() && !options.listen.ip().to_canonical().is_loopback() {
+            let what = "other machines reach this address, and notifications need no secret: set \
+                        secret-file in [serve], or listen on 127.0.0.1";
+            return Err(Error::bad_input(place, what));
+        }
         let listener = TcpListener::bind(options.listen).await.map_err(Error::io(&place))?;
         let address = listener.local_addr().map_err(Error::io(&place))?;
-        if secret.is_none() && !address.ip().is_loopback() {
-            tracing::warn!(%address, "no secret-file: anybody can send notifications");
-        }
-        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
+        let (version, has_secret) = (env!("CARGO_PKG_VERSION"), secret.is_some());
+        tracing::info!(%address, has_secret, version, "serving");
         listening(address);
         let service = Arc::new(Service {
             job: Arc::clone(self),
@@ -70,7 +67,13 @@ impl Job {
             pushed: Mutex::default(),
             notified: Notify::new(),
         });
-        let server = tokio::spawn(accept(Arc::clone(&service), listener));
+        let answering = Arc::clone(&service);
+        let answer = move |request, place| {
+            let service = Arc::clone(&answering);
+            async move { service.answer(request, place).await }
+        };
+        let server =
+            tokio::spawn(connections::accept(listener, ConnectionLimits::default(), answer));
         let scans = tokio::spawn(run_scans(Arc::clone(&service), Arc::clone(&handler)));
         let grace = options.grace.duration();
         let leaving = {
@@ -110,10 +113,24 @@ async fn run_scans(service: Arc<Service>, handler: EventHandler) {
             () = service.notified.notified() => {
                 // An image is often pushed with others: its index, other platforms.
                 tokio::time::sleep(options.settle.duration()).await;
-                let pushed = std::mem::take(&mut *service.pushed());
-                for name in pushed {
-                    if let Err(error) = job.add_wanted(&name, false, &handler).await {
-                        tracing::warn!(repository = name, %error, "not scanned; will be retried");
+                let pushed = service.pushed().take();
+                match pushed {
+                    PushedRepositories::Named(names) => {
+                        for name in names {
+                            if stop.phase() > StopPhase::Running {
+                                return;
+                            }
+                            if let Err(error) = job.add_wanted(&name, false, &handler).await {
+                                tracing::warn!(repository = %name, %error, "not scanned; will be retried");
+                            }
+                        }
+                    }
+                    PushedRepositories::All => {
+                        tracing::warn!("too many notifications: scanning all repositories");
+                        if let Err(error) = job.scan(false, &handler).await {
+                            tracing::error!(%error, "the scan failed");
+                        }
+                        poll.reset();
                     }
                 }
             }
@@ -121,39 +138,15 @@ async fn run_scans(service: Arc<Service>, handler: EventHandler) {
     }
 }
 
-async fn accept(service: Arc<Service>, listener: TcpListener) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let permit =
-            Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
-        let (connection, _) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "a connection was not accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let service = Arc::clone(&service);
-        tokio::spawn(async move {
-            let answer = service_fn(|request| {
-                let service = Arc::clone(&service);
-                async move { Ok::<_, Infallible>(service.answer(request).await) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(REQUEST_TIMEOUT)
-                .max_buf_size(MAX_HEADER_BYTES)
-                .serve_connection(TokioIo::new(connection), answer);
-            // A client that closes early is not a failure.
-            drop(connection.await);
-            drop(permit);
-        });
-    }
-}
-
 impl Service {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        place: ConnectionPlace,
+    ) -> Response<Full<Bytes>> {
+        if place == ConnectionPlace::Reserve && request.uri().path() != "/healthz" {
+            return plain(StatusCode::SERVICE_UNAVAILABLE, "too many connections");
+        }
         match (request.method(), request.uri().path()) {
             (&Method::POST, "/notify") => {
                 let status = self.notify(request).await;
@@ -201,18 +194,21 @@ impl Service {
             Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE,
             Ok(Ok(body)) => body.to_bytes(),
         };
-        let Some(mut names) = webhook::repositories(&body) else {
+        let host = self.job.config.registry.host.get_ref();
+        let Some(NotifiedRepositories { mut names, ignored }) = webhook::repositories(host, &body)
+        else {
             return StatusCode::BAD_REQUEST;
         };
-        names.retain(|name| self.job.config.rule(name).is_some());
+        self.job.ignore_names(NameSource::Notification, ignored);
+        names.retain(|name| self.job.config.rule(name.as_str()).is_some());
         if !names.is_empty() {
-            self.pushed().extend(names);
+            self.pushed().add(names);
             self.notified.notify_one();
         }
         StatusCode::ACCEPTED
     }
 
-    fn pushed(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+    fn pushed(&self) -> std::sync::MutexGuard<'_, PushedRepositories> {
         self.pushed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -228,9 +224,6 @@ fn is_same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
 }
 
-/// A registry and a monitor need a few.
-const MAX_CONNECTIONS: usize = 64;
-const MAX_HEADER_BYTES: usize = 16 << 10;
 /// Registries put several events into one notification, a kilobyte each.
 const MAX_BODY_BYTES: usize = 4 << 20;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);

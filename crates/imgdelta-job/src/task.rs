@@ -4,6 +4,7 @@
 
 use crate::config::{Share, preset_of, preset_word};
 use imgdelta::{BlobDigest, Error, Result, create::Preset, path::escaped};
+use imgdelta_registry::RepositoryName;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -12,7 +13,7 @@ use std::fmt;
 #[non_exhaustive]
 pub struct Task {
     /// The repository that holds both images.
-    pub repository: String,
+    pub repository: RepositoryName,
     /// Digest of the manifest that receivers have.
     pub base: BlobDigest,
     /// Digest of the manifest that receivers will get.
@@ -66,7 +67,7 @@ impl Task {
         serde_json::json!({
             "schema": SCHEMA,
             "event": "wanted",
-            "repository": self.repository,
+            "repository": self.repository.as_str(),
             "base": self.base.to_string(),
             "target": self.target.to_string(),
             "base_tag": self.base_tag,
@@ -79,7 +80,7 @@ impl Task {
     /// Returns the text that the queue stores.
     pub fn text(&self) -> String {
         let body = TaskBody {
-            repository: self.repository.clone(),
+            repository: self.repository.to_string(),
             base: self.base.to_string(),
             target: self.target.to_string(),
             platform: self.platform.clone(),
@@ -104,7 +105,7 @@ impl Task {
             target: digest(&body.target)?,
             preset: preset_of(&body.preset).ok_or_else(|| wrong("the preset is unknown"))?,
             worth: Share::per_mille(body.worth),
-            repository: body.repository,
+            repository: body.repository.parse()?,
             platform: body.platform,
             direction: body.direction,
             base_tag: body.base_tag,
@@ -114,21 +115,26 @@ impl Task {
 }
 
 /// Returns the key of the task in a repository from a base to a target.
-pub(crate) fn key(repository: &str, base: &BlobDigest, target: &BlobDigest) -> String {
+pub(crate) fn key(repository: &RepositoryName, base: &BlobDigest, target: &BlobDigest) -> String {
     format!("{repository} {base} {target}")
 }
 
 /// Parses base and target of a repository's key.
-pub(crate) fn parse_key(key: &str, repository: &str) -> Option<(BlobDigest, BlobDigest)> {
-    let (base, target) = key.strip_prefix(repository)?.strip_prefix(' ')?.split_once(' ')?;
+pub(crate) fn parse_key(
+    key: &str,
+    repository: &RepositoryName,
+) -> Option<(BlobDigest, BlobDigest)> {
+    let (base, target) =
+        key.strip_prefix(repository.as_str())?.strip_prefix(' ')?.split_once(' ')?;
     Some((base.parse().ok()?, target.parse().ok()?))
 }
 
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Names are untrusted text; escaping keeps a line a line.
-        let [repository, base, target] = [&self.repository, &self.base_tag, &self.target_tag]
-            .map(|name| escaped(name.as_bytes()));
+        let [base, target] =
+            [&self.base_tag, &self.target_tag].map(|name| escaped(name.as_bytes()));
+        let repository = &self.repository;
         write!(f, "{repository}: {base} to {target} for {}", self.platform)
     }
 }
@@ -143,12 +149,13 @@ mod tests {
     #[test]
     fn a_key_holds_base_and_target() {
         let digest = |n: u64| -> BlobDigest { format!("sha256:{n:064x}").parse().unwrap() };
-        let key = key("team/app", &digest(1), &digest(2));
-        assert_eq!(parse_key(&key, "team/app"), Some((digest(1), digest(2))));
-        for other in ["team", "team/ap", "team/app ", "", "team/app/x"] {
-            assert_eq!(parse_key(&key, other), None, "{other:?}");
+        let app: RepositoryName = "team/app".parse().unwrap();
+        let key = key(&app, &digest(1), &digest(2));
+        assert_eq!(parse_key(&key, &app), Some((digest(1), digest(2))));
+        for other in ["team", "team/ap", "team/app/x"] {
+            assert_eq!(parse_key(&key, &other.parse().unwrap()), None, "{other:?}");
         }
-        assert_eq!(parse_key("team/app x y", "team/app"), None);
-        assert_eq!(parse_key("team/app", "team/app"), None);
+        assert_eq!(parse_key("team/app x y", &app), None);
+        assert_eq!(parse_key("team/app", &app), None);
     }
 }

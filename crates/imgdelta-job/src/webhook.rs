@@ -3,16 +3,25 @@
 //! Pure, and trusts nothing: a notification only starts a scan. Understands the events of
 //! distribution (docker-registry), which other registries send as well.
 
-use imgdelta_registry::is_digest_tag;
+use imgdelta_registry::{RepositoryName, is_digest_tag};
 use serde::Deserialize;
 use std::collections::BTreeSet;
+
+/// The repositories that a notification names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NotifiedRepositories {
+    /// Repositories in which tags were pushed, each once.
+    pub names: BTreeSet<RepositoryName>,
+    /// Number of pushes to names that are not names of repositories.
+    pub ignored: u64,
+}
 
 /// Returns the repositories in which tags were pushed, or `None` if the text is not a notification.
 ///
 /// Deltas and the images of an index have no tag, and lists of referrers have a tag made of a
 /// digest. Such pushes are ignored, so that the job's own pushes start no scan (test
 /// `only_pushed_versions_start_a_scan`).
-pub(crate) fn repositories(body: &[u8]) -> Option<BTreeSet<String>> {
+pub(crate) fn repositories(host: &str, body: &[u8]) -> Option<NotifiedRepositories> {
     #[derive(Deserialize)]
     struct Notification {
         events: Vec<PushEvent>,
@@ -34,7 +43,14 @@ pub(crate) fn repositories(body: &[u8]) -> Option<BTreeSet<String>> {
         let target = &event.target;
         event.action == "push" && !target.tag.is_empty() && !is_digest_tag(&target.tag)
     });
-    Some(pushed.map(|event| event.target.repository).collect())
+    let mut found = NotifiedRepositories::default();
+    for event in pushed {
+        match RepositoryName::parse(host, &event.target.repository) {
+            Ok(name) => drop(found.names.insert(name)),
+            Err(_) => found.ignored += 1,
+        }
+    }
+    Some(found)
 }
 
 #[cfg(test)]
@@ -63,10 +79,11 @@ mod tests {
             event("delete", "other", Some("v1")),
             json!({"action": "mount"}),
         ]});
-        let found = repositories(body.to_string().as_bytes()).unwrap();
-        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["team/app"]);
+        let found = repositories("r", body.to_string().as_bytes()).unwrap();
+        assert_eq!(found.names.into_iter().collect::<Vec<_>>(), ["team/app"]);
+        assert_eq!(found.ignored, 0);
         for body in ["", "{}", "[]", r#"{"events": 5}"#, r#"{"events": [{}]}"#] {
-            assert_eq!(repositories(body.as_bytes()), None, "{body}");
+            assert_eq!(repositories("r", body.as_bytes()), None, "{body}");
         }
     }
 }

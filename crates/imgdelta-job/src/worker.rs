@@ -14,6 +14,7 @@ use crate::{
     task::Task,
 };
 use imgdelta::{BlobDigest, Error, Result};
+use imgdelta_core::scratch::is_full;
 use imgdelta_registry::{ManifestReference, Repository};
 use std::{
     sync::{
@@ -246,6 +247,8 @@ fn over_cpu_limit(task: &Task, meter: &CpuMeter, limit: Duration) -> Error {
 fn retry(error: &Error) -> Retry {
     match error {
         // A registry that is down, a full disk, a damaged transfer, a blob that arrives later.
+        // Other tasks may have filled the disk budget.
+        error if is_full(error) => Retry::Later,
         Error::Io { .. } | Error::Mismatch { .. } | Error::NotFound { .. } | Error::Cancelled => {
             Retry::Later
         }

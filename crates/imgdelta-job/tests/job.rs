@@ -77,7 +77,8 @@ impl Scene {
         let document = self.registry.get("team/app", tag).unwrap();
         let digest = imgdelta_testkit::sha256(&document).parse().unwrap();
         let client = Client::new(ClientOptions::default());
-        let repository = Repository::new(&client, &self.registry.host(), "team/app");
+        let repository =
+            Repository::new(&client, &self.registry.host(), &"team/app".parse().unwrap());
         let mut bases = Vec::new();
         for found in repository.referrers(&digest, ARTIFACT_TYPE).await.unwrap() {
             let artifact = found.descriptor.digest.to_string();
@@ -411,7 +412,7 @@ async fn a_job_changes_no_image_and_no_tag() {
 
 /// Replaces an image's list, as a tool does that read it before the deltas were pushed.
 fn empty_list(scene: &Scene, digest: &str) {
-    let tag = fallback_tag(&digest.parse().unwrap());
+    let tag = fallback_tag(&digest.parse().unwrap()).to_string();
     let kind = "application/vnd.oci.image.index.v1+json";
     let empty = json!({"schemaVersion": 2, "mediaType": kind, "manifests": []}).to_string();
     scene.registry.put_manifest("team/app", Some(&tag), kind, empty.as_bytes());
@@ -560,6 +561,136 @@ async fn a_notification_leads_to_a_delta() {
     stop.request(StopPhase::Finishing);
     serving.await.unwrap().unwrap();
     assert!(TcpStream::connect(address).is_err(), "the address is free");
+}
+
+/// Names that would lead requests elsewhere if they became paths.
+const STRANGE_NAMES: [&str; 12] = [
+    "web/../../admin/secret?x=",
+    "web/..%2f..%2fadmin#",
+    "web/a b\r\nX: y",
+    "web/%2e%2e/x",
+    "web/Upper",
+    "web/a?b",
+    "web/a#b",
+    "web/a\u{7}b",
+    "//127.0.0.1:1/evil",
+    "http://127.0.0.1:1/latest?x=",
+    "../../../../_catalog?",
+    "",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notifications_of_strange_names_make_no_request() {
+    let scene = Scene::new(RegistryBehaviour::default());
+    // The pattern admits any name, and the registry lists a strange one.
+    scene.registry.put_manifest("web/../admin", Some("v1"), "application/json", b"{}");
+    let rule = "keep = 1\n[[rule]]\nrepositories = [\"**\"]\n";
+    let serve = "[serve]\nlisten = \"127.0.0.1:0\"\npoll = \"30d\"\nsettle = \"1ms\"";
+    let job = scene.job(rule, serve).await;
+    let (stop, (handler, events)) = (Stop::default(), handler());
+    let (send, receive) = tokio::sync::oneshot::channel();
+    let serving = {
+        let (job, stop) = (Arc::clone(&job), stop.clone());
+        tokio::spawn(async move {
+            job.serve(&stop, handler, |address| send.send(address).unwrap()).await
+        })
+    };
+    let address = receive.await.unwrap();
+    wait_until("the first delta", async || words(&events) == ["published v2>v3"]).await;
+    scene.registry.forget();
+    for name in STRANGE_NAMES {
+        assert_eq!(request(address, "POST", "/notify", "", &notification(name, "v1")).0, 202);
+    }
+    // A real name comes through, after all the others.
+    put(&scene.registry, "team/app", "v4", &version(4, "amd64"));
+    assert_eq!(request(address, "POST", "/notify", "", &notification("team/app", "v4")).0, 202);
+    wait_until("the second delta", async || words(&events).len() == 2).await;
+    for seen in scene.registry.requests() {
+        assert!(seen.path.starts_with("/v2/team/app/") || seen.path == "/v2/", "{}", seen.path);
+    }
+    let (_, metrics) = request(address, "GET", "/metrics", "", "");
+    for line in [
+        "imgdelta_ignored_names_total{source=\"notification\"} 12",
+        "imgdelta_ignored_names_total{source=\"list\"} 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
+    }
+    stop.request(StopPhase::Finishing);
+    serving.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_notifications_of_one_repository_are_one_scan() {
+    let scene = Scene::new(RegistryBehaviour::default());
+    let serve = "[serve]\nlisten = \"127.0.0.1:0\"\npoll = \"30d\"\nsettle = \"1s\"";
+    let job = scene.job("keep = 1\n", serve).await;
+    let (stop, (handler, events)) = (Stop::default(), handler());
+    let (send, receive) = tokio::sync::oneshot::channel();
+    let serving = {
+        let (job, stop) = (Arc::clone(&job), stop.clone());
+        tokio::spawn(async move {
+            job.serve(&stop, handler, |address| send.send(address).unwrap()).await
+        })
+    };
+    let address = receive.await.unwrap();
+    wait_until("the first delta", async || words(&events) == ["published v2>v3"]).await;
+    scene.registry.forget();
+    put(&scene.registry, "team/app", "v4", &version(4, "amd64"));
+    let event = json!({"action": "push", "target": {"repository": "team/app", "tag": "v4"}});
+    let body = json!({"events": vec![event; 10_000]}).to_string();
+    assert_eq!(request(address, "POST", "/notify", "", &body).0, 202);
+    wait_until("the second delta", async || words(&events).len() == 2).await;
+    let scans = scene.registry.requests();
+    let scans = scans.iter().filter(|seen| seen.path.ends_with("/tags/list")).count();
+    assert_eq!(scans, 1);
+    stop.request(StopPhase::Finishing);
+    serving.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_secret_only_this_machine_may_notify() {
+    let scene = Scene::new(RegistryBehaviour::default());
+    for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "[::ffff:192.0.2.1]:0"] {
+        let job = scene.job("keep = 1\n", &format!("[serve]\nlisten = \"{listen}\"")).await;
+        let outcome = job.serve(&Stop::default(), handler().0, |_| panic!("it listens")).await;
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.starts_with(&format!("address {listen}: ")), "{error}");
+        assert!(error.contains("set secret-file in [serve], or listen on 127.0.0.1"), "{error}");
+    }
+    assert_eq!(scene.registry.requests().len(), 0);
+}
+
+/// A gzip file of zeros, which expands a thousand times.
+fn bomb(name: &'static str, bytes: usize, packed: &mut Vec<u8>) -> &'static str {
+    *packed = imgdelta_testkit::gzip(&vec![0; bytes]);
+    name
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn archives_that_expand_beyond_the_disk_budget_stay_closed() {
+    let scene = Scene::new(RegistryBehaviour::default());
+    let mut packed = Vec::new();
+    for (tag, bytes) in [("v4", 1 << 10), ("v5", 40 << 20)] {
+        let name = bomb("zeros.gz", bytes, &mut packed);
+        let image = TestImage::new(
+            vec![tar_of(&[("shared", &noise(1, 30_000)), (name, &packed)])],
+            Packing::Gzip,
+        );
+        put(&scene.registry, "team/bomb", tag, &image);
+    }
+    assert!(packed.len() < 100_000, "{}", packed.len());
+    // 40 MB of zeros do not fit, and everything else does.
+    let budget = format!("disk = \"2MB\"\nscratch = \"{}\"", scene.dir.path().display());
+    let config = scene.config("keep = 1\n", "");
+    let text = format!(
+        "[registry]\nhost = \"{}\"\n[queue]\nsqlite = \"{}\"\ntries = 1\n[budget]\n{budget}\n\
+         [[rule]]\nrepositories = [\"team/bomb\"]\npreset = \"fast\"\nworth = \"100%\"\n",
+        config.registry.host.get_ref(),
+        scene.dir.path().join("bomb.db").display(),
+    );
+    let config = Config::parse(&text, "job.toml").unwrap();
+    let job = Job::open(config, Credentials::none()).await.unwrap();
+    assert_eq!(run(&job, RunOptions::default()).await, ["published v4>v5"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,6 +67,10 @@ pub struct PullArgs {
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub link: Option<u64>,
 
+    /// Apply deltas even if that takes longer than fetching whole layers
+    #[arg(long)]
+    pub no_time_limit: bool,
+
     /// Report the bytes to fetch; fetch no layer
     #[arg(long)]
     pub dry_run: bool,
@@ -83,7 +87,7 @@ pub struct PullArgs {
     #[arg(long, value_name = "DIR", env = "IMGDELTA_SCRATCH", hide_env_values = true)]
     pub scratch: Option<PathBuf>,
 
-    /// Memory for rebuilding files, such as 256MiB [default: 128MiB]
+    /// Memory for rebuilding files, at most 256MiB [default: 128MiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub memory: Option<u64>,
 }
