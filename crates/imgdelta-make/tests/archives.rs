@@ -7,7 +7,12 @@ use imgdelta_apply::{
     rebuild::{self, LayerForm},
     sink,
 };
-use imgdelta_core::{Context, Error, Limits, Result, parallel::Workers, scratch::Scratch};
+use imgdelta_core::{
+    Context, Error, Limits, Result,
+    limits::Ceiling,
+    parallel::Workers,
+    scratch::{Scratch, is_full},
+};
 use imgdelta_deflate::{EncoderCache, EncoderModel, ZlibStrategy};
 use imgdelta_image::{
     image::{self, Image, OpenOptions},
@@ -70,6 +75,42 @@ impl TestPair {
 fn recipe_of(bytes: &[u8]) -> Recipe {
     let delta = Delta::open(Arc::new(bytes.to_vec()), "test", &Limits::default()).unwrap();
     Recipe::clone(&delta.recipe(0).unwrap())
+}
+
+/// Encodes a delta between images with an archive of 30 MB of zeros in the target.
+fn encode_with_zeros(free_bytes: u64) -> Result<(i64, TestPair)> {
+    let zeros = gzip(&vec![0; 30 << 20]);
+    let files = |archive: &[u8]| tar_of(&[("text", &noise(1, 40_000)), ("zeros.gz", archive)]);
+    let scene = TestPair::new(&files(&gzip(b"small")), &files(&zeros));
+    let limits = Limits { scratch_free_bytes: free_bytes, ..Limits::default() };
+    let context = scene.context(2).limits(limits);
+    let options = SurveyOptions::default();
+    let pair = ImagePair::read(scene.images.clone(), &options, &context)?;
+    let plan = pair.plan(&CreateOptions::default())?;
+    let room_bytes = i64::try_from(context.scratch.room_bytes()).unwrap();
+    let mut bytes = Vec::new();
+    plan.encode()?.prove()?.write_to(&mut bytes)?;
+    scene.apply(bytes)?;
+    Ok((room_bytes, scene))
+}
+
+#[test]
+fn archives_that_expand_beyond_the_ceiling_are_taken_as_they_are() {
+    // With room for the zeros, the plan keeps them in a scratch file.
+    let (roomy, _) = encode_with_zeros(200 << 20).unwrap();
+    let (tight, _) = encode_with_zeros(20 << 20).unwrap();
+    let kept_bytes = (180 << 20) - (roomy - tight);
+    assert!((30 << 20..31 << 20).contains(&kept_bytes), "{kept_bytes}");
+}
+
+#[test]
+fn scratch_files_beyond_the_ceiling_are_an_error_that_names_the_limit() {
+    let scene = TestPair::new(&tar_of(&[("a", &noise(1, 90_000))]), &tar_of(&[("a", b"")]));
+    let context = scene.context(2).scratch_ceiling(Ceiling::fixed(50_000));
+    let read = ImagePair::read(scene.images.clone(), &SurveyOptions::default(), &context);
+    let error = read.err().unwrap();
+    assert!(is_full(&error), "{error}");
+    assert!(error.to_string().contains("more than the limit of 50000"), "{error}");
 }
 
 /// Returns the delta with another recipe before the same groups.

@@ -77,6 +77,8 @@ pub async fn fetch(
     scratch: &Scratch,
     progress: &dyn Progress,
 ) -> Result<Arc<dyn ReadAt>> {
+    // The caller has admitted the length; the stream is never longer.
+    scratch.raise(blob.size_bytes);
     let mut file = scratch.file()?;
     let mut stream = repository.blob(blob).await?;
     while let Some(piece) = stream.next().await? {

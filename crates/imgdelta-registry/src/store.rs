@@ -91,6 +91,7 @@ impl RegistryStore {
 
     fn cache_writer(&self, blob: &Descriptor) -> imgdelta_core::Result<Option<CacheWriter>> {
         let Some(scratch) = &self.scratch else { return Ok(None) };
+        scratch.raise(blob.size_bytes);
         Ok(Some(CacheWriter {
             file: scratch.file()?,
             check: BlobCheck::new(blob.digest, blob.size_bytes),

@@ -78,6 +78,7 @@ pub(super) fn delta(
         let file = recipes.get(recipe);
         let file = file.expect("a layer whose recipe failed has another source");
         let bytes = file.size_bytes().map_err(Error::io(&image.name))?;
+        context.scratch.raise(bytes);
         let mut reader = RangeReader::new(Arc::clone(file), 0, bytes);
         writer.stored_recipe(bytes, &mut reader)?;
     }

@@ -8,9 +8,15 @@ use imgdelta_apply::{
     rebuild::{self, ApplyReport, LayerForm},
     sink::{self, Sink},
 };
-use imgdelta_core::{Error, Result};
+use imgdelta_core::{Error, Result, scratch::Scratch};
 use imgdelta_image::{Reference, image::Image, store::source::ReadAt};
-use std::{fmt::Display, fs::File, io::Read, path::Path, sync::Arc};
+use std::{
+    fmt::Display,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+};
 
 impl Session {
     /// Opens a delta file and compares its digests. A pipe is copied to a scratch file first.
@@ -35,7 +41,10 @@ impl Session {
 
     /// Reads a delta from a stream, such as standard input, into a scratch file and opens it.
     pub fn read_delta(&self, reader: &mut dyn Read, place: impl Display) -> Result<Delta> {
-        let file = self.context.scratch.file()?;
+        let scratch = &self.context.scratch;
+        let file = scratch.file()?;
+        // Spooling has a limit of its own.
+        let reader = &mut CountedReader { reader, scratch };
         Delta::spool(reader, file, place, &self.context.limits).map_err(damaged)
     }
 
@@ -106,5 +115,19 @@ fn damaged(error: Error) -> Error {
             Error::bad_input(place, "damaged: its bytes do not have their digest")
         }
         error => error,
+    }
+}
+
+/// A reader whose bytes raise the ceiling of the scratch file that they are copied to.
+struct CountedReader<'a> {
+    reader: &'a mut dyn Read,
+    scratch: &'a Scratch,
+}
+
+impl Read for CountedReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.scratch.raise(count as u64);
+        Ok(count)
     }
 }
