@@ -292,7 +292,7 @@ impl Scene {
         let source = format!("docker://{}/demo/app:{tag}", self.registry.host());
         let base = self.local_reference(base);
         let output = self.local_reference(&format!("{output}:{tag}"));
-        let (source, options) = (source.parse().unwrap(), PullOptions::default());
+        let (source, options) = (source.parse().unwrap(), PullOptions::default().time_limit(false));
         self.registries.pull(&self.session, &source, &[base], &output, &options).unwrap()
     }
 

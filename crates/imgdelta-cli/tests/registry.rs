@@ -91,7 +91,7 @@ fn a_delta_is_pushed_and_an_image_is_pulled_by_it() {
     assert!(again.contains("sent    0 bytes in 0 of 3 parts"), "{again}");
 
     let place = format!("oci:{}/out:new", home.path().display());
-    let pull = ["pull", &image, "--base", OLD, "-o", &place];
+    let pull = ["pull", &image, "--base", OLD, "-o", &place, "--no-time-limit"];
     let planned = json(&[&pull[..], &["--dry-run", "--json"]].concat(), home.path());
     assert_eq!(
         (&planned["schema"], &planned["received_bytes"]),
@@ -117,7 +117,7 @@ fn rollback_refuses_a_newer_image() {
     let pull = |tag: &str, base: &str| {
         let image = format!("docker://{}/x/app:{tag}", registry.host());
         let place = format!("oci:{}/{tag}", home.path().display());
-        let args = ["pull", &image, "--base", base, "-o", &place, "--rollback"];
+        let args = ["pull", &image, "--base", base, "-o", &place, "--rollback", "--no-time-limit"];
         let output = command(&args, home.path()).output().unwrap();
         (output.status.code().unwrap(), said(&output))
     };
@@ -154,7 +154,10 @@ fn a_delta_is_pushed_from_a_pipe() {
     let again = json(&["push", DELTA, &image, "--json"], home.path());
     assert_eq!((&again["sent_bytes"], &again["artifact"]), (&0.into(), &pushed["artifact"]));
     let place = format!("oci:{}/out:new", home.path().display());
-    let pulled = json(&["pull", &image, "--base", OLD, "-o", &place, "--json"], home.path());
+    let pulled = json(
+        &["pull", &image, "--base", OLD, "-o", &place, "--json", "--no-time-limit"],
+        home.path(),
+    );
     assert_eq!(pulled["deltas"][0]["artifact"], pushed["artifact"]);
     assert_eq!(json(&["diff", &place, NEW, "--json"], home.path())["same_image"], true);
 

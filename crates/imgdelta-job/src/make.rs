@@ -83,6 +83,23 @@ impl DeltaMaker {
     /// Makes a delta and proves it. A delta that is not worth publishing is neither proved nor
     /// written.
     pub fn make(&self, task: &Task, handle: &Handle, meter: &Arc<CpuMeter>) -> Result<MakeResult> {
+        self.make_within(task, handle, meter).map_err(|error| match error {
+            Error::OverLimit { place, what, name: None, found, limit }
+                if limit == self.disk_bytes =>
+            {
+                let place = format!("{task}, {place}, disk in [budget]");
+                Error::OverLimit { place, what, name: None, found, limit }
+            }
+            error => error,
+        })
+    }
+
+    fn make_within(
+        &self,
+        task: &Task,
+        handle: &Handle,
+        meter: &Arc<CpuMeter>,
+    ) -> Result<MakeResult> {
         let session = Session::in_scratch(self.scratch.clone())?
             .threads(self.threads)?
             .memory_bytes(self.memory_bytes)

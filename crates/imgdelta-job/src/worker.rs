@@ -135,7 +135,7 @@ async fn carry_out(job: &Arc<Job>, leased: LeasedTask, stop: &Stop) -> Result<Op
                 error
             };
             let message = error.to_string();
-            let retry = retry(&error);
+            let retry = retry(&error, *job.config.budget.parallel.get_ref() > 1);
             report.error = Some(error);
             match job.queue.fail(&ticket, &message, retry, &job.terms).await? {
                 None => return Ok(None),
@@ -243,12 +243,12 @@ fn over_cpu_limit(task: &Task, meter: &CpuMeter, limit: Duration) -> Error {
     }
 }
 
-/// Decides if another attempt may succeed.
-fn retry(error: &Error) -> Retry {
+/// Decides if another attempt may succeed. `has_others` is true if other tasks run at the same time.
+fn retry(error: &Error, has_others: bool) -> Retry {
     match error {
         // A registry that is down, a full disk, a damaged transfer, a blob that arrives later.
         // Other tasks may have filled the disk budget.
-        error if is_full(error) => Retry::Later,
+        error if has_others && is_full(error) => Retry::Later,
         Error::Io { .. } | Error::Mismatch { .. } | Error::NotFound { .. } | Error::Cancelled => {
             Retry::Later
         }

@@ -72,7 +72,7 @@ impl Scene {
 
     fn pull(&self) -> Result<PullReport> {
         let (source, base) = (self.remote("v1"), self.local("v0"));
-        let (output, options) = (self.local("out:v1"), PullOptions::default());
+        let (output, options) = (self.local("out:v1"), PullOptions::default().time_limit(false));
         self.registries.pull(&self.session, &source, &[base], &output, &options)
     }
 
@@ -84,7 +84,7 @@ impl Scene {
 
     async fn pull_async(&self) -> Result<PullReport> {
         let (source, base) = (self.remote("v1"), self.local("v0"));
-        let (output, options) = (self.local("out:v1"), PullOptions::default());
+        let (output, options) = (self.local("out:v1"), PullOptions::default().time_limit(false));
         self.registries.pull_async(&self.session, &source, &[base], &output, &options).await
     }
 
@@ -168,7 +168,7 @@ fn the_network_lives_as_long_as_a_session_an_image_or_a_plan() {
     scene.push();
     let image = session.open(&scene.remote("v1")).unwrap();
     let (source, base, output) = (scene.remote("v1"), scene.local("v0"), scene.local("out:v1"));
-    let options = PullOptions::default();
+    let options = PullOptions::default().time_limit(false);
     let plan = registries.plan_pull(&session, &source, &[base], &output, &options).unwrap();
     let Scene { dir, registry, registries: other_registries, session: other_session } = scene;
     drop((registries, other_registries, session, other_session));

@@ -56,7 +56,16 @@ fn a_pull_with_deltas_gives_what_skopeo_copies() {
 
         let skipped_lines = registry.server.log_lines();
         let place = format!("oci:{pulled}:{tag}");
-        let args = ["pull", &image, "--base", &format!("oci:{base}"), "-o", &place, "--json"];
+        let args = [
+            "pull",
+            &image,
+            "--base",
+            &format!("oci:{base}"),
+            "-o",
+            &place,
+            "--json",
+            "--no-time-limit",
+        ];
         let pulled_json: Value = serde_json::from_str(&registry.prints(&args)).unwrap();
 
         // File by file, and by name.

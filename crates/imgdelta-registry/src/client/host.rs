@@ -115,3 +115,31 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 const MAX_REDIRECTS: usize = 5;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::cause::refused_address;
+    use imgdelta_testkit::registry::{RegistryBehaviour, TestRegistry};
+
+    #[tokio::test]
+    async fn a_name_that_resolves_to_this_machine_gets_no_request() {
+        let local = TestRegistry::start(RegistryBehaviour::default());
+        let options = ClientOptions::default().plain_http(true);
+        let host = HostState::new("registry.example", &options).unwrap();
+        host.reach.use_plain_http();
+        let port = local.host().rsplit(':').next().unwrap().to_owned();
+        let url = Url::parse(&format!("http://localhost:{port}/admin")).unwrap();
+        // The text alone is fine: the name could be that of a content network.
+        host.reach.admit(&url).unwrap();
+        for client in [&host.http, &host.direct] {
+            let error = client.get(url.clone()).send().await.unwrap_err();
+            let refusal = refused_address(&error).unwrap().to_string();
+            assert!(
+                refusal.contains("leads to localhost, an address of this machine"),
+                "{refusal}"
+            );
+        }
+        assert_eq!(local.requests().len(), 0);
+    }
+}
