@@ -82,7 +82,8 @@ fn encode_with_zeros(free_bytes: u64) -> Result<(i64, TestPair)> {
     let zeros = gzip(&vec![0; 30 << 20]);
     let files = |archive: &[u8]| tar_of(&[("text", &noise(1, 40_000)), ("zeros.gz", archive)]);
     let scene = TestPair::new(&files(&gzip(b"small")), &files(&zeros));
-    let limits = Limits { scratch_free_bytes: free_bytes, ..Limits::default() };
+    let mut limits = Limits::default();
+    limits.scratch_free_bytes = free_bytes;
     let context = scene.context(2).limits(limits);
     let options = SurveyOptions::default();
     let pair = ImagePair::read(scene.images.clone(), &options, &context)?;
