@@ -454,7 +454,7 @@ fn large_blobs_are_sent_in_pieces_mounted_and_fetched_in_ranges() {
     let source: Arc<dyn ReadAt> = Arc::new(bytes.clone());
     let client = Client::new(ClientOptions::default().chunk_bytes(200_000));
     let repository =
-        |name| Repository::new(&client, &scene.registry.host(), &name.parse().unwrap());
+        |name: &str| Repository::new(&client, &scene.registry.host(), &name.parse().unwrap());
     let put = |name, from| {
         scene.runtime.block_on(repository(name).put_blob(&blob, Arc::clone(&source), 0, from))
     };

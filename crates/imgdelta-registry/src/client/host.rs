@@ -48,9 +48,10 @@ impl HostState {
             }
             attempt.follow()
         });
+        let tls = options.trust.config(name)?;
         let client = |redirects| {
             let builder = reqwest::Client::builder()
-                .tls_backend_preconfigured(options.trust.config(name)?)
+                .tls_backend_preconfigured(tls.clone())
                 .redirect(redirects)
                 .dns_resolver(ReachResolver(Arc::clone(&reach)))
                 .referer(false)
