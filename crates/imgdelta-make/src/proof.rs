@@ -14,7 +14,6 @@ use imgdelta_core::{
 };
 use imgdelta_image::store::source::ReadAt;
 use std::{
-    fs::File,
     io::{BufWriter, Read, Seek, Write},
     path::{Path, PathBuf},
     sync::Arc,

@@ -13,7 +13,7 @@ use imgdelta_core::{
     BlobDigest, Error, Result,
     destination::{OutputTarget, open_stream, unfinished_for},
     progress::Progress,
-    scratch::{Scratch, write_all_at},
+    scratch::{Scratch, ScratchFile, write_all_at},
     unfinished::{UnfinishedFile, UnfinishedKind},
     verify::VerifiedBlob,
 };
@@ -21,7 +21,6 @@ use imgdelta_image::{Reference, reference::full_docker_name, store::Descriptor};
 use serde_json::json;
 use std::{
     collections::{BTreeSet, HashMap},
-    fs::File,
     io::{self, Seek},
     path::{Path, PathBuf},
     str::FromStr,
@@ -44,14 +43,22 @@ enum ArchiveOutput {
     /// Renamed to the path when it is complete.
     Unfinished(UnfinishedFile, PathBuf),
     /// Copied to the device or pipe when it is complete.
-    Spooled(File, PathBuf),
+    Spooled(ScratchFile, PathBuf),
 }
 
 impl ArchiveOutput {
-    fn file(&self) -> &File {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         match self {
-            Self::Unfinished(unfinished, _) => unfinished.file(),
-            Self::Spooled(file, _) => file,
+            Self::Unfinished(unfinished, _) => write_all_at(unfinished.file(), bytes, offset),
+            Self::Spooled(file, _) => file.write_all_at(bytes, offset),
+        }
+    }
+
+    /// Extends the file with zeros.
+    fn end_at(&self, bytes: u64) -> io::Result<()> {
+        match self {
+            Self::Unfinished(unfinished, _) => unfinished.file().set_len(bytes),
+            Self::Spooled(file, _) => file.reserve(bytes),
         }
     }
 
@@ -134,7 +141,7 @@ impl ArchiveSink {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        write_all_at(self.output.file(), bytes, offset).map_err(Error::io(self.path.display()))
+        self.output.write_at(bytes, offset).map_err(Error::io(self.path.display()))
     }
 }
 
@@ -176,7 +183,7 @@ impl Sink for ArchiveSink {
         }
         // Unwritten bytes are zero: padding, and the two blocks at the end.
         let end = at + 2 * BLOCK_BYTES as u64;
-        self.output.file().set_len(end).map_err(Error::io(self.path.display()))
+        self.output.end_at(end).map_err(Error::io(self.path.display()))
     }
 
     fn has(&self, _: &Descriptor, _: &dyn Progress) -> Result<bool> {
