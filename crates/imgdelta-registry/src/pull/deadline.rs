@@ -78,6 +78,14 @@ pub(super) fn plain_time(bytes: u64, bytes_per_second: Option<u64>) -> Duration 
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
+/// Returns the time that one core usually takes to rebuild and compress layers of `bytes` bytes.
+///
+/// A caller without a stated link wants to save bytes, also where that takes longer than a plain
+/// pull; so deltas get this time in addition.
+pub(super) fn usual_work(bytes: u64) -> Duration {
+    Duration::from_nanos(bytes.saturating_mul(WORK_PER_BYTE))
+}
+
 /// Returns the time that a pull with deltas may take instead of a plain one.
 pub(super) fn allowed_time(plain: Duration) -> Duration {
     plain.saturating_add(LEAST_DELAY.max(plain / DELAY_SHARE))
@@ -87,6 +95,8 @@ pub(super) fn allowed_time(plain: Duration) -> Duration {
 const LEAST_DELAY: Duration = Duration::from_secs(2);
 /// A tenth: saved bytes are worth that much time.
 const DELAY_SHARE: u32 = 10;
+/// Nanoseconds for a compressed byte: three to four bytes of stream, by gzip's usual level.
+const WORK_PER_BYTE: u64 = 150;
 /// Rate of a link that is not known yet, as after a few small documents: 8 Mbit/s.
 const UNKNOWN_BYTES_PER_SECOND: u64 = 1_000_000;
 
@@ -114,6 +124,7 @@ mod tests {
         assert_eq!(allowed_time(seconds(0)), seconds(2));
         assert_eq!(allowed_time(seconds(10)), seconds(12));
         assert_eq!(allowed_time(seconds(100)), seconds(110));
+        assert_eq!(usual_work(100_000_000), seconds(15));
         assert_eq!(
             allowed_time(plain_time(u64::MAX, Some(1))),
             Duration::from_millis(u64::MAX) / 10 * 11

@@ -5,7 +5,7 @@
 use super::{
     compose::{self, RecipeFile, RecipeFiles},
     cost::LinkSpeed,
-    deadline::{DeltaDeadline, allowed_time, plain_time},
+    deadline::{DeltaDeadline, allowed_time, plain_time, usual_work},
     fallback::{FallbackStep, is_delta_error},
     layers::LayerSource,
     plan::PullPlan,
@@ -73,7 +73,13 @@ impl PullPlan {
         if step != FallbackStep::Deltas {
             return Attempt { context, time: None };
         }
-        context.memory_bytes = context.memory_bytes.map(|bytes| bytes.min(MAX_MEMORY_BYTES));
+        let memory_bytes = context.memory_bytes.unwrap_or(MAX_MEMORY_BYTES).min(MAX_MEMORY_BYTES);
+        context.memory_bytes = Some(memory_bytes);
+        // Together they keep a hostile delta below 256 MiB, and admit what imgdelta writes.
+        let limits = &mut context.limits;
+        limits.recipe_memory = limits.recipe_memory.min(64 << 20);
+        limits.member_bytes = limits.member_bytes.min(56 << 20);
+        limits.group_bytes = limits.group_bytes.min(64 << 20);
         let images = self.bases.iter().chain([&self.source.image]);
         let layers = images.flat_map(|image| &image.layers);
         let bytes = layers.map(|layer| layer.descriptor.size_bytes).fold(0, u64::saturating_add);
@@ -83,7 +89,8 @@ impl PullPlan {
             let link = self.options.link.map(LinkSpeed::bytes_per_second);
             let rate = link.or_else(|| self.source.repository.client().bytes_per_second());
             let plain = plain_time(self.plain_bytes, rate);
-            let allowed = allowed_time(plain);
+            let work = if link.is_none() { usual_work(self.plain_bytes) } else { Duration::ZERO };
+            let allowed = allowed_time(plain).saturating_add(work);
             let end = started.saturating_add(allowed);
             let (progress, clock) = (&self.context.progress, &self.options.clock);
             let deadline = DeltaDeadline::new(Arc::clone(progress), Arc::clone(clock), end);
@@ -308,8 +315,8 @@ impl Sink for SingleBlobSink {
     }
 }
 
-/// Memory for applying deltas, whatever the session allows.
-const MAX_MEMORY_BYTES: u64 = 256 << 20;
+/// Memory for the groups that are decoded at once, whatever the session allows.
+const MAX_MEMORY_BYTES: u64 = 96 << 20;
 /// Bytes of temporary files for each compressed byte of the image and its bases. Layers expand three
 /// or four times, and their archives once more.
 const SCRATCH_SHARE: u64 = 32;
