@@ -86,6 +86,12 @@ limits! {
     /// Bytes of all names, links and attributes of one layer: 256 MiB, sixty for each allowed entry.
     /// An index keeps them in memory.
     layer_text_bytes / LayerTextBytes: u64 = 256 << 20, "layer-text-bytes";
+    /// Entries of all layers of one image: 16,000,000, some 2 GB of memory. Large images have one or
+    /// two million.
+    image_entries / ImageEntries: u64 = 16_000_000, "image-entries";
+    /// Bytes of all names, links and attributes of one image: 1 GiB, four times as many as one layer
+    /// may have.
+    image_text_bytes / ImageTextBytes: u64 = 1 << 30, "image-text-bytes";
     /// Bytes of one PAX or GNU extension header (long names, attributes): 1 MiB, as in Go's reader.
     extension_bytes / ExtensionBytes: u64 = 1 << 20, "extension-bytes";
     /// Bytes of one package database: 64 MiB.

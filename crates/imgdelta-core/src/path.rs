@@ -77,6 +77,76 @@ impl LayerPath {
     }
 }
 
+/// A [`LayerPath`] whose bytes somebody else holds, such as the index of a layer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LayerPathRef<'a>(&'a [u8]);
+
+impl<'a> LayerPathRef<'a> {
+    /// Takes a clean spelling; returns `None` for any other.
+    pub fn of_clean(spelling: &'a [u8]) -> Option<Self> {
+        LayerPath::is_clean(spelling).then_some(Self(spelling))
+    }
+
+    /// Takes bytes that are known to be a clean spelling, without reading them.
+    pub fn of_known(spelling: &'a [u8]) -> Self {
+        debug_assert!(LayerPath::is_clean(spelling), "cleaned when it was stored");
+        Self(spelling)
+    }
+
+    /// Returns the bytes: parts separated by `/`, without a leading one.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Returns the path without its last part; the root has none.
+    pub fn parent(self) -> Option<Self> {
+        (!self.0.is_empty()).then(|| Self(split(self.0).0))
+    }
+
+    /// Returns the last part; empty for the root.
+    pub fn name(self) -> &'a [u8] {
+        split(self.0).1
+    }
+
+    /// Returns a copy that holds its bytes.
+    pub fn to_path(self) -> LayerPath {
+        LayerPath(self.0.into())
+    }
+}
+
+impl<'a> From<&'a LayerPath> for LayerPathRef<'a> {
+    fn from(path: &'a LayerPath) -> Self {
+        Self(&path.0)
+    }
+}
+
+impl PartialEq<LayerPath> for LayerPathRef<'_> {
+    fn eq(&self, other: &LayerPath) -> bool {
+        *self.0 == *other.0
+    }
+}
+
+impl fmt::Display for LayerPathRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("/")?;
+        f.write_str(&escaped(self.0))
+    }
+}
+
+impl fmt::Debug for LayerPathRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// Splits a clean path into its directory and its last part; both are empty for the root.
+pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    }
+}
+
 /// Ordered and hashed as its bytes are, so that maps of paths can be asked for ranges of bytes.
 impl Borrow<[u8]> for LayerPath {
     fn borrow(&self) -> &[u8] {
@@ -86,8 +156,7 @@ impl Borrow<[u8]> for LayerPath {
 
 impl fmt::Display for LayerPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("/")?;
-        f.write_str(&escaped(&self.0))
+        LayerPathRef::from(self).fmt(f)
     }
 }
 
@@ -163,6 +232,19 @@ mod tests {
         assert!(path.is_within(&LayerPath::parse(b"usr/lib")));
         assert!(path.is_within(&LayerPath::root()) && path.is_within(&path));
         assert!(!path.is_within(&LayerPath::parse(b"usr/li")));
+    }
+
+    #[test]
+    fn a_borrowed_path_is_the_path() {
+        for spelling in [&b"usr/lib/x"[..], b"usr", b""] {
+            let path = LayerPath::parse(spelling);
+            let borrowed = LayerPathRef::of_clean(spelling).unwrap();
+            assert_eq!(borrowed.to_path(), path);
+            assert_eq!(borrowed.name(), path.name());
+            assert_eq!(borrowed.parent().map(LayerPathRef::to_path), path.parent());
+            assert_eq!(borrowed.to_string(), path.to_string());
+        }
+        assert_eq!(LayerPathRef::of_clean(b"/usr"), None);
     }
 
     #[test]

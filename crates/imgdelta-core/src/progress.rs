@@ -50,8 +50,65 @@ impl dyn Progress + '_ {
     }
 }
 
+/// Asks the listener once in [`Checkpoint::STEPS`] steps of a loop, since the question may cost a
+/// system call.
+#[derive(Clone, Copy)]
+pub struct Checkpoint<'a> {
+    progress: &'a dyn Progress,
+    left_steps: u32,
+}
+
+impl<'a> Checkpoint<'a> {
+    /// Steps from one question to the next. Most loops take less than a millisecond for them.
+    pub const STEPS: u32 = 256;
+
+    /// Starts a loop; its first step asks.
+    pub fn new(progress: &'a dyn Progress) -> Self {
+        Self { progress, left_steps: 0 }
+    }
+
+    /// Begins a step; returns [`Error::Cancelled`] if the listener asked to stop.
+    pub fn step(&mut self) -> Result<()> {
+        if self.left_steps == 0 {
+            self.progress.check()?;
+            self.left_steps = Self::STEPS;
+        }
+        self.left_steps -= 1;
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Checkpoint<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Checkpoint").field("left_steps", &self.left_steps).finish_non_exhaustive()
+    }
+}
+
 /// A listener that ignores everything and never cancels.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 
 impl Progress for Silent {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    struct CancelAfter(AtomicU32);
+
+    impl Progress for CancelAfter {
+        fn is_cancelled(&self) -> bool {
+            self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err()
+        }
+    }
+
+    #[test]
+    fn a_loop_asks_at_its_first_step_and_then_once_in_many() {
+        let listener = CancelAfter(AtomicU32::new(2));
+        let mut checkpoint = Checkpoint::new(&listener);
+        let passed = (0..10_000).take_while(|_| checkpoint.step().is_ok()).count();
+        assert_eq!(passed, 2 * Checkpoint::STEPS as usize);
+        assert!(Checkpoint::new(&CancelAfter(AtomicU32::new(0))).step().is_err());
+    }
+}
