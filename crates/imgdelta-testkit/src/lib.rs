@@ -5,6 +5,7 @@
 
 mod authority;
 pub mod chunked_layer;
+mod crowd;
 mod docker_registry;
 mod noise;
 pub mod postgres;
@@ -14,6 +15,7 @@ mod wait;
 mod zip;
 
 pub use authority::{Authority, Identity};
+pub use crowd::Crowd;
 pub use docker_registry::{DockerRegistry, LoggedRequest};
 pub use noise::noise;
 pub use wait::{free_port, wait_until};
