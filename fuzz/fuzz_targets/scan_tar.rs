@@ -1,12 +1,13 @@
 //! Any bytes scan to an index whose ranges are those bytes, however they are cut.
 #![no_main]
 
-use imgdelta_core::{DiffId, Limits};
+use imgdelta_core::{DiffId, Limits, progress::Silent};
 use imgdelta_image::{
     index::{IndexBuilder, LayerIndex},
     rootfs::Rootfs,
 };
 use libfuzzer_sys::fuzz_target;
+use std::sync::Arc;
 
 fn index(stream: &[u8], chunk_bytes: usize) -> Option<LayerIndex> {
     let mut builder = IndexBuilder::new(&Limits::default(), None);
@@ -29,6 +30,8 @@ fuzz_target!(|stream: &[u8]| {
     assert_eq!(index(stream, 100).as_ref(), Some(&whole));
     let bytes = whole.to_bytes().expect("memory is enough");
     assert_eq!(LayerIndex::from_bytes(&bytes, &Limits::default()).expect("just written"), whole);
-    let tree = Rootfs::merge(&[&whole, &whole]);
+    let whole = Arc::new(whole);
+    let layers = [Arc::clone(&whole), whole];
+    let tree = Rootfs::merge(&layers, &Silent).expect("never cancels");
     assert!(tree.nodes().is_sorted_by(|a, b| a.path < b.path));
 });

@@ -10,25 +10,36 @@
 //!   its path, with everything below it.
 
 mod build;
+mod list;
+#[cfg(test)]
+mod plain;
+mod resolve;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use crate::index::LayerIndex;
-use imgdelta_core::path::LayerPath;
+use imgdelta_core::{
+    Result,
+    path::{LayerPath, LayerPathRef},
+    progress::Progress,
+};
+use std::sync::Arc;
 
 /// The merged tree, as nodes sorted by path.
 #[derive(Clone, Debug, Default)]
 pub struct Rootfs {
-    nodes: Vec<RootfsNode>,
+    layers: Vec<Arc<LayerIndex>>,
+    nodes: list::NodeList,
     notes: Vec<RootfsNote>,
     omitted_notes: u64,
 }
 
 /// One name in the tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RootfsNode {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RootfsNode<'a> {
     /// Its path, with the links in its directories resolved.
-    pub path: LayerPath,
+    pub path: LayerPathRef<'a>,
     /// The layer that created or last described it, counted from the lowest, 0.
     pub layer: u32,
     /// Its entry in that layer; `None` for a directory that only the entries in it imply.
@@ -62,21 +73,32 @@ impl std::fmt::Display for RootfsNote {
 
 impl Rootfs {
     /// Merges layers, the lowest first.
-    pub fn merge(layers: &[&LayerIndex]) -> Self {
-        build::TreeBuilder::new(layers).finish()
+    ///
+    /// The only error is that the listener cancels.
+    pub fn merge(layers: &[Arc<LayerIndex>], progress: &dyn Progress) -> Result<Self> {
+        build::TreeBuilder::new(layers).finish(progress).map(|(rootfs, _)| rootfs)
     }
 
     /// Returns the nodes in the order of their paths' bytes.
     ///
     /// The root itself is a node only if a layer describes it.
-    pub fn nodes(&self) -> &[RootfsNode] {
-        &self.nodes
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = RootfsNode<'_>> + Clone {
+        (0..self.nodes.len()).map(|row| self.nodes.at(row, &self.layers))
     }
 
     /// Returns the node at a path; links are not followed.
-    pub fn find(&self, path: &LayerPath) -> Option<&RootfsNode> {
-        let place = self.nodes.binary_search_by(|node| node.path.cmp(path)).ok()?;
-        Some(&self.nodes[place])
+    pub fn find<'a>(&self, path: impl Into<LayerPathRef<'a>>) -> Option<RootfsNode<'_>> {
+        let path = path.into();
+        let (mut low, mut high) = (0, self.nodes.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.nodes.path(middle, &self.layers).as_bytes().cmp(path.as_bytes()) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Equal => return Some(self.nodes.at(middle, &self.layers)),
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        None
     }
 
     /// Returns the first thousand notes.

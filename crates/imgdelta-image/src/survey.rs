@@ -3,6 +3,8 @@
 //! One pass reads all layers of all images, the largest first. A blob that several images share is
 //! read once, and not at all if the cache has its index. Never compares.
 
+mod totals;
+
 use crate::{
     image::{Image, Layer},
     index::{
@@ -14,7 +16,7 @@ use crate::{
 };
 use imgdelta_core::{
     BlobDigest, Context, DiffId, Error, Limits, Note, Result,
-    path::LayerPath,
+    path::LayerPathRef,
     progress::Stage,
     scratch::{Scratch, ScratchFile},
 };
@@ -25,6 +27,7 @@ use std::{
     path::Path,
     sync::Arc,
 };
+use totals::{ImageTotals, LayerShare};
 
 /// An image with the content of its layers.
 #[derive(Debug)]
@@ -69,12 +72,12 @@ impl SurveyOptions {
 
 impl Survey {
     /// Returns the entry at a place of [`Rootfs`].
-    pub fn entry(&self, (layer, entry): (u32, u32)) -> Option<&Entry> {
+    pub fn entry(&self, (layer, entry): (u32, u32)) -> Option<Entry<'_>> {
         self.layers.get(layer as usize)?.entries.get(entry as usize)
     }
 
     /// Returns true if the root file system has the content of `entry` at `path`.
-    pub fn has_at(&self, path: &LayerPath, entry: &Entry) -> bool {
+    pub fn has_at(&self, path: LayerPathRef<'_>, entry: &Entry<'_>) -> bool {
         let found = self.rootfs.find(path).and_then(|node| self.entry(node.content?));
         found.is_some_and(|found| found.digest.is_some() && found.digest == entry.digest)
     }
@@ -112,21 +115,23 @@ fn read(
     let Context { workers, progress, .. } = context;
     let mut tasks = Vec::new();
     let mut planned = HashSet::new();
-    for image in &images {
+    let totals = |image: &Image| ImageTotals::new(&image.name, &context.limits);
+    let totals: Vec<ImageTotals> = images.iter().map(totals).collect();
+    for (image, totals) in images.iter().zip(&totals) {
         for layer in &image.layers {
             if planned.insert((layer.descriptor.digest, layer.diff_id)) {
-                tasks.push((image, layer));
+                tasks.push((image, layer, totals.layer()));
             }
         }
     }
     // The largest first, so that no worker starts a large layer at the end.
-    tasks.sort_by_key(|(_, layer)| std::cmp::Reverse(layer.descriptor.size_bytes));
+    tasks.sort_by_key(|(_, layer, _)| std::cmp::Reverse(layer.descriptor.size_bytes));
     progress
-        .begin(Stage::Reading, tasks.iter().map(|(_, layer)| layer.descriptor.size_bytes).sum());
+        .begin(Stage::Reading, tasks.iter().map(|(_, layer, _)| layer.descriptor.size_bytes).sum());
 
-    let read = workers.map(tasks, |(image, layer)| {
+    let read = workers.map(tasks, |(image, layer, mut share)| {
         let mut stream = scratch.map(Scratch::file).transpose()?;
-        let (index, notes) = index_of(image, layer, options, stream.as_mut(), context)?;
+        let (index, notes) = index_of(image, layer, options, stream.as_mut(), &mut share, context)?;
         let key = (layer.descriptor.digest, layer.diff_id);
         Ok((key, (Arc::new(index), notes), stream))
     })?;
@@ -139,24 +144,27 @@ fn read(
         }
         indexes.insert(key, (index, notes));
     }
-    let surveys = workers.map(images, |image| Ok(assemble(image, &indexes)))?;
+    let surveys = workers.map(images, |image| assemble(image, &indexes, context))?;
     Ok((surveys, volume))
 }
 
 /// The index of each blob and stream, with remarks.
 type Indexes = HashMap<(BlobDigest, DiffId), (Arc<LayerIndex>, Vec<Note>)>;
 
-fn assemble(image: Image, indexes: &Indexes) -> Survey {
+fn assemble(image: Image, indexes: &Indexes, context: &Context) -> Result<Survey> {
     let mut notes = image.notes.clone();
     let mut layers = Vec::new();
+    // A layer may occur several times, or be counted as a layer of the other image.
+    let totals = ImageTotals::new(&image.name, &context.limits);
     for layer in &image.layers {
         let (index, remarks) = &indexes[&(layer.descriptor.digest, layer.diff_id)];
+        totals.layer().set(index.entries.len() as u64, index.entries.text_bytes())?;
         notes.extend(remarks.iter().cloned());
         layers.push(Arc::clone(index));
     }
-    let rootfs = Rootfs::merge(&layers.iter().map(AsRef::as_ref).collect::<Vec<_>>());
+    let rootfs = Rootfs::merge(&layers, &*context.progress)?;
     notes.extend(rootfs_notes(&rootfs));
-    Survey { image, layers, rootfs, notes }
+    Ok(Survey { image, layers, rootfs, notes })
 }
 
 fn rootfs_notes(rootfs: &Rootfs) -> Vec<Note> {
@@ -178,6 +186,7 @@ fn index_of(
     layer: &Layer,
     options: &SurveyOptions,
     mut stream: Option<&mut ScratchFile>,
+    share: &mut LayerShare<'_>,
     context: &Context,
 ) -> Result<(LayerIndex, Vec<Note>)> {
     let progress = &*context.progress;
@@ -187,6 +196,7 @@ fn index_of(
             CacheLookup::Found(index) => {
                 progress.advance(layer.descriptor.size_bytes);
                 check(layer, &index)?;
+                share.set(index.entries.len() as u64, index.entries.text_bytes())?;
                 return Ok((*index, notes));
             }
             CacheLookup::Absent => {}
@@ -206,7 +216,8 @@ fn index_of(
             context.admit_layer_bytes(chunk.len() as u64);
             stream.write_all(chunk).map_err(Error::io("scratch file"))?;
         }
-        builder.feed(chunk)
+        builder.feed(chunk)?;
+        share.set(builder.entry_count(), builder.text_bytes())
     });
     match read {
         Ok(_) => {}

@@ -47,7 +47,7 @@ fn compare([old, new]: &[Image; 2]) -> imgdelta_core::Result<()> {
     let mut places = HashMap::new();
     for (layer, (index, stream)) in bases.iter().enumerate() {
         for (i, entry) in index.entries.iter().enumerate() {
-            places.insert(entry.path.clone(), (layer, i, space.len() as u64));
+            places.insert(entry.path, (layer, i, space.len() as u64));
         }
         space.extend_from_slice(stream);
     }
@@ -63,7 +63,7 @@ fn compare([old, new]: &[Image; 2]) -> imgdelta_core::Result<()> {
             let base = places.get(&entry.path).map(|&(layer, i, start)| {
                 let index = &bases[layer].0;
                 let range = index.header_range(i);
-                let payload = &index.entries[i].payload;
+                let payload = index.entries.payload(i);
                 BaseHeader {
                     header: part(&bases[layer].1, range.clone()),
                     address: start + range.start,

@@ -53,18 +53,18 @@ impl Inventory {
         {
             return Self::default();
         }
-        let mut surviving: Vec<(&LayerPath, DatabaseContent)> = Vec::new();
+        let mut surviving: Vec<(LayerPath, DatabaseContent)> = Vec::new();
         for (ordinal, layer) in survey.layers.iter().enumerate() {
             let Some(findings) = read_findings(&layer.findings) else { continue };
             for finding in findings {
                 let Some(entry) = layer.entries.get(finding.entry as usize) else { continue };
                 let place = (u32::try_from(ordinal).expect("layers are limited"), finding.entry);
-                let node = survey.rootfs.find(&entry.path);
+                let node = survey.rootfs.find(entry.path);
                 if node.is_some_and(|node| node.content == Some(place)) {
-                    surviving.push((&entry.path, finding.content));
+                    surviving.push((entry.path.to_path(), finding.content));
                 }
             }
         }
-        Self::collect(surviving.iter().map(|(path, content)| (*path, content)))
+        Self::collect(surviving.iter().map(|(path, content)| (path, content)))
     }
 }

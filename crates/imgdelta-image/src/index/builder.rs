@@ -2,13 +2,13 @@
 //!
 //! Never reads the stream itself, and holds no payload except those that the file reader wants.
 
-use super::{Entry, EntryKind, LayerIndex, Owner};
+use super::{Entry, EntryKind, EntryTableBuilder, LayerIndex, Owner};
 use crate::tarscan::{MemberVisitor, SparseMap, TarMember, TarScanner};
 use bytes::Bytes;
 use imgdelta_core::{
-    DiffId, LimitName, Limits, PayloadDigest, Result, limits::Ceiling, path::LayerPath,
+    DiffId, Error, LimitName, Limits, PayloadDigest, Result, limits::Ceiling, path::LayerPath,
 };
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::fmt;
 
 /// Reads whole files of interest, such as package databases, while a layer passes.
 pub trait FileReader {
@@ -48,28 +48,25 @@ pub trait FileReader {
 /// ```
 pub struct IndexBuilder {
     scanner: TarScanner,
-    table: EntryTable,
+    table: EntryCollector,
 }
 
 impl fmt::Debug for IndexBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IndexBuilder")
-            .field("entries", &self.table.entries.len())
-            .finish_non_exhaustive()
+        f.debug_struct("IndexBuilder").field("entries", &self.entry_count()).finish_non_exhaustive()
     }
 }
 
 impl IndexBuilder {
     /// Starts before the stream's first byte.
     pub fn new(limits: &Limits, file_reader: Option<Box<dyn FileReader>>) -> Self {
-        let table = EntryTable {
+        let table = EntryCollector {
             file_reader,
             database_limit: limits.database_bytes,
             text_limit: limits.ceiling(LimitName::LayerTextBytes),
-            text_bytes: 0,
-            entries: Vec::new(),
-            owners: HashMap::new(),
+            entries: EntryTableBuilder::default(),
             open: None,
+            failure: None,
             hasher: blake3::Hasher::new(),
         };
         Self { scanner: TarScanner::new(limits), table }
@@ -80,19 +77,28 @@ impl IndexBuilder {
     /// After an error the builder is unusable.
     pub fn feed(&mut self, chunk: &[u8]) -> Result<()> {
         self.scanner.feed(chunk, &mut self.table)?;
-        self.table.check_text()
+        self.table.check()
+    }
+
+    /// Returns the number of entries so far.
+    pub fn entry_count(&self) -> u64 {
+        self.table.entries.table().len() as u64
+    }
+
+    /// Returns the bytes of names, links and attributes so far.
+    pub fn text_bytes(&self) -> u64 {
+        self.table.entries.table().text_bytes()
     }
 
     /// Ends the stream; the caller has computed or checked its digest.
     pub fn finish(self, diff_id: DiffId) -> Result<LayerIndex> {
         let mut table = self.table;
         let scan = self.scanner.finish(&mut table);
-        table.check_text()?;
-        table.entries.shrink_to_fit();
+        table.check()?;
         Ok(LayerIndex {
             diff_id,
             stream_bytes: scan.stream_bytes,
-            entries: table.entries,
+            entries: table.entries.finish(),
             tail_start: scan.tail_start,
             damage: scan.damage,
             findings: table.file_reader.map_or_else(Bytes::new, FileReader::finish),
@@ -101,70 +107,55 @@ impl IndexBuilder {
 }
 
 /// The entries so far, with the member whose payload is passing.
-struct EntryTable {
+struct EntryCollector {
     file_reader: Option<Box<dyn FileReader>>,
     database_limit: u64,
     text_limit: Ceiling,
-    text_bytes: u64,
-    entries: Vec<Entry>,
-    owners: HashMap<Owner, Arc<Owner>>,
+    entries: EntryTableBuilder,
     open: Option<OpenEntry>,
     hasher: blake3::Hasher,
+    /// The first error, which ends the scan after the chunk.
+    failure: Option<Error>,
 }
 
 /// An entry whose payload is passing.
 struct OpenEntry {
-    entry: Entry,
+    path: LayerPath,
+    owner: Owner,
+    member: TarMember,
     is_hashed: bool,
     /// Content so far for the file reader.
     wanted: Option<Vec<u8>>,
 }
 
-impl MemberVisitor for EntryTable {
-    fn begin(&mut self, member: TarMember) {
-        let sparse = member.sparse;
+impl MemberVisitor for EntryCollector {
+    fn begin(&mut self, mut member: TarMember) {
         let owner = Owner {
             uid: member.uid,
             gid: member.gid,
-            user: member.user.into(),
-            group: member.group.into(),
+            user: std::mem::take(&mut member.user).into(),
+            group: std::mem::take(&mut member.group).into(),
         };
-        let is_link = matches!(member.kind, EntryKind::Symlink | EntryKind::HardLink);
-        let entry = Entry {
-            path: LayerPath::parse(&member.name),
-            start: member.start,
-            payload: member.payload,
-            kind: member.kind,
-            size_bytes: member.size_bytes,
-            digest: None,
-            link: is_link.then(|| member.link.into()),
-            mode: member.mode,
-            owner: self.intern(owner),
-            mtime: member.mtime,
-            device: member.device,
-            attributes: member.attributes.into(),
-            is_sparse: sparse.is_some(),
-            is_after_end: member.is_after_end,
-        };
-        self.text_bytes += text_bytes(&entry);
-        let is_hashed = entry.kind == EntryKind::File || !entry.payload.is_empty();
+        let path = LayerPath::parse(&member.name);
+        let is_hashed = member.kind == EntryKind::File || !member.payload.is_empty();
         if is_hashed {
-            self.hasher = start_hash(sparse.as_ref(), entry.size_bytes);
+            self.hasher = start_hash(member.sparse.as_ref(), member.size_bytes);
         }
-        let is_offered = entry.kind == EntryKind::File && !entry.is_sparse && !entry.is_after_end;
+        let is_offered =
+            member.kind == EntryKind::File && member.sparse.is_none() && !member.is_after_end;
         let is_wanted = is_offered
             && (self.file_reader.as_mut())
-                .is_some_and(|reader| reader.wants(&entry.path, entry.size_bytes));
-        let fits = entry.size_bytes <= self.database_limit;
+                .is_some_and(|reader| reader.wants(&path, member.size_bytes));
+        let fits = member.size_bytes <= self.database_limit;
+        let ordinal = self.ordinal();
         if is_wanted
             && !fits
-            && let (Some(reader), Ok(ordinal)) =
-                (&mut self.file_reader, u32::try_from(self.entries.len()))
+            && let (Some(reader), Some(ordinal)) = (&mut self.file_reader, ordinal)
         {
-            reader.too_large(ordinal, &entry.path, entry.size_bytes);
+            reader.too_large(ordinal, &path, member.size_bytes);
         }
         let wanted = (is_wanted && fits).then(Vec::new);
-        self.open = Some(OpenEntry { entry, is_hashed, wanted });
+        self.open = Some(OpenEntry { path, owner, member, is_hashed, wanted });
     }
 
     fn payload(&mut self, bytes: &[u8]) {
@@ -179,42 +170,50 @@ impl MemberVisitor for EntryTable {
     }
 
     fn end(&mut self) {
-        let Some(OpenEntry { mut entry, is_hashed, wanted }) = self.open.take() else { return };
-        if is_hashed {
-            entry.digest = Some(PayloadDigest(*self.hasher.finalize().as_bytes()));
-        }
-        if let (Some(payload), Some(reader), Ok(ordinal)) =
-            (wanted, &mut self.file_reader, u32::try_from(self.entries.len()))
+        let Some(OpenEntry { path, owner, member, is_hashed, wanted }) = self.open.take() else {
+            return;
+        };
+        let ordinal = self.ordinal();
+        if let (Some(payload), Some(reader), Some(ordinal)) =
+            (wanted, &mut self.file_reader, ordinal)
         {
-            reader.read(ordinal, &entry.path, &payload);
+            reader.read(ordinal, &path, &payload);
         }
-        self.entries.push(entry);
+        let pushed = self.entries.push(&Entry {
+            path: (&path).into(),
+            start: member.start,
+            payload: member.payload,
+            kind: member.kind,
+            size_bytes: member.size_bytes,
+            digest: is_hashed.then(|| PayloadDigest(*self.hasher.finalize().as_bytes())),
+            link: member.kind.is_link().then_some(&member.link),
+            mode: member.mode,
+            owner: &owner,
+            mtime: member.mtime,
+            device: member.device,
+            attributes: &member.attributes,
+            is_sparse: member.sparse.is_some(),
+            is_after_end: member.is_after_end,
+        });
+        if let Err(error) = pushed {
+            self.failure.get_or_insert(error);
+        }
     }
 }
 
-impl EntryTable {
-    /// Returns the shared copy of an owner.
-    fn intern(&mut self, owner: Owner) -> Arc<Owner> {
-        if let Some(shared) = self.owners.get(&owner) {
-            return Arc::clone(shared);
-        }
-        self.text_bytes += (owner.user.len() + owner.group.len()) as u64;
-        let shared = Arc::new(owner.clone());
-        self.owners.insert(owner, Arc::clone(&shared));
-        shared
+impl EntryCollector {
+    /// Returns the ordinal of the open entry.
+    fn ordinal(&self) -> Option<u32> {
+        u32::try_from(self.entries.table().len()).ok()
     }
 
-    fn check_text(&self) -> Result<()> {
+    fn check(&mut self) -> Result<()> {
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
         let what = "number of bytes in names and attributes";
-        self.text_limit.admit(self.text_bytes, what, "tar stream").map(drop)
+        self.text_limit.admit(self.entries.table().text_bytes(), what, "tar stream").map(drop)
     }
-}
-
-/// Returns the memory that an entry takes besides its fixed part.
-fn text_bytes(entry: &Entry) -> u64 {
-    let attributes = entry.attributes.iter().map(|one| one.name.len() + one.value.len() + 32);
-    let link = entry.link.as_ref().map_or(0, |link| link.len());
-    (entry.path.as_bytes().len() + link + attributes.sum::<usize>()) as u64
 }
 
 /// Starts a payload's hash. Sparse files use another key and hash their map first, so that equal

@@ -5,14 +5,15 @@
 
 pub use crate::tarscan::{EntryKind, ExtendedAttribute};
 
-use imgdelta_core::{PayloadDigest, path::LayerPath};
-use std::{ops::Range, sync::Arc};
+use imgdelta_core::{PayloadDigest, path::LayerPathRef};
+use std::ops::Range;
 
-/// One member of a layer. Its identity is its ordinal in the index: a path may occur twice.
+/// One member of a layer, whose text and owner lie in the index. Its identity is its ordinal there: a
+/// path may occur twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct Entry<'a> {
     /// Its path, cleaned; the header's bytes have the spelling.
-    pub path: LayerPath,
+    pub path: LayerPathRef<'a>,
     /// Offset of its first header block, which may be a long-name or PAX header.
     ///
     /// It ends, with its padding, where the next entry or the index's tail starts.
@@ -27,18 +28,18 @@ pub struct Entry {
     /// The digest of the payload; `None` for links and other members without one. That of a sparse
     /// file also covers its map.
     pub digest: Option<PayloadDigest>,
-    /// The target of a symbolic or hard link, as spelled.
-    pub link: Option<Box<[u8]>>,
+    /// The target of a symbolic or hard link, as spelled; other kinds have none.
+    pub link: Option<&'a [u8]>,
     /// Permission bits with set-id and sticky, without the type.
     pub mode: u32,
     /// User and group.
-    pub owner: Arc<Owner>,
+    pub owner: &'a Owner,
     /// Time of modification: seconds since 1970 and nanoseconds.
     pub mtime: (i64, u32),
     /// Major and minor number of a device.
     pub device: Option<(u32, u32)>,
     /// Extended attributes in the order of the header, including capabilities, ACLs and labels.
-    pub attributes: Box<[ExtendedAttribute]>,
+    pub attributes: &'a [ExtendedAttribute],
     /// True if it is stored sparse.
     pub is_sparse: bool,
     /// True if it lies after an end-of-archive mark, as in concatenated archives. Runtimes stop at
@@ -47,7 +48,9 @@ pub struct Entry {
 }
 
 /// A user and group, by number and by name. Entries share it: a layer has few owners.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+///
+/// A name of more than 256 bytes, which no system allows, is stored as its start and its BLAKE3.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// The user's number.
     pub uid: u64,

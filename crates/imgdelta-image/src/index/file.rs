@@ -9,14 +9,14 @@
 //! ```
 //! The digest is BLAKE3 of everything else in that order; numbers are little-endian.
 
-use super::{Entry, EntryKind, ExtendedAttribute, LayerIndex, Owner};
+use super::{Entry, EntryKind, EntryTableBuilder, ExtendedAttribute, LayerIndex, Owner};
 use crate::tarscan::StreamDamage;
 use bytes::Bytes;
 use imgdelta_core::{
-    Algorithm, DiffId, Error, Limits, PayloadDigest, Result, limits::Ceiling, path::LayerPath,
+    Algorithm, DiffId, Error, Limits, PayloadDigest, Result, limits::Ceiling, path::LayerPathRef,
 };
 use imgdelta_wire::{Columns, Cursor, varint};
-use std::{collections::HashMap, io::Read as _, sync::Arc};
+use std::{collections::HashMap, io::Read as _};
 
 impl LayerIndex {
     /// Returns the index as bytes.
@@ -100,18 +100,18 @@ impl IndexColumns {
             columns.number(SPANS, entry.payload.end - entry.payload.start);
             end = entry.payload.end;
 
-            columns.put_kind(entry);
+            columns.put_kind(&entry);
             if entry.is_sparse {
                 columns.number(SIZES, entry.size_bytes);
             }
             columns.number(MODES, entry.mode.into());
-            columns.put_owner(&entry.owner, &mut owners);
+            columns.put_owner(entry.owner, &mut owners);
 
             columns.0.signed(TIMES, entry.mtime.0.wrapping_sub(time));
             columns.number(TIMES, entry.mtime.1.into());
             time = entry.mtime.0;
 
-            if let Some(link) = &entry.link {
+            if let Some(link) = entry.link {
                 columns.text(LINKS, link);
             }
             if let Some((major, minor)) = entry.device {
@@ -120,7 +120,7 @@ impl IndexColumns {
             }
             if !entry.attributes.is_empty() {
                 columns.number(REST, entry.attributes.len() as u64);
-                for attribute in &entry.attributes {
+                for attribute in entry.attributes {
                     columns.text(REST, &attribute.name);
                     columns.text(REST, &attribute.value);
                 }
@@ -147,7 +147,7 @@ impl IndexColumns {
     }
 
     /// Writes a kind, with flags for the fields in other columns.
-    fn put_kind(&mut self, entry: &Entry) {
+    fn put_kind(&mut self, entry: &Entry<'_>) {
         let (code, other) = match entry.kind {
             EntryKind::Other(flag) => (OTHER, Some(flag)),
             kind => (KIND_CODES.iter().position(|&one| one == kind).unwrap_or_default(), None),
@@ -226,16 +226,20 @@ fn read(bytes: &[u8], limits: &Limits) -> Option<LayerIndex> {
     // Each entry takes at least a byte here, so a false count takes no memory.
     let count =
         usize::try_from(count).ok().filter(|&count| count <= reader.columns[MODES].rest().len())?;
-    let mut entries = Vec::with_capacity(count);
+    let mut entries = EntryTableBuilder::default();
     for _ in 0..count {
-        entries.push(reader.entry()?);
+        reader.entry(&mut entries)?;
+        // Paths share prefixes here, so that a small file may hold much text.
+        if entries.table().text_bytes() > limits.layer_text_bytes {
+            return None;
+        }
     }
     let is_used_up = cursor.is_empty() && reader.columns.iter().all(Cursor::is_empty);
     let is_ordered = reader.end <= tail_start && tail_start <= stream_bytes;
     (is_used_up && is_ordered).then_some(LayerIndex {
         diff_id,
         stream_bytes,
-        entries,
+        entries: entries.finish(),
         tail_start,
         damage,
         findings,
@@ -245,15 +249,16 @@ fn read(bytes: &[u8], limits: &Limits) -> Option<LayerIndex> {
 /// Columns with the state that entries share.
 struct ColumnReader<'a> {
     columns: [Cursor<'a>; COLUMNS],
-    owners: Vec<Arc<Owner>>,
+    owners: Vec<Owner>,
     path: Vec<u8>,
     end: u64,
     time: i64,
 }
 
 impl<'a> ColumnReader<'a> {
-    fn entry(&mut self) -> Option<Entry> {
-        let path = self.path()?;
+    /// Reads an entry and appends it.
+    fn entry(&mut self, entries: &mut EntryTableBuilder) -> Option<()> {
+        self.path()?;
         let start = self.end.checked_add(self.number(SPANS)?)?;
         let payload_start = start.checked_add(self.number(SPANS)?)?;
         self.end = payload_start.checked_add(self.number(SPANS)?)?;
@@ -267,14 +272,17 @@ impl<'a> ColumnReader<'a> {
         };
         let is_sparse = flag(0);
         let size_bytes = if is_sparse { self.number(SIZES)? } else { payload.end - payload.start };
-        let mode = u32::try_from(self.number(MODES)?).ok()?;
+        let mode = u32::try_from(self.number(MODES)?).ok().filter(|&mode| mode <= 0o7777)?;
         let owner = self.owner()?;
         let seconds = self.time.wrapping_add(self.columns[TIMES].signed().ok()?);
         self.time = seconds;
         let mtime = (seconds, u32::try_from(self.number(TIMES)?).ok()?);
         let digest =
             if flag(2) { Some(PayloadDigest(self.columns[DIGESTS].array().ok()?)) } else { None };
-        let link = if flag(3) { Some(self.text(LINKS)?.into()) } else { None };
+        if flag(3) != kind.is_link() {
+            return None;
+        }
+        let link = if flag(3) { Some(self.text(LINKS)?) } else { None };
         let device = if flag(4) {
             let mut part = || u32::try_from(self.number(REST)?).ok();
             Some((part()?, part()?))
@@ -283,8 +291,8 @@ impl<'a> ColumnReader<'a> {
         };
         let attributes = if flag(5) { self.attributes()? } else { Box::default() };
         let is_after_end = flag(1);
-        Some(Entry {
-            path,
+        let entry = Entry {
+            path: LayerPathRef::of_clean(&self.path)?,
             start,
             payload,
             kind,
@@ -292,16 +300,18 @@ impl<'a> ColumnReader<'a> {
             digest,
             link,
             mode,
-            owner,
+            owner: self.owners.get(owner)?,
             mtime,
             device,
-            attributes,
+            attributes: &attributes,
             is_sparse,
             is_after_end,
-        })
+        };
+        entries.push(&entry).ok()
     }
 
-    fn path(&mut self) -> Option<LayerPath> {
+    /// Reads a path into `self.path`.
+    fn path(&mut self) -> Option<()> {
         let shared = usize::try_from(self.number(PATHS)?).ok()?;
         let rest = self.text(PATHS)?;
         if shared > self.path.len() {
@@ -309,11 +319,11 @@ impl<'a> ColumnReader<'a> {
         }
         self.path.truncate(shared);
         self.path.extend_from_slice(rest);
-        let path = LayerPath::parse(&self.path);
-        (path.as_bytes() == self.path).then_some(path)
+        Some(())
     }
 
-    fn owner(&mut self) -> Option<Arc<Owner>> {
+    /// Returns the number of an owner.
+    fn owner(&mut self) -> Option<usize> {
         let place = usize::try_from(self.number(OWNERS)?).ok()?;
         if place == self.owners.len() {
             let owner = Owner {
@@ -322,9 +332,9 @@ impl<'a> ColumnReader<'a> {
                 user: self.text(OWNERS)?.into(),
                 group: self.text(OWNERS)?.into(),
             };
-            self.owners.push(Arc::new(owner));
+            self.owners.push(owner);
         }
-        self.owners.get(place).cloned()
+        Some(place)
     }
 
     fn attributes(&mut self) -> Option<Box<[ExtendedAttribute]>> {
@@ -390,7 +400,7 @@ const ENTRY_BYTES: u64 = 160;
 const MAGIC: &[u8; 8] = b"imgdxidx";
 
 /// Raised with every change of the file, and of a scan's result for the same stream.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 const HEAD_BYTES: usize = 8 + 4 + 8 + 32;
 

@@ -6,7 +6,10 @@ use super::{
 };
 use bytes::Bytes;
 use imgdelta_core::{Algorithm, Limits, path::LayerPath, verify::Hasher};
-use imgdelta_testkit::tar_stream::{HeaderBlock, Tar, every_variant};
+use imgdelta_testkit::{
+    Crowd,
+    tar_stream::{HeaderBlock, Tar, every_variant},
+};
 use proptest::prelude::*;
 use std::sync::{Arc, Mutex};
 
@@ -123,6 +126,28 @@ fn names_without_end_meet_their_limit() {
     let mut builder = IndexBuilder::new(&limits, None);
     let stream = Tar::new().long(b'L', &[b'x'; 1001]).file("x", b"").0;
     assert!(builder.feed(&stream).unwrap_err().to_string().contains("limit of 1000"));
+}
+
+#[test]
+fn an_index_takes_at_most_150_bytes_for_an_entry() {
+    for crowd in Crowd::ALL {
+        let index = index(&crowd.layers(5000)[0]);
+        let entries = &index.entries;
+        // Deep paths and attributes are text, which has a limit of its own.
+        let text_bytes = usize::try_from(entries.text_bytes()).unwrap();
+        let bytes = entries.memory_bytes();
+        assert!(bytes <= 136 * entries.len() + text_bytes, "{crowd:?}: {bytes} bytes");
+        let is_short = !matches!(crowd, Crowd::OpaqueDepths | Crowd::Attributes);
+        assert!(!is_short || bytes <= 150 * entries.len(), "{crowd:?}: {bytes} bytes");
+    }
+}
+
+#[test]
+fn names_of_owners_are_shortened_before_they_are_copied() {
+    let index = index(&Crowd::GlobalUser.layers(1000)[0]);
+    assert!(index.entries.text_bytes() < 20_000, "{}", index.entries.text_bytes());
+    let user = &index.entries.at(7).owner.user;
+    assert!(user.starts_with(b"uuuu") && user.len() < 256, "{} bytes", user.len());
 }
 
 fn stored() -> (LayerIndex, Vec<u8>) {

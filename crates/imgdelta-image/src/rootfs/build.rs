@@ -1,96 +1,93 @@
-//! The merge of layers: entries applied one by one to a map from path to node.
+//! The merge of layers: entries applied one by one to a tree of names.
 //!
-//! It reads no payload. The map is ordered by the bytes of paths, so that everything below a
-//! directory is one range. Ceilings bound the work for hostile layers: on hops of links, lengths of
-//! paths, implied directories, and notes.
+//! It reads no payload. Each entry costs its own text and a share of what it removes; ceilings bound
+//! everything else: hops and parts of links, lengths of paths, implied directories, and notes.
 
-use super::{Rootfs, RootfsNode, RootfsNote};
-use crate::index::{Entry, EntryKind, LayerIndex};
-use imgdelta_core::path::LayerPath;
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    ops::Bound,
+use super::{
+    Rootfs, RootfsNote,
+    list::NodeList,
+    resolve::{LinkResolver, Outcome, joined_bytes},
+    tree::{NONE, NameTree, NodeId, ROOT, SlotForm, TreeSlot},
 };
+use crate::index::{Entry, EntryKind, LayerIndex};
+use imgdelta_core::{
+    Result,
+    path::{LayerPath, split},
+    progress::{Checkpoint, Progress},
+};
+use std::{collections::HashSet, sync::Arc};
 
 /// A tree under construction.
 pub(super) struct TreeBuilder<'a> {
-    layers: &'a [&'a LayerIndex],
-    tree: BTreeMap<LayerPath, TreeSlot>,
+    layers: &'a [Arc<LayerIndex>],
+    tree: NameTree<'a>,
+    links: LinkResolver<'a>,
     notes: Vec<RootfsNote>,
     omitted_notes: u64,
     implied: usize,
-    /// The last directory path, as spelled and as resolved; neighbours share it.
-    last_parent: Option<(Vec<u8>, Vec<u8>)>,
+    /// Bytes of paths that no entry spells.
+    left_path_bytes: u64,
+    /// The last directory, as spelled; neighbours share it.
+    last_parent: Option<(&'a [u8], Directory)>,
     /// Directories that this layer has marked opaque.
-    opaque: HashSet<LayerPath>,
+    opaque: HashSet<NodeId>,
 }
 
+/// A directory of the tree.
 #[derive(Clone, Copy)]
-struct TreeSlot {
-    layer: u32,
-    entry: Option<u32>,
-    content: Option<(u32, u32)>,
-    form: SlotForm,
+struct Directory {
+    node: NodeId,
+    path_bytes: usize,
 }
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum SlotForm {
-    Directory,
-    Symlink,
-    Leaf,
-}
-
-/// The error is the text of a note.
-type Outcome<T> = Result<T, &'static str>;
 
 impl<'a> TreeBuilder<'a> {
-    pub(super) fn new(layers: &'a [&'a LayerIndex]) -> Self {
+    pub(super) fn new(layers: &'a [Arc<LayerIndex>]) -> Self {
         Self {
             layers,
-            tree: BTreeMap::new(),
+            tree: NameTree::new(),
+            links: LinkResolver::new(layers),
             notes: Vec::new(),
             omitted_notes: 0,
             implied: 0,
+            left_path_bytes: FREE_PATH_BYTES,
             last_parent: None,
             opaque: HashSet::new(),
         }
     }
 
-    pub(super) fn finish(mut self) -> Rootfs {
+    /// Applies all entries; returns the merged tree, and the number of steps for it.
+    pub(super) fn finish(mut self, progress: &dyn Progress) -> Result<(Rootfs, u64)> {
+        let mut checkpoint = Checkpoint::new(progress);
         for (layer, index) in (0..).zip(self.layers) {
-            self.opaque.clear();
+            self.opaque = HashSet::new();
             for (ordinal, entry) in (0..).zip(&index.entries) {
+                checkpoint.step()?;
                 // Runtimes stop reading at the end mark.
                 if entry.is_after_end {
                     break;
                 }
-                if let Err(what) = self.apply(layer, ordinal, entry) {
-                    self.note(layer, ordinal, entry, what);
+                self.links.begin_entry();
+                self.left_path_bytes += ENTRY_PATH_BYTES;
+                if let Err(what) = self.apply(layer, ordinal, &entry) {
+                    self.note(layer, ordinal, &entry, what);
                 }
             }
         }
-        let Self { tree, notes, omitted_notes, .. } = self;
-        let mut nodes: Vec<RootfsNode> = Vec::with_capacity(tree.len());
-        nodes.extend(tree.into_iter().map(|(path, slot)| RootfsNode {
-            path,
-            layer: slot.layer,
-            entry: slot.entry,
-            content: slot.content,
-            link_group: None,
-        }));
-        group_links(&mut nodes);
-        Rootfs { nodes, notes, omitted_notes }
+        let Self { tree, layers, notes, omitted_notes, .. } = self;
+        let steps = tree.steps;
+        let nodes = NodeList::of(&tree, layers, &mut checkpoint)?;
+        Ok((Rootfs { layers: layers.to_vec(), nodes, notes, omitted_notes }, steps))
     }
 
-    fn apply(&mut self, layer: u32, ordinal: u32, entry: &Entry) -> Outcome<()> {
+    fn apply(&mut self, layer: u32, ordinal: u32, entry: &Entry<'a>) -> Outcome<()> {
         let path = entry.path.as_bytes();
         if path.is_empty() {
             return self.describe_root(layer, ordinal, entry);
         }
-        let (parent, name) = split(path);
-        let parent = self.resolve_parent(parent, layer)?;
+        let (spelled, name) = split(path);
+        let parent = self.resolve_parent(spelled, layer)?;
         if let Some(hidden) = name.strip_prefix(WHITEOUT) {
-            return self.white_out(&parent, hidden, layer);
+            return self.white_out(parent, spelled, hidden, layer);
         }
         let form = match entry.kind {
             EntryKind::Directory => SlotForm::Directory,
@@ -98,13 +95,19 @@ impl<'a> TreeBuilder<'a> {
             EntryKind::Other(_) => return Err("its type is unknown; it is left out"),
             _ => SlotForm::Leaf,
         };
-        let path = join(&parent, name)?;
-        let mut slot =
-            TreeSlot { layer, entry: Some(ordinal), content: Some((layer, ordinal)), form };
-        match self.tree.get(&path[..]) {
-            Some(there) if there.form == SlotForm::Directory && form == SlotForm::Directory => {}
-            Some(_) => self.remove(&path),
-            None => {}
+        let path_bytes = joined_bytes(parent.path_bytes, name)?;
+        self.charge_path(path_bytes.saturating_sub(path.len()))?;
+        let mut slot = TreeSlot { layer, entry: ordinal, content: (layer, ordinal), form };
+        let there = self.tree.child(parent.node, name);
+        if let Some(there) = there
+            && form == SlotForm::Directory
+            && self.tree.slot(there).form == SlotForm::Directory
+        {
+            self.tree.set_slot(there, slot);
+            return Ok(());
+        }
+        if let Some(there) = there {
+            self.remove(there);
         }
         let mut broken = None;
         if entry.kind == EntryKind::HardLink {
@@ -113,31 +116,38 @@ impl<'a> TreeBuilder<'a> {
                 Err(what) => broken = Some(what),
             }
         }
-        self.tree.insert(LayerPath::parse(&path), slot);
+        self.tree.add(parent.node, name, slot);
         broken.map_or(Ok(()), Err)
     }
 
     /// Applies a layer's entry for the root directory, which changes the root's metadata only.
-    fn describe_root(&mut self, layer: u32, ordinal: u32, entry: &Entry) -> Outcome<()> {
+    fn describe_root(&mut self, layer: u32, ordinal: u32, entry: &Entry<'_>) -> Outcome<()> {
         if entry.kind != EntryKind::Directory {
             return Err("only a directory can be the root; it is left out");
         }
-        let content = Some((layer, ordinal));
-        let slot = TreeSlot { layer, entry: Some(ordinal), content, form: SlotForm::Directory };
-        self.tree.insert(LayerPath::root(), slot);
+        let (content, form) = ((layer, ordinal), SlotForm::Directory);
+        self.tree.set_slot(ROOT, TreeSlot { layer, entry: ordinal, content, form });
         Ok(())
     }
 
-    fn white_out(&mut self, parent: &[u8], hidden: &[u8], layer: u32) -> Outcome<()> {
+    fn white_out(
+        &mut self,
+        parent: Directory,
+        spelled: &[u8],
+        hidden: &[u8],
+        layer: u32,
+    ) -> Outcome<()> {
         if hidden == OPAQUE {
-            self.hide_below(parent, layer);
+            self.hide_below(parent.node, spelled, layer)?;
         } else if hidden.starts_with(WHITEOUT) {
             // aufs used `.wh..wh.plnk` and `.wh..wh.aufs` itself; they never hide a file.
         } else if matches!(hidden, b"" | b"." | b"..") {
             return Err("a whiteout without a name; it is left out");
         } else {
-            let path = join(parent, hidden)?;
-            self.remove(&path);
+            joined_bytes(parent.path_bytes, hidden)?;
+            if let Some(hidden) = self.tree.child(parent.node, hidden) {
+                self.remove(hidden);
+            }
         }
         Ok(())
     }
@@ -145,69 +155,71 @@ impl<'a> TreeBuilder<'a> {
     /// Removes everything that lower layers put into a directory.
     ///
     /// This layer's files stay. So do the directories above them, without their descriptions.
-    fn hide_below(&mut self, directory: &[u8], layer: u32) {
-        let mut above = LayerPath::parse(directory);
-        if self.opaque.contains(&above) {
-            return;
-        }
-        self.opaque.insert(above.clone());
-        while let Some(parent) = above.parent() {
-            if self.opaque.contains(&parent) {
-                return;
+    /// Directories below that are marked already hold this layer's files only, so they are passed
+    /// over: each file is looked at once, whatever the order of the markers.
+    fn hide_below(&mut self, directory: NodeId, spelled: &[u8], layer: u32) -> Outcome<()> {
+        let mut above = directory;
+        let mut levels = 0_usize;
+        loop {
+            if self.opaque.contains(&above) {
+                return Ok(());
             }
-            above = parent;
-        }
-        let (start, end) = below(directory);
-        let range = (bound(&start), end.as_deref().map_or(Bound::Unbounded, Bound::Excluded));
-        let mut kept: HashSet<Vec<u8>> = HashSet::new();
-        let mut gone: Vec<LayerPath> = Vec::new();
-        // In reverse order, files come before their directory.
-        for (path, slot) in self.tree.range::<[u8], _>(range).rev() {
-            let path_bytes = path.as_bytes();
-            if slot.layer == layer || kept.contains(path_bytes) {
-                kept.insert(split(path_bytes).0.to_vec());
+            if above == ROOT {
+                break;
             }
-            if slot.layer != layer && !path_bytes.is_empty() {
-                gone.push(path.clone());
-            }
+            above = self.tree.parent(above);
+            levels += 1;
         }
-        for path in gone {
-            if kept.contains(path.as_bytes()) {
-                let slot =
-                    TreeSlot { layer, entry: None, content: None, form: SlotForm::Directory };
-                self.tree.insert(path, slot);
+        self.links.charge(levels.saturating_sub(spelled.len()))?;
+        self.opaque.insert(directory);
+        let opaque = &self.opaque;
+        let below = self.tree.below(directory, |node| !opaque.contains(&node));
+        for node in below.into_iter().rev() {
+            if self.tree.slot(node).layer == layer {
+                continue;
+            }
+            if self.tree.has_children(node) {
+                self.tree.set_slot(node, TreeSlot::implied(layer));
             } else {
-                self.tree.remove(&path);
+                self.opaque.remove(&node);
+                self.tree.remove_leaf(node);
             }
         }
-        self.last_parent = None;
+        self.forget();
+        Ok(())
     }
 
     /// Removes a node and everything below it.
-    fn remove(&mut self, path: &[u8]) {
-        let Some(slot) = self.tree.remove(path) else { return };
-        if slot.form == SlotForm::Leaf {
-            return;
+    fn remove(&mut self, node: NodeId) {
+        if self.tree.slot(node).form != SlotForm::Leaf {
+            self.forget();
         }
-        self.last_parent = None;
-        if slot.form == SlotForm::Directory {
-            let (start, end) = below(path);
-            let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let range = self.tree.range::<[u8], _>((bound(&start), end));
-            let gone: Vec<LayerPath> = range.map(|(path, _)| path.clone()).collect();
-            for path in gone {
-                self.tree.remove(&path);
-            }
+        for below in self.tree.below(node, |_| true).into_iter().rev() {
+            self.opaque.remove(&below);
+            self.tree.remove_leaf(below);
         }
+        self.opaque.remove(&node);
+        self.tree.remove_leaf(node);
     }
 
-    fn link_target(&mut self, entry: &Entry) -> Outcome<TreeSlot> {
+    /// Forgets resolved directories, which a removal may have changed.
+    fn forget(&mut self) {
+        self.last_parent = None;
+        self.links.forget();
+    }
+
+    fn link_target(&mut self, entry: &Entry<'_>) -> Outcome<TreeSlot> {
         const BROKEN: &str = "a hard link to a missing file";
-        let link = entry.link.as_deref().unwrap_or_default();
-        let target = LayerPath::parse(link);
+        let target = LayerPath::parse(entry.link.unwrap_or_default());
         let (parent, name) = split(target.as_bytes());
-        let parent = self.resolve(parent)?;
-        let slot = *self.tree.get(&join(&parent, name)?[..]).ok_or(BROKEN)?;
+        let parent = self.links.resolve(&mut self.tree, parent)?;
+        joined_bytes(parent.path_bytes, name)?;
+        let node = match &parent.missing[..] {
+            [] if name.is_empty() => Some(ROOT).filter(|_| self.tree.slot(ROOT).entry != NONE),
+            [] => self.tree.child(parent.node, name),
+            _ => None,
+        };
+        let slot = self.tree.slot(node.ok_or(BROKEN)?);
         if slot.form == SlotForm::Directory {
             return Err("a hard link to a directory");
         }
@@ -215,145 +227,46 @@ impl<'a> TreeBuilder<'a> {
     }
 
     /// Resolves the directory of an entry, and creates its missing parts.
-    fn resolve_parent(&mut self, spelled: &[u8], layer: u32) -> Outcome<Vec<u8>> {
-        if let Some((last, resolved)) = &self.last_parent
+    fn resolve_parent(&mut self, spelled: &'a [u8], layer: u32) -> Outcome<Directory> {
+        if let Some((last, directory)) = self.last_parent
             && last == spelled
         {
-            return Ok(resolved.clone());
+            return Ok(directory);
         }
-        let resolved = self.resolve(spelled)?;
-        let mut missing = Vec::new();
-        let mut cut = resolved.len();
-        while cut > 0 {
-            match self.tree.get(&resolved[..cut]) {
-                Some(slot) if slot.form == SlotForm::Directory => break,
-                Some(_) => return Err("its parent is not a directory; it is left out"),
-                None => missing.push(cut),
-            }
-            cut = resolved[..cut].iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+        let place = self.links.resolve(&mut self.tree, spelled)?;
+        if self.tree.slot(place.node).form != SlotForm::Directory {
+            return Err("its parent is not a directory; it is left out");
         }
-        self.implied += missing.len();
+        self.implied += place.missing.len();
         if self.implied > MAX_IMPLIED {
-            return Err("too many implied directories; it is left out");
+            return Err(TOO_MANY_IMPLIED);
         }
-        for cut in missing {
-            let slot = TreeSlot { layer, entry: None, content: None, form: SlotForm::Directory };
-            self.tree.insert(LayerPath::parse(&resolved[..cut]), slot);
+        // The paths above are shorter.
+        self.charge_path(place.missing.len() * place.path_bytes)?;
+        let mut node = place.node;
+        for name in place.missing {
+            node = self.tree.add(node, name, TreeSlot::implied(layer));
         }
-        self.last_parent = Some((spelled.to_vec(), resolved.clone()));
-        Ok(resolved)
+        let directory = Directory { node, path_bytes: place.path_bytes };
+        self.last_parent = Some((spelled, directory));
+        Ok(directory)
     }
 
-    /// Follows every symbolic link in a path, as if the root were `/`; missing parts stay as spelled.
-    fn resolve(&self, spelled: &[u8]) -> Outcome<Vec<u8>> {
-        let mut resolved = Vec::new();
-        let mut todo: Vec<&[u8]> = Vec::new();
-        todo.extend(spelled.rsplit(|&byte| byte == b'/'));
-        let (mut hops, mut parts) = (0, 0);
-        while let Some(part) = todo.pop() {
-            parts += 1;
-            if parts > MAX_PARTS {
-                return Err("its path is too long; it is left out");
-            }
-            match part {
-                b"" | b"." => continue,
-                b".." => {
-                    resolved.truncate(split(&resolved).0.len());
-                    continue;
-                }
-                _ => {}
-            }
-            let candidate = join(&resolved, part)?;
-            match self.tree.get(&candidate[..]) {
-                Some(slot) if slot.form == SlotForm::Symlink => {
-                    hops += 1;
-                    let target = self.target_of(slot);
-                    if hops > MAX_HOPS || target.len() > MAX_PATH_BYTES {
-                        return Err("too many symbolic links in its path; it is left out");
-                    }
-                    if target.starts_with(b"/") {
-                        resolved.clear();
-                    }
-                    todo.extend(target.rsplit(|&byte| byte == b'/'));
-                }
-                _ => resolved = candidate,
-            }
-        }
-        Ok(resolved)
+    /// Takes the bytes of paths that are longer than spelled from their bound.
+    fn charge_path(&mut self, bytes: usize) -> Outcome<()> {
+        let left = self.left_path_bytes.checked_sub(bytes as u64);
+        self.left_path_bytes = left.ok_or(TOO_MANY_IMPLIED)?;
+        Ok(())
     }
 
-    fn target_of(&self, slot: &TreeSlot) -> &'a [u8] {
-        let Some((layer, entry)) = slot.content else { return b"" };
-        let entry = &self.layers[layer as usize].entries[entry as usize];
-        entry.link.as_deref().unwrap_or_default()
-    }
-
-    fn note(&mut self, layer: u32, ordinal: u32, entry: &Entry, what: &'static str) {
+    fn note(&mut self, layer: u32, ordinal: u32, entry: &Entry<'_>, what: &'static str) {
         if self.notes.len() < MAX_NOTES {
-            self.notes.push(RootfsNote { layer, entry: ordinal, path: entry.path.clone(), what });
+            let path = entry.path.to_path();
+            self.notes.push(RootfsNote { layer, entry: ordinal, path, what });
         } else {
             self.omitted_notes += 1;
         }
     }
-}
-
-/// Sets the link group of files with several names.
-fn group_links(nodes: &mut [RootfsNode]) {
-    let is_link =
-        |node: &RootfsNode| node.content.is_some_and(|content| Some(content) != own(node));
-    // A file has several names only if some node's content is another entry.
-    let mut groups: HashMap<(u32, u32), (u32, Option<u32>)> = HashMap::new();
-    for node in nodes.iter().filter(|node| is_link(node)) {
-        groups.entry(node.content.expect("a link has content")).or_default();
-    }
-    for node in &*nodes {
-        if let Some(group) = node.content.and_then(|content| groups.get_mut(&content)) {
-            group.0 += 1;
-        }
-    }
-    let mut next = 0;
-    for node in nodes {
-        let Some(group) = node.content.and_then(|content| groups.get_mut(&content)) else {
-            continue;
-        };
-        if group.0 > 1 {
-            node.link_group = Some(*group.1.get_or_insert_with(|| {
-                next += 1;
-                next - 1
-            }));
-        }
-    }
-}
-
-fn own(node: &RootfsNode) -> Option<(u32, u32)> {
-    node.entry.map(|entry| (node.layer, entry))
-}
-
-/// Splits a clean path into its directory and its name.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|&byte| byte == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (b"", path),
-    }
-}
-
-fn join(directory: &[u8], name: &[u8]) -> Outcome<Vec<u8>> {
-    if directory.len() + name.len() >= MAX_PATH_BYTES {
-        return Err("its path is too long; it is left out");
-    }
-    Ok(if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() })
-}
-
-/// Returns the bounds of all paths below a directory: from `a/` to `a0`, exclusive.
-fn below(directory: &[u8]) -> (Vec<u8>, Option<Vec<u8>>) {
-    if directory.is_empty() {
-        return (Vec::new(), None);
-    }
-    ([directory, b"/"].concat(), Some([directory, b"0"].concat()))
-}
-
-fn bound(start: &[u8]) -> Bound<&[u8]> {
-    Bound::Included(start)
 }
 
 const WHITEOUT: &[u8] = b".wh.";
@@ -361,17 +274,15 @@ const WHITEOUT: &[u8] = b".wh.";
 /// The rest of an opaque marker's name, `.wh..wh..opq`, after [`WHITEOUT`].
 const OPAQUE: &[u8] = b".wh..opq";
 
-/// containerd's bound; the kernel's is 40.
-const MAX_HOPS: u32 = 255;
-
-/// The kernel's `PATH_MAX`: no runtime can create a longer path.
-const MAX_PATH_BYTES: usize = 4096;
-
-/// Parts resolved for one path, links included; twice as many as the longest path has.
-const MAX_PARTS: u32 = 4096;
+const TOO_MANY_IMPLIED: &str = "too many implied directories; it is left out";
 
 /// Real images imply a handful. Each takes two bytes of a layer and a hundred bytes of memory.
 const MAX_IMPLIED: usize = 1_000_000;
+
+/// Bytes of paths that no entry spells, behind links or for implied directories: for each entry, and
+/// for any image.
+const ENTRY_PATH_BYTES: u64 = 64;
+const FREE_PATH_BYTES: u64 = 64 << 20;
 
 /// More than a person reads.
 const MAX_NOTES: usize = 1000;

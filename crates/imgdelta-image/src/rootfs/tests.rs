@@ -2,17 +2,27 @@
 
 use super::*;
 use crate::index::tests::index;
-use imgdelta_testkit::tar_stream::{HeaderBlock, Tar};
+use imgdelta_core::Error;
+use imgdelta_core::progress::Silent;
+use imgdelta_testkit::{
+    Crowd,
+    tar_stream::{HeaderBlock, Tar},
+};
+use proptest::prelude::*;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+fn indexes(layers: &[Tar]) -> Vec<Arc<LayerIndex>> {
+    layers.iter().map(|layer| Arc::new(index(&layer.0))).collect()
+}
 
 fn merge(layers: &[Tar]) -> Rootfs {
-    let indexes: Vec<LayerIndex> = layers.iter().map(|layer| index(&layer.0)).collect();
-    Rootfs::merge(&indexes.iter().collect::<Vec<_>>())
+    Rootfs::merge(&indexes(layers), &Silent).unwrap()
 }
 
 /// Returns `path=layer.entry` for each node, `-` for an implied directory, `>` before the content
 /// of a hard link, `#` before a link group.
 fn shown(rootfs: &Rootfs) -> String {
-    let one = |node: &RootfsNode| {
+    let one = |node: RootfsNode<'_>| {
         let entry = node.entry.map_or("-".to_owned(), |entry| format!("{}.{entry}", node.layer));
         let own = node.entry.map(|entry| (node.layer, entry));
         let content = match node.content {
@@ -22,7 +32,7 @@ fn shown(rootfs: &Rootfs) -> String {
         let group = node.link_group.map(|group| format!("#{group}")).unwrap_or_default();
         format!("{}={entry}{content}{group}", imgdelta_core::path::escaped(node.path.as_bytes()))
     };
-    rootfs.nodes().iter().map(one).collect::<Vec<_>>().join(" ")
+    rootfs.nodes().map(one).collect::<Vec<_>>().join(" ")
 }
 
 fn tar() -> Tar {
@@ -163,10 +173,121 @@ fn entries_that_a_runtime_refuses_are_noted() {
 #[test]
 fn nodes_are_found_by_path() {
     let rootfs = merge(&[tar().file("b/c", b"").file("a", b"").file("b.c", b"")]);
-    let paths: Vec<_> = rootfs.nodes().iter().map(|node| node.path.clone()).collect();
+    let paths: Vec<_> = rootfs.nodes().map(|node| node.path).collect();
     assert!(paths.is_sorted());
-    for path in &paths {
-        assert_eq!(&rootfs.find(path).unwrap().path, path);
+    for path in paths {
+        assert_eq!(rootfs.find(path).unwrap().path, path);
     }
     assert_eq!(rootfs.find(&LayerPath::parse(b"b/d")), None);
+}
+
+/// Merges both layers of a crowd; returns the number of steps.
+fn steps(crowd: Crowd, entries: usize) -> u64 {
+    let layers = crowd.layers(entries).map(|stream| Arc::new(index(&stream)));
+    let (rootfs, steps) = build::TreeBuilder::new(&layers).finish(&Silent).unwrap();
+    assert!(rootfs.notes().is_empty(), "{crowd:?}: {:?}", rootfs.notes());
+    steps
+}
+
+#[test]
+fn the_merge_of_alike_entries_takes_steps_in_proportion() {
+    for crowd in Crowd::ALL {
+        let (few, many) = (steps(crowd, 1000), steps(crowd, 4000));
+        assert!(many * 10 <= few * 45, "{crowd:?}: {few} steps, then {many}");
+    }
+}
+
+#[test]
+fn links_that_change_all_the_time_meet_a_bound() {
+    let deep = "a/".repeat(2000);
+    let mut layer = tar().long(b'K', deep.as_bytes()).symlink("l", "");
+    for n in 0..3000 {
+        // A removed link may change every resolved directory.
+        layer = layer.symlink("x", "y").file(".wh.x", b"").file(&format!("l/{n}"), b"");
+    }
+    let layers = indexes(&[layer]);
+    let (rootfs, steps) = build::TreeBuilder::new(&layers).finish(&Silent).unwrap();
+    assert!(steps < 3_000_000, "{steps} steps for 9,000 entries");
+    assert!(
+        rootfs.notes().iter().any(|note| note.what.contains("too many parts in symbolic links"))
+    );
+}
+
+#[test]
+fn paths_behind_links_take_bounded_memory() {
+    let deep = vec!["a"; 1900].join("/");
+    let mut layer = tar().long(b'K', deep.as_bytes()).symlink("l", "");
+    for n in 0..40_000 {
+        layer = layer.file(&format!("l/{n}"), b"");
+    }
+    let rootfs = merge(&[layer]);
+    let bytes: usize = rootfs.nodes().map(|node| node.path.as_bytes().len()).sum();
+    assert!(bytes < 80 << 20, "{bytes} bytes of paths");
+    assert!(rootfs.notes()[0].what.contains("too many implied directories"));
+}
+
+/// Cancels after some questions, and counts the later ones.
+struct CancelAfter {
+    left: AtomicU32,
+    later: AtomicU32,
+}
+
+impl Progress for CancelAfter {
+    fn is_cancelled(&self) -> bool {
+        let is_over = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err();
+        is_over && self.later.fetch_add(1, Relaxed) < u32::MAX
+    }
+}
+
+#[test]
+fn a_merge_ends_at_the_first_question_that_is_answered_with_stop() {
+    for crowd in Crowd::ALL {
+        let layers = crowd.layers(3000).map(|stream| Arc::new(index(&stream)));
+        // There is a question for every 256 entries, and for every 256 nodes.
+        for left in [0, 1, 12, 23, 24] {
+            let listener = CancelAfter { left: left.into(), later: 0.into() };
+            let outcome = Rootfs::merge(&layers, &listener);
+            let later = listener.later.into_inner();
+            assert!(later <= 1, "{crowd:?}: {later} questions after the stop");
+            if left < 23 {
+                assert!(matches!(outcome, Err(Error::Cancelled)), "{crowd:?} after {left}");
+            }
+        }
+    }
+}
+
+/// An entry of few names, so that entries meet, and links have every form.
+fn entry() -> impl Strategy<Value = (u8, String, String)> {
+    let part = || prop::sample::select(vec!["a", "b", "a-b", "c", ".", "..", ""]);
+    let path = || prop::collection::vec(part(), 1..4).prop_map(|parts| parts.join("/"));
+    let marker = prop::sample::select(vec!["", "", "", ".wh.a", ".wh.b", ".wh..wh..opq"]);
+    let name = (path(), marker).prop_map(|(path, marker)| match marker {
+        "" => path,
+        marker => format!("{path}/{marker}"),
+    });
+    (prop::sample::select(b"000055522221".to_vec()), name, path())
+}
+
+proptest! {
+    #[test]
+    fn the_tree_is_that_of_the_plain_merge(
+        layers in prop::collection::vec(prop::collection::vec(entry(), 0..14), 1..4),
+    ) {
+        let layer = |entries: &Vec<(u8, String, String)>| {
+            entries.iter().fold(tar(), |tar, (flag, name, target)| match flag {
+                b'0' => tar.file(name, b""),
+                b'5' => tar.dir(name),
+                flag => tar.link(*flag, name, target),
+            })
+        };
+        let layers = indexes(&layers.iter().map(layer).collect::<Vec<_>>());
+        let rootfs = Rootfs::merge(&layers, &Silent).unwrap();
+        let (nodes, problems) = plain::merge(&layers);
+        let found = rootfs.nodes().map(|node| {
+            (node.path.to_path(), node.layer, node.entry, node.content)
+        });
+        prop_assert_eq!(found.collect::<Vec<_>>(), nodes);
+        let noted: Vec<_> = rootfs.notes().iter().map(|note| note.what).collect();
+        prop_assert_eq!(noted, problems);
+    }
 }

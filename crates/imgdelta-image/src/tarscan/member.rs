@@ -26,6 +26,11 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
+    /// Returns true for symbolic and hard links.
+    pub fn is_link(self) -> bool {
+        matches!(self, Self::Symlink | Self::HardLink)
+    }
+
     /// Returns true if members of this kind have no payload, even if their header states a size.
     pub(super) fn is_header_only(self) -> bool {
         !matches!(self, Self::File | Self::Other(_))
@@ -33,7 +38,7 @@ impl EntryKind {
 }
 
 /// An extended attribute.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ExtendedAttribute {
     /// Its name, such as `user.x`, `security.capability` or `security.selinux`. An ACL in text form
     /// has the name of its record, `SCHILY.acl.access`.
@@ -72,7 +77,7 @@ pub struct TarMember {
     pub uid: u64,
     /// The group's number.
     pub gid: u64,
-    /// The user's name; often empty.
+    /// The user's name; often empty. A long one is shortened, as [`crate::index::Owner`] says.
     pub user: Vec<u8>,
     /// The group's name; often empty.
     pub group: Vec<u8>,

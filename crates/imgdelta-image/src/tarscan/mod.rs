@@ -341,7 +341,7 @@ impl TarScanner {
         let long_name = pending.name.filter(|name| !name.is_empty());
         let name = sparse_name.or(long_name).or(records.path).unwrap_or_else(|| header.name());
         let (kind, has_body_anyway) = kind_of(header.flag(), &name);
-        let is_link = matches!(kind, EntryKind::Symlink | EntryKind::HardLink);
+        let is_link = kind.is_link();
         let long_link = pending.link.filter(|link| !link.is_empty());
         let link = long_link.or(records.link).unwrap_or_else(|| header.link().to_vec());
         let (uid, gid) = header.ids();

@@ -59,8 +59,8 @@ impl PaxRecords {
         match key {
             b"path" => self.path = text,
             b"linkpath" => self.link = text,
-            b"uname" => self.user = text,
-            b"gname" => self.group = text,
+            b"uname" => self.user = text.map(owner_name),
+            b"gname" => self.group = text.map(owner_name),
             b"uid" => self.uid = decimal(value),
             b"gid" => self.gid = decimal(value),
             b"mtime" => self.mtime = time(value),
@@ -92,6 +92,19 @@ impl PaxRecords {
         self.gid = other.gid.or(self.gid);
         self.mtime = other.mtime.or(self.mtime);
     }
+}
+
+/// Returns a name of a user or group; a long one as its start, its length and its BLAKE3.
+///
+/// A global record gives its name to every member, so that a name of a megabyte would be copied,
+/// compared and printed a million times.
+fn owner_name(name: Vec<u8>) -> Vec<u8> {
+    if name.len() <= MAX_OWNER_BYTES {
+        return name;
+    }
+    let (bytes, digest) = (name.len(), blake3::hash(&name).to_hex());
+    let rest = format!("... ({bytes} bytes, blake3 {digest})");
+    [&name[..SHOWN_OWNER_BYTES], rest.as_bytes()].concat()
 }
 
 /// Splits `LENGTH KEY=VALUE\n` off the front.
@@ -273,6 +286,12 @@ fn from_percent(text: &[u8]) -> Vec<u8> {
 
 const BROKEN_MAP: &str = "a sparse file's map is malformed";
 
+/// Linux's bound on the name of a user.
+const MAX_OWNER_BYTES: usize = 256;
+
+/// Bytes of a longer name that are kept.
+const SHOWN_OWNER_BYTES: usize = 64;
+
 /// Bound on the digits of a record's length, far above any limit on a whole header.
 const MAX_LENGTH_DIGITS: usize = 19;
 
@@ -316,6 +335,17 @@ mod tests {
             (b"SCHILY.acl.access", b"user::rwx"),
         ];
         assert_eq!(list, expected.map(|(name, value)| (name.to_vec(), value.to_vec())));
+    }
+
+    #[test]
+    fn a_user_name_of_a_megabyte_is_shortened_and_stays_distinct() {
+        let name = |last: u8| [&vec![b'u'; 1 << 20][..], &[last]].concat();
+        let user = |last| PaxRecords::parse(&records(&[(b"uname", &name(last))])).unwrap().user;
+        assert!(user(b'a').unwrap().len() < MAX_OWNER_BYTES);
+        assert_ne!(user(b'a'), user(b'b'));
+        let usual = [b'u'; MAX_OWNER_BYTES];
+        let records = PaxRecords::parse(&records(&[(b"uname", &usual)])).unwrap();
+        assert_eq!(records.user.unwrap(), usual);
     }
 
     #[test]

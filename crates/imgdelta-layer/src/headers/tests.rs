@@ -22,15 +22,15 @@ fn part(stream: &[u8], range: Range<u64>) -> &[u8] {
 fn write(base: &[u8], target: &[u8]) -> Vec<u8> {
     let (base_index, index) = (index_of(base), index_of(target));
     let entries = base_index.entries.iter().enumerate();
-    let places: HashMap<_, _> = entries.map(|(i, entry)| (entry.path.clone(), i)).collect();
+    let places: HashMap<_, _> = entries.map(|(i, entry)| (entry.path, i)).collect();
     let mut writer = HeaderWriter::new(3);
     let first = index.entries.first().map_or(index.tail_start, |first| first.start);
     writer.raw(part(target, 0..first));
     for (i, entry) in index.entries.iter().enumerate() {
         let base = places.get(&entry.path).map(|&i| BaseHeader {
             header: part(base, base_index.header_range(i)),
-            address: SHIFT + base_index.entries[i].start,
-            payload_bytes: length(&base_index.entries[i].payload),
+            address: SHIFT + base_index.entries.start(i),
+            payload_bytes: length(&base_index.entries.payload(i)),
         });
         let header = part(target, index.header_range(i));
         let padding = part(target, index.padding_range(i));

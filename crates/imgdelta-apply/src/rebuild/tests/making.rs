@@ -8,7 +8,7 @@ use crate::delta::{
     Outline, PayloadOrigin, PayloadWindow, Recipe, RecipeGroup, StreamName,
 };
 use imgdelta_codec::{Effort, GroupEncoder};
-use imgdelta_core::{DiffId, Limits, PayloadDigest, path::LayerPath, progress::Silent};
+use imgdelta_core::{DiffId, Limits, PayloadDigest, path::LayerPathRef, progress::Silent};
 use imgdelta_image::{
     image::{Image, Layer},
     index::{IndexBuilder, LayerIndex},
@@ -118,14 +118,14 @@ impl PlainMaker {
 }
 
 fn recipe(target: &IndexedStream, sources: &[IndexedStream]) -> (Recipe, Vec<u8>) {
-    let mut by_path: HashMap<&LayerPath, (usize, usize)> = HashMap::new();
+    let mut by_path: HashMap<LayerPathRef<'_>, (usize, usize)> = HashMap::new();
     let mut by_content: HashMap<PayloadDigest, u64> = HashMap::new();
     let mut starts = Vec::new();
     let mut space = 0;
     for (n, source) in sources.iter().enumerate() {
         starts.push(space);
         for (i, entry) in source.index.entries.iter().enumerate() {
-            by_path.insert(&entry.path, (n, i));
+            by_path.insert(entry.path, (n, i));
             if let Some(digest) = entry.digest {
                 by_content.insert(digest, space + entry.payload.start);
             }
@@ -144,9 +144,9 @@ fn recipe(target: &IndexedStream, sources: &[IndexedStream]) -> (Recipe, Vec<u8>
         let payload = at(&target.stream, entry.payload.clone());
         let padding = at(&target.stream, target.index.padding_range(i));
         let found = by_path.get(&entry.path).map(|&(n, i)| {
-            let (source, range) = (&sources[n], sources[n].index.entries[i].payload.clone());
+            let (source, range) = (&sources[n], sources[n].index.entries.payload(i));
             let header = at(&source.stream, source.index.header_range(i));
-            let address = starts[n] + source.index.entries[i].start;
+            let address = starts[n] + source.index.entries.start(i);
             (header, address, at(&source.stream, range.clone()), starts[n] + range.start)
         });
         let base = found.as_ref().map(|(header, address, payload, _)| BaseHeader {
