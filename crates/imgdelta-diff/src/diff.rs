@@ -8,7 +8,7 @@ use crate::{
     layers::{self, LayerChange, ReshippedFiles, SurveyedLayer},
     packages::{self, PackageChange},
 };
-use imgdelta_core::{BlobDigest, Note, path::LayerPath};
+use imgdelta_core::{BlobDigest, Note, Result, path::LayerPath, progress::Progress};
 use imgdelta_image::{
     index::{Entry, EntryKind},
     survey::Survey,
@@ -125,16 +125,24 @@ impl ImageSide {
 
 impl Diff {
     /// Compares two surveys.
-    pub fn between(base: &Survey, target: &Survey, ignore: &Ignore) -> Self {
-        let is_in_base = |entry: &Entry| base.has_at(&entry.path, entry);
-        let layers = layers::compare(&surveyed_layers(base), &surveyed_layers(target), is_in_base);
+    ///
+    /// The only error is that the listener cancels.
+    pub fn between(
+        base: &Survey,
+        target: &Survey,
+        ignore: &Ignore,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let is_in_base = |entry: &Entry<'_>| base.has_at(entry.path, entry);
+        let sides = [base, target].map(surveyed_layers);
+        let layers = layers::compare(&sides[0], &sides[1], is_in_base, progress)?;
         let mut config = config::compare(&config_of(base), &config_of(target));
         config.retain(|change| match change.field.as_str() {
             "created" => !ignore.created,
             "history" => !ignore.history,
             _ => true,
         });
-        let files = files::compare(FileTree::of(base), FileTree::of(target), ignore);
+        let files = files::compare(FileTree::of(base), FileTree::of(target), ignore, progress)?;
         let inventories = [base, target].map(Inventory::of);
         let packages = packages::compare(&inventories[0], &inventories[1], &files);
         let sides = [(ImageSide::Base, base), (ImageSide::Target, target)];
@@ -148,7 +156,7 @@ impl Diff {
                 notes.map(move |note| ImageNote { side, note })
             })
             .collect();
-        Self {
+        Ok(Self {
             base: ImageFacts::of(base, &inventories[0]),
             target: ImageFacts::of(target, &inventories[1]),
             totals: FileTotals::of(&files),
@@ -158,7 +166,7 @@ impl Diff {
             packages,
             notes,
             ignore: ignore.clone(),
-        }
+        })
     }
 
     /// Drops all file changes for which `keeps` is false, and updates the totals.

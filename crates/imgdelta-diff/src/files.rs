@@ -4,19 +4,23 @@
 //! The sorted paths are merged in one pass. Then a removed and an added file of equal content become
 //! one move.
 
-use crate::ignore::Ignore;
+use crate::{
+    ignore::Ignore,
+    moves::{self, MovableFile},
+};
 use imgdelta_core::{
-    PayloadDigest,
-    path::{LayerPath, escaped},
+    PayloadDigest, Result,
+    path::{LayerPath, LayerPathRef, escaped},
+    progress::{Checkpoint, Progress},
     size::time_in_words,
 };
 use imgdelta_image::{
-    index::{Entry, EntryKind, ExtendedAttribute, LayerIndex},
+    index::{Entry, EntryKind, ExtendedAttribute, LayerIndex, Owner},
     rootfs::{Rootfs, RootfsNode},
     survey::Survey,
 };
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     fmt::Write as _,
     sync::Arc,
 };
@@ -95,10 +99,10 @@ pub struct FileFacts {
 pub struct MetadataChange {
     /// The field.
     pub field: MetadataField,
-    /// Value in the base, if any.
-    pub base: Option<String>,
+    /// Value in the base, if any. Thousands of hard links may share one.
+    pub base: Option<Arc<str>>,
     /// Value in the target, if any.
-    pub target: Option<String>,
+    pub target: Option<Arc<str>>,
 }
 
 /// A piece of metadata.
@@ -132,7 +136,15 @@ impl FileChange {
 }
 
 /// Compares two trees, and returns the changes sorted by path.
-pub fn compare(base: FileTree<'_>, target: FileTree<'_>, ignore: &Ignore) -> Vec<FileChange> {
+///
+/// The only error is that the listener cancels.
+pub fn compare(
+    base: FileTree<'_>,
+    target: FileTree<'_>,
+    ignore: &Ignore,
+    progress: &dyn Progress,
+) -> Result<Vec<FileChange>> {
+    let mut checkpoint = Checkpoint::new(progress);
     let comparer = TreeComparer {
         base,
         target,
@@ -140,43 +152,43 @@ pub fn compare(base: FileTree<'_>, target: FileTree<'_>, ignore: &Ignore) -> Vec
         target_groups: first_of_groups(target.rootfs),
         ignore,
     };
-    let (mut olds, mut news) =
-        (base.rootfs.nodes().iter().peekable(), target.rootfs.nodes().iter().peekable());
+    let (mut olds, mut news) = (base.rootfs.nodes().peekable(), target.rootfs.nodes().peekable());
     let mut changes = Vec::new();
     let (mut removed, mut added) = (Vec::new(), Vec::new());
     loop {
-        match (olds.peek(), news.peek()) {
+        checkpoint.step()?;
+        match (olds.peek().copied(), news.peek().copied()) {
             (Some(old), Some(new)) if old.path == new.path => {
                 changes.extend(comparer.same_path(old, new));
                 olds.next();
                 news.next();
             }
             (Some(old), new) if new.is_none_or(|new| old.path < new.path) => {
-                removed.push(*old);
+                removed.push(old);
                 olds.next();
             }
             (_, Some(new)) => {
-                added.push(*new);
+                added.push(new);
                 news.next();
             }
             (_, None) => break,
         }
     }
-    comparer.moves(&removed, &added, &mut changes);
+    comparer.moves(&removed, &added, &mut changes, &mut checkpoint)?;
     changes.sort_by(|a, b| a.path.cmp(&b.path));
-    changes
+    Ok(changes)
 }
 
 struct TreeComparer<'a> {
     base: FileTree<'a>,
     target: FileTree<'a>,
-    base_groups: HashMap<u32, &'a LayerPath>,
-    target_groups: HashMap<u32, &'a LayerPath>,
+    base_groups: GroupNames<'a>,
+    target_groups: GroupNames<'a>,
     ignore: &'a Ignore,
 }
 
 impl<'a> TreeComparer<'a> {
-    fn same_path(&self, old: &'a RootfsNode, new: &'a RootfsNode) -> Option<FileChange> {
+    fn same_path(&self, old: RootfsNode<'a>, new: RootfsNode<'a>) -> Option<FileChange> {
         let (before, after) = (TreeNode::new(self.base, old), TreeNode::new(self.target, new));
         let kind = if before.kind() != after.kind() {
             FileChangeKind::TypeChanged
@@ -190,7 +202,7 @@ impl<'a> TreeComparer<'a> {
             return None;
         }
         Some(FileChange {
-            path: new.path.clone(),
+            path: new.path.to_path(),
             kind,
             base: Some(before.facts()),
             target: Some(after.facts()),
@@ -198,66 +210,54 @@ impl<'a> TreeComparer<'a> {
         })
     }
 
-    /// Pairs removed with added files of equal content, those of equal names first.
+    /// Adds the changes of files that only one tree has at their path.
     fn moves(
         &self,
-        removed: &[&'a RootfsNode],
-        added: &[&'a RootfsNode],
+        removed: &[RootfsNode<'a>],
+        added: &[RootfsNode<'a>],
         changes: &mut Vec<FileChange>,
-    ) {
-        let mut by_content: BTreeMap<PayloadDigest, VecDeque<&RootfsNode>> = BTreeMap::new();
-        for old in removed {
-            if let Some(digest) = TreeNode::new(self.base, old).movable() {
-                by_content.entry(digest).or_default().push_back(old);
-            }
+        checkpoint: &mut Checkpoint<'_>,
+    ) -> Result<()> {
+        let movable = |tree, node: &RootfsNode<'a>| MovableFile {
+            digest: TreeNode::new(tree, *node).movable(),
+            name: node.path.name(),
+        };
+        let olds: Vec<_> = removed.iter().map(|old| movable(self.base, old)).collect();
+        let news: Vec<_> = added.iter().map(|new| movable(self.target, new)).collect();
+        let pairs = moves::pair(&olds, &news, checkpoint)?;
+        for (&new, source) in added.iter().zip(pairs.sources) {
+            checkpoint.step()?;
+            changes.push(match source {
+                Some(old) => self.moved(removed[old], new),
+                None => FileChange {
+                    path: new.path.to_path(),
+                    kind: FileChangeKind::Added,
+                    base: None,
+                    target: Some(TreeNode::new(self.target, new).facts()),
+                    fields: Vec::new(),
+                },
+            });
         }
-        let mut moved_away = std::collections::HashSet::new();
-        let mut left = Vec::new();
-        for keeps_name in [true, false] {
-            let candidates = if keeps_name { added.to_vec() } else { std::mem::take(&mut left) };
-            for new in candidates {
-                let after = TreeNode::new(self.target, new);
-                let olds = after.movable().and_then(|digest| by_content.get_mut(&digest));
-                let source = olds.and_then(|olds| {
-                    let fits =
-                        |old: &&RootfsNode| !keeps_name || old.path.name() == new.path.name();
-                    let at = olds.iter().position(fits)?;
-                    olds.remove(at)
+        for (&old, is_taken) in removed.iter().zip(pairs.is_taken) {
+            checkpoint.step()?;
+            if !is_taken {
+                changes.push(FileChange {
+                    path: old.path.to_path(),
+                    kind: FileChangeKind::Removed,
+                    base: Some(TreeNode::new(self.base, old).facts()),
+                    target: None,
+                    fields: Vec::new(),
                 });
-                match source {
-                    Some(old) => {
-                        moved_away.insert(&old.path);
-                        changes.push(self.moved(old, new));
-                    }
-                    None => left.push(new),
-                }
             }
         }
-        for new in left {
-            changes.push(FileChange {
-                path: new.path.clone(),
-                kind: FileChangeKind::Added,
-                base: None,
-                target: Some(TreeNode::new(self.target, new).facts()),
-                fields: Vec::new(),
-            });
-        }
-        for old in removed.iter().filter(|old| !moved_away.contains(&old.path)) {
-            changes.push(FileChange {
-                path: old.path.clone(),
-                kind: FileChangeKind::Removed,
-                base: Some(TreeNode::new(self.base, old).facts()),
-                target: None,
-                fields: Vec::new(),
-            });
-        }
+        Ok(())
     }
 
-    fn moved(&self, old: &'a RootfsNode, new: &'a RootfsNode) -> FileChange {
+    fn moved(&self, old: RootfsNode<'a>, new: RootfsNode<'a>) -> FileChange {
         let (before, after) = (TreeNode::new(self.base, old), TreeNode::new(self.target, new));
         FileChange {
-            path: new.path.clone(),
-            kind: FileChangeKind::Moved { from: old.path.clone() },
+            path: new.path.to_path(),
+            kind: FileChangeKind::Moved { from: old.path.to_path() },
             fields: self.fields(&before, &after),
             base: Some(before.facts()),
             target: Some(after.facts()),
@@ -266,35 +266,41 @@ impl<'a> TreeComparer<'a> {
 
     fn fields(&self, before: &TreeNode<'_>, after: &TreeNode<'_>) -> Vec<MetadataChange> {
         // A directory without an entry has no metadata: each runtime creates it in its own way.
-        let (Some(old), Some(new)) = (before.entry, after.entry) else { return Vec::new() };
+        let (Some(old), Some(new)) = (&before.entry, &after.entry) else { return Vec::new() };
         let mut fields = Vec::new();
-        let mut push = |field, base: Option<String>, target: Option<String>| {
+        let mut push = |field, base: Option<Arc<str>>, target: Option<Arc<str>>| {
             if base != target {
                 fields.push(MetadataChange { field, base, target });
             }
         };
         // The mode of a symbolic link means nothing and differs between archivers.
         if !self.ignore.mode && new.kind != EntryKind::Symlink {
-            let mode = |entry: &Entry| Some(format!("{:04o}", entry.mode));
-            push(MetadataField::Mode, mode(old), mode(new));
+            let mode = |entry: &Entry<'_>| Some(format!("{:04o}", entry.mode).into());
+            if old.mode != new.mode {
+                push(MetadataField::Mode, mode(old), mode(new));
+            }
         }
         if !self.ignore.owner && old.owner != new.owner {
-            push(MetadataField::Owner, Some(owner_in_words(old)), Some(owner_in_words(new)));
+            push(
+                MetadataField::Owner,
+                Some(owner_in_words(old.owner)),
+                Some(owner_in_words(new.owner)),
+            );
         }
         if !self.ignore.mtime && old.mtime != new.mtime {
             push(
                 MetadataField::Mtime,
-                Some(time_in_words(old.mtime)),
-                Some(time_in_words(new.mtime)),
+                Some(time_in_words(old.mtime).into()),
+                Some(time_in_words(new.mtime).into()),
             );
         }
         if !self.ignore.attributes {
-            compare_attributes(&old.attributes, &new.attributes, &mut push);
+            compare_attributes(old.attributes, new.attributes, &mut push);
         }
         if !self.ignore.links {
-            let first = |groups: &HashMap<u32, &LayerPath>, node: &RootfsNode| {
-                let first = node.link_group.and_then(|group| groups.get(&group).copied())?;
-                (*first != node.path).then(|| first.to_string())
+            let first = |groups: &GroupNames<'_>, node: RootfsNode<'_>| {
+                let (first, words) = groups.get(&node.link_group?)?;
+                (*first != node.path).then(|| Arc::clone(words))
             };
             push(
                 MetadataField::HardLink,
@@ -309,10 +315,10 @@ impl<'a> TreeComparer<'a> {
 fn compare_attributes(
     old: &[ExtendedAttribute],
     new: &[ExtendedAttribute],
-    push: &mut impl FnMut(MetadataField, Option<String>, Option<String>),
+    push: &mut impl FnMut(MetadataField, Option<Arc<str>>, Option<Arc<str>>),
 ) {
-    let by_name = |attributes: &[ExtendedAttribute]| -> BTreeMap<Box<[u8]>, String> {
-        attributes.iter().map(|a| (a.name.clone(), value_in_words(&a.value))).collect()
+    let by_name = |attributes: &[ExtendedAttribute]| -> BTreeMap<Box<[u8]>, Arc<str>> {
+        attributes.iter().map(|a| (a.name.clone(), value_in_words(&a.value).into())).collect()
     };
     let (old, new) = (by_name(old), by_name(new));
     let mut names: Vec<&Box<[u8]>> = old.keys().chain(new.keys()).collect();
@@ -327,12 +333,15 @@ fn compare_attributes(
     }
 }
 
+/// The first path of each hard link group, and its text, which all names of the file share.
+type GroupNames<'a> = HashMap<u32, (LayerPathRef<'a>, Arc<str>)>;
+
 /// Returns the first path of each hard link group.
-fn first_of_groups(rootfs: &Rootfs) -> HashMap<u32, &LayerPath> {
+fn first_of_groups(rootfs: &Rootfs) -> GroupNames<'_> {
     let mut firsts = HashMap::new();
     for node in rootfs.nodes() {
         if let Some(group) = node.link_group {
-            firsts.entry(group).or_insert(&node.path);
+            firsts.entry(group).or_insert_with(|| (node.path, node.path.to_string().into()));
         }
     }
     firsts
@@ -340,15 +349,15 @@ fn first_of_groups(rootfs: &Rootfs) -> HashMap<u32, &LayerPath> {
 
 /// A node with the entries to which it points.
 struct TreeNode<'a> {
-    node: &'a RootfsNode,
+    node: RootfsNode<'a>,
     /// The entry with its header; none for a directory that no layer mentions.
-    entry: Option<&'a Entry>,
+    entry: Option<Entry<'a>>,
     /// The entry with its content; another one for a hard link.
-    content: Option<&'a Entry>,
+    content: Option<Entry<'a>>,
 }
 
 impl<'a> TreeNode<'a> {
-    fn new(tree: FileTree<'a>, node: &'a RootfsNode) -> Self {
+    fn new(tree: FileTree<'a>, node: RootfsNode<'a>) -> Self {
         let find = |(layer, entry): (u32, u32)| {
             tree.layers.get(layer as usize)?.entries.get(entry as usize)
         };
@@ -360,15 +369,15 @@ impl<'a> TreeNode<'a> {
     }
 
     fn kind(&self) -> EntryKind {
-        let entry = match self.entry {
-            Some(entry) if entry.kind == EntryKind::HardLink => self.content,
-            other => other,
+        let entry = match &self.entry {
+            Some(entry) if entry.kind == EntryKind::HardLink => self.content.as_ref(),
+            other => other.as_ref(),
         };
         entry.map_or(EntryKind::Directory, |entry| entry.kind)
     }
 
     fn is_same_content(&self, other: &Self) -> bool {
-        let (Some(a), Some(b)) = (self.content, other.content) else {
+        let (Some(a), Some(b)) = (&self.content, &other.content) else {
             return self.content.is_none() == other.content.is_none();
         };
         a.digest == b.digest && a.size_bytes == b.size_bytes && a.device == b.device
@@ -378,12 +387,12 @@ impl<'a> TreeNode<'a> {
 
     /// Returns the digest by which a moved file is found; none for empty files, which are all equal.
     fn movable(&self) -> Option<PayloadDigest> {
-        self.content.filter(|entry| entry.size_bytes > 0).and_then(|entry| entry.digest)
+        self.content.as_ref().filter(|entry| entry.size_bytes > 0).and_then(|entry| entry.digest)
     }
 
     fn facts(&self) -> FileFacts {
-        let described = self.entry;
-        let content = self.content;
+        let described = self.entry.as_ref();
+        let content = self.content.as_ref();
         FileFacts {
             kind: self.kind(),
             size_bytes: content.map_or(0, |entry| entry.size_bytes),
@@ -393,7 +402,7 @@ impl<'a> TreeNode<'a> {
             mtime: described.map_or((0, 0), |entry| entry.mtime),
             link: content
                 .filter(|entry| entry.kind == EntryKind::Symlink)
-                .and_then(|entry| entry.link.clone()),
+                .and_then(|entry| entry.link.map(Into::into)),
         }
     }
 }
@@ -411,13 +420,12 @@ pub(crate) fn kind_word(kind: EntryKind) -> &'static str {
     }
 }
 
-fn owner_in_words(entry: &Entry) -> String {
-    let owner = &entry.owner;
+fn owner_in_words(owner: &Owner) -> Arc<str> {
     let numbers = format!("{}:{}", owner.uid, owner.gid);
     if owner.user.is_empty() && owner.group.is_empty() {
-        return numbers;
+        return numbers.into();
     }
-    format!("{numbers} ({}:{})", escaped(&owner.user), escaped(&owner.group))
+    format!("{numbers} ({}:{})", escaped(&owner.user), escaped(&owner.group)).into()
 }
 
 /// Returns an attribute's value as text, or else in hexadecimal; a long one with size and hash.

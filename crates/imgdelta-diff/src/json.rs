@@ -143,7 +143,7 @@ fn file_change(change: &FileChange) -> Value {
                 MetadataField::HardLink => ("hardlink", None),
                 MetadataField::Attribute(name) => ("xattr", Some(escaped(name))),
             };
-            json!({ "field": field, "name": name, "old": change.base, "new": change.target })
+            json!({ "field": field, "name": name, "old": change.base.as_deref(), "new": change.target.as_deref() })
         }).collect::<Vec<_>>(),
     });
     if let FileChangeKind::Moved { from } = &change.kind {

@@ -4,9 +4,14 @@
 //! Equal layers are paired first, then the most similar ones. A layer has moved if it does not fit
 //! the longest common order.
 
-use imgdelta_core::PayloadDigest;
+mod alike;
+
+use imgdelta_core::{
+    PayloadDigest, Result,
+    progress::{Checkpoint, Progress},
+};
 use imgdelta_format::{BlobDigest, DiffId};
-use imgdelta_image::index::LayerIndex;
+use imgdelta_image::index::{Entry, LayerIndex};
 use std::collections::{HashMap, HashSet};
 
 /// A layer's identity and index.
@@ -106,12 +111,14 @@ impl LayerChange {
 pub fn compare(
     base: &[SurveyedLayer<'_>],
     target: &[SurveyedLayer<'_>],
-    is_in_base: impl Fn(&imgdelta_image::index::Entry) -> bool,
-) -> Vec<LayerChange> {
+    is_in_base: impl Fn(&Entry<'_>) -> bool,
+    progress: &dyn Progress,
+) -> Result<Vec<LayerChange>> {
+    let mut checkpoint = Checkpoint::new(progress);
     let mut partners = pair_equal(base, target);
     let moved = out_of_order(&partners);
-    let contents: HashMap<PayloadDigest, Vec<usize>> = contents_by_layer(base);
-    pair_alike(base, target, &contents, &mut partners);
+    let contents = contents_by_layer(base, &mut checkpoint)?;
+    alike::pair(base, target, &contents, &mut partners, &mut checkpoint)?;
 
     let mut changes = Vec::with_capacity(target.len() + base.len());
     for (ordinal, layer) in target.iter().enumerate() {
@@ -128,16 +135,16 @@ pub fn compare(
             is_moved: moved.contains(&ordinal),
             base: partners[ordinal].map(|at| facts(at, &base[at])),
             target: Some(facts(ordinal, layer)),
-            found_again_bytes: found_again(layer, &contents),
+            found_again_bytes: found_again(layer, &contents, &mut checkpoint)?,
             reshipped: if has_files_to_ship {
-                reshipped(layer, &is_in_base)
+                reshipped(layer, &is_in_base, &mut checkpoint)?
             } else {
                 ReshippedFiles::default()
             },
         });
     }
     insert_dropped(base, &partners, &mut changes);
-    changes
+    Ok(changes)
 }
 
 fn facts(ordinal: usize, layer: &SurveyedLayer<'_>) -> LayerFacts {
@@ -147,7 +154,7 @@ fn facts(ordinal: usize, layer: &SurveyedLayer<'_>) -> LayerFacts {
         diff_id: layer.index.diff_id,
         stored_bytes: layer.stored_bytes,
         stream_bytes: layer.index.stream_bytes,
-        payload_bytes: layer.index.entries.iter().map(payload_bytes).sum(),
+        payload_bytes: layer.index.entries.iter().map(|entry| payload_bytes(&entry)).sum(),
         entries: layer.index.entries.len(),
     }
 }
@@ -211,89 +218,60 @@ fn out_of_order(partners: &[Option<usize>]) -> HashSet<usize> {
     moved
 }
 
-fn contents_by_layer(layers: &[SurveyedLayer<'_>]) -> HashMap<PayloadDigest, Vec<usize>> {
-    let mut contents: HashMap<PayloadDigest, Vec<usize>> = HashMap::new();
+/// For each content, the base layers that have it, lowest first.
+type ContentLayers = HashMap<PayloadDigest, Vec<usize>>;
+
+fn contents_by_layer(
+    layers: &[SurveyedLayer<'_>],
+    checkpoint: &mut Checkpoint<'_>,
+) -> Result<ContentLayers> {
+    let mut contents = ContentLayers::new();
     for (at, layer) in layers.iter().enumerate() {
-        for digest in layer.index.entries.iter().filter_map(|entry| entry.digest) {
+        for entry in &layer.index.entries {
+            checkpoint.step()?;
+            let Some(digest) = entry.digest else { continue };
             let places = contents.entry(digest).or_default();
             if places.last() != Some(&at) {
                 places.push(at);
             }
         }
     }
-    contents
+    Ok(contents)
 }
 
-/// Pairs the remaining layers by similarity, the most similar pair first.
-///
-/// Similarity is the number of bytes with equal content, plus an eighth of the bytes at equal paths:
-/// a recompiled program is a version of the same program.
-fn pair_alike(
-    base: &[SurveyedLayer<'_>],
-    target: &[SurveyedLayer<'_>],
-    contents: &HashMap<PayloadDigest, Vec<usize>>,
-    partners: &mut [Option<usize>],
-) {
-    let taken: HashSet<usize> = partners.iter().flatten().copied().collect();
-    let mut paths: HashMap<&imgdelta_core::path::LayerPath, Vec<usize>> = HashMap::new();
-    for (at, layer) in base.iter().enumerate().filter(|(at, _)| !taken.contains(at)) {
-        for entry in layer.index.entries.iter().filter(|entry| entry.digest.is_some()) {
-            paths.entry(&entry.path).or_default().push(at);
-        }
-    }
-    let mut scores: Vec<(u64, usize, usize)> = Vec::new();
-    for (to, layer) in target.iter().enumerate().filter(|(to, _)| partners[*to].is_none()) {
-        let mut similarity = vec![0u64; base.len()];
-        for entry in &layer.index.entries {
-            // One byte more for each entry, so that layers of empty files are similar, too.
-            let weight = payload_bytes(entry) + 1;
-            let same = entry.digest.and_then(|digest| contents.get(&digest));
-            for &at in same.into_iter().flatten() {
-                similarity[at] += weight * CONTENT_OVER_PATH;
-            }
-            for &at in paths.get(&entry.path).into_iter().flatten() {
-                similarity[at] += weight;
-            }
-        }
-        scores.extend(
-            similarity
-                .into_iter()
-                .enumerate()
-                .filter(|(at, score)| *score > 0 && !taken.contains(at))
-                .map(|(at, score)| (score, at, to)),
-        );
-    }
-    // The lower places win ties, so that the result does not depend on hash order.
-    scores.sort_unstable_by_key(|&(score, at, to)| (std::cmp::Reverse(score), to, at));
-    let mut taken = taken;
-    for (_, at, to) in scores {
-        if partners[to].is_none() && taken.insert(at) {
-            partners[to] = Some(at);
-        }
-    }
-}
-
-fn payload_bytes(entry: &imgdelta_image::index::Entry) -> u64 {
+fn payload_bytes(entry: &Entry<'_>) -> u64 {
     entry.payload.end - entry.payload.start
 }
 
-fn found_again(layer: &SurveyedLayer<'_>, contents: &HashMap<PayloadDigest, Vec<usize>>) -> u64 {
-    let is_in_base = |entry: &&imgdelta_image::index::Entry| {
-        entry.digest.is_some_and(|digest| contents.contains_key(&digest))
-    };
-    layer.index.entries.iter().filter(is_in_base).map(payload_bytes).sum()
+fn found_again(
+    layer: &SurveyedLayer<'_>,
+    contents: &ContentLayers,
+    checkpoint: &mut Checkpoint<'_>,
+) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in &layer.index.entries {
+        checkpoint.step()?;
+        if entry.digest.is_some_and(|digest| contents.contains_key(&digest)) {
+            bytes += payload_bytes(&entry);
+        }
+    }
+    Ok(bytes)
 }
 
 fn reshipped(
     layer: &SurveyedLayer<'_>,
-    is_in_base: &impl Fn(&imgdelta_image::index::Entry) -> bool,
-) -> ReshippedFiles {
-    let again =
-        layer.index.entries.iter().filter(|entry| entry.digest.is_some() && is_in_base(entry));
-    again.fold(ReshippedFiles::default(), |sum, entry| ReshippedFiles {
-        files: sum.files + 1,
-        bytes: sum.bytes + payload_bytes(entry),
-    })
+    is_in_base: &impl Fn(&Entry<'_>) -> bool,
+    checkpoint: &mut Checkpoint<'_>,
+) -> Result<ReshippedFiles> {
+    let mut again = ReshippedFiles::default();
+    for entry in &layer.index.entries {
+        checkpoint.step()?;
+        if entry.digest.is_some() && is_in_base(&entry) {
+            again.files += 1;
+            again.bytes += payload_bytes(&entry);
+        }
+    }
+    Ok(again)
 }
 
 fn insert_dropped(
@@ -317,6 +295,3 @@ fn insert_dropped(
         changes.insert(place, dropped);
     }
 }
-
-/// Weight of equal content against an equal path.
-const CONTENT_OVER_PATH: u64 = 8;

@@ -29,6 +29,7 @@ mod files;
 mod ignore;
 mod json;
 mod layers;
+mod moves;
 mod packages;
 mod text;
 

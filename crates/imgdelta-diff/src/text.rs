@@ -385,17 +385,13 @@ impl DiffText<'_> {
             return Ok(());
         }
         for field in &change.fields {
-            let value = |text: &Option<String>| {
-                text.as_ref()
-                    .map_or_else(|| "none".to_owned(), |text| escaped(text.as_bytes()).into_owned())
-            };
             writeln!(
                 f,
                 "{:>34}{}: {} -> {}",
                 "",
                 field_word(&field.field),
-                value(&field.base),
-                value(&field.target)
+                value_or_none(field.base.as_deref()),
+                value_or_none(field.target.as_deref())
             )?;
         }
         Ok(())
@@ -471,6 +467,10 @@ fn relation_color(relation: LayerRelation) -> &'static str {
         LayerRelation::Added => GREEN,
         LayerRelation::Dropped => RED,
     }
+}
+
+fn value_or_none(text: Option<&str>) -> Cow<'_, str> {
+    text.map_or(Cow::Borrowed("none"), |text| escaped(text.as_bytes()))
 }
 
 fn field_word(field: &MetadataField) -> Cow<'_, str> {

@@ -1,7 +1,10 @@
 //! Compares two images made in code: layers, files, packages and platforms are reported as made.
 
 use imgdelta_core::{
-    Context, Error, Limits, Result, parallel::Workers, progress::Progress, scratch::Scratch,
+    Context, Error, Limits, Result,
+    parallel::Workers,
+    progress::{Progress, Silent},
+    scratch::Scratch,
 };
 use imgdelta_diff::{Diff, FileChangeKind, Ignore, LayerRelation};
 use imgdelta_image::{
@@ -31,7 +34,7 @@ fn surveyed(image: Image) -> Result<Survey> {
 
 fn between(base: &TestImage, target: &TestImage) -> Diff {
     let [base, target] = [base, target].map(|image| surveyed(open(&image.blobs())).unwrap());
-    Diff::between(&base, &target, &Ignore::default())
+    Diff::between(&base, &target, &Ignore::default(), &Silent).unwrap()
 }
 
 fn layer(name: &str) -> Vec<u8> {
@@ -178,7 +181,10 @@ fn missing_and_unread_package_databases_are_reported() {
         survey::all(vec![open(&image.blobs())], &options, &context(1)).unwrap().remove(0)
     };
     let (base, target) = (unread(&status("1")), unread(&status("2")));
-    assert_eq!(packages(&Diff::between(&base, &target, &Ignore::default())), "not read");
+    assert_eq!(
+        packages(&Diff::between(&base, &target, &Ignore::default(), &Silent).unwrap()),
+        "not read"
+    );
 }
 
 #[test]
@@ -197,7 +203,8 @@ fn docker_media_types_are_read_like_those_of_oci() {
     let list = blobs.add_json(list_type, &list);
     blobs.tag(list, "v1");
     let base = surveyed(open(&plain.blobs())).unwrap();
-    let diff = Diff::between(&base, &surveyed(open(&blobs)).unwrap(), &Ignore::default());
+    let diff = Diff::between(&base, &surveyed(open(&blobs)).unwrap(), &Ignore::default(), &Silent)
+        .unwrap();
     assert_eq!((diff.files.len(), diff.layers[0].relation), (0, LayerRelation::Same));
 }
 
@@ -219,7 +226,7 @@ fn with_absent_layer(media_type: &str) -> Blobs {
 fn a_layer_that_may_not_be_distributed_is_reported_and_not_fatal() {
     let foreign = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
     let survey = surveyed(open(&with_absent_layer(foreign))).unwrap();
-    assert_eq!(survey.rootfs.nodes().iter().filter(|node| node.entry.is_some()).count(), 1);
+    assert_eq!(survey.rootfs.nodes().filter(|node| node.entry.is_some()).count(), 1);
     let notes: Vec<String> = survey.notes.iter().map(ToString::to_string).collect();
     assert!(notes.iter().any(|note| note.contains("may not be distributed")), "{notes:?}");
 
