@@ -3,7 +3,7 @@
 //! Only ratios within one run count.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use imgdelta_core::{Context, parallel::Workers, scratch::Scratch};
+use imgdelta_core::{Context, parallel::Workers, progress::Silent, scratch::Scratch};
 use imgdelta_diff::{Diff, Ignore};
 use imgdelta_image::{
     image::{self, OpenOptions},
@@ -43,9 +43,9 @@ fn diff(c: &mut Criterion) {
     }
     let [base, target] = read(dir.path(), &context(2));
     group.bench_function("compare", |b| {
-        b.iter(|| black_box(Diff::between(&base, &target, &Ignore::default())));
+        b.iter(|| black_box(Diff::between(&base, &target, &Ignore::default(), &Silent)));
     });
-    let diff = Diff::between(&base, &target, &Ignore::default());
+    let diff = Diff::between(&base, &target, &Ignore::default(), &Silent).expect("never cancels");
     group.bench_function("print", |b| b.iter(|| black_box(diff.to_string())));
     group.finish();
 }

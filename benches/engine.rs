@@ -97,10 +97,10 @@ fn headers(c: &mut Criterion) {
             let padding = bytes_of(&layers[1], target.padding_range(i));
             // Both layers have the same paths in the same order.
             let like = bytes_of(&layers[0], base.header_range(i));
-            let payload = &base.entries[i].payload;
+            let payload = base.entries.payload(i);
             let like = BaseHeader {
                 header: &like,
-                address: base.entries[i].start,
+                address: base.entries.start(i),
                 payload_bytes: payload.end - payload.start,
             };
             let payload_bytes = entry.payload.end - entry.payload.start;

@@ -4,7 +4,7 @@
 
 use imgdelta::{Session, apply::LayerForm, create::CreateOptions, diff::DiffOptions, sink};
 use imgdelta_apply::delta::{Envelope, LayerBody, TargetLayer};
-use imgdelta_core::{Context, path::LayerPath, scratch::Scratch};
+use imgdelta_core::{Context, path::LayerPath, progress::Silent, scratch::Scratch};
 use imgdelta_diff::{Diff, FileChangeKind, Ignore, LayerRelation};
 use imgdelta_image::{
     image::{self, OpenOptions},
@@ -92,9 +92,9 @@ fn listed_by_us(survey: &Survey, layer: usize, blob: &Path) -> BTreeSet<String> 
     assert_eq!(spellings.lines().count(), entries.len(), "every member is an entry");
     let mut listed = BTreeSet::new();
     for (entry, spelling) in entries.iter().zip(spellings.lines()) {
-        assert_eq!(LayerPath::parse(spelling.as_bytes()), entry.path);
+        assert_eq!(entry.path, LayerPath::parse(spelling.as_bytes()));
         let (date, time) = time_words(entry.mtime);
-        let link = entry.link.as_deref().map(String::from_utf8_lossy);
+        let link = entry.link.map(String::from_utf8_lossy);
         let link = match (entry.kind, link) {
             (EntryKind::Symlink, Some(link)) => format!(" -> {link}"),
             (EntryKind::HardLink, Some(link)) => format!(" link to {link}"),
@@ -238,7 +238,7 @@ fn umoci_images_agree_with_tar_and_skopeo_in_every_transport() {
 
     let v1 = agrees_with_tar_and_skopeo(dir, "layout", "v1");
     let v2 = agrees_with_tar_and_skopeo(dir, "layout", "v2");
-    let diff = Diff::between(&v1, &v2, &"mtime".parse().unwrap());
+    let diff = Diff::between(&v1, &v2, &"mtime".parse().unwrap(), &Silent).unwrap();
     assert_eq!(
         fates(&diff),
         [
@@ -256,7 +256,7 @@ fn umoci_images_agree_with_tar_and_skopeo_in_every_transport() {
         run(dir, &format!("skopeo copy -q --insecure-policy oci:layout:v2 {target}:x/y:v2"));
         let (transport, file) = target.split_once(':').unwrap();
         let copy = take(&format!("{transport}:{}/{file}", dir.display()));
-        let diff = Diff::between(&v2, &copy, &Ignore::default());
+        let diff = Diff::between(&v2, &copy, &Ignore::default(), &Silent).unwrap();
         assert_eq!(fates(&diff), [], "{target}");
         assert!(diff.config.is_empty(), "{target}: {:?}", diff.config);
         assert!(diff.layers.iter().all(|layer| {
@@ -270,7 +270,7 @@ fn umoci_images_agree_with_tar_and_skopeo_in_every_transport() {
     );
     // GNU tar needs the zstd program for such a layer, which may not be there: the diff compares.
     let zstd = take(&format!("oci:{}/zstd:v2", dir.display()));
-    let diff = Diff::between(&v2, &zstd, &Ignore::default());
+    let diff = Diff::between(&v2, &zstd, &Ignore::default(), &Silent).unwrap();
     assert!(diff.layers.iter().all(|layer| layer.relation == LayerRelation::Recompressed));
     assert_eq!(fates(&diff), []);
     run(
@@ -371,7 +371,7 @@ fn buildah_images_agree_with_tar_and_skopeo() {
     }
     let one = agrees_with_tar_and_skopeo(dir, "layout", "one");
     let two = agrees_with_tar_and_skopeo(dir, "layout", "two");
-    let diff = Diff::between(&one, &two, &"mtime,created".parse().unwrap());
+    let diff = Diff::between(&one, &two, &"mtime,created".parse().unwrap(), &Silent).unwrap();
     let changed: Vec<String> = fates(&diff).into_iter().map(|(path, _)| path).collect();
     assert!(changed.contains(&"/etc/version".to_owned()), "{changed:?}");
     assert!(changed.contains(&"/usr/bin/tool".to_owned()), "{changed:?}");

@@ -34,7 +34,8 @@ pub fn run(args: &args::DiffArgs, common: &CommonOptions) -> Result<ExitCode> {
     let (mut diff, cost) = if args.cost {
         let pair = session.read_pair(images, &options)?;
         let cost = pair.plan(&args.making.options())?.encode()?.cost()?;
-        (Diff::between(pair.base(), pair.target(), &args.ignore), Some(cost))
+        let listener = &*session.context().progress;
+        (Diff::between(pair.base(), pair.target(), &args.ignore, listener)?, Some(cost))
     } else {
         (session.diff_images(images, &options)?, None)
     };

@@ -16,8 +16,12 @@ pub(crate) use base::{ArchivePlace, BaseArchive};
 pub(crate) use target::ArchiveOwner;
 
 use imgdelta_core::{
-    Context, PayloadDigest, Result, limits::Ceiling, parallel::Workers, path::LayerPath,
-    progress::Progress, scratch::Scratch,
+    Context, PayloadDigest, Result,
+    limits::Ceiling,
+    parallel::Workers,
+    path::LayerPath,
+    progress::{Checkpoint, Progress},
+    scratch::Scratch,
 };
 use imgdelta_image::{
     index::{Entry, EntryKind, LayerIndex},
@@ -174,15 +178,18 @@ type ContentKey = (PayloadDigest, u64);
 impl ArchiveSearch<'_> {
     /// Returns for each layer the entries that are archives and differ from all of the base.
     fn wanted(&self, rebuilt: &[u32]) -> Result<Vec<Vec<(u32, ArchiveKind)>>> {
-        let held: HashSet<ContentKey> = keys(&self.base.layers).collect();
+        let held = keys(&self.base.layers, &mut Checkpoint::new(self.progress))?;
         self.workers.map(rebuilt.to_vec(), |layer| {
+            let mut checkpoint = Checkpoint::new(self.progress);
             let index = &self.target.layers[layer as usize];
-            let mut seen = held.clone();
+            let mut seen = HashSet::new();
             let mut wanted = Vec::new();
             for (ordinal, entry) in (0..).zip(&index.entries) {
-                let Some(key) = key(entry) else { continue };
-                if seen.insert(key)
-                    && let Some(kind) = self.recognise(index, entry)?
+                checkpoint.step()?;
+                let Some(key) = key(&entry) else { continue };
+                if !held.contains(&key)
+                    && seen.insert(key)
+                    && let Some(kind) = self.recognise(index, &entry)?
                 {
                     wanted.push((ordinal, kind));
                 }
@@ -192,7 +199,7 @@ impl ArchiveSearch<'_> {
     }
 
     /// Recognises an archive by its first or last bytes.
-    fn recognise(&self, index: &LayerIndex, entry: &Entry) -> Result<Option<ArchiveKind>> {
+    fn recognise(&self, index: &LayerIndex, entry: &Entry<'_>) -> Result<Option<ArchiveKind>> {
         if entry.kind != EntryKind::File || entry.payload.end - entry.payload.start < LEAST_BYTES {
             return Ok(None);
         }
@@ -211,18 +218,29 @@ impl ArchiveSearch<'_> {
 }
 
 /// Returns the keys of all entries that have one.
-fn keys(layers: &[Arc<LayerIndex>]) -> impl Iterator<Item = ContentKey> + '_ {
-    layers.iter().flat_map(|index| &index.entries).filter_map(key)
+fn keys(
+    layers: &[Arc<LayerIndex>],
+    checkpoint: &mut Checkpoint<'_>,
+) -> Result<HashSet<ContentKey>> {
+    let mut keys = HashSet::new();
+    for entry in layers.iter().flat_map(|index| &index.entries) {
+        checkpoint.step()?;
+        keys.extend(key(&entry));
+    }
+    Ok(keys)
 }
 
-fn key(entry: &Entry) -> Option<ContentKey> {
+fn key(entry: &Entry<'_>) -> Option<ContentKey> {
     let bytes = entry.payload.end - entry.payload.start;
     (bytes > 0 && !entry.is_sparse).then_some((entry.digest?, bytes))
 }
 
 /// Returns the path of a part for people: that of the archive, `!/`, and the member's name.
+///
+/// Only the end of a long path stands before the name, since an archive may have a million members.
 fn inner_path(archive: &LayerPath, name: &[u8]) -> LayerPath {
-    let mut spelling = archive.as_bytes().to_vec();
+    let path = archive.as_bytes();
+    let mut spelling = path[path.len().saturating_sub(MAX_ARCHIVE_PATH_BYTES)..].to_vec();
     spelling.push(b'!');
     if !name.is_empty() {
         spelling.push(b'/');
@@ -230,6 +248,9 @@ fn inner_path(archive: &LayerPath, name: &[u8]) -> LayerPath {
     }
     LayerPath::parse(&spelling)
 }
+
+/// Longer than the paths of archives in real images.
+const MAX_ARCHIVE_PATH_BYTES: usize = 256;
 
 /// Shorter archives cost less as they are.
 const LEAST_BYTES: u64 = 64;

@@ -266,7 +266,7 @@ fn files(draft: &Draft, costs: &[LayerCost]) -> Vec<FileLine> {
             };
             lines.push(FileLine {
                 layer,
-                path: entry.path.clone(),
+                path: entry.path.to_path(),
                 how: file.how,
                 reason,
                 target_bytes: file.target_bytes,

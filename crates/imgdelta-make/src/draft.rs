@@ -16,7 +16,7 @@ use imgdelta_apply::{
     },
     rebuild::LayerForm,
 };
-use imgdelta_core::{Error, Result, path::LayerPath};
+use imgdelta_core::{Error, Result, path::LayerPathRef};
 use imgdelta_image::volume::SpillFile;
 use std::{
     collections::{BTreeSet, HashSet},
@@ -306,7 +306,7 @@ impl Draft {
         for ((entry, choice), spent) in entries.iter().zip(choices).zip(spent) {
             let how = match &choice.content {
                 PayloadSource::Empty => continue,
-                PayloadSource::Same(place) if self.base_path(*place) == &entry.path => {
+                PayloadSource::Same(place) if self.base_path(*place) == entry.path => {
                     Provenance::KEPT
                 }
                 PayloadSource::Same(_) => Provenance::MOVED,
@@ -322,8 +322,8 @@ impl Draft {
         cost
     }
 
-    fn base_path(&self, place: EntryPlace) -> &LayerPath {
-        &self.plan.base_entry(place).path
+    fn base_path(&self, place: EntryPlace) -> LayerPathRef<'_> {
+        self.plan.base_entry(place).path
     }
 
     /// Returns the costs that the delta reports: the largest files by name, the others as sums.

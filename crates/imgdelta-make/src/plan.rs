@@ -99,7 +99,7 @@ impl Plan {
             settled: &files.settled,
         };
         let limit = SketchLimit { sketched_bytes: sketched_bytes(options.preset) };
-        let chosen = sources::choose(input, &files.wanted, limit, &files, &context.workers)?;
+        let chosen = sources::choose(input, &files.wanted, limit, &files, &context)?;
         let mut inner = vec![Vec::new(); layers.len()];
         for (&index, choices) in files.wanted.iter().zip(chosen) {
             match (index as usize).checked_sub(layers.len()) {
@@ -129,12 +129,12 @@ impl Plan {
     }
 
     /// Returns the entry of the base at a place: of a layer, or a part of an archive.
-    pub(crate) fn base_entry(&self, place: EntryPlace) -> &imgdelta_image::index::Entry {
+    pub(crate) fn base_entry(&self, place: EntryPlace) -> imgdelta_image::index::Entry<'_> {
         let index = match self.base.layers.get(place.layer as usize) {
             Some(index) => index,
             None => &self.opened.base.as_ref().expect("parts were chosen").index,
         };
-        &index.entries[place.entry as usize]
+        index.entries.at(place.entry as usize)
     }
 
     /// Returns true if a place is a part of one of the base's archives.
@@ -237,7 +237,7 @@ fn read(
     place: EntryPlace,
     sink: &mut dyn FnMut(&[u8]),
 ) -> Result<()> {
-    let payload = &indexes[place.layer as usize].entries[place.entry as usize].payload;
+    let payload = indexes[place.layer as usize].entries.payload(place.entry as usize);
     let space = &spaces[place.layer as usize];
     let mut buffer = vec![0; PIECE_BYTES];
     let mut at = payload.start;

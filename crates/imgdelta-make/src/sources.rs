@@ -5,11 +5,13 @@
 //! hashes; similar content. A poor choice costs bytes and is never wrong, since everything that the
 //! sources lack becomes literal.
 
+mod lookup;
 mod names;
 mod sketch;
 
-use imgdelta_core::{PayloadDigest, Result, parallel::Workers, path::LayerPath};
+use imgdelta_core::{Context, PayloadDigest, Result, progress::Checkpoint};
 use imgdelta_image::index::{Entry, EntryKind, LayerIndex};
+use lookup::BaseLookup;
 use sketch::{Sketch, Sketcher};
 use std::{
     collections::{HashMap, HashSet},
@@ -100,89 +102,30 @@ pub fn choose(
     layers: &[u32],
     limit: SketchLimit,
     payloads: &dyn PayloadReader,
-    workers: &Workers,
+    context: &Context,
 ) -> Result<Vec<Vec<Choice>>> {
-    let base = BaseLookup::of(input);
-    let mut choices = workers.map(layers.to_vec(), |layer| {
+    let progress = &*context.progress;
+    let base = BaseLookup::of(input, &mut Checkpoint::new(progress))?;
+    let mut choices = context.workers.map(layers.to_vec(), |layer| {
         let index = &*input.target[layer as usize];
-        Ok(by_name(&base, layer, index, base.partner(index)))
+        let mut checkpoint = Checkpoint::new(progress);
+        let partner = base.partner(index, &mut checkpoint)?;
+        by_name(&base, layer, index, partner, &mut checkpoint)
     })?;
-    by_content(&base, layers, &mut choices, limit, payloads, workers)?;
+    by_content(&base, layers, &mut choices, limit, payloads, context)?;
     Ok(choices)
-}
-
-/// Entries of the base by path, content and masked name.
-struct BaseLookup<'a> {
-    input: ChoiceInput<'a>,
-    paths: HashMap<&'a LayerPath, Vec<EntryPlace>>,
-    contents: HashMap<(PayloadDigest, u64), Vec<EntryPlace>>,
-    masked: HashMap<Vec<u8>, Vec<EntryPlace>>,
-}
-
-impl<'a> BaseLookup<'a> {
-    fn of(input: ChoiceInput<'a>) -> Self {
-        let mut base =
-            Self { input, paths: HashMap::new(), contents: HashMap::new(), masked: HashMap::new() };
-        for (layer, index) in (0..).zip(input.base) {
-            for (ordinal, entry) in (0..).zip(&index.entries) {
-                let place = EntryPlace { layer, entry: ordinal };
-                base.paths.entry(&entry.path).or_default().push(place);
-                if let Some(key) = content_key(entry) {
-                    base.contents.entry(key).or_default().push(place);
-                }
-                if is_source(entry) {
-                    base.masked
-                        .entry(names::masked(entry.path.as_bytes()))
-                        .or_default()
-                        .push(place);
-                }
-            }
-        }
-        base
-    }
-
-    fn entry(&self, place: EntryPlace) -> &'a Entry {
-        &self.input.base[place.layer as usize].entries[place.entry as usize]
-    }
-
-    fn is_headed(&self, place: EntryPlace) -> bool {
-        place.layer < self.input.headed
-    }
-
-    /// Returns the base layer that has most paths of a target layer.
-    fn partner(&self, index: &LayerIndex) -> Option<u32> {
-        let mut shared = vec![0_u64; self.input.base.len()];
-        for entry in &index.entries {
-            let mut last = None;
-            for place in self.paths.get(&entry.path).into_iter().flatten() {
-                if last != Some(place.layer) {
-                    shared[place.layer as usize] += 1;
-                }
-                last = Some(place.layer);
-            }
-        }
-        let best = (0..).zip(shared).max_by_key(|&(layer, count)| (count, layer))?;
-        (best.1 > 0).then_some(best.0)
-    }
-}
-
-/// Returns the best of several places: in the partner layer, else in the highest layer.
-///
-/// The last place in a layer wins.
-fn nearest(places: &[EntryPlace], partner: Option<u32>) -> Option<EntryPlace> {
-    places.iter().copied().max_by_key(|place| (Some(place.layer) == partner, *place))
 }
 
 /// Returns a key that equal payloads share; `None` for empty and sparse ones.
 ///
 /// The digest of a sparse entry covers the map as well, so that equal digests do not mean equal
 /// stored bytes.
-fn content_key(entry: &Entry) -> Option<(PayloadDigest, u64)> {
+fn content_key(entry: &Entry<'_>) -> Option<(PayloadDigest, u64)> {
     let bytes = entry.payload.end - entry.payload.start;
     (bytes > 0 && !entry.is_sparse).then_some((entry.digest?, bytes))
 }
 
-fn is_source(entry: &Entry) -> bool {
+fn is_source(entry: &Entry<'_>) -> bool {
     matches!(entry.kind, EntryKind::File) && !entry.payload.is_empty()
 }
 
@@ -191,17 +134,19 @@ fn by_name(
     layer: u32,
     index: &LayerIndex,
     partner: Option<u32>,
-) -> Vec<Choice> {
+    checkpoint: &mut Checkpoint<'_>,
+) -> Result<Vec<Choice>> {
     let mut earlier: HashMap<(PayloadDigest, u64), u32> = HashMap::new();
     let mut choices = Vec::with_capacity(index.entries.len());
     for (ordinal, entry) in (0..).zip(&index.entries) {
-        let same_path = base.paths.get(&entry.path).and_then(|places| nearest(places, partner));
+        checkpoint.step()?;
+        let same_path = base.at_path(entry.path, partner);
         let settled = base.input.settled.get(&EntryPlace { layer, entry: ordinal });
         let content = match settled {
             Some(content) => content.clone(),
-            None => content_of(base, entry, ordinal, same_path, partner, &mut earlier),
+            None => content_of(base, &entry, ordinal, same_path, partner, &mut earlier),
         };
-        if let (PayloadSource::Opened, Some(key)) = (&content, content_key(entry)) {
+        if let (PayloadSource::Opened, Some(key)) = (&content, content_key(&entry)) {
             earlier.insert(key, ordinal);
         }
         let header = same_path.filter(|place| base.is_headed(*place)).or_else(|| {
@@ -217,12 +162,12 @@ fn by_name(
         });
         choices.push(Choice { header, content });
     }
-    choices
+    Ok(choices)
 }
 
 fn content_of(
     base: &BaseLookup<'_>,
-    entry: &Entry,
+    entry: &Entry<'_>,
     ordinal: u32,
     same_path: Option<EntryPlace>,
     partner: Option<u32>,
@@ -232,11 +177,11 @@ fn content_of(
         return PayloadSource::Empty;
     }
     if let Some(key) = content_key(entry) {
-        let is_same = |place: &EntryPlace| content_key(base.entry(*place)) == Some(key);
+        let is_same = |place: &EntryPlace| content_key(&base.entry(*place)) == Some(key);
         if let Some(place) = same_path.filter(is_same) {
             return PayloadSource::Same(place);
         }
-        if let Some(place) = base.contents.get(&key).and_then(|places| nearest(places, partner)) {
+        if let Some(place) = base.with_content(key, partner) {
             return PayloadSource::Same(place);
         }
         if let Some(&before) = earlier.get(&key) {
@@ -244,16 +189,12 @@ fn content_of(
         }
         earlier.insert(key, ordinal);
     }
-    if let Some(place) = same_path.filter(|place| is_source(base.entry(*place))) {
+    if let Some(place) = same_path.filter(|place| is_source(&base.entry(*place))) {
         return PayloadSource::Built(vec![place], SourceReason::Path);
     }
-    let masked = base.masked.get(&names::masked(entry.path.as_bytes()));
-    let size = |place: &EntryPlace| {
-        let payload = &base.entry(*place).payload;
-        (payload.end - payload.start).abs_diff(entry.payload.end - entry.payload.start)
-    };
-    match masked.and_then(|places| places.iter().min_by_key(|place| (size(place), **place))) {
-        Some(place) => PayloadSource::Built(vec![*place], SourceReason::Name),
+    let size_bytes = entry.payload.end - entry.payload.start;
+    match base.with_masked_name(entry.path, size_bytes) {
+        Some(place) => PayloadSource::Built(vec![place], SourceReason::Name),
         None => PayloadSource::Built(Vec::new(), SourceReason::None),
     }
 }
@@ -265,25 +206,28 @@ fn by_content(
     choices: &mut [Vec<Choice>],
     limit: SketchLimit,
     payloads: &dyn PayloadReader,
-    workers: &Workers,
+    context: &Context,
 ) -> Result<()> {
+    let Context { workers, progress, .. } = context;
+    let mut checkpoint = Checkpoint::new(&**progress);
     let mut orphans = Vec::new();
     for (list, &layer) in layers.iter().enumerate() {
         for (ordinal, choice) in choices[list].iter().enumerate() {
-            let entry = &base.input.target[layer as usize].entries[ordinal];
+            checkpoint.step()?;
             if matches!(choice.content, PayloadSource::Built(_, SourceReason::None))
-                && is_sketched(entry)
+                && is_sketched(&base.input.target[layer as usize].entries.at(ordinal))
             {
                 let entry = u32::try_from(ordinal).expect("entries are limited");
                 orphans.push((list, EntryPlace { layer, entry }));
             }
         }
     }
-    let candidates = candidates(base, limit);
+    let candidates = candidates(base, limit, &mut checkpoint)?;
     if orphans.is_empty() || candidates.is_empty() {
         return Ok(());
     }
     let sketches = workers.map(candidates, |place| {
+        progress.check()?;
         let mut sketcher = Sketcher::new();
         payloads.base(place, &mut |bytes| sketcher.update(bytes))?;
         Ok((place, sketcher.finish()))
@@ -299,6 +243,7 @@ fn by_content(
         }
     }
     let found = workers.map(orphans, |(list, place)| {
+        progress.check()?;
         let mut sketcher = Sketcher::new();
         payloads.target(place, &mut |bytes| sketcher.update(bytes))?;
         Ok((list, place, alike(&owners, &sketcher.finish())))
@@ -314,25 +259,33 @@ fn by_content(
 }
 
 /// Returns the base entries to sketch: those whose content the target lacks, within the limit.
-fn candidates(base: &BaseLookup<'_>, limit: SketchLimit) -> Vec<EntryPlace> {
-    let kept: HashSet<_> =
-        base.input.target.iter().flat_map(|index| &index.entries).filter_map(content_key).collect();
+fn candidates(
+    base: &BaseLookup<'_>,
+    limit: SketchLimit,
+    checkpoint: &mut Checkpoint<'_>,
+) -> Result<Vec<EntryPlace>> {
+    let mut kept = HashSet::new();
+    for entry in base.input.target.iter().flat_map(|index| &index.entries) {
+        checkpoint.step()?;
+        kept.extend(content_key(&entry));
+    }
     let mut left_bytes = limit.sketched_bytes;
     let mut candidates = Vec::new();
     for (layer, index) in (0..).zip(base.input.base) {
         for (ordinal, entry) in (0..).zip(&index.entries) {
+            checkpoint.step()?;
             let bytes = entry.payload.end - entry.payload.start;
-            let is_kept = content_key(entry).is_some_and(|key| kept.contains(&key));
-            if is_sketched(entry) && !is_kept && bytes <= left_bytes {
+            let is_kept = content_key(&entry).is_some_and(|key| kept.contains(&key));
+            if is_sketched(&entry) && !is_kept && bytes <= left_bytes {
                 left_bytes -= bytes;
                 candidates.push(EntryPlace { layer, entry: ordinal });
             }
         }
     }
-    candidates
+    Ok(candidates)
 }
 
-fn is_sketched(entry: &Entry) -> bool {
+fn is_sketched(entry: &Entry<'_>) -> bool {
     is_source(entry) && entry.payload.end - entry.payload.start >= SKETCHED_BYTES
 }
 

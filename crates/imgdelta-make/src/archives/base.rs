@@ -5,7 +5,7 @@ use super::{
     ArchiveSearch, ContentKey, PartIndex, StoredParts,
     parts::{Candidate, PartList, PartWriter, SavedPart, save, stored_key},
 };
-use imgdelta_core::{Result, scratch::is_full};
+use imgdelta_core::{Result, progress::Checkpoint, scratch::is_full};
 use imgdelta_format::recipe::StreamName;
 use imgdelta_image::volume::{AddressSpace, SpillFile};
 use imgdelta_layer::archive::{ArchiveKind, PartCompression};
@@ -85,7 +85,7 @@ impl ArchiveSearch<'_> {
                 let (first, start) = (list.count(), list.bytes());
                 for (part, found) in opening.parts.iter().zip(&found) {
                     let number = list.count();
-                    list.push(&candidate.path, &part.name, &found.saved);
+                    list.push(&candidate.path, &part.name, &found.saved)?;
                     contents.insert(found.saved.key());
                     if let Some(key) = found.stored {
                         stored.entry(key).or_insert(number);
@@ -97,7 +97,7 @@ impl ArchiveSearch<'_> {
                 if !opening.structure.is_empty() {
                     let mut writer = PartWriter::new(&spill);
                     writer.push(&opening.structure)?;
-                    list.push(&candidate.path, b"", &writer.finish()?);
+                    list.push(&candidate.path, b"", &writer.finish()?)?;
                 }
                 archives.push(BaseArchive {
                     at: candidate.owner,
@@ -113,7 +113,7 @@ impl ArchiveSearch<'_> {
                 .map(|(part, kind)| Candidate {
                     owner: ArchivePlace::Part(part),
                     kind,
-                    path: list.path(part).clone(),
+                    path: list.path(part),
                     space: list.space().clone(),
                     range: list.range(part),
                 })
@@ -125,7 +125,8 @@ impl ArchiveSearch<'_> {
 
     /// Returns the archives that the target lacks, each content once.
     fn dropped(&self) -> Result<Vec<Candidate<ArchivePlace>>> {
-        let mut kept: HashSet<ContentKey> = super::keys(&self.target.layers).collect();
+        let mut checkpoint = Checkpoint::new(self.progress);
+        let mut kept = super::keys(&self.target.layers, &mut checkpoint)?;
         let mut candidates = Vec::new();
         for (layer, index) in (0..).zip(&self.base.layers) {
             let name = StreamName { diff_id: index.diff_id, bytes: index.stream_bytes };
@@ -134,14 +135,15 @@ impl ArchiveSearch<'_> {
                 None => continue,
             };
             for entry in &index.entries {
-                let Some(key) = super::key(entry) else { continue };
+                checkpoint.step()?;
+                let Some(key) = super::key(&entry) else { continue };
                 if kept.insert(key)
-                    && let Some(kind) = self.recognise(index, entry)?
+                    && let Some(kind) = self.recognise(index, &entry)?
                 {
                     candidates.push(Candidate {
                         owner: ArchivePlace::Layer(layer, entry.payload.start),
                         kind,
-                        path: entry.path.clone(),
+                        path: entry.path.to_path(),
                         space: space.clone(),
                         range: entry.payload.clone(),
                     });

@@ -7,7 +7,7 @@ use super::{ArchiveSearch, ContentKey, PartIndex, inner_path};
 use bytes::Bytes;
 use imgdelta_core::{DiffId, PayloadDigest, Result, path::LayerPath, progress::Progress};
 use imgdelta_image::{
-    index::{Entry, EntryKind, LayerIndex, Owner},
+    index::{Entry, EntryKind, EntryTableBuilder, LayerIndex, Owner},
     volume::{AddressSpace, SpillFile},
 };
 use imgdelta_layer::archive::{
@@ -218,29 +218,26 @@ impl ArchiveSearch<'_> {
 
 /// Collects parts.
 pub(super) struct PartList {
-    entries: Vec<Entry>,
+    entries: EntryTableBuilder,
     space: AddressSpace,
     at: u64,
-    owner: Arc<Owner>,
     /// Ranges of the current level in its scratch file.
     ranges: Vec<Range<u64>>,
 }
 
 impl PartList {
     pub(super) fn new() -> Self {
-        let nobody = Owner { uid: 0, gid: 0, user: Box::default(), group: Box::default() };
         Self {
-            entries: Vec::new(),
+            entries: EntryTableBuilder::default(),
             space: AddressSpace::default(),
             at: 0,
-            owner: Arc::new(nobody),
             ranges: Vec::new(),
         }
     }
 
     /// Returns the number of parts.
     pub(super) fn count(&self) -> u32 {
-        u32::try_from(self.entries.len()).expect("parts are limited")
+        u32::try_from(self.entries.table().len()).expect("parts are limited")
     }
 
     /// Returns the length of all parts.
@@ -250,12 +247,12 @@ impl PartList {
 
     /// Returns the range of a part.
     pub(super) fn range(&self, part: u32) -> Range<u64> {
-        self.entries[part as usize].payload.clone()
+        self.entries.table().payload(part as usize)
     }
 
     /// Returns the path of a part.
-    pub(super) fn path(&self, part: u32) -> &LayerPath {
-        &self.entries[part as usize].path
+    pub(super) fn path(&self, part: u32) -> LayerPath {
+        self.entries.table().path(part as usize).to_path()
     }
 
     /// Returns the bytes of all levels that are ended.
@@ -264,12 +261,17 @@ impl PartList {
     }
 
     /// Adds a part.
-    pub(super) fn push(&mut self, archive: &LayerPath, name: &[u8], saved: &SavedPart) {
+    pub(super) fn push(
+        &mut self,
+        archive: &LayerPath,
+        name: &[u8],
+        saved: &SavedPart,
+    ) -> Result<()> {
         let payload = self.at..self.at + saved.bytes;
         self.at = payload.end;
         self.ranges.extend(saved.ranges.iter().cloned());
-        self.entries.push(Entry {
-            path: inner_path(archive, name),
+        self.entries.push(&Entry {
+            path: (&inner_path(archive, name)).into(),
             start: payload.start,
             payload,
             kind: EntryKind::File,
@@ -277,13 +279,13 @@ impl PartList {
             digest: Some(saved.digest),
             link: None,
             mode: 0,
-            owner: Arc::clone(&self.owner),
+            owner: &Owner::default(),
             mtime: (0, 0),
             device: None,
-            attributes: Box::default(),
+            attributes: &[],
             is_sparse: false,
             is_after_end: false,
-        });
+        })
     }
 
     /// Ends a level, so that its bytes can be read.
@@ -297,13 +299,13 @@ impl PartList {
 
     /// Returns all parts; `None` if there are none. The index has no valid diff id.
     pub(super) fn finish(self) -> Option<PartIndex> {
-        if self.entries.is_empty() {
+        if self.entries.table().is_empty() {
             return None;
         }
         let index = LayerIndex {
             diff_id: DiffId::new(imgdelta_core::Algorithm::Sha256, &[0; 32]).expect("its length"),
             stream_bytes: self.at,
-            entries: self.entries,
+            entries: self.entries.finish(),
             tail_start: self.at,
             damage: None,
             findings: Bytes::new(),

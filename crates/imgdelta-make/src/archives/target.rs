@@ -6,7 +6,7 @@ use super::{
     base::OpenedBase,
     parts::{Candidate, PartList, PartWriter, SavedPart, save, save_stored, stored_key},
 };
-use imgdelta_core::{Error, Result, scratch::is_full};
+use imgdelta_core::{Error, Result, progress::Checkpoint, scratch::is_full};
 use imgdelta_deflate::{DetectOptions, Detector, Recipe};
 use imgdelta_format::recipe::StreamName;
 use imgdelta_image::volume::{AddressSpace, SpillFile};
@@ -14,7 +14,7 @@ use imgdelta_layer::archive::{
     ArchiveBytes, ArchiveKind, ArchivePart, InnerCoding, InnerPayloads, OpenedArchive,
     PartCompression, close,
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// The payload or part that is an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +46,13 @@ impl ArchiveSearch<'_> {
         let name = StreamName { diff_id: index.diff_id, bytes: index.stream_bytes };
         let space = AddressSpace::new(self.volume, &[name])?;
         let of_entry = |(entry, kind): (u32, ArchiveKind)| {
-            let owner = &index.entries[entry as usize];
+            let owner = index.entries.at(entry as usize);
             Candidate {
                 owner: ArchiveOwner::Entry(entry),
                 kind,
-                path: owner.path.clone(),
+                path: owner.path.to_path(),
                 space: space.clone(),
-                range: owner.payload.clone(),
+                range: owner.payload,
             }
         };
         let mut candidates: Vec<Candidate<ArchiveOwner>> =
@@ -60,7 +60,7 @@ impl ArchiveSearch<'_> {
         let mut list = PartList::new();
         let mut result = TargetParts::default();
         let mut numbers: HashMap<Vec<u8>, u32> = HashMap::new();
-        let mut held: HashSet<_> = super::keys(&self.base.layers).collect();
+        let mut held = super::keys(&self.base.layers, &mut Checkpoint::new(self.progress))?;
         held.extend(base.iter().flat_map(|base| base.contents.iter().copied()));
         for depth in 1..=self.options.depth {
             if candidates.is_empty() {
@@ -91,7 +91,7 @@ impl ArchiveSearch<'_> {
                 let first = list.count();
                 for (part, found) in opening.parts.iter().zip(found) {
                     let number = list.count();
-                    list.push(&candidate.path, &part.name, &found.saved);
+                    list.push(&candidate.path, &part.name, &found.saved)?;
                     let count =
                         u32::try_from(result.compressions.len()).expect("parts are limited");
                     result.coders.push(if found.compression.is_empty() {
@@ -113,7 +113,7 @@ impl ArchiveSearch<'_> {
                 if !opening.structure.is_empty() {
                     let mut writer = PartWriter::new(&spill);
                     writer.push(&opening.structure)?;
-                    list.push(&candidate.path, b"", &writer.finish()?);
+                    list.push(&candidate.path, b"", &writer.finish()?)?;
                     result.coders.push(0);
                     result.packed.push(None);
                 }
@@ -129,7 +129,7 @@ impl ArchiveSearch<'_> {
                 .map(|(part, kind)| Candidate {
                     owner: ArchiveOwner::Part(part),
                     kind,
-                    path: list.path(part).clone(),
+                    path: list.path(part),
                     space: list.space().clone(),
                     range: list.range(part),
                 })

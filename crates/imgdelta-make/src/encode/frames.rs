@@ -6,7 +6,7 @@ use super::{
     layout::{is_large, lead},
 };
 use crate::options::Preset;
-use imgdelta_core::Result;
+use imgdelta_core::{Result, progress::Checkpoint};
 use imgdelta_image::volume::LayerStream;
 use imgdelta_layer::headers::{BaseHeader, HeaderWriter};
 use std::ops::Range;
@@ -26,8 +26,10 @@ pub(super) fn write(layer: &LayerEncoder<'_>) -> Result<EncodedFrames> {
     let mut has_own = Vec::with_capacity(layer.choices.len());
     let (mut header, mut padding, mut base) = (Vec::new(), Vec::new(), Vec::new());
     raw(&mut writer, layer.target.stream, lead(index), &mut header)?;
+    let mut checkpoint = Checkpoint::new(&*layer.plan.context.progress);
     for (ordinal, choice) in layer.choices.iter().enumerate() {
-        let payload = &index.entries[ordinal].payload;
+        checkpoint.step()?;
+        let payload = index.entries.payload(ordinal);
         read(layer.target.stream, index.header_range(ordinal), &mut header)?;
         let behind = index.padding_range(ordinal);
         let is_apart = is_large(&behind);
@@ -40,7 +42,7 @@ pub(super) fn write(layer: &LayerEncoder<'_>) -> Result<EncodedFrames> {
             let address = layer.layout.address(place.layer, range.start);
             base.resize(usize::try_from(range.end - range.start).expect("headers are limited"), 0);
             layer.space.read_exact_at(address, &mut base)?;
-            let payload = &other.entries[place.entry as usize].payload;
+            let payload = other.entries.payload(place.entry as usize);
             let payload_bytes = payload.end - payload.start;
             like = Some(BaseHeader { address, header: &base, payload_bytes });
         }

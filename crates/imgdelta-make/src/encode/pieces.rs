@@ -99,12 +99,12 @@ impl PieceCutter<'_> {
                 }
                 PayloadSpan::Entry(ordinal) => {
                     let ordinal = *ordinal as usize;
-                    (&index.entries[ordinal], &self.choices[ordinal], false)
+                    (index.entries.at(ordinal), &self.choices[ordinal], false)
                 }
                 PayloadSpan::Part(part) => {
                     let Some(parts) = self.target.parts else { continue };
                     let choice = &self.plan.inner[self.ordinal as usize][*part as usize];
-                    (&parts.index.entries[*part as usize], choice, true)
+                    (parts.index.entries.at(*part as usize), choice, true)
                 }
             };
             let PayloadSource::Built(places, _) = &choice.content else { continue };

@@ -54,7 +54,7 @@ impl Session {
     pub fn diff_images(&self, images: [Image; 2], options: &DiffOptions) -> Result<Diff> {
         let survey = self.survey_options(options)?;
         let [base, target] = survey::both(images, &survey, &self.context)?;
-        Ok(Diff::between(&base, &target, &options.ignore))
+        Diff::between(&base, &target, &options.ignore, &*self.context.progress)
     }
 
     /// Reads two open images and keeps their streams in scratch files.
