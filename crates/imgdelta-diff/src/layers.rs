@@ -5,7 +5,9 @@
 //! the longest common order.
 
 mod alike;
+mod counts;
 
+use counts::LayerCounts;
 use imgdelta_core::{
     PayloadDigest, Result,
     progress::{Checkpoint, Progress},
@@ -218,8 +220,8 @@ fn out_of_order(partners: &[Option<usize>]) -> HashSet<usize> {
     moved
 }
 
-/// For each content, the base layers that have it, lowest first.
-type ContentLayers = HashMap<PayloadDigest, Vec<usize>>;
+/// For each content, the base layers that have it.
+type ContentLayers = HashMap<PayloadDigest, LayerCounts>;
 
 fn contents_by_layer(
     layers: &[SurveyedLayer<'_>],
@@ -229,10 +231,8 @@ fn contents_by_layer(
     for (at, layer) in layers.iter().enumerate() {
         for entry in &layer.index.entries {
             checkpoint.step()?;
-            let Some(digest) = entry.digest else { continue };
-            let places = contents.entry(digest).or_default();
-            if places.last() != Some(&at) {
-                places.push(at);
+            if let Some(digest) = entry.digest {
+                contents.entry(digest).or_default().count(at);
             }
         }
     }

@@ -5,14 +5,15 @@
 //! a recompiled program is a version of the same program.
 //!
 //! A layer may have one path or one content a million times, and an image thousands of layers. So
-//! equal entries of a layer are counted before they are compared, and a content or path counts for a
-//! fixed number of layers.
+//! equal entries of a base layer are counted before they are compared, and a content or path counts
+//! for a fixed number of layers.
 
-use super::{ContentLayers, SurveyedLayer, payload_bytes};
-use imgdelta_core::{PayloadDigest, Result, path::LayerPathRef, progress::Checkpoint};
+use super::{ContentLayers, LayerCounts, SurveyedLayer, payload_bytes};
+use imgdelta_core::{Result, path::LayerPathRef, progress::Checkpoint};
 use std::{
     cmp::Reverse,
     collections::{HashMap, HashSet},
+    hash::{BuildHasher, RandomState},
 };
 
 /// The similarity of two layers, ordered from the most similar pair.
@@ -20,8 +21,15 @@ use std::{
 /// The lower places win ties, so that the result does not depend on hash order.
 type PairScore = (Reverse<u64>, usize, usize);
 
-/// The number of entries that each base layer has at a path.
-type PathLayers<'a> = HashMap<LayerPathRef<'a>, Vec<(usize, u64)>>;
+/// For each path, the base layers that have it.
+///
+/// The key is a hash of the path: there may be millions of paths. Two paths of one hash would make
+/// their layers look more alike.
+#[derive(Default)]
+struct PathLayers {
+    layers: HashMap<u64, LayerCounts>,
+    hasher: RandomState,
+}
 
 /// Pairs the layers that have no partner.
 pub(super) fn pair(
@@ -32,7 +40,7 @@ pub(super) fn pair(
     checkpoint: &mut Checkpoint<'_>,
 ) -> Result<()> {
     let mut taken: HashSet<usize> = partners.iter().flatten().copied().collect();
-    let paths = paths_by_layer(base, &taken, checkpoint)?;
+    let paths = PathLayers::of(base, &taken, checkpoint)?;
     let mut scores: Vec<PairScore> = Vec::new();
     for (to, layer) in target.iter().enumerate().filter(|(to, _)| partners[*to].is_none()) {
         let scored = similarity(layer, base.len(), contents, &paths, checkpoint)?;
@@ -55,23 +63,26 @@ pub(super) fn pair(
     Ok(())
 }
 
-fn paths_by_layer<'a>(
-    base: &[SurveyedLayer<'a>],
-    taken: &HashSet<usize>,
-    checkpoint: &mut Checkpoint<'_>,
-) -> Result<PathLayers<'a>> {
-    let mut paths = PathLayers::new();
-    for (at, layer) in base.iter().enumerate().filter(|(at, _)| !taken.contains(at)) {
-        for entry in layer.index.entries.iter().filter(|entry| entry.digest.is_some()) {
-            checkpoint.step()?;
-            let layers = paths.entry(entry.path).or_default();
-            match layers.last_mut() {
-                Some((last, entries)) if *last == at => *entries += 1,
-                _ => layers.push((at, 1)),
+impl PathLayers {
+    fn of(
+        base: &[SurveyedLayer<'_>],
+        taken: &HashSet<usize>,
+        checkpoint: &mut Checkpoint<'_>,
+    ) -> Result<Self> {
+        let mut paths = Self::default();
+        for (at, layer) in base.iter().enumerate().filter(|(at, _)| !taken.contains(at)) {
+            for entry in layer.index.entries.iter().filter(|entry| entry.digest.is_some()) {
+                checkpoint.step()?;
+                let key = paths.hasher.hash_one(entry.path);
+                paths.layers.entry(key).or_default().count(at);
             }
         }
+        Ok(paths)
     }
-    Ok(paths)
+
+    fn with(&self, path: LayerPathRef<'_>) -> Option<&LayerCounts> {
+        self.layers.get(&self.hasher.hash_one(path))
+    }
 }
 
 /// The bytes that a target layer shares with each base layer.
@@ -81,41 +92,31 @@ struct SharedBytes {
     additions: u64,
 }
 
+impl SharedBytes {
+    fn add(&mut self, at: usize, bytes: u64) {
+        self.additions += 1;
+        self.bytes[at] = self.bytes[at].saturating_add(bytes);
+    }
+}
+
 fn similarity(
     layer: &SurveyedLayer<'_>,
     base_layers: usize,
     contents: &ContentLayers,
-    paths: &PathLayers<'_>,
+    paths: &PathLayers,
     checkpoint: &mut Checkpoint<'_>,
 ) -> Result<SharedBytes> {
-    let mut by_content: HashMap<PayloadDigest, u64> = HashMap::new();
-    let mut by_path: HashMap<LayerPathRef<'_>, u64> = HashMap::new();
+    let mut shared = SharedBytes { bytes: vec![0; base_layers], additions: 0 };
     for entry in &layer.index.entries {
         checkpoint.step()?;
         // One byte more for each entry, so that layers of empty files are similar, too.
         let weight = payload_bytes(&entry) + 1;
-        if let Some(digest) = entry.digest.filter(|digest| contents.contains_key(digest)) {
-            *by_content.entry(digest).or_default() += weight;
+        let same = entry.digest.and_then(|digest| contents.get(&digest));
+        for (at, _) in same.into_iter().flat_map(LayerCounts::iter) {
+            shared.add(at, weight.saturating_mul(CONTENT_OVER_PATH));
         }
-        if paths.contains_key(&entry.path) {
-            *by_path.entry(entry.path).or_default() += weight;
-        }
-    }
-    let mut shared = SharedBytes { bytes: vec![0; base_layers], additions: 0 };
-    let mut add = |at: usize, bytes: u64| {
-        shared.additions += 1;
-        shared.bytes[at] = shared.bytes[at].saturating_add(bytes);
-    };
-    for (digest, weight) in by_content {
-        checkpoint.step()?;
-        for &at in contents[&digest].iter().take(MAX_LAYERS) {
-            add(at, weight.saturating_mul(CONTENT_OVER_PATH));
-        }
-    }
-    for (path, weight) in by_path {
-        checkpoint.step()?;
-        for &(at, entries) in paths[&path].iter().take(MAX_LAYERS) {
-            add(at, weight.saturating_mul(entries));
+        for (at, entries) in paths.with(entry.path).into_iter().flat_map(LayerCounts::iter) {
+            shared.add(at, weight.saturating_mul(entries));
         }
     }
     Ok(shared)
@@ -124,15 +125,12 @@ fn similarity(
 /// Weight of equal content against an equal path.
 const CONTENT_OVER_PATH: u64 = 8;
 
-/// Layers for which one content or path counts. No runtime mounts as many layers.
-const MAX_LAYERS: usize = 256;
-
 /// Base layers that are weighed against each other for one target layer.
 const MAX_PARTNERS: usize = 256;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::counts::MAX_LAYERS, *};
     use imgdelta_core::{Algorithm, DiffId, Limits, progress::Silent};
     use imgdelta_format::BlobDigest;
     use imgdelta_image::index::{IndexBuilder, LayerIndex};
@@ -152,7 +150,7 @@ mod tests {
         let base = vec![surveyed(&base); base_layers];
         let mut checkpoint = Checkpoint::new(&Silent);
         let contents = super::super::contents_by_layer(&base, &mut checkpoint).unwrap();
-        let paths = paths_by_layer(&base, &HashSet::new(), &mut checkpoint).unwrap();
+        let paths = PathLayers::of(&base, &HashSet::new(), &mut checkpoint).unwrap();
         let target = surveyed(&target);
         let shared = similarity(&target, base_layers, &contents, &paths, &mut checkpoint).unwrap();
         shared.additions
@@ -172,6 +170,7 @@ mod tests {
 
     #[test]
     fn a_content_counts_for_a_fixed_number_of_layers() {
-        assert_eq!(additions(Crowd::OneContent, 10, 300), 2 * MAX_LAYERS as u64);
+        // Ten files of one content, and an empty one.
+        assert_eq!(additions(Crowd::OneContent, 10, 300), 11 * MAX_LAYERS as u64);
     }
 }
