@@ -108,7 +108,7 @@ pub fn read_layer(
 ) -> Result<LayerSummary> {
     let place = check.place();
     let mut input = BlobInput::new(blob, check, progress);
-    let mut output = StreamOutput::new(&place, digest, limits, sink);
+    let mut output = StreamOutput::new(&place, digest, limits, progress, sink);
     let decoded = decode(&mut input, &mut output, limits);
     let (compression, trailing_bytes) = match decoded {
         Ok(outcome) => outcome,

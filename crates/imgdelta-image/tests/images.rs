@@ -1,6 +1,9 @@
 //! Every transport gives the same image, and damage is reported as what it is.
 
-use imgdelta_core::{Difference, Error, Limits, Result, progress::Silent};
+use imgdelta_core::{
+    Difference, Error, Limits, Result,
+    progress::{Progress, Silent},
+};
 use imgdelta_image::{
     Reference,
     image::{Image, OpenOptions},
@@ -8,7 +11,10 @@ use imgdelta_image::{
 };
 use imgdelta_testkit::{Blobs, Packing, TestImage, sha256, tar_of};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 fn tiny(packing: Packing) -> TestImage {
     let noise: Vec<u8> = (0..9000u32).map(|n| ((n * n) >> 7).to_le_bytes()[0]).collect();
@@ -212,6 +218,32 @@ fn bombs_end_at_the_limit() {
     let blob = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 0, 0, 0];
     let error = read(archive(with_layer(blob, &sha256(b"")).archive())).unwrap_err();
     assert!(matches!(error, Error::OverLimit { what: "zstd window", .. }), "{error}");
+}
+
+#[test]
+fn a_layer_of_zeros_stops_in_the_middle_of_its_first_piece() {
+    struct CancelAfter(AtomicU32);
+    impl Progress for CancelAfter {
+        fn is_cancelled(&self) -> bool {
+            self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err()
+        }
+    }
+    for packing in [Packing::Gzip, Packing::Zstd] {
+        let blobs = TestImage::new(vec![vec![0; 16 << 20]], packing).blobs();
+        let (image, _) = read(archive(blobs.archive())).unwrap();
+        let mut bytes = 0;
+        let outcome = image.read_layer(
+            &image.layers[0],
+            &mut Vec::new(),
+            &CancelAfter(AtomicU32::new(4)),
+            &mut |piece| {
+                bytes += piece.len();
+                Ok(())
+            },
+        );
+        assert!(matches!(outcome, Err(Error::Cancelled)), "{packing:?}");
+        assert!(bytes < 2 << 20, "{packing:?}: {bytes} bytes after the stop");
+    }
 }
 
 #[test]

@@ -4,8 +4,8 @@
 //! The caller passes the findings of databases that survive in the merged root file system.
 
 use crate::{
+    directories::PackageDirectories,
     finding::DatabaseContent,
-    node::NODE_MODULES,
     package::{Ecosystem, Package, PackageFiles},
 };
 use imgdelta_core::path::{LayerPath, escaped};
@@ -18,7 +18,7 @@ pub struct Inventory {
     /// Indexes of `packages` by the paths of files.
     owners: HashMap<Box<[u8]>, usize>,
     /// Indexes of `packages` by directories that belong to one package.
-    directories: HashMap<Box<[u8]>, usize>,
+    directories: PackageDirectories,
     warnings: Vec<String>,
     databases: Option<usize>,
 }
@@ -112,7 +112,7 @@ impl Inventory {
             self.owners.entry(path.as_bytes().into()).or_insert(place);
         }
         if let PackageFiles::Under(directory) = &package.files {
-            self.directories.entry(directory.as_bytes().into()).or_insert(place);
+            self.directories.add(directory.as_bytes(), place);
         }
         if let Some(state) = &package.state {
             let (name, state) = (escaped(package.name.as_bytes()), escaped(state.as_bytes()));
@@ -152,7 +152,7 @@ impl Inventory {
         self.listed_owner(path)
             .or_else(|| self.listed_owner(&compiled_from(path)?))
             .or_else(|| self.owners.get(dpkg_info_stem(path)?).copied())
-            .or_else(|| self.directory_owner(path))
+            .or_else(|| self.directories.owner_of(path))
     }
 
     /// Returns the package that lists a file, also under the path before or after the merge of `/usr`.
@@ -169,25 +169,6 @@ impl Inventory {
             _ => None,
         };
         self.owners.get(path).or_else(other_name).copied()
-    }
-
-    fn directory_owner(&self, path: &[u8]) -> Option<usize> {
-        if self.directories.is_empty() {
-            return None;
-        }
-        let mut directory = path;
-        loop {
-            if let Some(&owner) = self.directories.get(directory) {
-                return Some(owner);
-            }
-            let cut = directory.iter().rposition(|&byte| byte == b'/')?;
-            // The directories above belong to the outer package. Without a manifest, a nested
-            // package has no owner.
-            if &directory[cut + 1..] == NODE_MODULES {
-                return None;
-            }
-            directory = &directory[..cut];
-        }
     }
 }
 

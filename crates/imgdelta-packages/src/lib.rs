@@ -20,7 +20,7 @@
 //!
 //! | level | modules | purpose |
 //! |--:|---|---|
-//! | 0 | `kind`, `package`, `path_list`, `blobs` | kinds of database files; a package; bounded lists of paths; rpm's package headers |
+//! | 0 | `kind`, `package`, `path_list`, `blobs`, `directories` | kinds of database files; a package; bounded lists of paths; rpm's package headers; packages by directory |
 //! | 1 | `finding`, `version`, `sqlite`, `ndb` | the content of a database; the order of versions; two file formats of rpm |
 //! | 2 | `apk`, `dpkg`, `node`, `python`, `rpm`, `stored` | one parser for each ecosystem; findings as bytes |
 //! | 3 | `database`, `inventory` | paths to databases to parsers; the packages of an image |
@@ -32,6 +32,7 @@ mod blobs;
 mod collector;
 mod compare;
 mod database;
+mod directories;
 mod dpkg;
 mod finding;
 mod inventory;

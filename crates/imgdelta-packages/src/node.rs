@@ -2,6 +2,7 @@
 //! Never reads lock files: they list the wanted packages, not the installed ones.
 
 use crate::{
+    directories::NODE_MODULES,
     finding::DatabaseContent,
     package::{Ecosystem, Package, PackageFiles},
 };
@@ -21,9 +22,6 @@ pub(crate) fn package_directory(path: &[u8]) -> Option<&[u8]> {
     let is_package = above == NODE_MODULES && !name.starts_with(b"@") && !name.starts_with(b".");
     is_package.then_some(directory)
 }
-
-/// Directory of packages. The files of a package end at the next one of these.
-pub(crate) const NODE_MODULES: &[u8] = b"node_modules";
 
 /// Reads name and version.
 ///

@@ -5,6 +5,7 @@
 use super::StreamCheck;
 use imgdelta_core::{
     Algorithm, DiffId, Difference, Error, LimitName, Limits, Result,
+    progress::Progress,
     verify::{Hasher, VerifiedBlob},
 };
 
@@ -12,6 +13,7 @@ pub(super) struct StreamOutput<'a> {
     place: &'a str,
     digest: StreamCheck,
     limits: &'a Limits,
+    progress: &'a dyn Progress,
     /// `None` if the blob's hash is also the stream's, or if the digest is assumed.
     hasher: Option<Hasher>,
     stream_bytes: u64,
@@ -23,6 +25,7 @@ impl<'a> StreamOutput<'a> {
         place: &'a str,
         digest: StreamCheck,
         limits: &'a Limits,
+        progress: &'a dyn Progress,
         sink: &'a mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Self {
         let hasher = match digest {
@@ -30,7 +33,7 @@ impl<'a> StreamOutput<'a> {
             StreamCheck::Compare(expected) => Some(Hasher::new(expected.algorithm())),
             StreamCheck::Assume(_) => None,
         };
-        Self { place, digest, limits, hasher, stream_bytes: 0, sink }
+        Self { place, digest, limits, progress, hasher, stream_bytes: 0, sink }
     }
 
     /// Returns the blob's name in errors.
@@ -47,6 +50,8 @@ impl<'a> StreamOutput<'a> {
 
     /// Passes on bytes that were decoded from the first `stored_bytes` of the blob.
     pub(super) fn push(&mut self, bytes: &[u8], stored_bytes: u64) -> Result<()> {
+        // One piece of the blob may decode to gigabytes.
+        self.progress.check()?;
         self.stream_bytes += bytes.len() as u64;
         let limits = self.limits;
         limits.admit(LimitName::LayerBytes, self.stream_bytes, "uncompressed size", self.place)?;
