@@ -11,8 +11,6 @@
 
 mod build;
 mod list;
-#[cfg(test)]
-mod plain;
 mod resolve;
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,16 @@
 //! The merge of layers in its plain form: a map from whole paths to nodes, for tests.
 //! Never bounds its work; the fast form must make the same tree.
 
-use super::resolve::Outcome;
-use crate::index::{Entry, EntryKind, LayerIndex};
 use imgdelta_core::path::LayerPath;
+use imgdelta_image::index::{Entry, EntryKind, LayerIndex};
 use std::{
     collections::{BTreeMap, HashSet},
     ops::Bound,
     sync::Arc,
 };
+
+/// The error is the text of a note.
+type Outcome<T> = Result<T, &'static str>;
 
 /// A node: path, layer, entry and content.
 pub(super) type PlainNode = (LayerPath, u32, Option<u32>, Option<(u32, u32)>);
