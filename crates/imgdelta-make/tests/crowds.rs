@@ -86,6 +86,27 @@ fn a_plan_for_many_entries_ends_at_the_first_answer_to_stop() {
 }
 
 #[test]
+fn encoding_many_entries_ends_at_the_first_answer_to_stop() {
+    for crowd in [Crowd::NamesByDigits, Crowd::HardLinks, Crowd::Directories] {
+        let pair = CrowdPair::new(crowd, 3000);
+        let questions = |most: u64| {
+            let plan = pair.plan(u64::MAX).0.unwrap();
+            pair.listener.start(most);
+            (plan.encode().map(drop), pair.listener.asked.load(Relaxed))
+        };
+        let (outcome, all) = questions(u64::MAX);
+        outcome.unwrap();
+        // Each header is encoded, and each payload that changed.
+        assert!(all >= 3000 / u64::from(Checkpoint::STEPS), "{crowd:?}: {all}");
+        for most in [0, all / 2, all - 1] {
+            let (outcome, asked) = questions(most);
+            assert!(matches!(outcome, Err(Error::Cancelled)), "{crowd:?} after {most}");
+            assert_eq!(asked, most + 1, "{crowd:?}: asked again");
+        }
+    }
+}
+
+#[test]
 fn a_plan_asks_in_proportion_to_the_entries() {
     for crowd in Crowd::ALL {
         let [few, many] = [1500, 6000].map(|entries| {

@@ -13,8 +13,11 @@ use std::{
 #[derive(Debug, Default)]
 pub(crate) struct PackageDirectories {
     hasher: RandomState,
-    by_hash: HashMap<u64, Vec<(Box<[u8]>, usize)>>,
+    by_hash: HashMap<u64, Vec<OwnedDirectory>>,
 }
+
+/// A directory and the number of its package.
+type OwnedDirectory = (Box<[u8]>, usize);
 
 impl PackageDirectories {
     /// Adds a directory; the first package of a directory keeps it.

@@ -14,7 +14,7 @@ use crate::{
     sources::{Choice, PayloadSource},
 };
 use imgdelta_codec::encode_memory;
-use imgdelta_core::Result;
+use imgdelta_core::{Result, progress::Checkpoint};
 use imgdelta_format::recipe::{BaseSource, GroupMember};
 use imgdelta_image::volume::{AddressSpace, LayerStream};
 use std::ops::Range;
@@ -85,7 +85,9 @@ impl PieceCutter<'_> {
     pub(super) fn parts(&self, spans: &[PayloadSpan]) -> Result<Vec<Vec<Piece>>> {
         let index = &self.plan.target.layers[self.ordinal as usize];
         let mut ordered: Vec<(Order<'_>, Piece)> = Vec::new();
+        let mut checkpoint = Checkpoint::new(&*self.plan.context.progress);
         for (payload, span) in (0..).zip(spans) {
+            checkpoint.step()?;
             let (entry, choice, is_part) = match span {
                 PayloadSpan::Raw(range) => {
                     let head = self.head(false, range)?;
