@@ -52,7 +52,7 @@ impl Default for ConnectionLimits {
             reserve: 64,
             request: Duration::from_secs(20),
             write: Duration::from_secs(20),
-            connection: Duration::from_mins(2),
+            connection: Duration::from_secs(120),
         }
     }
 }
@@ -143,7 +143,7 @@ mod tests {
 
     fn connect(address: SocketAddr, sent: &str) -> Client {
         let mut client = Client::connect(address).unwrap();
-        client.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         client.write_all(sent.as_bytes()).unwrap();
         client
     }
@@ -156,7 +156,7 @@ mod tests {
         body.split(';').next().unwrap().to_owned()
     }
 
-    const LONG: Duration = Duration::from_hours(1);
+    const LONG: Duration = Duration::from_secs(3600);
 
     #[tokio::test(flavor = "multi_thread")]
     async fn silent_clients_leave_a_place_for_the_next_one() {
@@ -193,9 +193,9 @@ mod tests {
         let mut greedy = connect(address, "");
         // Requests until the connection ends, and no response is read.
         let request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
-        greedy.set_write_timeout(Some(Duration::from_mins(1))).unwrap();
+        greedy.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
         while greedy.write_all(request.as_bytes()).is_ok() {}
-        imgdelta_testkit::wait_until("the place is free", Duration::from_mins(1), || {
+        imgdelta_testkit::wait_until("the place is free", Duration::from_secs(60), || {
             place(address) == "Common"
         });
     }

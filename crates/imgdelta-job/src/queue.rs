@@ -228,7 +228,7 @@ fn bounds(repository: &str) -> (String, String) {
 }
 
 /// A registry that is down for a day will not be up sooner with longer pauses.
-const MAX_PAUSE: Duration = Duration::from_hours(24);
+const MAX_PAUSE: Duration = Duration::from_secs(86400);
 
 #[cfg(test)]
 mod tests;

@@ -22,7 +22,7 @@ pub struct Retry {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { attempts: 6, first: Duration::from_millis(500), longest: Duration::from_mins(2) }
+        Self { attempts: 6, first: Duration::from_millis(500), longest: Duration::from_secs(120) }
     }
 }
 

@@ -32,7 +32,7 @@ mod tests {
     #[test]
     fn a_condition_that_becomes_true_ends_the_wait() {
         let mut looks = 0;
-        wait_until("three looks", Duration::from_mins(1), || {
+        wait_until("three looks", Duration::from_secs(60), || {
             looks += 1;
             looks == 3
         });

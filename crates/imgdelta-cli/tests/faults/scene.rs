@@ -126,7 +126,7 @@ impl Scene {
         let errors = self.dir.path().join("errors");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&errors).unwrap());
         let mut child = command.spawn().unwrap();
-        let deadline = Instant::now() + Duration::from_mins(1);
+        let deadline = Instant::now() + Duration::from_secs(60);
         let status = loop {
             match child.try_wait().unwrap() {
                 Some(status) => break status,

@@ -261,7 +261,7 @@ pub fn wait_for_listener(port: u16) {
 }
 
 /// Far more than a busy machine needs for what the tests wait for.
-pub const WAIT_LIMIT: Duration = Duration::from_mins(3);
+pub const WAIT_LIMIT: Duration = Duration::from_secs(180);
 
 /// A version: a shared layer, and one with a program that differs by a byte.
 pub fn version(number: u8) -> TestImage {

@@ -5,7 +5,7 @@ use imgdelta_registry::Secret;
 use imgdelta_testkit::postgres::PostgresServer;
 use std::{collections::BTreeMap, sync::Arc};
 
-const LONG: Duration = Duration::from_hours(1);
+const LONG: Duration = Duration::from_secs(3600);
 
 fn terms() -> LeaseTerms {
     LeaseTerms::new(LONG, 3, Duration::ZERO)
