@@ -12,8 +12,6 @@ mod header;
 mod member;
 mod pax;
 mod sparse;
-#[cfg(test)]
-mod tests;
 
 pub use header::number;
 pub use member::{EntryKind, ExtendedAttribute, SparseMap, StreamDamage, TarMember};

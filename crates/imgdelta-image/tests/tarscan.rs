@@ -1,6 +1,9 @@
 //! Scans of hand-made streams, of the same streams in other cuts, and of arbitrary bytes.
 
-use super::*;
+use imgdelta_core::{Limits, Result};
+use imgdelta_image::tarscan::{
+    EntryKind, ExtendedAttribute, MemberVisitor, ScanSummary, TarMember, TarScanner,
+};
 use imgdelta_testkit::tar_stream::{HeaderBlock, Tar, every_variant};
 use proptest::prelude::*;
 
@@ -281,3 +284,6 @@ proptest! {
         prop_assert_eq!(found, expected);
     }
 }
+
+/// Length of a block of a tar stream.
+const BLOCK_BYTES: usize = 512;
