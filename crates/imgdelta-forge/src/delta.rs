@@ -6,6 +6,7 @@ use imgdelta_apply::delta::{
 };
 use imgdelta_codec::pack::Packer;
 use imgdelta_core::{Algorithm, BlobDigest, DiffId, verify::Hasher};
+use imgdelta_testkit::Blobs;
 use imgdelta_wire::varint;
 use serde_json::json;
 
@@ -94,6 +95,18 @@ impl ForgedDelta {
             }
         }
         writer.finish().expect("memory").0
+    }
+
+    /// Returns the image that the delta names, tagged `v1`; `layers` are its blobs.
+    pub fn image(&self, layers: Vec<Vec<u8>>) -> Blobs {
+        let mut blobs = Blobs::default();
+        for layer in layers {
+            blobs.add("application/vnd.oci.image.layer.v1.tar", layer);
+        }
+        blobs.add("application/vnd.oci.image.config.v1+json", self.config().into_bytes());
+        let manifest = blobs.add(MANIFEST_TYPE, self.manifest().into_bytes());
+        blobs.tag(manifest, "v1");
+        blobs
     }
 
     fn config(&self) -> String {

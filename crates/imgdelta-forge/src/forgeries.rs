@@ -92,6 +92,40 @@ pub fn all() -> Vec<Forgery> {
         .collect()
 }
 
+/// Makes hostile deltas for a genuine image of one stored layer with this stream.
+///
+/// Anybody who may push to a repository can put them beside the image.
+pub fn beside(stream: &[u8]) -> Vec<ForgedDelta> {
+    let target = name_of(stream);
+    let headers = payload_columns(&[target.bytes]);
+    let whole = BaseSource::Slice { address: 0, bytes: base().bytes };
+    let members: Vec<GroupMember> = (0..target.bytes.min(100_000))
+        .map(|offset| GroupMember {
+            payload: 0,
+            window: Some(PayloadWindow { offset, bytes: 1 }),
+            sources: vec![whole],
+        })
+        .collect();
+    let group = Packer::new(3).pack(&vec![Vec::<u8>::new(); GROUP_STREAMS]);
+    let groups = vec![RecipeGroup { packed_bytes: group.len() as u64, members }];
+    let origins = vec![PayloadOrigin::Rebuilt];
+    let costly = recipe(target, vec![base()], headers.clone(), origins, groups);
+
+    let origins = vec![PayloadOrigin::Closed, PayloadOrigin::Repeat(1)];
+    let mut circular = recipe(target, vec![base()], headers.clone(), origins, Vec::new());
+    circular.nested.closed = vec![ArchiveTarget { kind: ArchiveKind::Gzip, inner: 1 }];
+    circular.nested.coders = vec![1];
+    circular.nested.compressions = vec![zlib_member(target.bytes)];
+
+    let origins = vec![PayloadOrigin::Base(0)];
+    let wrong = recipe(target, vec![base()], headers, origins, Vec::new());
+    vec![
+        stored(target, &costly, &group),
+        stored(target, &circular, &[]),
+        stored(target, &wrong, &[]),
+    ]
+}
+
 fn base() -> StreamName {
     name_of(&base_stream())
 }

@@ -11,4 +11,4 @@ mod forgeries;
 
 pub use base::{BASE_MEMBERS, base_image};
 pub use delta::{ForgedBody, ForgedDelta, ForgedLayer};
-pub use forgeries::{Forgery, Outcome, all};
+pub use forgeries::{Forgery, Outcome, all, beside};

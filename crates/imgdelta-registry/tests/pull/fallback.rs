@@ -227,3 +227,28 @@ fn a_list_of_referrers_without_end_is_left_after_some_pages() {
     assert_eq!(downloads(&scene, "/referrers/"), 20);
     scene.is_whole(OUT, "v1");
 }
+
+#[test]
+fn forged_deltas_beside_an_image_end_in_a_plain_pull() {
+    let stream = noise(5, 2_000_000);
+    let forged = imgdelta_forge::beside(&stream);
+    for (number, delta) in forged.iter().enumerate() {
+        let scene = Scene::new(RegistryBehaviour::default());
+        scene.add("base", imgdelta_forge::base_image());
+        scene.add("genuine", delta.image(vec![stream.clone()]));
+        scene.push(&delta.bytes()).unwrap();
+        let report = scene.pull(":genuine", &["base"], "oci:DIR/out:x").unwrap();
+        scene.is_whole("oci:DIR/out:x", "genuine");
+        let tried = report.notes.iter().any(|note| note.to_string().contains("delta"));
+        assert!(tried, "forged delta {number} was used: {:?}", report.notes);
+    }
+    // All of them together.
+    let scene = Scene::new(RegistryBehaviour::default());
+    scene.add("base", imgdelta_forge::base_image());
+    scene.add("genuine", forged[0].image(vec![stream]));
+    for delta in &forged {
+        scene.push(&delta.bytes()).unwrap();
+    }
+    scene.pull(":genuine", &["base"], "oci:DIR/out:x").unwrap();
+    scene.is_whole("oci:DIR/out:x", "genuine");
+}
