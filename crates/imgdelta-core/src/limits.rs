@@ -1,7 +1,7 @@
 //! Ceilings for what a stranger's image or delta may ask for.
 //!
 //! Limits are checked before memory is taken. They apply to reading; what imgdelta writes stays far
-//! below them. The table [`limits!`] below is their one definition: documentation, field, default,
+//! below them. The table `limits!` below is their one definition: documentation, field, default,
 //! and name on the command line.
 
 use imgdelta_format::ReadLimits;
