@@ -145,7 +145,9 @@ pub(crate) fn open(
     let progress = &*context.progress;
     // The other half is for the delta and its proof.
     let scratch = &scratch.ceiling(Ceiling::fixed(scratch.room_bytes() / 2));
-    let search = ArchiveSearch { base, target, volume, options, scratch, workers, progress };
+    let work_per_byte = context.limits.work_per_byte;
+    let search =
+        ArchiveSearch { base, target, volume, options, work_per_byte, scratch, workers, progress };
     let wanted = search.wanted(rebuilt)?;
     let mut opened = OpenedArchives { target: none(), ..OpenedArchives::default() };
     if options.depth == 0 || wanted.iter().all(Vec::is_empty) {
@@ -167,9 +169,26 @@ struct ArchiveSearch<'a> {
     target: &'a Survey,
     volume: &'a Volume,
     options: ArchiveOptions,
+    /// Work that readers admit, in nanoseconds per byte of the images.
+    work_per_byte: u64,
     scratch: &'a Scratch,
     workers: &'a Workers,
     progress: &'a dyn Progress,
+}
+
+/// Work that archives may ask of a receiver, in nanoseconds of one core.
+///
+/// Readers refuse a delta that asks for more than its images are worth. So archives that expand
+/// very far, such as a file of zeros, are taken as they are.
+struct ArchiveWork(u64);
+
+impl ArchiveWork {
+    /// Takes a part of the work; false if there is not as much left.
+    fn take(&mut self, nanoseconds: u64) -> bool {
+        let left = self.0.checked_sub(nanoseconds);
+        self.0 = left.unwrap_or(self.0);
+        left.is_some()
+    }
 }
 
 /// A key that equal contents share.

@@ -78,30 +78,46 @@ fn recipe_of(bytes: &[u8]) -> Recipe {
 }
 
 /// Encodes a delta between images with an archive of 30 MB of zeros in the target.
-fn encode_with_zeros(free_bytes: u64) -> Result<(i64, TestPair)> {
+fn encode_with_zeros(limits: Limits) -> Result<(i64, Vec<u8>)> {
     let zeros = gzip(&vec![0; 30 << 20]);
     let files = |archive: &[u8]| tar_of(&[("text", &noise(1, 40_000)), ("zeros.gz", archive)]);
     let scene = TestPair::new(&files(&gzip(b"small")), &files(&zeros));
-    let mut limits = Limits::default();
-    limits.scratch_free_bytes = free_bytes;
-    let context = scene.context(2).limits(limits);
+    let context = scene.context(2).limits(limits.clone());
     let options = SurveyOptions::default();
     let pair = ImagePair::read(scene.images.clone(), &options, &context)?;
     let plan = pair.plan(&CreateOptions::default())?;
     let room_bytes = i64::try_from(context.scratch.room_bytes()).unwrap();
     let mut bytes = Vec::new();
     plan.encode()?.prove()?.write_to(&mut bytes)?;
-    scene.apply(bytes)?;
-    Ok((room_bytes, scene))
+    Ok((room_bytes, bytes))
 }
 
 #[test]
 fn archives_that_expand_beyond_the_ceiling_are_taken_as_they_are() {
     // With room for the zeros, the plan keeps them in a scratch file.
-    let (roomy, _) = encode_with_zeros(200 << 20).unwrap();
-    let (tight, _) = encode_with_zeros(20 << 20).unwrap();
+    let with_room = |free_bytes| {
+        let mut limits = Limits::default();
+        limits.scratch_free_bytes = free_bytes;
+        limits.free_work = u64::MAX;
+        limits.work_per_byte = 1 << 20;
+        encode_with_zeros(limits).unwrap().0
+    };
+    let (roomy, tight) = (with_room(200 << 20), with_room(20 << 20));
     let kept_bytes = (180 << 20) - (roomy - tight);
     assert!((30 << 20..31 << 20).contains(&kept_bytes), "{kept_bytes}");
+}
+
+#[test]
+fn archives_that_ask_for_too_much_work_are_taken_as_they_are() {
+    let opened = |limits| {
+        let (_, bytes) = encode_with_zeros(limits).unwrap();
+        !recipe_of(&bytes).nested.closed.is_empty()
+    };
+    // 30 MB of content are compressed again for a layer of 80 kB.
+    assert!(!opened(Limits::default()));
+    let mut limits = Limits::default();
+    limits.work_per_byte = 1 << 20;
+    assert!(opened(limits));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! Never finds a compression, since base archives are not closed again.
 
 use super::{
-    ArchiveSearch, ContentKey, PartIndex, StoredParts,
+    ArchiveSearch, ArchiveWork, ContentKey, PartIndex, StoredParts,
     parts::{Candidate, PartList, PartWriter, SavedPart, save, stored_key},
 };
 use imgdelta_core::{Result, progress::Checkpoint, scratch::is_full};
@@ -52,6 +52,9 @@ impl ArchiveSearch<'_> {
         let mut archives = Vec::new();
         let (mut stored, mut contents) = (StoredParts::new(), HashSet::new());
         let mut candidates = self.dropped()?;
+        let base_bytes = self.base.layers.iter().map(|index| index.stream_bytes);
+        let base_bytes = base_bytes.fold(0, u64::saturating_add);
+        let mut work = ArchiveWork(base_bytes.saturating_mul(self.work_per_byte / WORK_SHARE));
         for depth in 1..=self.options.depth {
             if candidates.is_empty() || list.bytes() > MOST_BYTES {
                 break;
@@ -82,6 +85,10 @@ impl ArchiveSearch<'_> {
             let mut nested = Vec::new();
             for (candidate, opening) in candidates.iter().zip(level.openings) {
                 let Some((opening, found)) = opening else { continue };
+                let plain_bytes: u64 = found.iter().map(|part| part.saved.bytes).sum();
+                if !work.take(plain_bytes.saturating_mul(OPENED_BYTE)) {
+                    continue;
+                }
                 let (first, start) = (list.count(), list.bytes());
                 for (part, found) in opening.parts.iter().zip(&found) {
                     let number = list.count();
@@ -156,3 +163,7 @@ impl ArchiveSearch<'_> {
 
 /// Most inflated bytes of all archives together; no deeper level is opened beyond.
 const MOST_BYTES: u64 = 8 << 30;
+/// Share of the admitted work that opening the base's archives may ask for: a quarter.
+const WORK_SHARE: u64 = 4;
+/// Nanoseconds for a receiver to inflate a byte.
+const OPENED_BYTE: u64 = 5;

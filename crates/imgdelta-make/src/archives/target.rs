@@ -2,12 +2,12 @@
 //! Never opens an archive whose bytes cannot be reproduced.
 
 use super::{
-    ArchiveSearch, TargetArchive, TargetParts,
+    ArchiveSearch, ArchiveWork, TargetArchive, TargetParts,
     base::OpenedBase,
     parts::{Candidate, PartList, PartWriter, SavedPart, save, save_stored, stored_key},
 };
 use imgdelta_core::{Error, Result, progress::Checkpoint, scratch::is_full};
-use imgdelta_deflate::{DetectOptions, Detector, Recipe};
+use imgdelta_deflate::{DetectOptions, Detector, EncoderModel, Recipe};
 use imgdelta_format::recipe::StreamName;
 use imgdelta_image::volume::{AddressSpace, SpillFile};
 use imgdelta_layer::archive::{
@@ -32,6 +32,8 @@ struct TargetPart {
     compression: Vec<u8>,
     /// A part of the base with the same stored bytes.
     packed: Option<u32>,
+    /// Work of compressing it, in nanoseconds.
+    work: u64,
 }
 
 impl ArchiveSearch<'_> {
@@ -57,6 +59,8 @@ impl ArchiveSearch<'_> {
         };
         let mut candidates: Vec<Candidate<ArchiveOwner>> =
             wanted.into_iter().map(of_entry).collect();
+        let share = self.work_per_byte / WORK_SHARE;
+        let mut work = ArchiveWork(index.stream_bytes.saturating_mul(share));
         let mut list = PartList::new();
         let mut result = TargetParts::default();
         let mut numbers: HashMap<Vec<u8>, u32> = HashMap::new();
@@ -88,6 +92,10 @@ impl ArchiveSearch<'_> {
                 candidates.iter().zip(level.openings).zip(closable)
             {
                 let Some((opening, found)) = opening.filter(|_| is_closable) else { continue };
+                let closing = found.iter().map(|part| part.work).fold(0, u64::saturating_add);
+                if !work.take(closing) {
+                    continue;
+                }
                 let first = list.count();
                 for (part, found) in opening.parts.iter().zip(found) {
                     let number = list.count();
@@ -148,7 +156,10 @@ impl ArchiveSearch<'_> {
         base: Option<&OpenedBase>,
         spill: &SpillFile,
     ) -> Result<Option<TargetPart>> {
-        let plain = |saved| Some(TargetPart { saved, compression: Vec::new(), packed: None });
+        let plain = |saved: SavedPart| {
+            let work = saved.bytes.saturating_mul(COPIED_BYTE);
+            Some(TargetPart { saved, compression: Vec::new(), packed: None, work })
+        };
         let stored_bytes = part.stored.end - part.stored.start;
         if part.compression == PartCompression::Plain {
             return Ok(save(part, slice, spill, self.progress)?.and_then(plain));
@@ -159,7 +170,8 @@ impl ArchiveSearch<'_> {
             if let Some(&packed) = base.stored.get(&key) {
                 let saved = save_stored(part, slice, spill, self.progress)?;
                 let (compression, packed) = (Vec::new(), Some(packed));
-                return Ok(Some(TargetPart { saved, compression, packed }));
+                let work = saved.bytes.saturating_mul(COPIED_BYTE);
+                return Ok(Some(TargetPart { saved, compression, packed, work }));
             }
         }
         let compression = if stored_bytes <= MOST_SOUGHT_BYTES {
@@ -169,9 +181,13 @@ impl ArchiveSearch<'_> {
             None
         };
         match compression {
-            Some(compression) => {
+            Some((compression, per_byte)) => {
                 let saved = save(part, slice, spill, self.progress)?;
-                Ok(saved.map(|saved| TargetPart { saved, compression, packed: None }))
+                Ok(saved.map(|saved| {
+                    let content = saved.bytes.saturating_mul(COPIED_BYTE + u64::from(per_byte));
+                    let work = content.saturating_add(EncoderModel::NANOSECONDS_PER_STREAM);
+                    TargetPart { saved, compression, packed: None, work }
+                }))
             }
             None if is_zip => {
                 // Its content must match the checksum in the directory nevertheless.
@@ -184,11 +200,18 @@ impl ArchiveSearch<'_> {
         }
     }
 
-    /// Finds the compression of a member; `None` if it is unknown, too slow or too large.
-    fn compression(&self, stored: &[u8], detector: &mut Detector, is_zip: bool) -> Option<Vec<u8>> {
+    /// Finds the compression of a member, with its nanoseconds per byte; `None` if it is unknown,
+    /// too slow or too large.
+    fn compression(
+        &self,
+        stored: &[u8],
+        detector: &mut Detector,
+        is_zip: bool,
+    ) -> Option<(Vec<u8>, u32)> {
         let mut recipe: Recipe = if is_zip { detector.raw(stored) } else { detector.gzip(stored) }?;
-        let most = self.options.nanoseconds_per_byte;
-        if recipe.members.iter().any(|member| member.model.nanoseconds_per_byte() > most) {
+        let members = recipe.members.iter();
+        let per_byte = members.map(|member| member.model.nanoseconds_per_byte()).max().unwrap_or(0);
+        if per_byte > self.options.nanoseconds_per_byte {
             return None;
         }
         let whole = recipe.to_bytes().len();
@@ -198,7 +221,7 @@ impl ArchiveSearch<'_> {
         if let [member] = &mut recipe.members[..] {
             member.plain_bytes = 0;
         }
-        Some(recipe.to_bytes())
+        Some((recipe.to_bytes(), per_byte))
     }
 
     /// True if an archive's structure and stored members make its bytes.
@@ -273,6 +296,10 @@ impl InnerPayloads for StoredMembers<'_> {
 
 /// Larger members are taken in their stored form, since the search holds a member in memory.
 const MOST_SOUGHT_BYTES: u64 = 32 << 20;
+/// Share of the admitted work that closing a layer's archives may ask for: a half.
+const WORK_SHARE: u64 = 2;
+/// Nanoseconds for a receiver to copy and write a byte of a part.
+const COPIED_BYTE: u64 = 8;
 /// Least ratio of stored bytes to the recipe; a larger recipe is not worth it.
 const WORTH: usize = 4;
 /// Bytes of a recipe with a model and its parameters.
