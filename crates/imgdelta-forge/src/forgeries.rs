@@ -94,7 +94,7 @@ pub fn all() -> Vec<Forgery> {
 
 /// Makes hostile deltas for a genuine image of one stored layer with this stream.
 ///
-/// Anybody who may push to a repository can put them beside the image.
+/// A push to the repository is enough to place them next to the image.
 pub fn beside(stream: &[u8]) -> Vec<ForgedDelta> {
     let target = name_of(stream);
     let headers = payload_columns(&[target.bytes]);

@@ -78,7 +78,7 @@ fn recipe_of(bytes: &[u8]) -> Recipe {
 }
 
 /// Encodes a delta between images with an archive of 30 MB of zeros in the target.
-fn encode_with_zeros(limits: Limits) -> Result<(i64, Vec<u8>)> {
+fn encode_with_zeros(limits: &Limits) -> Result<(i64, Vec<u8>)> {
     let zeros = gzip(&vec![0; 30 << 20]);
     let files = |archive: &[u8]| tar_of(&[("text", &noise(1, 40_000)), ("zeros.gz", archive)]);
     let scene = TestPair::new(&files(&gzip(b"small")), &files(&zeros));
@@ -100,7 +100,7 @@ fn archives_that_expand_beyond_the_ceiling_are_taken_as_they_are() {
         limits.scratch_free_bytes = free_bytes;
         limits.free_work = u64::MAX;
         limits.work_per_byte = 1 << 20;
-        encode_with_zeros(limits).unwrap().0
+        encode_with_zeros(&limits).unwrap().0
     };
     let (roomy, tight) = (with_room(200 << 20), with_room(20 << 20));
     let kept_bytes = (180 << 20) - (roomy - tight);
@@ -109,8 +109,8 @@ fn archives_that_expand_beyond_the_ceiling_are_taken_as_they_are() {
 
 #[test]
 fn archives_that_ask_for_too_much_work_are_taken_as_they_are() {
-    let opened = |limits| {
-        let (_, bytes) = encode_with_zeros(limits).unwrap();
+    let opened = |limits: Limits| {
+        let (_, bytes) = encode_with_zeros(&limits).unwrap();
         !recipe_of(&bytes).nested.closed.is_empty()
     };
     // 30 MB of content are compressed again for a layer of 80 kB.

@@ -229,7 +229,7 @@ fn a_list_of_referrers_without_end_is_left_after_some_pages() {
 }
 
 #[test]
-fn forged_deltas_beside_an_image_end_in_a_plain_pull() {
+fn forged_deltas_next_to_an_image_end_in_a_plain_pull() {
     let stream = noise(5, 2_000_000);
     let forged = imgdelta_forge::beside(&stream);
     for (number, delta) in forged.iter().enumerate() {
