@@ -18,20 +18,29 @@ pub(super) struct DirectoryOrder {
     last: usize,
 }
 
-impl DirectoryOrder {
-    /// Starts with all entries in the base's order, each with its address and path.
-    pub(super) fn new<'a>(entries: impl Iterator<Item = (u64, &'a [u8])>) -> Self {
-        let mut numbers: HashMap<Vec<u8>, usize> = HashMap::new();
-        let mut places: Vec<(usize, u64)> = Vec::new();
-        for (address, path) in entries {
-            let directory = parent(trimmed(path));
-            let next = numbers.len();
-            let number = match numbers.get(directory) {
-                Some(&number) => number,
-                None => *numbers.entry(directory.to_vec()).or_insert(next),
-            };
-            places.push((number, address));
-        }
+/// Entries of a base, before they are in order. Keeps each directory once, and no path.
+#[derive(Debug, Default)]
+pub(super) struct OrderBuilder {
+    numbers: HashMap<Vec<u8>, usize>,
+    /// Number of the directory and address of each entry.
+    places: Vec<(usize, u64)>,
+}
+
+impl OrderBuilder {
+    /// Adds the next entry in the base's order.
+    pub(super) fn add(&mut self, address: u64, path: &[u8]) {
+        let directory = parent(trimmed(path));
+        let next = self.numbers.len();
+        let number = match self.numbers.get(directory) {
+            Some(&number) => number,
+            None => *self.numbers.entry(directory.to_vec()).or_insert(next),
+        };
+        self.places.push((number, address));
+    }
+
+    /// Puts all entries in order.
+    pub(super) fn finish(self) -> DirectoryOrder {
+        let Self { numbers, mut places } = self;
         // A stable sort keeps the order within a directory.
         places.sort_by_key(|&(number, _)| number);
         let mut ranges: Vec<Range<usize>> = vec![0..0; numbers.len()];
@@ -46,7 +55,18 @@ impl DirectoryOrder {
             .collect();
         let left = FreeSlots::full(places.len());
         let addresses = places.into_iter().map(|(_, address)| address).collect();
-        Self { addresses, directories, left, last: 0 }
+        DirectoryOrder { addresses, directories, left, last: 0 }
+    }
+}
+
+impl DirectoryOrder {
+    /// Starts with all entries in the base's order, each with its address and path.
+    pub(super) fn new<'a>(entries: impl Iterator<Item = (u64, &'a [u8])>) -> Self {
+        let mut builder = OrderBuilder::default();
+        for (address, path) in entries {
+            builder.add(address, path);
+        }
+        builder.finish()
     }
 
     /// Returns the slots of the current directory behind an entry at `path`, and the number that is

@@ -7,7 +7,7 @@ use super::{
     decode,
     memory::HeaderMemory,
     names,
-    order::{DirectoryOrder, bits_for},
+    order::{DirectoryOrder, OrderBuilder, bits_for},
 };
 use imgdelta_core::{LimitName, Limits, Result, limits::Ceiling, work::WorkMeter};
 use imgdelta_wire::varint::unzigzag;
@@ -158,24 +158,19 @@ impl<'a> HeaderReader<'a> {
     ) -> Result<DirectoryWalk> {
         let count = self.cursor.number(Column::Jumps)?;
         self.entry_limit.admit(count, "number of entries", "header columns")?;
-        let mut entries: Vec<(u64, Vec<u8>)> = Vec::new();
+        let mut entries = OrderBuilder::default();
         let mut text_bytes = 0;
         for _ in 0..count {
             let address = self.address()?;
-            // Each one once, so that their names take no more memory than the base.
-            if entries.last().is_some_and(|(before, _)| address <= *before) {
-                return Err(broken(Column::Addresses, "names base entries out of order"));
-            }
             let head = HeaderBlocks::read(address, self.extension_limit, base)?;
             self.charge(head.bytes.len(), BLOCK_BYTE)?;
             self.follow(&head, address)?;
             let path = names::full_names(&head).0;
             text_bytes += path.len() as u64;
             self.text_limit.admit(text_bytes, "number of bytes", "header columns")?;
-            entries.push((address, path));
+            entries.add(address, &path);
         }
-        let order =
-            DirectoryOrder::new(entries.iter().map(|(address, path)| (*address, &path[..])));
+        let order = entries.finish();
         let mut walk =
             DirectoryWalk { order, path: Vec::new(), until_jump: None, bits: 0, held: 0 };
         walk.read_distance(&mut self.cursor)?;
