@@ -21,11 +21,11 @@ fuzz_target!(|bytes: &[u8]| {
     try_read(bytes);
     // The digest keeps mutations out of the columns: here the input is the columns, well wrapped.
     if let Ok(frame) = zstd::bulk::compress(bytes, 1) {
-        let mut told = b"imgdxidx\x02\0\0\0".to_vec();
-        told.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-        let digest = blake3::Hasher::new().update(&told).update(&frame).finalize();
-        told.extend_from_slice(digest.as_bytes());
-        told.extend_from_slice(&frame);
-        try_read(&told);
+        let mut framed = b"imgdxidx\x02\0\0\0".to_vec();
+        framed.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+        let digest = blake3::Hasher::new().update(&framed).update(&frame).finalize();
+        framed.extend_from_slice(digest.as_bytes());
+        framed.extend_from_slice(&frame);
+        try_read(&framed);
     }
 });

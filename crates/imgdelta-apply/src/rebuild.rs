@@ -86,7 +86,7 @@ pub fn apply(
     }
 
     let images: Vec<&Image> = base.iter().collect();
-    let meter = work_meter(delta, &jobs, context);
+    let meter = work_meter(delta, jobs.iter().map(|job| job.stream.bytes), context);
     for job in &jobs {
         bill::charge_blob(delta, job, &meter)?;
     }
@@ -100,12 +100,8 @@ pub fn apply(
         let mut notes = volume.notes().to_vec();
         waves.run(delta, &volume, &meter, context, &mut |recipes| {
             groups::decode_all(&recipes.tables, &meter, context)?;
-            // Layers without a recipe are made with the first wave.
-            let is_now = |job: &&BlobJob| {
-                job.recipe().is_none_or(|ordinal| recipes.tables.contains_key(&ordinal))
-            };
             let (mut now, later): (Vec<&BlobJob>, Vec<&BlobJob>) =
-                mem::take(&mut jobs).into_iter().partition(is_now);
+                mem::take(&mut jobs).into_iter().partition(|job| recipes.can_make(job));
             jobs = later;
             // The longest first, so that no worker has a long one left at the end.
             now.sort_by_key(|job| Reverse(job.stream.bytes));
@@ -150,13 +146,21 @@ struct LoadedRecipes<'a> {
     tables: BTreeMap<u32, PayloadTable>,
 }
 
-/// Makes the meter of a delta's work: the blobs that it makes, from the base streams that it names.
+impl LoadedRecipes<'_> {
+    /// True if a blob can be made now. Blobs that need no recipe go with the first wave.
+    fn can_make(&self, job: &BlobJob) -> bool {
+        job.recipe().is_none_or(|ordinal| self.tables.contains_key(&ordinal))
+    }
+}
+
+/// Makes the meter of a delta's work: the streams that it makes, by their lengths, from the base
+/// streams that it names.
 ///
 /// A base stream of another length than the delta states is refused before it is used.
-fn work_meter(delta: &Delta, jobs: &[&BlobJob], context: &Context) -> WorkMeter {
-    let sum = |bytes: &mut dyn Iterator<Item = u64>| bytes.fold(0, u64::saturating_add);
-    let made_bytes = sum(&mut jobs.iter().map(|job| job.stream.bytes));
-    let used_bytes = sum(&mut delta.base().streams.iter().map(|stream| stream.bytes));
+fn work_meter(delta: &Delta, made: impl Iterator<Item = u64>, context: &Context) -> WorkMeter {
+    let made_bytes = made.fold(0, u64::saturating_add);
+    let used = delta.base().streams.iter().map(|stream| stream.bytes);
+    let used_bytes = used.fold(0, u64::saturating_add);
     let progress = Arc::clone(&context.progress);
     WorkMeter::new(delta.place(), &context.limits, made_bytes, used_bytes, progress)
 }

@@ -25,8 +25,8 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Takes a directory without looking at it; the first file shows whether it can be used. There
-    /// is no ceiling.
+    /// Takes a directory without looking at it; the first file shows whether it can be used. Files
+    /// have no ceiling.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self { directory: directory.into(), space: Arc::default() }
     }

@@ -52,7 +52,8 @@ pub fn prove(
     }
     let mut remade: Vec<BlobJob> = BlobJob::exact(delta);
     // A reader refuses a delta that asks for too much work, so it must not be published.
-    let meter = work_meter(delta, &remade.iter().collect::<Vec<_>>(), context);
+    // Layers whose blobs cannot be made count as well: readers make their streams.
+    let meter = work_meter(delta, delta.layers().iter().map(|layer| layer.stream.bytes), context);
     for job in &remade {
         bill::charge_blob(delta, job, &meter)?;
     }
@@ -79,10 +80,8 @@ pub fn prove(
             assemble::assemble(table, limits, &mut comparison)?;
             comparison.finish()
         })?;
-        let is_now = |job: &BlobJob| {
-            job.recipe().is_none_or(|ordinal| recipes.tables.contains_key(&ordinal))
-        };
-        let (now, later) = mem::take(&mut remade).into_iter().partition(is_now);
+        let (now, later) =
+            mem::take(&mut remade).into_iter().partition(|job| recipes.can_make(job));
         remade = later;
         let maker = LayerMaker { delta, base: &[], recipes, limits, workers, progress };
         workers.map(now, |job: BlobJob| maker.make(&job, &NullSink, &mut Vec::new()))?;
