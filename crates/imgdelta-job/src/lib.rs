@@ -49,3 +49,13 @@ pub use job::Job;
 pub use queue::advice;
 pub use run::{Event, EventHandler, RunOptions};
 pub use task::SCHEMA;
+
+/// Reads a notification: the repositories that were pushed to, and the number of ignored pushes.
+/// For the fuzz target, without any promise of stability.
+#[doc(hidden)]
+pub fn notified_repositories(
+    host: &str,
+    body: &[u8],
+) -> Option<(std::collections::BTreeSet<imgdelta_registry::RepositoryName>, u64)> {
+    webhook::repositories(host, body).map(|notified| (notified.names, notified.ignored))
+}
