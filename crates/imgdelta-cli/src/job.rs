@@ -8,9 +8,8 @@ use crate::{
 };
 use imgdelta::{Error, Result, path::escaped};
 use imgdelta_job::{
-    Config, Event, EventHandler, Job, RunOptions,
+    Config, Event, EventHandler, Job, RunOptions, Stop, StopPhase,
     config::{LogFormat, LogLevel},
-    stop::{Stop, StopPhase},
 };
 use serde_json::{Value, json};
 use std::{

@@ -6,12 +6,14 @@
 mod postgres_options;
 mod value;
 
+pub use imgdelta_service::setting::{FileList, LogConfig, LogFormat, LogLevel, Size, TimeSpan};
 pub use postgres_options::PostgresOptions;
-pub use value::{FileList, NamePattern, Share, Size, TimeSpan};
+pub use value::{NamePattern, Share};
 pub(crate) use value::{preset_of, preset_word};
 
 use imgdelta::{Error, Result, create::Preset, image::Platform};
 use imgdelta_registry::RepositoryName;
+use imgdelta_service::setting::{self, unspanned};
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
@@ -58,7 +60,7 @@ pub struct RegistryConfig {
     #[serde(default)]
     pub auth_file: Option<PathBuf>,
     /// Files with certificate authorities to trust in addition to the machine's.
-    #[serde(default, deserialize_with = "value::files")]
+    #[serde(default, deserialize_with = "setting::files")]
     pub ca: Vec<PathBuf>,
     /// True to use HTTP without TLS for another machine, too.
     #[serde(default)]
@@ -199,43 +201,6 @@ pub struct RetentionConfig {
     pub remove: bool,
 }
 
-/// The log.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-#[non_exhaustive]
-pub struct LogConfig {
-    /// Text or JSON.
-    pub format: LogFormat,
-    /// The least important messages that are logged.
-    pub level: LogLevel,
-}
-
-/// The form of a log line.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
-    /// Text for people.
-    #[default]
-    Text,
-    /// A JSON object per line.
-    Json,
-}
-
-/// The importance of a log message.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogLevel {
-    /// Failures only.
-    Error,
-    /// Also anything unusual.
-    Warn,
-    /// Also each finished step.
-    #[default]
-    Info,
-    /// Also the reasons.
-    Debug,
-}
-
 /// The deltas wanted for some repositories.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -307,9 +272,9 @@ impl Config {
     /// Parses the text of a configuration; errors name it `place`.
     pub fn parse(text: &str, place: &str) -> Result<Self> {
         let config: Self = toml::from_str(text)
-            .map_err(|error| wrong(text, place, error.span(), error.message()))?;
+            .map_err(|error| setting::mistake_at(text, place, error.span(), error.message()))?;
         match config.mistake() {
-            Some((span, what)) => Err(wrong(text, place, Some(span), &what)),
+            Some((span, what)) => Err(setting::mistake_at(text, place, Some(span), &what)),
             None => Ok(config),
         }
     }
@@ -371,19 +336,6 @@ impl Config {
         }
         None
     }
-}
-
-/// Makes the error for a mistake at a byte range of the text.
-fn wrong(text: &str, place: &str, span: Option<Range<usize>>, what: &str) -> Error {
-    let Some(span) = span else { return Error::bad_input(place, what) };
-    let before = text.get(..span.start).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    Error::bad_input(format_args!("{place}:{line}:{column}"), what)
-}
-
-fn unspanned<T>(value: T) -> Spanned<T> {
-    Spanned::new(0..0, value)
 }
 
 fn everything() -> Vec<NamePattern> {

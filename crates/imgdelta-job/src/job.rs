@@ -4,7 +4,6 @@
 
 use crate::{
     config::Config,
-    machine,
     make::DeltaMaker,
     metrics::Metrics,
     queue::{LeaseTerms, PostgresQueue, Queue, SqliteQueue},
@@ -13,6 +12,7 @@ use crate::{
 };
 use imgdelta::{Error, Result};
 use imgdelta_registry::{Client, ClientOptions, Credentials, Secret, Trust};
+use imgdelta_service::machine;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,

@@ -9,7 +9,7 @@
 //! - [`Job`] scans the registry and runs workers that make, prove and publish deltas.
 //!
 //! ```no_run
-//! use imgdelta_job::{Config, Job, RunOptions, stop::Stop};
+//! use imgdelta_job::{Config, Job, RunOptions, Stop};
 //! use imgdelta_registry::Credentials;
 //! use std::{path::Path, sync::Arc};
 //!
@@ -23,9 +23,7 @@
 //! docs/job.md is the page for operators.
 
 pub mod config;
-mod connections;
 mod job;
-mod machine;
 mod make;
 mod meter;
 pub mod metrics;
@@ -39,12 +37,12 @@ mod reuse;
 mod run;
 mod scan;
 mod serve;
-pub mod stop;
 pub mod task;
 mod webhook;
 mod worker;
 
 pub use config::Config;
+pub use imgdelta_service::{Stop, StopPhase};
 pub use job::Job;
 pub use queue::advice;
 pub use run::{Event, EventHandler, RunOptions};

@@ -5,7 +5,6 @@
 
 use crate::{
     config::Config,
-    machine,
     meter::CpuMeter,
     reuse::{RecipeReuse, ReusableRecipes},
     task::Task,
@@ -19,6 +18,7 @@ use imgdelta::{
 };
 use imgdelta_core::{limits::Ceiling, parallel::Budget, scratch::Scratch};
 use imgdelta_registry::{Client, RegistryStore, Repository, RepositoryName};
+use imgdelta_service::machine;
 use std::{
     collections::{HashMap, HashSet},
     io,

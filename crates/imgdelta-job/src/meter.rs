@@ -2,8 +2,8 @@
 //!
 //! Measures only; the task stops itself when it asks for cancellation.
 
-use crate::machine;
 use imgdelta::progress::Progress;
+use imgdelta_service::machine;
 use std::{
     cell::Cell,
     sync::{

@@ -3,13 +3,12 @@
 //! Counters start at zero with the process. The numbers of tasks by state come from the queue.
 
 use crate::{
-    machine,
     queue::TaskCounts,
     report::{TaskOutcome, TaskReport},
 };
 use imgdelta_registry::Traffic;
+use imgdelta_service::MetricsPage;
 use std::{
-    fmt::Write as _,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -107,7 +106,7 @@ impl Metrics {
     /// Returns all metrics as text; without the queue's counts if the queue does not answer.
     pub fn text(&self, counts: Option<TaskCounts>, traffic: Traffic) -> String {
         let sums = *self.sums.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut page = MetricsPage(String::new());
+        let mut page = MetricsPage::default();
         page.family("imgdelta_build_info", "gauge", "The running version");
         let version = env!("CARGO_PKG_VERSION");
         page.line(&format!("imgdelta_build_info{{version=\"{version}\"}}"), 1);
@@ -159,33 +158,7 @@ impl Metrics {
         page.counter("imgdelta_received_bytes_total", "Bytes from the registry", received_bytes);
         page.counter("imgdelta_sent_bytes_total", "Bytes to the registry", sent_bytes);
         page.counter("imgdelta_requests_total", "Requests to the registry", requests);
-        if let Some((now, peak)) = machine::memory_bytes() {
-            page.family("process_resident_memory_bytes", "gauge", "Resident memory of the process");
-            page.line("process_resident_memory_bytes", now);
-            page.family(
-                "imgdelta_resident_memory_peak_bytes",
-                "gauge",
-                "Peak of the resident memory",
-            );
-            page.line("imgdelta_resident_memory_peak_bytes", peak);
-        }
-        page.0
-    }
-}
-
-struct MetricsPage(String);
-
-impl MetricsPage {
-    fn family(&mut self, name: &str, kind: &str, what: &str) {
-        let _ = writeln!(self.0, "# HELP {name} {what}.\n# TYPE {name} {kind}");
-    }
-
-    fn line(&mut self, name: &str, value: impl std::fmt::Display) {
-        let _ = writeln!(self.0, "{name} {value}");
-    }
-
-    fn counter(&mut self, name: &str, what: &str, value: impl std::fmt::Display) {
-        self.family(name, "counter", what);
-        self.line(name, value);
+        page.memory();
+        page.text()
     }
 }

@@ -9,12 +9,12 @@ use crate::{
     queue::NewTask,
     report::{self, TaskReport},
     retention::{self, Leftovers, StrayDelta},
-    stop::{Stop, StopPhase},
     task::Task,
     worker::{WorkerEnd, run_worker},
 };
 use imgdelta::{BlobDigest, Error, Result};
 use imgdelta_registry::{RepositoryList, RepositoryName};
+use imgdelta_service::{Stop, StopPhase};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},

@@ -4,12 +4,10 @@
 //! bodies, short timeouts. The content of a notification is not trusted; it only starts a scan.
 
 use crate::{
-    connections::{self, ConnectionLimits, ConnectionPlace},
     job::{Job, secret},
     metrics::NameSource,
     pushed::PushedRepositories,
     run::EventHandler,
-    stop::{Stop, StopPhase},
     webhook::{self, NotifiedRepositories},
     worker::WorkerEnd,
 };
@@ -21,6 +19,10 @@ use hyper::{
 };
 use imgdelta::{Error, Result};
 use imgdelta_registry::Secret;
+use imgdelta_service::{
+    Stop, StopPhase,
+    connections::{self, ConnectionLimits, ConnectionPlace},
+};
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},

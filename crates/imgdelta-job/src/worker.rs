@@ -10,12 +10,12 @@ use crate::{
     publish,
     queue::{LeasedTask, Retry, TaskState, Ticket},
     report::{TaskOutcome, TaskReport},
-    stop::{Stop, StopPhase},
     task::Task,
 };
 use imgdelta::{BlobDigest, Error, Result};
 use imgdelta_core::scratch::is_full;
 use imgdelta_registry::{ManifestReference, Repository};
+use imgdelta_service::{Stop, StopPhase};
 use std::{
     sync::{
         Arc,

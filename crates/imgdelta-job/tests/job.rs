@@ -1,10 +1,9 @@
 //! A job with a registry in this process: deltas made, published, skipped, removed.
 
 use imgdelta_job::{
-    Config, Event, EventHandler, Job, RunOptions,
+    Config, Event, EventHandler, Job, RunOptions, Stop, StopPhase,
     queue::{TaskCounts, TaskState},
     report::TaskOutcome,
-    stop::{Stop, StopPhase},
 };
 use imgdelta_registry::{
     Client, ClientOptions, Credentials, Repository, artifact::ARTIFACT_TYPE, fallback_tag,

@@ -1,65 +1,11 @@
-//! Single values of a configuration: sizes, time spans, shares, patterns.
+//! Single values of a job's configuration: shares, patterns, presets.
 //!
 //! Each is checked by its parser, so that a mistake is reported at its own place.
 
 use globset::{GlobBuilder, GlobMatcher};
-use imgdelta::{create::Preset, image::Platform, limits::parse_size};
+use imgdelta::{create::Preset, image::Platform};
 use serde::{Deserialize, Deserializer, de::Error as _};
-use std::{fmt, path::PathBuf, time::Duration};
-
-/// A number of bytes, written as `500MB` or `2 GiB`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Size(pub u64);
-
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let size = parse_size(&text);
-        size.map(Self).ok_or_else(|| D::Error::custom("not a size: expected such as \"2GiB\""))
-    }
-}
-
-/// A span of time, written as `90s`, `15m`, `6h` or `7d`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TimeSpan(Duration);
-
-impl TimeSpan {
-    /// Makes a span of whole seconds.
-    pub const fn seconds(seconds: u64) -> Self {
-        Self(Duration::from_secs(seconds))
-    }
-
-    /// Returns the span as a duration.
-    pub const fn duration(self) -> Duration {
-        self.0
-    }
-
-    /// Returns the whole seconds.
-    pub const fn whole_seconds(self) -> u64 {
-        self.0.as_secs()
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
-        let unit = match text[unit_at..].trim_start() {
-            "ms" => return Some(Self(Duration::from_millis(text[..unit_at].parse().ok()?))),
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            "d" => 86_400,
-            _ => return None,
-        };
-        text[..unit_at].parse::<u64>().ok()?.checked_mul(unit).map(Self::seconds)
-    }
-}
-
-impl<'de> Deserialize<'de> for TimeSpan {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text)
-            .ok_or_else(|| D::Error::custom("not a time span: expected such as \"90s\" or \"15m\""))
-    }
-}
+use std::fmt;
 
 /// A share of a whole, written as `0.8` or `"80%"`; more than nothing, at most all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -169,32 +115,6 @@ impl<'de> Deserialize<'de> for NamePattern {
     }
 }
 
-/// One or several files: `"a.pem"` or `["a.pem", "b.pem"]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FileList(pub Vec<PathBuf>);
-
-impl<'de> Deserialize<'de> for FileList {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum OneOrMany {
-            One(PathBuf),
-            Many(Vec<PathBuf>),
-        }
-        // The message of an untagged enum about other types does not help.
-        match OneOrMany::deserialize(deserializer) {
-            Ok(OneOrMany::One(file)) => Ok(Self(vec![file])),
-            Ok(OneOrMany::Many(files)) => Ok(Self(files)),
-            Err(_) => Err(D::Error::custom("expected a file, or a list of files")),
-        }
-    }
-}
-
-/// Reads files.
-pub(super) fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
-    FileList::deserialize(deserializer).map(|FileList(files)| files)
-}
-
 /// Reads platforms.
 pub(super) fn platforms<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -237,22 +157,6 @@ pub(crate) fn preset_word(preset: Preset) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn spans_have_units() {
-        assert_eq!(TimeSpan::parse("90s"), Some(TimeSpan::seconds(90)));
-        assert_eq!(TimeSpan::parse("15 m"), Some(TimeSpan::seconds(900)));
-        assert_eq!(TimeSpan::parse("2h"), Some(TimeSpan::seconds(7200)));
-        assert_eq!(TimeSpan::parse("7d"), Some(TimeSpan::seconds(604_800)));
-        assert_eq!(
-            TimeSpan::parse("250ms").map(TimeSpan::duration),
-            Some(Duration::from_millis(250))
-        );
-        for text in ["", "5", "s", "-5s", "5 weeks", "1.5h", "99999999999999999999s"] {
-            assert_eq!(TimeSpan::parse(text), None, "{text}");
-        }
-        assert_eq!(TimeSpan::parse("999999999999999999d"), None, "overflow");
-    }
 
     #[test]
     fn a_share_is_strict() {

@@ -5,16 +5,18 @@
 
 mod slow_writer;
 
-use http_body_util::Full;
 use hyper::{
     Request, Response,
-    body::{Bytes, Incoming},
+    body::{Body, Incoming},
     server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use slow_writer::WriteTimeout;
-use std::{collections::VecDeque, convert::Infallible, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque, convert::Infallible, error::Error as StdError, future::Future,
+    sync::Arc, time::Duration,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -23,7 +25,7 @@ use tokio::{
 
 /// The place that a connection has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ConnectionPlace {
+pub enum ConnectionPlace {
     /// One of the common places.
     Common,
     /// The reserve, for one short request.
@@ -32,7 +34,7 @@ pub(crate) enum ConnectionPlace {
 
 /// Numbers of connections, and limits for their time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ConnectionLimits {
+pub struct ConnectionLimits {
     /// Common places: 64. A registry and a monitor need a few.
     pub common: usize,
     /// Places of the reserve: 64. When all are taken, the oldest connection is closed.
@@ -58,13 +60,16 @@ impl Default for ConnectionLimits {
 }
 
 /// Accepts connections for ever, and has `answer` answer their requests.
-pub(crate) async fn accept<Answer, Answering>(
+pub async fn accept<Answer, Answering, Content>(
     listener: TcpListener,
     limits: ConnectionLimits,
     answer: Answer,
 ) where
     Answer: Fn(Request<Incoming>, ConnectionPlace) -> Answering + Clone + Send + Sync + 'static,
-    Answering: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    Answering: Future<Output = Response<Content>> + Send + 'static,
+    Content: Body + Send + 'static,
+    Content::Data: Send,
+    Content::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     let places = Arc::new(Semaphore::new(limits.common));
     let mut reserve: VecDeque<AbortHandle> = VecDeque::new();
@@ -98,14 +103,16 @@ pub(crate) async fn accept<Answer, Answering>(
 }
 
 /// Serves one connection until it ends or its time is over.
-async fn serve<Answer, Answering>(
+async fn serve<Answer, Answering, Content>(
     connection: TcpStream,
     limits: ConnectionLimits,
     place: ConnectionPlace,
     answer: Answer,
 ) where
     Answer: Fn(Request<Incoming>, ConnectionPlace) -> Answering,
-    Answering: Future<Output = Response<Full<Bytes>>>,
+    Answering: Future<Output = Response<Content>>,
+    Content: Body + 'static,
+    Content::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     let answer = service_fn(|request| {
         let answering = answer(request, place);
@@ -126,6 +133,8 @@ const MAX_HEADER_BYTES: usize = 16 << 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body_util::Full;
+    use hyper::body::Bytes;
     use std::{
         io::{Read, Write},
         net::{SocketAddr, TcpStream as Client},
@@ -136,7 +145,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(accept(listener, limits, |_, place| async move {
-            Response::new(Full::from(format!("{place:?};").repeat(1000)))
+            Response::new(Full::<Bytes>::from(format!("{place:?};").repeat(1000)))
         }));
         address
     }

@@ -5,20 +5,20 @@
 use std::path::Path;
 
 /// Returns the processor time of the calling thread, in nanoseconds.
-pub(crate) fn thread_nanos() -> u64 {
+pub fn thread_nanos() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     let (seconds, nanos) = (time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs());
     seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 /// Returns the number of bytes that can still be written below a directory.
-pub(crate) fn free_bytes(dir: &Path) -> Option<u64> {
+pub fn free_bytes(dir: &Path) -> Option<u64> {
     let file_system = rustix::fs::statvfs(dir).ok()?;
     file_system.f_bavail.checked_mul(file_system.f_frsize)
 }
 
 /// Returns the resident memory of this process, now and at its peak.
-pub(crate) fn memory_bytes() -> Option<(u64, u64)> {
+pub fn memory_bytes() -> Option<(u64, u64)> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -28,7 +28,7 @@ pub(crate) fn memory_bytes() -> Option<(u64, u64)> {
 }
 
 /// Returns a name for this process among the workers of a queue.
-pub(crate) fn worker_name() -> String {
+pub fn worker_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{}/{}", host.trim(), std::process::id())
 }
