@@ -106,10 +106,35 @@ pub fn read_layer(
     progress: &dyn Progress,
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<LayerSummary> {
+    read_layer_in(BlobForm::Recognised, blob, check, digest, limits, progress, sink)
+}
+
+/// Form of the bytes that a store has of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BlobForm {
+    /// The blob, whose first bytes show its compression.
+    Recognised,
+    /// The stream, even if its first bytes look like a compression.
+    Stream,
+}
+
+/// Reads a layer as [`read_layer`] does, from a blob of a known form.
+pub(crate) fn read_layer_in(
+    form: BlobForm,
+    blob: Box<dyn Read + Send>,
+    check: BlobCheck,
+    digest: StreamCheck,
+    limits: &Limits,
+    progress: &dyn Progress,
+    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<LayerSummary> {
     let place = check.place();
     let mut input = BlobInput::new(blob, check, progress);
     let mut output = StreamOutput::new(&place, digest, limits, progress, sink);
-    let decoded = decode(&mut input, &mut output, limits);
+    let decoded = match form {
+        BlobForm::Recognised => decode(&mut input, &mut output, limits),
+        BlobForm::Stream => pass(&mut input, &mut output).map(|()| (Compression::None, 0)),
+    };
     let (compression, trailing_bytes) = match decoded {
         Ok(outcome) => outcome,
         Err(DecodeError::Malformed { what, offset }) => {
@@ -139,7 +164,6 @@ fn decode(
     }
     let trailing_bytes = match compression {
         Compression::None => {
-            output.blob_is_stream(input.algorithm());
             pass(input, output)?;
             0
         }
@@ -156,6 +180,7 @@ fn pass(
     input: &mut BlobInput<'_>,
     output: &mut StreamOutput<'_>,
 ) -> std::result::Result<(), DecodeError> {
+    output.blob_is_stream(input.algorithm());
     loop {
         let bytes = input.fill()?;
         if bytes.is_empty() {

@@ -19,7 +19,7 @@ pub use pair::{open_pair, open_pair_by};
 pub use platform::Platform;
 
 use crate::{
-    envelope::{Compression, LayerSummary, StreamCheck, read_layer},
+    envelope::{BlobForm, Compression, LayerSummary, StreamCheck, read_layer_in},
     reference::{ImageName, Reference},
     store::{self, Descriptor, Store, read_blob},
 };
@@ -95,6 +95,21 @@ pub struct Layer {
     pub is_distributable: bool,
     /// Index of its line in the config's history; `None` if the history does not fit the layers.
     pub history: Option<usize>,
+    /// Its stream, if the store has the stream only.
+    stream: Option<Descriptor>,
+}
+
+impl Layer {
+    /// Returns the descriptor of the bytes that the store has: of the blob, or of the uncompressed
+    /// stream if the store lacks the blob.
+    pub fn stored(&self) -> &Descriptor {
+        self.stream.as_ref().unwrap_or(&self.descriptor)
+    }
+
+    /// Returns false if the store has the uncompressed stream only.
+    pub fn has_blob(&self) -> bool {
+        self.stream.is_none()
+    }
 }
 
 /// Opens the image that a reference names.
@@ -174,7 +189,10 @@ impl Image {
                 format_args!("the image is for {platform}, not this host"),
             ));
         }
-        let layers = layers(manifest.layers, &config, &config_place, limits, &mut notes)?;
+        let mut layers = layers(manifest.layers, &config, &config_place, limits, &mut notes)?;
+        for layer in &mut layers {
+            layer.stream = stored_stream(&*store, layer, &place)?;
+        }
         Ok(Self {
             store,
             limits: limits.clone(),
@@ -226,12 +244,15 @@ impl Image {
         progress: &dyn Progress,
         sink: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<LayerSummary> {
-        let blob = &layer.descriptor;
+        let blob = layer.stored();
         let check = BlobCheck::new(blob.digest, blob.size_bytes);
         let place = check.place();
         let part = format!("layer {}", layer.ordinal + 1);
+        let form = if layer.has_blob() { BlobForm::Recognised } else { BlobForm::Stream };
         let read = (self.store.open(blob))
-            .and_then(|reader| read_layer(reader, check, digest, &self.limits, progress, sink))
+            .and_then(|reader| {
+                read_layer_in(form, reader, check, digest, &self.limits, progress, sink)
+            })
             .map_err(fault::in_blob(&*self.store, &self.name, &part, blob))?;
         if let Some(claimed) = Compression::claimed_by(blob.media_type())
             && claimed != read.compression
@@ -246,6 +267,20 @@ impl Image {
         }
         Ok(read)
     }
+}
+
+/// Returns the stream of a layer whose blob the store lacks.
+fn stored_stream(store: &dyn Store, layer: &Layer, place: &str) -> Result<Option<Descriptor>> {
+    let found = store.stored_stream(&layer.descriptor, &layer.diff_id)?;
+    let Some(stream) = found else { return Ok(None) };
+    let expected = Descriptor::of_stream(&layer.diff_id, stream.size_bytes).digest;
+    if stream.digest == expected {
+        return Ok(Some(stream));
+    }
+    Err(Error::bad_input(
+        format_args!("{place}, layer {}", layer.ordinal + 1),
+        format_args!("the store names its stream {}, should be {expected}", stream.digest),
+    ))
 }
 
 fn layers(
@@ -287,6 +322,7 @@ fn layers(
             descriptor,
             diff_id,
             history,
+            stream: None,
         })
         .collect())
 }

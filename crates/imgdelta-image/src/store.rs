@@ -19,7 +19,7 @@ pub use memory::MemoryStore;
 use crate::reference::{ImageName, Reference};
 use docker_archive::DockerArchive;
 use files::open_file;
-use imgdelta_core::{Error, Limits, Result, limits::Ceiling, verify::BlobCheck};
+use imgdelta_core::{DiffId, Error, Limits, Result, limits::Ceiling, verify::BlobCheck};
 use layout::OciLayout;
 use std::{fmt, io::Read, path::PathBuf, sync::Arc};
 
@@ -38,6 +38,16 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Opens a blob at its first byte; the bytes are not verified.
     fn open(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>>;
+
+    /// Returns the uncompressed stream of a layer, if the store lacks the layer's blob and has the
+    /// stream; [`Descriptor::of_stream`] describes it, and [`Store::open`] opens it.
+    ///
+    /// By default none: most stores have blobs. A runtime that discards blobs after unpacking has
+    /// streams only. Reads no layer.
+    fn stored_stream(&self, blob: &Descriptor, diff_id: &DiffId) -> Result<Option<Descriptor>> {
+        let _ = (blob, diff_id);
+        Ok(None)
+    }
 
     /// Returns the file that holds a blob, for errors; `None` if no file holds exactly the blob.
     fn blob_file(&self, blob: &Descriptor) -> Option<PathBuf> {

@@ -125,9 +125,9 @@ fn read(
         }
     }
     // The largest first, so that no worker starts a large layer at the end.
-    tasks.sort_by_key(|(_, layer, _)| std::cmp::Reverse(layer.descriptor.size_bytes));
+    tasks.sort_by_key(|(_, layer, _)| std::cmp::Reverse(layer.stored().size_bytes));
     progress
-        .begin(Stage::Reading, tasks.iter().map(|(_, layer, _)| layer.descriptor.size_bytes).sum());
+        .begin(Stage::Reading, tasks.iter().map(|(_, layer, _)| layer.stored().size_bytes).sum());
 
     let read = workers.map(tasks, |(image, layer, mut share)| {
         let mut stream = scratch.map(Scratch::file).transpose()?;
@@ -194,7 +194,7 @@ fn index_of(
     if let Some(cache) = options.cache.as_ref().filter(|_| stream.is_none()) {
         match cache.load(&layer.diff_id) {
             CacheLookup::Found(index) => {
-                progress.advance(layer.descriptor.size_bytes);
+                progress.advance(layer.stored().size_bytes);
                 check(layer, &index)?;
                 share.set(index.entries.len() as u64, index.entries.text_bytes())?;
                 return Ok((*index, notes));
@@ -208,7 +208,7 @@ fn index_of(
             }
         }
     }
-    context.admit_layer_bytes(layer.descriptor.size_bytes);
+    context.admit_layer_bytes(layer.stored().size_bytes);
     let reader = options.file_reader.map(|start| start());
     let mut builder = IndexBuilder::new(&context.limits, reader);
     let read = image.read_layer(layer, &mut notes, progress, &mut |chunk| {

@@ -160,7 +160,7 @@ impl Volume {
             }
             let candidates = layers_of(images, diff_id);
             match candidates.first() {
-                Some((_, layer)) => tasks.push((layer.descriptor.size_bytes, candidates)),
+                Some((_, layer)) => tasks.push((layer.stored().size_bytes, candidates)),
                 None => {
                     missing.push(MissingLayer::Stream { diff_id: *diff_id, layers: Vec::new() });
                 }
@@ -369,7 +369,7 @@ fn extract(
 ) -> Result<(LayerStream, Vec<Note>)> {
     let scratch = &context.scratch;
     let mut file = scratch.file()?;
-    context.admit_layer_bytes(layer.descriptor.size_bytes);
+    context.admit_layer_bytes(layer.stored().size_bytes);
     let mut notes = Vec::new();
     let read =
         image.read_layer_as(digest, layer, &mut notes, &*context.progress, &mut |piece| {

@@ -1,7 +1,7 @@
 //! The two images of a delta, with the streams of all their layers.
 //! Never compares them.
 
-use imgdelta_core::{Context, Result};
+use imgdelta_core::{Context, Error, Result};
 use imgdelta_image::{
     image::Image,
     survey::{self, Survey, SurveyOptions},
@@ -20,7 +20,10 @@ pub struct ImagePair {
 
 impl ImagePair {
     /// Reads base and target. Their streams stay in scratch files until the pair is dropped.
+    ///
+    /// Refuses a target of which some layers are stored without their blobs.
     pub fn read(images: [Image; 2], options: &SurveyOptions, context: &Context) -> Result<Self> {
+        check_target(&images[1])?;
         let ([base, target], volume) = survey::both_with_streams(images, options, context)?;
         let (base, target, volume) = (Arc::new(base), Arc::new(target), Arc::new(volume));
         Ok(Self { base, target, volume, context: context.clone() })
@@ -41,4 +44,23 @@ impl ImagePair {
     pub fn reversed(&self) -> Self {
         Self { base: Arc::clone(&self.target), target: Arc::clone(&self.base), ..self.clone() }
     }
+}
+
+/// Refuses a target without the blobs of its layers, which a delta has to make.
+pub(crate) fn check_target(target: &Image) -> Result<()> {
+    let mut absent = target.layers.iter().filter(|layer| !layer.has_blob());
+    let Some(first) = absent.next() else { return Ok(()) };
+    let more = match absent.count() {
+        0 => String::new(),
+        count => format!(" (and {count} more)"),
+    };
+    Err(Error::bad_input(
+        &target.name,
+        format_args!(
+            "it has the uncompressed stream of layer {}{more} and not the blob {}, and a delta makes \
+             the blobs of the new image; name a copy with them, such as a registry's",
+            first.ordinal + 1,
+            first.descriptor.digest
+        ),
+    ))
 }

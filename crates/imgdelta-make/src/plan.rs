@@ -7,7 +7,7 @@
 use crate::{
     archives::{self, ArchiveOwner, OpenedArchives},
     options::{CreateOptions, Preset, ReusableRecipe},
-    pair::ImagePair,
+    pair::{ImagePair, check_target},
     sources::{self, Choice, ChoiceInput, EntryPlace, PayloadReader, PayloadSource, SketchLimit},
 };
 use imgdelta_apply::{delta::StoredRecipe, rebuild::LayerForm};
@@ -69,6 +69,8 @@ impl Plan {
     /// Decides for each layer of the target.
     pub(crate) fn new(pair: ImagePair, options: &CreateOptions) -> Result<Self> {
         let ImagePair { base, target, volume, context } = pair;
+        // The pair may be reversed, and its base may lack blobs.
+        check_target(&target.image)?;
         let held: HashSet<_> = base.image.layers.iter().map(|layer| layer.diff_id).collect();
         let mut layers = vec![LayerPlan::Kept; target.image.layers.len()];
         let (mut rebuilt, mut first) = (Vec::new(), HashMap::new());

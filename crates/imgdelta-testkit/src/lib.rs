@@ -185,6 +185,18 @@ impl TestImage {
         blobs
     }
 
+    /// Returns the blobs of this image alone, with streams in place of the layers' blobs.
+    ///
+    /// A store in memory reads such an image; a layout does not.
+    pub fn stream_blobs(&self) -> Blobs {
+        let mut blobs = self.blobs();
+        for layer in &self.layers {
+            blobs.by_digest.remove(&sha256(&self.packing.pack(layer)));
+            blobs.by_digest.insert(sha256(layer), layer.clone());
+        }
+        blobs
+    }
+
     /// Returns a classic docker archive of it, with the name `localhost:5000/x:1`.
     pub fn docker_archive(&self) -> Vec<u8> {
         let layers: Vec<(String, Vec<u8>)> = self

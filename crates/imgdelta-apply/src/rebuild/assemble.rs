@@ -18,7 +18,7 @@ use imgdelta_core::{
 use imgdelta_deflate::DividedRecipe;
 use imgdelta_image::{
     envelope::{LayerSummary, StreamCheck, read_layer},
-    image::Image,
+    image::{Image, Layer},
     volume::layers_of,
 };
 use imgdelta_layer::{
@@ -136,7 +136,9 @@ impl LayerMaker<'_> {
     fn copy_from_base(&self, job: &BlobJob, writer: Box<dyn BlobWriter + '_>) -> Result<()> {
         let layers =
             self.base.iter().flat_map(|image| image.layers.iter().map(move |l| (image, l)));
-        for (image, layer) in layers.filter(|(_, l)| l.descriptor.digest == job.output.digest) {
+        let has_blob =
+            |layer: &Layer| layer.has_blob() && layer.descriptor.digest == job.output.digest;
+        for (image, layer) in layers.filter(|(_, layer)| has_blob(layer)) {
             match image.store().open(&layer.descriptor) {
                 // A non-distributable layer is often absent; another image may have it.
                 Err(Error::NotFound { .. }) => {}

@@ -173,7 +173,8 @@ impl ApplyPlan {
 fn check_base(delta: &Delta, base: &[Image], jobs: &[BlobJob]) -> Result<()> {
     let layers = || base.iter().flat_map(|image| &image.layers);
     let streams: HashSet<_> = layers().map(|layer| layer.diff_id).collect();
-    let blobs: HashSet<_> = layers().map(|layer| layer.descriptor.digest).collect();
+    let with_blob = layers().filter(|layer| layer.has_blob());
+    let blobs: HashSet<_> = with_blob.map(|layer| layer.descriptor.digest).collect();
     let mut missing = Vec::new();
     let is_absent = |stream: &&StreamName| !streams.contains(&stream.diff_id);
     let absent: Vec<&StreamName> = delta.base().streams.iter().filter(is_absent).collect();

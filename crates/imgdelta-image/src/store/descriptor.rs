@@ -3,7 +3,7 @@
 //! Reading is lenient: unknown fields are ignored. Only annotations that decide something are kept,
 //! so that megabytes of hostile annotations cost nothing.
 
-use imgdelta_core::BlobDigest;
+use imgdelta_core::{BlobDigest, DiffId};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// A blob's digest and size, with the statements about its content.
@@ -42,6 +42,12 @@ impl Descriptor {
         }
     }
 
+    /// Describes a layer's uncompressed stream as a blob of its own: both have one digest.
+    pub fn of_stream(diff_id: &DiffId, size_bytes: u64) -> Self {
+        let digest = BlobDigest::new(diff_id.algorithm(), diff_id.as_bytes());
+        Self::new(Some(STREAM_TYPE), digest.expect("a digest of the same length"), size_bytes)
+    }
+
     /// Returns the media type; empty if there is none.
     pub fn media_type(&self) -> &str {
         self.media_type.as_deref().unwrap_or_default()
@@ -75,6 +81,9 @@ pub struct Annotations {
     #[serde(rename = "vnd.docker.reference.type", default)]
     pub reference_type: Option<String>,
 }
+
+/// Media type of an uncompressed layer.
+const STREAM_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// Most bytes of a blob: a pebibyte, so that sums over thousands of descriptors do not overflow.
 pub const MOST_BYTES: u64 = 1 << 50;

@@ -5,7 +5,7 @@
 use super::{Descriptor, Store};
 use crate::reference::ImageName;
 use bytes::{Buf, Bytes};
-use imgdelta_core::{Algorithm, BlobDigest, Error, Result, verify::Hasher};
+use imgdelta_core::{Algorithm, BlobDigest, DiffId, Error, Result, verify::Hasher};
 use std::{
     collections::{BTreeMap, HashMap},
     io::Read,
@@ -45,6 +45,12 @@ impl MemoryStore {
     /// Tags a manifest or index; moves the tag if it exists.
     pub fn tag(&mut self, tag: impl Into<String>, manifest: Descriptor) {
         self.tags.insert(tag.into(), manifest);
+    }
+
+    /// Removes a blob and returns it. With the layer's stream inserted instead, an image has the
+    /// stream of that layer only.
+    pub fn remove(&mut self, digest: &BlobDigest) -> Option<Bytes> {
+        self.blobs.remove(digest)
     }
 
     /// Returns a blob.
@@ -95,6 +101,15 @@ impl Store for MemoryStore {
                 }
             },
         }
+    }
+
+    fn stored_stream(&self, blob: &Descriptor, diff_id: &DiffId) -> Result<Option<Descriptor>> {
+        if self.blobs.contains_key(&blob.digest) {
+            return Ok(None);
+        }
+        let stream = Descriptor::of_stream(diff_id, 0);
+        let found = self.blobs.get(&stream.digest);
+        Ok(found.map(|bytes| Descriptor { size_bytes: bytes.len() as u64, ..stream }))
     }
 
     fn open(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>> {

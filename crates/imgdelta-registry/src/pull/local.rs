@@ -12,7 +12,7 @@ use std::collections::HashSet;
 pub(super) struct LocalContent {
     /// Blobs of the target's layers at the destination.
     pub destination: HashSet<BlobDigest>,
-    /// Blobs of the bases' layers.
+    /// Blobs of the bases' layers; not of layers of which a base has the stream only.
     pub blobs: HashSet<BlobDigest>,
     /// Streams of the bases' layers.
     pub streams: HashSet<DiffId>,
@@ -30,7 +30,9 @@ impl LocalContent {
         let layers = || bases.iter().flat_map(|image| &image.layers);
         let mut local = Self {
             destination: HashSet::new(),
-            blobs: layers().map(|layer| layer.descriptor.digest).collect(),
+            blobs: (layers().filter(|layer| layer.has_blob()))
+                .map(|layer| layer.descriptor.digest)
+                .collect(),
             streams: layers().map(|layer| layer.diff_id).collect(),
             manifests: bases.iter().map(|image| image.digest).collect(),
         };
