@@ -182,6 +182,50 @@ fn an_image_is_made_in_memory() {
     assert!(again.is_ok(), "{again:?}");
 }
 
+/// Returns an image of which the store has the layers' streams and not their blobs.
+fn stream_only(session: &Session, reference: &Reference) -> Image {
+    let whole = session.open(reference).unwrap();
+    let mut store = MemoryStore::default();
+    store.insert(whole.manifest.clone());
+    store.insert(whole.config_bytes.clone());
+    for layer in &whole.layers {
+        let mut stream = Vec::new();
+        let mut push = |piece: &[u8]| {
+            stream.extend_from_slice(piece);
+            Ok(())
+        };
+        whole.read_layer(layer, &mut Vec::new(), &Silent, &mut push).unwrap();
+        store.insert(stream);
+    }
+    let name = ImageName::Digest(whole.digest);
+    Image::open(Arc::new(store), Some(&name), &OpenOptions::default()).unwrap()
+}
+
+#[test]
+fn an_old_image_may_have_streams_only_and_a_new_one_may_not() {
+    let scene = Scene::new();
+    let session = &scene.session;
+    let old = session.open(&scene.layout("old")).unwrap();
+    let new = session.open(&scene.layout("new")).unwrap();
+    let streams = stream_only(session, &scene.layout("old"));
+    let pair = session.read_pair([streams, new], &DiffOptions::default()).unwrap();
+    let plan = pair.plan(&CreateOptions::default()).unwrap();
+    plan.encode().unwrap().prove().unwrap().save(scene.path("up")).unwrap();
+    session.apply(scene.path("up"), &[scene.layout("old")], &scene.layout("made")).unwrap();
+
+    // The way back would make the blobs of an image without them.
+    let error = pair.reversed().plan(&CreateOptions::default()).unwrap_err().to_string();
+    let expected = format!(
+        "memory: it has the uncompressed stream of layer 1 (and 1 more) and not the blob {}, and a \
+         delta makes the blobs of the new image; name a copy with them, such as a registry's",
+        old.layers[0].descriptor.digest
+    );
+    assert_eq!(error, expected);
+    let streams = stream_only(session, &scene.layout("new"));
+    let outcome = session.read_pair([old, streams], &DiffOptions::default());
+    assert!(outcome.unwrap_err().to_string().starts_with("memory: it has the uncompressed stream"));
+}
+
 #[test]
 fn a_delta_is_read_from_a_stream() {
     let scene = Scene::new();
