@@ -1,8 +1,8 @@
-//! The user's environment: temporary directory and logins.
+//! The user's environment: temporary directory, logins and proxies.
 //!
 //! The only file that reads environment variables for the library.
 
-use imgdelta_registry::Credentials;
+use imgdelta_registry::{Credentials, Proxies};
 use std::{
     env, fs,
     os::unix::fs::MetadataExt,
@@ -22,6 +22,11 @@ pub fn scratch_directory(chosen: Option<&Path>) -> PathBuf {
 pub fn credentials(authfile: Option<&Path>) -> Credentials {
     let variable = |name: &str| env::var_os(name).map(PathBuf::from);
     Credentials::of_user(authfile.map(Path::to_owned), user_id(), variable)
+}
+
+/// Returns the user's proxies for registries.
+pub fn proxies() -> Proxies {
+    Proxies::of_user(|name| env::var(name).ok())
 }
 
 /// Returns the number of the user that runs this process.

@@ -41,7 +41,7 @@ pub fn run(args: &args::JobArgs, common: &CommonOptions) -> Result<ExitCode> {
     let outcome = runtime.block_on(async {
         let stop = Stop::default();
         tokio::spawn(signals(stop.clone())?);
-        let job = Job::open(config, credentials).await?;
+        let job = Job::open(config, credentials, environment::proxies()).await?;
         match &args.action {
             JobAction::Run(run) => {
                 let options =

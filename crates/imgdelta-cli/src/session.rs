@@ -20,12 +20,13 @@ pub fn session(
     Ok(session)
 }
 
-/// Makes a client for registries with the user's logins and authorities; sends nothing.
+/// Makes a client for registries with the user's logins, authorities and proxies; sends nothing.
 pub fn registries(common: &CommonOptions) -> Result<Registries> {
     let args = &common.registry;
     let options = ClientOptions::default()
         .credentials(environment::credentials(args.authfile.as_deref()))
         .trust(Trust::of_machine(args.ca.clone()))
+        .proxies(environment::proxies())
         .plain_http(args.plain_http);
     Registries::new(options)
 }

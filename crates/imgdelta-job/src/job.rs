@@ -11,7 +11,7 @@ use crate::{
     scan::Scanner,
 };
 use imgdelta::{Error, Result};
-use imgdelta_registry::{Client, ClientOptions, Credentials, Secret, Trust};
+use imgdelta_registry::{Client, ClientOptions, Credentials, Proxies, Secret, Trust};
 use imgdelta_service::machine;
 use std::{
     path::{Path, PathBuf},
@@ -39,7 +39,11 @@ pub struct Job {
 impl Job {
     /// Opens the queue. `credentials` are used if the configuration names no file of logins. Sends
     /// nothing to the registry.
-    pub async fn open(config: Config, credentials: Credentials) -> Result<Arc<Self>> {
+    pub async fn open(
+        config: Config,
+        credentials: Credentials,
+        proxies: Proxies,
+    ) -> Result<Arc<Self>> {
         let registry = &config.registry;
         let credentials = match &registry.auth_file {
             Some(file) => Credentials::files(vec![file.clone()], true),
@@ -48,6 +52,7 @@ impl Job {
         let options = ClientOptions::default()
             .credentials(credentials)
             .trust(Trust::of_machine(registry.ca.clone()))
+            .proxies(proxies)
             .plain_http(registry.plain_http);
         let client = Client::new(options);
         let queue = open_queue(&config).await?;

@@ -15,7 +15,7 @@
 //!
 //! # async fn run() -> imgdelta::Result<()> {
 //! let config = Config::open(Path::new("job.toml"))?;
-//! let job = Job::open(config, Credentials::none()).await?;
+//! let job = Job::open(config, Credentials::none(), Proxies::none()).await?;
 //! job.run(RunOptions::default(), &Stop::default(), Arc::new(|event| println!("{event:?}"))).await
 //! # }
 //! ```

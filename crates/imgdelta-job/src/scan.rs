@@ -9,13 +9,14 @@ use crate::{
     queue::Queue,
 };
 use imgdelta::{BlobDigest, Error, Result, image::Platform, store::Descriptor};
-use imgdelta_registry::{Client, ManifestReference, Repository, RepositoryList, RepositoryName};
+use imgdelta_registry::{
+    Client, ManifestReference, Repository, RepositoryList, RepositoryName, dates,
+};
 use serde::Deserialize;
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// Scans the repositories of one registry.
 #[derive(Debug)]
@@ -244,7 +245,8 @@ fn image_content(config: &[u8]) -> Option<ManifestContent> {
     }
     let variant = document.variant.as_deref().filter(|variant| !variant.is_empty());
     let created = document.created.and_then(|created| {
-        OffsetDateTime::parse(&created, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
+        let seconds = dates::nanoseconds(&created)?.div_euclid(1_000_000_000);
+        i64::try_from(seconds).ok()
     });
     let platform = Platform::new(&document.os, &document.architecture, variant);
     Some(ManifestContent::Image { platform, created })

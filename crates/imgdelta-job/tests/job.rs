@@ -6,7 +6,7 @@ use imgdelta_job::{
     report::TaskOutcome,
 };
 use imgdelta_registry::{
-    Client, ClientOptions, Credentials, Repository, artifact::ARTIFACT_TYPE, fallback_tag,
+    Client, ClientOptions, Credentials, Proxies, Repository, artifact::ARTIFACT_TYPE, fallback_tag,
 };
 use imgdelta_testkit::{
     Blobs, Packing, TestImage, noise,
@@ -68,7 +68,7 @@ impl Scene {
     }
 
     async fn job(&self, rule: &str, more: &str) -> Arc<Job> {
-        Job::open(self.config(rule, more), Credentials::none()).await.unwrap()
+        Job::open(self.config(rule, more), Credentials::none(), Proxies::none()).await.unwrap()
     }
 
     /// Returns the bases of the deltas to a tag's image.
@@ -220,7 +220,7 @@ async fn recipes_of_a_base_layer_are_made_once_for_all_images_on_it() {
         scene.registry.host()
     );
     let config = Config::parse(&config, "job.toml").unwrap();
-    let job = Job::open(config, Credentials::none()).await.unwrap();
+    let job = Job::open(config, Credentials::none(), Proxies::none()).await.unwrap();
     let made = async || {
         let (handler, events) = handler();
         job.run(RunOptions::default(), &Stop::default(), handler).await.unwrap();
@@ -688,7 +688,7 @@ async fn archives_that_expand_beyond_the_disk_budget_stay_closed() {
         scene.dir.path().join("bomb.db").display(),
     );
     let config = Config::parse(&text, "job.toml").unwrap();
-    let job = Job::open(config, Credentials::none()).await.unwrap();
+    let job = Job::open(config, Credentials::none(), Proxies::none()).await.unwrap();
     assert_eq!(run(&job, RunOptions::default()).await, ["published v4>v5"]);
 }
 
@@ -727,7 +727,7 @@ async fn two_racing_workers_publish_one_delta() {
     let text = scene.dir.path().join("other.db");
     let mut config = scene.config("keep = 2\n", "");
     config.queue.sqlite = Some(toml::Spanned::new(0..0, text));
-    let second = Job::open(config, Credentials::none()).await.unwrap();
+    let second = Job::open(config, Credentials::none(), Proxies::none()).await.unwrap();
     let (one, other) =
         tokio::join!(run(&first, RunOptions::default()), run(&second, RunOptions::default()));
     assert_eq!((one.len(), other.len()), (2, 2));
@@ -758,6 +758,6 @@ async fn a_queue_that_cannot_be_opened_is_an_error() {
     let scene = Scene::new(RegistryBehaviour::default());
     let mut config = scene.config("", "");
     config.queue.sqlite = Some(toml::Spanned::new(0..0, Path::new("/no/such/dir/q.db").into()));
-    let error = Job::open(config, Credentials::none()).await.unwrap_err();
+    let error = Job::open(config, Credentials::none(), Proxies::none()).await.unwrap_err();
     assert!(matches!(error, imgdelta::Error::Io { .. }), "{error}");
 }

@@ -8,7 +8,7 @@ use imgdelta::{
     size::Human,
 };
 use imgdelta_registry::{
-    ClientOptions, Credentials, PullOptions, Registries, Trust, advice, pull::LayerSource,
+    ClientOptions, Credentials, Proxies, PullOptions, Registries, Trust, advice, pull::LayerSource,
 };
 use std::{
     env,
@@ -68,11 +68,12 @@ fn main() -> ExitCode {
 }
 
 fn pull(source: &str, base: &str, output: &str) -> Result<(), Error> {
-    // The logins of docker, podman and skopeo, and the machine's certificates.
+    // The logins of docker, podman and skopeo, the machine's certificates, the user's proxies.
     let variable = |name: &str| env::var_os(name).map(PathBuf::from);
     let options = ClientOptions::default()
         .credentials(Credentials::of_user(None, None, variable))
-        .trust(Trust::of_machine(Vec::new()));
+        .trust(Trust::of_machine(Vec::new()))
+        .proxies(Proxies::of_user(|name| env::var(name).ok()));
     let registries = Registries::new(options)?;
     let progress = Arc::new(PrintedProgress::default());
     let session = registries.attach(Session::new(env::temp_dir())?.progress(progress));

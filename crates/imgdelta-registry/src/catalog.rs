@@ -7,8 +7,8 @@ use crate::{
     error::Result,
     token::Actions,
 };
+use hyper::Method;
 use imgdelta_image::reference::RepositoryName;
-use reqwest::Method;
 
 /// The repositories that a registry lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

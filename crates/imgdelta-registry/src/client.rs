@@ -4,32 +4,32 @@
 //! and reads no body except that of an error.
 
 mod authorize;
-mod cause;
 mod host;
 mod options;
+mod redirect;
 mod request;
 
 pub use options::ClientOptions;
-pub(crate) use request::{Request, RequestBody, RequestTarget};
+pub(crate) use request::{Request, RequestTarget};
 
 use crate::{
-    endpoint,
     error::{RequestError, RequestErrorKind, Result, is_about_certificates, registry_message},
     retry::retry_after,
 };
 use crate::{
     pace::{DocumentPace, SlowTransfer},
     rate::TransferRate,
+    transport::{HttpRequest, Response},
+    url::Url,
 };
 use authorize::{Authorization, Login};
 use bytes::Bytes;
-use cause::{describe, refused_address, source_error};
 use host::{HostState, lock};
-use imgdelta_core::Error;
-use reqwest::{
-    Method, Response, StatusCode, Url,
-    header::{AUTHORIZATION, CONTENT_LENGTH, RETRY_AFTER},
+use hyper::{
+    Method, StatusCode,
+    header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, RETRY_AFTER},
 };
+use imgdelta_core::Error;
 use std::{
     collections::HashMap,
     fmt,
@@ -166,13 +166,13 @@ impl Client {
                 // Paths consist of names whose types have checked them, and of encoded queries.
                 base.join(path).map_err(|error| {
                     let what = format!("{path:?} is not a valid path");
-                    request.invalid(Error::bad_input_because(&base, what, error))
+                    request.invalid(Error::bad_input_because(base.origin(), what, error))
                 })?
             }
             RequestTarget::Url(url) => url.clone(),
         };
         // Another server gets no secret of the registry.
-        let is_registry = endpoint::is_same_server(&url, &base);
+        let is_registry = url.is_same_server(&base);
         if !is_registry {
             host.reach.admit(&url).map_err(|refusal| {
                 request.invalid(Error::bad_input(request.object_place(), refusal))
@@ -185,14 +185,19 @@ impl Client {
             } else {
                 Authorization::NONE
             };
-            let mut builder = host.http.request(request.method.clone(), url.clone());
+            let mut sent = HttpRequest::new(request.method.clone(), url.clone());
             for (name, value) in &request.headers {
-                builder = builder.header(*name, value);
+                let value = HeaderValue::try_from(value).map_err(|error| {
+                    let what = format!("the header {name} cannot have this value");
+                    request.invalid(Error::bad_input_because(request.object_place(), what, error))
+                })?;
+                sent.headers.insert(HeaderName::from_static(name), value);
             }
             if let Some(value) = authorization.header {
-                builder = builder.header(AUTHORIZATION, value);
+                sent.headers.insert(AUTHORIZATION, value);
             }
-            let response = self.exchange(request, builder).await?;
+            sent.body = request.body.clone();
+            let response = self.exchange(&host, request, sent).await?;
             let status = response.status();
             if request.expected.contains(&status.as_u16()) {
                 return Ok(response);
@@ -207,46 +212,29 @@ impl Client {
         }
     }
 
-    /// Sends a request with its body once and waits for the response's headers.
+    /// Sends a request with its body, follows redirects, and waits for the response's head.
     async fn exchange(
         &self,
+        host: &HostState,
         request: &Request<'_>,
-        mut builder: reqwest::RequestBuilder,
+        mut sent: HttpRequest,
     ) -> Result<Response> {
         let body_bytes = request.body.size_bytes();
         if matches!(request.method, Method::POST | Method::PUT | Method::PATCH) {
-            builder = builder.header(CONTENT_LENGTH, body_bytes);
+            sent.headers.insert(CONTENT_LENGTH, body_bytes.into());
         }
-        builder = request.body.attach(builder);
         self.0.requests.fetch_add(1, Relaxed);
         self.0.sent_bytes.fetch_add(body_bytes, Relaxed);
         // A large body takes longer, at the slowest rate that makes sense.
         let patience =
             self.0.options.idle + Duration::from_secs(body_bytes / SLOWEST_BYTES_PER_SECOND);
-        match tokio::time::timeout(patience, builder.send()).await {
-            Ok(Ok(response)) => Ok(response),
-            Err(_) => {
-                let message = format!("no response in {} s", patience.as_secs());
-                Err(request.network_error(message))
-            }
-            Ok(Err(error)) if let Some(refusal) = refused_address(&error) => {
-                Err(request.invalid(Error::bad_input(request.object_place(), refusal)))
-            }
-            Ok(Err(error)) if error.is_connect() => {
-                Err(request.error(RequestErrorKind::Unreachable { message: describe(error) }))
-            }
-            // A retry would lead to the same address.
-            Ok(Err(error)) if error.is_redirect() => {
-                Err(request.invalid(Error::bad_input(request.place(), describe(error))))
-            }
-            Ok(Err(error)) => match source_error(&error) {
-                Some(source) => {
-                    let place = format!("local file for {}", request.object);
-                    Err(request.invalid(Error::Io { place, source }))
-                }
-                None => Err(request.network_error(describe(error))),
-            },
-        }
+        let sending = redirect::follow(&host.transport, &host.reach, sent);
+        let outcome = tokio::time::timeout(patience, sending).await;
+        let outcome = outcome.map_err(|_| {
+            let message = format!("no response in {} s", patience.as_secs());
+            request.network_error(message)
+        })?;
+        outcome.map_err(|error| request.transport_error(error))
     }
 
     async fn refusal(
@@ -316,7 +304,7 @@ impl Client {
         transfer.end(piece_bytes as u64);
         match outcome {
             Err(_) => Err(request.network_error(format!("no data for {} s", idle.as_secs()))),
-            Ok(Err(error)) => Err(request.network_error(describe(error))),
+            Ok(Err(error)) => Err(request.transport_error(error)),
             Ok(Ok(piece)) => {
                 self.count_received(piece.as_ref().map_or(0, Bytes::len));
                 Ok(piece)
@@ -331,7 +319,7 @@ pub(crate) fn too_slow(
     response: Option<&Response>,
     slow: SlowTransfer,
 ) -> RequestError {
-    let server = response.and_then(|response| response.url().host_str());
+    let server = response.map(Response::server);
     let server = server.unwrap_or(request.host).to_owned();
     let SlowTransfer { bytes, millis, least_bytes_per_second } = slow;
     request.error(RequestErrorKind::TooSlow { server, bytes, millis, least_bytes_per_second })

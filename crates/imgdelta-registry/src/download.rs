@@ -8,11 +8,12 @@ use crate::{
     error::{RequestError, Result},
     pace::{BlobPace, DocumentPace},
     repository::{Repository, text},
+    transport::Response,
 };
 use bytes::Bytes;
+use hyper::{Method, StatusCode};
 use imgdelta_core::{Difference, Error, limits::Ceiling, verify::BlobCheck};
 use imgdelta_image::store::Descriptor;
-use reqwest::{Method, Response, StatusCode};
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 

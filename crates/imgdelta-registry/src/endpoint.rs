@@ -4,7 +4,6 @@
 //! nothing.
 
 use imgdelta_core::{Error, Result, path::escaped};
-use reqwest::Url;
 use std::net::Ipv6Addr;
 
 /// Returns the host that serves a registry. Docker Hub's differs from its name.
@@ -42,11 +41,6 @@ pub(crate) fn check(host: &str) -> Result<()> {
     let shown: String = host.chars().take(MAX_SHOWN_CHARS).collect();
     let place = format!("registry {:?}", escaped(shown.as_bytes()));
     Err(Error::bad_input(place, "not a host; expected NAME or NAME:PORT"))
-}
-
-/// Returns true if two addresses are on one server, which may see the same secrets.
-pub(crate) fn is_same_server(a: &Url, b: &Url) -> bool {
-    a.origin() == b.origin()
 }
 
 /// Long enough to recognise a host.

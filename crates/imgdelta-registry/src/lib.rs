@@ -52,10 +52,11 @@
 //! An attached session opens `docker://` references wherever it opens images: `diff`, `plan`,
 //! `create`, `verify` and `apply`.
 //!
-//! # Logins, certificates, retries
+//! # Logins, certificates, proxies, retries
 //!
-//! [`ClientOptions`] holds [`Credentials`], [`Trust`] and [`Retry`]. By default requests are
-//! anonymous; [`Credentials::of_user`] reads the auth files of docker, podman and skopeo.
+//! [`ClientOptions`] holds [`Credentials`], [`Trust`], [`Proxies`] and [`Retry`]. By default requests
+//! are anonymous and use no proxy; [`Credentials::of_user`] reads the auth files of docker, podman
+//! and skopeo, [`Proxies::of_user`] the variables that name proxies.
 //!
 //! # Async programs
 //!
@@ -72,11 +73,14 @@ pub mod artifact;
 mod catalog;
 mod client;
 mod credentials;
+#[doc(hidden)]
+pub mod dates;
 mod download;
 mod endpoint;
 mod error;
 mod lists;
 mod pace;
+mod proxies;
 pub mod pull;
 mod push;
 mod rate;
@@ -91,8 +95,10 @@ mod runtime;
 mod secret;
 mod store;
 mod token;
+mod transport;
 mod trust;
 mod upload;
+mod url;
 
 pub use catalog::RepositoryList;
 pub use client::{Client, ClientOptions, Traffic};
@@ -102,6 +108,7 @@ pub use download::BlobStream;
 pub use endpoint::is_this_machine;
 pub use error::{RequestError, RequestErrorKind, advice};
 pub use imgdelta_image::reference::{RepositoryName, TagName};
+pub use proxies::Proxies;
 pub use pull::{PullOptions, PullPlan, PullReport};
 pub use push::{PartUpload, PushOptions, PushReport};
 pub use referrers::{Referrer, fallback_tag, is_digest_tag};

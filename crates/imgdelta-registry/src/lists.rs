@@ -4,11 +4,11 @@
 
 use crate::{
     client::{Client, Request, RequestTarget},
-    endpoint,
     error::{RequestError, Result},
+    transport::Response,
 };
+use hyper::header;
 use imgdelta_core::{Error, limits::Ceiling};
-use reqwest::{Response, header};
 use serde::de::DeserializeOwned;
 
 impl Client {
@@ -54,7 +54,7 @@ impl Client {
         });
         let Some(address) = link else { return Ok(None) };
         match base.join(&address) {
-            Ok(url) if endpoint::is_same_server(&url, &base) => Ok(Some(RequestTarget::Url(url))),
+            Ok(url) if url.is_same_server(&base) => Ok(Some(RequestTarget::Url(url))),
             _ => {
                 let what = "the address of the next page is not on this registry";
                 Err(request.invalid(Error::bad_input(request.object_place(), what)))

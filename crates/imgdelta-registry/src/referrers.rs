@@ -9,10 +9,12 @@ use crate::{
     error::{RequestError, RequestErrorKind, Result},
     lists::too_many_pages,
     repository::{Manifest, ManifestReference, Repository, text},
+    transport::Response,
+    url::encoded,
 };
+use hyper::{Method, StatusCode};
 use imgdelta_core::{BlobDigest, Error, limits::Ceiling};
 use imgdelta_image::{reference::TagName, store::Descriptor};
-use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -261,18 +263,6 @@ fn entry(manifest: &Manifest) -> Value {
 fn is_json(response: &Response) -> bool {
     let media_type = text(response, "content-type").unwrap_or_default();
     media_type.starts_with(INDEX_TYPE) || media_type.starts_with("application/json")
-}
-
-/// Encodes a media type for a query.
-fn encoded(kind: &str) -> String {
-    kind.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
-                char::from(byte).to_string()
-            }
-            byte => format!("%{byte:02X}"),
-        })
-        .collect()
 }
 
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";

@@ -3,17 +3,18 @@
 //! Compares every manifest with its digest. Blobs are in `download` and `upload`.
 
 use crate::{
-    client::{Client, Request, RequestBody, RequestTarget},
+    client::{Client, Request, RequestTarget},
     error::{RequestError, RequestErrorKind, Result},
     token::Actions,
+    transport::{RequestBody, Response},
 };
 use bytes::Bytes;
+use hyper::{Method, header};
 use imgdelta_core::{Algorithm, BlobDigest, Difference, Error, verify::Hasher};
 use imgdelta_image::{
     reference::{RegistryReference, RepositoryName, TagName},
     store::Descriptor,
 };
-use reqwest::{Method, Response, header};
 use std::fmt;
 
 /// A repository of a registry. Its methods are asynchronous and need a tokio runtime.

@@ -59,6 +59,16 @@ impl Network {
         output(block_on(self.handle.spawn(future)))
     }
 
+    /// Runs futures at the same time and blocks the calling thread until all of them end.
+    pub(crate) fn wait_all<T: Send + 'static>(
+        &self,
+        futures: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+    ) -> Vec<T> {
+        let tasks: Vec<_> =
+            futures.into_iter().map(|future| AbortOnDrop(self.handle.spawn(future))).collect();
+        tasks.into_iter().map(|task| output(block_on(task))).collect()
+    }
+
     /// Runs a future, independent of the caller's executor. It stops when the caller is dropped.
     pub(crate) async fn run<T: Send + 'static>(
         &self,

@@ -2,8 +2,7 @@
 //!
 //! Parses and composes. The client sends, and decides the addresses that may get secrets.
 
-use crate::secret::Secret;
-use reqwest::Url;
+use crate::{secret::Secret, url::Url};
 use serde::Deserialize;
 use std::time::{Duration, Instant};
 

@@ -4,17 +4,19 @@
 //! a registry has more than was sent.
 
 use crate::{
-    client::{Request, RequestBody, RequestTarget},
+    client::{Request, RequestTarget},
     error::{RequestError, RequestErrorKind, Result},
     repository::{Repository, text},
     token::Actions,
+    transport::{RequestBody, Response},
+    url::Url,
 };
+use hyper::Method;
 use imgdelta_core::Error;
 use imgdelta_image::{
     reference::RepositoryName,
     store::{Descriptor, source::ReadAt},
 };
-use reqwest::{Method, Response, Url};
 use std::sync::Arc;
 
 /// Outcome of storing a blob in a repository.
@@ -118,7 +120,7 @@ impl Repository {
         let mut request = self.request(method, "", format!("upload of blob {}", blob.digest));
         let mut url = session.url.clone();
         if is_last {
-            url.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
+            url.append("digest", &blob.digest.to_string());
         }
         request.target = RequestTarget::Url(url);
         request.headers.push(("content-type", "application/octet-stream".into()));

@@ -5,7 +5,6 @@
 
 use super::{
     Client,
-    cause::{describe, refused_address},
     host::{HostState, lock},
     request::Request,
 };
@@ -13,13 +12,15 @@ use crate::{
     error::{RequestErrorKind, Result},
     secret::Credential,
     token::{Challenge, Token},
+    transport::{HttpRequest, RequestBody, Response, TransportError},
+    url::{Url, encoded},
 };
 use base64::Engine as _;
-use imgdelta_core::Error;
-use reqwest::{
-    Response, StatusCode, Url,
-    header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE},
+use hyper::{
+    Method, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE},
 };
+use imgdelta_core::Error;
 use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 
 /// Authorization of one request.
@@ -131,53 +132,18 @@ impl Client {
             request.invalid(Error::bad_input(request.object_place(), refusal))
         })?;
         let credential = self.credential(request).await?;
-        let mut url = realm.clone();
-        let mut pairs: Vec<(&str, String)> = Vec::new();
-        pairs.extend(service.map(|service| ("service", service.to_owned())));
-        pairs.extend(request.scopes().into_iter().map(|scope| ("scope", scope)));
-        let builder = match &credential {
-            Some(Credential::Identity(token)) => {
-                // OAuth wants one parameter with all scopes.
-                let form = Url::parse_with_params(
-                    "http://form/",
-                    [
-                        ("grant_type", "refresh_token"),
-                        ("client_id", "imgdelta"),
-                        ("service", service.unwrap_or_default()),
-                        ("scope", &request.scopes().join(" ")),
-                        ("refresh_token", token.reveal()),
-                    ],
-                );
-                let form = form.expect("a constant address").query().unwrap_or_default().to_owned();
-                let kind = "application/x-www-form-urlencoded";
-                host.direct.post(url).header("content-type", kind).body(form)
-            }
-            other => {
-                url.query_pairs_mut().extend_pairs(pairs);
-                let builder = host.direct.get(url);
-                match other {
-                    Some(Credential::Password { user, password }) => {
-                        builder.header(AUTHORIZATION, basic_header(user, password.reveal()))
-                    }
-                    _ => builder,
-                }
-            }
-        };
+        let sent = token_request(realm, service, &request.scopes(), credential.as_ref());
         self.0.requests.fetch_add(1, Relaxed);
-        let response = match tokio::time::timeout(self.0.options.idle, builder.send()).await {
+        let sending = host.transport.send(&sent);
+        let response = match tokio::time::timeout(self.0.options.idle, sending).await {
             Err(_) => return Err(request.network_error("no response".into())),
-            Ok(Err(error)) => {
-                return Err(match refused_address(&error) {
-                    Some(refusal) => {
-                        request.invalid(Error::bad_input(request.object_place(), refusal))
-                    }
-                    None => request.network_error(describe(error)),
-                });
-            }
+            // `Unreachable` is about the registry itself.
+            Ok(Err(TransportError::Connect(message))) => return Err(request.network_error(message)),
+            Ok(Err(error)) => return Err(request.transport_error(error)),
             Ok(Ok(response)) => response,
         };
         if response.status().is_redirection() {
-            let (server, status) = (realm.origin().ascii_serialization(), response.status());
+            let (server, status) = (realm.origin(), response.status());
             let what = format!(
                 "the token server {server} redirects (status {}); secrets go only to the token \
                  server that the registry names: correct the registry's realm",
@@ -216,6 +182,42 @@ impl HostState {
         *lock(&self.challenge) = Some(challenge);
         true
     }
+}
+
+/// Composes the request for a token.
+fn token_request(
+    realm: &Url,
+    service: Option<&str>,
+    scopes: &[String],
+    credential: Option<&Credential>,
+) -> HttpRequest {
+    if let Some(Credential::Identity(token)) = credential {
+        // OAuth wants one parameter with all scopes.
+        let pairs = [
+            ("grant_type", "refresh_token"),
+            ("client_id", "imgdelta"),
+            ("service", service.unwrap_or_default()),
+            ("scope", &scopes.join(" ")),
+            ("refresh_token", token.reveal()),
+        ];
+        let form = pairs.map(|(name, value)| format!("{name}={}", encoded(value))).join("&");
+        let mut request = HttpRequest::new(Method::POST, realm.clone());
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        request.headers.insert(CONTENT_TYPE, kind);
+        request.body = RequestBody::Bytes(form.into());
+        return request;
+    }
+    let mut request = HttpRequest::new(Method::GET, realm.clone());
+    if let Some(service) = service {
+        request.url.append("service", service);
+    }
+    for scope in scopes {
+        request.url.append("scope", scope);
+    }
+    if let Some(Credential::Password { user, password }) = credential {
+        request.headers.insert(AUTHORIZATION, basic_header(user, password.reveal()));
+    }
+    request
 }
 
 fn basic_header(user: &str, password: &str) -> HeaderValue {

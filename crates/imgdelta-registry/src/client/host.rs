@@ -2,27 +2,26 @@
 //!
 //! Finds the scheme, and sends nothing else.
 
-use super::{cause::describe, options::ClientOptions};
+use super::options::ClientOptions;
 use crate::{
     endpoint,
-    reach::{Reach, ReachResolver},
+    reach::Reach,
     token::{Challenge, Token},
+    transport::{CONNECT_TIMEOUT, HttpRequest, Transport, TransportError},
+    url::Url,
 };
+use hyper::{Method, StatusCode, header::HeaderValue};
 use imgdelta_core::{Error, Result};
-use reqwest::{StatusCode, Url, header::HeaderValue, redirect::Policy};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 use tokio::sync::OnceCell;
 
 /// Connections, address, challenge and tokens of one registry.
 pub(super) struct HostState {
     name: String,
-    pub http: reqwest::Client,
-    /// Follows no redirect: for secrets of the token server.
-    pub direct: reqwest::Client,
+    pub transport: Transport,
     /// The servers that the registry may lead to.
     pub reach: Arc<Reach>,
     base: OnceCell<Url>,
@@ -38,35 +37,12 @@ impl HostState {
     pub fn new(name: &str, options: &ClientOptions) -> Result<Self> {
         endpoint::check(name)?;
         let reach = Arc::new(Reach::new(endpoint::address(name), options.plain_http));
-        let leads = Arc::clone(&reach);
-        let redirects = Policy::custom(move |attempt| {
-            if let Err(refusal) = leads.admit(attempt.url()) {
-                return attempt.error(refusal);
-            }
-            if attempt.previous().len() > MAX_REDIRECTS {
-                return attempt.error("too many redirects");
-            }
-            attempt.follow()
-        });
         let tls = options.trust.config(name)?;
-        let client = |redirects| {
-            let builder = reqwest::Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .redirect(redirects)
-                .dns_resolver(ReachResolver(Arc::clone(&reach)))
-                .referer(false)
-                .connect_timeout(CONNECT_TIMEOUT)
-                .user_agent(concat!("imgdelta/", env!("CARGO_PKG_VERSION")));
-            builder.build().map_err(|error| {
-                let place = format!("client for {name}");
-                Error::bad_input(place, describe(error))
-            })
-        };
+        let transport = Transport::new(Arc::clone(&reach), tls, options.proxies.clone());
         Ok(Self {
             name: name.to_owned(),
-            http: client(redirects)?,
-            direct: client(Policy::none())?,
-            reach: Arc::clone(&reach),
+            transport,
+            reach,
             base: OnceCell::new(),
             challenge: Mutex::default(),
             tokens: Mutex::default(),
@@ -87,7 +63,7 @@ impl HostState {
             let plain = parse("http")?;
             let is_plain = plain_http
                 || (endpoint::is_loopback(address)
-                    && speaks_plain_http(&self.direct, &plain).await);
+                    && speaks_plain_http(&self.transport, &plain).await);
             if !is_plain {
                 return parse("https");
             }
@@ -99,13 +75,13 @@ impl HostState {
 }
 
 /// Returns true if a server on this machine speaks plain HTTP. Sends no secret.
-async fn speaks_plain_http(http: &reqwest::Client, url: &Url) -> bool {
-    let response = http.get(url.clone()).send();
-    match tokio::time::timeout(CONNECT_TIMEOUT, response).await {
+async fn speaks_plain_http(transport: &Transport, url: &Url) -> bool {
+    let request = HttpRequest::new(Method::GET, url.clone());
+    match tokio::time::timeout(CONNECT_TIMEOUT, transport.send(&request)).await {
         // A TLS server answers so, or not at all.
         Ok(Ok(response)) => response.status() != StatusCode::BAD_REQUEST,
         // Without a server, the first real request reports the connection's error.
-        Ok(Err(error)) => error.is_connect(),
+        Ok(Err(error)) => matches!(error, TransportError::Connect(_)),
         Err(_) => false,
     }
 }
@@ -114,13 +90,9 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const MAX_REDIRECTS: usize = 5;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::cause::refused_address;
     use imgdelta_testkit::registry::{RegistryBehaviour, TestRegistry};
 
     #[tokio::test]
@@ -133,14 +105,10 @@ mod tests {
         let url = Url::parse(&format!("http://localhost:{port}/admin")).unwrap();
         // The text alone is fine: the name could be that of a content network.
         host.reach.admit(&url).unwrap();
-        for client in [&host.http, &host.direct] {
-            let error = client.get(url.clone()).send().await.unwrap_err();
-            let refusal = refused_address(&error).unwrap().to_string();
-            assert!(
-                refusal.contains("leads to localhost, an address of this machine"),
-                "{refusal}"
-            );
-        }
+        let error = host.transport.send(&HttpRequest::new(Method::GET, url)).await.unwrap_err();
+        let TransportError::Refused(refusal) = error else { panic!("{error:?}") };
+        let refusal = refusal.to_string();
+        assert!(refusal.contains("leads to localhost, an address of this machine"), "{refusal}");
         assert_eq!(local.requests().len(), 0);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Sends nothing.
 
-use crate::{credentials::Credentials, retry::Retry, trust::Trust};
+use crate::{credentials::Credentials, proxies::Proxies, retry::Retry, trust::Trust};
 use std::time::Duration;
 
 /// Options of a client.
@@ -13,6 +13,8 @@ pub struct ClientOptions {
     pub credentials: Credentials,
     /// Certificates. The machine's authorities.
     pub trust: Trust,
+    /// Proxies. None: a program decides about its user's variables ([`Proxies::of_user`]).
+    pub proxies: Proxies,
     /// Uses plain HTTP for other machines, too. No: anybody on the way could read passwords. This
     /// machine is always tried without TLS first.
     pub plain_http: bool,
@@ -38,6 +40,7 @@ impl Default for ClientOptions {
         Self {
             credentials: Credentials::none(),
             trust: Trust::default(),
+            proxies: Proxies::none(),
             plain_http: false,
             retry: Retry::default(),
             idle: Duration::from_secs(60),
@@ -62,6 +65,13 @@ impl ClientOptions {
     #[must_use]
     pub fn trust(mut self, trust: Trust) -> Self {
         self.trust = trust;
+        self
+    }
+
+    /// Sets the proxies.
+    #[must_use]
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = proxies;
         self
     }
 

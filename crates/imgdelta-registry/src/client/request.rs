@@ -1,16 +1,15 @@
 //! One request, with the text by which errors name it.
 //!
-//! Only composes; a body from a file is read while it is sent.
+//! Only composes; sends nothing.
 
 use crate::{
     error::{RequestError, RequestErrorKind},
     token::{Actions, scope},
+    transport::{RequestBody, TransportError},
+    url::Url,
 };
-use bytes::Bytes;
+use hyper::Method;
 use imgdelta_core::Error;
-use imgdelta_image::store::source::ReadAt;
-use reqwest::{Method, Url};
-use std::{fmt, io, sync::Arc};
 
 /// A request to a registry.
 #[derive(Clone, Debug)]
@@ -39,14 +38,6 @@ pub(crate) enum RequestTarget {
     Path(String),
     /// An address from the registry.
     Url(Url),
-}
-
-/// The body of a request.
-#[derive(Clone, Debug)]
-pub(crate) enum RequestBody {
-    None,
-    Bytes(Bytes),
-    Range { source: Arc<dyn ReadAt>, offset: u64, bytes: u64 },
 }
 
 impl<'a> Request<'a> {
@@ -96,67 +87,27 @@ impl<'a> Request<'a> {
         self.error(RequestErrorKind::Network { message })
     }
 
+    /// Returns the error for a request without a response.
+    pub(super) fn transport_error(&self, error: TransportError) -> RequestError {
+        use TransportError as Failure;
+        match error {
+            Failure::Refused(refusal) => {
+                self.invalid(Error::bad_input(self.object_place(), refusal))
+            }
+            Failure::Proxy(error) => self.invalid(error),
+            Failure::Connect(message) => self.error(RequestErrorKind::Unreachable { message }),
+            Failure::Redirect(message) => self.invalid(Error::bad_input(self.place(), message)),
+            Failure::Source(source) => {
+                let place = format!("local file for {}", self.object);
+                self.invalid(Error::Io { place, source })
+            }
+            Failure::Broken(message) => self.network_error(message),
+        }
+    }
+
     pub(super) fn scopes(&self) -> Vec<String> {
         let mut scopes = vec![scope(self.repository, self.actions)];
         scopes.extend(self.mount_from.map(|from| scope(from, Actions::Pull)));
         scopes
     }
 }
-
-impl RequestBody {
-    pub(super) fn size_bytes(&self) -> u64 {
-        match self {
-            Self::None => 0,
-            Self::Bytes(bytes) => bytes.len() as u64,
-            Self::Range { bytes, .. } => *bytes,
-        }
-    }
-
-    pub(super) fn attach(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-        match self {
-            Self::None => request,
-            Self::Bytes(bytes) => request.body(bytes.clone()),
-            Self::Range { source, offset, bytes } => {
-                let start = (Arc::clone(source), *offset, *bytes);
-                let stream = futures_util::stream::try_unfold(start, next_piece);
-                request.body(reqwest::Body::wrap_stream(stream))
-            }
-        }
-    }
-}
-
-/// A file with the offset and length of the range that is still to be sent.
-type UnsentRange = (Arc<dyn ReadAt>, u64, u64);
-
-/// Reads the next piece of a file during an upload.
-async fn next_piece(
-    (source, offset, bytes): UnsentRange,
-) -> Result<Option<(Bytes, UnsentRange)>, UploadSourceError> {
-    if bytes == 0 {
-        return Ok(None);
-    }
-    let read = tokio::task::spawn_blocking(move || {
-        let length = usize::try_from(bytes).unwrap_or(usize::MAX).min(PIECE_BYTES);
-        let mut piece = vec![0; length];
-        source.fill_at(&mut piece, offset)?;
-        Ok::<_, io::Error>((piece, source))
-    });
-    let read = read.await.map_err(io::Error::other).flatten();
-    let (piece, source) = read.map_err(|error| UploadSourceError(Arc::new(error)))?;
-    let count = piece.len() as u64;
-    Ok(Some((piece.into(), (source, offset + count, bytes - count))))
-}
-
-/// An error of the local file during an upload. The connection did not fail; a retry does not help.
-#[derive(Clone, Debug)]
-pub(super) struct UploadSourceError(pub Arc<io::Error>);
-
-impl fmt::Display for UploadSourceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for UploadSourceError {}
-
-const PIECE_BYTES: usize = 256 << 10;

@@ -182,7 +182,7 @@ impl PullPlan {
                 (blob, file)
             }
         });
-        self.source.network.wait(futures_util::future::join_all(downloads))
+        self.source.network.wait_all(downloads)
     }
 
     /// Excludes recipes as sources, in every delta that has them.

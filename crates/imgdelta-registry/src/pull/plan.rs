@@ -10,10 +10,10 @@ use super::{
     options::PullOptions,
     source::PullSource,
 };
+use crate::dates;
 use imgdelta_apply::sink::{self, AcceptedForm};
 use imgdelta_core::{Context, Error, Note, Result};
 use imgdelta_image::{Reference, image::Image, store::Descriptor};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// The downloads of a pull, decided and not started. It prints, and can be dropped.
 #[derive(Debug)]
@@ -129,10 +129,7 @@ fn check_rollback(target: &Image, bases: &[Image]) -> Result<()> {
         let what = "a rollback needs the image that it starts from; name it with --base";
         return Err(Error::bad_input(&target.name, what));
     }
-    let date = |image: &Image| {
-        let created = image.config.created.as_deref();
-        created.and_then(|created| OffsetDateTime::parse(created, &Rfc3339).ok())
-    };
+    let date = |image: &Image| image.config.created.as_deref().and_then(dates::nanoseconds);
     // Without dates, or with the equal dates of reproducible builds, nothing is refused.
     let older = bases.iter().find(|base| date(base).zip(date(target)).is_some_and(|(b, t)| b < t));
     let Some(base) = older else { return Ok(()) };
