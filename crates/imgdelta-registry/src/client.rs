@@ -4,11 +4,13 @@
 //! and reads no body except that of an error.
 
 mod authorize;
+mod forward;
 mod host;
 mod options;
 mod redirect;
 mod request;
 
+pub use forward::{ForwardRequest, ForwardedAnswer};
 pub use options::ClientOptions;
 pub(crate) use request::{Request, RequestTarget};
 
@@ -18,7 +20,7 @@ use crate::{
 };
 use crate::{
     pace::{DocumentPace, SlowTransfer},
-    rate::TransferRate,
+    rate::{TransferRate, Transfers},
     transport::{HttpRequest, Response},
     url::Url,
 };
@@ -43,7 +45,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// An HTTP client for registries. Clones share connections, tokens and counts.
 #[derive(Clone)]
-pub struct Client(Arc<ClientState>);
+pub struct Client {
+    state: Arc<ClientState>,
+    /// Authorization of somebody else's request, in place of a login of its own.
+    forwarded: Option<HeaderValue>,
+}
 
 struct ClientState {
     options: ClientOptions,
@@ -72,7 +78,7 @@ impl Client {
     /// Makes a client. Sends nothing.
     pub fn new(options: ClientOptions) -> Self {
         let permits = Arc::new(Semaphore::new(options.parallel.max(1)));
-        Self(Arc::new(ClientState {
+        let state = ClientState {
             options,
             hosts: Mutex::default(),
             permits,
@@ -81,48 +87,68 @@ impl Client {
             sent_bytes: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             transfers: TransferRate::default(),
-        }))
+        };
+        Self { state: Arc::new(state), forwarded: None }
+    }
+
+    /// Returns a client that sends this header with its requests to the registry, and uses no login
+    /// of its own. It shares connections and counts with this client, and no token.
+    ///
+    /// A node does so with the credentials of a runtime's request.
+    #[must_use]
+    pub fn with_authorization(&self, header: Option<HeaderValue>) -> Self {
+        let forwarded = header.map(|mut header| {
+            header.set_sensitive(true);
+            header
+        });
+        Self { state: Arc::clone(&self.state), forwarded }
     }
 
     /// Returns the traffic so far.
     pub fn traffic(&self) -> Traffic {
         Traffic {
-            received_bytes: self.0.received_bytes.load(Relaxed),
-            sent_bytes: self.0.sent_bytes.load(Relaxed),
-            requests: self.0.requests.load(Relaxed),
+            received_bytes: self.state.received_bytes.load(Relaxed),
+            sent_bytes: self.state.sent_bytes.load(Relaxed),
+            requests: self.state.requests.load(Relaxed),
         }
+    }
+
+    /// Returns the bytes of all transfers, and the time in which at least one of them waited for the
+    /// network.
+    pub fn transfers(&self) -> Transfers {
+        self.state.transfers.sum()
     }
 
     /// Returns the rate of all transfers together, once enough bytes have arrived.
     pub(crate) fn bytes_per_second(&self) -> Option<u64> {
-        self.0.transfers.bytes_per_second()
+        self.state.transfers.bytes_per_second()
     }
 
     pub(crate) fn options(&self) -> &ClientOptions {
-        &self.0.options
+        &self.state.options
     }
 
     /// Waits until no other task of this client changes a list of referrers.
     pub(crate) async fn lock_lists(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.0.lists.lock().await
+        self.state.lists.lock().await
     }
 
     pub(crate) fn count_received(&self, bytes: usize) {
-        self.0.received_bytes.fetch_add(bytes as u64, Relaxed);
+        self.state.received_bytes.fetch_add(bytes as u64, Relaxed);
     }
 
     /// Waits until another transfer may run.
     pub(crate) async fn permit(&self) -> OwnedSemaphorePermit {
-        let permits = Arc::clone(&self.0.permits);
+        let permits = Arc::clone(&self.state.permits);
         permits.acquire_owned().await.expect("the semaphore is never closed")
     }
 
     fn host(&self, name: &str) -> imgdelta_core::Result<Arc<HostState>> {
-        let mut hosts = lock(&self.0.hosts);
+        let mut hosts = lock(&self.state.hosts);
         if let Some(host) = hosts.get(name) {
             return Ok(Arc::clone(host));
         }
-        let host = Arc::new(HostState::new(name, &self.0.options)?);
+        let host = Arc::new(HostState::new(name, &self.state.options)?);
         hosts.insert(name.to_owned(), Arc::clone(&host));
         Ok(host)
     }
@@ -130,7 +156,7 @@ impl Client {
     /// Returns the address of a registry's `/v2/`.
     pub(crate) async fn base(&self, request: &Request<'_>) -> Result<Url> {
         let host = self.host(request.host).map_err(|error| request.invalid(error))?;
-        host.base(self.0.options.plain_http).await.map_err(|error| request.invalid(error))
+        host.base(self.state.options.plain_http).await.map_err(|error| request.invalid(error))
     }
 
     /// Sends a request and returns a response with one of the expected statuses.
@@ -151,7 +177,7 @@ impl Client {
                 RequestErrorKind::Unreachable { .. } => MAX_CONNECTS,
                 _ => u32::MAX,
             };
-            let wait = self.0.options.retry.wait(attempt, requested);
+            let wait = self.state.options.retry.wait(attempt, requested);
             let Some(wait) = wait.filter(|_| attempt < attempts) else { return Err(error) };
             tokio::time::sleep(wait).await;
             attempt += 1;
@@ -202,7 +228,11 @@ impl Client {
             if request.expected.contains(&status.as_u16()) {
                 return Ok(response);
             }
-            if status == StatusCode::UNAUTHORIZED && is_registry && !has_accepted_challenge {
+            if status == StatusCode::UNAUTHORIZED
+                && is_registry
+                && self.forwarded.is_none()
+                && !has_accepted_challenge
+            {
                 has_accepted_challenge = true;
                 if host.accept_challenge(&response, &request.scopes()) {
                     continue;
@@ -223,11 +253,11 @@ impl Client {
         if matches!(request.method, Method::POST | Method::PUT | Method::PATCH) {
             sent.headers.insert(CONTENT_LENGTH, body_bytes.into());
         }
-        self.0.requests.fetch_add(1, Relaxed);
-        self.0.sent_bytes.fetch_add(body_bytes, Relaxed);
+        self.state.requests.fetch_add(1, Relaxed);
+        self.state.sent_bytes.fetch_add(body_bytes, Relaxed);
         // A large body takes longer, at the slowest rate that makes sense.
         let patience =
-            self.0.options.idle + Duration::from_secs(body_bytes / SLOWEST_BYTES_PER_SECOND);
+            self.state.options.idle + Duration::from_secs(body_bytes / SLOWEST_BYTES_PER_SECOND);
         let sending = redirect::follow(&host.transport, &host.reach, sent);
         let outcome = tokio::time::timeout(patience, sending).await;
         let outcome = outcome.map_err(|_| {
@@ -271,7 +301,7 @@ impl Client {
         if let Some(length) = response.content_length().filter(|length| *length > limit) {
             return Err(over(length));
         }
-        let pace = DocumentPace { wait: self.0.options.document_wait };
+        let pace = DocumentPace { wait: self.state.options.document_wait };
         let (mut bytes, started) = (Vec::new(), Instant::now());
         loop {
             let rest = pace.limit(bytes.len() as u64).saturating_sub(started.elapsed());
@@ -294,8 +324,8 @@ impl Client {
         request: &Request<'_>,
         response: &mut Response,
     ) -> Result<Option<Bytes>> {
-        let idle = self.0.options.idle;
-        let transfer = self.0.transfers.begin();
+        let idle = self.state.options.idle;
+        let transfer = self.state.transfers.begin();
         let outcome = tokio::time::timeout(idle, response.chunk()).await;
         let piece_bytes = match &outcome {
             Ok(Ok(Some(piece))) => piece.len(),
@@ -327,7 +357,7 @@ pub(crate) fn too_slow(
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("options", &self.0.options).finish_non_exhaustive()
+        f.debug_struct("Client").field("options", &self.state.options).finish_non_exhaustive()
     }
 }
 

@@ -101,7 +101,7 @@ mod upload;
 mod url;
 
 pub use catalog::RepositoryList;
-pub use client::{Client, ClientOptions, Traffic};
+pub use client::{Client, ClientOptions, ForwardRequest, ForwardedAnswer, Traffic};
 pub use credentials::Credentials;
 pub use download::BlobStream;
 #[doc(hidden)]
@@ -111,6 +111,7 @@ pub use imgdelta_image::reference::{RepositoryName, TagName};
 pub use proxies::Proxies;
 pub use pull::{PullOptions, PullPlan, PullReport};
 pub use push::{PartUpload, PushOptions, PushReport};
+pub use rate::Transfers;
 pub use referrers::{Referrer, fallback_tag, is_digest_tag};
 pub use registries::Registries;
 pub use repository::{Manifest, ManifestReference, Repository};

@@ -21,6 +21,15 @@ struct TransferSums {
     bytes: u64,
 }
 
+/// Bytes of transfers, and the time in which at least one of them waited for the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transfers {
+    /// Bytes that arrived.
+    pub bytes: u64,
+    /// Time in which at least one transfer waited. Transfers at the same time count once.
+    pub waited: Duration,
+}
+
 /// A transfer that waits for the network.
 #[derive(Debug)]
 pub(crate) struct WaitingTransfer<'a> {
@@ -43,6 +52,12 @@ impl TransferRate {
     pub fn bytes_per_second(&self) -> Option<u64> {
         let TransferSums { bytes, busy, .. } = *self.sums();
         rate(bytes, busy)
+    }
+
+    /// Returns bytes and time so far.
+    pub fn sum(&self) -> Transfers {
+        let TransferSums { bytes, busy, since, .. } = *self.sums();
+        Transfers { bytes, waited: busy + since.map_or(Duration::ZERO, |since| since.elapsed()) }
     }
 
     fn sums(&self) -> MutexGuard<'_, TransferSums> {

@@ -5,12 +5,13 @@
 
 use crate::{
     client::{Client, ClientOptions},
-    pull::{PullOptions, PullPlan, PullReport, PullSource, keeps_blobs},
+    pull::{PullDestination, PullOptions, PullPlan, PullReport, PullSource},
     push::{PushOptions, PushReport},
     repository::Repository,
     runtime::Network,
     store::RegistryStore,
 };
+use hyper::header::HeaderValue;
 use imgdelta::Session;
 use imgdelta_apply::delta::Delta;
 use imgdelta_core::{Error, Limits, Result, scratch::Scratch};
@@ -60,6 +61,13 @@ impl Registries {
         &self.client
     }
 
+    /// Returns registries whose client sends this header in place of a login of its own; see
+    /// [`Client::with_authorization`].
+    #[must_use]
+    pub fn with_authorization(&self, header: Option<HeaderValue>) -> Self {
+        Self { client: self.client.with_authorization(header), network: self.network.clone() }
+    }
+
     /// Returns a session that also opens images in registries. Blobs that were downloaded completely
     /// are cached in the session's scratch directory while their store is open.
     #[must_use]
@@ -102,34 +110,59 @@ impl Registries {
         output: &Reference,
         options: &PullOptions,
     ) -> Result<PullPlan> {
-        let context = session.context();
-        let reference = registry_reference(source)?;
+        let limits = &session.context().limits;
         let open = |platform: Option<Platform>| {
-            OpenOptions::default().limits(context.limits.clone()).platform(platform)
+            OpenOptions::default().limits(limits.clone()).platform(platform)
         };
+        let bases = |platform: &Platform| {
+            let open_base = |reference: &Reference| match reference {
+                Reference::Registry(_) => {
+                    let what = "a base must be on this machine, not in a registry; name an oci:, \
+                                oci-archive: or docker-archive: image";
+                    Err(Error::bad_input(reference, what))
+                }
+                reference => match image::open(reference, &open(Some(platform.clone()))) {
+                    // An image for another platform still serves as base if it has the streams.
+                    Err(Error::NotFound { .. }) => image::open(reference, &open(None)),
+                    outcome => outcome,
+                },
+            };
+            base.iter().map(open_base).collect::<Result<Vec<Image>>>()
+        };
+        self.plan_pull_with(session, source, bases, output.into(), options)
+    }
+
+    /// Decides the source of each layer, with bases that are open, for any destination. Downloads
+    /// documents and fronts only. Blocks.
+    pub fn plan_pull_to(
+        &self,
+        session: &Session,
+        source: &Reference,
+        bases: Vec<Image>,
+        output: PullDestination,
+        options: &PullOptions,
+    ) -> Result<PullPlan> {
+        self.plan_pull_with(session, source, |_| Ok(bases), output, options)
+    }
+
+    fn plan_pull_with(
+        &self,
+        session: &Session,
+        source: &Reference,
+        bases: impl FnOnce(&Platform) -> Result<Vec<Image>>,
+        output: PullDestination,
+        options: &PullOptions,
+    ) -> Result<PullPlan> {
+        let context = session.context();
+        let open = OpenOptions::default()
+            .limits(context.limits.clone())
+            .platform(session.requested_platform().cloned());
         // A layout keeps blobs itself; for other destinations a cache keeps them until all are there.
-        let cache = (!keeps_blobs(output)).then(|| context.scratch.clone());
-        let source = PullSource::open(
-            &self.client,
-            reference,
-            self.network.clone(),
-            &open(session.requested_platform().cloned()),
-            cache,
-        )?;
-        let open_base = |reference: &Reference| match reference {
-            Reference::Registry(_) => {
-                let what = "a base must be on this machine, not in a registry; name an oci:, \
-                            oci-archive: or docker-archive: image";
-                Err(Error::bad_input(reference, what))
-            }
-            reference => match image::open(reference, &open(Some(source.platform().clone()))) {
-                // An image for another platform still serves as base if it has the streams.
-                Err(Error::NotFound { .. }) => image::open(reference, &open(None)),
-                outcome => outcome,
-            },
-        };
-        let base = base.iter().map(open_base).collect::<Result<Vec<Image>>>()?;
-        PullPlan::new(source, base, output, options.clone(), context)
+        let cache = (!output.keeps_blobs()).then(|| context.scratch.clone());
+        let reference = registry_reference(source)?;
+        let source = PullSource::open(&self.client, reference, self.network.clone(), &open, cache)?;
+        let bases = bases(source.platform())?;
+        PullPlan::new(source, bases, output, options.clone(), context)
     }
 
     /// Pulls an image from the cheapest source of each layer. Blocks.

@@ -13,8 +13,8 @@ mod tar;
 pub use memory::MemorySink;
 pub use null::NullSink;
 
-use imgdelta_core::{Context, Error, Result, progress::Progress, verify::VerifiedBlob};
-use imgdelta_image::{Reference, reference::ImageName, store::Descriptor};
+use imgdelta_core::{Context, DiffId, Error, Result, progress::Progress, verify::VerifiedBlob};
+use imgdelta_image::{Reference, image::Image, reference::ImageName, store::Descriptor};
 use std::fmt;
 
 /// A destination for one image.
@@ -24,6 +24,12 @@ pub trait Sink: Send + Sync + fmt::Debug {
 
     /// Returns the form in which it takes layers.
     fn accepts(&self) -> AcceptedForm;
+
+    /// Returns, for each layer of an image, the lowest first, true if the sink has it in this place
+    /// and needs nothing for it. Asked before [`Sink::begin`], to save downloads. By default none.
+    fn has_layers(&self, diff_ids: &[DiffId]) -> Result<Vec<bool>> {
+        Ok(vec![false; diff_ids.len()])
+    }
 
     /// Announces the image before its blobs. A sink refuses here what it cannot take.
     fn begin(&mut self, image: OutgoingImage) -> Result<()>;
@@ -101,6 +107,22 @@ pub fn create(reference: &Reference, context: &Context) -> Result<Box<dyn Sink>>
             reference,
             "say what to write: oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:REF]",
         )),
+    }
+}
+
+impl OutgoingImage {
+    /// Describes an image whose layers are written uncompressed, by the descriptors of their streams.
+    /// Its manifest is not written: it names the compressed layers.
+    pub fn uncompressed(image: &Image, layers: Vec<Descriptor>) -> Self {
+        let (manifest, config) = (&image.manifest, &image.config_bytes);
+        let media_type = Some(image.media_type.as_str()).filter(|known| !known.is_empty());
+        Self {
+            manifest: Descriptor::new(media_type, image.digest, manifest.len() as u64),
+            manifest_bytes: manifest.clone(),
+            config: Descriptor::new(None, image.config_digest, config.len() as u64),
+            config_bytes: config.clone(),
+            layers,
+        }
     }
 }
 

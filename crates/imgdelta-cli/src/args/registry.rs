@@ -50,7 +50,8 @@ pub struct PullArgs {
     #[arg(long, num_args = 1.., value_name = "OLD")]
     pub base: Vec<Reference>,
 
-    /// Destination of the image: `oci:DIR[:TAG]` or `oci-archive:FILE[:TAG]`
+    /// Destination of the image: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, or
+    /// `docker-archive:FILE[:REF]` for uncompressed layers
     #[arg(long, short, value_name = "DEST")]
     pub output: Reference,
 

@@ -65,6 +65,9 @@ impl Client {
         host: &HostState,
         request: &Request<'_>,
     ) -> Result<Authorization> {
+        if let Some(header) = &self.forwarded {
+            return Ok(Authorization { header: Some(header.clone()), login: Login::Token });
+        }
         let challenge = lock(&host.challenge).clone();
         match challenge {
             None => Ok(Authorization::NONE),
@@ -107,7 +110,7 @@ impl Client {
     }
 
     async fn credential(&self, request: &Request<'_>) -> Result<Option<Credential>> {
-        let credentials = self.0.options.credentials.clone();
+        let credentials = self.state.options.credentials.clone();
         let (host, repository) = (request.host.to_owned(), request.repository.to_owned());
         // A helper is a program that may take its time.
         let task = tokio::task::spawn_blocking(move || credentials.find(&host, &repository));
@@ -133,9 +136,9 @@ impl Client {
         })?;
         let credential = self.credential(request).await?;
         let sent = token_request(realm, service, &request.scopes(), credential.as_ref());
-        self.0.requests.fetch_add(1, Relaxed);
+        self.state.requests.fetch_add(1, Relaxed);
         let sending = host.transport.send(&sent);
-        let response = match tokio::time::timeout(self.0.options.idle, sending).await {
+        let response = match tokio::time::timeout(self.state.options.idle, sending).await {
             Err(_) => return Err(request.network_error("no response".into())),
             // `Unreachable` is about the registry itself.
             Ok(Err(TransportError::Connect(message))) => return Err(request.network_error(message)),

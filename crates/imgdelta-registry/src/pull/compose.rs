@@ -34,8 +34,11 @@ pub(super) fn delta(
         let delta = layer.source.delta().filter(|_| is_wanted(ordinal));
         let outline = delta.map(|delta| &plan.deltas[delta].front.outline.layers[ordinal]);
         let Some(outline) = outline else {
-            // The length of the stream does not matter for a blob that is copied.
-            let stream_bytes = layer.blob.size_bytes;
+            // The length of the stream does not matter for a blob that is copied. For a layer that is
+            // written uncompressed, all deltas of the image state it.
+            let known = plan.deltas.first().filter(|_| plan.local.takes_streams);
+            let known = known.map(|delta| delta.front.outline.layers[ordinal].stream_bytes);
+            let stream_bytes = known.unwrap_or(layer.blob.size_bytes);
             layers.push(LayerOutline {
                 stream_bytes,
                 body: LayerBody::Kept,

@@ -171,7 +171,8 @@ impl Estimate<'_> {
                 }
                 LayerSource::Registry => &layer.descriptor,
             };
-            // Either every front has the way from this stream to its blob, or none.
+            // Either every front has the way from this stream to its blob, or none. A stream that is
+            // written as it is needs none, and has another source.
             if self.selection.deltas.is_empty() && self.local.streams.contains(&layer.diff_id) {
                 continue;
             }

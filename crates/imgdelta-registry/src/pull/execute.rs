@@ -7,22 +7,24 @@ use super::{
     cost::LinkSpeed,
     deadline::{DeltaDeadline, allowed_time, plain_time, usual_work},
     fallback::{FallbackStep, is_delta_error},
-    layers::LayerSource,
+    layers::{LayerSource, PullLayer},
+    local::LocalContent,
     plan::PullPlan,
     report::PullReport,
+    streams,
 };
 use crate::recipes;
 use imgdelta_apply::{
     delta::LayerBody,
     rebuild::{self, LayerForm},
-    sink::{self, AcceptedForm, BlobWriter, NullSink, OutgoingImage, Sink},
+    sink::{AcceptedForm, BlobWriter, NullSink, OutgoingImage, Sink},
 };
 use imgdelta_core::{
     BlobDigest, Context, Error, Note, Result,
     limits::Ceiling,
     progress::{Progress, Stage},
 };
-use imgdelta_image::store::Descriptor;
+use imgdelta_image::{image::Image, store::Descriptor};
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 impl PullPlan {
@@ -199,12 +201,17 @@ impl PullPlan {
     }
 
     fn apply(&self, recipes: &RecipeFiles, step: FallbackStep, context: &Context) -> Result<()> {
-        let delta = compose::delta(self, recipes, &|_| true, context)?;
         // The registry's image is the last base: it has the blobs that no other base has.
         let mut images =
             if step == FallbackStep::Registry { Vec::new() } else { self.bases.clone() };
         images.push(self.source.image.clone());
-        let sink = sink::create(&self.output, context)?;
+        let sink = self.output.open(context)?;
+        let has_delta = self.layers.iter().any(|layer| layer.source.delta().is_some());
+        if self.local.takes_streams && !has_delta {
+            let images: Vec<&Image> = images.iter().collect();
+            return streams::copy(self, &images, sink, context);
+        }
+        let delta = compose::delta(self, recipes, &|_| true, context)?;
         rebuild::apply(&delta, &images, sink, LayerForm::Exact, context)?;
         Ok(())
     }
@@ -233,7 +240,7 @@ impl PullPlan {
             // Has the blobs of the other layers, which are not read.
             images.push(self.source.image.clone());
             for (ordinal, delta) in users {
-                let sink = Box::new(SingleBlobSink(self.layers[ordinal].blob.digest));
+                let sink = Box::new(SingleLayerSink::new(&self.layers[ordinal], &self.local));
                 let (context, is_wanted) = (&attempt.context, |one| one == ordinal);
                 let outcome =
                     compose::delta(self, recipes, &is_wanted, context).and_then(|delta| {
@@ -285,17 +292,30 @@ impl Attempt {
     }
 }
 
-/// A sink that claims to have every blob except one, and discards that one.
+/// A sink that claims to have every layer except one, and discards that one.
 #[derive(Debug)]
-struct SingleBlobSink(BlobDigest);
+struct SingleLayerSink {
+    digest: BlobDigest,
+    accepts: AcceptedForm,
+}
 
-impl Sink for SingleBlobSink {
+impl SingleLayerSink {
+    fn new(layer: &PullLayer, local: &LocalContent) -> Self {
+        if local.takes_streams {
+            let digest = Descriptor::of_stream(&layer.diff_id, 0).digest;
+            return Self { digest, accepts: AcceptedForm::Streams };
+        }
+        Self { digest: layer.blob.digest, accepts: AcceptedForm::Blobs }
+    }
+}
+
+impl Sink for SingleLayerSink {
     fn place(&self) -> String {
         NullSink.place()
     }
 
     fn accepts(&self) -> AcceptedForm {
-        AcceptedForm::Blobs
+        self.accepts
     }
 
     fn begin(&mut self, _: OutgoingImage) -> Result<()> {
@@ -303,7 +323,7 @@ impl Sink for SingleBlobSink {
     }
 
     fn has(&self, blob: &Descriptor, _: &dyn Progress) -> Result<bool> {
-        Ok(blob.digest != self.0)
+        Ok(blob.digest != self.digest)
     }
 
     fn blob(&self, _: &Descriptor) -> Result<Box<dyn BlobWriter + '_>> {

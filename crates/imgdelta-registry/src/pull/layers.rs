@@ -16,9 +16,9 @@ use std::collections::HashSet;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LayerSource {
-    /// The destination has its blob.
+    /// The destination has it.
     Destination,
-    /// A base has its blob.
+    /// A base has it in the form that the destination takes: its blob, or its stream.
     BaseBlob,
     /// A base has its stream, and a delta has the way from the stream to the blob.
     BaseStream {
@@ -120,10 +120,13 @@ fn cheapest<'a>(
     fetched: &HashSet<BlobDigest>,
 ) -> (LayerSource, Option<&'a Descriptor>, u64) {
     let whole = &layer.descriptor;
-    if local.destination.contains(&whole.digest) {
+    if local.destination.get(layer.ordinal) == Some(&true) {
         return (LayerSource::Destination, None, 0);
     }
-    if local.blobs.contains(&whole.digest) {
+    let has_stream = local.streams.contains(&layer.diff_id);
+    let is_in_base =
+        if local.takes_streams { has_stream } else { local.blobs.contains(&whole.digest) };
+    if is_in_base {
         return (LayerSource::BaseBlob, None, 0);
     }
     let download = |blob: &Descriptor| {
@@ -133,13 +136,17 @@ fn cheapest<'a>(
     for (delta, PullDelta { artifact, front }) in deltas.iter().enumerate() {
         let outline = &front.outline.layers[layer.ordinal];
         let LayerOutline { body, envelope, .. } = outline;
-        let is_made = !matches!(envelope, Envelope::Unmade | Envelope::Base);
+        let is_made = local.takes_streams || !matches!(envelope, Envelope::Unmade | Envelope::Base);
         if !is_made || failed.contains(&(layer.ordinal, delta)) {
             continue;
         }
-        let work = costs.work(outline);
+        let work = if local.takes_streams {
+            costs.work(&LayerOutline { envelope: Envelope::Stored, ..outline.clone() })
+        } else {
+            costs.work(outline)
+        };
         // The way from the stream to the blob holds for the stream of any base.
-        if local.streams.contains(&layer.diff_id) {
+        if has_stream {
             if work < cheapest.2 {
                 cheapest = (LayerSource::BaseStream { delta }, None, work);
             }

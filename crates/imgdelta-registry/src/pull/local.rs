@@ -2,16 +2,18 @@
 //!
 //! Reads manifests only, and trusts digests that will be checked later.
 
-use imgdelta_apply::sink::Sink;
+use imgdelta_apply::sink::{AcceptedForm, Sink};
 use imgdelta_core::{BlobDigest, DiffId, Result, progress::Progress};
 use imgdelta_image::image::Image;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 /// Blobs and streams on this machine.
 #[derive(Debug)]
 pub(super) struct LocalContent {
-    /// Blobs of the target's layers at the destination.
-    pub destination: HashSet<BlobDigest>,
+    /// True if layers are written uncompressed: a stream is enough, and is not compressed.
+    pub takes_streams: bool,
+    /// For each layer of the target, true if the destination has it.
+    pub destination: Vec<bool>,
     /// Blobs of the bases' layers; not of layers of which a base has the stream only.
     pub blobs: HashSet<BlobDigest>,
     /// Streams of the bases' layers.
@@ -29,18 +31,26 @@ impl LocalContent {
     ) -> Result<Self> {
         let layers = || bases.iter().flat_map(|image| &image.layers);
         let mut local = Self {
-            destination: HashSet::new(),
+            takes_streams: sink.accepts() == AcceptedForm::Streams,
+            destination: Vec::new(),
             blobs: (layers().filter(|layer| layer.has_blob()))
                 .map(|layer| layer.descriptor.digest)
                 .collect(),
             streams: layers().map(|layer| layer.diff_id).collect(),
             manifests: bases.iter().map(|image| image.digest).collect(),
         };
+        if local.takes_streams {
+            let diff_ids: Vec<DiffId> = target.layers.iter().map(|layer| layer.diff_id).collect();
+            local.destination = sink.has_layers(&diff_ids)?;
+            return Ok(local);
+        }
+        let mut there: HashMap<BlobDigest, bool> = HashMap::new();
         for layer in &target.layers {
-            let digest = layer.descriptor.digest;
-            if !local.destination.contains(&digest) && sink.has(&layer.descriptor, progress)? {
-                local.destination.insert(digest);
-            }
+            let is_there = match there.entry(layer.descriptor.digest) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => *new.insert(sink.has(&layer.descriptor, progress)?),
+            };
+            local.destination.push(is_there);
         }
         Ok(local)
     }

@@ -5,22 +5,22 @@
 use super::{
     cost::CostModel,
     deltas::choose_deltas,
+    destination::PullDestination,
     layers::{FailedPairs, LayerSource, PullDelta, PullLayer, choose_sources, fetch_bytes},
     local::LocalContent,
     options::PullOptions,
     source::PullSource,
 };
 use crate::dates;
-use imgdelta_apply::sink::{self, AcceptedForm};
 use imgdelta_core::{Context, Error, Note, Result};
-use imgdelta_image::{Reference, image::Image, store::Descriptor};
+use imgdelta_image::{image::Image, store::Descriptor};
 
 /// The downloads of a pull, decided and not started. It prints, and can be dropped.
 #[derive(Debug)]
 pub struct PullPlan {
     pub(super) source: PullSource,
     pub(super) bases: Vec<Image>,
-    pub(super) output: Reference,
+    pub(super) output: PullDestination,
     pub(super) options: PullOptions,
     pub(super) context: Context,
     /// The layers, the lowest first.
@@ -44,19 +44,14 @@ impl PullPlan {
     pub(crate) fn new(
         source: PullSource,
         bases: Vec<Image>,
-        output: &Reference,
+        output: PullDestination,
         options: PullOptions,
         context: &Context,
     ) -> Result<Self> {
         if options.rollback {
             check_rollback(&source.image, &bases)?;
         }
-        let sink = sink::create(output, context)?;
-        if sink.accepts() == AcceptedForm::Streams {
-            let what = "a pull writes compressed layers, which this kind of archive does not have; \
-                        name an oci: or oci-archive: place, and copy from there with skopeo";
-            return Err(Error::bad_input(output, what));
-        }
+        let sink = output.open(context)?;
         let local = LocalContent::find(&source.image, &bases, &*sink, &*context.progress)?;
         let costs = CostModel(options.link);
         let layers = choose_sources(&source.image, &local, &[], &FailedPairs::new(), costs);
@@ -70,7 +65,7 @@ impl PullPlan {
             notes: source.image.notes.clone(),
             source,
             bases,
-            output: output.clone(),
+            output,
             options,
             context: context.clone(),
             local,
@@ -87,6 +82,11 @@ impl PullPlan {
     /// Returns the bytes that are still to be downloaded.
     pub fn fetch_bytes(&self) -> u64 {
         fetch_bytes(&self.layers)
+    }
+
+    /// Returns true if the destination has all layers already.
+    pub fn is_complete(&self) -> bool {
+        self.layers.iter().all(|layer| layer.source == LayerSource::Destination)
     }
 
     /// Chooses deltas. A failure is a note: the layers can be pulled without deltas.
@@ -141,9 +141,4 @@ fn check_rollback(target: &Image, bases: &[Image]) -> Result<()> {
         base.name
     );
     Err(Error::bad_input(&target.name, what))
-}
-
-/// Returns true if a destination keeps blobs while the image is incomplete.
-pub(crate) fn keeps_blobs(output: &Reference) -> bool {
-    matches!(output, Reference::Layout { .. })
 }
