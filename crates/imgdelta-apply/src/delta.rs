@@ -23,10 +23,12 @@ pub use sections::Section;
 pub use writer::DeltaWriter;
 
 use imgdelta_core::{
-    BlobDigest, Error, LimitName, Limits, Note, Result, limits::Ceiling, scratch::ScratchFile,
+    BlobDigest, Error, LimitName, Limits, Note, Result,
+    limits::{Ceiling, DeltaLimits},
+    scratch::ScratchFile,
     verify::Hasher,
 };
-use imgdelta_format::{FormatError, ReadLimits, cost};
+use imgdelta_format::{ReadLimitName, cost};
 use imgdelta_image::{
     image::{ImageConfig, ImageDocuments, Platform},
     store::source::{RangeReader, ReadAt},
@@ -44,7 +46,7 @@ use std::{
 pub struct Delta {
     source: Arc<dyn ReadAt>,
     place: String,
-    limits: ReadLimits,
+    limits: DeltaLimits,
     group_bytes: Ceiling,
     sections: SectionList,
     outline: Outline,
@@ -105,10 +107,10 @@ impl Delta {
                 return Err(Error::bad_input(&place, what));
             }
         }
-        let limit = delta_limits.outline_bytes;
-        let bytes = read(&*source, first, limit, &place_of(first))?;
-        let outline = Outline::from_bytes(&bytes, &delta_limits)
-            .map_err(|error| of_format(place_of(first), &error))?;
+        let ceiling = delta_limits.ceiling(ReadLimitName::OutlineBytes);
+        let bytes = read(&*source, first, ceiling, &place_of(first))?;
+        let outline = Outline::from_bytes(&bytes, delta_limits.read())
+            .map_err(|error| delta_limits.error(place_of(first), &error))?;
         let mut hasher = Hasher::new(outline.algorithm);
         hasher.update(&outline.manifest);
         let digest = hasher.finish_blob();
@@ -256,8 +258,10 @@ impl Delta {
     pub fn cost(&self) -> Result<Option<Vec<LayerCost>>> {
         let Some(section) = self.sections.of(SectionKind::Cost).next() else { return Ok(None) };
         let place = section_place(&self.place, section);
-        let bytes = read(&*self.source, section, self.limits.cost_bytes, &place)?;
-        let costs = cost::from_bytes(&bytes, &self.limits).map_err(|e| of_format(&place, &e))?;
+        let ceiling = self.limits.ceiling(ReadLimitName::CostBytes);
+        let bytes = read(&*self.source, section, ceiling, &place)?;
+        let costs = cost::from_bytes(&bytes, self.limits.read())
+            .map_err(|error| self.limits.error(&place, &error))?;
         if costs.len() != self.layers.len() {
             let (found, expected) = (costs.len(), self.layers.len());
             let what = format!("costs of {found} layers, should be of {expected}");
@@ -287,7 +291,8 @@ impl Delta {
             }
             // The limit for one recipe also holds for all of them together.
             let count = base.streams.len() as u64;
-            Ceiling::fixed(self.limits.sources).admit(count, "count of base streams", &self.place)
+            let ceiling = self.limits.ceiling(ReadLimitName::Sources);
+            ceiling.admit(count, "count of base streams", &self.place)
         };
         for (ordinal, layer) in self.layers.iter().enumerate() {
             match layer.body {
@@ -374,8 +379,8 @@ fn section_place(place: &str, section: &Section) -> String {
 }
 
 /// Reads a whole section that must fit in memory.
-fn read(source: &dyn ReadAt, section: &Section, limit: u64, place: &str) -> Result<Vec<u8>> {
-    Ceiling::fixed(limit).admit(section.bytes, "number of bytes", place)?;
+fn read(source: &dyn ReadAt, section: &Section, ceiling: Ceiling, place: &str) -> Result<Vec<u8>> {
+    ceiling.admit(section.bytes, "number of bytes", place)?;
     read_range(source, section.offset, section.bytes, place)
 }
 
@@ -384,14 +389,4 @@ fn read_range(source: &dyn ReadAt, offset: u64, count: u64, place: &str) -> Resu
     let mut bytes = vec![0; usize::try_from(count).unwrap_or(usize::MAX)];
     source.fill_at(&mut bytes, offset).map_err(Error::io(place))?;
     Ok(bytes)
-}
-
-/// Adds the place in the delta to an error of the format.
-fn of_format(place: impl Display, error: &FormatError) -> Error {
-    match *error {
-        FormatError::TooLarge { what, limit, found } => {
-            Error::OverLimit { place: place.to_string(), what, name: None, found, limit }
-        }
-        FormatError::Malformed { .. } => Error::bad_input(place, error),
-    }
 }

@@ -4,7 +4,10 @@
 //! below them. The table `limits!` below is their one definition: documentation, field, default,
 //! and name on the command line.
 
-use imgdelta_format::ReadLimits;
+mod delta;
+
+pub use delta::DeltaLimits;
+
 use std::{fmt, str::FromStr};
 
 /// Defines [`Limits`] and [`LimitName`] from one table.
@@ -164,23 +167,6 @@ pub fn parse_size(text: &str) -> Option<u64> {
 }
 
 impl Limits {
-    /// Returns the ceilings for the parts of a delta.
-    pub fn of_deltas(&self) -> ReadLimits {
-        let mut limits = ReadLimits::default();
-        limits.layers = self.layers;
-        limits.sources = self.layers;
-        // A payload takes about 64 bytes of memory, and a member about 128.
-        limits.payloads = self.layer_entries.min(self.recipe_memory / 64);
-        limits.recipe_bytes = self.recipe_bytes.min(self.recipe_memory);
-        limits.column_bytes = limits.column_bytes.min(self.recipe_memory);
-        limits.members = self.recipe_members.min(self.recipe_memory / 128);
-        limits.slices = limits.slices.min(self.recipe_memory / 32);
-        // The outline carries both documents.
-        let documents = self.manifest_bytes.saturating_add(self.config_bytes);
-        limits.outline_bytes = limits.outline_bytes.max(documents);
-        limits
-    }
-
     /// Returns `found` if the limit admits it, otherwise the error that names the limit.
     pub fn admit(
         &self,

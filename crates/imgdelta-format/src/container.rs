@@ -10,11 +10,7 @@
 //! Digests are BLAKE3 cut to 16 bytes. They find damage and prove nothing: a delta's author writes
 //! its digests too. Only the target's digests are trusted.
 
-use crate::{
-    ReadLimits,
-    error::Result,
-    fields::{FieldReader, admit},
-};
+use crate::{ReadLimitName, ReadLimits, bounds::admit, error::Result, fields::FieldReader};
 use imgdelta_wire::{MAX_PLACE, varint};
 
 /// The first bytes of every delta file.
@@ -172,7 +168,7 @@ pub fn read_table(payload: &[u8], limits: &ReadLimits) -> Result<Vec<SectionHead
     let mut fields = FieldReader::new("table of sections", payload);
     let mut sections = Vec::new();
     while !fields.is_empty() {
-        admit(limits.sections, sections.len() as u64 + 1, "sections of a delta")?;
+        admit(limits, ReadLimitName::Sections, sections.len() as u64 + 1, "sections of a delta")?;
         let section = SectionHead::take(&mut fields)?;
         if section.kind == SectionKind::End {
             return Err(fields.malformed("kind of a listed section", 1, 0));

@@ -4,11 +4,12 @@
 //! Files that cost much are listed; the rest are summed.
 
 use crate::{
-    ReadLimits,
+    ReadLimitName, ReadLimits,
+    bounds::{admit, unpack_within},
     error::Result,
-    fields::{FieldReader, admit},
+    fields::FieldReader,
 };
-use imgdelta_codec::pack::{Packer, unpack};
+use imgdelta_codec::pack::Packer;
 use imgdelta_wire::Columns;
 
 /// Cost of one layer.
@@ -103,7 +104,8 @@ pub fn to_bytes(costs: &[LayerCost]) -> Vec<u8> {
 
 /// Reads the bytes of [`to_bytes`].
 pub fn from_bytes(bytes: &[u8], limits: &ReadLimits) -> Result<Vec<LayerCost>> {
-    let columns = Columns::<COLUMNS>::of(unpack(bytes, COLUMNS, limits.cost_bytes)?);
+    let columns =
+        Columns::<COLUMNS>::of(unpack_within(bytes, COLUMNS, limits, ReadLimitName::CostBytes)?);
     let mut reader = CostReader {
         columns: std::array::from_fn(|n| FieldReader::new("costs", columns.column(n))),
         files: 0,
@@ -112,10 +114,10 @@ pub fn from_bytes(bytes: &[u8], limits: &ReadLimits) -> Result<Vec<LayerCost>> {
     let mut costs = Vec::new();
     let mut before = Vec::new();
     while !reader.columns[LAYERS].is_empty() {
-        admit(limits.layers, costs.len() as u64 + 1, "layers in the costs")?;
+        admit(limits, ReadLimitName::Layers, costs.len() as u64 + 1, "layers in the costs")?;
         let headers = reader.number(LAYERS)?;
         let (files, rest) = (reader.number(LAYERS)?, reader.number(LAYERS)?);
-        admit(limits.cost_files, rest, "summed costs of a layer")?;
+        admit(limits, ReadLimitName::CostFiles, rest, "summed costs of a layer")?;
         let mut cost = LayerCost { headers, ..LayerCost::default() };
         for _ in 0..files {
             cost.files.push(reader.file(&mut before, limits)?);
@@ -145,7 +147,7 @@ impl CostReader<'_> {
 
     fn file(&mut self, before: &mut Vec<u8>, limits: &ReadLimits) -> Result<FileCost> {
         self.files += 1;
-        admit(limits.cost_files, self.files, "files in the costs")?;
+        admit(limits, ReadLimitName::CostFiles, self.files, "files in the costs")?;
         let shared = self.number(SHARED)?;
         if shared > before.len() as u64 {
             let found = before.len() as u64;
@@ -154,7 +156,7 @@ impl CostReader<'_> {
         let end = self.number(ENDS)?;
         // Shared fronts cost nothing on the wire, but memory in full.
         self.path_bytes = self.path_bytes.saturating_add(shared).saturating_add(end);
-        admit(limits.cost_bytes, self.path_bytes, "bytes of paths in the costs")?;
+        admit(limits, ReadLimitName::CostBytes, self.path_bytes, "bytes of paths in the costs")?;
         before.truncate(usize::try_from(shared).unwrap_or(usize::MAX));
         before.extend_from_slice(self.columns[TEXT].bytes(end, "end of a path")?);
         Ok(FileCost {

@@ -1,6 +1,7 @@
 //! The errors of reading a delta's bytes.
 //! Never a panic: every input byte comes from a stranger, and each error names its place.
 
+use crate::limits::ReadLimitName;
 use imgdelta_codec::PackError;
 use imgdelta_wire::WireError;
 use std::fmt;
@@ -23,6 +24,8 @@ pub enum FormatError {
     },
     /// The bytes need more memory than the caller admits: raise the limit, or refuse them.
     TooLarge {
+        /// The limit; none if it follows from other parts of the bytes.
+        name: Option<ReadLimitName>,
         /// The quantity that is too large.
         what: &'static str,
         /// The limit in force.
@@ -47,7 +50,7 @@ impl fmt::Display for FormatError {
             Self::Malformed { place, at, what, expected, found } => {
                 write!(f, "{place}, offset {at}: {what} is {found}, should be {expected}")
             }
-            Self::TooLarge { what, limit, found } => {
+            Self::TooLarge { what, limit, found, .. } => {
                 write!(f, "{what}: {found}, more than the limit of {limit}")
             }
         }
@@ -62,7 +65,9 @@ impl From<PackError> for FormatError {
             PackError::Malformed { at, what, expected, found } => {
                 Self::Malformed { place: "stream table", at, what, expected, found }
             }
-            PackError::TooLarge { what, limit, found } => Self::TooLarge { what, limit, found },
+            PackError::TooLarge { what, limit, found } => {
+                Self::TooLarge { name: None, what, limit, found }
+            }
         }
     }
 }

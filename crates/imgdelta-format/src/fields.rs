@@ -77,11 +77,6 @@ impl<'a> FieldReader<'a> {
     }
 }
 
-/// Refuses a quantity above its limit.
-pub(crate) fn admit(limit: u64, found: u64, what: &'static str) -> Result<()> {
-    if found <= limit { Ok(()) } else { Err(FormatError::TooLarge { what, limit, found }) }
-}
-
 pub(crate) fn write_algorithm(out: &mut Vec<u8>, algorithm: Algorithm) {
     out.push(match algorithm {
         Algorithm::Sha256 => 0,

@@ -31,6 +31,7 @@
 //! # Ok::<(), imgdelta_format::ParseDigestError>(())
 //! ```
 
+mod bounds;
 pub mod container;
 pub mod cost;
 pub mod digest;
@@ -43,7 +44,7 @@ mod stream;
 
 pub use digest::{Algorithm, BlobDigest, DiffId, ParseDigestError, PayloadDigest};
 pub use error::FormatError;
-pub use limits::ReadLimits;
+pub use limits::{ReadLimitName, ReadLimits};
 
 /// Runs the example of the readme.
 #[cfg(doctest)]

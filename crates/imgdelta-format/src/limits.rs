@@ -4,56 +4,75 @@
 //! Two sets on purpose: a reader accepts several times what this version writes, so that later
 //! versions may write more.
 
-/// Ceilings for reading. Counts bound what is kept in memory; bytes bound what is unpacked.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ReadLimits {
-    /// Layers of one delta: 4,096, as for an image.
-    pub layers: u64,
-    /// Sections of one delta: 10,000. A layer has at most one of its own.
-    pub sections: u64,
-    /// Unpacked bytes of the outline: 256 MiB. Manifest, config and recipes of envelopes.
-    pub outline_bytes: u64,
-    /// Bytes of a recipe without its groups: 256 MiB. Mostly header columns, a few bytes an entry.
-    pub recipe_bytes: u64,
-    /// Unpacked bytes of a recipe's columns: 64 MiB, sixteen for each payload allowed.
-    pub column_bytes: u64,
-    /// Base streams of one recipe: 4,096.
-    pub sources: u64,
-    /// Payloads of one layer: 4,000,000, as many as a layer may have entries.
-    pub payloads: u64,
-    /// Groups of one recipe: 1,000,000.
-    pub groups: u64,
-    /// Members of all groups of one recipe: 2,000,000, about a hundred bytes of memory each.
-    pub members: u64,
-    /// Base ranges of all members of one recipe: 4,000,000. The usual member has none.
-    pub slices: u64,
-    /// Archives of the base that one recipe opens: 1,000,000; the same for the target.
-    pub archives: u64,
-    /// Unpacked bytes of the list of costs: 64 MiB.
-    pub cost_bytes: u64,
-    /// Files in the list of costs: 1,000,000.
-    pub cost_files: u64,
+/// Defines [`ReadLimits`] and [`ReadLimitName`] from one table.
+macro_rules! read_limits {
+    ($(#[doc = $doc:literal] $field:ident / $variant:ident = $default:expr;)+) => {
+        /// Ceilings for reading. Counts bound what is kept in memory; bytes bound what is unpacked.
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        pub struct ReadLimits {
+            $(#[doc = $doc] pub $field: u64,)+
+        }
+
+        impl Default for ReadLimits {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+
+        /// Names one of the [`ReadLimits`], so that an error can name what a user may raise.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum ReadLimitName {
+            $(#[doc = concat!("[`ReadLimits::", stringify!($field), "`]")] $variant,)+
+        }
+
+        impl ReadLimitName {
+            /// All limits, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+        }
+
+        impl ReadLimits {
+            /// Returns the value of a limit.
+            pub fn value(&self, name: ReadLimitName) -> u64 {
+                match name { $(ReadLimitName::$variant => self.$field,)+ }
+            }
+
+            /// Sets the value of a limit.
+            pub fn set(&mut self, name: ReadLimitName, value: u64) {
+                match name { $(ReadLimitName::$variant => self.$field = value,)+ }
+            }
+        }
+    };
 }
 
-impl Default for ReadLimits {
-    fn default() -> Self {
-        Self {
-            layers: 4096,
-            sections: 10_000,
-            outline_bytes: 256 << 20,
-            recipe_bytes: 256 << 20,
-            column_bytes: 64 << 20,
-            sources: 4096,
-            payloads: 4_000_000,
-            groups: 1_000_000,
-            members: 2_000_000,
-            slices: 4_000_000,
-            archives: 1_000_000,
-            cost_bytes: 64 << 20,
-            cost_files: 1_000_000,
-        }
-    }
+read_limits! {
+    /// Layers of one delta: 4,096, as for an image.
+    layers / Layers = 4096;
+    /// Sections of one delta: 10,000. A layer has at most one of its own.
+    sections / Sections = 10_000;
+    /// Unpacked bytes of the outline: 256 MiB. Manifest, config and recipes of envelopes.
+    outline_bytes / OutlineBytes = 256 << 20;
+    /// Bytes of a recipe without its groups: 256 MiB. Mostly header columns, a few bytes an entry.
+    recipe_bytes / RecipeBytes = 256 << 20;
+    /// Unpacked bytes of a recipe's columns: 64 MiB, sixteen for each payload allowed.
+    column_bytes / ColumnBytes = 64 << 20;
+    /// Base streams of one recipe: 4,096.
+    sources / Sources = 4096;
+    /// Payloads of one layer: 4,000,000, as many as a layer may have entries.
+    payloads / Payloads = 4_000_000;
+    /// Groups of one recipe: 1,000,000.
+    groups / Groups = 1_000_000;
+    /// Members of all groups of one recipe: 2,000,000, about a hundred bytes of memory each.
+    members / Members = 2_000_000;
+    /// Base ranges of all members of one recipe: 4,000,000. The usual member has none.
+    slices / Slices = 4_000_000;
+    /// Archives of the base that one recipe opens: 1,000,000; the same for the target.
+    archives / Archives = 1_000_000;
+    /// Unpacked bytes of the list of costs: 64 MiB.
+    cost_bytes / CostBytes = 64 << 20;
+    /// Files in the list of costs: 1,000,000.
+    cost_files / CostFiles = 1_000_000;
 }
 
 /// Ceilings for a writer; a layer above one is carried whole.

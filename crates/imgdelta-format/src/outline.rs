@@ -6,11 +6,12 @@
 //! are not here either, since the recipes name them.
 
 use crate::{
-    Algorithm, BlobDigest, ReadLimits,
+    Algorithm, BlobDigest, ReadLimitName, ReadLimits,
+    bounds::{admit, unpack_within},
     error::Result,
-    fields::{FieldReader, admit, write_algorithm, write_blob_digest},
+    fields::{FieldReader, write_algorithm, write_blob_digest},
 };
-use imgdelta_codec::pack::{Packer, unpack};
+use imgdelta_codec::pack::Packer;
 use imgdelta_wire::{MAX_PLACE, varint};
 
 /// The target of a delta, and the way each layer is made.
@@ -125,7 +126,7 @@ impl Outline {
 
     /// Reads the bytes of [`Outline::to_bytes`]. Streams of later versions are skipped.
     pub fn from_bytes(bytes: &[u8], limits: &ReadLimits) -> Result<Self> {
-        let mut streams = unpack(bytes, MOST_STREAMS, limits.outline_bytes)?;
+        let mut streams = unpack_within(bytes, MOST_STREAMS, limits, ReadLimitName::OutlineBytes)?;
         streams.resize_with(streams.len().max(STREAMS), Vec::new);
         streams.truncate(STREAMS);
         let [names, media_type, platform, manifest, config, layers, remakes] =
@@ -147,7 +148,7 @@ fn read_layers(layers: &[u8], remakes: &[u8], limits: &ReadLimits) -> Result<Vec
     let mut used = BodyCounter::default();
     let mut outlines = Vec::new();
     while !fields.is_empty() {
-        admit(limits.layers, outlines.len() as u64 + 1, "layers of a delta")?;
+        admit(limits, ReadLimitName::Layers, outlines.len() as u64 + 1, "layers of a delta")?;
         let stream_bytes = fields.number("length of a stream")?;
         if stream_bytes > MAX_PLACE {
             return Err(fields.malformed("length of a stream", MAX_PLACE, stream_bytes));
@@ -278,7 +279,7 @@ mod tests {
     fn what_a_later_version_adds_is_passed_over() {
         let limits = ReadLimits::default();
         let bytes = outline().to_bytes();
-        let mut streams = unpack(&bytes, MOST_STREAMS, 1 << 20).unwrap();
+        let mut streams = imgdelta_codec::pack::unpack(&bytes, MOST_STREAMS, 1 << 20).unwrap();
         streams.resize_with(STREAMS, Vec::new);
         streams.push(b"new".to_vec());
         let later = Packer::new(3).pack(&streams);

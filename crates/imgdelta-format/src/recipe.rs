@@ -30,9 +30,9 @@ pub use front::RecipeFront;
 pub use groups::{BaseSource, GroupMember, PayloadWindow, RecipeGroup};
 pub use origins::PayloadOrigin;
 
-use crate::{ReadLimits, error::Result};
+use crate::{ReadLimitName, ReadLimits, bounds::unpack_within, error::Result};
 use columns::{COLUMNS, FIRST_NESTED, RecipeColumns};
-use imgdelta_codec::pack::{Packer, unpack};
+use imgdelta_codec::pack::Packer;
 use imgdelta_wire::varint;
 
 /// A recipe without the bytes of its groups.
@@ -79,7 +79,12 @@ impl Recipe {
         let front = RecipeFront::read(&mut fields, limits)?;
         let header_bytes = fields.number("length of the header columns")?;
         let headers = fields.bytes(header_bytes, "header columns")?.to_vec();
-        let columns = RecipeColumns::of(unpack(fields.rest(), COLUMNS, limits.column_bytes)?);
+        let columns = RecipeColumns::of(unpack_within(
+            fields.rest(),
+            COLUMNS,
+            limits,
+            ReadLimitName::ColumnBytes,
+        )?);
         let opened = NestedArchives::read_opened(&columns, front.space_bytes(), limits)?;
         let plain_bytes: u64 = opened.iter().map(|opened| opened.plain_bytes).sum();
         let space = front.space_bytes() + plain_bytes;

@@ -301,13 +301,13 @@ fn counts_follow_from_lengths() {
     let most = bare(4096 + 112);
     assert_eq!(Recipe::from_bytes(&most.to_bytes(), &ReadLimits::default()).unwrap(), most);
     let what = "payloads of a layer";
-    let expected = FormatError::TooLarge { what, limit: 4208, found: 4209 };
+    let expected = FormatError::TooLarge { name: None, what, limit: 4208, found: 4209 };
     assert_eq!(refused(&bare(4209)), expected);
 
     let mut recipe = recipe();
     recipe.nested.compressions = vec![b"z".to_vec(); 6];
     let what = "compressions of a recipe";
-    assert_eq!(refused(&recipe), FormatError::TooLarge { what, limit: 5, found: 6 });
+    assert_eq!(refused(&recipe), FormatError::TooLarge { name: None, what, limit: 5, found: 6 });
 }
 
 #[test]

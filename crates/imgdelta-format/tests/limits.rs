@@ -1,7 +1,7 @@
 //! Each ceiling refuses one more than it admits, with the quantity's name, limit and value.
 
 use imgdelta_format::{
-    Algorithm, DiffId, FormatError, ReadLimits,
+    Algorithm, DiffId, FormatError, ReadLimitName, ReadLimits,
     container::{self, SectionHead, SectionKind},
     cost::{self, FileCost, LayerCost, Provenance, RestCost},
     outline::{Envelope, LayerBody, LayerOutline, Outline},
@@ -73,16 +73,17 @@ fn costs() -> Vec<LayerCost> {
 fn check(
     what: &str,
     most: u64,
-    set: fn(&mut ReadLimits, u64),
+    name: ReadLimitName,
     read: impl Fn(&ReadLimits) -> Result<(), FormatError>,
 ) {
     let mut limits = ReadLimits::default();
-    set(&mut limits, most);
+    limits.set(name, most);
     assert_eq!(read(&limits), Ok(()), "{what}");
-    set(&mut limits, most - 1);
+    limits.set(name, most - 1);
     match read(&limits) {
-        Err(FormatError::TooLarge { what: name, limit, found }) => {
-            assert_eq!((name, limit, found), (what, most - 1, most));
+        Err(FormatError::TooLarge { name: over, what: found_what, limit, found }) => {
+            assert_eq!((over, found_what), (Some(name), what));
+            assert_eq!((limit, found), (most - 1, most));
         }
         other => panic!("{what}: {other:?}"),
     }
@@ -95,67 +96,67 @@ fn each_ceiling_of_a_recipe_admits_its_number_and_no_more() {
         Recipe::from_bytes(&bytes, limits).map(|read| assert_eq!(read, recipe()))
     };
     let length = bytes.len() as u64;
-    check("sources of a recipe", 3, |limits, n| limits.sources = n, whole);
-    check("payloads of a layer", 3, |limits, n| limits.payloads = n, whole);
-    check("groups of a recipe", 3, |limits, n| limits.groups = n, whole);
-    check("members of a recipe", 3, |limits, n| limits.members = n, whole);
-    check("base parts of a recipe's members", 3, |limits, n| limits.slices = n, whole);
-    check("archives of the base", 3, |limits, n| limits.archives = n, whole);
-    check("bytes of a recipe", length, |limits, n| limits.recipe_bytes = n, whole);
+    check("sources of a recipe", 3, ReadLimitName::Sources, whole);
+    check("payloads of a layer", 3, ReadLimitName::Payloads, whole);
+    check("groups of a recipe", 3, ReadLimitName::Groups, whole);
+    check("members of a recipe", 3, ReadLimitName::Members, whole);
+    check("base parts of a recipe's members", 3, ReadLimitName::Slices, whole);
+    check("archives of the base", 3, ReadLimitName::Archives, whole);
+    check("bytes of a recipe", length, ReadLimitName::RecipeBytes, whole);
     let front = |limits: &ReadLimits| {
         let found = RecipeFront::recipe_bytes(&bytes[..RecipeFront::LENGTH_BYTES], limits)?;
         assert_eq!(found, length);
         Ok(())
     };
-    check("bytes of a recipe", length, |limits, n| limits.recipe_bytes = n, front);
+    check("bytes of a recipe", length, ReadLimitName::RecipeBytes, front);
 }
 
 #[test]
 fn each_ceiling_of_outline_costs_and_table_admits_its_number_and_no_more() {
     let bytes = outline().to_bytes();
-    check(
-        "layers of a delta",
-        3,
-        |limits, n| limits.layers = n,
-        |limits| Outline::from_bytes(&bytes, limits).map(|read| assert_eq!(read, outline())),
-    );
+    check("layers of a delta", 3, ReadLimitName::Layers, |limits| {
+        Outline::from_bytes(&bytes, limits).map(|read| assert_eq!(read, outline()))
+    });
     let bytes = cost::to_bytes(&costs());
     let read = |limits: &ReadLimits| {
         cost::from_bytes(&bytes, limits).map(|read| assert_eq!(read, costs()))
     };
-    check("layers in the costs", 3, |limits, n| limits.layers = n, read);
-    check("summed costs of a layer", 3, |limits, n| limits.cost_files = n, read);
+    check("layers in the costs", 3, ReadLimitName::Layers, read);
+    check("summed costs of a layer", 3, ReadLimitName::CostFiles, read);
     let files = vec![LayerCost { rest: Vec::new(), ..costs().swap_remove(0) }];
     let bytes = cost::to_bytes(&files);
-    check(
-        "files in the costs",
-        3,
-        |limits, n| limits.cost_files = n,
-        |limits| cost::from_bytes(&bytes, limits).map(|read| assert_eq!(read, files)),
-    );
+    check("files in the costs", 3, ReadLimitName::CostFiles, |limits| {
+        cost::from_bytes(&bytes, limits).map(|read| assert_eq!(read, files))
+    });
     let heads = vec![SectionHead::new(SectionKind::Recipe, 5); 3];
     let table = container::table(&heads);
-    check(
-        "sections of a delta",
-        3,
-        |limits, n| limits.sections = n,
-        |limits| container::read_table(&table, limits).map(|read| assert_eq!(read, heads)),
-    );
+    check("sections of a delta", 3, ReadLimitName::Sections, |limits| {
+        container::read_table(&table, limits).map(|read| assert_eq!(read, heads))
+    });
 }
 
 #[test]
 fn columns_outline_and_costs_unpack_to_no_more_than_their_ceilings() {
     let what = "unpacked streams";
-    let refused = |error: FormatError| match error {
-        FormatError::TooLarge { what: name, limit: 10, found } => {
-            assert!(name == what && found > 10);
+    let refused = |name, error: FormatError| match error {
+        FormatError::TooLarge { name: over, what: found_what, limit: 10, found } => {
+            assert!(over == Some(name) && found_what == what && found > 10);
         }
         other => panic!("{other}"),
     };
     let mut limits = ReadLimits::default();
     (limits.column_bytes, limits.outline_bytes, limits.cost_bytes) = (10, 10, 10);
-    refused(Recipe::from_bytes(&recipe().to_bytes(), &limits).unwrap_err());
+    refused(
+        ReadLimitName::ColumnBytes,
+        Recipe::from_bytes(&recipe().to_bytes(), &limits).unwrap_err(),
+    );
     let long = Outline { manifest: vec![b' '; 11], ..outline() };
-    refused(Outline::from_bytes(&long.to_bytes(), &limits).unwrap_err());
-    refused(cost::from_bytes(&cost::to_bytes(&costs()), &limits).unwrap_err());
+    refused(
+        ReadLimitName::OutlineBytes,
+        Outline::from_bytes(&long.to_bytes(), &limits).unwrap_err(),
+    );
+    refused(
+        ReadLimitName::CostBytes,
+        cost::from_bytes(&cost::to_bytes(&costs()), &limits).unwrap_err(),
+    );
 }

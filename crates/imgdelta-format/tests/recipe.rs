@@ -2,7 +2,7 @@
 
 use imgdelta_codec::pack::Packer;
 use imgdelta_format::{
-    Algorithm, DiffId, FormatError, ReadLimits,
+    Algorithm, DiffId, FormatError, ReadLimitName, ReadLimits,
     recipe::{
         BaseSource, GroupMember, NestedArchives, PayloadOrigin, PayloadWindow, Recipe, RecipeFront,
         RecipeGroup, StreamName,
@@ -115,6 +115,7 @@ fn a_billion_origins_take_no_memory() {
         let runs = numbers(&[(1_000_000_000 - 1) << 3 | kind]);
         let refused = read(&raw(&[&runs])).unwrap_err();
         let expected = FormatError::TooLarge {
+            name: None,
             what: "payloads of a layer",
             limit: 4096 + TARGET_BYTES / 8,
             found: 1_000_000_000,
@@ -136,7 +137,7 @@ fn a_million_archives_that_no_payload_is_made_of_take_no_memory() {
     columns[CLOSED_KINDS + 1] = &kinds;
     let what = "archives of the target";
     let refused = read(&raw(&columns)).unwrap_err();
-    assert_eq!(refused, FormatError::TooLarge { what, limit: 0, found: 1 });
+    assert_eq!(refused, FormatError::TooLarge { name: None, what, limit: 0, found: 1 });
 }
 
 #[test]
@@ -153,8 +154,9 @@ fn more_base_parts_than_the_limit_are_refused() {
     };
     assert_eq!(read(4).unwrap(), all);
     let what = "base parts of a recipe's members";
-    assert_eq!(read(3).unwrap_err(), FormatError::TooLarge { what, limit: 3, found: 4 });
-    assert_eq!(read(1).unwrap_err(), FormatError::TooLarge { what, limit: 1, found: 2 });
+    let name = Some(ReadLimitName::Slices);
+    assert_eq!(read(3).unwrap_err(), FormatError::TooLarge { name, what, limit: 3, found: 4 });
+    assert_eq!(read(1).unwrap_err(), FormatError::TooLarge { name, what, limit: 1, found: 2 });
 }
 
 /// Columns that are other numbers than in a sound recipe.

@@ -3,9 +3,12 @@
 //!
 //! The recipe is read whole; groups are read one by one. Together they must fill their range.
 
-use super::{Recipe, of_format, read_range};
-use imgdelta_core::{Error, LimitName, Limits, Result, limits::Ceiling};
-use imgdelta_format::{ReadLimits, recipe::RecipeFront};
+use super::{Recipe, read_range};
+use imgdelta_core::{
+    Error, LimitName, Limits, Result,
+    limits::{Ceiling, DeltaLimits},
+};
+use imgdelta_format::recipe::RecipeFront;
 use imgdelta_image::store::source::{RangeReader, ReadAt};
 use std::{
     fmt::Display,
@@ -56,12 +59,13 @@ impl StoredRecipe {
         source: &Arc<dyn ReadAt>,
         range: Range<u64>,
         place: String,
-        limits: &ReadLimits,
+        limits: &DeltaLimits,
         group_bytes: Ceiling,
     ) -> Result<Self> {
         let head_bytes = head_bytes(&**source, &range, &place, limits)?;
         let head = read_range(&**source, range.start, head_bytes, &place)?;
-        let recipe = Recipe::from_bytes(&head, limits).map_err(|e| of_format(&place, &e))?;
+        let recipe =
+            Recipe::from_bytes(&head, limits.read()).map_err(|e| limits.error(&place, &e))?;
         let (found, expected) = (range.end - range.start - head_bytes, recipe.group_bytes());
         if found != expected {
             let what = format!("{found} bytes of groups, should be {expected}");
@@ -127,12 +131,12 @@ pub(super) fn front(
     source: &dyn ReadAt,
     range: &Range<u64>,
     place: &str,
-    limits: &ReadLimits,
+    limits: &DeltaLimits,
 ) -> Result<RecipeFront> {
     let head_bytes = head_bytes(source, range, place, limits)?;
-    let count = RecipeFront::most_bytes(limits).min(head_bytes);
+    let count = RecipeFront::most_bytes(limits.read()).min(head_bytes);
     let start = read_range(source, range.start, count, place)?;
-    RecipeFront::from_bytes(&start, limits).map_err(|error| of_format(place, &error))
+    RecipeFront::from_bytes(&start, limits.read()).map_err(|error| limits.error(place, &error))
 }
 
 /// Returns the length of the recipe without its groups, which is at most that of the range.
@@ -140,13 +144,13 @@ fn head_bytes(
     source: &dyn ReadAt,
     range: &Range<u64>,
     place: &str,
-    limits: &ReadLimits,
+    limits: &DeltaLimits,
 ) -> Result<u64> {
     let there = range.end - range.start;
     let count = there.min(RecipeFront::LENGTH_BYTES as u64);
     let start = read_range(source, range.start, count, place)?;
-    let bytes =
-        RecipeFront::recipe_bytes(&start, limits).map_err(|error| of_format(place, &error))?;
+    let bytes = RecipeFront::recipe_bytes(&start, limits.read())
+        .map_err(|error| limits.error(place, &error))?;
     if bytes > there {
         let what = format!("a recipe of {bytes} bytes, but there are {there}");
         return Err(Error::bad_input(place, what));

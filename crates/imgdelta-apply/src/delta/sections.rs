@@ -4,14 +4,13 @@
 //! Each byte is hashed once. Digests come before versions, so that a damaged file is not reported as
 //! one of a later version.
 
-use super::{of_format, read_range};
-use imgdelta_core::{Difference, Error, Result, limits::Ceiling};
-use imgdelta_format::{
-    ReadLimits,
-    container::{
-        self, DIGEST_BYTES, HEAD_BYTES, MAJOR, SectionDigest, SectionHead, SectionKind,
-        TRAILER_BYTES,
-    },
+use super::read_range;
+use imgdelta_core::{
+    Difference, Error, Result,
+    limits::{Ceiling, DeltaLimits},
+};
+use imgdelta_format::container::{
+    self, DIGEST_BYTES, HEAD_BYTES, MAJOR, SectionDigest, SectionHead, SectionKind, TRAILER_BYTES,
 };
 use imgdelta_image::store::source::ReadAt;
 use std::ops::Range;
@@ -53,7 +52,7 @@ impl SectionList {
         source: &dyn ReadAt,
         place: &str,
         ceiling: Ceiling,
-        limits: &ReadLimits,
+        limits: &DeltaLimits,
     ) -> Result<Self> {
         let size_bytes = source.size_bytes().map_err(Error::io(place))?;
         ceiling.admit(size_bytes, "number of bytes", place)?;
@@ -130,7 +129,7 @@ impl EndSection {
         source: &dyn ReadAt,
         place: &str,
         size_bytes: u64,
-        limits: &ReadLimits,
+        limits: &DeltaLimits,
     ) -> Result<Self> {
         let cut = || {
             Error::bad_input(place, "no end mark at the end: the file is cut, or bytes were added")
@@ -147,7 +146,7 @@ impl EndSection {
         if bytes > sections_bytes {
             return Err(wrong("an end section beyond the file"));
         }
-        Ceiling::fixed(container::most_end_bytes(limits)).admit(
+        Ceiling::fixed(container::most_end_bytes(limits.read())).admit(
             bytes,
             "bytes of the end section",
             place,
@@ -156,7 +155,7 @@ impl EndSection {
         let mut section = read_range(source, at, bytes, place)?;
         let end_place = || format!("{place}, end at {at}");
         let (head, head_bytes) =
-            SectionHead::read(&section).map_err(|error| of_format(end_place(), &error))?;
+            SectionHead::read(&section).map_err(|error| limits.error(end_place(), &error))?;
         let around_bytes = (head_bytes + DIGEST_BYTES) as u64;
         let is_end = head.kind == SectionKind::End && head.is_required;
         if !is_end || bytes.checked_sub(around_bytes) != Some(head.bytes) {
@@ -164,8 +163,8 @@ impl EndSection {
         }
         let digest = section.split_off(section.len() - DIGEST_BYTES);
         let digest = digest.try_into().expect("split off at this length");
-        let table = container::read_table(&section[head_bytes..], limits)
-            .map_err(|error| of_format(end_place(), &error))?;
+        let table = container::read_table(&section[head_bytes..], limits.read())
+            .map_err(|error| limits.error(end_place(), &error))?;
         Ok(Self { at, table, head_and_table: section, digest })
     }
 }

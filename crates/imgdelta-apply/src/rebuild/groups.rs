@@ -10,6 +10,7 @@ use super::{
 use imgdelta_codec::{CodecError, GroupDecoder, GroupLimits, StreamKind, pack};
 use imgdelta_core::{
     Context, Error, LimitName, Limits, Result,
+    limits::Ceiling,
     parallel::Budget,
     progress::{Progress, Stage},
     work::WorkMeter,
@@ -66,7 +67,7 @@ impl GroupDecoding<'_> {
             members.iter().map(|member| table.place_member(member)).collect::<Result<_>>()?;
         let packed = table.recipe.group(self.ordinal)?;
         let _share = budget.take(self.cost(&placed, &packed)?);
-        let limits = GroupLimits::default().stream_bytes(self.most_stream_bytes());
+        let limits = GroupLimits::default().stream_bytes(self.most_stream_bytes().value);
         let wrong = |error: CodecError| self.wrong(&error);
         let mut decoder = GroupDecoder::open(&packed, &limits).map_err(wrong)?;
         drop(packed);
@@ -109,7 +110,7 @@ impl GroupDecoding<'_> {
         }
         let sizes = pack::sizes(packed, StreamKind::ALL.len())
             .map_err(|error| Error::bad_input(self.place(), error))?;
-        let streams = sizes.unpacked_bytes.min(self.most_stream_bytes());
+        let streams = sizes.unpacked_bytes.min(self.most_stream_bytes().value);
         let streams = streams.saturating_add(packed.len() as u64);
         Ok(target_bytes.saturating_add(base_bytes).saturating_add(streams))
     }
@@ -117,9 +118,10 @@ impl GroupDecoding<'_> {
     /// Returns the most unpacked bytes that the group's streams may have.
     ///
     /// Each number and literal in them makes a byte or more.
-    fn most_stream_bytes(&self) -> u64 {
+    fn most_stream_bytes(&self) -> Ceiling {
         let bearable = self.target_bytes.saturating_mul(STREAM_BYTES).saturating_add(FREE_BYTES);
-        self.limits.group_bytes.min(bearable)
+        let ceiling = self.limits.ceiling(LimitName::GroupBytes);
+        if ceiling.value <= bearable { ceiling } else { Ceiling::fixed(bearable) }
     }
 
     /// Checks a range of the base before memory is taken for it.
@@ -153,7 +155,8 @@ impl GroupDecoding<'_> {
     fn wrong(&self, error: &CodecError) -> Error {
         match *error {
             CodecError::TooLarge { what, limit, found } => {
-                Error::OverLimit { place: self.place(), what, name: None, found, limit }
+                let name = self.most_stream_bytes().name;
+                Error::OverLimit { place: self.place(), what, name, found, limit }
             }
             _ => Error::bad_input(self.place(), error),
         }

@@ -11,8 +11,8 @@ use crate::{
     sink,
 };
 use imgdelta_core::{
-    DiffId, Difference, Error, Limits, MissingLayer, parallel::Workers, progress::Progress,
-    scratch::Scratch,
+    DiffId, Difference, Error, LimitName, Limits, MissingLayer, parallel::Workers,
+    progress::Progress, scratch::Scratch,
 };
 use imgdelta_image::image::{Image, OpenOptions};
 use imgdelta_testkit::{Packing, TestImage, noise, tar_of};
@@ -433,6 +433,34 @@ fn a_member_above_the_limit_takes_no_memory() {
     let making = scene.making();
     let error = scene.apply_as(&making, "oci:x", LayerForm::Exact, &context).unwrap_err();
     assert!(matches!(error, Error::OverLimit { limit: 4000, .. }), "{error}");
+}
+
+#[test]
+fn an_error_over_a_limit_names_the_limit_that_lifts_it() {
+    use LimitName::{
+        DeltaBytes, GroupBytes, LayerEntries, Layers, MemberBytes, RecipeBytes, RecipeMembers,
+        RecipeMemory,
+    };
+    for (name, few) in [
+        (DeltaBytes, 100),
+        (Layers, 0),
+        (RecipeBytes, 10),
+        (RecipeMemory, 10),
+        (RecipeMemory, 100),
+        (LayerEntries, 0),
+        (RecipeMembers, 0),
+        (GroupBytes, 10),
+        (MemberBytes, 10),
+    ] {
+        let scene = Scene::new(Packing::Plain, Packing::Plain);
+        let mut context = scene.context();
+        context.limits.change(&format!("{name}={few}").parse().unwrap());
+        let making = scene.making();
+        let error = scene.apply_as(&making, "oci:x", LayerForm::Exact, &context).unwrap_err();
+        let Error::OverLimit { name: found, .. } = error else { panic!("{name}={few}: {error}") };
+        assert_eq!(found, Some(name), "{name}={few}: {error}");
+        assert!(scene.visible().is_empty());
+    }
 }
 
 #[test]

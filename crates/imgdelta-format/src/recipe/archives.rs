@@ -13,9 +13,10 @@ use super::{
     origins::PayloadOrigin,
 };
 use crate::{
-    ReadLimits,
+    ReadLimitName, ReadLimits,
+    bounds::{admit, admit_up_to},
     error::Result,
-    fields::{FieldReader, admit},
+    fields::FieldReader,
 };
 use imgdelta_wire::MAX_PLACE;
 
@@ -141,7 +142,7 @@ impl NestedArchives {
         let (mut space, mut end) = (sources, 0);
         let mut list = Vec::new();
         while !kinds.is_empty() {
-            admit(limits.archives, list.len() as u64 + 1, "archives of the base")?;
+            admit(limits, ReadLimitName::Archives, list.len() as u64 + 1, "archives of the base")?;
             let kind = ArchiveKind::read(&mut kinds)?;
             let address = addresses.place_near(end, "address of an archive")?;
             let bytes = lengths.number("length of an archive")?;
@@ -175,7 +176,12 @@ impl NestedArchives {
         let expected = origins.iter().filter(|origin| **origin == PayloadOrigin::Closed).count();
         let mut inner = 0_u64;
         while !kinds.is_empty() {
-            admit(expected as u64, nested.closed.len() as u64 + 1, "archives of the target")?;
+            admit_up_to(
+                expected as u64,
+                None,
+                nested.closed.len() as u64 + 1,
+                "archives of the target",
+            )?;
             let kind = ArchiveKind::read(&mut kinds)?;
             let count = counts.number("count of inner payloads")?;
             inner = inner.saturating_add(count);
@@ -202,7 +208,12 @@ impl NestedArchives {
         }
         while !lengths.is_empty() {
             // Each one is used by a payload, and none is empty.
-            admit(inner, nested.compressions.len() as u64 + 1, "compressions of a recipe")?;
+            admit_up_to(
+                inner,
+                None,
+                nested.compressions.len() as u64 + 1,
+                "compressions of a recipe",
+            )?;
             let count = lengths.number("length of a compression")?;
             if count == 0 {
                 return Err(lengths.malformed("length of a compression", 1, 0));

@@ -4,9 +4,10 @@
 //! To open a delta, the fronts of all its recipes are read: the first bytes of each are enough.
 
 use crate::{
-    ReadLimits,
+    ReadLimitName, ReadLimits,
+    bounds::admit,
     error::Result,
-    fields::{FieldReader, admit, write_stream_name},
+    fields::{FieldReader, write_stream_name},
     stream::StreamName,
 };
 use imgdelta_wire::{MAX_PLACE, varint};
@@ -30,7 +31,7 @@ impl RecipeFront {
         let mut fields = FieldReader::new(PLACE, start);
         let rest = length(&mut fields)?;
         let bytes = fields.at().saturating_add(rest);
-        admit(limits.recipe_bytes, bytes, "bytes of a recipe")?;
+        admit(limits, ReadLimitName::RecipeBytes, bytes, "bytes of a recipe")?;
         Ok(bytes)
     }
 
@@ -54,7 +55,7 @@ impl RecipeFront {
     pub(super) fn read(fields: &mut FieldReader<'_>, limits: &ReadLimits) -> Result<Self> {
         let target = fields.stream_name()?;
         let count = fields.number("count of sources")?;
-        admit(limits.sources, count, "sources of a recipe")?;
+        admit(limits, ReadLimitName::Sources, count, "sources of a recipe")?;
         let mut sources = Vec::new();
         let mut known = HashSet::new();
         let mut space = target.bytes;
@@ -76,7 +77,7 @@ impl RecipeFront {
 
     /// Reads magic, version and length, and compares the length with the bytes that follow.
     pub(super) fn open<'a>(bytes: &'a [u8], limits: &ReadLimits) -> Result<FieldReader<'a>> {
-        admit(limits.recipe_bytes, bytes.len() as u64, "bytes of a recipe")?;
+        admit(limits, ReadLimitName::RecipeBytes, bytes.len() as u64, "bytes of a recipe")?;
         let mut fields = FieldReader::new(PLACE, bytes);
         let rest = length(&mut fields)?;
         let found = fields.rest().len() as u64;

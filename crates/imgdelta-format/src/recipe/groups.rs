@@ -11,11 +11,7 @@ use super::{
     },
     origins::PayloadOrigin,
 };
-use crate::{
-    ReadLimits,
-    error::Result,
-    fields::{FieldReader, admit},
-};
+use crate::{ReadLimitName, ReadLimits, bounds::admit, error::Result, fields::FieldReader};
 use imgdelta_wire::MAX_PLACE;
 
 /// Members whose streams are packed together; it decodes on its own.
@@ -162,7 +158,7 @@ impl GroupReader<'_> {
         let (mut count, mut packed) = (0_u64, 0_u64);
         let mut before: Option<GroupMember> = None;
         while !self.columns[GROUP_BYTES].is_empty() {
-            admit(limits.groups, groups.len() as u64 + 1, "groups of a recipe")?;
+            admit(limits, ReadLimitName::Groups, groups.len() as u64 + 1, "groups of a recipe")?;
             let packed_bytes = self.number(GROUP_BYTES, "length of a group")?;
             packed = packed.saturating_add(packed_bytes);
             if packed_bytes == 0 || packed > MAX_PLACE {
@@ -170,7 +166,7 @@ impl GroupReader<'_> {
             }
             let own = self.number(GROUP_MEMBERS, "count of members")?;
             count = count.saturating_add(own);
-            admit(limits.members, count, "members of a recipe")?;
+            admit(limits, ReadLimitName::Members, count, "members of a recipe")?;
             let mut members = Vec::new();
             for _ in 0..own {
                 let member = self.member(before.as_ref(), limits)?;
@@ -217,7 +213,7 @@ impl GroupReader<'_> {
 
     fn sources(&mut self, count: u64, limits: &ReadLimits) -> Result<Vec<BaseSource>> {
         self.slices = self.slices.saturating_add(count);
-        admit(limits.slices, self.slices, "base parts of a recipe's members")?;
+        admit(limits, ReadLimitName::Slices, self.slices, "base parts of a recipe's members")?;
         let mut sources = Vec::new();
         for _ in 0..count {
             let bytes = self.number(SOURCE_BYTES, "length of a base part")?;

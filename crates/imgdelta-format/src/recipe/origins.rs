@@ -5,11 +5,7 @@
 //! distances and parts have columns of their own, each relative to the one before.
 
 use super::columns::{ADDRESSES, PARTS, REPEATS, RUNS, RecipeColumns, readers};
-use crate::{
-    ReadLimits,
-    error::Result,
-    fields::{FieldReader, admit},
-};
+use crate::{ReadLimitName, ReadLimits, bounds::admit_up_to, error::Result, fields::FieldReader};
 
 /// The origin of a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,13 +84,14 @@ pub(super) fn read(
     let [mut runs, mut addresses, mut repeats, mut parts] =
         readers(columns, [RUNS, ADDRESSES, REPEATS, PARTS]);
     let limit = limits.payloads.min(u32::MAX.into()).min(most);
+    let name = (limit == limits.payloads).then_some(ReadLimitName::Payloads);
     let mut origins: Vec<PayloadOrigin> = Vec::new();
     let (mut address, mut next_part, mut kind_before) = (0, 0, None);
     while !runs.is_empty() {
         let word = runs.number("run of origins")?;
         let count = (word >> KIND_BITS) + 1;
         let total = (origins.len() as u64).saturating_add(count);
-        admit(limit, total, "payloads of a layer")?;
+        admit_up_to(limit, name, total, "payloads of a layer")?;
         let kind = word & ((1 << KIND_BITS) - 1);
         if kind > PACKED {
             return Err(runs.malformed("kind of origins", PACKED, kind));
