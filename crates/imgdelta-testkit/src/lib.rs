@@ -5,6 +5,7 @@
 
 mod authority;
 pub mod chunked_layer;
+mod containerd;
 mod crowd;
 mod docker_registry;
 mod noise;
@@ -15,6 +16,7 @@ mod wait;
 mod zip;
 
 pub use authority::{Authority, Identity};
+pub use containerd::ContainerdProcess;
 pub use crowd::Crowd;
 pub use docker_registry::{DockerRegistry, LoggedRequest};
 pub use noise::noise;
