@@ -1,0 +1,323 @@
+//! containerd as the destination of rebuilt layers, which are staged: unpacked without an image name.
+//! Never creates an image, and never deletes a blob or snapshot of others.
+//!
+//! A lease with an expiry keeps everything that is staged. The pull that follows refers to the
+//! snapshots, so that they outlive the lease. Without a pull, the expiry removes them. Blobs are
+//! released as soon as they are unpacked, and a collection by containerd removes them: another image or
+//! pull that uses the same blob keeps it.
+
+use super::{
+    Containerd,
+    chain::ChainId,
+    connection::Connection,
+    content::{ContentWriter, MOST_PIECE_BYTES},
+    leases,
+    messages::LeaseResource,
+    staging::{LayerState, StagedLayer, Staging, StagingStatus},
+};
+use bytes::{Bytes, BytesMut};
+use imgdelta_apply::sink::{AcceptedForm, BlobWriter, OutgoingImage, Sink};
+use imgdelta_core::{BlobDigest, DiffId, Error, Result, progress::Progress, verify::VerifiedBlob};
+use imgdelta_image::store::Descriptor;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// Options for staging.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StagingOptions {
+    /// Time until staged layers that no image uses are removed. The default is a day, which covers
+    /// a rollout that is prepared in the evening.
+    pub lease_duration: Duration,
+}
+
+impl Default for StagingOptions {
+    fn default() -> Self {
+        Self { lease_duration: Duration::from_secs(24 * 60 * 60) }
+    }
+}
+
+impl StagingOptions {
+    /// Sets the time until staged layers that no image uses are removed.
+    #[must_use]
+    pub fn lease_duration(mut self, duration: Duration) -> Self {
+        self.lease_duration = duration;
+        self
+    }
+}
+
+/// Stages the layers of one image in containerd. Takes uncompressed streams.
+///
+/// A sink that is dropped before it is finished removes what it staged.
+#[derive(Debug)]
+pub struct ContainerdSink {
+    containerd: Containerd,
+    options: StagingOptions,
+    status: StagingStatus,
+    /// `None` before the image began and after it was finished.
+    staging: Option<Mutex<Staging>>,
+}
+
+impl ContainerdSink {
+    /// Makes a sink; sends nothing.
+    pub fn new(containerd: Containerd, options: StagingOptions) -> Self {
+        Self { containerd, options, status: StagingStatus::default(), staging: None }
+    }
+
+    /// Returns the progress, which can be read after the sink was finished.
+    pub fn status(&self) -> StagingStatus {
+        self.status.clone()
+    }
+
+    fn begun(&self) -> &Mutex<Staging> {
+        self.staging.as_ref().expect("`begin` comes first")
+    }
+
+    /// Runs the calls of one step; the lock is not held.
+    fn advance(&self) -> Result<()> {
+        loop {
+            let (ordinal, step, connection) = {
+                let mut staging = lock(self.begun());
+                let Some(ordinal) = staging.next().filter(|_| !staging.is_busy) else {
+                    return Ok(());
+                };
+                staging.is_busy = true;
+                (ordinal, staging.step(ordinal), staging.connection.clone())
+            };
+            let outcome = connection.wait(|_| step.run());
+            let mut staging = lock(self.begun());
+            staging.is_busy = false;
+            match outcome {
+                Ok(is_new) => {
+                    staging.layers[ordinal].state = LayerState::Staged;
+                    let mut report = self.status.locked();
+                    if is_new {
+                        report.staged_layers += 1;
+                    } else {
+                        report.present_layers += 1;
+                    }
+                }
+                Err(error) => {
+                    // Only another blob makes another try, so that no thread repeats the failure.
+                    let blob = staging.layers[ordinal].blob;
+                    staging.set(&blob, LayerState::Missing);
+                    return Err(error);
+                }
+            }
+            if let Some(blob) = staging.unneeded_blob(ordinal) {
+                let bytes = staging.layers[ordinal].stream_bytes;
+                drop(staging);
+                self.release(&connection, blob, bytes)?;
+            }
+        }
+    }
+
+    /// Releases an unpacked blob. Garbage is collected when much was released.
+    fn release(&self, connection: &Connection, blob: BlobDigest, bytes: u64) -> Result<()> {
+        let is_much = {
+            let mut staging = lock(self.begun());
+            staging.released_bytes = staging.released_bytes.saturating_add(bytes);
+            let is_much = staging.released_bytes >= MOST_RELEASED_BYTES;
+            if is_much {
+                staging.released_bytes = 0;
+            }
+            is_much
+        };
+        let lease = lock(self.begun()).lease.clone();
+        connection.call(|connection| async move {
+            leases::release(&connection, &lease, content_resource(&blob)).await?;
+            if is_much { leases::collect(connection).await } else { Ok(()) }
+        })
+    }
+}
+
+impl Sink for ContainerdSink {
+    fn place(&self) -> String {
+        self.containerd.connection.place().to_owned()
+    }
+
+    fn accepts(&self) -> AcceptedForm {
+        AcceptedForm::Streams
+    }
+
+    fn begin(&mut self, image: OutgoingImage) -> Result<()> {
+        let layers = staged_layers(&image, &self.place())?;
+        let connection = self.containerd.connection.clone();
+        let purpose = image.config.digest.hex().chars().take(PURPOSE_CHARS).collect::<String>();
+        let duration = self.options.lease_duration;
+        let lease = connection.call(|connection| async move {
+            leases::create(connection, &purpose, duration).await
+        })?;
+        {
+            let mut report = self.status.locked();
+            report.lease = Some(lease.clone());
+            report.chain = layers.last().map(|layer| layer.chain);
+        }
+        let connection = connection.with_lease(&lease);
+        self.staging = Some(Mutex::new(Staging {
+            snapshots: self.containerd.snapshots(&connection),
+            connection,
+            lease,
+            layers,
+            is_busy: false,
+            released_bytes: 0,
+        }));
+        Ok(())
+    }
+
+    fn has(&self, blob: &Descriptor, progress: &dyn Progress) -> Result<bool> {
+        progress.check()?;
+        let steps: Vec<_> = {
+            let staging = lock(self.begun());
+            let same =
+                (0..staging.layers.len()).filter(|&at| staging.layers[at].blob == blob.digest);
+            same.map(|ordinal| (ordinal, staging.step(ordinal))).collect()
+        };
+        let connection = &self.containerd.connection;
+        let there: Vec<(usize, bool)> = connection.call(|_| async move {
+            let mut there = Vec::with_capacity(steps.len());
+            for (ordinal, step) in steps {
+                there.push((ordinal, step.is_there().await?));
+            }
+            Ok(there)
+        })?;
+        let mut staging = lock(self.begun());
+        let mut report = self.status.locked();
+        for (ordinal, is_there) in &there {
+            if *is_there && staging.layers[*ordinal].state != LayerState::Staged {
+                staging.layers[*ordinal].state = LayerState::Staged;
+                report.present_layers += 1;
+            }
+        }
+        Ok(there.iter().all(|(_, is_there)| *is_there))
+    }
+
+    fn blob(&self, blob: &Descriptor) -> Result<Box<dyn BlobWriter + '_>> {
+        let connection = lock(self.begun()).connection.clone();
+        let name = format!("imgdelta-{}-{}", leases::unique(), blob.digest);
+        let content = ContentWriter::open(&connection, name, blob.digest, blob.size_bytes);
+        let content = content.map_err(|error| connection.error(error))?;
+        let buffer = BytesMut::new();
+        Ok(Box::new(StreamWriter { sink: self, blob: blob.digest, connection, content, buffer }))
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        let staging = self.staging.take().expect("`begin` comes first");
+        let staging = staging.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let missing = staging.layers.iter().position(|layer| layer.state != LayerState::Staged);
+        if let Some(ordinal) = missing {
+            let what = format!("layer {} was not written", ordinal + 1);
+            // Dropping the sink removes the rest.
+            self.staging = Some(Mutex::new(staging));
+            return Err(Error::bad_input(self.place(), what));
+        }
+        if staging.released_bytes > 0 {
+            self.containerd.connection.call(leases::collect)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ContainerdSink {
+    fn drop(&mut self) {
+        let Some(staging) = self.staging.take() else { return };
+        let lease = staging.into_inner().unwrap_or_else(PoisonError::into_inner).lease;
+        // Best effort: the lease ends by itself.
+        let _ = self.containerd.connection.call(|connection| leases::delete(connection, lease));
+    }
+}
+
+/// Writes one stream into the content store, and stages the layers that are complete then.
+struct StreamWriter<'a> {
+    sink: &'a ContainerdSink,
+    blob: BlobDigest,
+    connection: Connection,
+    /// `None` if the blob was there already.
+    content: Option<ContentWriter>,
+    buffer: BytesMut,
+}
+
+impl StreamWriter<'_> {
+    fn send(&mut self, piece: Bytes) -> Result<()> {
+        let Some(content) = &mut self.content else { return Ok(()) };
+        let bytes = piece.len() as u64;
+        content.send(piece).map_err(|error| self.connection.error(error))?;
+        self.sink.status.locked().written_bytes += bytes;
+        Ok(())
+    }
+}
+
+impl BlobWriter for StreamWriter<'_> {
+    fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        if self.content.is_none() {
+            return Ok(());
+        }
+        while !bytes.is_empty() {
+            let count = bytes.len().min(MOST_PIECE_BYTES - self.buffer.len());
+            self.buffer.extend_from_slice(&bytes[..count]);
+            bytes = &bytes[count..];
+            if self.buffer.len() == MOST_PIECE_BYTES {
+                let piece = self.buffer.split().freeze();
+                self.send(piece)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>, proof: VerifiedBlob) -> Result<()> {
+        assert_eq!(proof.digest(), self.blob, "the proof is of another blob");
+        let piece = self.buffer.split().freeze();
+        if !piece.is_empty() {
+            self.send(piece)?;
+        }
+        if let Some(content) = self.content.take() {
+            let label = (STREAM_LABEL.to_owned(), self.blob.to_string());
+            let committed = content.commit(HashMap::from([label]));
+            committed.map_err(|error| self.connection.error(error))?;
+        }
+        let (sink, blob) = (self.sink, self.blob);
+        let lease = lock(sink.begun()).lease.clone();
+        // A blob that was there may not be under this lease.
+        self.connection.call(|connection| async move {
+            leases::add(&connection, &lease, content_resource(&blob)).await
+        })?;
+        lock(sink.begun()).set(&blob, LayerState::Written);
+        sink.advance()
+    }
+}
+
+/// Returns the layers of an image with the names of their snapshots.
+fn staged_layers(image: &OutgoingImage, place: &str) -> Result<Vec<StagedLayer>> {
+    let diff_ids = image.layers.iter().map(|layer| layer.digest.to_string().parse::<DiffId>());
+    let diff_ids = diff_ids.collect::<std::result::Result<Vec<DiffId>, _>>();
+    let diff_ids = diff_ids.map_err(|error| Error::bad_input(place, error))?;
+    let chains = ChainId::of_layers(&diff_ids);
+    let layers = image.layers.iter().zip(diff_ids).zip(chains);
+    Ok(layers
+        .map(|((layer, diff_id), chain)| StagedLayer {
+            diff_id,
+            blob: layer.digest,
+            stream_bytes: layer.size_bytes,
+            chain,
+            state: LayerState::Missing,
+        })
+        .collect())
+}
+
+fn content_resource(blob: &BlobDigest) -> LeaseResource {
+    LeaseResource { id: blob.to_string(), kind: "content".to_owned() }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Released blobs stay on the disk until garbage is collected, which takes a scan of all metadata.
+const MOST_RELEASED_BYTES: u64 = 1 << 30;
+/// Label that says which stream a blob holds, as containerd's own unpacker sets it.
+const STREAM_LABEL: &str = "containerd.io/uncompressed";
+/// Part of the config's digest in the lease's id.
+const PURPOSE_CHARS: usize = 12;
