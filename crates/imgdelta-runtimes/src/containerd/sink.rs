@@ -143,6 +143,11 @@ impl Sink for ContainerdSink {
         AcceptedForm::Streams
     }
 
+    fn has_layers(&self, diff_ids: &[DiffId]) -> Result<Vec<bool>> {
+        let chains = ChainId::of_layers(diff_ids);
+        chains.iter().map(|chain| self.containerd.has_snapshot(chain)).collect()
+    }
+
     fn begin(&mut self, image: OutgoingImage) -> Result<()> {
         let layers = staged_layers(&image, &self.place())?;
         let connection = self.containerd.connection.clone();
