@@ -11,7 +11,7 @@ use imgdelta::{
     diff::{Diff, DiffOptions, FileOrder, TextOptions},
     path::LayerPath,
 };
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, process::ExitCode};
+use std::process::ExitCode;
 
 /// Runs the command.
 pub fn run(args: &args::DiffArgs, common: &CommonOptions) -> Result<ExitCode> {
@@ -60,9 +60,7 @@ pub fn run(args: &args::DiffArgs, common: &CommonOptions) -> Result<ExitCode> {
 /// True if a filter matches a path, written with or without the leading `/`.
 fn is_chosen(args: &args::DiffArgs, path: &LayerPath) -> bool {
     let from_root = [b"/", path.as_bytes()].concat();
-    let from_root = Path::new(OsStr::from_bytes(&from_root));
-    let relative = Path::new(OsStr::from_bytes(path.as_bytes()));
-    args.filter.iter().any(|glob| glob.is_match(from_root) || glob.is_match(relative))
+    args.filter.iter().any(|glob| glob.matches(&from_root) || glob.matches(path.as_bytes()))
 }
 
 fn text_options(args: &args::DiffArgs, common: &CommonOptions) -> TextOptions {

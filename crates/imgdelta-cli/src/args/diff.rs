@@ -2,9 +2,11 @@
 //!
 //! Holds values only.
 
-use super::{MakingOptions, value::glob};
+use super::{
+    MakingOptions,
+    value::{PathGlob, glob},
+};
 use clap::{Args, ValueEnum};
-use globset::GlobMatcher;
 use imgdelta::{Reference, diff::Ignore, image::Platform};
 use std::path::PathBuf;
 
@@ -27,7 +29,7 @@ pub struct DiffArgs {
 
     /// Show only files whose path matches, such as '/usr/lib/**' (may be repeated)
     #[arg(long, value_name = "GLOB", value_parser = glob)]
-    pub filter: Vec<GlobMatcher>,
+    pub filter: Vec<PathGlob>,
 
     /// Order of files and packages
     #[arg(long, value_enum, default_value_t = SortOrder::Size)]

@@ -3,7 +3,6 @@
 //! Parses; looks nothing up.
 
 use clap::ValueEnum;
-use globset::GlobMatcher;
 use imgdelta::{apply::LayerForm, limits::parse_size};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -28,10 +27,23 @@ impl From<LayersChoice> for LayerForm {
     }
 }
 
-/// Parses a glob. As in a shell, `*` stays within one directory and `**` does not.
-pub fn glob(text: &str) -> Result<GlobMatcher, globset::Error> {
-    let glob = globset::GlobBuilder::new(text).literal_separator(true).build()?;
-    Ok(glob.compile_matcher())
+/// A glob over paths. As in a shell, `*` stays within one directory and `**` does not.
+#[derive(Clone, Debug)]
+pub struct PathGlob(String);
+
+impl PathGlob {
+    /// Returns true if the glob matches a path, whose bytes need not be text.
+    pub fn matches(&self, path: &[u8]) -> bool {
+        fast_glob::glob_match(&self.0, path)
+    }
+}
+
+/// Parses a glob.
+pub fn glob(text: &str) -> Result<PathGlob, fast_glob::Error> {
+    fast_glob::validate(text)?;
+    // A leading `!` is part of the name; the matcher would negate the glob.
+    let escape = if text.starts_with('!') { "\\" } else { "" };
+    Ok(PathGlob(format!("{escape}{text}")))
 }
 
 /// Parses a size in bytes.
@@ -57,6 +69,22 @@ pub fn rate(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn globs_match_bytes_and_mistakes_are_named() {
+        let matches = |text: &str, path: &[u8]| glob(text).unwrap().matches(path);
+        assert!(matches("/etc/*", b"/etc/shadow") && !matches("/etc/*", b"/etc/ssl/cert"));
+        assert!(matches("app/**/*.png", b"app/logo.png") && matches("app/**", b"app/a/b"));
+        assert!(matches("**/l?b[0-9]{,.so}", b"usr/lib7.so") && matches("**", b"a/b"));
+        assert!(matches("a/*\u{e9}", "a/caf\u{e9}".as_bytes()));
+        // A name that is not text, and names with the matcher's own characters.
+        assert!(matches("a/*", b"a/\xff\xfe") && matches("*b", b"\xffb"));
+        assert!(matches("!a", b"!a") && !matches("!a", b"b") && matches("\\*", b"*"));
+        for (wrong, reason) in [("[a", "class"), ("{a", "brace"), ("a\\", "backslash")] {
+            let error = glob(wrong).unwrap_err().to_string();
+            assert!(error.contains(reason), "{wrong}: {error}");
+        }
+    }
 
     #[test]
     fn rates_are_whole_numbers_of_bits() {

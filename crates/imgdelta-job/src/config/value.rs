@@ -2,7 +2,6 @@
 //!
 //! Each is checked by its parser, so that a mistake is reported at its own place.
 
-use globset::{GlobBuilder, GlobMatcher};
 use imgdelta::{create::Preset, image::Platform};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use std::fmt;
@@ -77,7 +76,7 @@ impl<'de> Deserialize<'de> for Share {
 
 /// A glob over names: `*` stays between two `/`, `**` does not.
 #[derive(Clone, Debug)]
-pub struct NamePattern(GlobMatcher);
+pub struct NamePattern(String);
 
 impl NamePattern {
     /// Makes a pattern that matches every name.
@@ -86,32 +85,35 @@ impl NamePattern {
     }
 
     /// Makes a pattern; fails if the text is not a glob.
-    pub fn new(text: &str) -> Result<Self, globset::Error> {
-        let glob = GlobBuilder::new(text).literal_separator(true).build()?;
-        Ok(Self(glob.compile_matcher()))
+    pub fn new(text: &str) -> Result<Self, String> {
+        // The matcher would take it for a negation.
+        if text.starts_with('!') {
+            return Err("a glob over names cannot start with `!`; exclude tags by `except`".into());
+        }
+        fast_glob::validate(text).map_err(|error| error.to_string())?;
+        Ok(Self(text.to_owned()))
     }
 
     /// Returns true if a name matches.
     pub fn matches(&self, name: &str) -> bool {
-        self.0.is_match(name)
+        fast_glob::glob_match(&self.0, name)
     }
 
     /// Returns the only name that matches, if the pattern has no wildcard.
     pub fn name(&self) -> Option<&str> {
-        let text = self.0.glob().glob();
-        (!text.contains(['*', '?', '[', '{', '\\'])).then_some(text)
+        (!self.0.contains(['*', '?', '[', '{', '\\'])).then_some(&self.0)
     }
 
     /// Returns the text of the pattern.
     pub fn text(&self) -> &str {
-        self.0.glob().glob()
+        &self.0
     }
 }
 
 impl<'de> Deserialize<'de> for NamePattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::new(&text).map_err(|error| D::Error::custom(error.kind()))
+        Self::new(&text).map_err(D::Error::custom)
     }
 }
 
@@ -174,5 +176,13 @@ mod tests {
         assert_eq!(NamePattern::new("team/app").unwrap().name(), Some("team/app"));
         assert_eq!(NamePattern::new("team/*").unwrap().name(), None);
         assert!(NamePattern::everything().matches("a/b/c"));
+        let matches = |glob: &str, name: &str| NamePattern::new(glob).unwrap().matches(name);
+        assert!(matches("team/*", "team/app") && !matches("team/*", "team/app/web"));
+        assert!(matches("team/**", "team/app/web") && !matches("team/**", "team"));
+        assert!(matches("**/app", "app") && matches("**/app", "a/b/app"));
+        assert!(matches("v[0-9]*.{0,1}", "v12.1") && !matches("v[!0-9]*", "v12"));
+        for wrong in ["[a", "{a", "a\\", "!a"] {
+            assert!(NamePattern::new(wrong).is_err(), "{wrong}");
+        }
     }
 }
