@@ -10,24 +10,21 @@ use std::{error::Error as StdError, fmt, io, sync::Arc};
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Reason why something could not be done.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The bytes have their digest and still are not valid: have the image or delta made again, or
     /// name another one.
-    #[error("{place}: {what}")]
     BadInput {
         /// The file, blob or range that is wrong.
         place: String,
         /// The fault: expected against found.
         what: String,
         /// The parser's or decoder's own error, if there is one.
-        #[source]
         source: Option<Arc<dyn StdError + Send + Sync>>,
     },
 
     /// The thing asked for is not there: choose one of those that are.
-    #[error("{place}: {what} is not there{}", Present(.present))]
     NotFound {
         /// The place that was searched.
         place: String,
@@ -38,7 +35,6 @@ pub enum Error {
     },
 
     /// A limit was met before memory or time was spent: raise it if the input is trusted.
-    #[error("{place}: {what} is {found}, more than the limit of {limit}")]
     OverLimit {
         /// The file, blob or range that is too large.
         place: String,
@@ -53,7 +49,6 @@ pub enum Error {
     },
 
     /// The bytes are not those that were promised: fetch or copy the input again.
-    #[error("{place}: {difference}")]
     Mismatch {
         /// The blob or stream.
         place: String,
@@ -62,7 +57,6 @@ pub enum Error {
     },
 
     /// The base lacks layers that the delta needs: apply it to the image it was made for.
-    #[error("{place}: the base lacks {}", Joined(.missing))]
     BaseMissing {
         /// The delta, or the images that were searched.
         place: String,
@@ -71,7 +65,6 @@ pub enum Error {
     },
 
     /// The operating system refused: look at the disk, the rights, the network.
-    #[error("{place}: {source}")]
     Io {
         /// The file or address.
         place: String,
@@ -80,8 +73,37 @@ pub enum Error {
     },
 
     /// The caller asked to stop.
-    #[error("interrupted")]
     Cancelled,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadInput { place, what, .. } => write!(f, "{place}: {what}"),
+            Self::NotFound { place, what, present } => {
+                write!(f, "{place}: {what} is not there{}", Present(present))
+            }
+            Self::OverLimit { place, what, found, limit, .. } => {
+                write!(f, "{place}: {what} is {found}, more than the limit of {limit}")
+            }
+            Self::Mismatch { place, difference } => write!(f, "{place}: {difference}"),
+            Self::BaseMissing { place, missing } => {
+                write!(f, "{place}: the base lacks {}", Joined(missing))
+            }
+            Self::Io { place, source } => write!(f, "{place}: {source}"),
+            Self::Cancelled => f.write_str("interrupted"),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::BadInput { source, .. } => source.as_ref().map(|source| source as _),
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
 }
 
 /// Two values that should be equal.

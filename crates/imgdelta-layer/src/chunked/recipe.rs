@@ -5,6 +5,7 @@
 
 use imgdelta_wire::{Cursor, WireError, varint};
 use imgdelta_zstd::{EncoderModel, RecipeLimits};
+use std::fmt;
 
 /// Everything that rebuilds a zstd:chunked blob, except the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,14 +36,35 @@ pub struct TextStyle {
 }
 
 /// Bytes that are not a recipe; the caller refuses the file that they come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkedRecipeError {
-    #[error("unknown version {0} of a zstd:chunked recipe")]
     Version(u8),
-    #[error("zstd:chunked recipe is malformed, or has a text of more than {MOST_TEXT_BYTES} bytes")]
     Malformed,
-    #[error(transparent)]
-    Model(#[from] imgdelta_zstd::RecipeError),
+    Model(imgdelta_zstd::RecipeError),
+}
+
+impl fmt::Display for ChunkedRecipeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(version) => {
+                write!(f, "unknown version {version} of a zstd:chunked recipe")
+            }
+            Self::Malformed => write!(
+                f,
+                "zstd:chunked recipe is malformed, or has a text of more than {MOST_TEXT_BYTES} \
+                 bytes"
+            ),
+            Self::Model(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ChunkedRecipeError {}
+
+impl From<imgdelta_zstd::RecipeError> for ChunkedRecipeError {
+    fn from(error: imgdelta_zstd::RecipeError) -> Self {
+        Self::Model(error)
+    }
 }
 
 impl ChunkedRecipe {
