@@ -312,6 +312,61 @@ mod tests {
     }
 
     #[test]
+    fn any_text_is_an_error_or_an_address_that_a_request_can_have() {
+        const PARTS: [&str; 32] = [
+            "http",
+            "https",
+            ":",
+            "//",
+            "/",
+            "..",
+            ".",
+            "?",
+            "#",
+            "@",
+            "[",
+            "]",
+            "::1",
+            "\\",
+            "%2e",
+            "%",
+            "r.example",
+            "127.0.0.1",
+            "65535",
+            "99999",
+            "&a=",
+            " ",
+            "\t",
+            "\n",
+            "\0",
+            "\u{7f}",
+            "\u{e9}",
+            "\u{202e}",
+            "<",
+            "|",
+            "a",
+            "Z",
+        ];
+        let base = Url::parse("https://r.example/v2/").unwrap();
+        let mut addresses = 0;
+        for picks in imgdelta_testkit::noise(7, 80_000).chunks(8) {
+            let count = 1 + usize::from(picks[0]) % 7;
+            let parts = picks[1..=count].iter().map(|pick| PARTS[usize::from(*pick) % 32]);
+            let reference: String = parts.collect();
+            for url in [Url::parse(&format!("https://{reference}")), base.join(&reference)] {
+                let Ok(mut url) = url else { continue };
+                addresses += 1;
+                url.append(&reference, &reference);
+                assert_eq!(Url::parse(&text(&url)).as_ref(), Ok(&url), "{reference:?}");
+                hyper::Uri::try_from(url.target()).unwrap();
+                hyper::Uri::try_from(text(&url)).unwrap();
+                hyper::header::HeaderValue::try_from(url.authority()).unwrap();
+            }
+        }
+        assert!(addresses > 1000, "{addresses}");
+    }
+
+    #[test]
     fn parameters_are_appended_and_encoded() {
         let mut url = Url::parse("https://r/upload").unwrap();
         url.append("digest", "sha256:ab");
