@@ -63,7 +63,7 @@ pub struct BaseNeeds {
     pub manifest: Option<BlobDigest>,
     /// Required streams, each once, in the order in which layers need them.
     ///
-    /// The base must also have the blobs of layers with [`Envelope::Base`].
+    /// The base must also have the blobs of kept layers with [`Envelope::Base`].
     pub streams: Vec<StreamName>,
 }
 

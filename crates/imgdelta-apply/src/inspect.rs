@@ -54,6 +54,8 @@ impl Inspection {
             "platform": delta.platform().to_string(),
             "exact": self.is_exact(),
             "base": delta.base().manifest.map(|digest| digest.to_string()),
+            "needs_blobs": delta.layers().iter().filter(|layer| base_needs(layer) == Some("blob"))
+                .map(|layer| layer.blob.to_string()).collect::<Vec<_>>(),
             "needs": delta.base().streams.iter().map(|stream| json!({
                 "diff_id": stream.diff_id.to_string(),
                 "bytes": stream.bytes,
@@ -79,6 +81,7 @@ impl Inspection {
             "media_type": layer.media_type,
             "body": body_word(layer),
             "envelope": envelope_word(layer),
+            "base_needs": base_needs(layer),
             "exact": is_exact(layer),
             "delta_bytes": self.section_bytes(layer),
             "header_bytes": cost.map(|cost| cost.headers),
@@ -130,6 +133,18 @@ impl fmt::Display for InspectionText<'_> {
         }
         let count = delta.base().streams.len();
         writeln!(f, "        needs {count} layers, {} uncompressed", Human(streams))?;
+        let of_kind = |kind| {
+            let layers = (1..).zip(delta.layers());
+            let layers = layers.filter(move |(_, layer)| base_needs(layer) == Some(kind));
+            layers.map(|(number, _): (usize, _)| number.to_string()).collect::<Vec<_>>()
+        };
+        let blobs = of_kind("blob");
+        if !blobs.is_empty() {
+            let list = blobs.join(", ");
+            writeln!(f, "        and the compressed blobs of layers {list} of the new image")?;
+        } else if !of_kind("stream").is_empty() {
+            writeln!(f, "        uncompressed layers are enough")?;
+        }
         if !self.inspection.is_exact() {
             writeln!(f, "        makes some layers uncompressed only, with other digests")?;
         }
@@ -205,6 +220,7 @@ fn is_exact(layer: &TargetLayer) -> bool {
 
 fn source_words(layer: &TargetLayer) -> &'static str {
     match layer.body {
+        LayerBody::Kept if layer.envelope == Envelope::Base => "base's blob",
         LayerBody::Kept => "base",
         LayerBody::Recipe(_) => "rebuilt",
         LayerBody::Carried(_) => "whole in delta",
@@ -217,6 +233,12 @@ fn body_word(layer: &TargetLayer) -> &'static str {
         LayerBody::Recipe(_) => "rebuilt",
         LayerBody::Carried(_) => "carried",
     }
+}
+
+/// Returns the form in which the base must have a kept layer for the exact image.
+fn base_needs(layer: &TargetLayer) -> Option<&'static str> {
+    let is_kept = layer.body == LayerBody::Kept;
+    is_kept.then_some(if layer.envelope == Envelope::Base { "blob" } else { "stream" })
 }
 
 fn envelope_word(layer: &TargetLayer) -> &'static str {

@@ -26,11 +26,11 @@ mod tests;
 mod waves;
 
 use crate::{
-    delta::Delta,
+    delta::{Delta, LayerBody},
     sink::{AcceptedForm, NullSink, Sink},
 };
-pub use effort::effort;
-use imgdelta_core::{Context, Error, Result, progress::Stage, work::WorkMeter};
+pub use effort::{compression_nanoseconds, effort};
+use imgdelta_core::{Context, DiffId, Error, Result, progress::Stage, work::WorkMeter};
 use imgdelta_image::{envelope::StreamCheck, image::Image, volume::Volume};
 use plan::{ApplyPlan, BlobJob};
 pub use prove::prove;
@@ -93,6 +93,9 @@ pub fn apply(
     let ordinals = jobs.iter().filter_map(|job| job.recipe()).collect();
     let waves = RecipeWaves::charge(delta, &ordinals, &meter, context)?;
     let wanted = waves.sources();
+    let compressed = jobs.iter().filter(|job| job.body == LayerBody::Kept && !job.is_in_base);
+    let used: Vec<DiffId> =
+        wanted.iter().copied().chain(compressed.map(|job| job.stream.diff_id)).collect();
     let make = || {
         // Base streams are not hashed, which would double the hashing: every result is compared.
         let digest = StreamCheck::Assume;
@@ -108,8 +111,9 @@ pub fn apply(
             progress.begin(Stage::Writing, now.iter().map(|job| job.stream.bytes).sum());
             let made = workers.map(now, |job| {
                 let mut notes = Vec::new();
+                let meter = &meter;
                 let maker =
-                    assemble::LayerMaker { delta, base, recipes, limits, workers, progress };
+                    assemble::LayerMaker { delta, base, recipes, limits, workers, meter, progress };
                 maker.make(job, &*sink, &mut notes)?;
                 Ok(notes)
             })?;
@@ -121,7 +125,7 @@ pub fn apply(
     let notes = make().map_err(|error| match error {
         Error::Mismatch { .. } | Error::BadInput { .. } | Error::OverLimit { .. } => {
             // The cause may be a base stream with another digest, which the user must know.
-            let base = Volume::extract(&images, &wanted, context);
+            let base = Volume::extract(&images, &used, context);
             base.err().unwrap_or(error)
         }
         error => error,

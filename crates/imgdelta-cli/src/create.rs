@@ -31,9 +31,12 @@ pub fn run(args: &args::CreateArgs, common: &CommonOptions) -> Result<ExitCode> 
         .memory_bytes(args.making.memory)
         .platform(args.platform.clone());
     let session = session::registries(common)?.attach(session);
+    let mut options = args.options();
+    for path in &args.reuse {
+        options = options.reuse(&session.open_delta(path)?)?;
+    }
     let images = session.open_pair(&args.old, &args.new)?;
     let pair = session.read_pair(images, &DiffOptions::default())?;
-    let options = args.options();
     if args.dry_run {
         let cost = pair.plan(&options)?.encode()?.cost()?;
         progress.finish();

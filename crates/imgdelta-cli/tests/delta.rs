@@ -203,6 +203,70 @@ fn created_deltas_lead_there_and_back() {
     assert_eq!(names, ["back", "down.imgdelta", "there", "up.imgdelta"]);
 }
 
+/// Writes the old image as `docker save` does: with uncompressed layers.
+fn uncompressed_old(dir: &Path) -> String {
+    let place = |name: &str| format!("{}/{name}", dir.display());
+    let (up, down) = (place("unused.imgdelta"), place("down.imgdelta"));
+    prints(&["create", OLD, NEW, "-o", &up, "--rollback", &down, "--preset", "fast"]);
+    let archive = format!("docker-archive:{}", place("old.tar"));
+    prints(&["apply", &down, "--base", NEW, "-o", &archive]);
+    archive
+}
+
+#[test]
+fn a_base_without_compressed_layers_gives_the_exact_image() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = |name: &str| format!("{}/{name}", dir.path().display());
+    let old = uncompressed_old(dir.path());
+    let delta = place("up.imgdelta");
+    prints(&["create", OLD, NEW, "-o", &delta]);
+    let made = format!("oci:{}:new", place("made"));
+    prints(&["apply", &delta, "--base", &old, "-o", &made]);
+    assert!(is_same(&made, NEW));
+    let shown = prints(&["inspect", &delta]);
+    assert!(shown.contains("uncompressed layers are enough"), "{shown}");
+    let document = json(&["inspect", &delta, "--json"]);
+    assert_eq!(document["needs_blobs"], serde_json::json!([]));
+    assert_eq!(document["layers"][0]["base_needs"], "stream");
+    assert_eq!(document["layers"][1]["base_needs"], serde_json::Value::Null);
+
+    // Without the compression of kept layers, only the blobs will do.
+    for option in [&["--kept-envelopes", "no"][..], &["--preset", "fast"]] {
+        let delta = place("short.imgdelta");
+        prints(&[&["create", OLD, NEW, "-o", &delta][..], option].concat());
+        let said = fails(&["apply", &delta, "--base", &old, "-o", &made], 4);
+        let document = json(&["inspect", &delta, "--json"]);
+        let blob = document["layers"][0]["digest"].as_str().unwrap();
+        assert!(said.contains(&format!("the base lacks blob {blob} (for layer 1)")), "{said}");
+        assert_eq!(document["needs_blobs"], serde_json::json!([blob]));
+        assert_eq!(document["layers"][0]["base_needs"], "blob");
+        let shown = prints(&["inspect", &delta]);
+        let expected = "and the compressed blobs of layers 1 of the new image";
+        assert!(shown.contains(expected) && shown.contains("base's blob"), "{shown}");
+        prints(&["apply", &delta, "--base", OLD, "-o", &format!("oci:{}", place("whole"))]);
+    }
+}
+
+#[test]
+fn recipes_and_compressions_of_an_earlier_delta_are_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = |name: &str| format!("{}/{name}", dir.path().display());
+    let [first, again] = ["first", "again"].map(&place);
+    prints(&["create", OLD, NEW, "-o", &first]);
+    let cost = json(&["create", OLD, NEW, "-o", &again, "--reuse", &first, "--json"]);
+    let ways: Vec<_> = cost["layers"].as_array().unwrap().iter().map(|l| &l["way"]).collect();
+    assert_eq!(ways, ["kept", "reused", "recompressed", "reused"]);
+    let envelopes = |delta: &str| {
+        let document = json(&["inspect", delta, "--json"]);
+        let layers = document["layers"].as_array().unwrap().clone();
+        layers.into_iter().map(|layer| layer["envelope"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(envelopes(&first), envelopes(&again));
+    let said = fails(&["create", OLD, NEW, "-o", &again, "--reuse", &place("none")], 6);
+    assert!(said.contains("none"), "{said}");
+    fails(&["create", OLD, NEW, "-o", &again, "--reuse", &first, "--no-prove"], 2);
+}
+
 #[test]
 fn a_delta_goes_through_pipes() {
     let made = imgdelta(&["create", OLD, NEW, "-o", "-", "--quiet"]);

@@ -61,7 +61,7 @@ pub enum LayerBody {
 pub enum Envelope {
     /// None: only the stream can be rebuilt, or the blob is carried.
     Unmade,
-    /// The base image has the same blob.
+    /// Unknown: only a base image that has the same blob gives it.
     Base,
     /// The blob is the stream.
     Stored,

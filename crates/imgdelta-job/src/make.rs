@@ -11,7 +11,7 @@ use crate::{
 };
 use imgdelta::{
     BlobDigest, DiffId, Error, Limits, Result, Session,
-    create::{CreateOptions, ImagePair, ProvedDelta, ReusableRecipe},
+    create::{CreateOptions, ImagePair, Preset, ProvedDelta},
     diff::DiffOptions,
     image::{Image, OpenOptions},
     store::{ImageName, Store},
@@ -117,20 +117,27 @@ impl DeltaMaker {
         let [held, wanted] = [&images[0], &images[1]].map(streams_of);
         let wanted: Vec<DiffId> = wanted.difference(&held).copied().collect();
         let held: Vec<DiffId> = held.into_iter().collect();
-        let reusable = self.reuse.find(task, &wanted, &held, session.context());
+        let kept: Vec<BlobDigest> = match task.preset {
+            // This preset leaves the envelopes of kept layers out.
+            Preset::Fast => Vec::new(),
+            _ => kept_blobs(&images),
+        };
+        let reusable = self.reuse.find(task, &wanted, &held, &kept, session.context());
         let reusable = handle.block_on(reusable).unwrap_or_else(|error| {
             tracing::warn!(%task, %error, "no recipes can be reused");
             ReusableRecipes::default()
         });
-        let ReusableRecipes { recipes, repositories } = reusable;
+        let ReusableRecipes { recipes, envelopes, repositories } = reusable;
 
         let pair = session.read_pair(images, &DiffOptions::default())?;
-        let has_none = recipes.is_empty();
-        let result = match encode(task, &pair, recipes) {
+        let has_none = recipes.is_empty() && envelopes.is_empty();
+        let options = CreateOptions::default().preset(task.preset);
+        let reusing = options.clone().reusable(recipes).known_envelopes(envelopes);
+        let result = match encode(task, &pair, &reusing) {
             // A bad recipe in the registry must not prevent others from being made.
             Err(error) if !has_none && !matches!(error, Error::Io { .. } | Error::Cancelled) => {
                 tracing::warn!(%task, %error, "retried without recipes of other images");
-                encode(task, &pair, Vec::new())
+                encode(task, &pair, &options)
             }
             outcome => outcome,
         };
@@ -151,9 +158,8 @@ impl DeltaMaker {
 }
 
 /// Encodes a delta, and proves it if it is worth publishing.
-fn encode(task: &Task, pair: &ImagePair, recipes: Vec<ReusableRecipe>) -> Result<MakeResult> {
-    let options = CreateOptions::default().preset(task.preset).reusable(recipes);
-    let plan = pair.plan(&options)?;
+fn encode(task: &Task, pair: &ImagePair, options: &CreateOptions) -> Result<MakeResult> {
+    let plan = pair.plan(options)?;
     let reused_recipes = plan.reused_recipes() as u64;
     let draft = plan.encode()?;
     let cost = draft.cost()?;
@@ -165,6 +171,13 @@ fn encode(task: &Task, pair: &ImagePair, recipes: Vec<ReusableRecipe>) -> Result
         delta: if is_worth { Some(draft.prove()?) } else { None },
         recipe_repositories: HashMap::new(),
     })
+}
+
+/// Returns the blobs that both images have.
+fn kept_blobs([base, target]: &[Image; 2]) -> Vec<BlobDigest> {
+    let held: HashSet<_> = base.layers.iter().map(|layer| layer.descriptor.digest).collect();
+    let blobs = target.layers.iter().map(|layer| layer.descriptor.digest);
+    blobs.filter(|blob| held.contains(blob)).collect()
 }
 
 fn streams_of(image: &Image) -> HashSet<DiffId> {

@@ -15,7 +15,7 @@ use crate::{
     plan::LayerPlan,
     sources::{PayloadSource, SourceReason},
 };
-use imgdelta_apply::delta::{Envelope, LayerBody, LayerCost, Provenance, RestCost};
+use imgdelta_apply::delta::{LayerBody, LayerCost, Provenance, RestCost};
 use imgdelta_core::{BlobDigest, Result, path::LayerPath};
 use imgdelta_image::image::Image;
 use imgdelta_packages::Inventory;
@@ -68,7 +68,7 @@ pub struct LayerLine {
 /// Method by which a layer is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LayerMethod {
-    /// The base has its blob.
+    /// The base has its blob. An envelope for bases that have only the stream costs bytes.
     Kept,
     /// The base has its stream, which is compressed again.
     Recompressed,
@@ -213,11 +213,12 @@ fn full_bytes(image: &Image) -> u64 {
 
 fn method(draft: &Draft, ordinal: usize) -> LayerMethod {
     let layer = &draft.layers[ordinal];
-    match (layer.body, &layer.envelope, &draft.plan.layers[ordinal]) {
-        (LayerBody::Kept, Envelope::Base, _) => LayerMethod::Kept,
+    let blob = &draft.plan.target.image.layers[ordinal].descriptor.digest;
+    match (layer.body, &draft.plan.layers[ordinal]) {
+        (LayerBody::Kept, ..) if draft.plan.is_in_base(blob) => LayerMethod::Kept,
         (LayerBody::Kept, ..) => LayerMethod::Recompressed,
-        (LayerBody::Recipe(_), _, LayerPlan::Repeated(_)) => LayerMethod::Repeated,
-        (LayerBody::Recipe(_), _, LayerPlan::Reused(_)) => LayerMethod::Reused,
+        (LayerBody::Recipe(_), LayerPlan::Repeated(_)) => LayerMethod::Repeated,
+        (LayerBody::Recipe(_), LayerPlan::Reused(_)) => LayerMethod::Reused,
         (LayerBody::Recipe(_), ..) => LayerMethod::Rebuilt,
         (LayerBody::Carried(_), ..) if draft.is_remade(ordinal) => LayerMethod::CarriedForSize,
         (LayerBody::Carried(_), ..) => LayerMethod::CarriedForCompression,

@@ -5,6 +5,7 @@
 //! are in memory, their groups in a scratch file.
 
 use crate::{
+    envelopes::PlannedEnvelopes,
     options::ReusableRecipe,
     plan::{LayerPlan, Plan},
     sources::{EntryPlace, PayloadSource},
@@ -34,6 +35,8 @@ pub struct Draft {
     recipes: Vec<DraftRecipe>,
     /// For each layer, true if its blob can be made from its stream.
     remade: Vec<bool>,
+    /// For each layer, true if its envelope came from an earlier delta.
+    reused_envelopes: Vec<bool>,
     spill: SpillFile,
 }
 
@@ -105,13 +108,14 @@ pub(crate) struct MemberCost {
 impl Draft {
     /// Chooses the cheapest exact way for each layer.
     ///
-    /// `recipes` are those of the rebuilt layers, in order; each target layer has an envelope.
+    /// `recipes` are those of the rebuilt layers, in order.
     pub(crate) fn new(
         plan: Plan,
         recipes: Vec<RecipeDraft>,
-        envelopes: Vec<Envelope>,
+        planned: PlannedEnvelopes,
         spill: SpillFile,
     ) -> Self {
+        let PlannedEnvelopes { envelopes, is_reused, is_kept } = planned;
         let (mut chosen, mut remade, mut layers) =
             (Vec::new(), Vec::new(), Vec::<LayerDraft>::new());
         let mut fresh: Vec<Option<DraftRecipe>> = plan.layers.iter().map(|_| None).collect();
@@ -166,16 +170,26 @@ impl Draft {
             };
             layers.push(layer);
         }
-        Self { plan, layers, recipes: chosen, remade, spill }
+        let mut draft =
+            Self { plan, layers, recipes: chosen, remade, reused_envelopes: is_reused, spill };
+        // Such an envelope serves few bases, and must not make the delta useless for the others.
+        if draft.layer_bytes() >= draft.pull_bytes() && draft.pull_bytes() > 0 {
+            let kept = draft.layers.iter_mut().zip(is_kept);
+            let kept = kept.filter(|(layer, is_kept)| *is_kept && layer.body == LayerBody::Kept);
+            kept.for_each(|(layer, _)| (layer.envelope, layer.bytes) = (Envelope::Base, 0));
+        }
+        draft
+    }
+
+    fn layer_bytes(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.bytes).sum()
     }
 
     /// Returns the target layers, counted from 0, whose envelope came from an earlier delta.
     pub(crate) fn reused_envelopes(&self) -> BTreeSet<usize> {
-        let layers = self.plan.layers.iter().zip(&self.layers).enumerate();
+        let layers = self.reused_envelopes.iter().zip(&self.layers).enumerate();
         layers
-            .filter(|(_, (plan, layer))| {
-                matches!(plan, LayerPlan::Reused(_)) && layer.envelope.recipe().is_some()
-            })
+            .filter(|(_, (is_reused, layer))| **is_reused && layer.envelope.recipe().is_some())
             .map(|(ordinal, _)| ordinal)
             .collect()
     }
@@ -195,8 +209,7 @@ impl Draft {
 
     /// Writes the delta and returns its length. Fails if a plain pull is not larger.
     pub(crate) fn write(&self, out: &mut dyn Write) -> Result<u64> {
-        let (layer_bytes, pull_bytes) =
-            (self.layers.iter().map(|layer| layer.bytes).sum::<u64>(), self.pull_bytes());
+        let (layer_bytes, pull_bytes) = (self.layer_bytes(), self.pull_bytes());
         if layer_bytes >= pull_bytes && pull_bytes > 0 {
             let lost = (0..self.layers.len()).filter(|&layer| !self.is_remade(layer)).count();
             let why = match lost {
@@ -331,7 +344,7 @@ impl Draft {
     /// A full list would be a tenth of a small delta.
     fn reported_costs(&self) -> Vec<LayerCost> {
         let mut costs = self.costs();
-        let total: u64 = self.layers.iter().map(|layer| layer.bytes).sum();
+        let total = self.layer_bytes();
         for cost in &mut costs {
             let mut rest = std::mem::take(&mut cost.rest);
             cost.files.retain(|file| {

@@ -13,12 +13,13 @@ mod windows;
 
 use crate::{
     draft::{Draft, GroupDraft, MemberCost, RecipeDraft},
+    envelopes::{PlannedEnvelopes, WantedEnvelope},
     options::Preset,
     plan::{LayerPlan, Plan},
     sources::{Choice, PayloadSource},
 };
 use frames::EncodedFrames;
-use imgdelta_apply::{delta::Envelope, rebuild::LayerForm};
+use imgdelta_apply::delta::Envelope;
 use imgdelta_codec::{Effort, GroupEncoder};
 use imgdelta_core::{
     Context, Error, Result,
@@ -30,13 +31,12 @@ use imgdelta_format::recipe::{
     StreamName,
 };
 use imgdelta_image::{
-    image,
     index::LayerIndex,
     volume::{AddressSpace, SpillFile},
 };
 use layout::{PayloadSpan, RecipeLayout, spans};
 use pieces::{Piece, PieceCutter, TargetBytes};
-use std::{cmp::Reverse, collections::HashSet, ops::Range};
+use std::{cmp::Reverse, ops::Range};
 
 /// A layer that is being encoded: everything except the workers' results.
 struct LayerEncoder<'a> {
@@ -54,7 +54,7 @@ struct LayerEncoder<'a> {
 /// A unit of work, with the place of its result.
 enum Task<'a> {
     /// Finds the envelope of a target layer.
-    Envelope { ordinal: usize, layer: &'a image::Layer },
+    Envelope(WantedEnvelope<'a>),
     /// Writes the header columns of an encoded layer.
     Headers { place: usize },
     /// Matches a part of an encoded layer.
@@ -113,7 +113,7 @@ fn encode(plan: Plan) -> Result<Draft> {
     })?;
     let spill = SpillFile::new(scratch)?;
     let budget = Budget::new(memory_bytes);
-    let mut envelopes = known_envelopes(&plan);
+    let mut envelopes = PlannedEnvelopes::of(&plan);
     let results = run(&plan, &layers, &mut envelopes, &spill, &budget)?;
 
     let mut groups = Vec::new();
@@ -139,19 +139,16 @@ fn encode(plan: Plan) -> Result<Draft> {
 fn run(
     plan: &Plan,
     layers: &[LayerEncoder<'_>],
-    envelopes: &mut [Envelope],
+    envelopes: &mut PlannedEnvelopes,
     spill: &SpillFile,
     budget: &Budget,
 ) -> Result<Vec<LayerResults>> {
     let Context { workers, .. } = &plan.context;
     let progress = &*plan.context.progress;
     let mut tasks: Vec<(u64, Task<'_>)> = Vec::new();
-    for (ordinal, envelope) in envelopes.iter().enumerate() {
-        if plan.form == LayerForm::Exact && *envelope == Envelope::Unmade {
-            let stream_bytes = plan.target.layers[ordinal].stream_bytes;
-            let layer = &plan.target.image.layers[ordinal];
-            tasks.push((stream_bytes, Task::Envelope { ordinal, layer }));
-        }
+    for wanted in envelopes.wanted(plan) {
+        let stream_bytes = plan.target.layers[wanted.layer.ordinal].stream_bytes;
+        tasks.push((stream_bytes, Task::Envelope(wanted)));
     }
     for (place, layer) in layers.iter().enumerate() {
         tasks.push((layer.index.entries.len() as u64 * 512, Task::Headers { place }));
@@ -174,11 +171,18 @@ fn run(
                 let matched = MatchedPart { range: spill.put(&loose)?, stream_bytes };
                 TaskResult::Part(place, part, matched)
             }
-            Task::Envelope { ordinal, layer } => {
+            Task::Envelope(WantedEnvelope { layer, most_bytes }) => {
                 let _held = budget.take(envelopes::memory(layer));
                 let (image, volume) = (&plan.target.image, &*plan.volume);
-                let search = envelopes::EnvelopeSearch { image, layer, volume, workers, progress };
-                TaskResult::Envelope(ordinal, search.find()?)
+                let search = envelopes::EnvelopeSearch {
+                    image,
+                    layer,
+                    volume,
+                    most_bytes,
+                    workers,
+                    progress,
+                };
+                TaskResult::Envelope(layer.ordinal, search.find()?)
             }
         };
         progress.advance(bytes);
@@ -193,34 +197,12 @@ fn run(
         .collect();
     for result in done {
         match result {
-            TaskResult::Envelope(ordinal, envelope) => envelopes[ordinal] = envelope,
+            TaskResult::Envelope(ordinal, envelope) => envelopes.found(plan, ordinal, envelope),
             TaskResult::Headers(place, frames) => results[place].frames = Some(frames),
             TaskResult::Part(place, part, matched) => results[place].parts[part] = Some(matched),
         }
     }
     Ok(results)
-}
-
-/// Returns the envelopes that are known without a search; all others are [`Envelope::Unmade`].
-///
-/// They belong to blobs that the base has, or to reused recipes.
-fn known_envelopes(plan: &Plan) -> Vec<Envelope> {
-    let held: HashSet<_> =
-        plan.base.image.layers.iter().map(|layer| layer.descriptor.digest).collect();
-    let of_layer = |(layer, decision): (&image::Layer, &LayerPlan)| {
-        let blob = &layer.descriptor.digest;
-        match decision {
-            _ if held.contains(blob) => Envelope::Base,
-            LayerPlan::Reused(number) if plan.form == LayerForm::Exact => {
-                let envelope = plan.reusable[*number].envelopes.get(blob);
-                // This base may lack a blob that the earlier delta's base had.
-                let own = envelope.filter(|envelope| **envelope != Envelope::Base);
-                own.cloned().unwrap_or(Envelope::Unmade)
-            }
-            _ => Envelope::Unmade,
-        }
-    };
-    plan.target.image.layers.iter().zip(&plan.layers).map(of_layer).collect()
 }
 
 /// Joins parts to groups that are large enough to pack well.

@@ -8,6 +8,7 @@ pub mod archives;
 pub mod cost;
 pub mod draft;
 mod encode;
+mod envelopes;
 mod landmarks;
 pub mod options;
 pub mod pair;

@@ -3,11 +3,11 @@
 
 use crate::archives::ArchiveOptions;
 use imgdelta_apply::{
-    delta::{Envelope, LayerCost, StoredRecipe},
+    delta::{Delta, Envelope, LayerBody, LayerCost, StoredRecipe},
     rebuild::LayerForm,
 };
-use imgdelta_core::BlobDigest;
-use std::collections::HashMap;
+use imgdelta_core::{BlobDigest, Result};
+use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 
 /// Amount of time to spend on a smaller delta.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -33,6 +33,25 @@ pub struct CreateOptions {
     pub archives: ArchiveOptions,
     /// Recipes from earlier deltas; those that fit are used instead of made again. None.
     pub reusable: Vec<ReusableRecipe>,
+    /// Envelopes from earlier deltas, by the blobs that they make; those of layers that both images
+    /// have are used instead of searched for. None.
+    pub known_envelopes: HashMap<BlobDigest, Envelope>,
+    /// Envelopes of layers that both images have. Included: an old image without the compressed
+    /// layers is then enough.
+    pub kept_envelopes: KeptEnvelopes,
+}
+
+/// Envelopes of layers that both images have, which serve bases that have a layer's stream and not
+/// its blob. Finding one takes about as long as compressing the layer once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum KeptEnvelopes {
+    /// Included, except with [`Preset::Fast`].
+    #[default]
+    ByPreset,
+    /// Included.
+    Included,
+    /// Left out: only a base with the blobs makes the exact image.
+    Omitted,
 }
 
 impl CreateOptions {
@@ -62,6 +81,43 @@ impl CreateOptions {
     pub fn reusable(mut self, recipes: Vec<ReusableRecipe>) -> Self {
         self.reusable = recipes;
         self
+    }
+
+    /// Offers envelopes from earlier deltas, by the blobs that they make.
+    #[must_use]
+    pub fn known_envelopes(mut self, envelopes: HashMap<BlobDigest, Envelope>) -> Self {
+        self.known_envelopes = envelopes;
+        self
+    }
+
+    /// Sets the treatment of envelopes of layers that both images have.
+    #[must_use]
+    pub fn kept_envelopes(mut self, kept: KeptEnvelopes) -> Self {
+        self.kept_envelopes = kept;
+        self
+    }
+
+    /// Offers all recipes and envelopes of an earlier delta, in addition to others.
+    pub fn reuse(mut self, delta: &Delta) -> Result<Self> {
+        let costs = delta.cost()?.unwrap_or_default();
+        let mut recipes: BTreeMap<u32, ReusableRecipe> = BTreeMap::new();
+        for (ordinal, layer) in delta.layers().iter().enumerate() {
+            if layer.envelope.recipe().is_some() {
+                self.known_envelopes.insert(layer.blob, layer.envelope.clone());
+            }
+            let LayerBody::Recipe(number) = layer.body else { continue };
+            let offer = match recipes.entry(number) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(vacant) => vacant.insert(ReusableRecipe {
+                    recipe: delta.recipe(number)?,
+                    envelopes: HashMap::new(),
+                    cost: costs.get(ordinal).cloned().unwrap_or_default(),
+                }),
+            };
+            offer.envelopes.insert(layer.blob, layer.envelope.clone());
+        }
+        self.reusable.extend(recipes.into_values());
+        Ok(self)
     }
 }
 

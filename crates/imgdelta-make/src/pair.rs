@@ -1,13 +1,17 @@
 //! The two images of a delta, with the streams of all their layers.
 //! Never compares them.
 
-use imgdelta_core::{Context, Error, Result};
+use imgdelta_apply::delta::Envelope;
+use imgdelta_core::{BlobDigest, Context, Error, Result};
 use imgdelta_image::{
     image::Image,
     survey::{self, Survey, SurveyOptions},
     volume::Volume,
 };
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 /// Two images and their streams, for deltas in both directions. Cloning is cheap.
 #[derive(Clone, Debug)]
@@ -16,7 +20,12 @@ pub struct ImagePair {
     pub(crate) target: Arc<Survey>,
     pub(crate) volume: Arc<Volume>,
     pub(crate) context: Context,
+    pub(crate) found_envelopes: FoundEnvelopes,
 }
+
+/// Envelopes that were found and proved since the pair was read, by their blobs. Both directions
+/// share them, since their layers are the same.
+pub(crate) type FoundEnvelopes = Arc<Mutex<HashMap<BlobDigest, Envelope>>>;
 
 impl ImagePair {
     /// Reads base and target. Their streams stay in scratch files until the pair is dropped.
@@ -26,7 +35,8 @@ impl ImagePair {
         check_target(&images[1])?;
         let ([base, target], volume) = survey::both_with_streams(images, options, context)?;
         let (base, target, volume) = (Arc::new(base), Arc::new(target), Arc::new(volume));
-        Ok(Self { base, target, volume, context: context.clone() })
+        let found_envelopes = FoundEnvelopes::default();
+        Ok(Self { base, target, volume, context: context.clone(), found_envelopes })
     }
 
     /// Returns the image that the receiver has.

@@ -6,12 +6,15 @@
 
 use crate::{
     archives::{self, ArchiveOwner, OpenedArchives},
-    options::{CreateOptions, Preset, ReusableRecipe},
-    pair::{ImagePair, check_target},
+    options::{CreateOptions, KeptEnvelopes, Preset, ReusableRecipe},
+    pair::{FoundEnvelopes, ImagePair, check_target},
     sources::{self, Choice, ChoiceInput, EntryPlace, PayloadReader, PayloadSource, SketchLimit},
 };
-use imgdelta_apply::{delta::StoredRecipe, rebuild::LayerForm};
-use imgdelta_core::{Context, DiffId, Result};
+use imgdelta_apply::{
+    delta::{Envelope, StoredRecipe},
+    rebuild::LayerForm,
+};
+use imgdelta_core::{BlobDigest, Context, DiffId, Result};
 use imgdelta_format::recipe::StreamName;
 use imgdelta_image::{
     index::LayerIndex,
@@ -39,6 +42,11 @@ pub struct Plan {
     pub(crate) context: Context,
     pub(crate) preset: Preset,
     pub(crate) form: LayerForm,
+    /// Envelopes from earlier deltas, by their blobs.
+    pub(crate) known_envelopes: HashMap<BlobDigest, Envelope>,
+    /// True if the delta has the envelopes of layers that the base has.
+    pub(crate) has_kept_envelopes: bool,
+    pub(crate) found_envelopes: FoundEnvelopes,
     /// Content of the archives of both images.
     pub(crate) opened: OpenedArchives,
     /// A choice for each part opened the archives of each target layer.
@@ -68,7 +76,7 @@ impl ImagePair {
 impl Plan {
     /// Decides for each layer of the target.
     pub(crate) fn new(pair: ImagePair, options: &CreateOptions) -> Result<Self> {
-        let ImagePair { base, target, volume, context } = pair;
+        let ImagePair { base, target, volume, context, found_envelopes } = pair;
         // The pair may be reversed, and its base may lack blobs.
         check_target(&target.image)?;
         let held: HashSet<_> = base.image.layers.iter().map(|layer| layer.diff_id).collect();
@@ -120,6 +128,13 @@ impl Plan {
             context,
             preset: options.preset,
             form: options.layers,
+            known_envelopes: options.known_envelopes.clone(),
+            has_kept_envelopes: match options.kept_envelopes {
+                KeptEnvelopes::ByPreset => options.preset != Preset::Fast,
+                KeptEnvelopes::Included => true,
+                KeptEnvelopes::Omitted => false,
+            },
+            found_envelopes,
             opened,
             inner,
         })
@@ -128,6 +143,11 @@ impl Plan {
     /// Returns the number of layers that a recipe from an earlier delta makes.
     pub fn reused_recipes(&self) -> usize {
         self.layers.iter().filter(|layer| matches!(layer, LayerPlan::Reused(_))).count()
+    }
+
+    /// Returns true if the base's manifest names a blob; its store may lack the blob.
+    pub(crate) fn is_in_base(&self, blob: &BlobDigest) -> bool {
+        self.base.image.layers.iter().any(|layer| layer.descriptor.digest == *blob)
     }
 
     /// Returns the entry of the base at a place: of a layer, or a part of an archive.

@@ -35,8 +35,19 @@ pub struct RecipeOffer {
     pub cost: LayerCost,
 }
 
-/// Returns the recipes of an artifact. Downloads its manifest and its front.
-pub async fn offers(repository: &Repository, artifact: &BlobDigest) -> Result<Vec<RecipeOffer>> {
+/// Content of an artifact that other deltas can use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ArtifactOffer {
+    /// Its recipes.
+    pub recipes: Vec<RecipeOffer>,
+    /// For each layer that it can compress, kept ones included: the blob, and the way from the
+    /// stream to the blob.
+    pub envelopes: Vec<(BlobDigest, Envelope)>,
+}
+
+/// Returns the recipes and envelopes of an artifact. Downloads its manifest and its front.
+pub async fn offers(repository: &Repository, artifact: &BlobDigest) -> Result<ArtifactOffer> {
     let manifest = repository.manifest(&ManifestReference::Digest(*artifact)).await?;
     let artifact = Artifact::parse(&manifest, &repository.place())?;
     let front = front(repository, &artifact).await?;
@@ -52,7 +63,11 @@ pub async fn offers(repository: &Repository, artifact: &BlobDigest) -> Result<Ve
         return Err(invalid("its number of layers differs from the image's"));
     }
     let mut offers: Vec<Option<RecipeOffer>> = vec![None; artifact.recipes.len()];
+    let mut envelopes = Vec::new();
     for (layer, layer_outline) in image.layers.iter().zip(outline.layers) {
+        if layer_outline.envelope.recipe().is_some() {
+            envelopes.push((layer.descriptor.digest, layer_outline.envelope.clone()));
+        }
         let LayerBody::Recipe(ordinal) = layer_outline.body else { continue };
         let recipe = &artifact.recipes[ordinal as usize];
         let offer = offers[ordinal as usize].get_or_insert_with(|| RecipeOffer {
@@ -67,7 +82,7 @@ pub async fn offers(repository: &Repository, artifact: &BlobDigest) -> Result<Ve
         }
         offer.envelopes.push((layer.descriptor.digest, layer_outline.envelope));
     }
-    Ok(offers.into_iter().flatten().collect())
+    Ok(ArtifactOffer { recipes: offers.into_iter().flatten().collect(), envelopes })
 }
 
 /// Downloads a recipe to a scratch file.

@@ -92,7 +92,8 @@ impl Packing {
         }
     }
 
-    fn media_type(self) -> &'static str {
+    /// Returns the media type of such a layer.
+    pub fn media_type(self) -> &'static str {
         match self {
             Self::Plain => "application/vnd.oci.image.layer.v1.tar",
             Self::Gzip | Self::GzipMembers => "application/vnd.oci.image.layer.v1.tar+gzip",

@@ -156,7 +156,7 @@ pub mod create {
         archives::ArchiveOptions,
         cost::Cost,
         draft::{Draft, LayerDraft},
-        options::{CreateOptions, Preset, ReusableRecipe},
+        options::{CreateOptions, KeptEnvelopes, Preset, ReusableRecipe},
         pair::ImagePair,
         plan::{LayerPlan, Plan},
         proof::{ProvedDelta, SavedDelta, check_destination},

@@ -2,7 +2,7 @@
 //! Never verifies: `output` and the blob's own check do that.
 
 use super::{
-    LoadedRecipes,
+    LoadedRecipes, bill,
     output::{BUFFER_BYTES, ByteSink, LayerOutput},
     plan::{BlobJob, OutputEncoding},
     table::PayloadTable,
@@ -13,7 +13,7 @@ use crate::{
 };
 use imgdelta_core::{
     Error, Limits, MissingLayer, Note, Result, parallel::Workers, progress::Progress,
-    verify::BlobCheck,
+    verify::BlobCheck, work::WorkMeter,
 };
 use imgdelta_deflate::DividedRecipe;
 use imgdelta_image::{
@@ -38,15 +38,26 @@ pub(super) struct LayerMaker<'a> {
     pub recipes: &'a LoadedRecipes<'a>,
     pub limits: &'a Limits,
     pub workers: &'a Workers,
+    pub meter: &'a WorkMeter,
     pub progress: &'a dyn Progress,
 }
 
 impl LayerMaker<'_> {
     /// Makes one blob in the sink.
     pub(super) fn make(&self, job: &BlobJob, sink: &dyn Sink, notes: &mut Vec<Note>) -> Result<()> {
+        if job.is_in_base {
+            if let Some(blob) = self.open_in_base(job)? {
+                return self.copy(job, blob, sink.blob(&job.output)?);
+            }
+            // The plan counted on a copy.
+            bill::charge_compression_of(self.delta, job, self.meter)?;
+        }
         let writer = sink.blob(&job.output)?;
         match (job.body, &job.encoding) {
-            (LayerBody::Kept, OutputEncoding::Copied) => self.copy_from_base(job, writer),
+            (LayerBody::Kept, OutputEncoding::Copied) => {
+                let (digest, layers) = (job.output.digest, vec![job.ordinal + 1]);
+                Err(self.missing(MissingLayer::Blob { digest, layers }))
+            }
             (LayerBody::Carried(ordinal), OutputEncoding::Copied) => {
                 self.read_carried(job, ordinal, &mut |_| Ok(()))?;
                 self.copy(job, self.delta.carried(ordinal)?, writer)
@@ -121,19 +132,24 @@ impl LayerMaker<'_> {
     ) -> Result<()> {
         let images: Vec<&Image> = self.base.iter().collect();
         let candidates = layers_of(&images, &job.stream.diff_id);
-        let Some((image, layer)) = candidates.first() else {
-            let (diff_id, layers) = (job.stream.diff_id, vec![job.ordinal + 1]);
-            return Err(self.missing(MissingLayer::Stream { diff_id, layers }));
-        };
         // The output counts the bytes.
         let progress = CancelOnly(self.progress);
-        // The digest of the result is compared, so the stream's is not.
-        let digest = StreamCheck::Assume(layer.diff_id);
-        image.read_layer_as(digest, layer, notes, &progress, &mut |piece| output.push(piece))?;
-        Ok(())
+        for (image, layer) in candidates {
+            // The digest of the result is compared, so the stream's is not.
+            let digest = StreamCheck::Assume(layer.diff_id);
+            let mut push = |piece: &[u8]| output.push(piece);
+            match image.read_layer_as(digest, layer, notes, &progress, &mut push) {
+                // It fails so before the first piece; another image may have the layer.
+                Err(Error::NotFound { .. }) => {}
+                outcome => return outcome.map(drop),
+            }
+        }
+        let (diff_id, layers) = (job.stream.diff_id, vec![job.ordinal + 1]);
+        Err(self.missing(MissingLayer::Stream { diff_id, layers }))
     }
 
-    fn copy_from_base(&self, job: &BlobJob, writer: Box<dyn BlobWriter + '_>) -> Result<()> {
+    /// Opens the blob in the first base image that has it.
+    fn open_in_base(&self, job: &BlobJob) -> Result<Option<Box<dyn Read + Send>>> {
         let layers =
             self.base.iter().flat_map(|image| image.layers.iter().map(move |l| (image, l)));
         let has_blob =
@@ -142,11 +158,10 @@ impl LayerMaker<'_> {
             match image.store().open(&layer.descriptor) {
                 // A non-distributable layer is often absent; another image may have it.
                 Err(Error::NotFound { .. }) => {}
-                opened => return self.copy(job, opened?, writer),
+                opened => return opened.map(Some),
             }
         }
-        let (digest, layers) = (job.output.digest, vec![job.ordinal + 1]);
-        Err(self.missing(MissingLayer::Blob { digest, layers }))
+        Ok(None)
     }
 
     /// Copies a blob and verifies its digest.

@@ -12,36 +12,42 @@ use imgdelta_codec::{
     StreamKind,
     pack::{self, PackSizes},
 };
-use imgdelta_core::{Error, Result, work::WorkMeter};
+use imgdelta_core::{Error, Result, error::Cause, work::WorkMeter};
 use imgdelta_deflate::DividedRecipe;
 use imgdelta_layer::chunked::ChunkedRecipe;
 
-/// Charges the bytes of a blob: its stream, and the compression of the stream.
+/// Charges the bytes of a blob: its stream, and the compression of the stream. A blob that a base
+/// image has is copied, not compressed.
 pub(super) fn charge_blob(delta: &Delta, job: &BlobJob, meter: &WorkMeter) -> Result<()> {
-    let stream = job.stream.bytes.saturating_mul(STREAM_BYTE);
-    meter.charge(stream.saturating_add(compression(delta, job)?))
+    meter.charge(job.stream.bytes.saturating_mul(STREAM_BYTE))?;
+    if job.is_in_base { Ok(()) } else { charge_compression_of(delta, job, meter) }
+}
+
+/// Charges the compression of a blob's stream.
+pub(super) fn charge_compression_of(delta: &Delta, job: &BlobJob, meter: &WorkMeter) -> Result<()> {
+    let nanoseconds = nanoseconds(&job.encoding, job.stream.bytes).map_err(|error| {
+        let place = format!("{}, layer {}", delta.place(), job.ordinal + 1);
+        Error::bad_input(place, format_args!("its compression cannot be remade: {error}"))
+    })?;
+    meter.charge(nanoseconds)
 }
 
 /// Returns the nanoseconds of compressing a stream as its blob was.
-fn compression(delta: &Delta, job: &BlobJob) -> Result<u64> {
-    let wrong = |error: &dyn std::error::Error| {
-        let place = format!("{}, layer {}", delta.place(), job.ordinal + 1);
-        Error::bad_input(place, format_args!("its compression cannot be remade: {error}"))
-    };
-    Ok(match &job.encoding {
+pub(super) fn nanoseconds(
+    encoding: &OutputEncoding,
+    stream_bytes: u64,
+) -> std::result::Result<u64, Cause> {
+    Ok(match encoding {
         OutputEncoding::Deflate(bytes) => {
             let limits = imgdelta_deflate::RecipeLimits::default();
-            let divided = DividedRecipe::from_bytes(bytes, limits).map_err(|e| wrong(&e))?;
-            divided.recipe().nanoseconds()
+            DividedRecipe::from_bytes(bytes, limits)?.recipe().nanoseconds()
         }
         OutputEncoding::Zstd(bytes) => {
             let limits = imgdelta_zstd::RecipeLimits::default();
-            let recipe = imgdelta_zstd::Recipe::from_bytes(bytes, limits);
-            recipe.map_err(|e| wrong(&e))?.nanoseconds()
+            imgdelta_zstd::Recipe::from_bytes(bytes, limits)?.nanoseconds()
         }
         OutputEncoding::Chunked(bytes) => {
-            let recipe = ChunkedRecipe::from_bytes(bytes).map_err(|e| wrong(&e))?;
-            recipe.nanoseconds(job.stream.bytes)
+            ChunkedRecipe::from_bytes(bytes)?.nanoseconds(stream_bytes)
         }
         OutputEncoding::None | OutputEncoding::Copied => 0,
     })

@@ -3,6 +3,7 @@
 //!
 //! A pull that can have both a recipe and the whole blob chooses by it.
 
+use super::{bill, plan::OutputEncoding};
 use crate::delta::{Envelope, LayerOutline};
 use imgdelta_deflate::{DividedRecipe, RecipeLimits, RecipeMember};
 use std::time::Duration;
@@ -18,6 +19,12 @@ pub fn effort(layer: &LayerOutline) -> Duration {
     };
     let all = compression + u128::from(layer.stream_bytes) * STREAM;
     Duration::from_nanos(u64::try_from(all).unwrap_or(u64::MAX))
+}
+
+/// Returns the nanoseconds that a reader's work limit counts for making a blob from its stream;
+/// `None` if the envelope makes no blob or is not valid.
+pub fn compression_nanoseconds(envelope: &Envelope, stream_bytes: u64) -> Option<u64> {
+    bill::nanoseconds(&OutputEncoding::of(envelope)?, stream_bytes).ok()
 }
 
 fn deflate(recipe: &[u8]) -> u128 {

@@ -34,6 +34,8 @@ pub(super) struct BlobJob {
     pub encoding: OutputEncoding,
     pub output: Descriptor,
     pub is_exact: bool,
+    /// True if a base image has the output as a blob, which is copied instead of made.
+    pub is_in_base: bool,
 }
 
 /// Way from a stream to the written bytes.
@@ -47,8 +49,21 @@ pub(super) enum OutputEncoding {
     Zstd(Vec<u8>),
     /// A recipe of a zstd:chunked layer makes the blob.
     Chunked(Vec<u8>),
-    /// The blob is copied from the base or the delta.
+    /// The blob cannot be made, only copied from the base or the delta.
     Copied,
+}
+
+impl OutputEncoding {
+    /// Returns the way from a stream to its blob; `None` if the envelope makes no blob.
+    pub(super) fn of(envelope: &Envelope) -> Option<Self> {
+        match envelope {
+            Envelope::Stored => Some(Self::None),
+            Envelope::Deflate(recipe) => Some(Self::Deflate(recipe.clone())),
+            Envelope::Zstd(recipe) => Some(Self::Zstd(recipe.clone())),
+            Envelope::Chunked(recipe) => Some(Self::Chunked(recipe.clone())),
+            Envelope::Unmade | Envelope::Base => None,
+        }
+    }
 }
 
 impl BlobJob {
@@ -77,12 +92,8 @@ impl BlobJob {
             (LayerBody::Carried(_), _) | (LayerBody::Kept, Envelope::Base) => {
                 Some(OutputEncoding::Copied)
             }
-            (_, Envelope::Stored) => Some(OutputEncoding::None),
-            (_, Envelope::Deflate(recipe)) => Some(OutputEncoding::Deflate(recipe.clone())),
-            (_, Envelope::Zstd(recipe)) => Some(OutputEncoding::Zstd(recipe.clone())),
-            (_, Envelope::Chunked(recipe)) => Some(OutputEncoding::Chunked(recipe.clone())),
-            // A recipe makes a stream, and not the blob that the base has.
-            (_, Envelope::Unmade | Envelope::Base) => None,
+            // A recipe makes a stream, and not a blob that only a base has.
+            (_, envelope) => OutputEncoding::of(envelope),
         };
         let encoding = match exact {
             Some(encoding) if !is_stream => Some(encoding),
@@ -96,6 +107,7 @@ impl BlobJob {
             is_exact: encoding.is_some(),
             encoding: encoding.unwrap_or(OutputEncoding::None),
             output: Descriptor::new(Some(&layer.media_type), layer.blob, layer.blob_bytes),
+            is_in_base: false,
         };
         if !job.is_exact {
             let digest = blob_of(layer.stream);
@@ -132,6 +144,12 @@ impl ApplyPlan {
                 unmade.join(", ")
             );
             return Err(Error::bad_input(delta.place(), what));
+        }
+        let layers = base.iter().flat_map(|image| &image.layers);
+        let with_blob = layers.filter(|layer| layer.has_blob());
+        let blobs: HashSet<_> = with_blob.map(|layer| layer.descriptor.digest).collect();
+        for job in &mut jobs {
+            job.is_in_base = job.body == LayerBody::Kept && blobs.contains(&job.output.digest);
         }
         check_base(delta, base, &jobs)?;
         let layers: Vec<Descriptor> =
@@ -173,8 +191,6 @@ impl ApplyPlan {
 fn check_base(delta: &Delta, base: &[Image], jobs: &[BlobJob]) -> Result<()> {
     let layers = || base.iter().flat_map(|image| &image.layers);
     let streams: HashSet<_> = layers().map(|layer| layer.diff_id).collect();
-    let with_blob = layers().filter(|layer| layer.has_blob());
-    let blobs: HashSet<_> = with_blob.map(|layer| layer.descriptor.digest).collect();
     let mut missing = Vec::new();
     let is_absent = |stream: &&StreamName| !streams.contains(&stream.diff_id);
     let absent: Vec<&StreamName> = delta.base().streams.iter().filter(is_absent).collect();
@@ -184,9 +200,9 @@ fn check_base(delta: &Delta, base: &[Image], jobs: &[BlobJob]) -> Result<()> {
         missing.push(MissingLayer::Stream { diff_id, layers });
     }
     for job in jobs {
-        let is_copied = job.body == LayerBody::Kept && job.encoding == OutputEncoding::Copied;
+        let must_be_copied = job.body == LayerBody::Kept && job.encoding == OutputEncoding::Copied;
         let has_stream = streams.contains(&job.stream.diff_id);
-        if is_copied && has_stream && !blobs.contains(&job.output.digest) {
+        if must_be_copied && has_stream && !job.is_in_base {
             let digest = job.output.digest;
             missing.push(MissingLayer::Blob { digest, layers: vec![job.ordinal + 1] });
         }

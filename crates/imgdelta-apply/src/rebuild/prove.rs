@@ -83,7 +83,8 @@ pub fn prove(
         let (now, later) =
             mem::take(&mut remade).into_iter().partition(|job| recipes.can_make(job));
         remade = later;
-        let maker = LayerMaker { delta, base: &[], recipes, limits, workers, progress };
+        let meter = &meter;
+        let maker = LayerMaker { delta, base: &[], recipes, limits, workers, meter, progress };
         workers.map(now, |job: BlobJob| maker.make(&job, &NullSink, &mut Vec::new()))?;
         Ok(())
     })?;

@@ -6,7 +6,7 @@ use super::{LayersChoice, value::size};
 use clap::{Args, ValueEnum};
 use imgdelta::{
     Reference,
-    create::{self, ArchiveOptions, CreateOptions},
+    create::{self, ArchiveOptions, CreateOptions, KeptEnvelopes},
     image::Platform,
 };
 use std::{
@@ -41,6 +41,10 @@ pub struct CreateArgs {
     /// Skip verifying the new delta
     #[arg(long)]
     pub no_prove: bool,
+
+    /// Take recipes and compressions that fit from this earlier delta (may be repeated)
+    #[arg(long, value_name = "DELTA", conflicts_with = "no_prove")]
+    pub reuse: Vec<PathBuf>,
 
     #[command(flatten)]
     pub making: MakingOptions,
@@ -115,6 +119,11 @@ pub struct MakingOptions {
     #[arg(long, value_name = "NS", default_value_t = 200)]
     pub remake_cost: u32,
 
+    /// Include the compression of layers that both images have, so that an old image with
+    /// uncompressed layers is enough; auto does so except with --preset fast
+    #[arg(long, value_enum, default_value_t = KeptChoice::Auto, value_name = "WHEN")]
+    pub kept_envelopes: KeptChoice,
+
     /// Directory for temporary files, as large as both images uncompressed [default: /var/tmp]
     #[arg(long, value_name = "DIR", env = "IMGDELTA_SCRATCH", hide_env_values = true)]
     pub scratch: Option<PathBuf>,
@@ -126,7 +135,10 @@ impl MakingOptions {
         let archives = ArchiveOptions::default()
             .depth(self.archive_depth)
             .nanoseconds_per_byte(self.remake_cost);
-        CreateOptions::default().preset(self.preset.into()).archives(archives)
+        CreateOptions::default()
+            .preset(self.preset.into())
+            .archives(archives)
+            .kept_envelopes(self.kept_envelopes.into())
     }
 }
 
@@ -143,6 +155,23 @@ impl From<PresetChoice> for create::Preset {
             PresetChoice::Fast => Self::Fast,
             PresetChoice::Default => Self::Default,
             PresetChoice::Best => Self::Best,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KeptChoice {
+    Auto,
+    Yes,
+    No,
+}
+
+impl From<KeptChoice> for KeptEnvelopes {
+    fn from(choice: KeptChoice) -> Self {
+        match choice {
+            KeptChoice::Auto => Self::ByPreset,
+            KeptChoice::Yes => Self::Included,
+            KeptChoice::No => Self::Omitted,
         }
     }
 }

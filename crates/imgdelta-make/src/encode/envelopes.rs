@@ -12,6 +12,7 @@
 mod zstd;
 
 use super::blob::BlobReader;
+use crate::envelopes::is_stream;
 use imgdelta_apply::delta::Envelope;
 use imgdelta_core::{Error, Result, parallel::Workers, progress::Progress};
 use imgdelta_deflate::{
@@ -30,6 +31,8 @@ pub(super) struct EnvelopeSearch<'a> {
     pub image: &'a Image,
     pub layer: &'a Layer,
     pub volume: &'a Volume,
+    /// Most bytes of the envelope's recipe.
+    pub most_bytes: u64,
     pub workers: &'a Workers,
     pub progress: &'a dyn Progress,
 }
@@ -59,7 +62,7 @@ impl EnvelopeSearch<'_> {
             let Some(trial) = self.describe(stream, &mut failed)? else { return Ok(None) };
             let bytes = trial.divided.to_bytes();
             // A record of an unknown encoder's choices may be as large as the blob.
-            if bytes.len() as u64 > self.most_bytes() {
+            if bytes.len() as u64 > self.most_bytes {
                 return Ok(None);
             }
             let Ok(read) = DividedRecipe::from_bytes(&bytes, RecipeLimits::default()) else {
@@ -74,7 +77,7 @@ impl EnvelopeSearch<'_> {
                     let mut recipe = trial.divided.recipe().clone();
                     recipe.tail.extend(tail);
                     let bytes = recipe.to_bytes();
-                    return Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= self.most_bytes()));
+                    return Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= self.most_bytes));
                 }
                 TrialResult::Different { blob_bytes } => failed.add(&trial, blob_bytes),
             }
@@ -127,7 +130,7 @@ impl EnvelopeSearch<'_> {
                 }
                 Some(model) => Some(MemberScan::with_points(model, u64::MAX)),
                 None => {
-                    let most = usize::try_from(self.most_bytes()).unwrap_or(usize::MAX);
+                    let most = usize::try_from(self.most_bytes).unwrap_or(usize::MAX);
                     MemberScan::recording(blob.ahead(), most)
                 }
             };
@@ -159,7 +162,7 @@ impl EnvelopeSearch<'_> {
         if recipe.members.is_empty() {
             return Ok(None);
         }
-        let Some(tail) = blob.rest(self.most_bytes())? else { return Ok(None) };
+        let Some(tail) = blob.rest(self.most_bytes)? else { return Ok(None) };
         recipe.tail = tail;
         // Invalid points are left out; the recipe is valid without them.
         let divided = DividedRecipe::new(recipe.clone(), points).unwrap_or_else(|_| recipe.into());
@@ -212,16 +215,11 @@ impl EnvelopeSearch<'_> {
             out.clear();
             if is_last {
                 let position = blob.position();
-                let rest = blob.rest(self.most_bytes())?;
+                let rest = blob.rest(self.most_bytes)?;
                 return Ok(rest
                     .map_or(TrialResult::Different { blob_bytes: position }, TrialResult::Equal));
             }
         }
-    }
-
-    /// Returns the most bytes of a recipe.
-    fn most_bytes(&self) -> u64 {
-        (self.layer.descriptor.size_bytes / 2).min(RECORD_BYTES)
     }
 }
 
@@ -291,12 +289,6 @@ pub(super) fn memory(layer: &Layer) -> u64 {
     }
 }
 
-/// True if the blob is the stream, since both have the same digest.
-fn is_stream(layer: &Layer) -> bool {
-    let blob = layer.descriptor.digest;
-    blob.algorithm() == layer.diff_id.algorithm() && blob.as_bytes() == layer.diff_id.as_bytes()
-}
-
 /// First bytes by which candidates are found: eight segments of pgzip's usual size, even of bytes
 /// that cannot be compressed.
 const START_BYTES: usize = 8 << 20;
@@ -307,8 +299,6 @@ const SPAN_BYTES: u64 = 4 << 20;
 const LONG_SPAN_BYTES: u64 = 8 << 20;
 /// Restart points of a long stream, unless its spans would become too long.
 const MANY_POINTS: u64 = 20;
-/// Most bytes of a recipe, since recipes are read whole.
-const RECORD_BYTES: u64 = 64 << 20;
 /// Models that are tried for one member. Two levels that agree over two megabytes and differ later
 /// are rare; three were never seen.
 const MOST_MODELS: usize = 2;

@@ -201,10 +201,9 @@ impl PullPlan {
     }
 
     fn apply(&self, recipes: &RecipeFiles, step: FallbackStep, context: &Context) -> Result<()> {
-        // The registry's image is the last base: it has the blobs that no other base has.
         let mut images =
             if step == FallbackStep::Registry { Vec::new() } else { self.bases.clone() };
-        images.push(self.source.image.clone());
+        images.push(self.last_base(&|_| true));
         let sink = self.output.open(context)?;
         let has_delta = self.layers.iter().any(|layer| layer.source.delta().is_some());
         if self.local.takes_streams && !has_delta {
@@ -214,6 +213,16 @@ impl PullPlan {
         let delta = compose::delta(self, recipes, &|_| true, context)?;
         rebuild::apply(&delta, &images, sink, LayerForm::Exact, context)?;
         Ok(())
+    }
+
+    /// Returns the registry's image as the last base. It has the blobs that no other base has, and
+    /// not those that deltas make for the layers for which `is_wanted` returns true, so that none of
+    /// these is downloaded.
+    fn last_base(&self, is_wanted: &dyn Fn(usize) -> bool) -> Image {
+        let mut image = self.source.image.clone();
+        let is_made = |at: usize| self.layers[at].source.delta().is_some() && is_wanted(at);
+        image.layers.retain(|layer| !is_made(layer.ordinal));
+        image
     }
 
     /// Returns an error of the last step, where the registry's image is the only base: layers that
@@ -236,10 +245,10 @@ impl PullPlan {
         if let [only] = users[..] {
             failed.push(only);
         } else {
-            let mut images = self.bases.clone();
-            // Has the blobs of the other layers, which are not read.
-            images.push(self.source.image.clone());
             for (ordinal, delta) in users {
+                let mut images = self.bases.clone();
+                // Has the blobs of the other layers, which are not read.
+                images.push(self.last_base(&|one| one == ordinal));
                 let sink = Box::new(SingleLayerSink::new(&self.layers[ordinal], &self.local));
                 let (context, is_wanted) = (&attempt.context, |one| one == ordinal);
                 let outcome =

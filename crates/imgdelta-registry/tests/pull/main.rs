@@ -640,7 +640,7 @@ fn a_recipe_makes_a_zstd_layer_too() {
     let artifact = scene.artifact("z1");
     let repository = scene.repository();
     let offered = recipes::offers(&repository, &artifact.descriptor.digest);
-    let offered = scene.runtime.block_on(offered).unwrap();
+    let offered = scene.runtime.block_on(offered).unwrap().recipes;
     assert!(matches!(offered[0].envelopes[0].1, Envelope::Zstd(_)), "{offered:?}");
     scene.registry.forget();
     let pulled = scene.pull(":z1", &["z0"], OUT).unwrap();
@@ -883,7 +883,8 @@ fn an_artifact_says_which_recipes_it_offers() {
         let digest = artifact.descriptor.digest;
         scene.runtime.block_on(recipes::offers(&scene.repository(), &digest))
     };
-    let offered = of(&artifact).unwrap();
+    let offer = of(&artifact).unwrap();
+    let offered = offer.recipes;
     let (old, new) = (scene.local("v0"), scene.local("v1"));
     assert_eq!(offered.len(), 1);
     assert_eq!(offered[0].target, new.layers[1].diff_id);

@@ -63,6 +63,7 @@ fn found(stream: &[u8], blob: &[u8]) -> Envelope {
                 image: &image,
                 layer,
                 volume: &volume,
+                most_bytes: crate::envelopes::most_bytes(layer),
                 workers: &workers,
                 progress: &Silent,
             }

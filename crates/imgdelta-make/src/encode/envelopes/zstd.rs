@@ -32,7 +32,7 @@ impl EnvelopeSearch<'_> {
         }
         let bytes = recipe.to_bytes();
         let read = Recipe::from_bytes(&bytes, RecipeLimits::default());
-        let is_worth_it = bytes.len() as u64 <= self.most_bytes();
+        let is_worth_it = bytes.len() as u64 <= self.most_bytes;
         Ok((is_worth_it && read == Ok(recipe)).then_some(Envelope::Zstd(bytes)))
     }
 
