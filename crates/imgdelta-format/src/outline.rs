@@ -74,6 +74,11 @@ pub enum Envelope {
 }
 
 impl Envelope {
+    /// Returns true if it makes the blob from the stream.
+    pub fn makes_blob(&self) -> bool {
+        !matches!(self, Self::Unmade | Self::Base)
+    }
+
     /// Returns the recipe that makes the blob from the stream, if there is one.
     pub fn recipe(&self) -> Option<&[u8]> {
         match self {

@@ -4,7 +4,7 @@ use imgdelta_core::{
     Context, DiffId, Difference, Error, Result, progress::Silent, scratch::Scratch,
 };
 use imgdelta_image::{
-    image::{Image, OpenOptions},
+    image::{Image, Layer, OpenOptions},
     reference::ImageName,
     store::{Descriptor, MemoryStore, Store},
     survey::{self, SurveyOptions},
@@ -72,7 +72,7 @@ fn an_image_of_streams_is_surveyed_and_extracted_as_one_of_blobs() {
 fn a_store_that_has_blob_and_stream_returns_the_blob() {
     let mut blobs = image(Packing::Gzip).blobs();
     blobs.by_digest.extend(image(Packing::Gzip).stream_blobs().by_digest);
-    assert!(opened(memory(&blobs)).unwrap().layers.iter().all(|layer| layer.has_blob()));
+    assert!(opened(memory(&blobs)).unwrap().layers.iter().all(Layer::has_blob));
 }
 
 /// A stream whose first bytes are those of gzip: the name of its first member.

@@ -77,9 +77,10 @@ impl PlannedEnvelopes {
         });
         let wanted = layers.map(|layer| WantedEnvelope {
             layer,
-            most_bytes: match self.is_kept[layer.ordinal] {
-                true => most_kept_bytes(layer),
-                false => most_bytes(layer),
+            most_bytes: if self.is_kept[layer.ordinal] {
+                most_kept_bytes(layer)
+            } else {
+                most_bytes(layer)
             },
         });
         wanted.collect()

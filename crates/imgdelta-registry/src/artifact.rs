@@ -7,6 +7,7 @@
 //! on them.
 
 mod front;
+mod layer_set;
 mod manifest;
 mod media;
 mod split;
@@ -14,11 +15,13 @@ mod split;
 #[doc(hidden)]
 pub use front::Front;
 pub(crate) use front::MAX_FRONT_BYTES;
+pub use layer_set::LayerSet;
 pub use manifest::{Artifact, RecipeBlob};
 pub(crate) use media::CONFIG;
 pub use media::{
-    ARTIFACT_TYPE, BASE_ANNOTATION, BYTES_ANNOTATION, FORMAT_ANNOTATION, FRONT_TYPE,
-    PLATFORM_ANNOTATION, RECIPE_TYPE, SOURCES_ANNOTATION, TARGET_ANNOTATION, config_blob,
+    ARTIFACT_TYPE, BASE_ANNOTATION, BYTES_ANNOTATION, COMPRESSES_ANNOTATION, FORMAT_ANNOTATION,
+    FRONT_TYPE, PLATFORM_ANNOTATION, RECIPE_TYPE, SOURCES_ANNOTATION, TARGET_ANNOTATION,
+    config_blob,
 };
 #[doc(hidden)]
 pub use split::{DeltaPart, SplitDelta};

@@ -2,7 +2,7 @@
 //!
 //! Parses bytes whose digest was compared. Does not check that the layers can be made.
 
-use super::{manifest::Artifact, media::MAX_PARTS};
+use super::{layer_set::LayerSet, manifest::Artifact, media::MAX_PARTS};
 use imgdelta_apply::delta::{LayerBody, LayerCost, LayerOutline, Outline, SectionKind};
 use imgdelta_core::{Error, Result, limits::Ceiling};
 use imgdelta_format::{
@@ -85,7 +85,19 @@ impl Front {
         if !self.outline.layers.iter().all(is_present) {
             return Err(Error::bad_input(place, "its layers use recipes that it does not have"));
         }
-        Ok(())
+        match &artifact.compresses {
+            Some(stated) if *stated != self.compresses() => {
+                let what = format!("its manifest says that it compresses layers {stated}");
+                Err(Error::bad_input(place, format!("{what}, its front {}", self.compresses())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the layers whose blobs it makes from their streams.
+    pub fn compresses(&self) -> LayerSet {
+        let layers = self.outline.layers.iter();
+        LayerSet::of(layers.map(|layer| layer.envelope.makes_blob()))
     }
 
     /// Writes the delta file. `part` opens the part of a kind with an ordinal among those.

@@ -2,9 +2,12 @@
 //!
 //! Checks the structure and nothing that the manifest only claims.
 
-use super::media::{
-    ARTIFACT_TYPE, BASE_ANNOTATION, FRONT_TYPE, MAX_PARTS, RECIPE_TYPE, SOURCES_ANNOTATION,
-    TARGET_ANNOTATION,
+use super::{
+    layer_set::LayerSet,
+    media::{
+        ARTIFACT_TYPE, BASE_ANNOTATION, COMPRESSES_ANNOTATION, FRONT_TYPE, MAX_PARTS, RECIPE_TYPE,
+        SOURCES_ANNOTATION, TARGET_ANNOTATION,
+    },
 };
 use crate::repository::Manifest;
 use imgdelta_core::{BlobDigest, DiffId, Error, Result, limits::Ceiling};
@@ -26,6 +29,8 @@ pub struct Artifact {
     pub carried: Vec<Descriptor>,
     /// The manifest of the base, if the annotation names it.
     pub base: Option<BlobDigest>,
+    /// The layers whose blobs it makes from their streams, if the annotation names them.
+    pub compresses: Option<LayerSet>,
     /// The manifest of the target.
     pub subject: Option<BlobDigest>,
 }
@@ -73,9 +78,11 @@ impl Artifact {
             });
         }
         let base = document.annotations.get(BASE_ANNOTATION).and_then(|base| base.parse().ok());
+        let compresses = document.annotations.get(COMPRESSES_ANNOTATION);
+        let compresses = compresses.and_then(|text| LayerSet::parse(text));
         let subject = document.subject.map(|subject| subject.digest);
         let descriptor = manifest.descriptor.clone();
-        Ok(Self { descriptor, front, recipes, carried, base, subject })
+        Ok(Self { descriptor, front, recipes, carried, base, compresses, subject })
     }
 }
 

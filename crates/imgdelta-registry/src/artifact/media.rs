@@ -20,6 +20,9 @@ pub const BYTES_ANNOTATION: &str = "org.imgdelta.bytes";
 pub const PLATFORM_ANNOTATION: &str = "org.imgdelta.platform";
 /// Annotation with the version of the delta's format.
 pub const FORMAT_ANNOTATION: &str = "org.imgdelta.format";
+/// Annotation with the layers that the delta compresses from their streams: ordinals from 0, as
+/// ranges separated by spaces.
+pub const COMPRESSES_ANNOTATION: &str = "org.imgdelta.compresses";
 /// Annotation of a recipe with the diff id of the stream that it makes.
 pub const TARGET_ANNOTATION: &str = "org.imgdelta.target";
 /// Annotation of a recipe with the diff ids that it needs, separated by spaces.

@@ -4,10 +4,11 @@
 
 use super::{
     front::MAX_FRONT_BYTES,
+    layer_set::LayerSet,
     media::{
-        ARTIFACT_TYPE, BASE_ANNOTATION, BYTES_ANNOTATION, BYTES_TYPE, FORMAT_ANNOTATION,
-        FRONT_TYPE, MANIFEST_TYPE, PLATFORM_ANNOTATION, RECIPE_TYPE, SOURCES_ANNOTATION,
-        TARGET_ANNOTATION, config_blob,
+        ARTIFACT_TYPE, BASE_ANNOTATION, BYTES_ANNOTATION, BYTES_TYPE, COMPRESSES_ANNOTATION,
+        FORMAT_ANNOTATION, FRONT_TYPE, MANIFEST_TYPE, PLATFORM_ANNOTATION, RECIPE_TYPE,
+        SOURCES_ANNOTATION, TARGET_ANNOTATION, config_blob,
     },
 };
 use crate::repository::{Manifest, digest_of};
@@ -111,6 +112,11 @@ impl SplitDelta {
         ]);
         if let Some(base) = delta.base().manifest {
             annotations.insert(BASE_ANNOTATION, base.to_string());
+        }
+        let compressed = delta.layers().iter().map(|layer| layer.envelope.makes_blob());
+        let compressed = LayerSet::of(compressed);
+        if !compressed.is_empty() {
+            annotations.insert(COMPRESSES_ANNOTATION, compressed.to_string());
         }
         let document = json!({
             "schemaVersion": 2,

@@ -171,9 +171,10 @@ impl Estimate<'_> {
                 }
                 LayerSource::Registry => &layer.descriptor,
             };
-            // Either every front has the way from this stream to its blob, or none. A stream that is
-            // written as it is needs none, and has another source.
-            if self.selection.deltas.is_empty() && self.local.streams.contains(&layer.diff_id) {
+            let is_local = self.local.streams.contains(&layer.diff_id);
+            // Without the annotation, the front may lack the way from the stream to the blob.
+            let compresses = artifact.compresses.as_ref();
+            if is_local && compresses.is_some_and(|layers| layers.contains(layer.ordinal)) {
                 continue;
             }
             let recipes = artifact.recipes.iter().filter(|recipe| {

@@ -4,7 +4,7 @@
 
 use super::{cost::CostModel, local::LocalContent};
 use crate::artifact::{Artifact, Front, RecipeBlob};
-use imgdelta_apply::delta::{Envelope, LayerBody, LayerOutline};
+use imgdelta_apply::delta::{LayerBody, LayerOutline};
 use imgdelta_core::{BlobDigest, DiffId};
 use imgdelta_image::{
     image::{Image, Layer},
@@ -136,7 +136,7 @@ fn cheapest<'a>(
     for (delta, PullDelta { artifact, front }) in deltas.iter().enumerate() {
         let outline = &front.outline.layers[layer.ordinal];
         let LayerOutline { body, envelope, .. } = outline;
-        let is_made = local.takes_streams || !matches!(envelope, Envelope::Unmade | Envelope::Base);
+        let is_made = local.takes_streams || envelope.makes_blob();
         if !is_made || failed.contains(&(layer.ordinal, delta)) {
             continue;
         }

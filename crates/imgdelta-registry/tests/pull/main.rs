@@ -6,7 +6,7 @@ mod streams;
 
 use imgdelta::{
     Session,
-    create::{CreateOptions, Preset},
+    create::{CreateOptions, KeptEnvelopes, Preset},
 };
 use imgdelta_apply::delta::{Delta, Envelope, SectionKind};
 use imgdelta_core::{Difference, Error, Limits, Result, progress::Silent, scratch::Scratch};
@@ -18,7 +18,7 @@ use imgdelta_image::{
 use imgdelta_registry::{
     ClientOptions, Manifest, ManifestReference, PushOptions, PushReport, Registries, RegistryStore,
     Repository, RequestError, Retry, UploadOutcome,
-    artifact::{ARTIFACT_TYPE, Artifact, Front, RECIPE_TYPE, SplitDelta},
+    artifact::{ARTIFACT_TYPE, Artifact, COMPRESSES_ANNOTATION, Front, RECIPE_TYPE, SplitDelta},
     pull::{Clock, LayerSource, LinkSpeed, PullOptions, PullPlan, PullReport},
     recipes,
 };
@@ -124,9 +124,12 @@ impl Scene {
     }
 
     fn make(&self, old: &str, new: &str) -> Vec<u8> {
+        self.make_with(&CreateOptions::default().preset(Preset::Fast), old, new)
+    }
+
+    fn make_with(&self, options: &CreateOptions, old: &str, new: &str) -> Vec<u8> {
         let (old, new) = (self.local_reference(old), self.local_reference(new));
-        let options = CreateOptions::default().preset(Preset::Fast);
-        let draft = self.session.plan(&old, &new, &options).unwrap().encode().unwrap();
+        let draft = self.session.plan(&old, &new, options).unwrap().encode().unwrap();
         let mut bytes = Vec::new();
         draft.prove().unwrap().write_to(&mut bytes).unwrap();
         bytes
@@ -738,6 +741,78 @@ fn a_front_says_how_a_blob_is_made_from_the_stream_of_any_base() {
     assert_eq!(ways(&pulled), ["recipe", "remade"]);
     assert!(pulled.notes.is_empty() && pulled.received_bytes < 10_000, "{pulled}");
     scene.is_whole(OUT, "m3");
+}
+
+/// Image s0 has the streams of k1 in uncompressed blobs. The delta from k1 to k1 has the envelopes of
+/// its layers, or not.
+fn kept_layers(kept: KeptEnvelopes) -> (Scene, Artifact) {
+    let scene = Scene::new(RegistryBehaviour::default());
+    let layers =
+        vec![tar_of(&[("first", &noise(70, 60_000))]), tar_of(&[("second", &noise(71, 60_000))])];
+    let image = |packing| TestImage::new(layers.clone(), packing);
+    scene.add("k1", image(Packing::Gzip).blobs());
+    scene.add("s0", image(Packing::Plain).blobs());
+    let options = CreateOptions::default().preset(Preset::Fast).kept_envelopes(kept);
+    scene.push(&scene.make_with(&options, "k1", "k1")).unwrap();
+    let artifact = scene.artifact("k1");
+    scene.registry.forget();
+    (scene, artifact)
+}
+
+#[test]
+fn a_base_of_streams_needs_the_front_of_a_delta_and_no_layer() {
+    let (scene, artifact) = kept_layers(KeptEnvelopes::Included);
+    assert_eq!(artifact.compresses.as_ref().unwrap().to_string(), "0-1");
+    let pulled = scene.pull(":k1", &["s0"], OUT).unwrap();
+    assert_eq!(ways(&pulled), ["remade", "remade"]);
+    assert!(pulled.received_bytes < 10_000 && pulled.plain_bytes > 100_000, "{pulled}");
+    assert!(pulled.notes.iter().all(|note| !note.to_string().contains("skipped")), "{pulled}");
+    scene.is_whole(OUT, "k1");
+}
+
+#[test]
+fn a_delta_that_cannot_compress_what_a_base_has_is_not_fetched() {
+    let (scene, artifact) = kept_layers(KeptEnvelopes::Omitted);
+    assert_eq!(artifact.compresses, None);
+    let plan = scene.plan(":k1", &["s0"], OUT, true).unwrap();
+    assert!(plan.deltas.is_empty());
+    assert_eq!(scene.registry.sent_bytes(&artifact.front.digest.to_string()), 0);
+    assert_eq!(ways(&plan.carry_out().unwrap()), ["registry", "registry"]);
+    scene.is_whole(OUT, "k1");
+}
+
+#[test]
+fn a_false_or_missing_claim_of_compression_costs_a_front_at_most() {
+    let cases = [
+        // The front has no envelopes.
+        (KeptEnvelopes::Omitted, json!("0-1"), true),
+        (KeptEnvelopes::Included, json!("0"), true),
+        // Older deltas, and annotations that do not parse.
+        (KeptEnvelopes::Included, json!(null), false),
+        (KeptEnvelopes::Included, json!("1-0"), false),
+        (KeptEnvelopes::Included, json!("0-4096"), false),
+    ];
+    for (kept, claim, is_fetched) in cases {
+        let (scene, artifact) = kept_layers(kept);
+        let manifest = scene.artifacts("k1").remove(0);
+        let set = |document: &mut Value| {
+            let annotations = document["annotations"].as_object_mut().unwrap();
+            annotations.remove(COMPRESSES_ANNOTATION);
+            if !claim.is_null() {
+                annotations.insert(COMPRESSES_ANNOTATION.to_owned(), claim.clone());
+            }
+        };
+        scene.replace(&manifest, set);
+        scene.registry.forget();
+        let pulled = scene.pull(":k1", &["s0"], OUT).unwrap();
+        assert_eq!(ways(&pulled), ["registry", "registry"], "{claim}");
+        let front = scene.registry.sent_bytes(&artifact.front.digest.to_string());
+        assert_eq!(front > 0, is_fetched, "{claim}");
+        let is_noted =
+            pulled.notes.iter().any(|note| note.to_string().contains("says that it compresses"));
+        assert_eq!(is_noted, is_fetched, "{claim}: {pulled}");
+        scene.is_whole(OUT, "k1");
+    }
 }
 
 #[test]
