@@ -51,6 +51,8 @@ pub(crate) struct MakeResult {
     pub pull_bytes: u64,
     /// Number of recipes that were made for other images before.
     pub reused_recipes: u64,
+    /// Number of layers whose compression was found for an earlier delta.
+    pub reused_envelopes: u64,
     /// The delta; none if it is not worth publishing.
     pub delta: Option<ProvedDelta>,
     /// For recipes that were reused, a repository that holds the blob.
@@ -168,6 +170,7 @@ fn encode(task: &Task, pair: &ImagePair, options: &CreateOptions) -> Result<Make
         delta_bytes: cost.delta_bytes,
         pull_bytes: cost.pull_bytes,
         reused_recipes,
+        reused_envelopes: draft.reused_envelopes().len() as u64,
         delta: if is_worth { Some(draft.prove()?) } else { None },
         recipe_repositories: HashMap::new(),
     })

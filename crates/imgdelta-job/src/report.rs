@@ -58,6 +58,8 @@ pub struct TaskReport {
     pub pull_bytes: u64,
     /// Number of its recipes that were made for other images before.
     pub reused_recipes: u64,
+    /// Number of layers whose compression was found for an earlier delta.
+    pub reused_envelopes: u64,
     /// Duration.
     pub seconds: f64,
     /// Processor time.
@@ -75,6 +77,7 @@ impl TaskReport {
         document["delta_bytes"] = self.delta_bytes.into();
         document["pull_bytes"] = self.pull_bytes.into();
         document["reused_recipes"] = self.reused_recipes.into();
+        document["reused_envelopes"] = self.reused_envelopes.into();
         document["seconds"] = self.seconds.into();
         document["cpu_seconds"] = self.cpu_seconds.into();
         if let Some(artifact) = &self.artifact {

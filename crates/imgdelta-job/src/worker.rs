@@ -111,14 +111,24 @@ async fn carry_out(job: &Arc<Job>, leased: LeasedTask, stop: &Stop) -> Result<Op
         delta_bytes: 0,
         pull_bytes: 0,
         reused_recipes: 0,
+        reused_envelopes: 0,
         seconds: started.elapsed().as_secs_f64(),
         cpu_seconds: meter.spent().as_secs_f64(),
         error: None,
     };
     match outcome {
-        Ok(TaskResult { outcome, artifact, delta_bytes, pull_bytes, reused_recipes }) => {
+        Ok(result) => {
+            let TaskResult {
+                outcome,
+                artifact,
+                delta_bytes,
+                pull_bytes,
+                reused_recipes,
+                reused_envelopes,
+            } = result;
             report = TaskReport { outcome, artifact, delta_bytes, pull_bytes, ..report };
             report.reused_recipes = reused_recipes;
+            report.reused_envelopes = reused_envelopes;
             if !job.queue.finish(&ticket, &report.json().to_string()).await? {
                 return Ok(None);
             }
@@ -155,11 +165,19 @@ struct TaskResult {
     delta_bytes: u64,
     pull_bytes: u64,
     reused_recipes: u64,
+    reused_envelopes: u64,
 }
 
 impl TaskResult {
     fn of(outcome: TaskOutcome) -> Self {
-        Self { outcome, artifact: None, delta_bytes: 0, pull_bytes: 0, reused_recipes: 0 }
+        Self {
+            outcome,
+            artifact: None,
+            delta_bytes: 0,
+            pull_bytes: 0,
+            reused_recipes: 0,
+            reused_envelopes: 0,
+        }
     }
 }
 
@@ -191,7 +209,14 @@ async fn make_and_publish(
         }
         result => result?,
     };
-    let MakeResult { delta_bytes, pull_bytes, reused_recipes, delta, recipe_repositories } = result;
+    let MakeResult {
+        delta_bytes,
+        pull_bytes,
+        reused_recipes,
+        reused_envelopes,
+        delta,
+        recipe_repositories,
+    } = result;
     let Some(delta) = delta else {
         return Ok(TaskResult { delta_bytes, pull_bytes, ..TaskResult::of(TaskOutcome::NotWorth) });
     };
@@ -205,7 +230,14 @@ async fn make_and_publish(
         job.reuse.record(task, &pushed.artifact, delta).await?;
         (TaskOutcome::Published, pushed.artifact)
     };
-    Ok(TaskResult { outcome, artifact: Some(artifact), delta_bytes, pull_bytes, reused_recipes })
+    Ok(TaskResult {
+        outcome,
+        artifact: Some(artifact),
+        delta_bytes,
+        pull_bytes,
+        reused_recipes,
+        reused_envelopes,
+    })
 }
 
 /// Renews a lease; returns when another worker has the task.

@@ -193,6 +193,48 @@ fn on_base(number: u8, application: u64) -> TestImage {
     TestImage::new(vec![tar_of(&[("base", &base)]), tar_of(&[("app", &program)])], Packing::Gzip)
 }
 
+/// Versions of an application on a base layer that does not change.
+fn on_same_base(number: u8, application: u64) -> TestImage {
+    let mut image = on_base(number, application);
+    image.layers[0] = tar_of(&[("base", &noise(3, 80_000))]);
+    image
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_compression_of_a_base_layer_is_found_once() {
+    let scene = Scene::new(RegistryBehaviour::default());
+    let push = |repository: &str, numbers: std::ops::RangeInclusive<u8>, application| {
+        for number in numbers {
+            let image = on_same_base(number, application);
+            put(&scene.registry, repository, &format!("v{number}"), &image);
+        }
+    };
+    push("base/a", 1..=2, 11);
+    push("base/b", 1..=2, 12);
+    let dir = scene.dir.path().display();
+    let config = format!(
+        "[registry]\nhost = \"{}\"\n[queue]\nsqlite = \"{dir}/queue.db\"\n\
+         [budget]\nscratch = \"{dir}\"\n[[rule]]\nkeep = 1\nrepositories = [\"base/*\"]\n",
+        scene.registry.host()
+    );
+    let config = Config::parse(&config, "job.toml").unwrap();
+    let job = Job::open(config, Credentials::none()).await.unwrap();
+    let made = async || {
+        let (handler, events) = handler();
+        job.run(RunOptions::default(), &Stop::default(), handler).await.unwrap();
+        let events = std::mem::take(&mut *events.lock().unwrap());
+        let reused = |event: &Event| match event {
+            Event::Finished(report) => report.json()["reused_envelopes"].as_u64().unwrap(),
+            _ => panic!("{event:?}"),
+        };
+        events.iter().map(reused).collect::<Vec<u64>>()
+    };
+    assert_eq!(made().await, [0, 1], "the second image has the first one's base layer");
+    // Both layers of the second image were compressed for the first delta: one is kept now, too.
+    push("base/a", 3..=3, 11);
+    assert_eq!(made().await, [1]);
+}
+
 /// Returns the blobs of a delta's recipes.
 fn recipes(registry: &TestRegistry, repository: &str, artifact: &Value) -> Vec<String> {
     let document = registry.get(repository, artifact.as_str().unwrap()).unwrap();

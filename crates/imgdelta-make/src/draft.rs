@@ -186,7 +186,7 @@ impl Draft {
     }
 
     /// Returns the target layers, counted from 0, whose envelope came from an earlier delta.
-    pub(crate) fn reused_envelopes(&self) -> BTreeSet<usize> {
+    pub fn reused_envelopes(&self) -> BTreeSet<usize> {
         let layers = self.reused_envelopes.iter().zip(&self.layers).enumerate();
         layers
             .filter(|(_, (is_reused, layer))| **is_reused && layer.envelope.recipe().is_some())
