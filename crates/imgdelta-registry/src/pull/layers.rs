@@ -4,7 +4,7 @@
 
 use super::{cost::CostModel, local::LocalContent};
 use crate::artifact::{Artifact, Front, RecipeBlob};
-use imgdelta_apply::delta::{LayerBody, LayerOutline};
+use imgdelta_apply::delta::{Envelope, LayerBody, LayerOutline};
 use imgdelta_core::{BlobDigest, DiffId};
 use imgdelta_image::{
     image::{Image, Layer},
