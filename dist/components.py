@@ -17,7 +17,7 @@ import tomllib
 import uuid
 
 PROGRAM = "imgdelta-cli"
-FEATURES = "job,static-allocator"
+FEATURES = "job,node,static-allocator"
 LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|unlicense)", re.IGNORECASE)
 
 

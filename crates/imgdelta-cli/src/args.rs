@@ -188,6 +188,7 @@ Images:
   oci-archive:FILE[:TAG]    an OCI layout in a tar file
   docker-archive:FILE[:REF] a file of `docker save` or `podman save`
   docker://HOST/REPO[:TAG]  an image in a registry; also REPO@DIGEST
+  containerd:[NS//]NAME     an image of containerd here, such as k8s.io//docker.io/library/nginx:1
   PATH[:TAG]                any of these files; the kind is detected
 
 Exit codes: see `imgdelta --help`.";

@@ -1,4 +1,4 @@
-//! The user's environment: temporary directory, logins and proxies.
+//! The user's environment: temporary directory, logins, proxies, and the address of containerd.
 //!
 //! The only file that reads environment variables for the library.
 
@@ -27,6 +27,20 @@ pub fn credentials(authfile: Option<&Path>) -> Credentials {
 /// Returns the user's proxies for registries.
 pub fn proxies() -> Proxies {
     Proxies::of_user(|name| env::var(name).ok())
+}
+
+/// Returns the socket of containerd and its namespace, by the variables that its own tools read.
+#[cfg(feature = "node")]
+pub fn containerd() -> imgdelta_runtimes::containerd::ContainerdOptions {
+    let mut options = imgdelta_runtimes::containerd::ContainerdOptions::default();
+    let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    if let Some(address) = variable("CONTAINERD_ADDRESS") {
+        options = options.socket(address.strip_prefix("unix://").unwrap_or(&address));
+    }
+    if let Some(namespace) = variable("CONTAINERD_NAMESPACE") {
+        options = options.namespace(namespace);
+    }
+    options
 }
 
 /// Returns the number of the user that runs this process.

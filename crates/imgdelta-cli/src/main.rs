@@ -16,6 +16,7 @@ mod job;
 mod manual;
 mod output;
 mod registry;
+mod runtimes;
 mod session;
 mod stderr;
 mod terminal;

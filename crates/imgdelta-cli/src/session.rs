@@ -1,8 +1,8 @@
-//! The library's session and registries, from the options that commands share.
+//! The library's session with this machine's runtimes, and registries, from the options that commands share.
 //!
 //! Runs no command.
 
-use crate::{args::CommonOptions, environment, terminal::TerminalProgress};
+use crate::{args::CommonOptions, environment, runtimes, terminal::TerminalProgress};
 use imgdelta::{Result, Session, delta::Delta};
 use imgdelta_registry::{ClientOptions, Registries, Trust};
 use std::{io, path::Path, sync::Arc};
@@ -17,7 +17,7 @@ pub fn session(
         .threads(common.jobs)?
         .limits(common.limits())
         .progress(Arc::clone(progress) as _);
-    Ok(session)
+    Ok(runtimes::attach(session))
 }
 
 /// Makes a client for registries with the user's logins, authorities and proxies; sends nothing.

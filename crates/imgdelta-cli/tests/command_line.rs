@@ -48,6 +48,14 @@ fn is_golden(found: &str, file: &str) {
 const OLD: &str = "testdata/small/old";
 const NEW: &str = "testdata/small/new";
 
+#[cfg(not(feature = "node"))]
+#[test]
+fn a_build_without_the_node_says_how_to_open_containerd() {
+    let said = fails(&["diff", "containerd:nginx", NEW], 3);
+    assert!(said.contains("containerd:nginx: this build does not open containerd"), "{said}");
+    assert!(said.contains("--features node"), "{said}");
+}
+
 #[test]
 fn the_diff_of_the_small_pair_is_golden() {
     let text = stdout(&imgdelta(&["diff", OLD, NEW]));

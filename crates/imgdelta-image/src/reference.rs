@@ -3,8 +3,10 @@
 //! The spelling is skopeo's, so that a line from another tool's manual works here. Parsing looks at
 //! the text only and touches no file; a bare path is recognised when it is opened.
 
+mod containerd;
 mod names;
 
+pub use containerd::ContainerdReference;
 pub use names::{RepositoryName, TagName};
 
 use imgdelta_core::{BlobDigest, Error, Result, path::escaped};
@@ -36,6 +38,8 @@ pub enum Reference {
     },
     /// `docker://HOST[:PORT]/REPO[:TAG][@DIGEST]`: a registry, which another crate opens.
     Registry(RegistryReference),
+    /// `containerd:[NAMESPACE//]NAME`: an image in containerd, which another crate opens.
+    Containerd(ContainerdReference),
     /// A bare path, perhaps with `:TAG`; opening it finds out the transport.
     Bare(String),
 }
@@ -89,6 +93,10 @@ impl FromStr for Reference {
                 let (file, name) = split()?;
                 Self::DockerArchive { file, name }
             }
+            "containerd" => {
+                let reference = containerd::parse(rest).map_err(|what| invalid(text, what))?;
+                Self::Containerd(reference)
+            }
             _ => Self::Bare(text.to_owned()),
         })
     }
@@ -101,6 +109,7 @@ impl fmt::Display for Reference {
             Self::OciArchive { file, name } => ("oci-archive:", file, name),
             Self::DockerArchive { file, name } => ("docker-archive:", file, name),
             Self::Registry(reference) => return write!(f, "docker://{reference}"),
+            Self::Containerd(reference) => return write!(f, "containerd:{reference}"),
             Self::Bare(text) => return f.write_str(text),
         };
         write!(f, "{transport}{}", path.display())?;
@@ -286,6 +295,7 @@ mod tests {
             format!("oci-archive:a@{DIGEST}"),
             "docker-archive:f.tar:localhost:5000/x:1".to_owned(),
             "docker://localhost:5000/x:1".to_owned(),
+            "containerd:k8s.io//docker.io/library/x:1".to_owned(),
             "dir/with:colon".to_owned(),
         ] {
             assert_eq!(parse(&text).to_string(), text);
@@ -312,6 +322,7 @@ mod tests {
             refused("docker://a/../b").contains(r#"repository "a/../b": not a repository name"#)
         );
         assert!(refused("docker://a:ta g").contains(r#"tag "ta g": not a tag"#));
+        assert!(refused("containerd://x").contains("the namespace before // is missing"));
         assert!(refused("docker://a@b").contains("must be followed by a digest"));
         assert!(!refused("docker://a:\x1b[31m").contains('\x1b'));
     }

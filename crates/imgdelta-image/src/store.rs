@@ -77,6 +77,10 @@ pub fn open(reference: &Reference, limits: &Limits) -> Result<(Arc<dyn Store>, O
             reference,
             "this store opens files only; the crate imgdelta-registry opens registries",
         )),
+        Reference::Containerd(_) => Err(Error::bad_input(
+            reference,
+            "this store opens files only; the crate imgdelta-runtimes opens containerd",
+        )),
         Reference::Bare(text) => bare::open(text, limits),
     }
 }

@@ -14,14 +14,12 @@ use crate::{
 use hyper::header::HeaderValue;
 use imgdelta::Session;
 use imgdelta_apply::delta::Delta;
-use imgdelta_core::{Error, Limits, Result, scratch::Scratch};
+use imgdelta_core::{Error, Result, scratch::Scratch};
 use imgdelta_image::{
     Reference,
     image::{self, Image, OpenOptions, Platform},
-    reference::{ImageName, RegistryReference},
-    store::{self, Store},
+    reference::RegistryReference,
 };
-use std::sync::Arc;
 
 /// Access to registries, with network threads of its own. Cloning is cheap.
 ///
@@ -68,7 +66,8 @@ impl Registries {
         Self { client: self.client.with_authorization(header), network: self.network.clone() }
     }
 
-    /// Returns a session that also opens images in registries. Blobs that were downloaded completely
+    /// Returns a session that also opens images in registries; other images are opened as before.
+    /// Blobs that were downloaded completely
     /// are cached in the session's scratch directory while their store is open.
     #[must_use]
     pub fn attach(&self, session: Session) -> Session {
@@ -84,21 +83,15 @@ impl Registries {
     }
 
     fn attach_with(&self, session: Session, scratch: Option<Scratch>) -> Session {
-        let registries = self.clone();
-        session.stores(move |reference, limits| registries.open(reference, limits, scratch.clone()))
-    }
-
-    /// Opens the store that a reference names, and returns the image's name in it.
-    fn open(
-        &self,
-        reference: &Reference,
-        limits: &Limits,
-        scratch: Option<Scratch>,
-    ) -> Result<(Arc<dyn Store>, Option<ImageName>)> {
-        let Reference::Registry(reference) = reference else {
-            return store::open(reference, limits);
-        };
-        Ok(RegistryStore::open_with(&self.client, reference, self.network.clone(), scratch))
+        let (registries, others) = (self.clone(), session.store_opener());
+        session.stores(move |reference, limits| match reference {
+            Reference::Registry(reference) => {
+                let network = registries.network.clone();
+                let scratch = scratch.clone();
+                Ok(RegistryStore::open_with(&registries.client, reference, network, scratch))
+            }
+            reference => others(reference, limits),
+        })
     }
 
     /// Decides the source of each layer. Downloads documents and fronts only. Blocks.
@@ -114,18 +107,23 @@ impl Registries {
         let open = |platform: Option<Platform>| {
             OpenOptions::default().limits(limits.clone()).platform(platform)
         };
+        let stores = session.store_opener();
         let bases = |platform: &Platform| {
             let open_base = |reference: &Reference| match reference {
                 Reference::Registry(_) => {
                     let what = "a base must be on this machine, not in a registry; name an oci:, \
-                                oci-archive: or docker-archive: image";
+                                oci-archive:, docker-archive: or containerd: image";
                     Err(Error::bad_input(reference, what))
                 }
-                reference => match image::open(reference, &open(Some(platform.clone()))) {
-                    // An image for another platform still serves as base if it has the streams.
-                    Err(Error::NotFound { .. }) => image::open(reference, &open(None)),
-                    outcome => outcome,
-                },
+                reference => {
+                    match image::open_by(reference, &open(Some(platform.clone())), &*stores) {
+                        // An image for another platform still serves as base if it has the streams.
+                        Err(Error::NotFound { .. }) => {
+                            image::open_by(reference, &open(None), &*stores)
+                        }
+                        outcome => outcome,
+                    }
+                }
             };
             base.iter().map(open_base).collect::<Result<Vec<Image>>>()
         };

@@ -105,6 +105,11 @@ impl Session {
         self
     }
 
+    /// Returns the function that opens stores, for one that adds a kind of store to those here.
+    pub fn store_opener(&self) -> Arc<StoreOpener> {
+        Arc::clone(&self.stores)
+    }
+
     /// Sets the platform for multi-platform images.
     ///
     /// By default two images are opened for a platform that both have, the host's if possible.

@@ -103,6 +103,11 @@ pub fn create(reference: &Reference, context: &Context) -> Result<Box<dyn Sink>>
         Reference::Registry(_) => {
             Err(Error::bad_input(reference, "a registry cannot be written here"))
         }
+        Reference::Containerd(_) => Err(Error::bad_input(
+            reference,
+            "containerd cannot be written here; write an archive and import it with \
+             `ctr images import FILE`",
+        )),
         Reference::Bare(_) => Err(Error::bad_input(
             reference,
             "say what to write: oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:REF]",

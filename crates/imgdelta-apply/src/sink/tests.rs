@@ -391,6 +391,7 @@ fn unwritable_destinations_are_refused_before_any_work() {
     assert!(refused("docker-archive:DIR/a.tar:UPPER CASE").contains("not a repository name"));
     assert!(refused("oci:DIR/x:@1").contains("under a tag"));
     assert!(refused("docker://x/y").contains("registry"));
+    assert!(refused("containerd:x").contains("`ctr images import FILE`"));
     assert!(refused("DIR/x").contains("oci:DIR[:TAG]"));
     fs::create_dir(dir.path().join("broken")).unwrap();
     fs::write(dir.path().join("broken/index.json"), b"[]").unwrap();

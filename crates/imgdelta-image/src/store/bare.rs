@@ -83,7 +83,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Transports of other tools, and a way to bring their images here.
-const UNSUPPORTED: [(&str, &str); 6] = [
+const UNSUPPORTED: [(&str, &str); 5] = [
     (
         "docker-daemon",
         "save the image with `docker save IMAGE -o FILE` and name docker-archive:FILE",
@@ -92,17 +92,13 @@ const UNSUPPORTED: [(&str, &str); 6] = [
         "containers-storage",
         "save the image with `podman save IMAGE -o FILE` and name docker-archive:FILE",
     ),
-    (
-        "containerd",
-        "export the image with `ctr images export FILE IMAGE` and name oci-archive:FILE",
-    ),
     ("dir", "convert the image with `skopeo copy dir:DIR oci:DIR2:TAG` and name oci:DIR2:TAG"),
     ("ostree", "copy the image with `skopeo copy ostree:IMAGE oci:DIR:TAG` and name oci:DIR:TAG"),
     ("sif", "copy the image with `skopeo copy sif:FILE oci:DIR:TAG` and name oci:DIR:TAG"),
 ];
 const TRANSPORTS: &str = "images are named oci:DIR[:TAG], oci-archive:FILE[:TAG], \
-                          docker-archive:FILE[:REF], docker://HOST/REPO[:TAG], or by the path of \
-                          a layout or archive";
+                          docker-archive:FILE[:REF], docker://HOST/REPO[:TAG], \
+                          containerd:[NAMESPACE//]NAME, or by the path of a layout or archive";
 
 #[cfg(test)]
 mod tests {
