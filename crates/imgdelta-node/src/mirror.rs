@@ -94,7 +94,9 @@ impl Mirror {
                     return self.relay(registry, method, object.path(), headers).await;
                 };
                 // The registry decides if this client may read the blob.
-                let asked = self.forward(registry, Method::HEAD, object.path(), headers).await;
+                let mut asked = headers.clone();
+                asked.remove(header::RANGE);
+                let asked = self.forward(registry, Method::HEAD, object.path(), &asked).await;
                 match asked {
                     Ok(answer) if answer.status.is_success() || answer.status.is_redirection() => {
                         let range =

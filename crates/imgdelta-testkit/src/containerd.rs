@@ -69,6 +69,11 @@ impl ContainerdProcess {
         self.dir.path().join(SOCKET)
     }
 
+    /// Returns the directory in which a folder for each registry names its mirrors.
+    pub fn registries(&self) -> PathBuf {
+        self.dir.path().join(REGISTRIES)
+    }
+
     /// Returns the directory of its content store.
     pub fn content(&self) -> PathBuf {
         self.dir.path().join("root/io.containerd.content.v1.content")
@@ -126,6 +131,7 @@ fn config(dir: &Path, disabled_plugins: &[&str]) -> String {
          [plugins.'io.containerd.internal.v1.opt']\npath = '{top}/opt'\n\
          [plugins.'io.containerd.grpc.v1.cri']\n\
          disable_apparmor = true\nrestrict_oom_score_adj = true\n\
+         [plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '{top}/{REGISTRIES}'\n\
          [plugins.'io.containerd.grpc.v1.cri'.cni]\nconf_dir = '{top}/cni'\n"
     )
 }
@@ -136,5 +142,6 @@ fn is_ready(dir: &Path) -> bool {
 }
 
 const SOCKET: &str = "c.sock";
+const REGISTRIES: &str = "certs.d";
 /// It starts in a third of a second; a busy machine needs longer.
 const START_LIMIT: Duration = Duration::from_secs(60);
