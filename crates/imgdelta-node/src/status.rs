@@ -19,7 +19,10 @@ pub async fn status(address: SocketAddr) -> Result<Status> {
         path: "/status",
         headers: HeaderMap::new(),
     };
-    let answer = client.forward(request).await?;
+    let answer = client.forward(request).await.map_err(|error| {
+        let what = "no answer: start `imgdelta node serve`, or name its configuration";
+        Error::bad_input_because(&place, what, error)
+    })?;
     if answer.status != StatusCode::OK {
         return Err(Error::bad_input(place, format_args!("it answers {}", answer.status)));
     }
