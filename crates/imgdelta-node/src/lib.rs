@@ -9,6 +9,7 @@ mod blobs;
 mod body;
 mod containerd;
 mod holds;
+mod hosts;
 mod manifest;
 mod metrics;
 mod mirror;
@@ -21,6 +22,7 @@ mod serve;
 
 pub use config::Config;
 pub use containerd::ContainerdRuntime;
+pub use hosts::remove_host_files;
 pub use metrics::{STATUS_SCHEMA, Status};
 pub use runtime::Runtime;
 pub use serve::serve;
