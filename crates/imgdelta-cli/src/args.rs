@@ -7,27 +7,26 @@ mod delta;
 mod diff;
 #[cfg(feature = "job")]
 mod job;
-#[cfg(not(feature = "job"))]
-mod job {
-    /// Accepts anything, so that every `imgdelta job …` gets the same answer.
-    #[derive(clap::Args, Debug)]
-    pub struct MissingJobArgs {
-        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
-        rest: Vec<std::ffi::OsString>,
-    }
-}
 mod manual;
+#[cfg(not(all(feature = "job", feature = "node")))]
+mod missing;
+#[cfg(feature = "node")]
+mod node;
 mod registry;
 mod value;
 
 pub use create::{CreateArgs, MakingOptions, is_stdout};
 pub use delta::{ApplyArgs, DeltaArgs, InspectArgs, VerifyArgs};
 pub use diff::{DiffArgs, SortOrder};
-#[cfg(not(feature = "job"))]
-pub use job::MissingJobArgs as JobArgs;
 #[cfg(feature = "job")]
 pub use job::{JobAction, JobArgs};
 pub use manual::{ManualArgs, definition};
+#[cfg(not(feature = "job"))]
+pub use missing::MissingArgs as JobArgs;
+#[cfg(not(feature = "node"))]
+pub use missing::MissingArgs as NodeArgs;
+#[cfg(feature = "node")]
+pub use node::{NodeAction, NodeArgs, StageArgs, StatusArgs};
 pub use registry::{PullArgs, PushArgs, RegistryOptions};
 pub use value::{ColorChoice, LayersChoice};
 
@@ -105,6 +104,9 @@ pub enum Command {
     /// Prepare deltas for the images of a registry, as a configuration file says
     #[cfg_attr(not(feature = "job"), command(about = "Prepare deltas (not in this build)"))]
     Job(JobArgs),
+    /// Let the container runtime of this machine upgrade and roll back by delta
+    #[cfg_attr(not(feature = "node"), command(about = "Serve a node (not in this build)"))]
+    Node(NodeArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell

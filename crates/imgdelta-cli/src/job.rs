@@ -4,24 +4,16 @@
 
 use crate::{
     args::{self, CommonOptions, JobAction},
-    environment, stderr,
+    environment, service, stderr,
 };
 use imgdelta::{Error, Result, path::escaped};
-use imgdelta_job::{
-    Config, Event, EventHandler, Job, RunOptions, Stop, StopPhase,
-    config::{LogFormat, LogLevel},
-};
+use imgdelta_job::{Config, Event, EventHandler, Job, RunOptions, Stop};
 use serde_json::{Value, json};
 use std::{
     io::{self, Write},
     path::Path,
     process::ExitCode,
     sync::Arc,
-};
-use tracing_subscriber::{
-    filter::{LevelFilter, Targets},
-    layer::SubscriberExt as _,
-    util::SubscriberInitExt as _,
 };
 
 /// Runs the command.
@@ -32,7 +24,7 @@ pub fn run(args: &args::JobArgs, common: &CommonOptions) -> Result<ExitCode> {
     };
     let config = configuration(path, common)?;
     let is_service = matches!(args.action, JobAction::Serve(_));
-    start_log(&config, is_service && !common.quiet);
+    service::start_log(&config.log, is_service && !common.quiet);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -40,7 +32,7 @@ pub fn run(args: &args::JobArgs, common: &CommonOptions) -> Result<ExitCode> {
     let credentials = environment::credentials(common.registry.authfile.as_deref());
     let outcome = runtime.block_on(async {
         let stop = Stop::default();
-        tokio::spawn(signals(stop.clone())?);
+        tokio::spawn(service::signals(stop.clone())?);
         let job = Job::open(config, credentials, environment::proxies()).await?;
         match &args.action {
             JobAction::Run(run) => {
@@ -65,55 +57,6 @@ fn configuration(path: &Path, common: &CommonOptions) -> Result<Config> {
     config.registry.ca.extend(common.registry.ca.iter().cloned());
     config.registry.plain_http |= common.registry.plain_http;
     Ok(config)
-}
-
-/// Passes signals on: the first asks to finish running tasks, the second to give them back, the
-/// third ends the process.
-fn signals(stop: Stop) -> Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let listen = |kind| signal(kind).map_err(Error::io("signals"));
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    Ok(async move {
-        for phase in [StopPhase::Finishing, StopPhase::Leaving] {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            stop.request(phase);
-        }
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        std::process::exit(130);
-    })
-}
-
-/// Starts the log of a service on standard error; other commands have none.
-fn start_log(config: &Config, is_service: bool) {
-    let level = match config.log.level {
-        _ if !is_service => LevelFilter::OFF,
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-    };
-    // Only the job's own messages: those of other libraries are not checked for secrets.
-    let filter = Targets::new().with_target("imgdelta_job", level);
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        // Its own report of a failed write would be a panic.
-        .log_internal_errors(false)
-        .with_ansi(false)
-        .with_target(false);
-    let registry = tracing_subscriber::registry().with(filter);
-    let started = match config.log.format {
-        LogFormat::Text => registry.with(layer).try_init(),
-        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
-    };
-    // A log that another part of the process started serves as well.
-    drop(started);
 }
 
 /// Returns a handler that prints each event as a line.

@@ -14,9 +14,13 @@ mod exit;
 #[cfg(feature = "job")]
 mod job;
 mod manual;
+#[cfg(feature = "node")]
+mod node;
 mod output;
 mod registry;
 mod runtimes;
+#[cfg(any(feature = "job", feature = "node"))]
+mod service;
 mod session;
 mod stderr;
 mod terminal;
@@ -42,7 +46,11 @@ fn main() -> ExitCode {
         #[cfg(feature = "job")]
         args::Command::Job(job) => job::run(job, &cli.common),
         #[cfg(not(feature = "job"))]
-        args::Command::Job(_) => Ok(refuse_job()),
+        args::Command::Job(_) => Ok(refuse("job")),
+        #[cfg(feature = "node")]
+        args::Command::Node(node) => node::run(node, &cli.common),
+        #[cfg(not(feature = "node"))]
+        args::Command::Node(_) => Ok(refuse("node")),
         args::Command::Completions { shell } => print_completions(*shell),
         args::Command::Man(manual) => manual::run(manual),
     };
@@ -55,12 +63,12 @@ fn print_completions(shell: clap_complete::Shell) -> imgdelta::Result<ExitCode> 
     output::print(&script)
 }
 
-/// Answers `imgdelta job` in a build without the job.
-#[cfg(not(feature = "job"))]
-fn refuse_job() -> ExitCode {
-    stderr::print_line(
-        "imgdelta: this build has no job; install one that has it: \
-         `cargo install --path crates/imgdelta-cli --features job`",
-    );
+/// Answers a command that this build does not have.
+#[cfg(not(all(feature = "job", feature = "node")))]
+fn refuse(command: &str) -> ExitCode {
+    stderr::print_line(format_args!(
+        "imgdelta: this build has no {command}; install one that has it: \
+         `cargo install --path crates/imgdelta-cli --features {command}`"
+    ));
     ExitCode::from(2)
 }

@@ -1,15 +1,14 @@
 //! Blobs that were rebuilt and verified, kept for a while to be served.
 //!
-//! Each image has a directory with a layout of its own. The directories of an earlier process are
-//! removed at start: the registry has all blobs. The oldest images are removed when too many bytes
+//! Each image has a directory with a layout of its own. The oldest images are removed when too many bytes
 //! are kept. Who may read a blob is decided elsewhere, for each request.
 
-use imgdelta_core::{BlobDigest, Error, Result};
+use imgdelta_core::BlobDigest;
 use imgdelta_image::{Reference, store::Descriptor};
 use std::{
     collections::{HashMap, VecDeque},
     fs::{self, File},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -45,22 +44,9 @@ pub(crate) struct BlobDirectory {
 }
 
 impl RebuiltBlobs {
-    /// Opens a directory, which belongs to this process alone, and empties it.
-    pub fn open(directory: &Path, most_bytes: u64) -> Result<Self> {
-        let place = || directory.display();
-        match fs::remove_dir_all(directory) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io(place())(error));
-            }
-            _ => {}
-        }
-        fs::create_dir_all(directory).map_err(Error::io(place()))?;
-        Ok(Self {
-            directory: directory.to_owned(),
-            most_bytes,
-            next: AtomicU64::new(0),
-            kept: Mutex::default(),
-        })
+    /// Keeps blobs in an empty directory, which belongs to this process alone.
+    pub fn new(directory: PathBuf, most_bytes: u64) -> Self {
+        Self { directory, most_bytes, next: AtomicU64::new(0), kept: Mutex::default() }
     }
 
     /// Returns a new directory for an image.
@@ -92,7 +78,7 @@ impl RebuiltBlobs {
         kept.images.iter().rev().find_map(|image| {
             let bytes = *image.blobs.get(digest)?;
             let (algorithm, hex) = (digest.algorithm().name(), digest.hex());
-            let path = image.directory.join("blobs").join(algorithm).join(hex.to_string());
+            let path = image.directory.join("blobs").join(algorithm).join(hex);
             let file = File::open(path).ok()?;
             // The file was complete when it became visible.
             (file.metadata().ok()?.len() == bytes).then_some((file, bytes))
@@ -139,16 +125,11 @@ mod tests {
     #[test]
     fn the_latest_images_are_kept_within_the_limit() {
         let place = tempfile::tempdir().unwrap();
-        let blobs = RebuiltBlobs::open(&place.path().join("blobs"), 250).unwrap();
+        let blobs = RebuiltBlobs::new(place.path().to_owned(), 250);
         let digests = ["a", "b", "c"].map(|digit| image(&blobs, digit, 100));
         assert!(blobs.file(&digests[0]).is_none());
         assert_eq!(blobs.file(&digests[1]).unwrap().1, 100);
         assert_eq!(blobs.bytes(), 200);
-        assert_eq!(fs::read_dir(place.path().join("blobs")).unwrap().count(), 2);
-        drop(blobs.directory());
-        // Another process starts with nothing.
-        let blobs = RebuiltBlobs::open(&place.path().join("blobs"), 250).unwrap();
-        assert!(blobs.file(&digests[2]).is_none());
-        assert_eq!(fs::read_dir(place.path().join("blobs")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
     }
 }

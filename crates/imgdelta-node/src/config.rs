@@ -4,6 +4,7 @@
 //! except the configuration itself, and holds no secret: logins come with the requests.
 
 use imgdelta_core::{Error, Result};
+use imgdelta_registry::{ClientOptions, Trust};
 use imgdelta_service::setting::{LogConfig, Size, TimeSpan, files, mistake_at, unspanned};
 use serde::Deserialize;
 use std::{
@@ -212,6 +213,19 @@ pub struct RegistryConfig {
     /// True to use HTTP without TLS for another machine, too.
     #[serde(default)]
     pub plain_http: bool,
+}
+
+impl RegistryConfig {
+    /// Returns the host that is asked.
+    pub(crate) fn address(&self) -> &str {
+        self.address.as_ref().unwrap_or(&self.host).get_ref()
+    }
+
+    /// Returns the options of a client for it, without a login.
+    pub(crate) fn client_options(&self) -> ClientOptions {
+        let trust = Trust::of_machine(self.ca.clone());
+        ClientOptions::default().trust(trust).plain_http(self.plain_http)
+    }
 }
 
 impl Config {

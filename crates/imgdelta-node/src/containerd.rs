@@ -36,6 +36,13 @@ impl ContainerdRuntime {
     }
 }
 
+impl ContainerdRuntime {
+    /// Removes the leases of staged layers; returns their number.
+    pub(crate) fn remove_staged(&self) -> Result<usize> {
+        self.containerd.remove_staged()
+    }
+}
+
 impl Runtime for ContainerdRuntime {
     fn images(
         &self,

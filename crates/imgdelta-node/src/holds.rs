@@ -194,7 +194,7 @@ mod tests {
     #[tokio::test]
     async fn a_crowd_is_answered_at_once() {
         let holds = Holds::new(LONG, 0);
-        assert_eq!(holds.wait(digest("a"), || std::future::pending()).await, HoldEnd::Crowded);
+        assert_eq!(holds.wait(digest("a"), std::future::pending).await, HoldEnd::Crowded);
         assert_eq!(holds.waiting(), 0);
     }
 

@@ -180,7 +180,7 @@ impl Mirror {
                 sent.append(name.clone(), value.clone());
             }
         }
-        let host = registry.address.as_ref().unwrap_or(&registry.host).get_ref();
+        let host = registry.address();
         let request = ForwardRequest { host, method, path: &path, headers: sent };
         client.forward(request).await.map_err(|error| {
             tracing::warn!(%error, "the registry did not answer");

@@ -6,6 +6,7 @@
 use crate::{
     blobs::RebuiltBlobs,
     config::{BlobMode, Config},
+    directory::{BLOBS, SCRATCH, WorkDirectory},
     metrics::{Metrics, PullOutcome},
     rate::LinkRate,
     runtime::Runtime,
@@ -19,7 +20,7 @@ use imgdelta_image::{
     reference::{RegistryReference, RepositoryName},
 };
 use imgdelta_registry::{
-    Client, ClientOptions, PullOptions, Registries, Traffic, Trust,
+    Client, PullOptions, Registries, Traffic,
     pull::{LinkSpeed, PullDestination},
 };
 use imgdelta_service::{Stop, StopPhase};
@@ -56,6 +57,7 @@ pub(crate) struct Rebuilder {
     starts: Mutex<VecDeque<Instant>>,
     blobs: Option<RebuiltBlobs>,
     stop: Stop,
+    _directory: WorkDirectory,
     pub metrics: Metrics,
 }
 
@@ -82,24 +84,21 @@ impl Rebuilder {
     /// Prepares registries, temporary files and blobs. Sends nothing.
     pub fn new(config: Arc<Config>, runtime: Arc<dyn Runtime>, stop: Stop) -> Result<Self> {
         let rebuild = &config.rebuild;
-        let scratch = rebuild.directory.join("scratch");
-        std::fs::create_dir_all(&scratch).map_err(Error::io(scratch.display()))?;
-        let session = Session::new(&scratch)?
+        let directory = WorkDirectory::lock(&rebuild.directory)?;
+        let session = Session::new(directory.empty_folder(SCRATCH)?)?
             .threads(rebuild.threads)?
             .progress(Arc::new(StopProgress(stop.clone())));
         let blobs = match rebuild.blobs {
             BlobMode::None => None,
             BlobMode::Exact => {
-                let directory = rebuild.directory.join("blobs");
-                Some(RebuiltBlobs::open(&directory, rebuild.disk.get_ref().0)?)
+                let folder = directory.empty_folder(BLOBS)?;
+                Some(RebuiltBlobs::new(folder, rebuild.disk.get_ref().0))
             }
         };
         let mut registries = HashMap::new();
         for registry in config.registries.get_ref() {
-            let options = ClientOptions::default()
-                .trust(Trust::of_machine(registry.ca.clone()))
-                .plain_http(registry.plain_http);
-            registries.insert(registry.host.get_ref().clone(), Registries::new(options)?);
+            let registry_client = Registries::new(registry.client_options())?;
+            registries.insert(registry.host.get_ref().clone(), registry_client);
         }
         let rate = LinkRate::new(config.link.rate.get_ref().0, config.link.measured);
         let places = Semaphore::new(*rebuild.parallel.get_ref());
@@ -115,6 +114,7 @@ impl Rebuilder {
             blobs,
             stop,
             metrics,
+            _directory: directory,
         })
     }
 
@@ -224,21 +224,20 @@ impl Rebuilder {
         let (Some(registry), Some(registries)) = (registry, registries) else {
             return Err(Error::bad_input(&image.registry, "not a registry of the configuration"));
         };
-        let host = registry.address.as_ref().unwrap_or(&registry.host).get_ref();
+        let host = registry.address();
         let source = Reference::Registry(RegistryReference {
-            host: host.clone(),
+            host: host.to_owned(),
             repository: image.repository.clone(),
             tag: None,
             digest: Some(image.digest),
         });
         let registries = registries.with_authorization(image.authorization.clone());
         let directory = self.blobs.as_ref().map(RebuiltBlobs::directory);
-        let destination = match &directory {
-            Some(directory) => PullDestination::from(directory.layout()),
-            None => {
-                let runtime = Arc::clone(&self.runtime);
-                PullDestination::sink("the runtime's store", move || runtime.sink())
-            }
+        let destination = if let Some(directory) = &directory {
+            PullDestination::from(directory.layout())
+        } else {
+            let runtime = Arc::clone(&self.runtime);
+            PullDestination::sink("the runtime's store", move || runtime.sink())
         };
         let workers = self.session.context().workers.count();
         let link = LinkSpeed::new(self.rate.bits_per_second(), workers);
@@ -264,10 +263,10 @@ impl Rebuilder {
             blobs.keep(directory, layers);
         }
         let after = registries.client().transfers();
-        self.rate.observe(after.bytes - before.bytes, after.waited - before.waited);
+        self.rate.observe(after.bytes - before.bytes, after.waited.saturating_sub(before.waited));
         report.outcome = PullOutcome::Rebuilt;
         report.fetched_bytes = pulled.received_bytes;
-        report.rebuild_time = started.elapsed() - report.plan_time;
+        report.rebuild_time = started.elapsed().saturating_sub(report.plan_time);
         Ok(report)
     }
 }

@@ -15,6 +15,9 @@ use std::{
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
+/// Start of the ids of this program's leases.
+pub(super) const PREFIX: &str = "imgdelta-";
+
 /// Creates a lease that ends by itself, and returns its id.
 ///
 /// `purpose` becomes part of the id, for people who list leases.
@@ -23,7 +26,7 @@ pub(super) async fn create(
     purpose: &str,
     duration: Duration,
 ) -> Result<String, CallError> {
-    let id = format!("imgdelta-{purpose}-{}", unique());
+    let id = format!("{PREFIX}{purpose}-{}", unique());
     let labels = HashMap::from([(EXPIRY_LABEL.to_owned(), time_after(duration))]);
     let request = CreateLeaseRequest { id: id.clone(), labels };
     let method = "/containerd.services.leases.v1.Leases/Create";

@@ -232,6 +232,18 @@ pub(super) struct DeleteLeaseRequest {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ListLeasesResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub leases: Vec<LeaseRecord>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct LeaseRecord {
+    #[prost(string, tag = "1")]
+    pub id: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct LeaseResource {
     #[prost(string, tag = "1")]
     pub id: String,
