@@ -150,12 +150,6 @@ impl HostFiles {
     }
 }
 
-/// Removes the files that direct containerd to the mirror; returns their number. Changes no other
-/// file.
-pub fn remove_host_files(config: &Config) -> Result<usize> {
-    HostFiles::of(config).map_or(Ok(0), |files| files.remove())
-}
-
 /// Returns the text of a file. The registry itself stays the last host, as it is without a file.
 fn text(registry: &RegistryConfig, mirror: SocketAddr) -> String {
     let server = if registry.plain_http {
@@ -205,9 +199,10 @@ fn is_own(directory: &Path) -> Result<bool> {
 /// True if nothing has this name, or a directory without content.
 fn is_absent_or_empty(directory: &Path) -> Result<bool> {
     match fs::symlink_metadata(directory) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => return Ok(false),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
-        found if !found.map_err(Error::io(directory.display()))?.is_dir() => return Ok(false),
-        _ => {}
+        Err(error) => return Err(Error::io(directory.display())(error)),
     }
     let mut items = fs::read_dir(directory).map_err(Error::io(directory.display()))?;
     Ok(items.all(|item| item.is_ok_and(|item| KIND.is_name(&item.file_name()))))
@@ -226,10 +221,10 @@ mod tests {
     const MIRROR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9611);
 
     fn files(directory: &Path, hosts: &[&str]) -> (HostFiles, Config) {
-        let mut text = format!("[hosts]\ndirectory = '{}'\n", directory.display());
-        for host in hosts {
-            text += &format!("[[registry]]\nhost = '{host}'\n");
-        }
+        let registries: Vec<String> =
+            hosts.iter().map(|host| format!("[[registry]]\nhost = '{host}'\n")).collect();
+        let text =
+            format!("[hosts]\ndirectory = '{}'\n{}", directory.display(), registries.concat());
         let config = Config::parse(&text, "node.toml").unwrap();
         (HostFiles::of(&config).unwrap(), config)
     }
@@ -335,7 +330,7 @@ mod tests {
         assert_eq!(files.remove().unwrap(), 0);
         assert!(!missing.exists());
         let none = Config::parse("[[registry]]\nhost = 'r'\n", "node.toml").unwrap();
-        assert_eq!(remove_host_files(&none).unwrap(), 0);
+        assert!(HostFiles::of(&none).is_none());
     }
 
     #[test]

@@ -27,7 +27,6 @@ mod status;
 pub use clean::clean;
 pub use config::Config;
 pub use containerd::ContainerdRuntime;
-pub use hosts::remove_host_files;
 pub use metrics::{STATUS_SCHEMA, Status};
 pub use runtime::Runtime;
 pub use serve::serve;

@@ -41,6 +41,7 @@ impl Node {
             push(&delta, &node.name(new), Credentials::none());
         }
         node.containerd.ctr(NAMESPACE, &format!("images pull --plain-http {}", node.name(0)));
+        fs::create_dir_all(node.containerd.registries()).unwrap();
         let config = format!(
             "[mirror]\nlisten = '127.0.0.1:0'\n[hosts]\ndirectory = '{}'\n[containerd]\nsocket = '{}'\n\
              [rebuild]\nblobs = '{blobs}'\ndirectory = '{}'\n[link]\nrate = '1Mbit'\n\
