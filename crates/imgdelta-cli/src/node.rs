@@ -24,7 +24,9 @@ pub fn run(args: &NodeArgs, common: &CommonOptions) -> Result<ExitCode> {
         NodeAction::Status(status) => run_status(status, common),
         NodeAction::Clean(clean) => {
             let count = imgdelta_node::clean(&configuration(&clean.config, common)?)?;
-            let text = format!("removed temporary files, kept blobs and {count} leases\n");
+            let text = format!(
+                "removed temporary files, kept blobs, hosts.toml files of the mirror and {count} leases\n"
+            );
             if common.quiet { Ok(ExitCode::SUCCESS) } else { output::print(text.as_bytes()) }
         }
     }

@@ -30,6 +30,8 @@ pub enum UnfinishedKind {
     Layout,
     /// The index of a layer, in a cache.
     Index,
+    /// A setting of another program.
+    Setting,
 }
 
 impl UnfinishedKind {
@@ -39,6 +41,7 @@ impl UnfinishedKind {
             Self::Archive => ".imgdelta-archive-",
             Self::Layout => ".imgdelta-layout-",
             Self::Index => ".imgdelta-index-",
+            Self::Setting => ".imgdelta-setting-",
         }
     }
 

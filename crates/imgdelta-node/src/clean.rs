@@ -1,11 +1,17 @@
 //! Removing everything that a mirror keeps on a node.
 
-use crate::{config::Config, containerd::ContainerdRuntime, directory::WorkDirectory};
+use crate::{
+    config::Config, containerd::ContainerdRuntime, directory::WorkDirectory, hosts::HostFiles,
+};
 use imgdelta_core::Result;
 
-/// Removes temporary files and kept blobs, and the leases of staged layers; returns their number.
+/// Removes temporary files, kept blobs, the files that direct containerd to the mirror, and the
+/// leases of staged layers; returns the number of leases.
 /// Layers that an image uses stay. Fails while a mirror runs. Blocks.
 pub fn clean(config: &Config) -> Result<usize> {
     WorkDirectory::lock(&config.rebuild.directory)?.clean()?;
+    if let Some(files) = HostFiles::of(config) {
+        files.remove()?;
+    }
     ContainerdRuntime::connect(&config.containerd)?.remove_staged()
 }

@@ -22,6 +22,9 @@ pub struct Config {
     /// The mirror that runtimes ask.
     #[serde(default)]
     pub mirror: MirrorConfig,
+    /// The files by which containerd finds the mirror.
+    #[serde(default)]
+    pub hosts: HostsConfig,
     /// The containerd whose store has the bases and takes the layers.
     #[serde(default)]
     pub containerd: ContainerdConfig,
@@ -65,6 +68,16 @@ impl Default for MirrorConfig {
             held: unspanned(100),
         }
     }
+}
+
+/// The files by which containerd finds the mirror.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct HostsConfig {
+    /// containerd's `config_path`. While the mirror runs, a `hosts.toml` for each registry is there.
+    /// By default none is written.
+    pub directory: Option<PathBuf>,
 }
 
 /// A containerd.

@@ -11,6 +11,7 @@ mod clean;
 mod containerd;
 mod directory;
 mod holds;
+mod hosts;
 mod manifest;
 mod metrics;
 mod mirror;

@@ -169,7 +169,8 @@ impl Metrics {
         page.gauge("imgdelta_node_running", "Images that are being rebuilt", gauges.running);
         page.gauge("imgdelta_node_kept_bytes", "Bytes of blobs to be served", gauges.kept_bytes);
         let what = "Rate of the link to the registries, learnt from downloads";
-        page.gauge("imgdelta_node_link_bits_per_second", what, gauges.bits_per_second);
+        let bytes_per_second = gauges.bits_per_second / 8;
+        page.gauge("imgdelta_node_link_bytes_per_second", what, bytes_per_second);
         let Traffic { received_bytes, requests, .. } = traffic;
         page.counter("imgdelta_node_received_bytes_total", "Bytes from registries", received_bytes);
         page.counter("imgdelta_node_requests_total", "Requests to registries", requests);

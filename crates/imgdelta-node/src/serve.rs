@@ -3,7 +3,10 @@
 //! Its server is for the runtimes of this machine. A stop ends in good order: answers that wait are
 //! given, a rebuild that runs is cancelled after a grace, and what it had staged is removed.
 
-use crate::{config::Config, holds::Holds, mirror::Mirror, rebuild::Rebuilder, runtime::Runtime};
+use crate::{
+    config::Config, holds::Holds, hosts::HostFiles, mirror::Mirror, rebuild::Rebuilder,
+    runtime::Runtime,
+};
 use imgdelta_core::{Error, Result};
 use imgdelta_service::{
     Stop, StopPhase,
@@ -26,8 +29,13 @@ pub async fn serve(
     let listener =
         TcpListener::bind(config.mirror.listen.get_ref()).await.map_err(Error::io(&place))?;
     let address = listener.local_addr().map_err(Error::io(&place))?;
-    let registries = config.registries.get_ref().len();
-    tracing::info!(%address, registries, version = env!("CARGO_PKG_VERSION"), "serving");
+    let registries = config.registries.get_ref();
+    tracing::info!(%address, registries = registries.len(), version = env!("CARGO_PKG_VERSION"), "serving");
+    // The socket takes connections from here on.
+    let host_files = HostFiles::of(&config);
+    if let Some(files) = &host_files {
+        files.write(registries, address);
+    }
     listening(address);
     let limits = ConnectionLimits {
         common: MOST_CONNECTIONS,
@@ -43,6 +51,10 @@ pub async fn serve(
     };
     let server = tokio::spawn(connections::accept(listener, limits, answer));
     stop.reached(StopPhase::Finishing).await;
+    // New pulls ask the registry itself.
+    if let Some(Err(error)) = host_files.map(|files| files.remove()) {
+        tracing::warn!(%error, "containerd still asks the mirror first, and then the registry");
+    }
     tracing::info!(held = holds.waiting(), running = holds.running(), "stopping");
     let finished = async {
         while holds.running() > 0 {

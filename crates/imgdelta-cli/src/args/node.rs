@@ -20,7 +20,8 @@ pub enum NodeAction {
     Stage(StageArgs),
     /// Show what a running mirror holds, rebuilt and saved
     Status(StatusArgs),
-    /// Remove temporary files, kept blobs and staged layers that no image uses
+    /// Remove temporary files, kept blobs, hosts.toml files of the mirror, and staged layers that no
+    /// image uses
     Clean(NodeConfigArgs),
 }
 

@@ -41,10 +41,12 @@ impl Node {
             push(&delta, &node.name(new), Credentials::none());
         }
         node.containerd.ctr(NAMESPACE, &format!("images pull --plain-http {}", node.name(0)));
+        fs::create_dir_all(node.containerd.registries()).unwrap();
         let config = format!(
-            "[mirror]\nlisten = '127.0.0.1:0'\n[containerd]\nsocket = '{}'\n\
+            "[mirror]\nlisten = '127.0.0.1:0'\n[hosts]\ndirectory = '{}'\n[containerd]\nsocket = '{}'\n\
              [rebuild]\nblobs = '{blobs}'\ndirectory = '{}'\n[link]\nrate = '1Mbit'\n\
              [[registry]]\nhost = '{}'\n",
+            node.containerd.registries().display(),
             node.containerd.socket().display(),
             node.dir.path().join("work").display(),
             node.registry.host()
@@ -52,14 +54,6 @@ impl Node {
         let parsed = Config::parse(&config, "node.toml").unwrap();
         let runtime = Arc::new(ContainerdRuntime::connect(&parsed.containerd).unwrap());
         let mirror = RunningMirror::start(&config, runtime);
-        let hosts = node.containerd.registries().join(node.registry.host());
-        fs::create_dir_all(&hosts).unwrap();
-        let text = format!(
-            "server = 'http://{}'\n[host.'http://{}']\ncapabilities = ['pull', 'resolve']\n",
-            node.registry.host(),
-            mirror.address
-        );
-        fs::write(hosts.join("hosts.toml"), text).unwrap();
         node.mirror = Some(mirror);
         Some(node)
     }

@@ -97,11 +97,12 @@ impl RunningMirror {
     fn request(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         let mut connection = TcpStream::connect(self.address).unwrap();
         connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: mirror\r\nConnection: close\r\n");
+        write!(connection, "{method} {path} HTTP/1.1\r\nHost: mirror\r\nConnection: close\r\n")
+            .unwrap();
         for (name, value) in headers {
-            text.extend([name, ": ", value, "\r\n"]);
+            write!(connection, "{name}: {value}\r\n").unwrap();
         }
-        connection.write_all(format!("{text}\r\n").as_bytes()).unwrap();
+        connection.write_all(b"\r\n").unwrap();
         Answer::read(&mut connection)
     }
 

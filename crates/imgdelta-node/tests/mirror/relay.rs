@@ -252,3 +252,26 @@ fn rebuilds_per_minute_are_limited_and_further_images_come_whole() {
     let status = scene.mirror.status();
     assert_eq!((status.rebuilt, status.whole), (0, 1));
 }
+
+#[test]
+fn an_image_whose_base_has_no_blobs_is_fetched_whole_and_staged() {
+    let scene = Scene::new(RegistryBehaviour::default());
+    let base = scene.dir.path().join("v0");
+    let reference = format!("oci:{}", base.display()).parse().unwrap();
+    let image = image::open(&reference, &OpenOptions::default()).unwrap();
+    for layer in &image.layers {
+        let name = layer.descriptor.digest.to_string().replace(':', "/");
+        std::fs::remove_file(base.join("blobs").join(name)).unwrap();
+    }
+    assert_eq!(scene.get_manifest().body, scene.target().manifest);
+    let status = scene.mirror.status();
+    assert_eq!((status.rebuilt, status.failed), (1, 0));
+    let layers = scene.layers.lock().unwrap().clone();
+    let target = scene.target();
+    for layer in &target.layers {
+        assert!(layers.contains_key(&layer.diff_id.to_string()), "{layers:?}");
+    }
+    // Each layer is fetched once, and the metrics show that nothing was saved.
+    assert_eq!(scene.layer_requests(), target.layers.len());
+    assert!(status.fetched_bytes >= status.plain_bytes, "{status:?}");
+}

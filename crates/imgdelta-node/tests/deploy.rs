@@ -1,0 +1,325 @@
+//! docs/node.md and deploy/node/ agree with the program and with each other.
+
+use imgdelta_apply::sink::Sink;
+use imgdelta_core::{Error, Result};
+use imgdelta_image::{
+    image::{Image, OpenOptions},
+    reference::RepositoryName,
+};
+use imgdelta_node::{Config, Runtime, serve};
+use imgdelta_service::{Stop, StopPhase};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::{Read as _, Seek as _, Write as _},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, mpsc},
+};
+
+fn top() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(top().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Returns the names of metrics in a text: the output of the program, or a query.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let is_metric = |word: &&str| {
+        word.starts_with("imgdelta_") || word.starts_with("process_") && word.ends_with("_bytes")
+    };
+    words.filter(is_metric).map(str::to_owned).collect()
+}
+
+/// A runtime without images.
+#[derive(Debug)]
+struct EmptyRuntime;
+
+impl Runtime for EmptyRuntime {
+    fn images(&self, _: &str, _: &RepositoryName, _: &OpenOptions) -> Result<Vec<Image>> {
+        Ok(Vec::new())
+    }
+
+    fn sink(&self) -> Result<Box<dyn Sink>> {
+        Err(Error::bad_input("a runtime without a store", "nothing is staged"))
+    }
+}
+
+/// Runs a mirror, passes its address to `ask`, and stops it in good order.
+fn with_mirror<Answer>(config: &str, ask: impl FnOnce(&str) -> Answer) -> Answer {
+    let work = tempfile::tempdir().unwrap();
+    let config = format!(
+        "[mirror]\nlisten = '127.0.0.1:0'\n[rebuild]\ndirectory = '{}'\n{config}",
+        work.path().display()
+    );
+    let config = Config::parse(&config, "node.toml").unwrap();
+    let (sender, address) = mpsc::channel();
+    let stop = Stop::default();
+    let stopped = stop.clone();
+    let thread = std::thread::spawn(move || {
+        let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let listening = |address| sender.send(address).unwrap();
+        threads.block_on(serve(config, Arc::new(EmptyRuntime), &stopped, listening)).unwrap();
+    });
+    let answer = ask(&address.recv().unwrap().to_string());
+    stop.request(StopPhase::Finishing);
+    thread.join().unwrap();
+    answer
+}
+
+/// The page of metrics of a mirror.
+fn metrics_page() -> String {
+    with_mirror("[[registry]]\nhost = 'r.test'\n", |address| {
+        let mut connection = TcpStream::connect(address).unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: mirror\r\nConnection: close\r\n\r\n";
+        connection.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    })
+}
+
+#[test]
+fn the_page_shows_a_configuration_of_the_mirror_with_every_key() {
+    let page = text("docs/node.md");
+    let block = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    assert_eq!(block, text("deploy/node/example.toml"), "docs/node.md repeats the example");
+    let config = Config::parse(block, "deploy/node/example.toml").unwrap();
+    assert_eq!(config.registries.get_ref().len(), 2);
+    let source = text("crates/imgdelta-node/src/config.rs");
+    let fields = source.split("#[cfg(test)]").next().unwrap().lines().filter_map(|line| {
+        line.strip_prefix("    pub ").and_then(|rest| rest.split_once(": ")).map(|(name, _)| name)
+    });
+    let fields: Vec<&str> =
+        fields.filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_')).collect();
+    assert!(fields.len() > 20, "{fields:?}");
+    for field in fields {
+        let (key, section) = (field.replace('_', "-"), format!("[{field}]"));
+        let is_there = block.contains(&format!("{key} = ")) || block.contains(&section);
+        assert!(is_there || field == "registries", "{key} is not in deploy/node/example.toml");
+    }
+}
+
+#[test]
+fn values_of_the_example_are_the_defaults_where_it_says_so() {
+    let example = Config::parse(&text("deploy/node/example.toml"), "example").unwrap();
+    let least = Config::parse("[[registry]]\nhost = 'r'\n", "least").unwrap();
+    let values = |config: &Config| {
+        let Config { mirror, containerd, rebuild, link, log, .. } = config;
+        let (listen, hold, held) =
+            (mirror.listen.get_ref(), mirror.hold.get_ref(), mirror.held.get_ref());
+        let (lease, disk) = (containerd.lease.get_ref(), rebuild.disk.get_ref());
+        format!(
+            "{listen} {} {hold:?} {held} {:?} {} {} {lease:?} {:?} {:?} {disk:?} {} {} {} {:?} {} \
+             {log:?}",
+            mirror.allow_other_machines,
+            containerd.socket,
+            containerd.namespace,
+            containerd.snapshotter,
+            rebuild.blobs,
+            rebuild.directory,
+            rebuild.threads,
+            rebuild.parallel.get_ref(),
+            rebuild.per_minute.get_ref(),
+            link.rate.get_ref(),
+            link.measured,
+        )
+    };
+    assert_eq!(values(&example), values(&least));
+}
+
+/// Removes the indent and the comments of the configuration in a file of Kubernetes.
+fn block_after<'a>(text: &'a str, start: &str, indent: &str) -> String {
+    let lines = text.split_once(start).unwrap().1.lines();
+    let block: Vec<&'a str> = lines.map_while(|line| line.strip_prefix(indent)).collect();
+    block.join("\n") + "\n"
+}
+
+#[test]
+fn the_daemonset_mounts_what_its_configuration_names() {
+    let config = Config::parse(&text("deploy/node/node.toml"), "node.toml").unwrap();
+    let daemonset = text("deploy/node/daemonset.yaml");
+    let socket = config.containerd.socket.parent().unwrap();
+    let hosts = config.hosts.directory.unwrap();
+    for (name, directory) in
+        [("work", config.rebuild.directory.as_path()), ("socket", socket), ("hosts", &hosts)]
+    {
+        let path = directory.display();
+        assert!(daemonset.contains(&format!("{{name: {name}, mountPath: {path}")), "{name}");
+        assert!(daemonset.contains(&format!("{{name: {name}, hostPath: {{path: {path}, ")));
+    }
+    let port = config.mirror.listen.get_ref().port();
+    for path in ["/healthz", "/readyz"] {
+        let probe = format!("httpGet: {{host: 127.0.0.1, path: {path}, port: {port}}}");
+        assert!(daemonset.contains(&probe), "{probe}");
+    }
+    // A directory that is made by the pod would hide that containerd does not look there.
+    assert!(daemonset.contains("certs.d, type: Directory}"));
+    assert!(config.mirror.listen.get_ref().ip().is_loopback());
+}
+
+/// The scalar values of the chart, by name.
+fn chart_values() -> BTreeMap<String, String> {
+    let values = text("deploy/node/chart/values.yaml");
+    let lines = values.lines().filter(|line| !line.starts_with(['#', ' ']));
+    let pairs = lines.filter_map(|line| line.split_once(": "));
+    let mut values: BTreeMap<String, String> =
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let config = block_after(&text("deploy/node/chart/values.yaml"), "config: |\n", "  ");
+    values.insert("config".into(), config);
+    values
+}
+
+/// Renders the few forms of templates that the chart uses. A `with` block of an empty value is left
+/// out.
+fn rendered(template: &str, values: &BTreeMap<String, String>) -> String {
+    let (mut lines, mut is_left_out) = (Vec::new(), false);
+    for line in template.lines() {
+        if let Some(name) = line.strip_prefix("{{- with .Values.") {
+            is_left_out = matches!(values[name.trim_end_matches(" }}")].as_str(), "{}" | "[]");
+        } else if line == "{{- end }}" {
+            is_left_out = false;
+        } else if !is_left_out {
+            let mut line = line.replace("}} }", "}}}");
+            while let Some((before, rest)) = line.split_once("{{ .Values.") {
+                let (name, after) = rest.split_once(" }}").unwrap();
+                line = format!("{before}{}{after}", values[name]);
+            }
+            lines.push(line);
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+#[test]
+fn the_chart_renders_to_the_objects_of_the_kustomization() {
+    let values = chart_values();
+    let own = text("deploy/node/node.toml");
+    let without_comments: Vec<&str> =
+        own.split_inclusive('\n').filter(|line| !line.starts_with('#')).collect();
+    let config = without_comments.concat();
+    assert_eq!(values["config"], config);
+    let template = text("deploy/node/chart/templates/daemonset.yaml");
+    let (before, rest) = template.split_once("      annotations:\n").unwrap();
+    let (_, after) = rest.split_once("    spec:\n").unwrap();
+    let template = format!("{before}    spec:\n{after}");
+    let expected = text("deploy/node/daemonset.yaml");
+    let expected = expected.replace("image: imgdelta\n", &format!("image: {}\n", values["image"]));
+    assert_eq!(rendered(&template, &values), expected);
+    let kustomization = text("deploy/node/kustomization.yaml");
+    let (name, tag) = values["image"].rsplit_once(':').unwrap();
+    assert!(kustomization.contains(&format!("newName: {name}\n    newTag: \"{tag}\"\n")));
+    let config_map = text("deploy/node/chart/templates/configmap.yaml");
+    assert!(config_map.ends_with("  node.toml: |\n{{ .Values.config | indent 4 }}\n"));
+}
+
+/// Returns the output of a tool; `None` if it is not installed.
+fn tool(name: &str, args: &[&str], input: Option<File>) -> Option<String> {
+    let mut command = Command::new(name);
+    command.args(args).current_dir(top());
+    if let Some(input) = input {
+        command.stdin(input);
+    }
+    let Ok(output) = command.output() else {
+        eprintln!("skipped: {name} is not installed");
+        return None;
+    };
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name} {args:?}: {message}");
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn kustomize_and_helm_accept_the_files() {
+    if let Some(objects) = tool("kubectl", &["kustomize", "deploy/node"], None) {
+        for kind in ["kind: Namespace\n", "kind: ConfigMap\n", "kind: DaemonSet\n"] {
+            assert_eq!(objects.matches(kind).count(), 1, "{objects}");
+        }
+        let config = block_after(&objects, "node.toml: |\n", "    ");
+        Config::parse(&config, "the ConfigMap").unwrap();
+        assert!(objects.contains("image: registry.example:5000/tools/imgdelta:"), "{objects}");
+    }
+    if let Some(objects) = tool("helm", &["template", "x", "deploy/node/chart"], None) {
+        let config = block_after(&objects, "node.toml: |\n", "    ");
+        Config::parse(&config, "the ConfigMap of the chart").unwrap();
+    }
+}
+
+#[test]
+fn queried_metrics_of_the_mirror_exist_and_are_documented() {
+    let printed = metrics_in(&metrics_page());
+    assert!(printed.len() > 12, "{printed:?}");
+    for path in ["deploy/node/alerts.yaml", "deploy/node/grafana.json"] {
+        let queried = metrics_in(&text(path));
+        assert!(!queried.is_empty());
+        let missing: Vec<_> = queried.difference(&printed).collect();
+        assert!(missing.is_empty(), "{path} queries {missing:?}");
+    }
+    let page = text("docs/node.md");
+    let table = page.split("`GET /metrics`:").nth(1).unwrap().split("\n## ").next().unwrap();
+    assert_eq!(metrics_in(table), printed, "docs/node.md lists the metrics of the program");
+    let dashboard = text("deploy/node/grafana.json");
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let ids: BTreeSet<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids.len(), panels.len());
+}
+
+/// Checks rules and metrics with Prometheus, where it is installed.
+#[test]
+fn prometheus_accepts_rules_and_metrics_of_the_mirror() {
+    tool("promtool", &["check", "rules", "deploy/node/alerts.yaml"], None);
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(metrics_page().as_bytes()).unwrap();
+    file.rewind().unwrap();
+    tool("promtool", &["check", "metrics"], Some(file));
+}
+
+#[test]
+fn host_files_are_there_while_the_mirror_serves() {
+    let hosts = tempfile::tempdir().unwrap();
+    let file = hosts.path().join("r.test/hosts.toml");
+    let config = format!(
+        "[hosts]\ndirectory = '{}'\n[[registry]]\nhost = 'r.test'\n",
+        hosts.path().display()
+    );
+    let (address, text) = with_mirror(&config, |address| {
+        (address.to_owned(), fs::read_to_string(&file).expect("it is written before it listens"))
+    });
+    assert!(text.contains(&format!("[host.\"http://{address}\"]")), "{text}");
+    assert_eq!(fs::read_dir(hosts.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn every_promise_of_the_page_of_the_mirror_names_an_existing_test() {
+    let page = text("docs/node.md");
+    let mut sources = String::new();
+    for folder in ["imgdelta-node", "imgdelta-runtimes", "imgdelta-registry"] {
+        collect(&top().join("crates").join(folder), &mut sources);
+    }
+    let names = page.split('`').filter(|name| {
+        name.matches('_').count() > 2 && name.bytes().all(|c| c.is_ascii_lowercase() || c == b'_')
+    });
+    let metrics = metrics_in(&page);
+    let names: Vec<&str> = names.filter(|name| !metrics.contains(*name)).collect();
+    assert!(names.len() > 15, "{names:?}");
+    for name in names {
+        assert!(sources.contains(&format!("fn {name}(")), "{name}");
+    }
+}
+
+/// Appends the Rust sources of a folder.
+fn collect(folder: &Path, sources: &mut String) {
+    for item in fs::read_dir(folder).unwrap() {
+        let path = item.unwrap().path();
+        if path.is_dir() {
+            collect(&path, sources);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            sources.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
