@@ -152,6 +152,9 @@ remove_image() {
         END { for (number in line) { split(line[number], field, /[ \t]+/)
             if (field[3] == digest) print field[1] } }')
     [ -n "$names" ] || fail "the node does not have $image"
+    # The mirror's leases keep what it staged for a day; here that day is over.
+    ctr leases list -q | xargs -r -I{} nsenter --target "$node" --net --mount --pid -- \
+        ctr --address "$work/containerd.sock" --namespace k8s.io leases delete {} > /dev/null
     # shellcheck disable=SC2086
     ctr images remove --sync $names > /dev/null
     sleep 1

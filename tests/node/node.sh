@@ -87,7 +87,7 @@ start() {
 end() {
     local name=$1 signal=${2:-TERM}
     kill -s "$signal" "$(child "${pids[$name]}")"
-    wait "${pids[$name]}" || :
+    { wait "${pids[$name]}" || :; } 2> /dev/null
     unset "pids[$name]"
 }
 
