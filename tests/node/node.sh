@@ -1,8 +1,9 @@
 # A node in namespaces of its own and a registry outside of it, for kubernetes.sh and podman.sh.
 #
 # The node has its own network, mounts and processes; a link of $RATE leads to the registry. All its
-# processes end with its first one, and that one ends with the script, also after `kill -9`. Files
-# that a kubelet would change (sysctls, /run, /var/lib, /var/log) are the node's own.
+# processes end with its first one, and that one ends with the script, also after `kill -9`; then the
+# directory and empty control groups are left. Files that a kubelet would change (sysctls, /run,
+# /var/lib, /var/log) are the node's own.
 #
 # Sourced by scripts that set $work, a new directory. Needs root, iproute2, util-linux.
 

@@ -99,7 +99,7 @@ impl RunningMirror {
         connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: mirror\r\nConnection: close\r\n");
         for (name, value) in headers {
-            text += &format!("{name}: {value}\r\n");
+            text.extend([name, ": ", value, "\r\n"]);
         }
         connection.write_all(format!("{text}\r\n").as_bytes()).unwrap();
         Answer::read(&mut connection)
