@@ -90,7 +90,7 @@ main() {
         go build -p 1 -ldflags '-s -w' -o "$cache/bin/$program.part" "./cmd/$program"
         mv "$cache/bin/$program.part" "$cache/bin/$program"
     done
-    rm -rf "$cache/go-build" "$cache/apt" "$cache/source" "$cache/go"
+    rm -rf "$cache"/{apt,source,go,go-build,openapi-gen,openapi-violations,pause.go}
 }
 
 [ "$(id -u)" = 0 ] || fail "run it as root: apt downloads for root only"

@@ -49,6 +49,8 @@ touch "$work/node-is-there"
 while :; do sleep 3600 & wait $! || :; done'
 
 start_node() {
+    ! ip -brief address | grep -qF "${REGISTRY%:*}/" ||
+        fail "another run has the address ${REGISTRY%:*}: wait for its end"
     export work SYSCTLS
     setpriv --pdeathsig KILL \
         unshare --net --mount --pid --fork --kill-child --mount-proc \
