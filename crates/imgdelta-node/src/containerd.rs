@@ -34,6 +34,12 @@ impl ContainerdRuntime {
         let store = Arc::new(ContainerdStore::new(containerd.clone()));
         Ok(Self { containerd, store, staging })
     }
+
+    /// Returns true if the blobs of all layers are here: those of staged and of discarded layers are
+    /// not, and a delta would be downloaded in vain.
+    fn has_blobs(&self, image: &Image) -> bool {
+        image.layers.iter().all(|layer| self.store.open(&layer.descriptor).is_ok())
+    }
 }
 
 impl ContainerdRuntime {
@@ -62,7 +68,8 @@ impl Runtime for ContainerdRuntime {
             }
             let name = ImageName::Tag(image.name);
             match Image::open(Arc::clone(&self.store), Some(&name), options) {
-                Ok(image) => images.push(image),
+                Ok(image) if self.has_blobs(&image) => images.push(image),
+                Ok(_) => tracing::debug!(image = %name, "not a base: containerd lacks its blobs"),
                 Err(error) => tracing::debug!(image = %name, %error, "not a base"),
             }
             if images.len() == MOST_BASES {

@@ -109,8 +109,12 @@ fn message(
     headers.insert(HOST, host);
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    for name in request.headers.keys() {
+        headers.remove(name);
+    }
+    // A name may have several values: podman sends a line of `Accept` for each kind of manifest.
     for (name, value) in &request.headers {
-        headers.insert(name, value.clone());
+        headers.append(name, value.clone());
     }
     if let Some((name, value)) = proxy.and_then(proxy_authorization) {
         headers.insert(name, value);

@@ -128,3 +128,25 @@ fn exact_blobs_are_served_to_a_runtime_and_the_image_is_complete() {
     let line = check.lines().find(|line| line.starts_with(&node.name(1))).unwrap();
     assert!(line.contains("complete (3/3)"), "{line}");
 }
+
+#[test]
+fn a_staged_image_is_not_a_base_and_the_way_back_fetches_each_blob_once() {
+    let Some(node) = Node::start("none") else { return };
+    node.pull(1);
+    let old = node.image(0);
+    let names = node.containerd.ctr(NAMESPACE, "images list");
+    let is_old = |line: &&str| line.contains(&old.digest.to_string());
+    for line in names.lines().filter(is_old) {
+        let name = line.split_whitespace().next().unwrap();
+        node.containerd.ctr(NAMESPACE, &format!("images remove --sync {name}"));
+    }
+    let before = node.registry.log_lines();
+    node.pull(0);
+    let layer = old.layers[1].descriptor.digest.to_string();
+    let requests = node.registry.requests(before).into_iter();
+    let of_layer = requests.filter(|request| request.path.contains(&layer));
+    assert_eq!(of_layer.count(), 1);
+    let status = node.mirror().status();
+    assert_eq!((status.rebuilt, status.failed, status.whole), (1, 0, 1), "{status:?}");
+    assert_eq!(node.file(0, "etc/version"), b"0");
+}

@@ -235,6 +235,18 @@ fn a_mirror_serves_its_registries_only_and_pulls_only() {
 }
 
 #[test]
+fn a_request_with_several_lines_of_accept_reaches_the_registry_with_all_of_them() {
+    let scene = Scene::new(RegistryBehaviour::default());
+    let list = "application/vnd.oci.image.index.v1+json";
+    let headers = [("Accept", ACCEPT), ("Accept", list)];
+    let answer = scene.mirror.request("HEAD", "/v2/team/app/manifests/v1", &headers);
+    assert_eq!(answer.status, 200);
+    let requests = scene.registry.requests();
+    let relayed = requests.iter().find(|request| request.method == "HEAD").unwrap();
+    assert_eq!(relayed.headers["accept"], format!("{ACCEPT}, {list}"));
+}
+
+#[test]
 fn a_registry_that_is_gone_is_reported_so_that_the_runtime_asks_it_itself() {
     let scene = Scene::new(RegistryBehaviour::default());
     scene.get_manifest();

@@ -43,9 +43,11 @@ pub(super) fn copy(
     context.progress.begin(Stage::Writing, layers.iter().map(|layer| layer.size_bytes).sum());
     for layer in &layers {
         let diff_id = DiffId::new(layer.digest.algorithm(), layer.digest.as_bytes());
-        let stream = diff_id.and_then(|diff_id| volume.stream(&diff_id));
-        let Some(stream) = stream.filter(|_| streams.insert(layer.digest)) else { continue };
-        if !sink.has(layer, &*context.progress)? {
+        // A sink counts the layers that it was asked about, also those that it had before.
+        if !streams.insert(layer.digest) || sink.has(layer, &*context.progress)? {
+            continue;
+        }
+        if let Some(stream) = diff_id.and_then(|diff_id| volume.stream(&diff_id)) {
             write(stream, layer, &*sink, &*context.progress)?;
         }
     }

@@ -4,7 +4,10 @@ use super::*;
 use imgdelta_apply::sink::{AcceptedForm, BlobWriter, OutgoingImage, Sink};
 use imgdelta_core::{DiffId, verify::VerifiedBlob};
 use imgdelta_registry::pull::PullDestination;
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+};
 
 const ARCHIVE: &str = "docker-archive:DIR/out.tar:app:v1";
 
@@ -57,10 +60,12 @@ fn a_damaged_recipe_ends_in_an_archive_of_whole_layers() {
     is_right(&scene, ARCHIVE);
 }
 
-/// A sink that has some layers, like the store of a container runtime.
+/// A sink that has some layers, like the store of a container runtime. It ends well once it was asked
+/// about them.
 #[derive(Clone, Debug, Default)]
 struct PartialSink {
     there: Vec<DiffId>,
+    asked: Arc<Mutex<BTreeSet<String>>>,
     written: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
@@ -82,6 +87,7 @@ impl Sink for PartialSink {
     }
 
     fn has(&self, blob: &Descriptor, _: &dyn imgdelta_core::progress::Progress) -> Result<bool> {
+        self.asked.lock().unwrap().insert(blob.digest.to_string());
         Ok(self.there.iter().any(|id| Descriptor::of_stream(id, 0).digest == blob.digest))
     }
 
@@ -91,6 +97,8 @@ impl Sink for PartialSink {
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
+        let asked = self.asked.lock().unwrap();
+        assert!(self.there.iter().all(|layer| asked.contains(&layer.to_string())), "{asked:?}");
         Ok(())
     }
 }

@@ -40,7 +40,11 @@ impl HttpRequest {
             let mut line = String::new();
             from.read_line(&mut line)?;
             let Some((name, value)) = line.trim_end().split_once(':') else { break };
-            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+            let values: &mut String = headers.entry(name.to_ascii_lowercase()).or_default();
+            if !values.is_empty() {
+                values.push_str(", ");
+            }
+            values.push_str(value.trim());
         }
         let mut body = Vec::new();
         if let Some(count) = headers.get("content-length").and_then(|n| n.parse().ok()) {
