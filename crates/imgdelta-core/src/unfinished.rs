@@ -30,6 +30,8 @@ pub enum UnfinishedKind {
     Layout,
     /// The index of a layer, in a cache.
     Index,
+    /// The frames of a layer.
+    Frames,
 }
 
 impl UnfinishedKind {
@@ -39,6 +41,7 @@ impl UnfinishedKind {
             Self::Archive => ".imgdelta-archive-",
             Self::Layout => ".imgdelta-layout-",
             Self::Index => ".imgdelta-index-",
+            Self::Frames => ".imgdelta-frames-",
         }
     }
 

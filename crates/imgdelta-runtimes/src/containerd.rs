@@ -16,6 +16,7 @@ mod sink;
 mod snapshots;
 mod staging;
 mod store;
+mod view;
 
 pub use chain::ChainId;
 pub use images::NodeImage;
