@@ -32,6 +32,8 @@ pub enum UnfinishedKind {
     Index,
     /// A setting of another program.
     Setting,
+    /// The frames of a layer.
+    Frames,
 }
 
 impl UnfinishedKind {
@@ -42,6 +44,7 @@ impl UnfinishedKind {
             Self::Layout => ".imgdelta-layout-",
             Self::Index => ".imgdelta-index-",
             Self::Setting => ".imgdelta-setting-",
+            Self::Frames => ".imgdelta-frames-",
         }
     }
 

@@ -17,6 +17,7 @@ mod snapshots;
 mod staging;
 mod store;
 mod sweep;
+mod view;
 
 pub use chain::ChainId;
 pub use images::NodeImage;

@@ -30,4 +30,5 @@
 //! task's thread.
 
 pub mod containerd;
+pub mod frames;
 mod threads;

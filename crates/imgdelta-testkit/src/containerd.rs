@@ -91,8 +91,20 @@ impl ContainerdProcess {
 
     /// Returns the number of directories that its overlay snapshotter keeps.
     pub fn snapshot_count(&self) -> usize {
-        let directory = "root/io.containerd.snapshotter.v1.overlayfs/snapshots";
-        fs::read_dir(self.dir.path().join(directory)).map_or(0, Iterator::count)
+        fs::read_dir(self.snapshots()).map_or(0, Iterator::count)
+    }
+
+    /// Returns the file of this name at the top of the only snapshot that has one.
+    pub fn snapshot_file(&self, name: &str) -> PathBuf {
+        let items = fs::read_dir(self.snapshots()).expect("snapshots").flatten();
+        let files = items.map(|item| item.path().join("fs").join(name));
+        let mut files: Vec<PathBuf> = files.filter(|file| file.is_file()).collect();
+        assert_eq!(files.len(), 1, "{name}: {files:?}");
+        files.remove(0)
+    }
+
+    fn snapshots(&self) -> PathBuf {
+        self.dir.path().join("root/io.containerd.snapshotter.v1.overlayfs/snapshots")
     }
 
     /// Runs `ctr` in a namespace, with words that are separated by spaces; returns its output.

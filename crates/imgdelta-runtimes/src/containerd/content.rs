@@ -15,8 +15,9 @@ use std::{
     collections::HashMap,
     io::{self, Read},
     path::PathBuf,
+    time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
 
 /// Returns the size of a blob in the namespace; `None` if it is not there.
@@ -219,17 +220,27 @@ impl Drop for ContentWriter {
         if self.is_committed {
             return;
         }
-        // The end of the call unlocks the name, and only then can its bytes be removed.
         let (never, _) = mpsc::channel(1);
         let sender = std::mem::replace(&mut self.sender, never);
         let (name, answers) = (std::mem::take(&mut self.name), self.answers.take());
         // The expiry of the lease covers a failure.
-        let _ = self.connection.wait(|connection| async move {
+        self.connection.wait(|connection| async move {
             drop((sender, answers));
-            let method = "/containerd.services.content.v1.Content/Abort";
-            let answer = connection.unary(method, AbortRequest { r#ref: name }, SHORT_CALL).await;
-            answer.map(|Empty {}| ())
+            abort(&connection, &name).await;
         });
+    }
+}
+
+/// Removes an unfinished blob. While containerd ends the write it still creates a file next to the
+/// bytes, and then fails to remove their directory; so a failure is tried again.
+async fn abort(connection: &Connection, name: &str) {
+    let method = "/containerd.services.content.v1.Content/Abort";
+    for pause in ABORT_PAUSES_MS {
+        let request = AbortRequest { r#ref: name.to_owned() };
+        match if_there(connection.unary(method, request, SHORT_CALL).await) {
+            Ok(None | Some(Empty {})) => return,
+            Err(_) => sleep(Duration::from_millis(pause)).await,
+        }
     }
 }
 
@@ -238,6 +249,7 @@ fn length(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
+const ABORT_PAUSES_MS: [u64; 5] = [20, 50, 100, 500, 1000];
 /// Most bytes of one message; containerd accepts 16 MiB.
 pub(super) const MOST_PIECE_BYTES: usize = 1 << 20;
 const WRITE: &str = "/containerd.services.content.v1.Content/Write";

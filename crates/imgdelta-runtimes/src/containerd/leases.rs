@@ -37,8 +37,19 @@ pub(super) async fn create(
 
 /// Deletes a lease, and waits until garbage was collected.
 pub(super) async fn delete(connection: Connection, id: String) -> Result<(), CallError> {
+    send_delete(&connection, DeleteLeaseRequest { id, sync: true }).await
+}
+
+/// Deletes a lease; containerd collects garbage later.
+pub(super) async fn end(connection: &Connection, id: String) -> Result<(), CallError> {
+    send_delete(connection, DeleteLeaseRequest { id, sync: false }).await
+}
+
+async fn send_delete(
+    connection: &Connection,
+    request: DeleteLeaseRequest,
+) -> Result<(), CallError> {
     let method = "/containerd.services.leases.v1.Leases/Delete";
-    let request = DeleteLeaseRequest { id, sync: true };
     let Empty {} = connection.unary(method, request, LONG_CALL).await?;
     Ok(())
 }

@@ -15,6 +15,7 @@ use super::{
     messages::LeaseResource,
     staging::{LayerState, StagedLayer, Staging, StagingStatus},
 };
+use crate::frames::{FrameStore, FrameWriter};
 use bytes::{Bytes, BytesMut};
 use imgdelta_apply::sink::{AcceptedForm, BlobWriter, OutgoingImage, Sink};
 use imgdelta_core::{BlobDigest, DiffId, Error, Result, progress::Progress, verify::VerifiedBlob};
@@ -57,6 +58,7 @@ pub struct ContainerdSink {
     containerd: Containerd,
     options: StagingOptions,
     status: StagingStatus,
+    frames: Option<FrameStore>,
     /// `None` before the image began and after it was finished.
     staging: Option<Mutex<Staging>>,
 }
@@ -64,7 +66,17 @@ pub struct ContainerdSink {
 impl ContainerdSink {
     /// Makes a sink; sends nothing.
     pub fn new(containerd: Containerd, options: StagingOptions) -> Self {
-        Self { containerd, options, status: StagingStatus::default(), staging: None }
+        let status = StagingStatus::default();
+        Self { containerd, options, status, frames: None, staging: None }
+    }
+
+    /// Keeps the frames of the staged layers, so that they can be bases without blobs.
+    ///
+    /// Frames are extra: a failure to keep them does not fail the layer.
+    #[must_use]
+    pub fn frames(mut self, frames: FrameStore) -> Self {
+        self.frames = Some(frames);
+        self
     }
 
     /// Returns the progress, which can be read after the sink was finished.
@@ -113,6 +125,15 @@ impl ContainerdSink {
                 self.release(&connection, blob, bytes)?;
             }
         }
+    }
+
+    fn frame_writer(&self, blob: &Descriptor) -> Option<FrameWriter> {
+        let frames = self.frames.as_ref()?;
+        let staging = lock(self.begun());
+        let layer = staging.layers.iter().find(|layer| layer.blob == blob.digest)?;
+        let (diff_id, chain) = (layer.diff_id, layer.chain.to_string());
+        drop(staging);
+        frames.writer(&diff_id, &chain, blob.size_bytes).ok()
     }
 
     /// Releases an unpacked blob. Garbage is collected when much was released.
@@ -205,8 +226,9 @@ impl Sink for ContainerdSink {
         let name = format!("imgdelta-{}-{}", leases::unique(), blob.digest);
         let content = ContentWriter::open(&connection, name, blob.digest, blob.size_bytes);
         let content = content.map_err(|error| connection.error(error))?;
-        let buffer = BytesMut::new();
-        Ok(Box::new(StreamWriter { sink: self, blob: blob.digest, connection, content, buffer }))
+        let frames = self.frame_writer(blob);
+        let (blob, buffer) = (blob.digest, BytesMut::new());
+        Ok(Box::new(StreamWriter { sink: self, blob, connection, content, frames, buffer }))
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
@@ -242,6 +264,8 @@ struct StreamWriter<'a> {
     connection: Connection,
     /// `None` if the blob was there already.
     content: Option<ContentWriter>,
+    /// `None` without a place for frames, and after a failure.
+    frames: Option<FrameWriter>,
     buffer: BytesMut,
 }
 
@@ -257,6 +281,7 @@ impl StreamWriter<'_> {
 
 impl BlobWriter for StreamWriter<'_> {
     fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        self.frames.take_if(|frames| frames.feed(bytes).is_err());
         if self.content.is_none() {
             return Ok(());
         }
@@ -290,6 +315,13 @@ impl BlobWriter for StreamWriter<'_> {
             leases::add(&connection, &lease, content_resource(&blob)).await
         })?;
         lock(sink.begun()).set(&blob, LayerState::Written);
+        // The proof shows that the frames are those of the whole stream.
+        if let (Some(frames), Some(store)) = (self.frames.take(), &sink.frames)
+            && frames.finish().is_ok_and(|is_kept| is_kept)
+        {
+            let _ = store.trim();
+            sink.status.locked().kept_frames += 1;
+        }
         sink.advance()
     }
 }

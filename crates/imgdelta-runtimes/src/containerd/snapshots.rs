@@ -53,6 +53,19 @@ impl Snapshots {
         Ok(answer.mounts)
     }
 
+    /// Opens a snapshot for reading under another name; returns its mounts.
+    pub(super) async fn view(&self, key: &str, name: &str) -> Result<Vec<MountPoint>, CallError> {
+        let method = "/containerd.services.snapshots.v1.Snapshots/View";
+        let request = PrepareSnapshotRequest {
+            snapshotter: self.snapshotter.clone(),
+            key: key.to_owned(),
+            parent: name.to_owned(),
+            labels: HashMap::new(),
+        };
+        let answer: MountsResponse = self.connection.unary(method, request, SHORT_CALL).await?;
+        Ok(answer.mounts)
+    }
+
     /// Makes a started snapshot visible under its name.
     pub(super) async fn commit(
         &self,

@@ -44,6 +44,8 @@ pub struct StagedReport {
     pub present_layers: usize,
     /// Uncompressed bytes that were written into the content store.
     pub written_bytes: u64,
+    /// Streams whose frames were kept.
+    pub kept_frames: usize,
     /// The lease that keeps the layers until an image refers to them; none before the image began.
     pub lease: Option<String>,
     /// The snapshot of the whole image; none before the image began and for one without layers.

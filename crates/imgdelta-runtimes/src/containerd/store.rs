@@ -2,19 +2,22 @@
 //! Never compares a digest, which the reader of a blob does.
 //!
 //! A blob is read in place if the directory of the content store can be read here, which saves a copy
-//! through the socket. Otherwise containerd sends it.
+//! through the socket. Otherwise containerd sends it. A layer without a blob is put together from its
+//! frames, if they are kept, and the files of its snapshot.
 
 use super::{
     Containerd,
     content::{self, ContentReader},
+    view::SnapshotView,
 };
-use imgdelta_core::{Error, Result, path::escaped, regular::open_within};
+use crate::frames::{AssembledStream, FrameReader, FrameStore};
+use imgdelta_core::{DiffId, Error, Result, path::escaped, regular::open_within};
 use imgdelta_image::{
     reference::{ImageName, full_docker_name, split_digest},
     store::{Descriptor, Store},
 };
 use std::{
-    io::Read,
+    io::{self, Read},
     path::PathBuf,
     sync::{
         OnceLock,
@@ -27,6 +30,7 @@ use std::{
 pub struct ContainerdStore {
     containerd: Containerd,
     reads_in_place: bool,
+    frames: Option<FrameStore>,
     directory: OnceLock<Option<PathBuf>>,
     opened_in_place: AtomicUsize,
 }
@@ -37,6 +41,7 @@ impl ContainerdStore {
         Self {
             containerd,
             reads_in_place: true,
+            frames: None,
             directory: OnceLock::new(),
             opened_in_place: AtomicUsize::new(0),
         }
@@ -47,6 +52,19 @@ impl ContainerdStore {
     pub fn reads_in_place(mut self, reads_in_place: bool) -> Self {
         self.reads_in_place = reads_in_place;
         self
+    }
+
+    /// Sets the place of frames, so that layers without blobs are bases.
+    #[must_use]
+    pub fn frames(mut self, frames: FrameStore) -> Self {
+        self.frames = Some(frames);
+        self
+    }
+
+    /// Removes frames of layers that are no longer unpacked here; returns their number.
+    pub fn sweep_frames(&self) -> Result<usize> {
+        let Some(frames) = &self.frames else { return Ok(0) };
+        frames.sweep(|_, snapshot| self.has_snapshot(snapshot))
     }
 
     /// Returns the number of blobs that were opened in the directory of the content store.
@@ -79,6 +97,27 @@ impl ContainerdStore {
         }
         self.opened_in_place.fetch_add(1, Ordering::Relaxed);
         Some(Box::new(file))
+    }
+
+    fn has_snapshot(&self, name: &str) -> Result<bool> {
+        let containerd = &self.containerd;
+        let (snapshots, name) = (containerd.snapshots(&containerd.connection), name.to_owned());
+        containerd.connection.call(|_| async move { snapshots.has(&name).await })
+    }
+
+    /// Returns the frames of a layer whose snapshot is here. Damaged frames count as none.
+    fn frames_of(&self, diff_id: &DiffId) -> Result<Option<FrameReader>> {
+        let reader = self.frames.as_ref().and_then(|frames| frames.reader(diff_id).ok().flatten());
+        let Some(reader) = reader else { return Ok(None) };
+        Ok(self.has_snapshot(reader.snapshot())?.then_some(reader))
+    }
+
+    fn open_stream(&self, blob: &Descriptor) -> Result<Option<Box<dyn Read + Send>>> {
+        let Ok(diff_id) = blob.digest.to_string().parse() else { return Ok(None) };
+        let Some(frames) = self.frames_of(&diff_id)? else { return Ok(None) };
+        let view = SnapshotView::open(&self.containerd, frames.snapshot())?;
+        let stream = frames.assemble(view.directory()?);
+        Ok(Some(Box::new(ViewedStream { stream, _view: view })))
     }
 
     fn named(&self, name: &str) -> Result<Option<Descriptor>> {
@@ -138,6 +177,9 @@ impl Store for ContainerdStore {
     fn open(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>> {
         // A namespace has the blobs that it pulled; the directory has those of all namespaces.
         if self.size(blob)?.is_none() {
+            if let Some(stream) = self.open_stream(blob)? {
+                return Ok(stream);
+            }
             let what = format!("blob {}", blob.digest);
             return Err(Error::NotFound { place: self.place(), what, present: Vec::new() });
         }
@@ -147,5 +189,25 @@ impl Store for ContainerdStore {
         let connection = &self.containerd.connection;
         let reader = ContentReader::open(connection, &blob.digest);
         Ok(Box::new(reader.map_err(|error| connection.error(error))?))
+    }
+
+    fn stored_stream(&self, blob: &Descriptor, diff_id: &DiffId) -> Result<Option<Descriptor>> {
+        if self.frames.is_none() || self.size(blob)?.is_some() {
+            return Ok(None);
+        }
+        let frames = self.frames_of(diff_id)?;
+        Ok(frames.map(|frames| Descriptor::of_stream(diff_id, frames.stream_bytes())))
+    }
+}
+
+/// A stream with the view that keeps its files.
+struct ViewedStream {
+    stream: AssembledStream,
+    _view: SnapshotView,
+}
+
+impl Read for ViewedStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
     }
 }

@@ -7,7 +7,10 @@
 mod cri;
 
 use imgdelta::{Session, create::CreateOptions};
-use imgdelta_apply::sink::{OutgoingImage, Sink};
+use imgdelta_apply::{
+    rebuild::{self, ApplyReport, LayerForm},
+    sink::{OutgoingImage, Sink},
+};
 use imgdelta_core::{
     Error, Limits,
     progress::Silent,
@@ -18,13 +21,21 @@ use imgdelta_image::{
     reference::ImageName,
     store::{Descriptor, Store},
 };
-use imgdelta_runtimes::containerd::{
-    ChainId, Containerd, ContainerdOptions, ContainerdSink, ContainerdStore, StagingOptions,
+use imgdelta_runtimes::{
+    containerd::{
+        ChainId, Containerd, ContainerdOptions, ContainerdSink, ContainerdStore, StagingOptions,
+    },
+    frames::{FrameLimits, FrameStore},
 };
 use imgdelta_testkit::{
     ContainerdProcess, DockerRegistry, Packing, TestImage, has, noise, tar_of, wait_until,
 };
-use std::{io::Read, process::Command, sync::Arc};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
 use tempfile::TempDir;
 
 const NAMESPACE: &str = "k8s.io";
@@ -65,7 +76,7 @@ impl Node {
         name
     }
 
-    fn layout(&self, tag: &str) -> std::path::PathBuf {
+    fn layout(&self, tag: &str) -> PathBuf {
         self.dir.path().join(tag)
     }
 
@@ -94,6 +105,34 @@ impl Node {
 
     fn sink(&self) -> ContainerdSink {
         ContainerdSink::new(self.connect(), StagingOptions::default())
+    }
+
+    fn frames(&self) -> FrameStore {
+        FrameStore::open(&self.dir.path().join("frames"), FrameLimits::default()).unwrap()
+    }
+
+    /// Makes a delta between two layouts; returns its file.
+    fn delta(&self, base: &str, target: &str) -> PathBuf {
+        let session = Session::new(self.dir.path()).unwrap();
+        let layout = |tag: &str| format!("oci:{}", self.layout(tag).display()).parse().unwrap();
+        let pair = session.open_pair(&layout(base), &layout(target)).unwrap();
+        let pair = session.read_pair(pair, &imgdelta::diff::DiffOptions::default()).unwrap();
+        let draft = pair.plan(&CreateOptions::default()).unwrap().encode().unwrap();
+        let path = self.dir.path().join(format!("{base}-{target}"));
+        draft.prove().unwrap().save(&path).unwrap();
+        path
+    }
+
+    fn apply(
+        &self,
+        delta: &Path,
+        base: Image,
+        sink: ContainerdSink,
+    ) -> imgdelta_core::Result<ApplyReport> {
+        let session = Session::new(self.dir.path()).unwrap();
+        let delta = session.open_delta(delta).unwrap();
+        let form = LayerForm::Uncompressed;
+        rebuild::apply(&delta, &[base], Box::new(sink), form, session.context())
     }
 
     fn open_layout(&self, tag: &str) -> Image {
@@ -225,26 +264,12 @@ fn after_a_delta_was_staged_the_pull_asks_for_manifest_and_config_only() {
     let (old_name, new_name) = (node.push(&old, "old"), node.push(&new, "new"));
     node.kubelet_pull(&old_name);
 
-    let session = Session::new(node.dir.path()).unwrap();
-    let delta = node.dir.path().join("up");
-    let layout = |tag: &str| format!("oci:{}", node.layout(tag).display()).parse().unwrap();
-    let pair = session.open_pair(&layout("old"), &layout("new")).unwrap();
-    let pair = session.read_pair(pair, &imgdelta::diff::DiffOptions::default()).unwrap();
-    let draft = pair.plan(&CreateOptions::default()).unwrap().encode().unwrap();
-    draft.prove().unwrap().save(&delta).unwrap();
-
-    let base = Image::open(Arc::new(node.store()), Some(&tag(&old_name)), &OpenOptions::default());
+    let delta = node.delta("old", "new");
+    let store = Arc::new(node.store());
+    let base = Image::open(store, Some(&tag(&old_name)), &OpenOptions::default()).unwrap();
     let sink = node.sink();
     let status = sink.status();
-    let opened = session.open_delta(&delta).unwrap();
-    imgdelta_apply::rebuild::apply(
-        &opened,
-        &[base.unwrap()],
-        Box::new(sink),
-        imgdelta_apply::rebuild::LayerForm::Uncompressed,
-        session.context(),
-    )
-    .unwrap();
+    node.apply(&delta, base, sink).unwrap();
     let report = status.report();
     assert_eq!((report.staged_layers, report.present_layers), (3, 1));
     let written = new.layers[1].len() + new.layers[2].len();
@@ -283,6 +308,95 @@ fn after_a_delta_was_staged_the_pull_asks_for_manifest_and_config_only() {
         assert!(node.connect().has_snapshot(&chain).unwrap());
     }
     assert_eq!(node.files(&new_name, &["version"]), [Some(b"2".to_vec())]);
+}
+
+#[test]
+fn an_image_without_blobs_is_a_base_by_its_frames_and_the_files_of_its_snapshots() {
+    let node = Node::start_with(ContainerdProcess::start_for_kubernetes);
+    let Some(node) = node else { return };
+    let [old, new] = versions();
+    let (old_name, new_name) = (node.push(&old, "old"), node.push(&new, "new"));
+    let up = node.delta("old", "new");
+    let down = node.delta("new", "old");
+    let frames = node.frames();
+    // The old image came by staging, so that no layer of it has a blob.
+    let mut sink = node.sink().frames(frames.clone());
+    sink.begin(outgoing(&old)).unwrap();
+    let status = sink.status();
+    old.layers.iter().for_each(|layer| write(&sink, layer, layer).unwrap());
+    Box::new(sink).finish().unwrap();
+    assert_eq!((status.report().staged_layers, status.report().kept_frames), (2, 2));
+    node.kubelet_pull(&old_name);
+    assert_eq!(node.containerd.blob_count(), 2);
+    assert!(frames.totals().unwrap().1 < 2000);
+
+    let open = |name: &str| {
+        let store = Arc::new(node.store().frames(frames.clone()));
+        Image::open(store, Some(&tag(name)), &OpenOptions::default()).unwrap()
+    };
+    let base = open(&old_name);
+    assert!(base.layers.iter().all(|layer| !layer.has_blob()));
+    for (layer, stream) in base.layers.iter().zip(&old.layers) {
+        assert!(read(base.store().open(layer.stored()).unwrap()) == *stream);
+    }
+    // Two upgrades in a row, without a blob on the node.
+    for (delta, base, name, target) in
+        [(&up, &old_name, &new_name, &new), (&down, &new_name, &old_name, &old)]
+    {
+        let sink = node.sink().frames(frames.clone());
+        node.apply(delta, open(base), sink).unwrap();
+        node.kubelet_pull(name);
+        assert!(node.connect().has_snapshot(chains(target).last().unwrap()).unwrap());
+    }
+    assert_eq!(node.containerd.blob_count(), 4);
+    assert_eq!(node.files(&new_name, &["version", "gone"]), [Some(b"2".to_vec()), None]);
+    // No view and no lease of a view is left.
+    let leases = node.containerd.ctr(NAMESPACE, "leases ls -q");
+    assert!(!leases.contains("imgdelta-view"), "{leases}");
+    let snapshots = node.containerd.ctr(NAMESPACE, "snapshots ls");
+    assert!(!snapshots.contains("imgdelta-view"), "{snapshots}");
+
+    // Frames of layers that are gone are removed.
+    let (kept, _) = frames.totals().unwrap();
+    assert_eq!(node.store().frames(frames.clone()).sweep_frames().unwrap(), 0);
+    let options = ContainerdOptions::default().socket(node.containerd.socket()).namespace("other");
+    let other = ContainerdStore::new(Containerd::connect(options).unwrap());
+    assert_eq!(other.frames(frames.clone()).sweep_frames().unwrap(), kept);
+    // Without frames the image is no base.
+    let store = Arc::new(node.store().frames(frames));
+    let image = Image::open(store, Some(&tag(&old_name)), &OpenOptions::default()).unwrap();
+    assert!(image.layers.iter().all(imgdelta_image::image::Layer::has_blob));
+    assert!(matches!(image.store().open(&image.layers[0].descriptor), Err(Error::NotFound { .. })));
+}
+
+#[test]
+fn a_changed_file_of_a_snapshot_is_found_and_nothing_is_staged() {
+    let node = Node::start_with(ContainerdProcess::start_for_kubernetes);
+    let Some(node) = node else { return };
+    let [old, new] = versions();
+    for (tag, image) in [("old", &old), ("new", &new)] {
+        image.blobs().write_layout(&node.layout(tag));
+    }
+    let frames = node.frames();
+    let mut sink = node.sink().frames(frames.clone());
+    sink.begin(outgoing(&old)).unwrap();
+    old.layers.iter().for_each(|layer| write(&sink, layer, layer).unwrap());
+    Box::new(sink).finish().unwrap();
+    let name = node.push(&old, "old");
+    node.kubelet_pull(&name);
+    let delta = node.delta("old", "new");
+    let file = node.containerd.snapshot_file("app");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let store = Arc::new(node.store().frames(frames.clone()));
+    let base = Image::open(store, Some(&tag(&name)), &OpenOptions::default()).unwrap();
+    assert!(!base.layers[1].has_blob());
+    let read = base.read_layer(&base.layers[1], &mut Vec::new(), &Silent, &mut |_| Ok(()));
+    assert!(matches!(read, Err(Error::Mismatch { .. })), "{read:?}");
+    let error = node.apply(&delta, base, node.sink()).unwrap_err();
+    assert!(matches!(error, Error::Mismatch { .. }), "{error}");
+    assert!(!node.connect().has_snapshot(&chains(&new)[2]).unwrap());
 }
 
 #[test]
