@@ -385,13 +385,16 @@ fn a_base_with_another_compression_is_explained() {
     prints(&["create", NEW, OLD, "-o", &back]);
     prints(&["apply", &back, "--base", NEW, "-o", &archive]);
     let out = format!("oci:{}/out", dir.path().display());
-    let apply = ["apply", DELTA, "--base", &archive, "-o", &out];
+    // The delta has no compression for the layers that both images have.
+    let delta = dir.path().join("up.imgdelta").display().to_string();
+    prints(&["create", OLD, NEW, "-o", &delta, "--kept-envelopes", "no"]);
+    let apply = ["apply", &delta, "--base", &archive, "-o", &out];
     let message = fails(&apply, 4);
     assert!(message.contains("hint: the base has these layers with another"), "{message}");
     // Both ways that the hint names.
     prints(&[&apply[..], &["--layers", "uncompressed"]].concat());
     let other = format!("docker-archive:{}/new.tar", dir.path().display());
-    prints(&["apply", DELTA, "--base", &archive, "-o", &other]);
+    prints(&["apply", &delta, "--base", &archive, "-o", &other]);
     // Another base, without the layers.
     let message = fails(&["verify", &back, "--base", OLD], 4);
     assert!(message.contains("hint: this delta was made for another base"), "{message}");
