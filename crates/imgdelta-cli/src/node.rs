@@ -34,7 +34,7 @@ pub fn run(args: &NodeArgs, common: &CommonOptions) -> Result<ExitCode> {
 
 fn run_service(config: &Config, common: &CommonOptions) -> Result<ExitCode> {
     service::start_log(&config.log, !common.quiet);
-    let runtime: Arc<dyn Runtime> = Arc::new(ContainerdRuntime::connect(&config.containerd)?);
+    let runtime: Arc<dyn Runtime> = Arc::new(ContainerdRuntime::connect(config)?);
     let threads = threads()?;
     let outcome = threads.block_on(async {
         let stop = Stop::default();
@@ -48,7 +48,7 @@ fn run_service(config: &Config, common: &CommonOptions) -> Result<ExitCode> {
 
 fn run_stage(args: &StageArgs, common: &CommonOptions) -> Result<ExitCode> {
     let config = configuration(&args.node.config, common)?;
-    let runtime: Arc<dyn Runtime> = Arc::new(ContainerdRuntime::connect(&config.containerd)?);
+    let runtime: Arc<dyn Runtime> = Arc::new(ContainerdRuntime::connect(&config)?);
     let progress = terminal::progress(common.quiet)?;
     let session = session::session(common, None, &progress)?;
     for image in &args.images {

@@ -218,7 +218,7 @@ async fn the_compression_of_a_base_layer_is_found_once() {
         scene.registry.host()
     );
     let config = Config::parse(&config, "job.toml").unwrap();
-    let job = Job::open(config, Credentials::none()).await.unwrap();
+    let job = Job::open(config, Credentials::none(), Proxies::default()).await.unwrap();
     let made = async || {
         let (handler, events) = handler();
         job.run(RunOptions::default(), &Stop::default(), handler).await.unwrap();

@@ -13,5 +13,5 @@ pub fn clean(config: &Config) -> Result<usize> {
     if let Some(files) = HostFiles::of(config) {
         files.remove()?;
     }
-    ContainerdRuntime::connect(&config.containerd)?.remove_staged()
+    ContainerdRuntime::connect(config)?.remove_staged()
 }

@@ -1,6 +1,6 @@
 //! containerd as the runtime of the mirror.
 
-use crate::{config::ContainerdConfig, runtime::Runtime};
+use crate::{config::Config, directory::FRAMES, runtime::Runtime};
 use imgdelta_apply::sink::Sink;
 use imgdelta_core::Result;
 use imgdelta_image::{
@@ -11,6 +11,7 @@ use imgdelta_image::{
 use imgdelta_runtimes::containerd::{
     Containerd, ContainerdOptions, ContainerdSink, ContainerdStore, StagingOptions,
 };
+use imgdelta_runtimes::frames::{FrameLimits, FrameStore};
 use std::{collections::HashSet, sync::Arc};
 
 /// A containerd of this machine.
@@ -19,11 +20,14 @@ pub struct ContainerdRuntime {
     containerd: Containerd,
     store: Arc<dyn Store>,
     staging: StagingOptions,
+    frames: FrameStore,
 }
 
 impl ContainerdRuntime {
-    /// Connects to the containerd of a configuration.
-    pub fn connect(config: &ContainerdConfig) -> Result<Self> {
+    /// Connects to the containerd of a configuration, and opens the frames of staged layers.
+    pub fn connect(config: &Config) -> Result<Self> {
+        let frames = config.rebuild.directory.join(FRAMES);
+        let config = &config.containerd;
         let options = ContainerdOptions::default()
             .socket(&config.socket)
             .namespace(&config.namespace)
@@ -31,14 +35,19 @@ impl ContainerdRuntime {
         let containerd = Containerd::connect(options)?;
         let lease = config.lease.get_ref().duration();
         let staging = StagingOptions::default().lease_duration(lease);
-        let store = Arc::new(ContainerdStore::new(containerd.clone()));
-        Ok(Self { containerd, store, staging })
+        let frames = FrameStore::open(&frames, FrameLimits::default())?;
+        let store = ContainerdStore::new(containerd.clone()).frames(frames.clone());
+        // Frames of layers that are gone serve nobody; what is not swept now is swept later.
+        if let Err(error) = store.sweep_frames() {
+            tracing::debug!(%error, "frames were not swept");
+        }
+        Ok(Self { containerd, store: Arc::new(store), staging, frames })
     }
 
-    /// Returns true if the blobs of all layers are here: those of staged and of discarded layers are
-    /// not, and a delta would be downloaded in vain.
-    fn has_blobs(&self, image: &Image) -> bool {
-        image.layers.iter().all(|layer| self.store.open(&layer.descriptor).is_ok())
+    /// Returns true if the blobs or the streams of all layers are here. Layers that containerd pulled
+    /// and whose blobs it discarded have neither, and a delta would be downloaded in vain.
+    fn has_layers(&self, image: &Image) -> bool {
+        image.layers.iter().all(|layer| self.store.open(layer.stored()).is_ok())
     }
 }
 
@@ -68,8 +77,8 @@ impl Runtime for ContainerdRuntime {
             }
             let name = ImageName::Tag(image.name);
             match Image::open(Arc::clone(&self.store), Some(&name), options) {
-                Ok(image) if self.has_blobs(&image) => images.push(image),
-                Ok(_) => tracing::debug!(image = %name, "not a base: containerd lacks its blobs"),
+                Ok(image) if self.has_layers(&image) => images.push(image),
+                Ok(_) => tracing::debug!(image = %name, "not a base: containerd lacks its layers"),
                 Err(error) => tracing::debug!(image = %name, %error, "not a base"),
             }
             if images.len() == MOST_BASES {
@@ -80,7 +89,8 @@ impl Runtime for ContainerdRuntime {
     }
 
     fn sink(&self) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(ContainerdSink::new(self.containerd.clone(), self.staging.clone())))
+        let sink = ContainerdSink::new(self.containerd.clone(), self.staging.clone());
+        Ok(Box::new(sink.frames(self.frames.clone())))
     }
 }
 

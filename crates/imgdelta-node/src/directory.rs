@@ -42,7 +42,7 @@ impl WorkDirectory {
 
     /// Removes everything that a mirror keeps there.
     pub fn clean(&self) -> Result<()> {
-        [SCRATCH, BLOBS].iter().try_for_each(|name| remove(&self.path.join(name)))
+        [SCRATCH, BLOBS, FRAMES].iter().try_for_each(|name| remove(&self.path.join(name)))
     }
 }
 
@@ -59,6 +59,8 @@ fn remove(folder: &Path) -> Result<()> {
 pub(crate) const SCRATCH: &str = "scratch";
 /// Folder of blobs to be served.
 pub(crate) const BLOBS: &str = "blobs";
+/// Folder of the frames of staged layers.
+pub(crate) const FRAMES: &str = "frames";
 const LOCK: &str = "lock";
 
 #[cfg(test)]
