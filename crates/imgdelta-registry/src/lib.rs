@@ -72,7 +72,6 @@
 pub mod artifact;
 mod catalog;
 mod client;
-mod credentials;
 #[doc(hidden)]
 pub mod dates;
 mod download;
@@ -92,7 +91,6 @@ mod registries;
 mod repository;
 mod retry;
 mod runtime;
-mod secret;
 mod store;
 mod token;
 mod transport;
@@ -102,11 +100,11 @@ mod url;
 
 pub use catalog::RepositoryList;
 pub use client::{Client, ClientOptions, ForwardRequest, ForwardedAnswer, Traffic};
-pub use credentials::Credentials;
 pub use download::BlobStream;
 #[doc(hidden)]
 pub use endpoint::is_this_machine;
 pub use error::{RequestError, RequestErrorKind, advice};
+pub use imgdelta_credentials::{Credential, Credentials, Secret};
 pub use imgdelta_image::reference::{RepositoryName, TagName};
 pub use proxies::Proxies;
 pub use pull::{PullOptions, PullPlan, PullReport};
@@ -116,7 +114,6 @@ pub use referrers::{Referrer, fallback_tag, is_digest_tag};
 pub use registries::Registries;
 pub use repository::{Manifest, ManifestReference, Repository};
 pub use retry::Retry;
-pub use secret::{Credential, Secret};
 pub use store::RegistryStore;
 pub use trust::Trust;
 pub use upload::UploadOutcome;

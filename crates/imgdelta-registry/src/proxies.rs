@@ -2,9 +2,10 @@
 //!
 //! Understands the variables that curl understands. Connects to nothing, and shows no password.
 
-use crate::{secret::Secret, url::Url};
+use crate::url::Url;
 use base64::Engine as _;
 use imgdelta_core::{Error, Result};
+use imgdelta_credentials::Secret;
 use std::net::IpAddr;
 
 /// Proxies for registries, by the scheme of a request's address.

@@ -2,7 +2,8 @@
 //!
 //! Parses and composes. The client sends, and decides the addresses that may get secrets.
 
-use crate::{secret::Secret, url::Url};
+use crate::url::Url;
+use imgdelta_credentials::Secret;
 use serde::Deserialize;
 use std::time::{Duration, Instant};
 

@@ -10,7 +10,6 @@ use super::{
 };
 use crate::{
     error::{RequestErrorKind, Result},
-    secret::Credential,
     token::{Challenge, Token},
     transport::{HttpRequest, RequestBody, Response, TransportError},
     url::{Url, encoded},
@@ -21,6 +20,7 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE},
 };
 use imgdelta_core::Error;
+use imgdelta_credentials::Credential;
 use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 
 /// Authorization of one request.

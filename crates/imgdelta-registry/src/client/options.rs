@@ -2,7 +2,8 @@
 //!
 //! Sends nothing.
 
-use crate::{credentials::Credentials, proxies::Proxies, retry::Retry, trust::Trust};
+use crate::{proxies::Proxies, retry::Retry, trust::Trust};
+use imgdelta_credentials::Credentials;
 use std::time::Duration;
 
 /// Options of a client.
