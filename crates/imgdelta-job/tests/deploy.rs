@@ -107,7 +107,9 @@ fn every_promise_of_the_page_names_an_existing_test() {
     let table = page.split("## Promises and their tests").nth(1).unwrap();
     let table = table.split("\n## ").next().unwrap();
     let mut sources = String::new();
-    for folder in ["imgdelta-job/src", "imgdelta-job/tests", "imgdelta-cli/tests"] {
+    let folders =
+        ["imgdelta-job/src", "imgdelta-job/tests", "imgdelta-cli/tests", "imgdelta-service/src"];
+    for folder in folders {
         collect(&top().join("crates").join(folder), &mut sources);
     }
     let names: Vec<&str> = table.split('`').filter(|name| name.matches('_').count() > 2).collect();

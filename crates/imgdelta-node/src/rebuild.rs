@@ -241,7 +241,8 @@ impl Rebuilder {
         };
         let workers = self.session.context().workers.count();
         let link = LinkSpeed::new(self.rate.bits_per_second(), workers);
-        let options = PullOptions::default().link(Some(link));
+        // After a failure the runtime pulls whole layers itself, and not after the mirror did.
+        let options = PullOptions::default().link(Some(link)).fallback(false);
         let before = registries.client().transfers();
         let plan = registries.plan_pull_to(&self.session, &source, bases, destination, &options)?;
         report.plan_time = started.elapsed();

@@ -202,6 +202,24 @@ fn token(registry: &TestRegistry, challenge: &str) -> String {
 }
 
 #[test]
+fn after_a_damaged_delta_the_runtime_alone_fetches_whole_layers() {
+    let scene = Scene::new(RegistryBehaviour::default());
+    let [old, new] = versions().map(|image| image.blobs());
+    let is_of_image =
+        |digest: &String| old.by_digest.contains_key(digest) || new.by_digest.contains_key(digest);
+    let parts = scene.registry.blobs("team/app").into_iter().filter(|one| !is_of_image(one));
+    // The delta's recipe is the largest part of it.
+    let recipe =
+        parts.max_by_key(|one| scene.registry.get("team/app", one).unwrap().len()).unwrap();
+    let bytes = vec![0; scene.registry.get("team/app", &recipe).unwrap().len()];
+    scene.registry.corrupt("team/app", &recipe, &bytes);
+    assert_eq!(scene.get_manifest().body, scene.target().manifest);
+    let status = scene.mirror.status();
+    assert_eq!((status.rebuilt, status.failed), (0, 1), "{status:?}");
+    assert_eq!(scene.layer_requests(), 0, "the mirror fetches no whole layer");
+}
+
+#[test]
 fn many_requests_at_once_are_one_rebuild() {
     let scene = Scene::new(RegistryBehaviour::default());
     let target = scene.target();

@@ -47,6 +47,7 @@ impl PullPlan {
                     Err(Error::Cancelled) if !attempt.has_expired() => {
                         return Err(Error::Cancelled);
                     }
+                    Err(error) if !self.options.fallback => return Err(error),
                     Err(error) => error,
                 };
                 // Blobs that were made stay at the destination and are not made again.
@@ -156,6 +157,7 @@ impl PullPlan {
                 match outcome {
                     Ok(file) => drop(recipes.insert(blob.digest, file)),
                     Err(Error::Cancelled) => return Err(Error::Cancelled),
+                    Err(error) if !self.options.fallback => return Err(error),
                     Err(error) => {
                         let note = format!("{error}; its layers come from another source");
                         self.notes.push(Note::new(&self.source.image.name, note));

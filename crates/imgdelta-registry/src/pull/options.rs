@@ -19,6 +19,9 @@ pub struct PullOptions {
     /// Gives deltas up that take longer than a plain pull, by more than two seconds and a tenth. Yes:
     /// a hostile delta could take days.
     pub time_limit: bool,
+    /// Fetches whole layers after a failure of deltas. Yes: a pull succeeds whatever is wrong with a
+    /// delta. A caller whose own plain pull follows anyway sets it to no.
+    pub fallback: bool,
     /// The clock of that limit: the system's.
     pub clock: Arc<dyn Clock>,
     /// Chooses by time on a link of this speed instead of by bytes. None: the speed is unknown.
@@ -31,6 +34,7 @@ impl Default for PullOptions {
             deltas: true,
             rollback: false,
             time_limit: true,
+            fallback: true,
             clock: Arc::new(SystemClock::default()),
             link: None,
         }
@@ -56,6 +60,13 @@ impl PullOptions {
     #[must_use]
     pub fn time_limit(mut self, time_limit: bool) -> Self {
         self.time_limit = time_limit;
+        self
+    }
+
+    /// Fetches whole layers after a failure of deltas, or returns the failure.
+    #[must_use]
+    pub fn fallback(mut self, fallback: bool) -> Self {
+        self.fallback = fallback;
         self
     }
 
