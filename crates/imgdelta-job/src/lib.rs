@@ -10,7 +10,7 @@
 //!
 //! ```no_run
 //! use imgdelta_job::{Config, Job, RunOptions, Stop};
-//! use imgdelta_registry::Credentials;
+//! use imgdelta_registry::{Credentials, Proxies};
 //! use std::{path::Path, sync::Arc};
 //!
 //! # async fn run() -> imgdelta::Result<()> {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 /// Options of a pull.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "independent choices of the caller")]
 pub struct PullOptions {
     /// Uses deltas. Yes: they only save bytes.
     pub deltas: bool,
