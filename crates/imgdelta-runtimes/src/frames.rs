@@ -5,7 +5,7 @@
 //! headers, their order, padding and extensions are lost. The frames keep those. Frames and files
 //! together are the exact stream, which its digest shows afterwards.
 //!
-//! Frames are taken while a stream passes. A file of frames begins with [`MAGIC`], the length of the
+//! Frames are taken while a stream passes. A file of frames begins with a magic number, the length of the
 //! stream (64 bits), and the name of the snapshot that has the files (its length in 16 bits, then the
 //! name). A zstd stream follows, with these records:
 //!
