@@ -343,7 +343,9 @@ mod tests {
                 .starts_with("node.toml:2:8: expected HOST")
         );
         assert!(fails("registry = []\n").contains("at least one [[registry]]"));
-        assert!(fails(&format!("[miror]\n{LEAST}")).starts_with("node.toml:1:2: unknown field"));
+        assert!(
+            fails(&format!("[looking-glass]\n{LEAST}")).starts_with("node.toml:1:2: unknown field")
+        );
     }
 
     #[test]
