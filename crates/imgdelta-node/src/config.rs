@@ -115,7 +115,7 @@ pub struct RebuildConfig {
     pub blobs: BlobMode,
     /// Directory for temporary files and for blobs to be served. `/var/lib/imgdelta`.
     pub directory: PathBuf,
-    /// Bytes of temporary files and of blobs, each. 10 GiB.
+    /// Most bytes of the blobs that are kept to be served. 10 GiB.
     pub disk: Spanned<Size>,
     /// Threads of a rebuild; 0, the default, for one per processor.
     pub threads: usize,

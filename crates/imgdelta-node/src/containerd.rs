@@ -47,7 +47,9 @@ impl ContainerdRuntime {
     /// Returns true if the blobs or the streams of all layers are here. Layers that containerd pulled
     /// and whose blobs it discarded have neither, and a delta would be downloaded in vain.
     fn has_layers(&self, image: &Image) -> bool {
-        image.layers.iter().all(|layer| self.store.open(layer.stored()).is_ok())
+        // The store was asked for the streams of layers without blobs when the image was opened.
+        let mut with_blob = image.layers.iter().filter(|layer| layer.has_blob());
+        with_blob.all(|layer| self.store.open(&layer.descriptor).is_ok())
     }
 }
 

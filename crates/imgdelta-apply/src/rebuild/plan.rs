@@ -9,7 +9,7 @@ use crate::{
     delta::{Delta, Envelope, LayerBody, StreamName, TargetLayer},
     sink::{AcceptedForm, OutgoingImage},
 };
-use imgdelta_core::{BlobDigest, DiffId, Error, MissingLayer, Result, verify::Hasher};
+use imgdelta_core::{DiffId, Error, MissingLayer, Result, verify::Hasher};
 use imgdelta_image::{image::Image, store::Descriptor};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap, HashSet, hash_map::Entry};
@@ -110,9 +110,8 @@ impl BlobJob {
             is_in_base: false,
         };
         if !job.is_exact {
-            let digest = blob_of(layer.stream);
-            job.is_exact = digest == layer.blob;
-            job.output = Descriptor::new(Some(STREAM_TYPE), digest, layer.stream.bytes);
+            job.output = Descriptor::of_stream(&layer.stream.diff_id, layer.stream.bytes);
+            job.is_exact = job.output.digest == layer.blob;
         }
         Some(job)
     }
@@ -291,12 +290,5 @@ fn rewritten(delta: &Delta, document: &Value, layers: &[Descriptor]) -> Value {
     made
 }
 
-/// Returns the blob digest of a stream that is stored uncompressed.
-fn blob_of(stream: StreamName) -> BlobDigest {
-    let digest = stream.diff_id;
-    BlobDigest::new(digest.algorithm(), digest.as_bytes()).expect("a digest of the same algorithm")
-}
-
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
-const STREAM_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";

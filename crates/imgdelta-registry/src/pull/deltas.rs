@@ -163,9 +163,9 @@ impl Estimate<'_> {
         let (mut fetched, mut bytes) = (HashSet::new(), 0_u64);
         for (layer, planned) in self.source.image.layers.iter().zip(self.layers) {
             let current = match planned.source {
-                LayerSource::Destination
-                | LayerSource::BaseBlob
-                | LayerSource::BaseStream { .. } => continue,
+                LayerSource::Destination | LayerSource::Base | LayerSource::BaseStream { .. } => {
+                    continue;
+                }
                 LayerSource::Recipe { delta, recipe } => {
                     &self.selection.deltas[delta].artifact.recipes[recipe].blob
                 }

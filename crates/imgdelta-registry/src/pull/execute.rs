@@ -110,7 +110,7 @@ impl PullPlan {
         match step {
             FallbackStep::Deltas => self.layers.iter().any(|layer| layer.source.delta().is_some()),
             FallbackStep::Bases => {
-                self.layers.iter().any(|layer| layer.source == LayerSource::BaseBlob)
+                self.layers.iter().any(|layer| layer.source == LayerSource::Base)
             }
             FallbackStep::Registry => true,
         }
@@ -123,7 +123,7 @@ impl PullPlan {
                 LayerSource::Recipe { .. } | LayerSource::BaseStream { .. } => {
                     step != FallbackStep::Deltas
                 }
-                LayerSource::BaseBlob => step == FallbackStep::Registry,
+                LayerSource::Base => step == FallbackStep::Registry,
                 LayerSource::Destination | LayerSource::Registry => false,
             };
             if is_given_up {

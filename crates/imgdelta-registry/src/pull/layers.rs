@@ -19,7 +19,7 @@ pub enum LayerSource {
     /// The destination has it.
     Destination,
     /// A base has it in the form that the destination takes: its blob, or its stream.
-    BaseBlob,
+    Base,
     /// A base has its stream, and a delta has the way from the stream to the blob.
     BaseStream {
         /// Ordinal of the delta in [`PullPlan::deltas`](super::PullPlan::deltas).
@@ -41,7 +41,7 @@ impl LayerSource {
     pub fn delta(self) -> Option<usize> {
         match self {
             Self::BaseStream { delta } | Self::Recipe { delta, .. } => Some(delta),
-            Self::Destination | Self::BaseBlob | Self::Registry => None,
+            Self::Destination | Self::Base | Self::Registry => None,
         }
     }
 
@@ -49,7 +49,7 @@ impl LayerSource {
     pub fn word(self) -> &'static str {
         match self {
             Self::Destination => "there",
-            Self::BaseBlob => "base",
+            Self::Base => "base",
             Self::BaseStream { .. } => "remade",
             Self::Recipe { .. } => "recipe",
             Self::Registry => "registry",
@@ -127,7 +127,7 @@ fn cheapest<'a>(
     let is_in_base =
         if local.takes_streams { has_stream } else { local.blobs.contains(&whole.digest) };
     if is_in_base {
-        return (LayerSource::BaseBlob, None, 0);
+        return (LayerSource::Base, None, 0);
     }
     let download = |blob: &Descriptor| {
         costs.download(if fetched.contains(&blob.digest) { 0 } else { blob.size_bytes })

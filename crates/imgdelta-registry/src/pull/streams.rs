@@ -39,15 +39,14 @@ pub(super) fn copy(
     };
     let layers: Vec<Descriptor> = diff_ids.iter().map(layer).collect();
     sink.begin(OutgoingImage::uncompressed(image, layers.clone()))?;
-    let mut streams = HashSet::new();
+    let mut done = HashSet::new();
     context.progress.begin(Stage::Writing, layers.iter().map(|layer| layer.size_bytes).sum());
-    for layer in &layers {
-        let diff_id = DiffId::new(layer.digest.algorithm(), layer.digest.as_bytes());
+    for (diff_id, layer) in diff_ids.iter().zip(&layers) {
         // A sink counts the layers that it was asked about, also those that it had before.
-        if !streams.insert(layer.digest) || sink.has(layer, &*context.progress)? {
+        if !done.insert(diff_id) || sink.has(layer, &*context.progress)? {
             continue;
         }
-        if let Some(stream) = diff_id.and_then(|diff_id| volume.stream(&diff_id)) {
+        if let Some(stream) = volume.stream(diff_id) {
             write(stream, layer, &*sink, &*context.progress)?;
         }
     }

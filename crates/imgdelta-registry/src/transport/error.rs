@@ -13,7 +13,7 @@ pub(crate) enum TransportError {
     Refused(UnreachableAddress),
     /// A variable names a proxy that cannot be used.
     Proxy(imgdelta_core::Error),
-    /// There is no connection.
+    /// The connection could not be opened.
     Connect(String),
     /// A redirect that is not followed. A retry would lead to the same address.
     Redirect(String),

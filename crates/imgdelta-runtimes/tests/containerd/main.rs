@@ -362,7 +362,7 @@ fn an_image_without_blobs_is_a_base_by_its_frames_and_the_files_of_its_snapshots
     let options = ContainerdOptions::default().socket(node.containerd.socket()).namespace("other");
     let other = ContainerdStore::new(Containerd::connect(options).unwrap());
     assert_eq!(other.frames(frames.clone()).sweep_frames().unwrap(), kept);
-    // Without frames the image is no base.
+    // Without frames the store has neither blobs nor streams of the image.
     let store = Arc::new(node.store().frames(frames));
     let image = Image::open(store, Some(&tag(&old_name)), &OpenOptions::default()).unwrap();
     assert!(image.layers.iter().all(imgdelta_image::image::Layer::has_blob));
