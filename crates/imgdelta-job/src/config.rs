@@ -11,13 +11,12 @@ pub use postgres_options::PostgresOptions;
 pub use value::{NamePattern, Share};
 pub(crate) use value::{preset_of, preset_word};
 
-use imgdelta::{Error, Result, create::Preset, image::Platform};
+use imgdelta::{Result, create::Preset, image::Platform};
 use imgdelta_registry::RepositoryName;
-use imgdelta_service::setting::{self, unspanned};
+use imgdelta_service::setting::{self, Mistake, unspanned};
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
-    ops::Range,
     path::{Path, PathBuf},
 };
 use toml::Spanned;
@@ -105,7 +104,7 @@ impl Default for QueueConfig {
 }
 
 impl QueueConfig {
-    fn mistake(&self) -> Option<(Range<usize>, String)> {
+    fn mistake(&self) -> Option<Mistake> {
         let Some(postgres) = &self.postgres else {
             return match (&self.ca, &self.password_file) {
                 (Some(ca), _) => Some((ca.span(), "a ca is for postgres".into())),
@@ -265,18 +264,12 @@ pub enum DeltaTargets {
 impl Config {
     /// Reads a file.
     pub fn open(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path.display()))?;
-        Self::parse(&text, &path.display().to_string())
+        setting::open(path, Self::mistake)
     }
 
     /// Parses the text of a configuration; errors name it `place`.
     pub fn parse(text: &str, place: &str) -> Result<Self> {
-        let config: Self = toml::from_str(text)
-            .map_err(|error| setting::mistake_at(text, place, error.span(), error.message()))?;
-        match config.mistake() {
-            Some((span, what)) => Err(setting::mistake_at(text, place, Some(span), &what)),
-            None => Ok(config),
-        }
+        setting::parse(text, place, Self::mistake)
     }
 
     /// Returns the rule that applies to a repository.
@@ -293,11 +286,10 @@ impl Config {
     }
 
     /// Returns the first mistake that parsing does not find.
-    fn mistake(&self) -> Option<(Range<usize>, String)> {
+    fn mistake(&self) -> Option<Mistake> {
         let host = &self.registry.host;
-        if host.get_ref().is_empty() || host.get_ref().contains(['/', '@', ' ']) {
-            let what = "expected HOST[:PORT], without scheme, path or login";
-            return Some((host.span(), what.into()));
+        if let Some(mistake) = setting::not_a_host(host) {
+            return Some(mistake);
         }
         if let Some(mistake) = self.queue.mistake() {
             return Some(mistake);
@@ -311,10 +303,8 @@ impl Config {
             (self.budget.disk.span(), self.budget.disk.get_ref().0, 1 << 20, "bytes"),
             (self.serve.poll.span(), self.serve.poll.get_ref().whole_seconds(), 1, "second"),
         ];
-        for (span, found, least, unit) in least {
-            if found < least {
-                return Some((span, format!("expected at least {least} {unit}")));
-            }
+        if let Some(mistake) = setting::too_small(least) {
+            return Some(mistake);
         }
         if self.rules.get_ref().is_empty() {
             return Some((self.rules.span(), "expected at least one [[rule]]".into()));

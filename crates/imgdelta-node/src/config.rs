@@ -3,13 +3,12 @@
 //! Every mistake is reported with its line and column; an unknown key is a mistake. Opens no file
 //! except the configuration itself, and holds no secret: logins come with the requests.
 
-use imgdelta_core::{Error, Result};
+use imgdelta_core::Result;
 use imgdelta_registry::{ClientOptions, Trust};
-use imgdelta_service::setting::{LogConfig, Size, TimeSpan, files, mistake_at, unspanned};
+use imgdelta_service::setting::{self, LogConfig, Mistake, Size, TimeSpan, files, unspanned};
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
-    ops::Range,
     path::{Path, PathBuf},
 };
 use toml::Spanned;
@@ -231,18 +230,12 @@ impl RegistryConfig {
 impl Config {
     /// Reads a file.
     pub fn open(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path.display()))?;
-        Self::parse(&text, &path.display().to_string())
+        setting::open(path, Self::mistake)
     }
 
     /// Parses the text of a configuration; errors name it `place`.
     pub fn parse(text: &str, place: &str) -> Result<Self> {
-        let config: Self = toml::from_str(text)
-            .map_err(|error| mistake_at(text, place, error.span(), error.message()))?;
-        match config.mistake() {
-            Some((span, what)) => Err(mistake_at(text, place, Some(span), &what)),
-            None => Ok(config),
-        }
+        setting::parse(text, place, Self::mistake)
     }
 
     /// Returns the registry that a request names; the only one if it names none.
@@ -255,7 +248,7 @@ impl Config {
     }
 
     /// Returns the first mistake that parsing does not find.
-    fn mistake(&self) -> Option<(Range<usize>, String)> {
+    fn mistake(&self) -> Option<Mistake> {
         let listen = &self.mirror.listen;
         if !self.mirror.allow_other_machines && !listen.get_ref().ip().to_canonical().is_loopback()
         {
@@ -279,23 +272,15 @@ impl Config {
             (self.rebuild.parallel.span(), *self.rebuild.parallel.get_ref() as u64, 1, "rebuild"),
             (self.link.rate.span(), self.link.rate.get_ref().0, 1000, "bits per second"),
         ];
-        for (span, found, least, unit) in least {
-            if found < least {
-                return Some((span, format!("expected at least {least} {unit}")));
-            }
+        if let Some(mistake) = setting::too_small(least) {
+            return Some(mistake);
         }
         if self.registries.get_ref().is_empty() {
             return Some((self.registries.span(), "expected at least one [[registry]]".into()));
         }
-        for registry in self.registries.get_ref() {
-            for host in std::iter::once(&registry.host).chain(&registry.address) {
-                if host.get_ref().is_empty() || host.get_ref().contains(['/', '@', ' ']) {
-                    let what = "expected HOST[:PORT], without scheme, path or login";
-                    return Some((host.span(), what.into()));
-                }
-            }
-        }
-        None
+        let registries = self.registries.get_ref().iter();
+        let mut hosts = registries.flat_map(|one| std::iter::once(&one.host).chain(&one.address));
+        hosts.find_map(setting::not_a_host)
     }
 }
 

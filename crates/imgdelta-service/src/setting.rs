@@ -3,9 +3,61 @@
 //! Each value is checked by its parser, so that a mistake is reported at its own place.
 
 use imgdelta_core::{Error, limits::parse_size};
-use serde::{Deserialize, Deserializer, de::Error as _};
-use std::{ops::Range, path::PathBuf, time::Duration};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _},
+};
+use std::{
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use toml::Spanned;
+
+/// A mistake in a file: its byte range, and what is expected there.
+pub type Mistake = (Range<usize>, String);
+
+/// Opens a configuration. `mistake` returns the first mistake that parsing does not find.
+pub fn open<C: DeserializeOwned>(
+    path: &Path,
+    mistake: impl FnOnce(&C) -> Option<Mistake>,
+) -> imgdelta_core::Result<C> {
+    let text = fs::read_to_string(path).map_err(Error::io(path.display()))?;
+    parse(&text, &path.display().to_string(), mistake)
+}
+
+/// Parses the text of a configuration as [`open`] does; errors name it `place`.
+pub fn parse<C: DeserializeOwned>(
+    text: &str,
+    place: &str,
+    mistake: impl FnOnce(&C) -> Option<Mistake>,
+) -> imgdelta_core::Result<C> {
+    let config = toml::from_str(text)
+        .map_err(|error| mistake_at(text, place, error.span(), error.message()))?;
+    match mistake(&config) {
+        Some((span, what)) => Err(mistake_at(text, place, Some(span), &what)),
+        None => Ok(config),
+    }
+}
+
+/// Returns the first value that is too small. Each has its place, the value, the least one, and the
+/// unit.
+pub fn too_small<'a>(
+    values: impl IntoIterator<Item = (Range<usize>, u64, u64, &'a str)>,
+) -> Option<Mistake> {
+    let mut values = values.into_iter();
+    values.find_map(|(span, found, least, unit)| {
+        (found < least).then(|| (span, format!("expected at least {least} {unit}")))
+    })
+}
+
+/// Returns the mistake of a text that is not the host of a registry.
+pub fn not_a_host(host: &Spanned<String>) -> Option<Mistake> {
+    let is_host = !host.get_ref().is_empty() && !host.get_ref().contains(['/', '@', ' ']);
+    let what = "expected HOST[:PORT], without scheme, path or login";
+    (!is_host).then(|| (host.span(), what.into()))
+}
 
 /// A number of bytes, written as `500MB` or `2 GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,7 +177,7 @@ pub enum LogLevel {
 }
 
 /// Makes the error for a mistake at a byte range of the text.
-pub fn mistake_at(text: &str, place: &str, span: Option<Range<usize>>, what: &str) -> Error {
+fn mistake_at(text: &str, place: &str, span: Option<Range<usize>>, what: &str) -> Error {
     let Some(span) = span else { return Error::bad_input(place, what) };
     let before = text.get(..span.start).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
