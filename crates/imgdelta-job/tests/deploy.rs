@@ -2,29 +2,13 @@
 
 use imgdelta_job::{Config, metrics::Metrics, queue::TaskCounts};
 use imgdelta_registry::Traffic;
+use imgdelta_testkit::pages::{agree_on_metrics, are_tests, has_every_key, metrics_in, text, top};
 use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
-
-fn top() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn text(path: &str) -> String {
-    fs::read_to_string(top().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// Returns the names of metrics in a text: the output of the program, or a query.
-fn metrics_in(text: &str) -> BTreeSet<String> {
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let is_metric = |word: &&str| {
-        word.starts_with("imgdelta_") || word.starts_with("process_") && word.ends_with("_bytes")
-    };
-    words.filter(is_metric).map(str::to_owned).collect()
-}
 
 #[test]
 fn the_page_shows_a_configuration_with_every_key() {
@@ -41,18 +25,7 @@ fn the_page_shows_a_configuration_with_every_key() {
     let queue = Config::parse(&other, "with postgres").unwrap().queue;
     assert!(queue.postgres.unwrap().get_ref().uses_tls() && queue.ca.is_some());
     // The example contains every key of the configuration.
-    let source = text("crates/imgdelta-job/src/config.rs");
-    let fields = source.split("#[cfg(test)]").next().unwrap().lines().filter_map(|line| {
-        line.strip_prefix("    pub ").and_then(|rest| rest.split_once(": ")).map(|(name, _)| name)
-    });
-    let fields: Vec<&str> =
-        fields.filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_')).collect();
-    assert!(fields.len() > 35, "{fields:?}");
-    for field in fields {
-        let (key, section) = (field.replace('_', "-"), format!("[{field}]"));
-        let is_there = block.contains(&format!("{key} = ")) || block.contains(&section);
-        assert!(is_there || field == "rules", "{key} is not in deploy/job.toml");
-    }
+    assert!(has_every_key(block, "crates/imgdelta-job/src/config.rs", "rules") > 35);
 }
 
 #[test]
@@ -83,22 +56,8 @@ fn the_deployed_configurations_are_valid() {
 #[test]
 fn queried_metrics_exist_and_are_documented() {
     let printed = Metrics::default().text(Some(TaskCounts::default()), Traffic::default());
-    let printed = metrics_in(&printed);
-    assert!(printed.len() > 15, "{printed:?}");
-    for path in ["deploy/alerts.yaml", "deploy/grafana.json"] {
-        let queried = metrics_in(&text(path));
-        assert!(!queried.is_empty());
-        let missing: Vec<_> = queried.difference(&printed).collect();
-        assert!(missing.is_empty(), "{path} queries {missing:?}");
-    }
-    let page = text("docs/job.md");
-    let table = page.split("`GET /metrics`:").nth(1).unwrap().split("\n## ").next().unwrap();
-    let documented = metrics_in(table);
-    assert_eq!(documented, printed, "docs/job.md lists the metrics of the program");
-    let dashboard: serde_json::Value = serde_json::from_str(&text("deploy/grafana.json")).unwrap();
-    let panels = dashboard["panels"].as_array().unwrap();
-    let ids: BTreeSet<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
-    assert_eq!(ids.len(), panels.len());
+    assert!(metrics_in(&printed).len() > 15, "{printed}");
+    agree_on_metrics(&printed, "docs/job.md", "deploy/alerts.yaml", "deploy/grafana.json");
 }
 
 #[test]
@@ -106,29 +65,11 @@ fn every_promise_of_the_page_names_an_existing_test() {
     let page = text("docs/job.md");
     let table = page.split("## Promises and their tests").nth(1).unwrap();
     let table = table.split("\n## ").next().unwrap();
-    let mut sources = String::new();
-    let folders =
-        ["imgdelta-job/src", "imgdelta-job/tests", "imgdelta-cli/tests", "imgdelta-service/src"];
-    for folder in folders {
-        collect(&top().join("crates").join(folder), &mut sources);
-    }
     let names: Vec<&str> = table.split('`').filter(|name| name.matches('_').count() > 2).collect();
     assert!(names.len() > 20, "{names:?}");
-    for name in names {
-        assert!(sources.contains(&format!("fn {name}(")), "{name}");
-    }
-}
-
-/// Appends the Rust sources of a folder.
-fn collect(folder: &Path, sources: &mut String) {
-    for item in fs::read_dir(folder).unwrap() {
-        let path = item.unwrap().path();
-        if path.is_dir() {
-            collect(&path, sources);
-        } else {
-            sources.push_str(&fs::read_to_string(path).unwrap());
-        }
-    }
+    let folders =
+        ["imgdelta-job/src", "imgdelta-job/tests", "imgdelta-cli/tests", "imgdelta-service/src"];
+    are_tests(&names, &folders);
 }
 
 /// Checks rules and metrics with Prometheus, where it is installed; with `CI=true` it must be.

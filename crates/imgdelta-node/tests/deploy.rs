@@ -8,32 +8,15 @@ use imgdelta_image::{
 };
 use imgdelta_node::{Config, Runtime, serve};
 use imgdelta_service::{Stop, StopPhase};
+use imgdelta_testkit::pages::{agree_on_metrics, are_tests, has_every_key, metrics_in, text, top};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::{self, File},
     io::{Read as _, Seek as _, Write as _},
     net::TcpStream,
-    path::{Path, PathBuf},
     process::Command,
     sync::{Arc, mpsc},
 };
-
-fn top() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn text(path: &str) -> String {
-    fs::read_to_string(top().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// Returns the names of metrics in a text: the output of the program, or a query.
-fn metrics_in(text: &str) -> BTreeSet<String> {
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let is_metric = |word: &&str| {
-        word.starts_with("imgdelta_") || word.starts_with("process_") && word.ends_with("_bytes")
-    };
-    words.filter(is_metric).map(str::to_owned).collect()
-}
 
 /// A runtime without images.
 #[derive(Debug)]
@@ -90,18 +73,7 @@ fn the_page_shows_a_configuration_of_the_mirror_with_every_key() {
     assert_eq!(block, text("deploy/node/example.toml"), "docs/node.md repeats the example");
     let config = Config::parse(block, "deploy/node/example.toml").unwrap();
     assert_eq!(config.registries.get_ref().len(), 2);
-    let source = text("crates/imgdelta-node/src/config.rs");
-    let fields = source.split("#[cfg(test)]").next().unwrap().lines().filter_map(|line| {
-        line.strip_prefix("    pub ").and_then(|rest| rest.split_once(": ")).map(|(name, _)| name)
-    });
-    let fields: Vec<&str> =
-        fields.filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_')).collect();
-    assert!(fields.len() > 20, "{fields:?}");
-    for field in fields {
-        let (key, section) = (field.replace('_', "-"), format!("[{field}]"));
-        let is_there = block.contains(&format!("{key} = ")) || block.contains(&section);
-        assert!(is_there || field == "registries", "{key} is not in deploy/node/example.toml");
-    }
+    assert!(has_every_key(block, "crates/imgdelta-node/src/config.rs", "registries") > 20);
 }
 
 #[test]
@@ -251,22 +223,10 @@ fn kustomize_and_helm_accept_the_files() {
 
 #[test]
 fn queried_metrics_of_the_mirror_exist_and_are_documented() {
-    let printed = metrics_in(&metrics_page());
-    assert!(printed.len() > 12, "{printed:?}");
-    for path in ["deploy/node/alerts.yaml", "deploy/node/grafana.json"] {
-        let queried = metrics_in(&text(path));
-        assert!(!queried.is_empty());
-        let missing: Vec<_> = queried.difference(&printed).collect();
-        assert!(missing.is_empty(), "{path} queries {missing:?}");
-    }
-    let page = text("docs/node.md");
-    let table = page.split("`GET /metrics`:").nth(1).unwrap().split("\n## ").next().unwrap();
-    assert_eq!(metrics_in(table), printed, "docs/node.md lists the metrics of the program");
-    let dashboard = text("deploy/node/grafana.json");
-    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
-    let panels = dashboard["panels"].as_array().unwrap();
-    let ids: BTreeSet<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
-    assert_eq!(ids.len(), panels.len());
+    let printed = metrics_page();
+    assert!(metrics_in(&printed).len() > 12, "{printed}");
+    let (rules, dashboard) = ("deploy/node/alerts.yaml", "deploy/node/grafana.json");
+    agree_on_metrics(&printed, "docs/node.md", rules, dashboard);
 }
 
 /// Checks rules and metrics with Prometheus, where it is installed.
@@ -297,29 +257,11 @@ fn host_files_are_there_while_the_mirror_serves() {
 #[test]
 fn every_promise_of_the_page_of_the_mirror_names_an_existing_test() {
     let page = text("docs/node.md");
-    let mut sources = String::new();
-    for folder in ["imgdelta-node", "imgdelta-runtimes", "imgdelta-registry"] {
-        collect(&top().join("crates").join(folder), &mut sources);
-    }
     let names = page.split('`').filter(|name| {
         name.matches('_').count() > 2 && name.bytes().all(|c| c.is_ascii_lowercase() || c == b'_')
     });
     let metrics = metrics_in(&page);
     let names: Vec<&str> = names.filter(|name| !metrics.contains(*name)).collect();
     assert!(names.len() > 15, "{names:?}");
-    for name in names {
-        assert!(sources.contains(&format!("fn {name}(")), "{name}");
-    }
-}
-
-/// Appends the Rust sources of a folder.
-fn collect(folder: &Path, sources: &mut String) {
-    for item in fs::read_dir(folder).unwrap() {
-        let path = item.unwrap().path();
-        if path.is_dir() {
-            collect(&path, sources);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            sources.push_str(&fs::read_to_string(path).unwrap());
-        }
-    }
+    are_tests(&names, &["imgdelta-node", "imgdelta-runtimes", "imgdelta-registry"]);
 }

@@ -2,6 +2,7 @@
 //!
 //! Knows containerd's configuration; asserts nothing about its answers.
 
+use crate::cri;
 use std::{
     fs::{self, File},
     os::unix::net::UnixStream,
@@ -105,6 +106,11 @@ impl ContainerdProcess {
 
     fn snapshots(&self) -> PathBuf {
         self.dir.path().join("root/io.containerd.snapshotter.v1.overlayfs/snapshots")
+    }
+
+    /// Pulls an image as the kubelet does.
+    pub fn kubelet_pull(&self, name: &str) {
+        cri::pull(&self.socket(), name);
     }
 
     /// Runs `ctr` in a namespace, with words that are separated by spaces; returns its output.

@@ -30,7 +30,7 @@ struct PullImageResponse {
 }
 
 /// Pulls an image and unpacks it.
-pub fn pull(socket: &Path, name: &str) {
+pub(crate) fn pull(socket: &Path, name: &str) {
     let (socket, name) = (socket.to_owned(), name.to_owned());
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

@@ -6,9 +6,11 @@
 mod authority;
 pub mod chunked_layer;
 mod containerd;
+mod cri;
 mod crowd;
 mod docker_registry;
 mod noise;
+pub mod pages;
 pub mod postgres;
 pub mod registry;
 pub mod tar_stream;

@@ -1,6 +1,6 @@
 //! A real containerd with a real registry: it pulls through the mirror as it is.
 
-use super::{cri, *};
+use super::*;
 use imgdelta_node::ContainerdRuntime;
 use imgdelta_testkit::{ContainerdProcess, DockerRegistry, has};
 use std::{fs, process::Command};
@@ -69,7 +69,7 @@ impl Node {
     /// Pulls through the mirror; returns the registry's paths of an image, deltas aside.
     fn pull(&self, version: usize) -> Vec<String> {
         let before = self.registry.log_lines();
-        cri::pull(&self.containerd.socket(), &self.name(version));
+        self.containerd.kubelet_pull(&self.name(version));
         let requests = self.registry.requests(before).into_iter();
         let paths = requests.filter(|request| request.agent.starts_with("containerd"));
         paths.map(|request| request.path.split('?').next().unwrap().to_owned()).collect()

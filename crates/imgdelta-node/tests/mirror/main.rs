@@ -2,8 +2,6 @@
 //! Whatever fails in the mirror, a request is answered so that the pull succeeds.
 
 mod containerd;
-#[path = "../../../imgdelta-runtimes/tests/containerd/cri.rs"]
-mod cri;
 mod relay;
 
 use imgdelta::{

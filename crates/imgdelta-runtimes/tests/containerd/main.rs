@@ -4,8 +4,6 @@
 //! `ctr` fetches every blob that the content store lacks, so that pulls after staging go through the
 //! interface of the kubelet. On a machine without the tools the tests print that and pass; with `CI` set they must run.
 
-mod cri;
-
 use imgdelta::{Session, create::CreateOptions};
 use imgdelta_apply::{
     rebuild::{self, ApplyReport, LayerForm},
@@ -88,7 +86,7 @@ impl Node {
     /// Pulls as the kubelet does; returns the paths that the registry was asked for.
     fn kubelet_pull(&self, name: &str) -> Vec<String> {
         let before = self.registry.log_lines();
-        cri::pull(&self.containerd.socket(), name);
+        self.containerd.kubelet_pull(name);
         let paths = self.registry.requests(before).into_iter().map(|request| request.path);
         paths.map(|path| path.split('?').next().unwrap().to_owned()).collect()
     }
