@@ -3,12 +3,7 @@
 use imgdelta_job::{Config, metrics::Metrics, queue::TaskCounts};
 use imgdelta_registry::Traffic;
 use imgdelta_testkit::pages::{agree_on_metrics, are_tests, has_every_key, metrics_in, text, top};
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, process::Command};
 
 #[test]
 fn the_page_shows_a_configuration_with_every_key() {

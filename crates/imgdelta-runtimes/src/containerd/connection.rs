@@ -109,12 +109,10 @@ impl Connection {
         Q: Message + Send + Sync + 'static,
         A: Message + Default + Send + Sync + 'static,
     {
-        let mut grpc = self.grpc();
+        let grpc = self.grpc();
         let request = self.request(request);
-        let call = async {
-            grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
-            grpc.unary(request, path(method), MessageCodec::new()).await
-        };
+        let call =
+            async { ready(grpc).await?.unary(request, path(method), MessageCodec::new()).await };
         let answer = within(method, limit, call).await?;
         Ok(answer.into_inner())
     }
@@ -129,11 +127,10 @@ impl Connection {
         Q: Message + Send + Sync + 'static,
         A: Message + Default + Send + Sync + 'static,
     {
-        let mut grpc = self.grpc();
+        let grpc = self.grpc();
         let request = self.request(request);
         let call = async {
-            grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
-            grpc.server_streaming(request, path(method), MessageCodec::new()).await
+            ready(grpc).await?.server_streaming(request, path(method), MessageCodec::new()).await
         };
         let stream = within(method, SHORT_CALL, call).await?.into_inner();
         Ok(AnswerStream { method, stream })
@@ -149,11 +146,10 @@ impl Connection {
         Q: Message + Send + Sync + 'static,
         A: Message + Default + Send + Sync + 'static,
     {
-        let mut grpc = self.grpc();
+        let grpc = self.grpc();
         let request = self.request(requests);
         let call = async {
-            grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
-            grpc.streaming(request, path(method), MessageCodec::new()).await
+            ready(grpc).await?.streaming(request, path(method), MessageCodec::new()).await
         };
         let stream = within(method, SHORT_CALL, call).await?.into_inner();
         Ok(AnswerStream { method, stream })
@@ -233,6 +229,12 @@ pub(super) fn if_there<T>(
         Err(error) if error.is_not_found() => Ok(None),
         outcome => outcome.map(Some),
     }
+}
+
+/// Waits until the connection takes a call.
+async fn ready(mut grpc: Grpc<Channel>) -> std::result::Result<Grpc<Channel>, Status> {
+    grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
+    Ok(grpc)
 }
 
 async fn within<T>(
