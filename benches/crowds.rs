@@ -18,11 +18,20 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 
 const SMALL: usize = 4000;
 
+/// Limits that admit a million paths of a thousand bytes.
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    for change in ["layer-text-bytes=4GB", "image-text-bytes=8GB"] {
+        limits.change(&change.parse().expect("a limit"));
+    }
+    limits
+}
+
 fn image(layer: Vec<u8>) -> Image {
     let archive = TestImage::new(vec![layer], Packing::Zstd).blobs().archive();
-    let layout = OciLayout::open_archive(Arc::new(archive), "a.tar".into(), &Limits::default());
+    let layout = OciLayout::open_archive(Arc::new(archive), "a.tar".into(), &limits());
     let layout = Arc::new(layout.expect("just made"));
-    Image::open(layout, None, &OpenOptions::default()).expect("just made")
+    Image::open(layout, None, &OpenOptions::default().limits(limits())).expect("just made")
 }
 
 fn pair(crowd: Crowd, entries: usize, context: &Context) -> ImagePair {
@@ -33,7 +42,7 @@ fn pair(crowd: Crowd, entries: usize, context: &Context) -> ImagePair {
 fn crowds(c: &mut Criterion) {
     let workers = Arc::new(Workers::new(1).expect("threads"));
     let scratch = Scratch::new(std::env::temp_dir());
-    let context = Context::new(scratch).expect("threads").workers(workers);
+    let context = Context::new(scratch).expect("threads").workers(workers).limits(limits());
     let large = std::env::var("IMGDELTA_BENCH_ENTRIES").ok().and_then(|text| text.parse().ok());
     let mut group = c.benchmark_group("alike entries");
     group.sample_size(10).warm_up_time(Duration::from_millis(100));
