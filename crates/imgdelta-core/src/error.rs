@@ -88,7 +88,12 @@ impl fmt::Display for Error {
             }
             Self::Mismatch { place, difference } => write!(f, "{place}: {difference}"),
             Self::BaseMissing { place, missing } => {
-                write!(f, "{place}: the base lacks {}", Joined(missing))
+                let (shown, rest) = missing.split_at(missing.len().min(MAX_MISSING));
+                write!(f, "{place}: the base lacks {}", Joined(shown))?;
+                match rest.len() {
+                    0 => Ok(()),
+                    count => write!(f, " and {count} more"),
+                }
             }
             Self::Io { place, source } => write!(f, "{place}: {source}"),
             Self::Cancelled => f.write_str("interrupted"),
@@ -280,6 +285,8 @@ impl fmt::Display for Present<'_> {
 
 /// A registry may hold thousands of tags; an error line stays readable.
 const MAX_LISTED: usize = 12;
+/// Missing layers that an error names; the value has all of them.
+const MAX_MISSING: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -327,5 +334,8 @@ mod tests {
             text,
             format!("up: the base lacks blob {digest} (for layer 1, 3), blob {digest}")
         );
+        let missing = vec![MissingLayer::Blob { digest, layers: Vec::new() }; 5];
+        let text = Error::BaseMissing { place: "up".into(), missing }.to_string();
+        assert_eq!(text, format!("up: the base lacks blob {digest}, blob {digest} and 3 more"));
     }
 }

@@ -3,17 +3,22 @@
 //! Touches no image, no terminal, no network, no environment and no clock.
 
 pub mod context;
+pub mod crc64;
+pub mod date;
 pub mod destination;
 pub mod durable;
 pub mod error;
 pub mod limits;
 pub mod note;
 pub mod parallel;
+pub mod partial;
 pub mod path;
 pub mod progress;
 pub mod regular;
 pub mod scratch;
 pub mod size;
+pub mod table;
+mod temporary;
 pub mod unfinished;
 pub mod verify;
 pub mod work;

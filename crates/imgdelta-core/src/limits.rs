@@ -107,9 +107,15 @@ limits! {
     recipe_members / RecipeMembers: u64 = 2_000_000, "recipe-members";
     /// Unpacked bytes of one group's streams: 512 MiB. Written groups are far smaller.
     group_bytes / GroupBytes: u64 = 512 << 20, "group-bytes";
-    /// Bytes of a file, or of a part of one, that a group makes at once, and of the base bytes it
-    /// uses: 256 MiB. Larger files are written in parts of 32 MiB.
-    member_bytes / MemberBytes: u64 = 256 << 20, "member-bytes";
+    /// Bytes of a file, or of a part of one, that a group makes as one member, and of the base bytes
+    /// it uses: 4 GiB, to which programs are read. They are mapped and made piece by piece.
+    member_bytes / MemberBytes: u64 = 4 << 30, "member-bytes";
+    /// Bytes of a member's base that is put together in memory, since it lies in several ranges or
+    /// is not mapped: 256 MiB.
+    copied_bytes / CopiedBytes: u64 = 256 << 20, "copied-bytes";
+    /// Bytes of the target that the members of one recipe read as their bases: 1 GiB. They stay
+    /// readable until the last member is made.
+    target_source_bytes / TargetSourceBytes: u64 = 1 << 30, "target-source-bytes";
     /// Memory for the tables of one recipe: 1 GiB, about a hundred bytes for each file that changed.
     recipe_memory / RecipeMemory: u64 = 1 << 30, "recipe-memory";
     /// Work that a delta may ask for per byte of target and base, in nanoseconds of one core: 1,500.

@@ -74,6 +74,35 @@ impl Workers {
         sorted.into_iter().flatten().collect()
     }
 
+    /// Calls `work` with every number below `count`, for use inside of [`Workers::map`]'s work.
+    ///
+    /// The caller works, and so do threads in the place of workers that are idle now. Their number is
+    /// at most `most` with the caller.
+    pub fn share(&self, count: usize, most: usize, work: &(dyn Fn(usize) + Sync)) {
+        let next = AtomicUsize::new(0);
+        let run = || {
+            loop {
+                let number = next.fetch_add(1, Relaxed);
+                if number >= count {
+                    break;
+                }
+                work(number);
+            }
+        };
+        let wanted = count.min(most).saturating_sub(1);
+        let idle = if wanted == 0 { Vec::new() } else { self.board.take_idle(wanted) };
+        std::thread::scope(|scope| {
+            for place in idle {
+                // Without another thread the caller does all.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, || {
+                    run();
+                    drop(place);
+                });
+            }
+            run();
+        });
+    }
+
     /// Returns a line, for use inside of [`Workers::map`]'s work.
     pub fn line<R: Send + 'static>(&self) -> Line<'_, R> {
         Line::new(&self.board)
@@ -239,6 +268,23 @@ mod tests {
             assert_eq!(workers.count(), if cfg!(feature = "parallel") { threads } else { 1 });
             let squares = workers.map((0..100u64).collect(), |n| Ok(n * n)).unwrap();
             assert_eq!(squares, (0..100u64).map(|n| n * n).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn idle_workers_share_the_work_of_a_busy_one() {
+        for threads in [1, 2, 4] {
+            let workers = Workers::new(threads).unwrap();
+            let done = workers.map(vec![(), ()], |()| {
+                let sums = Mutex::new(vec![0; 100]);
+                for most in [1, 2, 9] {
+                    workers.share(100, most, &|number| sums.lock().unwrap()[number] += number);
+                    workers.share(0, most, &|_| unreachable!("nothing to do"));
+                }
+                Ok(sums.into_inner().unwrap())
+            });
+            let expected: Vec<usize> = (0..100).map(|number| number * 3).collect();
+            assert_eq!(done.unwrap(), [expected.clone(), expected]);
         }
     }
 

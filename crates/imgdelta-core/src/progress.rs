@@ -13,6 +13,8 @@ pub enum Stage {
     Reading,
     /// Files are matched and encoded; counted in bytes of what is rebuilt.
     Matching,
+    /// Encoded files are packed; counted in bytes of their streams.
+    Packing,
     /// The destination is searched for blobs that are already there; counted in their bytes.
     Looking,
     /// A new delta is applied and compared with the target; counted in bytes of streams.
@@ -36,6 +38,14 @@ pub trait Progress: Send + Sync {
     fn advance(&self, bytes: u64) {
         let _ = bytes;
     }
+
+    /// The stage that began has this many layers; as many calls of [`Progress::finish_item`] follow.
+    fn expect_items(&self, count: u64) {
+        let _ = count;
+    }
+
+    /// Another layer of the stage is done.
+    fn finish_item(&self) {}
 
     /// Returns true if the work should stop as soon as it can.
     fn is_cancelled(&self) -> bool {

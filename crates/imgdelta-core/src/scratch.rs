@@ -8,7 +8,7 @@ mod space;
 
 pub use file::ScratchFile;
 
-use crate::{Error, Result, limits::Ceiling};
+use crate::{Error, Result, limits::Ceiling, temporary::unnamed_file};
 use space::ScratchSpace;
 use std::{
     fs::File,
@@ -57,7 +57,7 @@ impl Scratch {
 
     /// Creates an empty file, open for reading and writing, that vanishes when it is closed.
     pub fn file(&self) -> Result<ScratchFile> {
-        let file = tempfile::tempfile_in(&self.directory).map_err(Error::io(self.place()))?;
+        let file = unnamed_file(&self.directory).map_err(Error::io(self.place()))?;
         Ok(ScratchFile::new(file, self.place(), Arc::clone(&self.space)))
     }
 

@@ -8,16 +8,16 @@
 use crate::{
     Error, Result,
     durable::{parent, sync_directory},
+    temporary::{NamedFile, RANDOM_LETTERS},
 };
 use rustix::fs::OFlags;
 use std::{
     ffi::OsStr,
     fs::{self, File, TryLockError},
-    io::{self, ErrorKind, Write as _},
+    io::{ErrorKind, Write as _},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
 };
-use tempfile::NamedTempFile;
 
 /// Content of an unfinished file. Each kind has its own names, and is swept by its own writers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl UnfinishedKind {
 /// An unfinished file. It is removed when dropped without being published.
 #[derive(Debug)]
 pub struct UnfinishedFile {
-    file: NamedTempFile,
+    file: NamedFile,
     kind: UnfinishedKind,
 }
 
@@ -68,9 +68,10 @@ impl UnfinishedFile {
     /// Creates and locks a file in the directory of its later name.
     pub fn in_directory(directory: &Path, kind: UnfinishedKind) -> Result<Self> {
         loop {
-            let file = create_in(directory, kind)?;
+            let file = NamedFile::create(directory, kind.prefix(), READABLE_BY_ALL)
+                .map_err(Error::io(directory.display()))?;
             // Before the lock is taken, another process may remove the file as abandoned.
-            match file.as_file().try_lock() {
+            match file.file().try_lock() {
                 Ok(()) if file.path().exists() => return Ok(Self { file, kind }),
                 Ok(()) | Err(TryLockError::WouldBlock) => {}
                 // A file system without locks; nothing is swept there.
@@ -81,7 +82,7 @@ impl UnfinishedFile {
 
     /// Returns the open file.
     pub fn file(&self) -> &File {
-        self.file.as_file()
+        self.file.file()
     }
 
     /// Removes abandoned files of the same kind and owner in the same directory. Ignores failures.
@@ -98,19 +99,19 @@ impl UnfinishedFile {
     }
 
     /// Syncs the file, renames it, then syncs its directory. Replaces a file of that name.
-    pub fn publish(self, path: &Path) -> Result<()> {
+    pub fn publish(mut self, path: &Path) -> Result<()> {
         self.sync(path)?;
         self.rename(path)?;
         sync_directory(&parent(path))
     }
 
     /// Renames the file without syncing anything. Replaces a file of that name.
-    pub fn publish_unsynced(self, path: &Path) -> Result<()> {
+    pub fn publish_unsynced(mut self, path: &Path) -> Result<()> {
         self.rename(path)
     }
 
     /// Gives the file a name that is free; keeps the file that already has the name.
-    fn publish_if_absent(self, path: &Path) -> Result<()> {
+    fn publish_if_absent(mut self, path: &Path) -> Result<()> {
         self.sync(path)?;
         match fs::hard_link(self.file.path(), path) {
             Ok(()) => {}
@@ -126,28 +127,9 @@ impl UnfinishedFile {
     }
 
     /// Keeps the lock until the file has its name: others may sweep at any moment.
-    fn rename(self, path: &Path) -> Result<()> {
-        let (_locked, temporary) = self.file.into_parts();
-        fs::rename(&temporary, path).map_err(Error::io(path.display()))?;
-        // Its name is gone: nothing is left to remove.
-        let _ = temporary.keep();
-        Ok(())
+    fn rename(&mut self, path: &Path) -> Result<()> {
+        self.file.rename(path).map_err(Error::io(path.display()))
     }
-}
-
-fn create_in(directory: &Path, kind: UnfinishedKind) -> Result<NamedTempFile> {
-    let mut options = File::options();
-    options.read(true).write(true).create_new(true).mode(READABLE_BY_ALL);
-    let mut code = None;
-    let created = tempfile::Builder::new()
-        .prefix(kind.prefix())
-        .rand_bytes(RANDOM_LETTERS)
-        .make_in(directory, |path| options.open(path).inspect_err(|e| code = e.raw_os_error()));
-    created.map_err(|error| {
-        // The error contains the name, which the user did not choose; its code does not.
-        let plain = code.map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
-        Error::io(directory.display())(plain)
-    })
 }
 
 /// Writes a small file in one step. Replaces a file of that name.
@@ -183,8 +165,6 @@ fn remove_abandoned(path: &Path, owner: u32) {
         let _ = fs::remove_file(path);
     }
 }
-
-const RANDOM_LETTERS: usize = 12;
 
 /// The usual mode of a new file, to which the umask applies; a temporary file would have 0600.
 const READABLE_BY_ALL: u32 = 0o666;

@@ -119,6 +119,21 @@ struct Shared {
     waiting: VecDeque<Arc<dyn Part>>,
     /// Parts that were put in a line and not taken back.
     parts: usize,
+    /// Workers that wait for a part.
+    idle: usize,
+    /// Threads that work in the place of such workers.
+    replaced: usize,
+}
+
+/// The place of an idle worker, taken by another thread.
+pub(super) struct IdlePlace<'a> {
+    board: &'a Board,
+}
+
+impl Drop for IdlePlace<'_> {
+    fn drop(&mut self) {
+        self.board.lock().replaced -= 1;
+    }
 }
 
 impl Board {
@@ -139,9 +154,20 @@ impl Board {
                 part.run();
                 shared = self.lock();
             } else {
+                shared.idle += 1;
                 shared = self.has_changed.wait(shared).unwrap_or_else(PoisonError::into_inner);
+                shared.idle -= 1;
             }
         }
+    }
+
+    /// Takes the places of at most `most` idle workers; dropping a place returns it.
+    pub(super) fn take_idle(&self, most: usize) -> Vec<IdlePlace<'_>> {
+        let mut shared = self.lock();
+        let free = shared.idle.saturating_sub(shared.replaced);
+        let taken = free.min(most);
+        shared.replaced += taken;
+        (0..taken).map(|_| IdlePlace { board: self }).collect()
     }
 
     /// Wakes all waiting workers to look again.
