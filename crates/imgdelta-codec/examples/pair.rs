@@ -47,6 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
 
     let mut fastest = f64::MAX;
+    let before = cpu_ticks();
     let mut targets: Vec<_> = pairs.iter().map(|(_, target)| vec![0; target.len()]).collect();
     for _ in 0..5 {
         let start = Instant::now();
@@ -57,10 +58,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         decoder.finish()?;
         fastest = fastest.min(start.elapsed().as_secs_f64());
     }
+    let ticks = cpu_ticks() - before;
     for ((_, target), rebuilt) in pairs.iter().zip(&targets) {
         assert!(target == rebuilt, "the decoder rebuilt something else");
     }
-    let raw = pack::unpack(&group, streams.len(), 1 << 30)?;
+    let raw = pack::unpack_group(&group, streams.len(), 1 << 30)?;
     let mut packer = Packer::new(19);
     for ((stream, raw_bytes), raw) in streams.into_iter().zip(&raw) {
         if raw_bytes > 0 {
@@ -73,6 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     #[expect(clippy::cast_precision_loss, reason = "a speed for the eye")]
     let megabytes = target_bytes as f64 / 1e6;
     println!("  most memory, base and target included:{peak}");
+    println!("  CPU: encode {} ms, decode {} ms", before * 10, ticks * 2);
     println!(
         "target {target_bytes} group {} | {:.2} s before packing, {:.2} s in all, {:.1} MB/s | decode {:.0} MB/s",
         group.len(),
@@ -82,4 +85,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         megabytes / fastest,
     );
     Ok(())
+}
+
+/// Returns the hundredths of a second that this process has used.
+fn cpu_ticks() -> u64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
 }

@@ -2,24 +2,33 @@
 //! Never trusts either: the caller compares each result with a digest before anybody sees it.
 
 use crate::{
-    error::Result,
+    error::{CodecError, Result},
+    field_index::{FieldCache, FieldIndex},
     group::StreamReader,
+    host::{Host, NoHost, RELEASED_BYTES},
     limits::GroupLimits,
-    literals::LiteralHistory,
+    literals::{LiteralHistory, LiteralReader, PackedLiterals},
+    map::AddressMap,
     member::MemberHead,
-    references, residue,
+    pieces::PieceCutter,
+    predict::{PageFlags, Predictor},
+    prefix::LiteralPrefix,
+    references::{self, MissReader},
+    residue::PatchReader,
     script::{self, BaseCopy},
+    spelling::{self, Spelling},
+    stream::StreamKind,
     view::View,
 };
 
 /// Reads the members of one group, in the order they were written.
 ///
-/// Memory: the unpacked streams; for programs also up to four times the member's base.
+/// Memory: the unpacked streams, 24 bytes for each copy of a member, and for programs at most
+/// 90 MiB: fields of a part of the base, and the prefix of packed literals.
 /// Time: linear in target, base and streams, for any bytes.
 #[derive(Debug)]
 pub struct GroupDecoder {
     reader: StreamReader,
-    copies: Vec<BaseCopy>,
     history: LiteralHistory,
 }
 
@@ -27,25 +36,197 @@ impl GroupDecoder {
     /// Unpacks `group` within `limits`.
     pub fn open(group: &[u8], limits: &GroupLimits) -> Result<Self> {
         let reader = StreamReader::unpack(group, limits)?;
-        Ok(Self { reader, copies: Vec::new(), history: LiteralHistory::default() })
+        Ok(Self { reader, history: LiteralHistory::default() })
     }
 
     /// Rebuilds the next member from its base into `target`, which has the member's length.
     ///
     /// Drop the decoder after an error: it stands somewhere within the streams.
     pub fn member(&mut self, base: &[u8], target: &mut [u8]) -> Result<()> {
+        let mut at = 0;
+        self.member_in_pieces(base, target.len(), &NoHost, |piece| {
+            target[at..at + piece.len()].copy_from_slice(piece);
+            at += piece.len();
+            Ok(())
+        })
+    }
+
+    /// Rebuilds the next member of `len` bytes from its base, and passes it on in pieces.
+    ///
+    /// Pieces have about 1 MiB; one that holds a long literal is as long as that. Drop the decoder
+    /// after an error, also one of `put`.
+    pub fn member_in_pieces<E: From<CodecError>>(
+        &mut self,
+        base: &[u8],
+        len: usize,
+        host: &dyn Host,
+        put: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let reader = &mut self.reader;
         let head = MemberHead::read(reader)?;
-        script::lay_out(reader, head, base, target, &mut self.copies)?;
-        if head.view != View::Plain {
-            let history = head.is_packed.then_some(&mut self.history);
-            references::correct(reader, history, head.view, base, target, &self.copies)?;
+        let copies = script::read(reader, head, base, len)?;
+        let member = Member { base, len, copies: &copies, host };
+        match head.view {
+            View::Plain => member.rebuild(reader, None, None, put),
+            view => member.rebuild_in_view(reader, (&mut self.history, head), view, put),
         }
-        residue::lay_over(reader, target)
     }
 
     /// Checks that members have used every byte of every stream.
     pub fn finish(self) -> Result<()> {
         self.reader.finish()
+    }
+}
+
+/// A member whose script was read.
+struct Member<'a> {
+    base: &'a [u8],
+    len: usize,
+    copies: &'a [BaseCopy],
+    host: &'a dyn Host,
+}
+
+/// The inputs of a member's fields.
+struct FieldInputs<'a> {
+    cache: FieldCache<'a>,
+    predictor: Predictor<'a>,
+    misses: MissReader,
+    header: &'a [u8],
+    /// Most bytes of the base to walk for fields.
+    walk_limit: u64,
+}
+
+impl Member<'_> {
+    fn rebuild_in_view<E: From<CodecError>>(
+        &self,
+        reader: &mut StreamReader,
+        (history, head): (&mut LiteralHistory, MemberHead),
+        view: View,
+        put: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let header = match view {
+            View::Elf => references::read_header(reader, self.base, self.len)?,
+            _ => Vec::new(),
+        };
+        let index = FieldIndex::open(view, self.base, self.host).ok_or(CodecError::BaseUnlike {
+            what: "number of headers that suit the view",
+            expected: 1,
+            found: 0,
+        })?;
+        let target = references::target_image(reader, view, &header, self.len)?;
+        let overrides = references::read_overrides(reader, index.image.span)?;
+        let pages = PageFlags::read(reader, self.base.len())?;
+        let steps = AddressMap::plain_steps(self.copies, &index.image, &target);
+        let map = AddressMap::new(&steps, &overrides, &index.image);
+        drop(steps);
+        let mut cache = FieldCache::new(&index);
+        let mut prefix;
+        let literals = if head.is_packed {
+            let packed = PackedLiterals::read(reader, history)?;
+            let (base, copies, target_image) = (&index, self.copies, &target);
+            let len = script::literal_bytes(self.copies, self.len);
+            prefix = LiteralPrefix { base, copies, target_image, map: &map }.build(
+                &mut cache,
+                &packed.taken,
+                packed.room(len),
+            );
+            self.host.release();
+            Some((packed.unpack(&mut prefix, len)?, history))
+        } else {
+            None
+        };
+        let misses = MissReader::open(reader)?;
+        let predictor = Predictor::new(&index, &target, &map, &pages);
+        let walk_limit = references::walk_limit(self.base.len(), self.len);
+        let header = header.as_slice();
+        let fields = FieldInputs { cache, predictor, misses, header, walk_limit };
+        self.rebuild(reader, literals, Some(fields), put)
+    }
+
+    /// Rebuilds the target piece by piece; `literals` are those of the member, if not in a stream.
+    fn rebuild<E: From<CodecError>>(
+        &self,
+        reader: &mut StreamReader,
+        mut literals: Option<(LiteralReader<'_>, &mut LiteralHistory)>,
+        mut fields: Option<FieldInputs<'_>>,
+        mut put: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut patches = PatchReader::open(reader, self.len)?;
+        let mut cutter = PieceCutter::default();
+        let (mut bytes, mut unreleased) = (Vec::new(), 0);
+        loop {
+            let cache = fields.as_mut().map(|fields| &mut fields.cache);
+            let Some(piece) = cutter.next(self.copies, self.len, cache) else { break };
+            let start = piece.target.start;
+            bytes.clear();
+            bytes.resize(piece.target.len(), 0);
+            for (copy, part) in piece.copies(self.copies) {
+                let to = copy.target + part.start - start;
+                bytes[to..to + part.len()]
+                    .copy_from_slice(&self.base[copy.base + part.start..copy.base + part.end]);
+            }
+            for range in piece.literals(self.copies) {
+                let place = &mut bytes[range];
+                if let Some((packed, history)) = &mut literals {
+                    packed.fill(history, place)?;
+                } else {
+                    place.copy_from_slice(reader.bytes(StreamKind::Literals, place.len())?);
+                }
+            }
+            if let Some(fields) = &mut fields {
+                let image = fields.predictor.target_image();
+                for range in piece.literals(self.copies) {
+                    spelling::respell(&mut bytes, start, range, image, Spelling::Distance);
+                }
+                for (copy, part) in piece.copies(self.copies) {
+                    fields.correct(reader, copy, part, start, &mut bytes)?;
+                }
+                let header = fields.header.get(start..).unwrap_or_default();
+                let len = header.len().min(bytes.len());
+                bytes[..len].copy_from_slice(&header[..len]);
+            }
+            patches.lay_over(reader, &mut bytes, start)?;
+            put(&bytes)?;
+            unreleased += bytes.len();
+            if unreleased >= RELEASED_BYTES {
+                self.host.release();
+                unreleased = 0;
+            }
+        }
+        if let Some(fields) = fields {
+            fields.misses.finish(reader)?;
+        }
+        if let Some((packed, _)) = literals {
+            packed.finish()?;
+        }
+        patches.finish(reader)?;
+        Ok(())
+    }
+}
+
+impl FieldInputs<'_> {
+    /// Corrects the fields of a part of a copy in a piece that starts at `start`.
+    fn correct(
+        &mut self,
+        reader: &mut StreamReader,
+        copy: &BaseCopy,
+        part: std::ops::Range<usize>,
+        start: usize,
+        piece: &mut [u8],
+    ) -> Result<()> {
+        let misses = &mut self.misses;
+        self.predictor.each::<CodecError>(&mut self.cache, copy, part, |field| {
+            let more = field.more.wrapping_add(misses.next(reader)?);
+            if more != 0 {
+                field.field.form.add(&mut piece[field.at - start..], more);
+            }
+            Ok(())
+        })?;
+        let (limit, found) = (self.walk_limit, self.cache.walked_bytes);
+        if found > limit {
+            let what = "bytes of a base that are walked for references";
+            return Err(CodecError::TooLarge { what, limit, found });
+        }
+        Ok(())
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     fields::{Field, Form},
 };
 use imgdelta_wire::fixed::{u32_at, u64_at};
+use std::ops::Range;
 
 /// Pointer encoding: signed four bytes, relative to the field.
 const RELATIVE_32: u8 = 0x1b;
@@ -62,27 +63,51 @@ struct CommonRecord {
     data_relative: bool,
 }
 
-/// Adds the fields of `records`, which lie at offset `at` and relative address `address`.
+/// A place in a walk of the records: a record, and the common record that holds there.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RecordPlace {
+    start: u32,
+    /// Start of the common record, plus 1; 0 before the first.
+    common: u32,
+}
+
+/// Adds the fields of `records` that start in `within`. `records` is a zone, which lies at offset
+/// `at` and relative address `address`.
+///
+/// The walk begins at `place`, which no field in `within` precedes. Returns the place of the first
+/// record that ends behind `within`.
 pub(crate) fn collect(
     records: &[u8],
-    at: usize,
-    address: u32,
+    (at, address): (usize, u32),
+    within: Range<usize>,
+    place: RecordPlace,
     image: &MemoryImage,
     list: &mut Vec<Field>,
-) {
+) -> RecordPlace {
     let mut push = |i: usize, target: i64, form| {
-        if let Some(target) = u32::try_from(target).ok().filter(|&target| target < image.span) {
+        let target = u32::try_from(target).ok().filter(|&target| target < image.span);
+        if let Some(target) = target.filter(|_| within.contains(&i)) {
             list.push(Field { at: (at + i) as u32, target, form });
         }
     };
     let mut common = CommonRecord::default();
-    let mut start = 0;
-    while let Some((content, end)) = record(records, start) {
+    if let Some(start) = place.common.checked_sub(1)
+        && let Some((content, end)) = record(records, start as usize)
+    {
+        common = parse_common(&records[..end], start as usize, content);
+    }
+    let mut place = place;
+    while let Some((content, end)) = record(records, place.start as usize) {
+        let start = place.start as usize;
+        let before = place.common;
         let pointer = u32_at(&records[..end], content);
         let here = i64::from(address) + content as i64;
         match pointer {
             None => {}
-            Some(0) => common = parse_common(&records[..end], start, content),
+            Some(0) => {
+                common = parse_common(&records[..end], start, content);
+                place.common = start as u32 + 1;
+            }
             Some(pointer) => {
                 push(content, here - i64::from(pointer), Form::Backward32);
                 // Records of one object file follow their common record; others name it by a
@@ -92,6 +117,7 @@ pub(crate) fn collect(
                     && let Some((content, end)) = record(records, named)
                 {
                     common = parse_common(&records[..end], named, content);
+                    place.common = named as u32 + 1;
                 }
                 let distance = |i: usize| u32_at(&records[..end], i).map(u32::cast_signed);
                 if common.function_relative
@@ -110,8 +136,46 @@ pub(crate) fn collect(
                 }
             }
         }
+        if end > within.end {
+            place.common = before;
+            break;
+        }
+        place.start = end as u32;
+    }
+    place
+}
+
+/// Returns start and length of each function that `records`, at a relative address, describe.
+///
+/// Functions whose start is not relative to its field are left out.
+#[cfg(feature = "encode")]
+pub(crate) fn functions(records: &[u8], address: u32) -> Vec<(u32, u32)> {
+    let mut functions = Vec::new();
+    let mut common = CommonRecord::default();
+    let mut start = 0;
+    while let Some((content, end)) = record(records, start) {
+        match u32_at(&records[..end], content) {
+            None => {}
+            Some(0) => common = parse_common(&records[..end], start, content),
+            Some(pointer) => {
+                let named = content.checked_sub(pointer as usize);
+                if let Some(named) = named.filter(|&named| named != common.start)
+                    && let Some((content, end)) = record(records, named)
+                {
+                    common = parse_common(&records[..end], named, content);
+                }
+                let word = |i: usize| u32_at(&records[..end], i);
+                if common.function_relative
+                    && let (Some(distance), Some(len)) = (word(content + 4), word(content + 8))
+                {
+                    let here = address.wrapping_add(content as u32 + 4);
+                    functions.push((here.wrapping_add(distance), len));
+                }
+            }
+        }
         start = end;
     }
+    functions
 }
 
 /// Reads the encodings that a common record declares; others count as not relative.

@@ -5,14 +5,20 @@ use crate::{
     compare,
     effort::Effort,
     error::Result,
+    field_index::FieldIndex,
+    functions,
     group::StreamWriter,
-    literals::LiteralHistory,
+    host::{self, Host, NoHost},
+    literals::{Coding, LiteralHistory},
     matcher::{Matcher, Reading, SearchDepth},
+    normalise::{self, Labels, Projection},
     pack::Packer,
+    pruning::{Candidate, Pruner},
     script::BaseCopy,
+    search::{self, SceneSearch},
     stats::MemberStats,
     stream::StreamKind,
-    trial::{self, Scene, Trial},
+    trial::{self, Scene, Trial, TrialSize},
     view::View,
 };
 
@@ -24,6 +30,7 @@ pub struct GroupEncoder {
     matcher: Matcher,
     /// Estimates trials at a low level, since only comparisons count.
     judge: Packer,
+    pruner: Pruner,
     /// The literals packed so far, and the length of their stream when they were noted.
     history: (usize, LiteralHistory),
 }
@@ -35,20 +42,28 @@ impl GroupEncoder {
             effort,
             streams: StreamWriter::default(),
             matcher: Matcher::default(),
-            judge: Packer::new(1),
+            judge: Packer::new(JUDGE_LEVEL),
+            pruner: Pruner::default(),
             history: Default::default(),
         }
     }
 
     /// Adds `target`, to be rebuilt from `base`.
     pub fn member(&mut self, base: &[u8], target: &[u8]) -> MemberStats {
+        self.member_with(&NoHost, base, target)
+    }
+
+    /// Adds `target`, to be rebuilt from `base`, with the services of a host.
+    ///
+    /// The bytes do not depend on the host.
+    pub fn member_with(&mut self, host: &dyn Host, base: &[u8], target: &[u8]) -> MemberStats {
         if self.history.0 != self.streams.stream(StreamKind::PackedLiterals).len() {
             // Members were appended from another group: their literals are not in the history.
             self.history.1.clear();
         }
-        let trial = match nearly_equal(base, target) {
-            Some(whole) => self.write_whole(base, target, whole),
-            None => self.search(base, target),
+        let trial = match nearly_equal(host, base, target) {
+            Some(whole) => self.write_whole(host, base, target, whole),
+            None => self.search(host, base, target),
         };
         self.keep(&trial)
     }
@@ -83,17 +98,20 @@ impl GroupEncoder {
     }
 
     /// Returns the shortest way to write a member whose copies are still to be found.
-    fn search(&mut self, base: &[u8], target: &[u8]) -> Trial {
-        if let Some(scene) = Scene::open(View::Elf, base, target) {
-            return self.search_scene(&scene, None).1;
+    fn search(&mut self, host: &dyn Host, base: &[u8], target: &[u8]) -> Trial {
+        if let Some(scene) = Scene::open(View::Elf, base, target, host) {
+            let trial = self.search_program(&scene);
+            if scene.is_admitted(&trial) {
+                return trial;
+            }
         }
         let (old, new) = (Reading::plain(base), Reading::plain(target));
         let copies = self.matcher.copies(old, new, SearchDepth::of(self.effort));
         let mut best = self.judged(trial::plain(base, target, &copies));
         for view in offset_views(base) {
-            if let Some(scene) = Scene::open(view, base, target) {
-                let found = self.search_scene(&scene, Some(&copies));
-                if found.0 < best.0 {
+            if let Some(scene) = Scene::open(view, base, target, host) {
+                let found = self.search_offsets(&scene, &copies);
+                if found.0 < best.0 && scene.is_admitted(&found.1) {
                     best = found;
                 }
             }
@@ -102,11 +120,17 @@ impl GroupEncoder {
     }
 
     /// Returns the shortest way to write a member that is one copy of its base.
-    fn write_whole(&mut self, base: &[u8], target: &[u8], whole: BaseCopy) -> Trial {
+    fn write_whole(
+        &mut self,
+        host: &dyn Host,
+        base: &[u8],
+        target: &[u8],
+        whole: BaseCopy,
+    ) -> Trial {
         let plain = trial::plain(base, target, &[whole]);
         // A program rebuilt in place may differ in a few places, all of them references.
         if plain.stats.patched_bytes > 64
-            && let Some(scene) = Scene::open(View::Elf, base, target)
+            && let Some(scene) = Scene::open(View::Elf, base, target, host)
         {
             let plain = self.judged(plain);
             let found = self.best_of_scene(&scene, &[whole]);
@@ -115,52 +139,149 @@ impl GroupEncoder {
         plain
     }
 
-    /// Returns the shortest way to write a member in a view with fields, and its estimated bytes.
-    ///
-    /// `known` are copies to start with; without them the first round matches by content.
-    fn search_scene(&mut self, scene: &Scene<'_>, known: Option<&[BaseCopy]>) -> (usize, Trial) {
-        let mut copies = if let Some(copies) = known {
-            copies.to_vec()
-        } else {
-            self.copies_of_scene(scene, &scene.by_content())
+    /// Returns the shortest way to write a program.
+    fn search_program(&mut self, scene: &Scene<'_>) -> Trial {
+        let mut found = vec![self.copies_of_scene(scene, Labels::Content, Labels::Content, &[])];
+        let mut of_functions = None;
+        while found.len() < rounds(self.effort) {
+            let (copies, labels) = self.copies_by_address(scene, &found[found.len() - 1]);
+            of_functions = self.copies_of_functions(scene, &labels, &copies);
+            found.push(copies);
+        }
+        let first = match (of_functions, found.pop()) {
+            (Some(copies), last) => {
+                found.extend(last);
+                self.pruner.write(scene, &self.history.1, copies)
+            }
+            (None, last) => self.candidate_of(scene, last.unwrap_or_default()),
         };
-        let mut best = self.best_of_scene(scene, &copies);
-        let mut best_copies = copies.clone();
-        for _ in 1..rounds(self.effort) {
-            // The readings are as long as the files: they are dropped before the next step.
-            copies = self.copies_of_scene(scene, &scene.by_address(&copies));
-            let found = self.best_of_scene(scene, &copies);
-            if found.0 < best.0 {
-                (best, best_copies) = (found, copies.clone());
+        let bytes = first.size.bytes();
+        let mut best = self.pruner.prune(scene, &self.history.1, first);
+        if best.size.bytes() == bytes {
+            // With few short copies, another round may be better by some bytes.
+            for copies in found.into_iter().rev() {
+                let other = self.candidate_of(scene, copies);
+                if other.size.bytes() <= best.size.bytes() {
+                    best = other;
+                }
             }
         }
-        let (packer, level) = (&mut packer(self.effort), level(self.effort));
-        scene.pack_literals(&mut best.1, &best_copies, &self.history.1, packer, level);
+        self.with_literals_apart(scene, best)
+    }
+
+    fn candidate_of(&mut self, scene: &Scene<'_>, copies: Vec<BaseCopy>) -> Candidate {
+        let (_, trial) = self.best_of_scene(scene, &copies);
+        self.pruner.candidate(scene, &self.history.1, copies, trial)
+    }
+
+    /// Searches each function in the one that it was, if `copies` are so short on average that this
+    /// may be better.
+    ///
+    /// `labels` are those of the target. Both sides are labelled whole, so large programs are left
+    /// out.
+    fn copies_of_functions(
+        &mut self,
+        scene: &Scene<'_>,
+        labels: &Labels,
+        copies: &[BaseCopy],
+    ) -> Option<Vec<BaseCopy>> {
+        let (base, target) = (&scene.base, &scene.target);
+        let copied_bytes: usize = copies.iter().map(|copy| copy.len).sum();
+        if copies.len() < FEW_COPIES
+            || copied_bytes / copies.len() >= LONG_COPIES
+            || base.file.len() + target.file.len() > search::BASE_BYTES
+        {
+            return None;
+        }
+        let read = |side: &FieldIndex<'_>, labels: &Labels| {
+            normalise::read(side, 0..side.file.len(), labels, scene.host)
+        };
+        let old = Reading { raw: base.file, read: &read(base, &Labels::Address) };
+        let new = Reading { raw: target.file, read: &read(target, labels) };
+        let ranges = |side: &FieldIndex<'_>| functions::ranges(side.file, &side.image);
+        let pairs = functions::pairs((old.read, &ranges(base)), (new.read, &ranges(target)));
+        (!pairs.is_empty()).then(|| self.matcher.copies_within(old, new, &pairs, copies))
+    }
+
+    /// Packs the literals of the chosen way on their own, if that makes them shorter.
+    fn with_literals_apart(&self, scene: &Scene<'_>, chosen: Candidate) -> Trial {
+        let mut trial = chosen.trial;
+        // The estimate does not know the mixer.
+        let is_mixed = self.effort == Effort::Best;
+        if !is_mixed && !chosen.size.may_be_apart() {
+            return trial;
+        }
+        let quick_frame = if self.effort == Effort::Fast { None } else { chosen.size.apart() };
+        let coding = Coding { level: level(self.effort), quick_frame };
+        let Some(apart) = scene.pack_literals(&trial, &chosen.copies, &self.history.1, coding)
+        else {
+            return trial;
+        };
+        let literals = trial.streams.stream(StreamKind::Literals);
+        let is_sure = !is_mixed && chosen.size.is_apart();
+        if is_sure || TrialSize::pays(apart.len(), packer(self.effort).pack(&[literals]).len()) {
+            trial.set_apart(&apart);
+        }
+        trial
+    }
+
+    /// Returns the shortest way to write a file with offsets, and its estimated bytes.
+    ///
+    /// `plain` are the copies that were found without the view.
+    fn search_offsets(&mut self, scene: &Scene<'_>, plain: &[BaseCopy]) -> (usize, Trial) {
+        let mut best = self.best_of_scene(scene, plain);
+        let mut copies = plain.to_vec();
+        for _ in 1..rounds(self.effort) {
+            (copies, _) = self.copies_by_address(scene, &copies);
+            let found = self.best_of_scene(scene, &copies);
+            if found.0 < best.0 {
+                best = found;
+            }
+        }
         best
+    }
+
+    /// Searches by the addresses that `known` copies give, and returns the target's labels, too.
+    fn copies_by_address(
+        &mut self,
+        scene: &Scene<'_>,
+        known: &[BaseCopy],
+    ) -> (Vec<BaseCopy>, Labels) {
+        let project = || {
+            let back = Projection::new(known, &scene.base.image, &scene.target.image);
+            Labels::Projected(back)
+        };
+        (self.copies_of_scene(scene, Labels::Address, project(), known), project())
     }
 
     fn copies_of_scene(
         &mut self,
         scene: &Scene<'_>,
-        readings: &(Vec<u8>, Vec<u8>),
+        base_labels: Labels,
+        target_labels: Labels,
+        known: &[BaseCopy],
     ) -> Vec<BaseCopy> {
-        let old = Reading { raw: scene.base, read: &readings.0 };
-        let new = Reading { raw: scene.target, read: &readings.1 };
-        self.matcher.copies(old, new, SearchDepth::of(self.effort))
+        let search = SceneSearch {
+            base: (&scene.base, base_labels),
+            target: (&scene.target, target_labels),
+            known,
+            depth: SearchDepth::of(self.effort),
+            host: scene.host,
+        };
+        search.copies(&mut self.matcher.base_seeds)
     }
 
     /// Returns the shortest way to write given copies in a view with fields, and its estimated
     /// bytes.
-    fn best_of_scene(&mut self, scene: &Scene<'_>, copies: &[BaseCopy]) -> (usize, Trial) {
+    fn best_of_scene(&self, scene: &Scene<'_>, copies: &[BaseCopy]) -> (usize, Trial) {
         let survey = scene.survey(copies);
-        let mut best = self.judged(scene.write(copies, &survey, savings(self.effort)[0]));
-        for &saving in &savings(self.effort)[1..] {
-            let other = self.judged(scene.write(copies, &survey, saving));
-            if other.0 < best.0 {
-                best = other;
-            }
-        }
-        best
+        let savings = savings(self.effort);
+        let trials = host::map(scene.host, savings.len(), |number| {
+            let trial = scene.write(copies, &survey, savings[number]);
+            (trial.streams.coded_len(&mut Packer::new(JUDGE_LEVEL)), trial)
+        });
+        // Of equals, the first.
+        trials.into_iter().min_by_key(|trial| trial.0).expect("every effort has a saving")
     }
 
     fn judged(&mut self, trial: Trial) -> (usize, Trial) {
@@ -178,6 +299,12 @@ impl GroupEncoder {
     }
 }
 
+/// Copies of more bytes on average cross many functions.
+const LONG_COPIES: usize = 160;
+
+/// Fewer copies are not searched again.
+const FEW_COPIES: usize = 64;
+
 /// The views that may suit a base which is not a program: offset tables, if it starts with one.
 fn offset_views(base: &[u8]) -> impl Iterator<Item = View> {
     const LOOKED_AT: usize = 1 << 10;
@@ -194,21 +321,26 @@ fn offset_views(base: &[u8]) -> impl Iterator<Item = View> {
 /// Returns the copy of all of `target`, if the base has the same length and differs in few places.
 ///
 /// It finds a compiled script with a new time stamp in one pass, without an index.
-fn nearly_equal(base: &[u8], target: &[u8]) -> Option<BaseCopy> {
+fn nearly_equal(host: &dyn Host, base: &[u8], target: &[u8]) -> Option<BaseCopy> {
     if base.len() != target.len() {
         return None;
     }
-    let admitted = base.len() / 64;
-    let (mut at, mut wrong) = (0, 0);
-    while let Some(found) = compare::first_difference(&base[at..], &target[at..]) {
-        at += found + 1;
-        wrong += 1;
-        if wrong > admitted.max(8) {
-            return None;
+    let (mut left, chunk) = ((base.len() / 64).max(8), host::RELEASED_BYTES);
+    for (base, target) in base.chunks(chunk).zip(target.chunks(chunk)) {
+        let mut at = 0;
+        while let Some(found) = compare::first_difference(&base[at..], &target[at..]) {
+            at += found + 1;
+            left = left.checked_sub(1)?;
+        }
+        if base.len() == chunk {
+            host.release();
         }
     }
     Some(BaseCopy { target: 0, base: 0, len: target.len() })
 }
+
+/// The level of zstd that compares trials.
+const JUDGE_LEVEL: i32 = 1;
 
 /// Rounds of matching code: by content first, then by the addresses of the last round.
 fn rounds(effort: Effort) -> usize {
@@ -231,7 +363,11 @@ fn savings(effort: Effort) -> &'static [Option<usize>] {
 /// Returns the packer for finished streams.
 fn packer(effort: Effort) -> Packer {
     let packer = Packer::new(level(effort));
-    if effort == Effort::Best { packer.mixing() } else { packer }
+    match effort {
+        Effort::Fast => packer,
+        Effort::Default => packer.with_lz(),
+        Effort::Best => packer.with_lz().mixing(),
+    }
 }
 
 /// Returns the zstd level for finished streams.

@@ -2,6 +2,7 @@
 //! Never a panic: every input byte comes from a stranger, and each error names its offset.
 
 use crate::stream::StreamKind;
+use imgdelta_lz::LzError;
 use imgdelta_wire::WireError;
 use std::fmt;
 
@@ -108,6 +109,13 @@ impl PackError {
     #[cold]
     pub(crate) fn of_wire(error: WireError, what: &'static str) -> Self {
         let (at, expected, found) = (error.at(), error.expected(), error.found());
+        Self::Malformed { at, what, expected, found }
+    }
+
+    /// Adds the offset of an LZ code.
+    #[cold]
+    pub(crate) fn of_lz(error: LzError, at: u64) -> Self {
+        let LzError { what, expected, found } = error;
         Self::Malformed { at, what, expected, found }
     }
 }

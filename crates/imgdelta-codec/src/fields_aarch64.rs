@@ -10,6 +10,7 @@ use crate::{
     elf::MemoryImage,
     fields::{Field, Form},
 };
+use std::ops::Range;
 
 /// Most words between an `ADRP` and the instruction that uses it.
 const PAIRED: usize = 256;
@@ -25,16 +26,25 @@ struct HeldPage {
     field: Option<usize>,
 }
 
-/// Adds the fields of `code`, which lies at offset `at` and relative address `address`.
+/// Adds the fields of `code` that start in `within`. `code` is a zone, which lies at offset `at` and
+/// relative address `address`.
+///
+/// A field depends on the [`PAIRED`] words before it and behind it, and on no others.
 pub(crate) fn collect(
     code: &[u8],
-    at: usize,
-    address: u32,
+    (at, address): (usize, u32),
+    within: Range<usize>,
     image: &MemoryImage,
     list: &mut Vec<Field>,
 ) {
-    let skipped = (image.low.wrapping_add(address.into()).wrapping_neg() & 3) as usize;
-    let words = code.get(skipped..).unwrap_or_default().as_chunks::<4>().0;
+    let unaligned = (image.low.wrapping_add(address.into()).wrapping_neg() & 3) as usize;
+    let words = code.get(unaligned..).unwrap_or_default().as_chunks::<4>().0;
+    let word_of = |offset: usize| offset.saturating_sub(unaligned).div_ceil(4);
+    let first = word_of(within.start).saturating_sub(PAIRED);
+    let last = (word_of(within.end) + PAIRED).min(words.len());
+    let words = words.get(first..last).unwrap_or_default();
+    let skipped = unaligned + first * 4;
+    let kept = list.len();
     let mut pages = [HeldPage { address: 0, word: 0, field: None }; 32];
     // One bit for each register whose entry in `pages` is valid.
     let mut held = 0_u32;
@@ -113,6 +123,11 @@ pub(crate) fn collect(
             _ => {}
         }
     }
+    let is_before = |field: &Field| (field.at as usize) < at + within.start;
+    let before = list[kept..].partition_point(is_before);
+    list.drain(kept..kept + before);
+    let inside = list[kept..].partition_point(|field| (field.at as usize) < at + within.end);
+    list.truncate(kept + inside);
 }
 
 /// Sign-extends the low bits of a number.
@@ -208,7 +223,7 @@ mod tests {
         let code: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let image = MemoryImage::flat(0x10_0000).unwrap();
         let mut list = Vec::new();
-        collect(&code, 0x1000, 0x1000, &image, &mut list);
+        collect(&code, (0x1000, 0x1000), 0..code.len(), &image, &mut list);
         list.iter().map(|field| (field.at, field.target, field.form)).collect()
     }
 

@@ -12,28 +12,37 @@ use crate::{
     elf::MemoryImage,
     fields::{Field, Form},
 };
+use std::ops::Range;
 
-/// Adds the fields of `code`, which lies at offset `at` and relative address `address`.
+/// Adds the fields of `code` that start in `within`; `code` is a zone, or all of it up to 5 bytes
+/// behind `within`. It lies at offset `at` and relative address `address`.
+///
+/// No field starts before `free`. Returns the first position behind the last field.
 pub(crate) fn collect(
     code: &[u8],
-    at: usize,
-    address: u32,
+    (at, address): (usize, u32),
+    within: Range<usize>,
+    free: usize,
     image: &MemoryImage,
     list: &mut Vec<Field>,
-) {
-    // Position of the last byte before a field; the field must end within the code.
-    let mut opcode = 1;
-    let mut free = 1;
+) -> usize {
+    let mut free = free;
     let mut take = |opcode: usize, list: &mut Vec<Field>| {
-        if opcode < free {
+        if opcode + 1 < free {
             return;
         }
         if let Some((target, form)) = target(code, opcode, address, image) {
             list.push(Field { at: (at + opcode + 1) as u32, target, form });
-            free = opcode + 5;
+            // The next field has an opcode of its own behind this one.
+            free = opcode + 6;
         }
     };
-    while let Some(block) = code.get(opcode - 1..).and_then(|rest| rest.first_chunk()) {
+    // Position of the last byte before a field; one more byte precedes it.
+    let mut opcode = within.start.saturating_sub(1).max(1);
+    let end = within.end.saturating_sub(1).min(code.len());
+    while opcode + BLOCK <= end
+        && let Some(block) = code.get(opcode - 1..).and_then(|rest| rest.first_chunk())
+    {
         let mut candidates = candidates(block);
         while candidates != 0 {
             take(opcode + candidates.trailing_zeros() as usize, list);
@@ -41,11 +50,12 @@ pub(crate) fn collect(
         }
         opcode += BLOCK;
     }
-    for opcode in opcode..code.len() {
+    for opcode in opcode..end {
         if is_candidate(code[opcode], code[opcode - 1]) {
             take(opcode, list);
         }
     }
+    free
 }
 
 /// Returns the target of the field behind a candidate, if it lies in the image.
@@ -119,7 +129,7 @@ mod tests {
         code[30..37].copy_from_slice(&[0x48, 0x8D, 0x0D, 0x10, 0, 0, 0]);
         code[40..50].copy_from_slice(&[0xC7, 0x05, 0x20, 0, 0, 0, 1, 0, 0, 0]);
         let mut list = Vec::new();
-        collect(&code, 500, 100, &image, &mut list);
+        collect(&code, (500, 100), 0..64, 0, &image, &mut list);
         let found: Vec<_> = list.iter().map(|f| (f.at, f.target, f.form)).collect();
         assert_eq!(
             found,

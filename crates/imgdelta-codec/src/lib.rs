@@ -20,15 +20,14 @@
 //!
 //! # Cost
 //!
-//! Decoding is linear. It takes the unpacked streams and, for programs, about 0.6 bytes per base
-//! byte: 12 per field, and one field in 20 bytes. A hostile base, whose every word is a field,
-//! takes four times its length.
+//! Decoding is linear. It takes the unpacked streams, 24 bytes for each copy and, for programs, up
+//! to 80 MiB: fields of a part of the base, and the prefix of packed literals. The target is made
+//! in pieces, and the fields of a program are found again when they are needed, so that a program
+//! of any length takes little more ([`decode_memory`]).
 //!
-//! Encoding takes an index of up to 1.2 bytes per base byte, at most 128 MiB. Programs take a
-//! second copy of base and target and the fields of both: 186 MB for two versions of libnode with
-//! 47 MB each. For literals packed on their own, both sides hold the uncopied bytes of the base and
-//! up to 2 MiB of earlier literals. [`encode_memory`] and [`decode_memory`] return the amount in
-//! advance.
+//! Encoding takes an index of up to 1.2 bytes per base byte, at most 128 MiB. Programs are labelled
+//! and indexed in windows, but the labels, the map and all references are those of the whole
+//! program ([`encode_memory`]). A [`Host`] may offer threads and take back mapped memory.
 //!
 //! # Limits of the method
 //!
@@ -42,18 +41,18 @@
 //!
 //! | level | modules | purpose |
 //! |--:|---|---|
-//! | 0 | `compare`\*, `effort`\*, `elf`, `fields`, `limits`, `mixing`, `seeds`\*, `stream`, `view`, `window`\* | equal runs; effort; ELF files; references in a file; ceilings; the context mixer; the index of a base; kinds of streams; views; the index of a gap |
-//! | 1 | `eh_frame`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `offsets`, `error`, `stats`\* | walkers that find fields; errors; counts of a member |
-//! | 2 | `gotypes`, `frame` | a walker that needs Go's tables; a zstd frame with a prefix |
-//! | 3 | `zones`, [`pack`] | a file divided into zones, each with its walker; several streams as one string |
+//! | 0 | `compare`\*, `effort`\*, `elf`, `fields`, `host`, `limits`, `mixing`, `seeds`\*, `stream`, `view`, `window`\* | equal runs; effort; ELF files; references in a file; the caller's services; ceilings; the context mixer; the index of a base; kinds of streams; views; the index of a gap |
+//! | 1 | `eh_frame`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `error`, `stats`\* | walkers that find fields; errors; counts of a member |
+//! | 2 | `gotypes`, `frame`, `functions`\*, `zones` | a walker that needs Go's tables; a zstd frame with a prefix; pairs of functions; a file divided into zones, each with its walker |
+//! | 3 | `field_index`, [`pack`] | the fields of any range of a file; several streams as one string |
 //! | 4 | `group` | the streams of a group |
 //! | 5 | `member`, `residue` | a member's first byte; byte patches |
 //! | 6 | `script` | copies and literals |
-//! | 7 | `map`, `matcher`\*, `spelling` | shifts of addresses; the search for copies; addresses in literals |
-//! | 8 | `normalise`\*, `predict`, `prefix` | labels to match by; predicted fields; the prefix of packed literals |
-//! | 9 | `literals`, `overrides`\* | packed literals; corrections of the map |
-//! | 10 | `memory`, `references` | memory of a member; fields corrected by a decoder |
-//! | 11 | `decoder`, `trial`\* | members rebuilt; one way to write a member |
+//! | 7 | `map`, `matcher`\*, `pieces`, `spelling` | shifts of addresses; the search for copies; a member in pieces; addresses in literals |
+//! | 8 | `normalise`\*, `predict`, `prefix`, `references` | labels to match by; predicted fields; the prefix of packed literals; what a member says about fields |
+//! | 9 | `literals`, `overrides`\*, `search`\* | packed literals; corrections of the map; copies found window by window |
+//! | 10 | `decoder`, `memory`, `trial`\* | members rebuilt; memory of a member; one way to write a member |
+//! | 11 | `pruning`\* | copies that are too short to pay |
 //! | 12 | `encoder`\* | the best way, for each member of a group |
 //!
 //! Modules with a star belong to the making side (feature `encode`).
@@ -106,13 +105,17 @@ mod elf;
 #[cfg(feature = "encode")]
 mod encoder;
 mod error;
+mod field_index;
 mod fields;
 mod fields_aarch64;
 mod fields_x86_64;
 mod frame;
+#[cfg(feature = "encode")]
+mod functions;
 mod gopclntab;
 mod gotypes;
 mod group;
+mod host;
 mod limits;
 mod literals;
 mod map;
@@ -123,15 +126,19 @@ mod memory;
 mod mixing;
 #[cfg(feature = "encode")]
 mod normalise;
-mod offsets;
 #[cfg(feature = "encode")]
 mod overrides;
 pub mod pack;
+mod pieces;
 mod predict;
 mod prefix;
+#[cfg(feature = "encode")]
+mod pruning;
 mod references;
 mod residue;
 mod script;
+#[cfg(feature = "encode")]
+mod search;
 #[cfg(feature = "encode")]
 mod seeds;
 mod spelling;
@@ -151,6 +158,7 @@ pub use effort::Effort;
 #[cfg(feature = "encode")]
 pub use encoder::GroupEncoder;
 pub use error::{CodecError, PackError, Result};
+pub use host::{Host, NoHost};
 pub use limits::GroupLimits;
 pub use memory::decode_memory;
 #[cfg(feature = "encode")]

@@ -7,11 +7,21 @@
 
 use crate::{
     error::{CodecError, PackError, Result},
-    frame,
+    frame::FrameReader,
     group::StreamReader,
-    prefix::LiteralPrefix,
     stream::StreamKind,
 };
+#[cfg(feature = "encode")]
+use crate::{field_index::FieldCache, prefix::LiteralPrefix};
+use imgdelta_lz::LzError;
+
+/// Coders of packed literals.
+const ZSTD: u64 = 0;
+const LZ: u64 = 1;
+
+/// Most literals of a member behind an LZ code, which are unpacked at once: as many as a frame's
+/// window holds.
+const MAX_LZ: usize = 4 << 20;
 
 /// Most bytes that a member takes from earlier literals.
 pub(crate) const MAX_HISTORY: usize = 1 << 20;
@@ -43,33 +53,104 @@ impl LiteralHistory {
     }
 }
 
-/// Reads the next member's literals, which are `len` bytes.
-pub(crate) fn read(
-    reader: &mut StreamReader,
-    history: &mut LiteralHistory,
-    prefix: &LiteralPrefix<'_>,
-    len: usize,
-) -> Result<Vec<u8>> {
-    let usable = history.usable();
-    let taken = reader.number(StreamKind::PackedLiterals)?;
-    let Some(start) = usize::try_from(taken).ok().and_then(|taken| usable.len().checked_sub(taken))
-    else {
-        let usable = usable.len() as u64;
-        return Err(reader.malformed(StreamKind::PackedLiterals, "bytes before", usable, taken));
-    };
-    let packed_len = reader.number(StreamKind::PackedLiterals)?;
-    let packed_len = usize::try_from(packed_len).unwrap_or(usize::MAX);
-    let at = reader.at(StreamKind::PackedLiterals);
-    let packed = reader.bytes(StreamKind::PackedLiterals, packed_len)?;
-    let literals =
-        frame::unpack(packed, &prefix.build(&usable[start..]), len as u64, at).map_err(of_frame)?;
-    history.add(&literals);
-    Ok(literals)
+/// The place of a member's packed literals.
+#[derive(Debug)]
+pub(crate) struct PackedLiterals {
+    /// Bytes of earlier literals before the base's part of the prefix.
+    pub(crate) taken: Vec<u8>,
+    is_lz: bool,
+    packed: Vec<u8>,
+    at: u64,
 }
 
-/// Moves an error in a frame to the stream that holds the frame.
+impl PackedLiterals {
+    /// Reads the next member's packed literals; they are unpacked later.
+    pub(crate) fn read(reader: &mut StreamReader, history: &LiteralHistory) -> Result<Self> {
+        let is_lz = match reader.number(StreamKind::PackedLiterals)? {
+            ZSTD => false,
+            LZ => true,
+            coder => return Err(reader.malformed(StreamKind::PackedLiterals, "coder", LZ, coder)),
+        };
+        let usable = history.usable();
+        let taken = reader.number(StreamKind::PackedLiterals)?;
+        let start = usize::try_from(taken).ok().and_then(|taken| usable.len().checked_sub(taken));
+        let Some(start) = start else {
+            let usable = usable.len() as u64;
+            return Err(reader.malformed(
+                StreamKind::PackedLiterals,
+                "bytes before",
+                usable,
+                taken,
+            ));
+        };
+        let packed_len = reader.number(StreamKind::PackedLiterals)?;
+        let packed_len = usize::try_from(packed_len).unwrap_or(usize::MAX);
+        let at = reader.at(StreamKind::PackedLiterals);
+        let packed = reader.bytes(StreamKind::PackedLiterals, packed_len)?.to_vec();
+        Ok(Self { taken: usable[start..].to_vec(), is_lz, packed, at })
+    }
+
+    /// Returns the bytes that unpacking `len` literals adds to the prefix.
+    pub(crate) fn room(&self, len: usize) -> usize {
+        if self.is_lz && len <= MAX_LZ { len } else { 0 }
+    }
+
+    /// Begins to unpack them behind their prefix; they are `len` bytes.
+    pub(crate) fn unpack<'a>(
+        &self,
+        prefix: &'a mut Vec<u8>,
+        len: usize,
+    ) -> Result<LiteralReader<'a>> {
+        if !self.is_lz {
+            let frame = FrameReader::open(&self.packed, prefix, len as u64, self.at);
+            return Ok(LiteralReader::Frame(frame.map_err(of_pack)?));
+        }
+        let of_lz = |error| of_pack(PackError::of_lz(error, self.at));
+        if len > MAX_LZ {
+            let what = "raw bytes of an LZ code";
+            return Err(of_lz(LzError { what, expected: MAX_LZ as u64, found: len as u64 }));
+        }
+        let at = prefix.len();
+        let bytes =
+            imgdelta_lz::unpack(&self.packed, std::mem::take(prefix), len).map_err(of_lz)?;
+        Ok(LiteralReader::Lz { bytes, at })
+    }
+}
+
+/// A member's literals, handed out part by part.
+pub(crate) enum LiteralReader<'a> {
+    /// Unpacked part by part.
+    Frame(FrameReader<'a>),
+    /// Unpacked behind their prefix; those from `at` are left.
+    Lz { bytes: Vec<u8>, at: usize },
+}
+
+impl LiteralReader<'_> {
+    /// Fills `place` with the next literals, of which there are as many as the member has.
+    pub(crate) fn fill(&mut self, history: &mut LiteralHistory, place: &mut [u8]) -> Result<()> {
+        match self {
+            Self::Frame(frame) => frame.read(place).map_err(of_pack)?,
+            Self::Lz { bytes, at } => {
+                place.copy_from_slice(&bytes[*at..*at + place.len()]);
+                *at += place.len();
+            }
+        }
+        history.add(place);
+        Ok(())
+    }
+
+    /// Checks that all literals were read.
+    pub(crate) fn finish(self) -> Result<()> {
+        match self {
+            Self::Frame(frame) => frame.finish().map_err(of_pack),
+            Self::Lz { .. } => Ok(()),
+        }
+    }
+}
+
+/// Moves an error in packed literals to the stream that holds them.
 #[cold]
-fn of_frame(error: PackError) -> CodecError {
+fn of_pack(error: PackError) -> CodecError {
     match CodecError::from(error) {
         CodecError::Malformed { at, what, expected, found, .. } => {
             let stream = Some(StreamKind::PackedLiterals);
@@ -79,20 +160,62 @@ fn of_frame(error: PackError) -> CodecError {
     }
 }
 
+/// Bytes of earlier literals that are taken for each literal: more cost time and find little.
+#[cfg(feature = "encode")]
+const HISTORY_SHARE: usize = 16;
+
 /// Packs a member's literals in the spelling of [`crate::spelling`].
 #[cfg(feature = "encode")]
 pub(crate) fn pack(
     writer: &mut crate::group::StreamWriter,
     history: &LiteralHistory,
     prefix: &LiteralPrefix<'_>,
+    fields: &mut FieldCache<'_>,
     literals: &[u8],
-    level: i32,
+    coding: Coding,
 ) {
     let usable = history.usable();
-    let packed = frame::pack(literals, &prefix.build(usable), level);
-    writer.number(StreamKind::PackedLiterals, usable.len() as u64);
+    let most = literals.len().saturating_mul(HISTORY_SHARE);
+    let taken = &usable[usable.len().saturating_sub(most)..];
+    let prefix = prefix.build(fields, taken, literals.len());
+    let (coder, packed) = coding.shortest(prefix, literals);
+    writer.number(StreamKind::PackedLiterals, coder);
+    writer.number(StreamKind::PackedLiterals, taken.len() as u64);
     writer.number(StreamKind::PackedLiterals, packed.len() as u64);
     writer.bytes(StreamKind::PackedLiterals, &packed);
+}
+
+/// The codings of packed literals that are tried.
+#[cfg(feature = "encode")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Coding {
+    /// Level of the zstd frame.
+    pub(crate) level: i32,
+    /// Bytes of a frame of a low level, if LZ codes are tried.
+    pub(crate) quick_frame: Option<usize>,
+}
+
+#[cfg(feature = "encode")]
+impl Coding {
+    /// Returns the number of the coder that packs the literals shortest, and their packed bytes.
+    ///
+    /// A frame of a high level takes more time than all the rest: it is made only if it may win.
+    fn shortest(self, prefix: Vec<u8>, literals: &[u8]) -> (u64, Vec<u8>) {
+        let frame = |prefix: &[u8]| crate::frame::pack(literals, prefix, self.level);
+        let Some(quick) = self.quick_frame.filter(|_| literals.len() <= MAX_LZ) else {
+            return (ZSTD, frame(&prefix));
+        };
+        let packer = imgdelta_lz::Packer::new(prefix, literals.len());
+        let (code, prefix) = packer.pack_and_return_prefix(literals);
+        let Some(code) = code else { return (ZSTD, frame(&prefix)) };
+        if code.len() >= quick - quick / 32 {
+            let frame = frame(&prefix);
+            if frame.len() < code.len() {
+                return (ZSTD, frame);
+            }
+        }
+        (LZ, code)
+    }
 }
 
 #[cfg(test)]

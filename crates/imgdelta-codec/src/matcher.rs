@@ -10,12 +10,15 @@
 //!    where the most bytes agree.
 //! 3. Search each gap once more with short seeds, in a small window of the base around its place.
 //!
+//! Functions that are known to be the same are searched in each other, without the rest of the base.
+//!
 //! A suffix array finds more short distant matches (a few per cent of shuffled text). This takes a
 //! tenth of its time and an eighth of its memory.
 
 use crate::{
     compare,
     effort::Effort,
+    functions::FunctionPair,
     script::BaseCopy,
     seeds::SeedIndex,
     window::{self, WindowIndex},
@@ -69,7 +72,13 @@ impl SearchDepth {
 /// Finds copies; keeps the memory of its indexes from one call to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Matcher {
-    base_seeds: SeedIndex,
+    pub(crate) base_seeds: SeedIndex,
+    gaps: GapSearcher,
+}
+
+/// Finds copies with an index of the base, and searches the gaps between them.
+#[derive(Debug, Default)]
+pub(crate) struct GapSearcher {
     window: WindowIndex,
     /// The range of the base that `window` indexes.
     known: (usize, usize),
@@ -124,6 +133,12 @@ const DROP: i64 = 512;
 /// Shorter copies cost more than their bytes as a literal.
 const SHORTEST: usize = 10;
 
+/// Shorter parts of a copy that is cut are dropped.
+const SHORTEST_PART: usize = 24;
+
+/// Most bytes between two functions, which compilers fill.
+const PADDING: usize = 16;
+
 /// Shorter gaps are not searched again.
 const SHORTEST_GAP: usize = 12;
 
@@ -142,14 +157,54 @@ impl Matcher {
             return Vec::new();
         }
         self.base_seeds.build(base.read, search.seed, search.step);
-        let anchors = scan(&self.base_seeds, base, target);
+        let copies = self.gaps.copies(&self.base_seeds, base, (target, 0), search);
         self.base_seeds.free_if_large();
-        let mut copies = grow(base, target, &anchors);
-        drop(anchors);
-        if search.window > 0 {
-            copies = self.fill_gaps(base, target, &copies, search.window);
+        join(copies, 0)
+    }
+
+    /// Returns copies that take each target function of `pairs` from its base function, and the rest
+    /// of `target` as `copies` do.
+    pub(crate) fn copies_within(
+        &mut self,
+        base: Reading<'_>,
+        target: Reading<'_>,
+        pairs: &[FunctionPair],
+        copies: &[BaseCopy],
+    ) -> Vec<BaseCopy> {
+        let mut found: Vec<BaseCopy> = Vec::new();
+        self.gaps.known = (0, 0);
+        for &FunctionPair { target: new, base: old } in pairs {
+            let (window, piece) = (base.slice(old.0, old.1), target.slice(new.0, new.1));
+            self.gaps.window.build(window.read);
+            let anchors = scan(&self.gaps.window, window, piece, 0);
+            found.extend(grow(window, piece, &anchors).into_iter().map(|copy| BaseCopy {
+                target: copy.target + new.0,
+                base: copy.base + old.0,
+                ..copy
+            }));
         }
-        join(copies)
+        join(overlaid(copies, &found), PADDING)
+    }
+}
+
+impl GapSearcher {
+    /// Returns copies for `target`, whose base has the index `seeds`; neighbours may be joined.
+    ///
+    /// The target is likely to begin near `origin` in the base.
+    pub(crate) fn copies(
+        &mut self,
+        seeds: &SeedIndex,
+        base: Reading<'_>,
+        (target, origin): (Reading<'_>, usize),
+        search: SearchDepth,
+    ) -> Vec<BaseCopy> {
+        let anchors = scan(seeds, base, target, origin);
+        let copies = grow(base, target, &anchors);
+        drop(anchors);
+        match search.window {
+            0 => copies,
+            window => self.fill_gaps(base, target, &copies, window),
+        }
     }
 
     /// Searches the gaps between `copies` in windows of the base around the neighbours' ends.
@@ -210,7 +265,7 @@ impl Matcher {
         }
         let (start, end) = self.known;
         let window = base.slice(start, end);
-        let anchors = scan(&self.window, window, piece);
+        let anchors = scan(&self.window, window, piece, 0);
         let copies = grow(window, piece, &anchors);
         copies.into_iter().map(|copy| BaseCopy { base: copy.base + start, ..copy }).collect()
     }
@@ -222,7 +277,14 @@ fn worth(copies: &[BaseCopy]) -> usize {
 }
 
 /// Walks the target and records the ranges where a diagonal is certain.
-fn scan(seeds: &impl SeedLookup, base: Reading<'_>, target: Reading<'_>) -> Vec<Anchor> {
+///
+/// The target is likely to begin near `origin` in the base.
+fn scan(
+    seeds: &impl SeedLookup,
+    base: Reading<'_>,
+    target: Reading<'_>,
+    origin: usize,
+) -> Vec<Anchor> {
     let (old, new) = (base.read, target.read);
     let mut anchors: Vec<Anchor> = Vec::new();
     // Base position of target position 0 on the current diagonal; may lie outside.
@@ -237,7 +299,7 @@ fn scan(seeds: &impl SeedLookup, base: Reading<'_>, target: Reading<'_>) -> Vec<
             missed = 0;
             continue;
         }
-        if let Some(found) = best_seed(seeds, old, new, at, here) {
+        if let Some(found) = best_seed(seeds, old, new, at, here.unwrap_or(origin + at)) {
             let agreeing = here.map_or(0, |b| {
                 old[b..].iter().zip(&new[at..at + found.len]).filter(|(x, y)| x == y).count()
             });
@@ -276,7 +338,7 @@ fn best_seed(
     old: &[u8],
     new: &[u8],
     at: usize,
-    here: Option<usize>,
+    here: usize,
 ) -> Option<Anchor> {
     let mut best: Option<Anchor> = None;
     for base in seeds.find(&new[at..]) {
@@ -285,10 +347,7 @@ fn best_seed(
         if len < seeds.seed() {
             continue;
         }
-        let nearer = |than: usize| {
-            let here = here.unwrap_or(at);
-            base.abs_diff(here) < than.abs_diff(here)
-        };
+        let nearer = |than: usize| base.abs_diff(here) < than.abs_diff(here);
         if best.is_none_or(|best| len > best.len || (len == best.len && nearer(best.base))) {
             best = Some(BaseCopy { target: at, base, len });
         }
@@ -402,13 +461,42 @@ impl Comparison<'_> {
     }
 }
 
-/// Joins copies that continue each other.
-fn join(copies: Vec<BaseCopy>) -> Vec<BaseCopy> {
+/// Returns `upper` and the parts of `lower` that do not overlap it, in target order.
+fn overlaid(lower: &[BaseCopy], upper: &[BaseCopy]) -> Vec<BaseCopy> {
+    let mut all = Vec::with_capacity(lower.len() + upper.len());
+    let (mut free, mut rest) = (0, lower);
+    for over in upper.iter().map(Some).chain([None]) {
+        let end = over.map_or(usize::MAX, |over| over.target);
+        while let Some((under, behind)) = rest.split_first() {
+            let (from, to) = (under.target.max(free), under.target_end().min(end));
+            let len = to.saturating_sub(from);
+            if len >= SHORTEST_PART || (len > 0 && len == under.len) {
+                let base = under.base + (from - under.target);
+                all.push(BaseCopy { target: from, base, len });
+            }
+            if under.target_end() > end {
+                break;
+            }
+            rest = behind;
+        }
+        if let Some(over) = over {
+            all.push(*over);
+            free = over.target_end();
+        }
+    }
+    all
+}
+
+/// Joins copies that continue each other behind at most `gap` bytes.
+pub(crate) fn join(copies: Vec<BaseCopy>, gap: usize) -> Vec<BaseCopy> {
     let mut joined: Vec<BaseCopy> = Vec::with_capacity(copies.len());
     for copy in copies {
         match joined.last_mut() {
-            Some(last) if last.target_end() == copy.target && last.base_end() == copy.base => {
-                last.len += copy.len;
+            Some(last)
+                if copy.target - last.target_end() <= gap
+                    && copy.base.wrapping_sub(last.base) == copy.target - last.target =>
+            {
+                last.len = copy.target_end() - last.target;
             }
             _ => joined.push(copy),
         }
@@ -499,6 +587,37 @@ mod tests {
             let expected = BaseCopy { target: 50_000 + moved, base: 1000, len: 99_000 };
             assert_eq!(copies, [expected], "moved by {moved}");
         }
+    }
+
+    #[test]
+    fn a_function_is_copied_from_its_pair_and_the_rest_as_before() {
+        let [head, one, tail] = [(1, 500), (2, 300), (3, 500)].map(|(seed, len)| noise(seed, len));
+        let mut changed = one.clone();
+        changed[100] ^= 1;
+        // The base has the function twice: as it was, and with other bytes behind.
+        let base = [&head[..], &one, &tail, &one[..150], &noise(4, 150)].concat();
+        let target = [&head[..], &changed, &tail].concat();
+        let pair = FunctionPair { target: (500, 800), base: (500, 800) };
+        let far = [(0, 0, 500), (500, 1300, 150), (650, 650, 650)];
+        let far = far.map(|(target, base, len)| BaseCopy { target, base, len });
+        let (old, new) = (Reading::plain(&base), Reading::plain(&target));
+        let copies = Matcher::default().copies_within(old, new, &[pair], &far);
+        assert_eq!(copies, [BaseCopy { target: 0, base: 0, len: 1300 }]);
+    }
+
+    #[test]
+    fn copies_that_lie_over_others_cut_them() {
+        let copies = |list: &[(usize, usize)]| -> Vec<BaseCopy> {
+            let copy = |&(from, to)| BaseCopy { target: from, base: 1000 + from, len: to - from };
+            list.iter().map(copy).collect()
+        };
+        let lower = copies(&[(0, 100), (120, 130), (140, 300), (310, 320)]);
+        let upper = copies(&[(30, 40), (110, 145), (160, 200), (315, 330)]);
+        let expected = [(0, 30), (30, 40), (40, 100), (110, 145), (160, 200), (200, 300)];
+        let expected = [&copies(&expected)[..], &copies(&[(315, 330)])].concat();
+        assert_eq!(overlaid(&lower, &upper), expected);
+        assert_eq!(overlaid(&lower, &[]), lower);
+        assert_eq!(overlaid(&[], &upper), upper);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! The memory that one member takes, for callers that run several at a time within a budget.
 //! Never allocates: lengths and the first bytes of a file are enough.
 //!
-//! Most of a program's memory is proportional to its length: a second reading of both sides, the
-//! fields, the index. The factors come from x86-64 and AArch64 programs of 7 to 95 MB of base and
-//! target. They lie above every measurement, and mostly within 15 % of it.
+//! A program is labelled and indexed window by window, so its memory hardly grows with its length.
+//! The script and the streams of trials do grow. The factors come from x86-64 and AArch64
+//! programs of 30 to 130 MB. They lie above every measurement.
 
 #[cfg(feature = "encode")]
-use crate::{effort::Effort, elf::Machine, matcher::SearchDepth, seeds::SeedIndex};
-use crate::{elf::MemoryImage, literals};
+use crate::{effort::Effort, matcher::SearchDepth, search, seeds::SeedIndex};
+use crate::{elf::MemoryImage, literals, prefix};
 
 /// The least that a member takes, however short it is.
 const LEAST: u64 = 2 << 20;
@@ -15,51 +15,64 @@ const LEAST: u64 = 2 << 20;
 /// Literals that earlier members may leave in the history.
 const HISTORY: u64 = 2 * literals::MAX_HISTORY as u64;
 
-/// Returns the bytes that [`GroupEncoder::member`](crate::GroupEncoder::member) takes at most.
+/// Fields of a base that are kept at a time: two in sixteen bytes, and 24 for each copy.
+const FIELDS: u64 = 24 << 20;
+
+/// Fields and votes of trials, whatever the length of the base.
+#[cfg(feature = "encode")]
+const TRIALS: u64 = 72 << 20;
+
+/// Returns the bytes that [`GroupEncoder::member_with`](crate::GroupEncoder::member_with) takes at
+/// most with `threads` threads.
 ///
-/// Base, target and streams are not counted. `target_head` is the target's first 4 KiB, or all of
-/// it. Packing the group comes later and takes about twenty times its streams, at most 100 MiB.
+/// Base, target and finished streams are not counted. `target_head` is the target's first 4 KiB, or
+/// all of it. Packing the group comes later and takes about twenty times its streams, at most 100
+/// MiB.
 #[cfg(feature = "encode")]
 pub fn encode_memory(
     effort: Effort,
-    base_len: usize,
-    target_len: usize,
+    (base_len, target_len): (usize, usize),
     target_head: &[u8],
+    threads: usize,
 ) -> u64 {
-    let (base, target) = (base_len as u64, target_len as u64);
-    let index = SeedIndex::table_bytes(base_len, SearchDepth::of(effort).step);
-    let Some(image) = MemoryImage::parse(target_head, target_len) else {
-        return LEAST + index + target;
+    let step = SearchDepth::of(effort).step;
+    if MemoryImage::parse(target_head, target_len).is_none() {
+        return LEAST + SeedIndex::table_bytes(base_len, step) + target_len as u64;
+    }
+    let base_window = base_len.min(search::BASE_BYTES);
+    let window = target_len.min(search::WINDOW_BYTES) as u64;
+    let windows = (target_len as u64).min(window * threads.max(1) as u64);
+    let both = (base_len + target_len) as u64;
+    // Shorter programs are labelled whole to pair their functions, whose windows are as long as the
+    // base.
+    let pairing = if both > search::BASE_BYTES as u64 { 0 } else { both + base_len as u64 };
+    let searching =
+        base_window as u64 + SeedIndex::table_bytes(base_window, step) + windows + windows / 4;
+    // Trials are written while others are kept, each with fields of a part of the base. Then
+    // literals are packed behind a prefix, without the index.
+    let (kept, tables) = match effort {
+        Effort::Fast => (target_len as u64 / 6, 24 << 20),
+        Effort::Default => (target_len as u64 / 4, 56 << 20),
+        Effort::Best => (target_len as u64 / 3, 80 << 20),
     };
-    let percent = match (image.machine, effort) {
-        (Machine::Aarch64, Effort::Fast) => 150,
-        (Machine::Aarch64, Effort::Default) => 190,
-        (Machine::Aarch64, Effort::Best) => 215,
-        (_, Effort::Fast) => 140,
-        (_, Effort::Default) => 180,
-        (_, Effort::Best) => 195,
-    };
-    // To pack literals, second readings are dropped; a prefix and zstd's tables take memory
-    // instead.
-    let tables = match effort {
-        Effort::Fast => 24 << 20,
-        Effort::Default => 56 << 20,
-        Effort::Best => 80 << 20,
-    };
-    let searching = (base + target) * percent / 100;
-    let unchanged = (base + target) * (percent - 100) / 100;
-    let packing = unchanged + (base + target) / 4 + tables.min((base + target + HISTORY) * 12);
-    LEAST + index + HISTORY + searching.max(packing)
+    let writing = (2 * both).min(TRIALS) + kept;
+    let packing = (both / 4).min(prefix::MAX_PREFIX as u64) + tables.min((both + HISTORY) * 12);
+    LEAST + HISTORY + writing + searching.max(packing).max(pairing)
 }
 
-/// Returns the bytes that [`GroupDecoder::member`](crate::GroupDecoder::member) takes.
+/// Returns the bytes that [`GroupDecoder::member_in_pieces`](crate::GroupDecoder::member_in_pieces)
+/// takes.
 ///
-/// Base, target and streams are not counted. `base_head` is the base's first 4 KiB, or all of it.
-/// It holds for programs from compilers: a hostile base, whose every word is a field, takes up to
-/// four times its length.
+/// Base and streams are not counted. `base_head` is the base's first 4 KiB, or all of it. It holds
+/// for programs from compilers: a hostile base, whose every word is a field, takes up to 24 MiB
+/// more. A piece with a long literal is as long as that.
 pub fn decode_memory(base_len: usize, base_head: &[u8]) -> u64 {
+    let base = base_len as u64;
     match MemoryImage::parse(base_head, base_len) {
-        Some(_) => LEAST + 2 * HISTORY + base_len as u64,
+        Some(_) => {
+            let literals = 2 * HISTORY + (5 << 20) + base.min(prefix::MAX_PREFIX as u64);
+            LEAST + literals + FIELDS.min(base * 2) + base / 16
+        }
         None => LEAST,
     }
 }
@@ -69,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_large_program_may_be_encoded_whole_within_300_mb() {
+    fn memory_for_a_program_hardly_grows_with_its_length() {
         let mut head = vec![0; 120];
         head[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
         head[18] = 62;
@@ -79,15 +92,16 @@ mod tests {
         head[64] = 1; // loaded
         head[104..108].copy_from_slice(&0x1000_u32.to_le_bytes());
         let len = 47_461_152;
-        let needed = encode_memory(Effort::Default, len, len, &head);
-        // Measured: 186 MB plus the two files.
-        assert!((186_000_000..214_000_000).contains(&needed), "{needed}");
-        assert_eq!(decode_memory(len, &head), (6 << 20) + len as u64);
+        for (len, threads) in [(len, 1), (len, 4), (1 << 30, 4), (2 << 30, 4)] {
+            let needed = encode_memory(Effort::Default, (len, len), &head, threads);
+            assert!(needed < (280 << 20) + len as u64 / 4, "{needed} for {len}");
+            assert!(decode_memory(len, &head) <= (80 << 20) + len as u64 / 16);
+        }
     }
 
     #[test]
     fn other_files_take_their_index_and_one_copy() {
-        let needed = encode_memory(Effort::Default, 1 << 20, 1 << 20, b"#!/bin/sh");
+        let needed = encode_memory(Effort::Default, (1 << 20, 1 << 20), b"#!/bin/sh", 4);
         assert_eq!(needed, (2 << 20) + (1 << 20) + (16 << 16));
         assert_eq!(decode_memory(1 << 20, b"#!/bin/sh"), 2 << 20);
     }

@@ -3,7 +3,9 @@
 
 use crate::{
     elf::MemoryImage,
-    fields::{Fields, Form},
+    field_index::FieldCache,
+    fields::{Anchor, Form},
+    host::{Host, RELEASED_BYTES},
     map::{AddressMap, Override},
     predict::{PageFlags, Prediction, Predictor},
     script::BaseCopy,
@@ -13,7 +15,9 @@ use imgdelta_wire::fixed::u32_at;
 /// Results of one pass with the plain map over the true target.
 #[derive(Debug, Default)]
 pub(crate) struct MapFindings {
-    votes: Vec<ShiftVote>,
+    votes: ShiftVotes,
+    /// Anchors that the map has right already, at most 256.
+    fixes: Vec<AnchorFix>,
     pages: Vec<PageBalance>,
     /// For each anchor, the errors of the fields that count from it.
     anchored: Vec<Vec<i64>>,
@@ -28,12 +32,89 @@ pub(crate) struct AnchorFix {
     fields: usize,
 }
 
-/// One field's evidence for the shift of its target.
+/// The evidence of some fields for the shift of one target.
 #[derive(Debug, Clone, Copy)]
 struct ShiftVote {
     target: u32,
-    mapped: i32,
     shift: i32,
+    mapped: i32,
+    fields: u32,
+}
+
+/// Votes for targets, divided by the targets' addresses: merging a part takes twice its memory.
+#[derive(Debug, Default)]
+struct ShiftVotes(Vec<RangeVotes>);
+
+/// Votes for the targets in a range of addresses. Those of one opinion are counted together from time
+/// to time, since a popular target has thousands.
+#[derive(Debug, Default)]
+struct RangeVotes {
+    /// Sorted, without equals.
+    counted: Vec<ShiftVote>,
+    fresh: Vec<ShiftVote>,
+}
+
+impl ShiftVotes {
+    #[inline]
+    fn push(&mut self, vote: ShiftVote) {
+        const RANGE_BITS: u32 = 24;
+        let range = (vote.target >> RANGE_BITS) as usize;
+        if self.0.len() <= range {
+            self.0.resize_with(range + 1, RangeVotes::default);
+        }
+        self.0[range].push(vote);
+    }
+
+    /// Counts all votes that are left.
+    fn finish(&mut self) {
+        for range in &mut self.0 {
+            range.count();
+            range.fresh = Vec::new();
+        }
+    }
+
+    /// Returns the votes for each target, in the order of targets.
+    fn by_target(&self) -> impl Iterator<Item = &[ShiftVote]> {
+        self.0.iter().flat_map(|range| range.counted.chunk_by(|a, b| a.target == b.target))
+    }
+}
+
+impl RangeVotes {
+    #[inline]
+    fn push(&mut self, vote: ShiftVote) {
+        const FRESH: usize = 1 << 15;
+        self.fresh.push(vote);
+        if self.fresh.len() >= FRESH.max(self.counted.len() / 4) {
+            self.count();
+        }
+    }
+
+    /// Sorts the fresh votes, and merges them with those that were counted.
+    fn count(&mut self) {
+        let by_opinion = |vote: &ShiftVote| (vote.target, vote.shift, vote.mapped);
+        self.fresh.sort_unstable_by_key(by_opinion);
+        let mut merged: Vec<ShiftVote> =
+            Vec::with_capacity(self.counted.len() + self.fresh.len() / 2);
+        let mut old = std::mem::take(&mut self.counted).into_iter().peekable();
+        let mut new = self.fresh.drain(..).peekable();
+        loop {
+            let is_old = match (old.peek(), new.peek()) {
+                (Some(old), Some(new)) => by_opinion(old) <= by_opinion(new),
+                (old, None) => old.is_some(),
+                (None, Some(_)) => false,
+            };
+            let Some(vote) = (if is_old { old.next() } else { new.next() }) else { break };
+            match merged.last_mut() {
+                Some(last) if by_opinion(last) == by_opinion(&vote) => {
+                    last.fields = last.fields.saturating_add(vote.fields);
+                }
+                _ => merged.push(vote),
+            }
+        }
+        drop(new);
+        merged.shrink_to_fit();
+        self.counted = merged;
+    }
 }
 
 /// Counts of a page's words that moved as the map says, and of those that stayed.
@@ -47,28 +128,40 @@ impl MapFindings {
     /// Compares every prediction with the true `target`; the map has `fixes` in it already.
     pub(crate) fn collect(
         predictor: &Predictor<'_>,
+        fields: &mut FieldCache<'_>,
         fixes: &[AnchorFix],
         copies: &[BaseCopy],
-        base: &[u8],
         target: &[u8],
+        host: &dyn Host,
     ) -> Self {
-        // A fix votes before all fields, so its group has the shift of the plain map.
-        let votes = fixes.iter().flat_map(|fix| {
-            let Override { start, shift, .. } = fix.right;
-            std::iter::repeat_n(ShiftVote { target: start, mapped: fix.mapped, shift }, fix.fields)
-        });
+        let base = fields.index.file;
         let mut findings = Self {
-            votes: votes.collect(),
+            votes: ShiftVotes::default(),
+            fixes: fixes.to_vec(),
             anchored: vec![Vec::new(); predictor.anchor_count()],
             pages: vec![PageBalance::default(); PageFlags::page(base.len() as u32) + 1],
         };
-        let mut registers = [None; 32];
-        let infallible: Result<(), std::convert::Infallible> = predictor.each(copies, |field| {
-            findings.add(&field, (predictor.base_image(), base), target, &mut registers);
-            Ok(())
-        });
-        infallible.unwrap_or_else(|never| match never {});
-        findings.votes.sort_by_key(|vote| vote.target);
+        let (mut registers, mut unreleased) = ([None; 32], 0);
+        for copy in copies {
+            let infallible: Result<(), std::convert::Infallible> =
+                predictor.each(fields, copy, 0..copy.len, |field| {
+                    findings.add(&field, (predictor.base_image(), base), target, &mut registers);
+                    Ok(())
+                });
+            infallible.unwrap_or_else(|never| match never {});
+            unreleased += copy.len;
+            if unreleased >= RELEASED_BYTES {
+                host.release();
+                unreleased = 0;
+            }
+        }
+        // A fix votes for its target, so that the finished map has it, too.
+        for fix in fixes {
+            let Override { start: target, shift, .. } = fix.right;
+            let fields = fix.fields as u32;
+            findings.votes.push(ShiftVote { target, shift, mapped: fix.mapped, fields });
+        }
+        findings.votes.finish();
         findings
     }
 
@@ -116,16 +209,16 @@ impl MapFindings {
         };
         let shift = i64::from(mapped).checked_add(units).and_then(|s| i32::try_from(s).ok());
         if let Some(shift) = shift.filter(|&shift| shift != i32::MIN) {
-            self.votes.push(ShiftVote { target: field.target, mapped, shift });
+            self.votes.push(ShiftVote { target: field.target, shift, mapped, fields: 1 });
         }
     }
 
     /// Returns the anchors that more than half of their wrong fields miss by the same amount.
     ///
     /// A table's first byte may lie at the border of two copies and belong to the wrong one.
-    pub(crate) fn anchor_fixes(&mut self, fields: &Fields, map: &AddressMap) -> Vec<AnchorFix> {
+    pub(crate) fn anchor_fixes(&mut self, anchors: &[Anchor], map: &AddressMap) -> Vec<AnchorFix> {
         let mut fixes: Vec<AnchorFix> = Vec::new();
-        for (anchor, offs) in fields.anchors.iter().zip(&mut self.anchored) {
+        for (anchor, offs) in anchors.iter().zip(&mut self.anchored) {
             offs.sort_unstable();
             let common = offs.chunk_by(|a, b| a == b).max_by_key(|equal| equal.len());
             let Some(common) = common.filter(|common| common.len() > 8) else { continue };
@@ -157,13 +250,20 @@ impl MapFindings {
         let mut close = |open: Option<(Override, usize)>| {
             overrides.extend(open.filter(|&(_, saved)| saved >= saving).map(|(range, _)| range));
         };
-        for votes in self.votes.chunk_by(|a, b| a.target == b.target) {
-            let (target, mapped) = (votes[0].target, votes[0].mapped);
-            let agreeing = |shift| votes.iter().filter(|vote| vote.shift == shift).count();
-            let right = agreeing(mapped);
-            // Popular targets have thousands of votes, nearly all equal: try few candidates.
-            let candidates = votes.iter().filter(|vote| vote.shift != mapped).take(4);
-            let best = candidates.map(|vote| (agreeing(vote.shift), vote.shift)).max();
+        for votes in self.votes.by_target() {
+            let target = votes[0].target;
+            let fix = self.fixes.iter().find(|fix| fix.right.start == target);
+            let mapped = fix.map_or(votes[0].mapped, |fix| fix.mapped);
+            let (mut right, mut all, mut best) = (0, 0, None);
+            for agreeing in votes.chunk_by(|a, b| a.shift == b.shift) {
+                let fields = agreeing.iter().map(|vote| vote.fields as usize).sum::<usize>();
+                all += fields;
+                if agreeing[0].shift == mapped {
+                    right = fields;
+                } else {
+                    best = best.max(Some((fields, agreeing[0].shift)));
+                }
+            }
             match best.filter(|&(count, _)| count > right) {
                 Some((count, shift)) => match &mut open {
                     Some((range, saved)) if range.shift == shift => {
@@ -175,7 +275,7 @@ impl MapFindings {
                         open = Some((Override { start: target, len: 1, shift }, count - right));
                     }
                 },
-                None if right == votes.len() || right > 0 => close(open.take()),
+                None if right == all || right > 0 => close(open.take()),
                 None => {}
             }
         }

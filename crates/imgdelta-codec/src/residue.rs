@@ -6,64 +6,125 @@
 //! than one dense row of differences.
 
 use crate::{error::Result, group::StreamReader, stream::StreamKind};
+use std::ops::Range;
 
-/// Reads a member's patches and adds them to `target`.
-pub(crate) fn lay_over(reader: &mut StreamReader, target: &mut [u8]) -> Result<()> {
-    let count = reader.number(StreamKind::PatchGaps)?;
-    let mut at = 0_usize;
-    for _ in 0..count {
-        let left = target.len() - at;
+/// Patches of a member that are read piece by piece.
+#[derive(Debug)]
+pub(crate) struct PatchReader {
+    /// Length of the member.
+    len: usize,
+    /// Patches that were not read.
+    left: u64,
+    /// End of the last patch that was read, and the part of it that was not applied.
+    at: usize,
+    open: Range<usize>,
+}
+
+impl PatchReader {
+    /// Begins to read the patches of a member of `len` bytes.
+    pub(crate) fn open(reader: &mut StreamReader, len: usize) -> Result<Self> {
+        let left = reader.number(StreamKind::PatchGaps)?;
+        Ok(Self { len, left, at: 0, open: 0..0 })
+    }
+
+    /// Adds the patches within a piece to it; the piece starts at `start` in the member.
+    pub(crate) fn lay_over(
+        &mut self,
+        reader: &mut StreamReader,
+        piece: &mut [u8],
+        start: usize,
+    ) -> Result<()> {
+        let end = start + piece.len();
+        loop {
+            if self.open.is_empty() {
+                if self.left == 0 {
+                    return Ok(());
+                }
+                self.open = self.next(reader)?;
+                self.left -= 1;
+            }
+            let part = self.open.start..self.open.end.min(end);
+            if part.is_empty() {
+                return Ok(());
+            }
+            let values = reader.bytes(StreamKind::PatchValues, part.len())?;
+            for (byte, value) in piece[part.start - start..part.end - start].iter_mut().zip(values)
+            {
+                *byte = byte.wrapping_add(*value);
+            }
+            self.open.start = part.end;
+        }
+    }
+
+    /// Checks that every patch was applied.
+    pub(crate) fn finish(&self, reader: &StreamReader) -> Result<()> {
+        if self.left > 0 {
+            return Err(reader.malformed(StreamKind::PatchGaps, "patches left", 0, self.left));
+        }
+        Ok(())
+    }
+
+    fn next(&mut self, reader: &mut StreamReader) -> Result<Range<usize>> {
+        let left = self.len - self.at;
         let gap = reader.number(StreamKind::PatchGaps)?;
         let less_one = reader.number(StreamKind::PatchRuns)?;
         let end = gap.checked_add(less_one).filter(|&end| end < left as u64);
         let Some(end) = end else {
-            let found = gap.saturating_add(less_one);
-            return Err(reader.malformed(
-                StreamKind::PatchRuns,
-                "end of a patch",
-                left as u64,
-                found,
-            ));
+            let (what, found) = ("end of a patch", gap.saturating_add(less_one));
+            return Err(reader.malformed(StreamKind::PatchRuns, what, left as u64, found));
         };
         // Both lie below `left`, which is a `usize`.
-        let start = at + usize::try_from(gap).unwrap_or(0);
-        at += usize::try_from(end).unwrap_or(0) + 1;
-        let values = reader.bytes(StreamKind::PatchValues, at - start)?;
-        for (byte, value) in target[start..at].iter_mut().zip(values) {
-            *byte = byte.wrapping_add(*value);
-        }
+        let start = self.at + usize::try_from(gap).unwrap_or(0);
+        self.at += usize::try_from(end).unwrap_or(0) + 1;
+        Ok(start..self.at)
     }
-    Ok(())
 }
 
-/// Writes the patches that turn `predicted` into `target`, and returns the bytes they cover.
+/// Patches of a member that are found piece by piece.
 ///
 /// Each patch is one run of wrong bytes. Joining two runs over a correct byte was tried: the zero
 /// among the values costs more than the gap and the run it saves.
 #[cfg(feature = "encode")]
-pub(crate) fn write(
-    writer: &mut crate::group::StreamWriter,
-    predicted: &[u8],
-    target: &[u8],
-) -> usize {
-    let mut runs: Vec<(usize, usize)> = Vec::new();
-    let mut at = 0;
-    while let Some(found) = crate::compare::first_difference(&predicted[at..], &target[at..]) {
-        let start = at + found;
-        let run = predicted[start..].iter().zip(&target[start..]).take_while(|(a, b)| a != b);
-        at = start + run.count();
-        runs.push((start, at));
-    }
-    writer.number(StreamKind::PatchGaps, runs.len() as u64);
-    let (mut before, mut patched_bytes) = (0, 0);
-    for (start, end) in runs {
-        writer.number(StreamKind::PatchGaps, (start - before) as u64);
-        writer.number(StreamKind::PatchRuns, (end - start - 1) as u64);
-        for (new, old) in target[start..end].iter().zip(&predicted[start..end]) {
-            writer.byte(StreamKind::PatchValues, new.wrapping_sub(*old));
+#[derive(Debug, Default)]
+pub(crate) struct PatchWriter {
+    runs: Vec<Range<usize>>,
+}
+
+#[cfg(feature = "encode")]
+impl PatchWriter {
+    /// Adds the patches that turn a predicted piece, which starts at `start`, into the target's.
+    pub(crate) fn add(
+        &mut self,
+        writer: &mut crate::group::StreamWriter,
+        start: usize,
+        predicted: &[u8],
+        target: &[u8],
+    ) {
+        let mut at = 0;
+        while let Some(found) = crate::compare::first_difference(&predicted[at..], &target[at..]) {
+            let from = at + found;
+            let run = predicted[from..].iter().zip(&target[from..]).take_while(|(a, b)| a != b);
+            at = from + run.count();
+            for (new, old) in target[from..at].iter().zip(&predicted[from..at]) {
+                writer.byte(StreamKind::PatchValues, new.wrapping_sub(*old));
+            }
+            match self.runs.last_mut() {
+                Some(last) if last.end == start + from => last.end = start + at,
+                _ => self.runs.push(start + from..start + at),
+            }
         }
-        before = end;
-        patched_bytes += end - start;
     }
-    patched_bytes
+
+    /// Writes the places of all patches, and returns the bytes they cover.
+    pub(crate) fn finish(self, writer: &mut crate::group::StreamWriter) -> u64 {
+        writer.number(StreamKind::PatchGaps, self.runs.len() as u64);
+        let (mut before, mut patched_bytes) = (0, 0);
+        for run in self.runs {
+            writer.number(StreamKind::PatchGaps, (run.start - before) as u64);
+            writer.number(StreamKind::PatchRuns, run.len() as u64 - 1);
+            before = run.end;
+            patched_bytes += run.len() as u64;
+        }
+        patched_bytes
+    }
 }

@@ -26,38 +26,34 @@ impl BaseCopy {
     }
 }
 
-/// Lays out `target` from copies and literals, and puts the copies into `copies`, in target order.
+/// Reads the copies of a target of `target_len` bytes, in target order.
 ///
-/// Places of literals that are packed on their own stay as they are, for [`fill`].
-pub(crate) fn lay_out(
+/// All other bytes are literals, which are read later.
+pub(crate) fn read(
     reader: &mut StreamReader,
     head: MemberHead,
     base: &[u8],
-    target: &mut [u8],
-    copies: &mut Vec<BaseCopy>,
-) -> Result<()> {
-    copies.clear();
+    target_len: usize,
+) -> Result<Vec<BaseCopy>> {
+    let mut copies = Vec::new();
     if head.is_whole {
-        let Some(start) = base.get(..target.len()) else {
-            return Err(past_the_base(target.len() as u64, base));
-        };
-        target.copy_from_slice(start);
-        copies.push(BaseCopy { target: 0, base: 0, len: target.len() });
-        return Ok(());
+        if target_len > base.len() {
+            return Err(past_the_base(target_len as u64, base));
+        }
+        if target_len > 0 {
+            copies.push(BaseCopy { target: 0, base: 0, len: target_len });
+        }
+        return Ok(copies);
     }
     let (mut at, mut base_end) = (0, 0_u64);
-    while at < target.len() {
-        let left = target.len() - at;
-        let literal = bounded(reader, StreamKind::LiteralLengths, "literal length", left)?;
-        if !head.is_packed {
-            target[at..at + literal].copy_from_slice(reader.bytes(StreamKind::Literals, literal)?);
-        }
+    while at < target_len {
+        let literal =
+            bounded(reader, StreamKind::LiteralLengths, "literal length", target_len - at)?;
         at += literal;
-        if at == target.len() {
+        if at == target_len {
             break;
         }
-        let left = target.len() - at;
-        let len = bounded(reader, StreamKind::CopyLengths, "copy length", left)?;
+        let len = bounded(reader, StreamKind::CopyLengths, "copy length", target_len - at)?;
         if len == 0 {
             // An empty copy does nothing, and a run of them would cost time for nothing.
             return Err(reader.malformed(StreamKind::CopyLengths, "copy length", 1, 0));
@@ -71,33 +67,16 @@ pub(crate) fn lay_out(
         if end > base.len() as u64 {
             return Err(past_the_base(end, base));
         }
-        // Both fit `usize`: they lie within a slice.
-        let (from, to) = (usize::try_from(start).unwrap_or(0), usize::try_from(end).unwrap_or(0));
-        target[at..at + len].copy_from_slice(&base[from..to]);
-        copies.push(BaseCopy { target: at, base: from, len });
+        // It fits `usize`: it lies within a slice.
+        copies.push(BaseCopy { target: at, base: usize::try_from(start).unwrap_or(0), len });
         (at, base_end) = (at + len, end);
     }
-    Ok(())
+    Ok(copies)
 }
 
 /// Returns the bytes of a target of `len` bytes that lie in none of `copies`.
 pub(crate) fn literal_bytes(copies: &[BaseCopy], len: usize) -> usize {
     len - copies.iter().map(|copy| copy.len).sum::<usize>()
-}
-
-/// Puts `literals`, which fit exactly, between `copies`.
-pub(crate) fn fill(literals: &[u8], copies: &[BaseCopy], target: &mut [u8]) {
-    let (mut rest, mut at) = (literals, 0);
-    let mut put = |place: &mut [u8]| {
-        let (own, more) = rest.split_at(place.len());
-        place.copy_from_slice(own);
-        rest = more;
-    };
-    for copy in copies {
-        put(&mut target[at..copy.target]);
-        at = copy.target_end();
-    }
-    put(&mut target[at..]);
 }
 
 /// Reads a length of at most `left`.
@@ -126,27 +105,29 @@ pub(crate) fn is_whole(copies: &[BaseCopy], len: usize) -> bool {
     matches!(copies, [only] if *only == BaseCopy { target: 0, base: 0, len })
 }
 
-/// Writes `copies` (in target order, not overlapping) and the literals between them from `target`.
+/// Writes `copies` (in target order, not overlapping) and the lengths of the literals between them.
 #[cfg(feature = "encode")]
-pub(crate) fn write(writer: &mut crate::group::StreamWriter, copies: &[BaseCopy], target: &[u8]) {
-    if is_whole(copies, target.len()) {
+pub(crate) fn write(
+    writer: &mut crate::group::StreamWriter,
+    copies: &[BaseCopy],
+    target_len: usize,
+) {
+    if is_whole(copies, target_len) {
         return;
     }
     let (mut at, mut base_end) = (0, 0_usize);
     for copy in copies {
-        let literal = &target[at..copy.target];
-        writer.number(StreamKind::LiteralLengths, literal.len() as u64);
-        writer.bytes(StreamKind::Literals, literal);
+        let literal_len = copy.target - at;
+        writer.number(StreamKind::LiteralLengths, literal_len as u64);
         writer.number(StreamKind::CopyLengths, copy.len as u64);
-        let expected = (base_end + literal.len()) as u64;
+        let expected = (base_end + literal_len) as u64;
         writer.signed(
             StreamKind::BaseOffsets,
             (copy.base as u64).cast_signed() - expected.cast_signed(),
         );
         (at, base_end) = (copy.target_end(), copy.base_end());
     }
-    if at < target.len() {
-        writer.number(StreamKind::LiteralLengths, (target.len() - at) as u64);
-        writer.bytes(StreamKind::Literals, &target[at..]);
+    if at < target_len {
+        writer.number(StreamKind::LiteralLengths, (target_len - at) as u64);
     }
 }

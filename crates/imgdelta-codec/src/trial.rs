@@ -3,17 +3,19 @@
 
 use crate::{
     elf::MemoryImage,
-    fields::Fields,
+    field_index::{FieldCache, FieldIndex},
     group::StreamWriter,
-    literals::{self, LiteralHistory},
+    host::{self, Host, RELEASED_BYTES},
+    literals::{self, Coding, LiteralHistory},
     map::{AddressMap, Override, Step},
     member::MemberHead,
-    normalise,
     overrides::{AnchorFix, MapFindings},
     pack::Packer,
-    predict::{PageFlags, Predictor},
+    pieces::{Piece, PieceCutter},
+    predict::{PageFlags, Prediction, Predictor},
     prefix::LiteralPrefix,
-    references, residue,
+    references,
+    residue::PatchWriter,
     script::{self, BaseCopy},
     spelling::{self, Spelling},
     stats::MemberStats,
@@ -32,110 +34,149 @@ pub(crate) struct Trial {
     overrides: Vec<Override>,
     /// Literals that are packed on their own.
     pub(crate) apart: Vec<u8>,
+    /// Bytes of the base that were walked for fields.
+    walked_bytes: u64,
     pub(crate) stats: MemberStats,
+}
+
+impl Trial {
+    /// Replaces the literals by the same ones packed on their own.
+    pub(crate) fn set_apart(&mut self, packed: &StreamWriter) {
+        let head = MemberHead { view: self.stats.view, is_whole: false, is_packed: true };
+        self.streams.take(StreamKind::Members);
+        self.streams.byte(StreamKind::Members, head.byte());
+        self.apart = self.streams.take(StreamKind::Literals);
+        self.streams.append(packed);
+    }
+}
+
+/// The estimated packed bytes of a trial.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TrialSize {
+    /// All streams but the literals.
+    others: usize,
+    /// The literals among those of other members.
+    literals: usize,
+    /// The literals on their own.
+    apart: Option<usize>,
+}
+
+impl TrialSize {
+    /// True if literals of these packed lengths are shorter on their own.
+    ///
+    /// Among those of other members they would be a little shorter than `literals`.
+    pub(crate) fn pays(apart: usize, literals: usize) -> bool {
+        apart < literals - literals / 64
+    }
+
+    /// True if the literals may be shorter on their own once they are packed for good: a low level
+    /// uses what is before them less.
+    pub(crate) fn may_be_apart(&self) -> bool {
+        self.apart.is_some_and(|apart| apart < self.literals + self.literals / 4)
+    }
+
+    /// True if the literals are shorter on their own.
+    pub(crate) fn is_apart(&self) -> bool {
+        self.apart.is_some_and(|apart| Self::pays(apart, self.literals))
+    }
+
+    /// Returns the bytes of the literals on their own.
+    pub(crate) fn apart(&self) -> Option<usize> {
+        self.apart
+    }
+
+    /// Returns the bytes of all streams, with the literals in their shorter form.
+    pub(crate) fn bytes(&self) -> usize {
+        let literals = self.apart.filter(|_| self.is_apart()).unwrap_or(self.literals);
+        self.others + literals
+    }
 }
 
 /// Writes a member without fields.
 pub(crate) fn plain(base: &[u8], target: &[u8], copies: &[BaseCopy]) -> Trial {
-    let (mut trial, laid_out) = begin(View::Plain, base, target, copies, None);
-    let patched_bytes = residue::write(&mut trial.streams, &laid_out, target);
-    trial.stats.patched_bytes = patched_bytes as u64;
+    let mut trial = begin(View::Plain, target, copies);
+    let (mut cutter, mut patches) = (PieceCutter::default(), PatchWriter::default());
+    let mut bytes = Vec::new();
+    while let Some(piece) = cutter.next(copies, target.len(), None) {
+        let wanted = &target[piece.target.clone()];
+        lay_out(&piece, base, wanted, copies, &mut bytes);
+        for range in piece.literals(copies) {
+            trial.streams.bytes(StreamKind::Literals, &bytes[range]);
+        }
+        patches.add(&mut trial.streams, piece.target.start, &bytes, wanted);
+    }
+    trial.stats.patched_bytes = patches.finish(&mut trial.streams);
     trial
 }
 
-/// Writes the parts that all views share, and lays out the target as a decoder does.
-fn begin(
-    view: View,
-    base: &[u8],
-    target: &[u8],
-    copies: &[BaseCopy],
-    image: Option<&MemoryImage>,
-) -> (Trial, Vec<u8>) {
+/// Writes a member's first byte and its script.
+fn begin(view: View, target: &[u8], copies: &[BaseCopy]) -> Trial {
     let mut streams = StreamWriter::default();
     let is_whole = script::is_whole(copies, target.len());
     streams.byte(StreamKind::Members, MemberHead { view, is_whole, is_packed: false }.byte());
-    let mut laid_out = target.to_vec();
-    let mut copied_bytes = 0;
-    for copy in copies {
-        laid_out[copy.target..copy.target_end()].copy_from_slice(&base[copy.base..copy.base_end()]);
-        copied_bytes += copy.len as u64;
-    }
-    if let Some(image) = image {
-        spelling::respell(&mut laid_out, copies, image, Spelling::Address);
-        script::write(&mut streams, copies, &laid_out);
-        spelling::respell(&mut laid_out, copies, image, Spelling::Distance);
-    } else {
-        script::write(&mut streams, copies, target);
-    }
+    script::write(&mut streams, copies, target.len());
+    let literal_bytes = script::literal_bytes(copies, target.len()) as u64;
     let stats = MemberStats {
         view,
-        copied_bytes,
-        literal_bytes: target.len() as u64 - copied_bytes,
+        copied_bytes: target.len() as u64 - literal_bytes,
+        literal_bytes,
         patched_bytes: 0,
         missed_fields: 0,
         estimated_bytes: 0,
     };
-    (Trial { streams, overrides: Vec::new(), apart: Vec::new(), stats }, laid_out)
+    Trial { streams, overrides: Vec::new(), apart: Vec::new(), walked_bytes: 0, stats }
+}
+
+/// Replaces `bytes` by a piece of the target as a decoder lays it out.
+fn lay_out(piece: &Piece, base: &[u8], wanted: &[u8], copies: &[BaseCopy], bytes: &mut Vec<u8>) {
+    bytes.clear();
+    bytes.extend_from_slice(wanted);
+    for (copy, part) in piece.copies(copies) {
+        let to = copy.target + part.start - piece.target.start;
+        bytes[to..to + part.len()]
+            .copy_from_slice(&base[copy.base + part.start..copy.base + part.end]);
+    }
 }
 
 /// Base and target in a view with fields.
-#[derive(Debug)]
 pub(crate) struct Scene<'a> {
     view: View,
-    pub(crate) base: &'a [u8],
-    pub(crate) target: &'a [u8],
-    base_image: MemoryImage,
-    target_image: MemoryImage,
-    base_fields: Fields,
+    pub(crate) host: &'a dyn Host,
+    pub(crate) base: FieldIndex<'a>,
+    pub(crate) target: FieldIndex<'a>,
 }
 
 impl<'a> Scene<'a> {
     /// Reads both sides; `None` if one of them does not suit the view.
-    pub(crate) fn open(view: View, base: &'a [u8], target: &'a [u8]) -> Option<Self> {
-        let target_image = match view {
-            View::Elf => MemoryImage::parse(target, target.len())?,
-            _ => MemoryImage::flat(target.len())?,
-        };
-        let (base_image, base_fields) = references::read_base(view, base)?;
-        (base_image.machine == target_image.machine).then_some(Self {
-            view,
-            base,
-            target,
-            base_image,
-            target_image,
-            base_fields,
-        })
-    }
-
-    /// Returns both sides with each field replaced by a hash of the bytes it refers to.
-    pub(crate) fn by_content(&self) -> (Vec<u8>, Vec<u8>) {
-        let old = normalise::by_content(self.base, &self.base_image, &self.base_fields);
-        let fields = self.target_fields();
-        (old, normalise::by_content(self.target, &self.target_image, &fields))
-    }
-
-    /// Returns both sides with each field replaced by its target's address in the base.
-    pub(crate) fn by_address(&self, copies: &[BaseCopy]) -> (Vec<u8>, Vec<u8>) {
-        let (image, base) = (&self.target_image, &self.base_image);
-        let old = normalise::by_address(self.base, &self.base_fields);
-        let fields = self.target_fields();
-        (old, normalise::projected(self.target, image, &fields, base, copies))
-    }
-
-    /// Returns the target's fields; keeping them would cost half the target's length.
-    fn target_fields(&self) -> Fields {
-        references::fields(self.view, self.target, &self.target_image)
+    pub(crate) fn open(
+        view: View,
+        base: &'a [u8],
+        target: &'a [u8],
+        host: &'a dyn Host,
+    ) -> Option<Self> {
+        if view == View::Elf {
+            // Most files are not programs: the headers decide before the files are read.
+            MemoryImage::parse(target, target.len())?;
+        }
+        let sides = [base, target];
+        let open = |number: usize| FieldIndex::open(view, sides[number], host);
+        let mut sides = host::map(host, 2, open).into_iter();
+        let (base, target) = (sides.next()??, sides.next()??);
+        (base.image.machine == target.image.machine).then_some(Self { view, host, base, target })
     }
 
     /// Finds the errors of the plain map of `copies`.
     pub(crate) fn survey(&self, copies: &[BaseCopy]) -> Survey {
-        let steps = AddressMap::plain_steps(copies, &self.base_image, &self.target_image);
-        let map = AddressMap::new(&steps, &[], &self.base_image);
+        let (base, target) = (&self.base.image, &self.target.image);
+        let steps = AddressMap::plain_steps(copies, base, target);
+        let map = AddressMap::new(&steps, &[], base);
         let mut findings = self.findings(copies, &map, &[]);
-        let fixes = findings.anchor_fixes(&self.base_fields, &map);
+        let fixes = findings.anchor_fixes(&self.base.anchors, &map);
         if !fixes.is_empty() {
             let overrides: Vec<Override> = fixes.iter().map(|fix| fix.right).collect();
-            let map = AddressMap::new(&steps, &overrides, &self.base_image);
+            let map = AddressMap::new(&steps, &overrides, base);
+            // Before the next ones: those of a large program take several hundred megabytes.
+            drop(findings);
             findings = self.findings(copies, &map, &fixes);
         }
         let pages = findings.page_flags();
@@ -144,8 +185,10 @@ impl<'a> Scene<'a> {
 
     fn findings(&self, copies: &[BaseCopy], map: &AddressMap, fixes: &[AnchorFix]) -> MapFindings {
         let pages = PageFlags::default();
-        let predictor = self.predictor(map, &pages);
-        MapFindings::collect(&predictor, fixes, copies, self.base, self.target)
+        let predictor = Predictor::new(&self.base, &self.target.image, map, &pages);
+        let mut fields = FieldCache::new(&self.base);
+        let target = self.target.file;
+        MapFindings::collect(&predictor, &mut fields, fixes, copies, target, self.host)
     }
 
     /// Writes the member with overrides that save at least `saving` misses each; `None`: without.
@@ -155,15 +198,15 @@ impl<'a> Scene<'a> {
         survey: &Survey,
         saving: Option<usize>,
     ) -> Trial {
+        let (base, target) = (self.base.file, self.target.file);
         let overrides = saving.map_or(Vec::new(), |saving| survey.findings.overrides(saving));
-        let image = Some(&self.target_image);
-        let (mut trial, mut laid_out) = begin(self.view, self.base, self.target, copies, image);
+        let mut trial = begin(self.view, target, copies);
         let streams = &mut trial.streams;
-        let mut header = &self.target[..0];
+        let mut header = &target[..0];
         if self.view == View::Elf {
-            header = &self.target[..self.target_image.header_len];
+            header = &target[..self.target.image.header_len];
             streams.number(StreamKind::Headers, header.len() as u64);
-            let padded = self.base.iter().copied().chain(std::iter::repeat(0));
+            let padded = base.iter().copied().chain(std::iter::repeat(0));
             header
                 .iter()
                 .zip(padded)
@@ -171,84 +214,135 @@ impl<'a> Scene<'a> {
         }
         write_overrides(streams, &overrides);
         survey.pages.write(streams);
-        let map = AddressMap::new(&survey.steps, &overrides, &self.base_image);
-        let predictor = self.predictor(&map, &survey.pages);
-        trial.stats.missed_fields = self.write_misses(streams, &predictor, copies, &mut laid_out);
-        laid_out[..header.len()].copy_from_slice(header);
-        trial.stats.patched_bytes = residue::write(streams, &laid_out, self.target) as u64;
+        let map = AddressMap::new(&survey.steps, &overrides, &self.base.image);
+        let image = &self.target.image;
+        let predictor = Predictor::new(&self.base, image, &map, &survey.pages);
+        let mut fields = FieldCache::new(&self.base);
+        let (mut misses, mut patches) = (MissWriter::default(), PatchWriter::default());
+        let (mut cutter, mut bytes, mut unreleased) = (PieceCutter::default(), Vec::new(), 0);
+        while let Some(piece) = cutter.next(copies, target.len(), Some(&mut fields)) {
+            let start = piece.target.start;
+            let wanted = &target[piece.target.clone()];
+            lay_out(&piece, base, wanted, copies, &mut bytes);
+            for range in piece.literals(copies) {
+                spelling::respell(&mut bytes, start, range, image, Spelling::Address);
+            }
+            for range in piece.literals(copies) {
+                streams.bytes(StreamKind::Literals, &bytes[range]);
+            }
+            for range in piece.literals(copies) {
+                spelling::respell(&mut bytes, start, range, image, Spelling::Distance);
+            }
+            for (copy, part) in piece.copies(copies) {
+                let infallible: Result<(), Infallible> =
+                    predictor.each(&mut fields, copy, part, |field| {
+                        let at = field.at - start;
+                        misses.correct(streams, &field, &mut bytes[at..], &wanted[at..]);
+                        Ok(())
+                    });
+                infallible.unwrap_or_else(|never| match never {});
+            }
+            let header = header.get(start..).unwrap_or_default();
+            let len = header.len().min(bytes.len());
+            bytes[..len].copy_from_slice(&header[..len]);
+            patches.add(streams, start, &bytes, wanted);
+            unreleased += bytes.len();
+            if unreleased >= RELEASED_BYTES {
+                self.host.release();
+                unreleased = 0;
+            }
+        }
+        trial.stats.missed_fields = misses.finish(streams);
+        trial.stats.patched_bytes = patches.finish(streams);
         trial.overrides = overrides;
+        trial.walked_bytes = fields.walked_bytes;
         trial
     }
 
-    /// Packs a trial's literals on their own, if that makes them shorter.
-    pub(crate) fn pack_literals(
+    /// Returns true if a reader walks no more of the base for a trial's fields than it admits.
+    pub(crate) fn is_admitted(&self, trial: &Trial) -> bool {
+        // A reader's walk differs by what it keeps of the walk before.
+        let limit = references::walk_limit(self.base.file.len(), self.target.file.len());
+        trial.walked_bytes < limit / 2
+    }
+
+    /// Estimates the bytes of a trial with `packer`, at its level.
+    pub(crate) fn estimate(
         &self,
-        trial: &mut Trial,
+        trial: &Trial,
         copies: &[BaseCopy],
         history: &LiteralHistory,
         packer: &mut Packer,
-        level: i32,
-    ) {
+        coding: Coding,
+    ) -> TrialSize {
+        let literals = packer.estimate(trial.streams.stream(StreamKind::Literals));
+        TrialSize {
+            literals,
+            apart: self.pack_literals(trial, copies, history, coding).map(|packed| packed.len()),
+            others: trial.streams.coded_len(packer) - literals,
+        }
+    }
+
+    /// Packs a trial's literals on their own; `None` if they are too few, or of another view.
+    pub(crate) fn pack_literals(
+        &self,
+        trial: &Trial,
+        copies: &[BaseCopy],
+        history: &LiteralHistory,
+        coding: Coding,
+    ) -> Option<StreamWriter> {
         let literals = trial.streams.stream(StreamKind::Literals);
         if self.view != View::Elf || literals.len() < LEAST_APART {
-            return;
+            return None;
         }
-        let steps = AddressMap::plain_steps(copies, &self.base_image, &self.target_image);
-        let map = AddressMap::new(&steps, &trial.overrides, &self.base_image);
-        let prefix = LiteralPrefix {
-            base: self.base,
-            copies,
-            base_image: &self.base_image,
-            target_image: &self.target_image,
-            fields: &self.base_fields,
-            map: &map,
-        };
+        let (base, target_image) = (&self.base, &self.target.image);
+        let steps = AddressMap::plain_steps(copies, &base.image, target_image);
+        let map = AddressMap::new(&steps, &trial.overrides, &base.image);
+        let prefix = LiteralPrefix { base, copies, target_image, map: &map };
+        let mut fields = FieldCache::new(base);
         let mut packed = StreamWriter::default();
-        literals::pack(&mut packed, history, &prefix, literals, level);
-        // Among those of other members they would be a little shorter than alone.
-        let shared = packer.pack(&[literals]).len();
-        if packed.len() < shared - shared / 64 {
-            let head = MemberHead { view: self.view, is_whole: false, is_packed: true };
-            trial.streams.take(StreamKind::Members);
-            trial.streams.byte(StreamKind::Members, head.byte());
-            trial.apart = trial.streams.take(StreamKind::Literals);
-            trial.streams.append(&packed);
-        }
+        literals::pack(&mut packed, history, &prefix, &mut fields, literals, coding);
+        Some(packed)
     }
+}
 
-    fn predictor<'b>(&'b self, map: &'b AddressMap, pages: &'b PageFlags) -> Predictor<'b> {
-        Predictor::new(&self.base_image, &self.target_image, &self.base_fields, map, pages)
-    }
+/// Errors of predictions, collected field by field.
+#[derive(Debug, Default)]
+struct MissWriter {
+    /// Correct predictions before each wrong one, and since the last.
+    gaps: Vec<u64>,
+    gap: u64,
+}
 
-    /// Writes the errors of predictions, and corrects the fields of `laid_out`.
-    fn write_misses(
-        &self,
+impl MissWriter {
+    /// Writes the error of a prediction, and corrects the field at the front of `bytes`.
+    #[inline]
+    fn correct(
+        &mut self,
         streams: &mut StreamWriter,
-        predictor: &Predictor<'_>,
-        copies: &[BaseCopy],
-        laid_out: &mut [u8],
-    ) -> u64 {
-        let (mut gaps, mut gap) = (Vec::new(), 0_u64);
-        let infallible: Result<(), Infallible> = predictor.each(copies, |field| {
-            let form = field.field.form;
-            let number = form.number(&laid_out[field.at..]);
-            let wanted = form.number(&self.target[field.at..]);
-            let off = form.folded(wanted.wrapping_sub(number).wrapping_sub(field.more));
-            if off == 0 {
-                gap += 1;
-            } else {
-                gaps.push(std::mem::take(&mut gap));
-                streams.signed(StreamKind::MissValues, off);
-            }
-            form.add(&mut laid_out[field.at..], field.more.wrapping_add(off));
-            Ok(())
-        });
-        infallible.unwrap_or_else(|never| match never {});
-        streams.number(StreamKind::MissGaps, gaps.len() as u64);
-        for &gap in &gaps {
+        field: &Prediction,
+        bytes: &mut [u8],
+        wanted: &[u8],
+    ) {
+        let form = field.field.form;
+        let (number, wanted) = (form.number(bytes), form.number(wanted));
+        let off = form.folded(wanted.wrapping_sub(number).wrapping_sub(field.more));
+        if off == 0 {
+            self.gap += 1;
+        } else {
+            self.gaps.push(std::mem::take(&mut self.gap));
+            streams.signed(StreamKind::MissValues, off);
+        }
+        form.add(bytes, field.more.wrapping_add(off));
+    }
+
+    /// Writes the places of all errors, and returns their number.
+    fn finish(self, streams: &mut StreamWriter) -> u64 {
+        streams.number(StreamKind::MissGaps, self.gaps.len() as u64);
+        for &gap in &self.gaps {
             streams.number(StreamKind::MissGaps, gap);
         }
-        gaps.len() as u64
+        self.gaps.len() as u64
     }
 }
 

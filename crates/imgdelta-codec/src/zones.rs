@@ -1,20 +1,21 @@
-//! Divides a file into code, tables and other data, and collects the fields of each.
+//! Divides a file into code, tables and other data, and walks any range of a zone for its fields.
 //! Never looks at the target: the fields of a base follow from the base's bytes alone.
 //!
 //! Code is what the sections name as code, since a linker may put tables into the executable
 //! segment. Without sections it is the executable segments. Tables with a known layout have their
-//! own walkers; every other loaded byte is data. Cost: one pass over the file and 12 bytes per
-//! field, one field in twenty bytes of code.
+//! own walkers; every other loaded byte is data. A walk may begin anywhere in a zone: it takes the
+//! place that the walk of the bytes before has returned.
 
 use crate::{
-    eh_frame,
+    eh_frame::{self, RecordPlace},
     elf::{self, Machine, MemoryImage, Section},
-    fields::{Field, Fields, Form},
+    fields::{Anchor, Field, Form},
     fields_aarch64, fields_x86_64,
     gopclntab::GoTables,
-    gotypes,
+    view::View,
 };
 use imgdelta_wire::fixed::{u32_at, u64_at};
+use std::ops::Range;
 
 /// Code ranges nearer than this are merged: the bytes between are padding.
 const MERGED: usize = 64;
@@ -24,7 +25,7 @@ const LOWEST_POINTER: u64 = 0x400;
 
 /// Kinds of ranges, each with its own way to find fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Zone {
+pub(crate) enum Zone {
     Code,
     EhFrameHdr,
     EhFrame,
@@ -34,100 +35,118 @@ enum Zone {
     GoFunctions,
     Debug,
     Data,
+    /// A file with 32-bit offsets into itself.
+    Offsets(View),
 }
 
 /// A zone with its range in the file.
 #[derive(Debug, Clone, Copy)]
-struct ZoneRange {
-    start: usize,
-    end: usize,
-    zone: Zone,
+pub(crate) struct ZoneRange {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) zone: Zone,
     /// Number of the section it was made from, for the walkers that need it.
-    section: usize,
+    pub(crate) section: usize,
 }
 
-/// Returns all fields of `file`, which `image` was parsed from.
-pub(crate) fn fields(file: &[u8], image: &MemoryImage) -> Fields {
-    let sections = elf::sections(file);
-    let tables = GoTables::locate(file, image, &sections);
-    let ranges = divide(file, image, &sections, tables.as_ref());
-    // Code has a field in about twenty bytes.
-    let list = Vec::with_capacity(file.len() / 20);
-    let mut fields = Fields { list, anchors: Vec::new() };
-    if let Some(tables) = &tables {
-        // Found first: of two fields at one place, the sort below keeps the first.
-        gotypes::collect(file, image, &sections, tables, &mut fields);
+/// The state of a walk at some byte of a zone.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct WalkPlace {
+    /// Position in the zone before which no field starts.
+    free: usize,
+    record: RecordPlace,
+}
+
+/// The inputs of a walk besides the zone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ZoneWalk<'a> {
+    pub(crate) file: &'a [u8],
+    pub(crate) image: &'a MemoryImage,
+    /// The hull of all code: a word in data that points there may be an entry of a jump table.
+    pub(crate) code: (u32, u32),
+}
+
+impl ZoneWalk<'_> {
+    /// Adds the fields of a zone that start in `within`, in order, and moves `place` to its end.
+    ///
+    /// `within` counts from the start of the zone; `anchor` is the one that the zone's entries count
+    /// from.
+    pub(crate) fn collect(
+        &self,
+        range: &ZoneRange,
+        anchor: Option<(Anchor, u8)>,
+        within: Range<usize>,
+        place: &mut WalkPlace,
+        list: &mut Vec<Field>,
+    ) {
+        let image = self.image;
+        let bytes = &self.file[range.start..range.end];
+        let address = image.address(range.start);
+        let at = (range.start, address.unwrap_or(0));
+        match (range.zone, address, image.machine) {
+            (Zone::Code, Some(_), Machine::X86_64) => {
+                place.free = fields_x86_64::collect(bytes, at, within, place.free, image, list);
+                return;
+            }
+            (Zone::Code, Some(_), Machine::Aarch64) => {
+                fields_aarch64::collect(bytes, at, within, image, list);
+                return;
+            }
+            (Zone::EhFrame, Some(_), _) => {
+                place.record = eh_frame::collect(bytes, at, within, place.record, image, list);
+                return;
+            }
+            _ => {}
+        }
+        let mut entries = Entries { bytes, at: range.start, within, image, list };
+        match (range.zone, address) {
+            (Zone::EhFrameHdr, Some(_)) => anchor.map_or((), |anchor| entries.words(anchor)),
+            (Zone::Symbols | Zone::DynamicSymbols, _) => entries.symbols(anchor),
+            (Zone::Relocations, Some(_)) => entries.relocations(anchor),
+            (Zone::Debug, _) => place.free = entries.debug(self.code, place.free),
+            (Zone::Data, Some(address)) => {
+                let relative = image.machine == Machine::X86_64;
+                entries.data(address, relative.then_some(self.code));
+            }
+            (Zone::Offsets(view), _) => entries.offsets(view),
+            // The fields of Go's tables are found beforehand.
+            (Zone::GoFunctions | Zone::Code | Zone::EhFrame, _) | (_, None) => {}
+        }
     }
-    // The hull of all code: a word in data that points there may be an entry of a jump table.
+}
+
+/// Returns the hull of all code zones.
+pub(crate) fn code_hull(ranges: &[ZoneRange], image: &MemoryImage) -> (u32, u32) {
     let code = ranges.iter().filter(|range| range.zone == Zone::Code);
     let starts = code.clone().filter_map(|range| image.address(range.start));
     let ends = code.filter_map(|range| image.address(range.end - 1));
-    let hull = (starts.min().unwrap_or(0), ends.max().unwrap_or(0));
-    for range in &ranges {
-        let bytes = &file[range.start..range.end];
-        let section = sections.get(range.section);
-        let address = image.address(range.start);
-        match (range.zone, address) {
-            (Zone::Code, Some(address)) => match image.machine {
-                Machine::X86_64 => {
-                    fields_x86_64::collect(bytes, range.start, address, image, &mut fields.list);
-                }
-                Machine::Aarch64 => {
-                    fields_aarch64::collect(bytes, range.start, address, image, &mut fields.list);
-                }
-                Machine::None => {}
-            },
-            (Zone::EhFrameHdr, Some(address)) => {
-                anchored_words(bytes, range.start, address, image, &mut fields);
-            }
-            (Zone::EhFrame, Some(address)) => {
-                eh_frame::collect(bytes, range.start, address, image, &mut fields.list);
-            }
-            (Zone::GoFunctions, _) => {
-                tables.as_ref().and_then(|tables| tables.collect(file, image, &mut fields));
-            }
-            (Zone::Symbols | Zone::DynamicSymbols, _) => {
-                let names = section.and_then(|section| sections.get(section.link));
-                symbols(bytes, range.start, names, image, &mut fields);
-            }
-            (Zone::Relocations, Some(_)) => {
-                let symbols = section.and_then(|section| sections.get(section.link));
-                relocations(bytes, range.start, symbols, image, &mut fields);
-            }
-            (Zone::Debug, _) => debug(bytes, range.start, image, hull, &mut fields.list),
-            (Zone::Data, Some(address)) => {
-                let relative = image.machine == Machine::X86_64;
-                data(
-                    bytes,
-                    range.start,
-                    address,
-                    image,
-                    relative.then_some(hull),
-                    &mut fields.list,
-                );
-            }
-            (_, None) => {}
-        }
+    (starts.min().unwrap_or(0), ends.max().unwrap_or(0))
+}
+
+/// Returns the anchor that the entries of a zone count from, if there is one.
+pub(crate) fn anchor(
+    range: &ZoneRange,
+    sections: &[Section<'_>],
+    image: &MemoryImage,
+) -> Option<Anchor> {
+    let linked = || sections.get(sections.get(range.section)?.link);
+    let anchor = |linked: &Section<'_>, stride| {
+        image.relative(linked.address).map(|address| Anchor { address, stride })
+    };
+    match range.zone {
+        Zone::EhFrameHdr => image.address(range.start).map(|address| Anchor { address, stride: 1 }),
+        Zone::Symbols | Zone::DynamicSymbols => linked()
+            .filter(|names| names.flags & Section::LOADED != 0)
+            .and_then(|names| anchor(names, 1)),
+        Zone::Relocations if image.address(range.start).is_some() => linked()
+            .filter(|symbols| symbols.kind == Section::DYNAMIC_SYMBOLS)
+            .and_then(|symbols| anchor(symbols, SYMBOL_BYTES as u32)),
+        _ => None,
     }
-    // A hostile file may have one place walked twice; two fields on one byte would add up.
-    let apart = |pair: &[Field]| pair[0].at as usize + pair[0].form.len() <= pair[1].at as usize;
-    if fields.list.windows(2).all(apart) {
-        return fields;
-    }
-    let mut end = 0;
-    fields.list.sort_by_key(|field| field.at);
-    fields.list.retain(|field| {
-        let free = field.at as usize >= end;
-        if free {
-            end = field.at as usize + field.form.len();
-        }
-        free
-    });
-    fields
 }
 
 /// Returns the zones of a file, ascending and apart; loaded bytes outside all tables are data.
-fn divide(
+pub(crate) fn divide(
     file: &[u8],
     image: &MemoryImage,
     sections: &[Section<'_>],
@@ -226,145 +245,158 @@ fn unclaimed<'a>(
     }
 }
 
-/// Adds words that count from the start of their own table.
-fn anchored_words(bytes: &[u8], at: usize, address: u32, image: &MemoryImage, fields: &mut Fields) {
-    let Some(anchor) = fields.anchor(address, 1) else { return };
-    for (i, word) in bytes.as_chunks::<4>().0.iter().enumerate() {
-        let target = i64::from(address) + i64::from(i32::from_le_bytes(*word));
-        fields.push(at + i * 4, target, Form::Anchored32(anchor), image.span);
-    }
+/// Bytes of an entry of a symbol table, and of one of a relocation table.
+const SYMBOL_BYTES: usize = 24;
+const RELOCATION_BYTES: usize = 24;
+
+/// A zone of words or entries at fixed places, which is walked between two of its bytes.
+struct Entries<'a> {
+    bytes: &'a [u8],
+    /// Offset of the zone in the file.
+    at: usize,
+    within: Range<usize>,
+    image: &'a MemoryImage,
+    list: &'a mut Vec<Field>,
 }
 
-/// Symbol tables: the address of each symbol, and the start of its name if names are loaded.
-fn symbols(
-    bytes: &[u8],
-    at: usize,
-    names: Option<&Section<'_>>,
-    image: &MemoryImage,
-    fields: &mut Fields,
-) {
-    const ENTRY: usize = 24;
-    let names = names
-        .filter(|names| names.flags & Section::LOADED != 0)
-        .and_then(|names| image.relative(names.address));
-    let names = names.and_then(|names| Some((names, fields.anchor(names, 1)?)));
-    for (i, entry) in bytes.chunks_exact(ENTRY).enumerate() {
-        if let (Some((names, anchor)), Some(name)) = (names, u32_at(entry, 0))
-            && name > 0
+impl Entries<'_> {
+    /// Adds a field at a position of the zone, if it starts in the walked range and refers to the
+    /// image.
+    #[inline]
+    fn push(&mut self, i: usize, target: i64, form: Form) {
+        let target = u32::try_from(target).ok().filter(|&target| target < self.image.span);
+        if let Some(target) = target.filter(|_| self.within.contains(&i)) {
+            self.list.push(Field { at: (self.at + i) as u32, target, form });
+        }
+    }
+
+    /// Returns the numbers of the entries of `len` bytes that start or continue in the walked range.
+    fn numbers(&self, len: usize) -> Range<usize> {
+        self.within.start / len..self.within.end.div_ceil(len).min(self.bytes.len() / len)
+    }
+
+    /// Words that count from the start of their own table.
+    fn words(&mut self, (anchor, number): (Anchor, u8)) {
+        for i in self.numbers(4).map(|i| i * 4) {
+            let word = u32_at(self.bytes, i).unwrap_or(0).cast_signed();
+            let target = i64::from(anchor.address) + i64::from(word);
+            self.push(i, target, Form::Anchored32(number));
+        }
+    }
+
+    /// Symbol tables: the address of each symbol, and the start of its name if names are loaded.
+    fn symbols(&mut self, names: Option<(Anchor, u8)>) {
+        for i in self.numbers(SYMBOL_BYTES).map(|i| i * SYMBOL_BYTES) {
+            self.anchored(i, names);
+            self.absolute(i + 8);
+        }
+    }
+
+    /// Relocations: the relocated place, its symbol, and the addend.
+    fn relocations(&mut self, symbols: Option<(Anchor, u8)>) {
+        for i in self.numbers(RELOCATION_BYTES).map(|i| i * RELOCATION_BYTES) {
+            self.absolute(i);
+            self.anchored(i + 12, symbols);
+            self.absolute(i + 16);
+        }
+    }
+
+    /// Adds a four-byte field that counts from an anchor, if its value is not 0.
+    fn anchored(&mut self, i: usize, anchor: Option<(Anchor, u8)>) {
+        if let (Some((anchor, number)), Some(value)) = (anchor, u32_at(self.bytes, i))
+            && value > 0
         {
-            let target = i64::from(names) + i64::from(name);
-            fields.push(at + i * ENTRY, target, Form::Anchored32(anchor), image.span);
+            let target = i64::from(anchor.address) + i64::from(value) * i64::from(anchor.stride);
+            self.push(i, target, Form::Anchored32(number));
         }
-        absolute(fields, at + i * ENTRY + 8, entry, 8, Form::Absolute64, image);
     }
-}
 
-/// Relocations: the relocated place, its symbol, and the addend.
-fn relocations(
-    bytes: &[u8],
-    at: usize,
-    symbols: Option<&Section<'_>>,
-    image: &MemoryImage,
-    fields: &mut Fields,
-) {
-    const ENTRY: usize = 24;
-    const SYMBOL: u32 = 24;
-    let symbols = symbols
-        .filter(|symbols| symbols.kind == Section::DYNAMIC_SYMBOLS)
-        .and_then(|symbols| image.relative(symbols.address));
-    let symbols = symbols.and_then(|symbols| Some((symbols, fields.anchor(symbols, SYMBOL)?)));
-    for (i, entry) in bytes.chunks_exact(ENTRY).enumerate() {
-        let at = at + i * ENTRY;
-        absolute(fields, at, entry, 0, Form::Absolute64, image);
-        if let (Some((symbols, anchor)), Some(symbol)) = (symbols, u32_at(entry, 12))
-            && symbol > 0
-        {
-            let target = i64::from(symbols) + i64::from(symbol) * i64::from(SYMBOL);
-            fields.push(at + 12, target, Form::Anchored32(anchor), image.span);
+    /// Adds an eight-byte field, if its value is an address.
+    fn absolute(&mut self, i: usize) {
+        let value = u64_at(self.bytes, i).filter(|&value| value >= LOWEST_POINTER);
+        if let Some(target) = value.and_then(|value| self.image.relative(value)) {
+            self.push(i, target.into(), Form::Absolute64);
         }
-        absolute(fields, at + 16, entry, 16, Form::Absolute64, image);
     }
-}
 
-/// Loaded bytes without a known layout: words that look like addresses or distances to code.
-fn data(
-    bytes: &[u8],
-    at: usize,
-    address: u32,
-    image: &MemoryImage,
-    code: Option<(u32, u32)>,
-    list: &mut Vec<Field>,
-) {
-    let absolute_start = image.low + u64::from(address);
-    let skipped = (absolute_start.wrapping_neg() & 7) as usize;
-    let relative = |list: &mut Vec<Field>, i: usize| {
-        let (Some((low, high)), Some(value)) = (code, u32_at(bytes, i)) else { return };
-        let target = i64::from(address) + i as i64 + i64::from(value.cast_signed());
-        if value != 0 && target >= i64::from(low) && target <= i64::from(high) {
-            let target = target as u32;
-            list.push(Field { at: (at + i) as u32, target, form: Form::Relative32InData });
-        }
-    };
-    if skipped >= 4 {
-        relative(list, skipped - 4);
-    }
-    let aligned = bytes.get(skipped..).unwrap_or_default();
-    let (words, rest) = aligned.as_chunks::<8>();
-    for (i, word) in words.iter().enumerate() {
-        let i = skipped + i * 8;
-        let value = u64::from_le_bytes(*word);
-        if value == 0 {
-            continue;
-        }
-        if let Some(target) = image.relative(value).filter(|_| value >= LOWEST_POINTER) {
-            list.push(Field { at: (at + i) as u32, target, form: Form::Absolute64InData });
-        } else {
-            relative(list, i);
-            relative(list, i + 4);
-        }
-    }
-    if rest.len() >= 4 {
-        relative(list, bytes.len() - rest.len());
-    }
-}
-
-/// Debug sections: addresses of code at any offset, among numbers that do not look like them.
-fn debug(
-    bytes: &[u8],
-    at: usize,
-    image: &MemoryImage,
-    (low, high): (u32, u32),
-    list: &mut Vec<Field>,
-) {
-    // Addresses of programs are short, so the upper half rejects nearly every position.
-    let upper = (image.low >> 32) as u32;
-    let is_near = |half: u32| half == upper || half == upper.wrapping_add(1);
-    let mut i = 0;
-    while let Some(word) = bytes.get(i..).and_then(|rest| rest.first_chunk::<8>()) {
-        let value = u64::from_le_bytes(*word);
-        let target = is_near((value >> 32) as u32).then(|| image.relative(value)).flatten();
-        match target.filter(|target| (low..=high).contains(target) && value >= LOWEST_POINTER) {
-            Some(target) => {
-                list.push(Field { at: (at + i) as u32, target, form: Form::Absolute64InData });
-                i += 8;
+    /// Loaded bytes without a known layout: words that look like addresses or distances to code.
+    fn data(&mut self, address: u32, code: Option<(u32, u32)>) {
+        let bytes = self.bytes;
+        let absolute_start = self.image.low + u64::from(address);
+        let skipped = (absolute_start.wrapping_neg() & 7) as usize;
+        let relative = |i: usize| {
+            let ((low, high), value) = (code?, u32_at(bytes, i)?);
+            let target = i64::from(address) + i as i64 + i64::from(value.cast_signed());
+            let is_code = target >= i64::from(low) && target <= i64::from(high);
+            (value != 0 && is_code).then_some(target)
+        };
+        let add_relative = |own: &mut Self, i: usize| {
+            if let Some(target) = relative(i) {
+                own.push(i, target, Form::Relative32InData);
             }
-            None => i += 1,
+        };
+        if skipped >= 4 {
+            add_relative(self, skipped - 4);
+        }
+        let (words, rest) = bytes.get(skipped..).unwrap_or_default().as_chunks::<8>();
+        let first = self.within.start.saturating_sub(skipped) / 8;
+        let last = self.within.end.saturating_sub(skipped).div_ceil(8).min(words.len());
+        for (number, word) in words.iter().enumerate().take(last).skip(first) {
+            let i = skipped + number * 8;
+            let value = u64::from_le_bytes(*word);
+            if value == 0 {
+                continue;
+            }
+            if let Some(target) = self.image.relative(value).filter(|_| value >= LOWEST_POINTER) {
+                self.push(i, target.into(), Form::Absolute64InData);
+            } else {
+                add_relative(self, i);
+                add_relative(self, i + 4);
+            }
+        }
+        if rest.len() >= 4 {
+            add_relative(self, bytes.len() - rest.len());
         }
     }
-}
 
-/// Adds an eight-byte field, if its value is an address.
-fn absolute(
-    fields: &mut Fields,
-    at: usize,
-    bytes: &[u8],
-    i: usize,
-    form: Form,
-    image: &MemoryImage,
-) {
-    let value = u64_at(bytes, i).filter(|&value| value >= LOWEST_POINTER);
-    if let Some(target) = value.and_then(|value| image.relative(value)) {
-        fields.list.push(Field { at: at as u32, target, form });
+    /// Debug sections: addresses of code at any offset, among numbers that do not look like them.
+    ///
+    /// Returns the first position behind the last field.
+    fn debug(&mut self, (low, high): (u32, u32), free: usize) -> usize {
+        // Addresses of programs are short, so the upper half rejects nearly every position.
+        let upper = (self.image.low >> 32) as u32;
+        let is_near = |half: u32| half == upper || half == upper.wrapping_add(1);
+        let mut i = self.within.start.max(free);
+        while i < self.within.end
+            && let Some(word) = self.bytes.get(i..).and_then(|rest| rest.first_chunk::<8>())
+        {
+            let value = u64::from_le_bytes(*word);
+            let near = is_near((value >> 32) as u32);
+            let target = near.then(|| self.image.relative(value)).flatten();
+            match target.filter(|target| (low..=high).contains(target) && value >= LOWEST_POINTER) {
+                Some(target) => {
+                    self.push(i, target.into(), Form::Absolute64InData);
+                    i += 8;
+                }
+                None => i += 1,
+            }
+        }
+        i
+    }
+
+    /// Files that hold 32-bit offsets into themselves, such as message catalogues.
+    ///
+    /// Any aligned word that could be an offset counts as one; page flags turn others off.
+    fn offsets(&mut self, view: View) {
+        let big = view == View::OffsetsBig;
+        let form = if big { Form::Offset32Big } else { Form::Offset32 };
+        for i in self.numbers(4).map(|i| i * 4) {
+            let word = u32_at(self.bytes, i).unwrap_or(0);
+            let target = if big { word.swap_bytes() } else { word };
+            if target != 0 {
+                self.push(i, target.into(), form);
+            }
+        }
     }
 }
 
@@ -381,7 +413,9 @@ mod tests {
             bytes.extend(value.to_le_bytes());
         }
         let mut list = Vec::new();
-        debug(&bytes, 100, &image, (0x1000, 0x1800), &mut list);
+        let (image, within) = (&image, 0..bytes.len());
+        let mut entries = Entries { bytes: &bytes, at: 100, within, image, list: &mut list };
+        assert_eq!(entries.debug((0x1000, 0x1800), 0), 20);
         let found: Vec<_> = list.iter().map(|field| (field.at, field.target)).collect();
         assert_eq!(found, [(103, 0x1234)]);
     }

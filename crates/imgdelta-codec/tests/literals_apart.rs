@@ -43,6 +43,28 @@ fn pair(seed: u64) -> (Vec<u8>, Vec<u8>) {
     (program(&code), program(&new))
 }
 
+/// The same with new bytes between the snippets, each similar to the one before.
+fn changed_pair(seed: u64) -> (Vec<u8>, Vec<u8>) {
+    let code = noise(seed, LEN);
+    let (kept, changed) = code.split_at(LEN / 2);
+    let snippets: Vec<&[u8]> = changed.chunks(9).collect();
+    let (mut new, mut last) = (kept.to_vec(), 0_u8);
+    for (i, steps) in noise(seed + 50, LEN).chunks(9).take(snippets.len()).enumerate() {
+        new.extend_from_slice(snippets[i * 1009 % snippets.len()]);
+        for step in steps {
+            last = if step & 0x80 == 0 { last.wrapping_add(step & 3) } else { last ^ 0x40 };
+            new.push(last);
+        }
+    }
+    (program(&code), program(&new))
+}
+
+/// The number of the coder of the first member's packed literals.
+fn coder(group: &[u8]) -> u8 {
+    let streams = pack::unpack_group(group, StreamKind::ALL.len(), 1 << 22).unwrap();
+    streams[StreamKind::PackedLiterals as usize][0]
+}
+
 fn encode(effort: Effort, pairs: &[(Vec<u8>, Vec<u8>)]) -> (Vec<u8>, Vec<MemberStats>) {
     let mut encoder = GroupEncoder::new(effort);
     let stats = pairs.iter().map(|(base, target)| encoder.member(base, target)).collect();
@@ -65,7 +87,7 @@ fn decode(group: &[u8], pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<Vec<u8>>, Co
 
 /// The same group with one stream changed.
 fn with(group: &[u8], stream: StreamKind, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut streams = pack::unpack(group, StreamKind::ALL.len(), 1 << 22).unwrap();
+    let mut streams = pack::unpack_group(group, StreamKind::ALL.len(), 1 << 22).unwrap();
     change(&mut streams[stream as usize]);
     Packer::new(1).pack(&streams)
 }
@@ -80,6 +102,53 @@ fn literals_that_resemble_the_base_are_packed_against_it() {
         assert!(stats[0].literal_bytes > 30_000, "{stats:?}");
         assert!(group.len() < 20_000, "{effort:?}: {} bytes", group.len());
     }
+}
+
+#[test]
+fn an_lz_code_is_kept_where_it_is_shorter_than_a_frame() {
+    for effort in [Effort::Fast, Effort::Default, Effort::Best] {
+        let pairs = [changed_pair(3), changed_pair(4), pair(1)];
+        let (group, _) = encode(effort, &pairs);
+        assert!(decode(&group, &pairs).unwrap().iter().eq(pairs.iter().map(|pair| &pair.1)));
+        assert_eq!(coder(&group), u8::from(effort != Effort::Fast), "{effort:?}");
+    }
+}
+
+#[test]
+fn damaged_lz_codes_are_errors_or_other_bytes() {
+    let pairs = [changed_pair(3)];
+    let (group, _) = encode(Effort::Default, &pairs);
+    for at in (0..2000).step_by(17) {
+        let damage = |stream: &mut Vec<u8>| {
+            let at = at % stream.len();
+            stream[at] ^= 0x15;
+        };
+        let damaged = with(&group, StreamKind::PackedLiterals, damage);
+        if let Ok(rebuilt) = decode(&damaged, &pairs) {
+            assert_eq!(rebuilt[0].len(), pairs[0].1.len());
+        }
+        let cut = with(&group, StreamKind::PackedLiterals, |stream| stream.truncate(at));
+        assert!(decode(&cut, &pairs).is_err(), "cut at {at}");
+    }
+}
+
+#[test]
+fn calls_that_overlap_come_back() {
+    let (base, mut new) = (noise(5, LEN), noise(6, LEN));
+    // Two opcodes of a call in a row: the first one's distance leads out of the program, until the
+    // second one's is spelled as an address.
+    for at in (0x2000..LEN - 64).step_by(64) {
+        let end = i32::try_from(at + 6).unwrap();
+        new[at..at + 2].copy_from_slice(&[0xE8; 2]);
+        new[at + 2..at + 6].copy_from_slice(&(0x20 - end).to_le_bytes());
+    }
+    let pair = (program(&base), program(&new));
+    let mut encoder = GroupEncoder::new(Effort::Default);
+    let stats = encoder.member(&pair.0, &pair.1);
+    assert_eq!(stats.view, View::Elf);
+    assert!(stats.patched_bytes > 0, "{stats:?}");
+    let group = encoder.finish();
+    assert!(decode(&group, std::slice::from_ref(&pair)).unwrap()[0] == pair.1);
 }
 
 #[test]
@@ -139,17 +208,25 @@ fn lies_about_packed_literals_are_refused() {
     };
     let apart = StreamKind::PackedLiterals;
     // No member was before this one.
-    assert_eq!(refused(apart, &|stream| stream[0] = 1), (apart, "bytes before"));
+    assert_eq!(refused(apart, &|stream| stream[1] = 1), (apart, "bytes before"));
+    assert_eq!(refused(apart, &|stream| stream[0] = 2), (apart, "coder"));
     let huge = |stream: &mut Vec<u8>| {
-        stream.truncate(1);
+        stream.truncate(2);
         varint::write(stream, u64::MAX);
     };
     assert_eq!(refused(apart, &huge), (apart, "bytes left"));
     // A frame far too short for so many literals, before memory is taken.
-    let short = |stream: &mut Vec<u8>| *stream = vec![0, 0];
+    let short = |stream: &mut Vec<u8>| *stream = vec![0, 0, 0];
     assert_eq!(refused(apart, &short), (apart, "unpacked length of a frame"));
-    let broken = |stream: &mut Vec<u8>| *stream = vec![0, 3, 0x58, 0xff, 0xff];
+    let broken = |stream: &mut Vec<u8>| *stream = vec![0, 0, 3, 0x58, 0xff, 0xff];
     assert_eq!(refused(apart, &broken), (apart, "readable zstd frames"));
+    let short = |stream: &mut Vec<u8>| *stream = vec![1, 0, 1, 0];
+    assert_eq!(refused(apart, &short), (apart, "raw bytes of an LZ code"));
+    let long = |stream: &mut Vec<u8>| {
+        *stream = vec![1, 0];
+        varint::write_prefixed(stream, &[0; 5000]);
+    };
+    assert_eq!(refused(apart, &long), (apart, "bytes behind an LZ code"));
     // Only programs that have a script have literals apart.
     for first in [0x40, 0x42, 0x43, 0xC1] {
         let lie = refused(StreamKind::Members, &|stream| stream[0] = first);

@@ -1,0 +1,239 @@
+//! Encoder only: pairs each function of a program with the function of the base that it was.
+//! Never reads an instruction: bounds come from unwind records, and likeness from equal bytes.
+//!
+//! Compilers repeat themselves. The longest match of a short run of code often lies in another
+//! function, and its neighbours then match nothing near it. A whole function is hardly ever
+//! mistaken, because some windows of its bytes occur nowhere else. Each window of a target function
+//! that is rare in the base votes for the functions that hold it. A function that follows the last
+//! one chosen has an advantage.
+//!
+//! A sample of the windows votes. Sorting it takes a tenth of a search's time and about as many
+//! bytes as the base has. Programs without unwind records, as Go's, have no pairs.
+
+use crate::{
+    eh_frame,
+    elf::{MemoryImage, Segment},
+};
+
+/// Start and end of a function in a file.
+pub(crate) type FunctionRange = (usize, usize);
+
+/// A function of the target and the one of the base that it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FunctionPair {
+    pub(crate) target: FunctionRange,
+    pub(crate) base: FunctionRange,
+}
+
+/// Bytes of a window: three instructions or so.
+const WINDOW: usize = 12;
+
+/// One window in this many votes; its bytes decide.
+const SAMPLED: u64 = 8;
+
+/// Windows that occur more often in the base do not vote.
+const RARE: usize = 4;
+
+/// The vote of a window that occurs once; all numbers up to `RARE` divide it.
+const VOTE: usize = 12;
+
+/// Votes that a pair needs.
+const ENOUGH: usize = 2 * VOTE;
+
+/// Functions of more bytes have no pair: a search indexes all of them.
+const LONGEST: usize = 256 << 10;
+
+/// Most bytes of a base function for each byte of the target's, beyond `SHORT`. It bounds the work
+/// if many short functions choose one long function.
+const MOST_GROWTH: usize = 16;
+const SHORT: usize = 1 << 10;
+
+/// Pairs functions of `target` with functions of `base`, ascending in the target.
+///
+/// Each side is a reading of a file, and the ranges of its functions.
+pub(crate) fn pairs(
+    (base, base_functions): (&[u8], &[FunctionRange]),
+    (target, target_functions): (&[u8], &[FunctionRange]),
+) -> Vec<FunctionPair> {
+    let index = RareWindows::new(base, base_functions);
+    let mut pairs = Vec::new();
+    let mut votes: Vec<(u32, usize)> = Vec::new();
+    let mut last = usize::MAX;
+    for &function in target_functions {
+        votes.clear();
+        for hash in sample(&target[function.0..function.1]) {
+            let found = index.find(hash);
+            votes.extend(found.iter().map(|window| (window.function, VOTE / found.len())));
+        }
+        votes.sort_unstable();
+        let sums = votes.chunk_by(|a, b| a.0 == b.0).map(|of_one| {
+            let sum: usize = of_one.iter().map(|vote| vote.1).sum();
+            let number = of_one[0].0 as usize;
+            // Few functions change their order.
+            let sum = match number.wrapping_sub(last) {
+                1 => sum * 3 / 2,
+                2 | 3 => sum * 4 / 3,
+                _ => sum,
+            };
+            (sum, std::cmp::Reverse(number))
+        });
+        let Some((sum, std::cmp::Reverse(number))) = sums.max() else { continue };
+        let (start, end) = base_functions[number];
+        let most = (function.1 - function.0).saturating_mul(MOST_GROWTH).saturating_add(SHORT);
+        if sum >= ENOUGH && end - start <= most.min(LONGEST) {
+            last = number;
+            pairs.push(FunctionPair { target: function, base: (start, end) });
+        }
+    }
+    pairs
+}
+
+/// A window of a base function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Window {
+    hash: u32,
+    function: u32,
+}
+
+/// The sampled windows of all base functions.
+struct RareWindows {
+    /// Ascending.
+    windows: Vec<Window>,
+    /// For each value of a hash's upper bits, the number of the first window.
+    starts: Vec<u32>,
+}
+
+impl RareWindows {
+    const BITS: u32 = 16;
+
+    fn new(base: &[u8], functions: &[FunctionRange]) -> Self {
+        let mut windows = Vec::new();
+        for (&(start, end), function) in functions.iter().zip(0..) {
+            windows.extend(sample(&base[start..end]).map(|hash| Window { hash, function }));
+        }
+        windows.sort_unstable();
+        let mut starts = Vec::with_capacity((1 << Self::BITS) + 1);
+        let mut at = 0;
+        for upper in 0..=1_u64 << Self::BITS {
+            let below = |window: &&Window| u64::from(window.hash >> (32 - Self::BITS)) < upper;
+            at += windows[at..].iter().take_while(below).count();
+            starts.push(at as u32);
+        }
+        Self { windows, starts }
+    }
+
+    /// Returns the windows with this hash; none if there are too many.
+    fn find(&self, hash: u32) -> &[Window] {
+        let upper = (hash >> (32 - Self::BITS)) as usize;
+        let near = &self.windows[self.starts[upper] as usize..self.starts[upper + 1] as usize];
+        let near = &near[near.partition_point(|window| window.hash < hash)..];
+        let count = near.iter().take(RARE + 1).take_while(|window| window.hash == hash).count();
+        if count > RARE { &[] } else { &near[..count] }
+    }
+}
+
+/// Returns the hashes of the windows of `bytes` that vote.
+fn sample(bytes: &[u8]) -> impl Iterator<Item = u32> {
+    const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
+    bytes.windows(WINDOW).filter_map(|window| {
+        let first = u64::from_le_bytes(*window.first_chunk()?);
+        let last = u32::from_le_bytes(*window.last_chunk()?);
+        let hash = (first.wrapping_mul(MULTIPLIER) ^ u64::from(last)).wrapping_mul(MULTIPLIER);
+        (hash >> 24 & (SAMPLED - 1) == 0).then_some((hash >> 32) as u32)
+    })
+}
+
+/// Returns the ranges of a file's functions, ascending and apart.
+pub(crate) fn ranges(file: &[u8], image: &MemoryImage) -> Vec<FunctionRange> {
+    let records = image.eh_frame_hdr.and_then(|(table, _)| {
+        let (start, end) = eh_frame::locate(file, image.offset(table)?, table, image)?;
+        Some(eh_frame::functions(&file[start..end], image.address(start)?))
+    });
+    let mut functions = records.unwrap_or_default();
+    functions.sort_unstable();
+    let mut ranges: Vec<FunctionRange> = Vec::with_capacity(functions.len());
+    let code: Vec<&Segment> = image.segments.iter().filter(|s| s.executable).collect();
+    for (start, len) in functions {
+        let Some(segment) = code.iter().find(|segment| segment.data_end() > start) else { break };
+        let Some(within) = start.checked_sub(segment.start) else { continue };
+        let offset = segment.offset + within as usize;
+        let end = offset.saturating_add(len as usize).min(segment.offset_end());
+        if offset < end && ranges.last().is_none_or(|last| last.1 <= offset) {
+            ranges.push((offset, end));
+        }
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use imgdelta_testkit::noise;
+
+    /// Functions of 100 bytes each, in the order of their seeds.
+    fn code(seeds: &[u64]) -> (Vec<u8>, Vec<FunctionRange>) {
+        let bytes = seeds.iter().flat_map(|&seed| noise(seed, 100)).collect();
+        (bytes, (0..seeds.len()).map(|i| (i * 100, i * 100 + 100)).collect())
+    }
+
+    fn chosen(base: &[u64], target: &[u64]) -> Vec<(usize, usize)> {
+        let (base, target) = (code(base), code(target));
+        let pairs = pairs((&base.0, &base.1), (&target.0, &target.1));
+        pairs.iter().map(|pair| (pair.target.0 / 100, pair.base.0 / 100)).collect()
+    }
+
+    #[test]
+    fn a_function_is_paired_with_the_one_that_it_was() {
+        assert_eq!(chosen(&[1, 2, 3, 4], &[4, 9, 2, 1]), [(0, 3), (2, 1), (3, 0)]);
+        assert_eq!(chosen(&[], &[1]), []);
+        assert_eq!(chosen(&[1], &[]), []);
+    }
+
+    #[test]
+    fn of_equal_functions_the_one_behind_the_last_is_chosen() {
+        assert_eq!(chosen(&[5, 1, 7, 5, 2], &[1, 5, 2]), [(0, 1), (1, 3), (2, 4)]);
+    }
+
+    #[test]
+    fn what_occurs_everywhere_does_not_vote() {
+        assert_eq!(chosen(&[1, 1, 1, 1, 1], &[1]), []);
+    }
+
+    #[test]
+    fn a_long_function_is_not_searched_for_each_short_one() {
+        let base = noise(1, SHORT + 50 * MOST_GROWTH + 1);
+        let target = base[..50].to_vec();
+        let paired = |len: usize| {
+            let target_functions = [(0, 50)];
+            pairs((&base, &[(0, len)]), (&target, &target_functions)).len()
+        };
+        assert_eq!((paired(base.len() - 1), paired(base.len())), (1, 0));
+    }
+
+    #[test]
+    fn ranges_come_from_unwind_records_ascending_and_apart() {
+        const RECORDS: u32 = 0x300;
+        let mut file = vec![0x90; RECORDS as usize];
+        file[0x200..0x204].copy_from_slice(&[1, 0x1b, 3, 0x3b]);
+        file[0x204..0x208].copy_from_slice(&(RECORDS - 0x204).to_le_bytes());
+        // The common record: distances of four bytes, relative to their place.
+        file.extend([20, 0, 0, 0, 0, 0, 0, 0, 1, b'z', b'R', 0, 1, 0x78, 16, 1, 0x1b]);
+        file.resize(file.len() + 7, 0);
+        for (start, len) in
+            [(0x100_u32, 0x20_u32), (0x40, 0x30), (0x110, 8), (0x150, 0), (0x9999, 9)]
+        {
+            let here = file.len() as u32;
+            let pointer = here + 4 - RECORDS;
+            for word in [16, pointer, start.wrapping_sub(here + 8), len, 0] {
+                file.extend(word.to_le_bytes());
+            }
+        }
+        file.extend([0; 4]);
+        let mut image = MemoryImage::flat(file.len()).unwrap();
+        image.segments[0].executable = true;
+        image.eh_frame_hdr = Some((0x200, 8));
+        assert_eq!(ranges(&file, &image), [(0x40, 0x70), (0x100, 0x120)]);
+        image.segments[0].executable = false;
+        assert_eq!(ranges(&file, &image), []);
+    }
+}
