@@ -2,7 +2,8 @@
 //!
 //! An archive has thousands of members, mostly of a few kilobytes and from one encoder. The tables
 //! of an encoder have some hundred kilobytes, so allocating or clearing them costs more than the
-//! members. The last encoder is kept, and its reset takes time in proportion to its input.
+//! members. The last encoder is kept, also for another level that shares its tables, and its reset
+//! takes time in proportion to its input.
 //! Never holds more than one encoder.
 
 use crate::error::RemakeError;
@@ -40,7 +41,8 @@ impl EncoderCache {
     /// Returns an encoder at the start of a stream. `None` if the model does not exist.
     pub(crate) fn start(&mut self, model: &EncoderModel) -> Option<AnyEncoder> {
         if let Some((kept, mut encoder)) = self.kept.take()
-            && kept == *model
+            && model.exists()
+            && (kept == *model || encoder.retune(&kept, model).is_some())
             && encoder.restart()
         {
             return Some(encoder);

@@ -48,7 +48,8 @@ pub use bits::BitWriter;
 pub use remake::pgzip_segment;
 
 pub use detect::{
-    DetectOptions, Detector, MemberScan, MemberScanResult, ModelCandidates, detect_gzip, detect_raw,
+    DetectOptions, DetectWork, Detector, MemberScan, MemberScanResult, MemberTrial,
+    ModelCandidates, TrialBudget, TrialCredit, TrialProgress, detect_gzip, detect_raw,
 };
 pub use divided::{
     DividedRecipe, LAST_SPAN_BYTES, MAX_LITERALS, MAX_SPAN_BYTES, MIN_SPAN_BYTES, RestartPoint,

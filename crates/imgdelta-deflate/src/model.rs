@@ -5,6 +5,7 @@
 use crate::fallback::{RecordReplay, ReplayError};
 use crate::golang::GoEncoder;
 use crate::klauspost::{KlauspostEncoder, KlauspostVersion, PGZIP_HISTORY_BYTES, PgzipEncoder};
+use crate::token::Token;
 use crate::zlib::{
     GnuGzipEncoder, PigzBlocks, PigzEncoder, WINDOW_BITS, ZlibEncoder, ZlibStrategy,
 };
@@ -47,6 +48,11 @@ pub enum EncoderModel {
     },
     /// GNU gzip.
     GnuGzip {
+        /// 1 to 9.
+        level: u8,
+    },
+    /// GNU gzip with `--rsyncable`.
+    RsyncableGzip {
         /// 1 to 9.
         level: u8,
     },
@@ -102,7 +108,7 @@ impl EncoderModel {
                     && (1..=9).contains(&mem_level)
                     && WINDOW_BITS.contains(&window_bits)
             }
-            Self::GnuGzip { level } => (1..=9).contains(&level),
+            Self::GnuGzip { level } | Self::RsyncableGzip { level } => (1..=9).contains(&level),
             Self::Pigz { level, block_bytes, .. } => {
                 (1..=9).contains(&level) && block_bytes >= 32_768
             }
@@ -133,16 +139,17 @@ impl EncoderModel {
                 9 => 150,
                 _ => 14,
             },
-            Self::Zlib { level, .. } | Self::GnuGzip { level } | Self::Pigz { level, .. } => {
-                match level {
-                    1..=3 => 25,
-                    4 | 5 => 35,
-                    6 => 60,
-                    7 => 80,
-                    8 => 150,
-                    _ => 200,
-                }
-            }
+            Self::Zlib { level, .. }
+            | Self::GnuGzip { level }
+            | Self::RsyncableGzip { level }
+            | Self::Pigz { level, .. } => match level {
+                1..=3 => 25,
+                4 | 5 => 35,
+                6 => 60,
+                7 => 80,
+                8 => 150,
+                _ => 200,
+            },
             Self::Tokens(_) => 150,
         }
     }
@@ -184,6 +191,9 @@ impl EncoderModel {
                 ZlibEncoder::new(level, mem_level, window_bits, strategy)?,
             )),
             Self::GnuGzip { level } => AnyEncoder::GnuGzip(Box::new(GnuGzipEncoder::new(level)?)),
+            Self::RsyncableGzip { level } => {
+                AnyEncoder::GnuGzip(Box::new(GnuGzipEncoder::rsyncable(level)?))
+            }
             Self::Pigz { level, block_bytes, blocks } => {
                 AnyEncoder::Pigz(Box::new(PigzEncoder::new(level, block_bytes as usize, blocks)?))
             }
@@ -207,6 +217,42 @@ impl AnyEncoder {
             Self::Tokens(_) => return false,
         }
         true
+    }
+
+    /// Changes an encoder of `own` to one of `wanted` that shares its tables. `None` if they differ in
+    /// more than the level and the strategy.
+    pub(crate) fn retune(&mut self, own: &EncoderModel, wanted: &EncoderModel) -> Option<()> {
+        match (self, own, wanted) {
+            (
+                Self::Zlib(encoder),
+                EncoderModel::Zlib { mem_level, window_bits, .. },
+                &EncoderModel::Zlib { level, mem_level: wanted, window_bits: bits, strategy },
+            ) if (*mem_level, *window_bits) == (wanted, bits) => encoder.retune(level, strategy),
+            (
+                Self::GnuGzip(encoder),
+                EncoderModel::GnuGzip { .. },
+                &EncoderModel::GnuGzip { level },
+            )
+            | (
+                Self::GnuGzip(encoder),
+                EncoderModel::RsyncableGzip { .. },
+                &EncoderModel::RsyncableGzip { level },
+            ) => encoder.retune(level),
+            (Self::Golang(encoder), _, &EncoderModel::Golang { level }) => encoder.retune(level),
+            _ => None,
+        }
+    }
+
+    /// Returns the first tokens of a stream that begins with `plain`, except for those of its last
+    /// bytes. `None` if the encoder parses whole blocks. The stream cannot go on.
+    pub(crate) fn first_tokens(&mut self, plain: &[u8]) -> Option<&[Token]> {
+        match self {
+            Self::Zlib(encoder) => Some(encoder.first_tokens(plain)),
+            Self::GnuGzip(encoder) => Some(encoder.first_tokens(plain)),
+            Self::Pigz(encoder) => Some(encoder.first_tokens(plain)),
+            Self::Golang(encoder) => encoder.first_tokens(plain),
+            Self::Klauspost(_) | Self::Pgzip(_) | Self::Tokens(_) => None,
+        }
     }
 
     pub(crate) fn write(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), ReplayError> {

@@ -150,6 +150,7 @@ const PIGZ: u8 = 5;
 const TOKENS: u8 = 6;
 const PIGZ_INDEPENDENT: u8 = 7;
 const PIGZ_CONTINUED: u8 = 8;
+const RSYNCABLE_GZIP: u8 = 9;
 const USUAL_WINDOW_BITS: u8 = 15;
 
 fn put_model(out: &mut Vec<u8>, model: &EncoderModel) {
@@ -169,6 +170,7 @@ fn put_model(out: &mut Vec<u8>, model: &EncoderModel) {
             out.extend([ZLIB, level, sizes, strategy as u8]);
         }
         EncoderModel::GnuGzip { level } => out.extend([GNU_GZIP, level]),
+        EncoderModel::RsyncableGzip { level } => out.extend([RSYNCABLE_GZIP, level]),
         EncoderModel::Pigz { level, block_bytes, blocks } => {
             let kind = match blocks {
                 PigzBlocks::Primed => PIGZ,
@@ -299,6 +301,7 @@ impl<'a> RecipeReader<'a> {
                 }
             }
             GNU_GZIP => EncoderModel::GnuGzip { level: self.byte()? },
+            RSYNCABLE_GZIP => EncoderModel::RsyncableGzip { level: self.byte()? },
             PIGZ => self.pigz(PigzBlocks::Primed)?,
             PIGZ_INDEPENDENT => self.pigz(PigzBlocks::Independent)?,
             PIGZ_CONTINUED => self.pigz(PigzBlocks::Continued)?,

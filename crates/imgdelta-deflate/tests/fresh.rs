@@ -97,6 +97,19 @@ fn gnu_gzip() {
 }
 
 #[test]
+fn gnu_gzip_rsyncable() {
+    for level in [1, 6, 9] {
+        let option = format!("-{level}");
+        let arguments = ["-nc", "--rsyncable", &option];
+        check(
+            EXACT,
+            |model| *model == EncoderModel::RsyncableGzip { level },
+            |plain| run(Command::new("gzip").args(arguments), plain),
+        );
+    }
+}
+
+#[test]
 fn pigz_with_all_kinds_of_blocks() {
     let kinds: [&[&str]; 4] = [&["-p2"], &["-p2", "-i"], &["-p2", "-b", "64"], &["-p1"]];
     for level in ["-1", "-6"] {

@@ -58,6 +58,7 @@ fn model(encoder: &str, version: &str, numbers: &[i64]) -> EncoderModel {
             strategy: ZlibStrategy::ALL[usize::try_from(numbers[2]).unwrap()],
         },
         "gnugzip" => EncoderModel::GnuGzip { level: unsigned() },
+        "rsyncable" => EncoderModel::RsyncableGzip { level: unsigned() },
         "pigz" => EncoderModel::Pigz {
             level: unsigned(),
             block_bytes: u32::try_from(numbers[1]).unwrap(),
@@ -114,6 +115,11 @@ fn zlib_1_2_13() {
 }
 
 #[test]
+fn gnu_gzip_1_12_rsyncable() {
+    check("rsyncable", 9 * 6);
+}
+
+#[test]
 fn gnu_gzip_1_12() {
     check("gnugzip", 9 * 6);
 }
@@ -126,5 +132,5 @@ fn pigz_2_6() {
 #[test]
 fn no_row_is_forgotten() {
     let rows = GOLDEN.lines().filter(|row| !row.starts_with('#')).count();
-    assert_eq!(rows, (12 + 58 + 7 + 16 + 9 + 9) * 6);
+    assert_eq!(rows, (12 + 58 + 7 + 16 + 9 + 9 + 9) * 6);
 }

@@ -6,9 +6,9 @@ use imgdelta_deflate::inflate::{
     InflateError, InflateStatus, InflateStream, Inflater, OUTPUT_SLACK,
 };
 use imgdelta_deflate::{
-    DetectOptions, Detector, EncoderCache, EncoderModel, KlauspostVersion, MemberTrailer,
-    PigzBlocks, Recipe, RecipeError, RecipeLimits, RecipeMember, RemakeError, Remaker,
-    ZlibStrategy, detect_gzip, detect_raw, pgzip_segment,
+    DetectOptions, Detector, EncoderCache, EncoderModel, GzipChecksum, KlauspostVersion,
+    MemberTrailer, PigzBlocks, Recipe, RecipeError, RecipeLimits, RecipeMember, RemakeError,
+    Remaker, ZlibStrategy, detect_gzip, detect_raw, pgzip_segment,
 };
 use proptest::prelude::*;
 
@@ -130,12 +130,113 @@ proptest! {
     }
 }
 
+/// Returns bytes that no encoder can compress.
+fn noise(count: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let next = |_| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..count).map(next).collect()
+}
+
+#[test]
+fn streams_that_begin_with_noise_are_recognised() {
+    let mut plain = noise(3 << 20);
+    plain.extend(inputs::input("text"));
+    let (mem_level, window_bits, strategy) = (9, 15, ZlibStrategy::Default);
+    for model in [
+        EncoderModel::Zlib { level: 5, mem_level, window_bits, strategy },
+        EncoderModel::GnuGzip { level: 4 },
+        EncoderModel::Pgzip {
+            version: KlauspostVersion::V1_18_0,
+            level: 5,
+            segment_bytes: 1 << 20,
+        },
+        EncoderModel::Golang { level: 5 },
+    ] {
+        let compressed = remake(&recipe(model.clone(), plain.len()), &plain).unwrap();
+        let found = detect_raw(&compressed, DetectOptions::default()).unwrap();
+        // Several models may write these bytes.
+        let is_recorded = matches!(found.members[0].model, EncoderModel::Tokens(_));
+        assert!(!is_recorded, "{model:?}");
+        assert!(remake(&found, &plain).unwrap() == compressed);
+    }
+}
+
 /// Returns the record of a stream that no model makes.
 fn recorded(plain: &[u8]) -> EncoderModel {
     let compressed = unmodelled(plain);
     let mut found = detect_raw(&compressed, DetectOptions::default()).unwrap();
     assert_eq!(remake(&found, plain).unwrap(), compressed);
     found.members.swap_remove(0).model
+}
+
+/// Returns a gzip member around a deflate stream.
+fn gzip_member(deflate: &[u8], plain: &[u8]) -> Vec<u8> {
+    let mut check = GzipChecksum::new();
+    check.update(plain);
+    [b"\x1f\x8b\x08\0\0\0\0\0\0\xff", deflate, &check.trailer()].concat()
+}
+
+#[test]
+fn work_on_unknown_streams_is_in_proportion_to_their_bytes() {
+    let text = inputs::input("text");
+    for plain in [&text[..30_000], &text[..200_000], &text[..]] {
+        let mut detector = Detector::new(DetectOptions::default());
+        let stream = joined(plain);
+        let found = detector.raw(&stream).unwrap();
+        assert!(matches!(found.members[0].model, EncoderModel::Tokens(_)));
+        let work = detector.work();
+        let bytes = plain.len() as u64;
+        // Ten levels of zlib are compared with the first 8 KiB.
+        assert!(work.trial_bytes < 400_000 + bytes, "{work:?} for {bytes} bytes");
+        // Thirteen samples have at least a quarter of a kilobyte.
+        assert!(work.sample_bytes < 4000 + stream.len() as u64, "{work:?} for {bytes} bytes");
+    }
+}
+
+#[test]
+fn work_on_many_small_unknown_members_is_in_proportion_to_their_bytes() {
+    let text = inputs::input("text");
+    let (mut file, mut plain) = (Vec::new(), Vec::new());
+    for at in 0..3000 {
+        let content = &text[at * 70..][..1400];
+        // Every hundredth member is so short that several models make it.
+        let content = if at % 100 == 0 { &content[..20] } else { content };
+        let stream = if at % 100 == 0 { zlib_stream(content) } else { joined(content) };
+        file.extend(gzip_member(&stream, content));
+        plain.extend_from_slice(content);
+    }
+    let mut detector = Detector::new(DetectOptions::default());
+    let found = detector.gzip(&file).unwrap();
+    assert_eq!(found.members.len(), 3000);
+    assert!(remake(&found, &plain).unwrap() == file);
+    let work = detector.work();
+    assert!(work.trial_bytes < (8 << 20) + 4 * plain.len() as u64, "{work:?}");
+    assert!(work.sample_bytes < file.len() as u64 / 20, "{work:?}");
+}
+
+#[test]
+fn a_short_stream_with_a_model_among_unknown_ones_buys_little_work() {
+    let text = inputs::input("text");
+    let (mut file, mut plain) = (Vec::new(), Vec::new());
+    for at in 0..1000 {
+        let content = &text[at * 200..][..4000];
+        // A model makes every twentieth member, as it happens by chance with short ones.
+        let content = if at % 20 == 0 { &content[..600] } else { content };
+        let stream = if at % 20 == 0 { zlib_stream(content) } else { joined(content) };
+        file.extend(gzip_member(&stream, content));
+        plain.extend_from_slice(content);
+    }
+    let mut detector = Detector::new(DetectOptions::default());
+    let found = detector.gzip(&file).unwrap();
+    assert!(remake(&found, &plain).unwrap() == file);
+    let work = detector.work();
+    assert!(work.trial_bytes < (8 << 20) + 4 * plain.len() as u64, "{work:?}");
+    // Members of two kilobytes take the search profile of the member before.
+    assert!(work.sample_bytes < (128 << 10) + file.len() as u64 / 4, "{work:?}");
 }
 
 /// Returns a stream that no model makes: a stored block before zlib's stream of the rest.
@@ -145,14 +246,39 @@ fn unmodelled(plain: &[u8]) -> Vec<u8> {
     bits.stored_block(first, false);
     let mut out = Vec::new();
     bits.take(&mut out);
+    out.extend(zlib_stream(rest));
+    out
+}
+
+/// Returns a stream that no model makes: Go's stream of the first bytes, flushed, and zlib's stream of
+/// the rest.
+fn joined(plain: &[u8]) -> Vec<u8> {
+    let (first, rest) = plain.split_at(plain.len().min(1000));
+    let out = remake(&recipe(EncoderModel::Golang { level: 1 }, first.len()), first).unwrap();
+    // Go ends with an empty stored block; here it is not marked as the final one.
+    // Its first bit is in one of the two bytes before the lengths.
+    let header = out.len() - 6;
+    let is_open =
+        |out: &[u8]| inflate(out, 1000).is_ok_and(|(plain, done)| !done && plain == first);
+    let flipped = |bit: usize| {
+        let mut open = out.clone();
+        open[header + bit / 8] ^= 1 << (bit % 8);
+        open
+    };
+    let mut out = (0..16).map(flipped).find(|open| is_open(open)).expect("one bit ends the stream");
+    out.extend(zlib_stream(rest));
+    out
+}
+
+/// Returns the stream of zlib at its highest level.
+fn zlib_stream(plain: &[u8]) -> Vec<u8> {
     let model = EncoderModel::Zlib {
         level: 9,
         mem_level: 8,
         window_bits: 15,
         strategy: ZlibStrategy::Default,
     };
-    out.extend(remake(&recipe(model, rest.len()), rest).unwrap());
-    out
+    remake(&recipe(model, plain.len()), plain).unwrap()
 }
 
 #[test]

@@ -142,6 +142,31 @@ fn cuts_without_an_extra_block_are_detected() {
     }
 }
 
+/// Every encoder stores noise as it is, so many of them write the same first bytes.
+#[test]
+fn blobs_that_begin_with_noise_are_detected() {
+    let mut state = 1_u64;
+    let next = |_| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    let mut plain: Vec<u8> = (0..3 << 19).map(next).collect();
+    plain.extend(inputs::input("text"));
+    let call = LibzstdCall { level: 5, jobs: false, ends_with_data: false };
+    let (version, level) = (KlauspostVersion::V1_15, KlauspostLevel::Best);
+    for (model, header) in [
+        (EncoderModel::Libzstd(call), b"\x28\xb5\x2f\xfd\x04\x58"),
+        (EncoderModel::Klauspost { version, level }, b"\x28\xb5\x2f\xfd\x04\x78"),
+    ] {
+        let recipe = Recipe { model, parts: vec![frame(header, &plain, &[])] };
+        let blob = remake(&recipe, &plain, 70_000).unwrap();
+        // Calls with and without jobs write the same bytes before the end of the first job.
+        let again = detected(&blob, &plain).unwrap_or_else(|| panic!("{model:?}"));
+        assert!(remake(&again, &plain, 70_000).unwrap() == blob, "{model:?}");
+    }
+}
+
 /// The structure of zstd:chunked: a frame per file, empty frames, skippable frames, and a tail.
 #[test]
 fn frames_with_literal_parts_between_are_detected() {

@@ -2,27 +2,31 @@
 //!
 //! The gzip header and the blocks of the first two megabytes leave a list of possible encoders.
 //! Each candidate compresses this prefix and is dropped at the first byte that differs, mostly
-//! within one block. A candidate that passes remakes the whole stream and is compared with it. If
-//! no model fits, the tokens are recorded.
+//! within one block. A candidate that passes remakes the rest of the stream and is dropped at the
+//! first byte that differs, too. If no model fits, the tokens are recorded.
 //!
 //! Cost: a few hundredths of a second for the prefix, and one compression of the whole stream.
 //! Never returns a recipe that was not verified on the whole stream. The callers of
 //! [`ModelCandidates`] and [`MemberScan`] verify it themselves.
 
+mod budget;
+mod quick;
 mod streamed;
 mod survey;
 mod trial;
 mod warm;
 
 use crate::encoders::EncoderCache;
-use crate::fallback::record;
+use crate::fallback::Recorder;
 use crate::gzip::{GZIP_TRAILER_BYTES, GzipChecksum, GzipHeader};
 use crate::inflate::InflateStream;
 use crate::model::EncoderModel;
 use crate::recipe::{MemberTrailer, Recipe, RecipeMember};
+pub use budget::{TrialBudget, TrialCredit};
 pub use streamed::{MemberScan, MemberScanResult, ModelCandidates};
 use survey::{StreamSurvey, WrapperHint};
-use trial::{VerifiedStream, prefix_matches, prove};
+pub use trial::{MemberTrial, TrialProgress};
+use trial::{PrefixTrials, VerifiedStream, prove};
 
 /// Effort and limits of detection.
 #[derive(Clone, Debug)]
@@ -31,9 +35,6 @@ pub struct DetectOptions {
     /// True to record the tokens if no model fits. True by default: a record is often only 3 % of
     /// the stream, and takes some seconds.
     pub record: bool,
-    /// Most candidates that are tried on the whole stream. Two by default: levels that differ only
-    /// after two megabytes are rare, and three of them were never seen.
-    pub full_trials: usize,
     /// Most members. The bytes behind them are copied. A million by default, as in
     /// [`RecipeLimits`](crate::RecipeLimits).
     pub members: usize,
@@ -43,7 +44,7 @@ pub struct DetectOptions {
 
 impl Default for DetectOptions {
     fn default() -> Self {
-        Self { record: true, full_trials: 2, members: 1 << 20, first: None }
+        Self { record: true, members: 1 << 20, first: None }
     }
 }
 
@@ -52,13 +53,6 @@ impl DetectOptions {
     #[must_use]
     pub fn record(mut self, record: bool) -> Self {
         self.record = record;
-        self
-    }
-
-    /// Sets the most candidates that are tried on the whole stream.
-    #[must_use]
-    pub fn full_trials(mut self, full_trials: usize) -> Self {
-        self.full_trials = full_trials;
         self
     }
 
@@ -84,30 +78,61 @@ pub fn detect_raw(compressed: &[u8], options: DetectOptions) -> Option<Recipe> {
 
 /// Finds the recipes of many streams, one after another, such as the members of an archive.
 ///
-/// Tries the encoder of the last stream first and reuses its memory. If no model fits for many
-/// streams in a row, it tries only some streams on all models.
+/// Tries the encoders of the last streams first and reuses their memory. All models are tried as long
+/// as the work of wrong ones is in proportion to the plain bytes, so that streams of unknown
+/// encoders are recorded soon.
 pub struct Detector {
     options: DetectOptions,
-    /// The encoder of the last stream that was not recorded.
-    last_model: Option<EncoderModel>,
-    /// Number of streams in a row without a model.
-    misses: u32,
+    /// The encoders of the last streams that were not recorded, the latest first.
+    recent: Vec<EncoderModel>,
+    /// Streams without a model; a stream with a model halves them.
+    misses: usize,
+    credit: TrialCredit,
+    work: DetectWork,
     stream: InflateStream,
     plain: Vec<u8>,
     encoders: EncoderCache,
+    recorder: Recorder,
 }
 
-/// Streams in a row without a model, after which only some streams are tried on all models.
-const PATIENCE: u32 = 8;
-/// From then on, one stream of this many is tried on all models.
-const RETRY_INTERVAL: u32 = 32;
+/// Work of a detector, in plain bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DetectWork {
+    /// Bytes that candidates compressed within the first megabytes of streams. Starting a candidate
+    /// counts as 2 KiB.
+    pub trial_bytes: u64,
+    /// Compressed bytes of samples that were recorded to find the best record.
+    pub sample_bytes: u64,
+}
+
+/// Models of the last streams that are tried first.
+const RECENT_MODELS: usize = 4;
+/// Streams without a model that halve the number of models tried first, down to one.
+const MISSES: usize = 32;
+/// Most streams without a model that are counted: a few streams with models outweigh them.
+const MOST_MISSES: usize = 8 * MISSES;
 
 impl Detector {
     /// Makes a detector.
     pub fn new(mut options: DetectOptions) -> Self {
-        let last_model = options.first.take();
-        let (stream, plain, encoders) = (InflateStream::new(), Vec::new(), EncoderCache::new());
-        Self { options, last_model, misses: 0, stream, plain, encoders }
+        let recent = options.first.take().into_iter().collect();
+        Self {
+            options,
+            recent,
+            misses: 0,
+            credit: TrialCredit::new(),
+            work: DetectWork::default(),
+            stream: InflateStream::new(),
+            plain: Vec::new(),
+            encoders: EncoderCache::new(),
+            recorder: Recorder::new(),
+        }
+    }
+
+    /// Returns the work so far.
+    pub fn work(&self) -> DetectWork {
+        DetectWork { sample_bytes: self.recorder.sample_bytes(), ..self.work }
     }
 
     /// Finds the recipe of a gzip file, as [`detect_gzip`] does.
@@ -150,20 +175,22 @@ impl Detector {
     fn find(&mut self, body: &[u8], hint: WrapperHint) -> Option<(EncoderModel, VerifiedStream)> {
         let survey = StreamSurvey::of(body, &mut self.stream, std::mem::take(&mut self.plain))?;
         let found = self.model(&survey, body, hint);
+        let body = &body[..survey.stream_bytes.unwrap_or(body.len())];
         self.plain = survey.plain;
         if let Some((model, proved)) = found {
-            self.misses = 0;
-            if self.last_model.as_ref() != Some(&model) {
-                self.last_model = Some(model.clone());
+            let place = self.recent.iter().position(|recent| *recent == model);
+            match place {
+                Some(place) => self.recent[..=place].rotate_right(1),
+                None => self.recent.insert(0, model.clone()),
             }
+            self.recent.truncate(RECENT_MODELS);
             return Some((model, proved));
         }
-        self.misses += 1;
         if !self.options.record {
             return None;
         }
         let mut check = GzipChecksum::new();
-        let record = record(body, |plain| check.update(plain))?;
+        let record = self.recorder.record(body, |plain| check.update(plain))?;
         let proved = VerifiedStream { stream_bytes: record.stream_bytes, check };
         Some((EncoderModel::Tokens(record.bytes), proved))
     }
@@ -175,29 +202,43 @@ impl Detector {
         body: &[u8],
         hint: WrapperHint,
     ) -> Option<(EncoderModel, VerifiedStream)> {
-        let mut trials = self.options.full_trials;
-        let all = if self.misses < PATIENCE || self.misses.is_multiple_of(RETRY_INTERVAL) {
-            survey.candidates(hint)
-        } else {
-            Vec::new()
-        };
-        for model in self.last_model.clone().into_iter().chain(all) {
-            if !prefix_matches(&model, survey, body, &mut self.encoders) {
+        let mut trials = PrefixTrials::default();
+        let mut budget = TrialBudget::of(body.len() as u64);
+        let all = if self.credit.is_left() { survey.candidates(hint) } else { Vec::new() };
+        let tried = (RECENT_MODELS >> (self.misses / MISSES).min(RECENT_MODELS.ilog2() as usize))
+            .min(self.recent.len());
+        let recent = self.recent[..tried].to_vec();
+        let mut found = None;
+        for (place, model) in recent.iter().cloned().chain(all).enumerate() {
+            // A candidate that was tried as a recent model fails again.
+            if place >= tried && recent.contains(&model) {
+                continue;
+            }
+            if !trials.matches(&model, survey, body, &mut self.encoders) {
                 continue;
             }
             if let Some(stream_bytes) = survey.stream_bytes {
                 let mut check = GzipChecksum::new();
                 check.update(&survey.plain);
-                return Some((model, VerifiedStream { stream_bytes, check }));
-            }
-            if trials == 0 {
+                found = Some((model, VerifiedStream { stream_bytes, check }));
                 break;
             }
-            trials -= 1;
-            if let Some(proved) = prove(&model, body) {
-                return Some((model, proved));
+            if budget.is_spent() {
+                break;
+            }
+            match prove(&model, body) {
+                Ok(proved) => {
+                    found = Some((model, proved));
+                    break;
+                }
+                Err(plain_bytes) => budget.charge(&model, plain_bytes),
             }
         }
-        None
+        self.misses =
+            if found.is_some() { self.misses / 2 } else { (self.misses + 1).min(MOST_MISSES) };
+        self.work.trial_bytes += trials.work_bytes;
+        let plain_bytes = survey.plain.len() as u64;
+        self.credit.settle(plain_bytes, trials.work_bytes, found.is_some());
+        found
     }
 }

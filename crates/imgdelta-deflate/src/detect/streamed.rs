@@ -5,8 +5,9 @@
 //! records the member. Neither verifies the whole stream: the caller remakes it from the recipe and
 //! compares. Never holds more than the first bytes, an inflater and the result.
 
+use super::budget::TrialCredit;
 use super::survey::{StreamSurvey, WrapperHint};
-use super::trial::prefix_matches;
+use super::trial::PrefixTrials;
 use super::warm::WarmStartFinder;
 use crate::divided::{LAST_SPAN_BYTES, MAX_LITERALS, MIN_SPAN_BYTES, RestartPoint};
 use crate::encoders::EncoderCache;
@@ -22,26 +23,53 @@ pub struct ModelCandidates<'a> {
     header_bytes: usize,
     survey: StreamSurvey,
     models: std::vec::IntoIter<EncoderModel>,
+    trials: PrefixTrials,
+    encoders: EncoderCache,
 }
 
 impl<'a> ModelCandidates<'a> {
     /// Takes the first bytes of a member. `None` if they are not a gzip member.
     ///
     /// `is_whole` is true if no bytes follow. Eight megabytes are enough: they contain the end of
-    /// pgzip's first segment. `before` is the model of the member before, which is tried first.
-    pub fn of(start: &'a [u8], is_whole: bool, before: Option<&EncoderModel>) -> Option<Self> {
+    /// pgzip's first segment. `before` is the model of the member before, which is tried first. It is
+    /// the only one if no credit is left.
+    pub fn of(
+        start: &'a [u8],
+        is_whole: bool,
+        before: Option<&EncoderModel>,
+        credit: &TrialCredit,
+    ) -> Option<Self> {
         let header = GzipHeader::parse(start).ok()?;
         let body = &start[header.header_bytes..];
         let survey = StreamSurvey::of_start(body, is_whole, &mut InflateStream::new(), Vec::new())?;
         let first = before.filter(|model| !matches!(model, EncoderModel::Tokens(_))).cloned();
         let mut models: Vec<EncoderModel> = first.into_iter().collect();
-        models.extend(survey.candidates(WrapperHint::of(&header)));
-        Some(Self { body, header_bytes: header.header_bytes, survey, models: models.into_iter() })
+        if credit.is_left() {
+            models.extend(survey.candidates(WrapperHint::of(&header)));
+        }
+        Some(Self {
+            body,
+            header_bytes: header.header_bytes,
+            survey,
+            models: models.into_iter(),
+            trials: PrefixTrials::default(),
+            encoders: EncoderCache::new(),
+        })
     }
 
     /// Returns the bytes of the member's header.
     pub fn header_bytes(&self) -> usize {
         self.header_bytes
+    }
+
+    /// Returns the number of plain bytes that candidates compress.
+    pub fn plain_bytes(&self) -> u64 {
+        self.survey.plain.len() as u64
+    }
+
+    /// Returns the work of all candidates so far, in plain bytes.
+    pub fn work_bytes(&self) -> u64 {
+        self.trials.work_bytes
     }
 
     /// True if the bytes contain the whole member. A proposed model then makes all of it.
@@ -54,9 +82,8 @@ impl Iterator for ModelCandidates<'_> {
     type Item = EncoderModel;
 
     fn next(&mut self) -> Option<EncoderModel> {
-        let Self { body, survey, models, .. } = self;
-        let mut encoders = EncoderCache::new();
-        models.find(|model| prefix_matches(model, survey, body, &mut encoders))
+        let Self { body, survey, models, trials, encoders, .. } = self;
+        models.find(|model| trials.matches(model, survey, body, encoders))
     }
 }
 
@@ -105,10 +132,15 @@ impl MemberScan {
     }
 
     /// Records a stream of an unknown encoder. `sample` has the first bytes of the stream, and the
-    /// record may have at most `most_bytes`.
-    pub fn recording(sample: &[u8], most_bytes: usize) -> Option<Self> {
-        let recording = BoundedRecorder::new(sample, most_bytes)?;
-        Some(Self { kind: ScanMode::Recording(Box::new(recording)), check: GzipChecksum::new() })
+    /// record may have at most `most_bytes`. `before` is the model of the member before: if that was
+    /// recorded, its search profile is used again.
+    pub fn recording(sample: &[u8], most_bytes: usize, before: Option<&EncoderModel>) -> Self {
+        let profile = match before {
+            Some(EncoderModel::Tokens(record)) => record.first().copied(),
+            _ => None,
+        };
+        let recording = BoundedRecorder::new(sample, most_bytes, profile);
+        Self { kind: ScanMode::Recording(Box::new(recording)), check: GzipChecksum::new() }
     }
 
     /// Takes the next compressed bytes. Returns the number of bytes in the stream, and true at its

@@ -45,6 +45,8 @@ const PLAIN_BYTES: usize = 2 << 20;
 /// Most plain bytes before the end of the first segment, if the stream looks like pgzip.
 const SEGMENT_SEARCH_BYTES: u64 = 64 << 20;
 const PIECE_BYTES: usize = 16 * 1024;
+/// Most tokens that are kept for comparison.
+const FIRST_TOKENS: usize = 4096;
 
 /// Statistics of blocks and tokens.
 #[derive(Default)]
@@ -70,6 +72,10 @@ struct StreamMarks {
     block_is_final: bool,
     block_may_end: bool,
     ended_blocks: u64,
+    /// Tokens before the first stored block, up to [`FIRST_TOKENS`].
+    first: Vec<Token>,
+    /// True behind a stored block, which hides the tokens of the parse.
+    has_stored: bool,
 }
 
 impl InflateObserver for StreamMarks {
@@ -83,6 +89,7 @@ impl InflateObserver for StreamMarks {
         match block.kind {
             BlockKind::Stored { plain_bytes, .. } => {
                 self.block_is_sync = plain_bytes == 0 && !block.is_final;
+                self.has_stored |= plain_bytes > 0;
             }
             BlockKind::Fixed => self.block_may_end = block.is_final,
             BlockKind::Dynamic(dynamic) => {
@@ -98,6 +105,9 @@ impl InflateObserver for StreamMarks {
     fn token(&mut self, token: Token) {
         self.block_tokens += 1;
         self.tokens += 1;
+        if self.first.len() < FIRST_TOKENS && !self.has_stored {
+            self.first.push(token);
+        }
         if token.is_copy() {
             self.copies += 1;
             if self.copies == 1 || token.length() < self.shortest {
@@ -169,6 +179,11 @@ impl StreamSurvey {
                 return Some(survey);
             }
         }
+    }
+
+    /// Returns the first tokens of the stream, up to the first stored block.
+    pub(super) fn first_tokens(&self) -> &[Token] {
+        &self.marks.first
     }
 
     fn may_be_pgzip(&self) -> bool {
@@ -265,6 +280,19 @@ impl StreamSurvey {
         sizes.into_iter().flat_map(|size| kinds.iter().map(move |&kind| (size, kind))).collect()
     }
 
+    /// True if the tokens and blocks may be those of a strategy of zlib.
+    fn may_have(&self, strategy: ZlibStrategy) -> bool {
+        let marks = &self.marks;
+        match strategy {
+            ZlibStrategy::Default => true,
+            // Levels without this restriction write the same bytes as with the default.
+            ZlibStrategy::Filtered => marks.copies == 0 || marks.shortest > FILTERED_BYTES,
+            ZlibStrategy::HuffmanOnly => marks.copies == 0,
+            ZlibStrategy::Rle => marks.farthest <= 1,
+            ZlibStrategy::Fixed => marks.first_header.is_none(),
+        }
+    }
+
     fn zlib_family(&self, hint: WrapperHint, models: &mut Vec<EncoderModel>) {
         // The length of a full block is the size of zlib's symbol buffer.
         let mem_levels = match self.marks.first_tokens {
@@ -282,6 +310,10 @@ impl StreamSurvey {
                 strategy: ZlibStrategy::Default,
             }));
             models.push(EncoderModel::GnuGzip { level });
+            // Most chunks leave an empty stored block behind them.
+            if self.marks.first_sync.is_some() {
+                models.push(EncoderModel::RsyncableGzip { level });
+            }
             models.extend(pigz.iter().map(|&(block_bytes, blocks)| EncoderModel::Pigz {
                 level,
                 block_bytes,
@@ -298,7 +330,7 @@ impl StreamSurvey {
                 }));
             }
         }
-        for strategy in &ZlibStrategy::ALL[1..] {
+        for strategy in ZlibStrategy::ALL[1..].iter().filter(|strategy| self.may_have(**strategy)) {
             for level in levels(hint, 6) {
                 models.extend(mem_levels.iter().map(|&mem_level| EncoderModel::Zlib {
                     level,
@@ -311,6 +343,8 @@ impl StreamSurvey {
     }
 }
 
+/// Longest copy that zlib's filtered strategy drops.
+const FILTERED_BYTES: usize = 5;
 /// Default block size of pigz.
 const PIGZ_DEFAULT_BYTES: u32 = 128 << 10;
 /// Largest block size of pigz that is tried.

@@ -14,6 +14,8 @@ pub(super) struct MatchHistory {
     pub(super) at: usize,
     /// End of the indexed bytes.
     indexed: usize,
+    /// True if bytes were dropped that are in the index.
+    was_dropped: bool,
     four: HashChain,
     three: HashChain,
 }
@@ -28,10 +30,12 @@ struct HashChain {
 pub(super) struct CopyOption {
     pub(super) length: usize,
     pub(super) distance: usize,
+    /// True if [`MatchHistory::distance_at`] returns this distance as the nearest for the length.
+    pub(super) is_nearest: bool,
 }
 
 /// No copy.
-pub(super) const NONE: CopyOption = CopyOption { length: 0, distance: 0 };
+pub(super) const NONE: CopyOption = CopyOption { length: 0, distance: 0, is_nearest: false };
 
 /// Bytes needed ahead of a token, except at the end of the data: two copies and their hashes.
 pub(super) const LOOKAHEAD: usize = 2 * MAX_COPY + 8;
@@ -70,9 +74,38 @@ impl MatchHistory {
             base: 2 * WINDOW_BYTES as u32,
             at: 0,
             indexed: 0,
+            was_dropped: false,
             four: HashChain::new(),
             three: HashChain::new(),
         }
+    }
+
+    /// Makes a history without tables, which holds no bytes.
+    pub(super) fn empty() -> Self {
+        let chain = || HashChain { heads: Box::default(), links: Box::default() };
+        let (base, four, three) = (2 * WINDOW_BYTES as u32, chain(), chain());
+        let was_dropped = false;
+        Self { bytes: vec![0; PAD], base, at: 0, indexed: 0, was_dropped, four, three }
+    }
+
+    /// Empties the history, in time in proportion to its bytes.
+    pub(super) fn reset(&mut self) {
+        if self.four.heads.is_empty() {
+            *self = Self::new();
+        } else if self.was_dropped || self.bytes.len() > HELD_BYTES / 16 {
+            self.four.heads.fill(0);
+            self.three.heads.fill(0);
+        } else {
+            for at in 0..self.indexed.min(self.bytes.len() - PAD) {
+                let bytes = word(&self.bytes, at);
+                self.four.heads[hash(bytes)] = 0;
+                self.three.heads[hash(bytes << 8)] = 0;
+            }
+        }
+        self.bytes.clear();
+        self.bytes.resize(PAD, 0);
+        self.base = 2 * WINDOW_BYTES as u32;
+        (self.at, self.indexed, self.was_dropped) = (0, 0, false);
     }
 
     /// Appends plain bytes.
@@ -83,6 +116,7 @@ impl MatchHistory {
             self.base = self.base.wrapping_add(cut as u32);
             self.at -= cut;
             self.indexed -= cut;
+            self.was_dropped = true;
         }
         self.bytes.truncate(self.bytes.len() - PAD);
         self.bytes.extend_from_slice(plain);
@@ -135,20 +169,26 @@ impl MatchHistory {
     }
 
     /// Calls `each` with the candidates for the byte `skip` ahead, the nearest first, until it
-    /// returns false.
+    /// returns `None`. It gets the distance and the length of the candidates whose byte behind the
+    /// first `needed` ones is right, and returns the new `needed`.
+    ///
+    /// `needed` is at least two for the chain over three bytes, and three for the other one. At most
+    /// `limit` candidates up to the distance `farthest` are tried.
+    #[inline]
     fn walk(
         &mut self,
         skip: usize,
         three: bool,
-        limit: usize,
-        mut each: impl FnMut(CopyOption) -> bool,
+        (limit, farthest): (usize, usize),
+        mut needed: usize,
+        mut each: impl FnMut(CopyOption) -> Option<usize>,
     ) {
         let at = self.at + skip;
         self.index_to(at);
         let bytes = &self.bytes[..];
         let most = (bytes.len() - PAD).saturating_sub(at).min(MAX_COPY);
         let shortest = if three { 3 } else { 4 };
-        if most < shortest {
+        if most < shortest || needed >= most {
             return;
         }
         let (chain, hash) = if three {
@@ -156,42 +196,52 @@ impl MatchHistory {
         } else {
             (&self.four, hash(word(bytes, at)))
         };
+        let links: &[u32; WINDOW_BYTES] =
+            (&*chain.links).try_into().expect("made with that length");
         let position = self.base.wrapping_add(at as u32);
         let mut candidate = chain.heads[hash];
         if candidate == position {
             // A search one byte ahead has already indexed this position.
-            candidate = chain.links[candidate as usize % WINDOW_BYTES];
+            candidate = links[candidate as usize % WINDOW_BYTES];
         }
         let mut nearest = 0;
+        let mut tail = bytes[at + needed];
         for _ in 0..limit {
             let distance = position.wrapping_sub(candidate) as usize;
             // Links of dropped positions are wrong. Following them stops when a distance does not
             // grow.
-            if distance <= nearest || distance > WINDOW_BYTES || distance > at {
+            if distance <= nearest || distance > farthest || distance > at {
                 return;
             }
             nearest = distance;
-            let length = common(bytes, at - distance, at, most);
-            if length >= shortest && !each(CopyOption { length, distance }) {
-                return;
+            if bytes[at - distance + needed] == tail {
+                let length = common(bytes, at - distance, at, most);
+                if length > needed {
+                    let is_nearest = !three || length == 3;
+                    match each(CopyOption { length, distance, is_nearest }) {
+                        Some(next) if next < most => {
+                            needed = next;
+                            tail = bytes[at + needed];
+                        }
+                        _ => return,
+                    }
+                }
             }
-            candidate = chain.links[candidate as usize % WINDOW_BYTES];
+            candidate = links[candidate as usize % WINDOW_BYTES];
         }
     }
 
     /// Returns the longest copy for the byte `skip` ahead, and the nearest of equal length.
     pub(super) fn best(&mut self, skip: usize, tries: usize, nice: usize) -> CopyOption {
         let mut best = NONE;
-        self.walk(skip, false, tries, |option| {
-            if option.length > best.length {
-                best = option;
-            }
-            best.length < nice
+        self.walk(skip, false, (tries, WINDOW_BYTES), SHORTEST - 1, |option| {
+            best = option;
+            (option.length < nice).then_some(option.length)
         });
         if best == NONE {
-            self.walk(skip, true, 1, |option| {
+            self.walk(skip, true, (1, WINDOW_BYTES), SHORTEST - 2, |option| {
                 best = option;
-                false
+                None
             });
         }
         best
@@ -202,10 +252,11 @@ impl MatchHistory {
     pub(super) fn rank_of(&mut self, length: usize, distance: usize) -> Option<u32> {
         let mut rank = 0;
         let mut is_found = false;
-        self.walk(0, length == 3, WALK, |option| {
-            is_found = option.distance == distance && option.length >= length;
-            rank += u32::from(option.length >= length && !is_found);
-            !is_found && option.distance < distance
+        let least = needed(length);
+        self.walk(0, length == 3, (WALK, distance), least, |option| {
+            is_found = option.distance == distance;
+            rank += u32::from(!is_found);
+            (!is_found).then_some(least)
         });
         is_found.then_some(rank)
     }
@@ -213,16 +264,23 @@ impl MatchHistory {
     /// Returns the distance of the candidate with `rank` nearer candidates of at least `length`.
     pub(super) fn distance_at(&mut self, length: usize, mut rank: u32) -> Option<usize> {
         let mut distance = None;
-        self.walk(0, length == 3, WALK, |option| {
-            if option.length >= length {
-                if rank == 0 {
-                    distance = Some(option.distance);
-                    return false;
-                }
-                rank -= 1;
+        let least = needed(length);
+        self.walk(0, length == 3, (WALK, WINDOW_BYTES), least, |option| {
+            if rank == 0 {
+                distance = Some(option.distance);
+                return None;
             }
-            true
+            rank -= 1;
+            Some(least)
         });
         distance
     }
+}
+
+/// Shortest copy of the chain over four bytes.
+const SHORTEST: usize = 4;
+
+/// Returns the equal bytes that a copy of at least `length` must exceed.
+fn needed(length: usize) -> usize {
+    length.max(3) - 1
 }

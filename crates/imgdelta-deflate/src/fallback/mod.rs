@@ -5,7 +5,7 @@
 //! dynamic headers to those of zlib or Go, and padding bits that are not zero.
 //! Every legal stream can be recorded, except one with a block of more than four million tokens,
 //! whose replay would take too much memory.
-//! Cost: 5 to 15 MB/s in both directions, 2 MiB and a block of tokens. A record can be larger than
+//! Cost: 10 to 30 MB/s in both directions, 2 MiB and a block of tokens. A record can be larger than
 //! the stream if the encoder searched much deeper than the prediction.
 //!
 //! Never trusts a record: a record that contradicts the plain bytes ends with [`ReplayError`].
@@ -25,7 +25,7 @@ use header::{DynamicCodes, HeaderModel};
 use history::{LOOKAHEAD, MatchHistory};
 use predictor::{RecordMismatch, SEARCH_PROFILES, TokenPredictor};
 
-pub(crate) use record::record;
+pub(crate) use record::Recorder;
 pub(crate) use recording::BoundedRecorder;
 
 /// The record does not fit the plain bytes: it is damaged, or it belongs to other bytes.
@@ -67,8 +67,13 @@ struct RecordModel {
 
 impl RecordModel {
     fn new(profile: usize) -> Self {
+        Self::with(profile, MatchHistory::new())
+    }
+
+    /// Uses an empty history, whose memory may be from another stream.
+    fn with(profile: usize, history: MatchHistory) -> Self {
         Self {
-            history: MatchHistory::new(),
+            history,
             predictor: TokenPredictor::new(SEARCH_PROFILES[profile % SEARCH_PROFILES.len()]),
             headers: HeaderModel::new(),
             is_final: BitProbability::EVEN,

@@ -148,7 +148,11 @@ impl TokenPredictor {
         }
         let is_long_form =
             length == 258 && coder.bit(&mut self.is_long_form, wanted.is_long_form());
-        let distance = self.distance(coder, history, wanted, length, is_longest)?;
+        let nearest = match here.distance {
+            distance if is_longest && here.is_nearest => Some(distance),
+            _ => history.distance_at(length, 0),
+        };
+        let distance = self.distance(coder, history, wanted, (length, nearest), is_longest)?;
         Ok(if is_long_form {
             Token::copy_long_form(distance)
         } else {
@@ -161,10 +165,9 @@ impl TokenPredictor {
         coder: &mut C,
         history: &mut MatchHistory,
         wanted: Token,
-        length: usize,
+        (length, nearest): (usize, Option<usize>),
         is_longest: bool,
     ) -> Result<usize, RecordMismatch> {
-        let nearest = history.distance_at(length, 0);
         let bucket = length_bucket(length);
         if let Some(nearest) = nearest {
             let prob = &mut self.is_nearest[bucket][usize::from(is_longest)];

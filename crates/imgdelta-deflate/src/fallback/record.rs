@@ -1,11 +1,12 @@
 //! Records a stream: inflates it and codes each token.
 //!
-//! The search profile is the one with the shortest record of the first 256 KiB. Never holds more
-//! than the inflater's window, the history and the tokens of one block.
+//! The search profile is found in rounds: all profiles record a small sample of the start, and the
+//! best ones a larger sample. Never holds more than the inflater's window, the history and the tokens
+//! of one block.
 
 use super::coder::RangeEncoder;
 use super::header::DynamicCodes;
-use super::history::LOOKAHEAD;
+use super::history::{LOOKAHEAD, MatchHistory};
 use super::predictor::SEARCH_PROFILES;
 use super::{DYNAMIC, FIXED, MAX_BLOCK_TOKENS, RecordModel, STORED};
 use crate::huffman::{DynamicHeader, Histogram};
@@ -13,8 +14,20 @@ use crate::inflate::{BlockHeader, BlockKind, InflateObserver, InflateStream};
 use crate::token::Token;
 use std::collections::VecDeque;
 
-/// Compressed bytes of the sample that chooses the search profile.
-pub(super) const SAMPLE_BYTES: usize = 256 * 1024;
+/// The rounds that choose a search profile: the number of profiles that take part, the fewest and the
+/// most bytes of the sample, and its share of the stream.
+const ROUNDS: [(usize, usize, usize, usize); 3] =
+    [(SEARCH_PROFILES.len(), 256, 2 << 10, 64), (4, 512, 8 << 10, 32), (2, 1 << 10, 32 << 10, 8)];
+/// Most bytes of a sample.
+pub(super) const SAMPLE_BYTES: usize = ROUNDS[2].2;
+/// Streams up to this length are recorded with the profile of the stream before: samples would take
+/// longer than the record.
+const SHORT_BYTES: usize = 1024;
+/// Streams up to this length take the profile of the stream before, too, while samples have more than
+/// a quarter of all bytes that were recorded.
+const MIDDLE_BYTES: usize = 32 << 10;
+/// Compressed bytes of samples that are free of that limit: the samples of a few streams.
+const FREE_SAMPLE_BYTES: u64 = 64 << 10;
 /// Compressed bytes inflated at a time. Few, because each may become a thousand plain bytes.
 const PIECE_BYTES: usize = 4096;
 
@@ -25,37 +38,99 @@ pub(crate) struct TokenRecord {
     pub(crate) stream_bytes: usize,
 }
 
-/// Records the deflate stream at the start of `body`, and passes the plain bytes to `each`. `None`
-/// if there is no complete stream, or if a block is too large.
-pub(crate) fn record(body: &[u8], each: impl FnMut(&[u8])) -> Option<TokenRecord> {
-    let sample = &body[..body.len().min(SAMPLE_BYTES)];
-    let profile = (0..SEARCH_PROFILES.len()).min_by_key(|&profile| {
-        run(sample, profile, |_| {}).map_or(usize::MAX, |run| run.0.len())
-    })?;
-    let (writer, stream_bytes, is_done) = run(body, profile, each)?;
-    if !is_done {
-        return None;
-    }
-    let mut bytes = vec![profile as u8];
-    bytes.extend(writer.finish());
-    Some(TokenRecord { bytes, stream_bytes })
+/// Records streams one after another, and reuses its memory.
+pub(crate) struct Recorder {
+    history: MatchHistory,
+    stream: InflateStream,
+    /// The profile of the last stream.
+    last_profile: Option<usize>,
+    sample_bytes: u64,
+    recorded_bytes: u64,
 }
 
-/// Records the bytes of `body`. Returns the record so far, the bytes read, and true at the end of
-/// the stream.
-pub(super) fn run(
-    body: &[u8],
-    profile: usize,
-    mut each: impl FnMut(&[u8]),
-) -> Option<(RangeEncoder, usize, bool)> {
-    let mut stream = InflateStream::new();
-    let mut events = StreamEvents::default();
-    let mut recorder = TokenRecorder::new(profile);
-    let (read, is_done) = recorder.take(&mut stream, &mut events, body, &mut each)?;
-    if is_done {
-        recorder.end_stream(&stream, &mut events)?;
+impl Recorder {
+    pub(crate) fn new() -> Self {
+        let (history, stream) = (MatchHistory::new(), InflateStream::new());
+        Self { history, stream, last_profile: None, sample_bytes: 0, recorded_bytes: 0 }
     }
-    Some((recorder.writer, read, is_done))
+
+    /// Returns the compressed bytes of all samples so far.
+    pub(crate) fn sample_bytes(&self) -> u64 {
+        self.sample_bytes
+    }
+
+    /// Records the deflate stream at the start of `body`, and passes the plain bytes to `each`.
+    /// `None` if the stream ends early, or if a block is too large.
+    pub(crate) fn record(&mut self, body: &[u8], each: impl FnMut(&[u8])) -> Option<TokenRecord> {
+        let profile = match self.last_profile {
+            Some(profile) if !self.is_worth_samples(body.len()) => profile,
+            _ => self.choose(body, body.len()),
+        };
+        self.last_profile = Some(profile);
+        self.recorded_bytes += body.len() as u64;
+        let (writer, stream_bytes, is_done) = self.run(body, profile, each)?;
+        if !is_done {
+            return None;
+        }
+        let mut bytes = vec![profile as u8];
+        bytes.extend(writer.finish());
+        Some(TokenRecord { bytes, stream_bytes })
+    }
+
+    /// True if samples of a stream take little time compared with the records so far.
+    fn is_worth_samples(&self, stream_bytes: usize) -> bool {
+        let most = FREE_SAMPLE_BYTES + (self.recorded_bytes + stream_bytes as u64) / 4;
+        stream_bytes > MIDDLE_BYTES || stream_bytes > SHORT_BYTES && self.sample_bytes <= most
+    }
+
+    /// Returns the best search profile for a stream of `stream_bytes` that begins with `start`.
+    pub(super) fn choose(&mut self, start: &[u8], stream_bytes: usize) -> usize {
+        let mut profiles: Vec<usize> = (0..SEARCH_PROFILES.len()).collect();
+        let mut sampled_bytes = 0;
+        for (count, fewest, most, share) in ROUNDS {
+            let bytes = (stream_bytes / share).clamp(fewest, most).min(start.len());
+            profiles.truncate(count);
+            if bytes == sampled_bytes {
+                continue;
+            }
+            sampled_bytes = bytes;
+            self.sample_bytes += (profiles.len() * bytes) as u64;
+            let mut lengths: Vec<(usize, usize)> = profiles
+                .iter()
+                .map(|&profile| {
+                    let run = self.run(&start[..bytes], profile, |_| {});
+                    (run.map_or(usize::MAX, |run| run.0.len()), profile)
+                })
+                .collect();
+            lengths.sort_unstable();
+            profiles = lengths.into_iter().map(|(_, profile)| profile).collect();
+        }
+        profiles[0]
+    }
+
+    /// Records the bytes of `body`. Returns the record so far, the bytes read, and true at the end of
+    /// the stream.
+    fn run(
+        &mut self,
+        body: &[u8],
+        profile: usize,
+        mut each: impl FnMut(&[u8]),
+    ) -> Option<(RangeEncoder, usize, bool)> {
+        self.stream.reset();
+        let mut events = StreamEvents::default();
+        let mut history = std::mem::replace(&mut self.history, MatchHistory::empty());
+        history.reset();
+        let mut recorder = TokenRecorder::with(profile, history);
+        let taken = recorder.take(&mut self.stream, &mut events, body, &mut each);
+        let is_ended = match taken {
+            Some((_, true)) => recorder.end_stream(&self.stream, &mut events).is_some(),
+            _ => true,
+        };
+        let TokenRecorder { model, writer, .. } = recorder;
+        self.history = model.history;
+        let (read, is_done) = taken.filter(|_| is_ended)?;
+        Some((writer, read, is_done))
+    }
 }
 
 /// Blocks and tokens from the inflater, which wait for their plain bytes.
@@ -116,8 +191,12 @@ pub(super) struct TokenRecorder {
 
 impl TokenRecorder {
     pub(super) fn new(profile: usize) -> Self {
+        Self::with(profile, MatchHistory::new())
+    }
+
+    fn with(profile: usize, history: MatchHistory) -> Self {
         Self {
-            model: RecordModel::new(profile),
+            model: RecordModel::with(profile, history),
             writer: RangeEncoder::new(),
             tables: None,
             tokens: Vec::new(),

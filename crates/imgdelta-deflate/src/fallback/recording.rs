@@ -3,8 +3,8 @@
 //! Holds the inflater's window, the tokens of one block, and the record. Never chooses the search
 //! profile on more than the sample at the start.
 
-use super::SEARCH_PROFILES;
-use super::record::{SAMPLE_BYTES, StreamEvents, TokenRecorder, run};
+use super::predictor::SEARCH_PROFILES;
+use super::record::{Recorder, SAMPLE_BYTES, StreamEvents, TokenRecorder};
 use crate::inflate::InflateStream;
 
 /// A recorder that stops when the record grows too long.
@@ -17,15 +17,17 @@ pub(crate) struct BoundedRecorder {
 }
 
 impl BoundedRecorder {
-    /// Begins a record of at most `most_bytes`. `sample` has the first bytes of the stream.
-    pub(crate) fn new(sample: &[u8], most_bytes: usize) -> Option<Self> {
+    /// Begins a record of at most `most_bytes`. `sample` has the first bytes of the stream, and
+    /// chooses the search profile unless it is given.
+    pub(crate) fn new(sample: &[u8], most_bytes: usize, profile: Option<u8>) -> Self {
         let sample = &sample[..sample.len().min(SAMPLE_BYTES)];
-        let profile = (0..SEARCH_PROFILES.len()).min_by_key(|&profile| {
-            run(sample, profile, |_| {}).map_or(usize::MAX, |run| run.0.len())
-        })?;
+        let profile = match profile.map(usize::from) {
+            Some(profile) if profile < SEARCH_PROFILES.len() => profile,
+            _ => Recorder::new().choose(sample, usize::MAX),
+        };
         let (stream, events, recorder) =
             (InflateStream::new(), StreamEvents::default(), TokenRecorder::new(profile));
-        Some(Self { stream, events, recorder, profile, most_bytes })
+        Self { stream, events, recorder, profile, most_bytes }
     }
 
     /// Takes the next compressed bytes. Returns the number of bytes in the stream, and true at its

@@ -99,6 +99,20 @@ impl LazyParser {
         self.found = NONE;
     }
 
+    /// Changes the level before the next stream.
+    pub(super) fn retune(&mut self, level: i8) -> Option<()> {
+        self.effort = effort(level)?;
+        Some(())
+    }
+
+    /// Returns the first tokens of a stream that begins with `plain`, except for those of its last
+    /// bytes. The stream cannot go on.
+    pub(super) fn first_tokens(&mut self, plain: &[u8], bits: &mut BitWriter) -> &[Token] {
+        self.write(plain, bits);
+        self.step(false, bits);
+        &self.tokens
+    }
+
     /// Starts at the first byte of a block in the middle of a stream. `plain` starts with the
     /// buffer, and the block starts at `index`. `None` at levels whose index depends on the parse.
     ///

@@ -48,6 +48,23 @@ impl GoEncoder {
         Some(Self { parser, bits: BitWriter::new() })
     }
 
+    /// Changes the level before the next stream. `None` if that takes another parser.
+    pub(crate) fn retune(&mut self, level: i8) -> Option<()> {
+        match &mut self.parser {
+            GoParser::Lazy(lazy) => lazy.retune(if level == -1 { 6 } else { level }),
+            GoParser::Fast(_) | GoParser::Plain { .. } => None,
+        }
+    }
+
+    /// Returns the first tokens of a stream: see [`LazyParser::first_tokens`]. `None` for parsers
+    /// that need a whole block.
+    pub(crate) fn first_tokens(&mut self, plain: &[u8]) -> Option<&[Token]> {
+        match &mut self.parser {
+            GoParser::Lazy(lazy) => Some(lazy.first_tokens(plain, &mut self.bits)),
+            GoParser::Fast(_) | GoParser::Plain { .. } => None,
+        }
+    }
+
     /// Starts at the first byte of a block in the middle of a stream: see [`LazyParser::resume`].
     pub(crate) fn resume(level: i8, plain: &[u8], index: usize, has_slid: bool) -> Option<Self> {
         let level = if level == -1 { 6 } else { level };

@@ -8,6 +8,7 @@
 
 use super::ZlibStrategy;
 use super::blocks::write_block;
+use super::rolling::RollingSum;
 use crate::alphabet::{DISTANCE_EXTRA, MAX_COPY, distance_code};
 use crate::bits::BitWriter;
 use crate::token::Token;
@@ -20,6 +21,14 @@ use crate::window::{
 pub(super) enum ZlibVariant {
     Zlib,
     GnuGzip,
+    /// GNU gzip with `--rsyncable`.
+    RsyncableGzip,
+}
+
+impl ZlibVariant {
+    fn is_gnu(self) -> bool {
+        self != Self::Zlib
+    }
 }
 
 /// The parser and block writer of a stream.
@@ -43,6 +52,8 @@ pub(super) struct MatchEngine {
     tokens: Vec<Token>,
     /// Bits of the distances in this block, with five for each code. Only gzip uses them.
     distance_bits: u64,
+    /// The additional ends of blocks.
+    rolling: Option<RollingSum>,
     copies: usize,
     pending: bool,
     found: ZlibMatch,
@@ -139,7 +150,7 @@ impl MatchEngine {
         let hash_bits = u32::from(mem_level) + 7;
         let block_tokens = match flavour {
             ZlibVariant::Zlib => (1 << (mem_level + 6)) - 1,
-            ZlibVariant::GnuGzip => 32_767,
+            ZlibVariant::GnuGzip | ZlibVariant::RsyncableGzip => 32_767,
         };
         Some(Self {
             bits: BitWriter::new(),
@@ -157,6 +168,7 @@ impl MatchEngine {
             block_start: 0,
             tokens: Vec::with_capacity(block_tokens),
             distance_bits: 0,
+            rolling: (flavour == ZlibVariant::RsyncableGzip).then(RollingSum::default),
             copies: 0,
             pending: false,
             found: NONE,
@@ -204,6 +216,7 @@ impl MatchEngine {
         self.pending = false;
         self.found = NONE;
         self.at_eof = false;
+        self.rolling = self.rolling.is_some().then(RollingSum::default);
         self.unindexed = self.index.min(MIN_MATCH - 1);
         for index in 0..self.index - self.unindexed {
             self.insert(index);
@@ -220,12 +233,27 @@ impl MatchEngine {
         }
     }
 
+    /// Changes level and strategy before the next stream.
+    pub(super) fn retune(&mut self, level: u8, strategy: ZlibStrategy) -> Option<()> {
+        self.effort = effort(level)?;
+        (self.level, self.strategy) = (level, strategy);
+        Some(())
+    }
+
+    /// Returns the first tokens of a stream that begins with `plain`, except for those of its last
+    /// bytes. The stream cannot go on.
+    pub(super) fn first_tokens(&mut self, plain: &[u8]) -> &[Token] {
+        self.write(plain);
+        self.parse(false);
+        &self.tokens
+    }
+
     /// Parses all data and ends the block. An empty block is written only if it is final.
     pub(super) fn end_data(&mut self, is_final: bool) {
         self.parse(false);
         self.slide_if_due();
         self.at_eof = true;
-        if self.flavour == ZlibVariant::GnuGzip {
+        if self.flavour.is_gnu() {
             // Comparisons go on behind the data: two zeros, then old bytes of the buffer.
             self.window.put_zeros(MIN_MATCH - 1);
         }
@@ -243,6 +271,9 @@ impl MatchEngine {
             self.window.slide();
             self.index -= self.half;
             self.block_start -= self.half as isize;
+            if let Some(rolling) = &mut self.rolling {
+                rolling.slide(self.half);
+            }
         }
     }
 
@@ -294,15 +325,14 @@ impl MatchEngine {
                 self.index = next;
                 self.pending = false;
                 self.found = NONE;
-                if full {
-                    self.end_block(false);
-                }
+                self.roll(index);
+                self.end_block_if(full);
             } else {
-                if self.pending && self.push_literal(index - 1) {
-                    self.end_block(false);
-                }
+                let full = self.pending && self.push_literal(index - 1);
+                self.end_block_if(full);
                 self.pending = true;
                 self.index = index + 1;
+                self.roll(index);
             }
         }
         if at_end && self.pending {
@@ -331,9 +361,8 @@ impl MatchEngine {
                 self.index = index + 1;
                 full
             };
-            if full {
-                self.end_block(false);
-            }
+            self.roll(index);
+            self.end_block_if(full);
         }
     }
 
@@ -448,7 +477,7 @@ impl MatchEngine {
     fn push_copy(&mut self, copy: ZlibMatch) -> bool {
         self.tokens.push(Token::copy(copy.length, copy.distance));
         self.copies += 1;
-        if self.flavour == ZlibVariant::GnuGzip {
+        if self.flavour.is_gnu() {
             self.distance_bits += 5 + u64::from(DISTANCE_EXTRA[distance_code(copy.distance)]);
         }
         self.is_full()
@@ -456,10 +485,7 @@ impl MatchEngine {
 
     fn is_full(&self) -> bool {
         let count = self.tokens.len();
-        if self.flavour == ZlibVariant::GnuGzip
-            && self.level > 2
-            && count.is_multiple_of(GNU_CHECK_TOKENS)
-        {
+        if self.flavour.is_gnu() && self.level > 2 && count.is_multiple_of(GNU_CHECK_TOKENS) {
             let out = (8 * count as u64 + self.distance_bits) >> 3;
             let taken = (self.index as isize - self.block_start) as u64;
             if self.copies < count / 2 && out < taken / 2 {
@@ -467,6 +493,28 @@ impl MatchEngine {
             }
         }
         count == self.block_tokens || count == self.dropped
+    }
+
+    /// Takes the bytes from `start` to the current index for the ends of chunks.
+    #[inline]
+    fn roll(&mut self, start: usize) {
+        if let Some(rolling) = &mut self.rolling {
+            rolling.roll(self.window.bytes(), start, self.index);
+        }
+    }
+
+    /// Ends the block if it is full, or at the end of a chunk. Behind a chunk, the next block starts
+    /// at a full byte.
+    #[inline]
+    fn end_block_if(&mut self, full: bool) {
+        let index = self.index;
+        let ends_chunk = self.rolling.as_mut().is_some_and(|rolling| rolling.ends_before(index));
+        if full || ends_chunk {
+            self.end_block(false);
+        }
+        if ends_chunk && self.bits.phase() != 0 {
+            self.bits.stored_block(&[], false);
+        }
     }
 
     fn end_block(&mut self, is_final: bool) {

@@ -9,9 +9,11 @@
 
 mod blocks;
 mod engine;
+mod rolling;
 mod tree;
 
 use crate::bits::BitWriter;
+use crate::token::Token;
 use engine::{MatchEngine, ZlibVariant};
 
 pub(crate) use engine::{ResumePoint, WINDOW_BITS};
@@ -65,6 +67,16 @@ impl ZlibEncoder {
         Some(Self { engine })
     }
 
+    /// Changes level and strategy before the next stream.
+    pub(crate) fn retune(&mut self, level: u8, strategy: ZlibStrategy) -> Option<()> {
+        self.engine.retune(level, strategy)
+    }
+
+    /// Returns the first tokens of a stream: see [`MatchEngine::first_tokens`].
+    pub(crate) fn first_tokens(&mut self, plain: &[u8]) -> &[Token] {
+        self.engine.first_tokens(plain)
+    }
+
     /// Starts at the first byte of a block in the middle of a stream with the largest window: see
     /// [`MatchEngine::resume`].
     pub(crate) fn resume(
@@ -112,6 +124,22 @@ impl GnuGzipEncoder {
         Some(Self {
             engine: MatchEngine::new(ZlibVariant::GnuGzip, level, 8, 15, ZlibStrategy::Default)?,
         })
+    }
+
+    /// Makes the encoder for `--rsyncable`.
+    pub(crate) fn rsyncable(level: u8) -> Option<Self> {
+        let (variant, strategy) = (ZlibVariant::RsyncableGzip, ZlibStrategy::Default);
+        Some(Self { engine: MatchEngine::new(variant, level, 8, 15, strategy)? })
+    }
+
+    /// Changes the level before the next stream.
+    pub(crate) fn retune(&mut self, level: u8) -> Option<()> {
+        self.engine.retune(level, ZlibStrategy::Default)
+    }
+
+    /// Returns the first tokens of a stream: see [`MatchEngine::first_tokens`].
+    pub(crate) fn first_tokens(&mut self, plain: &[u8]) -> &[Token] {
+        self.engine.first_tokens(plain)
     }
 
     /// Starts at the first byte of a block in the middle of a stream: see [`MatchEngine::resume`].
@@ -192,6 +220,11 @@ impl PigzEncoder {
         self.history.clear();
         self.is_first = true;
         self.output.clear();
+    }
+
+    /// Returns the first tokens of a stream: see [`MatchEngine::first_tokens`].
+    pub(crate) fn first_tokens(&mut self, plain: &[u8]) -> &[Token] {
+        self.engine.first_tokens(&plain[..plain.len().min(self.block_bytes)])
     }
 
     /// Starts at a block in the middle of a stream. `before` ends with the bytes before the block.

@@ -2,7 +2,8 @@
 //!
 //! The headers of the frames leave a list of possible encoders. Each one compresses the plain
 //! bytes and is dropped at the first byte that differs, mostly within the first block. So a search
-//! without a result is cheap, and memory does not depend on the size of the blob.
+//! without a result is cheap, and memory does not depend on the size of the blob. Plain bytes that
+//! begin with incompressible ones look alike for many candidates; a budget limits their work.
 //! Never returns a recipe that was not tried on the whole blob.
 
 mod survey;
@@ -25,19 +26,24 @@ pub struct DetectOptions {
     pub literal_bytes: u64,
     /// Most frames and literal parts, a million by default: more than any layer has.
     pub parts: usize,
-    /// Most candidates that match the first MiB of plain bytes and fail later. Eight by default,
-    /// because some versions of one encoder differ late.
-    pub long_trials: usize,
+    /// Estimated nanoseconds that wrong candidates may take, besides 300 for each plain byte. Half a
+    /// minute by default, which is enough for all candidates and a few megabytes.
+    pub trial_nanoseconds: u64,
 }
 
 impl Default for DetectOptions {
     fn default() -> Self {
-        Self { literal_bytes: 32 << 20, parts: 1 << 20, long_trials: 8 }
+        Self { literal_bytes: 32 << 20, parts: 1 << 20, trial_nanoseconds: 30_000_000_000 }
     }
 }
 
+/// Plain bytes at the end of a frame that may depend on its end directive: the longest usual job,
+/// and the chunk that the encoder waits for.
+const END_BYTES: u64 = 16 << 20;
 /// Plain bytes within which nearly all wrong candidates differ.
 const FIRST_BYTES: u64 = 1 << 20;
+/// Nanoseconds that wrong candidates may take for each plain byte: those of a slow level.
+const TRIAL_NANOSECONDS_PER_BYTE: u64 = 300;
 
 /// Finds the encoder that compresses `plain` to `blob`. `None` if no modelled encoder does.
 ///
@@ -90,10 +96,12 @@ where
     B: ByteSource + ?Sized,
     P: ByteSource<Error = B::Error> + ?Sized,
 {
-    let mut long_trials = 0;
-    // Two calls that differ only in their end directive write the same first bytes: if one fails
-    // early, so does the other.
+    let for_bytes = plain.bytes().saturating_mul(TRIAL_NANOSECONDS_PER_BYTE);
+    let mut left_nanoseconds = options.trial_nanoseconds.saturating_add(for_bytes);
+    // Two calls that differ only in their end directive write the same bytes except at the end: if
+    // one fails before, so does the other.
     let mut hopeless: Vec<(i32, bool)> = Vec::new();
+    let is_one_frame = survey.frames().count() == 1;
     for model in candidates(survey) {
         if let EncoderModel::Libzstd(call) = model
             && hopeless.contains(&(call.level, call.jobs))
@@ -112,12 +120,15 @@ where
             TrialOutcome::Match => return Ok(Some(recipe)),
             TrialOutcome::Unsupported => {}
             TrialOutcome::Mismatch { plain_bytes } => {
-                if plain_bytes > FIRST_BYTES {
-                    long_trials += 1;
-                } else if let EncoderModel::Libzstd(call) = model {
+                let is_before_end = is_one_frame && plain_bytes + END_BYTES <= plain.bytes();
+                if let EncoderModel::Libzstd(call) = model
+                    && (plain_bytes <= FIRST_BYTES || is_before_end)
+                {
                     hopeless.push((call.level, call.jobs));
                 }
-                if long_trials >= options.long_trials {
+                let work = plain_bytes.saturating_mul(model.nanoseconds_per_byte());
+                left_nanoseconds = left_nanoseconds.saturating_sub(work);
+                if left_nanoseconds == 0 {
                     return Ok(None);
                 }
             }
