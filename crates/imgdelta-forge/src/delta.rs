@@ -164,7 +164,15 @@ pub fn recipe(
     origins: Vec<PayloadOrigin>,
     groups: Vec<RecipeGroup>,
 ) -> Recipe {
-    Recipe { target, sources, headers, origins, nested: NestedArchives::default(), groups }
+    Recipe {
+        target,
+        sources,
+        headers,
+        origins,
+        nested: NestedArchives::default(),
+        groups,
+        digests: Vec::new(),
+    }
 }
 
 /// Packs columns of header facts; columns that are not named are empty.

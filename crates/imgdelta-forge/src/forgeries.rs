@@ -9,11 +9,12 @@ use crate::{
     },
 };
 use imgdelta_apply::delta::{
-    ArchiveKind, ArchiveSource, ArchiveTarget, BaseSource, Envelope, GroupMember, PayloadOrigin,
-    PayloadWindow, Recipe, RecipeGroup, StreamName,
+    ArchiveKind, ArchiveSource, ArchiveTarget, BaseSource, DigestPlace, DigestSpelling, Envelope,
+    GroupMember, PayloadOrigin, PayloadWindow, Recipe, RecipeGroup, StreamName,
 };
 use imgdelta_codec::pack::Packer;
 use imgdelta_deflate as deflate;
+use imgdelta_testkit::noise;
 use imgdelta_wire::varint;
 use imgdelta_zstd as zstd;
 
@@ -37,6 +38,8 @@ pub enum Outcome {
     OverLimit,
     /// The bytes contradict themselves.
     BadInput,
+    /// It needs a stream that no base has.
+    BaseMissing,
     /// It is odd and cheap, and makes what it states.
     Made,
 }
@@ -46,7 +49,7 @@ type Row = (&'static str, fn() -> ForgedDelta, Outcome);
 
 /// Makes all forgeries; each takes the base image of this crate.
 pub fn all() -> Vec<Forgery> {
-    let forgeries: [Row; 26] = [
+    let forgeries: [Row; 35] = [
         (
             "hundreds of thousands of members of one byte, each against a megabyte",
             members,
@@ -56,7 +59,7 @@ pub fn all() -> Vec<Forgery> {
         ("millions of origins in one number", runs, Outcome::OverLimit),
         ("a million compressions without a payload", compressions, Outcome::OverLimit),
         ("a source named a thousand times", repeated_source, Outcome::BadInput),
-        ("one file of a gibibyte at once", large_member, Outcome::OverLimit),
+        ("one file of a gibibyte that no bytes make", large_member, Outcome::BadInput),
         ("a hundred thousand zstd frames of one byte", zstd_frames, Outcome::TooMuchWork),
         ("forty zstd frames of one byte", few_zstd_frames, Outcome::Made),
         ("zstd's highest level for a thousand layers", zstd_starts, Outcome::TooMuchWork),
@@ -76,15 +79,24 @@ pub fn all() -> Vec<Forgery> {
             plain_inner,
             Outcome::TooMuchWork,
         ),
+        ("an ELF file made of parts that contradict each other", elf_parts, Outcome::BadInput),
         ("a stream of a tebibyte of zeros", zeros, Outcome::OverLimit),
         ("tables of zeros that pack to nothing", zero_tables, Outcome::OverLimit),
         ("mixed bytes in a table", mixed_table, Outcome::BadInput),
+        ("LZ-coded bytes in a table", lz_table, Outcome::BadInput),
         ("half a gibibyte of literals for one byte", long_streams, Outcome::OverLimit),
         ("a carried blob that inflates to more than it states", carried, Outcome::BadInput),
         ("a million groups of nothing", empty_groups, Outcome::TooMuchWork),
         ("millions of parts of the base for four bytes", base_parts, Outcome::Made),
         ("mixed bytes in every group", mixed_groups, Outcome::TooMuchWork),
+        ("LZ-coded bytes in every group", lz_groups, Outcome::TooMuchWork),
         ("layers that are all different and all kept", kept_layers, Outcome::TooMuchWork),
+        ("two groups that are made from each other", circle, Outcome::BadInput),
+        ("a file made from the end of itself", from_itself, Outcome::BadInput),
+        ("more of the target read again than the limit", much_reread, Outcome::OverLimit),
+        ("a layer made from a later one, which is made from it", from_later, Outcome::BaseMissing),
+        ("every member read by every member", all_read_by_all, Outcome::OverLimit),
+        ("a digest of all files in every word of a list", many_digests, Outcome::TooMuchWork),
     ];
     forgeries
         .into_iter()
@@ -421,6 +433,18 @@ fn plain_inner() -> ForgedDelta {
     archive_of(&origins, 1 << 20)
 }
 
+/// Parts that are no ELF file and no structure, with a compression of one section.
+fn elf_parts() -> ForgedDelta {
+    let target = unknown(11, 1000);
+    let origins = vec![PayloadOrigin::Closed, PayloadOrigin::Base(0), PayloadOrigin::Base(1)];
+    let mut recipe = recipe(target, vec![base()], payload_columns(&[1000]), origins, Vec::new());
+    recipe.nested.closed = vec![ArchiveTarget { kind: ArchiveKind::Elf, inner: 2 }];
+    recipe.nested.inner_bytes = vec![4096, 4096];
+    recipe.nested.coders = vec![1, 0];
+    recipe.nested.compressions = vec![zlib_member(0)];
+    stored(target, &recipe, &[])
+}
+
 fn zeros() -> ForgedDelta {
     let target = unknown(7, 1 << 40);
     let headers = zero_columns(1 << 40);
@@ -435,10 +459,26 @@ fn zero_tables() -> ForgedDelta {
 
 fn mixed_table() -> ForgedDelta {
     let words: Vec<u8> = (0..40_000_u32).flat_map(|i| (i * i % 1000 / 7).to_le_bytes()).collect();
+    table(words, Packer::new(19).mixing())
+}
+
+fn lz_table() -> ForgedDelta {
+    table(in_step(100_000), Packer::new(18).with_lz())
+}
+
+/// Bytes that repeat with a change in every tenth one: LZ codes take fewer bytes than zstd.
+fn in_step(len: usize) -> Vec<u8> {
+    let (row, changes) = (noise(9, 200), noise(8, len));
+    let bytes = row.iter().cycle().zip(&changes);
+    bytes.map(|(byte, change)| byte.wrapping_add(u8::from(*change < 26))).collect()
+}
+
+/// A layer whose header columns are packed in a way that tables do not admit.
+fn table(text: Vec<u8>, mut packer: Packer) -> ForgedDelta {
     let target = unknown(9, 1 << 20);
     let mut streams = vec![Vec::new(); 18];
-    streams[TEXT] = words;
-    let headers = Packer::new(19).mixing().pack(&streams);
+    streams[TEXT] = text;
+    let headers = packer.pack(&streams);
     stored(target, &recipe(target, Vec::new(), headers, Vec::new(), Vec::new()), &[])
 }
 
@@ -497,25 +537,141 @@ fn base_parts() -> ForgedDelta {
 
 fn mixed_groups() -> ForgedDelta {
     let words: Vec<u8> = (0..3000_u32).flat_map(|i| (i * i % 1000 / 7).to_le_bytes()).collect();
+    groups(2000, words, Packer::new(19).mixing())
+}
+
+fn lz_groups() -> ForgedDelta {
+    groups(1000, in_step(50_000), Packer::new(18).with_lz())
+}
+
+/// So many groups, each of one member of these literals.
+fn groups(count: u32, literals: Vec<u8>, mut packer: Packer) -> ForgedDelta {
+    let bytes = literals.len() as u64;
     let mut streams = vec![Vec::new(); GROUP_STREAMS];
     streams[MEMBERS].push(0);
-    streams[LITERAL_LENGTHS] = numbers(&[words.len() as u64]);
-    streams[LITERALS].clone_from(&words);
+    streams[LITERAL_LENGTHS] = numbers(&[bytes]);
+    streams[LITERALS] = literals;
     streams[PATCH_GAPS].push(0);
-    let group = Packer::new(19).mixing().pack(&streams);
+    let group = packer.pack(&streams);
     let member = |payload| GroupMember { payload, window: None, sources: Vec::new() };
-    let groups: Vec<RecipeGroup> = (0..2000)
+    let groups: Vec<RecipeGroup> = (0..count)
         .map(|payload| RecipeGroup {
             packed_bytes: group.len() as u64,
             members: vec![member(payload)],
         })
         .collect();
     // The stream is that of one payload: all others are inner ones of an archive that is not read.
-    let target = unknown(10, 12_000);
-    let mut origins = vec![PayloadOrigin::Rebuilt];
-    origins.resize(2000, PayloadOrigin::Rebuilt);
-    let recipe = recipe(target, vec![base()], payload_columns(&[12_000]), origins, groups);
-    stored(target, &recipe, &group.repeat(2000))
+    let target = unknown(10, bytes);
+    let origins = vec![PayloadOrigin::Rebuilt; groups.len()];
+    let packed = group.repeat(groups.len());
+    let recipe = recipe(target, vec![base()], payload_columns(&[bytes]), origins, groups);
+    stored(target, &recipe, &packed)
+}
+
+/// A recipe of one payload, made by members of one literal byte for each byte, with these sources.
+fn literal_recipe(
+    target: StreamName,
+    members: &[(u64, Vec<BaseSource>)],
+    group_members: usize,
+) -> (Recipe, Vec<u8>) {
+    let (mut groups, mut bytes) = (Vec::new(), Vec::new());
+    for chunk in members.chunks(group_members) {
+        let mut streams = vec![Vec::new(); GROUP_STREAMS];
+        for _ in chunk {
+            streams[MEMBERS].push(0);
+            streams[LITERAL_LENGTHS].push(1);
+            streams[LITERALS].push(b'A');
+            streams[PATCH_GAPS].push(0);
+        }
+        let packed = Packer::new(3).pack(&streams);
+        let members = chunk.iter().map(|(offset, sources)| GroupMember {
+            payload: 0,
+            window: Some(PayloadWindow { offset: *offset, bytes: 1 }),
+            sources: sources.clone(),
+        });
+        let members = members.collect();
+        groups.push(RecipeGroup { packed_bytes: packed.len() as u64, members });
+        bytes.extend(packed);
+    }
+    let headers = payload_columns(&[target.bytes]);
+    let origins = vec![PayloadOrigin::Rebuilt];
+    (recipe(target, vec![base()], headers, origins, groups), bytes)
+}
+
+/// A range of the rebuilt bytes of a recipe from the base.
+fn rebuilt_range(offset: u64, bytes: u64) -> Vec<BaseSource> {
+    vec![BaseSource::Slice { address: base().bytes + offset, bytes }]
+}
+
+fn circle() -> ForgedDelta {
+    let target = name_of(b"AA");
+    let members = [(0, rebuilt_range(1, 1)), (1, rebuilt_range(0, 1))];
+    let (recipe, groups) = literal_recipe(target, &members, 1);
+    stored(target, &recipe, &groups)
+}
+
+fn from_itself() -> ForgedDelta {
+    let target = name_of(b"AA");
+    let members = [(0, rebuilt_range(1, 1)), (1, Vec::new())];
+    let (recipe, groups) = literal_recipe(target, &members, 2);
+    stored(target, &recipe, &groups)
+}
+
+/// Four megabytes, which all other members read.
+fn much_reread() -> ForgedDelta {
+    const BYTES: u64 = 4 << 20;
+    let target = unknown(12, BYTES + 300);
+    let mut members = vec![(0, Vec::new())];
+    members.extend((0..300).map(|at| (BYTES + at, rebuilt_range(0, BYTES))));
+    let (mut recipe, groups) = literal_recipe(target, &members, members.len());
+    recipe.groups[0].members[0].window = Some(PayloadWindow { offset: 0, bytes: BYTES });
+    stored(target, &recipe, &groups)
+}
+
+fn from_later() -> ForgedDelta {
+    let streams: [&[u8]; 2] = [b"A", b"AA"];
+    let names = streams.map(name_of);
+    let layers = [0, 1].map(|layer| {
+        let (target, source) = (names[layer], names[1 - layer]);
+        let headers = payload_columns(&[target.bytes]);
+        let origins = vec![PayloadOrigin::Base(0)];
+        let mut recipe = recipe(target, vec![source], headers, origins, Vec::new());
+        if layer == 1 {
+            recipe.sources.push(base());
+            recipe.origins = vec![PayloadOrigin::Base(1)];
+        }
+        ForgedLayer::stored(target, recipe.to_bytes())
+    });
+    ForgedDelta { layers: layers.into() }
+}
+
+fn all_read_by_all() -> ForgedDelta {
+    let count = 20_000;
+    let stream = vec![b'A'; usize::try_from(count).expect("few")];
+    let target = name_of(&stream);
+    let members: Vec<_> = (0..count).map(|at| (at, rebuilt_range(0, at))).collect();
+    let (recipe, groups) = literal_recipe(target, &members, 1000);
+    stored(target, &recipe, &groups)
+}
+
+fn many_digests() -> ForgedDelta {
+    const COUNT: u32 = 100_000;
+    let list_bytes = 32 * u64::from(COUNT);
+    let target = unknown(13, list_bytes + 1_000_000);
+    let members = [(0, Vec::new())];
+    let (mut recipe, groups) = literal_recipe(target, &members, 1);
+    recipe.groups[0].members[0].window = None;
+    recipe.headers = payload_columns(&[list_bytes, 1_000_000]);
+    recipe.origins = vec![PayloadOrigin::Rebuilt, PayloadOrigin::Base(0)];
+    recipe.digests = (0..COUNT)
+        .map(|at| DigestPlace {
+            holder: 0,
+            offset: 32 * u64::from(at),
+            spelling: DigestSpelling::Md5Hex,
+            content: 1,
+        })
+        .collect();
+    stored(target, &recipe, &groups)
 }
 
 fn kept_layers() -> ForgedDelta {

@@ -26,6 +26,7 @@ fn outcome(error: &Error) -> Option<Outcome> {
         Error::OverLimit { name: Some(LimitName::WorkPerByte), .. } => Some(Outcome::TooMuchWork),
         Error::OverLimit { .. } => Some(Outcome::OverLimit),
         Error::BadInput { .. } => Some(Outcome::BadInput),
+        Error::BaseMissing { .. } => Some(Outcome::BaseMissing),
         _ => None,
     }
 }

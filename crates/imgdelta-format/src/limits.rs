@@ -89,6 +89,10 @@ pub mod written {
     pub const MEMBERS: u64 = 500_000;
     /// Base ranges of all members of one recipe.
     pub const SLICES: u64 = 1_000_000;
+    /// Bytes of the target that the members of one recipe read as their bases.
+    pub const TARGET_SOURCE_BYTES: u64 = 256 << 20;
+    /// Memory for the tables of recipes of which one reads a stream that another makes.
+    pub const LINKED_MEMORY: u64 = 32 << 20;
     /// Bytes of a recipe without its groups.
     pub const RECIPE_BYTES: u64 = 64 << 20;
     /// Files in the list of costs: the most expensive, if there are more.

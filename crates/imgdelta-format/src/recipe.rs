@@ -5,8 +5,10 @@
 //! bytes around them: headers, padding, the end mark. Frames are stored as header columns; each
 //! payload has a [`PayloadOrigin`]. Base bytes are addressed in one *address space* per recipe. It
 //! holds the sources in the order of the table, and behind them the parts of the base's archives
-//! that the recipe opens. A recipe names its sources and its target and nothing else, so images
-//! that share both share the recipe.
+//! that the recipe opens. Behind the address space lie the *rebuilt bytes*: the payloads that groups
+//! make, so that one file of the target may be made from another. A recipe names its sources and its
+//! target and nothing else, so images that share both share the recipe. A source may also be the
+//! stream of an earlier layer of the same image.
 //!
 //! Its bytes are a front, the header columns, and then columns of numbers. Each count is compared
 //! with its limit before memory is taken. `docs/format.md` specifies them.
@@ -16,24 +18,28 @@
 //! | 0 | `columns`, `front` | numbers and names of columns; target and sources |
 //! | 1 | `origins` | the origin of each payload |
 //! | 2 | `archives`, `groups` | archives opened and closed; payloads that groups rebuild |
-//! | 3 | `recipe` itself | all of them together |
+//! | 3 | `digests` | digests inside payloads |
+//! | 4 | `recipe` itself | all of them together |
 
 mod archives;
 mod columns;
+mod digests;
 mod front;
 mod groups;
 mod origins;
 
 pub use crate::stream::StreamName;
 pub use archives::{ArchiveKind, ArchiveSource, ArchiveTarget, NestedArchives};
+pub use digests::{DigestPlace, DigestSpelling};
 pub use front::RecipeFront;
 pub use groups::{BaseSource, GroupMember, PayloadWindow, RecipeGroup};
 pub use origins::PayloadOrigin;
 
 use crate::{ReadLimitName, ReadLimits, bounds::unpack_within, error::Result};
-use columns::{COLUMNS, FIRST_NESTED, RecipeColumns};
+use columns::{COLUMNS, FIRST_DIGEST, FIRST_NESTED, RecipeColumns};
+use groups::MemberSpace;
 use imgdelta_codec::pack::Packer;
-use imgdelta_wire::varint;
+use imgdelta_wire::{MAX_PLACE, varint};
 
 /// A recipe without the bytes of its groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +56,8 @@ pub struct Recipe {
     pub nested: NestedArchives,
     /// The groups, in the order of their bytes.
     pub groups: Vec<RecipeGroup>,
+    /// The digests that are computed, by payload and offset.
+    pub digests: Vec<DigestPlace>,
 }
 
 impl Recipe {
@@ -68,7 +76,12 @@ impl Recipe {
         origins::write(&mut columns, &self.origins);
         groups::write(&mut columns, &self.groups, &self.origins);
         self.nested.write(&mut columns);
-        let count = if self.nested.is_empty() { FIRST_NESTED } else { COLUMNS };
+        digests::write(&mut columns, &self.digests, &self.origins);
+        let count = match (self.nested.is_empty(), self.digests.is_empty()) {
+            (_, false) => COLUMNS,
+            (false, true) => FIRST_DIGEST,
+            (true, true) => FIRST_NESTED,
+        };
         rest.extend_from_slice(&Packer::new(LEVEL).pack(&columns.all()[..count]));
         RecipeFront::wrap(&rest)
     }
@@ -90,9 +103,16 @@ impl Recipe {
         let space = front.space_bytes() + plain_bytes;
         let origins = origins::read(&columns, space, target_payloads(&front.target), limits)?;
         let nested = NestedArchives::read(&columns, opened, &origins)?;
-        let groups = groups::read(&columns, &origins, space, limits)?;
+        let inner_bytes = nested.inner_bytes.iter().fold(front.target.bytes, |sum, bytes| {
+            // Rebuilt payloads are those of the stream, and inner ones whose length is stored.
+            sum.saturating_add(*bytes)
+        });
+        let end = space.saturating_add(inner_bytes).min(MAX_PLACE);
+        let groups =
+            groups::read(&columns, &origins, MemberSpace { base_end: space, end }, limits)?;
+        let digests = digests::read(&columns, &origins, limits)?;
         let RecipeFront { target, sources } = front;
-        Ok(Self { target, sources, headers, origins, nested, groups })
+        Ok(Self { target, sources, headers, origins, nested, groups, digests })
     }
 
     /// Returns the bytes of all groups together.

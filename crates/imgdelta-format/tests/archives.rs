@@ -57,6 +57,7 @@ fn recipe() -> Recipe {
         ],
         nested,
         groups: vec![RecipeGroup { packed_bytes: 9, members: vec![member(0, 4), member(4, 3)] }],
+        digests: Vec::new(),
     }
 }
 
@@ -122,6 +123,7 @@ fn read(change: Change<'_>) -> Result<Recipe, FormatError> {
     let empty = Recipe {
         origins: Vec::new(),
         nested: NestedArchives::default(),
+        digests: Vec::new(),
         groups: Vec::new(),
         ..recipe()
     };
@@ -202,9 +204,9 @@ fn wrong_numbers_are_refused_by_name() {
             "end of a base part",
         ),
         (&[(OPENED_BYTES, &[50, 301])], "end of an archive"),
-        (&[(OPENED_KINDS, &[0, 3])], "kind of an archive"),
+        (&[(OPENED_KINDS, &[0, 4])], "kind of an archive"),
         (&[(OPENED_PLAIN, &[300, MAX_PLACE - 1799])], "length of the address space"),
-        (&[(CLOSED_KINDS, &[1, 3])], "kind of an archive"),
+        (&[(CLOSED_KINDS, &[1, 4])], "kind of an archive"),
         (&[(CLOSED_KINDS, &[1])], "count of archives"),
         (&[(CLOSED_COUNTS, &[8, 2])], "count of inner payloads"),
         // All payloads are inner ones: their lengths are missing.
@@ -257,6 +259,7 @@ fn lengths_of_target_and_sources_fill_63_bits_and_no_more() {
         sources: vec![stream(2, bytes)],
         origins: Vec::new(),
         nested: NestedArchives::default(),
+        digests: Vec::new(),
         groups: Vec::new(),
         ..recipe()
     };
@@ -295,6 +298,7 @@ fn counts_follow_from_lengths() {
     let bare = |payloads| Recipe {
         origins: vec![PayloadOrigin::Own; payloads],
         nested: NestedArchives::default(),
+        digests: Vec::new(),
         groups: Vec::new(),
         ..recipe()
     };

@@ -35,6 +35,7 @@ fn recipe() -> Recipe {
             compressions: Vec::new(),
         },
         groups: vec![group(1), group(2), group(3)],
+        digests: Vec::new(),
     }
 }
 

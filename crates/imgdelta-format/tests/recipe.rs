@@ -4,8 +4,8 @@ use imgdelta_codec::pack::Packer;
 use imgdelta_format::{
     Algorithm, DiffId, FormatError, ReadLimitName, ReadLimits,
     recipe::{
-        BaseSource, GroupMember, NestedArchives, PayloadOrigin, PayloadWindow, Recipe, RecipeFront,
-        RecipeGroup, StreamName,
+        BaseSource, DigestPlace, DigestSpelling, GroupMember, NestedArchives, PayloadOrigin,
+        PayloadWindow, Recipe, RecipeFront, RecipeGroup, StreamName,
     },
 };
 use imgdelta_wire::varint;
@@ -32,6 +32,7 @@ fn recipe(origins: Vec<PayloadOrigin>, groups: Vec<RecipeGroup>) -> Recipe {
         headers: b"columns".to_vec(),
         origins,
         nested: NestedArchives::default(),
+        digests: Vec::new(),
         groups,
     }
 }
@@ -321,5 +322,70 @@ proptest! {
         if let Ok(recipe) = read(&raw(&columns)) {
             prop_assert_eq!(read(&recipe.to_bytes()).unwrap(), recipe);
         }
+    }
+}
+
+#[test]
+fn members_read_rebuilt_bytes_and_no_range_across_their_start() {
+    let with = |address, bytes| {
+        let sources = vec![BaseSource::Slice { address, bytes }];
+        let members = vec![GroupMember { payload: 0, window: None, sources }];
+        recipe(vec![PayloadOrigin::Rebuilt], vec![RecipeGroup { packed_bytes: 9, members }])
+    };
+    for (address, bytes) in [(1500, 10), (1500, TARGET_BYTES), (1000, 500)] {
+        let all = with(address, bytes);
+        assert_eq!(read(&all.to_bytes()).unwrap(), all);
+    }
+    for (address, bytes) in [(1499, 2), (1500, TARGET_BYTES + 1), (1499, u64::MAX >> 2)] {
+        assert!(read(&with(address, bytes).to_bytes()).is_err(), "{bytes} from {address}");
+    }
+}
+
+fn with_digests(places: &[DigestPlace]) -> Recipe {
+    let origins = vec![PayloadOrigin::Own, PayloadOrigin::Rebuilt, PayloadOrigin::Rebuilt];
+    Recipe { digests: places.to_vec(), ..recipe(origins, Vec::new()) }
+}
+
+#[test]
+fn digests_of_a_list_in_its_order_cost_two_bytes() {
+    let spelling = DigestSpelling::Md5Hex;
+    let place =
+        |n: u32| DigestPlace { holder: 1, offset: 3 + 70 * u64::from(n), spelling, content: n % 3 };
+    let places: Vec<DigestPlace> = (0..3000).map(place).collect();
+    let all = with_digests(&places);
+    assert_eq!(read(&all.to_bytes()).unwrap(), all);
+    let cost = all.to_bytes().len() - with_digests(&[]).to_bytes().len();
+    assert!(cost < 100, "{cost} bytes for a list in order");
+    let mixed = [
+        DigestPlace { holder: 1, offset: 0, spelling: DigestSpelling::Sha256Hex, content: 2 },
+        DigestPlace { holder: 1, offset: 64, spelling: DigestSpelling::Md5Hex, content: 0 },
+        DigestPlace { holder: 2, offset: 9, spelling: DigestSpelling::Sha256Base64Url, content: 1 },
+    ];
+    let all = with_digests(&mixed);
+    assert_eq!(read(&all.to_bytes()).unwrap(), all);
+}
+
+#[test]
+fn lies_about_digests_are_refused() {
+    let runs = numbers(&[0, 8 + 3]);
+    let cases: [(&str, [&[u64]; 4]); 8] = [
+        ("none", [&[0], &[3], &[0], &[4]]),
+        ("a holder that is not rebuilt", [&[2 << 1], &[3], &[0], &[4]]),
+        ("a holder before the one before", [&[1 << 1, 1], &[3, 0], &[0, 0], &[4, 0]]),
+        ("an unknown spelling", [&[0], &[3], &[3], &[4]]),
+        ("a content that is not there", [&[0], &[3], &[0], &[3 << 1]]),
+        ("an endless gap", [&[0], &[u64::MAX], &[0], &[4]]),
+        ("a gap without a digest", [&[0], &[3, 0], &[0], &[4]]),
+        ("a digest without a content", [&[0], &[3], &[0], &[]]),
+    ];
+    for (what, [holders, gaps, spellings, contents]) in cases {
+        let mut columns = vec![Vec::new(); 26];
+        columns[0].clone_from(&runs);
+        columns[22] = numbers(holders);
+        columns[23] = numbers(gaps);
+        columns[24] = spellings.iter().map(|number| u8::try_from(*number).unwrap()).collect();
+        columns[25] = numbers(contents);
+        let columns: Vec<&[u8]> = columns.iter().map(Vec::as_slice).collect();
+        assert_eq!(read(&raw(&columns)).is_ok(), what == "none", "{what}");
     }
 }

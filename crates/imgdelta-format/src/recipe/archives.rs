@@ -69,6 +69,8 @@ pub enum ArchiveKind {
     Zip,
     /// A tar file.
     Tar,
+    /// An ELF file with compressed sections.
+    Elf,
 }
 
 impl ArchiveKind {
@@ -77,6 +79,7 @@ impl ArchiveKind {
             Self::Gzip => 0,
             Self::Zip => 1,
             Self::Tar => 2,
+            Self::Elf => 3,
         }
     }
 
@@ -85,7 +88,8 @@ impl ArchiveKind {
             0 => Ok(Self::Gzip),
             1 => Ok(Self::Zip),
             2 => Ok(Self::Tar),
-            other => Err(column.malformed("kind of an archive", 2, other.into())),
+            3 => Ok(Self::Elf),
+            other => Err(column.malformed("kind of an archive", 3, other.into())),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The columns of a recipe: their numbers and the names that errors give them.
-//! Never interprets a column: `origins`, `groups` and `archives` do.
+//! Never interprets a column: `origins`, `groups`, `archives` and `digests` do.
 
 use crate::fields::FieldReader;
 use imgdelta_wire::Columns;
@@ -29,9 +29,15 @@ pub(super) const CODERS: usize = 18;
 pub(super) const COMPRESSION_BYTES: usize = 19;
 pub(super) const COMPRESSIONS: usize = 20;
 pub(super) const PARTS: usize = 21;
-pub(super) const COLUMNS: usize = 22;
-/// A recipe without archives ends before this column.
+pub(super) const DIGEST_HOLDERS: usize = 22;
+pub(super) const DIGEST_GAPS: usize = 23;
+pub(super) const DIGEST_SPELLINGS: usize = 24;
+pub(super) const DIGEST_CONTENTS: usize = 25;
+pub(super) const COLUMNS: usize = 26;
+/// A recipe without archives and digests ends before this column.
 pub(super) const FIRST_NESTED: usize = OPENED_ADDRESSES;
+/// A recipe without digests ends before this column.
+pub(super) const FIRST_DIGEST: usize = DIGEST_HOLDERS;
 
 /// Reads columns from their fronts.
 pub(super) fn readers<const N: usize>(
@@ -64,4 +70,8 @@ const NAMES: [&str; COLUMNS] = [
     "recipe, lengths of compressions",
     "recipe, compressions",
     "recipe, parts of archives",
+    "recipe, payloads with digests",
+    "recipe, gaps between digests",
+    "recipe, spellings of digests",
+    "recipe, contents of digests",
 ];

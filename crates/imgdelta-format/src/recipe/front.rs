@@ -18,7 +18,8 @@ use std::collections::HashSet;
 pub struct RecipeFront {
     /// The stream that it makes.
     pub target: StreamName,
-    /// The streams that it needs, in the order of the address space.
+    /// The streams that it needs, in the order of the address space: of the base, or of earlier
+    /// layers of the target.
     pub sources: Vec<StreamName>,
 }
 

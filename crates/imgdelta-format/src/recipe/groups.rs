@@ -48,7 +48,7 @@ pub struct PayloadWindow {
 pub enum BaseSource {
     /// The whole payload of the entry that the payload's own header was written against.
     Own,
-    /// A range of the address space.
+    /// A range of the address space, or of the rebuilt bytes behind it.
     Slice {
         /// Address of its first byte.
         address: u64,
@@ -114,7 +114,7 @@ fn is_empty(source: &BaseSource) -> bool {
 }
 
 /// Returns the ordinals of the payloads that groups make.
-fn rebuilt(origins: &[PayloadOrigin]) -> Vec<u32> {
+pub(super) fn rebuilt(origins: &[PayloadOrigin]) -> Vec<u32> {
     (0_u32..)
         .zip(origins)
         .filter(|(_, origin)| **origin == PayloadOrigin::Rebuilt)
@@ -130,11 +130,20 @@ fn expected_offset(before: Option<&GroupMember>, payload: u32) -> u64 {
         .map_or(0, |window| window.offset + window.bytes)
 }
 
-/// Reads groups, whose slices lie in a space of `space` bytes.
+/// The addresses that members may read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MemberSpace {
+    /// End of the address space: sources, and parts of the opened archives.
+    pub(super) base_end: u64,
+    /// No rebuilt byte lies beyond this address. Only headers give the exact end.
+    pub(super) end: u64,
+}
+
+/// Reads groups, whose slices lie in `space`.
 pub(super) fn read(
     columns: &RecipeColumns,
     origins: &[PayloadOrigin],
-    space: u64,
+    space: MemberSpace,
     limits: &ReadLimits,
 ) -> Result<Vec<RecipeGroup>> {
     let columns = readers(columns, std::array::from_fn(|number| number));
@@ -146,7 +155,7 @@ pub(super) fn read(
 struct GroupReader<'a> {
     columns: [FieldReader<'a>; COLUMNS],
     rebuilt: Vec<u32>,
-    space: u64,
+    space: MemberSpace,
     next_rank: u64,
     slice_end: u64,
     slices: u64,
@@ -224,8 +233,10 @@ impl GroupReader<'_> {
             let addresses = &mut self.columns[SOURCE_ADDRESSES];
             let address = addresses.place_near(self.slice_end, "address of a base part")?;
             let end = address.saturating_add(bytes);
-            if end > self.space {
-                return Err(addresses.malformed("end of a base part", self.space, end));
+            let MemberSpace { base_end, end: rebuilt_end } = self.space;
+            let most = if address < base_end { base_end } else { rebuilt_end };
+            if end > most {
+                return Err(addresses.malformed("end of a base part", most, end));
             }
             self.slice_end = end;
             sources.push(BaseSource::Slice { address, bytes });
