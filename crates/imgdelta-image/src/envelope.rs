@@ -137,6 +137,7 @@ pub(crate) fn read_layer_in(
     };
     let (compression, trailing_bytes) = match decoded {
         Ok(outcome) => outcome,
+        Err(DecodeError::Other(error)) if input.has_failed() => return Err(error),
         Err(DecodeError::Malformed { what, offset }) => {
             input.finish()?;
             return Err(Error::bad_input(place, format_args!("{what} at byte {offset}")));

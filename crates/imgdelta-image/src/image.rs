@@ -97,6 +97,8 @@ pub struct Layer {
     pub history: Option<usize>,
     /// Its stream, if the store has the stream only.
     stream: Option<Descriptor>,
+    /// True if the store is known to have no bytes of it.
+    is_absent: bool,
 }
 
 impl Layer {
@@ -109,6 +111,11 @@ impl Layer {
     /// Returns false if the store has the uncompressed stream only.
     pub fn has_blob(&self) -> bool {
         self.stream.is_none()
+    }
+
+    /// Returns true if the store is known to have no bytes of it, so that it serves as no base.
+    pub fn is_absent(&self) -> bool {
+        self.is_absent
     }
 }
 
@@ -192,6 +199,7 @@ impl Image {
         let mut layers = layers(manifest.layers, &config, &config_place, limits, &mut notes)?;
         for layer in &mut layers {
             layer.stream = stored_stream(&*store, layer, &place)?;
+            layer.is_absent = layer.has_blob() && !store.has_layer(&layer.descriptor)?;
         }
         Ok(Self {
             store,
@@ -323,6 +331,7 @@ fn layers(
             diff_id,
             history,
             stream: None,
+            is_absent: false,
         })
         .collect())
 }

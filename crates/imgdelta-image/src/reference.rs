@@ -4,13 +4,15 @@
 //! the text only and touches no file; a bare path is recognised when it is opened.
 
 mod containerd;
+mod engines;
 mod names;
 
 pub use containerd::ContainerdReference;
+pub use engines::{DaemonReference, StorageReference};
 pub use names::{RepositoryName, TagName};
 
 use imgdelta_core::{BlobDigest, Error, Result, path::escaped};
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, net::Ipv4Addr, path::PathBuf, str::FromStr};
 
 /// The place of an image, and its name there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -36,10 +38,27 @@ pub enum Reference {
         /// The image in it; `None` for the only one.
         name: Option<ImageName>,
     },
+    /// `dir:DIR`: a directory of `skopeo copy … dir:DIR`, with one image.
+    Directory {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// `docker://HOST[:PORT]/REPO[:TAG][@DIGEST]`: a registry, which another crate opens.
     Registry(RegistryReference),
     /// `containerd:[NAMESPACE//]NAME`: an image in containerd, which another crate opens.
     Containerd(ContainerdReference),
+    /// `containers-storage:[[DRIVER@]ROOT[+RUN]]NAME`: an image of podman, CRI-O or buildah, which
+    /// another crate opens.
+    ContainersStorage(StorageReference),
+    /// `docker-daemon:[ROOT]NAME`: an image in docker's own store, which another crate opens.
+    DockerDaemon(DaemonReference),
+    /// `rootfs:DIR[:FRAMES]`: an unpacked image, which another crate opens.
+    Rootfs {
+        /// The root of the unpacked files.
+        directory: PathBuf,
+        /// The folder with the image's documents and frames; `None` for the usual one.
+        frames: Option<PathBuf>,
+    },
     /// A bare path, perhaps with `:TAG`; opening it finds out the transport.
     Bare(String),
 }
@@ -93,9 +112,27 @@ impl FromStr for Reference {
                 let (file, name) = split()?;
                 Self::DockerArchive { file, name }
             }
+            "dir" if rest.is_empty() => return Err(invalid(text, "the path is missing")),
+            "dir" => Self::Directory { directory: rest.into() },
             "containerd" => {
                 let reference = containerd::parse(rest).map_err(|what| invalid(text, what))?;
                 Self::Containerd(reference)
+            }
+            "containers-storage" => {
+                let reference = engines::parse_storage(rest).map_err(|what| invalid(text, what))?;
+                Self::ContainersStorage(reference)
+            }
+            "docker-daemon" => {
+                let reference = engines::parse_daemon(rest).map_err(|what| invalid(text, what))?;
+                Self::DockerDaemon(reference)
+            }
+            "rootfs" => {
+                let (directory, frames) = rest.split_once(':').unwrap_or((rest, ""));
+                if directory.is_empty() {
+                    return Err(invalid(text, "the path after the transport is missing"));
+                }
+                let frames = Some(frames).filter(|frames| !frames.is_empty()).map(PathBuf::from);
+                Self::Rootfs { directory: directory.into(), frames }
             }
             _ => Self::Bare(text.to_owned()),
         })
@@ -108,8 +145,17 @@ impl fmt::Display for Reference {
             Self::Layout { directory, name } => ("oci:", directory, name),
             Self::OciArchive { file, name } => ("oci-archive:", file, name),
             Self::DockerArchive { file, name } => ("docker-archive:", file, name),
+            Self::Directory { directory } => return write!(f, "dir:{}", directory.display()),
             Self::Registry(reference) => return write!(f, "docker://{reference}"),
             Self::Containerd(reference) => return write!(f, "containerd:{reference}"),
+            Self::ContainersStorage(reference) => {
+                return write!(f, "containers-storage:{reference}");
+            }
+            Self::DockerDaemon(reference) => return write!(f, "docker-daemon:{reference}"),
+            Self::Rootfs { directory, frames } => {
+                write!(f, "rootfs:{}", directory.display())?;
+                return frames.iter().try_for_each(|frames| write!(f, ":{}", frames.display()));
+            }
             Self::Bare(text) => return f.write_str(text),
         };
         write!(f, "{transport}{}", path.display())?;
@@ -198,6 +244,9 @@ pub(crate) fn parse_registry(text: &str) -> std::result::Result<RegistryReferenc
     let (host, path) = match rest.split_once('/') {
         // Docker's rule: the first part is a host if it cannot belong to a repository.
         Some((first, path)) if looks_like_host(first) => (first, path),
+        _ if is_only_host(rest) => {
+            return Err(format!("the repository is missing; write docker://{rest}/REPO[:TAG]"));
+        }
         _ => (DEFAULT_HOST, rest),
     };
     let host = if host == "index.docker.io" { DEFAULT_HOST } else { host };
@@ -220,6 +269,12 @@ pub fn full_docker_name(text: &str) -> String {
     parse_registry(text).map_or_else(|_| text.to_owned(), |reference| reference.to_string())
 }
 
+/// True for an address of a machine without a repository. A name with a dot may be a repository.
+fn is_only_host(text: &str) -> bool {
+    let name = text.split_once(':').map_or(text, |(name, _)| name);
+    name == "localhost" || name.parse::<Ipv4Addr>().is_ok() || text.starts_with('[')
+}
+
 fn looks_like_host(part: &str) -> bool {
     part == "localhost"
         || part.contains(['.', ':', '['])
@@ -234,96 +289,3 @@ fn invalid(text: &str, what: impl fmt::Display) -> Error {
 const DEFAULT_HOST: &str = "docker.io";
 /// Long enough to recognise a mistake, short enough for a terminal line.
 const MAX_SHOWN_CHARS: usize = 200;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DIGEST: &str = "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
-
-    fn parse(text: &str) -> Reference {
-        text.parse().unwrap()
-    }
-
-    #[expect(clippy::unnecessary_wraps, reason = "the table below needs an option in each row")]
-    fn tag(text: &str) -> Option<ImageName> {
-        Some(ImageName::Tag(text.into()))
-    }
-
-    #[test]
-    fn the_name_begins_at_the_first_colon() {
-        let layout =
-            |directory: &str, name| Reference::Layout { directory: directory.into(), name };
-        assert_eq!(parse("oci:/a/b"), layout("/a/b", None));
-        assert_eq!(parse("oci:/a/b:v1"), layout("/a/b", tag("v1")));
-        assert_eq!(parse("oci:/a/b:"), layout("/a/b", None));
-        assert_eq!(parse("oci:a:x/y:1"), layout("a", tag("x/y:1")));
-        assert_eq!(parse("oci:a:@2"), layout("a", Some(ImageName::Ordinal(2))));
-        let digest = Some(ImageName::Digest(DIGEST.parse().unwrap()));
-        assert_eq!(parse(&format!("oci:a@{DIGEST}")), layout("a", digest.clone()));
-        assert_eq!(parse(&format!("oci:a:@{DIGEST}")), layout("a", digest));
-        assert_eq!(
-            parse("docker-archive:f.tar:localhost:5000/x:1"),
-            Reference::DockerArchive { file: "f.tar".into(), name: tag("localhost:5000/x:1") }
-        );
-        assert_eq!(
-            parse("oci-archive:f.tar:v1"),
-            Reference::OciArchive { file: "f.tar".into(), name: tag("v1") }
-        );
-        assert_eq!(parse("some/dir:v1"), Reference::Bare("some/dir:v1".into()));
-    }
-
-    #[test]
-    fn registry_names_get_dockers_defaults() {
-        let full = |text: &str| parse(&format!("docker://{text}")).to_string();
-        assert_eq!(full("debian"), "docker://docker.io/library/debian:latest");
-        assert_eq!(full("me/app:1"), "docker://docker.io/me/app:1");
-        assert_eq!(full("localhost:5000/x"), "docker://localhost:5000/x:latest");
-        assert_eq!(full("r.example/a/b_c:V-1"), "docker://r.example/a/b_c:V-1");
-        let digested = format!("r.example/a@{DIGEST}");
-        assert_eq!(full(&digested), format!("docker://{digested}"));
-        let both = format!("r.example/a:1@{DIGEST}");
-        assert_eq!(full(&both), format!("docker://{both}"));
-        assert_eq!(full_docker_name("x:1"), full_docker_name("docker.io/library/x:1"));
-    }
-
-    #[test]
-    fn displayed_references_parse_to_the_same_value() {
-        for text in [
-            "oci:/a/b:v1".to_owned(),
-            "oci:a:@2".to_owned(),
-            format!("oci-archive:a@{DIGEST}"),
-            "docker-archive:f.tar:localhost:5000/x:1".to_owned(),
-            "docker://localhost:5000/x:1".to_owned(),
-            "containerd:k8s.io//docker.io/library/x:1".to_owned(),
-            "dir/with:colon".to_owned(),
-        ] {
-            assert_eq!(parse(&text).to_string(), text);
-        }
-    }
-
-    #[test]
-    fn nonsense_is_refused_with_the_reason() {
-        let refused = |text: &str| text.parse::<Reference>().unwrap_err().to_string();
-        assert!(refused("").contains("must be text"));
-        assert!(refused("oci:").contains("the path after the transport is missing"));
-        assert!(refused("oci::tag").contains("the path after the transport is missing"));
-        assert_eq!(
-            refused("oci:a:@x"),
-            r#"image reference "oci:a:@x": "@x" is not a position; write @0 for the first image"#
-        );
-        assert!(refused("oci:a@sha256:00").contains("lower-case hexadecimal"));
-        assert!(refused(&format!("oci:a:t@{DIGEST}")).contains("use one of them"));
-        assert!(
-            refused("docker://UPPER")
-                .contains(r#"repository "library/UPPER": not a repository name"#)
-        );
-        assert!(
-            refused("docker://a/../b").contains(r#"repository "a/../b": not a repository name"#)
-        );
-        assert!(refused("docker://a:ta g").contains(r#"tag "ta g": not a tag"#));
-        assert!(refused("containerd://x").contains("the namespace before // is missing"));
-        assert!(refused("docker://a@b").contains("must be followed by a digest"));
-        assert!(!refused("docker://a:\x1b[31m").contains('\x1b'));
-    }
-}

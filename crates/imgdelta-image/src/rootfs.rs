@@ -12,8 +12,6 @@
 mod build;
 mod list;
 mod resolve;
-#[cfg(test)]
-mod tests;
 mod tree;
 
 use crate::index::LayerIndex;
@@ -74,7 +72,16 @@ impl Rootfs {
     ///
     /// The only error is that the listener cancels.
     pub fn merge(layers: &[Arc<LayerIndex>], progress: &dyn Progress) -> Result<Self> {
-        build::TreeBuilder::new(layers).finish(progress).map(|(rootfs, _)| rootfs)
+        Self::merge_counted(layers, progress).map(|(rootfs, _)| rootfs)
+    }
+
+    /// Merges layers, and counts the steps of the work; for tests of its bound.
+    #[doc(hidden)]
+    pub fn merge_counted(
+        layers: &[Arc<LayerIndex>],
+        progress: &dyn Progress,
+    ) -> Result<(Self, u64)> {
+        build::TreeBuilder::new(layers).finish(progress)
     }
 
     /// Returns the nodes in the order of their paths' bytes.

@@ -53,13 +53,17 @@ pub struct SurveyOptions {
     ///
     /// Its findings are stored with the layer's index. None by default: only entries are recorded.
     pub file_reader: Option<fn() -> Box<dyn FileReader>>,
+    /// Skips a layer whose index is cached even if streams are kept: its stream is then missing.
+    pub omits_cached_streams: bool,
 }
 
 impl SurveyOptions {
-    /// Keeps indexes in a directory, which is created if it is missing.
-    pub fn cache(mut self, dir: &Path, limits: &Limits) -> Result<Self> {
-        self.cache = Some(IndexCache::open(dir, limits)?);
-        Ok(self)
+    /// Keeps indexes in a directory, which is created if it is missing. If it cannot be written, a
+    /// note says so.
+    #[must_use]
+    pub fn cache(mut self, dir: &Path, limits: &Limits) -> Self {
+        self.cache = Some(IndexCache::new(dir, limits));
+        self
     }
 
     /// Reads wanted files while layers pass; `start` creates a reader for each layer.
@@ -91,7 +95,7 @@ pub fn both(images: [Image; 2], options: &SurveyOptions, context: &Context) -> R
 
 /// Surveys the two images of a comparison, and keeps the streams of all their layers.
 ///
-/// Reads every layer, even if the cache has its index, since the caller needs the bytes.
+/// Reads layers with a cached index, too, unless [`SurveyOptions::omits_cached_streams`] is set.
 pub fn both_with_streams(
     images: [Image; 2],
     options: &SurveyOptions,
@@ -128,10 +132,12 @@ fn read(
     tasks.sort_by_key(|(_, layer, _)| std::cmp::Reverse(layer.stored().size_bytes));
     progress
         .begin(Stage::Reading, tasks.iter().map(|(_, layer, _)| layer.stored().size_bytes).sum());
+    progress.expect_items(tasks.len() as u64);
 
     let read = workers.map(tasks, |(image, layer, mut share)| {
         let mut stream = scratch.map(Scratch::file).transpose()?;
-        let (index, notes) = index_of(image, layer, options, stream.as_mut(), &mut share, context)?;
+        let (index, notes) = index_of(image, layer, options, &mut stream, &mut share, context)?;
+        progress.finish_item();
         let key = (layer.descriptor.digest, layer.diff_id);
         Ok((key, (Arc::new(index), notes), stream))
     })?;
@@ -159,7 +165,11 @@ fn assemble(image: Image, indexes: &Indexes, context: &Context) -> Result<Survey
     for layer in &image.layers {
         let (index, remarks) = &indexes[&(layer.descriptor.digest, layer.diff_id)];
         totals.layer().set(index.entries.len() as u64, index.entries.text_bytes())?;
-        notes.extend(remarks.iter().cloned());
+        for remark in remarks {
+            if !notes.contains(remark) {
+                notes.push(remark.clone());
+            }
+        }
         layers.push(Arc::clone(index));
     }
     let rootfs = Rootfs::merge(&layers, &*context.progress)?;
@@ -185,18 +195,20 @@ fn index_of(
     image: &Image,
     layer: &Layer,
     options: &SurveyOptions,
-    mut stream: Option<&mut ScratchFile>,
+    stream: &mut Option<ScratchFile>,
     share: &mut LayerShare<'_>,
     context: &Context,
 ) -> Result<(LayerIndex, Vec<Note>)> {
     let progress = &*context.progress;
     let mut notes = Vec::new();
-    if let Some(cache) = options.cache.as_ref().filter(|_| stream.is_none()) {
+    let may_skip = stream.is_none() || options.omits_cached_streams;
+    if let Some(cache) = options.cache.as_ref().filter(|_| may_skip) {
         match cache.load(&layer.diff_id) {
             CacheLookup::Found(index) => {
                 progress.advance(layer.stored().size_bytes);
                 check(layer, &index)?;
                 share.set(index.entries.len() as u64, index.entries.text_bytes())?;
+                *stream = None;
                 return Ok((*index, notes));
             }
             CacheLookup::Absent => {}
@@ -212,7 +224,7 @@ fn index_of(
     let reader = options.file_reader.map(|start| start());
     let mut builder = IndexBuilder::new(&context.limits, reader);
     let read = image.read_layer(layer, &mut notes, progress, &mut |chunk| {
-        if let Some(stream) = &mut stream {
+        if let Some(stream) = stream {
             context.admit_layer_bytes(chunk.len() as u64);
             stream.write_all(chunk).map_err(Error::io("scratch file"))?;
         }
@@ -232,7 +244,13 @@ fn index_of(
     check(layer, &index)?;
     // An index without findings would hide the layer's packages from every later run.
     if let (Some(cache), Some(_)) = (&options.cache, options.file_reader) {
-        cache.save(&index)?;
+        match cache.save(&index) {
+            // One note for all layers.
+            Err(Error::Io { source, .. }) => {
+                notes.push(Note::new("cache", format_args!("not written: {source}")));
+            }
+            outcome => outcome?,
+        }
     }
     Ok((index, notes))
 }

@@ -1,12 +1,9 @@
-//! A base as bytes: its layers' streams in scratch files, and the address space of a recipe.
+//! A base as bytes: its layers' streams, and the address space of a recipe.
 //!
 //! A stream is compared with its digest when it is extracted, and its file has no name, so that no
-//! other process can change it. Never looks inside a stream, and holds none in memory: the kernel can
-//! reclaim the pages of a map.
-
-mod spill;
-
-pub use spill::SpillFile;
+//! other process can change it. Unpacked files are read in place where the caller compares the digest
+//! of the result anyway. Never looks inside a stream, and holds none in memory: the kernel can reclaim
+//! the pages of a map.
 
 use crate::{
     envelope::StreamCheck,
@@ -14,11 +11,11 @@ use crate::{
     store::source::ReadAt,
 };
 use imgdelta_core::{
-    Context, DiffId, Difference, Error, MissingLayer, Note, Result, progress::Stage,
+    Context, DiffId, Difference, Error, LimitName, MissingLayer, Note, Result, progress::Stage,
     scratch::ScratchFile,
 };
 use imgdelta_format::recipe::StreamName;
-use imgdelta_mmap::Map;
+use imgdelta_mmap::{Map, MapRange};
 use std::{
     borrow::Cow,
     cmp::Reverse,
@@ -28,31 +25,40 @@ use std::{
     sync::Arc,
 };
 
-/// The bytes of a finished scratch file.
+/// The bytes of a finished scratch file, or of unpacked files in place.
 #[derive(Debug)]
 pub struct FileExtent {
     /// The file's name in errors.
     place: String,
-    file: ScratchFile,
+    content: ExtentContent,
     bytes: u64,
     /// `None` if pages of a map would count against a bound on memory.
-    map: Option<Map>,
+    pub map: Option<Map>,
+}
+
+#[derive(Debug)]
+enum ExtentContent {
+    Scratch(Arc<ScratchFile>),
+    InPlace(Arc<dyn ReadAt>),
 }
 
 impl FileExtent {
     /// Takes a finished file; no process may write to it afterwards.
-    pub fn new(place: String, file: impl Into<ScratchFile>, is_mapped: bool) -> Result<Self> {
-        let file = file.into();
+    pub fn new(place: String, file: Arc<ScratchFile>, is_mapped: bool) -> Result<Self> {
         let bytes = file.metadata().map_err(Error::io(&place))?.len();
         let map = is_mapped.then(|| Map::open(&file).map_err(Error::io(&place))).transpose()?;
-        Ok(Self { place, file, bytes, map })
+        Ok(Self { place, content: ExtentContent::Scratch(file), bytes, map })
     }
 
     /// Fills `buffer` with the bytes at `offset`; fails if the file ends before.
     pub fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         self.admit(offset, buffer.len() as u64)?;
         // Read, not copied from the map: bytes used once should not push other pages out of memory.
-        self.file.fill_at(buffer, offset).map_err(Error::io(&self.place))
+        let filled = match &self.content {
+            ExtentContent::Scratch(file) => file.fill_at(buffer, offset),
+            ExtentContent::InPlace(source) => source.fill_at(buffer, offset),
+        };
+        filled.map_err(Error::io(&self.place))
     }
 
     /// Returns a range, mapped or read; fails if the file ends before.
@@ -66,6 +72,12 @@ impl FileExtent {
         let mut read = vec![0; range.len()];
         self.read_exact_at(offset, &mut read)?;
         Ok(Cow::Owned(read))
+    }
+
+    /// Returns a range with a map of its own; `None` if its bytes lie in several files.
+    pub fn map_range(&self, offset: u64, bytes: u64) -> Result<Option<MapRange>> {
+        let ExtentContent::Scratch(file) = &self.content else { return Ok(None) };
+        MapRange::open(file, offset, bytes).map(Some).map_err(Error::io(&self.place))
     }
 
     /// Checks that a range lies in the file.
@@ -86,8 +98,7 @@ pub struct LayerStream {
 
 impl LayerStream {
     /// Takes a finished file of the stream; no process may write to it afterwards.
-    fn new(name: StreamName, file: impl Into<ScratchFile>, is_mapped: bool) -> Result<Self> {
-        let file = file.into();
+    fn new(name: StreamName, file: Arc<ScratchFile>, is_mapped: bool) -> Result<Self> {
         let place = place(&name);
         let found = file.metadata().map_err(Error::io(&place))?.len();
         if found != name.bytes {
@@ -119,9 +130,12 @@ impl LayerStream {
         self.extent.read_exact_at(offset, buffer)
     }
 
+    /// Returns its file.
+    pub fn extent(&self) -> &FileExtent {
+        &self.extent
+    }
+
     /// Returns a range, mapped or read; fails if the stream ends before.
-    ///
-    /// The caller bounds the length, since a range that is not mapped takes memory.
     pub fn slice(&self, offset: u64, bytes: u64) -> Result<Cow<'_, [u8]>> {
         self.extent.slice(offset, bytes)
     }
@@ -144,6 +158,8 @@ impl Volume {
     }
 
     /// Extracts streams as [`Volume::extract`] does; `digest` decides if they are hashed.
+    ///
+    /// A stream that is not hashed, and whose store can read it at any offset, is not extracted.
     pub fn extract_as(
         digest: fn(DiffId) -> StreamCheck,
         images: &[&Image],
@@ -171,8 +187,18 @@ impl Volume {
         }
         tasks.sort_by_key(|(size_bytes, _)| Reverse(*size_bytes));
         progress.begin(Stage::Reading, tasks.iter().map(|(size_bytes, _)| size_bytes).sum());
-        let read =
-            workers.map(tasks, |(_, candidates)| extract_first(digest, &candidates, context))?;
+        progress.expect_items(tasks.len() as u64);
+        let read = workers.map(tasks, |(size_bytes, candidates)| {
+            let extracted = match in_place(digest, &candidates, context)? {
+                Some(stream) => {
+                    progress.advance(size_bytes);
+                    (stream, Vec::new())
+                }
+                None => extract_first(digest, &candidates, context)?,
+            };
+            progress.finish_item();
+            Ok(extracted)
+        })?;
         let mut volume = Self::default();
         for (stream, notes) in read {
             volume.streams.insert(stream.diff_id(), Arc::new(stream));
@@ -181,12 +207,31 @@ impl Volume {
         Ok(volume)
     }
 
+    /// Adds those of the wanted streams that a store can read in place, without their digests.
+    pub fn add_in_place(
+        &mut self,
+        images: &[&Image],
+        wanted: &[DiffId],
+        context: &Context,
+    ) -> Result<()> {
+        for diff_id in wanted {
+            if self.stream(diff_id).is_none()
+                && let Some(stream) =
+                    in_place(StreamCheck::Assume, &layers_of(images, diff_id), context)?
+            {
+                self.streams.insert(*diff_id, Arc::new(stream));
+            }
+        }
+        Ok(())
+    }
+
     /// Adds a stream whose file is finished and was compared with its digest.
     ///
     /// The file is read and not mapped: a volume with the streams of both images has a bound on
     /// memory.
     pub fn insert(&mut self, name: StreamName, file: impl Into<ScratchFile>) -> Result<()> {
-        self.streams.insert(name.diff_id, Arc::new(LayerStream::new(name, file, false)?));
+        let stream = LayerStream::new(name, Arc::new(file.into()), false)?;
+        self.streams.insert(name.diff_id, Arc::new(stream));
         Ok(())
     }
 
@@ -259,6 +304,13 @@ impl AddressSpace {
         Ok(())
     }
 
+    /// Appends the addresses of a stream that is not there: reading from them fails.
+    pub fn skip(&mut self, name: &StreamName) -> Result<()> {
+        let content = ExtentContent::InPlace(Arc::new(Vec::new()));
+        let extent = FileExtent { place: place(name), content, bytes: name.bytes, map: None };
+        self.push(&Arc::new(extent), 0..name.bytes)
+    }
+
     /// Appends a range of another space.
     pub fn append(&mut self, other: &Self, range: Range<u64>) -> Result<()> {
         let first = other.ranges.partition_point(|part| part.start + part.bytes <= range.start);
@@ -294,9 +346,17 @@ impl AddressSpace {
         self.ranges.iter().all(|part| part.extent.map.is_some())
     }
 
-    /// Returns a range: mapped if it lies in one mapped stream, otherwise copied.
-    ///
-    /// The caller bounds the length, since a copy takes memory.
+    /// Returns the one file that a range lies in, and the range's offset there.
+    pub fn file_of(&self, address: u64, bytes: u64) -> Option<(&FileExtent, u64)> {
+        let mut found = Vec::new();
+        let walked = self.walk(address, bytes, |extent, offset, _| {
+            found.push((extent, offset));
+            Ok(())
+        });
+        (walked.is_ok() && found.len() == 1).then(|| found[0])
+    }
+
+    /// Returns a range: mapped if it lies in one mapped stream, otherwise copied into memory.
     pub fn slice(&self, address: u64, bytes: u64) -> Result<Cow<'_, [u8]>> {
         let mut found = Cow::Borrowed(&[][..]);
         self.walk(address, bytes, |extent, offset, bytes| {
@@ -337,7 +397,35 @@ impl AddressSpace {
 /// Returns the layers that hold a stream; any of them serves.
 pub fn layers_of<'a>(images: &[&'a Image], diff_id: &DiffId) -> Vec<(&'a Image, &'a Layer)> {
     let all = images.iter().flat_map(|image| image.layers.iter().map(move |layer| (*image, layer)));
-    all.filter(|(_, layer)| layer.diff_id == *diff_id).collect()
+    all.filter(|(_, layer)| layer.diff_id == *diff_id && !layer.is_absent()).collect()
+}
+
+/// Opens a stream to be read in place, in the first store that can; `None` if it must be compared.
+fn in_place(
+    digest: fn(DiffId) -> StreamCheck,
+    candidates: &[(&Image, &Layer)],
+    context: &Context,
+) -> Result<Option<LayerStream>> {
+    let limits = &context.limits;
+    for (image, layer) in candidates {
+        let StreamCheck::Assume(diff_id) = digest(layer.diff_id) else { return Ok(None) };
+        let source = match image.store().in_place(layer.stored(), context) {
+            Ok(Some(source)) => source,
+            Err(Error::Cancelled) => return Err(Error::Cancelled),
+            // Extraction names the fault, or reads another copy.
+            Ok(None) | Err(_) => continue,
+        };
+        let mut name = StreamName { diff_id, bytes: 0 };
+        let place = place(&name);
+        name.bytes = source.size_bytes().map_err(Error::io(&place))?;
+        limits.admit(LimitName::LayerBytes, name.bytes, "uncompressed size", &place)?;
+        // As for a stream that is read from an uncompressed blob.
+        context.admit_layer_bytes(name.bytes.saturating_mul(2));
+        let content = ExtentContent::InPlace(source);
+        let extent = FileExtent { place, content, bytes: name.bytes, map: None };
+        return Ok(Some(LayerStream { name, extent: Arc::new(extent) }));
+    }
+    Ok(None)
 }
 
 fn extract_first(
@@ -367,6 +455,12 @@ fn extract(
     layer: &Layer,
     context: &Context,
 ) -> Result<(LayerStream, Vec<Note>)> {
+    // A stream that this process made needs no copy.
+    let store = (!layer.has_blob()).then(|| image.store());
+    if let Some(file) = store.and_then(|store| store.finished_stream(layer.stored())) {
+        let name = StreamName { diff_id: layer.diff_id, bytes: layer.stored().size_bytes };
+        return Ok((LayerStream::new(name, file, true)?, Vec::new()));
+    }
     let scratch = &context.scratch;
     let mut file = scratch.file()?;
     context.admit_layer_bytes(layer.stored().size_bytes);
@@ -377,7 +471,7 @@ fn extract(
             file.write_all(piece).map_err(Error::io(scratch.place()))
         })?;
     let name = StreamName { diff_id: read.diff_id, bytes: read.stream_bytes };
-    Ok((LayerStream::new(name, file, true)?, notes))
+    Ok((LayerStream::new(name, Arc::new(file), true)?, notes))
 }
 
 fn place(name: &StreamName) -> String {
@@ -392,112 +486,4 @@ fn places(images: &[&Image]) -> String {
 fn outside(place: impl std::fmt::Display, offset: u64, bytes: u64, end: u64) -> Error {
     let what = format!("{bytes} bytes at {offset} go past the end at {end}");
     Error::bad_input(place, what)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{image::OpenOptions, store};
-    use imgdelta_core::verify::Hasher;
-    use imgdelta_testkit::{Packing, TestImage, tar_of};
-
-    fn name(bytes: &[u8]) -> StreamName {
-        let mut hasher = Hasher::new(imgdelta_core::Algorithm::Sha256);
-        hasher.update(bytes);
-        StreamName { diff_id: hasher.finish_diff_id(), bytes: bytes.len() as u64 }
-    }
-
-    fn volume(contents: &[&[u8]]) -> (Volume, Vec<StreamName>) {
-        let mut volume = Volume::default();
-        let names = contents.iter().map(|content| {
-            let mut file = tempfile::tempfile().unwrap();
-            file.write_all(content).unwrap();
-            let stream = LayerStream::new(name(content), file, true).unwrap();
-            volume.streams.insert(stream.diff_id(), Arc::new(stream));
-            name(content)
-        });
-        let names = names.collect();
-        (volume, names)
-    }
-
-    #[test]
-    fn an_address_space_is_its_streams_in_sequence() {
-        let contents: [&[u8]; 4] = [b"abc", b"", b"defg", b"h"];
-        let (volume, names) = volume(&contents);
-        let space = AddressSpace::new(&volume, &names).unwrap();
-        let all = contents.concat();
-        assert_eq!(space.bytes(), 8);
-        for start in 0..=all.len() {
-            for end in start..=all.len() {
-                let slice = space.slice(start as u64, (end - start) as u64).unwrap();
-                assert_eq!(*slice, all[start..end]);
-                let mut buffer = vec![0; end - start];
-                space.read_exact_at(start as u64, &mut buffer).unwrap();
-                assert_eq!(buffer, all[start..end]);
-            }
-        }
-        assert!(matches!(space.slice(3, 4).unwrap(), Cow::Borrowed(_)));
-        assert!(matches!(space.slice(2, 2).unwrap(), Cow::Owned(_)));
-    }
-
-    #[test]
-    fn a_range_past_the_end_is_refused() {
-        let (volume, names) = volume(&[b"abc"]);
-        let space = AddressSpace::new(&volume, &names).unwrap();
-        for (address, bytes) in [(0, 4), (4, 0), (u64::MAX, 1), (1, u64::MAX)] {
-            let error = space.slice(address, bytes).unwrap_err();
-            assert!(error.to_string().contains("past the end at 3"), "{error}");
-        }
-        let stream = volume.stream(&names[0].diff_id).unwrap();
-        assert!(stream.read_exact_at(2, &mut [0; 2]).is_err());
-        assert!(stream.slice(u64::MAX, 1).is_err());
-    }
-
-    #[test]
-    fn one_error_lists_all_missing_streams() {
-        let (volume, mut names) = volume(&[b"abc"]);
-        names.extend([name(b"x"), name(b"y")]);
-        let Err(Error::BaseMissing { missing, .. }) = AddressSpace::new(&volume, &names) else {
-            panic!("must be missing")
-        };
-        let stream = |bytes| {
-            let diff_id = name(bytes).diff_id;
-            MissingLayer::Stream { diff_id, layers: Vec::new() }
-        };
-        assert_eq!(missing, [stream(b"x"), stream(b"y")]);
-    }
-
-    #[test]
-    fn a_file_of_another_length_is_not_the_stream() {
-        let wrong = Volume::default().insert(name(b"abc"), tempfile::tempfile().unwrap());
-        let Err(Error::Mismatch { difference, .. }) = wrong else { panic!("must be refused") };
-        assert_eq!(difference, Difference::Size { expected: 3, found: 0 });
-    }
-
-    #[test]
-    fn layers_of_every_packing_are_extracted_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let layers = vec![tar_of(&[("a", b"one")]), tar_of(&[("b", b"two")])];
-        for packing in Packing::ALL {
-            let image = TestImage::new(layers.clone(), packing);
-            let at = dir.path().join(format!("{packing:?}"));
-            image.blobs().write_layout(&at);
-            let store =
-                store::layout::OciLayout::open_directory(&at, &imgdelta_core::Limits::default());
-            let image = Image::open(Arc::new(store.unwrap()), None, &OpenOptions::default());
-            let image = image.unwrap();
-            let scratch = imgdelta_core::scratch::Scratch::in_dir(dir.path()).unwrap();
-            let context = Context::new(scratch).unwrap();
-            let names: Vec<StreamName> = layers.iter().map(|layer| name(layer)).collect();
-            let wanted = [names[1].diff_id, names[0].diff_id, names[1].diff_id];
-            let volume = Volume::extract(&[&image, &image], &wanted, &context).unwrap();
-            let space = AddressSpace::new(&volume, &names).unwrap();
-            assert_eq!(*space.slice(0, space.bytes()).unwrap(), layers.concat());
-
-            let absent = [name(b"?").diff_id];
-            let error = Volume::extract(&[&image], &absent, &context).unwrap_err().to_string();
-            assert!(error.starts_with(&image.name), "{error}");
-            assert!(error.contains(&absent[0].to_string()), "{error}");
-        }
-    }
 }

@@ -4,9 +4,10 @@ use imgdelta_core::{
     Context, DiffId, Difference, Error, Result, progress::Silent, scratch::Scratch,
 };
 use imgdelta_image::{
+    envelope::StreamCheck,
     image::{Image, Layer, OpenOptions},
     reference::ImageName,
-    store::{Descriptor, MemoryStore, Store},
+    store::{Descriptor, MemoryStore, Store, source::ReadAt},
     survey::{self, SurveyOptions},
     volume::Volume,
 };
@@ -109,11 +110,19 @@ fn a_damaged_stream_is_refused_by_its_digest() {
     assert!(place.contains("layer 2"), "{place}");
 }
 
-/// A store that gives the stream of another layer.
+/// A store with streams, and a way to be different from others.
 #[derive(Debug)]
-struct WrongStreams(MemoryStore);
+struct OddStore(MemoryStore, Oddity);
 
-impl Store for WrongStreams {
+#[derive(Debug)]
+enum Oddity {
+    /// It gives the stream of another layer.
+    WrongStreams,
+    /// It reads streams in place, and knows that it has this layer alone.
+    PlacedStreams(DiffId),
+}
+
+impl Store for OddStore {
     fn place(&self) -> String {
         "wrong".into()
     }
@@ -131,15 +140,62 @@ impl Store for WrongStreams {
     }
 
     fn stored_stream(&self, blob: &Descriptor, _: &DiffId) -> Result<Option<Descriptor>> {
-        Ok(Some(blob.clone()))
+        Ok(matches!(self.1, Oddity::WrongStreams).then(|| blob.clone()))
+    }
+
+    fn has_layer(&self, layer: &Descriptor) -> Result<bool> {
+        Ok(match self.1 {
+            Oddity::WrongStreams => true,
+            Oddity::PlacedStreams(one) => layer.digest.to_string() == one.to_string(),
+        })
+    }
+
+    fn in_place(&self, stream: &Descriptor, _: &Context) -> Result<Option<Arc<dyn ReadAt>>> {
+        if matches!(self.1, Oddity::WrongStreams) {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        self.0.open(stream)?.read_to_end(&mut bytes).unwrap();
+        // Other bytes, so that the test sees where they come from.
+        bytes[0] ^= 1;
+        Ok(Some(Arc::new(bytes)))
     }
 }
 
 #[test]
 fn a_store_that_names_another_stream_is_refused_when_the_image_is_opened() {
-    let error = opened(WrongStreams(memory(&image(Packing::Gzip).blobs()))).unwrap_err();
+    let error =
+        opened(OddStore(memory(&image(Packing::Gzip).blobs()), Oddity::WrongStreams)).unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("wrong, layer 1: the store names its stream sha256:"), "{text}");
+}
+
+#[test]
+fn a_stream_is_read_in_place_if_its_digest_is_not_compared() {
+    let test = image(Packing::Plain);
+    let whole = opened(memory(&test.blobs())).unwrap();
+    let [one, two] = [0, 1].map(|at: usize| whole.layers[at].diff_id);
+    let placed = opened(OddStore(memory(&test.blobs()), Oddity::PlacedStreams(one))).unwrap();
+    let first_byte = |digest: fn(DiffId) -> StreamCheck| {
+        let volume = Volume::extract_as(digest, &[&placed], &[one], &context()).unwrap();
+        let stream = Arc::clone(volume.stream(&one).unwrap());
+        assert_eq!(stream.bytes(), test.layers[0].len() as u64);
+        stream.slice(0, 1).unwrap()[0]
+    };
+    assert_eq!(first_byte(StreamCheck::Compare), test.layers[0][0]);
+    assert_eq!(first_byte(StreamCheck::Assume), test.layers[0][0] ^ 1);
+
+    let mut volume = Volume::default();
+    volume.add_in_place(&[&whole], &[one], &context()).unwrap();
+    assert!(volume.stream(&one).is_none(), "a store that reads front to back");
+    volume.add_in_place(&[&whole, &placed], &[one], &context()).unwrap();
+    assert_eq!(volume.stream(&one).unwrap().slice(0, 1).unwrap()[0], test.layers[0][0] ^ 1);
+
+    assert!(placed.layers[1].is_absent() && !placed.layers[0].is_absent());
+    let outcome = Volume::extract_as(StreamCheck::Assume, &[&placed], &[two], &context());
+    assert!(matches!(outcome, Err(Error::BaseMissing { .. })), "{outcome:?}");
+    // Another image may have it.
+    Volume::extract(&[&placed, &whole], &[two], &context()).unwrap();
 }
 
 #[test]

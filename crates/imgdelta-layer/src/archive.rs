@@ -2,7 +2,8 @@
 //! Never decides which archives are worth opening; never checks the bytes that it makes.
 //!
 //! An archive of the base is opened. Its *parts* are the inflated contents of its members; the last
-//! part of a zip or tar is its structure, which is headers and directory.
+//! part of a zip or tar is its structure, which is headers and directory. An ELF file with
+//! compressed sections is an archive, too: its part is the file with these sections inflated.
 //!
 //! An archive of the target is closed from *inner payloads*, which match the parts one by one. Each
 //! is compressed as it was, by the models of `imgdelta-deflate`.
@@ -11,9 +12,11 @@
 //! `docs/format-archives.md` is normative.
 
 mod bytes;
+mod elf;
 mod gzip;
 mod tar;
 mod zip;
+mod zlib;
 
 pub use bytes::ArchiveBytes;
 pub use imgdelta_format::recipe::ArchiveKind;
@@ -56,6 +59,8 @@ pub enum PartCompression {
     },
     /// All gzip members of a file; the length is unknown until they are inflated.
     Gzip,
+    /// Sections of an ELF file; the part is the file with these sections inflated.
+    Sections,
 }
 
 impl OpenedArchive {
@@ -65,6 +70,7 @@ impl OpenedArchive {
             ArchiveKind::Gzip => Ok(Some(gzip::read(slice))),
             ArchiveKind::Zip => zip::read(slice),
             ArchiveKind::Tar => tar::read(slice),
+            ArchiveKind::Elf => elf::read(slice),
         }
     }
 }
@@ -99,6 +105,7 @@ impl ArchivePart {
                 inflate(slice, self.stored.clone(), bytes, progress, sink)
             }
             PartCompression::Gzip => gzip::inflate(slice, most_bytes, progress, sink),
+            PartCompression::Sections => elf::inflate(slice, most_bytes, progress, sink),
         }
     }
 }
@@ -108,8 +115,16 @@ pub fn recognise(start: &[u8]) -> Option<ArchiveKind> {
     match start {
         [0x1f, 0x8b, 0x08, ..] => Some(ArchiveKind::Gzip),
         [b'P', b'K', 3, 4, ..] => Some(ArchiveKind::Zip),
+        // Most of these files have no compressed sections, and are refused when they are read.
+        _ if start.starts_with(elf::START) => Some(ArchiveKind::Elf),
         _ => tar::is_tar(start).then_some(ArchiveKind::Tar),
     }
+}
+
+/// Returns the zlib streams of an ELF file's compressed sections, in the order of the file; none if
+/// the file is not opened.
+pub fn section_streams(slice: &ArchiveBytes<'_>) -> Result<Vec<Range<u64>>> {
+    elf::streams(slice)
 }
 
 /// True if a file's last bytes are the end record of a zip file without a comment.
@@ -156,6 +171,7 @@ pub fn close(
         ArchiveKind::Gzip => gzip::close(inner, progress, out),
         ArchiveKind::Zip => zip::close(inner, progress, out),
         ArchiveKind::Tar => tar::close(inner, progress, out),
+        ArchiveKind::Elf => elf::close(inner, progress, out),
     }
 }
 
@@ -208,12 +224,22 @@ fn pieces(
     progress: &dyn Progress,
     each: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let bytes = inner.bytes(ordinal);
-    let mut buffer = vec![0; bytes::length(bytes).min(PIECE_BYTES)];
-    let mut at = 0;
-    while at < bytes {
+    pieces_of(inner, ordinal, 0..inner.bytes(ordinal), progress, each)
+}
+
+/// Passes a range of an inner payload to `each` in pieces.
+fn pieces_of(
+    inner: &dyn InnerPayloads,
+    ordinal: usize,
+    range: Range<u64>,
+    progress: &dyn Progress,
+    each: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut buffer = vec![0; bytes::length(range.end - range.start).min(PIECE_BYTES)];
+    let mut at = range.start;
+    while at < range.end {
         progress.check()?;
-        let count = bytes::length(bytes - at).min(buffer.len());
+        let count = bytes::length(range.end - at).min(buffer.len());
         inner.read_exact_at(ordinal, at, &mut buffer[..count])?;
         each(&buffer[..count])?;
         at += count as u64;

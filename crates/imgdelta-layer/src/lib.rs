@@ -3,5 +3,6 @@
 
 pub mod archive;
 pub mod chunked;
+pub mod digests;
 pub mod headers;
 pub mod remake;

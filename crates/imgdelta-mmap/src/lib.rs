@@ -3,7 +3,11 @@
 //! This crate holds the project's only unsafe code and does nothing else. It never writes, never
 //! grows, never interprets what it maps.
 
-use std::{fs::File, io, ops::Deref};
+use std::{
+    fs::File,
+    io,
+    ops::{Deref, Range},
+};
 
 /// A whole file as a byte slice.
 ///
@@ -28,6 +32,29 @@ impl Map {
         let map = unsafe { memmap2::Mmap::map(file)? };
         Ok(Self(Some(map)))
     }
+
+    /// Drops the pages of a range from this process's memory; they are read again when needed.
+    ///
+    /// They stay in the kernel's cache as long as it has room. Without support it does nothing.
+    pub fn release(&self, range: Range<usize>) {
+        let Some(map) = &self.0 else { return };
+        let range = range.start.min(map.len())..range.end.min(map.len());
+        #[cfg(unix)]
+        if !range.is_empty() {
+            // SAFETY: the map is shared and read-only, so that no page of it differs from the file:
+            // a page that is dropped has the same bytes when it is read again. A slice that another
+            // thread reads stays valid, since the addresses stay mapped.
+            let dropped = unsafe {
+                map.unchecked_advise_range(
+                    memmap2::UncheckedAdvice::DontNeed,
+                    range.start,
+                    range.len(),
+                )
+            };
+            // It is a hint: memory is given back later if the kernel refuses it.
+            drop(dropped);
+        }
+    }
 }
 
 impl Deref for Map {
@@ -44,9 +71,40 @@ impl AsRef<[u8]> for Map {
     }
 }
 
+/// A range of a file as a byte slice, with a map of its own.
+#[derive(Debug)]
+pub struct MapRange {
+    map: Map,
+    range: Range<usize>,
+}
+
+impl MapRange {
+    /// Maps `bytes` bytes of `file` from `offset` on; fails if the file ends before.
+    pub fn open(file: &File, offset: u64, bytes: u64) -> io::Result<Self> {
+        let map = Map::open(file)?;
+        let end = offset.checked_add(bytes).and_then(|end| usize::try_from(end).ok());
+        let range = usize::try_from(offset).ok().zip(end.filter(|end| *end <= map.len()));
+        let (start, end) = range.ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok(Self { map, range: start..end })
+    }
+
+    /// Drops its pages from this process's memory, as [`Map::release`].
+    pub fn release(&self) {
+        self.map.release(self.range.clone());
+    }
+}
+
+impl Deref for MapRange {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.map[self.range.clone()]
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Map;
+    use super::{Map, MapRange};
     use std::io::Write;
 
     #[test]
@@ -61,7 +119,17 @@ mod tests {
             .unwrap();
         assert_eq!(&*Map::open(&file).unwrap(), b"");
         file.write_all(b"some bytes").unwrap();
-        assert_eq!(&*Map::open(&file).unwrap(), b"some bytes");
+        let map = Map::open(&file).unwrap();
+        assert_eq!(&*map, b"some bytes");
+        map.release(3..7);
+        map.release(0..1 << 20);
+        assert_eq!(&*map, b"some bytes");
+        let range = MapRange::open(&file, 5, 4).unwrap();
+        assert_eq!(&*range, b"byte");
+        range.release();
+        assert_eq!(&*range, b"byte");
+        assert!(MapRange::open(&file, 5, 6).is_err());
+        assert!(MapRange::open(&file, u64::MAX, 6).is_err());
         std::fs::remove_file(path).unwrap();
     }
 }

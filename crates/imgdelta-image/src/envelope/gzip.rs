@@ -4,14 +4,14 @@
 //! about bytes after the last one. Never accepts a member whose checksum or length is wrong.
 
 use super::{BlobInput, DecodeError, StreamOutput};
-use flate2::{Decompress, FlushDecompress, Status};
+use zlib_rs::{Inflate, InflateFlush, Status};
 
 /// Decodes all members; returns the number of bytes after the last one.
 pub(super) fn decode(
     input: &mut BlobInput<'_>,
     output: &mut StreamOutput<'_>,
 ) -> Result<u64, DecodeError> {
-    let mut inflater = Decompress::new(false);
+    let mut inflater = Inflate::new(RAW, WINDOW_BITS);
     let mut buffer = vec![0; STREAM_BUFFER_BYTES];
     let trailing_start = loop {
         let member_start = input.position();
@@ -26,7 +26,7 @@ pub(super) fn decode(
         }
         header(input)?;
         body(input, output, &mut inflater, &mut buffer)?;
-        inflater.reset(false);
+        inflater.reset(RAW);
     };
     loop {
         let count = input.fill()?.len();
@@ -85,7 +85,7 @@ fn header_byte(input: &mut BlobInput<'_>, crc: &mut crc32fast::Hasher) -> Result
 fn body(
     input: &mut BlobInput<'_>,
     output: &mut StreamOutput<'_>,
-    inflater: &mut Decompress,
+    inflater: &mut Inflate,
     buffer: &mut [u8],
 ) -> Result<(), DecodeError> {
     let mut crc = crc32fast::Hasher::new();
@@ -93,12 +93,12 @@ fn body(
         let bytes = input.fill()?;
         let is_at_end = bytes.is_empty();
         let (in_before, out_before) = (inflater.total_in(), inflater.total_out());
-        let status = inflater.decompress(bytes, buffer, FlushDecompress::None);
+        let status = inflater.decompress(bytes, buffer, InflateFlush::NoFlush);
         let consumed = moved(inflater.total_in(), in_before);
         let produced = moved(inflater.total_out(), out_before);
         input.consume(consumed);
         let status = status.map_err(|error| {
-            input.malformed(format_args!("deflate stream is damaged ({error})"))
+            input.malformed(format_args!("deflate stream is damaged ({})", error.as_str()))
         })?;
         crc.update(&buffer[..produced]);
         output.push(&buffer[..produced], input.position())?;
@@ -143,6 +143,11 @@ fn moved(now: u64, before: u64) -> usize {
 /// Large, since inflating copies the last 32 KiB of the buffer on every call; small enough that the
 /// hash finds it in the second-level cache.
 const STREAM_BUFFER_BYTES: usize = 256 << 10;
+
+/// A stream without the header of zlib, in front of which gzip puts its own.
+const RAW: bool = false;
+/// Deflate looks back at most 2^15 bytes.
+const WINDOW_BITS: u8 = 15;
 
 // RFC 1952, section 2.3.1.
 const ID1: u8 = 0x1f;

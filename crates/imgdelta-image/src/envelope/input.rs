@@ -20,6 +20,7 @@ pub(super) struct BlobInput<'a> {
     /// The offset of the buffer's first byte in the blob.
     offset: u64,
     is_at_end: bool,
+    has_failed: bool,
 }
 
 impl<'a> BlobInput<'a> {
@@ -29,7 +30,17 @@ impl<'a> BlobInput<'a> {
         progress: &'a dyn Progress,
     ) -> Self {
         let buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
-        Self { blob, check, progress, buffer, start: 0, end: 0, offset: 0, is_at_end: false }
+        Self {
+            blob,
+            check,
+            progress,
+            buffer,
+            start: 0,
+            end: 0,
+            offset: 0,
+            is_at_end: false,
+            has_failed: false,
+        }
     }
 
     /// Returns the buffered bytes, and reads more if there are none; empty at the blob's end.
@@ -72,6 +83,11 @@ impl<'a> BlobInput<'a> {
         self.offset + self.start as u64
     }
 
+    /// True if the blob could not be read. Its digest is unknown then.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+
     /// Returns the error for bytes that do not decode at this position.
     pub(super) fn malformed(&self, what: impl std::fmt::Display) -> DecodeError {
         DecodeError::Malformed { what: what.to_string(), offset: self.position() }
@@ -95,7 +111,11 @@ impl<'a> BlobInput<'a> {
         let count = loop {
             match self.blob.read(&mut self.buffer[self.end..]) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                outcome => break outcome.map_err(Error::io(self.check.place()))?,
+                Ok(count) => break count,
+                Err(error) => {
+                    self.has_failed = true;
+                    return Err(Error::io(self.check.place())(error));
+                }
             }
         };
         self.is_at_end = count == 0;

@@ -119,7 +119,8 @@ struct RootfsFields {
 }
 
 impl ImageConfig {
-    pub(super) fn parse(json: &[u8], place: &str) -> Result<Self> {
+    /// Parses a config; errors name it `place`.
+    pub fn parse(json: &[u8], place: &str) -> Result<Self> {
         let fields: ConfigFields = serde_json::from_slice(json)
             .map_err(|error| Error::bad_input_because(place, "not an image config", error))?;
         let diff_ids = fields.rootfs.diff_ids.unwrap_or_default();

@@ -47,11 +47,9 @@ impl CacheLookup {
 }
 
 impl IndexCache {
-    /// Opens a directory; creates it if it is missing.
-    pub fn open(directory: impl Into<PathBuf>, limits: &Limits) -> Result<Self> {
-        let directory = directory.into();
-        fs::create_dir_all(&directory).map_err(Error::io(directory.display()))?;
-        Ok(Self { directory, limits: limits.clone() })
+    /// Names a directory, which the first [`IndexCache::save`] creates if it is missing.
+    pub fn new(directory: impl Into<PathBuf>, limits: &Limits) -> Self {
+        Self { directory: directory.into(), limits: limits.clone() }
     }
 
     /// Looks up the index of a layer.
@@ -69,6 +67,7 @@ impl IndexCache {
         let path = self.path(&index.diff_id);
         let place = path.display();
         let bytes = index.to_bytes()?;
+        fs::create_dir_all(&self.directory).map_err(Error::io(self.directory.display()))?;
         let unfinished = UnfinishedFile::in_directory(&self.directory, UnfinishedKind::Index)?;
         unfinished.sweep_neighbours();
         unfinished.file().write_all(&bytes).map_err(Error::io(&place))?;

@@ -118,6 +118,3 @@ impl LayerIndex {
             .filter(|segment| !segment.range().is_empty())
     }
 }
-
-#[cfg(test)]
-pub mod tests;

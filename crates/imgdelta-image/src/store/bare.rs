@@ -4,38 +4,44 @@
 
 use super::{
     OpenStore, Store,
+    directory::DirectoryImage,
     docker_archive::DockerArchive,
-    files::{INDEX_FILE, LAYOUT_FILE, MANIFEST_FILE, open_file},
+    files::{INDEX_FILE, LAYOUT_FILE, MANIFEST_FILE, open_archive},
     layout::OciLayout,
     members::Members,
+    spool::STANDARD_INPUT,
 };
 use crate::reference::{ImageName, parse_name, parse_registry, split_digest};
-use imgdelta_core::{Error, Limits, Result, path::escaped};
+use imgdelta_core::{Error, Limits, Result, path::escaped, scratch::Scratch};
+use imgdelta_format::container::MAGIC;
 use std::{path::Path, sync::Arc};
 
 /// Opens a bare path: the whole text first, so that a path with colons wins; then without a digest
 /// at its end; then without a name at its end, the longest path first.
-pub(super) fn open(text: &str, limits: &Limits) -> Result<OpenStore> {
+pub(super) fn open(text: &str, limits: &Limits, scratch: Option<&Scratch>) -> Result<OpenStore> {
     let invalid = |what| Error::bad_input(quoted(text), what);
-    if Path::new(text).exists() {
-        return Ok((recognise(Path::new(text), limits)?, None));
+    if Path::new(text).exists() || text == STANDARD_INPUT {
+        return Ok((recognise(Path::new(text), limits, scratch)?, None));
     }
     let (path, digest) = split_digest(text).map_err(invalid)?;
     if digest.is_some() && Path::new(path).exists() {
-        return Ok((recognise(Path::new(path), limits)?, digest.map(ImageName::Digest)));
+        return Ok((recognise(Path::new(path), limits, scratch)?, digest.map(ImageName::Digest)));
     }
     for (colon, _) in text.rmatch_indices(':') {
         let path = Path::new(&text[..colon]);
         if colon > 0 && path.exists() {
             let name = parse_name(&text[colon + 1..]).map_err(invalid)?;
-            return Ok((recognise(path, limits)?, name));
+            return Ok((recognise(path, limits, scratch)?, name));
         }
     }
     Err(invalid(not_a_path(text)))
 }
 
-fn recognise(path: &Path, limits: &Limits) -> Result<Arc<dyn Store>> {
+fn recognise(path: &Path, limits: &Limits, scratch: Option<&Scratch>) -> Result<Arc<dyn Store>> {
     if path.is_dir() {
+        if path.join(MANIFEST_FILE).exists() && !path.join(INDEX_FILE).exists() {
+            return Ok(Arc::new(DirectoryImage::open(path, limits)?));
+        }
         if !path.join(INDEX_FILE).exists() && !path.join(LAYOUT_FILE).exists() {
             return Err(Error::bad_input(
                 path.display(),
@@ -44,7 +50,11 @@ fn recognise(path: &Path, limits: &Limits) -> Result<Arc<dyn Store>> {
         }
         return Ok(Arc::new(OciLayout::open_directory(path, limits)?));
     }
-    let (source, place) = open_file("", path)?;
+    let (source, place) = open_archive("", path, scratch)?;
+    let mut start = [0; MAGIC.len()];
+    if source.fill_at(&mut start, 0).is_ok() && start == MAGIC {
+        return Err(Error::bad_input(place, "a delta, not an image"));
+    }
     let members = Members::read(Arc::clone(&source), &place, limits)?;
     if members.contains(MANIFEST_FILE) {
         return Ok(Arc::new(DockerArchive::from_members(members, place, limits)?));
@@ -83,22 +93,15 @@ fn quoted(text: &str) -> String {
 }
 
 /// Transports of other tools, and a way to bring their images here.
-const UNSUPPORTED: [(&str, &str); 5] = [
-    (
-        "docker-daemon",
-        "save the image with `docker save IMAGE -o FILE` and name docker-archive:FILE",
-    ),
-    (
-        "containers-storage",
-        "save the image with `podman save IMAGE -o FILE` and name docker-archive:FILE",
-    ),
-    ("dir", "convert the image with `skopeo copy dir:DIR oci:DIR2:TAG` and name oci:DIR2:TAG"),
+const UNSUPPORTED: [(&str, &str); 2] = [
     ("ostree", "copy the image with `skopeo copy ostree:IMAGE oci:DIR:TAG` and name oci:DIR:TAG"),
     ("sif", "copy the image with `skopeo copy sif:FILE oci:DIR:TAG` and name oci:DIR:TAG"),
 ];
 const TRANSPORTS: &str = "images are named oci:DIR[:TAG], oci-archive:FILE[:TAG], \
-                          docker-archive:FILE[:REF], docker://HOST/REPO[:TAG], \
-                          containerd:[NAMESPACE//]NAME, or by the path of a layout or archive";
+                          docker-archive:FILE[:REF], dir:DIR, docker://HOST/REPO[:TAG], \
+                          containerd:[NAMESPACE//]NAME, containers-storage:NAME, \
+                          docker-daemon:NAME, rootfs:DIR[:FRAMES], or by the path of a layout or \
+                          archive";
 
 #[cfg(test)]
 mod tests {
@@ -107,16 +110,9 @@ mod tests {
     #[test]
     fn a_foreign_transport_or_a_bare_registry_name_gets_its_fix() {
         let refused = |text: &str| {
-            let text = open(text, &Limits::default()).unwrap_err().to_string();
+            let text = open(text, &Limits::default(), None).unwrap_err().to_string();
             text.strip_suffix(TRANSPORTS).expect("the transports are listed last").to_owned()
         };
-        assert_eq!(
-            refused("docker-daemon:debian:12"),
-            "\"docker-daemon:debian:12\": transport docker-daemon is not supported; save the \
-             image with `docker save IMAGE -o FILE` and name docker-archive:FILE; "
-        );
-        assert!(refused("containers-storage:x").contains("`podman save IMAGE -o FILE`"));
-        assert!(refused("dir:no-such-dir").contains("`skopeo copy dir:DIR oci:DIR2:TAG`"));
         assert_eq!(
             refused("debian:12"),
             "\"debian:12\": no file or directory has this name; for an image in a registry write \

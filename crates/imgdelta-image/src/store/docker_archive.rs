@@ -7,6 +7,7 @@
 use super::{
     Descriptor, Store,
     files::{INDEX_FILE, LAYOUT_FILE, MANIFEST_FILE, read_small},
+    generated::GeneratedManifest,
     layout::OciLayout,
     members::{MemberRange, Members},
     roots::ambiguous,
@@ -19,7 +20,7 @@ use crate::{
 use imgdelta_core::{
     Algorithm, BlobDigest, DiffId, Error, LimitName, Limits, Result, path::escaped, verify::Hasher,
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::{
     collections::HashMap,
     io::{Cursor, Read},
@@ -189,20 +190,14 @@ impl ClassicArchive {
                 ),
             ));
         }
-        let mut document = GeneratedManifest {
-            schema_version: 2,
-            media_type: MANIFEST_TYPE,
-            config: GeneratedDescriptor::new(CONFIG_TYPE, hash(&config), config.len() as u64),
-            layers: Vec::new(),
-        };
-        self.blobs.insert(document.config.digest, BlobLocation::Memory(config.into()));
+        let mut described = Vec::new();
         for (name, diff_id) in layers.iter().zip(&diff_ids) {
-            document.layers.push(self.layer(name, diff_id, hashed, place)?);
+            described.push(self.layer(name, diff_id, hashed, place)?);
         }
-        let json = serde_json::to_vec(&document).expect("a manifest of our own");
-        let digest = hash(&json);
-        let manifest = Descriptor::new(Some(MANIFEST_TYPE), digest, json.len() as u64);
-        self.blobs.insert(digest, BlobLocation::Memory(json.into()));
+        let generated = GeneratedManifest::new(&config, &described);
+        self.blobs.insert(generated.config.digest, BlobLocation::Memory(config.into()));
+        let manifest = generated.descriptor;
+        self.blobs.insert(manifest.digest, BlobLocation::Memory(generated.bytes.into()));
         Ok(ArchiveImage { tags: entry.repo_tags.unwrap_or_default(), manifest })
     }
 
@@ -212,7 +207,7 @@ impl ClassicArchive {
         diff_id: &str,
         hashed: &mut HashMap<MemberRange, BlobDigest>,
         place: &str,
-    ) -> Result<GeneratedDescriptor> {
+    ) -> Result<Descriptor> {
         let range = self.member(name, place)?;
         let mut start = Vec::new();
         self.members.open(range).take(16).read_to_end(&mut start).map_err(Error::io(place))?;
@@ -237,7 +232,7 @@ impl ClassicArchive {
             Compression::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
             Compression::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
         };
-        Ok(GeneratedDescriptor::new(media_type, digest, range.1))
+        Ok(Descriptor::new(Some(media_type), digest, range.1))
     }
 
     fn member(&self, name: &str, place: &str) -> Result<MemberRange> {
@@ -287,44 +282,6 @@ impl ClassicArchive {
     }
 }
 
-/// The manifest that stands in for one that a classic archive does not have.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct GeneratedManifest {
-    schema_version: u32,
-    media_type: &'static str,
-    config: GeneratedDescriptor,
-    layers: Vec<GeneratedDescriptor>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct GeneratedDescriptor {
-    media_type: &'static str,
-    #[serde(serialize_with = "as_text")]
-    digest: BlobDigest,
-    size: u64,
-}
-
-impl GeneratedDescriptor {
-    fn new(media_type: &'static str, digest: BlobDigest, size: u64) -> Self {
-        Self { media_type, digest, size }
-    }
-}
-
-fn as_text<S: serde::Serializer>(
-    digest: &BlobDigest,
-    serializer: S,
-) -> std::result::Result<S::Ok, S::Error> {
-    serializer.collect_str(digest)
-}
-
-fn hash(bytes: &[u8]) -> BlobDigest {
-    let mut hasher = Hasher::new(Algorithm::Sha256);
-    hasher.update(bytes);
-    hasher.finish_blob()
-}
-
 fn hash_range(mut reader: impl Read, place: &str) -> Result<BlobDigest> {
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut buffer = vec![0; 128 << 10];
@@ -335,6 +292,3 @@ fn hash_range(mut reader: impl Read, place: &str) -> Result<BlobDigest> {
         }
     }
 }
-
-const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
-const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";

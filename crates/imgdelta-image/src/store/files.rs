@@ -2,8 +2,10 @@
 //!
 //! Never interprets the content of a file.
 
-use super::{members::Members, source::ReadAt};
-use imgdelta_core::{Error, Limits, Result, limits::Ceiling, regular::open_regular};
+use super::{members::Members, source::ReadAt, spool};
+use imgdelta_core::{
+    Error, Limits, Result, limits::Ceiling, regular::open_regular, scratch::Scratch,
+};
 use std::{io::Read, path::Path, sync::Arc};
 
 pub(super) fn open_file(transport: &str, path: &Path) -> Result<(Arc<dyn ReadAt>, String)> {
@@ -15,6 +17,19 @@ pub(super) fn open_file(transport: &str, path: &Path) -> Result<(Arc<dyn ReadAt>
     match open_regular(path)? {
         Some(file) => Ok((Arc::new(file), place)),
         None => Err(Error::bad_input(place, "no such file")),
+    }
+}
+
+/// Opens an archive: in place, or from a copy in `scratch` if that is impossible.
+pub(super) fn open_archive(
+    transport: &str,
+    path: &Path,
+    scratch: Option<&Scratch>,
+) -> Result<(Arc<dyn ReadAt>, String)> {
+    let copy = scratch.map(|scratch| spool::open(path, scratch)).transpose()?.flatten();
+    match copy {
+        Some(file) => Ok((Arc::new(file), format!("{transport}{}", path.display()))),
+        None => open_file(transport, path),
     }
 }
 

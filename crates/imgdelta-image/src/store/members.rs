@@ -120,6 +120,7 @@ impl ArchiveWalk<'_> {
                 0 => return Ok(None),
                 BLOCK if header == [0; BLOCK] => return Ok(None),
                 BLOCK => {}
+                _ if start == 0 => return Err(self.wrong(start, "not a tar file")),
                 _ => return Err(self.wrong(start, "the archive ends within a header")),
             }
             if !checksum_is_right(&header) {
@@ -234,10 +235,10 @@ impl ArchiveWalk<'_> {
 fn not_a_header(start: u64, header: &[u8]) -> &'static str {
     match Compression::of(header) {
         Compression::Gzip if start == 0 => {
-            "the archive is compressed with gzip; decompress it first, since members are read in place"
+            "the archive is compressed with gzip; decompress it first, since this program reads it in place"
         }
         Compression::Zstd if start == 0 => {
-            "the archive is compressed with zstd; decompress it first, since members are read in place"
+            "the archive is compressed with zstd; decompress it first, since this program reads it in place"
         }
         _ if start == 0 => "not a tar file",
         _ => "tar header with a wrong checksum",

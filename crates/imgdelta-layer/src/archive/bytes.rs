@@ -1,22 +1,34 @@
-//! The bytes of an archive, read by offset from an address space.
+//! The bytes of an archive, read by offset from an address space or from memory.
 //! Reads no more than it is asked for; knows no format.
 
 use imgdelta_core::{Error, Result, progress::Progress};
 use imgdelta_image::volume::AddressSpace;
 use std::ops::Range;
 
-/// The bytes of an archive: a range of an address space.
+/// The bytes of an archive.
 #[derive(Clone, Copy, Debug)]
 pub struct ArchiveBytes<'a> {
-    space: &'a AddressSpace,
-    address: u64,
+    holder: ArchiveHolder<'a>,
     bytes: u64,
+}
+
+/// The place of an archive's bytes.
+#[derive(Clone, Copy, Debug)]
+enum ArchiveHolder<'a> {
+    /// A space, from this address on.
+    Space(&'a AddressSpace, u64),
+    Memory(&'a [u8]),
 }
 
 impl<'a> ArchiveBytes<'a> {
     /// Selects a range of `space`. Reads fail where the range leaves the space.
     pub fn new(space: &'a AddressSpace, address: u64, bytes: u64) -> Self {
-        Self { space, address, bytes }
+        Self { holder: ArchiveHolder::Space(space, address), bytes }
+    }
+
+    /// Takes an archive that is in memory.
+    pub fn in_memory(bytes: &'a [u8]) -> Self {
+        Self { holder: ArchiveHolder::Memory(bytes), bytes: bytes.len() as u64 }
     }
 
     /// Returns the length of the range.
@@ -30,7 +42,7 @@ impl<'a> ArchiveBytes<'a> {
             return Ok(None);
         }
         let mut bytes = vec![0; length(count)];
-        self.space.read_exact_at(self.address + at, &mut bytes)?;
+        self.fill(at, &mut bytes)?;
         Ok(Some(bytes))
     }
 
@@ -50,13 +62,25 @@ impl<'a> ArchiveBytes<'a> {
         while at < range.end {
             progress.check()?;
             let count = length(range.end - at).min(buffer.len());
-            self.space.read_exact_at(self.address + at, &mut buffer[..count])?;
+            self.fill(at, &mut buffer[..count])?;
             if !each(&buffer[..count])? {
                 return Ok(());
             }
             at += count as u64;
         }
         Ok(())
+    }
+
+    /// Fills `buffer` with bytes that lie within the archive.
+    fn fill(&self, at: u64, buffer: &mut [u8]) -> Result<()> {
+        match self.holder {
+            ArchiveHolder::Space(space, address) => space.read_exact_at(address + at, buffer),
+            ArchiveHolder::Memory(bytes) => {
+                let at = length(at);
+                buffer.copy_from_slice(&bytes[at..at + buffer.len()]);
+                Ok(())
+            }
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! Archives opened and closed: the same bytes come out, and invalid ones are refused.
 
 use super::*;
-use imgdelta_core::progress::Silent;
+use imgdelta_core::{progress::Silent, scratch::ScratchFile};
 use imgdelta_deflate::{DetectOptions, detect_gzip, detect_raw};
 use imgdelta_image::{volume::AddressSpace, volume::FileExtent};
-use imgdelta_testkit::{ZipMember, ZipStyle, gzip, tar_of, zip_of};
+use imgdelta_testkit::{
+    ElfSection, SectionPacking, ZipMember, ZipStyle, elf_of, gzip, has, tar_of, zip_of,
+};
 use proptest::prelude::*;
 use std::{io::Write, sync::Arc};
 
@@ -12,6 +14,7 @@ fn space(bytes: &[u8]) -> AddressSpace {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
     let mut space = AddressSpace::default();
+    let file = Arc::new(ScratchFile::from(file));
     let extent = Arc::new(FileExtent::new("test".into(), file, false).unwrap());
     space.push(&extent, 0..bytes.len() as u64).unwrap();
     space
@@ -67,6 +70,7 @@ fn open(kind: ArchiveKind, archive: &[u8]) -> Option<TestArchive> {
             PartCompression::Plain => None,
             PartCompression::Deflate { .. } => detect_raw(stored, DetectOptions::default()),
             PartCompression::Gzip => detect_gzip(stored, DetectOptions::default()),
+            PartCompression::Sections => Some(sections_recipe(&slice)),
         });
         contents.bytes.push(content);
     }
@@ -75,6 +79,21 @@ fn open(kind: ArchiveKind, archive: &[u8]) -> Option<TestArchive> {
         contents.recipes.push(None);
     }
     Some(contents)
+}
+
+/// Returns a recipe with a member for each compressed section of an ELF file.
+fn sections_recipe(slice: &ArchiveBytes<'_>) -> imgdelta_deflate::Recipe {
+    let mut recipe = imgdelta_deflate::Recipe::default();
+    for range in section_streams(slice).unwrap() {
+        let stream = slice.read(range.start, range.end - range.start).unwrap().unwrap();
+        let found = detect_raw(&stream[2..], DetectOptions::default()).unwrap();
+        assert_eq!(found.tail.len(), 4);
+        let [member] = &found.members[..] else { panic!("a raw stream has one member") };
+        let header = stream[..2].to_vec();
+        let member = imgdelta_deflate::RecipeMember { header, plain_bytes: 0, ..member.clone() };
+        recipe.members.push(member);
+    }
+    recipe
 }
 
 fn closed(kind: ArchiveKind, contents: &TestArchive) -> Result<Vec<u8>> {
@@ -229,5 +248,157 @@ proptest! {
         let archive = zip_of(&members, ZipStyle::ALL[style]);
         let opened = open(ArchiveKind::Zip, &archive).unwrap();
         prop_assert_eq!(closed(ArchiveKind::Zip, &opened).unwrap(), archive);
+    }
+}
+
+const TEXT: &[u8] = &[7; 3000];
+
+fn elf_sections(packing: SectionPacking) -> Vec<ElfSection<'static>> {
+    vec![
+        (".text", b"code", SectionPacking::Plain),
+        (".zdebug_info", TEXT, packing),
+        (".between", b"plain", SectionPacking::Plain),
+        (".zdebug_line", &TEXT[..40], packing),
+        (".symtab", b"symbols", SectionPacking::Plain),
+    ]
+}
+
+#[test]
+fn compressed_sections_are_opened_to_an_elf_file_and_closed() {
+    for (packing, headers_first) in [
+        (SectionPacking::Compressed, false),
+        (SectionPacking::Compressed, true),
+        (SectionPacking::Gnu, false),
+        (SectionPacking::Gnu, true),
+    ] {
+        let file = elf_of(&elf_sections(packing), headers_first);
+        let contents = open(ArchiveKind::Elf, &file).unwrap();
+        // The part is the file that a linker without compression writes.
+        let plain = elf_of(&elf_sections(SectionPacking::Plain), headers_first);
+        assert!(contents.bytes[0] == plain, "{packing:?}");
+        assert!(contents.bytes[1].len() < 10);
+        assert!(closed(ArchiveKind::Elf, &contents).unwrap() == file, "{packing:?}");
+    }
+}
+
+#[test]
+fn programs_of_real_linkers_are_opened_and_closed() {
+    if !has(&["gcc", "objcopy"]) {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    let functions = (0..200).map(|at| format!("int f{at}(int a) {{ return a * {at} + {at}; }}\n"));
+    let source = functions.collect::<String>() + "int main(void) { return f7(1) + f150(2); }\n";
+    std::fs::write(path("main.c"), source).unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = std::process::Command::new(program);
+        assert!(command.args(arguments).current_dir(place.path()).status().unwrap().success());
+    };
+    run("gcc", &["-g", "-gz=none", "-o", "plain", "main.c"]);
+    for form in ["zlib-gabi", "zlib-gnu"] {
+        let option = format!("--compress-debug-sections={form}");
+        run("objcopy", &[&option, "plain", form]);
+        let file = std::fs::read(path(form)).unwrap();
+        let contents = open(ArchiveKind::Elf, &file).unwrap();
+        let recipe = contents.recipes[0].as_ref().unwrap();
+        assert!(recipe.members.len() > 3, "{form}");
+        // binutils compresses with zlib.
+        let is_known = |member: &imgdelta_deflate::RecipeMember| {
+            !matches!(member.model, imgdelta_deflate::EncoderModel::Tokens(_))
+        };
+        assert!(recipe.members.iter().all(is_known), "{form}");
+        assert!(closed(ArchiveKind::Elf, &contents).unwrap() == file, "{form}");
+    }
+}
+
+#[test]
+fn elf_files_without_compressed_sections_or_of_other_forms_stay_closed() {
+    let plain = elf_of(&elf_sections(SectionPacking::Plain), false);
+    assert!(open(ArchiveKind::Elf, &plain).is_none());
+    let file = elf_of(&elf_sections(SectionPacking::Compressed), false);
+    assert!(open(ArchiveKind::Elf, &file).is_some());
+    let table = usize::try_from(u64::from_le_bytes(*file[40..].first_chunk().unwrap())).unwrap();
+    let info = table + 2 * 64;
+    let data = usize::try_from(u64::from_le_bytes(*file[info + 24..].first_chunk().unwrap()));
+    let data = data.unwrap();
+    for (what, at, value) in [
+        ("32 bits", 4, 1),
+        ("big-endian", 5, 2),
+        ("entries of another length", 58, 65),
+        ("a table behind the file", 41, 0xff),
+        ("a table in the file header", 40, 8),
+        ("an offset inside a section", info + 64 + 24, file[info + 24] + 1),
+        ("a section over the table", info + 33, 0xff),
+        ("a program header behind the section", 56, 1),
+        ("another length of the content", data + 8, 1),
+        ("a content of four gigabytes", data + 12, 1),
+        ("a damaged stream", data + 30, file[data + 30] ^ 0x80),
+        ("a wrong checksum", data + bytes::length(40), file[data + 40] ^ 1),
+    ] {
+        let mut damaged = file.clone();
+        damaged[at] = value;
+        let opened = open(ArchiveKind::Elf, &damaged);
+        // Sections that are not valid stay as they are, and the other one is opened.
+        assert!(opened.is_none_or(|contents| contents.bytes[0].len() < TEXT.len()), "{what}");
+    }
+    let mut zstd = file.clone();
+    zstd[data] = 2;
+    let contents = open(ArchiveKind::Elf, &zstd).unwrap();
+    assert!(closed(ArchiveKind::Elf, &contents).unwrap() == zstd);
+}
+
+type PartsChange = fn(&mut TestArchive);
+
+#[test]
+fn elf_files_of_hostile_parts_are_refused() {
+    let file = elf_of(&elf_sections(SectionPacking::Compressed), false);
+    let sound = || open(ArchiveKind::Elf, &file).unwrap();
+    let changes: [(&str, PartsChange); 9] = [
+        ("no structure", |archive| archive.bytes.truncate(1)),
+        ("no compression", |archive| archive.recipes[0] = None),
+        ("fewer compressions", |archive| {
+            archive.recipes[0].as_mut().unwrap().members.truncate(1);
+        }),
+        ("a section that does not exist", |archive| archive.bytes[1][1] = 100),
+        ("a form that does not exist", |archive| archive.bytes[1][2] = 2),
+        ("another order", |archive| {
+            archive.bytes[1][1..].rotate_left(3);
+        }),
+        ("more bytes", |archive| archive.bytes[1].push(0)),
+        ("a huge count", |archive| archive.bytes[1][0] = 0x7f),
+        ("no ELF file", |archive| archive.bytes[0].clear()),
+    ];
+    for (what, change) in changes {
+        let mut contents = sound();
+        change(&mut contents);
+        let made = closed(ArchiveKind::Elf, &contents);
+        assert!(matches!(made, Err(Error::BadInput { .. })), "{what}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn damaged_elf_files_are_refused_or_come_back(
+        at in 0..2000_usize, value in any::<u8>(), headers_first in any::<bool>(),
+    ) {
+        let mut file = elf_of(&elf_sections(SectionPacking::Compressed), headers_first);
+        let at = at % file.len();
+        file[at] = value;
+        if let Some(contents) = open(ArchiveKind::Elf, &file) {
+            prop_assert!(closed(ArchiveKind::Elf, &contents).unwrap() == file);
+        }
+    }
+
+    #[test]
+    fn damaged_elf_parts_are_closed_to_bytes_or_an_error(
+        at in 0..5000_usize, value in any::<u8>(), of_structure in any::<bool>(),
+    ) {
+        let file = elf_of(&elf_sections(SectionPacking::Gnu), false);
+        let mut contents = open(ArchiveKind::Elf, &file).unwrap();
+        let bytes = &mut contents.bytes[usize::from(of_structure)];
+        let at = at % bytes.len();
+        bytes[at] = value;
+        let _ = closed(ArchiveKind::Elf, &contents);
     }
 }

@@ -6,9 +6,9 @@
 use super::{
     contents::{ContentsText, FileChunk, FileContent, type_name},
     recipe::TextStyle,
-    split::{PayloadChecksum, TarSplitText, checksum},
+    split::TarSplitText,
 };
-use imgdelta_core::{Algorithm, BlobDigest, Limits, verify::Hasher};
+use imgdelta_core::{Algorithm, BlobDigest, Limits, crc64::Crc64, verify::Hasher};
 use imgdelta_image::tarscan::{MemberVisitor, ScanSummary, TarMember, number};
 use std::ops::Range;
 
@@ -38,7 +38,7 @@ struct OpenFile {
     member: TarMember,
     mode: i64,
     digest: Hasher,
-    checksum: Option<PayloadChecksum>,
+    checksum: Option<Crc64>,
     chunks: Vec<FileChunk>,
     chunk: Option<OpenChunk>,
     passed_bytes: u64,
@@ -187,7 +187,7 @@ impl MemberVisitor for FileRecorder {
             member,
             mode,
             digest: Hasher::new(Algorithm::Sha256),
-            checksum: self.split.is_some().then(checksum),
+            checksum: self.split.is_some().then(Crc64::new),
             chunks: Vec::new(),
             chunk: None,
             passed_bytes: 0,

@@ -4,22 +4,13 @@
 //! A segment is the bytes between two payloads. A member's line has its payload's checksum.
 
 use super::json;
-use crc::{CRC_64_GO_ISO, Crc, Digest, Table};
+use imgdelta_core::crc64::Crc64;
 
 /// Writer of the tar headers, as lines of JSON.
 #[derive(Default)]
 pub(super) struct TarSplitText {
     pub(super) text: Vec<u8>,
     lines: u64,
-}
-
-/// Checksum of a payload.
-pub(super) type PayloadChecksum = Digest<'static, u64, Table<16>>;
-
-static CHECKSUMS: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_GO_ISO);
-
-pub(super) fn checksum() -> PayloadChecksum {
-    CHECKSUMS.digest()
 }
 
 impl TarSplitText {
@@ -32,7 +23,7 @@ impl TarSplitText {
     }
 
     /// Adds a member with its payload's length and checksum.
-    pub(super) fn member(&mut self, name: &[u8], bytes: u64, checksum: Option<PayloadChecksum>) {
+    pub(super) fn member(&mut self, name: &[u8], bytes: u64, checksum: Option<Crc64>) {
         self.text.extend(b"{\"type\":1");
         if std::str::from_utf8(name).is_err() {
             json::key(&mut self.text, "name_raw");
@@ -43,7 +34,7 @@ impl TarSplitText {
         if bytes > 0 {
             json::number(&mut self.text, "size", bytes);
         }
-        let checksum = checksum.map(|checksum| checksum.finalize().to_be_bytes());
+        let checksum = checksum.map(|checksum| checksum.finish().to_be_bytes());
         self.payload(checksum.as_ref().map(|bytes| &bytes[..]));
     }
 

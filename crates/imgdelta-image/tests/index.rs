@@ -1,17 +1,20 @@
 //! Segments of an index are its stream; a stored index comes back; a damaged one is refused.
 
-use super::{
-    cache::{CacheLookup, IndexCache},
-    *,
-};
 use bytes::Bytes;
-use imgdelta_core::{Algorithm, Limits, path::LayerPath, verify::Hasher};
+use imgdelta_core::{Algorithm, DiffId, Limits, path::LayerPath, verify::Hasher};
+use imgdelta_image::index::{
+    FileReader, IndexBuilder, LayerIndex,
+    cache::{CacheLookup, IndexCache},
+};
 use imgdelta_testkit::{
     Crowd,
     tar_stream::{HeaderBlock, Tar, every_variant},
 };
 use proptest::prelude::*;
-use std::sync::{Arc, Mutex};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex},
+};
 
 fn diff_id(stream: &[u8]) -> DiffId {
     let mut hasher = Hasher::new(Algorithm::Sha256);
@@ -27,7 +30,7 @@ fn with(change: impl FnOnce(&mut Limits)) -> Limits {
 }
 
 /// Returns the index of a stream.
-pub fn index(stream: &[u8]) -> LayerIndex {
+fn index(stream: &[u8]) -> LayerIndex {
     index_cut(stream, stream.len().max(1))
 }
 
@@ -47,13 +50,13 @@ fn joined(index: &LayerIndex, stream: &[u8]) -> Vec<u8> {
 #[test]
 fn segments_are_the_stream() {
     let stream = every_variant();
-    let index = index(&stream);
-    assert_eq!(joined(&index, &stream), stream);
-    assert_eq!(index.segments().count(), 28 + 16 + 15 + 1);
-    assert_eq!(index, index_cut(&stream, 1));
-    assert_eq!(index, index_cut(&stream, 1000));
+    let whole = index(&stream);
+    assert_eq!(joined(&whole, &stream), stream);
+    assert_eq!(whole.segments().count(), 28 + 16 + 15 + 1);
+    assert_eq!(whole, index_cut(&stream, 1));
+    assert_eq!(whole, index_cut(&stream, 1000));
     let ends = Tar::new().zeros(2).file("late", b"x").zeros(2).0;
-    assert_eq!(joined(&tests::index(&ends), &ends), ends);
+    assert_eq!(joined(&index(&ends), &ends), ends);
 }
 
 #[test]
@@ -161,9 +164,9 @@ fn stored() -> (LayerIndex, Vec<u8>) {
 #[test]
 fn a_stored_index_comes_back() {
     let read = |bytes: &[u8]| LayerIndex::from_bytes(bytes, &Limits::default());
-    let (index, bytes) = stored();
-    assert_eq!(read(&bytes).unwrap(), index);
-    let damaged = tests::index(&Tar::new().file("a", b"").raw(b"junk").pad(1).0);
+    let (whole, bytes) = stored();
+    assert_eq!(read(&bytes).unwrap(), whole);
+    let damaged = index(&Tar::new().file("a", b"").raw(b"junk").pad(1).0);
     assert!(damaged.damage.is_some());
     assert_eq!(read(&damaged.to_bytes().unwrap()).unwrap(), damaged);
 }
@@ -186,11 +189,12 @@ fn an_index_with_any_damaged_byte_is_refused() {
 #[test]
 fn a_cache_returns_only_indexes_saved_for_the_layer() {
     let directory = tempfile::tempdir().unwrap();
-    let cache = IndexCache::open(directory.path().join("a/b"), &Limits::default()).unwrap();
+    let cache = IndexCache::new(directory.path().join("a/b"), &Limits::default());
     let (index, bytes) = stored();
     let other = diff_id(b"other");
     assert!(matches!(cache.load(&index.diff_id), CacheLookup::Absent));
     let folder = directory.path().join("a/b");
+    std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join(".imgdelta-index-abcDEF012345"), b"of a run that was killed")
         .unwrap();
     cache.save(&index).unwrap();
