@@ -92,6 +92,8 @@ pub struct FileFacts {
     pub mtime: (i64, u32),
     /// Target of a symbolic link, as spelled.
     pub link: Option<Box<[u8]>>,
+    /// Of a hard link, the first path of the file. Its names may share one text.
+    pub first_name: Option<Arc<str>>,
 }
 
 /// A metadata field that differs, with both values as text.
@@ -126,6 +128,15 @@ impl FileChange {
             facts.as_ref().is_none_or(|facts| facts.kind == EntryKind::Directory)
         };
         is_directory(&self.base) && is_directory(&self.target)
+    }
+
+    /// Returns the first path of the file if this is a further name of it, in each image that has it.
+    pub(crate) fn first_name(&self) -> Option<&str> {
+        match (&self.base, &self.target) {
+            (Some(base), Some(target)) if base.first_name != target.first_name => None,
+            (_, Some(facts)) | (Some(facts), None) => facts.first_name.as_deref(),
+            (None, None) => None,
+        }
     }
 
     /// Returns the size of the larger side, by which changes are ranked.
@@ -204,8 +215,8 @@ impl<'a> TreeComparer<'a> {
         Some(FileChange {
             path: new.path.to_path(),
             kind,
-            base: Some(before.facts()),
-            target: Some(after.facts()),
+            base: Some(self.base_facts(&before)),
+            target: Some(self.target_facts(&after)),
             fields,
         })
     }
@@ -233,7 +244,7 @@ impl<'a> TreeComparer<'a> {
                     path: new.path.to_path(),
                     kind: FileChangeKind::Added,
                     base: None,
-                    target: Some(TreeNode::new(self.target, new).facts()),
+                    target: Some(self.target_facts(&TreeNode::new(self.target, new))),
                     fields: Vec::new(),
                 },
             });
@@ -244,7 +255,7 @@ impl<'a> TreeComparer<'a> {
                 changes.push(FileChange {
                     path: old.path.to_path(),
                     kind: FileChangeKind::Removed,
-                    base: Some(TreeNode::new(self.base, old).facts()),
+                    base: Some(self.base_facts(&TreeNode::new(self.base, old))),
                     target: None,
                     fields: Vec::new(),
                 });
@@ -259,9 +270,17 @@ impl<'a> TreeComparer<'a> {
             path: new.path.to_path(),
             kind: FileChangeKind::Moved { from: old.path.to_path() },
             fields: self.fields(&before, &after),
-            base: Some(before.facts()),
-            target: Some(after.facts()),
+            base: Some(self.base_facts(&before)),
+            target: Some(self.target_facts(&after)),
         }
+    }
+
+    fn base_facts(&self, node: &TreeNode<'_>) -> FileFacts {
+        node.facts(first_name(&self.base_groups, node.node))
+    }
+
+    fn target_facts(&self, node: &TreeNode<'_>) -> FileFacts {
+        node.facts(first_name(&self.target_groups, node.node))
     }
 
     fn fields(&self, before: &TreeNode<'_>, after: &TreeNode<'_>) -> Vec<MetadataChange> {
@@ -298,14 +317,10 @@ impl<'a> TreeComparer<'a> {
             compare_attributes(old.attributes, new.attributes, &mut push);
         }
         if !self.ignore.links {
-            let first = |groups: &GroupNames<'_>, node: RootfsNode<'_>| {
-                let (first, words) = groups.get(&node.link_group?)?;
-                (*first != node.path).then(|| Arc::clone(words))
-            };
             push(
                 MetadataField::HardLink,
-                first(&self.base_groups, before.node),
-                first(&self.target_groups, after.node),
+                first_name(&self.base_groups, before.node),
+                first_name(&self.target_groups, after.node),
             );
         }
         fields
@@ -335,6 +350,12 @@ fn compare_attributes(
 
 /// The first path of each hard link group, and its text, which all names of the file share.
 type GroupNames<'a> = HashMap<u32, (LayerPathRef<'a>, Arc<str>)>;
+
+/// Returns the first path of a hard link's group if that is another path.
+fn first_name(groups: &GroupNames<'_>, node: RootfsNode<'_>) -> Option<Arc<str>> {
+    let (first, words) = groups.get(&node.link_group?)?;
+    (*first != node.path).then(|| Arc::clone(words))
+}
 
 /// Returns the first path of each hard link group.
 fn first_of_groups(rootfs: &Rootfs) -> GroupNames<'_> {
@@ -390,7 +411,7 @@ impl<'a> TreeNode<'a> {
         self.content.as_ref().filter(|entry| entry.size_bytes > 0).and_then(|entry| entry.digest)
     }
 
-    fn facts(&self) -> FileFacts {
+    fn facts(&self, first_name: Option<Arc<str>>) -> FileFacts {
         let described = self.entry.as_ref();
         let content = self.content.as_ref();
         FileFacts {
@@ -403,6 +424,7 @@ impl<'a> TreeNode<'a> {
             link: content
                 .filter(|entry| entry.kind == EntryKind::Symlink)
                 .and_then(|entry| entry.link.map(Into::into)),
+            first_name,
         }
     }
 }

@@ -162,6 +162,7 @@ fn file(facts: &FileFacts) -> Value {
         "gid": facts.owner.1,
         "mtime": imgdelta_core::size::time_in_words(facts.mtime),
         "link": facts.link.as_deref().map(escaped),
+        "hard_link_to": facts.first_name.as_deref(),
     })
 }
 

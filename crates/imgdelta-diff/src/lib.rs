@@ -21,7 +21,7 @@
 //! | 1 | `files` | paths of two root file systems |
 //! | 2 | `packages` | packages, with their changed files |
 //! | 3 | `diff` | the differences of two images, as a value |
-//! | 4 | `text`, `json` | the report for people; the document for machines |
+//! | 4 | `text`, `json`, `rule` | the report for people; the document for machines; checks of a CI step |
 
 mod config;
 mod diff;
@@ -31,6 +31,7 @@ mod json;
 mod layers;
 mod moves;
 mod packages;
+mod rule;
 mod text;
 
 pub use config::ConfigChange;
@@ -40,4 +41,5 @@ pub use ignore::{Ignore, UnknownIgnoreWord};
 pub use json::SCHEMA;
 pub use layers::{LayerChange, LayerFacts, LayerRelation, ReshippedFiles};
 pub use packages::{PackageChange, PackageChangeKind};
+pub use rule::{DiffRule, RuleFinding, UnknownRuleWord};
 pub use text::{DiffText, FileOrder, TextOptions};

@@ -1,20 +1,22 @@
 //! A diff as text for people: a summary that fits a screen, then the details.
 //! Never compares; it only formats, and escapes all text that comes from an image.
 
+mod files;
+mod layers;
+
 use crate::{
     config::ConfigChange,
     diff::{Diff, ImageFacts},
-    files::{FileChange, FileChangeKind, FileFacts, MetadataField, kind_word},
     layers::{LayerChange, LayerRelation},
-    packages::{PackageChange, PackageChangeKind},
+    packages::PackageChangeKind,
 };
 use imgdelta_core::{
     path::escaped,
     size::{Exact, Grouped, Human},
+    table::wrapped,
 };
 use std::{
     borrow::Cow,
-    cmp::Reverse,
     fmt::{self, Display, Formatter, Write},
 };
 
@@ -31,13 +33,32 @@ pub struct TextOptions {
     pub layers: bool,
     /// Packages, config and the largest file changes. On by default.
     pub details: bool,
+    /// Files. On by default.
+    pub files: bool,
     /// Order of files and packages. By size by default, so that the largest change comes first.
     pub order: FileOrder,
+    /// Characters of a line. None by default: the text may go to a file.
+    pub width: Option<usize>,
+    /// True if the files were chosen by a filter, which the summary then says. Off by default.
+    pub is_filtered: bool,
+    /// Advice on the size of a delta, in the summary. None by default, since it names the options of
+    /// a program.
+    pub delta_hint: Option<&'static str>,
 }
 
 impl Default for TextOptions {
     fn default() -> Self {
-        Self { color: false, all_files: false, layers: true, details: true, order: FileOrder::Size }
+        Self {
+            color: false,
+            all_files: false,
+            layers: true,
+            details: true,
+            files: true,
+            order: FileOrder::Size,
+            width: None,
+            is_filtered: false,
+            delta_hint: None,
+        }
     }
 }
 
@@ -80,7 +101,7 @@ impl Display for DiffText<'_> {
             self.config(f)?;
             self.packages(f)?;
         }
-        if self.options.details || self.options.all_files {
+        if self.options.files && (self.options.details || self.options.all_files) {
             self.files(f)?;
         }
         self.notes(f)
@@ -106,13 +127,16 @@ impl DiffText<'_> {
             f,
             "pull",
             &format!(
-                "with the old image: {} in {} of {}; from scratch: {}",
+                "{} in {} of {} with the old image; {} from scratch",
                 Exact(fetched_bytes),
                 fetched.len(),
                 counted_noun(diff.target.layers as u64, "layer"),
                 Human(diff.target.stored_bytes),
             ),
         )?;
+        if let Some(hint) = self.options.delta_hint {
+            self.row(f, "delta", hint)?;
+        }
         self.row(
             f,
             "layers",
@@ -126,14 +150,19 @@ impl DiffText<'_> {
                 f,
                 "waste",
                 &format!(
-                    "{} ({} uncompressed) {} pulled again",
+                    "{}, {} uncompressed, {} pulled again",
                     counted_noun(reshipped.files, "unchanged file"),
                     Exact(reshipped.bytes),
                     if reshipped.files == 1 { "is" } else { "are" },
                 ),
             )?;
         }
-        self.row(f, "files", &self.file_counts())?;
+        let files = self.file_counts();
+        match (self.options.is_filtered, diff.files.is_empty()) {
+            (false, _) => self.row(f, "files", &files)?,
+            (true, false) => self.row(f, "files", &format!("{files}; matched by --filter"))?,
+            (true, true) => self.row(f, "files", "no changed file matches --filter")?,
+        }
         self.row(f, "packages", &self.package_counts())?;
         if !diff.config.is_empty() {
             let mut fields: Vec<&str> = diff.config.iter().map(|c| c.field.as_str()).collect();
@@ -149,13 +178,12 @@ impl DiffText<'_> {
         writeln!(f, "{}  {}", self.bold(side), escaped(image.name.as_bytes()))?;
         let created =
             image.created.as_deref().map(|at| format!(", created {}", escaped(at.as_bytes())));
-        writeln!(
-            f,
-            "     {}  {}{}",
-            image.digest,
-            escaped(image.platform.as_bytes()),
-            created.unwrap_or_default()
-        )?;
+        let platform = escaped(image.platform.as_bytes());
+        let origin = format!("{platform}{}", created.unwrap_or_default());
+        let digest = image.digest.to_string();
+        let is_short = |width| SUMMARY_INDENT + digest.len() + 2 + origin.len() <= width;
+        let gap = if self.options.width.is_none_or(is_short) { "  " } else { "\n     " };
+        writeln!(f, "     {digest}{gap}{origin}")?;
         writeln!(
             f,
             "     {}, {} compressed, {} unpacked; {}, {}",
@@ -169,6 +197,7 @@ impl DiffText<'_> {
 
     fn row(&self, f: &mut Formatter<'_>, label: &str, words: &str) -> fmt::Result {
         let label = format!("{label:<9}");
+        let words = wrapped(words, self.options.width, label.len() + 1);
         writeln!(f, "{} {words}", self.bold(&label))
     }
 
@@ -228,36 +257,6 @@ impl DiffText<'_> {
         counted(&counts)
     }
 
-    fn layers(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let words = self.diff.layers.iter().map(relation_words);
-        let width = words.map(|words| words.len()).max().unwrap_or_default();
-        writeln!(f, "\n{}", self.bold("Layers"))?;
-        writeln!(
-            f,
-            "  {:>4} {:>4}  {:<width$} {:>17} {:>15}  {:<12}  pull with the old image",
-            "old", "new", "", "compressed bytes", "unpacked bytes", "digest"
-        )?;
-        for change in &self.diff.layers {
-            let place = |facts: Option<usize>| {
-                facts.map_or_else(|| "-".to_owned(), |at| (at + 1).to_string())
-            };
-            let facts = change.target.as_ref().or(change.base.as_ref());
-            let Some(facts) = facts else { continue };
-            let line = format!(
-                "  {:>4} {:>4}  {:<width$} {:>17} {:>15}  {:<12}  {}",
-                place(change.base.as_ref().map(|l| l.ordinal)),
-                place(change.target.as_ref().map(|l| l.ordinal)),
-                relation_words(change),
-                Grouped(facts.stored_bytes),
-                Grouped(facts.stream_bytes),
-                &facts.blob.hex()[..12],
-                pull_words(change),
-            );
-            writeln!(f, "{}", self.painted(relation_color(change.relation), line.trim_end()))?;
-        }
-        Ok(())
-    }
-
     fn config(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if self.diff.config.is_empty() {
             return Ok(());
@@ -290,111 +289,6 @@ impl DiffText<'_> {
                 writeln!(f, "{}", self.painted(GREEN, line.trim_end()))
             }
         }
-    }
-
-    fn packages(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        if self.diff.packages.is_empty() {
-            return Ok(());
-        }
-        writeln!(f, "\n{}", self.bold("Packages"))?;
-        writeln!(
-            f,
-            "  {:<7} {:<34} {:<46} {:>13} {:>14}",
-            "", "package", "version", "changed files", "bytes"
-        )?;
-        let mut packages: Vec<&PackageChange> = self.diff.packages.iter().collect();
-        if self.options.order == FileOrder::Size {
-            packages.sort_by_key(|package| Reverse(package.bytes));
-        }
-        let shown = if self.options.all_files { packages.len() } else { MAX_PACKAGES };
-        for package in packages.iter().take(shown) {
-            let line = format!(
-                "  {:<7} {:<34} {:<46} {:>13} {:>14}",
-                package.ecosystem,
-                escaped(package.name.as_bytes()),
-                escaped(package.versions().as_bytes()),
-                Grouped(package.files),
-                Grouped(package.bytes),
-            );
-            writeln!(f, "{line}")?;
-        }
-        Self::more(f, packages.len(), shown, "package")
-    }
-
-    fn files(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut files: Vec<&FileChange> = self.diff.files.iter().collect();
-        if !self.options.all_files {
-            // Metadata and directories have no size worth ranking.
-            files
-                .retain(|change| change.kind != FileChangeKind::Metadata && !change.is_directory());
-        }
-        if files.is_empty() {
-            return Ok(());
-        }
-        if self.options.order == FileOrder::Size {
-            files.sort_by_key(|change| Reverse(change.size_bytes()));
-        }
-        let title = if self.options.all_files { "Files" } else { "Largest changes" };
-        writeln!(f, "\n{}", self.bold(title))?;
-        let shown = if self.options.all_files { files.len() } else { MAX_FILES };
-        for change in files.iter().take(shown) {
-            self.file(f, change)?;
-        }
-        Self::more(f, files.len(), shown, "file")
-    }
-
-    fn file(&self, f: &mut Formatter<'_>, change: &FileChange) -> fmt::Result {
-        let (mark, color) = match change.kind {
-            FileChangeKind::Added => ("+", GREEN),
-            FileChangeKind::Removed => ("-", RED),
-            FileChangeKind::Modified => ("~", YELLOW),
-            FileChangeKind::Moved { .. } => (">", CYAN),
-            FileChangeKind::TypeChanged => ("!", YELLOW),
-            FileChangeKind::Metadata => ("m", PLAIN),
-        };
-        let size = |facts: &Option<FileFacts>| {
-            facts.as_ref().map(|facts| Grouped(facts.size_bytes).to_string())
-        };
-        let sizes = match (&change.kind, size(&change.base), size(&change.target)) {
-            (FileChangeKind::Modified | FileChangeKind::TypeChanged, Some(old), Some(new))
-                if old != new =>
-            {
-                format!("{old} -> {new}")
-            }
-            (_, old, new) => new.or(old).unwrap_or_default(),
-        };
-        let mut line = format!("  {mark} {sizes:>27}  {}", change.path);
-        match (&change.kind, &change.base, &change.target) {
-            (FileChangeKind::Moved { from }, ..) => {
-                let _ = write!(line, "  (was {from})");
-            }
-            (FileChangeKind::TypeChanged, Some(old), Some(new)) => {
-                let _ = write!(line, "  ({} -> {})", kind_word(old.kind), kind_word(new.kind));
-            }
-            (
-                FileChangeKind::Modified,
-                Some(FileFacts { link: Some(old), .. }),
-                Some(FileFacts { link: Some(new), .. }),
-            ) => {
-                let _ = write!(line, "  ({} -> {})", escaped(old), escaped(new));
-            }
-            _ => {}
-        }
-        writeln!(f, "{}", self.painted(color, &line))?;
-        if !self.options.all_files {
-            return Ok(());
-        }
-        for field in &change.fields {
-            writeln!(
-                f,
-                "{:>34}{}: {} -> {}",
-                "",
-                field_word(&field.field),
-                value_or_none(field.base.as_deref()),
-                value_or_none(field.target.as_deref())
-            )?;
-        }
-        Ok(())
     }
 
     fn more(f: &mut Formatter<'_>, total: usize, shown: usize, noun: &str) -> fmt::Result {
@@ -431,58 +325,6 @@ impl DiffText<'_> {
     }
 }
 
-fn relation_words(change: &LayerChange) -> String {
-    let word = match change.relation {
-        LayerRelation::Same if change.is_moved => return "moved".to_owned(),
-        LayerRelation::Same => "same",
-        LayerRelation::Recompressed => "recompressed",
-        LayerRelation::Replaced => "replaced",
-        LayerRelation::Added => "added",
-        LayerRelation::Dropped => "dropped",
-    };
-    if change.is_moved { format!("{word}, moved") } else { word.to_owned() }
-}
-
-fn pull_words(change: &LayerChange) -> String {
-    let unchanged = match change.reshipped.files {
-        0 => String::new(),
-        files => format!("; {} unchanged", counted_noun(files, "file")),
-    };
-    match change.relation {
-        LayerRelation::Same => "nothing".to_owned(),
-        LayerRelation::Dropped => String::new(),
-        LayerRelation::Recompressed => "whole layer; its content is unchanged".to_owned(),
-        LayerRelation::Replaced | LayerRelation::Added => format!(
-            "whole layer; {:.1} % of its content is in the old image{unchanged}",
-            change.found_again_share() * 100.0,
-        ),
-    }
-}
-
-fn relation_color(relation: LayerRelation) -> &'static str {
-    match relation {
-        LayerRelation::Same => PLAIN,
-        LayerRelation::Recompressed => CYAN,
-        LayerRelation::Replaced => YELLOW,
-        LayerRelation::Added => GREEN,
-        LayerRelation::Dropped => RED,
-    }
-}
-
-fn value_or_none(text: Option<&str>) -> Cow<'_, str> {
-    text.map_or(Cow::Borrowed("none"), |text| escaped(text.as_bytes()))
-}
-
-fn field_word(field: &MetadataField) -> Cow<'_, str> {
-    match field {
-        MetadataField::Mode => "mode".into(),
-        MetadataField::Owner => "owner".into(),
-        MetadataField::Mtime => "mtime".into(),
-        MetadataField::HardLink => "hard link to".into(),
-        MetadataField::Attribute(name) => format!("xattr {}", escaped(name)).into(),
-    }
-}
-
 /// Returns `3 upgraded, 1 added`, without zeros; `no changes` if all counts are zero.
 fn counted(counts: &[(u64, &str)]) -> String {
     let parts: Vec<String> = counts
@@ -513,6 +355,7 @@ const GREEN: &str = "32";
 const YELLOW: &str = "33";
 const CYAN: &str = "36";
 
+/// Spaces before the lines of an image.
+const SUMMARY_INDENT: usize = 5;
 /// Files and packages that are listed by default: with summary and layers, about two screens.
-const MAX_FILES: usize = 15;
-const MAX_PACKAGES: usize = 15;
+const MAX_LISTED: usize = 15;

@@ -6,13 +6,13 @@ use imgdelta_core::{
     progress::{Progress, Silent},
     scratch::Scratch,
 };
-use imgdelta_diff::{Diff, FileChangeKind, Ignore, LayerRelation};
+use imgdelta_diff::{Diff, FileChangeKind, Ignore, LayerRelation, TextOptions};
 use imgdelta_image::{
     image::{self, Image, OpenOptions},
     store::layout::OciLayout,
     survey::{self, Survey, SurveyOptions},
 };
-use imgdelta_testkit::{Blobs, Packing, TestImage, tar_of};
+use imgdelta_testkit::{Blobs, Packing, TestImage, tar_of, tar_stream::Tar};
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc};
 
@@ -144,8 +144,8 @@ fn the_summary_has_the_right_number_of_nouns() {
     let target = TestImage::new(vec![tar_of(&files[..1])], Packing::Gzip);
     let text = between(&base, &target).to_string();
     for line in [
-        " in 1 of 1 layer; from scratch: ",
-        "waste     1 unchanged file (1,000 bytes uncompressed) is pulled again\n",
+        " in 1 of 1 layer with the old image; ",
+        "waste     1 unchanged file, 1,000 bytes uncompressed, is pulled again\n",
         "whole layer; 100.0 % of its content is in the old image; 1 file unchanged\n",
         "; 2 files, ",
         "; 1 file, ",
@@ -185,6 +185,53 @@ fn missing_and_unread_package_databases_are_reported() {
         packages(&Diff::between(&base, &target, &Ignore::default(), &Silent).unwrap()),
         "not read"
     );
+}
+
+#[test]
+fn a_file_with_several_names_is_listed_once() {
+    let layer = |content: &[u8]| {
+        Tar::new()
+            .file("bin/perl", content)
+            .hard_link("bin/perl5", "bin/perl")
+            .hard_link("bin/perl5.36", "bin/perl")
+            .file("bin/other", content)
+            .zeros(2)
+            .0
+    };
+    let [base, target] =
+        [b"old", b"new"].map(|content| TestImage::new(vec![layer(content)], Packing::Gzip));
+    let diff = between(&base, &target);
+    let text = diff.to_string();
+    assert!(text.contains("/bin/perl  (and 2 hard links)"), "{text}");
+    assert!(!text.contains("/bin/perl5") && text.contains("/bin/other\n"), "{text}");
+    let mut options = TextOptions::default();
+    options.all_files = true;
+    assert!(diff.text(options).to_string().contains("/bin/perl5.36"));
+    let files = diff.json()["files"].take();
+    let linked = |path: &str| {
+        let mut files = files.as_array().unwrap().iter();
+        files.find(|file| file["path"] == path).unwrap()["new"]["hard_link_to"].clone()
+    };
+    assert_eq!(linked("/bin/perl5"), "/bin/perl");
+    assert_eq!(linked("/bin/perl"), Value::Null);
+}
+
+#[test]
+fn a_name_that_needs_escapes_is_escaped_once() {
+    let name = "odd \x1b[31mname";
+    let layer = |first: &str, second: &str| {
+        Tar::new().file(first, b"same").hard_link(second, first).zeros(2).0
+    };
+    let base = TestImage::new(vec![layer(name, "z")], Packing::Gzip);
+    let target = TestImage::new(
+        vec![Tar::new().file(name, b"same").file("z", b"same").zeros(2).0],
+        Packing::Gzip,
+    );
+    let mut options = TextOptions::default();
+    options.all_files = true;
+    let text = between(&base, &target).text(options).to_string();
+    assert!(text.contains("hard link to: /odd \\x1b[31mname -> none"), "{text}");
+    assert!(!text.contains('\x1b') && !text.contains("\\\\x1b"), "{text}");
 }
 
 #[test]
