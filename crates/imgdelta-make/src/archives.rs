@@ -135,6 +135,7 @@ impl TargetParts {
 pub(crate) fn open(
     surveys: [&Survey; 2],
     rebuilt: &[u32],
+    has_links: bool,
     volume: &Volume,
     options: ArchiveOptions,
     context: &Context,
@@ -148,7 +149,10 @@ pub(crate) fn open(
     let work_per_byte = context.limits.work_per_byte;
     let search =
         ArchiveSearch { base, target, volume, options, work_per_byte, scratch, workers, progress };
-    let wanted = search.wanted(rebuilt)?;
+    let mut wanted = search.wanted(rebuilt)?;
+    if has_links {
+        search.drop_repeated(rebuilt, &mut wanted);
+    }
     let mut opened = OpenedArchives { target: none(), ..OpenedArchives::default() };
     if options.depth == 0 || wanted.iter().all(Vec::is_empty) {
         return Ok(opened);
@@ -217,22 +221,34 @@ impl ArchiveSearch<'_> {
         })
     }
 
+    /// Drops archives that an earlier layer has too, since they are copied from it.
+    fn drop_repeated(&self, rebuilt: &[u32], wanted: &mut [Vec<(u32, ArchiveKind)>]) {
+        let mut seen = HashSet::new();
+        for (layer, wanted) in rebuilt.iter().zip(wanted) {
+            let entries = &self.target.layers[*layer as usize].entries;
+            wanted.retain(|(entry, _)| {
+                key(&entries.at(*entry as usize)).is_none_or(|key| seen.insert(key))
+            });
+        }
+    }
+
     /// Recognises an archive by its first or last bytes.
     fn recognise(&self, index: &LayerIndex, entry: &Entry<'_>) -> Result<Option<ArchiveKind>> {
         if entry.kind != EntryKind::File || entry.payload.end - entry.payload.start < LEAST_BYTES {
             return Ok(None);
         }
         let Some(stream) = self.volume.stream(&index.diff_id) else { return Ok(None) };
-        // Opening an uncompressed tar file gains nothing, so four bytes are enough.
-        let mut start = [0; 4];
+        // Opening an uncompressed tar file gains nothing, so eight bytes are enough.
+        let mut start = [0; 8];
         stream.read_exact_at(entry.payload.start, &mut start)?;
-        if let Some(kind) = recognise(&start) {
-            return Ok(Some(kind));
+        let kind = recognise(&start);
+        if let Some(ArchiveKind::Gzip | ArchiveKind::Zip) = kind {
+            return Ok(kind);
         }
-        // A program may be a zip file: a line for the shell, followed by the archive.
+        // A program may be a zip file: a line for the shell or an ELF file, followed by the archive.
         let mut end = [0; END_BYTES];
         stream.read_exact_at(entry.payload.end - END_BYTES as u64, &mut end)?;
-        Ok(is_zip_end(&end).then_some(ArchiveKind::Zip))
+        Ok(if is_zip_end(&end) { Some(ArchiveKind::Zip) } else { kind })
     }
 }
 

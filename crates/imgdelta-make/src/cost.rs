@@ -8,9 +8,10 @@ mod json;
 mod text;
 
 pub use json::SCHEMA;
+pub use text::CostText;
 
 use crate::{
-    draft::Draft,
+    draft::{Draft, WindowedProgram},
     options::Preset,
     plan::LayerPlan,
     sources::{PayloadSource, SourceReason},
@@ -44,6 +45,8 @@ pub struct Cost {
     pub packages: Vec<PackageLine>,
     /// Files with a cost, the most expensive first.
     pub files: Vec<FileLine>,
+    /// Programs that were matched in windows, since the memory did not suffice for the whole.
+    pub windowed: Vec<WindowedProgram>,
 }
 
 /// Cost of one layer, with the reason.
@@ -195,7 +198,23 @@ impl Cost {
                 .collect(),
             packages: packages(draft, &files),
             files,
+            windowed: draft.windowed(),
         })
+    }
+
+    /// Returns a sentence about the programs that were matched in windows, if there are any.
+    pub fn windows_note(&self) -> Option<String> {
+        let most = self.windowed.iter().max_by_key(|program| program.memory_bytes)?;
+        let memory = (most.memory_bytes.div_ceil(MEMORY_STEP) * MEMORY_STEP) >> 20;
+        let path = &most.path;
+        let others = match self.windowed.len() - 1 {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        Some(format!(
+            "{path}{others}: matched in windows for lack of memory, which makes the delta larger; \
+             --memory {memory}MiB follows the references in the whole program"
+        ))
     }
 
     /// Returns the JSON document, which docs/cost-json.md describes.
@@ -319,3 +338,6 @@ impl SourceReason {
         }
     }
 }
+
+/// Unit of the memory that a note recommends.
+const MEMORY_STEP: u64 = 50 << 20;

@@ -9,6 +9,7 @@ use crate::{
     options::ReusableRecipe,
     plan::{LayerPlan, Plan},
     sources::{EntryPlace, PayloadSource},
+    spill::SpillFile,
 };
 use imgdelta_apply::{
     delta::{
@@ -17,8 +18,10 @@ use imgdelta_apply::{
     },
     rebuild::LayerForm,
 };
-use imgdelta_core::{Error, Result, path::LayerPathRef};
-use imgdelta_image::volume::SpillFile;
+use imgdelta_core::{
+    Error, Result,
+    path::{LayerPath, LayerPathRef},
+};
 use std::{
     collections::{BTreeSet, HashSet},
     io::Write,
@@ -80,6 +83,26 @@ pub(crate) struct RecipeDraft {
     /// For each payload of the recipe, the entry of the layer that it belongs to, if any.
     pub(crate) payload_entries: Vec<Option<u32>>,
     pub(crate) groups: Vec<GroupDraft>,
+    /// Programs that were matched in windows.
+    pub(crate) large: Vec<LargeProgram>,
+}
+
+/// A program that was matched in windows: its references to other places were not followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowedProgram {
+    /// Its path.
+    pub path: LayerPath,
+    /// Memory with which its references are followed.
+    pub memory_bytes: u64,
+}
+
+/// A program of a recipe that was matched in windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LargeProgram {
+    /// Payload of the recipe.
+    pub(crate) payload: u32,
+    /// Memory that suffices.
+    pub(crate) memory_bytes: u64,
 }
 
 impl RecipeDraft {
@@ -281,6 +304,21 @@ impl Draft {
         }
     }
 
+    /// Returns the programs that were matched in windows.
+    pub(crate) fn windowed(&self) -> Vec<WindowedProgram> {
+        let mut windowed = Vec::new();
+        for recipe in &self.recipes {
+            let DraftRecipe::Fresh(recipe) = recipe else { continue };
+            let entries = &self.plan.target.layers[recipe.ordinal as usize].entries;
+            windowed.extend(recipe.large.iter().filter_map(|large| {
+                let entry = recipe.payload_entries[large.payload as usize]?;
+                let path = entries.at(entry as usize).path.to_path();
+                Some(WindowedProgram { path, memory_bytes: large.memory_bytes })
+            }));
+        }
+        windowed
+    }
+
     /// Returns the costs of each layer and file.
     pub fn costs(&self) -> Vec<LayerCost> {
         let layers = self.layers.iter().enumerate();
@@ -323,7 +361,7 @@ impl Draft {
                     Provenance::KEPT
                 }
                 PayloadSource::Same(_) => Provenance::MOVED,
-                PayloadSource::Repeat(_) => Provenance::REPEATED,
+                PayloadSource::Repeat(_) | PayloadSource::Earlier(_) => Provenance::REPEATED,
                 PayloadSource::Built(places, _) if places.is_empty() => Provenance::LITERAL,
                 PayloadSource::Built(..) => Provenance::PATCHED,
                 PayloadSource::Opened | PayloadSource::Packed(_) => Provenance::OPENED,

@@ -5,24 +5,31 @@
 //! bytes depend on the images alone. Finished groups go to a scratch file.
 
 mod blob;
+mod digests;
 mod envelopes;
 mod frames;
 mod layout;
+mod mapped;
+mod order;
 mod pieces;
+mod siblings;
+mod target;
 mod windows;
 
 use crate::{
-    draft::{Draft, GroupDraft, MemberCost, RecipeDraft},
+    draft::{Draft, GroupDraft, LargeProgram, MemberCost, RecipeDraft},
     envelopes::{PlannedEnvelopes, WantedEnvelope},
     options::Preset,
     plan::{LayerPlan, Plan},
     sources::{Choice, PayloadSource},
+    spill::SpillFile,
 };
+use digests::LayerDigests;
 use frames::EncodedFrames;
 use imgdelta_apply::delta::Envelope;
 use imgdelta_codec::{Effort, GroupEncoder};
 use imgdelta_core::{
-    Context, Error, Result,
+    Context, Result,
     parallel::Budget,
     progress::{Progress, Stage},
 };
@@ -30,24 +37,23 @@ use imgdelta_format::recipe::{
     ArchiveTarget, BaseSource, GroupMember, NestedArchives, PayloadOrigin, Recipe, RecipeGroup,
     StreamName,
 };
-use imgdelta_image::{
-    index::LayerIndex,
-    volume::{AddressSpace, SpillFile},
-};
-use layout::{PayloadSpan, RecipeLayout, spans};
-use pieces::{Piece, PieceCutter, TargetBytes};
-use std::{cmp::Reverse, ops::Range};
+use imgdelta_image::{index::LayerIndex, volume::AddressSpace};
+use layout::{PayloadSpan, RecipeLayout};
+use mapped::{MappedBytes, MappedPiece};
+use order::LayerPayloads;
+use pieces::{Piece, PieceCutter, PieceMemory};
+use siblings::{LayerSiblings, Sibling};
+use std::{cmp::Reverse, collections::BTreeSet, ops::Range};
 
 /// A layer that is being encoded: everything except the workers' results.
 struct LayerEncoder<'a> {
     plan: &'a Plan,
-    ordinal: u32,
     index: &'a LayerIndex,
-    choices: &'a [Choice],
+    payloads: &'a LayerPayloads<'a>,
+    digests: LayerDigests,
     layout: RecipeLayout,
+    /// The address space, with the rebuilt bytes behind it if the layer reads them.
     space: AddressSpace,
-    target: TargetBytes<'a>,
-    spans: Vec<PayloadSpan>,
     parts: Vec<Vec<Piece>>,
 }
 
@@ -91,6 +97,10 @@ impl MatchedPart {
 /// The indexes of both images are extra.
 const MEMORY_BYTES: u64 = 400 << 20;
 
+/// Memory for one program, unless the caller sets another amount. One that needs more than
+/// [`MEMORY_BYTES`], which is one of several hundred megabytes, is matched alone.
+const PROGRAM_BYTES: u64 = 1 << 30;
+
 impl Plan {
     /// Carries the plan out: matches, packs, and finds each blob's envelope.
     pub fn encode(self) -> Result<Draft> {
@@ -101,6 +111,10 @@ impl Plan {
 fn encode(plan: Plan) -> Result<Draft> {
     let Context { workers, scratch, .. } = &plan.context;
     let memory_bytes = plan.context.memory_bytes.unwrap_or(MEMORY_BYTES);
+    let most = PieceMemory {
+        program_bytes: plan.context.memory_bytes.unwrap_or(PROGRAM_BYTES),
+        file_bytes: memory_bytes,
+    };
     let rebuilt: Vec<(u32, &[Choice])> = (0..)
         .zip(&plan.layers)
         .filter_map(|(ordinal, layer)| match layer {
@@ -108,8 +122,13 @@ fn encode(plan: Plan) -> Result<Draft> {
             _ => None,
         })
         .collect();
-    let layers = workers.map(rebuilt, |(ordinal, choices)| {
-        LayerEncoder::prepare(&plan, ordinal, choices, memory_bytes)
+    let payloads =
+        workers.map(rebuilt, |(ordinal, choices)| LayerPayloads::of(&plan, ordinal, choices))?;
+    let digests = workers.map(payloads.iter().collect(), |of| digests::find(&plan, of))?;
+    let siblings = siblings::find(&plan, &payloads, &digests)?;
+    let tasks = digests.into_iter().zip(siblings).enumerate().collect();
+    let layers = workers.map(tasks, |(place, (digests, siblings))| {
+        LayerEncoder::prepare(&plan, &payloads, place, (digests, siblings), most)
     })?;
     let spill = SpillFile::new(scratch)?;
     let budget = Budget::new(memory_bytes);
@@ -162,7 +181,11 @@ fn run(
     let done = workers.map(tasks, |(bytes, task)| {
         progress.check()?;
         let result = match task {
-            Task::Headers { place } => TaskResult::Headers(place, frames::write(&layers[place])?),
+            Task::Headers { place } => {
+                let frames = frames::write(&layers[place])?;
+                progress.advance(bytes);
+                TaskResult::Headers(place, frames)
+            }
             Task::Part { place, part } => {
                 let pieces = &layers[place].parts[part];
                 let memory_bytes = pieces.iter().map(|piece| piece.memory_bytes).max();
@@ -182,10 +205,11 @@ fn run(
                     workers,
                     progress,
                 };
-                TaskResult::Envelope(layer.ordinal, search.find()?)
+                let envelope = search.find()?;
+                progress.advance(bytes);
+                TaskResult::Envelope(layer.ordinal, envelope)
             }
         };
-        progress.advance(bytes);
         Ok(result)
     })?;
     let mut results: Vec<LayerResults> = layers
@@ -234,6 +258,8 @@ fn pack(
     budget: &Budget,
 ) -> Result<Vec<(usize, PackedGroup)>> {
     let (preset, progress) = (plan.preset, &*plan.context.progress);
+    let bytes = groups.iter().flat_map(|(_, parts)| parts).map(MatchedPart::bytes);
+    progress.begin(Stage::Packing, bytes.sum());
     plan.context.workers.map(groups, |(place, parts)| {
         progress.check()?;
         let stream_bytes: Vec<u64> =
@@ -245,43 +271,53 @@ fn pack(
         }
         let packed = encoder.finish();
         let shares = shares(packed.len() as u64, &stream_bytes);
+        progress.advance(stream_bytes.iter().sum());
         Ok((place, PackedGroup { range: spill.put(&packed)?, shares }))
     })
 }
 
 fn target_bytes(pieces: &[Piece]) -> u64 {
-    pieces.iter().map(|piece| piece.target.end - piece.target.start).sum()
+    pieces.iter().map(Piece::target_bytes).sum()
 }
 
 impl<'a> LayerEncoder<'a> {
+    /// Lays out the base of a layer, which is one of `all`, and divides its payloads into pieces.
     fn prepare(
         plan: &'a Plan,
-        ordinal: u32,
-        choices: &'a [Choice],
-        memory_bytes: u64,
+        all: &'a [LayerPayloads<'a>],
+        place: usize,
+        (digests, siblings): (LayerDigests, LayerSiblings),
+        most: PieceMemory,
     ) -> Result<Self> {
-        let index = &*plan.target.layers[ordinal as usize];
-        let inner = &plan.inner[ordinal as usize];
-        let layout = RecipeLayout::of(plan, choices.iter().chain(inner));
-        let space = layout.space(plan)?;
-        let stream = plan.volume.stream(&index.diff_id).ok_or_else(|| {
-            Error::bad_input(format_args!("layer {}", index.diff_id), "its stream was not read")
-        })?;
-        let target =
-            TargetBytes { stream, parts: plan.opened.target[ordinal as usize].parts.as_ref() };
-        let mut spans = spans(index);
-        spans.extend((0..).take(inner.len()).map(PayloadSpan::Part));
-        let cutter = PieceCutter {
-            plan,
-            ordinal,
-            choices,
-            layout: &layout,
-            space: &space,
-            target: &target,
-            memory_bytes,
+        let payloads = &all[place];
+        let index = &*plan.target.layers[payloads.ordinal as usize];
+        let inner = &plan.inner[payloads.ordinal as usize];
+        let copied = payloads.choices.iter().filter_map(|choice| match choice.content {
+            PayloadSource::Earlier(place) => Some(place.layer),
+            _ => None,
+        });
+        let read = siblings.iter().flatten().map(|sibling| all[sibling.layer].ordinal);
+        let mut earlier: BTreeSet<u32> = copied.chain(read).collect();
+        let reads_itself = earlier.remove(&payloads.ordinal);
+        let layout = RecipeLayout::of(plan, payloads.choices.iter().chain(inner), &earlier);
+        let mut space = layout.space(plan)?;
+        if reads_itself {
+            payloads.append_rebuilt(plan, &mut space)?;
+        }
+        let addresses = |sibling: &Sibling| {
+            let of = &all[sibling.layer];
+            let start = if sibling.layer == place {
+                layout.end + of.rebuilt_before[sibling.payload as usize]
+            } else {
+                layout.earlier(of.ordinal, of.stream_offset(sibling.payload))
+            };
+            start + sibling.range.start..start + sibling.range.end
         };
-        let parts = cutter.parts(&spans)?;
-        Ok(Self { plan, ordinal, index, choices, layout, space, target, spans, parts })
+        let siblings = siblings.iter().map(|of| of.iter().map(addresses).collect()).collect();
+        let target = &payloads.target;
+        let cutter = PieceCutter { plan, layout: &layout, space: &space, target, most };
+        let parts = cutter.parts(&payloads.rebuilt, siblings)?;
+        Ok(Self { plan, index, payloads, digests, layout, space, parts })
     }
 
     /// Matches pieces, and returns a loosely packed group with the stream bytes of each piece.
@@ -291,25 +327,47 @@ impl<'a> LayerEncoder<'a> {
         let mut stream_bytes = Vec::with_capacity(pieces.len());
         for piece in pieces {
             progress.check()?;
-            base.clear();
-            base.resize(usize_of(piece.base_bytes()), 0);
-            let mut rest = &mut base[..];
-            for range in &piece.base {
-                let (part, after) = rest.split_at_mut(usize_of(range.end - range.start));
-                self.space.read_exact_at(range.start, part)?;
-                rest = after;
-            }
-            target.clear();
-            target.resize(usize_of(piece.target.end - piece.target.start), 0);
-            self.target.read_exact_at(piece.is_part, piece.target.start, &mut target)?;
             let before = encoder.stream_bytes();
-            encoder.member(&base, &target);
+            let payload = piece.member.payload;
+            if piece.is_mapped() && !self.digests.are_in(payload) {
+                let sides = MappedPiece {
+                    base: MappedBytes::of_space(&self.space, &piece.base)?,
+                    target: self.payloads.target.map(piece.is_part, &piece.target)?,
+                    workers: &self.plan.context.workers,
+                };
+                encoder.member_with(&sides, &sides.base, &sides.target);
+            } else {
+                base.clear();
+                base.resize(usize_of(piece.base_bytes()), 0);
+                let mut rest = &mut base[..];
+                for range in &piece.base {
+                    let (part, after) = rest.split_at_mut(usize_of(range.end - range.start));
+                    self.space.read_exact_at(range.start, part)?;
+                    rest = after;
+                }
+                target.clear();
+                target.resize(usize_of(piece.target_bytes()), 0);
+                self.payloads.target.read_exact_at(
+                    piece.is_part,
+                    piece.target.start,
+                    &mut target,
+                )?;
+                let offset = piece.member.window.map_or(0, |window| window.offset);
+                self.digests.leave_out(payload, offset, &mut target);
+                encoder.member(&base, &target);
+            }
             stream_bytes.push((encoder.stream_bytes() - before) as u64);
+            progress.advance(piece.target_bytes());
         }
         Ok((encoder.finish_loose(), stream_bytes))
     }
 
     fn finish(self, frames: EncodedFrames, packed: Vec<PackedGroup>) -> RecipeDraft {
+        let large = self.parts.iter().flatten().filter_map(|piece| {
+            let memory_bytes = piece.whole_memory_bytes?;
+            Some(LargeProgram { payload: piece.member.payload, memory_bytes })
+        });
+        let large = large.collect();
         let mut pieces = self.parts.iter().flatten();
         let mut groups = Vec::new();
         let mut drafts = Vec::new();
@@ -326,24 +384,26 @@ impl<'a> LayerEncoder<'a> {
         let target = StreamName { diff_id: self.index.diff_id, bytes: self.index.stream_bytes };
         let origins = self.origins(&frames);
         let nested = self.nested(&origins);
-        let roots = self.plan.opened.target[self.ordinal as usize].roots();
-        let payloads = self.spans.iter().map(|span| match span {
+        let roots = self.plan.opened.target[self.payloads.ordinal as usize].roots();
+        let payloads = self.payloads.spans.iter().map(|span| match span {
             PayloadSpan::Entry(ordinal) => Some(*ordinal),
             PayloadSpan::Raw(_) => None,
             PayloadSpan::Part(part) => Some(roots[*part as usize]),
         });
         let (headers, sources) = (frames.columns, self.layout.sources);
+        let digests = self.digests.places;
         RecipeDraft {
-            ordinal: self.ordinal,
+            ordinal: self.payloads.ordinal,
             payload_entries: payloads.collect(),
-            recipe: Recipe { target, sources, headers, origins, nested, groups },
+            recipe: Recipe { target, sources, headers, origins, nested, groups, digests },
             groups: drafts,
+            large,
         }
     }
 
     /// Returns the archives that the recipe opens and closes.
     fn nested(&self, origins: &[PayloadOrigin]) -> NestedArchives {
-        let inside = &self.plan.opened.target[self.ordinal as usize];
+        let inside = &self.plan.opened.target[self.payloads.ordinal as usize];
         let Some(parts) = &inside.parts else {
             return NestedArchives {
                 opened: self.layout.opened.clone(),
@@ -369,8 +429,8 @@ impl<'a> LayerEncoder<'a> {
     /// Returns the member of a piece; its base is an address if the headers do not give it.
     fn member(&self, piece: &Piece, frames: &EncodedFrames) -> GroupMember {
         let mut member = piece.member.clone();
-        if let ([BaseSource::Own], PayloadSpan::Entry(ordinal)) =
-            (&member.sources[..], &self.spans[member.payload as usize])
+        if let (Some(BaseSource::Own), PayloadSpan::Entry(ordinal)) =
+            (member.sources.first(), &self.payloads.spans[member.payload as usize])
             && !frames.has_own[*ordinal as usize]
         {
             member.sources = pieces::slices(&piece.base);
@@ -380,11 +440,11 @@ impl<'a> LayerEncoder<'a> {
 
     fn origins(&self, frames: &EncodedFrames) -> Vec<PayloadOrigin> {
         let mut payload_of = vec![0_u32; self.index.entries.len()];
-        let inner = &self.plan.inner[self.ordinal as usize];
-        let first_inner = u32::try_from(self.spans.len() - inner.len());
+        let inner = &self.plan.inner[self.payloads.ordinal as usize];
+        let first_inner = u32::try_from(self.payloads.spans.len() - inner.len());
         let first_inner = first_inner.expect("payloads are limited");
-        let mut origins = Vec::with_capacity(self.spans.len());
-        for (payload, span) in (0_u32..).zip(&self.spans) {
+        let mut origins = Vec::with_capacity(self.payloads.spans.len());
+        for (payload, span) in (0_u32..).zip(&self.payloads.spans) {
             let (choice, has_own) = match span {
                 PayloadSpan::Raw(_) => {
                     origins.push(PayloadOrigin::Rebuilt);
@@ -392,7 +452,7 @@ impl<'a> LayerEncoder<'a> {
                 }
                 PayloadSpan::Entry(ordinal) => {
                     payload_of[*ordinal as usize] = payload;
-                    (&self.choices[*ordinal as usize], frames.has_own[*ordinal as usize])
+                    (&self.payloads.choices[*ordinal as usize], frames.has_own[*ordinal as usize])
                 }
                 PayloadSpan::Part(part) => (&inner[*part as usize], false),
             };
@@ -405,6 +465,11 @@ impl<'a> LayerEncoder<'a> {
                 }
                 PayloadSource::Same(place) => {
                     PayloadOrigin::Base(self.layout.payload(self.plan, *place).start)
+                }
+                PayloadSource::Earlier(place) => {
+                    let entries = &self.plan.target.layers[place.layer as usize].entries;
+                    let offset = entries.payload(place.entry as usize).start;
+                    PayloadOrigin::Base(self.layout.earlier(place.layer, offset))
                 }
                 PayloadSource::Repeat(before) => PayloadOrigin::Repeat(match span {
                     PayloadSpan::Part(_) => payload - (first_inner + before),
@@ -462,6 +527,27 @@ fn shares(total: u64, weights: &[u64]) -> Vec<u64> {
     };
     weights.iter().map(share).collect()
 }
+
+/// Passes a range to a sink, piece by piece.
+fn read_pieces(
+    range: Range<u64>,
+    sink: &mut dyn FnMut(&[u8]),
+    read: impl Fn(u64, &mut [u8]) -> Result<()>,
+) -> Result<()> {
+    let length = usize::try_from(range.end - range.start).unwrap_or(PIECE_BYTES);
+    let mut buffer = vec![0; length.min(PIECE_BYTES)];
+    let mut at = range.start;
+    while at < range.end {
+        let count = usize::try_from(range.end - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+        read(at, &mut buffer[..count])?;
+        sink(&buffer[..count]);
+        at += count as u64;
+    }
+    Ok(())
+}
+
+/// Bytes that are read at one time when a whole file passes.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// Converts a length that fits in memory.
 fn usize_of(bytes: u64) -> usize {

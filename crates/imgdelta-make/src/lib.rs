@@ -14,4 +14,6 @@ pub mod options;
 pub mod pair;
 pub mod plan;
 pub mod proof;
+pub mod report;
 pub mod sources;
+pub mod spill;

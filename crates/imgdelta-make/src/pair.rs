@@ -49,6 +49,11 @@ impl ImagePair {
         &self.target
     }
 
+    /// Returns the streams of all layers.
+    pub fn volume(&self) -> &Volume {
+        &self.volume
+    }
+
     /// Returns the pair for the delta in the other direction.
     #[must_use]
     pub fn reversed(&self) -> Self {

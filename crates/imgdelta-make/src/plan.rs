@@ -15,7 +15,7 @@ use imgdelta_apply::{
     rebuild::LayerForm,
 };
 use imgdelta_core::{BlobDigest, Context, DiffId, Result};
-use imgdelta_format::recipe::StreamName;
+use imgdelta_format::{limits::written, recipe::StreamName};
 use imgdelta_image::{
     index::LayerIndex,
     survey::Survey,
@@ -46,6 +46,9 @@ pub struct Plan {
     pub(crate) known_envelopes: HashMap<BlobDigest, Envelope>,
     /// True if the delta has the envelopes of layers that the base has.
     pub(crate) has_kept_envelopes: bool,
+    /// True if recipes may read streams of earlier target layers: together they must fit in the
+    /// memory of a receiver.
+    pub(crate) has_links: bool,
     pub(crate) found_envelopes: FoundEnvelopes,
     /// Content of the archives of both images.
     pub(crate) opened: OpenedArchives,
@@ -99,14 +102,24 @@ impl Plan {
                 }
             };
         }
-        let opened =
-            archives::open([&base, &target], &rebuilt, &volume, options.archives, &context)?;
+        let entries = rebuilt.iter().map(|layer| target.layers[*layer as usize].entries.len());
+        let has_links =
+            entries.sum::<usize>() as u64 * LINKED_ENTRY_BYTES <= written::LINKED_MEMORY;
+        let opened = archives::open(
+            [&base, &target],
+            &rebuilt,
+            has_links,
+            &volume,
+            options.archives,
+            &context,
+        )?;
         let files = PlanInput::of(&base, &target, &opened, &volume, &rebuilt)?;
         let input = ChoiceInput {
             base: &files.base.0,
             headed: u32::try_from(base.layers.len()).expect("layers are limited"),
             target: &files.target.0,
             settled: &files.settled,
+            copied: if has_links { &rebuilt } else { &[] },
         };
         let limit = SketchLimit { sketched_bytes: sketched_bytes(options.preset) };
         let chosen = sources::choose(input, &files.wanted, limit, &files, &context)?;
@@ -134,6 +147,7 @@ impl Plan {
                 KeptEnvelopes::Included => true,
                 KeptEnvelopes::Omitted => false,
             },
+            has_links,
             found_envelopes,
             opened,
             inner,
@@ -242,8 +256,8 @@ impl PlanInput {
     }
 }
 
-/// Returns an address space for each layer, empty for a stream that was not read.
-fn spaces(survey: &Survey, volume: &Volume) -> Result<Vec<AddressSpace>> {
+/// Returns an address space for each layer of an image, empty for a stream that was not read.
+pub(crate) fn spaces(survey: &Survey, volume: &Volume) -> Result<Vec<AddressSpace>> {
     let of_layer = |index: &Arc<LayerIndex>| {
         if volume.stream(&index.diff_id).is_none() {
             return Ok(AddressSpace::default());
@@ -283,3 +297,5 @@ impl PayloadReader for PlanInput {
 }
 
 const PIECE_BYTES: usize = 64 << 10;
+/// Memory of a receiver for an entry of a layer whose stream is read: tables, members and headers.
+const LINKED_ENTRY_BYTES: u64 = 256;

@@ -7,10 +7,11 @@
 use crate::draft::Draft;
 use imgdelta_apply::{delta::Delta, rebuild};
 use imgdelta_core::{
-    BlobDigest, Context, Error, Result,
+    Algorithm, BlobDigest, Context, Error, Result,
     destination::{OutputTarget, open_stream, unfinished_for},
     scratch::{Scratch, ScratchFile},
     unfinished::UnfinishedKind,
+    verify::Hasher,
 };
 use imgdelta_image::store::source::ReadAt;
 use std::{
@@ -39,7 +40,7 @@ impl Draft {
 
     /// Writes the delta to `out` without proving it; see [`Draft::save_unproved`].
     pub fn write_unproved(self, out: &mut dyn Write) -> Result<u64> {
-        UnsavedDelta::write(&self)?.copy_to(out, "output")
+        UnsavedDelta::write(&self)?.copy_to(out, "output").map(|(bytes, _)| bytes)
     }
 }
 
@@ -68,7 +69,7 @@ impl ProvedDelta {
 
     /// Writes the delta to `out` and returns its length.
     pub fn write_to(self, out: &mut dyn Write) -> Result<u64> {
-        self.0.copy_to(out, "output")
+        self.0.copy_to(out, "output").map(|(bytes, _)| bytes)
     }
 }
 
@@ -80,6 +81,8 @@ pub struct SavedDelta {
     pub path: PathBuf,
     /// Its length.
     pub bytes: u64,
+    /// Digest of its bytes.
+    pub digest: BlobDigest,
     /// Digest of the manifest that the delta makes.
     pub target: BlobDigest,
 }
@@ -111,28 +114,30 @@ impl UnsavedDelta {
     fn save(self, path: &Path) -> Result<SavedDelta> {
         let target = self.delta.digest();
         let place = path.display().to_string();
-        let bytes = match OutputTarget::of(path)? {
+        let (bytes, digest) = match OutputTarget::of(path)? {
             OutputTarget::Stream(stream) => self.copy_to(&mut open_stream(&stream)?, &place)?,
             OutputTarget::Name(name) => {
                 let unfinished = unfinished_for(&name, UnfinishedKind::Delta)?;
-                let bytes = self.copy_to(&mut unfinished.file(), &place)?;
+                let copied = self.copy_to(&mut unfinished.file(), &place)?;
                 unfinished.publish(&name)?;
-                bytes
+                copied
             }
         };
-        Ok(SavedDelta { path: path.to_owned(), bytes, target })
+        Ok(SavedDelta { path: path.to_owned(), bytes, digest, target })
     }
 
-    fn copy_to(mut self, out: &mut dyn Write, place: &str) -> Result<u64> {
+    /// Copies the file and returns its length and digest.
+    fn copy_to(mut self, out: &mut dyn Write, place: &str) -> Result<(u64, BlobDigest)> {
         self.file.rewind().map_err(Error::io("scratch file"))?;
         let mut buffer = vec![0; COPY_BYTES];
-        let mut bytes = 0;
+        let (mut bytes, mut hasher) = (0, Hasher::new(Algorithm::Sha256));
         loop {
             let count = self.file.read(&mut buffer).map_err(Error::io("scratch file"))?;
             if count == 0 {
                 out.flush().map_err(Error::io(place))?;
-                return Ok(bytes);
+                return Ok((bytes, hasher.finish_blob()));
             }
+            hasher.update(&buffer[..count]);
             out.write_all(&buffer[..count]).map_err(Error::io(place))?;
             bytes += count as u64;
         }

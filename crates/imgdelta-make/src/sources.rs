@@ -45,6 +45,8 @@ pub enum PayloadSource {
     Same(EntryPlace),
     /// An earlier entry of the same layer has the same payload.
     Repeat(u32),
+    /// An entry of an earlier layer of the target has the same payload, which the base lacks.
+    Earlier(EntryPlace),
     /// The payload is rebuilt from similar base payloads.
     Built(Vec<EntryPlace>, SourceReason),
     /// The payload is an archive that is closed from its parts.
@@ -64,6 +66,8 @@ pub struct ChoiceInput<'a> {
     pub target: &'a [Arc<LayerIndex>],
     /// Entries of the target whose source is decided already.
     pub settled: &'a HashMap<EntryPlace, PayloadSource>,
+    /// Layers of the target from which later ones among them may copy payloads, ascending.
+    pub copied: &'a [u32],
 }
 
 /// The reason for the choice of a payload's sources.
@@ -106,21 +110,46 @@ pub fn choose(
 ) -> Result<Vec<Vec<Choice>>> {
     let progress = &*context.progress;
     let base = BaseLookup::of(input, &mut Checkpoint::new(progress))?;
+    let first = first_places(input, &mut Checkpoint::new(progress))?;
     let mut choices = context.workers.map(layers.to_vec(), |layer| {
         let index = &*input.target[layer as usize];
         let mut checkpoint = Checkpoint::new(progress);
         let partner = base.partner(index, &mut checkpoint)?;
-        by_name(&base, layer, index, partner, &mut checkpoint)
+        let is_copied = input.copied.contains(&layer);
+        let earlier = |key| first.get(&key).copied().filter(|at| is_copied && at.layer < layer);
+        by_name(&base, layer, index, partner, &earlier, &mut checkpoint)
     })?;
     by_content(&base, layers, &mut choices, limit, payloads, context)?;
     Ok(choices)
 }
 
+/// Returns the first place of each payload in the layers that later ones may copy from.
+fn first_places(
+    input: ChoiceInput<'_>,
+    checkpoint: &mut Checkpoint<'_>,
+) -> Result<HashMap<ContentKey, EntryPlace>> {
+    let mut first = HashMap::new();
+    // Nothing is copied from the last layer.
+    let Some((_, layers)) = input.copied.split_last() else { return Ok(first) };
+    for &layer in layers {
+        for (entry, found) in (0..).zip(&input.target[layer as usize].entries) {
+            checkpoint.step()?;
+            if let Some(key) = content_key(&found) {
+                first.entry(key).or_insert(EntryPlace { layer, entry });
+            }
+        }
+    }
+    Ok(first)
+}
+
+/// Digest and length of a payload.
+type ContentKey = (PayloadDigest, u64);
+
 /// Returns a key that equal payloads share; `None` for empty and sparse ones.
 ///
 /// The digest of a sparse entry covers the map as well, so that equal digests do not mean equal
 /// stored bytes.
-fn content_key(entry: &Entry<'_>) -> Option<(PayloadDigest, u64)> {
+fn content_key(entry: &Entry<'_>) -> Option<ContentKey> {
     let bytes = entry.payload.end - entry.payload.start;
     (bytes > 0 && !entry.is_sparse).then_some((entry.digest?, bytes))
 }
@@ -134,17 +163,28 @@ fn by_name(
     layer: u32,
     index: &LayerIndex,
     partner: Option<u32>,
+    earlier_layers: &dyn Fn(ContentKey) -> Option<EntryPlace>,
     checkpoint: &mut Checkpoint<'_>,
 ) -> Result<Vec<Choice>> {
-    let mut earlier: HashMap<(PayloadDigest, u64), u32> = HashMap::new();
+    let mut earlier: HashMap<ContentKey, u32> = HashMap::new();
     let mut choices = Vec::with_capacity(index.entries.len());
     for (ordinal, entry) in (0..).zip(&index.entries) {
         checkpoint.step()?;
         let same_path = base.at_path(entry.path, partner);
         let settled = base.input.settled.get(&EntryPlace { layer, entry: ordinal });
-        let content = match settled {
-            Some(content) => content.clone(),
-            None => content_of(base, &entry, ordinal, same_path, partner, &mut earlier),
+        let content = if let Some(content) = settled {
+            content.clone()
+        } else {
+            let found = base.content(&entry, same_path, partner);
+            let in_layer = |key| earlier.get(&key).copied().map(PayloadSource::Repeat);
+            let in_layers = |key| earlier_layers(key).map(PayloadSource::Earlier);
+            let key = content_key(&entry);
+            let same = found.or_else(|| in_layer(key?)).or_else(|| in_layers(key?));
+            let content = same.unwrap_or_else(|| similar(base, &entry, same_path));
+            if let (PayloadSource::Built(..), Some(key)) = (&content, key) {
+                earlier.insert(key, ordinal);
+            }
+            content
         };
         if let (PayloadSource::Opened, Some(key)) = (&content, content_key(&entry)) {
             earlier.insert(key, ordinal);
@@ -155,6 +195,7 @@ fn by_name(
                 PayloadSource::Built(places, _) => places.first().copied(),
                 PayloadSource::Empty
                 | PayloadSource::Repeat(_)
+                | PayloadSource::Earlier(_)
                 | PayloadSource::Opened
                 | PayloadSource::Packed(_) => None,
             };
@@ -165,30 +206,13 @@ fn by_name(
     Ok(choices)
 }
 
-fn content_of(
+/// Returns the source of a payload whose content neither the base nor the target has before: files
+/// with a related name.
+fn similar(
     base: &BaseLookup<'_>,
     entry: &Entry<'_>,
-    ordinal: u32,
     same_path: Option<EntryPlace>,
-    partner: Option<u32>,
-    earlier: &mut HashMap<(PayloadDigest, u64), u32>,
 ) -> PayloadSource {
-    if entry.payload.is_empty() {
-        return PayloadSource::Empty;
-    }
-    if let Some(key) = content_key(entry) {
-        let is_same = |place: &EntryPlace| content_key(&base.entry(*place)) == Some(key);
-        if let Some(place) = same_path.filter(is_same) {
-            return PayloadSource::Same(place);
-        }
-        if let Some(place) = base.with_content(key, partner) {
-            return PayloadSource::Same(place);
-        }
-        if let Some(&before) = earlier.get(&key) {
-            return PayloadSource::Repeat(before);
-        }
-        earlier.insert(key, ordinal);
-    }
     if let Some(place) = same_path.filter(|place| is_source(&base.entry(*place))) {
         return PayloadSource::Built(vec![place], SourceReason::Path);
     }
@@ -222,7 +246,11 @@ fn by_content(
             }
         }
     }
-    let candidates = candidates(base, limit, &mut checkpoint)?;
+    let sizes = orphans.iter().map(|(_, place)| {
+        let payload = base.input.target[place.layer as usize].entries.payload(place.entry as usize);
+        payload.end - payload.start
+    });
+    let candidates = candidates(base, limit, sizes, &mut checkpoint)?;
     if orphans.is_empty() || candidates.is_empty() {
         return Ok(());
     }
@@ -258,10 +286,12 @@ fn by_content(
     Ok(())
 }
 
-/// Returns the base entries to sketch: those whose content the target lacks, within the limit.
+/// Returns the base entries to sketch, within the limit: those whose content the target lacks, then
+/// those that stay and have about the size of one of the `orphans`.
 fn candidates(
     base: &BaseLookup<'_>,
     limit: SketchLimit,
+    orphans: impl Iterator<Item = u64>,
     checkpoint: &mut Checkpoint<'_>,
 ) -> Result<Vec<EntryPlace>> {
     let mut kept = HashSet::new();
@@ -269,17 +299,35 @@ fn candidates(
         checkpoint.step()?;
         kept.extend(content_key(&entry));
     }
+    let mut orphans: Vec<u64> = orphans.filter(|bytes| *bytes >= KEPT_BYTES).collect();
+    orphans.sort_unstable();
+    let is_like_orphan = |bytes: u64| {
+        let larger = orphans.partition_point(|orphan| *orphan < bytes - bytes / NEAR_SHARE);
+        orphans.get(larger).is_some_and(|orphan| *orphan <= bytes + bytes / NEAR_SHARE)
+    };
     let mut left_bytes = limit.sketched_bytes;
-    let mut candidates = Vec::new();
+    let (mut candidates, mut staying) = (Vec::new(), Vec::new());
     for (layer, index) in (0..).zip(base.input.base) {
         for (ordinal, entry) in (0..).zip(&index.entries) {
             checkpoint.step()?;
             let bytes = entry.payload.end - entry.payload.start;
-            let is_kept = content_key(&entry).is_some_and(|key| kept.contains(&key));
-            if is_sketched(&entry) && !is_kept && bytes <= left_bytes {
-                left_bytes -= bytes;
-                candidates.push(EntryPlace { layer, entry: ordinal });
+            if !is_sketched(&entry) || bytes > left_bytes {
+                continue;
             }
+            let place = EntryPlace { layer, entry: ordinal };
+            if !content_key(&entry).is_some_and(|key| kept.contains(&key)) {
+                left_bytes -= bytes;
+                candidates.push(place);
+            } else if is_like_orphan(bytes) {
+                staying.push((bytes, place));
+            }
+        }
+    }
+    for (bytes, place) in staying {
+        checkpoint.step()?;
+        if bytes <= left_bytes {
+            left_bytes -= bytes;
+            candidates.push(place);
         }
     }
     Ok(candidates)
@@ -309,3 +357,7 @@ fn alike(owners: &HashMap<u64, Vec<EntryPlace>>, sketch: &Sketch) -> Vec<EntryPl
 /// Shorter files cost little in any form.
 const SKETCHED_BYTES: u64 = 512;
 const COMMON_LANDMARK: usize = 64;
+/// A shorter file is not worth a layer of the base that nothing else needs.
+const KEPT_BYTES: u64 = 16 << 10;
+/// A file that stays is compared with new files whose length differs by less than a half.
+const NEAR_SHARE: u64 = 2;

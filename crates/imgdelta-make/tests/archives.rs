@@ -21,7 +21,9 @@ use imgdelta_image::{
 use imgdelta_make::{
     archives::ArchiveOptions, cost::Cost, options::CreateOptions, pair::ImagePair,
 };
-use imgdelta_testkit::{Packing, TestImage, ZipMember, ZipStyle, gzip, noise, tar_of, zip_of};
+use imgdelta_testkit::{
+    Packing, SectionPacking, TestImage, ZipMember, ZipStyle, elf_of, gzip, noise, tar_of, zip_of,
+};
 use std::{path::Path, sync::Arc};
 
 /// Two images of one layer each, in a temporary directory.
@@ -90,6 +92,51 @@ fn encode_with_zeros(limits: &Limits) -> Result<(i64, Vec<u8>)> {
     let mut bytes = Vec::new();
     plan.encode()?.prove()?.write_to(&mut bytes)?;
     Ok((room_bytes, bytes))
+}
+
+/// A content of prose with addresses, a few bytes different in each version.
+fn debug_text(version: u8) -> Vec<u8> {
+    let mut text: Vec<u8> =
+        noise(5, 60_000).iter().flat_map(|byte| [b'a' + byte % 16, 0x40 | (byte % 8)]).collect();
+    for at in (0..text.len()).step_by(9000) {
+        text[at] = version;
+    }
+    text
+}
+
+#[test]
+fn compressed_sections_of_programs_are_seen_through() {
+    for packing in [SectionPacking::Compressed, SectionPacking::Gnu] {
+        let layer = |version: u8| {
+            let (info, code) = (debug_text(version), noise(6, 20_000));
+            let sections = [
+                (".text", &code[..], SectionPacking::Plain),
+                (".zdebug_info", &info[..], packing),
+                (".zdebug_line", &info[..30_000], packing),
+            ];
+            tar_of(&[("bin/server", &elf_of(&sections, version == 2))])
+        };
+        let pair = TestPair::new(&layer(1), &layer(3));
+        let (bytes, _) = pair.make(ArchiveOptions::default(), 2);
+        let (opaque, _) = pair.make(ArchiveOptions::default().depth(0), 2);
+        assert!(bytes.len() * 4 < opaque.len(), "{} of {} bytes", bytes.len(), opaque.len());
+        let nested = recipe_of(&bytes).nested;
+        assert_eq!((nested.opened.len(), nested.closed.len()), (1, 1));
+        assert_eq!(nested.closed[0].kind, ArchiveKind::Elf);
+        pair.apply(bytes).unwrap();
+        // Programs whose headers stand elsewhere, and those that were not compressed before.
+        for base in [
+            layer(2),
+            tar_of(&[(
+                "bin/server",
+                &elf_of(&[(".a", &debug_text(1), SectionPacking::Plain)], false),
+            )]),
+        ] {
+            let pair = TestPair::new(&base, &layer(3));
+            let (bytes, _) = pair.make(ArchiveOptions::default(), 1);
+            pair.apply(bytes).unwrap();
+        }
+    }
 }
 
 #[test]

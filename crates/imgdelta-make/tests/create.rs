@@ -350,6 +350,55 @@ fn little_memory_cuts_large_files_into_windows() {
     assert!(recipe.groups.iter().flat_map(|g| &g.members).all(|member| member.window.is_some()));
 }
 
+/// An x86-64 program of 34 MiB of code, with bytes inserted in its middle.
+///
+/// In each 64 bytes is a call of one of 256 functions, which lie at the start.
+fn program(inserted: usize) -> Vec<u8> {
+    let code = noise(5, 34 << 20);
+    let middle = code.len() / 2;
+    let mut file = vec![0; 120];
+    file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    // x86-64; one header of 56 bytes at 64, of a segment that is loaded and executable.
+    (file[18], file[32], file[54], file[56], file[64], file[68]) = (62, 64, 56, 1, 1, 5);
+    let bytes = (file.len() + code.len() + inserted) as u64;
+    file[96..104].copy_from_slice(&bytes.to_le_bytes());
+    file[104..112].copy_from_slice(&bytes.to_le_bytes());
+    for (number, bytes) in code.chunks_exact(64).enumerate() {
+        if number * 64 == middle {
+            file.extend(noise(78, inserted));
+        }
+        let at = file.len();
+        file.extend(bytes);
+        let function = 120 + number * 31 % 256 * 64;
+        let distance = i32::try_from(function).unwrap() - i32::try_from(at + 35).unwrap();
+        file[at + 30] = 0xE8;
+        file[at + 31..at + 35].copy_from_slice(&distance.to_le_bytes());
+    }
+    file
+}
+
+#[test]
+fn with_less_memory_than_it_needs_a_program_is_cut_into_windows_and_named() {
+    let image =
+        |file: Vec<u8>| TestImage::new(vec![tar_of(&[("usr/bin/tool", &file)])], Packing::Plain);
+    let pair = TestPair::new(&image(program(0)), &image(program(1000)));
+    let make = |memory_bytes| {
+        let context = context(&pair.dir, 2).memory_bytes(Some(memory_bytes));
+        pair.make_in(&CreateOptions::default(), &context).unwrap()
+    };
+    let (cut, cut_cost) = make(64 << 20);
+    let [program] = &cut_cost.windowed[..] else { panic!("{:?}", cut_cost.windowed) };
+    let note = cut_cost.windows_note().unwrap();
+    assert!(note.starts_with("/usr/bin/tool: matched in windows for lack of memory"), "{note}");
+    assert!(program.memory_bytes < 300 << 20, "{} bytes", program.memory_bytes);
+    let (whole, whole_cost) = make(program.memory_bytes);
+    assert_eq!((&whole_cost.windowed[..], whole_cost.windows_note()), (&[][..], None));
+    // Every second call has changed, which the view of the whole program predicts.
+    assert!(whole.len() < 12_000, "{} bytes", whole.len());
+    assert!(cut.len() > 2 * whole.len(), "{} and {} bytes", cut.len(), whole.len());
+    assert_eq!(pair.apply(&whole, "out").unwrap().digest, pair.images.target().image.digest);
+}
+
 #[test]
 fn odd_streams_are_rebuilt_exactly() {
     let [one, other] = [("a", &b"1"[..]), ("b", b"2")].map(|file| tar_of(&[file]));

@@ -5,9 +5,10 @@ use super::{
     ArchiveSearch, ArchiveWork, ContentKey, PartIndex, StoredParts,
     parts::{Candidate, PartList, PartWriter, SavedPart, save, stored_key},
 };
+use crate::spill::SpillFile;
 use imgdelta_core::{Result, progress::Checkpoint, scratch::is_full};
 use imgdelta_format::recipe::StreamName;
-use imgdelta_image::volume::{AddressSpace, SpillFile};
+use imgdelta_image::volume::AddressSpace;
 use imgdelta_layer::archive::{ArchiveKind, PartCompression};
 use std::{collections::HashSet, ops::Range};
 
@@ -72,7 +73,9 @@ impl ArchiveSearch<'_> {
                         PartCompression::Deflate { .. } => {
                             Some(stored_key(part, &slice, self.progress)?)
                         }
-                        PartCompression::Plain | PartCompression::Gzip => None,
+                        PartCompression::Plain
+                        | PartCompression::Gzip
+                        | PartCompression::Sections => None,
                     };
                     Ok(Some(BasePart { saved, stored }))
                 },

@@ -4,11 +4,12 @@
 //! Archives are opened level by level, since an archive may be a part of another one.
 
 use super::{ArchiveSearch, ContentKey, PartIndex, inner_path};
+use crate::spill::SpillFile;
 use bytes::Bytes;
 use imgdelta_core::{DiffId, PayloadDigest, Result, path::LayerPath, progress::Progress};
 use imgdelta_image::{
     index::{Entry, EntryKind, EntryTableBuilder, LayerIndex, Owner},
-    volume::{AddressSpace, SpillFile},
+    volume::AddressSpace,
 };
 use imgdelta_layer::archive::{
     ArchiveBytes, ArchiveKind, ArchivePart, OpenedArchive, PartCompression, START_BYTES, recognise,
@@ -123,7 +124,9 @@ pub(super) fn save(
     let saved = writer.finish()?;
     let is_right = match part.compression {
         PartCompression::Deflate { crc, .. } => saved.crc == crc,
-        PartCompression::Plain | PartCompression::Gzip => saved.bytes > 0,
+        PartCompression::Plain | PartCompression::Gzip | PartCompression::Sections => {
+            saved.bytes > 0
+        }
     };
     Ok(is_right.then_some(saved))
 }

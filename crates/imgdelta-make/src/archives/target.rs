@@ -6,13 +6,14 @@ use super::{
     base::OpenedBase,
     parts::{Candidate, PartList, PartWriter, SavedPart, save, save_stored, stored_key},
 };
+use crate::spill::SpillFile;
 use imgdelta_core::{Error, Result, progress::Checkpoint, scratch::is_full};
-use imgdelta_deflate::{DetectOptions, Detector, EncoderModel, Recipe};
+use imgdelta_deflate::{DetectOptions, Detector, EncoderModel, Recipe, RecipeMember};
 use imgdelta_format::recipe::StreamName;
-use imgdelta_image::volume::{AddressSpace, SpillFile};
+use imgdelta_image::volume::AddressSpace;
 use imgdelta_layer::archive::{
     ArchiveBytes, ArchiveKind, ArchivePart, InnerCoding, InnerPayloads, OpenedArchive,
-    PartCompression, close,
+    PartCompression, close, section_streams,
 };
 use std::collections::HashMap;
 
@@ -174,7 +175,9 @@ impl ArchiveSearch<'_> {
                 return Ok(Some(TargetPart { saved, compression, packed, work }));
             }
         }
-        let compression = if stored_bytes <= MOST_SOUGHT_BYTES {
+        let compression = if part.compression == PartCompression::Sections {
+            self.sections_compression(slice, detector)?
+        } else if stored_bytes <= MOST_SOUGHT_BYTES {
             let stored = slice.read(part.stored.start, stored_bytes)?;
             stored.and_then(|stored| self.compression(&stored, detector, is_zip))
         } else {
@@ -208,14 +211,57 @@ impl ArchiveSearch<'_> {
         detector: &mut Detector,
         is_zip: bool,
     ) -> Option<(Vec<u8>, u32)> {
-        let mut recipe: Recipe = if is_zip { detector.raw(stored) } else { detector.gzip(stored) }?;
+        let recipe = if is_zip { detector.raw(stored) } else { detector.gzip(stored) }?;
+        self.admit(recipe, stored.len(), USUAL_RECIPE_BYTES)
+    }
+
+    /// Finds the compression of an ELF file's sections: a recipe with a member for each, whose header
+    /// is that of zlib. The checksums behind the streams follow from the content.
+    fn sections_compression(
+        &self,
+        slice: &ArchiveBytes<'_>,
+        detector: &mut Detector,
+    ) -> Result<Option<(Vec<u8>, u32)>> {
+        let mut recipe = Recipe::default();
+        let mut stored_bytes = 0;
+        for range in section_streams(slice)? {
+            self.progress.check()?;
+            let count = range.end - range.start;
+            if count > MOST_SOUGHT_BYTES {
+                return Ok(None);
+            }
+            let Some(stream) = slice.read(range.start, count)? else { return Ok(None) };
+            let Some((header, stored)) = stream.split_at_checked(ZLIB_HEADER_BYTES) else {
+                return Ok(None);
+            };
+            let Some(mut found) = detector.raw(stored) else { return Ok(None) };
+            let Some(member) = found.members.pop() else { return Ok(None) };
+            if found.tail.len() != ZLIB_TRAILER_BYTES {
+                return Ok(None);
+            }
+            stored_bytes += stream.len();
+            let header = header.to_vec();
+            recipe.members.push(RecipeMember { header, plain_bytes: 0, ..member });
+        }
+        let usual_bytes = USUAL_RECIPE_BYTES * recipe.members.len();
+        Ok(self.admit(recipe, stored_bytes, usual_bytes))
+    }
+
+    /// Returns the bytes of a recipe, with its nanoseconds per byte; `None` if it is too slow or too
+    /// large.
+    fn admit(
+        &self,
+        mut recipe: Recipe,
+        stored_bytes: usize,
+        usual_bytes: usize,
+    ) -> Option<(Vec<u8>, u32)> {
         let members = recipe.members.iter();
         let per_byte = members.map(|member| member.model.nanoseconds_per_byte()).max().unwrap_or(0);
         if per_byte > self.options.nanoseconds_per_byte {
             return None;
         }
         let whole = recipe.to_bytes().len();
-        if whole > stored.len() / WORTH && whole > USUAL_RECIPE_BYTES {
+        if whole > stored_bytes / WORTH && whole > usual_bytes {
             return None;
         }
         if let [member] = &mut recipe.members[..] {
@@ -233,7 +279,8 @@ impl ArchiveSearch<'_> {
         slice: &ArchiveBytes<'_>,
         opening: &OpenedArchive,
     ) -> Result<bool> {
-        if kind == ArchiveKind::Gzip {
+        // Reading an ELF file has compared its headers with those that closing makes.
+        if matches!(kind, ArchiveKind::Gzip | ArchiveKind::Elf) {
             return Ok(true);
         }
         let stored = StoredMembers { slice, opening };
@@ -300,6 +347,9 @@ const MOST_SOUGHT_BYTES: u64 = 32 << 20;
 const WORK_SHARE: u64 = 2;
 /// Nanoseconds for a receiver to copy and write a byte of a part.
 const COPIED_BYTE: u64 = 8;
+/// Bytes of zlib around a deflate stream.
+const ZLIB_HEADER_BYTES: usize = 2;
+const ZLIB_TRAILER_BYTES: usize = 4;
 /// Least ratio of stored bytes to the recipe; a larger recipe is not worth it.
 const WORTH: usize = 4;
 /// Bytes of a recipe with a model and its parameters.

@@ -2,8 +2,7 @@
 //! Never removes a field under the same version.
 
 use super::{Cost, FileLine, LayerLine, PackageLine};
-use crate::sources::SourceReason;
-use imgdelta_core::path::escaped;
+use crate::{draft::WindowedProgram, sources::SourceReason};
 use serde_json::{Map, Value, json};
 
 /// Name and version of the document; a reader refuses another.
@@ -20,7 +19,12 @@ pub(super) fn document(cost: &Cost) -> Value {
         "layers": cost.layers.iter().map(layer).collect::<Vec<_>>(),
         "packages": cost.packages.iter().map(package).collect::<Vec<_>>(),
         "files": cost.files.iter().map(file).collect::<Vec<_>>(),
+        "windowed": cost.windowed.iter().map(windowed).collect::<Vec<_>>(),
     })
+}
+
+fn windowed(program: &WindowedProgram) -> Value {
+    json!({ "path": program.path.to_string(), "memory_bytes": program.memory_bytes })
 }
 
 fn layer(line: &LayerLine) -> Value {
@@ -61,7 +65,7 @@ fn package(line: &PackageLine) -> Value {
 fn file(line: &FileLine) -> Value {
     json!({
         "layer": line.layer,
-        "path": escaped(line.path.as_bytes()),
+        "path": line.path.to_string(),
         "how": line.how.name(),
         "why": line.reason.map_or_else(|| line.how.name(), SourceReason::words),
         "bytes": line.target_bytes,

@@ -7,100 +7,153 @@ use imgdelta_apply::delta::Provenance;
 use imgdelta_core::{
     path::escaped,
     size::{Exact, Grouped, Human},
+    table::{Column, Table},
 };
 use std::fmt::{self, Display, Formatter};
 
 /// Number of packages and files that are listed.
 const LISTED: usize = 15;
 
+/// A cost as text for lines of a width.
+#[derive(Clone, Copy, Debug)]
+pub struct CostText<'a> {
+    cost: &'a Cost,
+    width: Option<usize>,
+}
+
+impl Cost {
+    /// Returns the text for lines of `width` characters, or of any length.
+    pub fn text(&self, width: Option<usize>) -> CostText<'_> {
+        CostText { cost: self, width }
+    }
+}
+
 impl Display for Cost {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let preset = match self.preset {
+        self.text(None).fmt(f)
+    }
+}
+
+impl Display for CostText<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let cost = self.cost;
+        let preset = match cost.preset {
             Preset::Fast => "fast",
             Preset::Default => "default",
             Preset::Best => "best",
         };
         writeln!(f, "Cost as a delta, preset {preset}")?;
-        let share = Percentage(self.delta_bytes, self.pull_bytes);
-        writeln!(f, "  delta         {}, {share} of a plain pull", Exact(self.delta_bytes))?;
-        writeln!(f, "  plain pull    {} with the old image", Exact(self.pull_bytes))?;
-        writeln!(f, "  from scratch  {}", Exact(self.full_bytes))?;
+        let share = Percentage(cost.delta_bytes, cost.pull_bytes);
+        writeln!(f, "  delta         {}, {share} of a plain pull", Exact(cost.delta_bytes))?;
+        writeln!(f, "  plain pull    {} with the old image", Exact(cost.pull_bytes))?;
+        writeln!(f, "  from scratch  {}", Exact(cost.full_bytes))?;
         self.layers(f)?;
         self.packages(f)?;
-        self.files(f)
+        self.files(f)?;
+        match self.cost.windows_note() {
+            Some(note) => writeln!(f, "\n  {note}"),
+            None => Ok(()),
+        }
     }
 }
 
-impl Cost {
+impl CostText<'_> {
     fn layers(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\n  Layers")?;
-        writeln!(
-            f,
-            "    new         delta       headers       patched        opened       literal   compression            blob  how"
-        )?;
-        for (ordinal, layer) in self.layers.iter().enumerate() {
-            let of = |how| Grouped(layer.files.get(&how).map_or(0, |sum| sum.bytes));
-            writeln!(
-                f,
-                "    {:>3} {:>13} {:>13} {:>13} {:>13} {:>13} {:>13} {:>15}  {}",
-                ordinal + 1,
-                Grouped(layer.bytes),
-                Grouped(layer.header_bytes),
-                of(Provenance::PATCHED),
-                of(Provenance::OPENED),
-                of(Provenance::LITERAL),
-                Grouped(layer.envelope_bytes),
-                Grouped(layer.blob_bytes),
-                LayerReason(layer)
-            )?;
+        let columns = [
+            Column::number("layer"),
+            Column::number("delta"),
+            Column::number("headers").spare(4),
+            Column::number("patched").spare(1),
+            Column::number("opened").spare(3),
+            Column::number("literal").spare(2),
+            Column::number("compression").spare(5),
+            Column::number("blob"),
+            Column::words("how"),
+        ];
+        let mut table = Table::new(&columns, 4);
+        for (ordinal, layer) in self.cost.layers.iter().enumerate() {
+            let of = |how| layer.files.get(&how).map_or(0, |sum| sum.bytes);
+            let number = |bytes: u64| Grouped(bytes).to_string();
+            table.push([
+                (ordinal + 1).to_string(),
+                number(layer.bytes),
+                number(layer.header_bytes),
+                number(of(Provenance::PATCHED)),
+                number(of(Provenance::OPENED)),
+                number(of(Provenance::LITERAL)),
+                number(layer.envelope_bytes),
+                number(layer.blob_bytes),
+                LayerReason(layer).to_string(),
+            ]);
         }
-        Ok(())
+        writeln!(f, "\n  Layers")?;
+        self.print(f, &table)
     }
 
     fn packages(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        if self.packages.is_empty() {
+        if self.cost.packages.is_empty() {
             return Ok(());
         }
-        writeln!(f, "\n  Packages")?;
-        for package in self.packages.iter().take(LISTED) {
-            writeln!(
-                f,
-                "    {:>13}  {:<6}  {} {}, {} files of {}",
-                Grouped(package.sum.bytes),
-                package.ecosystem,
-                escaped(package.name.as_bytes()),
-                escaped(package.version.as_bytes()),
-                Grouped(package.sum.count),
-                Human(package.sum.target_bytes)
-            )?;
+        let columns = [
+            Column::number("delta"),
+            Column::number("files").spare(1),
+            Column::number("their size").spare(2),
+            Column::words("kind"),
+            Column::words("package"),
+        ];
+        let mut table = Table::new(&columns, 4);
+        for package in self.cost.packages.iter().take(LISTED) {
+            let (name, version) =
+                (escaped(package.name.as_bytes()), escaped(package.version.as_bytes()));
+            table.push([
+                Grouped(package.sum.bytes).to_string(),
+                Grouped(package.sum.count).to_string(),
+                Human(package.sum.target_bytes).to_string(),
+                package.ecosystem.to_owned(),
+                format!("{name} {version}"),
+            ]);
         }
-        let rest = self.packages.iter().skip(LISTED).map(|package| package.sum.bytes);
-        more(f, self.packages.len(), rest.sum())
+        let rest = self.cost.packages.iter().skip(LISTED).map(|package| package.sum.bytes);
+        writeln!(f, "\n  Packages")?;
+        self.print(f, &table)?;
+        more(f, self.cost.packages.len(), rest.sum())
     }
 
     fn files(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        if self.files.is_empty() {
+        if self.cost.files.is_empty() {
             return Ok(());
         }
-        writeln!(f, "\n  Files")?;
-        for file in self.files.iter().take(LISTED) {
-            writeln!(
-                f,
-                "    {:>13}  {}  ({}, {})",
-                Grouped(file.bytes),
-                file.path,
-                Human(file.target_bytes),
-                file.reason.map_or_else(|| file.how.name(), SourceReason::words),
-            )?;
+        let columns = [
+            Column::number("delta"),
+            Column::number("file size"),
+            Column::words("source"),
+            Column::words("path"),
+        ];
+        let mut table = Table::new(&columns, 4);
+        for file in self.cost.files.iter().take(LISTED) {
+            table.push([
+                Grouped(file.bytes).to_string(),
+                Human(file.target_bytes).to_string(),
+                file.reason.map_or_else(|| file.how.name(), SourceReason::words).to_owned(),
+                file.path.to_string(),
+            ]);
         }
-        more(f, self.files.len(), self.files.iter().skip(LISTED).map(|file| file.bytes).sum())
+        writeln!(f, "\n  Files")?;
+        self.print(f, &table)?;
+        let rest = self.cost.files.iter().skip(LISTED).map(|file| file.bytes);
+        more(f, self.cost.files.len(), rest.sum())
+    }
+
+    fn print(&self, f: &mut Formatter<'_>, table: &Table) -> fmt::Result {
+        writeln!(f, "{}", table.title(self.width))?;
+        table.rows(self.width).iter().try_for_each(|row| writeln!(f, "{row}"))
     }
 }
 
 fn more(f: &mut Formatter<'_>, count: usize, bytes: u64) -> fmt::Result {
     match count.saturating_sub(LISTED) {
         0 => Ok(()),
-        more => writeln!(f, "    {:>13}  in {} more", Grouped(bytes), Grouped(more as u64)),
+        more => writeln!(f, "    {} in {} more", Grouped(bytes), Grouped(more as u64)),
     }
 }
 

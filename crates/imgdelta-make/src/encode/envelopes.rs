@@ -6,8 +6,8 @@
 //! read in pieces; the stream is in the volume.
 //!
 //! Cost: the first megabytes for each likely encoder, then one compression. Encoders that can be
-//! restarted take one inflation before, which marks restart points. A second candidate is tried only
-//! after the first has failed.
+//! restarted take one inflation before, which marks restart points. If the first candidate fails,
+//! the others are compared one by one, each until its first wrong byte.
 
 mod zstd;
 
@@ -16,8 +16,9 @@ use crate::envelopes::is_stream;
 use imgdelta_apply::delta::Envelope;
 use imgdelta_core::{Error, Result, parallel::Workers, progress::Progress};
 use imgdelta_deflate::{
-    DividedRecipe, EncoderModel, GZIP_TRAILER_BYTES, MemberScan, MemberTrailer, ModelCandidates,
-    Recipe, RecipeLimits, RecipeMember, RestartPoint,
+    DividedRecipe, EncoderModel, GZIP_TRAILER_BYTES, MemberScan, MemberTrailer, MemberTrial,
+    ModelCandidates, Recipe, RecipeLimits, RecipeMember, RestartPoint, TrialBudget, TrialCredit,
+    TrialProgress,
 };
 use imgdelta_image::{
     image::{Image, Layer},
@@ -91,23 +92,27 @@ impl EnvelopeSearch<'_> {
         let mut recipe = Recipe::default();
         let (mut points, mut starts) = (Vec::<RestartPoint>::new(), Vec::new());
         let mut is_proved = true;
+        let mut credit = TrialCredit::new();
         while recipe.members.len() < failed.most_members {
             self.progress.check()?;
             blob.fill(START_BYTES)?;
             let ordinal = recipe.members.len();
             let before = recipe.members.last().map(|member| &member.model);
-            let Some(mut candidates) = ModelCandidates::of(blob.ahead(), blob.is_all(), before)
-            else {
-                break;
-            };
+            let candidates = ModelCandidates::of(blob.ahead(), blob.is_all(), before, &credit);
+            let Some(mut candidates) = candidates else { break };
             let header_bytes = candidates.header_bytes();
             let header = blob.ahead()[..header_bytes].to_vec();
-            let refuted = failed.refuted(ordinal);
-            let model = match refuted.len() {
-                MOST_MODELS.. => None,
-                _ => candidates.find(|model| !refuted.contains(&model)),
+            let is_whole = candidates.is_whole();
+            let model = if failed.refuted(ordinal).is_empty() {
+                let model = candidates.next();
+                let (plain_bytes, work) = (candidates.plain_bytes(), candidates.work_bytes());
+                credit.settle(plain_bytes, work, model.is_some());
+                model
+            } else {
+                let body = blob.position() + header_bytes as u64;
+                self.settle(ordinal, candidates, body, failed)?
             };
-            let is_whole = model.is_some() && candidates.is_whole();
+            let is_whole = is_whole && model.is_some();
             is_proved &= is_whole;
             if let Some(model) = &model
                 && failed.is_simple
@@ -126,18 +131,15 @@ impl EnvelopeSearch<'_> {
             blob.consume(header_bytes);
             let scan = match &model {
                 Some(model) if failed.has_points => {
-                    Some(MemberScan::with_points(model, span_bytes(stream.bytes())))
+                    MemberScan::with_points(model, span_bytes(stream.bytes()))
                 }
-                Some(model) => Some(MemberScan::with_points(model, u64::MAX)),
+                Some(model) => MemberScan::with_points(model, u64::MAX),
                 None => {
                     let most = usize::try_from(self.most_bytes).unwrap_or(usize::MAX);
-                    MemberScan::recording(blob.ahead(), most)
+                    MemberScan::recording(blob.ahead(), most, before)
                 }
             };
-            let scanned = match scan {
-                Some(scan) => self.scan(scan, &mut blob)?,
-                None => None,
-            };
+            let scanned = self.scan(scan, &mut blob)?;
             let model = scanned.as_ref().and_then(|scanned| model.or(scanned.record.clone()));
             let (Some(scanned), Some(model)) = (scanned, model) else {
                 // Bytes that only look like another member become the tail.
@@ -167,6 +169,64 @@ impl EnvelopeSearch<'_> {
         // Invalid points are left out; the recipe is valid without them.
         let divided = DividedRecipe::new(recipe.clone(), points).unwrap_or_else(|_| recipe.into());
         Ok(Some(Trial { divided, starts, is_proved }))
+    }
+
+    /// Returns the model of a member for which a candidate has failed; `None` if there is none.
+    ///
+    /// Streams that begin with incompressible bytes look alike for many encoders, so all of them are
+    /// compared with the stream behind `body`. The result is kept for later recipes.
+    fn settle(
+        &self,
+        ordinal: usize,
+        candidates: ModelCandidates<'_>,
+        body: u64,
+        failed: &mut FailedTrials,
+    ) -> Result<Option<EncoderModel>> {
+        if let Some((_, settled)) = failed.settled.iter().find(|(of, _)| *of == ordinal) {
+            let settled = settled.clone();
+            return Ok(settled.filter(|model| !failed.refuted(ordinal).contains(&model)));
+        }
+        let mut budget = TrialBudget::of(self.layer.descriptor.size_bytes);
+        let mut found = None;
+        for model in candidates {
+            if budget.is_spent() {
+                break;
+            }
+            if failed.refuted(ordinal).contains(&&model) {
+                continue;
+            }
+            let Some(mut trial) = MemberTrial::new(&model) else { continue };
+            if self.is_remade(&mut trial, body)? {
+                found = Some(model);
+                break;
+            }
+            budget.charge(&model, trial.plain_bytes());
+        }
+        failed.settled.push((ordinal, found.clone()));
+        Ok(found)
+    }
+
+    /// True if the model of `trial` makes the deflate stream at `body` in the blob.
+    fn is_remade(&self, trial: &mut MemberTrial, body: u64) -> Result<bool> {
+        let mut blob = BlobReader::open(self.image, &self.layer.descriptor)?;
+        loop {
+            self.progress.check()?;
+            blob.fill(PIECE_BYTES)?;
+            let ahead = blob.ahead().len().min(PIECE_BYTES);
+            if ahead == 0 {
+                return Ok(false);
+            }
+            let before = usize::try_from(body - blob.position().min(body)).unwrap_or(usize::MAX);
+            if before > 0 {
+                blob.consume(ahead.min(before));
+                continue;
+            }
+            match trial.push(&blob.ahead()[..ahead]) {
+                TrialProgress::Equal => blob.consume(ahead),
+                TrialProgress::Remade => return Ok(true),
+                TrialProgress::Different => return Ok(false),
+            }
+        }
     }
 
     /// Scans a member's stream; `None` if it is not deflate or cannot be recorded.
@@ -245,13 +305,21 @@ struct FailedTrials {
     is_simple: bool,
     has_points: bool,
     refuted: Vec<(usize, EncoderModel)>,
+    /// Members whose candidates were all compared, and the model that was right.
+    settled: Vec<(usize, Option<EncoderModel>)>,
     most_members: usize,
 }
 
 impl Default for FailedTrials {
     fn default() -> Self {
         let most_members = usize::try_from(RecipeLimits::default().members).unwrap_or(usize::MAX);
-        Self { is_simple: true, has_points: true, refuted: Vec::new(), most_members }
+        Self {
+            is_simple: true,
+            has_points: true,
+            refuted: Vec::new(),
+            settled: Vec::new(),
+            most_members,
+        }
     }
 }
 
@@ -299,10 +367,8 @@ const SPAN_BYTES: u64 = 4 << 20;
 const LONG_SPAN_BYTES: u64 = 8 << 20;
 /// Restart points of a long stream, unless its spans would become too long.
 const MANY_POINTS: u64 = 20;
-/// Models that are tried for one member. Two levels that agree over two megabytes and differ later
-/// are rare; three were never seen.
-const MOST_MODELS: usize = 2;
-/// Twice the recipes of one member: with and without restart points, for two models, and a record.
+/// Twice the recipes of one member: with and without restart points, for the first candidate and
+/// for the settled model, and a record.
 const MOST_ROUNDS: usize = 12;
 /// Memory for the blob's start and its plain bytes, an encoder, and two waiting spans.
 const SEARCH_BYTES: u64 = 48 << 20;

@@ -23,18 +23,18 @@ pub(super) struct EncodedFrames {
 pub(super) fn write(layer: &LayerEncoder<'_>) -> Result<EncodedFrames> {
     let index = layer.index;
     let mut writer = HeaderWriter::new(level(layer.plan.preset));
-    let mut has_own = Vec::with_capacity(layer.choices.len());
+    let mut has_own = Vec::with_capacity(layer.payloads.choices.len());
     let (mut header, mut padding, mut base) = (Vec::new(), Vec::new(), Vec::new());
-    raw(&mut writer, layer.target.stream, lead(index), &mut header)?;
+    raw(&mut writer, layer.payloads.target.stream, lead(index), &mut header)?;
     let mut checkpoint = Checkpoint::new(&*layer.plan.context.progress);
-    for (ordinal, choice) in layer.choices.iter().enumerate() {
+    for (ordinal, choice) in layer.payloads.choices.iter().enumerate() {
         checkpoint.step()?;
         let payload = index.entries.payload(ordinal);
-        read(layer.target.stream, index.header_range(ordinal), &mut header)?;
+        read(layer.payloads.target.stream, index.header_range(ordinal), &mut header)?;
         let behind = index.padding_range(ordinal);
         let is_apart = is_large(&behind);
         let near = if is_apart { behind.start..behind.start } else { behind.clone() };
-        read(layer.target.stream, near, &mut padding)?;
+        read(layer.payloads.target.stream, near, &mut padding)?;
         let mut like = None;
         if let Some(place) = choice.header {
             let other = &layer.plan.base.layers[place.layer as usize];
@@ -51,7 +51,7 @@ pub(super) fn write(layer: &LayerEncoder<'_>) -> Result<EncodedFrames> {
             writer.raw_payload(behind.end - behind.start);
         }
     }
-    raw(&mut writer, layer.target.stream, index.tail_range(), &mut header)?;
+    raw(&mut writer, layer.payloads.target.stream, index.tail_range(), &mut header)?;
     Ok(EncodedFrames { columns: writer.finish(), has_own })
 }
 

@@ -9,9 +9,13 @@ use crate::{
 use imgdelta_core::{DiffId, Result};
 use imgdelta_format::recipe::{ArchiveSource, StreamName};
 use imgdelta_image::{index::LayerIndex, volume::AddressSpace};
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::Range,
+};
 
-/// The base of a target layer: base layers, followed by parts of their archives.
+/// The base of a target layer: base layers and earlier target layers, followed by parts of archives of
+/// the base. Behind them lie the rebuilt bytes of the layer itself.
 #[derive(Debug, Default)]
 pub(super) struct RecipeLayout {
     pub(super) sources: Vec<StreamName>,
@@ -19,13 +23,22 @@ pub(super) struct RecipeLayout {
     pub(super) opened: Vec<ArchiveSource>,
     /// Address of each base layer; `None` for unused ones.
     starts: Vec<Option<u64>>,
+    /// Addresses of the target layers that are read.
+    earlier: HashMap<u32, u64>,
+    /// End of the address space, where the rebuilt bytes begin.
+    pub(super) end: u64,
     /// For each base archive, the address and number of its first part; `None` for unused ones.
     archives: Vec<Option<(u64, u32)>>,
 }
 
 impl RecipeLayout {
-    /// Lays out the layers and archives that `choices` use, in the order of the image.
-    pub(super) fn of<'a>(plan: &Plan, choices: impl Iterator<Item = &'a Choice>) -> Self {
+    /// Lays out the layers and archives that `choices` use, in the order of the image, and the target
+    /// layers in `earlier`.
+    pub(super) fn of<'a>(
+        plan: &Plan,
+        choices: impl Iterator<Item = &'a Choice>,
+        earlier: &BTreeSet<u32>,
+    ) -> Self {
         let layers = &plan.base.layers;
         let archives = &plan.opened.archives;
         let mut is_used = vec![false; layers.len()];
@@ -38,7 +51,10 @@ impl RecipeLayout {
                     is_opened[archive_of(archives, *part)] = true;
                     &[]
                 }
-                PayloadSource::Empty | PayloadSource::Repeat(_) | PayloadSource::Opened => &[],
+                PayloadSource::Empty
+                | PayloadSource::Repeat(_)
+                | PayloadSource::Earlier(_)
+                | PayloadSource::Opened => &[],
             };
             for place in content.iter().chain(&choice.header) {
                 match is_used.get_mut(place.layer as usize) {
@@ -72,6 +88,13 @@ impl RecipeLayout {
             });
             layout.starts.push(start);
         }
+        for &layer in earlier {
+            let index = &plan.target.layers[layer as usize];
+            let name = StreamName { diff_id: index.diff_id, bytes: index.stream_bytes };
+            layout.sources.push(name);
+            layout.earlier.insert(layer, at);
+            at += name.bytes;
+        }
         let mut number = 0;
         for (archive, is_opened) in archives.iter().zip(is_opened) {
             layout.archives.push(is_opened.then_some((at, number)));
@@ -88,12 +111,18 @@ impl RecipeLayout {
             at += plain_bytes;
             number += archive.parts.end - archive.parts.start;
         }
+        layout.end = at;
         layout
     }
 
     /// Returns the address of an offset in a used layer.
     pub(super) fn address(&self, layer: u32, offset: u64) -> u64 {
         self.starts[layer as usize].expect("the layer was laid out") + offset
+    }
+
+    /// Returns the address of an offset in an earlier target layer.
+    pub(super) fn earlier(&self, layer: u32, offset: u64) -> u64 {
+        self.earlier[&layer] + offset
     }
 
     /// Returns the addresses of the payload of a base entry.
@@ -122,7 +151,7 @@ impl RecipeLayout {
         first + part - plan.opened.archives[archive].parts.start
     }
 
-    /// Returns the address space.
+    /// Returns the address space, without rebuilt bytes.
     pub(super) fn space(&self, plan: &Plan) -> Result<AddressSpace> {
         let mut space = AddressSpace::new(&plan.volume, &self.sources)?;
         let Some(parts) = &plan.opened.base else { return Ok(space) };

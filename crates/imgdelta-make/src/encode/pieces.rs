@@ -1,22 +1,21 @@
 //! The payloads to be rebuilt, divided into pieces, and the pieces grouped into parts.
 //! Never matches them.
 //!
-//! Similar pieces are neighbours, since neighbours are packed together. A worker matches one part at
-//! a time. The order depends on the images alone.
+//! A worker matches one part at a time.
 
 use super::{
-    layout::{PayloadSpan, RecipeLayout},
+    layout::RecipeLayout,
+    mapped::HOSTED_THREADS,
+    order::{ELF_MAGIC, RebuiltPayload},
+    read_pieces,
+    target::TargetBytes,
     windows,
 };
-use crate::{
-    archives::PartIndex,
-    plan::Plan,
-    sources::{Choice, PayloadSource},
-};
+use crate::plan::Plan;
 use imgdelta_codec::encode_memory;
 use imgdelta_core::{Result, progress::Checkpoint};
 use imgdelta_format::recipe::{BaseSource, GroupMember};
-use imgdelta_image::volume::{AddressSpace, LayerStream};
+use imgdelta_image::volume::AddressSpace;
 use std::ops::Range;
 
 /// Target bytes and base bytes that become one member.
@@ -32,9 +31,21 @@ pub(super) struct Piece {
     pub(super) base: Vec<Range<u64>>,
     /// Estimated memory for encoding.
     pub(super) memory_bytes: u64,
+    /// Memory with which this first window of a program would be a part of the whole program.
+    pub(super) whole_memory_bytes: Option<u64>,
 }
 
 impl Piece {
+    /// Returns true if base and target are mapped for encoding, not read into memory.
+    pub(super) fn is_mapped(&self) -> bool {
+        self.base_bytes() + self.target_bytes() >= MAPPED_BYTES
+    }
+
+    /// Returns the length of the target.
+    pub(super) fn target_bytes(&self) -> u64 {
+        self.target.end - self.target.start
+    }
+
     /// Returns the length of the base bytes.
     pub(super) fn base_bytes(&self) -> u64 {
         self.base.iter().map(|range| range.end - range.start).sum()
@@ -44,128 +55,99 @@ impl Piece {
 /// Divides the payloads of a layer into pieces.
 pub(super) struct PieceCutter<'a> {
     pub(super) plan: &'a Plan,
-    pub(super) ordinal: u32,
-    pub(super) choices: &'a [Choice],
     pub(super) layout: &'a RecipeLayout,
     pub(super) space: &'a AddressSpace,
     pub(super) target: &'a TargetBytes<'a>,
-    /// Most memory for encoding one piece.
-    pub(super) memory_bytes: u64,
+    pub(super) most: PieceMemory,
 }
 
-/// The bytes of a target layer: its stream, and the parts inside its archives.
+/// Most memory for encoding one piece.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TargetBytes<'a> {
-    pub(super) stream: &'a LayerStream,
-    pub(super) parts: Option<&'a PartIndex>,
-}
-
-impl TargetBytes<'_> {
-    /// Fills `buffer` with bytes of the stream or of the parts.
-    pub(super) fn read_exact_at(&self, is_part: bool, at: u64, buffer: &mut [u8]) -> Result<()> {
-        match self.parts.filter(|_| is_part) {
-            Some(parts) => parts.space.read_exact_at(at, buffer),
-            None => self.stream.read_exact_at(at, buffer),
-        }
-    }
-}
-
-/// Order that makes similar pieces neighbours: class, file extension, path, payload, offset.
-type Order<'a> = (PieceClass, &'a [u8], &'a [u8], u32, u64);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum PieceClass {
-    Program,
-    Changed,
-    New,
+pub(super) struct PieceMemory {
+    /// For a program, which loses its view without it.
+    pub(super) program_bytes: u64,
+    /// For any other file.
+    pub(super) file_bytes: u64,
 }
 
 impl PieceCutter<'_> {
-    /// Returns the parts of a layer, with pieces of all payloads that are rebuilt.
-    pub(super) fn parts(&self, spans: &[PayloadSpan]) -> Result<Vec<Vec<Piece>>> {
-        let index = &self.plan.target.layers[self.ordinal as usize];
-        let mut ordered: Vec<(Order<'_>, Piece)> = Vec::new();
+    /// Returns the parts of a layer, with pieces of all payloads that are rebuilt. `siblings` are
+    /// the addresses of the siblings of each payload.
+    pub(super) fn parts(
+        &self,
+        rebuilt: &[RebuiltPayload<'_>],
+        siblings: Vec<Vec<Range<u64>>>,
+    ) -> Result<Vec<Vec<Piece>>> {
+        let mut pieces = Vec::new();
         let mut checkpoint = Checkpoint::new(&*self.plan.context.progress);
-        for (payload, span) in (0..).zip(spans) {
+        for (payload, siblings) in rebuilt.iter().zip(siblings) {
             checkpoint.step()?;
-            let (entry, choice, is_part) = match span {
-                PayloadSpan::Raw(range) => {
-                    let head = self.head(false, range)?;
-                    for piece in
-                        self.pieces(payload, (false, range.clone()), Vec::new(), false, &head)?
-                    {
-                        let offset = piece.member.window.map_or(0, |window| window.offset);
-                        ordered.push(((PieceClass::New, b"", b"", payload, offset), piece));
-                    }
-                    continue;
-                }
-                PayloadSpan::Entry(ordinal) => {
-                    let ordinal = *ordinal as usize;
-                    (index.entries.at(ordinal), &self.choices[ordinal], false)
-                }
-                PayloadSpan::Part(part) => {
-                    let Some(parts) = self.target.parts else { continue };
-                    let choice = &self.plan.inner[self.ordinal as usize][*part as usize];
-                    (parts.index.entries.at(*part as usize), choice, true)
-                }
-            };
-            let PayloadSource::Built(places, _) = &choice.content else { continue };
-            let is_own = matches!(places[..], [place] if choice.header == Some(place));
-            let base: Vec<Range<u64>> =
-                places.iter().map(|place| self.layout.payload(self.plan, *place)).collect();
-            let (target, path) = ((is_part, entry.payload.clone()), entry.path.as_bytes());
-            let head = self.head(is_part, &entry.payload)?;
-            let class = match (base.is_empty(), head.starts_with(ELF_MAGIC)) {
-                (true, _) => PieceClass::New,
-                (false, true) => PieceClass::Program,
-                (false, false) => PieceClass::Changed,
-            };
-            for piece in self.pieces(payload, target, base, is_own, &head)? {
-                let offset = piece.member.window.map_or(0, |window| window.offset);
-                ordered.push(((class, extension(path), path, payload, offset), piece));
-            }
+            let base = payload.places.iter().map(|place| self.layout.payload(self.plan, *place));
+            pieces.extend(self.pieces(payload, base.collect(), siblings)?);
         }
-        ordered.sort_by(|one, other| one.0.cmp(&other.0));
-        Ok(part(ordered.into_iter().map(|(_, piece)| piece)))
+        Ok(part(pieces.into_iter()))
     }
 
     /// Returns one piece, or several windows if one piece would take too much memory.
     fn pieces(
         &self,
-        payload: u32,
-        (is_part, target): (bool, Range<u64>),
+        rebuilt: &RebuiltPayload<'_>,
         base: Vec<Range<u64>>,
-        is_own: bool,
-        head: &[u8],
+        siblings: Vec<Range<u64>>,
     ) -> Result<Vec<Piece>> {
+        let RebuiltPayload { payload, is_part, ref target, is_own, .. } = *rebuilt;
+        let head = self.head(is_part, target)?;
         let target_bytes = target.end - target.start;
-        let base_bytes: u64 = base.iter().map(|range| range.end - range.start).sum();
-        let memory_bytes = self.memory(base_bytes, target_bytes, head);
-        if memory_bytes <= self.memory_bytes {
-            let sources = if is_own { vec![BaseSource::Own] } else { slices(&base) };
+        let base_bytes = bytes_of(&base);
+        let (base, base_bytes) = match base.first() {
+            Some(first) if base.len() > 1 && base_bytes > COPIED_BYTES => {
+                (vec![first.clone()], first.end - first.start)
+            }
+            _ => (base, base_bytes),
+        };
+        let is_program = !base.is_empty() && head.starts_with(ELF_MAGIC);
+        let most = if is_program { self.most.program_bytes } else { self.most.file_bytes };
+        // A base of several ranges is put together in memory, however long it is.
+        let memory = |base_bytes: u64, count: usize| {
+            let copied_bytes = if count > 1 { base_bytes } else { 0 };
+            self.memory(base_bytes, target_bytes, &head).saturating_add(copied_bytes)
+        };
+        let memory_bytes = memory(base_bytes, base.len());
+        if memory_bytes <= most {
+            let with_siblings =
+                memory(base_bytes + bytes_of(&siblings), base.len() + siblings.len());
+            let siblings = if with_siblings <= most { siblings } else { Vec::new() };
+            let memory_bytes = if siblings.is_empty() { memory_bytes } else { with_siblings };
+            let mut sources = if is_own { vec![BaseSource::Own] } else { slices(&base) };
+            sources.extend(slices(&siblings));
+            let base = base.into_iter().chain(siblings).collect();
             let member = GroupMember { payload, window: None, sources };
-            return Ok(vec![Piece { member, is_part, target, base, memory_bytes }]);
+            let (target, whole_memory_bytes) = (target.clone(), None);
+            let piece = Piece { member, is_part, target, base, memory_bytes, whole_memory_bytes };
+            return Ok(vec![piece]);
         }
         let first = base.first().cloned().unwrap_or_default();
         let cuts = windows::cut(
             first.end - first.start,
             &mut |range, sink| {
-                read_pieces(&first, range, sink, |at, piece| self.space.read_exact_at(at, piece))
+                read_pieces(within(&first, &range), sink, |at, piece| {
+                    self.space.read_exact_at(at, piece)
+                })
             },
             target_bytes,
             &mut |range, sink| {
-                read_pieces(&target, range, sink, |at, piece| {
+                read_pieces(within(target, &range), sink, |at, piece| {
                     self.target.read_exact_at(is_part, at, piece)
                 })
             },
         )?;
         let pieces = cuts.into_iter().map(|(window, range)| {
-            let base = (range.start < range.end)
-                .then(|| first.start + range.start..first.start + range.end);
+            let base = (range.start < range.end).then(|| within(&first, &range));
             let base: Vec<_> = base.into_iter().collect();
             let start = target.start + window.offset;
             Piece {
                 memory_bytes: self.memory(range.end - range.start, window.bytes, &[]),
+                whole_memory_bytes: (is_program && window.offset == 0).then_some(memory_bytes),
                 member: GroupMember { payload, window: Some(window), sources: slices(&base) },
                 is_part,
                 target: start..start + window.bytes,
@@ -185,30 +167,23 @@ impl PieceCutter<'_> {
 
     /// Returns the memory for encoding: base, target, and the codec's own estimate.
     fn memory(&self, base_bytes: u64, target_bytes: u64, head: &[u8]) -> u64 {
+        // Mapped sides are given back while they are read.
         let sides = base_bytes.saturating_add(target_bytes);
+        let sides = if sides >= MAPPED_BYTES { RELEASED_BYTES } else { sides };
         let lengths = (usize::try_from(base_bytes), usize::try_from(target_bytes));
         let (Ok(base_len), Ok(target_len)) = lengths else { return u64::MAX };
         let effort = super::effort(self.plan.preset);
-        sides.saturating_add(encode_memory(effort, base_len, target_len, head))
+        sides.saturating_add(encode_memory(effort, (base_len, target_len), head, HOSTED_THREADS))
     }
 }
 
-/// Passes a range to a sink in pieces; the range is counted from the start of `whole`.
-fn read_pieces(
-    whole: &Range<u64>,
-    range: Range<u64>,
-    sink: &mut dyn FnMut(&[u8]),
-    read: impl Fn(u64, &mut [u8]) -> Result<()>,
-) -> Result<()> {
-    let mut buffer = vec![0; 256 << 10];
-    let (mut at, end) = (whole.start + range.start, whole.start + range.end);
-    while at < end {
-        let count = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
-        read(at, &mut buffer[..count])?;
-        sink(&buffer[..count]);
-        at += count as u64;
-    }
-    Ok(())
+/// Returns a range that is counted from the start of another one.
+fn within(whole: &Range<u64>, range: &Range<u64>) -> Range<u64> {
+    whole.start + range.start..whole.start + range.end
+}
+
+fn bytes_of(ranges: &[Range<u64>]) -> u64 {
+    ranges.iter().map(|range| range.end - range.start).sum()
 }
 
 /// Returns base ranges as sources by address.
@@ -225,7 +200,7 @@ fn part(pieces: impl Iterator<Item = Piece>) -> Vec<Vec<Piece>> {
     let mut parts: Vec<Vec<Piece>> = Vec::new();
     let mut filled = 0;
     for piece in pieces {
-        let bytes = piece.target.end - piece.target.start;
+        let bytes = piece.target_bytes();
         if parts.is_empty() || filled + bytes > PART_BYTES {
             parts.push(Vec::new());
             filled = 0;
@@ -236,14 +211,14 @@ fn part(pieces: impl Iterator<Item = Piece>) -> Vec<Vec<Piece>> {
     parts
 }
 
-/// Returns the file extension; empty if there is none.
-fn extension(path: &[u8]) -> &[u8] {
-    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
-    name.iter().rposition(|&byte| byte == b'.').map_or(&[], |dot| &name[dot + 1..])
-}
-
 /// Target bytes that one worker matches at a time.
 const PART_BYTES: u64 = 8 << 20;
+/// Base and target of this length together are mapped, not read into memory.
+const MAPPED_BYTES: u64 = 16 << 20;
+/// Most bytes of a base of several ranges: those who apply a delta put it together in memory, and a
+/// pull admits 56 MiB.
+const COPIED_BYTES: u64 = 48 << 20;
+/// Mapped bytes in memory before they are released.
+const RELEASED_BYTES: u64 = 32 << 20;
 /// First bytes of a target that the codec's estimate needs.
 const HEAD_BYTES: usize = 4 << 10;
-const ELF_MAGIC: &[u8] = b"\x7fELF";

@@ -5,7 +5,7 @@
 //! logarithmic time: of equal paths and contents only the last of each layer counts, and entries of
 //! one masked name are sorted by size.
 
-use super::{ChoiceInput, EntryPlace, content_key, is_source, names};
+use super::{ChoiceInput, EntryPlace, PayloadSource, content_key, is_source, names};
 use imgdelta_core::{PayloadDigest, Result, path::LayerPathRef, progress::Checkpoint};
 use imgdelta_image::index::{Entry, LayerIndex};
 use std::collections::HashMap;
@@ -74,6 +74,22 @@ impl<'a> BaseLookup<'a> {
         }
         let best = (0..).zip(shared).max_by_key(|&(layer, count)| (count, layer));
         Ok(best.filter(|&(_, count)| count > 0).map(|(layer, _)| layer))
+    }
+
+    /// Returns the base entry with the content of an entry, or that it has none.
+    pub(super) fn content(
+        &self,
+        entry: &Entry<'_>,
+        same_path: Option<EntryPlace>,
+        partner: Option<u32>,
+    ) -> Option<PayloadSource> {
+        if entry.payload.is_empty() {
+            return Some(PayloadSource::Empty);
+        }
+        let key = content_key(entry)?;
+        let is_same = |place: &EntryPlace| content_key(&self.entry(*place)) == Some(key);
+        let found = same_path.filter(is_same).or_else(|| self.with_content(key, partner));
+        found.map(PayloadSource::Same)
     }
 
     /// Returns the best entry of a path.

@@ -5,7 +5,7 @@ use imgdelta_core::{Context, Limits as ImageLimits, progress::Silent, scratch::S
 use imgdelta_deflate::{BitWriter, GzipChecksum, KlauspostVersion, Remaker, ZlibStrategy};
 use imgdelta_image::{image::OpenOptions, store};
 use imgdelta_layer::chunked;
-use imgdelta_testkit::{Blobs, Packing, TestImage, tar_of};
+use imgdelta_testkit::{Blobs, Packing, TestImage, noise, tar_of};
 
 /// Text that compresses quickly.
 fn text(seed: u32, bytes: usize) -> Vec<u8> {
@@ -146,22 +146,58 @@ fn many_small_members_are_found() {
     assert_eq!(divided.recipe().members.len(), stream.len().div_ceil(700));
 }
 
+/// True if all members of a blob are made by models. Several models may write the same bytes.
+fn is_recognised(stream: &[u8], blob: &[u8]) -> bool {
+    let (divided, _) = recipe(stream, blob);
+    let members = &divided.recipe().members;
+    members.iter().all(|member| !matches!(member.model, EncoderModel::Tokens(_)))
+}
+
+/// Encoders of which many others write the same bytes until the first copy.
+fn late_models() -> Vec<EncoderModel> {
+    let (mem_level, window_bits, strategy) = (8, 15, ZlibStrategy::Default);
+    let version = KlauspostVersion::V1_18_0;
+    vec![
+        EncoderModel::Zlib { level: 5, mem_level, window_bits, strategy },
+        EncoderModel::GnuGzip { level: 4 },
+        EncoderModel::Pgzip { version, level: 5, segment_bytes: 1 << 20 },
+        EncoderModel::Klauspost { version: KlauspostVersion::V1_15_15, level: 4 },
+        EncoderModel::Golang { level: 3 },
+    ]
+}
+
 #[test]
-fn models_that_differ_late_are_tried_twice_and_then_recorded() {
+fn layers_that_begin_with_noise_are_recognised() {
+    let stream = tar_of(&[("model", &noise(7, 3 << 20)), ("text", &text(3, 1 << 20))]);
+    for expected in late_models() {
+        let blob = compressed(&expected, &stream, MemberTrailer::Gzip);
+        assert!(is_recognised(&stream, &blob), "{expected:?}");
+    }
+}
+
+#[test]
+fn layers_that_begin_with_zeros_are_recognised() {
     let mut content = vec![0; 6 << 20];
     content.extend(text(3, 1 << 20));
     let stream = tar_of(&[("zeros", &content)]);
-    let model = EncoderModel::Zlib {
-        level: 5,
-        mem_level: 8,
-        window_bits: 15,
-        strategy: ZlibStrategy::Default,
-    };
-    // Many levels of several encoders agree on zeros.
-    let blob = compressed(&model, &stream, MemberTrailer::Gzip);
-    let (divided, bytes) = recipe(&stream, &blob);
-    assert!(matches!(divided.recipe().members[0].model, EncoderModel::Tokens(_)));
-    assert!(bytes < blob.len() / 20, "{bytes} of {}", blob.len());
+    for expected in late_models() {
+        let blob = compressed(&expected, &stream, MemberTrailer::Gzip);
+        assert!(is_recognised(&stream, &blob), "{expected:?}");
+    }
+}
+
+#[test]
+fn a_second_member_that_begins_with_noise_is_recognised() {
+    let expected = EncoderModel::GnuGzip { level: 4 };
+    let stream = tar_of(&[
+        ("first", &text(3, 100_000)),
+        ("model", &noise(7, 5 << 20)),
+        ("text", &text(3, 1 << 20)),
+    ]);
+    let (first, second) = stream.split_at(120_000);
+    let mut blob = compressed(&EncoderModel::Golang { level: 4 }, first, MemberTrailer::Gzip);
+    blob.extend(compressed(&expected, second, MemberTrailer::Gzip));
+    assert!(is_recognised(&stream, &blob));
 }
 
 #[test]
