@@ -14,8 +14,8 @@ pub use imgdelta_format::{
     cost::{FileCost, LayerCost, Provenance, RestCost},
     outline::{Envelope, LayerBody, LayerOutline, Outline},
     recipe::{
-        ArchiveKind, ArchiveSource, ArchiveTarget, BaseSource, GroupMember, NestedArchives,
-        PayloadOrigin, PayloadWindow, Recipe, RecipeGroup, StreamName,
+        ArchiveKind, ArchiveSource, ArchiveTarget, BaseSource, DigestPlace, DigestSpelling,
+        GroupMember, NestedArchives, PayloadOrigin, PayloadWindow, Recipe, RecipeGroup, StreamName,
     },
 };
 pub use recipe::StoredRecipe;
@@ -28,18 +28,21 @@ use imgdelta_core::{
     scratch::ScratchFile,
     verify::Hasher,
 };
-use imgdelta_format::{ReadLimitName, cost};
+use imgdelta_format::{ReadLimitName, container, cost};
 use imgdelta_image::{
     image::{ImageConfig, ImageDocuments, Platform},
     store::source::{RangeReader, ReadAt},
 };
 use sections::SectionList;
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashMap, HashSet},
     fmt::Display,
     io::{Read, Write as _},
     sync::Arc,
 };
+
+/// Major and minor version of the delta files that this library writes.
+pub const FORMAT_VERSION: (u8, u8) = (container::MAJOR, container::MINOR);
 
 /// An open delta file whose section digests match.
 #[derive(Clone, Debug)]
@@ -54,6 +57,16 @@ pub struct Delta {
     documents: ImageDocuments,
     base: BaseNeeds,
     layers: Vec<TargetLayer>,
+    made: MadeStreams,
+}
+
+/// The streams that a delta makes: recipes of later layers may read them.
+#[derive(Clone, Debug, Default)]
+struct MadeStreams {
+    /// For each stream, the first layer that has it and is not kept.
+    layers: HashMap<StreamName, usize>,
+    /// For each recipe, the first layer that uses it.
+    users: Vec<usize>,
 }
 
 /// Requirements of a delta on the base.
@@ -131,8 +144,9 @@ impl Delta {
             documents,
             base: BaseNeeds::default(),
             layers,
+            made: MadeStreams::default(),
         };
-        delta.base = delta.check_bodies()?;
+        (delta.base, delta.made) = delta.check_bodies()?;
         Ok(delta)
     }
 
@@ -247,6 +261,38 @@ impl Delta {
         Ok(front.sources)
     }
 
+    /// Returns the source of a stream that a recipe reads, if an earlier layer of the target has it:
+    /// a recipe or a carried blob. Otherwise the stream is one of the base's.
+    pub(crate) fn target_source(&self, recipe: u32, source: &StreamName) -> Option<LayerBody> {
+        let layer = *self.made.layers.get(source)?;
+        let user = *self.made.users.get(recipe as usize)?;
+        (layer < user).then(|| self.layers[layer].body)
+    }
+
+    /// Returns recipes together with those that make streams which they read, at any distance.
+    pub(crate) fn with_target_sources(&self, recipes: BTreeSet<u32>) -> Result<BTreeSet<u32>> {
+        let mut all = recipes.clone();
+        // Sources are made by recipes of lower ordinals.
+        let mut left = recipes;
+        while let Some(recipe) = left.pop_last() {
+            for source in self.recipe_sources(recipe)? {
+                if let Some(LayerBody::Recipe(earlier)) = self.target_source(recipe, &source)
+                    && all.insert(earlier)
+                {
+                    left.insert(earlier);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Returns the stream that a recipe makes.
+    pub(crate) fn recipe_target(&self, ordinal: u32) -> Result<StreamName> {
+        let (section, place) = self.section(SectionKind::Recipe, ordinal)?;
+        let front = recipe::front(&*self.source, &section.range(), &place, &self.limits)?;
+        Ok(front.target)
+    }
+
     /// Opens a carried blob by its ordinal in [`LayerBody::Carried`].
     pub fn carried(&self, ordinal: u32) -> Result<Box<dyn Read + Send>> {
         let (section, _) = self.section(SectionKind::Carried, ordinal)?;
@@ -281,10 +327,10 @@ impl Delta {
     }
 
     /// Compares layers with their recipes and carried blobs, and collects the requirements.
-    fn check_bodies(&self) -> Result<BaseNeeds> {
+    fn check_bodies(&self) -> Result<(BaseNeeds, MadeStreams)> {
         let (mut recipes, mut carried) = (Vec::new(), 0);
         let mut base = BaseNeeds { manifest: self.outline.base, streams: Vec::new() };
-        let mut seen = HashSet::new();
+        let (mut seen, mut made) = (HashSet::new(), MadeStreams::default());
         let mut need = |stream: &StreamName| {
             if seen.insert(*stream) {
                 base.streams.push(*stream);
@@ -305,8 +351,11 @@ impl Delta {
                         let front =
                             recipe::front(&*self.source, &section.range(), &place, &self.limits)?;
                         for source in &front.sources {
-                            need(source)?;
+                            if !made.layers.contains_key(source) {
+                                need(source)?;
+                            }
                         }
+                        made.users.push(ordinal);
                         recipes.push(front.target);
                     }
                     if recipes[recipe as usize] != layer.stream {
@@ -325,6 +374,9 @@ impl Delta {
                     carried = carried.max(blob as usize + 1);
                 }
             }
+            if layer.body != LayerBody::Kept {
+                made.layers.entry(layer.stream).or_insert(ordinal);
+            }
         }
         for (kind, used) in [(SectionKind::Recipe, recipes.len()), (SectionKind::Carried, carried)]
         {
@@ -334,7 +386,7 @@ impl Delta {
                 return Err(Error::bad_input(&self.place, what));
             }
         }
-        Ok(base)
+        Ok((base, made))
     }
 }
 

@@ -6,7 +6,11 @@
 use crate::delta::{
     Delta, Envelope, FileCost, LayerBody, LayerCost, Provenance, SectionKind, TargetLayer,
 };
-use imgdelta_core::{BlobDigest, Result, path::escaped, size::Human};
+use imgdelta_core::{
+    BlobDigest, Result,
+    path::escaped,
+    size::{Grouped, Human},
+};
 use serde_json::{Value, json};
 use std::{
     cmp::Reverse,
@@ -125,8 +129,9 @@ impl fmt::Display for InspectionText<'_> {
         let stored = delta.layers().iter().map(|layer| layer.blob_bytes).sum();
         let streams = delta.base().streams.iter().map(|stream| stream.bytes).sum();
         writeln!(f, "delta   {}", Human(delta.size_bytes()))?;
-        writeln!(f, "makes   {} for {}", delta.digest(), delta.platform())?;
-        writeln!(f, "        {} layers, {}", delta.layers().len(), Human(stored))?;
+        writeln!(f, "makes   {}", delta.digest())?;
+        let (count, platform) = (delta.layers().len(), delta.platform());
+        writeln!(f, "        for {platform}, {count} layers, {}", Human(stored))?;
         match delta.base().manifest {
             Some(base) => writeln!(f, "from    {base}")?,
             None => writeln!(f, "from    any image with the layers that it needs")?,
@@ -198,6 +203,7 @@ fn sums(f: &mut Formatter<'_>, costs: &[LayerCost]) -> fmt::Result {
     writeln!(f, "{:<9}  {:>9}  {:>9}", "headers", "", Human(headers))?;
     for (how, (count, target_bytes, delta_bytes)) in sums {
         let (cost, size) = (Human(delta_bytes), Human(target_bytes));
+        let count = Grouped(count).to_string();
         writeln!(f, "{:<9}  {count:>9}  {cost:>9}  {size:>9}", how.name())?;
     }
     Ok(())

@@ -3,6 +3,7 @@
 //!
 //! Every blob is verified before it becomes visible.
 
+pub mod chain;
 pub mod delta;
 pub mod inspect;
 pub mod rebuild;

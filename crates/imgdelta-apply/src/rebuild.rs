@@ -11,7 +11,9 @@
 
 mod assemble;
 mod bill;
+mod carried;
 mod close;
+mod digests;
 mod effort;
 mod groups;
 mod open;
@@ -20,6 +22,7 @@ mod output;
 mod plan;
 mod prove;
 mod report;
+mod sources;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -33,9 +36,15 @@ pub use effort::{compression_nanoseconds, effort};
 use imgdelta_core::{Context, DiffId, Error, Result, progress::Stage, work::WorkMeter};
 use imgdelta_image::{envelope::StreamCheck, image::Image, volume::Volume};
 use plan::{ApplyPlan, BlobJob};
+pub(crate) use plan::{MANIFEST_TYPE, manifest_document, missing_streams};
 pub use prove::prove;
 pub use report::{ApplyReport, LayerReport, LayerSource};
-use std::{cmp::Reverse, collections::BTreeMap, mem, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+};
 use table::PayloadTable;
 use waves::RecipeWaves;
 
@@ -86,20 +95,31 @@ pub fn apply(
     }
 
     let images: Vec<&Image> = base.iter().collect();
-    let meter = work_meter(delta, jobs.iter().map(|job| job.stream.bytes), context);
+    let asked: BTreeSet<u32> = jobs.iter().filter_map(|job| job.recipe()).collect();
+    let ordinals = delta.with_target_sources(asked.clone())?;
+    // Streams that are made only to be read count as made.
+    let read: Vec<u64> = ordinals
+        .difference(&asked)
+        .map(|ordinal| delta.recipe_target(*ordinal).map(|target| target.bytes))
+        .collect::<Result<_>>()?;
+    let made = jobs.iter().map(|job| job.stream.bytes).chain(read);
+    let meter = work_meter(delta, made, context);
     for job in &jobs {
         bill::charge_blob(delta, job, &meter)?;
     }
-    let ordinals = jobs.iter().filter_map(|job| job.recipe()).collect();
     let waves = RecipeWaves::charge(delta, &ordinals, &meter, context)?;
     let wanted = waves.sources();
     let compressed = jobs.iter().filter(|job| job.body == LayerBody::Kept && !job.is_in_base);
-    let used: Vec<DiffId> =
-        wanted.iter().copied().chain(compressed.map(|job| job.stream.diff_id)).collect();
+    let kept: Vec<DiffId> = compressed.map(|job| job.stream.diff_id).collect();
+    let used: Vec<DiffId> = wanted.iter().chain(&kept).copied().collect();
     let make = || {
         // Base streams are not hashed, which would double the hashing: every result is compared.
         let digest = StreamCheck::Assume;
-        let volume = Volume::extract_as(digest, &images, &wanted, context)?;
+        let mut volume = Volume::extract_as(digest, &images, &wanted, context)?;
+        volume.add_in_place(&images, &kept, context)?;
+        for ordinal in waves.carried() {
+            carried::add_to(&mut volume, delta, ordinal, &meter, context)?;
+        }
         let mut notes = volume.notes().to_vec();
         waves.run(delta, &volume, &meter, context, &mut |recipes| {
             groups::decode_all(&recipes.tables, &meter, context)?;
@@ -109,12 +129,14 @@ pub fn apply(
             // The longest first, so that no worker has a long one left at the end.
             now.sort_by_key(|job| Reverse(job.stream.bytes));
             progress.begin(Stage::Writing, now.iter().map(|job| job.stream.bytes).sum());
+            progress.expect_items(now.len() as u64);
             let made = workers.map(now, |job| {
                 let mut notes = Vec::new();
                 let meter = &meter;
                 let maker =
                     assemble::LayerMaker { delta, base, recipes, limits, workers, meter, progress };
                 maker.make(job, &*sink, &mut notes)?;
+                progress.finish_item();
                 Ok(notes)
             })?;
             notes.extend(made.into_iter().flatten());
@@ -147,7 +169,7 @@ pub fn verify(delta: &Delta, base: &[Image], context: &Context) -> Result<ApplyR
 #[derive(Debug)]
 struct LoadedRecipes<'a> {
     volume: &'a Volume,
-    tables: BTreeMap<u32, PayloadTable>,
+    tables: BTreeMap<u32, Arc<PayloadTable>>,
 }
 
 impl LoadedRecipes<'_> {

@@ -68,6 +68,7 @@ impl Sample {
             headers: b"header columns".to_vec(),
             origins: vec![PayloadOrigin::Rebuilt, PayloadOrigin::Base(600), PayloadOrigin::Rebuilt],
             nested: NestedArchives::default(),
+            digests: Vec::new(),
             groups: vec![group(6, 0), group(11, 2)],
         };
         let file = FileCost {

@@ -66,6 +66,7 @@ fn worked() -> (Outline, Recipe) {
         headers: Vec::new(),
         origins: vec![PayloadOrigin::Rebuilt],
         nested: NestedArchives::default(),
+        digests: Vec::new(),
         groups: vec![RecipeGroup { packed_bytes: GROUP.len() as u64, members }],
     };
     (outline, recipe)

@@ -101,6 +101,7 @@ impl StoredRecipe {
         self.recipe.origins.len() as u64 * 64
             + members * 128
             + self.recipe.groups.len() as u64 * 32
+            + self.recipe.digests.len() as u64 * 96
             + (self.recipe.nested.opened.len() + self.recipe.nested.closed.len()) as u64 * 96
             + compressions.sum::<u64>() * 4
             + head_bytes * 2

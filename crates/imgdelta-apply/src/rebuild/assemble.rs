@@ -3,6 +3,7 @@
 
 use super::{
     LoadedRecipes, bill,
+    carried::{self, CancelOnly},
     output::{BUFFER_BYTES, ByteSink, LayerOutput},
     plan::{BlobJob, OutputEncoding},
     table::PayloadTable,
@@ -17,7 +18,7 @@ use imgdelta_core::{
 };
 use imgdelta_deflate::DividedRecipe;
 use imgdelta_image::{
-    envelope::{LayerSummary, StreamCheck, read_layer},
+    envelope::StreamCheck,
     image::{Image, Layer},
     volume::layers_of,
 };
@@ -195,44 +196,13 @@ impl LayerMaker<'_> {
         job: &BlobJob,
         ordinal: u32,
         each: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<LayerSummary> {
+    ) -> Result<()> {
         let head = &self.delta.layers()[job.ordinal];
-        let check = BlobCheck::new(head.blob, head.blob_bytes);
-        let place = check.place();
-        let blob = self.delta.carried(ordinal)?;
-        let digest = StreamCheck::Compare(head.stream.diff_id);
-        let progress = CancelOnly(self.progress);
-        let expected = head.stream.bytes;
-        let wrong = |found: &str| {
-            let what = format!("its stream has {found} bytes, should be {expected}");
-            Error::bad_input(place.clone(), what)
-        };
-        let mut seen_bytes = 0_u64;
-        let read = read_layer(blob, check, digest, self.limits, &progress, &mut |piece| {
-            // A few bytes can inflate to a gigabyte; the allowance of work covers what was stated.
-            seen_bytes += piece.len() as u64;
-            if seen_bytes > expected {
-                return Err(wrong(&format!("{seen_bytes} or more")));
-            }
-            each(piece)
-        })?;
-        if read.stream_bytes != expected {
-            return Err(wrong(&read.stream_bytes.to_string()));
-        }
-        Ok(read)
+        carried::read(self.delta, (ordinal, head), self.limits, self.progress, each)
     }
 
     fn missing(&self, layer: MissingLayer) -> Error {
         Error::BaseMissing { place: self.delta.place().to_owned(), missing: vec![layer] }
-    }
-}
-
-/// Progress that passes cancellation on and counts nothing.
-struct CancelOnly<'a>(&'a dyn Progress);
-
-impl Progress for CancelOnly<'_> {
-    fn is_cancelled(&self) -> bool {
-        self.0.is_cancelled()
     }
 }
 

@@ -7,11 +7,8 @@
 //! machine of 2020. `SECURITY.md` lists the tests that hold the bounds.
 
 use super::plan::{BlobJob, OutputEncoding};
-use crate::delta::{BaseSource, Delta, Recipe, StoredRecipe};
-use imgdelta_codec::{
-    StreamKind,
-    pack::{self, PackSizes},
-};
+use crate::delta::{BaseSource, Delta, DigestSpelling, Recipe, StoredRecipe};
+use imgdelta_codec::{StreamKind, pack};
 use imgdelta_core::{Error, Result, error::Cause, work::WorkMeter};
 use imgdelta_deflate::DividedRecipe;
 use imgdelta_layer::chunked::ChunkedRecipe;
@@ -60,11 +57,11 @@ pub(super) fn charge_recipe(recipe: &StoredRecipe, place: &str, meter: &WorkMete
     charge_archives(recipe, meter)?;
     for (ordinal, group) in recipe.groups.iter().enumerate() {
         let start = recipe.group_start(ordinal, pack::TABLE_BYTES)?;
-        let PackSizes { unpacked_bytes, mixed_bytes } = pack::sizes(&start, StreamKind::ALL.len())
+        let sizes = pack::sizes(&start, StreamKind::ALL.len())
             .map_err(|error| Error::bad_input(format!("{place}, group {ordinal}"), error))?;
-        let mixing = mixed_bytes.saturating_mul(MIXED_BYTE);
-        let unpacking = unpacked_bytes.saturating_mul(UNPACKED_BYTE).saturating_add(mixing);
-        meter.charge(GROUP.saturating_add(unpacking))?;
+        meter.charge(GROUP.saturating_add(sizes.unpacked_bytes.saturating_mul(UNPACKED_BYTE)))?;
+        meter.charge(sizes.mixed_bytes.saturating_mul(MIXED_BYTE))?;
+        meter.charge(sizes.lz_bytes.saturating_mul(LZ_BYTE))?;
         for member in &group.members {
             let base: u64 = member.sources.iter().fold(0, |sum, source| match source {
                 // The table charges it once the header's base entry is known.
@@ -76,6 +73,20 @@ pub(super) fn charge_recipe(recipe: &StoredRecipe, place: &str, meter: &WorkMete
         }
     }
     Ok(())
+}
+
+/// Charges the literals that a group may have packed apart: at most all `bytes` of its members.
+pub(super) fn charge_literals_apart(
+    recipe: &StoredRecipe,
+    ordinal: usize,
+    (bytes, place): (u64, &str),
+    meter: &WorkMeter,
+) -> Result<()> {
+    let start = recipe.group_start(ordinal, pack::TABLE_BYTES)?;
+    let sizes = pack::sizes(&start, StreamKind::ALL.len())
+        .map_err(|error| Error::bad_input(format!("{place}, group {ordinal}"), error))?;
+    let has_literals_apart = sizes.streams > StreamKind::PackedLiterals as usize;
+    meter.charge(if has_literals_apart { bytes.saturating_mul(LZ_BYTE) } else { 0 })
 }
 
 /// Charges the archives that a recipe opens and closes, except for compressing their members.
@@ -111,6 +122,20 @@ pub(super) fn charge_own_base(bytes: u64, meter: &WorkMeter) -> Result<()> {
     meter.charge(bytes.saturating_mul(BASE_BYTE))
 }
 
+/// Charges the search for the members whose results a member reads.
+pub(super) fn charge_makers(count: usize, meter: &WorkMeter) -> Result<()> {
+    meter.charge((count as u64).saturating_mul(BASE_PART))
+}
+
+/// Charges the digest of a payload.
+pub(super) fn charge_digest(spelling: DigestSpelling, bytes: u64, meter: &WorkMeter) -> Result<()> {
+    let per_byte = match spelling {
+        DigestSpelling::Md5Hex => MD5_BYTE,
+        DigestSpelling::Sha256Hex | DigestSpelling::Sha256Base64Url => SHA256_BYTE,
+    };
+    meter.charge(PAYLOAD.saturating_add(bytes.saturating_mul(per_byte)))
+}
+
 /// Inflating, copying, hashing and writing a byte of a stream.
 const STREAM_BYTE: u64 = 8;
 /// Locating a payload.
@@ -121,6 +146,8 @@ const GROUP: u64 = 20_000;
 const UNPACKED_BYTE: u64 = 10;
 /// Unpacking a byte that is mixed from many contexts.
 const MIXED_BYTE: u64 = 1000;
+/// Unpacking a byte that is LZ-coded.
+const LZ_BYTE: u64 = 100;
 /// Starting a member.
 const MEMBER: u64 = 500;
 /// Finding a part of a member's base.
@@ -133,3 +160,6 @@ const ARCHIVE: u64 = 20_000;
 const SEARCHED_BYTE: u64 = 2;
 /// Inflating a byte to a scratch file.
 const INFLATED_BYTE: u64 = 5;
+/// Reading a byte and hashing it.
+const MD5_BYTE: u64 = 3;
+const SHA256_BYTE: u64 = 4;

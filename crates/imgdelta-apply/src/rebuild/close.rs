@@ -7,15 +7,18 @@
 use super::table::{PayloadTable, TargetArchive};
 use imgdelta_core::{Context, Error, Result};
 use imgdelta_layer::archive::{InnerCoding, InnerPayloads, close};
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 /// Closes the archives of all recipes.
-pub(super) fn close_all(recipes: &BTreeMap<u32, PayloadTable>, context: &Context) -> Result<()> {
+pub(super) fn close_all(
+    recipes: &BTreeMap<u32, Arc<PayloadTable>>,
+    context: &Context,
+) -> Result<()> {
     let mut ranks: BTreeMap<u32, Vec<(u64, &PayloadTable, &TargetArchive)>> = BTreeMap::new();
     for table in recipes.values() {
         for archive in &table.archives {
             let bytes = table.payloads[archive.payload].bytes;
-            ranks.entry(archive.rank).or_default().push((bytes, table, archive));
+            ranks.entry(archive.rank).or_default().push((bytes, &**table, archive));
         }
     }
     for mut tasks in ranks.into_values() {

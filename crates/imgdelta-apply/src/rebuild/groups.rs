@@ -1,30 +1,37 @@
 //! Groups decoded in parallel into the scratch files of their recipes.
 //! Never verifies the result: the digest of the finished layer does that.
 //!
-//! Each group takes its share of a memory budget before it begins.
+//! A group that reads what others make is decoded after them. Each group takes its share of a memory
+//! budget before it begins.
 
 use super::{
-    bill, close,
-    table::{PayloadTable, PlacedMember},
+    bill, close, digests, sources,
+    table::{MemberRange, PayloadTable, PlacedMember},
 };
-use imgdelta_codec::{CodecError, GroupDecoder, GroupLimits, StreamKind, pack};
+use imgdelta_codec::{CodecError, GroupDecoder, GroupLimits, Host, StreamKind, pack};
 use imgdelta_core::{
     Context, Error, LimitName, Limits, Result,
     limits::Ceiling,
     parallel::Budget,
     progress::{Progress, Stage},
+    scratch::{Scratch, ScratchFile},
     work::WorkMeter,
 };
-use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap};
+use imgdelta_image::volume::FileExtent;
+use imgdelta_mmap::MapRange;
+use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap, ops::Deref, sync::Arc};
 
-/// Decodes all groups, the largest first; then closes the archives that contain the results.
+/// Decodes all groups, rank by rank and the largest first; then closes the archives that contain the
+/// results, and lays in digests.
 pub(super) fn decode_all(
-    recipes: &BTreeMap<u32, PayloadTable>,
+    recipes: &BTreeMap<u32, Arc<PayloadTable>>,
     meter: &WorkMeter,
     context: &Context,
 ) -> Result<()> {
-    let mut works = Vec::new();
-    for table in recipes.values() {
+    let ranks = sources::ranks(recipes, meter, &context.limits)?;
+    let mut works: BTreeMap<u32, Vec<(u64, &PayloadTable, usize)>> = BTreeMap::new();
+    let mut total = 0_u64;
+    for (recipe, table) in recipes {
         for (ordinal, group) in table.recipe.groups.iter().enumerate() {
             let mut target_bytes = 0_u64;
             for member in &group.members {
@@ -32,22 +39,30 @@ pub(super) fn decode_all(
                 target_bytes = target_bytes.saturating_add(placed.bytes);
                 bill::charge_own_base(placed.own_bytes(), meter)?;
             }
-            works.push((target_bytes, table, ordinal));
+            let literals = (target_bytes, table.place.as_str());
+            bill::charge_literals_apart(&table.recipe, ordinal, literals, meter)?;
+            total = total.saturating_add(target_bytes);
+            let rank = ranks[recipe][ordinal];
+            works.entry(rank).or_default().push((target_bytes, table, ordinal));
         }
     }
-    works.sort_by_key(|(target_bytes, ..)| Reverse(*target_bytes));
     let closed = recipes.values().flat_map(|table| {
         table.archives.iter().map(|closing| table.payloads[closing.payload].bytes)
     });
-    let total = works.iter().map(|(bytes, ..)| *bytes).chain(closed).fold(0, u64::saturating_add);
+    total = closed.fold(total, u64::saturating_add);
     let progress = &*context.progress;
     progress.begin(Stage::Rebuilding, total);
     let budget = Budget::new(context.memory_bytes.unwrap_or(MEMORY_BYTES));
-    context.workers.map(works, |(target_bytes, table, ordinal)| {
-        let group = GroupDecoding { table, ordinal, target_bytes, limits: &context.limits };
-        group.decode(&budget, progress)
-    })?;
-    close::close_all(recipes, context)
+    for mut works in works.into_values() {
+        works.sort_by_key(|(target_bytes, ..)| Reverse(*target_bytes));
+        context.workers.map(works, |(target_bytes, table, ordinal)| {
+            let Context { limits, scratch, .. } = context;
+            let group = GroupDecoding { table, ordinal, target_bytes, limits, scratch };
+            group.decode(&budget, progress)
+        })?;
+    }
+    close::close_all(recipes, context)?;
+    digests::lay_all(recipes, context)
 }
 
 struct GroupDecoding<'a> {
@@ -56,6 +71,7 @@ struct GroupDecoding<'a> {
     /// Bytes that its members make.
     target_bytes: u64,
     limits: &'a Limits,
+    scratch: &'a Scratch,
 }
 
 impl GroupDecoding<'_> {
@@ -71,45 +87,53 @@ impl GroupDecoding<'_> {
         let wrong = |error: CodecError| self.wrong(&error);
         let mut decoder = GroupDecoder::open(&packed, &limits).map_err(wrong)?;
         drop(packed);
-        let mut target = Vec::new();
         for placed in placed {
             progress.check()?;
             let bytes = usize::try_from(placed.bytes).expect("limited when its cost was counted");
-            target.clear();
-            target.resize(bytes, 0);
-            decoder.member(&self.base(&placed)?, &mut target).map_err(wrong)?;
-            if let Some(file) = &table.scratch {
-                file.write_all_at(&target, placed.offset).map_err(Error::io(SCRATCH))?;
-            }
-            progress.advance(placed.bytes);
+            let mut at = placed.offset;
+            let base = self.base(&placed)?;
+            let host = BaseHost { table, placed: &placed, base: &base };
+            let rebuilt = decoder.member_in_pieces(&base, bytes, &host, |piece| {
+                progress.check().map_err(PieceError::Stopped)?;
+                if let Some(file) = &table.scratch {
+                    let written = file.write_all_at(piece, at).map_err(Error::io(SCRATCH));
+                    written.map_err(PieceError::Stopped)?;
+                }
+                at += piece.len() as u64;
+                progress.advance(piece.len() as u64);
+                Ok(())
+            });
+            rebuilt.map_err(|error| match error {
+                PieceError::Codec(error) => wrong(error),
+                PieceError::Stopped(error) => error,
+            })?;
         }
         decoder.finish().map_err(wrong)
     }
 
     /// Returns the memory that the largest member needs: its target, its base, the group's streams.
     fn cost(&self, placed: &[PlacedMember<'_>], packed: &[u8]) -> Result<u64> {
+        let sizes = pack::sizes(packed, StreamKind::ALL.len())
+            .map_err(|error| Error::bad_input(self.place(), error))?;
         let (mut target_bytes, mut base_bytes) = (0, 0);
         for placed in placed {
             let mut bytes = 0_u64;
-            let mut parts = 0;
+            let mut is_copied = placed.base().count() > 1;
             for range in placed.base() {
-                let (_, part) = self.admitted(range)?;
-                bytes = bytes.saturating_add(part);
-                parts += 1;
+                let range = self.table.member_range(range)?;
+                bytes = bytes.saturating_add(range.bytes());
+                is_copied |= self.is_copied(range);
             }
             let ceiling = self.limits.ceiling(LimitName::MemberBytes);
             ceiling.admit(bytes, "base bytes of a member", self.place())?;
             ceiling.admit(placed.bytes, "bytes of a member", self.place())?;
-            let is_copied = parts > 1 || !self.table.space.is_mapped();
             let copy = if is_copied { bytes } else { 0 };
-            // One byte in twenty is a reference, which takes 12 bytes; and literals were packed
-            // against at most the base.
-            let views = bytes / 5 * 8;
+            let ceiling = self.limits.ceiling(LimitName::CopiedBytes);
+            ceiling.admit(copy, "copied base bytes of a member", self.place())?;
+            let views = bytes.saturating_mul(2).min(VIEW_BYTES);
             base_bytes = base_bytes.max(copy.saturating_add(views));
-            target_bytes = target_bytes.max(placed.bytes);
+            target_bytes = target_bytes.max(placed.bytes.min(PIECE_BYTES.max(placed.bytes / 4)));
         }
-        let sizes = pack::sizes(packed, StreamKind::ALL.len())
-            .map_err(|error| Error::bad_input(self.place(), error))?;
         let streams = sizes.unpacked_bytes.min(self.most_stream_bytes().value);
         let streams = streams.saturating_add(packed.len() as u64);
         Ok(target_bytes.saturating_add(base_bytes).saturating_add(streams))
@@ -124,32 +148,67 @@ impl GroupDecoding<'_> {
         if ceiling.value <= bearable { ceiling } else { Ceiling::fixed(bearable) }
     }
 
-    /// Checks a range of the base before memory is taken for it.
-    fn admitted(&self, range: Option<(u64, u64)>) -> Result<(u64, u64)> {
-        let Some((address, bytes)) = range else {
-            return Err(Error::bad_input(self.place(), "a member's own base, but it has none"));
-        };
-        let end = self.table.space.bytes();
-        if address.checked_add(bytes).is_none_or(|past| past > end) {
-            let what =
-                format!("a member's base: {bytes} bytes from {address}, the base ends at {end}");
-            return Err(Error::bad_input(self.place(), what));
+    /// Returns true if a range takes memory of its own.
+    fn is_copied(&self, range: MemberRange<'_>) -> bool {
+        match range {
+            MemberRange::Base { address, bytes } => {
+                let file = self.table.space.file_of(address, bytes);
+                file.is_none_or(|(extent, _)| extent.map.is_none() && bytes < MAPPED_BYTES)
+            }
+            MemberRange::Rebuilt { bytes, .. } => bytes < MAPPED_BYTES,
         }
-        Ok((address, bytes))
     }
 
-    fn base<'b>(&'b self, placed: &PlacedMember<'_>) -> Result<Cow<'b, [u8]>> {
+    fn base<'b>(&'b self, placed: &PlacedMember<'_>) -> Result<MemberBase<'b>> {
+        let space = &self.table.space;
         let mut base = Cow::Borrowed(&[][..]);
+        let is_one = placed.base().count() == 1;
         for range in placed.base() {
-            let (address, bytes) = self.admitted(range)?;
-            let part = self.table.space.slice(address, bytes)?;
+            let range = self.table.member_range(range)?;
+            let is_mapped = is_one && range.bytes() >= MAPPED_BYTES;
+            let part = match range {
+                MemberRange::Base { address, bytes } => {
+                    if is_mapped
+                        && let Some((extent, offset)) = space.file_of(address, bytes)
+                        && extent.map.is_none()
+                    {
+                        if let Some(map) = extent.map_range(offset, bytes)? {
+                            return Ok(MemberBase::Mapped(map));
+                        }
+                        return self.spilled(extent, offset, bytes);
+                    }
+                    space.slice(address, bytes)?
+                }
+                MemberRange::Rebuilt { table, offset, bytes } => {
+                    if is_mapped {
+                        return Ok(MemberBase::Mapped(table.map_rebuilt(offset, bytes)?));
+                    }
+                    Cow::Owned(table.read_rebuilt(offset, bytes)?)
+                }
+            };
             if base.is_empty() {
                 base = part;
             } else {
                 base.to_mut().extend_from_slice(&part);
             }
         }
-        Ok(base)
+        Ok(MemberBase::Slice(base))
+    }
+
+    /// Copies a range of unpacked files into a scratch file, which can be mapped.
+    fn spilled(&self, extent: &FileExtent, offset: u64, bytes: u64) -> Result<MemberBase<'_>> {
+        let file = self.scratch.file()?;
+        let mut piece = vec![0; COPY_BYTES];
+        let mut done = 0;
+        while done < bytes {
+            let count = usize::try_from(bytes - done).unwrap_or(usize::MAX).min(COPY_BYTES);
+            let piece = &mut piece[..count];
+            extent.read_exact_at(offset + done, piece)?;
+            file.write_all_at(piece, done).map_err(Error::io(SCRATCH))?;
+            done += count as u64;
+        }
+        let map = MapRange::open(&file, 0, bytes).map_err(Error::io(SCRATCH))?;
+        Ok(MemberBase::Spilled { map, _file: file })
     }
 
     fn wrong(&self, error: &CodecError) -> Error {
@@ -167,10 +226,78 @@ impl GroupDecoding<'_> {
     }
 }
 
+/// The base of a member.
+enum MemberBase<'a> {
+    /// A part of a map, or a copy.
+    Slice(Cow<'a, [u8]>),
+    /// A map of its own, of a file that is not mapped otherwise.
+    Mapped(MapRange),
+    /// A map of a copy in a scratch file, which counts as long as it is open.
+    Spilled { map: MapRange, _file: ScratchFile },
+}
+
+impl Deref for MemberBase<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Slice(bytes) => bytes,
+            Self::Mapped(map) | Self::Spilled { map, .. } => map,
+        }
+    }
+}
+
+/// Gives back mapped pages of a base while it is read.
+struct BaseHost<'a> {
+    table: &'a PayloadTable,
+    placed: &'a PlacedMember<'a>,
+    base: &'a MemberBase<'a>,
+}
+
+impl Host for BaseHost<'_> {
+    fn release(&self) {
+        if let MemberBase::Mapped(range) | MemberBase::Spilled { map: range, .. } = self.base {
+            range.release();
+        }
+        for (address, bytes) in self.placed.base().flatten() {
+            if let Some((extent, offset)) = self.table.space.file_of(address, bytes)
+                && let Some(map) = &extent.map
+            {
+                // Both fit: they lie within a map.
+                let start = usize::try_from(offset).unwrap_or(0);
+                map.release(start..start.saturating_add(usize::try_from(bytes).unwrap_or(0)));
+            }
+        }
+    }
+}
+
+/// An error while a member is rebuilt piece by piece.
+enum PieceError {
+    /// The group or its base is wrong.
+    Codec(CodecError),
+    /// The piece could not be written, or the caller has cancelled.
+    Stopped(Error),
+}
+
+impl From<CodecError> for PieceError {
+    fn from(error: CodecError) -> Self {
+        Self::Codec(error)
+    }
+}
+
 /// Memory for groups that are being decoded, unless the caller sets another amount.
 ///
 /// A group that needs more is decoded alone.
 const MEMORY_BYTES: u64 = 128 << 20;
+
+/// A base of this length is mapped if its file is not.
+const MAPPED_BYTES: u64 = 1 << 20;
+/// Memory for the fields of a base, a prefix and mapped pages, at most.
+const VIEW_BYTES: u64 = 90 << 20;
+/// Bytes of a target that are in memory together.
+const PIECE_BYTES: u64 = 2 << 20;
+/// A part of unpacked files that is copied at once.
+const COPY_BYTES: usize = 1 << 20;
 
 /// Bytes of streams for each byte that a group makes, and for any group.
 const STREAM_BYTES: u64 = 8;

@@ -60,7 +60,7 @@ pub(super) fn open(
             opener.open(&opened, offset, progress)
         })?;
         parts.extend(opened.into_iter().flatten());
-        let extent = FileExtent::new(SCRATCH.to_owned(), file, space.is_mapped())?;
+        let extent = FileExtent::new(SCRATCH.to_owned(), file.into(), space.is_mapped())?;
         space.push(&Arc::new(extent), 0..offset)?;
     }
     Ok(parts)
@@ -101,7 +101,7 @@ impl ArchiveOpener<'_> {
             };
             let stated = match part.compression {
                 PartCompression::Deflate { crc, bytes } => Some((crc, bytes)),
-                PartCompression::Plain | PartCompression::Gzip => None,
+                PartCompression::Plain | PartCompression::Gzip | PartCompression::Sections => None,
             };
             let stored = &part.stored;
             parts.push(BasePart {

@@ -9,7 +9,7 @@ use crate::{
     delta::{Delta, Envelope, LayerBody, StreamName, TargetLayer},
     sink::{AcceptedForm, OutgoingImage},
 };
-use imgdelta_core::{DiffId, Error, MissingLayer, Result, verify::Hasher};
+use imgdelta_core::{BlobDigest, DiffId, Error, MissingLayer, Result, verify::Hasher};
 use imgdelta_image::{image::Image, store::Descriptor};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap, HashSet, hash_map::Entry};
@@ -145,7 +145,7 @@ impl ApplyPlan {
             return Err(Error::bad_input(delta.place(), what));
         }
         let layers = base.iter().flat_map(|image| &image.layers);
-        let with_blob = layers.filter(|layer| layer.has_blob());
+        let with_blob = layers.filter(|layer| layer.has_blob() && !layer.is_absent());
         let blobs: HashSet<_> = with_blob.map(|layer| layer.descriptor.digest).collect();
         for job in &mut jobs {
             job.is_in_base = job.body == LayerBody::Kept && blobs.contains(&job.output.digest);
@@ -188,16 +188,9 @@ impl ApplyPlan {
 
 /// Fails with all streams and blobs that no base image has, each with the layers that need it.
 fn check_base(delta: &Delta, base: &[Image], jobs: &[BlobJob]) -> Result<()> {
-    let layers = || base.iter().flat_map(|image| &image.layers);
+    let layers = || base.iter().flat_map(|image| &image.layers).filter(|layer| !layer.is_absent());
     let streams: HashSet<_> = layers().map(|layer| layer.diff_id).collect();
-    let mut missing = Vec::new();
-    let is_absent = |stream: &&StreamName| !streams.contains(&stream.diff_id);
-    let absent: Vec<&StreamName> = delta.base().streams.iter().filter(is_absent).collect();
-    let users = if absent.is_empty() { HashMap::new() } else { users(delta)? };
-    for &StreamName { diff_id, .. } in absent {
-        let layers = users.get(&diff_id).into_iter().flatten().copied().collect();
-        missing.push(MissingLayer::Stream { diff_id, layers });
-    }
+    let mut missing = missing_streams(delta, &streams)?;
     for job in jobs {
         let must_be_copied = job.body == LayerBody::Kept && job.encoding == OutputEncoding::Copied;
         let has_stream = streams.contains(&job.stream.diff_id);
@@ -210,6 +203,21 @@ fn check_base(delta: &Delta, base: &[Image], jobs: &[BlobJob]) -> Result<()> {
         return Ok(());
     }
     Err(Error::BaseMissing { place: delta.place().to_owned(), missing })
+}
+
+/// Returns the streams that a delta needs and that are not among `streams`.
+pub(crate) fn missing_streams(
+    delta: &Delta,
+    streams: &HashSet<DiffId>,
+) -> Result<Vec<MissingLayer>> {
+    let is_absent = |stream: &&StreamName| !streams.contains(&stream.diff_id);
+    let absent: Vec<&StreamName> = delta.base().streams.iter().filter(is_absent).collect();
+    let users = if absent.is_empty() { HashMap::new() } else { users(delta)? };
+    let missing = absent.into_iter().map(|&StreamName { diff_id, .. }| {
+        let layers = users.get(&diff_id).into_iter().flatten().copied().collect();
+        MissingLayer::Stream { diff_id, layers }
+    });
+    Ok(missing.collect())
 }
 
 /// Returns, for each base stream, the layers that need it, counted from 1.
@@ -264,6 +272,17 @@ fn outgoing(delta: &Delta, layers: Vec<Descriptor>, is_exact: bool) -> Result<Ou
 ///
 /// Annotations of the original layers, such as tables of contents, do not describe the new ones.
 fn rewritten(delta: &Delta, document: &Value, layers: &[Descriptor]) -> Value {
+    let config = (delta.config_digest(), delta.config_bytes().len());
+    let mut made = manifest_document(config, layers);
+    if let Some(annotations) = document.get("annotations") {
+        made["annotations"] = annotations.clone();
+    }
+    made
+}
+
+/// Returns the manifest of an image with a config, of which it has digest and size, and layers.
+pub(crate) fn manifest_document(config: (BlobDigest, usize), layers: &[Descriptor]) -> Value {
+    let (digest, size) = config;
     let layers: Vec<Value> = layers
         .iter()
         .map(|layer| {
@@ -274,21 +293,17 @@ fn rewritten(delta: &Delta, document: &Value, layers: &[Descriptor]) -> Value {
             })
         })
         .collect();
-    let mut made = json!({
+    json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
         "config": {
             "mediaType": CONFIG_TYPE,
-            "digest": delta.config_digest().to_string(),
-            "size": delta.config_bytes().len(),
+            "digest": digest.to_string(),
+            "size": size,
         },
         "layers": layers,
-    });
-    if let Some(annotations) = document.get("annotations") {
-        made["annotations"] = annotations.clone();
-    }
-    made
+    })
 }
 
-const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";

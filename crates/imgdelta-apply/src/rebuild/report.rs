@@ -117,7 +117,7 @@ impl ApplyReport {
 
 impl fmt::Display for ApplyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "image   {} for {}", self.target, self.platform)?;
+        writeln!(f, "image   {}\n        for {}", self.target, self.platform)?;
         match &self.place {
             Some(place) => writeln!(f, "to      {place}")?,
             None => writeln!(f, "        all digests match; nothing was written")?,

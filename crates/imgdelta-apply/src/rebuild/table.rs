@@ -10,7 +10,10 @@ use super::{
     open::{self, BasePart},
     order,
 };
-use crate::delta::{ArchiveKind, BaseSource, GroupMember, PayloadOrigin, Recipe, StoredRecipe};
+use crate::delta::{
+    ArchiveKind, BaseSource, DigestPlace, DigestSpelling, GroupMember, PayloadOrigin, Recipe,
+    StoredRecipe,
+};
 use imgdelta_core::{
     Context, Error, LimitName, Limits, Result, scratch::ScratchFile, work::WorkMeter,
 };
@@ -19,18 +22,26 @@ use imgdelta_image::{
     volume::{AddressSpace, Volume},
 };
 use imgdelta_layer::headers::HeaderReader;
+use imgdelta_mmap::MapRange;
 use std::{ops::Range, sync::Arc};
 
 #[derive(Debug)]
 pub(super) struct PayloadTable {
+    /// Ordinal of the recipe in its delta.
+    pub ordinal: u32,
     pub recipe: StoredRecipe,
     /// Name of the recipe in errors.
     pub place: String,
     /// The sources, followed by the parts of the opened archives.
     pub space: AddressSpace,
+    skipped: Vec<Range<u64>>,
     parts: Vec<BasePart>,
+    /// Sources that earlier layers of the target have.
+    earlier: Vec<EarlierStream>,
     /// Payloads of the stream, then inner payloads.
     pub payloads: Vec<Payload>,
+    /// Offsets of the stream's payloads.
+    starts: Vec<u64>,
     /// Number of payloads of the stream.
     pub outer: usize,
     /// For each inner payload that is copied in compressed form, the checksum and length that the
@@ -38,6 +49,12 @@ pub(super) struct PayloadTable {
     pub stated: Vec<Option<(u32, u64)>>,
     /// Payloads that groups make, in order.
     rebuilt: Vec<RebuiltPayload>,
+    /// Ranges of the file of rebuilt payloads, each with its member, in order.
+    covers: Vec<MemberCover>,
+    /// Ranges of that file that are payloads with digests, in order.
+    holders: Vec<Range<u64>>,
+    /// The digests, in the order of the recipe.
+    pub digests: Vec<PlacedDigest>,
     /// File of the rebuilt payloads, one after another; none if there are none.
     pub scratch: Option<ScratchFile>,
     /// Archives of the target, in the order of their payloads.
@@ -54,18 +71,57 @@ pub(super) struct PayloadTable {
 #[derive(Debug)]
 pub(super) struct RecipeBase {
     space: AddressSpace,
+    /// Addresses of the sources that other recipes make.
+    skipped: Vec<Range<u64>>,
     parts: Vec<BasePart>,
 }
 
+/// A source that is the stream of an earlier layer, made by another recipe of the delta.
+#[derive(Debug)]
+struct EarlierStream {
+    /// Its addresses.
+    range: Range<u64>,
+    table: Arc<PayloadTable>,
+}
+
+/// A range of the file of rebuilt payloads, and the member that makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct MemberCover {
+    pub offset: u64,
+    pub bytes: u64,
+    pub group: u32,
+    /// Ordinal of the member in its group.
+    pub member: u32,
+}
+
+/// A digest in a rebuilt payload.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PlacedDigest {
+    /// Its first byte in the file of rebuilt payloads.
+    pub offset: u64,
+    pub spelling: DigestSpelling,
+    /// The payload whose digest it is.
+    pub content: Payload,
+}
+
+/// A range that a member reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum MemberRange<'a> {
+    /// Addresses of the base.
+    Base { address: u64, bytes: u64 },
+    /// A range of the file of rebuilt payloads, of this recipe or of an earlier layer's.
+    Rebuilt { table: &'a PayloadTable, offset: u64, bytes: u64 },
+}
+
 /// A payload of the stream, or of an archive in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Payload {
     pub bytes: u64,
     pub source: PayloadSource,
 }
 
 /// Place of a payload's bytes, valid after all groups are decoded and all archives closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum PayloadSource {
     /// An address of the base.
     Base(u64),
@@ -73,6 +129,15 @@ pub(super) enum PayloadSource {
     Scratch(u64),
     /// A target archive, by its ordinal.
     Archive(u32),
+    /// Bytes of a payload of an earlier layer.
+    Earlier {
+        /// Ordinal among the sources that are earlier layers' streams.
+        source: u32,
+        /// Ordinal of the payload in that layer.
+        payload: u32,
+        /// Offset in the payload.
+        offset: u64,
+    },
 }
 
 /// A payload that members of groups make.
@@ -116,6 +181,15 @@ pub(super) struct PlacedMember<'a> {
     own: Option<(u64, u64)>,
 }
 
+impl MemberRange<'_> {
+    /// Returns its length.
+    pub(super) fn bytes(self) -> u64 {
+        match self {
+            Self::Base { bytes, .. } | Self::Rebuilt { bytes, .. } => bytes,
+        }
+    }
+}
+
 impl PlacedMember<'_> {
     /// Returns the bytes of its base that come from the header's base entry.
     pub(super) fn own_bytes(&self) -> u64 {
@@ -124,7 +198,7 @@ impl PlacedMember<'_> {
         self.own.map_or(0, |(_, bytes)| bytes.saturating_mul(times))
     }
 
-    /// Returns the ranges of the address space that make the member's base.
+    /// Returns the addresses of the ranges that make the member's base, with their lengths.
     pub(super) fn base(&self) -> impl Iterator<Item = Option<(u64, u64)>> {
         self.member.sources.iter().map(|source| match *source {
             BaseSource::Own => self.own,
@@ -135,38 +209,68 @@ impl PlacedMember<'_> {
 
 impl PayloadTable {
     /// Lays out the base of `recipe` and opens its archives.
+    ///
+    /// `makers` has an ordinal for each source that another recipe of the delta makes. Such a source
+    /// has addresses and no bytes yet.
     pub(super) fn open_base(
         recipe: &Recipe,
+        makers: &[Option<u32>],
         place: &str,
         volume: &Volume,
         context: &Context,
     ) -> Result<RecipeBase> {
-        let mut space = AddressSpace::new(volume, &recipe.sources)?;
+        let mut space = AddressSpace::default();
+        let mut skipped = Vec::new();
+        for (source, maker) in recipe.sources.iter().zip(makers) {
+            let start = space.bytes();
+            if maker.is_some() {
+                space.skip(source)?;
+                skipped.push(start..space.bytes());
+            } else {
+                let stream = AddressSpace::new(volume, std::slice::from_ref(source))?;
+                space.append(&stream, 0..source.bytes)?;
+            }
+        }
+        for archive in &recipe.nested.opened {
+            admit_base(&skipped, archive.address, archive.bytes, place)?;
+        }
         let limits = &context.limits;
         limits.admit(LimitName::LayerBytes, recipe.target.bytes, "uncompressed size", place)?;
         admit_expansion(limits, space.bytes(), recipe.nested.plain_bytes(), place)?;
         let parts = open::open(&mut space, recipe, place, context)?;
-        Ok(RecipeBase { space, parts })
+        Ok(RecipeBase { space, skipped, parts })
     }
 
+    /// Locates the payloads of a recipe. `made` has the tables of the sources that other recipes of
+    /// the delta make.
     pub(super) fn new(
+        ordinal: u32,
         recipe: StoredRecipe,
         place: String,
         base: RecipeBase,
+        made: Vec<Option<Arc<Self>>>,
         meter: &WorkMeter,
         context: &Context,
     ) -> Result<Self> {
-        let RecipeBase { space, parts } = base;
+        let RecipeBase { space, skipped, parts } = base;
         let compressions = compressions(&recipe, &place)?;
+        let earlier = earlier_streams(&recipe, made);
         let mut table = Self {
+            ordinal,
             recipe,
             place,
             space,
+            skipped,
             parts,
+            earlier,
             payloads: Vec::new(),
+            starts: Vec::new(),
             outer: 0,
             stated: Vec::new(),
             rebuilt: Vec::new(),
+            covers: Vec::new(),
+            holders: Vec::new(),
+            digests: Vec::new(),
             scratch: None,
             archives: Vec::new(),
             archive_file: None,
@@ -174,8 +278,10 @@ impl PayloadTable {
             charged: WorkMeter::unlimited(Arc::clone(&context.progress)),
         };
         table.locate_all(meter, &context.limits)?;
+        table.covers = table.covers()?;
         table.check_cover()?;
         table.rank_archives()?;
+        table.place_digests(meter)?;
         // Rebuilt payloads and closed archives are each written once, within the stream's length.
         context.scratch.raise(table.recipe.target.bytes.saturating_mul(2));
         if !table.rebuilt.is_empty() {
@@ -219,9 +325,170 @@ impl PayloadTable {
             PayloadSource::Archive(ordinal) => {
                 (self.archive_file.as_ref(), self.archives[ordinal as usize].offset)
             }
+            PayloadSource::Earlier { source, payload, offset } => {
+                let table = &self.earlier[source as usize].table;
+                let source = table.payloads[payload as usize].source;
+                return table.read_exact_at(source, offset + at, buffer);
+            }
         };
         let file = file.expect("created with the table if a payload lies in it");
         file.fill_at(buffer, offset + at).map_err(Error::io(SCRATCH))
+    }
+
+    /// Returns the place of a range that a member reads: addresses and length.
+    ///
+    /// Takes no memory in proportion to the length.
+    pub(super) fn member_range(&self, range: Option<(u64, u64)>) -> Result<MemberRange<'_>> {
+        let Some((address, bytes)) = range else {
+            return Err(self.invalid("a member's own base, but it has none"));
+        };
+        let end = address.checked_add(bytes);
+        let base_end = self.space.bytes();
+        if address >= base_end {
+            let (offset, rebuilt_bytes) = (address - base_end, self.rebuilt_bytes());
+            if end.is_none_or(|end| end - base_end > rebuilt_bytes) {
+                let what = format!(
+                    "a member's base: {bytes} rebuilt bytes from {offset}, there are {rebuilt_bytes}"
+                );
+                return Err(self.invalid(what));
+            }
+            self.admit_source(self, offset, bytes)?;
+            return Ok(MemberRange::Rebuilt { table: self, offset, bytes });
+        }
+        if end.is_none_or(|end| end > base_end) {
+            let what = format!(
+                "a member's base: {bytes} bytes from {address}, the base ends at {base_end}"
+            );
+            return Err(self.invalid(what));
+        }
+        let Some(source) = self.earlier_at(address) else {
+            self.admit_base(address, bytes)?;
+            return Ok(MemberRange::Base { address, bytes });
+        };
+        let EarlierStream { range, table } = &self.earlier[source];
+        let found = table.payload_of(address - range.start, bytes);
+        match found.map(|(payload, offset)| (table.payloads[payload].source, offset)) {
+            Some((PayloadSource::Scratch(start), offset)) => {
+                self.admit_source(table, start + offset, bytes)?;
+                Ok(MemberRange::Rebuilt { table, offset: start + offset, bytes })
+            }
+            _ => Err(self.invalid(format_args!(
+                "a member's base: {bytes} bytes from {address} are not of a rebuilt file of an \
+                 earlier layer"
+            ))),
+        }
+    }
+
+    /// Refuses rebuilt bytes of a payload with digests, which is complete only at the end.
+    fn admit_source(&self, read: &Self, offset: u64, bytes: u64) -> Result<()> {
+        let past = read.holders.partition_point(|holder| holder.start < offset + bytes);
+        match past.checked_sub(1) {
+            Some(last) if read.holders[last].end > offset => {
+                Err(self.invalid("a member's base is a payload with digests"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns true if a payload has digests.
+    fn has_digests(&self, source: PayloadSource) -> bool {
+        match source {
+            PayloadSource::Base(_) | PayloadSource::Archive(_) => false,
+            PayloadSource::Scratch(offset) => {
+                self.holders.binary_search_by_key(&offset, |holder| holder.start).is_ok()
+            }
+            PayloadSource::Earlier { source, payload, .. } => {
+                let table = &self.earlier[source as usize].table;
+                table.has_digests(table.payloads[payload as usize].source)
+            }
+        }
+    }
+
+    /// Finds the places of digests, and charges their work.
+    fn place_digests(&mut self, meter: &WorkMeter) -> Result<()> {
+        let (mut holders, mut digests) = (Vec::<Range<u64>>::new(), Vec::new());
+        for place in &self.recipe.digests {
+            let DigestPlace { holder, offset, spelling, content } = *place;
+            let at = self.rebuilt.binary_search_by_key(&holder, |rebuilt| rebuilt.payload);
+            let rebuilt = self.rebuilt[at.expect("compared when the recipe was read")];
+            if holder as usize >= self.outer {
+                return Err(self.invalid(format_args!("a digest in the inner payload {holder}")));
+            }
+            if place.end() > rebuilt.bytes {
+                let bytes = rebuilt.bytes;
+                let what = format!("a digest at {offset} leaves payload {holder} of {bytes}");
+                return Err(self.invalid(what));
+            }
+            let range = rebuilt.offset..rebuilt.offset + rebuilt.bytes;
+            if holders.last() != Some(&range) {
+                holders.push(range);
+            }
+            let content = self.payloads[content as usize];
+            bill::charge_digest(spelling, content.bytes, meter)?;
+            digests.push(PlacedDigest { offset: rebuilt.offset + offset, spelling, content });
+        }
+        (self.holders, self.digests) = (holders, digests);
+        for (digest, place) in self.digests.iter().zip(&self.recipe.digests) {
+            if self.has_digests(digest.content.source) {
+                let DigestPlace { holder, content, .. } = place;
+                return Err(self.invalid(format_args!(
+                    "payload {holder} has the digest of payload {content}, which has digests"
+                )));
+            }
+        }
+        // Archives are closed before digests are computed.
+        let inner = (self.outer..).zip(&self.payloads[self.outer..]);
+        match inner.into_iter().find(|(_, payload)| self.has_digests(payload.source)) {
+            Some((ordinal, _)) => Err(self.invalid(format_args!(
+                "the inner payload {ordinal} is a copy of a payload with digests"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the members that make a range of the file of rebuilt payloads.
+    pub(super) fn makers(&self, offset: u64, bytes: u64) -> &[MemberCover] {
+        let end = offset.saturating_add(bytes);
+        let first = self.covers.partition_point(|cover| cover.offset + cover.bytes <= offset);
+        let past = self.covers.partition_point(|cover| cover.offset < end);
+        &self.covers[first.min(past)..past]
+    }
+
+    /// Reads a range of the file of rebuilt payloads, whose length the caller bounds.
+    pub(super) fn read_rebuilt(&self, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+        let mut read = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX)];
+        self.read_exact_at(PayloadSource::Scratch(offset), 0, &mut read)?;
+        Ok(read)
+    }
+
+    /// Maps a range of the file of rebuilt payloads that is made already.
+    pub(super) fn map_rebuilt(&self, offset: u64, bytes: u64) -> Result<MapRange> {
+        let file = self.scratch.as_ref().expect("created with the table if a payload lies in it");
+        MapRange::open(file, offset, bytes).map_err(Error::io(SCRATCH))
+    }
+
+    /// Returns the length of all rebuilt payloads.
+    fn rebuilt_bytes(&self) -> u64 {
+        self.rebuilt.last().map_or(0, |last| last.offset.saturating_add(last.bytes))
+    }
+
+    /// Refuses a range of the base that reaches into the stream of an earlier layer.
+    fn admit_base(&self, address: u64, bytes: u64) -> Result<()> {
+        admit_base(&self.skipped, address, bytes, &self.place)
+    }
+
+    /// Returns the source at an address that is an earlier layer's stream.
+    fn earlier_at(&self, address: u64) -> Option<usize> {
+        let past = self.earlier.partition_point(|earlier| earlier.range.start <= address);
+        past.checked_sub(1).filter(|last| self.earlier[*last].range.contains(&address))
+    }
+
+    /// Returns the payload of the stream that contains a range, and the offset in it.
+    fn payload_of(&self, at: u64, bytes: u64) -> Option<(usize, u64)> {
+        let payload = self.starts.partition_point(|start| *start <= at).checked_sub(1)?;
+        let offset = at - self.starts[payload];
+        let end = offset.checked_add(bytes)?;
+        (end <= self.payloads[payload].bytes).then_some((payload, offset))
     }
 
     /// Returns the file that archives of the target are written to.
@@ -240,7 +507,10 @@ impl PayloadTable {
         let mut reader = HeaderReader::open(&self.recipe.headers, limits)?.metered(meter);
         let (mut frame, mut seen_bytes, mut ends) = (Vec::new(), 0_u64, FileEnds::default());
         loop {
-            let mut base = |address, buffer: &mut [u8]| self.space.read_exact_at(address, buffer);
+            let mut base = |address, buffer: &mut [u8]| {
+                self.admit_base(address, buffer.len() as u64)?;
+                self.space.read_exact_at(address, buffer)
+            };
             let next = reader.next(&mut base, &mut frame)?;
             let payload_bytes = next.map_or(0, |payload| payload.bytes);
             // Two lengths below 2^63 at most, since a sum above the target's length ends the loop.
@@ -252,6 +522,7 @@ impl PayloadTable {
             }
             let Some(payload) = next else { break };
             if payload.bytes > 0 {
+                self.starts.push(seen_bytes - payload.bytes);
                 self.locate(Some(payload.bytes), payload.own, &mut ends)?;
             }
         }
@@ -385,6 +656,10 @@ impl PayloadTable {
             );
             return Err(self.invalid(what));
         }
+        if let Some(source) = self.earlier_at(address) {
+            return self.locate_earlier(source, address, found);
+        }
+        self.admit_base(address, found)?;
         if address.checked_add(found).is_none_or(|end| end > self.space.bytes()) {
             let end = self.space.bytes();
             let what =
@@ -395,18 +670,49 @@ impl PayloadTable {
         Ok(())
     }
 
+    /// Locates a payload that is a copy from an earlier layer: from a file there that is rebuilt or an
+    /// archive. Others are copies themselves, which a recipe takes from the base.
+    fn locate_earlier(&mut self, source: usize, address: u64, bytes: u64) -> Result<()> {
+        let EarlierStream { range, table } = &self.earlier[source];
+        let found = table.payload_of(address - range.start, bytes);
+        let is_made = |payload: usize| {
+            matches!(
+                table.payloads[payload].source,
+                PayloadSource::Scratch(_) | PayloadSource::Archive(_)
+            )
+        };
+        let Some((payload, offset)) = found.filter(|(payload, _)| is_made(*payload)) else {
+            let ordinal = self.payloads.len();
+            return Err(self.invalid(format_args!(
+                "payload {ordinal}: {bytes} bytes from {address} are not of a rebuilt file of an \
+                 earlier layer"
+            )));
+        };
+        let [source, payload] = [source, payload].map(|at| u32::try_from(at).expect("limited"));
+        let source = PayloadSource::Earlier { source, payload, offset };
+        self.payloads.push(Payload { bytes, source });
+        Ok(())
+    }
+
+    /// Returns the ranges of the file of rebuilt payloads that members make, in order.
+    fn covers(&self) -> Result<Vec<MemberCover>> {
+        let mut covers = Vec::new();
+        for (group, members) in (0..).zip(&self.recipe.groups) {
+            for (ordinal, member) in (0..).zip(&members.members) {
+                let PlacedMember { offset, bytes, .. } = self.place_member(member)?;
+                covers.push(MemberCover { offset, bytes, group, member: ordinal });
+            }
+        }
+        covers.sort_unstable();
+        Ok(covers)
+    }
+
     /// Checks that members make each byte of the rebuilt payloads exactly once.
     fn check_cover(&self) -> Result<()> {
-        let recipe: &Recipe = &self.recipe;
-        let mut ranges = Vec::new();
-        for member in recipe.groups.iter().flat_map(|group| &group.members) {
-            let placed = self.place_member(member)?;
-            ranges.push((placed.offset, placed.bytes));
-        }
-        ranges.sort_unstable();
-        let total = self.rebuilt.last().map_or(0, |last| last.offset + last.bytes);
+        let total = self.rebuilt_bytes();
         let mut at = 0;
-        for (offset, bytes) in ranges.into_iter().chain([(total, 0)]) {
+        let ranges = self.covers.iter().map(|cover| (cover.offset, cover.bytes));
+        for (offset, bytes) in ranges.chain([(total, 0)]) {
             if offset != at {
                 let how = if offset > at { "by none" } else { "twice" };
                 let at = at.min(offset);
@@ -424,11 +730,23 @@ impl PayloadTable {
     fn rank_archives(&mut self) -> Result<()> {
         let mut needs = Vec::new();
         for (archive, ordinal) in self.archives.iter().zip(0..) {
-            let inner = self.payloads[archive.inner.clone()].iter();
-            needs.extend(inner.filter_map(|payload| match payload.source {
-                PayloadSource::Archive(needed) => Some((ordinal, needed)),
-                PayloadSource::Base(_) | PayloadSource::Scratch(_) => None,
-            }));
+            for payload in &self.payloads[archive.inner.clone()] {
+                match payload.source {
+                    PayloadSource::Archive(needed) => needs.push((ordinal, needed)),
+                    PayloadSource::Base(_) | PayloadSource::Scratch(_) => {}
+                    PayloadSource::Earlier { source, payload, .. } => {
+                        let table = &self.earlier[source as usize].table;
+                        let source = table.payloads[payload as usize].source;
+                        // Archives of all layers are closed together.
+                        if matches!(source, PayloadSource::Archive(_)) {
+                            let payload = archive.payload;
+                            return Err(self.invalid(format_args!(
+                                "the archive in payload {payload} contains one of an earlier layer"
+                            )));
+                        }
+                    }
+                }
+            }
         }
         let ranks = order::ranks(self.archives.len(), &needs).map_err(|archive| {
             let payload = self.archives[archive].payload;
@@ -442,6 +760,30 @@ impl PayloadTable {
         }
         Ok(())
     }
+}
+
+/// Refuses a range of the base that reaches into one of `skipped`, whose bytes are not there. They
+/// are in order.
+fn admit_base(skipped: &[Range<u64>], address: u64, bytes: u64, place: &str) -> Result<()> {
+    let end = address.saturating_add(bytes);
+    let past = skipped.partition_point(|range| range.start < end);
+    if past.checked_sub(1).is_some_and(|last| skipped[last].end > address) {
+        let what = format!("{bytes} bytes from {address} are not of a stream of the base");
+        return Err(Error::bad_input(place, what));
+    }
+    Ok(())
+}
+
+/// Returns the sources that other recipes make, each with its addresses.
+fn earlier_streams(recipe: &Recipe, made: Vec<Option<Arc<PayloadTable>>>) -> Vec<EarlierStream> {
+    let mut start = 0;
+    let streams = recipe.sources.iter().zip(made).map(|(source, made)| {
+        // The front of the recipe bounds the sum.
+        let range = start..start + source.bytes;
+        start = range.end;
+        made.map(|table| EarlierStream { range, table })
+    });
+    streams.flatten().collect()
 }
 
 /// Refuses archives that expand further than the limit for deflate.

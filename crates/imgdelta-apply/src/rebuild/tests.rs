@@ -1,5 +1,6 @@
 //! Applied deltas give the target's digests, or an error and nothing visible.
 
+mod graphs;
 mod making;
 
 use super::*;

@@ -66,6 +66,9 @@ impl LayoutSink {
         let place = || self.directory.display();
         let items = match fs::read_dir(&self.directory) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(LayoutContent::None),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => {
+                return Err(Error::bad_input(self.place(), "a file, not a directory"));
+            }
             outcome => outcome.map_err(Error::io(place()))?,
         };
         let mut content = LayoutContent::None;

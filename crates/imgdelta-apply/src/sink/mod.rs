@@ -13,7 +13,10 @@ mod tar;
 pub use memory::MemorySink;
 pub use null::NullSink;
 
-use imgdelta_core::{Context, DiffId, Error, Result, progress::Progress, verify::VerifiedBlob};
+use imgdelta_core::{
+    Context, DiffId, Error, Result, destination::OutputTarget, progress::Progress,
+    unfinished::UnfinishedKind, verify::VerifiedBlob,
+};
 use imgdelta_image::{Reference, image::Image, reference::ImageName, store::Descriptor};
 use std::fmt;
 
@@ -79,6 +82,16 @@ pub struct OutgoingImage {
     pub layers: Vec<Descriptor>,
 }
 
+/// Checks before any work that an image can be written to a destination. Creates nothing that stays.
+pub fn check(reference: &Reference, context: &Context) -> Result<()> {
+    match reference {
+        Reference::OciArchive { file, .. } | Reference::DockerArchive { file, .. } => {
+            OutputTarget::of(file)?.check(UnfinishedKind::Archive)
+        }
+        reference => create(reference, context).map(drop),
+    }
+}
+
 /// Opens the destination that a reference names. A layout may exist already.
 ///
 /// An archive for a device or pipe is complete in a scratch file before its first byte is written.
@@ -100,6 +113,9 @@ pub fn create(reference: &Reference, context: &Context) -> Result<Box<dyn Sink>>
         Reference::DockerArchive { file, name } => {
             Ok(Box::new(archive::ArchiveSink::docker(file, tag(name)?, &context.scratch)?))
         }
+        Reference::Directory { .. } => {
+            Err(Error::bad_input(reference, "this directory can be read only; write oci:DIR[:TAG]"))
+        }
         Reference::Registry(_) => {
             Err(Error::bad_input(reference, "a registry cannot be written here"))
         }
@@ -107,6 +123,21 @@ pub fn create(reference: &Reference, context: &Context) -> Result<Box<dyn Sink>>
             reference,
             "containerd cannot be written here; write an archive and import it with \
              `ctr images import FILE`",
+        )),
+        Reference::ContainersStorage(_) => Err(Error::bad_input(
+            reference,
+            "a storage cannot be written here; write an archive and load it with \
+             `podman load -i FILE`",
+        )),
+        Reference::DockerDaemon(_) => Err(Error::bad_input(
+            reference,
+            "docker cannot be written here; write docker-archive:FILE and load it with \
+             `docker load -i FILE`",
+        )),
+        Reference::Rootfs { .. } => Err(Error::bad_input(
+            reference,
+            "a root file system cannot be written; write oci:DIR[:TAG] and unpack it with another \
+             program",
         )),
         Reference::Bare(_) => Err(Error::bad_input(
             reference,

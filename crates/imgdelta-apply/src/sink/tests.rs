@@ -392,6 +392,8 @@ fn unwritable_destinations_are_refused_before_any_work() {
     assert!(refused("oci:DIR/x:@1").contains("under a tag"));
     assert!(refused("docker://x/y").contains("registry"));
     assert!(refused("containerd:x").contains("`ctr images import FILE`"));
+    assert!(refused("containers-storage:x").contains("`podman load -i FILE`"));
+    assert!(refused("docker-daemon:x").contains("`docker load -i FILE`"));
     assert!(refused("DIR/x").contains("oci:DIR[:TAG]"));
     fs::create_dir(dir.path().join("broken")).unwrap();
     fs::write(dir.path().join("broken/index.json"), b"[]").unwrap();

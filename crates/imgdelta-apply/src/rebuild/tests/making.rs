@@ -196,6 +196,7 @@ fn recipe(target: &IndexedStream, sources: &[IndexedStream]) -> (Recipe, Vec<u8>
         headers: headers.finish(),
         origins,
         nested: NestedArchives::default(),
+        digests: Vec::new(),
         groups,
     };
     (recipe, bytes)
