@@ -4,25 +4,21 @@
 //! and reads no body except that of an error.
 
 mod authorize;
+mod events;
 mod forward;
 mod host;
 mod options;
-mod redirect;
 mod request;
 
+pub use events::{ClientEvent, EventListener};
 pub use forward::{ForwardRequest, ForwardedAnswer};
 pub use options::ClientOptions;
 pub(crate) use request::{Request, RequestTarget};
 
+use crate::rate::{TransferRate, Transfers};
 use crate::{
     error::{RequestError, RequestErrorKind, Result, is_about_certificates, registry_message},
-    retry::retry_after,
-};
-use crate::{
-    pace::{DocumentPace, SlowTransfer},
-    rate::{TransferRate, Transfers},
-    transport::{HttpRequest, Response},
-    url::Url,
+    token::Actions,
 };
 use authorize::{Authorization, Login};
 use bytes::Bytes;
@@ -32,9 +28,15 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use imgdelta_core::Error;
+use imgdelta_http::{
+    HttpRequest, Response, Url,
+    pace::{DocumentPace, SlowTransfer},
+    retry_after, send_and_follow,
+};
 use std::{
     collections::HashMap,
     fmt,
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -159,11 +161,33 @@ impl Client {
         host.base(self.state.options.plain_http).await.map_err(|error| request.invalid(error))
     }
 
+    /// Returns true if a registry is known not to list referrers.
+    pub(crate) fn lacks_referrers(&self, host: &str) -> bool {
+        lock(&self.state.hosts).get(host).is_some_and(|host| host.lacks_referrers())
+    }
+
+    pub(crate) fn note_referrers(&self, host: &str, is_list: bool, is_document: bool) {
+        if let Some(host) = lock(&self.state.hosts).get(host) {
+            host.note_referrers(is_list, is_document);
+        }
+    }
+
+    /// Probes a registry once. An answer without a login counts, too.
+    pub async fn ping(&self, host: &str) -> Result<()> {
+        let target = RequestTarget::Path(String::new());
+        let object = "a probe".to_owned();
+        let mut request = Request::new(host, "", Method::GET, target, Actions::Pull, object);
+        request.expected = &[200, 401, 403, 404];
+        request.may_retry = false;
+        self.send(&request).await?;
+        Ok(())
+    }
+
     /// Sends a request and returns a response with one of the expected statuses.
     pub(crate) async fn send(&self, request: &Request<'_>) -> Result<Response> {
         let mut attempt = 1;
         loop {
-            let error = match self.send_once(request).await {
+            let error = match self.send_watched(request, attempt).await {
                 Err(error) if error.is_transient() && request.may_retry => error,
                 outcome => return outcome,
             };
@@ -171,21 +195,65 @@ impl Client {
                 RequestErrorKind::Unavailable { retry_after, .. } => *retry_after,
                 _ => None,
             };
-            // A wrong name stays wrong, as does a certificate.
-            let attempts = match &error.kind {
-                RequestErrorKind::Unreachable { message } if is_about_certificates(message) => 1,
-                RequestErrorKind::Unreachable { .. } => MAX_CONNECTS,
-                _ => u32::MAX,
-            };
+            let attempts = self.attempts(request.host, &error);
             let wait = self.state.options.retry.wait(attempt, requested);
             let Some(wait) = wait.filter(|_| attempt < attempts) else { return Err(error) };
-            tokio::time::sleep(wait).await;
             attempt += 1;
+            self.report_and_wait(&error, wait, [attempt, attempts]).await;
         }
     }
 
-    async fn send_once(&self, request: &Request<'_>) -> Result<Response> {
+    /// Returns the most attempts for a request with this failure.
+    fn attempts(&self, host: &str, error: &RequestError) -> u32 {
+        let retry = &self.state.options.retry;
+        let most = match &error.kind {
+            // A wrong name stays wrong, as does a certificate. A registry that answered before comes
+            // back.
+            RequestErrorKind::Unreachable { message } if is_about_certificates(message) => 1,
+            RequestErrorKind::Unreachable { .. } if !self.has_answered(host) => MAX_CONNECTS,
+            RequestErrorKind::Silent { .. } => retry.silent_attempts,
+            _ => u32::MAX,
+        };
+        most.min(retry.attempts)
+    }
+
+    /// Reports a failure, and waits before the attempt of this number.
+    pub(crate) async fn wait_to_retry(&self, error: &RequestError, wait: Duration, attempt: u32) {
+        self.report_and_wait(error, wait, [attempt, self.state.options.retry.attempts]).await;
+    }
+
+    async fn report_and_wait(&self, error: &RequestError, wait: Duration, attempts: [u32; 2]) {
+        self.state.options.events.retrying(error, wait, attempts);
+        tokio::time::sleep(wait).await;
+    }
+
+    /// Sends a request once, and reports that the registry is silent.
+    async fn send_watched(&self, request: &Request<'_>, attempt: u32) -> Result<Response> {
+        let ClientOptions { quiet, events, .. } = &self.state.options;
+        let mut sending = pin!(self.send_once(request, attempt));
+        // A large body takes its time.
+        let is_small = request.body.size_bytes() <= MAX_ERROR_BYTES;
+        let outcome = match tokio::time::timeout(*quiet, &mut sending).await {
+            Ok(outcome) => outcome,
+            Err(_) if !is_small => sending.await,
+            Err(_) => {
+                events.silent(request, *quiet);
+                sending.await
+            }
+        };
+        if let Ok(response) = &outcome {
+            events.answered(request, response.status().as_u16());
+        }
+        outcome
+    }
+
+    fn has_answered(&self, host: &str) -> bool {
+        lock(&self.state.hosts).get(host).is_some_and(|host| host.has_answered.load(Relaxed))
+    }
+
+    async fn send_once(&self, request: &Request<'_>, attempt: u32) -> Result<Response> {
         let host = self.host(request.host).map_err(|error| request.invalid(error))?;
+        host.until_wanted().await;
         let base = self.base(request).await?;
         let url = match &request.target {
             RequestTarget::Path(path) => {
@@ -204,10 +272,11 @@ impl Client {
                 request.invalid(Error::bad_input(request.object_place(), refusal))
             })?;
         }
+        let patience = self.patience(request, attempt);
         let mut has_accepted_challenge = false;
         loop {
             let authorization = if is_registry {
-                self.authorization(&host, request).await?
+                self.authorization(&host, request, patience).await?
             } else {
                 Authorization::NONE
             };
@@ -223,7 +292,7 @@ impl Client {
                 sent.headers.insert(AUTHORIZATION, value);
             }
             sent.body = request.body.clone();
-            let response = self.exchange(&host, request, sent).await?;
+            let response = self.exchange(&host, request, sent, patience).await?;
             let status = response.status();
             if request.expected.contains(&status.as_u16()) {
                 return Ok(response);
@@ -242,12 +311,23 @@ impl Client {
         }
     }
 
+    /// Returns the time in which the answer to an attempt must begin.
+    fn patience(&self, request: &Request<'_>, attempt: u32) -> Duration {
+        let ClientOptions { answer, idle, .. } = self.state.options;
+        if matches!(request.method, Method::GET | Method::HEAD) {
+            return answer.saturating_mul(attempt).min(idle);
+        }
+        // A large body takes longer, at the slowest rate that makes sense.
+        idle + Duration::from_secs(request.body.size_bytes() / SLOWEST_BYTES_PER_SECOND)
+    }
+
     /// Sends a request with its body, follows redirects, and waits for the response's head.
     async fn exchange(
         &self,
         host: &HostState,
         request: &Request<'_>,
         mut sent: HttpRequest,
+        patience: Duration,
     ) -> Result<Response> {
         let body_bytes = request.body.size_bytes();
         if matches!(request.method, Method::POST | Method::PUT | Method::PATCH) {
@@ -255,15 +335,17 @@ impl Client {
         }
         self.state.requests.fetch_add(1, Relaxed);
         self.state.sent_bytes.fetch_add(body_bytes, Relaxed);
-        // A large body takes longer, at the slowest rate that makes sense.
-        let patience =
-            self.state.options.idle + Duration::from_secs(body_bytes / SLOWEST_BYTES_PER_SECOND);
-        let sending = redirect::follow(&host.transport, &host.reach, sent);
+        let started = Instant::now();
+        let sending = send_and_follow(&host.transport, &host.reach, sent);
         let outcome = tokio::time::timeout(patience, sending).await;
-        let outcome = outcome.map_err(|_| {
-            let message = format!("no response in {} s", patience.as_secs());
-            request.network_error(message)
-        })?;
+        let status = match &outcome {
+            Ok(Ok(response)) => Some(response.status().as_u16()),
+            _ => None,
+        };
+        self.state.options.events.exchanged(request, status, started.elapsed());
+        let silent = RequestErrorKind::Silent { waited: patience };
+        let outcome = outcome.map_err(|_| request.error(silent))?;
+        host.has_answered.fetch_or(outcome.is_ok(), Relaxed);
         outcome.map_err(|error| request.transport_error(error))
     }
 
@@ -277,6 +359,13 @@ impl Client {
         let status = response.status().as_u16();
         let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = header.and_then(|value| retry_after(value, SystemTime::now()));
+        if let Some(wait) = retry_after.filter(|wait| *wait <= self.state.options.retry.longest)
+            && let 429 | 503 = status
+            && let Ok(host) = self.host(request.host)
+        {
+            // All requests to this registry wait: the others would be refused as well.
+            host.be_quiet(wait);
+        }
         let body = self.body(request, response, MAX_ERROR_BYTES).await.unwrap_or_default();
         let message = registry_message(&body);
         request.error(match status {
@@ -324,9 +413,16 @@ impl Client {
         request: &Request<'_>,
         response: &mut Response,
     ) -> Result<Option<Bytes>> {
-        let idle = self.state.options.idle;
+        let ClientOptions { idle, quiet, events, .. } = &self.state.options;
         let transfer = self.state.transfers.begin();
-        let outcome = tokio::time::timeout(idle, response.chunk()).await;
+        let mut chunk = pin!(response.chunk());
+        let outcome = match tokio::time::timeout((*quiet).min(*idle), &mut chunk).await {
+            Err(_) if quiet < idle => {
+                events.silent(request, *quiet);
+                tokio::time::timeout(idle.saturating_sub(*quiet), chunk).await
+            }
+            outcome => outcome,
+        };
         let piece_bytes = match &outcome {
             Ok(Ok(Some(piece))) => piece.len(),
             _ => 0,

@@ -6,13 +6,15 @@
 use crate::{
     client::{Request, too_slow},
     error::{RequestError, Result},
-    pace::{BlobPace, DocumentPace},
     repository::{Repository, text},
-    transport::Response,
 };
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use imgdelta_core::{Difference, Error, limits::Ceiling, verify::BlobCheck};
+use imgdelta_http::{
+    Response,
+    pace::{BlobPace, DocumentPace},
+};
 use imgdelta_image::store::Descriptor;
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
@@ -57,25 +59,31 @@ impl Repository {
 
     /// Starts to download a blob.
     pub async fn blob(&self, blob: &Descriptor) -> Result<BlobStream> {
-        self.stream(blob, Some(BlobCheck::new(blob.digest, blob.size_bytes))).await
+        self.stream(blob, 0, Some(BlobCheck::new(blob.digest, blob.size_bytes))).await
     }
 
-    /// Starts to download a blob for a caller that compares the digest. The length is checked here.
-    pub(crate) async fn unchecked_blob(&self, blob: &Descriptor) -> Result<BlobStream> {
-        self.stream(blob, None).await
+    /// Starts to download a blob from an offset on, for a caller that compares the digest. The length
+    /// is checked here.
+    pub(crate) async fn unchecked_blob(&self, blob: &Descriptor, start: u64) -> Result<BlobStream> {
+        self.stream(blob, start, None).await
     }
 
-    async fn stream(&self, blob: &Descriptor, check: Option<BlobCheck>) -> Result<BlobStream> {
+    async fn stream(
+        &self,
+        blob: &Descriptor,
+        start: u64,
+        check: Option<BlobCheck>,
+    ) -> Result<BlobStream> {
         let permit = self.client().permit().await;
         let mut stream = BlobStream {
             repository: self.clone(),
             blob: blob.clone(),
             check,
             response: None,
-            done_bytes: 0,
+            done_bytes: start,
             skip_bytes: 0,
             retries: 0,
-            cut_at_bytes: 0,
+            cut_at_bytes: start,
             pace: BlobPace::new(self.client().options().blob_window),
             waited: Duration::ZERO,
             _permit: permit,
@@ -171,9 +179,10 @@ impl BlobStream {
         }
         self.cut_at_bytes = self.done_bytes;
         self.retries += 1;
-        let wait = self.repository.client().options().retry.wait(self.retries, None);
+        let client = self.repository.client();
+        let wait = client.options().retry.wait(self.retries, None);
         let Some(wait) = wait else { return Err(error) };
-        tokio::time::sleep(wait).await;
+        client.wait_to_retry(&error, wait, self.retries + 1).await;
         Ok(())
     }
 

@@ -72,6 +72,11 @@ pub enum RequestErrorKind {
         /// The connection's error.
         message: String,
     },
+    /// The server took the request and did not answer, after all retries: try again later.
+    Silent {
+        /// Time that the last attempt waited.
+        waited: Duration,
+    },
     /// No connection: check the name, the network and the certificates.
     Unreachable {
         /// The connection's error.
@@ -104,8 +109,11 @@ impl RequestError {
 
     /// Returns true if the same request may succeed a moment later.
     pub fn is_transient(&self) -> bool {
-        use RequestErrorKind::{Network, Unavailable, Unreachable};
-        matches!(self.kind, Unavailable { .. } | Network { .. } | Unreachable { .. })
+        use RequestErrorKind::{Network, Silent, Unavailable, Unreachable};
+        matches!(
+            self.kind,
+            Unavailable { .. } | Network { .. } | Silent { .. } | Unreachable { .. }
+        )
     }
 
     /// Returns true if the registry does not have the object.
@@ -137,8 +145,15 @@ impl RequestError {
             Kind::Network { .. } | Kind::Unreachable { .. } => {
                 "check the network and the host name; a registry without TLS needs --plain-http"
             }
+            Kind::Silent { .. } => {
+                "the server accepts connections and does not answer: try again later, or check the \
+                 proxies and firewalls on the way"
+            }
             Kind::TooSlow { .. } => {
                 "the server or the network is too slow: try again later, or from another network"
+            }
+            Kind::Refused { status: 405, .. } => {
+                "the registry has this kind of request switched off, such as deletion"
             }
             Kind::Refused { .. } | Kind::Invalid(_) => return None,
         })
@@ -154,6 +169,9 @@ impl fmt::Display for RequestError {
                 return f.write_str(message);
             }
             Kind::Invalid(error) => return error.fmt(f),
+            Kind::Silent { waited } => {
+                return write!(f, "no answer for {}", Span(*waited));
+            }
             Kind::TooSlow { server, bytes, millis, least_bytes_per_second } => {
                 return write!(
                     f,
@@ -191,6 +209,19 @@ impl fmt::Display for RequestError {
     }
 }
 
+/// A time as people say it: `10 s`, `0.3 s`, `20 ms`.
+pub(crate) struct Span(pub(crate) Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_millis() {
+            millis @ 0..100 => write!(f, "{millis} ms"),
+            100..1000 => write!(f, "{:.1} s", self.0.as_secs_f64()),
+            _ => write!(f, "{} s", self.0.as_secs()),
+        }
+    }
+}
+
 impl std::error::Error for RequestError {}
 
 impl From<RequestError> for Error {
@@ -224,17 +255,21 @@ pub(crate) fn is_about_certificates(message: &str) -> bool {
 
 /// Returns advice for a person about a core error that came from a registry.
 pub fn advice(error: &Error) -> Option<&'static str> {
-    let source = match error {
-        Error::Io { source, .. } => source,
+    match error {
         Error::NotFound { what, .. } if what.starts_with(DELTA_TARGET) => {
-            return Some("push the new image to this repository first, then the delta");
+            Some("push the new image to this repository first, then the delta")
         }
-        _ => return None,
-    };
+        error => request_error(error)?.advice(),
+    }
+}
+
+/// Returns the failed request that caused a core error.
+pub fn request_error(error: &Error) -> Option<&RequestError> {
+    let Error::Io { source, .. } = error else { return None };
     let mut source: &(dyn std::error::Error + 'static) = source.get_ref()?;
     loop {
         if let Some(error) = source.downcast_ref::<RequestError>() {
-            return error.advice();
+            return Some(error);
         }
         source = source.source()?;
     }

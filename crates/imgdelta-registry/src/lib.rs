@@ -77,45 +77,42 @@ pub mod dates;
 mod download;
 mod endpoint;
 mod error;
+mod frames;
 mod lists;
-mod pace;
-mod proxies;
 pub mod pull;
 mod push;
 mod rate;
-mod reach;
 #[doc(hidden)]
 pub mod recipes;
 mod referrers;
 mod registries;
 mod repository;
-mod retry;
 mod runtime;
+mod shared_blobs;
 mod store;
 mod token;
-mod transport;
-mod trust;
 mod upload;
-mod url;
 
 pub use catalog::RepositoryList;
-pub use client::{Client, ClientOptions, ForwardRequest, ForwardedAnswer, Traffic};
+pub use client::{
+    Client, ClientEvent, ClientOptions, EventListener, ForwardRequest, ForwardedAnswer, Traffic,
+};
 pub use download::BlobStream;
+pub use error::{RequestError, RequestErrorKind, advice, request_error};
+pub use frames::{FRAMES_TYPE, FramesBlob, FramesReport, LAYER_FRAMES_TYPE};
+pub use imgdelta_credentials::{Credential, Credentials, Secret, Trust};
 #[doc(hidden)]
-pub use endpoint::is_this_machine;
-pub use error::{RequestError, RequestErrorKind, advice};
-pub use imgdelta_credentials::{Credential, Credentials, Secret};
+pub use imgdelta_http::is_this_machine;
+pub use imgdelta_http::{Proxies, Retry};
 pub use imgdelta_image::reference::{RepositoryName, TagName};
-pub use proxies::Proxies;
 pub use pull::{PullOptions, PullPlan, PullReport};
 pub use push::{PartUpload, PushOptions, PushReport};
 pub use rate::Transfers;
 pub use referrers::{Referrer, fallback_tag, is_digest_tag};
 pub use registries::Registries;
 pub use repository::{Manifest, ManifestReference, Repository};
-pub use retry::Retry;
+pub use shared_blobs::SharedBlobs;
 pub use store::RegistryStore;
-pub use trust::Trust;
 pub use upload::UploadOutcome;
 
 /// The example of the README is compiled with the documentation tests.

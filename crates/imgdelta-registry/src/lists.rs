@@ -5,10 +5,10 @@
 use crate::{
     client::{Client, Request, RequestTarget},
     error::{RequestError, Result},
-    transport::Response,
 };
 use hyper::header;
 use imgdelta_core::{Error, limits::Ceiling};
+use imgdelta_http::Response;
 use serde::de::DeserializeOwned;
 
 impl Client {

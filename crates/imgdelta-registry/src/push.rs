@@ -4,9 +4,11 @@
 //! so that every delta in a repository can be checked.
 
 use crate::{
-    artifact::{ARTIFACT_TYPE, CONFIG, SplitDelta, config_blob},
+    artifact::{
+        ARTIFACT_TYPE, BYTES_ANNOTATION, CONFIG, CREATOR_ANNOTATION, SplitDelta, config_blob,
+    },
     error::{DELTA_TARGET, RequestError, RequestErrorKind, Result},
-    repository::{ManifestReference, Repository},
+    repository::{Manifest, ManifestReference, Repository},
     upload::UploadOutcome,
 };
 use imgdelta_apply::delta::Delta;
@@ -55,6 +57,8 @@ pub struct PushOptions {
     /// Other repositories of the registry that may have a blob, by the blob's digest. The registry
     /// mounts it from there; otherwise it is sent. None.
     pub elsewhere: HashMap<BlobDigest, RepositoryName>,
+    /// Name and version of the program that pushes, which `imgdelta deltas list` shows. None.
+    pub creator: Option<String>,
 }
 
 impl PushOptions {
@@ -69,6 +73,13 @@ impl PushOptions {
     #[must_use]
     pub fn elsewhere(mut self, elsewhere: HashMap<BlobDigest, RepositoryName>) -> Self {
         self.elsewhere = elsewhere;
+        self
+    }
+
+    /// Sets the name and version of the program that pushes.
+    #[must_use]
+    pub fn creator(mut self, creator: impl Into<String>) -> Self {
+        self.creator = Some(creator.into());
         self
     }
 }
@@ -96,11 +107,52 @@ impl Repository {
         let mut uploads = upload(self, delta, &split, options).await?;
         // The config is the same for every delta and not worth a line.
         uploads.retain(|part| part.blob.digest != config_blob().digest);
-        let manifest = split.manifest(delta, &subject);
-        self.attach(&manifest, &target).await?;
-        let (place, artifact) = (self.place(), manifest.descriptor.digest);
-        Ok(PushReport { place, artifact, target, parts: uploads })
+        let manifest = split.manifest(delta, &subject, options.creator.as_deref());
+        let mut artifact = manifest.descriptor.digest;
+        if let Some(other) = self.same_delta(&manifest, delta, &target).await {
+            artifact = other;
+        } else {
+            self.attach(&manifest, &target).await?;
+        }
+        Ok(PushReport { place: self.place(), artifact, target, parts: uploads })
     }
+
+    /// Returns the artifact of the same delta that another program, or another version, has pushed.
+    ///
+    /// Without an answer there is none: a delta that is listed twice is no mistake.
+    async fn same_delta(
+        &self,
+        manifest: &Manifest,
+        delta: &Delta,
+        target: &BlobDigest,
+    ) -> Option<BlobDigest> {
+        let bytes = delta.size_bytes().to_string();
+        let listed = self.referrers(target, ARTIFACT_TYPE).await.ok()?;
+        let candidates = listed.iter().filter(|referrer| {
+            let size = referrer.annotations.get(BYTES_ANNOTATION);
+            size.is_none_or(|size| *size == bytes)
+                && referrer.descriptor.digest != manifest.descriptor.digest
+        });
+        let wanted = parts_of(manifest);
+        for candidate in candidates.take(MAX_COMPARED) {
+            let digest = candidate.descriptor.digest;
+            if let Ok(other) = self.manifest(&ManifestReference::Digest(digest)).await
+                && parts_of(&other) == wanted
+            {
+                return Some(digest);
+            }
+        }
+        None
+    }
+}
+
+/// Returns the image and the blobs of an artifact, and its annotations except for the creator.
+fn parts_of(manifest: &Manifest) -> [Value; 3] {
+    let mut document: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
+    if let Some(annotations) = document["annotations"].as_object_mut() {
+        annotations.remove(CREATOR_ANNOTATION);
+    }
+    ["subject", "layers", "annotations"].map(|field| document[field].take())
 }
 
 async fn split(repository: &Repository, delta: &Delta) -> Result<SplitDelta> {
@@ -166,7 +218,7 @@ async fn check_tag(repository: &Repository, tag: &TagName, target: &BlobDigest) 
         return Ok(());
     }
     let what = format!(
-        "tag {tag:?} is {}, and the delta makes {target}: push to the tag of its target, or without \
+        "tag {tag} is {}, and the delta makes {target}: push to the tag of its target, or without \
          a tag",
         manifest.descriptor.digest
     );
@@ -231,3 +283,5 @@ fn word(outcome: UploadOutcome) -> &'static str {
 
 /// Name and version of the document; a reader refuses others.
 const PUSH_SCHEMA: &str = "imgdelta.push/1";
+/// Deltas that are compared with the pushed one. Few have the same length.
+const MAX_COMPARED: usize = 20;

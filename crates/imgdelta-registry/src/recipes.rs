@@ -105,7 +105,7 @@ pub async fn fetch(
 }
 
 /// Downloads an artifact's front, and compares it with the artifact's manifest.
-pub(crate) async fn front(repository: &Repository, artifact: &Artifact) -> Result<Front> {
+pub async fn front(repository: &Repository, artifact: &Artifact) -> Result<Front> {
     let bytes = repository.blob_bytes(&artifact.front, MAX_FRONT_BYTES).await?;
     let place = place(repository, artifact);
     let front = Front::parse(bytes, &place)?;
@@ -114,7 +114,7 @@ pub(crate) async fn front(repository: &Repository, artifact: &Artifact) -> Resul
 }
 
 /// Returns an artifact's name in errors.
-pub(crate) fn place(repository: &Repository, artifact: &Artifact) -> String {
+pub fn place(repository: &Repository, artifact: &Artifact) -> String {
     format!("{}, delta {}", repository.place(), artifact.descriptor.digest)
 }
 

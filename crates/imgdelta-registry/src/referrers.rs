@@ -3,17 +3,21 @@
 //! If a registry does not list them, clients keep an index under a fallback tag. Other tools write
 //! that index, too, and registries do not lock it: it is read, merged, written and read back. Never
 //! removes an entry of another tool.
+//!
+//! Tools that copy repositories change this index: `skopeo sync --all` drops the types of its entries,
+//! and `skopeo sync` replaces it by one of its manifests. Such entries count by their annotations,
+//! such a manifest by its subject, and the next write repairs the index.
 
 use crate::{
+    artifact::{ARTIFACT_TYPE, FORMAT_ANNOTATION},
     client::Request,
     error::{RequestError, RequestErrorKind, Result},
     lists::too_many_pages,
     repository::{Manifest, ManifestReference, Repository, text},
-    transport::Response,
-    url::encoded,
 };
 use hyper::{Method, StatusCode};
 use imgdelta_core::{BlobDigest, Error, limits::Ceiling};
+use imgdelta_http::{Response, encoded};
 use imgdelta_image::{reference::TagName, store::Descriptor};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -26,6 +30,22 @@ pub struct Referrer {
     pub descriptor: Descriptor,
     /// Annotations in the list. Some registries leave them out.
     pub annotations: BTreeMap<String, String>,
+}
+
+impl Referrer {
+    /// Returns true if the list states its type. A tool that copied the list may have dropped it.
+    pub fn states_type(&self) -> bool {
+        self.descriptor.artifact_type.as_deref().is_some_and(|kind| !kind.is_empty())
+    }
+
+    /// Returns true if it is an artifact of this type: as the list states it, otherwise by
+    /// annotations that only deltas have.
+    fn has_type(&self, kind: &str) -> bool {
+        if self.states_type() {
+            return self.descriptor.artifact_type.as_deref() == Some(kind);
+        }
+        kind == ARTIFACT_TYPE && self.annotations.contains_key(FORMAT_ANNOTATION)
+    }
 }
 
 /// The most that a list of referrers may cost.
@@ -51,17 +71,27 @@ pub(crate) struct ReferrerList {
 impl Repository {
     /// Lists the artifacts of one type whose subject is `subject`.
     pub async fn referrers(&self, subject: &BlobDigest, kind: &str) -> Result<Vec<Referrer>> {
-        Ok(self.referrers_within(subject, kind, ListLimit::default()).await?.entries)
+        Ok(self.referrers_within(subject, Some(kind), ListLimit::default()).await?.entries)
     }
 
-    /// Lists artifacts as [`Repository::referrers`] does, and downloads no more than a limit.
+    /// Lists the artifacts of every type whose subject is `subject`.
+    pub async fn all_referrers(&self, subject: &BlobDigest) -> Result<Vec<Referrer>> {
+        Ok(self.referrers_within(subject, None, ListLimit::default()).await?.entries)
+    }
+
+    /// Lists the artifacts of one type or of all, and downloads no more than a limit.
     pub(crate) async fn referrers_within(
         &self,
         subject: &BlobDigest,
-        kind: &str,
+        kind: Option<&str>,
         limit: ListLimit,
     ) -> Result<ReferrerList> {
-        let path = format!("referrers/{subject}?artifactType={}", encoded(kind));
+        if self.client().lacks_referrers(self.host()) {
+            return self.fallback_referrers(subject, kind, limit.bytes).await;
+        }
+        let query =
+            kind.map_or_else(String::new, |kind| format!("?artifactType={}", encoded(kind)));
+        let path = format!("referrers/{subject}{query}");
         let mut request = self.request(Method::GET, &path, format!("referrers of {subject}"));
         request.headers.push(("accept", INDEX_TYPE.into()));
         // Registries without this list refuse the request in one of these ways.
@@ -70,6 +100,9 @@ impl Repository {
         for page in 0..limit.pages {
             let response = self.client().send(&request).await?;
             let is_list = response.status() == StatusCode::OK && is_json(&response);
+            if page == 0 {
+                self.client().note_referrers(self.host(), is_list, is_json(&response));
+            }
             if !is_list && page == 0 {
                 return self.fallback_referrers(subject, kind, limit.bytes).await;
             }
@@ -79,7 +112,8 @@ impl Repository {
             list.bytes += body.len() as u64;
             // Not every registry filters, and one that does may be wrong.
             let entries = entries(&request, &body)?.into_iter();
-            list.entries.extend(entries.filter(|entry| has_type(entry, kind)));
+            list.entries
+                .extend(entries.filter(|entry| kind.is_none_or(|kind| entry.has_type(kind))));
             let count = list.entries.len() as u64;
             Ceiling::fixed(MAX_REFERRERS)
                 .admit(count, "count of referrers", request.object_place())
@@ -99,10 +133,15 @@ impl Repository {
         }
         let entry = entry(manifest);
         self.change_list(subject, |entries| {
-            if entries.iter().any(|other| other["digest"] == entry["digest"]) {
+            let known = entries.iter_mut().find(|other| other["digest"] == entry["digest"]);
+            let Some(known) = known else {
+                entries.push(entry.clone());
+                return true;
+            };
+            if known["artifactType"].as_str().is_some_and(|kind| !kind.is_empty()) {
                 return false;
             }
-            entries.push(entry.clone());
+            known["artifactType"] = entry["artifactType"].clone();
             true
         })
         .await
@@ -125,7 +164,7 @@ impl Repository {
     async fn fallback_referrers(
         &self,
         subject: &BlobDigest,
-        kind: &str,
+        kind: Option<&str>,
         limit: u64,
     ) -> Result<ReferrerList> {
         let tag = fallback_tag(subject);
@@ -134,8 +173,14 @@ impl Repository {
             return Ok(ReferrerList::default());
         };
         let request = self.request(Method::GET, "", format!("list of referrers {tag}"));
-        let entries = entries(&request, &list.bytes)?.into_iter();
-        let entries = entries.filter(|entry| has_type(entry, kind)).collect();
+        let entries = match replaced_list(&list, subject) {
+            Some(document) => entries(&request, document.to_string().as_bytes())?,
+            None => entries(&request, &list.bytes)?,
+        };
+        let entries = entries
+            .into_iter()
+            .filter(|entry| kind.is_none_or(|kind| entry.has_type(kind)))
+            .collect();
         Ok(ReferrerList { entries, bytes: list.bytes.len() as u64 })
     }
 
@@ -167,16 +212,23 @@ impl Repository {
         let mut attempt = 0;
         let mut has_waited = true;
         loop {
-            let mut list =
-                match self.fallback_list(&tag, self.client().options().manifest_bytes).await? {
-                    None => json!({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": []}),
-                    Some(list) => serde_json::from_slice(&list.bytes).map_err(|_| not_a_list())?,
-                };
+            let found = self.fallback_list(&tag, self.client().options().manifest_bytes).await?;
+            let replaced = found.as_ref().and_then(|found| replaced_list(found, subject));
+            let is_replaced = replaced.is_some();
+            let mut list = match (replaced, found) {
+                (Some(list), _) => list,
+                (None, Some(list)) => {
+                    serde_json::from_slice(&list.bytes).map_err(|_| not_a_list())?
+                }
+                (None, None) => {
+                    json!({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": []})
+                }
+            };
             let Some(entries) = list.get_mut("manifests").and_then(Value::as_array_mut) else {
                 return Err(not_a_list());
             };
             // The loop ends here, too: the written list is read back until it has the change.
-            if !change(entries) {
+            if !change(entries) && !is_replaced {
                 return Ok(());
             }
             if !has_waited {
@@ -237,8 +289,14 @@ fn entries(request: &Request<'_>, body: &[u8]) -> Result<Vec<Referrer>> {
     Ok(referrers.collect())
 }
 
-fn has_type(referrer: &Referrer, kind: &str) -> bool {
-    referrer.descriptor.artifact_type.as_deref() == Some(kind)
+/// Returns a list in place of one of its manifests, which a tool left under the list's tag: a manifest
+/// whose subject is that of the list.
+fn replaced_list(found: &Manifest, subject: &BlobDigest) -> Option<Value> {
+    let document: Value = serde_json::from_slice(&found.bytes).ok()?;
+    let is_manifest = document.get("manifests").is_none() && document["config"].is_object();
+    let is_of_list = is_manifest && document["subject"]["digest"] == subject.to_string();
+    let entries = [entry(found)];
+    is_of_list.then(|| json!({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries}))
 }
 
 /// Returns a manifest's entry in a list, as the specification defines it for registries.
@@ -271,23 +329,3 @@ const MAX_PAGES: u64 = 100;
 const MAX_LIST_BYTES: u64 = 16 << 20;
 /// An image with more referrers is a mistake or an attack.
 const MAX_REFERRERS: u64 = 10_000;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tags_of_digests_differ_from_versions() {
-        let digest: BlobDigest = format!("sha256:{}", "ab".repeat(32)).parse().unwrap();
-        let tag = fallback_tag(&digest);
-        assert_eq!(tag, *format!("sha256-{}", "ab".repeat(32)));
-        assert!(is_digest_tag(tag.as_str()) && is_digest_tag(&format!("{tag}.sig")));
-        assert!(!is_digest_tag("v1") && !is_digest_tag("sha256-new"));
-        let long: BlobDigest = format!("sha512:{}", "ab".repeat(64)).parse().unwrap();
-        assert!(
-            fallback_tag(&long).as_str().len() <= 128
-                && is_digest_tag(fallback_tag(&long).as_str())
-        );
-        assert_eq!(encoded("application/vnd.x+json"), "application%2Fvnd.x%2Bjson");
-    }
-}

@@ -54,9 +54,25 @@ impl Registries {
         Ok(Self { client: Client::new(options), network })
     }
 
+    /// Makes a client with other options, such as those of another registry, on the same threads.
+    #[must_use]
+    pub fn with_options(&self, options: ClientOptions) -> Self {
+        Self { client: Client::new(options), network: self.network.clone() }
+    }
+
     /// Returns the client, for requests that this type does not have.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Returns the repository of a reference. Fails for references to other places.
+    pub fn repository(&self, image: &Reference) -> Result<Repository> {
+        Ok(Repository::of(&self.client, registry_reference(image)?))
+    }
+
+    /// Runs requests of the client or of a [`Repository`], and blocks until they end.
+    pub fn wait<T: Send + 'static>(&self, requests: impl Future<Output = T> + Send + 'static) -> T {
+        self.network.wait(requests)
     }
 
     /// Returns registries whose client sends this header in place of a login of its own; see
@@ -88,7 +104,7 @@ impl Registries {
             Reference::Registry(reference) => {
                 let network = registries.network.clone();
                 let scratch = scratch.clone();
-                Ok(RegistryStore::open_with(&registries.client, reference, network, scratch))
+                Ok(RegistryStore::open_with(&registries.client, reference, network, scratch.into()))
             }
             reference => others(reference, limits),
         })
@@ -100,7 +116,7 @@ impl Registries {
         session: &Session,
         source: &Reference,
         base: &[Reference],
-        output: &Reference,
+        output: impl Into<PullDestination>,
         options: &PullOptions,
     ) -> Result<PullPlan> {
         let limits = &session.context().limits;
@@ -112,7 +128,8 @@ impl Registries {
             let open_base = |reference: &Reference| match reference {
                 Reference::Registry(_) => {
                     let what = "a base must be on this machine, not in a registry; name an oci:, \
-                                oci-archive:, docker-archive: or containerd: image";
+                                oci-archive:, docker-archive:, containerd:, containers-storage:, \
+                                docker-daemon: or rootfs: image";
                     Err(Error::bad_input(reference, what))
                 }
                 reference => {
@@ -155,10 +172,10 @@ impl Registries {
         let open = OpenOptions::default()
             .limits(context.limits.clone())
             .platform(session.requested_platform().cloned());
-        // A layout keeps blobs itself; for other destinations a cache keeps them until all are there.
-        let cache = (!output.keeps_blobs()).then(|| context.scratch.clone());
+        let keeping = output.keeping(&context.scratch);
         let reference = registry_reference(source)?;
-        let source = PullSource::open(&self.client, reference, self.network.clone(), &open, cache)?;
+        let source =
+            PullSource::open(&self.client, reference, self.network.clone(), &open, keeping)?;
         let bases = bases(source.platform())?;
         PullPlan::new(source, bases, output, options.clone(), context)
     }

@@ -6,11 +6,11 @@ use crate::{
     client::{Client, Request, RequestTarget},
     error::{RequestError, RequestErrorKind, Result},
     token::Actions,
-    transport::{RequestBody, Response},
 };
 use bytes::Bytes;
 use hyper::{Method, header};
 use imgdelta_core::{Algorithm, BlobDigest, Difference, Error, verify::Hasher};
+use imgdelta_http::{RequestBody, Response};
 use imgdelta_image::{
     reference::{RegistryReference, RepositoryName, TagName},
     store::Descriptor,
@@ -138,8 +138,8 @@ impl Repository {
                 Err(error) if error.is_transient() => {
                     let wait = self.client.options().retry.wait(attempt, None);
                     let Some(wait) = wait else { return Err(error) };
-                    tokio::time::sleep(wait).await;
                     attempt += 1;
+                    self.client.wait_to_retry(&error, wait, attempt).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -215,7 +215,7 @@ impl Repository {
             #[serde(default)]
             tags: Option<Vec<String>>,
         }
-        let request = self.request(Method::GET, "tags/list?n=1000", "tags");
+        let request = self.request(Method::GET, "tags/list?n=1000", "list of tags");
         let names = self.client.names(request, "not a list of tags", |list: TagList| list.tags);
         Ok(names.await?.iter().filter_map(|name| name.parse().ok()).collect())
     }

@@ -7,8 +7,8 @@ use std::{
     future::Future,
     io,
     pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll, Wake, Waker},
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Wake, Waker, ready},
     thread::{self, Thread},
 };
 use tokio::{
@@ -56,7 +56,7 @@ impl Network {
         &self,
         future: impl Future<Output = T> + Send + 'static,
     ) -> T {
-        output(block_on(self.handle.spawn(future)))
+        block_on(self.begin(future))
     }
 
     /// Runs futures at the same time and blocks the calling thread until all of them end.
@@ -64,9 +64,8 @@ impl Network {
         &self,
         futures: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
     ) -> Vec<T> {
-        let tasks: Vec<_> =
-            futures.into_iter().map(|future| AbortOnDrop(self.handle.spawn(future))).collect();
-        tasks.into_iter().map(|task| output(block_on(task))).collect()
+        let tasks: Vec<_> = futures.into_iter().map(|future| self.begin(future)).collect();
+        tasks.into_iter().map(block_on).collect()
     }
 
     /// Runs a future, independent of the caller's executor. It stops when the caller is dropped.
@@ -74,7 +73,7 @@ impl Network {
         &self,
         future: impl Future<Output = T> + Send + 'static,
     ) -> T {
-        output(AbortOnDrop(self.handle.spawn(future)).await)
+        self.begin(future).await
     }
 
     /// Runs blocking work on a thread that may block.
@@ -82,40 +81,66 @@ impl Network {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {
-        output(self.handle.spawn_blocking(work).await)
+        let output: Arc<Mutex<Option<T>>> = Arc::default();
+        let slot = Arc::clone(&output);
+        let work: Box<dyn FnOnce() + Send> = Box::new(move || put(&slot, work()));
+        OutputTask { ended: self.handle.spawn_blocking(work), output }.await
     }
 
     /// Starts a task and does not wait for it.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        let future: UnitFuture = Box::pin(future);
         self.handle.spawn(future);
     }
-}
 
-/// Returns a task's output; a panic goes on in the caller.
-fn output<T>(outcome: Result<T, JoinError>) -> T {
-    match outcome {
-        Ok(output) => output,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => panic!("the runtime ended while a caller waited: {error}"),
-        },
+    /// Starts a task that ends with its caller.
+    fn begin<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> OutputTask<T> {
+        let output: Arc<Mutex<Option<T>>> = Arc::default();
+        let slot = Arc::clone(&output);
+        let future: UnitFuture = Box::pin(async move { put(&slot, future.await) });
+        OutputTask { ended: self.handle.spawn(future), output }
     }
 }
 
-/// A task that ends with its caller.
-struct AbortOnDrop<T>(JoinHandle<T>);
+/// A future of the one type that the runtime runs: its code for each further type takes two kilobytes of the program.
+type UnitFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-impl<T> Future for AbortOnDrop<T> {
-    type Output = Result<T, JoinError>;
+/// A task with an output, which ends with its caller. A panic in it goes on in the caller.
+struct OutputTask<T> {
+    ended: JoinHandle<()>,
+    output: Arc<Mutex<Option<T>>>,
+}
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context)
+impl<T> Future for OutputTask<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        check(ready!(Pin::new(&mut self.ended).poll(context)));
+        let output = self.output.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Poll::Ready(output.expect("a task ends with its output, which is taken once"))
     }
 }
 
-impl<T> Drop for AbortOnDrop<T> {
+impl<T> Drop for OutputTask<T> {
     fn drop(&mut self) {
-        self.0.abort();
+        self.ended.abort();
+    }
+}
+
+/// Hands over the output of a task.
+fn put<T>(slot: &Mutex<Option<T>>, output: T) {
+    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(output);
+}
+
+/// Continues a task's panic in the caller.
+fn check(ended: Result<(), JoinError>) {
+    let Err(error) = ended else { return };
+    match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(error) => panic!("the runtime ended while a caller waited: {error}"),
     }
 }
 

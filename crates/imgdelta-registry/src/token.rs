@@ -2,8 +2,8 @@
 //!
 //! Parses and composes. The client sends, and decides the addresses that may get secrets.
 
-use crate::url::Url;
 use imgdelta_credentials::Secret;
+use imgdelta_http::Url;
 use serde::Deserialize;
 use std::time::{Duration, Instant};
 

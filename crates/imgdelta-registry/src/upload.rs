@@ -8,11 +8,10 @@ use crate::{
     error::{RequestError, RequestErrorKind, Result},
     repository::{Repository, text},
     token::Actions,
-    transport::{RequestBody, Response},
-    url::Url,
 };
 use hyper::Method;
 use imgdelta_core::Error;
+use imgdelta_http::{RequestBody, Response, Url};
 use imgdelta_image::{
     reference::RepositoryName,
     store::{Descriptor, source::ReadAt},
@@ -65,7 +64,7 @@ impl Repository {
             let (true, Some(wait)) = (error.is_transient() || session.is_lost(&error), wait) else {
                 return Err(error);
             };
-            tokio::time::sleep(wait).await;
+            self.client().wait_to_retry(&error, wait, attempt + 1).await;
             // The response may have been lost, not the blob.
             if self.has_blob(blob).await? {
                 return Ok(UploadOutcome::Sent);

@@ -2,8 +2,8 @@
 
 use imgdelta_image::store::Descriptor;
 use imgdelta_registry::{
-    Client, ClientOptions, Credential, Credentials, Proxies, Repository, RequestErrorKind, Retry,
-    Secret, Trust,
+    Client, ClientOptions, Credential, Credentials, EventListener, ManifestReference, Proxies,
+    Repository, RequestErrorKind, Retry, Secret, Trust,
 };
 use imgdelta_testkit::{
     Authority, Identity, noise,
@@ -292,6 +292,116 @@ async fn a_certificate_for_another_name_or_of_a_stranger_is_refused_once() {
         assert_eq!(proxy.accepted(), 1, "{name}: a certificate stays wrong");
     }
     assert_eq!(registry.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_is_trusted_if_the_user_names_it() {
+    let (registry, bytes, blob) = registry();
+    let identity = Identity::self_signed(&["registry.example"]);
+    let dir = tempfile::tempdir().unwrap();
+    let ca = dir.path().join("ca.pem");
+    std::fs::write(&ca, &identity.certificate).unwrap();
+    let server = Relay::start(registry.host(), Some(identity)).await;
+    let ask = |host: &'static str, trust: Trust| {
+        let server = server.host.clone();
+        async move {
+            let proxy = Relay::tunnel(server, "200 Connected").await;
+            let options =
+                options().trust(trust).proxies(variables(&[("HTTPS_PROXY", proxy.host.clone())]));
+            repository(options, host).blob_bytes(&blob_of_app(), 1 << 20).await
+        }
+    };
+    let named = || Trust { authorities: vec![ca.clone()], ..Trust::default() };
+    assert_eq!(ask("registry.example", named()).await.unwrap(), bytes);
+    assert_eq!(ask("other.example", Trust::default().accept_any(true)).await.unwrap(), bytes);
+    for (host, trust) in [("other.example", named()), ("registry.example", Trust::default())] {
+        let error = ask(host, trust).await.unwrap_err();
+        assert!(error.to_string().contains("certificate"), "{host}: {error}");
+    }
+    assert_eq!(blob, blob_of_app());
+}
+
+/// The blob that [`registry`] has.
+fn blob_of_app() -> Descriptor {
+    let bytes = noise(1, 100_000);
+    Descriptor::new(None, sha256(&bytes).parse().unwrap(), bytes.len() as u64)
+}
+
+/// Returns options whose events are collected as text.
+fn listening(options: ClientOptions) -> (ClientOptions, Arc<Mutex<Vec<String>>>) {
+    let events: Arc<Mutex<Vec<String>>> = Arc::default();
+    let kept = Arc::clone(&events);
+    let listener = EventListener::new(move |event| kept.lock().unwrap().push(event.to_string()));
+    (options.events(listener), events)
+}
+
+#[tokio::test]
+async fn a_silent_registry_is_reported_before_the_client_gives_up() {
+    let (registry, bytes, blob) = registry();
+    registry.fault("GET", "/blobs/", 1, RegistryFault::Slow(Duration::from_millis(300)));
+    let (options, events) = listening(options().quiet(Duration::from_millis(20)));
+    let repository = repository(options, &registry.host());
+    assert_eq!(repository.blob_bytes(&blob, 1 << 20).await.unwrap(), bytes);
+    let events = events.lock().unwrap();
+    let said = |part: &str| events.iter().any(|event| event.contains(part));
+    assert!(said(&format!("blob {}: no answer for", blob.digest)), "{events:?}");
+    assert!(said("GET docker://") && said("status 200"), "{events:?}");
+}
+
+#[tokio::test]
+async fn a_request_without_an_answer_is_sent_three_times_and_given_up() {
+    let (registry, _, blob) = registry();
+    registry.fault("*", "", 99, RegistryFault::Slow(Duration::from_secs(5)));
+    let (options, events) = listening(
+        ClientOptions::default()
+            .retry(Retry::default().first(Duration::from_millis(1)))
+            .answer(Duration::from_millis(20))
+            .idle(Duration::from_millis(100))
+            // The registry is on this machine: without this, it is asked for its scheme first.
+            .plain_http(true),
+    );
+    let repository = repository(options, &registry.host());
+    let retries = || {
+        let mut events = events.lock().unwrap();
+        let retries: Vec<String> =
+            events.drain(..).filter(|event| event.contains("retrying")).collect();
+        retries
+    };
+    let error = repository.has_blob(&blob).await.unwrap_err();
+    // Each attempt waits longer.
+    let longest = Duration::from_millis(60);
+    assert!(matches!(error.kind, RequestErrorKind::Silent { waited } if waited == longest));
+    assert!(error.advice().unwrap().contains("does not answer"), "{error}");
+    assert_eq!(repository.client().traffic().requests, 3);
+    let said = retries();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains("no answer for 20 ms; retrying in 0 ms (attempt 2 of 3)"), "{said:?}");
+    assert!(said[1].contains("(attempt 3 of 3)"), "{said:?}");
+    // A request that writes waits as long as a transfer.
+    let reference = ManifestReference::Tag("v1".parse().unwrap());
+    let error = repository.put_manifest(&reference, "application/x", b"{}").await.unwrap_err();
+    let longest = Duration::from_millis(100);
+    assert!(matches!(error.kind, RequestErrorKind::Silent { waited } if waited == longest));
+    assert_eq!((retries().len(), repository.client().traffic().requests), (2, 6));
+}
+
+#[tokio::test]
+async fn a_registry_that_answered_before_is_tried_longer_than_an_unknown_one() {
+    let (registry, bytes, blob) = registry();
+    let (options, events) =
+        listening(options().retry(Retry::default().first(Duration::from_millis(1))));
+    let repository = repository(options, &registry.host());
+    let retries = || events.lock().unwrap().iter().filter(|one| one.contains("retrying")).count();
+    assert_eq!(repository.blob_bytes(&blob, 1 << 20).await.unwrap(), bytes);
+    assert_eq!(retries(), 0);
+    // The connection that is open ends, and there is no other.
+    registry.fault("HEAD", "", 1, RegistryFault::Reset);
+    drop(registry);
+    repository.has_blob(&blob).await.unwrap_err();
+    assert_eq!(retries(), 6);
+    let unknown = Repository::new(repository.client(), "127.0.0.1:1", &"team/app".parse().unwrap());
+    unknown.has_blob(&blob).await.unwrap_err();
+    assert_eq!(retries(), 8);
 }
 
 #[tokio::test]

@@ -4,7 +4,9 @@ use imgdelta_core::{BlobDigest, Difference, Error};
 use imgdelta_image::store::{Descriptor, source::ReadAt};
 use imgdelta_registry::{
     Client, ClientOptions, Credential, Credentials, Manifest, ManifestReference, Repository,
-    RequestError, RequestErrorKind, Retry, Secret, UploadOutcome, fallback_tag,
+    RequestError, RequestErrorKind, Retry, Secret, UploadOutcome,
+    artifact::{ARTIFACT_TYPE, FORMAT_ANNOTATION},
+    fallback_tag,
 };
 use imgdelta_testkit::{
     noise,
@@ -543,6 +545,66 @@ fn a_foreign_list_is_kept_as_it_is_and_added_to() {
     let failure = run(repository.attach(&other, &subject)).unwrap_err();
     assert!(failure.to_string().contains("left alone"), "{failure}");
     assert_eq!(registry.get("team/app", tag.as_str()).unwrap(), b"[]");
+}
+
+#[test]
+fn an_entry_without_its_type_counts_by_our_annotations_and_gets_the_type_again() {
+    let registry = TestRegistry::start(RegistryBehaviour::without_referrers());
+    let subject = image(&registry);
+    let repository = repository(&registry, options());
+    let tag = fallback_tag(&subject);
+    let listed = || run(repository.referrers(&subject, ARTIFACT_TYPE)).unwrap();
+    let mut document: Value = {
+        let other = artifact(&registry, &subject, ARTIFACT_TYPE, "a");
+        serde_json::from_slice(&other.bytes).unwrap()
+    };
+    document["annotations"][FORMAT_ANNOTATION] = json!("1.0");
+    let bytes = document.to_string().into_bytes();
+    let digest = sha256(&bytes).parse().unwrap();
+    let descriptor = Descriptor::new(Some(MANIFEST), digest, bytes.len() as u64);
+    let delta = Manifest { descriptor, bytes };
+    run(repository.attach(&delta, &subject)).unwrap();
+
+    // As skopeo 1.9.3 copies a list.
+    let get = || -> Value {
+        serde_json::from_slice(&registry.get("team/app", tag.as_str()).unwrap()).unwrap()
+    };
+    let mut list = get();
+    let entry = list["manifests"][0].as_object_mut().unwrap();
+    assert!(entry.remove("artifactType").is_some());
+    let foreign = json!({"mediaType": MANIFEST, "digest": sha256(b"f"), "size": 1});
+    list["manifests"].as_array_mut().unwrap().push(foreign.clone());
+    registry.put_manifest("team/app", Some(tag.as_str()), INDEX, list.to_string().as_bytes());
+    let found = listed();
+    assert_eq!(found.len(), 1, "the entry of another tool is not a delta");
+    assert_eq!(found[0].descriptor.digest, digest);
+    assert!(!found[0].states_type());
+    assert!(run(repository.referrers(&subject, TYPE)).unwrap().is_empty());
+    run(repository.attach(&delta, &subject)).unwrap();
+    assert!(listed()[0].states_type());
+    assert_eq!(get()["manifests"][1], foreign);
+
+    // Without --all it leaves one of the manifests under the tag.
+    registry.put_manifest("team/app", Some(tag.as_str()), MANIFEST, &delta.bytes);
+    let found = listed();
+    assert_eq!((found.len(), found[0].descriptor.digest), (1, digest));
+    let other = artifact(&registry, &subject, TYPE, "b");
+    run(repository.attach(&other, &subject)).unwrap();
+    let list = get();
+    let digests: Vec<&Value> =
+        list["manifests"].as_array().unwrap().iter().map(|entry| &entry["digest"]).collect();
+    let expected = [&delta, &other].map(|manifest| json!(manifest.descriptor.digest.to_string()));
+    assert_eq!(digests, expected.iter().collect::<Vec<_>>());
+
+    // A manifest of another image stays.
+    let mut stranger = document;
+    stranger["subject"]["digest"] = json!(sha256(b"another image"));
+    let stranger = stranger.to_string();
+    registry.put_manifest("team/app", Some(tag.as_str()), MANIFEST, stranger.as_bytes());
+    assert!(listed().is_empty());
+    let failure = run(repository.attach(&other, &subject)).unwrap_err();
+    assert!(failure.to_string().contains("left alone"), "{failure}");
+    assert_eq!(registry.get("team/app", tag.as_str()).unwrap(), stranger.as_bytes());
 }
 
 #[test]

@@ -6,7 +6,16 @@ use std::path::Path;
 
 /// Returns the processor time of the calling thread, in nanoseconds.
 pub fn thread_nanos() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    clock_nanos(rustix::time::ClockId::ThreadCPUTime)
+}
+
+/// Returns the processor time of this process, in nanoseconds.
+pub fn process_nanos() -> u64 {
+    clock_nanos(rustix::time::ClockId::ProcessCPUTime)
+}
+
+fn clock_nanos(clock: rustix::time::ClockId) -> u64 {
+    let time = rustix::time::clock_gettime(clock);
     let (seconds, nanos) = (time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs());
     seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
@@ -44,6 +53,7 @@ mod tests {
         while thread_nanos() == before {
             sum = std::hint::black_box(sum.wrapping_add(1));
         }
+        assert!(process_nanos() >= thread_nanos());
         let (now, peak) = memory_bytes().unwrap();
         assert!(0 < now && now <= peak);
         assert!(free_bytes(Path::new("/")).is_some());

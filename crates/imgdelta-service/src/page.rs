@@ -1,7 +1,10 @@
 //! A page of metrics in the text format of Prometheus.
 
 use crate::machine;
-use std::fmt::{Display, Write as _};
+use std::{
+    fmt::{Display, Write as _},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// A page of metrics, family by family.
 #[derive(Debug, Default)]
@@ -36,6 +39,17 @@ impl MetricsPage {
         self.gauge("process_resident_memory_bytes", "Resident memory of the process", now);
         let (name, what) = ("imgdelta_resident_memory_peak_bytes", "Peak of the resident memory");
         self.gauge(name, what, peak);
+    }
+
+    /// Adds the start of this process, its processor time and its memory.
+    pub fn process(&mut self, start: SystemTime) {
+        let start = start.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (name, what) = ("process_start_time_seconds", "Start of the process, since 1970");
+        self.gauge(name, what, start.as_secs());
+        let cpu = Duration::from_nanos(machine::process_nanos());
+        let what = "Processor time of the process";
+        self.counter("process_cpu_seconds_total", what, cpu.as_secs_f64());
+        self.memory();
     }
 
     /// Returns the page.

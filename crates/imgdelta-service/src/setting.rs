@@ -91,7 +91,8 @@ impl TimeSpan {
         self.0.as_secs()
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Parses a number with a unit: `ms`, `s`, `m`, `h` or `d`.
+    pub fn parse(text: &str) -> Option<Self> {
         let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
         let unit = match text[unit_at..].trim_start() {
             "ms" => return Some(Self(Duration::from_millis(text[..unit_at].parse().ok()?))),

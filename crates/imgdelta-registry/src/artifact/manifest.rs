@@ -5,8 +5,8 @@
 use super::{
     layer_set::LayerSet,
     media::{
-        ARTIFACT_TYPE, BASE_ANNOTATION, COMPRESSES_ANNOTATION, FRONT_TYPE, MAX_PARTS, RECIPE_TYPE,
-        SOURCES_ANNOTATION, TARGET_ANNOTATION,
+        ARTIFACT_TYPE, BASE_ANNOTATION, COMPRESSES_ANNOTATION, CREATOR_ANNOTATION, FRONT_TYPE,
+        MAX_PARTS, RECIPE_TYPE, SOURCES_ANNOTATION, TARGET_ANNOTATION,
     },
 };
 use crate::repository::Manifest;
@@ -31,6 +31,8 @@ pub struct Artifact {
     pub base: Option<BlobDigest>,
     /// The layers whose blobs it makes from their streams, if the annotation names them.
     pub compresses: Option<LayerSet>,
+    /// The program that pushed it, if the annotation names one. Text of a stranger.
+    pub creator: Option<String>,
     /// The manifest of the target.
     pub subject: Option<BlobDigest>,
 }
@@ -80,9 +82,11 @@ impl Artifact {
         let base = document.annotations.get(BASE_ANNOTATION).and_then(|base| base.parse().ok());
         let compresses = document.annotations.get(COMPRESSES_ANNOTATION);
         let compresses = compresses.and_then(|text| LayerSet::parse(text));
+        let creator = document.annotations.get(CREATOR_ANNOTATION);
+        let creator = creator.filter(|name| (1..=MAX_CREATOR_BYTES).contains(&name.len())).cloned();
         let subject = document.subject.map(|subject| subject.digest);
         let descriptor = manifest.descriptor.clone();
-        Ok(Self { descriptor, front, recipes, carried, base, compresses, subject })
+        Ok(Self { descriptor, front, recipes, carried, base, compresses, creator, subject })
     }
 }
 
@@ -102,3 +106,6 @@ struct AnnotatedDescriptor {
     #[serde(default)]
     annotations: BTreeMap<String, String>,
 }
+
+/// Bytes of a program's name and version; a longer text counts as missing.
+const MAX_CREATOR_BYTES: usize = 100;

@@ -23,6 +23,8 @@ pub const FORMAT_ANNOTATION: &str = "org.imgdelta.format";
 /// Annotation with the layers that the delta compresses from their streams: ordinals from 0, as
 /// ranges separated by spaces.
 pub const COMPRESSES_ANNOTATION: &str = "org.imgdelta.compresses";
+/// Annotation with the program that pushed the delta, and its version.
+pub const CREATOR_ANNOTATION: &str = "org.imgdelta.creator";
 /// Annotation of a recipe with the diff id of the stream that it makes.
 pub const TARGET_ANNOTATION: &str = "org.imgdelta.target";
 /// Annotation of a recipe with the diff ids that it needs, separated by spaces.
@@ -37,7 +39,7 @@ pub fn config_blob() -> Descriptor {
 /// The empty document of the image specification.
 pub(crate) const CONFIG: &[u8] = b"{}";
 /// Media type of the artifact's manifest.
-pub(super) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 /// Media type of a carried layer whose own type is unknown.
 pub(super) const BYTES_TYPE: &str = "application/octet-stream";
 /// Parts of an artifact: at most one for each layer.

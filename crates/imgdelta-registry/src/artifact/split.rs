@@ -7,8 +7,8 @@ use super::{
     layer_set::LayerSet,
     media::{
         ARTIFACT_TYPE, BASE_ANNOTATION, BYTES_ANNOTATION, BYTES_TYPE, COMPRESSES_ANNOTATION,
-        FORMAT_ANNOTATION, FRONT_TYPE, MANIFEST_TYPE, PLATFORM_ANNOTATION, RECIPE_TYPE,
-        SOURCES_ANNOTATION, TARGET_ANNOTATION, config_blob,
+        CREATOR_ANNOTATION, FORMAT_ANNOTATION, FRONT_TYPE, MANIFEST_TYPE, PLATFORM_ANNOTATION,
+        RECIPE_TYPE, SOURCES_ANNOTATION, TARGET_ANNOTATION, config_blob,
     },
 };
 use crate::repository::{Manifest, digest_of};
@@ -86,8 +86,8 @@ impl SplitDelta {
         Descriptor::new(Some(FRONT_TYPE), digest, self.front.len() as u64)
     }
 
-    /// Returns the artifact's manifest. The same delta always has the same manifest.
-    pub fn manifest(&self, delta: &Delta, subject: &Descriptor) -> Manifest {
+    /// Returns the artifact's manifest. The same delta and creator always have the same manifest.
+    pub fn manifest(&self, delta: &Delta, subject: &Descriptor, creator: Option<&str>) -> Manifest {
         let mut layers = vec![json_of(&self.front_blob())];
         for part in &self.parts {
             let mut layer = json_of(&part.blob);
@@ -112,6 +112,9 @@ impl SplitDelta {
         ]);
         if let Some(base) = delta.base().manifest {
             annotations.insert(BASE_ANNOTATION, base.to_string());
+        }
+        if let Some(creator) = creator {
+            annotations.insert(CREATOR_ANNOTATION, creator.to_owned());
         }
         let compressed = delta.layers().iter().map(|layer| layer.envelope.makes_blob());
         let compressed = LayerSet::of(compressed);

@@ -11,8 +11,6 @@ use super::{
 use crate::{
     error::{RequestErrorKind, Result},
     token::{Challenge, Token},
-    transport::{HttpRequest, RequestBody, Response, TransportError},
-    url::{Url, encoded},
 };
 use base64::Engine as _;
 use hyper::{
@@ -21,7 +19,11 @@ use hyper::{
 };
 use imgdelta_core::Error;
 use imgdelta_credentials::Credential;
-use std::{sync::atomic::Ordering::Relaxed, time::Instant};
+use imgdelta_http::{HttpRequest, RequestBody, Response, TransportError, Url, encoded};
+use std::{
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
 
 /// Authorization of one request.
 #[derive(Clone, Debug)]
@@ -64,6 +66,7 @@ impl Client {
         &self,
         host: &HostState,
         request: &Request<'_>,
+        patience: Duration,
     ) -> Result<Authorization> {
         if let Some(header) = &self.forwarded {
             return Ok(Authorization { header: Some(header.clone()), login: Login::Token });
@@ -82,7 +85,8 @@ impl Client {
                 let token = if let Some(token) = cached.filter(|t| t.until > Instant::now()) {
                     token
                 } else {
-                    let token = self.token(host, request, &realm, service.as_deref()).await?;
+                    let token =
+                        self.token(host, request, &realm, service.as_deref(), patience).await?;
                     lock(&host.tokens).insert(key, token.clone());
                     token
                 };
@@ -127,6 +131,7 @@ impl Client {
         request: &Request<'_>,
         realm: &Url,
         service: Option<&str>,
+        patience: Duration,
     ) -> Result<Token> {
         let request =
             &Request { object: format!("token for {}", request.object), ..request.clone() };
@@ -138,8 +143,8 @@ impl Client {
         let sent = token_request(realm, service, &request.scopes(), credential.as_ref());
         self.state.requests.fetch_add(1, Relaxed);
         let sending = host.transport.send(&sent);
-        let response = match tokio::time::timeout(self.state.options.idle, sending).await {
-            Err(_) => return Err(request.network_error("no response".into())),
+        let response = match tokio::time::timeout(patience, sending).await {
+            Err(_) => return Err(request.error(RequestErrorKind::Silent { waited: patience })),
             // `Unreachable` is about the registry itself.
             Ok(Err(TransportError::Connect(message))) => return Err(request.network_error(message)),
             Ok(Err(error)) => return Err(request.transport_error(error)),

@@ -5,9 +5,8 @@
 
 use super::{Client, Request, RequestTarget};
 use crate::{
-    error::Result,
+    error::{RequestErrorKind, Result},
     token::Actions,
-    transport::{HttpRequest, Response},
 };
 use bytes::Bytes;
 use hyper::{
@@ -15,6 +14,7 @@ use hyper::{
     header::{HeaderValue, LOCATION},
 };
 use imgdelta_core::Error;
+use imgdelta_http::{HttpRequest, Response};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// A request of another program.
@@ -66,7 +66,7 @@ impl Client {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(named.transport_error(error)),
             Err(_) => {
-                return Err(named.network_error(format!("no response in {} s", idle.as_secs())));
+                return Err(named.error(RequestErrorKind::Silent { waited: idle }));
             }
         };
         let mut headers = response.headers().clone();

@@ -2,8 +2,10 @@
 //!
 //! Sends nothing.
 
-use crate::{proxies::Proxies, retry::Retry, trust::Trust};
-use imgdelta_credentials::Credentials;
+use super::events::EventListener;
+use imgdelta_credentials::{Credentials, Trust};
+use imgdelta_http::Proxies;
+use imgdelta_http::Retry;
 use std::time::Duration;
 
 /// Options of a client.
@@ -21,8 +23,17 @@ pub struct ClientOptions {
     pub plain_http: bool,
     /// Retries of failed requests.
     pub retry: Retry,
-    /// Time after which a silent connection is given up: one minute.
+    /// Time in which the answer to the first attempt of a request that only reads must begin: 10
+    /// seconds. The second attempt has twice as long, and so on.
+    pub answer: Duration,
+    /// Time after which a silent connection is given up during a transfer, and without an answer to a
+    /// request that writes: one minute.
     pub idle: Duration,
+    /// Time after which the listener hears that a registry is silent: 5 seconds, before a person
+    /// begins to wonder.
+    pub quiet: Duration,
+    /// Listener for answers, silence and retries. None.
+    pub events: EventListener,
     /// Time that a small document may take: 30 seconds, and a second for each 16 kB of it. Documents
     /// are manifests, configs, tokens, and lists.
     pub document_wait: Duration,
@@ -44,7 +55,10 @@ impl Default for ClientOptions {
             proxies: Proxies::none(),
             plain_http: false,
             retry: Retry::default(),
+            answer: Duration::from_secs(10),
             idle: Duration::from_secs(60),
+            quiet: Duration::from_secs(5),
+            events: EventListener::default(),
             document_wait: Duration::from_secs(30),
             blob_window: Duration::from_secs(60),
             parallel: 8,
@@ -90,10 +104,31 @@ impl ClientOptions {
         self
     }
 
+    /// Sets the time in which the answer to the first attempt of a request that only reads must begin.
+    #[must_use]
+    pub fn answer(mut self, answer: Duration) -> Self {
+        self.answer = answer;
+        self
+    }
+
     /// Sets the time after which a silent connection is given up.
     #[must_use]
     pub fn idle(mut self, idle: Duration) -> Self {
         self.idle = idle;
+        self
+    }
+
+    /// Sets the time after which the listener hears that a registry is silent.
+    #[must_use]
+    pub fn quiet(mut self, quiet: Duration) -> Self {
+        self.quiet = quiet;
+        self
+    }
+
+    /// Sets the listener for answers, silence and retries.
+    #[must_use]
+    pub fn events(mut self, events: EventListener) -> Self {
+        self.events = events;
         self
     }
 

@@ -5,11 +5,10 @@
 use crate::{
     error::{RequestError, RequestErrorKind},
     token::{Actions, scope},
-    transport::{RequestBody, TransportError},
-    url::Url,
 };
 use hyper::Method;
 use imgdelta_core::Error;
+use imgdelta_http::{RequestBody, TransportError, Url};
 
 /// A request to a registry.
 #[derive(Clone, Debug)]

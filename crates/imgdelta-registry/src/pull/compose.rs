@@ -6,7 +6,10 @@
 use super::plan::PullPlan;
 use imgdelta_apply::delta::{Delta, DeltaWriter, Envelope, LayerBody, LayerOutline, Outline};
 use imgdelta_core::{BlobDigest, Context, Error, MissingLayer, Result};
-use imgdelta_image::store::source::{RangeReader, ReadAt};
+use imgdelta_image::{
+    image::Image,
+    store::source::{RangeReader, ReadAt},
+};
 use std::{
     collections::{HashMap, HashSet},
     io::BufWriter,
@@ -20,10 +23,11 @@ pub(super) type RecipeFile = Arc<dyn ReadAt>;
 pub(super) type RecipeFiles = HashMap<BlobDigest, RecipeFile>;
 
 /// Makes the delta of a plan for the layers for which `is_wanted` returns true. The blobs of all
-/// others are taken from the base.
+/// others are taken from the base. `bases` have the streams that recipes read.
 pub(super) fn delta(
     plan: &PullPlan,
     recipes: &RecipeFiles,
+    bases: &[Image],
     is_wanted: &dyn Fn(usize) -> bool,
     context: &Context,
 ) -> Result<Delta> {
@@ -46,7 +50,7 @@ pub(super) fn delta(
             });
             continue;
         };
-        let body = match plan.recipe(layer.source) {
+        let body = match layer.last_recipe() {
             Some(recipe) => {
                 let at = order.iter().position(|digest| *digest == recipe.digest);
                 let at = at.unwrap_or_else(|| {
@@ -88,23 +92,26 @@ pub(super) fn delta(
     let (out, _) = writer.finish()?;
     let file = out.into_inner().map_err(|error| Error::io(&image.name)(error.into_error()))?;
     let delta = Delta::open(Arc::new(file), place, &context.limits)?;
-    check_sources(plan, &delta)?;
+    check_sources(bases, &delta)?;
     Ok(delta)
 }
 
 /// Checks that the bases have the sources of all recipes. A recipe with other sources than its
 /// annotation would have whole layers downloaded as its base.
-fn check_sources(plan: &PullPlan, delta: &Delta) -> Result<()> {
-    let layers = plan.bases.iter().flat_map(|image| &image.layers);
-    let streams: HashSet<_> = layers.map(|layer| layer.diff_id).collect();
+fn check_sources(bases: &[Image], delta: &Delta) -> Result<()> {
+    let layers = bases.iter().flat_map(|image| &image.layers);
+    let mut streams: HashSet<_> = layers.map(|layer| layer.diff_id).collect();
     for ordinal in 0..delta.recipe_count() {
         let ordinal = u32::try_from(ordinal).expect("no more recipes than layers");
         let recipe = delta.recipe(ordinal)?;
+        // Later recipes may read what this one makes.
+        let target = recipe.target.diff_id;
         if let Some(absent) = recipe.sources.iter().find(|s| !streams.contains(&s.diff_id)) {
             let diff_id = absent.diff_id;
             let missing = vec![MissingLayer::Stream { diff_id, layers: Vec::new() }];
             return Err(Error::BaseMissing { place: delta.place().to_owned(), missing });
         }
+        streams.insert(target);
     }
     Ok(())
 }

@@ -42,12 +42,20 @@ impl CostModel {
         u64::try_from(nanoseconds).unwrap_or(u64::MAX)
     }
 
+    /// Returns the cost of comparing local bytes with a digest, on one core.
+    pub fn check(self, bytes: u64) -> u64 {
+        if self.0.is_some() { bytes.saturating_mul(CHECK_BYTE) } else { 0 }
+    }
+
     /// Returns the cost of making a layer, downloads excluded.
     pub fn work(self, layer: &LayerOutline) -> u64 {
         let Some(link) = self.0 else { return 0 };
         u64::try_from(effort(layer).as_nanos()).unwrap_or(u64::MAX) / link.workers
     }
 }
+
+/// Nanoseconds to read a byte of a file and hash it.
+const CHECK_BYTE: u64 = 5;
 
 #[cfg(test)]
 mod tests {
@@ -62,9 +70,10 @@ mod tests {
             envelope: Envelope::Stored,
         };
         let bytes = CostModel::BYTES;
-        assert_eq!((bytes.download(1000), bytes.work(&layer)), (1000, 0));
+        assert_eq!((bytes.download(1000), bytes.work(&layer), bytes.check(9)), (1000, 0, 0));
         let time = CostModel(Some(LinkSpeed::new(1_000_000, 2)));
         assert_eq!((time.download(1000), time.work(&layer)), (8_000_000, 3_000_000));
+        assert_eq!(time.check(9), 45);
         let none = CostModel(Some(LinkSpeed::new(0, 0)));
         assert_eq!((none.download(1), none.download(u64::MAX)), (8_000_000_000, u64::MAX));
     }

@@ -63,6 +63,14 @@ impl Progress for DeltaDeadline {
         self.progress.advance(bytes);
     }
 
+    fn expect_items(&self, count: u64) {
+        self.progress.expect_items(count);
+    }
+
+    fn finish_item(&self) {
+        self.progress.finish_item();
+    }
+
     fn is_cancelled(&self) -> bool {
         if self.clock.now() > self.end {
             self.has_expired.store(true, Relaxed);

@@ -1,4 +1,5 @@
-//! The deltas of a pull: found as referrers of the image, chosen by their manifests.
+//! The deltas of a pull: found as referrers of the image, chosen by their manifests. Deltas between
+//! the bases and the image count with those that they lead to.
 //!
 //! Believes an artifact's annotations only as far as downloading its front, which is checked. Bounds
 //! the bytes of the search.
@@ -6,11 +7,14 @@
 use super::{
     cost::CostModel,
     layers::{
-        FailedPairs, LayerSource, PullDelta, PullLayer, choose_sources, fetch_bytes, recipes_bytes,
-        total_cost,
+        FailedSources, KnownDeltas, LayerSource, PullDelta, PullLayer, choose_sources, fetch_bytes,
+        recipes_bytes, total_cost,
     },
+    links::{self, LinkLimits},
     local::LocalContent,
+    options::PullOptions,
     source::PullSource,
+    ways::{ChainStep, StreamWays},
 };
 use crate::{
     artifact::{ARTIFACT_TYPE, Artifact, BASE_ANNOTATION, Front, MAX_FRONT_BYTES},
@@ -20,12 +24,17 @@ use crate::{
     repository::ManifestReference,
 };
 use imgdelta_core::{Error, Note};
+use imgdelta_image::{image::Layer, store::Descriptor};
 use std::{cmp::Reverse, collections::HashSet};
 
 /// The deltas of a pull, with the bytes of the search.
 #[derive(Debug, Default)]
 pub(super) struct DeltaSelection {
     pub deltas: Vec<PullDelta>,
+    /// Recipes of the image's deltas, and of deltas between the bases and the image.
+    pub steps: Vec<ChainStep>,
+    /// All deltas of the image that were read.
+    pub candidates: Vec<Artifact>,
     /// Bytes of the list, of manifests and of fronts, those of rejected deltas included.
     pub search_bytes: u64,
 }
@@ -37,15 +46,41 @@ pub(super) fn choose_deltas(
     local: &LocalContent,
     plain: &[PullLayer],
     costs: CostModel,
+    options: &PullOptions,
     notes: &mut Vec<Note>,
 ) -> Result<DeltaSelection> {
     let plain_bytes = fetch_bytes(plain);
-    let Candidates { mut artifacts, bytes } = candidates(source, local, plain_bytes, notes)?;
-    let mut selection = DeltaSelection { deltas: Vec::new(), search_bytes: bytes };
+    let Candidates { mut artifacts, bytes, rest_bytes } =
+        candidates(source, local, plain_bytes, notes)?;
+    let mut selection = DeltaSelection {
+        candidates: artifacts.clone(),
+        search_bytes: bytes,
+        ..DeltaSelection::default()
+    };
     let mut layers = plain.to_vec();
+    let failed = FailedSources::default();
+    let depth = options.recipes_in_sequence();
+    selection.steps = artifacts.iter().flat_map(links::steps_of).collect();
+    let mut ways = StreamWays::find(&local.streams, &selection.steps, &failed.recipes, depth);
+    if options.chain > 1 && !artifacts.is_empty() {
+        let estimate =
+            Estimate { source, plain_bytes, selection: &selection, layers: &layers, ways: &ways };
+        let estimates = artifacts.iter().filter_map(|artifact| estimate.fetch_bytes(artifact));
+        let most_bytes = estimates.min().unwrap_or(plain_bytes);
+        let limits = LinkLimits {
+            deltas: options.chain,
+            requests: options.chain_requests,
+            bytes: rest_bytes,
+        };
+        let found =
+            links::find(source, local, &artifacts, &failed.recipes, most_bytes, limits, notes);
+        selection.search_bytes += found.bytes;
+        selection.steps = found.steps;
+        ways = StreamWays::find(&local.streams, &selection.steps, &failed.recipes, depth);
+    }
     for _ in 0..MAX_FRONTS {
         let estimate =
-            Estimate { source, local, plain_bytes, selection: &selection, layers: &layers };
+            Estimate { source, plain_bytes, selection: &selection, layers: &layers, ways: &ways };
         let estimates = artifacts.iter().enumerate().filter_map(|(at, artifact)| {
             Some((estimate.fetch_bytes(artifact)?, artifact.descriptor.digest, at))
         });
@@ -60,9 +95,9 @@ pub(super) fn choose_deltas(
             }
         };
         selection.deltas.push(PullDelta { artifact, front });
-        let choose = |costs| {
-            choose_sources(&source.image, local, &selection.deltas, &FailedPairs::new(), costs)
-        };
+        let (deltas, steps) = (&selection.deltas, &selection.steps);
+        let known = KnownDeltas { deltas, steps, failed: &failed, depth };
+        let choose = |costs| choose_sources(&source.image, local, known, costs);
         let with = choose(costs);
         // The front is already here; only further downloads count. All bytes for deltas together
         // stay below a plain pull, in case none of the deltas works.
@@ -85,6 +120,8 @@ pub(super) fn choose_deltas(
 struct Candidates {
     artifacts: Vec<Artifact>,
     bytes: u64,
+    /// Bytes that a search for further deltas may take.
+    rest_bytes: u64,
 }
 
 /// Downloads the list of artifacts that refer to the image, and their manifests.
@@ -97,7 +134,8 @@ fn candidates(
     let most_bytes = plain_bytes / SEARCH_SHARE;
     let limit = ListLimit { pages: MAX_PAGES, bytes: most_bytes.min(MAX_LIST_BYTES) };
     let (repository, subject) = (source.repository.clone(), source.image.digest);
-    let list = async move { repository.referrers_within(&subject, ARTIFACT_TYPE, limit).await };
+    let list =
+        async move { repository.referrers_within(&subject, Some(ARTIFACT_TYPE), limit).await };
     let ReferrerList { entries: mut referrers, bytes } = source.network.wait(list)?;
     // Those for a local base first; there may be many.
     referrers.sort_by_key(|referrer| Reverse(has_local_base(referrer, local)));
@@ -119,7 +157,7 @@ fn candidates(
             Err(error) => notes.push(skipped(source, &error)),
         }
     }
-    Ok(Candidates { artifacts, bytes: most_bytes - rest_bytes })
+    Ok(Candidates { artifacts, bytes: most_bytes - rest_bytes, rest_bytes })
 }
 
 fn has_local_base(referrer: &Referrer, local: &LocalContent) -> bool {
@@ -134,11 +172,11 @@ fn skipped(source: &PullSource, error: &Error) -> Note {
 /// The state of a selection, to estimate the gain of one more delta.
 struct Estimate<'a> {
     source: &'a PullSource,
-    local: &'a LocalContent,
     plain_bytes: u64,
     selection: &'a DeltaSelection,
     /// The layers with the deltas of the selection.
     layers: &'a [PullLayer],
+    ways: &'a StreamWays,
 }
 
 impl Estimate<'_> {
@@ -162,33 +200,54 @@ impl Estimate<'_> {
     fn promised_bytes(&self, artifact: &Artifact) -> u64 {
         let (mut fetched, mut bytes) = (HashSet::new(), 0_u64);
         for (layer, planned) in self.source.image.layers.iter().zip(self.layers) {
+            let whole = [layer.descriptor.clone()];
             let current = match planned.source {
                 LayerSource::Destination | LayerSource::Base | LayerSource::BaseStream { .. } => {
                     continue;
                 }
                 LayerSource::Recipe { delta, recipe } => {
-                    &self.selection.deltas[delta].artifact.recipes[recipe].blob
+                    vec![&self.selection.deltas[delta].artifact.recipes[recipe].blob]
                 }
-                LayerSource::Registry => &layer.descriptor,
+                LayerSource::Chain { .. } => {
+                    planned.chain.iter().map(|step| &step.recipe).collect()
+                }
+                LayerSource::Registry => whole.iter().collect(),
             };
-            let is_local = self.local.streams.contains(&layer.diff_id);
-            // Without the annotation, the front may lack the way from the stream to the blob.
-            let compresses = artifact.compresses.as_ref();
-            if is_local && compresses.is_some_and(|layers| layers.contains(layer.ordinal)) {
-                continue;
-            }
-            let recipes = artifact.recipes.iter().filter(|recipe| {
-                recipe.target == Some(layer.diff_id)
-                    && recipe.sources.iter().all(|source| self.local.streams.contains(source))
-            });
-            let recipe = recipes.map(|recipe| &recipe.blob).min_by_key(|blob| blob.size_bytes);
-            let cheapest = recipe.filter(|recipe| recipe.size_bytes < current.size_bytes);
-            let cheapest = cheapest.unwrap_or(current);
-            if fetched.insert(cheapest.digest) {
-                bytes = bytes.saturating_add(cheapest.size_bytes);
+            let sum = |blobs: &[&Descriptor]| -> u64 {
+                blobs.iter().map(|blob| blob.size_bytes).fold(0, u64::saturating_add)
+            };
+            let ways = self.ways_with(artifact, layer);
+            let cheapest = ways.into_iter().min_by_key(|way| sum(way));
+            let cheapest = cheapest.filter(|way| sum(way) < sum(&current)).unwrap_or(current);
+            for blob in cheapest {
+                if fetched.insert(blob.digest) {
+                    bytes = bytes.saturating_add(blob.size_bytes);
+                }
             }
         }
         bytes
+    }
+
+    /// Returns the recipes of each way to a layer with an artifact, by its manifest.
+    fn ways_with<'a>(&'a self, artifact: &'a Artifact, layer: &Layer) -> Vec<Vec<&'a Descriptor>> {
+        let steps = &self.selection.steps;
+        let mut found = Vec::new();
+        // Without the annotation, the front may lack the way from the stream to the blob.
+        let compresses = artifact.compresses.as_ref();
+        if compresses.is_some_and(|layers| layers.contains(layer.ordinal))
+            && let Some(way) = self.ways.chain_to(steps, &layer.diff_id, &self.source.image.digest)
+        {
+            found.push(way.steps.into_iter().map(|step| &steps[step].recipe).collect());
+        }
+        for recipe in &artifact.recipes {
+            if recipe.target == Some(layer.diff_id)
+                && let Some(way) = self.ways.to_all(steps, &recipe.sources)
+            {
+                let before = way.steps.into_iter().map(|step| &steps[step].recipe);
+                found.push(before.chain([&recipe.blob]).collect());
+            }
+        }
+        found
     }
 }
 

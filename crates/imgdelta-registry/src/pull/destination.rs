@@ -2,10 +2,11 @@
 //!
 //! A sink is made for each attempt, since a failed attempt has used its sink.
 
+use crate::store::BlobKeeping;
 use imgdelta_apply::sink::{self, Sink};
-use imgdelta_core::{Context, Result};
+use imgdelta_core::{Context, Result, partial::PartialBlob, scratch::Scratch};
 use imgdelta_image::Reference;
-use std::{fmt, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 /// The destination of a pull.
 #[derive(Clone)]
@@ -39,9 +40,29 @@ impl PullDestination {
         }
     }
 
-    /// Returns true if it keeps blobs while the image is incomplete.
-    pub(crate) fn keeps_blobs(&self) -> bool {
-        matches!(self.0, Destination::Reference(Reference::Layout { .. }))
+    /// Returns the place for layers that are downloaded whole: a layout keeps complete ones, and the
+    /// beginnings of others; for other destinations a cache keeps them until all are there.
+    pub(crate) fn keeping(&self, scratch: &Scratch) -> BlobKeeping {
+        match self.blobs_directory() {
+            Some(directory) => BlobKeeping::Partial(directory),
+            None => BlobKeeping::Scratch(scratch.clone()),
+        }
+    }
+
+    /// Removes the beginnings of layers, after the whole image is there.
+    pub(super) fn sweep(&self) {
+        if let Some(directory) = self.blobs_directory() {
+            PartialBlob::sweep(&directory);
+        }
+    }
+
+    fn blobs_directory(&self) -> Option<PathBuf> {
+        match &self.0 {
+            Destination::Reference(Reference::Layout { directory, .. }) => {
+                Some(directory.join("blobs"))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     fallback::{FallbackStep, is_delta_error},
     layers::{LayerSource, PullLayer},
     local::LocalContent,
+    made::MadeStreams,
     plan::PullPlan,
     report::PullReport,
     streams,
@@ -31,6 +32,7 @@ impl PullPlan {
     /// Downloads, makes the image, and shows it at the destination. Blocks.
     pub fn carry_out(mut self) -> Result<PullReport> {
         let mut recipes = RecipeFiles::new();
+        let mut made = MadeStreams::default();
         let mut step = FallbackStep::Deltas;
         let started = self.options.clock.now();
         loop {
@@ -39,8 +41,17 @@ impl PullPlan {
             }
             if self.has_step(step) {
                 let attempt = self.attempt(step, started);
-                let error = match self.apply(&recipes, step, &attempt.context) {
-                    Ok(()) => return Ok(PullReport::new(self)),
+                let outcome = self.make_chains(&recipes, &mut made, step, &attempt.context);
+                if let Ok(true) = outcome {
+                    continue;
+                }
+                let outcome = outcome
+                    .and_then(|_| self.apply(&recipes, made.images(), step, &attempt.context));
+                let error = match outcome {
+                    Ok(()) => {
+                        self.output.sweep();
+                        return Ok(PullReport::new(self));
+                    }
                     Err(error) if step == FallbackStep::Registry => {
                         return Err(self.without_bases(error));
                     }
@@ -53,7 +64,7 @@ impl PullPlan {
                 // Blobs that were made stay at the destination and are not made again.
                 let is_isolated = step == FallbackStep::Deltas
                     && is_delta_error(&error)
-                    && self.isolate(&recipes, &attempt)?;
+                    && self.isolate(&recipes, made.images(), &attempt)?;
                 let consequence =
                     if is_isolated { "continuing without that" } else { step.consequence() };
                 let reason = attempt.reason(&error);
@@ -65,6 +76,7 @@ impl PullPlan {
             }
             // Whole layers may need the room of the recipes.
             recipes.clear();
+            made.clear();
             step = step.next();
             self.give_up(step);
         }
@@ -81,7 +93,7 @@ impl PullPlan {
         // Together they keep a hostile delta below 256 MiB, and admit what imgdelta writes.
         let limits = &mut context.limits;
         limits.recipe_memory = limits.recipe_memory.min(64 << 20);
-        limits.member_bytes = limits.member_bytes.min(56 << 20);
+        limits.copied_bytes = limits.copied_bytes.min(56 << 20);
         limits.group_bytes = limits.group_bytes.min(64 << 20);
         let images = self.bases.iter().chain([&self.source.image]);
         let layers = images.flat_map(|image| &image.layers);
@@ -120,14 +132,15 @@ impl PullPlan {
     fn give_up(&mut self, step: FallbackStep) {
         for layer in &mut self.layers {
             let is_given_up = match layer.source {
-                LayerSource::Recipe { .. } | LayerSource::BaseStream { .. } => {
-                    step != FallbackStep::Deltas
-                }
+                LayerSource::Recipe { .. }
+                | LayerSource::BaseStream { .. }
+                | LayerSource::Chain { .. } => step != FallbackStep::Deltas,
                 LayerSource::Base => step == FallbackStep::Registry,
                 LayerSource::Destination | LayerSource::Registry => false,
             };
             if is_given_up {
                 layer.source = LayerSource::Registry;
+                layer.chain.clear();
                 layer.fetch_bytes = layer.blob.size_bytes;
             }
         }
@@ -138,8 +151,8 @@ impl PullPlan {
         loop {
             let mut wanted: Vec<Descriptor> = Vec::new();
             let mut failed = HashSet::new();
-            for layer in &self.layers {
-                let Some(blob) = self.recipe(layer.source).cloned() else { continue };
+            let all: Vec<Descriptor> = self.layers.iter().flat_map(PullLayer::recipes).collect();
+            for blob in all {
                 let digest = blob.digest;
                 if recipes.contains_key(&digest) || wanted.iter().any(|one| one.digest == digest) {
                     continue;
@@ -168,8 +181,7 @@ impl PullPlan {
             if failed.is_empty() {
                 return Ok(());
             }
-            self.exclude(&failed);
-            self.choose_sources();
+            self.replace(&failed);
         }
     }
 
@@ -189,22 +201,74 @@ impl PullPlan {
         self.source.network.wait_all(downloads)
     }
 
+    /// Gives the layers that need these recipes other sources.
+    fn replace(&mut self, recipes: &HashSet<(BlobDigest, u64)>) {
+        self.exclude(recipes);
+        let is_failed = |blob: &Descriptor| recipes.contains(&(blob.digest, blob.size_bytes));
+        let mut steps = self.layers.iter().flat_map(|layer| &layer.chain);
+        if steps.any(|step| is_failed(&step.recipe)) {
+            self.search_other_chains();
+        }
+        self.choose_sources();
+    }
+
     /// Excludes recipes as sources, in every delta that has them.
     fn exclude(&mut self, recipes: &HashSet<(BlobDigest, u64)>) {
+        self.failed.recipes.extend(recipes.iter().map(|(digest, _)| *digest));
         for (delta, chosen) in self.deltas.iter().enumerate() {
             for (ordinal, layer) in chosen.front.outline.layers.iter().enumerate() {
                 let LayerBody::Recipe(recipe) = layer.body else { continue };
                 let blob = &chosen.artifact.recipes[recipe as usize].blob;
                 if recipes.contains(&(blob.digest, blob.size_bytes)) {
-                    self.failed.insert((ordinal, delta));
+                    self.failed.pairs.insert((ordinal, delta));
                 }
             }
         }
     }
 
-    fn apply(&self, recipes: &RecipeFiles, step: FallbackStep, context: &Context) -> Result<()> {
+    /// Makes the streams between the bases and the image. Returns true if a recipe failed: then layers
+    /// have other sources.
+    fn make_chains(
+        &mut self,
+        recipes: &RecipeFiles,
+        made: &mut MadeStreams,
+        step: FallbackStep,
+        context: &Context,
+    ) -> Result<bool> {
+        if step != FallbackStep::Deltas {
+            return Ok(false);
+        }
+        let (layers, bases, place) = (&self.layers, &self.bases, &self.source.image.name);
+        let failed = made.make(layers, recipes, bases, &format!("to {place}"), context)?;
+        if failed.is_empty() {
+            return Ok(false);
+        }
+        let mut excluded = HashSet::new();
+        for (failed, error) in failed {
+            let recipe = failed.recipe;
+            if !self.options.fallback {
+                return Err(error);
+            }
+            let (image, place) = (failed.image, &self.source.image.name);
+            let note = format!("{error}; the way over {image} is given up");
+            self.notes.push(Note::new(place, note));
+            excluded.insert((recipe.digest, recipe.size_bytes));
+        }
+        self.replace(&excluded);
+        Ok(true)
+    }
+
+    fn apply(
+        &self,
+        recipes: &RecipeFiles,
+        made: &[Image],
+        step: FallbackStep,
+        context: &Context,
+    ) -> Result<()> {
         let mut images =
             if step == FallbackStep::Registry { Vec::new() } else { self.bases.clone() };
+        images.extend_from_slice(made);
+        let local = images.clone();
         images.push(self.last_base(&|_| true));
         let sink = self.output.open(context)?;
         let has_delta = self.layers.iter().any(|layer| layer.source.delta().is_some());
@@ -212,7 +276,7 @@ impl PullPlan {
             let images: Vec<&Image> = images.iter().collect();
             return streams::copy(self, &images, sink, context);
         }
-        let delta = compose::delta(self, recipes, &|_| true, context)?;
+        let delta = compose::delta(self, recipes, &local, &|_| true, context)?;
         rebuild::apply(&delta, &images, sink, LayerForm::Exact, context)?;
         Ok(())
     }
@@ -239,7 +303,12 @@ impl PullPlan {
     /// Makes each layer of a delta alone and discards it, to find those that fail. Gives them other
     /// sources, and returns true if there are any. Costs work and no download. A single layer that
     /// uses a delta is the one that failed, and is not made again.
-    fn isolate(&mut self, recipes: &RecipeFiles, attempt: &Attempt) -> Result<bool> {
+    fn isolate(
+        &mut self,
+        recipes: &RecipeFiles,
+        made: &[Image],
+        attempt: &Attempt,
+    ) -> Result<bool> {
         let layers = self.layers.iter().enumerate();
         let users = layers.filter_map(|(ordinal, layer)| Some((ordinal, layer.source.delta()?)));
         let users: Vec<(usize, usize)> = users.collect();
@@ -249,12 +318,19 @@ impl PullPlan {
         } else {
             for (ordinal, delta) in users {
                 let mut images = self.bases.clone();
-                // Has the blobs of the other layers, which are not read.
-                images.push(self.last_base(&|one| one == ordinal));
+                images.extend_from_slice(made);
+                let local = images.clone();
+                // Earlier layers may be read. Has the blobs of the others, which are not.
+                let is_read = |one: usize| {
+                    let mut steps = self.layers[ordinal].chain.iter();
+                    one < ordinal && steps.any(|step| self.layers[one].is_made_by(step))
+                };
+                let is_wanted = |one| one == ordinal || is_read(one);
+                images.push(self.last_base(&is_wanted));
                 let sink = Box::new(SingleLayerSink::new(&self.layers[ordinal], &self.local));
-                let (context, is_wanted) = (&attempt.context, |one| one == ordinal);
+                let context = &attempt.context;
                 let outcome =
-                    compose::delta(self, recipes, &is_wanted, context).and_then(|delta| {
+                    compose::delta(self, recipes, &local, &is_wanted, context).and_then(|delta| {
                         rebuild::apply(&delta, &images, sink, LayerForm::Exact, context)
                     });
                 match outcome {
@@ -266,7 +342,7 @@ impl PullPlan {
             }
         }
         let is_isolated = !failed.is_empty();
-        self.failed.extend(failed);
+        self.failed.pairs.extend(failed);
         self.choose_sources();
         Ok(is_isolated)
     }

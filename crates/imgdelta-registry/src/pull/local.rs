@@ -23,13 +23,25 @@ pub(super) struct LocalContent {
 }
 
 impl LocalContent {
+    /// Returns the content without that of the bases.
+    pub fn without_bases(&self) -> Self {
+        Self {
+            takes_streams: self.takes_streams,
+            destination: self.destination.clone(),
+            blobs: HashSet::new(),
+            streams: HashSet::new(),
+            manifests: HashSet::new(),
+        }
+    }
+
     pub fn find(
         target: &Image,
         bases: &[Image],
         sink: &dyn Sink,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let layers = || bases.iter().flat_map(|image| &image.layers);
+        let layers =
+            || bases.iter().flat_map(|image| &image.layers).filter(|layer| !layer.is_absent());
         let mut local = Self {
             takes_streams: sink.accepts() == AcceptedForm::Streams,
             destination: Vec::new(),

@@ -25,6 +25,13 @@ pub struct PullOptions {
     pub fallback: bool,
     /// The clock of that limit: the system's.
     pub clock: Arc<dyn Clock>,
+    /// The most deltas in sequence from a base to the image; 1 uses only deltas of the image. Six: each
+    /// one costs the work of rebuilding its layers, and versions further back differ so much that few
+    /// bytes are saved.
+    pub chain: usize,
+    /// The most requests for deltas between the bases and the image. Forty: chains of six versions
+    /// with a dozen deltas each are found within, and a hostile registry cannot ask for more.
+    pub chain_requests: usize,
     /// Chooses by time on a link of this speed instead of by bytes. None: the speed is unknown.
     pub link: Option<LinkSpeed>,
 }
@@ -36,6 +43,8 @@ impl Default for PullOptions {
             rollback: false,
             time_limit: true,
             fallback: true,
+            chain: 6,
+            chain_requests: 40,
             clock: Arc::new(SystemClock::default()),
             link: None,
         }
@@ -71,6 +80,25 @@ impl PullOptions {
         self
     }
 
+    /// Sets the most deltas in sequence; 0 counts as 1.
+    #[must_use]
+    pub fn chain(mut self, deltas: usize) -> Self {
+        self.chain = deltas.clamp(1, MAX_CHAIN);
+        self
+    }
+
+    /// Returns the most recipes in sequence: a recipe of one delta may read what another one makes.
+    pub(super) fn recipes_in_sequence(&self) -> usize {
+        self.chain.max(LINKED_RECIPES)
+    }
+
+    /// Sets the most requests for deltas between the bases and the image.
+    #[must_use]
+    pub fn chain_requests(mut self, requests: usize) -> Self {
+        self.chain_requests = requests;
+        self
+    }
+
     /// Sets the clock of the limit for the time of deltas.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -85,3 +113,8 @@ impl PullOptions {
         self
     }
 }
+
+/// The most deltas in sequence that a caller may ask for.
+const MAX_CHAIN: usize = 64;
+/// Recipes of one delta in sequence: more than images have layers that resemble each other.
+const LINKED_RECIPES: usize = 8;

@@ -6,14 +6,20 @@ use super::{
     cost::CostModel,
     deltas::choose_deltas,
     destination::PullDestination,
-    layers::{FailedPairs, LayerSource, PullDelta, PullLayer, choose_sources, fetch_bytes},
+    layers::{
+        FailedSources, KnownDeltas, LayerSource, PullDelta, PullLayer, choose_sources, fetch_bytes,
+        plain_sources, total_cost,
+    },
+    links::{self, LinkLimits},
     local::LocalContent,
     options::PullOptions,
     source::PullSource,
+    ways::ChainStep,
 };
-use crate::dates;
-use imgdelta_core::{Context, Error, Note, Result};
-use imgdelta_image::{image::Image, store::Descriptor};
+use crate::{artifact::Artifact, dates};
+use imgdelta_core::{Context, DiffId, Error, Note, Result};
+use imgdelta_image::image::Image;
+use std::collections::HashSet;
 
 /// The downloads of a pull, decided and not started. It prints, and can be dropped.
 #[derive(Debug)]
@@ -34,7 +40,13 @@ pub struct PullPlan {
     /// Remarks, such as a delta that was skipped.
     pub notes: Vec<Note>,
     pub(super) local: LocalContent,
-    pub(super) failed: FailedPairs,
+    /// Recipes of deltas between the bases and the image.
+    pub(super) steps: Vec<ChainStep>,
+    /// All deltas of the image that were read.
+    pub(super) candidates: Vec<Artifact>,
+    /// Searches for other chains that failures may still cause.
+    pub(super) rest_searches: usize,
+    pub(super) failed: FailedSources,
     /// Bytes that recipes may still cost, so that all bytes for deltas stay below a plain pull.
     pub(super) rest_bytes: u64,
 }
@@ -54,7 +66,7 @@ impl PullPlan {
         let sink = output.open(context)?;
         let local = LocalContent::find(&source.image, &bases, &*sink, &*context.progress)?;
         let costs = CostModel(options.link);
-        let layers = choose_sources(&source.image, &local, &[], &FailedPairs::new(), costs);
+        let layers = plain_sources(&source.image, &local, costs);
         let documents = (source.image.manifest.len() + source.image.config_bytes.len()) as u64;
         let plain_layers_bytes = fetch_bytes(&layers);
         let mut plan = Self {
@@ -62,14 +74,17 @@ impl PullPlan {
             deltas: Vec::new(),
             plain_bytes: documents + plain_layers_bytes,
             decided_bytes: 0,
-            notes: source.image.notes.clone(),
+            notes: notes(&source.image, &bases),
             source,
             bases,
             output,
             options,
             context: context.clone(),
             local,
-            failed: FailedPairs::new(),
+            steps: Vec::new(),
+            candidates: Vec::new(),
+            rest_searches: MAX_FURTHER_SEARCHES,
+            failed: FailedSources::default(),
             rest_bytes: plain_layers_bytes,
         };
         if plan.options.deltas && plain_layers_bytes > 0 && !plan.local.streams.is_empty() {
@@ -89,12 +104,47 @@ impl PullPlan {
         self.layers.iter().all(|layer| layer.source == LayerSource::Destination)
     }
 
+    /// Returns the streams that are read from the bases, by the promises of the deltas.
+    pub fn base_streams(&self) -> HashSet<DiffId> {
+        let mut streams = HashSet::new();
+        for layer in &self.layers {
+            let mut made = HashSet::new();
+            for step in &layer.chain {
+                let sources = step.sources.iter().filter(|source| !made.contains(*source));
+                streams.extend(sources.copied());
+                made.insert(step.target);
+            }
+            match layer.source {
+                LayerSource::Recipe { delta, recipe } => {
+                    streams.extend(&self.deltas[delta].artifact.recipes[recipe].sources);
+                }
+                LayerSource::Base | LayerSource::BaseStream { .. } => {
+                    streams.insert(layer.diff_id);
+                }
+                LayerSource::Destination | LayerSource::Chain { .. } | LayerSource::Registry => {}
+            }
+        }
+        streams
+    }
+
+    /// True if the plan is cheaper than a pull without bases although `bytes` more are downloaded for
+    /// the bases, and `checked_bytes` of them are compared with their digests first.
+    pub fn pays_with(&self, bytes: u64, checked_bytes: u64) -> bool {
+        let costs = CostModel(self.options.link);
+        let local = self.local.without_bases();
+        let plain = plain_sources(&self.source.image, &local, costs);
+        let more = costs.download(bytes).saturating_add(costs.check(checked_bytes));
+        total_cost(&self.layers).saturating_add(more) < total_cost(&plain)
+    }
+
     /// Chooses deltas. A failure is a note: the layers can be pulled without deltas.
     fn search(&mut self, costs: CostModel, plain_layers_bytes: u64) {
-        let Self { source, local, layers, notes, .. } = self;
-        match choose_deltas(source, local, layers, costs, notes) {
+        let Self { source, local, layers, notes, options, .. } = self;
+        match choose_deltas(source, local, layers, costs, options, notes) {
             Ok(selection) => {
                 self.deltas = selection.deltas;
+                self.steps = selection.steps;
+                self.candidates = selection.candidates;
                 self.rest_bytes = plain_layers_bytes.saturating_sub(selection.search_bytes);
                 self.choose_sources();
             }
@@ -105,22 +155,51 @@ impl PullPlan {
         }
     }
 
-    /// Chooses the cheapest source of each layer, without those that failed.
-    pub(super) fn choose_sources(&mut self) {
-        let Self { source, local, deltas, failed, options, .. } = self;
-        let costs = CostModel(options.link);
-        self.layers = choose_sources(&source.image, local, deltas, failed, costs);
+    /// Searches for other chains after a recipe of one has failed.
+    pub(super) fn search_other_chains(&mut self) {
+        if self.options.chain < 2 || self.rest_searches == 0 {
+            return;
+        }
+        self.rest_searches -= 1;
+        let limits = LinkLimits {
+            deltas: self.options.chain,
+            requests: self.options.chain_requests,
+            bytes: self.rest_bytes / 2,
+        };
+        let Self { source, local, notes, rest_bytes, candidates, failed, .. } = self;
+        let failed = &failed.recipes;
+        let found = links::find(source, local, candidates, failed, *rest_bytes, limits, notes);
+        *rest_bytes = rest_bytes.saturating_sub(found.bytes);
+        let known: HashSet<_> =
+            self.steps.iter().map(|step| (step.recipe.digest, step.target)).collect();
+        let is_new = |step: &ChainStep| !known.contains(&(step.recipe.digest, step.target));
+        self.steps.extend(found.steps.into_iter().filter(is_new));
     }
 
-    /// Returns the recipe of a layer's source, if it has one.
-    pub(super) fn recipe(&self, source: LayerSource) -> Option<&Descriptor> {
-        match source {
-            LayerSource::Recipe { delta, recipe } => {
-                Some(&self.deltas[delta].artifact.recipes[recipe].blob)
-            }
-            _ => None,
+    /// Chooses the cheapest source of each layer, without those that failed.
+    pub(super) fn choose_sources(&mut self) {
+        let Self { source, local, deltas, steps, failed, options, .. } = self;
+        let costs = CostModel(options.link);
+        let known = KnownDeltas { deltas, steps, failed, depth: options.recipes_in_sequence() };
+        self.layers = choose_sources(&source.image, local, known, costs);
+    }
+}
+
+/// Returns remarks about the image, and about layers of the bases that are not on this machine.
+fn notes(target: &Image, bases: &[Image]) -> Vec<Note> {
+    let mut notes = target.notes.clone();
+    for base in bases {
+        for layer in base.layers.iter().filter(|layer| layer.is_absent()) {
+            let what = format!(
+                "layer {} ({}) is not a base: its blob is not there, and it cannot be put together \
+                 from unpacked files",
+                layer.ordinal + 1,
+                layer.diff_id
+            );
+            notes.push(Note::new(&base.name, what));
         }
     }
+    notes
 }
 
 /// Refuses an image that is newer than a base, by the dates of their configs.
@@ -142,3 +221,6 @@ fn check_rollback(target: &Image, bases: &[Image]) -> Result<()> {
     );
     Err(Error::bad_input(&target.name, what))
 }
+
+/// Searches for chains after failures: each one may cost as many requests as the first.
+const MAX_FURTHER_SEARCHES: usize = 2;

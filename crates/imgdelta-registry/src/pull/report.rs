@@ -5,13 +5,17 @@
 use super::{
     layers::{PullDelta, PullLayer},
     plan::PullPlan,
+    ways::ChainStep,
 };
 use imgdelta_core::{
     BlobDigest, Note,
     size::{Exact, Human},
 };
 use serde_json::{Value, json};
-use std::fmt;
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 /// Name and version of the JSON document; a reader refuses others.
 pub const PULL_SCHEMA: &str = "imgdelta.pull/1";
@@ -55,7 +59,7 @@ impl PullPlan {
     /// Returns the downloads in one line.
     pub fn line(&self) -> String {
         format!(
-            "{} to fetch, {} fetched to decide; a plain pull is {} ({})",
+            "{} to fetch, {} fetched to decide; a plain pull is {}; layers: {}",
             Human(self.fetch_bytes()),
             Human(self.decided_bytes),
             Human(self.plain_bytes),
@@ -81,6 +85,13 @@ impl PullPlan {
                 "bytes": layer.blob.size_bytes,
                 "diff_id": layer.diff_id.to_string(),
                 "way": layer.source.word(),
+                "chain": layer.chain.iter().map(|step| json!({
+                    "artifact": step.delta.to_string(),
+                    "base": step.base.map(|base| base.to_string()),
+                    "makes": step.image.to_string(),
+                    "recipe": step.recipe.digest.to_string(),
+                    "bytes": step.recipe.size_bytes,
+                })).collect::<Vec<_>>(),
                 "delta": layer.source.delta().map(|delta| self.deltas[delta].digest().to_string()),
                 "fetch_bytes": layer.fetch_bytes,
             })).collect::<Vec<_>>(),
@@ -97,11 +108,41 @@ impl PullPlan {
         self.layers.iter().filter(|layer| layer.source.delta() == Some(delta)).count()
     }
 
+    /// Counts the layers by their sources, in the order of the layers.
     fn counts(&self) -> String {
-        let words = ["there", "base", "remade", "recipe", "registry"];
-        let count = |word| self.layers.iter().filter(|layer| layer.source.word() == word).count();
-        let counts = words.iter().map(|word| (count(*word), *word)).filter(|(count, _)| *count > 0);
-        counts.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
+        let mut counts: Vec<(&str, usize)> = Vec::new();
+        for layer in &self.layers {
+            let words = layer.source.words();
+            match counts.iter_mut().find(|(known, _)| *known == words) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((words, 1)),
+            }
+        }
+        let counts = counts.iter().map(|(words, count)| format!("{count} {words}"));
+        counts.collect::<Vec<_>>().join("; ")
+    }
+
+    /// Returns one line for each delta of the chains, with its base, the image that it makes, and the
+    /// bytes of the recipes that are used.
+    fn chain_lines(&self) -> Vec<String> {
+        let steps = self.layers.iter().flat_map(|layer| &layer.chain);
+        let mut deltas: Vec<&ChainStep> = Vec::new();
+        let mut recipes = HashSet::new();
+        let mut bytes = HashMap::<BlobDigest, u64>::new();
+        for step in steps {
+            if recipes.insert(step.recipe.digest) {
+                *bytes.entry(step.delta).or_default() += step.recipe.size_bytes;
+            }
+            if deltas.iter().all(|known| known.delta != step.delta) {
+                deltas.push(step);
+            }
+        }
+        let lines = deltas.into_iter().map(|step| {
+            let base = step.base.map_or_else(|| "an unnamed base".to_owned(), |it| short(&it));
+            let bytes = Human(bytes.get(&step.delta).copied().unwrap_or_default());
+            format!("chain   {base} to {}, {bytes}, delta {}", short(&step.image), step.delta)
+        });
+        lines.collect()
     }
 
     /// Returns the deltas that layers use.
@@ -114,12 +155,13 @@ impl PullPlan {
 impl fmt::Display for PullPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let image = &self.source.image;
-        writeln!(f, "image   {} for {}", image.digest, image.platform)?;
+        writeln!(f, "image   {}\n        for {}", image.digest, image.platform)?;
         self.used_deltas().try_for_each(|delta| writeln!(f, "delta   {delta}"))?;
-        writeln!(f, "layers  {} ({})", self.layers.len(), self.counts())?;
+        self.chain_lines().iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        writeln!(f, "layers  {}: {}", self.layers.len(), self.counts())?;
         writeln!(
             f,
-            "fetch   {}, and {} to decide; a plain pull is {}",
+            "fetch   {}, and {} to decide;\n        a plain pull is {}",
             Exact(self.fetch_bytes()),
             Human(self.decided_bytes),
             Exact(self.plain_bytes)
@@ -133,11 +175,13 @@ impl PullReport {
         let received_bytes = plan.source.received_bytes();
         let image = &plan.source.image;
         let mut lines = vec![
-            format!("image   {} for {}", image.digest, image.platform),
+            format!("image   {}", image.digest),
+            format!("        for {}", image.platform),
             format!("to      {}", plan.output),
         ];
         lines.extend(plan.used_deltas().map(|delta| format!("delta   {delta}")));
-        lines.push(format!("layers  {} ({})", plan.layers.len(), plan.counts()));
+        lines.extend(plan.chain_lines());
+        lines.push(format!("layers  {}: {}", plan.layers.len(), plan.counts()));
         Self {
             place: plan.output.to_string(),
             manifest: image.digest,
@@ -163,4 +207,9 @@ impl fmt::Display for PullReport {
         writeln!(f, "fetched {received}; a plain pull is {plain}")?;
         self.notes.iter().try_for_each(|note| writeln!(f, "note    {note}"))
     }
+}
+
+/// Returns the start of a digest, which names an image among a few.
+fn short(digest: &BlobDigest) -> String {
+    format!("{}:{}", digest.algorithm().name(), &digest.hex()[..12])
 }

@@ -6,16 +6,16 @@ use crate::{
     client::{Client, Traffic},
     repository::Repository,
     runtime::Network,
-    store::RegistryStore,
+    store::{BlobKeeping, RegistryStore},
 };
-use imgdelta_core::{Result, scratch::Scratch};
+use imgdelta_core::Result;
 use imgdelta_image::{
     image::{Image, OpenOptions, Platform},
     reference::RegistryReference,
 };
 
 /// An image in a registry, with the traffic since it was opened.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PullSource {
     pub(super) repository: Repository,
     pub(super) network: Network,
@@ -24,17 +24,17 @@ pub(crate) struct PullSource {
 }
 
 impl PullSource {
-    /// Opens the image: downloads its manifest and config. With `scratch`, blobs are cached there,
-    /// for a destination that cannot keep blobs while the image is incomplete.
+    /// Opens the image: downloads its manifest and config. `keeping` is for layers that are downloaded
+    /// whole.
     pub fn open(
         client: &Client,
         reference: &RegistryReference,
         network: Network,
         options: &OpenOptions,
-        scratch: Option<Scratch>,
+        keeping: BlobKeeping,
     ) -> Result<Self> {
         let before = client.traffic();
-        let (store, name) = RegistryStore::open_with(client, reference, network.clone(), scratch);
+        let (store, name) = RegistryStore::open_with(client, reference, network.clone(), keeping);
         let mut image = Image::open(store, name.as_ref(), options)?;
         image.name = format!("docker://{reference}");
         Ok(Self { repository: Repository::of(client, reference), network, image, before })
@@ -43,6 +43,11 @@ impl PullSource {
     /// Returns the image's platform.
     pub fn platform(&self) -> &Platform {
         &self.image.platform
+    }
+
+    /// Returns the same image, whose traffic counts from now on.
+    pub(super) fn again(&self) -> Self {
+        Self { before: self.repository.client().traffic(), ..self.clone() }
     }
 
     /// Returns the bytes that the client received since the image was opened.

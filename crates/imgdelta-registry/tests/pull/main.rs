@@ -1,7 +1,9 @@
 //! Pushes and pulls against a registry in this process. With any damage to a delta the result is the
 //! registry's image, and no more is downloaded than necessary.
 
+mod chains;
 mod fallback;
+mod linked;
 mod streams;
 
 use imgdelta::{
@@ -416,7 +418,11 @@ fn a_dry_run_fetches_no_layer_and_no_delta_is_looked_for_when_not_wanted() {
     assert_eq!(scene.registry.sent_bytes("/blobs/") as u64, documents + front);
     assert!(!scene.dir.path().join("out").exists());
     assert_eq!(plan.json()["received_bytes"], Value::Null);
-    assert!(plan.line().contains("1 base, 1 recipe, 1 registry"), "{}", plan.line());
+    assert!(
+        plan.line().contains("1 from the base; 1 rebuilt; 1 from the registry"),
+        "{}",
+        plan.line()
+    );
 
     scene.registry.forget();
     let plan = scene.plan(":v1", &["v0"], OUT, false).unwrap();
@@ -1023,11 +1029,78 @@ fn the_page_shows_a_real_manifest() {
     let size = delta.manifest().len() as u64;
     let subject = Descriptor::new(Some(delta.media_type()), delta.digest(), size);
     let manifest = SplitDelta::of(&delta).unwrap();
-    let manifest = manifest.manifest(&delta, &subject);
+    let manifest = manifest.manifest(&delta, &subject, Some("imgdelta 0.2.0"));
     let made: Value = serde_json::from_slice(&manifest.bytes).unwrap();
     let page = std::fs::read_to_string(top.join("docs/registry.md")).unwrap();
     let shown = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let shown: Value = serde_json::from_str(shown).unwrap_or_default();
     let pretty = serde_json::to_string_pretty(&made).unwrap();
     assert!(!shown.is_null() && without_digests(shown) == without_digests(made), "{pretty}");
+}
+
+#[test]
+fn a_later_run_continues_a_layer_where_an_earlier_one_stopped() {
+    let scene = Scene::new(RegistryBehaviour::default());
+    let size = 3 << 20;
+    let layers = vec![tar_of(&[("large", &noise(7, size))])];
+    let blobs = TestImage::new(layers, Packing::Gzip).blobs();
+    let (digest, blob) = (blobs.by_digest.iter())
+        .max_by_key(|(_, bytes)| bytes.len())
+        .map(|(digest, bytes)| (digest.clone(), bytes.len()))
+        .unwrap();
+    scene.add("large", blobs);
+    let path = format!("/blobs/{digest}");
+    let pull = || {
+        let source = format!("docker://{}/{REPOSITORY}:large", scene.registry.host());
+        let options = PullOptions::default();
+        let output = scene.local_reference("out");
+        scene.registries.pull(&scene.session, &source.parse().unwrap(), &[], &output, &options)
+    };
+    let partial = || {
+        let blobs = std::fs::read_dir(scene.dir.path().join("out/blobs")).unwrap();
+        let names = blobs.map(|item| item.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.contains("partial")).count()
+    };
+    // The whole blob, and then each rest of it, is cut.
+    let third = blob / 3;
+    scene.registry.fault("GET", &path, 1, RegistryFault::Cut(third));
+    scene.registry.fault("GET", &path, 99, RegistryFault::Reset);
+    pull().unwrap_err();
+    assert_eq!(partial(), 1);
+    scene.registry.forget();
+    pull().unwrap();
+    let requests = scene.registry.requests();
+    let downloads: Vec<_> =
+        requests.iter().filter(|one| one.method == "GET" && one.path.ends_with(&path)).collect();
+    assert_eq!(downloads.len(), 1);
+    let start: usize = downloads[0].headers["range"]
+        .strip_prefix("bytes=")
+        .and_then(|range| range.strip_suffix('-'))
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(start > third / 2 && start <= third, "{start} of {blob}");
+    assert_eq!(downloads[0].sent_bytes, blob - start);
+    assert_eq!(partial(), 0);
+    assert_eq!(scene.local("out").layers.len(), 1);
+}
+
+#[test]
+fn a_damaged_beginning_is_downloaded_again_in_the_run_after() {
+    let scene = Scene::new(RegistryBehaviour::default());
+    let layers = vec![tar_of(&[("large", &noise(7, 3 << 20))])];
+    let blobs = TestImage::new(layers, Packing::Gzip).blobs();
+    let digest = (blobs.by_digest.iter()).max_by_key(|(_, bytes)| bytes.len()).unwrap().0.clone();
+    scene.add("large", blobs);
+    let output = scene.dir.path().join("out/blobs");
+    std::fs::create_dir_all(&output).unwrap();
+    let name = format!(".imgdelta-partial-{}", digest.replace(':', "-"));
+    std::fs::write(output.join(name), vec![0; 1 << 20]).unwrap();
+    let pull = || {
+        let source = format!("docker://{}/{REPOSITORY}:large", scene.registry.host());
+        let (options, output) = (PullOptions::default(), scene.local_reference("out"));
+        scene.registries.pull(&scene.session, &source.parse().unwrap(), &[], &output, &options)
+    };
+    pull().unwrap_err();
+    pull().unwrap();
 }

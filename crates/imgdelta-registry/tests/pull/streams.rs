@@ -152,3 +152,24 @@ fn layers_that_a_sink_has_are_neither_fetched_nor_written() {
         assert_eq!(*written.lock().unwrap(), expected, "{bases:?}");
     }
 }
+
+#[test]
+fn after_a_pull_of_streams_the_exact_blobs_are_made_without_a_request() {
+    let scene = Scene::with_delta(RegistryBehaviour::default());
+    let archive = scene.output(ARCHIVE);
+    let plan = scene.plan(":v1", &["v0"], ARCHIVE, true).unwrap();
+    let material = plan.material();
+    plan.carry_out().unwrap();
+    scene.registry.forget();
+    let streams = image::open(&archive, &OpenOptions::default()).unwrap();
+    let bases = vec![streams, scene.local("v0")];
+    let layout = scene.output("oci:DIR/completed:v1");
+    let output = PullDestination::from(&layout);
+    let second = material.plan_to(&scene.session, bases, output, &options()).unwrap();
+    let pulled = second.carry_out().unwrap();
+    let requests = scene.registry.requests();
+    assert!(requests.is_empty() && pulled.received_bytes == 0, "{pulled}: {requests:?}");
+    assert!(ways(&pulled).contains(&"remade".into()), "{pulled}");
+    let completed = image::open(&layout, &OpenOptions::default()).unwrap();
+    assert_eq!(completed.digest, scene.local("v1").digest);
+}

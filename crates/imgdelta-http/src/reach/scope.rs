@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The machines that an address can belong to, the widest scope first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum AddressScope {
+pub(super) enum AddressScope {
     /// Any machine of the internet.
     Public,
     /// A machine of the same private network.

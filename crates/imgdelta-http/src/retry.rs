@@ -11,8 +11,12 @@ use std::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Retry {
-    /// Attempts for one request, the first included: 6, about half a minute with the waits below.
+    /// Attempts for one request, the first included: 7. With the waits below, a request survives 15
+    /// seconds without the registry, and ends after 32.
     pub attempts: u32,
+    /// Attempts for one request that gets no answer: 3. A server that is silent for so long rarely
+    /// answers the next request.
+    pub silent_attempts: u32,
     /// The first wait: half a second; each further one is twice as long.
     pub first: Duration,
     /// The longest wait that a registry may ask for: two minutes. A longer `Retry-After` is
@@ -22,7 +26,12 @@ pub struct Retry {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { attempts: 6, first: Duration::from_millis(500), longest: Duration::from_secs(120) }
+        Self {
+            attempts: 7,
+            silent_attempts: 3,
+            first: Duration::from_millis(500),
+            longest: Duration::from_secs(120),
+        }
     }
 }
 
@@ -43,7 +52,7 @@ impl Retry {
 
     /// Returns the wait after the attempt of this number (from 1), or `None` to give up.
     /// `requested` is the wait that the registry asks for.
-    pub(crate) fn wait(&self, attempt: u32, requested: Option<Duration>) -> Option<Duration> {
+    pub fn wait(&self, attempt: u32, requested: Option<Duration>) -> Option<Duration> {
         if attempt >= self.attempts || requested.is_some_and(|wait| wait > self.longest) {
             return None;
         }
@@ -57,7 +66,7 @@ impl Retry {
 }
 
 /// Parses `Retry-After`: seconds, or a date.
-pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse::<u32>() {
         return Some(Duration::from_secs(seconds.into()));
@@ -78,7 +87,17 @@ mod tests {
             let wait = retry.wait(attempt, None).unwrap();
             assert!(wait >= full / 2 && wait <= full, "{attempt}: {wait:?}");
         }
-        assert_eq!(retry.wait(6, None), None);
+        assert_eq!(retry.wait(retry.attempts, None), None);
+    }
+
+    #[test]
+    fn a_request_survives_ten_seconds_without_the_registry() {
+        for _ in 0..100 {
+            let retry = Retry::default();
+            let waits = (1..retry.attempts).filter_map(|attempt| retry.wait(attempt, None));
+            let sum: Duration = waits.sum();
+            assert!(sum > Duration::from_secs(15) && sum <= Duration::from_secs(32), "{sum:?}");
+        }
     }
 
     #[test]

@@ -6,9 +6,8 @@
 
 mod scope;
 
-pub(crate) use scope::AddressScope;
-
-use crate::{endpoint, url::Url};
+use crate::{host::is_loopback, url::Url};
+use scope::AddressScope;
 use std::{
     fmt,
     net::SocketAddr,
@@ -17,7 +16,7 @@ use std::{
 
 /// The rule for the servers that one registry leads to.
 #[derive(Debug)]
-pub(crate) struct Reach {
+pub struct Reach {
     /// Name or address of the registry, as a URL writes it.
     registry: String,
     plain_http: bool,
@@ -56,7 +55,7 @@ impl Reach {
         let is_admitted = match url.scheme() {
             "https" => true,
             // Without TLS only where the registry has none, and where the user allowed it.
-            "http" => state.is_plain && (self.plain_http || endpoint::is_loopback(host)),
+            "http" => state.is_plain && (self.plain_http || is_loopback(host)),
             _ => false,
         };
         if !is_admitted {
@@ -77,7 +76,7 @@ impl Reach {
     }
 
     /// Returns the addresses of a name that a connection may use, or says why there are none.
-    pub fn admit_addresses(
+    pub(crate) fn admit_addresses(
         &self,
         name: &str,
         addresses: Vec<SocketAddr>,
@@ -121,7 +120,7 @@ impl ReachState {
 
 /// The refusal of a server that a registry leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UnreachableAddress {
+pub struct UnreachableAddress {
     /// The server without path and query, which may hold secrets.
     server: String,
     why: String,

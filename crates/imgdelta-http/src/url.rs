@@ -3,7 +3,7 @@
 //! Servers send them, so nothing is guessed: user names, other alphabets and escapes in a host are
 //! errors. Sends nothing.
 
-use crate::endpoint;
+use crate::host::is_host;
 use std::{
     fmt::{self, Write as _},
     net::{IpAddr, Ipv6Addr},
@@ -11,7 +11,7 @@ use std::{
 
 /// An absolute address. Its path and query may hold secrets, and are never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Url {
+pub struct Url {
     /// In lower case.
     scheme: String,
     /// A name in lower case, or an address; one of IPv6 is in brackets.
@@ -24,7 +24,7 @@ pub(crate) struct Url {
 
 /// The reason why a text is not an address that can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct UrlError(&'static str);
+pub struct UrlError(&'static str);
 
 impl Url {
     /// Parses an absolute address.
@@ -38,8 +38,9 @@ impl Url {
         }
         let scheme = scheme.to_ascii_lowercase();
         let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        endpoint::check(authority.strip_suffix(':').unwrap_or(authority))
-            .map_err(|_| UrlError("not a host"))?;
+        if !is_host(authority.strip_suffix(':').unwrap_or(authority)) {
+            return Err(UrlError("not a host"));
+        }
         let (host, port) = split_port(authority);
         let port = if port.is_empty() { None } else { port.parse().ok() };
         let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
@@ -154,7 +155,7 @@ impl fmt::Display for UrlError {
 impl std::error::Error for UrlError {}
 
 /// Encodes the name or the value of a parameter.
-pub(crate) fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     escaped(text, is_plain)
 }

@@ -8,7 +8,7 @@ use std::{error::Error, io, iter::successors, sync::Arc};
 
 /// The reason why a request has no response.
 #[derive(Debug)]
-pub(crate) enum TransportError {
+pub enum TransportError {
     /// The server must not be reached; nothing was sent.
     Refused(UnreachableAddress),
     /// A variable names a proxy that cannot be used.
@@ -25,7 +25,7 @@ pub(crate) enum TransportError {
 
 impl TransportError {
     /// Sorts an error of a connection.
-    pub fn of(error: &hyper::Error) -> Self {
+    pub(super) fn of(error: &hyper::Error) -> Self {
         let source = causes(error).find_map(|cause| cause.downcast_ref::<UploadSourceError>());
         match source {
             Some(UploadSourceError(source)) => Self::Source(Arc::clone(source)),

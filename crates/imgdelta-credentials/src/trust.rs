@@ -4,9 +4,11 @@
 //! directory of docker and podman: `*.crt` are authorities, `*.cert` with `*.key` a client
 //! certificate. Opens no connection.
 
+use crate::certificates::{NamedOrSigned, Unverified};
 use imgdelta_core::{Error, Result};
 use rustls::{
     ClientConfig, RootCertStore,
+    client::danger::ServerCertVerifier,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
@@ -23,22 +25,32 @@ pub struct Trust {
     pub authorities: Vec<PathBuf>,
     /// Directories that have a directory for each `HOST[:PORT]`.
     pub per_host: Vec<PathBuf>,
+    /// Accepts every certificate. Anybody on the way can then read logins and send other images.
+    pub accepts_any: bool,
 }
 
 impl Trust {
     /// Uses the directories of docker and podman, and further authorities.
     pub fn of_machine(authorities: Vec<PathBuf>) -> Self {
         let per_host = vec!["/etc/docker/certs.d".into(), "/etc/containers/certs.d".into()];
-        Self { authorities, per_host }
+        Self { authorities, per_host, accepts_any: false }
     }
 
-    /// Returns the TLS configuration for a host. It checks the host's certificate and name.
+    /// Accepts every certificate, by any authority or none.
+    #[must_use]
+    pub fn accept_any(mut self, accepts_any: bool) -> Self {
+        self.accepts_any = accepts_any;
+        self
+    }
+
+    /// Returns the TLS configuration for a host. It checks the host's certificate and name: an
+    /// authority signed it, or it equals a certificate that the user named.
     pub fn config(&self, host: &str) -> Result<ClientConfig> {
-        let mut roots = RootCertStore::empty();
+        let (mut roots, mut named) = (RootCertStore::empty(), Vec::new());
         // An unreadable authority of the machine is one fewer, not an error.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         for file in &self.authorities {
-            add(&mut roots, file)?;
+            add(&mut roots, &mut named, file)?;
         }
         let mut client = None;
         for dir in &self.per_host {
@@ -48,17 +60,24 @@ impl Trust {
             }
             for file in files_of(&dir.join(host)) {
                 match file.extension().and_then(|extension| extension.to_str()) {
-                    Some("crt") => add(&mut roots, &file)?,
+                    Some("crt") => add(&mut roots, &mut named, &file)?,
                     Some("cert") => client = Some(file),
                     _ => {}
                 }
             }
         }
         let place = || format!("TLS with {host}");
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let provider = Arc::new(ring::default_provider());
+        let verifier: Arc<dyn ServerCertVerifier> = if self.accepts_any {
+            Arc::new(Unverified(Arc::clone(&provider)))
+        } else {
+            Arc::new(NamedOrSigned::new(roots, named, &provider))
+        };
+        let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| Error::bad_input_because(place(), "no protocol version", error))?
-            .with_root_certificates(roots);
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
         let Some(cert) = client else { return Ok(builder.with_no_client_auth()) };
         let key = cert.with_extension("key");
         let wrong = |error| Error::bad_input_because(key.display(), "not a key in PEM", error);
@@ -69,11 +88,16 @@ impl Trust {
     }
 }
 
-fn add(roots: &mut RootCertStore, file: &Path) -> Result<()> {
+fn add(
+    roots: &mut RootCertStore,
+    named: &mut Vec<CertificateDer<'static>>,
+    file: &Path,
+) -> Result<()> {
     for certificate in certificates(file)? {
-        roots.add(certificate).map_err(|error| {
-            Error::bad_input_because(file.display(), "not a certificate of an authority", error)
+        roots.add(certificate.clone()).map_err(|error| {
+            Error::bad_input_because(file.display(), "not a certificate for TLS", error)
         })?;
+        named.push(certificate);
     }
     Ok(())
 }

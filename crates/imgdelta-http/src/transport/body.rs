@@ -18,13 +18,24 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 /// The body of a request.
 #[derive(Clone, Debug)]
-pub(crate) enum RequestBody {
+pub enum RequestBody {
+    /// No body.
     None,
+    /// Bytes in memory.
     Bytes(Bytes),
-    Range { source: Arc<dyn ReadAt>, offset: u64, bytes: u64 },
+    /// A range of a file.
+    Range {
+        /// The file.
+        source: Arc<dyn ReadAt>,
+        /// Start of the range.
+        offset: u64,
+        /// Length of the range.
+        bytes: u64,
+    },
 }
 
 impl RequestBody {
+    /// Returns the number of bytes.
     pub fn size_bytes(&self) -> u64 {
         match self {
             Self::None => 0,

@@ -196,7 +196,7 @@ async fn each_of(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
 }
 
 /// Time for name, TCP, proxy and TLS together.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The wait that RFC 8305 recommends, and a little more.
 const OTHER_VERSION_WAIT: Duration = Duration::from_millis(300);
 

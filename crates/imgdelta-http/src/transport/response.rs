@@ -11,7 +11,7 @@ use hyper::{
 use std::{fmt, future::poll_fn, pin::Pin};
 
 /// A response whose body is read in pieces.
-pub(crate) struct Response {
+pub struct Response {
     status: StatusCode,
     headers: HeaderMap,
     // Dropped before the lease, so that a connection with unread bytes is not used again.
@@ -27,10 +27,12 @@ impl Response {
         Self { status, headers, body, server: server.to_owned(), lease: Some(lease) }
     }
 
+    /// Returns the status.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
+    /// Returns the headers.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }

@@ -11,10 +11,10 @@ mod response;
 mod stream;
 mod tunnel;
 
-pub(crate) use body::RequestBody;
-pub(crate) use connect::CONNECT_TIMEOUT;
-pub(crate) use error::TransportError;
-pub(crate) use response::Response;
+pub use body::RequestBody;
+pub use connect::CONNECT_TIMEOUT;
+pub use error::TransportError;
+pub use response::Response;
 
 use crate::{
     proxies::{Proxies, Proxy},
@@ -33,10 +33,14 @@ use std::sync::Arc;
 
 /// A request with everything that its server gets.
 #[derive(Clone, Debug)]
-pub(crate) struct HttpRequest {
+pub struct HttpRequest {
+    /// The method.
     pub method: Method,
+    /// The address.
     pub url: Url,
+    /// The headers, which replace those that every request has.
     pub headers: HeaderMap,
+    /// The body.
     pub body: RequestBody,
 }
 
@@ -48,7 +52,7 @@ impl HttpRequest {
 }
 
 /// Connections to a registry and to the servers that it leads to.
-pub(crate) struct Transport {
+pub struct Transport {
     connector: Connector,
     pool: Arc<ConnectionPool>,
 }

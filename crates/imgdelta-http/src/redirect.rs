@@ -12,7 +12,7 @@ use hyper::{
 };
 
 /// Sends a request, follows redirects, and returns the last response.
-pub(super) async fn follow(
+pub async fn send_and_follow(
     transport: &Transport,
     reach: &Reach,
     mut request: HttpRequest,

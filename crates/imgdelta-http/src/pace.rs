@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// The slowest admitted download of a document that fits in memory.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct DocumentPace {
+pub struct DocumentPace {
     /// Time that any document may take.
     pub wait: Duration,
 }
@@ -26,7 +26,7 @@ impl DocumentPace {
 
 /// The slowest admitted download of a blob: bytes in a window of time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BlobPace {
+pub struct BlobPace {
     window: Duration,
     waited: Duration,
     bytes: u64,
@@ -34,13 +34,17 @@ pub(crate) struct BlobPace {
 
 /// A transfer that was too slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SlowTransfer {
+pub struct SlowTransfer {
+    /// Bytes that arrived.
     pub bytes: u64,
+    /// Time that they took, in milliseconds.
     pub millis: u64,
+    /// The slowest admitted rate.
     pub least_bytes_per_second: u64,
 }
 
 impl BlobPace {
+    /// Starts the first window.
     pub fn new(window: Duration) -> Self {
         Self { window, waited: Duration::ZERO, bytes: 0 }
     }
