@@ -3,11 +3,10 @@
 //! Every mistake is reported with its line and column; an unknown key is a mistake. Holds paths of
 //! secrets, never a secret. Opens no file except the configuration itself.
 
-mod postgres_options;
 mod value;
 
+pub use imgdelta_queue::PostgresOptions;
 pub use imgdelta_service::setting::{FileList, LogConfig, LogFormat, LogLevel, Size, TimeSpan};
-pub use postgres_options::PostgresOptions;
 pub use value::{NamePattern, Share};
 pub(crate) use value::{preset_of, preset_word};
 
@@ -34,6 +33,9 @@ pub struct Config {
     /// Resources for making deltas.
     #[serde(default)]
     pub budget: BudgetConfig,
+    /// Scans of the registry.
+    #[serde(default)]
+    pub scan: ScanConfig,
     /// The service of `job serve`.
     #[serde(default)]
     pub serve: ServeConfig,
@@ -50,7 +52,7 @@ pub struct Config {
 
 /// Access to the registry.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table, as in [registry]")]
 #[non_exhaustive]
 pub struct RegistryConfig {
     /// Host name, with a port if it is not the default port.
@@ -68,7 +70,12 @@ pub struct RegistryConfig {
 
 /// The queue of tasks, its leases and retries.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [queue]"
+)]
 #[non_exhaustive]
 pub struct QueueConfig {
     /// A database file on this machine. `imgdelta-job.db` in the working directory, unless
@@ -104,6 +111,26 @@ impl Default for QueueConfig {
 }
 
 impl QueueConfig {
+    /// Returns the name of the queue in messages, without a password.
+    pub(crate) fn place(&self) -> String {
+        match &self.postgres {
+            Some(server) => format!("queue in PostgreSQL, {}", server.get_ref()),
+            None => format!("queue {}", self.file().unwrap_or_default().display()),
+        }
+    }
+
+    /// Returns the database file; none with a server.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        if self.postgres.is_some() {
+            return None;
+        }
+        Some(
+            self.sqlite
+                .as_ref()
+                .map_or_else(|| DEFAULT_QUEUE.into(), |path| path.get_ref().clone()),
+        )
+    }
+
     fn mistake(&self) -> Option<Mistake> {
         let Some(postgres) = &self.postgres else {
             return match (&self.ca, &self.password_file) {
@@ -128,7 +155,12 @@ impl QueueConfig {
 
 /// Resources for making deltas.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [budget]"
+)]
 #[non_exhaustive]
 pub struct BudgetConfig {
     /// Tasks at once. 1: one task uses all threads where it can.
@@ -141,6 +173,9 @@ pub struct BudgetConfig {
     pub cpu: Spanned<TimeSpan>,
     /// Temporary files of all tasks together. 20 GiB.
     pub disk: Spanned<Size>,
+    /// Blobs that are kept for the next tasks, in temporary files besides those of `disk`. 2 GiB: the
+    /// versions of an image that a rule keeps share most layers.
+    pub cache: Spanned<Size>,
     /// Directory for temporary files. `/var/tmp`.
     pub scratch: PathBuf,
 }
@@ -153,14 +188,45 @@ impl Default for BudgetConfig {
             memory: unspanned(Size(400 << 20)),
             cpu: unspanned(TimeSpan::seconds(3600)),
             disk: unspanned(Size(20 << 30)),
+            cache: unspanned(Size(2 << 30)),
             scratch: "/var/tmp".into(),
         }
     }
 }
 
+/// Scans of the registry.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [scan]"
+)]
+#[non_exhaustive]
+pub struct ScanConfig {
+    /// Repositories at once. 8: a registry that answers in 5 ms is asked 1,000 times a second.
+    pub parallel: Spanned<usize>,
+    /// Most requests of scans in a second; 0, the default, means no limit. Notifications do not wait.
+    pub rate: u32,
+    /// Most repositories with a change in the last day that a service scans five times as often; 0 means
+    /// none. 100: with five requests each, that is three in a second.
+    pub busy: u32,
+}
+
+impl Default for ScanConfig {
+    fn default() -> Self {
+        Self { parallel: unspanned(8), rate: 0, busy: 100 }
+    }
+}
+
 /// The service of `job serve`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [serve]"
+)]
 #[non_exhaustive]
 pub struct ServeConfig {
     /// Address for notifications, metrics and health checks. By default only this machine can
@@ -171,7 +237,7 @@ pub struct ServeConfig {
     pub secret_file: Option<PathBuf>,
     /// Interval of the scans of all repositories. 15 minutes.
     pub poll: Spanned<TimeSpan>,
-    /// Time that a notification waits for others of its repository. 2 seconds.
+    /// Time that a notification waits for others of its repository. A second.
     pub settle: TimeSpan,
     /// Time that running tasks have after SIGTERM before they return to the queue. 20 seconds,
     /// less than Kubernetes waits.
@@ -184,7 +250,7 @@ impl Default for ServeConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)),
             secret_file: None,
             poll: unspanned(TimeSpan::seconds(900)),
-            settle: TimeSpan::seconds(2),
+            settle: TimeSpan::seconds(1),
             grace: TimeSpan::seconds(20),
         }
     }
@@ -192,7 +258,12 @@ impl Default for ServeConfig {
 
 /// Removal of deltas.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [retention]"
+)]
 #[non_exhaustive]
 pub struct RetentionConfig {
     /// True to remove deltas whose base or target is no longer in the registry. False by default,
@@ -202,7 +273,7 @@ pub struct RetentionConfig {
 
 /// The deltas wanted for some repositories.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table, as in [[rule]]")]
 #[non_exhaustive]
 pub struct Rule {
     /// Repository names; `*` matches anything except `/`, `**` matches anything.
@@ -213,6 +284,9 @@ pub struct Rule {
     /// Tags that are not versions although `tags` matches them.
     #[serde(default)]
     pub except: Vec<NamePattern>,
+    /// True if no tag ever moves, so that scans ask for new tags only.
+    #[serde(default)]
+    pub immutable_tags: bool,
     /// The order of versions.
     #[serde(default)]
     pub order: VersionOrder,
@@ -235,6 +309,11 @@ pub struct Rule {
     /// saving, rebuilding costs the receiver more than fetching.
     #[serde(default)]
     pub worth: Share,
+    /// True to publish the frames of the images that deltas start from, so that nodes without
+    /// compressed layers can use the deltas. True by default: frames take less than a thousandth of an
+    /// image, and without them the first upgrade of such a node is whole.
+    #[serde(default = "yes")]
+    pub frames: bool,
 }
 
 /// The order of versions.
@@ -261,6 +340,9 @@ pub enum DeltaTargets {
     Neighbours,
 }
 
+/// The database file if the configuration names no queue.
+const DEFAULT_QUEUE: &str = "imgdelta-job.db";
+
 impl Config {
     /// Reads a file.
     pub fn open(path: &Path) -> Result<Self> {
@@ -278,6 +360,14 @@ impl Config {
         rules.find(|rule| {
             rule.repositories.get_ref().iter().any(|pattern| pattern.matches(repository))
         })
+    }
+
+    /// Returns the place of the rule that applies to a repository, from 1; 0 if none applies.
+    pub(crate) fn rule_number(&self, repository: &str) -> usize {
+        let is_applied = |rule: &Rule| {
+            rule.repositories.get_ref().iter().any(|pattern| pattern.matches(repository))
+        };
+        self.rules.get_ref().iter().position(is_applied).map_or(0, |at| at + 1)
     }
 
     /// Returns the memory of one task.
@@ -301,6 +391,7 @@ impl Config {
             (self.budget.memory.span(), self.budget.memory.get_ref().0, 64 << 20, "bytes"),
             (self.budget.cpu.span(), self.budget.cpu.get_ref().whole_seconds(), 1, "second"),
             (self.budget.disk.span(), self.budget.disk.get_ref().0, 1 << 20, "bytes"),
+            (self.scan.parallel.span(), *self.scan.parallel.get_ref() as u64, 1, "repository"),
             (self.serve.poll.span(), self.serve.poll.get_ref().whole_seconds(), 1, "second"),
         ];
         if let Some(mistake) = setting::too_small(least) {
@@ -332,6 +423,10 @@ fn everything() -> Vec<NamePattern> {
     vec![NamePattern::everything()]
 }
 
+fn yes() -> bool {
+    true
+}
+
 fn three() -> Spanned<usize> {
     unspanned(3)
 }
@@ -360,6 +455,7 @@ mod tests {
             (3, VersionOrder::Semver, DeltaTargets::Newest)
         );
         assert_eq!((rule.preset, rule.worth), (Preset::Default, Share::per_mille(800)));
+        assert!(rule.frames);
         assert!(rule.tags[0].matches("v1/2") && !rule.rollback && !config.retention.remove);
         assert!(config.rule("team/app/x").is_none() && config.rule("other/app").is_none());
         assert_eq!(config.memory_bytes(), 400 << 20);
@@ -383,6 +479,10 @@ mod tests {
             ("[registry]\nhost = 5\n", "job.toml:2:8: invalid type: integer `5`"),
             (&LEAST.replace("r:5000", "https://r/"), "job.toml:2:8: expected HOST[:PORT]"),
             (&format!("{LEAST}kep = 3\n"), "job.toml:5:1: unknown field `kep`"),
+            (
+                &format!("queue = \"x\"\n{LEAST}"),
+                "job.toml:1:9: invalid type: string \"x\", expected a table, as in [queue]",
+            ),
             (&format!("{LEAST}keep = 0\n"), "job.toml:5:8: expected a number from 1 to 100"),
             (&format!("{LEAST}worth = 1.5\n"), "job.toml:5:9: "),
             (&format!("{LEAST}worth = \"70\"\n"), "job.toml:5:9: "),

@@ -4,18 +4,26 @@
 
 use crate::{
     config::Config,
+    log,
+    made::UnpublishedDeltas,
     make::DeltaMaker,
     metrics::Metrics,
-    queue::{LeaseTerms, PostgresQueue, Queue, SqliteQueue},
+    outage::OutageBreaker,
+    queue::{self, LeaseTerms, PostgresQueue, Queue, SqliteQueue},
     reuse::RecipeReuse,
+    running::RunningTasks,
     scan::Scanner,
+    warning::ScanWarning,
 };
 use imgdelta::{Error, Result};
 use imgdelta_registry::{Client, ClientOptions, Credentials, Proxies, Secret, Trust};
-use imgdelta_service::machine;
+use imgdelta_service::{Stop, StopPhase, machine};
 use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
+    collections::BTreeSet,
+    hash::{BuildHasher, RandomState},
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 use tokio::sync::Notify;
 
@@ -26,12 +34,17 @@ pub struct Job {
     pub(crate) client: Client,
     pub(crate) scanner: Scanner,
     pub(crate) maker: DeltaMaker,
+    pub(crate) unpublished: UnpublishedDeltas,
+    pub(crate) outage: OutageBreaker,
+    pub(crate) running: RunningTasks,
     pub(crate) reuse: Arc<RecipeReuse>,
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) terms: LeaseTerms,
     /// Name of this process in the queue.
     pub(crate) worker_name: String,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Warnings that a service has given.
+    pub(crate) warned: Mutex<BTreeSet<ScanWarning>>,
     /// Wakes workers when tasks were added.
     pub(crate) added: Notify,
 }
@@ -49,11 +62,13 @@ impl Job {
             Some(file) => Credentials::files(vec![file.clone()], true),
             None => credentials,
         };
+        let metrics = Arc::new(Metrics::default());
         let options = ClientOptions::default()
             .credentials(credentials)
             .trust(Trust::of_machine(registry.ca.clone()))
             .proxies(proxies)
-            .plain_http(registry.plain_http);
+            .plain_http(registry.plain_http)
+            .events(log::client_events(Arc::clone(&metrics)));
         let client = Client::new(options);
         let queue = open_queue(&config).await?;
         let terms = LeaseTerms::new(
@@ -64,17 +79,45 @@ impl Job {
         let host = registry.host.get_ref();
         let reuse = Arc::new(RecipeReuse::new(&client, host, Arc::clone(&queue)));
         Ok(Arc::new(Self {
-            scanner: Scanner::new(&client, host),
+            scanner: Scanner::new(&client, host, config.scan.rate),
             maker: DeltaMaker::new(&client, &config, Arc::clone(&reuse))?,
+            unpublished: UnpublishedDeltas::default(),
+            outage: OutageBreaker::new(&client, host),
+            running: RunningTasks::default(),
             reuse,
             client,
             queue,
             terms,
-            worker_name: machine::worker_name(),
-            metrics: Metrics::default(),
+            worker_name: format!("{}/{:04x}", machine::worker_name(), instance()),
+            metrics,
+            warned: Mutex::default(),
             added: Notify::new(),
             config,
         }))
+    }
+
+    /// Opens the job of a service: waits for a queue that does not answer yet, until it does or the
+    /// stop is requested. Mistakes, such as a wrong password, are errors at once.
+    pub async fn open_patiently(
+        config: Config,
+        credentials: Credentials,
+        proxies: Proxies,
+        stop: &Stop,
+    ) -> Result<Arc<Self>> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let opening = Self::open(config.clone(), credentials.clone(), proxies.clone());
+            let error = match opening.await {
+                Err(error) if queue::is_away(&error) => error,
+                outcome => return outcome,
+            };
+            tracing::warn!(%error, "waiting for the queue");
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stop.reached(StopPhase::Finishing) => return Err(Error::Cancelled),
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
     /// Returns the queue.
@@ -83,18 +126,26 @@ impl Job {
     }
 }
 
-async fn open_queue(config: &Config) -> Result<Arc<dyn Queue>> {
-    let queue = &config.queue;
+/// Returns a random number: containers may share the name of their host, and the number of a process.
+fn instance() -> u16 {
+    let random = RandomState::new().hash_one(std::process::id());
+    u16::try_from(random % 65_536).unwrap_or_default()
+}
+
+/// Opens the queue of a configuration.
+pub(crate) async fn open_queue(config: &Config) -> Result<Arc<dyn Queue>> {
+    let (queue, host) = (&config.queue, config.registry.host.get_ref().as_str());
     if let Some(server) = &queue.postgres {
         let password =
             queue.password_file.as_ref().map(|file| secret(file.get_ref())).transpose()?;
         let authorities = queue.ca.as_ref().map_or_else(Vec::new, |ca| ca.get_ref().0.clone());
-        let queue = PostgresQueue::connect(server.get_ref(), &authorities, password.as_ref());
+        // A heartbeat that waits for longer would lose its lease.
+        let answer_timeout = queue.lease.get_ref().duration() / HEARTBEATS_PER_LEASE;
+        let server = server.get_ref().clone().answer_timeout(answer_timeout);
+        let queue = PostgresQueue::connect(&server, &authorities, password.as_ref(), host);
         return Ok(Arc::new(queue.await?));
     }
-    let default = PathBuf::from(DEFAULT_QUEUE);
-    let path = queue.sqlite.as_ref().map_or(&default, |path| path.get_ref());
-    Ok(Arc::new(SqliteQueue::open(path)?))
+    Ok(Arc::new(SqliteQueue::open(&queue.file().unwrap_or_default(), host)?))
 }
 
 /// Reads a secret from a file, without the line end.
@@ -107,4 +158,8 @@ pub(crate) fn secret(path: &Path) -> Result<Secret> {
     Ok(Secret::new(text))
 }
 
-const DEFAULT_QUEUE: &str = "imgdelta-job.db";
+/// Three may get lost.
+pub(crate) const HEARTBEATS_PER_LEASE: u32 = 4;
+/// Pauses between attempts to open a queue.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);

@@ -6,6 +6,8 @@
 //! - [`config`] is the operator's TOML file.
 //! - [`policy`] computes the wanted deltas from versions and rules.
 //! - [`queue`] keeps tasks, so that a kill loses none.
+//! - [`QueueAdmin`] answers questions to the queue: status, tasks, retries, pauses.
+//! - [`explain`] has the reasons of a repository's deltas.
 //! - [`Job`] scans the registry and runs workers that make, prove and publish deltas.
 //!
 //! ```no_run
@@ -22,26 +24,38 @@
 //!
 //! docs/job.md is the page for operators.
 
+pub mod admin;
 pub mod config;
+pub mod explain;
+mod frames;
 mod job;
+mod log;
+mod made;
 mod make;
 mod meter;
 pub mod metrics;
+mod outage;
+mod pace;
+pub mod pairs;
 pub mod policy;
 mod publish;
 mod pushed;
-pub mod queue;
 pub mod report;
 pub mod retention;
 mod reuse;
 mod run;
+mod running;
 mod scan;
 mod serve;
 pub mod task;
+pub mod warning;
 mod webhook;
 mod worker;
 
+pub use admin::QueueAdmin;
 pub use config::Config;
+#[doc(inline)]
+pub use imgdelta_queue as queue;
 pub use imgdelta_service::{Stop, StopPhase};
 pub use job::Job;
 pub use queue::advice;
@@ -55,5 +69,6 @@ pub fn notified_repositories(
     host: &str,
     body: &[u8],
 ) -> Option<(std::collections::BTreeSet<imgdelta_registry::RepositoryName>, u64)> {
-    webhook::repositories(host, body).map(|notified| (notified.names, notified.ignored))
+    let notified = webhook::pushed_tags(host, body)?;
+    Some((notified.tags.into_keys().collect(), notified.ignored))
 }

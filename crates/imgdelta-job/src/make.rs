@@ -16,8 +16,8 @@ use imgdelta::{
     image::{Image, OpenOptions},
     store::{ImageName, Store},
 };
-use imgdelta_core::{limits::Ceiling, parallel::Budget, scratch::Scratch};
-use imgdelta_registry::{Client, RegistryStore, Repository, RepositoryName};
+use imgdelta_core::{limits::Ceiling, parallel::Budget, path::escaped, scratch::Scratch};
+use imgdelta_registry::{Client, RegistryStore, Repository, RepositoryName, SharedBlobs};
 use imgdelta_service::machine;
 use std::{
     collections::{HashMap, HashSet},
@@ -40,6 +40,8 @@ pub(crate) struct DeltaMaker {
     memory_bytes: u64,
     disk_bytes: u64,
     disk: Budget,
+    /// Blobs of the images of all tasks.
+    pub blobs: SharedBlobs,
 }
 
 /// A finished delta, or the sizes that show that it is not worth publishing.
@@ -79,7 +81,13 @@ impl DeltaMaker {
             memory_bytes: config.memory_bytes(),
             disk_bytes,
             disk: Budget::new(disk_bytes),
+            blobs: SharedBlobs::new(Scratch::new(&budget.scratch), budget.cache.get_ref().0),
         })
+    }
+
+    /// Returns the bytes of temporary files, and their budget.
+    pub fn scratch_bytes(&self) -> (u64, u64) {
+        (self.disk_bytes.saturating_sub(self.scratch.room_bytes()), self.disk_bytes)
     }
 
     /// Makes a delta and proves it. A delta that is not worth publishing is neither proved nor
@@ -106,7 +114,7 @@ impl DeltaMaker {
             .threads(self.threads)?
             .memory_bytes(self.memory_bytes)
             .progress(Arc::clone(meter) as _);
-        let images = self.open(task, handle, &session)?;
+        let images = self.open(task, handle)?;
 
         let bytes = disk_bytes_of(&images);
         Ceiling::fixed(self.disk_bytes).admit(bytes, "estimated size of temporary files", task)?;
@@ -146,11 +154,10 @@ impl DeltaMaker {
         result.map(|result| MakeResult { recipe_repositories: repositories, ..result })
     }
 
-    /// Opens both images in one store, so that layers that they share are fetched once.
-    fn open(&self, task: &Task, handle: &Handle, session: &Session) -> Result<[Image; 2]> {
+    /// Opens both images with the blobs of all tasks, so that a blob is fetched once.
+    fn open(&self, task: &Task, handle: &Handle) -> Result<[Image; 2]> {
         let repository = Repository::new(&self.client, &self.host, &task.repository);
-        let scratch = session.context().scratch.clone();
-        let store = RegistryStore::new(repository, handle.clone(), Some(scratch));
+        let store = RegistryStore::sharing(repository, handle.clone(), self.blobs.clone());
         let store: Arc<dyn Store> = Arc::new(store);
         let options = OpenOptions::default().limits(Limits::default());
         let open =
@@ -165,6 +172,13 @@ fn encode(task: &Task, pair: &ImagePair, options: &CreateOptions) -> Result<Make
     let reused_recipes = plan.reused_recipes() as u64;
     let draft = plan.encode()?;
     let cost = draft.cost()?;
+    for program in &cost.windowed {
+        let (path, bytes) = (escaped(program.path.as_bytes()), program.memory_bytes);
+        tracing::warn!(
+            %task, %path, memory_bytes = bytes,
+            "matched in windows, which makes the delta larger; raise memory in [budget]"
+        );
+    }
     let is_worth = task.worth.is_above(cost.delta_bytes, cost.pull_bytes);
     Ok(MakeResult {
         delta_bytes: cost.delta_bytes,

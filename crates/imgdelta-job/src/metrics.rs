@@ -1,32 +1,78 @@
 //! Metrics in the text format of Prometheus.
 //!
-//! Counters start at zero with the process. The numbers of tasks by state come from the queue.
+//! Counters start at zero with the process. Figures of the queue come from the queue, and are the same
+//! for all workers that share it.
 
-use crate::{
-    queue::TaskCounts,
-    report::{TaskOutcome, TaskReport},
-};
-use imgdelta_registry::Traffic;
+mod requests;
+mod scans;
+mod tasks;
+
+pub(crate) use scans::ScanResult;
+
+use crate::{queue::TaskCounts, report::TaskReport};
+use imgdelta_registry::{ClientEvent, Traffic};
 use imgdelta_service::MetricsPage;
+use requests::RequestMetrics;
+use scans::ScanMetrics;
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::{SystemTime, UNIX_EPOCH},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{Duration, SystemTime},
 };
+use tasks::TaskMetrics;
 
 /// Counters of a process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Metrics {
-    sums: Mutex<TaskSums>,
+    started: SystemTime,
+    tasks: TaskMetrics,
+    scans: ScanMetrics,
+    requests: RequestMetrics,
     removed_deltas: AtomicU64,
     accepted_notifications: AtomicU64,
     refused_notifications: AtomicU64,
-    scans: AtomicU64,
-    failed_scans: AtomicU64,
-    last_scan: AtomicU64,
     ignored_names: [AtomicU64; NameSource::ALL.len()],
+}
+
+impl Default for Metrics {
+    /// All counters are zero.
+    fn default() -> Self {
+        Self {
+            started: SystemTime::now(),
+            tasks: TaskMetrics::default(),
+            scans: ScanMetrics::default(),
+            requests: RequestMetrics::default(),
+            removed_deltas: AtomicU64::new(0),
+            accepted_notifications: AtomicU64::new(0),
+            refused_notifications: AtomicU64::new(0),
+            ignored_names: Default::default(),
+        }
+    }
+}
+
+/// Figures that are read when the page of metrics is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gauges {
+    /// Figures of the queue; none if it does not answer.
+    pub queue: Option<QueueGauges>,
+    /// Traffic with the registry.
+    pub traffic: Traffic,
+    /// Bytes of temporary files.
+    pub scratch_bytes: u64,
+    /// Budget of temporary files.
+    pub scratch_limit_bytes: u64,
+    /// Interval of the scans of all repositories.
+    pub scan_interval: Duration,
+}
+
+/// Figures of the queue.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct QueueGauges {
+    /// Tasks by state.
+    pub counts: TaskCounts,
+    /// Time since the oldest waiting task was added; zero if none waits.
+    pub oldest_waiting: Duration,
+    /// True if a person paused the queue.
+    pub is_paused: bool,
 }
 
 /// Origin of names that are not names of repositories.
@@ -50,29 +96,20 @@ impl NameSource {
     }
 }
 
-/// Sums over finished tasks.
-#[derive(Clone, Copy, Debug, Default)]
-struct TaskSums {
-    deltas: [u64; TaskOutcome::ALL.len()],
-    delta_bytes: u64,
-    saved_bytes: u64,
-    reused_recipes: u64,
-    seconds: f64,
-    cpu_seconds: f64,
-}
-
 impl Metrics {
-    /// Counts a finished task.
+    /// Counts an attempt of a task.
     pub fn count(&self, report: &TaskReport) {
-        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
-        sums.deltas[report.outcome as usize] += 1;
-        sums.seconds += report.seconds;
-        sums.cpu_seconds += report.cpu_seconds;
-        if report.outcome == TaskOutcome::Published {
-            sums.delta_bytes += report.delta_bytes;
-            sums.saved_bytes += report.pull_bytes.saturating_sub(report.delta_bytes);
-            sums.reused_recipes += report.reused_recipes;
-        }
+        self.tasks.count(report);
+    }
+
+    /// Counts a task that another worker took meanwhile.
+    pub(crate) fn count_lost_lease(&self) {
+        self.tasks.lost_leases.fetch_add(1, Relaxed);
+    }
+
+    /// Counts an event of the client for the registry.
+    pub(crate) fn count_request(&self, event: &ClientEvent<'_>) {
+        self.requests.count(event);
     }
 
     /// Counts deltas that were removed.
@@ -92,50 +129,39 @@ impl Metrics {
         names > 0 && self.ignored_names[source as usize].fetch_add(names, Relaxed) == 0
     }
 
-    /// Counts a scan of all repositories.
-    pub fn count_scan(&self, is_complete: bool) {
-        if is_complete {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            self.scans.fetch_add(1, Relaxed);
-            self.last_scan.store(now.as_secs(), Relaxed);
-        } else {
-            self.failed_scans.fetch_add(1, Relaxed);
-        }
+    /// Counts a repository that was scanned.
+    pub(crate) fn count_scanned(&self) {
+        self.scans.repositories.fetch_add(1, Relaxed);
     }
 
-    /// Returns all metrics as text; without the queue's counts if the queue does not answer.
-    pub fn text(&self, counts: Option<TaskCounts>, traffic: Traffic) -> String {
-        let sums = *self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Counts a scan of all repositories.
+    pub(crate) fn count_scan(&self, result: ScanResult, duration: Duration) {
+        self.scans.count(result, duration);
+    }
+
+    /// Returns the page of all metrics.
+    pub fn text(&self, gauges: &Gauges) -> String {
+        let Gauges { queue, traffic, scratch_bytes, scratch_limit_bytes, scan_interval } = gauges;
         let mut page = MetricsPage::default();
         page.family("imgdelta_build_info", "gauge", "The running version");
         let version = env!("CARGO_PKG_VERSION");
         page.line(&format!("imgdelta_build_info{{version=\"{version}\"}}"), 1);
-        if let Some(TaskCounts { waiting, running, done, failed }) = counts {
-            page.family("imgdelta_works", "gauge", "Tasks in the queue, by state");
+        let what = "1 if the queue answers, otherwise 0";
+        page.gauge("imgdelta_queue_up", what, u8::from(queue.is_some()));
+        if let Some(QueueGauges { counts, oldest_waiting, is_paused }) = queue {
+            let TaskCounts { waiting, running, done, failed } = *counts;
+            page.family("imgdelta_tasks", "gauge", "Tasks in the queue, by state");
             let states = [waiting, running, done, failed];
             for (word, count) in ["waiting", "running", "done", "failed"].into_iter().zip(states) {
-                page.line(&format!("imgdelta_works{{state=\"{word}\"}}"), count);
+                page.line(&format!("imgdelta_tasks{{state=\"{word}\"}}"), count);
             }
+            let what = "Time since the oldest waiting task was added";
+            page.gauge("imgdelta_oldest_waiting_seconds", what, oldest_waiting.as_secs());
+            let what = "1 if the queue is paused, otherwise 0";
+            page.gauge("imgdelta_queue_paused", what, u8::from(*is_paused));
         }
-        page.family("imgdelta_queue_up", "gauge", "1 if the queue answers, otherwise 0");
-        page.line("imgdelta_queue_up", u8::from(counts.is_some()));
-        page.family("imgdelta_deltas_total", "counter", "Finished tasks, by outcome");
-        for (outcome, count) in TaskOutcome::ALL.into_iter().zip(sums.deltas) {
-            page.line(&format!("imgdelta_deltas_total{{outcome=\"{}\"}}", outcome.word()), count);
-        }
+        self.tasks.print(&mut page);
         let read = |counter: &AtomicU64| counter.load(Relaxed);
-        page.counter("imgdelta_delta_bytes_total", "Bytes of published deltas", sums.delta_bytes);
-        let saved = "Bytes that published deltas save each receiver, added up";
-        page.counter("imgdelta_saved_bytes_total", saved, sums.saved_bytes);
-        let reused = "Recipes of published deltas that were reused from other images";
-        page.counter("imgdelta_reused_recipes_total", reused, sums.reused_recipes);
-        page.counter(
-            "imgdelta_work_seconds_total",
-            "Duration of finished tasks, added up",
-            sums.seconds,
-        );
-        let cpu = "Processor time of finished tasks, added up";
-        page.counter("imgdelta_work_cpu_seconds_total", cpu, sums.cpu_seconds);
         page.counter("imgdelta_removed_deltas_total", "Deltas removed", read(&self.removed_deltas));
         let (name, what) = ("imgdelta_notifications_total", "Notifications, by result");
         page.family(name, "counter", what);
@@ -146,19 +172,15 @@ impl Metrics {
         for (source, count) in NameSource::ALL.into_iter().zip(&self.ignored_names) {
             page.line(&format!("{name}{{source=\"{}\"}}", source.word()), read(count));
         }
-        let (name, what) = ("imgdelta_passes_total", "Scans of all repositories, by result");
-        page.family(name, "counter", what);
-        page.line(&format!("{name}{{result=\"done\"}}"), read(&self.scans));
-        page.line(&format!("{name}{{result=\"failed\"}}"), read(&self.failed_scans));
-        let (name, what) =
-            ("imgdelta_last_pass_timestamp_seconds", "End of the last complete scan");
-        page.family(name, "gauge", what);
-        page.line(name, read(&self.last_scan));
-        let Traffic { received_bytes, sent_bytes, requests } = traffic;
+        self.scans.print(&mut page, *scan_interval);
+        self.requests.print(&mut page);
+        let Traffic { received_bytes, sent_bytes, .. } = *traffic;
         page.counter("imgdelta_received_bytes_total", "Bytes from the registry", received_bytes);
         page.counter("imgdelta_sent_bytes_total", "Bytes to the registry", sent_bytes);
-        page.counter("imgdelta_requests_total", "Requests to the registry", requests);
-        page.memory();
+        page.gauge("imgdelta_scratch_bytes", "Bytes of temporary files", scratch_bytes);
+        let (name, what) = ("imgdelta_scratch_limit_bytes", "Budget of temporary files");
+        page.gauge(name, what, scratch_limit_bytes);
+        page.process(self.started);
         page.text()
     }
 }

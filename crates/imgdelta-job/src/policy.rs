@@ -4,7 +4,8 @@
 //! versions in any order (test `rules_and_versions_give_tasks`).
 
 use crate::{
-    config::{DeltaTargets, Rule, VersionOrder},
+    config::{Config, DeltaTargets, Rule, VersionOrder},
+    queue::{NewTask, RequestedPair},
     task::{Direction, Task},
 };
 use imgdelta::{BlobDigest, image::Platform};
@@ -13,6 +14,7 @@ use semver::Version as Number;
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, HashSet},
+    fmt,
 };
 
 /// A tag and its images.
@@ -30,13 +32,55 @@ pub struct Version {
     pub images: Vec<(Platform, BlobDigest)>,
 }
 
+/// The reason for which a tag is a version for a rule, or is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TagVerdict {
+    /// It is a version.
+    Version,
+    /// It is made of a digest: a list of referrers, a signature, an attestation.
+    OfDigest,
+    /// No pattern of `tags` matches it.
+    NotInTags,
+    /// This pattern of `except` matches it.
+    Excepted(String),
+    /// It is not a version number, and `order` is `semver`.
+    NotANumber,
+}
+
+impl fmt::Display for TagVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // The tag passes all that a rule says of tags.
+            Self::Version => f.write_str("not an image"),
+            Self::OfDigest => f.write_str("made of a digest, never a version"),
+            Self::NotInTags => f.write_str("no pattern of `tags` matches it"),
+            Self::Excepted(pattern) => write!(f, "`except` has {pattern:?}"),
+            Self::NotANumber => f.write_str("not a version number, and order = \"semver\""),
+        }
+    }
+}
+
 /// Returns true if a tag is a version for a rule. Tags of referrers and signatures never are (test
 /// `lists_signatures_and_other_tags_are_not_versions`).
 pub fn is_version(rule: &Rule, tag: &str) -> bool {
-    !is_digest_tag(tag)
-        && rule.tags.iter().any(|pattern| pattern.matches(tag))
-        && !rule.except.iter().any(|pattern| pattern.matches(tag))
-        && (rule.order != VersionOrder::Semver || number(tag).is_some())
+    verdict(rule, tag) == TagVerdict::Version
+}
+
+/// Returns the verdict on a tag.
+pub fn verdict(rule: &Rule, tag: &str) -> TagVerdict {
+    if is_digest_tag(tag) {
+        return TagVerdict::OfDigest;
+    }
+    if !rule.tags.iter().any(|pattern| pattern.matches(tag)) {
+        return TagVerdict::NotInTags;
+    }
+    if let Some(pattern) = rule.except.iter().find(|pattern| pattern.matches(tag)) {
+        return TagVerdict::Excepted(pattern.text().to_owned());
+    }
+    if rule.order == VersionOrder::Semver && number(tag).is_none() {
+        return TagVerdict::NotANumber;
+    }
+    TagVerdict::Version
 }
 
 /// Sorts tags by version number, the newest first.
@@ -48,24 +92,23 @@ pub fn sort_by_number(tags: &mut [String]) {
 pub fn wanted_tasks(rule: &Rule, repository: &RepositoryName, versions: &[Version]) -> Vec<Task> {
     let line = ordered(rule, versions);
     let keep = *rule.keep.get_ref();
-    let pairs: Vec<(&Version, &Version)> = match (rule.to, line.split_first()) {
-        (_, None) => Vec::new(),
-        (DeltaTargets::Newest, Some((newest, older))) => {
-            older.iter().take(keep).map(|older| (*older, *newest)).collect()
-        }
-        (DeltaTargets::Neighbours, Some(_)) => {
-            line.windows(2).take(keep).map(|pair| (pair[1], pair[0])).collect()
-        }
+    // Places in the line, which is the age of a version.
+    let older = (1..line.len()).take(keep);
+    let pairs: Vec<(usize, usize)> = match rule.to {
+        DeltaTargets::Newest => older.map(|older| (older, 0)).collect(),
+        DeltaTargets::Neighbours => older.map(|older| (older, older - 1)).collect(),
     };
     let directions: &[Direction] =
         if rule.rollback { &[Direction::Forward, Direction::Back] } else { &[Direction::Forward] };
     let (mut tasks, mut keys) = (Vec::new(), HashSet::new());
     for direction in directions {
         for (older, newer) in &pairs {
-            let (base, target) = match direction {
-                Direction::Forward => (older, newer),
-                Direction::Back => (newer, older),
+            let (from, to) = match direction {
+                Direction::Forward => (*older, *newer),
+                Direction::Back => (*newer, *older),
             };
+            let (base, target) = (line[from], line[to]);
+            let priority = priority(*direction, from, to);
             for (platform, from, to) in common_platforms(rule, base, target) {
                 let task = Task {
                     repository: repository.clone(),
@@ -77,6 +120,8 @@ pub fn wanted_tasks(rule: &Rule, repository: &RepositoryName, versions: &[Versio
                     target_tag: target.tag.clone(),
                     preset: rule.preset,
                     worth: rule.worth,
+                    frames: rule.frames,
+                    priority,
                 };
                 // Two indexes may contain one image.
                 if from != to && keys.insert(task.key()) {
@@ -86,6 +131,63 @@ pub fn wanted_tasks(rule: &Rule, repository: &RepositoryName, versions: &[Versio
         }
     }
     tasks
+}
+
+/// Returns tasks to the newest version from images that receivers have, by their requests, the last
+/// request first, and without those that are `wanted` anyway.
+pub fn learned_tasks(
+    rule: &Rule,
+    repository: &RepositoryName,
+    versions: &[Version],
+    requested: &[RequestedPair],
+    wanted: &[Task],
+) -> Vec<Task> {
+    let Some(newest) = ordered(rule, versions).first().copied() else { return Vec::new() };
+    let mut keys: HashSet<String> = wanted.iter().map(Task::key).collect();
+    let mut tasks = Vec::new();
+    for pair in requested {
+        let (Ok(platform), Ok(base)) = (pair.platform.parse(), pair.base.parse()) else { continue };
+        let platform: Platform = platform;
+        let same = |offered: &&(Platform, BlobDigest)| platform.distance(&offered.0) == Some(0);
+        let Some((_, target)) = newest.images.iter().find(same) else { continue };
+        let holds = |version: &&Version| version.images.iter().any(|(_, image)| *image == base);
+        let named = versions.iter().find(holds);
+        let task = Task {
+            repository: repository.clone(),
+            base,
+            target: *target,
+            platform: platform.to_string(),
+            direction: Direction::Forward,
+            base_tag: named.map_or_else(|| base.to_string(), |version| version.tag.clone()),
+            target_tag: newest.tag.clone(),
+            preset: rule.preset,
+            worth: rule.worth,
+            frames: rule.frames,
+            priority: priority(Direction::Forward, MAX_LEARNED, 0),
+        };
+        if base != *target && keys.insert(task.key()) {
+            tasks.push(task);
+        }
+        if tasks.len() == MAX_LEARNED {
+            break;
+        }
+    }
+    tasks
+}
+
+/// Returns the priority of a task between two places in the line of versions. The way to the newest
+/// version from the one before is a band of its own: most receivers wait for it, and no other delta
+/// of any repository goes before it.
+fn priority(direction: Direction, base: usize, target: usize) -> u32 {
+    let is_next = (base, target) == (1, 0) || (base, target) == (0, 1);
+    let band = match (direction, is_next) {
+        (Direction::Forward, true) => 0,
+        (Direction::Forward, false) => 1,
+        (Direction::Back, true) => 2,
+        (Direction::Back, false) => 3,
+    };
+    let place = |age: usize| u32::try_from(age).unwrap_or(u32::MAX).min(MAX_PLACE);
+    band * NewTask::BAND + place(target) * (MAX_PLACE + 1) + place(base.abs_diff(target))
 }
 
 /// Returns the versions of a rule, the newest first, each image or index once.
@@ -143,10 +245,23 @@ fn number(tag: &str) -> Option<Number> {
     Some(number)
 }
 
+/// Versions that receivers have and no rule names: each costs a delta for every new version.
+const MAX_LEARNED: usize = 8;
+
+/// Returns those of the repositories that changed lately that a service scans more often: those that a
+/// rule names, no more than the configuration says, in the same order.
+pub fn busy_repositories(config: &Config, changed: &[String]) -> Vec<RepositoryName> {
+    let is_named = |name: &RepositoryName| config.rule(name.as_str()).is_some();
+    let names = changed.iter().filter_map(|name| name.parse().ok()).filter(is_named);
+    names.take(config.scan.busy as usize).collect()
+}
+
+/// More than the longest line of versions; two of them fill a band.
+const MAX_PLACE: u32 = 255;
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
 
     fn digest(number: u64) -> BlobDigest {
         format!("sha256:{number:064x}").parse().unwrap()
@@ -216,6 +331,77 @@ mod tests {
     }
 
     #[test]
+    fn the_way_to_the_newest_version_goes_first() {
+        let list = versions(&["v1@1", "v2@2", "v3@3", "v4@4"]);
+        let order = |text: &str| {
+            let rule = rule(&format!("platforms = [\"linux/amd64\"]\nrollback = true\n{text}"));
+            let mut tasks = wanted_tasks(&rule, &name("x"), &list);
+            tasks.sort_by_key(|task| task.priority);
+            let line = |task: &Task| {
+                let band = task.priority / NewTask::BAND;
+                format!("{band} {}>{}", task.base_tag, task.target_tag)
+            };
+            tasks.iter().map(line).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            order(""),
+            ["0 v3>v4", "1 v2>v4", "1 v1>v4", "2 v4>v3", "3 v4>v2", "3 v4>v1"],
+            "nearest base first, forward before back"
+        );
+        assert_eq!(
+            order("to = \"neighbours\""),
+            ["0 v3>v4", "1 v2>v3", "1 v1>v2", "2 v4>v3", "3 v3>v2", "3 v2>v1"],
+            "newest target first"
+        );
+    }
+
+    #[test]
+    fn versions_that_receivers_have_get_a_way_to_the_newest() {
+        let rule = rule("platforms = [\"linux/amd64\"]\nkeep = 1\n");
+        let list = versions(&["v1@1", "v2@2", "v3@3", "v4@4"]);
+        let pair = |base: u64, platform: &str| RequestedPair {
+            base: digest(base).to_string(),
+            target: digest(31).to_string(),
+            platform: platform.into(),
+            ..RequestedPair::default()
+        };
+        let wanted = wanted_tasks(&rule, &name("x"), &list);
+        let requested = [
+            pair(11, "linux/amd64"),
+            pair(31, "linux/amd64"),
+            pair(11, "linux/amd64"),
+            pair(990, "linux/amd64"),
+            pair(41, "linux/amd64"),
+            pair(11, "linux/riscv64"),
+            RequestedPair { base: "x".into(), ..pair(11, "linux/amd64") },
+        ];
+        let learned = learned_tasks(&rule, &name("x"), &list, &requested, &wanted);
+        let names: Vec<_> =
+            learned.iter().map(|task| (task.base_tag.as_str(), task.target)).collect();
+        let unnamed = digest(990).to_string();
+        assert_eq!(names, [("v1", digest(41)), (unnamed.as_str(), digest(41))]);
+        assert!(learned.iter().all(|task| task.priority > wanted[0].priority));
+        let many: Vec<_> = (100..200).map(|base| pair(base, "linux/amd64")).collect();
+        assert_eq!(learned_tasks(&rule, &name("x"), &list, &many, &wanted).len(), MAX_LEARNED);
+        assert_eq!(learned_tasks(&rule, &name("x"), &[], &many, &wanted), []);
+    }
+
+    #[test]
+    fn busy_repositories_are_those_that_a_rule_names() {
+        let busy = |most: u32| {
+            let text = format!(
+                "[registry]\nhost = \"r\"\n[scan]\nbusy = {most}\n[[rule]]\nrepositories = [\"team/*\"]\n"
+            );
+            let changed = ["team/b", "old/a", "../x", "team/a", "team/c"].map(String::from);
+            let names = busy_repositories(&Config::parse(&text, "t").unwrap(), &changed);
+            names.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(busy(9), ["team/b", "team/a", "team/c"]);
+        assert_eq!(busy(2), ["team/b", "team/a"]);
+        assert_eq!(busy(0), [""; 0]);
+    }
+
+    #[test]
     fn each_common_platform_has_a_task() {
         let mut list = versions(&["v1@1", "v2@2", "v3@3"]);
         list[0].images.remove(1);
@@ -243,7 +429,12 @@ mod tests {
             assert!(!is_version(&any, &tag), "{tag}");
         }
         assert!(is_version(&any, "nightly"));
-        assert!(!is_version(&rule("order = \"semver\"\n"), "nightly"));
+        assert_eq!(verdict(&any, &format!("sha256-{hex}")), TagVerdict::OfDigest);
+        let strict = rule("tags = [\"v*\", \"night*\"]\nexcept = [\"*-rc*\"]\n");
+        assert_eq!(verdict(&strict, "v1"), TagVerdict::Version);
+        assert_eq!(verdict(&strict, "nightly"), TagVerdict::NotANumber);
+        assert_eq!(verdict(&strict, "1.0"), TagVerdict::NotInTags);
+        assert_eq!(verdict(&strict, "v1-rc1"), TagVerdict::Excepted("*-rc*".into()));
     }
 
     #[test]
@@ -262,7 +453,7 @@ mod tests {
     #[test]
     fn a_task_survives_the_queue() {
         for task in wanted_tasks(
-            &rule("rollback = true\npreset = \"best\"\nworth = \"55%\"\n"),
+            &rule("rollback = true\npreset = \"best\"\nworth = \"55%\"\nframes = false\n"),
             &name("x"),
             &versions(&["v1@1", "v2@2"]),
         ) {

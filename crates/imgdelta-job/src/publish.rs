@@ -4,8 +4,8 @@
 
 use imgdelta::{BlobDigest, Error, Result, delta::Delta};
 use imgdelta_registry::{
-    ManifestReference, PushOptions, PushReport, Referrer, Repository, RepositoryName,
-    artifact::{ARTIFACT_TYPE, Artifact, BASE_ANNOTATION},
+    FRAMES_TYPE, ManifestReference, PushOptions, PushReport, Referrer, Repository, RepositoryName,
+    artifact::{ARTIFACT_TYPE, Artifact, BASE_ANNOTATION, BYTES_ANNOTATION},
 };
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,6 +15,8 @@ pub(crate) struct ListedDelta {
     pub artifact: BlobDigest,
     /// Its base, if the delta names one.
     pub base: Option<BlobDigest>,
+    /// Its length, if the list states it.
+    pub bytes: Option<u64>,
 }
 
 /// Returns the deltas to a target.
@@ -40,7 +42,8 @@ pub(crate) async fn deltas_to(
                 },
             },
         };
-        deltas.push(ListedDelta { artifact, base });
+        let bytes = referrer.annotations.get(BYTES_ANNOTATION).and_then(|text| text.parse().ok());
+        deltas.push(ListedDelta { artifact, base, bytes });
     }
     Ok(deltas)
 }
@@ -51,12 +54,21 @@ pub(crate) async fn find(
     base: &BlobDigest,
     target: &BlobDigest,
 ) -> Result<Option<BlobDigest>> {
+    Ok(find_listed(repository, base, target).await?.map(|delta| delta.artifact))
+}
+
+/// Returns the delta from a base to a target as the registry lists it, if the registry has it.
+pub(crate) async fn find_listed(
+    repository: &Repository,
+    base: &BlobDigest,
+    target: &BlobDigest,
+) -> Result<Option<ListedDelta>> {
     for delta in deltas_to(repository, target).await? {
         // A list may contain deleted artifacts.
         if delta.base == Some(*base)
             && repository.head(&ManifestReference::Digest(delta.artifact)).await?.is_some()
         {
-            return Ok(Some(delta.artifact));
+            return Ok(Some(delta));
         }
     }
     Ok(None)
@@ -70,31 +82,43 @@ pub(crate) async fn upload(
     delta: &Delta,
     blob_repositories: HashMap<BlobDigest, RepositoryName>,
 ) -> Result<PushReport> {
-    let options = PushOptions::default().elsewhere(blob_repositories);
+    let options = PushOptions::default().elsewhere(blob_repositories).creator(CREATOR);
     repository.push(delta, &options).await.map_err(Error::from)
 }
 
-/// Lists those artifacts of a target again that exist and are no longer listed. In a registry
-/// without referrers, clients that write a list at the same moment may drop each other's entries.
+/// Lists those artifacts of an image again that exist and are no longer listed, or whose entries lack
+/// their type. In a registry without referrers, clients that write a list at the same moment may drop
+/// each other's entries, and tools that copy a repository may drop types.
 pub(crate) async fn list_again(
     repository: &Repository,
-    target: &BlobDigest,
+    image: &BlobDigest,
     artifacts: &BTreeSet<BlobDigest>,
 ) -> Result<()> {
-    let listed = repository.referrers(target, ARTIFACT_TYPE).await?;
-    let listed: BTreeSet<_> = listed.iter().map(|referrer| referrer.descriptor.digest).collect();
-    for artifact in artifacts.difference(&listed) {
+    let mut listed = repository.referrers(image, ARTIFACT_TYPE).await?;
+    if artifacts.iter().any(|artifact| !is_listed(&listed, artifact)) {
+        listed.extend(repository.referrers(image, FRAMES_TYPE).await?);
+    }
+    for artifact in artifacts.iter().filter(|artifact| !is_listed(&listed, artifact)) {
         match repository.manifest(&ManifestReference::Digest(*artifact)).await {
             Err(failure) if failure.is_not_found() => {}
             outcome => {
-                repository.attach(&outcome?, target).await?;
-                tracing::warn!(%artifact, %target, "listed again: another client dropped it");
+                repository.attach(&outcome?, image).await?;
+                tracing::warn!(%artifact, %image, "listed again: another client changed its entry");
             }
         }
     }
     Ok(())
 }
 
+/// Returns true if an artifact is listed with its type.
+fn is_listed(listed: &[Referrer], artifact: &BlobDigest) -> bool {
+    let entry = listed.iter().find(|referrer| referrer.descriptor.digest == *artifact);
+    entry.is_some_and(Referrer::states_type)
+}
+
 fn annotated_base(referrer: &Referrer) -> Option<BlobDigest> {
     referrer.annotations.get(BASE_ANNOTATION)?.parse().ok()
 }
+
+/// The program, in the annotations of the deltas that it pushes.
+const CREATOR: &str = concat!("imgdelta job ", env!("CARGO_PKG_VERSION"));

@@ -5,7 +5,7 @@
 use crate::task::Task;
 use imgdelta::{BlobDigest, Error, size::Human};
 use serde_json::Value;
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// Outcome of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,14 @@ pub struct TaskReport {
     pub reused_recipes: u64,
     /// Number of layers whose compression was found for an earlier delta.
     pub reused_envelopes: u64,
+    /// The frames of its base in the registry.
+    pub frames: Option<BlobDigest>,
+    /// Number of this attempt, from 1.
+    pub attempt: u32,
+    /// Time from adding the task to the end of this attempt.
+    pub age: Duration,
+    /// One word for the kind of failure.
+    pub reason: Option<&'static str>,
     /// Duration.
     pub seconds: f64,
     /// Processor time.
@@ -73,6 +81,8 @@ impl TaskReport {
     pub fn json(&self) -> Value {
         let mut document = self.task.json();
         document["event"] = "delta".into();
+        document["id"] = self.task.id().into();
+        document["attempt"] = self.attempt.into();
         document["outcome"] = self.outcome.word().into();
         document["delta_bytes"] = self.delta_bytes.into();
         document["pull_bytes"] = self.pull_bytes.into();
@@ -83,6 +93,12 @@ impl TaskReport {
         if let Some(artifact) = &self.artifact {
             document["artifact"] = artifact.to_string().into();
         }
+        if let Some(frames) = &self.frames {
+            document["frames"] = frames.to_string().into();
+        }
+        if let Some(reason) = self.reason {
+            document["reason"] = reason.into();
+        }
         if let Some(error) = &self.error {
             document["error"] = error.to_string().into();
         }
@@ -92,8 +108,17 @@ impl TaskReport {
 
 /// Returns the delta in a report that the queue stores.
 pub(crate) fn artifact_in(report: &str) -> Option<BlobDigest> {
+    digest_in(report, "artifact")
+}
+
+/// Returns the artifact with the frames of the base in a report that the queue stores.
+pub(crate) fn frames_in(report: &str) -> Option<BlobDigest> {
+    digest_in(report, "frames")
+}
+
+fn digest_in(report: &str, field: &str) -> Option<BlobDigest> {
     let report: Value = serde_json::from_str(report).ok()?;
-    report["artifact"].as_str()?.parse().ok()
+    report[field].as_str()?.parse().ok()
 }
 
 impl fmt::Display for TaskReport {

@@ -10,27 +10,50 @@ use crate::{
     report, task,
 };
 use imgdelta::{BlobDigest, Result};
-use imgdelta_registry::{ManifestReference, Repository, RepositoryName, artifact::Artifact};
+use imgdelta_registry::{
+    FRAMES_TYPE, ManifestReference, Repository, RepositoryName,
+    artifact::{ARTIFACT_TYPE, Artifact},
+};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
 
-/// A delta whose base or target is missing.
+/// A delta whose base or target is missing, or the frames of a missing image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StrayDelta {
     /// Its repository.
     pub repository: RepositoryName,
-    /// The delta.
+    /// The kind of the artifact.
+    pub kind: StrayKind,
+    /// The artifact.
     pub artifact: BlobDigest,
-    /// The image it was made from.
+    /// The image a delta was made from.
     pub base: Option<BlobDigest>,
-    /// The image it makes.
+    /// The image that a delta makes, or whose frames these are.
     pub target: BlobDigest,
     /// The image that is missing.
     pub missing: MissingImage,
+}
+
+/// The kind of an artifact that serves no image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StrayKind {
+    /// A delta.
+    Delta,
+    /// The frames of an image's layers.
+    Frames,
+}
+
+impl StrayKind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Delta => "delta",
+            Self::Frames => "frames",
+        }
+    }
 }
 
 /// The missing image of a delta.
@@ -58,6 +81,7 @@ impl StrayDelta {
             "schema": task::SCHEMA,
             "event": if is_removed { "removed" } else { "stray" },
             "repository": self.repository.as_str(),
+            "kind": self.kind.word(),
             "artifact": self.artifact.to_string(),
             "base": self.base.map(|base| base.to_string()),
             "target": self.target.to_string(),
@@ -68,9 +92,13 @@ impl StrayDelta {
 
 impl fmt::Display for StrayDelta {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { repository, artifact, missing, .. } = self;
-        let missing = missing.word();
-        write!(f, "{repository}: delta {artifact}; its {missing} is no longer in the registry")
+        let Self { repository, kind, artifact, missing, .. } = self;
+        let missing = match kind {
+            StrayKind::Delta => format!("its {}", missing.word()),
+            StrayKind::Frames => "their image".to_owned(),
+        };
+        let kind = kind.word();
+        write!(f, "{repository}: {kind} {artifact}; {missing} is no longer in the registry")
     }
 }
 
@@ -101,14 +129,27 @@ pub(crate) async fn scan(
     targets.extend(tags.iter().filter_map(|tag| subject_of(tag.as_str())));
     targets.extend(done.iter().map(|(_, target)| *target));
     let stray = |artifact, base, target, missing| {
-        let repository = name.clone();
-        StrayDelta { repository, artifact, base, target, missing }
+        let (repository, kind) = (name.clone(), StrayKind::Delta);
+        StrayDelta { repository, kind, artifact, base, target, missing }
     };
     let mut images = ImageCheck { repository: &repository, is_missing: BTreeMap::new() };
     let mut leftovers = Leftovers::default();
     let mut stray_pairs = BTreeSet::new();
+    for image in targets.iter().copied().chain(done.iter().map(|(base, _)| *base)) {
+        if !images.is_missing(image).await? {
+            continue;
+        }
+        for artifact in repository.frames_artifacts(&image).await? {
+            if is_subject_of(&repository, &artifact, &image, FRAMES_TYPE).await?
+                && leftovers.strays.iter().all(|stray| stray.artifact != artifact)
+            {
+                let found = stray(artifact, None, image, MissingImage::Target);
+                leftovers.strays.push(StrayDelta { kind: StrayKind::Frames, ..found });
+            }
+        }
+    }
     for target in targets {
-        for ListedDelta { artifact, base } in publish::deltas_to(&repository, &target).await? {
+        for ListedDelta { artifact, base, .. } in publish::deltas_to(&repository, &target).await? {
             if let Some(missing) = images.missing(base, target).await?
                 && is_delta_of(&repository, &artifact, &target).await?
             {
@@ -215,13 +256,27 @@ async fn is_delta_of(
     artifact: &BlobDigest,
     target: &BlobDigest,
 ) -> Result<bool> {
+    is_subject_of(repository, artifact, target, ARTIFACT_TYPE).await
+}
+
+/// Returns true if an artifact has a type, and an image as its subject.
+async fn is_subject_of(
+    repository: &Repository,
+    artifact: &BlobDigest,
+    image: &BlobDigest,
+    kind: &str,
+) -> Result<bool> {
     let manifest = match repository.manifest(&ManifestReference::Digest(*artifact)).await {
         Err(failure) if failure.is_not_found() => return Ok(false),
         outcome => outcome?,
     };
     let document: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
-    let has_subject = document["subject"]["digest"] == target.to_string();
-    Ok(has_subject && Artifact::parse(&manifest, &repository.place()).is_ok())
+    let has_subject = document["subject"]["digest"] == image.to_string();
+    let is_kind = match kind {
+        ARTIFACT_TYPE => Artifact::parse(&manifest, &repository.place()).is_ok(),
+        kind => document["config"]["mediaType"] == kind,
+    };
+    Ok(has_subject && is_kind)
 }
 
 /// Returns the image whose referrers a tag lists.

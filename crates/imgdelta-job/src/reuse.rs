@@ -66,7 +66,7 @@ impl RecipeReuse {
                 Err(error) => {
                     tracing::debug!(place, %error, "its recipes cannot be reused");
                     if matches!(error, Error::NotFound { .. }) {
-                        self.queue.withdraw(&place).await?;
+                        self.queue.retract(&place).await?;
                     }
                     continue;
                 }

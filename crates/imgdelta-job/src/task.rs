@@ -2,8 +2,12 @@
 //!
 //! Names images by digest, so that a tag that moves changes no task. Tags are for messages only.
 
-use crate::config::{Share, preset_of, preset_word};
+use crate::{
+    config::{Share, preset_of, preset_word},
+    queue::{NewTask, Urgency},
+};
 use imgdelta::{BlobDigest, Error, Result, create::Preset, path::escaped};
+use imgdelta_core::{Algorithm, verify::Hasher};
 use imgdelta_registry::RepositoryName;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -30,6 +34,10 @@ pub struct Task {
     pub preset: Preset,
     /// Share of a plain pull below which the delta is published.
     pub worth: Share,
+    /// True to publish the frames of the base, too.
+    pub frames: bool,
+    /// Place among the tasks of equal urgency, as [`NewTask::priority`].
+    pub priority: u32,
 }
 
 /// Direction of a delta.
@@ -54,12 +62,44 @@ struct TaskBody {
     target_tag: String,
     preset: String,
     worth: u16,
+    /// Tasks of earlier versions have none.
+    #[serde(default)]
+    frames: bool,
+    #[serde(default)]
+    priority: u32,
+}
+
+impl Direction {
+    /// Returns the word for the direction.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Back => "back",
+        }
+    }
 }
 
 impl Task {
+    /// Returns a short name of the key, for people and logs.
+    pub fn id(&self) -> String {
+        id(&self.key())
+    }
+
     /// Returns the identity of the task; two tasks with one key would make the same delta.
     pub fn key(&self) -> String {
         key(&self.repository, &self.base, &self.target)
+    }
+
+    /// Returns the task as the queue adds it.
+    pub fn to_add(&self, urgency: Urgency) -> NewTask {
+        NewTask {
+            key: self.key(),
+            repository: self.repository.to_string(),
+            target: self.target.to_string(),
+            body: self.text(),
+            urgency,
+            priority: self.priority,
+        }
     }
 
     /// Returns the JSON document of a wanted delta.
@@ -89,6 +129,8 @@ impl Task {
             target_tag: self.target_tag.clone(),
             preset: preset_word(self.preset).into(),
             worth: self.worth.thousandths(),
+            frames: self.frames,
+            priority: self.priority,
         };
         serde_json::to_string(&body).expect("text and numbers")
     }
@@ -105,6 +147,8 @@ impl Task {
             target: digest(&body.target)?,
             preset: preset_of(&body.preset).ok_or_else(|| wrong("the preset is unknown"))?,
             worth: Share::per_mille(body.worth),
+            frames: body.frames,
+            priority: body.priority,
             repository: body.repository.parse()?,
             platform: body.platform,
             direction: body.direction,
@@ -112,6 +156,16 @@ impl Task {
             target_tag: body.target_tag,
         })
     }
+}
+
+/// Returns the short name of a task: the first digits of a hash of its key. It is the same in every
+/// queue and for all time.
+pub fn id(key: &str) -> String {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    hasher.update(key.as_bytes());
+    let hash = hasher.finish_blob().to_string();
+    let digits = hash.rsplit(':').next().unwrap_or_default();
+    digits.chars().take(ID_DIGITS).collect()
 }
 
 /// Returns the key of the task in a repository from a base to a target.
@@ -139,6 +193,9 @@ impl fmt::Display for Task {
     }
 }
 
+/// Digits of a short name: two of a million tasks have the same one with a chance of 1 to 500.
+pub(crate) const ID_DIGITS: usize = 12;
+
 /// Name and version of each JSON document that a job prints; a reader refuses another name.
 pub const SCHEMA: &str = "imgdelta.job/1";
 
@@ -155,6 +212,8 @@ mod tests {
         for other in ["team", "team/ap", "team/app/x"] {
             assert_eq!(parse_key(&key, &other.parse().unwrap()), None, "{other:?}");
         }
+        assert_eq!(id(&key), id(&key.clone()));
+        assert!(id(&key) != id("team/app") && id(&key).len() == ID_DIGITS);
         assert_eq!(parse_key("team/app x y", &app), None);
         assert_eq!(parse_key("team/app", &app), None);
     }

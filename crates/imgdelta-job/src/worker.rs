@@ -4,11 +4,16 @@
 //! and the next worker finds in the registry what was published.
 
 use crate::{
-    job::Job,
+    frames,
+    job::{HEARTBEATS_PER_LEASE, Job},
+    log,
     make::MakeResult,
     meter::CpuMeter,
     publish,
-    queue::{LeasedTask, Retry, TaskState, Ticket},
+    queue::{
+        LeasedTask, ListedTask, QueueFuture, Retry, Taker, TaskEnd, TaskFailure, TaskState, Ticket,
+        Urgency,
+    },
     report::{TaskOutcome, TaskReport},
     task::Task,
 };
@@ -41,67 +46,134 @@ pub(crate) async fn run_worker(
     stop: Stop,
     report: Arc<dyn Fn(TaskReport) + Send + Sync>,
 ) -> Result<()> {
+    let mut taker = Taker { worker: job.worker_name.clone(), last_target: None };
+    let patience = QueuePatience { job: &job, end, stop: &stop };
     while stop.phase() == StopPhase::Running {
-        let leased = match job.queue.take(&job.worker_name, &job.terms).await {
-            Err(error) if end == WorkerEnd::Stopped => {
-                tracing::error!(%error, "the queue does not answer");
-                None
+        if job.outage.is_open() {
+            if end == WorkerEnd::Idle {
+                // The task that met the outage waits for the next run.
+                return Ok(());
             }
-            outcome => outcome?,
-        };
+            tokio::select! {
+                () = job.outage.is_over() => {}
+                () = stop.reached(StopPhase::Finishing) => break,
+            }
+        }
+        let taking =
+            patience.wait(StopPhase::Finishing, || job.queue.take(&taker, &job.terms)).await?;
+        let Some(leased) = taking else { break };
         if let Some(leased) = leased {
-            if let Some(result) = carry_out(&job, leased, &stop).await? {
+            taker.last_target = Some(leased.target.clone());
+            if let Some(result) = carry_out(&patience, leased).await? {
                 job.metrics.count(&result);
                 report(result);
             }
             continue;
         }
-        // Another worker may die, and its tasks return to the queue.
-        if end == WorkerEnd::Idle && job.queue.counts().await?.running == 0 {
-            break;
+        let mut wait = MAX_WAIT;
+        if end == WorkerEnd::Idle {
+            // Another worker may die, and its tasks return to the queue.
+            let counting = patience.wait(StopPhase::Finishing, || job.queue.counts()).await?;
+            if counting.is_none_or(|counts| counts.running == 0) {
+                break;
+            }
+            wait = MIN_WAIT;
+        } else if let Ok(Some(due)) = job.queue.next_due().await {
+            // What is due now is paused, or left to another process.
+            wait = due.clamp(MIN_WAIT, MAX_WAIT);
         }
         tokio::select! {
             () = job.added.notified() => {}
-            () = tokio::time::sleep(POLL_INTERVAL) => {}
+            outcome = job.queue.added(wait) => drop(outcome),
             () = stop.reached(StopPhase::Finishing) => {}
         }
     }
     Ok(())
 }
 
+/// Waiting for a queue that does not answer. A service waits until it does; a single run as long as a
+/// lease lasts.
+struct QueuePatience<'a> {
+    job: &'a Arc<Job>,
+    end: WorkerEnd,
+    stop: &'a Stop,
+}
+
+impl QueuePatience<'_> {
+    /// Repeats a step of the queue until it succeeds; returns none if the stop has reached a phase
+    /// before.
+    async fn wait<'q, T>(
+        &self,
+        until: StopPhase,
+        step: impl Fn() -> QueueFuture<'q, T>,
+    ) -> Result<Option<T>> {
+        let (started, mut pause) = (Instant::now(), FIRST_RETRY);
+        loop {
+            let error = match step().await {
+                Ok(value) => return Ok(Some(value)),
+                Err(error @ Error::Io { .. }) => error,
+                Err(error) => return Err(error),
+            };
+            if self.end == WorkerEnd::Idle && started.elapsed() >= self.job.terms.lease {
+                return Err(error);
+            }
+            tracing::error!(%error, "the queue does not answer");
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.stop.reached(until) => return Ok(None),
+            }
+            pause = (pause * 2).min(LONGEST_RETRY);
+        }
+    }
+}
+
 /// Carries out one task. Returns none if the task was given back or another worker has it.
-async fn carry_out(job: &Arc<Job>, leased: LeasedTask, stop: &Stop) -> Result<Option<TaskReport>> {
-    let LeasedTask { ticket, body, .. } = leased;
+async fn carry_out(patience: &QueuePatience<'_>, leased: LeasedTask) -> Result<Option<TaskReport>> {
+    let QueuePatience { job, end, stop } = *patience;
+    let LeasedTask { ticket, body, tries: attempt, age, .. } = leased;
     let task = match Task::parse(&body) {
         Ok(task) => task,
         Err(error) => {
             tracing::error!(key = ticket.key, %error, "the task is unreadable");
-            job.queue.fail(&ticket, &error.to_string(), Retry::Never, &job.terms).await?;
+            let (error, retry) = (error.to_string(), Retry::Never);
+            let failure = TaskFailure { error, reason: "unreadable", retry };
+            let failing = || job.queue.fail(&ticket, &failure, &job.terms);
+            patience.wait(StopPhase::Leaving, failing).await?;
             return Ok(None);
         }
     };
-    tracing::info!(%task, "started");
+    log::task_started(&task, attempt);
     let started = Instant::now();
     let cancel = Arc::new(AtomicBool::new(false));
     let cpu_limit = job.config.budget.cpu.get_ref().duration();
     let meter = Arc::new(CpuMeter::new(cpu_limit, Arc::clone(&cancel)));
-    // All three run at once: none of them may wait for another, and a step of the queue is never
+    // All run at once: none of them may wait for another, and a step of the queue is never
     // abandoned in its middle.
+    let running = job.running.begin(&task);
+    let mut is_unwanted = false;
     let outcome = tokio::select! {
-        outcome = make_and_publish(job, &task, &meter) => Some(outcome),
+        outcome = with_frames(job, &task, &meter) => Some(outcome),
+        () = running.abandoned() => {
+            tracing::info!(id = task.id(), %task, attempt, "abandoned: no longer wanted");
+            is_unwanted = true;
+            None
+        }
         () = lease_lost(job, &ticket) => {
-            tracing::warn!(%task, "left to another worker");
+            job.metrics.count_lost_lease();
+            tracing::warn!(id = task.id(), %task, attempt, "left to another worker");
             None
         }
         () = stop.reached(StopPhase::Leaving) => {
-            tracing::info!(%task, "given back");
+            tracing::info!(id = task.id(), %task, attempt, "given back");
             None
         }
     };
     let Some(outcome) = outcome else {
         cancel.store(true, Relaxed);
-        // The ticket is void if another worker has the task.
-        job.queue.give_back(&ticket).await?;
+        give_back(patience, &ticket).await?;
+        if is_unwanted {
+            withdraw(patience, &ticket).await?;
+        }
         return Ok(None);
     };
     let mut report = TaskReport {
@@ -112,31 +184,36 @@ async fn carry_out(job: &Arc<Job>, leased: LeasedTask, stop: &Stop) -> Result<Op
         pull_bytes: 0,
         reused_recipes: 0,
         reused_envelopes: 0,
+        frames: None,
         seconds: started.elapsed().as_secs_f64(),
         cpu_seconds: meter.spent().as_secs_f64(),
+        attempt,
+        age: age + started.elapsed(),
+        reason: None,
         error: None,
     };
     match outcome {
         Ok(result) => {
-            let TaskResult {
-                outcome,
-                artifact,
-                delta_bytes,
-                pull_bytes,
-                reused_recipes,
-                reused_envelopes,
-            } = result;
-            report = TaskReport { outcome, artifact, delta_bytes, pull_bytes, ..report };
-            report.reused_recipes = reused_recipes;
-            report.reused_envelopes = reused_envelopes;
-            if !job.queue.finish(&ticket, &report.json().to_string()).await? {
+            report = result.report(report);
+            let outcome = report.outcome;
+            if matches!(outcome, TaskOutcome::Published | TaskOutcome::NotWorth) {
+                running.made();
+            }
+            let task_end = TaskEnd {
+                outcome: report.json().to_string(),
+                is_published: outcome == TaskOutcome::Published,
+                delta_bytes: report.delta_bytes,
+                saved_bytes: report.pull_bytes.saturating_sub(report.delta_bytes),
+            };
+            let finishing = || job.queue.finish(&ticket, &task_end);
+            if patience.wait(StopPhase::Leaving, finishing).await? != Some(true) {
                 return Ok(None);
             }
             // An image that is pushed again needs its delta again.
             if outcome == TaskOutcome::Gone {
-                job.queue.forget(std::slice::from_ref(&ticket.key)).await?;
+                let keys = std::slice::from_ref(&ticket.key);
+                patience.wait(StopPhase::Leaving, || job.queue.forget(keys)).await?;
             }
-            tracing::info!(%report, "done");
         }
         Err(error) => {
             let error = if meter.is_exceeded() {
@@ -144,18 +221,61 @@ async fn carry_out(job: &Arc<Job>, leased: LeasedTask, stop: &Stop) -> Result<Op
             } else {
                 error
             };
-            let message = error.to_string();
-            let retry = retry(&error, *job.config.budget.parallel.get_ref() > 1);
-            report.error = Some(error);
-            match job.queue.fail(&ticket, &message, retry, &job.terms).await? {
-                None => return Ok(None),
-                Some(TaskState::Waiting) => report.outcome = TaskOutcome::Waits,
-                Some(_) => {}
+            if !meter.is_exceeded() && job.outage.caused(&error).await {
+                give_back(patience, &ticket).await?;
+                // A single run does not wait for the registry.
+                return if end == WorkerEnd::Idle { Err(error) } else { Ok(None) };
             }
-            tracing::warn!(%report, "failed");
+            return record_failure(patience, &ticket, report, error).await;
         }
     }
+    log::task_ended(&report);
     Ok(Some(report))
+}
+
+/// Records a failed attempt. Returns none if another worker has the task.
+async fn record_failure(
+    patience: &QueuePatience<'_>,
+    ticket: &Ticket,
+    mut report: TaskReport,
+    error: Error,
+) -> Result<Option<TaskReport>> {
+    let job = patience.job;
+    let failure = TaskFailure {
+        error: error.to_string(),
+        reason: reason(&error),
+        retry: retry(&error, *job.config.budget.parallel.get_ref() > 1),
+    };
+    report.reason = Some(failure.reason);
+    report.error = Some(error);
+    let failing = || job.queue.fail(ticket, &failure, &job.terms);
+    match patience.wait(StopPhase::Leaving, failing).await?.flatten() {
+        None => return Ok(None),
+        Some(TaskState::Waiting) => report.outcome = TaskOutcome::Waits,
+        Some(_) => {}
+    }
+    log::task_ended(&report);
+    Ok(Some(report))
+}
+
+/// Returns a task to the queue. The ticket is void if another worker has the task.
+async fn give_back(patience: &QueuePatience<'_>, ticket: &Ticket) -> Result<()> {
+    let returning = || patience.job.queue.give_back(ticket);
+    patience.wait(StopPhase::Leaving, returning).await?;
+    Ok(())
+}
+
+/// Removes a task that was abandoned, unless somebody requested it meanwhile. If it is wanted again, a
+/// scan adds it.
+async fn withdraw(patience: &QueuePatience<'_>, ticket: &Ticket) -> Result<()> {
+    let (queue, key) = (&patience.job.queue, std::slice::from_ref(&ticket.key));
+    let listing = patience.wait(StopPhase::Leaving, || queue.tasks(key)).await?;
+    let is_withdrawn =
+        |task: &ListedTask| task.state == TaskState::Waiting && task.urgency != Urgency::Requested;
+    if listing.is_some_and(|tasks| tasks.iter().any(is_withdrawn)) {
+        patience.wait(StopPhase::Leaving, || queue.forget(key)).await?;
+    }
+    Ok(())
 }
 
 /// Result of a task that did not fail.
@@ -166,9 +286,24 @@ struct TaskResult {
     pull_bytes: u64,
     reused_recipes: u64,
     reused_envelopes: u64,
+    frames: Option<BlobDigest>,
 }
 
 impl TaskResult {
+    /// Returns the report of a task that ended so.
+    fn report(self, report: TaskReport) -> TaskReport {
+        TaskReport {
+            outcome: self.outcome,
+            artifact: self.artifact,
+            delta_bytes: self.delta_bytes,
+            pull_bytes: self.pull_bytes,
+            reused_recipes: self.reused_recipes,
+            reused_envelopes: self.reused_envelopes,
+            frames: self.frames,
+            ..report
+        }
+    }
+
     fn of(outcome: TaskOutcome) -> Self {
         Self {
             outcome,
@@ -177,8 +312,18 @@ impl TaskResult {
             pull_bytes: 0,
             reused_recipes: 0,
             reused_envelopes: 0,
+            frames: None,
         }
     }
+}
+
+/// Publishes the delta, then the frames of its base. A retry finds the delta in the registry.
+async fn with_frames(job: &Arc<Job>, task: &Task, meter: &Arc<CpuMeter>) -> Result<TaskResult> {
+    let mut result = make_and_publish(job, task, meter).await?;
+    if task.frames && matches!(result.outcome, TaskOutcome::Published | TaskOutcome::There) {
+        result.frames = frames::publish(job, task, meter).await?;
+    }
+    Ok(result)
 }
 
 async fn make_and_publish(
@@ -194,40 +339,56 @@ async fn make_and_publish(
     if there.is_some() {
         return Ok(TaskResult { artifact: there, ..TaskResult::of(TaskOutcome::There) });
     }
+    let result = match job.unpublished.take(&task.key()) {
+        Some(result) => result,
+        None => match make(job, task, meter).await {
+            Err(Error::NotFound { .. }) if is_gone(&repository, task).await? => {
+                return Ok(TaskResult::of(TaskOutcome::Gone));
+            }
+            result => result?,
+        },
+    };
+    let published = publish_made(job, task, &repository, &result).await;
+    if published.is_err() {
+        // The next attempt only publishes.
+        job.unpublished.keep(task.key(), result);
+    }
+    published
+}
+
+async fn make(job: &Arc<Job>, task: &Task, meter: &Arc<CpuMeter>) -> Result<MakeResult> {
     let making = {
         let (job, task, meter) = (Arc::clone(job), task.clone(), Arc::clone(meter));
         let handle = Handle::current();
         tokio::task::spawn_blocking(move || job.maker.make(&task, &handle, &meter))
     };
-    let result = making.await.unwrap_or_else(|error| {
+    making.await.unwrap_or_else(|error| {
         // A panic in one task must not end the others.
         Err(Error::bad_input(task, format_args!("the program failed: {error}")))
-    });
-    let result = match result {
-        Err(Error::NotFound { .. }) if is_gone(&repository, task).await? => {
-            return Ok(TaskResult::of(TaskOutcome::Gone));
-        }
-        result => result?,
-    };
-    let MakeResult {
-        delta_bytes,
-        pull_bytes,
-        reused_recipes,
-        reused_envelopes,
-        delta,
-        recipe_repositories,
-    } = result;
-    let Some(delta) = delta else {
+    })
+}
+
+async fn publish_made(
+    job: &Arc<Job>,
+    task: &Task,
+    repository: &Repository,
+    made: &MakeResult,
+) -> Result<TaskResult> {
+    let MakeResult { delta_bytes, pull_bytes, reused_recipes, reused_envelopes, .. } = *made;
+    let Some(delta) = &made.delta else {
         return Ok(TaskResult { delta_bytes, pull_bytes, ..TaskResult::of(TaskOutcome::NotWorth) });
     };
     // Another worker may have published the delta meanwhile; one is enough.
-    let there = publish::find(&repository, &task.base, &task.target).await?;
+    let there = publish::find(repository, &task.base, &task.target).await?;
     let (outcome, artifact) = if let Some(artifact) = there {
         (TaskOutcome::There, artifact)
     } else {
         let delta = delta.delta();
-        let pushed = publish::upload(&repository, delta, recipe_repositories).await?;
-        job.reuse.record(task, &pushed.artifact, delta).await?;
+        let recipe_repositories = made.recipe_repositories.clone();
+        let pushed = publish::upload(repository, delta, recipe_repositories).await?;
+        if let Err(error) = job.reuse.record(task, &pushed.artifact, delta).await {
+            tracing::warn!(%task, %error, "its recipes will not be reused");
+        }
         (TaskOutcome::Published, pushed.artifact)
     };
     Ok(TaskResult {
@@ -237,12 +398,13 @@ async fn make_and_publish(
         pull_bytes,
         reused_recipes,
         reused_envelopes,
+        frames: None,
     })
 }
 
 /// Renews a lease; returns when another worker has the task.
 async fn lease_lost(job: &Job, ticket: &Ticket) {
-    let mut beats = tokio::time::interval(job.terms.lease / BEATS_PER_LEASE);
+    let mut beats = tokio::time::interval(job.terms.lease / HEARTBEATS_PER_LEASE);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         beats.tick().await;
@@ -288,7 +450,26 @@ fn retry(error: &Error, has_others: bool) -> Retry {
     }
 }
 
-/// Pause of a worker that found no task; another process may add some.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// Three may get lost.
-const BEATS_PER_LEASE: u32 = 4;
+/// Returns one word for the kind of an error.
+fn reason(error: &Error) -> &'static str {
+    match error {
+        error if is_full(error) => "disk-full",
+        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            "refused"
+        }
+        Error::Io { .. } => "unreachable",
+        Error::Mismatch { .. } => "damaged",
+        Error::NotFound { .. } => "not-found",
+        Error::OverLimit { .. } => "over-limit",
+        Error::Cancelled => "cancelled",
+        _ => "bad-input",
+    }
+}
+
+/// Waits of a worker that found no task. The queue wakes it when tasks are added; a wake-up may be lost
+/// with a connection.
+const MIN_WAIT: Duration = Duration::from_secs(1);
+const MAX_WAIT: Duration = Duration::from_secs(30);
+/// Pauses between questions to a queue that does not answer.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LONGEST_RETRY: Duration = Duration::from_secs(10);

@@ -1,7 +1,10 @@
 //! The examples in docs/job.md and deploy/ agree with the program.
 
-use imgdelta_job::{Config, metrics::Metrics, queue::TaskCounts};
-use imgdelta_registry::Traffic;
+use imgdelta_core::limits::parse_size;
+use imgdelta_job::{
+    Config,
+    metrics::{Gauges, Metrics, QueueGauges},
+};
 use imgdelta_testkit::pages::{agree_on_metrics, are_tests, has_every_key, metrics_in, text, top};
 use std::{fs, process::Command};
 
@@ -28,31 +31,94 @@ fn the_deployed_configurations_are_valid() {
     let config = Config::parse(&text("deploy/compose-job.toml"), "compose").unwrap();
     let server = config.queue.postgres.unwrap();
     assert!(!server.get_ref().uses_tls(), "its PostgreSQL has no certificate");
-    let kubernetes = text("deploy/kubernetes.yaml");
-    let block = kubernetes.split("job.toml: |\n").nth(1).unwrap().split("---").next().unwrap();
-    let block: Vec<&str> =
-        block.lines().map(|line| line.strip_prefix("    ").unwrap_or(line)).collect();
-    let config = Config::parse(&block.join("\n"), "kubernetes").unwrap();
-    assert_eq!(config.serve.listen.port(), 9610);
-    assert!(kubernetes.contains("containerPort: 9610"));
+    let config = Config::parse(&text("deploy/job/base/job.toml"), "kubernetes").unwrap();
+    let deployment = text("deploy/job/serve/deployment.yaml");
+    assert!(deployment.contains(&format!("containerPort: {}}}", config.serve.listen.port())));
     assert!(config.queue.postgres.unwrap().get_ref().uses_tls());
-    let secrets = kubernetes.lines().find(|line| line.contains("create secret")).unwrap();
-    for file in
-        [&config.queue.ca.unwrap().get_ref().0[0], config.queue.password_file.unwrap().get_ref()]
-    {
-        let name = file.strip_prefix("/secrets").unwrap().display();
-        assert!(secrets.contains(&format!("--from-file={name}")), "{name}");
+    let ca = config.queue.ca.unwrap().get_ref().0[0].clone();
+    let secrets = [
+        ca,
+        config.queue.password_file.unwrap().get_ref().clone(),
+        config.registry.auth_file.unwrap(),
+        config.serve.secret_file.unwrap(),
+    ];
+    for page in ["deploy/job/base/kustomization.yaml", "deploy/job/chart/values.yaml"] {
+        let page = text(page);
+        let line = page.lines().find(|line| line.contains("create secret")).unwrap();
+        for file in &secrets {
+            let name = file.strip_prefix("/secrets").unwrap().display();
+            assert!(line.contains(&format!("--from-file={name}")), "{name}");
+        }
     }
     for path in ["/healthz", "/readyz"] {
-        assert!(kubernetes.contains(&format!("path: {path},")), "{path}");
+        assert!(deployment.contains(&format!("path: {path},")), "{path}");
     }
+    // The directory for temporary files is larger than the budget, or the pod would be evicted.
+    let scratch = config.budget.scratch.display();
+    assert!(deployment.contains(&format!("{{name: scratch, mountPath: {scratch}}}")));
+    let (_, size) = deployment.split_once("emptyDir: {sizeLimit: ").unwrap();
+    let size = parse_size(&size.split('}').next().unwrap().replace("Gi", "GiB")).unwrap();
+    assert!(size > config.budget.disk.get_ref().0);
+    // SIGKILL comes after the grace period of the program.
+    let (_, period) = deployment.split_once("terminationGracePeriodSeconds: ").unwrap();
+    let period: u64 = period.lines().next().unwrap().parse().unwrap();
+    assert!(period > config.serve.grace.whole_seconds());
+}
+
+/// The rules of a file with the indent of the object that contains them.
+fn indented(rules: &str) -> String {
+    let lines =
+        rules.lines().map(|line| if line.is_empty() { String::new() } else { format!("  {line}") });
+    lines.collect::<Vec<_>>().join("\n") + "\n"
+}
+
+#[test]
+fn the_rules_of_kubernetes_are_those_of_prometheus() {
+    let rules = text("deploy/alerts.yaml");
+    assert_eq!(text("deploy/job/chart/alerts.yaml"), rules);
+    let object = text("deploy/job/monitoring/prometheusrule.yaml");
+    assert_eq!(object.split_once("spec:\n").unwrap().1, indented(&rules));
+}
+
+#[test]
+fn every_image_of_a_deployment_has_an_exact_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    let compose = text("deploy/compose.yaml");
+    let images: Vec<&str> =
+        compose.lines().filter_map(|line| line.trim().strip_prefix("image: ")).collect();
+    assert_eq!(images.len(), compose.matches("restart: unless-stopped").count());
+    for image in &images {
+        let tag = image.rsplit_once(':').unwrap().1;
+        assert!(tag.contains('.'), "{image}: a tag that moves");
+    }
+    assert!(images.contains(&format!("imgdelta:{version}").as_str()));
+    for way in ["serve", "nightly", "ready"] {
+        let file = text(&format!("deploy/job/{way}/kustomization.yaml"));
+        assert!(file.contains(&format!("newTag: \"{version}\"\n")));
+    }
+    for chart in ["job", "node"] {
+        let chart = format!("deploy/{chart}/chart");
+        let about = text(&format!("{chart}/Chart.yaml"));
+        assert!(about.contains(&format!("\nversion: {version}\nappVersion: {version}\n")));
+        assert!(text(&format!("{chart}/values.yaml")).contains(&format!("imgdelta:{version}\n")));
+    }
+}
+
+/// The page of a process that has done nothing.
+fn metrics_page() -> String {
+    let gauges = Gauges { queue: Some(QueueGauges::default()), ..Gauges::default() };
+    Metrics::default().text(&gauges)
 }
 
 #[test]
 fn queried_metrics_exist_and_are_documented() {
-    let printed = Metrics::default().text(Some(TaskCounts::default()), Traffic::default());
-    assert!(metrics_in(&printed).len() > 15, "{printed}");
+    let printed = metrics_page();
+    assert!(metrics_in(&printed).len() > 25, "{printed}");
     agree_on_metrics(&printed, "docs/job.md", "deploy/alerts.yaml", "deploy/grafana.json");
+    let scaling =
+        text("deploy/job/keda/scaledobject.yaml") + &text("tests/deploy/alerts.test.yaml");
+    let unknown: Vec<_> = metrics_in(&scaling).difference(&metrics_in(&printed)).cloned().collect();
+    assert_eq!(unknown, [""; 0]);
 }
 
 #[test]
@@ -62,8 +128,13 @@ fn every_promise_of_the_page_names_an_existing_test() {
     let table = table.split("\n## ").next().unwrap();
     let names: Vec<&str> = table.split('`').filter(|name| name.matches('_').count() > 2).collect();
     assert!(names.len() > 20, "{names:?}");
-    let folders =
-        ["imgdelta-job/src", "imgdelta-job/tests", "imgdelta-cli/tests", "imgdelta-service/src"];
+    let folders = [
+        "imgdelta-job/src",
+        "imgdelta-job/tests",
+        "imgdelta-queue/src",
+        "imgdelta-cli/tests",
+        "imgdelta-service/src",
+    ];
     are_tests(&names, &folders);
 }
 
@@ -90,8 +161,7 @@ fn prometheus_agrees() {
     };
     check(&["check", "rules", "deploy/alerts.yaml"], None);
     let mut file = tempfile::tempfile().unwrap();
-    let page = Metrics::default().text(Some(TaskCounts::default()), Traffic::default());
-    std::io::Write::write_all(&mut file, page.as_bytes()).unwrap();
+    std::io::Write::write_all(&mut file, metrics_page().as_bytes()).unwrap();
     std::io::Seek::rewind(&mut file).unwrap();
     check(&["check", "metrics"], Some(file));
 }

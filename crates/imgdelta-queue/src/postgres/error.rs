@@ -3,7 +3,7 @@
 //! Shows the whole chain of causes in one line. Advice is separate, for the program that prints the
 //! error.
 
-use imgdelta::Error;
+use imgdelta_core::Error;
 use rustls::CertificateError;
 use std::{error, fmt, io};
 use tokio_postgres::error::SqlState;
@@ -73,6 +73,36 @@ impl error::Error for PostgresError {}
 pub fn advice(error: &Error) -> Option<&'static str> {
     let Error::Io { source, .. } = error else { return None };
     source.get_ref()?.downcast_ref::<PostgresError>()?.advice()
+}
+
+/// Returns true if a server does not answer yet: nobody listens, it starts or ends, or the network
+/// brings no answer. A wrong name, password or certificate is not among these.
+pub fn is_away(error: &Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, NotFound, TimedOut,
+    };
+    let Error::Io { source, .. } = error else { return false };
+    let Some(PostgresError(failed)) = source.get_ref().and_then(|inner| inner.downcast_ref())
+    else {
+        return source.kind() == TimedOut;
+    };
+    if let Some(refused) = failed.as_db_error() {
+        return [
+            SqlState::CANNOT_CONNECT_NOW,
+            SqlState::ADMIN_SHUTDOWN,
+            SqlState::CRASH_SHUTDOWN,
+            SqlState::TOO_MANY_CONNECTIONS,
+            // A standby that is promoted soon, or a server whose place another one takes.
+            SqlState::READ_ONLY_SQL_TRANSACTION,
+        ]
+        .contains(refused.code());
+    }
+    failed.is_closed()
+        || chain(failed).filter_map(|error| error.downcast_ref::<io::Error>()).any(|error| {
+            // A socket of the file system is not there before the server.
+            let kinds = [ConnectionAborted, ConnectionRefused, ConnectionReset, NotFound, TimedOut];
+            kinds.contains(&error.kind())
+        })
 }
 
 fn certificate_advice(reason: &CertificateError) -> &'static str {

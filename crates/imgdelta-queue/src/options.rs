@@ -4,9 +4,9 @@
 //! `sslmode=prefer` and for no `sslmode`, and a missing option must not let an attacker switch TLS
 //! off.
 
-use imgdelta_registry::is_this_machine;
+use imgdelta_http::is_this_machine;
 use serde::{Deserialize, Deserializer, de};
-use std::{fmt, ops::Range, str::FromStr};
+use std::{fmt, ops::Range, str::FromStr, time::Duration};
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 
 /// Connection options of a `PostgreSQL` server, parsed from
@@ -19,12 +19,26 @@ use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresOptions {
     options: tokio_postgres::Config,
+    answer_timeout: Duration,
 }
 
 impl PostgresOptions {
     /// Returns true if connections use TLS, always or where the server offers it.
     pub fn uses_tls(&self) -> bool {
         self.options.get_ssl_mode() != SslMode::Disable
+    }
+
+    /// Sets the time after which a server that has not answered counts as away, within bounds: no lease
+    /// may end while a heartbeat waits.
+    #[must_use]
+    pub fn answer_timeout(mut self, limit: Duration) -> Self {
+        self.answer_timeout = limit.clamp(SHORTEST_ANSWER, LONGEST_ANSWER);
+        self
+    }
+
+    /// Returns the time after which the server counts as away.
+    pub(crate) fn longest_answer(&self) -> Duration {
+        self.answer_timeout
     }
 
     /// Returns the options of a connection, without the password.
@@ -71,7 +85,7 @@ impl FromStr for PostgresOptions {
             None if is_local(&options) && !is_direct => SslMode::Disable,
             None => SslMode::Require,
         });
-        Ok(Self { options })
+        Ok(Self { options, answer_timeout: LONGEST_ANSWER })
     }
 }
 
@@ -199,6 +213,11 @@ fn with_cause(error: tokio_postgres::Error) -> String {
     let message = error.to_string();
     error.into_source().map_or(message.clone(), |source| format!("{message}: {source}"))
 }
+
+/// A server that has not answered by now does not answer: the network or the machine is gone.
+const LONGEST_ANSWER: Duration = Duration::from_secs(30);
+/// A busy server may need this.
+const SHORTEST_ANSWER: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

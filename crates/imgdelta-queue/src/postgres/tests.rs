@@ -1,12 +1,15 @@
 //! A real server, with and without TLS: which certificates are accepted, and the errors and advice.
 
 use super::*;
-use imgdelta::Error;
+use crate::{TaskAdmin, TaskCounts};
+use imgdelta_core::Error;
 use imgdelta_testkit::{
     Authority,
     postgres::{PASSWORD_ROLE, PostgresServer},
 };
 use std::{future::poll_fn, path::Path, pin::pin, task::Poll};
+
+const HOST: &str = "registry.example";
 
 /// A server with a certificate for `db.example` only, and a directory with its authority.
 struct Scene {
@@ -42,7 +45,7 @@ async fn connect(
 ) -> Result<PostgresQueue> {
     let server: PostgresOptions =
         format!("{} {options}", server.options_on_port("q")).parse().unwrap();
-    PostgresQueue::connect(&server, authorities, password).await
+    PostgresQueue::connect(&server, authorities, password, HOST).await
 }
 
 /// Returns true if the server says that this connection uses TLS.
@@ -136,10 +139,9 @@ async fn a_password_is_bound_to_the_certificate() {
     let admin = scene.connect("", "ca.pem").await.unwrap();
     let role = format!("CREATE ROLE {PASSWORD_ROLE} LOGIN PASSWORD 'hunter2'");
     admin.query(&role, &[]).await.unwrap();
-    admin.query(&format!("GRANT CREATE ON SCHEMA public TO {PASSWORD_ROLE}"), &[]).await.unwrap();
-    for table in ["queue", "works", "seen", "offers"] {
-        admin.query(&format!("DROP TABLE imgdelta_{table}"), &[]).await.unwrap();
-    }
+    admin.query("DROP SCHEMA public CASCADE", &[]).await.unwrap();
+    admin.query("CREATE SCHEMA public", &[]).await.unwrap();
+    admin.query(&format!("GRANT ALL ON SCHEMA public TO {PASSWORD_ROLE}"), &[]).await.unwrap();
     let connect = async |options: &str, password: Option<&str>| {
         let options = format!("user={PASSWORD_ROLE} {options}");
         let password = password.map(Secret::new);
@@ -165,10 +167,11 @@ async fn a_password_is_bound_to_the_certificate() {
 #[tokio::test]
 async fn a_file_without_an_authority_is_an_error() {
     let server: PostgresOptions = "host=db.example".parse().unwrap();
-    let missing = PostgresQueue::connect(&server, &["/no/ca.pem".into()], None).await.unwrap_err();
+    let missing =
+        PostgresQueue::connect(&server, &["/no/ca.pem".into()], None, HOST).await.unwrap_err();
     assert!(matches!(&missing, Error::Io { place, .. } if place == "/no/ca.pem"), "{missing}");
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-    let wrong = PostgresQueue::connect(&server, &[here], None).await.unwrap_err();
+    let wrong = PostgresQueue::connect(&server, &[here], None, HOST).await.unwrap_err();
     assert!(matches!(wrong, Error::BadInput { .. }), "{wrong}");
 }
 
@@ -176,34 +179,38 @@ async fn a_file_without_an_authority_is_an_error() {
 async fn the_queries_of_every_scan_read_no_other_rows() {
     let Some(server) = PostgresServer::start() else { return };
     let server: PostgresOptions = server.database("q").parse().unwrap();
-    let queue = PostgresQueue::connect(&server, &[], None).await.unwrap();
-    // An older queue without this index gets it and keeps its version.
-    queue.query("DROP INDEX imgdelta_works_done", &[]).await.unwrap();
-    let queue = PostgresQueue::connect(&server, &[], None).await.unwrap();
-    let version = queue.query("SELECT version FROM imgdelta_queue", &[]).await.unwrap();
-    assert_eq!(version[0].get::<_, i32>(0), 1);
-
+    let queue = PostgresQueue::connect(&server, &[], None, HOST).await.unwrap();
     // With few rows the server would not use an index.
-    let many = "INSERT INTO imgdelta_works (key, body, state)
-        SELECT 'r ' || n, '', 'done' FROM generate_series(1, 20000) AS n";
+    let many = "INSERT INTO imgdelta_tasks (host, key, repository, target, body, state)
+        SELECT 'registry.example', 'r ' || n, 'r', '', '', 'done'
+        FROM generate_series(1, 20000) AS n";
     queue.query(many, &[]).await.unwrap();
-    queue.query("ANALYZE imgdelta_works", &[]).await.unwrap();
+    queue.query("ANALYZE imgdelta_tasks", &[]).await.unwrap();
+    assert_eq!(queue.counts().await.unwrap().done, 20_000);
     let plan = async |statement: &str, values: &[&(dyn ToSql + Sync)]| -> String {
         let rows = queue.query(&format!("EXPLAIN {statement}"), values).await.unwrap();
         rows.iter().map(|row| row.get::<_, String>(0) + "\n").collect()
     };
-    let found = plan(DONE_IN, &[&"r ", &"r!", &9_i64]).await;
-    assert!(found.contains("Index Only Scan using imgdelta_works_done"), "{found}");
-    assert!(found.contains("Index Cond: ((key > ") && !found.contains("Sort"), "{found}");
-    let found = plan(OUTCOMES, &[&["r a", "r b"].as_slice()]).await;
-    assert!(found.contains("Index Cond: (key = ANY") && !found.contains("Seq Scan"), "{found}");
+    let found = plan(tasks::DONE_IN, &[&HOST, &"r ", &"r!", &9_i64]).await;
+    assert!(found.contains("Index Only Scan using imgdelta_tasks_done"), "{found}");
+    assert!(found.contains("(key > ") && !found.contains("Sort"), "{found}");
+    let found = plan(tasks::OUTCOMES, &[&HOST, &["r a", "r b"].as_slice()]).await;
+    assert!(found.contains("(key = ANY") && !found.contains("Seq Scan"), "{found}");
+    let take: &[&(dyn ToSql + Sync)] = &[&HOST, &"w", &5.0_f64, &"t", &9_i64];
+    for found in [
+        plan(tasks::TAKE, take).await,
+        plan(tasks::NEXT_DUE, &[&HOST]).await,
+        plan(admin::OLDEST, &[&HOST]).await,
+    ] {
+        assert!(!found.contains("Seq Scan on imgdelta_tasks"), "{found}");
+    }
 }
 
 #[tokio::test]
 async fn an_unpolled_caller_blocks_no_other() {
     let Some(server) = PostgresServer::start() else { return };
     let server: PostgresOptions = server.database("q").parse().unwrap();
-    let queue = PostgresQueue::connect(&server, &[], None).await.unwrap();
+    let queue = PostgresQueue::connect(&server, &[], None, HOST).await.unwrap();
     let mut first = pin!(queue.query("SELECT 5", &[]));
     let is_begun = poll_fn(|context| Poll::Ready(first.as_mut().poll(context).is_pending())).await;
     assert!(is_begun, "sent, and not polled again");
