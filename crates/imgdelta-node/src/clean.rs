@@ -1,7 +1,10 @@
 //! Removing everything that a mirror keeps on a node.
 
 use crate::{
-    config::Config, containerd::ContainerdRuntime, directory::WorkDirectory, hosts::HostFiles,
+    config::{Config, RuntimeKind},
+    containerd::ContainerdRuntime,
+    directory::WorkDirectory,
+    hosts::HostFiles,
 };
 use imgdelta_core::Result;
 
@@ -13,5 +16,9 @@ pub fn clean(config: &Config) -> Result<usize> {
     if let Some(files) = HostFiles::of(config) {
         files.remove()?;
     }
-    ContainerdRuntime::connect(config)?.remove_staged()
+    match config.runtime {
+        RuntimeKind::Containerd => ContainerdRuntime::connect(config)?.remove_staged(),
+        // Staged images have no leases there, and are removed as others without a name.
+        RuntimeKind::Podman | RuntimeKind::Docker => Ok(0),
+    }
 }

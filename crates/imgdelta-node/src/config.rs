@@ -3,6 +3,13 @@
 //! Every mistake is reported with its line and column; an unknown key is a mistake. Opens no file
 //! except the configuration itself, and holds no secret: logins come with the requests.
 
+mod bit_rate;
+
+pub use bit_rate::BitRate;
+mod engines;
+
+pub use engines::{DockerConfig, PodmanConfig, RuntimeKind};
+
 use imgdelta_core::Result;
 use imgdelta_registry::{ClientOptions, Trust};
 use imgdelta_service::setting::{self, LogConfig, Mistake, Size, TimeSpan, files, unspanned};
@@ -24,6 +31,15 @@ pub struct Config {
     /// The files by which containerd finds the mirror.
     #[serde(default)]
     pub hosts: HostsConfig,
+    /// The runtime of this machine. containerd.
+    #[serde(default)]
+    pub runtime: RuntimeKind,
+    /// The storage of podman, with that runtime.
+    #[serde(default)]
+    pub podman: PodmanConfig,
+    /// The docker daemon, with that runtime.
+    #[serde(default)]
+    pub docker: DockerConfig,
     /// The containerd whose store has the bases and takes the layers.
     #[serde(default)]
     pub containerd: ContainerdConfig,
@@ -43,7 +59,12 @@ pub struct Config {
 
 /// The mirror that runtimes ask.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [mirror]"
+)]
 #[non_exhaustive]
 pub struct MirrorConfig {
     /// Address of the mirror, its metrics and its health checks. `127.0.0.1:9611`.
@@ -71,7 +92,12 @@ impl Default for MirrorConfig {
 
 /// The files by which containerd finds the mirror.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [hosts]"
+)]
 #[non_exhaustive]
 pub struct HostsConfig {
     /// containerd's `config_path`. While the mirror runs, a `hosts.toml` for each registry is there.
@@ -81,7 +107,12 @@ pub struct HostsConfig {
 
 /// A containerd.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [containerd]"
+)]
 #[non_exhaustive]
 pub struct ContainerdConfig {
     /// Its socket. `/run/containerd/containerd.sock`.
@@ -90,8 +121,11 @@ pub struct ContainerdConfig {
     pub namespace: String,
     /// Its snapshotter. `overlayfs`.
     pub snapshotter: String,
-    /// Time that layers stay which no image uses yet. A day.
+    /// Time that layers of a rebuild stay for the pull that waits for them. 10 minutes: containerd
+    /// goes on as soon as the manifest is answered.
     pub lease: Spanned<TimeSpan>,
+    /// Time that layers of `node stage` stay until an image uses them. A day.
+    pub stage_lease: Spanned<TimeSpan>,
 }
 
 impl Default for ContainerdConfig {
@@ -100,21 +134,27 @@ impl Default for ContainerdConfig {
             socket: "/run/containerd/containerd.sock".into(),
             namespace: "k8s.io".into(),
             snapshotter: "overlayfs".into(),
-            lease: unspanned(TimeSpan::seconds(86_400)),
+            lease: unspanned(TimeSpan::seconds(600)),
+            stage_lease: unspanned(TimeSpan::seconds(86_400)),
         }
     }
 }
 
 /// Resources for rebuilding layers.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [rebuild]"
+)]
 #[non_exhaustive]
 pub struct RebuildConfig {
-    /// Compressed blobs of rebuilt layers: none, or served to the runtime.
+    /// Compressed blobs of rebuilt layers: none, added after the pull, or served to the runtime.
     pub blobs: BlobMode,
-    /// Directory for temporary files and for blobs to be served. `/var/lib/imgdelta`.
+    /// Directory for temporary files, frames and blobs to be served. `/var/lib/imgdelta`.
     pub directory: PathBuf,
-    /// Most bytes of the blobs that are kept to be served. 10 GiB.
+    /// Most bytes of temporary files, and of blobs to be served: of each of them. 10 GiB.
     pub disk: Spanned<Size>,
     /// Threads of a rebuild; 0, the default, for one per processor.
     pub threads: usize,
@@ -145,6 +185,9 @@ pub enum BlobMode {
     /// push such an image, as with `discard_unpacked_layers`.
     #[default]
     None,
+    /// As with `None`; after the pull, the blobs are made at low priority and added to the image in
+    /// the runtime's store. The node can then export and push it.
+    Keep,
     /// Blobs are made and served: for runtimes that take layers no other way, and for nodes that
     /// export or push images. Takes more processor time than a plain pull.
     Exact,
@@ -152,7 +195,12 @@ pub enum BlobMode {
 
 /// The link to the registries.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a table, as in [link]"
+)]
 #[non_exhaustive]
 pub struct LinkConfig {
     /// First guess of the rate, in bits per second, such as `20Mbit`; it is measured later. 50 Mbit.
@@ -167,38 +215,9 @@ impl Default for LinkConfig {
     }
 }
 
-/// Bits per second, written as `20Mbit` or `1 Gbit`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct BitRate(pub u64);
-
-impl BitRate {
-    fn parse(text: &str) -> Option<Self> {
-        let text = text.to_ascii_lowercase();
-        let number = text.strip_suffix("bit")?;
-        let (number, unit) = match number.as_bytes().last()? {
-            b'k' => (&number[..number.len() - 1], 1_000),
-            b'm' => (&number[..number.len() - 1], 1_000_000),
-            b'g' => (&number[..number.len() - 1], 1_000_000_000),
-            _ => (number, 1),
-        };
-        number.trim().parse::<u64>().ok()?.checked_mul(unit).map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for BitRate {
-    fn deserialize<D: serde::Deserializer<'de>>(
-        deserializer: D,
-    ) -> std::result::Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| {
-            serde::de::Error::custom("not a rate: expected such as \"20Mbit\" or \"1Gbit\"")
-        })
-    }
-}
-
 /// A registry that the mirror serves.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table, as in [[registry]]")]
 #[non_exhaustive]
 pub struct RegistryConfig {
     /// Its name in images, with a port if it is not the default port.
@@ -242,7 +261,9 @@ impl Config {
     pub fn registry(&self, name: Option<&str>) -> Option<&RegistryConfig> {
         let registries = self.registries.get_ref();
         match name {
-            Some(name) => registries.iter().find(|registry| registry.host.get_ref() == name),
+            Some(name) => {
+                registries.iter().find(|one| one.host.get_ref().eq_ignore_ascii_case(name))
+            }
             None => registries.first().filter(|_| registries.len() == 1),
         }
     }
@@ -261,13 +282,10 @@ impl Config {
             let what = format!("expected at most {MAX_HOLD_SECONDS}s: runtimes give up after 5m");
             return Some((hold.span(), what));
         }
+        let ContainerdConfig { lease, stage_lease, .. } = &self.containerd;
         let least = [
-            (
-                self.containerd.lease.span(),
-                self.containerd.lease.get_ref().whole_seconds(),
-                60,
-                "seconds",
-            ),
+            (lease.span(), lease.get_ref().whole_seconds(), 60, "seconds"),
+            (stage_lease.span(), stage_lease.get_ref().whole_seconds(), 60, "seconds"),
             (self.rebuild.disk.span(), self.rebuild.disk.get_ref().0, 64 << 20, "bytes"),
             (self.rebuild.parallel.span(), *self.rebuild.parallel.get_ref() as u64, 1, "rebuild"),
             (self.link.rate.span(), self.link.rate.get_ref().0, 1000, "bits per second"),
@@ -306,6 +324,11 @@ mod tests {
         assert_eq!(config.mirror.hold.get_ref().whole_seconds(), 120);
         assert_eq!(config.rebuild.blobs, BlobMode::None);
         assert_eq!(config.containerd.namespace, "k8s.io");
+        assert_eq!(config.runtime, RuntimeKind::Containerd);
+        let podman = format!("runtime = \"podman\"\n[podman]\nroot = \"/srv/x\"\n{LEAST}");
+        let podman = Config::parse(&podman, "node.toml").unwrap();
+        assert_eq!(podman.runtime, RuntimeKind::Podman);
+        assert_eq!(podman.podman.root.as_deref(), Some(Path::new("/srv/x")));
     }
 
     #[test]
@@ -341,16 +364,9 @@ mod tests {
         let two =
             Config::parse(&format!("{LEAST}[[registry]]\nhost = \"s\"\n"), "node.toml").unwrap();
         assert!(two.registry(None).is_none(), "it is not clear which one is meant");
+        // Requests have the host in lower case, and names of images as they are written.
+        let upper = Config::parse("[[registry]]\nhost = \"R:5000\"\n", "node.toml");
+        assert!(upper.unwrap().registry(Some("r:5000")).is_some());
         assert_eq!(two.registry(Some("s")).unwrap().host.get_ref(), "s");
-    }
-
-    #[test]
-    fn rates_have_units() {
-        assert_eq!(BitRate::parse("20Mbit"), Some(BitRate(20_000_000)));
-        assert_eq!(BitRate::parse("1 gbit"), Some(BitRate(1_000_000_000)));
-        assert_eq!(BitRate::parse("9600bit"), Some(BitRate(9600)));
-        for text in ["", "bit", "Mbit", "-1Mbit", "20", "1.5Gbit", "99999999999999999999Gbit"] {
-            assert_eq!(BitRate::parse(text), None, "{text}");
-        }
     }
 }

@@ -1,26 +1,36 @@
 //! containerd as the runtime of the mirror.
 
-use crate::{config::Config, directory::FRAMES, runtime::Runtime};
+use crate::{
+    config::Config,
+    directory::FRAMES,
+    runtime::{ImageState, MOST_BASES, Runtime, is_in_repository, open_bases},
+    staged::AwaitedPulls,
+};
 use imgdelta_apply::sink::Sink;
-use imgdelta_core::Result;
+use imgdelta_core::{BlobDigest, Error, Result};
 use imgdelta_image::{
     image::{Image, OpenOptions},
     reference::{ImageName, RepositoryName},
     store::Store,
 };
 use imgdelta_runtimes::containerd::{
-    Containerd, ContainerdOptions, ContainerdSink, ContainerdStore, StagingOptions,
+    ChainId, Containerd, ContainerdBlobSink, ContainerdOptions, ContainerdSink, ContainerdStore,
+    StagingOptions, UnframedImage,
 };
 use imgdelta_runtimes::frames::{FrameLimits, FrameStore};
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 /// A containerd of this machine.
 #[derive(Debug)]
 pub struct ContainerdRuntime {
     containerd: Containerd,
-    store: Arc<dyn Store>,
-    staging: StagingOptions,
+    store: Arc<ContainerdStore>,
     frames: FrameStore,
+    /// Time that layers of a rebuild stay for their pull.
+    lease: Duration,
+    /// Time that layers stay which were staged before anything pulls them.
+    stage_lease: Duration,
+    awaited: AwaitedPulls,
 }
 
 impl ContainerdRuntime {
@@ -30,18 +40,20 @@ impl ContainerdRuntime {
         let config = &config.containerd;
         let options = ContainerdOptions::default()
             .socket(&config.socket)
+            .socket_setting("[containerd] socket")
             .namespace(&config.namespace)
             .snapshotter(&config.snapshotter);
         let containerd = Containerd::connect(options)?;
         let lease = config.lease.get_ref().duration();
-        let staging = StagingOptions::default().lease_duration(lease);
+        let stage_lease = config.stage_lease.get_ref().duration();
         let frames = FrameStore::open(&frames, FrameLimits::default())?;
         let store = ContainerdStore::new(containerd.clone()).frames(frames.clone());
         // Frames of layers that are gone serve nobody; what is not swept now is swept later.
         if let Err(error) = store.sweep_frames() {
             tracing::debug!(%error, "frames were not swept");
         }
-        Ok(Self { containerd, store: Arc::new(store), staging, frames })
+        let awaited = AwaitedPulls::default();
+        Ok(Self { containerd, store: Arc::new(store), frames, lease, stage_lease, awaited })
     }
 
     /// Returns true if the blobs or the streams of all layers are here. Layers that containerd pulled
@@ -54,9 +66,32 @@ impl ContainerdRuntime {
 }
 
 impl ContainerdRuntime {
+    fn layer_sink(&self, lease: Duration) -> ContainerdSink {
+        let options = StagingOptions::default().lease_duration(lease);
+        ContainerdSink::new(self.containerd.clone(), options).frames(self.frames.clone())
+    }
+
+    /// True if the namespace has a blob.
+    fn has_blob(&self, blob: &BlobDigest) -> bool {
+        self.store.find(Some(&ImageName::Digest(*blob))).is_ok()
+    }
+
     /// Removes the leases of staged layers; returns their number.
     pub(crate) fn remove_staged(&self) -> Result<usize> {
         self.containerd.remove_staged()
+    }
+}
+
+impl ContainerdRuntime {
+    /// Returns the images of a repository by their names, the latest first, each manifest once.
+    fn names_of(&self, registry: &str, repository: &RepositoryName) -> Result<Vec<ImageName>> {
+        let mut seen = HashSet::new();
+        let mut images = self.containerd.images()?;
+        images.retain(|image| is_in_repository(&image.name, registry, repository));
+        // Versions sort by their names; the latest is last.
+        images.reverse();
+        images.retain(|image| seen.insert(image.target.digest));
+        Ok(images.into_iter().map(|image| ImageName::Tag(image.name)).collect())
     }
 }
 
@@ -67,23 +102,33 @@ impl Runtime for ContainerdRuntime {
         repository: &RepositoryName,
         options: &OpenOptions,
     ) -> Result<Vec<Image>> {
-        let prefix = format!("{registry}/{repository}");
-        let mut seen = HashSet::new();
-        let mut images = Vec::new();
-        // Versions sort by their names; the latest is last.
-        for image in self.containerd.images()?.into_iter().rev() {
-            let rest = image.name.strip_prefix(&prefix);
-            let is_of_repository = rest.is_some_and(|rest| rest.starts_with([':', '@']));
-            if !is_of_repository || !seen.insert(image.target.digest) {
-                continue;
+        Ok(open_bases(self.names_of(registry, repository)?, |name| {
+            let store = Arc::clone(&self.store) as Arc<dyn Store>;
+            let image = Image::open(store, Some(name), options)?;
+            if !self.has_layers(&image) {
+                return Err(Error::bad_input(name, "containerd lacks layers of it"));
             }
-            let name = ImageName::Tag(image.name);
-            match Image::open(Arc::clone(&self.store), Some(&name), options) {
-                Ok(image) if self.has_layers(&image) => images.push(image),
-                Ok(_) => tracing::debug!(image = %name, "not a base: containerd lacks its layers"),
+            Ok(image)
+        }))
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        Ok(self.containerd.images()?.into_iter().map(|image| image.name).collect())
+    }
+
+    fn unframed_images(
+        &self,
+        registry: &str,
+        repository: &RepositoryName,
+        options: &OpenOptions,
+    ) -> Result<Vec<UnframedImage>> {
+        let mut images = Vec::new();
+        for name in self.names_of(registry, repository)?.into_iter().take(MOST_BASES) {
+            match UnframedImage::find(&self.store, &name, options) {
+                Ok(image) => images.extend(image),
                 Err(error) => tracing::debug!(image = %name, %error, "not a base"),
             }
-            if images.len() == MOST_BASES {
+            if images.len() == MOST_UNFRAMED {
                 break;
             }
         }
@@ -91,10 +136,51 @@ impl Runtime for ContainerdRuntime {
     }
 
     fn sink(&self) -> Result<Box<dyn Sink>> {
-        let sink = ContainerdSink::new(self.containerd.clone(), self.staging.clone());
-        Ok(Box::new(sink.frames(self.frames.clone())))
+        let sink = self.layer_sink(self.lease);
+        self.awaited.add(sink.status());
+        Ok(Box::new(sink))
+    }
+
+    fn staging_sink(&self) -> Result<Box<dyn Sink>> {
+        Ok(Box::new(self.layer_sink(self.stage_lease)))
+    }
+
+    fn release_used(&self) -> Result<usize> {
+        self.awaited.release_used(&self.containerd, self.lease.saturating_add(LONGEST_REBUILD))
+    }
+
+    fn image_state(&self, manifest: &BlobDigest, options: &OpenOptions) -> Result<ImageState> {
+        let name = ImageName::Digest(*manifest);
+        let image =
+            match Image::open(Arc::clone(&self.store) as Arc<dyn Store>, Some(&name), options) {
+                Err(Error::NotFound { .. }) => return Ok(ImageState::Awaited),
+                image => image?,
+            };
+        let diff_ids: Vec<_> = image.layers.iter().map(|layer| layer.diff_id).collect();
+        let Some(chain) = ChainId::of_layers(&diff_ids).pop() else {
+            return Ok(ImageState::Complete);
+        };
+        if !self.containerd.uses_snapshot(&image.config_digest, &chain)? {
+            return Ok(ImageState::Awaited);
+        }
+        let blobs: Vec<_> = image.layers.iter().map(|layer| layer.descriptor.digest).collect();
+        if blobs.iter().all(|blob| self.has_blob(blob)) {
+            return Ok(ImageState::Complete);
+        }
+        if !self.containerd.keeps_blobs(manifest, &blobs)? {
+            return Ok(ImageState::Discarding);
+        }
+        let image = Some(image).filter(|image| self.has_layers(image)).map(Box::new);
+        Ok(ImageState::Incomplete { image })
+    }
+
+    fn blob_sink(&self, registry: &str, repository: &RepositoryName) -> Result<Box<dyn Sink>> {
+        let sink = ContainerdBlobSink::new(self.containerd.clone());
+        Ok(Box::new(sink.origin(registry, repository)))
     }
 }
 
-/// A node has the current version of an image, the one before, and a few more.
-const MOST_BASES: usize = 8;
+/// Time from the begin of a rebuild to its staged layers, after which its lease is left to itself.
+const LONGEST_REBUILD: Duration = Duration::from_secs(3600);
+/// Each of these costs requests to the registry: the version before, and one more.
+const MOST_UNFRAMED: usize = 2;

@@ -42,7 +42,7 @@ impl WorkDirectory {
 
     /// Removes everything that a mirror keeps there.
     pub fn clean(&self) -> Result<()> {
-        [SCRATCH, BLOBS, FRAMES].iter().try_for_each(|name| remove(&self.path.join(name)))
+        [SCRATCH, BLOBS, FRAMES, STAGING].iter().try_for_each(|name| remove(&self.path.join(name)))
     }
 }
 
@@ -61,6 +61,8 @@ pub(crate) const SCRATCH: &str = "scratch";
 pub(crate) const BLOBS: &str = "blobs";
 /// Folder of the frames of staged layers.
 pub(crate) const FRAMES: &str = "frames";
+/// Folder of layers on their way into podman or docker.
+pub(crate) const STAGING: &str = "staging";
 const LOCK: &str = "lock";
 
 #[cfg(test)]

@@ -21,13 +21,22 @@ pub(crate) enum PullOutcome {
     NotWorth,
     /// Too many rebuilds began in this minute.
     TooMany,
+    /// The rebuild failed a short time before.
+    FailedBefore,
     /// The rebuild failed.
     Failed,
 }
 
 impl PullOutcome {
-    const ALL: [Self; 6] =
-        [Self::Rebuilt, Self::Present, Self::NoBase, Self::NotWorth, Self::TooMany, Self::Failed];
+    const ALL: [Self; 7] = [
+        Self::Rebuilt,
+        Self::Present,
+        Self::NoBase,
+        Self::NotWorth,
+        Self::TooMany,
+        Self::FailedBefore,
+        Self::Failed,
+    ];
 
     /// Returns its word in metrics and events.
     pub fn word(self) -> &'static str {
@@ -37,6 +46,55 @@ impl PullOutcome {
             Self::NoBase => "no-base",
             Self::NotWorth => "not-worth",
             Self::TooMany => "too-many",
+            Self::FailedBefore => "failed-before",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The end of a completion, which makes the blobs of an image after its pull.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CompletionOutcome {
+    /// The blobs were made, and are in the runtime's store.
+    Completed,
+    /// The runtime has all blobs already.
+    Present,
+    /// The runtime did not pull the image.
+    NoPull,
+    /// The runtime discards the blobs of layers.
+    Discarded,
+    /// No delta says how the blobs are made.
+    NoDelta,
+    /// Too many images wait.
+    TooMany,
+    /// The service stops.
+    Stopped,
+    /// It failed.
+    Failed,
+}
+
+impl CompletionOutcome {
+    const ALL: [Self; 8] = [
+        Self::Completed,
+        Self::Present,
+        Self::NoPull,
+        Self::Discarded,
+        Self::NoDelta,
+        Self::TooMany,
+        Self::Stopped,
+        Self::Failed,
+    ];
+
+    /// Returns its word in metrics and events.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Present => "present",
+            Self::NoPull => "no-pull",
+            Self::Discarded => "discarded",
+            Self::NoDelta => "no-delta",
+            Self::TooMany => "too-many",
+            Self::Stopped => "stopped",
             Self::Failed => "failed",
         }
     }
@@ -46,6 +104,8 @@ impl PullOutcome {
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     outcomes: [AtomicU64; PullOutcome::ALL.len()],
+    completions: [AtomicU64; CompletionOutcome::ALL.len()],
+    completed_bytes: AtomicU64,
     /// Answers that did not wait for the end of the rebuild.
     released: AtomicU64,
     /// Requests that were refused.
@@ -61,6 +121,7 @@ pub(crate) struct Metrics {
 pub(crate) struct Gauges {
     pub held: usize,
     pub running: usize,
+    pub completing: usize,
     pub kept_bytes: u64,
     pub bits_per_second: u64,
 }
@@ -80,6 +141,12 @@ pub struct Status {
     pub failed: u64,
     /// Images that were pulled whole for another reason.
     pub whole: u64,
+    /// Images that wait for their blobs.
+    #[serde(default)]
+    pub completing: u64,
+    /// Images whose blobs were added after the pull.
+    #[serde(default)]
+    pub completed: u64,
     /// Bytes that the rebuilt images cost.
     pub fetched_bytes: u64,
     /// Bytes that the rebuilt images would have cost without deltas.
@@ -97,6 +164,16 @@ impl Metrics {
     /// Counts the end of a request for an image.
     pub fn count(&self, outcome: PullOutcome) {
         self.outcomes[outcome as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Counts the end of a completion.
+    pub fn count_completion(&self, outcome: CompletionOutcome) {
+        self.completions[outcome as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Adds the bytes of blobs that were added after a pull.
+    pub fn add_completed_bytes(&self, bytes: u64) {
+        self.completed_bytes.fetch_add(bytes, Relaxed);
     }
 
     pub fn count_released(&self) {
@@ -126,14 +203,17 @@ impl Metrics {
 
     /// Returns the state for people and programs.
     pub fn status(&self, gauges: Gauges) -> Status {
-        use PullOutcome::{Failed, NoBase, NotWorth, Rebuilt, TooMany};
+        use PullOutcome::{Failed, FailedBefore, NoBase, NotWorth, Rebuilt, TooMany};
+        let whole = [NoBase, NotWorth, TooMany, FailedBefore];
         Status {
             schema: STATUS_SCHEMA.into(),
             held: gauges.held as u64,
             running: gauges.running as u64,
             rebuilt: self.outcome(Rebuilt),
             failed: self.outcome(Failed),
-            whole: [NoBase, NotWorth, TooMany].map(|outcome| self.outcome(outcome)).iter().sum(),
+            whole: whole.map(|outcome| self.outcome(outcome)).iter().sum(),
+            completing: gauges.completing as u64,
+            completed: self.completions[CompletionOutcome::Completed as usize].load(Relaxed),
             fetched_bytes: self.fetched_bytes.load(Relaxed),
             plain_bytes: self.plain_bytes.load(Relaxed),
             kept_bytes: gauges.kept_bytes,
@@ -165,6 +245,16 @@ impl Metrics {
             let sample = format!("{name}{{step=\"{step}\"}}");
             page.line(&sample, format_args!("{}.{:03}", millis / 1000, millis % 1000));
         }
+        let name = "imgdelta_node_completions_total";
+        page.family(name, "counter", "Images whose blobs were wanted after the pull, by outcome");
+        for outcome in CompletionOutcome::ALL {
+            let sample = format!("{name}{{outcome=\"{}\"}}", outcome.word());
+            page.line(&sample, read(&self.completions[outcome as usize]));
+        }
+        let what = "Bytes of blobs that were added after a pull";
+        page.counter("imgdelta_node_completed_bytes_total", what, read(&self.completed_bytes));
+        let what = "Images that wait for their blobs";
+        page.gauge("imgdelta_node_completing", what, gauges.completing);
         page.gauge("imgdelta_node_held", "Answers that wait for a rebuild", gauges.held);
         page.gauge("imgdelta_node_running", "Images that are being rebuilt", gauges.running);
         page.gauge("imgdelta_node_kept_bytes", "Bytes of blobs to be served", gauges.kept_bytes);
@@ -176,5 +266,17 @@ impl Metrics {
         page.counter("imgdelta_node_requests_total", "Requests to registries", requests);
         page.memory();
         page.text()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_fits_its_schema() {
+        let status = Metrics::default().status(Gauges::default());
+        let document = serde_json::to_value(status).unwrap();
+        imgdelta_testkit::assert_valid(&document, "node-status");
     }
 }

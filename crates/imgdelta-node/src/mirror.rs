@@ -216,6 +216,7 @@ impl Mirror {
         Gauges {
             held: self.holds.waiting(),
             running: self.holds.running(),
+            completing: self.rebuilder.completing(),
             kept_bytes: self.rebuilder.kept_bytes(),
             bits_per_second: self.rebuilder.bits_per_second(),
         }

@@ -5,11 +5,16 @@
 
 /// The part of a blob to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BlobRange {
+pub enum BlobRange {
     /// All of it.
     Whole,
     /// Bytes from `start` up to, and without, `end`.
-    Part { start: u64, end: u64 },
+    Part {
+        /// The first byte.
+        start: u64,
+        /// The byte after the last one.
+        end: u64,
+    },
     /// Nothing: the range lies beyond the blob.
     Unsatisfiable,
 }
@@ -21,7 +26,10 @@ impl BlobRange {
             return Self::Whole;
         };
         let Some((first, last)) = range.split_once('-') else { return Self::Whole };
-        let number = |text: &str| text.parse::<u64>().ok();
+        let number = |text: &str| {
+            let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse::<u64>().ok().filter(|_| is_number)
+        };
         let (start, end) = match (first.trim(), last.trim()) {
             ("", last) => match number(last) {
                 Some(0) => return Self::Unsatisfiable,
@@ -61,6 +69,7 @@ mod tests {
             ("bytes=0-1,3-4", BlobRange::Whole),
             ("bytes=5-3", BlobRange::Whole),
             ("bytes=x-", BlobRange::Whole),
+            ("bytes=+3-5", BlobRange::Whole),
             ("lines=0-1", BlobRange::Whole),
         ] {
             assert_eq!(BlobRange::parse(Some(header), 10), expected, "{header}");

@@ -4,24 +4,26 @@
 //! counted and logged: the runtime then pulls the image whole.
 
 use crate::{
+    bases::PullRequest,
     blobs::RebuiltBlobs,
+    complete::{BlobCompletion, WantedBlobs},
     config::{BlobMode, Config},
     directory::{BLOBS, SCRATCH, WorkDirectory},
+    failures::FailedRebuilds,
+    leases::StagedLeases,
     metrics::{Metrics, PullOutcome},
+    pull::{NodePull, runtime_store},
     rate::LinkRate,
     runtime::Runtime,
+    stop_progress::StopProgress,
 };
 use hyper::header::HeaderValue;
-use imgdelta::{Session, progress::Progress};
-use imgdelta_core::{BlobDigest, Error, Result};
-use imgdelta_image::{
-    Reference,
-    image::OpenOptions,
-    reference::{RegistryReference, RepositoryName},
-};
+use imgdelta::Session;
+use imgdelta_core::{BlobDigest, Error, Result, limits::Ceiling, scratch::Scratch};
+use imgdelta_image::reference::{RegistryReference, RepositoryName};
 use imgdelta_registry::{
-    Client, PullOptions, Registries, Traffic,
-    pull::{LinkSpeed, PullDestination},
+    Client, ClientOptions, Registries, Traffic,
+    pull::{PullDestination, PullMaterial},
 };
 use imgdelta_service::{Stop, StopPhase};
 use std::{
@@ -51,24 +53,17 @@ pub(crate) struct Rebuilder {
     /// By the registry's name in images.
     registries: HashMap<String, Registries>,
     runtime: Arc<dyn Runtime>,
-    session: Session,
+    scratch: Scratch,
     rate: LinkRate,
     places: Semaphore,
     starts: Mutex<VecDeque<Instant>>,
+    failures: FailedRebuilds,
+    leases: Arc<StagedLeases>,
     blobs: Option<RebuiltBlobs>,
+    completion: Option<Arc<BlobCompletion>>,
     stop: Stop,
     _directory: WorkDirectory,
-    pub metrics: Metrics,
-}
-
-/// Cancels rebuilds when the service leaves.
-#[derive(Debug)]
-struct StopProgress(Stop);
-
-impl Progress for StopProgress {
-    fn is_cancelled(&self) -> bool {
-        self.0.phase() >= StopPhase::Leaving
-    }
+    pub metrics: Arc<Metrics>,
 }
 
 /// The end of a rebuild, with its costs.
@@ -78,6 +73,20 @@ struct RebuildReport {
     plain_bytes: u64,
     plan_time: Duration,
     rebuild_time: Duration,
+    /// Documents and deltas, if blobs are made later.
+    material: Option<PullMaterial>,
+}
+
+impl ImageRequest {
+    /// Returns the image's name in the runtime, by its digest.
+    fn reference(&self) -> RegistryReference {
+        RegistryReference {
+            host: self.registry.clone(),
+            repository: self.repository.clone(),
+            tag: None,
+            digest: Some(self.digest),
+        }
+    }
 }
 
 impl Rebuilder {
@@ -85,33 +94,47 @@ impl Rebuilder {
     pub fn new(config: Arc<Config>, runtime: Arc<dyn Runtime>, stop: Stop) -> Result<Self> {
         let rebuild = &config.rebuild;
         let directory = WorkDirectory::lock(&rebuild.directory)?;
-        let session = Session::new(directory.empty_folder(SCRATCH)?)?
-            .threads(rebuild.threads)?
-            .progress(Arc::new(StopProgress(stop.clone())));
-        let blobs = match rebuild.blobs {
-            BlobMode::None => None,
-            BlobMode::Exact => {
-                let folder = directory.empty_folder(BLOBS)?;
-                Some(RebuiltBlobs::new(folder, rebuild.disk.get_ref().0))
+        // All temporary files together, those of completions included.
+        let disk = rebuild.disk.get_ref().0;
+        let scratch = Scratch::in_dir(&directory.empty_folder(SCRATCH)?)?;
+        let scratch = scratch.ceiling(Ceiling::fixed(disk));
+        let metrics = Arc::new(Metrics::default());
+        let (mut blobs, mut completion) = (None, None);
+        match rebuild.blobs {
+            BlobMode::None => {}
+            BlobMode::Keep => {
+                let (config, runtime) = (Arc::clone(&config), Arc::clone(&runtime));
+                let (metrics, stop) = (Arc::clone(&metrics), stop.clone());
+                let scratch = scratch.clone();
+                let started = BlobCompletion::new(config, runtime, scratch, metrics, stop);
+                completion = Some(Arc::new(started));
             }
-        };
-        let mut registries = HashMap::new();
-        for registry in config.registries.get_ref() {
-            let registry_client = Registries::new(registry.client_options())?;
-            registries.insert(registry.host.get_ref().clone(), registry_client);
+            BlobMode::Exact => {
+                blobs = Some(RebuiltBlobs::new(directory.empty_folder(BLOBS)?, disk));
+            }
         }
+        // All clients share the threads of one.
+        let first = Registries::new(ClientOptions::default())?;
+        let configured = config.registries.get_ref().iter();
+        let registries = configured.map(|registry| {
+            let client = first.with_options(registry.client_options());
+            (registry.host.get_ref().clone(), client)
+        });
+        let registries = registries.collect();
         let rate = LinkRate::new(config.link.rate.get_ref().0, config.link.measured);
         let places = Semaphore::new(*rebuild.parallel.get_ref());
-        let (starts, metrics) = (Mutex::default(), Metrics::default());
         Ok(Self {
             config,
             registries,
             runtime,
-            session,
+            scratch,
             rate,
             places,
-            starts,
+            starts: Mutex::default(),
+            failures: FailedRebuilds::default(),
+            leases: Arc::default(),
             blobs,
+            completion,
             stop,
             metrics,
             _directory: directory,
@@ -131,6 +154,18 @@ impl Rebuilder {
     /// Returns the bytes of rebuilt blobs.
     pub fn kept_bytes(&self) -> u64 {
         self.blobs.as_ref().map_or(0, RebuiltBlobs::bytes)
+    }
+
+    /// Removes the blobs that are kept to be served: another start would not serve them.
+    pub fn remove_blobs(&self) {
+        if let Some(blobs) = &self.blobs {
+            blobs.clear();
+        }
+    }
+
+    /// Returns the number of images that wait for their blobs.
+    pub fn completing(&self) -> usize {
+        self.completion.as_ref().map_or(0, |completion| completion.waiting())
     }
 
     /// Returns the rate of the link.
@@ -156,21 +191,30 @@ impl Rebuilder {
     /// Rebuilds an image if that pays. Reports a failure, and returns after any outcome.
     pub async fn rebuild(self: Arc<Self>, image: ImageRequest) {
         let name = format!("{}/{}@{}", image.registry, image.repository, image.digest);
+        if self.failures.has(&image.digest, Instant::now()) {
+            self.metrics.count(PullOutcome::FailedBefore);
+            tracing::info!(image = name, "pulled whole: its rebuild failed a short time before");
+            return;
+        }
         if !self.may_start() {
             self.metrics.count(PullOutcome::TooMany);
             tracing::warn!(image = name, "pulled whole: too many rebuilds in this minute");
             return;
         }
         let Ok(_place) = self.places.acquire().await else { return };
-        let rebuilder = Arc::clone(&self);
-        let rebuilt = tokio::task::spawn_blocking(move || rebuilder.rebuild_now(&image)).await;
+        let (rebuilder, request) = (Arc::clone(&self), image.clone());
+        let rebuilt = tokio::task::spawn_blocking(move || rebuilder.rebuild_now(&request)).await;
         match rebuilt {
-            Ok(Ok(report)) => self.report(&name, &report),
+            Ok(Ok(mut report)) => {
+                self.report(&name, &report);
+                self.follow(&image, &mut report);
+            }
             Ok(Err(error)) => {
                 self.metrics.count(PullOutcome::Failed);
                 tracing::warn!(image = name, %error, "pulled whole: the rebuild failed");
             }
             Err(error) => {
+                self.failures.add(image.digest, Instant::now());
                 self.metrics.count(PullOutcome::Failed);
                 tracing::error!(image = name, %error, "pulled whole: the rebuild panicked");
             }
@@ -178,8 +222,8 @@ impl Rebuilder {
     }
 
     fn report(&self, image: &str, report: &RebuildReport) {
-        let RebuildReport { outcome, fetched_bytes, plain_bytes, plan_time, rebuild_time } =
-            *report;
+        let &RebuildReport { outcome, fetched_bytes, plain_bytes, plan_time, rebuild_time, .. } =
+            report;
         self.metrics.count(outcome);
         self.metrics.add_times(plan_time, rebuild_time);
         let millis = (plan_time + rebuild_time).as_millis();
@@ -207,68 +251,103 @@ impl Rebuilder {
 
     fn rebuild_now(&self, image: &ImageRequest) -> Result<RebuildReport> {
         let started = Instant::now();
-        let options = OpenOptions::default().limits(self.session.context().limits.clone());
-        let bases = self.runtime.images(&image.registry, &image.repository, &options)?;
+        let (config, runtime, session) = (&*self.config, &self.runtime, &self.session()?);
+        let node = NodePull { config, runtime, session };
+        let source = image.reference();
         let mut report = RebuildReport {
             outcome: PullOutcome::NoBase,
             fetched_bytes: 0,
             plain_bytes: 0,
             plan_time: started.elapsed(),
             rebuild_time: Duration::ZERO,
+            material: None,
         };
-        if bases.is_empty() {
-            return Ok(report);
-        }
-        let registry = self.config.registry(Some(&image.registry));
-        let registries = self.registries.get(&image.registry);
-        let (Some(registry), Some(registries)) = (registry, registries) else {
-            return Err(Error::bad_input(&image.registry, "not a registry of the configuration"));
-        };
-        let host = registry.address();
-        let source = Reference::Registry(RegistryReference {
-            host: host.to_owned(),
-            repository: image.repository.clone(),
-            tag: None,
-            digest: Some(image.digest),
-        });
-        let registries = registries.with_authorization(image.authorization.clone());
+        let registries = self.registries(image)?;
         let directory = self.blobs.as_ref().map(RebuiltBlobs::directory);
-        let destination = if let Some(directory) = &directory {
-            PullDestination::from(directory.layout())
-        } else {
-            let runtime = Arc::clone(&self.runtime);
-            PullDestination::sink("the runtime's store", move || runtime.sink())
-        };
-        let workers = self.session.context().workers.count();
-        let link = LinkSpeed::new(self.rate.bits_per_second(), workers);
         // After a failure the runtime pulls whole layers itself, and not after the mirror did.
-        let options = PullOptions::default().link(Some(link)).fallback(false);
+        let options = node.by_time(self.rate.bits_per_second()).fallback(false);
         let before = registries.client().transfers();
-        let plan = registries.plan_pull_to(&self.session, &source, bases, destination, &options)?;
-        report.plan_time = started.elapsed();
-        report.plain_bytes = plan.plain_bytes;
-        if plan.is_complete() {
-            report.outcome = PullOutcome::Present;
-            return Ok(report);
+        let rebuilt = || -> Result<()> {
+            let destination = || match &directory {
+                Some(directory) => PullDestination::from(directory.layout()),
+                None => runtime_store(runtime),
+            };
+            let (registries, image, options) = (&registries, &source, &options);
+            let request = PullRequest { node, registries, image, options };
+            let Some(plan) = request.plan(&destination)? else { return Ok(()) };
+            report.plan_time = started.elapsed();
+            report.plain_bytes = plan.plain_bytes;
+            if plan.is_complete() {
+                report.outcome = PullOutcome::Present;
+                return Ok(());
+            }
+            if plan.deltas.is_empty() {
+                report.outcome = PullOutcome::NotWorth;
+                return Ok(());
+            }
+            let layers: Vec<_> = plan.layers.iter().map(|layer| layer.blob.clone()).collect();
+            if let Some((blobs, directory)) = self.blobs.as_ref().zip(directory.as_ref()) {
+                blobs.make_room(directory, layers.iter().map(|layer| layer.size_bytes).sum())?;
+            }
+            report.material = self.completion.as_ref().map(|_| plan.material());
+            let pulled = plan.carry_out()?;
+            for note in &pulled.notes {
+                tracing::debug!(%note, "pull");
+            }
+            if let Some((blobs, directory)) = self.blobs.as_ref().zip(directory) {
+                blobs.keep(directory, layers);
+            }
+            report.outcome = PullOutcome::Rebuilt;
+            report.fetched_bytes = pulled.received_bytes;
+            Ok(())
+        };
+        if let Err(error) = rebuilt() {
+            // The next requests for the image would fail alike.
+            if !matches!(error, Error::Cancelled) {
+                self.failures.add(image.digest, Instant::now());
+            }
+            return Err(error);
         }
-        if plan.deltas.is_empty() {
-            report.outcome = PullOutcome::NotWorth;
-            return Ok(report);
+        if report.outcome == PullOutcome::Rebuilt {
+            let after = registries.client().transfers();
+            let waited = after.waited.saturating_sub(before.waited);
+            self.rate.observe(after.bytes - before.bytes, waited);
+            report.rebuild_time = started.elapsed().saturating_sub(report.plan_time);
         }
-        let layers: Vec<_> = plan.layers.iter().map(|layer| layer.blob.clone()).collect();
-        let pulled = plan.carry_out()?;
-        for note in &pulled.notes {
-            tracing::debug!(%note, "pull");
-        }
-        if let Some((blobs, directory)) = self.blobs.as_ref().zip(directory) {
-            blobs.keep(directory, layers);
-        }
-        let after = registries.client().transfers();
-        self.rate.observe(after.bytes - before.bytes, after.waited.saturating_sub(before.waited));
-        report.outcome = PullOutcome::Rebuilt;
-        report.fetched_bytes = pulled.received_bytes;
-        report.rebuild_time = started.elapsed().saturating_sub(report.plan_time);
         Ok(report)
+    }
+
+    /// Starts the workers of one rebuild. They end with it, and with them the memory that they hold: a
+    /// mirror is idle most of the time.
+    fn session(&self) -> Result<Session> {
+        let progress = StopProgress { stop: self.stop.clone(), phase: StopPhase::Leaving };
+        let session = Session::in_scratch(self.scratch.clone())?;
+        Ok(session.threads(self.config.rebuild.threads)?.progress(Arc::new(progress)))
+    }
+
+    /// Returns the clients for an image's registry, with the login of the request.
+    fn registries(&self, image: &ImageRequest) -> Result<Registries> {
+        let registries = self.registries.get(&image.registry).ok_or_else(|| {
+            Error::bad_input(&image.registry, "not a registry of the configuration")
+        })?;
+        Ok(registries.with_authorization(image.authorization.clone()))
+    }
+
+    /// Begins the work that follows a rebuild: the layers' lease ends once the image uses them, and
+    /// missing blobs are added.
+    fn follow(self: &Arc<Self>, image: &ImageRequest, report: &mut RebuildReport) {
+        if report.outcome == PullOutcome::Rebuilt && self.blobs.is_none() {
+            Arc::clone(&self.leases).follow(Arc::clone(&self.runtime), self.stop.clone());
+        }
+        let is_there = matches!(report.outcome, PullOutcome::Rebuilt | PullOutcome::Present);
+        let Some(completion) = self.completion.as_ref().filter(|_| is_there) else { return };
+        let Ok(registries) = self.registries(image) else { return };
+        completion.start(WantedBlobs {
+            image: image.reference(),
+            digest: image.digest,
+            registries,
+            material: report.material.take(),
+        });
     }
 }
 

@@ -44,7 +44,8 @@ pub async fn serve(
         write: Duration::from_secs(300),
         ..ConnectionLimits::default()
     };
-    let mirror = Arc::new(Mirror { config, rebuilder, holds: Arc::clone(&holds) });
+    let mirror =
+        Arc::new(Mirror { config, rebuilder: Arc::clone(&rebuilder), holds: Arc::clone(&holds) });
     let answer = move |request, place| {
         let mirror = Arc::clone(&mirror);
         async move { mirror.answer(request, place).await }
@@ -56,8 +57,9 @@ pub async fn serve(
         tracing::warn!(%error, "containerd still asks the mirror first, and then the registry");
     }
     tracing::info!(held = holds.waiting(), running = holds.running(), "stopping");
+    // Completions of blobs are cancelled now.
     let finished = async {
-        while holds.running() > 0 {
+        while holds.running() + rebuilder.completing() > 0 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -68,13 +70,14 @@ pub async fn serve(
     }
     // A cancelled rebuild ends at its next question, and removes what it staged.
     for _ in 0..40 {
-        if holds.running() == 0 {
+        if holds.running() + rebuilder.completing() == 0 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     server.abort();
     drop(server.await);
+    rebuilder.remove_blobs();
     tracing::info!("stopped");
     Ok(())
 }

@@ -47,7 +47,9 @@ impl fmt::Display for Status {
             Human(self.plain_bytes),
             Human(saved)
         )?;
-        writeln!(f, "kept     {} of blobs", Human(self.kept_bytes))?;
+        writeln!(f, "kept     {} of blobs to be served", Human(self.kept_bytes))?;
+        let (completed, completing) = (self.completed, self.completing);
+        writeln!(f, "blobs    added to {completed} images, awaited by {completing}")?;
         writeln!(f, "link     {} Mbit/s", self.bits_per_second / 1_000_000)
     }
 }

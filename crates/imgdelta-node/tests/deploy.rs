@@ -9,8 +9,8 @@ use imgdelta_image::{
 use imgdelta_node::{Config, Runtime, serve};
 use imgdelta_service::{Stop, StopPhase};
 use imgdelta_testkit::pages::{agree_on_metrics, are_tests, has_every_key, metrics_in, text, top};
+use serde_json::{Map, Value, json};
 use std::{
-    collections::BTreeMap,
     fs::{self, File},
     io::{Read as _, Seek as _, Write as _},
     net::TcpStream,
@@ -24,6 +24,10 @@ struct EmptyRuntime;
 
 impl Runtime for EmptyRuntime {
     fn images(&self, _: &str, _: &RepositoryName, _: &OpenOptions) -> Result<Vec<Image>> {
+        Ok(Vec::new())
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
 
@@ -85,8 +89,9 @@ fn values_of_the_example_are_the_defaults_where_it_says_so() {
         let (listen, hold, held) =
             (mirror.listen.get_ref(), mirror.hold.get_ref(), mirror.held.get_ref());
         let (lease, disk) = (containerd.lease.get_ref(), rebuild.disk.get_ref());
+        let stage_lease = containerd.stage_lease.get_ref();
         format!(
-            "{listen} {} {hold:?} {held} {:?} {} {} {lease:?} {:?} {:?} {disk:?} {} {} {} {:?} {} \
+            "{listen} {} {hold:?} {held} {:?} {} {} {lease:?} {stage_lease:?} {:?} {:?} {disk:?} {} {} {} {:?} {} \
              {log:?}",
             mirror.allow_other_machines,
             containerd.socket,
@@ -134,37 +139,77 @@ fn the_daemonset_mounts_what_its_configuration_names() {
     assert!(config.mirror.listen.get_ref().ip().is_loopback());
 }
 
-/// The scalar values of the chart, by name.
-fn chart_values() -> BTreeMap<String, String> {
+/// The values of the chart. All but `config` are scalars or empty.
+fn chart_values() -> Map<String, Value> {
     let values = text("deploy/node/chart/values.yaml");
     let lines = values.lines().filter(|line| !line.starts_with(['#', ' ']));
     let pairs = lines.filter_map(|line| line.split_once(": "));
-    let mut values: BTreeMap<String, String> =
-        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let parsed = |value: &str| serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    let mut values: Map<String, Value> =
+        pairs.map(|(name, value)| (name.to_owned(), parsed(value))).collect();
     let config = block_after(&text("deploy/node/chart/values.yaml"), "config: |\n", "  ");
-    values.insert("config".into(), config);
+    values.insert("config".into(), config.into());
     values
 }
 
-/// Renders the few forms of templates that the chart uses. A `with` block of an empty value is left
-/// out.
-fn rendered(template: &str, values: &BTreeMap<String, String>) -> String {
-    let (mut lines, mut is_left_out) = (Vec::new(), false);
-    for line in template.lines() {
-        if let Some(name) = line.strip_prefix("{{- with .Values.") {
-            is_left_out = matches!(values[name.trim_end_matches(" }}")].as_str(), "{}" | "[]");
-        } else if line == "{{- end }}" {
-            is_left_out = false;
-        } else if !is_left_out {
-            let mut line = line.replace("}} }", "}}}");
-            while let Some((before, rest)) = line.split_once("{{ .Values.") {
-                let (name, after) = rest.split_once(" }}").unwrap();
-                line = format!("{before}{}{after}", values[name]);
-            }
-            lines.push(line);
+/// Renders the chart with Go's own templates; returns the `ConfigMap` and the `DaemonSet`, without the
+/// annotation that restarts it. `None` if Go is not installed.
+fn rendered(values: &Map<String, Value>) -> Option<(String, String)> {
+    let mut file = tempfile::tempfile().unwrap();
+    serde_json::to_writer(&mut file, values).unwrap();
+    file.rewind().unwrap();
+    let program = ["run", "tests/node/chart.go", "deploy/node/chart"];
+    let objects = tool("go", &program, Some(file))?;
+    let (config_map, daemonset) =
+        objects.strip_prefix("---\n").unwrap().split_once("\n---\n").unwrap();
+    let (before, rest) = daemonset.split_once("      annotations:\n").unwrap();
+    let (annotation, after) = rest.split_once("    spec:\n").unwrap();
+    assert_eq!(annotation.split_whitespace().last().unwrap().len(), 64, "{annotation}");
+    Some((config_map.to_owned(), format!("{before}    spec:\n{after}")))
+}
+
+const SNAPSHOTS: &str = "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots";
+
+#[test]
+fn snapshots_are_mounted_read_only_at_their_own_path_if_that_is_wanted() {
+    let mut values = chart_values();
+    assert!(text("deploy/node/chart/values.yaml").contains(&format!("# {SNAPSHOTS}\n")));
+    let without = rendered(&values);
+    assert!(without.is_none_or(|(_, daemonset)| !daemonset.contains("snapshots")));
+    values.insert("snapshotsDirectory".into(), SNAPSHOTS.into());
+    let lines = [
+        format!("            - {{name: snapshots, mountPath: {SNAPSHOTS}, readOnly: true}}\n"),
+        format!(
+            "        - {{name: snapshots, hostPath: {{path: {SNAPSHOTS}, type: Directory}}}}\n"
+        ),
+        "              add: [DAC_READ_SEARCH]\n".into(),
+    ];
+    if let Some((_, daemonset)) = rendered(&values) {
+        for line in lines {
+            assert_eq!(daemonset.matches(&line).count(), 1, "{line}: {daemonset}");
         }
     }
-    lines.join("\n") + "\n"
+    // The component of the kustomization says the same.
+    let component = text("deploy/node/snapshots/kustomization.yaml");
+    let mount = format!("mountPath: {SNAPSHOTS}\n          readOnly: true\n");
+    assert!(component.contains(&mount), "{component}");
+    assert!(component.contains(&format!("hostPath: {{path: {SNAPSHOTS}, type: Directory}}")));
+    let directory = tempfile::tempdir().unwrap();
+    for file in ["namespace.yaml", "daemonset.yaml", "node.toml", "snapshots/kustomization.yaml"] {
+        fs::create_dir_all(directory.path().join("snapshots")).unwrap();
+        let bytes = text(&format!("deploy/node/{file}"));
+        fs::write(directory.path().join(file), bytes).unwrap();
+    }
+    let kustomization = text("deploy/node/kustomization.yaml");
+    assert!(kustomization.contains("\n# components: [snapshots]\n"));
+    let enabled = kustomization.replace("# components: ", "components: ");
+    fs::write(directory.path().join("kustomization.yaml"), enabled).unwrap();
+    let place = directory.path().to_str().unwrap();
+    if let Some(objects) = tool("kubectl", &["kustomize", place], None) {
+        assert_eq!(objects.matches(SNAPSHOTS).count(), 2, "{objects}");
+        assert_eq!(objects.matches("DAC_READ_SEARCH").count(), 1, "{objects}");
+        assert_eq!(objects.matches("- ALL\n").count(), 1, "{objects}");
+    }
 }
 
 #[test]
@@ -175,18 +220,52 @@ fn the_chart_renders_to_the_objects_of_the_kustomization() {
         own.split_inclusive('\n').filter(|line| !line.starts_with('#')).collect();
     let config = without_comments.concat();
     assert_eq!(values["config"], config);
-    let template = text("deploy/node/chart/templates/daemonset.yaml");
-    let (before, rest) = template.split_once("      annotations:\n").unwrap();
-    let (_, after) = rest.split_once("    spec:\n").unwrap();
-    let template = format!("{before}    spec:\n{after}");
+    let image = values["image"].as_str().unwrap();
     let expected = text("deploy/node/daemonset.yaml");
-    let expected = expected.replace("image: imgdelta\n", &format!("image: {}\n", values["image"]));
-    assert_eq!(rendered(&template, &values), expected);
+    let expected = expected.replace("image: imgdelta\n", &format!("image: {image}\n"));
+    if let Some((config_map, daemonset)) = rendered(&values) {
+        assert_eq!(daemonset.replace(" }", "}"), expected);
+        assert_eq!(
+            block_after(&config_map, "node.toml: |\n", "    ").trim_end(),
+            config.trim_end()
+        );
+        assert!(!config_map.contains("authorities"), "{config_map}");
+    }
     let kustomization = text("deploy/node/kustomization.yaml");
-    let (name, tag) = values["image"].rsplit_once(':').unwrap();
+    let (name, tag) = image.rsplit_once(':').unwrap();
     assert!(kustomization.contains(&format!("newName: {name}\n    newTag: \"{tag}\"\n")));
-    let config_map = text("deploy/node/chart/templates/configmap.yaml");
-    assert!(config_map.ends_with("  node.toml: |\n{{ .Values.config | indent 4 }}\n"));
+}
+
+#[test]
+fn the_chart_takes_own_authorities_and_chooses_nodes() {
+    let mut values = chart_values();
+    let certificate = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+    values.insert("authorities".into(), certificate.into());
+    values.insert("nodeSelector".into(), json!({"imgdelta": "true"}));
+    values.insert("tolerations".into(), json!([{"operator": "Exists"}]));
+    let Some((config_map, daemonset)) = rendered(&values) else { return };
+    let found = block_after(&config_map, "authorities.pem: |\n", "    ");
+    assert_eq!(found.trim_end(), certificate.trim_end());
+    for line in
+        ["nodeSelector: {\"imgdelta\":\"true\"}", "tolerations: [{\"operator\":\"Exists\"}]"]
+    {
+        assert_eq!(daemonset.matches(&format!("      {line}\n")).count(), 1, "{daemonset}");
+    }
+}
+
+#[test]
+fn a_daemonset_that_cleans_the_nodes_takes_the_place_of_the_mirror() {
+    let mut values = chart_values();
+    values.insert("clean".into(), true.into());
+    let chart = rendered(&values).map(|(_, daemonset)| daemonset);
+    let kustomization = tool("kubectl", &["kustomize", "deploy/node-clean"], None);
+    for objects in chart.into_iter().chain(kustomization) {
+        let spaceless = objects.replace([' ', '\n', '"', '-', '[', ','], "");
+        assert!(spaceless.contains("args:nodecleanwaitconfig/config/node.toml"), "{objects}");
+        assert!(objects.contains("minReadySeconds: 5\n"), "{objects}");
+        assert!(!objects.contains("Probe"), "{objects}");
+        assert!(objects.contains("name: imgdelta-node\n"), "{objects}");
+    }
 }
 
 /// Returns the output of a tool; `None` if it is not installed.
@@ -263,5 +342,12 @@ fn every_promise_of_the_page_of_the_mirror_names_an_existing_test() {
     let metrics = metrics_in(&page);
     let names: Vec<&str> = names.filter(|name| !metrics.contains(*name)).collect();
     assert!(names.len() > 15, "{names:?}");
-    are_tests(&names, &["imgdelta-node", "imgdelta-runtimes", "imgdelta-registry"]);
+    let crates = [
+        "imgdelta-node",
+        "imgdelta-runtimes",
+        "imgdelta-registry",
+        "imgdelta-commands",
+        "imgdelta-cli",
+    ];
+    are_tests(&names, &crates);
 }

@@ -4,7 +4,7 @@
 //! Calls go to containerd's gRPC services through its socket. Messages are declared by hand, since
 //! code generators need protoc. Versions 1.6, 1.7 and 2.1 have the same services.
 
-mod chain;
+mod blob_sink;
 mod codec;
 mod connection;
 mod content;
@@ -12,18 +12,23 @@ mod diff;
 mod images;
 mod leases;
 mod messages;
+mod pieces;
+mod references;
 mod sink;
 mod snapshots;
 mod staging;
 mod store;
 mod sweep;
+mod unframed;
 mod view;
 
-pub use chain::ChainId;
+pub use crate::chain::ChainId;
+pub use blob_sink::ContainerdBlobSink;
 pub use images::NodeImage;
 pub use sink::{ContainerdSink, StagingOptions};
 pub use staging::{StagedReport, StagingStatus};
 pub use store::ContainerdStore;
+pub use unframed::UnframedImage;
 
 use connection::{Connection, SHORT_CALL};
 use imgdelta_core::Result;
@@ -37,6 +42,9 @@ use std::path::PathBuf;
 pub struct ContainerdOptions {
     /// Its socket. The default is `/run/containerd/containerd.sock`, as for its own tools.
     pub socket: PathBuf,
+    /// The setting that names the socket, for errors. The default is the variable
+    /// `CONTAINERD_ADDRESS`, which containerd's own tools read.
+    pub socket_setting: String,
     /// The namespace of images and layers. The default is `default`, as for `ctr`; Kubernetes uses
     /// `k8s.io`, and Docker `moby`.
     pub namespace: String,
@@ -49,6 +57,7 @@ impl Default for ContainerdOptions {
     fn default() -> Self {
         Self {
             socket: "/run/containerd/containerd.sock".into(),
+            socket_setting: "CONTAINERD_ADDRESS".into(),
             namespace: "default".into(),
             snapshotter: "overlayfs".into(),
         }
@@ -60,6 +69,13 @@ impl ContainerdOptions {
     #[must_use]
     pub fn socket(mut self, socket: impl Into<PathBuf>) -> Self {
         self.socket = socket.into();
+        self
+    }
+
+    /// Sets the name of the setting that names the socket.
+    #[must_use]
+    pub fn socket_setting(mut self, name: impl Into<String>) -> Self {
+        self.socket_setting = name.into();
         self
     }
 
@@ -90,7 +106,7 @@ pub struct Containerd {
 impl Containerd {
     /// Connects, and asks for the version, so that a wrong socket is reported now.
     pub fn connect(options: ContainerdOptions) -> Result<Self> {
-        let connection = Connection::open(&options.socket, &options.namespace)?;
+        let connection = Connection::open(&options)?;
         let containerd = Self { connection, options };
         containerd.version()?;
         Ok(containerd)

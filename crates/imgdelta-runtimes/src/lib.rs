@@ -26,9 +26,22 @@
 //! # }
 //! ```
 //!
+//! [`containers_storage`] and [`docker`] do the same for podman, CRI-O, buildah and docker, whose files are
+//! read in place; their own programs write. [`rootfs`] reads an unpacked image without a runtime.
+//!
 //! Methods block and may be called from any thread, also inside an async task, where they block the
 //! task's thread.
 
 pub mod containerd;
-pub mod frames;
+pub mod containers_storage;
+pub mod docker;
+pub mod rootfs;
+
+mod chain;
+mod engine;
+mod layer_files;
+mod layer_folder;
+mod tar_split;
 mod threads;
+
+pub use imgdelta_frames as frames;

@@ -6,6 +6,7 @@
 use std::{
     future::Future,
     io,
+    pin::Pin,
     sync::{Arc, mpsc::sync_channel},
 };
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -43,9 +44,11 @@ impl CallThreads {
         future: impl Future<Output = T> + Send + 'static,
     ) -> T {
         let (sender, receiver) = sync_channel(1);
-        self.handle.spawn(async move {
+        // One type for all calls: the runtime's code for each further type takes two kilobytes.
+        let call: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
             let _ = sender.send(future.await);
         });
+        self.handle.spawn(call);
         receiver.recv().expect("a call ends with a value: its future does not panic")
     }
 

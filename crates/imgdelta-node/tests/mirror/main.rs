@@ -1,8 +1,13 @@
 //! The mirror against registries whose behaviour a test controls, and with a real containerd.
 //! Whatever fails in the mirror, a request is answered so that the pull succeeds.
 
+mod clients;
 mod containerd;
+mod faults;
+mod frames;
+mod matrix;
 mod relay;
+mod site;
 
 use imgdelta::{
     Session,
@@ -199,6 +204,10 @@ impl ListRuntime {
 impl Runtime for ListRuntime {
     fn images(&self, _: &str, _: &RepositoryName, options: &OpenOptions) -> Result<Vec<Image>> {
         self.bases.iter().map(|base| image::open(base, options)).collect()
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
     }
 
     fn sink(&self) -> Result<Box<dyn Sink>> {

@@ -19,9 +19,19 @@ impl Scene {
     }
 
     fn with(behaviour: RegistryBehaviour, options: &str, failure: Option<&'static str>) -> Self {
+        Self::of(&versions(), behaviour, options, failure)
+    }
+
+    /// A scene with two images of the test's own.
+    fn of(
+        images: &[TestImage; 2],
+        behaviour: RegistryBehaviour,
+        options: &str,
+        failure: Option<&'static str>,
+    ) -> Self {
         let registry = TestRegistry::start(behaviour);
         let dir = tempfile::tempdir().unwrap();
-        for (version, image) in versions().iter().enumerate() {
+        for (version, image) in images.iter().enumerate() {
             let mut blobs = image.blobs();
             blobs.write_layout(&dir.path().join(format!("v{version}")));
             let name = format!("v{version}").into();
@@ -218,6 +228,35 @@ fn after_a_damaged_delta_the_runtime_alone_fetches_whole_layers() {
     let status = scene.mirror.status();
     assert_eq!((status.rebuilt, status.failed), (0, 1), "{status:?}");
     assert_eq!(scene.layer_requests(), 0, "the mirror fetches no whole layer");
+}
+
+#[test]
+fn a_failed_rebuild_is_not_repeated_at_once() {
+    let scene = Scene::with(RegistryBehaviour::default(), "", Some("no space"));
+    for _ in 0..3 {
+        assert_eq!(scene.get_manifest().body, scene.target().manifest);
+    }
+    let status = scene.mirror.status();
+    assert_eq!((status.rebuilt, status.failed, status.whole), (0, 1, 2), "{status:?}");
+    let metrics = scene.mirror.get("/metrics").text();
+    assert!(metrics.contains("pulls_total{outcome=\"failed-before\"} 2"), "{metrics}");
+}
+
+#[test]
+fn temporary_files_of_a_rebuild_stay_below_disk() {
+    let image = |version: u8| {
+        let files = [("zeros", &vec![0; 70 << 20][..]), ("version", &[version])];
+        let program = tar_of(&[("program", &noise(2, 400_000))]);
+        TestImage::new(vec![program, tar_of(&files)], Packing::Gzip)
+    };
+    for (disk, rebuilt) in [("64MiB", 0), ("300MiB", 1)] {
+        let options = format!("disk = '{disk}'");
+        let images = [image(0), image(1)];
+        let scene = Scene::of(&images, RegistryBehaviour::default(), &options, None);
+        assert_eq!(scene.get_manifest().body, scene.target().manifest);
+        let status = scene.mirror.status();
+        assert_eq!((status.rebuilt, status.failed), (rebuilt, 1 - rebuilt), "{disk}: {status:?}");
+    }
 }
 
 #[test]

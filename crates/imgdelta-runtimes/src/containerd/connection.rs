@@ -3,7 +3,7 @@
 //!
 //! The connection is opened by the first call and opened again after containerd restarted.
 
-use super::codec::MessageCodec;
+use super::{ContainerdOptions, codec::MessageCodec};
 use crate::threads::CallThreads;
 use hyper_util::rt::TokioIo;
 use imgdelta_core::{Error, Result, path::escaped};
@@ -12,7 +12,7 @@ use std::{
     future::Future,
     io::{self, ErrorKind},
     os::unix::net::UnixStream as StdUnixStream,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -45,10 +45,12 @@ pub(super) struct CallError {
 
 impl Connection {
     /// Opens the socket once, so that a mistake is reported now, and makes a connection.
-    pub(super) fn open(socket: &Path, namespace: &str) -> Result<Self> {
+    pub(super) fn open(options: &ContainerdOptions) -> Result<Self> {
+        let ContainerdOptions { socket, socket_setting, namespace, .. } = options;
         let place = format!("containerd at {}", socket.display());
-        StdUnixStream::connect(socket).map_err(|error| unreachable_socket(&place, &error))?;
-        let in_namespace = MetadataValue::try_from(namespace).ok();
+        let opened = StdUnixStream::connect(socket);
+        opened.map_err(|error| unreachable_socket(&place, socket_setting, &error))?;
+        let in_namespace = MetadataValue::try_from(&**namespace).ok();
         let Some(namespace_value) = in_namespace.filter(|_| is_identifier(namespace)) else {
             let namespace = escaped(namespace.as_bytes());
             let what = format_args!(
@@ -258,13 +260,15 @@ fn path<P: std::str::FromStr<Err: std::fmt::Debug>>(method: &'static str) -> P {
 }
 
 /// Makes the error for a socket that cannot be opened.
-fn unreachable_socket(place: &str, error: &io::Error) -> Error {
+fn unreachable_socket(place: &str, setting: &str, error: &io::Error) -> Error {
     let advice = match error.kind() {
         ErrorKind::NotFound => {
-            "no such socket; start containerd, or set CONTAINERD_ADDRESS to its socket"
+            format!("no such socket; start containerd, or set {setting} to its socket")
         }
-        ErrorKind::ConnectionRefused => "containerd does not run; start it",
-        ErrorKind::PermissionDenied => "permission denied; run as root",
+        ErrorKind::ConnectionRefused => {
+            format!("containerd does not run; start it, or set {setting} to the socket of another")
+        }
+        ErrorKind::PermissionDenied => "permission denied; run as root".to_owned(),
         _ => return Error::io(place)(io::Error::new(error.kind(), error.to_string())),
     };
     Error::io(place)(io::Error::new(error.kind(), advice))
@@ -298,12 +302,16 @@ mod tests {
     fn a_socket_that_is_not_there_is_named_with_the_fix() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("c.sock");
-        let error = Connection::open(&socket, "default").unwrap_err().to_string();
+        let options = ContainerdOptions::default().socket(&socket);
+        let error = Connection::open(&options).unwrap_err().to_string();
         assert!(error.contains(&socket.display().to_string()), "{error}");
         assert!(error.ends_with("set CONTAINERD_ADDRESS to its socket"), "{error}");
+        let configured = options.clone().socket_setting("[containerd] socket");
+        let error = Connection::open(&configured).unwrap_err().to_string();
+        assert!(error.ends_with("or set [containerd] socket to its socket"), "{error}");
         drop(UnixListener::bind(&socket).unwrap());
-        let error = Connection::open(&socket, "default").unwrap_err().to_string();
-        assert!(error.ends_with("containerd does not run; start it"), "{error}");
+        let error = Connection::open(&options).unwrap_err().to_string();
+        assert!(error.contains("containerd does not run; start it"), "{error}");
     }
 
     #[test]
@@ -312,7 +320,8 @@ mod tests {
         let socket = dir.path().join("c.sock");
         let _listener = UnixListener::bind(&socket).unwrap();
         for name in ["", "a b", "a/b", "a..b", "-a", "a\nb", &"x".repeat(77)] {
-            let error = Connection::open(&socket, name).unwrap_err().to_string();
+            let options = ContainerdOptions::default().socket(&socket).namespace(name);
+            let error = Connection::open(&options).unwrap_err().to_string();
             assert!(error.contains("is not a namespace"), "{name}: {error}");
         }
         assert!(["default", "k8s.io", "moby", "a_b-c"].into_iter().all(is_identifier));
@@ -323,7 +332,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("c.sock");
         let listener = UnixListener::bind(&socket).unwrap();
-        let connection = Connection::open(&socket, "default").unwrap();
+        let options = ContainerdOptions::default().socket(&socket);
+        let connection = Connection::open(&options).unwrap();
         // Every connection is closed at once.
         let server = std::thread::spawn(move || {
             for stream in listener.incoming().take(2) {

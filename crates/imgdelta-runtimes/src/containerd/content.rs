@@ -4,7 +4,7 @@
 use super::{
     connection::{AnswerStream, CallError, Connection, LONG_CALL, SHORT_CALL, if_there},
     messages::{
-        AbortRequest, ContentInfoRequest, ContentInfoResponse, Empty, FilterRequest,
+        AbortRequest, ContentInfo, ContentInfoRequest, ContentInfoResponse, Empty, FilterRequest,
         PluginsResponse, ReadContentRequest, ReadContentResponse, WriteAction, WriteContentRequest,
         WriteContentResponse,
     },
@@ -17,7 +17,10 @@ use std::{
     path::PathBuf,
     time::Duration,
 };
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 use tokio_stream::wrappers::ReceiverStream;
 
 /// Returns the size of a blob in the namespace; `None` if it is not there.
@@ -25,11 +28,31 @@ pub(super) async fn size(
     connection: Connection,
     digest: BlobDigest,
 ) -> Result<Option<u64>, CallError> {
+    let info = info(connection, digest).await?;
+    Ok(info.and_then(|info| u64::try_from(info.size).ok()))
+}
+
+/// Returns the blobs and snapshots that a blob keeps from garbage collection, by its labels; `None` if
+/// the blob is not there.
+pub(super) async fn references(
+    connection: Connection,
+    digest: BlobDigest,
+) -> Result<Option<Vec<String>>, CallError> {
+    let Some(info) = info(connection, digest).await? else { return Ok(None) };
+    let labels = info.labels.into_iter();
+    let references = labels.filter(|(name, _)| name.starts_with(REFERENCE_LABEL));
+    Ok(Some(references.map(|(_, value)| value).collect()))
+}
+
+async fn info(
+    connection: Connection,
+    digest: BlobDigest,
+) -> Result<Option<ContentInfo>, CallError> {
     let method = "/containerd.services.content.v1.Content/Info";
     let request = ContentInfoRequest { digest: digest.to_string() };
     let answer = connection.unary(method, request, SHORT_CALL).await;
     let answer: Option<ContentInfoResponse> = if_there(answer)?;
-    Ok(answer.and_then(|answer| u64::try_from(answer.info?.size).ok()))
+    Ok(answer.and_then(|answer| answer.info))
 }
 
 /// Returns the directory of the content store, as containerd names it.
@@ -225,14 +248,25 @@ impl Drop for ContentWriter {
         let (name, answers) = (std::mem::take(&mut self.name), self.answers.take());
         // The expiry of the lease covers a failure.
         self.connection.wait(|connection| async move {
-            drop((sender, answers));
+            drop(sender);
+            if let Some(answers) = answers {
+                wait_for_the_end(answers).await;
+            }
             abort(&connection, &name).await;
         });
     }
 }
 
-/// Removes an unfinished blob. While containerd ends the write it still creates a file next to the
-/// bytes, and then fails to remove their directory; so a failure is tried again.
+/// Waits until containerd has ended a write whose requests have ended. Until then it creates files next
+/// to the bytes, and fails to remove their directory; on a busy disk that takes seconds.
+async fn wait_for_the_end(mut answers: AnswerStream<WriteContentResponse>) {
+    let end = async { while let Ok(Some(_)) = answers.next(SHORT_CALL).await {} };
+    // A containerd that does not answer at all does not remove anything either.
+    let _ = timeout(MOST_CLOSING_TIME, end).await;
+}
+
+/// Removes an unfinished blob. A write that containerd has not ended yet makes it fail, so a failure
+/// is tried again.
 async fn abort(connection: &Connection, name: &str) {
     let method = "/containerd.services.content.v1.Content/Abort";
     for pause in ABORT_PAUSES_MS {
@@ -249,8 +283,11 @@ fn length(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
+const MOST_CLOSING_TIME: Duration = Duration::from_secs(20);
 const ABORT_PAUSES_MS: [u64; 5] = [20, 50, 100, 500, 1000];
 /// Most bytes of one message; containerd accepts 16 MiB.
 pub(super) const MOST_PIECE_BYTES: usize = 1 << 20;
+/// Start of the labels that keep blobs and snapshots.
+const REFERENCE_LABEL: &str = "containerd.io/gc.ref.";
 const WRITE: &str = "/containerd.services.content.v1.Content/Write";
 const CONTENT_PLUGIN: &str = "io.containerd.content.v1";

@@ -7,16 +7,14 @@
 //! pull that uses the same blob keeps it.
 
 use super::{
-    Containerd,
-    chain::ChainId,
+    ChainId, Containerd,
     connection::Connection,
-    content::{ContentWriter, MOST_PIECE_BYTES},
     leases,
     messages::LeaseResource,
+    pieces::{BlobPieces, stream_label},
     staging::{LayerState, StagedLayer, Staging, StagingStatus},
 };
 use crate::frames::{FrameStore, FrameWriter};
-use bytes::{Bytes, BytesMut};
 use imgdelta_apply::sink::{AcceptedForm, BlobWriter, OutgoingImage, Sink};
 use imgdelta_core::{BlobDigest, DiffId, Error, Result, progress::Progress, verify::VerifiedBlob};
 use imgdelta_image::store::Descriptor;
@@ -30,8 +28,8 @@ use std::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StagingOptions {
-    /// Time until staged layers that no image uses are removed. The default is a day, which covers
-    /// a rollout that is prepared in the evening.
+    /// Time from the end of staging until layers that no image uses are removed. The default is a
+    /// day, which covers a rollout that is prepared in the evening.
     pub lease_duration: Duration,
 }
 
@@ -42,7 +40,7 @@ impl Default for StagingOptions {
 }
 
 impl StagingOptions {
-    /// Sets the time until staged layers that no image uses are removed.
+    /// Sets the time from the end of staging until layers that no image uses are removed.
     #[must_use]
     pub fn lease_duration(mut self, duration: Duration) -> Self {
         self.lease_duration = duration;
@@ -136,6 +134,28 @@ impl ContainerdSink {
         frames.writer(&diff_id, &chain, blob.size_bytes).ok()
     }
 
+    /// Puts the snapshots under a new lease that ends sooner, and ends the lease of the staging: the end
+    /// of a lease cannot be changed.
+    fn shorten_lease(&self, staging: &Staging) -> Result<()> {
+        let Some(chain) = staging.layers.last().map(|layer| layer.chain.to_string()) else {
+            return Ok(());
+        };
+        // The snapshots below are kept by the uppermost one.
+        let resource = LeaseResource { id: chain, kind: staging.snapshots.resource_kind() };
+        let duration = self.options.lease_duration;
+        let old = staging.lease.clone();
+        let purpose = old.trim_start_matches(leases::PREFIX).chars().take(PURPOSE_CHARS);
+        let purpose = purpose.collect::<String>();
+        let lease = self.containerd.connection.call(|connection| async move {
+            let lease = leases::create(connection.clone(), &purpose, duration).await?;
+            leases::add(&connection, &lease, resource).await?;
+            leases::end(&connection, old).await?;
+            Ok(lease)
+        })?;
+        self.status.locked().lease = Some(lease);
+        Ok(())
+    }
+
     /// Releases an unpacked blob. Garbage is collected when much was released.
     fn release(&self, connection: &Connection, blob: BlobDigest, bytes: u64) -> Result<()> {
         let is_much = {
@@ -173,13 +193,15 @@ impl Sink for ContainerdSink {
         let layers = staged_layers(&image, &self.place())?;
         let connection = self.containerd.connection.clone();
         let purpose = image.config.digest.hex().chars().take(PURPOSE_CHARS).collect::<String>();
-        let duration = self.options.lease_duration;
+        // Staging takes as long as it takes; only a kill leaves this lease to its end.
+        let duration = self.options.lease_duration.max(LONGEST_STAGING);
         let lease = connection.call(|connection| async move {
             leases::create(connection, &purpose, duration).await
         })?;
         {
             let mut report = self.status.locked();
             report.lease = Some(lease.clone());
+            report.config = Some(image.config.digest);
             report.chain = layers.last().map(|layer| layer.chain);
         }
         let connection = connection.with_lease(&lease);
@@ -223,12 +245,9 @@ impl Sink for ContainerdSink {
 
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn BlobWriter + '_>> {
         let connection = lock(self.begun()).connection.clone();
-        let name = format!("imgdelta-{}-{}", leases::unique(), blob.digest);
-        let content = ContentWriter::open(&connection, name, blob.digest, blob.size_bytes);
-        let content = content.map_err(|error| connection.error(error))?;
-        let frames = self.frame_writer(blob);
-        let (blob, buffer) = (blob.digest, BytesMut::new());
-        Ok(Box::new(StreamWriter { sink: self, blob, connection, content, frames, buffer }))
+        let pieces = BlobPieces::open(connection.clone(), blob)?;
+        let (frames, blob) = (self.frame_writer(blob), blob.digest);
+        Ok(Box::new(StreamWriter { sink: self, blob, connection, pieces, frames }))
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
@@ -241,6 +260,12 @@ impl Sink for ContainerdSink {
             self.staging = Some(Mutex::new(staging));
             return Err(Error::bad_input(self.place(), what));
         }
+        if self.options.lease_duration < LONGEST_STAGING
+            && let Err(error) = self.shorten_lease(&staging)
+        {
+            self.staging = Some(Mutex::new(staging));
+            return Err(error);
+        }
         if staging.released_bytes > 0 {
             self.containerd.connection.call(leases::collect)?;
         }
@@ -252,6 +277,7 @@ impl Drop for ContainerdSink {
     fn drop(&mut self) {
         let Some(staging) = self.staging.take() else { return };
         let lease = staging.into_inner().unwrap_or_else(PoisonError::into_inner).lease;
+        self.status.locked().lease = None;
         // Best effort: the lease ends by itself.
         let _ = self.containerd.connection.call(|connection| leases::delete(connection, lease));
     }
@@ -262,53 +288,24 @@ struct StreamWriter<'a> {
     sink: &'a ContainerdSink,
     blob: BlobDigest,
     connection: Connection,
-    /// `None` if the blob was there already.
-    content: Option<ContentWriter>,
+    pieces: BlobPieces,
     /// `None` without a place for frames, and after a failure.
     frames: Option<FrameWriter>,
-    buffer: BytesMut,
-}
-
-impl StreamWriter<'_> {
-    fn send(&mut self, piece: Bytes) -> Result<()> {
-        let Some(content) = &mut self.content else { return Ok(()) };
-        let bytes = piece.len() as u64;
-        content.send(piece).map_err(|error| self.connection.error(error))?;
-        self.sink.status.locked().written_bytes += bytes;
-        Ok(())
-    }
 }
 
 impl BlobWriter for StreamWriter<'_> {
-    fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.frames.take_if(|frames| frames.feed(bytes).is_err());
-        if self.content.is_none() {
-            return Ok(());
-        }
-        while !bytes.is_empty() {
-            let count = bytes.len().min(MOST_PIECE_BYTES - self.buffer.len());
-            self.buffer.extend_from_slice(&bytes[..count]);
-            bytes = &bytes[count..];
-            if self.buffer.len() == MOST_PIECE_BYTES {
-                let piece = self.buffer.split().freeze();
-                self.send(piece)?;
-            }
-        }
+        let sent_bytes = self.pieces.write(bytes)?;
+        self.sink.status.locked().written_bytes += sent_bytes;
         Ok(())
     }
 
     fn finish(mut self: Box<Self>, proof: VerifiedBlob) -> Result<()> {
         assert_eq!(proof.digest(), self.blob, "the proof is of another blob");
-        let piece = self.buffer.split().freeze();
-        if !piece.is_empty() {
-            self.send(piece)?;
-        }
-        if let Some(content) = self.content.take() {
-            let label = (STREAM_LABEL.to_owned(), self.blob.to_string());
-            let committed = content.commit(HashMap::from([label]));
-            committed.map_err(|error| self.connection.error(error))?;
-        }
         let (sink, blob) = (self.sink, self.blob);
+        let sent_bytes = self.pieces.commit(HashMap::from([stream_label(&blob)]))?;
+        sink.status.locked().written_bytes += sent_bytes;
         let lease = lock(sink.begun()).lease.clone();
         // A blob that was there may not be under this lease.
         self.connection.call(|connection| async move {
@@ -354,7 +351,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Released blobs stay on the disk until garbage is collected, which takes a scan of all metadata.
 const MOST_RELEASED_BYTES: u64 = 1 << 30;
-/// Label that says which stream a blob holds, as containerd's own unpacker sets it.
-const STREAM_LABEL: &str = "containerd.io/uncompressed";
+/// Time after which a staging that was killed is removed: a layer of 10 GB takes a quarter of an hour.
+const LONGEST_STAGING: Duration = Duration::from_secs(60 * 60);
 /// Part of the config's digest in the lease's id.
 const PURPOSE_CHARS: usize = 12;

@@ -6,7 +6,7 @@
 //! committed under the name of its chain. A failure removes what was prepared.
 
 use super::{
-    chain::ChainId,
+    ChainId,
     connection::{CallError, Connection},
     diff, leases,
     messages::{BlobReference, LeaseResource},
@@ -29,6 +29,11 @@ impl StagingStatus {
         self.locked().clone()
     }
 
+    /// True if the sink is gone and this is the last clone: the report does not change any more.
+    pub fn is_final(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     pub(super) fn locked(&self) -> MutexGuard<'_, StagedReport> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -46,8 +51,11 @@ pub struct StagedReport {
     pub written_bytes: u64,
     /// Streams whose frames were kept.
     pub kept_frames: usize,
-    /// The lease that keeps the layers until an image refers to them; none before the image began.
+    /// The lease that keeps the layers until an image refers to them; none before the image began and
+    /// after a failure.
     pub lease: Option<String>,
+    /// The config of the image; none before the image began.
+    pub config: Option<BlobDigest>,
     /// The snapshot of the whole image; none before the image began and for one without layers.
     pub chain: Option<ChainId>,
 }

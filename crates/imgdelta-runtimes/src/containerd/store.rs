@@ -10,17 +10,19 @@ use super::{
     content::{self, ContentReader},
     view::SnapshotView,
 };
-use crate::frames::{AssembledStream, FrameReader, FrameStore};
-use imgdelta_core::{DiffId, Error, Result, path::escaped, regular::open_within};
+use crate::frames::{AssembledStream, FrameReader, FrameStore, PlacedStream};
+use imgdelta_core::{Context, DiffId, Error, Result, path::escaped, regular::open_within};
 use imgdelta_image::{
+    image::Layer,
     reference::{ImageName, full_docker_name, split_digest},
-    store::{Descriptor, Store},
+    store::{Descriptor, Store, source::ReadAt},
 };
 use std::{
+    collections::HashMap,
     io::{self, Read},
     path::PathBuf,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -31,6 +33,7 @@ pub struct ContainerdStore {
     containerd: Containerd,
     reads_in_place: bool,
     frames: Option<FrameStore>,
+    promised: HashMap<DiffId, u64>,
     directory: OnceLock<Option<PathBuf>>,
     opened_in_place: AtomicUsize,
 }
@@ -42,6 +45,7 @@ impl ContainerdStore {
             containerd,
             reads_in_place: true,
             frames: None,
+            promised: HashMap::new(),
             directory: OnceLock::new(),
             opened_in_place: AtomicUsize::new(0),
         }
@@ -59,6 +63,18 @@ impl ContainerdStore {
     pub fn frames(mut self, frames: FrameStore) -> Self {
         self.frames = Some(frames);
         self
+    }
+
+    /// Sets streams whose frames the caller keeps before any of them is read, with their lengths.
+    #[must_use]
+    pub(super) fn promised(mut self, promised: HashMap<DiffId, u64>) -> Self {
+        self.promised = promised;
+        self
+    }
+
+    /// Returns the place of frames.
+    pub(super) fn frame_store(&self) -> Option<&FrameStore> {
+        self.frames.as_ref()
     }
 
     /// Removes frames of layers that are no longer unpacked here; returns their number.
@@ -97,6 +113,11 @@ impl ContainerdStore {
         }
         self.opened_in_place.fetch_add(1, Ordering::Relaxed);
         Some(Box::new(file))
+    }
+
+    /// True if a layer has neither its blob nor frames here.
+    pub(super) fn lacks(&self, layer: &Layer) -> Result<bool> {
+        Ok(layer.has_blob() && self.size(&layer.descriptor)?.is_none())
     }
 
     fn has_snapshot(&self, name: &str) -> Result<bool> {
@@ -195,8 +216,25 @@ impl Store for ContainerdStore {
         if self.frames.is_none() || self.size(blob)?.is_some() {
             return Ok(None);
         }
-        let frames = self.frames_of(diff_id)?;
-        Ok(frames.map(|frames| Descriptor::of_stream(diff_id, frames.stream_bytes())))
+        let kept_bytes = self.frames_of(diff_id)?.map(|frames| frames.stream_bytes());
+        let stream_bytes = kept_bytes.or_else(|| self.promised.get(diff_id).copied());
+        Ok(stream_bytes.map(|bytes| Descriptor::of_stream(diff_id, bytes)))
+    }
+
+    fn has_layer(&self, layer: &Descriptor) -> Result<bool> {
+        Ok(self.size(layer)?.is_some())
+    }
+
+    fn in_place(&self, stream: &Descriptor, context: &Context) -> Result<Option<Arc<dyn ReadAt>>> {
+        let Ok(diff_id) = stream.digest.to_string().parse() else { return Ok(None) };
+        // A blob is one file, and its digest is compared when it is read.
+        if self.size(stream)?.is_some() {
+            return Ok(None);
+        }
+        let Some(frames) = self.frames_of(&diff_id)? else { return Ok(None) };
+        let view = SnapshotView::open(&self.containerd, frames.snapshot())?;
+        let stream = frames.place(view.directory()?, context)?;
+        Ok(Some(Arc::new(ViewedPlace { stream, _view: view })))
     }
 }
 
@@ -204,6 +242,23 @@ impl Store for ContainerdStore {
 struct ViewedStream {
     stream: AssembledStream,
     _view: SnapshotView,
+}
+
+/// A stream that is read in place, with the view that keeps its files.
+#[derive(Debug)]
+struct ViewedPlace {
+    stream: PlacedStream,
+    _view: SnapshotView,
+}
+
+impl ReadAt for ViewedPlace {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.stream.read_at(buffer, offset)
+    }
+
+    fn size_bytes(&self) -> io::Result<u64> {
+        self.stream.size_bytes()
+    }
 }
 
 impl Read for ViewedStream {

@@ -4,6 +4,8 @@
 //! `ctr` fetches every blob that the content store lacks, so that pulls after staging go through the
 //! interface of the kubelet. On a machine without the tools the tests print that and pass; with `CI` set they must run.
 
+mod blobs;
+
 use imgdelta::{Session, create::CreateOptions};
 use imgdelta_apply::{
     rebuild::{self, ApplyReport, LayerForm},

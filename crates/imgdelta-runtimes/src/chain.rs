@@ -23,6 +23,11 @@ impl ChainId {
         Self(hasher.finish_blob())
     }
 
+    /// Returns its digits.
+    pub(crate) fn hex(&self) -> String {
+        self.0.hex()
+    }
+
     /// Returns the names of all layers, the lowest first.
     pub fn of_layers(diff_ids: &[DiffId]) -> Vec<Self> {
         let mut chains: Vec<Self> = Vec::with_capacity(diff_ids.len());
