@@ -50,10 +50,17 @@ const NEW: &str = "testdata/small/new";
 
 #[cfg(not(feature = "node"))]
 #[test]
-fn a_build_without_the_node_says_how_to_open_containerd() {
-    let said = fails(&["diff", "containerd:nginx", NEW], 3);
-    assert!(said.contains("containerd:nginx: this build does not open containerd"), "{said}");
-    assert!(said.contains("--features node"), "{said}");
+fn a_build_without_the_node_says_how_to_open_images_of_engines() {
+    for (image, engine) in [
+        ("containerd:nginx", "containerd"),
+        ("containers-storage:nginx", "storages of podman"),
+        ("docker-daemon:nginx", "docker's store"),
+        ("rootfs:/srv/root", "root file systems"),
+    ] {
+        let said = fails(&["diff", image, NEW], 3);
+        assert!(said.contains(&format!("{image}: this build does not open {engine}")), "{said}");
+        assert!(said.contains("--features node"), "{said}");
+    }
 }
 
 #[test]
@@ -226,8 +233,24 @@ fn every_damaged_blob_is_named_with_what_was_expected_and_found() {
 fn completions_and_manual_are_made_from_the_same_definition() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = stdout(&imgdelta(&["completions", shell]));
-        assert!(script.contains("exit-code"), "{shell}");
+        assert!(script.contains("IMGDELTA_COMPLETE"), "{shell}");
     }
+    // The scripts ask the program.
+    let completed = |words: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_imgdelta"))
+            .args(["--", "imgdelta"])
+            .args(words)
+            .current_dir(top())
+            .env("IMGDELTA_COMPLETE", "fish")
+            .output()
+            .unwrap();
+        stdout(&output)
+    };
+    assert!(completed(&["diff", "--ex"]).contains("--exit-code"));
+    let image = format!("oci:{OLD}:");
+    assert!(completed(&["diff", &image]).contains(&format!("oci:{OLD}:old")));
+    assert!(completed(&["diff", "--limit", "layer-b"]).contains("layer-bytes="));
+    assert!(completed(&["diff", "--ignore", "mtime,m"]).contains("mtime,mode"));
     let page = stdout(&imgdelta(&["man"]));
     assert!(page.starts_with(".ie") || page.contains(".TH imgdelta"));
     assert!(page.contains("exit\\-code") && page.contains("Exit codes"));

@@ -87,11 +87,27 @@ fn apply_makes_the_new_image_in_every_place() {
 }
 
 #[test]
+fn several_deltas_are_applied_in_sequence() {
+    let dir = tempfile::tempdir().unwrap();
+    let down = dir.path().join("down.imgdelta").display().to_string();
+    prints(&["create", NEW, OLD, "-o", &down, "--quiet"]);
+    let place = format!("oci:{}/layout:v1", dir.path().display());
+    prints(&["apply", DELTA, &down, "--base", OLD, "-o", &place]);
+    assert!(is_same(&place, OLD), "there and back");
+    let shown = prints(&["verify", DELTA, &down, DELTA, "--base", OLD]);
+    assert!(shown.contains("all digests match; nothing was written"), "{shown}");
+    // The middle image has no place.
+    assert!(!is_same(&place, NEW));
+    let said = fails(&["apply", &down, DELTA, "--base", OLD, "-o", &place], 4);
+    assert!(said.contains("the base lacks") || said.contains("layer"), "{said}");
+}
+
+#[test]
 fn verify_keeps_nothing_and_quiet_says_nothing() {
     let shown = prints(&["verify", DELTA, "--base", OLD]);
     assert!(shown.contains("all digests match; nothing was written"), "{shown}");
     assert_eq!(prints(&["verify", DELTA, "--base", OLD, "--quiet"]), "");
-    let result = json(&["verify", DELTA, "--base", NEW, OLD, "--json", "--jobs", "1"]);
+    let result = json(&["verify", DELTA, "--base", NEW, "--base", OLD, "--json", "--jobs", "1"]);
     assert_eq!(result["place"], serde_json::Value::Null);
     assert_eq!(result["layers"][0]["came"], "kept");
 }
@@ -177,7 +193,7 @@ fn each_way_to_fail_has_its_exit_code() {
     assert!(!dir.path().join("x/index.json").exists());
     // A destination that cannot be written.
     apply(DELTA, OLD, "oci-archive:/no/such/place/a.tar", 6);
-    apply(DELTA, OLD, "x", 3);
+    apply(DELTA, OLD, "x", 2);
     fails(&["verify", DELTA, "--base", OLD, "--scratch", "/no/such/place"], 6);
     fails(&["verify", "no-such-file", "--base", OLD], 6);
 }
@@ -253,8 +269,9 @@ fn recipes_and_compressions_of_an_earlier_delta_are_used_again() {
     let place = |name: &str| format!("{}/{name}", dir.path().display());
     let [first, again] = ["first", "again"].map(&place);
     prints(&["create", OLD, NEW, "-o", &first]);
-    let cost = json(&["create", OLD, NEW, "-o", &again, "--reuse", &first, "--json"]);
-    let ways: Vec<_> = cost["layers"].as_array().unwrap().iter().map(|l| &l["way"]).collect();
+    let made = json(&["create", OLD, NEW, "-o", &again, "--reuse", &first, "--json"]);
+    let ways: Vec<_> =
+        made["deltas"][0]["cost"]["layers"].as_array().unwrap().iter().map(|l| &l["way"]).collect();
     assert_eq!(ways, ["kept", "reused", "recompressed", "reused"]);
     let envelopes = |delta: &str| {
         let document = json(&["inspect", delta, "--json"]);
@@ -284,21 +301,32 @@ fn a_delta_goes_through_pipes() {
 }
 
 #[test]
+fn standard_output_has_the_delta_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let down = dir.path().join("down").display().to_string();
+    let made = imgdelta(&["create", OLD, NEW, "-o", "-", "--rollback", &down]);
+    assert_eq!(made.stdout, fs::read(top().join(DELTA)).unwrap());
+    let said = String::from_utf8(made.stderr).unwrap();
+    assert!(said.contains("standard output: ") && said.contains(&format!("{down}: ")), "{said}");
+}
+
+#[test]
 fn a_dry_run_and_a_costed_diff_report_the_size_of_the_delta() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.imgdelta");
     let path = file.display().to_string();
-    let made = json(&["create", OLD, NEW, "-o", &path, "--json"]);
+    let made = json(&["create", OLD, NEW, "-o", &path, "--json"])["deltas"][0]["cost"].take();
     let written = fs::metadata(&file).unwrap().len();
     assert_eq!(made["schema"], "imgdelta.cost/1");
     assert_eq!(made["delta_bytes"], written);
     assert_eq!(made["pull_bytes"], 7213);
     let ways: Vec<_> = made["layers"].as_array().unwrap().iter().map(|l| &l["way"]).collect();
     assert_eq!(ways, ["kept", "rebuilt", "recompressed", "rebuilt"]);
-    assert_eq!(json(&["create", OLD, NEW, "--dry-run", "--json"]), made);
+    assert_eq!(json(&["create", OLD, NEW, "--dry-run", "--json"])["deltas"][0]["cost"], made);
     assert_eq!(json(&["diff", OLD, NEW, "--cost", "--json"])["cost"], made);
     let text = prints(&["diff", OLD, NEW, "--cost"]);
     let plain = prints(&["diff", OLD, NEW]);
+    let plain = plain.replace("delta     add --cost for the bytes that a delta needs\n", "");
     let cost = text.strip_prefix(&plain).expect("the cost follows the diff");
     assert!(cost.contains(&format!("delta         {} bytes", thousands(written))), "{cost}");
     assert_eq!(cost.trim_start(), prints(&["create", OLD, NEW, "--dry-run"]));
@@ -397,5 +425,5 @@ fn a_base_with_another_compression_is_explained() {
     prints(&["apply", &delta, "--base", &archive, "-o", &other]);
     // Another base, without the layers.
     let message = fails(&["verify", &back, "--base", OLD], 4);
-    assert!(message.contains("hint: this delta was made for another base"), "{message}");
+    assert!(message.contains("is the image that this delta makes"), "{message}");
 }

@@ -1,88 +1,20 @@
 //! Registries as a user meets them: push, pull, `docker://` everywhere, exit codes, hints, no secrets.
 
+mod program;
+
 use imgdelta_testkit::{
-    Blobs,
-    registry::{RegistryAuth, RegistryBehaviour, RegistryFault, TestRegistry},
+    assert_valid,
+    registry::{RegistryAuth, RegistryBehaviour, RegistryFault},
+    small_registry,
 };
+use program::{DELTA, NEW, OLD, command, fails, json, prints, said, top};
 use serde_json::Value;
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-};
-
-fn top() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
-
-/// Makes a command without the logins of this machine's user.
-fn command(args: &[&str], home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_imgdelta"));
-    command.args(args).current_dir(top()).env("HOME", home);
-    for name in ["REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "DOCKER_CONFIG"] {
-        command.env_remove(name);
-    }
-    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
-    {
-        command.env_remove(name);
-    }
-    command
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn prints(args: &[&str], home: &Path) -> String {
-    let output = command(args, home).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{args:?}: {}", said(&output));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn json(args: &[&str], home: &Path) -> Value {
-    serde_json::from_str(&prints(args, home)).unwrap()
-}
-
-fn fails(args: &[&str], home: &Path, code: i32) -> String {
-    let output = command(args, home).output().unwrap();
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {}", said(&output));
-    assert!(output.stdout.is_empty(), "{args:?}: an error prints no result");
-    said(&output)
-}
-
-/// An image of testdata as blobs with one root.
-fn blobs(name: &str) -> Blobs {
-    let dir = top().join("testdata/small").join(name);
-    let mut blobs = Blobs::default();
-    for item in fs::read_dir(dir.join("blobs/sha256")).unwrap() {
-        let item = item.unwrap();
-        let digest = format!("sha256:{}", item.file_name().to_string_lossy());
-        blobs.by_digest.insert(digest, fs::read(item.path()).unwrap());
-    }
-    let index: Value = serde_json::from_slice(&fs::read(dir.join("index.json")).unwrap()).unwrap();
-    let root = index["manifests"][0].clone();
-    blobs.tag(root, name);
-    blobs
-}
-
-/// A registry with testdata's images under the tags old and new.
-fn registry(behaviour: RegistryBehaviour) -> TestRegistry {
-    let registry = TestRegistry::start(behaviour);
-    for name in ["old", "new"] {
-        registry.put_image("x/app", &blobs(name));
-    }
-    registry
-}
-
-const OLD: &str = "testdata/small/old";
-const NEW: &str = "testdata/small/new";
-const DELTA: &str = "testdata/small/small.imgdelta";
+use std::{fs, io::Write, process::Stdio};
 
 #[test]
 fn a_delta_is_pushed_and_an_image_is_pulled_by_it() {
     let home = tempfile::tempdir().unwrap();
-    let registry = registry(RegistryBehaviour::default());
+    let registry = small_registry(RegistryBehaviour::default());
     let image = format!("docker://{}/x/app:new", registry.host());
     let pushed = json(&["push", DELTA, &image, "--json"], home.path());
     assert_eq!(pushed["schema"], "imgdelta.push/1");
@@ -113,7 +45,7 @@ fn a_delta_is_pushed_and_an_image_is_pulled_by_it() {
 #[test]
 fn rollback_refuses_a_newer_image() {
     let home = tempfile::tempdir().unwrap();
-    let registry = registry(RegistryBehaviour::default());
+    let registry = small_registry(RegistryBehaviour::default());
     let pull = |tag: &str, base: &str| {
         let image = format!("docker://{}/x/app:{tag}", registry.host());
         let place = format!("oci:{}/{tag}", home.path().display());
@@ -144,7 +76,7 @@ fn a_delta_is_pushed_from_a_pipe() {
         child.wait_with_output().unwrap()
     };
     let bytes = fs::read(top().join(DELTA)).unwrap();
-    let registry = registry(RegistryBehaviour::default());
+    let registry = small_registry(RegistryBehaviour::default());
     let image = format!("docker://{}/x/app:new", registry.host());
     let output = push(&image, &bytes);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
@@ -169,7 +101,7 @@ fn a_delta_is_pushed_from_a_pipe() {
 #[test]
 fn every_command_reads_images_from_registries() {
     let home = tempfile::tempdir().unwrap();
-    let registry = registry(RegistryBehaviour::default());
+    let registry = small_registry(RegistryBehaviour::default());
     let [old, new] = ["old", "new"].map(|tag| format!("docker://{}/x/app:{tag}", registry.host()));
     let here = json(&["diff", OLD, NEW, "--json"], home.path());
     let there = json(&["diff", &old, &new, "--json"], home.path());
@@ -186,7 +118,7 @@ fn every_command_reads_images_from_registries() {
 #[test]
 fn mistakes_have_their_exit_codes_and_say_what_to_do() {
     let home = tempfile::tempdir().unwrap();
-    let registry = registry(RegistryBehaviour::default());
+    let registry = small_registry(RegistryBehaviour::default());
     let host = registry.host();
     let place = format!("oci:{}/out", home.path().display());
     let pull = |image: &str, code| fails(&["pull", image, "-o", &place], home.path(), code);
@@ -195,7 +127,7 @@ fn mistakes_have_their_exit_codes_and_say_what_to_do() {
     assert!(text.contains("docker://HOST/REPO:TAG"), "{text}");
     let text = pull(&format!("docker://{host}/none:v9"), 3);
     assert!(text.contains("whether it was pushed there"), "{text}");
-    let text = pull(OLD, 3);
+    let text = pull(OLD, 2);
     assert!(text.contains("not in a registry"), "{text}");
     let text = fails(&["push", DELTA, &format!("docker://{host}/x/app:old")], home.path(), 3);
     assert!(text.contains("push to the tag of its target"), "{text}");
@@ -221,7 +153,7 @@ fn logins_come_from_auth_files_and_helpers_and_are_never_shown() {
         RegistryAuth::Basic { user: user.0.clone(), password: user.1.clone() },
         RegistryAuth::Bearer { user: Some(user.clone()), uses: 2 },
     ] {
-        let registry = registry(RegistryBehaviour { auth, ..RegistryBehaviour::default() });
+        let registry = small_registry(RegistryBehaviour { auth, ..RegistryBehaviour::default() });
         let host = registry.host();
         let image = format!("docker://{host}/x/app:new");
         let text = fails(&["diff", OLD, &image], home.path(), 6);
@@ -265,11 +197,31 @@ fn logins_come_from_auth_files_and_helpers_and_are_never_shown() {
 #[test]
 fn requests_go_through_a_proxy() {
     let home = tempfile::tempdir().unwrap();
-    let registry = registry(RegistryBehaviour::default());
+    let registry = small_registry(RegistryBehaviour::default());
     let args = ["diff", OLD, "docker://registry.example/x/app:new", "--plain-http"];
     let mut command = command(&args, home.path());
     let output = command.env("HTTP_PROXY", format!("http://{}", registry.host())).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let seen = registry.requests();
     assert!(!seen.is_empty() && seen.iter().all(|seen| seen.headers["host"] == "registry.example"));
+}
+
+#[test]
+fn frames_are_published_next_to_an_image() {
+    let home = tempfile::tempdir().unwrap();
+    let registry = small_registry(RegistryBehaviour::without_referrers());
+    let image = format!("docker://{}/x/app:old", registry.host());
+    let first = json(&["frames", &image, "--json"], home.path());
+    assert_valid(&first, "frames");
+    let bytes = first["bytes"].as_u64().unwrap();
+    assert!(bytes > 0 && first["sent_bytes"] == bytes, "{first}");
+    assert_eq!((&first["layers"], &first["layers_without_frames"]), (&4.into(), &0.into()));
+    let artifact = registry.get("x/app", first["artifact"].as_str().unwrap()).unwrap();
+    let artifact: Value = serde_json::from_slice(&artifact).unwrap();
+    assert_eq!(artifact["artifactType"], "application/vnd.imgdelta.frames.v1");
+    assert_eq!(artifact["subject"]["digest"], first["image"]);
+    let again = prints(&["frames", &image], home.path());
+    assert!(again.contains("sent    0 "), "{again}");
+    let error = fails(&["frames", OLD], home.path(), 2);
+    assert!(error.contains("expected docker://HOST[:PORT]/REPO[:TAG]"), "{error}");
 }

@@ -45,6 +45,19 @@ impl Authority {
     }
 }
 
+impl Identity {
+    /// Makes a certificate that its own key signed, as `openssl req -x509` does: it is its own
+    /// authority.
+    pub fn self_signed(names: &[&str]) -> Self {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let key = KeyPair::generate().expect("randomness");
+        let mut params = CertificateParams::new(names).expect("valid host names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).expect("a key of its own").pem();
+        Self { certificate, key: key.serialize_pem() }
+    }
+}
+
 impl Default for Authority {
     fn default() -> Self {
         Self::new()

@@ -12,30 +12,60 @@ use std::{
 };
 use tempfile::TempDir;
 
+/// Settings of a containerd. By default it is as nodes of Kubernetes have it.
+#[derive(Clone, Debug, Default)]
+pub struct ContainerdSettings {
+    /// True to turn its Kubernetes plugin off.
+    pub without_kubernetes: bool,
+    /// True to remove the compressed layers after they are unpacked.
+    pub discards_layers: bool,
+    /// Directory of its content and snapshots, such as a small disk; by default a scratch directory.
+    pub root: Option<PathBuf>,
+}
+
 /// A containerd that runs until it is dropped.
 #[derive(Debug)]
 pub struct ContainerdProcess {
     child: Child,
+    root: PathBuf,
     dir: TempDir,
 }
 
 impl ContainerdProcess {
     /// Starts a containerd, which needs root. Its Kubernetes plugin is off.
     pub fn start() -> Self {
-        Self::start_as(&["io.containerd.grpc.v1.cri"])
+        Self::start_with(&ContainerdSettings { without_kubernetes: true, ..Default::default() })
     }
 
     /// Starts a containerd as nodes of Kubernetes have it.
     pub fn start_for_kubernetes() -> Self {
-        Self::start_as(&[])
+        Self::start_with(&ContainerdSettings::default())
     }
 
-    fn start_as(disabled_plugins: &[&str]) -> Self {
+    /// Starts a containerd with settings. The first `containerd` of the path is used, of any version.
+    pub fn start_with(settings: &ContainerdSettings) -> Self {
         let dir = tempfile::tempdir().expect("disk");
-        let config = config(dir.path(), disabled_plugins);
+        let root = settings.root.clone().unwrap_or_else(|| dir.path().join("root"));
+        let config = config(dir.path(), &root, settings);
         fs::write(dir.path().join("config.toml"), config).expect("disk");
         let child = Self::spawn(dir.path());
-        Self { child, dir }
+        Self { child, root, dir }
+    }
+
+    /// Returns the version of the first `containerd` of the path.
+    pub fn version() -> String {
+        let output = Command::new("containerd").arg("--version").output();
+        let text = String::from_utf8(output.expect("containerd is installed").stdout);
+        // `containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u1`
+        let text = text.expect("containerd prints text");
+        text.split_whitespace().nth(2).expect("a version").to_owned()
+    }
+
+    /// Kills the process, which may be at work for another thread.
+    pub fn kill(&self) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args(["-KILL", &id]).status().expect("kill is there");
+        assert!(status.success());
     }
 
     /// Ends the process as a power cut would, and starts it again.
@@ -77,7 +107,7 @@ impl ContainerdProcess {
 
     /// Returns the directory of its content store.
     pub fn content(&self) -> PathBuf {
-        self.dir.path().join("root/io.containerd.content.v1.content")
+        self.root.join("io.containerd.content.v1.content")
     }
 
     /// Returns the number of blobs in its content store, those of all namespaces.
@@ -87,7 +117,19 @@ impl ContainerdProcess {
 
     /// Returns the number of unfinished blobs in its content store.
     pub fn ingest_count(&self) -> usize {
-        fs::read_dir(self.content().join("ingest")).map_or(0, Iterator::count)
+        self.ingest_directories().len()
+    }
+
+    /// Returns the names of unfinished blobs in its content store. A kill of containerd can leave a
+    /// directory that has no name yet; containerd itself neither lists nor removes it.
+    pub fn ingests(&self) -> Vec<String> {
+        let directories = self.ingest_directories();
+        directories.iter().filter_map(|path| fs::read_to_string(path.join("ref")).ok()).collect()
+    }
+
+    fn ingest_directories(&self) -> Vec<PathBuf> {
+        let items = fs::read_dir(self.content().join("ingest")).into_iter().flatten().flatten();
+        items.map(|item| item.path()).collect()
     }
 
     /// Returns the number of directories that its overlay snapshotter keeps.
@@ -105,12 +147,27 @@ impl ContainerdProcess {
     }
 
     fn snapshots(&self) -> PathBuf {
-        self.dir.path().join("root/io.containerd.snapshotter.v1.overlayfs/snapshots")
+        self.root.join("io.containerd.snapshotter.v1.overlayfs/snapshots")
     }
 
     /// Pulls an image as the kubelet does.
     pub fn kubelet_pull(&self, name: &str) {
-        cri::pull(&self.socket(), name);
+        self.try_kubelet_pull(name, None).expect("the pull succeeds");
+    }
+
+    /// Pulls an image as the kubelet does, with a user and password if they are given; a refusal is
+    /// for the caller.
+    pub fn try_kubelet_pull(&self, name: &str, login: Option<(&str, &str)>) -> Result<(), String> {
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            match cri::pull(&self.socket(), name, login) {
+                // Its Kubernetes plugin is the last one to start.
+                Err(error) if error.contains(NOT_READY) && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(25));
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Runs `ctr` in a namespace, with words that are separated by spaces; returns its output.
@@ -140,18 +197,31 @@ impl Drop for ContainerdProcess {
     }
 }
 
-fn config(dir: &Path, disabled_plugins: &[&str]) -> String {
-    let top = dir.display();
-    format!(
-        "version = 2\nroot = '{top}/root'\nstate = '{top}/state'\n\
-         disabled_plugins = {disabled_plugins:?}\n\
-         [grpc]\naddress = '{top}/{SOCKET}'\n\
-         [plugins.'io.containerd.internal.v1.opt']\npath = '{top}/opt'\n\
-         [plugins.'io.containerd.grpc.v1.cri']\n\
-         disable_apparmor = true\nrestrict_oom_score_adj = true\n\
-         [plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '{top}/{REGISTRIES}'\n\
-         [plugins.'io.containerd.grpc.v1.cri'.cni]\nconf_dir = '{top}/cni'\n"
-    )
+fn config(dir: &Path, root: &Path, settings: &ContainerdSettings) -> String {
+    let (top, root) = (dir.display(), root.display());
+    let disabled: &[&str] =
+        if settings.without_kubernetes { &["io.containerd.grpc.v1.cri"] } else { &[] };
+    let discards = settings.discards_layers;
+    let plugin = |name: &str, lines: &str| format!("[plugins.'io.containerd.{name}']\n{lines}\n");
+    // Version 3 has the parts of the Kubernetes plugin apart, and reads some of version 2 only.
+    let is_new = !ContainerdProcess::version().starts_with("1.");
+    let version = if is_new { 3 } else { 2 };
+    let (images, pods, unpacking) = if is_new {
+        ("cri.v1.images", "cri.v1.runtime", "cri.v1.images")
+    } else {
+        ("grpc.v1.cri", "grpc.v1.cri", "grpc.v1.cri'.'containerd")
+    };
+    let mut text = format!(
+        "version = {version}\nroot = '{root}'\nstate = '{top}/state'\n\
+         disabled_plugins = {disabled:?}\n[grpc]\naddress = '{top}/{SOCKET}'\n"
+    );
+    text += &plugin("internal.v1.opt", &format!("path = '{top}/opt'"));
+    text += &plugin(pods, "disable_apparmor = true\nrestrict_oom_score_adj = true");
+    text += &plugin(unpacking, &format!("discard_unpacked_layers = {discards}"));
+    text +=
+        &plugin(&format!("{images}'.'registry"), &format!("config_path = '{top}/{REGISTRIES}'"));
+    text += &plugin(&format!("{pods}'.'cni"), &format!("conf_dir = '{top}/cni'"));
+    text
 }
 
 /// True if containerd accepts connections; its services are registered before.
@@ -161,5 +231,6 @@ fn is_ready(dir: &Path) -> bool {
 
 const SOCKET: &str = "c.sock";
 const REGISTRIES: &str = "certs.d";
+const NOT_READY: &str = "server is not initialized yet";
 /// It starts in a third of a second; a busy machine needs longer.
 const START_LIMIT: Duration = Duration::from_secs(60);

@@ -18,9 +18,19 @@ struct ImageSpec {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+struct AuthConfig {
+    #[prost(string, tag = "1")]
+    username: String,
+    #[prost(string, tag = "2")]
+    password: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 struct PullImageRequest {
     #[prost(message, optional, tag = "1")]
     image: Option<ImageSpec>,
+    #[prost(message, optional, tag = "2")]
+    auth: Option<AuthConfig>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -29,9 +39,14 @@ struct PullImageResponse {
     image_ref: String,
 }
 
-/// Pulls an image and unpacks it.
-pub(crate) fn pull(socket: &Path, name: &str) {
+/// Pulls an image and unpacks it, with a user and password if they are given. A refusal of the
+/// runtime is for the caller.
+pub(crate) fn pull(socket: &Path, name: &str, login: Option<(&str, &str)>) -> Result<(), String> {
     let (socket, name) = (socket.to_owned(), name.to_owned());
+    let auth = login.map(|(user, password)| AuthConfig {
+        username: user.to_owned(),
+        password: password.to_owned(),
+    });
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let connector = tower::service_fn(move |_| {
@@ -39,14 +54,16 @@ pub(crate) fn pull(socket: &Path, name: &str) {
             async move { UnixStream::connect(socket).await.map(TokioIo::new) }
         });
         let channel = Endpoint::from_static("http://localhost");
-        let channel = channel.connect_with_connector(connector).await.unwrap();
-        let mut grpc = Grpc::new(channel);
-        grpc.ready().await.unwrap();
-        let request = PullImageRequest { image: Some(ImageSpec { image: name }) };
+        let channel = channel.connect_with_connector(connector).await;
+        let mut grpc = Grpc::new(channel.map_err(|error| error.to_string())?);
+        grpc.ready().await.map_err(|error| error.to_string())?;
+        let request = PullImageRequest { image: Some(ImageSpec { image: name }), auth };
         let path = "/runtime.v1.ImageService/PullImage".parse().unwrap();
         let answer = grpc.unary(Request::new(request), path, PullCodec(PhantomData)).await;
-        assert!(!answer.unwrap().into_inner().image_ref.is_empty());
-    });
+        let answer = answer.map_err(|status| status.message().to_owned())?;
+        assert!(!answer.into_inner().image_ref.is_empty());
+        Ok(())
+    })
 }
 
 struct PullCodec(PhantomData<()>);

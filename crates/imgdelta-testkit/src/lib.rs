@@ -4,24 +4,39 @@
 //! and write them as a layout or an archive. Panics on every failure: it runs in tests only.
 
 mod authority;
+mod chromium;
 pub mod chunked_layer;
 mod containerd;
 mod cri;
 mod crowd;
 mod docker_registry;
+mod dockerd;
+mod elf;
+pub mod http_client;
+mod link;
 mod noise;
 pub mod pages;
 pub mod postgres;
 pub mod registry;
+mod schema;
+mod small_disk;
+mod small_images;
 pub mod tar_stream;
 mod wait;
 mod zip;
 
 pub use authority::{Authority, Identity};
-pub use containerd::ContainerdProcess;
+pub use chromium::Chromium;
+pub use containerd::{ContainerdProcess, ContainerdSettings};
 pub use crowd::Crowd;
 pub use docker_registry::{DockerRegistry, LoggedRequest};
+pub use dockerd::DockerProcess;
+pub use elf::{ElfSection, SectionPacking, elf_of};
+pub use link::{Link, LinkState};
 pub use noise::noise;
+pub use schema::assert_valid;
+pub use small_disk::SmallDisk;
+pub use small_images::{small_image, small_registry};
 pub use wait::{free_port, wait_until};
 pub use zip::{ZipMember, ZipStyle, zip_of};
 

@@ -22,9 +22,17 @@ pub fn text(path: &str) -> String {
 pub fn metrics_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let is_metric = |word: &&str| {
-        word.starts_with("imgdelta_") || word.starts_with("process_") && word.ends_with("_bytes")
+        let ends = ["_bytes", "_seconds", "_total"];
+        word.starts_with("imgdelta_")
+            || word.starts_with("process_") && ends.iter().any(|end| word.ends_with(end))
     };
-    words.filter(is_metric).map(str::to_owned).collect()
+    words.filter(is_metric).map(|word| without_part(word).to_owned()).collect()
+}
+
+/// Returns the name of a histogram, given that of one of its parts.
+fn without_part(name: &str) -> &str {
+    let stripped = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part));
+    stripped.filter(|name| name.ends_with("_seconds") || name.ends_with("_bytes")).unwrap_or(name)
 }
 
 /// Asserts that an example has every key of a configuration, by the public fields of its source;

@@ -5,6 +5,7 @@
 
 use crate::{Identity, free_port};
 use std::{
+    net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -17,6 +18,7 @@ pub struct PostgresServer {
     dir: TempDir,
     programs: PathBuf,
     port: u16,
+    settings: String,
 }
 
 /// A role that a test may create: on the port it needs TLS and its password.
@@ -25,10 +27,20 @@ pub const PASSWORD_ROLE: &str = "stranger";
 impl PostgresServer {
     /// Starts a server, or returns `None` if its programs are missing; with `CI=true` it panics.
     pub fn start() -> Option<Self> {
-        let server = Self::create()?;
-        let is_up = server.begin("listen_addresses=''");
-        assert!(is_up, "PostgreSQL does not start: {}", server.log());
+        let mut server = Self::create()?;
+        server.settings = "listen_addresses=''".into();
+        server.restart();
         Some(server)
+    }
+
+    /// Ends the server as a power cut would: connections break, and nothing is written any more.
+    pub fn crash(&self) {
+        run(self.command("pg_ctl").args(["stop", "-m", "immediate", "-s", "-D"]).arg(self.data()));
+    }
+
+    /// Starts the server again after [`PostgresServer::crash`].
+    pub fn restart(&self) {
+        assert!(self.begin(&self.settings), "PostgreSQL does not start: {}", self.log());
     }
 
     /// Starts a server that also listens on a port, with TLS if it has a certificate.
@@ -43,11 +55,45 @@ impl PostgresServer {
         // Another process may take a port between the probe and the server's start.
         for _ in 0..5 {
             server.port = free_port();
+            server.settings.clone_from(&settings);
             if server.begin(&settings) {
                 return Some(server);
             }
         }
         panic!("PostgreSQL does not start: {}", server.log());
+    }
+
+    /// Starts a server that follows this one, which listens on a port, too. It takes no connection until
+    /// it is promoted, or read-only ones if it is `hot`. Returns `None` if a program is missing.
+    pub fn start_standby(&self, is_hot: bool) -> Option<Self> {
+        if !self.programs.join("pg_basebackup").is_file() {
+            eprintln!("skipped: pg_basebackup not found");
+            return None;
+        }
+        let (host, port) = (self.dir.path().display().to_string(), self.port.to_string());
+        let mut standby = Self::empty(self.programs.clone());
+        let copy =
+            ["-U", "imgdelta", "-R", "--no-sync", "-c", "fast", "-h", &host, "-p", &port, "-D"];
+        run(standby.command("pg_basebackup").args(copy).arg(standby.data()));
+        let hot = if is_hot { "on" } else { "off" };
+        standby.settings = format!("listen_addresses=127.0.0.1 -c hot_standby={hot}");
+        for _ in 0..5 {
+            standby.port = free_port();
+            if standby.begin(&standby.settings) {
+                return Some(standby);
+            }
+        }
+        panic!("PostgreSQL does not start: {}", standby.log());
+    }
+
+    /// Makes a standby the server that takes writes.
+    pub fn promote(&self) {
+        run(self.command("pg_ctl").args(["promote", "-w", "-s", "-D"]).arg(self.data()));
+    }
+
+    /// Returns its address, if it listens on a port.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
     /// Creates a server's files.
@@ -58,12 +104,7 @@ impl PostgresServer {
             eprintln!("skipped: initdb not found");
             return None;
         };
-        // A socket's path has about a hundred characters at most, so $TMPDIR may be too deep.
-        let dir = tempfile::Builder::new().prefix("imgdelta-pg").tempdir_in("/tmp").expect("disk");
-        if is_root() {
-            run(Command::new("chown").arg("nobody").arg(dir.path()));
-        }
-        let server = Self { dir, programs, port: DEFAULT_PORT };
+        let server = Self::empty(programs);
         run(server
             .command("initdb")
             .args(["-A", "trust", "-U", "imgdelta", "--no-sync", "-D"])
@@ -72,13 +113,24 @@ impl PostgresServer {
         Some(server)
     }
 
+    /// Creates the directory of a server.
+    fn empty(programs: PathBuf) -> Self {
+        // A socket's path has about a hundred characters at most, so $TMPDIR may be too deep.
+        let dir = tempfile::Builder::new().prefix("imgdelta-pg").tempdir_in("/tmp").expect("disk");
+        if is_root() {
+            run(Command::new("chown").arg("nobody").arg(dir.path()));
+        }
+        Self { dir, programs, port: DEFAULT_PORT, settings: String::new() }
+    }
+
     /// Starts the server; true if it runs.
     fn begin(&self, settings: &str) -> bool {
         let (dir, port) = (self.dir.path().display(), self.port);
         let mut start = self.command("pg_ctl");
         let start = start.args(["start", "-w", "-s", "-l"]).arg(self.dir.path().join("log"));
         let start = start.arg("-D").arg(self.data());
-        let start = start.arg("-o").arg(format!("-c {settings} -c port={port} -k {dir}"));
+        let start =
+            start.arg("-o").arg(format!("-c {settings} -c fsync=off -c port={port} -k {dir}"));
         start.stdout(Stdio::null()).status().expect("an installed program").success()
     }
 
@@ -176,6 +228,7 @@ const DEFAULT_PORT: u16 = 5432;
 /// The server's `pg_hba.conf`; the first line that matches a client decides.
 const ACCESS: &str = "
 local    all       all                trust
+local    replication  all             trust
 hostssl  all  stranger  127.0.0.1/32  scram-sha-256
 host     all  stranger  127.0.0.1/32  reject
 host     all  all       127.0.0.1/32  trust

@@ -3,8 +3,11 @@
 //! Speaks the distribution protocol on a port of this machine and keeps everything in memory. It
 //! records every request with its sizes, so that a test can assert what was fetched.
 
+mod gate;
 mod http;
 mod serve;
+
+pub use gate::RequestGate;
 
 use crate::{Blobs, sha256};
 use http::{HttpAnswer, HttpRequest};
@@ -53,6 +56,8 @@ pub enum RegistryAuth {
         /// The password.
         password: String,
     },
+    /// User and password with each request; a user sees the repositories below its own name only.
+    Tenants(Vec<(String, String)>),
     /// Tokens from the registry's own address.
     Bearer {
         /// User and password; `None` gives tokens to anonymous clients too.
@@ -103,8 +108,12 @@ pub enum RegistryFault {
     WrongLength(usize),
     /// The answer is delayed.
     Slow(Duration),
+    /// The answer waits until the test opens the gate.
+    Held(RequestGate),
     /// The body is sent byte by byte, with this pause before each.
     Drip(Duration),
+    /// The body is sent in pieces of so many bytes, with this pause before each.
+    Pace(usize, Duration),
     /// The requested range is ignored.
     NoRange,
     /// The registry acts on the request; its answer is lost.
@@ -200,6 +209,11 @@ impl TestRegistry {
         self.server.state().requests.clone()
     }
 
+    /// Returns the number of requests so far.
+    pub fn request_count(&self) -> usize {
+        self.server.state().requests.len()
+    }
+
     /// Forgets the recorded requests and the planned faults.
     pub fn forget(&self) {
         let mut state = self.server.state();
@@ -287,6 +301,13 @@ impl TestRegistry {
         self.server.state().blobs.insert(key, bytes.to_vec());
     }
 
+    /// Returns the manifests of a repository.
+    pub fn manifests(&self, repository: &str) -> Vec<Vec<u8>> {
+        let state = self.server.state();
+        let manifests = state.manifests.iter().filter(|((name, _), _)| name == repository);
+        manifests.map(|(_, (_, bytes))| bytes.clone()).collect()
+    }
+
     /// Returns the digests of the blobs of a repository.
     pub fn blobs(&self, repository: &str) -> Vec<String> {
         let state = self.server.state();
@@ -313,6 +334,8 @@ impl RegistryServer {
 
     /// Answers the requests of a connection until it ends.
     fn serve(&self, connection: &TcpStream) -> std::io::Result<()> {
+        // Head and body are two writes; the second one must not wait 40 ms for the client's receipt.
+        connection.set_nodelay(true)?;
         let mut reader = BufReader::new(connection.try_clone()?);
         let mut writer = connection.try_clone()?;
         while let Some(mut request) = HttpRequest::read(&mut reader)? {
@@ -327,7 +350,7 @@ impl RegistryServer {
             };
             let is_head = request.method == "HEAD";
             let mut max_body_bytes = None;
-            let mut pause = None;
+            let mut pace = None;
             let mut answer = match &fault {
                 Some(RegistryFault::Reset) => None,
                 Some(RegistryFault::Status(status, headers)) => {
@@ -362,7 +385,9 @@ impl RegistryServer {
                         max_body_bytes = Some(answer.body.len());
                     }
                     Some(RegistryFault::Slow(wait)) => std::thread::sleep(wait),
-                    Some(RegistryFault::Drip(wait)) => pause = Some(wait),
+                    Some(RegistryFault::Held(gate)) => gate.pass(),
+                    Some(RegistryFault::Drip(wait)) => pace = Some((1, wait)),
+                    Some(RegistryFault::Pace(bytes, wait)) => pace = Some((bytes, wait)),
                     _ => {}
                 }
                 record.status = answer.status;
@@ -372,7 +397,7 @@ impl RegistryServer {
             // Recorded before the answer leaves: a test that has the answer finds the record.
             self.state().requests.push(record);
             let Some(answer) = answer else { break };
-            answer.write(&mut writer, is_head, max_body_bytes, pause)?;
+            answer.write(&mut writer, is_head, max_body_bytes, pace)?;
             if max_body_bytes.is_some() {
                 break;
             }

@@ -132,7 +132,7 @@ pub use session::{Session, StoreOpener};
 /// Delta files, opened and described.
 pub mod delta {
     pub use imgdelta_apply::{
-        delta::Delta,
+        delta::{Delta, FORMAT_VERSION},
         inspect::{Inspection, SCHEMA},
     };
 }
@@ -149,17 +149,24 @@ pub mod diff {
     pub use imgdelta_diff::*;
 }
 
+/// The changes inside the files of two images: see [`Session::read_images`].
+#[cfg(feature = "make")]
+pub mod patch {
+    pub use imgdelta_patch::*;
+}
+
 /// Making deltas, step by step: `ImagePair`, `Plan`, `Draft`, `ProvedDelta`, `SavedDelta`.
 #[cfg(feature = "make")]
 pub mod create {
     pub use imgdelta_make::{
         archives::ArchiveOptions,
         cost::Cost,
-        draft::{Draft, LayerDraft},
+        draft::{Draft, LayerDraft, WindowedProgram},
         options::{CreateOptions, KeptEnvelopes, Preset, ReusableRecipe},
         pair::ImagePair,
         plan::{LayerPlan, Plan},
         proof::{ProvedDelta, SavedDelta, check_destination},
+        report::{CreateReport, CreatedDelta, DeltaImage, Direction},
     };
 }
 

@@ -40,7 +40,8 @@ use std::{fmt, path::Path, sync::Arc};
 #[derive(Clone)]
 pub struct Session {
     context: Context,
-    stores: Arc<StoreOpener>,
+    /// None: the stores that are files.
+    stores: Option<Arc<StoreOpener>>,
     platform: Option<Platform>,
 }
 
@@ -61,7 +62,7 @@ impl Session {
     /// Starts a session whose temporary files count towards the ceiling of `scratch`, too.
     pub fn in_scratch(scratch: Scratch) -> Result<Self> {
         let context = Context::new(scratch)?;
-        Ok(Self { context, stores: Arc::new(store::open), platform: None })
+        Ok(Self { context, stores: None, platform: None })
     }
 
     /// Sets the number of worker threads; 0 is one per core. Results do not depend on it.
@@ -77,8 +78,8 @@ impl Session {
         self
     }
 
-    /// Sets the memory for all workers together. The default is 400 MiB to create a delta and 128 MiB
-    /// to apply one.
+    /// Sets the memory for all workers together. The default is 128 MiB to apply a delta. To create
+    /// one it is 400 MiB, and up to 1 GiB for a program that needs more.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: u64) -> Self {
         self.context = self.context.memory_bytes(Some(bytes));
@@ -101,13 +102,17 @@ impl Session {
         + Sync
         + 'static,
     ) -> Self {
-        self.stores = Arc::new(open);
+        self.stores = Some(Arc::new(open));
         self
     }
 
     /// Returns the function that opens stores, for one that adds a kind of store to those here.
     pub fn store_opener(&self) -> Arc<StoreOpener> {
-        Arc::clone(&self.stores)
+        if let Some(stores) = &self.stores {
+            return Arc::clone(stores);
+        }
+        let scratch = self.context.scratch.clone();
+        Arc::new(move |reference, limits| store::open_in(reference, limits, &scratch))
     }
 
     /// Sets the platform for multi-platform images.
@@ -136,11 +141,16 @@ impl Session {
 
     /// Opens two images for the same platform.
     pub fn open_pair(&self, base: &Reference, target: &Reference) -> Result<[Image; 2]> {
-        image::open_pair_by(base, target, &self.options(self.platform.clone()), &*self.stores)
+        image::open_pair_by(
+            base,
+            target,
+            &self.options(self.platform.clone()),
+            &*self.store_opener(),
+        )
     }
 
     fn open_for(&self, reference: &Reference, platform: Option<Platform>) -> Result<Image> {
-        image::open_by(reference, &self.options(platform), &*self.stores)
+        image::open_by(reference, &self.options(platform), &*self.store_opener())
     }
 
     fn options(&self, platform: Option<Platform>) -> OpenOptions {

@@ -16,6 +16,6 @@
 //! streams. [`MemorySink`] is the smallest complete sink.
 
 pub use imgdelta_apply::sink::{
-    AcceptedForm, BlobWriter, MemorySink, NullSink, OutgoingImage, Sink, create,
+    AcceptedForm, BlobWriter, MemorySink, NullSink, OutgoingImage, Sink, check, create,
 };
 pub use imgdelta_core::verify::VerifiedBlob;

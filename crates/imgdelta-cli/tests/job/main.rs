@@ -3,12 +3,14 @@
 //!
 //! On a machine without the tools the tests say so and pass; with `CI=true` they are compulsory.
 
+mod asking;
 mod identity;
 mod kills;
+mod pairs;
 mod scene;
 mod workers;
 
-use imgdelta_testkit::wait_until;
+use imgdelta_testkit::{assert_valid, wait_until};
 use scene::{Registry, Running, WAIT_LIMIT, has, said, wait_for_listener};
 use serde_json::Value;
 use std::{collections::BTreeSet, fs, process::Command};
@@ -26,22 +28,45 @@ fn deltas_are_made_once_and_removed_with_their_image() {
     assert_eq!(wanted.lines().count(), 4, "{wanted}");
     assert!(wanted.contains("wanted  demo/app: v2 to v3 for linux/amd64"), "{wanted}");
     assert_eq!(registry.deltas("demo/app").len(), 0);
+    for document in registry.documents(&[&run[..], &["--dry-run", "--json"]].concat()) {
+        assert_valid(&document, "job");
+    }
     let made = registry.documents(&[&run[..], &["--json"]].concat());
     assert_eq!(made.len(), 4);
     for document in &made {
+        assert_valid(document, "job");
         assert_eq!(document["outcome"], "published", "{document}");
         let (delta, pull) = (&document["delta_bytes"], &document["pull_bytes"]);
         assert!(delta.as_u64().unwrap() * 10 < pull.as_u64().unwrap(), "{document}");
+        // Each base has its frames next to it.
+        let frames = document["frames"].as_str().unwrap().strip_prefix("sha256:").unwrap();
+        let frames: Value = serde_json::from_slice(&registry.blob(frames)).unwrap();
+        assert_eq!(frames["artifactType"], "application/vnd.imgdelta.frames.v1");
+        assert_eq!(frames["subject"]["digest"], document["base"]);
     }
     assert_eq!(registry.deltas("demo/app").len(), 4);
     assert_eq!(registry.prints(&run), "");
+
+    // A repository that a rule names and that is not there is a mistake.
+    let missing = registry.sqlite("demo/none", "missing");
+    let output = registry.command(&["job", "run", "--config", &missing]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(said(&output).contains("demo/none: the repository, which a rule names"));
+    assert_eq!(said(&output).matches("which a rule names").count(), 1, "said once");
 
     // An image that is deleted takes its deltas with it.
     let digest = made[0]["base"].as_str().unwrap().to_owned();
     registry.delete("demo/app", &digest);
     let after = registry.documents(&[&run[..], &["--json"]].concat());
-    let removed = after.iter().filter(|document| document["event"] == "removed").count();
-    assert_eq!(removed, 2, "there and back: {after:?}");
+    for document in &after {
+        assert_valid(document, "job");
+    }
+    let removed = |kind: &str| {
+        let events = after.iter().filter(|document| document["event"] == "removed");
+        events.filter(|document| document["kind"] == kind).count()
+    };
+    assert_eq!(removed("delta"), 2, "there and back: {after:?}");
+    assert_eq!(removed("frames"), 1, "those of the image: {after:?}");
     let listed: BTreeSet<String> = registry.listed("demo/app").into_iter().collect();
     assert_eq!(registry.deltas("demo/app"), listed);
 }

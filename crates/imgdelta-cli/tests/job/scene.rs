@@ -145,7 +145,7 @@ impl Registry {
         names(&revisions).into_iter().filter(is_delta).collect()
     }
 
-    /// The manifests in all lists of referrers, each as often as it is listed.
+    /// The deltas in all lists of referrers, each as often as it is listed.
     pub fn listed(&self, repository: &str) -> Vec<String> {
         let mut listed = Vec::new();
         for tag in names(&self.storage(repository).join("_manifests/tags")) {
@@ -158,6 +158,9 @@ impl Registry {
             let Some(hex) = link.trim().strip_prefix("sha256:") else { continue };
             let list: Value = serde_json::from_slice(&self.blob(hex)).unwrap();
             for entry in list["manifests"].as_array().unwrap() {
+                if entry["artifactType"] != "application/vnd.imgdelta.delta.v1" {
+                    continue;
+                }
                 let digest = entry["digest"].as_str().unwrap();
                 listed.push(digest.strip_prefix("sha256:").unwrap().to_owned());
             }

@@ -93,13 +93,14 @@ impl HttpAnswer {
         Self::new(status).body("application/json", body.into_bytes())
     }
 
-    /// Writes the answer with at most `max_body_bytes` of its body; with a pause, byte by byte.
+    /// Writes the answer with at most `max_body_bytes` of its body; with a pace, in pieces of so many
+    /// bytes with a pause before each.
     pub(super) fn write(
         &self,
         to: &mut TcpStream,
         is_head: bool,
         max_body_bytes: Option<usize>,
-        pause: Option<Duration>,
+        pace: Option<(usize, Duration)>,
     ) -> io::Result<()> {
         let mut head = vec![format!("HTTP/1.1 {} Status", self.status)];
         for (name, value) in &self.headers {
@@ -112,13 +113,13 @@ impl HttpAnswer {
         to.write_all((head.join("\r\n") + "\r\n\r\n").as_bytes())?;
         let count = self.body.len().min(max_body_bytes.unwrap_or(usize::MAX));
         let body = &self.body[..if is_head { 0 } else { count }];
-        let Some(pause) = pause else {
+        let Some((piece_bytes, pause)) = pace else {
             to.write_all(body)?;
             return to.flush();
         };
-        for byte in body {
+        for piece in body.chunks(piece_bytes) {
             std::thread::sleep(pause);
-            to.write_all(std::slice::from_ref(byte))?;
+            to.write_all(piece)?;
         }
         to.flush()
     }

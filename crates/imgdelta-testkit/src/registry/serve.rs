@@ -8,7 +8,7 @@ use super::{
 };
 use crate::sha256;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl RegistryServer {
     pub(super) fn answer(&self, request: &HttpRequest) -> HttpAnswer {
@@ -46,6 +46,18 @@ impl RegistryServer {
             RegistryAuth::None => None,
             RegistryAuth::Basic { user, password } => {
                 if given == format!("Basic {}", base64(format!("{user}:{password}").as_bytes())) {
+                    return None;
+                }
+                denied(r#"Basic realm="test""#.into())
+            }
+            RegistryAuth::Tenants(tenants) => {
+                let is_tenant = |(user, password): &(String, String)| {
+                    let login = base64(format!("{user}:{password}").as_bytes());
+                    let is_own = repository.strip_prefix(user.as_str());
+                    given == format!("Basic {login}")
+                        && is_own.is_some_and(|rest| rest.starts_with('/'))
+                };
+                if tenants.iter().any(is_tenant) {
                     return None;
                 }
                 denied(r#"Basic realm="test""#.into())
@@ -214,8 +226,8 @@ impl RegistryServer {
 
     fn tags(&self, request: &HttpRequest, repository: &str) -> HttpAnswer {
         let state = self.state();
-        let names = state.tags.keys().filter(|(name, _)| name == repository);
-        let tags: Vec<Value> = names.map(|(_, tag)| json!(tag)).collect();
+        let tags: Vec<Value> =
+            of_repository(&state.tags, repository).map(|(tag, _)| json!(tag)).collect();
         if tags.is_empty() {
             return HttpAnswer::error(404, "NAME_UNKNOWN");
         }
@@ -234,11 +246,11 @@ impl RegistryServer {
         let filters = self.behaviour.filters_referrers;
         let wanted = request.query.get("artifactType").filter(|_| filters);
         let mut found = Vec::new();
-        for ((name, digest), (kind, bytes)) in &state.manifests {
+        for (digest, (kind, bytes)) in of_repository(&state.manifests, repository) {
             let document: Value = serde_json::from_slice(bytes).unwrap_or_default();
             let artifact_type = document["artifactType"].as_str().unwrap_or_default();
             let fits = wanted.is_none_or(|wanted| wanted == artifact_type);
-            if name == repository && document["subject"]["digest"] == subject && fits {
+            if document["subject"]["digest"] == subject && fits {
                 found.push(json!({
                     "mediaType": kind, "digest": digest, "size": bytes.len(),
                     "artifactType": artifact_type, "annotations": document["annotations"],
@@ -276,6 +288,17 @@ impl RegistryServer {
         let next = from + page;
         answer.with("Link", format!("<{}?from={next}>; rel=\"next\"", request.path))
     }
+}
+
+/// Returns the entries of one repository, without reading those of others.
+fn of_repository<'a, T>(
+    entries: &'a BTreeMap<(String, String), T>,
+    repository: &'a str,
+) -> impl Iterator<Item = (&'a String, &'a T)> {
+    entries
+        .range((repository.to_owned(), String::new())..)
+        .take_while(move |((name, _), _)| name == repository)
+        .map(|((_, key), value)| (key, value))
 }
 
 /// Splits `a/b/blobs/x` into repository, kind and name.

@@ -3,6 +3,7 @@
 
 use super::Session;
 use imgdelta_apply::{
+    chain,
     delta::Delta,
     inspect::Inspection,
     rebuild::{self, ApplyReport, LayerForm},
@@ -80,6 +81,47 @@ impl Session {
         rebuild::apply(delta, base, sink, layers, &self.context)
     }
 
+    /// Makes the target of the last delta at `destination`: the target of each delta is the base of the
+    /// next one.
+    ///
+    /// ```no_run
+    /// # fn main() -> imgdelta::Result<()> {
+    /// let session = imgdelta::Session::new("/var/tmp")?;
+    /// let base = ["oci:node:1.0".parse()?];
+    /// session.apply_chain(&["1.0-1.1.imgdelta", "1.1-1.2.imgdelta"], &base, &"oci:node:1.2".parse()?)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn apply_chain(
+        &self,
+        deltas: &[impl AsRef<Path>],
+        base: &[Reference],
+        destination: &Reference,
+    ) -> Result<ApplyReport> {
+        let deltas: Vec<Delta> =
+            deltas.iter().map(|delta| self.open_delta(delta)).collect::<Result<_>>()?;
+        let base = match deltas.first() {
+            Some(first) => self.open_base(first, base)?,
+            None => Vec::new(),
+        };
+        let sink = sink::create(destination, &self.context)?;
+        self.apply_chain_to(&deltas, &base, sink, LayerForm::Exact)
+    }
+
+    /// Makes the target of the last of several open deltas in any sink.
+    ///
+    /// Images between the base and that target exist as temporary files only, uncompressed; see
+    /// [`imgdelta_apply::chain`].
+    pub fn apply_chain_to(
+        &self,
+        deltas: &[Delta],
+        base: &[Image],
+        sink: Box<dyn Sink>,
+        layers: LayerForm,
+    ) -> Result<ApplyReport> {
+        chain::apply(deltas, base, sink, layers, &self.context)
+    }
+
     /// Applies a delta without output, and compares all digests.
     pub fn verify(&self, delta: impl AsRef<Path>, base: &[Reference]) -> Result<ApplyReport> {
         let delta = self.open_delta(delta)?;
@@ -90,6 +132,11 @@ impl Session {
     /// Applies an open delta without output, and compares all digests.
     pub fn verify_delta(&self, delta: &Delta, base: &[Image]) -> Result<ApplyReport> {
         rebuild::verify(delta, base, &self.context)
+    }
+
+    /// Applies several open deltas in sequence without output, and compares all digests.
+    pub fn verify_chain(&self, deltas: &[Delta], base: &[Image]) -> Result<ApplyReport> {
+        chain::verify(deltas, base, &self.context)
     }
 
     /// Opens base images for the delta's platform, or for another one if they lack it.

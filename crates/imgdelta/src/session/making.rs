@@ -15,6 +15,7 @@ use imgdelta_make::{
     plan::Plan,
     proof::{SavedDelta, check_destination},
 };
+use imgdelta_patch::ComparedImages;
 use std::path::{Path, PathBuf};
 
 /// Options for comparing two images.
@@ -52,16 +53,22 @@ impl Session {
 
     /// Compares two open images.
     pub fn diff_images(&self, images: [Image; 2], options: &DiffOptions) -> Result<Diff> {
-        let survey = self.survey_options(options)?;
+        let survey = self.survey_options(options);
         let [base, target] = survey::both(images, &survey, &self.context)?;
         Diff::between(&base, &target, &options.ignore, &*self.context.progress)
+    }
+
+    /// Reads two open images to show the changes inside their files. Layers with a cached index are
+    /// read only if they hold a file that is shown.
+    pub fn read_images(&self, images: [Image; 2], options: &DiffOptions) -> Result<ComparedImages> {
+        ComparedImages::read(images, self.survey_options(options), &self.context)
     }
 
     /// Reads two open images and keeps their streams in scratch files.
     ///
     /// One comparison and deltas in both directions then need no further reading.
     pub fn read_pair(&self, images: [Image; 2], options: &DiffOptions) -> Result<ImagePair> {
-        ImagePair::read(images, &self.survey_options(options)?, &self.context)
+        ImagePair::read(images, &self.survey_options(options), &self.context)
     }
 
     /// Reads two images and decides how each layer of the new one is made from the old one.
@@ -85,11 +92,11 @@ impl Session {
         pair.plan(&CreateOptions::default())?.encode()?.prove()?.save(path)
     }
 
-    fn survey_options(&self, options: &DiffOptions) -> Result<SurveyOptions> {
+    fn survey_options(&self, options: &DiffOptions) -> SurveyOptions {
         let survey = SurveyOptions::default().file_reader(imgdelta_packages::database_reader);
         match &options.cache {
             Some(directory) => survey.cache(directory, &self.context.limits),
-            None => Ok(survey),
+            None => survey,
         }
     }
 }
