@@ -253,7 +253,7 @@ fn closure(name: &str) -> BTreeSet<String> {
 fn what_applies_or_pulls_is_built_without_what_makes() {
     assert!(!closure("imgdelta-apply").contains("imgdelta-make"));
     let face = fs::read_to_string(crates()["imgdelta"].join("Cargo.toml")).unwrap();
-    for maker in ["imgdelta-make", "imgdelta-diff", "imgdelta-packages"] {
+    for maker in ["imgdelta-make", "imgdelta-diff", "imgdelta-packages", "imgdelta-patch"] {
         assert!(face.contains(&format!("{maker} = {{ workspace = true, optional = true }}")));
     }
     let pull = crates()["imgdelta-registry"].clone();

@@ -22,11 +22,10 @@ use imgdelta_registry::{
     pull::{PullOptions, PullReport},
 };
 use imgdelta_testkit::{Authority, DockerRegistry, Packing, TestImage, has, noise, tar_of};
-use imgdelta_tests::run;
+use imgdelta_tests::{layout_blobs, run};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
@@ -90,7 +89,7 @@ impl Registry {
             Kind::Token => options.credentials(Credentials::given(known)),
             Kind::Tls => options.credentials(Credentials::given(known)).trust(Trust {
                 authorities: vec![self.server.dir().join("certs/ca.crt")],
-                per_host: Vec::new(),
+                ..Trust::default()
             }),
         }
     }
@@ -296,18 +295,6 @@ impl Scene {
         self.registries.pull(&self.session, &source, &[base], &output, &options).unwrap()
     }
 
-    /// Every file of a layout's blobs.
-    fn blobs(&self, layout: &str) -> BTreeMap<String, Vec<u8>> {
-        let items = fs::read_dir(self.dir.path().join(layout).join("blobs/sha256")).unwrap();
-        items
-            .map(|item| {
-                let path = item.unwrap().path();
-                let name = path.file_name().unwrap().to_string_lossy().into_owned();
-                (name, fs::read(path).unwrap())
-            })
-            .collect()
-    }
-
     fn skopeo_pulls(&self, tag: &str, layout: &str) {
         let (options, host) = (self.registry.skopeo("src"), self.registry.host());
         let source = format!("docker://{host}/demo/app:{tag}");
@@ -336,7 +323,8 @@ fn goes_forward_and_back(kind: Kind) {
 
         let by_skopeo = format!("skopeo-{new}");
         scene.skopeo_pulls(new, &by_skopeo);
-        assert_eq!(scene.blobs(&place), scene.blobs(&by_skopeo), "{new}");
+        let blobs = |layout: &str| layout_blobs(&scene.dir.path().join(layout));
+        assert_eq!(blobs(&place), blobs(&by_skopeo), "{new}");
         let sent = scene.registry.sent_bytes(since);
         let image = scene.local(&format!("images:{new}"));
         let documents = (image.manifest.len() + image.config_bytes.len()) as u64;
@@ -401,7 +389,7 @@ fn wrong_logins_and_unknown_authorities_are_refused() {
     fs::create_dir_all(certs.join(scene.registry.host())).unwrap();
     let ca = scene.registry.server.dir().join("certs/ca.crt");
     fs::copy(ca, certs.join(scene.registry.host()).join("ca.crt")).unwrap();
-    let trust = Trust { authorities: Vec::new(), per_host: vec![certs] };
+    let trust = Trust { per_host: vec![certs], ..Trust::default() };
     let client = Client::new(scene.registry.options().trust(trust));
     let repository = Repository::new(&client, &scene.registry.host(), &"demo/app".parse().unwrap());
     let found = scene

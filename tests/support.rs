@@ -3,6 +3,7 @@
 //! Makes no images: `imgdelta-testkit` does.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -25,6 +26,18 @@ pub fn collect_files(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) {
             files.push(path);
         }
     }
+}
+
+/// Returns every file of a layout's blobs, by its name.
+pub fn layout_blobs(layout: &Path) -> BTreeMap<String, Vec<u8>> {
+    let items = fs::read_dir(layout.join("blobs/sha256")).unwrap();
+    items
+        .map(|item| {
+            let path = item.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, fs::read(path).unwrap())
+        })
+        .collect()
 }
 
 /// Runs a tool in a directory and returns what it printed.

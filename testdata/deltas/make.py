@@ -6,6 +6,7 @@
 IMGDELTA is the program. Inputs are built here, except those in inputs.tar.xz (inputs.py). A base is an OCI archive, NAME.base.tar; a delta
 is NAME.imgdelta. With the same Python the bases stay the same bytes; deltas change when the format or the maker does.
 """
+import base64
 import gzip
 import hashlib
 import io
@@ -334,13 +335,45 @@ def archives(_):
     return Case("archives: gzip, zip, tar in gzip, zip in zip", Image([small(layer(text, START))]), Image([stored(layer(again, START + DAY))]))
 
 
+def siblings(inputs):
+    text, fresh, near = prose(30, 900), prose(31, 600), edited(prose(31, 600), 32, 5)
+    packed = gzip_member(prose(33, 800), 9)
+    old = tar(entry("doc/text", text))
+    first = tar(entry("doc/text", edited(text, 34, 9)), entry("new/one.txt", fresh), entry("new/two.txt", near), entry("new/a.gz", packed))
+    second = tar(entry("more/same.txt", fresh), entry("more/near.txt", edited(near, 35, 5)), entry("more/b.gz", packed))
+    lone = tar(entry("b", prose(2, 900)))
+    last = tar(entry("last/b", prose(2, 900)), entry("last/near", edited(prose(2, 900), 36, 5)))
+    return Case("files made from files of the same layer and of earlier layers, one of which is carried", Image([small(old)]),
+                Image([stored(first), gzipped(second), Layer(lone, inputs.get("carried-0", lone), ZSTD), stored(last)]))
+
+
+def digests(_):
+    def layer(version):
+        files = {f"usr/lib/pkg/file-{i}": prose(40 + i + (version if i % 3 else 0), 8) for i in range(9)}
+        files["usr/lib/pkg/data.gz"] = gzip_member(prose(60 + version, 400), 9)
+        md5 = "".join(f"{hashlib.md5(data).hexdigest()}  {path}\n" for path, data in files.items())
+        # A file that is listed and not there.
+        md5 += f"{hashlib.md5(bytes([version])).hexdigest()}  usr/share/doc/pkg/changelog\n"
+        sums = "".join(f"{hashlib.sha256(data).hexdigest()} *./{path}\n" for path, data in files.items())
+        record = "".join(f"{path.removeprefix('usr/lib/')},sha256={url_digest(data)},{len(data)}\n" for path, data in files.items())
+        lists = {"var/lib/dpkg/info/pkg.md5sums": md5, "usr/lib/SHA256SUMS": sums, "usr/lib/pkg.dist-info/RECORD": record + "pkg.dist-info/RECORD,,\n"}
+        entries = [entry(path, data) for path, data in files.items()]
+        return tar(*entries, *(entry(path, text.encode()) for path, text in lists.items()))
+
+    return Case("digests in lists: MD5, and SHA-256 in both spellings", Image([small(layer(0))]), Image([gzipped(layer(20))]))
+
+
+def url_digest(data):
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+
+
 def windows(_):
     zeros = bytes((33 << 20) - 100_000)
     start, end = prose(23, 3000), prose(24, 20_000)
     old = start + zeros + end
     new = edited(start, 25, 20) + zeros + edited(end, 26, 20)
     return Case("a file in windows, since it is large for the memory of its maker", Image([small(tar(entry("large", old)))]),
-                Image([gzipped(tar(entry("large", new)))]), ("--memory", "100MiB"))
+                Image([gzipped(tar(entry("large", new)))]), ("--memory", "40MiB"))
 
 
 def headers(_):
@@ -429,29 +462,78 @@ def offsets(_):
 
 
 def x86_64(inputs):
-    return program(inputs, "x86_64", "x86-64 programs: with sections, unwind records, symbols, debug data; and without sections")
+    return program(inputs, "x86_64", "an x86-64 program: sections, unwind records, symbols, debug data; LZ codes")
+
+
+def x86_64_bare(inputs):
+    return program(inputs, "x86_64", "an x86-64 program without sections", bare=True)
 
 
 def aarch64(inputs):
-    return program(inputs, "aarch64", "AArch64 programs: branches, pages with low bits; with and without sections")
+    return program(inputs, "aarch64", "an AArch64 program: branches, pages with low bits")
 
 
-def program(inputs, name, feature, options=()):
+def aarch64_bare(inputs):
+    return program(inputs, "aarch64", "an AArch64 program without sections", bare=True)
+
+
+def program(inputs, name, feature, options=(), bare=False):
+    """A program, or the same program without its table of sections."""
     def layer(version):
         data = inputs.get(f"{name}-{version}", bytes(64))
-        bare = bytearray(data)
-        bare[40:48] = bytes(8)
-        bare[58:64] = bytes(6)
-        return tar(entry("lib/with-sections.so", data), entry("lib/without.so", bytes(bare)))
+        if bare:
+            data = bytearray(data)
+            data[40:48] = bytes(8)
+            data[58:64] = bytes(6)
+        return tar(entry("lib/program.so", bytes(data)))
 
     return Case(feature, Image([small(layer(1))]), Image([gzipped(layer(2))]), options)
+
+
+def sections(inputs):
+    """Programs as linkers write them: with compression headers, and in GNU's older form."""
+    def layer(version):
+        data = inputs.get(f"x86_64-{version}", bytes(64))
+        return tar(entry("bin/program", compress_sections(data, 6, False)), entry("bin/older", compress_sections(data, 9, True)))
+
+    return Case("compressed sections of ELF files, in both forms", Image([small(layer(1))]), Image([stored(layer(2))]))
+
+
+def compress_sections(data, level, is_gnu):
+    """The program with compressed debug sections; GNU's form has other names."""
+    count, names = struct.unpack_from("<2xHH", data, 58)
+    table = int.from_bytes(data[40:48], "little")
+    entries = [list(struct.unpack_from("<IIQQQQIIQQ", data, table + 64 * i)) for i in range(count)]
+    texts = data[entries[names][4] : entries[names][4] + entries[names][5]]
+    name_of = lambda section: texts[section[0] :].split(b"\0")[0]
+    stored = {}
+    for i, section in enumerate(entries):
+        if name_of(section).startswith(b".debug_") and section[5] > 100:
+            plain = data[section[4] : section[4] + section[5]]
+            front = b"ZLIB" + len(plain).to_bytes(8, "big") if is_gnu else struct.pack("<QQQ", 1, len(plain), section[8])
+            stored[i] = front + zlib.compress(plain, level)
+            section[2] |= 0 if is_gnu else 0x800
+    if is_gnu:
+        stored[names] = texts + b"".join(name_of(entries[i]).replace(b".debug", b".zdebug") + b"\0" for i in stored)
+        at = len(texts)
+        for i in (i for i in stored if i != names):
+            at, entries[i][0] = at + len(name_of(entries[i])) + 2, at
+    end = min(entries[i][4] for i in stored)
+    out = data[:end]
+    for i in sorted((i for i, section in enumerate(entries) if section[4] >= end), key=lambda i: entries[i][4]):
+        section = entries[i]
+        content = stored.get(i, data[section[4] : section[4] + section[5]])
+        section[4], section[5] = len(out), len(content)
+        out += content
+    offset = len(out)
+    return out[:40] + offset.to_bytes(8, "little") + out[48:] + b"".join(struct.pack("<IIQQQQIIQQ", *section) for section in entries)
 
 
 def best(_):
     text = prose(26, 1500)
     old = tar(entry("text", text))
     new = tar(entry("text", edited(text, 27, 200), START + DAY), entry("new", prose(28, 900)))
-    return Case("the best preset: mixed streams (coder 3)", Image([small(old)]), Image([gzipped(new)]), ("--preset", "best"))
+    return Case("the best preset: mixed streams", Image([small(old)]), Image([gzipped(new)]), ("--preset", "best"))
 
 
 def go_old(inputs):
@@ -470,7 +552,8 @@ def go(inputs, name, feature):
 CASES = {
     "files": files, "kept": kept, "carried": carried, "twice": twice, "streams-only": streams_only, "deflate": deflate, "zstd": zstd,
     "chunked": chunked, "archives": archives, "windows": windows, "headers": headers, "offsets": offsets, "x86-64": x86_64, "aarch64": aarch64,
-    "go-1.19": go_old, "go-1.22": go_new, "best": best,
+    "x86-64-bare": x86_64_bare, "aarch64-bare": aarch64_bare,
+    "sections": sections, "go-1.19": go_old, "go-1.22": go_new, "best": best, "siblings": siblings, "digests": digests,
 }
 
 

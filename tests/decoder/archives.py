@@ -1,12 +1,13 @@
-"""Archives inside layers: gzip and tar files, and the way to zip files. docs/format-archives.md."""
+"""Archives inside layers: gzip and tar files, and the way to zip and ELF files. docs/format-archives.md."""
 import zlib
 from collections import namedtuple
 
+import sections
 import zips
 from envelopes import DeflateRecipe
 from wire import Reader, Refused
 
-GZIP, ZIP, TAR = range(3)
+GZIP, ZIP, TAR, ELF = range(4)
 BLOCK = 512
 # `stored` is a range of the archive, or None; `facts` are checksum and length of what was inflated, or None.
 Part = namedtuple("Part", "data stored facts", defaults=(None, None))
@@ -17,6 +18,9 @@ Inner = namedtuple("Inner", "data recipe facts", defaults=(None, None))
 def open_archive(kind, data):
     if kind == GZIP:
         return [Part(inflate_gzip(data), (0, len(data)))]
+    if kind == ELF:
+        content, structure = sections.open_elf(data)
+        return [Part(content, (0, len(data))), Part(structure)]
     return open_zip(data) if kind == ZIP else open_tar(data)
 
 
@@ -25,6 +29,8 @@ def close_archive(kind, inner):
         if len(inner) != 1 or inner[0].recipe is None:
             raise Refused("a gzip file is one inner payload with a compression")
         return DeflateRecipe(inner[0].recipe).make(inner[0].data)
+    if kind == ELF:
+        return sections.close_elf(inner)
     return close_zip(inner) if kind == ZIP else close_tar(inner)
 
 

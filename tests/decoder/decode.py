@@ -48,13 +48,17 @@ def decode(options):
     print(f"target {outline.digest}")
     skipped = False
     for number, layer in enumerate(outline.layers, 1):
+        key = (layer.diff_id, layer.stream_bytes)
         try:
             how, stream = decoder.layer(layer)
             check(stream, layer.diff_id, f"layer {number}")
+            if how != "kept":
+                decoder.streams.setdefault(key, stream)
             envelope = decoder.envelope(layer, stream)
         except NoModel as model:
             print(f"layer {number} skipped: an archive in it needs the encoder model {model}")
             skipped = True
+            decoder.streams.setdefault(key, None)
             continue
         if len(stream) != layer.stream_bytes:
             raise Refused(f"layer {number}: {len(stream)} bytes, should be {layer.stream_bytes}")
@@ -72,9 +76,17 @@ class Decoder:
 
     def __init__(self, outline, sections, layout, limits):
         self.outline, self.layout, self.limits, self.made = outline, layout, limits, {}
+        # Streams of layers before the present one that are not kept; None if one was skipped.
+        self.streams = {}
         self.payloads = {kind: [s.payload for s in sections if s.kind == kind] for kind in (container.RECIPE, container.CARRIED)}
 
-    def base_stream(self, source):
+    def source_stream(self, source):
+        """A source of a recipe: a target stream, or one of the base's."""
+        if (source.diff_id, source.bytes) in self.streams:
+            stream = self.streams[source.diff_id, source.bytes]
+            if stream is None:
+                raise NoModel("of an earlier layer")
+            return stream
         stream = self.layout.stream(source.diff_id)
         if stream is None or len(stream) != source.bytes:
             raise Refused(f"the base has no stream {source.diff_id} of {source.bytes} bytes")
@@ -95,7 +107,7 @@ class Decoder:
             recipe = Recipe(payload, self.limits)
             if (recipe.target.diff_id, recipe.target.bytes) != (layer.diff_id, layer.stream_bytes):
                 raise Refused("a recipe for another stream than the layer's")
-            self.made[layer.number] = Rebuild(recipe, self.base_stream, self.limits).stream()
+            self.made[layer.number] = Rebuild(recipe, self.source_stream, self.limits).stream()
         return "rebuilt", self.made[layer.number]
 
     def envelope(self, layer, stream):

@@ -4,7 +4,7 @@ from collections import namedtuple
 
 from wire import Reader
 
-MODELS = ["Go", "klauspost", "pgzip", "zlib", "GNU gzip", "pigz", "record", "pigz -i", "pigz -p 1"]
+MODELS = ["Go", "klauspost", "pgzip", "zlib", "GNU gzip", "pigz", "record", "pigz -i", "pigz -p 1", "gzip --rsyncable"]
 Member = namedtuple("Member", "header model parameters trailer plain_bytes")
 
 

@@ -1,11 +1,14 @@
 """Literals of programs: their spelling, and those that are packed apart. docs/format-elf.md, sections 8 and 9."""
 from bisect import bisect_left
 
+import lz
 import pack
 from fields import put_number, read_number, width
 from wire import Refused
 
+MOST_PREFIX = 32 << 20
 MOST_HISTORY = 1 << 20
+MOST_LZ = 4 << 20
 MARGIN = 32
 
 
@@ -75,7 +78,7 @@ def respell_aarch64(target, start, end, address, image):
 
 def fill(streams, history, target, copies, view):
     """Puts packed literals into the target's gaps and returns the history with them."""
-    usable = history[-MOST_HISTORY:]
+    usable, coder = history[-MOST_HISTORY:], streams.number("packed literals")
     taken = streams.number("packed literals")
     if taken > len(usable):
         raise Refused("more history than there is")
@@ -83,7 +86,9 @@ def fill(streams, history, target, copies, view):
     places = target_gaps(target, copies)
     count = sum(end - start for start, end in places)
     before = usable[len(usable) - taken :] + prefix(copies, *view)
-    unpacked = pack.unpack_frame(packed, count, before)
+    if coder > 1 or (coder == 1 and count > MOST_LZ):
+        raise Refused(f"coder {coder} of {count} literals")
+    unpacked = lz.unpack(packed, count, before) if coder else pack.unpack_frame(packed, count, before)
     at = 0
     for start, end in places:
         target[start:end] = unpacked[at : at + end - start]
@@ -112,7 +117,7 @@ def prefix(copies, base, old, new, fields, the_map):
                     if field.at + width(field.form) <= end:
                         change(own, field.at - start, field, executable, (base, old, new, the_map))
                 out += own
-    return bytes(out)
+    return bytes(out[-MOST_PREFIX:])
 
 
 def change(own, at, field, executable, scene):

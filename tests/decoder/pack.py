@@ -1,6 +1,7 @@
 """Packs: several streams as one byte string. docs/format-group.md, section 2."""
 import zstandard
 
+import lz
 import mixing
 from wire import Reader, Refused
 
@@ -36,6 +37,8 @@ def unpack(data, most_streams, limits, what="pack"):
         word = reader.number()
         raw, coder = word >> 2, word & 3
         packed = reader.number() if coder in (1, 3) else raw
+        if coder == 3:
+            coder, packed = 3 + packed % 2, packed // 2
         total += raw
         if total > limits.pack_bytes:
             reader.refuse(f"more than {limits.pack_bytes} bytes")
@@ -55,6 +58,6 @@ def unpack(data, most_streams, limits, what="pack"):
             at += raw
             continue
         body = reader.bytes(packed)
-        streams.append({0: lambda: body, 1: lambda: unpack_frame(body, raw), 3: lambda: mixing.unpack(body, raw)}[coder]())
+        streams.append({0: lambda: body, 1: lambda: unpack_frame(body, raw), 3: lambda: mixing.unpack(body, raw), 4: lambda: lz.unpack(body, raw)}[coder]())
     reader.end()
     return streams + [b""] * (most_streams - count)

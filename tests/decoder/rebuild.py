@@ -1,4 +1,7 @@
 """A recipe carried out: the stream it makes. docs/format.md, section 3.1."""
+import base64
+import hashlib
+
 import archives
 import recipe as rules
 from group import Group
@@ -8,9 +11,9 @@ from wire import Refused
 
 
 class Rebuild:
-    def __init__(self, recipe, base_stream, limits):
+    def __init__(self, recipe, source_stream, limits):
         self.recipe, self.limits = recipe, limits
-        self.space = Space([base_stream(source) for source in recipe.sources])
+        self.space = Space([source_stream(source) for source in recipe.sources])
         self.open_archives()
 
     def stream(self):
@@ -33,8 +36,10 @@ class Rebuild:
         self.facts = {}
         for number, origin in enumerate(recipe.origins):
             self.take(number, origin)
+        self.holders = {digest.holder for digest in recipe.digests}
         self.rebuild_members()
         self.close_archives()
+        self.lay_digests()
         found = iter(self.payloads)
         return b"".join(s.data if isinstance(s, Frame) else next(found) for s in self.stretches)
 
@@ -81,27 +86,69 @@ class Rebuild:
         self.payloads[number] = data
 
     def rebuild_members(self):
-        windows = {}
-        for members, data in zip(self.recipe.members, self.recipe.groups):
-            group = Group(data, self.limits)
-            for member in members:
-                whole = self.lengths[member.payload]
-                offset, length = member.window or (0, whole)
-                if offset + length > whole:
-                    raise Refused("a window that leaves its payload")
-                base = b"".join(self.base_part(member.payload, part) for part in member.parts)
-                windows.setdefault(member.payload, []).append((offset, group.member(base, length)))
-            group.end()
+        """Decodes groups, each after those whose results it reads."""
+        self.rebuilt_starts, total = {}, 0
         for number, origin in enumerate(self.recipe.origins):
             if origin.kind == rules.REBUILT:
-                pieces, at = sorted(windows.get(number, [])), 0
-                for offset, data in pieces:
-                    if offset != at:
-                        raise Refused("members that do not cover their payload once")
-                    at += len(data)
-                if at != self.lengths[number]:
-                    raise Refused("members that do not cover their payload")
-                self.payloads[number] = b"".join(data for _, data in pieces)
+                self.rebuilt_starts[number] = total
+                total += self.lengths[number]
+        self.rebuilt, self.done = bytearray(total), bytearray(total)
+        left = [[Group(data, self.limits), list(members)] for members, data in zip(self.recipe.members, self.recipe.groups)]
+        while left:
+            waiting = []
+            for group, members in left:
+                # What a group makes is seen by others when the whole group can be decoded.
+                if not self.can_decode(members):
+                    waiting.append([group, members])
+                    continue
+                for member in members:
+                    self.rebuild_member(group, member)
+                group.end()
+            if len(waiting) == len(left):
+                raise Refused("groups that need each other")
+            left = waiting
+        if not all(self.done):
+            raise Refused("members that do not cover their payload")
+        for number, start in self.rebuilt_starts.items():
+            self.payloads[number] = bytes(self.rebuilt[start : start + self.lengths[number]])
+
+    def place(self, member):
+        """The range of the rebuilt bytes that a member makes."""
+        whole = self.lengths[member.payload]
+        offset, length = member.window or (0, whole)
+        if offset + length > whole:
+            raise Refused("a window that leaves its payload")
+        return self.rebuilt_starts[member.payload] + offset, length
+
+    def can_decode(self, members):
+        own = []
+        for member in members:
+            for address, length in filter(None, member.parts):
+                at = address - len(self.space.data)
+                if at < 0:
+                    continue
+                if at + length > len(self.rebuilt):
+                    raise Refused("a range beyond the rebuilt bytes")
+                for holder in self.holders:
+                    start = self.rebuilt_starts[holder]
+                    if at < start + self.lengths[holder] and start < at + length:
+                        raise Refused("a member that reads a payload with digests")
+                there = bytearray(self.done[at : at + length])
+                for start, count in own:
+                    for i in range(max(start, at), min(start + count, at + length)):
+                        there[i - at] = 1
+                if not all(there):
+                    return False
+            own.append(self.place(member))
+        return True
+
+    def rebuild_member(self, group, member):
+        at, length = self.place(member)
+        if any(self.done[at : at + length]):
+            raise Refused("members that make the same bytes")
+        base = b"".join(self.base_part(member.payload, part) for part in member.parts)
+        self.rebuilt[at : at + length] = group.member(base, length)
+        self.done[at : at + length] = b"\1" * length
 
     def base_part(self, payload, part):
         if part is None:
@@ -109,7 +156,34 @@ class Rebuild:
             if part is None:
                 raise Refused("own, without a base entry")
         address, length = part
+        if address >= len(self.space.data):
+            at = address - len(self.space.data)
+            return bytes(self.rebuilt[at : at + length])
         return self.space.read(address, length)
+
+    def lay_digests(self):
+        """Puts digests over what members have made of their places."""
+        texts = {}
+        for digest in self.recipe.digests:
+            content, original = self.payload(digest.content), digest.content
+            while self.recipe.origins[original].kind == rules.REPEAT:
+                original -= self.recipe.origins[original].value
+            if original in self.holders:
+                raise Refused("a digest of a payload with digests")
+            if digest.spelling == 0:
+                text = hashlib.md5(content).hexdigest().encode()
+            elif digest.spelling == 1:
+                text = hashlib.sha256(content).hexdigest().encode()
+            else:
+                text = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=")
+            holder = texts.setdefault(digest.holder, bytearray(self.payloads[digest.holder]))
+            if digest.offset + len(text) > len(holder):
+                raise Refused("a digest that leaves its payload")
+            holder[digest.offset : digest.offset + len(text)] = text
+        for number, text in texts.items():
+            self.payloads[number] = bytes(text)
+        for number in range(self.recipe.outer):
+            self.payloads[number] = self.payload(number)
 
     def close_archives(self):
         """Finds each archive's inner payloads, and closes all archives; one may be part of another."""
@@ -118,8 +192,8 @@ class Rebuild:
         for number, archive in zip(numbers, self.recipe.closed):
             self.closed[number] = (archive, range(first, first + archive.count))
             first += archive.count
-        for number in range(self.recipe.outer):
-            self.payloads[number] = self.payload(number)
+        for number in self.closed:
+            self.payload(number)
 
     def payload(self, number):
         while self.recipe.origins[number].kind == rules.REPEAT:

@@ -6,13 +6,16 @@ from outline import read_digest
 from wire import MAX_PLACE, Reader, Refused
 
 OWN, ADDRESS, REPEAT, REBUILT, CLOSED, PART, STORED = range(7)
-COLUMNS = 22
+COLUMNS = 26
 Name = namedtuple("Name", "diff_id bytes")
 Origin = namedtuple("Origin", "kind value", defaults=(None,))
 Opened = namedtuple("Opened", "address bytes kind plain_bytes")
 Closed = namedtuple("Closed", "kind count")
 # `parts` are address ranges, or None for own; `window` is an offset and a length, or None.
 Member = namedtuple("Member", "payload parts window")
+Digest = namedtuple("Digest", "holder offset spelling content")
+# Of each spelling: the bytes of its text.
+SPELLINGS = [32, 64, 43]
 
 
 class Recipe:
@@ -36,6 +39,7 @@ class Recipe:
         self.read_origins()
         self.read_closed()
         self.read_groups()
+        self.read_digests()
         for column in self.columns:
             column.end()
         self.groups = self.cut_groups(section, end)
@@ -50,7 +54,7 @@ class Recipe:
         while kinds.left():
             kind, address, length = kinds.byte(), addresses.place_near(end), lengths.number()
             end = address + length
-            if end > self.space_bytes or kind > 2:
+            if end > self.space_bytes or kind > 3:
                 addresses.refuse("an archive that does not end before its own parts")
             self.opened.append(Opened(address, length, kind, plain.number()))
             self.space_bytes += self.opened[-1].plain_bytes
@@ -88,7 +92,7 @@ class Recipe:
         self.outer = len(self.origins) - inner
         if len(self.closed) != sum(origin.kind == CLOSED for origin in self.origins) or self.outer < 0:
             kinds.refuse("the number of closed archives")
-        if any(closed.kind > 2 for closed in self.closed):
+        if any(closed.kind > 3 for closed in self.closed):
             kinds.refuse("a kind of archive")
         self.inner_lengths, self.compressions = [], []
         for origin in self.origins[self.outer :]:
@@ -138,9 +142,29 @@ class Recipe:
             return None
         address = self.columns[8].place_near(self.range_end)
         self.range_end = address + length
-        if self.range_end > self.space_bytes:
-            self.columns[8].refuse("a range not in the address space")
+        if address < self.space_bytes < self.range_end or self.range_end > MAX_PLACE:
+            self.columns[8].refuse("a range that leaves the address space")
         return address, length
+
+    def read_digests(self):
+        holders, gaps, spellings, contents = self.columns[22:26]
+        rebuilt = [i for i, origin in enumerate(self.origins) if origin.kind == REBUILT]
+        self.digests, before, rank, next_content = [], None, 0, 0
+        while spellings.left():
+            last, rank = rank, holders.place_near(rank)
+            if rank < last or rank >= len(rebuilt):
+                holders.refuse("a digest in no payload")
+            spelling = spellings.byte()
+            if spelling >= len(SPELLINGS):
+                spellings.refuse(f"spelling {spelling}")
+            same = before is not None and before.holder == rebuilt[rank]
+            offset = gaps.number() + (before.offset + SPELLINGS[before.spelling] if same else 0)
+            content = contents.place_near(next_content)
+            if content >= len(self.origins) or rebuilt[rank] >= self.outer:
+                contents.refuse("a digest of no payload, or in an inner one")
+            next_content = content + 1
+            before = Digest(rebuilt[rank], offset, spelling, content)
+            self.digests.append(before)
 
     def cut_groups(self, section, at):
         groups = []

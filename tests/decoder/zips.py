@@ -1,4 +1,4 @@
-"""Zip files: members, and the structure of a file by columns. docs/format-archives.md, sections 3, 4 and 6."""
+"""Zip files: members, and the structure of a file by columns. docs/format-archives.md, sections 3, 4 and 7."""
 import struct
 from collections import namedtuple
 

@@ -1,54 +1,67 @@
-# Kubernetes and containerd on the node of node.sh, for kubernetes.sh.
+# Kubernetes and containerd on the nodes of node.sh, for kubernetes.sh and daemonset.sh.
 #
-# One machine is everything: etcd, API server, controllers, scheduler, kubelet. Asserts nothing.
+# The first node has etcd, API server, controllers and scheduler, too. Asserts nothing.
 
-readonly cache=${XDG_CACHE_HOME:-$HOME/.cache}/imgdelta-kubernetes
+readonly kubernetes=${XDG_CACHE_HOME:-$HOME/.cache}/imgdelta-kubernetes/bin
 readonly SANDBOX=imgdelta.test/pause:pause
 
-ctr() { in_node ctr --address "$work/containerd.sock" --namespace k8s.io "$@"; }
-kubectl() { in_node kubectl --kubeconfig "$work/kubeconfig" "$@"; }
+kubectl() {
+    nsenter --target "${nodes[node]% *}" --net --mount --pid -- \
+        kubectl --kubeconfig "$work/kubeconfig" "$@"
+}
 
+# Starts a containerd, with the authorities that it trusts: start_containerd CONFIG_PATH [FILE].
 start_containerd() {
-    mkdir -p "$work/cni" "$work/certs.d/$REGISTRY"
-    cat > "$work/cni/10-loopback.conf" << END
+    mkdir -p "$home/cni"
+    in_node mkdir -p "$1"
+    cat > "$home/cni/10-loopback.conf" << END
 {"cniVersion": "0.4.0", "name": "loopback", "type": "loopback"}
 END
-    # The mirror first; containerd asks the registry itself if it fails.
-    cat > "$work/certs.d/$REGISTRY/hosts.toml" << END
-server = "http://$REGISTRY"
-[host."http://$MIRROR"]
-capabilities = ["pull", "resolve"]
-END
-    cat > "$work/containerd.toml" << END
+    cat > "$home/containerd.toml" << END
 version = 2
-root = "$work/containerd"
+root = "/var/lib/containerd"
 state = "/run/containerd"
 [grpc]
-address = "$work/containerd.sock"
+address = "$SOCKET"
 [plugins."io.containerd.internal.v1.opt"]
-path = "$work/opt"
+path = "$home/opt"
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "$SANDBOX"
 disable_apparmor = true
 restrict_oom_score_adj = true
 [plugins."io.containerd.grpc.v1.cri".registry]
-config_path = "$work/certs.d"
+config_path = "$1"
 [plugins."io.containerd.grpc.v1.cri".cni]
-conf_dir = "$work/cni"
+conf_dir = "$home/cni"
 bin_dir = "/usr/lib/cni"
 END
-    start containerd containerd --config "$work/containerd.toml"
+    start containerd env ${2:+SSL_CERT_FILE="$2"} containerd --config "$home/containerd.toml"
     await 60 containerd ctr version
-    umoci init --layout "$work/pause"
-    umoci new --image "$work/pause:pause"
-    umoci insert --image "$work/pause:pause" "$cache/bin/pause" /pause
-    umoci config --image "$work/pause:pause" --config.entrypoint /pause
-    tar -C "$work/pause" -cf "$work/pause.tar" .
+    [ -e "$work/pause.tar" ] || make_sandbox_image
     ctr images import --base-name "${SANDBOX%:*}" "$work/pause.tar" > /dev/null
 }
 
+make_sandbox_image() {
+    umoci init --layout "$work/pause"
+    umoci new --image "$work/pause:pause"
+    umoci insert --image "$work/pause:pause" "$kubernetes/pause" /pause
+    umoci config --image "$work/pause:pause" --config.entrypoint /pause
+    tar -C "$work/pause" -cf "$work/pause.tar" .
+}
+
+# The mirror first; containerd asks the registry itself if it fails.
+direct_containerd() {
+    mkdir -p "$home/certs.d/$REGISTRY"
+    cat > "$home/certs.d/$REGISTRY/hosts.toml" << END
+server = "http://$REGISTRY"
+[host."http://$MIRROR"]
+capabilities = ["pull", "resolve"]
+END
+}
+
+# Starts the cluster, with the first node.
 start_kubernetes() {
-    local keys=$work/keys bin=$cache/bin
+    local keys=$work/keys
     mkdir -p "$keys"
     openssl genrsa -out "$keys/accounts.key" 2048 2> /dev/null
     openssl rsa -in "$keys/accounts.key" -pubout -out "$keys/accounts.pub" 2> /dev/null
@@ -58,17 +71,42 @@ start_kubernetes() {
     cat > "$work/kubeconfig" << END
 apiVersion: v1
 kind: Config
-clusters: [{name: c, cluster: {server: "https://127.0.0.1:6443", insecure-skip-tls-verify: true}}]
+clusters: [{name: c, cluster: {server: "https://$NODE_ADDRESS:6443", insecure-skip-tls-verify: true}}]
 users: [{name: u, user: {token: "$token"}}]
 contexts: [{name: x, context: {cluster: c, user: u}}]
 current-context: x
 END
-    cat > "$work/kubelet.yaml" << END
+    start etcd etcd --data-dir "$work/etcd" --log-level error \
+        --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
+        --listen-peer-urls http://127.0.0.1:2380 \
+        --initial-advertise-peer-urls http://127.0.0.1:2380 \
+        --initial-cluster default=http://127.0.0.1:2380
+    start apiserver "$kubernetes/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 \
+        --bind-address=0.0.0.0 --advertise-address="$NODE_ADDRESS" --secure-port=6443 --cert-dir="$keys" \
+        --service-cluster-ip-range=10.96.0.0/24 --service-account-issuer=https://imgdelta.test \
+        --service-account-key-file="$keys/accounts.pub" \
+        --service-account-signing-key-file="$keys/accounts.key" --token-auth-file="$keys/tokens" \
+        --authorization-mode=AlwaysAllow --disable-admission-plugins=ServiceAccount \
+        --endpoint-reconciler-type=none --allow-privileged=true \
+        --kubelet-preferred-address-types=InternalIP
+    await 120 "the API server" kubectl get --raw /readyz
+    start controllers "$kubernetes/kube-controller-manager" --kubeconfig="$work/kubeconfig" \
+        --leader-elect=false --bind-address=127.0.0.1 --port=0 \
+        --service-account-private-key-file="$keys/accounts.key" \
+        --controllers=deployment,replicaset,garbagecollector,podgc,nodelifecycle,namespace,daemonset
+    start scheduler "$kubernetes/kube-scheduler" --kubeconfig="$work/kubeconfig" --leader-elect=false \
+        --bind-address=127.0.0.1 --port=0
+    start_kubelet
+}
+
+# Starts the kubelet of a node, which joins the cluster.
+start_kubelet() {
+    cat > "$home/kubelet.yaml" << END
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
 authorization: {mode: AlwaysAllow}
-address: 127.0.0.1
+address: 0.0.0.0
 readOnlyPort: 0
 cgroupDriver: cgroupfs
 cgroupsPerQOS: false
@@ -77,47 +115,26 @@ makeIPTablesUtilChains: false
 oomScoreAdj: 0
 failSwapOn: false
 resolvConf: ""
-volumePluginDir: $work/plugins
+volumePluginDir: $home/plugins
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 evictionHard: {memory.available: 1Mi, nodefs.available: 1Mi, imagefs.available: 1Mi}
 END
-    start etcd etcd --data-dir "$work/etcd" --log-level error \
-        --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
-        --listen-peer-urls http://127.0.0.1:2380 \
-        --initial-advertise-peer-urls http://127.0.0.1:2380 \
-        --initial-cluster default=http://127.0.0.1:2380
-    start apiserver "$bin/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 \
-        --bind-address=127.0.0.1 --secure-port=6443 --cert-dir="$keys" \
-        --service-cluster-ip-range=10.96.0.0/24 --service-account-issuer=https://imgdelta.test \
-        --service-account-key-file="$keys/accounts.pub" \
-        --service-account-signing-key-file="$keys/accounts.key" --token-auth-file="$keys/tokens" \
-        --authorization-mode=AlwaysAllow --disable-admission-plugins=ServiceAccount \
-        --endpoint-reconciler-type=none --allow-privileged=true
-    await 120 "the API server" kubectl get --raw /readyz
-    start controllers "$bin/kube-controller-manager" --kubeconfig="$work/kubeconfig" \
-        --leader-elect=false --bind-address=127.0.0.1 --port=0 \
-        --service-account-private-key-file="$keys/accounts.key" \
-        --controllers=deployment,replicaset,garbagecollector,podgc,nodelifecycle,namespace
-    start scheduler "$bin/kube-scheduler" --kubeconfig="$work/kubeconfig" --leader-elect=false \
-        --bind-address=127.0.0.1 --port=0
-    start kubelet "$bin/kubelet" --config "$work/kubelet.yaml" --kubeconfig="$work/kubeconfig" \
-        --root-dir "$work/kubelet" --cert-dir="$keys" --container-runtime=remote \
-        --container-runtime-endpoint="unix://$work/containerd.sock" --hostname-override=node \
+    start kubelet "$kubernetes/kubelet" --config "$home/kubelet.yaml" --kubeconfig="$work/kubeconfig" \
+        --root-dir "$home/kubelet" --cert-dir="$home/keys" --container-runtime=remote \
+        --container-runtime-endpoint="unix://$SOCKET" --hostname-override="$node_name" \
         --node-ip="$NODE_ADDRESS" --runtime-cgroups=/ --kubelet-cgroups=/
-    await 120 "the node" node_is_ready
+    await 120 "$node_name" kubectl wait --for=condition=Ready --timeout=1s "node/$node_name"
 }
 
-node_is_ready() { kubectl wait --for=condition=Ready --timeout=1s node/node; }
-
-# A Deployment of an image. Its only program is one of the node's: no image needs a program.
+# A Deployment or a DaemonSet of an image: KIND IMAGE. Its only program is one of the node's: no image needs a
+# program.
 deploy() {
     kubectl apply -f - << END > /dev/null
 apiVersion: apps/v1
-kind: Deployment
+kind: $1
 metadata: {name: app}
 spec:
-  replicas: 1
   selector: {matchLabels: {app: app}}
   template:
     metadata: {labels: {app: app}}
@@ -126,10 +143,10 @@ spec:
       terminationGracePeriodSeconds: 1
       containers:
       - name: app
-        image: $1
+        image: $2
         command: [/imgdelta-pause]
         volumeMounts: [{name: pause, mountPath: /imgdelta-pause}]
-      volumes: [{name: pause, hostPath: {path: $cache/bin/pause, type: File}}]
+      volumes: [{name: pause, hostPath: {path: $kubernetes/pause, type: File}}]
 END
 }
 
@@ -153,8 +170,7 @@ remove_image() {
             if (field[3] == digest) print field[1] } }')
     [ -n "$names" ] || fail "the node does not have $image"
     # The mirror's leases keep what it staged for a day; here that day is over.
-    ctr leases list -q | xargs -r -I{} nsenter --target "$node" --net --mount --pid -- \
-        ctr --address "$work/containerd.sock" --namespace k8s.io leases delete {} > /dev/null
+    end_leases
     # shellcheck disable=SC2086
     ctr images remove --sync $names > /dev/null
     sleep 1
@@ -162,3 +178,10 @@ remove_image() {
 
 # Its sandbox and its container. kubelet removes ended ones once a minute; they hold their layers.
 one_pod_is_left() { [ "$(ctr containers list -q | wc -l)" = 2 ]; }
+
+end_leases() {
+    local lease
+    for lease in $(ctr leases list -q); do
+        ctr leases delete "$lease" > /dev/null
+    done
+}

@@ -1,10 +1,11 @@
 #!/bin/bash
-# Proves the mirror of a node with podman: layers that it rebuilds are served as exact blobs.
+# Proves the mirror of a node with podman: an upgrade fetches a delta, and podman gets the exact image.
 #
-# podman asks a mirror of registries.conf for the manifest first, then for every blob. The bases are
-# images of containerd on the same node: images of podman are not bases, so a node with podman alone
-# pulls whole. podman sends no credentials to a mirror, so the images must be public. If a blob
-# fails halfway at the mirror, podman fails: it asks the registry itself only for the next pull.
+# podman asks a mirror of registries.conf for the manifest first, then for every blob. The mirror is one of
+# containerd at first, which serves exact blobs from bases in containerd's store; then one of podman itself,
+# which serves exact blobs or has the layers put into podman's storage. podman sends no credentials to a
+# mirror, so the images must be public. If a blob fails halfway at the mirror, podman fails: it asks the
+# registry itself only for the next pull.
 #
 #   tests/node/podman.sh [OLD NEW]     two OCI layouts with one image each; a small pair is made
 #                                      without them
@@ -12,37 +13,14 @@
 # Environment: IMGDELTA, RATE, KEEP as in kubernetes.sh.
 # Needs: root on Debian 12; packages podman containerd docker-registry skopeo iproute2 curl jq python3.
 #        Address 198.18.77.1. Leaves nothing behind.
-set -euo pipefail
-export LC_ALL=C
-[ -n "${PODMAN_SH:-}" ] || PODMAN_SH=1 exec timeout --kill-after=60 1200 "$0" "$@"
-here=$(cd "$(dirname "$0")" && pwd)
-imgdelta=$(realpath "${IMGDELTA:-$here/../../target/release/imgdelta}")
-work=$(mktemp -d -t imgdelta-podman-XXXXXX)
-mkdir "$work/log"
+# shellcheck source=tests/node/prelude.sh
+. "$(dirname "$0")/prelude.sh"
+limit_time 1200 "$@"
 # shellcheck source=tests/node/node.sh
 . "$here/node.sh"
 # shellcheck source=tests/node/images.sh
 . "$here/images.sh"
-groups > "$work/groups"
-trap clean_up EXIT
-trap 'exit 130' INT TERM HUP
-
-ctr() { in_node ctr --address "$work/containerd.sock" --namespace k8s.io "$@"; }
-
-start_containerd() {
-    cat > "$work/containerd.toml" << END
-version = 2
-root = "$work/containerd"
-state = "/run/containerd"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
-[grpc]
-address = "$work/containerd.sock"
-[plugins."io.containerd.internal.v1.opt"]
-path = "$work/opt"
-END
-    start containerd containerd --config "$work/containerd.toml"
-    await 60 containerd ctr version
-}
+make_work podman
 
 podman() {
     in_node env CONTAINERS_REGISTRIES_CONF="$work/registries.conf" \
@@ -82,37 +60,54 @@ pull() {
         fail "expected the registry's digest of $1, found $found"
 }
 
+# An upgrade through the mirror: no layer comes from the registry. Sets $bytes.
+upgrade() {
+    pull v2
+    ! grep -qxFf <(manifest v2 | jq -r '.layers[].digest | "blobs/" + .') <<< "$fetched" ||
+        fail "expected no layer from the registry, found"$'\n'"$fetched"
+    [ "$bytes" -lt $(($(layer_bytes v2) / 4)) ] || fail "expected a small delta, received $bytes B"
+    report "podman pull by delta, $1"
+}
+
+# A pull of an image whose layers all come.
+pull_whole() {
+    pull "$1"
+    [ "$bytes" -ge "$(layer_bytes "$1")" ] || fail "expected a whole pull, received $bytes B"
+    report "podman pull, $2"
+}
+
+report() { printf '%-58s %12s B\n' "$1" "$bytes"; }
+
 main() {
     need_root_and podman containerd docker-registry skopeo ip tc curl jq
     need_node_command
-    local old=${1:-$work/pair/old} new=${2:-$work/pair/new}
+    local old=${1:-$work/pair/old} new=${2:-$work/pair/new} blobs
     [ -n "${1:-}" ] || python3 "$here/pair.py" "$work/pair"
     start_node
     start_registry
     push_images "$old" "$new"
-    start_containerd
+    start_plain_containerd
     configure_podman
+
     start_mirror exact
-
-    pull v1
-    local whole=$bytes
-    [ "$whole" -ge "$(layer_bytes v1)" ] || fail "expected a whole pull, received $whole B"
-
-    podman image rm "$REGISTRY/demo/app:v1" > /dev/null
+    pull_whole v1 whole
+    podman image rm --all > /dev/null
     ctr images pull --plain-http "$REGISTRY/demo/app:v1" > /dev/null
-    pull v2
-    ! grep -qxFf <(manifest v2 | jq -r '.layers[].digest | "blobs/" + .') <<< "$fetched" ||
-        fail "expected no layer from the registry, found"$'\n'"$fetched"
-    local delta=$bytes
-    [ "$delta" -lt $(($(layer_bytes v2) / 4)) ] || fail "expected a small delta, received $delta B"
-
+    upgrade "blobs = exact, base in containerd"
     end mirror
     podman image rm --all > /dev/null
-    pull v2
-    [ "$bytes" -ge "$(layer_bytes v2)" ] || fail "expected a whole pull, received $bytes B"
+    pull_whole v1 "no mirror"
 
-    printf '%-42s %12s B\n' "podman pull, whole" "$whole" "podman pull, exact blobs by delta" "$delta" \
-        "podman pull, no mirror" "$bytes"
+    for blobs in exact none; do
+        start_mirror "$blobs" "runtime = \"podman\"
+[podman]
+root = \"$work/storage\"
+driver = \"overlay\"
+run-root = \"/run/storage\""
+        upgrade "blobs = $blobs, base in podman"
+        end mirror
+        podman image rm "$REGISTRY/demo/app:v2" > /dev/null
+    done
 }
 
 main "$@"
