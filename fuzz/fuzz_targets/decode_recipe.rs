@@ -40,7 +40,7 @@ fn try_read(bytes: &[u8]) {
 fn columns(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut columns = Vec::new();
     while let Some((&len, rest)) = bytes.split_first()
-        && columns.len() < 22
+        && columns.len() < 26
     {
         let (column, rest) = rest.split_at(usize::from(len).min(rest.len()));
         columns.push(column);
@@ -59,6 +59,7 @@ fn with_front(pack: &[u8]) -> Vec<u8> {
         headers: Vec::new(),
         origins: Vec::new(),
         nested: NestedArchives::default(),
+        digests: Vec::new(),
         groups: Vec::new(),
     };
     let bytes = bare.to_bytes();

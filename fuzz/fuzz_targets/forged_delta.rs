@@ -7,7 +7,8 @@
 
 use imgdelta_apply::{
     delta::{
-        BaseSource, Delta, DeltaWriter, LayerBody, Outline, PayloadOrigin, PayloadWindow, Recipe,
+        BaseSource, Delta, DeltaWriter, DigestPlace, LayerBody, Outline, PayloadOrigin,
+        PayloadWindow, Recipe,
     },
     rebuild::verify,
 };
@@ -30,7 +31,8 @@ struct Golden {
 }
 
 static GOLDEN: LazyLock<Vec<Golden>> = LazyLock::new(|| {
-    let names = ["files", "archives", "headers", "deflate", "chunked", "kept"];
+    let names =
+        ["files", "archives", "headers", "deflate", "chunked", "kept", "siblings", "digests"];
     names.iter().map(|name| Golden::open(name)).collect()
 });
 static WORKERS: LazyLock<Arc<Workers>> =
@@ -209,17 +211,30 @@ fn edit_delta(edit: &[u8], outline: &mut Outline, recipes: &mut [(Recipe, Vec<u8
                 group.packed_bytes = 1 + value % 5000;
             }
         }
+        14 => {
+            if let Some(digest) = pick(&mut recipe.digests, place) {
+                match edit[3] % 3 {
+                    0 => digest.offset = value & 0xffff,
+                    1 => digest.content = small,
+                    _ => digest.holder = small,
+                }
+            }
+        }
         _ => {}
     }
 }
 
-/// True if a writer can spell the recipe: members make rebuilt payloads only, and lengths do not
-/// overflow.
+/// True if a writer can spell the recipe: members make rebuilt payloads only, digests lie in such
+/// payloads in order, and lengths do not overflow.
 fn can_be_written(recipe: &Recipe) -> bool {
     let members = recipe.groups.iter().flat_map(|group| &group.members);
-    members
-        .into_iter()
-        .all(|member| recipe.origins.get(member.payload as usize) == Some(&PayloadOrigin::Rebuilt))
+    let holders = recipe.digests.iter().map(|digest| digest.holder);
+    let mut made = members.map(|member| member.payload).chain(holders);
+    let is_before = |one: &DigestPlace, other: &DigestPlace| {
+        one.holder < other.holder || one.holder == other.holder && one.end() <= other.offset
+    };
+    made.all(|payload| recipe.origins.get(payload as usize) == Some(&PayloadOrigin::Rebuilt))
+        && recipe.digests.is_sorted_by(is_before)
 }
 
 /// Sets a byte of an unpacked header column.
