@@ -3,6 +3,7 @@
 //! Recipes store a header as bytes: the parsed fields are only for reading. Never inflates.
 
 use std::ops::Range;
+use zlib_rs::crc32::crc32;
 
 /// The header of a gzip member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +113,7 @@ impl GzipHeader {
 /// Computes the checksum and length in a gzip trailer.
 #[derive(Clone, Default)]
 pub struct GzipChecksum {
-    crc: crc32fast::Hasher,
+    crc: u32,
     plain_bytes: u64,
 }
 
@@ -124,7 +125,7 @@ impl GzipChecksum {
 
     /// Takes the next plain bytes.
     pub fn update(&mut self, plain: &[u8]) {
-        self.crc.update(plain);
+        self.crc = crc32(self.crc, plain);
         self.plain_bytes += plain.len() as u64;
     }
 
@@ -136,7 +137,7 @@ impl GzipChecksum {
     /// Returns the trailer of the bytes so far.
     pub fn trailer(self) -> [u8; GZIP_TRAILER_BYTES] {
         let mut trailer = [0; GZIP_TRAILER_BYTES];
-        trailer[..4].copy_from_slice(&self.crc.finalize().to_le_bytes());
+        trailer[..4].copy_from_slice(&self.crc.to_le_bytes());
         trailer[4..].copy_from_slice(&(self.plain_bytes as u32).to_le_bytes());
         trailer
     }

@@ -10,6 +10,7 @@ use crate::model::{AnyEncoder, EncoderModel};
 use crate::recipe::{MemberTrailer, plain_bytes};
 
 use crate::spans::{Span, SpanOutput};
+use zlib_rs::crc32::{crc32, crc32_combine};
 
 /// Joins spans in the order of the steps.
 pub struct SpanJoiner<'a> {
@@ -20,7 +21,7 @@ pub struct SpanJoiner<'a> {
 }
 
 struct OpenMember {
-    crc: crc32fast::Hasher,
+    crc: u32,
     plain_bytes: u64,
     /// The last byte, which is not complete, and the number of its bits.
     partial: (u8, u8),
@@ -57,8 +58,9 @@ impl<'a> SpanJoiner<'a> {
         if output.end_phase > 0 {
             open.partial = (output.bytes.pop().unwrap_or(0), output.end_phase);
         }
-        open.crc.combine(&output.crc);
-        open.plain_bytes = open.plain_bytes.saturating_add(span.plain.end - span.plain.start);
+        let span_bytes = span.plain.end - span.plain.start;
+        open.crc = crc32_combine(open.crc, output.crc, span_bytes);
+        open.plain_bytes = open.plain_bytes.saturating_add(span_bytes);
         if out.is_empty() {
             *out = output.bytes;
         } else {
@@ -82,7 +84,7 @@ impl<'a> SpanJoiner<'a> {
         }
         let encoder = open.encoder.as_mut().ok_or(RemakeError::NoSuchModel)?;
         encoder.write(plain, out).map_err(RemakeError::Tokens)?;
-        open.crc.update(plain);
+        open.crc = crc32(open.crc, plain);
         open.plain_bytes = open.plain_bytes.saturating_add(plain.len() as u64);
         if is_last { self.end(out) } else { Ok(()) }
     }
@@ -105,12 +107,7 @@ impl<'a> SpanJoiner<'a> {
         let member = self.divided.recipe().members.get(self.member).ok_or(RemakeError::Finished)?;
         Ok(self.open.get_or_insert_with(|| {
             out.extend_from_slice(&member.header);
-            OpenMember {
-                crc: crc32fast::Hasher::new(),
-                plain_bytes: 0,
-                partial: (0, 0),
-                encoder: None,
-            }
+            OpenMember { crc: 0, plain_bytes: 0, partial: (0, 0), encoder: None }
         }))
     }
 
@@ -122,7 +119,7 @@ impl<'a> SpanJoiner<'a> {
         match &self.divided.recipe().members[self.member].trailer {
             MemberTrailer::None => {}
             MemberTrailer::Gzip => {
-                out.extend_from_slice(&open.crc.finalize().to_le_bytes());
+                out.extend_from_slice(&open.crc.to_le_bytes());
                 out.extend_from_slice(&(open.plain_bytes as u32).to_le_bytes());
             }
             MemberTrailer::Literal(bytes) => out.extend_from_slice(bytes),

@@ -17,6 +17,7 @@ use crate::remake::pgzip_segment;
 use crate::window::{LOOKAHEAD_BYTES, base_of};
 use crate::zlib::{PIGZ_HISTORY_BYTES, PigzBlocks, PigzEncoder, ResumePoint};
 use std::ops::Range;
+use zlib_rs::crc32::crc32;
 
 /// Plain bytes of a span of segments, about.
 const SPAN_BYTES: u64 = 1 << 20;
@@ -68,7 +69,7 @@ pub struct SpanOutput {
     pub(crate) phase: u8,
     /// Used bits of the last byte. 0 if all are used.
     pub(crate) end_phase: u8,
-    pub(crate) crc: crc32fast::Hasher,
+    pub(crate) crc: u32,
 }
 
 /// Iterator over the steps of a recipe, in order.
@@ -212,8 +213,7 @@ impl Span {
         let (Ok(lead), Ok(own)) = (lead, own) else { return Err(too_short) };
         let bytes = plain.get(lead..).and_then(|rest| rest.get(..own)).ok_or(too_short)?;
         let member = divided.recipe().members.get(self.member).ok_or(RemakeError::NoSuchModel)?;
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(bytes);
+        let crc = crc32(0, bytes);
         let mut out = Vec::new();
         let end_phase = match self.kind {
             SpanKind::Whole => {

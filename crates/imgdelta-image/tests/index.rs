@@ -1,6 +1,5 @@
 //! Segments of an index are its stream; a stored index comes back; a damaged one is refused.
 
-use bytes::Bytes;
 use imgdelta_core::{Algorithm, DiffId, Limits, path::LayerPath, verify::Hasher};
 use imgdelta_image::index::{
     FileReader, IndexBuilder, LayerIndex,
@@ -96,8 +95,8 @@ impl FileReader for StatusReader {
         self.0.lock().unwrap().too_large.push(path.to_string());
     }
 
-    fn finish(self: Box<Self>) -> Bytes {
-        Bytes::from_static(b"findings")
+    fn finish(self: Box<Self>) -> Arc<[u8]> {
+        Arc::from(*b"findings")
     }
 }
 
@@ -156,7 +155,7 @@ fn names_of_owners_are_shortened_before_they_are_copied() {
 fn stored() -> (LayerIndex, Vec<u8>) {
     let stream = [every_variant(), vec![1; 512]].concat();
     let mut index = index(&stream);
-    index.findings = Bytes::from_static(b"opaque findings");
+    index.findings = Arc::from(*b"opaque findings");
     let bytes = index.to_bytes().unwrap();
     (index, bytes)
 }

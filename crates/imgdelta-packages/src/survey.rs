@@ -8,9 +8,9 @@ use crate::{
     inventory::Inventory,
     stored::{read_findings, write_findings},
 };
-use bytes::Bytes;
 use imgdelta_core::path::LayerPath;
 use imgdelta_image::{index::FileReader, survey::Survey};
+use std::sync::Arc;
 
 /// Returns a reader of one layer's package databases, for the options of a survey.
 pub fn database_reader() -> Box<dyn FileReader> {
@@ -38,7 +38,7 @@ impl FileReader for DatabaseReader {
         self.findings.push(ordinal, DatabaseContent::broken(flaw));
     }
 
-    fn finish(self: Box<Self>) -> Bytes {
+    fn finish(self: Box<Self>) -> Arc<[u8]> {
         write_findings(&self.findings.finish()).into()
     }
 }

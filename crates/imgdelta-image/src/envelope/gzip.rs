@@ -4,7 +4,7 @@
 //! about bytes after the last one. Never accepts a member whose checksum or length is wrong.
 
 use super::{BlobInput, DecodeError, StreamOutput};
-use zlib_rs::{Inflate, InflateFlush, Status};
+use zlib_rs::{Inflate, InflateFlush, Status, crc32::crc32};
 
 /// Decodes all members; returns the number of bytes after the last one.
 pub(super) fn decode(
@@ -39,8 +39,7 @@ pub(super) fn decode(
 
 /// Reads a member's header after its two magic bytes.
 fn header(input: &mut BlobInput<'_>) -> Result<(), DecodeError> {
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(&[ID1, ID2]);
+    let mut crc = crc32(0, &[ID1, ID2]);
     let mut fixed = [0; 8];
     for byte in &mut fixed {
         *byte = header_byte(input, &mut crc)?;
@@ -64,7 +63,7 @@ fn header(input: &mut BlobInput<'_>) -> Result<(), DecodeError> {
         while flags & text != 0 && header_byte(input, &mut crc)? != 0 {}
     }
     if flags & HEADER_CRC != 0 {
-        let expected = crc.clone().finalize().to_le_bytes();
+        let expected = crc.to_le_bytes();
         let found = [header_byte(input, &mut crc)?, header_byte(input, &mut crc)?];
         if found != expected[..2] {
             return Err(input.malformed("gzip header does not match its own checksum"));
@@ -73,11 +72,11 @@ fn header(input: &mut BlobInput<'_>) -> Result<(), DecodeError> {
     Ok(())
 }
 
-fn header_byte(input: &mut BlobInput<'_>, crc: &mut crc32fast::Hasher) -> Result<u8, DecodeError> {
+fn header_byte(input: &mut BlobInput<'_>, crc: &mut u32) -> Result<u8, DecodeError> {
     let Some(byte) = input.byte()? else {
         return Err(input.malformed("gzip header ends early"));
     };
-    crc.update(&[byte]);
+    *crc = crc32(*crc, &[byte]);
     Ok(byte)
 }
 
@@ -88,7 +87,7 @@ fn body(
     inflater: &mut Inflate,
     buffer: &mut [u8],
 ) -> Result<(), DecodeError> {
-    let mut crc = crc32fast::Hasher::new();
+    let mut crc = 0;
     loop {
         let bytes = input.fill()?;
         let is_at_end = bytes.is_empty();
@@ -100,7 +99,7 @@ fn body(
         let status = status.map_err(|error| {
             input.malformed(format_args!("deflate stream is damaged ({})", error.as_str()))
         })?;
-        crc.update(&buffer[..produced]);
+        crc = crc32(crc, &buffer[..produced]);
         output.push(&buffer[..produced], input.position())?;
         match status {
             Status::StreamEnd => break,
@@ -110,7 +109,7 @@ fn body(
             _ => {}
         }
     }
-    trailer(input, crc.finalize(), inflater.total_out())
+    trailer(input, crc, inflater.total_out())
 }
 
 fn trailer(input: &mut BlobInput<'_>, crc: u32, member_bytes: u64) -> Result<(), DecodeError> {

@@ -4,11 +4,10 @@
 
 use super::{Entry, EntryKind, EntryTableBuilder, LayerIndex, Owner};
 use crate::tarscan::{MemberVisitor, SparseMap, TarMember, TarScanner};
-use bytes::Bytes;
 use imgdelta_core::{
     DiffId, Error, LimitName, Limits, PayloadDigest, Result, limits::Ceiling, path::LayerPath,
 };
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// Reads whole files of interest, such as package databases, while a layer passes.
 pub trait FileReader {
@@ -26,7 +25,7 @@ pub trait FileReader {
     }
 
     /// Ends the layer, and returns the findings to store with its index.
-    fn finish(self: Box<Self>) -> Bytes;
+    fn finish(self: Box<Self>) -> Arc<[u8]>;
 }
 
 /// Builds the index of a layer from its uncompressed stream.
@@ -101,7 +100,7 @@ impl IndexBuilder {
             entries: table.entries.finish(),
             tail_start: scan.tail_start,
             damage: scan.damage,
-            findings: table.file_reader.map_or_else(Bytes::new, FileReader::finish),
+            findings: table.file_reader.map_or_else(Arc::default, FileReader::finish),
         })
     }
 }

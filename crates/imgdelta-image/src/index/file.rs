@@ -11,7 +11,6 @@
 
 use super::{Entry, EntryKind, EntryTableBuilder, ExtendedAttribute, LayerIndex, Owner};
 use crate::tarscan::StreamDamage;
-use bytes::Bytes;
 use imgdelta_core::{
     Algorithm, DiffId, Error, Limits, PayloadDigest, Result, limits::Ceiling, path::LayerPathRef,
 };
@@ -220,7 +219,7 @@ fn read(bytes: &[u8], limits: &Limits) -> Option<LayerIndex> {
         }),
         _ => return None,
     };
-    let findings = Bytes::copy_from_slice(whole.prefixed().ok()?);
+    let findings = whole.prefixed().ok()?.into();
     let mut reader =
         ColumnReader { columns, owners: Vec::new(), path: Vec::new(), end: 0, time: 0 };
     // Each entry takes at least a byte here, so a false count takes no memory.

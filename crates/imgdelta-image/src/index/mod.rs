@@ -15,9 +15,8 @@ pub use entry::{Entry, EntryKind, ExtendedAttribute, Owner};
 pub use table::{EntryIter, EntryTable, EntryTableBuilder};
 
 use crate::tarscan::StreamDamage;
-use bytes::Bytes;
 use imgdelta_core::DiffId;
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 /// The entries of one layer, in the order of its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +34,7 @@ pub struct LayerIndex {
     /// Runtimes refuse such a layer; the caller decides if that is an error.
     pub damage: Option<StreamDamage>,
     /// The file reader's findings, as opaque bytes that are stored with the index.
-    pub findings: Bytes,
+    pub findings: Arc<[u8]>,
 }
 
 /// A range of the stream; all segments in order are the stream.
@@ -72,7 +71,7 @@ impl LayerIndex {
             entries: EntryTable::default(),
             tail_start: 0,
             damage: None,
-            findings: Bytes::new(),
+            findings: Arc::default(),
         }
     }
 

@@ -4,11 +4,11 @@
 
 use super::{Descriptor, Store};
 use crate::reference::ImageName;
-use bytes::{Buf, Bytes};
 use imgdelta_core::{Algorithm, BlobDigest, DiffId, Error, Result, verify::Hasher};
 use std::{
     collections::{BTreeMap, HashMap},
-    io::Read,
+    io::{Cursor, Read},
+    sync::Arc,
 };
 
 /// Blobs by digest and images by tag, held in memory.
@@ -22,13 +22,13 @@ use std::{
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    blobs: HashMap<BlobDigest, Bytes>,
+    blobs: HashMap<BlobDigest, Arc<[u8]>>,
     tags: BTreeMap<String, Descriptor>,
 }
 
 impl MemoryStore {
     /// Adds a blob and returns its digest.
-    pub fn insert(&mut self, bytes: impl Into<Bytes>) -> BlobDigest {
+    pub fn insert(&mut self, bytes: impl Into<Arc<[u8]>>) -> BlobDigest {
         let bytes = bytes.into();
         let mut hasher = Hasher::new(Algorithm::Sha256);
         hasher.update(&bytes);
@@ -38,7 +38,7 @@ impl MemoryStore {
     }
 
     /// Adds a blob under a digest that the caller has checked, such as one of another algorithm.
-    pub fn insert_as(&mut self, digest: BlobDigest, bytes: impl Into<Bytes>) {
+    pub fn insert_as(&mut self, digest: BlobDigest, bytes: impl Into<Arc<[u8]>>) {
         self.blobs.insert(digest, bytes.into());
     }
 
@@ -49,12 +49,12 @@ impl MemoryStore {
 
     /// Removes a blob and returns it. With the layer's stream inserted instead, an image has the
     /// stream of that layer only.
-    pub fn remove(&mut self, digest: &BlobDigest) -> Option<Bytes> {
+    pub fn remove(&mut self, digest: &BlobDigest) -> Option<Arc<[u8]>> {
         self.blobs.remove(digest)
     }
 
     /// Returns a blob.
-    pub fn blob(&self, digest: &BlobDigest) -> Option<&Bytes> {
+    pub fn blob(&self, digest: &BlobDigest) -> Option<&Arc<[u8]>> {
         self.blobs.get(digest)
     }
 }
@@ -118,7 +118,7 @@ impl Store for MemoryStore {
             what: format!("blob {}", blob.digest),
             present: Vec::new(),
         })?;
-        Ok(Box::new(found.reader()))
+        Ok(Box::new(Cursor::new(found)))
     }
 }
 

@@ -5,7 +5,6 @@
 
 use super::{ArchiveSearch, ContentKey, PartIndex, inner_path};
 use crate::spill::SpillFile;
-use bytes::Bytes;
 use imgdelta_core::{DiffId, PayloadDigest, Result, path::LayerPath, progress::Progress};
 use imgdelta_image::{
     index::{Entry, EntryKind, EntryTableBuilder, LayerIndex, Owner},
@@ -15,6 +14,7 @@ use imgdelta_layer::archive::{
     ArchiveBytes, ArchiveKind, ArchivePart, OpenedArchive, PartCompression, START_BYTES, recognise,
 };
 use std::{ops::Range, sync::Arc};
+use zlib_rs::crc32::crc32;
 
 /// An archive that may be opened.
 #[derive(Clone, Debug)]
@@ -56,7 +56,6 @@ pub(super) struct PartWriter<'a> {
     spill: &'a SpillFile,
     buffer: Vec<u8>,
     hasher: blake3::Hasher,
-    crc: crc32fast::Hasher,
     start: Vec<u8>,
     saved: SavedPart,
 }
@@ -67,7 +66,6 @@ impl<'a> PartWriter<'a> {
             spill,
             buffer: Vec::new(),
             hasher: blake3::Hasher::new(),
-            crc: crc32fast::Hasher::new(),
             start: Vec::with_capacity(START_BYTES),
             saved: SavedPart {
                 ranges: Vec::new(),
@@ -84,7 +82,7 @@ impl<'a> PartWriter<'a> {
         self.start.extend_from_slice(&bytes[..bytes.len().min(missing)]);
         self.saved.bytes += bytes.len() as u64;
         self.hasher.update(bytes);
-        self.crc.update(bytes);
+        self.saved.crc = crc32(self.saved.crc, bytes);
         self.buffer.extend_from_slice(bytes);
         if self.buffer.len() >= SAVED_BYTES { self.flush() } else { Ok(()) }
     }
@@ -102,7 +100,6 @@ impl<'a> PartWriter<'a> {
     pub(super) fn finish(mut self) -> Result<SavedPart> {
         self.flush()?;
         self.saved.digest = PayloadDigest(*self.hasher.finalize().as_bytes());
-        self.saved.crc = self.crc.finalize();
         self.saved.kind = recognise(&self.start);
         Ok(self.saved)
     }
@@ -311,7 +308,7 @@ impl PartList {
             entries: self.entries.finish(),
             tail_start: self.at,
             damage: None,
-            findings: Bytes::new(),
+            findings: Arc::default(),
         };
         Some(PartIndex { index: Arc::new(index), space: self.space })
     }

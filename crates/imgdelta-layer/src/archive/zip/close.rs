@@ -7,6 +7,7 @@ use super::{
 };
 use imgdelta_core::{Error, Result, progress::Progress};
 use imgdelta_deflate::{EncoderCache, inflate::InflateStream};
+use zlib_rs::crc32::crc32;
 
 /// Writes a zip file. The last inner payload is its structure, the others are contents.
 pub(in super::super) fn close(
@@ -80,7 +81,7 @@ impl MemberWriter<'_> {
     ) -> Result<ContentSummary> {
         let (inner, progress) = (self.inner, self.progress);
         let mut at = start;
-        let mut crc = crc32fast::Hasher::new();
+        let mut crc = 0;
         let mut plain_bytes = 0;
         let mut put = |bytes: &[u8]| {
             out(at, bytes)?;
@@ -89,7 +90,7 @@ impl MemberWriter<'_> {
         };
         match inner.coding(ordinal) {
             InnerCoding::Deflate(recipe) => {
-                let mut each = |plain: &[u8]| crc.update(plain);
+                let mut each = |plain: &[u8]| crc = crc32(crc, plain);
                 compress(inner, ordinal, (recipe, self.encoders), progress, &mut each, &mut put)?;
                 plain_bytes = inner.bytes(ordinal);
             }
@@ -102,7 +103,7 @@ impl MemberWriter<'_> {
                 pieces(inner, ordinal, progress, &mut |piece| {
                     // Bytes that do not inflate get a wrong checksum, which the caller's digest finds.
                     let _ = stream.push(piece, &mut (), |plain| {
-                        crc.update(plain);
+                        crc = crc32(crc, plain);
                         plain_bytes += plain.len() as u64;
                     });
                     put(piece)
@@ -110,13 +111,13 @@ impl MemberWriter<'_> {
             }
             InnerCoding::Plain => {
                 pieces(inner, ordinal, progress, &mut |piece| {
-                    crc.update(piece);
+                    crc = crc32(crc, piece);
                     put(piece)
                 })?;
                 plain_bytes = inner.bytes(ordinal);
             }
         }
-        Ok(ContentSummary { crc: crc.finalize(), packed_bytes: at - start, plain_bytes })
+        Ok(ContentSummary { crc, packed_bytes: at - start, plain_bytes })
     }
 }
 
