@@ -79,7 +79,8 @@ mod tests {
     #[test]
     fn another_reader_reads_names_and_sizes() {
         let long = "x".repeat(141);
-        for (name, bytes) in [("a/b", 5), (long.as_str(), 5), ("large", 1 << 34)] {
+        let sizes = [("largest", MAX_OCTAL), ("large", 1 << 33), ("larger", 1 << 34)];
+        for (name, bytes) in [("a/b", 5), (long.as_str(), 5)].into_iter().chain(sizes) {
             let archive = header(name, MemberKind::File, bytes);
             let mut archive = ::tar::Archive::new(archive.as_slice());
             let entry = archive.entries().unwrap().next().unwrap().unwrap();
@@ -87,6 +88,18 @@ mod tests {
             assert_eq!(entry.size(), bytes);
             assert_eq!(entry.header().mode().unwrap(), 0o644);
         }
+    }
+
+    #[test]
+    fn what_fits_into_a_block_needs_no_other() {
+        let name = "x".repeat(NAME_BYTES);
+        assert_eq!(header(&name, MemberKind::File, MAX_OCTAL).len(), BLOCK_BYTES);
+        assert_eq!(header(&(name + "x"), MemberKind::File, 0).len(), 3 * BLOCK_BYTES);
+        assert_eq!(header("x", MemberKind::File, MAX_OCTAL + 1).len(), 3 * BLOCK_BYTES);
+        let directory = header("x/", MemberKind::Directory, 0);
+        let mut archive = ::tar::Archive::new(directory.as_slice());
+        let entry = archive.entries().unwrap().next().unwrap().unwrap();
+        assert_eq!(entry.header().mode().unwrap(), 0o755);
     }
 
     #[test]

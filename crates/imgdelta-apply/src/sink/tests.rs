@@ -1,5 +1,7 @@
 //! Stores read written images back, and unfinished images are never visible.
 
+mod contracts;
+
 use super::*;
 use imgdelta_core::{
     Limits,
@@ -150,6 +152,14 @@ fn archives_are_the_same_bytes_every_time_and_other_readers_read_them() {
         names[..4],
         ["blobs/", "blobs/sha256/", "oci-layout", "index.json"].map(PathBuf::from)
     );
+    // Behind the last layer, which is whole blocks, there are two blocks of zeros and nothing else.
+    let mut archive = ::tar::Archive::new(first.as_slice());
+    let ends = archive.entries().unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        entry.raw_file_position() + tar::padded(entry.size())
+    });
+    assert_eq!(first.len() as u64, ends.max().unwrap() + 1024);
+    assert!(first.ends_with(&[0; 1024]));
 }
 
 #[test]
@@ -385,11 +395,14 @@ fn unwritable_destinations_are_refused_before_any_work() {
         outcome.unwrap_err().to_string()
     };
     assert!(refused("oci:DIR").contains("not an OCI layout"));
+    assert!(refused("oci:DIR/letter").contains("a file, not a directory"));
     assert!(refused("oci:DIR/letter/x").contains("letter"));
     assert!(refused("oci-archive:DIR").contains("a directory"));
     assert!(refused("oci-archive:DIR/none/a.tar").contains("none"));
     assert!(refused("docker-archive:DIR/a.tar:UPPER CASE").contains("not a repository name"));
     assert!(refused("oci:DIR/x:@1").contains("under a tag"));
+    assert!(refused("dir:DIR/x").contains("oci:DIR[:TAG]"));
+    assert!(refused("rootfs:DIR").contains("cannot be written"));
     assert!(refused("docker://x/y").contains("registry"));
     assert!(refused("containerd:x").contains("`ctr images import FILE`"));
     assert!(refused("containers-storage:x").contains("`podman load -i FILE`"));
