@@ -9,15 +9,16 @@ use imgdelta_registry::{
     Client, ClientOptions, Credentials, Proxies, Repository, artifact::ARTIFACT_TYPE, fallback_tag,
 };
 use imgdelta_testkit::{
-    Blobs, Packing, TestImage, noise,
+    Blobs, Packing, TestImage, eventually,
+    http_client::{notification, request},
+    noise,
     registry::{RegistryBehaviour, RegistryFault, TestRegistry},
     tar_of,
 };
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -615,7 +616,7 @@ async fn one_of_several_services_scans() {
         let (stop, handler) = (stop.clone(), Arc::clone(&handler));
         services.spawn(async move { job.serve(&stop, handler, |_| ()).await });
     }
-    wait_until("the deltas", async || words(&events).len() == 2).await;
+    eventually("the deltas", async || words(&events).len() == 2).await;
     stop.request(StopPhase::Finishing);
     while let Some(ended) = services.join_next().await {
         ended.unwrap().unwrap();
@@ -767,41 +768,6 @@ async fn tasks_of_missing_images_are_forgotten_with_retention() {
     }
 }
 
-/// Sends a request to a service and returns status and body.
-fn request(address: SocketAddr, method: &str, path: &str, head: &str, body: &str) -> (u16, String) {
-    let mut connection = TcpStream::connect(address).unwrap();
-    let length = body.len();
-    write!(
-        connection,
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}\
-         Content-Length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
-    let mut text = String::new();
-    connection.read_to_string(&mut text).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-}
-
-fn notification(repository: &str, tag: &str) -> String {
-    json!({"events": [{"action": "push", "target": {"repository": repository, "tag": tag}}]})
-        .to_string()
-}
-
-/// Polls a condition until it holds; fails the test by name at a deadline.
-async fn wait_until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let poll = async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let outcome = tokio::time::timeout(WAIT_LIMIT, poll).await;
-    assert!(outcome.is_ok(), "waited {WAIT_LIMIT:?} in vain: {what}");
-}
-
-/// Far more than a busy machine needs for what the tests wait for.
-const WAIT_LIMIT: Duration = Duration::from_secs(180);
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notification_leads_to_a_delta() {
     let scene = Scene::new(RegistryBehaviour::default());
@@ -822,25 +788,22 @@ async fn a_notification_leads_to_a_delta() {
     };
     let address = receive.await.unwrap();
     // The first scan needs no notification.
-    wait_until("the first delta", async || words(&events) == ["published v2>v3"]).await;
+    eventually("the first delta", async || words(&events) == ["published v2>v3"]).await;
 
     put(&scene.registry, "team/app", "v4", &version(4, "amd64"));
     let body = notification("team/app", "v4");
-    assert_eq!(request(address, "POST", "/notify", "", &body).0, 401);
-    assert_eq!(
-        request(address, "POST", "/notify", "Authorization: Bearer hunter3\r\n", &body).0,
-        401
-    );
+    assert_eq!(request(address, "POST /notify", "", &body).0, 401);
+    assert_eq!(request(address, "POST /notify", "Authorization: Bearer hunter3\r\n", &body).0, 401);
     let secret = "Authorization: Bearer hunter2\r\n";
-    assert_eq!(request(address, "POST", "/notify", secret, "rubbish").0, 400);
-    assert_eq!(request(address, "POST", "/notify", secret, &notification("no/rule", "v1")).0, 202);
+    assert_eq!(request(address, "POST /notify", secret, "rubbish").0, 400);
+    assert_eq!(request(address, "POST /notify", secret, notification("no/rule", "v1")).0, 202);
     assert_eq!(words(&events).len(), 1);
-    assert_eq!(request(address, "POST", "/notify", secret, &body).0, 202);
-    wait_until("two events", async || words(&events).len() == 2).await;
+    assert_eq!(request(address, "POST /notify", secret, &body).0, 202);
+    eventually("two events", async || words(&events).len() == 2).await;
     assert_eq!(words(&events), ["published v2>v3", "published v3>v4"]);
     assert_eq!(scene.bases("v4").await, scene.digests(&["v3"]));
 
-    let (status, metrics) = request(address, "GET", "/metrics", "", "");
+    let (status, metrics) = request(address, "GET /metrics", "", "");
     assert_eq!(status, 200);
     for line in [
         "imgdelta_tasks{state=\"done\"} 2",
@@ -852,11 +815,11 @@ async fn a_notification_leads_to_a_delta() {
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
     }
-    assert_eq!(request(address, "GET", "/healthz", "", ""), (200, "alive".into()));
-    assert_eq!(request(address, "GET", "/readyz", "", "").0, 200);
-    assert_eq!(request(address, "GET", "/notify", "", "").0, 405);
-    assert_eq!(request(address, "GET", "/none", "", "").0, 404);
-    assert_eq!(request(address, "GET", "/", "", "").0, 401, "the page needs the secret, too");
+    assert_eq!(request(address, "GET /healthz", "", ""), (200, "alive".into()));
+    assert_eq!(request(address, "GET /readyz", "", "").0, 200);
+    assert_eq!(request(address, "GET /notify", "", "").0, 405);
+    assert_eq!(request(address, "GET /none", "", "").0, 404);
+    assert_eq!(request(address, "GET /", "", "").0, 401, "the page needs the secret, too");
     stop.request(StopPhase::Finishing);
     serving.await.unwrap().unwrap();
     assert!(TcpStream::connect(address).is_err(), "the address is free");
@@ -895,21 +858,21 @@ async fn notifications_of_strange_names_make_no_request() {
         })
     };
     let address = receive.await.unwrap();
-    wait_until("the first delta", async || words(&events).contains(&"published v2>v3".into()))
+    eventually("the first delta", async || words(&events).contains(&"published v2>v3".into()))
         .await;
     scene.registry.forget();
     for name in STRANGE_NAMES {
-        assert_eq!(request(address, "POST", "/notify", "", &notification(name, "v1")).0, 202);
+        assert_eq!(request(address, "POST /notify", "", notification(name, "v1")).0, 202);
     }
     // A real name comes through, after all the others.
     put(&scene.registry, "team/app", "v4", &version(4, "amd64"));
-    assert_eq!(request(address, "POST", "/notify", "", &notification("team/app", "v4")).0, 202);
-    wait_until("the second delta", async || words(&events).contains(&"published v3>v4".into()))
+    assert_eq!(request(address, "POST /notify", "", notification("team/app", "v4")).0, 202);
+    eventually("the second delta", async || words(&events).contains(&"published v3>v4".into()))
         .await;
     for seen in scene.registry.requests() {
         assert!(seen.path.starts_with("/v2/team/app/") || seen.path == "/v2/", "{}", seen.path);
     }
-    let (_, metrics) = request(address, "GET", "/metrics", "", "");
+    let (_, metrics) = request(address, "GET /metrics", "", "");
     for line in [
         "imgdelta_ignored_names_total{source=\"notification\"} 12",
         "imgdelta_ignored_names_total{source=\"list\"} 1",
@@ -934,13 +897,13 @@ async fn many_notifications_of_one_repository_are_one_scan() {
         })
     };
     let address = receive.await.unwrap();
-    wait_until("the first delta", async || words(&events) == ["published v2>v3"]).await;
+    eventually("the first delta", async || words(&events) == ["published v2>v3"]).await;
     scene.registry.forget();
     put(&scene.registry, "team/app", "v4", &version(4, "amd64"));
     let event = json!({"action": "push", "target": {"repository": "team/app", "tag": "v4"}});
     let body = json!({"events": vec![event; 10_000]}).to_string();
-    assert_eq!(request(address, "POST", "/notify", "", &body).0, 202);
-    wait_until("the second delta", async || words(&events).len() == 2).await;
+    assert_eq!(request(address, "POST /notify", "", &body).0, 202);
+    eventually("the second delta", async || words(&events).len() == 2).await;
     let scans = scene.registry.requests();
     let count = |end| scans.iter().filter(|seen| seen.path.ends_with(end)).count();
     assert_eq!((count("/manifests/v4"), count("/tags/list")), (1, 0), "the tag it names");
@@ -1009,7 +972,7 @@ async fn on_leaving_tasks_are_given_back() {
         let (job, stop) = (Arc::clone(&job), stop.clone());
         tokio::spawn(async move { job.serve(&stop, handler, |_| ()).await })
     };
-    wait_until("a running task", async || job.queue().counts().await.unwrap().running == 1).await;
+    eventually("a running task", async || job.queue().counts().await.unwrap().running == 1).await;
     stop.request(StopPhase::Finishing);
     serving.await.unwrap().unwrap();
     assert_eq!(words(&events), [""; 0]);

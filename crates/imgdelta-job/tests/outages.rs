@@ -9,7 +9,7 @@ use imgdelta_registry::{
     Client, ClientOptions, Credentials, Proxies, Repository, artifact::ARTIFACT_TYPE,
 };
 use imgdelta_testkit::{
-    Blobs, Link, LinkState, Packing, TestImage, noise,
+    Blobs, Link, LinkState, Packing, TestImage, WAIT_LIMIT, eventually, noise,
     postgres::PostgresServer,
     registry::{RegistryBehaviour, RegistryFault, RequestGate, TestRegistry},
     sha256, tar_of,
@@ -21,9 +21,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::task::JoinHandle;
-
-/// Far more than a busy machine needs for what the tests wait for.
-const WAIT_LIMIT: Duration = Duration::from_secs(180);
 
 /// A registry with three versions behind a link, and a directory. The rule wants two deltas.
 struct Scene {
@@ -163,17 +160,6 @@ impl Service {
     }
 }
 
-/// Polls a condition until it holds; fails the test by name at a deadline.
-async fn wait_until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let poll = async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let outcome = tokio::time::timeout(WAIT_LIMIT, poll).await;
-    assert!(outcome.is_ok(), "waited {WAIT_LIMIT:?} in vain: {what}");
-}
-
 fn assert_done(tasks: &[ListedTask], row: &str) {
     let states: Vec<TaskState> = tasks.iter().map(|task| task.state).collect();
     assert_eq!(states, [TaskState::Done; 2], "{row}: {tasks:?}");
@@ -226,7 +212,7 @@ async fn survive(
     let gate = moment.gate(scene);
     let service = if let Some(gate) = gate {
         let service = scene.start(queue, "8s");
-        wait_until("the moment", async || gate.has_arrived()).await;
+        eventually("the moment", async || gate.has_arrived()).await;
         link.set(state);
         gate.open();
         service
@@ -296,13 +282,13 @@ async fn a_standby_that_takes_the_place_of_the_database_continues() {
         let port = link.address().port();
         let queue = format!("postgres = \"host=127.0.0.1 port={port} user=imgdelta dbname=q\"");
         let service = scene.start(&queue, "8s");
-        wait_until("a running task", async || gate.has_arrived()).await;
+        eventually("a running task", async || gate.has_arrived()).await;
         // The standby follows within this time, or misses the lease; both are well.
         tokio::time::sleep(Duration::from_millis(500)).await;
         primary.crash();
         link.lead_to(standby.address());
         gate.open();
-        wait_until("a delta in the registry", async || !scene.pushes().is_empty()).await;
+        eventually("a delta in the registry", async || !scene.pushes().is_empty()).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
         standby.promote();
         service.finish(row).await;
@@ -324,10 +310,10 @@ async fn a_service_survives_a_crash_of_postgresql_and_makes_nothing_twice() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     server.restart();
     // The server crashes while a task waits for a layer.
-    wait_until("a running task", async || gate.has_arrived()).await;
+    eventually("a running task", async || gate.has_arrived()).await;
     server.crash();
     gate.open();
-    wait_until("a delta in the registry", async || !scene.pushes().is_empty()).await;
+    eventually("a delta in the registry", async || !scene.pushes().is_empty()).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(!service.serving.is_finished());
     server.restart();
@@ -358,7 +344,7 @@ async fn a_registry_that_asks_to_wait_is_not_asked_meanwhile() {
     let scene = Scene::new();
     let gate = Moment::WhileALayerIsFetched.gate(&scene).unwrap();
     let service = scene.start(&scene.sqlite(), "60s");
-    wait_until("a running task", async || gate.has_arrived()).await;
+    eventually("a running task", async || gate.has_arrived()).await;
     let busy = RegistryFault::Status(429, vec![("Retry-After", "5".to_owned())]);
     scene.registry.fault("*", "/v2/team/app/", 1, busy);
     let refused = || {
@@ -366,7 +352,7 @@ async fn a_registry_that_asks_to_wait_is_not_asked_meanwhile() {
         requests.iter().position(|seen| seen.status == 429).map(|at| requests.len() - at)
     };
     gate.open();
-    wait_until("a refusal", async || refused().is_some()).await;
+    eventually("a refusal", async || refused().is_some()).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     // Requests that were under way when the refusal came; none follows.
     let under_way = refused().unwrap();

@@ -7,7 +7,7 @@ use imgdelta_job::{
 };
 use imgdelta_registry::{Credentials, Proxies};
 use imgdelta_testkit::{
-    Blobs, Packing, TestImage,
+    Blobs, Packing, TestImage, eventually,
     http_client::notify,
     noise,
     registry::{RegistryBehaviour, RegistryFault, RequestGate, TestRegistry},
@@ -32,15 +32,6 @@ fn put(registry: &TestRegistry, number: u8) -> String {
     let manifest = registry.get("team/app", &format!("v{number}")).unwrap();
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
     manifest["layers"][1]["digest"].as_str().unwrap().to_owned()
-}
-
-async fn wait_until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let poll = async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    assert!(tokio::time::timeout(Duration::from_secs(180), poll).await.is_ok(), "{what}");
 }
 
 /// A service with the versions v1 to v4, whose three deltas are made.
@@ -87,7 +78,7 @@ impl Scene {
         };
         let address = receive.await.unwrap();
         let scene = Self { registry, job, events, address, stop, serving, _dir: dir };
-        wait_until("the first deltas", async || scene.ends().len() == 3).await;
+        eventually("the first deltas", async || scene.ends().len() == 3).await;
         scene.registry.forget();
         scene
     }
@@ -102,12 +93,12 @@ impl Scene {
         let held = RegistryFault::Held(gate.clone());
         self.registry.fault("GET", &format!("/blobs/{layer}"), 1, held);
         notify(self.address, "team/app", "v5");
-        wait_until("a running task", async || gate.has_arrived()).await;
+        eventually("a running task", async || gate.has_arrived()).await;
         gate
     }
 
     async fn finish(self) -> Vec<String> {
-        wait_until("the last delta", async || self.ends().contains(&LAST.to_owned())).await;
+        eventually("the last delta", async || self.ends().contains(&LAST.to_owned())).await;
         self.stop.request(StopPhase::Finishing);
         self.serving.await.unwrap().unwrap();
         self.events.lock().unwrap()[3..].to_vec()
@@ -132,7 +123,7 @@ async fn of_twelve_pushes_the_newest_is_next_and_each_blob_is_fetched_once() {
     }
     let waiting = TaskFilter::all(99).state(TaskState::Waiting);
     let newest = imgdelta_testkit::sha256(&scene.registry.get("team/app", "v16").unwrap());
-    wait_until("the tasks of the newest version alone", async || {
+    eventually("the tasks of the newest version alone", async || {
         let tasks = scene.job.queue().list(&waiting).await.unwrap().tasks;
         let is_newest = tasks.iter().all(|task| task.key.ends_with(&newest));
         // One of them runs already if the first task was young enough to be abandoned.
@@ -141,7 +132,7 @@ async fn of_twelve_pushes_the_newest_is_next_and_each_blob_is_fetched_once() {
     .await;
     let before = scene.ends().len();
     gate.open();
-    wait_until("the last delta", async || scene.ends().contains(&LAST.to_owned())).await;
+    eventually("the last delta", async || scene.ends().contains(&LAST.to_owned())).await;
     let requests = scene.registry.requests();
     let ends = scene.finish().await[before - 3..].to_vec();
     let (newest, others): (Vec<_>, Vec<_>) =
@@ -172,7 +163,7 @@ async fn a_young_task_of_an_old_version_is_abandoned() {
     }
     // It ends although its layer does not come.
     let deltas = ["v15>v16", "v14>v16", "v13>v16"];
-    wait_until("the last delta", async || scene.ends().contains(&LAST.to_owned())).await;
+    eventually("the last delta", async || scene.ends().contains(&LAST.to_owned())).await;
     let tasks = scene.job.queue().list(&TaskFilter::all(99)).await.unwrap().tasks;
     let old = imgdelta_testkit::sha256(&scene.registry.get("team/app", "v5").unwrap());
     assert!(tasks.iter().all(|task| !task.key.ends_with(&old)), "withdrawn");

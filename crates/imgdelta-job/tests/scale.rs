@@ -7,7 +7,7 @@
 use imgdelta_job::{Config, EventHandler, Job, RunOptions, Stop, StopPhase};
 use imgdelta_registry::{Credentials, Proxies};
 use imgdelta_testkit::{
-    Blobs, Packing, TestImage,
+    Blobs, Packing, TestImage, eventually,
     http_client::notify,
     registry::{RegistryBehaviour, RegistryFault, RequestRecord, TestRegistry},
     tar_of,
@@ -82,12 +82,6 @@ fn silent() -> EventHandler {
     Arc::new(|_| ())
 }
 
-async fn wait_until(mut condition: impl AsyncFnMut() -> bool) {
-    while !condition().await {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn three_processes_make_the_requests_of_one_and_later_scans_almost_none() {
     let variable = std::env::var("IMGDELTA_REPOSITORIES").ok();
@@ -105,7 +99,7 @@ async fn three_processes_make_the_requests_of_one_and_later_scans_almost_none() 
         services.spawn(async move { job.serve(&stop, silent(), |_| ()).await });
     }
     let wanted = (repositories * (NEEDED - 1)) as u64;
-    wait_until(async || job.queue().counts().await.unwrap().waiting == wanted).await;
+    eventually("all tasks", async || job.queue().counts().await.unwrap().waiting == wanted).await;
     stop.request(StopPhase::Finishing);
     while let Some(ended) = services.join_next().await {
         ended.unwrap().unwrap();
@@ -142,7 +136,7 @@ async fn busy_repositories_are_scanned_between_the_scans_of_all() {
     let lists = |repository: &str| {
         count(&scene.registry.requests(), &format!("team/{repository}/tags/list"))
     };
-    wait_until(async || lists("app00001") >= lists("app00000") + 4).await;
+    eventually("scans of the busy one", async || lists("app00001") >= lists("app00000") + 4).await;
     let scans_of_all = lists("app00000");
     // Five for each scan of all, whose own is one of two at once.
     assert!(lists("app00001") <= 6 * (scans_of_all + 1), "{scans_of_all}");
@@ -167,7 +161,7 @@ async fn a_push_does_not_wait_for_the_scan_that_runs() {
         tokio::spawn(async move { serving.serve(&stop, silent(), listening).await })
     };
     let address = receive.await.unwrap();
-    wait_until(async || job.queue().counts().await.unwrap().waiting > 0).await;
+    eventually("a first task", async || job.queue().counts().await.unwrap().waiting > 0).await;
     // The last repository by name, which the scan has not reached.
     put(&scene.registry, 29, 9);
     notify(address, "team/app00029", "v9");
@@ -175,7 +169,7 @@ async fn a_push_does_not_wait_for_the_scan_that_runs() {
         let filter = imgdelta_job::queue::TaskFilter::all(9).repository("team/app00029");
         !job.queue().list(&filter).await.unwrap().tasks.is_empty()
     };
-    wait_until(is_queued).await;
+    eventually("tasks of the push", is_queued).await;
     let lists = count(&scene.requests(), "/tags/list");
     assert!(lists < scene.repositories, "the scan is not over: {lists}");
     stop.request(StopPhase::Finishing);

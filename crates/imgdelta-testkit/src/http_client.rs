@@ -33,10 +33,14 @@ pub fn request(
 
 /// Sends the notification of a push, as distribution does.
 pub fn notify(address: SocketAddr, repository: &str, tag: &str) {
-    let target = serde_json::json!({"repository": repository, "tag": tag});
-    let body = serde_json::json!({"events": [{"action": "push", "target": target}]}).to_string();
-    let (status, answer) = request(address, "POST /notify", "", body);
+    let (status, answer) = request(address, "POST /notify", "", notification(repository, tag));
     assert_eq!(status, 202, "{answer}");
+}
+
+/// Returns the notification of a push, as distribution writes it.
+pub fn notification(repository: &str, tag: &str) -> String {
+    let target = serde_json::json!({"repository": repository, "tag": tag});
+    serde_json::json!({"events": [{"action": "push", "target": target}]}).to_string()
 }
 
 const ANSWER_TIME: Duration = Duration::from_secs(60);

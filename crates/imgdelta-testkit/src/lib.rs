@@ -3,6 +3,7 @@
 //! Start from [`TestImage::new`], turn it into [`Blobs`], damage those if the test is about damage,
 //! and write them as a layout or an archive. Panics on every failure: it runs in tests only.
 
+mod accept_loop;
 mod authority;
 mod chromium;
 pub mod chunked_layer;
@@ -37,7 +38,7 @@ pub use noise::noise;
 pub use schema::assert_valid;
 pub use small_disk::SmallDisk;
 pub use small_images::{small_image, small_registry};
-pub use wait::{free_port, wait_until};
+pub use wait::{WAIT_LIMIT, eventually, free_port, wait_until};
 pub use zip::{ZipMember, ZipStyle, zip_of};
 
 use imgdelta_format::{Algorithm, BlobDigest};

@@ -3,14 +3,11 @@
 //! Listens on a port of this machine and forwards bytes to a server on another one. A silent link keeps
 //! every connection open and forwards nothing, as if packets were dropped.
 
+use crate::accept_loop::{AcceptLoop, BoundPort, EndFlag};
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    thread::JoinHandle,
+    net::{Shutdown, SocketAddr, TcpStream},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -28,40 +25,30 @@ pub enum LinkState {
 /// A link that forwards until it is dropped.
 #[derive(Debug)]
 pub struct Link {
-    address: SocketAddr,
     shared: Arc<SharedLink>,
-    thread: Option<JoinHandle<()>>,
+    accepting: AcceptLoop,
 }
 
 #[derive(Debug)]
 struct SharedLink {
     route: Mutex<(SocketAddr, LinkState)>,
-    has_ended: AtomicBool,
+    end: EndFlag,
 }
 
 impl Link {
     /// Opens a link to a server.
     pub fn to(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("a bound socket");
+        let port = BoundPort::open();
         let route = Mutex::new((server, LinkState::Open));
-        let shared = Arc::new(SharedLink { route, has_ended: AtomicBool::new(false) });
-        let accepting = Arc::clone(&shared);
-        let thread = std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                if accepting.has_ended.load(Relaxed) {
-                    break;
-                }
-                let shared = Arc::clone(&accepting);
-                std::thread::spawn(move || shared.forward(client));
-            }
-        });
-        Self { address, shared, thread: Some(thread) }
+        let shared = Arc::new(SharedLink { route, end: port.end() });
+        let forwarding = Arc::clone(&shared);
+        let accepting = port.accept(move |client| forwarding.forward(client));
+        Self { shared, accepting }
     }
 
     /// Returns the address that clients connect to.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.accepting.address()
     }
 
     /// Changes the state, for connections that exist as well.
@@ -75,17 +62,6 @@ impl Link {
     }
 }
 
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.shared.has_ended.store(true, Relaxed);
-        // Wakes the listener.
-        drop(TcpStream::connect(self.address));
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
 impl SharedLink {
     fn route(&self) -> MutexGuard<'_, (SocketAddr, LinkState)> {
         self.route.lock().unwrap_or_else(PoisonError::into_inner)
@@ -95,7 +71,7 @@ impl SharedLink {
     fn passes(&self, server: SocketAddr) -> bool {
         loop {
             let (current, state) = *self.route();
-            if state == LinkState::Closed || current != server || self.has_ended.load(Relaxed) {
+            if state == LinkState::Closed || current != server || self.end.is_set() {
                 return false;
             }
             if state == LinkState::Open {
@@ -145,6 +121,7 @@ const TICK: Duration = Duration::from_millis(20);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
 
     /// Answers each byte with the same byte.
     fn echo() -> SocketAddr {

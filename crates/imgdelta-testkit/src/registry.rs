@@ -9,18 +9,18 @@ mod serve;
 
 pub use gate::RequestGate;
 
-use crate::{Blobs, sha256};
+use crate::{
+    Blobs,
+    accept_loop::{AcceptLoop, BoundPort},
+    sha256,
+};
 use http::{HttpAnswer, HttpRequest};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
     io::BufReader,
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    thread::JoinHandle,
+    net::{Shutdown, SocketAddr, TcpStream},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -159,9 +159,8 @@ struct RegistryState {
 /// A registry that runs until it is dropped.
 #[derive(Debug)]
 pub struct TestRegistry {
-    address: SocketAddr,
     server: Arc<RegistryServer>,
-    thread: Option<JoinHandle<()>>,
+    accepting: AcceptLoop,
 }
 
 /// The part of the registry that its connections share.
@@ -170,33 +169,22 @@ struct RegistryServer {
     behaviour: RegistryBehaviour,
     address: SocketAddr,
     state: Mutex<RegistryState>,
-    has_ended: AtomicBool,
 }
 
 impl TestRegistry {
     /// Starts a registry on a free port of this machine.
     pub fn start(behaviour: RegistryBehaviour) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("a bound socket");
-        let (state, has_ended) = (Mutex::default(), AtomicBool::new(false));
-        let server = Arc::new(RegistryServer { behaviour, address, state, has_ended });
-        let accepting = Arc::clone(&server);
-        let thread = std::thread::spawn(move || {
-            for connection in listener.incoming() {
-                if accepting.has_ended.load(Relaxed) {
-                    break;
-                }
-                let Ok(connection) = connection else { continue };
-                let server = Arc::clone(&accepting);
-                std::thread::spawn(move || drop(server.serve(&connection)));
-            }
-        });
-        Self { address, server, thread: Some(thread) }
+        let port = BoundPort::open();
+        let (address, state) = (port.address(), Mutex::default());
+        let server = Arc::new(RegistryServer { behaviour, address, state });
+        let serving = Arc::clone(&server);
+        let accepting = port.accept(move |connection| drop(serving.serve(&connection)));
+        Self { server, accepting }
     }
 
     /// Returns its name in references: host and port.
     pub fn host(&self) -> String {
-        self.address.to_string()
+        self.accepting.address().to_string()
     }
 
     /// Fails the next `times` requests of this method (`*` for any) whose path contains `path`.
@@ -313,17 +301,6 @@ impl TestRegistry {
         let state = self.server.state();
         let keys = state.blobs.keys().filter(|(name, _)| name == repository);
         keys.map(|(_, digest)| digest.clone()).collect()
-    }
-}
-
-impl Drop for TestRegistry {
-    fn drop(&mut self) {
-        self.server.has_ended.store(true, Relaxed);
-        // Wakes the listener.
-        drop(TcpStream::connect(self.address));
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

@@ -16,11 +16,25 @@ pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bo
     }
 }
 
+/// Polls an async `condition` until it holds; panics with `what` after [`WAIT_LIMIT`].
+pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let poll = async {
+        while !condition().await {
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    };
+    let outcome = tokio::time::timeout(WAIT_LIMIT, poll).await;
+    assert!(outcome.is_ok(), "waited {WAIT_LIMIT:?} in vain: {what}");
+}
+
 /// Returns a port of this machine that is free now; another process may take it at any moment.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("a bound socket").port()
 }
+
+/// Far more than a busy machine needs for what a test of a service waits for.
+pub const WAIT_LIMIT: Duration = Duration::from_secs(180);
 
 /// Short against what tests wait for, long against one look at a directory.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
@@ -43,5 +57,15 @@ mod tests {
     #[should_panic(expected = "in vain: a condition that is never true")]
     fn a_wait_ends_at_its_deadline() {
         wait_until("a condition that is never true", Duration::from_millis(60), || false);
+    }
+    #[tokio::test]
+    async fn an_async_condition_is_asked_again_until_it_holds() {
+        let mut looks = 0;
+        eventually("three looks", async || {
+            looks += 1;
+            looks == 3
+        })
+        .await;
+        assert_eq!(looks, 3);
     }
 }
