@@ -1,5 +1,7 @@
 //! Archives in layers are opened and rebuilt exactly; invalid recipes for them are refused.
 
+mod support;
+
 use imgdelta_apply::{
     delta::{
         ArchiveKind, Delta, DeltaWriter, LayerOutline, Outline, PayloadOrigin, Provenance, Recipe,
@@ -7,24 +9,17 @@ use imgdelta_apply::{
     rebuild::{self, LayerForm},
     sink,
 };
-use imgdelta_core::{
-    Context, Error, Limits, Result,
-    limits::Ceiling,
-    parallel::Workers,
-    scratch::{Scratch, is_full},
-};
+use imgdelta_core::{Context, Error, Limits, Result, limits::Ceiling, scratch::is_full};
 use imgdelta_deflate::{EncoderCache, EncoderModel, ZlibStrategy};
-use imgdelta_image::{
-    image::{self, Image, OpenOptions},
-    survey::SurveyOptions,
-};
+use imgdelta_image::{image::Image, survey::SurveyOptions};
 use imgdelta_make::{
     archives::ArchiveOptions, cost::Cost, options::CreateOptions, pair::ImagePair,
 };
 use imgdelta_testkit::{
     Packing, SectionPacking, TestImage, ZipMember, ZipStyle, elf_of, gzip, noise, tar_of, zip_of,
 };
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
+use support::open;
 
 /// Two images of one layer each, in a temporary directory.
 struct TestPair {
@@ -44,8 +39,7 @@ impl TestPair {
     }
 
     fn context(&self, threads: usize) -> Context {
-        let workers = Arc::new(Workers::new(threads).unwrap());
-        Context::new(Scratch::in_dir(self.dir.path()).unwrap()).unwrap().workers(workers)
+        support::context(self.dir.path(), threads)
     }
 
     /// Makes and proves a delta.
@@ -200,11 +194,6 @@ fn with(bytes: &[u8], recipe: &Recipe) -> Vec<u8> {
     let mut writer = DeltaWriter::new(Vec::new(), &outline).unwrap();
     writer.recipe(recipe, &mut groups.as_slice()).unwrap();
     writer.finish().unwrap().0
-}
-
-fn open(dir: &Path) -> Image {
-    image::open(&format!("oci:{}", dir.display()).parse().unwrap(), &OpenOptions::default())
-        .unwrap()
 }
 
 /// Text that compresses to about a third.

@@ -1,16 +1,15 @@
 //! Deltas between two images rebuild the target exactly, by the cheapest sources, with the same bytes
 //! every time.
 
+mod support;
+
 use imgdelta_apply::{
     delta::{Delta, Envelope, LayerBody, PayloadOrigin, Provenance},
     rebuild::{self, LayerForm},
     sink,
 };
-use imgdelta_core::{Context, Error, Limits, Result, parallel::Workers, scratch::Scratch};
-use imgdelta_image::{
-    image::{self, Image, OpenOptions},
-    survey::SurveyOptions,
-};
+use imgdelta_core::{Context, Error, Limits, Result};
+use imgdelta_image::{image::Image, survey::SurveyOptions};
 use imgdelta_make::{
     cost::{Cost, LayerLine, LayerMethod},
     options::{CreateOptions, ReusableRecipe},
@@ -18,7 +17,8 @@ use imgdelta_make::{
     sources::SourceReason,
 };
 use imgdelta_testkit::{Packing, TestImage, noise, tar_of};
-use std::{io::Read, path::Path, sync::Arc};
+use std::{io::Read, sync::Arc};
+use support::{context, open};
 use tempfile::TempDir;
 
 /// Two images in a temporary directory.
@@ -34,13 +34,14 @@ impl TestPair {
             image.blobs().write_layout(&dir.path().join(name));
             open(&dir.path().join(name))
         });
-        let images = ImagePair::read(images, &SurveyOptions::default(), &context(&dir, 2)).unwrap();
+        let images =
+            ImagePair::read(images, &SurveyOptions::default(), &context(dir.path(), 2)).unwrap();
         Self { dir, images }
     }
 
     /// Makes a delta with any number of threads, and returns its cost as well.
     fn make(&self, options: &CreateOptions, threads: usize) -> Result<(Vec<u8>, Cost)> {
-        self.make_in(options, &context(&self.dir, threads))
+        self.make_in(options, &context(self.dir.path(), threads))
     }
 
     fn make_in(&self, options: &CreateOptions, context: &Context) -> Result<(Vec<u8>, Cost)> {
@@ -60,21 +61,11 @@ impl TestPair {
         let delta = Delta::open(Arc::new(delta.to_vec()), "test", &Limits::default())?;
         let out = self.dir.path().join(name);
         let sink =
-            sink::create(&format!("oci:{}", out.display()).parse()?, &context(&self.dir, 2))?;
+            sink::create(&format!("oci:{}", out.display()).parse()?, &context(self.dir.path(), 2))?;
         let base = [self.images.base().image.clone()];
-        rebuild::apply(&delta, &base, sink, LayerForm::Exact, &context(&self.dir, 2))?;
+        rebuild::apply(&delta, &base, sink, LayerForm::Exact, &context(self.dir.path(), 2))?;
         Ok(open(&out))
     }
-}
-
-fn context(dir: &TempDir, threads: usize) -> Context {
-    let workers = Arc::new(Workers::new(threads).unwrap());
-    Context::new(Scratch::in_dir(dir.path()).unwrap()).unwrap().workers(workers)
-}
-
-fn open(dir: &Path) -> Image {
-    image::open(&format!("oci:{}", dir.display()).parse().unwrap(), &OpenOptions::default())
-        .unwrap()
 }
 
 fn text(seed: u32, lines: u32) -> Vec<u8> {
@@ -338,7 +329,10 @@ fn little_memory_cuts_large_files_into_windows() {
     let pair = TestPair::new(&base, &target);
     let (whole, _) = pair.make(&CreateOptions::default(), 2).unwrap();
     let (cut, _) = pair
-        .make_in(&CreateOptions::default(), &context(&pair.dir, 2).memory_bytes(Some(1 << 20)))
+        .make_in(
+            &CreateOptions::default(),
+            &context(pair.dir.path(), 2).memory_bytes(Some(1 << 20)),
+        )
         .unwrap();
     for (name, delta) in [("whole", &whole), ("cut", &cut)] {
         assert!(delta.len() < 3000, "{name} is {} bytes", delta.len());
@@ -383,7 +377,7 @@ fn with_less_memory_than_it_needs_a_program_is_cut_into_windows_and_named() {
         |file: Vec<u8>| TestImage::new(vec![tar_of(&[("usr/bin/tool", &file)])], Packing::Plain);
     let pair = TestPair::new(&image(program(0)), &image(program(1000)));
     let make = |memory_bytes| {
-        let context = context(&pair.dir, 2).memory_bytes(Some(memory_bytes));
+        let context = context(pair.dir.path(), 2).memory_bytes(Some(memory_bytes));
         pair.make_in(&CreateOptions::default(), &context).unwrap()
     };
     let (cut, cut_cost) = make(64 << 20);

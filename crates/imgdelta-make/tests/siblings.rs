@@ -1,29 +1,18 @@
 //! Files of the target, and files that stay, are sources of new files; digests in lists are not sent.
 
+mod support;
+
 use imgdelta_apply::{
     delta::{Delta, LayerBody},
     rebuild::{self, LayerForm},
     sink,
 };
-use imgdelta_core::{Context, Limits, parallel::Workers, scratch::Scratch};
-use imgdelta_image::{
-    image::{self, Image, OpenOptions},
-    survey::SurveyOptions,
-};
+use imgdelta_core::Limits;
+use imgdelta_image::survey::SurveyOptions;
 use imgdelta_make::{options::CreateOptions, pair::ImagePair};
 use imgdelta_testkit::{Packing, TestImage, gzip, noise, tar_of};
-use std::{path::Path, sync::Arc};
-use tempfile::TempDir;
-
-fn context(dir: &TempDir, threads: usize) -> Context {
-    let workers = Arc::new(Workers::new(threads).unwrap());
-    Context::new(Scratch::in_dir(dir.path()).unwrap()).unwrap().workers(workers)
-}
-
-fn open(dir: &Path) -> Image {
-    image::open(&format!("oci:{}", dir.display()).parse().unwrap(), &OpenOptions::default())
-        .unwrap()
-}
+use std::sync::Arc;
+use support::{context, open};
 
 /// Makes a delta between images of these layers, proves and applies it, and returns it.
 fn delta(base: Vec<Vec<u8>>, target: Vec<Vec<u8>>) -> Delta {
@@ -34,7 +23,7 @@ fn delta(base: Vec<Vec<u8>>, target: Vec<Vec<u8>>) -> Delta {
     });
     let mut made = Vec::new();
     for threads in [1, 3] {
-        let context = context(&dir, threads);
+        let context = context(dir.path(), threads);
         let pair = ImagePair::read(images.clone(), &SurveyOptions::default(), &context).unwrap();
         let draft = pair.plan(&CreateOptions::default()).unwrap().encode().unwrap();
         let mut bytes = Vec::new();
@@ -44,7 +33,7 @@ fn delta(base: Vec<Vec<u8>>, target: Vec<Vec<u8>>) -> Delta {
     assert!(made[0] == made[1], "the same bytes with any number of workers");
     let delta = Delta::open(Arc::new(made.remove(0)), "test", &Limits::default()).unwrap();
     let out = dir.path().join("out");
-    let context = context(&dir, 2);
+    let context = context(dir.path(), 2);
     let sink = sink::create(&format!("oci:{}", out.display()).parse().unwrap(), &context).unwrap();
     rebuild::apply(&delta, &images[..1], sink, LayerForm::Exact, &context).unwrap();
     assert_eq!(open(&out).digest, images[1].digest);
