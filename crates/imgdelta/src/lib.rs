@@ -6,6 +6,9 @@
 //!
 //! # The short path
 //!
+//! Add the crate with `cargo add imgdelta`, or `cargo add imgdelta --path DIR` from a clone (the crate is in its folder
+//! `crates/imgdelta`). It needs a C compiler, for zstd.
+//!
 //! A [`Session`] holds scratch space, worker threads and limits. Its methods are the product:
 //!
 //! ```no_run
