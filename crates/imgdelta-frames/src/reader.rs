@@ -271,4 +271,4 @@ impl fmt::Debug for AssembledStream {
 }
 
 /// Content of files that are not read.
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 4 << 10] = [0; 4 << 10];
