@@ -1,0 +1,30 @@
+//! Says for each xz file whether its encoder is found, with the bytes of its recipe.
+
+use imgdelta_xz::{DecodeOptions, DetectOptions, Remaker, XzDecoder, detect};
+use std::{env, fs, io};
+
+fn main() -> io::Result<()> {
+    for name in env::args().skip(1) {
+        let stored = fs::read(&name)?;
+        let mut plain = Vec::new();
+        let mut decoder = XzDecoder::new(DecodeOptions::default());
+        if let Err(error) = decoder.push(&stored, &mut |piece| plain.extend_from_slice(piece)) {
+            println!("{name}: {error}");
+            continue;
+        }
+        let Some(recipe) = detect(&stored, DetectOptions::default()) else {
+            println!("{name}: {} bytes, unknown encoder", stored.len());
+            continue;
+        };
+        let (mut made, mut remaker) = (Vec::new(), Remaker::new(&recipe));
+        let is_made = remaker.write(&plain, &mut made).and_then(|()| remaker.finish(&mut made));
+        let outcome = if is_made.is_ok() && made == stored { "exact" } else { "WRONG" };
+        let recipe_bytes = recipe.to_bytes().len();
+        println!(
+            "{name}: {} bytes, {outcome}, recipe {recipe_bytes}, {:?}",
+            stored.len(),
+            recipe.forms[0].packing
+        );
+    }
+    Ok(())
+}
