@@ -92,7 +92,7 @@ class Recipe:
         self.outer = len(self.origins) - inner
         if len(self.closed) != sum(origin.kind == CLOSED for origin in self.origins) or self.outer < 0:
             kinds.refuse("the number of closed archives")
-        if any(closed.kind > 3 for closed in self.closed):
+        if any(closed.kind > 5 for closed in self.closed):
             kinds.refuse("a kind of archive")
         self.inner_lengths, self.compressions = [], []
         for origin in self.origins[self.outer :]:

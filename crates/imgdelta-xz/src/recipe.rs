@@ -10,6 +10,7 @@ use crate::{
     encoder::{EncoderSettings, Finder, SearchEffort},
     error::RecipeError,
     filters::Filter,
+    remake::MOST_HELD_BYTES,
     state::Properties,
 };
 use imgdelta_wire::{Cursor, varint};
@@ -136,6 +137,8 @@ impl Recipe {
             let stream = reader.stream(recipe.forms.len(), &mut is_open)?;
             recipe.streams.push(stream);
         }
+        let padding = recipe.streams.iter().map(|stream| stream.padding).sum();
+        limited("padding", MOST_PADDING, padding)?;
         reader.cursor.finish()?;
         Ok(recipe)
     }
@@ -149,10 +152,33 @@ impl Recipe {
         forms.max().unwrap_or(0)
     }
 
+    /// Estimates the nanoseconds of remaking the files from `plain_bytes`, on one core. Each block
+    /// starts an encoder.
+    pub fn nanoseconds(&self, plain_bytes: u64) -> u64 {
+        let content = plain_bytes.saturating_mul(self.nanoseconds_per_byte().into());
+        let runs = self.streams.iter().flat_map(|stream| &stream.runs);
+        let blocks = runs.fold(0_u64, |sum, run| {
+            sum.saturating_add(match (run.count, run.plain_bytes) {
+                (0, 0) => 1,
+                (0, bytes) => plain_bytes.div_ceil(bytes),
+                (count, _) => count,
+            })
+        });
+        let heads = self.forms.iter().filter_map(BlockForm::settings);
+        let heads = heads.map(|settings| u64::from(settings.window)).max().unwrap_or(0);
+        // Tables of heads are cleared for each block, whatever its length.
+        let start = START.saturating_add(heads / CLEARED_BYTES);
+        content.saturating_add(blocks.saturating_mul(start))
+    }
+
     /// Returns the most memory that remaking `plain_bytes` takes.
     pub fn memory_bytes(&self, plain_bytes: u64) -> u64 {
-        let forms = self.forms.iter().filter_map(BlockForm::settings);
-        forms.map(|settings| settings.memory_bytes(plain_bytes)).max().unwrap_or(0)
+        let forms = self.forms.iter().map(|form| {
+            let packing = form.settings().map_or(0, |settings| settings.memory_bytes(plain_bytes));
+            let is_held = form.has_packed_bytes || form.has_plain_bytes;
+            packing + if is_held { plain_bytes.min(MOST_HELD_BYTES) } else { 0 }
+        });
+        forms.max().unwrap_or(0)
     }
 }
 
@@ -291,10 +317,14 @@ const STORED: u8 = 254;
 const OTHER_EFFORT: u8 = 255;
 /// Identifier of the filter with a property.
 const DELTA: u8 = 3;
+/// Nanoseconds to start an encoder.
+const START: u64 = 200_000;
+/// Bytes of a window for each nanosecond of clearing tables.
+const CLEARED_BYTES: u64 = 4;
 /// Most candidates of a search: a hostile recipe must not make it endless.
 const MOST_DEPTH: u64 = 1024;
-/// Most groups of padding behind a stream: 4 MiB.
-const MOST_PADDING: u64 = 1 << 20;
+/// Most groups of padding behind all streams: a mebibyte.
+const MOST_PADDING: u64 = 1 << 18;
 /// More blocks than any file has.
 const MOST_BLOCKS: u64 = 1 << 20;
 

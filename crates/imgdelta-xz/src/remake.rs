@@ -259,6 +259,6 @@ fn store(piece: &[u8], is_first: &mut bool, out: &mut Vec<u8>) {
 const STORED_BYTES: usize = 1 << 16;
 /// Most plain bytes of a block whose packed bytes wait for their length: presets make at most
 /// 192 MiB.
-const MOST_HELD_BYTES: u64 = 256 << 20;
+pub(crate) const MOST_HELD_BYTES: u64 = 256 << 20;
 /// Most plain bytes of a block: places are numbers of 32 bits.
 pub(crate) const MOST_BLOCK_BYTES: u64 = 3 << 30;

@@ -27,7 +27,8 @@ pub(super) struct PlaceIndex {
     pairs: Vec<u32>,
     triples: Vec<u32>,
     heads: Vec<u32>,
-    /// A link for each place in a chain; two in a tree.
+    /// A link for each place in a chain; two in a tree. They grow with the stream, up to the window:
+    /// a short block must not cost what a long one does.
     links: Vec<u32>,
     /// Place of the buffer's first byte. The first place of a stream is `cyclic`, so that 0 is
     /// always too far away.
@@ -35,7 +36,7 @@ pub(super) struct PlaceIndex {
 }
 
 impl PlaceIndex {
-    /// Makes empty tables. The links take memory as places are added.
+    /// Makes empty tables.
     pub(super) fn new(finder: Finder, window: u32, nice_len: usize, depth: u32) -> Self {
         let cyclic = window + 1;
         let (pairs, triples) = match finder {
@@ -43,7 +44,6 @@ impl PlaceIndex {
             Finder::Chain3 | Finder::Tree3 => (1 << PAIR_BITS, 0),
             Finder::Chain4 | Finder::Tree4 => (1 << PAIR_BITS, 1 << TRIPLE_BITS),
         };
-        let links = cyclic as usize * if finder.is_tree() { 2 } else { 1 };
         Self {
             finder,
             nice_len,
@@ -53,7 +53,7 @@ impl PlaceIndex {
             pairs: vec![0; pairs],
             triples: vec![0; triples],
             heads: vec![0; head_mask(finder, window) as usize + 1],
-            links: vec![0; links],
+            links: Vec::new(),
             shift: cyclic,
         }
     }
@@ -84,6 +84,7 @@ impl PlaceIndex {
         if limit < self.finder.hashed_bytes() {
             return;
         }
+        self.make_room();
         let place = self.shift + at as u32;
         let mut best = 1;
         let head;
@@ -170,6 +171,17 @@ impl PlaceIndex {
             }
         }
         best.max(3)
+    }
+
+    /// Makes room for the links of the next place.
+    #[inline]
+    fn make_room(&mut self) {
+        let per_place = if self.finder.is_tree() { 2 } else { 1 };
+        let needed = (self.cyclic_at as usize + 1) * per_place;
+        if self.links.len() < needed {
+            let most = self.cyclic as usize * per_place;
+            self.links.resize((needed * 2).max(LEAST_LINKS).min(most), 0);
+        }
     }
 
     #[inline]
@@ -310,13 +322,15 @@ fn head_mask(finder: Finder, window: u32) -> u32 {
     }
 }
 
+/// Links that are made at first.
+const LEAST_LINKS: usize = 1 << 14;
 /// Bits of the table by two bytes.
 const PAIR_BITS: u32 = 10;
 /// Bits of the table by three bytes.
 const TRIPLE_BITS: u32 = 16;
 
 /// The table of CRC-32, by which bytes are mixed.
-const HASH: [u32; 256] = {
+static HASH: [u32; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
     while byte < 256 {
