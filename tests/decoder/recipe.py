@@ -54,7 +54,7 @@ class Recipe:
         while kinds.left():
             kind, address, length = kinds.byte(), addresses.place_near(end), lengths.number()
             end = address + length
-            if end > self.space_bytes or kind > 3:
+            if end > self.space_bytes or kind > 5:
                 addresses.refuse("an archive that does not end before its own parts")
             self.opened.append(Opened(address, length, kind, plain.number()))
             self.space_bytes += self.opened[-1].plain_bytes

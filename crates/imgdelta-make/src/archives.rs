@@ -204,6 +204,12 @@ struct ArchiveSearch<'a> {
 struct ArchiveWork(u64);
 
 impl ArchiveWork {
+    /// Returns the work that closing archives may ask for: five eighths of what readers admit for
+    /// these bytes. A layer of kernel modules asks for a half.
+    fn of_closing(bytes: u64, work_per_byte: u64) -> Self {
+        Self(bytes.saturating_mul(work_per_byte / 8 * 5))
+    }
+
     /// Takes a part of the work; false if there is not as much left.
     fn take(&mut self, nanoseconds: u64) -> bool {
         let left = self.0.checked_sub(nanoseconds);

@@ -155,7 +155,7 @@ impl ArchiveSearch<'_> {
             .collect();
         let bytes = layers.iter().map(|layer| self.base.layers[*layer as usize].stream_bytes);
         let bytes = bytes.fold(0, u64::saturating_add);
-        ArchiveWork(bytes.saturating_mul(self.work_per_byte / CLOSING_SHARE))
+        ArchiveWork::of_closing(bytes, self.work_per_byte)
     }
 
     /// Returns the archives that the target lacks, each content once.
@@ -193,8 +193,6 @@ impl ArchiveSearch<'_> {
 const MOST_BYTES: u64 = 8 << 30;
 /// Share of the admitted work that opening the base's archives may ask for: a quarter.
 const WORK_SHARE: u64 = 4;
-/// Share of the admitted work for base layers that closing archives may ask for: a half.
-const CLOSING_SHARE: u64 = 2;
 /// Nanoseconds for a receiver to inflate a byte.
 const OPENED_BYTE: u64 = 5;
 /// Nanoseconds for a receiver to unpack a byte of xz.

@@ -61,8 +61,7 @@ impl ArchiveSearch<'_> {
         };
         let mut candidates: Vec<Candidate<ArchiveOwner>> =
             wanted.into_iter().map(of_entry).collect();
-        let share = self.work_per_byte / WORK_SHARE;
-        let mut work = ArchiveWork(index.stream_bytes.saturating_mul(share));
+        let mut work = ArchiveWork::of_closing(index.stream_bytes, self.work_per_byte);
         let mut list = PartList::new();
         let mut result = TargetParts::default();
         let mut numbers: HashMap<Vec<u8>, u32> = HashMap::new();
@@ -376,8 +375,6 @@ const MOST_SOUGHT_BYTES: u64 = 32 << 20;
 const LARGE_BYTES: usize = 4 << 20;
 /// Nanoseconds per byte that are worth spending without a counterpart in the base.
 const QUICK: u32 = 200;
-/// Share of the admitted work that closing a layer's archives may ask for: a half.
-const WORK_SHARE: u64 = 2;
 /// Nanoseconds for a receiver to copy and write a byte of a part.
 const COPIED_BYTE: u64 = 8;
 /// Bytes of zlib around a deflate stream.

@@ -101,7 +101,7 @@ impl SearchEffort {
         match (self.is_optimal, self.finder.is_tree()) {
             (false, false) => 60 + 2 * self.depth(),
             (false, true) => 150 + 2 * self.depth(),
-            (true, _) => 250 + 3 * self.depth(),
+            (true, _) => 200 + 3 * self.depth(),
         }
     }
 }
