@@ -60,7 +60,7 @@ struct Block {
     plain_bytes: u64,
 }
 
-/// What a decoder reports in the order of the stream.
+/// Parts of a file that a decoder reports, in order.
 #[derive(Debug)]
 pub(crate) enum XzEvent<'a> {
     Stream(CheckKind),

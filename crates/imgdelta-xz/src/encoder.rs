@@ -30,7 +30,7 @@ pub(crate) struct Lzma2Encoder {
     parser: Parser,
     /// Position at which the chunk starts; `None` between chunks.
     chunk: Option<u64>,
-    /// What the next chunk must state.
+    /// Facts that the next chunk must state.
     needs: ChunkNeeds,
     is_started: bool,
 }
@@ -40,7 +40,7 @@ enum Parser {
     Optimal(OptimalParser),
 }
 
-/// What a chunk must state besides its lengths.
+/// Facts that a chunk must state besides its lengths.
 #[derive(Clone, Copy)]
 struct ChunkNeeds {
     properties: bool,

@@ -91,7 +91,7 @@ impl ChunkHeader {
     }
 }
 
-/// What the symbols of a stream depend on, besides its bytes.
+/// Facts that the symbols of a stream depend on, besides its bytes.
 struct Lzma {
     model: Model,
     state: State,

@@ -1,4 +1,4 @@
-//! What is packed comes back, its encoder is found, and damage is an error.
+//! Packed bytes come back, their encoder is found, and damage is an error.
 
 use imgdelta_xz::{
     BlockForm, BlockRun, CheckKind, DecodeOptions, DetectOptions, Filter, Finder, Packing,

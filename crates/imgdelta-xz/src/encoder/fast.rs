@@ -8,7 +8,7 @@ use super::{
 };
 use crate::state::{MAX_MATCH, REPEATS};
 
-/// What was found at the byte that was looked at in advance.
+/// Looks one byte ahead, and keeps the matches that it found there.
 #[derive(Default)]
 pub(super) struct FastParser {
     found: Vec<Match>,

@@ -6,8 +6,8 @@
 //! and these followed by a literal and a repeat of the last distance. Ways end where no later place
 //! is offered, or before a match that is long enough to be taken at once.
 //!
-//! Which of two equally cheap ways stays depends on the order of the offers, so the order is part
-//! of the model.
+//! Of two equally cheap ways the first one offered stays, so the order of the offers is part of the
+//! model.
 
 use super::{
     finder::{Match, common},

@@ -7,7 +7,7 @@
 
 use super::Direction;
 
-/// What the filter remembers of the bytes before.
+/// Facts about the bytes before.
 #[derive(Default)]
 pub(super) struct X86State {
     /// Opcodes among the last bytes: bit 0 for one, bit 4 for one whose address was not filtered.
