@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import json
+import lzma
 import os
 import random
 import re
@@ -335,6 +336,25 @@ def archives(_):
     return Case("archives: gzip, zip, tar in gzip, zip in zip", Image([small(layer(text, START))]), Image([stored(layer(again, START + DAY))]))
 
 
+def xz(_):
+    text, again = prose(70, 3000), edited(prose(70, 3000), 71, 12)
+
+    def package(data):
+        members = [("debian-binary", b"2.0\n"), ("control.tar.xz", lzma.compress(b"control " + data[:99])), ("data.tar.xz", lzma.compress(tar(entry("usr/a", data))))]
+        out = b"!<arch>\n"
+        for name, content in members:
+            out += f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n".encode() + content + b"\n" * (len(content) % 2)
+        return out
+
+    def layer(data, version):
+        module = lzma.compress(data, check=lzma.CHECK_CRC32, filters=[{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 20}])
+        chain = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_DELTA, "dist": 3}, {"id": lzma.FILTER_LZMA2, "preset": 2, "lc": 0, "lp": 2, "pb": 1}]
+        streams = lzma.compress(data[:5000], check=lzma.CHECK_NONE, preset=1) + bytes(8) + lzma.compress(data[5000:], check=lzma.CHECK_SHA256, filters=chain)
+        return tar(entry(f"modules/6.1.{version}/a.ko.xz", module), entry("streams.xz", streams), entry(f"a_{version}_amd64.deb", package(data)))
+
+    return Case("xz files of several streams, filters and checksums, and a Debian package", Image([small(layer(text, 8))]), Image([stored(layer(again, 9))]))
+
+
 def siblings(inputs):
     text, fresh, near = prose(30, 900), prose(31, 600), edited(prose(31, 600), 32, 5)
     packed = gzip_member(prose(33, 800), 9)
@@ -551,7 +571,7 @@ def go(inputs, name, feature):
 
 CASES = {
     "files": files, "kept": kept, "carried": carried, "twice": twice, "streams-only": streams_only, "deflate": deflate, "zstd": zstd,
-    "chunked": chunked, "archives": archives, "windows": windows, "headers": headers, "offsets": offsets, "x86-64": x86_64, "aarch64": aarch64,
+    "chunked": chunked, "archives": archives, "xz": xz, "windows": windows, "headers": headers, "offsets": offsets, "x86-64": x86_64, "aarch64": aarch64,
     "x86-64-bare": x86_64_bare, "aarch64-bare": aarch64_bare,
     "sections": sections, "go-1.19": go_old, "go-1.22": go_new, "best": best, "siblings": siblings, "digests": digests,
 }

@@ -1,4 +1,5 @@
-"""Archives inside layers: gzip and tar files, and the way to zip and ELF files. docs/format-archives.md."""
+"""Archives inside layers: gzip, xz, tar and ar files, and the way to zip and ELF files. docs/format-archives.md."""
+import lzma
 import zlib
 from collections import namedtuple
 
@@ -6,8 +7,9 @@ import sections
 import zips
 from envelopes import DeflateRecipe
 from wire import Reader, Refused
+from xz import XzRecipe
 
-GZIP, ZIP, TAR, ELF = range(4)
+GZIP, ZIP, TAR, ELF, XZ, AR = range(6)
 BLOCK = 512
 # `stored` is a range of the archive, or None; `facts` are checksum and length of what was inflated, or None.
 Part = namedtuple("Part", "data stored facts", defaults=(None, None))
@@ -21,6 +23,10 @@ def open_archive(kind, data):
     if kind == ELF:
         content, structure = sections.open_elf(data)
         return [Part(content, (0, len(data))), Part(structure)]
+    if kind == XZ:
+        return [Part(unpack_xz(data), (0, len(data)))]
+    if kind == AR:
+        return open_ar(data)
     return open_zip(data) if kind == ZIP else open_tar(data)
 
 
@@ -29,8 +35,13 @@ def close_archive(kind, inner):
         if len(inner) != 1 or inner[0].recipe is None:
             raise Refused("a gzip file is one inner payload with a compression")
         return DeflateRecipe(inner[0].recipe).make(inner[0].data)
+    if kind == XZ:
+        if len(inner) != 1 or inner[0].recipe is None or inner[0].recipe[:1] != b"\xfd":
+            raise Refused("an xz file is one inner payload with a compression of xz")
+        return XzRecipe(inner[0].recipe[1:]).make(inner[0].data)
     if kind == ELF:
         return sections.close_elf(inner)
+    # An ar file is made of contents and what is around them like a tar file.
     return close_zip(inner) if kind == ZIP else close_tar(inner)
 
 
@@ -68,6 +79,14 @@ def inflate_gzip(data):
     return out
 
 
+def unpack_xz(data):
+    try:
+        # The module passes over padding and goes on with the next stream.
+        return lzma.decompress(data, lzma.FORMAT_XZ)
+    except lzma.LZMAError:
+        raise Refused("an xz file that is damaged")
+
+
 def octal(field):
     digits = bytes(field).lstrip(b" \t\n\f\r")
     count = next((i for i, byte in enumerate(digits) if byte not in b"01234567"), len(digits))
@@ -100,8 +119,34 @@ def open_tar(data):
             parts.append(Part(data[body:start], (body, size)))
         at = -(-(body + size) // BLOCK) * BLOCK
     around.append(data[start:])
-    if not parts or len(parts) > 200_000:
-        raise Refused("a tar file without contents, or with too many")
+    if len(parts) > 200_000:
+        raise Refused("a tar file with too many contents")
+    return with_structure(parts, around)
+
+
+def open_ar(data):
+    parts, around, start, at = [], [], 0, 8
+    while at < len(data):
+        header, body = data[at : at + 60], at + 60
+        field = header[48:58]
+        digits = field[: next((i for i, byte in enumerate(field) if byte not in b"0123456789"), len(field))]
+        if len(header) < 60 or header[58:] != b"`\n" or not digits or body + int(digits) > len(data):
+            raise Refused("an ar file that is damaged")
+        size = int(digits)
+        if size:
+            around.append(data[start:body])
+            start = body + size
+            parts.append(Part(data[body:start], (body, size)))
+        at = (body + size + 1) & ~1
+    around.append(data[start:])
+    if len(parts) > 64:
+        raise Refused("an ar file with too many contents")
+    return with_structure(parts, around)
+
+
+def with_structure(parts, around):
+    if not parts:
+        raise Refused("an archive without contents")
     structure = b"".join(map(put_number, [len(parts), *map(len, around)])) + b"".join(around)
     return parts + [Part(structure)]
 

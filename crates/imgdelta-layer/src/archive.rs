@@ -2,23 +2,27 @@
 //! Never decides which archives are worth opening; never checks the bytes that it makes.
 //!
 //! An archive of the base is opened. Its *parts* are the inflated contents of its members; the last
-//! part of a zip or tar is its structure, which is headers and directory. An ELF file with
+//! part of a zip, tar or ar is its structure, which is headers and directory. An ELF file with
 //! compressed sections is an archive, too: its part is the file with these sections inflated.
 //!
 //! An archive of the target is closed from *inner payloads*, which match the parts one by one. Each
-//! is compressed as it was, by the models of `imgdelta-deflate`.
+//! is compressed as it was, by the models of `imgdelta-deflate` and `imgdelta-xz`.
 //!
 //! Opening depends on the archive's bytes alone, so both sides of a delta get the same parts.
 //! `docs/format-archives.md` is normative.
 
+mod ar;
 mod bytes;
+mod compression;
 mod elf;
 mod gzip;
 mod tar;
+mod xz;
 mod zip;
 mod zlib;
 
 pub use bytes::ArchiveBytes;
+pub use compression::InnerCompression;
 pub use imgdelta_format::recipe::ArchiveKind;
 
 use imgdelta_core::{Error, Result, progress::Progress};
@@ -61,6 +65,8 @@ pub enum PartCompression {
     Gzip,
     /// Sections of an ELF file; the part is the file with these sections inflated.
     Sections,
+    /// All xz streams of a file; the length is unknown until they are unpacked.
+    Xz,
 }
 
 impl OpenedArchive {
@@ -71,6 +77,8 @@ impl OpenedArchive {
             ArchiveKind::Zip => zip::read(slice),
             ArchiveKind::Tar => tar::read(slice),
             ArchiveKind::Elf => elf::read(slice),
+            ArchiveKind::Xz => Ok(Some(xz::read(slice))),
+            ArchiveKind::Ar => ar::read(slice),
         }
     }
 }
@@ -106,6 +114,7 @@ impl ArchivePart {
             }
             PartCompression::Gzip => gzip::inflate(slice, most_bytes, progress, sink),
             PartCompression::Sections => elf::inflate(slice, most_bytes, progress, sink),
+            PartCompression::Xz => xz::unpack(slice, most_bytes, progress, sink),
         }
     }
 }
@@ -115,6 +124,8 @@ pub fn recognise(start: &[u8]) -> Option<ArchiveKind> {
     match start {
         [0x1f, 0x8b, 0x08, ..] => Some(ArchiveKind::Gzip),
         [b'P', b'K', 3, 4, ..] => Some(ArchiveKind::Zip),
+        _ if start.starts_with(&imgdelta_xz::MAGIC) => Some(ArchiveKind::Xz),
+        _ if start.starts_with(ar::PACKAGE_START) => Some(ArchiveKind::Ar),
         // Most of these files have no compressed sections, and are refused when they are read.
         _ if start.starts_with(elf::START) => Some(ArchiveKind::Elf),
         _ => tar::is_tar(start).then_some(ArchiveKind::Tar),
@@ -153,8 +164,10 @@ pub enum InnerCoding<'a> {
     Plain,
     /// The payload is compressed already; its content has this checksum and length.
     Packed(u32, u64),
-    /// The payload is compressed by a recipe.
+    /// The payload is compressed by a recipe of `imgdelta-deflate`.
     Deflate(&'a imgdelta_deflate::Recipe),
+    /// The payload is compressed by a recipe of `imgdelta-xz`.
+    Xz(&'a imgdelta_xz::Recipe),
 }
 
 /// Receiver of a closed archive's bytes, each piece with its offset.
@@ -170,7 +183,9 @@ pub fn close(
     match kind {
         ArchiveKind::Gzip => gzip::close(inner, progress, out),
         ArchiveKind::Zip => zip::close(inner, progress, out),
-        ArchiveKind::Tar => tar::close(inner, progress, out),
+        // An ar file is made of contents and gaps like a tar file.
+        ArchiveKind::Tar | ArchiveKind::Ar => tar::close(inner, progress, out),
+        ArchiveKind::Xz => xz::close(inner, progress, out),
         ArchiveKind::Elf => elf::close(inner, progress, out),
     }
 }

@@ -32,7 +32,7 @@ use imgdelta_layer::archive::{ArchiveKind, END_BYTES, is_zip_end, recognise};
 use std::{
     collections::{HashMap, HashSet},
     ops::Range,
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 /// Limits for opening archives.
@@ -43,14 +43,16 @@ pub struct ArchiveOptions {
     pub depth: u32,
     /// Most time for the receiver to compress a member again, in nanoseconds per byte of content.
     ///
-    /// 200, which is 5 MB/s, as zlib's slowest level takes on bad data. A slower member is sent in
-    /// its stored form.
+    /// 500, which is 2 MB/s: the default of xz takes less, its extreme presets take more. A slower
+    /// member is sent in its stored form. So is one that takes more than 200, unless the base has an
+    /// archive of the same name, since only then opening saves most of its bytes. 200 is what
+    /// zlib's slowest level takes on bad data.
     pub nanoseconds_per_byte: u32,
 }
 
 impl Default for ArchiveOptions {
     fn default() -> Self {
-        Self { depth: 3, nanoseconds_per_byte: 200 }
+        Self { depth: 3, nanoseconds_per_byte: 500 }
     }
 }
 
@@ -101,7 +103,8 @@ pub(crate) struct TargetParts {
     pub(crate) coders: Vec<u32>,
     /// For each part, a part of the base with the same stored bytes.
     pub(crate) packed: Vec<Option<u32>>,
-    /// Recipes of `imgdelta-deflate`; those of one member leave out its length.
+    /// Recipes of `imgdelta-deflate`, of which those of one member leave out its length, and of
+    /// `imgdelta-xz`.
     pub(crate) compressions: Vec<Vec<u8>>,
 }
 
@@ -147,8 +150,18 @@ pub(crate) fn open(
     // The other half is for the delta and its proof.
     let scratch = &scratch.ceiling(Ceiling::fixed(scratch.room_bytes() / 2));
     let work_per_byte = context.limits.work_per_byte;
-    let search =
-        ArchiveSearch { base, target, volume, options, work_per_byte, scratch, workers, progress };
+    let large = Mutex::new(());
+    let search = ArchiveSearch {
+        base,
+        target,
+        volume,
+        options,
+        work_per_byte,
+        scratch,
+        workers,
+        progress,
+        large,
+    };
     let mut wanted = search.wanted(rebuilt)?;
     if has_links {
         search.drop_repeated(rebuilt, &mut wanted);
@@ -158,8 +171,10 @@ pub(crate) fn open(
         return Ok(opened);
     }
     let base = search.open_base()?;
+    let mut shared = search.base_work(base.as_ref());
     for (&layer, wanted) in rebuilt.iter().zip(wanted) {
-        opened.target[layer as usize] = search.open_target(layer, wanted, base.as_ref())?;
+        let target = search.open_target(layer, wanted, base.as_ref(), &mut shared)?;
+        opened.target[layer as usize] = target;
     }
     if let Some(base) = base {
         (opened.archives, opened.base) = (base.archives, Some(base.parts));
@@ -178,6 +193,8 @@ struct ArchiveSearch<'a> {
     scratch: &'a Scratch,
     workers: &'a Workers,
     progress: &'a dyn Progress,
+    /// Held while the encoder of a large file is sought, which takes much memory.
+    large: Mutex<()>,
 }
 
 /// Work that archives may ask of a receiver, in nanoseconds of one core.
@@ -187,6 +204,12 @@ struct ArchiveSearch<'a> {
 struct ArchiveWork(u64);
 
 impl ArchiveWork {
+    /// Returns the work that closing archives may ask for: five eighths of what readers admit for
+    /// these bytes. A layer of kernel modules asks for a half.
+    fn of_closing(bytes: u64, work_per_byte: u64) -> Self {
+        Self(bytes.saturating_mul(work_per_byte / 8 * 5))
+    }
+
     /// Takes a part of the work; false if there is not as much left.
     fn take(&mut self, nanoseconds: u64) -> bool {
         let left = self.0.checked_sub(nanoseconds);
@@ -238,11 +261,12 @@ impl ArchiveSearch<'_> {
             return Ok(None);
         }
         let Some(stream) = self.volume.stream(&index.diff_id) else { return Ok(None) };
-        // Opening an uncompressed tar file gains nothing, so eight bytes are enough.
-        let mut start = [0; 8];
+        // Opening an uncompressed tar file gains nothing, so these bytes are enough.
+        let mut start = [0; 24];
         stream.read_exact_at(entry.payload.start, &mut start)?;
         let kind = recognise(&start);
-        if let Some(ArchiveKind::Gzip | ArchiveKind::Zip) = kind {
+        if let Some(ArchiveKind::Gzip | ArchiveKind::Zip | ArchiveKind::Xz | ArchiveKind::Ar) = kind
+        {
             return Ok(kind);
         }
         // A program may be a zip file: a line for the shell or an ELF file, followed by the archive.

@@ -9,6 +9,8 @@ mod lookup;
 mod names;
 mod sketch;
 
+pub(crate) use names::masked;
+
 use imgdelta_core::{Context, PayloadDigest, Result, progress::Checkpoint};
 use imgdelta_image::index::{Entry, EntryKind, LayerIndex};
 use lookup::BaseLookup;

@@ -18,6 +18,9 @@ use imgdelta_make::{
 use imgdelta_testkit::{
     Packing, SectionPacking, TestImage, ZipMember, ZipStyle, elf_of, gzip, noise, tar_of, zip_of,
 };
+use imgdelta_xz::{
+    BlockForm, BlockRun, CheckKind, Properties, Remaker, SearchEffort, StreamRecipe,
+};
 use std::sync::Arc;
 use support::open;
 
@@ -341,6 +344,92 @@ fn gzip_files_of_any_encoder_are_rebuilt() {
     let base = tar_of(&[("doc.gz", &gzip(&old))]);
     let pair = TestPair::new(&base, &tar_of(&[("doc.gz", &gzip(&new))]));
     pair.apply(pair.make(ArchiveOptions::default(), 2).0).unwrap();
+}
+
+/// An xz file as a preset makes it, numbered as in [`SearchEffort::PRESETS`].
+fn xz_of(content: &[u8], preset: usize) -> Vec<u8> {
+    let form = BlockForm {
+        header_bytes: 20,
+        has_packed_bytes: true,
+        has_plain_bytes: true,
+        filters: Vec::new(),
+        window_code: 16,
+        packing: imgdelta_xz::Packing::Liblzma(
+            Properties::default(),
+            SearchEffort::PRESETS[preset],
+        ),
+    };
+    let runs = vec![BlockRun { form: 0, plain_bytes: 0, count: 0 }];
+    let stream = StreamRecipe { check: CheckKind::Crc32, runs, padding: 0 };
+    let recipe = imgdelta_xz::Recipe { forms: vec![form], streams: vec![stream] };
+    let (mut made, mut remaker) = (Vec::new(), Remaker::new(&recipe));
+    remaker.write(content, &mut made).unwrap();
+    remaker.finish(&mut made).unwrap();
+    made
+}
+
+/// The default preset of xz, and a fast one.
+const DEFAULT_XZ: usize = 6;
+const FAST_XZ: usize = 1;
+
+#[test]
+fn xz_files_of_the_same_name_cost_only_their_changes() {
+    let (old, mut new) = (text(20, 2000), text(20, 2000));
+    new.splice(5000..5010, *b"other");
+    let base = tar_of(&[("modules/6.1.7/fs/a.ko.xz", &xz_of(&old, DEFAULT_XZ))]);
+    let target = tar_of(&[("modules/6.1.8/fs/a.ko.xz", &xz_of(&new, DEFAULT_XZ))]);
+    let pair = TestPair::new(&base, &target);
+    let (bytes, cost) = pair.make(ArchiveOptions::default(), 2);
+    assert_eq!(recipe_of(&bytes).nested.closed[0].kind, ArchiveKind::Xz);
+    assert!(cost.files.iter().map(|file| file.bytes).sum::<u64>() < 120, "{cost}");
+    pair.apply(bytes).unwrap();
+    // Where the receiver's time counts more, the file stays closed.
+    let (closed, _) = pair.make(ArchiveOptions::default().nanoseconds_per_byte(200), 2);
+    assert!(recipe_of(&closed).nested.closed.is_empty());
+    pair.apply(closed).unwrap();
+}
+
+#[test]
+fn slow_xz_files_without_a_counterpart_stay_closed() {
+    for (preset, is_opened) in [(DEFAULT_XZ, false), (FAST_XZ, true)] {
+        let base = tar_of(&[("old.xz", &xz_of(&text(21, 2000), preset))]);
+        let target = tar_of(&[("other.xz", &xz_of(&text(21, 1990), preset))]);
+        let pair = TestPair::new(&base, &target);
+        let (bytes, _) = pair.make(ArchiveOptions::default(), 2);
+        assert_eq!(!recipe_of(&bytes).nested.closed.is_empty(), is_opened, "preset {preset}");
+        pair.apply(bytes).unwrap();
+    }
+}
+
+#[test]
+fn debian_packages_are_seen_through() {
+    let package = |version: &[u8], changed: &[u8]| {
+        let control = xz_of(&tar_of(&[("control", version)]), DEFAULT_XZ);
+        let data = tar_of(&[("usr/lib/a", &text(22, 900)), ("usr/lib/b", changed)]);
+        let data = xz_of(&data, DEFAULT_XZ);
+        let mut package = b"!<arch>\n".to_vec();
+        for (name, content) in
+            [("debian-binary", &b"2.0\n"[..]), ("control.tar.xz", &control), ("data.tar.xz", &data)]
+        {
+            let length = content.len();
+            let facts = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{length:<10}`\n", 0, 0, 0, 100_644);
+            package.extend_from_slice(facts.as_bytes());
+            package.extend_from_slice(content);
+            package.resize(package.len().next_multiple_of(2), b'\n');
+        }
+        package
+    };
+    let (old, mut new) = (text(23, 900), text(23, 900));
+    new[3000] ^= 1;
+    let base = tar_of(&[("cache/a_1.0_amd64.deb", &package(b"Version: 1.0", &old))]);
+    let target = tar_of(&[("cache/a_1.1_amd64.deb", &package(b"Version: 1.1", &new))]);
+    let pair = TestPair::new(&base, &target);
+    let (bytes, cost) = pair.make(ArchiveOptions::default(), 2);
+    let kinds: Vec<_> = recipe_of(&bytes).nested.closed.iter().map(|made| made.kind).collect();
+    let (ar, xz, tar) = (ArchiveKind::Ar, ArchiveKind::Xz, ArchiveKind::Tar);
+    assert_eq!(kinds, [ar, xz, xz, tar, tar]);
+    assert!(cost.files.iter().map(|file| file.bytes).sum::<u64>() < 500, "{cost}");
+    pair.apply(bytes).unwrap();
 }
 
 #[test]

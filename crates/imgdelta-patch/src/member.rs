@@ -228,6 +228,8 @@ impl<'a> ArchiveComparer<'a> {
                 ArchiveKind::Zip => "zip",
                 ArchiveKind::Tar => "tar",
                 ArchiveKind::Elf => "elf",
+                ArchiveKind::Xz => "xz",
+                ArchiveKind::Ar => "deb",
             },
             members: Vec::new(),
             unchanged_members: 0,

@@ -7,11 +7,11 @@
 //! machine of 2020. `SECURITY.md` lists the tests that hold the bounds.
 
 use super::plan::{BlobJob, OutputEncoding};
-use crate::delta::{BaseSource, Delta, DigestSpelling, Recipe, StoredRecipe};
+use crate::delta::{ArchiveKind, BaseSource, Delta, DigestSpelling, Recipe, StoredRecipe};
 use imgdelta_codec::{StreamKind, pack};
 use imgdelta_core::{Error, Result, error::Cause, work::WorkMeter};
 use imgdelta_deflate::DividedRecipe;
-use imgdelta_layer::chunked::ChunkedRecipe;
+use imgdelta_layer::{archive::InnerCompression, chunked::ChunkedRecipe};
 
 /// Charges the bytes of a blob: its stream, and the compression of the stream. A blob that a base
 /// image has is copied, not compressed.
@@ -93,7 +93,11 @@ pub(super) fn charge_literals_apart(
 fn charge_archives(recipe: &Recipe, meter: &WorkMeter) -> Result<()> {
     let nested = &recipe.nested;
     for opened in &nested.opened {
-        let inflating = opened.plain_bytes.saturating_mul(INFLATED_BYTE);
+        let per_byte = match opened.kind {
+            ArchiveKind::Xz => UNPACKED_XZ_BYTE,
+            _ => INFLATED_BYTE,
+        };
+        let inflating = opened.plain_bytes.saturating_mul(per_byte);
         let searching = opened.bytes.saturating_mul(SEARCHED_BYTE);
         meter.charge(ARCHIVE.saturating_add(inflating).saturating_add(searching))?;
     }
@@ -102,14 +106,11 @@ fn charge_archives(recipe: &Recipe, meter: &WorkMeter) -> Result<()> {
 
 /// Charges the compression of an archive's member.
 pub(super) fn charge_compression(
-    compression: &imgdelta_deflate::Recipe,
+    compression: &InnerCompression,
     plain_bytes: u64,
     meter: &WorkMeter,
 ) -> Result<()> {
-    let members = compression.members.iter();
-    let slowest = members.map(|member| member.model.nanoseconds_per_byte()).max().unwrap_or(0);
-    let content = plain_bytes.saturating_mul(slowest.into());
-    meter.charge(compression.nanoseconds().max(content))
+    meter.charge(compression.nanoseconds(plain_bytes))
 }
 
 /// Charges the bytes of a payload of an archive.
@@ -160,6 +161,8 @@ const ARCHIVE: u64 = 20_000;
 const SEARCHED_BYTE: u64 = 2;
 /// Inflating a byte to a scratch file.
 const INFLATED_BYTE: u64 = 5;
+/// Unpacking a byte of xz to a scratch file.
+const UNPACKED_XZ_BYTE: u64 = 40;
 /// Reading a byte and hashing it.
 const MD5_BYTE: u64 = 3;
 const SHA256_BYTE: u64 = 4;

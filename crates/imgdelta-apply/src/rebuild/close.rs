@@ -6,8 +6,12 @@
 
 use super::table::{PayloadTable, TargetArchive};
 use imgdelta_core::{Context, Error, Result};
-use imgdelta_layer::archive::{InnerCoding, InnerPayloads, close};
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use imgdelta_layer::archive::{InnerCoding, InnerCompression, InnerPayloads, close};
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// Closes the archives of all recipes.
 pub(super) fn close_all(
@@ -24,8 +28,13 @@ pub(super) fn close_all(
     for mut tasks in ranks.into_values() {
         tasks.sort_by_key(|(bytes, ..)| Reverse(*bytes));
         let progress = &*context.progress;
+        // Encoders with large windows run one at a time, so that memory does not grow with workers.
+        let large = Mutex::new(());
         context.workers.map(tasks, |(bytes, table, archive)| {
             let content = ArchiveContent { table, archive };
+            let is_large = content.memory_bytes() > LARGE_BYTES;
+            // A worker that panicked leaves nothing behind in this lock.
+            let _turn = is_large.then(|| large.lock().unwrap_or_else(PoisonError::into_inner));
             let file = table.archive_file();
             let closed_bytes = close(archive.kind, &content, progress, &mut |at, piece| {
                 if at.checked_add(piece.len() as u64).is_none_or(|end| end > bytes) {
@@ -51,6 +60,19 @@ struct ArchiveContent<'a> {
     archive: &'a TargetArchive,
 }
 
+impl ArchiveContent<'_> {
+    /// Returns the most memory that an encoder of the archive takes.
+    fn memory_bytes(&self) -> u64 {
+        let table = self.table;
+        let of_payload = |payload: usize| {
+            let coder = table.recipe.nested.coders[payload - table.outer].checked_sub(1)?;
+            let bytes = table.payloads[payload].bytes;
+            Some(table.compressions[coder as usize].memory_bytes(bytes))
+        };
+        self.archive.inner.clone().filter_map(of_payload).max().unwrap_or(0)
+    }
+}
+
 impl InnerPayloads for ArchiveContent<'_> {
     fn count(&self) -> usize {
         self.archive.inner.len()
@@ -69,7 +91,10 @@ impl InnerPayloads for ArchiveContent<'_> {
         let table = self.table;
         let inner = self.archive.inner.start + inner - table.outer;
         match table.recipe.nested.coders[inner].checked_sub(1) {
-            Some(coder) => InnerCoding::Deflate(&table.compressions[coder as usize]),
+            Some(coder) => match &table.compressions[coder as usize] {
+                InnerCompression::Deflate(recipe) => InnerCoding::Deflate(recipe),
+                InnerCompression::Xz(recipe) => InnerCoding::Xz(recipe),
+            },
             None => match table.stated[inner] {
                 Some((crc, bytes)) => InnerCoding::Packed(crc, bytes),
                 None => InnerCoding::Plain,
@@ -82,4 +107,6 @@ impl InnerPayloads for ArchiveContent<'_> {
     }
 }
 
+/// Memory of an encoder that only one worker takes at a time: more than xz's default preset takes.
+const LARGE_BYTES: u64 = 128 << 20;
 const SCRATCH: &str = "scratch file of target archives";

@@ -101,7 +101,10 @@ impl ArchiveOpener<'_> {
             };
             let stated = match part.compression {
                 PartCompression::Deflate { crc, bytes } => Some((crc, bytes)),
-                PartCompression::Plain | PartCompression::Gzip | PartCompression::Sections => None,
+                PartCompression::Plain
+                | PartCompression::Gzip
+                | PartCompression::Sections
+                | PartCompression::Xz => None,
             };
             let stored = &part.stored;
             parts.push(BasePart {

@@ -21,7 +21,7 @@ use imgdelta_image::{
     store::source::ReadAt,
     volume::{AddressSpace, Volume},
 };
-use imgdelta_layer::headers::HeaderReader;
+use imgdelta_layer::{archive::InnerCompression, headers::HeaderReader};
 use imgdelta_mmap::MapRange;
 use std::{ops::Range, sync::Arc};
 
@@ -62,7 +62,7 @@ pub(super) struct PayloadTable {
     /// File of these archives, one after another; none if there are none.
     archive_file: Option<ScratchFile>,
     /// Compressions of inner payloads.
-    pub compressions: Vec<imgdelta_deflate::Recipe>,
+    pub compressions: Vec<InnerCompression>,
     /// A meter for reading the headers again, which is charged already.
     pub charged: WorkMeter,
 }
@@ -797,11 +797,11 @@ fn admit_expansion(limits: &Limits, packed: u64, plain: u64, place: &str) -> Res
 }
 
 /// Reads the compressions of inner payloads.
-fn compressions(recipe: &Recipe, place: &str) -> Result<Vec<imgdelta_deflate::Recipe>> {
+fn compressions(recipe: &Recipe, place: &str) -> Result<Vec<InnerCompression>> {
     let read = recipe.nested.compressions.iter().map(|bytes| {
-        let limits = imgdelta_deflate::RecipeLimits::default();
-        imgdelta_deflate::Recipe::from_bytes(bytes, limits).map_err(|error| {
-            Error::bad_input_because(place, "a compression in it cannot be remade", error)
+        InnerCompression::from_bytes(bytes).map_err(|error| {
+            let what = format_args!("a compression in it cannot be remade: {error}");
+            Error::bad_input(place, what)
         })
     });
     read.collect()

@@ -123,12 +123,12 @@ pub struct MakingOptions {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub memory: Option<u64>,
 
-    /// Open changed archives (gzip, zip, jar, wheel) nested this deep; 0 opens none
+    /// Open changed archives (gzip, zip, jar, wheel, xz, deb) nested this deep; 0 opens none
     #[arg(long, value_name = "N", default_value_t = 3, hide_short_help = true)]
     pub archive_depth: u32,
 
     /// Skip recompressing archive members slower than this (ns/byte); store them compressed
-    #[arg(long, value_name = "NS", default_value_t = 200, hide_short_help = true)]
+    #[arg(long, value_name = "NS", default_value_t = 500, hide_short_help = true)]
     pub remake_cost: u32,
 
     /// Include the compression of layers that both images have, so that an old image with

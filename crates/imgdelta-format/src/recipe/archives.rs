@@ -34,7 +34,7 @@ pub struct NestedArchives {
     /// For each inner payload its compression in the archive: 0 for none, else an ordinal in
     /// `compressions`, counted from 1.
     pub coders: Vec<u32>,
-    /// Recipes of `imgdelta-deflate`.
+    /// Recipes of `imgdelta-deflate` and `imgdelta-xz`.
     pub compressions: Vec<Vec<u8>>,
 }
 
@@ -71,6 +71,10 @@ pub enum ArchiveKind {
     Tar,
     /// An ELF file with compressed sections.
     Elf,
+    /// Xz streams one after another.
+    Xz,
+    /// An ar file that is a Debian package.
+    Ar,
 }
 
 impl ArchiveKind {
@@ -80,6 +84,8 @@ impl ArchiveKind {
             Self::Zip => 1,
             Self::Tar => 2,
             Self::Elf => 3,
+            Self::Xz => 4,
+            Self::Ar => 5,
         }
     }
 
@@ -89,7 +95,9 @@ impl ArchiveKind {
             1 => Ok(Self::Zip),
             2 => Ok(Self::Tar),
             3 => Ok(Self::Elf),
-            other => Err(column.malformed("kind of an archive", 3, other.into())),
+            4 => Ok(Self::Xz),
+            5 => Ok(Self::Ar),
+            other => Err(column.malformed("kind of an archive", 5, other.into())),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Tar files inside other archives: a part for each member's content, then the structure.
+//! Tar files inside other archives, and the structure that ar files share: a part for each member's content, then the structure.
 //!
 //! The structure is all gaps in order: the header blocks and padding between contents.
 //!
@@ -12,6 +12,7 @@ use super::{
 };
 use imgdelta_core::{Error, Result, progress::Progress};
 use imgdelta_wire::{Cursor, varint};
+use std::ops::Range;
 
 /// Reads all blocks; `None` if no member has content.
 pub(super) fn read(slice: &ArchiveBytes<'_>) -> Result<Option<OpenedArchive>> {
@@ -47,12 +48,24 @@ pub(super) fn read(slice: &ArchiveBytes<'_>) -> Result<Option<OpenedArchive>> {
         at = end.next_multiple_of(BLOCK_BYTES);
     }
     gaps.push(gap_start..slice.bytes());
+    if parts.len() > MOST_MEMBERS {
+        return Ok(None);
+    }
+    Ok(structure(slice, gaps)?.map(|structure| OpenedArchive { parts, structure }))
+}
+
+/// Makes the structure from the gaps around the contents; `None` if there is no content, or if the
+/// gaps are too long.
+pub(super) fn structure(
+    slice: &ArchiveBytes<'_>,
+    gaps: Vec<Range<u64>>,
+) -> Result<Option<Vec<u8>>> {
     let gap_bytes: u64 = gaps.iter().map(|gap| gap.end - gap.start).sum();
-    if parts.is_empty() || parts.len() > MOST_MEMBERS || gap_bytes > MOST_GAP_BYTES {
+    if gaps.len() < 2 || gap_bytes > MOST_GAP_BYTES {
         return Ok(None);
     }
     let mut structure = Vec::new();
-    varint::write(&mut structure, parts.len() as u64);
+    varint::write(&mut structure, gaps.len() as u64 - 1);
     for gap in &gaps {
         varint::write(&mut structure, gap.end - gap.start);
     }
@@ -62,7 +75,7 @@ pub(super) fn read(slice: &ArchiveBytes<'_>) -> Result<Option<OpenedArchive>> {
         };
         structure.extend(bytes);
     }
-    Ok(Some(OpenedArchive { parts, structure }))
+    Ok(Some(structure))
 }
 
 /// Returns the size that a header block states; `None` if the block is not a header.
@@ -82,10 +95,16 @@ fn stated_size(block: &[u8]) -> Option<u64> {
 
 /// Parses octal digits, with spaces before and any other bytes behind.
 fn octal(field: &[u8]) -> Option<u64> {
-    let digits = field.trim_ascii_start();
-    let count = digits.iter().take_while(|byte| matches!(byte, b'0'..=b'7')).count();
-    let add = |sum: u64, digit: &u8| sum << 3 | u64::from(digit - b'0');
-    (0 < count && count <= 20).then(|| digits[..count].iter().fold(0, add))
+    number(field.trim_ascii_start(), 8)
+}
+
+/// Parses up to 20 digits with any other bytes behind. The base is at most ten.
+pub(super) fn number(field: &[u8], base: u8) -> Option<u64> {
+    let is_digit = |byte: &&u8| byte.wrapping_sub(b'0') < base;
+    let count = field.iter().take_while(is_digit).count();
+    let add =
+        |sum: u64, digit: &u8| sum.wrapping_mul(base.into()).wrapping_add(u64::from(digit - b'0'));
+    (0 < count && count <= 20).then(|| field[..count].iter().fold(0, add))
 }
 
 /// Returns the member's name, by which a similar file is found.
@@ -146,8 +165,8 @@ pub(super) fn close(
 }
 
 const BLOCK_BYTES: u64 = 512;
-const SIZE: std::ops::Range<usize> = 124..136;
-const CHECKSUM: std::ops::Range<usize> = 148..156;
+const SIZE: Range<usize> = 124..136;
+const CHECKSUM: Range<usize> = 148..156;
 const FLAG: usize = 156;
 /// The same limit as for zip files.
 const MOST_MEMBERS: usize = 200_000;

@@ -23,7 +23,7 @@ fn space(bytes: &[u8]) -> AddressSpace {
 /// An archive's parts, each with the recipe of its compression.
 struct TestArchive {
     bytes: Vec<Vec<u8>>,
-    recipes: Vec<Option<imgdelta_deflate::Recipe>>,
+    recipes: Vec<Option<InnerCompression>>,
 }
 
 impl InnerPayloads for TestArchive {
@@ -42,7 +42,11 @@ impl InnerPayloads for TestArchive {
     }
 
     fn coding(&self, inner: usize) -> InnerCoding<'_> {
-        self.recipes[inner].as_ref().map_or(InnerCoding::Plain, InnerCoding::Deflate)
+        match &self.recipes[inner] {
+            Some(InnerCompression::Deflate(recipe)) => InnerCoding::Deflate(recipe),
+            Some(InnerCompression::Xz(recipe)) => InnerCoding::Xz(recipe),
+            None => InnerCoding::Plain,
+        }
     }
 
     fn place(&self) -> String {
@@ -68,9 +72,17 @@ fn open(kind: ArchiveKind, archive: &[u8]) -> Option<TestArchive> {
             [..bytes::length(range.end - range.start)];
         contents.recipes.push(match part.compression {
             PartCompression::Plain => None,
-            PartCompression::Deflate { .. } => detect_raw(stored, DetectOptions::default()),
-            PartCompression::Gzip => detect_gzip(stored, DetectOptions::default()),
-            PartCompression::Sections => Some(sections_recipe(&slice)),
+            PartCompression::Deflate { .. } => {
+                detect_raw(stored, DetectOptions::default()).map(InnerCompression::Deflate)
+            }
+            PartCompression::Gzip => {
+                detect_gzip(stored, DetectOptions::default()).map(InnerCompression::Deflate)
+            }
+            PartCompression::Sections => Some(InnerCompression::Deflate(sections_recipe(&slice))),
+            PartCompression::Xz => {
+                let options = imgdelta_xz::DetectOptions::default();
+                imgdelta_xz::detect(stored, options).map(InnerCompression::Xz)
+            }
         });
         contents.bytes.push(content);
     }
@@ -149,6 +161,96 @@ fn gzip_files_of_several_members_come_back() {
     assert_eq!(closed(ArchiveKind::Gzip, &contents).unwrap(), archive);
 }
 
+/// An xz file of one block as `xz -1` makes it.
+fn xz_of(content: &[u8]) -> Vec<u8> {
+    use imgdelta_xz::{
+        BlockForm, BlockRun, CheckKind, Packing, Properties, Recipe, Remaker, SearchEffort,
+        StreamRecipe,
+    };
+    let form = BlockForm {
+        header_bytes: 12,
+        has_packed_bytes: false,
+        has_plain_bytes: false,
+        filters: Vec::new(),
+        window_code: 16,
+        packing: Packing::Liblzma(Properties::default(), SearchEffort::PRESETS[1]),
+    };
+    let runs = vec![BlockRun { form: 0, plain_bytes: 0, count: 0 }];
+    let stream = StreamRecipe { check: CheckKind::Crc32, runs, padding: 1 };
+    let recipe = Recipe { forms: vec![form], streams: vec![stream] };
+    let (mut made, mut remaker) = (Vec::new(), Remaker::new(&recipe));
+    remaker.write(content, &mut made).unwrap();
+    remaker.finish(&mut made).unwrap();
+    made
+}
+
+/// A Debian package with three members.
+fn package_of(control: &[u8], data: &[u8]) -> Vec<u8> {
+    let mut package = b"!<arch>\n".to_vec();
+    for (name, content) in
+        [("debian-binary", &b"2.0\n"[..]), ("control.tar.xz", control), ("data.tar.xz", data)]
+    {
+        let length = content.len();
+        write!(package, "{name:<16}{:<12}{:<6}{:<6}{:<8}{length:<10}`\n", 0, 0, 0, 100_644)
+            .unwrap();
+        package.extend_from_slice(content);
+        if length % 2 == 1 {
+            package.push(b'\n');
+        }
+    }
+    package
+}
+
+#[test]
+fn xz_files_of_several_streams_come_back() {
+    let archive = [xz_of(b"one"), xz_of(&[b'y'; 9000])].concat();
+    assert_eq!(recognise(&archive), Some(ArchiveKind::Xz));
+    let contents = open(ArchiveKind::Xz, &archive).unwrap();
+    assert_eq!(contents.bytes, [[&b"one"[..], &[b'y'; 9000]].concat()]);
+    assert!(closed(ArchiveKind::Xz, &contents).unwrap() == archive);
+    assert!(open(ArchiveKind::Xz, &archive[..archive.len() - 4]).is_some(), "without padding");
+    assert!(open(ArchiveKind::Xz, &archive[..archive.len() - 1]).is_none());
+    assert!(open(ArchiveKind::Xz, &[&archive[..], b"more"].concat()).is_none());
+}
+
+#[test]
+fn xz_files_need_their_own_compression() {
+    let mut contents = open(ArchiveKind::Xz, &xz_of(b"one")).unwrap();
+    let recipe = contents.recipes[0].take();
+    assert!(closed(ArchiveKind::Xz, &contents).is_err(), "without a compression");
+    contents.recipes[0] = open(ArchiveKind::Gzip, &gzip(b"one")).unwrap().recipes[0].take();
+    assert!(closed(ArchiveKind::Xz, &contents).is_err(), "with that of gzip");
+    contents.recipes[0] = recipe.clone();
+    assert!(closed(ArchiveKind::Gzip, &contents).is_err(), "as a gzip file");
+    let mut zip = open(ArchiveKind::Zip, &zip_of(&members(), ZipStyle::Descriptors)).unwrap();
+    zip.recipes[0] = recipe;
+    assert!(closed(ArchiveKind::Zip, &zip).is_err(), "in a zip file");
+}
+
+#[test]
+fn debian_packages_come_back() {
+    let package = package_of(&xz_of(b"control"), b"any data");
+    assert_eq!(recognise(&package), Some(ArchiveKind::Ar));
+    let contents = open(ArchiveKind::Ar, &package).unwrap();
+    assert_eq!(contents.bytes[..3], [b"2.0\n".to_vec(), xz_of(b"control"), b"any data".to_vec()]);
+    assert_eq!(contents.bytes.len(), 4);
+    assert!(closed(ArchiveKind::Ar, &contents).unwrap() == package);
+    assert!(open(ArchiveKind::Ar, &package[..package.len() - 1]).is_none());
+    assert!(open(ArchiveKind::Ar, b"!<arch>\n").is_none());
+    assert_eq!(recognise(b"!<arch>\n/               0           "), None, "a static library");
+}
+
+#[test]
+fn compressions_survive_the_byte_form() {
+    for (kind, archive) in [(ArchiveKind::Xz, xz_of(b"one")), (ArchiveKind::Gzip, gzip(b"one"))] {
+        let compression = open(kind, &archive).unwrap().recipes[0].take().unwrap();
+        let read = InnerCompression::from_bytes(&compression.to_bytes()).unwrap();
+        assert_eq!(read, compression);
+    }
+    assert!(InnerCompression::from_bytes(&[0xfd, 9]).is_err());
+    assert!(InnerCompression::from_bytes(&[]).is_err());
+}
+
 #[test]
 fn tar_files_with_any_bytes_between_contents_come_back() {
     let long = "directory/".repeat(20);
@@ -169,6 +271,8 @@ fn cut_archives_do_not_grow_and_flipped_bytes_do_not_panic() {
         (ArchiveKind::Zip, zip_of(&members(), ZipStyle::Descriptors)),
         (ArchiveKind::Gzip, [gzip(b"one two three"), gzip(b"four")].concat()),
         (ArchiveKind::Tar, tar_of(&[("a", b"one two three"), ("b", b"four")])),
+        (ArchiveKind::Xz, xz_of(b"one two three")),
+        (ArchiveKind::Ar, package_of(b"one two three", b"four")),
     ] {
         for cut in 0..archive.len() {
             let Some(contents) = open(kind, &archive[..cut]) else { continue };
@@ -301,7 +405,9 @@ fn programs_of_real_linkers_are_opened_and_closed() {
         run("objcopy", &[&option, "plain", form]);
         let file = std::fs::read(path(form)).unwrap();
         let contents = open(ArchiveKind::Elf, &file).unwrap();
-        let recipe = contents.recipes[0].as_ref().unwrap();
+        let Some(InnerCompression::Deflate(recipe)) = &contents.recipes[0] else {
+            panic!("{form}")
+        };
         assert!(recipe.members.len() > 3, "{form}");
         // binutils compresses with zlib.
         let is_known = |member: &imgdelta_deflate::RecipeMember| {
@@ -358,7 +464,8 @@ fn elf_files_of_hostile_parts_are_refused() {
         ("no structure", |archive| archive.bytes.truncate(1)),
         ("no compression", |archive| archive.recipes[0] = None),
         ("fewer compressions", |archive| {
-            archive.recipes[0].as_mut().unwrap().members.truncate(1);
+            let Some(InnerCompression::Deflate(recipe)) = &mut archive.recipes[0] else { panic!() };
+            recipe.members.truncate(1);
         }),
         ("a section that does not exist", |archive| archive.bytes[1][1] = 100),
         ("a form that does not exist", |archive| archive.bytes[1][2] = 2),

@@ -5,7 +5,7 @@ use super::{
     ArchiveSearch, ArchiveWork, ContentKey, PartIndex, StoredParts,
     parts::{Candidate, PartList, PartWriter, SavedPart, save, stored_key},
 };
-use crate::spill::SpillFile;
+use crate::{sources::masked, spill::SpillFile};
 use imgdelta_core::{Result, progress::Checkpoint, scratch::is_full};
 use imgdelta_format::recipe::StreamName;
 use imgdelta_image::volume::AddressSpace;
@@ -39,6 +39,8 @@ pub(super) struct OpenedBase {
     pub(super) parts: PartIndex,
     pub(super) stored: StoredParts,
     pub(super) contents: HashSet<ContentKey>,
+    /// Names of the xz files, with digits masked.
+    pub(super) xz_names: HashSet<Vec<u8>>,
 }
 
 /// A part: its content, and the key of its stored bytes.
@@ -52,6 +54,7 @@ impl ArchiveSearch<'_> {
         let mut list = PartList::new();
         let mut archives = Vec::new();
         let (mut stored, mut contents) = (StoredParts::new(), HashSet::new());
+        let mut xz_names = HashSet::new();
         let mut candidates = self.dropped()?;
         let base_bytes = self.base.layers.iter().map(|index| index.stream_bytes);
         let base_bytes = base_bytes.fold(0, u64::saturating_add);
@@ -75,7 +78,8 @@ impl ArchiveSearch<'_> {
                         }
                         PartCompression::Plain
                         | PartCompression::Gzip
-                        | PartCompression::Sections => None,
+                        | PartCompression::Sections
+                        | PartCompression::Xz => None,
                     };
                     Ok(Some(BasePart { saved, stored }))
                 },
@@ -89,7 +93,13 @@ impl ArchiveSearch<'_> {
             for (candidate, opening) in candidates.iter().zip(level.openings) {
                 let Some((opening, found)) = opening else { continue };
                 let plain_bytes: u64 = found.iter().map(|part| part.saved.bytes).sum();
-                if !work.take(plain_bytes.saturating_mul(OPENED_BYTE)) {
+                let per_byte = if candidate.kind == ArchiveKind::Xz {
+                    xz_names.insert(masked(candidate.path.as_bytes()));
+                    OPENED_XZ_BYTE
+                } else {
+                    OPENED_BYTE
+                };
+                if !work.take(plain_bytes.saturating_mul(per_byte)) {
                     continue;
                 }
                 let (first, start) = (list.count(), list.bytes());
@@ -130,7 +140,22 @@ impl ArchiveSearch<'_> {
                 .collect();
         }
         let parts = list.finish();
-        Ok(parts.map(|parts| OpenedBase { archives, parts, stored, contents }))
+        Ok(parts.map(|parts| OpenedBase { archives, parts, stored, contents, xz_names }))
+    }
+
+    /// Returns the work that base layers with opened archives are worth to the reader. Target layers
+    /// share it: their own worth does not cover archives that expand far.
+    pub(super) fn base_work(&self, base: Option<&OpenedBase>) -> ArchiveWork {
+        let places = base.iter().flat_map(|base| &base.archives).map(|archive| archive.at);
+        let layers: HashSet<u32> = places
+            .filter_map(|place| match place {
+                ArchivePlace::Layer(layer, _) => Some(layer),
+                ArchivePlace::Part(_) => None,
+            })
+            .collect();
+        let bytes = layers.iter().map(|layer| self.base.layers[*layer as usize].stream_bytes);
+        let bytes = bytes.fold(0, u64::saturating_add);
+        ArchiveWork::of_closing(bytes, self.work_per_byte)
     }
 
     /// Returns the archives that the target lacks, each content once.
@@ -170,3 +195,5 @@ const MOST_BYTES: u64 = 8 << 30;
 const WORK_SHARE: u64 = 4;
 /// Nanoseconds for a receiver to inflate a byte.
 const OPENED_BYTE: u64 = 5;
+/// Nanoseconds for a receiver to unpack a byte of xz.
+const OPENED_XZ_BYTE: u64 = 40;

@@ -121,9 +121,10 @@ pub(super) fn save(
     let saved = writer.finish()?;
     let is_right = match part.compression {
         PartCompression::Deflate { crc, .. } => saved.crc == crc,
-        PartCompression::Plain | PartCompression::Gzip | PartCompression::Sections => {
-            saved.bytes > 0
-        }
+        PartCompression::Plain
+        | PartCompression::Gzip
+        | PartCompression::Sections
+        | PartCompression::Xz => saved.bytes > 0,
     };
     Ok(is_right.then_some(saved))
 }

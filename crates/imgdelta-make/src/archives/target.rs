@@ -6,16 +6,16 @@ use super::{
     base::OpenedBase,
     parts::{Candidate, PartList, PartWriter, SavedPart, save, save_stored, stored_key},
 };
-use crate::spill::SpillFile;
+use crate::{sources::masked, spill::SpillFile};
 use imgdelta_core::{Error, Result, progress::Checkpoint, scratch::is_full};
 use imgdelta_deflate::{DetectOptions, Detector, EncoderModel, Recipe, RecipeMember};
 use imgdelta_format::recipe::StreamName;
 use imgdelta_image::volume::AddressSpace;
 use imgdelta_layer::archive::{
-    ArchiveBytes, ArchiveKind, ArchivePart, InnerCoding, InnerPayloads, OpenedArchive,
-    PartCompression, close, section_streams,
+    ArchiveBytes, ArchiveKind, ArchivePart, InnerCoding, InnerCompression, InnerPayloads,
+    OpenedArchive, PartCompression, close, section_streams,
 };
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::PoisonError};
 
 /// The payload or part that is an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,7 @@ impl ArchiveSearch<'_> {
         layer: u32,
         wanted: Vec<(u32, ArchiveKind)>,
         base: Option<&OpenedBase>,
+        shared: &mut ArchiveWork,
     ) -> Result<TargetParts> {
         let index = &self.target.layers[layer as usize];
         let name = StreamName { diff_id: index.diff_id, bytes: index.stream_bytes };
@@ -60,8 +61,7 @@ impl ArchiveSearch<'_> {
         };
         let mut candidates: Vec<Candidate<ArchiveOwner>> =
             wanted.into_iter().map(of_entry).collect();
-        let share = self.work_per_byte / WORK_SHARE;
-        let mut work = ArchiveWork(index.stream_bytes.saturating_mul(share));
+        let mut work = ArchiveWork::of_closing(index.stream_bytes, self.work_per_byte);
         let mut list = PartList::new();
         let mut result = TargetParts::default();
         let mut numbers: HashMap<Vec<u8>, u32> = HashMap::new();
@@ -74,7 +74,7 @@ impl ArchiveSearch<'_> {
             let spill = SpillFile::new(self.scratch)?;
             let detector = || Detector::new(DetectOptions::default());
             let level = self.open_level(&candidates, detector, |detector, candidate, part| {
-                self.take(part, &candidate.slice(), detector, base, &spill)
+                self.take(part, candidate, detector, base, &spill)
             });
             let level = match level {
                 // These archives expand too far, and are taken as they are.
@@ -94,7 +94,7 @@ impl ArchiveSearch<'_> {
             {
                 let Some((opening, found)) = opening.filter(|_| is_closable) else { continue };
                 let closing = found.iter().map(|part| part.work).fold(0, u64::saturating_add);
-                if !work.take(closing) {
+                if !work.take(closing) && !shared.take(closing) {
                     continue;
                 }
                 let first = list.count();
@@ -152,11 +152,12 @@ impl ArchiveSearch<'_> {
     fn take(
         &self,
         part: &ArchivePart,
-        slice: &ArchiveBytes<'_>,
+        candidate: &Candidate<ArchiveOwner>,
         detector: &mut Detector,
         base: Option<&OpenedBase>,
         spill: &SpillFile,
     ) -> Result<Option<TargetPart>> {
+        let slice = &candidate.slice();
         let plain = |saved: SavedPart| {
             let work = saved.bytes.saturating_mul(COPIED_BYTE);
             Some(TargetPart { saved, compression: Vec::new(), packed: None, work })
@@ -177,11 +178,15 @@ impl ArchiveSearch<'_> {
         }
         let compression = if part.compression == PartCompression::Sections {
             self.sections_compression(slice, detector)?
-        } else if stored_bytes <= MOST_SOUGHT_BYTES {
+        } else if stored_bytes > MOST_SOUGHT_BYTES {
+            None
+        } else if part.compression == PartCompression::Xz {
+            let name = masked(candidate.path.as_bytes());
+            let has_counterpart = base.is_some_and(|base| base.xz_names.contains(&name));
+            self.xz_compression(slice, has_counterpart)?
+        } else {
             let stored = slice.read(part.stored.start, stored_bytes)?;
             stored.and_then(|stored| self.compression(&stored, detector, is_zip))
-        } else {
-            None
         };
         match compression {
             Some((compression, per_byte)) => {
@@ -213,6 +218,28 @@ impl ArchiveSearch<'_> {
     ) -> Option<(Vec<u8>, u32)> {
         let recipe = if is_zip { detector.raw(stored) } else { detector.gzip(stored) }?;
         self.admit(recipe, stored.len(), USUAL_RECIPE_BYTES)
+    }
+
+    /// Finds the compression of an xz file, with its nanoseconds per byte; `None` if it is unknown or
+    /// too slow. A slow one is worth its time only if the base has a counterpart.
+    fn xz_compression(
+        &self,
+        slice: &ArchiveBytes<'_>,
+        has_counterpart: bool,
+    ) -> Result<Option<(Vec<u8>, u32)>> {
+        let Some(stored) = slice.read(0, slice.bytes())? else { return Ok(None) };
+        let most = if has_counterpart { u32::MAX } else { QUICK };
+        let mut options = imgdelta_xz::DetectOptions::default();
+        options.nanoseconds_per_byte = self.options.nanoseconds_per_byte.min(most);
+        let is_large = stored.len() > LARGE_BYTES;
+        // A worker that panicked leaves nothing behind in this lock.
+        let turn = is_large.then(|| self.large.lock().unwrap_or_else(PoisonError::into_inner));
+        let recipe = imgdelta_xz::detect(&stored, options);
+        drop(turn);
+        Ok(recipe.map(|recipe| {
+            let per_byte = recipe.nanoseconds_per_byte();
+            (InnerCompression::Xz(recipe).to_bytes(), per_byte)
+        }))
     }
 
     /// Finds the compression of an ELF file's sections: a recipe with a member for each, whose header
@@ -280,7 +307,8 @@ impl ArchiveSearch<'_> {
         opening: &OpenedArchive,
     ) -> Result<bool> {
         // Reading an ELF file has compared its headers with those that closing makes.
-        if matches!(kind, ArchiveKind::Gzip | ArchiveKind::Elf) {
+        // Finding the compression of an xz file has compared all of it.
+        if matches!(kind, ArchiveKind::Gzip | ArchiveKind::Elf | ArchiveKind::Xz) {
             return Ok(true);
         }
         let stored = StoredMembers { slice, opening };
@@ -343,8 +371,10 @@ impl InnerPayloads for StoredMembers<'_> {
 
 /// Larger members are taken in their stored form, since the search holds a member in memory.
 const MOST_SOUGHT_BYTES: u64 = 32 << 20;
-/// Share of the admitted work that closing a layer's archives may ask for: a half.
-const WORK_SHARE: u64 = 2;
+/// Stored bytes of an xz file whose encoder may take hundreds of megabytes.
+const LARGE_BYTES: usize = 4 << 20;
+/// Nanoseconds per byte that are worth spending without a counterpart in the base.
+const QUICK: u32 = 200;
 /// Nanoseconds for a receiver to copy and write a byte of a part.
 const COPIED_BYTE: u64 = 8;
 /// Bytes of zlib around a deflate stream.

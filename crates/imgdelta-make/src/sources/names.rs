@@ -5,7 +5,7 @@
 //! `chunk-00d1fe7a93.js`.
 
 /// Returns `path` with version numbers and hexadecimal runs as `0`.
-pub(super) fn masked(path: &[u8]) -> Vec<u8> {
+pub(crate) fn masked(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len());
     let mut at = 0;
     while at < path.len() {

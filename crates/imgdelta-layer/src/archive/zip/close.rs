@@ -94,6 +94,9 @@ impl MemberWriter<'_> {
                 compress(inner, ordinal, (recipe, self.encoders), progress, &mut each, &mut put)?;
                 plain_bytes = inner.bytes(ordinal);
             }
+            InnerCoding::Xz(_) => {
+                return Err(Error::bad_input(inner.place(), "a member of a zip file is not xz"));
+            }
             InnerCoding::Packed(crc, plain_bytes) => {
                 pieces(inner, ordinal, progress, &mut put)?;
                 return Ok(ContentSummary { crc, packed_bytes: at - start, plain_bytes });

@@ -1,0 +1,67 @@
+//! The recipes that compress inner payloads, of any format.
+//! Never compresses.
+
+use imgdelta_core::error::Cause;
+
+/// A recipe that compresses an inner payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InnerCompression {
+    /// Deflate, for gzip, zip and ELF files.
+    Deflate(imgdelta_deflate::Recipe),
+    /// Xz.
+    Xz(imgdelta_xz::Recipe),
+}
+
+impl InnerCompression {
+    /// Returns the recipe as bytes. The first one tells the format: versions of deflate recipes are
+    /// small.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Deflate(recipe) => recipe.to_bytes(),
+            Self::Xz(recipe) => [&[XZ], &recipe.to_bytes()[..]].concat(),
+        }
+    }
+
+    /// Reads a recipe, which must take all of `bytes`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Cause> {
+        if let [XZ, recipe @ ..] = bytes {
+            let limits = imgdelta_xz::RecipeLimits::default();
+            return Ok(Self::Xz(imgdelta_xz::Recipe::from_bytes(recipe, limits)?));
+        }
+        let limits = imgdelta_deflate::RecipeLimits::default();
+        Ok(Self::Deflate(imgdelta_deflate::Recipe::from_bytes(bytes, limits)?))
+    }
+
+    /// Returns the nanoseconds for a byte of the payload, on one core; the slowest member's.
+    pub fn nanoseconds_per_byte(&self) -> u32 {
+        match self {
+            Self::Deflate(recipe) => {
+                let members = recipe.members.iter();
+                members.map(|member| member.model.nanoseconds_per_byte()).max().unwrap_or(0)
+            }
+            Self::Xz(recipe) => recipe.nanoseconds_per_byte(),
+        }
+    }
+
+    /// Returns the nanoseconds of compressing a payload of `plain_bytes`, on one core.
+    pub fn nanoseconds(&self, plain_bytes: u64) -> u64 {
+        let content = plain_bytes.saturating_mul(self.nanoseconds_per_byte().into());
+        match self {
+            Self::Deflate(recipe) => recipe.nanoseconds().max(content),
+            Self::Xz(recipe) => recipe.nanoseconds(plain_bytes),
+        }
+    }
+
+    /// Returns the most memory that compressing a payload of `plain_bytes` takes.
+    pub fn memory_bytes(&self, plain_bytes: u64) -> u64 {
+        match self {
+            Self::Deflate(_) => DEFLATE_BYTES,
+            Self::Xz(recipe) => recipe.memory_bytes(plain_bytes),
+        }
+    }
+}
+
+/// First byte of an xz recipe, as of an xz file.
+const XZ: u8 = 0xfd;
+/// Memory of the largest encoder of deflate.
+const DEFLATE_BYTES: u64 = 4 << 20;
