@@ -2,6 +2,7 @@
 //! Never compares one.
 
 use sha2::{Digest, Sha256};
+use zlib_rs::crc32::crc32;
 
 /// Kind of the checksum behind each block of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +51,7 @@ impl CheckKind {
 /// Computes the checksum of a block.
 pub(crate) enum Check {
     None,
-    Crc32(crc32fast::Hasher),
+    Crc32(u32),
     Crc64(u64),
     Sha256(Box<Sha256>),
 }
@@ -59,7 +60,7 @@ impl Check {
     pub(crate) fn new(kind: CheckKind) -> Self {
         match kind {
             CheckKind::None => Self::None,
-            CheckKind::Crc32 => Self::Crc32(crc32fast::Hasher::new()),
+            CheckKind::Crc32 => Self::Crc32(0),
             CheckKind::Crc64 => Self::Crc64(u64::MAX),
             CheckKind::Sha256 => Self::Sha256(Box::default()),
         }
@@ -68,7 +69,7 @@ impl Check {
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::None => {}
-            Self::Crc32(hasher) => hasher.update(bytes),
+            Self::Crc32(value) => *value = crc32(*value, bytes),
             Self::Crc64(value) => *value = crc64(*value, bytes),
             Self::Sha256(hasher) => hasher.update(bytes),
         }
@@ -77,7 +78,7 @@ impl Check {
     pub(crate) fn finish(self) -> Vec<u8> {
         match self {
             Self::None => Vec::new(),
-            Self::Crc32(hasher) => hasher.finalize().to_le_bytes().to_vec(),
+            Self::Crc32(value) => value.to_le_bytes().to_vec(),
             Self::Crc64(value) => (!value).to_le_bytes().to_vec(),
             Self::Sha256(hasher) => hasher.finalize().to_vec(),
         }

@@ -182,7 +182,7 @@ fn write_number(out: &mut Vec<u8>, mut number: u64) {
 }
 
 fn crc32(bytes: &[u8]) -> [u8; 4] {
-    crc32fast::hash(bytes).to_le_bytes()
+    zlib_rs::crc32::crc32(0, bytes).to_le_bytes()
 }
 
 /// Identifier of LZMA2 among the filters.
