@@ -5,6 +5,7 @@
 //! hashes; similar content. A poor choice costs bytes and is never wrong, since everything that the
 //! sources lack becomes literal.
 
+mod links;
 mod lookup;
 mod names;
 mod sketch;

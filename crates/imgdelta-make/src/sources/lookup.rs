@@ -5,8 +5,14 @@
 //! logarithmic time: of equal paths and contents only the last of each layer counts, and entries of
 //! one masked name are sorted by size.
 
-use super::{ChoiceInput, EntryPlace, PayloadSource, content_key, is_source, names};
-use imgdelta_core::{PayloadDigest, Result, path::LayerPathRef, progress::Checkpoint};
+use super::{
+    ChoiceInput, EntryPlace, PayloadSource, content_key, is_source, links::LinkedDirectories, names,
+};
+use imgdelta_core::{
+    PayloadDigest, Result,
+    path::{LayerPath, LayerPathRef},
+    progress::Checkpoint,
+};
 use imgdelta_image::index::{Entry, LayerIndex};
 use std::collections::HashMap;
 
@@ -20,19 +26,34 @@ type SizedPlaces = Vec<(u64, EntryPlace)>;
 pub(super) struct BaseLookup<'a> {
     pub(super) input: ChoiceInput<'a>,
     paths: HashMap<LayerPathRef<'a>, LayerPlaces>,
+    /// The entries whose directories are links in the base, by their paths without links.
+    unlinked: HashMap<LayerPath, LayerPlaces>,
+    /// The directories that are links in either image, the target's before the base's.
+    links: LinkedDirectories<'a>,
     contents: HashMap<(PayloadDigest, u64), LayerPlaces>,
     masked: HashMap<Vec<u8>, SizedPlaces>,
 }
 
 impl<'a> BaseLookup<'a> {
     pub(super) fn of(input: ChoiceInput<'a>, checkpoint: &mut Checkpoint<'_>) -> Result<Self> {
-        let mut base =
-            Self { input, paths: HashMap::new(), contents: HashMap::new(), masked: HashMap::new() };
+        let headed = &input.base[..input.headed as usize];
+        let links = LinkedDirectories::of(headed.iter().chain(input.target), checkpoint)?;
+        let mut base = Self {
+            input,
+            paths: HashMap::new(),
+            unlinked: HashMap::new(),
+            links,
+            contents: HashMap::new(),
+            masked: HashMap::new(),
+        };
         for (layer, index) in (0..).zip(input.base) {
             for (ordinal, entry) in (0..).zip(&index.entries) {
                 checkpoint.step()?;
                 let place = EntryPlace { layer, entry: ordinal };
                 put(base.paths.entry(entry.path).or_default(), place);
+                if let Some(path) = base.links.resolved(entry.path) {
+                    put(base.unlinked.entry(path).or_default(), place);
+                }
                 if let Some(key) = content_key(&entry) {
                     put(base.contents.entry(key).or_default(), place);
                 }
@@ -92,13 +113,19 @@ impl<'a> BaseLookup<'a> {
         found.map(PayloadSource::Same)
     }
 
-    /// Returns the best entry of a path.
+    /// Returns the best entry of a path: as it is spelled, else with links followed.
     pub(super) fn at_path(
         &self,
         path: LayerPathRef<'_>,
         partner: Option<u32>,
     ) -> Option<EntryPlace> {
-        nearest(self.paths.get(&path)?, partner)
+        if let Some(places) = self.paths.get(&path) {
+            return nearest(places, partner);
+        }
+        let resolved = self.links.resolved(path);
+        let resolved = resolved.as_ref().map_or(path, LayerPathRef::from);
+        let places = self.paths.get(&resolved).or_else(|| self.unlinked.get(resolved.as_bytes()))?;
+        nearest(places, partner)
     }
 
     /// Returns the best entry of a content.
