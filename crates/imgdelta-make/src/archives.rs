@@ -149,7 +149,7 @@ pub(crate) fn open(
     let progress = &*context.progress;
     // The other half is for the delta and its proof.
     let scratch = &scratch.ceiling(Ceiling::fixed(scratch.room_bytes() / 2));
-    let work_per_byte = context.limits.work_per_byte;
+    let (work_per_byte, free_work) = (context.limits.work_per_byte, context.limits.free_work);
     let memory = Budget::new(context.memory_bytes.unwrap_or(MEMORY_BYTES));
     let search = ArchiveSearch {
         base,
@@ -157,6 +157,7 @@ pub(crate) fn open(
         volume,
         options,
         work_per_byte,
+        free_work,
         scratch,
         workers,
         progress,
@@ -190,6 +191,8 @@ struct ArchiveSearch<'a> {
     options: ArchiveOptions,
     /// Work that readers admit, in nanoseconds per byte of the images.
     work_per_byte: u64,
+    /// Work that readers admit for any images, in nanoseconds.
+    free_work: u64,
     scratch: &'a Scratch,
     workers: &'a Workers,
     progress: &'a dyn Progress,
