@@ -18,7 +18,7 @@ pub(crate) use target::ArchiveOwner;
 use imgdelta_core::{
     Context, PayloadDigest, Result,
     limits::Ceiling,
-    parallel::Workers,
+    parallel::{Budget, Workers},
     path::LayerPath,
     progress::{Checkpoint, Progress},
     scratch::Scratch,
@@ -32,7 +32,7 @@ use imgdelta_layer::archive::{ArchiveKind, END_BYTES, is_zip_end, recognise};
 use std::{
     collections::{HashMap, HashSet},
     ops::Range,
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 /// Limits for opening archives.
@@ -149,18 +149,19 @@ pub(crate) fn open(
     let progress = &*context.progress;
     // The other half is for the delta and its proof.
     let scratch = &scratch.ceiling(Ceiling::fixed(scratch.room_bytes() / 2));
-    let work_per_byte = context.limits.work_per_byte;
-    let large = Mutex::new(());
+    let (work_per_byte, free_work) = (context.limits.work_per_byte, context.limits.free_work);
+    let memory = Budget::new(context.memory_bytes.unwrap_or(MEMORY_BYTES));
     let search = ArchiveSearch {
         base,
         target,
         volume,
         options,
         work_per_byte,
+        free_work,
         scratch,
         workers,
         progress,
-        large,
+        memory,
     };
     let mut wanted = search.wanted(rebuilt)?;
     if has_links {
@@ -190,11 +191,13 @@ struct ArchiveSearch<'a> {
     options: ArchiveOptions,
     /// Work that readers admit, in nanoseconds per byte of the images.
     work_per_byte: u64,
+    /// Work that readers admit for any images, in nanoseconds.
+    free_work: u64,
     scratch: &'a Scratch,
     workers: &'a Workers,
     progress: &'a dyn Progress,
-    /// Held while the encoder of a large file is sought, which takes much memory.
-    large: Mutex<()>,
+    /// Memory for finding the encoders of xz files.
+    memory: Budget,
 }
 
 /// Work that archives may ask of a receiver, in nanoseconds of one core.
@@ -311,6 +314,8 @@ fn inner_path(archive: &LayerPath, name: &[u8]) -> LayerPath {
 /// Longer than the paths of archives in real images.
 const MAX_ARCHIVE_PATH_BYTES: usize = 256;
 
+/// Memory for finding encoders: enough for two at the default preset.
+const MEMORY_BYTES: u64 = 256 << 20;
 /// Shorter archives cost less as they are.
 const LEAST_BYTES: u64 = 64;
 

@@ -19,8 +19,9 @@ fn main() -> io::Result<()> {
         let (mut made, mut remaker) = (Vec::new(), Remaker::new(&recipe));
         let is_made = remaker.write(&plain, &mut made).and_then(|()| remaker.finish(&mut made));
         let outcome = if is_made.is_ok() && made == stored { "exact" } else { "wrong" };
-        let recipe: String = recipe.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        println!("{outcome}\t{name}\t{}\t{recipe}", stored.len());
+        print!("{outcome}\t{name}\t{}\t", stored.len());
+        recipe.to_bytes().iter().for_each(|byte| print!("{byte:02x}"));
+        println!();
     }
     Ok(())
 }

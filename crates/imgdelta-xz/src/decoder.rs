@@ -77,13 +77,13 @@ pub(crate) enum XzEvent<'a> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct DecodeOptions {
-    /// Most bytes of a window, 64 MiB by default: that of the highest preset.
+    /// Most bytes of a window, 16 MiB by default: that of preset 7, twice that of the default.
     pub window_bytes: u64,
 }
 
 impl Default for DecodeOptions {
     fn default() -> Self {
-        Self { window_bytes: 64 << 20 }
+        Self { window_bytes: 16 << 20 }
     }
 }
 

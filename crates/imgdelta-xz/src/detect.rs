@@ -7,13 +7,13 @@
 
 use crate::{
     check::CheckKind,
-    container::BlockHeader,
     container::window_bytes,
+    container::{BlockHeader, EDGE_BYTES},
     decoder::{DecodeOptions, XzDecoder, XzEvent},
     encoder::SearchEffort,
     lzma2::{ChunkHeader, ChunkReset, Lzma2Decoder},
-    recipe::{BlockForm, BlockRun, Packing, Recipe, StreamRecipe},
-    remake::{MOST_BLOCK_BYTES, Packer, Remaker},
+    recipe::{BlockForm, BlockRun, MOST_BLOCK_BYTES, Packing, Recipe, StreamRecipe},
+    remake::{Packer, Remaker},
     state::Properties,
 };
 
@@ -23,7 +23,7 @@ use crate::{
 pub struct DetectOptions {
     /// Most plain bytes, a gigabyte by default: packing them takes about ten minutes.
     pub plain_bytes: u64,
-    /// Most bytes of a window, 64 MiB by default, as in [`DecodeOptions`].
+    /// Most bytes of a window, 16 MiB by default, as in [`DecodeOptions`].
     pub window_bytes: u64,
     /// Most nanoseconds for a plain byte, by [`SearchEffort::nanoseconds_per_byte`]; slower efforts
     /// are not tried. No limit by default.
@@ -32,7 +32,7 @@ pub struct DetectOptions {
 
 impl Default for DetectOptions {
     fn default() -> Self {
-        Self { plain_bytes: 1 << 30, window_bytes: 64 << 20, nanoseconds_per_byte: u32::MAX }
+        Self { plain_bytes: 1 << 30, window_bytes: 16 << 20, nanoseconds_per_byte: u32::MAX }
     }
 }
 
@@ -113,6 +113,15 @@ fn remakes(recipe: &Recipe, stored: &[u8], options: DetectOptions) -> bool {
         }
     }
     remaker.finish(&mut out).is_ok() && compare(&mut out) && at == stored.len()
+}
+
+/// Estimates the most memory that [`detect`] takes for a file, by the window of its first block.
+pub fn memory_bytes(stored: &[u8]) -> u64 {
+    let first = stored.get(EDGE_BYTES..).unwrap_or_default();
+    let bytes = first.first().map_or(0, |size| (usize::from(*size) + 1) * 4);
+    let header = first.get(..bytes).and_then(|header| BlockHeader::read(header).ok());
+    let window = header.and_then(|header| window_bytes(header.window_code)).unwrap_or(0);
+    window.min(MOST_BLOCK_BYTES).saturating_mul(MEMORY_PER_WINDOW) + LEAST_MEMORY
 }
 
 /// The streams and blocks of a file.
@@ -299,6 +308,10 @@ impl Trial<'_> {
     }
 }
 
+/// Bytes of memory for each byte of a window: a packer with its links and tables, and an unpacker.
+const MEMORY_PER_WINDOW: u64 = 14;
+/// Memory that a search takes besides.
+const LEAST_MEMORY: u64 = 8 << 20;
 /// Presets in the order of the trials: the default and its neighbours first.
 const EFFORTS: [usize; 9] = [6, 8, 3, 2, 1, 0, 5, 4, 7];
 /// Bytes of each chunk in which wrong candidates mostly differ.

@@ -26,7 +26,7 @@ mod state;
 pub use check::CheckKind;
 pub use container::MAGIC;
 pub use decoder::{DecodeOptions, XzDecoder};
-pub use detect::{DetectOptions, detect};
+pub use detect::{DetectOptions, detect, memory_bytes};
 pub use encoder::{EncoderSettings, Finder, SearchEffort};
 pub use error::{RecipeError, RemakeError, XzError};
 pub use filters::Filter;

@@ -10,7 +10,6 @@ use crate::{
     encoder::{EncoderSettings, Finder, SearchEffort},
     error::RecipeError,
     filters::Filter,
-    remake::MOST_HELD_BYTES,
     state::Properties,
 };
 use imgdelta_wire::{Cursor, varint};
@@ -79,13 +78,13 @@ pub enum Packing {
 pub struct RecipeLimits {
     /// Most forms, streams and runs, each: 65,536 by default, which is far beyond real files.
     pub parts: u64,
-    /// Most bytes of a window, 64 MiB by default: an encoder takes about twelve times as much.
+    /// Most bytes of a window, 16 MiB by default: an encoder takes about twelve times as much.
     pub window_bytes: u64,
 }
 
 impl Default for RecipeLimits {
     fn default() -> Self {
-        Self { parts: 1 << 16, window_bytes: 64 << 20 }
+        Self { parts: 1 << 16, window_bytes: 16 << 20 }
     }
 }
 
@@ -317,6 +316,11 @@ const STORED: u8 = 254;
 const OTHER_EFFORT: u8 = 255;
 /// Identifier of the filter with a property.
 const DELTA: u8 = 3;
+/// Most plain bytes of a block whose packed bytes wait for their length: threads make
+/// at most 48 MiB with a window of 16 MiB.
+pub(crate) const MOST_HELD_BYTES: u64 = 64 << 20;
+/// Most plain bytes of a block: places are numbers of 32 bits.
+pub(crate) const MOST_BLOCK_BYTES: u64 = 3 << 30;
 /// Nanoseconds to start an encoder.
 const START: u64 = 200_000;
 /// Bytes of a window for each nanosecond of clearing tables.
@@ -403,7 +407,7 @@ mod tests {
         assert_eq!(read(&[1, 1, 0, 3, 22, 9, 0x5d]), unknown("packing", 9));
         assert_eq!(read(&[1, 1, 0, 3, 22, 6, 0xff]), unknown("properties", 255));
         assert_eq!(read(&[1, 0, 1, 4, 0, 1, 0]), unknown("form", 0));
-        let (value, expected, found) = ("length of a window", 64 << 20, 96 << 20);
+        let (value, expected, found) = ("length of a window", 16 << 20, 96 << 20);
         assert_eq!(read(&[1, 1, 0, 3, 29]), Err(RecipeError::Limit { value, expected, found }));
         // A second run behind an open one.
         let open = [1, 1, 0, 3, 22, 6, 0x5d, 1, 4, 0, 2, 0, 0, 0, 0, 0, 0];

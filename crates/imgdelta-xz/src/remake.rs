@@ -7,7 +7,7 @@ use crate::{
     encoder::Lzma2Encoder,
     error::RemakeError,
     filters::{Direction, FilterChain},
-    recipe::{BlockForm, BlockRun, Recipe},
+    recipe::{BlockForm, BlockRun, MOST_BLOCK_BYTES, MOST_HELD_BYTES, Recipe},
 };
 
 /// Remakes a file of xz streams while its plain bytes pass.
@@ -257,8 +257,3 @@ fn store(piece: &[u8], is_first: &mut bool, out: &mut Vec<u8>) {
 
 /// Plain bytes of a stored chunk.
 const STORED_BYTES: usize = 1 << 16;
-/// Most plain bytes of a block whose packed bytes wait for their length: presets make at most
-/// 192 MiB.
-pub(crate) const MOST_HELD_BYTES: u64 = 256 << 20;
-/// Most plain bytes of a block: places are numbers of 32 bits.
-pub(crate) const MOST_BLOCK_BYTES: u64 = 3 << 30;

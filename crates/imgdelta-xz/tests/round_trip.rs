@@ -264,7 +264,7 @@ fn a_window_beyond_the_limit_is_refused() {
     let wide = BlockForm { window_code: 30, ..preset(0) };
     let file = made(&simple(wide), b"x", 1).unwrap();
     let mut decoder = XzDecoder::new(DecodeOptions::default());
-    let (expected, found) = (64 << 20, 128 << 20);
+    let (expected, found) = (16 << 20, 128 << 20);
     let refused = decoder.push(&file, &mut |_| {});
     assert_eq!(refused, Err(XzError::Window { expected, found }));
 }

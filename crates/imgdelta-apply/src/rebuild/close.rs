@@ -5,17 +5,14 @@
 //! parallel. The result is not verified here: the digest of the finished layer does that.
 
 use super::table::{PayloadTable, TargetArchive};
-use imgdelta_core::{Context, Error, Result};
+use imgdelta_core::{Context, Error, Result, parallel::Budget};
 use imgdelta_layer::archive::{InnerCoding, InnerCompression, InnerPayloads, close};
-use std::{
-    cmp::Reverse,
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 /// Closes the archives of all recipes.
 pub(super) fn close_all(
     recipes: &BTreeMap<u32, Arc<PayloadTable>>,
+    budget: &Budget,
     context: &Context,
 ) -> Result<()> {
     let mut ranks: BTreeMap<u32, Vec<(u64, &PayloadTable, &TargetArchive)>> = BTreeMap::new();
@@ -28,13 +25,9 @@ pub(super) fn close_all(
     for mut tasks in ranks.into_values() {
         tasks.sort_by_key(|(bytes, ..)| Reverse(*bytes));
         let progress = &*context.progress;
-        // Encoders with large windows run one at a time, so that memory does not grow with workers.
-        let large = Mutex::new(());
         context.workers.map(tasks, |(bytes, table, archive)| {
             let content = ArchiveContent { table, archive };
-            let is_large = content.memory_bytes() > LARGE_BYTES;
-            // A worker that panicked leaves nothing behind in this lock.
-            let _turn = is_large.then(|| large.lock().unwrap_or_else(PoisonError::into_inner));
+            let _share = budget.take(content.memory_bytes());
             let file = table.archive_file();
             let closed_bytes = close(archive.kind, &content, progress, &mut |at, piece| {
                 if at.checked_add(piece.len() as u64).is_none_or(|end| end > bytes) {
@@ -107,6 +100,4 @@ impl InnerPayloads for ArchiveContent<'_> {
     }
 }
 
-/// Memory of an encoder that only one worker takes at a time: more than xz's default preset takes.
-const LARGE_BYTES: u64 = 128 << 20;
 const SCRATCH: &str = "scratch file of target archives";

@@ -61,7 +61,7 @@ pub(super) fn decode_all(
             group.decode(&budget, progress)
         })?;
     }
-    close::close_all(recipes, context)?;
+    close::close_all(recipes, &budget, context)?;
     digests::lay_all(recipes, context)
 }
 

@@ -13,7 +13,7 @@ pub enum InnerCompression {
 }
 
 impl InnerCompression {
-    /// Returns the recipe as bytes. The first one tells the format: versions of deflate recipes are
+    /// Returns the recipe as bytes. The first byte is FD for xz, and the version for deflate, which is
     /// small.
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {

@@ -191,7 +191,7 @@ fn package_of(control: &[u8], data: &[u8]) -> Vec<u8> {
         [("debian-binary", &b"2.0\n"[..]), ("control.tar.xz", control), ("data.tar.xz", data)]
     {
         let length = content.len();
-        write!(package, "{name:<16}{:<12}{:<6}{:<6}{:<8}{length:<10}`\n", 0, 0, 0, 100_644)
+        writeln!(package, "{name:<16}{:<12}{:<6}{:<6}{:<8}{length:<10}`", 0, 0, 0, 100_644)
             .unwrap();
         package.extend_from_slice(content);
         if length % 2 == 1 {

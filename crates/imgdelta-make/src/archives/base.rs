@@ -143,8 +143,9 @@ impl ArchiveSearch<'_> {
         Ok(parts.map(|parts| OpenedBase { archives, parts, stored, contents, xz_names }))
     }
 
-    /// Returns the work that base layers with opened archives are worth to the reader. Target layers
-    /// share it: their own worth does not cover archives that expand far.
+    /// Returns the work that base layers with opened archives are worth to the reader, and half of
+    /// what it admits for any images. Target layers share it: their own worth does not cover archives
+    /// that expand far.
     pub(super) fn base_work(&self, base: Option<&OpenedBase>) -> ArchiveWork {
         let places = base.iter().flat_map(|base| &base.archives).map(|archive| archive.at);
         let layers: HashSet<u32> = places
@@ -155,7 +156,8 @@ impl ArchiveSearch<'_> {
             .collect();
         let bytes = layers.iter().map(|layer| self.base.layers[*layer as usize].stream_bytes);
         let bytes = bytes.fold(0, u64::saturating_add);
-        ArchiveWork::of_closing(bytes, self.work_per_byte)
+        let ArchiveWork(work) = ArchiveWork::of_closing(bytes, self.work_per_byte);
+        ArchiveWork(work.saturating_add(self.free_work / 2))
     }
 
     /// Returns the archives that the target lacks, each content once.

@@ -15,7 +15,7 @@ use imgdelta_layer::archive::{
     ArchiveBytes, ArchiveKind, ArchivePart, InnerCoding, InnerCompression, InnerPayloads,
     OpenedArchive, PartCompression, close, section_streams,
 };
-use std::{collections::HashMap, sync::PoisonError};
+use std::collections::HashMap;
 
 /// The payload or part that is an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,11 +231,9 @@ impl ArchiveSearch<'_> {
         let most = if has_counterpart { u32::MAX } else { QUICK };
         let mut options = imgdelta_xz::DetectOptions::default();
         options.nanoseconds_per_byte = self.options.nanoseconds_per_byte.min(most);
-        let is_large = stored.len() > LARGE_BYTES;
-        // A worker that panicked leaves nothing behind in this lock.
-        let turn = is_large.then(|| self.large.lock().unwrap_or_else(PoisonError::into_inner));
+        let share = self.memory.take(imgdelta_xz::memory_bytes(&stored));
         let recipe = imgdelta_xz::detect(&stored, options);
-        drop(turn);
+        drop(share);
         Ok(recipe.map(|recipe| {
             let per_byte = recipe.nanoseconds_per_byte();
             (InnerCompression::Xz(recipe).to_bytes(), per_byte)
@@ -371,8 +369,6 @@ impl InnerPayloads for StoredMembers<'_> {
 
 /// Larger members are taken in their stored form, since the search holds a member in memory.
 const MOST_SOUGHT_BYTES: u64 = 32 << 20;
-/// Stored bytes of an xz file whose encoder may take hundreds of megabytes.
-const LARGE_BYTES: usize = 4 << 20;
 /// Nanoseconds per byte that are worth spending without a counterpart in the base.
 const QUICK: u32 = 200;
 /// Nanoseconds for a receiver to copy and write a byte of a part.
