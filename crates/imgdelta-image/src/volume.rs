@@ -1,8 +1,8 @@
 //! A base as bytes: its layers' streams, and the address space of a recipe.
 //!
 //! A stream is compared with its digest when it is extracted, and its file has no name, so that no
-//! other process can change it. Unpacked files are read in place where the caller compares the digest
-//! of the result anyway. Never looks inside a stream, and holds none in memory: the kernel can reclaim
+//! other process can change it. Unpacked files and uncompressed blobs are read in place where the
+//! caller compares the digest of the result anyway. Never looks inside a stream, and holds none in memory: the kernel can reclaim
 //! the pages of a map.
 
 use crate::{
@@ -74,10 +74,14 @@ impl FileExtent {
         Ok(Cow::Owned(read))
     }
 
-    /// Returns a range with a map of its own; `None` if its bytes lie in several files.
+    /// Returns a range with a map of its own; `None` if its file may change.
     pub fn map_range(&self, offset: u64, bytes: u64) -> Result<Option<MapRange>> {
-        let ExtentContent::Scratch(file) = &self.content else { return Ok(None) };
-        MapRange::open(file, offset, bytes).map(Some).map_err(Error::io(&self.place))
+        let file = match &self.content {
+            ExtentContent::Scratch(file) => Some(&***file),
+            ExtentContent::InPlace(source) => source.mappable(),
+        };
+        let map = file.map(|file| MapRange::open(file, offset, bytes));
+        map.transpose().map_err(Error::io(&self.place))
     }
 
     /// Checks that a range lies in the file.
@@ -232,6 +236,34 @@ impl Volume {
     pub fn insert(&mut self, name: StreamName, file: impl Into<ScratchFile>) -> Result<()> {
         let stream = LayerStream::new(name, Arc::new(file.into()), false)?;
         self.streams.insert(name.diff_id, Arc::new(stream));
+        Ok(())
+    }
+
+    /// Adds a stream that was compared with its digest, in the file of the store that has it.
+    pub(crate) fn insert_in_place(
+        &mut self,
+        name: StreamName,
+        source: Arc<dyn ReadAt>,
+    ) -> Result<()> {
+        let place = place(&name);
+        let found = source.size_bytes().map_err(Error::io(&place))?;
+        if found != name.bytes {
+            let difference = Difference::Size { expected: name.bytes, found };
+            return Err(Error::Mismatch { place, difference });
+        }
+        let content = ExtentContent::InPlace(source);
+        let extent = Arc::new(FileExtent { place, content, bytes: name.bytes, map: None });
+        self.streams.insert(name.diff_id, Arc::new(LayerStream { name, extent }));
+        Ok(())
+    }
+
+    /// Fails if another program has changed a stream that is read in place.
+    pub fn check_unchanged(&self) -> Result<()> {
+        for stream in self.streams.values() {
+            if let ExtentContent::InPlace(source) = &stream.extent.content {
+                source.check_unchanged().map_err(Error::io(&stream.extent.place))?;
+            }
+        }
         Ok(())
     }
 
