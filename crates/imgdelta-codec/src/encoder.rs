@@ -10,6 +10,7 @@ use crate::{
     group::StreamWriter,
     host::{self, Host, NoHost},
     literals::{Coding, LiteralHistory},
+    map::Override,
     matcher::{Matcher, Reading, SearchDepth},
     normalise::{self, Labels, Projection},
     pack::Packer,
@@ -107,16 +108,19 @@ impl GroupEncoder {
         }
         let (old, new) = (Reading::plain(base), Reading::plain(target));
         let copies = self.matcher.copies(old, new, SearchDepth::of(self.effort));
-        let mut best = self.judged(trial::plain(base, target, &copies));
+        let mut best = trial::plain(base, target, &copies);
+        // Nearly all files have no other view, and need no estimate.
+        let mut best_bytes = None;
         for view in offset_views(base) {
             if let Some(scene) = Scene::open(view, base, target, host) {
-                let found = self.search_offsets(&scene, &copies);
-                if found.0 < best.0 && scene.is_admitted(&found.1) {
-                    best = found;
+                let (bytes, trial) = self.search_offsets(&scene, &copies);
+                let most = *best_bytes.get_or_insert_with(|| self.judge(&best));
+                if bytes < most && scene.is_admitted(&trial) {
+                    (best_bytes, best) = (Some(bytes), trial);
                 }
             }
         }
-        best.1
+        best
     }
 
     /// Returns the shortest way to write a member that is one copy of its base.
@@ -132,9 +136,8 @@ impl GroupEncoder {
         if plain.stats.patched_bytes > 64
             && let Some(scene) = Scene::open(View::Elf, base, target, host)
         {
-            let plain = self.judged(plain);
-            let found = self.best_of_scene(&scene, &[whole]);
-            return if found.0 < plain.0 { found.1 } else { plain.1 };
+            let (bytes, trial) = self.best_of_scene(&scene, &[whole], &mut self.savings());
+            return if bytes < self.judge(&plain) { trial } else { plain };
         }
         plain
     }
@@ -148,19 +151,23 @@ impl GroupEncoder {
             of_functions = self.copies_of_functions(scene, &labels, &copies);
             found.push(copies);
         }
+        let mut savings = self.savings();
         let first = match (of_functions, found.pop()) {
             (Some(copies), last) => {
                 found.extend(last);
                 self.pruner.write(scene, &self.history.1, copies)
             }
-            (None, last) => self.candidate_of(scene, last.unwrap_or_default()),
+            (None, last) => self.candidate_of(scene, last.unwrap_or_default(), &mut savings),
         };
         let bytes = first.size.bytes();
         let mut best = self.pruner.prune(scene, &self.history.1, first);
         if best.size.bytes() == bytes {
             // With few short copies, another round may be better by some bytes.
             for copies in found.into_iter().rev() {
-                let other = self.candidate_of(scene, copies);
+                if copies == best.copies {
+                    continue;
+                }
+                let other = self.candidate_of(scene, copies, &mut savings);
                 if other.size.bytes() <= best.size.bytes() {
                     best = other;
                 }
@@ -169,8 +176,13 @@ impl GroupEncoder {
         self.with_literals_apart(scene, best)
     }
 
-    fn candidate_of(&mut self, scene: &Scene<'_>, copies: Vec<BaseCopy>) -> Candidate {
-        let (_, trial) = self.best_of_scene(scene, &copies);
+    fn candidate_of(
+        &mut self,
+        scene: &Scene<'_>,
+        copies: Vec<BaseCopy>,
+        savings: &mut Vec<Option<usize>>,
+    ) -> Candidate {
+        let (_, trial) = self.best_of_scene(scene, &copies, savings);
         self.pruner.candidate(scene, &self.history.1, copies, trial)
     }
 
@@ -218,8 +230,11 @@ impl GroupEncoder {
             return trial;
         };
         let literals = trial.streams.stream(StreamKind::Literals);
-        let is_sure = !is_mixed && chosen.size.is_apart();
-        if is_sure || TrialSize::pays(apart.len(), packer(self.effort).pack(&[literals]).len()) {
+        let pays = match chosen.size.surely_pays(apart.len()) {
+            Some(pays) if !is_mixed => pays,
+            _ => TrialSize::pays(apart.len(), packer(self.effort).pack(&[literals]).len()),
+        };
+        if pays {
             trial.set_apart(&apart);
         }
         trial
@@ -229,11 +244,12 @@ impl GroupEncoder {
     ///
     /// `plain` are the copies that were found without the view.
     fn search_offsets(&mut self, scene: &Scene<'_>, plain: &[BaseCopy]) -> (usize, Trial) {
-        let mut best = self.best_of_scene(scene, plain);
+        let mut savings = self.savings();
+        let mut best = self.best_of_scene(scene, plain, &mut savings);
         let mut copies = plain.to_vec();
         for _ in 1..rounds(self.effort) {
             (copies, _) = self.copies_by_address(scene, &copies);
-            let found = self.best_of_scene(scene, &copies);
+            let found = self.best_of_scene(scene, &copies, &mut savings);
             if found.0 < best.0 {
                 best = found;
             }
@@ -273,19 +289,43 @@ impl GroupEncoder {
 
     /// Returns the shortest way to write given copies in a view with fields, and its estimated
     /// bytes.
-    fn best_of_scene(&self, scene: &Scene<'_>, copies: &[BaseCopy]) -> (usize, Trial) {
+    ///
+    /// Tries `savings` and leaves the best of them: other copies of the same file have the same one
+    /// in nearly all programs.
+    fn best_of_scene(
+        &self,
+        scene: &Scene<'_>,
+        copies: &[BaseCopy],
+        savings: &mut Vec<Option<usize>>,
+    ) -> (usize, Trial) {
         let survey = scene.survey(copies);
-        let savings = savings(self.effort);
-        let trials = host::map(scene.host, savings.len(), |number| {
-            let trial = scene.write(copies, &survey, savings[number]);
-            (trial.streams.coded_len(&mut Packer::new(JUDGE_LEVEL)), trial)
+        let mut ways: Vec<(Option<usize>, Vec<Override>)> = Vec::new();
+        for &saving in savings.iter() {
+            // Files with few moved references have the same overrides, or none, for each saving.
+            let overrides = survey.overrides(saving);
+            if ways.iter().all(|(_, other)| *other != overrides) {
+                ways.push((saving, overrides));
+            }
+        }
+        let trials = host::map(scene.host, ways.len(), |number| {
+            let trial = scene.write(copies, &survey, ways[number].1.clone());
+            let bytes = trial.streams.coded_len(&mut Packer::new(JUDGE_LEVEL));
+            (bytes, number, trial)
         });
         // Of equals, the first.
-        trials.into_iter().min_by_key(|trial| trial.0).expect("every effort has a saving")
+        let best = trials.into_iter().min_by_key(|trial| trial.0);
+        let (bytes, number, trial) = best.expect("every effort has a saving");
+        *savings = vec![ways[number].0];
+        (bytes, trial)
     }
 
-    fn judged(&mut self, trial: Trial) -> (usize, Trial) {
-        (trial.streams.coded_len(&mut self.judge), trial)
+    fn savings(&self) -> Vec<Option<usize>> {
+        savings(self.effort).to_vec()
+    }
+
+    /// Estimates the bytes of a trial.
+    fn judge(&mut self, trial: &Trial) -> usize {
+        trial.streams.coded_len(&mut self.judge)
     }
 
     fn keep(&mut self, trial: &Trial) -> MemberStats {
@@ -293,9 +333,7 @@ impl GroupEncoder {
         let (noted, history) = &mut self.history;
         *noted = self.streams.stream(StreamKind::PackedLiterals).len();
         history.add(&trial.apart);
-        let mut stats = trial.stats;
-        stats.estimated_bytes = trial.streams.coded_len(&mut self.judge) as u64;
-        stats
+        trial.stats
     }
 }
 

@@ -71,7 +71,7 @@ impl Pruner {
         copies: Vec<BaseCopy>,
     ) -> Candidate {
         let survey = scene.survey(&copies);
-        let trial = scene.write(&copies, &survey, Some(SAVING));
+        let trial = scene.write(&copies, &survey, survey.overrides(Some(SAVING)));
         self.candidate(scene, history, copies, trial)
     }
 

@@ -3,7 +3,7 @@
 
 use crate::view::View;
 
-/// Counts and estimated cost of one member.
+/// Counts of one member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemberStats {
@@ -17,6 +17,4 @@ pub struct MemberStats {
     pub patched_bytes: u64,
     /// Fields whose prediction is corrected.
     pub missed_fields: u64,
-    /// Estimate of the bytes that the member adds to its group.
-    pub estimated_bytes: u64,
 }

@@ -159,7 +159,6 @@ fn what_one_member_said_is_said_shorter_by_the_next() {
     let pairs = [one, other, twin];
     let (group, stats) = encode(Effort::Default, &pairs);
     assert!(stats[2].literal_bytes > 30_000, "{stats:?}");
-    assert!(stats[2].estimated_bytes < 34_000, "{stats:?}");
     assert!(group.len() < alone.len() * 2 + 34_000, "{} bytes", group.len());
     let rebuilt = decode(&group, &pairs).unwrap();
     assert!(rebuilt.iter().eq(pairs.iter().map(|(_, target)| target)));

@@ -5,8 +5,10 @@
 //! and name on the command line.
 
 mod delta;
+mod totals;
 
 pub use delta::DeltaLimits;
+pub use totals::{ImageTotals, LayerShare};
 
 use std::{fmt, str::FromStr};
 

@@ -202,6 +202,11 @@ fn unsupported(start: &[u8]) -> Option<&'static str> {
     start.starts_with(b"\xfd7zXZ\0").then_some("xz")
 }
 
+/// Returns true if a blob that starts so is not the stream itself.
+pub(crate) fn is_compressed(start: &[u8]) -> bool {
+    Compression::of(start) != Compression::None || unsupported(start).is_some()
+}
+
 /// The reason that decoding ended early.
 enum DecodeError {
     /// The bytes do not decode; with the right digest the image is at fault.
@@ -222,4 +227,4 @@ impl From<Error> for DecodeError {
 }
 
 /// The longest signature: bzip2's, with that of its first block.
-const PEEKED_BYTES: usize = 10;
+pub(crate) const PEEKED_BYTES: usize = 10;

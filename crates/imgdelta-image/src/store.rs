@@ -13,11 +13,11 @@ pub mod layout;
 mod members;
 mod memory;
 mod roots;
-pub mod source;
 mod spool;
 
 pub use descriptor::{Descriptor, PlatformFields};
 pub use generated::GeneratedManifest;
+pub use imgdelta_core::source;
 pub use memory::MemoryStore;
 
 use crate::reference::{ImageName, Reference};
@@ -65,7 +65,8 @@ pub trait Store: Send + Sync + fmt::Debug {
         Ok(true)
     }
 
-    /// Opens an uncompressed stream to be read at any offset, in the unpacked files that hold it.
+    /// Opens an uncompressed stream to be read at any offset: in the unpacked files that hold it, or
+    /// in a blob that is not compressed.
     ///
     /// Nothing is compared with a digest. `None` if the store can only read it front to back.
     fn in_place(&self, stream: &Descriptor, context: &Context) -> Result<Option<Arc<dyn ReadAt>>> {

@@ -3,8 +3,6 @@
 //! One pass reads all layers of all images, the largest first. A blob that several images share is
 //! read once, and not at all if the cache has its index. Never compares.
 
-mod totals;
-
 use crate::{
     image::{Image, Layer},
     index::{
@@ -12,10 +10,12 @@ use crate::{
         cache::{CacheLookup, IndexCache},
     },
     rootfs::Rootfs,
+    store::source::ReadAt,
     volume::Volume,
 };
 use imgdelta_core::{
     BlobDigest, Context, DiffId, Error, Limits, Note, Result,
+    limits::{ImageTotals, LayerShare},
     path::LayerPathRef,
     progress::Stage,
     scratch::{Scratch, ScratchFile},
@@ -27,7 +27,6 @@ use std::{
     path::Path,
     sync::Arc,
 };
-use totals::{ImageTotals, LayerShare};
 
 /// An image with the content of its layers.
 #[derive(Debug)]
@@ -135,7 +134,8 @@ fn read(
     progress.expect_items(tasks.len() as u64);
 
     let read = workers.map(tasks, |(image, layer, mut share)| {
-        let mut stream = scratch.map(Scratch::file).transpose()?;
+        let kept = scratch.map(|scratch| KeptStream::new(image, layer, scratch, context));
+        let mut stream = kept.transpose()?;
         let (index, notes) = index_of(image, layer, options, &mut stream, &mut share, context)?;
         progress.finish_item();
         let key = (layer.descriptor.digest, layer.diff_id);
@@ -144,9 +144,11 @@ fn read(
     let mut volume = Volume::default();
     let mut indexes = Indexes::new();
     for (key, (index, notes), stream) in read {
-        if let Some(stream) = stream {
-            volume
-                .insert(StreamName { diff_id: index.diff_id, bytes: index.stream_bytes }, stream)?;
+        let name = StreamName { diff_id: index.diff_id, bytes: index.stream_bytes };
+        match stream {
+            Some(KeptStream::Scratch(file)) => volume.insert(name, file)?,
+            Some(KeptStream::InPlace(source)) => volume.insert_in_place(name, source)?,
+            None => {}
         }
         indexes.insert(key, (index, notes));
     }
@@ -189,13 +191,34 @@ fn rootfs_notes(rootfs: &Rootfs) -> Vec<Note> {
     notes
 }
 
+/// The place where a layer's stream is read again.
+enum KeptStream {
+    /// A copy, which is written while the layer is read.
+    Scratch(ScratchFile),
+    /// An uncompressed blob. Copying an image of many gigabytes takes more time than hashing it.
+    InPlace(Arc<dyn ReadAt>),
+}
+
+impl KeptStream {
+    fn new(image: &Image, layer: &Layer, scratch: &Scratch, context: &Context) -> Result<Self> {
+        // Files that cannot be mapped would take memory for each large program.
+        if layer.has_blob()
+            && let Ok(Some(source)) = image.store().in_place(layer.stored(), context)
+            && source.mappable().is_some()
+        {
+            return Ok(Self::InPlace(source));
+        }
+        scratch.file().map(Self::Scratch)
+    }
+}
+
 /// Returns a layer's index, from the cache or from its bytes, with remarks; writes the bytes to
-/// `stream`.
+/// `stream` if that is a copy.
 fn index_of(
     image: &Image,
     layer: &Layer,
     options: &SurveyOptions,
-    stream: &mut Option<ScratchFile>,
+    stream: &mut Option<KeptStream>,
     share: &mut LayerShare<'_>,
     context: &Context,
 ) -> Result<(LayerIndex, Vec<Note>)> {
@@ -224,7 +247,7 @@ fn index_of(
     let reader = options.file_reader.map(|start| start());
     let mut builder = IndexBuilder::new(&context.limits, reader);
     let read = image.read_layer(layer, &mut notes, progress, &mut |chunk| {
-        if let Some(stream) = stream {
+        if let Some(KeptStream::Scratch(stream)) = stream {
             context.admit_layer_bytes(chunk.len() as u64);
             stream.write_all(chunk).map_err(Error::io("scratch file"))?;
         }

@@ -1,9 +1,9 @@
 //! A base as bytes: its layers' streams, and the address space of a recipe.
 //!
 //! A stream is compared with its digest when it is extracted, and its file has no name, so that no
-//! other process can change it. Unpacked files are read in place where the caller compares the digest
-//! of the result anyway. Never looks inside a stream, and holds none in memory: the kernel can reclaim
-//! the pages of a map.
+//! other process can change it. Unpacked files and uncompressed blobs are read in place where the
+//! caller compares the digest of the result anyway. Never looks inside a stream, and holds none in
+//! memory.
 
 use crate::{
     envelope::StreamCheck,
@@ -15,9 +15,8 @@ use imgdelta_core::{
     scratch::ScratchFile,
 };
 use imgdelta_format::recipe::StreamName;
-use imgdelta_mmap::{Map, MapRange};
+use imgdelta_mmap::MapRange;
 use std::{
-    borrow::Cow,
     cmp::Reverse,
     collections::{HashMap, HashSet},
     io::Write,
@@ -32,8 +31,6 @@ pub struct FileExtent {
     place: String,
     content: ExtentContent,
     bytes: u64,
-    /// `None` if pages of a map would count against a bound on memory.
-    pub map: Option<Map>,
 }
 
 #[derive(Debug)]
@@ -44,16 +41,16 @@ enum ExtentContent {
 
 impl FileExtent {
     /// Takes a finished file; no process may write to it afterwards.
-    pub fn new(place: String, file: Arc<ScratchFile>, is_mapped: bool) -> Result<Self> {
+    pub fn new(place: String, file: Arc<ScratchFile>) -> Result<Self> {
         let bytes = file.metadata().map_err(Error::io(&place))?.len();
-        let map = is_mapped.then(|| Map::open(&file).map_err(Error::io(&place))).transpose()?;
-        Ok(Self { place, content: ExtentContent::Scratch(file), bytes, map })
+        Ok(Self { place, content: ExtentContent::Scratch(file), bytes })
     }
 
     /// Fills `buffer` with the bytes at `offset`; fails if the file ends before.
     pub fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         self.admit(offset, buffer.len() as u64)?;
-        // Read, not copied from the map: bytes used once should not push other pages out of memory.
+        // Read, not copied from a map of the file: a page fault costs more than copying its page, and
+        // the pages of a map count as this process's memory.
         let filled = match &self.content {
             ExtentContent::Scratch(file) => file.fill_at(buffer, offset),
             ExtentContent::InPlace(source) => source.fill_at(buffer, offset),
@@ -61,23 +58,21 @@ impl FileExtent {
         filled.map_err(Error::io(&self.place))
     }
 
-    /// Returns a range, mapped or read; fails if the file ends before.
-    ///
-    /// The caller bounds the length, since a range that is not mapped takes memory.
-    pub fn slice(&self, offset: u64, bytes: u64) -> Result<Cow<'_, [u8]>> {
-        let range = self.admit(offset, bytes)?;
-        if let Some(map) = &self.map {
-            return Ok(Cow::Borrowed(&map[range]));
-        }
-        let mut read = vec![0; range.len()];
+    /// Returns a range, whose length the caller bounds; fails if the file ends before.
+    pub fn slice(&self, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+        let mut read = vec![0; self.admit(offset, bytes)?.len()];
         self.read_exact_at(offset, &mut read)?;
-        Ok(Cow::Owned(read))
+        Ok(read)
     }
 
-    /// Returns a range with a map of its own; `None` if its bytes lie in several files.
+    /// Returns a range with a map of its own; `None` if its file may change.
     pub fn map_range(&self, offset: u64, bytes: u64) -> Result<Option<MapRange>> {
-        let ExtentContent::Scratch(file) = &self.content else { return Ok(None) };
-        MapRange::open(file, offset, bytes).map(Some).map_err(Error::io(&self.place))
+        let file = match &self.content {
+            ExtentContent::Scratch(file) => Some(&***file),
+            ExtentContent::InPlace(source) => source.mappable(),
+        };
+        let map = file.map(|file| MapRange::open(file, offset, bytes));
+        map.transpose().map_err(Error::io(&self.place))
     }
 
     /// Checks that a range lies in the file.
@@ -98,7 +93,7 @@ pub struct LayerStream {
 
 impl LayerStream {
     /// Takes a finished file of the stream; no process may write to it afterwards.
-    fn new(name: StreamName, file: Arc<ScratchFile>, is_mapped: bool) -> Result<Self> {
+    fn new(name: StreamName, file: Arc<ScratchFile>) -> Result<Self> {
         let place = place(&name);
         let found = file.metadata().map_err(Error::io(&place))?.len();
         if found != name.bytes {
@@ -107,7 +102,7 @@ impl LayerStream {
                 difference: Difference::Size { expected: name.bytes, found },
             });
         }
-        Ok(Self { name, extent: Arc::new(FileExtent::new(place, file, is_mapped)?) })
+        Ok(Self { name, extent: Arc::new(FileExtent::new(place, file)?) })
     }
 
     /// Returns its name and length.
@@ -135,8 +130,8 @@ impl LayerStream {
         &self.extent
     }
 
-    /// Returns a range, mapped or read; fails if the stream ends before.
-    pub fn slice(&self, offset: u64, bytes: u64) -> Result<Cow<'_, [u8]>> {
+    /// Returns a range, whose length the caller bounds; fails if the stream ends before.
+    pub fn slice(&self, offset: u64, bytes: u64) -> Result<Vec<u8>> {
         self.extent.slice(offset, bytes)
     }
 }
@@ -226,12 +221,37 @@ impl Volume {
     }
 
     /// Adds a stream whose file is finished and was compared with its digest.
-    ///
-    /// The file is read and not mapped: a volume with the streams of both images has a bound on
-    /// memory.
     pub fn insert(&mut self, name: StreamName, file: impl Into<ScratchFile>) -> Result<()> {
-        let stream = LayerStream::new(name, Arc::new(file.into()), false)?;
+        let stream = LayerStream::new(name, Arc::new(file.into()))?;
         self.streams.insert(name.diff_id, Arc::new(stream));
+        Ok(())
+    }
+
+    /// Adds a stream that was compared with its digest, in the file of the store that has it.
+    pub(crate) fn insert_in_place(
+        &mut self,
+        name: StreamName,
+        source: Arc<dyn ReadAt>,
+    ) -> Result<()> {
+        let place = place(&name);
+        let found = source.size_bytes().map_err(Error::io(&place))?;
+        if found != name.bytes {
+            let difference = Difference::Size { expected: name.bytes, found };
+            return Err(Error::Mismatch { place, difference });
+        }
+        let content = ExtentContent::InPlace(source);
+        let extent = Arc::new(FileExtent { place, content, bytes: name.bytes });
+        self.streams.insert(name.diff_id, Arc::new(LayerStream { name, extent }));
+        Ok(())
+    }
+
+    /// Fails if another program has changed a stream that is read in place.
+    pub fn check_unchanged(&self) -> Result<()> {
+        for stream in self.streams.values() {
+            if let ExtentContent::InPlace(source) = &stream.extent.content {
+                source.check_unchanged().map_err(Error::io(&stream.extent.place))?;
+            }
+        }
         Ok(())
     }
 
@@ -307,7 +327,7 @@ impl AddressSpace {
     /// Appends the addresses of a stream that is not there: reading from them fails.
     pub fn skip(&mut self, name: &StreamName) -> Result<()> {
         let content = ExtentContent::InPlace(Arc::new(Vec::new()));
-        let extent = FileExtent { place: place(name), content, bytes: name.bytes, map: None };
+        let extent = FileExtent { place: place(name), content, bytes: name.bytes };
         self.push(&Arc::new(extent), 0..name.bytes)
     }
 
@@ -341,11 +361,6 @@ impl AddressSpace {
         })
     }
 
-    /// Returns true if a slice of one stream takes no memory of its own.
-    pub fn is_mapped(&self) -> bool {
-        self.ranges.iter().all(|part| part.extent.map.is_some())
-    }
-
     /// Returns the one file that a range lies in, and the range's offset there.
     pub fn file_of(&self, address: u64, bytes: u64) -> Option<(&FileExtent, u64)> {
         let mut found = Vec::new();
@@ -356,17 +371,13 @@ impl AddressSpace {
         (walked.is_ok() && found.len() == 1).then(|| found[0])
     }
 
-    /// Returns a range: mapped if it lies in one mapped stream, otherwise copied into memory.
-    pub fn slice(&self, address: u64, bytes: u64) -> Result<Cow<'_, [u8]>> {
-        let mut found = Cow::Borrowed(&[][..]);
+    /// Returns a range, whose length the caller bounds.
+    pub fn slice(&self, address: u64, bytes: u64) -> Result<Vec<u8>> {
+        let mut found = Vec::new();
         self.walk(address, bytes, |extent, offset, bytes| {
-            let piece = extent.slice(offset, bytes)?;
-            if found.is_empty() {
-                found = piece;
-            } else {
-                found.to_mut().extend_from_slice(&piece);
-            }
-            Ok(())
+            let start = found.len();
+            found.resize(start + extent.admit(offset, bytes)?.len(), 0);
+            extent.read_exact_at(offset, &mut found[start..])
         })?;
         Ok(found)
     }
@@ -422,7 +433,7 @@ fn in_place(
         // As for a stream that is read from an uncompressed blob.
         context.admit_layer_bytes(name.bytes.saturating_mul(2));
         let content = ExtentContent::InPlace(source);
-        let extent = FileExtent { place, content, bytes: name.bytes, map: None };
+        let extent = FileExtent { place, content, bytes: name.bytes };
         return Ok(Some(LayerStream { name, extent: Arc::new(extent) }));
     }
     Ok(None)
@@ -459,7 +470,7 @@ fn extract(
     let store = (!layer.has_blob()).then(|| image.store());
     if let Some(file) = store.and_then(|store| store.finished_stream(layer.stored())) {
         let name = StreamName { diff_id: layer.diff_id, bytes: layer.stored().size_bytes };
-        return Ok((LayerStream::new(name, file, true)?, Vec::new()));
+        return Ok((LayerStream::new(name, file)?, Vec::new()));
     }
     let scratch = &context.scratch;
     let mut file = scratch.file()?;
@@ -471,7 +482,7 @@ fn extract(
             file.write_all(piece).map_err(Error::io(scratch.place()))
         })?;
     let name = StreamName { diff_id: read.diff_id, bytes: read.stream_bytes };
-    Ok((LayerStream::new(name, Arc::new(file), true)?, notes))
+    Ok((LayerStream::new(name, Arc::new(file))?, notes))
 }
 
 fn place(name: &StreamName) -> String {

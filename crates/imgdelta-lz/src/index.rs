@@ -36,6 +36,8 @@ pub(crate) struct Index {
     twos: Vec<u32>,
     /// The next place to enter.
     next: usize,
+    /// Places before this one have their buckets in the processor's cache.
+    fetched: usize,
 }
 
 /// Places of one bucket, the latest first; 0 is none. A long match leads to the next one, so fewer
@@ -65,9 +67,21 @@ const THREES_BITS: u32 = 16;
 const TWOS_REACH: usize = 1 << 9;
 const THREES_REACH: usize = 1 << 14;
 
+/// A line of the processor's cache. Without the alignment, most buckets lie in two of them.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct CacheLine([u32; LINE]);
+
+/// Entries of a line.
+const LINE: usize = 16;
+
+/// Places whose buckets are fetched together: the processor waits for all of them at once, and for
+/// one after another if each is fetched when it is needed.
+const FETCHED: usize = 32;
+
 #[derive(Debug, Clone)]
 struct Buckets<const WAYS: usize> {
-    entries: Vec<[u32; WAYS]>,
+    lines: Vec<CacheLine>,
     bits: u32,
 }
 
@@ -76,7 +90,7 @@ impl<const WAYS: usize> Buckets<WAYS> {
         // Half of the places are of bytes that no other place has: they may push each other out.
         let entries = if len < SMALL { 2 * len } else { len / 2 };
         let count = (entries.clamp(1 << 10, MAX_ENTRIES) / WAYS).next_power_of_two();
-        Self { entries: vec![[0; WAYS]; count], bits: count.ilog2() }
+        Self { lines: vec![CacheLine([0; LINE]); count * WAYS / LINE], bits: count.ilog2() }
     }
 
     /// Returns the bucket and the upper bits of its entries.
@@ -84,7 +98,15 @@ impl<const WAYS: usize> Buckets<WAYS> {
     fn bucket(&mut self, hash: u64) -> (&mut [u32; WAYS], u32) {
         let bucket = (hash >> (64 - self.bits)) as usize;
         let tag = ((hash >> 16) as u32) & !((1 << PLACE_BITS) - 1);
-        (&mut self.entries[bucket], tag)
+        let line = &mut self.lines[bucket / (LINE / WAYS)].0;
+        (&mut line.as_chunks_mut().0[bucket % (LINE / WAYS)], tag)
+    }
+
+    /// Reads a number of the bucket, which fetches all of it.
+    #[inline]
+    fn fetch(&self, hash: u64) -> u32 {
+        let bucket = (hash >> (64 - self.bits)) as usize;
+        self.lines[bucket / (LINE / WAYS)].0[0]
     }
 }
 
@@ -113,7 +135,24 @@ impl Index {
             threes: vec![0; 1 << THREES_BITS],
             twos: vec![0; 1 << 16],
             next: 0,
+            fetched: 0,
         }
+    }
+
+    /// Fetches the buckets of the next places, if that of `at` is not there.
+    #[inline]
+    fn fetch(&mut self, bytes: &[u8], at: usize) {
+        if at < self.fetched {
+            return;
+        }
+        self.fetched = (at + FETCHED).min(bytes.len());
+        let mut read = 0;
+        for place in at..self.fetched {
+            let word = word_at(bytes, place);
+            read ^= self.long.fetch(hash(word, LONG)) ^ self.short.fetch(hash(word, SHORT));
+        }
+        // The numbers are of no use, which the compiler must not know.
+        std::hint::black_box(read);
     }
 
     /// Enters all places before `end`.
@@ -121,6 +160,7 @@ impl Index {
         let near = end.saturating_sub(THREES_REACH);
         while self.next < end {
             let at = self.next;
+            self.fetch(bytes, at);
             let word = word_at(bytes, at);
             enter(&mut self.long, hash(word, LONG), at);
             enter(&mut self.short, hash(word, SHORT), at);
@@ -139,6 +179,7 @@ impl Index {
     pub(crate) fn find(&mut self, bytes: &[u8], at: usize, found: &mut Vec<MatchCandidate>) {
         debug_assert_eq!(self.next, at, "places are entered in order");
         found.clear();
+        self.fetch(bytes, at);
         let rest = (bytes.len() - at).min(MAX_MATCH);
         let word = word_at(bytes, at);
         let mut best = MIN_MATCH - 1;
@@ -207,13 +248,16 @@ fn search<const WAYS: usize>(
     found: &mut Vec<MatchCandidate>,
 ) {
     const PLACE: u32 = (1 << PLACE_BITS) - 1;
-    for &entry in bucket {
-        if entry == 0 || *best == rest {
-            break;
-        }
-        if entry & !PLACE == tag {
-            extend(bytes, at, (entry & PLACE) as usize - 1, rest, best, found);
-        }
+    // All entries are compared before any is used, which takes a few vector instructions.
+    let mut alike = 0_u32;
+    for (way, &entry) in bucket.iter().enumerate() {
+        let is_alike = entry & !PLACE == tag && entry != 0;
+        alike |= if is_alike { 1 << way } else { 0 };
+    }
+    while alike != 0 && *best < rest {
+        let entry = bucket[alike.trailing_zeros() as usize % WAYS];
+        extend(bytes, at, (entry & PLACE) as usize - 1, rest, best, found);
+        alike &= alike - 1;
     }
 }
 

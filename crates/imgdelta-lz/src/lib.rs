@@ -16,7 +16,7 @@
 //! # Cost
 //!
 //! Unpacking takes 10 to 100 nanoseconds a byte, linear in the raw bytes, and 16 KiB besides them
-//! and the prefix. Packing takes about half a microsecond a byte, 40 nanoseconds for each byte of
+//! and the prefix. Packing takes about a third of a microsecond a byte, 40 nanoseconds for each byte of
 //! the prefix, and up to eight bytes of memory for each byte of both, at most 32 MiB.
 //!
 //! # Limits of the method

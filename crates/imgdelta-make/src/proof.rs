@@ -29,6 +29,8 @@ impl Draft {
         let unsaved = UnsavedDelta::write(&self)?;
         let envelopes = self.reused_envelopes();
         rebuild::prove(&unsaved.delta, &self.plan.volume, &envelopes, &self.plan.context)?;
+        // A blob that changed after it was hashed is proved with bytes that the image does not have.
+        self.plan.volume.check_unchanged()?;
         Ok(ProvedDelta(unsaved))
     }
 

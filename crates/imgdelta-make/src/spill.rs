@@ -38,7 +38,7 @@ impl SpillFile {
     /// Ends writing; the result is read by offset.
     pub fn finish(self) -> Result<FileExtent> {
         let (file, _) = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        FileExtent::new(self.place, file.into(), false)
+        FileExtent::new(self.place, file.into())
     }
 
     /// Reads a range back.

@@ -19,7 +19,7 @@ use imgdelta_core::{
 };
 use imgdelta_image::volume::FileExtent;
 use imgdelta_mmap::MapRange;
-use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap, ops::Deref, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, ops::Deref, sync::Arc};
 
 /// Decodes all groups, rank by rank and the largest first; then closes the archives that contain the
 /// results, and lays in digests.
@@ -92,7 +92,7 @@ impl GroupDecoding<'_> {
             let bytes = usize::try_from(placed.bytes).expect("limited when its cost was counted");
             let mut at = placed.offset;
             let base = self.base(&placed)?;
-            let host = BaseHost { table, placed: &placed, base: &base };
+            let host = BaseHost(&base);
             let rebuilt = decoder.member_in_pieces(&base, bytes, &host, |piece| {
                 progress.check().map_err(PieceError::Stopped)?;
                 if let Some(file) = &table.scratch {
@@ -153,25 +153,22 @@ impl GroupDecoding<'_> {
         match range {
             MemberRange::Base { address, bytes } => {
                 let file = self.table.space.file_of(address, bytes);
-                file.is_none_or(|(extent, _)| extent.map.is_none() && bytes < MAPPED_BYTES)
+                file.is_none() || bytes < MAPPED_BYTES
             }
             MemberRange::Rebuilt { bytes, .. } => bytes < MAPPED_BYTES,
         }
     }
 
-    fn base<'b>(&'b self, placed: &PlacedMember<'_>) -> Result<MemberBase<'b>> {
+    fn base(&self, placed: &PlacedMember<'_>) -> Result<MemberBase> {
         let space = &self.table.space;
-        let mut base = Cow::Borrowed(&[][..]);
+        let mut base = Vec::new();
         let is_one = placed.base().count() == 1;
         for range in placed.base() {
             let range = self.table.member_range(range)?;
             let is_mapped = is_one && range.bytes() >= MAPPED_BYTES;
             let part = match range {
                 MemberRange::Base { address, bytes } => {
-                    if is_mapped
-                        && let Some((extent, offset)) = space.file_of(address, bytes)
-                        && extent.map.is_none()
-                    {
+                    if is_mapped && let Some((extent, offset)) = space.file_of(address, bytes) {
                         if let Some(map) = extent.map_range(offset, bytes)? {
                             return Ok(MemberBase::Mapped(map));
                         }
@@ -183,20 +180,20 @@ impl GroupDecoding<'_> {
                     if is_mapped {
                         return Ok(MemberBase::Mapped(table.map_rebuilt(offset, bytes)?));
                     }
-                    Cow::Owned(table.read_rebuilt(offset, bytes)?)
+                    table.read_rebuilt(offset, bytes)?
                 }
             };
             if base.is_empty() {
                 base = part;
             } else {
-                base.to_mut().extend_from_slice(&part);
+                base.extend_from_slice(&part);
             }
         }
-        Ok(MemberBase::Slice(base))
+        Ok(MemberBase::Copied(base))
     }
 
     /// Copies a range of unpacked files into a scratch file, which can be mapped.
-    fn spilled(&self, extent: &FileExtent, offset: u64, bytes: u64) -> Result<MemberBase<'_>> {
+    fn spilled(&self, extent: &FileExtent, offset: u64, bytes: u64) -> Result<MemberBase> {
         let file = self.scratch.file()?;
         let mut piece = vec![0; COPY_BYTES];
         let mut done = 0;
@@ -227,46 +224,33 @@ impl GroupDecoding<'_> {
 }
 
 /// The base of a member.
-enum MemberBase<'a> {
-    /// A part of a map, or a copy.
-    Slice(Cow<'a, [u8]>),
-    /// A map of its own, of a file that is not mapped otherwise.
+enum MemberBase {
+    /// A copy.
+    Copied(Vec<u8>),
+    /// A map of a part of its file.
     Mapped(MapRange),
     /// A map of a copy in a scratch file, which counts as long as it is open.
     Spilled { map: MapRange, _file: ScratchFile },
 }
 
-impl Deref for MemberBase<'_> {
+impl Deref for MemberBase {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Slice(bytes) => bytes,
+            Self::Copied(bytes) => bytes,
             Self::Mapped(map) | Self::Spilled { map, .. } => map,
         }
     }
 }
 
 /// Gives back mapped pages of a base while it is read.
-struct BaseHost<'a> {
-    table: &'a PayloadTable,
-    placed: &'a PlacedMember<'a>,
-    base: &'a MemberBase<'a>,
-}
+struct BaseHost<'a>(&'a MemberBase);
 
 impl Host for BaseHost<'_> {
     fn release(&self) {
-        if let MemberBase::Mapped(range) | MemberBase::Spilled { map: range, .. } = self.base {
+        if let MemberBase::Mapped(range) | MemberBase::Spilled { map: range, .. } = self.0 {
             range.release();
-        }
-        for (address, bytes) in self.placed.base().flatten() {
-            if let Some((extent, offset)) = self.table.space.file_of(address, bytes)
-                && let Some(map) = &extent.map
-            {
-                // Both fit: they lie within a map.
-                let start = usize::try_from(offset).unwrap_or(0);
-                map.release(start..start.saturating_add(usize::try_from(bytes).unwrap_or(0)));
-            }
         }
     }
 }
@@ -290,7 +274,7 @@ impl From<CodecError> for PieceError {
 /// A group that needs more is decoded alone.
 const MEMORY_BYTES: u64 = 128 << 20;
 
-/// A base of this length is mapped if its file is not.
+/// A base of this length is mapped, and a shorter one is read.
 const MAPPED_BYTES: u64 = 1 << 20;
 /// Memory for the fields of a base, a prefix and mapped pages, at most.
 const VIEW_BYTES: u64 = 90 << 20;

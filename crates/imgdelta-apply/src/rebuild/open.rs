@@ -60,7 +60,7 @@ pub(super) fn open(
             opener.open(&opened, offset, progress)
         })?;
         parts.extend(opened.into_iter().flatten());
-        let extent = FileExtent::new(SCRATCH.to_owned(), file.into(), space.is_mapped())?;
+        let extent = FileExtent::new(SCRATCH.to_owned(), file.into())?;
         space.push(&Arc::new(extent), 0..offset)?;
     }
     Ok(parts)

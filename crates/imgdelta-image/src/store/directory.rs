@@ -2,15 +2,21 @@
 //!
 //! Links out of the directory are refused, as in a layout.
 
-use super::{Descriptor, Store, files::MANIFEST_FILE, files::read_small};
+use super::{
+    Descriptor, Store,
+    files::{MANIFEST_FILE, read_small, uncompressed},
+    source::{BlobFile, ReadAt},
+};
 use crate::reference::ImageName;
 use imgdelta_core::{
-    Algorithm, BlobDigest, Error, LimitName, Limits, Result, regular::open_within, verify::Hasher,
+    Algorithm, BlobDigest, Context, Error, LimitName, Limits, Result, regular::open_within,
+    verify::Hasher,
 };
 use std::{
     fs::File,
     io::{Cursor, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// A directory with one image.
@@ -92,6 +98,12 @@ impl Store for DirectoryImage {
             Error::NotFound { place: self.place(), what, present: Vec::new() }
         })?;
         Ok(Box::new(file))
+    }
+
+    fn in_place(&self, stream: &Descriptor, _: &Context) -> Result<Option<Arc<dyn ReadAt>>> {
+        let Some(file) = self.file(&stream.digest)? else { return Ok(None) };
+        let file = BlobFile::new(file).map_err(Error::io(self.place()))?;
+        uncompressed(Arc::new(file), &self.place())
     }
 
     fn blob_file(&self, blob: &Descriptor) -> Option<PathBuf> {

@@ -6,7 +6,7 @@
 
 use super::{
     Descriptor, Store,
-    files::{INDEX_FILE, LAYOUT_FILE, MANIFEST_FILE, read_small},
+    files::{INDEX_FILE, LAYOUT_FILE, MANIFEST_FILE, read_small, uncompressed},
     generated::GeneratedManifest,
     layout::OciLayout,
     members::{MemberRange, Members},
@@ -18,7 +18,8 @@ use crate::{
     reference::{ImageName, full_docker_name},
 };
 use imgdelta_core::{
-    Algorithm, BlobDigest, DiffId, Error, LimitName, Limits, Result, path::escaped, verify::Hasher,
+    Algorithm, BlobDigest, Context, DiffId, Error, LimitName, Limits, Result, path::escaped,
+    verify::Hasher,
 };
 use serde::Deserialize;
 use std::{
@@ -108,6 +109,18 @@ impl Store for DockerArchive {
                     what: format!("blob {}", blob.digest),
                     present: Vec::new(),
                 }),
+            },
+        }
+    }
+
+    fn in_place(&self, stream: &Descriptor, context: &Context) -> Result<Option<Arc<dyn ReadAt>>> {
+        match &self.content {
+            ArchiveContent::Oci(layout) => layout.in_place(stream, context),
+            ArchiveContent::Classic(classic) => match classic.blobs.get(&stream.digest) {
+                Some(BlobLocation::Member(range)) => {
+                    uncompressed(classic.members.in_place(*range), &self.place)
+                }
+                _ => Ok(None),
             },
         }
     }

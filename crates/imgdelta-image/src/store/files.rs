@@ -3,6 +3,7 @@
 //! Never interprets the content of a file.
 
 use super::{members::Members, source::ReadAt, spool};
+use crate::envelope::{PEEKED_BYTES, is_compressed};
 use imgdelta_core::{
     Error, Limits, Result, limits::Ceiling, regular::open_regular, scratch::Scratch,
 };
@@ -42,6 +43,13 @@ pub(super) fn archive_transport(path: &Path, limits: &Limits) -> Option<&'static
     } else {
         members.contains(INDEX_FILE).then_some("oci-archive:")
     }
+}
+
+/// Returns a blob that is a stream itself; `None` if it is compressed.
+pub(super) fn uncompressed(blob: Arc<dyn ReadAt>, place: &str) -> Result<Option<Arc<dyn ReadAt>>> {
+    let mut start = [0; PEEKED_BYTES];
+    let count = blob.read_at(&mut start, 0).map_err(Error::io(place))?;
+    Ok((!is_compressed(&start[..count])).then_some(blob))
 }
 
 /// Reads a small file of a layout or archive; refuses a large one before it takes memory.

@@ -5,13 +5,13 @@
 
 use super::{
     Descriptor, Store,
-    files::{INDEX_FILE, LAYOUT_FILE, MANIFEST_FILE, archive_transport, read_small},
+    files::{INDEX_FILE, LAYOUT_FILE, MANIFEST_FILE, archive_transport, read_small, uncompressed},
     members::Members,
     roots::LayoutRoots,
-    source::ReadAt,
+    source::{BlobFile, ReadAt},
 };
 use crate::reference::ImageName;
-use imgdelta_core::{BlobDigest, Error, LimitName, Limits, Result, regular::open_within};
+use imgdelta_core::{BlobDigest, Context, Error, LimitName, Limits, Result, regular::open_within};
 use std::{
     io::Read,
     path::{Path, PathBuf},
@@ -131,6 +131,11 @@ impl Store for OciLayout {
         Ok(self.open_blob(&blob.digest)?.0)
     }
 
+    fn in_place(&self, stream: &Descriptor, _: &Context) -> Result<Option<Arc<dyn ReadAt>>> {
+        let found = self.files.in_place(&blob_name(&stream.digest), &self.place)?;
+        found.map_or(Ok(None), |blob| uncompressed(blob, &self.place))
+    }
+
     fn blob_file(&self, blob: &Descriptor) -> Option<PathBuf> {
         match &self.files {
             LayoutFiles::Directory(directory) => Some(directory.join(blob_name(&blob.digest))),
@@ -150,6 +155,18 @@ impl LayoutFiles {
                 let metadata = file.metadata();
                 let size_bytes = metadata.map_err(Error::io(directory.join(name).display()))?.len();
                 Ok(Some((Box::new(file), size_bytes)))
+            }
+        }
+    }
+
+    fn in_place(&self, name: &str, place: &str) -> Result<Option<Arc<dyn ReadAt>>> {
+        match self {
+            Self::Archive(members) => {
+                Ok(members.find(name, place)?.map(|range| members.in_place(range)))
+            }
+            Self::Directory(directory) => {
+                let Some(file) = open_within(directory, name)? else { return Ok(None) };
+                Ok(Some(Arc::new(BlobFile::new(file).map_err(Error::io(place))?)))
             }
         }
     }

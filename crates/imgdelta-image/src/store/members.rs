@@ -4,7 +4,7 @@
 //! inside the archive. Never reads payloads. Layers need every byte and have their own reader,
 //! `tarscan`; this one keeps names and ranges only.
 
-use super::source::{RangeReader, ReadAt};
+use super::source::{RangeReader, ReadAt, SourceRange};
 use crate::envelope::Compression;
 use imgdelta_core::{
     Error, LimitName, Limits, Result,
@@ -76,6 +76,10 @@ impl Members {
 
     pub(super) fn open(&self, (offset, size_bytes): MemberRange) -> RangeReader {
         RangeReader::new(Arc::clone(&self.source), offset, size_bytes)
+    }
+
+    pub(super) fn in_place(&self, (offset, size_bytes): MemberRange) -> Arc<dyn ReadAt> {
+        Arc::new(SourceRange::new(Arc::clone(&self.source), offset, size_bytes))
     }
 }
 

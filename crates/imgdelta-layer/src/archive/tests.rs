@@ -15,7 +15,7 @@ fn space(bytes: &[u8]) -> AddressSpace {
     file.write_all(bytes).unwrap();
     let mut space = AddressSpace::default();
     let file = Arc::new(ScratchFile::from(file));
-    let extent = Arc::new(FileExtent::new("test".into(), file, false).unwrap());
+    let extent = Arc::new(FileExtent::new("test".into(), file).unwrap());
     space.push(&extent, 0..bytes.len() as u64).unwrap();
     space
 }

@@ -40,7 +40,7 @@ impl MappedBytes {
         if let Some(map) = stream.extent().map_range(start, bytes)? {
             return Ok(Self::Mapped(map));
         }
-        Ok(Self::Copied(stream.slice(start, bytes)?.into_owned()))
+        Ok(Self::Copied(stream.slice(start, bytes)?))
     }
 
     fn release(&self) {

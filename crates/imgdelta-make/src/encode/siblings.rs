@@ -12,7 +12,7 @@ use super::{
     read_pieces,
 };
 use crate::{landmarks::LandmarkFinder, plan::Plan, sources::EntryPlace};
-use imgdelta_core::Result;
+use imgdelta_core::{Context, Result};
 use imgdelta_format::limits::written;
 use imgdelta_image::volume::AddressSpace;
 use std::{
@@ -56,16 +56,12 @@ pub(super) fn find(
             }
         }
     }
-    let marks = plan.context.workers.map(tasks, |(place, at)| {
-        plan.context.progress.check()?;
-        let layer = &layers[place];
-        Ok((place, at, new_marks(plan, &bases, layer, &layer.rebuilt[at])?))
-    })?;
+    let marks = marks(plan, &bases, layers, tasks)?;
     let mut siblings: Vec<LayerSiblings> =
         layers.iter().map(|layer| vec![Vec::new(); layer.rebuilt.len()]).collect();
     let mut left_bytes = vec![written::TARGET_SOURCE_BYTES; layers.len()];
     let mut owners = Owners::default();
-    for (place, at, marks) in marks {
+    for ((place, at), marks) in marks {
         let file = &layers[place].rebuilt[at];
         let is_source = |(layer, other): (usize, usize)| {
             layer == place || plan.has_links && !layers[layer].rebuilt[other].is_part
@@ -91,6 +87,40 @@ pub(super) fn find(
         }
     }
     Ok(siblings)
+}
+
+/// Returns the landmarks by which files find each other, file by file in the order of `tasks`.
+///
+/// A program takes no siblings and is only found by others. So its base is not read, which saves most
+/// of the search in an upgrade of programs, and of its landmarks those are kept that others have.
+fn marks(
+    plan: &Plan,
+    bases: &BaseBytes<'_>,
+    layers: &[LayerPayloads<'_>],
+    tasks: Vec<FilePlace>,
+) -> Result<Vec<(FilePlace, Vec<Mark>)>> {
+    let Context { workers, progress, .. } = &plan.context;
+    let is_program =
+        |&(place, at): &FilePlace| layers[place].rebuilt[at].class == PieceClass::Program;
+    let (programs, others): (Vec<FilePlace>, Vec<FilePlace>) =
+        tasks.iter().copied().partition(is_program);
+    let mut found: HashMap<FilePlace, Vec<Mark>> = HashMap::new();
+    let of_others = workers.map(others, |(place, at)| {
+        progress.check()?;
+        let layer = &layers[place];
+        Ok(((place, at), new_marks(plan, bases, layer, &layer.rebuilt[at])?))
+    })?;
+    found.extend(of_others);
+    let wanted: HashSet<u64> = found.values().flatten().map(|(mark, _)| *mark).collect();
+    if !wanted.is_empty() {
+        let of_programs = workers.map(programs, |(place, at)| {
+            progress.check()?;
+            let layer = &layers[place];
+            Ok(((place, at), wanted_marks(layer, &layer.rebuilt[at], &wanted)?))
+        })?;
+        found.extend(of_programs);
+    }
+    Ok(tasks.into_iter().map(|file| (file, found.remove(&file).unwrap_or_default())).collect())
 }
 
 /// The base entries of a plan, and their bytes.
@@ -127,24 +157,47 @@ fn new_marks(
     layer: &LayerPayloads<'_>,
     file: &RebuiltPayload<'_>,
 ) -> Result<Vec<Mark>> {
-    let rarity = if file.bytes() > LARGE_BYTES { LARGE_RARITY } else { RARITY };
+    let rarity = rarity(file);
     let mut known = HashSet::new();
     for place in file.places {
         let mut finder = LandmarkFinder::new(rarity);
         bases.read(*place, &mut |piece| finder.feed(piece, |_, mark| known.extend([mark])))?;
         plan.context.progress.check()?;
     }
+    // A landmark counts once for each file: a run of one byte has it at every place.
+    marks_if(layer, file, |mark| known.insert(mark))
+}
+
+/// Returns those of the landmarks of a file that `wanted` has.
+fn wanted_marks(
+    layer: &LayerPayloads<'_>,
+    file: &RebuiltPayload<'_>,
+    wanted: &HashSet<u64>,
+) -> Result<Vec<Mark>> {
+    let mut known = HashSet::new();
+    marks_if(layer, file, |mark| wanted.contains(&mark) && known.insert(mark))
+}
+
+/// Returns the landmarks of a file for which `is_taken` is true.
+fn marks_if(
+    layer: &LayerPayloads<'_>,
+    file: &RebuiltPayload<'_>,
+    mut is_taken: impl FnMut(u64) -> bool,
+) -> Result<Vec<Mark>> {
     let mut marks = Vec::new();
-    let mut finder = LandmarkFinder::new(rarity);
+    let mut finder = LandmarkFinder::new(rarity(file));
     let read = |at: u64, piece: &mut [u8]| layer.target.read_exact_at(file.is_part, at, piece);
     let mut take = |at, mark| {
-        // A landmark counts once for each file: a run of one byte has it at every place.
-        if known.insert(mark) {
+        if is_taken(mark) {
             marks.push((mark, at));
         }
     };
     read_pieces(file.target.clone(), &mut |piece| finder.feed(piece, &mut take), read)?;
     Ok(marks)
+}
+
+fn rarity(file: &RebuiltPayload<'_>) -> u32 {
+    if file.bytes() > LARGE_BYTES { LARGE_RARITY } else { RARITY }
 }
 
 /// A file, by the places of its layer and of itself.

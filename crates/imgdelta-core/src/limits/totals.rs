@@ -1,12 +1,13 @@
 //! The sizes of an image's indexes together, held to the limits of an image while layers are read.
 //! Never reads a layer.
 
-use imgdelta_core::{LimitName, Limits, Result, limits::Ceiling};
+use super::{Ceiling, LimitName, Limits};
+use crate::Result;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Entries and text of the layers of one image that were read so far, by all workers.
 #[derive(Debug)]
-pub(super) struct ImageTotals {
+pub struct ImageTotals {
     name: String,
     entries: IndexTotal,
     text_bytes: IndexTotal,
@@ -22,7 +23,7 @@ struct IndexTotal {
 
 /// The share of one layer in the totals.
 #[derive(Debug)]
-pub(super) struct LayerShare<'a> {
+pub struct LayerShare<'a> {
     totals: &'a ImageTotals,
     entries: u64,
     text_bytes: u64,
@@ -30,7 +31,7 @@ pub(super) struct LayerShare<'a> {
 
 impl ImageTotals {
     /// Starts at zero.
-    pub(super) fn new(name: &str, limits: &Limits) -> Self {
+    pub fn new(name: &str, limits: &Limits) -> Self {
         let total = |limit, what| IndexTotal {
             sum: AtomicU64::new(0),
             ceiling: limits.ceiling(limit),
@@ -47,14 +48,14 @@ impl ImageTotals {
     }
 
     /// Starts the share of a layer.
-    pub(super) fn layer(&self) -> LayerShare<'_> {
+    pub fn layer(&self) -> LayerShare<'_> {
         LayerShare { totals: self, entries: 0, text_bytes: 0 }
     }
 }
 
 impl LayerShare<'_> {
     /// Sets the layer's sizes, which only grow; fails if the image exceeds a limit.
-    pub(super) fn set(&mut self, entries: u64, text_bytes: u64) -> Result<()> {
+    pub fn set(&mut self, entries: u64, text_bytes: u64) -> Result<()> {
         let ImageTotals { name, entries: all_entries, text_bytes: all_text } = self.totals;
         all_entries.add(entries - self.entries, name)?;
         all_text.add(text_bytes - self.text_bytes, name)?;
