@@ -16,7 +16,7 @@ use imgdelta_make::{
     pair::ImagePair,
     sources::SourceReason,
 };
-use imgdelta_testkit::{Packing, TestImage, noise, tar_of};
+use imgdelta_testkit::{Packing, TestImage, noise, tar_of, tar_stream::Tar};
 use std::{io::Read, sync::Arc};
 use support::{context, open};
 use tempfile::TempDir;
@@ -163,6 +163,25 @@ fn each_file_has_the_cheapest_source_and_the_cost_names_it() {
     let layer = &cost.layers[1];
     assert_eq!(layer.bytes, layer.header_bytes + layer.envelope_bytes + of_files);
     assert!(cost.delta_bytes > of_layers, "documents cost something too");
+}
+
+#[test]
+fn a_file_below_a_linked_directory_is_made_from_the_file_that_a_runtime_finds() {
+    let (old, mut new) = (noise(8, 20_000), noise(8, 20_000));
+    new[10_000] ^= 1;
+    let merged = Tar::new().symlink("bin", "usr/bin").file("usr/bin/tool", &old).zeros(2).0;
+    let apart = Tar::new().file("bin/tool", &old).zeros(2).0;
+    let same = Tar::new().file("bin/tool", &new).zeros(2).0;
+    let moved = Tar::new().symlink("bin", "usr/bin").file("usr/bin/tool", &new).zeros(2).0;
+    for (base, target) in [(merged, same), (apart, moved)] {
+        let [base, target] = [base, target].map(|layer| TestImage::new(vec![layer], Packing::Gzip));
+        let pair = TestPair::new(&base, &target);
+        let (delta, cost) = pair.make(&CreateOptions::default(), 2).unwrap();
+        let file = cost.files.iter().find(|file| file.path.to_string().ends_with("bin/tool"));
+        assert_eq!(file.unwrap().reason, Some(SourceReason::Path));
+        assert!(delta.len() < 2000, "{} bytes", delta.len());
+        pair.apply(&delta, "applied").unwrap();
+    }
 }
 
 #[test]

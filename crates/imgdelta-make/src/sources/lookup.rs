@@ -124,7 +124,8 @@ impl<'a> BaseLookup<'a> {
         }
         let resolved = self.links.resolved(path);
         let resolved = resolved.as_ref().map_or(path, LayerPathRef::from);
-        let places = self.paths.get(&resolved).or_else(|| self.unlinked.get(resolved.as_bytes()))?;
+        let places =
+            self.paths.get(&resolved).or_else(|| self.unlinked.get(resolved.as_bytes()))?;
         nearest(places, partner)
     }
 
