@@ -2,7 +2,6 @@
 //! Never keeps a member's bytes; streams and scratch memory stay between members.
 
 use crate::{
-    compare,
     effort::Effort,
     error::Result,
     field_index::FieldIndex,
@@ -22,6 +21,7 @@ use crate::{
     trial::{self, Scene, Trial, TrialSize},
     view::View,
 };
+use imgdelta_wire::compare;
 
 /// Collects members into one group.
 #[derive(Debug)]
@@ -136,7 +136,7 @@ impl GroupEncoder {
         if plain.stats.patched_bytes > 64
             && let Some(scene) = Scene::open(View::Elf, base, target, host)
         {
-            let (bytes, trial) = self.best_of_scene(&scene, &[whole], &mut self.savings());
+            let (bytes, trial) = Self::best_of_scene(&scene, &[whole], &mut self.savings());
             return if bytes < self.judge(&plain) { trial } else { plain };
         }
         plain
@@ -182,7 +182,7 @@ impl GroupEncoder {
         copies: Vec<BaseCopy>,
         savings: &mut Vec<Option<usize>>,
     ) -> Candidate {
-        let (_, trial) = self.best_of_scene(scene, &copies, savings);
+        let (_, trial) = Self::best_of_scene(scene, &copies, savings);
         self.pruner.candidate(scene, &self.history.1, copies, trial)
     }
 
@@ -245,11 +245,11 @@ impl GroupEncoder {
     /// `plain` are the copies that were found without the view.
     fn search_offsets(&mut self, scene: &Scene<'_>, plain: &[BaseCopy]) -> (usize, Trial) {
         let mut savings = self.savings();
-        let mut best = self.best_of_scene(scene, plain, &mut savings);
+        let mut best = Self::best_of_scene(scene, plain, &mut savings);
         let mut copies = plain.to_vec();
         for _ in 1..rounds(self.effort) {
             (copies, _) = self.copies_by_address(scene, &copies);
-            let found = self.best_of_scene(scene, &copies, &mut savings);
+            let found = Self::best_of_scene(scene, &copies, &mut savings);
             if found.0 < best.0 {
                 best = found;
             }
@@ -293,7 +293,6 @@ impl GroupEncoder {
     /// Tries `savings` and leaves the best of them: other copies of the same file have the same one
     /// in nearly all programs.
     fn best_of_scene(
-        &self,
         scene: &Scene<'_>,
         copies: &[BaseCopy],
         savings: &mut Vec<Option<usize>>,

@@ -41,7 +41,7 @@
 //!
 //! | level | modules | purpose |
 //! |--:|---|---|
-//! | 0 | `compare`\*, `effort`\*, `elf`, `fields`, `host`, `limits`, `mixing`, `seeds`\*, `stream`, `view`, `window`\* | equal runs; effort; ELF files; references in a file; the caller's services; ceilings; the context mixer; the index of a base; kinds of streams; views; the index of a gap |
+//! | 0 | `effort`\*, `elf`, `fields`, `host`, `limits`, `mixing`, `seeds`\*, `stream`, `view`, `window`\* | effort; ELF files; references in a file; the caller's services; ceilings; the context mixer; the index of a base; kinds of streams; views; the index of a gap |
 //! | 1 | `eh_frame`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `error`, `stats`\* | walkers that find fields; errors; counts of a member |
 //! | 2 | `gotypes`, `frame`, `functions`\*, `zones` | a walker that needs Go's tables; a zstd frame with a prefix; pairs of functions; a file divided into zones, each with its walker |
 //! | 3 | `field_index`, [`pack`] | the fields of any range of a file; several streams as one string |
@@ -95,8 +95,6 @@
     reason = "see above"
 )]
 
-#[cfg(feature = "encode")]
-mod compare;
 mod decoder;
 #[cfg(feature = "encode")]
 mod effort;

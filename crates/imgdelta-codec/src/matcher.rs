@@ -16,13 +16,13 @@
 //! tenth of its time and an eighth of its memory.
 
 use crate::{
-    compare,
     effort::Effort,
     functions::FunctionPair,
     script::BaseCopy,
     seeds::SeedIndex,
     window::{self, WindowIndex},
 };
+use imgdelta_wire::compare;
 
 /// A byte string and a view's reading of it; both have the same length.
 ///

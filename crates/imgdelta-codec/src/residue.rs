@@ -101,7 +101,9 @@ impl PatchWriter {
         target: &[u8],
     ) {
         let mut at = 0;
-        while let Some(found) = crate::compare::first_difference(&predicted[at..], &target[at..]) {
+        while let Some(found) =
+            imgdelta_wire::compare::first_difference(&predicted[at..], &target[at..])
+        {
             let from = at + found;
             let run = predicted[from..].iter().zip(&target[from..]).take_while(|(a, b)| a != b);
             at = from + run.count();

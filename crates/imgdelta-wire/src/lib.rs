@@ -15,7 +15,7 @@
 //!
 //! | level | modules | purpose |
 //! |--:|---|---|
-//! | 0 | [`varint`], [`fixed`], `error` | integers of variable length; integers at an offset; the error |
+//! | 0 | [`varint`], [`fixed`], [`compare`], `error` | integers of variable length; integers at an offset; equal runs; the error |
 //! | 1 | `cursor`, `columns` | bytes read front to back; bytes written by kind |
 //!
 //! # Example
@@ -34,6 +34,7 @@
 //! ```
 
 mod columns;
+pub mod compare;
 mod cursor;
 mod error;
 pub mod fixed;

@@ -3,7 +3,7 @@
 
 /// Returns the number of equal bytes at the starts of `a` and `b`.
 #[inline]
-pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+pub fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let (words_a, rest_a) = a.as_chunks::<8>();
     let (words_b, rest_b) = b.as_chunks::<8>();
     for (i, (x, y)) in words_a.iter().zip(words_b).enumerate() {
@@ -23,12 +23,12 @@ pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
 
 /// Returns the number of equal bytes at the ends of `a` and `b`.
 #[inline]
-pub(crate) fn common_suffix(a: &[u8], b: &[u8]) -> usize {
+pub fn common_suffix(a: &[u8], b: &[u8]) -> usize {
     a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count()
 }
 
 /// Returns the first offset at which `a` and `b`, of equal length, differ.
-pub(crate) fn first_difference(a: &[u8], b: &[u8]) -> Option<usize> {
+pub fn first_difference(a: &[u8], b: &[u8]) -> Option<usize> {
     let common = common_prefix(a, b);
     (common < a.len().min(b.len())).then_some(common)
 }
