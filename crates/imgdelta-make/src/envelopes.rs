@@ -62,29 +62,7 @@ impl PlannedEnvelopes {
             envelopes.push(known);
             is_reused.push(reused.is_some());
         }
-        let mut planned = Self { envelopes, is_reused, is_kept };
-        if let Some(most_bytes) = plan.kept_search_bytes {
-            planned.bound_kept(plan, most_bytes);
-        }
-        planned
-    }
-
-    /// Gives up searches for kept layers whose streams take more than `most_bytes` together; the
-    /// shortest are searched first.
-    fn bound_kept(&mut self, plan: &Plan, most_bytes: u64) {
-        let bytes = |ordinal: &usize| plan.target.layers[*ordinal].stream_bytes;
-        let is_searched = |ordinal: &usize| {
-            self.is_kept[*ordinal] && self.envelopes[*ordinal] == Envelope::Unmade
-        };
-        let mut searched: Vec<usize> = (0..self.envelopes.len()).filter(is_searched).collect();
-        searched.sort_by_key(bytes);
-        let mut left_bytes = most_bytes;
-        for ordinal in searched {
-            match left_bytes.checked_sub(bytes(&ordinal)) {
-                Some(rest) => left_bytes = rest,
-                None => self.envelopes[ordinal] = Envelope::Base,
-            }
-        }
+        Self { envelopes, is_reused, is_kept }
     }
 
     /// Returns the searches for the unknown ones, one for each blob.

@@ -45,9 +45,7 @@ pub struct CreateOptions {
 /// its blob. Finding one takes about as long as compressing the layer once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum KeptEnvelopes {
-    /// Included with [`Preset::Best`], left out with [`Preset::Fast`]. Otherwise the search is in
-    /// proportion to the layers that are rebuilt: an upgrade of a few megabytes does not compress
-    /// all of a large image.
+    /// Included, except with [`Preset::Fast`].
     #[default]
     ByPreset,
     /// Included.

@@ -46,9 +46,6 @@ pub struct Plan {
     pub(crate) known_envelopes: HashMap<BlobDigest, Envelope>,
     /// True if the delta has the envelopes of layers that the base has.
     pub(crate) has_kept_envelopes: bool,
-    /// Most bytes of the streams of such layers that are compressed to find their envelopes; `None`
-    /// sets no bound.
-    pub(crate) kept_search_bytes: Option<u64>,
     /// True if recipes may read streams of earlier target layers: together they must fit in the
     /// memory of a receiver.
     pub(crate) has_links: bool,
@@ -105,11 +102,6 @@ impl Plan {
                 }
             };
         }
-        let is_bounded =
-            options.kept_envelopes == KeptEnvelopes::ByPreset && options.preset == Preset::Default;
-        let rebuilt_bytes = rebuilt.iter().map(|layer| target.layers[*layer as usize].stream_bytes);
-        let kept_search_bytes = is_bounded
-            .then(|| rebuilt_bytes.sum::<u64>() / KEPT_SEARCH_SHARE + FREE_KEPT_SEARCH_BYTES);
         let entries = rebuilt.iter().map(|layer| target.layers[*layer as usize].entries.len());
         let has_links =
             entries.sum::<usize>() as u64 * LINKED_ENTRY_BYTES <= written::LINKED_MEMORY;
@@ -155,7 +147,6 @@ impl Plan {
                 KeptEnvelopes::Included => true,
                 KeptEnvelopes::Omitted => false,
             },
-            kept_search_bytes,
             has_links,
             found_envelopes,
             opened,
@@ -308,8 +299,3 @@ impl PayloadReader for PlanInput {
 const PIECE_BYTES: usize = 64 << 10;
 /// Memory of a receiver for an entry of a layer whose stream is read: tables, members and headers.
 const LINKED_ENTRY_BYTES: u64 = 256;
-/// Bytes of rebuilt layers for each byte of kept layers that is compressed in search of an envelope.
-/// Compressing takes about as long as all other work per byte, and few receivers need the result.
-const KEPT_SEARCH_SHARE: u64 = 2;
-/// Bytes of kept layers that are compressed in any case.
-const FREE_KEPT_SEARCH_BYTES: u64 = 8 << 20;

@@ -250,34 +250,6 @@ fn the_fast_preset_and_the_option_leave_envelopes_out() {
 }
 
 #[test]
-fn layers_that_are_long_next_to_the_changed_ones_are_not_compressed_in_vain() {
-    let long = tar_of(&[("data", &b"a long layer ".repeat(800_000))]);
-    let images = [0, 1].map(|version| {
-        let layers = [vec![long.clone()], layers(version)].concat();
-        TestImage::new(layers, Packing::Gzip)
-    });
-    let kept = |options: CreateOptions| -> Vec<bool> {
-        let counted = CountedStore::of(&images[1].blobs());
-        let target = counted.image();
-        let base = whole(&images[0]);
-        let pair = ImagePair::read([base, target.clone()], &SurveyOptions::default(), &context());
-        let plan = pair.unwrap().plan(&options).unwrap();
-        counted.counts(&target);
-        let proved = plan.encode().unwrap().prove().unwrap();
-        let envelopes = proved.delta().layers().iter().map(|layer| &layer.envelope);
-        let has: Vec<bool> = envelopes.map(|envelope| *envelope != Envelope::Base).collect();
-        // A layer without a search is not read again.
-        let counts = counted.counts(&target);
-        assert_eq!(counts.iter().map(|count| *count > 0).collect::<Vec<_>>(), has);
-        has
-    };
-    assert_eq!(kept(CreateOptions::default()), [false, true, true, true]);
-    let all = CreateOptions::default().kept_envelopes(KeptEnvelopes::Included);
-    assert_eq!(kept(all), [true; 4]);
-    assert_eq!(kept(CreateOptions::default().preset(Preset::Best)), [true; 4]);
-}
-
-#[test]
 fn an_unknown_compression_of_a_kept_layer_needs_the_blob() {
     let [mut old, mut new] = [0, 1].map(|version| image(version, Packing::ZstdRaw).blobs());
     // The last layer is compressed by a known encoder, so that there is a delta.

@@ -132,8 +132,7 @@ pub struct MakingOptions {
     pub remake_cost: u32,
 
     /// Include the compression of layers that both images have, so that an old image with
-    /// uncompressed layers is enough; auto does so for layers that are small next to the changed
-    /// ones, with --preset best for all, and with --preset fast for none
+    /// uncompressed layers is enough; auto does so except with --preset fast
     #[arg(long, value_enum, default_value_t = KeptChoice::Auto, value_name = "WHEN", hide_short_help = true)]
     pub kept_envelopes: KeptChoice,
 
