@@ -207,7 +207,8 @@ impl BlockSurvey {
         let properties = properties(chunks);
         let packings = efforts.map(|effort| Packing::Liblzma(properties, effort));
         let first = if chunks.first() == Some(&1) { Some(Packing::Stored) } else { None };
-        let candidates = first.into_iter().chain(last).chain(packings);
+        // A short block may be what both write; then the file has one form.
+        let candidates = last.into_iter().chain(first).chain(packings);
         let mut tried = Vec::new();
         for packing in candidates {
             if tried.contains(&packing) {
