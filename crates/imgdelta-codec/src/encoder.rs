@@ -4,15 +4,18 @@
 use crate::{
     compare,
     effort::Effort,
+    elf::Machine,
     error::Result,
     field_index::FieldIndex,
     functions,
     group::StreamWriter,
     host::{self, Host, NoHost},
+    layout::Layout,
     literals::{Coding, LiteralHistory},
     matcher::{Matcher, Reading, SearchDepth},
     normalise::{self, Labels, Projection},
     pack::Packer,
+    pairing,
     pruning::{Candidate, Pruner},
     script::BaseCopy,
     search::{self, SceneSearch},
@@ -21,6 +24,7 @@ use crate::{
     trial::{self, Scene, Trial, TrialSize},
     view::View,
 };
+use imgdelta_instructions::{EditedCopy, Program};
 
 /// Collects members into one group.
 #[derive(Debug)]
@@ -142,16 +146,16 @@ impl GroupEncoder {
     /// Returns the shortest way to write a program.
     fn search_program(&mut self, scene: &Scene<'_>) -> Trial {
         let mut found = vec![self.copies_of_scene(scene, Labels::Content, Labels::Content, &[])];
-        let mut of_functions = None;
+        let (mut of_functions, mut edited) = (None, Vec::new());
         while found.len() < rounds(self.effort) {
             let (copies, labels) = self.copies_by_address(scene, &found[found.len() - 1]);
-            of_functions = self.copies_of_functions(scene, &labels, &copies);
+            (of_functions, edited) = self.copies_of_functions(scene, &labels, &copies);
             found.push(copies);
         }
         let first = match (of_functions, found.pop()) {
             (Some(copies), last) => {
                 found.extend(last);
-                self.pruner.write(scene, &self.history.1, copies)
+                self.pruner.write(scene, &self.history.1, Layout::plain(copies))
             }
             (None, last) => self.candidate_of(scene, last.unwrap_or_default()),
         };
@@ -166,32 +170,56 @@ impl GroupEncoder {
                 }
             }
         }
+        if edited.iter().any(|copy| !copy.edits.is_empty()) {
+            best = self.with_edits(scene, best, &edited);
+        }
         self.with_literals_apart(scene, best)
+    }
+
+    /// Returns the shorter one of `best` and the shortest candidate of copies with edits.
+    fn with_edits(
+        &mut self,
+        scene: &Scene<'_>,
+        best: Candidate,
+        copies: &[EditedCopy],
+    ) -> Candidate {
+        let (base, target_len) = (scene.base.file, scene.target.file.len());
+        let mut shortest: Option<Candidate> = None;
+        for least in LEAST_EDITED {
+            let layout = pairing::layout(base, target_len, copies, least);
+            let other = self.pruner.write(scene, &self.history.1, layout);
+            if shortest.as_ref().is_some_and(|found| found.size.bytes() <= other.size.bytes()) {
+                break;
+            }
+            shortest = Some(other);
+        }
+        let least = best.size.bytes() - best.size.bytes() / LEAST_GAIN;
+        shortest.filter(|found| found.size.bytes() < least).unwrap_or(best)
     }
 
     fn candidate_of(&mut self, scene: &Scene<'_>, copies: Vec<BaseCopy>) -> Candidate {
         let (_, trial) = self.best_of_scene(scene, &copies);
-        self.pruner.candidate(scene, &self.history.1, copies, trial)
+        self.pruner.candidate(scene, &self.history.1, Layout::plain(copies), trial)
     }
 
-    /// Searches each function in the one that it was, if `copies` are so short on average that this
-    /// may be better.
+    /// Searches each function in the one that it was, and pairs their instructions, if `copies` are
+    /// so short on average that this may be better.
     ///
-    /// `labels` are those of the target. Both sides are labelled whole, so large programs are left
-    /// out.
+    /// `labels` are those of the target. Both sides are labelled whole: large programs are left out.
     fn copies_of_functions(
         &mut self,
         scene: &Scene<'_>,
         labels: &Labels,
         copies: &[BaseCopy],
-    ) -> Option<Vec<BaseCopy>> {
+    ) -> (Option<Vec<BaseCopy>>, Vec<EditedCopy>) {
         let (base, target) = (&scene.base, &scene.target);
         let copied_bytes: usize = copies.iter().map(|copy| copy.len).sum();
+        let average = copied_bytes / copies.len().max(1);
         if copies.len() < FEW_COPIES
-            || copied_bytes / copies.len() >= LONG_COPIES
+            || average >= LONG_EDITED
             || base.file.len() + target.file.len() > search::BASE_BYTES
         {
-            return None;
+            return (None, Vec::new());
         }
         let read = |side: &FieldIndex<'_>, labels: &Labels| {
             normalise::read(side, 0..side.file.len(), labels, scene.host)
@@ -199,8 +227,20 @@ impl GroupEncoder {
         let old = Reading { raw: base.file, read: &read(base, &Labels::Address) };
         let new = Reading { raw: target.file, read: &read(target, labels) };
         let ranges = |side: &FieldIndex<'_>| functions::ranges(side.file, &side.image);
-        let pairs = functions::pairs((old.read, &ranges(base)), (new.read, &ranges(target)));
-        (!pairs.is_empty()).then(|| self.matcher.copies_within(old, new, &pairs, copies))
+        let (old_ranges, new_ranges) = (&ranges(base)[..], &ranges(target)[..]);
+        let mut found = None;
+        if average < LONG_COPIES {
+            let pairs = functions::pairs((old.read, old_ranges), (new.read, new_ranges));
+            found =
+                (!pairs.is_empty()).then(|| self.matcher.copies_within(old, new, &pairs, copies));
+        }
+        let mut edited = Vec::new();
+        if base.image.machine == Machine::X86_64 {
+            let base = Program { raw: old.raw, labelled: old.read, functions: old_ranges };
+            let target = Program { raw: new.raw, labelled: new.read, functions: new_ranges };
+            edited = pairing::edited_copies(base, target, found.as_deref().unwrap_or(copies));
+        }
+        (found, edited)
     }
 
     /// Packs the literals of the chosen way on their own, if that makes them shorter.
@@ -213,7 +253,7 @@ impl GroupEncoder {
         }
         let quick_frame = if self.effort == Effort::Fast { None } else { chosen.size.apart() };
         let coding = Coding { level: level(self.effort), quick_frame };
-        let Some(apart) = scene.pack_literals(&trial, &chosen.copies, &self.history.1, coding)
+        let Some(apart) = scene.pack_literals(&trial, &chosen.layout, &self.history.1, coding)
         else {
             return trial;
         };
@@ -274,10 +314,11 @@ impl GroupEncoder {
     /// Returns the shortest way to write given copies in a view with fields, and its estimated
     /// bytes.
     fn best_of_scene(&self, scene: &Scene<'_>, copies: &[BaseCopy]) -> (usize, Trial) {
-        let survey = scene.survey(copies);
+        let layout = Layout::plain(copies.to_vec());
+        let survey = scene.survey(&layout);
         let savings = savings(self.effort);
         let trials = host::map(scene.host, savings.len(), |number| {
-            let trial = scene.write(copies, &survey, savings[number]);
+            let trial = scene.write(&layout, &survey, savings[number]);
             (trial.streams.coded_len(&mut Packer::new(JUDGE_LEVEL)), trial)
         });
         // Of equals, the first.
@@ -299,8 +340,17 @@ impl GroupEncoder {
     }
 }
 
+/// Shortest copies with edits to keep, each tried if the one before paid.
+const LEAST_EDITED: [usize; 4] = [1, 24, 48, 100];
+
+/// Edits save at least one byte in this many: they take time to read.
+const LEAST_GAIN: usize = 256;
+
 /// Copies of more bytes on average cross many functions.
 const LONG_COPIES: usize = 160;
+
+/// With copies of more bytes on average, edits save too little for their time.
+const LONG_EDITED: usize = 1 << 10;
 
 /// Fewer copies are not searched again.
 const FEW_COPIES: usize = 64;
