@@ -92,7 +92,9 @@ fn program(functions: usize, version: u32) -> Vec<u8> {
     for (lines, start) in compiled.iter().zip(&places) {
         file.resize(*start as usize, 0xCC);
         let mut starts = vec![0];
-        lines.iter().for_each(|line| starts.push(starts[starts.len() - 1] + len(line)));
+        for line in lines {
+            starts.push(starts[starts.len() - 1] + len(line));
+        }
         for (number, line) in lines.iter().enumerate() {
             let end = starts[number + 1];
             match line {

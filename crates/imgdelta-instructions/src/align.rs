@@ -37,8 +37,8 @@ const REGISTER: u32 = 60;
 const NUMBER: u32 = 80;
 const CHANGE: u32 = 30;
 /// Costs: a new instruction and each of its bytes, a base instruction passed over, a gap.
-const NEW: u32 = 60;
-const NEW_BYTE: u32 = 20;
+const NEW: u32 = 80;
+const NEW_BYTE: u32 = 28;
 const SKIPPED: u32 = 4;
 const GAP: u32 = 160;
 
@@ -334,21 +334,18 @@ pub(crate) fn read_units(function: Function<'_>, units: &mut Vec<Unit>) {
         let len = scan::length(&raw[at..]);
         let labelled = &labelled[at..at + len];
         let instruction = Instruction::read(&raw[at..]);
-        let (class, label) = match &instruction {
-            Some(instruction) => {
-                let reference = instruction.write().and_then(|bytes| bytes.reference());
-                // Jumps mostly stay within their function, which has no labels of its own yet.
-                let label =
-                    reference.filter(|reference| reference.len == 4 && !instruction.has_forms());
-                let label = label.and_then(|reference| labelled[reference.at..].first_chunk());
-                (instruction.class(), label.map_or(0, |bytes| u32::from_le_bytes(*bytes)))
-            }
-            None => {
-                let hash = labelled.iter().fold(len as u64, |hash, &byte| {
-                    (hash.rotate_left(9) ^ u64::from(byte)).wrapping_mul(MULTIPLIER)
-                });
-                (hash | 1 << 63, 0)
-            }
+        let (class, label) = if let Some(instruction) = &instruction {
+            let reference = instruction.write().and_then(|bytes| bytes.reference());
+            // Jumps mostly stay within their function, which has no labels of its own yet.
+            let label =
+                reference.filter(|reference| reference.len == 4 && !instruction.has_forms());
+            let label = label.and_then(|reference| labelled[reference.at..].first_chunk());
+            (instruction.class(), label.map_or(0, |bytes| u32::from_le_bytes(*bytes)))
+        } else {
+            let hash = labelled.iter().fold(len as u64, |hash, &byte| {
+                (hash.rotate_left(9) ^ u64::from(byte)).wrapping_mul(MULTIPLIER)
+            });
+            (hash | 1 << 63, 0)
         };
         units.push(Unit { at: at as u32, len: len as u8, class, label, instruction });
         at += len;

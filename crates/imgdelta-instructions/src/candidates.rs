@@ -75,7 +75,7 @@ fn precedes_address(byte: u8, before: u8) -> bool {
 }
 
 /// Returns the bytes of the operand behind a memory operand that is relative to the next instruction;
-/// `opcode` is the byte before ModRM.
+/// `opcode` is the byte before `ModRM`.
 #[inline]
 pub fn operand_bytes(opcode: u8) -> u8 {
     match opcode {

@@ -10,9 +10,9 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Shape {
-    /// No ModRM.
+    /// No `ModRM`.
     None,
-    /// A register in ModRM.rm.
+    /// A register in `ModRM.rm`.
     Register,
     /// Memory at a base register.
     Base,
@@ -37,7 +37,7 @@ pub(crate) struct Key {
     map: u8,
     /// With a register in the opcode, the opcode of register 0; of short forms, that of the long form.
     opcode: u8,
-    /// ModRM.reg, if it belongs to the opcode; otherwise `NO_EXTENSION`.
+    /// `ModRM.reg`, if it belongs to the opcode; otherwise `NO_EXTENSION`.
     extension: u8,
     shape: Shape,
     is_wide: bool,
@@ -51,9 +51,9 @@ const NO_EXTENSION: u8 = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instruction {
     pub(crate) key: Key,
-    /// ModRM.reg; 0 if it belongs to the opcode.
+    /// `ModRM.reg`; 0 if it belongs to the opcode.
     pub(crate) register: u8,
-    /// ModRM.rm, the base register, or the register in the opcode.
+    /// `ModRM.rm`, the base register, or the register in the opcode.
     pub(crate) base: u8,
     /// The index register, and the scale times 16.
     pub(crate) index: u8,
@@ -76,7 +76,7 @@ pub struct Reference {
 /// The bytes of an instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bytes {
-    bytes: [u8; MAX_LEN],
+    all: [u8; MAX_LEN],
     len: u8,
     reference: Option<Reference>,
 }
@@ -84,7 +84,7 @@ pub struct Bytes {
 impl Bytes {
     /// Returns the bytes.
     pub fn as_slice(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
+        &self.all[..usize::from(self.len)]
     }
 
     /// Returns the distance that leads to another place, if there is one.
@@ -95,7 +95,7 @@ impl Bytes {
     /// Adds bytes; false if they would be too many.
     fn push(&mut self, bytes: &[u8]) -> bool {
         let start = usize::from(self.len);
-        let Some(place) = self.bytes.get_mut(start..start + bytes.len()) else { return false };
+        let Some(place) = self.all.get_mut(start..start + bytes.len()) else { return false };
         place.copy_from_slice(bytes);
         self.len += bytes.len() as u8;
         true
@@ -110,9 +110,9 @@ impl Bytes {
 /// A change of fields. Each field that is `Some` is replaced, or added to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Edit {
-    /// The new ModRM.reg.
+    /// The new `ModRM.reg`.
     pub register: Option<u8>,
-    /// The new ModRM.rm, base register or register in the opcode.
+    /// The new `ModRM.rm`, base register or register in the opcode.
     pub base: Option<u8>,
     /// The new index register, plus 16 times the scale.
     pub index: Option<u8>,
@@ -289,7 +289,7 @@ impl Instruction {
     /// Returns the bytes, with the operands in their shortest form; `None` if the numbers do not fit.
     pub fn write(&self) -> Option<Bytes> {
         let key = &self.key;
-        let mut out = Bytes { bytes: [0; MAX_LEN], len: 0, reference: None };
+        let mut out = Bytes { all: [0; MAX_LEN], len: 0, reference: None };
         let mut fits = out.push(&key.prefixes[..usize::from(key.prefix_count)]);
         let (mut map, mut opcode) = (key.map, key.opcode);
         let is_small = i8::try_from(self.immediate).is_ok();
@@ -343,7 +343,7 @@ impl Instruction {
         fits.then_some(out)
     }
 
-    /// Adds ModRM, SIB and the displacement; false if they do not fit.
+    /// Adds `ModRM`, SIB and the displacement; false if they do not fit.
     fn push_operands(&self, out: &mut Bytes) -> bool {
         let key = &self.key;
         let register =
@@ -512,9 +512,8 @@ impl Key {
             b'b' | b'B' | b's' | b'j' => 1,
             b'w' => 2,
             b'e' => 3,
-            b'z' | b'Z' => word,
             b't' if self.is_wide => 8,
-            b't' => word,
+            b'z' | b'Z' | b't' => word,
             b'o' => 8,
             b'J' => 4,
             b'f' => usize::from(self.extension < 2),

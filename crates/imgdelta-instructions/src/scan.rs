@@ -20,7 +20,7 @@ pub(crate) struct Parts {
     pub(crate) letter: u8,
     /// True behind a VEX or EVEX prefix.
     pub(crate) is_vex: bool,
-    /// Place of ModRM, or 0 without one.
+    /// Place of `ModRM`, or 0 without one.
     pub(crate) modrm: usize,
     /// Place and length of the displacement.
     pub(crate) displacement: usize,
@@ -41,7 +41,7 @@ impl Parts {
 #[inline]
 pub(crate) fn parts(code: &[u8]) -> Option<Parts> {
     let code = &code[..code.len().min(MAX_LEN)];
-    let (mut at, mut is_word, mut is_short_address) = (0, false, false);
+    let mut at = 0;
     let mut letter;
     let mut opcode;
     loop {
@@ -51,8 +51,6 @@ pub(crate) fn parts(code: &[u8]) -> Option<Parts> {
         if letter != b'P' {
             break;
         }
-        is_word |= opcode == 0x66;
-        is_short_address |= opcode == 0x67;
     }
     let prefixes = at - 1;
     let mut rex = 0;
@@ -127,31 +125,30 @@ pub(crate) fn parts(code: &[u8]) -> Option<Parts> {
         };
         at += parts.displacement_len;
     }
-    let is_wide = rex & 8 != 0;
-    let word = if is_word && !is_wide { 2 } else { 4 };
     parts.immediate = at;
-    parts.immediate_len = match letter {
-        b'.' | b'm' | b'r' => 0,
+    parts.immediate_len = immediate_len(letter, register, rex & 8 != 0, &code[..prefixes])?;
+    (parts.len() <= code.len()).then_some(parts)
+}
+
+/// Returns the bytes of the immediate or distance; `None` if the letter does not begin an instruction.
+///
+/// `register` is `ModRM.reg`.
+#[inline]
+fn immediate_len(letter: u8, register: u8, is_wide: bool, prefixes: &[u8]) -> Option<usize> {
+    let word = if !is_wide && prefixes.contains(&0x66) { 2 } else { 4 };
+    Some(match letter {
         b'b' | b'B' | b's' | b'j' => 1,
         b'w' => 2,
         b'e' => 3,
-        b'z' | b'Z' => word,
         b't' if is_wide => 8,
-        b't' => word,
-        b'o' => {
-            if is_short_address {
-                4
-            } else {
-                8
-            }
-        }
-        b'J' => 4,
+        b'z' | b'Z' | b't' => word,
+        b'o' if !prefixes.contains(&0x67) => 8,
+        b'o' | b'J' => 4,
         b'f' => usize::from(register < 2),
         b'F' if register < 2 => word,
-        b'F' => 0,
+        b'.' | b'm' | b'r' | b'F' => 0,
         _ => return None,
-    };
-    (parts.len() <= code.len()).then_some(parts)
+    })
 }
 
 /// Returns the bytes of the instruction at the front of `code`: at least 1, and at most as many as

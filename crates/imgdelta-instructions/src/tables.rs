@@ -6,12 +6,12 @@
 /// | letter | bytes behind the opcode |
 /// |---|---|
 /// | `.` | none |
-/// | `m` | ModRM |
+/// | `m` | `ModRM` |
 /// | `b`, `w`, `e` | one, two, three bytes |
 /// | `z`, `v` | two or four bytes; two, four or eight |
 /// | `o` | an address of four or eight bytes |
-/// | `B`, `Z` | ModRM, then as `b` or `z` |
-/// | `f`, `F` | ModRM, then as `b` or `z` only if ModRM.reg is below 2 |
+/// | `B`, `Z` | `ModRM`, then as `b` or `z` |
+/// | `f`, `F` | `ModRM`, then as `b` or `z` only if `ModRM.reg` is below 2 |
 /// | `r`, `s`, `t` | a register in the opcode, then nothing, as `b`, or as `v` |
 /// | `j`, `J` | a distance of one or four bytes |
 /// | `P`, `R` | a prefix; a REX prefix |
@@ -55,7 +55,7 @@ pub(crate) const TWO_BYTES: &[u8; 256] = b"\
     mmmmmmmmmmmmmmmm\
     mmmmmmmmmmmmmmmm";
 
-/// True for an opcode whose ModRM.reg belongs to the opcode.
+/// True for an opcode whose `ModRM.reg` belongs to the opcode.
 pub(crate) fn is_group(map: u8, opcode: u8) -> bool {
     match map {
         0 => matches!(
@@ -71,7 +71,7 @@ pub(crate) fn is_group(map: u8, opcode: u8) -> bool {
     }
 }
 
-/// True if ModRM.reg is a register of one byte.
+/// True if `ModRM.reg` is a register of one byte.
 pub(crate) fn is_byte_register(map: u8, opcode: u8) -> bool {
     match map {
         0 => opcode < 0x40 && opcode & 5 == 0 || matches!(opcode, 0x84 | 0x86 | 0x88 | 0x8A),
@@ -80,7 +80,7 @@ pub(crate) fn is_byte_register(map: u8, opcode: u8) -> bool {
     }
 }
 
-/// True if ModRM.rm, or the register in the opcode, is a register of one byte where it is one.
+/// True if `ModRM.rm`, or the register in the opcode, is a register of one byte where it is one.
 pub(crate) fn is_byte_operand(map: u8, opcode: u8) -> bool {
     is_byte_register(map, opcode)
         || match map {
