@@ -21,11 +21,12 @@ use crate::{
     stream::StreamKind,
     view::View,
 };
+use imgdelta_instructions::put_distance;
 
 /// Reads the members of one group, in the order they were written.
 ///
 /// Memory: the unpacked streams, 24 bytes for each copy of a member, and for programs at most
-/// 90 MiB: fields of a part of the base, and the prefix of packed literals.
+/// 140 MiB: fields of a part of the base, the prefix of packed literals, and edits.
 /// Time: linear in target, base and streams, for any bytes.
 #[derive(Debug)]
 pub struct GroupDecoder {
@@ -231,7 +232,8 @@ impl FieldInputs<'_> {
         let Some(misses) = &mut self.distance_misses else { return Ok(()) };
         let range = start..start + piece.len();
         layout.each_distance(&self.places, range, |at, len, number| {
-            layout::put(&mut piece[at..], len, number.wrapping_add(misses.next(reader)?));
+            let number = number.wrapping_add(misses.next(reader)?);
+            put_distance(&mut piece[at..], len, number);
             Ok(())
         })
     }

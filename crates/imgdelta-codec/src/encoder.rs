@@ -186,7 +186,7 @@ impl GroupEncoder {
         let (base, target_len) = (scene.base.file, scene.target.file.len());
         let mut shortest: Option<Candidate> = None;
         for least in LEAST_EDITED {
-            let layout = pairing::layout(base, target_len, copies, least);
+            let Some(layout) = pairing::layout(base, target_len, copies, least) else { break };
             let other = self.pruner.write(scene, &self.history.1, layout);
             if shortest.as_ref().is_some_and(|found| found.size.bytes() <= other.size.bytes()) {
                 break;
@@ -205,7 +205,7 @@ impl GroupEncoder {
     /// Searches each function in the one that it was, and pairs their instructions, if `copies` are
     /// so short on average that this may be better.
     ///
-    /// `labels` are those of the target. Both sides are labelled whole: large programs are left out.
+    /// Both sides are labelled whole: large programs are left out.
     fn copies_of_functions(
         &mut self,
         scene: &Scene<'_>,
@@ -341,7 +341,7 @@ impl GroupEncoder {
 }
 
 /// Shortest copies with edits to keep, each tried if the one before paid.
-const LEAST_EDITED: [usize; 4] = [1, 24, 48, 100];
+const LEAST_EDITED: [usize; 3] = [1, 24, 48];
 
 /// Edits save at least one byte in this many: they take time to read.
 const LEAST_GAIN: usize = 256;
@@ -349,7 +349,7 @@ const LEAST_GAIN: usize = 256;
 /// Copies of more bytes on average cross many functions.
 const LONG_COPIES: usize = 160;
 
-/// With copies of more bytes on average, edits save too little for their time.
+/// With longer ones, edits save too little for their time.
 const LONG_EDITED: usize = 1 << 10;
 
 /// Fewer copies are not searched again.

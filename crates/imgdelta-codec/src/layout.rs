@@ -30,9 +30,10 @@ pub(crate) struct Layout {
     taken: Vec<Range<usize>>,
     /// Bytes of edited instructions.
     edited: Vec<u8>,
-    /// Edited instructions over copies, in target order: target offset, and range of `edited`.
+    /// Edited instructions over copies: target offset, and range of `edited`.
     overlays: Vec<(usize, Range<usize>)>,
     distances: Vec<Distance>,
+    edits: usize,
     /// The script in its streams, if copies may have edits.
     #[cfg(feature = "encode")]
     pub(crate) script: crate::group::StreamWriter,
@@ -188,8 +189,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Adds a copy of a range of the base to `target`, with the edits that `reader` has for it, and
-    /// returns its bytes there, at most `room`.
+    /// Adds a copy of a range of the base, with its edits; returns its bytes in the target.
     pub(crate) fn add(
         &mut self,
         reader: &mut StreamReader,
@@ -215,12 +215,14 @@ impl Layout {
                     if walk.at == range.end {
                         return Err(out_of(reader, "instructions in a copy"));
                     }
-                    walk.step(self);
+                    walk.step(self)?;
                 }
+                self.edits += 1;
+                admit("edits of a member", self.edits)?;
                 walk.edit(self, reader)?;
             }
             while walk.at < range.end {
-                walk.step(self);
+                walk.step(self)?;
             }
             walk.close(self);
             self.forget_inner(first);
@@ -272,6 +274,14 @@ fn past_the_base(expected: u64, base: &[u8]) -> CodecError {
     CodecError::BaseUnlike { what: "length in bytes", expected, found: base.len() as u64 }
 }
 
+/// Most edits of a member, and most distances at a time. They take up to 100 bytes each.
+const MOST: usize = 1 << 19;
+
+fn admit(what: &'static str, count: usize) -> Result<()> {
+    let (limit, found) = (MOST as u64, count as u64);
+    if count > MOST { Err(CodecError::TooLarge { what, limit, found }) } else { Ok(()) }
+}
+
 /// A walk over the instructions of a copy.
 struct Walk<'a> {
     /// The base up to the end of the copy.
@@ -286,10 +296,11 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Passes over an instruction that is copied as it is.
     #[inline]
-    fn step(&mut self, layout: &mut Layout) {
+    fn step(&mut self, layout: &mut Layout) -> Result<()> {
         let code = &self.code[self.at..];
         let len = instructions::length(code);
         if instructions::is_short_jump(code) {
+            admit("distances of edited copies", layout.distances.len() + 1)?;
             layout.distances.push(Distance {
                 at: self.to + 1,
                 len: 1,
@@ -301,13 +312,13 @@ impl Walk<'_> {
         }
         self.at += len;
         self.to += len;
+        Ok(())
     }
 
     /// Reads the edit of the next instruction.
     fn edit(&mut self, layout: &mut Layout, reader: &mut StreamReader) -> Result<()> {
         let code = &self.code[self.at..];
-        let old = Instruction::read(code);
-        let Some((old, old_bytes)) = old.and_then(|old| Some((old, old.write()?))) else {
+        let Some((old, old_bytes)) = Instruction::read_with_bytes(code) else {
             return Err(out_of(reader, "instruction that can be edited"));
         };
         let edit = read_edit(reader)?;
@@ -330,7 +341,7 @@ impl Walk<'_> {
                     len: new.len,
                     target_end: place + len,
                     base_end: self.at + old_len,
-                    old: signed(&code[old.at..], old.len),
+                    old: instructions::distance(&code[old.at..], old.len),
                     copy: usize::MAX,
                 });
             }
@@ -377,21 +388,6 @@ pub(crate) fn write_edit(writer: &mut crate::group::StreamWriter, edit: &Edit) {
 #[cold]
 fn out_of(reader: &StreamReader, what: &'static str) -> CodecError {
     reader.malformed(StreamKind::EditGaps, what, 1, 0)
-}
-
-/// Returns the signed number of 1 or 4 bytes at the front.
-pub(crate) fn signed(bytes: &[u8], len: usize) -> i64 {
-    match (len, bytes) {
-        (1, [byte, ..]) => byte.cast_signed().into(),
-        (_, [a, b, c, d, ..]) => i32::from_le_bytes([*a, *b, *c, *d]).into(),
-        _ => 0,
-    }
-}
-
-/// Writes the low bytes of a number, 1 or 4, at the front of `bytes`.
-pub(crate) fn put(bytes: &mut [u8], len: usize, number: i64) {
-    let end = len.min(bytes.len());
-    bytes[..end].copy_from_slice(&number.to_le_bytes()[..end]);
 }
 
 /// The places that distances lead to.

@@ -22,7 +22,7 @@
 //! # Cost
 //!
 //! Decoding is linear. It takes the unpacked streams, 24 bytes for each copy and, for programs, up
-//! to 80 MiB: fields of a part of the base, and the prefix of packed literals. The target is made
+//! to 112 MiB: fields of a part of the base, edits, and the prefix of packed literals. The target is made
 //! in pieces, and the fields of a program are found again when they are needed, so that a program
 //! of any length takes little more ([`decode_memory`]).
 //!

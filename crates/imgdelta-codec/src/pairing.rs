@@ -35,13 +35,13 @@ pub(crate) fn edited_copies(
     imgdelta_instructions::join_copies(base.raw, target.raw, all)
 }
 
-/// Returns the layout of `copies` of at least so many bytes, for a target of `target_len` bytes.
+/// Returns the layout of `copies` of at least so many bytes; `None` with more edits than are read.
 pub(crate) fn layout(
     base: &[u8],
     target_len: usize,
     copies: &[EditedCopy],
     least: usize,
-) -> Layout {
+) -> Option<Layout> {
     let mut script = StreamWriter::default();
     let (mut at, mut base_end) = (0, 0);
     let kept = || copies.iter().filter(|copy| copy.target.len() >= least);
@@ -65,10 +65,8 @@ pub(crate) fn layout(
     let mut reader = StreamReader::of(&script);
     for copy in kept() {
         let (start, range) = (copy.target.start, copy.base.clone());
-        layout
-            .add(&mut reader, base, range, start, target_len - start)
-            .expect("edits that were just written are read");
+        layout.add(&mut reader, base, range, start, target_len - start).ok()?;
     }
     layout.script = script;
-    layout
+    Some(layout)
 }

@@ -6,7 +6,7 @@ use crate::{
     field_index::{FieldCache, FieldIndex},
     group::StreamWriter,
     host::{self, Host, RELEASED_BYTES},
-    layout::{self, DistancePlaces, Layout},
+    layout::{DistancePlaces, Layout},
     literals::{self, Coding, LiteralHistory},
     map::{AddressMap, Override, Step},
     member::MemberHead,
@@ -23,6 +23,7 @@ use crate::{
     stream::StreamKind,
     view::View,
 };
+use imgdelta_instructions as instructions;
 use std::convert::Infallible;
 
 /// Fewer literals compress better among those of other members.
@@ -257,11 +258,11 @@ impl<'a> Scene<'a> {
             }
             let infallible: Result<(), Infallible> =
                 layout.each_distance(&places, piece.target.clone(), |at, len, number| {
-                    let wanted = layout::signed(&wanted[at..], len);
+                    let wanted = instructions::distance(&wanted[at..], len);
                     let unused = 64 - 8 * len as u32;
                     let off = wanted.wrapping_sub(number) << unused >> unused;
                     distance_misses.note(streams, StreamKind::DistanceValues, off);
-                    layout::put(&mut bytes[at..], len, wanted);
+                    instructions::put_distance(&mut bytes[at..], len, wanted);
                     Ok(())
                 });
             infallible.unwrap_or_else(|never| match never {});

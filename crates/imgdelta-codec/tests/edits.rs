@@ -3,7 +3,7 @@
 #![cfg(feature = "encode")]
 #![expect(clippy::cast_possible_truncation, reason = "these programs are small")]
 
-use imgdelta_codec::{Effort, GroupDecoder, GroupEncoder, GroupLimits, StreamKind};
+use imgdelta_codec::{CodecError, Effort, GroupDecoder, GroupEncoder, GroupLimits, StreamKind};
 
 /// Addresses of the parts of a program, which are their offsets as well.
 const TABLE: u64 = 0x200;
@@ -208,4 +208,46 @@ fn damage_to_edits_is_an_error_or_other_bytes() {
     let mut other = base.clone();
     other.remove(CODE as usize + 1);
     let _ = decode(&group, &other, target.len());
+}
+
+/// A group of one member, whose first copy takes all of a base of `len` bytes and adds 1 to the
+/// displacement of its first instruction.
+fn one_edit(len: usize) -> Vec<u8> {
+    let mut copied = Vec::new();
+    imgdelta_wire::varint::write(&mut copied, len as u64);
+    let mut streams = vec![Vec::new(); StreamKind::ALL.len()];
+    let edited = [(StreamKind::EditCounts, 1), (StreamKind::EditParts, 8)];
+    for (stream, byte) in [(StreamKind::Members, 0x21), (StreamKind::EditDisplacements, 2)]
+        .into_iter()
+        .chain(edited)
+        .chain([StreamKind::LiteralLengths, StreamKind::BaseOffsets].map(|stream| (stream, 0)))
+        .chain([(StreamKind::EditGaps, 0)])
+    {
+        streams[stream as usize].push(byte);
+    }
+    streams[StreamKind::CopyLengths as usize] = copied;
+    let mut group = vec![streams.len() as u8];
+    group.extend(streams.iter().map(|stream| (stream.len() << 2) as u8));
+    group.extend(streams.concat());
+    group
+}
+
+#[test]
+fn more_jumps_than_a_reader_remembers_are_refused() {
+    let base = |jumps: usize| [&[0x8B, 0x40, 8][..], &[0x75, 0x7F].repeat(jumps)].concat();
+    let refused = |jumps: usize| {
+        let base = base(jumps);
+        let mut decoder =
+            GroupDecoder::open(&one_edit(base.len()), &GroupLimits::default()).unwrap();
+        decoder.member(&base, &mut vec![0; base.len()]).unwrap_err()
+    };
+    let error = refused(600_000);
+    let what = "distances of edited copies";
+    let limit = 1 << 19;
+    assert_eq!(error, CodecError::TooLarge { what, limit, found: limit + 1 });
+    // Fewer are read; then the headers are missing.
+    assert!(matches!(
+        refused(1000),
+        CodecError::Malformed { stream: Some(StreamKind::Headers), .. }
+    ));
 }

@@ -331,11 +331,11 @@ pub(crate) fn read_units(function: Function<'_>, units: &mut Vec<Unit>) {
     let Function { raw, labelled } = function;
     let mut at = 0;
     while at < raw.len() {
-        let len = scan::length(&raw[at..]);
+        let read = Instruction::read_with_bytes(&raw[at..]);
+        let len = read.map_or_else(|| scan::length(&raw[at..]), |read| read.1.as_slice().len());
         let labelled = &labelled[at..at + len];
-        let instruction = Instruction::read(&raw[at..]);
-        let (class, label) = if let Some(instruction) = &instruction {
-            let reference = instruction.write().and_then(|bytes| bytes.reference());
+        let (class, label) = if let Some((instruction, bytes)) = &read {
+            let reference = bytes.reference();
             // Jumps mostly stay within their function, which has no labels of its own yet.
             let label =
                 reference.filter(|reference| reference.len == 4 && !instruction.has_forms());
@@ -347,6 +347,7 @@ pub(crate) fn read_units(function: Function<'_>, units: &mut Vec<Unit>) {
             });
             (hash | 1 << 63, 0)
         };
+        let instruction = read.map(|read| read.0);
         units.push(Unit { at: at as u32, len: len as u8, class, label, instruction });
         at += len;
     }

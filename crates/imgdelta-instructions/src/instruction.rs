@@ -200,10 +200,16 @@ impl Instruction {
     /// Reads the instruction at the front of `code`; `None` if it is unknown, or if its fields would
     /// not give its bytes back.
     pub fn read(code: &[u8]) -> Option<Self> {
+        Self::read_with_bytes(code).map(|(read, _)| read)
+    }
+
+    /// Reads the instruction at the front of `code` as [`Instruction::read`] does, and returns its
+    /// bytes, too.
+    pub fn read_with_bytes(code: &[u8]) -> Option<(Self, Bytes)> {
         let parts = scan::parts(code)?;
         let read = Self::of_parts(code, &parts)?;
         let bytes = read.write()?;
-        (bytes.as_slice() == &code[..parts.len()]).then_some(read)
+        (bytes.as_slice() == &code[..parts.len()]).then_some((read, bytes))
     }
 
     fn of_parts(code: &[u8], parts: &Parts) -> Option<Self> {

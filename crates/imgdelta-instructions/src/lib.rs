@@ -71,4 +71,4 @@ mod tables;
 #[cfg(feature = "encode")]
 pub use copies::{EditedCopy, Program, changed_functions, join_copies};
 pub use instruction::{Bytes, Edit, EditPart, Instruction, Reference};
-pub use scan::{is_short_jump, length};
+pub use scan::{distance, is_short_jump, length, put_distance};

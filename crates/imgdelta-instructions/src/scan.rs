@@ -160,6 +160,21 @@ pub fn length(code: &[u8]) -> usize {
     parts(code).map_or(1, |parts| parts.len())
 }
 
+/// Returns the distance of 1 or 4 bytes at the front of `bytes`; 0 if bytes are missing.
+pub fn distance(bytes: &[u8], len: usize) -> i64 {
+    match (len, bytes) {
+        (1, [byte, ..]) => byte.cast_signed().into(),
+        (4, [a, b, c, d, ..]) => i32::from_le_bytes([*a, *b, *c, *d]).into(),
+        _ => 0,
+    }
+}
+
+/// Writes the low bytes of a distance, 1 or 4, at the front of `bytes`.
+pub fn put_distance(bytes: &mut [u8], len: usize, number: i64) {
+    let end = len.min(bytes.len());
+    bytes[..end].copy_from_slice(&number.to_le_bytes()[..end]);
+}
+
 /// Returns true if the instruction at the front of `code` is a jump over a distance of one byte.
 #[inline]
 pub fn is_short_jump(code: &[u8]) -> bool {
