@@ -1,7 +1,7 @@
 //! The reader against iced-x86, on the programs of the machine that runs the test.
 
 use iced_x86::{Code, Decoder, DecoderOptions, OpKind, Register};
-use imgdelta_instructions::{Instruction, length};
+use imgdelta_instructions::{Edit, Instruction, length};
 use proptest::prelude::*;
 use std::fs;
 
@@ -16,7 +16,8 @@ fn programs() -> Vec<Vec<u8>> {
 
 /// Returns the bytes of the section `.text`, at most 4 MB of it.
 fn text(file: &[u8]) -> Option<&[u8]> {
-    let word = |at: usize| Some(u64::from_le_bytes(*file.get(at..)?.first_chunk()?) as usize);
+    let word =
+        |at: usize| usize::try_from(u64::from_le_bytes(*file.get(at..)?.first_chunk()?)).ok();
     let half = |at: usize| Some(usize::from(u16::from_le_bytes(*file.get(at..)?.first_chunk()?)));
     if file.get(..5)? != b"\x7fELF\x02" || half(18)? != 62 {
         return None;
@@ -85,7 +86,7 @@ proptest! {
         if let Some(read) = Instruction::read(&code) {
             let bytes = read.write().unwrap();
             prop_assert_eq!(bytes.as_slice(), &code[..len]);
-            prop_assert_eq!(read.edited(&Default::default()), Some(read));
+            prop_assert_eq!(read.edited(&Edit::default()), Some(read));
         }
     }
 

@@ -20,7 +20,6 @@
 )]
 
 /// Packs a stream.
-#[cfg(feature = "encode")]
 pub fn pack(raw: &[u8]) -> Vec<u8> {
     let mut model = BitModel::new(raw.len());
     let mut coder = BitEncoder { low: 0, high: u32::MAX, out: Vec::with_capacity(raw.len() / 3) };
