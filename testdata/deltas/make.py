@@ -510,6 +510,84 @@ def program(inputs, name, feature, options=(), bare=False):
     return Case(feature, Image([small(layer(1))]), Image([gzipped(layer(2))]), options)
 
 
+def edits(_):
+    layer = lambda version: tar(entry("lib/program.so", compiled_program(150, version)))
+    return Case("an x86-64 program at a fixed address, with other registers and stack places: copies with edits, addresses in code", Image([small(layer(1))]), Image([gzipped(layer(2))]))
+
+
+def compiled_program(functions, version):
+    """A program with unwind records; version 2 allocates some registers and stack places differently."""
+    table, records, code, low = 0x200, 0x210, 0x4000, 0x400000
+    compiled = [compiled_function(number, functions, version) for number in range(functions)]
+    size = lambda line: {"jump": 2, "call": 5, "address": 5}.get(line[0]) or len(line[1])
+    places = [code]
+    for lines in compiled:
+        places.append(places[-1] + sum(map(size, lines)) + 15 & ~15)
+    out = bytearray(code)
+    for lines, start in zip(compiled, places):
+        out += b"\xCC" * (start - len(out))
+        starts = [0]
+        for line in lines:
+            starts.append(starts[-1] + size(line))
+        for (kind, value), end in zip(lines, starts[1:]):
+            if kind == "jump":
+                out += bytes([0x75, starts[value] - end])
+            elif kind == "call":
+                out += b"\xE8" + struct.pack("<i", places[value] - len(out) - 5)
+            elif kind == "address":
+                out += b"\xBF" + struct.pack("<I", low + places[value])
+            else:
+                out += value
+    out += b"\xCC" * (places[-1] - len(out))
+    out[table : table + 8] = bytes([1, 0x1B, 3, 0x3B]) + struct.pack("<i", records - table - 4)
+    common = struct.pack("<II", 20, 0) + b"\x01zR\0\x01\x78\x10\x01\x1B"
+    frames = bytearray(common.ljust(24, b"\0"))
+    for lines, start in zip(compiled, places):
+        at = records + len(frames)
+        frames += struct.pack("<IIiI8x", 20, at + 4 - records, start - at - 8, sum(map(size, lines)))
+    frames += bytes(4)
+    out[records : records + len(frames)] = frames
+    assert records + len(frames) <= code
+    out[:7] = b"\x7fELF\x02\x01\x01"
+    for at, form, value in ((18, "<H", 62), (32, "<Q", 64), (54, "<H", 56), (56, "<H", 3)):
+        struct.pack_into(form, out, at, value)
+    for number, (kind, flags, start, length) in enumerate(((1, 4, 0, code), (1, 5, code, len(out) - code), (0x6474E550, 4, table, 12))):
+        struct.pack_into("<IIQQQQQQ", out, 64 + 56 * number, kind, flags, start, low + start, 0, length, length, 0)
+    return bytes(out)
+
+
+def compiled_function(number, functions, version):
+    source, changes = random.Random(number), random.Random(-1 - number)
+    count = source.randint(30, 60)
+    changed = lambda one_in: changes.randrange(one_in) == 0 and version == 2
+    lines = []
+    for at in range(count):
+        register, other, kind, value = source.randrange(8), source.randrange(3), source.randrange(9), source.randrange(100)
+        callee = source.randrange(functions)
+        is_new = changed(9)
+        value += 120 * changed(11)
+        rex = 0x4C if is_new else 0x48
+        short = struct.pack("b", value) if value < 128 else None
+        if kind < 2:
+            place = short or struct.pack("<i", value)
+            lines.append(("bytes", bytes([rex, 0x8B, (0x44 if short else 0x84) | register << 3, 0x24]) + place))
+        elif kind < 4:
+            lines.append(("bytes", bytes([0x44] * is_new + [0x89, 0xC0 | register << 3 | other])))
+        elif kind == 4:
+            head = [0x48, 0x83 if short else 0x81, 0xC0 | other]
+            lines.append(("bytes", bytes(head) + (short or struct.pack("<i", value))))
+        elif kind == 5:
+            lines.append(("jump", min(at + 4, count)))
+        elif kind == 6:
+            lines.append(("address" if other == 2 else "call", callee))
+        elif kind == 7:
+            # Scaled: the index may be another register.
+            lines.append(("bytes", bytes([rex, 0x8D, 4 | register << 3, 0x80 | (other + is_new) << 3 | 3])))
+        else:
+            lines.append(("bytes", bytes([0xC5, 0xF8, 0x28, 0xC0 | register << 3 | other])))
+    return lines + [("bytes", b"\xC3")]
+
+
 def sections(inputs):
     """Programs as linkers write them: with compression headers, and in GNU's older form."""
     def layer(version):
@@ -572,7 +650,7 @@ def go(inputs, name, feature):
 CASES = {
     "files": files, "kept": kept, "carried": carried, "twice": twice, "streams-only": streams_only, "deflate": deflate, "zstd": zstd,
     "chunked": chunked, "archives": archives, "xz": xz, "windows": windows, "headers": headers, "offsets": offsets, "x86-64": x86_64, "aarch64": aarch64,
-    "x86-64-bare": x86_64_bare, "aarch64-bare": aarch64_bare,
+    "x86-64-bare": x86_64_bare, "aarch64-bare": aarch64_bare, "edits": edits,
     "sections": sections, "go-1.19": go_old, "go-1.22": go_new, "best": best, "siblings": siblings, "digests": digests,
 }
 

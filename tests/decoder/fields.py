@@ -9,7 +9,7 @@ Field = namedtuple("Field", "at form target anchor scale", defaults=(None, 0))
 
 # Lowest bit and width of each form's number.
 NUMBERS = {
-    "branch32": (0, 32), "relative32": (0, 32), "relative32 in data": (0, 32),
+    "branch32": (0, 32), "relative32": (0, 32), "relative32 in data": (0, 32), "absolute32": (0, 32),
     "absolute64": (0, 64), "absolute64 in data": (0, 64), "backward32": (0, 32), "anchored32": (0, 32),
     "branch26": (0, 26), "branch19": (5, 19), "branch14": (5, 14), "low12": (10, 12),
     "offset32": (0, 32), "offset32 big": (0, 32), "page21": None,
@@ -153,7 +153,7 @@ def addition(field, piece, base, the_map):
     shift = the_map.shift(target)
     if shift is None:
         return None
-    if form.startswith("absolute64") or form.startswith("offset32"):
+    if form.startswith(("absolute", "offset32")):
         return shift
     absolute = base.low + target
     if form == "low12":

@@ -5,12 +5,14 @@ import elf
 import fields as field_rules
 import literals
 import pack
+from edits import Edits
 from wire import Reader, Refused
 
 NAMES = [
     "members", "literal lengths", "copy lengths", "base offsets", "headers", "override gaps", "override lengths",
     "override shifts", "page flags", "miss gaps", "miss values", "patch gaps", "patch runs", "patch values", "literals",
-    "packed literals",
+    "packed literals", "edit counts", "edit gaps", "edit parts", "edit registers", "edit displacements", "edit immediates",
+    "distance gaps", "distance values",
 ]
 PLAIN, ELF, LITTLE, BIG = range(4)
 Copy = namedtuple("Copy", "target base length")
@@ -45,19 +47,20 @@ class Group:
 
     def member(self, base, length):
         head = self.streams.bytes("members", 1)[0]
-        whole, apart, view = bool(head & 0x80), bool(head & 0x40), head & 0x3F
-        if view > BIG or (apart and (whole or view != ELF)):
+        whole, apart, view = bool(head & 0x80), bool(head & 0x40), head & 0x1F
+        edits = Edits(base, Copy) if head & 0x20 else None
+        if view > BIG or ((apart or edits) and (whole or view != ELF)):
             raise Refused(f"a member of view {head:02x}")
-        target, copies = self.script(base, length, whole, apart)
+        target, copies = self.script(base, length, whole, apart, edits)
         if view != PLAIN:
-            self.fields(view, apart, base, target, copies)
+            self.fields(view, apart, base, target, copies, edits)
         self.patch(target)
         return bytes(target)
 
     def end(self):
         self.streams.end()
 
-    def script(self, base, length, whole, apart):
+    def script(self, base, length, whole, apart, edits):
         if whole:
             if len(base) < length:
                 raise Refused("a base shorter than the member that is a copy of it")
@@ -75,11 +78,19 @@ class Group:
             if not 0 < count <= length - len(target) or start < 0 or start + count > len(base):
                 raise Refused("a copy leaves base or target")
             copies.append(Copy(len(target), start, count))
-            target += base[start : start + count]
+            if edits:
+                made = edits.copy(self.streams, start, start + count, len(target), length - len(target))
+                copies[-1] = copies[-1]._replace(length=len(made))
+                target += made
+            else:
+                target += base[start : start + count]
             base_end = start + count
         return target, copies
 
-    def fields(self, view, apart, base, target, copies):
+    def fields(self, view, apart, base, target, copies, edits):
+        """`copies` cover the target outside of literals; with edits, those of `edits` move by one distance each."""
+        placed = edits.copies if edits else copies
+        taken = edits.taken if edits else [(c.base, c.base + c.length) for c in copies]
         streams, header = self.streams, b""
         if view == ELF:
             count = streams.number("headers")
@@ -94,12 +105,14 @@ class Group:
             found = offset_fields(base, view == BIG)
         overrides = field_rules.read_overrides(streams, old.span)
         pages_off = field_rules.read_page_flags(streams, len(base))
-        the_map = field_rules.Map(copies, overrides, old, new)
+        the_map = field_rules.Map(placed, overrides, old, new)
         if apart:
-            self.history = literals.fill(streams, self.history, target, copies, (base, old, new, found, the_map))
+            self.history = literals.fill(streams, self.history, target, copies, (taken, base, old, new, found, the_map))
         if view == ELF:
             literals.respell(target, copies, new)
-        field_rules.correct(target, copies, found, (old, new), the_map, pages_off, streams)
+        field_rules.correct(target, placed, found, (old, new), the_map, pages_off, streams)
+        if edits:
+            edits.set_distances(target, (old, new), the_map, streams)
         target[: len(header)] = header
 
     def patch(self, target):

@@ -85,7 +85,7 @@ def fill(streams, history, target, copies, view):
     packed = streams.bytes("packed literals", streams.number("packed literals"))
     places = target_gaps(target, copies)
     count = sum(end - start for start, end in places)
-    before = usable[len(usable) - taken :] + prefix(copies, *view)
+    before = usable[len(usable) - taken :] + prefix(*view)
     if coder > 1 or (coder == 1 and count > MOST_LZ):
         raise Refused(f"coder {coder} of {count} literals")
     unpacked = lz.unpack(packed, count, before) if coder else pack.unpack_frame(packed, count, before)
@@ -96,10 +96,10 @@ def fill(streams, history, target, copies, view):
     return history + unpacked
 
 
-def prefix(copies, base, old, new, fields, the_map):
+def prefix(taken, base, old, new, fields, the_map):
     """The base bytes that no copy takes, as literals would spell them."""
     stretches = []
-    for start, end in gaps(len(base), [(c.base, c.base + c.length) for c in copies]):
+    for start, end in gaps(len(base), taken):
         start, end = max(start - MARGIN, 0), min(end + MARGIN, len(base))
         if stretches and stretches[-1][1] >= start:
             stretches[-1] = (stretches[-1][0], end)
@@ -141,7 +141,7 @@ def change(own, at, field, executable, scene):
         own_shift = the_map.shift(old.address_at(field.at))
         if own_shift is not None:
             put_number(form, own, at, number + shift - own_shift)
-    elif form.startswith("absolute64"):
+    elif form.startswith("absolute"):
         put_number(form, own, at, number + shift)
     elif form == "low12":
         put_number(form, own, at, number + (((moved & 4095) >> field.scale) - ((absolute & 4095) >> field.scale)))

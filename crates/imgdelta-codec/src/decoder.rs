@@ -6,6 +6,7 @@ use crate::{
     field_index::{FieldCache, FieldIndex},
     group::StreamReader,
     host::{Host, NoHost, RELEASED_BYTES},
+    layout::{self, DistancePlaces, Layout},
     limits::GroupLimits,
     literals::{LiteralHistory, LiteralReader, PackedLiterals},
     map::AddressMap,
@@ -20,11 +21,12 @@ use crate::{
     stream::StreamKind,
     view::View,
 };
+use imgdelta_instructions::put_distance;
 
 /// Reads the members of one group, in the order they were written.
 ///
 /// Memory: the unpacked streams, 24 bytes for each copy of a member, and for programs at most
-/// 90 MiB: fields of a part of the base, and the prefix of packed literals.
+/// 140 MiB: fields of a part of the base, the prefix of packed literals, and edits.
 /// Time: linear in target, base and streams, for any bytes.
 #[derive(Debug)]
 pub struct GroupDecoder {
@@ -64,8 +66,8 @@ impl GroupDecoder {
     ) -> Result<(), E> {
         let reader = &mut self.reader;
         let head = MemberHead::read(reader)?;
-        let copies = script::read(reader, head, base, len)?;
-        let member = Member { base, len, copies: &copies, host };
+        let layout = layout::read(reader, head, base, len)?;
+        let member = Member { base, len, layout: &layout, host };
         match head.view {
             View::Plain => member.rebuild(reader, None, None, put),
             view => member.rebuild_in_view(reader, (&mut self.history, head), view, put),
@@ -82,7 +84,7 @@ impl GroupDecoder {
 struct Member<'a> {
     base: &'a [u8],
     len: usize,
-    copies: &'a [BaseCopy],
+    layout: &'a Layout,
     host: &'a dyn Host,
 }
 
@@ -91,6 +93,9 @@ struct FieldInputs<'a> {
     cache: FieldCache<'a>,
     predictor: Predictor<'a>,
     misses: MissReader,
+    /// Distances of edited copies, and their corrections.
+    places: DistancePlaces<'a>,
+    distance_misses: Option<MissReader>,
     header: &'a [u8],
     /// Most bytes of the base to walk for fields.
     walk_limit: u64,
@@ -116,16 +121,17 @@ impl Member<'_> {
         let target = references::target_image(reader, view, &header, self.len)?;
         let overrides = references::read_overrides(reader, index.image.span)?;
         let pages = PageFlags::read(reader, self.base.len())?;
-        let steps = AddressMap::plain_steps(self.copies, &index.image, &target);
+        let steps = AddressMap::plain_steps(&self.layout.placed(), &index.image, &target);
         let map = AddressMap::new(&steps, &overrides, &index.image);
         drop(steps);
         let mut cache = FieldCache::new(&index);
         let mut prefix;
         let literals = if head.is_packed {
             let packed = PackedLiterals::read(reader, history)?;
-            let (base, copies, target_image) = (&index, self.copies, &target);
-            let len = script::literal_bytes(self.copies, self.len);
-            prefix = LiteralPrefix { base, copies, target_image, map: &map }.build(
+            let (base, target_image) = (&index, &target);
+            let len = script::literal_bytes(&self.layout.copies, self.len);
+            let taken = self.layout.taken();
+            prefix = LiteralPrefix { base, taken, target_image, map: &map }.build(
                 &mut cache,
                 &packed.taken,
                 packed.room(len),
@@ -135,11 +141,16 @@ impl Member<'_> {
         } else {
             None
         };
-        let misses = MissReader::open(reader)?;
+        let misses = MissReader::open(reader, StreamKind::MissGaps, StreamKind::MissValues)?;
+        let (gaps, values) = (StreamKind::DistanceGaps, StreamKind::DistanceValues);
+        let distance_misses = head.is_edited.then(|| MissReader::open(reader, gaps, values));
+        let distance_misses = distance_misses.transpose()?;
         let predictor = Predictor::new(&index, &target, &map, &pages);
         let walk_limit = references::walk_limit(self.base.len(), self.len);
         let header = header.as_slice();
-        let fields = FieldInputs { cache, predictor, misses, header, walk_limit };
+        let places = DistancePlaces { base: &index.image, target: &target, map: &map };
+        let fields =
+            FieldInputs { cache, predictor, misses, places, distance_misses, header, walk_limit };
         self.rebuild(reader, literals, Some(fields), put)
     }
 
@@ -154,18 +165,19 @@ impl Member<'_> {
         let mut patches = PatchReader::open(reader, self.len)?;
         let mut cutter = PieceCutter::default();
         let (mut bytes, mut unreleased) = (Vec::new(), 0);
+        let (layout, copies) = (self.layout, self.layout.copies.as_slice());
         loop {
             let cache = fields.as_mut().map(|fields| &mut fields.cache);
-            let Some(piece) = cutter.next(self.copies, self.len, cache) else { break };
+            let Some(piece) = cutter.next(copies, self.len, cache) else { break };
             let start = piece.target.start;
             bytes.clear();
             bytes.resize(piece.target.len(), 0);
-            for (copy, part) in piece.copies(self.copies) {
+            for (copy, part) in piece.copies(copies) {
                 let to = copy.target + part.start - start;
-                bytes[to..to + part.len()]
-                    .copy_from_slice(&self.base[copy.base + part.start..copy.base + part.end]);
+                bytes[to..to + part.len()].copy_from_slice(layout.source(self.base, copy, part));
             }
-            for range in piece.literals(self.copies) {
+            layout.lay_over(&mut bytes, start);
+            for range in piece.literals(copies) {
                 let place = &mut bytes[range];
                 if let Some((packed, history)) = &mut literals {
                     packed.fill(history, place)?;
@@ -175,12 +187,15 @@ impl Member<'_> {
             }
             if let Some(fields) = &mut fields {
                 let image = fields.predictor.target_image();
-                for range in piece.literals(self.copies) {
+                for range in piece.literals(copies) {
                     spelling::respell(&mut bytes, start, range, image, Spelling::Distance);
                 }
-                for (copy, part) in piece.copies(self.copies) {
-                    fields.correct(reader, copy, part, start, &mut bytes)?;
+                for (copy, part) in piece.copies(copies) {
+                    if layout.is_placed(copy) {
+                        fields.correct(reader, copy, part, start, &mut bytes)?;
+                    }
                 }
+                fields.set_distances(reader, layout, start, &mut bytes)?;
                 let header = fields.header.get(start..).unwrap_or_default();
                 let len = header.len().min(bytes.len());
                 bytes[..len].copy_from_slice(&header[..len]);
@@ -195,6 +210,7 @@ impl Member<'_> {
         }
         if let Some(fields) = fields {
             fields.misses.finish(reader)?;
+            fields.distance_misses.map_or(Ok(()), |misses| misses.finish(reader))?;
         }
         if let Some((packed, _)) = literals {
             packed.finish()?;
@@ -205,6 +221,23 @@ impl Member<'_> {
 }
 
 impl FieldInputs<'_> {
+    /// Sets the distances of edited copies in a piece that starts at `start`.
+    fn set_distances(
+        &mut self,
+        reader: &mut StreamReader,
+        layout: &Layout,
+        start: usize,
+        piece: &mut [u8],
+    ) -> Result<()> {
+        let Some(misses) = &mut self.distance_misses else { return Ok(()) };
+        let range = start..start + piece.len();
+        layout.each_distance(&self.places, range, |at, len, number| {
+            let number = number.wrapping_add(misses.next(reader)?);
+            put_distance(&mut piece[at..], len, number);
+            Ok(())
+        })
+    }
+
     /// Corrects the fields of a part of a copy in a piece that starts at `start`.
     fn correct(
         &mut self,

@@ -3,16 +3,19 @@
 
 use crate::{
     effort::Effort,
+    elf::Machine,
     error::Result,
     field_index::FieldIndex,
     functions,
     group::StreamWriter,
     host::{self, Host, NoHost},
+    layout::Layout,
     literals::{Coding, LiteralHistory},
     map::Override,
     matcher::{Matcher, Reading, SearchDepth},
     normalise::{self, Labels, Projection},
     pack::Packer,
+    pairing,
     pruning::{Candidate, Pruner},
     script::BaseCopy,
     search::{self, SceneSearch},
@@ -21,6 +24,7 @@ use crate::{
     trial::{self, Scene, Trial, TrialSize},
     view::View,
 };
+use imgdelta_instructions::{EditedCopy, Program};
 use imgdelta_wire::compare;
 
 /// Collects members into one group.
@@ -136,7 +140,8 @@ impl GroupEncoder {
         if plain.stats.patched_bytes > 64
             && let Some(scene) = Scene::open(View::Elf, base, target, host)
         {
-            let (bytes, trial) = Self::best_of_scene(&scene, &[whole], &mut self.savings());
+            let layout = Layout::plain(vec![whole]);
+            let (bytes, trial) = Self::best_of_scene(&scene, &layout, &mut savings(self.effort));
             return if bytes < self.judge(&plain) { trial } else { plain };
         }
         plain
@@ -145,17 +150,17 @@ impl GroupEncoder {
     /// Returns the shortest way to write a program.
     fn search_program(&mut self, scene: &Scene<'_>) -> Trial {
         let mut found = vec![self.copies_of_scene(scene, Labels::Content, Labels::Content, &[])];
-        let mut of_functions = None;
+        let (mut of_functions, mut edited) = (None, Vec::new());
         while found.len() < rounds(self.effort) {
             let (copies, labels) = self.copies_by_address(scene, &found[found.len() - 1]);
-            of_functions = self.copies_of_functions(scene, &labels, &copies);
+            (of_functions, edited) = self.copies_of_functions(scene, &labels, &copies);
             found.push(copies);
         }
-        let mut savings = self.savings();
+        let mut savings = savings(self.effort);
         let first = match (of_functions, found.pop()) {
             (Some(copies), last) => {
                 found.extend(last);
-                self.pruner.write(scene, &self.history.1, copies)
+                self.pruner.write(scene, &self.history.1, Layout::plain(copies))
             }
             (None, last) => self.candidate_of(scene, last.unwrap_or_default(), &mut savings),
         };
@@ -164,7 +169,7 @@ impl GroupEncoder {
         if best.size.bytes() == bytes {
             // With few short copies, another round may be better by some bytes.
             for copies in found.into_iter().rev() {
-                if copies == best.copies {
+                if copies == best.layout.copies {
                     continue;
                 }
                 let other = self.candidate_of(scene, copies, &mut savings);
@@ -173,7 +178,31 @@ impl GroupEncoder {
                 }
             }
         }
+        if edited.iter().any(|copy| !copy.edits.is_empty()) {
+            best = self.with_edits(scene, best, &edited);
+        }
         self.with_literals_apart(scene, best)
+    }
+
+    /// Returns the shorter one of `best` and the shortest candidate of copies with edits.
+    fn with_edits(
+        &mut self,
+        scene: &Scene<'_>,
+        best: Candidate,
+        copies: &[EditedCopy],
+    ) -> Candidate {
+        let (base, target_len) = (scene.base.file, scene.target.file.len());
+        let mut shortest: Option<Candidate> = None;
+        for least in LEAST_EDITED {
+            let Some(layout) = pairing::layout(base, target_len, copies, least) else { break };
+            let other = self.pruner.write(scene, &self.history.1, layout);
+            if shortest.as_ref().is_some_and(|found| found.size.bytes() <= other.size.bytes()) {
+                break;
+            }
+            shortest = Some(other);
+        }
+        let least = best.size.bytes() - best.size.bytes() / LEAST_GAIN;
+        shortest.filter(|found| found.size.bytes() < least).unwrap_or(best)
     }
 
     fn candidate_of(
@@ -182,28 +211,29 @@ impl GroupEncoder {
         copies: Vec<BaseCopy>,
         savings: &mut Vec<Option<usize>>,
     ) -> Candidate {
-        let (_, trial) = Self::best_of_scene(scene, &copies, savings);
-        self.pruner.candidate(scene, &self.history.1, copies, trial)
+        let layout = Layout::plain(copies);
+        let (_, trial) = Self::best_of_scene(scene, &layout, savings);
+        self.pruner.candidate(scene, &self.history.1, layout, trial)
     }
 
-    /// Searches each function in the one that it was, if `copies` are so short on average that this
-    /// may be better.
+    /// Searches each function in the one that it was, and pairs their instructions, if `copies` are
+    /// so short on average that this may be better.
     ///
-    /// `labels` are those of the target. Both sides are labelled whole, so large programs are left
-    /// out.
+    /// Both sides are labelled whole: large programs are left out.
     fn copies_of_functions(
         &mut self,
         scene: &Scene<'_>,
         labels: &Labels,
         copies: &[BaseCopy],
-    ) -> Option<Vec<BaseCopy>> {
+    ) -> (Option<Vec<BaseCopy>>, Vec<EditedCopy>) {
         let (base, target) = (&scene.base, &scene.target);
         let copied_bytes: usize = copies.iter().map(|copy| copy.len).sum();
+        let average = copied_bytes / copies.len().max(1);
         if copies.len() < FEW_COPIES
-            || copied_bytes / copies.len() >= LONG_COPIES
+            || average >= LONG_EDITED
             || base.file.len() + target.file.len() > search::BASE_BYTES
         {
-            return None;
+            return (None, Vec::new());
         }
         let read = |side: &FieldIndex<'_>, labels: &Labels| {
             normalise::read(side, 0..side.file.len(), labels, scene.host)
@@ -211,8 +241,20 @@ impl GroupEncoder {
         let old = Reading { raw: base.file, read: &read(base, &Labels::Address) };
         let new = Reading { raw: target.file, read: &read(target, labels) };
         let ranges = |side: &FieldIndex<'_>| functions::ranges(side.file, &side.image);
-        let pairs = functions::pairs((old.read, &ranges(base)), (new.read, &ranges(target)));
-        (!pairs.is_empty()).then(|| self.matcher.copies_within(old, new, &pairs, copies))
+        let (old_ranges, new_ranges) = (&ranges(base)[..], &ranges(target)[..]);
+        let mut found = None;
+        if average < LONG_COPIES {
+            let pairs = functions::pairs((old.read, old_ranges), (new.read, new_ranges));
+            found =
+                (!pairs.is_empty()).then(|| self.matcher.copies_within(old, new, &pairs, copies));
+        }
+        let mut edited = Vec::new();
+        if base.image.machine == Machine::X86_64 {
+            let base = Program { raw: old.raw, labelled: old.read, functions: old_ranges };
+            let target = Program { raw: new.raw, labelled: new.read, functions: new_ranges };
+            edited = pairing::edited_copies(base, target, found.as_deref().unwrap_or(copies));
+        }
+        (found, edited)
     }
 
     /// Packs the literals of the chosen way on their own, if that makes them shorter.
@@ -225,7 +267,7 @@ impl GroupEncoder {
         }
         let quick_frame = if self.effort == Effort::Fast { None } else { chosen.size.apart() };
         let coding = Coding { level: level(self.effort), quick_frame };
-        let Some(apart) = scene.pack_literals(&trial, &chosen.copies, &self.history.1, coding)
+        let Some(apart) = scene.pack_literals(&trial, &chosen.layout, &self.history.1, coding)
         else {
             return trial;
         };
@@ -244,12 +286,12 @@ impl GroupEncoder {
     ///
     /// `plain` are the copies that were found without the view.
     fn search_offsets(&mut self, scene: &Scene<'_>, plain: &[BaseCopy]) -> (usize, Trial) {
-        let mut savings = self.savings();
-        let mut best = Self::best_of_scene(scene, plain, &mut savings);
-        let mut copies = plain.to_vec();
+        let mut savings = savings(self.effort);
+        let mut layout = Layout::plain(plain.to_vec());
+        let mut best = Self::best_of_scene(scene, &layout, &mut savings);
         for _ in 1..rounds(self.effort) {
-            (copies, _) = self.copies_by_address(scene, &copies);
-            let found = Self::best_of_scene(scene, &copies, &mut savings);
+            layout = Layout::plain(self.copies_by_address(scene, &layout.copies).0);
+            let found = Self::best_of_scene(scene, &layout, &mut savings);
             if found.0 < best.0 {
                 best = found;
             }
@@ -294,10 +336,10 @@ impl GroupEncoder {
     /// in nearly all programs.
     fn best_of_scene(
         scene: &Scene<'_>,
-        copies: &[BaseCopy],
+        layout: &Layout,
         savings: &mut Vec<Option<usize>>,
     ) -> (usize, Trial) {
-        let survey = scene.survey(copies);
+        let survey = scene.survey(layout);
         let mut ways: Vec<(Option<usize>, Vec<Override>)> = Vec::new();
         for &saving in savings.iter() {
             // Files with few moved references have the same overrides, or none, for each saving.
@@ -307,7 +349,7 @@ impl GroupEncoder {
             }
         }
         let trials = host::map(scene.host, ways.len(), |number| {
-            let trial = scene.write(copies, &survey, ways[number].1.clone());
+            let trial = scene.write(layout, &survey, ways[number].1.clone());
             let bytes = trial.streams.coded_len(&mut Packer::new(JUDGE_LEVEL));
             (bytes, number, trial)
         });
@@ -316,10 +358,6 @@ impl GroupEncoder {
         let (bytes, number, trial) = best.expect("every effort has a saving");
         *savings = vec![ways[number].0];
         (bytes, trial)
-    }
-
-    fn savings(&self) -> Vec<Option<usize>> {
-        savings(self.effort).to_vec()
     }
 
     /// Estimates the bytes of a trial.
@@ -336,8 +374,17 @@ impl GroupEncoder {
     }
 }
 
+/// Shortest copies with edits to keep, each tried if the one before paid.
+const LEAST_EDITED: [usize; 3] = [1, 24, 48];
+
+/// Edits save at least one byte in this many: they take time to read.
+const LEAST_GAIN: usize = 256;
+
 /// Copies of more bytes on average cross many functions.
 const LONG_COPIES: usize = 160;
+
+/// With longer ones, edits save too little for their time.
+const LONG_EDITED: usize = 1 << 10;
 
 /// Fewer copies are not searched again.
 const FEW_COPIES: usize = 64;
@@ -389,11 +436,11 @@ fn rounds(effort: Effort) -> usize {
 }
 
 /// Least savings of an override, in missed fields, to try; `None` writes no overrides.
-fn savings(effort: Effort) -> &'static [Option<usize>] {
+fn savings(effort: Effort) -> Vec<Option<usize>> {
     match effort {
-        Effort::Fast => &[Some(3)],
-        Effort::Default => &[Some(3), None],
-        Effort::Best => &[Some(3), None, Some(2), Some(4)],
+        Effort::Fast => vec![Some(3)],
+        Effort::Default => vec![Some(3), None],
+        Effort::Best => vec![Some(3), None, Some(2), Some(4)],
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) enum Form {
     Relative32,
     /// The same in bytes that may be plain numbers; it counts only on pages with their flag set.
     Relative32InData,
+    /// Four bytes: the address.
+    Absolute32,
     /// Eight bytes: the address.
     Absolute64,
     /// The same in bytes that may be plain numbers; it counts only on pages with their flag set.

@@ -14,6 +14,7 @@ use crate::{
     eh_frame,
     elf::{MemoryImage, Segment},
 };
+use imgdelta_instructions::rare::RareWindows;
 
 /// Start and end of a function in a file.
 pub(crate) type FunctionRange = (usize, usize);
@@ -31,10 +32,7 @@ const WINDOW: usize = 12;
 /// One window in this many votes; its bytes decide.
 const SAMPLED: u64 = 8;
 
-/// Windows that occur more often in the base do not vote.
-const RARE: usize = 4;
-
-/// The vote of a window that occurs once; all numbers up to `RARE` divide it.
+/// The vote of a window that occurs once; all numbers up to `RARE` of imgdelta-instructions divide it.
 const VOTE: usize = 12;
 
 /// Votes that a pair needs.
@@ -55,7 +53,15 @@ pub(crate) fn pairs(
     (base, base_functions): (&[u8], &[FunctionRange]),
     (target, target_functions): (&[u8], &[FunctionRange]),
 ) -> Vec<FunctionPair> {
-    let index = RareWindows::new(base, base_functions);
+    let index = RareWindows::new(
+        base_functions
+            .iter()
+            .zip(0..)
+            .flat_map(|(&(start, end), number)| {
+                sample(&base[start..end]).map(move |hash| (hash, number))
+            })
+            .collect(),
+    );
     let mut pairs = Vec::new();
     let mut votes: Vec<(u32, usize)> = Vec::new();
     let mut last = usize::MAX;
@@ -63,7 +69,7 @@ pub(crate) fn pairs(
         votes.clear();
         for hash in sample(&target[function.0..function.1]) {
             let found = index.find(hash);
-            votes.extend(found.iter().map(|window| (window.function, VOTE / found.len())));
+            votes.extend(found.iter().map(|window| (window.1, VOTE / found.len())));
         }
         votes.sort_unstable();
         let sums = votes.chunk_by(|a, b| a.0 == b.0).map(|of_one| {
@@ -86,50 +92,6 @@ pub(crate) fn pairs(
         }
     }
     pairs
-}
-
-/// A window of a base function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Window {
-    hash: u32,
-    function: u32,
-}
-
-/// The sampled windows of all base functions.
-struct RareWindows {
-    /// Ascending.
-    windows: Vec<Window>,
-    /// For each value of a hash's upper bits, the number of the first window.
-    starts: Vec<u32>,
-}
-
-impl RareWindows {
-    const BITS: u32 = 16;
-
-    fn new(base: &[u8], functions: &[FunctionRange]) -> Self {
-        let mut windows = Vec::new();
-        for (&(start, end), function) in functions.iter().zip(0..) {
-            windows.extend(sample(&base[start..end]).map(|hash| Window { hash, function }));
-        }
-        windows.sort_unstable();
-        let mut starts = Vec::with_capacity((1 << Self::BITS) + 1);
-        let mut at = 0;
-        for upper in 0..=1_u64 << Self::BITS {
-            let below = |window: &&Window| u64::from(window.hash >> (32 - Self::BITS)) < upper;
-            at += windows[at..].iter().take_while(below).count();
-            starts.push(at as u32);
-        }
-        Self { windows, starts }
-    }
-
-    /// Returns the windows with this hash; none if there are too many.
-    fn find(&self, hash: u32) -> &[Window] {
-        let upper = (hash >> (32 - Self::BITS)) as usize;
-        let near = &self.windows[self.starts[upper] as usize..self.starts[upper + 1] as usize];
-        let near = &near[near.partition_point(|window| window.hash < hash)..];
-        let count = near.iter().take(RARE + 1).take_while(|window| window.hash == hash).count();
-        if count > RARE { &[] } else { &near[..count] }
-    }
 }
 
 /// Returns the hashes of the windows of `bytes` that vote.

@@ -31,6 +31,16 @@ struct UnpackedStream {
 pub(crate) struct StreamReader([UnpackedStream; COUNT]);
 
 impl StreamReader {
+    /// Reads the streams that were just written.
+    #[cfg(feature = "encode")]
+    pub(crate) fn of(written: &StreamWriter) -> Self {
+        let mut reader = Self::default();
+        for (source, bytes) in reader.0.iter_mut().zip(written.all()) {
+            *source = UnpackedStream { bytes: bytes.clone(), at: 0 };
+        }
+        reader
+    }
+
     /// Unpacks every stream of `group`.
     pub(crate) fn unpack(group: &[u8], limits: &GroupLimits) -> Result<Self> {
         let mut reader = Self::default();

@@ -12,7 +12,8 @@
 //!    every reference to something that moved has changed. The copies show what moved where. So
 //!    each reference in the base is found by pattern, and its new value is computed from a map of
 //!    old addresses to shifts. Only wrong predictions are stored.
-//! 3. *Patches* for single bytes that are still wrong.
+//! 3. *Patches* for single bytes that are still wrong. Copies of x86-64 code may have *edits* as well:
+//!    instructions with other registers or numbers.
 //!
 //! Each part is split by kind into [streams](StreamKind), which all members of a *group* share. A
 //! thousand small members with new time stamps cost one compressed window, not a thousand headers.
@@ -21,7 +22,7 @@
 //! # Cost
 //!
 //! Decoding is linear. It takes the unpacked streams, 24 bytes for each copy and, for programs, up
-//! to 80 MiB: fields of a part of the base, and the prefix of packed literals. The target is made
+//! to 112 MiB: fields of a part of the base, edits, and the prefix of packed literals. The target is made
 //! in pieces, and the fields of a program are found again when they are needed, so that a program
 //! of any length takes little more ([`decode_memory`]).
 //!
@@ -29,10 +30,7 @@
 //! and indexed in windows, but the labels, the map and all references are those of the whole
 //! program ([`encode_memory`]). A [`Host`] may offer threads and take back mapped memory.
 //!
-//! # Limits of the method
-//!
-//! Compressed or encrypted bytes of two versions have nothing in common: inflate them first. On
-//! text shuffled in short pieces, a suffix array is a few per cent better.
+//! Compressed or encrypted bytes of two versions have nothing in common: inflate them first.
 //!
 //! # Modules
 //!
@@ -41,7 +39,7 @@
 //!
 //! | level | modules | purpose |
 //! |--:|---|---|
-//! | 0 | `effort`\*, `elf`, `fields`, `host`, `limits`, `mixing`, `seeds`\*, `stream`, `view`, `window`\* | effort; ELF files; references in a file; the caller's services; ceilings; the context mixer; the index of a base; kinds of streams; views; the index of a gap |
+//! | 0 | `effort`\*, `elf`, `fields`, `host`, `limits`, `seeds`\*, `stream`, `view`, `window`\* | effort; ELF files; references in a file; the caller's services; ceilings; the index of a base; kinds of streams; views; the index of a gap |
 //! | 1 | `eh_frame`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `error`, `stats`\* | walkers that find fields; errors; counts of a member |
 //! | 2 | `gotypes`, `frame`, `functions`\*, `zones` | a walker that needs Go's tables; a zstd frame with a prefix; pairs of functions; a file divided into zones, each with its walker |
 //! | 3 | `field_index`, [`pack`] | the fields of any range of a file; several streams as one string |
@@ -50,8 +48,8 @@
 //! | 6 | `script` | copies and literals |
 //! | 7 | `map`, `matcher`\*, `pieces`, `spelling` | shifts of addresses; the search for copies; a member in pieces; addresses in literals |
 //! | 8 | `normalise`\*, `predict`, `prefix`, `references` | labels to match by; predicted fields; the prefix of packed literals; what a member says about fields |
-//! | 9 | `literals`, `overrides`\*, `search`\* | packed literals; corrections of the map; copies found window by window |
-//! | 10 | `decoder`, `memory`, `trial`\* | members rebuilt; memory of a member; one way to write a member |
+//! | 9 | `layout`, `literals`, `overrides`\*, `search`\* | copies with edited instructions; packed literals; corrections of the map; copies found window by window |
+//! | 10 | `decoder`, `memory`, `pairing`\*, `trial`\* | members rebuilt; memory of a member; layouts of edited copies; one way to write a member |
 //! | 11 | `pruning`\* | copies that are too short to pay |
 //! | 12 | `encoder`\* | the best way, for each member of a group |
 //!
@@ -114,6 +112,7 @@ mod gopclntab;
 mod gotypes;
 mod group;
 mod host;
+mod layout;
 mod limits;
 mod literals;
 mod map;
@@ -121,12 +120,13 @@ mod map;
 mod matcher;
 mod member;
 mod memory;
-mod mixing;
 #[cfg(feature = "encode")]
 mod normalise;
 #[cfg(feature = "encode")]
 mod overrides;
 pub mod pack;
+#[cfg(feature = "encode")]
+mod pairing;
 mod pieces;
 mod predict;
 mod prefix;

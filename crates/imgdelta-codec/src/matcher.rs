@@ -462,7 +462,7 @@ impl Comparison<'_> {
 }
 
 /// Returns `upper` and the parts of `lower` that do not overlap it, in target order.
-fn overlaid(lower: &[BaseCopy], upper: &[BaseCopy]) -> Vec<BaseCopy> {
+pub(crate) fn overlaid(lower: &[BaseCopy], upper: &[BaseCopy]) -> Vec<BaseCopy> {
     let mut all = Vec::with_capacity(lower.len() + upper.len());
     let (mut free, mut rest) = (0, lower);
     for over in upper.iter().map(Some).chain([None]) {

@@ -11,6 +11,8 @@ pub(crate) struct MemberHead {
     pub(crate) is_whole: bool,
     /// The member's literals are packed on their own; only programs with a script have such.
     pub(crate) is_packed: bool,
+    /// Copies of the member may have edits; only programs with a script have such.
+    pub(crate) is_edited: bool,
 }
 
 impl MemberHead {
@@ -18,14 +20,16 @@ impl MemberHead {
     pub(crate) fn read(reader: &mut StreamReader) -> Result<Self> {
         let byte = reader.byte(StreamKind::Members)?;
         let (is_whole, is_packed) = (byte & WHOLE != 0, byte & PACKED != 0);
-        let number = byte & !(WHOLE | PACKED);
+        let is_edited = byte & EDITED != 0;
+        let number = byte & !(WHOLE | PACKED | EDITED);
         let Some(view) = View::from_wire(number) else {
             return Err(reader.malformed(StreamKind::Members, "view", 3, number.into()));
         };
-        if is_packed && (is_whole || view != View::Elf) {
-            return Err(reader.malformed(StreamKind::Members, "literals apart", 0, byte.into()));
+        if (is_packed || is_edited) && (is_whole || view != View::Elf) {
+            let what = if is_packed { "literals apart" } else { "edits" };
+            return Err(reader.malformed(StreamKind::Members, what, 0, byte.into()));
         }
-        Ok(Self { view, is_whole, is_packed })
+        Ok(Self { view, is_whole, is_packed, is_edited })
     }
 
     /// Returns the byte.
@@ -33,9 +37,11 @@ impl MemberHead {
     pub(crate) fn byte(self) -> u8 {
         let whole = if self.is_whole { WHOLE } else { 0 };
         let packed = if self.is_packed { PACKED } else { 0 };
-        self.view.wire() | whole | packed
+        let edited = if self.is_edited { EDITED } else { 0 };
+        self.view.wire() | whole | packed | edited
     }
 }
 
 const WHOLE: u8 = 0x80;
 const PACKED: u8 = 0x40;
+const EDITED: u8 = 0x20;

@@ -18,6 +18,9 @@ const HISTORY: u64 = 2 * literals::MAX_HISTORY as u64;
 /// Fields of a base that are kept at a time: two in sixteen bytes, and 24 for each copy.
 const FIELDS: u64 = 24 << 20;
 
+/// Edited instructions and distances of a member.
+const EDITS: u64 = 32 << 20;
+
 /// Fields and votes of trials, whatever the length of the base.
 #[cfg(feature = "encode")]
 const TRIALS: u64 = 72 << 20;
@@ -71,7 +74,7 @@ pub fn decode_memory(base_len: usize, base_head: &[u8]) -> u64 {
     match MemoryImage::parse(base_head, base_len) {
         Some(_) => {
             let literals = 2 * HISTORY + (5 << 20) + base.min(prefix::MAX_PREFIX as u64);
-            LEAST + literals + FIELDS.min(base * 2) + base / 16
+            LEAST + literals + FIELDS.min(base * 2) + base / 16 + base.min(EDITS)
         }
         None => LEAST,
     }
@@ -95,7 +98,7 @@ mod tests {
         for (len, threads) in [(len, 1), (len, 4), (1 << 30, 4), (2 << 30, 4)] {
             let needed = encode_memory(Effort::Default, (len, len), &head, threads);
             assert!(needed < (280 << 20) + len as u64 / 4, "{needed} for {len}");
-            assert!(decode_memory(len, &head) <= (80 << 20) + len as u64 / 16);
+            assert!(decode_memory(len, &head) <= (112 << 20) + len as u64 / 16);
         }
     }
 

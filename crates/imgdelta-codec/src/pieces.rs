@@ -57,6 +57,7 @@ impl PieceCutter {
         len: usize,
         fields: Option<&mut FieldCache<'_>>,
     ) -> Option<Piece> {
+        let base_len = fields.as_ref().map_or(usize::MAX, |fields| fields.index.file.len());
         if self.at == len {
             return None;
         }
@@ -68,8 +69,10 @@ impl PieceCutter {
             let near = copies[first..].partition_point(|copy| copy.target_end() <= wanted + 1);
             // Two bytes of a copy begin the next piece.
             let later = &copies[first + near..];
-            let long =
-                later.iter().position(|copy| copy.target_end() - wanted.max(copy.target) > 1);
+            let long = later.iter().position(|copy| {
+                // Edited bytes, which have addresses behind the base, are not divided.
+                copy.base < base_len && copy.target_end() - wanted.max(copy.target) > 1
+            });
             if let Some(found) = long {
                 let near = near + found;
                 let copy = &copies[first + near];

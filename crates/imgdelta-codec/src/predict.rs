@@ -155,9 +155,11 @@ impl<'a> Predictor<'a> {
             Form::Branch32 | Form::Relative32 | Form::Relative32InData => {
                 mapped.wrapping_sub(piece.place?.1)
             }
-            Form::Absolute64 | Form::Absolute64InData | Form::Offset32 | Form::Offset32Big => {
-                mapped
-            }
+            Form::Absolute32
+            | Form::Absolute64
+            | Form::Absolute64InData
+            | Form::Offset32
+            | Form::Offset32Big => mapped,
             Form::Backward32 => piece.place?.1.wrapping_sub(mapped),
             Form::Anchored32(number) => {
                 let anchor = self.anchors[usize::from(number)];

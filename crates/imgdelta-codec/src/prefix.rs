@@ -11,7 +11,6 @@ use crate::{
     field_index::{FieldCache, FieldIndex},
     fields::{Field, Form},
     map::AddressMap,
-    script::BaseCopy,
 };
 use std::ops::Range;
 
@@ -25,7 +24,8 @@ pub(crate) const MAX_PREFIX: usize = 32 << 20;
 #[derive(Debug)]
 pub(crate) struct LiteralPrefix<'a> {
     pub(crate) base: &'a FieldIndex<'a>,
-    pub(crate) copies: &'a [BaseCopy],
+    /// Ranges of the base that copies take.
+    pub(crate) taken: Vec<Range<usize>>,
     pub(crate) target_image: &'a MemoryImage,
     pub(crate) map: &'a AddressMap,
 }
@@ -80,7 +80,7 @@ impl LiteralPrefix<'_> {
     /// Returns the ranges of the base that no copy takes, with a margin; ascending and apart.
     fn gaps(&self) -> Vec<(usize, usize)> {
         let mut copied: Vec<(usize, usize)> =
-            self.copies.iter().map(|copy| (copy.base, copy.base_end())).collect();
+            self.taken.iter().map(|range| (range.start, range.end)).collect();
         copied.sort_unstable();
         copied.push((self.base.file.len(), self.base.file.len()));
         let mut gaps: Vec<(usize, usize)> = Vec::new();
@@ -165,7 +165,7 @@ impl LiteralPrefix<'_> {
     fn more_in_data(&self, field: &Field, address: u32) -> Option<i64> {
         let shift = i64::from(self.map.shift(field.target)?);
         match field.form {
-            Form::Absolute64 | Form::Absolute64InData => Some(shift),
+            Form::Absolute32 | Form::Absolute64 | Form::Absolute64InData => Some(shift),
             Form::Branch32 | Form::Relative32 | Form::Relative32InData => {
                 Some(shift - i64::from(self.map.shift(address)?))
             }
@@ -182,7 +182,7 @@ impl LiteralPrefix<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::map::Override;
+    use crate::{map::Override, script::BaseCopy};
 
     /// The prefix of a base of `code`; all of it has moved by 0x100 except the ranges of `copies`.
     fn prefix(machine: Machine, code: &[u8], fields: Vec<Field>, copies: &[BaseCopy]) -> Vec<u8> {
@@ -194,7 +194,8 @@ mod tests {
         let map = AddressMap::new(&[], &[moved], &image);
         let index = FieldIndex::of(code, image.clone(), fields);
         let (base, target_image) = (&index, &image);
-        let prefix = LiteralPrefix { base, copies, target_image, map: &map };
+        let taken = copies.iter().map(|copy| copy.base..copy.base_end()).collect();
+        let prefix = LiteralPrefix { base, taken, target_image, map: &map };
         prefix.build(&mut FieldCache::new(&index), b"before", 0)
     }
 

@@ -10,16 +10,16 @@
 //! only as long as the estimate falls.
 
 use crate::{
+    layout::Layout,
     literals::{Coding, LiteralHistory},
     pack::Packer,
-    script::BaseCopy,
     trial::{Scene, Trial, TrialSize},
 };
 
 /// A way to write a member in a view with fields.
 #[derive(Debug)]
 pub(crate) struct Candidate {
-    pub(crate) copies: Vec<BaseCopy>,
+    pub(crate) layout: Layout,
     pub(crate) trial: Trial,
     pub(crate) size: TrialSize,
 }
@@ -56,23 +56,23 @@ impl Pruner {
         &mut self,
         scene: &Scene<'_>,
         history: &LiteralHistory,
-        copies: Vec<BaseCopy>,
+        layout: Layout,
         trial: Trial,
     ) -> Candidate {
-        let size = scene.estimate(&trial, &copies, history, &mut self.0, JUDGE);
-        Candidate { copies, trial, size }
+        let size = scene.estimate(&trial, &layout, history, &mut self.0, JUDGE);
+        Candidate { layout, trial, size }
     }
 
-    /// Writes the member with other copies.
+    /// Writes the member with another layout.
     pub(crate) fn write(
         &mut self,
         scene: &Scene<'_>,
         history: &LiteralHistory,
-        copies: Vec<BaseCopy>,
+        layout: Layout,
     ) -> Candidate {
-        let survey = scene.survey(&copies);
-        let trial = scene.write(&copies, &survey, survey.overrides(Some(SAVING)));
-        self.candidate(scene, history, copies, trial)
+        let survey = scene.survey(&layout);
+        let trial = scene.write(&layout, &survey, survey.overrides(Some(SAVING)));
+        self.candidate(scene, history, layout, trial)
     }
 
     /// Returns the smallest of `first` and the candidates with fewer copies.
@@ -87,8 +87,9 @@ impl Pruner {
             if !best.may_drop(limit) {
                 break;
             }
-            let kept = best.copies.iter().copied().filter(|copy| copy.len >= limit).collect();
-            let fewer = self.write(scene, history, kept);
+            let copies = best.layout.copies.iter().copied();
+            let kept = copies.filter(|copy| copy.len >= limit).collect();
+            let fewer = self.write(scene, history, Layout::plain(kept));
             if fewer.size.bytes() >= best.size.bytes() {
                 break;
             }
@@ -101,7 +102,7 @@ impl Pruner {
 impl Candidate {
     /// True if dropping the copies below `limit` may pay.
     fn may_drop(&self, limit: usize) -> bool {
-        let dropped = self.copies.iter().filter(|copy| copy.len < limit).count();
+        let dropped = self.layout.copies.iter().filter(|copy| copy.len < limit).count();
         dropped * COPY_BYTES * LEAST_SHARE > self.size.bytes()
     }
 }
@@ -109,7 +110,7 @@ impl Candidate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{host::NoHost, view::View};
+    use crate::{host::NoHost, script::BaseCopy, view::View};
     use imgdelta_testkit::noise;
 
     /// Offset of the code in a program.
@@ -138,11 +139,11 @@ mod tests {
     fn pruned(base: &[u8], target: &[u8], copies: Vec<BaseCopy>) -> Vec<BaseCopy> {
         let scene = Scene::open(View::Elf, base, target, &NoHost).unwrap();
         let (mut pruner, history) = (Pruner::default(), LiteralHistory::default());
-        let all = pruner.write(&scene, &history, copies);
+        let all = pruner.write(&scene, &history, Layout::plain(copies));
         let before = all.size.bytes();
         let best = pruner.prune(&scene, &history, all);
         assert!(best.size.bytes() <= before, "{} instead of {before}", best.size.bytes());
-        best.copies
+        best.layout.copies
     }
 
     #[test]

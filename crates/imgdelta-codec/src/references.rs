@@ -81,13 +81,20 @@ pub(crate) struct MissReader {
     left: u64,
     /// Correct predictions before the next wrong one; never reached if none is left.
     gap: u64,
+    /// Streams of gaps and values.
+    gaps: StreamKind,
+    values: StreamKind,
 }
 
 impl MissReader {
-    pub(crate) fn open(reader: &mut StreamReader) -> Result<Self> {
-        let left = reader.number(StreamKind::MissGaps)?;
-        let gap = if left > 0 { reader.number(StreamKind::MissGaps)? } else { u64::MAX };
-        Ok(Self { left, gap })
+    pub(crate) fn open(
+        reader: &mut StreamReader,
+        gaps: StreamKind,
+        values: StreamKind,
+    ) -> Result<Self> {
+        let left = reader.number(gaps)?;
+        let gap = if left > 0 { reader.number(gaps)? } else { u64::MAX };
+        Ok(Self { left, gap, gaps, values })
     }
 
     /// Returns the error of the next prediction.
@@ -98,14 +105,14 @@ impl MissReader {
             return Ok(0);
         }
         self.left -= 1;
-        self.gap = if self.left > 0 { reader.number(StreamKind::MissGaps)? } else { u64::MAX };
-        reader.signed(StreamKind::MissValues)
+        self.gap = if self.left > 0 { reader.number(self.gaps)? } else { u64::MAX };
+        reader.signed(self.values)
     }
 
     /// Checks that every correction was used.
     pub(crate) fn finish(self, reader: &StreamReader) -> Result<()> {
         if self.left > 0 {
-            return Err(reader.malformed(StreamKind::MissGaps, "corrections left", 0, self.left));
+            return Err(reader.malformed(self.gaps, "corrections left", 0, self.left));
         }
         Ok(())
     }

@@ -15,6 +15,7 @@
 //! decoder does, and patches correct them.
 
 use crate::elf::{Machine, MemoryImage};
+use imgdelta_instructions::candidates::operand_bytes;
 use std::ops::Range;
 
 /// The direction of respelling.
@@ -74,11 +75,7 @@ fn x86_64(file: &mut [u8], start: usize, end: usize, address: i64, span: u32, sp
         let (byte, before) = (file[at - 1], decoded.take().unwrap_or(file[at - 2]));
         let immediate = match byte {
             0xE8 => 0,
-            _ if byte & 0xC7 == 0x05 => match before {
-                0x80 | 0x83 | 0xC0 | 0xC1 | 0xC6 | 0x6B => 1,
-                0x81 | 0xC7 | 0x69 => 4,
-                _ => 0,
-            },
+            _ if byte & 0xC7 == 0x05 => operand_bytes(before).into(),
             _ => {
                 at += 1;
                 continue;

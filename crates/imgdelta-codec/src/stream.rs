@@ -40,11 +40,27 @@ pub enum StreamKind {
     Literals,
     /// Bytes that no base has, packed with a prefix made from the base.
     PackedLiterals,
+    /// Number of edits of each copy.
+    EditCounts,
+    /// Instructions between edits.
+    EditGaps,
+    /// Fields that each edit changes.
+    EditParts,
+    /// New registers of edited instructions.
+    EditRegisters,
+    /// Number that each edit adds to a displacement.
+    EditDisplacements,
+    /// Number that each edit adds to an immediate.
+    EditImmediates,
+    /// Number of a member's mispredicted distances, and the correct ones before each.
+    DistanceGaps,
+    /// Error of each mispredicted distance.
+    DistanceValues,
 }
 
 impl StreamKind {
     /// All streams in wire order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 24] = [
         Self::Members,
         Self::LiteralLengths,
         Self::CopyLengths,
@@ -61,6 +77,14 @@ impl StreamKind {
         Self::PatchValues,
         Self::Literals,
         Self::PackedLiterals,
+        Self::EditCounts,
+        Self::EditGaps,
+        Self::EditParts,
+        Self::EditRegisters,
+        Self::EditDisplacements,
+        Self::EditImmediates,
+        Self::DistanceGaps,
+        Self::DistanceValues,
     ];
 
     /// Returns the stream's name for errors and reports.
@@ -82,6 +106,14 @@ impl StreamKind {
             Self::PatchValues => "patch values",
             Self::Literals => "literals",
             Self::PackedLiterals => "packed literals",
+            Self::EditCounts => "edit counts",
+            Self::EditGaps => "edit gaps",
+            Self::EditParts => "edit parts",
+            Self::EditRegisters => "edit registers",
+            Self::EditDisplacements => "edit displacements",
+            Self::EditImmediates => "edit immediates",
+            Self::DistanceGaps => "distance gaps",
+            Self::DistanceValues => "distance values",
         }
     }
 }

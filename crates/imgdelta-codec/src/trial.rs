@@ -6,6 +6,7 @@ use crate::{
     field_index::{FieldCache, FieldIndex},
     group::StreamWriter,
     host::{self, Host, RELEASED_BYTES},
+    layout::{DistancePlaces, Layout},
     literals::{self, Coding, LiteralHistory},
     map::{AddressMap, Override, Step},
     member::MemberHead,
@@ -22,6 +23,7 @@ use crate::{
     stream::StreamKind,
     view::View,
 };
+use imgdelta_instructions as instructions;
 use std::convert::Infallible;
 
 /// Fewer literals compress better among those of other members.
@@ -32,6 +34,7 @@ const LEAST_APART: usize = 8 << 10;
 pub(crate) struct Trial {
     pub(crate) streams: StreamWriter,
     overrides: Vec<Override>,
+    is_edited: bool,
     /// Literals that are packed on their own.
     pub(crate) apart: Vec<u8>,
     /// Bytes of the base that were walked for fields.
@@ -42,7 +45,12 @@ pub(crate) struct Trial {
 impl Trial {
     /// Replaces the literals by the same ones packed on their own.
     pub(crate) fn set_apart(&mut self, packed: &StreamWriter) {
-        let head = MemberHead { view: self.stats.view, is_whole: false, is_packed: true };
+        let head = MemberHead {
+            view: self.stats.view,
+            is_whole: false,
+            is_packed: true,
+            is_edited: self.is_edited,
+        };
         self.streams.take(StreamKind::Members);
         self.streams.byte(StreamKind::Members, head.byte());
         self.apart = self.streams.take(StreamKind::Literals);
@@ -106,12 +114,13 @@ impl TrialSize {
 
 /// Writes a member without fields.
 pub(crate) fn plain(base: &[u8], target: &[u8], copies: &[BaseCopy]) -> Trial {
-    let mut trial = begin(View::Plain, target, copies);
+    let layout = Layout::plain(copies.to_vec());
+    let mut trial = begin(View::Plain, target, &layout);
     let (mut cutter, mut patches) = (PieceCutter::default(), PatchWriter::default());
     let mut bytes = Vec::new();
     while let Some(piece) = cutter.next(copies, target.len(), None) {
         let wanted = &target[piece.target.clone()];
-        lay_out(&piece, base, wanted, copies, &mut bytes);
+        lay_out(&piece, base, wanted, &layout, &mut bytes);
         for range in piece.literals(copies) {
             trial.streams.bytes(StreamKind::Literals, &bytes[range]);
         }
@@ -122,11 +131,17 @@ pub(crate) fn plain(base: &[u8], target: &[u8], copies: &[BaseCopy]) -> Trial {
 }
 
 /// Writes a member's first byte and its script.
-fn begin(view: View, target: &[u8], copies: &[BaseCopy]) -> Trial {
+fn begin(view: View, target: &[u8], layout: &Layout) -> Trial {
     let mut streams = StreamWriter::default();
-    let is_whole = script::is_whole(copies, target.len());
-    streams.byte(StreamKind::Members, MemberHead { view, is_whole, is_packed: false }.byte());
-    script::write(&mut streams, copies, target.len());
+    let (copies, is_edited) = (layout.copies.as_slice(), layout.is_edited);
+    let is_whole = !is_edited && script::is_whole(copies, target.len());
+    let head = MemberHead { view, is_whole, is_packed: false, is_edited };
+    streams.byte(StreamKind::Members, head.byte());
+    if is_edited {
+        streams.append(&layout.script);
+    } else {
+        script::write(&mut streams, copies, target.len());
+    }
     let literal_bytes = script::literal_bytes(copies, target.len()) as u64;
     let stats = MemberStats {
         view,
@@ -135,18 +150,18 @@ fn begin(view: View, target: &[u8], copies: &[BaseCopy]) -> Trial {
         patched_bytes: 0,
         missed_fields: 0,
     };
-    Trial { streams, overrides: Vec::new(), apart: Vec::new(), walked_bytes: 0, stats }
+    Trial { streams, overrides: Vec::new(), is_edited, apart: Vec::new(), walked_bytes: 0, stats }
 }
 
 /// Replaces `bytes` by a piece of the target as a decoder lays it out.
-fn lay_out(piece: &Piece, base: &[u8], wanted: &[u8], copies: &[BaseCopy], bytes: &mut Vec<u8>) {
+fn lay_out(piece: &Piece, base: &[u8], wanted: &[u8], layout: &Layout, bytes: &mut Vec<u8>) {
     bytes.clear();
     bytes.extend_from_slice(wanted);
-    for (copy, part) in piece.copies(copies) {
+    for (copy, part) in piece.copies(&layout.copies) {
         let to = copy.target + part.start - piece.target.start;
-        bytes[to..to + part.len()]
-            .copy_from_slice(&base[copy.base + part.start..copy.base + part.end]);
+        bytes[to..to + part.len()].copy_from_slice(layout.source(base, copy, part));
     }
+    layout.lay_over(bytes, piece.target.start);
 }
 
 /// Base and target in a view with fields.
@@ -176,8 +191,9 @@ impl<'a> Scene<'a> {
         (base.image.machine == target.image.machine).then_some(Self { view, host, base, target })
     }
 
-    /// Finds the errors of the plain map of `copies`.
-    pub(crate) fn survey(&self, copies: &[BaseCopy]) -> Survey {
+    /// Finds the errors of the plain map of a layout's copies.
+    pub(crate) fn survey(&self, layout: &Layout) -> Survey {
+        let copies: &[BaseCopy] = &layout.placed();
         let (base, target) = (&self.base.image, &self.target.image);
         let steps = AddressMap::plain_steps(copies, base, target);
         let map = AddressMap::new(&steps, &[], base);
@@ -205,12 +221,13 @@ impl<'a> Scene<'a> {
     /// Writes the member with some of the overrides that its survey found.
     pub(crate) fn write(
         &self,
-        copies: &[BaseCopy],
+        layout: &Layout,
         survey: &Survey,
         overrides: Vec<Override>,
     ) -> Trial {
+        let copies = layout.copies.as_slice();
         let (base, target) = (self.base.file, self.target.file);
-        let mut trial = begin(self.view, target, copies);
+        let mut trial = begin(self.view, target, layout);
         let streams = &mut trial.streams;
         let mut header = &target[..0];
         if self.view == View::Elf {
@@ -229,11 +246,13 @@ impl<'a> Scene<'a> {
         let predictor = Predictor::new(&self.base, image, &map, &survey.pages);
         let mut fields = FieldCache::new(&self.base);
         let (mut misses, mut patches) = (MissWriter::default(), PatchWriter::default());
+        let places = DistancePlaces { base: &self.base.image, target: image, map: &map };
+        let mut distance_misses = MissWriter::default();
         let (mut cutter, mut bytes, mut unreleased) = (PieceCutter::default(), Vec::new(), 0);
         while let Some(piece) = cutter.next(copies, target.len(), Some(&mut fields)) {
             let start = piece.target.start;
             let wanted = &target[piece.target.clone()];
-            lay_out(&piece, base, wanted, copies, &mut bytes);
+            lay_out(&piece, base, wanted, layout, &mut bytes);
             for range in piece.literals(copies) {
                 spelling::respell(&mut bytes, start, range, image, Spelling::Address);
             }
@@ -243,7 +262,7 @@ impl<'a> Scene<'a> {
             for range in piece.literals(copies) {
                 spelling::respell(&mut bytes, start, range, image, Spelling::Distance);
             }
-            for (copy, part) in piece.copies(copies) {
+            for (copy, part) in piece.copies(copies).filter(|part| layout.is_placed(part.0)) {
                 let infallible: Result<(), Infallible> =
                     predictor.each(&mut fields, copy, part, |field| {
                         let at = field.at - start;
@@ -252,6 +271,16 @@ impl<'a> Scene<'a> {
                     });
                 infallible.unwrap_or_else(|never| match never {});
             }
+            let infallible: Result<(), Infallible> =
+                layout.each_distance(&places, piece.target.clone(), |at, len, number| {
+                    let wanted = instructions::distance(&wanted[at..], len);
+                    let unused = 64 - 8 * len as u32;
+                    let off = wanted.wrapping_sub(number) << unused >> unused;
+                    distance_misses.note(streams, StreamKind::DistanceValues, off);
+                    instructions::put_distance(&mut bytes[at..], len, wanted);
+                    Ok(())
+                });
+            infallible.unwrap_or_else(|never| match never {});
             let header = header.get(start..).unwrap_or_default();
             let len = header.len().min(bytes.len());
             bytes[..len].copy_from_slice(&header[..len]);
@@ -262,7 +291,10 @@ impl<'a> Scene<'a> {
                 unreleased = 0;
             }
         }
-        trial.stats.missed_fields = misses.finish(streams);
+        trial.stats.missed_fields = misses.finish(streams, StreamKind::MissGaps);
+        if layout.is_edited {
+            distance_misses.finish(streams, StreamKind::DistanceGaps);
+        }
         trial.stats.patched_bytes = patches.finish(streams);
         trial.overrides = overrides;
         trial.walked_bytes = fields.walked_bytes;
@@ -280,7 +312,7 @@ impl<'a> Scene<'a> {
     pub(crate) fn estimate(
         &self,
         trial: &Trial,
-        copies: &[BaseCopy],
+        layout: &Layout,
         history: &LiteralHistory,
         packer: &mut Packer,
         coding: Coding,
@@ -290,7 +322,7 @@ impl<'a> Scene<'a> {
         TrialSize {
             others: others.map(&mut estimate).sum(),
             literals: estimate(StreamKind::Literals),
-            apart: self.pack_literals(trial, copies, history, coding).map(|packed| packed.len()),
+            apart: self.pack_literals(trial, layout, history, coding).map(|packed| packed.len()),
         }
     }
 
@@ -298,7 +330,7 @@ impl<'a> Scene<'a> {
     pub(crate) fn pack_literals(
         &self,
         trial: &Trial,
-        copies: &[BaseCopy],
+        layout: &Layout,
         history: &LiteralHistory,
         coding: Coding,
     ) -> Option<StreamWriter> {
@@ -307,9 +339,10 @@ impl<'a> Scene<'a> {
             return None;
         }
         let (base, target_image) = (&self.base, &self.target.image);
-        let steps = AddressMap::plain_steps(copies, &base.image, target_image);
+        let steps = AddressMap::plain_steps(&layout.placed(), &base.image, target_image);
         let map = AddressMap::new(&steps, &trial.overrides, &base.image);
-        let prefix = LiteralPrefix { base, copies, target_image, map: &map };
+        let taken = layout.taken();
+        let prefix = LiteralPrefix { base, taken, target_image, map: &map };
         let mut fields = FieldCache::new(base);
         let mut packed = StreamWriter::default();
         literals::pack(&mut packed, history, &prefix, &mut fields, literals, coding);
@@ -338,20 +371,26 @@ impl MissWriter {
         let form = field.field.form;
         let (number, wanted) = (form.number(bytes), form.number(wanted));
         let off = form.folded(wanted.wrapping_sub(number).wrapping_sub(field.more));
+        self.note(streams, StreamKind::MissValues, off);
+        form.add(bytes, field.more.wrapping_add(off));
+    }
+
+    /// Writes the error of a prediction, which may be 0.
+    #[inline]
+    fn note(&mut self, streams: &mut StreamWriter, values: StreamKind, off: i64) {
         if off == 0 {
             self.gap += 1;
         } else {
             self.gaps.push(std::mem::take(&mut self.gap));
-            streams.signed(StreamKind::MissValues, off);
+            streams.signed(values, off);
         }
-        form.add(bytes, field.more.wrapping_add(off));
     }
 
     /// Writes the places of all errors, and returns their number.
-    fn finish(self, streams: &mut StreamWriter) -> u64 {
-        streams.number(StreamKind::MissGaps, self.gaps.len() as u64);
+    fn finish(self, streams: &mut StreamWriter, gaps: StreamKind) -> u64 {
+        streams.number(gaps, self.gaps.len() as u64);
         for &gap in &self.gaps {
-            streams.number(StreamKind::MissGaps, gap);
+            streams.number(gaps, gap);
         }
         self.gaps.len() as u64
     }

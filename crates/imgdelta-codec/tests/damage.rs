@@ -84,12 +84,12 @@ proptest! {
     #[test]
     fn arbitrary_streams_never_panic(
         view in 0..4_u8,
-        flags in prop_oneof![Just(0), Just(0x40), any::<u8>()],
-        streams in prop::collection::vec(prop::collection::vec(0..40_u8, 0..20), 15),
+        flags in prop_oneof![Just(0), Just(0x20), Just(0x40), any::<u8>()],
+        streams in prop::collection::vec(prop::collection::vec(0..40_u8, 0..20), 23),
         base in prop::collection::vec(any::<u8>(), 0..200),
         target_len in 0..100_usize,
     ) {
-        let mut group = vec![16, 1 << 2];
+        let mut group = vec![24, 1 << 2];
         group.extend(streams.iter().map(|stream| u8::try_from(stream.len() << 2).unwrap()));
         group.push(view | flags);
         group.extend(streams.concat());

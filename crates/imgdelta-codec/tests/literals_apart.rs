@@ -231,4 +231,8 @@ fn lies_about_packed_literals_are_refused() {
         let lie = refused(StreamKind::Members, &|stream| stream[0] = first);
         assert_eq!(lie, (StreamKind::Members, "literals apart"));
     }
+    for first in [0x20, 0x22, 0xA1] {
+        let lie = refused(StreamKind::Members, &|stream| stream[0] = first);
+        assert_eq!(lie, (StreamKind::Members, "edits"));
+    }
 }

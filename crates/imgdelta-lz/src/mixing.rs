@@ -20,7 +20,7 @@
 )]
 
 /// Packs a stream.
-pub(crate) fn pack(raw: &[u8]) -> Vec<u8> {
+pub fn pack(raw: &[u8]) -> Vec<u8> {
     let mut model = BitModel::new(raw.len());
     let mut coder = BitEncoder { low: 0, high: u32::MAX, out: Vec::with_capacity(raw.len() / 3) };
     for &byte in raw {
@@ -35,7 +35,7 @@ pub(crate) fn pack(raw: &[u8]) -> Vec<u8> {
 }
 
 /// Unpacks a stream of exactly `len` bytes; missing bytes read as zero.
-pub(crate) fn unpack(packed: &[u8], len: usize) -> Vec<u8> {
+pub fn unpack(packed: &[u8], len: usize) -> Vec<u8> {
     let mut model = BitModel::new(len);
     let mut coder = BitDecoder { low: 0, high: u32::MAX, word: 0, rest: packed.iter() };
     (0..4).for_each(|_| coder.shift());

@@ -1,0 +1,74 @@
+//! x86-64 instructions as fields, and back byte for byte; pairs of similar instructions.
+//! Never does I/O, knows a file, or runs unsafe code; never refuses bytes, which may be anything.
+//!
+//! # The idea
+//!
+//! A compiler that builds a changed program again chooses other registers, stack places and
+//! encodings for much of the code that did not change. As bytes, such code differs in places that
+//! look random. As instructions, it differs in a few fields: this reader gives them, and makes the
+//! bytes of an instruction with some fields changed.
+//!
+//! An instruction is what `docs/format-instructions.md` says: that page is a part of the format of
+//! deltas. The reader knows lengths of all instructions of programs in 64-bit mode. It knows fields
+//! of those without VEX and EVEX prefixes whose bytes are the ones that an assembler would choose.
+//! All others are only copied.
+//!
+//! # Cost
+//!
+//! The length of an instruction takes 5 to 10 nanoseconds, its fields and bytes 30. Pairing two
+//! functions takes memory and time in proportion to the product of their lengths up to 2 million,
+//! and is linear beyond.
+//!
+//! # Modules
+//!
+//! | level | modules | purpose |
+//! |--:|---|---|
+//! | 0 | [`candidates`], `rare`\*, `tables` | places that look like distances; windows of functions; opcodes |
+//! | 1 | `scan` | lengths and parts |
+//! | 2 | `instruction` | fields, bytes, changes |
+//! | 3 | `align`\* | pairs of instructions |
+//! | 4 | `matching`\* | pairs of functions |
+//! | 5 | `copies`\* | copies with edits |
+//!
+//! Modules with a star belong to the making side (feature `encode`).
+//!
+//! # Example
+//!
+//! ```
+//! use imgdelta_instructions::{Edit, Instruction};
+//!
+//! // mov edx, [rax + 8]
+//! let code = [0x8B, 0x50, 0x08, 0xC3];
+//! assert_eq!(imgdelta_instructions::length(&code), 3);
+//!
+//! // mov r10d, [rax + 200]
+//! let edit = Edit { register: Some(10), displacement: Some(192), ..Edit::default() };
+//! let new = Instruction::read(&code).unwrap().edited(&edit).unwrap().write().unwrap();
+//! assert_eq!(new.as_slice(), [0x44, 0x8B, 0x90, 200, 0, 0, 0]);
+//! ```
+
+// Registers have four bits, lengths four, prefixes three; numbers are cut to their field's bytes.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "see above"
+)]
+
+#[cfg(feature = "encode")]
+mod align;
+pub mod candidates;
+#[cfg(feature = "encode")]
+mod copies;
+mod instruction;
+#[cfg(feature = "encode")]
+mod matching;
+#[cfg(feature = "encode")]
+pub mod rare;
+mod scan;
+mod tables;
+
+#[cfg(feature = "encode")]
+pub use copies::{EditedCopy, Program, changed_functions, join_copies};
+pub use instruction::{Bytes, Edit, EditPart, Instruction, Reference};
+pub use scan::{distance, is_short_jump, length, put_distance};
