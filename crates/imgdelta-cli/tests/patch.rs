@@ -136,7 +136,7 @@ fn documents_are_as_long_as_the_options_say() {
 #[test]
 fn checks_fail_with_one_and_say_why() {
     let said = says(&["diff", OLD, NEW, "--cost", "--max-delta", "1kB"], 1);
-    assert!(said.contains("--max-delta: the delta has 4,8"), "{said}");
+    assert!(said.contains("--max-delta: the delta has 2,8"), "{said}");
     says(&["diff", OLD, NEW, "--cost", "--max-delta", "1MB"], 0);
     says(&["diff", OLD, NEW, "--max-delta", "1MB"], 2);
     let said = says(&["diff", OLD, NEW, "--fail-on", "removed,waste"], 1);
@@ -170,6 +170,6 @@ fn a_page_is_a_file_of_its_own_and_the_same_in_every_run() {
 #[test]
 fn markdown_has_the_ways_and_folded_patches() {
     let shown = prints(&["diff", OLD, NEW, "--markdown", "--patch", "--cost", "-q"]);
-    assert!(shown.contains("| **delta** | 4.80 kB |"), "{shown}");
+    assert!(shown.contains("| **delta** | 2.80 kB |"), "{shown}");
     assert!(shown.contains("<details><summary><code>/app/main.py</code></summary>\n\n```diff\n"));
 }
