@@ -1,7 +1,7 @@
 //! Paths whose directories are symbolic links, as a runtime finds them.
 //! Never looks at payloads.
 //!
-//! Where `/bin` is a link to `usr/bin`, the entries `bin/tool` and `usr/bin/tool` are one file.
+//! The entries `bin/tool` and `usr/bin/tool` are one file if `/bin` is a link to `usr/bin`.
 
 use imgdelta_core::{
     Result,
