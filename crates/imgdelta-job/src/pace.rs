@@ -48,7 +48,7 @@ mod tests {
         let tenth = Duration::from_millis(100);
         let waits: Vec<Duration> = (0..4).map(|_| pace.wait(now)).collect();
         assert_eq!(waits, [Duration::ZERO, tenth, 2 * tenth, 3 * tenth]);
-        // After a pause there is no burst.
+        // Time that passed unused is not saved up: after a pause, requests keep their distance.
         let later = now + Duration::from_secs(9);
         assert_eq!([pace.wait(later), pace.wait(later)], [Duration::ZERO, tenth]);
         assert_eq!(ScanPace::new(0).wait(now), Duration::ZERO);

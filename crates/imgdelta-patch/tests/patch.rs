@@ -298,7 +298,7 @@ Package databases a/var/lib/rpm/rpmdb.sqlite and b/var/lib/rpm/rpmdb.sqlite diff
     assert!(set.stat(false).to_string().contains("1 insertion(+), 1 deletion(-)"));
     let added = text(&[("x", b"")], &[("x", b""), (path, DATABASE)]);
     assert_eq!(added.lines().filter(|line| line.starts_with('+')).count(), 25, "{added}");
-    // A file that is no database is bytes.
+    // A file with a database's name and other content is shown as bytes.
     let shown = text(&[(path, b"\0")], &[(path, b"\0\0")]);
     assert!(shown.contains("Binary files") && shown.contains("1 -> 2 bytes"), "{shown}");
 }

@@ -119,7 +119,7 @@ impl Repository {
 
     /// Returns the artifact of the same delta that another program, or another version, has pushed.
     ///
-    /// Without an answer there is none: a delta that is listed twice is no mistake.
+    /// Returns `None` if the registry does not answer: it does no harm to list a delta twice.
     async fn same_delta(
         &self,
         manifest: &Manifest,

@@ -394,7 +394,7 @@ async fn a_registry_that_answered_before_is_tried_longer_than_an_unknown_one() {
     let retries = || events.lock().unwrap().iter().filter(|one| one.contains("retrying")).count();
     assert_eq!(repository.blob_bytes(&blob, 1 << 20).await.unwrap(), bytes);
     assert_eq!(retries(), 0);
-    // The connection that is open ends, and there is no other.
+    // The open connection is reset, and the server accepts no new one.
     registry.fault("HEAD", "", 1, RegistryFault::Reset);
     drop(registry);
     repository.has_blob(&blob).await.unwrap_err();

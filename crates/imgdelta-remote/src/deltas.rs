@@ -48,7 +48,7 @@ pub struct DeltaBase {
     pub digest: BlobDigest,
     /// Tags that name it; empty if there are none, or too many to look at.
     pub tags: Vec<String>,
-    /// Bytes of a plain pull with that image; none if it is no longer in the repository.
+    /// Bytes of a plain pull by a node that has that image; `None` if the repository no longer has it.
     pub pull_bytes: Option<u64>,
 }
 

@@ -54,8 +54,8 @@ pub(super) fn read(slice: &ArchiveBytes<'_>) -> Result<Option<OpenedArchive>> {
     Ok(structure(slice, gaps)?.map(|structure| OpenedArchive { parts, structure }))
 }
 
-/// Makes the structure from the gaps around the contents; `None` if there is no content, or if the
-/// gaps are too long.
+/// Returns the structure of an archive, which is the gaps around its contents; `None` if there are
+/// no contents, or if the gaps are too long.
 pub(super) fn structure(
     slice: &ArchiveBytes<'_>,
     gaps: Vec<Range<u64>>,
