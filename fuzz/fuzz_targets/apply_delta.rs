@@ -86,6 +86,7 @@ fn delta(recipe: &Recipe, groups: &[u8]) -> Option<Vec<u8>> {
             stream_bytes: recipe.target.bytes,
             body: LayerBody::Recipe(0),
             envelope: Envelope::Stored,
+            archive_milliseconds: 0,
         }],
     };
     let mut writer = DeltaWriter::new(Vec::new(), &outline).ok()?;

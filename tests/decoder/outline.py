@@ -28,7 +28,7 @@ def read_digest(reader):
 class Outline:
     def __init__(self, sections, limits):
         streams = pack.unpack(sections[0].payload, 64, limits, "outline")
-        names, media_type, platform, self.manifest, self.config, layers, compressions = streams[:7]
+        names, media_type, platform, self.manifest, self.config, layers, compressions, times = streams[:8]
         names = Reader(names, "outline, names")
         kind = names.byte()
         if kind not in ALGORITHMS:
@@ -40,6 +40,11 @@ class Outline:
         manifest = json.loads(self.manifest)
         self.check_config(manifest)
         self.layers = self.read_layers(manifest, Reader(layers, "outline, layers"), Reader(compressions, "compressions"))
+        times = Reader(times, "outline, times")
+        for _ in self.layers:
+            if times.left():
+                times.number()
+        times.end()
         self.check_sections(sections)
 
     def check_config(self, manifest):

@@ -96,6 +96,7 @@ pub fn make_streams(
         stream_bytes: name.bytes,
         body: LayerBody::Recipe(ordinal),
         envelope: Envelope::Stored,
+        archive_milliseconds: 0,
     });
     let outline = Outline {
         algorithm: Algorithm::Sha256,

@@ -95,6 +95,20 @@ pub struct TargetLayer {
     pub body: LayerBody,
     /// Way from the stream to the blob.
     pub envelope: Envelope,
+    /// Estimate of the time that one core needs to close the stream's archives, in milliseconds.
+    pub archive_milliseconds: u64,
+}
+
+impl TargetLayer {
+    /// Returns what the delta's outline states of the layer.
+    pub fn outline(&self) -> LayerOutline {
+        LayerOutline {
+            stream_bytes: self.stream.bytes,
+            body: self.body,
+            envelope: self.envelope.clone(),
+            archive_milliseconds: self.archive_milliseconds,
+        }
+    }
 }
 
 impl Delta {
@@ -421,6 +435,7 @@ fn target_layers(
                 stream,
                 body: outlined.body,
                 envelope: outlined.envelope.clone(),
+                archive_milliseconds: outlined.archive_milliseconds,
             })
         })
         .collect()

@@ -3,19 +3,23 @@
 //!
 //! docs/inspect-json.md describes the JSON document.
 
-use crate::delta::{
-    Delta, Envelope, FileCost, LayerBody, LayerCost, Provenance, SectionKind, TargetLayer,
+use crate::{
+    delta::{
+        Delta, Envelope, FileCost, LayerBody, LayerCost, Provenance, SectionKind, TargetLayer,
+    },
+    rebuild::effort,
 };
 use imgdelta_core::{
     BlobDigest, Result,
     path::escaped,
-    size::{Grouped, Human},
+    size::{CoreTime, Grouped, Human},
 };
 use serde_json::{Value, json};
 use std::{
     cmp::Reverse,
     collections::BTreeMap,
     fmt::{self, Formatter},
+    time::Duration,
 };
 
 /// Name and version of the JSON document; a reader refuses another.
@@ -40,6 +44,11 @@ impl Inspection {
         self.delta.layers().iter().all(is_exact)
     }
 
+    /// Estimates the time that one core needs to rebuild layers.
+    pub fn rebuild_time(&self) -> Duration {
+        self.delta.layers().iter().map(rebuild_time).fold(Duration::ZERO, Duration::saturating_add)
+    }
+
     /// Returns the text. `all_files` adds a line for each file with a cost.
     pub fn text(&self, all_files: bool) -> InspectionText<'_> {
         InspectionText { inspection: self, all_files }
@@ -57,6 +66,7 @@ impl Inspection {
             "config": delta.config_digest().to_string(),
             "platform": delta.platform().to_string(),
             "exact": self.is_exact(),
+            "rebuild_milliseconds": milliseconds(self.rebuild_time()),
             "base": delta.base().manifest.map(|digest| digest.to_string()),
             "needs_blobs": delta.layers().iter().filter(|layer| base_needs(layer) == Some("blob"))
                 .map(|layer| layer.blob.to_string()).collect::<Vec<_>>(),
@@ -88,6 +98,7 @@ impl Inspection {
             "base_needs": base_needs(layer),
             "exact": is_exact(layer),
             "delta_bytes": self.section_bytes(layer),
+            "rebuild_milliseconds": milliseconds(rebuild_time(layer)),
             "header_bytes": cost.map(|cost| cost.headers),
             "files": cost.map(|cost| cost.files.iter().map(|file| json!({
                 "path": escaped(&file.path),
@@ -153,6 +164,7 @@ impl fmt::Display for InspectionText<'_> {
         if !self.inspection.is_exact() {
             writeln!(f, "        makes some layers uncompressed only, with other digests")?;
         }
+        writeln!(f, "rebuild {}", CoreTime(self.inspection.rebuild_time()))?;
         writeln!(
             f,
             "\nlayer  {:<12}  {:<14}  {:>9}  {:>9}",
@@ -222,6 +234,18 @@ fn files(f: &mut Formatter<'_>, costs: &[LayerCost]) -> fmt::Result {
 
 fn is_exact(layer: &TargetLayer) -> bool {
     matches!(layer.body, LayerBody::Carried(_)) || layer.envelope != Envelope::Unmade
+}
+
+/// Estimates the time that one core needs to rebuild a layer; none if it is copied.
+fn rebuild_time(layer: &TargetLayer) -> Duration {
+    match layer.body {
+        LayerBody::Recipe(_) => effort(&layer.outline()),
+        LayerBody::Kept | LayerBody::Carried(_) => Duration::ZERO,
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn source_words(layer: &TargetLayer) -> &'static str {

@@ -42,6 +42,7 @@ impl Sample {
             stream_bytes: stream.len() as u64,
             body,
             envelope,
+            archive_milliseconds: 0,
         };
         let outline = Outline {
             algorithm: Algorithm::Sha256,

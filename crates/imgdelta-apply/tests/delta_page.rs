@@ -49,11 +49,17 @@ fn worked() -> (Outline, Recipe) {
         platform: "linux/amd64".into(),
         base: None,
         layers: vec![
-            LayerOutline { stream_bytes: 256, body: LayerBody::Kept, envelope: Envelope::Base },
+            LayerOutline {
+                stream_bytes: 256,
+                body: LayerBody::Kept,
+                envelope: Envelope::Base,
+                archive_milliseconds: 0,
+            },
             LayerOutline {
                 stream_bytes: 258,
                 body: LayerBody::Recipe(0),
                 envelope: Envelope::Stored,
+                archive_milliseconds: 0,
             },
         ],
     };

@@ -2,7 +2,7 @@
 //!
 //! The exact number comes first: a rounded size cannot be checked against anything.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// A count with separated thousands: `97,240,113`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,19 @@ impl fmt::Display for Exact {
             1 => f.write_str("1 byte"),
             0..10_000 => write!(f, "{} bytes", Grouped(self.0)),
             _ => write!(f, "{} bytes ({})", Grouped(self.0), Human(self.0)),
+        }
+    }
+}
+
+/// An estimate of work: `about 54 s of one core`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoreTime(pub Duration);
+
+impl fmt::Display for CoreTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_millis().div_ceil(500) / 2 {
+            0 => f.write_str("less than 1 s of one core"),
+            seconds => write!(f, "about {seconds} s of one core"),
         }
     }
 }

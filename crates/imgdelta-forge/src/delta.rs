@@ -71,6 +71,7 @@ impl ForgedDelta {
                 ForgedBody::Carried(_) => LayerBody::Carried(next(&mut carried)),
             },
             envelope: layer.envelope.clone(),
+            archive_milliseconds: 0,
         });
         let outline = Outline {
             algorithm: Algorithm::Sha256,

@@ -43,6 +43,9 @@ pub struct LayerOutline {
     pub body: LayerBody,
     /// The way from the stream to the blob.
     pub envelope: Envelope,
+    /// An estimate of the time that one core needs to close the archives of the stream, in
+    /// milliseconds. Only choices depend on it.
+    pub archive_milliseconds: u64,
 }
 
 /// The origin of a layer's stream or blob.
@@ -99,7 +102,7 @@ impl Outline {
         if let Some(base) = &self.base {
             write_blob_digest(&mut names, base);
         }
-        let (mut layers, mut remakes) = (Vec::new(), Vec::new());
+        let (mut layers, mut remakes, mut times) = (Vec::new(), Vec::new(), Vec::new());
         let mut used = BodyCounter::default();
         for layer in &self.layers {
             varint::write(&mut layers, layer.stream_bytes);
@@ -117,7 +120,9 @@ impl Outline {
                 varint::write(&mut layers, remake.len() as u64);
                 remakes.extend_from_slice(remake);
             }
+            varint::write(&mut times, layer.archive_milliseconds);
         }
+        while times.pop_if(|last| *last == 0).is_some() {}
         Packer::new(LEVEL).pack(&[
             names.as_slice(),
             self.media_type.as_bytes(),
@@ -126,6 +131,7 @@ impl Outline {
             &self.config,
             &layers,
             &remakes,
+            &times,
         ])
     }
 
@@ -134,13 +140,14 @@ impl Outline {
         let mut streams = unpack_within(bytes, MOST_STREAMS, limits, ReadLimitName::OutlineBytes)?;
         streams.resize_with(streams.len().max(STREAMS), Vec::new);
         streams.truncate(STREAMS);
-        let [names, media_type, platform, manifest, config, layers, remakes] =
+        let [names, media_type, platform, manifest, config, layers, remakes, times] =
             <[Vec<u8>; STREAMS]>::try_from(streams).expect("resized to as many");
         let mut names = FieldReader::new("outline, names", &names);
         let algorithm = names.algorithm()?;
         let base = if names.is_empty() { None } else { Some(names.blob_digest()?) };
         names.end()?;
-        let layers = read_layers(&layers, &remakes, limits)?;
+        let mut layers = read_layers(&layers, &remakes, limits)?;
+        read_times(&mut layers, &times)?;
         let (media_type, platform) =
             (text("outline, media type", media_type)?, text("outline, platform", platform)?);
         Ok(Self { algorithm, media_type, manifest, config, platform, base, layers })
@@ -177,10 +184,22 @@ fn read_layers(layers: &[u8], remakes: &[u8], limits: &ReadLimits) -> Result<Vec
         if matches!(body, LayerBody::Carried(_)) && envelope != Envelope::Unmade {
             return Err(fields.malformed("envelope of a carried layer", UNMADE, DEFLATE));
         }
-        outlines.push(LayerOutline { stream_bytes, body, envelope });
+        outlines.push(LayerOutline { stream_bytes, body, envelope, archive_milliseconds: 0 });
     }
     remakes.end()?;
     Ok(outlines)
+}
+
+/// Reads the times of the layers' archives; times that are missing at the end are 0.
+fn read_times(layers: &mut [LayerOutline], times: &[u8]) -> Result<()> {
+    let mut times = FieldReader::new("outline, times", times);
+    for layer in layers {
+        if times.is_empty() {
+            break;
+        }
+        layer.archive_milliseconds = times.number("time of a layer's archives")?;
+    }
+    times.end()
 }
 
 /// Recipes and carried blobs that the layers so far use.
@@ -240,7 +259,7 @@ const DEFLATE: u64 = 3;
 const ZSTD: u64 = 4;
 const CHUNKED: u64 = 5;
 
-const STREAMS: usize = 7;
+const STREAMS: usize = 8;
 /// Room for streams of later minor versions.
 const MOST_STREAMS: usize = 64;
 /// Documents have some kilobytes, so time does not matter.
@@ -251,7 +270,12 @@ mod tests {
     use super::*;
 
     fn outline() -> Outline {
-        let layer = |stream_bytes, body, envelope| LayerOutline { stream_bytes, body, envelope };
+        let layer = |stream_bytes, body, envelope| LayerOutline {
+            stream_bytes,
+            body,
+            envelope,
+            archive_milliseconds: 0,
+        };
         Outline {
             algorithm: Algorithm::Sha256,
             media_type: "application/vnd.oci.image.manifest.v1+json".into(),
@@ -278,6 +302,19 @@ mod tests {
         assert_eq!(Outline::from_bytes(&outline().to_bytes(), &limits).unwrap(), outline());
         let bare = Outline { base: None, layers: Vec::new(), ..outline() };
         assert_eq!(Outline::from_bytes(&bare.to_bytes(), &limits).unwrap(), bare);
+        let mut slow = outline();
+        slow.layers[1].archive_milliseconds = 300;
+        slow.layers[3].archive_milliseconds = 256;
+        assert_eq!(Outline::from_bytes(&slow.to_bytes(), &limits).unwrap(), slow);
+    }
+
+    #[test]
+    fn times_of_more_layers_than_there_are_are_refused() {
+        let mut layers = outline().layers;
+        assert!(read_times(&mut layers, &[7; 8]).is_ok());
+        let error = read_times(&mut layers, &[7; 9]).unwrap_err().to_string();
+        assert!(error.starts_with("outline, times"), "{error}");
+        assert!(read_times(&mut layers, &[0x80]).is_err());
     }
 
     #[test]

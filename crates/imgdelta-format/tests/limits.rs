@@ -40,8 +40,12 @@ fn recipe() -> Recipe {
 }
 
 fn outline() -> Outline {
-    let layer =
-        || LayerOutline { stream_bytes: 5, body: LayerBody::Kept, envelope: Envelope::Stored };
+    let layer = || LayerOutline {
+        stream_bytes: 5,
+        body: LayerBody::Kept,
+        envelope: Envelope::Stored,
+        archive_milliseconds: 0,
+    };
     Outline {
         algorithm: Algorithm::Sha256,
         media_type: String::new(),

@@ -106,6 +106,8 @@ pub(crate) struct TargetParts {
     /// Recipes of `imgdelta-deflate`, of which those of one member leave out its length, and of
     /// `imgdelta-xz`.
     pub(crate) compressions: Vec<Vec<u8>>,
+    /// Time for one core of a receiver to close the archives.
+    pub(crate) nanoseconds: u64,
 }
 
 /// An archive of the target.

@@ -24,6 +24,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap, HashSet},
     io,
+    time::Duration,
 };
 
 /// The cost of an upgrade.
@@ -39,6 +40,8 @@ pub struct Cost {
     pub pull_bytes: u64,
     /// Bytes of a pull from scratch: all blobs of the target.
     pub full_bytes: u64,
+    /// Estimate of the time that one core of a receiver needs to rebuild layers.
+    pub rebuild_time: Duration,
     /// The target's layers, in order.
     pub layers: Vec<LayerLine>,
     /// Packages with a cost, the most expensive first.
@@ -184,6 +187,7 @@ impl Cost {
             delta_bytes: draft.write_to(&mut io::sink())?,
             pull_bytes: draft.pull_bytes(),
             full_bytes: full_bytes(image),
+            rebuild_time: draft.rebuild_time(),
             layers: layers
                 .map(|(ordinal, layer)| LayerLine {
                     blob: layer.descriptor.digest,

@@ -16,7 +16,7 @@ use imgdelta_apply::{
         DeltaWriter, Envelope, FileCost, LayerBody, LayerCost, LayerOutline, Outline, Provenance,
         Recipe, RestCost, StoredRecipe,
     },
-    rebuild::LayerForm,
+    rebuild::{LayerForm, effort},
 };
 use imgdelta_core::{
     Error, Result,
@@ -26,6 +26,7 @@ use std::{
     collections::{BTreeSet, HashSet},
     io::Write,
     ops::Range,
+    time::Duration,
 };
 
 /// An encoded delta. [`Draft::prove`] makes it ready to be saved.
@@ -61,7 +62,7 @@ enum DraftRecipe {
     /// Encoded for this delta.
     Fresh(RecipeDraft),
     /// Taken from an earlier delta, for the layer of this ordinal.
-    Reused { ordinal: usize, recipe: StoredRecipe, cost: LayerCost },
+    Reused { ordinal: usize, recipe: StoredRecipe, archive_milliseconds: u64, cost: LayerCost },
 }
 
 impl DraftRecipe {
@@ -70,6 +71,14 @@ impl DraftRecipe {
         match self {
             Self::Fresh(recipe) => recipe.bytes(),
             Self::Reused { recipe, .. } => recipe.size_bytes(),
+        }
+    }
+
+    /// Returns the time that a receiver needs to close its archives.
+    fn archive_milliseconds(&self) -> u64 {
+        match self {
+            Self::Fresh(recipe) => recipe.archive_milliseconds,
+            Self::Reused { archive_milliseconds, .. } => *archive_milliseconds,
         }
     }
 }
@@ -83,6 +92,8 @@ pub(crate) struct RecipeDraft {
     /// For each payload of the recipe, the entry of the layer that it belongs to, if any.
     pub(crate) payload_entries: Vec<Option<u32>>,
     pub(crate) groups: Vec<GroupDraft>,
+    /// Time for one core of a receiver to close the archives.
+    pub(crate) archive_milliseconds: u64,
     /// Programs that were matched in windows.
     pub(crate) large: Vec<LargeProgram>,
 }
@@ -156,8 +167,9 @@ impl Draft {
                 LayerPlan::Kept => None,
                 LayerPlan::Rebuilt(_) => fresh[ordinal].take(),
                 LayerPlan::Reused(number) => {
-                    let ReusableRecipe { recipe, cost, .. } = plan.reusable[*number].clone();
-                    Some(DraftRecipe::Reused { ordinal, recipe, cost })
+                    let ReusableRecipe { recipe, cost, archive_milliseconds, .. } =
+                        plan.reusable[*number].clone();
+                    Some(DraftRecipe::Reused { ordinal, recipe, archive_milliseconds, cost })
                 }
                 LayerPlan::Repeated(earlier) => match layers[*earlier as usize].body {
                     LayerBody::Recipe(_) if is_made => {
@@ -286,7 +298,6 @@ impl Draft {
 
     fn outline(&self) -> Outline {
         let image = &self.plan.target.image;
-        let layers = self.layers.iter().zip(&self.plan.target.layers);
         Outline {
             algorithm: image.digest.algorithm(),
             media_type: image.media_type.clone(),
@@ -294,14 +305,29 @@ impl Draft {
             config: image.config_bytes.clone(),
             platform: image.platform.to_string(),
             base: Some(self.plan.base.image.digest),
-            layers: layers
-                .map(|(layer, index)| LayerOutline {
-                    stream_bytes: index.stream_bytes,
-                    body: layer.body,
-                    envelope: layer.envelope.clone(),
-                })
-                .collect(),
+            layers: self.layer_outlines().collect(),
         }
+    }
+
+    fn layer_outlines(&self) -> impl Iterator<Item = LayerOutline> {
+        let layers = self.layers.iter().zip(&self.plan.target.layers);
+        layers.map(|(layer, index)| LayerOutline {
+            stream_bytes: index.stream_bytes,
+            body: layer.body,
+            envelope: layer.envelope.clone(),
+            archive_milliseconds: match layer.body {
+                LayerBody::Recipe(number) => self.recipes[number as usize].archive_milliseconds(),
+                LayerBody::Kept | LayerBody::Carried(_) => 0,
+            },
+        })
+    }
+
+    /// Estimates the time that one core of a receiver needs to rebuild layers.
+    pub(crate) fn rebuild_time(&self) -> Duration {
+        let rebuilt = self.layer_outlines();
+        let rebuilt = rebuilt.filter(|layer| matches!(layer.body, LayerBody::Recipe(_)));
+        let times = rebuilt.map(|layer| effort(&layer));
+        times.fold(Duration::ZERO, Duration::saturating_add)
     }
 
     /// Returns the programs that were matched in windows.

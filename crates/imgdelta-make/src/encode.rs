@@ -392,11 +392,13 @@ impl<'a> LayerEncoder<'a> {
         });
         let (headers, sources) = (frames.columns, self.layout.sources);
         let digests = self.digests.places;
+        let archives = &self.plan.opened.target[self.payloads.ordinal as usize];
         RecipeDraft {
             ordinal: self.payloads.ordinal,
             payload_entries: payloads.collect(),
             recipe: Recipe { target, sources, headers, origins, nested, groups, digests },
             groups: drafts,
+            archive_milliseconds: archives.nanoseconds.div_ceil(1_000_000),
             large,
         }
     }

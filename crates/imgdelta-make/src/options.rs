@@ -111,6 +111,7 @@ impl CreateOptions {
                 Entry::Vacant(vacant) => vacant.insert(ReusableRecipe {
                     recipe: delta.recipe(number)?,
                     envelopes: HashMap::new(),
+                    archive_milliseconds: layer.archive_milliseconds,
                     cost: costs.get(ordinal).cloned().unwrap_or_default(),
                 }),
             };
@@ -129,6 +130,8 @@ pub struct ReusableRecipe {
     pub recipe: StoredRecipe,
     /// For each blob with this stream, the envelope that makes it.
     pub envelopes: HashMap<BlobDigest, Envelope>,
+    /// The time for closing archives that the earlier delta reported.
+    pub archive_milliseconds: u64,
     /// The cost that the earlier delta reported.
     pub cost: LayerCost,
 }

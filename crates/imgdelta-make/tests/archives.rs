@@ -4,7 +4,7 @@ mod support;
 
 use imgdelta_apply::{
     delta::{
-        ArchiveKind, Delta, DeltaWriter, LayerOutline, Outline, PayloadOrigin, Provenance, Recipe,
+        ArchiveKind, Delta, DeltaWriter, Outline, PayloadOrigin, Provenance, Recipe, TargetLayer,
     },
     rebuild::{self, LayerForm},
     sink,
@@ -51,10 +51,14 @@ impl TestPair {
 
     /// Makes and proves a delta.
     fn make(&self, archives: ArchiveOptions, threads: usize) -> (Vec<u8>, Cost) {
+        self.make_with(&CreateOptions::default().archives(archives), threads)
+    }
+
+    fn make_with(&self, options: &CreateOptions, threads: usize) -> (Vec<u8>, Cost) {
         let context = self.context(threads);
         let pair =
             ImagePair::read(self.images.clone(), &SurveyOptions::default(), &context).unwrap();
-        let plan = pair.plan(&CreateOptions::default().archives(archives)).unwrap();
+        let plan = pair.plan(options).unwrap();
         let draft = plan.encode().unwrap();
         let cost = draft.cost().unwrap();
         let mut bytes = Vec::new();
@@ -75,9 +79,12 @@ impl TestPair {
     }
 }
 
+fn delta_of(bytes: &[u8]) -> Delta {
+    Delta::open(Arc::new(bytes.to_vec()), "test", &Limits::default()).unwrap()
+}
+
 fn recipe_of(bytes: &[u8]) -> Recipe {
-    let delta = Delta::open(Arc::new(bytes.to_vec()), "test", &Limits::default()).unwrap();
-    Recipe::clone(&delta.recipe(0).unwrap())
+    Recipe::clone(&delta_of(bytes).recipe(0).unwrap())
 }
 
 /// Encodes a delta between images with an archive of 30 MB of zeros in the target.
@@ -183,11 +190,6 @@ fn scratch_files_beyond_the_ceiling_are_an_error_that_names_the_limit() {
 /// Returns the delta with another recipe before the same groups.
 fn with(bytes: &[u8], recipe: &Recipe) -> Vec<u8> {
     let delta = Delta::open(Arc::new(bytes.to_vec()), "test", &Limits::default()).unwrap();
-    let of_layer = |layer: &imgdelta_apply::delta::TargetLayer| LayerOutline {
-        stream_bytes: layer.stream.bytes,
-        body: layer.body,
-        envelope: layer.envelope.clone(),
-    };
     let outline = Outline {
         algorithm: delta.digest().algorithm(),
         media_type: delta.media_type().to_owned(),
@@ -195,7 +197,7 @@ fn with(bytes: &[u8], recipe: &Recipe) -> Vec<u8> {
         config: delta.config_bytes().to_vec(),
         platform: delta.platform().to_string(),
         base: None,
-        layers: delta.layers().iter().map(of_layer).collect(),
+        layers: delta.layers().iter().map(TargetLayer::outline).collect(),
     };
     let stored = delta.recipe(0).unwrap();
     let groups: Vec<u8> =
@@ -393,6 +395,29 @@ fn xz_files_of_the_same_name_cost_only_their_changes() {
     let (closed, _) = pair.make(ArchiveOptions::default().nanoseconds_per_byte(200), 2);
     assert!(recipe_of(&closed).nested.closed.is_empty());
     pair.apply(closed).unwrap();
+}
+
+#[test]
+fn a_delta_states_the_time_for_closing_its_archives() {
+    let (old, new) = (text(20, 2000), text(20, 2100));
+    let [base, target] =
+        [old, new.clone()].map(|file| tar_of(&[("a.xz", &xz_of(&file, DEFAULT_XZ))]));
+    let pair = TestPair::new(&base, &target);
+    let stated = |bytes: &[u8]| delta_of(bytes).layers()[0].archive_milliseconds;
+
+    let (bytes, cost) = pair.make(ArchiveOptions::default(), 2);
+    // The default preset takes more than 200 ns a byte.
+    let least = new.len() as u64 * 200 / 1_000_000;
+    assert!(stated(&bytes) > least, "{} ms for {least}", stated(&bytes));
+    assert!(cost.rebuild_time.as_millis() >= u128::from(stated(&bytes)), "{cost}");
+
+    let options = CreateOptions::default().reuse(&delta_of(&bytes)).unwrap();
+    let (again, _) = pair.make_with(&options, 2);
+    assert_eq!(stated(&again), stated(&bytes));
+
+    let (closed, cost) = pair.make(ArchiveOptions::default().depth(0), 2);
+    assert_eq!(stated(&closed), 0);
+    assert!(cost.rebuild_time.as_millis() < u128::from(stated(&bytes)), "{cost}");
 }
 
 #[test]

@@ -261,6 +261,7 @@ fn reusable(delta: &[u8]) -> ReusableRecipe {
     ReusableRecipe {
         recipe: delta.recipe(0).unwrap(),
         envelopes: [(layer.blob, layer.envelope.clone())].into(),
+        archive_milliseconds: layer.archive_milliseconds,
         cost: delta.cost().unwrap().unwrap().swap_remove(ordinal),
     }
 }

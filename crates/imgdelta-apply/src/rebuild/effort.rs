@@ -8,7 +8,8 @@ use crate::delta::{Envelope, LayerOutline};
 use imgdelta_deflate::{DividedRecipe, RecipeLimits, RecipeMember};
 use std::time::Duration;
 
-/// Estimates the time for one core to rebuild a layer's stream and to compress it.
+/// Estimates the time for one core to rebuild a layer's stream and to compress it. The delta states
+/// the time for its archives.
 ///
 /// An invalid or unknown compression counts as 0, since applying it fails at once.
 pub fn effort(layer: &LayerOutline) -> Duration {
@@ -17,7 +18,8 @@ pub fn effort(layer: &LayerOutline) -> Duration {
         Envelope::Zstd(_) | Envelope::Chunked(_) => u128::from(layer.stream_bytes) * ZSTD,
         Envelope::Stored | Envelope::Base | Envelope::Unmade => 0,
     };
-    let all = compression + u128::from(layer.stream_bytes) * STREAM;
+    let archives = u128::from(layer.archive_milliseconds) * 1_000_000;
+    let all = compression + archives + u128::from(layer.stream_bytes) * STREAM;
     Duration::from_nanos(u64::try_from(all).unwrap_or(u64::MAX))
 }
 

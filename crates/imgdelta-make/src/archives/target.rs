@@ -97,6 +97,7 @@ impl ArchiveSearch<'_> {
                 if !work.take(closing) && !shared.take(closing) {
                     continue;
                 }
+                result.nanoseconds = result.nanoseconds.saturating_add(closing);
                 let first = list.count();
                 for (part, found) in opening.parts.iter().zip(found) {
                     let number = list.count();

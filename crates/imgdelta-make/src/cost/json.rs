@@ -16,6 +16,7 @@ pub(super) fn document(cost: &Cost) -> Value {
         "delta_bytes": cost.delta_bytes,
         "pull_bytes": cost.pull_bytes,
         "full_pull_bytes": cost.full_bytes,
+        "rebuild_milliseconds": u64::try_from(cost.rebuild_time.as_millis()).unwrap_or(u64::MAX),
         "layers": cost.layers.iter().map(layer).collect::<Vec<_>>(),
         "packages": cost.packages.iter().map(package).collect::<Vec<_>>(),
         "files": cost.files.iter().map(file).collect::<Vec<_>>(),

@@ -6,7 +6,7 @@ use crate::{options::Preset, sources::SourceReason};
 use imgdelta_apply::delta::Provenance;
 use imgdelta_core::{
     path::escaped,
-    size::{Exact, Grouped, Human},
+    size::{CoreTime, Exact, Grouped, Human},
     table::{Column, Table},
 };
 use std::fmt::{self, Display, Formatter};
@@ -47,6 +47,7 @@ impl Display for CostText<'_> {
         writeln!(f, "  delta         {}, {share} of a plain pull", Exact(cost.delta_bytes))?;
         writeln!(f, "  plain pull    {} with the old image", Exact(cost.pull_bytes))?;
         writeln!(f, "  from scratch  {}", Exact(cost.full_bytes))?;
+        writeln!(f, "  rebuild       {}", CoreTime(cost.rebuild_time))?;
         self.layers(f)?;
         self.packages(f)?;
         self.files(f)?;

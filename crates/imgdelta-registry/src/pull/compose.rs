@@ -47,6 +47,7 @@ pub(super) fn delta(
                 stream_bytes,
                 body: LayerBody::Kept,
                 envelope: Envelope::Base,
+                archive_milliseconds: 0,
             });
             continue;
         };
@@ -61,8 +62,7 @@ pub(super) fn delta(
             }
             None => LayerBody::Kept,
         };
-        let (stream_bytes, envelope) = (outline.stream_bytes, outline.envelope.clone());
-        layers.push(LayerOutline { stream_bytes, body, envelope });
+        layers.push(LayerOutline { body, ..outline.clone() });
     }
     let outline = Outline {
         algorithm: image.digest.algorithm(),

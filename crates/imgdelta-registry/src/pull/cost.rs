@@ -68,12 +68,15 @@ mod tests {
             stream_bytes: 1_000_000,
             body: LayerBody::Kept,
             envelope: Envelope::Stored,
+            archive_milliseconds: 0,
         };
         let bytes = CostModel::BYTES;
         assert_eq!((bytes.download(1000), bytes.work(&layer), bytes.check(9)), (1000, 0, 0));
         let time = CostModel(Some(LinkSpeed::new(1_000_000, 2)));
         assert_eq!((time.download(1000), time.work(&layer)), (8_000_000, 3_000_000));
         assert_eq!(time.check(9), 45);
+        let archives = LayerOutline { archive_milliseconds: 20, ..layer };
+        assert_eq!((bytes.work(&archives), time.work(&archives)), (0, 13_000_000));
         let none = CostModel(Some(LinkSpeed::new(0, 0)));
         assert_eq!((none.download(1), none.download(u64::MAX)), (8_000_000_000, u64::MAX));
     }

@@ -80,6 +80,7 @@ impl PlainMaker {
                 stream_bytes: target.name.bytes,
                 body: LayerBody::Kept,
                 envelope: envelope(&blob_bytes, &target.stream),
+                archive_milliseconds: 0,
             };
             if base.layers.iter().any(has_blob) {
                 outline.envelope = Envelope::Base;
