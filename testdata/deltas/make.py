@@ -235,6 +235,36 @@ def offset_table(names, order):
     return out + texts
 
 
+def class_archive(count, heap_count, is_new_form):
+    """Objects of a Java virtual machine with pointers, and Java objects with references of 32 bits, behind a header."""
+    page, requested, reference = 4096, 8 << 32, 0xFFE00000
+    # A seed names an object, so that another one in the middle moves those behind it.
+    names = lambda count: list(range(500)) + list(range(9000, 9000 + count)) + list(range(500, 900))
+
+    def lay_out(start, width, count):
+        places, at = {}, start
+        for name in names(count):
+            places[name] = at
+            at += -(-(16 + name % 4 * width) // 8) * 8
+        return places, at
+
+    pointers, end = lay_out(page, 8, count)
+    heap = -(-end // page) * page
+    references, heap_end = lay_out(heap, 4, heap_count)
+    out = bytearray(heap_end)
+    struct.pack_into("<I", out, 0, 0xF00BABA2)
+    struct.pack_into("<QQQ", out, 0x30, page, page if is_new_form else 0, end - page)
+    struct.pack_into("<QQQ", out, 0x90, heap, reference, heap_end - heap)
+    struct.pack_into("<Q", out, 0x358, requested)
+    first = requested + (page if is_new_form else 0)
+    for places, form, shift, width in ((pointers, "<Q", first - page, 8), (references, "<I", reference - heap, 4)):
+        for name, at in places.items():
+            struct.pack_into("<Q", out, at, name * 977 + 1)
+            for i in range(name % 4):
+                struct.pack_into(form, out, at + 16 + width * i, places[(name * 31 + i * 17) % 900] + shift)
+    return bytes(out)
+
+
 # Cases.
 
 
@@ -481,6 +511,11 @@ def offsets(_):
     return Case("views of 32-bit offsets, in both byte orders", Image([small(layer(names))]), Image([gzipped(layer(more))]))
 
 
+def class_archives(_):
+    layer = lambda counts: tar(*(entry(f"classes-{form}.jsa", class_archive(*counts, form == "new")) for form in ("old", "new")))
+    return Case("class-data archives of Java virtual machines, with and without the page of the header in memory", Image([small(layer((3, 2)))]), Image([gzipped(layer((7, 5)))]))
+
+
 def x86_64(inputs):
     return program(inputs, "x86_64", "an x86-64 program: sections, unwind records, symbols, debug data; LZ codes")
 
@@ -649,7 +684,8 @@ def go(inputs, name, feature):
 
 CASES = {
     "files": files, "kept": kept, "carried": carried, "twice": twice, "streams-only": streams_only, "deflate": deflate, "zstd": zstd,
-    "chunked": chunked, "archives": archives, "xz": xz, "windows": windows, "headers": headers, "offsets": offsets, "x86-64": x86_64, "aarch64": aarch64,
+    "chunked": chunked, "archives": archives, "xz": xz, "windows": windows, "headers": headers, "offsets": offsets, "class-archives": class_archives,
+    "x86-64": x86_64, "aarch64": aarch64,
     "x86-64-bare": x86_64_bare, "aarch64-bare": aarch64_bare, "edits": edits,
     "sections": sections, "go-1.19": go_old, "go-1.22": go_new, "best": best, "siblings": siblings, "digests": digests,
 }

@@ -1,8 +1,11 @@
-"""ELF files: images, sections, zones and the fields of each zone. docs/format-elf.md, sections 1 to 5."""
+"""ELF files: images, sections, zones and the fields of each zone. docs/format-elf.md, sections 1 to 5.
+
+Class-data archives are in class_archive.py."""
 import struct
 from collections import namedtuple
 
 import aarch64
+import class_archive
 import golang
 import unwind
 import x86_64
@@ -34,6 +37,8 @@ class Image:
         def refuse():
             raise Refused("not a program that the ELF view can read")
 
+        if class_archive.is_archive(data):
+            return class_archive.image(cls, Segment, data, file_length)
         if len(data) < 64 or data[:7] != b"\x7fELF\x02\x01\x01" or file_length >= 1 << 32:
             refuse()
         machine = {62: "x86-64", 183: "aarch64"}.get(u16(data, 18))
@@ -206,6 +211,10 @@ def divide(data, image, sections, go):
 
 def fields(data, image):
     """All fields of a base."""
+    if image.machine == "class data":
+        scene = Scene(data, image, [], (0, 0))
+        class_archive.fields(scene)
+        return scene.sorted()
     sections = read_sections(data)
     go = golang.Tables.locate(data, image, sections)
     zones = divide(data, image, sections, go)

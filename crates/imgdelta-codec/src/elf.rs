@@ -11,6 +11,8 @@ use imgdelta_wire::fixed::{u16_at, u32_at, u64_at};
 pub(crate) enum Machine {
     X86_64,
     Aarch64,
+    /// A class-data archive of a Java virtual machine.
+    ClassData,
     /// Not a program: the image is a flat file.
     None,
 }
@@ -44,6 +46,16 @@ impl Segment {
     }
 }
 
+/// A region of Java objects in a class-data archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HeapRegion {
+    /// Address of its first byte, relative to the image.
+    pub(crate) start: u32,
+    pub(crate) len: u32,
+    /// The reference to its first byte.
+    pub(crate) reference: u32,
+}
+
 /// The segments of a file: offsets and addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MemoryImage {
@@ -56,8 +68,10 @@ pub(crate) struct MemoryImage {
     pub(crate) segments: Vec<Segment>,
     /// Start and length of the sorted table of unwind entries.
     pub(crate) eh_frame_hdr: Option<(u32, u32)>,
-    /// Length of file header and program headers.
+    /// Bytes at the front from which the image is read.
     pub(crate) header_len: usize,
+    /// Empty except in class-data archives.
+    pub(crate) heaps: Vec<HeapRegion>,
 }
 
 /// Header sizes of the 64-bit format.
@@ -125,7 +139,8 @@ impl MemoryImage {
         }
         let eh_frame_hdr =
             table.and_then(|raw| raw.admit(low, span, file_len)).map(|t| (t.start, t.memory_len));
-        Some(Self { machine, low, span, segments, eh_frame_hdr, header_len })
+        let heaps = Vec::new();
+        Some(Self { machine, low, span, segments, eh_frame_hdr, header_len, heaps })
     }
 
     /// A file of `len` bytes whose addresses are its offsets.
@@ -140,6 +155,7 @@ impl MemoryImage {
             segments: vec![segment],
             eh_frame_hdr: None,
             header_len: 0,
+            heaps: Vec::new(),
         })
     }
 

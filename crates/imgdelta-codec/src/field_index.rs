@@ -8,6 +8,7 @@
 #[cfg(feature = "encode")]
 use crate::fields::Form;
 use crate::{
+    class_archive,
     elf::{self, Machine, MemoryImage},
     fields::{Anchor, Field, Fields},
     gopclntab::GoTables,
@@ -61,12 +62,15 @@ struct BlockPlace {
 impl<'a> FieldIndex<'a> {
     /// Reads a file; `None` if it does not suit the view.
     pub(crate) fn open(view: View, file: &'a [u8], host: &dyn Host) -> Option<Self> {
-        let mut index = if view == View::Elf {
-            Self::program(file, MemoryImage::parse(file, file.len())?)
-        } else {
-            let (image, zone) = (MemoryImage::flat(file.len())?, Zone::Offsets(view));
-            let range = ZoneRange { start: 0, end: file.len(), zone, section: usize::MAX };
-            Self::new(file, image, vec![(range, None)])
+        let image = view.image(file, file.len())?;
+        let mut index = match (view, image.machine) {
+            (View::Elf, Machine::ClassData) => Self::class_archive(file, image),
+            (View::Elf, _) => Self::program(file, image),
+            _ => {
+                let zone = Zone::Offsets(view);
+                let range = ZoneRange { start: 0, end: file.len(), zone, section: usize::MAX };
+                Self::new(file, image, vec![(range, None)])
+            }
         };
         index.note_places(host);
         Some(index)
@@ -120,6 +124,13 @@ impl<'a> FieldIndex<'a> {
     ) -> Self {
         let (anchors, tables) = (Vec::new(), TableFields::default());
         Self { file, image, anchors, zones, code: (0, 0), tables, places: Vec::new() }
+    }
+
+    fn class_archive(file: &'a [u8], image: MemoryImage) -> Self {
+        let start = image.segments[0].offset;
+        let range = ZoneRange { start, end: file.len(), zone: Zone::Data, section: usize::MAX };
+        let anchors = class_archive::anchors(&image);
+        Self { anchors, ..Self::new(file, image, vec![(range, None)]) }
     }
 
     fn program(file: &'a [u8], image: MemoryImage) -> Self {

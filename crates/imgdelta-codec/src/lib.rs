@@ -93,6 +93,7 @@
     reason = "see above"
 )]
 
+mod class_archive;
 mod decoder;
 #[cfg(feature = "encode")]
 mod effort;

@@ -21,11 +21,7 @@ pub(crate) fn target_image(
     header: &[u8],
     len: usize,
 ) -> Result<MemoryImage> {
-    let image = match view {
-        View::Elf => MemoryImage::parse(header, len),
-        _ => MemoryImage::flat(len),
-    };
-    image.ok_or_else(|| {
+    view.image(header, len).ok_or_else(|| {
         reader.malformed(StreamKind::Headers, "readable headers of the target", 1, 0)
     })
 }

@@ -56,7 +56,7 @@ pub(crate) fn respell(
                 let absolute = image.low.wrapping_add(address.cast_unsigned());
                 aarch64(&mut piece[from..to], absolute, spell);
             }
-            Machine::None => {}
+            Machine::ClassData | Machine::None => {}
         }
     }
 }

@@ -2,7 +2,6 @@
 //! Never chooses: the encoder does.
 
 use crate::{
-    elf::MemoryImage,
     field_index::{FieldCache, FieldIndex},
     group::StreamWriter,
     host::{self, Host, RELEASED_BYTES},
@@ -182,7 +181,7 @@ impl<'a> Scene<'a> {
     ) -> Option<Self> {
         if view == View::Elf {
             // Most files are not programs: the headers decide before the files are read.
-            MemoryImage::parse(target, target.len())?;
+            view.image(target, target.len())?;
         }
         let sides = [base, target];
         let open = |number: usize| FieldIndex::open(view, sides[number], host);

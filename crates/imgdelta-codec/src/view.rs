@@ -1,14 +1,16 @@
 //! Views: readings of the base that predict more of the target.
 //! Never stored with parameters: a view is one number, and the rest follows from the base.
 
+use crate::{class_archive, elf::MemoryImage};
+
 /// A reading of a member's base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum View {
     /// Bytes without structure.
     Plain,
-    /// A 64-bit little-endian ELF file for x86-64 or AArch64; its references move with their
-    /// targets.
+    /// A 64-bit little-endian ELF file for x86-64 or AArch64, or a class-data archive of a Java
+    /// virtual machine; its references move with their targets.
     Elf,
     /// A file with little-endian 32-bit offsets into itself.
     OffsetsLittle,
@@ -22,6 +24,16 @@ impl View {
         [Self::Plain, Self::Elf, Self::OffsetsLittle, Self::OffsetsBig]
             .into_iter()
             .find(|view| view.wire() == number)
+    }
+
+    /// Reads the image of a file of `file_len` bytes from its front; `None` if it does not suit the
+    /// view.
+    pub(crate) fn image(self, front: &[u8], file_len: usize) -> Option<MemoryImage> {
+        match self {
+            Self::Elf => MemoryImage::parse(front, file_len)
+                .or_else(|| class_archive::image(front, file_len)),
+            _ => MemoryImage::flat(file_len),
+        }
     }
 
     /// Returns the view's number on the wire.

@@ -7,6 +7,7 @@
 //! place that the walk of the bytes before has returned.
 
 use crate::{
+    class_archive,
     eh_frame::{self, RecordPlace},
     elf::{self, Machine, MemoryImage, Section},
     fields::{Anchor, Field, Form},
@@ -94,6 +95,10 @@ impl ZoneWalk<'_> {
             }
             (Zone::EhFrame, Some(_), _) => {
                 place.record = eh_frame::collect(bytes, at, within, place.record, image, list);
+                return;
+            }
+            (Zone::Data, Some(_), Machine::ClassData) => {
+                class_archive::collect(bytes, within, image, list);
                 return;
             }
             _ => {}
