@@ -3,7 +3,6 @@
 
 use crate::{
     effort::Effort,
-    elf::Machine,
     error::Result,
     field_index::FieldIndex,
     functions,
@@ -24,7 +23,7 @@ use crate::{
     trial::{self, Scene, Trial, TrialSize},
     view::View,
 };
-use imgdelta_instructions::{EditedCopy, Program};
+use imgdelta_instructions::{EditedCopy, InstructionSet, Program};
 use imgdelta_wire::compare;
 
 /// Collects members into one group.
@@ -248,12 +247,10 @@ impl GroupEncoder {
             found =
                 (!pairs.is_empty()).then(|| self.matcher.copies_within(old, new, &pairs, copies));
         }
-        let mut edited = Vec::new();
-        if base.image.machine == Machine::X86_64 {
-            let base = Program { raw: old.raw, labelled: old.read, functions: old_ranges };
-            let target = Program { raw: new.raw, labelled: new.read, functions: new_ranges };
-            edited = pairing::edited_copies(base, target, found.as_deref().unwrap_or(copies));
-        }
+        let set = InstructionSet::of_file(base.file);
+        let base = Program { raw: old.raw, labelled: old.read, functions: old_ranges, set };
+        let target = Program { raw: new.raw, labelled: new.read, functions: new_ranges, set };
+        let edited = pairing::edited_copies(base, target, found.as_deref().unwrap_or(copies));
         (found, edited)
     }
 
