@@ -27,9 +27,9 @@
 //! | 0 | [`candidates`], `edit`, `rare`\*, `tables` | places that look like distances; changes; windows of functions; opcodes |
 //! | 1 | `aarch64`, `scan` | AArch64; lengths and parts of x86-64 |
 //! | 2 | `instruction` | x86-64: fields, bytes, changes |
-//! | 3 | `set`, `units`\* | both sets; a function as its instructions |
-//! | 4 | `align`\* | pairs of instructions |
-//! | 5 | `matching`\* | pairs of functions |
+//! | 3 | `set` | both sets behind one interface |
+//! | 4 | `units`\* | a function as its instructions |
+//! | 5 | `align`\*, `matching`\* | pairs of instructions; pairs of functions |
 //! | 6 | `copies`\* | copies with edits |
 //!
 //! Modules with a star belong to the making side (feature `encode`).
