@@ -14,7 +14,7 @@ const REGISTER_BITS: u32 = 0x1F;
 
 /// The places of a word's fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Shape {
+struct WordShape {
     /// True if the lowest five bits are a register or condition.
     has_register: bool,
     /// True if bits 5 to 9 are a register.
@@ -39,7 +39,7 @@ struct Number {
     is_displacement: bool,
 }
 
-impl Shape {
+impl WordShape {
     const NONE: Self =
         Self { has_register: false, has_base: false, index: 0, number: None, distance: 0 };
     /// A register in the lowest bits.
@@ -168,13 +168,13 @@ pub(crate) fn word(code: &[u8]) -> Option<u32> {
 #[cfg(feature = "encode")]
 #[inline]
 pub(crate) fn class(word: u32) -> u64 {
-    (word & !Shape::of(word).bits()).into()
+    (word & !WordShape::of(word).bits()).into()
 }
 
 /// Returns the bits of a word's number or distance.
 #[cfg(feature = "encode")]
 pub(crate) fn number_bits(word: u32) -> u32 {
-    let shape = Shape::of(word);
+    let shape = WordShape::of(word);
     shape.distance | shape.number.map_or(0, |number| number.mask() << number.at)
 }
 
@@ -194,7 +194,7 @@ pub(crate) fn is_call(word: u32) -> bool {
 #[cfg(feature = "encode")]
 #[inline]
 pub(crate) fn fields(word: u32) -> Fields {
-    let shape = Shape::of(word);
+    let shape = WordShape::of(word);
     let register = |has: bool, at: u32| if has { (word >> at & REGISTER_BITS) as u8 } else { 0 };
     let mut fields = Fields {
         register: register(shape.has_register, 0),
@@ -215,7 +215,7 @@ pub(crate) fn fields(word: u32) -> Fields {
 
 /// Returns a word with a change; `None` if it has no such field, or if a number does not fit.
 pub(crate) fn edited(mut word: u32, edit: &Edit) -> Option<u32> {
-    let shape = Shape::of(word);
+    let shape = WordShape::of(word);
     let places = [
         (edit.register, shape.has_register, 0),
         (edit.base, shape.has_base, 5),
