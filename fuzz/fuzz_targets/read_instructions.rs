@@ -1,57 +1,62 @@
 //! Any bytes as code: lengths stay within them, fields give the bytes back, and two functions pair.
 #![no_main]
 
-use imgdelta_instructions::{Edit, EditPart, Instruction, Program, changed_functions, length};
+use imgdelta_instructions::{
+    Edit, EditPart, Instruction, InstructionSet, Program, changed_functions, length,
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((&cut, rest)) = bytes.split_first() else { return };
     let (old, new) = rest.split_at(rest.len() * usize::from(cut) / 255);
+    let set = if cut & 1 == 0 { InstructionSet::X86_64 } else { InstructionSet::Aarch64 };
     let mut at = 0;
     while at < old.len() {
         let code = &old[at..];
-        let len = length(code);
+        let len = set.length(code);
         assert!((1..=code.len().min(15)).contains(&len));
-        if let Some(read) = Instruction::read(code) {
-            assert_eq!(read.write().expect("it was read").as_slice(), &code[..len]);
-            // The other bytes as an edit: it is refused, or gives an instruction.
-            let mut numbers = new.iter().skip(1);
-            let parts = new.first().copied().unwrap_or(0);
-            let edit: Result<_, ()> = Edit::read(parts, |part| {
-                let number = i64::from(numbers.next().copied().unwrap_or(0).cast_signed());
-                Ok(if part == EditPart::Register {
-                    number & 0xff
-                } else {
-                    number * number * number
-                })
-            });
-            if let Ok(Some(edit)) = edit
-                && let Some(edited) = read.edited(&edit)
-            {
-                assert!(edited.write().is_none_or(|bytes| bytes.as_slice().len() <= 15));
-            }
+        if set == InstructionSet::X86_64
+            && let Some(read) = Instruction::read(code)
+        {
+            assert_eq!(read.write().expect("it was read").as_slice(), &code[..length(code)]);
+        }
+        // The other bytes as an edit: it is refused, or gives an instruction.
+        let mut numbers = new.iter().skip(1);
+        let parts = new.first().copied().unwrap_or(0);
+        let edit: Result<_, ()> = Edit::read(parts, |part| {
+            let number = i64::from(numbers.next().copied().unwrap_or(0).cast_signed());
+            Ok(if part == EditPart::Register {
+                number & 0xff
+            } else {
+                number * number * number
+            })
+        });
+        if let Ok(Some(edit)) = edit
+            && let Some(edited) = set.edited(code, &edit)
+        {
+            assert_eq!(edited.old_len, len);
+            assert!(edited.bytes.as_slice().len() <= 15);
         }
         at += len;
     }
     let old_functions = [(0, old.len())];
     let new_functions = [(0, new.len())];
-    let base = Program { raw: old, labelled: old, functions: &old_functions };
-    let target = Program { raw: new, labelled: new, functions: &new_functions };
+    let base = Program { raw: old, labelled: old, functions: &old_functions, set };
+    let target = Program { raw: new, labelled: new, functions: &new_functions, set };
     for copy in changed_functions(base, target) {
         let mut made = Vec::new();
         let mut at = copy.base.start;
         let mut edits = Vec::new();
-        copy.each_edit(old, |gap, edit| edits.push((gap, *edit)));
+        copy.each_edit(set, old, |gap, edit| edits.push((gap, *edit)));
         for (gap, edit) in edits {
             for _ in 0..gap {
-                let len = length(&old[at..copy.base.end]);
+                let len = set.length(&old[at..copy.base.end]);
                 made.extend_from_slice(&old[at..at + len]);
                 at += len;
             }
-            let read = Instruction::read(&old[at..copy.base.end]).expect("it was paired");
-            at += length(&old[at..copy.base.end]);
-            let new = read.edited(&edit).expect("it was paired").write().expect("it was paired");
-            made.extend_from_slice(new.as_slice());
+            let new = set.edited(&old[at..copy.base.end], &edit).expect("it was paired");
+            at += new.old_len;
+            made.extend_from_slice(new.bytes.as_slice());
         }
         made.extend_from_slice(&old[at..copy.base.end]);
         assert_eq!(made.len(), copy.target.len());

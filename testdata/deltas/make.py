@@ -550,11 +550,17 @@ def edits(_):
     return Case("an x86-64 program at a fixed address, with other registers and stack places: copies with edits, addresses in code", Image([small(layer(1))]), Image([gzipped(layer(2))]))
 
 
-def compiled_program(functions, version):
+def edits_aarch64(_):
+    layer = lambda version: tar(entry("lib/program.so", compiled_program(150, version, 183)))
+    return Case("an AArch64 program with other registers and stack places: copies with edits", Image([small(layer(1))]), Image([gzipped(layer(2))]))
+
+
+def compiled_program(functions, version, machine=62):
     """A program with unwind records; version 2 allocates some registers and stack places differently."""
     table, records, code, low = 0x200, 0x210, 0x4000, 0x400000
-    compiled = [compiled_function(number, functions, version) for number in range(functions)]
-    size = lambda line: {"jump": 2, "call": 5, "address": 5}.get(line[0]) or len(line[1])
+    is_x86, function = machine == 62, compiled_function if machine == 62 else compiled_words
+    compiled = [function(number, functions, version) for number in range(functions)]
+    size = lambda line: ({"jump": 2, "call": 5, "address": 5} if is_x86 else {"jump": 4, "call": 4}).get(line[0]) or len(line[1])
     places = [code]
     for lines in compiled:
         places.append(places[-1] + sum(map(size, lines)) + 15 & ~15)
@@ -565,7 +571,12 @@ def compiled_program(functions, version):
         for line in lines:
             starts.append(starts[-1] + size(line))
         for (kind, value), end in zip(lines, starts[1:]):
-            if kind == "jump":
+            if kind == "jump" and not is_x86:
+                # cbnz x0
+                out += struct.pack("<I", 0xB5000000 | (starts[value] - end + 4 >> 2 & 0x7FFFF) << 5)
+            elif kind == "call" and not is_x86:
+                out += struct.pack("<I", 0x94000000 | (places[value] - len(out) >> 2) & 0x3FFFFFF)
+            elif kind == "jump":
                 out += bytes([0x75, starts[value] - end])
             elif kind == "call":
                 out += b"\xE8" + struct.pack("<i", places[value] - len(out) - 5)
@@ -584,7 +595,7 @@ def compiled_program(functions, version):
     out[records : records + len(frames)] = frames
     assert records + len(frames) <= code
     out[:7] = b"\x7fELF\x02\x01\x01"
-    for at, form, value in ((18, "<H", 62), (32, "<Q", 64), (54, "<H", 56), (56, "<H", 3)):
+    for at, form, value in ((18, "<H", machine), (32, "<Q", 64), (54, "<H", 56), (56, "<H", 3)):
         struct.pack_into(form, out, at, value)
     for number, (kind, flags, start, length) in enumerate(((1, 4, 0, code), (1, 5, code, len(out) - code), (0x6474E550, 4, table, 12))):
         struct.pack_into("<IIQQQQQQ", out, 64 + 56 * number, kind, flags, start, low + start, 0, length, length, 0)
@@ -621,6 +632,54 @@ def compiled_function(number, functions, version):
         else:
             lines.append(("bytes", bytes([0xC5, 0xF8, 0x28, 0xC0 | register << 3 | other])))
     return lines + [("bytes", b"\xC3")]
+
+
+def compiled_words(number, functions, version):
+    """A function of AArch64 with an instruction of each shape."""
+    source, changes = random.Random(number), random.Random(-1 - number)
+    count = source.randint(30, 60)
+    changed = lambda one_in: changes.randrange(one_in) == 0 and version == 2
+    lines = []
+    for at in range(count):
+        register, other, third, kind = (source.randrange(28) for _ in range(4))
+        value, callee = source.randrange(30), source.randrange(functions)
+        register += changed(9)
+        other += changed(19)
+        third += changed(23)
+        value += 30 * changed(11)
+        pair = register | other << 5
+        words = {
+            0: 0xF94003E0 | register | value << 10,  # ldr x, [sp, number]
+            1: 0xF94003E0 | register | value << 10,
+            2: 0xB9000000 | pair | value << 10,  # str w, [x, number]
+            3: 0xA9000000 | pair | third << 10 | (value & 31) << 15,  # stp x, x, [x, number]
+            4: 0xF8400000 | pair | (-value & 0x1FF) << 12,  # ldur x, [x, -number]
+            5: 0xF8606800 | pair | third << 16,  # ldr x, [x, x]
+            6: 0x3DC00000 | pair | value << 10,  # ldr q, [x, number]
+            7: 0x6D000000 | pair | third << 10 | value << 15,  # stp d, d, [x, number]
+            8: 0x91000000 | pair | value << 10,  # add x, x, number
+            9: 0x92400000 | pair | value << 10,  # and x, x, bits
+            10: 0xD2800000 | register | value * 77 << 5,  # mov x, number
+            11: 0xD3400000 | pair | value << 16,  # lsr x, x, number
+            12: 0x93C00000 | pair | third << 16 | value << 10,  # extr
+            13: 0x8B000000 | pair | third << 16 | value << 10,  # add x, x, x, lsl number
+            14: 0x9B000000 | pair | third << 16 | value % 28 << 10,  # madd
+            15: 0x9A800000 | pair | third << 16 | value % 14 << 12,  # csel
+            16: 0x1E602800 | pair | third << 16,  # fadd d, d, d
+            17: 0x37000000 | register | value % 32 << 19 | 2 << 5,  # tbnz
+            18: 0x54000040 | value % 14,  # b.cond
+            19: 0xD63F0000 | other << 5,  # blr x
+            20: 0xD53BD040 | register,  # mrs x, tpidr_el0
+            21: 0xC85F7C00 | pair,  # ldxr x, [x]
+            22: 0x58000000 | register | value << 5,  # ldr x, literal
+        }
+        if kind in words:
+            lines.append(("bytes", struct.pack("<I", words[kind])))
+        else:
+            lines.append(("jump", min(at + 4, count)) if kind % 2 else ("call", callee))
+        if changed(25):
+            lines.append(("bytes", struct.pack("<I", 0xD503201F)))
+    return lines + [("bytes", struct.pack("<I", 0xD65F03C0))]
 
 
 def sections(inputs):
@@ -685,8 +744,7 @@ def go(inputs, name, feature):
 CASES = {
     "files": files, "kept": kept, "carried": carried, "twice": twice, "streams-only": streams_only, "deflate": deflate, "zstd": zstd,
     "chunked": chunked, "archives": archives, "xz": xz, "windows": windows, "headers": headers, "offsets": offsets, "class-archives": class_archives,
-    "x86-64": x86_64, "aarch64": aarch64,
-    "x86-64-bare": x86_64_bare, "aarch64-bare": aarch64_bare, "edits": edits,
+    "x86-64": x86_64, "aarch64": aarch64, "x86-64-bare": x86_64_bare, "aarch64-bare": aarch64_bare, "edits": edits, "edits-aarch64": edits_aarch64,
     "sections": sections, "go-1.19": go_old, "go-1.22": go_new, "best": best, "siblings": siblings, "digests": digests,
 }
 

@@ -1,7 +1,8 @@
-"""Copies with edited instructions. docs/format-instructions.md, sections 4 and 5."""
+"""Copies with edited instructions. docs/format-instructions.md, sections 4 to 6."""
 from collections import namedtuple
 
 import instructions
+import words
 from wire import Refused
 
 # A distance that is computed when the map is complete; `copy` is the number of the copy that holds a short one.
@@ -19,6 +20,8 @@ class Edits:
     def copy(self, streams, start, end, to, room):
         """Adds a copy and returns its bytes in the target; edited ones and distances are as in the base at first."""
         self.taken.append((start, end))
+        if self.base[18:20] == b"\xB7\0":
+            return self.copy_of_words(streams, start, end, to, room)
         count, out, open_at, open_to = streams.number("edit counts"), bytearray(), start, to
         at, first = start, len(self.distances)
 
@@ -68,6 +71,21 @@ class Edits:
             at = end
         close()
         self.distances[first:] = [d for d in self.distances[first:] if not self.is_inner(d)]
+        if len(out) > room:
+            raise Refused("a copy leaves the target")
+        return out
+
+    def copy_of_words(self, streams, start, end, to, room):
+        """The same for a base of AArch64, whose edits never divide a copy."""
+        out, at = bytearray(self.base[start:end]), 0
+        for _ in range(streams.number("edit counts")):
+            at += 4 * streams.number("edit gaps")
+            if at + 4 > len(out):
+                raise Refused("an edit behind the end of its copy")
+            word = words.edited(int.from_bytes(out[at : at + 4], "little"), streams)
+            out[at : at + 4] = word.to_bytes(4, "little")
+            at += 4
+        self.copies.append(self.copy_type(to, start, end - start))
         if len(out) > room:
             raise Refused("a copy leaves the target")
         return out

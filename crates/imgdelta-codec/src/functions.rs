@@ -32,12 +32,6 @@ const WINDOW: usize = 12;
 /// One window in this many votes; its bytes decide.
 const SAMPLED: u64 = 8;
 
-/// The vote of a window that occurs once; all numbers up to `RARE` of imgdelta-instructions divide it.
-const VOTE: usize = 12;
-
-/// Votes that a pair needs.
-const ENOUGH: usize = 2 * VOTE;
-
 /// Functions of more bytes have no pair: a search indexes all of them.
 const LONGEST: usize = 256 << 10;
 
@@ -63,30 +57,13 @@ pub(crate) fn pairs(
             .collect(),
     );
     let mut pairs = Vec::new();
-    let mut votes: Vec<(u32, usize)> = Vec::new();
     let mut last = usize::MAX;
     for &function in target_functions {
-        votes.clear();
-        for hash in sample(&target[function.0..function.1]) {
-            let found = index.find(hash);
-            votes.extend(found.iter().map(|window| (window.1, VOTE / found.len())));
-        }
-        votes.sort_unstable();
-        let sums = votes.chunk_by(|a, b| a.0 == b.0).map(|of_one| {
-            let sum: usize = of_one.iter().map(|vote| vote.1).sum();
-            let number = of_one[0].0 as usize;
-            // Few functions change their order.
-            let sum = match number.wrapping_sub(last) {
-                1 => sum * 3 / 2,
-                2 | 3 => sum * 4 / 3,
-                _ => sum,
-            };
-            (sum, std::cmp::Reverse(number))
-        });
-        let Some((sum, std::cmp::Reverse(number))) = sums.max() else { continue };
+        let windows = sample(&target[function.0..function.1]);
+        let Some(number) = index.chosen(windows, last) else { continue };
         let (start, end) = base_functions[number];
         let most = (function.1 - function.0).saturating_mul(MOST_GROWTH).saturating_add(SHORT);
-        if sum >= ENOUGH && end - start <= most.min(LONGEST) {
+        if end - start <= most.min(LONGEST) {
             last = number;
             pairs.push(FunctionPair { target: function, base: (start, end) });
         }

@@ -15,7 +15,7 @@ use crate::{
     script::BaseCopy,
     stream::StreamKind,
 };
-use imgdelta_instructions::{self as instructions, Edit, EditPart, Instruction};
+use imgdelta_instructions::{self as instructions, Edit, EditPart, InstructionSet};
 use std::{borrow::Cow, ops::Range};
 
 /// Copies and edited instructions of a member.
@@ -25,6 +25,7 @@ pub(crate) struct Layout {
     pub(crate) copies: Vec<BaseCopy>,
     /// True if copies may have edits.
     pub(crate) is_edited: bool,
+    set: InstructionSet,
     base_len: usize,
     /// Ranges of the base that the script takes.
     taken: Vec<Range<usize>>,
@@ -64,7 +65,7 @@ pub(crate) fn read(
     target_len: usize,
 ) -> Result<Layout> {
     let mut layout =
-        if head.is_edited { Layout::with_edits(base.len()) } else { Layout::plain(Vec::new()) };
+        if head.is_edited { Layout::with_edits(base) } else { Layout::plain(Vec::new()) };
     if head.is_whole {
         if target_len > base.len() {
             return Err(past_the_base(target_len as u64, base));
@@ -115,9 +116,10 @@ impl Layout {
         Self { copies, base_len: usize::MAX, ..Self::default() }
     }
 
-    /// Starts the layout of copies with edits, from a base of this length.
-    pub(crate) fn with_edits(base_len: usize) -> Self {
-        Self { is_edited: true, base_len, ..Self::default() }
+    /// Starts the layout of copies of a base with edits.
+    pub(crate) fn with_edits(base: &[u8]) -> Self {
+        let set = InstructionSet::of_file(base);
+        Self { is_edited: true, set, base_len: base.len(), ..Self::default() }
     }
 
     /// Returns true for a copy of bytes that lie in the base.
@@ -298,8 +300,8 @@ impl Walk<'_> {
     #[inline]
     fn step(&mut self, layout: &mut Layout) -> Result<()> {
         let code = &self.code[self.at..];
-        let len = instructions::length(code);
-        if instructions::is_short_jump(code) {
+        let len = layout.set.length(code);
+        if layout.set.is_short_jump(code) {
             admit("distances of edited copies", layout.distances.len() + 1)?;
             layout.distances.push(Distance {
                 at: self.to + 1,
@@ -318,14 +320,11 @@ impl Walk<'_> {
     /// Reads the edit of the next instruction.
     fn edit(&mut self, layout: &mut Layout, reader: &mut StreamReader) -> Result<()> {
         let code = &self.code[self.at..];
-        let Some((old, old_bytes)) = Instruction::read_with_bytes(code) else {
-            return Err(out_of(reader, "instruction that can be edited"));
-        };
         let edit = read_edit(reader)?;
-        let Some(bytes) = old.edited(&edit).and_then(|new| new.write()) else {
-            return Err(out_of(reader, "edit that fits its instruction"));
+        let Some(edited) = layout.set.edited(code, &edit) else {
+            return Err(out_of(reader, "instruction that this edit fits"));
         };
-        let old_len = old_bytes.as_slice().len();
+        let (old_len, bytes) = (edited.old_len, edited.bytes);
         let (place, bytes_start) = (self.to, layout.edited.len());
         layout.edited.extend_from_slice(bytes.as_slice());
         let len = bytes.as_slice().len();
@@ -335,7 +334,7 @@ impl Walk<'_> {
             self.close(layout);
             let base = layout.base_len + bytes_start;
             layout.copies.push(BaseCopy { target: place, base, len });
-            if let (Some(new), Some(old)) = (bytes.reference(), old_bytes.reference()) {
+            if let (Some(new), Some(old)) = (bytes.reference(), edited.old_reference) {
                 layout.distances.push(Distance {
                     at: place + new.at,
                     len: new.len,

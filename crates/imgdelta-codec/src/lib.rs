@@ -12,7 +12,7 @@
 //!    every reference to something that moved has changed. The copies show what moved where. So
 //!    each reference in the base is found by pattern, and its new value is computed from a map of
 //!    old addresses to shifts. Only wrong predictions are stored.
-//! 3. *Patches* for single bytes that are still wrong. Copies of x86-64 code may have *edits* as well:
+//! 3. *Patches* for single bytes that are still wrong. Copies of code may have *edits* as well:
 //!    instructions with other registers or numbers.
 //!
 //! Each part is split by kind into [streams](StreamKind), which all members of a *group* share. A

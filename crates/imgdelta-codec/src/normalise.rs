@@ -167,7 +167,8 @@ fn write_label(bytes: &mut [u8], form: Form, label: u32) {
     let label = match form {
         Form::Absolute64 | Form::Absolute64InData => u64::from(label) | 0x5555_5555 << 32,
         Form::Page21 => u64::from(label >> 12 ^ label & 0xfff),
-        Form::Low12(scale) => u64::from(label >> scale),
+        // The low bits of an address alone would mostly leave the field of a base as it is.
+        Form::Low12(scale) => u64::from(label >> scale ^ label >> 12 ^ 0x800),
         _ => u64::from(label),
     };
     form.add(bytes, label.cast_signed().wrapping_sub(form.number(bytes)));

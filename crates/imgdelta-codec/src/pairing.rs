@@ -8,7 +8,7 @@ use crate::{
     script::BaseCopy,
     stream::StreamKind,
 };
-use imgdelta_instructions::{EditedCopy, Program};
+use imgdelta_instructions::{EditedCopy, InstructionSet, Program};
 
 /// Returns the copies of a target, of which functions are paired by instruction and the rest is as in
 /// `copies`.
@@ -32,7 +32,7 @@ pub(crate) fn edited_copies(
             edits: Vec::new(),
         })
     });
-    imgdelta_instructions::join_copies(base.raw, target.raw, all)
+    imgdelta_instructions::join_copies(base.set, base.raw, target.raw, all)
 }
 
 /// Returns the layout of `copies` of at least so many bytes; `None` with more edits than are read.
@@ -42,6 +42,7 @@ pub(crate) fn layout(
     copies: &[EditedCopy],
     least: usize,
 ) -> Option<Layout> {
+    let set = InstructionSet::of_file(base);
     let mut script = StreamWriter::default();
     let (mut at, mut base_end) = (0, 0);
     let kept = || copies.iter().filter(|copy| copy.target.len() >= least);
@@ -52,7 +53,7 @@ pub(crate) fn layout(
         let expected: usize = base_end + literal_len;
         script.signed(StreamKind::BaseOffsets, copy.base.start as i64 - expected as i64);
         script.number(StreamKind::EditCounts, copy.edits.len() as u64);
-        copy.each_edit(base, |gap, edit| {
+        copy.each_edit(set, base, |gap, edit| {
             script.number(StreamKind::EditGaps, gap);
             layout::write_edit(&mut script, edit);
         });
@@ -61,7 +62,7 @@ pub(crate) fn layout(
     if at < target_len {
         script.number(StreamKind::LiteralLengths, (target_len - at) as u64);
     }
-    let mut layout = Layout::with_edits(base.len());
+    let mut layout = Layout::with_edits(base);
     let mut reader = StreamReader::of(&script);
     for copy in kept() {
         let (start, range) = (copy.target.start, copy.base.clone());

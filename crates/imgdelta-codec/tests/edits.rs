@@ -21,12 +21,19 @@ impl Noise {
     }
 }
 
+/// Machines of ELF headers.
+const X86_64: u16 = 62;
+const AARCH64: u16 = 183;
+
 /// One instruction of a function, before its address is known.
 enum Line {
     Bytes(Vec<u8>),
     /// A short jump to the line with this number.
     Jump(usize),
     Call(usize),
+    /// The same as words.
+    BranchWord(usize),
+    CallWord(usize),
 }
 
 /// The lines of a function; `version` 2 allocates some registers and stack places differently.
@@ -72,16 +79,54 @@ fn compile(number: usize, functions: usize, version: u32) -> Vec<Line> {
     all
 }
 
+/// The same in AArch64; version 2 has more words, too.
+fn compile_words(number: usize, functions: usize, version: u32) -> Vec<Line> {
+    let mut noise = Noise(number as u64 * 77 + 5);
+    let mut choice = Noise(number as u64 * 31 + 9);
+    let lines = 30 + noise.below(30) as usize;
+    let mut changed = |one_in: u64| u32::from(choice.below(one_in) == 0 && version == 2);
+    let line = |at: usize| {
+        let [register, other, third] = [(); 3].map(|()| noise.below(28) as u32);
+        let (kind, number) = (noise.below(8), noise.below(30) as u32);
+        let (register, other) = (register + changed(9), other + changed(15));
+        let number = number + 30 * changed(11);
+        let callee = noise.below(functions as u64) as usize;
+        let word = match kind {
+            // A load from the stack; a store of two registers; a sum; a product.
+            0 | 1 => 0xF940_03E0 | register | number << 10,
+            2 => 0xA900_0000 | register | other << 5 | third << 10 | (number & 31) << 15,
+            3 => 0x9100_0000 | register | other << 5 | number << 10,
+            4 => 0x9B00_0000 | register | other << 5 | third << 16 | 31 << 10,
+            5 => return Line::BranchWord((at + 4).min(lines)),
+            6 => return Line::CallWord(callee),
+            _ => 0xD280_0000 | register | (number * 77) << 5,
+        };
+        Line::Bytes(word.to_le_bytes().into())
+    };
+    let mut all: Vec<Line> = (0..lines).map(line).collect();
+    for at in (0..lines).rev().filter(|_| version == 2 && choice.below(30) == 0) {
+        all.insert(at, Line::Bytes(0xD503_201F_u32.to_le_bytes().into()));
+    }
+    all.push(Line::Bytes(0xD65F_03C0_u32.to_le_bytes().into()));
+    all
+}
+
 fn len(line: &Line) -> usize {
     match line {
         Line::Bytes(bytes) => bytes.len(),
         Line::Jump(_) => 2,
         Line::Call(_) => 5,
+        Line::BranchWord(_) | Line::CallWord(_) => 4,
     }
 }
 
 /// A shared library: headers, unwind records, code.
 fn program(functions: usize, version: u32) -> Vec<u8> {
+    program_for(X86_64, functions, version)
+}
+
+fn program_for(machine: u16, functions: usize, version: u32) -> Vec<u8> {
+    let compile = if machine == X86_64 { compile } else { compile_words };
     let compiled: Vec<_> = (0..functions).map(|i| compile(i, functions, version)).collect();
     let mut places = vec![CODE];
     for lines in &compiled {
@@ -104,6 +149,14 @@ fn program(functions: usize, version: u32) -> Vec<u8> {
                     file.push(0xE8);
                     let here = file.len() as u64 + 4;
                     file.extend((places[*callee].wrapping_sub(here) as u32).to_le_bytes());
+                }
+                Line::BranchWord(to) => {
+                    let distance = starts[*to].wrapping_sub(starts[number]) as u32 >> 2;
+                    file.extend((0xB500_0000 | (distance & 0x7_FFFF) << 5).to_le_bytes());
+                }
+                Line::CallWord(callee) => {
+                    let distance = places[*callee].wrapping_sub(file.len() as u64) >> 2;
+                    file.extend((0x9400_0000 | distance as u32 & 0x3FF_FFFF).to_le_bytes());
                 }
             }
         }
@@ -134,7 +187,7 @@ fn program(functions: usize, version: u32) -> Vec<u8> {
     assert!(at + 4 <= CODE, "the records fit");
     // Headers: a segment of everything, executable from the code on, and the unwind table.
     put(0, b"\x7fELF\x02\x01\x01");
-    put(18, &62_u16.to_le_bytes());
+    put(18, &machine.to_le_bytes());
     put(32, &64_u64.to_le_bytes());
     put(54, &56_u16.to_le_bytes());
     put(56, &3_u16.to_le_bytes());
@@ -177,6 +230,19 @@ fn other_registers_and_numbers_are_edits_and_jumps_follow_them() {
 }
 
 #[test]
+fn words_of_aarch64_are_edited_and_their_branches_stay_fields() {
+    let [base, target] = [1, 2].map(|version| program_for(AARCH64, 400, version));
+    let (group, patched_bytes, edits) = encode(&base, &target);
+    assert!(decode(&group, &base, target.len()).is_some_and(|rebuilt| rebuilt == target));
+    assert!(edits > 1500, "{edits} edits");
+    assert!(patched_bytes < 1000, "{patched_bytes} bytes are patched");
+    // As x86-64, the same edits are refused, or give other bytes.
+    let mut other = base;
+    other[18..20].copy_from_slice(&X86_64.to_le_bytes());
+    assert!(decode(&group, &other, target.len()).is_none_or(|rebuilt| rebuilt != target));
+}
+
+#[test]
 fn a_long_target_is_rebuilt_in_pieces_that_divide_no_edit() {
     let (base, target) = (program(1300, 1), program(1300, 2));
     // Far more than one piece: the code three times, at other distances.
@@ -191,21 +257,26 @@ fn a_long_target_is_rebuilt_in_pieces_that_divide_no_edit() {
 
 #[test]
 fn damage_to_edits_is_an_error_or_other_bytes() {
-    let (base, target) = (program(120, 1), program(120, 2));
-    let (group, _, edits) = encode(&base, &target);
+    for machine in [X86_64, AARCH64] {
+        damage(&program_for(machine, 120, 1), &program_for(machine, 120, 2));
+    }
+}
+
+fn damage(base: &[u8], target: &[u8]) {
+    let (group, _, edits) = encode(base, target);
     assert!(edits > 100, "{edits} edits");
     for at in 0..group.len() {
         for flip in [1, 0x10, 0x80] {
             let mut damaged = group.clone();
             damaged[at] ^= flip;
-            let _ = decode(&damaged, &base, target.len());
+            let _ = decode(&damaged, base, target.len());
         }
     }
     for len in 0..group.len() {
-        assert!(decode(&group[..len], &base, target.len()).is_none(), "cut at {len}");
+        assert!(decode(&group[..len], base, target.len()).is_none(), "cut at {len}");
     }
     // Another base, whose instructions begin elsewhere.
-    let mut other = base.clone();
+    let mut other = base.to_vec();
     other.remove(CODE as usize + 1);
     let _ = decode(&group, &other, target.len());
 }

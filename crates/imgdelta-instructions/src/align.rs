@@ -5,20 +5,10 @@
 //! affine gaps finds the cheapest pairs. Costs are tenths of a bit, from the streams of real deltas.
 
 use crate::{
-    instruction::{Edit, Instruction},
-    scan,
+    edit::Edit,
+    units::{Function, Unit, read_units},
 };
 use std::ops::Range;
-
-/// The bytes of a function.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Function<'a> {
-    /// The bytes of the file.
-    pub(crate) raw: &'a [u8],
-    /// The same with each call and memory operand replaced by a label of its target, alike on both
-    /// sides.
-    pub(crate) labelled: &'a [u8],
-}
 
 /// Instructions of a target function that follow each other as in the base's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,14 +21,7 @@ pub(crate) struct PairRun {
     pub(crate) edits: Vec<(usize, Edit)>,
 }
 
-/// Costs: a changed label, register or number; a change at all.
-const LABEL: u32 = 170;
-const REGISTER: u32 = 60;
-const NUMBER: u32 = 80;
-const CHANGE: u32 = 30;
-/// Costs: a new instruction and each of its bytes, a base instruction passed over, a gap.
-const NEW: u32 = 80;
-const NEW_BYTE: u32 = 28;
+/// Costs of a base instruction passed over, and of a gap.
 const SKIPPED: u32 = 4;
 const GAP: u32 = 160;
 
@@ -50,51 +33,6 @@ const WINDOWS: [usize; 3] = [8, 4, 2];
 /// Gaps with more cells are divided, and left unpaired if that fails.
 const FEW_CELLS: usize = 1 << 15;
 const MOST_CELLS: usize = 1 << 21;
-
-/// One instruction of a function.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Unit {
-    at: u32,
-    len: u8,
-    /// Equal if a change may turn one into the other.
-    class: u64,
-    label: u32,
-    instruction: Option<Instruction>,
-}
-
-impl Unit {
-    pub(crate) fn token(&self) -> u64 {
-        (self.class ^ u64::from(self.label) << 29).wrapping_mul(MULTIPLIER)
-    }
-
-    fn new_cost(&self) -> u32 {
-        NEW + NEW_BYTE * u32::from(self.len)
-    }
-
-    /// Returns the cost of making `target` from this instruction; `None` if that cannot be.
-    fn cost(&self, target: &Self) -> Option<u32> {
-        if self.class != target.class {
-            return None;
-        }
-        let mut cost = if self.label == target.label { 0 } else { LABEL };
-        if let (Some(old), Some(new)) = (&self.instruction, &target.instruction) {
-            let mut changed = 0;
-            for (old, new) in
-                [(old.register, new.register), (old.base, new.base), (old.index, new.index)]
-            {
-                changed += if old == new { 0 } else { REGISTER };
-            }
-            let is_relative = old.is_relative();
-            changed += if is_relative || old.displacement == new.displacement { 0 } else { NUMBER };
-            changed += if old.is_jump() || old.immediate == new.immediate { 0 } else { NUMBER };
-            changed += if old.is_short == new.is_short { 0 } else { REGISTER };
-            if changed > 0 {
-                cost += changed + CHANGE;
-            }
-        }
-        Some(cost)
-    }
-}
 
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -272,11 +210,7 @@ impl Aligner {
                 let (old, new) = (&self.base[i], &self.target[j]);
                 saved += new.new_cost();
                 spent += old.cost(new).unwrap_or(0);
-                let edit = old
-                    .instruction
-                    .zip(new.instruction)
-                    .and_then(|(old, new)| old.difference(&new).filter(|edit| !edit.is_empty()));
-                edits.extend(edit.map(|edit| (old.at as usize, edit)));
+                edits.extend(old.edit(new).map(|edit| (old.at as usize, edit)));
             }
             if saved > spent + LEAST_SAVING {
                 let bytes = |first: &Unit, last: &Unit| {
@@ -325,40 +259,13 @@ fn ascending(places: &[(usize, usize)]) -> Vec<(usize, usize)> {
     chain
 }
 
-/// Replaces `units` by the instructions of a function.
-pub(crate) fn read_units(function: Function<'_>, units: &mut Vec<Unit>) {
-    units.clear();
-    let Function { raw, labelled } = function;
-    let mut at = 0;
-    while at < raw.len() {
-        let read = Instruction::read_with_bytes(&raw[at..]);
-        let len = read.map_or_else(|| scan::length(&raw[at..]), |read| read.1.as_slice().len());
-        let labelled = &labelled[at..at + len];
-        let (class, label) = if let Some((instruction, bytes)) = &read {
-            let reference = bytes.reference();
-            // Jumps mostly stay within their function, which has no labels of its own yet.
-            let label =
-                reference.filter(|reference| reference.len == 4 && !instruction.has_forms());
-            let label = label.and_then(|reference| labelled[reference.at..].first_chunk());
-            (instruction.class(), label.map_or(0, |bytes| u32::from_le_bytes(*bytes)))
-        } else {
-            let hash = labelled.iter().fold(len as u64, |hash, &byte| {
-                (hash.rotate_left(9) ^ u64::from(byte)).wrapping_mul(MULTIPLIER)
-            });
-            (hash | 1 << 63, 0)
-        };
-        let instruction = read.map(|read| read.0);
-        units.push(Unit { at: at as u32, len: len as u8, class, label, instruction });
-        at += len;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::set::InstructionSet;
 
     fn runs(base: &[u8], target: &[u8]) -> Vec<PairRun> {
-        let function = |raw| Function { raw, labelled: raw };
+        let function = |raw| Function { raw, labelled: raw, set: InstructionSet::X86_64 };
         Aligner::default().runs(function(base), function(target))
     }
 

@@ -1,11 +1,7 @@
 //! Making side only: copies of a program with edits, from the functions of both sides.
 //! Never decides which copies are kept.
 
-use crate::{
-    align::{Aligner, Function},
-    instruction::Edit,
-    matching, scan,
-};
+use crate::{align::Aligner, edit::Edit, matching, set::InstructionSet, units::Function};
 use std::ops::Range;
 
 /// A program: its bytes, the same with labels, and its functions.
@@ -18,6 +14,8 @@ pub struct Program<'a> {
     pub labelled: &'a [u8],
     /// Start and end of each function, ascending and apart.
     pub functions: &'a [(usize, usize)],
+    /// The instructions of both.
+    pub set: InstructionSet,
 }
 
 /// A range of a target that is a range of its base with edits.
@@ -36,10 +34,7 @@ pub fn changed_functions(base: Program<'_>, target: Program<'_>) -> Vec<EditedCo
     let (old, new) = (base.all_functions(), target.all_functions());
     let mut aligner = Aligner::default();
     let mut copies = Vec::new();
-    for (number, found) in matching::match_functions(&old, &new).into_iter().enumerate() {
-        let Some(found) = found.filter(|&found| old[found].labelled != new[number].labelled) else {
-            continue;
-        };
+    for (number, found) in matching::match_functions(&old, &new) {
         let (from, to) = (base.functions[found].0, target.functions[number].0);
         let moved = |range: Range<usize>, by: usize| range.start + by..range.end + by;
         copies.extend(aligner.runs(old[found], new[number]).into_iter().map(|run| EditedCopy {
@@ -56,6 +51,7 @@ impl<'a> Program<'a> {
         let function = |&(start, end): &(usize, usize)| Function {
             raw: &self.raw[start..end],
             labelled: &self.labelled[start..end],
+            set: self.set,
         };
         self.functions.iter().map(function).collect()
     }
@@ -69,6 +65,7 @@ const SHORT: usize = 4 << 10;
 
 /// Joins copies, in target order, that continue each other in both files.
 pub fn join_copies(
+    set: InstructionSet,
     base: &[u8],
     target: &[u8],
     copies: impl Iterator<Item = EditedCopy>,
@@ -83,7 +80,7 @@ pub fn join_copies(
             && copy.target.start - last.target.end <= PADDING
             && base[last.base.end..copy.base.start] == target[last.target.end..copy.target.start]
             && last.is_short_or_alike(&copy)
-            && copy.is_met(base, &mut walked)
+            && copy.is_met(set, base, &mut walked)
         {
             (last.base.end, last.target.end) = (copy.base.end, copy.target.end);
             last.edits.extend(copy.edits);
@@ -106,27 +103,27 @@ impl EditedCopy {
     }
 
     /// True if a walk from `walked` on meets the copy's first instruction, or if it has no edits.
-    fn is_met(&self, base: &[u8], walked: &mut usize) -> bool {
+    fn is_met(&self, set: InstructionSet, base: &[u8], walked: &mut usize) -> bool {
         if self.edits.is_empty() {
             return true;
         }
         while *walked < self.base.start {
-            *walked += scan::length(&base[*walked..self.base.end]);
+            *walked += set.length(&base[*walked..self.base.end]);
         }
         *walked == self.base.start
     }
 
     /// Calls `visit` for each edit with the number of instructions since the edit before.
-    pub fn each_edit(&self, base: &[u8], mut visit: impl FnMut(u64, &Edit)) {
+    pub fn each_edit(&self, set: InstructionSet, base: &[u8], mut visit: impl FnMut(u64, &Edit)) {
         let mut at = self.base.start;
         for (place, edit) in &self.edits {
             let mut gap = 0;
             while at < *place {
-                at += scan::length(&base[at..self.base.end]);
+                at += set.length(&base[at..self.base.end]);
                 gap += 1;
             }
             visit(gap, edit);
-            at += scan::length(&base[at..self.base.end]);
+            at += set.length(&base[at..self.base.end]);
         }
     }
 }

@@ -1,7 +1,10 @@
 //! One instruction as fields, and its bytes again; changes of fields.
 //! Never keeps an instruction whose bytes the fields do not give back.
 
+#[cfg(feature = "encode")]
+use crate::edit::Fields;
 use crate::{
+    edit::Edit,
     scan::{self, MAX_LEN, Parts},
     tables,
 };
@@ -82,6 +85,12 @@ pub struct Bytes {
 }
 
 impl Bytes {
+    /// Returns an instruction without a distance; `None` if the bytes are too many.
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
+        let mut all = Self { all: [0; MAX_LEN], len: 0, reference: None };
+        all.push(bytes).then_some(all)
+    }
+
     /// Returns the bytes.
     pub fn as_slice(&self) -> &[u8] {
         &self.all[..usize::from(self.len)]
@@ -104,95 +113,6 @@ impl Bytes {
     /// Adds the low bytes of a number, as many as `len`.
     fn push_number(&mut self, number: i64, len: usize) -> bool {
         self.push(&number.to_le_bytes()[..len])
-    }
-}
-
-/// A change of fields. Each field that is `Some` is replaced, or added to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Edit {
-    /// The new `ModRM.reg`.
-    pub register: Option<u8>,
-    /// The new `ModRM.rm`, base register or register in the opcode.
-    pub base: Option<u8>,
-    /// The new index register, plus 16 times the scale.
-    pub index: Option<u8>,
-    /// Number to add to the displacement.
-    pub displacement: Option<i64>,
-    /// Number to add to the immediate.
-    pub immediate: Option<i64>,
-    /// The jump takes its other form: short or long.
-    pub form: bool,
-}
-
-/// A part of an edit, as deltas store it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EditPart {
-    /// A new register: one byte.
-    Register,
-    /// A number to add to the displacement.
-    Displacement,
-    /// A number to add to the immediate.
-    Immediate,
-}
-
-/// Bits of the parts that an edit has.
-const REGISTER: u8 = 1;
-const BASE: u8 = 2;
-const INDEX: u8 = 4;
-const DISPLACEMENT: u8 = 8;
-const IMMEDIATE: u8 = 16;
-const FORM: u8 = 32;
-
-impl Edit {
-    /// Reads the parts that the bits of `parts` announce, each by `next`.
-    ///
-    /// Bits without a meaning, and no bit at all, give `None`.
-    pub fn read<E>(
-        parts: u8,
-        mut next: impl FnMut(EditPart) -> Result<i64, E>,
-    ) -> Result<Option<Self>, E> {
-        if parts == 0 || parts >= FORM << 1 {
-            return Ok(None);
-        }
-        let mut part = |bit: u8, part| {
-            if parts & bit == 0 { Ok(None) } else { next(part).map(Some) }
-        };
-        let mut register = |bit| {
-            let register = part(bit, EditPart::Register)?;
-            Ok(register.map(|register| register as u8))
-        };
-        Ok(Some(Self {
-            register: register(REGISTER)?,
-            base: register(BASE)?,
-            index: register(INDEX)?,
-            displacement: part(DISPLACEMENT, EditPart::Displacement)?,
-            immediate: part(IMMEDIATE, EditPart::Immediate)?,
-            form: parts & FORM != 0,
-        }))
-    }
-
-    /// Calls `put` for each part, in order, and returns the bits that announce them.
-    pub fn write(&self, mut put: impl FnMut(EditPart, i64)) -> u8 {
-        let register = |register: Option<u8>| register.map(i64::from);
-        let mut parts = if self.form { FORM } else { 0 };
-        for (bit, part, value) in [
-            (REGISTER, EditPart::Register, register(self.register)),
-            (BASE, EditPart::Register, register(self.base)),
-            (INDEX, EditPart::Register, register(self.index)),
-            (DISPLACEMENT, EditPart::Displacement, self.displacement),
-            (IMMEDIATE, EditPart::Immediate, self.immediate),
-        ] {
-            if let Some(value) = value {
-                parts |= bit;
-                put(part, value);
-            }
-        }
-        parts
-    }
-
-    /// True if nothing changes.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
     }
 }
 
@@ -419,36 +339,23 @@ impl Instruction {
 
     /// Returns the change that makes this instruction into `other`, apart from their references;
     /// `None` if there is none.
+    #[cfg(feature = "encode")]
     pub fn difference(&self, other: &Self) -> Option<Edit> {
-        let key = &self.key;
-        if *key != other.key {
-            return None;
-        }
-        let changed = |old: u8, new: u8| (old != new).then_some(new);
-        let added = |old: i64, new: i64| new.checked_sub(old).filter(|&more| more != 0);
-        let mut edit = Edit {
-            register: changed(self.register, other.register),
-            base: changed(self.base, other.base),
-            index: changed(self.index, other.index),
-            form: self.is_short != other.is_short,
-            ..Edit::default()
-        };
-        if key.has_displacement() {
-            edit.displacement = added(self.displacement.into(), other.displacement.into());
-        }
-        if key.has_immediate() {
-            edit.immediate = added(self.immediate, other.immediate);
-            if edit.immediate.is_none() && self.immediate != other.immediate {
-                return None;
-            }
-        }
-        Some(edit)
+        (self.key == other.key).then(|| self.fields().edit(&other.fields()))?
     }
 
-    /// True for a jump or call, whose immediate is a distance.
+    /// Returns the fields, apart from references.
     #[cfg(feature = "encode")]
-    pub(crate) fn is_jump(&self) -> bool {
-        matches!(self.key.letter, b'j' | b'J')
+    pub(crate) fn fields(&self) -> Fields {
+        let key = &self.key;
+        Fields {
+            register: self.register,
+            base: self.base,
+            index: self.index,
+            is_short: self.is_short,
+            displacement: if key.has_displacement() { self.displacement } else { 0 },
+            immediate: if key.has_immediate() { self.immediate } else { 0 },
+        }
     }
 
     /// True for a jump that may be short or long.
@@ -456,10 +363,10 @@ impl Instruction {
         self.key.letter == b'J' && (self.key.map == 1 || self.key.opcode == 0xE9)
     }
 
-    /// True if the displacement counts from the next instruction.
+    /// Bytes of the immediate; 0 if there is none, or if it is a distance.
     #[cfg(feature = "encode")]
-    pub(crate) fn is_relative(&self) -> bool {
-        self.key.shape == Shape::Relative
+    pub(crate) fn immediate_len(&self) -> usize {
+        if self.key.has_immediate() { self.key.immediate_len() } else { 0 }
     }
 
     /// Returns a number that is equal for instructions which a change turns into each other.

@@ -1,4 +1,4 @@
-//! x86-64 instructions as fields, and back byte for byte; pairs of similar instructions.
+//! x86-64 and AArch64 instructions as fields, and back byte for byte; pairs of similar instructions.
 //! Never does I/O, knows a file, or runs unsafe code; never refuses bytes, which may be anything.
 //!
 //! # The idea
@@ -9,9 +9,10 @@
 //! bytes of an instruction with some fields changed.
 //!
 //! An instruction is what `docs/format-instructions.md` says: that page is a part of the format of
-//! deltas. The reader knows lengths of all instructions of programs in 64-bit mode. It knows fields
-//! of those without VEX and EVEX prefixes whose bytes are the ones that an assembler would choose.
-//! All others are only copied.
+//! deltas. Of x86-64, the reader knows lengths of all instructions of programs in 64-bit mode. It
+//! knows fields of those without VEX and EVEX prefixes whose bytes are the ones that an assembler
+//! would choose. All others are only copied. An instruction of AArch64 is a word, and its fields are
+//! fixed bits, so that an edit never moves what lies behind it.
 //!
 //! # Cost
 //!
@@ -23,12 +24,13 @@
 //!
 //! | level | modules | purpose |
 //! |--:|---|---|
-//! | 0 | [`candidates`], `rare`\*, `tables` | places that look like distances; windows of functions; opcodes |
-//! | 1 | `scan` | lengths and parts |
-//! | 2 | `instruction` | fields, bytes, changes |
-//! | 3 | `align`\* | pairs of instructions |
-//! | 4 | `matching`\* | pairs of functions |
-//! | 5 | `copies`\* | copies with edits |
+//! | 0 | [`candidates`], `edit`, `rare`\*, `tables` | places that look like distances; changes; windows of functions; opcodes |
+//! | 1 | `aarch64`, `scan` | AArch64; lengths and parts of x86-64 |
+//! | 2 | `instruction` | x86-64: fields, bytes, changes |
+//! | 3 | `set` | both sets behind one interface |
+//! | 4 | `units`\* | a function as its instructions |
+//! | 5 | `align`\*, `matching`\* | pairs of instructions; pairs of functions |
+//! | 6 | `copies`\* | copies with edits |
 //!
 //! Modules with a star belong to the making side (feature `encode`).
 //!
@@ -55,20 +57,27 @@
     reason = "see above"
 )]
 
+mod aarch64;
 #[cfg(feature = "encode")]
 mod align;
 pub mod candidates;
 #[cfg(feature = "encode")]
 mod copies;
+mod edit;
 mod instruction;
 #[cfg(feature = "encode")]
 mod matching;
 #[cfg(feature = "encode")]
 pub mod rare;
 mod scan;
+mod set;
 mod tables;
+#[cfg(feature = "encode")]
+mod units;
 
 #[cfg(feature = "encode")]
 pub use copies::{EditedCopy, Program, changed_functions, join_copies};
-pub use instruction::{Bytes, Edit, EditPart, Instruction, Reference};
-pub use scan::{distance, is_short_jump, length, put_distance};
+pub use edit::{Edit, EditPart};
+pub use instruction::{Bytes, Instruction, Reference};
+pub use scan::{distance, length, put_distance};
+pub use set::{EditedInstruction, InstructionSet};

@@ -1,8 +1,15 @@
-//! Making side only: windows of functions by their hash, for votes which function another one was.
+//! Making side only: windows of functions by their hash, which vote for the function that another one
+//! was.
 //! Never knows what a window holds.
 
 /// Windows that occur more often do not vote.
-pub const RARE: usize = 4;
+const RARE: usize = 4;
+
+/// The vote of a window that occurs once; all numbers up to `RARE` divide it.
+const VOTE: u64 = 12;
+
+/// Votes that a function needs.
+const ENOUGH: u64 = 2 * VOTE;
 
 /// Windows of functions.
 #[derive(Debug)]
@@ -29,8 +36,34 @@ impl RareWindows {
         Self { windows, starts }
     }
 
+    /// Returns the function with the most votes of windows that have these hashes, if they are enough.
+    ///
+    /// Few functions change their order: the ones behind `last`, which was chosen before, have an
+    /// advantage.
+    pub fn chosen(&self, hashes: impl Iterator<Item = u32>, last: usize) -> Option<usize> {
+        let mut votes: Vec<(u32, u64)> = Vec::new();
+        for hash in hashes {
+            let found = self.find(hash);
+            votes.extend(found.iter().map(|window| (window.1, VOTE / found.len() as u64)));
+        }
+        votes.sort_unstable();
+        let sums = votes.chunk_by(|a, b| a.0 == b.0).map(|of_one| {
+            let number = of_one[0].0 as usize;
+            let tenths = match number.wrapping_sub(last) {
+                1 => 15,
+                2 => 14,
+                3 => 13,
+                _ => 10,
+            };
+            let sum: u64 = of_one.iter().map(|vote| vote.1).sum();
+            (sum * tenths / 10, std::cmp::Reverse(number))
+        });
+        let (sum, std::cmp::Reverse(number)) = sums.max()?;
+        (sum >= ENOUGH).then_some(number)
+    }
+
     /// Returns the windows with this hash; none if there are too many.
-    pub fn find(&self, hash: u32) -> &[(u32, u32)] {
+    fn find(&self, hash: u32) -> &[(u32, u32)] {
         let upper = (hash >> (32 - Self::BITS)) as usize;
         let near = &self.windows[self.starts[upper] as usize..self.starts[upper + 1] as usize];
         let near = &near[near.partition_point(|window| window.0 < hash)..];

@@ -1,7 +1,7 @@
 //! The reader against iced-x86, on the programs of the machine that runs the test.
 
 use iced_x86::{Code, Decoder, DecoderOptions, OpKind, Register};
-use imgdelta_instructions::{Edit, Instruction, length};
+use imgdelta_instructions::{Edit, Instruction, InstructionSet, length};
 use proptest::prelude::*;
 use std::fs;
 
@@ -112,4 +112,72 @@ proptest! {
             prop_assert_eq!(hide(&made), hide(&wanted));
         }
     }
+
+    #[test]
+    fn an_edited_word_differs_in_its_fields_alone_and_edits_back(
+        word in any::<u32>(),
+        registers in prop::array::uniform3(prop::option::of(0_u8..40)),
+        numbers in prop::array::uniform2(prop::option::of(-9000_i64..9000)),
+    ) {
+        let set = InstructionSet::Aarch64;
+        let [register, base, index] = registers;
+        let [displacement, immediate] = numbers;
+        let edit = Edit { register, base, index, displacement, immediate, form: false };
+        let edited = |word: u32, edit: &Edit| {
+            let edited = set.edited(&word.to_le_bytes(), edit)?;
+            assert_eq!(edited.old_len, 4);
+            edited.bytes.as_slice().first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+        };
+        if let Some(new) = edited(word, &edit) {
+            let bits = |word: u32, at: u32| Some((word >> at & 31) as u8);
+            let index_at = if word >> 28 & 3 == 2 && word >> 25 & 5 == 4 { 10 } else { 16 };
+            let back = Edit {
+                register: register.and(bits(word, 0)),
+                base: base.and(bits(word, 5)),
+                index: index.and(bits(word, index_at)),
+                displacement: displacement.map(|more| -more),
+                immediate: immediate.map(|more| -more),
+                form: false,
+            };
+            prop_assert_eq!(edited(new, &back), Some(word));
+            prop_assert!(register.is_none_or(|register| bits(new, 0) == Some(register)));
+        }
+        let form = Edit { form: true, ..Edit::default() };
+        prop_assert_eq!(edited(word, &form), None);
+    }
+}
+
+/// Words of each shape, with the edit that makes one into the other.
+#[test]
+fn fields_of_words_are_edited() {
+    let number = |displacement: i64| Edit { displacement: Some(displacement), ..Edit::default() };
+    let immediate = |more: i64| Edit { immediate: Some(more), ..Edit::default() };
+    let register = |register: u8| Edit { register: Some(register), ..Edit::default() };
+    let index = |index: u8| Edit { index: Some(index), ..Edit::default() };
+    for (old, edit, new) in [
+        (0xF940_07E0_u32, number(8), Some(0xF940_0BE0_u32)), // ldr x0, [sp, 8]; 16
+        (0xF940_07E0, number(4), None),
+        (0xF940_07E0, number(-16), None),
+        (0xF940_07E0, immediate(8), None),
+        (0xB940_07E0, number(4), Some(0xB940_0BE0)), // ldr w0, [sp, 4]; 8
+        (0x3DC0_07E0, number(16), Some(0x3DC0_0BE0)), // ldr q0, [sp, 16]; 32
+        (0xA9BF_7BFD, number(-16), Some(0xA9BE_7BFD)), // stp x29, x30, [sp, -16]!; -32
+        (0xA9BF_7BFD, index(19), Some(0xA9BF_4FFD)), // stp x29, x19, [sp, -16]!
+        (0xF85F_83A0, number(-8), Some(0xF85F_03A0)), // ldur x0, [x29, -8]; -16
+        (0x9100_43E0, immediate(16), Some(0x9100_83E0)), // add x0, sp, 16; 32
+        (0xD280_0020, immediate(-2), None),          // mov x0, 1
+        (0xD280_0020, immediate(65534), Some(0xD29F_FFE0)), // mov x0, 65535
+        (0x8B02_0020, index(3), Some(0x8B03_0020)),  // add x0, x1, x2; x3
+        (0x8B02_0020, index(32), None),
+        (0x5400_0040, register(1), Some(0x5400_0041)), // b.eq; b.ne
+        (0x3700_0040, immediate(3), Some(0x3718_0040)), // tbnz w0, 0; 3
+        (0x9400_0001, register(1), None),              // bl
+        (0x0000_0000, register(1), None),              // udf
+    ] {
+        let found = InstructionSet::Aarch64.edited(&old.to_le_bytes(), &edit);
+        let found = found.map(|edited| edited.bytes.as_slice().to_vec());
+        assert_eq!(found, new.map(|new| new.to_le_bytes().to_vec()), "{old:08x} {edit:?}");
+    }
+    let cut = InstructionSet::Aarch64.edited(&[0xE0, 7, 0x40], &register(1));
+    assert_eq!((cut, InstructionSet::Aarch64.length(&[1, 2, 3])), (None, 3));
 }
