@@ -63,9 +63,11 @@ mod copies;
 mod instruction;
 #[cfg(feature = "encode")]
 mod matching;
+pub mod parts;
 #[cfg(feature = "encode")]
 pub mod rare;
 mod scan;
+mod sections;
 mod tables;
 
 #[cfg(feature = "encode")]
