@@ -130,6 +130,7 @@ mod pairing;
 mod pieces;
 mod predict;
 mod prefix;
+mod program;
 #[cfg(feature = "encode")]
 mod pruning;
 mod references;
@@ -157,10 +158,13 @@ pub use effort::Effort;
 pub use encoder::GroupEncoder;
 pub use error::{CodecError, PackError, Result};
 pub use host::{Host, NoHost};
+#[cfg(feature = "encode")]
+pub use imgdelta_instructions::parts::{Part, PartKind};
 pub use limits::GroupLimits;
 pub use memory::decode_memory;
 #[cfg(feature = "encode")]
 pub use memory::encode_memory;
+pub use program::MAX_PROGRAM;
 #[cfg(feature = "encode")]
 pub use stats::MemberStats;
 pub use stream::StreamKind;
