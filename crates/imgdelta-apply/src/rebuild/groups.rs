@@ -115,6 +115,8 @@ impl GroupDecoding<'_> {
     fn cost(&self, placed: &[PlacedMember<'_>], packed: &[u8]) -> Result<u64> {
         let sizes = pack::sizes(packed, StreamKind::ALL.len())
             .map_err(|error| Error::bad_input(self.place(), error))?;
+        // A program in parts is in memory as a whole.
+        let has_programs = sizes.streams > StreamKind::Parts as usize;
         let (mut target_bytes, mut base_bytes) = (0, 0);
         for placed in placed {
             let mut bytes = 0_u64;
@@ -132,7 +134,9 @@ impl GroupDecoding<'_> {
             ceiling.admit(copy, "copied base bytes of a member", self.place())?;
             let views = bytes.saturating_mul(2).min(VIEW_BYTES);
             base_bytes = base_bytes.max(copy.saturating_add(views));
-            target_bytes = target_bytes.max(placed.bytes.min(PIECE_BYTES.max(placed.bytes / 4)));
+            let most_bytes =
+                if has_programs { u64::MAX } else { PIECE_BYTES.max(placed.bytes / 4) };
+            target_bytes = target_bytes.max(placed.bytes.min(most_bytes));
         }
         let streams = sizes.unpacked_bytes.min(self.most_stream_bytes().value);
         let streams = streams.saturating_add(packed.len() as u64);
