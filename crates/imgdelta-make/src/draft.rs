@@ -285,7 +285,7 @@ impl Draft {
     }
 
     fn outline(&self) -> Outline {
-        let image = &self.plan.target.image;
+        let (image, base) = (&self.plan.target.image, &self.plan.base.image);
         let layers = self.layers.iter().zip(&self.plan.target.layers);
         Outline {
             algorithm: image.digest.algorithm(),
@@ -293,7 +293,7 @@ impl Draft {
             manifest: image.manifest.clone(),
             config: image.config_bytes.clone(),
             platform: image.platform.to_string(),
-            base: Some(self.plan.base.image.digest),
+            base: Some(base.digest).filter(|_| !base.layers.is_empty()),
             layers: layers
                 .map(|(layer, index)| LayerOutline {
                     stream_bytes: index.stream_bytes,
