@@ -7,7 +7,7 @@ from wire import Refused
 
 DATA, X86_64, AARCH64, RECORDS, UNWIND_TABLE, RELOCATIONS, SYMBOLS, NAMES, HASHES, PAIRS = range(10)
 COLUMNS = {RELOCATIONS: (8, 8, 8), SYMBOLS: (4, 4, 8, 8), PAIRS: (4, 4), UNWIND_TABLE: (4, 4)}
-HASH_HEAD, MOST_NAME, MOST_BYTES = 16, 1024, 64 << 20
+HASH_HEAD, MOST_NAME, MOST_BYTES, MOST_PARTS = 16, 1024, 64 << 20, 4096
 WORD = 0xFFFFFFFF
 
 Part = namedtuple("Part", "kind start end address")
@@ -37,9 +37,9 @@ def rebuild(streams, length):
         target[part.start : part.end] = made
     for part in found:
         if part.kind == UNWIND_TABLE:
-            target[part.start : part.end] = unwind_table(part, last(found, RECORDS), target)
+            target[part.start : part.end] = unwind_table(part, first(found, RECORDS), target)
         elif part.kind == HASHES:
-            symbols, names = last(found, SYMBOLS), last(found, NAMES)
+            symbols, names = first(found, SYMBOLS), first(found, NAMES)
             head = target[part.start : part.start + HASH_HEAD]
             symbols, names = target[symbols.start : symbols.end], target[names.start : names.end]
             target[part.start + HASH_HEAD : part.end] = hash_table(head, part.end - part.start, symbols, names)
@@ -55,6 +55,8 @@ def read(streams, length):
         least = HASH_HEAD if kind == HASHES else 1
         if kind > PAIRS or not least <= count <= length - at or count % row:
             raise Refused(f"a part of kind {kind} with {count} bytes")
+        if len(found) == MOST_PARTS or (kind in (UNWIND_TABLE, HASHES) and any(part.kind == kind for part in found)):
+            raise Refused("too many parts")
         address = 0
         if X86_64 <= kind <= UNWIND_TABLE:
             address = (expected + streams.signed("parts")) % (1 << 64)
@@ -64,11 +66,11 @@ def read(streams, length):
     return found
 
 
-def last(found, kind):
+def first(found, kind):
     parts = [part for part in found if part.kind == kind]
     if not parts:
         raise Refused("a table without the parts that it follows from")
-    return parts[-1]
+    return parts[0]
 
 
 def u32(data, at):

@@ -81,7 +81,7 @@ impl GroupEncoder {
     /// Adds `target`, a program without a base, divided into parts that cover it. Returns false, and
     /// adds nothing, if it is shorter as a member without parts, or too long.
     pub fn program(&mut self, target: &[u8], parts: &[Part]) -> bool {
-        if target.len() > MAX_PROGRAM {
+        if target.len() > MAX_PROGRAM || parts.len() > parts::MAX_PARTS {
             return false;
         }
         let head =

@@ -15,6 +15,8 @@
 //! 3. *Patches* for single bytes that are still wrong. Copies of x86-64 code may have *edits* as well:
 //!    instructions with other registers or numbers.
 //!
+//! A program without a base has none of these: it is divided into parts, such as code and tables.
+//!
 //! Each part is split by kind into [streams](StreamKind), which all members of a *group* share. A
 //! thousand small members with new time stamps cost one compressed window, not a thousand headers.
 //! A group decodes on its own and in order; several groups decode in parallel.
@@ -22,8 +24,8 @@
 //! # Cost
 //!
 //! Decoding is linear. It takes the unpacked streams, 24 bytes for each copy and, for programs, up
-//! to 112 MiB: fields of a part of the base, edits, and the prefix of packed literals. The target is made
-//! in pieces, and the fields of a program are found again when they are needed, so that a program
+//! to 112 MiB: fields of a part of the base, edits, and the prefix of packed literals. A program without a
+//! base is made whole, and has at most [`MAX_PROGRAM`] bytes. Any other target is made in pieces, and the fields of a program are found again when they are needed, so that a program
 //! of any length takes little more ([`decode_memory`]).
 //!
 //! Encoding takes an index of up to 1.2 bytes per base byte, at most 128 MiB. Programs are labelled
@@ -44,7 +46,7 @@
 //! | 2 | `gotypes`, `frame`, `functions`\*, `zones` | a walker that needs Go's tables; a zstd frame with a prefix; pairs of functions; a file divided into zones, each with its walker |
 //! | 3 | `field_index`, [`pack`] | the fields of any range of a file; several streams as one string |
 //! | 4 | `group` | the streams of a group |
-//! | 5 | `member`, `residue` | a member's first byte; byte patches |
+//! | 5 | `member`, `program`, `residue` | a member's first byte; programs without a base; byte patches |
 //! | 6 | `script` | copies and literals |
 //! | 7 | `map`, `matcher`\*, `pieces`, `spelling` | shifts of addresses; the search for copies; a member in pieces; addresses in literals |
 //! | 8 | `normalise`\*, `predict`, `prefix`, `references` | labels to match by; predicted fields; the prefix of packed literals; what a member says about fields |

@@ -68,7 +68,7 @@ pub fn encode_memory(
 ///
 /// Base and streams are not counted. `base_head` is the base's first 4 KiB, or all of it. It holds
 /// for programs from compilers: a hostile base, whose every word is a field, takes up to 24 MiB
-/// more. A piece with a long literal is as long as that.
+/// more. A piece with a long literal is as long as that, and a program without a base is one piece.
 pub fn decode_memory(base_len: usize, base_head: &[u8]) -> u64 {
     let base = base_len as u64;
     match MemoryImage::parse(base_head, base_len) {

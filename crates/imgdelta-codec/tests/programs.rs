@@ -1,5 +1,6 @@
 //! Programs without a base come back byte for byte from any parts, and hostile parts are refused.
 #![cfg(feature = "encode")]
+#![allow(clippy::cast_possible_truncation, reason = "lengths of these programs are small")]
 
 use imgdelta_codec::{
     CodecError, Effort, GroupDecoder, GroupEncoder, GroupLimits, Part, PartKind, StreamKind, pack,
@@ -99,7 +100,7 @@ fn an_unwind_table_follows_from_its_records() {
     ];
     let target = [&rows[..], &records].concat();
     let found = streams(&target, &parts);
-    assert!(found[StreamKind::TableNumbers as usize].is_empty());
+    assert_eq!(found.len(), StreamKind::TableNumbers as usize, "no numbers of tables");
     let records = &found[StreamKind::UnwindRecords as usize];
     // Each function begins where the one before ends, and has the same common record.
     assert_eq!(records[24 + 24 + 4..24 + 24 + 12], [1, 0, 0, 0, 0, 0, 0, 0]);
@@ -118,9 +119,9 @@ fn symbols(count: u32) -> (Vec<u8>, Vec<Part>) {
         symbols.extend((names.len() as u32).to_le_bytes());
         symbols.extend([0; 20]);
         let name = format!("symbol_{}", number * 7919 % 1000);
-        let hash = name.bytes().fold(5381_u32, |hash, byte| {
-            hash.wrapping_mul(33).wrapping_add(byte.into())
-        });
+        let hash = name
+            .bytes()
+            .fold(5381_u32, |hash, byte| hash.wrapping_mul(33).wrapping_add(byte.into()));
         names.extend(name.bytes().chain([0]));
         filter[(hash / 64 % 4) as usize] |= 1 << (hash % 64) | 1 << ((hash >> shift) % 64);
         links.extend((hash & !1 | u32::from(number + 1 == count)).to_le_bytes());
@@ -176,6 +177,10 @@ fn what_the_parts_say_is_checked() {
         let refused = decode(&group(parts, &[1; 16]), len);
         assert!(refused.is_err(), "a table without the parts that it follows from");
     }
+    let twice = decode(&group(&[0x84, 0x01, 0, 0x84, 0x01, 0], &[]), 16).unwrap_err();
+    assert!(matches!(twice, CodecError::Malformed { what: "tables of one kind", .. }), "{twice}");
+    let many = decode(&group(&[0x10; 5000], &[1; 5000]), 5000).unwrap_err();
+    assert!(matches!(many, CodecError::Malformed { what: "parts of a program", .. }), "{many}");
     // One byte more than a receiver holds in memory.
     let refused = decode(&group(&[0x30], b"abc"), (64 << 20) + 1).unwrap_err();
     assert!(matches!(refused, CodecError::TooLarge { .. }), "{refused}");

@@ -233,7 +233,7 @@ impl Image {
         store.tag("none", manifest.descriptor);
         let options = OpenOptions::default().limits(self.limits.clone());
         let mut image = Self::open(Arc::new(store), None, &options)?;
-        image.name = "no image".to_owned();
+        image.name = String::from("no image");
         image.notes.clear();
         Ok(image)
     }

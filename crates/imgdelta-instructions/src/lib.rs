@@ -1,4 +1,5 @@
-//! x86-64 instructions as fields, and back byte for byte; pairs of similar instructions.
+//! x86-64 instructions as fields, and back byte for byte; pairs of similar instructions; programs
+//! without an older version as parts that compress.
 //! Never does I/O, knows a file, or runs unsafe code; never refuses bytes, which may be anything.
 //!
 //! # The idea
@@ -25,8 +26,8 @@
 //! |--:|---|---|
 //! | 0 | [`candidates`], `rare`\*, `tables` | places that look like distances; windows of functions; opcodes |
 //! | 1 | `scan` | lengths and parts |
-//! | 2 | `instruction` | fields, bytes, changes |
-//! | 3 | `align`\* | pairs of instructions |
+//! | 2 | `instruction`, `sections` | fields, bytes, changes; code and tables that compress, and back |
+//! | 3 | `align`\*, [`parts`] | pairs of instructions; programs without an older version |
 //! | 4 | `matching`\* | pairs of functions |
 //! | 5 | `copies`\* | copies with edits |
 //!

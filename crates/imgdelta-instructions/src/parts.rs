@@ -5,7 +5,6 @@
 //! tables follow from other parts and take no bytes at all.
 
 use crate::sections::{self, ColumnWidths, Direction};
-use std::ops::Range;
 
 /// The kind of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +30,9 @@ pub enum PartKind {
     /// Rows of two words of four bytes.
     Pairs,
 }
+
+/// Most parts of a program. Programs have some thirty sections.
+pub const MAX_PARTS: usize = 4096;
 
 /// A part of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,8 +166,15 @@ fn read<S: PartSource>(source: &mut S, len: usize) -> Result<Vec<Part>, S::Error
         let part_len = usize::try_from(number >> 4).unwrap_or(usize::MAX);
         let row: usize = kind.columns().iter().sum();
         let least = if kind == PartKind::HashTable { HASH_HEAD } else { 1 };
-        if part_len > left || part_len < least || part_len % row != 0 {
+        if part_len > left || part_len < least || !part_len.is_multiple_of(row) {
             return Err(source.malformed("length of a part", left as u64, number >> 4));
+        }
+        if parts.len() == MAX_PARTS {
+            let found = MAX_PARTS as u64 + 1;
+            return Err(source.malformed("parts of a program", MAX_PARTS as u64, found));
+        }
+        if is_derived(kind) && parts.iter().any(|part: &Part| part.kind == kind) {
+            return Err(source.malformed("tables of one kind", 1, 2));
         }
         let mut address = 0;
         if kind.has_address() {
@@ -186,15 +195,9 @@ fn is_derived(kind: PartKind) -> bool {
 /// Fills a part from others; false if they do not suit.
 fn derive(part: &Part, bytes: &mut [u8], target: &[u8], parts: &[Part]) -> bool {
     let find = |kind| {
-        let mut at = 0;
-        let mut found: Option<(Range<usize>, u64)> = None;
-        for part in parts {
-            if part.kind == kind {
-                found = Some((at..at + part.len, part.address));
-            }
-            at += part.len;
-        }
-        found
+        let number = parts.iter().position(|part| part.kind == kind)?;
+        let start = parts[..number].iter().map(|part| part.len).sum::<usize>();
+        Some((start..start + parts[number].len, parts[number].address))
     };
     if part.kind == PartKind::UnwindTable {
         let Some((records, address)) = find(PartKind::UnwindRecords) else { return false };
@@ -230,16 +233,17 @@ pub fn divide(target: &[u8], parts: &[Part], sink: &mut impl PartSink) {
         let bytes = &target[at..at + part.len];
         at += part.len;
         let row: usize = part.kind.columns().iter().sum();
-        let mut is_right = part.len % row == 0;
+        let mut is_right = part.len.is_multiple_of(row);
         if is_derived(part.kind) && is_right {
             let mut derived = bytes.to_vec();
             if let Some(rest) = derived.get_mut(HASH_HEAD..) {
                 rest.fill(0);
             }
             is_right = derive(&part, &mut derived, target, &parts) && derived == bytes;
+            is_right &= parts[..number].iter().all(|before| before.kind != part.kind);
         }
         if !is_right {
-            let is_table = part.kind == PartKind::UnwindTable && part.len % 8 == 0;
+            let is_table = part.kind == PartKind::UnwindTable && part.len.is_multiple_of(8);
             parts[number].kind = if is_table { PartKind::Pairs } else { PartKind::Data };
         }
     }

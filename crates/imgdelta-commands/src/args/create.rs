@@ -15,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Args, Debug)]
 #[command(allow_missing_positional = true)]
 pub struct CreateArgs {

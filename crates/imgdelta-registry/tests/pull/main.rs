@@ -412,8 +412,9 @@ fn without_a_delta_only_what_is_not_here_is_fetched() {
 fn a_node_without_images_pulls_by_a_delta_that_needs_none() {
     let scene = Scene::with_delta(RegistryBehaviour::default());
     // Random bytes have no shorter form: this version has others.
-    let text: String = (0..20_000).map(|line| format!("line {line}\n")).collect();
-    let layer = tar_of(&[("text", text.as_bytes())]);
+    let text: Vec<u8> =
+        (0..20_000).flat_map(|line| format!("line {line}\n").into_bytes()).collect();
+    let layer = tar_of(&[("text", &text)]);
     scene.add("v2", TestImage::new(vec![layer], Packing::Gzip).blobs());
     let images = scene.session.open_without_base(&scene.local_reference("v2")).unwrap();
     let pair = scene.session.read_pair(images, &imgdelta::diff::DiffOptions::default()).unwrap();
