@@ -41,7 +41,7 @@
 //!
 //! | level | modules | purpose |
 //! |--:|---|---|
-//! | 0 | `effort`\*, `elf`, `fields`, `host`, `limits`, `seeds`\*, `stream`, `view`, `window`\* | effort; ELF files; references in a file; the caller's services; ceilings; the index of a base; kinds of streams; views; the index of a gap |
+//! | 0 | `effort`\*, `elf`, `fields`, `host`, `limits`, `stream`, `view` | effort; ELF files; references in a file; the caller's services; ceilings; kinds of streams; views |
 //! | 1 | `eh_frame`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `error`, `stats`\* | walkers that find fields; errors; counts of a member |
 //! | 2 | `gotypes`, `frame`, `functions`\*, `zones` | a walker that needs Go's tables; a zstd frame with a prefix; pairs of functions; a file divided into zones, each with its walker |
 //! | 3 | `field_index`, [`pack`] | the fields of any range of a file; several streams as one string |
@@ -140,8 +140,6 @@ mod residue;
 mod script;
 #[cfg(feature = "encode")]
 mod search;
-#[cfg(feature = "encode")]
-mod seeds;
 mod spelling;
 #[cfg(feature = "encode")]
 mod stats;
@@ -149,8 +147,6 @@ mod stream;
 #[cfg(feature = "encode")]
 mod trial;
 mod view;
-#[cfg(feature = "encode")]
-mod window;
 mod zones;
 
 pub use decoder::GroupDecoder;

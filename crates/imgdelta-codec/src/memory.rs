@@ -6,8 +6,10 @@
 //! programs of 30 to 130 MB. They lie above every measurement.
 
 #[cfg(feature = "encode")]
-use crate::{effort::Effort, matcher::SearchDepth, search, seeds::SeedIndex};
+use crate::{effort::Effort, matcher::SearchDepth, search};
 use crate::{elf::MemoryImage, literals, prefix};
+#[cfg(feature = "encode")]
+use imgdelta_wire::seeds::SeedIndex;
 
 /// The least that a member takes, however short it is.
 const LEAST: u64 = 2 << 20;
