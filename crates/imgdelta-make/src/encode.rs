@@ -276,7 +276,7 @@ fn pack(
         progress.check()?;
         let stream_bytes: Vec<u64> =
             parts.iter().flat_map(|part| part.stream_bytes.iter().copied()).collect();
-        let _held = budget.take(stream_bytes.iter().sum::<u64>() * 2 + packing_bytes(preset));
+        let _held = budget.take(stream_bytes.iter().sum::<u64>() * 3 + packing_bytes(preset));
         let mut encoder = GroupEncoder::new(effort(preset));
         for part in parts {
             encoder.append(&spill.get(part.range)?).expect("a group of our own");
