@@ -429,10 +429,10 @@ fn a_node_without_images_pulls_by_a_delta_that_needs_none() {
     scene.is_whole("oci:DIR/first:v2", "v2");
 
     // The delta of v1 needs v0: its manifest is not read.
+    let artifact = scene.artifacts("v1").remove(0).descriptor.digest;
     scene.registry.forget();
     let pulled = scene.pull(":v1", &[], "oci:DIR/alone:v1").unwrap();
     assert_eq!(ways(&pulled), ["registry"; 3]);
-    let artifact = scene.artifacts("v1").remove(0).descriptor.digest;
     assert_eq!(scene.registry.sent_bytes(&artifact.to_string()), 0);
 }
 
