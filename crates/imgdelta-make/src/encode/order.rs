@@ -68,15 +68,10 @@ impl RebuiltPayload<'_> {
     }
 
     fn order(&self, other: &Self) -> Ordering {
-        let is_new = self.class == PieceClass::New;
-        let script = |of: &Self| if is_new { script_of(of.path) } else { None };
-        let (script, other_script) = (script(self), script(other));
-        let path = script.as_deref().unwrap_or(self.path);
-        let other_path = other_script.as_deref().unwrap_or(other.path);
         self.class
             .cmp(&other.class)
-            .then_with(|| extension(path).cmp(extension(other_path)))
-            .then_with(|| path.cmp(other_path))
+            .then_with(|| extension(self.path).cmp(extension(other.path)))
+            .then_with(|| self.path.cmp(other.path))
             .then_with(|| self.payload.cmp(&other.payload))
     }
 }
@@ -172,17 +167,6 @@ pub(super) fn last_name(path: &[u8]) -> &[u8] {
     path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)
 }
 
-/// Returns the path of the script of which Python has kept this compiled form: both have the same
-/// names and texts.
-fn script_of(path: &[u8]) -> Option<Vec<u8>> {
-    let name = last_name(path);
-    let directory = path[..path.len() - name.len()].strip_suffix(CACHE)?;
-    let stem = name.strip_suffix(b".pyc")?.split(|&byte| byte == b'.').next()?;
-    Some([directory, stem, b".py"].concat())
-}
-
-const CACHE: &[u8] = b"__pycache__/";
-
 /// Returns the file extension; empty if there is none.
 fn extension(path: &[u8]) -> &[u8] {
     let name = last_name(path);
@@ -190,17 +174,3 @@ fn extension(path: &[u8]) -> &[u8] {
 }
 
 pub(super) const ELF_MAGIC: &[u8] = b"\x7fELF";
-
-#[cfg(test)]
-mod tests {
-    use super::script_of;
-
-    #[test]
-    fn a_compiled_script_leads_to_its_script() {
-        let found = script_of(b"usr/lib/a/__pycache__/x.cpython-311.opt-1.pyc");
-        assert_eq!(found.as_deref(), Some(&b"usr/lib/a/x.py"[..]));
-        assert_eq!(script_of(b"usr/lib/a/x.py"), None);
-        assert_eq!(script_of(b"usr/lib/a/x.pyc"), None);
-        assert_eq!(script_of(b"x.pyc"), None);
-    }
-}
