@@ -545,6 +545,12 @@ def program(inputs, name, feature, options=(), bare=False):
     return Case(feature, Image([small(layer(1))]), Image([gzipped(layer(2))]), options)
 
 
+def first(inputs):
+    """Programs for receivers that have no image: the base has no layers."""
+    programs = [entry(f"bin/{name}", inputs[name]) for name in ("x86_64-2", "aarch64-2")]
+    return Case("no base: programs of both machines in parts", Image([]), Image([gzipped(tar(directory("bin"), *programs))]))
+
+
 def edits(_):
     layer = lambda version: tar(entry("lib/program.so", compiled_program(150, version)))
     return Case("an x86-64 program at a fixed address, with other registers and stack places: copies with edits, addresses in code", Image([small(layer(1))]), Image([gzipped(layer(2))]))
@@ -745,6 +751,7 @@ CASES = {
     "files": files, "kept": kept, "carried": carried, "twice": twice, "streams-only": streams_only, "deflate": deflate, "zstd": zstd,
     "chunked": chunked, "archives": archives, "xz": xz, "windows": windows, "headers": headers, "offsets": offsets, "class-archives": class_archives,
     "x86-64": x86_64, "aarch64": aarch64, "x86-64-bare": x86_64_bare, "aarch64-bare": aarch64_bare, "edits": edits, "edits-aarch64": edits_aarch64,
+    "first": first,
     "sections": sections, "go-1.19": go_old, "go-1.22": go_new, "best": best, "siblings": siblings, "digests": digests,
 }
 

@@ -5,6 +5,7 @@ import elf
 import fields as field_rules
 import literals
 import pack
+import programs
 from edits import Edits
 from wire import Reader, Refused
 
@@ -12,9 +13,9 @@ NAMES = [
     "members", "literal lengths", "copy lengths", "base offsets", "headers", "override gaps", "override lengths",
     "override shifts", "page flags", "miss gaps", "miss values", "patch gaps", "patch runs", "patch values", "literals",
     "packed literals", "edit counts", "edit gaps", "edit parts", "edit registers", "edit displacements", "edit immediates",
-    "distance gaps", "distance values",
+    "distance gaps", "distance values", "parts", "code", "program unwind records", "table numbers",
 ]
-PLAIN, ELF, LITTLE, BIG = range(4)
+PLAIN, ELF, LITTLE, BIG, PROGRAM = range(5)
 Copy = namedtuple("Copy", "target base length")
 
 
@@ -49,8 +50,10 @@ class Group:
         head = self.streams.bytes("members", 1)[0]
         whole, apart, view = bool(head & 0x80), bool(head & 0x40), head & 0x1F
         edits = Edits(base, Copy) if head & 0x20 else None
-        if view > BIG or ((apart or edits) and (whole or view != ELF)):
+        if view > PROGRAM or ((apart or edits) and (whole or view != ELF)) or (whole and view == PROGRAM):
             raise Refused(f"a member of view {head:02x}")
+        if view == PROGRAM:
+            return programs.rebuild(self.streams, length)
         target, copies = self.script(base, length, whole, apart, edits)
         if view != PLAIN:
             self.fields(view, apart, base, target, copies, edits)

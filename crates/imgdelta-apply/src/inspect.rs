@@ -145,6 +145,7 @@ impl fmt::Display for InspectionText<'_> {
         writeln!(f, "        for {platform}, {count} layers, {}", Human(stored))?;
         match delta.base().manifest {
             Some(base) => writeln!(f, "from    {base}")?,
+            None if delta.base().streams.is_empty() => writeln!(f, "from    no image")?,
             None => writeln!(f, "from    any image with the layers that it needs")?,
         }
         let count = delta.base().streams.len();

@@ -147,7 +147,7 @@ fn each_way_to_fail_has_its_exit_code() {
         fails(&["apply", delta, "--base", base, "-o", out], code)
     };
     // Usage.
-    fails(&["apply", DELTA, "-o", &out], 2);
+    fails(&["apply", DELTA, "--base", OLD], 2);
     fails(&["verify", DELTA, "--base", OLD, "--memory", "lots"], 2);
     // Another base, without the layers that the delta needs.
     let empty = dir.path().join("other");
@@ -158,6 +158,9 @@ fn each_way_to_fail_has_its_exit_code() {
     let said = apply(DELTA, empty.to_str().unwrap(), &out, 4);
     assert!(said.contains("the base lacks stream sha256:") && said.contains("for layer"), "{said}");
     assert!(said.contains("hint: "), "{said}");
+    // No base at all.
+    let said = fails(&["apply", DELTA, "-o", &out], 4);
+    assert!(said.contains("hint: the delta needs an old image: name it with --base"), "{said}");
     // A delta that is cut or changed, and a file that is not a delta.
     let bytes = fs::read(top().join(DELTA)).unwrap();
     let mut flipped = bytes.clone();
@@ -217,6 +220,28 @@ fn created_deltas_lead_there_and_back() {
         fs::read_dir(dir.path()).unwrap().map(|item| item.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["back", "down.imgdelta", "there", "up.imgdelta"]);
+}
+
+#[test]
+fn a_delta_without_a_base_makes_the_image_on_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = |name: &str| dir.path().join(name).display().to_string();
+    let first = place("first.imgdelta");
+    let created = json(&["create", "--no-base", NEW, "-o", &first, "--json"]);
+    assert_eq!(created["deltas"][0]["old"]["name"], "no image");
+    let document = json(&["inspect", &first, "--json"]);
+    assert_eq!(document["base"], serde_json::Value::Null);
+    assert_eq!(document["needs"], serde_json::json!([]));
+    let shown = prints(&["inspect", &first]);
+    assert!(shown.contains("from    no image"), "{shown}");
+    let out = format!("oci:{}:new", place("out"));
+    prints(&["apply", &first, "-o", &out]);
+    assert!(is_same(&out, NEW));
+    prints(&["verify", &first, "--base", OLD]);
+    // Only one image, and no way back to none.
+    fails(&["create", "--no-base", OLD, NEW, "-o", &first], 2);
+    fails(&["create", "--no-base", NEW, "-o", &first, "--rollback", "x"], 2);
+    fails(&["create", NEW, "-o", &first], 2);
 }
 
 /// Writes the old image as `docker save` does: with uncompressed layers.

@@ -14,6 +14,7 @@ use crate::{
     pieces::PieceCutter,
     predict::{PageFlags, Predictor},
     prefix::LiteralPrefix,
+    program,
     references::{self, MissReader},
     residue::PatchReader,
     script::{self, BaseCopy},
@@ -66,6 +67,9 @@ impl GroupDecoder {
     ) -> Result<(), E> {
         let reader = &mut self.reader;
         let head = MemberHead::read(reader)?;
+        if head.view == View::Program {
+            return program::rebuild(reader, len)?.chunks(PROGRAM_PIECE).try_for_each(put);
+        }
         let layout = layout::read(reader, head, base, len)?;
         let member = Member { base, len, layout: &layout, host };
         match head.view {
@@ -79,6 +83,9 @@ impl GroupDecoder {
         self.reader.finish()
     }
 }
+
+/// Bytes of a program without a base that are passed on at a time.
+const PROGRAM_PIECE: usize = 1 << 20;
 
 /// A member whose script was read.
 struct Member<'a> {

@@ -12,9 +12,11 @@ use crate::{
     literals::{Coding, LiteralHistory},
     map::Override,
     matcher::{Matcher, Reading, SearchDepth},
+    member::MemberHead,
     normalise::{self, Labels, Projection},
     pack::Packer,
     pairing,
+    program::MAX_PROGRAM,
     pruning::{Candidate, Pruner},
     script::BaseCopy,
     search::{self, SceneSearch},
@@ -23,7 +25,10 @@ use crate::{
     trial::{self, Scene, Trial, TrialSize},
     view::View,
 };
-use imgdelta_instructions::{EditedCopy, InstructionSet, Program};
+use imgdelta_instructions::{
+    EditedCopy, InstructionSet, Program,
+    parts::{self, Part},
+};
 use imgdelta_wire::compare;
 
 /// Collects members into one group.
@@ -70,6 +75,24 @@ impl GroupEncoder {
             None => self.search(host, base, target),
         };
         self.keep(&trial)
+    }
+
+    /// Adds `target`, a program without a base, divided into parts that cover it. Returns false, and
+    /// adds nothing, if it is shorter as a member without parts, or too long.
+    pub fn program(&mut self, target: &[u8], parts: &[Part]) -> bool {
+        if target.len() > MAX_PROGRAM || parts.len() > parts::MAX_PARTS {
+            return false;
+        }
+        let head =
+            MemberHead { view: View::Program, is_whole: false, is_packed: false, is_edited: false };
+        let mut streams = StreamWriter::default();
+        streams.byte(StreamKind::Members, head.byte());
+        parts::divide(target, parts, &mut streams);
+        let is_shorter = streams.coded_len(&mut self.judge) < self.judge.estimate(target);
+        if is_shorter {
+            self.streams.append(&streams);
+        }
+        is_shorter
     }
 
     /// Packs the group.

@@ -15,6 +15,8 @@
 //! 3. *Patches* for single bytes that are still wrong. Copies of code may have *edits* as well:
 //!    instructions with other registers or numbers.
 //!
+//! A program without a base has none of these: it is divided into parts, such as code and tables.
+//!
 //! Each part is split by kind into [streams](StreamKind), which all members of a *group* share. A
 //! thousand small members with new time stamps cost one compressed window, not a thousand headers.
 //! A group decodes on its own and in order; several groups decode in parallel.
@@ -22,8 +24,8 @@
 //! # Cost
 //!
 //! Decoding is linear. It takes the unpacked streams, 24 bytes for each copy and, for programs, up
-//! to 112 MiB: fields of a part of the base, edits, and the prefix of packed literals. The target is made
-//! in pieces, and the fields of a program are found again when they are needed, so that a program
+//! to 112 MiB: fields of a part of the base, edits, and the prefix of packed literals. A program without a
+//! base is made whole, and has at most [`MAX_PROGRAM`] bytes. Any other target is made in pieces, and the fields of a program are found again when they are needed, so that a program
 //! of any length takes little more ([`decode_memory`]).
 //!
 //! Encoding takes an index of up to 1.2 bytes per base byte, at most 128 MiB. Programs are labelled
@@ -39,12 +41,12 @@
 //!
 //! | level | modules | purpose |
 //! |--:|---|---|
-//! | 0 | `effort`\*, `elf`, `fields`, `host`, `limits`, `seeds`\*, `stream`, `view`, `window`\* | effort; ELF files; references in a file; the caller's services; ceilings; the index of a base; kinds of streams; views; the index of a gap |
+//! | 0 | `effort`\*, `elf`, `fields`, `host`, `limits`, `stream`, `view` | effort; ELF files; references in a file; the caller's services; ceilings; kinds of streams; views |
 //! | 1 | `eh_frame`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `error`, `stats`\* | walkers that find fields; errors; counts of a member |
 //! | 2 | `gotypes`, `frame`, `functions`\*, `zones` | a walker that needs Go's tables; a zstd frame with a prefix; pairs of functions; a file divided into zones, each with its walker |
 //! | 3 | `field_index`, [`pack`] | the fields of any range of a file; several streams as one string |
 //! | 4 | `group` | the streams of a group |
-//! | 5 | `member`, `residue` | a member's first byte; byte patches |
+//! | 5 | `member`, `program`, `residue` | a member's first byte; programs without a base; byte patches |
 //! | 6 | `script` | copies and literals |
 //! | 7 | `map`, `matcher`\*, `pieces`, `spelling` | shifts of addresses; the search for copies; a member in pieces; addresses in literals |
 //! | 8 | `normalise`\*, `predict`, `prefix`, `references` | labels to match by; predicted fields; the prefix of packed literals; what a member says about fields |
@@ -131,6 +133,7 @@ mod pairing;
 mod pieces;
 mod predict;
 mod prefix;
+mod program;
 #[cfg(feature = "encode")]
 mod pruning;
 mod references;
@@ -138,8 +141,6 @@ mod residue;
 mod script;
 #[cfg(feature = "encode")]
 mod search;
-#[cfg(feature = "encode")]
-mod seeds;
 mod spelling;
 #[cfg(feature = "encode")]
 mod stats;
@@ -147,8 +148,6 @@ mod stream;
 #[cfg(feature = "encode")]
 mod trial;
 mod view;
-#[cfg(feature = "encode")]
-mod window;
 mod zones;
 
 pub use decoder::GroupDecoder;
@@ -158,10 +157,13 @@ pub use effort::Effort;
 pub use encoder::GroupEncoder;
 pub use error::{CodecError, PackError, Result};
 pub use host::{Host, NoHost};
+#[cfg(feature = "encode")]
+pub use imgdelta_instructions::parts::{Part, PartKind};
 pub use limits::GroupLimits;
 pub use memory::decode_memory;
 #[cfg(feature = "encode")]
 pub use memory::encode_memory;
+pub use program::MAX_PROGRAM;
 #[cfg(feature = "encode")]
 pub use stats::MemberStats;
 pub use stream::StreamKind;

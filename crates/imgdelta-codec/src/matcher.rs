@@ -15,14 +15,12 @@
 //! A suffix array finds more short distant matches (a few per cent of shuffled text). This takes a
 //! tenth of its time and an eighth of its memory.
 
-use crate::{
-    effort::Effort,
-    functions::FunctionPair,
-    script::BaseCopy,
+use crate::{effort::Effort, functions::FunctionPair, script::BaseCopy};
+use imgdelta_wire::{
+    compare,
     seeds::SeedIndex,
     window::{self, WindowIndex},
 };
-use imgdelta_wire::compare;
 
 /// A byte string and a view's reading of it; both have the same length.
 ///

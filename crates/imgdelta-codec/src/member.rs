@@ -23,11 +23,14 @@ impl MemberHead {
         let is_edited = byte & EDITED != 0;
         let number = byte & !(WHOLE | PACKED | EDITED);
         let Some(view) = View::from_wire(number) else {
-            return Err(reader.malformed(StreamKind::Members, "view", 3, number.into()));
+            return Err(reader.malformed(StreamKind::Members, "view", 4, number.into()));
         };
         if (is_packed || is_edited) && (is_whole || view != View::Elf) {
             let what = if is_packed { "literals apart" } else { "edits" };
             return Err(reader.malformed(StreamKind::Members, what, 0, byte.into()));
+        }
+        if is_whole && view == View::Program {
+            return Err(reader.malformed(StreamKind::Members, "a whole copy", 0, byte.into()));
         }
         Ok(Self { view, is_whole, is_packed, is_edited })
     }

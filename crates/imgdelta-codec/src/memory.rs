@@ -6,8 +6,10 @@
 //! programs of 30 to 130 MB. They lie above every measurement.
 
 #[cfg(feature = "encode")]
-use crate::{effort::Effort, matcher::SearchDepth, search, seeds::SeedIndex};
+use crate::{effort::Effort, matcher::SearchDepth, search};
 use crate::{elf::MemoryImage, literals, prefix};
+#[cfg(feature = "encode")]
+use imgdelta_wire::seeds::SeedIndex;
 
 /// The least that a member takes, however short it is.
 const LEAST: u64 = 2 << 20;
@@ -68,7 +70,7 @@ pub fn encode_memory(
 ///
 /// Base and streams are not counted. `base_head` is the base's first 4 KiB, or all of it. It holds
 /// for programs from compilers: a hostile base, whose every word is a field, takes up to 24 MiB
-/// more. A piece with a long literal is as long as that.
+/// more. A piece with a long literal is as long as that, and a program without a base is one piece.
 pub fn decode_memory(base_len: usize, base_head: &[u8]) -> u64 {
     let base = base_len as u64;
     match MemoryImage::parse(base_head, base_len) {

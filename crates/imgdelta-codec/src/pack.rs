@@ -181,8 +181,8 @@ pub fn sizes(start: &[u8], max_count: usize) -> Result<PackSizes, PackError> {
     Ok(sizes)
 }
 
-/// First bytes of a pack that hold its table, if it has at most 24 streams.
-pub const TABLE_BYTES: usize = 10 + 24 * (10 + 10);
+/// First bytes of a pack that hold its table, if it has at most 28 streams.
+pub const TABLE_BYTES: usize = 10 + 28 * (10 + 10);
 
 /// A pack that is being read.
 struct PackTable<'a>(Cursor<'a>);

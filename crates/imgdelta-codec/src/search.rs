@@ -13,8 +13,8 @@ use crate::{
     matcher::{self, GapSearcher, Reading, SearchDepth},
     normalise::{self, Labels},
     script::BaseCopy,
-    seeds::SeedIndex,
 };
+use imgdelta_wire::seeds::SeedIndex;
 use std::ops::Range;
 
 /// The two sides of a search, each with the labels for its fields.

@@ -56,11 +56,19 @@ pub enum StreamKind {
     DistanceGaps,
     /// Error of each mispredicted distance.
     DistanceValues,
+    /// Parts of programs without a base.
+    Parts,
+    /// Code of programs without a base.
+    Code,
+    /// Unwind records of programs without a base.
+    UnwindRecords,
+    /// Numbers of tables of programs without a base.
+    TableNumbers,
 }
 
 impl StreamKind {
     /// All streams in wire order.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 28] = [
         Self::Members,
         Self::LiteralLengths,
         Self::CopyLengths,
@@ -85,6 +93,10 @@ impl StreamKind {
         Self::EditImmediates,
         Self::DistanceGaps,
         Self::DistanceValues,
+        Self::Parts,
+        Self::Code,
+        Self::UnwindRecords,
+        Self::TableNumbers,
     ];
 
     /// Returns the stream's name for errors and reports.
@@ -114,6 +126,10 @@ impl StreamKind {
             Self::EditImmediates => "edit immediates",
             Self::DistanceGaps => "distance gaps",
             Self::DistanceValues => "distance values",
+            Self::Parts => "parts",
+            Self::Code => "code",
+            Self::UnwindRecords => "unwind records",
+            Self::TableNumbers => "table numbers",
         }
     }
 }

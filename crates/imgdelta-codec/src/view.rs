@@ -16,12 +16,14 @@ pub enum View {
     OffsetsLittle,
     /// A file with big-endian 32-bit offsets into itself.
     OffsetsBig,
+    /// A program without a base, divided into parts.
+    Program,
 }
 
 impl View {
     /// Returns the view with this number on the wire.
     pub fn from_wire(number: u8) -> Option<Self> {
-        [Self::Plain, Self::Elf, Self::OffsetsLittle, Self::OffsetsBig]
+        [Self::Plain, Self::Elf, Self::OffsetsLittle, Self::OffsetsBig, Self::Program]
             .into_iter()
             .find(|view| view.wire() == number)
     }
@@ -43,6 +45,7 @@ impl View {
             Self::Elf => 1,
             Self::OffsetsLittle => 2,
             Self::OffsetsBig => 3,
+            Self::Program => 4,
         }
     }
 }

@@ -40,7 +40,10 @@ pub fn run(args: &args::CreateArgs, common: &CommonOptions) -> Result<ExitCode> 
     for path in &args.reuse {
         options = options.reuse(&session.open_delta(path)?)?;
     }
-    let images = session.open_pair(&args.old, &args.new)?;
+    let images = match &args.old {
+        Some(old) => session.open_pair(old, &args.new)?,
+        None => session.open_without_base(&args.new)?,
+    };
     if images[0].digest == images[1].digest {
         progress.print_line("the old and the new image are the same");
     }

@@ -76,6 +76,9 @@ impl ApplyInputs {
         let Some(delta) = self.deltas.first() else { return error.into() };
         let is_target = |image: &&Image| image.digest == delta.digest();
         let advice = match (self.base.iter().find(is_target), delta.base().manifest) {
+            _ if self.base.is_empty() => {
+                Some("the delta needs an old image: name it with --base".to_owned())
+            }
             (Some(target), _) => Some(format!(
                 "{} is the image that this delta makes; to go back from it, use the delta of \
                  `imgdelta create --rollback`",

@@ -21,7 +21,7 @@ pub use platform::Platform;
 use crate::{
     envelope::{BlobForm, Compression, LayerSummary, StreamCheck, read_layer_in},
     reference::{ImageName, Reference},
-    store::{self, Descriptor, Store, read_blob},
+    store::{self, Descriptor, GeneratedManifest, MemoryStore, Store, read_blob},
 };
 use imgdelta_core::{
     BlobDigest, DiffId, Error, LimitName, Limits, Note, Result, progress::Progress,
@@ -216,6 +216,26 @@ impl Image {
             layers,
             notes,
         })
+    }
+
+    /// Returns an image for the same platform without layers: the base of a receiver that has none.
+    pub fn without_layers(&self) -> Result<Self> {
+        let config = serde_json::json!({
+            "architecture": self.platform.architecture,
+            "os": self.platform.os,
+            "rootfs": { "type": "layers", "diff_ids": [] },
+        });
+        let config = config.to_string();
+        let manifest = GeneratedManifest::new(config.as_bytes(), &[]);
+        let mut store = MemoryStore::default();
+        store.insert(config.into_bytes());
+        store.insert(manifest.bytes);
+        store.tag("none", manifest.descriptor);
+        let options = OpenOptions::default().limits(self.limits.clone());
+        let mut image = Self::open(Arc::new(store), None, &options)?;
+        image.name = String::from("no image");
+        image.notes.clear();
+        Ok(image)
     }
 
     /// Returns the store that holds it.

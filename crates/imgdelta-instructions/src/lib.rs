@@ -1,4 +1,5 @@
-//! x86-64 and AArch64 instructions as fields, and back byte for byte; pairs of similar instructions.
+//! x86-64 and AArch64 instructions as fields, and back byte for byte; pairs of similar instructions;
+//! programs without an older version as parts that compress.
 //! Never does I/O, knows a file, or runs unsafe code; never refuses bytes, which may be anything.
 //!
 //! # The idea
@@ -26,8 +27,8 @@
 //! |--:|---|---|
 //! | 0 | [`candidates`], `edit`, `rare`\*, `tables` | places that look like distances; changes; windows of functions; opcodes |
 //! | 1 | `aarch64`, `scan` | AArch64; lengths and parts of x86-64 |
-//! | 2 | `instruction` | x86-64: fields, bytes, changes |
-//! | 3 | `set` | both sets behind one interface |
+//! | 2 | `instruction`, `sections` | x86-64: fields, bytes, changes; code and tables that compress, and back |
+//! | 3 | [`parts`], `set` | programs without an older version; both sets behind one interface |
 //! | 4 | `units`\* | a function as its instructions |
 //! | 5 | `align`\*, `matching`\* | pairs of instructions; pairs of functions |
 //! | 6 | `copies`\* | copies with edits |
@@ -67,9 +68,11 @@ mod edit;
 mod instruction;
 #[cfg(feature = "encode")]
 mod matching;
+pub mod parts;
 #[cfg(feature = "encode")]
 pub mod rare;
 mod scan;
+mod sections;
 mod set;
 mod tables;
 #[cfg(feature = "encode")]

@@ -297,14 +297,14 @@ impl Draft {
     }
 
     fn outline(&self) -> Outline {
-        let image = &self.plan.target.image;
+        let (image, base) = (&self.plan.target.image, &self.plan.base.image);
         Outline {
             algorithm: image.digest.algorithm(),
             media_type: image.media_type.clone(),
             manifest: image.manifest.clone(),
             config: image.config_bytes.clone(),
             platform: image.platform.to_string(),
-            base: Some(self.plan.base.image.digest),
+            base: Some(base.digest).filter(|_| !base.layers.is_empty()),
             layers: self.layer_outlines().collect(),
         }
     }

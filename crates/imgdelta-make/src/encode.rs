@@ -12,6 +12,7 @@ mod layout;
 mod mapped;
 mod order;
 mod pieces;
+mod program;
 mod siblings;
 mod target;
 mod windows;
@@ -40,7 +41,7 @@ use imgdelta_format::recipe::{
 use imgdelta_image::{index::LayerIndex, volume::AddressSpace};
 use layout::{PayloadSpan, RecipeLayout};
 use mapped::{MappedBytes, MappedPiece};
-use order::LayerPayloads;
+use order::{LayerPayloads, PieceClass};
 use pieces::{Piece, PieceCutter, PieceMemory};
 use siblings::{LayerSiblings, Sibling};
 use std::{cmp::Reverse, collections::BTreeSet, ops::Range};
@@ -84,6 +85,8 @@ struct LayerResults {
 struct MatchedPart {
     range: Range<u64>,
     stream_bytes: Vec<u64>,
+    /// The class of its pieces, if others are packed apart from them.
+    class: Option<PieceClass>,
 }
 
 impl MatchedPart {
@@ -191,7 +194,8 @@ fn run(
                 let memory_bytes = pieces.iter().map(|piece| piece.memory_bytes).max();
                 let _held = budget.take(memory_bytes.unwrap_or(0));
                 let (loose, stream_bytes) = layers[place].encode(pieces, progress)?;
-                let matched = MatchedPart { range: spill.put(&loose)?, stream_bytes };
+                let (range, class) = (spill.put(&loose)?, pieces::class(pieces));
+                let matched = MatchedPart { range, stream_bytes, class };
                 TaskResult::Part(place, part, matched)
             }
             Task::Envelope(WantedEnvelope { layer, most_bytes }) => {
@@ -231,13 +235,21 @@ fn run(
 
 /// Joins parts to groups that are large enough to pack well.
 fn join(parts: impl Iterator<Item = MatchedPart>, preset: Preset) -> Vec<Vec<MatchedPart>> {
+    let parts: Vec<MatchedPart> = parts.collect();
+    let apart = [PieceClass::New, PieceClass::NewProgram].map(|class| {
+        let parts = parts.iter().filter(|part| part.class == Some(class));
+        Some(class).filter(|_| parts.map(MatchedPart::bytes).sum::<u64>() >= pieces::APART_BYTES)
+    });
     let mut groups: Vec<Vec<MatchedPart>> = Vec::new();
-    let mut filled = 0;
+    let (mut filled, mut before) = (0, None);
     for part in parts {
-        if groups.is_empty() || filled + part.bytes() > group_stream_bytes(preset) {
+        let class = part.class.filter(|class| apart.contains(&Some(*class)));
+        let most_bytes = if class.is_some() { NEW_BYTES } else { group_stream_bytes(preset) };
+        if groups.is_empty() || class != before || filled + part.bytes() > most_bytes {
             groups.push(Vec::new());
             filled = 0;
         }
+        before = class;
         filled += part.bytes();
         groups.last_mut().expect("pushed above").push(part);
     }
@@ -264,7 +276,7 @@ fn pack(
         progress.check()?;
         let stream_bytes: Vec<u64> =
             parts.iter().flat_map(|part| part.stream_bytes.iter().copied()).collect();
-        let _held = budget.take(stream_bytes.iter().sum::<u64>() * 2 + packing_bytes(preset));
+        let _held = budget.take(stream_bytes.iter().sum::<u64>() * 3 + packing_bytes(preset));
         let mut encoder = GroupEncoder::new(effort(preset));
         for part in parts {
             encoder.append(&spill.get(part.range)?).expect("a group of our own");
@@ -335,7 +347,9 @@ impl<'a> LayerEncoder<'a> {
                     target: self.payloads.target.map(piece.is_part, &piece.target)?,
                     workers: &self.plan.context.workers,
                 };
-                encoder.member_with(&sides, &sides.base, &sides.target);
+                if !encode_new_program(&mut encoder, &sides.base, &sides.target) {
+                    encoder.member_with(&sides, &sides.base, &sides.target);
+                }
             } else {
                 base.clear();
                 base.resize(usize_of(piece.base_bytes()), 0);
@@ -354,7 +368,9 @@ impl<'a> LayerEncoder<'a> {
                 )?;
                 let offset = piece.member.window.map_or(0, |window| window.offset);
                 self.digests.leave_out(payload, offset, &mut target);
-                encoder.member(&base, &target);
+                if !encode_new_program(&mut encoder, &base, &target) {
+                    encoder.member(&base, &target);
+                }
             }
             stream_bytes.push((encoder.stream_bytes() - before) as u64);
             progress.advance(piece.target_bytes());
@@ -489,6 +505,12 @@ impl<'a> LayerEncoder<'a> {
     }
 }
 
+/// Adds a program without a base in parts, if it is one and if that is shorter.
+fn encode_new_program(encoder: &mut GroupEncoder, base: &[u8], target: &[u8]) -> bool {
+    let parts = if base.is_empty() { program::parts(target) } else { None };
+    parts.is_some_and(|parts| encoder.program(target, &parts))
+}
+
 /// Returns the size of a group's streams. `Best` uses the most that coder 3 of docs/format-group.md
 /// takes.
 fn group_stream_bytes(preset: Preset) -> u64 {
@@ -497,6 +519,10 @@ fn group_stream_bytes(preset: Preset) -> u64 {
         Preset::Best => 4 << 20,
     }
 }
+
+/// Stream bytes of a group of new files. Most bytes of such files have an earlier place only in other
+/// new files, and an LZ code reaches back 64 MiB. A receiver holds a group in memory.
+const NEW_BYTES: u64 = 60 << 20;
 
 fn effort(preset: Preset) -> Effort {
     match preset {

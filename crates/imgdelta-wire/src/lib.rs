@@ -15,7 +15,7 @@
 //!
 //! | level | modules | purpose |
 //! |--:|---|---|
-//! | 0 | [`varint`], [`fixed`], [`compare`], `error` | integers of variable length; integers at an offset; equal runs; the error |
+//! | 0 | [`varint`], [`fixed`], [`compare`], [`seeds`], [`window`], `error` | integers of variable length; integers at an offset; equal runs; indexes of runs in a long and in a short string; the error |
 //! | 1 | `cursor`, `columns` | bytes read front to back; bytes written by kind |
 //!
 //! # Example
@@ -38,7 +38,9 @@ pub mod compare;
 mod cursor;
 mod error;
 pub mod fixed;
+pub mod seeds;
 pub mod varint;
+pub mod window;
 
 pub use columns::Columns;
 pub use cursor::{Cursor, MAX_PLACE};

@@ -75,8 +75,9 @@ pub(super) fn charge_recipe(recipe: &StoredRecipe, place: &str, meter: &WorkMete
     Ok(())
 }
 
-/// Charges the literals that a group may have packed apart: at most all `bytes` of its members.
-pub(super) fn charge_literals_apart(
+/// Charges the literals that a group may have packed apart, and the programs in parts: at most all
+/// `bytes` of its members.
+pub(super) fn charge_forms(
     recipe: &StoredRecipe,
     ordinal: usize,
     (bytes, place): (u64, &str),
@@ -86,7 +87,9 @@ pub(super) fn charge_literals_apart(
     let sizes = pack::sizes(&start, StreamKind::ALL.len())
         .map_err(|error| Error::bad_input(format!("{place}, group {ordinal}"), error))?;
     let has_literals_apart = sizes.streams > StreamKind::PackedLiterals as usize;
-    meter.charge(if has_literals_apart { bytes.saturating_mul(LZ_BYTE) } else { 0 })
+    meter.charge(if has_literals_apart { bytes.saturating_mul(LZ_BYTE) } else { 0 })?;
+    let has_programs = sizes.streams > StreamKind::Parts as usize;
+    meter.charge(if has_programs { bytes.saturating_mul(PROGRAM_BYTE) } else { 0 })
 }
 
 /// Charges the archives that a recipe opens and closes, except for compressing their members.
@@ -147,6 +150,8 @@ const GROUP: u64 = 20_000;
 const UNPACKED_BYTE: u64 = 10;
 /// Unpacking a byte that is mixed from many contexts.
 const MIXED_BYTE: u64 = 1000;
+/// Making a byte of a program in parts: at worst a symbol, of whose name a kibibyte is hashed.
+const PROGRAM_BYTE: u64 = 50;
 /// Unpacking a byte that is LZ-coded.
 const LZ_BYTE: u64 = 100;
 /// Starting a member.

@@ -40,7 +40,7 @@ pub(super) fn decode_all(
                 bill::charge_own_base(placed.own_bytes(), meter)?;
             }
             let literals = (target_bytes, table.place.as_str());
-            bill::charge_literals_apart(&table.recipe, ordinal, literals, meter)?;
+            bill::charge_forms(&table.recipe, ordinal, literals, meter)?;
             total = total.saturating_add(target_bytes);
             let rank = ranks[recipe][ordinal];
             works.entry(rank).or_default().push((target_bytes, table, ordinal));
@@ -115,6 +115,8 @@ impl GroupDecoding<'_> {
     fn cost(&self, placed: &[PlacedMember<'_>], packed: &[u8]) -> Result<u64> {
         let sizes = pack::sizes(packed, StreamKind::ALL.len())
             .map_err(|error| Error::bad_input(self.place(), error))?;
+        // A program in parts is in memory as a whole, and a table of it a second time.
+        let has_programs = sizes.streams > StreamKind::Parts as usize;
         let (mut target_bytes, mut base_bytes) = (0, 0);
         for placed in placed {
             let mut bytes = 0_u64;
@@ -132,7 +134,11 @@ impl GroupDecoding<'_> {
             ceiling.admit(copy, "copied base bytes of a member", self.place())?;
             let views = bytes.saturating_mul(2).min(VIEW_BYTES);
             base_bytes = base_bytes.max(copy.saturating_add(views));
-            target_bytes = target_bytes.max(placed.bytes.min(PIECE_BYTES.max(placed.bytes / 4)));
+            target_bytes = target_bytes.max(if has_programs {
+                placed.bytes.saturating_mul(2)
+            } else {
+                placed.bytes.min(PIECE_BYTES.max(placed.bytes / 4))
+            });
         }
         let streams = sizes.unpacked_bytes.min(self.most_stream_bytes().value);
         let streams = streams.saturating_add(packed.len() as u64);

@@ -15,11 +15,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Args, Debug)]
+#[command(allow_missing_positional = true)]
 pub struct CreateArgs {
     /// The old image, which the receiver has
-    #[arg(add = ArgValueCompleter::new(complete::images))]
-    pub old: Reference,
+    #[arg(
+        required_unless_present = "no_base",
+        conflicts_with = "no_base",
+        add = ArgValueCompleter::new(complete::images)
+    )]
+    pub old: Option<Reference>,
 
     /// The new image, which the receiver will get
     #[arg(add = ArgValueCompleter::new(complete::images))]
@@ -29,8 +35,12 @@ pub struct CreateArgs {
     #[arg(long, short, value_name = "FILE", required_unless_present = "dry_run")]
     pub output: Option<PathBuf>,
 
+    /// Make a delta for receivers that have no old image; `apply` needs no --base then
+    #[arg(long)]
+    pub no_base: bool,
+
     /// Also write a delta from the new image back to the old one; the images are read once
-    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "no_base"])]
     pub rollback: Option<PathBuf>,
 
     /// Report the size of the delta and write nothing

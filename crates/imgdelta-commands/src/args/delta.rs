@@ -19,8 +19,9 @@ pub struct DeltaArgs {
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
-    /// The old image, or another image that holds its layers (may be repeated)
-    #[arg(long, required = true, value_name = "OLD", add = ArgValueCompleter::new(complete::images))]
+    /// The old image, or another image that holds its layers (may be repeated); none for a delta that
+    /// was made with --no-base
+    #[arg(long, value_name = "OLD", add = ArgValueCompleter::new(complete::images))]
     pub base: Vec<Reference>,
 
     /// Print one JSON document instead of text

@@ -66,6 +66,7 @@ Examples:
   imgdelta create oci:images:old oci:images:new -o up.imgdelta
   imgdelta create old.tar new.tar -o up.imgdelta --rollback down.imgdelta
   imgdelta create old.tar new.tar --dry-run --json | jq '.deltas[0].bytes'
+  imgdelta create --no-base oci:images:new -o first.imgdelta
 
 ",
     images!()
@@ -77,6 +78,7 @@ Examples:
   imgdelta apply up.imgdelta --base oci:node:old -o oci:node:new
   imgdelta apply up.imgdelta --base old.tar -o docker-archive:new.tar
   imgdelta apply --base oci:node:1 --base oci:node:2 up.imgdelta -o oci:node:3
+  imgdelta apply first.imgdelta -o oci:node:1
 
 ",
     destinations!(),

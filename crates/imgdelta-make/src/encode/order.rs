@@ -57,6 +57,8 @@ pub(super) enum PieceClass {
     Program,
     Changed,
     New,
+    /// A program without a base.
+    NewProgram,
 }
 
 impl RebuiltPayload<'_> {
@@ -112,12 +114,11 @@ impl<'a> LayerPayloads<'a> {
                 Some(_) => continue,
             };
             bytes += range.end - range.start;
-            let class = if places.is_empty() {
-                PieceClass::New
-            } else if target.starts_with(is_part, &range, ELF_MAGIC)? {
-                PieceClass::Program
-            } else {
-                PieceClass::Changed
+            let class = match (places, target.starts_with(is_part, &range, ELF_MAGIC)?) {
+                ([], false) => PieceClass::New,
+                ([], true) => PieceClass::NewProgram,
+                (_, true) => PieceClass::Program,
+                (_, false) => PieceClass::Changed,
             };
             let target = range;
             rebuilt.push(RebuiltPayload { payload, is_part, target, places, is_own, class, path });

@@ -6,7 +6,7 @@
 use super::{
     layout::RecipeLayout,
     mapped::HOSTED_THREADS,
-    order::{ELF_MAGIC, RebuiltPayload},
+    order::{ELF_MAGIC, PieceClass, RebuiltPayload},
     read_pieces,
     target::TargetBytes,
     windows,
@@ -25,6 +25,7 @@ pub(super) struct Piece {
     pub(super) member: GroupMember,
     /// True if it belongs to a part inside an archive.
     pub(super) is_part: bool,
+    pub(super) class: PieceClass,
     /// Range in the target's stream, or among the parts.
     pub(super) target: Range<u64>,
     /// Addresses of the base bytes.
@@ -85,7 +86,7 @@ impl PieceCutter<'_> {
             let base = payload.places.iter().map(|place| self.layout.payload(self.plan, *place));
             pieces.extend(self.pieces(payload, base.collect(), siblings)?);
         }
-        Ok(part(pieces.into_iter()))
+        Ok(part(pieces))
     }
 
     /// Returns one piece, or several windows if one piece would take too much memory.
@@ -95,7 +96,7 @@ impl PieceCutter<'_> {
         base: Vec<Range<u64>>,
         siblings: Vec<Range<u64>>,
     ) -> Result<Vec<Piece>> {
-        let RebuiltPayload { payload, is_part, ref target, is_own, .. } = *rebuilt;
+        let RebuiltPayload { payload, is_part, ref target, is_own, class, .. } = *rebuilt;
         let head = self.head(is_part, target)?;
         let target_bytes = target.end - target.start;
         let base_bytes = bytes_of(&base);
@@ -123,7 +124,8 @@ impl PieceCutter<'_> {
             let base = base.into_iter().chain(siblings).collect();
             let member = GroupMember { payload, window: None, sources };
             let (target, whole_memory_bytes) = (target.clone(), None);
-            let piece = Piece { member, is_part, target, base, memory_bytes, whole_memory_bytes };
+            let piece =
+                Piece { member, is_part, class, target, base, memory_bytes, whole_memory_bytes };
             return Ok(vec![piece]);
         }
         let first = base.first().cloned().unwrap_or_default();
@@ -150,6 +152,7 @@ impl PieceCutter<'_> {
                 whole_memory_bytes: (is_program && window.offset == 0).then_some(memory_bytes),
                 member: GroupMember { payload, window: Some(window), sources: slices(&base) },
                 is_part,
+                class,
                 target: start..start + window.bytes,
                 base,
             }
@@ -195,13 +198,30 @@ pub(super) fn slices(base: &[Range<u64>]) -> Vec<BaseSource> {
     base.iter().map(slice).collect()
 }
 
-/// Divides a list into parts of about [`PART_BYTES`] target bytes.
-fn part(pieces: impl Iterator<Item = Piece>) -> Vec<Vec<Piece>> {
+/// Returns the class of all pieces of a part, if they have one.
+pub(super) fn class(part: &[Piece]) -> Option<PieceClass> {
+    let class = part.first()?.class;
+    part.iter().all(|piece| piece.class == class).then_some(class)
+}
+
+/// Divides a list into parts of about [`PART_BYTES`] target bytes. Many new files begin a part of
+/// their own.
+fn part(pieces: Vec<Piece>) -> Vec<Vec<Piece>> {
+    let bytes_of = |class| -> u64 {
+        let pieces = pieces.iter().filter(|piece| piece.class == class);
+        pieces.map(Piece::target_bytes).sum()
+    };
+    let is_large = [PieceClass::New, PieceClass::NewProgram]
+        .map(|class| (class, bytes_of(class) >= APART_BYTES));
+    let begins = |class| is_large.contains(&(class, true));
     let mut parts: Vec<Vec<Piece>> = Vec::new();
-    let mut filled = 0;
+    let (mut filled, mut before) = (0, None);
     for piece in pieces {
         let bytes = piece.target_bytes();
-        if parts.is_empty() || filled + bytes > PART_BYTES {
+        let is_other =
+            before != Some(piece.class) && (begins(piece.class) || before.is_some_and(begins));
+        before = Some(piece.class);
+        if parts.is_empty() || is_other || filled + bytes > PART_BYTES {
             parts.push(Vec::new());
             filled = 0;
         }
@@ -211,6 +231,8 @@ fn part(pieces: impl Iterator<Item = Piece>) -> Vec<Vec<Piece>> {
     parts
 }
 
+/// New files of so many bytes together are packed apart from others.
+pub(super) const APART_BYTES: u64 = 1 << 20;
 /// Target bytes that one worker matches at a time.
 const PART_BYTES: u64 = 8 << 20;
 /// Base and target of this length together are mapped, not read into memory.

@@ -228,6 +228,8 @@ impl Owners {
         let least = match file.class {
             PieceClass::New => LEAST_IN_NEW,
             PieceClass::Changed => LEAST_IN_CHANGED,
+            // Its view has no base. A file that is mostly in others needs no view.
+            PieceClass::NewProgram => marks.len() / 2 + LEAST_IN_NEW,
             // The view of a program reads its references by one file.
             PieceClass::Program => return Vec::new(),
         };

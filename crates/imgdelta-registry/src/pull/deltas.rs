@@ -137,6 +137,10 @@ fn candidates(
     let list =
         async move { repository.referrers_within(&subject, Some(ARTIFACT_TYPE), limit).await };
     let ReferrerList { entries: mut referrers, bytes } = source.network.wait(list)?;
+    if local.streams.is_empty() {
+        // Without local layers only deltas help that need none.
+        referrers.retain(|referrer| !referrer.annotations.contains_key(BASE_ANNOTATION));
+    }
     // Those for a local base first; there may be many.
     referrers.sort_by_key(|referrer| Reverse(has_local_base(referrer, local)));
     let mut artifacts = Vec::new();

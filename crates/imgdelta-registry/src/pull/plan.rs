@@ -87,7 +87,7 @@ impl PullPlan {
             failed: FailedSources::default(),
             rest_bytes: plain_layers_bytes,
         };
-        if plan.options.deltas && plain_layers_bytes > 0 && !plan.local.streams.is_empty() {
+        if plan.options.deltas && plain_layers_bytes > 0 {
             plan.search(costs, plain_layers_bytes);
         }
         plan.decided_bytes = plan.source.received_bytes();

@@ -409,6 +409,34 @@ fn without_a_delta_only_what_is_not_here_is_fetched() {
 }
 
 #[test]
+fn a_node_without_images_pulls_by_a_delta_that_needs_none() {
+    let scene = Scene::with_delta(RegistryBehaviour::default());
+    // Random bytes have no shorter form: this version has others.
+    let text: Vec<u8> =
+        (0..20_000).flat_map(|line| format!("line {line}\n").into_bytes()).collect();
+    let layer = tar_of(&[("text", &text)]);
+    scene.add("v2", TestImage::new(vec![layer], Packing::Gzip).blobs());
+    let images = scene.session.open_without_base(&scene.local_reference("v2")).unwrap();
+    let pair = scene.session.read_pair(images, &imgdelta::diff::DiffOptions::default()).unwrap();
+    let draft = pair.plan(&CreateOptions::default()).unwrap().encode().unwrap();
+    let mut delta = Vec::new();
+    draft.prove().unwrap().write_to(&mut delta).unwrap();
+    assert_eq!(opened(&delta).base().manifest, None);
+    scene.push(&delta).unwrap();
+    let pulled = scene.pull(":v2", &[], "oci:DIR/first:v2").unwrap();
+    assert_eq!(ways(&pulled), ["recipe"]);
+    assert!(pulled.received_bytes < pulled.plain_bytes, "{pulled}");
+    scene.is_whole("oci:DIR/first:v2", "v2");
+
+    // The delta of v1 needs v0: its manifest is not read.
+    let artifact = scene.artifacts("v1").remove(0).descriptor.digest;
+    scene.registry.forget();
+    let pulled = scene.pull(":v1", &[], "oci:DIR/alone:v1").unwrap();
+    assert_eq!(ways(&pulled), ["registry"; 3]);
+    assert_eq!(scene.registry.sent_bytes(&artifact.to_string()), 0);
+}
+
+#[test]
 fn a_dry_run_fetches_no_layer_and_no_delta_is_looked_for_when_not_wanted() {
     let scene = Scene::with_delta(RegistryBehaviour::default());
     let plan = scene.plan(":v1", &["v0"], OUT, true).unwrap();

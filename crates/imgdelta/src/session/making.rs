@@ -76,6 +76,14 @@ impl Session {
         self.read_pair(self.open_pair(old, new)?, &DiffOptions::default())?.plan(options)
     }
 
+    /// Opens an image, and as its base an image without layers: a delta from it serves receivers that
+    /// have no earlier image.
+    pub fn open_without_base(&self, target: &Reference) -> Result<[Image; 2]> {
+        let target = self.open(target)?;
+        let base = target.without_layers()?;
+        Ok([base, target])
+    }
+
     /// Makes a delta from one image to another, proves it by applying it, and saves it at `path`.
     ///
     /// The file appears complete or not at all. Fails if a plain pull is not larger.

@@ -5,8 +5,10 @@
 //! all the work. It takes two stores a byte: each position links to the one before with the same
 //! hash. A search follows that list, newest first, and stops after a few.
 
+#![allow(clippy::cast_possible_truncation, reason = "a hash is cut to a place on purpose")]
+
 /// Bytes of a seed.
-pub(crate) const SEED: usize = 8;
+pub const SEED: usize = 8;
 
 /// Most positions to try for one seed: in repeats, the rest are not better.
 const WALKED: usize = 8;
@@ -16,7 +18,7 @@ const NONE: u32 = u32::MAX;
 
 /// Positions of each eight bytes in a window.
 #[derive(Debug, Default)]
-pub(crate) struct WindowIndex {
+pub struct WindowIndex {
     /// Newest position of each hash.
     heads: Vec<u32>,
     /// The position before each one with the same hash.
@@ -26,7 +28,7 @@ pub(crate) struct WindowIndex {
 
 impl WindowIndex {
     /// Indexes `bytes`.
-    pub(crate) fn build(&mut self, bytes: &[u8]) {
+    pub fn build(&mut self, bytes: &[u8]) {
         let bits = (bytes.len() / 2).max(16).next_power_of_two().trailing_zeros();
         self.shift = 64 - bits;
         self.heads.clear();
@@ -42,7 +44,7 @@ impl WindowIndex {
 
     /// Returns positions where the eight bytes at the front of `bytes` may be.
     #[inline]
-    pub(crate) fn find(&self, bytes: &[u8]) -> impl Iterator<Item = usize> {
+    pub fn find(&self, bytes: &[u8]) -> impl Iterator<Item = usize> {
         let head = bytes.first_chunk().map_or(NONE, |seed| self.heads[self.hash(*seed)]);
         let next = |&at: &u32| Some(self.before[at as usize]).filter(|&at| at != NONE);
         let places = std::iter::successors(Some(head).filter(|&at| at != NONE), next);

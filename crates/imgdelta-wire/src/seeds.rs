@@ -7,6 +7,8 @@
 //! the base. An entry takes 4 bytes at a load of 40 to 80 %: 0.6 to 1.2 bytes per base byte at a
 //! step of 8, and twice that at a step of 4.
 
+#![allow(clippy::cast_possible_truncation, reason = "a hash is cut to a place on purpose")]
+
 /// Entries that share a bucket.
 const WAYS: usize = 4;
 
@@ -21,7 +23,7 @@ const EMPTY: u32 = u32::MAX;
 
 /// Positions of seeds, by their hash.
 #[derive(Debug, Default)]
-pub(crate) struct SeedIndex {
+pub struct SeedIndex {
     buckets: Vec<[u32; WAYS]>,
     shift: u32,
     seed: usize,
@@ -30,7 +32,7 @@ pub(crate) struct SeedIndex {
 
 impl SeedIndex {
     /// Indexes `bytes`: seeds of `seed` bytes (16 or 32) at every `step`-th offset.
-    pub(crate) fn build(&mut self, bytes: &[u8], seed: usize, step: usize) {
+    pub fn build(&mut self, bytes: &[u8], seed: usize, step: usize) {
         let step = step.max(bytes.len().div_ceil(MAX_SEEDS));
         let (seeds, bits) = Self::extent(bytes.len(), seed, step);
         self.buckets.clear();
@@ -50,7 +52,7 @@ impl SeedIndex {
 
     /// Returns offsets in the base where the seed at the front of `bytes` may occur.
     #[inline]
-    pub(crate) fn find(&self, bytes: &[u8]) -> impl Iterator<Item = usize> {
+    pub fn find(&self, bytes: &[u8]) -> impl Iterator<Item = usize> {
         let hash = self.hash(bytes);
         let bucket = hash.map_or([EMPTY; WAYS], |hash| self.buckets[(hash >> self.shift) as usize]);
         let tag = hash.map_or(0, tag);
@@ -62,7 +64,7 @@ impl SeedIndex {
     }
 
     /// Frees a large table; a small one is kept, which saves small members an allocation.
-    pub(crate) fn free_if_large(&mut self) {
+    pub fn free_if_large(&mut self) {
         const LARGE: usize = (1 << 20) / size_of::<[u32; WAYS]>();
         if self.buckets.len() > LARGE {
             self.buckets = Vec::new();
@@ -70,7 +72,7 @@ impl SeedIndex {
     }
 
     /// Returns the size of the index of a base of `len` bytes.
-    pub(crate) fn table_bytes(len: usize, step: usize) -> u64 {
+    pub fn table_bytes(len: usize, step: usize) -> u64 {
         let (_, bits) = Self::extent(len, 16, step);
         (size_of::<[u32; WAYS]>() as u64) << bits
     }
@@ -83,7 +85,7 @@ impl SeedIndex {
     }
 
     /// Bytes of one seed.
-    pub(crate) fn seed(&self) -> usize {
+    pub fn seed(&self) -> usize {
         self.seed
     }
 
