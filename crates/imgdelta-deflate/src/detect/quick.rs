@@ -7,7 +7,8 @@
 
 use super::survey::StreamSurvey;
 use crate::model::{AnyEncoder, EncoderModel};
-use crate::zlib::ZlibStrategy;
+use crate::zlib::{ChromiumHash, ZlibStrategy};
+use crate::zlib_ng::ZlibNgVersion;
 
 /// Plain bytes that are parsed for the first tokens.
 pub(super) const QUICK_BYTES: usize = 8 << 10;
@@ -17,10 +18,21 @@ const LEAST_TOKENS: usize = 16;
 /// Models with the same first tokens.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct ParseClass {
+    parser: Parser,
     level: i8,
     hash_bits: u8,
     window_bits: u8,
     strategy: ZlibStrategy,
+}
+
+/// The encoders that parse in the same way, apart from their parameters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parser {
+    Zlib,
+    Golang,
+    Chromium(ChromiumHash),
+    ZlibNg(ZlibNgVersion),
+    Miniz,
 }
 
 impl ParseClass {
@@ -28,6 +40,7 @@ impl ParseClass {
     /// block is shorter than the tokens that are compared.
     fn of(model: &EncoderModel) -> Option<Self> {
         let usual = |level: u8| Self {
+            parser: Parser::Zlib,
             level: level as i8,
             hash_bits: ZLIB_HASH_BITS,
             window_bits: 15,
@@ -41,16 +54,25 @@ impl ParseClass {
             | EncoderModel::RsyncableGzip { level }
             | EncoderModel::Pigz { level, .. } => Some(usual(level)),
             EncoderModel::Golang { level: level @ (-1 | 2..) } => {
-                Some(Self { level, hash_bits: GO_HASH_BITS, ..usual(0) })
+                Some(Self { parser: Parser::Golang, level, ..usual(0) })
             }
+            EncoderModel::ChromiumZlib { hash, level, mem_level: 8 } => {
+                Some(Self { parser: Parser::Chromium(hash), ..usual(level) })
+            }
+            // Smaller calls end within the tokens that are compared.
+            EncoderModel::ZlibNg { version, level, calls }
+                if calls.input_bytes == 0 || calls.input_bytes as usize >= QUICK_BYTES =>
+            {
+                Some(Self { parser: Parser::ZlibNg(version), ..usual(level) })
+            }
+            EncoderModel::Miniz { level } => Some(Self { parser: Parser::Miniz, ..usual(level) }),
             _ => None,
         }
     }
 }
 
-/// Bits of the hashes of zlib's default and of Go.
+/// Bits of the hashes of zlib's default.
 const ZLIB_HASH_BITS: u8 = 15;
-const GO_HASH_BITS: u8 = 17;
 
 /// The classes that a stream was compared with.
 #[derive(Default)]

@@ -7,7 +7,8 @@ use crate::inflate::{BlockHeader, BlockKind, InflateObserver, InflateStream};
 use crate::klauspost::{KlauspostVersion, PGZIP_HISTORY_BYTES};
 use crate::model::EncoderModel;
 use crate::token::Token;
-use crate::zlib::{PigzBlocks, ZlibStrategy};
+use crate::zlib::{ChromiumHash, PigzBlocks, ZlibStrategy};
+use crate::zlib_ng::{CallSizes, ZlibNgVersion};
 
 /// Facts from the gzip header.
 #[derive(Clone, Copy, Default)]
@@ -209,7 +210,42 @@ impl StreamSurvey {
         if may_be_go && !go_first {
             self.go_family(hint, &mut models);
         }
+        self.later_family(hint, &mut models);
         models
+    }
+
+    /// Adds the models of the encoders that came after zlib and Go, as far as the marks allow them.
+    fn later_family(&self, hint: WrapperHint, models: &mut Vec<EncoderModel>) {
+        let marks = &self.marks;
+        let is_near = marks.farthest <= 32_506;
+        // Blocks of zlib's default size, or only one block.
+        let has_usual_blocks = marks.first_tokens.is_none_or(|tokens| tokens == 16_383);
+        let has_short = marks.copies > 0 && marks.shortest == 3;
+        let has_fixed = marks.first_header.is_none();
+        for level in levels(hint, 6) {
+            // Hashes of four bytes find no copy of three, except by collisions.
+            let is_usual = has_usual_blocks && is_near;
+            for hash in ChromiumHash::ALL {
+                let finds_three = hash == ChromiumHash::Castagnoli && level >= 6;
+                if is_usual && (finds_three || !has_short) {
+                    models.push(EncoderModel::ChromiumZlib { hash, level, mem_level: 8 });
+                }
+            }
+            let is_likely = match level {
+                1 => has_fixed && is_near && !has_short,
+                9 => is_usual,
+                _ => is_usual && (level >= 7 || !has_short),
+            };
+            if is_likely {
+                zlib_ng(level, models);
+            }
+            if marks.first_tokens != Some(16_383) {
+                models.push(EncoderModel::Miniz { level });
+            }
+        }
+        if marks.first_tokens != Some(16_383) {
+            models.push(EncoderModel::Miniz { level: 10 });
+        }
     }
 
     fn go_family(&self, hint: WrapperHint, models: &mut Vec<EncoderModel>) {
@@ -343,6 +379,41 @@ impl StreamSurvey {
     }
 }
 
+/// Adds the models of zlib-ng at a level, with the usual calls of programs.
+fn zlib_ng(level: u8, models: &mut Vec<EncoderModel>) {
+    // The versions differ in the hash, except at level 9, and at levels 3 to 6 in long copies.
+    let versions: &[ZlibNgVersion] = match level {
+        3..=6 => &ZlibNgVersion::ALL,
+        1 | 2 | 7 | 8 => &[ZlibNgVersion::V2_2_3, ZlibNgVersion::V2_1],
+        _ => &[ZlibNgVersion::V2_2_3],
+    };
+    for &version in versions {
+        let mut add = |input_bytes, output_bytes| {
+            let calls = CallSizes { input_bytes, output_bytes };
+            models.push(EncoderModel::ZlibNg { version, level, calls });
+        };
+        add(0, 0);
+        if level >= 7 {
+            continue;
+        }
+        if level == 1 {
+            add(MOST_CALL_BYTES, 0);
+        }
+        if level >= 5 {
+            // The buffers of flate2 and .NET.
+            add(0, 32 << 10);
+            add(0, 8 << 10);
+            add(80 << 10, 8 << 10);
+            add(8 << 10, 16 << 10);
+        }
+        for kibibytes in [64, 8, 16, 32, 10, 80, 128] {
+            add(kibibytes << 10, 0);
+        }
+    }
+}
+
+/// Most plain bytes of a call: practically a call for the whole stream, and another for its end.
+const MOST_CALL_BYTES: u32 = 64 << 20;
 /// Longest copy that zlib's filtered strategy drops.
 const FILTERED_BYTES: usize = 5;
 /// Default block size of pigz.
