@@ -70,6 +70,8 @@ pub enum EncoderModel {
     Miniz {
         /// 1 to 10.
         level: u8,
+        /// True if the program flushes the stream before it ends it.
+        ends_flushed: bool,
     },
     /// GNU gzip.
     GnuGzip {
@@ -135,7 +137,7 @@ impl EncoderModel {
                     && (1..=9).contains(&mem_level)
                     && WINDOW_BITS.contains(&window_bits)
             }
-            Self::Miniz { level } => (1..=10).contains(&level),
+            Self::Miniz { level, .. } => (1..=10).contains(&level),
             Self::ChromiumZlib { level, mem_level, .. } => {
                 (1..=9).contains(&level) && (1..=9).contains(&mem_level)
             }
@@ -172,7 +174,7 @@ impl EncoderModel {
                 9 => 150,
                 _ => 14,
             },
-            Self::Miniz { level } => match level {
+            Self::Miniz { level, .. } => match level {
                 1 => 10,
                 2..=5 => 25,
                 6 => 50,
@@ -242,7 +244,9 @@ impl EncoderModel {
             Self::ChromiumZlib { hash, level, mem_level } => {
                 AnyEncoder::Zlib(Box::new(ZlibEncoder::chromium(hash, level, mem_level)?))
             }
-            Self::Miniz { level } => AnyEncoder::Miniz(Box::new(MinizEncoder::new(level)?)),
+            Self::Miniz { level, ends_flushed } => {
+                AnyEncoder::Miniz(Box::new(MinizEncoder::new(level, ends_flushed)?))
+            }
             Self::ZlibNg { version, level, calls } => {
                 AnyEncoder::ZlibNg(Box::new(ZlibNgEncoder::new(version, level, calls)?))
             }
@@ -293,7 +297,9 @@ impl AnyEncoder {
             ) if (hash, mem_level) == (hash_wanted, wanted) => {
                 encoder.retune(*level, ZlibStrategy::Default)
             }
-            (Self::Miniz(encoder), _, &EncoderModel::Miniz { level }) => encoder.retune(level),
+            (Self::Miniz(encoder), _, &EncoderModel::Miniz { level, ends_flushed }) => {
+                encoder.retune(level, ends_flushed)
+            }
             (Self::ZlibNg(encoder), _, &EncoderModel::ZlibNg { version, level, calls }) => {
                 encoder.retune(version, level, calls)
             }

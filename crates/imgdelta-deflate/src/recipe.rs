@@ -173,7 +173,9 @@ fn put_model(out: &mut Vec<u8>, model: &EncoderModel) {
             let sizes = mem_level | (USUAL_WINDOW_BITS - window_bits) << 4;
             out.extend([ZLIB, level, sizes, strategy as u8]);
         }
-        EncoderModel::Miniz { level } => out.extend([MINIZ, level]),
+        EncoderModel::Miniz { level, ends_flushed } => {
+            out.extend([MINIZ, level, u8::from(ends_flushed)]);
+        }
         EncoderModel::ChromiumZlib { hash, level, mem_level } => {
             let hash = ChromiumHash::ALL.iter().position(|&h| h == hash).unwrap_or(0);
             out.extend([CHROMIUM_ZLIB, hash as u8, level, mem_level]);
@@ -184,7 +186,7 @@ fn put_model(out: &mut Vec<u8>, model: &EncoderModel) {
                 ZlibNgVersion::V2_2_0 => 1,
                 ZlibNgVersion::V2_2_3 => 2,
             };
-            out.extend([ZLIB_NG, version, level]);
+            out.extend([ZLIB_NG, version, level, u8::from(calls.ends_flushed)]);
             put_number(out, u64::from(calls.input_bytes));
             put_number(out, u64::from(calls.output_bytes));
         }
@@ -276,6 +278,14 @@ impl<'a> RecipeReader<'a> {
         self.0.take(count).map_err(of_wire)
     }
 
+    fn flag(&mut self) -> Result<bool, RecipeError> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            flag => Err(RecipeError::Unknown { value: "flag", found: u64::from(flag) }),
+        }
+    }
+
     fn version(&mut self) -> Result<KlauspostVersion, RecipeError> {
         let number = self.byte()?;
         let version = KlauspostVersion::ALL.into_iter().find(|&v| version_number(v) == number);
@@ -330,9 +340,13 @@ impl<'a> RecipeReader<'a> {
                     }
                 },
                 level: self.byte()?,
-                calls: CallSizes { input_bytes: self.size()?, output_bytes: self.size()? },
+                calls: CallSizes {
+                    ends_flushed: self.flag()?,
+                    input_bytes: self.size()?,
+                    output_bytes: self.size()?,
+                },
             },
-            MINIZ => EncoderModel::Miniz { level: self.byte()? },
+            MINIZ => EncoderModel::Miniz { level: self.byte()?, ends_flushed: self.flag()? },
             CHROMIUM_ZLIB => {
                 let hash = self.byte()?;
                 let (value, found) = ("hash of Chromium's zlib", u64::from(hash));

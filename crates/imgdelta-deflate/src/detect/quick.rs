@@ -65,7 +65,9 @@ impl ParseClass {
             {
                 Some(Self { parser: Parser::ZlibNg(version), ..usual(level) })
             }
-            EncoderModel::Miniz { level } => Some(Self { parser: Parser::Miniz, ..usual(level) }),
+            EncoderModel::Miniz { level, .. } => {
+                Some(Self { parser: Parser::Miniz, ..usual(level) })
+            }
             _ => None,
         }
     }

@@ -54,6 +54,8 @@ const FIRST_TOKENS: usize = 4096;
 #[expect(clippy::struct_excessive_bools, reason = "the flags are independent facts, not a state")]
 struct StreamMarks {
     shortest: usize,
+    /// Copies of three bytes.
+    short_copies: u64,
     farthest: usize,
     copies: u64,
     tokens: u64,
@@ -111,6 +113,7 @@ impl InflateObserver for StreamMarks {
         }
         if token.is_copy() {
             self.copies += 1;
+            self.short_copies += u64::from(token.length() == 3);
             if self.copies == 1 || token.length() < self.shortest {
                 self.shortest = token.length();
             }
@@ -220,31 +223,38 @@ impl StreamSurvey {
         let is_near = marks.farthest <= 32_506;
         // Blocks of zlib's default size, or only one block.
         let has_usual_blocks = marks.first_tokens.is_none_or(|tokens| tokens == 16_383);
-        let has_short = marks.copies > 0 && marks.shortest == 3;
-        let has_fixed = marks.first_header.is_none();
+        let is_usual = has_usual_blocks && is_near;
+        // Hashes of four bytes find a copy of three only where they collide.
+        let is_of_four = marks.short_copies * 16 <= marks.copies;
+        let endings: &[bool] = match (marks.sync_is_end, self.stream_bytes) {
+            (true, _) => &[true],
+            (false, Some(_)) => &[false],
+            (false, None) => &[false, true],
+        };
         for level in levels(hint, 6) {
-            // Hashes of four bytes find no copy of three, except by collisions.
-            let is_usual = has_usual_blocks && is_near;
             for hash in ChromiumHash::ALL {
-                let finds_three = hash == ChromiumHash::Castagnoli && level >= 6;
-                if is_usual && (finds_three || !has_short) {
+                let is_of_three = hash == ChromiumHash::Castagnoli && level >= 6;
+                if is_usual && (is_of_three || is_of_four) && !marks.sync_is_end {
                     models.push(EncoderModel::ChromiumZlib { hash, level, mem_level: 8 });
                 }
             }
             let is_likely = match level {
-                1 => has_fixed && is_near && !has_short,
+                1 => marks.first_header.is_none() && is_near && is_of_four,
                 9 => is_usual,
-                _ => is_usual && (level >= 7 || !has_short),
+                _ => is_usual && is_of_four,
             };
-            if is_likely {
-                zlib_ng(level, models);
-            }
-            if marks.first_tokens != Some(16_383) {
-                models.push(EncoderModel::Miniz { level });
+            for &ends_flushed in endings {
+                if is_likely {
+                    zlib_ng(level, ends_flushed, models);
+                }
+                if marks.first_tokens != Some(16_383) {
+                    models.push(EncoderModel::Miniz { level, ends_flushed });
+                }
             }
         }
         if marks.first_tokens != Some(16_383) {
-            models.push(EncoderModel::Miniz { level: 10 });
+            let last = |&ends_flushed| EncoderModel::Miniz { level: 10, ends_flushed };
+            models.extend(endings.iter().map(last));
         }
     }
 
@@ -380,7 +390,7 @@ impl StreamSurvey {
 }
 
 /// Adds the models of zlib-ng at a level, with the usual calls of programs.
-fn zlib_ng(level: u8, models: &mut Vec<EncoderModel>) {
+fn zlib_ng(level: u8, ends_flushed: bool, models: &mut Vec<EncoderModel>) {
     // The versions differ in the hash, except at level 9, and at levels 3 to 6 in long copies.
     let versions: &[ZlibNgVersion] = match level {
         3..=6 => &ZlibNgVersion::ALL,
@@ -389,7 +399,7 @@ fn zlib_ng(level: u8, models: &mut Vec<EncoderModel>) {
     };
     for &version in versions {
         let mut add = |input_bytes, output_bytes| {
-            let calls = CallSizes { input_bytes, output_bytes };
+            let calls = CallSizes { input_bytes, output_bytes, ends_flushed };
             models.push(EncoderModel::ZlibNg { version, level, calls });
         };
         add(0, 0);

@@ -7,7 +7,7 @@
 //! program change nothing, except for the output buffer at level 1, for which flate2's size is assumed.
 //!
 //! Positions have 16 bits, so the chains run on into unrelated positions after 64 KiB, and each of
-//! these counts as a try. Never models strategies other than the default, or flushes.
+//! these counts as a try. Never models strategies other than the default, or flushes within the stream.
 
 mod blocks;
 
@@ -21,6 +21,7 @@ use blocks::{BlockTokens, write_block};
 pub(crate) struct MinizEncoder {
     pub(crate) bits: BitWriter,
     level: u8,
+    ends_flushed: bool,
     /// Groups of candidates that are tried for short and for long copies, plus one.
     groups: [u32; 2],
     /// The history, and the bytes to parse.
@@ -79,10 +80,11 @@ fn tries(level: u8) -> Option<u32> {
 }
 
 impl MinizEncoder {
-    pub(crate) fn new(level: u8) -> Option<Self> {
+    pub(crate) fn new(level: u8, ends_flushed: bool) -> Option<Self> {
         let mut encoder = Self {
             bits: BitWriter::new(),
             level,
+            ends_flushed,
             groups: [0; 2],
             bytes: Vec::new(),
             here: 0,
@@ -95,7 +97,7 @@ impl MinizEncoder {
             block: BlockTokens::default(),
             room: OUTPUT_BYTES,
         };
-        encoder.retune(level)?;
+        encoder.retune(level, ends_flushed)?;
         Some(encoder)
     }
 
@@ -114,10 +116,11 @@ impl MinizEncoder {
         self.room = OUTPUT_BYTES;
     }
 
-    /// Changes the level before the next stream.
-    pub(crate) fn retune(&mut self, level: u8) -> Option<()> {
+    /// Changes the parameters before the next stream.
+    pub(crate) fn retune(&mut self, level: u8, ends_flushed: bool) -> Option<()> {
         let tries = tries(level)?;
         self.level = level;
+        self.ends_flushed = ends_flushed;
         self.groups = [tries, tries >> 2].map(|tries| 1 + (tries + 2) / GROUP as u32);
         Some(())
     }
@@ -144,6 +147,10 @@ impl MinizEncoder {
 
     pub(crate) fn finish(&mut self) {
         self.parse(true);
+        if self.ends_flushed {
+            self.end_block(false);
+            self.bits.stored_block(&[], false);
+        }
         self.end_block(true);
         self.bits.align();
     }

@@ -39,13 +39,15 @@ impl ZlibNgVersion {
     pub const ALL: [Self; 3] = [Self::V2_2_3, Self::V2_2_0, Self::V2_1];
 }
 
-/// The sizes of the buffers in a program's calls of the encoder.
+/// A program's calls of the encoder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CallSizes {
     /// Plain bytes of a call. Zero if one call has all plain bytes and ends the stream.
     pub input_bytes: u32,
     /// Room for compressed bytes in a call. Zero if it has enough for everything.
     pub output_bytes: u32,
+    /// True if the program flushes the stream before it ends it.
+    pub ends_flushed: bool,
 }
 
 /// The encoder while it writes a stream.
@@ -213,6 +215,16 @@ impl ZlibNgEncoder {
 
     pub(crate) fn finish(&mut self) {
         self.parse(true);
+        if self.calls.ends_flushed {
+            self.write_fixed();
+            if self.fixed.is_open {
+                self.end_fixed();
+            }
+            if !self.tokens.is_empty() {
+                self.end_block(false);
+            }
+            self.bits.stored_block(&[], false);
+        }
         if self.level == 1 {
             self.start_fixed(true);
             self.write_fixed();

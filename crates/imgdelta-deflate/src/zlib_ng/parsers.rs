@@ -17,7 +17,8 @@ impl ZlibNgEncoder {
     pub(super) fn parse_fixed(&mut self, at_end: bool) {
         while self.may_go_on(at_end) {
             // One call ends the only block. Otherwise the last call, which has no bytes, starts one.
-            let is_final = self.calls.input_bytes == 0 || at_end && self.is_finishing();
+            let is_last = self.calls.input_bytes == 0 || at_end && self.is_finishing();
+            let is_final = is_last && !self.calls.ends_flushed;
             self.start_fixed(is_final);
             let index = self.index;
             let mut length = 1;
