@@ -54,6 +54,7 @@ const FIRST_TOKENS: usize = 4096;
 #[expect(clippy::struct_excessive_bools, reason = "the flags are independent facts, not a state")]
 struct StreamMarks {
     shortest: usize,
+    longest: usize,
     /// Copies of three bytes.
     short_copies: u64,
     farthest: usize,
@@ -113,6 +114,7 @@ impl InflateObserver for StreamMarks {
         }
         if token.is_copy() {
             self.copies += 1;
+            self.longest = self.longest.max(token.length());
             self.short_copies += u64::from(token.length() == 3);
             if self.copies == 1 || token.length() < self.shortest {
                 self.shortest = token.length();
@@ -222,7 +224,9 @@ impl StreamSurvey {
         let marks = &self.marks;
         let is_near = marks.farthest <= 32_506;
         // Blocks of zlib's default size, or only one block.
-        let has_usual_blocks = marks.first_tokens.is_none_or(|tokens| tokens == 16_383);
+        let has_usual_blocks = marks
+            .first_tokens
+            .is_none_or(|tokens| tokens == 16_383 || marks.sync_is_end && tokens < 16_383);
         let is_usual = has_usual_blocks && is_near;
         // Hashes of four bytes find a copy of three only where they collide.
         let is_of_four = marks.short_copies * 16 <= marks.copies;
@@ -245,7 +249,7 @@ impl StreamSurvey {
             };
             for &ends_flushed in endings {
                 if is_likely {
-                    zlib_ng(level, ends_flushed, models);
+                    self.zlib_ng(level, ends_flushed, models);
                 }
                 if marks.first_tokens != Some(16_383) {
                     models.push(EncoderModel::Miniz { level, ends_flushed });
@@ -255,6 +259,49 @@ impl StreamSurvey {
         if marks.first_tokens != Some(16_383) {
             let last = |&ends_flushed| EncoderModel::Miniz { level: 10, ends_flushed };
             models.extend(endings.iter().map(last));
+        }
+    }
+
+    /// Adds the models of zlib-ng at a level, with the usual calls of programs.
+    fn zlib_ng(&self, level: u8, ends_flushed: bool, models: &mut Vec<EncoderModel>) {
+        let plain_bytes = self.stream_bytes.map_or(usize::MAX, |_| self.plain.len());
+        // The versions differ in long copies, and in the hash below level 9.
+        let long = self.stream_bytes.is_none() || self.marks.longest > LONG_BYTES;
+        let is_new = ZlibNgVersion::V2_2_3;
+        let versions = [
+            (is_new, true),
+            (ZlibNgVersion::V2_2_0, (3..=6).contains(&level) && long),
+            (ZlibNgVersion::V2_1, level < 9),
+        ];
+        for (version, _) in versions.into_iter().filter(|(_, is_possible)| *is_possible) {
+            let mut add = |input_bytes, output_bytes| {
+                let calls = CallSizes { input_bytes, output_bytes, ends_flushed };
+                let is_one = input_bytes as usize >= plain_bytes && level > 1;
+                let has_room =
+                    self.stream_bytes.is_some_and(|bytes| bytes <= output_bytes as usize);
+                if !is_one && (output_bytes == 0 || !has_room) {
+                    models.push(EncoderModel::ZlibNg { version, level, calls });
+                }
+            };
+            add(0, 0);
+            if level >= 7 {
+                continue;
+            }
+            if level == 1 {
+                add(MOST_CALL_BYTES, 0);
+            }
+            let calls_only =
+                if version == is_new { &CALLS_KIBIBYTES[..] } else { &CALLS_KIBIBYTES[..3] };
+            for kibibytes in calls_only {
+                add(kibibytes << 10, 0);
+            }
+            if level >= 5 {
+                // The buffers of flate2, Python and .NET.
+                add(0, 32 << 10);
+                add(8 << 10, 16 << 10);
+                add(0, 8 << 10);
+                add(80 << 10, 8 << 10);
+            }
         }
     }
 
@@ -389,39 +436,10 @@ impl StreamSurvey {
     }
 }
 
-/// Adds the models of zlib-ng at a level, with the usual calls of programs.
-fn zlib_ng(level: u8, ends_flushed: bool, models: &mut Vec<EncoderModel>) {
-    // The versions differ in the hash, except at level 9, and at levels 3 to 6 in long copies.
-    let versions: &[ZlibNgVersion] = match level {
-        3..=6 => &ZlibNgVersion::ALL,
-        1 | 2 | 7 | 8 => &[ZlibNgVersion::V2_2_3, ZlibNgVersion::V2_1],
-        _ => &[ZlibNgVersion::V2_2_3],
-    };
-    for &version in versions {
-        let mut add = |input_bytes, output_bytes| {
-            let calls = CallSizes { input_bytes, output_bytes, ends_flushed };
-            models.push(EncoderModel::ZlibNg { version, level, calls });
-        };
-        add(0, 0);
-        if level >= 7 {
-            continue;
-        }
-        if level == 1 {
-            add(MOST_CALL_BYTES, 0);
-        }
-        if level >= 5 {
-            // The buffers of flate2 and .NET.
-            add(0, 32 << 10);
-            add(0, 8 << 10);
-            add(80 << 10, 8 << 10);
-            add(8 << 10, 16 << 10);
-        }
-        for kibibytes in [64, 8, 16, 32, 10, 80, 128] {
-            add(kibibytes << 10, 0);
-        }
-    }
-}
-
+/// Usual sizes of a program's calls, the likeliest first.
+const CALLS_KIBIBYTES: [u32; 7] = [8, 64, 32, 16, 128, 10, 80];
+/// Length from which zlib-ng may leave positions of a copy out of its index.
+const LONG_BYTES: usize = 96;
 /// Most plain bytes of a call: practically a call for the whole stream, and another for its end.
 const MOST_CALL_BYTES: u32 = 64 << 20;
 /// Longest copy that zlib's filtered strategy drops.
