@@ -66,7 +66,7 @@ pub enum EncoderModel {
         /// The calls of the program.
         calls: CallSizes,
     },
-    /// miniz_oxide.
+    /// `miniz_oxide`.
     Miniz {
         /// 1 to 10.
         level: u8,

@@ -1,4 +1,4 @@
-//! The blocks of miniz_oxide: fixed below 48 bytes, stored if that is not longer, and dynamic.
+//! The blocks of `miniz_oxide`: fixed below 48 bytes, stored if that is not longer, and dynamic.
 //!
 //! Code lengths are optimal, and then shortened to the limit. Of symbols with equal counts the higher
 //! one gets the shorter code. Never searches for copies.

@@ -1,6 +1,6 @@
-//! miniz_oxide, the encoder of Rust's flate2 without features.
+//! `miniz_oxide`, the encoder of Rust's flate2 without features.
 //!
-//! Re-created from its behaviour; credit: Rich Geldreich (miniz) and the miniz_oxide authors (MIT, see
+//! Re-created from its behaviour; credit: Rich Geldreich (miniz) and the `miniz_oxide` authors (MIT, see
 //! NOTICE). Positions have zlib's hash of three bytes. Level 1 compares one older position and works in
 //! pieces of 4096 bytes; levels 2 and 3 are greedy, and the others lazy. A block ends when its tokens
 //! take 64 KiB in the original's buffer, or after 31 KiB that do not become smaller. The calls of a

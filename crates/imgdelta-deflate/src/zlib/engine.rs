@@ -177,13 +177,16 @@ impl HashRule {
     }
 
     #[inline]
+    fn rolling(self, word: u32) -> usize {
+        let (a, b, c) = (word & 0xff, word >> 8 & 0xff, word >> 16 & 0xff);
+        ((a << (2 * self.shift) ^ b << self.shift ^ c) & ((1 << self.bits) - 1)) as usize
+    }
+
+    #[inline]
     fn of(self, word: u32) -> usize {
         let mask = (1 << self.bits) - 1;
         match self.kind {
-            HashKind::Rolling => {
-                let (a, b, c) = (word & 0xff, word >> 8 & 0xff, word >> 16 & 0xff);
-                (a << (2 * self.shift) ^ b << self.shift ^ c) as usize & mask
-            }
+            HashKind::Rolling => self.rolling(word),
             HashKind::Product => {
                 (word.wrapping_mul(PRODUCT).wrapping_add(PRODUCT) >> 16) as usize & mask
             }
@@ -466,7 +469,11 @@ impl MatchEngine {
 
     fn insert_all(&mut self, start: usize, end: usize) {
         let hash = self.hash;
-        self.window.insert_all(start, end, |word| hash.of(word));
+        match hash.kind {
+            // The loop for zlib's own hash is the one that counts.
+            HashKind::Rolling => self.window.insert_all(start, end, |word| hash.rolling(word)),
+            _ => self.window.insert_all(start, end, |word| hash.of(word)),
+        }
     }
 
     /// Indexes a position with three bytes. Returns the first candidate, or zero: index zero of the

@@ -1,9 +1,9 @@
 //! zlib, its fork in Chromium, GNU gzip and pigz.
 //!
 //! Re-created from its behaviour; credit: Jean-loup Gailly and Mark Adler (zlib licence, see
-//! NOTICE), and the Chromium authors. All four share a match engine ([`engine`]). They differ in the ends of blocks, at the
-//! end of the data, and in framing. Level 0 is not modelled: its stored blocks depend on the
-//! buffers of the program, and a record has their sizes.
+//! NOTICE), and the Chromium authors. All four share a match engine ([`engine`]). They differ in the
+//! hash of positions, in the ends of blocks, at the end of the data, and in framing. Level 0 is not
+//! modelled: its stored blocks depend on the buffers of the program, and a record has their sizes.
 //!
 //! Never models the forks that search differently (zlib-ng, Cloudflare's).
 
