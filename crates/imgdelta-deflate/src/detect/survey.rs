@@ -266,11 +266,11 @@ impl StreamSurvey {
     fn zlib_ng(&self, level: u8, ends_flushed: bool, models: &mut Vec<EncoderModel>) {
         let plain_bytes = self.stream_bytes.map_or(usize::MAX, |_| self.plain.len());
         // The versions differ in long copies, and in the hash below level 9.
-        let long = self.stream_bytes.is_none() || self.marks.longest > LONG_BYTES;
-        let is_new = ZlibNgVersion::V2_2_3;
+        let may_be_long = self.stream_bytes.is_none() || self.marks.longest > LONG_BYTES;
+        let newest = ZlibNgVersion::V2_2_3;
         let versions = [
-            (is_new, true),
-            (ZlibNgVersion::V2_2_0, (3..=6).contains(&level) && long),
+            (newest, true),
+            (ZlibNgVersion::V2_2_0, (3..=6).contains(&level) && may_be_long),
             (ZlibNgVersion::V2_1, level < 9),
         ];
         for (version, _) in versions.into_iter().filter(|(_, is_possible)| *is_possible) {
@@ -290,9 +290,9 @@ impl StreamSurvey {
             if level == 1 {
                 add(MOST_CALL_BYTES, 0);
             }
-            let calls_only =
-                if version == is_new { &CALLS_KIBIBYTES[..] } else { &CALLS_KIBIBYTES[..3] };
-            for kibibytes in calls_only {
+            let sizes =
+                if version == newest { &CALLS_KIBIBYTES[..] } else { &CALLS_KIBIBYTES[..3] };
+            for kibibytes in sizes {
                 add(kibibytes << 10, 0);
             }
             if level >= 5 {

@@ -64,6 +64,10 @@ impl ZlibNgEncoder {
     fn refill(&mut self, at_end: bool) -> bool {
         loop {
             if self.input.left == 0 && self.input.waiting() > 0 {
+                if self.level == 1 && self.ahead > 0 {
+                    // Bytes of the call before open a block, even if they are too few to parse.
+                    self.start_fixed(false);
+                }
                 self.input.left = self.input.call_bytes;
                 self.room = u64::from(self.calls.output_bytes);
             }
