@@ -267,7 +267,7 @@ fn no_crate_is_too_large_to_survey() {
         let lines: usize =
             files.iter().map(|file| fs::read_to_string(file).unwrap().lines().count()).sum();
         // Each encoder of deflate is a model of its own.
-        let most = if name == "imgdelta-deflate" { 13_000 } else { 9000 };
+        let most = if name == "imgdelta-deflate" { 14_000 } else { 9000 };
         assert!(lines <= most, "{name} has {lines} lines");
     }
 }

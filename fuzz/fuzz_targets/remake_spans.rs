@@ -3,8 +3,8 @@
 #![no_main]
 
 use imgdelta_deflate::{
-    DividedRecipe, EncoderModel, KlauspostVersion, MemberScan, MemberTrailer, Recipe, RecipeLimits,
-    RecipeMember, RemakeStep, Remaker, SpanJoiner,
+    ChromiumHash, DividedRecipe, EncoderModel, KlauspostVersion, MemberScan, MemberTrailer, Recipe,
+    RecipeLimits, RecipeMember, RemakeStep, Remaker, SpanJoiner,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -24,11 +24,16 @@ fuzz_target!(|bytes: &[u8]| {
 /// A stream of a known encoder, cut wherever it can be.
 fn walked(choice: u8, plain: &[u8]) {
     let level = i8::try_from(choice % 6 + 1).expect("at most six");
-    let model = match choice / 6 % 3 {
+    let model = match choice / 6 % 4 {
         0 => EncoderModel::Golang { level },
         1 => EncoderModel::GnuGzip { level: choice % 6 + 4 },
+        3 => EncoderModel::ChromiumZlib {
+            hash: ChromiumHash::ALL[usize::from(choice / 24) % 2],
+            level: choice % 6 + 4,
+            mem_level: 8,
+        },
         _ => EncoderModel::Klauspost {
-            version: KlauspostVersion::ALL[usize::from(choice / 18) % 5],
+            version: KlauspostVersion::ALL[usize::from(choice / 24) % 5],
             level,
         },
     };

@@ -4,7 +4,8 @@ from collections import namedtuple
 
 from wire import Reader
 
-MODELS = ["Go", "klauspost", "pgzip", "zlib", "GNU gzip", "pigz", "record", "pigz -i", "pigz -p 1", "gzip --rsyncable"]
+MODELS = ["Go", "klauspost", "pgzip", "zlib", "GNU gzip", "pigz", "record", "pigz -i", "pigz -p 1", "gzip --rsyncable",
+          "zlib-ng", "Chromium's zlib", "miniz_oxide"]
 Member = namedtuple("Member", "header model parameters trailer plain_bytes")
 
 
@@ -52,9 +53,12 @@ class DeflateRecipe:
         elif name == "record":
             parameters = [string(reader)]
         else:
-            parameters = list(reader.bytes({"klauspost": 2, "pgzip": 2}.get(name, 1)))
+            sizes = {"klauspost": 2, "pgzip": 2, "zlib-ng": 3, "Chromium's zlib": 3, "miniz_oxide": 2}
+            parameters = list(reader.bytes(sizes.get(name, 1)))
             if name == "pgzip" or name.startswith("pigz"):
                 parameters.append(number(reader))
+            elif name == "zlib-ng":
+                parameters += [number(reader), number(reader)]
         trailer = reader.byte()
         if trailer > 2:
             reader.refuse(f"trailer {trailer}")

@@ -116,6 +116,11 @@ impl BitWriter {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Returns the number of complete bytes that were not taken yet.
+    pub(crate) fn whole_bytes(&self) -> usize {
+        self.bytes.len() + self.count as usize / 8
+    }
+
     /// Returns the number of used bits in the current byte, 0 to 7.
     pub fn phase(&self) -> u32 {
         self.count % 8

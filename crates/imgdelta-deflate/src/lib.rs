@@ -33,6 +33,7 @@ mod huffman;
 mod join;
 mod klauspost;
 mod mid_stream;
+mod miniz;
 mod model;
 mod recipe;
 mod remake;
@@ -40,6 +41,7 @@ mod spans;
 mod token;
 mod window;
 mod zlib;
+mod zlib_ng;
 
 // For tests of other crates, without any promise of stability.
 #[doc(hidden)]
@@ -65,4 +67,5 @@ pub use recipe::{MemberTrailer, Recipe, RecipeLimits, RecipeMember};
 pub use remake::Remaker;
 pub use spans::{RemakeStep, RemakeSteps, Span, SpanOutput};
 pub use token::Token;
-pub use zlib::{PigzBlocks, ZlibStrategy};
+pub use zlib::{ChromiumHash, PigzBlocks, ZlibStrategy};
+pub use zlib_ng::{CallSizes, ZlibNgVersion};

@@ -84,6 +84,9 @@ pub(crate) fn at_block<'a>(
             EncoderModel::Zlib { level, mem_level, window_bits, strategy } => {
                 boxed(ZlibEncoder::new(level, mem_level, window_bits, strategy)?)
             }
+            EncoderModel::ChromiumZlib { hash, level, mem_level } => {
+                boxed(ZlibEncoder::chromium(hash, level, mem_level)?)
+            }
             EncoderModel::GnuGzip { level } => boxed(GnuGzipEncoder::new(level)?),
             _ => return None,
         };
@@ -97,6 +100,9 @@ pub(crate) fn at_block<'a>(
         }
         EncoderModel::Zlib { level, mem_level, strategy, .. } => {
             (boxed(ZlibEncoder::resume((level, mem_level, strategy), plain, place)?), from)
+        }
+        EncoderModel::ChromiumZlib { hash, level, mem_level } => {
+            (boxed(ZlibEncoder::resume_chromium((hash, level, mem_level), plain, place)?), from)
         }
         EncoderModel::GnuGzip { level } => {
             (boxed(GnuGzipEncoder::resume(level, plain, place)?), from)

@@ -5,10 +5,12 @@
 use crate::fallback::{RecordReplay, ReplayError};
 use crate::golang::GoEncoder;
 use crate::klauspost::{KlauspostEncoder, KlauspostVersion, PGZIP_HISTORY_BYTES, PgzipEncoder};
+use crate::miniz::MinizEncoder;
 use crate::token::Token;
 use crate::zlib::{
-    GnuGzipEncoder, PigzBlocks, PigzEncoder, WINDOW_BITS, ZlibEncoder, ZlibStrategy,
+    ChromiumHash, GnuGzipEncoder, PigzBlocks, PigzEncoder, WINDOW_BITS, ZlibEncoder, ZlibStrategy,
 };
+use crate::zlib_ng::{CallSizes, ZlibNgEncoder, ZlibNgVersion};
 
 /// The encoder of a deflate stream, with its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +47,31 @@ pub enum EncoderModel {
         window_bits: u8,
         /// The strategy for copies.
         strategy: ZlibStrategy,
+    },
+    /// The zlib of Chromium and node.
+    ChromiumZlib {
+        /// The hash, which depends on the version.
+        hash: ChromiumHash,
+        /// 1 to 9.
+        level: u8,
+        /// 1 to 9. The default is 8.
+        mem_level: u8,
+    },
+    /// zlib-ng or zlib-rs.
+    ZlibNg {
+        /// The release.
+        version: ZlibNgVersion,
+        /// 1 to 9.
+        level: u8,
+        /// The calls of the program.
+        calls: CallSizes,
+    },
+    /// `miniz_oxide`.
+    Miniz {
+        /// 1 to 10.
+        level: u8,
+        /// True if the program flushes the stream before it ends it.
+        ends_flushed: bool,
     },
     /// GNU gzip.
     GnuGzip {
@@ -88,6 +115,8 @@ pub(crate) enum AnyEncoder {
     Klauspost(Box<KlauspostEncoder>),
     Pgzip(Box<PgzipEncoder>),
     Zlib(Box<ZlibEncoder>),
+    ZlibNg(Box<ZlibNgEncoder>),
+    Miniz(Box<MinizEncoder>),
     GnuGzip(Box<GnuGzipEncoder>),
     Pigz(Box<PigzEncoder>),
     Tokens(Box<RecordReplay>),
@@ -108,7 +137,13 @@ impl EncoderModel {
                     && (1..=9).contains(&mem_level)
                     && WINDOW_BITS.contains(&window_bits)
             }
-            Self::GnuGzip { level } | Self::RsyncableGzip { level } => (1..=9).contains(&level),
+            Self::Miniz { level, .. } => (1..=10).contains(&level),
+            Self::ChromiumZlib { level, mem_level, .. } => {
+                (1..=9).contains(&level) && (1..=9).contains(&mem_level)
+            }
+            Self::GnuGzip { level }
+            | Self::RsyncableGzip { level }
+            | Self::ZlibNg { level, .. } => (1..=9).contains(&level),
             Self::Pigz { level, block_bytes, .. } => {
                 (1..=9).contains(&level) && block_bytes >= 32_768
             }
@@ -139,7 +174,23 @@ impl EncoderModel {
                 9 => 150,
                 _ => 14,
             },
+            Self::Miniz { level, .. } => match level {
+                1 => 10,
+                2..=5 => 25,
+                6 => 50,
+                7 => 70,
+                _ => 150,
+            },
+            Self::ZlibNg { level, .. } => match level {
+                1 | 2 => 10,
+                3..=5 => 20,
+                6 => 35,
+                7 => 60,
+                8 => 120,
+                _ => 200,
+            },
             Self::Zlib { level, .. }
+            | Self::ChromiumZlib { level, .. }
             | Self::GnuGzip { level }
             | Self::RsyncableGzip { level }
             | Self::Pigz { level, .. } => match level {
@@ -164,9 +215,9 @@ impl EncoderModel {
 
     pub(crate) fn restart(&self) -> RestartKind {
         match *self {
-            Self::Golang { level: -1 | 4.. } | Self::GnuGzip { level: 4.. } => {
-                RestartKind::AtBlocks
-            }
+            Self::Golang { level: -1 | 4.. }
+            | Self::GnuGzip { level: 4.. }
+            | Self::ChromiumZlib { level: 4.., .. } => RestartKind::AtBlocks,
             Self::Zlib { level: 4.., strategy, window_bits, .. }
                 if strategy.searches() && window_bits == *WINDOW_BITS.end() =>
             {
@@ -190,6 +241,15 @@ impl EncoderModel {
             Self::Zlib { level, mem_level, window_bits, strategy } => AnyEncoder::Zlib(Box::new(
                 ZlibEncoder::new(level, mem_level, window_bits, strategy)?,
             )),
+            Self::ChromiumZlib { hash, level, mem_level } => {
+                AnyEncoder::Zlib(Box::new(ZlibEncoder::chromium(hash, level, mem_level)?))
+            }
+            Self::Miniz { level, ends_flushed } => {
+                AnyEncoder::Miniz(Box::new(MinizEncoder::new(level, ends_flushed)?))
+            }
+            Self::ZlibNg { version, level, calls } => {
+                AnyEncoder::ZlibNg(Box::new(ZlibNgEncoder::new(version, level, calls)?))
+            }
             Self::GnuGzip { level } => AnyEncoder::GnuGzip(Box::new(GnuGzipEncoder::new(level)?)),
             Self::RsyncableGzip { level } => {
                 AnyEncoder::GnuGzip(Box::new(GnuGzipEncoder::rsyncable(level)?))
@@ -212,6 +272,8 @@ impl AnyEncoder {
             Self::Klauspost(encoder) => encoder.restart(&[]),
             Self::Pgzip(encoder) => encoder.restart(),
             Self::Zlib(encoder) => encoder.restart(),
+            Self::ZlibNg(encoder) => encoder.restart(),
+            Self::Miniz(encoder) => encoder.restart(),
             Self::GnuGzip(encoder) => encoder.restart(),
             Self::Pigz(encoder) => encoder.restart(),
             Self::Tokens(_) => return false,
@@ -228,6 +290,19 @@ impl AnyEncoder {
                 EncoderModel::Zlib { mem_level, window_bits, .. },
                 &EncoderModel::Zlib { level, mem_level: wanted, window_bits: bits, strategy },
             ) if (*mem_level, *window_bits) == (wanted, bits) => encoder.retune(level, strategy),
+            (
+                Self::Zlib(encoder),
+                EncoderModel::ChromiumZlib { hash, mem_level, .. },
+                EncoderModel::ChromiumZlib { level, hash: hash_wanted, mem_level: wanted },
+            ) if (hash, mem_level) == (hash_wanted, wanted) => {
+                encoder.retune(*level, ZlibStrategy::Default)
+            }
+            (Self::Miniz(encoder), _, &EncoderModel::Miniz { level, ends_flushed }) => {
+                encoder.retune(level, ends_flushed)
+            }
+            (Self::ZlibNg(encoder), _, &EncoderModel::ZlibNg { version, level, calls }) => {
+                encoder.retune(version, level, calls)
+            }
             (
                 Self::GnuGzip(encoder),
                 EncoderModel::GnuGzip { .. },
@@ -248,6 +323,8 @@ impl AnyEncoder {
     pub(crate) fn first_tokens(&mut self, plain: &[u8]) -> Option<&[Token]> {
         match self {
             Self::Zlib(encoder) => Some(encoder.first_tokens(plain)),
+            Self::ZlibNg(encoder) => Some(encoder.first_tokens(plain)),
+            Self::Miniz(encoder) => Some(encoder.first_tokens(plain)),
             Self::GnuGzip(encoder) => Some(encoder.first_tokens(plain)),
             Self::Pigz(encoder) => Some(encoder.first_tokens(plain)),
             Self::Golang(encoder) => encoder.first_tokens(plain),
@@ -272,6 +349,14 @@ impl AnyEncoder {
             Self::Zlib(encoder) => {
                 encoder.write(plain);
                 encoder.bits().take(out);
+            }
+            Self::ZlibNg(encoder) => {
+                encoder.write(plain);
+                encoder.bits.take(out);
+            }
+            Self::Miniz(encoder) => {
+                encoder.write(plain);
+                encoder.bits.take(out);
             }
             Self::GnuGzip(encoder) => {
                 encoder.write(plain);
@@ -306,6 +391,14 @@ impl AnyEncoder {
             Self::Zlib(encoder) => {
                 encoder.finish();
                 encoder.bits().take(out);
+            }
+            Self::ZlibNg(encoder) => {
+                encoder.finish();
+                encoder.bits.take(out);
+            }
+            Self::Miniz(encoder) => {
+                encoder.finish();
+                encoder.bits.take(out);
             }
             Self::GnuGzip(encoder) => {
                 encoder.finish();

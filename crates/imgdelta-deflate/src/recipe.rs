@@ -6,7 +6,8 @@
 use crate::error::RecipeError;
 use crate::klauspost::KlauspostVersion;
 use crate::model::EncoderModel;
-use crate::zlib::{PigzBlocks, ZlibStrategy};
+use crate::zlib::{ChromiumHash, PigzBlocks, ZlibStrategy};
+use crate::zlib_ng::{CallSizes, ZlibNgVersion};
 use imgdelta_wire::varint::write_prefixed;
 use imgdelta_wire::{Cursor, WireError};
 
@@ -151,6 +152,9 @@ const TOKENS: u8 = 6;
 const PIGZ_INDEPENDENT: u8 = 7;
 const PIGZ_CONTINUED: u8 = 8;
 const RSYNCABLE_GZIP: u8 = 9;
+const ZLIB_NG: u8 = 10;
+const CHROMIUM_ZLIB: u8 = 11;
+const MINIZ: u8 = 12;
 const USUAL_WINDOW_BITS: u8 = 15;
 
 fn put_model(out: &mut Vec<u8>, model: &EncoderModel) {
@@ -168,6 +172,23 @@ fn put_model(out: &mut Vec<u8>, model: &EncoderModel) {
             // Zero in the upper half is the default window.
             let sizes = mem_level | (USUAL_WINDOW_BITS - window_bits) << 4;
             out.extend([ZLIB, level, sizes, strategy as u8]);
+        }
+        EncoderModel::Miniz { level, ends_flushed } => {
+            out.extend([MINIZ, level, u8::from(ends_flushed)]);
+        }
+        EncoderModel::ChromiumZlib { hash, level, mem_level } => {
+            let hash = ChromiumHash::ALL.iter().position(|&h| h == hash).unwrap_or(0);
+            out.extend([CHROMIUM_ZLIB, hash as u8, level, mem_level]);
+        }
+        EncoderModel::ZlibNg { version, level, calls } => {
+            let version = match version {
+                ZlibNgVersion::V2_1 => 0,
+                ZlibNgVersion::V2_2_0 => 1,
+                ZlibNgVersion::V2_2_3 => 2,
+            };
+            out.extend([ZLIB_NG, version, level, u8::from(calls.ends_flushed)]);
+            put_number(out, u64::from(calls.input_bytes));
+            put_number(out, u64::from(calls.output_bytes));
         }
         EncoderModel::GnuGzip { level } => out.extend([GNU_GZIP, level]),
         EncoderModel::RsyncableGzip { level } => out.extend([RSYNCABLE_GZIP, level]),
@@ -257,6 +278,14 @@ impl<'a> RecipeReader<'a> {
         self.0.take(count).map_err(of_wire)
     }
 
+    fn flag(&mut self) -> Result<bool, RecipeError> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            flag => Err(RecipeError::Unknown { value: "flag", found: u64::from(flag) }),
+        }
+    }
+
     fn version(&mut self) -> Result<KlauspostVersion, RecipeError> {
         let number = self.byte()?;
         let version = KlauspostVersion::ALL.into_iter().find(|&v| version_number(v) == number);
@@ -298,6 +327,35 @@ impl<'a> RecipeReader<'a> {
                     strategy: *ZlibStrategy::ALL
                         .get(usize::from(strategy))
                         .ok_or(RecipeError::Unknown { value, found })?,
+                }
+            }
+            ZLIB_NG => EncoderModel::ZlibNg {
+                version: match self.byte()? {
+                    0 => ZlibNgVersion::V2_1,
+                    1 => ZlibNgVersion::V2_2_0,
+                    2 => ZlibNgVersion::V2_2_3,
+                    number => {
+                        let (value, found) = ("version of zlib-ng", u64::from(number));
+                        return Err(RecipeError::Unknown { value, found });
+                    }
+                },
+                level: self.byte()?,
+                calls: CallSizes {
+                    ends_flushed: self.flag()?,
+                    input_bytes: self.size()?,
+                    output_bytes: self.size()?,
+                },
+            },
+            MINIZ => EncoderModel::Miniz { level: self.byte()?, ends_flushed: self.flag()? },
+            CHROMIUM_ZLIB => {
+                let hash = self.byte()?;
+                let (value, found) = ("hash of Chromium's zlib", u64::from(hash));
+                EncoderModel::ChromiumZlib {
+                    hash: *ChromiumHash::ALL
+                        .get(usize::from(hash))
+                        .ok_or(RecipeError::Unknown { value, found })?,
+                    level: self.byte()?,
+                    mem_level: self.byte()?,
                 }
             }
             GNU_GZIP => EncoderModel::GnuGzip { level: self.byte()? },

@@ -5,7 +5,9 @@
 
 mod inputs;
 
-use imgdelta_deflate::{DetectOptions, EncoderModel, Recipe, Remaker, detect_gzip, detect_raw};
+use imgdelta_deflate::{
+    DetectOptions, EncoderModel, GzipChecksum, Recipe, Remaker, detect_gzip, detect_raw,
+};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -177,6 +179,52 @@ fn jdk() {
         |model| matches!(model, EncoderModel::Zlib { level: 6, .. }),
         |plain| run(Command::new("java").arg("-cp").arg(place.path()).arg("Gzip"), plain),
     );
+}
+
+#[test]
+fn node() {
+    let script = "const zlib = require('zlib');\
+        const plain = require('fs').readFileSync(0);\
+        process.stdout.write(zlib.gzipSync(plain, { level: Number(process.argv[1]) }));";
+    for level in ["1", "6"] {
+        check(
+            EXACT,
+            |model| matches!(model, EncoderModel::ChromiumZlib { .. } | EncoderModel::Zlib { .. }),
+            |plain| run(Command::new("node").args(["-e", script, level]), plain),
+        );
+    }
+}
+
+/// Writes as flate2 does: pieces of the plain bytes, and another call for the end.
+fn zlib_rs(level: u8, call_bytes: usize, plain: &[u8]) -> Vec<u8> {
+    let mut encoder = zlib_rs::Deflate::new(i32::from(level), false, 15);
+    let mut room = vec![0; 2 * plain.len() + 1000];
+    let mut out = b"\x1f\x8b\x08\0\0\0\0\0\0\xff".to_vec();
+    for call in plain.chunks(call_bytes).chain([&[][..]]) {
+        let flush = match call.len() {
+            0 => zlib_rs::DeflateFlush::Finish,
+            _ => zlib_rs::DeflateFlush::NoFlush,
+        };
+        let before = encoder.total_out();
+        encoder.compress(call, &mut room, flush).unwrap();
+        out.extend_from_slice(&room[..usize::try_from(encoder.total_out() - before).unwrap()]);
+    }
+    let mut check = GzipChecksum::new();
+    check.update(plain);
+    out.extend(check.trailer());
+    out
+}
+
+#[test]
+fn zlib_rs_with_calls_of_several_sizes() {
+    // Level 7 mostly makes the same text as Chromium's level 6.
+    for (level, call_bytes) in [(1, 8192), (2, 65_536), (4, 8192), (6, 65_536), (9, 10_240)] {
+        check(
+            EXACT,
+            |model| matches!(model, EncoderModel::ZlibNg { .. }),
+            |plain| Some(zlib_rs(level, call_bytes, plain)),
+        );
+    }
 }
 
 #[test]

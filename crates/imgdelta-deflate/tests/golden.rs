@@ -5,8 +5,8 @@
 mod inputs;
 
 use imgdelta_deflate::{
-    EncoderModel, KlauspostVersion, MemberTrailer, PigzBlocks, Recipe, RecipeMember, Remaker,
-    ZlibStrategy,
+    CallSizes, ChromiumHash, EncoderModel, KlauspostVersion, MemberTrailer, PigzBlocks, Recipe,
+    RecipeMember, Remaker, ZlibNgVersion, ZlibStrategy,
 };
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -32,16 +32,21 @@ fn check(encoder: &str, rows: usize) {
     assert_eq!(checked, rows, "rows of {encoder}");
 }
 
-fn model(encoder: &str, version: &str, numbers: &[i64]) -> EncoderModel {
+fn model(encoder: &str, name: &str, numbers: &[i64]) -> EncoderModel {
     let level = i8::try_from(numbers[0]).unwrap();
     let unsigned = || u8::try_from(numbers[0]).unwrap();
-    let version = || match version {
+    let version = || match name {
         "V1_15_10" => KlauspostVersion::V1_15_10,
         "V1_15_15" => KlauspostVersion::V1_15_15,
         "V1_18_2" => KlauspostVersion::V1_18_2,
         "V1_18_0" => KlauspostVersion::V1_18_0,
         "V1_20" => KlauspostVersion::V1_20,
         other => panic!("version {other}"),
+    };
+    let zlib_ng_version = match name {
+        "V2_1" => ZlibNgVersion::V2_1,
+        "V2_2_0" => ZlibNgVersion::V2_2_0,
+        _ => ZlibNgVersion::V2_2_3,
     };
     match encoder {
         "golang" => EncoderModel::Golang { level },
@@ -63,6 +68,21 @@ fn model(encoder: &str, version: &str, numbers: &[i64]) -> EncoderModel {
             level: unsigned(),
             block_bytes: u32::try_from(numbers[1]).unwrap(),
             blocks: PigzBlocks::Primed,
+        },
+        "zlib-ng" => EncoderModel::ZlibNg {
+            version: zlib_ng_version,
+            level: unsigned(),
+            calls: CallSizes {
+                input_bytes: u32::try_from(numbers[1]).unwrap(),
+                output_bytes: u32::try_from(numbers[2]).unwrap(),
+                ends_flushed: numbers[3] == 1,
+            },
+        },
+        "miniz" => EncoderModel::Miniz { level: unsigned(), ends_flushed: numbers[3] == 1 },
+        "chromium" => EncoderModel::ChromiumZlib {
+            hash: ChromiumHash::Product,
+            level: unsigned(),
+            mem_level: u8::try_from(numbers[1]).unwrap(),
         },
         other => panic!("encoder {other}"),
     }
@@ -130,7 +150,22 @@ fn pigz_2_6() {
 }
 
 #[test]
+fn zlib_ng_2_1_and_2_2_and_zlib_rs_0_6_8() {
+    check("zlib-ng", (21 + 5 + 9) * 6);
+}
+
+#[test]
+fn miniz_oxide_0_8_9() {
+    check("miniz", 12 * 6);
+}
+
+#[test]
+fn chromium_in_node_20() {
+    check("chromium", 12 * 6);
+}
+
+#[test]
 fn no_row_is_forgotten() {
     let rows = GOLDEN.lines().filter(|row| !row.starts_with('#')).count();
-    assert_eq!(rows, (12 + 58 + 7 + 16 + 9 + 9 + 9) * 6);
+    assert_eq!(rows, (12 + 58 + 7 + 16 + 9 + 9 + 9 + 35 + 12 + 12) * 6);
 }

@@ -6,9 +6,9 @@ use imgdelta_deflate::inflate::{
     InflateError, InflateStatus, InflateStream, Inflater, OUTPUT_SLACK,
 };
 use imgdelta_deflate::{
-    DetectOptions, Detector, EncoderCache, EncoderModel, GzipChecksum, KlauspostVersion,
-    MemberTrailer, PigzBlocks, Recipe, RecipeError, RecipeLimits, RecipeMember, RemakeError,
-    Remaker, ZlibStrategy, detect_gzip, detect_raw, pgzip_segment,
+    CallSizes, ChromiumHash, DetectOptions, Detector, EncoderCache, EncoderModel, GzipChecksum,
+    KlauspostVersion, MemberTrailer, PigzBlocks, Recipe, RecipeError, RecipeLimits, RecipeMember,
+    RemakeError, Remaker, ZlibNgVersion, ZlibStrategy, detect_gzip, detect_raw, pgzip_segment,
 };
 use proptest::prelude::*;
 
@@ -55,7 +55,28 @@ fn some_models() -> Vec<EncoderModel> {
             strategy: ZlibStrategy::Filtered,
         },
         EncoderModel::GnuGzip { level: 6 },
+        EncoderModel::Miniz { level: 1, ends_flushed: true },
+        EncoderModel::Miniz { level: 3, ends_flushed: false },
+        EncoderModel::Miniz { level: 6, ends_flushed: false },
     ];
+    models.extend(
+        ChromiumHash::ALL.into_iter().zip([4, 9]).map(|(hash, level)| EncoderModel::ChromiumZlib {
+            hash,
+            level,
+            mem_level: 8,
+        }),
+    );
+    let calls = [(0, 0, false), (5000, 0, true), (0, 7000, false), (100, 3000, true)];
+    for (level, (input_bytes, output_bytes, ends_flushed)) in
+        [1, 2, 3, 6, 8, 9].into_iter().zip(calls.into_iter().cycle())
+    {
+        let calls = CallSizes { input_bytes, output_bytes, ends_flushed };
+        models.extend(ZlibNgVersion::ALL.map(|version| EncoderModel::ZlibNg {
+            version,
+            level,
+            calls,
+        }));
+    }
     models.extend([-2, 0, 1, 2, 4, 9].map(|level| EncoderModel::Golang { level }));
     models.extend([1, 2, 3, 4, 5, 6, 7, 9].map(|level| EncoderModel::Klauspost { version, level }));
     models.extend([1, 4, 9].map(|level| EncoderModel::Zlib {
@@ -371,7 +392,7 @@ fn many_streams_without_a_model_are_recorded() {
 fn the_byte_form_of_a_model_is_short() {
     for model in some_models() {
         let bytes = model.to_bytes();
-        assert!(bytes.len() <= 6, "{model:?}: {bytes:?}");
+        assert!(bytes.len() <= 8, "{model:?}: {bytes:?}");
         assert_eq!(EncoderModel::from_bytes(&bytes, RecipeLimits::default()), Ok(model.clone()));
         let longer = [&bytes[..], &[0]].concat();
         let read = EncoderModel::from_bytes(&longer, RecipeLimits::default());

@@ -4,9 +4,9 @@
 mod inputs;
 
 use imgdelta_deflate::{
-    DividedRecipe, EncoderModel, KlauspostVersion, LAST_SPAN_BYTES, MAX_SPAN_BYTES, MIN_SPAN_BYTES,
-    MemberScan, MemberTrailer, PigzBlocks, Recipe, RecipeError, RecipeLimits, RecipeMember,
-    RemakeError, RemakeStep, Remaker, RestartPoint, SpanJoiner, ZlibStrategy,
+    ChromiumHash, DividedRecipe, EncoderModel, KlauspostVersion, LAST_SPAN_BYTES, MAX_SPAN_BYTES,
+    MIN_SPAN_BYTES, MemberScan, MemberTrailer, PigzBlocks, Recipe, RecipeError, RecipeLimits,
+    RecipeMember, RemakeError, RemakeStep, Remaker, RestartPoint, SpanJoiner, ZlibStrategy,
 };
 
 fn recipe(model: EncoderModel, plain: &[u8]) -> Recipe {
@@ -115,6 +115,9 @@ fn restartable() -> Vec<EncoderModel> {
             window_bits: 15,
             strategy: ZlibStrategy::Default,
         });
+    }
+    for (hash, level) in ChromiumHash::ALL.into_iter().zip([4, 9]) {
+        models.push(EncoderModel::ChromiumZlib { hash, level, mem_level: 8 });
     }
     models.extend([
         EncoderModel::Zlib {

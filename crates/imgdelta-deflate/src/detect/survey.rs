@@ -7,7 +7,8 @@ use crate::inflate::{BlockHeader, BlockKind, InflateObserver, InflateStream};
 use crate::klauspost::{KlauspostVersion, PGZIP_HISTORY_BYTES};
 use crate::model::EncoderModel;
 use crate::token::Token;
-use crate::zlib::{PigzBlocks, ZlibStrategy};
+use crate::zlib::{ChromiumHash, PigzBlocks, ZlibStrategy};
+use crate::zlib_ng::{CallSizes, ZlibNgVersion};
 
 /// Facts from the gzip header.
 #[derive(Clone, Copy, Default)]
@@ -53,6 +54,9 @@ const FIRST_TOKENS: usize = 4096;
 #[expect(clippy::struct_excessive_bools, reason = "the flags are independent facts, not a state")]
 struct StreamMarks {
     shortest: usize,
+    longest: usize,
+    /// Copies of three bytes.
+    short_copies: u64,
     farthest: usize,
     copies: u64,
     tokens: u64,
@@ -110,6 +114,8 @@ impl InflateObserver for StreamMarks {
         }
         if token.is_copy() {
             self.copies += 1;
+            self.longest = self.longest.max(token.length());
+            self.short_copies += u64::from(token.length() == 3);
             if self.copies == 1 || token.length() < self.shortest {
                 self.shortest = token.length();
             }
@@ -209,7 +215,94 @@ impl StreamSurvey {
         if may_be_go && !go_first {
             self.go_family(hint, &mut models);
         }
+        self.later_family(hint, &mut models);
         models
+    }
+
+    /// Adds the models of the encoders that came after zlib and Go, as far as the marks allow them.
+    fn later_family(&self, hint: WrapperHint, models: &mut Vec<EncoderModel>) {
+        let marks = &self.marks;
+        let is_near = marks.farthest <= 32_506;
+        // Blocks of zlib's default size, or only one block.
+        let has_usual_blocks = marks
+            .first_tokens
+            .is_none_or(|tokens| tokens == 16_383 || marks.sync_is_end && tokens < 16_383);
+        let is_usual = has_usual_blocks && is_near;
+        // Hashes of four bytes find a copy of three only where they collide.
+        let is_of_four = marks.short_copies * 16 <= marks.copies;
+        let endings: &[bool] = match (marks.sync_is_end, self.stream_bytes) {
+            (true, _) => &[true],
+            (false, Some(_)) => &[false],
+            (false, None) => &[false, true],
+        };
+        for level in levels(hint, 6) {
+            for hash in ChromiumHash::ALL {
+                let is_of_three = hash == ChromiumHash::Castagnoli && level >= 6;
+                if is_usual && (is_of_three || is_of_four) && !marks.sync_is_end {
+                    models.push(EncoderModel::ChromiumZlib { hash, level, mem_level: 8 });
+                }
+            }
+            let is_likely = match level {
+                1 => marks.first_header.is_none() && is_near && is_of_four,
+                9 => is_usual,
+                _ => is_usual && is_of_four,
+            };
+            for &ends_flushed in endings {
+                if is_likely {
+                    self.zlib_ng(level, ends_flushed, models);
+                }
+                if marks.first_tokens != Some(16_383) {
+                    models.push(EncoderModel::Miniz { level, ends_flushed });
+                }
+            }
+        }
+        if marks.first_tokens != Some(16_383) {
+            let last = |&ends_flushed| EncoderModel::Miniz { level: 10, ends_flushed };
+            models.extend(endings.iter().map(last));
+        }
+    }
+
+    /// Adds the models of zlib-ng at a level, with the usual calls of programs.
+    fn zlib_ng(&self, level: u8, ends_flushed: bool, models: &mut Vec<EncoderModel>) {
+        let plain_bytes = self.stream_bytes.map_or(usize::MAX, |_| self.plain.len());
+        // The versions differ in long copies, and in the hash below level 9.
+        let may_be_long = self.stream_bytes.is_none() || self.marks.longest > LONG_BYTES;
+        let newest = ZlibNgVersion::V2_2_3;
+        let versions = [
+            (newest, true),
+            (ZlibNgVersion::V2_2_0, (3..=6).contains(&level) && may_be_long),
+            (ZlibNgVersion::V2_1, level < 9),
+        ];
+        for (version, _) in versions.into_iter().filter(|(_, is_possible)| *is_possible) {
+            let mut add = |input_bytes, output_bytes| {
+                let calls = CallSizes { input_bytes, output_bytes, ends_flushed };
+                let is_one = input_bytes as usize >= plain_bytes && level > 1;
+                let has_room =
+                    self.stream_bytes.is_some_and(|bytes| bytes <= output_bytes as usize);
+                if !is_one && (output_bytes == 0 || !has_room) {
+                    models.push(EncoderModel::ZlibNg { version, level, calls });
+                }
+            };
+            add(0, 0);
+            if level >= 7 {
+                continue;
+            }
+            if level == 1 {
+                add(MOST_CALL_BYTES, 0);
+            }
+            let sizes =
+                if version == newest { &CALLS_KIBIBYTES[..] } else { &CALLS_KIBIBYTES[..3] };
+            for kibibytes in sizes {
+                add(kibibytes << 10, 0);
+            }
+            if level >= 5 {
+                // The buffers of flate2, Python and .NET.
+                add(0, 32 << 10);
+                add(8 << 10, 16 << 10);
+                add(0, 8 << 10);
+                add(80 << 10, 8 << 10);
+            }
+        }
     }
 
     fn go_family(&self, hint: WrapperHint, models: &mut Vec<EncoderModel>) {
@@ -343,6 +436,12 @@ impl StreamSurvey {
     }
 }
 
+/// Usual sizes of a program's calls, the likeliest first.
+const CALLS_KIBIBYTES: [u32; 7] = [8, 64, 32, 16, 128, 10, 80];
+/// Length from which zlib-ng may leave positions of a copy out of its index.
+const LONG_BYTES: usize = 96;
+/// Most plain bytes of a call: practically a call for the whole stream, and another for its end.
+const MOST_CALL_BYTES: u32 = 64 << 20;
 /// Longest copy that zlib's filtered strategy drops.
 const FILTERED_BYTES: usize = 5;
 /// Default block size of pigz.

@@ -2,7 +2,7 @@
 //!
 //! Never keeps the output.
 
-use super::quick::{QUICK_BYTES, QuickTests};
+use super::quick::QuickTests;
 use super::survey::StreamSurvey;
 use crate::encoders::EncoderCache;
 use crate::gzip::GzipChecksum;
@@ -46,8 +46,9 @@ impl PrefixTrials {
             return false;
         }
         let Some(mut encoder) = encoders.start(model) else { return false };
-        self.work_bytes += START_BYTES + survey.plain.len().min(QUICK_BYTES) as u64;
+        let parsed_before = self.quick.parsed_bytes;
         let may_match = self.quick.may_match(model, survey, &mut encoder);
+        self.work_bytes += START_BYTES + self.quick.parsed_bytes - parsed_before;
         encoders.keep(model, encoder);
         if !may_match {
             return false;

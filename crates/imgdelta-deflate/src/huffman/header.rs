@@ -55,6 +55,19 @@ impl DynamicHeader {
         header
     }
 
+    /// Plans a header with joined runs. `lengths_of` chooses the code-length code.
+    pub(crate) fn plan_joined(
+        litlen: &[u8],
+        distance: &[u8],
+        lengths_of: impl FnOnce(&[u32; CODELEN_SYMBOLS], &mut [u8; CODELEN_SYMBOLS]),
+    ) -> Self {
+        let mut header = Self::with_runs(litlen, distance, RunRule::Joined);
+        let counts = header.symbol_counts();
+        lengths_of(&counts, &mut header.codelen_lengths);
+        header.trim();
+        header
+    }
+
     /// Makes the header of a block from a stream.
     pub(crate) fn from_stream(dynamic: &DynamicBlock<'_>) -> Self {
         let mut codelen_lengths = [0; CODELEN_SYMBOLS];

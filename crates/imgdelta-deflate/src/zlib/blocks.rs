@@ -9,7 +9,7 @@ use crate::huffman::{DynamicHeader, Histogram, HuffmanCodes, write_tokens};
 use crate::token::Token;
 
 /// Writes a block. `raw` is `None` if its bytes are no longer in the buffer.
-pub(super) fn write_block(
+pub(crate) fn write_block(
     bits: &mut BitWriter,
     tokens: &[Token],
     raw: Option<&[u8]>,

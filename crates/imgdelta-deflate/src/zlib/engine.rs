@@ -8,6 +8,7 @@
 
 use super::ZlibStrategy;
 use super::blocks::write_block;
+use super::castagnoli::castagnoli;
 use super::rolling::RollingSum;
 use crate::alphabet::{DISTANCE_EXTRA, MAX_COPY, distance_code};
 use crate::bits::BitWriter;
@@ -23,11 +24,27 @@ pub(super) enum ZlibVariant {
     GnuGzip,
     /// GNU gzip with `--rsyncable`.
     RsyncableGzip,
+    /// Chromium's zlib, which node has too.
+    Chromium(ChromiumHash),
+}
+
+/// The hash in Chromium's zlib.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChromiumHash {
+    /// A product of four bytes, since 2022. Node has it since version 18.
+    Product,
+    /// CRC-32C of three bytes, or of four below level 6, on processors with an instruction for it.
+    Castagnoli,
+}
+
+impl ChromiumHash {
+    /// Both hashes, the newer one first.
+    pub const ALL: [Self; 2] = [Self::Product, Self::Castagnoli];
 }
 
 impl ZlibVariant {
     fn is_gnu(self) -> bool {
-        self != Self::Zlib
+        matches!(self, Self::GnuGzip | Self::RsyncableGzip)
     }
 }
 
@@ -38,8 +55,7 @@ pub(super) struct MatchEngine {
     strategy: ZlibStrategy,
     level: u8,
     effort: ZlibEffort,
-    hash_bits: u32,
-    hash_shift: u32,
+    hash: HashRule,
     block_tokens: usize,
     window: SearchWindow<MOST_HEADS>,
     /// Bytes of history.
@@ -97,6 +113,8 @@ struct ZlibMatch {
     distance: usize,
 }
 
+/// The factor and the addend of Chromium's hash.
+const PRODUCT: u32 = 66_521;
 /// Number of hash values at memLevel 9.
 const MOST_HEADS: usize = 1 << 16;
 const MIN_MATCH: usize = 3;
@@ -128,11 +146,53 @@ fn effort(level: u8) -> Option<ZlibEffort> {
     Some(ZlibEffort { good, lazy, nice, tries })
 }
 
-/// Returns the hash of the first three bytes of a word.
-#[inline]
-fn hash(word: u32, bits: u32, shift: u32) -> usize {
-    let (a, b, c) = (word & 0xff, word >> 8 & 0xff, word >> 16 & 0xff);
-    ((a << (2 * shift) ^ b << shift ^ c) & ((1 << bits) - 1)) as usize
+/// The hash of the bytes at a position.
+#[derive(Clone, Copy)]
+struct HashRule {
+    bits: u32,
+    shift: u32,
+    kind: HashKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HashKind {
+    Rolling,
+    Product,
+    /// The checksum of the bits in this mask.
+    Checksum(u32),
+}
+
+impl HashRule {
+    fn new(variant: ZlibVariant, level: u8, mem_level: u8) -> Self {
+        let bits = u32::from(mem_level) + 7;
+        let (bits, kind) = match variant {
+            ZlibVariant::Chromium(ChromiumHash::Product) => (bits.max(15), HashKind::Product),
+            ZlibVariant::Chromium(ChromiumHash::Castagnoli) => {
+                let mask = if level < 6 { u32::MAX } else { 0xff_ffff };
+                (bits.max(15), HashKind::Checksum(mask))
+            }
+            _ => (bits, HashKind::Rolling),
+        };
+        Self { bits, shift: bits.div_ceil(3), kind }
+    }
+
+    #[inline]
+    fn rolling(self, word: u32) -> usize {
+        let (a, b, c) = (word & 0xff, word >> 8 & 0xff, word >> 16 & 0xff);
+        ((a << (2 * self.shift) ^ b << self.shift ^ c) & ((1 << self.bits) - 1)) as usize
+    }
+
+    #[inline]
+    fn of(self, word: u32) -> usize {
+        let mask = (1 << self.bits) - 1;
+        match self.kind {
+            HashKind::Rolling => self.rolling(word),
+            HashKind::Product => {
+                (word.wrapping_mul(PRODUCT).wrapping_add(PRODUCT) >> 16) as usize & mask
+            }
+            HashKind::Checksum(bytes) => castagnoli(word & bytes) & mask,
+        }
+    }
 }
 
 impl MatchEngine {
@@ -147,21 +207,20 @@ impl MatchEngine {
             return None;
         }
         let half = 1 << window_bits;
-        let hash_bits = u32::from(mem_level) + 7;
         let block_tokens = match flavour {
-            ZlibVariant::Zlib => (1 << (mem_level + 6)) - 1,
+            ZlibVariant::Zlib | ZlibVariant::Chromium(_) => (1 << (mem_level + 6)) - 1,
             ZlibVariant::GnuGzip | ZlibVariant::RsyncableGzip => 32_767,
         };
+        let hash = HashRule::new(flavour, level, mem_level);
         Some(Self {
             bits: BitWriter::new(),
             flavour,
             strategy,
             level,
             effort: effort(level)?,
-            hash_bits,
-            hash_shift: hash_bits.div_ceil(3),
+            hash,
             block_tokens,
-            window: SearchWindow::new(1 << hash_bits).with_half(half),
+            window: SearchWindow::new(1 << hash.bits).with_half(half),
             half,
             farthest: half - LOOKAHEAD,
             index: 0,
@@ -185,12 +244,12 @@ impl MatchEngine {
             return None;
         }
         let start = place.index.checked_sub(place.literals)?;
-        self.window = SearchWindow::resume(1 << self.hash_bits, plain, start, place.has_slid);
+        self.window = SearchWindow::resume(1 << self.hash.bits, plain, start, place.has_slid);
         self.index = start;
         self.block_start = start as isize;
         self.dropped = place.literals;
         for before in 0..start {
-            let hash = self.hash(word(plain, before));
+            let hash = self.hash.of(word(plain, before));
             self.window.insert(hash, before);
         }
         Some(())
@@ -205,8 +264,8 @@ impl MatchEngine {
 
     /// Resets everything except the output, and sets the history before the data.
     pub(super) fn restart(&mut self, dictionary: &[u8]) {
-        let (bits, shift) = (self.hash_bits, self.hash_shift);
-        self.window.reset(|word| hash(word, bits, shift));
+        let hash = self.hash;
+        self.window.reset(|word| hash.of(word));
         self.window.fill(dictionary);
         self.index = self.window.end;
         self.block_start = self.index as isize;
@@ -235,8 +294,15 @@ impl MatchEngine {
 
     /// Changes level and strategy before the next stream.
     pub(super) fn retune(&mut self, level: u8, strategy: ZlibStrategy) -> Option<()> {
-        self.effort = effort(level)?;
-        (self.level, self.strategy) = (level, strategy);
+        let effort = effort(level)?;
+        let mut hash = self.hash;
+        hash.kind = HashRule::new(self.flavour, level, 8).kind;
+        if hash.kind != self.hash.kind {
+            // The old hash is needed to clear the table.
+            self.restart(&[]);
+            self.hash = hash;
+        }
+        (self.effort, self.level, self.strategy) = (effort, level, strategy);
         Some(())
     }
 
@@ -298,7 +364,7 @@ impl MatchEngine {
                 return None;
             }
             // zlib asks for more data at every position, and asking may slide the window.
-            if self.flavour == ZlibVariant::Zlib {
+            if !self.flavour.is_gnu() {
                 self.slide_if_due();
             }
         }
@@ -397,18 +463,17 @@ impl MatchEngine {
 
     #[inline]
     fn insert(&mut self, index: usize) -> usize {
-        let hash = self.hash(self.window.word(index));
+        let hash = self.hash.of(self.window.word(index));
         self.window.insert(hash, index)
     }
 
     fn insert_all(&mut self, start: usize, end: usize) {
-        let (bits, shift) = (self.hash_bits, self.hash_shift);
-        self.window.insert_all(start, end, |word| hash(word, bits, shift));
-    }
-
-    #[inline]
-    fn hash(&self, word: u32) -> usize {
-        hash(word, self.hash_bits, self.hash_shift)
+        let hash = self.hash;
+        match hash.kind {
+            // The loop for zlib's own hash is the one that counts.
+            HashKind::Rolling => self.window.insert_all(start, end, |word| hash.rolling(word)),
+            _ => self.window.insert_all(start, end, |word| hash.of(word)),
+        }
     }
 
     /// Indexes a position with three bytes. Returns the first candidate, or zero: index zero of the
@@ -419,7 +484,7 @@ impl MatchEngine {
             return 0;
         }
         let candidate = self.insert(index).saturating_sub(1);
-        let searched = self.flavour == ZlibVariant::Zlib || index <= BUFFER_BYTES - LOOKAHEAD;
+        let searched = !self.flavour.is_gnu() || index <= BUFFER_BYTES - LOOKAHEAD;
         if index - candidate <= self.farthest && searched { candidate } else { 0 }
     }
 
@@ -437,7 +502,7 @@ impl MatchEngine {
             tries >>= 2;
         }
         let mut nice = self.effort.nice;
-        if self.flavour == ZlibVariant::Zlib {
+        if !self.flavour.is_gnu() {
             nice = nice.min(ahead);
         }
         // Index zero of the buffer is not a candidate, as in `insert_if`.

@@ -1,13 +1,14 @@
-//! zlib, GNU gzip and pigz.
+//! zlib, its fork in Chromium, GNU gzip and pigz.
 //!
 //! Re-created from its behaviour; credit: Jean-loup Gailly and Mark Adler (zlib licence, see
-//! NOTICE). All three share a match engine ([`engine`]). They differ in the ends of blocks, at the
-//! end of the data, and in framing. Level 0 is not modelled: its stored blocks depend on the
-//! buffers of the program, and a record has their sizes.
+//! NOTICE), and the Chromium authors. All four share a match engine ([`engine`]). They differ in the
+//! hash of positions, in the ends of blocks, at the end of the data, and in framing. Level 0 is not
+//! modelled: its stored blocks depend on the buffers of the program, and a record has their sizes.
 //!
-//! Never models the forks (zlib-ng, Cloudflare's, Chromium's), which search differently.
+//! Never models the forks that search differently (zlib-ng, Cloudflare's).
 
 mod blocks;
+mod castagnoli;
 mod engine;
 mod rolling;
 mod tree;
@@ -16,6 +17,9 @@ use crate::bits::BitWriter;
 use crate::token::Token;
 use engine::{MatchEngine, ZlibVariant};
 
+pub(crate) use blocks::write_block;
+pub(crate) use castagnoli::castagnoli;
+pub use engine::ChromiumHash;
 pub(crate) use engine::{ResumePoint, WINDOW_BITS};
 pub(crate) use tree::heap_lengths;
 
@@ -65,6 +69,23 @@ impl ZlibEncoder {
     ) -> Option<Self> {
         let engine = MatchEngine::new(ZlibVariant::Zlib, level, mem_level, window_bits, strategy)?;
         Some(Self { engine })
+    }
+
+    /// Makes the encoder of Chromium's zlib with its default window and strategy.
+    pub(crate) fn chromium(hash: ChromiumHash, level: u8, mem_level: u8) -> Option<Self> {
+        let (variant, strategy) = (ZlibVariant::Chromium(hash), ZlibStrategy::Default);
+        Some(Self { engine: MatchEngine::new(variant, level, mem_level, 15, strategy)? })
+    }
+
+    /// Starts Chromium's encoder at the first byte of a block in the middle of a stream.
+    pub(crate) fn resume_chromium(
+        (hash, level, mem_level): (ChromiumHash, u8, u8),
+        plain: &[u8],
+        place: ResumePoint,
+    ) -> Option<Self> {
+        let mut stream = Self::chromium(hash, level, mem_level)?;
+        stream.engine.resume(plain, place)?;
+        Some(stream)
     }
 
     /// Changes level and strategy before the next stream.
