@@ -1,7 +1,7 @@
 //! The class-data archives of Java virtual machines (`classes.jsa`), as memory images.
 //! Never interprets the objects: the headers say where they are mapped, and their words refer.
 //!
-//! HotSpot writes its own objects into such an archive as they lie in memory, with absolute pointers
+//! `HotSpot` writes its own objects into such an archive as they lie in memory, with absolute pointers
 //! for a requested address, and objects of Java with references of 32 bits. Its header has a record
 //! for each region of the file. The layout of the header changes with versions, so the records are
 //! found by what they must say: each region begins on the page behind the one before.
