@@ -1,7 +1,7 @@
 //! Any bytes as an LZ code end within their length; what a packer makes of any bytes comes back.
 #![no_main]
 
-use imgdelta_lz::{Packer, unpack};
+use imgdelta_coding::lz::{Packer, unpack};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

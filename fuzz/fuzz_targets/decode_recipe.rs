@@ -1,7 +1,7 @@
 //! Any bytes are a recipe, an outline or costs that can be written again, or an error.
 #![no_main]
 
-use imgdelta_codec::pack::Packer;
+use imgdelta_coding::pack::Packer;
 use imgdelta_format::{
     Algorithm, DiffId, ReadLimits, cost,
     outline::Outline,

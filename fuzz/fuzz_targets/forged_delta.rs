@@ -12,7 +12,7 @@ use imgdelta_apply::{
     },
     rebuild::verify,
 };
-use imgdelta_codec::pack::{Packer, unpack};
+use imgdelta_coding::pack::{Packer, unpack};
 use imgdelta_core::{Context, Limits, parallel::Workers, scratch::Scratch};
 use imgdelta_image::image::{Image, OpenOptions, open};
 use libfuzzer_sys::fuzz_target;

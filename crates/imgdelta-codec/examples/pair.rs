@@ -3,10 +3,8 @@
 //! `cargo run --release --example pair -- [fast|default|best] BASE TARGET [BASE TARGET]...`
 //! puts every pair into one group.
 
-use imgdelta_codec::{
-    Effort, GroupDecoder, GroupEncoder, GroupLimits,
-    pack::{self, Packer},
-};
+use imgdelta_codec::{Effort, GroupDecoder, GroupEncoder, GroupLimits};
+use imgdelta_coding::pack::{self, Packer};
 use std::{env, error::Error, fs, time::Instant};
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -14,7 +14,6 @@ use crate::{
     matcher::{Matcher, Reading, SearchDepth},
     member::MemberHead,
     normalise::{self, Labels, Projection},
-    pack::Packer,
     pairing,
     program::MAX_PROGRAM,
     pruning::{Candidate, Pruner},
@@ -25,6 +24,7 @@ use crate::{
     trial::{self, Scene, Trial, TrialSize},
     view::View,
 };
+use imgdelta_coding::pack::Packer;
 use imgdelta_instructions::{
     EditedCopy, InstructionSet, Program,
     parts::{self, Part},

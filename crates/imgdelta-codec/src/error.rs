@@ -2,8 +2,7 @@
 //! Never a panic: every input byte comes from a stranger, and each error names its offset.
 
 use crate::stream::StreamKind;
-use imgdelta_lz::LzError;
-use imgdelta_wire::WireError;
+use imgdelta_coding::PackError;
 use std::fmt;
 
 /// Reason why a group could not be opened or a member could not be rebuilt.
@@ -78,62 +77,6 @@ impl From<PackError> for CodecError {
         }
     }
 }
-
-/// Reason why a pack of streams could not be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PackError {
-    /// The bytes contradict themselves: fetch them again, or refuse them.
-    Malformed {
-        /// Offset in the pack.
-        at: u64,
-        /// The value that was being read.
-        what: &'static str,
-        /// The value that would be right: a length, a bound or a count.
-        expected: u64,
-        /// The value that is there.
-        found: u64,
-    },
-    /// The streams need more memory than the caller admits: raise the limit, or refuse them.
-    TooLarge {
-        /// The quantity that is too large.
-        what: &'static str,
-        /// The limit in force.
-        limit: u64,
-        /// The quantity that the pack names.
-        found: u64,
-    },
-}
-
-impl PackError {
-    /// Adds the name of the value that could not be read.
-    #[cold]
-    pub(crate) fn of_wire(error: WireError, what: &'static str) -> Self {
-        let (at, expected, found) = (error.at(), error.expected(), error.found());
-        Self::Malformed { at, what, expected, found }
-    }
-
-    /// Adds the offset of an LZ code.
-    #[cold]
-    pub(crate) fn of_lz(error: LzError, at: u64) -> Self {
-        let LzError { what, expected, found } = error;
-        Self::Malformed { at, what, expected, found }
-    }
-}
-
-impl fmt::Display for PackError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Malformed { at, what, expected, found } => {
-                write!(f, "stream table, offset {at}: {what} is {found}, should be {expected}")
-            }
-            Self::TooLarge { what, limit, found } => {
-                write!(f, "{what}: {found} bytes, the limit is {limit}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for PackError {}
 
 /// The result of every reading function of this crate.
 pub type Result<T, E = CodecError> = std::result::Result<T, E>;

@@ -4,14 +4,14 @@
 //! All members of a group append to the same streams, so a thousand small members share one
 //! compressor window. The price: members are read in the order in which they were written.
 
-#[cfg(feature = "encode")]
-use crate::pack::Packer;
 use crate::{
     error::{CodecError, Result},
     limits::GroupLimits,
-    pack,
     stream::StreamKind,
 };
+use imgdelta_coding::pack;
+#[cfg(feature = "encode")]
+use imgdelta_coding::pack::Packer;
 #[cfg(feature = "encode")]
 use imgdelta_wire::Columns;
 use imgdelta_wire::{Cursor, varint};

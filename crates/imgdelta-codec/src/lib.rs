@@ -41,10 +41,10 @@
 //!
 //! | level | modules | purpose |
 //! |--:|---|---|
-//! | 0 | `effort`\*, `elf`, `fields`, `host`, `limits`, `stream`, `view` | effort; ELF files; references in a file; the caller's services; ceilings; kinds of streams; views |
-//! | 1 | `eh_frame`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `error`, `stats`\* | walkers that find fields; errors; counts of a member |
-//! | 2 | `gotypes`, `frame`, `functions`\*, `zones` | a walker that needs Go's tables; a zstd frame with a prefix; pairs of functions; a file divided into zones, each with its walker |
-//! | 3 | `field_index`, [`pack`] | the fields of any range of a file; several streams as one string |
+//! | 0 | `effort`\*, `elf`, `fields`, `host`, `limits`, `stream` | effort; ELF files; references in a file; the caller's services; ceilings; kinds of streams |
+//! | 1 | `class_archive`, `eh_frame`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `error`, `stats`\* | files that are no programs; walkers that find fields; errors; counts of a member |
+//! | 2 | `gotypes`, `functions`\*, `view`, `zones` | a walker that needs Go's tables; pairs of functions; views; a file divided into zones, each with its walker |
+//! | 3 | `field_index` | the fields of any range of a file |
 //! | 4 | `group` | the streams of a group |
 //! | 5 | `member`, `program`, `residue` | a member's first byte; programs without a base; byte patches |
 //! | 6 | `script` | copies and literals |
@@ -108,7 +108,6 @@ mod field_index;
 mod fields;
 mod fields_aarch64;
 mod fields_x86_64;
-mod frame;
 #[cfg(feature = "encode")]
 mod functions;
 mod gopclntab;
@@ -127,7 +126,6 @@ mod memory;
 mod normalise;
 #[cfg(feature = "encode")]
 mod overrides;
-pub mod pack;
 #[cfg(feature = "encode")]
 mod pairing;
 mod pieces;
@@ -155,7 +153,7 @@ pub use decoder::GroupDecoder;
 pub use effort::Effort;
 #[cfg(feature = "encode")]
 pub use encoder::GroupEncoder;
-pub use error::{CodecError, PackError, Result};
+pub use error::{CodecError, Result};
 pub use host::{Host, NoHost};
 #[cfg(feature = "encode")]
 pub use imgdelta_instructions::parts::{Part, PartKind};

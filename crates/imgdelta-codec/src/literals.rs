@@ -6,14 +6,13 @@
 //! counted from the last. The number stays right when another group's members are put before it.
 
 use crate::{
-    error::{CodecError, PackError, Result},
-    frame::FrameReader,
+    error::{CodecError, Result},
     group::StreamReader,
     stream::StreamKind,
 };
 #[cfg(feature = "encode")]
 use crate::{field_index::FieldCache, prefix::LiteralPrefix};
-use imgdelta_lz::LzError;
+use imgdelta_coding::{LzError, PackError, frame::FrameReader};
 
 /// Coders of packed literals.
 const ZSTD: u64 = 0;
@@ -111,8 +110,8 @@ impl PackedLiterals {
             return Err(of_lz(LzError { what, expected: MAX_LZ as u64, found: len as u64 }));
         }
         let at = prefix.len();
-        let bytes =
-            imgdelta_lz::unpack(&self.packed, std::mem::take(prefix), len).map_err(of_lz)?;
+        let bytes = imgdelta_coding::lz::unpack(&self.packed, std::mem::take(prefix), len)
+            .map_err(of_lz)?;
         Ok(LiteralReader::Lz { bytes, at })
     }
 }
@@ -201,11 +200,11 @@ impl Coding {
     ///
     /// A frame of a high level takes more time than all the rest: it is made only if it may win.
     fn shortest(self, prefix: Vec<u8>, literals: &[u8]) -> (u64, Vec<u8>) {
-        let frame = |prefix: &[u8]| crate::frame::pack(literals, prefix, self.level);
+        let frame = |prefix: &[u8]| imgdelta_coding::frame::pack(literals, prefix, self.level);
         let Some(quick) = self.quick_frame.filter(|_| literals.len() <= MAX_LZ) else {
             return (ZSTD, frame(&prefix));
         };
-        let packer = imgdelta_lz::Packer::new(prefix, literals.len());
+        let packer = imgdelta_coding::lz::Packer::new(prefix, literals.len());
         let (code, prefix) = packer.pack_and_return_prefix(literals);
         let Some(code) = code else { return (ZSTD, frame(&prefix)) };
         if code.len() >= quick - quick / 32 {

@@ -12,9 +12,9 @@
 use crate::{
     layout::Layout,
     literals::{Coding, LiteralHistory},
-    pack::Packer,
     trial::{Scene, Trial, TrialSize},
 };
+use imgdelta_coding::pack::Packer;
 
 /// A way to write a member in a view with fields.
 #[derive(Debug)]

@@ -10,7 +10,6 @@ use crate::{
     map::{AddressMap, Override, Step},
     member::MemberHead,
     overrides::{AnchorFix, MapFindings},
-    pack::Packer,
     pieces::{Piece, PieceCutter},
     predict::{PageFlags, Prediction, Predictor},
     prefix::LiteralPrefix,
@@ -22,6 +21,7 @@ use crate::{
     stream::StreamKind,
     view::View,
 };
+use imgdelta_coding::pack::Packer;
 use imgdelta_instructions as instructions;
 use std::convert::Infallible;
 

@@ -19,7 +19,7 @@ const PAGE: usize = 4096;
 fn objects(count: usize) -> Vec<Object> {
     let object = |i: usize| Object {
         seed: i as u64 * 977 + 1,
-        refers: (0..1 + i % 4).map(|k| (i * 31 + k * 17) % count).collect(),
+        refers: (0..=i % 4).map(|k| (i * 31 + k * 17) % count).collect(),
     };
     (0..count).map(object).collect()
 }

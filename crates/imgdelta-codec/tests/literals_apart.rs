@@ -3,8 +3,8 @@
 
 use imgdelta_codec::{
     CodecError, Effort, GroupDecoder, GroupEncoder, GroupLimits, MemberStats, StreamKind, View,
-    pack::{self, Packer},
 };
+use imgdelta_coding::pack::{self, Packer};
 use imgdelta_testkit::noise;
 use imgdelta_wire::varint;
 

@@ -3,8 +3,9 @@
 #![allow(clippy::cast_possible_truncation, reason = "lengths of these programs are small")]
 
 use imgdelta_codec::{
-    CodecError, Effort, GroupDecoder, GroupEncoder, GroupLimits, Part, PartKind, StreamKind, pack,
+    CodecError, Effort, GroupDecoder, GroupEncoder, GroupLimits, Part, PartKind, StreamKind,
 };
+use imgdelta_coding::pack;
 use proptest::prelude::*;
 
 const KINDS: [PartKind; 10] = [

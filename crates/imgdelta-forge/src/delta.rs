@@ -4,7 +4,7 @@ use imgdelta_apply::delta::{
     DeltaWriter, Envelope, LayerBody, LayerOutline, NestedArchives, Outline, PayloadOrigin, Recipe,
     RecipeGroup, StreamName,
 };
-use imgdelta_codec::pack::Packer;
+use imgdelta_coding::pack::Packer;
 use imgdelta_core::{Algorithm, BlobDigest, DiffId, verify::Hasher};
 use imgdelta_testkit::Blobs;
 use imgdelta_wire::varint;

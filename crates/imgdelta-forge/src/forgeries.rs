@@ -12,7 +12,7 @@ use imgdelta_apply::delta::{
     ArchiveKind, ArchiveSource, ArchiveTarget, BaseSource, DigestPlace, DigestSpelling, Envelope,
     GroupMember, PayloadOrigin, PayloadWindow, Recipe, RecipeGroup, StreamName,
 };
-use imgdelta_codec::pack::Packer;
+use imgdelta_coding::pack::Packer;
 use imgdelta_deflate as deflate;
 use imgdelta_testkit::noise;
 use imgdelta_wire::varint;

@@ -5,7 +5,7 @@ use crate::{
     ReadLimitName, ReadLimits,
     error::{FormatError, Result},
 };
-use imgdelta_codec::pack;
+use imgdelta_coding::pack;
 
 /// Refuses a quantity above its limit.
 pub(crate) fn admit(

@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     fields::FieldReader,
 };
-use imgdelta_codec::pack::Packer;
+use imgdelta_coding::pack::Packer;
 use imgdelta_wire::Columns;
 
 /// Cost of one layer.

@@ -2,7 +2,7 @@
 //! Never a panic: every input byte comes from a stranger, and each error names its place.
 
 use crate::limits::ReadLimitName;
-use imgdelta_codec::PackError;
+use imgdelta_coding::PackError;
 use imgdelta_wire::WireError;
 use std::fmt;
 

@@ -11,7 +11,7 @@ use crate::{
     error::Result,
     fields::{FieldReader, write_algorithm, write_blob_digest},
 };
-use imgdelta_codec::pack::Packer;
+use imgdelta_coding::pack::Packer;
 use imgdelta_wire::{MAX_PLACE, varint};
 
 /// The target of a delta, and the way each layer is made.
@@ -321,7 +321,7 @@ mod tests {
     fn what_a_later_version_adds_is_passed_over() {
         let limits = ReadLimits::default();
         let bytes = outline().to_bytes();
-        let mut streams = imgdelta_codec::pack::unpack(&bytes, MOST_STREAMS, 1 << 20).unwrap();
+        let mut streams = imgdelta_coding::pack::unpack(&bytes, MOST_STREAMS, 1 << 20).unwrap();
         streams.resize_with(STREAMS, Vec::new);
         streams.push(b"new".to_vec());
         let later = Packer::new(3).pack(&streams);

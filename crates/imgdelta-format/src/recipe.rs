@@ -38,7 +38,7 @@ pub use origins::PayloadOrigin;
 use crate::{ReadLimitName, ReadLimits, bounds::unpack_within, error::Result};
 use columns::{COLUMNS, FIRST_DIGEST, FIRST_NESTED, RecipeColumns};
 use groups::MemberSpace;
-use imgdelta_codec::pack::Packer;
+use imgdelta_coding::pack::Packer;
 use imgdelta_wire::{MAX_PLACE, varint};
 
 /// A recipe without the bytes of its groups.

@@ -1,6 +1,6 @@
 //! Recipes that open and close archives come back, and each wrong number is refused by name.
 
-use imgdelta_codec::pack::Packer;
+use imgdelta_coding::pack::Packer;
 use imgdelta_format::{
     Algorithm, DiffId, FormatError, ReadLimits,
     container::SectionKind,

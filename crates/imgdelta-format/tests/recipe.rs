@@ -1,6 +1,6 @@
 //! Recipes come back, cost next to nothing in the usual case, and wrong ones are refused.
 
-use imgdelta_codec::pack::Packer;
+use imgdelta_coding::pack::Packer;
 use imgdelta_format::{
     Algorithm, DiffId, FormatError, ReadLimitName, ReadLimits,
     recipe::{

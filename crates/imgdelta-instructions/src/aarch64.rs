@@ -129,6 +129,7 @@ impl WordShape {
     }
 
     /// Returns the bits of all fields.
+    #[cfg(feature = "encode")]
     fn bits(&self) -> u32 {
         let register = if self.has_register { REGISTER_BITS } else { 0 };
         let base = if self.has_base { REGISTER_BITS << 5 } else { 0 };

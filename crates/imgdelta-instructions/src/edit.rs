@@ -91,6 +91,7 @@ impl Edit {
 }
 
 /// The fields of an instruction that a change may replace; 0 where it has no such field.
+#[cfg(feature = "encode")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Fields {
     pub(crate) register: u8,
@@ -101,6 +102,7 @@ pub(crate) struct Fields {
     pub(crate) immediate: i64,
 }
 
+#[cfg(feature = "encode")]
 impl Fields {
     /// Returns the change that makes these fields into others; `None` if a number would not fit.
     #[inline]

@@ -95,7 +95,13 @@ impl RecipeReuse {
                     }
                 };
                 let envelopes = offer.envelopes.into_iter().collect();
-                found.recipes.push(ReusableRecipe { recipe, envelopes, cost: offer.cost });
+                let (archive_milliseconds, cost) = (offer.archive_milliseconds, offer.cost);
+                found.recipes.push(ReusableRecipe {
+                    recipe,
+                    envelopes,
+                    archive_milliseconds,
+                    cost,
+                });
                 found.repositories.insert(offer.blob.digest, repository.name().clone());
                 wanted.swap_remove(at);
             }

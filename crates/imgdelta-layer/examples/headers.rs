@@ -3,7 +3,7 @@
 //! `cargo run --release --example headers -- OLD NEW [OLD NEW]...` takes references. Both images
 //! are held in memory. Entries are paired by path.
 
-use imgdelta_codec::pack::{Packer, unpack};
+use imgdelta_coding::pack::{Packer, unpack};
 use imgdelta_core::{Error, Limits, progress::Silent};
 use imgdelta_image::{
     image::{self, Image, OpenOptions},

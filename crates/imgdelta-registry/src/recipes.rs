@@ -31,6 +31,8 @@ pub struct RecipeOffer {
     pub blob: Descriptor,
     /// For each layer that uses the recipe: its blob, and the way from the stream to the blob.
     pub envelopes: Vec<(BlobDigest, Envelope)>,
+    /// Its stated time for closing archives.
+    pub archive_milliseconds: u64,
     /// Its stated cost.
     pub cost: LayerCost,
 }
@@ -75,6 +77,7 @@ pub async fn offers(repository: &Repository, artifact: &BlobDigest) -> Result<Ar
             sources: recipe.sources.clone(),
             blob: recipe.blob.clone(),
             envelopes: Vec::new(),
+            archive_milliseconds: layer_outline.archive_milliseconds,
             cost: costs.get(layer.ordinal).cloned().unwrap_or_default(),
         });
         if offer.target != layer.diff_id {

@@ -8,7 +8,8 @@
 
 use super::plan::{BlobJob, OutputEncoding};
 use crate::delta::{ArchiveKind, BaseSource, Delta, DigestSpelling, Recipe, StoredRecipe};
-use imgdelta_codec::{StreamKind, pack};
+use imgdelta_codec::StreamKind;
+use imgdelta_coding::pack;
 use imgdelta_core::{Error, Result, error::Cause, work::WorkMeter};
 use imgdelta_deflate::DividedRecipe;
 use imgdelta_layer::{archive::InnerCompression, chunked::ChunkedRecipe};

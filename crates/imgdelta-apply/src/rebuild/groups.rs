@@ -8,7 +8,8 @@ use super::{
     bill, close, digests, sources,
     table::{MemberRange, PayloadTable, PlacedMember},
 };
-use imgdelta_codec::{CodecError, GroupDecoder, GroupLimits, Host, StreamKind, pack};
+use imgdelta_codec::{CodecError, GroupDecoder, GroupLimits, Host, StreamKind};
+use imgdelta_coding::pack;
 use imgdelta_core::{
     Context, Error, LimitName, Limits, Result,
     limits::Ceiling,

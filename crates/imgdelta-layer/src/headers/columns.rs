@@ -1,7 +1,7 @@
 //! The columns of header facts, their writer and their reader.
 //! Never interprets the values: `encode` and `decode` do.
 
-use imgdelta_codec::{PackError, pack};
+use imgdelta_coding::{PackError, pack};
 use imgdelta_core::{Error, LimitName, Limits, Result};
 use imgdelta_wire::{Columns, varint};
 

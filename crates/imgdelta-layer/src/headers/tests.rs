@@ -1,7 +1,7 @@
 //! Any bytes round-trip; equal headers cost next to nothing; damage is refused.
 
 use super::{BaseHeader, HeaderReader, HeaderWriter, StreamPayload};
-use imgdelta_codec::pack::Packer;
+use imgdelta_coding::pack::Packer;
 use imgdelta_core::{Algorithm, DiffId, Error, Limits, Result};
 use imgdelta_image::index::{IndexBuilder, LayerIndex};
 use imgdelta_testkit::tar_stream::{HeaderBlock, Tar, every_variant};

@@ -10,7 +10,7 @@ use super::{
     order::{DirectoryOrder, bits_for},
     reader::padding_of,
 };
-use imgdelta_codec::pack::Packer;
+use imgdelta_coding::pack::Packer;
 use imgdelta_core::Limits;
 use imgdelta_wire::varint::zigzag;
 

@@ -4,14 +4,14 @@
 //! A delta of small changes has dozens of streams of a few hundred bytes. A frame for each would
 //! cost more than it holds, so small streams share one frame. Large ones have their own, whose
 //! statistics are purer. The writer tries several borders between small and large, and the coders
-//! of `imgdelta-lz` for large ones.
+//! for large ones.
 //! `docs/format-group.md` specifies the bytes.
 
 use crate::{
     error::PackError,
     frame::{self, ZSTD_MAGIC},
+    lz, mixing,
 };
-use imgdelta_lz as lz;
 use imgdelta_wire::{Cursor, varint};
 use std::fmt;
 use zstd::{bulk::Compressor, zstd_safe::CParameter};
@@ -134,7 +134,7 @@ pub fn unpack_group(
             Coder::Own => table.frame(packed_len, raw_len)?,
             Coder::Mixed => {
                 let packed = table.bytes(packed_len)?;
-                imgdelta_lz::mixing::unpack(packed, usize::try_from(raw_len).unwrap_or(0))
+                mixing::unpack(packed, usize::try_from(raw_len).unwrap_or(0))
             }
             Coder::Lz => {
                 let packed = table.bytes(packed_len)?;
@@ -307,7 +307,7 @@ impl Packer {
         let mut shortest = self.lz_or_frame(raw);
         let raw_len = raw.len() as u64;
         if self.mixes && raw_len <= *mixed_left && raw.len() > SHORTEST_MODELLED {
-            let mixed = imgdelta_lz::mixing::pack(raw);
+            let mixed = mixing::pack(raw);
             let bearable = mixed.len() as u64 * MAX_MIXED_EXPANSION >= raw_len;
             if bearable && mixed.len() < shortest.1.len() && mixed.len() + 2 < raw.len() {
                 *mixed_left -= raw_len;

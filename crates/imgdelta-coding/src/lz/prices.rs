@@ -5,11 +5,11 @@
 //! computing them again for each symbol would take most of the time.
 
 use crate::{
-    model::{
+    lz::model::{
         ALIGN_BITS, FIRST_DIRECT_SLOT, LENGTH_CLASSES, LengthModel, MIN_MATCH, Model,
         PROBABILITY_BITS, State, length_class, literal_context, low_bits_at, slot_base,
     },
-    writer::{MAX_MATCH, slot_of},
+    lz::writer::{MAX_MATCH, slot_of},
 };
 
 /// A price of 64 is one bit.

@@ -1,7 +1,7 @@
 //! Writes symbols as bits of a range code.
 //! Never chooses a symbol.
 
-use crate::model::{
+use crate::lz::model::{
     ALIGN_BITS, FIRST_DIRECT_SLOT, LEAST_RANGE, LengthModel, LiteralModel, MIN_MATCH, Model,
     PROBABILITY_BITS, RATE, State, length_class, literal_context, low_bits_at, slot_base,
 };

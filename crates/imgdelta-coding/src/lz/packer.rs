@@ -2,11 +2,11 @@
 //! Never keeps what it packed.
 
 use crate::{
-    MAX_EXPANSION,
-    index::{self, Index},
-    parser::Parser,
-    prices::PriceTables,
-    writer::SymbolWriter,
+    lz::MAX_EXPANSION,
+    lz::index::{self, Index},
+    lz::parser::Parser,
+    lz::prices::PriceTables,
+    lz::writer::SymbolWriter,
 };
 
 /// A prefix whose places are in an index. A clone packs other bytes behind the same prefix, and

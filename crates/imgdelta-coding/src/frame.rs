@@ -14,7 +14,7 @@ const MAX_WINDOW_LOG: u32 = 22;
 
 /// Packs `raw` at one of zstd's levels, with `prefix` before it.
 #[cfg(feature = "encode")]
-pub(crate) fn pack(raw: &[u8], prefix: &[u8], level: i32) -> Vec<u8> {
+pub fn pack(raw: &[u8], prefix: &[u8], level: i32) -> Vec<u8> {
     let mut zstd = CCtx::create();
     let reach = (raw.len() + prefix.len()).max(1 << 10).next_power_of_two().ilog2();
     for parameter in [
@@ -33,12 +33,7 @@ pub(crate) fn pack(raw: &[u8], prefix: &[u8], level: i32) -> Vec<u8> {
 }
 
 /// Unpacks a frame of exactly `raw_len` bytes behind `prefix`; `at` is its offset in errors.
-pub(crate) fn unpack(
-    packed: &[u8],
-    prefix: &[u8],
-    raw_len: u64,
-    at: u64,
-) -> Result<Vec<u8>, PackError> {
+pub fn unpack(packed: &[u8], prefix: &[u8], raw_len: u64, at: u64) -> Result<Vec<u8>, PackError> {
     let malformed = |what, expected, found| PackError::Malformed { at, what, expected, found };
     let bearable = (packed.len() as u64).saturating_mul(MAX_EXPANSION);
     if raw_len > bearable {
@@ -57,7 +52,7 @@ pub(crate) fn unpack(
 }
 
 /// A frame behind a prefix that is unpacked part by part; its window bounds the memory.
-pub(crate) struct FrameReader<'a> {
+pub struct FrameReader<'a> {
     zstd: DCtx<'a>,
     /// The frame with its magic number, and the bytes of it that were read.
     packed: Vec<u8>,
@@ -70,12 +65,7 @@ pub(crate) struct FrameReader<'a> {
 
 impl<'a> FrameReader<'a> {
     /// Begins to read a frame of `raw_len` bytes; `at` is its offset in errors.
-    pub(crate) fn open(
-        packed: &[u8],
-        prefix: &'a [u8],
-        raw_len: u64,
-        at: u64,
-    ) -> Result<Self, PackError> {
+    pub fn open(packed: &[u8], prefix: &'a [u8], raw_len: u64, at: u64) -> Result<Self, PackError> {
         let bearable = (packed.len() as u64).saturating_mul(MAX_EXPANSION);
         let packed = [&ZSTD_MAGIC, packed].concat();
         let (read, left, is_done) = (0, raw_len, false);
@@ -92,7 +82,7 @@ impl<'a> FrameReader<'a> {
     }
 
     /// Fills `bytes`, which the frame must have.
-    pub(crate) fn read(&mut self, bytes: &mut [u8]) -> Result<(), PackError> {
+    pub fn read(&mut self, bytes: &mut [u8]) -> Result<(), PackError> {
         let len = bytes.len();
         let mut filled = 0;
         while filled < len {
@@ -108,7 +98,7 @@ impl<'a> FrameReader<'a> {
     }
 
     /// Checks that frame and length end together.
-    pub(crate) fn finish(mut self) -> Result<(), PackError> {
+    pub fn finish(mut self) -> Result<(), PackError> {
         let mut one = [0];
         while !self.is_done {
             if self.step(&mut one)? > 0 {
@@ -148,7 +138,7 @@ impl<'a> FrameReader<'a> {
 const READABLE: &str = "readable zstd frames";
 
 /// Every zstd frame starts with these bytes; ours are kept without them.
-pub(crate) const ZSTD_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+pub const ZSTD_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 
 /// Most unpacked bytes for each packed one: a zstd block of 4 bytes stands for at most 128 KiB. A
 /// larger claim is refused before memory is taken.

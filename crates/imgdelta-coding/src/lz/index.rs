@@ -7,8 +7,8 @@
 //! prefixes cheap, which are entered whole and searched by few bytes.
 
 use crate::{
-    model::MIN_MATCH,
-    writer::{MAX_MATCH, Symbol},
+    lz::model::MIN_MATCH,
+    lz::writer::{MAX_MATCH, Symbol},
 };
 
 /// An earlier place of the bytes at a position.

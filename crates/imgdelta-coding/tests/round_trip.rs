@@ -1,7 +1,7 @@
 //! Packed bytes come back, whatever they are; wrong codes are errors or other bytes.
 #![cfg(feature = "encode")]
 
-use imgdelta_lz::{MAX_EXPANSION, Packer, unpack};
+use imgdelta_coding::lz::{MAX_EXPANSION, Packer, unpack};
 use proptest::prelude::*;
 
 fn pack(prefix: &[u8], raw: &[u8]) -> Option<Vec<u8>> {

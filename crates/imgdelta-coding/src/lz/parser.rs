@@ -8,10 +8,10 @@
 //! code that stays in step are such edges. Where all ways meet the stretch ends.
 
 use crate::{
-    index::{Index, MatchCandidate, common},
-    model::{MIN_MATCH, Model},
-    prices::{self, PriceTables},
-    writer::{Context, MAX_MATCH, Symbol},
+    lz::index::{Index, MatchCandidate, common},
+    lz::model::{MIN_MATCH, Model},
+    lz::prices::{self, PriceTables},
+    lz::writer::{Context, MAX_MATCH, Symbol},
 };
 
 /// Most positions of a stretch.

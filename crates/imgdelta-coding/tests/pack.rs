@@ -1,7 +1,7 @@
 //! Packs come back, state their sizes, and cannot ask for endless work.
 #![cfg(feature = "encode")]
 
-use imgdelta_codec::{
+use imgdelta_coding::{
     PackError,
     pack::{PackSizes, Packer, TABLE_BYTES, sizes, unpack, unpack_group},
 };

@@ -21,36 +21,22 @@
 //!
 //! # Limits of the method
 //!
-//! [`mixing`] is a second coder, without a prefix: a tenth smaller, and fifty times slower.
-//!
 //! A raw byte takes at least a 4096th of a packed one. Streams of less than a hundred bytes end
 //! before the probabilities have moved. A bucket of the index keeps its last places only, so a
 //! match that lies far back behind many similar places may not be found.
-//!
-//! # Modules
-//!
-//! | level | modules | purpose |
-//! |--:|---|---|
-//! | 0 | `error`, [`mixing`], `model` | wrong codes; a second, slower coder; probabilities and states |
-//! | 1 | `decoder`, `writer`\* | bits into bytes; symbols into bits |
-//! | 2 | `index`\*, `prices`\* | earlier places of bytes; prices of symbols |
-//! | 3 | `parser`\* | bytes into the cheapest symbols |
-//! | 4 | `packer`\* | bytes packed behind a prefix |
-//!
-//! Modules with a star belong to the packing side (feature `encode`).
 //!
 //! # Example
 //!
 //! ```
 //! # #[cfg(feature = "encode")]
-//! # fn main() -> Result<(), imgdelta_lz::LzError> {
+//! # fn main() -> Result<(), imgdelta_coding::lz::LzError> {
 //! let prefix = b"the quick brown fox jumps over the lazy dog".to_vec();
 //! let raw = b"the quick brown fox jumps over the lazy cat";
 //!
-//! let code = imgdelta_lz::Packer::new(prefix.clone(), raw.len()).pack(raw).expect("it is short");
+//! let code = imgdelta_coding::lz::Packer::new(prefix.clone(), raw.len()).pack(raw).expect("it is short");
 //! assert!(code.len() < 12);
 //!
-//! let bytes = imgdelta_lz::unpack(&code, prefix.clone(), raw.len())?;
+//! let bytes = imgdelta_coding::lz::unpack(&code, prefix.clone(), raw.len())?;
 //! assert_eq!(&bytes[prefix.len()..], raw);
 //! # Ok(())
 //! # }
@@ -60,15 +46,9 @@
 //!
 //! A code is not trusted and does not prove its result: compare the result with a digest.
 
-// Lengths have at most nine bits, places and distances that are written 26, states four; bytes are
-// cut from numbers on purpose.
-#![allow(clippy::cast_possible_truncation, reason = "see above")]
-
 mod decoder;
-mod error;
 #[cfg(feature = "encode")]
 mod index;
-pub mod mixing;
 mod model;
 #[cfg(feature = "encode")]
 mod packer;
@@ -80,11 +60,5 @@ mod prices;
 mod writer;
 
 pub use decoder::{MAX_EXPANSION, unpack};
-pub use error::LzError;
 #[cfg(feature = "encode")]
 pub use packer::Packer;
-
-/// Runs the example of the readme.
-#[cfg(all(doctest, feature = "encode"))]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -3,7 +3,7 @@
 
 use crate::{
     error::LzError,
-    model::{
+    lz::model::{
         ALIGN_BITS, FIRST_DIRECT_SLOT, LEAST_RANGE, LengthModel, LiteralModel, MIN_MATCH, Model,
         PROBABILITY_BITS, RATE, State, length_class, literal_context, low_bits_at, slot_base,
     },

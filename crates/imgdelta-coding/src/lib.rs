@@ -1,0 +1,58 @@
+//! Codes of byte strings: entropy coders, and packs of several strings that choose among them.
+//! Never does I/O, starts a thread, or runs unsafe code; never makes more bytes than were asked for.
+//!
+//! # The idea
+//!
+//! A delta is a few dozen byte streams of different kinds. A [`pack`] holds them as one string: small
+//! streams share a frame, and each large one is coded by what codes it shortest. There are three
+//! coders: a zstd frame ([`frame`]), LZ with adaptive range coding ([`lz`]), and a slow mixer of
+//! contexts ([`mixing`]). The first two may refer to a prefix that both sides have.
+//! `docs/format-group.md` specifies packs, `docs/format-lz.md` and `docs/format-mixing.md` the coders.
+//!
+//! # Modules
+//!
+//! | level | modules | purpose |
+//! |--:|---|---|
+//! | 0 | `error`, [`mixing`] | wrong codes; a slow coder without a prefix |
+//! | 1 | [`frame`], [`lz`] | coders behind a prefix |
+//! | 2 | [`pack`] | several streams as one string |
+//!
+//! The packing side needs the feature `encode`.
+//!
+//! # Example
+//!
+//! ```
+//! # #[cfg(feature = "encode")]
+//! # fn main() -> Result<(), imgdelta_coding::PackError> {
+//! use imgdelta_coding::pack::{Packer, unpack};
+//!
+//! let streams = [b"many equal words ".repeat(90), Vec::new(), vec![1, 2, 3]];
+//! let pack = Packer::new(3).pack(&streams);
+//! assert!(pack.len() < 60);
+//!
+//! let unpacked = unpack(&pack, 3, 1 << 20)?;
+//! assert_eq!(unpacked, streams);
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "encode"))]
+//! # fn main() {}
+//! ```
+//!
+//! A code is not trusted and does not prove its result: compare the result with a digest.
+
+// Lengths have at most nine bits, places and distances that are written 26, states four; bytes are
+// cut from numbers on purpose.
+#![allow(clippy::cast_possible_truncation, reason = "see above")]
+
+mod error;
+pub mod frame;
+pub mod lz;
+pub mod mixing;
+pub mod pack;
+
+pub use error::{LzError, PackError};
+
+/// Runs the example of the readme.
+#[cfg(all(doctest, feature = "encode"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
