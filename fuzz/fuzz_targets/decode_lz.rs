@@ -1,7 +1,7 @@
 //! Any bytes as an LZ code end within their length; what a packer makes of any bytes comes back.
 #![no_main]
 
-use imgdelta_coding::lz::{Packer, unpack};
+use imgdelta_coding::lz::{PrefixPacker, unpack};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     // The raw bytes hold the prefix as well, so that there is something to match.
     let alike = [raw, prefix, &raw[..raw.len() / 2]].concat();
     for raw in [raw, &alike] {
-        let code = Packer::new(prefix.to_vec(), raw.len()).pack(raw).expect("few bytes");
+        let code = PrefixPacker::new(prefix.to_vec(), raw.len()).pack(raw).expect("few bytes");
         let made = unpack(&code, prefix.to_vec(), raw.len()).expect("just packed");
         assert_eq!(&made[prefix.len()..], raw);
     }

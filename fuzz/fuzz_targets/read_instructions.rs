@@ -25,11 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
         let parts = new.first().copied().unwrap_or(0);
         let edit: Result<_, ()> = Edit::read(parts, |part| {
             let number = i64::from(numbers.next().copied().unwrap_or(0).cast_signed());
-            Ok(if part == EditPart::Register {
-                number & 0xff
-            } else {
-                number * number * number
-            })
+            Ok(if part == EditPart::Register { number & 0xff } else { number * number * number })
         });
         if let Ok(Some(edit)) = edit
             && let Some(edited) = set.edited(code, &edit)

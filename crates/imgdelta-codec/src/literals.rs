@@ -204,7 +204,7 @@ impl Coding {
         let Some(quick) = self.quick_frame.filter(|_| literals.len() <= MAX_LZ) else {
             return (ZSTD, frame(&prefix));
         };
-        let packer = imgdelta_coding::lz::Packer::new(prefix, literals.len());
+        let packer = imgdelta_coding::lz::PrefixPacker::new(prefix, literals.len());
         let (code, prefix) = packer.pack_and_return_prefix(literals);
         let Some(code) = code else { return (ZSTD, frame(&prefix)) };
         if code.len() >= quick - quick / 32 {

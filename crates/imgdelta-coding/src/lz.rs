@@ -33,7 +33,7 @@
 //! let prefix = b"the quick brown fox jumps over the lazy dog".to_vec();
 //! let raw = b"the quick brown fox jumps over the lazy cat";
 //!
-//! let code = imgdelta_coding::lz::Packer::new(prefix.clone(), raw.len()).pack(raw).expect("it is short");
+//! let code = imgdelta_coding::lz::PrefixPacker::new(prefix.clone(), raw.len()).pack(raw).expect("it is short");
 //! assert!(code.len() < 12);
 //!
 //! let bytes = imgdelta_coding::lz::unpack(&code, prefix.clone(), raw.len())?;
@@ -61,4 +61,4 @@ mod writer;
 
 pub use decoder::{MAX_EXPANSION, unpack};
 #[cfg(feature = "encode")]
-pub use packer::Packer;
+pub use packer::PrefixPacker;

@@ -290,7 +290,7 @@ impl Packer {
             if frame.len() > raw.len() - raw.len() / 256 {
                 return (Coder::Own, frame);
             }
-            if let Some(code) = lz::Packer::new(Vec::new(), raw.len()).pack(raw) {
+            if let Some(code) = lz::PrefixPacker::new(Vec::new(), raw.len()).pack(raw) {
                 if raw.len() > ALWAYS_TRIED && code.len() < frame.len() - frame.len() / 32 {
                     return (Coder::Lz, code);
                 }

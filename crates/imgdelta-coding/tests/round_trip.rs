@@ -1,11 +1,11 @@
 //! Packed bytes come back, whatever they are; wrong codes are errors or other bytes.
 #![cfg(feature = "encode")]
 
-use imgdelta_coding::lz::{MAX_EXPANSION, Packer, unpack};
+use imgdelta_coding::lz::{MAX_EXPANSION, PrefixPacker, unpack};
 use proptest::prelude::*;
 
 fn pack(prefix: &[u8], raw: &[u8]) -> Option<Vec<u8>> {
-    Packer::new(prefix.to_vec(), raw.len()).pack(raw)
+    PrefixPacker::new(prefix.to_vec(), raw.len()).pack(raw)
 }
 
 /// Packs, unpacks and compares; returns the packed length.
@@ -79,7 +79,7 @@ fn zeros_of_any_length_come_back() {
 #[test]
 fn one_prefix_serves_many() {
     let prefix = noise(5, 50_000);
-    let packer = Packer::new(prefix.clone(), 10_000);
+    let packer = PrefixPacker::new(prefix.clone(), 10_000);
     for seed in 0..5 {
         let start = seed as usize * 900;
         let raw = [noise(seed, 100), prefix[start..start + 8000].to_vec()].concat();

@@ -12,7 +12,7 @@ use crate::{
 /// A prefix whose places are in an index. A clone packs other bytes behind the same prefix, and
 /// takes a small part of the time of entering it again.
 #[derive(Debug, Clone)]
-pub struct Packer {
+pub struct PrefixPacker {
     bytes: Vec<u8>,
     prefix_len: usize,
     index: Index,
@@ -24,7 +24,7 @@ const STALE_SYMBOLS: usize = 256;
 /// Matches of so many bytes are taken without a look at others.
 const NICE: usize = 64;
 
-impl Packer {
+impl PrefixPacker {
     /// Enters a prefix; `raw_len` is about the length of what will be packed behind it.
     pub fn new(prefix: Vec<u8>, raw_len: usize) -> Self {
         let mut index = Index::new(prefix.len() + raw_len);
