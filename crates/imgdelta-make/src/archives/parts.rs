@@ -41,7 +41,7 @@ pub(super) struct SavedPart {
     pub(super) bytes: u64,
     pub(super) digest: PayloadDigest,
     pub(super) crc: u32,
-    /// Kind of archive by the first bytes, if they are one.
+    /// Kind of archive by the first bytes, if they may be one.
     pub(super) kind: Option<ArchiveKind>,
 }
 
@@ -124,7 +124,9 @@ pub(super) fn save(
         PartCompression::Plain
         | PartCompression::Gzip
         | PartCompression::Sections
-        | PartCompression::Xz => saved.bytes > 0,
+        | PartCompression::Xz
+        | PartCompression::Hollow
+        | PartCompression::Lz4 { .. } => saved.bytes > 0,
     };
     Ok(is_right.then_some(saved))
 }
@@ -159,9 +161,16 @@ pub(super) fn stored_key(
     Ok((digest, part.stored.end - part.stored.start))
 }
 
+/// An archive that is opened, with a result for each part.
+pub(super) struct LevelOpening<P> {
+    pub(super) kind: ArchiveKind,
+    pub(super) archive: OpenedArchive,
+    pub(super) parts: Vec<P>,
+}
+
 /// One level of archives with a result for each part; `None` for an archive that stays closed.
 pub(super) struct OpenedLevel<P> {
-    pub(super) openings: Vec<Option<(OpenedArchive, Vec<P>)>>,
+    pub(super) openings: Vec<Option<LevelOpening<P>>>,
 }
 
 impl ArchiveSearch<'_> {
@@ -176,11 +185,11 @@ impl ArchiveSearch<'_> {
     ) -> Result<OpenedLevel<P>> {
         let openings = self.workers.map(candidates.iter().collect(), |candidate| {
             self.progress.check()?;
-            OpenedArchive::read(candidate.kind, &candidate.slice())
+            OpenedArchive::find(candidate.kind, &candidate.slice())
         })?;
         let mut tasks = Vec::new();
         for (archive, opening) in openings.iter().enumerate() {
-            let Some(opening) = opening else { continue };
+            let Some((_, opening)) = opening else { continue };
             let mut from = 0;
             let mut filled = 0;
             for (ordinal, part) in opening.parts.iter().enumerate() {
@@ -192,7 +201,8 @@ impl ArchiveSearch<'_> {
             }
         }
         let results = self.workers.map(tasks, |(archive, range)| {
-            let opening = openings[archive].as_ref().expect("only those that opened have parts");
+            let (_, opening) =
+                openings[archive].as_ref().expect("only those that opened have parts");
             let (mut results, mut state) = (Vec::with_capacity(range.len()), with());
             for each in &opening.parts[range] {
                 self.progress.check()?;
@@ -213,7 +223,11 @@ impl ArchiveSearch<'_> {
             };
         }
         let pairs = openings.into_iter().zip(lists);
-        Ok(OpenedLevel { openings: pairs.map(|(opening, list)| opening.zip(list)).collect() })
+        let opened = pairs.map(|(opening, list)| {
+            let (kind, archive) = opening?;
+            Some(LevelOpening { kind, archive, parts: list? })
+        });
+        Ok(OpenedLevel { openings: opened.collect() })
     }
 }
 
