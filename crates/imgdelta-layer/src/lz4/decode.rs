@@ -11,7 +11,8 @@ pub fn decode(block: &[u8], plain_bytes: usize) -> Option<Vec<u8>> {
     let mut plain = Vec::with_capacity(plain_bytes.min(most_bytes));
     loop {
         let token = usize::from(reader.byte()?);
-        let count = reader.length(token >> 4)?;
+        let (literal_bits, match_bits) = (token / 16, token % 16);
+        let count = reader.length(literal_bits)?;
         let literals = reader.0.get(..count)?;
         if count > plain_bytes - plain.len() {
             return None;
@@ -19,10 +20,10 @@ pub fn decode(block: &[u8], plain_bytes: usize) -> Option<Vec<u8>> {
         plain.extend_from_slice(literals);
         reader.0 = &reader.0[count..];
         if reader.0.is_empty() {
-            return (plain.len() == plain_bytes && token & 15 == 0).then_some(plain);
+            return (plain.len() == plain_bytes && match_bits == 0).then_some(plain);
         }
         let distance = usize::from(u16::from_le_bytes([reader.byte()?, reader.byte()?]));
-        let mut left = reader.length(token & 15)?.checked_add(LEAST_MATCH)?;
+        let mut left = reader.length(match_bits)?.checked_add(LEAST_MATCH)?;
         if left > plain_bytes - plain.len() || distance == 0 {
             return None;
         }

@@ -3,7 +3,7 @@
 
 use super::{
     ArchiveSearch, ArchiveWork, ContentKey, PartIndex, StoredParts,
-    parts::{Candidate, LevelOpening, PartList, PartWriter, SavedPart, save, stored_key},
+    parts::{Candidate, LevelOpening, PartList, SavedPart, save, stored_key},
 };
 use crate::{sources::masked, spill::SpillFile};
 use imgdelta_core::{Result, progress::Checkpoint, scratch::is_full};
@@ -116,9 +116,7 @@ impl ArchiveSearch<'_> {
                     }
                 }
                 if !archive.structure.is_empty() {
-                    let mut writer = PartWriter::new(&spill);
-                    writer.push(&archive.structure)?;
-                    list.push(&candidate.path, b"", &writer.finish()?)?;
+                    list.push_structure(&candidate.path, &archive.structure, &spill)?;
                 }
                 archives.push(BaseArchive {
                     at: candidate.owner,

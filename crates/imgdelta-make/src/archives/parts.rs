@@ -52,7 +52,7 @@ impl SavedPart {
 }
 
 /// Writes bytes to the scratch file.
-pub(super) struct PartWriter<'a> {
+struct PartWriter<'a> {
     spill: &'a SpillFile,
     buffer: Vec<u8>,
     hasher: blake3::Hasher,
@@ -61,7 +61,7 @@ pub(super) struct PartWriter<'a> {
 }
 
 impl<'a> PartWriter<'a> {
-    pub(super) fn new(spill: &'a SpillFile) -> Self {
+    fn new(spill: &'a SpillFile) -> Self {
         Self {
             spill,
             buffer: Vec::new(),
@@ -77,7 +77,7 @@ impl<'a> PartWriter<'a> {
         }
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<()> {
+    fn push(&mut self, bytes: &[u8]) -> Result<()> {
         let missing = START_BYTES - self.start.len();
         self.start.extend_from_slice(&bytes[..bytes.len().min(missing)]);
         self.saved.bytes += bytes.len() as u64;
@@ -97,7 +97,7 @@ impl<'a> PartWriter<'a> {
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Result<SavedPart> {
+    fn finish(mut self) -> Result<SavedPart> {
         self.flush()?;
         self.saved.digest = PayloadDigest(*self.hasher.finalize().as_bytes());
         self.saved.kind = recognise(&self.start);
@@ -301,6 +301,18 @@ impl PartList {
             is_sparse: false,
             is_after_end: false,
         })
+    }
+
+    /// Adds an archive's structure.
+    pub(super) fn push_structure(
+        &mut self,
+        archive: &LayerPath,
+        structure: &[u8],
+        spill: &SpillFile,
+    ) -> Result<()> {
+        let mut writer = PartWriter::new(spill);
+        writer.push(structure)?;
+        self.push(archive, b"", &writer.finish()?)
     }
 
     /// Ends a level, so that its bytes can be read.

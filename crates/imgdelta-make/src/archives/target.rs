@@ -4,9 +4,7 @@
 use super::{
     ArchiveSearch, ArchiveWork, TargetArchive, TargetParts,
     base::OpenedBase,
-    parts::{
-        Candidate, LevelOpening, PartList, PartWriter, SavedPart, save, save_stored, stored_key,
-    },
+    parts::{Candidate, LevelOpening, PartList, SavedPart, save, save_stored, stored_key},
 };
 use crate::{sources::masked, spill::SpillFile};
 use imgdelta_core::{Error, Result, progress::Checkpoint, scratch::is_full};
@@ -127,9 +125,7 @@ impl ArchiveSearch<'_> {
                     }
                 }
                 if !archive.structure.is_empty() {
-                    let mut writer = PartWriter::new(&spill);
-                    writer.push(&archive.structure)?;
-                    list.push(&candidate.path, b"", &writer.finish()?)?;
+                    list.push_structure(&candidate.path, &archive.structure, &spill)?;
                     result.coders.push(0);
                     result.packed.push(None);
                 }

@@ -43,10 +43,10 @@ impl SectionTable {
         if names < count {
             let names = table.content(usize::from(names));
             let name_bytes = names.end - names.start;
-            if name_bytes <= MOST_NAME_BYTES {
-                if let Some(bytes) = read(names.start, name_bytes)? {
-                    (table.names, table.names_range) = (bytes, names);
-                }
+            if name_bytes <= MOST_NAME_BYTES
+                && let Some(bytes) = read(names.start, name_bytes)?
+            {
+                (table.names, table.names_range) = (bytes, names);
             }
         }
         Ok(Some(table))
