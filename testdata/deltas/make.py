@@ -602,16 +602,19 @@ def sections(inputs):
 
 def fatbin(_):
     """Programs for graphics processors: every encoder of LZ4, a block that none makes, and one that is not packed."""
-    text, again = prose(80, 2000), edited(prose(80, 2000), 81, 6)
+    source = random.Random(82)
+    # Of three letters, so that a search of 16 attempts finds more than one of 8.
+    deep = bytes(source.choice(b"abc") for _ in range(5000))
+    text, again = prose(80, 500) + deep, edited(prose(80, 500), 81, 6) + deep[:2000] + b"edit" + deep[2000:]
 
     def program(data, number=None):
         block = lz4.encode(number, data) if number is not None else b"\xf0" + b"\xff" * ((len(data) - 15) // 255) + bytes([(len(data) - 15) % 255]) + data
         return struct.pack("<HHIQIIII8xQ8xQ", 2, 257, 64, -(-len(block) // 8) * 8, len(block), 0, 0, 80 + (number or 0), 0x2011, len(data)) + block + bytes(-len(block) % 8)
 
     def layer(data, numbers):
-        quarter = len(data) // 4
-        first = program(data[:quarter], numbers[0]) + program(data[quarter : 2 * quarter], numbers[1]) + program(data[:900])
-        second = struct.pack("<HHIQIIII8xQ8xQ", 2, 257, 64, 16, 0, 0, 0, 90, 0x11, 0) + b"not packed      " + b"".join(program(data[2 * quarter :], number) for number in numbers[2:])
+        third = len(data) // 3
+        first = program(data[:third], numbers[0]) + program(data[third:], numbers[1]) + program(data[:900])
+        second = struct.pack("<HHIQIIII8xQ8xQ", 2, 257, 64, 16, 0, 0, 0, 90, 0x11, 0) + b"not packed      " + b"".join(program(data[third:], number) for number in numbers[2:])
         containers = b"".join(b"\x50\xed\x55\xba\1\0\x10\0" + struct.pack("<Q", len(entries)) + entries for entries in (first, second))
         names = b"\0.nv_fatbin\0.shstrtab\0"
         section = lambda name, kind, start, length: struct.pack("<IIQQQQIIQQ", name, kind, 0, 0, start, length, 0, 0, 8, 0)

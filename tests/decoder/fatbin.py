@@ -39,7 +39,7 @@ def programs(data):
                 if flags & IS_LZ4 and 0 < stored <= min(body_bytes, lz4.MOST_PLAIN) and 0 < plain <= lz4.MOST_PLAIN:
                     found.append(Program(body, body + stored, plain))
                 at = body + body_bytes
-            at = -(-inner_end // 8) * 8
+            at = inner_end + (start - inner_end) % 8
     names = table.range(table.names_number) if table.names_number < len(table.entries) else (0, 0)
     if names[1] > len(data) or names[1] - names[0] > 1 << 20:
         names = (0, 0)

@@ -74,7 +74,7 @@ impl ContainerWalk<'_, '_> {
             if !self.container(start..end)? {
                 return Ok(false);
             }
-            at = end.next_multiple_of(ALIGNMENT);
+            at = section.start + (end - section.start).next_multiple_of(ALIGNMENT);
         }
         Ok(true)
     }
