@@ -11,6 +11,7 @@
 
 mod block;
 mod chain;
+mod compare;
 mod decode;
 mod middle;
 #[cfg(test)]

@@ -8,9 +8,9 @@
 use super::{
     LAST_LITERALS, LAST_START, LEAST_MATCH, Lz4Error, MOST_DISTANCE,
     block::{BlockWriter, Match},
-    middle::FOUR_FACTOR,
+    compare::{common_bytes, four_hash},
 };
-use imgdelta_wire::fixed::{u16_at, u32_at, u64_at};
+use imgdelta_wire::fixed::{u16_at, u32_at};
 
 /// Compresses `plain`; a search compares `attempts` places.
 pub(super) fn encode(
@@ -160,7 +160,7 @@ impl<'a> ChainSearch<'a> {
     /// Puts all places before `end` into their chains.
     fn insert(&mut self, end: usize) {
         for place in self.next..end {
-            let last = &mut self.last[hash(self.plain, place)];
+            let last = &mut self.last[four_hash(self.plain, place, HASH_BITS)];
             let distance = match (*last as usize).checked_sub(1) {
                 Some(last) => u16::try_from(place - last).unwrap_or(u16::MAX),
                 None => u16::MAX,
@@ -184,7 +184,7 @@ impl<'a> ChainSearch<'a> {
         let pattern = u32_at(plain, at);
         let reach = at - least_start;
         let mut longest = Match { start: at, bytes, distance: 0 };
-        let mut next = (self.last[hash(plain, at)] as usize).checked_sub(1);
+        let mut next = (self.last[four_hash(plain, at, HASH_BITS)] as usize).checked_sub(1);
         for _ in 0..self.attempts {
             let Some(place) = next.filter(|place| at - place <= MOST_DISTANCE) else { break };
             // A longer match has the two bytes at the end of the longest one.
@@ -211,28 +211,6 @@ impl<'a> ChainSearch<'a> {
 fn common_back(plain: &[u8], earlier: usize, later: usize, most: usize) -> usize {
     let pairs = plain[..earlier].iter().rev().zip(plain[..later].iter().rev());
     pairs.take(most).take_while(|(one, other)| one == other).count()
-}
-
-/// Returns the number of equal bytes from two places on, up to `end` from the later one.
-pub(super) fn common_bytes(plain: &[u8], earlier: usize, later: usize, end: usize) -> usize {
-    let most = end.saturating_sub(later);
-    let mut count = 0;
-    while count + 8 <= most {
-        let [one, other] = [earlier, later].map(|at| u64_at(plain, at + count).unwrap_or(0));
-        if one != other {
-            return count + ((one ^ other).trailing_zeros() / 8) as usize;
-        }
-        count += 8;
-    }
-    while count < most && plain[earlier + count] == plain[later + count] {
-        count += 1;
-    }
-    count
-}
-
-fn hash(plain: &[u8], at: usize) -> usize {
-    let bytes = u32_at(plain, at).unwrap_or(0);
-    (bytes.wrapping_mul(FOUR_FACTOR) >> (32 - HASH_BITS)) as usize
 }
 
 const HASH_BITS: u32 = 15;

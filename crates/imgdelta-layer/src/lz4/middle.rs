@@ -7,9 +7,9 @@
 use super::{
     LAST_LITERALS, LAST_START, LEAST_MATCH, Lz4Error, MOST_DISTANCE,
     block::{BlockWriter, Match},
-    chain::common_bytes,
+    compare::{common_bytes, four_hash},
 };
-use imgdelta_wire::fixed::{u32_at, u64_at};
+use imgdelta_wire::fixed::u64_at;
 
 /// Compresses `plain`.
 pub(super) fn encode(plain: &[u8], mut writer: BlockWriter<'_>) -> Result<Vec<u8>, Lz4Error> {
@@ -19,7 +19,7 @@ pub(super) fn encode(plain: &[u8], mut writer: BlockWriter<'_>) -> Result<Vec<u8
     let mut search = MiddleSearch {
         plain,
         last_start,
-        fours: PlaceTable::new(four_hash),
+        fours: PlaceTable::new(|plain, at| four_hash(plain, at, HASH_BITS)),
         sevens: PlaceTable::new(seven_hash),
     };
     let mut at = 0;
@@ -135,16 +135,10 @@ impl PlaceTable {
     }
 }
 
-fn four_hash(plain: &[u8], at: usize) -> usize {
-    let bytes = u32_at(plain, at).unwrap_or(0);
-    (bytes.wrapping_mul(FOUR_FACTOR) >> (32 - HASH_BITS)) as usize
-}
-
 fn seven_hash(plain: &[u8], at: usize) -> usize {
     let bytes = u64_at(plain, at).unwrap_or(0) << 8;
     usize::try_from(bytes.wrapping_mul(SEVEN_FACTOR) >> (64 - HASH_BITS)).unwrap_or(0)
 }
 
 const HASH_BITS: u32 = 14;
-pub(super) const FOUR_FACTOR: u32 = 2_654_435_761;
 const SEVEN_FACTOR: u64 = 58_295_818_150_454_627;
