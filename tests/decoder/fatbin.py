@@ -8,7 +8,7 @@ from wire import Refused
 
 START = b"\x50\xed\x55\xba\x01\x00\x10\x00"
 SECTIONS = (b".nv_fatbin", b"__nv_relfatbin")
-WITHOUT_CONTENT, IS_LZ4, MOST_ENTRIES = 8, 0x2000, 65_536
+WITHOUT_CONTENT, IS_LZ4, IS_HIDDEN, MOST_ENTRIES = 8, 0x2000, 0x1_0000, 65_536
 Program = namedtuple("Program", "start end plain_bytes")
 
 
@@ -36,7 +36,7 @@ def programs(data):
                 body = at + header_bytes
                 if header_bytes < 64 or body + body_bytes > inner_end:
                     break
-                if flags & IS_LZ4 and 0 < stored <= min(body_bytes, lz4.MOST_PLAIN) and 0 < plain <= lz4.MOST_PLAIN:
+                if flags & (IS_LZ4 | IS_HIDDEN) == IS_LZ4 and 0 < stored <= min(body_bytes, lz4.MOST_PLAIN) and 0 < plain <= lz4.MOST_PLAIN:
                     found.append(Program(body, body + stored, plain))
                 at = body + body_bytes
             at = inner_end + (start - inner_end) % 8

@@ -301,21 +301,22 @@ fn programs_that_cannot_be_taken_out_are_refused() {
     let at = sound.windows(4).position(|window| window == b"\x50\xed\x55\xba").unwrap();
     let table = usize::try_from(u64::from_le_bytes(sound[40..48].try_into().unwrap())).unwrap();
     let header_of = |number: usize| table + 64 * number;
-    for (place, bytes, why) in [
-        (at, &b"other"[..], "no container"),
-        (at + 8, &[255; 8], "a container that leaves the section"),
-        (at + 16 + 4, &[63], "a header that is too short"),
-        (at + 16 + 40, &[0; 8], "a program that is not compressed comes first, damaged"),
-        (at + 16 + 64, &[255; 4], "a damaged block"),
-        (at + 16 + 56, &[1], "a length that is not the content's"),
-        (header_of(2), &[0], "a section of another name"),
+    for (place, bytes, parts, why) in [
+        (at, &b"other"[..], 0, "no container"),
+        (at + 8, &[255; 8], 0, "a container that leaves the section"),
+        // What is behind a damaged entry stays closed, the next container does not.
+        (at + 16 + 4, &[63], 2, "a header that is too short"),
+        (at + 16 + 40, &[0; 8], 2, "a program that is not compressed"),
+        (at + 16 + 42, &[1], 2, "a program that is encrypted"),
+        (at + 16 + 64, &[255; 4], 0, "a damaged block"),
+        (at + 16 + 56, &[1], 0, "a length that is not the content's"),
+        (header_of(2), &[0], 0, "a section of another name"),
     ] {
         let mut damaged = sound.clone();
         damaged[place..place + bytes.len()].copy_from_slice(bytes);
         let opened = open(ArchiveKind::Fatbin, &damaged);
-        // Entries behind a damaged one stay closed, those of the next container do not.
+        assert_eq!(opened.as_ref().map_or(0, |contents| contents.bytes.len()), parts, "{why}");
         if let Some(contents) = opened {
-            assert!(contents.bytes.len() == 2, "{why}");
             assert!(closed(ArchiveKind::Fatbin, &contents).unwrap() == damaged, "{why}");
         }
     }

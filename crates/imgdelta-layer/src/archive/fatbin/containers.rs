@@ -105,7 +105,7 @@ fn entry(header: &[u8], at: u64, most_end: u64) -> Option<(u64, Option<PackedPro
     let end = start.checked_add(body_bytes).filter(|end| *end <= most_end)?;
     let stored_bytes = u64::from(u32_at(header, 16)?);
     let plain_bytes = u64_at(header, 56)?;
-    let is_packed = u64_at(header, 40)? & IS_LZ4 != 0
+    let is_packed = u64_at(header, 40)? & (IS_LZ4 | IS_HIDDEN) == IS_LZ4
         && (1..=body_bytes).contains(&stored_bytes)
         && (1..=MOST_PLAIN_BYTES).contains(&stored_bytes)
         && (1..=MOST_PLAIN_BYTES).contains(&plain_bytes);
@@ -128,5 +128,7 @@ const ENTRY_BYTES: u64 = 64;
 const ALIGNMENT: u64 = 8;
 /// Flag of a program that is an LZ4 block.
 const IS_LZ4: u64 = 0x2000;
+/// Flag of a program whose block is encrypted. Libraries have such programs next to others.
+const IS_HIDDEN: u64 = 0x1_0000;
 /// Far more than the largest libraries have.
 const MOST_ENTRIES: usize = 65_536;
