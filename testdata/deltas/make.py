@@ -27,6 +27,9 @@ from collections import namedtuple
 import zstandard
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "tests", "decoder"))
+import lz4  # The second decoder's, which has the encoders.
+
 DAY = 86_400
 START = 1_700_000_000
 GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -697,6 +700,31 @@ def sections(inputs):
     return Case("compressed sections of ELF files, in both forms", Image([small(layer(1))]), Image([stored(layer(2))]))
 
 
+def fatbin(_):
+    """Programs for graphics processors: every encoder of LZ4, a block that none makes, and one that is not packed."""
+    source = random.Random(82)
+    # Of three letters, so that a search of 16 attempts finds more than one of 8.
+    deep = bytes(source.choice(b"abc") for _ in range(5000))
+    text, again = prose(80, 500) + deep, edited(prose(80, 500), 81, 6) + deep[:2000] + b"edit" + deep[2000:]
+
+    def program(data, number=None):
+        block = lz4.encode(number, data) if number is not None else b"\xf0" + b"\xff" * ((len(data) - 15) // 255) + bytes([(len(data) - 15) % 255]) + data
+        return struct.pack("<HHIQIIII8xQ8xQ", 2, 257, 64, -(-len(block) // 8) * 8, len(block), 0, 0, 80 + (number or 0), 0x2011, len(data)) + block + bytes(-len(block) % 8)
+
+    def layer(data, numbers):
+        third = len(data) // 3
+        first = program(data[:third], numbers[0]) + program(data[third:], numbers[1]) + program(data[:900])
+        second = struct.pack("<HHIQIIII8xQ8xQ", 2, 257, 64, 16, 0, 0, 0, 90, 0x11, 0) + b"not packed      " + b"".join(program(data[third:], number) for number in numbers[2:])
+        containers = b"".join(b"\x50\xed\x55\xba\1\0\x10\0" + struct.pack("<Q", len(entries)) + entries for entries in (first, second))
+        names = b"\0.nv_fatbin\0.shstrtab\0"
+        section = lambda name, kind, start, length: struct.pack("<IIQQQQIIQQ", name, kind, 0, 0, start, length, 0, 0, 8, 0)
+        table = bytes(64) + section(1, 1, 64, len(containers)) + section(12, 3, 64 + len(containers), len(names))
+        header = b"\x7fELF\2\1\1" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, 0, 64 + len(containers) + len(names), 0, 64, 56, 0, 64, 3, 2)
+        return tar(entry("lib/libcuda.so", header + containers + names + table))
+
+    return Case("programs for graphics processors: LZ4 blocks by every encoder, and by none", Image([small(layer(text, (1, 1, 1)))]), Image([stored(layer(again, (0, 1, 2, 3, 4)))]))
+
+
 def compress_sections(data, level, is_gnu):
     """The program with compressed debug sections; GNU's form has other names."""
     count, names = struct.unpack_from("<2xHH", data, 58)
@@ -752,7 +780,7 @@ CASES = {
     "chunked": chunked, "archives": archives, "xz": xz, "windows": windows, "headers": headers, "offsets": offsets, "class-archives": class_archives,
     "x86-64": x86_64, "aarch64": aarch64, "x86-64-bare": x86_64_bare, "aarch64-bare": aarch64_bare, "edits": edits, "edits-aarch64": edits_aarch64,
     "first": first,
-    "sections": sections, "go-1.19": go_old, "go-1.22": go_new, "best": best, "siblings": siblings, "digests": digests,
+    "sections": sections, "fatbin": fatbin, "go-1.19": go_old, "go-1.22": go_new, "best": best, "siblings": siblings, "digests": digests,
 }
 
 

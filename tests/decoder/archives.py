@@ -1,15 +1,16 @@
-"""Archives inside layers: gzip, xz, tar and ar files, and the way to zip and ELF files. docs/format-archives.md."""
+"""Archives inside layers: gzip, xz, tar and ar files, and the way to zip and ELF files and to programs in these. docs/format-archives.md."""
 import lzma
 import zlib
 from collections import namedtuple
 
+import fatbin
 import sections
 import zips
 from envelopes import DeflateRecipe
 from wire import Reader, Refused
 from xz import XzRecipe
 
-GZIP, ZIP, TAR, ELF, XZ, AR = range(6)
+GZIP, ZIP, TAR, ELF, XZ, AR, FATBIN = range(7)
 BLOCK = 512
 # `stored` is a range of the archive, or None; `facts` are checksum and length of what was inflated, or None.
 Part = namedtuple("Part", "data stored facts", defaults=(None, None))
@@ -27,6 +28,9 @@ def open_archive(kind, data):
         return [Part(unpack_xz(data), (0, len(data)))]
     if kind == AR:
         return open_ar(data)
+    if kind == FATBIN:
+        host, programs = fatbin.open_fatbin(data)
+        return [Part(host, (0, len(data)))] + [Part(*program) for program in programs]
     return open_zip(data) if kind == ZIP else open_tar(data)
 
 
@@ -41,6 +45,8 @@ def close_archive(kind, inner):
         return XzRecipe(inner[0].recipe[1:]).make(inner[0].data)
     if kind == ELF:
         return sections.close_elf(inner)
+    if kind == FATBIN:
+        return fatbin.close_fatbin(inner)
     # An ar file is made of contents and what is around them like a tar file.
     return close_zip(inner) if kind == ZIP else close_tar(inner)
 

@@ -3,10 +3,12 @@
 //!
 //! An archive of the base is opened. Its *parts* are the inflated contents of its members; the last
 //! part of a zip, tar or ar is its structure, which is headers and directory. An ELF file with
-//! compressed sections is an archive, too: its part is the file with these sections inflated.
+//! compressed sections is an archive, too: its part is the file with these sections inflated. So is
+//! one with compressed programs for graphics processors, which become parts.
 //!
 //! An archive of the target is closed from *inner payloads*, which match the parts one by one. Each
-//! is compressed as it was, by the models of `imgdelta-deflate` and `imgdelta-xz`.
+//! is compressed as it was, by the models of `imgdelta-deflate` and `imgdelta-xz`, and by those of
+//! [`lz4`](crate::lz4).
 //!
 //! Opening depends on the archive's bytes alone, so both sides of a delta get the same parts.
 //! `docs/format-archives.md` is normative.
@@ -15,6 +17,7 @@ mod ar;
 mod bytes;
 mod compression;
 mod elf;
+mod fatbin;
 mod gzip;
 mod tar;
 mod xz;
@@ -25,6 +28,7 @@ pub use bytes::ArchiveBytes;
 pub use compression::InnerCompression;
 pub use imgdelta_format::recipe::ArchiveKind;
 
+use crate::lz4::Lz4Encoder;
 use imgdelta_core::{Error, Result, progress::Progress};
 use imgdelta_deflate::{EncoderCache, RemakeError, Remaker, inflate::InflateStream};
 use std::ops::Range;
@@ -67,6 +71,13 @@ pub enum PartCompression {
     Sections,
     /// All xz streams of a file; the length is unknown until they are unpacked.
     Xz,
+    /// Programs for graphics processors in an ELF file; the part is the file with zeros for these.
+    Hollow,
+    /// An LZ4 block.
+    Lz4 {
+        /// Length of the content.
+        bytes: u64,
+    },
 }
 
 impl OpenedArchive {
@@ -79,7 +90,22 @@ impl OpenedArchive {
             ArchiveKind::Elf => elf::read(slice),
             ArchiveKind::Xz => Ok(Some(xz::read(slice))),
             ArchiveKind::Ar => ar::read(slice),
+            ArchiveKind::Fatbin => fatbin::read(slice),
         }
+    }
+
+    /// Reads the directory of an archive whose first bytes are those of `kind`, and returns its real
+    /// kind: an ELF file may have compressed sections, or else programs for graphics processors.
+    pub fn find(
+        kind: ArchiveKind,
+        slice: &ArchiveBytes<'_>,
+    ) -> Result<Option<(ArchiveKind, Self)>> {
+        let mut found = Self::read(kind, slice)?.map(|archive| (kind, archive));
+        if found.is_none() && kind == ArchiveKind::Elf {
+            let fatbin = ArchiveKind::Fatbin;
+            found = Self::read(fatbin, slice)?.map(|archive| (fatbin, archive));
+        }
+        Ok(found)
     }
 }
 
@@ -115,6 +141,13 @@ impl ArchivePart {
             PartCompression::Gzip => gzip::inflate(slice, most_bytes, progress, sink),
             PartCompression::Sections => elf::inflate(slice, most_bytes, progress, sink),
             PartCompression::Xz => xz::unpack(slice, most_bytes, progress, sink),
+            PartCompression::Hollow => fatbin::hollow(slice, most_bytes, progress, sink),
+            PartCompression::Lz4 { bytes } => {
+                if bytes > most_bytes {
+                    return Ok(None);
+                }
+                fatbin::unpack(slice, self.stored.clone(), bytes, sink)
+            }
         }
     }
 }
@@ -126,7 +159,7 @@ pub fn recognise(start: &[u8]) -> Option<ArchiveKind> {
         [b'P', b'K', 3, 4, ..] => Some(ArchiveKind::Zip),
         _ if start.starts_with(&imgdelta_xz::MAGIC) => Some(ArchiveKind::Xz),
         _ if start.starts_with(ar::PACKAGE_START) => Some(ArchiveKind::Ar),
-        // Most of these files have no compressed sections, and are refused when they are read.
+        // Most of these files have nothing compressed, and are refused when they are read.
         _ if start.starts_with(elf::START) => Some(ArchiveKind::Elf),
         _ => tar::is_tar(start).then_some(ArchiveKind::Tar),
     }
@@ -168,6 +201,8 @@ pub enum InnerCoding<'a> {
     Deflate(&'a imgdelta_deflate::Recipe),
     /// The payload is compressed by a recipe of `imgdelta-xz`.
     Xz(&'a imgdelta_xz::Recipe),
+    /// The payload is compressed to an LZ4 block.
+    Lz4(Lz4Encoder),
 }
 
 /// Receiver of a closed archive's bytes, each piece with its offset.
@@ -187,6 +222,7 @@ pub fn close(
         ArchiveKind::Tar | ArchiveKind::Ar => tar::close(inner, progress, out),
         ArchiveKind::Xz => xz::close(inner, progress, out),
         ArchiveKind::Elf => elf::close(inner, progress, out),
+        ArchiveKind::Fatbin => fatbin::close(inner, progress, out),
     }
 }
 

@@ -4,7 +4,8 @@ mod support;
 
 use imgdelta_apply::{
     delta::{
-        ArchiveKind, Delta, DeltaWriter, Outline, PayloadOrigin, Provenance, Recipe, TargetLayer,
+        ArchiveKind, ArchiveTarget, Delta, DeltaWriter, Outline, PayloadOrigin, Provenance, Recipe,
+        TargetLayer,
     },
     rebuild::{self, LayerForm},
     sink,
@@ -12,11 +13,13 @@ use imgdelta_apply::{
 use imgdelta_core::{Context, Error, Limits, Result, limits::Ceiling, scratch::is_full};
 use imgdelta_deflate::{EncoderCache, EncoderModel, ZlibStrategy};
 use imgdelta_image::{image::Image, survey::SurveyOptions};
+use imgdelta_layer::lz4::Lz4Encoder;
 use imgdelta_make::{
     archives::ArchiveOptions, cost::Cost, options::CreateOptions, pair::ImagePair,
 };
 use imgdelta_testkit::{
-    Packing, SectionPacking, TestImage, ZipMember, ZipStyle, elf_of, gzip, noise, tar_of, zip_of,
+    Packing, SectionPacking, TestImage, ZipMember, ZipStyle, elf_of, gpu_container, gzip, noise,
+    tar_of, zip_of,
 };
 use imgdelta_xz::{
     BlockForm, BlockRun, CheckKind, Properties, Remaker, SearchEffort, StreamRecipe,
@@ -110,6 +113,36 @@ fn debug_text(version: u8) -> Vec<u8> {
         text[at] = version;
     }
     text
+}
+
+#[test]
+fn programs_for_graphics_processors_are_seen_through() {
+    let layer = |version: u8, encoder: Lz4Encoder| {
+        let (host, code) = (noise(6, 20_000), debug_text(version));
+        let pack = |plain: &[u8]| encoder.encode(plain).unwrap();
+        let (first, second) = (pack(&code), pack(&code[..30_000]));
+        // No encoder makes a block of literals for this content.
+        let literals = [&[0xf0, 255, 255, 255, 135], &code[..915]].concat();
+        let containers = [
+            gpu_container(&[(80, &first, code.len() as u64), (90, &literals, 915)]),
+            gpu_container(&[(80, &second, 30_000), (90, b"not compressed", 0)]),
+        ];
+        let containers = containers.concat();
+        let sections = [
+            (".text", &host[..], SectionPacking::Plain),
+            (".nv_fatbin", &containers[..], SectionPacking::Plain),
+        ];
+        tar_of(&[("lib/libcuda.so", &elf_of(&sections, false))])
+    };
+    let pair = TestPair::new(&layer(1, Lz4Encoder::Chain2), &layer(3, Lz4Encoder::Middle));
+    let (bytes, _) = pair.make(ArchiveOptions::default(), 2);
+    let (opaque, _) = pair.make(ArchiveOptions::default().depth(0), 2);
+    assert!(bytes.len() * 4 < opaque.len(), "{} of {} bytes", bytes.len(), opaque.len());
+    let nested = recipe_of(&bytes).nested;
+    assert_eq!(nested.closed, [ArchiveTarget { kind: ArchiveKind::Fatbin, inner: 4 }]);
+    assert_eq!(nested.coders, [0, 1, 0, 1]);
+    assert_eq!(nested.compressions, [[0xf4, 0]]);
+    pair.apply(bytes).unwrap();
 }
 
 #[test]

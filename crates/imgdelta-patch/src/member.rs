@@ -230,6 +230,7 @@ impl<'a> ArchiveComparer<'a> {
                 ArchiveKind::Elf => "elf",
                 ArchiveKind::Xz => "xz",
                 ArchiveKind::Ar => "deb",
+                ArchiveKind::Fatbin => "fatbin",
             },
             members: Vec::new(),
             unchanged_members: 0,

@@ -59,6 +59,33 @@ pub fn elf_of(sections: &[ElfSection<'_>], headers_first: bool) -> Vec<u8> {
     out
 }
 
+/// A program for graphics processors: architecture, stored bytes, and the length of its content if
+/// these are an LZ4 block, else 0.
+pub type GpuProgram<'a> = (u32, &'a [u8], u64);
+
+/// Returns a container of programs as CUDA's compiler writes it, for a section `.nv_fatbin`.
+pub fn gpu_container(programs: &[GpuProgram<'_>]) -> Vec<u8> {
+    let mut entries = Vec::new();
+    for &(architecture, stored, plain_bytes) in programs {
+        let body_bytes = stored.len().next_multiple_of(8);
+        let mut header = [0; 64];
+        header[..8].copy_from_slice(&[2, 0, 1, 1, 64, 0, 0, 0]);
+        header[8..16].copy_from_slice(&(body_bytes as u64).to_le_bytes());
+        header[28..32].copy_from_slice(&architecture.to_le_bytes());
+        if plain_bytes > 0 {
+            let stored_bytes = u32::try_from(stored.len()).expect("a short program");
+            header[16..20].copy_from_slice(&stored_bytes.to_le_bytes());
+            header[40..48].copy_from_slice(&0x2011_u64.to_le_bytes());
+            header[56..].copy_from_slice(&plain_bytes.to_le_bytes());
+        }
+        entries.extend(header);
+        entries.extend(stored);
+        entries.resize(entries.len().next_multiple_of(8), 0);
+    }
+    let length = (entries.len() as u64).to_le_bytes();
+    [&b"\x50\xed\x55\xba\x01\0\x10\0"[..], &length, &entries].concat()
+}
+
 fn entry(name: usize, kind: u32, flags: u64, [offset, bytes]: [usize; 2]) -> [u8; ENTRY_BYTES] {
     let mut entry = [0; ENTRY_BYTES];
     let name = u32::try_from(name).expect("short names");

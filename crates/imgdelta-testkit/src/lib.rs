@@ -32,7 +32,7 @@ pub use containerd::{ContainerdProcess, ContainerdSettings};
 pub use crowd::Crowd;
 pub use docker_registry::{DockerRegistry, LoggedRequest};
 pub use dockerd::DockerProcess;
-pub use elf::{ElfSection, SectionPacking, elf_of};
+pub use elf::{ElfSection, GpuProgram, SectionPacking, elf_of, gpu_container};
 pub use link::{Link, LinkState};
 pub use noise::noise;
 pub use schema::assert_valid;

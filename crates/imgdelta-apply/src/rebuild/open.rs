@@ -104,7 +104,9 @@ impl ArchiveOpener<'_> {
                 PartCompression::Plain
                 | PartCompression::Gzip
                 | PartCompression::Sections
-                | PartCompression::Xz => None,
+                | PartCompression::Xz
+                | PartCompression::Hollow
+                | PartCompression::Lz4 { .. } => None,
             };
             let stored = &part.stored;
             parts.push(BasePart {

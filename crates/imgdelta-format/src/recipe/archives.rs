@@ -34,7 +34,7 @@ pub struct NestedArchives {
     /// For each inner payload its compression in the archive: 0 for none, else an ordinal in
     /// `compressions`, counted from 1.
     pub coders: Vec<u32>,
-    /// Recipes of `imgdelta-deflate` and `imgdelta-xz`.
+    /// Recipes of `imgdelta-deflate`, of `imgdelta-xz` and for LZ4.
     pub compressions: Vec<Vec<u8>>,
 }
 
@@ -75,6 +75,8 @@ pub enum ArchiveKind {
     Xz,
     /// An ar file that is a Debian package.
     Ar,
+    /// An ELF file with compressed programs for graphics processors.
+    Fatbin,
 }
 
 impl ArchiveKind {
@@ -86,6 +88,7 @@ impl ArchiveKind {
             Self::Elf => 3,
             Self::Xz => 4,
             Self::Ar => 5,
+            Self::Fatbin => 6,
         }
     }
 
@@ -97,7 +100,8 @@ impl ArchiveKind {
             3 => Ok(Self::Elf),
             4 => Ok(Self::Xz),
             5 => Ok(Self::Ar),
-            other => Err(column.malformed("kind of an archive", 5, other.into())),
+            6 => Ok(Self::Fatbin),
+            other => Err(column.malformed("kind of an archive", 6, other.into())),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The recipes that compress inner payloads, of any format.
 //! Never compresses.
 
+use crate::lz4::Lz4Encoder;
 use imgdelta_core::error::Cause;
 
 /// A recipe that compresses an inner payload.
@@ -10,15 +11,18 @@ pub enum InnerCompression {
     Deflate(imgdelta_deflate::Recipe),
     /// Xz.
     Xz(imgdelta_xz::Recipe),
+    /// LZ4, for programs of graphics processors.
+    Lz4(Lz4Encoder),
 }
 
 impl InnerCompression {
-    /// Returns the recipe as bytes. The first byte is FD for xz, and the version for deflate, which is
-    /// small.
+    /// Returns the recipe as bytes. The first byte is FD for xz, F4 for LZ4, and the version for
+    /// deflate, which is small.
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::Deflate(recipe) => recipe.to_bytes(),
             Self::Xz(recipe) => [&[XZ], &recipe.to_bytes()[..]].concat(),
+            Self::Lz4(encoder) => vec![LZ4, encoder.number()],
         }
     }
 
@@ -27,6 +31,13 @@ impl InnerCompression {
         if let [XZ, recipe @ ..] = bytes {
             let limits = imgdelta_xz::RecipeLimits::default();
             return Ok(Self::Xz(imgdelta_xz::Recipe::from_bytes(recipe, limits)?));
+        }
+        if let [LZ4, recipe @ ..] = bytes {
+            let encoder = match recipe {
+                [number] => Lz4Encoder::with_number(*number),
+                _ => None,
+            };
+            return encoder.map(Self::Lz4).ok_or_else(|| "it is not an encoder of LZ4".into());
         }
         let limits = imgdelta_deflate::RecipeLimits::default();
         Ok(Self::Deflate(imgdelta_deflate::Recipe::from_bytes(bytes, limits)?))
@@ -40,6 +51,7 @@ impl InnerCompression {
                 members.map(|member| member.model.nanoseconds_per_byte()).max().unwrap_or(0)
             }
             Self::Xz(recipe) => recipe.nanoseconds_per_byte(),
+            Self::Lz4(encoder) => encoder.nanoseconds_per_byte(),
         }
     }
 
@@ -49,6 +61,7 @@ impl InnerCompression {
         match self {
             Self::Deflate(recipe) => recipe.nanoseconds().max(content),
             Self::Xz(recipe) => recipe.nanoseconds(plain_bytes),
+            Self::Lz4(_) => content.saturating_add(LZ4_BLOCK),
         }
     }
 
@@ -57,11 +70,16 @@ impl InnerCompression {
         match self {
             Self::Deflate(_) => DEFLATE_BYTES,
             Self::Xz(recipe) => recipe.memory_bytes(plain_bytes),
+            Self::Lz4(encoder) => encoder.memory_bytes(plain_bytes),
         }
     }
 }
 
 /// First byte of an xz recipe, as of an xz file.
 const XZ: u8 = 0xfd;
+/// First byte of a recipe for LZ4.
+const LZ4: u8 = 0xf4;
+/// Nanoseconds of starting a block, which clears tables.
+const LZ4_BLOCK: u64 = 20_000;
 /// Memory of the largest encoder of deflate.
 const DEFLATE_BYTES: u64 = 4 << 20;

@@ -14,6 +14,7 @@ mod moves;
 mod table;
 
 pub(super) use close::close;
+pub(super) use table::{ReadBytes, SectionTable};
 
 use super::{
     ArchiveBytes, ArchivePart, OpenedArchive, PartCompression, inflate as inflate_stream, zlib,
@@ -24,7 +25,7 @@ use imgdelta_core::{Result, progress::Progress};
 use imgdelta_wire::{fixed, varint};
 use moves::Moves;
 use std::ops::Range;
-use table::{MOST_OPENED, SectionTable};
+use table::MOST_OPENED;
 
 /// First bytes of a file that is opened: 64-bit, little-endian, version 1.
 pub(super) const START: &[u8] = table::START;

@@ -5,7 +5,8 @@ use imgdelta_core::{progress::Silent, scratch::ScratchFile};
 use imgdelta_deflate::{DetectOptions, detect_gzip, detect_raw};
 use imgdelta_image::{volume::AddressSpace, volume::FileExtent};
 use imgdelta_testkit::{
-    ElfSection, SectionPacking, ZipMember, ZipStyle, elf_of, gzip, has, tar_of, zip_of,
+    ElfSection, SectionPacking, ZipMember, ZipStyle, elf_of, gpu_container, gzip, has, tar_of,
+    zip_of,
 };
 use proptest::prelude::*;
 use std::{io::Write, sync::Arc};
@@ -45,6 +46,7 @@ impl InnerPayloads for TestArchive {
         match &self.recipes[inner] {
             Some(InnerCompression::Deflate(recipe)) => InnerCoding::Deflate(recipe),
             Some(InnerCompression::Xz(recipe)) => InnerCoding::Xz(recipe),
+            Some(InnerCompression::Lz4(encoder)) => InnerCoding::Lz4(*encoder),
             None => InnerCoding::Plain,
         }
     }
@@ -71,7 +73,10 @@ fn open(kind: ArchiveKind, archive: &[u8]) -> Option<TestArchive> {
         let stored = &archive[usize::try_from(range.start).unwrap()..]
             [..bytes::length(range.end - range.start)];
         contents.recipes.push(match part.compression {
-            PartCompression::Plain => None,
+            PartCompression::Plain | PartCompression::Hollow => None,
+            PartCompression::Lz4 { .. } => {
+                Lz4Encoder::find(&content, stored).map(InnerCompression::Lz4)
+            }
             PartCompression::Deflate { .. } => {
                 detect_raw(stored, DetectOptions::default()).map(InnerCompression::Deflate)
             }
@@ -240,14 +245,110 @@ fn debian_packages_come_back() {
     assert_eq!(recognise(b"!<arch>\n/               0           "), None, "a static library");
 }
 
+/// Returns an ELF file with programs for graphics processors: two are compressed, by two encoders.
+fn fatbin_of(program: &[u8]) -> Vec<u8> {
+    let long = program.repeat(9);
+    let middle = Lz4Encoder::Middle.encode(&long).unwrap();
+    let chain = Lz4Encoder::Chain2.encode(program).unwrap();
+    let containers = [
+        gpu_container(&[(80, &middle, long.len() as u64), (90, b"not compressed", 0)]),
+        gpu_container(&[(80, &chain, program.len() as u64)]),
+    ];
+    let containers = containers.concat();
+    let sections =
+        [(".text", &b"code"[..]), (".nv_fatbin", &containers[..]), (".data", &b"data"[..])];
+    elf_of(&sections.map(|(name, content)| (name, content, SectionPacking::Plain)), false)
+}
+
+#[test]
+fn programs_for_graphics_processors_become_parts() {
+    let program = b"one program, one program, two programs";
+    let archive = fatbin_of(program);
+    let space = space(&archive);
+    let slice = ArchiveBytes::new(&space, 0, archive.len() as u64);
+    let (kind, opened) = OpenedArchive::find(ArchiveKind::Elf, &slice).unwrap().unwrap();
+    assert_eq!(kind, ArchiveKind::Fatbin);
+    let names: Vec<_> = opened.parts.iter().map(|part| &part.name[..]).collect();
+    assert_eq!(names, [&b"host"[..], b"2-sm_80-0", b"2-sm_80-1"]);
+    let mut contents = open(kind, &archive).unwrap();
+    assert_eq!(contents.bytes[1..], [program.repeat(9), program.to_vec()]);
+    assert!(closed(kind, &contents).unwrap() == archive);
+    // All but the programs is in the first part, at the same place.
+    let mut hollow = archive.clone();
+    for part in &opened.parts[1..] {
+        hollow[bytes::length(part.stored.start)..bytes::length(part.stored.end)].fill(0);
+    }
+    assert!(contents.bytes[0] == hollow && hollow != archive);
+    // A program without a known encoder travels as it is stored.
+    let stored =
+        bytes::length(opened.parts[2].stored.start)..bytes::length(opened.parts[2].stored.end);
+    contents.bytes[2] = archive[stored].to_vec();
+    contents.recipes[2] = None;
+    assert!(closed(kind, &contents).unwrap() == archive);
+    contents.bytes[2].push(0);
+    assert!(closed(kind, &contents).is_err(), "a program that is too long");
+    contents.bytes.pop();
+    assert!(closed(kind, &contents).is_err(), "a program less");
+    contents.bytes.truncate(0);
+    assert!(closed(kind, &contents).is_err(), "without a file");
+}
+
+#[test]
+fn programs_that_cannot_be_taken_out_are_refused() {
+    let sound = fatbin_of(b"one program, one program, two programs");
+    assert!(open(ArchiveKind::Fatbin, &sound).is_some());
+    assert!(open(ArchiveKind::Elf, &sound).is_none());
+    let at = sound.windows(4).position(|window| window == b"\x50\xed\x55\xba").unwrap();
+    let table = usize::try_from(u64::from_le_bytes(sound[40..48].try_into().unwrap())).unwrap();
+    let header_of = |number: usize| table + 64 * number;
+    for (place, bytes, parts, why) in [
+        (at, &b"other"[..], 0, "no container"),
+        (at + 8, &[255; 8], 0, "a container that leaves the section"),
+        // What is behind a damaged entry stays closed, the next container does not.
+        (at + 16 + 4, &[63], 2, "a header that is too short"),
+        (at + 16 + 40, &[0; 8], 2, "a program that is not compressed"),
+        (at + 16 + 42, &[1], 2, "a program that is encrypted"),
+        (at + 16 + 64, &[255; 4], 0, "a damaged block"),
+        (at + 16 + 56, &[1], 0, "a length that is not the content's"),
+        (header_of(2), &[0], 0, "a section of another name"),
+    ] {
+        let mut damaged = sound.clone();
+        damaged[place..place + bytes.len()].copy_from_slice(bytes);
+        let opened = open(ArchiveKind::Fatbin, &damaged);
+        assert_eq!(opened.as_ref().map_or(0, |contents| contents.bytes.len()), parts, "{why}");
+        if let Some(contents) = opened {
+            assert!(closed(ArchiveKind::Fatbin, &contents).unwrap() == damaged, "{why}");
+        }
+    }
+}
+
+#[test]
+fn names_of_sections_in_a_program_are_refused() {
+    let names = b"\0.text\0.nv_fatbin\0.data\0.shstrtab\0";
+    let mut archive = fatbin_of(names);
+    let at = archive.windows(names.len()).position(|window| window == names).unwrap();
+    let table = usize::try_from(u64::from_le_bytes(archive[40..48].try_into().unwrap())).unwrap();
+    let offset = table + 64 * 4 + 24;
+    archive[offset..offset + 8].copy_from_slice(&(at as u64).to_le_bytes());
+    // With zeros for the program, nobody would find the section.
+    assert!(open(ArchiveKind::Fatbin, &archive).is_none());
+}
+
 #[test]
 fn compressions_survive_the_byte_form() {
-    for (kind, archive) in [(ArchiveKind::Xz, xz_of(b"one")), (ArchiveKind::Gzip, gzip(b"one"))] {
-        let compression = open(kind, &archive).unwrap().recipes[0].take().unwrap();
+    let fatbin = fatbin_of(b"one, one, one, two");
+    for (kind, archive, part) in [
+        (ArchiveKind::Xz, xz_of(b"one"), 0),
+        (ArchiveKind::Gzip, gzip(b"one"), 0),
+        (ArchiveKind::Fatbin, fatbin, 1),
+    ] {
+        let compression = open(kind, &archive).unwrap().recipes[part].take().unwrap();
         let read = InnerCompression::from_bytes(&compression.to_bytes()).unwrap();
         assert_eq!(read, compression);
     }
-    assert!(InnerCompression::from_bytes(&[0xfd, 9]).is_err());
+    for wrong in [&[0xfd, 9][..], &[0xf4], &[0xf4, 5], &[0xf4, 0, 0]] {
+        assert!(InnerCompression::from_bytes(wrong).is_err());
+    }
     assert!(InnerCompression::from_bytes(&[]).is_err());
 }
 
@@ -273,6 +374,7 @@ fn cut_archives_do_not_grow_and_flipped_bytes_do_not_panic() {
         (ArchiveKind::Tar, tar_of(&[("a", b"one two three"), ("b", b"four")])),
         (ArchiveKind::Xz, xz_of(b"one two three")),
         (ArchiveKind::Ar, package_of(b"one two three", b"four")),
+        (ArchiveKind::Fatbin, fatbin_of(b"one two three")),
     ] {
         for cut in 0..archive.len() {
             let Some(contents) = open(kind, &archive[..cut]) else { continue };

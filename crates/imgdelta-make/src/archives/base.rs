@@ -3,7 +3,7 @@
 
 use super::{
     ArchiveSearch, ArchiveWork, ContentKey, PartIndex, StoredParts,
-    parts::{Candidate, PartList, PartWriter, SavedPart, save, stored_key},
+    parts::{Candidate, LevelOpening, PartList, SavedPart, save, stored_key},
 };
 use crate::{sources::masked, spill::SpillFile};
 use imgdelta_core::{Result, progress::Checkpoint, scratch::is_full};
@@ -73,13 +73,14 @@ impl ArchiveSearch<'_> {
                         return Ok(None);
                     };
                     let stored = match part.compression {
-                        PartCompression::Deflate { .. } => {
+                        PartCompression::Deflate { .. } | PartCompression::Lz4 { .. } => {
                             Some(stored_key(part, &slice, self.progress)?)
                         }
                         PartCompression::Plain
                         | PartCompression::Gzip
                         | PartCompression::Sections
-                        | PartCompression::Xz => None,
+                        | PartCompression::Xz
+                        | PartCompression::Hollow => None,
                     };
                     Ok(Some(BasePart { saved, stored }))
                 },
@@ -91,9 +92,9 @@ impl ArchiveSearch<'_> {
             };
             let mut nested = Vec::new();
             for (candidate, opening) in candidates.iter().zip(level.openings) {
-                let Some((opening, found)) = opening else { continue };
+                let Some(LevelOpening { kind, archive, parts: found }) = opening else { continue };
                 let plain_bytes: u64 = found.iter().map(|part| part.saved.bytes).sum();
-                let per_byte = if candidate.kind == ArchiveKind::Xz {
+                let per_byte = if kind == ArchiveKind::Xz {
                     xz_names.insert(masked(candidate.path.as_bytes()));
                     OPENED_XZ_BYTE
                 } else {
@@ -103,7 +104,7 @@ impl ArchiveSearch<'_> {
                     continue;
                 }
                 let (first, start) = (list.count(), list.bytes());
-                for (part, found) in opening.parts.iter().zip(&found) {
+                for (part, found) in archive.parts.iter().zip(&found) {
                     let number = list.count();
                     list.push(&candidate.path, &part.name, &found.saved)?;
                     contents.insert(found.saved.key());
@@ -114,14 +115,12 @@ impl ArchiveSearch<'_> {
                         nested.push((number, kind));
                     }
                 }
-                if !opening.structure.is_empty() {
-                    let mut writer = PartWriter::new(&spill);
-                    writer.push(&opening.structure)?;
-                    list.push(&candidate.path, b"", &writer.finish()?)?;
+                if !archive.structure.is_empty() {
+                    list.push_structure(&candidate.path, &archive.structure, &spill)?;
                 }
                 archives.push(BaseArchive {
                     at: candidate.owner,
-                    kind: candidate.kind,
+                    kind,
                     bytes: candidate.range.end - candidate.range.start,
                     plain: start..list.bytes(),
                     parts: first..list.count(),

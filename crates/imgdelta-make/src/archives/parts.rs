@@ -41,7 +41,7 @@ pub(super) struct SavedPart {
     pub(super) bytes: u64,
     pub(super) digest: PayloadDigest,
     pub(super) crc: u32,
-    /// Kind of archive by the first bytes, if they are one.
+    /// Kind of archive by the first bytes, if they may be one.
     pub(super) kind: Option<ArchiveKind>,
 }
 
@@ -52,7 +52,7 @@ impl SavedPart {
 }
 
 /// Writes bytes to the scratch file.
-pub(super) struct PartWriter<'a> {
+struct PartWriter<'a> {
     spill: &'a SpillFile,
     buffer: Vec<u8>,
     hasher: blake3::Hasher,
@@ -61,7 +61,7 @@ pub(super) struct PartWriter<'a> {
 }
 
 impl<'a> PartWriter<'a> {
-    pub(super) fn new(spill: &'a SpillFile) -> Self {
+    fn new(spill: &'a SpillFile) -> Self {
         Self {
             spill,
             buffer: Vec::new(),
@@ -77,7 +77,7 @@ impl<'a> PartWriter<'a> {
         }
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<()> {
+    fn push(&mut self, bytes: &[u8]) -> Result<()> {
         let missing = START_BYTES - self.start.len();
         self.start.extend_from_slice(&bytes[..bytes.len().min(missing)]);
         self.saved.bytes += bytes.len() as u64;
@@ -97,7 +97,7 @@ impl<'a> PartWriter<'a> {
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Result<SavedPart> {
+    fn finish(mut self) -> Result<SavedPart> {
         self.flush()?;
         self.saved.digest = PayloadDigest(*self.hasher.finalize().as_bytes());
         self.saved.kind = recognise(&self.start);
@@ -124,7 +124,9 @@ pub(super) fn save(
         PartCompression::Plain
         | PartCompression::Gzip
         | PartCompression::Sections
-        | PartCompression::Xz => saved.bytes > 0,
+        | PartCompression::Xz
+        | PartCompression::Hollow
+        | PartCompression::Lz4 { .. } => saved.bytes > 0,
     };
     Ok(is_right.then_some(saved))
 }
@@ -159,9 +161,16 @@ pub(super) fn stored_key(
     Ok((digest, part.stored.end - part.stored.start))
 }
 
+/// An archive that is opened, with a result for each part.
+pub(super) struct LevelOpening<P> {
+    pub(super) kind: ArchiveKind,
+    pub(super) archive: OpenedArchive,
+    pub(super) parts: Vec<P>,
+}
+
 /// One level of archives with a result for each part; `None` for an archive that stays closed.
 pub(super) struct OpenedLevel<P> {
-    pub(super) openings: Vec<Option<(OpenedArchive, Vec<P>)>>,
+    pub(super) openings: Vec<Option<LevelOpening<P>>>,
 }
 
 impl ArchiveSearch<'_> {
@@ -176,11 +185,11 @@ impl ArchiveSearch<'_> {
     ) -> Result<OpenedLevel<P>> {
         let openings = self.workers.map(candidates.iter().collect(), |candidate| {
             self.progress.check()?;
-            OpenedArchive::read(candidate.kind, &candidate.slice())
+            OpenedArchive::find(candidate.kind, &candidate.slice())
         })?;
         let mut tasks = Vec::new();
         for (archive, opening) in openings.iter().enumerate() {
-            let Some(opening) = opening else { continue };
+            let Some((_, opening)) = opening else { continue };
             let mut from = 0;
             let mut filled = 0;
             for (ordinal, part) in opening.parts.iter().enumerate() {
@@ -192,7 +201,8 @@ impl ArchiveSearch<'_> {
             }
         }
         let results = self.workers.map(tasks, |(archive, range)| {
-            let opening = openings[archive].as_ref().expect("only those that opened have parts");
+            let (_, opening) =
+                openings[archive].as_ref().expect("only those that opened have parts");
             let (mut results, mut state) = (Vec::with_capacity(range.len()), with());
             for each in &opening.parts[range] {
                 self.progress.check()?;
@@ -213,7 +223,11 @@ impl ArchiveSearch<'_> {
             };
         }
         let pairs = openings.into_iter().zip(lists);
-        Ok(OpenedLevel { openings: pairs.map(|(opening, list)| opening.zip(list)).collect() })
+        let opened = pairs.map(|(opening, list)| {
+            let (kind, archive) = opening?;
+            Some(LevelOpening { kind, archive, parts: list? })
+        });
+        Ok(OpenedLevel { openings: opened.collect() })
     }
 }
 
@@ -287,6 +301,18 @@ impl PartList {
             is_sparse: false,
             is_after_end: false,
         })
+    }
+
+    /// Adds an archive's structure.
+    pub(super) fn push_structure(
+        &mut self,
+        archive: &LayerPath,
+        structure: &[u8],
+        spill: &SpillFile,
+    ) -> Result<()> {
+        let mut writer = PartWriter::new(spill);
+        writer.push(structure)?;
+        self.push(archive, b"", &writer.finish()?)
     }
 
     /// Ends a level, so that its bytes can be read.

@@ -4,16 +4,19 @@
 use super::{
     ArchiveSearch, ArchiveWork, TargetArchive, TargetParts,
     base::OpenedBase,
-    parts::{Candidate, PartList, PartWriter, SavedPart, save, save_stored, stored_key},
+    parts::{Candidate, LevelOpening, PartList, SavedPart, save, save_stored, stored_key},
 };
 use crate::{sources::masked, spill::SpillFile};
 use imgdelta_core::{Error, Result, progress::Checkpoint, scratch::is_full};
 use imgdelta_deflate::{DetectOptions, Detector, EncoderModel, Recipe, RecipeMember};
 use imgdelta_format::recipe::StreamName;
 use imgdelta_image::volume::AddressSpace;
-use imgdelta_layer::archive::{
-    ArchiveBytes, ArchiveKind, ArchivePart, InnerCoding, InnerCompression, InnerPayloads,
-    OpenedArchive, PartCompression, close, section_streams,
+use imgdelta_layer::{
+    archive::{
+        ArchiveBytes, ArchiveKind, ArchivePart, InnerCoding, InnerCompression, InnerPayloads,
+        OpenedArchive, PartCompression, close, section_streams,
+    },
+    lz4::{self, Lz4Encoder},
 };
 use std::collections::HashMap;
 
@@ -84,22 +87,23 @@ impl ArchiveSearch<'_> {
             let closable = self.workers.map(
                 candidates.iter().zip(&level.openings).collect(),
                 |(candidate, opening)| {
-                    let Some((opening, _)) = opening else { return Ok(false) };
-                    self.closes(candidate.kind, &candidate.slice(), opening)
+                    let Some(opening) = opening else { return Ok(false) };
+                    self.closes(opening.kind, &candidate.slice(), &opening.archive)
                 },
             )?;
             let mut nested = Vec::new();
             for ((candidate, opening), is_closable) in
                 candidates.iter().zip(level.openings).zip(closable)
             {
-                let Some((opening, found)) = opening.filter(|_| is_closable) else { continue };
+                let Some(opening) = opening.filter(|_| is_closable) else { continue };
+                let LevelOpening { kind, archive, parts: found } = opening;
                 let closing = found.iter().map(|part| part.work).fold(0, u64::saturating_add);
                 if !work.take(closing) && !shared.take(closing) {
                     continue;
                 }
                 result.nanoseconds = result.nanoseconds.saturating_add(closing);
                 let first = list.count();
-                for (part, found) in opening.parts.iter().zip(found) {
+                for (part, found) in archive.parts.iter().zip(found) {
                     let number = list.count();
                     list.push(&candidate.path, &part.name, &found.saved)?;
                     let count =
@@ -120,16 +124,14 @@ impl ArchiveSearch<'_> {
                         nested.push((number, kind));
                     }
                 }
-                if !opening.structure.is_empty() {
-                    let mut writer = PartWriter::new(&spill);
-                    writer.push(&opening.structure)?;
-                    list.push(&candidate.path, b"", &writer.finish()?)?;
+                if !archive.structure.is_empty() {
+                    list.push_structure(&candidate.path, &archive.structure, &spill)?;
                     result.coders.push(0);
                     result.packed.push(None);
                 }
                 result.archives.push(TargetArchive {
                     owner: candidate.owner,
-                    kind: candidate.kind,
+                    kind,
                     parts: first..list.count(),
                 });
             }
@@ -164,11 +166,13 @@ impl ArchiveSearch<'_> {
             Some(TargetPart { saved, compression: Vec::new(), packed: None, work })
         };
         let stored_bytes = part.stored.end - part.stored.start;
-        if part.compression == PartCompression::Plain {
+        if matches!(part.compression, PartCompression::Plain | PartCompression::Hollow) {
             return Ok(save(part, slice, spill, self.progress)?.and_then(plain));
         }
         let is_zip = matches!(part.compression, PartCompression::Deflate { .. });
-        if is_zip && let Some(base) = base {
+        // Such a member stays as it is stored if its compression is unknown.
+        let is_member = is_zip || matches!(part.compression, PartCompression::Lz4 { .. });
+        if is_member && let Some(base) = base {
             let key = stored_key(part, slice, self.progress)?;
             if let Some(&packed) = base.stored.get(&key) {
                 let saved = save_stored(part, slice, spill, self.progress)?;
@@ -181,6 +185,9 @@ impl ArchiveSearch<'_> {
             self.sections_compression(slice, detector)?
         } else if stored_bytes > MOST_SOUGHT_BYTES {
             None
+        } else if let PartCompression::Lz4 { bytes } = part.compression {
+            let stored = slice.read(part.stored.start, stored_bytes)?;
+            stored.and_then(|stored| self.lz4_compression(&stored, bytes))
         } else if part.compression == PartCompression::Xz {
             let name = masked(candidate.path.as_bytes());
             let has_counterpart = base.is_some_and(|base| base.xz_names.contains(&name));
@@ -198,8 +205,8 @@ impl ArchiveSearch<'_> {
                     TargetPart { saved, compression, packed: None, work }
                 }))
             }
-            None if is_zip => {
-                // Its content must match the checksum in the directory nevertheless.
+            None if is_member => {
+                // Its content must match the archive's directory nevertheless.
                 if save(part, slice, spill, self.progress)?.is_none() {
                     return Ok(None);
                 }
@@ -239,6 +246,16 @@ impl ArchiveSearch<'_> {
             let per_byte = recipe.nanoseconds_per_byte();
             (InnerCompression::Xz(recipe).to_bytes(), per_byte)
         }))
+    }
+
+    /// Finds the encoder of an LZ4 block, with its nanoseconds per byte; `None` if it is unknown or too
+    /// slow.
+    fn lz4_compression(&self, block: &[u8], plain_bytes: u64) -> Option<(Vec<u8>, u32)> {
+        let plain = lz4::decode(block, usize::try_from(plain_bytes).ok()?)?;
+        let encoder = Lz4Encoder::find(&plain, block)?;
+        let per_byte = encoder.nanoseconds_per_byte();
+        let is_quick = per_byte <= self.options.nanoseconds_per_byte;
+        is_quick.then(|| (InnerCompression::Lz4(encoder).to_bytes(), per_byte))
     }
 
     /// Finds the compression of an ELF file's sections: a recipe with a member for each, whose header
@@ -307,7 +324,11 @@ impl ArchiveSearch<'_> {
     ) -> Result<bool> {
         // Reading an ELF file has compared its headers with those that closing makes.
         // Finding the compression of an xz file has compared all of it.
-        if matches!(kind, ArchiveKind::Gzip | ArchiveKind::Elf | ArchiveKind::Xz) {
+        // Reading a file with programs has proved that these do not change its headers.
+        if matches!(
+            kind,
+            ArchiveKind::Gzip | ArchiveKind::Elf | ArchiveKind::Xz | ArchiveKind::Fatbin
+        ) {
             return Ok(true);
         }
         let stored = StoredMembers { slice, opening };

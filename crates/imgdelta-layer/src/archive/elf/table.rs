@@ -8,20 +8,22 @@ use std::ops::Range;
 
 /// The section headers, with their place in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SectionTable {
+pub(in super::super) struct SectionTable {
     /// Offset in the file.
     pub(super) offset: u64,
     pub(super) headers: Vec<u8>,
     /// The names of sections.
     names: Vec<u8>,
+    /// Range of the names in the file.
+    names_range: Range<u64>,
 }
 
 /// Reads bytes of the file; `None` if they exceed it.
-pub(super) type ReadBytes<'a> = dyn FnMut(u64, u64) -> Result<Option<Vec<u8>>> + 'a;
+pub(in super::super) type ReadBytes<'a> = dyn FnMut(u64, u64) -> Result<Option<Vec<u8>>> + 'a;
 
 impl SectionTable {
     /// Reads the table of a file of `bytes` bytes; `None` if it is not valid.
-    pub(super) fn read(bytes: u64, read: &mut ReadBytes<'_>) -> Result<Option<Self>> {
+    pub(in super::super) fn read(bytes: u64, read: &mut ReadBytes<'_>) -> Result<Option<Self>> {
         let Some(header) = read(0, HEADER_BYTES)? else { return Ok(None) };
         let numbers = (|| {
             let count = u16_at(&header, 60)?;
@@ -37,19 +39,21 @@ impl SectionTable {
             return Ok(None);
         }
         let Some(headers) = read(offset, table_bytes)? else { return Ok(None) };
-        let mut table = Self { offset, headers, names: Vec::new() };
+        let mut table = Self { offset, headers, names: Vec::new(), names_range: 0..0 };
         if names < count {
             let names = table.content(usize::from(names));
             let name_bytes = names.end - names.start;
-            if name_bytes <= MOST_NAME_BYTES {
-                table.names = read(names.start, name_bytes)?.unwrap_or_default();
+            if name_bytes <= MOST_NAME_BYTES
+                && let Some(bytes) = read(names.start, name_bytes)?
+            {
+                (table.names, table.names_range) = (bytes, names);
             }
         }
         Ok(Some(table))
     }
 
     /// Returns the number of headers.
-    pub(super) fn count(&self) -> usize {
+    pub(in super::super) fn count(&self) -> usize {
         self.headers.len() / ENTRY_BYTES
     }
 
@@ -58,19 +62,24 @@ impl SectionTable {
         self.offset..self.offset + self.headers.len() as u64
     }
 
+    /// Returns the ranges of the file from which the table was read.
+    pub(in super::super) fn ranges(&self) -> [Range<u64>; 3] {
+        [0..HEADER_BYTES, self.range(), self.names_range.clone()]
+    }
+
     fn header(&self, number: usize) -> &[u8] {
         &self.headers[number * ENTRY_BYTES..][..ENTRY_BYTES]
     }
 
     /// Returns a section's range in the file. It may exceed the file.
-    pub(super) fn content(&self, number: usize) -> Range<u64> {
+    pub(in super::super) fn content(&self, number: usize) -> Range<u64> {
         let header = self.header(number);
         let start = u64_at(header, OFFSET).unwrap_or(0);
         start..start.saturating_add(u64_at(header, SIZE).unwrap_or(0))
     }
 
     /// True if the section has bytes in the file.
-    pub(super) fn has_content(&self, number: usize) -> bool {
+    pub(in super::super) fn has_content(&self, number: usize) -> bool {
         u32_at(self.header(number), KIND) != Some(WITHOUT_CONTENT)
     }
 
@@ -89,7 +98,7 @@ impl SectionTable {
     }
 
     /// True if the section's name begins with `prefix`.
-    pub(super) fn has_name_prefix(&self, number: usize, prefix: &[u8]) -> bool {
+    pub(in super::super) fn has_name_prefix(&self, number: usize, prefix: &[u8]) -> bool {
         let name = u32_at(self.header(number), NAME).and_then(|at| self.names.get(at as usize..));
         name.is_some_and(|name| name.starts_with(prefix))
     }
