@@ -194,7 +194,7 @@ fn a_standard_error_that_fails_changes_no_exit_code() {
         for (args, code) in [
             (&["apply", DELTA, "--base", OLD, "-o", &out][..], 0),
             (&["create", OLD, NEW, "-o", "-"], 0),
-            (&["apply", DELTA, "-o", &out], 2),
+            (&["apply", DELTA, "-o", &out], 4),
             (&["apply", DELTA, "--base", "oci:no/such", "-o", &out], 3),
             (&["apply", DELTA, "--base", NEW, "-o", "docker-archive:/no/such/x"], 6),
             (&["verify", "no-such-file", "--base", OLD], 6),

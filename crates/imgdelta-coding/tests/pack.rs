@@ -48,7 +48,7 @@ fn stated_sizes_are_those_that_unpack() {
     let mixed = Packer::new(19).mixing().pack(&[words()]);
     let expected =
         PackSizes { streams: 1, unpacked_bytes: 16_000, mixed_bytes: 16_000, lz_bytes: 0 };
-    assert_eq!(sizes(&mixed[..TABLE_BYTES], 1).unwrap(), expected);
+    assert_eq!(sizes(&mixed[..TABLE_BYTES.min(mixed.len())], 1).unwrap(), expected);
 }
 
 #[test]
