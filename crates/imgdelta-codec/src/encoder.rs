@@ -179,10 +179,10 @@ impl GroupEncoder {
             (of_functions, edited) = self.copies_of_functions(scene, &labels, &copies);
             found.push(copies);
         }
+        let is_thorough = self.effort == Effort::Best || scene.target.file.len() <= SHORT_TARGET;
         let edits: usize = edited.iter().map(|copy| copy.edits.len()).sum();
-        let is_sure = set == InstructionSet::X86_64
-            && self.effort != Effort::Best
-            && edits * SURELY_EDITED >= edited.len();
+        let is_sure =
+            set == InstructionSet::X86_64 && !is_thorough && edits * SURELY_EDITED >= edited.len();
         let edited = match self.shortest_edited(scene, &edited) {
             Some(edited) if is_sure => return self.with_literals_apart(scene, edited),
             edited => edited,
@@ -198,14 +198,14 @@ impl GroupEncoder {
         let bytes = first.size.bytes();
         let edited = edited.filter(|edited| edited.size.bytes() < bytes - bytes / LEAST_GAIN);
         let mut best = match edited {
-            Some(edited) if self.effort != Effort::Best => edited,
+            Some(edited) if !is_thorough => edited,
             edited => {
                 let pruned = self.pruner.prune(scene, &self.history.1, first);
                 edited.filter(|e| e.size.bytes() < pruned.size.bytes()).unwrap_or(pruned)
             }
         };
-        if self.effort == Effort::Best && best.size.bytes() == bytes {
-            // Another round is hardly ever better, and only by some bytes.
+        if is_thorough && best.size.bytes() == bytes {
+            // Another round is hardly ever better in a long program, and then by some bytes.
             for copies in found.into_iter().rev() {
                 if copies == best.layout.copies {
                     continue;
@@ -418,8 +418,11 @@ const SHORT_EDITED: usize = 100;
 /// For targets of more bytes only the first length is tried: each trial reads the whole program.
 const LONG_TARGET: usize = 16 << 20;
 
-/// Programs of x86-64 with an edit for so many copies are not tried without edits: edits won in all
-/// of 25 such programs of three images.
+/// For targets of no more bytes all copies are tried, with and without edits.
+const SHORT_TARGET: usize = 256 << 10;
+
+/// Longer programs of x86-64 with an edit for so many copies are not tried without edits: edits won
+/// in all of 25 such programs of three images.
 const SURELY_EDITED: usize = 2;
 
 /// Edits save at least one byte in this many: they take time to read.
