@@ -139,6 +139,14 @@ pub(crate) struct MemberCost {
     pub(crate) bytes: u64,
 }
 
+/// Returns true if a recipe is so much shorter than the blob that rebuilding the layer pays.
+fn pays(recipe_bytes: u64, blob_bytes: u64) -> bool {
+    recipe_bytes < blob_bytes - blob_bytes / LEAST_SAVING
+}
+
+/// Rebuilding a layer saves at least one byte in so many: it takes time, and the blob takes none.
+const LEAST_SAVING: u64 = 64;
+
 impl Draft {
     /// Chooses the cheapest exact way for each layer.
     ///
@@ -186,7 +194,7 @@ impl Draft {
                 None if is_kept && is_made => {
                     LayerDraft { body: LayerBody::Kept, envelope, bytes: envelope_bytes }
                 }
-                Some((bytes, recipe)) if is_made && bytes < descriptor.size_bytes => {
+                Some((bytes, recipe)) if is_made && pays(bytes, descriptor.size_bytes) => {
                     let number = u32::try_from(chosen.len()).expect("layers are limited");
                     chosen.push(recipe);
                     LayerDraft { body: LayerBody::Recipe(number), envelope, bytes }
