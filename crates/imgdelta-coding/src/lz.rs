@@ -29,7 +29,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "encode")]
-//! # fn main() -> Result<(), imgdelta_coding::lz::LzError> {
+//! # fn main() -> Result<(), imgdelta_coding::LzError> {
 //! let prefix = b"the quick brown fox jumps over the lazy dog".to_vec();
 //! let raw = b"the quick brown fox jumps over the lazy cat";
 //!
