@@ -295,7 +295,7 @@ def carried(inputs):
     fresh = Layer(fresh, inputs.get("carried-0", fresh), ZSTD)
     tail = tar(entry("c", b"c")) + noise(3, 1500)
     return Case("a carried layer, twice: new content by an encoder without a model; a tar with other bytes behind it", Image([gzipped(old)]),
-                Image([fresh, gzipped(tail, 9), gzipped(old), fresh]))
+                Image([fresh, gzipped(tail, 9), gzipped(old), fresh, gzipped(tar(entry("a", prose(1, 50), START + DAY)))]))
 
 
 def twice(_):
