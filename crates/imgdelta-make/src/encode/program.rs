@@ -2,6 +2,7 @@
 //! Never changes bytes: the codec writes the parts, and a wrong kind costs bytes only.
 
 use imgdelta_codec::{Part, PartKind};
+use imgdelta_wire::fixed::{u16_at, u32_at, u64_at};
 use std::ops::Range;
 
 /// Returns the parts of a 64-bit little-endian program for x86-64 or `AArch64`, which cover it;
@@ -101,16 +102,18 @@ fn segments(file: &[u8], code: PartKind) -> Vec<(Range<usize>, Part)> {
     executable.map(segment).collect()
 }
 
+// Bytes that are not there read as 0: no range follows from them.
+
 fn word16(bytes: &[u8], at: usize) -> u16 {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u16::from_le_bytes(*word))
+    u16_at(bytes, at).unwrap_or(0)
 }
 
 fn word32(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u32::from_le_bytes(*word))
+    u32_at(bytes, at).unwrap_or(0)
 }
 
 fn word64(bytes: &[u8], at: usize) -> u64 {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u64::from_le_bytes(*word))
+    u64_at(bytes, at).unwrap_or(0)
 }
 
 const PROGBITS: u32 = 1;
