@@ -7,7 +7,7 @@ use crate::{
     delta::{
         Delta, Envelope, FileCost, LayerBody, LayerCost, Provenance, SectionKind, TargetLayer,
     },
-    rebuild::effort,
+    rebuild::rebuild_time,
 };
 use imgdelta_core::{
     BlobDigest, Result,
@@ -46,7 +46,7 @@ impl Inspection {
 
     /// Estimates the time that one core needs to rebuild layers.
     pub fn rebuild_time(&self) -> Duration {
-        self.delta.layers().iter().map(rebuild_time).fold(Duration::ZERO, Duration::saturating_add)
+        rebuild_time(self.delta.layers().iter().map(TargetLayer::outline))
     }
 
     /// Returns the text. `all_files` adds a line for each file with a cost.
@@ -98,7 +98,7 @@ impl Inspection {
             "base_needs": base_needs(layer),
             "exact": is_exact(layer),
             "delta_bytes": self.section_bytes(layer),
-            "rebuild_milliseconds": milliseconds(rebuild_time(layer)),
+            "rebuild_milliseconds": milliseconds(rebuild_time([layer.outline()])),
             "header_bytes": cost.map(|cost| cost.headers),
             "files": cost.map(|cost| cost.files.iter().map(|file| json!({
                 "path": escaped(&file.path),
@@ -235,14 +235,6 @@ fn files(f: &mut Formatter<'_>, costs: &[LayerCost]) -> fmt::Result {
 
 fn is_exact(layer: &TargetLayer) -> bool {
     matches!(layer.body, LayerBody::Carried(_)) || layer.envelope != Envelope::Unmade
-}
-
-/// Estimates the time that one core needs to rebuild a layer; none if it is copied.
-fn rebuild_time(layer: &TargetLayer) -> Duration {
-    match layer.body {
-        LayerBody::Recipe(_) => effort(&layer.outline()),
-        LayerBody::Kept | LayerBody::Carried(_) => Duration::ZERO,
-    }
 }
 
 fn milliseconds(time: Duration) -> u64 {

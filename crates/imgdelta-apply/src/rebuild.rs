@@ -32,7 +32,7 @@ use crate::{
     delta::{Delta, LayerBody},
     sink::{AcceptedForm, NullSink, Sink},
 };
-pub use effort::{compression_nanoseconds, effort};
+pub use effort::{compression_nanoseconds, effort, rebuild_time};
 use imgdelta_core::{Context, DiffId, Error, Result, progress::Stage, work::WorkMeter};
 use imgdelta_image::{envelope::StreamCheck, image::Image, volume::Volume};
 use plan::{ApplyPlan, BlobJob};

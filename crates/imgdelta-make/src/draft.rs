@@ -16,7 +16,7 @@ use imgdelta_apply::{
         DeltaWriter, Envelope, FileCost, LayerBody, LayerCost, LayerOutline, Outline, Provenance,
         Recipe, RestCost, StoredRecipe,
     },
-    rebuild::{LayerForm, effort},
+    rebuild::{LayerForm, rebuild_time},
 };
 use imgdelta_core::{
     Error, Result,
@@ -332,10 +332,7 @@ impl Draft {
 
     /// Estimates the time that one core of a receiver needs to rebuild layers.
     pub(crate) fn rebuild_time(&self) -> Duration {
-        let rebuilt = self.layer_outlines();
-        let rebuilt = rebuilt.filter(|layer| matches!(layer.body, LayerBody::Recipe(_)));
-        let times = rebuilt.map(|layer| effort(&layer));
-        times.fold(Duration::ZERO, Duration::saturating_add)
+        rebuild_time(self.layer_outlines())
     }
 
     /// Returns the programs that were matched in windows.

@@ -4,7 +4,7 @@
 //! A pull that can have both a recipe and the whole blob chooses by it.
 
 use super::{bill, plan::OutputEncoding};
-use crate::delta::{Envelope, LayerOutline};
+use crate::delta::{Envelope, LayerBody, LayerOutline};
 use imgdelta_deflate::{DividedRecipe, RecipeLimits, RecipeMember};
 use std::time::Duration;
 
@@ -21,6 +21,13 @@ pub fn effort(layer: &LayerOutline) -> Duration {
     let archives = u128::from(layer.archive_milliseconds) * 1_000_000;
     let all = compression + archives + u128::from(layer.stream_bytes) * STREAM;
     Duration::from_nanos(u64::try_from(all).unwrap_or(u64::MAX))
+}
+
+/// Estimates the time for one core to rebuild those of the layers that recipes make; other layers are
+/// copied.
+pub fn rebuild_time(layers: impl IntoIterator<Item = LayerOutline>) -> Duration {
+    let rebuilt = layers.into_iter().filter(|layer| matches!(layer.body, LayerBody::Recipe(_)));
+    rebuilt.map(|layer| effort(&layer)).fold(Duration::ZERO, Duration::saturating_add)
 }
 
 /// Returns the nanoseconds that a reader's work limit counts for making a blob from its stream;
