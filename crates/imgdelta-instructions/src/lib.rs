@@ -26,7 +26,7 @@
 //! | level | modules | purpose |
 //! |--:|---|---|
 //! | 0 | [`candidates`], `edit`, `rare`\*, `tables` | places that look like distances; changes; windows of functions; opcodes |
-//! | 1 | `aarch64`, `scan` | AArch64; lengths and parts of x86-64 |
+//! | 1 | `aarch64`, `phase`, `scan` | AArch64; x86-64 byte by byte; lengths and parts of x86-64 |
 //! | 2 | `instruction`, `sections` | x86-64: fields, bytes, changes; code and tables that compress, and back |
 //! | 3 | [`parts`], `set` | programs without an older version; both sets behind one interface |
 //! | 4 | `units`\* | a function as its instructions |
@@ -69,6 +69,7 @@ mod instruction;
 #[cfg(feature = "encode")]
 mod matching;
 pub mod parts;
+mod phase;
 #[cfg(feature = "encode")]
 pub mod rare;
 mod scan;
@@ -82,5 +83,6 @@ mod units;
 pub use copies::{EditedCopy, Program, changed_functions, join_copies};
 pub use edit::{Edit, EditPart};
 pub use instruction::{Bytes, Instruction, Reference};
+pub use phase::CodePhase;
 pub use scan::{distance, length, put_distance};
 pub use set::{EditedInstruction, InstructionSet};
