@@ -6,15 +6,16 @@
 //! A delta is a few dozen byte streams of different kinds. A [`pack`] holds them as one string: small
 //! streams share a frame, and each large one is coded by what codes it shortest. There are three
 //! coders: a zstd frame ([`frame`]), LZ with adaptive range coding ([`lz`]), and a slow mixer of
-//! contexts ([`mixing`]). The first two may refer to a prefix that both sides have.
-//! `docs/format-group.md` specifies packs, `docs/format-lz.md` and `docs/format-mixing.md` the coders.
+//! contexts ([`mixing`]). The first two may refer to a prefix that both sides have. A fourth one
+//! follows bytes that both sides have ([`aligned`]). `docs/format-group.md` specifies packs, and
+//! `docs/format-lz.md`, `docs/format-mixing.md` and `docs/format-aligned.md` the coders.
 //!
 //! # Modules
 //!
 //! | level | modules | purpose |
 //! |--:|---|---|
-//! | 0 | `error`, [`mixing`] | wrong codes; a slow coder without a prefix |
-//! | 1 | [`frame`], [`lz`] | coders behind a prefix |
+//! | 0 | `arithmetic`, `error` | a coder of bits; wrong codes |
+//! | 1 | [`aligned`], [`frame`], [`lz`], [`mixing`] | a slow coder beside a reference; coders behind a prefix; a slow coder without one |
 //! | 2 | [`pack`] | several streams as one string |
 //!
 //! The packing side needs the feature `encode`.
@@ -44,6 +45,8 @@
 // cut from numbers on purpose.
 #![allow(clippy::cast_possible_truncation, reason = "see above")]
 
+pub mod aligned;
+mod arithmetic;
 mod error;
 pub mod frame;
 pub mod lz;

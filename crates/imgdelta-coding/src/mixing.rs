@@ -19,103 +19,21 @@
     reason = "see above"
 )]
 
+use crate::arithmetic::{BitCoder, BitDecoder, BitEncoder, mixed, squash, stretch};
+
 /// Packs a stream.
 pub fn pack(raw: &[u8]) -> Vec<u8> {
+    let mut coder = BitEncoder::new(raw.len() / 3);
     let mut model = BitModel::new(raw.len());
-    let mut coder = BitEncoder { low: 0, high: u32::MAX, out: Vec::with_capacity(raw.len() / 3) };
-    for &byte in raw {
-        for place in (0..8).rev() {
-            let bit = u32::from(byte >> place & 1);
-            coder.put(bit, model.odds());
-            model.learn(bit);
-        }
-        model.step();
-    }
+    model.code(&mut coder, raw.len(), |at| raw[at]);
     coder.finish()
 }
 
 /// Unpacks a stream of exactly `len` bytes; missing bytes read as zero.
 pub fn unpack(packed: &[u8], len: usize) -> Vec<u8> {
     let mut model = BitModel::new(len);
-    let mut coder = BitDecoder { low: 0, high: u32::MAX, word: 0, rest: packed.iter() };
-    (0..4).for_each(|_| coder.shift());
-    for _ in 0..len {
-        for _ in 0..8 {
-            let bit = coder.take(model.odds());
-            model.learn(bit);
-        }
-        model.step();
-    }
+    model.code(&mut BitDecoder::new(packed), len, |_| 0);
     model.seen
-}
-
-/// Divides the range from `low` to `high` by `odds` of 65,536.
-fn middle(low: u32, high: u32, odds: u32) -> u32 {
-    low + ((u64::from(high - low) * u64::from(odds)) >> 16) as u32
-}
-
-/// The range to which the bits written so far have narrowed.
-struct BitEncoder {
-    low: u32,
-    high: u32,
-    out: Vec<u8>,
-}
-
-impl BitEncoder {
-    fn put(&mut self, bit: u32, odds: u32) {
-        let middle = middle(self.low, self.high, odds);
-        if bit == 1 {
-            self.high = middle;
-        } else {
-            self.low = middle + 1;
-        }
-        while (self.low ^ self.high) >> 24 == 0 {
-            self.out.push((self.high >> 24) as u8);
-            self.low <<= 8;
-            self.high = self.high << 8 | 0xff;
-        }
-    }
-
-    /// Missing bytes read as zero, so one byte within the range identifies it.
-    fn finish(mut self) -> Vec<u8> {
-        if self.low > 0 {
-            self.out.push((self.high >> 24) as u8);
-        }
-        while self.out.last() == Some(&0) {
-            self.out.pop();
-        }
-        self.out
-    }
-}
-
-/// The decoder's side of [`BitEncoder`].
-struct BitDecoder<'a> {
-    low: u32,
-    high: u32,
-    word: u32,
-    rest: std::slice::Iter<'a, u8>,
-}
-
-impl BitDecoder<'_> {
-    fn shift(&mut self) {
-        self.word = self.word << 8 | u32::from(self.rest.next().copied().unwrap_or(0));
-    }
-
-    fn take(&mut self, odds: u32) -> u32 {
-        let middle = middle(self.low, self.high, odds);
-        let bit = u32::from(self.word <= middle);
-        if bit == 1 {
-            self.high = middle;
-        } else {
-            self.low = middle + 1;
-        }
-        while (self.low ^ self.high) >> 24 == 0 {
-            self.low <<= 8;
-            self.high = self.high << 8 | 0xff;
-            self.shift();
-        }
-        bit
-    }
 }
 
 /// Contexts that are looked up in tables.
@@ -144,7 +62,6 @@ struct BitModel {
     /// The two weight sets in use, and the prediction of each.
     sets: [usize; 2],
     predictions: [u32; 2],
-    stretched: Vec<i16>,
     /// Last position of each sequence of four bytes.
     places: Vec<u32>,
     matched: usize,
@@ -172,7 +89,6 @@ impl BitModel {
             weights: vec![[FIRST_WEIGHT; INPUTS]; MATCH_SETS + 256],
             sets: [0; 2],
             predictions: [0; 2],
-            stretched: stretched(),
             places: vec![0; places],
             matched: 0,
             match_len: 0,
@@ -189,22 +105,33 @@ impl BitModel {
         model
     }
 
+    /// Codes `len` bytes; the writing side takes each from `byte`.
+    fn code(&mut self, coder: &mut impl BitCoder, len: usize, byte: impl Fn(usize) -> u8) {
+        for at in 0..len {
+            let byte = byte(at);
+            for place in (0..8).rev() {
+                let odds = self.odds();
+                let bit = coder.code(u32::from(byte >> place & 1), odds);
+                self.learn(bit);
+            }
+            self.step();
+        }
+    }
+
     /// Returns the odds, of 65,536, that the next bit is set.
     fn odds(&mut self) -> u32 {
         let within = self.within();
         for i in 0..CONTEXTS {
             let slot = self.lines[self.current[i]][within];
             let count = usize::from(slot & 15);
-            let odds = i32::from(self.stretched[usize::from(slot >> 4)]);
+            let odds = stretch(slot.into());
             self.inputs[2 * i] = if count == 0 { 0 } else { odds };
             self.inputs[2 * i + 1] = (odds * SURE[count]) >> 4;
         }
         let expected = self.expected();
         self.inputs[2 * CONTEXTS] = 0;
         if let Some(bit) = expected {
-            let odds = i32::from(
-                self.stretched[usize::from(self.match_odds[self.match_len.min(63)] >> 4)],
-            );
+            let odds = stretch(self.match_odds[self.match_len.min(63)].into());
             self.inputs[2 * CONTEXTS] = if bit == 1 { odds } else { -odds };
         }
         self.inputs[2 * CONTEXTS + 1] = 256;
@@ -378,12 +305,6 @@ impl BitModel {
     }
 }
 
-/// Hashes two numbers into one.
-fn mixed(a: u32, b: u32) -> u32 {
-    let product = (u64::from(a) << 32 | u64::from(b)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    ((product ^ product >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 32) as u32
-}
-
 const FRESH: PredictionLine = [1 << 15; 16];
 const FIRST_WEIGHT: i32 = 1 << 13;
 
@@ -400,41 +321,6 @@ const RATES: [i32; 16] = [128, 90, 64, 50, 42, 36, 31, 27, 25, 23, 21, 20, 19, 1
 
 /// Confidence in a context after each number of bits, of 16.
 const SURE: [i32; 16] = [0, 4, 6, 8, 10, 11, 12, 13, 14, 14, 15, 15, 15, 16, 16, 16];
-
-/// Returns odds of 65,536 for a logarithm of odds in units of 1/256.
-fn squash(stretched: i32) -> u32 {
-    let place = (stretched.clamp(-2047, 2047) + 2048) as usize;
-    let (left, right) = (SQUASHED[place / 32], SQUASHED[place / 32 + 1]);
-    let part = (place % 32) as u32;
-    (left * (32 - part) + right * part) >> 5
-}
-
-/// The inverse of [`squash`], for odds of 4,096.
-fn stretched() -> Vec<i16> {
-    let mut table = vec![2047; 4096];
-    let mut next = 0;
-    for stretched in -2047..=2047_i16 {
-        let odds = squash(stretched.into()) as usize >> 4;
-        while next <= odds {
-            table[next] = stretched;
-            next += 1;
-        }
-    }
-    table
-}
-
-/// The logistic function at every thirty-second position from -2048 to 2048.
-const SQUASHED: [u32; 129] = [
-    22, 25, 28, 32, 36, 41, 47, 53, 60, 68, 77, 87, 98, 111, 126, 143, 162, 184, 208, 236, 267,
-    302, 342, 387, 439, 497, 562, 636, 720, 815, 922, 1042, 1179, 1333, 1506, 1701, 1921, 2168,
-    2446, 2758, 3108, 3500, 3938, 4427, 4971, 5577, 6249, 6992, 7812, 8714, 9702, 10782, 11955,
-    13226, 14595, 16062, 17625, 19282, 21025, 22849, 24743, 26695, 28693, 30723, 32768, 34813,
-    36843, 38841, 40793, 42687, 44511, 46254, 47911, 49474, 50941, 52310, 53581, 54754, 55834,
-    56822, 57724, 58544, 59287, 59959, 60565, 61109, 61598, 62036, 62428, 62778, 63090, 63368,
-    63615, 63835, 64030, 64203, 64357, 64494, 64614, 64721, 64816, 64900, 64974, 65039, 65097,
-    65149, 65194, 65234, 65269, 65300, 65328, 65352, 65374, 65393, 65410, 65425, 65438, 65449,
-    65459, 65468, 65476, 65483, 65489, 65495, 65500, 65504, 65508, 65511, 65514,
-];
 
 #[cfg(test)]
 mod tests {

@@ -55,6 +55,8 @@ pub struct PackSizes {
     pub mixed_bytes: u64,
     /// Those of them that are LZ-coded, which take up to a tenth of a microsecond each.
     pub lz_bytes: u64,
+    /// Unpacked bytes of the last entry.
+    pub last_bytes: u64,
 }
 
 /// Unpacks the tables of a delta: at most `max_count` streams, of at most `limit_bytes` together.
@@ -166,6 +168,7 @@ pub fn sizes(start: &[u8], max_count: usize) -> Result<PackSizes, PackError> {
         let word = table.number("stream length and coder")?;
         let raw_len = word >> 2;
         sizes.unpacked_bytes = sizes.unpacked_bytes.saturating_add(raw_len);
+        sizes.last_bytes = raw_len;
         match word & 3 {
             1 => drop(table.number("packed length")?),
             3 => {
@@ -181,8 +184,8 @@ pub fn sizes(start: &[u8], max_count: usize) -> Result<PackSizes, PackError> {
     Ok(sizes)
 }
 
-/// First bytes of a pack that hold its table, if it has at most 28 streams.
-pub const TABLE_BYTES: usize = 10 + 28 * (10 + 10);
+/// First bytes of a pack that hold its table, if it has at most 29 streams.
+pub const TABLE_BYTES: usize = 10 + 29 * (10 + 10);
 
 /// A pack that is being read.
 struct PackTable<'a>(Cursor<'a>);

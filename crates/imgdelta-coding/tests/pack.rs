@@ -39,15 +39,20 @@ fn stated_sizes_are_those_that_unpack() {
     let streams = [vec![1; 5000], Vec::new(), vec![2; 3], (0..=255).collect()];
     let unpacked_bytes = 5000 + 3 + 256;
     let pack = Packer::new(3).pack(&streams);
-    let plain = PackSizes { streams: 4, unpacked_bytes, ..PackSizes::default() };
+    let plain = PackSizes { streams: 4, unpacked_bytes, last_bytes: 256, ..PackSizes::default() };
     assert_eq!(sizes(&pack, 4).unwrap(), plain);
     let mixed = Packer::new(3).mixing().pack(&streams);
     assert_eq!(sizes(&mixed, 4).unwrap().unpacked_bytes, unpacked_bytes);
     assert!(sizes(&pack, 3).is_err());
     assert!(sizes(&pack[..2], 4).is_err());
     let mixed = Packer::new(19).mixing().pack(&[words()]);
-    let expected =
-        PackSizes { streams: 1, unpacked_bytes: 16_000, mixed_bytes: 16_000, lz_bytes: 0 };
+    let expected = PackSizes {
+        streams: 1,
+        unpacked_bytes: 16_000,
+        mixed_bytes: 16_000,
+        lz_bytes: 0,
+        last_bytes: 16_000,
+    };
     assert_eq!(sizes(&mixed[..TABLE_BYTES.min(mixed.len())], 1).unwrap(), expected);
 }
 
@@ -79,7 +84,8 @@ fn lz_coded_streams_come_back_and_their_bytes_are_stated() {
     assert_eq!(unpack_group(&pack, 5, 1 << 20).unwrap(), streams);
     let stated = sizes(&pack[..TABLE_BYTES.min(pack.len())], 5).unwrap();
     let unpacked_bytes = 60_030;
-    let expected = PackSizes { streams: 2, unpacked_bytes, mixed_bytes: 0, lz_bytes: 60_000 };
+    let expected =
+        PackSizes { streams: 2, unpacked_bytes, mixed_bytes: 0, lz_bytes: 60_000, last_bytes: 30 };
     assert_eq!(stated, expected);
     for len in 0..pack.len() {
         assert!(unpack_group(&pack[..len], 5, 1 << 20).is_err(), "cut at {len}");

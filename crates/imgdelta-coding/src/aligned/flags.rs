@@ -1,0 +1,175 @@
+//! The light path: one bit that says if an expected byte is right, where that is likely.
+//! Never takes more than four mebibytes.
+
+use super::{
+    Kind,
+    contexts::Scene,
+    history::History,
+    states::{self, Rate, Rates, UNSEEN},
+    sum::Mixer,
+};
+use crate::arithmetic::{BitCoder, mixed, squash, stretch};
+
+const COUNT: usize = 7;
+
+/// Two inputs for each context, a constant, and one that is unused.
+const INPUTS: usize = 2 * COUNT + 2;
+
+/// Most rates of all contexts together.
+const MOST_RATES: usize = 1 << 20;
+
+const FIRST_WEIGHT: i32 = 100_000;
+
+/// The bits that a rate learns from, and those of what it was worth.
+const LIMIT: u32 = 1000;
+const WORTH_LIMIT: u32 = 500;
+
+/// Classes of the number of bits seen.
+const CLASSES: usize = 10;
+
+pub(super) struct Flags {
+    rates: Vec<Rate>,
+    /// What rates were worth in each context, by the number of bits seen and their odds.
+    worth: Vec<[Rate; CLASSES * 33]>,
+    mixer: Mixer<INPUTS, 1>,
+    /// Places of the last bytes where a flag was wrong: a bit for each.
+    wrong: u32,
+    /// Bytes since the last wrong flag, and before it.
+    run: usize,
+    gap: usize,
+}
+
+/// A byte that is expected.
+pub(super) struct Expected {
+    pub(super) byte: u8,
+    /// The byte behind it, at the place that tells it.
+    pub(super) next: u32,
+    /// True if the match tells it, not the aligned place.
+    pub(super) is_match: bool,
+}
+
+impl Flags {
+    /// Makes the tables for so many bytes.
+    pub(super) fn new(len: usize) -> Self {
+        let rates = len.saturating_mul(COUNT).next_power_of_two().clamp(1 << 8, MOST_RATES);
+        let worth =
+            std::array::from_fn(|place| states::rate(squash((place as i32 % 33 - 16) * 90), 20));
+        Self {
+            rates: vec![UNSEEN; rates],
+            worth: vec![worth; COUNT],
+            mixer: Mixer::new([512], 1, FIRST_WEIGHT),
+            wrong: 0,
+            run: 0,
+            gap: 0,
+        }
+    }
+
+    /// Starts a stretch.
+    pub(super) fn begin(&mut self) {
+        (self.wrong, self.run, self.gap) = (0, 0, 0);
+    }
+
+    /// Notes a byte that was coded without a flag.
+    pub(super) fn pass(&mut self, was_told: bool) {
+        self.wrong <<= 1;
+        self.run = if was_told { self.run + 1 } else { 0 };
+    }
+
+    /// Codes if an expected byte is right.
+    pub(super) fn code<C: BitCoder>(
+        &mut self,
+        coder: &mut C,
+        rates: &Rates,
+        scene: &Scene<'_>,
+        history: &History,
+        expected: &Expected,
+        is_right: bool,
+    ) -> bool {
+        let byte = u32::from(expected.byte);
+        let back = |distance| history.back(distance);
+        let agrees = |told: u32| match told {
+            0 => 0,
+            told if told == byte + 1 => 1,
+            _ => 2,
+        };
+        let agreement = agrees(scene.told.matched) | agrees(scene.told.second) << 2;
+        let agreement = agreement | u32::from(expected.is_match) << 4;
+        let run = run_class(self.run);
+        let column = self.wrong >> 3 & 1
+            | (self.wrong >> 7 & 1) << 1
+            | (self.wrong >> 15 & 1) << 2
+            | (self.wrong >> 23 & 1) << 3
+            | (scene.at as u32 & 7) << 4;
+        let state = if scene.kind == Kind::X86 { scene.code.state() } else { 1 << 31 };
+        let run_gap = if self.run < 255 { self.run | self.gap << 8 } else { 255 };
+        let contexts = [
+            run | (scene.kind as u32) << 8 | agreement << 16,
+            byte | back(1) << 8 | expected.next << 16,
+            mixed(byte | back(1) << 8, back(2) | back(3) << 8),
+            mixed(state, byte),
+            column | u32::from(self.run < 8) << 8,
+            run_gap as u32,
+            mixed(agreement | run.min(20) << 8, byte),
+        ];
+        let mut found = [0; COUNT];
+        let mut places = [usize::MAX; COUNT];
+        let mask = self.rates.len() - 1;
+        for i in 0..COUNT {
+            let slot = mixed(contexts[i], i as u32 + 1) as usize & mask;
+            found[i] = slot;
+            let (mut first, mut second) = (0, 0);
+            let rate = self.rates[slot];
+            let count = states::seen(rate);
+            if count > 0 {
+                let stretched = stretch(states::odds(rate));
+                let place = (((stretched + 64) >> 7) + 16).clamp(0, 32) as usize;
+                let place = seen_class(count) * 33 + place;
+                places[i] = place;
+                first = ((stretched * count.min(16) as i32) >> 5) as i16;
+                second = stretch(states::odds(self.worth[i][place])) as i16;
+            }
+            (self.mixer.inputs[2 * i], self.mixer.inputs[2 * i + 1]) = (first, second);
+        }
+        self.mixer.inputs[2 * COUNT] = 256;
+        let row = (run / 2).min(15) as usize | (agreement as usize) << 4;
+        self.mixer.mix([row], 0);
+        let odds = self.mixer.odds().clamp(16, 65_520);
+        let bit = coder.code(is_right.into(), odds);
+        for i in 0..COUNT {
+            rates.learn(&mut self.rates[found[i]], bit, LIMIT);
+            if let Some(rate) = self.worth[i].get_mut(places[i]) {
+                rates.learn(rate, bit, WORTH_LIMIT);
+            }
+        }
+        self.mixer.learn(bit);
+        self.wrong = self.wrong << 1 | (1 - bit);
+        if bit == 1 {
+            self.run += 1;
+        } else {
+            (self.gap, self.run) = (self.run.min(255), 0);
+        }
+        bit == 1
+    }
+}
+
+/// Returns the class of a run, below 30.
+fn run_class(run: usize) -> u32 {
+    (match run {
+        0..16 => run,
+        16..32 => 16 + (run - 16) / 4,
+        32..256 => 20 + (run - 32) / 32,
+        256..2048 => 28,
+        _ => 29,
+    }) as u32
+}
+
+/// Returns the class of the number of bits that a rate has seen.
+fn seen_class(count: u32) -> usize {
+    match count {
+        0..6 => count as usize,
+        6..10 => 6,
+        10..20 => 7,
+        20..60 => 8,
+        _ => 9,
+    }
+}
