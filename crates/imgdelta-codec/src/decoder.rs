@@ -20,6 +20,7 @@ use crate::{
     script::{self, BaseCopy},
     spelling::{self, Spelling},
     stream::StreamKind,
+    stretches::stretches,
     view::View,
 };
 use imgdelta_instructions::put_distance;
@@ -138,13 +139,18 @@ impl Member<'_> {
             let (base, target_image) = (&index, &target);
             let len = script::literal_bytes(&self.layout.copies, self.len);
             let taken = self.layout.taken();
-            prefix = LiteralPrefix { base, taken, target_image, map: &map }.build(
-                &mut cache,
-                &packed.taken,
-                packed.room(len),
-            );
+            let inputs = LiteralPrefix { base, taken, target_image, map: &map };
+            let literals = if packed.is_aligned() {
+                let reference = inputs.reference(&mut cache, &packed.taken);
+                let reference = reference.ok_or_else(|| self.too_long())?;
+                let stretches = stretches(self.layout, self.len, &target, &reference);
+                packed.unpack_aligned(&reference.bytes, &stretches)?
+            } else {
+                prefix = inputs.build(&mut cache, &packed.taken, packed.room(len));
+                packed.unpack(&mut prefix, len)?
+            };
             self.host.release();
-            Some((packed.unpack(&mut prefix, len)?, history))
+            Some((literals, history))
         } else {
             None
         };
@@ -159,6 +165,15 @@ impl Member<'_> {
         let fields =
             FieldInputs { cache, predictor, misses, places, distance_misses, header, walk_limit };
         self.rebuild(reader, literals, Some(fields), put)
+    }
+
+    #[cold]
+    fn too_long(&self) -> CodecError {
+        CodecError::TooLarge {
+            what: "bytes of a base that an aligned code refers to",
+            limit: imgdelta_coding::aligned::MAX_REFERENCE as u64,
+            found: self.base.len() as u64,
+        }
     }
 
     /// Rebuilds the target piece by piece; `literals` are those of the member, if not in a stream.

@@ -187,6 +187,7 @@ impl GroupEncoder {
             Some(edited) if is_sure => return self.with_literals_apart(scene, edited),
             edited => edited,
         };
+        let is_best = self.effort == Effort::Best;
         let mut savings = savings(self.effort);
         let first = match (of_functions, found.pop()) {
             (Some(copies), last) => {
@@ -196,6 +197,7 @@ impl GroupEncoder {
             (None, last) => self.candidate_of(scene, last.unwrap_or_default(), &mut savings),
         };
         let bytes = first.size.bytes();
+        let copies = is_best.then(|| first.layout.copies.clone());
         let edited = edited.filter(|edited| edited.size.bytes() < bytes - bytes / LEAST_GAIN);
         let mut best = match edited {
             Some(edited) if !is_thorough => edited,
@@ -216,7 +218,53 @@ impl GroupEncoder {
                 }
             }
         }
-        self.with_literals_apart(scene, best)
+        let aligned = copies.and_then(|copies| self.shortest_aligned(scene, &best, &copies));
+        let others = best.size.others();
+        let trial = self.with_literals_apart(scene, best);
+        match aligned {
+            Some((bytes, aligned)) if bytes < others + self.literal_bytes(&trial) => aligned,
+            _ => trial,
+        }
+    }
+
+    /// Returns the shortest trial whose literals are an aligned code, and its estimated bytes.
+    ///
+    /// Copies below a limit are left out: the code follows the base anyway.
+    fn shortest_aligned(
+        &mut self,
+        scene: &Scene<'_>,
+        best: &Candidate,
+        copies: &[BaseCopy],
+    ) -> Option<(usize, Trial)> {
+        let mut shortest: Option<(usize, Trial)> = None;
+        let mut add = |trial: &Trial, layout: &Layout, others: usize, history: &LiteralHistory| {
+            let packed = scene.pack_aligned(trial, layout, history)?;
+            let bytes = others + packed.len();
+            if shortest.as_ref().is_none_or(|found| bytes < found.0) {
+                let mut trial = trial.clone();
+                trial.set_apart(&packed);
+                shortest = Some((bytes, trial));
+            }
+            Some(bytes)
+        };
+        let mut before = add(&best.trial, &best.layout, best.size.others(), &self.history.1)?;
+        for limit in LEAST_ALIGNED {
+            let kept = copies.iter().copied().filter(|copy| copy.len >= limit).collect();
+            let fewer = self.pruner.write(scene, &self.history.1, Layout::plain(kept));
+            let others = fewer.size.others();
+            match add(&fewer.trial, &fewer.layout, others, &self.history.1) {
+                Some(bytes) if bytes < before => before = bytes,
+                _ => break,
+            }
+        }
+        shortest
+    }
+
+    /// Returns the packed bytes of a trial's literals.
+    fn literal_bytes(&self, trial: &Trial) -> usize {
+        let literals = trial.streams.stream(StreamKind::Literals);
+        let apart = trial.streams.stream(StreamKind::PackedLiterals).len();
+        if literals.is_empty() { apart } else { packer(self.effort).pack(&[literals]).len() }
     }
 
     /// Returns the shortest candidate of copies with edits; `None` without edits.
@@ -407,6 +455,9 @@ impl GroupEncoder {
         trial.stats
     }
 }
+
+/// Shortest copies to keep before an aligned code, each tried if the one before paid.
+const LEAST_ALIGNED: [usize; 2] = [300, 1000];
 
 /// Shortest copies with edits to keep, each tried if the one before paid.
 const LEAST_EDITED: [usize; 2] = [1, 24];

@@ -143,6 +143,7 @@ mod spelling;
 #[cfg(feature = "encode")]
 mod stats;
 mod stream;
+mod stretches;
 #[cfg(feature = "encode")]
 mod trial;
 mod view;

@@ -12,11 +12,16 @@ use crate::{
 };
 #[cfg(feature = "encode")]
 use crate::{field_index::FieldCache, prefix::LiteralPrefix};
-use imgdelta_coding::{LzError, PackError, frame::FrameReader};
+use imgdelta_coding::{
+    LzError, PackError,
+    aligned::{self, Stretch},
+    frame::FrameReader,
+};
 
 /// Coders of packed literals.
 const ZSTD: u64 = 0;
 const LZ: u64 = 1;
+const ALIGNED: u64 = 2;
 
 /// Most literals of a member behind an LZ code, which are unpacked at once: as many as a frame's
 /// window holds.
@@ -33,6 +38,13 @@ impl LiteralHistory {
     /// Returns the bytes that the next member may take.
     pub(crate) fn usable(&self) -> &[u8] {
         &self.0[self.0.len().saturating_sub(MAX_HISTORY)..]
+    }
+
+    /// Returns the bytes that literals of this length take.
+    #[cfg(feature = "encode")]
+    pub(crate) fn taken_by(&self, len: usize) -> &[u8] {
+        let usable = self.usable();
+        &usable[usable.len().saturating_sub(len.saturating_mul(HISTORY_SHARE))..]
     }
 
     /// Adds a member's literals.
@@ -57,7 +69,7 @@ impl LiteralHistory {
 pub(crate) struct PackedLiterals {
     /// Bytes of earlier literals before the base's part of the prefix.
     pub(crate) taken: Vec<u8>,
-    is_lz: bool,
+    coder: u64,
     packed: Vec<u8>,
     at: u64,
 }
@@ -65,11 +77,10 @@ pub(crate) struct PackedLiterals {
 impl PackedLiterals {
     /// Reads the next member's packed literals; they are unpacked later.
     pub(crate) fn read(reader: &mut StreamReader, history: &LiteralHistory) -> Result<Self> {
-        let is_lz = match reader.number(StreamKind::PackedLiterals)? {
-            ZSTD => false,
-            LZ => true,
-            coder => return Err(reader.malformed(StreamKind::PackedLiterals, "coder", LZ, coder)),
-        };
+        let coder = reader.number(StreamKind::PackedLiterals)?;
+        if coder > ALIGNED {
+            return Err(reader.malformed(StreamKind::PackedLiterals, "coder", ALIGNED, coder));
+        }
         let usable = history.usable();
         let taken = reader.number(StreamKind::PackedLiterals)?;
         let start = usize::try_from(taken).ok().and_then(|taken| usable.len().checked_sub(taken));
@@ -84,14 +95,22 @@ impl PackedLiterals {
         };
         let packed_len = reader.number(StreamKind::PackedLiterals)?;
         let packed_len = usize::try_from(packed_len).unwrap_or(usize::MAX);
-        let at = reader.at(StreamKind::PackedLiterals);
-        let packed = reader.bytes(StreamKind::PackedLiterals, packed_len)?.to_vec();
-        Ok(Self { taken: usable[start..].to_vec(), is_lz, packed, at })
+        let stream = match coder {
+            ALIGNED => StreamKind::AlignedLiterals,
+            _ => StreamKind::PackedLiterals,
+        };
+        if coder == ALIGNED && packed_len == 0 {
+            // The stream's length tells how much work there is.
+            return Err(reader.malformed(StreamKind::PackedLiterals, "bytes of a code", 1, 0));
+        }
+        let at = reader.at(stream);
+        let packed = reader.bytes(stream, packed_len)?.to_vec();
+        Ok(Self { taken: usable[start..].to_vec(), coder, packed, at })
     }
 
     /// Returns the bytes that unpacking `len` literals adds to the prefix.
     pub(crate) fn room(&self, len: usize) -> usize {
-        if self.is_lz && len <= MAX_LZ { len } else { 0 }
+        if self.coder == LZ && len <= MAX_LZ { len } else { 0 }
     }
 
     /// Begins to unpack them behind their prefix; they are `len` bytes.
@@ -100,7 +119,7 @@ impl PackedLiterals {
         prefix: &'a mut Vec<u8>,
         len: usize,
     ) -> Result<LiteralReader<'a>> {
-        if !self.is_lz {
+        if self.coder == ZSTD {
             let frame = FrameReader::open(&self.packed, prefix, len as u64, self.at);
             return Ok(LiteralReader::Frame(frame.map_err(of_pack)?));
         }
@@ -113,6 +132,28 @@ impl PackedLiterals {
         let bytes = imgdelta_coding::lz::unpack(&self.packed, std::mem::take(prefix), len)
             .map_err(of_lz)?;
         Ok(LiteralReader::Lz { bytes, at })
+    }
+}
+
+impl PackedLiterals {
+    /// Returns true for an aligned code, which has a reference instead of a prefix.
+    pub(crate) fn is_aligned(&self) -> bool {
+        self.coder == ALIGNED
+    }
+
+    /// Unpacks literals that are an aligned code.
+    pub(crate) fn unpack_aligned(
+        &self,
+        reference: &[u8],
+        stretches: &[Stretch],
+    ) -> Result<LiteralReader<'static>> {
+        let bytes = aligned::unpack(&self.packed, reference, stretches);
+        let bytes = bytes.map_err(|error| {
+            let LzError { what, expected, found } = error;
+            let stream = Some(StreamKind::AlignedLiterals);
+            CodecError::Malformed { stream, at: self.at, what, expected, found }
+        })?;
+        Ok(LiteralReader::Lz { bytes, at: 0 })
     }
 }
 
@@ -173,15 +214,22 @@ pub(crate) fn pack(
     literals: &[u8],
     coding: Coding,
 ) {
-    let usable = history.usable();
-    let most = literals.len().saturating_mul(HISTORY_SHARE);
-    let taken = &usable[usable.len().saturating_sub(most)..];
+    let taken = history.taken_by(literals.len());
     let prefix = prefix.build(fields, taken, literals.len());
     let (coder, packed) = coding.shortest(prefix, literals);
     writer.number(StreamKind::PackedLiterals, coder);
     writer.number(StreamKind::PackedLiterals, taken.len() as u64);
     writer.number(StreamKind::PackedLiterals, packed.len() as u64);
     writer.bytes(StreamKind::PackedLiterals, &packed);
+}
+
+/// Writes literals that are an aligned code behind `taken` bytes of earlier ones.
+#[cfg(feature = "encode")]
+pub(crate) fn write_aligned(writer: &mut crate::group::StreamWriter, taken: usize, code: &[u8]) {
+    for number in [ALIGNED, taken as u64, code.len() as u64] {
+        writer.number(StreamKind::PackedLiterals, number);
+    }
+    writer.bytes(StreamKind::AlignedLiterals, code);
 }
 
 /// The codings of packed literals that are tried.

@@ -9,6 +9,8 @@
 use crate::{effort::Effort, matcher::SearchDepth, search};
 use crate::{elf::MemoryImage, literals, prefix};
 #[cfg(feature = "encode")]
+use imgdelta_coding::aligned;
+#[cfg(feature = "encode")]
 use imgdelta_wire::seeds::SeedIndex;
 
 /// The least that a member takes, however short it is.
@@ -22,6 +24,10 @@ const FIELDS: u64 = 24 << 20;
 
 /// Edited instructions and distances of a member.
 const EDITS: u64 = 32 << 20;
+
+/// Tables of an aligned code.
+#[cfg(feature = "encode")]
+const ALIGNED: u64 = 52 << 20;
 
 /// Fields and votes of trials, whatever the length of the base.
 #[cfg(feature = "encode")]
@@ -62,13 +68,21 @@ pub fn encode_memory(
     };
     let writing = (2 * both).min(TRIALS) + kept;
     let packing = (both / 4).min(prefix::MAX_PREFIX as u64) + tables.min((both + HISTORY) * 12);
+    let packing = match effort {
+        Effort::Best => {
+            let literals = target_len.min(aligned::MAX_RAW) as u64;
+            let reference = base_len.min(aligned::MAX_REFERENCE) as u64;
+            packing.max(ALIGNED.min(both * 24) + reference + 3 * literals)
+        }
+        _ => packing,
+    };
     LEAST + HISTORY + writing + searching.max(packing).max(pairing)
 }
 
 /// Returns the bytes that [`GroupDecoder::member_in_pieces`](crate::GroupDecoder::member_in_pieces)
 /// takes.
 ///
-/// Base and streams are not counted. `base_head` is the base's first 4 KiB, or all of it. It holds
+/// Base, streams, and the reference and tables of aligned codes are not counted. `base_head` is the base's first 4 KiB, or all of it. It holds
 /// for programs from compilers: a hostile base, whose every word is a field, takes up to 24 MiB
 /// more. A piece with a long literal is as long as that, and a program without a base is one piece.
 pub fn decode_memory(base_len: usize, base_head: &[u8]) -> u64 {

@@ -12,6 +12,7 @@ use crate::{
     fields::{Field, Form},
     map::AddressMap,
 };
+use imgdelta_coding::aligned;
 use std::ops::Range;
 
 /// Copied bytes kept on either side of a gap, since changed functions alternate between both.
@@ -19,6 +20,32 @@ const MARGIN: usize = 32;
 
 /// Most bytes of the base in a prefix, which are its last ones: zstd reaches no further back.
 pub(crate) const MAX_PREFIX: usize = 32 << 20;
+
+/// The same in the reference of an aligned code, which reads on where a copy ends.
+const REFERENCE_MARGIN: usize = 256;
+
+/// The bytes that an aligned code of literals refers to.
+#[derive(Debug)]
+pub(crate) struct Reference {
+    pub(crate) bytes: Vec<u8>,
+    /// Ranges of the base, ascending, each with its place.
+    places: Vec<(Range<usize>, usize)>,
+}
+
+impl Reference {
+    /// Returns the bytes of a base as they are.
+    #[cfg(test)]
+    pub(crate) fn whole(base: &[u8]) -> Self {
+        Self { bytes: base.to_vec(), places: vec![(0..base.len(), 0)] }
+    }
+
+    /// Returns the place of a byte of the base.
+    pub(crate) fn place(&self, at: usize) -> Option<usize> {
+        let next = self.places.partition_point(|(range, _)| range.start <= at);
+        let (range, place) = self.places.get(next.checked_sub(1)?)?;
+        (at < range.end).then(|| place + at - range.start)
+    }
+}
 
 /// The inputs of a prefix.
 #[derive(Debug)]
@@ -57,9 +84,40 @@ impl LiteralPrefix<'_> {
         prefix
     }
 
+    /// Returns the ranges of the base that are in the reference of an aligned code, and their bytes
+    /// behind `history`. `None` if there are too many.
+    pub(crate) fn reference(
+        &self,
+        fields: &mut FieldCache<'_>,
+        history: &[u8],
+    ) -> Option<Reference> {
+        let gaps = self.gaps(REFERENCE_MARGIN);
+        let all = gaps.iter().fold(history.len(), |sum, (start, end)| sum + end - start);
+        if all > aligned::MAX_REFERENCE {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(all);
+        bytes.extend_from_slice(history);
+        let mut places = Vec::with_capacity(gaps.len());
+        for (start, end) in gaps {
+            places.push((start..end, bytes.len()));
+            let mut at = start;
+            for segment in &self.base.image.segments {
+                let (from, to) = (at.max(segment.offset), end.min(segment.offset_end()));
+                if from < to {
+                    bytes.extend_from_slice(&self.base.file[at..from]);
+                    self.add(fields, segment, from..to, &mut bytes);
+                    at = to;
+                }
+            }
+            bytes.extend_from_slice(&self.base.file[at..end]);
+        }
+        Some(Reference { bytes, places })
+    }
+
     /// Returns the loaded ranges of the base that are in the prefix, in its order.
     fn parts(&self) -> Vec<(&Segment, Range<usize>)> {
-        let gaps = self.gaps();
+        let gaps = self.gaps(MARGIN);
         let mut parts = Vec::new();
         for executable in [false, true] {
             let segments = self.base.image.segments.iter();
@@ -78,7 +136,7 @@ impl LiteralPrefix<'_> {
     }
 
     /// Returns the ranges of the base that no copy takes, with a margin; ascending and apart.
-    fn gaps(&self) -> Vec<(usize, usize)> {
+    fn gaps(&self, margin: usize) -> Vec<(usize, usize)> {
         let mut copied: Vec<(usize, usize)> =
             self.taken.iter().map(|range| (range.start, range.end)).collect();
         copied.sort_unstable();
@@ -87,8 +145,8 @@ impl LiteralPrefix<'_> {
         let mut at = 0;
         for (start, end) in copied {
             if start > at {
-                let from = at.saturating_sub(MARGIN);
-                let to = start.saturating_add(MARGIN).min(self.base.file.len());
+                let from = at.saturating_sub(margin);
+                let to = start.saturating_add(margin).min(self.base.file.len());
                 match gaps.last_mut() {
                     Some(last) if last.1 >= from => last.1 = to,
                     _ => gaps.push((from, to)),

@@ -64,11 +64,13 @@ pub enum StreamKind {
     UnwindRecords,
     /// Numbers of tables of programs without a base.
     TableNumbers,
+    /// Literals of a program in an aligned code.
+    AlignedLiterals,
 }
 
 impl StreamKind {
     /// All streams in wire order.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Members,
         Self::LiteralLengths,
         Self::CopyLengths,
@@ -97,6 +99,7 @@ impl StreamKind {
         Self::Code,
         Self::UnwindRecords,
         Self::TableNumbers,
+        Self::AlignedLiterals,
     ];
 
     /// Returns the stream's name for errors and reports.
@@ -130,6 +133,7 @@ impl StreamKind {
             Self::Code => "code",
             Self::UnwindRecords => "unwind records",
             Self::TableNumbers => "table numbers",
+            Self::AlignedLiterals => "aligned literals",
         }
     }
 }

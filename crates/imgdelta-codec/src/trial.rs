@@ -19,17 +19,21 @@ use crate::{
     spelling::{self, Spelling},
     stats::MemberStats,
     stream::StreamKind,
+    stretches::stretches,
     view::View,
 };
-use imgdelta_coding::pack::Packer;
+use imgdelta_coding::{aligned, pack::Packer};
 use imgdelta_instructions as instructions;
 use std::convert::Infallible;
 
 /// Fewer literals compress better among those of other members.
 const LEAST_APART: usize = 8 << 10;
 
+/// The same for an aligned code, which learns from the base's bytes.
+const LEAST_ALIGNED: usize = 2 << 10;
+
 /// One way to write a member.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Trial {
     pub(crate) streams: StreamWriter,
     overrides: Vec<Override>,
@@ -102,6 +106,11 @@ impl TrialSize {
     /// Returns the bytes of the literals on their own.
     pub(crate) fn apart(&self) -> Option<usize> {
         self.apart
+    }
+
+    /// Returns the bytes of all streams but the literals.
+    pub(crate) fn others(&self) -> usize {
+        self.others
     }
 
     /// Returns the bytes of all streams, with the literals in their shorter form.
@@ -345,6 +354,33 @@ impl<'a> Scene<'a> {
         let mut fields = FieldCache::new(base);
         let mut packed = StreamWriter::default();
         literals::pack(&mut packed, history, &prefix, &mut fields, literals, coding);
+        Some(packed)
+    }
+}
+
+impl Scene<'_> {
+    /// Packs a trial's literals as an aligned code; `None` if they are too few, of another view, or no
+    /// reader would unpack them.
+    pub(crate) fn pack_aligned(
+        &self,
+        trial: &Trial,
+        layout: &Layout,
+        history: &LiteralHistory,
+    ) -> Option<StreamWriter> {
+        let literals = trial.streams.stream(StreamKind::Literals);
+        if self.view != View::Elf || literals.len() < LEAST_ALIGNED {
+            return None;
+        }
+        let (base, target_image) = (&self.base, &self.target.image);
+        let steps = AddressMap::plain_steps(&layout.placed(), &base.image, target_image);
+        let map = AddressMap::new(&steps, &trial.overrides, &base.image);
+        let inputs = LiteralPrefix { base, taken: layout.taken(), target_image, map: &map };
+        let taken = history.taken_by(literals.len());
+        let reference = inputs.reference(&mut FieldCache::new(base), taken)?;
+        let stretches = stretches(layout, self.target.file.len(), target_image, &reference);
+        let code = aligned::pack(&reference.bytes, &stretches, literals)?;
+        let mut packed = StreamWriter::default();
+        literals::write_aligned(&mut packed, taken.len(), &code.bytes);
         Some(packed)
     }
 }

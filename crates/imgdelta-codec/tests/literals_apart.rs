@@ -208,7 +208,7 @@ fn lies_about_packed_literals_are_refused() {
     let apart = StreamKind::PackedLiterals;
     // No member was before this one.
     assert_eq!(refused(apart, &|stream| stream[1] = 1), (apart, "bytes before"));
-    assert_eq!(refused(apart, &|stream| stream[0] = 2), (apart, "coder"));
+    assert_eq!(refused(apart, &|stream| stream[0] = 3), (apart, "coder"));
     let huge = |stream: &mut Vec<u8>| {
         stream.truncate(2);
         varint::write(stream, u64::MAX);
