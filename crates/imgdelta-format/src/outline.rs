@@ -43,8 +43,8 @@ pub struct LayerOutline {
     pub body: LayerBody,
     /// The way from the stream to the blob.
     pub envelope: Envelope,
-    /// An estimate of the time that one core needs to close the archives of the stream, in
-    /// milliseconds. Only choices depend on it.
+    /// An estimate of the time that one core needs to close the archives of the stream and to unpack
+    /// aligned codes of its recipe, in milliseconds. Only choices depend on it.
     pub archive_milliseconds: u64,
 }
 

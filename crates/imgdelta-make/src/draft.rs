@@ -74,7 +74,7 @@ impl DraftRecipe {
         }
     }
 
-    /// Returns the time that a receiver needs to close its archives.
+    /// Returns the time that a receiver needs to close its archives and to unpack aligned codes.
     fn archive_milliseconds(&self) -> u64 {
         match self {
             Self::Fresh(recipe) => recipe.archive_milliseconds,
@@ -92,7 +92,7 @@ pub(crate) struct RecipeDraft {
     /// For each payload of the recipe, the entry of the layer that it belongs to, if any.
     pub(crate) payload_entries: Vec<Option<u32>>,
     pub(crate) groups: Vec<GroupDraft>,
-    /// Time for one core of a receiver to close the archives.
+    /// Time for one core of a receiver to close the archives and to unpack aligned codes.
     pub(crate) archive_milliseconds: u64,
     /// Programs that were matched in windows.
     pub(crate) large: Vec<LargeProgram>,

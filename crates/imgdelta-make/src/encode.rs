@@ -28,7 +28,7 @@ use crate::{
 use digests::LayerDigests;
 use frames::EncodedFrames;
 use imgdelta_apply::delta::Envelope;
-use imgdelta_codec::{Effort, GroupEncoder};
+use imgdelta_codec::{Effort, GroupEncoder, StreamKind};
 use imgdelta_core::{
     Context, Result,
     parallel::Budget,
@@ -260,6 +260,8 @@ fn join(parts: impl Iterator<Item = MatchedPart>, preset: Preset) -> Vec<Vec<Mat
 struct PackedGroup {
     range: Range<u64>,
     shares: Vec<u64>,
+    /// Bytes of aligned codes.
+    aligned_bytes: u64,
 }
 
 /// Packs groups in parallel; each keeps the number of its layer.
@@ -281,10 +283,14 @@ fn pack(
         for part in parts {
             encoder.append(&spill.get(part.range)?).expect("a group of our own");
         }
+        let aligned = |(kind, bytes): &(StreamKind, usize)| {
+            if *kind == StreamKind::AlignedLiterals { *bytes as u64 } else { 0 }
+        };
+        let aligned_bytes = encoder.stream_lengths().iter().map(aligned).sum();
         let packed = encoder.finish();
         let shares = shares(packed.len() as u64, &stream_bytes);
         progress.advance(stream_bytes.iter().sum());
-        Ok((place, PackedGroup { range: spill.put(&packed)?, shares }))
+        Ok((place, PackedGroup { range: spill.put(&packed)?, shares, aligned_bytes }))
     })
 }
 
@@ -387,7 +393,9 @@ impl<'a> LayerEncoder<'a> {
         let mut pieces = self.parts.iter().flatten();
         let mut groups = Vec::new();
         let mut drafts = Vec::new();
-        for PackedGroup { range, shares } in packed {
+        let mut aligned = 0_u64;
+        for PackedGroup { range, shares, aligned_bytes } in packed {
+            aligned = aligned.saturating_add(aligned_bytes.saturating_mul(ALIGNED_CODE));
             let (mut members, mut costs) = (Vec::new(), Vec::new());
             for bytes in shares {
                 let piece = pieces.next().expect("as many shares as pieces");
@@ -414,7 +422,7 @@ impl<'a> LayerEncoder<'a> {
             payload_entries: payloads.collect(),
             recipe: Recipe { target, sources, headers, origins, nested, groups, digests },
             groups: drafts,
-            archive_milliseconds: archives.nanoseconds.div_ceil(1_000_000),
+            archive_milliseconds: archives.nanoseconds.saturating_add(aligned).div_ceil(1_000_000),
             large,
         }
     }
@@ -523,6 +531,9 @@ fn group_stream_bytes(preset: Preset) -> u64 {
 /// Stream bytes of a group of new files. Most bytes of such files have an earlier place only in other
 /// new files, and an LZ code reaches back 64 MiB. A receiver holds a group in memory.
 const NEW_BYTES: u64 = 60 << 20;
+
+/// Nanoseconds of a receiver for each byte of an aligned code, which stands for about ten.
+const ALIGNED_CODE: u64 = 25_000;
 
 fn effort(preset: Preset) -> Effort {
     match preset {

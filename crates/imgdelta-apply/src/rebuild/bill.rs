@@ -9,7 +9,7 @@
 use super::plan::{BlobJob, OutputEncoding};
 use crate::delta::{ArchiveKind, BaseSource, Delta, DigestSpelling, Recipe, StoredRecipe};
 use imgdelta_codec::StreamKind;
-use imgdelta_coding::pack;
+use imgdelta_coding::{aligned, pack};
 use imgdelta_core::{Error, Result, error::Cause, work::WorkMeter};
 use imgdelta_deflate::DividedRecipe;
 use imgdelta_layer::{archive::InnerCompression, chunked::ChunkedRecipe};
@@ -76,19 +76,40 @@ pub(super) fn charge_recipe(recipe: &StoredRecipe, place: &str, meter: &WorkMete
     Ok(())
 }
 
+/// The members of a group.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct GroupWork {
+    pub(super) members: u64,
+    /// Bytes that they make, and bytes of their bases.
+    pub(super) bytes: u64,
+    pub(super) base_bytes: u64,
+}
+
 /// Charges the literals that a group may have packed apart, and the programs in parts: at most all
-/// `bytes` of its members.
+/// bytes of its members.
 pub(super) fn charge_forms(
     recipe: &StoredRecipe,
     ordinal: usize,
-    (bytes, place): (u64, &str),
+    (work, place): (GroupWork, &str),
     meter: &WorkMeter,
 ) -> Result<()> {
+    let bytes = work.bytes;
     let start = recipe.group_start(ordinal, pack::TABLE_BYTES)?;
     let sizes = pack::sizes(&start, StreamKind::ALL.len())
         .map_err(|error| Error::bad_input(format!("{place}, group {ordinal}"), error))?;
     let has_literals_apart = sizes.streams > StreamKind::PackedLiterals as usize;
     meter.charge(if has_literals_apart { bytes.saturating_mul(LZ_BYTE) } else { 0 })?;
+    // Its stream is the last one.
+    let has_aligned = sizes.streams > StreamKind::AlignedLiterals as usize;
+    let code = if has_aligned { sizes.last_bytes } else { 0 };
+    if code > 0 {
+        let most = |each: u64| code.saturating_mul(each).min(work.bytes);
+        let flagged = most(aligned::MAX_BYTES).saturating_mul(FLAGGED_BYTE);
+        let full = most(aligned::MAX_FULL).saturating_mul(FULL_BYTE);
+        meter.charge(flagged.saturating_add(full))?;
+        let tables = work.members.saturating_mul(ALIGNED_MEMBER);
+        meter.charge(work.base_bytes.saturating_mul(REFERENCE_BYTE).saturating_add(tables))?;
+    }
     let has_programs = sizes.streams > StreamKind::Parts as usize;
     meter.charge(if has_programs { bytes.saturating_mul(PROGRAM_BYTE) } else { 0 })
 }
@@ -155,6 +176,12 @@ const MIXED_BYTE: u64 = 1000;
 const PROGRAM_BYTE: u64 = 50;
 /// Unpacking a byte that is LZ-coded.
 const LZ_BYTE: u64 = 100;
+/// Unpacking a byte of an aligned code by a flag, and by the full path.
+const FLAGGED_BYTE: u64 = 600;
+const FULL_BYTE: u64 = 5000;
+/// Entering a byte of the reference of an aligned code, and making tables.
+const REFERENCE_BYTE: u64 = 50;
+const ALIGNED_MEMBER: u64 = 1_000_000;
 /// Starting a member.
 const MEMBER: u64 = 500;
 /// Finding a part of a member's base.

@@ -9,7 +9,7 @@ use imgdelta_deflate::{DividedRecipe, RecipeLimits, RecipeMember};
 use std::time::Duration;
 
 /// Estimates the time for one core to rebuild a layer's stream and to compress it. The delta states
-/// the time for its archives.
+/// the time for its archives and its aligned codes.
 ///
 /// An invalid or unknown compression counts as 0, since applying it fails at once.
 pub fn effort(layer: &LayerOutline) -> Duration {

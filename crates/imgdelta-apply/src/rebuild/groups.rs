@@ -5,7 +5,8 @@
 //! budget before it begins.
 
 use super::{
-    bill, close, digests, sources,
+    bill::{self, GroupWork},
+    close, digests, sources,
     table::{MemberRange, PayloadTable, PlacedMember},
 };
 use imgdelta_codec::{CodecError, GroupDecoder, GroupLimits, Host, StreamKind};
@@ -34,14 +35,19 @@ pub(super) fn decode_all(
     let mut total = 0_u64;
     for (recipe, table) in recipes {
         for (ordinal, group) in table.recipe.groups.iter().enumerate() {
-            let mut target_bytes = 0_u64;
+            let mut work = GroupWork::default();
             for member in &group.members {
                 let placed = table.place_member(member)?;
-                target_bytes = target_bytes.saturating_add(placed.bytes);
+                work.members += 1;
+                work.bytes = work.bytes.saturating_add(placed.bytes);
+                for range in placed.base() {
+                    let bytes = table.member_range(range)?.bytes();
+                    work.base_bytes = work.base_bytes.saturating_add(bytes);
+                }
                 bill::charge_own_base(placed.own_bytes(), meter)?;
             }
-            let literals = (target_bytes, table.place.as_str());
-            bill::charge_forms(&table.recipe, ordinal, literals, meter)?;
+            let target_bytes = work.bytes;
+            bill::charge_forms(&table.recipe, ordinal, (work, &table.place), meter)?;
             total = total.saturating_add(target_bytes);
             let rank = ranks[recipe][ordinal];
             works.entry(rank).or_default().push((target_bytes, table, ordinal));
@@ -118,6 +124,8 @@ impl GroupDecoding<'_> {
             .map_err(|error| Error::bad_input(self.place(), error))?;
         // A program in parts is in memory as a whole, and a table of it a second time.
         let has_programs = sizes.streams > StreamKind::Parts as usize;
+        let has_aligned =
+            sizes.streams > StreamKind::AlignedLiterals as usize && sizes.last_bytes > 0;
         let (mut target_bytes, mut base_bytes) = (0, 0);
         for placed in placed {
             let mut bytes = 0_u64;
@@ -133,7 +141,9 @@ impl GroupDecoding<'_> {
             let copy = if is_copied { bytes } else { 0 };
             let ceiling = self.limits.ceiling(LimitName::CopiedBytes);
             ceiling.admit(copy, "copied base bytes of a member", self.place())?;
-            let views = bytes.saturating_mul(2).min(VIEW_BYTES);
+            // An aligned code has tables, and the base as its reference.
+            let aligned = if has_aligned { bytes.min(MOST_REFERENCE) + ALIGNED_BYTES } else { 0 };
+            let views = bytes.saturating_mul(2).min(VIEW_BYTES).saturating_add(aligned);
             base_bytes = base_bytes.max(copy.saturating_add(views));
             target_bytes = target_bytes.max(if has_programs {
                 placed.bytes.saturating_mul(2)
@@ -285,6 +295,9 @@ const MEMORY_BYTES: u64 = 128 << 20;
 const MAPPED_BYTES: u64 = 1 << 20;
 /// Memory for the fields of a base, a prefix and mapped pages, at most.
 const VIEW_BYTES: u64 = 90 << 20;
+/// Memory for the tables of an aligned code, and for its reference at most.
+const ALIGNED_BYTES: u64 = 52 << 20;
+const MOST_REFERENCE: u64 = imgdelta_coding::aligned::MAX_REFERENCE as u64;
 /// Bytes of a target that are in memory together.
 const PIECE_BYTES: u64 = 2 << 20;
 /// A part of unpacked files that is copied at once.
