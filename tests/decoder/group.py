@@ -14,6 +14,7 @@ NAMES = [
     "override shifts", "page flags", "miss gaps", "miss values", "patch gaps", "patch runs", "patch values", "literals",
     "packed literals", "edit counts", "edit gaps", "edit parts", "edit registers", "edit displacements", "edit immediates",
     "distance gaps", "distance values", "parts", "code", "program unwind records", "table numbers",
+    "aligned literals",
 ]
 PLAIN, ELF, LITTLE, BIG, PROGRAM = range(5)
 Copy = namedtuple("Copy", "target base length")
@@ -110,7 +111,9 @@ class Group:
         pages_off = field_rules.read_page_flags(streams, len(base))
         the_map = field_rules.Map(placed, overrides, old, new)
         if apart:
-            self.history = literals.fill(streams, self.history, target, copies, (taken, base, old, new, found, the_map))
+            self.history = literals.fill(
+                streams, self.history, target, copies, placed, (taken, base, old, new, found, the_map)
+            )
         if view == ELF:
             literals.respell(target, copies, new)
         field_rules.correct(target, placed, found, (old, new), the_map, pages_off, streams)

@@ -1,6 +1,7 @@
 """Literals of programs: their spelling, and those that are packed apart. docs/format-elf.md, sections 8 and 9."""
 from bisect import bisect_left
 
+import aligned
 import lz
 import pack
 from fields import put_number, read_number, width
@@ -10,6 +11,8 @@ MOST_PREFIX = 32 << 20
 MOST_HISTORY = 1 << 20
 MOST_LZ = 4 << 20
 MARGIN = 32
+REFERENCE_MARGIN = 256
+MOST_REFERENCE = 64 << 20
 
 
 def immediate(byte, before):
@@ -76,19 +79,26 @@ def respell_aarch64(target, start, end, address, image):
         at += 4
 
 
-def fill(streams, history, target, copies, view):
-    """Puts packed literals into the target's gaps and returns the history with them."""
+def fill(streams, history, target, copies, placed, view):
+    """Puts packed literals into the target's gaps and returns the history with them. `placed` copies lie in the base."""
     usable, coder = history[-MOST_HISTORY:], streams.number("packed literals")
     taken = streams.number("packed literals")
     if taken > len(usable):
         raise Refused("more history than there is")
-    packed = streams.bytes("packed literals", streams.number("packed literals"))
+    count = streams.number("packed literals")
+    packed = streams.bytes("aligned literals" if coder == 2 else "packed literals", count)
     places = target_gaps(target, copies)
     count = sum(end - start for start, end in places)
-    before = usable[len(usable) - taken :] + prefix(*view)
-    if coder > 1 or (coder == 1 and count > MOST_LZ):
+    before = usable[len(usable) - taken :]
+    if coder > 2 or (coder == 1 and count > MOST_LZ) or (coder == 2 and not packed):
         raise Refused(f"coder {coder} of {count} literals")
-    unpacked = lz.unpack(packed, count, before) if coder else pack.unpack_frame(packed, count, before)
+    if coder == 2:
+        bytes_, ranges = reference(before, *view)
+        unpacked = aligned.unpack(packed, bytes_, stretches(places, placed, view[3], len(target), ranges))
+    elif coder == 1:
+        unpacked = lz.unpack(packed, count, before + prefix(*view))
+    else:
+        unpacked = pack.unpack_frame(packed, count, before + prefix(*view))
     at = 0
     for start, end in places:
         target[start:end] = unpacked[at : at + end - start]
@@ -96,27 +106,84 @@ def fill(streams, history, target, copies, view):
     return history + unpacked
 
 
+def untaken(taken, length, margin):
+    """Ranges that no copy takes, with a margin."""
+    found = []
+    for start, end in gaps(length, taken):
+        start, end = max(start - margin, 0), min(end + margin, length)
+        if found and found[-1][1] >= start:
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((start, end))
+    return found
+
+
+def spelled(start, end, executable, fields, places, scene):
+    """A range of the base, which lies in one segment, with its fields changed."""
+    own = bytearray(scene[0][start:end])
+    for field in fields[bisect_left(places, start) : bisect_left(places, end)]:
+        if field.at + width(field.form) <= end:
+            change(own, field.at - start, field, executable, scene)
+    return own
+
+
+def reference(history, taken, base, old, new, fields, the_map):
+    """The bytes that an aligned code refers to, and the ranges of the base in them with their places."""
+    out, ranges, places = bytearray(history), [], [field.at for field in fields]
+    for start, end in untaken(taken, len(base), REFERENCE_MARGIN):
+        ranges.append((start, end, len(out)))
+        at = start
+        for segment in old.segments:
+            from_, to = max(at, segment.offset), min(end, segment.offset + segment.file_length)
+            if from_ < to:
+                out += base[at:from_]
+                out += spelled(from_, to, segment.executable, fields, places, (base, old, new, the_map))
+                at = to
+        out += base[at:end]
+    if len(out) > MOST_REFERENCE:
+        raise Refused("a reference that is too long")
+    return bytes(out), ranges
+
+
+def stretches(places, placed, image, length, ranges):
+    """Stretches of literals between copies, cut by kind; an edited instruction between copies is not one of them."""
+    def place(at):
+        if at is None:
+            return None
+        return next((to + at - start for start, end, to in ranges if start <= at < end), None)
+
+    code, kinds = {"x86-64": aligned.X86, "aarch64": aligned.WORDS}.get(image.machine, aligned.DATA), []
+    for segment in image.segments:
+        if segment.executable:
+            kinds += [(segment.offset, aligned.DATA), (segment.offset + segment.file_length, code)]
+    kinds.append((length, aligned.DATA))
+    found = []
+    for start, end in places:
+        earlier = [copy for copy in placed if copy.target + copy.length <= start]
+        later = next((copy for copy in placed if copy.target == end), None)
+        for limit, kind in kinds:
+            limit = min(limit, end)
+            if start >= limit:
+                continue
+            old, new = start, later.base - (end - start) if later else None
+            if earlier:
+                old = earlier[-1].base + start - earlier[-1].target
+            before, after = place(old), place(new)
+            found.append(aligned.Stretch(limit - start, start, before, after, kind))
+            start = limit
+    return found
+
+
 def prefix(taken, base, old, new, fields, the_map):
     """The base bytes that no copy takes, as literals would spell them."""
-    stretches = []
-    for start, end in gaps(len(base), taken):
-        start, end = max(start - MARGIN, 0), min(end + MARGIN, len(base))
-        if stretches and stretches[-1][1] >= start:
-            stretches[-1] = (stretches[-1][0], end)
-        else:
-            stretches.append((start, end))
+    stretches = untaken(taken, len(base), MARGIN)
     out, places = bytearray(), [field.at for field in fields]
     for executable in (False, True):
         for segment in (s for s in old.segments if s.executable == executable):
             for start, end in stretches:
                 start, end = max(start, segment.offset), min(end, segment.offset + segment.file_length)
-                if start >= end:
-                    continue
-                own = bytearray(base[start:end])
-                for field in fields[bisect_left(places, start) : bisect_left(places, end)]:
-                    if field.at + width(field.form) <= end:
-                        change(own, field.at - start, field, executable, (base, old, new, the_map))
-                out += own
+                if start < end:
+                    out += spelled(start, end, executable, fields, places, (base, old, new, the_map))
     return bytes(out[-MOST_PREFIX:])
 
 
