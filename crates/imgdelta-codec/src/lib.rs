@@ -51,9 +51,10 @@
 //! | 7 | `map`, `matcher`\*, `pieces`, `spelling` | shifts of addresses; the search for copies; a member in pieces; addresses in literals |
 //! | 8 | `normalise`\*, `predict`, `prefix`, `references` | labels to match by; predicted fields; the prefix of packed literals; what a member says about fields |
 //! | 9 | `layout`, `literals`, `overrides`\*, `search`\* | copies with edited instructions; packed literals; corrections of the map; copies found window by window |
-//! | 10 | `decoder`, `memory`, `pairing`\*, `trial`\* | members rebuilt; memory of a member; layouts of edited copies; one way to write a member |
-//! | 11 | `pruning`\* | copies that are too short to pay |
-//! | 12 | `encoder`\* | the best way, for each member of a group |
+//! | 10 | `memory`, `pairing`\*, `stretches` | memory of a member; layouts of edited copies; literals and their places in the base |
+//! | 11 | `decoder`, `trial`\* | members rebuilt; one way to write a member |
+//! | 12 | `pruning`\* | copies that are too short to pay |
+//! | 13 | `encoder`\* | the best way, for each member of a group |
 //!
 //! Modules with a star belong to the making side (feature `encode`).
 //!
