@@ -100,7 +100,7 @@ impl PackedLiterals {
             _ => StreamKind::PackedLiterals,
         };
         if coder == ALIGNED && packed_len == 0 {
-            // The stream's length tells how much work there is.
+            // The stream's length bounds the work.
             return Err(reader.malformed(StreamKind::PackedLiterals, "bytes of a code", 1, 0));
         }
         let at = reader.at(stream);

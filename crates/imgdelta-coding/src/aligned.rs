@@ -5,7 +5,7 @@
 //! through the reference while bytes are coded, and the byte at its place is the main context. Where
 //! it was right for a while, one bit says that it is right again (the *light path*). Otherwise each
 //! bit of the byte is predicted from many contexts (the *full path*): the last bytes, the byte that the
-//! reference tells, the longest match, the part of an instruction. After a change the pointer looks
+//! reference predicts, the longest match, the part of an instruction. After a change the pointer looks
 //! for its place nearby.
 //!
 //! The way of mixing (states of contexts, weighted sums of logarithms of odds, corrections of the sum)
@@ -14,7 +14,7 @@
 //!
 //! | module | purpose |
 //! |---|---|
-//! | `history` | the bytes so far, and the places that tell the next one |
+//! | `history` | the bytes so far, and the places that predict the next one |
 //! | `contexts` | contexts by the kind of bytes |
 //! | `states`, `sum` | what is learnt |
 //! | `flags`, `full` | the two paths |
@@ -40,7 +40,7 @@ use crate::{
     arithmetic::{BitCoder, BitDecoder, BitEncoder, mixed},
     error::LzError,
 };
-use contexts::{Scene, Told};
+use contexts::{Guesses, Scene};
 use flags::{Expected, Flags};
 use full::Full;
 use history::{History, Pointer, ZEROS};
@@ -156,7 +156,7 @@ struct Model {
     operations: Vec<u32>,
     reference_len: usize,
     full_bytes: u64,
-    /// Difference between the last byte that was told wrong and the right one.
+    /// Difference between the last byte that was predicted wrong and the right one.
     last_error: u8,
 }
 
@@ -232,24 +232,24 @@ impl Model {
     /// Codes a byte.
     fn byte<C: BitCoder>(&mut self, coder: &mut C, stretch: &Stretch, at: usize, wanted: u8) -> u8 {
         let history = &self.history;
-        let told = Told {
-            aligned: history.told(history.aligned.at),
-            second: history.told(history.second.at),
-            matched: history.told(history.match_place()),
-            similar: history.told(history.similar.at),
+        let guesses = Guesses {
+            aligned: history.guess_at(history.aligned.at),
+            second: history.guess_at(history.second.at),
+            matched: history.guess_at(history.match_place()),
+            similar: history.guess_at(history.similar.at),
         };
         let at = stretch.target.wrapping_add(at);
-        let mut scene = Scene { kind: stretch.kind, at, told, code: &self.code, wrong: 0 };
-        let expected = if told.aligned > 0 && history.aligned.hits() >= 16 {
-            Some((told.aligned, history.aligned.at, false))
+        let mut scene = Scene { kind: stretch.kind, at, guesses, code: &self.code, wrong: 0 };
+        let expected = if guesses.aligned > 0 && history.aligned.hits() >= 16 {
+            Some((guesses.aligned, history.aligned.at, false))
         } else if history.match_len >= 32 {
-            Some((told.matched, history.matched, true))
+            Some((guesses.matched, history.matched, true))
         } else {
             None
         };
         if let Some((byte, place, is_match)) = expected {
             let byte = (byte - 1) as u8;
-            let expected = Expected { byte, next: history.told(place + 1), is_match };
+            let expected = Expected { byte, next: history.guess_at(place + 1), is_match };
             let is_right = byte == wanted;
             if self.flags.code(coder, &self.rates, &scene, history, &expected, is_right) {
                 return byte;
@@ -262,7 +262,7 @@ impl Model {
         }
         self.full_bytes += 1;
         let byte = self.full.code(coder, &self.rates, &scene, history, wanted);
-        self.flags.pass(told.aligned == u32::from(byte) + 1);
+        self.flags.pass(guesses.aligned == u32::from(byte) + 1);
         byte
     }
 

@@ -15,7 +15,7 @@
 //! | level | modules | purpose |
 //! |--:|---|---|
 //! | 0 | `arithmetic`, `error` | a coder of bits; wrong codes |
-//! | 1 | [`aligned`], [`frame`], [`lz`], [`mixing`] | a slow coder beside a reference; coders behind a prefix; a slow coder without one |
+//! | 1 | [`aligned`], [`frame`], [`lz`], [`mixing`] | a slow coder with a reference; coders behind a prefix; a slow coder without one |
 //! | 2 | [`pack`] | several streams as one string |
 //!
 //! The packing side needs the feature `encode`.

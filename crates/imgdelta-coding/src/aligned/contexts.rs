@@ -8,9 +8,9 @@ use imgdelta_instructions::CodePhase;
 /// Contexts of a byte.
 pub(super) const COUNT: usize = 15;
 
-/// The bytes that are told for the next place, each plus 1; 0 stands for none.
+/// The bytes that are predicted for the next place, each plus 1; 0 stands for none.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Told {
+pub(super) struct Guesses {
     pub(super) aligned: u32,
     pub(super) second: u32,
     pub(super) matched: u32,
@@ -22,9 +22,9 @@ pub(super) struct Scene<'a> {
     pub(super) kind: Kind,
     /// Place of the byte in the target.
     pub(super) at: usize,
-    pub(super) told: Told,
+    pub(super) guesses: Guesses,
     pub(super) code: &'a CodePhase,
-    /// The byte that was told and is wrong, changed as the last such byte was, plus 256; or 0.
+    /// The byte that was predicted and is wrong, changed as the last such byte was, plus 256; or 0.
     pub(super) wrong: u32,
 }
 
@@ -44,14 +44,14 @@ pub(super) fn contexts(scene: &Scene<'_>, history: &History) -> [u32; COUNT] {
     let back = |distance| history.back(distance);
     let last = back(1) | back(2) << 8 | back(3) << 16 | back(4) << 24;
     let older = back(5) | back(6) << 8 | back(7) << 16;
-    let Told { aligned, second, matched, similar } = scene.told;
+    let Guesses { aligned, second, matched, similar } = scene.guesses;
     let one = back(1);
-    let next = if aligned > 0 { history.told(history.aligned.at + 1) } else { 0 };
+    let next = if aligned > 0 { history.guess_at(history.aligned.at + 1) } else { 0 };
     let len = length_class(history.match_len).min(15);
     let misses = history.aligned.misses & 7;
     let words = if scene.wrong > 0 { scene.wrong } else { mixed(history.word, one) };
     let agreement = matched | aligned << 9 | second << 18;
-    let told = [
+    let guesses = [
         aligned | second << 9 | misses << 18,
         mixed(aligned | one << 9, next),
         mixed(aligned, last & 0xffff),
@@ -103,7 +103,7 @@ pub(super) fn contexts(scene: &Scene<'_>, history: &History) -> [u32; COUNT] {
     };
     let mut all = [0; COUNT];
     all[..5].copy_from_slice(&shared);
-    all[5..10].copy_from_slice(&told);
+    all[5..10].copy_from_slice(&guesses);
     all[10..].copy_from_slice(&own);
     let salt = scene.kind as u32 * 32 + if scene.wrong > 0 { 16 } else { 0 };
     for (number, context) in all.iter_mut().enumerate() {

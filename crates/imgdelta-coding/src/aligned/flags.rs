@@ -42,9 +42,9 @@ pub(super) struct Flags {
 /// A byte that is expected.
 pub(super) struct Expected {
     pub(super) byte: u8,
-    /// The byte behind it, at the place that tells it.
+    /// The byte behind it, at the place that predicts it.
     pub(super) next: u32,
-    /// True if the match tells it, not the aligned place.
+    /// True if the match predicts it, not the aligned place.
     pub(super) is_match: bool,
 }
 
@@ -70,9 +70,9 @@ impl Flags {
     }
 
     /// Notes a byte that was coded without a flag.
-    pub(super) fn pass(&mut self, was_told: bool) {
+    pub(super) fn pass(&mut self, was_guessed: bool) {
         self.wrong <<= 1;
-        self.run = if was_told { self.run + 1 } else { 0 };
+        self.run = if was_guessed { self.run + 1 } else { 0 };
     }
 
     /// Codes if an expected byte is right.
@@ -87,12 +87,12 @@ impl Flags {
     ) -> bool {
         let byte = u32::from(expected.byte);
         let back = |distance| history.back(distance);
-        let agrees = |told: u32| match told {
+        let agrees = |guess: u32| match guess {
             0 => 0,
-            told if told == byte + 1 => 1,
+            guess if guess == byte + 1 => 1,
             _ => 2,
         };
-        let agreement = agrees(scene.told.matched) | agrees(scene.told.second) << 2;
+        let agreement = agrees(scene.guesses.matched) | agrees(scene.guesses.second) << 2;
         let agreement = agreement | u32::from(expected.is_match) << 4;
         let run = run_class(self.run);
         let column = self.wrong >> 3 & 1

@@ -3,7 +3,7 @@
 
 use super::{
     Kind,
-    contexts::{self, COUNT, Scene, Told, length_class},
+    contexts::{self, COUNT, Guesses, Scene, length_class},
     history::History,
     states::{self, Rate, Rates, Refinement, States},
     sum::Mixer,
@@ -16,11 +16,11 @@ type Line = [u8; 16];
 /// Most lines of all contexts together: 32 MiB.
 const MOST_LINES: usize = 1 << 21;
 
-/// Places that tell a byte.
-const TOLD: usize = 4;
+/// Places that predict a byte.
+const GUESSES: usize = 4;
 
-/// Two inputs for each context and each place that tells a byte, a constant, and one that is unused.
-const INPUTS: usize = 2 * (COUNT + TOLD) + 2;
+/// Two inputs for each context and each place that predicts a byte, a constant, and one that is unused.
+const INPUTS: usize = 2 * (COUNT + GUESSES) + 2;
 
 const FIRST_WEIGHT: i32 = 183_500;
 
@@ -28,7 +28,7 @@ const FIRST_WEIGHT: i32 = 183_500;
 const LIMIT: u32 = 255;
 
 /// Rows of the weight sets: by the bits so far, by the match, by the place in the instruction, and by
-/// the bits that are told.
+/// the bits that are predicted.
 const ROWS: [usize; 4] = [512, 256, 1024, 2048];
 
 pub(super) struct Full {
@@ -38,19 +38,19 @@ pub(super) struct Full {
     states: States,
     /// What each state is worth in each context.
     worth: Vec<[Rate; 256]>,
-    /// What each place that tells a byte is worth, by its record.
+    /// What each place that predicts a byte is worth, by its record.
     records: Vec<[Rate; 2048]>,
     mixer: Mixer<INPUTS, 4>,
-    by_told: Refinement,
+    by_guess: Refinement,
     by_last: Refinement,
 }
 
-/// Places that tell the bits of a byte.
-struct Tellers {
-    bytes: [u32; TOLD],
-    records: [usize; TOLD],
-    /// The bit that each tells now.
-    bits: [Option<u32>; TOLD],
+/// Places that predict the bits of a byte.
+struct Guessers {
+    bytes: [u32; GUESSES],
+    records: [usize; GUESSES],
+    /// The bit that each predicts now.
+    bits: [Option<u32>; GUESSES],
 }
 
 impl Full {
@@ -68,9 +68,9 @@ impl Full {
             hashes: [0; COUNT],
             states,
             worth: vec![worth; COUNT],
-            records: vec![[states::rate(49_152, 4); 2048]; TOLD],
+            records: vec![[states::rate(49_152, 4); 2048]; GUESSES],
             mixer: Mixer::new(ROWS, 256, FIRST_WEIGHT),
-            by_told: Refinement::new(2048),
+            by_guess: Refinement::new(2048),
             by_last: Refinement::new(2048),
         }
     }
@@ -86,7 +86,7 @@ impl Full {
     ) -> u8 {
         self.hashes = contexts::contexts(scene, history);
         self.find_lines(0);
-        let mut tellers = Tellers::new(scene, history);
+        let mut guessers = Guessers::new(scene, history);
         let is_wrong = usize::from(scene.wrong > 0);
         let place = match scene.kind {
             Kind::X86 => scene.code.place(),
@@ -100,7 +100,7 @@ impl Full {
         let mut partial = 1_usize;
         for done in 0..8 {
             let within = within(partial);
-            tellers.look_at(partial as u32, done);
+            guessers.look_at(partial as u32, done);
             let inputs = &mut self.mixer.inputs;
             for i in 0..COUNT {
                 let state = self.lines[self.current[i]][within];
@@ -112,35 +112,35 @@ impl Full {
                 }
                 (inputs[2 * i], inputs[2 * i + 1]) = (first, second);
             }
-            for i in 0..TOLD {
+            for i in 0..GUESSES {
                 let (mut first, mut second) = (0, 0);
-                if let Some(bit) = tellers.bits[i] {
-                    let odds = states::odds(self.records[i][tellers.records[i]]);
+                if let Some(bit) = guessers.bits[i] {
+                    let odds = states::odds(self.records[i][guessers.records[i]]);
                     let sign = if bit == 1 { 1 } else { -1 };
                     first = (sign * stretch(odds)) as i16;
                     second = (sign * ((odds as i32 - 32_768) >> 6)) as i16;
                 }
                 (inputs[2 * (COUNT + i)], inputs[2 * (COUNT + i) + 1]) = (first, second);
             }
-            inputs[2 * (COUNT + TOLD)] = 256;
-            let [first, second, matched, similar] = tellers.bits.map(told_bit);
+            inputs[2 * (COUNT + GUESSES)] = 256;
+            let [first, second, matched, similar] = guessers.bits.map(bit_number);
             let by_match = if matched == 0 { 0 } else { 1 + len * 14 / 26 };
             let by_record = if first == 0 { 0 } else { 1 + aligned };
-            let by_told = first | second << 2 | matched << 4 | similar << 6;
+            let by_guess = first | second << 2 | matched << 4 | similar << 6;
             let rows = [
                 partial | is_wrong << 8,
                 by_match | by_record << 4 | is_wrong << 7,
                 place | done << 7,
-                by_told | done << 8,
+                by_guess | done << 8,
             ];
             let total = self.mixer.mix(rows, partial);
             let has_match = usize::from(matched > 0);
-            let refined = self.by_told.odds(partial | first << 8 | has_match << 10, total);
+            let refined = self.by_guess.odds(partial | first << 8 | has_match << 10, total);
             let context = mixed(partial as u32 | last << 8, 0) as usize & 2047;
             let refined = refined + self.by_last.odds(context, total);
             let odds = (2 * self.mixer.odds() + refined + 2) >> 2;
             let bit = coder.code(u32::from(byte >> (7 - done) & 1), odds.clamp(32, 65_504));
-            self.learn(rates, bit, within, &tellers);
+            self.learn(rates, bit, within, &guessers);
             partial = partial << 1 | bit as usize;
             if done == 3 {
                 self.find_lines(partial as u32);
@@ -149,20 +149,20 @@ impl Full {
         partial as u8
     }
 
-    fn learn(&mut self, rates: &Rates, bit: u32, within: usize, tellers: &Tellers) {
+    fn learn(&mut self, rates: &Rates, bit: u32, within: usize, guessers: &Guessers) {
         for i in 0..COUNT {
             let state = &mut self.lines[self.current[i]][within];
             rates.learn(&mut self.worth[i][usize::from(*state)], bit, LIMIT);
             *state = self.states.next[usize::from(*state)][bit as usize & 1];
         }
-        for i in 0..TOLD {
-            if let Some(told) = tellers.bits[i] {
-                let rate = &mut self.records[i][tellers.records[i]];
-                rates.learn(rate, u32::from(told == bit), LIMIT);
+        for i in 0..GUESSES {
+            if let Some(guess) = guessers.bits[i] {
+                let rate = &mut self.records[i][guessers.records[i]];
+                rates.learn(rate, u32::from(guess == bit), LIMIT);
             }
         }
         self.mixer.learn(bit);
-        self.by_told.learn(bit);
+        self.by_guess.learn(bit);
         self.by_last.learn(bit);
     }
 
@@ -197,9 +197,9 @@ impl Full {
     }
 }
 
-impl Tellers {
+impl Guessers {
     fn new(scene: &Scene<'_>, history: &History) -> Self {
-        let Told { aligned, second, matched, similar } = scene.told;
+        let Guesses { aligned, second, matched, similar } = scene.guesses;
         let kind = (scene.kind as usize & 1) << 9 | usize::from(scene.wrong > 0) << 8;
         let record = |misses: u32| misses as usize & 0xff | kind;
         let len = length_class(history.match_len) as usize;
@@ -212,11 +212,11 @@ impl Tellers {
                 of_match,
                 record(history.similar.misses),
             ],
-            bits: [None; TOLD],
+            bits: [None; GUESSES],
         }
     }
 
-    /// Finds the bit that each place tells behind the bits so far.
+    /// Finds the bit that each place predicts behind the bits so far.
     #[inline]
     fn look_at(&mut self, partial: u32, done: usize) {
         for (bit, &byte) in self.bits.iter_mut().zip(&self.bytes) {
@@ -232,7 +232,7 @@ impl Tellers {
 }
 
 /// Returns 0 for none, 1 for a zero, and 2 for a one.
-fn told_bit(bit: Option<u32>) -> usize {
+fn bit_number(bit: Option<u32>) -> usize {
     bit.map_or(0, |bit| 1 + bit as usize)
 }
 

@@ -1,4 +1,4 @@
-//! The bytes of the base and those coded so far, and the places in them that tell the next byte.
+//! The bytes of the base and those coded so far, and the places in them that predict the next byte.
 //! Never depends on a byte that is still to come.
 
 use super::Stretch;
@@ -7,11 +7,11 @@ use crate::arithmetic::mixed;
 /// Zeros before the first byte, so that every place has bytes before it.
 pub(super) const ZEROS: usize = 32;
 
-/// A place in the history that may tell the next byte; 0 stands for none.
+/// A place in the history that may predict the next byte; 0 stands for none.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Pointer {
     pub(super) at: usize,
-    /// A bit for each of the last bytes, the lowest for the last one: 1 if it told a wrong byte.
+    /// A bit for each of the last bytes, the lowest for the last one: 1 if it predicted a wrong byte.
     pub(super) misses: u32,
 }
 
@@ -134,9 +134,9 @@ impl History {
         self.seen[self.seen.len() - distance].into()
     }
 
-    /// Returns the byte that a place tells, plus 1; 0 if there is none.
+    /// Returns the byte that a place predicts, plus 1; 0 if there is none.
     #[inline]
-    pub(super) fn told(&self, at: usize) -> u32 {
+    pub(super) fn guess_at(&self, at: usize) -> u32 {
         if at == 0 { 0 } else { self.seen.get(at).map_or(0, |&byte| u32::from(byte) + 1) }
     }
 
@@ -226,7 +226,7 @@ impl History {
         before.zip(last).take(most).take_while(|(a, b)| a == b).count()
     }
 
-    /// Moves the aligned place to another one that tells more.
+    /// Moves the aligned place to another one that predicts more.
     fn realign(&mut self) {
         let misses = self.aligned.misses;
         if self.aligned.at == 0 {
