@@ -101,7 +101,7 @@ pub fn pack(reference: &[u8], stretches: &[Stretch], raw: &[u8]) -> Option<Align
         return None;
     }
     let mut coder = BitEncoder::new(raw.len() / 8);
-    let mut model = Model::new(reference, stretches, raw.len());
+    let mut model = CodeModel::new(reference, stretches, raw.len());
     let mut at = 0;
     for stretch in stretches {
         let part = &raw[at..at + stretch.len];
@@ -134,7 +134,7 @@ pub fn unpack(code: &[u8], reference: &[u8], stretches: &[Stretch]) -> Result<Ve
         let what = "bytes of an aligned code";
         return Err(LzError { what, expected: most.all, found: len as u64 });
     }
-    let mut model = Model::new(reference, stretches, len);
+    let mut model = CodeModel::new(reference, stretches, len);
     let mut coder = BitDecoder::new(code);
     let mut raw = Vec::with_capacity(len);
     for stretch in stretches {
@@ -146,7 +146,7 @@ pub fn unpack(code: &[u8], reference: &[u8], stretches: &[Stretch]) -> Result<Ve
 }
 
 /// The state of both sides.
-struct Model {
+struct CodeModel {
     history: History,
     full: Full,
     flags: Flags,
@@ -160,7 +160,7 @@ struct Model {
     last_error: u8,
 }
 
-impl Model {
+impl CodeModel {
     fn new(reference: &[u8], stretches: &[Stretch], len: usize) -> Self {
         let leads = stretches.len() * 8;
         let has_code = stretches.iter().any(|stretch| stretch.kind == Kind::X86);

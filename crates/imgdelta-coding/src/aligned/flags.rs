@@ -29,7 +29,7 @@ const CLASSES: usize = 10;
 
 pub(super) struct Flags {
     rates: Vec<Rate>,
-    /// What rates were worth in each context, by the number of bits seen and their odds.
+    /// Rates for the rates of each context, by the number of bits seen and their odds.
     worth: Vec<[Rate; CLASSES * 33]>,
     mixer: Mixer<INPUTS, 1>,
     /// Places of the last bytes where a flag was wrong: a bit for each.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::arithmetic::{BitCoder, mixed, stretch};
 
-/// What a context says of half a byte: a check, then a state for each prefix of the half.
+/// The knowledge of a context about half a byte: a check, then a state for each prefix of the half.
 type Line = [u8; 16];
 
 /// Most lines of all contexts together: 32 MiB.
@@ -36,9 +36,9 @@ pub(super) struct Full {
     current: [usize; COUNT],
     hashes: [u32; COUNT],
     states: States,
-    /// What each state is worth in each context.
+    /// The rate of each state in each context.
     worth: Vec<[Rate; 256]>,
-    /// What each place that predicts a byte is worth, by its record.
+    /// The rate of each place that predicts a byte, by its record.
     records: Vec<[Rate; 2048]>,
     mixer: Mixer<INPUTS, 4>,
     by_guess: Refinement,

@@ -6,7 +6,7 @@ use crate::arithmetic::squash;
 /// Most of the larger count, by the smaller one. Larger counts say nothing new.
 const MOST: [u8; 5] = [41, 28, 13, 7, 5];
 
-/// What is left of a count of 0 to 15 when the other bit comes. A surprise makes old bits count less.
+/// The rest of a count of 0 to 15 when the other bit comes. A surprise makes old bits count less.
 const KEPT: [u8; 16] = [0, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6, 7];
 
 /// Up to this count of both bits, the last bit belongs to the state.
