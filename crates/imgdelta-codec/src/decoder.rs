@@ -120,7 +120,7 @@ impl Member<'_> {
             View::Elf => references::read_header(reader, self.base, self.len)?,
             _ => Vec::new(),
         };
-        let index = FieldIndex::open(view, self.base, self.host).ok_or(CodecError::BaseUnlike {
+        let index = FieldIndex::open(view, self.base, 0, self.host).ok_or(CodecError::BaseUnlike {
             what: "number of headers that suit the view",
             expected: 1,
             found: 0,

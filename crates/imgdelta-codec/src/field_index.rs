@@ -1,9 +1,12 @@
 //! The fields of any range of a file, found when they are asked for.
-//! Never holds the fields of a whole file: they would take up to three times its length.
+//! Never holds more fields than its caller allows: all of them take up to three times the file's
+//! length.
 //!
 //! The file is divided into blocks. One pass over it notes where the walk of each block begins, in
-//! 40 bytes a block, unless a walk may begin there anyway; from there the block's fields are found again at memory speed. Only the
-//! fields of Go's tables are kept, since a walk of those begins in their middle nowhere.
+//! 40 bytes a block, unless a walk may begin there anyway. From there the block's fields are found
+//! again at memory speed. The fields of Go's tables are kept, since a walk of those begins in their
+//! middle nowhere. An encoder asks for the same blocks for every trial, so it also keeps the fields
+//! of the first blocks that it reads.
 
 #[cfg(feature = "encode")]
 use crate::fields::Form;
@@ -17,7 +20,14 @@ use crate::{
     view::View,
     zones::{self, WalkPlace, Zone, ZoneRange, ZoneWalk},
 };
-use std::{mem, ops::Range};
+use std::{
+    mem,
+    ops::Range,
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 /// Bytes that may lie behind the start of a field and in it.
 #[cfg(feature = "encode")]
@@ -38,6 +48,47 @@ pub(crate) struct FieldIndex<'a> {
     tables: TableFields,
     /// The place at which the walk of each block begins.
     places: Vec<BlockPlace>,
+    kept: KeptFields,
+}
+
+/// The fields of blocks that were read first, for the next time.
+#[derive(Debug, Default)]
+struct KeptFields {
+    blocks: Vec<OnceLock<Box<[Field]>>>,
+    /// Fields that there is still room for.
+    room: AtomicUsize,
+}
+
+impl KeptFields {
+    /// Starts without fields; none will ever take more than `bytes`.
+    fn new(blocks: usize, bytes: usize) -> Self {
+        let room = bytes / mem::size_of::<Field>();
+        let count = if room == 0 { 0 } else { blocks };
+        Self { blocks: vec![OnceLock::new(); count], room: room.into() }
+    }
+
+    /// Returns the fields of a block; `None` if there is no room for them.
+    fn block(&self, block: usize, read: impl FnOnce() -> Vec<Field>) -> Option<&[Field]> {
+        let kept = self.blocks.get(block)?;
+        if kept.get().is_none() {
+            if self.room.load(Ordering::Relaxed) == 0 {
+                return None;
+            }
+            self.keep(block, &read());
+        }
+        kept.get().map(|fields| &**fields)
+    }
+
+    /// Keeps the fields of a block. The first that have no room end the keeping.
+    fn keep(&self, block: usize, fields: &[Field]) {
+        let Some(kept) = self.blocks.get(block) else { return };
+        let taken = |room: usize| room.checked_sub(fields.len());
+        match self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken) {
+            // Another thread may have kept the same ones in the meantime; their room is lost.
+            Ok(_) => drop(kept.set(fields.into())),
+            Err(_) => self.room.store(0, Ordering::Relaxed),
+        }
+    }
 }
 
 /// Fields that are found beforehand; each list ascends, and equal offsets keep the order in which
@@ -60,8 +111,13 @@ struct BlockPlace {
 }
 
 impl<'a> FieldIndex<'a> {
-    /// Reads a file; `None` if it does not suit the view.
-    pub(crate) fn open(view: View, file: &'a [u8], host: &dyn Host) -> Option<Self> {
+    /// Reads a file; `None` if it does not suit the view. Keeps at most `kept_bytes` of fields.
+    pub(crate) fn open(
+        view: View,
+        file: &'a [u8],
+        kept_bytes: usize,
+        host: &dyn Host,
+    ) -> Option<Self> {
         let image = view.image(file, file.len())?;
         let mut index = match (view, image.machine) {
             (View::Elf, Machine::ClassData) => Self::class_archive(file, image),
@@ -72,6 +128,7 @@ impl<'a> FieldIndex<'a> {
                 Self::new(file, image, vec![(range, None)])
             }
         };
+        index.kept = KeptFields::new(index.block_count(), kept_bytes);
         index.note_places(host);
         Some(index)
     }
@@ -97,6 +154,7 @@ impl<'a> FieldIndex<'a> {
             if self.is_continued((block + 1) << BLOCK_BITS) {
                 list.clear();
                 place = self.walk(block, place, &mut list);
+                self.kept.keep(block, &list);
             } else {
                 place = BlockPlace::default();
             }
@@ -123,7 +181,8 @@ impl<'a> FieldIndex<'a> {
         zones: Vec<(ZoneRange, Option<(Anchor, u8)>)>,
     ) -> Self {
         let (anchors, tables) = (Vec::new(), TableFields::default());
-        Self { file, image, anchors, zones, code: (0, 0), tables, places: Vec::new() }
+        let (places, kept) = (Vec::new(), KeptFields::default());
+        Self { file, image, anchors, zones, code: (0, 0), tables, places, kept }
     }
 
     fn class_archive(file: &'a [u8], image: MemoryImage) -> Self {
@@ -174,8 +233,17 @@ impl<'a> FieldIndex<'a> {
         offset >> BLOCK_BITS
     }
 
+    /// Returns the fields that start in a block, if they are kept.
+    fn kept_block(&self, block: usize) -> Option<&[Field]> {
+        self.kept.block(block, || {
+            let mut list = Vec::new();
+            self.walk_block(block, &mut list);
+            list
+        })
+    }
+
     /// Replaces `list` by the fields that start in a block.
-    pub(crate) fn block(&self, block: usize, list: &mut Vec<Field>) {
+    fn walk_block(&self, block: usize, list: &mut Vec<Field>) {
         list.clear();
         if let Some(place) = self.places.get(block) {
             self.walk(block, *place, list);
@@ -188,9 +256,12 @@ impl<'a> FieldIndex<'a> {
         let mut list = Vec::new();
         let blocks = Self::block_of(range.start)..range.end.div_ceil(1 << BLOCK_BITS);
         for block in blocks {
-            self.block(block, &mut list);
-            let inside = |field: &&Field| range.contains(&(field.at as usize));
-            list.iter().filter(inside).for_each(&mut visit);
+            let fields = self.kept_block(block).unwrap_or_else(|| {
+                self.walk_block(block, &mut list);
+                &list
+            });
+            let place = |offset| fields.partition_point(|field| (field.at as usize) < offset);
+            fields[place(range.start)..place(range.end)].iter().for_each(&mut visit);
         }
     }
 
@@ -305,7 +376,7 @@ pub(crate) struct FieldCache<'a> {
     pub(crate) index: &'a FieldIndex<'a>,
     /// The number of a block plus 1, or 0, and its fields; a block has one slot.
     slots: Vec<(usize, Vec<Field>)>,
-    /// Bytes of the file that were walked.
+    /// Bytes of the file that were walked, or would have been if no fields were kept.
     pub(crate) walked_bytes: u64,
 }
 
@@ -321,12 +392,18 @@ impl<'a> FieldCache<'a> {
     pub(crate) fn block(&mut self, block: usize) -> &[Field] {
         let place = block % self.slots.len();
         let slot = &mut self.slots[place];
-        if slot.0 != block + 1 {
-            self.index.block(block, &mut slot.1);
+        let is_new = slot.0 != block + 1;
+        if is_new {
             slot.0 = block + 1;
             self.walked_bytes += 1 << BLOCK_BITS;
         }
-        &self.slots[place].1
+        if let Some(fields) = self.index.kept_block(block) {
+            return fields;
+        }
+        if is_new {
+            self.index.walk_block(block, &mut slot.1);
+        }
+        &slot.1
     }
 
     /// Returns the start of the field that a cut at `offset` would divide, if there is one.
@@ -430,7 +507,7 @@ mod tests {
             let (mut all, mut list) = (Vec::new(), Vec::new());
             // Backwards: a block does not depend on the one before.
             for block in (0..index.block_count()).rev() {
-                index.block(block, &mut list);
+                index.walk_block(block, &mut list);
                 all.splice(0..0, list.iter().copied());
             }
             assert_eq!(all.len(), whole.len());

@@ -47,15 +47,15 @@ pub(crate) fn pairs(
     (base, base_functions): (&[u8], &[FunctionRange]),
     (target, target_functions): (&[u8], &[FunctionRange]),
 ) -> Vec<FunctionPair> {
-    let index = RareWindows::new(
-        base_functions
-            .iter()
-            .zip(0..)
-            .flat_map(|(&(start, end), number)| {
-                sample(&base[start..end]).map(move |hash| (hash, number))
-            })
-            .collect(),
-    );
+    let windows: Vec<(u32, u32)> = base_functions
+        .iter()
+        .zip(0..)
+        .flat_map(|(&(start, end), number)| {
+            sample(&base[start..end]).map(move |hash| (hash, number))
+        })
+        .collect();
+    let index = RareWindows::new(&windows);
+    drop(windows);
     let mut pairs = Vec::new();
     let mut last = usize::MAX;
     for &function in target_functions {

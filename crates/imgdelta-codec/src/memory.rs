@@ -6,7 +6,7 @@
 //! programs of 30 to 130 MB. They lie above every measurement.
 
 #[cfg(feature = "encode")]
-use crate::{effort::Effort, matcher::SearchDepth, search};
+use crate::{effort::Effort, matcher::SearchDepth, search, trial};
 use crate::{elf::MemoryImage, literals, prefix};
 #[cfg(feature = "encode")]
 use imgdelta_wire::seeds::SeedIndex;
@@ -62,7 +62,8 @@ pub fn encode_memory(
     };
     let writing = (2 * both).min(TRIALS) + kept;
     let packing = (both / 4).min(prefix::MAX_PREFIX as u64) + tables.min((both + HISTORY) * 12);
-    LEAST + HISTORY + writing + searching.max(packing).max(pairing)
+    let fields = (2 * both).min(2 * trial::KEPT_FIELDS as u64);
+    LEAST + HISTORY + fields + writing + searching.max(packing).max(pairing)
 }
 
 /// Returns the bytes that [`GroupDecoder::member_in_pieces`](crate::GroupDecoder::member_in_pieces)

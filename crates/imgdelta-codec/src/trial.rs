@@ -28,6 +28,9 @@ use std::convert::Infallible;
 /// Fewer literals compress better among those of other members.
 const LEAST_APART: usize = 8 << 10;
 
+/// Most bytes of fields that each side of a scene keeps for all trials.
+pub(crate) const KEPT_FIELDS: usize = 24 << 20;
+
 /// One way to write a member.
 #[derive(Debug)]
 pub(crate) struct Trial {
@@ -184,7 +187,7 @@ impl<'a> Scene<'a> {
             view.image(target, target.len())?;
         }
         let sides = [base, target];
-        let open = |number: usize| FieldIndex::open(view, sides[number], host);
+        let open = |number: usize| FieldIndex::open(view, sides[number], KEPT_FIELDS, host);
         let mut sides = host::map(host, 2, open).into_iter();
         let (base, target) = (sides.next()??, sides.next()??);
         (base.image.machine == target.image.machine).then_some(Self { view, host, base, target })

@@ -24,16 +24,27 @@ impl RareWindows {
     const BITS: u32 = 16;
 
     /// Takes windows: hash, and number of the function.
-    pub fn new(mut windows: Vec<(u32, u32)>) -> Self {
-        windows.sort_unstable();
+    pub fn new(windows: &[(u32, u32)]) -> Self {
+        let upper = |hash: u32| (hash >> (32 - Self::BITS)) as usize;
         let mut starts = vec![0; (1 << Self::BITS) + 1];
-        for (hash, _) in &windows {
-            starts[(hash >> (32 - Self::BITS)) as usize + 1] += 1;
+        for (hash, _) in windows {
+            starts[upper(*hash) + 1] += 1;
         }
         for at in 1..starts.len() {
             starts[at] += starts[at - 1];
         }
-        Self { windows, starts }
+        // Windows go to their places by the upper bits first: sorting all at once takes thrice as
+        // long.
+        let (mut sorted, mut next) = (vec![(0, 0); windows.len()], starts.clone());
+        for window in windows {
+            let place = &mut next[upper(window.0)];
+            sorted[*place as usize] = *window;
+            *place += 1;
+        }
+        for range in starts.windows(2) {
+            sorted[range[0] as usize..range[1] as usize].sort_unstable();
+        }
+        Self { windows: sorted, starts }
     }
 
     /// Returns the function with the most votes of windows that have these hashes, if they are enough.

@@ -351,7 +351,6 @@ impl<'a> LayerEncoder<'a> {
                     encoder.member_with(&sides, &sides.base, &sides.target);
                 }
             } else {
-                base.clear();
                 base.resize(usize_of(piece.base_bytes()), 0);
                 let mut rest = &mut base[..];
                 for range in &piece.base {
@@ -359,7 +358,6 @@ impl<'a> LayerEncoder<'a> {
                     self.space.read_exact_at(range.start, part)?;
                     rest = after;
                 }
-                target.clear();
                 target.resize(usize_of(piece.target_bytes()), 0);
                 self.payloads.target.read_exact_at(
                     piece.is_part,
