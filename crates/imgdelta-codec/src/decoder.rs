@@ -120,11 +120,12 @@ impl Member<'_> {
             View::Elf => references::read_header(reader, self.base, self.len)?,
             _ => Vec::new(),
         };
-        let index = FieldIndex::open(view, self.base, 0, self.host).ok_or(CodecError::BaseUnlike {
-            what: "number of headers that suit the view",
-            expected: 1,
-            found: 0,
-        })?;
+        let index =
+            FieldIndex::open(view, self.base, 0, self.host).ok_or(CodecError::BaseUnlike {
+                what: "number of headers that suit the view",
+                expected: 1,
+                found: 0,
+            })?;
         let target = references::target_image(reader, view, &header, self.len)?;
         let overrides = references::read_overrides(reader, index.image.span)?;
         let pages = PageFlags::read(reader, self.base.len())?;

@@ -13,12 +13,12 @@ use crate::{
     map::Override,
     matcher::{Matcher, Reading, SearchDepth},
     member::MemberHead,
-    normalise::{self, Labels, Projection},
+    normalise::{Labels, Projection},
     pairing,
     program::MAX_PROGRAM,
     pruning::{Candidate, Pruner},
     script::BaseCopy,
-    search::{self, SceneSearch},
+    search::{LabelledSides, SceneSearch},
     stats::MemberStats,
     stream::StreamKind,
     trial::{self, Scene, Trial, TrialSize},
@@ -171,12 +171,15 @@ impl GroupEncoder {
 
     /// Returns the shortest way to write a program.
     fn search_program(&mut self, scene: &Scene<'_>) -> Trial {
-        let mut found = vec![self.copies_of_scene(scene, Labels::Content, Labels::Content, &[])];
+        let content = (Labels::Content, Labels::Content);
+        let mut found = vec![self.copies_of_scene(scene, content, None, &[])];
         let (mut of_functions, mut edited) = (None, Vec::new());
         let set = InstructionSet::of_file(scene.base.file);
         while found.len() < rounds(self.effort) {
-            let (copies, labels) = self.copies_by_address(scene, &found[found.len() - 1]);
-            (of_functions, edited) = self.copies_of_functions(scene, &labels, &copies);
+            let (copies, labelled) = self.copies_by_address(scene, &found[found.len() - 1]);
+            if let Some(labelled) = labelled {
+                (of_functions, edited) = self.copies_of_functions(scene, &labelled, &copies);
+            }
             found.push(copies);
         }
         let is_thorough = self.effort == Effort::Best || scene.target.file.len() <= SHORT_TARGET;
@@ -255,27 +258,21 @@ impl GroupEncoder {
     /// Searches each function in the one that it was, and pairs their instructions, if `copies` are
     /// so short on average that this may be better.
     ///
-    /// Both sides are labelled whole: large programs are left out.
+    /// Both sides are labelled whole, so large programs are left out.
     fn copies_of_functions(
         &mut self,
         scene: &Scene<'_>,
-        labels: &Labels,
+        labelled: &LabelledSides,
         copies: &[BaseCopy],
     ) -> (Option<Vec<BaseCopy>>, Vec<EditedCopy>) {
         let (base, target) = (&scene.base, &scene.target);
         let copied_bytes: usize = copies.iter().map(|copy| copy.len).sum();
         let average = copied_bytes / copies.len().max(1);
-        if copies.len() < FEW_COPIES
-            || average >= LONG_EDITED
-            || base.file.len() + target.file.len() > search::BASE_BYTES
-        {
+        if copies.len() < FEW_COPIES || average >= LONG_EDITED {
             return (None, Vec::new());
         }
-        let read = |side: &FieldIndex<'_>, labels: &Labels| {
-            normalise::read(side, 0..side.file.len(), labels, scene.host)
-        };
-        let old = Reading { raw: base.file, read: &read(base, &Labels::Address) };
-        let new = Reading { raw: target.file, read: &read(target, labels) };
+        let old = Reading { raw: base.file, read: &labelled.base };
+        let new = Reading { raw: target.file, read: &labelled.target };
         let ranges = |side: &FieldIndex<'_>| functions::ranges(side.file, &side.image);
         let (old_ranges, new_ranges) = (&ranges(base)[..], &ranges(target)[..]);
         let mut found = None;
@@ -333,29 +330,32 @@ impl GroupEncoder {
         best
     }
 
-    /// Searches by the addresses that `known` copies give, and returns the target's labels, too.
+    /// Searches by the addresses that `known` copies give. Also returns both sides with labels of
+    /// these addresses, if they are short.
     fn copies_by_address(
         &mut self,
         scene: &Scene<'_>,
         known: &[BaseCopy],
-    ) -> (Vec<BaseCopy>, Labels) {
-        let project = || {
-            let back = Projection::new(known, &scene.base.image, &scene.target.image);
-            Labels::Projected(back)
-        };
-        (self.copies_of_scene(scene, Labels::Address, project(), known), project())
+    ) -> (Vec<BaseCopy>, Option<LabelledSides>) {
+        let (base, target) = (&scene.base, &scene.target);
+        let back = Projection::new(known, &base.image, &target.image);
+        let labels = (Labels::Address, Labels::Projected(back));
+        let labelled = LabelledSides::read((base, &labels.0), (target, &labels.1), scene.host);
+        let copies = self.copies_of_scene(scene, labels, labelled.as_ref(), known);
+        (copies, labelled)
     }
 
     fn copies_of_scene(
         &mut self,
         scene: &Scene<'_>,
-        base_labels: Labels,
-        target_labels: Labels,
+        (base_labels, target_labels): (Labels, Labels),
+        labelled: Option<&LabelledSides>,
         known: &[BaseCopy],
     ) -> Vec<BaseCopy> {
         let search = SceneSearch {
             base: (&scene.base, base_labels),
             target: (&scene.target, target_labels),
+            labelled,
             known,
             depth: SearchDepth::of(self.effort),
             host: scene.host,

@@ -62,7 +62,7 @@ struct KeptFields {
 impl KeptFields {
     /// Starts without fields; none will ever take more than `bytes`.
     fn new(blocks: usize, bytes: usize) -> Self {
-        let room = bytes / mem::size_of::<Field>();
+        let room = bytes / size_of::<Field>();
         let count = if room == 0 { 0 } else { blocks };
         Self { blocks: vec![OnceLock::new(); count], room: room.into() }
     }

@@ -48,11 +48,12 @@ pub fn encode_memory(
     let window = target_len.min(search::WINDOW_BYTES) as u64;
     let windows = (target_len as u64).min(window * threads.max(1) as u64);
     let both = (base_len + target_len) as u64;
-    // Shorter programs are labelled whole to pair their functions, whose windows are as long as the
-    // base.
-    let pairing = if both > search::BASE_BYTES as u64 { 0 } else { both + base_len as u64 };
-    let searching =
-        base_window as u64 + SeedIndex::table_bytes(base_window, step) + windows + windows / 4;
+    // Shorter programs are labelled whole, to be searched and then to pair their functions, whose
+    // windows are as long as the base.
+    let is_long = both > search::BASE_BYTES as u64;
+    let pairing = if is_long { 0 } else { both + base_len as u64 };
+    let labelled = if is_long { base_window as u64 + windows } else { both };
+    let searching = labelled + SeedIndex::table_bytes(base_window, step) + windows / 4;
     // Trials are written while others are kept, each with fields of a part of the base. Then
     // literals are packed behind a prefix, without the index.
     let (kept, tables) = match effort {

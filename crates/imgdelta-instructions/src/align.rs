@@ -49,8 +49,7 @@ pub(crate) struct Aligner {
 impl Aligner {
     /// Returns the runs of pairs that pay, ascending on both sides.
     pub(crate) fn runs(&mut self, base: Function<'_>, target: Function<'_>) -> Vec<PairRun> {
-        read_units(base, &mut self.base);
-        read_units(target, &mut self.target);
+        read_units((base, &mut self.base), (target, &mut self.target));
         self.pairs.clear();
         let (base, target) = (0..self.base.len(), 0..self.target.len());
         self.align(base, target, 0);
