@@ -162,12 +162,12 @@ impl Job {
             .into_iter()
             .map(|task| (task.key.clone(), task))
             .collect();
-        let mut deltas: HashMap<BlobDigest, BTreeMap<BlobDigest, BlobDigest>> = HashMap::new();
+        let mut deltas: HashMap<BlobDigest, BTreeMap<Option<BlobDigest>, BlobDigest>> =
+            HashMap::new();
         for task in &tasks {
             if let Entry::Vacant(unread) = deltas.entry(task.target) {
                 let found = publish::deltas_to(&repository, &task.target).await?;
-                let by_base =
-                    found.into_iter().filter_map(|delta| Some((delta.base?, delta.artifact)));
+                let by_base = found.into_iter().map(|delta| (delta.base, delta.artifact));
                 unread.insert(by_base.collect());
             }
         }
@@ -282,11 +282,11 @@ impl Explanation {
         });
         let pairs = self.pairs.iter().map(|pair| {
             json!({
-                "base_tag": pair.task.base_tag,
+                "base_tag": pair.task.base.map(|_| &pair.task.base_tag),
                 "target_tag": pair.task.target_tag,
                 "platform": pair.task.platform,
                 "direction": pair.task.direction.word(),
-                "base": pair.task.base.to_string(),
+                "base": pair.task.base.map(|base| base.to_string()),
                 "target": pair.task.target.to_string(),
                 "artifact": pair.artifact.map(|artifact| artifact.to_string()),
                 "task": pair.row.as_ref().map(TaskRow::json),
