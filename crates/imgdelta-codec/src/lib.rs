@@ -95,6 +95,7 @@
     reason = "see above"
 )]
 
+mod btf;
 mod class_archive;
 mod decoder;
 #[cfg(feature = "encode")]
@@ -124,6 +125,7 @@ mod member;
 mod memory;
 #[cfg(feature = "encode")]
 mod normalise;
+mod object;
 #[cfg(feature = "encode")]
 mod overrides;
 #[cfg(feature = "encode")]
