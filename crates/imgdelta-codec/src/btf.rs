@@ -104,13 +104,13 @@ pub(crate) fn collect(
         if refers {
             push(record + 8, Number::Type);
         }
-        if width > 0 {
-            // A record may be longer than the range by far.
-            let from = within.start.saturating_sub(first) / width;
-            let to = within.end.saturating_sub(first).div_ceil(width).min(count);
-            for i in (from..to).map(|number| first + number * width) {
-                (0..).zip(numbers).for_each(|(place, &number)| push(i + 4 * place, number));
+        // A record may be longer than the range by far.
+        let from = within.start.saturating_sub(first).checked_div(width).unwrap_or(0);
+        for i in (from..count).map(|number| first + number * width) {
+            if i >= within.end {
+                break;
             }
+            (0..).zip(numbers).for_each(|(place, &number)| push(i + 4 * place, number));
         }
         if end > within.end {
             return record;

@@ -13,8 +13,8 @@ use crate::{
     fields::{Anchor, Field, Fields},
     gopclntab::GoTables,
     gotypes,
-    object::ObjectSections,
     host::{self, Host},
+    object::ObjectSections,
     view::View,
     zones::{self, WalkPlace, Zone, ZoneRange, ZoneWalk},
 };
@@ -139,10 +139,8 @@ impl<'a> FieldIndex<'a> {
 
     fn program(file: &'a [u8], image: MemoryImage) -> Self {
         let sections = elf::sections(file);
-        let tables = match image.is_object() {
-            true => None,
-            false => GoTables::locate(file, &image, &sections),
-        };
+        let tables =
+            if image.is_object() { None } else { GoTables::locate(file, &image, &sections) };
         let ranges = zones::divide(file, &image, &sections, tables.as_ref());
         let code = zones::code_hull(&ranges, &image);
         // Anchors are numbered in the order of the specification: types, then zones.

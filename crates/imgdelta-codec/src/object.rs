@@ -254,10 +254,10 @@ impl ObjectSections {
             let Some(symbols) = symbols else { continue };
             table.push(i + 12, symbols.anchor, i64::from(symbol) * SYMBOL as i64, symbol);
             let named = symbols.place.as_ref().and_then(|place| {
-                let entry = symbol as usize * SYMBOL..(symbol as usize + 1) * SYMBOL;
-                file[place.start as usize..place.end as usize].get(entry)
+                let start = (symbol as usize).checked_mul(SYMBOL)?;
+                file[place.start as usize..place.end as usize].get(start..)?.get(..SYMBOL)
             });
-            let owner = named.and_then(|entry| named_section(entry));
+            let owner = named.and_then(named_section);
             // A distance counts from behind the field.
             let behind = if is_x86_64 && is_code && matches!(kind, 2 | 4) { 4 } else { 0 };
             let aim = i64::from(addend.cast_signed()) + behind;

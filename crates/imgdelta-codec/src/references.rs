@@ -2,7 +2,12 @@
 //! Never touches a field: the decoder applies what is read here.
 
 use crate::{
-    elf::MemoryImage, error::Result, group::StreamReader, map::Override, object::{self, SectionOrder}, stream::StreamKind,
+    elf::MemoryImage,
+    error::Result,
+    group::StreamReader,
+    map::Override,
+    object::{self, SectionOrder},
+    stream::StreamKind,
     view::View,
 };
 

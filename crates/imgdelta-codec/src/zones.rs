@@ -7,8 +7,7 @@
 //! place that the walk of the bytes before has returned.
 
 use crate::{
-    btf,
-    class_archive,
+    btf, class_archive,
     eh_frame::{self, RecordPlace},
     elf::{self, Machine, MemoryImage, Section},
     fields::{Anchor, Field, Form},
@@ -111,8 +110,7 @@ impl ZoneWalk<'_> {
         }
         if let Some(object) = self.object {
             if range.zone == Zone::Types {
-                place.free =
-                    btf::collect(bytes, range.start, within, place.free, image, list);
+                place.free = btf::collect(bytes, range.start, within, place.free, image, list);
                 return;
             }
             let table = TableWalk { bytes, at: range.start, within, image, list };
@@ -201,7 +199,11 @@ pub(crate) fn divide(
                 Zone::EhFrame
             }
             Section::PROGRAM if image.is_object() && section.name == b".BTF" => Zone::Types,
-            Section::PROGRAM if !loaded && !image.is_object() && section.name.starts_with(b".debug_") => Zone::Debug,
+            Section::PROGRAM
+                if !loaded && !image.is_object() && section.name.starts_with(b".debug_") =>
+            {
+                Zone::Debug
+            }
             _ => continue,
         };
         code_known |= zone == Zone::Code;
