@@ -276,7 +276,8 @@ impl GroupEncoder {
         };
         let old = Reading { raw: base.file, read: &read(base, &Labels::Address) };
         let new = Reading { raw: target.file, read: &read(target, labels) };
-        let ranges = |side: &FieldIndex<'_>| functions::ranges(side);
+        let ranges =
+            |side: &FieldIndex<'_>| functions::ranges(side.file, &side.image, side.object.as_ref());
         let (old_ranges, new_ranges) = (&ranges(base)[..], &ranges(target)[..]);
         let mut found = None;
         if average < LONG_COPIES {

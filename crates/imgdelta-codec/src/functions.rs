@@ -13,7 +13,7 @@
 use crate::{
     eh_frame,
     elf::{MemoryImage, Segment},
-    field_index::FieldIndex,
+    object::ObjectSections,
 };
 use imgdelta_instructions::rare::RareWindows;
 
@@ -84,10 +84,16 @@ fn sample(bytes: &[u8]) -> impl Iterator<Item = u32> {
 }
 
 /// Returns the ranges of a file's functions, ascending and apart.
-pub(crate) fn ranges(index: &FieldIndex<'_>) -> Vec<FunctionRange> {
-    match &index.object {
-        Some(object) => within_code(object.functions(index.file), &index.image),
-        None => recorded(index.file, &index.image),
+///
+/// `object` are the sections of a relocatable file.
+pub(crate) fn ranges(
+    file: &[u8],
+    image: &MemoryImage,
+    object: Option<&ObjectSections>,
+) -> Vec<FunctionRange> {
+    match object {
+        Some(object) => within_code(object.functions(file), image),
+        None => recorded(file, image),
     }
 }
 

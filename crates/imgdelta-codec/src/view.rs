@@ -10,8 +10,8 @@ use std::borrow::Cow;
 pub enum View {
     /// Bytes without structure.
     Plain,
-    /// A 64-bit little-endian ELF file for x86-64 or AArch64, or a class-data archive of a Java
-    /// virtual machine; its references move with their targets.
+    /// A 64-bit little-endian ELF file for x86-64 or AArch64, linked or relocatable, or a class-data
+    /// archive of a Java virtual machine; its references move with their targets.
     Elf,
     /// A file with little-endian 32-bit offsets into itself.
     OffsetsLittle,
