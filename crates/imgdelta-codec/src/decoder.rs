@@ -127,7 +127,11 @@ impl Member<'_> {
                 found: 0,
             })?;
         let target = references::target_image(reader, view, &header, self.len)?;
-        let overrides = references::read_overrides(reader, index.image.span)?;
+        if target.is_object() != index.image.is_object() {
+            let what = "a relocatable file if the base is one";
+            return Err(reader.malformed(StreamKind::Headers, what, 1, 0).into());
+        }
+        let overrides = references::read_overrides(reader, index.image.reach())?;
         let pages = PageFlags::read(reader, self.base.len())?;
         let steps = AddressMap::plain_steps(&self.layout.placed(), &index.image, &target);
         let map = AddressMap::new(&steps, &overrides, &index.image);
@@ -204,9 +208,7 @@ impl Member<'_> {
                     }
                 }
                 fields.set_distances(reader, layout, start, &mut bytes)?;
-                let header = fields.header.get(start..).unwrap_or_default();
-                let len = header.len().min(bytes.len());
-                bytes[..len].copy_from_slice(&header[..len]);
+                image.lay_headers(fields.header, &mut bytes, start);
             }
             patches.lay_over(reader, &mut bytes, start)?;
             put(&bytes)?;

@@ -273,7 +273,8 @@ impl GroupEncoder {
         }
         let old = Reading { raw: base.file, read: &labelled.base };
         let new = Reading { raw: target.file, read: &labelled.target };
-        let ranges = |side: &FieldIndex<'_>| functions::ranges(side.file, &side.image);
+        let ranges =
+            |side: &FieldIndex<'_>| functions::ranges(side.file, &side.image, side.object.as_ref());
         let (old_ranges, new_ranges) = (&ranges(base)[..], &ranges(target)[..]);
         let mut found = None;
         if average < LONG_COPIES {

@@ -17,6 +17,7 @@ use crate::{
     gopclntab::GoTables,
     gotypes,
     host::{self, Host},
+    object::ObjectSections,
     view::View,
     zones::{self, WalkPlace, Zone, ZoneRange, ZoneWalk},
 };
@@ -46,6 +47,8 @@ pub(crate) struct FieldIndex<'a> {
     zones: Vec<(ZoneRange, Option<(Anchor, u8)>)>,
     code: (u32, u32),
     tables: TableFields,
+    /// The sections of a relocatable file.
+    pub(crate) object: Option<ObjectSections>,
     /// The place at which the walk of each block begins.
     places: Vec<BlockPlace>,
     kept: KeptFields,
@@ -118,7 +121,7 @@ impl<'a> FieldIndex<'a> {
         kept_bytes: usize,
         host: &dyn Host,
     ) -> Option<Self> {
-        let image = view.image(file, file.len())?;
+        let image = view.image_of(file)?;
         let mut index = match (view, image.machine) {
             (View::Elf, Machine::ClassData) => Self::class_archive(file, image),
             (View::Elf, _) => Self::program(file, image),
@@ -169,7 +172,7 @@ impl<'a> FieldIndex<'a> {
         let zone = self.zones.get(next).map(|(zone, _)| zone).filter(|zone| zone.start < offset);
         let is_walked = zone.is_some_and(|zone| match zone.zone {
             Zone::Code => self.image.machine == Machine::X86_64 || zone.start % 4 != 0,
-            Zone::Debug | Zone::EhFrame => true,
+            Zone::Debug | Zone::EhFrame | Zone::Types => true,
             _ => false,
         });
         is_walked || !self.tables.types.is_empty() || !self.tables.functions.is_empty()
@@ -181,8 +184,9 @@ impl<'a> FieldIndex<'a> {
         zones: Vec<(ZoneRange, Option<(Anchor, u8)>)>,
     ) -> Self {
         let (anchors, tables) = (Vec::new(), TableFields::default());
-        let (places, kept) = (Vec::new(), KeptFields::default());
-        Self { file, image, anchors, zones, code: (0, 0), tables, places, kept }
+        let (code, object, places) = ((0, 0), None, Vec::new());
+        let kept = KeptFields::default();
+        Self { file, image, anchors, zones, code, tables, object, places, kept }
     }
 
     fn class_archive(file: &'a [u8], image: MemoryImage) -> Self {
@@ -194,7 +198,8 @@ impl<'a> FieldIndex<'a> {
 
     fn program(file: &'a [u8], image: MemoryImage) -> Self {
         let sections = elf::sections(file);
-        let tables = GoTables::locate(file, &image, &sections);
+        let tables =
+            if image.is_object() { None } else { GoTables::locate(file, &image, &sections) };
         let ranges = zones::divide(file, &image, &sections, tables.as_ref());
         let code = zones::code_hull(&ranges, &image);
         // Anchors are numbered in the order of the specification: types, then zones.
@@ -204,6 +209,8 @@ impl<'a> FieldIndex<'a> {
             gotypes::collect(file, &image, &sections, tables, &mut fields);
             kept.types = mem::take(&mut fields.list);
         }
+        let object =
+            ObjectSections::open(file, &image, |address, stride| fields.anchor(address, stride));
         let mut zones = Vec::with_capacity(ranges.len());
         for (number, range) in ranges.into_iter().enumerate() {
             if range.zone == Zone::GoFunctions {
@@ -220,7 +227,7 @@ impl<'a> FieldIndex<'a> {
             list.shrink_to_fit();
         }
         let index = Self::new(file, image, zones);
-        Self { anchors: fields.anchors, code, tables: kept, ..index }
+        Self { anchors: fields.anchors, code, tables: kept, object, ..index }
     }
 
     /// Returns the number of blocks.
@@ -298,6 +305,8 @@ impl<'a> FieldIndex<'a> {
                 list.push(Field { at, target: 0, form: Form::Relative32 });
                 return;
             }
+            // A walk of types begins nowhere else than at their start.
+            Zone::Types => return,
             Zone::Code if self.image.machine == Machine::Aarch64 => cut.start = range.start,
             _ => {}
         }
@@ -310,7 +319,8 @@ impl<'a> FieldIndex<'a> {
     }
 
     fn walker(&self) -> ZoneWalk<'_> {
-        ZoneWalk { file: self.file, image: &self.image, code: self.code }
+        let object = self.object.as_ref();
+        ZoneWalk { file: self.file, image: &self.image, code: self.code, object }
     }
 
     /// Adds the fields that start in a block, and returns the place behind it.

@@ -13,6 +13,7 @@
 use crate::{
     eh_frame,
     elf::{MemoryImage, Segment},
+    object::ObjectSections,
 };
 use imgdelta_instructions::rare::RareWindows;
 
@@ -83,12 +84,30 @@ fn sample(bytes: &[u8]) -> impl Iterator<Item = u32> {
 }
 
 /// Returns the ranges of a file's functions, ascending and apart.
-pub(crate) fn ranges(file: &[u8], image: &MemoryImage) -> Vec<FunctionRange> {
+///
+/// `object` are the sections of a relocatable file.
+pub(crate) fn ranges(
+    file: &[u8],
+    image: &MemoryImage,
+    object: Option<&ObjectSections>,
+) -> Vec<FunctionRange> {
+    match object {
+        Some(object) => within_code(object.functions(file), image),
+        None => recorded(file, image),
+    }
+}
+
+/// Returns the ranges of the functions that have unwind records.
+fn recorded(file: &[u8], image: &MemoryImage) -> Vec<FunctionRange> {
     let records = image.eh_frame_hdr.and_then(|(table, _)| {
         let (start, end) = eh_frame::locate(file, image.offset(table)?, table, image)?;
         Some(eh_frame::functions(&file[start..end], image.address(start)?))
     });
-    let mut functions = records.unwrap_or_default();
+    within_code(records.unwrap_or_default(), image)
+}
+
+/// Returns the ranges in the file of functions with these addresses and lengths.
+fn within_code(mut functions: Vec<(u32, u32)>, image: &MemoryImage) -> Vec<FunctionRange> {
     functions.sort_unstable();
     let mut ranges: Vec<FunctionRange> = Vec::with_capacity(functions.len());
     let code: Vec<&Segment> = image.segments.iter().filter(|s| s.executable).collect();
@@ -171,8 +190,8 @@ mod tests {
         let mut image = MemoryImage::flat(file.len()).unwrap();
         image.segments[0].executable = true;
         image.eh_frame_hdr = Some((0x200, 8));
-        assert_eq!(ranges(&file, &image), [(0x40, 0x70), (0x100, 0x120)]);
+        assert_eq!(recorded(&file, &image), [(0x40, 0x70), (0x100, 0x120)]);
         image.segments[0].executable = false;
-        assert_eq!(ranges(&file, &image), []);
+        assert_eq!(recorded(&file, &image), []);
     }
 }

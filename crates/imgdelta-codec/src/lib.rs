@@ -42,7 +42,7 @@
 //! | level | modules | purpose |
 //! |--:|---|---|
 //! | 0 | `effort`\*, `elf`, `fields`, `host`, `limits`, `stream` | effort; ELF files; references in a file; the caller's services; ceilings; kinds of streams |
-//! | 1 | `class_archive`, `eh_frame`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `error`, `stats`\* | files that are no programs; walkers that find fields; errors; counts of a member |
+//! | 1 | `btf`, `class_archive`, `eh_frame`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `object`, `error`, `stats`\* | files that are no programs; walkers that find fields; errors; counts of a member |
 //! | 2 | `gotypes`, `functions`\*, `view`, `zones` | a walker that needs Go's tables; pairs of functions; views; a file divided into zones, each with its walker |
 //! | 3 | `field_index` | the fields of any range of a file |
 //! | 4 | `group` | the streams of a group |
@@ -95,6 +95,7 @@
     reason = "see above"
 )]
 
+mod btf;
 mod class_archive;
 mod decoder;
 #[cfg(feature = "encode")]
@@ -124,6 +125,7 @@ mod member;
 mod memory;
 #[cfg(feature = "encode")]
 mod normalise;
+mod object;
 #[cfg(feature = "encode")]
 mod overrides;
 #[cfg(feature = "encode")]

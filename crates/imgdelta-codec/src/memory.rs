@@ -7,7 +7,7 @@
 
 #[cfg(feature = "encode")]
 use crate::{effort::Effort, matcher::SearchDepth, search, trial};
-use crate::{elf::MemoryImage, literals, prefix};
+use crate::{elf::MemoryImage, literals, object, prefix};
 #[cfg(feature = "encode")]
 use imgdelta_wire::seeds::SeedIndex;
 
@@ -41,7 +41,7 @@ pub fn encode_memory(
     threads: usize,
 ) -> u64 {
     let step = SearchDepth::of(effort).step;
-    if MemoryImage::parse(target_head, target_len).is_none() {
+    if !has_fields(target_head, target_len) {
         return LEAST + SeedIndex::table_bytes(base_len, step) + target_len as u64;
     }
     let base_window = base_len.min(search::BASE_BYTES);
@@ -75,13 +75,16 @@ pub fn encode_memory(
 /// more. A piece with a long literal is as long as that, and a program without a base is one piece.
 pub fn decode_memory(base_len: usize, base_head: &[u8]) -> u64 {
     let base = base_len as u64;
-    match MemoryImage::parse(base_head, base_len) {
-        Some(_) => {
-            let literals = 2 * HISTORY + (5 << 20) + base.min(prefix::MAX_PREFIX as u64);
-            LEAST + literals + FIELDS.min(base * 2) + base / 16 + base.min(EDITS)
-        }
-        None => LEAST,
+    if !has_fields(base_head, base_len) {
+        return LEAST;
     }
+    let literals = 2 * HISTORY + (5 << 20) + base.min(prefix::MAX_PREFIX as u64);
+    LEAST + literals + FIELDS.min(base * 2) + base / 16 + base.min(EDITS)
+}
+
+/// Returns true if the file with this front is a program or a relocatable file.
+fn has_fields(head: &[u8], len: usize) -> bool {
+    MemoryImage::parse(head, len).is_some() || object::is_object(head)
 }
 
 #[cfg(all(test, feature = "encode"))]
@@ -111,5 +114,14 @@ mod tests {
         let needed = encode_memory(Effort::Default, (1 << 20, 1 << 20), b"#!/bin/sh", 4);
         assert_eq!(needed, (2 << 20) + (1 << 20) + (16 << 16));
         assert_eq!(decode_memory(1 << 20, b"#!/bin/sh"), 2 << 20);
+    }
+
+    #[test]
+    fn a_relocatable_file_takes_as_much_as_a_program() {
+        let mut head = vec![0; 64];
+        head[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        (head[16], head[18], head[58]) = (1, 62, 64);
+        assert!(decode_memory(1 << 20, &head) > 8 << 20);
+        assert!(encode_memory(Effort::Default, (1 << 20, 1 << 20), &head, 1) > 8 << 20);
     }
 }

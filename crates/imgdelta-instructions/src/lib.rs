@@ -26,7 +26,7 @@
 //! | level | modules | purpose |
 //! |--:|---|---|
 //! | 0 | [`candidates`], `edit`, `rare`\*, `tables` | places that look like distances; changes; windows of functions; opcodes |
-//! | 1 | `aarch64`, `scan` | AArch64; lengths and parts of x86-64 |
+//! | 1 | `aarch64`, `scan`, [`spelling`] | AArch64; lengths and parts of x86-64; distances as addresses, and back |
 //! | 2 | `instruction`, `sections` | x86-64: fields, bytes, changes; code and tables that compress, and back |
 //! | 3 | [`parts`], `set` | programs without an older version; both sets behind one interface |
 //! | 4 | `units`\* | a function as its instructions |
@@ -74,6 +74,7 @@ pub mod rare;
 mod scan;
 mod sections;
 mod set;
+pub mod spelling;
 mod tables;
 #[cfg(feature = "encode")]
 mod units;
