@@ -237,7 +237,8 @@ fn is_exact(layer: &TargetLayer) -> bool {
     matches!(layer.body, LayerBody::Carried(_)) || layer.envelope != Envelope::Unmade
 }
 
-fn milliseconds(time: Duration) -> u64 {
+/// Returns whole milliseconds, as documents spell times.
+pub fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
