@@ -3,10 +3,14 @@
 //! This crate holds the project's only unsafe code and does nothing else. It never writes, never
 //! grows, never interprets what it maps.
 
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::{
+    ffi::c_void,
     fs::File,
     io,
     ops::{Deref, Range},
+    ptr::{self, NonNull},
+    slice,
 };
 
 /// A whole file as a byte slice.
@@ -15,45 +19,87 @@ use std::{
 /// process with `SIGBUS`. Map only scratch files of this process, or content-addressed blobs, which
 /// are written once and renamed into place.
 #[derive(Debug)]
-pub struct Map(Option<memmap2::Mmap>);
+pub struct Map(Option<Pages>);
+
+/// Pages that the kernel mapped: `bytes` readable bytes from `start` on, of which at least one.
+#[derive(Debug)]
+struct Pages {
+    start: NonNull<c_void>,
+    bytes: usize,
+}
+
+// SAFETY: `Pages` owns its mapping, whose addresses mean the same in every thread. Nobody writes
+// through it, and the only change, unmapping, needs the value itself.
+unsafe impl Send for Pages {}
+// SAFETY: as above; shared access only reads.
+unsafe impl Sync for Pages {}
+
+impl Pages {
+    /// Maps the first `bytes` bytes of `file`, at least one.
+    fn open(file: &File, bytes: usize) -> io::Result<Self> {
+        // A slice must not be longer, whatever a file system reports.
+        if bytes > isize::MAX as usize {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        // SAFETY: the kernel chooses the addresses, so that no memory of this process is replaced.
+        let start =
+            unsafe { mmap(ptr::null_mut(), bytes, ProtFlags::READ, MapFlags::SHARED, file, 0) }?;
+        let start = NonNull::new(start).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, bytes })
+    }
+
+    #[cfg(target_os = "linux")]
+    fn release(&self, range: Range<usize>) {
+        let end = range.end.min(self.bytes);
+        if range.start >= end {
+            return;
+        }
+        // The kernel takes the address of a whole page.
+        let page = rustix::param::page_size();
+        let start = range.start / page * page;
+        // SAFETY: the range lies in the mapping. The map is shared and read-only, so that no page of
+        // it differs from the file: a page that is dropped has the same bytes when it is read again.
+        // A slice that another thread reads stays valid, since the addresses stay mapped.
+        let dropped = unsafe {
+            let address = self.start.as_ptr().byte_add(start);
+            rustix::mm::madvise(address, end - start, rustix::mm::Advice::LinuxDontNeed)
+        };
+        // It is a hint: memory is given back later if the kernel refuses it.
+        drop(dropped);
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: exactly this range was mapped, and every slice of it borrowed `self`.
+        let unmapped = unsafe { munmap(self.start.as_ptr(), self.bytes) };
+        // The range is right; the kernel has no other reason to refuse.
+        debug_assert!(unmapped.is_ok(), "{unmapped:?}");
+    }
+}
 
 impl Map {
     /// Maps `file` from its start to its present end.
     pub fn open(file: &File) -> io::Result<Self> {
+        let bytes = file.metadata()?.len();
         // The kernel refuses a map of length 0, so an empty file has none.
-        if file.metadata()?.len() == 0 {
+        if bytes == 0 {
             return Ok(Self(None));
         }
-        // SAFETY: the slice aliases memory that another process may change. If it rewrites the file,
-        // the bytes change under us; if it shortens the file, a read kills this process. Neither
-        // breaks the memory safety of code that treats the bytes as untrusted, as every consumer
-        // here does: it checks a digest afterwards. The type's documentation leaves the second risk
-        // to the caller.
-        let map = unsafe { memmap2::Mmap::map(file)? };
-        Ok(Self(Some(map)))
+        let bytes = usize::try_from(bytes).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        Ok(Self(Some(Pages::open(file, bytes)?)))
     }
 
     /// Drops the pages of a range from this process's memory; they are read again when needed.
     ///
-    /// They stay in the kernel's cache as long as it has room. Without support it does nothing.
+    /// They stay in the kernel's cache as long as it has room. Does nothing outside Linux.
     pub fn release(&self, range: Range<usize>) {
-        let Some(map) = &self.0 else { return };
-        let range = range.start.min(map.len())..range.end.min(map.len());
-        #[cfg(unix)]
-        if !range.is_empty() {
-            // SAFETY: the map is shared and read-only, so that no page of it differs from the file:
-            // a page that is dropped has the same bytes when it is read again. A slice that another
-            // thread reads stays valid, since the addresses stay mapped.
-            let dropped = unsafe {
-                map.unchecked_advise_range(
-                    memmap2::UncheckedAdvice::DontNeed,
-                    range.start,
-                    range.len(),
-                )
-            };
-            // It is a hint: memory is given back later if the kernel refuses it.
-            drop(dropped);
+        #[cfg(target_os = "linux")]
+        if let Some(pages) = &self.0 {
+            pages.release(range);
         }
+        #[cfg(not(target_os = "linux"))]
+        drop(range);
     }
 }
 
@@ -61,7 +107,13 @@ impl Deref for Map {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.0.as_deref().unwrap_or_default()
+        let Some(pages) = &self.0 else { return &[] };
+        // SAFETY: these bytes are mapped and readable as long as `self` lives, and they are fewer
+        // than `isize::MAX`. Another process may change them: if it rewrites the file, the bytes
+        // change under us; if it shortens the file, a read kills this process. Neither breaks the
+        // memory safety of code that treats the bytes as untrusted, as every consumer here does: it
+        // checks a digest afterwards. The type's documentation leaves the second risk to the caller.
+        unsafe { slice::from_raw_parts(pages.start.as_ptr().cast(), pages.bytes) }
     }
 }
 
