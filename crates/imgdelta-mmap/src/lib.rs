@@ -60,12 +60,12 @@ impl Pages {
         // SAFETY: the range lies in the mapping. The map is shared and read-only, so that no page of
         // it differs from the file: a page that is dropped has the same bytes when it is read again.
         // A slice that another thread reads stays valid, since the addresses stay mapped.
-        let dropped = unsafe {
+        let hinted = unsafe {
             let address = self.start.as_ptr().byte_add(start);
             rustix::mm::madvise(address, end - start, rustix::mm::Advice::LinuxDontNeed)
         };
-        // It is a hint: memory is given back later if the kernel refuses it.
-        drop(dropped);
+        // Memory is given back later if the kernel refuses the hint.
+        let _ = hinted;
     }
 }
 
