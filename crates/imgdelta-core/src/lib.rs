@@ -17,6 +17,7 @@ pub mod progress;
 pub mod regular;
 pub mod scratch;
 pub mod size;
+pub mod sort;
 pub mod source;
 pub mod table;
 mod temporary;

@@ -12,7 +12,7 @@ use crate::{
 };
 use imgdelta_core::{
     Context, DiffId, Difference, Error, LimitName, MissingLayer, Note, Result, progress::Stage,
-    scratch::ScratchFile,
+    scratch::ScratchFile, sort::SharedSort,
 };
 use imgdelta_format::recipe::StreamName;
 use imgdelta_mmap::MapRange;
@@ -180,7 +180,7 @@ impl Volume {
         if !missing.is_empty() {
             return Err(Error::BaseMissing { place: places(images), missing });
         }
-        tasks.sort_by_key(|(size_bytes, _)| Reverse(*size_bytes));
+        tasks.shared_sort_by_key(|(size_bytes, _)| Reverse(*size_bytes));
         progress.begin(Stage::Reading, tasks.iter().map(|(size_bytes, _)| size_bytes).sum());
         progress.expect_items(tasks.len() as u64);
         let read = workers.map(tasks, |(size_bytes, candidates)| {

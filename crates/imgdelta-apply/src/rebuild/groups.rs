@@ -16,6 +16,7 @@ use imgdelta_core::{
     parallel::Budget,
     progress::{Progress, Stage},
     scratch::{Scratch, ScratchFile},
+    sort::SharedSort,
     work::WorkMeter,
 };
 use imgdelta_image::volume::FileExtent;
@@ -55,7 +56,7 @@ pub(super) fn decode_all(
     progress.begin(Stage::Rebuilding, total);
     let budget = Budget::new(context.memory_bytes.unwrap_or(MEMORY_BYTES));
     for mut works in works.into_values() {
-        works.sort_by_key(|(target_bytes, ..)| Reverse(*target_bytes));
+        works.shared_sort_by_key(|(target_bytes, ..)| Reverse(*target_bytes));
         context.workers.map(works, |(target_bytes, table, ordinal)| {
             let Context { limits, scratch, .. } = context;
             let group = GroupDecoding { table, ordinal, target_bytes, limits, scratch };
