@@ -83,9 +83,9 @@ impl Xxh64 {
             sum ^= u64::from(*byte).wrapping_mul(PRIMES[4]);
             sum = sum.rotate_left(11).wrapping_mul(PRIMES[0]);
         }
-        sum = (sum ^ sum >> 33).wrapping_mul(PRIMES[1]);
-        sum = (sum ^ sum >> 29).wrapping_mul(PRIMES[2]);
-        sum ^ sum >> 32
+        sum = (sum ^ (sum >> 33)).wrapping_mul(PRIMES[1]);
+        sum = (sum ^ (sum >> 29)).wrapping_mul(PRIMES[2]);
+        sum ^ (sum >> 32)
     }
 
     fn held(&self) -> usize {
@@ -123,7 +123,7 @@ mod tests {
     /// The reference encoder writes the low half of the checksum at the end of a frame.
     #[test]
     fn every_length_and_cut_gives_the_checksum_of_the_reference() {
-        let plain: Vec<u8> = (0..200u32).map(|at| (at * at >> 3) as u8).collect();
+        let plain: Vec<u8> = (0..200u32).map(|at| ((at * at) >> 3) as u8).collect();
         for length in 0..plain.len() {
             let plain = &plain[..length];
             let mut compressor = zstd::bulk::Compressor::new(1).unwrap();
