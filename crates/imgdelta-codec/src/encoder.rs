@@ -26,7 +26,7 @@ use crate::{
 };
 use imgdelta_coding::pack::Packer;
 use imgdelta_instructions::{
-    EditedCopy, InstructionSet, Program,
+    EditedCopy, InstructionSet, Program, pair_functions,
     parts::{self, Part},
 };
 use imgdelta_wire::compare;
@@ -278,7 +278,7 @@ impl GroupEncoder {
         let (old_ranges, new_ranges) = (&ranges(base)[..], &ranges(target)[..]);
         let mut found = None;
         if average < LONG_COPIES {
-            let pairs = functions::pairs((old.read, old_ranges), (new.read, new_ranges));
+            let pairs = pair_functions((old.read, old_ranges), (new.read, new_ranges));
             found =
                 (!pairs.is_empty()).then(|| self.matcher.copies_within(old, new, &pairs, copies));
         }

@@ -17,18 +17,12 @@ use crate::{
     gopclntab::GoTables,
     gotypes,
     host::{self, Host},
+    kept_fields::KeptFields,
     object::ObjectSections,
     view::View,
     zones::{self, WalkPlace, Zone, ZoneRange, ZoneWalk},
 };
-use std::{
-    mem,
-    ops::Range,
-    sync::{
-        OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{mem, ops::Range};
 
 /// Bytes that may lie behind the start of a field and in it.
 #[cfg(feature = "encode")]
@@ -52,46 +46,6 @@ pub(crate) struct FieldIndex<'a> {
     /// The place at which the walk of each block begins.
     places: Vec<BlockPlace>,
     kept: KeptFields,
-}
-
-/// The fields of blocks that were read first, for the next time.
-#[derive(Debug, Default)]
-struct KeptFields {
-    blocks: Vec<OnceLock<Box<[Field]>>>,
-    /// Fields that there is still room for.
-    room: AtomicUsize,
-}
-
-impl KeptFields {
-    /// Starts without fields; none will ever take more than `bytes`.
-    fn new(blocks: usize, bytes: usize) -> Self {
-        let room = bytes / size_of::<Field>();
-        let count = if room == 0 { 0 } else { blocks };
-        Self { blocks: vec![OnceLock::new(); count], room: room.into() }
-    }
-
-    /// Returns the fields of a block; `None` if there is no room for them.
-    fn block(&self, block: usize, read: impl FnOnce() -> Vec<Field>) -> Option<&[Field]> {
-        let kept = self.blocks.get(block)?;
-        if kept.get().is_none() {
-            if self.room.load(Ordering::Relaxed) == 0 {
-                return None;
-            }
-            self.keep(block, &read());
-        }
-        kept.get().map(|fields| &**fields)
-    }
-
-    /// Keeps the fields of a block. The first that have no room end the keeping.
-    fn keep(&self, block: usize, fields: &[Field]) {
-        let Some(kept) = self.blocks.get(block) else { return };
-        let taken = |room: usize| room.checked_sub(fields.len());
-        match self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken) {
-            // Another thread may have kept the same ones in the meantime; their room is lost.
-            Ok(_) => drop(kept.set(fields.into())),
-            Err(_) => self.room.store(0, Ordering::Relaxed),
-        }
-    }
 }
 
 /// Fields that are found beforehand; each list ascends, and equal offsets keep the order in which

@@ -42,8 +42,8 @@
 //! | level | modules | purpose |
 //! |--:|---|---|
 //! | 0 | `effort`\*, `elf`, `fields`, `host`, `limits`, `stream` | effort; ELF files; references in a file; the caller's services; ceilings; kinds of streams |
-//! | 1 | `btf`, `class_archive`, `eh_frame`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `object`, `error`, `stats`\* | files that are no programs; walkers that find fields; errors; counts of a member |
-//! | 2 | `gotypes`, `functions`\*, `view`, `zones` | a walker that needs Go's tables; pairs of functions; views; a file divided into zones, each with its walker |
+//! | 1 | `btf`, `class_archive`, `eh_frame`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `object`, `error`, `kept_fields`, `stats`\* | files that are no programs; walkers that find fields; errors; fields in memory; counts of a member |
+//! | 2 | `gotypes`, `functions`\*, `view`, `zones` | a walker that needs Go's tables; places of functions; views; a file divided into zones, each with its walker |
 //! | 3 | `field_index` | the fields of any range of a file |
 //! | 4 | `group` | the streams of a group |
 //! | 5 | `member`, `program`, `residue` | a member's first byte; programs without a base; byte patches |
@@ -115,6 +115,7 @@ mod gopclntab;
 mod gotypes;
 mod group;
 mod host;
+mod kept_fields;
 mod layout;
 mod limits;
 mod literals;

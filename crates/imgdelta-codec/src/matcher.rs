@@ -15,7 +15,8 @@
 //! A suffix array finds more short distant matches (a few per cent of shuffled text). This takes a
 //! tenth of its time and an eighth of its memory.
 
-use crate::{effort::Effort, functions::FunctionPair, script::BaseCopy};
+use crate::{effort::Effort, script::BaseCopy};
+use imgdelta_instructions::FunctionPair;
 use imgdelta_wire::{
     compare,
     seeds::SeedIndex,

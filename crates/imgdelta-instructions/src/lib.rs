@@ -26,7 +26,7 @@
 //! | level | modules | purpose |
 //! |--:|---|---|
 //! | 0 | [`candidates`], `edit`, `rare`\*, `tables` | places that look like distances; changes; windows of functions; opcodes |
-//! | 1 | `aarch64`, `scan`, [`spelling`] | AArch64; lengths and parts of x86-64; distances as addresses, and back |
+//! | 1 | `aarch64`, `function_pairs`\*, `scan`, [`spelling`] | AArch64; functions by their bytes; lengths and parts of x86-64; distances as addresses, and back |
 //! | 2 | `instruction`, `sections` | x86-64: fields, bytes, changes; code and tables that compress, and back |
 //! | 3 | [`parts`], `set` | programs without an older version; both sets behind one interface |
 //! | 4 | `units`\* | a function as its instructions |
@@ -65,12 +65,14 @@ pub mod candidates;
 #[cfg(feature = "encode")]
 mod copies;
 mod edit;
+#[cfg(feature = "encode")]
+mod function_pairs;
 mod instruction;
 #[cfg(feature = "encode")]
 mod matching;
 pub mod parts;
 #[cfg(feature = "encode")]
-pub mod rare;
+mod rare;
 mod scan;
 mod sections;
 mod set;
@@ -82,6 +84,8 @@ mod units;
 #[cfg(feature = "encode")]
 pub use copies::{EditedCopy, Program, changed_functions, join_copies};
 pub use edit::{Edit, EditPart};
+#[cfg(feature = "encode")]
+pub use function_pairs::{FunctionPair, FunctionRange, pair_functions};
 pub use instruction::{Bytes, Instruction, Reference};
 pub use scan::{distance, length, put_distance};
 pub use set::{EditedInstruction, InstructionSet};

@@ -13,7 +13,7 @@ const ENOUGH: u64 = 2 * VOTE;
 
 /// Windows of functions.
 #[derive(Debug)]
-pub struct RareWindows {
+pub(crate) struct RareWindows {
     /// Hash and number of the function, ascending.
     windows: Vec<(u32, u32)>,
     /// For each value of a hash's upper bits, the number of the first window.
@@ -24,7 +24,7 @@ impl RareWindows {
     const BITS: u32 = 16;
 
     /// Takes windows: hash, and number of the function.
-    pub fn new(windows: &[(u32, u32)]) -> Self {
+    pub(crate) fn new(windows: &[(u32, u32)]) -> Self {
         let upper = |hash: u32| (hash >> (32 - Self::BITS)) as usize;
         let mut starts = vec![0; (1 << Self::BITS) + 1];
         for (hash, _) in windows {
@@ -51,7 +51,7 @@ impl RareWindows {
     ///
     /// Few functions change their order: the ones behind `last`, which was chosen before, have an
     /// advantage.
-    pub fn chosen(&self, hashes: impl Iterator<Item = u32>, last: usize) -> Option<usize> {
+    pub(crate) fn chosen(&self, hashes: impl Iterator<Item = u32>, last: usize) -> Option<usize> {
         let mut votes: Vec<(u32, u64)> = Vec::new();
         for hash in hashes {
             let found = self.find(hash);

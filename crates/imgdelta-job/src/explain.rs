@@ -15,6 +15,7 @@ use crate::{
     task::Task,
 };
 use imgdelta::{BlobDigest, Error, Result};
+use imgdelta_core::sort::SharedSort;
 use imgdelta_registry::RepositoryName;
 use serde_json::{Value, json};
 use std::{
@@ -218,7 +219,7 @@ fn explained_tags(
             };
             std::cmp::Reverse(version.map(by))
         };
-        tags.sort_by_key(newest);
+        tags.shared_sort_by_key(newest);
     }
     // Older versions are not asked for.
     let last_known = tags.iter().rposition(|tag| known.contains_key(tag.as_str()));
@@ -259,7 +260,7 @@ fn explained_tags(
             role,
         });
     }
-    explained.sort_by_key(|tag| matches!(tag.role, TagRole::Ignored(_)));
+    explained.shared_sort_by_key(|tag| matches!(tag.role, TagRole::Ignored(_)));
     explained
 }
 

@@ -9,6 +9,7 @@ use crate::{
     task::{Direction, Task},
 };
 use imgdelta::{BlobDigest, image::Platform};
+use imgdelta_core::sort::SharedSort;
 use imgdelta_registry::{RepositoryName, is_digest_tag};
 use semver::Version as Number;
 use std::{
@@ -218,9 +219,11 @@ fn ordered<'a>(rule: &Rule, versions: &'a [Version]) -> Vec<&'a Version> {
         }
         VersionOrder::Date => {
             line.retain(|version| version.created.is_some());
-            line.sort_by_key(|version| (Reverse(version.created), &version.tag));
+            line.shared_sort_by_key(|version| (Reverse(version.created), &version.tag));
         }
-        VersionOrder::Push => line.sort_by_key(|version| (Reverse(version.seen), &version.tag)),
+        VersionOrder::Push => {
+            line.shared_sort_by_key(|version| (Reverse(version.seen), &version.tag));
+        }
     }
     let mut digests = BTreeSet::new();
     line.retain(|version| digests.insert(version.digest));

@@ -33,6 +33,7 @@ use imgdelta_core::{
     Context, Result,
     parallel::Budget,
     progress::{Progress, Stage},
+    sort::SharedSort,
 };
 use imgdelta_format::recipe::{
     ArchiveTarget, BaseSource, GroupMember, NestedArchives, PayloadOrigin, Recipe, RecipeGroup,
@@ -180,7 +181,7 @@ fn run(
     }
     progress.begin(Stage::Matching, tasks.iter().map(|(bytes, _)| bytes).sum());
     // The sort is stable: tasks of one length keep their order.
-    tasks.sort_by_key(|(bytes, _)| Reverse(*bytes));
+    tasks.shared_sort_by_key(|(bytes, _)| Reverse(*bytes));
     let done = workers.map(tasks, |(bytes, task)| {
         progress.check()?;
         let result = match task {
