@@ -168,6 +168,16 @@ fn modules_import_downwards_and_the_page_has_their_levels() {
 }
 
 #[test]
+fn only_maps_of_files_are_unsafe() {
+    let allowing = crates().into_values().flat_map(|folder| rust_files(&folder)).filter(|file| {
+        let code = product_code(file);
+        code.contains("unsafe_code") || code.contains("unsafe {") || code.contains("unsafe fn")
+    });
+    let allowing: Vec<PathBuf> = allowing.collect();
+    assert_eq!(allowing, [top().join("crates/imgdelta-core/src/map.rs")]);
+}
+
+#[test]
 fn files_of_a_folder_do_not_import_each_other_in_a_circle() {
     let mut wrong = Vec::new();
     for (name, folder) in crates() {

@@ -519,6 +519,87 @@ def class_archives(_):
     return Case("class-data archives of Java virtual machines, with and without the page of the header in memory", Image([small(layer((3, 2)))]), Image([gzipped(layer((7, 5)))]))
 
 
+def objects(_):
+    layer = lambda version: tar(*(entry(f"lib/{name}.ko", relocatable(version, machine)) for name, machine in (("x86-64", 62), ("aarch64", 183))))
+    feature = "relocatable files of both machines: relocations, symbols, tables of sites, unwind records, types"
+    return Case(feature, Image([small(layer(1))]), Image([gzipped(layer(2))]))
+
+
+def relocatable(version, machine):
+    """A kernel module: functions that call and load; version 2 has more of them, and other types before its own."""
+    is_x86 = machine == 62
+    numbers = sorted([*range(120)] + ([*range(200, 240)] if version == 2 else []), key=lambda number: number * 29 % 101)
+    names, strings, btf_strings = b"\0", b"", b"\0"
+    text, data, text_relocations, data_relocations, sites, symbols = b"", b"", [], [], [], []
+    index = {number: 3 + i for i, number in enumerate(numbers)}
+    undefined = 3 + len(numbers)
+    for number in numbers:
+        source, start, place = random.Random(number), len(text), len(strings)
+        strings += f"function {number} of a kernel module\n".encode() + b"\0"
+        symbols.append((len(names), 0x12, 1, start))
+        names += f"function_{number}".encode() + b"\0"
+        for i in range(source.randint(4, 12)):
+            text += source.randbytes(4 * source.randint(1, 6))
+            if version == 2 and number % 8 == 0 and i == 2:
+                text += b"\x90\x90\x90\x90" if is_x86 else struct.pack("<I", 0xD503201F)
+            callee = index[source.randrange(120)] if source.randrange(2) else undefined
+            sites.append(len(text))
+            if is_x86:
+                text_relocations.append((len(text) + 1, 4, callee, -4))
+                text += b"\xE8\0\0\0\0\x8B\x05\0\0\0\0" + b"\xE9" + struct.pack("<i", start - len(text) - 16)
+                text_relocations.append((len(text) - 9, 2, 2, place - 4))
+            else:
+                text_relocations += [(len(text), 283, callee, 0), (len(text) + 4, 275, 2, place), (len(text) + 8, 277, 2, place)]
+                text += struct.pack("<IIII", 0x94000000, 0x90000000, 0x91000000, 0x14000000 | (start - len(text) - 12 >> 2) & 0x3FFFFFF)
+        symbols[-1] += (len(text) - start,)
+        text += bytes(-len(text) % 16)
+        data_relocations += [(len(data) + 8, 1 if is_x86 else 257, index[number], 0), (len(data) + 16, 1 if is_x86 else 257, 1, start)]
+        data += struct.pack("<Q16x", number)
+    names += b"printk\0"
+    # Types and names of the kernel come first; it has more of them in version 2.
+    kernel_types, kernel_names, records = 5000 + 60 * version, 90000 + 700 * version, b""
+    for number in numbers:
+        name = kernel_names + len(btf_strings)
+        btf_strings += f"type_{number}".encode() + b"\0"
+        known = number * 37 % 4000
+        known += 60 * version if known > 900 else 0
+        shapes = [(1, 0, 8, [64]), (2, 0, known, []), (3, 0, 0, [known, 7, number]), (4, 2, 16, [name, known, 0, 40 + number, kernel_types + number % 50, 64]),
+                  (6, 1, 4, [name, number]), (7, 0, 0, []), (13, 2, known, [name, known, 0, 0]), (14, 0, known, [1]), (15, 1, 9, [known, 0, 8]),
+                  (12, 1, kernel_types + number % 70, []), (19, 1, 8, [name, 1, 2])]
+        kind, count, third, rest = shapes[number % len(shapes)]
+        records += struct.pack(f"<III{len(rest)}I", name, kind << 24 | count, third, *rest)
+    btf = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(records), len(records), len(btf_strings)) + records + btf_strings
+    common = struct.pack("<II", 20, 0) + b"\x01zR\0\x01\x78\x10\x01\x1B" + bytes(7)
+    frames, frame_relocations = common, []
+    for _, _, _, start, length in symbols:
+        frame_relocations.append((len(frames) + 8, 2 if is_x86 else 261, 1, start))
+        frames += struct.pack("<IIiI8x", 20, len(frames) + 4, 0, length)
+    table = bytes(24) + struct.pack("<IBxHQQ", 0, 3, 1, 0, 0) + struct.pack("<IBxHQQ", 0, 3, 4, 0, 0)
+    table += b"".join(struct.pack("<IBxHQQ", name, kind, section, start, length) for name, kind, section, start, length in symbols)
+    table += struct.pack("<IBxHQQ", len(names) - 7, 0x10, 0, 0, 0)
+    pack = lambda entries: b"".join(struct.pack("<QIIq", *entry) for entry in entries)
+    site_relocations = [(4 * i, 2 if is_x86 else 261, 1, site) for i, site in enumerate(sites)]
+    # Name, type, flags, content, link, info, alignment.
+    sections = [
+        (b".text", 1, 6, text, 0, 0, 16), (b".rela.text", 4, 64, pack(text_relocations), 11, 1, 8), (b".data", 1, 3, data, 0, 0, 8),
+        (b".rodata.str", 1, 2, strings, 0, 0, 1), (b".rela.data", 4, 64, pack(data_relocations), 11, 3, 8), (b".call_sites", 1, 2, bytes(4 * len(sites)), 0, 0, 1),
+        (b".rela.call_sites", 4, 64, pack(site_relocations), 11, 6, 8), (b".bss", 8, 3, bytes(1000 * version), 0, 0, 8), (b".eh_frame", 1, 2, frames, 0, 0, 8),
+        (b".rela.eh_frame", 4, 64, pack(frame_relocations), 11, 9, 8), (b".symtab", 2, 0, table, 12, 3, 8), (b".strtab", 3, 0, names, 0, 0, 1),
+        (b".BTF", 1, 0, btf, 0, 0, 1),
+    ]
+    titles = b"\0" + b"".join(section[0] + b"\0" for section in sections) + b".shstrtab\0"
+    sections.append((b".shstrtab", 3, 0, titles, 0, 0, 1))
+    out, headers, title = bytearray(64), bytes(64), 1
+    for name, kind, flags, content, link, info, alignment in sections:
+        out += bytes(-len(out) % alignment)
+        headers += struct.pack("<IIQQQQIIQQ", title, kind, flags, 0, len(out), len(content), link, info, alignment, 24 if kind in (2, 4) else 0)
+        title += len(name) + 1
+        out += b"" if kind == 8 else content
+    out += bytes(-len(out) % 8)
+    out[:64] = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 1, machine, 1, 0, 0, len(out), 0, 64, 0, 0, 64, len(sections) + 1, len(sections))
+    return bytes(out + headers) + noise(version, 70)
+
+
 def x86_64(inputs):
     return program(inputs, "x86_64", "an x86-64 program: sections, unwind records, symbols, debug data; LZ codes")
 
@@ -796,7 +877,7 @@ def go(inputs, name, feature):
 
 CASES = {
     "files": files, "kept": kept, "carried": carried, "twice": twice, "streams-only": streams_only, "deflate": deflate, "zstd": zstd,
-    "chunked": chunked, "archives": archives, "xz": xz, "windows": windows, "headers": headers, "offsets": offsets, "class-archives": class_archives,
+    "chunked": chunked, "archives": archives, "xz": xz, "windows": windows, "headers": headers, "offsets": offsets, "class-archives": class_archives, "objects": objects,
     "x86-64": x86_64, "aarch64": aarch64, "x86-64-bare": x86_64_bare, "aarch64-bare": aarch64_bare,
     "aligned-aarch64": aligned_aarch64, "edits": edits, "edits-aarch64": edits_aarch64,
     "first": first,

@@ -59,6 +59,8 @@ def code(scene, zone, address):
             branch("branch19", signed(word >> 5, 19))
         elif kind == "test":
             branch("branch14", signed(word >> 5, 14))
+        elif kind == "page" and scene.image.is_object:
+            forget([register])
         elif kind == "page":
             distance = signed(word >> 29 & 3 | (word >> 5 & 0x7FFFF) << 2, 21)
             page = ((low + here >> 12) + distance << 12) - low

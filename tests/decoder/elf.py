@@ -1,19 +1,20 @@
 """ELF files: images, sections, zones and the fields of each zone. docs/format-elf.md, sections 1 to 5.
 
-Class-data archives are in class_archive.py."""
+Class-data archives are in class_archive.py, relocatable files in objects.py."""
 import struct
 from collections import namedtuple
 
 import aarch64
 import class_archive
 import golang
+import objects
 import unwind
 import x86_64
 from fields import Field, width
 from wire import Refused
 
 Segment = namedtuple("Segment", "offset file_length start memory_length executable")
-Section = namedtuple("Section", "name kind flags address offset length link")
+Section = namedtuple("Section", "name kind flags address offset length link number")
 Zone = namedtuple("Zone", "kind start end section", defaults=(None,))
 LOADED, EXECUTABLE = 2, 4
 LEAST_POINTER = 0x400
@@ -25,6 +26,7 @@ class Image:
     def __init__(self, machine, low, span, segments, unwind_header=None, header_length=0):
         self.machine, self.low, self.span, self.segments = machine, low, span, segments
         self.unwind_header, self.header_length = unwind_header, header_length
+        self.is_object, self.reach, self.sections_at = False, span, None
 
     @classmethod
     def flat(cls, length):
@@ -33,12 +35,18 @@ class Image:
         return cls(None, 0, length, [Segment(0, length, 0, length, False)])
 
     @classmethod
+    def of_file(cls, data):
+        return cls.parse(objects.headers(data) if objects.is_object(data) else data, len(data))
+
+    @classmethod
     def parse(cls, data, file_length):
         def refuse():
             raise Refused("not a program that the ELF view can read")
 
         if class_archive.is_archive(data):
             return class_archive.image(cls, Segment, data, file_length)
+        if objects.is_object(data):
+            return objects.image(cls, Segment, data, file_length)
         if len(data) < 64 or data[:7] != b"\x7fELF\x02\x01\x01" or file_length >= 1 << 32:
             refuse()
         machine = {62: "x86-64", 183: "aarch64"}.get(u16(data, 18))
@@ -137,28 +145,32 @@ def read_sections(data):
     names_offset, names_length = extent(headers[names_number])
     names = data[names_offset : names_offset + names_length]
     sections = []
-    for header in headers:
+    for number, header in enumerate(headers):
         name, nul, _ = bytes(names[header[0] : header[0] + 32]).partition(b"\0")
         offset, length = extent(header)
-        sections.append(Section(name if nul else b"", header[1], header[2], header[3], offset, length, header[6]))
+        sections.append(Section(name if nul else b"", header[1], header[2], header[3], offset, length, header[6], number))
     return sections
 
 
-def section_kind(section):
+def section_kind(section, is_object):
     loaded = section.flags & LOADED
     if section.kind == 1 and loaded and section.flags & EXECUTABLE:
         return "code"
     if (section.kind == 2 and not loaded) or (section.kind == 11 and loaded):
         return "symbols"
-    if section.kind == 4 and loaded:
+    if section.kind == 4 and (loaded or is_object):
         return "relocations"
+    if is_object:
+        if section.kind in (1, 0x70000001) and section.name == b".eh_frame":
+            return "unwind records"
+        return "types" if section.kind == 1 and section.name == b".BTF" else None
     if section.kind == 1 and not loaded and section.name.startswith(b".debug_"):
         return "debug"
     return None
 
 
 def claims(data, image, sections, go):
-    kinds = [(section_kind(section), section) for section in sections]
+    kinds = [(section_kind(section, image.is_object), section) for section in sections]
     claimed = [Zone(kind, s.offset, s.offset + s.length, s) for kind, s in kinds if kind]
     if image.unwind_header:
         address, length = image.unwind_header
@@ -216,7 +228,7 @@ def fields(data, image):
         class_archive.fields(scene)
         return scene.sorted()
     sections = read_sections(data)
-    go = golang.Tables.locate(data, image, sections)
+    go = None if image.is_object else golang.Tables.locate(data, image, sections)
     zones = divide(data, image, sections, go)
     code = [zone for zone in zones if zone.kind == "code"]
     starts = [a for a in (image.address_at(zone.start) for zone in code) if a is not None]
@@ -224,9 +236,12 @@ def fields(data, image):
     scene = Scene(data, image, sections, (min(starts, default=0), max(ends, default=0)))
     if go:
         golang.types(go, scene)
+    table = objects.Sections(scene) if image.is_object else None
     for zone in zones:
         address = image.address_at(zone.start)
-        if zone.kind == "go":
+        if table and zone.kind not in ("code", "unwind records"):
+            table.fields(scene, zone)
+        elif zone.kind == "go":
             golang.table(go, scene)
         elif zone.kind == "symbols":
             symbols(scene, zone)
@@ -248,9 +263,9 @@ class Scene:
         self.data, self.image, self.sections, self.code = data, image, sections, code
         self.found, self.anchors = [], 0
 
-    def add(self, at, form, target, anchor=None, scale=0):
+    def add(self, at, form, target, anchor=None, scale=0, is_number=False):
         """Adds a field if its target is inside the image."""
-        if 0 <= target < self.image.span:
+        if 0 <= target < (self.image.reach if is_number else self.image.span):
             self.found.append(Field(at, form, target, anchor, scale))
             return True
         return False

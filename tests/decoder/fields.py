@@ -63,6 +63,8 @@ class Map:
             start, length, shift = self.overrides[i]
             if address < start + length:
                 return shift
+        if self.base.span <= address < self.base.reach:
+            return 0
         segment = self.base.segment_of_address(address)
         if segment is None:
             return None

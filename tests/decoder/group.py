@@ -4,6 +4,7 @@ from collections import namedtuple
 import elf
 import fields as field_rules
 import literals
+import objects
 import pack
 import programs
 from edits import Edits
@@ -101,13 +102,15 @@ class Group:
             if count > len(target):
                 raise Refused("headers longer than the target")
             xored = streams.bytes("headers", count)
-            header = bytes(a ^ b for a, b in zip(xored, base[:count].ljust(count, b"\0")))
-            old, new = elf.Image.parse(base, len(base)), elf.Image.parse(header, len(target))
+            header = objects.headers_of_target(base, xored) if objects.is_object(base) else xor(xored, base)
+            old, new = elf.Image.of_file(base), elf.Image.parse(header, len(target))
+            if old.is_object != new.is_object:
+                raise Refused("a relocatable file and another one")
             found = elf.fields(base, old)
         else:
             old, new = elf.Image.flat(len(base)), elf.Image.flat(len(target))
             found = offset_fields(base, view == BIG)
-        overrides = field_rules.read_overrides(streams, old.span)
+        overrides = field_rules.read_overrides(streams, old.reach)
         pages_off = field_rules.read_page_flags(streams, len(base))
         the_map = field_rules.Map(placed, overrides, old, new)
         if apart:
@@ -119,7 +122,11 @@ class Group:
         field_rules.correct(target, placed, found, (old, new), the_map, pages_off, streams)
         if edits:
             edits.set_distances(target, (old, new), the_map, streams)
-        target[: len(header)] = header
+        if view == ELF and new.is_object:
+            target[:64] = header[:64]
+            target[new.sections_at : new.sections_at + len(header) - 64] = header[64:]
+        else:
+            target[: len(header)] = header
 
     def patch(self, target):
         at = 0
@@ -131,6 +138,10 @@ class Group:
             for value in self.streams.bytes("patch values", run):
                 target[at] = (target[at] + value) & 255
                 at += 1
+
+
+def xor(xored, base):
+    return bytes(a ^ b for a, b in zip(xored, base[: len(xored)].ljust(len(xored), b"\0")))
 
 
 def offset_fields(base, is_big):

@@ -25,6 +25,8 @@ def code(scene, zone, address):
         byte, before = data[place], data[place - 1]
         value = int.from_bytes(field, "little", signed=True)
         form = "relative32" if byte & 0xC7 == 0x05 else "branch32"
+        if form == "relative32" and image.is_object:
+            continue
         target = address + place + 5 - zone.start + value + immediate(byte, before)
         if value and scene.add(place + 1, form, target):
             free = place + 5

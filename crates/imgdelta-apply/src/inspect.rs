@@ -13,6 +13,7 @@ use imgdelta_core::{
     BlobDigest, Result,
     path::escaped,
     size::{CoreTime, Grouped, Human},
+    sort::SharedSort,
 };
 use serde_json::{Value, json};
 use std::{
@@ -224,7 +225,7 @@ fn sums(f: &mut Formatter<'_>, costs: &[LayerCost]) -> fmt::Result {
 
 fn files(f: &mut Formatter<'_>, costs: &[LayerCost]) -> fmt::Result {
     let mut files: Vec<&FileCost> = costs.iter().flat_map(|cost| &cost.files).collect();
-    files.sort_by_key(|file| (Reverse(file.delta_bytes), &file.path));
+    files.shared_sort_by_key(|file| (Reverse(file.delta_bytes), &file.path));
     writeln!(f, "\n{:>9}  {:>9}  {:<8}  path", "delta", "file size", "source")?;
     files.into_iter().try_for_each(|file| {
         let (cost, size) = (Human(file.delta_bytes), Human(file.target_bytes));
@@ -237,7 +238,8 @@ fn is_exact(layer: &TargetLayer) -> bool {
     matches!(layer.body, LayerBody::Carried(_)) || layer.envelope != Envelope::Unmade
 }
 
-fn milliseconds(time: Duration) -> u64 {
+/// Returns whole milliseconds, as documents spell times.
+pub fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -33,7 +33,9 @@ use crate::{
     sink::{AcceptedForm, NullSink, Sink},
 };
 pub use effort::{compression_nanoseconds, effort, rebuild_time};
-use imgdelta_core::{Context, DiffId, Error, Result, progress::Stage, work::WorkMeter};
+use imgdelta_core::{
+    Context, DiffId, Error, Result, progress::Stage, sort::SharedSort, work::WorkMeter,
+};
 use imgdelta_image::{envelope::StreamCheck, image::Image, volume::Volume};
 use plan::{ApplyPlan, BlobJob};
 pub(crate) use plan::{MANIFEST_TYPE, manifest_document, missing_streams};
@@ -127,7 +129,7 @@ pub fn apply(
                 mem::take(&mut jobs).into_iter().partition(|job| recipes.can_make(job));
             jobs = later;
             // The longest first, so that no worker has a long one left at the end.
-            now.sort_by_key(|job| Reverse(job.stream.bytes));
+            now.shared_sort_by_key(|job| Reverse(job.stream.bytes));
             progress.begin(Stage::Writing, now.iter().map(|job| job.stream.bytes).sum());
             progress.expect_items(now.len() as u64);
             let made = workers.map(now, |job| {

@@ -70,6 +70,7 @@ pub(crate) fn image(bytes: &[u8], file_len: usize) -> Option<MemoryImage> {
         eh_frame_hdr: None,
         header_len: HEADER,
         heaps,
+        sections_at: None,
     })
 }
 

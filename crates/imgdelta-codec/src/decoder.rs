@@ -121,13 +121,18 @@ impl Member<'_> {
             View::Elf => references::read_header(reader, self.base, self.len)?,
             _ => Vec::new(),
         };
-        let index = FieldIndex::open(view, self.base, self.host).ok_or(CodecError::BaseUnlike {
-            what: "number of headers that suit the view",
-            expected: 1,
-            found: 0,
-        })?;
+        let index =
+            FieldIndex::open(view, self.base, 0, self.host).ok_or(CodecError::BaseUnlike {
+                what: "number of headers that suit the view",
+                expected: 1,
+                found: 0,
+            })?;
         let target = references::target_image(reader, view, &header, self.len)?;
-        let overrides = references::read_overrides(reader, index.image.span)?;
+        if target.is_object() != index.image.is_object() {
+            let what = "a relocatable file if the base is one";
+            return Err(reader.malformed(StreamKind::Headers, what, 1, 0).into());
+        }
+        let overrides = references::read_overrides(reader, index.image.reach())?;
         let pages = PageFlags::read(reader, self.base.len())?;
         let steps = AddressMap::plain_steps(&self.layout.placed(), &index.image, &target);
         let map = AddressMap::new(&steps, &overrides, &index.image);
@@ -218,9 +223,7 @@ impl Member<'_> {
                     }
                 }
                 fields.set_distances(reader, layout, start, &mut bytes)?;
-                let header = fields.header.get(start..).unwrap_or_default();
-                let len = header.len().min(bytes.len());
-                bytes[..len].copy_from_slice(&header[..len]);
+                image.lay_headers(fields.header, &mut bytes, start);
             }
             patches.lay_over(reader, &mut bytes, start)?;
             put(&bytes)?;

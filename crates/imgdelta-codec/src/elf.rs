@@ -72,15 +72,21 @@ pub(crate) struct MemoryImage {
     pub(crate) header_len: usize,
     /// Empty except in class-data archives.
     pub(crate) heaps: Vec<HeapRegion>,
+    /// Offset of the section headers of a relocatable file.
+    pub(crate) sections_at: Option<usize>,
 }
 
 /// Header sizes of the 64-bit format.
-const FILE_HEADER: usize = 64;
+pub(crate) const FILE_HEADER: usize = 64;
 const PROGRAM_HEADER: usize = 56;
 const SECTION_HEADER: usize = 64;
 
 /// Real files have ten or so; more would make every look-up of an address slow.
 const MAX_SEGMENTS: usize = 64;
+
+/// Addresses of the names and types of relocatable files: a kernel has a tenth of these.
+pub(crate) const NAMES: u32 = 1 << 25;
+pub(crate) const TYPES: u32 = 1 << 21;
 
 const PT_LOAD: u32 = 1;
 const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
@@ -139,8 +145,16 @@ impl MemoryImage {
         }
         let eh_frame_hdr =
             table.and_then(|raw| raw.admit(low, span, file_len)).map(|t| (t.start, t.memory_len));
-        let heaps = Vec::new();
-        Some(Self { machine, low, span, segments, eh_frame_hdr, header_len, heaps })
+        Some(Self {
+            machine,
+            low,
+            span,
+            segments,
+            eh_frame_hdr,
+            header_len,
+            heaps: Vec::new(),
+            sections_at: None,
+        })
     }
 
     /// A file of `len` bytes whose addresses are its offsets.
@@ -156,6 +170,7 @@ impl MemoryImage {
             eh_frame_hdr: None,
             header_len: 0,
             heaps: Vec::new(),
+            sections_at: None,
         })
     }
 
@@ -170,6 +185,39 @@ impl MemoryImage {
         let segment = self.segments.iter().find(|s| s.end() > address)?;
         let within = address.checked_sub(segment.start)? as usize;
         (within < segment.file_len).then_some(segment.offset + within)
+    }
+
+    /// True for a relocatable file.
+    pub(crate) fn is_object(&self) -> bool {
+        self.sections_at.is_some()
+    }
+
+    /// Returns the end of all addresses: those of names and types follow behind the image.
+    pub(crate) fn reach(&self) -> u32 {
+        if self.is_object() { self.span + NAMES + TYPES } else { self.span }
+    }
+
+    /// Returns the address of a name of a relocatable file's types.
+    pub(crate) fn name_address(&self, name: u32) -> Option<u32> {
+        (self.is_object() && name < NAMES).then(|| self.span + name)
+    }
+
+    /// Returns the address of a relocatable file's type.
+    pub(crate) fn type_address(&self, number: u32) -> Option<u32> {
+        (self.is_object() && number < TYPES).then(|| self.span + NAMES + number)
+    }
+
+    /// Lays the headers from which the image was read over a piece of the file, which starts at
+    /// `start`.
+    pub(crate) fn lay_headers(&self, headers: &[u8], piece: &mut [u8], start: usize) {
+        let front_len = if self.is_object() { FILE_HEADER } else { headers.len() };
+        let (front, table) = headers.split_at(front_len.min(headers.len()));
+        for (at, part) in [(0, front), (self.sections_at.unwrap_or(0), table)] {
+            let (from, to) = (at.max(start), (at + part.len()).min(start + piece.len()));
+            if from < to {
+                piece[from - start..to - start].copy_from_slice(&part[from - at..to - at]);
+            }
+        }
     }
 
     /// Returns an absolute address relative to the image, if it lies within.
@@ -235,6 +283,7 @@ impl Section<'_> {
     pub(crate) const SYMBOLS: u32 = 2;
     pub(crate) const RELOCATIONS: u32 = 4;
     pub(crate) const DYNAMIC_SYMBOLS: u32 = 11;
+    pub(crate) const UNWIND: u32 = 0x7000_0001;
     pub(crate) const LOADED: u64 = 2;
     pub(crate) const EXECUTABLE: u64 = 4;
 }

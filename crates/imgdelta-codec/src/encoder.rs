@@ -11,14 +11,13 @@ use crate::{
     layout::Layout,
     literals::{Coding, LiteralHistory},
     map::Override,
-    matcher::{Matcher, Reading, SearchDepth},
     member::MemberHead,
-    normalise::{self, Labels, Projection},
+    normalise::{Labels, Projection},
     pairing,
     program::MAX_PROGRAM,
     pruning::{Candidate, Pruner},
     script::BaseCopy,
-    search::{self, SceneSearch},
+    search::{LabelledSides, SceneSearch},
     stats::MemberStats,
     stream::StreamKind,
     trial::{self, Scene, Trial, TrialSize},
@@ -26,10 +25,13 @@ use crate::{
 };
 use imgdelta_coding::pack::Packer;
 use imgdelta_instructions::{
-    EditedCopy, InstructionSet, Program,
+    EditedCopy, InstructionSet, Program, pair_functions,
     parts::{self, Part},
 };
-use imgdelta_wire::compare;
+use imgdelta_wire::{
+    compare,
+    matcher::{Matcher, Reading},
+};
 
 /// Collects members into one group.
 #[derive(Debug)]
@@ -133,7 +135,7 @@ impl GroupEncoder {
             }
         }
         let (old, new) = (Reading::plain(base), Reading::plain(target));
-        let copies = self.matcher.copies(old, new, SearchDepth::of(self.effort));
+        let copies = self.matcher.copies(old, new, self.effort.search_depth());
         let mut best = trial::plain(base, target, &copies);
         // Nearly all files have no other view, and need no estimate.
         let mut best_bytes = None;
@@ -171,12 +173,15 @@ impl GroupEncoder {
 
     /// Returns the shortest way to write a program.
     fn search_program(&mut self, scene: &Scene<'_>) -> Trial {
-        let mut found = vec![self.copies_of_scene(scene, Labels::Content, Labels::Content, &[])];
+        let content = (Labels::Content, Labels::Content);
+        let mut found = vec![self.copies_of_scene(scene, content, None, &[])];
         let (mut of_functions, mut edited) = (None, Vec::new());
         let set = InstructionSet::of_file(scene.base.file);
         while found.len() < rounds(self.effort) {
-            let (copies, labels) = self.copies_by_address(scene, &found[found.len() - 1]);
-            (of_functions, edited) = self.copies_of_functions(scene, &labels, &copies);
+            let (copies, labelled) = self.copies_by_address(scene, &found[found.len() - 1]);
+            if let Some(labelled) = labelled {
+                (of_functions, edited) = self.copies_of_functions(scene, &labelled, &copies);
+            }
             found.push(copies);
         }
         let is_thorough = self.effort == Effort::Best || scene.target.file.len() <= SHORT_TARGET;
@@ -303,32 +308,27 @@ impl GroupEncoder {
     /// Searches each function in the one that it was, and pairs their instructions, if `copies` are
     /// so short on average that this may be better.
     ///
-    /// Both sides are labelled whole: large programs are left out.
+    /// Both sides are labelled whole, so large programs are left out.
     fn copies_of_functions(
         &mut self,
         scene: &Scene<'_>,
-        labels: &Labels,
+        labelled: &LabelledSides,
         copies: &[BaseCopy],
     ) -> (Option<Vec<BaseCopy>>, Vec<EditedCopy>) {
         let (base, target) = (&scene.base, &scene.target);
         let copied_bytes: usize = copies.iter().map(|copy| copy.len).sum();
         let average = copied_bytes / copies.len().max(1);
-        if copies.len() < FEW_COPIES
-            || average >= LONG_EDITED
-            || base.file.len() + target.file.len() > search::BASE_BYTES
-        {
+        if copies.len() < FEW_COPIES || average >= LONG_EDITED {
             return (None, Vec::new());
         }
-        let read = |side: &FieldIndex<'_>, labels: &Labels| {
-            normalise::read(side, 0..side.file.len(), labels, scene.host)
-        };
-        let old = Reading { raw: base.file, read: &read(base, &Labels::Address) };
-        let new = Reading { raw: target.file, read: &read(target, labels) };
-        let ranges = |side: &FieldIndex<'_>| functions::ranges(side.file, &side.image);
+        let old = Reading { raw: base.file, read: &labelled.base };
+        let new = Reading { raw: target.file, read: &labelled.target };
+        let ranges =
+            |side: &FieldIndex<'_>| functions::ranges(side.file, &side.image, side.object.as_ref());
         let (old_ranges, new_ranges) = (&ranges(base)[..], &ranges(target)[..]);
         let mut found = None;
         if average < LONG_COPIES {
-            let pairs = functions::pairs((old.read, old_ranges), (new.read, new_ranges));
+            let pairs = pair_functions((old.read, old_ranges), (new.read, new_ranges));
             found =
                 (!pairs.is_empty()).then(|| self.matcher.copies_within(old, new, &pairs, copies));
         }
@@ -381,31 +381,34 @@ impl GroupEncoder {
         best
     }
 
-    /// Searches by the addresses that `known` copies give, and returns the target's labels, too.
+    /// Searches by the addresses that `known` copies give. Also returns both sides with labels of
+    /// these addresses, if they are short.
     fn copies_by_address(
         &mut self,
         scene: &Scene<'_>,
         known: &[BaseCopy],
-    ) -> (Vec<BaseCopy>, Labels) {
-        let project = || {
-            let back = Projection::new(known, &scene.base.image, &scene.target.image);
-            Labels::Projected(back)
-        };
-        (self.copies_of_scene(scene, Labels::Address, project(), known), project())
+    ) -> (Vec<BaseCopy>, Option<LabelledSides>) {
+        let (base, target) = (&scene.base, &scene.target);
+        let back = Projection::new(known, &base.image, &target.image);
+        let labels = (Labels::Address, Labels::Projected(back));
+        let labelled = LabelledSides::read((base, &labels.0), (target, &labels.1), scene.host);
+        let copies = self.copies_of_scene(scene, labels, labelled.as_ref(), known);
+        (copies, labelled)
     }
 
     fn copies_of_scene(
         &mut self,
         scene: &Scene<'_>,
-        base_labels: Labels,
-        target_labels: Labels,
+        (base_labels, target_labels): (Labels, Labels),
+        labelled: Option<&LabelledSides>,
         known: &[BaseCopy],
     ) -> Vec<BaseCopy> {
         let search = SceneSearch {
             base: (&scene.base, base_labels),
             target: (&scene.target, target_labels),
+            labelled,
             known,
-            depth: SearchDepth::of(self.effort),
+            depth: self.effort.search_depth(),
             host: scene.host,
         };
         search.copies(&mut self.matcher.base_seeds)

@@ -1,9 +1,12 @@
 //! The fields of any range of a file, found when they are asked for.
-//! Never holds the fields of a whole file: they would take up to three times its length.
+//! Never holds more fields than its caller allows: all of them take up to three times the file's
+//! length.
 //!
 //! The file is divided into blocks. One pass over it notes where the walk of each block begins, in
-//! 40 bytes a block, unless a walk may begin there anyway; from there the block's fields are found again at memory speed. Only the
-//! fields of Go's tables are kept, since a walk of those begins in their middle nowhere.
+//! 40 bytes a block, unless a walk may begin there anyway. From there the block's fields are found
+//! again at memory speed. The fields of Go's tables are kept, since a walk of those begins in their
+//! middle nowhere. An encoder asks for the same blocks for every trial, so it also keeps the fields
+//! of the first blocks that it reads.
 
 #[cfg(feature = "encode")]
 use crate::fields::Form;
@@ -14,6 +17,8 @@ use crate::{
     gopclntab::GoTables,
     gotypes,
     host::{self, Host},
+    kept_fields::KeptFields,
+    object::ObjectSections,
     view::View,
     zones::{self, WalkPlace, Zone, ZoneRange, ZoneWalk},
 };
@@ -36,8 +41,11 @@ pub(crate) struct FieldIndex<'a> {
     zones: Vec<(ZoneRange, Option<(Anchor, u8)>)>,
     code: (u32, u32),
     tables: TableFields,
+    /// The sections of a relocatable file.
+    pub(crate) object: Option<ObjectSections>,
     /// The place at which the walk of each block begins.
     places: Vec<BlockPlace>,
+    kept: KeptFields,
 }
 
 /// Fields that are found beforehand; each list ascends, and equal offsets keep the order in which
@@ -60,9 +68,14 @@ struct BlockPlace {
 }
 
 impl<'a> FieldIndex<'a> {
-    /// Reads a file; `None` if it does not suit the view.
-    pub(crate) fn open(view: View, file: &'a [u8], host: &dyn Host) -> Option<Self> {
-        let image = view.image(file, file.len())?;
+    /// Reads a file; `None` if it does not suit the view. Keeps at most `kept_bytes` of fields.
+    pub(crate) fn open(
+        view: View,
+        file: &'a [u8],
+        kept_bytes: usize,
+        host: &dyn Host,
+    ) -> Option<Self> {
+        let image = view.image_of(file)?;
         let mut index = match (view, image.machine) {
             (View::Elf, Machine::ClassData) => Self::class_archive(file, image),
             (View::Elf, _) => Self::program(file, image),
@@ -72,6 +85,7 @@ impl<'a> FieldIndex<'a> {
                 Self::new(file, image, vec![(range, None)])
             }
         };
+        index.kept = KeptFields::new(index.block_count(), kept_bytes);
         index.note_places(host);
         Some(index)
     }
@@ -97,6 +111,7 @@ impl<'a> FieldIndex<'a> {
             if self.is_continued((block + 1) << BLOCK_BITS) {
                 list.clear();
                 place = self.walk(block, place, &mut list);
+                self.kept.keep(block, &list);
             } else {
                 place = BlockPlace::default();
             }
@@ -111,7 +126,7 @@ impl<'a> FieldIndex<'a> {
         let zone = self.zones.get(next).map(|(zone, _)| zone).filter(|zone| zone.start < offset);
         let is_walked = zone.is_some_and(|zone| match zone.zone {
             Zone::Code => self.image.machine == Machine::X86_64 || zone.start % 4 != 0,
-            Zone::Debug | Zone::EhFrame => true,
+            Zone::Debug | Zone::EhFrame | Zone::Types => true,
             _ => false,
         });
         is_walked || !self.tables.types.is_empty() || !self.tables.functions.is_empty()
@@ -123,7 +138,9 @@ impl<'a> FieldIndex<'a> {
         zones: Vec<(ZoneRange, Option<(Anchor, u8)>)>,
     ) -> Self {
         let (anchors, tables) = (Vec::new(), TableFields::default());
-        Self { file, image, anchors, zones, code: (0, 0), tables, places: Vec::new() }
+        let (code, object, places) = ((0, 0), None, Vec::new());
+        let kept = KeptFields::default();
+        Self { file, image, anchors, zones, code, tables, object, places, kept }
     }
 
     fn class_archive(file: &'a [u8], image: MemoryImage) -> Self {
@@ -135,7 +152,8 @@ impl<'a> FieldIndex<'a> {
 
     fn program(file: &'a [u8], image: MemoryImage) -> Self {
         let sections = elf::sections(file);
-        let tables = GoTables::locate(file, &image, &sections);
+        let tables =
+            if image.is_object() { None } else { GoTables::locate(file, &image, &sections) };
         let ranges = zones::divide(file, &image, &sections, tables.as_ref());
         let code = zones::code_hull(&ranges, &image);
         // Anchors are numbered in the order of the specification: types, then zones.
@@ -145,6 +163,8 @@ impl<'a> FieldIndex<'a> {
             gotypes::collect(file, &image, &sections, tables, &mut fields);
             kept.types = mem::take(&mut fields.list);
         }
+        let object =
+            ObjectSections::open(file, &image, |address, stride| fields.anchor(address, stride));
         let mut zones = Vec::with_capacity(ranges.len());
         for (number, range) in ranges.into_iter().enumerate() {
             if range.zone == Zone::GoFunctions {
@@ -161,7 +181,7 @@ impl<'a> FieldIndex<'a> {
             list.shrink_to_fit();
         }
         let index = Self::new(file, image, zones);
-        Self { anchors: fields.anchors, code, tables: kept, ..index }
+        Self { anchors: fields.anchors, code, tables: kept, object, ..index }
     }
 
     /// Returns the number of blocks.
@@ -174,8 +194,17 @@ impl<'a> FieldIndex<'a> {
         offset >> BLOCK_BITS
     }
 
+    /// Returns the fields that start in a block, if they are kept.
+    fn kept_block(&self, block: usize) -> Option<&[Field]> {
+        self.kept.block(block, || {
+            let mut list = Vec::new();
+            self.walk_block(block, &mut list);
+            list
+        })
+    }
+
     /// Replaces `list` by the fields that start in a block.
-    pub(crate) fn block(&self, block: usize, list: &mut Vec<Field>) {
+    fn walk_block(&self, block: usize, list: &mut Vec<Field>) {
         list.clear();
         if let Some(place) = self.places.get(block) {
             self.walk(block, *place, list);
@@ -188,9 +217,12 @@ impl<'a> FieldIndex<'a> {
         let mut list = Vec::new();
         let blocks = Self::block_of(range.start)..range.end.div_ceil(1 << BLOCK_BITS);
         for block in blocks {
-            self.block(block, &mut list);
-            let inside = |field: &&Field| range.contains(&(field.at as usize));
-            list.iter().filter(inside).for_each(&mut visit);
+            let fields = self.kept_block(block).unwrap_or_else(|| {
+                self.walk_block(block, &mut list);
+                &list
+            });
+            let place = |offset| fields.partition_point(|field| (field.at as usize) < offset);
+            fields[place(range.start)..place(range.end)].iter().for_each(&mut visit);
         }
     }
 
@@ -227,6 +259,8 @@ impl<'a> FieldIndex<'a> {
                 list.push(Field { at, target: 0, form: Form::Relative32 });
                 return;
             }
+            // A walk of types begins nowhere else than at their start.
+            Zone::Types => return,
             Zone::Code if self.image.machine == Machine::Aarch64 => cut.start = range.start,
             _ => {}
         }
@@ -239,7 +273,8 @@ impl<'a> FieldIndex<'a> {
     }
 
     fn walker(&self) -> ZoneWalk<'_> {
-        ZoneWalk { file: self.file, image: &self.image, code: self.code }
+        let object = self.object.as_ref();
+        ZoneWalk { file: self.file, image: &self.image, code: self.code, object }
     }
 
     /// Adds the fields that start in a block, and returns the place behind it.
@@ -305,7 +340,7 @@ pub(crate) struct FieldCache<'a> {
     pub(crate) index: &'a FieldIndex<'a>,
     /// The number of a block plus 1, or 0, and its fields; a block has one slot.
     slots: Vec<(usize, Vec<Field>)>,
-    /// Bytes of the file that were walked.
+    /// Bytes of the file that were walked, or would have been if no fields were kept.
     pub(crate) walked_bytes: u64,
 }
 
@@ -321,12 +356,18 @@ impl<'a> FieldCache<'a> {
     pub(crate) fn block(&mut self, block: usize) -> &[Field] {
         let place = block % self.slots.len();
         let slot = &mut self.slots[place];
-        if slot.0 != block + 1 {
-            self.index.block(block, &mut slot.1);
+        let is_new = slot.0 != block + 1;
+        if is_new {
             slot.0 = block + 1;
             self.walked_bytes += 1 << BLOCK_BITS;
         }
-        &self.slots[place].1
+        if let Some(fields) = self.index.kept_block(block) {
+            return fields;
+        }
+        if is_new {
+            self.index.walk_block(block, &mut slot.1);
+        }
+        &slot.1
     }
 
     /// Returns the start of the field that a cut at `offset` would divide, if there is one.
@@ -430,7 +471,7 @@ mod tests {
             let (mut all, mut list) = (Vec::new(), Vec::new());
             // Backwards: a block does not depend on the one before.
             for block in (0..index.block_count()).rev() {
-                index.block(block, &mut list);
+                index.walk_block(block, &mut list);
                 all.splice(0..0, list.iter().copied());
             }
             assert_eq!(all.len(), whole.len());

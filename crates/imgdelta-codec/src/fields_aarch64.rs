@@ -82,6 +82,8 @@ pub(crate) fn collect(
             }
             InstructionClass::Compare => branch(Form::Branch19, signed(word >> 5, 19)),
             InstructionClass::Test => branch(Form::Branch14, signed(word >> 5, 14)),
+            // A linker will put the page there.
+            InstructionClass::Page if image.is_object() => held &= !register,
             InstructionClass::Page => {
                 let distance = signed(word >> 29 & 3 | (word >> 5 & 0x7_ffff) << 2, 21);
                 let absolute = image.low.cast_signed().wrapping_add(here);

@@ -55,6 +55,10 @@ fn target(code: &[u8], opcode: usize, address: u32, image: &MemoryImage) -> Opti
         return Some((target, Form::Absolute32));
     }
     let (immediate, form) = if code[opcode] & 0xC7 == 0x05 {
+        if image.is_object() {
+            // A linker will put the distance there: what is there by now is something else.
+            return None;
+        }
         (i64::from(operand_bytes(code[opcode - 1])), Form::Relative32)
     } else {
         (0, Form::Branch32)

@@ -1,94 +1,39 @@
-//! Encoder only: pairs each function of a program with the function of the base that it was.
-//! Never reads an instruction: bounds come from unwind records, and likeness from equal bytes.
-//!
-//! Compilers repeat themselves. The longest match of a short run of code often lies in another
-//! function, and its neighbours then match nothing near it. A whole function is hardly ever
-//! mistaken, because some windows of its bytes occur nowhere else. Each window of a target function
-//! that is rare in the base votes for the functions that hold it. A function that follows the last
-//! one chosen has an advantage.
-//!
-//! A sample of the windows votes. Sorting it takes a tenth of a search's time and about as many
-//! bytes as the base has. Programs without unwind records, as Go's, have no pairs.
+//! Encoder only: the places of a program's functions.
+//! Never reads an instruction: bounds come from unwind records, or from the symbols of a relocatable
+//! file. Programs with neither, such as Go's, have no functions here.
 
 use crate::{
     eh_frame,
     elf::{MemoryImage, Segment},
+    object::ObjectSections,
 };
-use imgdelta_instructions::rare::RareWindows;
-
-/// Start and end of a function in a file.
-pub(crate) type FunctionRange = (usize, usize);
-
-/// A function of the target and the one of the base that it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FunctionPair {
-    pub(crate) target: FunctionRange,
-    pub(crate) base: FunctionRange,
-}
-
-/// Bytes of a window: three instructions or so.
-const WINDOW: usize = 12;
-
-/// One window in this many votes; its bytes decide.
-const SAMPLED: u64 = 8;
-
-/// Functions of more bytes have no pair: a search indexes all of them.
-const LONGEST: usize = 256 << 10;
-
-/// Most bytes of a base function for each byte of the target's, beyond `SHORT`. It bounds the work
-/// if many short functions choose one long function.
-const MOST_GROWTH: usize = 16;
-const SHORT: usize = 1 << 10;
-
-/// Pairs functions of `target` with functions of `base`, ascending in the target.
-///
-/// Each side is a reading of a file, and the ranges of its functions.
-pub(crate) fn pairs(
-    (base, base_functions): (&[u8], &[FunctionRange]),
-    (target, target_functions): (&[u8], &[FunctionRange]),
-) -> Vec<FunctionPair> {
-    let index = RareWindows::new(
-        base_functions
-            .iter()
-            .zip(0..)
-            .flat_map(|(&(start, end), number)| {
-                sample(&base[start..end]).map(move |hash| (hash, number))
-            })
-            .collect(),
-    );
-    let mut pairs = Vec::new();
-    let mut last = usize::MAX;
-    for &function in target_functions {
-        let windows = sample(&target[function.0..function.1]);
-        let Some(number) = index.chosen(windows, last) else { continue };
-        let (start, end) = base_functions[number];
-        let most = (function.1 - function.0).saturating_mul(MOST_GROWTH).saturating_add(SHORT);
-        if end - start <= most.min(LONGEST) {
-            last = number;
-            pairs.push(FunctionPair { target: function, base: (start, end) });
-        }
-    }
-    pairs
-}
-
-/// Returns the hashes of the windows of `bytes` that vote.
-fn sample(bytes: &[u8]) -> impl Iterator<Item = u32> {
-    const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
-    bytes.windows(WINDOW).filter_map(|window| {
-        let first = u64::from_le_bytes(*window.first_chunk()?);
-        let last = u32::from_le_bytes(*window.last_chunk()?);
-        let hash = (first.wrapping_mul(MULTIPLIER) ^ u64::from(last)).wrapping_mul(MULTIPLIER);
-        (hash >> 24 & (SAMPLED - 1) == 0).then_some((hash >> 32) as u32)
-    })
-}
+use imgdelta_instructions::FunctionRange;
 
 /// Returns the ranges of a file's functions, ascending and apart.
-pub(crate) fn ranges(file: &[u8], image: &MemoryImage) -> Vec<FunctionRange> {
+///
+/// `object` are the sections of a relocatable file.
+pub(crate) fn ranges(
+    file: &[u8],
+    image: &MemoryImage,
+    object: Option<&ObjectSections>,
+) -> Vec<FunctionRange> {
+    match object {
+        Some(object) => within_code(object.functions(file), image),
+        None => recorded(file, image),
+    }
+}
+
+/// Returns the ranges of the functions that have unwind records.
+fn recorded(file: &[u8], image: &MemoryImage) -> Vec<FunctionRange> {
     let records = image.eh_frame_hdr.and_then(|(table, _)| {
         let (start, end) = eh_frame::locate(file, image.offset(table)?, table, image)?;
         Some(eh_frame::functions(&file[start..end], image.address(start)?))
     });
-    let mut functions = records.unwrap_or_default();
+    within_code(records.unwrap_or_default(), image)
+}
+
+/// Returns the ranges in the file of functions with these addresses and lengths.
+fn within_code(mut functions: Vec<(u32, u32)>, image: &MemoryImage) -> Vec<FunctionRange> {
     functions.sort_unstable();
     let mut ranges: Vec<FunctionRange> = Vec::with_capacity(functions.len());
     let code: Vec<&Segment> = image.segments.iter().filter(|s| s.executable).collect();
@@ -107,47 +52,6 @@ pub(crate) fn ranges(file: &[u8], image: &MemoryImage) -> Vec<FunctionRange> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use imgdelta_testkit::noise;
-
-    /// Functions of 100 bytes each, in the order of their seeds.
-    fn code(seeds: &[u64]) -> (Vec<u8>, Vec<FunctionRange>) {
-        let bytes = seeds.iter().flat_map(|&seed| noise(seed, 100)).collect();
-        (bytes, (0..seeds.len()).map(|i| (i * 100, i * 100 + 100)).collect())
-    }
-
-    fn chosen(base: &[u64], target: &[u64]) -> Vec<(usize, usize)> {
-        let (base, target) = (code(base), code(target));
-        let pairs = pairs((&base.0, &base.1), (&target.0, &target.1));
-        pairs.iter().map(|pair| (pair.target.0 / 100, pair.base.0 / 100)).collect()
-    }
-
-    #[test]
-    fn a_function_is_paired_with_the_one_that_it_was() {
-        assert_eq!(chosen(&[1, 2, 3, 4], &[4, 9, 2, 1]), [(0, 3), (2, 1), (3, 0)]);
-        assert_eq!(chosen(&[], &[1]), []);
-        assert_eq!(chosen(&[1], &[]), []);
-    }
-
-    #[test]
-    fn of_equal_functions_the_one_behind_the_last_is_chosen() {
-        assert_eq!(chosen(&[5, 1, 7, 5, 2], &[1, 5, 2]), [(0, 1), (1, 3), (2, 4)]);
-    }
-
-    #[test]
-    fn what_occurs_everywhere_does_not_vote() {
-        assert_eq!(chosen(&[1, 1, 1, 1, 1], &[1]), []);
-    }
-
-    #[test]
-    fn a_long_function_is_not_searched_for_each_short_one() {
-        let base = noise(1, SHORT + 50 * MOST_GROWTH + 1);
-        let target = base[..50].to_vec();
-        let paired = |len: usize| {
-            let target_functions = [(0, 50)];
-            pairs((&base, &[(0, len)]), (&target, &target_functions)).len()
-        };
-        assert_eq!((paired(base.len() - 1), paired(base.len())), (1, 0));
-    }
 
     #[test]
     fn ranges_come_from_unwind_records_ascending_and_apart() {
@@ -171,8 +75,8 @@ mod tests {
         let mut image = MemoryImage::flat(file.len()).unwrap();
         image.segments[0].executable = true;
         image.eh_frame_hdr = Some((0x200, 8));
-        assert_eq!(ranges(&file, &image), [(0x40, 0x70), (0x100, 0x120)]);
+        assert_eq!(recorded(&file, &image), [(0x40, 0x70), (0x100, 0x120)]);
         image.segments[0].executable = false;
-        assert_eq!(ranges(&file, &image), []);
+        assert_eq!(recorded(&file, &image), []);
     }
 }

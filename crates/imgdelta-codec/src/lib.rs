@@ -42,13 +42,13 @@
 //! | level | modules | purpose |
 //! |--:|---|---|
 //! | 0 | `effort`\*, `elf`, `fields`, `host`, `limits`, `stream` | effort; ELF files; references in a file; the caller's services; ceilings; kinds of streams |
-//! | 1 | `class_archive`, `eh_frame`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `error`, `stats`\* | files that are no programs; walkers that find fields; errors; counts of a member |
-//! | 2 | `gotypes`, `functions`\*, `view`, `zones` | a walker that needs Go's tables; pairs of functions; views; a file divided into zones, each with its walker |
+//! | 1 | `btf`, `class_archive`, `eh_frame`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `object`, `error`, `kept_fields`, `stats`\* | files that are no programs; walkers that find fields; errors; fields in memory; counts of a member |
+//! | 2 | `gotypes`, `functions`\*, `view`, `zones` | a walker that needs Go's tables; places of functions; views; a file divided into zones, each with its walker |
 //! | 3 | `field_index` | the fields of any range of a file |
 //! | 4 | `group` | the streams of a group |
 //! | 5 | `member`, `program`, `residue` | a member's first byte; programs without a base; byte patches |
 //! | 6 | `script` | copies and literals |
-//! | 7 | `map`, `matcher`\*, `pieces`, `spelling` | shifts of addresses; the search for copies; a member in pieces; addresses in literals |
+//! | 7 | `map`, `pieces`, `spelling` | shifts of addresses; a member in pieces; addresses in literals |
 //! | 8 | `normalise`\*, `predict`, `prefix`, `references` | labels to match by; predicted fields; the prefix of packed literals; what a member says about fields |
 //! | 9 | `layout`, `literals`, `overrides`\*, `search`\* | copies with edited instructions; packed literals; corrections of the map; copies found window by window |
 //! | 10 | `memory`, `pairing`\*, `stretches` | memory of a member; layouts of edited copies; literals and their places in the base |
@@ -96,6 +96,7 @@
     reason = "see above"
 )]
 
+mod btf;
 mod class_archive;
 mod decoder;
 #[cfg(feature = "encode")]
@@ -115,16 +116,16 @@ mod gopclntab;
 mod gotypes;
 mod group;
 mod host;
+mod kept_fields;
 mod layout;
 mod limits;
 mod literals;
 mod map;
-#[cfg(feature = "encode")]
-mod matcher;
 mod member;
 mod memory;
 #[cfg(feature = "encode")]
 mod normalise;
+mod object;
 #[cfg(feature = "encode")]
 mod overrides;
 #[cfg(feature = "encode")]

@@ -79,6 +79,11 @@ impl AddressMap {
             }
             steps.push(segment.end(), i64::from(UNKNOWN));
         }
+        if base.is_object() {
+            // Names and types stay, unless an override says otherwise.
+            steps.push(base.span, 0);
+            steps.push(base.reach(), i64::from(UNKNOWN));
+        }
         steps.0
     }
 
@@ -111,10 +116,10 @@ impl AddressMap {
         // The index grows with the file, not with the span that a hostile header claims.
         let bytes: usize = base.segments.iter().map(|segment| segment.file_len).sum();
         let mut page_bits = 8;
-        while (base.span >> page_bits) as usize > bytes / 256 + 64 {
+        while (base.reach() >> page_bits) as usize > bytes / 256 + 64 {
             page_bits += 1;
         }
-        let count = (base.span >> page_bits) + 2;
+        let count = (base.reach() >> page_bits) + 2;
         let mut pages = Vec::with_capacity(count as usize);
         let mut step = 0;
         for page in 0..count {

@@ -6,8 +6,8 @@
 //! programs of 30 to 130 MB. They lie above every measurement.
 
 #[cfg(feature = "encode")]
-use crate::{effort::Effort, matcher::SearchDepth, search};
-use crate::{elf::MemoryImage, literals, prefix};
+use crate::{effort::Effort, search, trial};
+use crate::{elf::MemoryImage, literals, object, prefix};
 #[cfg(feature = "encode")]
 use imgdelta_coding::aligned;
 #[cfg(feature = "encode")]
@@ -46,19 +46,20 @@ pub fn encode_memory(
     target_head: &[u8],
     threads: usize,
 ) -> u64 {
-    let step = SearchDepth::of(effort).step;
-    if MemoryImage::parse(target_head, target_len).is_none() {
+    let step = effort.search_depth().step;
+    if !has_fields(target_head, target_len) {
         return LEAST + SeedIndex::table_bytes(base_len, step) + target_len as u64;
     }
     let base_window = base_len.min(search::BASE_BYTES);
     let window = target_len.min(search::WINDOW_BYTES) as u64;
     let windows = (target_len as u64).min(window * threads.max(1) as u64);
     let both = (base_len + target_len) as u64;
-    // Shorter programs are labelled whole to pair their functions, whose windows are as long as the
-    // base.
-    let pairing = if both > search::BASE_BYTES as u64 { 0 } else { both + base_len as u64 };
-    let searching =
-        base_window as u64 + SeedIndex::table_bytes(base_window, step) + windows + windows / 4;
+    // Shorter programs are labelled whole, to be searched and then to pair their functions, whose
+    // windows are as long as the base.
+    let is_long = both > search::BASE_BYTES as u64;
+    let pairing = if is_long { 0 } else { both + base_len as u64 };
+    let labelled = if is_long { base_window as u64 + windows } else { both };
+    let searching = labelled + SeedIndex::table_bytes(base_window, step) + windows / 4;
     // Trials are written while others are kept, each with fields of a part of the base. Then
     // literals are packed behind a prefix, without the index.
     let (kept, tables) = match effort {
@@ -76,7 +77,8 @@ pub fn encode_memory(
         }
         _ => packing,
     };
-    LEAST + HISTORY + writing + searching.max(packing).max(pairing)
+    let fields = (2 * both).min(2 * trial::KEPT_FIELDS as u64);
+    LEAST + HISTORY + fields + writing + searching.max(packing).max(pairing)
 }
 
 /// Returns the bytes that [`GroupDecoder::member_in_pieces`](crate::GroupDecoder::member_in_pieces)
@@ -87,13 +89,16 @@ pub fn encode_memory(
 /// more. A piece with a long literal is as long as that, and a program without a base is one piece.
 pub fn decode_memory(base_len: usize, base_head: &[u8]) -> u64 {
     let base = base_len as u64;
-    match MemoryImage::parse(base_head, base_len) {
-        Some(_) => {
-            let literals = 2 * HISTORY + (5 << 20) + base.min(prefix::MAX_PREFIX as u64);
-            LEAST + literals + FIELDS.min(base * 2) + base / 16 + base.min(EDITS)
-        }
-        None => LEAST,
+    if !has_fields(base_head, base_len) {
+        return LEAST;
     }
+    let literals = 2 * HISTORY + (5 << 20) + base.min(prefix::MAX_PREFIX as u64);
+    LEAST + literals + FIELDS.min(base * 2) + base / 16 + base.min(EDITS)
+}
+
+/// Returns true if the file with this front is a program or a relocatable file.
+fn has_fields(head: &[u8], len: usize) -> bool {
+    MemoryImage::parse(head, len).is_some() || object::is_object(head)
 }
 
 #[cfg(all(test, feature = "encode"))]
@@ -123,5 +128,14 @@ mod tests {
         let needed = encode_memory(Effort::Default, (1 << 20, 1 << 20), b"#!/bin/sh", 4);
         assert_eq!(needed, (2 << 20) + (1 << 20) + (16 << 16));
         assert_eq!(decode_memory(1 << 20, b"#!/bin/sh"), 2 << 20);
+    }
+
+    #[test]
+    fn a_relocatable_file_takes_as_much_as_a_program() {
+        let mut head = vec![0; 64];
+        head[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        (head[16], head[18], head[58]) = (1, 62, 64);
+        assert!(decode_memory(1 << 20, &head) > 8 << 20);
+        assert!(encode_memory(Effort::Default, (1 << 20, 1 << 20), &head, 1) > 8 << 20);
     }
 }

@@ -104,6 +104,8 @@ fn write_labels(
     index.each(fields, |field| {
         let Some(bytes) = read.get_mut(field.at as usize - start..) else { return };
         let label = match labels {
+            // Names and types of another file: nothing is known about them.
+            _ if field.target >= index.image.span => 1,
             Labels::Content => contents.label(field.target),
             Labels::Address => field.target,
             Labels::Projected(back) => back.label(field.target),

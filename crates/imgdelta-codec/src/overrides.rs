@@ -2,8 +2,7 @@
 //! Never writes an override that does not pay: each costs about as much as two or three misses.
 
 use crate::{
-    elf::MemoryImage,
-    field_index::FieldCache,
+    field_index::{FieldCache, FieldIndex},
     fields::{Anchor, Form},
     host::{Host, RELEASED_BYTES},
     map::{AddressMap, Override},
@@ -134,18 +133,18 @@ impl MapFindings {
         target: &[u8],
         host: &dyn Host,
     ) -> Self {
-        let base = fields.index.file;
+        let index = fields.index;
         let mut findings = Self {
             votes: ShiftVotes::default(),
             fixes: fixes.to_vec(),
             anchored: vec![Vec::new(); predictor.anchor_count()],
-            pages: vec![PageBalance::default(); PageFlags::page(base.len() as u32) + 1],
+            pages: vec![PageBalance::default(); PageFlags::page(index.file.len() as u32) + 1],
         };
         let (mut registers, mut unreleased) = ([None; 32], 0);
         for copy in copies {
             let infallible: Result<(), std::convert::Infallible> =
                 predictor.each(fields, copy, 0..copy.len, |field| {
-                    findings.add(&field, (predictor.base_image(), base), target, &mut registers);
+                    findings.add(&field, index, target, &mut registers);
                     Ok(())
                 });
             infallible.unwrap_or_else(|never| match never {});
@@ -168,7 +167,7 @@ impl MapFindings {
     fn add(
         &mut self,
         predicted: &Prediction,
-        (image, base): (&MemoryImage, &[u8]),
+        FieldIndex { file: base, image, anchors, .. }: &FieldIndex<'_>,
         target: &[u8],
         registers: &mut [Option<i64>; 32],
     ) {
@@ -188,7 +187,11 @@ impl MapFindings {
             Form::Branch26 | Form::Branch19 | Form::Branch14 => off * 4,
             Form::Anchored32(number) if off != 0 => {
                 self.anchored[usize::from(number)].push(off);
-                return;
+                if !image.is_object() {
+                    return;
+                }
+                // One symbol of an object may have moved on its own, and thousands refer to it.
+                off * i64::from(anchors[usize::from(number)].stride)
             }
             // A page alone does not give its target's shift; with the low bits it does.
             Form::Page21 => {

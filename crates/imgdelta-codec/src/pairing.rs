@@ -4,11 +4,11 @@
 use crate::{
     group::{StreamReader, StreamWriter},
     layout::{self, Layout},
-    matcher,
     script::BaseCopy,
     stream::StreamKind,
 };
 use imgdelta_instructions::{EditedCopy, InstructionSet, Program};
+use imgdelta_wire::matcher;
 
 /// Returns the copies of a target, of which functions are paired by instruction and the rest is as in
 /// `copies`.

@@ -66,12 +66,6 @@ impl<'a> Predictor<'a> {
         Self { base: &base.image, target, map, pages, anchors, anchor_shifts }
     }
 
-    /// Returns the base's image.
-    #[cfg(feature = "encode")]
-    pub(crate) fn base_image(&self) -> &'a MemoryImage {
-        self.base
-    }
-
     /// Returns the target's image.
     pub(crate) fn target_image(&self) -> &'a MemoryImage {
         self.target

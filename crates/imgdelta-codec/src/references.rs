@@ -2,7 +2,12 @@
 //! Never touches a field: the decoder applies what is read here.
 
 use crate::{
-    elf::MemoryImage, error::Result, group::StreamReader, map::Override, stream::StreamKind,
+    elf::MemoryImage,
+    error::Result,
+    group::StreamReader,
+    map::Override,
+    object::{self, SectionOrder},
+    stream::StreamKind,
     view::View,
 };
 
@@ -36,11 +41,40 @@ pub(crate) fn read_header(
     match usize::try_from(len) {
         Ok(len) if len <= target_len => {
             let mut header = reader.bytes(StreamKind::Headers, len)?.to_vec();
-            header.iter_mut().zip(base).for_each(|(byte, base)| *byte ^= base);
+            match object::headers(base) {
+                Some(mut base) => {
+                    let order = SectionOrder::of(&base);
+                    order.fold(&mut base, false);
+                    xor(&mut header, &base);
+                    order.fold(&mut header, true);
+                }
+                None => xor(&mut header, base),
+            }
             Ok(header)
         }
         _ => Err(reader.malformed(StreamKind::Headers, "length", target_len as u64, len)),
     }
+}
+
+/// Writes the target's headers.
+#[cfg(feature = "encode")]
+pub(crate) fn write_header(streams: &mut crate::group::StreamWriter, base: &[u8], header: &[u8]) {
+    let mut header = header.to_vec();
+    match object::headers(base) {
+        Some(mut base) => {
+            let order = SectionOrder::of(&base);
+            order.fold(&mut base, false);
+            order.fold(&mut header, false);
+            xor(&mut header, &base);
+        }
+        None => xor(&mut header, base),
+    }
+    streams.number(StreamKind::Headers, header.len() as u64);
+    streams.bytes(StreamKind::Headers, &header);
+}
+
+fn xor(bytes: &mut [u8], others: &[u8]) {
+    bytes.iter_mut().zip(others).for_each(|(byte, other)| *byte ^= other);
 }
 
 /// Reads the overrides: ascending, apart, within the image.

@@ -4,23 +4,7 @@
 #[cfg(feature = "encode")]
 use crate::{group::StreamWriter, stream::StreamKind};
 
-/// `len` bytes of the target, at `target`, that are similar to the base's at `base`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BaseCopy {
-    pub(crate) target: usize,
-    pub(crate) base: usize,
-    pub(crate) len: usize,
-}
-
-impl BaseCopy {
-    pub(crate) fn target_end(&self) -> usize {
-        self.target + self.len
-    }
-
-    pub(crate) fn base_end(&self) -> usize {
-        self.base + self.len
-    }
-}
+pub(crate) use imgdelta_wire::matcher::BaseCopy;
 
 /// Returns the bytes of a target of `len` bytes that lie in none of `copies`.
 pub(crate) fn literal_bytes(copies: &[BaseCopy], len: usize) -> usize {

@@ -1,5 +1,5 @@
 //! Encoder only: the copies of a file in a view with fields, found window by window.
-//! Never holds a labelled reading of a whole file; the labels come from all of it.
+//! Never holds a labelled reading of a whole long file; the labels come from all of it.
 //!
 //! A window of the target is matched against a range of the base. That range is the whole base if it
 //! is short enough. Of a longer one it is the part around the place where the last round's copies
@@ -10,17 +10,44 @@ use crate::{
     elf::{MemoryImage, Segment},
     field_index::FieldIndex,
     host::{self, Host, NoHost},
-    matcher::{self, GapSearcher, Reading, SearchDepth},
     normalise::{self, Labels},
     script::BaseCopy,
 };
-use imgdelta_wire::seeds::SeedIndex;
-use std::ops::Range;
+use imgdelta_wire::{
+    matcher::{self, GapSearcher, Reading, SearchDepth},
+    seeds::SeedIndex,
+};
+use std::{borrow::Cow, ops::Range};
+
+/// Both files with labels in place of their fields.
+#[derive(Debug)]
+pub(crate) struct LabelledSides {
+    pub(crate) base: Vec<u8>,
+    pub(crate) target: Vec<u8>,
+}
+
+impl LabelledSides {
+    /// Reads both files whole; `None` if they are too long to be held.
+    pub(crate) fn read(
+        (base, base_labels): (&FieldIndex<'_>, &Labels),
+        (target, target_labels): (&FieldIndex<'_>, &Labels),
+        host: &dyn Host,
+    ) -> Option<Self> {
+        let read = |side: &FieldIndex<'_>, labels: &Labels| {
+            normalise::read(side, 0..side.file.len(), labels, host)
+        };
+        let is_short = base.file.len() + target.file.len() <= BASE_BYTES;
+        is_short
+            .then(|| Self { base: read(base, base_labels), target: read(target, target_labels) })
+    }
+}
 
 /// The two sides of a search, each with the labels for its fields.
 pub(crate) struct SceneSearch<'a> {
     pub(crate) base: (&'a FieldIndex<'a>, Labels),
     pub(crate) target: (&'a FieldIndex<'a>, Labels),
+    /// The same read already, if both sides are short.
+    pub(crate) labelled: Option<&'a LabelledSides>,
     /// Copies of the last round.
     pub(crate) known: &'a [BaseCopy],
     pub(crate) depth: SearchDepth,
@@ -32,7 +59,10 @@ impl SceneSearch<'_> {
     pub(crate) fn copies(&self, seeds: &mut SeedIndex) -> Vec<BaseCopy> {
         let mut copies = Vec::new();
         for (target, base) in self.ranges() {
-            let read = normalise::read(self.base.0, base.clone(), &self.base.1, self.host);
+            let read: Cow<'_, [u8]> = match self.labelled {
+                Some(labelled) => labelled.base[base.clone()].into(),
+                None => normalise::read(self.base.0, base.clone(), &self.base.1, self.host).into(),
+            };
             seeds.build(&read, self.depth.seed, self.depth.step);
             let old = Reading { raw: &self.base.0.file[base.clone()], read: &read };
             let windows: Vec<_> = windows(target).collect();
@@ -61,7 +91,10 @@ impl SceneSearch<'_> {
         window: Range<usize>,
     ) -> Vec<BaseCopy> {
         let origin = window.start.saturating_sub(base_start);
-        let read = normalise::read(self.target.0, window.clone(), &self.target.1, &NoHost);
+        let read: Cow<'_, [u8]> = match self.labelled {
+            Some(labelled) => labelled.target[window.clone()].into(),
+            None => normalise::read(self.target.0, window.clone(), &self.target.1, &NoHost).into(),
+        };
         let new = Reading { raw: &self.target.0.file[window], read: &read };
         GapSearcher::default().copies(seeds, old, (new, origin), self.depth)
     }

@@ -1,32 +1,10 @@
-//! References inside literals, spelled as addresses instead of distances.
+//! References inside literals, spelled as addresses instead of distances: which bytes of a piece.
 //! Never reads outside a literal except for the opcode bytes just before it.
-//!
-//! New code calls functions and loads variables that the program already has, each time over
-//! another distance. As an address, one function is the same four bytes at every call, which
-//! compress. Only calls and memory operands are respelled, since these are often shared. Most jumps
-//! lead nowhere else in the program and stay as they are.
-//!
-//! A pattern that is not an instruction comes back, too. x86-64 swaps two ranges of numbers,
-//! `[-e, span - e)` and `[0, span)`. AArch64 adds modulo the width of the number.
-//!
-//! One case does not come back on x86-64: of two candidates that overlap, the first is out of range
-//! and stays, and the second is respelled. If the first one's number then lies within range, a
-//! decoder respells it. No spelling gives such bytes, so the encoder lays out the literals as a
-//! decoder does, and patches correct them.
 
 use crate::elf::{Machine, MemoryImage};
-use imgdelta_instructions::candidates::operand_bytes;
+pub(crate) use imgdelta_instructions::spelling::Spelling;
+use imgdelta_instructions::spelling::{aarch64, x86_64};
 use std::ops::Range;
-
-/// The direction of respelling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Spelling {
-    /// From distances to addresses.
-    #[cfg(feature = "encode")]
-    Address,
-    /// From addresses to distances.
-    Distance,
-}
 
 /// Respells a literal in a piece of a file that `image` describes.
 ///
@@ -51,7 +29,7 @@ pub(crate) fn respell(
         let address = i64::from(segment.start) + (from - segment.offset) as i64;
         let (from, to) = (from - at, to - at);
         match image.machine {
-            Machine::X86_64 => x86_64(piece, from, to, address, image.span, spell),
+            Machine::X86_64 => x86_64(piece, from..to, address, image.span, spell),
             Machine::Aarch64 => {
                 let absolute = image.low.wrapping_add(address.cast_unsigned());
                 aarch64(&mut piece[from..to], absolute, spell);
@@ -61,82 +39,10 @@ pub(crate) fn respell(
     }
 }
 
-/// Respells from `start` to `end`; the byte at `start` has this address relative to the image.
-fn x86_64(file: &mut [u8], start: usize, end: usize, address: i64, span: u32, spell: Spelling) {
-    let span = i64::from(span);
-    if i32::try_from(span).is_err() {
-        return;
-    }
-    // The field's first byte lies in the literal; its opcode may lie before.
-    let mut at = start.max(2);
-    // The last byte of a field just respelled, as a decoder has it at that point.
-    let mut decoded = None;
-    while at + 4 <= end {
-        let (byte, before) = (file[at - 1], decoded.take().unwrap_or(file[at - 2]));
-        let immediate = match byte {
-            0xE8 => 0,
-            _ if byte & 0xC7 == 0x05 => operand_bytes(before).into(),
-            _ => {
-                at += 1;
-                continue;
-            }
-        };
-        let Some(field) = file[at..].first_chunk_mut::<4>() else { return };
-        let number = i64::from(i32::from_le_bytes(*field));
-        let after = address + (at - start) as i64 + 4 + immediate;
-        let spelled = match spell {
-            #[cfg(feature = "encode")]
-            Spelling::Address if -after <= number && number < span - after => number + after,
-            #[cfg(feature = "encode")]
-            Spelling::Address if span - after <= number && number < span => number - span,
-            Spelling::Distance if 0 <= number && number < span => number - after,
-            Spelling::Distance if -after <= number && number < 0 => number + span,
-            _ => number,
-        };
-        if spelled == number {
-            at += 1;
-        } else {
-            #[cfg(feature = "encode")]
-            if spell == Spelling::Address {
-                decoded = Some(field[3]);
-            }
-            *field = (spelled as i32).to_le_bytes();
-            at += 5;
-        }
-    }
-}
-
-/// Respells the words of `code`, whose first byte has this absolute address.
-fn aarch64(code: &mut [u8], address: u64, spell: Spelling) {
-    const CALL: u32 = (1 << 26) - 1;
-    const PAGES: u32 = (1 << 21) - 1;
-    let skipped = (address.wrapping_neg() & 3) as usize;
-    let words = code.get_mut(skipped..).unwrap_or_default().as_chunks_mut::<4>().0;
-    for (i, bytes) in words.iter_mut().enumerate() {
-        let here = address.wrapping_add((skipped + i * 4) as u64);
-        let word = u32::from_le_bytes(*bytes);
-        let moved = |number: u32, here: u64| match spell {
-            #[cfg(feature = "encode")]
-            Spelling::Address => number.wrapping_add(here as u32),
-            Spelling::Distance => number.wrapping_sub(here as u32),
-        };
-        let spelled = if word & !CALL == 0x9400_0000 {
-            word & !CALL | moved(word, here >> 2) & CALL
-        } else if word & 0x9f00_0000 == 0x9000_0000 {
-            let pages = moved(word >> 29 & 3 | (word >> 5 & 0x7_ffff) << 2, here >> 12) & PAGES;
-            word & 0x9f00_001f | (pages & 3) << 29 | (pages >> 2) << 5
-        } else {
-            continue;
-        };
-        *bytes = spelled.to_le_bytes();
-    }
-}
-
 #[cfg(all(test, feature = "encode"))]
 mod tests {
     use super::*;
     use crate::script::BaseCopy;
-    use proptest::prelude::*;
 
     fn image(machine: Machine, len: usize) -> MemoryImage {
         let mut image = MemoryImage::flat(len).unwrap();
@@ -157,72 +63,6 @@ mod tests {
     }
 
     #[test]
-    fn one_function_called_from_two_places_is_spelled_once() {
-        let image = image(Machine::X86_64, 0x1000);
-        let mut code = vec![0x90; 0x1000];
-        for at in [0x100_usize, 0x234] {
-            code[at] = 0xE8;
-            code[at + 1..at + 5].copy_from_slice(&(0x777 - (at as i32 + 5)).to_le_bytes());
-        }
-        // A store of a byte: the distance counts from behind its operand.
-        code[0x300..0x307].copy_from_slice(&[0xC6, 0x05, 0x70, 0x04, 0, 0, 1]);
-        let plain = code.clone();
-        respell_all(&mut code, &[], &image, Spelling::Address);
-        assert_eq!(code[0x101..0x105], [0x77, 7, 0, 0]);
-        assert_eq!(code[0x235..0x239], [0x77, 7, 0, 0]);
-        assert_eq!(code[0x302..0x306], [0x77, 7, 0, 0]);
-        respell_all(&mut code, &[], &image, Spelling::Distance);
-        assert_eq!(code, plain);
-    }
-
-    #[test]
-    fn the_opcode_behind_a_field_is_read_as_the_decoder_reads_it() {
-        let mut image = image(Machine::X86_64, 0x40);
-        image.span = 0x7000_0000;
-        image.segments[0].start = 0x6000_0000;
-        // The call's last byte, C0, makes an operand of one byte follow the next field.
-        let mut code = vec![0x90; 0x40];
-        code[0x0F] = 0xE8;
-        code[0x10..0x14].copy_from_slice(&[0, 0, 0, 0xC0]);
-        code[0x14] = 0x05;
-        code[0x15..0x19].copy_from_slice(&[0x70, 0, 0, 0]);
-        let plain = code.clone();
-        respell_all(&mut code, &[], &image, Spelling::Address);
-        assert_eq!(code[0x15..0x19], [0x8A, 0, 0, 0x60]);
-        respell_all(&mut code, &[], &image, Spelling::Distance);
-        assert_eq!(code, plain);
-    }
-
-    #[test]
-    fn of_two_candidates_that_overlap_the_first_may_come_back_changed() {
-        let mut image = image(Machine::X86_64, 0x40);
-        image.span = 0x200_0000;
-        image.segments[0].start = 0x1000;
-        // The first call's number is out of range, until the second call is respelled.
-        let mut code = vec![0x90; 0x40];
-        code[0x0F..0x15].copy_from_slice(&[0xE8, 0xE8, 0x00, 0xFF, 0xFF, 0xFF]);
-        let plain = code.clone();
-        respell_all(&mut code, &[], &image, Spelling::Address);
-        assert_eq!(code[0x0F..0x15], [0xE8, 0xE8, 0x15, 0x0F, 0, 0]);
-        respell_all(&mut code, &[], &image, Spelling::Distance);
-        assert_ne!(code, plain);
-    }
-
-    /// Overwrites candidates that overlap the one before.
-    fn set_candidates_apart(code: &mut [u8]) {
-        let mut free = 0;
-        for (at, byte) in code.iter_mut().enumerate() {
-            if *byte == 0xE8 || *byte & 0xC7 == 0x05 {
-                if at < free {
-                    *byte = 0x90;
-                } else {
-                    free = at + 5;
-                }
-            }
-        }
-    }
-
-    #[test]
     fn only_literals_are_respelled() {
         let image = image(Machine::Aarch64, 0x40);
         let mut code = 0x9400_0001_u32.to_le_bytes().repeat(16);
@@ -232,35 +72,5 @@ mod tests {
             code.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word) & 0xffff).collect();
         assert_eq!(words[..5], [1, 2, 3, 4, 1]);
         assert_eq!(words[11..], [1, 13, 14, 15, 16]);
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_come_back_whose_candidates_do_not_overlap(
-            mut code in prop::collection::vec(
-                prop_oneof![any::<u8>(), Just(0xE8), Just(0x05), Just(0x94), Just(0x90), Just(0)],
-                0..400,
-            ),
-            cuts in prop::collection::vec(0..50_usize, 0..8),
-            arm in any::<bool>(),
-            low in 0..4_u64,
-        ) {
-            let machine = if arm { Machine::Aarch64 } else { Machine::X86_64 };
-            let mut image = image(machine, code.len());
-            image.low = low;
-            let (mut copies, mut at) = (Vec::new(), 0);
-            for cut in cuts {
-                copies.push(BaseCopy { target: at + cut, base: 0, len: cut / 2 });
-                at += cut + cut / 2;
-            }
-            copies.retain(|copy| copy.target_end() <= code.len());
-            if !arm {
-                set_candidates_apart(&mut code);
-            }
-            let plain = code.clone();
-            respell_all(&mut code, &copies, &image, Spelling::Address);
-            respell_all(&mut code, &copies, &image, Spelling::Distance);
-            prop_assert_eq!(code, plain);
-        }
     }
 }

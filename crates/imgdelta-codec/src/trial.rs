@@ -9,6 +9,7 @@ use crate::{
     literals::{self, Coding, LiteralHistory},
     map::{AddressMap, Override, Step},
     member::MemberHead,
+    object,
     overrides::{AnchorFix, MapFindings},
     pieces::{Piece, PieceCutter},
     predict::{PageFlags, Prediction, Predictor},
@@ -31,6 +32,9 @@ const LEAST_APART: usize = 8 << 10;
 
 /// The same for an aligned code, which learns from the base's bytes.
 const LEAST_ALIGNED: usize = 2 << 10;
+
+/// Most bytes of fields that each side of a scene keeps for all trials.
+pub(crate) const KEPT_FIELDS: usize = 24 << 20;
 
 /// One way to write a member.
 #[derive(Debug, Clone)]
@@ -190,13 +194,15 @@ impl<'a> Scene<'a> {
     ) -> Option<Self> {
         if view == View::Elf {
             // Most files are not programs: the headers decide before the files are read.
-            view.image(target, target.len())?;
+            view.image_of(target)?;
         }
         let sides = [base, target];
-        let open = |number: usize| FieldIndex::open(view, sides[number], host);
+        let open = |number: usize| FieldIndex::open(view, sides[number], KEPT_FIELDS, host);
         let mut sides = host::map(host, 2, open).into_iter();
         let (base, target) = (sides.next()??, sides.next()??);
-        (base.image.machine == target.image.machine).then_some(Self { view, host, base, target })
+        let are_alike = base.image.machine == target.image.machine
+            && base.image.is_object() == target.image.is_object();
+        are_alike.then_some(Self { view, host, base, target })
     }
 
     /// Finds the errors of the plain map of a layout's copies.
@@ -237,15 +243,11 @@ impl<'a> Scene<'a> {
         let (base, target) = (self.base.file, self.target.file);
         let mut trial = begin(self.view, target, layout);
         let streams = &mut trial.streams;
-        let mut header = &target[..0];
+        let mut header = Vec::new();
         if self.view == View::Elf {
-            header = &target[..self.target.image.header_len];
-            streams.number(StreamKind::Headers, header.len() as u64);
-            let padded = base.iter().copied().chain(std::iter::repeat(0));
-            header
-                .iter()
-                .zip(padded)
-                .for_each(|(new, old)| streams.byte(StreamKind::Headers, new ^ old));
+            let len = self.target.image.header_len;
+            header = object::headers(target).unwrap_or_else(|| target[..len].to_vec());
+            references::write_header(streams, base, &header);
         }
         write_overrides(streams, &overrides);
         survey.pages.write(streams);
@@ -289,9 +291,7 @@ impl<'a> Scene<'a> {
                     Ok(())
                 });
             infallible.unwrap_or_else(|never| match never {});
-            let header = header.get(start..).unwrap_or_default();
-            let len = header.len().min(bytes.len());
-            bytes[..len].copy_from_slice(&header[..len]);
+            image.lay_headers(&header, &mut bytes, start);
             patches.add(streams, start, &bytes, wanted);
             unreleased += bytes.len();
             if unreleased >= RELEASED_BYTES {

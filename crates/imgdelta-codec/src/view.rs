@@ -1,7 +1,8 @@
 //! Views: readings of the base that predict more of the target.
 //! Never stored with parameters: a view is one number, and the rest follows from the base.
 
-use crate::{class_archive, elf::MemoryImage};
+use crate::{class_archive, elf::MemoryImage, object};
+use std::borrow::Cow;
 
 /// A reading of a member's base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -9,8 +10,8 @@ use crate::{class_archive, elf::MemoryImage};
 pub enum View {
     /// Bytes without structure.
     Plain,
-    /// A 64-bit little-endian ELF file for x86-64 or AArch64, or a class-data archive of a Java
-    /// virtual machine; its references move with their targets.
+    /// A 64-bit little-endian ELF file for x86-64 or AArch64, linked or relocatable, or a class-data
+    /// archive of a Java virtual machine; its references move with their targets.
     Elf,
     /// A file with little-endian 32-bit offsets into itself.
     OffsetsLittle,
@@ -28,12 +29,22 @@ impl View {
             .find(|view| view.wire() == number)
     }
 
-    /// Reads the image of a file of `file_len` bytes from its front; `None` if it does not suit the
-    /// view.
+    /// Reads the image of a whole file; `None` if it does not suit the view.
+    pub(crate) fn image_of(self, file: &[u8]) -> Option<MemoryImage> {
+        let headers = match self {
+            Self::Elf => object::headers(file).map_or(Cow::Borrowed(file), Cow::Owned),
+            _ => Cow::Borrowed(file),
+        };
+        self.image(&headers, file.len())
+    }
+
+    /// Reads the image of a file of `file_len` bytes from its headers, which are its front except in
+    /// relocatable files; `None` if it does not suit the view.
     pub(crate) fn image(self, front: &[u8], file_len: usize) -> Option<MemoryImage> {
         match self {
             Self::Elf => MemoryImage::parse(front, file_len)
-                .or_else(|| class_archive::image(front, file_len)),
+                .or_else(|| class_archive::image(front, file_len))
+                .or_else(|| object::image(front, file_len)),
             _ => MemoryImage::flat(file_len),
         }
     }

@@ -7,12 +7,13 @@
 //! place that the walk of the bytes before has returned.
 
 use crate::{
-    class_archive,
+    btf, class_archive,
     eh_frame::{self, RecordPlace},
     elf::{self, Machine, MemoryImage, Section},
     fields::{Anchor, Field, Form},
     fields_aarch64, fields_x86_64,
     gopclntab::GoTables,
+    object::{ObjectSections, TableWalk},
     view::View,
 };
 use imgdelta_wire::fixed::{u32_at, u64_at};
@@ -35,6 +36,8 @@ pub(crate) enum Zone {
     Relocations,
     GoFunctions,
     Debug,
+    /// Type records of a relocatable file.
+    Types,
     Data,
     /// A file with 32-bit offsets into itself.
     Offsets(View),
@@ -65,6 +68,8 @@ pub(crate) struct ZoneWalk<'a> {
     pub(crate) image: &'a MemoryImage,
     /// The hull of all code: a word in data that points there may be an entry of a jump table.
     pub(crate) code: (u32, u32),
+    /// The sections of a relocatable file.
+    pub(crate) object: Option<&'a ObjectSections>,
 }
 
 impl ZoneWalk<'_> {
@@ -103,6 +108,19 @@ impl ZoneWalk<'_> {
             }
             _ => {}
         }
+        if let Some(object) = self.object {
+            if range.zone == Zone::Types {
+                place.free = btf::collect(bytes, range.start, within, place.free, image, list);
+                return;
+            }
+            let table = TableWalk { bytes, at: range.start, within, image, list };
+            match range.zone {
+                Zone::Symbols => object.symbols(table, range.section),
+                Zone::Relocations => object.relocations(table, range.section, self.file),
+                _ => {}
+            }
+            return;
+        }
         let mut entries = Entries { bytes, at: range.start, within, image, list };
         match (range.zone, address) {
             (Zone::EhFrameHdr, Some(_)) => anchor.map_or((), |anchor| entries.words(anchor)),
@@ -115,7 +133,7 @@ impl ZoneWalk<'_> {
             }
             (Zone::Offsets(view), _) => entries.offsets(view),
             // The fields of Go's tables are found beforehand.
-            (Zone::GoFunctions | Zone::Code | Zone::EhFrame, _) | (_, None) => {}
+            (Zone::Types | Zone::GoFunctions | Zone::Code | Zone::EhFrame, _) | (_, None) => {}
         }
     }
 }
@@ -134,6 +152,9 @@ pub(crate) fn anchor(
     sections: &[Section<'_>],
     image: &MemoryImage,
 ) -> Option<Anchor> {
+    if image.is_object() {
+        return None;
+    }
     let linked = || sections.get(sections.get(range.section)?.link);
     let anchor = |linked: &Section<'_>, stride| {
         image.relative(linked.address).map(|address| Anchor { address, stride })
@@ -171,8 +192,18 @@ pub(crate) fn divide(
             Section::PROGRAM if loaded && section.flags & Section::EXECUTABLE != 0 => Zone::Code,
             Section::SYMBOLS if !loaded => Zone::Symbols,
             Section::DYNAMIC_SYMBOLS if loaded => Zone::DynamicSymbols,
-            Section::RELOCATIONS if loaded => Zone::Relocations,
-            Section::PROGRAM if !loaded && section.name.starts_with(b".debug_") => Zone::Debug,
+            Section::RELOCATIONS if loaded || image.is_object() => Zone::Relocations,
+            Section::PROGRAM | Section::UNWIND
+                if image.is_object() && section.name == b".eh_frame" =>
+            {
+                Zone::EhFrame
+            }
+            Section::PROGRAM if image.is_object() && section.name == b".BTF" => Zone::Types,
+            Section::PROGRAM
+                if !loaded && !image.is_object() && section.name.starts_with(b".debug_") =>
+            {
+                Zone::Debug
+            }
             _ => continue,
         };
         code_known |= zone == Zone::Code;

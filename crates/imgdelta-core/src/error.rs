@@ -214,10 +214,11 @@ impl fmt::Display for MissingLayer {
                 layers
             }
         };
-        if layers.is_empty() {
-            return Ok(());
+        match layers[..] {
+            [] => Ok(()),
+            [layer] => write!(f, " (for layer {layer})"),
+            _ => write!(f, " (for layers {})", Joined(layers)),
         }
-        write!(f, " (for layer {})", Joined(layers))
     }
 }
 
@@ -332,7 +333,7 @@ mod tests {
         let text = Error::BaseMissing { place: "up".into(), missing }.to_string();
         assert_eq!(
             text,
-            format!("up: the base lacks blob {digest} (for layer 1, 3), blob {digest}")
+            format!("up: the base lacks blob {digest} (for layers 1, 3), blob {digest}")
         );
         let missing = vec![MissingLayer::Blob { digest, layers: Vec::new() }; 5];
         let text = Error::BaseMissing { place: "up".into(), missing }.to_string();

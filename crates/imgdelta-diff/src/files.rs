@@ -13,6 +13,7 @@ use imgdelta_core::{
     path::{LayerPath, LayerPathRef, escaped},
     progress::{Checkpoint, Progress},
     size::time_in_words,
+    sort::SharedSort,
 };
 use imgdelta_image::{
     index::{Entry, EntryKind, ExtendedAttribute, LayerIndex, Owner},
@@ -186,7 +187,7 @@ pub fn compare(
         }
     }
     comparer.moves(&removed, &added, &mut changes, &mut checkpoint)?;
-    changes.sort_by(|a, b| a.path.cmp(&b.path));
+    changes.shared_sort_by(|a, b| a.path.cmp(&b.path));
     Ok(changes)
 }
 

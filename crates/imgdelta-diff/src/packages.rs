@@ -5,6 +5,7 @@
 //! other files is reported as rebuilt.
 
 use crate::files::{FileChange, FileChangeKind};
+use imgdelta_core::sort::SharedSort;
 use imgdelta_packages::{Inventory, VersionChangeKind};
 use std::collections::HashMap;
 
@@ -112,8 +113,9 @@ pub fn compare(base: &Inventory, target: &Inventory, changes: &[FileChange]) -> 
         });
     }
     package_changes.extend(rebuilt(target, &of_target));
-    package_changes
-        .sort_by(|a, b| (a.ecosystem, &a.name, &a.target).cmp(&(b.ecosystem, &b.name, &b.target)));
+    package_changes.shared_sort_by(|a, b| {
+        (a.ecosystem, &a.name, &a.target).cmp(&(b.ecosystem, &b.name, &b.target))
+    });
     package_changes
 }
 

@@ -10,6 +10,7 @@ use imgdelta_core::{
     DiffId, Error, Result,
     durable::create_directory,
     regular::open_within,
+    sort::SharedSort,
     unfinished::{UnfinishedFile, UnfinishedKind},
 };
 use std::{
@@ -157,7 +158,7 @@ impl FrameStore {
     /// Removes the oldest files beyond the bounds.
     pub fn trim(&self) -> Result<()> {
         let mut files = self.files()?;
-        files.sort_by_key(|file| file.written);
+        files.shared_sort_by_key(|file| file.written);
         let mut bytes: u64 = files.iter().map(|file| file.bytes).sum();
         let mut count = files.len();
         for file in files {

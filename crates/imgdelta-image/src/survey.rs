@@ -19,6 +19,7 @@ use imgdelta_core::{
     path::LayerPathRef,
     progress::Stage,
     scratch::{Scratch, ScratchFile},
+    sort::SharedSort,
 };
 use imgdelta_format::recipe::StreamName;
 use std::{
@@ -128,7 +129,7 @@ fn read(
         }
     }
     // The largest first, so that no worker starts a large layer at the end.
-    tasks.sort_by_key(|(_, layer, _)| std::cmp::Reverse(layer.stored().size_bytes));
+    tasks.shared_sort_by_key(|(_, layer, _)| std::cmp::Reverse(layer.stored().size_bytes));
     progress
         .begin(Stage::Reading, tasks.iter().map(|(_, layer, _)| layer.stored().size_bytes).sum());
     progress.expect_items(tasks.len() as u64);

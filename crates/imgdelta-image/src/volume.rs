@@ -10,12 +10,12 @@ use crate::{
     image::{Image, Layer},
     store::source::ReadAt,
 };
+use imgdelta_core::map::MapRange;
 use imgdelta_core::{
     Context, DiffId, Difference, Error, LimitName, MissingLayer, Note, Result, progress::Stage,
-    scratch::ScratchFile,
+    scratch::ScratchFile, sort::SharedSort,
 };
 use imgdelta_format::recipe::StreamName;
-use imgdelta_mmap::MapRange;
 use std::{
     cmp::Reverse,
     collections::{HashMap, HashSet},
@@ -180,7 +180,7 @@ impl Volume {
         if !missing.is_empty() {
             return Err(Error::BaseMissing { place: places(images), missing });
         }
-        tasks.sort_by_key(|(size_bytes, _)| Reverse(*size_bytes));
+        tasks.shared_sort_by_key(|(size_bytes, _)| Reverse(*size_bytes));
         progress.begin(Stage::Reading, tasks.iter().map(|(size_bytes, _)| size_bytes).sum());
         progress.expect_items(tasks.len() as u64);
         let read = workers.map(tasks, |(size_bytes, candidates)| {

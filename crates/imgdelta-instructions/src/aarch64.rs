@@ -201,7 +201,7 @@ pub(crate) fn fields(word: u32) -> Fields {
         register: register(shape.has_register, 0),
         base: register(shape.has_base, 5),
         index: register(shape.index > 0, shape.index),
-        ..Fields::default()
+        ..Fields::NONE
     };
     if let Some(number) = shape.number {
         let value = number.read(word);

@@ -42,14 +42,14 @@ pub(crate) struct Aligner {
     base: Vec<Unit>,
     target: Vec<Unit>,
     pairs: Vec<(usize, usize)>,
+    row: Vec<Cell>,
     steps: Vec<u8>,
 }
 
 impl Aligner {
     /// Returns the runs of pairs that pay, ascending on both sides.
     pub(crate) fn runs(&mut self, base: Function<'_>, target: Function<'_>) -> Vec<PairRun> {
-        read_units(base, &mut self.base);
-        read_units(target, &mut self.target);
+        read_units((base, &mut self.base), (target, &mut self.target));
         self.pairs.clear();
         let (base, target) = (0..self.base.len(), 0..self.target.len());
         self.align(base, target, 0);
@@ -133,53 +133,26 @@ impl Aligner {
 
     /// Pairs two ranges by global alignment.
     fn fill(&mut self, base: Range<usize>, target: Range<usize>) {
-        const UNREACHED: u32 = u32::MAX / 2;
         let (old, new) = (&self.base[base.clone()], &self.target[target.clone()]);
         let width = new.len() + 1;
         self.steps.clear();
         self.steps.resize(width * (old.len() + 1), 0);
-        // Costs behind a pair, and within a gap.
-        let (mut paired, mut gap) = (vec![UNREACHED; width], vec![UNREACHED; width]);
-        paired[0] = 0;
-        for i in 0..=old.len() {
-            let mut diagonal = UNREACHED;
-            let mut diagonal_gap = UNREACHED;
-            for j in 0..width {
-                let (above, above_gap) = (paired[j], gap[j]);
-                let mut step = 0;
-                let mut best_pair = if i == 0 && j == 0 { 0 } else { UNREACHED };
-                if i > 0
-                    && j > 0
-                    && let Some(cost) = old[i - 1].cost(&new[j - 1])
-                {
-                    let from_gap = diagonal_gap < diagonal;
-                    best_pair = cost + diagonal.min(diagonal_gap);
-                    step |= if from_gap { PAIR_FROM_GAP } else { 0 };
-                }
-                let mut best_gap = UNREACHED;
-                if i > 0 {
-                    let open = above.saturating_add(GAP + SKIPPED);
-                    let more = above_gap.saturating_add(SKIPPED);
-                    best_gap = open.min(more);
-                    step |= if open < more { SKIP_FROM_PAIR } else { SKIP };
-                }
-                if j > 0 {
-                    let cost = new[j - 1].new_cost();
-                    let open = paired[j - 1].saturating_add(GAP + cost);
-                    let more = gap[j - 1].saturating_add(cost);
-                    if open.min(more) < best_gap {
-                        best_gap = open.min(more);
-                        step &= PAIR_FROM_GAP;
-                        step |= if open < more { ADD_FROM_PAIR } else { ADD };
-                    }
-                }
-                self.steps[i * width + j] = step;
-                (diagonal, diagonal_gap) = (above, above_gap);
-                (paired[j], gap[j]) = (best_pair.min(UNREACHED), best_gap.min(UNREACHED));
-            }
+        let (first_steps, steps) = self.steps.split_at_mut(width);
+        // Nothing of the base: all instructions are new.
+        self.row.clear();
+        self.row.push(Cell { paired: 0, gap: UNREACHED });
+        let mut gap = GAP;
+        for (unit, step) in new.iter().zip(&mut first_steps[1..]) {
+            *step = if gap == GAP { ADD_FROM_PAIR } else { ADD };
+            gap += unit.new_cost();
+            self.row.push(Cell { paired: UNREACHED, gap });
+        }
+        for (unit, steps) in old.iter().zip(steps.chunks_exact_mut(width)) {
+            fill_row(unit, new, &mut self.row, steps);
         }
         let (mut i, mut j) = (old.len(), new.len());
-        let mut in_gap = gap[j] < paired[j];
+        let last = self.row[j];
+        let mut in_gap = last.gap < last.paired;
         let before = self.pairs.len();
         while i > 0 || j > 0 {
             let step = self.steps[i * width + j];
@@ -225,6 +198,45 @@ impl Aligner {
             }
         }
         runs
+    }
+}
+
+/// The costs of the cheapest ways to a place of both ranges: behind a pair, and within a gap.
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    paired: u32,
+    gap: u32,
+}
+
+/// The cost of a place that no way leads to: more than all instructions cost, and sums stay in range.
+const UNREACHED: u32 = u32::MAX / 2;
+
+/// Replaces the cells of the row before by those behind one more instruction of the base, and writes
+/// the step that leads to each.
+fn fill_row(old: &Unit, new: &[Unit], row: &mut [Cell], steps: &mut [u8]) {
+    let mut diagonal = row[0];
+    let skipped = (diagonal.paired + GAP + SKIPPED, diagonal.gap + SKIPPED);
+    let mut left = Cell { paired: UNREACHED, gap: skipped.0.min(skipped.1).min(UNREACHED) };
+    (row[0], steps[0]) = (left, if skipped.0 < skipped.1 { SKIP_FROM_PAIR } else { SKIP });
+    for ((unit, cell), step) in new.iter().zip(&mut row[1..]).zip(&mut steps[1..]) {
+        let above = *cell;
+        let paired = match old.cost(unit) {
+            Some(cost) => cost + diagonal.paired.min(diagonal.gap),
+            None => UNREACHED,
+        };
+        let pair_step = if diagonal.gap < diagonal.paired { PAIR_FROM_GAP } else { 0 };
+        let (open, more) = (above.paired + GAP + SKIPPED, above.gap + SKIPPED);
+        let skip = open.min(more);
+        let skip_step = if open < more { SKIP_FROM_PAIR } else { SKIP };
+        let cost = unit.new_cost();
+        let (open, more) = (left.paired + GAP + cost, left.gap + cost);
+        let add = open.min(more);
+        let add_step = if open < more { ADD_FROM_PAIR } else { ADD };
+        let gap_step = if add < skip { add_step } else { skip_step };
+        *step = pair_step | gap_step;
+        diagonal = above;
+        left = Cell { paired: paired.min(UNREACHED), gap: add.min(skip).min(UNREACHED) };
+        *cell = left;
     }
 }
 

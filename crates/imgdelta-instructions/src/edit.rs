@@ -92,7 +92,7 @@ impl Edit {
 
 /// The fields of an instruction that a change may replace; 0 where it has no such field.
 #[cfg(feature = "encode")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fields {
     pub(crate) register: u8,
     pub(crate) base: u8,
@@ -104,6 +104,9 @@ pub(crate) struct Fields {
 
 #[cfg(feature = "encode")]
 impl Fields {
+    pub(crate) const NONE: Self =
+        Self { register: 0, base: 0, index: 0, is_short: false, displacement: 0, immediate: 0 };
+
     /// Returns the change that makes these fields into others; `None` if a number would not fit.
     #[inline]
     pub(crate) fn edit(&self, new: &Self) -> Option<Edit> {

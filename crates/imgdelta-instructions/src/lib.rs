@@ -26,7 +26,7 @@
 //! | level | modules | purpose |
 //! |--:|---|---|
 //! | 0 | [`candidates`], `edit`, `rare`\*, `tables` | places that look like distances; changes; windows of functions; opcodes |
-//! | 1 | `aarch64`, `phase`, `scan` | AArch64; x86-64 byte by byte; lengths and parts of x86-64 |
+//! | 1 | `aarch64`, `function_pairs`\*, `phase`, `scan`, [`spelling`] | AArch64; functions by their bytes; x86-64 byte by byte; lengths and parts of x86-64; distances as addresses, and back |
 //! | 2 | `instruction`, `sections` | x86-64: fields, bytes, changes; code and tables that compress, and back |
 //! | 3 | [`parts`], `set` | programs without an older version; both sets behind one interface |
 //! | 4 | `units`\* | a function as its instructions |
@@ -65,16 +65,19 @@ pub mod candidates;
 #[cfg(feature = "encode")]
 mod copies;
 mod edit;
+#[cfg(feature = "encode")]
+mod function_pairs;
 mod instruction;
 #[cfg(feature = "encode")]
 mod matching;
 pub mod parts;
 mod phase;
 #[cfg(feature = "encode")]
-pub mod rare;
+mod rare;
 mod scan;
 mod sections;
 mod set;
+pub mod spelling;
 mod tables;
 #[cfg(feature = "encode")]
 mod units;
@@ -82,6 +85,8 @@ mod units;
 #[cfg(feature = "encode")]
 pub use copies::{EditedCopy, Program, changed_functions, join_copies};
 pub use edit::{Edit, EditPart};
+#[cfg(feature = "encode")]
+pub use function_pairs::{FunctionRange, pair_functions};
 pub use instruction::{Bytes, Instruction, Reference};
 pub use phase::CodePhase;
 pub use scan::{distance, length, put_distance};

@@ -29,7 +29,7 @@ pub(crate) fn match_functions(
         each_token(*function, |token| tokens.push(token));
         list.extend(windows(&tokens).map(|hash| (hash, number as u32)));
     }
-    let index = RareWindows::new(list);
+    let index = RareWindows::new(&list);
     let mut last = usize::MAX;
     let mut pairs = Vec::new();
     for (function, place) in target.iter().zip(0..) {

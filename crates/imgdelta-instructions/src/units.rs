@@ -116,21 +116,71 @@ impl Unit {
     }
 }
 
-/// Replaces `units` by the instructions of a function.
-pub(crate) fn read_units(function: Function<'_>, units: &mut Vec<Unit>) {
-    units.clear();
-    let Function { raw, labelled, set } = function;
-    let mut at = 0;
-    while at < raw.len() {
-        let (raw, labelled) = (&raw[at..], &labelled[at..]);
-        let unit = match set {
-            InstructionSet::X86_64 => x86_64(raw, labelled),
-            InstructionSet::Aarch64 => word(raw, labelled),
-        };
-        units.push(Unit { at: at as u32, ..unit });
-        at += usize::from(unit.len);
+/// Replaces `base_units` and `target_units` by the instructions of two functions.
+///
+/// Labelled bytes that are equal at their starts and ends need no change: of their instructions only
+/// the places are read.
+pub(crate) fn read_units(
+    (base, base_units): (Function<'_>, &mut Vec<Unit>),
+    (target, target_units): (Function<'_>, &mut Vec<Unit>),
+) {
+    base_units.clear();
+    target_units.clear();
+    let (old, new) = (base.labelled, target.labelled);
+    let start = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+    let most = old.len().min(new.len()) - start;
+    let ends = old.iter().rev().zip(new.iter().rev()).take(most);
+    let end = ends.take_while(|(a, b)| a == b).count();
+
+    let at = base.read_places(0, start, base_units);
+    target_units.extend_from_slice(base_units);
+    let base_at = base.read_units(at, old.len() - end, base_units);
+    let target_at = target.read_units(at, new.len() - end, target_units);
+    if old.len() - base_at == new.len() - target_at {
+        let first = base_units.len();
+        base.read_places(base_at, old.len(), base_units);
+        let at = |at: u32| (at as usize - base_at + target_at) as u32;
+        let ends = base_units[first..].iter().map(|unit| Unit { at: at(unit.at), ..*unit });
+        target_units.extend(ends);
+    } else {
+        base.read_units(base_at, old.len(), base_units);
+        target.read_units(target_at, new.len(), target_units);
     }
 }
+
+impl Function<'_> {
+    /// Adds the instructions from `at` up to the first one that starts at `end` or behind it, and
+    /// returns the place of that one.
+    fn read_units(&self, mut at: usize, end: usize, units: &mut Vec<Unit>) -> usize {
+        while at < end {
+            let (raw, labelled) = (&self.raw[at..], &self.labelled[at..]);
+            let unit = match self.set {
+                InstructionSet::X86_64 => x86_64(raw, labelled),
+                InstructionSet::Aarch64 => word(raw, labelled),
+            };
+            units.push(Unit { at: at as u32, ..unit });
+            at += usize::from(unit.len);
+        }
+        at
+    }
+
+    /// Adds the instructions from `at` on that end before `end` or there, with their places alone,
+    /// and returns the place behind the last one.
+    fn read_places(&self, mut at: usize, end: usize, units: &mut Vec<Unit>) -> usize {
+        loop {
+            let len = if at < end { self.set.length(&self.raw[at..]) } else { 0 };
+            if len == 0 || at + len > end {
+                return at;
+            }
+            units.push(Unit { at: at as u32, len: len as u8, ..UNREAD });
+            at += len;
+        }
+    }
+}
+
+/// An instruction that is equal on both sides.
+const UNREAD: Unit =
+    Unit { at: 0, len: 0, mapped: Mapped::None, label: 0, class: 0, fields: Fields::NONE };
 
 /// Returns the x86-64 instruction at the front of `raw`.
 fn x86_64(raw: &[u8], labelled: &[u8]) -> Unit {
@@ -181,7 +231,7 @@ fn unknown(labelled: &[u8]) -> Unit {
         (hash.rotate_left(9) ^ u64::from(byte)).wrapping_mul(MULTIPLIER)
     });
     let class = hash | 1 << 63;
-    Unit { at: 0, len: len as u8, mapped: Mapped::None, label: 0, class, fields: Fields::default() }
+    Unit { at: 0, len: len as u8, mapped: Mapped::None, label: 0, class, fields: Fields::NONE }
 }
 
 /// Calls `visit` with the token of each instruction of a function: alike for instructions whose

@@ -272,6 +272,10 @@ pub struct RetentionConfig {
 }
 
 /// The deltas wanted for some repositories.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "settings of a file, each with a name of its own"
+)]
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a table, as in [[rule]]")]
 #[non_exhaustive]
@@ -302,6 +306,10 @@ pub struct Rule {
     /// True to make deltas back to the older version as well.
     #[serde(default)]
     pub rollback: bool,
+    /// True to make a delta of the newest version for receivers that have no image. False by default:
+    /// it takes about a second of processor time for each megabyte of the image.
+    #[serde(default)]
+    pub first: bool,
     /// Time to spend on a smaller delta.
     #[serde(default, deserialize_with = "value::preset")]
     pub preset: Preset,

@@ -15,6 +15,7 @@ use crate::{
     task::Task,
 };
 use imgdelta::{BlobDigest, Error, Result};
+use imgdelta_core::sort::SharedSort;
 use imgdelta_registry::RepositoryName;
 use serde_json::{Value, json};
 use std::{
@@ -162,12 +163,12 @@ impl Job {
             .into_iter()
             .map(|task| (task.key.clone(), task))
             .collect();
-        let mut deltas: HashMap<BlobDigest, BTreeMap<BlobDigest, BlobDigest>> = HashMap::new();
+        let mut deltas: HashMap<BlobDigest, BTreeMap<Option<BlobDigest>, BlobDigest>> =
+            HashMap::new();
         for task in &tasks {
             if let Entry::Vacant(unread) = deltas.entry(task.target) {
                 let found = publish::deltas_to(&repository, &task.target).await?;
-                let by_base =
-                    found.into_iter().filter_map(|delta| Some((delta.base?, delta.artifact)));
+                let by_base = found.into_iter().map(|delta| (delta.base, delta.artifact));
                 unread.insert(by_base.collect());
             }
         }
@@ -218,7 +219,7 @@ fn explained_tags(
             };
             std::cmp::Reverse(version.map(by))
         };
-        tags.sort_by_key(newest);
+        tags.shared_sort_by_key(newest);
     }
     // Older versions are not asked for.
     let last_known = tags.iter().rposition(|tag| known.contains_key(tag.as_str()));
@@ -259,7 +260,7 @@ fn explained_tags(
             role,
         });
     }
-    explained.sort_by_key(|tag| matches!(tag.role, TagRole::Ignored(_)));
+    explained.shared_sort_by_key(|tag| matches!(tag.role, TagRole::Ignored(_)));
     explained
 }
 
@@ -282,11 +283,11 @@ impl Explanation {
         });
         let pairs = self.pairs.iter().map(|pair| {
             json!({
-                "base_tag": pair.task.base_tag,
+                "base_tag": pair.task.base.map(|_| &pair.task.base_tag),
                 "target_tag": pair.task.target_tag,
                 "platform": pair.task.platform,
                 "direction": pair.task.direction.word(),
-                "base": pair.task.base.to_string(),
+                "base": pair.task.base.map(|base| base.to_string()),
                 "target": pair.task.target.to_string(),
                 "artifact": pair.artifact.map(|artifact| artifact.to_string()),
                 "task": pair.row.as_ref().map(TaskRow::json),

@@ -18,14 +18,15 @@ use tokio::runtime::Handle;
 type PreparedFrames = Vec<(FramesBlob, Vec<u8>)>;
 
 /// Publishes the frames of a task's base, unless the registry has them. Returns the artifact; `None`
-/// if no layer of the base can have frames.
+/// without a base, or if no layer of it can have frames.
 pub(crate) async fn publish(
     job: &Arc<Job>,
     task: &Task,
     meter: &Arc<CpuMeter>,
 ) -> Result<Option<BlobDigest>> {
+    let Some(base) = task.base else { return Ok(None) };
     let repository = job.scanner.repository(&task.repository);
-    for artifact in repository.frames_artifacts(&task.base).await? {
+    for artifact in repository.frames_artifacts(&base).await? {
         // A list may contain deleted artifacts.
         if repository.head(&ManifestReference::Digest(artifact)).await?.is_some() {
             return Ok(Some(artifact));
@@ -34,7 +35,7 @@ pub(crate) async fn publish(
     let frames = {
         let (job, task, meter) = (Arc::clone(job), task.clone(), Arc::clone(meter));
         let handle = Handle::current();
-        tokio::task::spawn_blocking(move || make(&job, &task, &meter, &handle))
+        tokio::task::spawn_blocking(move || make(&job, (&task, &base), &meter, &handle))
     };
     let frames = frames.await.unwrap_or_else(|error| {
         Err(Error::bad_input(task, format_args!("the program failed: {error}")))
@@ -43,7 +44,7 @@ pub(crate) async fn publish(
         return Ok(None);
     }
     let names: Vec<String> = frames.iter().map(|(blob, _)| frames_name(&blob.diff_id)).collect();
-    let pushed = repository.push_frames(&task.base, frames).await?;
+    let pushed = repository.push_frames(&base, frames).await?;
     let place = format!("{} {}", task.repository, pushed.artifact);
     if let Err(error) = job.queue.offer(&place, &names).await {
         tracing::warn!(%task, %error, "its frames will not be reused");
@@ -54,11 +55,16 @@ pub(crate) async fn publish(
 }
 
 /// Makes the frames of all layers of a base, or takes those of other images with the same layer.
-fn make(job: &Job, task: &Task, meter: &CpuMeter, handle: &Handle) -> Result<PreparedFrames> {
+fn make(
+    job: &Job,
+    (task, base): (&Task, &BlobDigest),
+    meter: &CpuMeter,
+    handle: &Handle,
+) -> Result<PreparedFrames> {
     let repository = job.scanner.repository(&task.repository);
     let blobs = job.maker.blobs.clone();
     let store = Arc::new(RegistryStore::sharing(repository, handle.clone(), blobs));
-    let name = ImageName::Digest(task.base);
+    let name = ImageName::Digest(*base);
     let image = Image::open(store, Some(&name), &OpenOptions::default())?;
     let mut seen = BTreeSet::new();
     let mut frames = PreparedFrames::new();

@@ -14,8 +14,8 @@ use std::sync::Arc;
 /// Logs that an attempt begins.
 pub(crate) fn task_started(task: &Task, attempt: u32) {
     let Task { repository, base, target, platform, .. } = task;
-    let id = task.id();
-    tracing::debug!(id, %repository, %base, %target, platform, attempt, "started");
+    let (id, base) = (task.id(), base.map(|base| base.to_string()));
+    tracing::debug!(id, %repository, base, %target, platform, attempt, "started");
 }
 
 /// Logs the end of an attempt.
@@ -23,6 +23,7 @@ pub(crate) fn task_ended(report: &TaskReport) {
     let Task { repository, base, target, base_tag, target_tag, platform, direction, .. } =
         &report.task;
     let (id, outcome) = (report.task.id(), report.outcome.word());
+    let base = base.map(|base| base.to_string());
     let TaskReport { delta_bytes, pull_bytes, seconds, cpu_seconds, attempt, reason, .. } = report;
     let (direction, artifact) = (direction.word(), report.artifact.map(|found| found.to_string()));
     let error = report.error.as_ref().map(ToString::to_string);
@@ -42,7 +43,7 @@ pub(crate) fn task_ended(report: &TaskReport) {
                 seconds,
                 cpu_seconds,
                 attempt,
-                %base,
+                base,
                 %target,
                 artifact,
                 reason,

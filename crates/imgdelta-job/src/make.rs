@@ -162,7 +162,12 @@ impl DeltaMaker {
         let options = OpenOptions::default().limits(Limits::default());
         let open =
             |digest| Image::open(Arc::clone(&store), Some(&ImageName::Digest(digest)), &options);
-        Ok([open(task.base)?, open(task.target)?])
+        let target = open(task.target)?;
+        let base = match task.base {
+            Some(base) => open(base)?,
+            None => target.without_layers()?,
+        };
+        Ok([base, target])
     }
 }
 

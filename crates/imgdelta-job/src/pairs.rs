@@ -228,15 +228,16 @@ impl Job {
         let known: BTreeSet<&str> = known.iter().map(|task| task.key.as_str()).collect();
         let mut gone = BTreeSet::new();
         for (task, key) in learned.iter().zip(&keys) {
-            let base = ManifestReference::Digest(task.base);
+            let Some(base) = task.base else { continue };
+            let reference = ManifestReference::Digest(base);
             // The queue forgets tasks of missing images, and each scan would add them again.
             if !known.contains(key.as_str())
-                && self.scanner.repository(name).head(&base).await?.is_none()
+                && self.scanner.repository(name).head(&reference).await?.is_none()
             {
-                gone.insert(task.base);
+                gone.insert(base);
             }
         }
-        learned.retain(|task| !gone.contains(&task.base));
+        learned.retain(|task| task.base.is_none_or(|base| !gone.contains(&base)));
         Ok(learned)
     }
 
@@ -262,9 +263,9 @@ impl Job {
     }
 
     async fn want_task(&self, task: Task) -> Result<PairReport> {
-        if task.base == task.target {
+        let Some(base) = task.base.filter(|base| *base != task.target) else {
             return self.report(task, None).await;
-        }
+        };
         let key = task.key();
         let known = self.queue.tasks(std::slice::from_ref(&key)).await?;
         if known.is_empty() && self.waiting_requests(&task.repository).await? >= MAX_WAITING {
@@ -275,7 +276,7 @@ impl Job {
         }
         let pair = RequestedPair {
             repository: task.repository.to_string(),
-            base: task.base.to_string(),
+            base: base.to_string(),
             target: task.target.to_string(),
             platform: task.platform.clone(),
             ..RequestedPair::default()
@@ -306,7 +307,7 @@ impl Job {
 
     /// Returns the state of a pair by its task in the queue and the registry.
     async fn report(&self, task: Task, listed: Option<ListedTask>) -> Result<PairReport> {
-        if task.base == task.target {
+        if task.base == Some(task.target) {
             let report = PairReport::new(task, PairState::Ready);
             return Ok(report.reason("both images are one".to_owned()));
         }
@@ -345,7 +346,8 @@ impl Job {
     async fn found(&self, report: PairReport) -> Result<PairReport> {
         let repository = self.scanner.repository(&report.task.repository);
         let found =
-            publish::find_listed(&repository, &report.task.base, &report.task.target).await?;
+            publish::find_listed(&repository, report.task.base.as_ref(), &report.task.target)
+                .await?;
         Ok(match found {
             None => report,
             Some(delta) => PairReport {
@@ -360,7 +362,7 @@ impl Job {
 
 /// Gives a base without a known tag the name that it has in the queue, from its first request.
 fn named(mut task: Task, listed: Option<&ListedTask>) -> Task {
-    if task.base_tag == task.base.to_string()
+    if task.base.is_some_and(|base| task.base_tag == base.to_string())
         && let Some(known) = listed.and_then(|listed| Task::parse(&listed.body).ok())
     {
         task.base_tag = known.base_tag;
@@ -378,7 +380,7 @@ fn requested_task(
 ) -> Task {
     Task {
         repository: repository.clone(),
-        base,
+        base: Some(base),
         target,
         platform: platform.to_string(),
         direction: Direction::Forward,
@@ -405,9 +407,9 @@ impl PairReport {
     fn json(&self) -> Value {
         json!({
             "repository": self.task.repository.as_str(),
-            "base": self.task.base.to_string(),
+            "base": self.task.base.map(|base| base.to_string()),
             "target": self.task.target.to_string(),
-            "base_tag": self.task.base_tag,
+            "base_tag": self.task.base.map(|_| &self.task.base_tag),
             "target_tag": self.task.target_tag,
             "platform": self.task.platform,
             "state": self.state.word(),

@@ -9,6 +9,7 @@ use crate::{
     task::{Direction, Task},
 };
 use imgdelta::{BlobDigest, image::Platform};
+use imgdelta_core::sort::SharedSort;
 use imgdelta_registry::{RepositoryName, is_digest_tag};
 use semver::Version as Number;
 use std::{
@@ -101,6 +102,19 @@ pub fn wanted_tasks(rule: &Rule, repository: &RepositoryName, versions: &[Versio
     let directions: &[Direction] =
         if rule.rollback { &[Direction::Forward, Direction::Back] } else { &[Direction::Forward] };
     let (mut tasks, mut keys) = (Vec::new(), HashSet::new());
+    let task = |direction, base: Option<(&Version, BlobDigest)>, target: &Version, image| Task {
+        repository: repository.clone(),
+        base: base.map(|(_, image)| image),
+        target: image,
+        platform: String::new(),
+        direction,
+        base_tag: base.map_or_else(String::new, |(version, _)| version.tag.clone()),
+        target_tag: target.tag.clone(),
+        preset: rule.preset,
+        worth: rule.worth,
+        frames: rule.frames,
+        priority: 0,
+    };
     for direction in directions {
         for (older, newer) in &pairs {
             let (from, to) = match direction {
@@ -110,23 +124,25 @@ pub fn wanted_tasks(rule: &Rule, repository: &RepositoryName, versions: &[Versio
             let (base, target) = (line[from], line[to]);
             let priority = priority(*direction, from, to);
             for (platform, from, to) in common_platforms(rule, base, target) {
-                let task = Task {
-                    repository: repository.clone(),
-                    base: from,
-                    target: to,
-                    platform: platform.to_string(),
-                    direction: *direction,
-                    base_tag: base.tag.clone(),
-                    target_tag: target.tag.clone(),
-                    preset: rule.preset,
-                    worth: rule.worth,
-                    frames: rule.frames,
-                    priority,
-                };
+                let platform = platform.to_string();
+                let task = task(*direction, Some((base, from)), target, to);
+                let task = Task { platform, priority, ..task };
                 // Two indexes may contain one image.
                 if from != to && keys.insert(task.key()) {
                     tasks.push(task);
                 }
+            }
+        }
+    }
+    if let Some(newest) = line.first().filter(|_| rule.first) {
+        for (platform, image) in
+            newest.images.iter().filter(|(platform, _)| is_wanted(rule, platform))
+        {
+            let task = task(Direction::Forward, None, newest, *image);
+            let (platform, priority) = (platform.to_string(), FIRST_BAND * NewTask::BAND);
+            let task = Task { platform, priority, ..task };
+            if keys.insert(task.key()) {
+                tasks.push(task);
             }
         }
     }
@@ -154,7 +170,7 @@ pub fn learned_tasks(
         let named = versions.iter().find(holds);
         let task = Task {
             repository: repository.clone(),
-            base,
+            base: Some(base),
             target: *target,
             platform: platform.to_string(),
             direction: Direction::Forward,
@@ -190,6 +206,9 @@ fn priority(direction: Direction, base: usize, target: usize) -> u32 {
     band * NewTask::BAND + place(target) * (MAX_PLACE + 1) + place(base.abs_diff(target))
 }
 
+/// The band of deltas without a base, behind those of [`priority`]: they take the most time.
+const FIRST_BAND: u32 = 4;
+
 /// Returns the versions of a rule, the newest first, each image or index once.
 fn ordered<'a>(rule: &Rule, versions: &'a [Version]) -> Vec<&'a Version> {
     let mut line: Vec<&Version> =
@@ -200,9 +219,11 @@ fn ordered<'a>(rule: &Rule, versions: &'a [Version]) -> Vec<&'a Version> {
         }
         VersionOrder::Date => {
             line.retain(|version| version.created.is_some());
-            line.sort_by_key(|version| (Reverse(version.created), &version.tag));
+            line.shared_sort_by_key(|version| (Reverse(version.created), &version.tag));
         }
-        VersionOrder::Push => line.sort_by_key(|version| (Reverse(version.seen), &version.tag)),
+        VersionOrder::Push => {
+            line.shared_sort_by_key(|version| (Reverse(version.seen), &version.tag));
+        }
     }
     let mut digests = BTreeSet::new();
     line.retain(|version| digests.insert(version.digest));
@@ -215,17 +236,18 @@ fn common_platforms(
     base: &Version,
     target: &Version,
 ) -> Vec<(Platform, BlobDigest, BlobDigest)> {
-    let is_wanted = |platform: &Platform| {
-        rule.platforms.is_empty()
-            || rule.platforms.iter().any(|wanted| wanted.distance(platform) == Some(0))
-    };
-    let images = target.images.iter().filter(|(platform, _)| is_wanted(platform));
+    let images = target.images.iter().filter(|(platform, _)| is_wanted(rule, platform));
     let pairs = images.filter_map(|(platform, to)| {
         let same = |offered: &Platform| platform.distance(offered) == Some(0);
         let (_, from) = base.images.iter().find(|(offered, _)| same(offered))?;
         Some((platform.clone(), *from, *to))
     });
     pairs.collect()
+}
+
+fn is_wanted(rule: &Rule, platform: &Platform) -> bool {
+    rule.platforms.is_empty()
+        || rule.platforms.iter().any(|wanted| wanted.distance(platform) == Some(0))
 }
 
 /// Parses a version number: `v1.2.3-rc.1`, also `1.2`, `7` and `2024.01.31`.
@@ -318,6 +340,8 @@ mod tests {
             // By date; an image with two tags counts once, under the later tag.
             ("order = \"date\"\nkeep = 3", &["v2.0.0-rc.1>v1.1.0", "latest>v1.1.0", "v1.2>v1.1.0"]),
             ("order = \"push\"\nkeep = 1", &["v2.0.0-rc.1>v1.1.0"]),
+            ("except = [\"*-rc*\"]\nkeep = 1\nfirst = true", &["v1.9.0>v1.10.0", ">v1.10.0"]),
+            ("tags = [\"v2.*\"]\nfirst = true", &[">v2.0.0-rc.1"]),
             ("tags = [\"v1.*\"]\nexcept = [\"v1.1*\"]\nkeep = 9", &["v1.2>v1.9.0"]),
             ("tags = [\"none\"]", &[]),
         ];
@@ -409,7 +433,7 @@ mod tests {
         list[2].images[1].1 = list[1].images[1].1;
         let tasks = wanted_tasks(&rule("keep = 5\n"), &name("x"), &list);
         let pairs: Vec<_> = tasks.iter().map(|task| (task.base, task.target)).collect();
-        assert_eq!(pairs, [(digest(21), digest(31)), (digest(11), digest(31))]);
+        assert_eq!(pairs, [(Some(digest(21)), digest(31)), (Some(digest(11)), digest(31))]);
         assert_eq!(tasks[0].platform, "linux/amd64");
         let tasks = wanted_tasks(
             &rule("platforms = [\"linux/arm64/v8\"]\nto = \"neighbours\"\n"),

@@ -48,24 +48,24 @@ pub(crate) async fn deltas_to(
     Ok(deltas)
 }
 
-/// Returns the delta from a base to a target, if the registry has it.
+/// Returns the delta from a base to a target, or the one without a base, if the registry has it.
 pub(crate) async fn find(
     repository: &Repository,
-    base: &BlobDigest,
+    base: Option<&BlobDigest>,
     target: &BlobDigest,
 ) -> Result<Option<BlobDigest>> {
     Ok(find_listed(repository, base, target).await?.map(|delta| delta.artifact))
 }
 
-/// Returns the delta from a base to a target as the registry lists it, if the registry has it.
+/// Returns the delta of [`find`] as the registry lists it.
 pub(crate) async fn find_listed(
     repository: &Repository,
-    base: &BlobDigest,
+    base: Option<&BlobDigest>,
     target: &BlobDigest,
 ) -> Result<Option<ListedDelta>> {
     for delta in deltas_to(repository, target).await? {
         // A list may contain deleted artifacts.
-        if delta.base == Some(*base)
+        if delta.base.as_ref() == base
             && repository.head(&ManifestReference::Digest(delta.artifact)).await?.is_some()
         {
             return Ok(Some(delta));

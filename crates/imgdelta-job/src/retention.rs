@@ -135,7 +135,7 @@ pub(crate) async fn scan(
     let mut images = ImageCheck { repository: &repository, is_missing: BTreeMap::new() };
     let mut leftovers = Leftovers::default();
     let mut stray_pairs = BTreeSet::new();
-    for image in targets.iter().copied().chain(done.iter().map(|(base, _)| *base)) {
+    for image in targets.iter().copied().chain(done.iter().filter_map(|(base, _)| *base)) {
         if !images.is_missing(image).await? {
             continue;
         }
@@ -161,21 +161,19 @@ pub(crate) async fn scan(
     let mut unlisted = Vec::new();
     for (base, target) in done {
         // A listed delta without a base may be the task's. The task goes once the delta is gone.
-        let is_listed =
-            [Some(base), None].into_iter().any(|it| stray_pairs.contains(&(it, target)));
-        if !is_listed && let Some(missing) = images.missing(Some(base), target).await? {
+        let is_listed = [base, None].into_iter().any(|it| stray_pairs.contains(&(it, target)));
+        if !is_listed && let Some(missing) = images.missing(base, target).await? {
             unlisted.push((base, target, missing));
         }
     }
-    let key =
-        |(base, target, _): &(BlobDigest, BlobDigest, MissingImage)| task::key(name, base, target);
-    let keys: Vec<String> = unlisted.iter().map(key).collect();
+    let keys: Vec<String> =
+        unlisted.iter().map(|(base, target, _)| task::key(name, base.as_ref(), target)).collect();
     let outcomes = job.queue.outcomes(&keys).await?;
     for ((base, target, missing), key) in unlisted.into_iter().zip(keys) {
         match outcomes.get(&key).and_then(|report| report::artifact_in(report)) {
             // Another client may have dropped the delta from the list.
             Some(artifact) if is_delta_of(&repository, &artifact, &target).await? => {
-                leftovers.strays.push(stray(artifact, Some(base), target, missing));
+                leftovers.strays.push(stray(artifact, base, target, missing));
             }
             _ => leftovers.done_tasks.push(key),
         }
@@ -187,7 +185,7 @@ pub(crate) async fn scan(
 async fn done_in(
     queue: &dyn Queue,
     name: &RepositoryName,
-) -> Result<Vec<(BlobDigest, BlobDigest)>> {
+) -> Result<Vec<(Option<BlobDigest>, BlobDigest)>> {
     let mut done = Vec::new();
     let mut after = String::new();
     loop {
@@ -204,8 +202,8 @@ async fn done_in(
 pub(crate) async fn remove(job: &Job, stray: &StrayDelta) -> Result<()> {
     let repository = job.scanner.repository(&stray.repository);
     repository.detach(&stray.artifact, &stray.target).await?;
-    if let Some(base) = stray.base {
-        let key = task::key(&stray.repository, &base, &stray.target);
+    if stray.kind == StrayKind::Delta {
+        let key = task::key(&stray.repository, stray.base.as_ref(), &stray.target);
         job.queue.forget(&[key]).await?;
     }
     Ok(())

@@ -392,8 +392,9 @@ impl Job {
             if let Some(artifact) = report.and_then(|report| report::artifact_in(report)) {
                 published.entry(task.target).or_default().insert(artifact);
             }
-            if let Some(frames) = report.and_then(|report| report::frames_in(report)) {
-                published.entry(task.base).or_default().insert(frames);
+            let frames = report.and_then(|report| report::frames_in(report));
+            if let Some((base, frames)) = task.base.zip(frames) {
+                published.entry(base).or_default().insert(frames);
             }
         }
         let repository = self.scanner.repository(name);

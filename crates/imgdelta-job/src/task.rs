@@ -18,15 +18,15 @@ use std::fmt;
 pub struct Task {
     /// The repository that holds both images.
     pub repository: RepositoryName,
-    /// Digest of the manifest that receivers have.
-    pub base: BlobDigest,
+    /// Digest of the manifest that receivers have; `None` for receivers that have no image.
+    pub base: Option<BlobDigest>,
     /// Digest of the manifest that receivers will get.
     pub target: BlobDigest,
     /// Platform of both images.
     pub platform: String,
     /// Direction of the delta.
     pub direction: Direction,
-    /// Tag of the base at the time of the scan.
+    /// Tag of the base at the time of the scan; empty without a base.
     pub base_tag: String,
     /// Tag of the target at the time of the scan.
     pub target_tag: String,
@@ -54,7 +54,8 @@ pub enum Direction {
 #[derive(Deserialize, Serialize)]
 struct TaskBody {
     repository: String,
-    base: String,
+    #[serde(default)]
+    base: Option<String>,
     target: String,
     platform: String,
     direction: Direction,
@@ -87,7 +88,18 @@ impl Task {
 
     /// Returns the identity of the task; two tasks with one key would make the same delta.
     pub fn key(&self) -> String {
-        key(&self.repository, &self.base, &self.target)
+        key(&self.repository, self.base.as_ref(), &self.target)
+    }
+
+    /// Returns the tags between which the delta leads, for people.
+    pub fn way(&self) -> String {
+        // Names are untrusted text; escaping keeps a line a line.
+        let [base, target] =
+            [&self.base_tag, &self.target_tag].map(|name| escaped(name.as_bytes()));
+        match self.base {
+            Some(_) => format!("{base} to {target}"),
+            None => format!("{target} without a base"),
+        }
     }
 
     /// Returns the task as the queue adds it.
@@ -108,9 +120,9 @@ impl Task {
             "schema": SCHEMA,
             "event": "wanted",
             "repository": self.repository.as_str(),
-            "base": self.base.to_string(),
+            "base": self.base.map(|base| base.to_string()),
             "target": self.target.to_string(),
-            "base_tag": self.base_tag,
+            "base_tag": self.base.map(|_| &self.base_tag),
             "target_tag": self.target_tag,
             "platform": self.platform,
             "direction": self.direction,
@@ -121,7 +133,7 @@ impl Task {
     pub fn text(&self) -> String {
         let body = TaskBody {
             repository: self.repository.to_string(),
-            base: self.base.to_string(),
+            base: self.base.map(|base| base.to_string()),
             target: self.target.to_string(),
             platform: self.platform.clone(),
             direction: self.direction,
@@ -143,7 +155,7 @@ impl Task {
         })?;
         let digest = |text: &str| text.parse().map_err(|_| wrong("a digest is invalid"));
         Ok(Self {
-            base: digest(&body.base)?,
+            base: body.base.as_deref().map(digest).transpose()?,
             target: digest(&body.target)?,
             preset: preset_of(&body.preset).ok_or_else(|| wrong("the preset is unknown"))?,
             worth: Share::per_mille(body.worth),
@@ -169,27 +181,34 @@ pub fn id(key: &str) -> String {
 }
 
 /// Returns the key of the task in a repository from a base to a target.
-pub(crate) fn key(repository: &RepositoryName, base: &BlobDigest, target: &BlobDigest) -> String {
-    format!("{repository} {base} {target}")
+pub(crate) fn key(
+    repository: &RepositoryName,
+    base: Option<&BlobDigest>,
+    target: &BlobDigest,
+) -> String {
+    match base {
+        Some(base) => format!("{repository} {base} {target}"),
+        None => format!("{repository} {NO_BASE} {target}"),
+    }
 }
+
+/// The base in the key of a task without one.
+const NO_BASE: &str = "-";
 
 /// Parses base and target of a repository's key.
 pub(crate) fn parse_key(
     key: &str,
     repository: &RepositoryName,
-) -> Option<(BlobDigest, BlobDigest)> {
+) -> Option<(Option<BlobDigest>, BlobDigest)> {
     let (base, target) =
         key.strip_prefix(repository.as_str())?.strip_prefix(' ')?.split_once(' ')?;
-    Some((base.parse().ok()?, target.parse().ok()?))
+    let base = if base == NO_BASE { None } else { Some(base.parse().ok()?) };
+    Some((base, target.parse().ok()?))
 }
 
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Names are untrusted text; escaping keeps a line a line.
-        let [base, target] =
-            [&self.base_tag, &self.target_tag].map(|name| escaped(name.as_bytes()));
-        let repository = &self.repository;
-        write!(f, "{repository}: {base} to {target} for {}", self.platform)
+        write!(f, "{}: {} for {}", self.repository, self.way(), self.platform)
     }
 }
 
@@ -207,8 +226,10 @@ mod tests {
     fn a_key_holds_base_and_target() {
         let digest = |n: u64| -> BlobDigest { format!("sha256:{n:064x}").parse().unwrap() };
         let app: RepositoryName = "team/app".parse().unwrap();
-        let key = key(&app, &digest(1), &digest(2));
-        assert_eq!(parse_key(&key, &app), Some((digest(1), digest(2))));
+        let first = key(&app, None, &digest(2));
+        assert_eq!(parse_key(&first, &app), Some((None, digest(2))));
+        let key = key(&app, Some(&digest(1)), &digest(2));
+        assert_eq!(parse_key(&key, &app), Some((Some(digest(1)), digest(2))));
         for other in ["team", "team/ap", "team/app/x"] {
             assert_eq!(parse_key(&key, &other.parse().unwrap()), None, "{other:?}");
         }

@@ -335,7 +335,7 @@ async fn make_and_publish(
     if is_gone(&repository, task).await? {
         return Ok(TaskResult::of(TaskOutcome::Gone));
     }
-    let there = publish::find(&repository, &task.base, &task.target).await?;
+    let there = publish::find(&repository, task.base.as_ref(), &task.target).await?;
     if there.is_some() {
         return Ok(TaskResult { artifact: there, ..TaskResult::of(TaskOutcome::There) });
     }
@@ -379,7 +379,7 @@ async fn publish_made(
         return Ok(TaskResult { delta_bytes, pull_bytes, ..TaskResult::of(TaskOutcome::NotWorth) });
     };
     // Another worker may have published the delta meanwhile; one is enough.
-    let there = publish::find(repository, &task.base, &task.target).await?;
+    let there = publish::find(repository, task.base.as_ref(), &task.target).await?;
     let (outcome, artifact) = if let Some(artifact) = there {
         (TaskOutcome::There, artifact)
     } else {
@@ -418,7 +418,7 @@ async fn lease_lost(job: &Job, ticket: &Ticket) {
 }
 
 async fn is_gone(repository: &Repository, task: &Task) -> Result<bool> {
-    for digest in [task.base, task.target] {
+    for digest in task.base.into_iter().chain([task.target]) {
         if repository.head(&ManifestReference::Digest(digest)).await?.is_none() {
             return Ok(true);
         }

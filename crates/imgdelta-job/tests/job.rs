@@ -195,6 +195,50 @@ async fn reports_agree_with_the_registry() {
     assert_eq!(scene.bases("v2").await, scene.digests(&["v3"]), "the way back");
 }
 
+/// An image for which gzip is too short-sighted: one file twice, further apart than it looks.
+fn twins(number: u64) -> TestImage {
+    let twin = noise(number, 200_000);
+    let layers = vec![tar_of(&[("one", &twin), ("two", &twin)])];
+    TestImage::new(layers, Packing::Gzip).platform("linux", "amd64")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_version_gets_a_delta_for_receivers_without_an_image() {
+    let scene = Scene::new(RegistryBehaviour::default());
+    for number in 1..=2 {
+        put(&scene.registry, "team/twins", &format!("v{number}"), &twins(number));
+    }
+    let of_twins = |words: Vec<String>| -> Vec<String> {
+        words.into_iter().filter(|word| !word.ends_with(">v3")).collect()
+    };
+    let job = scene.job("keep = 1\nfirst = true\n", "[retention]\nremove = true").await;
+    let made = of_twins(run(&job, RunOptions::default()).await);
+    assert_eq!(made, ["published >v2", "published v1>v2"]);
+    let repository = Repository::new(
+        &Client::new(ClientOptions::default()),
+        &scene.registry.host(),
+        &"team/twins".parse().unwrap(),
+    );
+    let target = imgdelta_testkit::sha256(&scene.registry.get("team/twins", "v2").unwrap());
+    let listed = repository.referrers(&target.parse().unwrap(), ARTIFACT_TYPE).await.unwrap();
+    let annotations = listed.iter().map(|delta| {
+        let artifact = delta.descriptor.digest.to_string();
+        let document = scene.registry.get("team/twins", &artifact).unwrap();
+        serde_json::from_slice::<Value>(&document).unwrap()["annotations"].clone()
+    });
+    let (of_base, first): (Vec<Value>, Vec<Value>) =
+        annotations.partition(|annotations| annotations.get("org.imgdelta.base").is_some());
+    assert_eq!((of_base.len(), first.len()), (1, 1));
+    let bytes: u64 = first[0]["org.imgdelta.bytes"].as_str().unwrap().parse().unwrap();
+    assert!(bytes < 220_000, "{bytes}");
+    assert_eq!(run(&job, RunOptions::default()).await, [""; 0], "made once, and not a stray");
+
+    // A newer version has its own.
+    put(&scene.registry, "team/twins", "v4", &twins(4));
+    let made = of_twins(run(&job, RunOptions::default()).await);
+    assert_eq!(made, ["published >v4", "published v2>v4"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_of_bases_are_published_and_made_once_for_each_layer() {
     for behaviour in [RegistryBehaviour::default(), RegistryBehaviour::without_referrers()] {

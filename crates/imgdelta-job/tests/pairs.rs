@@ -128,7 +128,8 @@ async fn a_pair_is_queued_once_made_and_ready() {
         assert_eq!(states().await, [PairState::Ready]);
         // By default a rollout needs the pairs of the rule and of requests.
         let all = job.readiness(&app(), &image("v3"), &[]).await.unwrap();
-        let bases: Vec<String> = all.iter().map(|report| report.task.base.to_string()).collect();
+        let bases: Vec<String> =
+            all.iter().map(|report| report.task.base.unwrap().to_string()).collect();
         assert_eq!(bases, [scene.digest("v2"), digest]);
         assert!(all.iter().all(|report| report.state == PairState::Ready));
 
@@ -186,7 +187,7 @@ async fn the_next_version_has_a_delta_from_the_versions_that_receivers_have() {
         // A rollout needs it without naming the version.
         let reports = job.readiness(&app(), &image("v4"), &[]).await.unwrap();
         let bases: Vec<String> =
-            reports.iter().map(|report| report.task.base.to_string()).collect();
+            reports.iter().map(|report| report.task.base.unwrap().to_string()).collect();
         assert_eq!(bases, [scene.digest("v3"), scene.digest("v1")]);
         // Nobody has v2.
         let reports = job.readiness(&app(), &image("v4"), &[image("v2")]).await.unwrap();

@@ -17,7 +17,7 @@ use crate::{
     sources::{PayloadSource, SourceReason},
 };
 use imgdelta_apply::delta::{LayerBody, LayerCost, Provenance, RestCost};
-use imgdelta_core::{BlobDigest, Result, path::LayerPath};
+use imgdelta_core::{BlobDigest, Result, path::LayerPath, sort::SharedSort};
 use imgdelta_image::image::Image;
 use imgdelta_packages::Inventory;
 use std::{
@@ -298,7 +298,7 @@ fn files(draft: &Draft, costs: &[LayerCost]) -> Vec<FileLine> {
             });
         }
     }
-    lines.sort_by(|one, other| {
+    lines.shared_sort_by(|one, other| {
         (Reverse(one.bytes), &one.path, one.layer).cmp(&(
             Reverse(other.bytes),
             &other.path,
@@ -317,7 +317,7 @@ fn packages(draft: &Draft, files: &[FileLine]) -> Vec<PackageLine> {
         }
     }
     let mut sums: Vec<_> = sums.into_iter().collect();
-    sums.sort_by_key(|(owner, sum)| (Reverse(sum.bytes), *owner));
+    sums.shared_sort_by_key(|(owner, sum)| (Reverse(sum.bytes), *owner));
     sums.into_iter()
         .map(|(owner, sum)| {
             let package = &inventory.packages()[owner];

@@ -21,6 +21,7 @@ use imgdelta_apply::{
 use imgdelta_core::{
     Error, Result,
     path::{LayerPath, LayerPathRef},
+    sort::SharedSort,
 };
 use std::{
     collections::{BTreeSet, HashSet},
@@ -436,7 +437,7 @@ impl Draft {
                 }
                 false
             });
-            rest.sort_by_key(|rest| rest.how);
+            rest.shared_sort_by_key(|rest| rest.how);
             cost.rest = rest;
         }
         costs

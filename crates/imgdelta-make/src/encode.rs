@@ -33,6 +33,7 @@ use imgdelta_core::{
     Context, Result,
     parallel::Budget,
     progress::{Progress, Stage},
+    sort::SharedSort,
 };
 use imgdelta_format::recipe::{
     ArchiveTarget, BaseSource, GroupMember, NestedArchives, PayloadOrigin, Recipe, RecipeGroup,
@@ -180,7 +181,7 @@ fn run(
     }
     progress.begin(Stage::Matching, tasks.iter().map(|(bytes, _)| bytes).sum());
     // The sort is stable: tasks of one length keep their order.
-    tasks.sort_by_key(|(bytes, _)| Reverse(*bytes));
+    tasks.shared_sort_by_key(|(bytes, _)| Reverse(*bytes));
     let done = workers.map(tasks, |(bytes, task)| {
         progress.check()?;
         let result = match task {
@@ -357,7 +358,6 @@ impl<'a> LayerEncoder<'a> {
                     encoder.member_with(&sides, &sides.base, &sides.target);
                 }
             } else {
-                base.clear();
                 base.resize(usize_of(piece.base_bytes()), 0);
                 let mut rest = &mut base[..];
                 for range in &piece.base {
@@ -365,7 +365,6 @@ impl<'a> LayerEncoder<'a> {
                     self.space.read_exact_at(range.start, part)?;
                     rest = after;
                 }
-                target.clear();
                 target.resize(usize_of(piece.target_bytes()), 0);
                 self.payloads.target.read_exact_at(
                     piece.is_part,

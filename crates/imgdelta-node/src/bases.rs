@@ -17,12 +17,13 @@ pub(crate) struct PullRequest<'a> {
 }
 
 impl PullRequest<'_> {
-    /// Plans the pull with all bases; `None` if the node has none. Frames that the plan needs are
-    /// fetched now.
+    /// Plans the pull with all bases, or without one by a delta that needs none; `None` if there is
+    /// neither. Frames that the plan needs are fetched now.
     pub fn plan(&self, destination: &dyn Fn() -> PullDestination) -> Result<Option<PullPlan>> {
         let bases = self.node.bases(self.image)?;
+        let has_bases = !bases.is_empty();
         let mut plan = None;
-        if !bases.is_empty() {
+        if has_bases {
             let found = self.plan_with(bases, destination())?;
             if found.is_complete() || !found.deltas.is_empty() {
                 return Ok(Some(found));
@@ -30,6 +31,10 @@ impl PullRequest<'_> {
             plan = Some(found);
         }
         match self.plan_with_frames(destination) {
+            Ok(None) if !has_bases => {
+                let found = self.plan_with(Vec::new(), destination())?;
+                Ok(Some(found).filter(|found| found.is_complete() || !found.deltas.is_empty()))
+            }
             Ok(None) => Ok(plan),
             Ok(with_frames) => Ok(with_frames),
             Err(Error::Cancelled) => Err(Error::Cancelled),

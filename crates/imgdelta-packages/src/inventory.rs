@@ -9,6 +9,7 @@ use crate::{
     package::{Ecosystem, Package, PackageFiles},
 };
 use imgdelta_core::path::{LayerPath, escaped};
+use imgdelta_core::sort::SharedSort;
 use std::collections::HashMap;
 
 /// The packages of an image.
@@ -69,7 +70,8 @@ impl Inventory {
                 }
             }
         }
-        packages.sort_by(|a, b| identity(a.0).cmp(&identity(b.0)).then_with(|| a.1.cmp(b.1)));
+        packages
+            .shared_sort_by(|a, b| identity(a.0).cmp(&identity(b.0)).then_with(|| a.1.cmp(b.1)));
         // A system package is installed once, but an image may have its database in two places.
         packages.dedup_by(|a, b| a.0.ecosystem <= Ecosystem::Rpm && identity(a.0) == identity(b.0));
 

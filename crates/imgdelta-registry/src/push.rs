@@ -15,6 +15,7 @@ use imgdelta_apply::delta::Delta;
 use imgdelta_core::{
     BlobDigest, Error,
     size::{Exact, Human},
+    sort::SharedSort,
 };
 use imgdelta_image::{
     reference::{RepositoryName, TagName},
@@ -201,7 +202,7 @@ async fn upload(
         })?;
         uploads.push((ordinal, PartUpload { blob, outcome: outcome? }));
     }
-    uploads.sort_by_key(|(ordinal, _)| *ordinal);
+    uploads.shared_sort_by_key(|(ordinal, _)| *ordinal);
     Ok(uploads.into_iter().map(|(_, part)| part).collect())
 }
 

@@ -4,7 +4,7 @@
 
 use crate::signature::{self, SignatureKind};
 use imgdelta::{Reference, Session};
-use imgdelta_core::{BlobDigest, Error, Note, Result};
+use imgdelta_core::{BlobDigest, Error, Note, Result, sort::SharedSort};
 use imgdelta_image::{image::Image, reference::TagName, store::Descriptor};
 use imgdelta_registry::{
     Manifest, ManifestReference, Registries, Repository,
@@ -90,7 +90,7 @@ impl ImageDeltas {
             }
             deltas.push(ListedDelta { bytes: bytes(&artifact), artifact, base, signatures });
         }
-        deltas.sort_by_key(|delta| (delta.bytes, delta.artifact.descriptor.digest));
+        deltas.shared_sort_by_key(|delta| (delta.bytes, delta.artifact.descriptor.digest));
         let registries = registries.clone();
         Ok(Self { registries, repository, image, deltas, notes })
     }

@@ -7,6 +7,7 @@ use crate::{
     patch::PatchRoom,
 };
 use imgdelta_core::size::{Grouped, Human};
+use imgdelta_core::sort::SharedSort;
 use serde_json::Value;
 use std::{cmp::Reverse, collections::HashMap, fmt::Write as _};
 
@@ -23,7 +24,7 @@ pub(crate) fn write(out: &mut String, document: &Value) {
         return;
     }
     let cost = |file: &Value| costs.get(bare_path(&file["path"])).copied().unwrap_or(0);
-    files.sort_by_key(|file| (Reverse(cost(file)), Reverse(size(file))));
+    files.shared_sort_by_key(|file| (Reverse(cost(file)), Reverse(size(file))));
     let _ = writeln!(
         out,
         "<section id=\"files\">\n<h2>Files <small>{}</small></h2>\n<p class=\"tools\">\

@@ -6,6 +6,7 @@ use crate::{
     escape::{Code, RawCode},
 };
 use imgdelta_core::size::{Grouped, Human};
+use imgdelta_core::sort::SharedSort;
 use serde_json::Value;
 use std::{cmp::Reverse, fmt::Write as _};
 
@@ -56,7 +57,7 @@ fn packages(out: &mut String, document: &Value) {
     if packages.is_empty() {
         return;
     }
-    packages.sort_by_key(|package| Reverse(number(&package["bytes"])));
+    packages.shared_sort_by_key(|package| Reverse(number(&package["bytes"])));
     out.push_str("\n| package | old | new | change |\n|---|---|---|---|\n");
     for package in packages.iter().take(MOST_ROWS) {
         let version = |value: &Value| value.as_str().map(|text| RawCode(text).to_string());
@@ -79,7 +80,7 @@ fn files(out: &mut String, document: &Value) {
     if files.is_empty() {
         return;
     }
-    files.sort_by_key(|file| Reverse(size(file)));
+    files.shared_sort_by_key(|file| Reverse(size(file)));
     out.push_str("\n<details><summary>Largest changes</summary>\n\n| file | change | bytes |\n|---|---|--:|\n");
     for file in files.iter().take(MOST_ROWS) {
         let (path, change) = (Code(word(&file["path"])), word(&file["change"]));

@@ -2,6 +2,7 @@
 //! Never draws by itself; the tables of the page have the same numbers.
 
 use crate::document::{bare_path, items, number, word};
+use imgdelta_core::sort::SharedSort;
 use serde_json::{Value, json};
 use std::cmp::Reverse;
 
@@ -47,7 +48,7 @@ pub(crate) fn data(document: &Value) -> Value {
         };
         differing.map(file).collect()
     };
-    files.sort_by_key(|file| Reverse(number(&file[1])));
+    files.shared_sort_by_key(|file| Reverse(number(&file[1])));
     let omitted: u64 = files.iter().skip(MOST_FILES).map(|file| number(&file[1])).sum();
     files.truncate(MOST_FILES);
     let rest = items(&cost["layers"]).iter().enumerate().flat_map(|(at, layer)| {

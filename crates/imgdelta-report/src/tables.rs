@@ -7,6 +7,7 @@ use crate::{
     escape::{Html, RawHtml},
 };
 use imgdelta_core::size::{Grouped, Human};
+use imgdelta_core::sort::SharedSort;
 use serde_json::Value;
 use std::{cmp::Reverse, collections::HashMap, fmt::Write as _};
 
@@ -109,7 +110,7 @@ pub(crate) fn packages(out: &mut String, document: &Value) {
     if packages.is_empty() {
         return;
     }
-    packages.sort_by_key(|package| Reverse(number(&package["bytes"])));
+    packages.shared_sort_by_key(|package| Reverse(number(&package["bytes"])));
     let costs: HashMap<(&str, &str), u64> = items(&document["cost"]["packages"])
         .iter()
         .map(|cost| ((word(&cost["ecosystem"]), word(&cost["name"])), number(&cost["delta_bytes"])))

@@ -31,7 +31,7 @@ pub use store::ContainerdStore;
 pub use unframed::UnframedImage;
 
 use connection::{Connection, SHORT_CALL};
-use imgdelta_core::Result;
+use imgdelta_core::{Result, sort::SharedSort};
 use messages::{Empty, VersionResponse};
 use snapshots::Snapshots;
 use std::path::PathBuf;
@@ -129,7 +129,7 @@ impl Containerd {
     /// Returns all images of the namespace, in the order of their names.
     pub fn images(&self) -> Result<Vec<NodeImage>> {
         let mut images = self.connection.call(images::list)?;
-        images.sort_by(|a, b| a.name.cmp(&b.name));
+        images.shared_sort_by(|a, b| a.name.cmp(&b.name));
         Ok(images)
     }
 

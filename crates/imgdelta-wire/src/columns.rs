@@ -128,6 +128,6 @@ mod tests {
         assert_eq!(columns.all(), &[vec![1, 3], vec![2], vec![4]]);
         assert_eq!(columns.column(0), [1, 3]);
         assert_eq!(columns.take(0), [1, 3]);
-        assert_eq!(columns.column(0), []);
+        assert_eq!(columns.column(0), [0_u8; 0]);
     }
 }

@@ -16,7 +16,7 @@
 //! | level | modules | purpose |
 //! |--:|---|---|
 //! | 0 | [`varint`], [`fixed`], [`compare`], [`seeds`], [`window`], `error` | integers of variable length; integers at an offset; equal runs; indexes of runs in a long and in a short string; the error |
-//! | 1 | `cursor`, `columns` | bytes read front to back; bytes written by kind |
+//! | 1 | `cursor`, `columns`, [`matcher`] | bytes read front to back; bytes written by kind; the search for similar ranges |
 //!
 //! # Example
 //!
@@ -38,6 +38,7 @@ pub mod compare;
 mod cursor;
 mod error;
 pub mod fixed;
+pub mod matcher;
 pub mod seeds;
 pub mod varint;
 pub mod window;

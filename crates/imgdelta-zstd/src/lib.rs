@@ -25,6 +25,7 @@ mod model;
 mod recipe;
 mod remake;
 mod source;
+mod xxh64;
 
 pub use detect::{DetectOptions, detect, frame_ends};
 pub use error::{RecipeError, RemakeError};

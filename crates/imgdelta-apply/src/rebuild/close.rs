@@ -5,7 +5,7 @@
 //! parallel. The result is not verified here: the digest of the finished layer does that.
 
 use super::table::{PayloadTable, TargetArchive};
-use imgdelta_core::{Context, Error, Result, parallel::Budget};
+use imgdelta_core::{Context, Error, Result, parallel::Budget, sort::SharedSort};
 use imgdelta_layer::archive::{InnerCoding, InnerCompression, InnerPayloads, close};
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
@@ -23,7 +23,7 @@ pub(super) fn close_all(
         }
     }
     for mut tasks in ranks.into_values() {
-        tasks.sort_by_key(|(bytes, ..)| Reverse(*bytes));
+        tasks.shared_sort_by_key(|(bytes, ..)| Reverse(*bytes));
         let progress = &*context.progress;
         context.workers.map(tasks, |(bytes, table, archive)| {
             let content = ArchiveContent { table, archive };

@@ -4,7 +4,7 @@
 //! Groups are decoded and archives closed before. No digest depends on another one.
 
 use super::table::{PayloadTable, PlacedDigest};
-use imgdelta_core::{Context, Error, Result};
+use imgdelta_core::{Context, Error, Result, sort::SharedSort};
 use imgdelta_layer::digests::SpelledHasher;
 use std::{
     cmp::Reverse,
@@ -22,7 +22,7 @@ pub(super) fn lay_all(recipes: &BTreeMap<u32, Arc<PayloadTable>>, context: &Cont
         }
         tasks.extend(by_content.into_values().map(|digests| (&**table, digests)));
     }
-    tasks.sort_by_key(|(_, digests)| (Reverse(digests[0].content.bytes), digests[0].offset));
+    tasks.shared_sort_by_key(|(_, digests)| (Reverse(digests[0].content.bytes), digests[0].offset));
     let progress = &*context.progress;
     context.workers.map(tasks, |(table, digests)| {
         let content = digests[0].content;

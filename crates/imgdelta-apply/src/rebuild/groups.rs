@@ -11,16 +11,17 @@ use super::{
 };
 use imgdelta_codec::{CodecError, GroupDecoder, GroupLimits, Host, StreamKind};
 use imgdelta_coding::pack;
+use imgdelta_core::map::MapRange;
 use imgdelta_core::{
     Context, Error, LimitName, Limits, Result,
     limits::Ceiling,
     parallel::Budget,
     progress::{Progress, Stage},
     scratch::{Scratch, ScratchFile},
+    sort::SharedSort,
     work::WorkMeter,
 };
 use imgdelta_image::volume::FileExtent;
-use imgdelta_mmap::MapRange;
 use std::{cmp::Reverse, collections::BTreeMap, ops::Deref, sync::Arc};
 
 /// Decodes all groups, rank by rank and the largest first; then closes the archives that contain the
@@ -61,7 +62,7 @@ pub(super) fn decode_all(
     progress.begin(Stage::Rebuilding, total);
     let budget = Budget::new(context.memory_bytes.unwrap_or(MEMORY_BYTES));
     for mut works in works.into_values() {
-        works.sort_by_key(|(target_bytes, ..)| Reverse(*target_bytes));
+        works.shared_sort_by_key(|(target_bytes, ..)| Reverse(*target_bytes));
         context.workers.map(works, |(target_bytes, table, ordinal)| {
             let Context { limits, scratch, .. } = context;
             let group = GroupDecoding { table, ordinal, target_bytes, limits, scratch };

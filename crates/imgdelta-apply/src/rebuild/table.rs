@@ -14,6 +14,7 @@ use crate::delta::{
     ArchiveKind, BaseSource, DigestPlace, DigestSpelling, GroupMember, PayloadOrigin, Recipe,
     StoredRecipe,
 };
+use imgdelta_core::map::MapRange;
 use imgdelta_core::{
     Context, Error, LimitName, Limits, Result, scratch::ScratchFile, work::WorkMeter,
 };
@@ -22,7 +23,6 @@ use imgdelta_image::{
     volume::{AddressSpace, Volume},
 };
 use imgdelta_layer::{archive::InnerCompression, headers::HeaderReader};
-use imgdelta_mmap::MapRange;
 use std::{ops::Range, sync::Arc};
 
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 
 use super::{CYAN, DiffText, FileOrder, GREEN, MAX_LISTED, PLAIN, RED, YELLOW, counted_noun};
 use crate::files::{FileChange, FileChangeKind, FileFacts, MetadataField, kind_word};
-use imgdelta_core::{path::escaped, size::Grouped, table::wrapped};
+use imgdelta_core::{path::escaped, size::Grouped, sort::SharedSort, table::wrapped};
 use std::{
     borrow::Cow,
     cmp::Reverse,
@@ -24,7 +24,7 @@ impl DiffText<'_> {
             return Ok(());
         }
         if self.options.order == FileOrder::Size {
-            files.sort_by_key(|change| Reverse(change.size_bytes()));
+            files.shared_sort_by_key(|change| Reverse(change.size_bytes()));
         }
         let title = if self.options.all_files { "Files" } else { "Largest changes" };
         writeln!(f, "\n{}", self.bold(title))?;

@@ -9,6 +9,7 @@ use crate::{
 use imgdelta_core::{
     path::escaped,
     size::Grouped,
+    sort::SharedSort,
     table::{Column, Table},
 };
 use std::{
@@ -68,7 +69,7 @@ impl DiffText<'_> {
         let mut table = Table::new(&columns, 2);
         let mut packages: Vec<&PackageChange> = self.diff.packages.iter().collect();
         if self.options.order == FileOrder::Size {
-            packages.sort_by_key(|package| Reverse(package.bytes));
+            packages.shared_sort_by_key(|package| Reverse(package.bytes));
         }
         let shown = if self.options.all_files { packages.len() } else { MAX_LISTED };
         for package in packages.iter().take(shown) {

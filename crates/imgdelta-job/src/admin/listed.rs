@@ -62,13 +62,14 @@ impl TaskRow {
         let Self { listed, id, task, report } = self;
         let some = |text: &str| if text.is_empty() { Value::Null } else { text.into() };
         let images = |image: &dyn Fn(&Task) -> String| task.as_ref().map(image);
+        let base = task.as_ref().and_then(|task| task.base);
         json!({
             "id": id,
             "key": listed.key,
             "repository": listed.repository,
-            "base": images(&|task| task.base.to_string()),
+            "base": base.map(|base| base.to_string()),
             "target": images(&|task| task.target.to_string()),
-            "base_tag": images(&|task| task.base_tag.clone()),
+            "base_tag": base.and_then(|_| images(&|task| task.base_tag.clone())),
             "target_tag": images(&|task| task.target_tag.clone()),
             "platform": images(&|task| task.platform.clone()),
             "direction": images(&|task| task.direction.word().into()),

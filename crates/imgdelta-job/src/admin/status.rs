@@ -5,6 +5,7 @@
 use super::{listed::TaskRow, now_ms};
 use crate::queue::{DaySavings, ListedTask, Queue, QueuePause, TaskCounts, TaskFilter, TaskState};
 use imgdelta::Result;
+use imgdelta_core::sort::SharedSort;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -51,7 +52,7 @@ pub(super) async fn of(queue: &dyn Queue, registry: &str, place: &str) -> Result
         lists.insert(state.word(), rows.collect());
     }
     let mut failures: Vec<(String, u64)> = reasons.into_iter().collect();
-    failures.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    failures.shared_sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let now_ms = now_ms();
     Ok(JobStatus {
         registry: registry.to_owned(),

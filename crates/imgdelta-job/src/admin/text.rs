@@ -46,16 +46,16 @@ pub(super) fn table(f: &mut Formatter<'_>, rows: &[TaskRow], now_ms: i64) -> fmt
 fn delta_name(row: &TaskRow, width: usize) -> String {
     let repository = escaped(row.listed.repository.as_bytes()).into_owned();
     let Some(task) = &row.task else { return end_of(&repository, width) };
-    let [base, target] = [&task.base_tag, &task.target_tag].map(|tag| escaped(tag.as_bytes()));
+    let way = task.way();
     let architecture = task.platform.strip_prefix("linux/").unwrap_or(&task.platform);
     let architecture = escaped(architecture.as_bytes());
-    for rest in [format!(": {base} to {target}, {architecture}"), format!(": {base} to {target}")] {
+    for rest in [format!(": {way}, {architecture}"), format!(": {way}")] {
         let room = width.saturating_sub(rest.chars().count());
         if room >= LEAST_NAME.min(repository.chars().count()) {
             return format!("{}{rest}", end_of(&repository, room));
         }
     }
-    end_of(&format!("{base} to {target}"), width)
+    end_of(&way, width)
 }
 
 /// Returns the end of a text, with a sign for the part that is cut.

@@ -75,7 +75,7 @@ pub(super) fn explanation(f: &mut Formatter<'_>, explanation: &Explanation) -> f
             (None, None) => "next",
         };
         let task = &pair.task;
-        let name = format!("{} to {}, {}", task.base_tag, task.target_tag, task.platform);
+        let name = format!("{}, {}", task.way(), task.platform);
         let name = escaped(name.as_bytes());
         writeln!(f, "{:13} {state:8} {}", task.id(), end_of(&name, WIDTH - 23))?;
         let bytes = pair.row.as_ref().and_then(super::TaskRow::bytes);

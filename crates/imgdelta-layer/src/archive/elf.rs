@@ -21,7 +21,7 @@ use super::{
 };
 use cuts::{Cut, cuts};
 use form::SectionForm;
-use imgdelta_core::{Result, progress::Progress};
+use imgdelta_core::{Result, progress::Progress, sort::SharedSort};
 use imgdelta_wire::{fixed, varint};
 use moves::Moves;
 use std::ops::Range;
@@ -73,7 +73,7 @@ impl CompressedElf {
         for number in 0..table.count() {
             sections.extend(section(&table, number, slice)?);
         }
-        sections.sort_by_key(|section| section.stored.start);
+        sections.shared_sort_by_key(|section| section.stored.start);
         let Some(first) = sections.first() else { return Ok(None) };
         if sections.len() > MOST_OPENED {
             return Ok(None);

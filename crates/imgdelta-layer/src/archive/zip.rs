@@ -11,7 +11,7 @@ mod structure;
 pub(super) use close::close;
 
 use super::{ArchiveBytes, ArchivePart, END_BYTES, OpenedArchive, PartCompression};
-use imgdelta_core::Result;
+use imgdelta_core::{Result, sort::SharedSort};
 use imgdelta_wire::Cursor;
 use std::ops::Range;
 use structure::{DirectoryTail, LocalHeader, ZipMember};
@@ -28,13 +28,13 @@ pub(super) fn read(slice: &ArchiveBytes<'_>) -> Result<Option<OpenedArchive>> {
     let Some(mut members) = central(&directory, end.entries) else { return Ok(None) };
     // The structure has the members in the order of their offsets.
     let mut order: Vec<u32> = (0..).take(members.len()).collect();
-    order.sort_by_key(|&member| members[member as usize].offset);
+    order.shared_sort_by_key(|&member| members[member as usize].offset);
     let mut places = vec![0; order.len()];
     for (place, &member) in (0_u32..).zip(&order) {
         places[member as usize] = place;
     }
     let is_in_order = order.is_sorted();
-    members.sort_by_key(|member| member.offset);
+    members.shared_sort_by_key(|member| member.offset);
     let mut at = 0;
     let mut lead = Vec::new();
     for i in 0..members.len() {

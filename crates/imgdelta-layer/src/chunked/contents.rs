@@ -5,7 +5,7 @@
 //! empty are left out.
 
 use super::{json, recipe::TextStyle};
-use imgdelta_core::{BlobDigest, size::time_in_words};
+use imgdelta_core::{BlobDigest, size::time_in_words, sort::SharedSort};
 use imgdelta_image::tarscan::{EntryKind, TarMember};
 
 /// Writer of the table of contents, as JSON.
@@ -65,7 +65,7 @@ impl ContentsText {
         optional(out, "devMinor", minor);
         if !member.attributes.is_empty() {
             let mut sorted: Vec<_> = member.attributes.iter().collect();
-            sorted.sort_by(|one, other| one.name.cmp(&other.name));
+            sorted.shared_sort_by(|one, other| one.name.cmp(&other.name));
             json::key(out, "xattrs");
             out.push(b'{');
             for attribute in sorted {

@@ -11,7 +11,7 @@ use super::{
     reader::padding_of,
 };
 use imgdelta_coding::pack::Packer;
-use imgdelta_core::Limits;
+use imgdelta_core::{Limits, sort::SharedSort};
 use imgdelta_wire::varint::zigzag;
 
 /// Writer of the gaps of one stream.
@@ -191,7 +191,7 @@ fn straight<'a>(bases: impl IntoIterator<Item = &'a UsedBase>) -> ColumnWriter {
 /// Writes the addresses of base entries in the base's order, and a walk through the entries.
 fn walked(bases: &[UsedBase]) -> ColumnWriter {
     let mut sorted: Vec<&UsedBase> = bases.iter().collect();
-    sorted.sort_by_key(|used| used.address);
+    sorted.shared_sort_by_key(|used| used.address);
     let mut columns = straight(sorted.iter().copied());
     let mut order = DirectoryOrder::new(sorted.iter().map(|used| (used.address, &used.path[..])));
     columns.number(Column::Jumps, bases.len() as u64);

@@ -3,6 +3,7 @@
 
 use super::{Cost, FileLine, LayerLine, PackageLine};
 use crate::{draft::WindowedProgram, sources::SourceReason};
+use imgdelta_apply::inspect::milliseconds;
 use serde_json::{Map, Value, json};
 
 /// Name and version of the document; a reader refuses another.
@@ -16,7 +17,7 @@ pub(super) fn document(cost: &Cost) -> Value {
         "delta_bytes": cost.delta_bytes,
         "pull_bytes": cost.pull_bytes,
         "full_pull_bytes": cost.full_bytes,
-        "rebuild_milliseconds": u64::try_from(cost.rebuild_time.as_millis()).unwrap_or(u64::MAX),
+        "rebuild_milliseconds": milliseconds(cost.rebuild_time),
         "layers": cost.layers.iter().map(layer).collect::<Vec<_>>(),
         "packages": cost.packages.iter().map(package).collect::<Vec<_>>(),
         "files": cost.files.iter().map(file).collect::<Vec<_>>(),

@@ -3,9 +3,9 @@
 //! Never maps a short piece: reading it costs less.
 
 use imgdelta_codec::Host;
+use imgdelta_core::map::MapRange;
 use imgdelta_core::{Result, parallel::Workers};
 use imgdelta_image::volume::{AddressSpace, LayerStream};
-use imgdelta_mmap::MapRange;
 use std::ops::{Deref, Range};
 
 /// The bytes of one side of a piece.

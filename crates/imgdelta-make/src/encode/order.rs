@@ -12,7 +12,7 @@ use crate::{
     plan::Plan,
     sources::{Choice, EntryPlace, PayloadSource},
 };
-use imgdelta_core::{Error, Result, progress::Checkpoint};
+use imgdelta_core::{Error, Result, progress::Checkpoint, sort::SharedSort};
 use imgdelta_format::recipe::StreamName;
 use imgdelta_image::{
     index::LayerIndex,
@@ -123,7 +123,7 @@ impl<'a> LayerPayloads<'a> {
             let target = range;
             rebuilt.push(RebuiltPayload { payload, is_part, target, places, is_own, class, path });
         }
-        rebuilt.sort_by(RebuiltPayload::order);
+        rebuilt.shared_sort_by(RebuiltPayload::order);
         Ok(Self { ordinal, index, choices, spans, rebuilt, rebuilt_before, target })
     }
 
@@ -152,7 +152,7 @@ impl<'a> LayerPayloads<'a> {
         let name = StreamName { diff_id: index.diff_id, bytes: index.stream_bytes };
         let stream = AddressSpace::new(&plan.volume, &[name])?;
         let mut rebuilt: Vec<&RebuiltPayload<'_>> = self.rebuilt.iter().collect();
-        rebuilt.sort_by_key(|rebuilt| rebuilt.payload);
+        rebuilt.shared_sort_by_key(|rebuilt| rebuilt.payload);
         for RebuiltPayload { is_part, target, .. } in rebuilt {
             let parts = self.target.parts.filter(|_| *is_part);
             let bytes = parts.map_or(&stream, |parts| &parts.space);

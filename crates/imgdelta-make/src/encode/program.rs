@@ -2,6 +2,7 @@
 //! Never changes bytes: the codec writes the parts, and a wrong kind costs bytes only.
 
 use imgdelta_codec::{Part, PartKind};
+use imgdelta_core::sort::SharedSort;
 use imgdelta_wire::fixed::{u16_at, u32_at, u64_at};
 use std::ops::Range;
 
@@ -19,7 +20,7 @@ pub(super) fn parts(file: &[u8]) -> Option<Vec<Part>> {
         found = segments(file, code);
     }
     found.retain(|(range, _)| range.start < range.end && range.end <= file.len());
-    found.sort_by_key(|(range, _)| range.start);
+    found.shared_sort_by_key(|(range, _)| range.start);
     let (mut parts, mut at) = (Vec::new(), 0);
     let data = |len: usize| Part { kind: PartKind::Data, len, address: 0 };
     for (range, part) in found {

@@ -78,7 +78,7 @@ impl Node {
 
     /// Makes a delta and pushes it next to its target.
     fn publish_delta(&self, old: usize, new: usize) {
-        let delta = delta(self.dir.path(), &self.layout(old), &self.layout(new));
+        let delta = delta(self.dir.path(), Some(&self.layout(old)), &self.layout(new));
         push(&delta, &self.name(new), Credentials::none());
     }
 

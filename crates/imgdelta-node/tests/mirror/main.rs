@@ -12,6 +12,7 @@ mod site;
 use imgdelta::{
     Session,
     create::{CreateOptions, Preset},
+    diff::DiffOptions,
 };
 use imgdelta_apply::{
     delta::Delta,
@@ -52,12 +53,17 @@ fn versions() -> [TestImage; 2] {
     [image(b'0'), image(b'1')]
 }
 
-/// Makes a delta between two layouts.
-fn delta(dir: &Path, old: &Path, new: &Path) -> Delta {
+/// Makes a delta between two layouts, or to one without a base.
+fn delta(dir: &Path, old: Option<&Path>, new: &Path) -> Delta {
     let session = Session::new(dir).unwrap().threads(2).unwrap();
     let reference = |path: &Path| format!("oci:{}", path.display()).parse::<Reference>().unwrap();
     let options = CreateOptions::default().preset(Preset::Fast);
-    let draft = session.plan(&reference(old), &reference(new), &options).unwrap().encode().unwrap();
+    let images = match old {
+        Some(old) => session.open_pair(&reference(old), &reference(new)).unwrap(),
+        None => session.open_without_base(&reference(new)).unwrap(),
+    };
+    let pair = session.read_pair(images, &DiffOptions::default()).unwrap();
+    let draft = pair.plan(&options).unwrap().encode().unwrap();
     let mut bytes = Vec::new();
     draft.prove().unwrap().write_to(&mut bytes).unwrap();
     Delta::open(Arc::new(bytes), "fresh", &Limits::default()).unwrap()

@@ -29,6 +29,20 @@ impl Scene {
         options: &str,
         failure: Option<&'static str>,
     ) -> Self {
+        Self::serving(images, behaviour, options, |dir, [old, new]| {
+            let runtime = ListRuntime { failure, ..ListRuntime::with(old) };
+            (delta(dir, Some(old), new), runtime)
+        })
+    }
+
+    /// A scene with the delta and the runtime that `prepare` makes in a directory, from the layouts of
+    /// both images.
+    fn serving(
+        images: &[TestImage; 2],
+        behaviour: RegistryBehaviour,
+        options: &str,
+        prepare: impl FnOnce(&Path, [&Path; 2]) -> (Delta, ListRuntime),
+    ) -> Self {
         let registry = TestRegistry::start(behaviour);
         let dir = tempfile::tempdir().unwrap();
         for (version, image) in images.iter().enumerate() {
@@ -40,9 +54,9 @@ impl Scene {
         }
         let [old, new] = ["v0", "v1"].map(|name| dir.path().join(name));
         let target = format!("{}/team/app:v1", registry.host());
-        push(&delta(dir.path(), &old, &new), &target, login());
+        let (delta, runtime) = prepare(dir.path(), [&old, &new]);
+        push(&delta, &target, login());
         registry.forget();
-        let runtime = ListRuntime { failure, ..ListRuntime::with(&old) };
         let layers = Arc::clone(&runtime.layers);
         let config = format!(
             "[mirror]\nlisten = '127.0.0.1:0'\n[rebuild]\ndirectory = '{}'\n{options}\n\
@@ -99,6 +113,32 @@ fn the_layers_are_there_before_the_manifest_is_answered() {
     let metrics = scene.mirror.get("/metrics").text();
     assert!(metrics.contains("imgdelta_node_pulls_total{outcome=\"present\"} 1"), "{metrics}");
     assert!(metrics.contains("imgdelta_node_pulls_total{outcome=\"rebuilt\"} 1"), "{metrics}");
+}
+
+#[test]
+fn a_node_without_images_rebuilds_by_a_delta_without_a_base() {
+    // gzip does not see that the second file is the first one again.
+    let twin = noise(7, 200_000);
+    let twins = TestImage::new(vec![tar_of(&[("one", &twin), ("two", &twin)])], Packing::Gzip);
+    let [plain, _] = versions();
+    let images = [plain, twins];
+    let behaviour = RegistryBehaviour::default;
+    let scene = Scene::serving(&images, behaviour(), "", |dir, [_, new]| {
+        (delta(dir, None, new), ListRuntime::default())
+    });
+    let target = scene.target();
+    assert_eq!(scene.get_manifest().body, target.manifest);
+    let layers = scene.layers.lock().unwrap().clone();
+    assert!(layers.contains_key(&target.layers[0].diff_id.to_string()), "{layers:?}");
+    assert_eq!((scene.layer_requests(), scene.mirror.status().rebuilt), (0, 1));
+
+    // A delta that needs a base is none for this node.
+    let scene = Scene::serving(&versions(), behaviour(), "", |dir, [old, new]| {
+        (delta(dir, Some(old), new), ListRuntime::default())
+    });
+    assert_eq!(scene.get_manifest().body, scene.target().manifest);
+    let metrics = scene.mirror.get("/metrics").text();
+    assert!(metrics.contains("imgdelta_node_pulls_total{outcome=\"no-base\"} 1"), "{metrics}");
 }
 
 #[test]

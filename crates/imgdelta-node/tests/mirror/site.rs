@@ -140,7 +140,7 @@ impl Site {
     pub fn add(&self, repository: &str, apps: &[App; 2], login: Login<'_>) {
         let layouts = self.publish(repository, apps);
         for (old, new) in [(0, 1), (1, 0)] {
-            let delta = delta(self.dir.path(), &layouts[old], &layouts[new]);
+            let delta = delta(self.dir.path(), Some(&layouts[old]), &layouts[new]);
             let name = format!("{}/{repository}@{}", self.registry.host(), apps[new].digest());
             push(&delta, &name, credentials(login));
         }

@@ -23,7 +23,7 @@ use crate::{
     referrers::{ListLimit, Referrer, ReferrerList},
     repository::ManifestReference,
 };
-use imgdelta_core::{Error, Note};
+use imgdelta_core::{Error, Note, sort::SharedSort};
 use imgdelta_image::{image::Layer, store::Descriptor};
 use std::{cmp::Reverse, collections::HashSet};
 
@@ -142,7 +142,7 @@ fn candidates(
         referrers.retain(|referrer| !referrer.annotations.contains_key(BASE_ANNOTATION));
     }
     // Those for a local base first; there may be many.
-    referrers.sort_by_key(|referrer| Reverse(has_local_base(referrer, local)));
+    referrers.shared_sort_by_key(|referrer| Reverse(has_local_base(referrer, local)));
     let mut artifacts = Vec::new();
     let mut rest_bytes = most_bytes.saturating_sub(bytes);
     for referrer in referrers.into_iter().take(MAX_CANDIDATES) {

@@ -12,7 +12,7 @@ use crate::{
     referrers::{ListLimit, Referrer},
     repository::ManifestReference,
 };
-use imgdelta_core::{BlobDigest, DiffId, Error, Note, Result};
+use imgdelta_core::{BlobDigest, DiffId, Error, Note, Result, sort::SharedSort};
 use imgdelta_image::store::Descriptor;
 use std::{
     cmp::Reverse,
@@ -259,7 +259,7 @@ impl LinkSearch<'_> {
         };
         self.bytes += list.bytes;
         let mut referrers = list.entries;
-        referrers.sort_by_key(|referrer| {
+        referrers.shared_sort_by_key(|referrer| {
             let is_local = base_of(referrer).is_some_and(|base| self.is_local(&base));
             (!is_local, claimed_bytes(referrer))
         });

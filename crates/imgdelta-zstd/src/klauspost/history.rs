@@ -2,8 +2,7 @@
 //!
 //! Never searches.
 
-use std::hash::Hasher;
-use twox_hash::XxHash64;
+use crate::xxh64::Xxh64;
 
 /// The plain bytes that a finder searches, and their positions in the frame.
 pub(super) struct History {
@@ -12,7 +11,7 @@ pub(super) struct History {
     /// entries of tables, which are 0, are always out of reach.
     origin: u32,
     window: u32,
-    sum: XxHash64,
+    sum: Xxh64,
 }
 
 /// Least bytes beyond the window before old bytes are dropped.
@@ -24,7 +23,7 @@ const HIGHEST_ORIGIN: u32 = 1 << 31;
 impl History {
     /// Makes an empty history. A window has at most 128 MiB.
     pub(super) fn new(window: u32) -> Self {
-        Self { bytes: Vec::new(), origin: window, window, sum: XxHash64::with_seed(0) }
+        Self { bytes: Vec::new(), origin: window, window, sum: Xxh64::new() }
     }
 
     /// Begins another frame, which reaches none of the positions so far.
@@ -32,7 +31,7 @@ impl History {
         self.origin = self.origin.saturating_add(self.bytes.len() as u32).saturating_add(window);
         self.bytes.clear();
         self.window = window;
-        self.sum = XxHash64::with_seed(0);
+        self.sum = Xxh64::new();
     }
 
     /// Appends a block and returns its start in [`Self::bytes`].
@@ -43,7 +42,7 @@ impl History {
             self.bytes.drain(..gone);
             self.origin += gone as u32;
         }
-        self.sum.write(block);
+        self.sum.update(block);
         let start = self.bytes.len();
         self.bytes.extend_from_slice(block);
         start
@@ -73,7 +72,7 @@ impl History {
 
     /// Returns the checksum of the frame.
     pub(super) fn checksum(&self) -> [u8; 4] {
-        (self.sum.finish() as u32).to_le_bytes()
+        (self.sum.value() as u32).to_le_bytes()
     }
 }
 

@@ -2,6 +2,7 @@
 //! Never reads the file.
 
 use super::table::{HEADER_BYTES, TABLE_OFFSET};
+use imgdelta_core::sort::SharedSort;
 use std::ops::Range;
 
 /// A range of the file that is not copied.
@@ -23,7 +24,7 @@ pub(super) fn cuts(
 ) -> Option<Vec<(Range<u64>, Cut)>> {
     let mut cuts = vec![(table, Cut::Table)];
     cuts.extend(sections.enumerate().map(|(ordinal, range)| (range, Cut::Section(ordinal))));
-    cuts.sort_by_key(|(range, _)| range.start);
+    cuts.shared_sort_by_key(|(range, _)| range.start);
     let mut end = HEADER_BYTES;
     for (range, _) in &cuts {
         if range.start < end || range.end <= range.start || range.end > bytes {

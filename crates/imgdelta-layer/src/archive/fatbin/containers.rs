@@ -3,7 +3,7 @@
 
 use super::super::elf::{ReadBytes, SectionTable};
 use crate::lz4::MOST_PLAIN_BYTES;
-use imgdelta_core::Result;
+use imgdelta_core::{Result, sort::SharedSort};
 use imgdelta_wire::fixed::{u16_at, u32_at, u64_at};
 use std::ops::Range;
 
@@ -29,7 +29,7 @@ pub(super) fn programs(bytes: u64, read: &mut ReadBytes<'_>) -> Result<Option<Ve
     };
     let numbers = (0..table.count()).filter(has_containers);
     let mut sections: Vec<Range<u64>> = numbers.map(|number| table.content(number)).collect();
-    sections.sort_by_key(|section| (section.start, section.end));
+    sections.shared_sort_by_key(|section| (section.start, section.end));
     let mut walk = ContainerWalk { read, programs: Vec::new(), entries: 0 };
     let mut end = 0;
     for section in sections {

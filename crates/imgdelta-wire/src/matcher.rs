@@ -10,30 +10,55 @@
 //!    where the most bytes agree.
 //! 3. Search each gap once more with short seeds, in a small window of the base around its place.
 //!
-//! Functions that are known to be the same are searched in each other, without the rest of the base.
+//! Ranges that are known to be the same are searched in each other, without the rest of the base.
 //!
 //! A suffix array finds more short distant matches (a few per cent of shuffled text). This takes a
 //! tenth of its time and an eighth of its memory.
 
-use crate::{effort::Effort, functions::FunctionPair, script::BaseCopy};
-use imgdelta_wire::{
+use crate::{
     compare,
     seeds::SeedIndex,
     window::{self, WindowIndex},
 };
+use std::ops::Range;
+
+/// A range of the target that is copied from the base; some bytes may differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BaseCopy {
+    /// Its start in the target.
+    pub target: usize,
+    /// Its start in the base.
+    pub base: usize,
+    /// Its bytes.
+    pub len: usize,
+}
+
+impl BaseCopy {
+    /// Returns the end in the target.
+    pub fn target_end(&self) -> usize {
+        self.target + self.len
+    }
+
+    /// Returns the end in the base.
+    pub fn base_end(&self) -> usize {
+        self.base + self.len
+    }
+}
 
 /// A byte string and a view's reading of it; both have the same length.
 ///
 /// Seeds and anchors are found in `read`. While growing, a byte agrees if it does in either.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reading<'a> {
-    pub(crate) raw: &'a [u8],
-    pub(crate) read: &'a [u8],
+pub struct Reading<'a> {
+    /// The bytes.
+    pub raw: &'a [u8],
+    /// What a view reads in their place.
+    pub read: &'a [u8],
 }
 
 impl<'a> Reading<'a> {
     /// Bytes without a view.
-    pub(crate) fn plain(raw: &'a [u8]) -> Self {
+    pub fn plain(raw: &'a [u8]) -> Self {
         Self { raw, read: raw }
     }
 
@@ -44,39 +69,26 @@ impl<'a> Reading<'a> {
 
 /// The depth of a search.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct SearchDepth {
+pub struct SearchDepth {
     /// Bytes of a seed in the index of the whole base.
-    pub(crate) seed: usize,
+    pub seed: usize,
     /// Distance between two seeds.
-    pub(crate) step: usize,
+    pub step: usize,
     /// Most base bytes on either side of a gap to search with short seeds; 0 for none.
-    pub(crate) window: usize,
-}
-
-impl SearchDepth {
-    /// Returns the depth for an effort.
-    pub(crate) fn of(effort: Effort) -> Self {
-        match effort {
-            // Half the index; gaps only where the base has something at the same place.
-            Effort::Fast => Self { seed: 32, step: 16, window: 4 << 10 },
-            Effort::Default => Self { seed: 32, step: 8, window: 32 << 10 },
-            // Twice the index. Shorter seeds were tried: in programs they find too many false
-            // matches.
-            Effort::Best => Self { seed: 32, step: 4, window: 128 << 10 },
-        }
-    }
+    pub window: usize,
 }
 
 /// Finds copies; keeps the memory of its indexes from one call to the next.
 #[derive(Debug, Default)]
-pub(crate) struct Matcher {
-    pub(crate) base_seeds: SeedIndex,
+pub struct Matcher {
+    /// The index of the base that was searched last.
+    pub base_seeds: SeedIndex,
     gaps: GapSearcher,
 }
 
 /// Finds copies with an index of the base, and searches the gaps between them.
 #[derive(Debug, Default)]
-pub(crate) struct GapSearcher {
+pub struct GapSearcher {
     window: WindowIndex,
     /// The range of the base that `window` indexes.
     known: (usize, usize),
@@ -145,7 +157,7 @@ const AHEAD: usize = 2048;
 
 impl Matcher {
     /// Returns copies for `target`, in target order and not overlapping in the target.
-    pub(crate) fn copies(
+    pub fn copies(
         &mut self,
         base: Reading<'_>,
         target: Reading<'_>,
@@ -160,24 +172,25 @@ impl Matcher {
         join(copies, 0)
     }
 
-    /// Returns copies that take each target function of `pairs` from its base function, and the rest
-    /// of `target` as `copies` do.
-    pub(crate) fn copies_within(
+    /// Returns copies that take the first range of each pair, of the target, from the second, of the
+    /// base, and the rest of `target` as `copies` do.
+    pub fn copies_within(
         &mut self,
         base: Reading<'_>,
         target: Reading<'_>,
-        pairs: &[FunctionPair],
+        pairs: &[[Range<usize>; 2]],
         copies: &[BaseCopy],
     ) -> Vec<BaseCopy> {
         let mut found: Vec<BaseCopy> = Vec::new();
         self.gaps.known = (0, 0);
-        for &FunctionPair { target: new, base: old } in pairs {
-            let (window, piece) = (base.slice(old.0, old.1), target.slice(new.0, new.1));
+        for [new, old] in pairs {
+            let (window, piece) =
+                (base.slice(old.start, old.end), target.slice(new.start, new.end));
             self.gaps.window.build(window.read);
             let anchors = scan(&self.gaps.window, window, piece, 0);
             found.extend(grow(window, piece, &anchors).into_iter().map(|copy| BaseCopy {
-                target: copy.target + new.0,
-                base: copy.base + old.0,
+                target: copy.target + new.start,
+                base: copy.base + old.start,
                 ..copy
             }));
         }
@@ -189,7 +202,7 @@ impl GapSearcher {
     /// Returns copies for `target`, whose base has the index `seeds`; neighbours may be joined.
     ///
     /// The target is likely to begin near `origin` in the base.
-    pub(crate) fn copies(
+    pub fn copies(
         &mut self,
         seeds: &SeedIndex,
         base: Reading<'_>,
@@ -403,7 +416,7 @@ impl Comparison<'_> {
             );
             if run > 0 {
                 i += run;
-                balance += run as i64;
+                balance += run.cast_signed() as i64;
             } else {
                 balance += if self.agree(base + i, target + i) { 1 } else { -1 };
                 i += 1;
@@ -426,7 +439,7 @@ impl Comparison<'_> {
             );
             if run > 0 {
                 i += run;
-                balance += run as i64;
+                balance += run.cast_signed() as i64;
             } else {
                 let agree = self.agree(copy.base - i - 1, copy.target - i - 1);
                 balance += if agree { 1 } else { -1 };
@@ -460,7 +473,7 @@ impl Comparison<'_> {
 }
 
 /// Returns `upper` and the parts of `lower` that do not overlap it, in target order.
-pub(crate) fn overlaid(lower: &[BaseCopy], upper: &[BaseCopy]) -> Vec<BaseCopy> {
+pub fn overlaid(lower: &[BaseCopy], upper: &[BaseCopy]) -> Vec<BaseCopy> {
     let mut all = Vec::with_capacity(lower.len() + upper.len());
     let (mut free, mut rest) = (0, lower);
     for over in upper.iter().map(Some).chain([None]) {
@@ -486,7 +499,7 @@ pub(crate) fn overlaid(lower: &[BaseCopy], upper: &[BaseCopy]) -> Vec<BaseCopy> 
 }
 
 /// Joins copies that continue each other behind at most `gap` bytes.
-pub(crate) fn join(copies: Vec<BaseCopy>, gap: usize) -> Vec<BaseCopy> {
+pub fn join(copies: Vec<BaseCopy>, gap: usize) -> Vec<BaseCopy> {
     let mut joined: Vec<BaseCopy> = Vec::with_capacity(copies.len());
     for copy in copies {
         match joined.last_mut() {
@@ -595,7 +608,7 @@ mod tests {
         // The base has the function twice: as it was, and with other bytes behind.
         let base = [&head[..], &one, &tail, &one[..150], &noise(4, 150)].concat();
         let target = [&head[..], &changed, &tail].concat();
-        let pair = FunctionPair { target: (500, 800), base: (500, 800) };
+        let pair = [500..800, 500..800];
         let far = [(0, 0, 500), (500, 1300, 150), (650, 650, 650)];
         let far = far.map(|(target, base, len)| BaseCopy { target, base, len });
         let (old, new) = (Reading::plain(&base), Reading::plain(&target));

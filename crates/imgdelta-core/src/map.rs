@@ -1,7 +1,11 @@
 //! Maps a file read-only, so that a base of any size is a byte slice.
+//! Never writes, never grows, never interprets what it maps.
 //!
-//! This crate holds the project's only unsafe code and does nothing else. It never writes, never
-//! grows, never interprets what it maps.
+//! This module holds the project's only unsafe code, and does nothing else (test
+//! `only_maps_of_files_are_unsafe`).
+
+#![allow(unsafe_code, reason = "a map of a file that another process may change")]
+#![deny(clippy::undocumented_unsafe_blocks)]
 
 use std::{
     fs::File,
@@ -109,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_map_is_the_bytes_of_its_file_even_if_empty() {
-        let path = std::env::temp_dir().join(format!("imgdelta-mmap-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("imgdelta-map-{}", std::process::id()));
         let mut file = std::fs::File::options()
             .create(true)
             .truncate(true)
