@@ -52,7 +52,7 @@ impl BaseCopy {
 pub struct Reading<'a> {
     /// The bytes.
     pub raw: &'a [u8],
-    /// What a view reads in their place.
+    /// The same bytes as a view reads them.
     pub read: &'a [u8],
 }
 
