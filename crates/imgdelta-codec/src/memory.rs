@@ -77,16 +77,18 @@ pub fn encode_memory(
         }
         _ => packing,
     };
-    let fields = (2 * both).min(2 * trial::KEPT_FIELDS as u64);
+    let fields = [base_len, target_len].map(|len| (2 * len).min(trial::kept_fields(len)) as u64);
+    let fields: u64 = fields.iter().sum();
     LEAST + HISTORY + fields + writing + searching.max(packing).max(pairing)
 }
 
 /// Returns the bytes that [`GroupDecoder::member_in_pieces`](crate::GroupDecoder::member_in_pieces)
 /// takes.
 ///
-/// Base, streams, and the reference and tables of aligned codes are not counted. `base_head` is the base's first 4 KiB, or all of it. It holds
-/// for programs from compilers: a hostile base, whose every word is a field, takes up to 24 MiB
-/// more. A piece with a long literal is as long as that, and a program without a base is one piece.
+/// Base, streams, and the reference and tables of aligned codes are not counted. `base_head` is the
+/// base's first 4 KiB, or all of it. It holds for programs from compilers: a hostile base, whose
+/// every word is a field, takes up to 24 MiB more. A piece with a long literal is as long as that,
+/// and a program without a base is one piece.
 pub fn decode_memory(base_len: usize, base_head: &[u8]) -> u64 {
     let base = base_len as u64;
     if !has_fields(base_head, base_len) {

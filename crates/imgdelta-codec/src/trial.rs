@@ -33,8 +33,11 @@ const LEAST_APART: usize = 8 << 10;
 /// The same for an aligned code, which learns from the base's bytes.
 const LEAST_ALIGNED: usize = 2 << 10;
 
-/// Most bytes of fields that each side of a scene keeps for all trials.
-pub(crate) const KEPT_FIELDS: usize = 24 << 20;
+/// Returns the most bytes of fields that each side of a scene keeps for all trials, by its length. Of
+/// long programs they would be a small part.
+pub(crate) fn kept_fields(len: usize) -> usize {
+    if len > 64 << 20 { 0 } else { 24 << 20 }
+}
 
 /// One way to write a member.
 #[derive(Debug, Clone)]
@@ -197,7 +200,10 @@ impl<'a> Scene<'a> {
             view.image_of(target)?;
         }
         let sides = [base, target];
-        let open = |number: usize| FieldIndex::open(view, sides[number], KEPT_FIELDS, host);
+        let open = |number: usize| {
+            let file = sides[number];
+            FieldIndex::open(view, file, kept_fields(file.len()), host)
+        };
         let mut sides = host::map(host, 2, open).into_iter();
         let (base, target) = (sides.next()??, sides.next()??);
         let are_alike = base.image.machine == target.image.machine
