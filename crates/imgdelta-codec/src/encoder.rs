@@ -227,8 +227,12 @@ impl GroupEncoder {
         let others = best.size.others();
         let trial = self.with_literals_apart(scene, best);
         match aligned {
-            Some((bytes, aligned)) if bytes < others + self.literal_bytes(&trial) => aligned,
-            _ => trial,
+            Some((bytes, aligned)) => {
+                let code = aligned.streams.stream(StreamKind::AlignedLiterals).len();
+                let pays = bytes + code / LEAST_ALIGNED_GAIN < others + self.literal_bytes(&trial);
+                if pays { aligned } else { trial }
+            }
+            None => trial,
         }
     }
 
@@ -458,6 +462,10 @@ impl GroupEncoder {
         trial.stats
     }
 }
+
+/// An aligned code saves at least one byte in this many of its own: a receiver takes twenty times as
+/// long for it as for other codes.
+const LEAST_ALIGNED_GAIN: usize = 8;
 
 /// Shortest copies to keep before an aligned code, each tried if the one before paid.
 const LEAST_ALIGNED: [usize; 2] = [300, 1000];
