@@ -4,7 +4,10 @@
 //! Each kind of part goes to a stream of its own, since like compresses with like. Two kinds of
 //! tables follow from other parts and take no bytes at all.
 
-use crate::sections::{self, ColumnWidths, Direction};
+use crate::{
+    sections::{self, ColumnWidths, Direction},
+    spelling::{self, Spelling},
+};
 
 /// The kind of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +126,7 @@ pub fn rebuild<S: PartSource>(source: &mut S, len: usize) -> Result<Vec<u8>, S::
             }
             PartKind::Aarch64 => {
                 source.fill(PartStream::Code, bytes)?;
-                sections::aarch64(bytes, part.address, Direction::Unpack);
+                spelling::aarch64(bytes, part.address, Spelling::Distance);
             }
             PartKind::UnwindRecords => {
                 source.fill(PartStream::Records, bytes)?;
@@ -266,7 +269,7 @@ pub fn divide(target: &[u8], parts: &[Part], sink: &mut impl PartSink) {
             }
             PartKind::Aarch64 => {
                 let mut code = bytes.to_vec();
-                sections::aarch64(&mut code, part.address, Direction::Pack);
+                spelling::aarch64(&mut code, part.address, Spelling::Address);
                 sink.bytes(PartStream::Code, &code);
             }
             PartKind::UnwindRecords => {

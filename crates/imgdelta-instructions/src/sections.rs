@@ -54,28 +54,6 @@ pub fn x86_64(code: &mut [u8], address: u32, direction: Direction) {
     }
 }
 
-/// Changes `AArch64` code whose first byte has this address: calls and pages become addresses.
-pub fn aarch64(code: &mut [u8], address: u64, direction: Direction) {
-    const CALL: u32 = (1 << 26) - 1;
-    const PAGES: u32 = (1 << 21) - 1;
-    let skipped = (address.wrapping_neg() & 3) as usize;
-    let words = code.get_mut(skipped..).unwrap_or_default().as_chunks_mut::<4>().0;
-    for (i, bytes) in words.iter_mut().enumerate() {
-        let here = address.wrapping_add((skipped + i * 4) as u64);
-        let word = u32::from_le_bytes(*bytes);
-        let changed = if word & !CALL == 0x9400_0000 {
-            word & !CALL | direction.shift(word, (here >> 2) as u32) & CALL
-        } else if word & 0x9f00_0000 == 0x9000_0000 {
-            let pages = word >> 29 & 3 | (word >> 5 & 0x7_ffff) << 2;
-            let pages = direction.shift(pages, (here >> 12) as u32) & PAGES;
-            word & 0x9f00_001f | (pages & 3) << 29 | (pages >> 2) << 5
-        } else {
-            continue;
-        };
-        *bytes = changed.to_le_bytes();
-    }
-}
-
 /// Changes unwind records whose first byte has this address.
 ///
 /// The distance to a common record becomes 1 if it leads to the last one that was used. The start of
