@@ -12,7 +12,7 @@ use crate::{
     queue::{ListedTask, RequestedPair, TaskFilter, TaskState, Urgency},
     report::TaskOutcome,
     scan::ScanScope,
-    task::{Direction, Task},
+    task::Task,
 };
 use imgdelta::{BlobDigest, Error, Result, image::Platform, size::Human};
 use imgdelta_registry::{ManifestReference, RepositoryName};
@@ -174,8 +174,8 @@ impl Job {
             let is_wanted = platform.is_none_or(|wanted| wanted.distance(&offered) == Some(0));
             let same = |other: &&(Platform, BlobDigest)| offered.distance(&other.0) == Some(0);
             let Some((_, from)) = bases.iter().find(same).filter(|_| is_wanted) else { continue };
-            let names = [base.to_string(), target.to_string()];
-            tasks.push(requested_task(rule, repository, &offered, [*from, to], names));
+            let (from, to) = ((*from, base.to_string()), (to, target.to_string()));
+            tasks.push(Task::by_rule(rule, repository, &offered, Some(from), to));
         }
         if tasks.is_empty() {
             let what = match platform {
@@ -205,8 +205,8 @@ impl Job {
         for pair in self.queue.requested(repository.as_str(), MAX_READ).await? {
             let parsed = (pair.platform.parse(), pair.base.parse(), pair.target.parse());
             let (Ok(platform), Ok(from), Ok(to)) = parsed else { continue };
-            let names = [pair.base, target.to_string()];
-            tasks.push(requested_task(rule, repository, &platform, [from, to], names));
+            let (from, to) = ((from, pair.base), (to, target.to_string()));
+            tasks.push(Task::by_rule(rule, repository, &platform, Some(from), to));
         }
         let mut keys = BTreeSet::new();
         tasks.retain(|task| targets.contains(&task.target) && keys.insert(task.key()));
@@ -368,29 +368,6 @@ fn named(mut task: Task, listed: Option<&ListedTask>) -> Task {
         task.base_tag = known.base_tag;
     }
     task
-}
-
-/// Returns the task for a pair that a receiver asked for.
-fn requested_task(
-    rule: &Rule,
-    repository: &RepositoryName,
-    platform: &Platform,
-    [base, target]: [BlobDigest; 2],
-    [base_tag, target_tag]: [String; 2],
-) -> Task {
-    Task {
-        repository: repository.clone(),
-        base: Some(base),
-        target,
-        platform: platform.to_string(),
-        direction: Direction::Forward,
-        base_tag,
-        target_tag,
-        preset: rule.preset,
-        worth: rule.worth,
-        frames: rule.frames,
-        priority: 0,
-    }
 }
 
 impl PairReport {

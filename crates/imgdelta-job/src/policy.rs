@@ -102,19 +102,6 @@ pub fn wanted_tasks(rule: &Rule, repository: &RepositoryName, versions: &[Versio
     let directions: &[Direction] =
         if rule.rollback { &[Direction::Forward, Direction::Back] } else { &[Direction::Forward] };
     let (mut tasks, mut keys) = (Vec::new(), HashSet::new());
-    let task = |direction, base: Option<(&Version, BlobDigest)>, target: &Version, image| Task {
-        repository: repository.clone(),
-        base: base.map(|(_, image)| image),
-        target: image,
-        platform: String::new(),
-        direction,
-        base_tag: base.map_or_else(String::new, |(version, _)| version.tag.clone()),
-        target_tag: target.tag.clone(),
-        preset: rule.preset,
-        worth: rule.worth,
-        frames: rule.frames,
-        priority: 0,
-    };
     for direction in directions {
         for (older, newer) in &pairs {
             let (from, to) = match direction {
@@ -124,9 +111,9 @@ pub fn wanted_tasks(rule: &Rule, repository: &RepositoryName, versions: &[Versio
             let (base, target) = (line[from], line[to]);
             let priority = priority(*direction, from, to);
             for (platform, from, to) in common_platforms(rule, base, target) {
-                let platform = platform.to_string();
-                let task = task(*direction, Some((base, from)), target, to);
-                let task = Task { platform, priority, ..task };
+                let (base, target) = ((from, base.tag.clone()), (to, target.tag.clone()));
+                let task = Task::by_rule(rule, repository, &platform, Some(base), target);
+                let task = Task { direction: *direction, priority, ..task };
                 // Two indexes may contain one image.
                 if from != to && keys.insert(task.key()) {
                     tasks.push(task);
@@ -138,9 +125,9 @@ pub fn wanted_tasks(rule: &Rule, repository: &RepositoryName, versions: &[Versio
         for (platform, image) in
             newest.images.iter().filter(|(platform, _)| is_wanted(rule, platform))
         {
-            let task = task(Direction::Forward, None, newest, *image);
-            let (platform, priority) = (platform.to_string(), FIRST_BAND * NewTask::BAND);
-            let task = Task { platform, priority, ..task };
+            let target = (*image, newest.tag.clone());
+            let task = Task::by_rule(rule, repository, platform, None, target);
+            let task = Task { priority: FIRST_BAND * NewTask::BAND, ..task };
             if keys.insert(task.key()) {
                 tasks.push(task);
             }
@@ -168,19 +155,10 @@ pub fn learned_tasks(
         let Some((_, target)) = newest.images.iter().find(same) else { continue };
         let holds = |version: &&Version| version.images.iter().any(|(_, image)| *image == base);
         let named = versions.iter().find(holds);
-        let task = Task {
-            repository: repository.clone(),
-            base: Some(base),
-            target: *target,
-            platform: platform.to_string(),
-            direction: Direction::Forward,
-            base_tag: named.map_or_else(|| base.to_string(), |version| version.tag.clone()),
-            target_tag: newest.tag.clone(),
-            preset: rule.preset,
-            worth: rule.worth,
-            frames: rule.frames,
-            priority: priority(Direction::Forward, MAX_LEARNED, 0),
-        };
+        let base_tag = named.map_or_else(|| base.to_string(), |version| version.tag.clone());
+        let (from, to) = ((base, base_tag), (*target, newest.tag.clone()));
+        let task = Task::by_rule(rule, repository, &platform, Some(from), to);
+        let task = Task { priority: priority(Direction::Forward, MAX_LEARNED, 0), ..task };
         if base != *target && keys.insert(task.key()) {
             tasks.push(task);
         }

@@ -3,10 +3,10 @@
 //! Names images by digest, so that a tag that moves changes no task. Tags are for messages only.
 
 use crate::{
-    config::{Share, preset_of, preset_word},
+    config::{Rule, Share, preset_of, preset_word},
     queue::{NewTask, Urgency},
 };
-use imgdelta::{BlobDigest, Error, Result, create::Preset, path::escaped};
+use imgdelta::{BlobDigest, Error, Result, create::Preset, image::Platform, path::escaped};
 use imgdelta_core::{Algorithm, verify::Hasher};
 use imgdelta_registry::RepositoryName;
 use serde::{Deserialize, Serialize};
@@ -81,6 +81,31 @@ impl Direction {
 }
 
 impl Task {
+    /// Returns a task with the options of a rule, forward and of priority 0. An image is its digest
+    /// and its tag.
+    pub(crate) fn by_rule(
+        rule: &Rule,
+        repository: &RepositoryName,
+        platform: &Platform,
+        base: Option<(BlobDigest, String)>,
+        (target, target_tag): (BlobDigest, String),
+    ) -> Self {
+        let (base, base_tag) = base.map_or((None, String::new()), |(base, tag)| (Some(base), tag));
+        Self {
+            repository: repository.clone(),
+            base,
+            target,
+            platform: platform.to_string(),
+            direction: Direction::Forward,
+            base_tag,
+            target_tag,
+            preset: rule.preset,
+            worth: rule.worth,
+            frames: rule.frames,
+            priority: 0,
+        }
+    }
+
     /// Returns a short name of the key, for people and logs.
     pub fn id(&self) -> String {
         id(&self.key())
