@@ -3,7 +3,8 @@
 //! Both are wrapped in the least ELF file that the code view takes, for either machine.
 #![no_main]
 
-use imgdelta_codec::{Effort, GroupDecoder, GroupEncoder, GroupLimits};
+use imgdelta_codec::Effort;
+use imgdelta_fuzz::member_comes_back;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -14,16 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     // The new code holds the old as well, so that there is something to copy.
     let moved = [new, old, &new[..new.len() / 2]].concat();
     let target = program(machine, if choice & 2 == 0 { new } else { &moved });
-    for effort in [Effort::Fast, Effort::Default, Effort::Best] {
-        let mut encoder = GroupEncoder::new(effort);
-        encoder.member(&base, &target);
-        let group = encoder.finish();
-        let mut decoder = GroupDecoder::open(&group, &GroupLimits::default()).expect("just made");
-        let mut rebuilt = vec![0; target.len()];
-        decoder.member(&base, &mut rebuilt).expect("just made");
-        decoder.finish().expect("nothing is left over");
-        assert_eq!(rebuilt, target);
-    }
+    member_comes_back(&base, &target, &[Effort::Fast, Effort::Default, Effort::Best]);
 });
 
 /// A file of one executable segment behind the headers.

@@ -6,9 +6,10 @@ use imgdelta_core::{Result, progress::Silent, scratch::Scratch};
 use imgdelta_deflate::{
     DetectOptions, EncoderModel, MemberTrailer, Recipe, RecipeMember, detect_raw,
 };
+use imgdelta_fuzz::closed;
 use imgdelta_image::volume::AddressSpace;
 use imgdelta_layer::archive::{
-    ArchiveBytes, ArchiveKind, InnerCoding, InnerPayloads, OpenedArchive, close, section_streams,
+    ArchiveBytes, ArchiveKind, InnerCoding, InnerPayloads, OpenedArchive, section_streams,
 };
 use imgdelta_make::spill::SpillFile;
 use libfuzzer_sys::fuzz_target;
@@ -16,7 +17,7 @@ use std::{path::Path, sync::Arc};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Some(parts) = opened(bytes) {
-        assert!(closed(&parts).expect("its own parts") == bytes);
+        assert!(closed(ArchiveKind::Elf, &parts).expect("its own parts") == bytes);
     }
     let Some((length, rest)) = bytes.split_first_chunk::<2>() else { return };
     let length = usize::from(u16::from_le_bytes(*length));
@@ -30,7 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
     let count = usize::from(structure.first().copied().unwrap_or(0));
     let recipe = Recipe { members: vec![member; count], tail: Vec::new() };
     let parts = ElfParts { content: content.to_vec(), structure: structure.to_vec(), recipe };
-    let _ = closed(&parts);
+    let _ = closed(ArchiveKind::Elf, &parts);
 });
 
 struct ElfParts {
@@ -95,15 +96,4 @@ fn opened(bytes: &[u8]) -> Option<ElfParts> {
         recipe.members.push(RecipeMember { header, plain_bytes: 0, ..member.clone() });
     }
     Some(ElfParts { content, structure: archive.structure, recipe })
-}
-
-fn closed(parts: &ElfParts) -> Result<Vec<u8>> {
-    let mut made = Vec::new();
-    close(ArchiveKind::Elf, parts, &Silent, &mut |at, piece| {
-        let start = usize::try_from(at).expect("a small file");
-        made.resize(made.len().max(start + piece.len()), 0);
-        made[start..start + piece.len()].copy_from_slice(piece);
-        Ok(())
-    })?;
-    Ok(made)
 }

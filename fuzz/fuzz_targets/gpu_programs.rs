@@ -3,15 +3,16 @@
 #![no_main]
 
 use imgdelta_core::{Result, progress::Silent};
+use imgdelta_fuzz::closed;
 use imgdelta_layer::{
-    archive::{ArchiveBytes, ArchiveKind, InnerCoding, InnerPayloads, OpenedArchive, close},
+    archive::{ArchiveBytes, ArchiveKind, InnerCoding, InnerPayloads, OpenedArchive},
     lz4::{Lz4Encoder, decode},
 };
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Some(parts) = opened(bytes) {
-        assert!(closed(&parts).expect("its own parts") == bytes);
+        assert!(closed(ArchiveKind::Fatbin, &parts).expect("its own parts") == bytes);
     }
     let Some((length, rest)) = bytes.split_first_chunk::<2>() else { return };
     let length = usize::from(u16::from_le_bytes(*length));
@@ -26,7 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut contents = vec![rest.to_vec()];
     contents.extend((0..length % 4).map(|count| rest[..rest.len().min(count * 9)].to_vec()));
     let codings = vec![InnerCoding::Lz4(Lz4Encoder::Middle); contents.len()];
-    let _ = closed(&GpuParts { contents, codings });
+    let _ = closed(ArchiveKind::Fatbin, &GpuParts { contents, codings });
 });
 
 /// Parts of a file; the first has no compression.
@@ -85,15 +86,4 @@ fn opened(bytes: &[u8]) -> Option<GpuParts> {
         parts.contents.push(content);
     }
     Some(parts)
-}
-
-fn closed(parts: &GpuParts) -> Result<Vec<u8>> {
-    let mut made = Vec::new();
-    close(ArchiveKind::Fatbin, parts, &Silent, &mut |at, piece| {
-        let start = usize::try_from(at).expect("a small file");
-        made.resize(made.len().max(start + piece.len()), 0);
-        made[start..start + piece.len()].copy_from_slice(piece);
-        Ok(())
-    })?;
-    Ok(made)
 }
