@@ -23,7 +23,7 @@ impl KeptFields {
         Self { blocks: vec![OnceLock::new(); count], room: room.into() }
     }
 
-    /// Returns the fields of a block; `None` if there is no room for them.
+    /// Returns the fields of a block; `None` if they have no room.
     pub(crate) fn block(
         &self,
         block: usize,
