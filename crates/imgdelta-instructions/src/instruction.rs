@@ -79,16 +79,23 @@ pub struct Reference {
 /// The bytes of an instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bytes {
-    all: [u8; MAX_LEN],
+    /// Those behind `len` are 0.
+    all: [u8; ROOM],
     len: u8,
     reference: Option<Reference>,
 }
 
+/// Bytes of all parts at their longest: prefixes, REX, opcode, `ModRM`, SIB, displacement, immediate;
+/// and some more, so that each part is copied with a fixed length. Calling `memcpy` for some bytes
+/// takes more time than reading an instruction.
+const ROOM: usize = 24;
+
 impl Bytes {
     /// Returns an instruction without a distance; `None` if the bytes are too many.
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
-        let mut all = Self { all: [0; MAX_LEN], len: 0, reference: None };
-        all.push(bytes).then_some(all)
+        let mut all = [0; ROOM];
+        all[..MAX_LEN].get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(Self { all, len: bytes.len() as u8, reference: None })
     }
 
     /// Returns the bytes.
@@ -101,18 +108,28 @@ impl Bytes {
         self.reference
     }
 
-    /// Adds bytes; false if they would be too many.
-    fn push(&mut self, bytes: &[u8]) -> bool {
-        let start = usize::from(self.len);
-        let Some(place) = self.all.get_mut(start..start + bytes.len()) else { return false };
-        place.copy_from_slice(bytes);
-        self.len += bytes.len() as u8;
-        true
+    fn push(&mut self, byte: u8) {
+        self.all[usize::from(self.len)] = byte;
+        self.len += 1;
     }
 
-    /// Adds the low bytes of a number, as many as `len`.
-    fn push_number(&mut self, number: i64, len: usize) -> bool {
-        self.push(&number.to_le_bytes()[..len])
+    /// Adds the low bytes of a number, as many as `len`: at most 8.
+    fn push_number(&mut self, number: i64, len: usize) {
+        let low = if len == 0 { 0 } else { number as u64 & u64::MAX >> (64 - 8 * len) };
+        let start = usize::from(self.len);
+        self.all[start..start + 8].copy_from_slice(&low.to_le_bytes());
+        self.len += len as u8;
+    }
+
+    /// True if `code` begins with these bytes and `len` is their number.
+    fn begin(&self, code: &[u8], len: usize) -> bool {
+        let unused = 8 * (16 - MAX_LEN.min(len)) as u32;
+        match (code.first_chunk(), self.all.first_chunk()) {
+            (Some(code), Some(all)) if usize::from(self.len) == len => {
+                u128::from_le_bytes(*code) << unused == u128::from_le_bytes(*all) << unused
+            }
+            _ => self.as_slice() == &code[..len],
+        }
     }
 }
 
@@ -129,7 +146,7 @@ impl Instruction {
         let parts = scan::parts(code)?;
         let read = Self::of_parts(code, &parts)?;
         let bytes = read.write()?;
-        (bytes.as_slice() == &code[..parts.len()]).then_some((read, bytes))
+        bytes.begin(code, parts.len()).then_some((read, bytes))
     }
 
     fn of_parts(code: &[u8], parts: &Parts) -> Option<Self> {
@@ -149,7 +166,9 @@ impl Instruction {
             is_wide: parts.rex & 8 != 0,
             letter,
         };
-        key.prefixes[..parts.prefixes].copy_from_slice(&code[..parts.prefixes]);
+        for (at, prefix) in key.prefixes.iter_mut().enumerate() {
+            *prefix = if at < parts.prefixes { code[at] } else { 0 };
+        }
         let (mut register, mut base, mut index, mut displacement) = (0, 0, 0, 0);
         if parts.modrm > 0 {
             let modrm = code[parts.modrm];
@@ -215,8 +234,8 @@ impl Instruction {
     /// Returns the bytes, with the operands in their shortest form; `None` if the numbers do not fit.
     pub fn write(&self) -> Option<Bytes> {
         let key = &self.key;
-        let mut out = Bytes { all: [0; MAX_LEN], len: 0, reference: None };
-        let mut fits = out.push(&key.prefixes[..usize::from(key.prefix_count)]);
+        let mut out = Bytes { all: [0; ROOM], len: key.prefix_count, reference: None };
+        out.all[..MAX_PREFIXES].copy_from_slice(&key.prefixes);
         let (mut map, mut opcode) = (key.map, key.opcode);
         let is_small = i8::try_from(self.immediate).is_ok();
         let mut immediate_len = key.immediate_len();
@@ -246,31 +265,31 @@ impl Instruction {
         let has_odd_operand =
             is_direct && tables::is_byte_operand(key.map, key.opcode) && is_odd(self.base);
         if rex != 0 || has_odd_register || has_odd_operand {
-            fits &= out.push(&[0x40 | rex]);
+            out.push(0x40 | rex);
         }
-        fits &= match map {
-            0 => true,
-            1 => out.push(&[0x0F]),
-            2 => out.push(&[0x0F, 0x38]),
-            _ => out.push(&[0x0F, 0x3A]),
-        };
+        if map > 0 {
+            out.push(0x0F);
+        }
+        if map > 1 {
+            out.push(if map == 2 { 0x38 } else { 0x3A });
+        }
         if key.shape == Shape::OpcodeRegister {
             opcode |= self.base & 7;
         }
-        fits &= out.push(&[opcode]);
+        out.push(opcode);
         if key.has_modrm() {
-            fits &= self.push_operands(&mut out);
+            self.push_operands(&mut out);
         }
         if key.letter == b'J' || key.letter == b'j' {
             let at = usize::from(out.len);
             out.reference = Some(Reference { at, len: immediate_len });
         }
-        fits &= out.push_number(self.immediate, immediate_len);
-        fits.then_some(out)
+        out.push_number(self.immediate, immediate_len);
+        (usize::from(out.len) <= MAX_LEN).then_some(out)
     }
 
-    /// Adds `ModRM`, SIB and the displacement; false if they do not fit.
-    fn push_operands(&self, out: &mut Bytes) -> bool {
+    /// Adds `ModRM`, SIB and the displacement.
+    fn push_operands(&self, out: &mut Bytes) {
         let key = &self.key;
         let register =
             if key.extension == NO_EXTENSION { self.register & 7 } else { key.extension } << 3;
@@ -280,26 +299,23 @@ impl Instruction {
             -128..=127 => (0x40, 1),
             _ => (0x80, 4),
         };
-        let displacement = i64::from(self.displacement);
-        match key.shape {
-            Shape::Register => out.push(&[0xC0 | register | base]),
-            Shape::Base => {
-                let head = [mode | register | base, 0x24];
-                let head = if base == 4 { &head[..] } else { &head[..1] };
-                out.push(head) && out.push_number(displacement, len)
-            }
-            Shape::BaseIndex => {
-                out.push(&[mode | register | 4, sib | base]) && out.push_number(displacement, len)
-            }
-            Shape::Index => out.push(&[register | 4, sib | 5]) && out.push_number(displacement, 4),
-            Shape::Relative => {
-                let fits = out.push(&[register | 5]);
-                out.reference = Some(Reference { at: usize::from(out.len), len: 4 });
-                fits && out.push_number(displacement, 4)
-            }
-            Shape::Absolute => out.push(&[register | 4, 0x25]) && out.push_number(displacement, 4),
-            Shape::None | Shape::OpcodeRegister => true,
+        let (modrm, sib, len) = match key.shape {
+            Shape::Register => (0xC0 | register | base, None, 0),
+            Shape::Base => (mode | register | base, (base == 4).then_some(0x24), len),
+            Shape::BaseIndex => (mode | register | 4, Some(sib | base), len),
+            Shape::Index => (register | 4, Some(sib | 5), 4),
+            Shape::Relative => (register | 5, None, 4),
+            Shape::Absolute => (register | 4, Some(0x25), 4),
+            Shape::None | Shape::OpcodeRegister => return,
+        };
+        out.push(modrm);
+        if let Some(sib) = sib {
+            out.push(sib);
         }
+        if key.shape == Shape::Relative {
+            out.reference = Some(Reference { at: usize::from(out.len), len: 4 });
+        }
+        out.push_number(self.displacement.into(), len);
     }
 
     /// Returns the instruction with a change; `None` if it has no such field, or if a number does not
@@ -438,8 +454,11 @@ impl Key {
 
 /// Returns the signed number of `len` bytes, at most 8, at the front of `bytes`.
 fn number(bytes: &[u8], len: usize) -> i64 {
-    let mut whole = [0; 8];
-    whole[..len].copy_from_slice(&bytes[..len]);
+    let whole = bytes.first_chunk().copied().unwrap_or_else(|| {
+        let mut whole = [0; 8];
+        whole[..len].copy_from_slice(&bytes[..len]);
+        whole
+    });
     let unused = 64 - 8 * len as u32;
     if len == 0 { 0 } else { i64::from_le_bytes(whole) << unused >> unused }
 }
