@@ -18,15 +18,18 @@ pub(crate) struct RareWindows {
     windows: Vec<(u32, u32)>,
     /// For each value of a hash's upper bits, the number of the first window.
     starts: Vec<u32>,
+    /// Lower bits of a hash.
+    lower_bits: u32,
 }
 
 impl RareWindows {
-    const BITS: u32 = 16;
-
     /// Takes windows: hash, and number of the function.
     pub(crate) fn new(windows: &[(u32, u32)]) -> Self {
-        let upper = |hash: u32| (hash >> (32 - Self::BITS)) as usize;
-        let mut starts = vec![0; (1 << Self::BITS) + 1];
+        // Some four windows have the same upper bits.
+        let upper_bits = windows.len().max(1).ilog2().saturating_sub(2).clamp(8, 22);
+        let lower_bits = 32 - upper_bits;
+        let upper = |hash: u32| (hash >> lower_bits) as usize;
+        let mut starts = vec![0; (1 << upper_bits) + 1];
         for (hash, _) in windows {
             starts[upper(*hash) + 1] += 1;
         }
@@ -44,7 +47,7 @@ impl RareWindows {
         for range in starts.windows(2) {
             sorted[range[0] as usize..range[1] as usize].sort_unstable();
         }
-        Self { windows: sorted, starts }
+        Self { windows: sorted, starts, lower_bits }
     }
 
     /// Returns the function with the most votes of windows that have these hashes, if they are enough.
@@ -75,7 +78,7 @@ impl RareWindows {
 
     /// Returns the windows with this hash; none if there are too many.
     fn find(&self, hash: u32) -> &[(u32, u32)] {
-        let upper = (hash >> (32 - Self::BITS)) as usize;
+        let upper = (hash >> self.lower_bits) as usize;
         let near = &self.windows[self.starts[upper] as usize..self.starts[upper + 1] as usize];
         let near = &near[near.partition_point(|window| window.0 < hash)..];
         let count = near.iter().take(RARE + 1).take_while(|window| window.0 == hash).count();

@@ -45,8 +45,10 @@ impl SeedIndex {
             // A full bucket means repeats. The first two entries stay, newer seeds replace the
             // others: some lie near the start, some near the place that is being matched.
             let full = 2 + number % 2;
-            let way = bucket.iter().position(|&entry| entry == EMPTY).unwrap_or(full);
-            bucket[way] = entry;
+            // Buckets fill from the front. Counting takes no branch that would wait for the bucket.
+            let filled: usize = bucket.iter().map(|&entry| usize::from(entry != EMPTY)).sum();
+            let way = if filled < WAYS { filled } else { full };
+            bucket[way % WAYS] = entry;
         }
     }
 
