@@ -31,7 +31,7 @@ const LEAST_SAVING: u32 = 300;
 /// Instructions of a window, from the first division on.
 const WINDOWS: [usize; 3] = [8, 4, 2];
 /// Gaps with more cells are divided, and left unpaired if that fails.
-const FEW_CELLS: usize = 1 << 15;
+const FEW_CELLS: usize = 1 << 12;
 const MOST_CELLS: usize = 1 << 21;
 
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
