@@ -4,10 +4,10 @@
 
 use imgdelta_core::{Result, progress::Silent};
 use imgdelta_fuzz::closed;
-use imgdelta_layer::{
-    archive::{ArchiveBytes, ArchiveKind, InnerCoding, InnerPayloads, OpenedArchive},
-    lz4::{Lz4Encoder, decode},
+use imgdelta_layer::archive::{
+    ArchiveBytes, ArchiveKind, InnerCoding, InnerPayloads, OpenedArchive,
 };
+use imgdelta_zstd::lz4::{Lz4Encoder, decode};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -8,7 +8,7 @@
 //!
 //! An archive of the target is closed from *inner payloads*, which match the parts one by one. Each
 //! is compressed as it was, by the models of `imgdelta-deflate` and `imgdelta-xz`, and by those of
-//! [`lz4`](crate::lz4).
+//! `imgdelta_zstd::lz4`.
 //!
 //! Opening depends on the archive's bytes alone, so both sides of a delta get the same parts.
 //! `docs/format-archives.md` is normative.
@@ -28,9 +28,9 @@ pub use bytes::ArchiveBytes;
 pub use compression::InnerCompression;
 pub use imgdelta_format::recipe::ArchiveKind;
 
-use crate::lz4::Lz4Encoder;
 use imgdelta_core::{Error, Result, progress::Progress};
 use imgdelta_deflate::{EncoderCache, RemakeError, Remaker, inflate::InflateStream};
+use imgdelta_zstd::lz4::Lz4Encoder;
 use std::ops::Range;
 
 /// An archive of which the directory is read.

@@ -5,5 +5,4 @@ pub mod archive;
 pub mod chunked;
 pub mod digests;
 pub mod headers;
-pub mod lz4;
 pub mod remake;

@@ -13,7 +13,6 @@ use imgdelta_apply::{
 use imgdelta_core::{Context, Error, Limits, Result, limits::Ceiling, scratch::is_full};
 use imgdelta_deflate::{EncoderCache, EncoderModel, ZlibStrategy};
 use imgdelta_image::{image::Image, survey::SurveyOptions};
-use imgdelta_layer::lz4::Lz4Encoder;
 use imgdelta_make::{
     archives::ArchiveOptions, cost::Cost, options::CreateOptions, pair::ImagePair,
 };
@@ -24,6 +23,7 @@ use imgdelta_testkit::{
 use imgdelta_xz::{
     BlockForm, BlockRun, CheckKind, Properties, Remaker, SearchEffort, StreamRecipe,
 };
+use imgdelta_zstd::lz4::Lz4Encoder;
 use std::sync::Arc;
 use support::open;
 

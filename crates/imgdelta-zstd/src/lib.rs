@@ -1,4 +1,4 @@
-//! Finds the encoder of a zstd stream, and remakes the stream bit for bit from its plain bytes.
+//! Finds the encoder of a zstd stream or an LZ4 block, and remakes it bit for bit from its plain bytes.
 //!
 //! Never does I/O: callers hand bytes in through [`ByteSource`]. Never starts threads, except for
 //! the one of the reference encoder for frames in jobs.
@@ -6,6 +6,7 @@
 //! - [`detect`] finds the encoder of a blob, from the blob and its plain bytes.
 //! - [`Remaker`] remakes a stream by a [`Recipe`].
 //! - [`FrameWriter`] writes frames one by one, for formats that define their own frames.
+//! - [`lz4`] does the same for LZ4 blocks.
 //!
 #![doc = include_str!("../README.md")]
 // A codec converts lengths, counts and positions between widths everywhere. The format limits the
@@ -21,6 +22,7 @@ mod fse;
 mod huffman;
 mod klauspost;
 mod libzstd;
+pub mod lz4;
 mod model;
 mod recipe;
 mod remake;

@@ -1,8 +1,8 @@
 //! The recipes that compress inner payloads, of any format.
 //! Never compresses.
 
-use crate::lz4::Lz4Encoder;
 use imgdelta_core::error::Cause;
+use imgdelta_zstd::lz4::Lz4Encoder;
 
 /// A recipe that compresses an inner payload.
 #[derive(Clone, Debug, PartialEq, Eq)]

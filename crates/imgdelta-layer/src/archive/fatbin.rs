@@ -12,9 +12,9 @@ use super::{
     ArchiveBytes, ArchiveOutput, ArchivePart, InnerCoding, InnerPayloads, OpenedArchive,
     PartCompression, bytes::length, pieces, pieces_of,
 };
-use crate::lz4::{self, Lz4Encoder, MOST_PLAIN_BYTES};
 use containers::{PackedProgram, programs};
 use imgdelta_core::{Error, Result, progress::Progress};
+use imgdelta_zstd::lz4::{self, Lz4Encoder, MOST_PLAIN_BYTES};
 use std::{collections::HashMap, ops::Range};
 
 /// Reads the headers of an ELF file and of its containers; `None` if no program is compressed.

@@ -11,13 +11,11 @@ use imgdelta_core::{Error, Result, progress::Checkpoint, scratch::is_full};
 use imgdelta_deflate::{DetectOptions, Detector, EncoderModel, Recipe, RecipeMember};
 use imgdelta_format::recipe::StreamName;
 use imgdelta_image::volume::AddressSpace;
-use imgdelta_layer::{
-    archive::{
-        ArchiveBytes, ArchiveKind, ArchivePart, InnerCoding, InnerCompression, InnerPayloads,
-        OpenedArchive, PartCompression, close, section_streams,
-    },
-    lz4::{self, Lz4Encoder},
+use imgdelta_layer::archive::{
+    ArchiveBytes, ArchiveKind, ArchivePart, InnerCoding, InnerCompression, InnerPayloads,
+    OpenedArchive, PartCompression, close, section_streams,
 };
+use imgdelta_zstd::lz4::{self, Lz4Encoder};
 use std::collections::HashMap;
 
 /// The payload or part that is an archive.

@@ -2,9 +2,9 @@
 //! Reads headers only, never a compressed program: with zeros for these the result is the same.
 
 use super::super::elf::{ReadBytes, SectionTable};
-use crate::lz4::MOST_PLAIN_BYTES;
 use imgdelta_core::{Result, sort::SharedSort};
 use imgdelta_wire::fixed::{u16_at, u32_at, u64_at};
+use imgdelta_zstd::lz4::MOST_PLAIN_BYTES;
 use std::ops::Range;
 
 /// A compressed program.
