@@ -241,7 +241,7 @@ fn large_member() -> ForgedDelta {
 
 /// A layer of `count` zstd frames of one zero each, at level 19 and of unknown size.
 fn frames(count: usize) -> ForgedDelta {
-    let call = zstd::LibzstdCall { level: 19, jobs: false, ends_with_data: false };
+    let call = zstd::LibzstdCall::new(19);
     let header = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58];
     let frame = zstd::FrameRecipe { header, plain_bytes: 1, cuts: Vec::new() };
     let of = |count| zstd::Recipe {

@@ -27,7 +27,7 @@ pub(crate) type PendingCuts = std::iter::Peekable<std::vec::IntoIter<u64>>;
 /// Largest window that is replayed: readers of layers accept no larger one.
 const LARGEST_WINDOW: u64 = 128 << 20;
 /// Reach of copies in a frame without a window in its header. Such a frame is one block.
-const DEFAULT_WINDOW: u64 = 8 << 20;
+pub(crate) const DEFAULT_WINDOW: u64 = 8 << 20;
 
 impl FrameEncoder {
     /// Starts a frame and writes its header. `None` if the encoder does not make such frames.

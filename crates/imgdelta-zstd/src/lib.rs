@@ -3,8 +3,10 @@
 //! Never does I/O: callers hand bytes in through [`ByteSource`]. Never starts threads, except for
 //! the one of the reference encoder for frames in jobs.
 //!
-//! - [`detect`] finds the encoder of a blob, from the blob and its plain bytes.
-//! - [`Remaker`] remakes a stream by a [`Recipe`].
+//! - [`detect`] finds the encoder of a blob, from the blob and its plain bytes; [`detect_file`] that of
+//!   a file among many.
+//! - [`Remaker`] remakes a stream by a [`Recipe`], or by a [`FileRecipe`], which needs no length.
+//! - [`FileDecoder`] decodes a file in pieces.
 //! - [`FrameWriter`] writes frames one by one, for formats that define their own frames.
 //! - [`lz4`] does the same for LZ4 blocks.
 //!
@@ -14,9 +16,11 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
 
 mod bits;
+mod decoder;
 mod detect;
 mod encoder;
 mod error;
+mod file;
 mod frame;
 mod fse;
 mod huffman;
@@ -29,10 +33,12 @@ mod remake;
 mod source;
 mod xxh64;
 
-pub use detect::{DetectOptions, detect, frame_ends};
+pub use decoder::FileDecoder;
+pub use detect::{DetectOptions, detect, detect_file, frame_ends};
 pub use error::{RecipeError, RemakeError};
+pub use file::{FileRecipe, MOST_FILE_WINDOW};
 pub use klauspost::{KlauspostLevel, KlauspostVersion};
-pub use libzstd::LibzstdCall;
+pub use libzstd::{LibzstdCall, LibzstdInput};
 pub use model::EncoderModel;
 pub use recipe::{FrameRecipe, Recipe, RecipeLimits, RecipePart};
 pub use remake::{FrameWriter, Remaker};

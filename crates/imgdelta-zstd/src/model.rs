@@ -66,15 +66,20 @@ impl EncoderModel {
                 KlauspostLevel::Better => 14,
                 KlauspostLevel::Best => 60,
             },
-            Self::Libzstd(call) => match call.level {
-                ..=3 => 8,
-                4..=6 => 20,
-                7..=9 => 35,
-                10..=12 => 60,
-                13..=15 => 120,
-                16..=18 => 300,
-                19.. => 500,
-            },
+            Self::Libzstd(call) => {
+                let per_byte = match call.level {
+                    ..=3 => 8,
+                    4..=6 => 20,
+                    7..=9 => 35,
+                    10..=12 => 60,
+                    13..=15 => 120,
+                    16..=18 => 300,
+                    19 => 500,
+                    20.. => 1000,
+                };
+                // Matches far away are looked for by a hash of each position.
+                per_byte + if call.long_window > 0 { 8 } else { 0 }
+            }
         }
     }
 
@@ -83,8 +88,8 @@ impl EncoderModel {
         match self {
             Self::Klauspost { level: KlauspostLevel::Best, .. } => 30_000_000,
             Self::Klauspost { .. } => 5_000_000,
-            // The tables of high levels have up to 100 MB.
-            Self::Libzstd(call) if call.level >= 10 => 150_000_000,
+            // The tables of high levels have up to 200 MB.
+            Self::Libzstd(call) if call.level >= 10 || call.long_window > 0 => 150_000_000,
             Self::Libzstd(_) => 2_000_000,
         }
     }

@@ -5,7 +5,7 @@
 
 use crate::error::RecipeError;
 use crate::klauspost::{KlauspostLevel, KlauspostVersion};
-use crate::libzstd::LibzstdCall;
+use crate::libzstd::{LibzstdCall, LibzstdInput};
 use crate::model::EncoderModel;
 use imgdelta_wire::{Cursor, WireError, varint};
 
@@ -62,6 +62,12 @@ const KLAUSPOST: u8 = 0;
 /// The reference encoder 1.5.7. Another version would get another number.
 const LIBZSTD_1_5_7: u8 = 1;
 
+/// Flags of a call of the reference encoder.
+const IN_JOBS: u8 = 1;
+const ENDS_WITH_DATA: u8 = 2;
+const IN_ONE_CALL: u8 = 4;
+const HAS_LONG_WINDOW: u8 = 8;
+
 const LITERAL: u8 = 0;
 const FRAME: u8 = 1;
 
@@ -69,17 +75,7 @@ impl Recipe {
     /// Returns the recipe as bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
-        match self.model {
-            EncoderModel::Klauspost { version, level } => {
-                out.extend([KLAUSPOST, version_number(version), level_number(level)]);
-            }
-            EncoderModel::Libzstd(call) => {
-                out.push(LIBZSTD_1_5_7);
-                // Zigzag: small numbers of both signs take one byte.
-                varint::write(&mut out, u64::from((call.level << 1 ^ call.level >> 31) as u32));
-                out.push(u8::from(call.jobs) | u8::from(call.ends_with_data) << 1);
-            }
-        }
+        write_model(self.model, &mut out);
         varint::write(&mut out, self.parts.len() as u64);
         for part in &self.parts {
             match part {
@@ -150,6 +146,30 @@ impl Recipe {
     }
 }
 
+/// Appends a model to a recipe.
+pub(crate) fn write_model(model: EncoderModel, out: &mut Vec<u8>) {
+    match model {
+        EncoderModel::Klauspost { version, level } => {
+            out.extend([KLAUSPOST, version_number(version), level_number(level)]);
+        }
+        EncoderModel::Libzstd(call) => {
+            out.push(LIBZSTD_1_5_7);
+            // Zigzag: small numbers of both signs take one byte.
+            varint::write(out, u64::from((call.level << 1 ^ call.level >> 31) as u32));
+            let input = match call.input {
+                LibzstdInput::EndAfterData => 0,
+                LibzstdInput::EndWithData => ENDS_WITH_DATA,
+                LibzstdInput::OneCall => IN_ONE_CALL,
+            };
+            let long = if call.long_window > 0 { HAS_LONG_WINDOW } else { 0 };
+            out.push(if call.jobs { IN_JOBS } else { 0 } | input | long);
+            if call.long_window > 0 {
+                out.push(call.long_window);
+            }
+        }
+    }
+}
+
 /// Returns the plain bytes of some parts, or the largest number if the sum overflows.
 pub(crate) fn plain_bytes(parts: &[RecipePart]) -> u64 {
     parts.iter().fold(0, |sum, part| match part {
@@ -179,15 +199,15 @@ fn level_number(level: KlauspostLevel) -> u8 {
     }
 }
 
-fn unknown(value: &'static str, found: u8) -> RecipeError {
+pub(crate) fn unknown(value: &'static str, found: u8) -> RecipeError {
     RecipeError::Unknown { value, found: u64::from(found) }
 }
 
 /// Reads the values of a recipe.
-struct RecipeReader<'a>(Cursor<'a>);
+pub(crate) struct RecipeReader<'a>(Cursor<'a>);
 
 impl<'a> RecipeReader<'a> {
-    fn new(bytes: &'a [u8], limits: RecipeLimits) -> Result<Self, RecipeError> {
+    pub(crate) fn new(bytes: &'a [u8], limits: RecipeLimits) -> Result<Self, RecipeError> {
         let (value, expected) = ("its number of bytes", limits.recipe_bytes);
         let found = bytes.len() as u64;
         if found > expected {
@@ -197,11 +217,11 @@ impl<'a> RecipeReader<'a> {
     }
 
     /// Checks that no bytes are left.
-    fn finish(&self) -> Result<(), RecipeError> {
+    pub(crate) fn finish(&self) -> Result<(), RecipeError> {
         self.0.finish().map_err(of_wire)
     }
 
-    fn byte(&mut self) -> Result<u8, RecipeError> {
+    pub(crate) fn byte(&mut self) -> Result<u8, RecipeError> {
         self.0.u8().map_err(of_wire)
     }
 
@@ -214,7 +234,7 @@ impl<'a> RecipeReader<'a> {
         self.0.take(count).map_err(of_wire)
     }
 
-    fn model(&mut self) -> Result<EncoderModel, RecipeError> {
+    pub(crate) fn model(&mut self) -> Result<EncoderModel, RecipeError> {
         match self.byte()? {
             KLAUSPOST => {
                 let (version, level) = (self.byte()?, self.byte()?);
@@ -237,13 +257,23 @@ impl<'a> RecipeReader<'a> {
                 })?;
                 let level = (folded >> 1) as i32 ^ -((folded & 1) as i32);
                 let flags = self.byte()?;
-                let call =
-                    LibzstdCall { level, jobs: flags & 1 == 1, ends_with_data: flags & 2 == 2 };
+                let input = match flags & (ENDS_WITH_DATA | IN_ONE_CALL) {
+                    0 => LibzstdInput::EndAfterData,
+                    ENDS_WITH_DATA => LibzstdInput::EndWithData,
+                    IN_ONE_CALL => LibzstdInput::OneCall,
+                    _ => return Err(unknown("flag", flags)),
+                };
+                if flags > HAS_LONG_WINDOW | IN_ONE_CALL | ENDS_WITH_DATA | IN_JOBS {
+                    return Err(unknown("flag", flags));
+                }
+                let has_window = flags & HAS_LONG_WINDOW != 0;
+                let long_window = if has_window { self.byte()? } else { 0 };
+                let call = LibzstdCall { level, jobs: flags & IN_JOBS != 0, input, long_window };
+                if has_window && (long_window == 0 || !call.exists()) {
+                    return Err(unknown("window", long_window));
+                }
                 if !call.exists() {
                     return Err(RecipeError::Unknown { value: "level", found: u64::from(folded) });
-                }
-                if flags > 3 {
-                    return Err(unknown("flag", flags));
                 }
                 Ok(EncoderModel::Libzstd(call))
             }
@@ -306,9 +336,15 @@ mod tests {
             .filter(|&(version, level)| level.exists(version))
             .map(|(version, level)| EncoderModel::Klauspost { version, level });
         let libzstd = [-131_072, -7, -1, 1, 19, 22].into_iter().flat_map(|level| {
-            [false, true].map(|jobs| {
-                EncoderModel::Libzstd(LibzstdCall { level, jobs, ends_with_data: !jobs })
-            })
+            let call = LibzstdCall::new(level);
+            let input = LibzstdInput::EndWithData;
+            [
+                call,
+                LibzstdCall { jobs: true, ..call },
+                LibzstdCall { input, long_window: 27, ..call },
+                LibzstdCall { input: LibzstdInput::OneCall, ..call },
+            ]
+            .map(EncoderModel::Libzstd)
         });
         klauspost.chain(libzstd).collect()
     }
@@ -344,7 +380,9 @@ mod tests {
         let unknown = |value, found| Err(RecipeError::Unknown { value, found });
         assert_eq!(read(&[1, 0, 9, 2, 0]), unknown("version of klauspost/compress", 9));
         assert_eq!(read(&[1, 1, 0, 0, 0]), unknown("level", 0));
-        assert_eq!(read(&[1, 1, 2, 4, 0]), unknown("flag", 4));
+        assert_eq!(read(&[1, 1, 2, 6, 0]), unknown("flag", 6));
+        assert_eq!(read(&[1, 1, 2, 16, 0]), unknown("flag", 16));
+        assert_eq!(read(&[1, 1, 2, 8, 28, 0]), unknown("window", 28));
         assert_eq!(read(&[1, 0, 0, 2, 1, 1, 0, 5, 1, 6]), unknown("cut", 6));
         let limits = RecipeLimits { parts: 2, ..RecipeLimits::default() };
         let (value, expected, found) = ("the number of parts", 2, 3);

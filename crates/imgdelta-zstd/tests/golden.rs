@@ -6,8 +6,8 @@
 mod inputs;
 
 use imgdelta_zstd::{
-    EncoderModel, FrameRecipe, KlauspostLevel, KlauspostVersion, LibzstdCall, Recipe, RecipePart,
-    Remaker,
+    EncoderModel, FrameRecipe, KlauspostLevel, KlauspostVersion, LibzstdCall, LibzstdInput, Recipe,
+    RecipePart, Remaker,
 };
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -54,10 +54,10 @@ fn model(encoder: &str, version: &str, parameters: &str) -> (EncoderModel, Vec<u
         };
         // The checksum flag is in the header.
         let jobs = option != "--single-thread";
-        return (
-            EncoderModel::Libzstd(LibzstdCall { level, jobs, ends_with_data: version == "file" }),
-            vec![],
-        );
+        let input =
+            if version == "file" { LibzstdInput::EndWithData } else { LibzstdInput::EndAfterData };
+        let call = LibzstdCall { jobs, input, ..LibzstdCall::new(level) };
+        return (EncoderModel::Libzstd(call), vec![]);
     }
     let version = match version {
         "V1_15" => KlauspostVersion::V1_15,

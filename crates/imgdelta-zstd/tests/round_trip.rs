@@ -6,7 +6,8 @@ mod inputs;
 
 use imgdelta_zstd::{
     DetectOptions, EncoderModel, FrameRecipe, FrameWriter, KlauspostLevel, KlauspostVersion,
-    LibzstdCall, Recipe, RecipeLimits, RecipePart, RemakeError, Remaker, detect, frame_ends,
+    LibzstdCall, LibzstdInput, Recipe, RecipeLimits, RecipePart, RemakeError, Remaker, detect,
+    frame_ends,
 };
 use proptest::prelude::*;
 
@@ -99,7 +100,9 @@ proptest! {
         plain in plain_bytes(), cuts in prop::collection::vec(0..5000u64, 0..9),
         model in 0..19usize,
     ) {
-        let libzstd = [false, true].map(|jobs| LibzstdCall { level: 1, jobs, ends_with_data: jobs });
+        let libzstd = [LibzstdInput::EndAfterData, LibzstdInput::EndWithData].map(|input| {
+            LibzstdCall { jobs: input == LibzstdInput::EndWithData, input, ..LibzstdCall::new(1) }
+        });
         let mut models = klauspost().map(|(model, _)| model).chain(libzstd.map(EncoderModel::Libzstd));
         let header = [&[0x28, 0xb5, 0x2f, 0xfd, descriptor], &rest[..]].concat();
         let model = models.nth(model).unwrap();
@@ -153,7 +156,7 @@ fn blobs_that_begin_with_noise_are_detected() {
     };
     let mut plain: Vec<u8> = (0..3 << 19).map(next).collect();
     plain.extend(inputs::input("text"));
-    let call = LibzstdCall { level: 5, jobs: false, ends_with_data: false };
+    let call = LibzstdCall::new(5);
     let (version, level) = (KlauspostVersion::V1_15, KlauspostLevel::Best);
     for (model, header) in [
         (EncoderModel::Libzstd(call), b"\x28\xb5\x2f\xfd\x04\x58"),
@@ -240,8 +243,10 @@ fn calls_of_the_reference_encoder_are_detected() {
     header[6..].copy_from_slice(&u32::try_from(plain.len()).unwrap().to_le_bytes());
     for (header, level) in [(&header[..], 1), (b"\x28\xb5\x2f\xfd\x04\x48", 1), (HEADERS[2], 3)] {
         for jobs in [false, true] {
-            let ends_with_data = header.len() > 6;
-            let call = LibzstdCall { level, jobs, ends_with_data };
+            let knows_size = header.len() > 6;
+            let input =
+                if knows_size { LibzstdInput::EndWithData } else { LibzstdInput::EndAfterData };
+            let call = LibzstdCall { jobs, input, ..LibzstdCall::new(level) };
             let recipe = Recipe {
                 model: EncoderModel::Libzstd(call),
                 parts: vec![frame(header, &plain, &[])],

@@ -9,8 +9,10 @@
 mod survey;
 mod trial;
 
+use crate::file::FileRecipe;
+use crate::frame::FrameHeader;
 use crate::klauspost::{KlauspostLevel, KlauspostVersion};
-use crate::libzstd::{JOB_BYTES, LibzstdCall};
+use crate::libzstd::{BLOCK_BYTES, JOB_BYTES, LibzstdCall, LibzstdInput, usual_logs};
 use crate::model::EncoderModel;
 use crate::recipe::{FrameRecipe, Recipe, RecipePart};
 use crate::source::ByteSource;
@@ -26,14 +28,26 @@ pub struct DetectOptions {
     pub literal_bytes: u64,
     /// Most frames and literal parts, a million by default: more than any layer has.
     pub parts: usize,
-    /// Estimated nanoseconds that wrong candidates may take, besides 300 for each plain byte. Half a
+    /// Estimated nanoseconds that wrong candidates may take, besides those for each plain byte. Half a
     /// minute by default, which is enough for all candidates and a few megabytes.
     pub trial_nanoseconds: u64,
+    /// Estimated nanoseconds that wrong candidates may take for each plain byte: 300 by default, those
+    /// of a slow level.
+    pub trial_nanoseconds_per_byte: u64,
+    /// Most nanoseconds for a plain byte, by [`EncoderModel::nanoseconds_per_byte`]; slower encoders
+    /// are not tried. No limit by default.
+    pub nanoseconds_per_byte: u64,
 }
 
 impl Default for DetectOptions {
     fn default() -> Self {
-        Self { literal_bytes: 32 << 20, parts: 1 << 20, trial_nanoseconds: 30_000_000_000 }
+        Self {
+            literal_bytes: 32 << 20,
+            parts: 1 << 20,
+            trial_nanoseconds: 30_000_000_000,
+            trial_nanoseconds_per_byte: 300,
+            nanoseconds_per_byte: u64::MAX,
+        }
     }
 }
 
@@ -42,8 +56,6 @@ impl Default for DetectOptions {
 const END_BYTES: u64 = 16 << 20;
 /// Plain bytes within which nearly all wrong candidates differ.
 const FIRST_BYTES: u64 = 1 << 20;
-/// Nanoseconds that wrong candidates may take for each plain byte: those of a slow level.
-const TRIAL_NANOSECONDS_PER_BYTE: u64 = 300;
 
 /// Finds the encoder that compresses `plain` to `blob`. `None` if no modelled encoder does.
 ///
@@ -54,15 +66,63 @@ where
     B: ByteSource + ?Sized,
     P: ByteSource<Error = B::Error> + ?Sized,
 {
-    let Some(mut survey) = BlobSurvey::of(blob, &options)? else { return Ok(None) };
-    if !survey.settle_sizes(blob, plain.bytes())? {
-        return Ok(None);
+    let Some(mut survey) = settled(blob, plain, &options)? else { return Ok(None) };
+    let models = candidates(&survey);
+    for cut_source in [CutSource::BlockCount, CutSource::DecodedBlocks] {
+        let recipe = try_all(&models, cut_source, &mut survey, blob, plain, options)?;
+        if recipe.is_some() {
+            return Ok(recipe);
+        }
     }
-    let recipe = try_all(CutSource::BlockCount, &mut survey, blob, plain, options)?;
-    if recipe.is_some() {
-        return Ok(recipe);
+    Ok(None)
+}
+
+/// Finds the encoder of a file: one of `likely` models, or any other within the options. `None` if no
+/// modelled encoder makes the file.
+///
+/// # Errors
+/// An error of reading one of the sources.
+pub fn detect_file<B, P>(
+    blob: &B,
+    plain: &P,
+    likely: &[EncoderModel],
+    options: DetectOptions,
+) -> Result<Option<FileRecipe>, B::Error>
+where
+    B: ByteSource + ?Sized,
+    P: ByteSource<Error = B::Error> + ?Sized,
+{
+    let Some(mut survey) = settled(blob, plain, &options)? else { return Ok(None) };
+    let mut models = candidates(&survey);
+    let (mut first, mut rest): (Vec<_>, Vec<_>) =
+        models.drain(..).partition(|model| likely.contains(model));
+    first.sort_by_key(|model| likely.iter().position(|likely| likely == model));
+    // Files of klauspost's encoder are rare, and it has many models.
+    rest.sort_by_key(|model| matches!(model, EncoderModel::Klauspost { .. }));
+    // Likely models may all be tried.
+    let mut unbounded = options;
+    unbounded.trial_nanoseconds = u64::MAX;
+    for (models, options) in [(first, unbounded), (rest, options)] {
+        let cuts = CutSource::BlockCount;
+        if let Some(recipe) = try_all(&models, cuts, &mut survey, blob, plain, options)? {
+            return Ok(Some(recipe.into()));
+        }
     }
-    try_all(CutSource::DecodedBlocks, &mut survey, blob, plain, options)
+    Ok(None)
+}
+
+/// Reads the structure of a blob. `None` if it is not that of its plain bytes.
+fn settled<B, P>(
+    blob: &B,
+    plain: &P,
+    options: &DetectOptions,
+) -> Result<Option<BlobSurvey>, B::Error>
+where
+    B: ByteSource + ?Sized,
+    P: ByteSource<Error = B::Error> + ?Sized,
+{
+    let Some(mut survey) = BlobSurvey::of(blob, options)? else { return Ok(None) };
+    Ok(survey.settle_sizes(blob, plain.bytes())?.then_some(survey))
 }
 
 /// Returns the ends of all frames in `blob`, except skippable and empty frames. `None` if the blob
@@ -84,8 +144,9 @@ enum CutSource {
     DecodedBlocks,
 }
 
-/// Tries every candidate until one remakes the blob.
+/// Tries candidates until one remakes the blob.
 fn try_all<B, P>(
+    models: &[EncoderModel],
     cut_source: CutSource,
     survey: &mut BlobSurvey,
     blob: &B,
@@ -96,45 +157,71 @@ where
     B: ByteSource + ?Sized,
     P: ByteSource<Error = B::Error> + ?Sized,
 {
-    let for_bytes = plain.bytes().saturating_mul(TRIAL_NANOSECONDS_PER_BYTE);
+    let for_bytes = plain.bytes().saturating_mul(options.trial_nanoseconds_per_byte);
     let mut left_nanoseconds = options.trial_nanoseconds.saturating_add(for_bytes);
-    // Two calls that differ only in their end directive write the same bytes except at the end: if
-    // one fails before, so does the other.
-    let mut hopeless: Vec<(i32, bool)> = Vec::new();
+    let mut hopeless: Vec<CallGroup> = Vec::new();
     let is_one_frame = survey.frames().count() == 1;
-    for model in candidates(survey) {
-        if let EncoderModel::Libzstd(call) = model
-            && hopeless.contains(&(call.level, call.jobs))
-        {
+    let first_end = survey.frames().next().map_or(0, FrameSurvey::first_end);
+    for &model in models {
+        let per_byte = model.nanoseconds_per_byte();
+        if per_byte > options.nanoseconds_per_byte {
+            continue;
+        }
+        let group = CallGroup::of(model);
+        if group.is_some_and(|group| hopeless.contains(&group)) {
             continue;
         }
         let Some(recipe) = recipe(model, cut_source, survey, blob)? else { continue };
+        if left_nanoseconds == 0 {
+            return Ok(None);
+        }
+        let mut spend = |plain_bytes: u64| {
+            left_nanoseconds =
+                left_nanoseconds.saturating_sub(plain_bytes.saturating_mul(per_byte));
+        };
         if let EncoderModel::Libzstd(call) = model
-            && call.jobs
+            && (call.jobs || call.input == LibzstdInput::OneCall)
             && !trial::may_start(call, survey, blob, plain)?
         {
-            hopeless.push((call.level, true));
+            hopeless.extend(group);
+            spend(BLOCK_BYTES);
             continue;
         }
         match trial::run(&recipe, blob, plain)? {
             TrialOutcome::Match => return Ok(Some(recipe)),
             TrialOutcome::Unsupported => {}
-            TrialOutcome::Mismatch { plain_bytes } => {
+            TrialOutcome::Mismatch { plain_bytes, same_bytes } => {
                 let is_before_end = is_one_frame && plain_bytes + END_BYTES <= plain.bytes();
-                if let EncoderModel::Libzstd(call) = model
-                    && (plain_bytes <= FIRST_BYTES || is_before_end)
-                {
-                    hopeless.push((call.level, call.jobs));
+                if plain_bytes <= FIRST_BYTES || is_before_end {
+                    hopeless.extend(group);
                 }
-                let work = plain_bytes.saturating_mul(model.nanoseconds_per_byte());
-                left_nanoseconds = left_nanoseconds.saturating_sub(work);
-                if left_nanoseconds == 0 {
-                    return Ok(None);
+                if same_bytes < first_end {
+                    let with_one_call = group.map(|group| CallGroup { one_call: true, ..group });
+                    hopeless.extend(with_one_call);
                 }
+                spend(plain_bytes);
             }
         }
     }
     Ok(None)
+}
+
+/// Calls that differ only in their end directive. They write the same bytes except at the end: if one
+/// fails before, so does the other. A call with all bytes at once cuts other blocks, except the first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct CallGroup {
+    level: i32,
+    long_window: u8,
+    jobs: bool,
+    one_call: bool,
+}
+
+impl CallGroup {
+    fn of(model: EncoderModel) -> Option<Self> {
+        let EncoderModel::Libzstd(call) = model else { return None };
+        let LibzstdCall { level, jobs, input, long_window } = call;
+        Some(Self { level, long_window, jobs, one_call: input == LibzstdInput::OneCall })
+    }
 }
 
 /// Returns all models that write the header of the first frame, the likeliest first.
@@ -178,45 +265,65 @@ fn candidates(survey: &BlobSurvey) -> Vec<EncoderModel> {
             }
         }
     }
+    models.extend(calls(header, plain_bytes).into_iter().map(EncoderModel::Libzstd));
+    models
+}
+
+/// Returns the calls of the reference encoder that write a header, the likeliest first.
+fn calls(header: FrameHeader, plain_bytes: u64) -> Vec<LibzstdCall> {
+    let knows_size = header.plain_bytes.is_some();
     let levels = (LIKELY_LEVELS.into_iter().chain(1..=22).chain((-7..=-1).rev()))
         .enumerate()
         .filter(|(place, level)| *place < LIKELY_LEVELS.len() || !LIKELY_LEVELS.contains(level))
-        .map(|(_, level)| level)
-        .filter(|&level| match (header.window, header.plain_bytes) {
-            (Some(window), None) => window == usual_window(level),
-            (Some(window), Some(_)) => window <= usual_window(level),
+        .map(|(_, level)| level);
+    let mut windows: Vec<(i32, u8)> = Vec::new();
+    for level in levels.clone() {
+        let usual = 1 << usual_logs(level).0;
+        let is_usual = match (header.window, knows_size) {
+            (Some(window), false) => window == usual,
+            (Some(window), true) => window <= usual,
             (None, _) => true,
-        });
-    for level in levels {
-        let ends = if header.plain_bytes.is_some() { [true, false] } else { [false, true] };
-        for jobs in [true, false] {
-            if jobs && header.plain_bytes.is_some() && plain_bytes <= JOB_BYTES {
-                continue;
-            }
-            for ends_with_data in ends {
-                models.push(EncoderModel::Libzstd(LibzstdCall { level, jobs, ends_with_data }));
-            }
+        };
+        windows.extend(is_usual.then_some((level, 0)));
+    }
+    // No usual level has these windows. Where the window is that of a short frame, only the default
+    // of `--long` and likely levels are tried, the default level before unlikely ones.
+    match header.window {
+        Some(window) if window >= LEAST_LONG && window.is_power_of_two() => {
+            windows.extend(levels.map(|level| (level, window.ilog2() as u8)));
+        }
+        Some(_) => {}
+        None => {
+            let [default, others @ ..] = LIKELY_LEVELS.map(|level| (level, DEFAULT_LONG));
+            windows.insert(LIKELY_LEVELS.len(), default);
+            windows.extend(others);
         }
     }
-    models
+    let (with, after) = (LibzstdInput::EndWithData, LibzstdInput::EndAfterData);
+    let inputs = if knows_size { [with, after] } else { [after, with] };
+    let mut calls = Vec::new();
+    for (level, long_window) in windows {
+        for jobs in [true, false] {
+            if jobs && knows_size && plain_bytes <= JOB_BYTES {
+                continue;
+            }
+            calls.extend(inputs.map(|input| LibzstdCall { level, jobs, input, long_window }));
+        }
+        if knows_size && plain_bytes > BLOCK_BYTES {
+            let input = LibzstdInput::OneCall;
+            calls.push(LibzstdCall { level, jobs: false, input, long_window });
+        }
+    }
+    calls.retain(|call| call.fits(knows_size, plain_bytes));
+    calls
 }
 
 /// Levels that are most often used: the default, and what users choose.
 const LIKELY_LEVELS: [i32; 3] = [3, 19, 9];
-
-/// Returns the window of the reference encoder for plain bytes of unknown size.
-fn usual_window(level: i32) -> u64 {
-    1 << match level {
-        ..=1 => 19,
-        2 => 20,
-        3..=8 => 21,
-        9..=16 => 22,
-        17..=19 => 23,
-        20 => 25,
-        21 => 26,
-        _ => 27,
-    }
-}
+/// Smallest window that shows `--long`.
+const LEAST_LONG: u64 = 16 << 20;
+/// Logarithm of the window that `--long` sets.
+const DEFAULT_LONG: u8 = 27;
 
 /// Returns the recipe to try for a model. `None` if the model does not make such blocks, or if the
 /// decoded blocks have the same cuts as the first source.

@@ -26,6 +26,8 @@ pub(super) struct FrameSurvey {
     pub(super) plain_bytes: Option<u64>,
     /// Offset of the first block in the blob.
     first_block: u64,
+    /// End of the first block in the blob.
+    first_end: u64,
     /// End of the frame in the blob.
     end: u64,
     /// Number of blocks.
@@ -147,6 +149,11 @@ impl FrameSurvey {
         self.first_block - self.header.bytes as u64
     }
 
+    /// Returns the end of the first block in the blob.
+    pub(super) fn first_end(&self) -> u64 {
+        self.first_end
+    }
+
     /// Returns the end of the frame in the blob.
     pub(super) fn end(&self) -> u64 {
         self.end
@@ -165,6 +172,7 @@ impl FrameSurvey {
         let mut at = first_block;
         let mut blocks = 0;
         let mut first_plain = None;
+        let mut first_end = at;
         let mut known = Some(0u64);
         loop {
             let head = reader.at(at, BlockHeader::BYTES, AHEAD_BYTES)?;
@@ -173,6 +181,7 @@ impl FrameSurvey {
             };
             if blocks == 0 {
                 first_plain = block.plain_bytes;
+                first_end = at + BlockHeader::BYTES as u64 + block.bytes;
             }
             known = known.zip(block.plain_bytes).map(|(known, plain)| known + plain);
             blocks += 1;
@@ -192,6 +201,7 @@ impl FrameSurvey {
             header_bytes,
             plain_bytes,
             first_block,
+            first_end,
             end: at,
             blocks,
             first_plain,

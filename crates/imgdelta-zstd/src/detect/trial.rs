@@ -3,7 +3,7 @@
 //! Never goes on after the first byte that differs.
 
 use super::survey::BlobSurvey;
-use crate::libzstd::{JOB_BYTES, LibzstdCall, LibzstdEncoder};
+use crate::libzstd::{BLOCK_BYTES, LibzstdCall, LibzstdEncoder};
 use crate::recipe::Recipe;
 use crate::remake::Remaker;
 use crate::source::{ByteSource, PIECE_BYTES, SourceReader};
@@ -13,8 +13,9 @@ use crate::source::{ByteSource, PIECE_BYTES, SourceReader};
 pub(super) enum TrialOutcome {
     /// The recipe remakes the blob.
     Match,
-    /// The recipe makes other bytes. `plain_bytes` were compressed before that showed.
-    Mismatch { plain_bytes: u64 },
+    /// The recipe makes other bytes. `plain_bytes` were compressed before that showed, and the first
+    /// `same_bytes` of the blob were right.
+    Mismatch { plain_bytes: u64, same_bytes: u64 },
     /// The encoder does not make such frames.
     Unsupported,
 }
@@ -40,18 +41,19 @@ where
             return Ok(TrialOutcome::Unsupported);
         }
         if !compare(&mut expected, &mut compared, &mut out)? {
-            return Ok(TrialOutcome::Mismatch { plain_bytes: given });
+            return Ok(TrialOutcome::Mismatch { plain_bytes: given, same_bytes: compared });
         }
     }
     if remaker.finish(&mut out).is_err() {
         return Ok(TrialOutcome::Unsupported);
     }
     let same = compare(&mut expected, &mut compared, &mut out)? && compared == blob.bytes();
-    Ok(if same { TrialOutcome::Match } else { TrialOutcome::Mismatch { plain_bytes: given } })
+    let mismatch = TrialOutcome::Mismatch { plain_bytes: given, same_bytes: compared };
+    Ok(if same { TrialOutcome::Match } else { mismatch })
 }
 
-/// Returns false if a call in jobs cannot have written the start of the first frame. True also
-/// where only a full trial can find that out.
+/// Returns false if a call cannot have written the first block of the first frame. True also where
+/// only a full trial can find that out.
 pub(super) fn may_start<B, P>(
     call: LibzstdCall,
     survey: &BlobSurvey,
@@ -64,15 +66,17 @@ where
 {
     let Some(frame) = survey.frames().next() else { return Ok(false) };
     let plain_bytes = frame.plain_bytes.unwrap_or(0);
-    if plain_bytes <= JOB_BYTES {
+    if plain_bytes <= BLOCK_BYTES {
         return Ok(true);
     }
-    let mut first = vec![0; JOB_BYTES as usize];
+    let mut first = vec![0; BLOCK_BYTES as usize];
     plain.read(0, &mut first)?;
-    let Some(mut out) = LibzstdEncoder::probe(call, &frame.header, plain_bytes, &first) else {
-        return Ok(false);
-    };
-    compare(&mut SourceReader::new(blob), &mut frame.offset(), &mut out)
+    let made = LibzstdEncoder::first_block(call, &frame.header, plain_bytes, &first);
+    let Some(mut out) = made else { return Ok(false) };
+    // Only the first block does not depend on what is behind it.
+    out.truncate((frame.first_end() - frame.offset()) as usize);
+    let is_whole = out.len() as u64 == frame.first_end() - frame.offset();
+    Ok(is_whole && compare(&mut SourceReader::new(blob), &mut frame.offset(), &mut out)?)
 }
 
 /// Compares the output so far with the blob and clears it.
@@ -82,7 +86,10 @@ fn compare<B: ByteSource + ?Sized>(
     out: &mut Vec<u8>,
 ) -> Result<bool, B::Error> {
     for piece in out.chunks(PIECE_BYTES) {
-        if expected.at(*compared, piece.len(), PIECE_BYTES)? != piece {
+        let found = expected.at(*compared, piece.len(), PIECE_BYTES)?;
+        if found != piece {
+            let same = found.iter().zip(piece).take_while(|(found, made)| found == made).count();
+            *compared += same as u64;
             return Ok(false);
         }
         *compared += piece.len() as u64;
