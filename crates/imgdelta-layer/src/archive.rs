@@ -7,8 +7,7 @@
 //! one with compressed programs for graphics processors, which become parts.
 //!
 //! An archive of the target is closed from *inner payloads*, which match the parts one by one. Each
-//! is compressed as it was, by the models of `imgdelta-deflate` and `imgdelta-xz`, and by those of
-//! `imgdelta_zstd::lz4`.
+//! is compressed as it was, by the models of `imgdelta-deflate`, `imgdelta-xz` and `imgdelta-zstd`.
 //!
 //! Opening depends on the archive's bytes alone, so both sides of a delta get the same parts.
 //! `docs/format-archives.md` is normative.
@@ -23,6 +22,7 @@ mod tar;
 mod xz;
 mod zip;
 mod zlib;
+mod zstd;
 
 pub use bytes::ArchiveBytes;
 pub use compression::InnerCompression;
@@ -71,6 +71,8 @@ pub enum PartCompression {
     Sections,
     /// All xz streams of a file; the length is unknown until they are unpacked.
     Xz,
+    /// All zstd frames of a file; the length is unknown until they are decoded.
+    Zstd,
     /// Programs for graphics processors in an ELF file; the part is the file with zeros for these.
     Hollow,
     /// An LZ4 block.
@@ -89,6 +91,7 @@ impl OpenedArchive {
             ArchiveKind::Tar => tar::read(slice),
             ArchiveKind::Elf => elf::read(slice),
             ArchiveKind::Xz => Ok(Some(xz::read(slice))),
+            ArchiveKind::Zstd => Ok(Some(zstd::read(slice))),
             ArchiveKind::Ar => ar::read(slice),
             ArchiveKind::Fatbin => fatbin::read(slice),
         }
@@ -141,6 +144,7 @@ impl ArchivePart {
             PartCompression::Gzip => gzip::inflate(slice, most_bytes, progress, sink),
             PartCompression::Sections => elf::inflate(slice, most_bytes, progress, sink),
             PartCompression::Xz => xz::unpack(slice, most_bytes, progress, sink),
+            PartCompression::Zstd => zstd::unpack(slice, most_bytes, progress, sink),
             PartCompression::Hollow => fatbin::hollow(slice, most_bytes, progress, sink),
             PartCompression::Lz4 { bytes } => {
                 if bytes > most_bytes {
@@ -158,6 +162,7 @@ pub fn recognise(start: &[u8]) -> Option<ArchiveKind> {
         [0x1f, 0x8b, 0x08, ..] => Some(ArchiveKind::Gzip),
         [b'P', b'K', 3, 4, ..] => Some(ArchiveKind::Zip),
         _ if start.starts_with(&imgdelta_xz::MAGIC) => Some(ArchiveKind::Xz),
+        _ if start.starts_with(zstd::START) => Some(ArchiveKind::Zstd),
         _ if start.starts_with(ar::PACKAGE_START) => Some(ArchiveKind::Ar),
         // Most of these files have nothing compressed, and are refused when they are read.
         _ if start.starts_with(elf::START) => Some(ArchiveKind::Elf),
@@ -201,6 +206,8 @@ pub enum InnerCoding<'a> {
     Deflate(&'a imgdelta_deflate::Recipe),
     /// The payload is compressed by a recipe of `imgdelta-xz`.
     Xz(&'a imgdelta_xz::Recipe),
+    /// The payload is compressed by a recipe of `imgdelta-zstd`.
+    Zstd(&'a imgdelta_zstd::FileRecipe),
     /// The payload is compressed to an LZ4 block.
     Lz4(Lz4Encoder),
 }
@@ -221,6 +228,7 @@ pub fn close(
         // An ar file is made of contents and gaps like a tar file.
         ArchiveKind::Tar | ArchiveKind::Ar => tar::close(inner, progress, out),
         ArchiveKind::Xz => xz::close(inner, progress, out),
+        ArchiveKind::Zstd => zstd::close(inner, progress, out),
         ArchiveKind::Elf => elf::close(inner, progress, out),
         ArchiveKind::Fatbin => fatbin::close(inner, progress, out),
     }

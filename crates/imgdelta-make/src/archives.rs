@@ -11,6 +11,7 @@
 mod base;
 mod parts;
 mod target;
+mod zstd;
 
 pub(crate) use base::{ArchivePlace, BaseArchive};
 pub(crate) use target::ArchiveOwner;
@@ -103,8 +104,8 @@ pub(crate) struct TargetParts {
     pub(crate) coders: Vec<u32>,
     /// For each part, a part of the base with the same stored bytes.
     pub(crate) packed: Vec<Option<u32>>,
-    /// Recipes of `imgdelta-deflate`, of which those of one member leave out its length, and of
-    /// `imgdelta-xz`.
+    /// Recipes of `imgdelta-deflate`, of which those of one member leave out its length, of
+    /// `imgdelta-xz` and of `imgdelta-zstd`.
     pub(crate) compressions: Vec<Vec<u8>>,
     /// Time for one core of a receiver to close the archives.
     pub(crate) nanoseconds: u64,
@@ -198,7 +199,7 @@ struct ArchiveSearch<'a> {
     scratch: &'a Scratch,
     workers: &'a Workers,
     progress: &'a dyn Progress,
-    /// Memory for finding the encoders of xz files.
+    /// Memory for finding the encoders of xz and zstd files.
     memory: Budget,
 }
 
@@ -270,8 +271,7 @@ impl ArchiveSearch<'_> {
         let mut start = [0; 24];
         stream.read_exact_at(entry.payload.start, &mut start)?;
         let kind = recognise(&start);
-        if let Some(ArchiveKind::Gzip | ArchiveKind::Zip | ArchiveKind::Xz | ArchiveKind::Ar) = kind
-        {
+        if kind.is_some_and(|kind| !matches!(kind, ArchiveKind::Elf | ArchiveKind::Tar)) {
             return Ok(kind);
         }
         // A program may be a zip file: a line for the shell or an ELF file, followed by the archive.
@@ -316,6 +316,8 @@ fn inner_path(archive: &LayerPath, name: &[u8]) -> LayerPath {
 /// Longer than the paths of archives in real images.
 const MAX_ARCHIVE_PATH_BYTES: usize = 256;
 
+/// Nanoseconds per byte that are worth spending without a counterpart in the base.
+const QUICK: u32 = 200;
 /// Memory for finding encoders: enough for two at the default preset.
 const MEMORY_BYTES: u64 = 256 << 20;
 /// Shorter archives cost less as they are.

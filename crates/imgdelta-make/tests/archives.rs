@@ -23,7 +23,7 @@ use imgdelta_testkit::{
 use imgdelta_xz::{
     BlockForm, BlockRun, CheckKind, Properties, Remaker, SearchEffort, StreamRecipe,
 };
-use imgdelta_zstd::lz4::Lz4Encoder;
+use imgdelta_zstd::{FileRecipe, LibzstdCall, LibzstdInput, lz4::Lz4Encoder};
 use std::sync::Arc;
 use support::open;
 
@@ -465,35 +465,167 @@ fn slow_xz_files_without_a_counterpart_stay_closed() {
     }
 }
 
+/// A zstd file by a call that knows the length of each part, which becomes a frame.
+fn zstd_by(call: LibzstdCall, parts: &[&[u8]]) -> Vec<u8> {
+    let recipe = FileRecipe::OneFrame { call, has_checksum: true, has_length: true };
+    let frames = parts.iter().flat_map(|part| {
+        let recipe = recipe.frames(part.len() as u64);
+        let (mut made, mut remaker) = (Vec::new(), imgdelta_zstd::Remaker::new(&recipe));
+        remaker.write(part, &mut made).unwrap();
+        remaker.finish(&mut made).unwrap();
+        made
+    });
+    frames.collect()
+}
+
+fn zstd_of(content: &[u8], level: i32) -> Vec<u8> {
+    let input = LibzstdInput::EndWithData;
+    zstd_by(LibzstdCall { input, ..LibzstdCall::new(level) }, &[content])
+}
+
+#[test]
+fn zstd_files_cost_only_their_changes() {
+    let (old, mut new) = (text(40, 60_000), text(40, 60_000));
+    new.splice(5000..5010, *b"other");
+    let input = LibzstdInput::EndWithData;
+    let jobs = LibzstdCall { jobs: true, input, ..LibzstdCall::new(3) };
+    let one_call = LibzstdCall { input: LibzstdInput::OneCall, ..LibzstdCall::new(5) };
+    let long = LibzstdCall { long_window: 27, input, ..LibzstdCall::new(3) };
+    for call in [jobs, one_call, long, LibzstdCall::new(-4), LibzstdCall::new(1)] {
+        let [base, target] = [&old, &new].map(|content| {
+            let end = 1000 + content.len() / 3;
+            // Small files with two frames, the first file of the layer, and a large one.
+            let small = zstd_by(call, &[&content[..4000], &content[4000..20_000]]);
+            let module = zstd_by(call, &[&content[..end]]);
+            tar_of(&[
+                ("a.zst", &small),
+                ("b.ko.zst", &module),
+                ("c.zst", &zstd_by(call, &[content])),
+            ])
+        });
+        let pair = TestPair::new(&base, &target);
+        let (bytes, cost) = pair.make(ArchiveOptions::default(), 2);
+        let kinds: Vec<_> = recipe_of(&bytes).nested.closed.iter().map(|made| made.kind).collect();
+        assert_eq!(kinds, [ArchiveKind::Zstd; 3], "{call:?}");
+        assert!(cost.files.iter().map(|file| file.bytes).sum::<u64>() < 500, "{call:?}: {cost}");
+        assert_eq!(pair.make(ArchiveOptions::default(), 1).0, bytes, "{call:?}");
+        pair.apply(bytes).unwrap();
+    }
+}
+
+#[test]
+fn many_zstd_files_of_one_encoder_share_a_recipe() {
+    let names: Vec<String> = (0..40).map(|number| format!("modules/{number}.ko.zst")).collect();
+    let [base, target] = [0, 7].map(|change| {
+        let files: Vec<Vec<u8>> = (0..40_u32)
+            .map(|number| {
+                let mut content = text(100 + number, 300 + number);
+                content[200] ^= change;
+                zstd_of(&content, 3)
+            })
+            .collect();
+        let pairs: Vec<_> =
+            names.iter().map(String::as_str).zip(files.iter().map(|f| &f[..])).collect();
+        tar_of(&pairs)
+    });
+    let pair = TestPair::new(&base, &target);
+    let (bytes, _) = pair.make(ArchiveOptions::default(), 2);
+    let recipe = recipe_of(&bytes);
+    assert_eq!(recipe.nested.closed.len(), 40);
+    assert!(recipe.nested.compressions.len() < 3, "{:?}", recipe.nested.compressions);
+    pair.apply(bytes).unwrap();
+}
+
+#[test]
+fn slow_zstd_files_without_a_counterpart_stay_closed() {
+    for (level, is_opened) in [(19, false), (9, true)] {
+        let base = tar_of(&[("old.zst", &zstd_of(&text(41, 2000), level))]);
+        let target = tar_of(&[("other.zst", &zstd_of(&text(41, 1990), level))]);
+        let pair = TestPair::new(&base, &target);
+        let (bytes, _) = pair.make(ArchiveOptions::default(), 2);
+        assert_eq!(!recipe_of(&bytes).nested.closed.is_empty(), is_opened, "level {level}");
+        pair.apply(bytes).unwrap();
+        // With a counterpart both are opened, unless the receiver's time counts more.
+        let target = tar_of(&[("old.zst", &zstd_of(&text(41, 1990), level))]);
+        let pair = TestPair::new(&base, &target);
+        for (nanoseconds, is_opened) in [(500, true), (20, false)] {
+            let options = ArchiveOptions::default().nanoseconds_per_byte(nanoseconds);
+            let (bytes, _) = pair.make(options, 2);
+            assert_eq!(!recipe_of(&bytes).nested.closed.is_empty(), is_opened, "level {level}");
+            pair.apply(bytes).unwrap();
+        }
+    }
+}
+
+#[test]
+fn zstd_files_that_no_encoder_makes_stay_closed() {
+    let (old, new) = (text(42, 9000), text(42, 9100));
+    let sound = |content: &[u8]| zstd_of(content, 3);
+    // Another checksum in the header's flags, blocks that are cut, and bytes behind the frame.
+    let stored = |content: &[u8]| {
+        let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58];
+        for block in content.chunks(1000) {
+            frame.extend_from_slice(&((block.len() as u32) << 3).to_le_bytes()[..3]);
+            frame.extend_from_slice(block);
+        }
+        [&frame[..], &[1, 0, 0]].concat()
+    };
+    let trailing = |content: &[u8]| [&sound(content)[..], b"more"].concat();
+    let cut = |content: &[u8]| sound(content).split_last().unwrap().1.to_vec();
+    let flipped = |content: &[u8]| {
+        let mut file = sound(content);
+        file[900] ^= 4;
+        file
+    };
+    type Make<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+    let cases: [(&str, Make); 4] =
+        [("stored", &stored), ("trailing", &trailing), ("cut", &cut), ("flipped", &flipped)];
+    for (what, make) in cases {
+        let [base, target] = [&old, &new].map(|content| tar_of(&[("a.zst", &make(content))]));
+        let pair = TestPair::new(&base, &target);
+        let (bytes, _) = pair.make(ArchiveOptions::default(), 2);
+        assert!(recipe_of(&bytes).nested.closed.is_empty(), "{what}");
+        pair.apply(bytes).unwrap();
+    }
+}
+
+/// A Debian package whose archives `pack` compresses.
+fn package(pack: &dyn Fn(&[u8]) -> Vec<u8>, version: &[u8], changed: &[u8]) -> Vec<u8> {
+    let control = pack(&tar_of(&[("control", version)]));
+    let data = pack(&tar_of(&[("usr/lib/a", &text(22, 900)), ("usr/lib/b", changed)]));
+    let mut package = b"!<arch>\n".to_vec();
+    for (name, content) in
+        [("debian-binary", &b"2.0\n"[..]), ("control.tar", &control), ("data.tar", &data)]
+    {
+        let length = content.len();
+        let facts = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{length:<10}`\n", 0, 0, 0, 100_644);
+        package.extend_from_slice(facts.as_bytes());
+        package.extend_from_slice(content);
+        package.resize(package.len().next_multiple_of(2), b'\n');
+    }
+    package
+}
+
 #[test]
 fn debian_packages_are_seen_through() {
-    let package = |version: &[u8], changed: &[u8]| {
-        let control = xz_of(&tar_of(&[("control", version)]), DEFAULT_XZ);
-        let data = tar_of(&[("usr/lib/a", &text(22, 900)), ("usr/lib/b", changed)]);
-        let data = xz_of(&data, DEFAULT_XZ);
-        let mut package = b"!<arch>\n".to_vec();
-        for (name, content) in
-            [("debian-binary", &b"2.0\n"[..]), ("control.tar.xz", &control), ("data.tar.xz", &data)]
-        {
-            let length = content.len();
-            let facts = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{length:<10}`\n", 0, 0, 0, 100_644);
-            package.extend_from_slice(facts.as_bytes());
-            package.extend_from_slice(content);
-            package.resize(package.len().next_multiple_of(2), b'\n');
-        }
-        package
-    };
     let (old, mut new) = (text(23, 900), text(23, 900));
     new[3000] ^= 1;
-    let base = tar_of(&[("cache/a_1.0_amd64.deb", &package(b"Version: 1.0", &old))]);
-    let target = tar_of(&[("cache/a_1.1_amd64.deb", &package(b"Version: 1.1", &new))]);
-    let pair = TestPair::new(&base, &target);
-    let (bytes, cost) = pair.make(ArchiveOptions::default(), 2);
-    let kinds: Vec<_> = recipe_of(&bytes).nested.closed.iter().map(|made| made.kind).collect();
-    let (ar, xz, tar) = (ArchiveKind::Ar, ArchiveKind::Xz, ArchiveKind::Tar);
-    assert_eq!(kinds, [ar, xz, xz, tar, tar]);
-    assert!(cost.files.iter().map(|file| file.bytes).sum::<u64>() < 500, "{cost}");
-    pair.apply(bytes).unwrap();
+    let with_xz = |content: &[u8]| xz_of(content, DEFAULT_XZ);
+    let with_zstd = |content: &[u8]| zstd_of(content, 19);
+    type Pack<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+    let packs: [(ArchiveKind, Pack); 2] =
+        [(ArchiveKind::Xz, &with_xz), (ArchiveKind::Zstd, &with_zstd)];
+    for (packed, pack) in packs {
+        let base = tar_of(&[("cache/a_1.0_amd64.deb", &package(pack, b"Version: 1.0", &old))]);
+        let target = tar_of(&[("cache/a_1.1_amd64.deb", &package(pack, b"Version: 1.1", &new))]);
+        let pair = TestPair::new(&base, &target);
+        let (bytes, cost) = pair.make(ArchiveOptions::default(), 2);
+        let kinds: Vec<_> = recipe_of(&bytes).nested.closed.iter().map(|made| made.kind).collect();
+        let (ar, tar) = (ArchiveKind::Ar, ArchiveKind::Tar);
+        assert_eq!(kinds, [ar, packed, packed, tar, tar]);
+        assert!(cost.files.iter().map(|file| file.bytes).sum::<u64>() < 500, "{cost}");
+        pair.apply(bytes).unwrap();
+    }
 }
 
 #[test]
@@ -544,6 +676,42 @@ fn invalid_archives_are_rebuilt_as_plain_files() {
         let pair = TestPair::new(&tar_of(&[("a.jar", changed)]), &tar_of(&[("a.jar", &sound)]));
         pair.apply(pair.make(ArchiveOptions::default(), 2).0)
             .unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+#[test]
+fn invalid_recipes_for_zstd_files_are_refused() {
+    let [base, target] = [(43, 0), (43, 9)].map(|(seed, change)| {
+        let mut content = text(seed, 2000);
+        content[1000] ^= change;
+        tar_of(&[("a.zst", &zstd_of(&content, 3))])
+    });
+    let pair = TestPair::new(&base, &target);
+    let (bytes, _) = pair.make(ArchiveOptions::default(), 2);
+    let sound = recipe_of(&bytes);
+    pair.apply(with(&bytes, &sound)).unwrap();
+    let cases: [Damage; 9] = [
+        ("an archive of another kind", |r| r.nested.opened[0].kind = ArchiveKind::Xz),
+        ("an archive that is shorter", |r| r.nested.opened[0].bytes -= 1),
+        ("parts of a terabyte", |r| r.nested.opened[0].plain_bytes = 1 << 40),
+        ("an archive of another kind made", |r| r.nested.closed[0].kind = ArchiveKind::Gzip),
+        ("a payload without compression", |r| r.nested.coders[0] = 0),
+        ("a payload of a terabyte", |r| *r.nested.inner_bytes.last_mut().unwrap() = 1 << 40),
+        ("another level", |r| r.nested.compressions[0][3] = 8),
+        ("a level that takes gigabytes", |r| {
+            r.nested.compressions[0] = vec![0xb5, 2, 1, 44, 0, 1];
+        }),
+        ("a compression that ends early", |r| r.nested.compressions[0].truncate(4)),
+    ];
+    for (what, damage) in cases {
+        let mut recipe = sound.clone();
+        damage(&mut recipe);
+        let error = pair.apply(with(&bytes, &recipe)).expect_err(what);
+        let is_refused = matches!(
+            error,
+            Error::BadInput { .. } | Error::OverLimit { .. } | Error::Mismatch { .. }
+        );
+        assert!(is_refused, "{what}: {error:?}");
     }
 }
 

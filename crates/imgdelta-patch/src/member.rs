@@ -229,6 +229,7 @@ impl<'a> ArchiveComparer<'a> {
                 ArchiveKind::Tar => "tar",
                 ArchiveKind::Elf => "elf",
                 ArchiveKind::Xz => "xz",
+                ArchiveKind::Zstd => "zstd",
                 ArchiveKind::Ar => "deb",
                 ArchiveKind::Fatbin => "fatbin",
             },

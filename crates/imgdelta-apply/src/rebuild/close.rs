@@ -87,6 +87,7 @@ impl InnerPayloads for ArchiveContent<'_> {
             Some(coder) => match &table.compressions[coder as usize] {
                 InnerCompression::Deflate(recipe) => InnerCoding::Deflate(recipe),
                 InnerCompression::Xz(recipe) => InnerCoding::Xz(recipe),
+                InnerCompression::Zstd(recipe) => InnerCoding::Zstd(recipe),
                 InnerCompression::Lz4(encoder) => InnerCoding::Lz4(*encoder),
             },
             None => match table.stated[inner] {

@@ -105,6 +105,7 @@ impl ArchiveOpener<'_> {
                 | PartCompression::Gzip
                 | PartCompression::Sections
                 | PartCompression::Xz
+                | PartCompression::Zstd
                 | PartCompression::Hollow
                 | PartCompression::Lz4 { .. } => None,
             };

@@ -134,7 +134,7 @@ pub struct MakingOptions {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub memory: Option<u64>,
 
-    /// Open changed archives (gzip, zip, jar, wheel, xz, deb) nested this deep; 0 opens none
+    /// Open changed archives (gzip, zip, jar, wheel, xz, zstd, deb) nested this deep; 0 opens none
     #[arg(long, value_name = "N", default_value_t = 3, hide_short_help = true)]
     pub archive_depth: u32,
 

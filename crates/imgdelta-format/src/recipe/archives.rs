@@ -34,7 +34,7 @@ pub struct NestedArchives {
     /// For each inner payload its compression in the archive: 0 for none, else an ordinal in
     /// `compressions`, counted from 1.
     pub coders: Vec<u32>,
-    /// Recipes of `imgdelta-deflate`, of `imgdelta-xz` and for LZ4.
+    /// Recipes of `imgdelta-deflate`, of `imgdelta-xz`, of `imgdelta-zstd` and for LZ4.
     pub compressions: Vec<Vec<u8>>,
 }
 
@@ -77,6 +77,8 @@ pub enum ArchiveKind {
     Ar,
     /// An ELF file with compressed programs for graphics processors.
     Fatbin,
+    /// Zstd frames one after another.
+    Zstd,
 }
 
 impl ArchiveKind {
@@ -89,6 +91,7 @@ impl ArchiveKind {
             Self::Xz => 4,
             Self::Ar => 5,
             Self::Fatbin => 6,
+            Self::Zstd => 7,
         }
     }
 
@@ -101,7 +104,8 @@ impl ArchiveKind {
             4 => Ok(Self::Xz),
             5 => Ok(Self::Ar),
             6 => Ok(Self::Fatbin),
-            other => Err(column.malformed("kind of an archive", 6, other.into())),
+            7 => Ok(Self::Zstd),
+            other => Err(column.malformed("kind of an archive", 7, other.into())),
         }
     }
 }

@@ -11,17 +11,20 @@ pub enum InnerCompression {
     Deflate(imgdelta_deflate::Recipe),
     /// Xz.
     Xz(imgdelta_xz::Recipe),
+    /// Zstd.
+    Zstd(imgdelta_zstd::FileRecipe),
     /// LZ4, for programs of graphics processors.
     Lz4(Lz4Encoder),
 }
 
 impl InnerCompression {
-    /// Returns the recipe as bytes. The first byte is FD for xz, F4 for LZ4, and the version for
-    /// deflate, which is small.
+    /// Returns the recipe as bytes. The first byte is FD for xz, B5 for zstd, F4 for LZ4, and the
+    /// version for deflate, which is small.
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::Deflate(recipe) => recipe.to_bytes(),
             Self::Xz(recipe) => [&[XZ], &recipe.to_bytes()[..]].concat(),
+            Self::Zstd(recipe) => [&[ZSTD], &recipe.to_bytes()[..]].concat(),
             Self::Lz4(encoder) => vec![LZ4, encoder.number()],
         }
     }
@@ -31,6 +34,10 @@ impl InnerCompression {
         if let [XZ, recipe @ ..] = bytes {
             let limits = imgdelta_xz::RecipeLimits::default();
             return Ok(Self::Xz(imgdelta_xz::Recipe::from_bytes(recipe, limits)?));
+        }
+        if let [ZSTD, recipe @ ..] = bytes {
+            let limits = imgdelta_zstd::RecipeLimits::default();
+            return Ok(Self::Zstd(imgdelta_zstd::FileRecipe::from_bytes(recipe, limits)?));
         }
         if let [LZ4, recipe @ ..] = bytes {
             let encoder = match recipe {
@@ -51,6 +58,9 @@ impl InnerCompression {
                 members.map(|member| member.model.nanoseconds_per_byte()).max().unwrap_or(0)
             }
             Self::Xz(recipe) => recipe.nanoseconds_per_byte(),
+            Self::Zstd(recipe) => {
+                u32::try_from(recipe.model().nanoseconds_per_byte()).unwrap_or(u32::MAX)
+            }
             Self::Lz4(encoder) => encoder.nanoseconds_per_byte(),
         }
     }
@@ -61,6 +71,7 @@ impl InnerCompression {
         match self {
             Self::Deflate(recipe) => recipe.nanoseconds().max(content),
             Self::Xz(recipe) => recipe.nanoseconds(plain_bytes),
+            Self::Zstd(recipe) => recipe.nanoseconds(plain_bytes).max(content),
             Self::Lz4(_) => content.saturating_add(LZ4_BLOCK),
         }
     }
@@ -70,6 +81,7 @@ impl InnerCompression {
         match self {
             Self::Deflate(_) => DEFLATE_BYTES,
             Self::Xz(recipe) => recipe.memory_bytes(plain_bytes),
+            Self::Zstd(recipe) => recipe.memory_bytes(plain_bytes),
             Self::Lz4(encoder) => encoder.memory_bytes(plain_bytes),
         }
     }
@@ -77,6 +89,8 @@ impl InnerCompression {
 
 /// First byte of an xz recipe, as of an xz file.
 const XZ: u8 = 0xfd;
+/// First byte of a zstd recipe: the second one of a zstd frame, since small bytes are versions.
+const ZSTD: u8 = 0xb5;
 /// First byte of a recipe for LZ4.
 const LZ4: u8 = 0xf4;
 /// Nanoseconds of starting a block, which clears tables.

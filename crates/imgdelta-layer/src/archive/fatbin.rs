@@ -152,7 +152,10 @@ fn program(
             at += piece.len() as u64;
             Ok(())
         })?,
-        InnerCoding::Packed(..) | InnerCoding::Deflate(_) | InnerCoding::Xz(_) => {
+        InnerCoding::Packed(..)
+        | InnerCoding::Deflate(_)
+        | InnerCoding::Xz(_)
+        | InnerCoding::Zstd(_) => {
             let what = "a program for a graphics processor has a compression other than LZ4";
             return Err(Error::bad_input(inner.place(), what));
         }

@@ -39,8 +39,8 @@ pub(super) struct OpenedBase {
     pub(super) parts: PartIndex,
     pub(super) stored: StoredParts,
     pub(super) contents: HashSet<ContentKey>,
-    /// Names of the xz files, with digits masked.
-    pub(super) xz_names: HashSet<Vec<u8>>,
+    /// Names of the xz and zstd files, with digits masked.
+    pub(super) packed_names: HashSet<Vec<u8>>,
 }
 
 /// A part: its content, and the key of its stored bytes.
@@ -54,7 +54,7 @@ impl ArchiveSearch<'_> {
         let mut list = PartList::new();
         let mut archives = Vec::new();
         let (mut stored, mut contents) = (StoredParts::new(), HashSet::new());
-        let mut xz_names = HashSet::new();
+        let mut packed_names = HashSet::new();
         let mut candidates = self.dropped()?;
         let base_bytes = self.base.layers.iter().map(|index| index.stream_bytes);
         let base_bytes = base_bytes.fold(0, u64::saturating_add);
@@ -80,6 +80,7 @@ impl ArchiveSearch<'_> {
                         | PartCompression::Gzip
                         | PartCompression::Sections
                         | PartCompression::Xz
+                        | PartCompression::Zstd
                         | PartCompression::Hollow => None,
                     };
                     Ok(Some(BasePart { saved, stored }))
@@ -94,12 +95,10 @@ impl ArchiveSearch<'_> {
             for (candidate, opening) in candidates.iter().zip(level.openings) {
                 let Some(LevelOpening { kind, archive, parts: found }) = opening else { continue };
                 let plain_bytes: u64 = found.iter().map(|part| part.saved.bytes).sum();
-                let per_byte = if kind == ArchiveKind::Xz {
-                    xz_names.insert(masked(candidate.path.as_bytes()));
-                    OPENED_XZ_BYTE
-                } else {
-                    OPENED_BYTE
-                };
+                if let ArchiveKind::Xz | ArchiveKind::Zstd = kind {
+                    packed_names.insert(masked(candidate.path.as_bytes()));
+                }
+                let per_byte = if kind == ArchiveKind::Xz { OPENED_XZ_BYTE } else { OPENED_BYTE };
                 if !work.take(plain_bytes.saturating_mul(per_byte)) {
                     continue;
                 }
@@ -139,7 +138,7 @@ impl ArchiveSearch<'_> {
                 .collect();
         }
         let parts = list.finish();
-        Ok(parts.map(|parts| OpenedBase { archives, parts, stored, contents, xz_names }))
+        Ok(parts.map(|parts| OpenedBase { archives, parts, stored, contents, packed_names }))
     }
 
     /// Returns the work that base layers with opened archives are worth to the reader, and half of

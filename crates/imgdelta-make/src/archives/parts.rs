@@ -125,6 +125,7 @@ pub(super) fn save(
         | PartCompression::Gzip
         | PartCompression::Sections
         | PartCompression::Xz
+        | PartCompression::Zstd
         | PartCompression::Hollow
         | PartCompression::Lz4 { .. } => saved.bytes > 0,
     };

@@ -5,6 +5,7 @@ use super::{
     ArchiveSearch, ArchiveWork, TargetArchive, TargetParts,
     base::OpenedBase,
     parts::{Candidate, LevelOpening, PartList, SavedPart, save, save_stored, stored_key},
+    zstd::ZstdHabits,
 };
 use crate::{sources::masked, spill::SpillFile};
 use imgdelta_core::{Error, Result, progress::Checkpoint, scratch::is_full};
@@ -73,8 +74,12 @@ impl ArchiveSearch<'_> {
                 break;
             }
             let spill = SpillFile::new(self.scratch)?;
+            let habits = self.zstd_habits(&candidates)?;
             let detector = || Detector::new(DetectOptions::default());
             let level = self.open_level(&candidates, detector, |detector, candidate, part| {
+                if part.compression == PartCompression::Zstd {
+                    return self.take_zstd(part, candidate, &habits, base, &spill);
+                }
                 self.take(part, candidate, detector, base, &spill)
             });
             let level = match level {
@@ -187,9 +192,7 @@ impl ArchiveSearch<'_> {
             let stored = slice.read(part.stored.start, stored_bytes)?;
             stored.and_then(|stored| self.lz4_compression(&stored, bytes))
         } else if part.compression == PartCompression::Xz {
-            let name = masked(candidate.path.as_bytes());
-            let has_counterpart = base.is_some_and(|base| base.xz_names.contains(&name));
-            self.xz_compression(slice, has_counterpart)?
+            self.xz_compression(slice, has_counterpart(candidate, base))?
         } else {
             let stored = slice.read(part.stored.start, stored_bytes)?;
             stored.and_then(|stored| self.compression(&stored, detector, is_zip))
@@ -214,6 +217,25 @@ impl ArchiveSearch<'_> {
         }
     }
 
+    /// Saves the content of a zstd file; `None` if its archive is not valid or cannot be made again.
+    fn take_zstd(
+        &self,
+        part: &ArchivePart,
+        candidate: &Candidate<ArchiveOwner>,
+        habits: &ZstdHabits,
+        base: Option<&OpenedBase>,
+        spill: &SpillFile,
+    ) -> Result<Option<TargetPart>> {
+        let file = (part, &candidate.slice());
+        let found = self.zstd_compression(file, habits, has_counterpart(candidate, base), spill)?;
+        Ok(found.map(|(saved, recipe)| {
+            let work = recipe.nanoseconds(saved.bytes);
+            let work = work.saturating_add(saved.bytes.saturating_mul(COPIED_BYTE));
+            let compression = InnerCompression::Zstd(recipe).to_bytes();
+            TargetPart { saved, compression, packed: None, work }
+        }))
+    }
+
     /// Finds the compression of a member, with its nanoseconds per byte; `None` if it is unknown,
     /// too slow or too large.
     fn compression(
@@ -234,7 +256,7 @@ impl ArchiveSearch<'_> {
         has_counterpart: bool,
     ) -> Result<Option<(Vec<u8>, u32)>> {
         let Some(stored) = slice.read(0, slice.bytes())? else { return Ok(None) };
-        let most = if has_counterpart { u32::MAX } else { QUICK };
+        let most = if has_counterpart { u32::MAX } else { super::QUICK };
         let mut options = imgdelta_xz::DetectOptions::default();
         options.nanoseconds_per_byte = self.options.nanoseconds_per_byte.min(most);
         let share = self.memory.take(imgdelta_xz::memory_bytes(&stored));
@@ -321,11 +343,15 @@ impl ArchiveSearch<'_> {
         opening: &OpenedArchive,
     ) -> Result<bool> {
         // Reading an ELF file has compared its headers with those that closing makes.
-        // Finding the compression of an xz file has compared all of it.
+        // Finding the compression of an xz or zstd file has compared all of it.
         // Reading a file with programs has proved that these do not change its headers.
         if matches!(
             kind,
-            ArchiveKind::Gzip | ArchiveKind::Elf | ArchiveKind::Xz | ArchiveKind::Fatbin
+            ArchiveKind::Gzip
+                | ArchiveKind::Elf
+                | ArchiveKind::Xz
+                | ArchiveKind::Zstd
+                | ArchiveKind::Fatbin
         ) {
             return Ok(true);
         }
@@ -342,6 +368,12 @@ impl ArchiveSearch<'_> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// True if the base has a packed file of the same name except for digits.
+fn has_counterpart(candidate: &Candidate<ArchiveOwner>, base: Option<&OpenedBase>) -> bool {
+    let name = masked(candidate.path.as_bytes());
+    base.is_some_and(|base| base.packed_names.contains(&name))
 }
 
 /// The members of an archive in their stored form.
@@ -389,8 +421,6 @@ impl InnerPayloads for StoredMembers<'_> {
 
 /// Larger members are taken in their stored form, since the search holds a member in memory.
 const MOST_SOUGHT_BYTES: u64 = 32 << 20;
-/// Nanoseconds per byte that are worth spending without a counterpart in the base.
-const QUICK: u32 = 200;
 /// Nanoseconds for a receiver to copy and write a byte of a part.
 const COPIED_BYTE: u64 = 8;
 /// Bytes of zlib around a deflate stream.

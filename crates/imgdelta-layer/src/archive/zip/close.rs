@@ -94,8 +94,8 @@ impl MemberWriter<'_> {
                 compress(inner, ordinal, (recipe, self.encoders), progress, &mut each, &mut put)?;
                 plain_bytes = inner.bytes(ordinal);
             }
-            InnerCoding::Xz(_) | InnerCoding::Lz4(_) => {
-                let what = "a member of a zip file is not xz or LZ4";
+            InnerCoding::Xz(_) | InnerCoding::Zstd(_) | InnerCoding::Lz4(_) => {
+                let what = "a member of a zip file is not xz, zstd or LZ4";
                 return Err(Error::bad_input(inner.place(), what));
             }
             InnerCoding::Packed(crc, plain_bytes) => {
