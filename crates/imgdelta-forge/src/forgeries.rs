@@ -49,7 +49,7 @@ type Row = (&'static str, fn() -> ForgedDelta, Outcome);
 
 /// Makes all forgeries; each takes the base image of this crate.
 pub fn all() -> Vec<Forgery> {
-    let forgeries: [Row; 35] = [
+    let forgeries: [Row; 37] = [
         (
             "hundreds of thousands of members of one byte, each against a megabyte",
             members,
@@ -80,6 +80,12 @@ pub fn all() -> Vec<Forgery> {
             Outcome::TooMuchWork,
         ),
         ("an ELF file made of parts that contradict each other", elf_parts, Outcome::BadInput),
+        (
+            "zstd's highest level for thousands of files of one byte",
+            zstd_files,
+            Outcome::TooMuchWork,
+        ),
+        ("a zstd file whose encoder takes a gibibyte", large_zstd_encoder, Outcome::BadInput),
         ("a stream of a tebibyte of zeros", zeros, Outcome::OverLimit),
         ("tables of zeros that pack to nothing", zero_tables, Outcome::OverLimit),
         ("mixed bytes in a table", mixed_table, Outcome::BadInput),
@@ -443,6 +449,31 @@ fn elf_parts() -> ForgedDelta {
     recipe.nested.coders = vec![1, 0];
     recipe.nested.compressions = vec![zlib_member(0)];
     stored(target, &recipe, &[])
+}
+
+/// Zstd files of one byte of the base each, by this level and without a length in the header.
+fn zstd_files_of(count: usize, level: i32) -> ForgedDelta {
+    const FILE_BYTES: u64 = 10;
+    let target = unknown(12, FILE_BYTES * count as u64);
+    let mut origins = vec![PayloadOrigin::Closed; count];
+    origins.resize(2 * count, PayloadOrigin::Base(0));
+    let headers = payload_columns(&vec![FILE_BYTES; count]);
+    let mut recipe = recipe(target, vec![base()], headers, origins, Vec::new());
+    recipe.nested.closed = vec![ArchiveTarget { kind: ArchiveKind::Zstd, inner: 1 }; count];
+    recipe.nested.inner_bytes = vec![1; count];
+    recipe.nested.coders = vec![1; count];
+    let call = zstd::LibzstdCall::new(level);
+    let compression = zstd::FileRecipe::OneFrame { call, has_checksum: false, has_length: false };
+    recipe.nested.compressions = vec![[&[0xb5], &compression.to_bytes()[..]].concat()];
+    stored(target, &recipe, &[])
+}
+
+fn zstd_files() -> ForgedDelta {
+    zstd_files_of(10_000, 19)
+}
+
+fn large_zstd_encoder() -> ForgedDelta {
+    zstd_files_of(1, 22)
 }
 
 fn zeros() -> ForgedDelta {
