@@ -373,11 +373,7 @@ def xz(_):
     text, again = prose(70, 3000), edited(prose(70, 3000), 71, 12)
 
     def package(data):
-        members = [("debian-binary", b"2.0\n"), ("control.tar.xz", lzma.compress(b"control " + data[:99])), ("data.tar.xz", lzma.compress(tar(entry("usr/a", data))))]
-        out = b"!<arch>\n"
-        for name, content in members:
-            out += f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n".encode() + content + b"\n" * (len(content) % 2)
-        return out
+        return ar([("debian-binary", b"2.0\n"), ("control.tar.xz", lzma.compress(b"control " + data[:99])), ("data.tar.xz", lzma.compress(tar(entry("usr/a", data))))])
 
     def layer(data, version):
         module = lzma.compress(data, check=lzma.CHECK_CRC32, filters=[{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 20}])
@@ -386,6 +382,36 @@ def xz(_):
         return tar(entry(f"modules/6.1.{version}/a.ko.xz", module), entry("streams.xz", streams), entry(f"a_{version}_amd64.deb", package(data)))
 
     return Case("xz files of several streams, filters and checksums, and a Debian package", Image([small(layer(text, 8))]), Image([stored(layer(again, 9))]))
+
+
+def zstd_files(_):
+    """Contents are noise, which all versions of the encoder store as it is."""
+    data = noise(90, 9000)
+    again = data[:4000] + b"other words" + data[4020:]
+    skippable = b"\x5a\x2a\x4d\x18\x05\0\0\0hello"
+
+    def frame(plain, level=3, checksum=True, length=True):
+        encoder = zstandard.ZstdCompressor(level=level, write_checksum=checksum)
+        stream = encoder.compressobj(size=len(plain)) if length else encoder.compressobj()
+        return stream.compress(plain) + stream.flush()
+
+    def layer(data, version):
+        package = ar([("debian-binary", b"2.0\n"), ("control.tar.zst", frame(data[3900:4100], 19, True, False)), ("data.tar.zst", frame(data, 19, True, False))])
+        conda = io.BytesIO()
+        with zipfile.ZipFile(conda, "w", zipfile.ZIP_STORED) as file:
+            for name, part in (("metadata.json", b'{"conda_pkg_format_version": 2}'), (f"pkg-a-{version}.tar.zst", frame(data, 19, False)), (f"info-a-{version}.tar.zst", frame(data[:99]))):
+                file.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), part)
+        streams = frame(data[:2000], 1, False) + skippable + frame(data[2000:], 1, True, False)
+        return tar(entry(f"modules/6.1.{version}/a.ko.zst", frame(data)), entry("streams.zst", streams), entry(f"a_{version}_amd64.deb", package), entry(f"a-{version}.conda", conda.getvalue()))
+
+    return Case("zstd files of several frames, lengths and checksums, a Debian package and a conda package", Image([small(layer(data, 8))]), Image([stored(layer(again, 9))]))
+
+
+def ar(members):
+    out = b"!<arch>\n"
+    for name, content in members:
+        out += f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n".encode() + content + b"\n" * (len(content) % 2)
+    return out
 
 
 def siblings(inputs):
@@ -877,7 +903,7 @@ def go(inputs, name, feature):
 
 CASES = {
     "files": files, "kept": kept, "carried": carried, "twice": twice, "streams-only": streams_only, "deflate": deflate, "zstd": zstd,
-    "chunked": chunked, "archives": archives, "xz": xz, "windows": windows, "headers": headers, "offsets": offsets, "class-archives": class_archives, "objects": objects,
+    "chunked": chunked, "archives": archives, "xz": xz, "zstd-files": zstd_files, "windows": windows, "headers": headers, "offsets": offsets, "class-archives": class_archives, "objects": objects,
     "x86-64": x86_64, "aarch64": aarch64, "x86-64-bare": x86_64_bare, "aarch64-bare": aarch64_bare,
     "aligned-aarch64": aligned_aarch64, "edits": edits, "edits-aarch64": edits_aarch64,
     "first": first,

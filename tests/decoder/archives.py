@@ -1,4 +1,4 @@
-"""Archives inside layers: gzip, xz, tar and ar files, and the way to zip and ELF files and to programs in these. docs/format-archives.md."""
+"""Archives inside layers: gzip, xz, zstd, tar and ar files, and the way to zip and ELF files and to programs in these. docs/format-archives.md."""
 import lzma
 import zlib
 from collections import namedtuple
@@ -9,8 +9,9 @@ import zips
 from envelopes import DeflateRecipe
 from wire import Reader, Refused
 from xz import XzRecipe
+from zst import ZstdRecipe, unpack_zstd
 
-GZIP, ZIP, TAR, ELF, XZ, AR, FATBIN = range(7)
+GZIP, ZIP, TAR, ELF, XZ, AR, FATBIN, ZSTD = range(8)
 BLOCK = 512
 # `stored` is a range of the archive, or None; `facts` are checksum and length of what was inflated, or None.
 Part = namedtuple("Part", "data stored facts", defaults=(None, None))
@@ -26,6 +27,8 @@ def open_archive(kind, data):
         return [Part(content, (0, len(data))), Part(structure)]
     if kind == XZ:
         return [Part(unpack_xz(data), (0, len(data)))]
+    if kind == ZSTD:
+        return [Part(unpack_zstd(data), (0, len(data)))]
     if kind == AR:
         return open_ar(data)
     if kind == FATBIN:
@@ -43,6 +46,10 @@ def close_archive(kind, inner):
         if len(inner) != 1 or inner[0].recipe is None or inner[0].recipe[:1] != b"\xfd":
             raise Refused("an xz file is one inner payload with a compression of xz")
         return XzRecipe(inner[0].recipe[1:]).make(inner[0].data)
+    if kind == ZSTD:
+        if len(inner) != 1 or inner[0].recipe is None or inner[0].recipe[:1] != b"\xb5":
+            raise Refused("a zstd file is one inner payload with a compression of zstd")
+        return ZstdRecipe(inner[0].recipe[1:]).make(inner[0].data)
     if kind == ELF:
         return sections.close_elf(inner)
     if kind == FATBIN:

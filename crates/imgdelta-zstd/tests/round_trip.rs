@@ -5,9 +5,9 @@
 mod inputs;
 
 use imgdelta_zstd::{
-    DetectOptions, EncoderModel, FrameRecipe, FrameWriter, KlauspostLevel, KlauspostVersion,
-    LibzstdCall, LibzstdInput, Recipe, RecipeLimits, RecipePart, RemakeError, Remaker, detect,
-    frame_ends,
+    DetectOptions, EncoderModel, FileRecipe, FrameRecipe, FrameWriter, KlauspostLevel,
+    KlauspostVersion, LibzstdCall, LibzstdInput, Recipe, RecipeLimits, RecipePart, RemakeError,
+    Remaker, detect, detect_file, frame_ends,
 };
 use proptest::prelude::*;
 
@@ -254,6 +254,42 @@ fn calls_of_the_reference_encoder_are_detected() {
             let blob = remake(&recipe, &plain, 10_007).unwrap();
             assert!(zstd::decode_all(&blob[..]).unwrap() == plain, "{call:?}");
             assert_eq!(detected(&blob, &plain), Some(recipe));
+        }
+    }
+}
+
+/// Most files are longer than a block and shorter than a job, and the ways in which their last bytes
+/// came differ at their end only.
+#[test]
+fn files_by_every_way_of_calling_are_detected() {
+    let all = inputs::input("mixed");
+    for bytes in [700, 131_072, 300_000] {
+        let plain = &all[..bytes];
+        for (input, has_length) in [
+            (LibzstdInput::EndAfterData, true),
+            (LibzstdInput::EndAfterData, false),
+            (LibzstdInput::EndWithData, true),
+            (LibzstdInput::OneCall, true),
+        ] {
+            for (level, long_window) in [(6, 0), (-2, 0), (3, 27)] {
+                let call = LibzstdCall { input, long_window, ..LibzstdCall::new(level) };
+                let recipe = FileRecipe::OneFrame { call, has_checksum: true, has_length };
+                let frame = remake(&recipe.frames(bytes as u64), plain, 999).unwrap();
+                let no_window = long_window == 0 || has_length;
+                for blob in [frame.clone(), [&frame[..], &frame].concat()] {
+                    let plain = plain.repeat(blob.len() / frame.len());
+                    let options = DetectOptions::default();
+                    let found = detect_file(&blob[..], &plain[..], &[], options).unwrap();
+                    let Some(found) = found else {
+                        assert!(!no_window, "{bytes} bytes by {call:?}");
+                        continue;
+                    };
+                    let again = found.frames(plain.len() as u64);
+                    assert!(remake(&again, &plain, 999).unwrap() == blob, "{call:?}");
+                    let is_short = matches!(found, FileRecipe::OneFrame { .. });
+                    assert_eq!(is_short, blob.len() == frame.len(), "{call:?}");
+                }
+            }
         }
     }
 }

@@ -71,7 +71,7 @@ impl InnerCompression {
         match self {
             Self::Deflate(recipe) => recipe.nanoseconds().max(content),
             Self::Xz(recipe) => recipe.nanoseconds(plain_bytes),
-            Self::Zstd(recipe) => recipe.nanoseconds(plain_bytes).max(content),
+            Self::Zstd(recipe) => recipe.nanoseconds(plain_bytes),
             Self::Lz4(_) => content.saturating_add(LZ4_BLOCK),
         }
     }

@@ -161,7 +161,9 @@ where
     let mut left_nanoseconds = options.trial_nanoseconds.saturating_add(for_bytes);
     let mut hopeless: Vec<CallGroup> = Vec::new();
     let is_one_frame = survey.frames().count() == 1;
-    let first_end = survey.frames().next().map_or(0, FrameSurvey::first_end);
+    let Some(first) = survey.frames().next() else { return Ok(None) };
+    let (first_end, first_plain) = (first.first_end(), first.plain_bytes.unwrap_or(0));
+    let has_size = first.header.plain_bytes.is_some();
     for &model in models {
         let per_byte = model.nanoseconds_per_byte();
         if per_byte > options.nanoseconds_per_byte {
@@ -192,12 +194,13 @@ where
             TrialOutcome::Unsupported => {}
             TrialOutcome::Mismatch { plain_bytes, same_bytes } => {
                 let is_before_end = is_one_frame && plain_bytes + END_BYTES <= plain.bytes();
-                if plain_bytes <= FIRST_BYTES || is_before_end {
-                    hopeless.extend(group);
-                }
-                if same_bytes < first_end {
+                let is_first_block = same_bytes < first_end;
+                let is_before_last = plain_bytes + BLOCK_BYTES < first_plain;
+                if is_first_block && (has_size || first_plain > BLOCK_BYTES) {
                     let with_one_call = group.map(|group| CallGroup { one_call: true, ..group });
-                    hopeless.extend(with_one_call);
+                    hopeless.extend(group.into_iter().chain(with_one_call));
+                } else if is_before_last && (plain_bytes <= FIRST_BYTES || is_before_end) {
+                    hopeless.extend(group);
                 }
                 spend(plain_bytes);
             }
