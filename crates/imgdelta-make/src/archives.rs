@@ -222,6 +222,15 @@ impl ArchiveWork {
         self.0 = left.unwrap_or(self.0);
         left.is_some()
     }
+
+    /// Takes a part of the work, and what is missing of it from `shared`; false if both together have
+    /// not as much left.
+    fn take_with(&mut self, shared: &mut Self, nanoseconds: u64) -> bool {
+        let own = nanoseconds.min(self.0);
+        let is_enough = shared.take(nanoseconds - own);
+        self.0 -= if is_enough { own } else { 0 };
+        is_enough
+    }
 }
 
 /// A key that equal contents share.

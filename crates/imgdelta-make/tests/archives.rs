@@ -497,11 +497,9 @@ fn zstd_files_cost_only_their_changes() {
             // Small files with two frames, the first file of the layer, and a large one.
             let small = zstd_by(call, &[&content[..4000], &content[4000..20_000]]);
             let module = zstd_by(call, &[&content[..end]]);
-            tar_of(&[
-                ("a.zst", &small),
-                ("b.ko.zst", &module),
-                ("c.zst", &zstd_by(call, &[content])),
-            ])
+            // Longer than what the search holds in memory.
+            let large = zstd_by(call, &[&content.repeat(1 + (5 << 20) / content.len())]);
+            tar_of(&[("a.zst", &small), ("b.ko.zst", &module), ("c.zst", &large)])
         });
         let pair = TestPair::new(&base, &target);
         let (bytes, cost) = pair.make(ArchiveOptions::default(), 2);
@@ -561,11 +559,11 @@ fn slow_zstd_files_without_a_counterpart_stay_closed() {
 fn zstd_files_that_no_encoder_makes_stay_closed() {
     let (old, new) = (text(42, 9000), text(42, 9100));
     let sound = |content: &[u8]| zstd_of(content, 3);
-    // Another checksum in the header's flags, blocks that are cut, and bytes behind the frame.
+    // Blocks that no encoder cuts there, and bytes behind the frame.
     let stored = |content: &[u8]| {
         let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58];
         for block in content.chunks(1000) {
-            frame.extend_from_slice(&((block.len() as u32) << 3).to_le_bytes()[..3]);
+            frame.extend_from_slice(&(block.len() << 3).to_le_bytes()[..3]);
             frame.extend_from_slice(block);
         }
         [&frame[..], &[1, 0, 0]].concat()
@@ -577,8 +575,7 @@ fn zstd_files_that_no_encoder_makes_stay_closed() {
         file[900] ^= 4;
         file
     };
-    type Make<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
-    let cases: [(&str, Make); 4] =
+    let cases: [(&str, Pack<'_>); 4] =
         [("stored", &stored), ("trailing", &trailing), ("cut", &cut), ("flipped", &flipped)];
     for (what, make) in cases {
         let [base, target] = [&old, &new].map(|content| tar_of(&[("a.zst", &make(content))]));
@@ -589,8 +586,11 @@ fn zstd_files_that_no_encoder_makes_stay_closed() {
     }
 }
 
+/// A compressor.
+type Pack<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+
 /// A Debian package whose archives `pack` compresses.
-fn package(pack: &dyn Fn(&[u8]) -> Vec<u8>, version: &[u8], changed: &[u8]) -> Vec<u8> {
+fn package(pack: Pack<'_>, version: &[u8], changed: &[u8]) -> Vec<u8> {
     let control = pack(&tar_of(&[("control", version)]));
     let data = pack(&tar_of(&[("usr/lib/a", &text(22, 900)), ("usr/lib/b", changed)]));
     let mut package = b"!<arch>\n".to_vec();
@@ -612,8 +612,7 @@ fn debian_packages_are_seen_through() {
     new[3000] ^= 1;
     let with_xz = |content: &[u8]| xz_of(content, DEFAULT_XZ);
     let with_zstd = |content: &[u8]| zstd_of(content, 19);
-    type Pack<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
-    let packs: [(ArchiveKind, Pack); 2] =
+    let packs: [(ArchiveKind, Pack<'_>); 2] =
         [(ArchiveKind::Xz, &with_xz), (ArchiveKind::Zstd, &with_zstd)];
     for (packed, pack) in packs {
         let base = tar_of(&[("cache/a_1.0_amd64.deb", &package(pack, b"Version: 1.0", &old))]);

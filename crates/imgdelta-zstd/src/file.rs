@@ -110,8 +110,6 @@ impl FileRecipe {
         match self {
             Self::OneFrame { call, has_length, .. } => {
                 let content = plain_bytes.saturating_mul(self.model().nanoseconds_per_byte());
-                // The tables of a short content fit into caches.
-                let content = if plain_bytes <= SHORT { content / 3 * 2 } else { content };
                 // A quarter of a nanosecond for each byte of tables, which are cleared.
                 let start = call.table_bytes(*has_length, plain_bytes) / 4;
                 content.saturating_add(FRAME + start)
@@ -165,8 +163,6 @@ fn frames(recipe: &Recipe) -> impl Iterator<Item = &FrameRecipe> {
     })
 }
 
-/// Longest content that counts as short.
-const SHORT: u64 = 1 << 20;
 /// Nanoseconds of starting an encoder besides its tables.
 const FRAME: u64 = 50_000;
 /// Tables of klauspost's encoder at its best level, and blocks.

@@ -74,7 +74,7 @@ impl EncoderModel {
                     10..=12 => 60,
                     13..=15 => 120,
                     16..=18 => 300,
-                    19 => 500,
+                    19 => 370,
                     20.. => 1000,
                 };
                 // Matches far away are looked for by a hash of each position.

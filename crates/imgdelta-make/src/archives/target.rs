@@ -4,7 +4,9 @@
 use super::{
     ArchiveSearch, ArchiveWork, TargetArchive, TargetParts,
     base::OpenedBase,
-    parts::{Candidate, LevelOpening, PartList, SavedPart, save, save_stored, stored_key},
+    parts::{
+        Candidate, LevelOpening, OpenedLevel, PartList, SavedPart, save, save_stored, stored_key,
+    },
     zstd::ZstdHabits,
 };
 use crate::{sources::masked, spill::SpillFile};
@@ -74,14 +76,7 @@ impl ArchiveSearch<'_> {
                 break;
             }
             let spill = SpillFile::new(self.scratch)?;
-            let habits = self.zstd_habits(&candidates)?;
-            let detector = || Detector::new(DetectOptions::default());
-            let level = self.open_level(&candidates, detector, |detector, candidate, part| {
-                if part.compression == PartCompression::Zstd {
-                    return self.take_zstd(part, candidate, &habits, base, &spill);
-                }
-                self.take(part, candidate, detector, base, &spill)
-            });
+            let level = self.take_all(&candidates, base, &spill);
             let level = match level {
                 // These archives expand too far, and are taken as they are.
                 Err(error) if is_full(&error) => break,
@@ -101,7 +96,7 @@ impl ArchiveSearch<'_> {
                 let Some(opening) = opening.filter(|_| is_closable) else { continue };
                 let LevelOpening { kind, archive, parts: found } = opening;
                 let closing = found.iter().map(|part| part.work).fold(0, u64::saturating_add);
-                if !work.take(closing) && !shared.take(closing) {
+                if !work.take_with(shared, closing) {
                     continue;
                 }
                 result.nanoseconds = result.nanoseconds.saturating_add(closing);
@@ -152,6 +147,24 @@ impl ArchiveSearch<'_> {
         }
         result.parts = list.finish();
         Ok(result)
+    }
+
+    /// Opens the archives of a level.
+    fn take_all(
+        &self,
+        candidates: &[Candidate<ArchiveOwner>],
+        base: Option<&OpenedBase>,
+        spill: &SpillFile,
+    ) -> Result<OpenedLevel<TargetPart>> {
+        let habits = self.zstd_habits(candidates)?;
+        let detector = || Detector::new(DetectOptions::default());
+        self.open_level(candidates, detector, |detector, candidate, part| {
+            if part.compression == PartCompression::Zstd {
+                self.take_zstd(part, candidate, &habits, base, spill)
+            } else {
+                self.take(part, candidate, detector, base, spill)
+            }
+        })
     }
 
     /// Saves the content or the stored bytes of a part; `None` if its archive is not valid.

@@ -83,9 +83,7 @@ impl ArchiveSearch<'_> {
             };
             return Ok(save(part, slice, spill, self.progress)?.map(|saved| (saved, recipe)));
         }
-        if content.len() < HELD_BYTES {
-            return Ok(None);
-        }
+        // It is longer, or damaged; then saving it fails.
         drop(content);
         let Some(saved) = save(part, slice, spill, self.progress)? else { return Ok(None) };
         if saved.bytes > MOST_CONTENT_BYTES {
