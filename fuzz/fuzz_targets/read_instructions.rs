@@ -2,7 +2,7 @@
 #![no_main]
 
 use imgdelta_instructions::{
-    Edit, EditPart, Instruction, InstructionSet, Program, changed_functions, length,
+    Edit, EditPart, ExpectedEdits, Instruction, InstructionSet, Program, changed_functions, length,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -42,19 +42,33 @@ fuzz_target!(|bytes: &[u8]| {
     for copy in changed_functions(base, target) {
         let mut made = Vec::new();
         let mut at = copy.base.start;
-        let mut edits = Vec::new();
-        copy.each_edit(set, old, |gap, edit| edits.push((gap, *edit)));
-        for (gap, edit) in edits {
+        let exceptions = copy.exceptions(set, old, &mut ExpectedEdits::default());
+        let mut expected = ExpectedEdits::default();
+        expected.begin(at);
+        let last = (u64::MAX, Edit::default());
+        for (gap, edit) in exceptions.into_iter().chain([last]) {
             for _ in 0..gap {
-                let len = set.length(&old[at..copy.base.end]);
-                made.extend_from_slice(&old[at..at + len]);
+                let code = &old[at..copy.base.end];
+                if code.is_empty() {
+                    break;
+                }
+                let (len, change) = expected.next(set, code);
+                match change {
+                    Some((_, edited)) => made.extend_from_slice(edited.bytes.as_slice()),
+                    None => made.extend_from_slice(&code[..len]),
+                }
                 at += len;
             }
-            let new = set.edited(&old[at..copy.base.end], &edit).expect("it was paired");
+            if edit.is_empty() {
+                break;
+            }
+            let code = &old[at..copy.base.end];
+            let change = expected.next(set, code).1.map_or_else(Edit::default, |(change, _)| change);
+            let new = set.edited(code, &change.then(&edit)).expect("it was paired");
+            expected.learn(set, code, &change, &edit);
             at += new.old_len;
             made.extend_from_slice(new.bytes.as_slice());
         }
-        made.extend_from_slice(&old[at..copy.base.end]);
         assert_eq!(made.len(), copy.target.len());
     }
 });

@@ -221,8 +221,8 @@ def divide(data, image, sections, go):
     return zones
 
 
-def fields(data, image):
-    """All fields of a base."""
+def fields(data, image, has_table=False):
+    """All fields of a base; of a table that is computed, only those in its first bytes."""
     if image.machine == "class data":
         scene = Scene(data, image, [], (0, 0))
         class_archive.fields(scene)
@@ -238,6 +238,8 @@ def fields(data, image):
         golang.types(go, scene)
     table = objects.Sections(scene) if image.is_object else None
     for zone in zones:
+        if has_table and zone.kind == "unwind table":
+            zone = zone._replace(end=min(zone.end, zone.start + 8))
         address = image.address_at(zone.start)
         if table and zone.kind not in ("code", "unwind records"):
             table.fields(scene, zone)

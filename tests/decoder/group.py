@@ -7,6 +7,7 @@ import literals
 import objects
 import pack
 import programs
+import unwind
 from edits import Edits
 from wire import Reader, Refused
 
@@ -50,16 +51,19 @@ class Group:
 
     def member(self, base, length):
         head = self.streams.bytes("members", 1)[0]
-        whole, apart, view = bool(head & 0x80), bool(head & 0x40), head & 0x1F
+        whole, apart, has_table, view = bool(head & 0x80), bool(head & 0x40), bool(head & 0x10), head & 0x0F
         edits = Edits(base, Copy) if head & 0x20 else None
-        if view > PROGRAM or ((apart or edits) and (whole or view != ELF)) or (whole and view == PROGRAM):
+        if view > PROGRAM or ((apart or edits or has_table) and (whole or view != ELF)) or (whole and view == PROGRAM):
             raise Refused(f"a member of view {head:02x}")
         if view == PROGRAM:
             return programs.rebuild(self.streams, length)
         target, copies = self.script(base, length, whole, apart, edits)
+        table = None
         if view != PLAIN:
-            self.fields(view, apart, base, target, copies, edits)
+            table = self.fields(view, apart, has_table, base, target, copies, edits)
         self.patch(target)
+        if table:
+            unwind.fill(target, *table)
         return bytes(target)
 
     def end(self):
@@ -92,11 +96,11 @@ class Group:
             base_end = start + count
         return target, copies
 
-    def fields(self, view, apart, base, target, copies, edits):
+    def fields(self, view, apart, has_table, base, target, copies, edits):
         """`copies` cover the target outside of literals; with edits, those of `edits` move by one distance each."""
         placed = edits.copies if edits else copies
         taken = edits.taken if edits else [(c.base, c.base + c.length) for c in copies]
-        streams, header = self.streams, b""
+        streams, header, table = self.streams, b"", None
         if view == ELF:
             count = streams.number("headers")
             if count > len(target):
@@ -106,7 +110,9 @@ class Group:
             old, new = elf.Image.of_file(base), elf.Image.parse(header, len(target))
             if old.is_object != new.is_object:
                 raise Refused("a relocatable file and another one")
-            found = elf.fields(base, old)
+            if has_table:
+                table = new, unwind.place(new, streams.number("headers"), streams.number("headers"))
+            found = elf.fields(base, old, has_table)
         else:
             old, new = elf.Image.flat(len(base)), elf.Image.flat(len(target))
             found = offset_fields(base, view == BIG)
@@ -127,6 +133,7 @@ class Group:
             target[new.sections_at : new.sections_at + len(header) - 64] = header[64:]
         else:
             target[: len(header)] = header
+        return table
 
     def patch(self, target):
         at = 0

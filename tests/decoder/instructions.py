@@ -231,15 +231,29 @@ def operands(instruction, out):
     return Reference(at, 4) if shape == "relative" else None
 
 
+def has_register(key):
+    return key.shape not in ("none", "opcode") and key.extension is None
+
+
+def is_fit(instruction, change):
+    """True if the registers and the displacement of an expected change fit."""
+    new = instruction._replace(**change)
+    if new.index & 15 == 4 and "index" in change or not -(1 << 31) <= new.displacement < 1 << 31:
+        return False
+    try:
+        return bool(write(new))
+    except Unknown:
+        return False
+
+
 def edited(instruction, streams):
-    """The instruction with the next edit's changes."""
+    """The instruction with the next edit's changes, and the bits of the edit's parts."""
     bits, key = streams.bytes("edit parts", 1)[0], instruction.key
     if not 1 <= bits < 64:
         raise Refused(f"an edit with parts {bits:02x}")
     change, shape = {}, key.shape
-    has_register = shape not in ("none", "opcode") and key.extension is None
     has_base = shape in ("register", "base", "base+index", "opcode")
-    allowed = {"register": has_register, "base": has_base, "index": shape in ("base+index", "index")}
+    allowed = {"register": has_register(key), "base": has_base, "index": shape in ("base+index", "index")}
     for bit, name in ((1, "register"), (2, "base"), (4, "index")):
         if bits & bit:
             value = streams.bytes("edit registers", 1)[0]
@@ -260,4 +274,4 @@ def edited(instruction, streams):
         if key.letter != "J" or (key.map, key.opcode) == (0, 0xE8):
             raise Refused("an edit of the form of what has one form")
         change["short"], change["immediate"] = not instruction.short, 0
-    return instruction._replace(**change), bool(bits & 32)
+    return instruction._replace(**change), bits

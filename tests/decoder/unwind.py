@@ -1,7 +1,13 @@
-"""Unwind tables and records. docs/format-elf.md, section 5.3."""
+"""Unwind tables and records. docs/format-elf.md, sections 5.3 and 12."""
+from collections import namedtuple
+
 import elf
+import programs
+from wire import Refused
 
 RELATIVE_32 = 0x1B
+MOST_HELD = 16 << 20
+Place = namedtuple("Place", "start end address")
 
 
 def record(records, at):
@@ -100,3 +106,25 @@ def marks(walked, content):
     except (IndexError, ValueError, StopIteration):
         return False, False
     return function, data
+
+
+def place(image, gap, length):
+    """The places of a target's table and records, for a table that is computed."""
+    address, size = image.unwind_header or (0, 0)
+    start = image.offset_of(address) if image.unwind_header else None
+    if start is None or size < 12:
+        raise Refused("a target without the unwind table that is computed")
+    records = start + size + gap
+    segment = image.segment_at(start)
+    if records + length > segment.offset + segment.file_length or records + length - start > MOST_HELD:
+        raise Refused("unwind records that are not behind their table")
+    return Place(start, start + size, address), Place(records, records + length, address + records - start)
+
+
+def fill(target, image, places):
+    """Computes the table."""
+    table, records = places
+    rows = (table.end - table.start - 12) // 8
+    target[table.start + 8 : table.start + 12] = rows.to_bytes(4, "little")
+    made = programs.unwind_table(Place(table.start + 12, table.start + 12 + 8 * rows, table.address), records, target)
+    target[table.start + 12 : table.start + 12 + len(made)] = made

@@ -7,6 +7,7 @@ from wire import Refused
 Number = namedtuple("Number", "at bits signed scale displacement")
 # Fields of a word: if it has a register and a base, the first bit of the index or None, the number or None.
 Shape = namedtuple("Shape", "register base index number")
+Fields = namedtuple("Fields", "register base index displacement immediate")
 
 
 def shape(w):
@@ -43,8 +44,44 @@ def shape(w):
     return Shape(False, False, None, None)
 
 
+def read_number(w, number):
+    """The number in a word; a displacement is in bytes."""
+    value = w >> number.at & (1 << number.bits) - 1
+    if number.signed and value >> (number.bits - 1):
+        value -= 1 << number.bits
+    return value << number.scale
+
+
+def fields(w):
+    """The fields of a word; 0 for those that it does not have."""
+    has, displacement, immediate = shape(w), 0, 0
+    if has.number and has.number.displacement:
+        displacement = read_number(w, has.number)
+    elif has.number:
+        immediate = read_number(w, has.number)
+    register = lambda there, at: w >> at & 31 if there else 0
+    return Fields(
+        register(has.register, 0), register(has.base, 5), register(has.index is not None, has.index or 0), displacement, immediate)
+
+
+def changed(w, change):
+    """The word with other fields, or None if a number does not fit."""
+    has = shape(w)
+    for name, at in (("register", 0), ("base", 5), ("index", has.index)):
+        if name in change:
+            w = w & ~(31 << at) | change[name] << at
+    for name in ("displacement", "immediate"):
+        if name in change:
+            number, value = has.number, change[name]
+            raw = value >> number.scale & (1 << number.bits) - 1
+            w = w & ~((1 << number.bits) - 1 << number.at) | raw << number.at
+            if read_number(w, number) != value:
+                return None
+    return w
+
+
 def edited(w, streams):
-    """The word with the next edit's changes."""
+    """The word with the next edit's changes, and the bits of the edit's parts."""
     bits, has = streams.bytes("edit parts", 1)[0], shape(w)
     if not 1 <= bits < 32:
         raise Refused(f"an edit with parts {bits:02x}")
@@ -68,4 +105,4 @@ def edited(w, streams):
             if new % unit or not least <= new // unit <= least + mask:
                 raise Refused(f"an edit with number {new}")
             w = w & ~(mask << number.at) | (new // unit & mask) << number.at
-    return w
+    return w, bits

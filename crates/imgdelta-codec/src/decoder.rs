@@ -21,6 +21,7 @@ use crate::{
     spelling::{self, Spelling},
     stream::StreamKind,
     stretches::stretches,
+    unwind_table::UnwindTable,
     view::View,
 };
 use imgdelta_instructions::put_distance;
@@ -105,6 +106,7 @@ struct FieldInputs<'a> {
     places: DistancePlaces<'a>,
     distance_misses: Option<MissReader>,
     header: &'a [u8],
+    table: Option<UnwindTable>,
     /// Most bytes of the base to walk for fields.
     walk_limit: u64,
 }
@@ -121,17 +123,19 @@ impl Member<'_> {
             View::Elf => references::read_header(reader, self.base, self.len)?,
             _ => Vec::new(),
         };
-        let index =
-            FieldIndex::open(view, self.base, 0, self.host).ok_or(CodecError::BaseUnlike {
+        let index = FieldIndex::open((view, head.has_table), self.base, 0, self.host).ok_or(
+            CodecError::BaseUnlike {
                 what: "number of headers that suit the view",
                 expected: 1,
                 found: 0,
-            })?;
+            },
+        )?;
         let target = references::target_image(reader, view, &header, self.len)?;
         if target.is_object() != index.image.is_object() {
             let what = "a relocatable file if the base is one";
             return Err(reader.malformed(StreamKind::Headers, what, 1, 0).into());
         }
+        let table = head.has_table.then(|| UnwindTable::read(reader, &target)).transpose()?;
         let overrides = references::read_overrides(reader, index.image.reach())?;
         let pages = PageFlags::read(reader, self.base.len())?;
         let steps = AddressMap::plain_steps(&self.layout.placed(), &index.image, &target);
@@ -167,8 +171,16 @@ impl Member<'_> {
         let walk_limit = references::walk_limit(self.base.len(), self.len);
         let header = header.as_slice();
         let places = DistancePlaces { base: &index.image, target: &target, map: &map };
-        let fields =
-            FieldInputs { cache, predictor, misses, places, distance_misses, header, walk_limit };
+        let fields = FieldInputs {
+            cache,
+            predictor,
+            misses,
+            places,
+            distance_misses,
+            header,
+            table,
+            walk_limit,
+        };
         self.rebuild(reader, literals, Some(fields), put)
     }
 
@@ -190,7 +202,9 @@ impl Member<'_> {
         mut put: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut patches = PatchReader::open(reader, self.len)?;
-        let mut cutter = PieceCutter::default();
+        let table = fields.as_ref().and_then(|fields| fields.table.clone());
+        let held = table.as_ref().map_or(0..0, UnwindTable::held);
+        let mut cutter = PieceCutter::holding(held);
         let (mut bytes, mut unreleased) = (Vec::new(), 0);
         let (layout, copies) = (self.layout, self.layout.copies.as_slice());
         loop {
@@ -226,6 +240,12 @@ impl Member<'_> {
                 image.lay_headers(fields.header, &mut bytes, start);
             }
             patches.lay_over(reader, &mut bytes, start)?;
+            if let Some(table) = &table
+                && !table.lay_over(&mut bytes, start)
+            {
+                let what = "functions of an unwind table";
+                return Err(reader.malformed(StreamKind::Headers, what, 1, 0).into());
+            }
             put(&bytes)?;
             unreleased += bytes.len();
             if unreleased >= RELEASED_BYTES {

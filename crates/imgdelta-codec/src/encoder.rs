@@ -21,6 +21,7 @@ use crate::{
     stats::MemberStats,
     stream::StreamKind,
     trial::{self, Scene, Trial, TrialSize},
+    unwind_table::UnwindTable,
     view::View,
 };
 use imgdelta_coding::pack::Packer;
@@ -85,8 +86,7 @@ impl GroupEncoder {
         if target.len() > MAX_PROGRAM || parts.len() > parts::MAX_PARTS {
             return false;
         }
-        let head =
-            MemberHead { view: View::Program, is_whole: false, is_packed: false, is_edited: false };
+        let head = MemberHead::of_program();
         let mut streams = StreamWriter::default();
         streams.byte(StreamKind::Members, head.byte());
         parts::divide(target, parts, &mut streams);
@@ -128,11 +128,8 @@ impl GroupEncoder {
 
     /// Returns the shortest way to write a member whose copies are still to be found.
     fn search(&mut self, host: &dyn Host, base: &[u8], target: &[u8]) -> Trial {
-        if let Some(scene) = Scene::open(View::Elf, base, target, host) {
-            let trial = self.search_program(&scene);
-            if scene.is_admitted(&trial) {
-                return trial;
-            }
+        if let Some(trial) = self.search_elf(host, base, target) {
+            return trial;
         }
         let (old, new) = (Reading::plain(base), Reading::plain(target));
         let copies = self.matcher.copies(old, new, self.effort.search_depth());
@@ -149,6 +146,23 @@ impl GroupEncoder {
             }
         }
         best
+    }
+
+    /// Returns the shortest way to write a program, if both are programs.
+    fn search_elf(&mut self, host: &dyn Host, base: &[u8], target: &[u8]) -> Option<Trial> {
+        let (old, new) = (View::Elf.image_of(base), View::Elf.image_of(target)?);
+        let table = old.and_then(|old| {
+            let table = UnwindTable::of(target, &new)?;
+            Some((table.replaced(target, base, &old)?, table))
+        });
+        let scene = match &table {
+            Some((target, table)) => {
+                Scene::with_table(View::Elf, base, target, Some(table.clone()), host)?
+            }
+            None => Scene::open(View::Elf, base, target, host)?,
+        };
+        let trial = self.search_program(&scene);
+        scene.is_admitted(&trial).then_some(trial)
     }
 
     /// Returns the shortest way to write a member that is one copy of its base.

@@ -19,6 +19,7 @@ use crate::{
     host::{self, Host},
     kept_fields::KeptFields,
     object::ObjectSections,
+    unwind_table::TABLE_HEAD,
     view::View,
     zones::{self, WalkPlace, Zone, ZoneRange, ZoneWalk},
 };
@@ -68,9 +69,10 @@ struct BlockPlace {
 }
 
 impl<'a> FieldIndex<'a> {
-    /// Reads a file; `None` if it does not suit the view. Keeps at most `kept_bytes` of fields.
+    /// Reads a file; `None` if it does not suit the view. Keeps at most `kept_bytes` of fields, and has
+    /// none of an unwind table that is computed.
     pub(crate) fn open(
-        view: View,
+        (view, has_table): (View, bool),
         file: &'a [u8],
         kept_bytes: usize,
         host: &dyn Host,
@@ -85,6 +87,9 @@ impl<'a> FieldIndex<'a> {
                 Self::new(file, image, vec![(range, None)])
             }
         };
+        if has_table {
+            index.cut_table();
+        }
         index.kept = KeptFields::new(index.block_count(), kept_bytes);
         index.note_places(host);
         Some(index)
@@ -141,6 +146,15 @@ impl<'a> FieldIndex<'a> {
         let (code, object, places) = ((0, 0), None, Vec::new());
         let kept = KeptFields::default();
         Self { file, image, anchors, zones, code, tables, object, places, kept }
+    }
+
+    /// Leaves only the front of unwind tables to their zones.
+    fn cut_table(&mut self) {
+        for (range, _) in &mut self.zones {
+            if range.zone == Zone::EhFrameHdr {
+                range.end = range.end.min(range.start + TABLE_HEAD);
+            }
+        }
     }
 
     fn class_archive(file: &'a [u8], image: MemoryImage) -> Self {

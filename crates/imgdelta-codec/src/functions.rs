@@ -27,7 +27,7 @@ pub(crate) fn ranges(
 fn recorded(file: &[u8], image: &MemoryImage) -> Vec<FunctionRange> {
     let records = image.eh_frame_hdr.and_then(|(table, _)| {
         let (start, end) = eh_frame::locate(file, image.offset(table)?, table, image)?;
-        Some(eh_frame::functions(&file[start..end], image.address(start)?))
+        Some(imgdelta_instructions::unwind::functions(&file[start..end], image.address(start)?))
     });
     within_code(records.unwrap_or_default(), image)
 }

@@ -15,7 +15,9 @@ use crate::{
     script::BaseCopy,
     stream::StreamKind,
 };
-use imgdelta_instructions::{self as instructions, Edit, EditPart, InstructionSet};
+use imgdelta_instructions::{
+    self as instructions, Edit, EditPart, EditedInstruction, ExpectedEdits, InstructionSet,
+};
 use std::{borrow::Cow, ops::Range};
 
 /// Copies and edited instructions of a member.
@@ -34,6 +36,9 @@ pub(crate) struct Layout {
     /// Edited instructions over copies: target offset, and range of `edited`.
     overlays: Vec<(usize, Range<usize>)>,
     distances: Vec<Distance>,
+    /// Edits that the next instruction may share with those before.
+    expected: ExpectedEdits,
+    /// Edited instructions.
     edits: usize,
     /// The script in its streams, if copies may have edits.
     #[cfg(feature = "encode")]
@@ -212,20 +217,20 @@ impl Layout {
             (walk.at, walk.to) = (range.end, target + range.len());
         } else {
             let first = self.distances.len();
-            for _ in 0..count {
+            self.expected.begin(range.start);
+            for _ in 1..count {
                 for _ in 0..reader.number(StreamKind::EditGaps)? {
                     if walk.at == range.end {
                         return Err(out_of(reader, "instructions in a copy"));
                     }
                     walk.step(self)?;
                 }
-                self.edits += 1;
-                admit("edits of a member", self.edits)?;
                 walk.edit(self, reader)?;
             }
             while walk.at < range.end {
                 walk.step(self)?;
             }
+            self.expected.end(range.end);
             walk.close(self);
             self.forget_inner(first);
         }
@@ -296,11 +301,14 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Passes over an instruction that is copied as it is.
+    /// Passes over an instruction without an edit in the streams: it changes as expected.
     #[inline]
     fn step(&mut self, layout: &mut Layout) -> Result<()> {
         let code = &self.code[self.at..];
-        let len = layout.set.length(code);
+        let (len, expected) = layout.expected.next(layout.set, code);
+        if let Some((_, edited)) = expected {
+            return self.replace(layout, &edited, false);
+        }
         if layout.set.is_short_jump(code) {
             admit("distances of edited copies", layout.distances.len() + 1)?;
             layout.distances.push(Distance {
@@ -321,14 +329,30 @@ impl Walk<'_> {
     fn edit(&mut self, layout: &mut Layout, reader: &mut StreamReader) -> Result<()> {
         let code = &self.code[self.at..];
         let edit = read_edit(reader)?;
-        let Some(edited) = layout.set.edited(code, &edit) else {
+        let (_, expected) = layout.expected.next(layout.set, code);
+        let expected = expected.map_or_else(Edit::default, |(expected, _)| expected);
+        let Some(edited) = layout.set.edited(code, &expected.then(&edit)) else {
             return Err(out_of(reader, "instruction that this edit fits"));
         };
+        layout.expected.learn(layout.set, code, &expected, &edit);
+        self.replace(layout, &edited, edit.form)
+    }
+
+    /// Puts an edited instruction in the place of the next one.
+    fn replace(
+        &mut self,
+        layout: &mut Layout,
+        edited: &EditedInstruction,
+        has_other_form: bool,
+    ) -> Result<()> {
+        layout.edits += 1;
+        admit("edits of a member", layout.edits)?;
+        let code = &self.code[self.at..];
         let (old_len, bytes) = (edited.old_len, edited.bytes);
         let (place, bytes_start) = (self.to, layout.edited.len());
         layout.edited.extend_from_slice(bytes.as_slice());
         let len = bytes.as_slice().len();
-        if len == old_len && !edit.form {
+        if len == old_len && !has_other_form {
             layout.overlays.push((place, bytes_start..layout.edited.len()));
         } else {
             self.close(layout);

@@ -148,6 +148,7 @@ mod stream;
 mod stretches;
 #[cfg(feature = "encode")]
 mod trial;
+mod unwind_table;
 mod view;
 mod zones;
 

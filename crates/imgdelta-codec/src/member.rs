@@ -13,6 +13,8 @@ pub(crate) struct MemberHead {
     pub(crate) is_packed: bool,
     /// Copies of the member may have edits; only programs with a script have such.
     pub(crate) is_edited: bool,
+    /// The unwind table is computed; only programs with a script have such.
+    pub(crate) has_table: bool,
 }
 
 impl MemberHead {
@@ -21,18 +23,26 @@ impl MemberHead {
         let byte = reader.byte(StreamKind::Members)?;
         let (is_whole, is_packed) = (byte & WHOLE != 0, byte & PACKED != 0);
         let is_edited = byte & EDITED != 0;
-        let number = byte & !(WHOLE | PACKED | EDITED);
+        let has_table = byte & TABLE != 0;
+        let number = byte & !(WHOLE | PACKED | EDITED | TABLE);
         let Some(view) = View::from_wire(number) else {
             return Err(reader.malformed(StreamKind::Members, "view", 4, number.into()));
         };
-        if (is_packed || is_edited) && (is_whole || view != View::Elf) {
-            let what = if is_packed { "literals apart" } else { "edits" };
+        if (is_packed || is_edited || has_table) && (is_whole || view != View::Elf) {
+            let what = "literals apart, edits, or an unwind table";
             return Err(reader.malformed(StreamKind::Members, what, 0, byte.into()));
         }
         if is_whole && view == View::Program {
             return Err(reader.malformed(StreamKind::Members, "a whole copy", 0, byte.into()));
         }
-        Ok(Self { view, is_whole, is_packed, is_edited })
+        Ok(Self { view, is_whole, is_packed, is_edited, has_table })
+    }
+
+    /// Returns the head of a program without a base.
+    #[cfg(feature = "encode")]
+    pub(crate) fn of_program() -> Self {
+        let (is_whole, is_packed, is_edited) = (false, false, false);
+        Self { view: View::Program, is_whole, is_packed, is_edited, has_table: false }
     }
 
     /// Returns the byte.
@@ -41,10 +51,12 @@ impl MemberHead {
         let whole = if self.is_whole { WHOLE } else { 0 };
         let packed = if self.is_packed { PACKED } else { 0 };
         let edited = if self.is_edited { EDITED } else { 0 };
-        self.view.wire() | whole | packed | edited
+        let table = if self.has_table { TABLE } else { 0 };
+        self.view.wire() | whole | packed | edited | table
     }
 }
 
 const WHOLE: u8 = 0x80;
 const PACKED: u8 = 0x40;
 const EDITED: u8 = 0x20;
+const TABLE: u8 = 0x10;

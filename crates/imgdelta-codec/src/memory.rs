@@ -6,7 +6,7 @@
 //! programs of 30 to 130 MB. They lie above every measurement.
 
 #[cfg(feature = "encode")]
-use crate::{effort::Effort, search, trial};
+use crate::{effort::Effort, search, trial, unwind_table};
 use crate::{elf::MemoryImage, literals, object, prefix};
 #[cfg(feature = "encode")]
 use imgdelta_coding::aligned;
@@ -24,6 +24,9 @@ const FIELDS: u64 = 24 << 20;
 
 /// Edited instructions and distances of a member.
 const EDITS: u64 = 32 << 20;
+
+/// A target from its unwind table to the end of the records, and the functions among them.
+const HELD: u64 = 28 << 20;
 
 /// Tables of an aligned code.
 #[cfg(feature = "encode")]
@@ -79,7 +82,8 @@ pub fn encode_memory(
     };
     let fields = [base_len, target_len].map(|len| (2 * len).min(trial::kept_fields(len)) as u64);
     let fields: u64 = fields.iter().sum();
-    LEAST + HISTORY + fields + writing + searching.max(packing).max(pairing)
+    let replaced = unwind_table::replaced_bytes(target_len) as u64;
+    LEAST + HISTORY + fields + writing + replaced + searching.max(packing).max(pairing)
 }
 
 /// Returns the bytes that [`GroupDecoder::member_in_pieces`](crate::GroupDecoder::member_in_pieces)
@@ -95,7 +99,8 @@ pub fn decode_memory(base_len: usize, base_head: &[u8]) -> u64 {
         return LEAST;
     }
     let literals = 2 * HISTORY + (5 << 20) + base.min(prefix::MAX_PREFIX as u64);
-    LEAST + literals + FIELDS.min(base * 2) + base / 16 + base.min(EDITS)
+    let held = HELD.min(base / 8);
+    LEAST + literals + FIELDS.min(base * 2) + base / 16 + base.min(EDITS) + held
 }
 
 /// Returns true if the file with this front is a program or a relocatable file.

@@ -7,7 +7,7 @@ use crate::{
     script::BaseCopy,
     stream::StreamKind,
 };
-use imgdelta_instructions::{EditedCopy, InstructionSet, Program};
+use imgdelta_instructions::{EditedCopy, ExpectedEdits, InstructionSet, Program};
 use imgdelta_wire::matcher;
 
 /// Returns the copies of a target, of which functions are paired by instruction and the rest is as in
@@ -44,6 +44,7 @@ pub(crate) fn layout(
 ) -> Option<Layout> {
     let set = InstructionSet::of_file(base);
     let mut script = StreamWriter::default();
+    let mut expected_edits = ExpectedEdits::default();
     let (mut at, mut base_end) = (0, 0);
     let kept = || copies.iter().filter(|copy| copy.target.len() >= least);
     for copy in kept() {
@@ -52,11 +53,16 @@ pub(crate) fn layout(
         script.number(StreamKind::CopyLengths, copy.base.len() as u64);
         let expected: usize = base_end + literal_len;
         script.signed(StreamKind::BaseOffsets, copy.base.start as i64 - expected as i64);
-        script.number(StreamKind::EditCounts, copy.edits.len() as u64);
-        copy.each_edit(set, base, |gap, edit| {
-            script.number(StreamKind::EditGaps, gap);
-            layout::write_edit(&mut script, edit);
-        });
+        if copy.edits.is_empty() {
+            script.number(StreamKind::EditCounts, 0);
+        } else {
+            let exceptions = copy.exceptions(set, base, &mut expected_edits);
+            script.number(StreamKind::EditCounts, exceptions.len() as u64 + 1);
+            for (gap, edit) in exceptions {
+                script.number(StreamKind::EditGaps, gap);
+                layout::write_edit(&mut script, &edit);
+            }
+        }
         (at, base_end) = (copy.target.end, copy.base.end);
     }
     if at < target_len {

@@ -47,23 +47,50 @@ pub(crate) struct PieceCutter {
     at: usize,
     /// Number of the first copy that ends behind `at`.
     copy: usize,
+    /// A range that is not divided.
+    held: Range<usize>,
 }
 
 impl PieceCutter {
+    /// Divides a target nowhere in a range.
+    pub(crate) fn holding(held: Range<usize>) -> Self {
+        Self { held, ..Self::default() }
+    }
+
     /// Returns the next piece of a target of `len` bytes, or `None` at its end.
     pub(crate) fn next(
         &mut self,
         copies: &[BaseCopy],
         len: usize,
-        fields: Option<&mut FieldCache<'_>>,
+        mut fields: Option<&mut FieldCache<'_>>,
     ) -> Option<Piece> {
-        let base_len = fields.as_ref().map_or(usize::MAX, |fields| fields.index.file.len());
         if self.at == len {
             return None;
         }
-        let start = self.at;
-        let first = self.copy;
+        let (start, first) = (self.at, self.copy);
         let wanted = start.saturating_add(PIECE_BYTES);
+        let (mut end, mut next) = self.cut(wanted, copies, len, fields.as_deref_mut());
+        if self.held.start < end && end < self.held.end {
+            // A field may reach over the end of the range.
+            (end, next) = self.cut(wanted.max(self.held.end + 8), copies, len, fields);
+        }
+        // The copy at the border reaches into this piece, too, unless it starts there.
+        let reaches = copies.get(next).is_some_and(|copy| copy.target < end);
+        (self.at, self.copy) = (end, next);
+        Some(Piece { target: start..end, copies: first..next + usize::from(reaches) })
+    }
+
+    /// Returns the end of a piece that should end at `wanted`, and the number of the next one's first
+    /// copy.
+    fn cut(
+        &self,
+        wanted: usize,
+        copies: &[BaseCopy],
+        len: usize,
+        fields: Option<&mut FieldCache<'_>>,
+    ) -> (usize, usize) {
+        let base_len = fields.as_ref().map_or(usize::MAX, |fields| fields.index.file.len());
+        let first = self.copy;
         let (mut end, mut next) = (len, copies.len());
         if wanted < len {
             let near = copies[first..].partition_point(|copy| copy.target_end() <= wanted + 1);
@@ -86,10 +113,7 @@ impl PieceCutter {
                 next = first + near;
             }
         }
-        // The copy at the border reaches into this piece, too, unless it starts there.
-        let reaches = copies.get(next).is_some_and(|copy| copy.target < end);
-        (self.at, self.copy) = (end, next);
-        Some(Piece { target: start..end, copies: first..next + usize::from(reaches) })
+        (end, next)
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     stats::MemberStats,
     stream::StreamKind,
     stretches::stretches,
+    unwind_table::UnwindTable,
     view::View,
 };
 use imgdelta_coding::{aligned, pack::Packer};
@@ -45,6 +46,7 @@ pub(crate) struct Trial {
     pub(crate) streams: StreamWriter,
     overrides: Vec<Override>,
     is_edited: bool,
+    has_table: bool,
     /// Literals that are packed on their own.
     pub(crate) apart: Vec<u8>,
     /// Bytes of the base that were walked for fields.
@@ -60,6 +62,7 @@ impl Trial {
             is_whole: false,
             is_packed: true,
             is_edited: self.is_edited,
+            has_table: self.has_table,
         };
         self.streams.take(StreamKind::Members);
         self.streams.byte(StreamKind::Members, head.byte());
@@ -130,7 +133,7 @@ impl TrialSize {
 /// Writes a member without fields.
 pub(crate) fn plain(base: &[u8], target: &[u8], copies: &[BaseCopy]) -> Trial {
     let layout = Layout::plain(copies.to_vec());
-    let mut trial = begin(View::Plain, target, &layout);
+    let mut trial = begin((View::Plain, false), target, &layout);
     let (mut cutter, mut patches) = (PieceCutter::default(), PatchWriter::default());
     let mut bytes = Vec::new();
     while let Some(piece) = cutter.next(copies, target.len(), None) {
@@ -146,11 +149,11 @@ pub(crate) fn plain(base: &[u8], target: &[u8], copies: &[BaseCopy]) -> Trial {
 }
 
 /// Writes a member's first byte and its script.
-fn begin(view: View, target: &[u8], layout: &Layout) -> Trial {
+fn begin((view, has_table): (View, bool), target: &[u8], layout: &Layout) -> Trial {
     let mut streams = StreamWriter::default();
     let (copies, is_edited) = (layout.copies.as_slice(), layout.is_edited);
-    let is_whole = !is_edited && script::is_whole(copies, target.len());
-    let head = MemberHead { view, is_whole, is_packed: false, is_edited };
+    let is_whole = !is_edited && !has_table && script::is_whole(copies, target.len());
+    let head = MemberHead { view, is_whole, is_packed: false, is_edited, has_table };
     streams.byte(StreamKind::Members, head.byte());
     if is_edited {
         streams.append(&layout.script);
@@ -165,7 +168,8 @@ fn begin(view: View, target: &[u8], layout: &Layout) -> Trial {
         patched_bytes: 0,
         missed_fields: 0,
     };
-    Trial { streams, overrides: Vec::new(), is_edited, apart: Vec::new(), walked_bytes: 0, stats }
+    let (overrides, apart) = (Vec::new(), Vec::new());
+    Trial { streams, overrides, is_edited, has_table, apart, walked_bytes: 0, stats }
 }
 
 /// Replaces `bytes` by a piece of the target as a decoder lays it out.
@@ -182,6 +186,8 @@ fn lay_out(piece: &Piece, base: &[u8], wanted: &[u8], layout: &Layout, bytes: &m
 /// Base and target in a view with fields.
 pub(crate) struct Scene<'a> {
     view: View,
+    /// The target's unwind table, if it is computed.
+    table: Option<UnwindTable>,
     pub(crate) host: &'a dyn Host,
     pub(crate) base: FieldIndex<'a>,
     pub(crate) target: FieldIndex<'a>,
@@ -195,6 +201,17 @@ impl<'a> Scene<'a> {
         target: &'a [u8],
         host: &'a dyn Host,
     ) -> Option<Self> {
+        Self::with_table(view, base, target, None, host)
+    }
+
+    /// Does the same with an unwind table that is computed, of which the target has another one.
+    pub(crate) fn with_table(
+        view: View,
+        base: &'a [u8],
+        target: &'a [u8],
+        table: Option<UnwindTable>,
+        host: &'a dyn Host,
+    ) -> Option<Self> {
         if view == View::Elf {
             // Most files are not programs: the headers decide before the files are read.
             view.image_of(target)?;
@@ -202,13 +219,13 @@ impl<'a> Scene<'a> {
         let sides = [base, target];
         let open = |number: usize| {
             let file = sides[number];
-            FieldIndex::open(view, file, kept_fields(file.len()), host)
+            FieldIndex::open((view, table.is_some()), file, kept_fields(file.len()), host)
         };
         let mut sides = host::map(host, 2, open).into_iter();
         let (base, target) = (sides.next()??, sides.next()??);
         let are_alike = base.image.machine == target.image.machine
             && base.image.is_object() == target.image.is_object();
-        are_alike.then_some(Self { view, host, base, target })
+        are_alike.then_some(Self { view, table, host, base, target })
     }
 
     /// Finds the errors of the plain map of a layout's copies.
@@ -247,13 +264,16 @@ impl<'a> Scene<'a> {
     ) -> Trial {
         let copies = layout.copies.as_slice();
         let (base, target) = (self.base.file, self.target.file);
-        let mut trial = begin(self.view, target, layout);
+        let mut trial = begin((self.view, self.table.is_some()), target, layout);
         let streams = &mut trial.streams;
         let mut header = Vec::new();
         if self.view == View::Elf {
             let len = self.target.image.header_len;
             header = object::headers(target).unwrap_or_else(|| target[..len].to_vec());
             references::write_header(streams, base, &header);
+            if let Some(table) = &self.table {
+                table.write(streams);
+            }
         }
         write_overrides(streams, &overrides);
         survey.pages.write(streams);

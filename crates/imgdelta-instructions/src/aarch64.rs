@@ -2,9 +2,10 @@
 //! Never knows what an instruction does, and never refuses a word: those of an unknown shape have no
 //! fields.
 
-use crate::edit::Edit;
-#[cfg(feature = "encode")]
-use crate::edit::Fields;
+use crate::{
+    edit::{Edit, Fields},
+    expected::{MovedNumber, Operands, RegisterKind},
+};
 
 /// Bytes of an instruction.
 pub(crate) const WORD: usize = 4;
@@ -195,7 +196,11 @@ pub(crate) fn is_call(word: u32) -> bool {
 #[cfg(feature = "encode")]
 #[inline]
 pub(crate) fn fields(word: u32) -> Fields {
-    let shape = WordShape::of(word);
+    fields_of(word, &WordShape::of(word))
+}
+
+#[inline]
+fn fields_of(word: u32, shape: &WordShape) -> Fields {
     let register = |has: bool, at: u32| if has { (word >> at & REGISTER_BITS) as u8 } else { 0 };
     let mut fields = Fields {
         register: register(shape.has_register, 0),
@@ -212,6 +217,50 @@ pub(crate) fn fields(word: u32) -> Fields {
         }
     }
     fields
+}
+
+/// Registers whose numbers move with a function's frame: the stack pointer and the frame's.
+const FRAME: [u8; 2] = [31, 29];
+
+/// Returns the bits of all registers that a word may name.
+#[inline]
+pub(crate) fn registers(word: u32) -> u32 {
+    [0, 5, 10, 16].iter().fold(0, |all, at| all | 1 << (word >> at & REGISTER_BITS))
+}
+
+/// Returns the operands of a word that may be expected to change.
+pub(crate) fn operands(word: u32) -> Operands {
+    use RegisterKind::{General, Vector};
+    let shape = WordShape::of(word);
+    let fields = fields_of(word, &shape);
+    let (mut first, mut base, mut index) = (General, General, General);
+    let mut number = MovedNumber::None;
+    match word >> 25 & 15 {
+        0b0111 | 0b1111 => (first, base, index) = (Vector, Vector, Vector),
+        0b0100 | 0b0110 | 0b1100 | 0b1110 => {
+            if word >> 26 & 1 == 1 {
+                let is_pair = word >> 28 & 3 == 2;
+                (first, index) = (Vector, if is_pair { Vector } else { General });
+            }
+            if fields.displacement != 0 {
+                number = MovedNumber::Displacement;
+            }
+        }
+        0b1000 if word >> 24 & 1 == 1 && FRAME.contains(&fields.base) => {
+            number = MovedNumber::Immediate;
+        }
+        _ => {}
+    }
+    // The lowest bits of a conditional branch are a condition.
+    let has_register = shape.has_register && word >> 24 != 0x54;
+    Operands {
+        fields,
+        register: has_register.then_some(first),
+        base: shape.has_base.then_some(base),
+        index: (shape.index > 0).then_some(index),
+        register_bits: REGISTER_BITS as u8,
+        number,
+    }
 }
 
 /// Returns a word with a change; `None` if it has no such field, or if a number does not fit.

@@ -1,7 +1,14 @@
 //! Making side only: copies of a program with edits, from the functions of both sides.
 //! Never decides which copies are kept.
 
-use crate::{align::Aligner, edit::Edit, matching, set::InstructionSet, units::Function};
+use crate::{
+    align::Aligner,
+    edit::Edit,
+    expected::{ExpectedEdits, Operands},
+    matching,
+    set::InstructionSet,
+    units::Function,
+};
 use std::ops::Range;
 
 /// A program: its bytes, the same with labels, and its functions.
@@ -54,6 +61,29 @@ impl<'a> Program<'a> {
             set: self.set,
         };
         self.functions.iter().map(function).collect()
+    }
+}
+
+/// Returns the change that makes what is expected of an instruction into what it becomes.
+fn exception(set: InstructionSet, code: &[u8], expected: &Edit, wanted: &Edit) -> Edit {
+    if expected.is_empty() {
+        return *wanted;
+    }
+    let Some(Operands { fields, .. }) = set.operands(code) else { return *wanted };
+    let changed = |old: u8, expected: Option<u8>, wanted: Option<u8>| {
+        let wanted = wanted.unwrap_or(old);
+        (wanted != expected.unwrap_or(old)).then_some(wanted)
+    };
+    let more = |expected: Option<i64>, wanted: Option<i64>| {
+        Some(wanted.unwrap_or(0).wrapping_sub(expected.unwrap_or(0))).filter(|&more| more != 0)
+    };
+    Edit {
+        register: changed(fields.register, expected.register, wanted.register),
+        base: changed(fields.base, expected.base, wanted.base),
+        index: changed(fields.index, expected.index, wanted.index),
+        displacement: more(expected.displacement, wanted.displacement),
+        immediate: more(expected.immediate, wanted.immediate),
+        form: wanted.form,
     }
 }
 
@@ -113,17 +143,37 @@ impl EditedCopy {
         *walked == self.base.start
     }
 
-    /// Calls `visit` for each edit with the number of instructions since the edit before.
-    pub fn each_edit(&self, set: InstructionSet, base: &[u8], mut visit: impl FnMut(u64, &Edit)) {
-        let mut at = self.base.start;
-        for (place, edit) in &self.edits {
-            let mut gap = 0;
-            while at < *place {
-                at += set.length(&base[at..self.base.end]);
-                gap += 1;
+    /// Returns the edits that are not expected, each with the number of instructions since the one
+    /// before.
+    pub fn exceptions(
+        &self,
+        set: InstructionSet,
+        base: &[u8],
+        expected: &mut ExpectedEdits,
+    ) -> Vec<(u64, Edit)> {
+        let mut exceptions = Vec::new();
+        let mut edits = self.edits.iter().peekable();
+        let (mut at, mut gap) = (self.base.start, 0);
+        expected.begin(at);
+        while at < self.base.end {
+            let code = &base[at..self.base.end];
+            let edit = edits.next_if(|(place, _)| *place == at).map(|(_, edit)| *edit);
+            let (len, likely) = expected.next(set, code);
+            if edit.is_none() && likely.is_none() {
+                (at, gap) = (at + len, gap + 1);
+                continue;
             }
-            visit(gap, edit);
-            at += set.length(&base[at..self.base.end]);
+            let likely = likely.map_or_else(Edit::default, |(likely, _)| likely);
+            let exception = exception(set, code, &likely, &edit.unwrap_or_default());
+            if exception.is_empty() {
+                gap += 1;
+            } else {
+                expected.learn(set, code, &likely, &exception);
+                exceptions.push((std::mem::take(&mut gap), exception));
+            }
+            at += len;
         }
+        expected.end(self.base.end);
+        exceptions
     }
 }

@@ -84,6 +84,23 @@ impl Edit {
         parts
     }
 
+    /// Returns both changes as one: `later` begins where this one ends.
+    #[must_use]
+    pub fn then(&self, later: &Self) -> Self {
+        let sum = |before: Option<i64>, later: Option<i64>| match (before, later) {
+            (Some(before), Some(later)) => Some(before.wrapping_add(later)),
+            (before, later) => before.or(later),
+        };
+        Self {
+            register: later.register.or(self.register),
+            base: later.base.or(self.base),
+            index: later.index.or(self.index),
+            displacement: sum(self.displacement, later.displacement),
+            immediate: sum(self.immediate, later.immediate),
+            form: self.form != later.form,
+        }
+    }
+
     /// True if nothing changes.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -91,23 +108,23 @@ impl Edit {
 }
 
 /// The fields of an instruction that a change may replace; 0 where it has no such field.
-#[cfg(feature = "encode")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fields {
     pub(crate) register: u8,
     pub(crate) base: u8,
     pub(crate) index: u8,
+    #[cfg_attr(not(feature = "encode"), expect(dead_code, reason = "only pairs compare it"))]
     pub(crate) is_short: bool,
     pub(crate) displacement: i32,
     pub(crate) immediate: i64,
 }
 
-#[cfg(feature = "encode")]
 impl Fields {
     pub(crate) const NONE: Self =
         Self { register: 0, base: 0, index: 0, is_short: false, displacement: 0, immediate: 0 };
 
     /// Returns the change that makes these fields into others; `None` if a number would not fit.
+    #[cfg(feature = "encode")]
     #[inline]
     pub(crate) fn edit(&self, new: &Self) -> Option<Edit> {
         let changed = |old: u8, new: u8| (old != new).then_some(new);

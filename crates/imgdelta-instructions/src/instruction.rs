@@ -1,10 +1,9 @@
 //! One instruction as fields, and its bytes again; changes of fields.
 //! Never keeps an instruction whose bytes the fields do not give back.
 
-#[cfg(feature = "encode")]
-use crate::edit::Fields;
 use crate::{
-    edit::Edit,
+    edit::{Edit, Fields},
+    expected::{MovedNumber, Operands, RegisterKind},
     scan::{self, MAX_LEN, Parts},
     tables,
 };
@@ -360,8 +359,27 @@ impl Instruction {
         (self.key == other.key).then(|| self.fields().edit(&other.fields()))?
     }
 
+    /// Returns the operands of the instruction at the front of `code` that may be expected to change.
+    /// Its fields may not give its bytes back.
+    #[inline]
+    pub(crate) fn operands(code: &[u8]) -> Option<Operands> {
+        use RegisterKind::{General, Vector};
+        let read = Self::of_parts(code, &scan::parts(code)?)?;
+        let key = &read.key;
+        let direct = if tables::is_vector(key.map, key.opcode) { Vector } else { General };
+        let is_memory = matches!(key.shape, Shape::Base | Shape::BaseIndex);
+        let has_number = is_memory && read.displacement != 0;
+        Some(Operands {
+            fields: read.fields(),
+            register: key.has_register().then_some(direct),
+            base: key.has_base().then_some(if is_memory { General } else { direct }),
+            index: key.has_index().then_some(General),
+            register_bits: 15,
+            number: if has_number { MovedNumber::Displacement } else { MovedNumber::None },
+        })
+    }
+
     /// Returns the fields, apart from references.
-    #[cfg(feature = "encode")]
     pub(crate) fn fields(&self) -> Fields {
         let key = &self.key;
         Fields {

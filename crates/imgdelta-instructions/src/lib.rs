@@ -65,6 +65,7 @@ pub mod candidates;
 #[cfg(feature = "encode")]
 mod copies;
 mod edit;
+mod expected;
 #[cfg(feature = "encode")]
 mod function_pairs;
 mod instruction;
@@ -81,13 +82,16 @@ pub mod spelling;
 mod tables;
 #[cfg(feature = "encode")]
 mod units;
+pub mod unwind;
 
 #[cfg(feature = "encode")]
 pub use copies::{EditedCopy, Program, changed_functions, join_copies};
 pub use edit::{Edit, EditPart};
+pub use expected::ExpectedEdits;
 #[cfg(feature = "encode")]
 pub use function_pairs::{FunctionRange, pair_functions};
 pub use instruction::{Bytes, Instruction, Reference};
 pub use phase::CodePhase;
 pub use scan::{distance, length, put_distance};
+pub use sections::fill_unwind_table;
 pub use set::{EditedInstruction, InstructionSet};

@@ -130,6 +130,26 @@ pub(crate) fn parts(code: &[u8]) -> Option<Parts> {
     (parts.len() <= code.len()).then_some(parts)
 }
 
+/// Returns the bits of all registers that an instruction's operands may name.
+#[inline]
+pub(crate) fn registers(code: &[u8], parts: &Parts) -> u32 {
+    let (high_register, high_index, high_base) = (
+        u32::from(parts.rex & 4) << 1,
+        u32::from(parts.rex & 2) << 2,
+        u32::from(parts.rex & 1) << 3,
+    );
+    if parts.modrm == 0 {
+        return 1 << (u32::from(parts.opcode & 7) | high_base);
+    }
+    let modrm = u32::from(code[parts.modrm]);
+    let mut all = 1 << (modrm >> 3 & 7 | high_register) | 1 << (modrm & 7 | high_base);
+    if modrm & 7 == 4 && modrm >> 6 < 3 {
+        let sib = u32::from(code[parts.modrm + 1]);
+        all |= 1 << (sib >> 3 & 7 | high_index) | 1 << (sib & 7 | high_base);
+    }
+    all
+}
+
 /// Returns the bytes of the immediate or distance; `None` if the letter does not begin an instruction.
 ///
 /// `register` is `ModRM.reg`.

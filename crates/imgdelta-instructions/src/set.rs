@@ -4,6 +4,7 @@
 use crate::{
     aarch64,
     edit::Edit,
+    expected::Operands,
     instruction::{Bytes, Instruction, Reference},
     scan,
 };
@@ -49,6 +50,27 @@ impl InstructionSet {
     #[inline]
     pub fn is_short_jump(self, code: &[u8]) -> bool {
         self == Self::X86_64 && scan::is_short_jump(code)
+    }
+
+    /// Returns the length of the instruction at the front of `code`, and the bits of all registers that
+    /// it may name.
+    #[inline]
+    pub(crate) fn length_and_registers(self, code: &[u8]) -> (usize, u32) {
+        match self {
+            Self::X86_64 => scan::parts(code)
+                .map_or((1, 0), |parts| (parts.len(), scan::registers(code, &parts))),
+            Self::Aarch64 => (self.length(code), aarch64::word(code).map_or(0, aarch64::registers)),
+        }
+    }
+
+    /// Returns the operands of the instruction at the front of `code` that may be expected to change;
+    /// `None` if it has no fields.
+    #[inline]
+    pub(crate) fn operands(self, code: &[u8]) -> Option<Operands> {
+        match self {
+            Self::X86_64 => Instruction::operands(code),
+            Self::Aarch64 => aarch64::word(code).map(aarch64::operands),
+        }
     }
 
     /// Returns the instruction at the front of `code` with a change; `None` if it cannot be changed so.

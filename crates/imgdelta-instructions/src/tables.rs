@@ -71,6 +71,13 @@ pub(crate) fn is_group(map: u8, opcode: u8) -> bool {
     }
 }
 
+/// True for an opcode whose registers are mostly vectors.
+pub(crate) fn is_vector(map: u8, opcode: u8) -> bool {
+    map > 1
+        || map == 1
+            && matches!(opcode, 0x10..=0x17 | 0x28..=0x2F | 0x50..=0x7F | 0xC2 | 0xC6 | 0xD0..=0xFF)
+}
+
 /// True if `ModRM.reg` is a register of one byte.
 pub(crate) fn is_byte_register(map: u8, opcode: u8) -> bool {
     match map {
