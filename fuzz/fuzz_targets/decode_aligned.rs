@@ -1,7 +1,8 @@
-//! Any bytes as an aligned code end within their length; what a packer makes of any bytes comes back.
+//! Any bytes as an aligned code end within their length; what a packer makes of any bytes comes back, also
+//! with a mixer state that goes on.
 #![no_main]
 
-use imgdelta_coding::aligned::{Kind, Stretch, pack, unpack};
+use imgdelta_coding::aligned::{Kind, MixerState, Stretch, unpack};
 use libfuzzer_sys::fuzz_target;
 
 const KINDS: [Kind; 4] = [Kind::Text, Kind::Data, Kind::Words, Kind::X86];
@@ -30,8 +31,10 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     let stretches = stretches(raw.len(), numbers);
-    if let Some(code) = pack(reference, &stretches, raw) {
-        let made = unpack(&code.bytes, reference, &stretches).expect("just packed");
+    let (mut packing, mut unpacking) = (MixerState::default(), MixerState::default());
+    for _ in 0..2 {
+        let Some(code) = packing.pack(reference, &stretches, raw) else { return };
+        let made = unpacking.unpack(&code.bytes, reference, &stretches).expect("just packed");
         assert_eq!(made, raw);
     }
 });

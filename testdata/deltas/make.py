@@ -631,20 +631,24 @@ def x86_64(inputs):
 
 
 def aligned_aarch64(inputs):
-    return program_of_code(inputs, "aarch64", 12_000, "the best preset, an AArch64 program: an aligned code")
+    feature = "the best preset, AArch64 programs: aligned codes, one of them with the mixer state of the other"
+    return programs_of_code(inputs, "aarch64", 20_000, feature)
 
 
-def program_of_code(inputs, name, length, feature):
-    """Some of a program's code in a program of its own, since the second decoder takes a millisecond for a byte."""
+def programs_of_code(inputs, name, length, feature):
+    """Some of a program's code in two programs of their own, since the second decoder takes a millisecond for a byte."""
     def layer(version):
         data, code = inputs.get(f"{name}-{version}", bytes(64)), 0x200
         headers = [data[at : at + 56] for at in range(64, 64 + 56 * int.from_bytes(data[56:58], "little"), 56)]
         start = next((int.from_bytes(h[8:16], "little") for h in headers if h[0] == 1 and h[4] & 1), 0)
-        part = data[start : start + length]
-        fields = [0x5_0000_0001, code, 0x1200, 0x1200, len(part), len(part), 4096]
-        header = data[:56] + (1).to_bytes(2, "little") + bytes(6) + b"".join(field.to_bytes(8, "little") for field in fields)
-        header = header[:40] + bytes(8) + header[48:]
-        return tar(entry("lib/program.so", header.ljust(code, b"\0") + part))
+        entries = []
+        for number in (0, 1):
+            part = data[start + number * length : start + (number + 1) * length]
+            fields = [0x5_0000_0001, code, 0x1200, 0x1200, len(part), len(part), 4096]
+            header = data[:56] + (1).to_bytes(2, "little") + bytes(6) + b"".join(field.to_bytes(8, "little") for field in fields)
+            header = header[:40] + bytes(8) + header[48:]
+            entries.append(entry(f"lib/program-{number}.so", header.ljust(code, b"\0") + part))
+        return tar(*entries)
 
     return Case(feature, Image([small(layer(1))]), Image([gzipped(layer(2))]), ("--preset", "best"))
 

@@ -6,9 +6,10 @@ from mixing import MASK32, STRETCH, mix, power_of_two, squash
 from wire import Refused
 
 TEXT, DATA, WORDS, X86 = range(4)
-MOST_FULL, MOST_BYTES, MOST_RAW = 16, 256, 16 << 20
+MOST_FULL, MOST_BYTES, MOST_RAW = 32, 256, 16 << 20
 ZEROS, LEAD, WAYS = 32, 8, 4
-COUNT, TOLD, FLAGS = 15, 4, 7
+COUNT, TOLD, FLAGS = 11, 4, 7
+LINES, RATES = 1 << 20, 1 << 19
 NUMBERS = {"b": 1, "B": 1, "s": 1, "j": 1, "w": 2, "e": 3, "J": 4}
 
 # `before` and `after` are places in the reference, or None.
@@ -182,7 +183,7 @@ class Mixer:
                 set_[row] = [self.first] * self.inputs
             weights = set_[row]
             self.used.append(weights)
-            total = sum(value * (weight >> 8) for value, weight in zip(inputs, weights)) >> 12
+            total = sum(value * weight for value, weight in zip(inputs, weights)) >> 13
             self.sums.append(min(max(total, -2047), 2047))
         total = sum(a * b for a, b in zip(self.sums, self.final)) >> 16
         total = min(max(total, -2047), 2047)
@@ -197,8 +198,8 @@ class Mixer:
             error = bit * 65536 - squash(value) >> 1
             if error:
                 for i, given in enumerate(self.values):
-                    weight = weights[i] + (given * error + 512 >> 10)
-                    weights[i] = min(max(weight, -(6 << 20)), 6 << 20)
+                    weight = weights[i] + ((given * error >> 14) + 1 >> 1)
+                    weights[i] = min(max(weight, -32768), 32767)
 
 
 class Refinement:
@@ -357,26 +358,31 @@ def run_class(run):
     return 28 if run < 2048 else 29
 
 
-class Decoder:
-    """Reads bits, and keeps what both paths have learnt."""
+class MixerState:
+    """What codes have learnt."""
 
-    def __init__(self, code, reference, stretches, length):
-        self.code, self.low, self.high, self.at = code, 0, MASK32, 4
-        self.word = int.from_bytes(code[:4].ljust(4, b"\0"), "big")
-        has_code = any(stretch_.kind == X86 for stretch_ in stretches)
-        self.history = History(reference, length + LEAD * len(stretches))
-        self.lines = power_of_two(2 * COUNT * length, 1 << 8, 1 << 21)
+    def __init__(self):
         self.table = {}
         self.worth = [
             [((2 * ones + 1) * 65535 // (2 * (zeros + ones) + 2) << 6, 6) for zeros, ones in COUNTS] for _ in range(COUNT)
         ]
         self.records = [[(49152 << 6, 4)] * 2048 for _ in range(TOLD)]
-        self.mixer = Mixer(40, (512, 256, 1024, 2048), 256, 183500)
+        self.mixer = Mixer(32, (512, 256, 1024), 256, 2867)
         self.by_told, self.by_last = Refinement(), Refinement()
-        self.rates = power_of_two(FLAGS * length, 1 << 8, 1 << 20)
         self.flag_rates = {}
         self.flag_worth = [[(squash((i % 33 - 16) * 90) << 6, 20) for i in range(330)] for _ in range(FLAGS)]
-        self.flag_mixer = Mixer(16, (512,), 1, 100000)
+        self.flag_mixer = Mixer(16, (512,), 1, 1562)
+
+
+class Decoder:
+    """Reads the bits of a code."""
+
+    def __init__(self, mixer, code, reference, stretches, length):
+        self.mixer = mixer
+        self.code, self.low, self.high, self.at = code, 0, MASK32, 4
+        self.word = int.from_bytes(code[:4].ljust(4, b"\0"), "big")
+        has_code = any(stretch_.kind == X86 for stretch_ in stretches)
+        self.history = History(reference, length + LEAD * len(stretches))
         self.phase, self.full, self.error = Phase(), 0, 0
         self.most_full = MOST_FULL * len(code)
         self.operations = {}
@@ -450,7 +456,7 @@ class Decoder:
         return byte
 
     def flag(self, kind, at, told, byte, following, is_match):
-        seen = self.history.seen
+        mixer, seen = self.mixer, self.history.seen
         agreement = 0
         for shift, other in ((0, told[2]), (2, told[1])):
             agreement |= (0 if other == 0 else 1 if other == byte + 1 else 2) << shift
@@ -469,24 +475,24 @@ class Decoder:
         )
         inputs, used = [], []
         for i, context in enumerate(contexts):
-            slot = mix(context, i + 1) & (self.rates - 1)
-            rate = self.flag_rates.get(slot, (1 << 21, 0))
+            slot = mix(context, i + 1) & (RATES - 1)
+            rate = mixer.flag_rates.get(slot, (1 << 21, 0))
             place, values = None, (0, 0)
             if rate[1]:
                 stretched, count = stretch(rate), rate[1]
                 place = min(max((stretched + 64 >> 7) + 16, 0), 32)
                 place += 33 * (count if count < 6 else 6 if count < 10 else 7 if count < 20 else 8 if count < 60 else 9)
-                values = (stretched * min(count, 16) >> 5, stretch(self.flag_worth[i][place]))
+                values = (stretched * min(count, 16) >> 6, stretch(mixer.flag_worth[i][place]) >> 1)
             inputs += values
             used.append((slot, place))
-        self.flag_mixer.mix(inputs + [256, 0], [min(run // 2, 15) | agreement << 4], 0)
-        bit = self.bit(min(max(self.flag_mixer.odds, 16), 65520))
+        mixer.flag_mixer.mix(inputs + [128, 0], [min(run // 2, 15) | agreement << 4], 0)
+        bit = self.bit(min(max(mixer.flag_mixer.odds, 16), 65520))
         for i, (slot, place) in enumerate(used):
-            self.flag_rates.setdefault(slot, (1 << 21, 0))
-            learn(self.flag_rates, slot, bit, 1000)
+            mixer.flag_rates.setdefault(slot, (1 << 21, 0))
+            learn(mixer.flag_rates, slot, bit, 1000)
             if place is not None:
-                learn(self.flag_worth[i], place, bit, 500)
-        self.flag_mixer.learn(bit)
+                learn(mixer.flag_worth[i], place, bit, 500)
+        mixer.flag_mixer.learn(bit)
         self.wrong = (self.wrong << 1 | 1 - bit) & MASK32
         if bit:
             self.run += 1
@@ -496,20 +502,18 @@ class Decoder:
 
     def contexts(self, kind, at, told, pattern):
         history, seen = self.history, self.history.seen
-        aligned, second, matched, similar = told
-        one, older = seen[-1], seen[-5] | seen[-6] << 8 | seen[-7] << 16
+        aligned, second, matched, _ = told
+        one = seen[-1]
         following = history.told(history.aligned.at + 1) if aligned else 0
         length, misses = min(length_class(history.match_length), 15), history.aligned.misses & 7
-        words = pattern or mix(history.word, one)
         last = int.from_bytes(seen[-1:-5:-1], "little")
         found = [
-            one, last & 0xFFFF, last, mix(last, older), words,
-            aligned | second << 9 | misses << 18, mix(aligned | one << 9, following), mix(aligned, last & 0xFFFF),
-            mix(matched | length << 9, one), mix(matched | aligned << 9 | second << 18, similar),
+            one, last & 0xFFFF, aligned | second << 9 | misses << 18, mix(aligned | one << 9, following),
+            mix(matched | length << 9, one), pattern or mix(history.word, one),
         ]
         if kind == TEXT:
             found += [
-                last & 0xFFFFFF, mix(last, older & 0xFF), mix(history.word, history.word_before), mix(seen[-8], one),
+                last & 0xFFFFFF, mix(last, seen[-5]), mix(history.word, history.word_before), mix(seen[-8], one),
                 mix(aligned | second << 9, last & 0xFFFF),
             ]
         elif kind == DATA:
@@ -535,22 +539,30 @@ class Decoder:
         salt = kind * 32 + (16 if pattern else 0)
         return [mix(context, salt + i + 1) for i, context in enumerate(found)]
 
-    def find_line(self, hash_):
-        check, first, best = hash_ & 255, hash_ >> 8 & (self.lines - 1), None
-        for other in range(3):
-            line = self.table.setdefault(first ^ other, [0] * 16)
-            if line[0] == check and line[1]:
-                return line
-            used = sum(COUNTS[line[1]])
-            if best is None or used < best[0]:
-                best = (used, line)
-        best[1][:] = [check] + [0] * 15
-        return best[1]
+    def find_lines(self, hashes, half, pages):
+        """Numbers of lines and copies of them; `pages` are lines of the first half."""
+        found, table = [], self.mixer.table
+        for i, hash_ in enumerate(hashes):
+            hash_ = mix(hash_, half)
+            check, first, best = hash_ & 255, hash_ >> 8 & (LINES - 1), None
+            if pages:
+                first = pages[i][0] & ~63 | first & 63
+            for other in range(3):
+                line = table.get(first ^ other, [0] * 16)
+                if line[0] == check and line[1]:
+                    found.append((first ^ other, line[:]))
+                    break
+                used = sum(COUNTS[line[1]])
+                if best is None or used < best[0]:
+                    best = (used, first ^ other)
+            else:
+                found.append((best[1], [check] + [0] * 15))
+        return found
 
     def full_byte(self, kind, at, told, pattern):
-        history = self.history
+        history, mixer = self.history, self.mixer
         hashes = self.contexts(kind, at, told, pattern)
-        current = [self.find_line(mix(hash_, 0)) for hash_ in hashes]
+        current = self.find_lines(hashes, 0, None)
         wrong = int(pattern > 0)
         mode, length = (kind & 1) << 9 | wrong << 8, length_class(history.match_length)
         records = [pointer.misses & 255 | mode for pointer in (history.aligned, history.second, history.similar)]
@@ -562,49 +574,49 @@ class Decoder:
             within = (1 << depth) + partial % (1 << depth)
             bits = [None if byte == 0 or byte - 1 + 256 >> 8 - done != partial else byte - 1 >> 7 - done & 1 for byte in told]
             inputs = []
-            for worth, line in zip(self.worth, current):
-                state = line[within]
-                rate = worth[state]
-                inputs += (stretch(rate), (rate[0] >> 6) - 32768 >> 6) if state else (0, 0)
-            for row, record, bit in zip(self.records, records, bits):
+            for worth, (_, line) in zip(mixer.worth, current):
+                rate = worth[line[within]]
+                inputs += (stretch(rate) >> 1, (rate[0] >> 6) - 32768 >> 7)
+            for row, record, bit in zip(mixer.records, records, bits):
                 if bit is None:
                     inputs += (0, 0)
                 else:
                     sign = 1 if bit else -1
-                    inputs += (sign * stretch(row[record]), sign * ((row[record][0] >> 6) - 32768 >> 6))
-            first, second, matched, similar = (0 if bit is None else 1 + bit for bit in bits)
+                    inputs += (sign * (stretch(row[record]) >> 1), sign * ((row[record][0] >> 6) - 32768 >> 7))
+            first, _, matched, _ = (0 if bit is None else 1 + bit for bit in bits)
             rows = (
                 partial | wrong << 8,
                 (1 + length * 14 // 26 if matched else 0) | (1 + aligned if first else 0) << 4 | wrong << 7,
                 place | done << 7,
-                first | second << 2 | matched << 4 | similar << 6 | done << 8,
             )
-            total = self.mixer.mix(inputs + [256, 0], rows, partial)
-            refined = self.by_told.odds(partial | first << 8 | (matched > 0) << 10, total)
-            refined += self.by_last.odds(mix(partial | last << 8, 0) & 2047, total)
-            bit = self.bit(min(max(2 * self.mixer.odds + refined + 2 >> 2, 32), 65504))
-            for worth, line in zip(self.worth, current):
+            total = mixer.mixer.mix(inputs + [128, 0], rows, partial)
+            refined = mixer.by_told.odds(partial | first << 8 | (matched > 0) << 10, total)
+            refined += mixer.by_last.odds(mix(partial | last << 8, 0) & 2047, total)
+            bit = self.bit(min(max(2 * mixer.mixer.odds + refined + 2 >> 2, 32), 65504))
+            for worth, (_, line) in zip(mixer.worth, current):
                 state = line[within]
-                learn(worth, state, bit, 255)
+                learn(worth, state, bit, 1000)
                 line[within] = NEXT[state][bit]
-            for row, record, told_bit in zip(self.records, records, bits):
+            for row, record, told_bit in zip(mixer.records, records, bits):
                 if told_bit is not None:
                     learn(row, record, told_bit == bit, 255)
-            self.mixer.learn(bit)
-            self.by_told.learn(bit)
-            self.by_last.learn(bit)
+            mixer.mixer.learn(bit)
+            mixer.by_told.learn(bit)
+            mixer.by_last.learn(bit)
             partial = partial << 1 | bit
+            if done & 3 == 3:
+                mixer.table.update(current)
             if done == 3:
-                current = [self.find_line(mix(hash_, partial)) for hash_ in hashes]
+                current = self.find_lines(hashes, partial, current)
         return partial & 255
 
 
-def unpack(code, reference, stretches):
-    """Unpacks the bytes of all stretches."""
+def unpack(mixer, code, reference, stretches):
+    """Unpacks the bytes of all stretches; the mixer state learns from them."""
     length = sum(stretch_.length for stretch_ in stretches)
     if length > min(MOST_BYTES * len(code), MOST_RAW):
         raise Refused(f"an aligned code of {length} bytes")
-    decoder, raw = Decoder(code, reference, stretches, length), bytearray()
+    decoder, raw = Decoder(mixer, code, reference, stretches, length), bytearray()
     for stretch_ in stretches:
         decoder.stretch(stretch_)
         raw += decoder.history.seen[len(decoder.history.seen) - stretch_.length :]

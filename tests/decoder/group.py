@@ -47,7 +47,7 @@ class Group:
     """Members are read in the order in which they were written."""
 
     def __init__(self, data, limits):
-        self.streams, self.history = Streams(data, limits), b""
+        self.streams, self.history, self.mixer = Streams(data, limits), b"", None
 
     def member(self, base, length):
         head = self.streams.bytes("members", 1)[0]
@@ -120,8 +120,8 @@ class Group:
         pages_off = field_rules.read_page_flags(streams, len(base))
         the_map = field_rules.Map(placed, overrides, old, new)
         if apart:
-            self.history = literals.fill(
-                streams, self.history, target, copies, placed, (taken, base, old, new, found, the_map)
+            self.history, self.mixer = literals.fill(
+                streams, self.history, self.mixer, target, copies, placed, (taken, base, old, new, found, the_map)
             )
         if view == ELF:
             literals.respell(target, copies, new)

@@ -79,22 +79,26 @@ def respell_aarch64(target, start, end, address, image):
         at += 4
 
 
-def fill(streams, history, target, copies, placed, view):
-    """Puts packed literals into the target's gaps and returns the history with them. `placed` copies lie in the base."""
+def fill(streams, history, mixer, target, copies, placed, view):
+    """Puts packed literals into the target's gaps and returns the history with them, and the mixer state of the last aligned code.
+
+    `placed` copies lie in the base.
+    """
     usable, coder = history[-MOST_HISTORY:], streams.number("packed literals")
     taken = streams.number("packed literals")
     if taken > len(usable):
         raise Refused("more history than there is")
     count = streams.number("packed literals")
-    packed = streams.bytes("aligned literals" if coder == 2 else "packed literals", count)
+    packed = streams.bytes("aligned literals" if coder >= 2 else "packed literals", count)
     places = target_gaps(target, copies)
     count = sum(end - start for start, end in places)
     before = usable[len(usable) - taken :]
-    if coder > 2 or (coder == 1 and count > MOST_LZ) or (coder == 2 and not packed):
+    if coder > 3 or (coder == 1 and count > MOST_LZ) or (coder >= 2 and not packed) or (coder == 3 and not mixer):
         raise Refused(f"coder {coder} of {count} literals")
-    if coder == 2:
+    if coder >= 2:
+        mixer = aligned.MixerState() if coder == 2 else mixer
         bytes_, ranges = reference(before, *view)
-        unpacked = aligned.unpack(packed, bytes_, stretches(places, placed, view[3], len(target), ranges))
+        unpacked = aligned.unpack(mixer, packed, bytes_, stretches(places, placed, view[3], len(target), ranges))
     elif coder == 1:
         unpacked = lz.unpack(packed, count, before + prefix(*view))
     else:
@@ -103,7 +107,7 @@ def fill(streams, history, target, copies, placed, view):
     for start, end in places:
         target[start:end] = unpacked[at : at + end - start]
         at += end - start
-    return history + unpacked
+    return history + unpacked, mixer
 
 
 def untaken(taken, length, margin):

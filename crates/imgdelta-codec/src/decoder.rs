@@ -24,6 +24,7 @@ use crate::{
     unwind_table::UnwindTable,
     view::View,
 };
+use imgdelta_coding::aligned::MixerState;
 use imgdelta_instructions::put_distance;
 
 /// Reads the members of one group, in the order they were written.
@@ -35,13 +36,15 @@ use imgdelta_instructions::put_distance;
 pub struct GroupDecoder {
     reader: StreamReader,
     history: LiteralHistory,
+    /// The mixer state of the last aligned code.
+    mixer: Option<MixerState>,
 }
 
 impl GroupDecoder {
     /// Unpacks `group` within `limits`.
     pub fn open(group: &[u8], limits: &GroupLimits) -> Result<Self> {
         let reader = StreamReader::unpack(group, limits)?;
-        Ok(Self { reader, history: LiteralHistory::default() })
+        Ok(Self { reader, history: LiteralHistory::default(), mixer: None })
     }
 
     /// Rebuilds the next member from its base into `target`, which has the member's length.
@@ -76,7 +79,10 @@ impl GroupDecoder {
         let member = Member { base, len, layout: &layout, host };
         match head.view {
             View::Plain => member.rebuild(reader, None, None, put),
-            view => member.rebuild_in_view(reader, (&mut self.history, head), view, put),
+            view => {
+                let before = (&mut self.history, &mut self.mixer);
+                member.rebuild_in_view(reader, before, head, view, put)
+            }
         }
     }
 
@@ -115,7 +121,8 @@ impl Member<'_> {
     fn rebuild_in_view<E: From<CodecError>>(
         &self,
         reader: &mut StreamReader,
-        (history, head): (&mut LiteralHistory, MemberHead),
+        (history, mixer): (&mut LiteralHistory, &mut Option<MixerState>),
+        head: MemberHead,
         view: View,
         put: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -153,7 +160,7 @@ impl Member<'_> {
                 let reference = inputs.reference(&mut cache, &packed.taken);
                 let reference = reference.ok_or_else(|| self.too_long())?;
                 let stretches = stretches(self.layout, self.len, &target, &reference);
-                packed.unpack_aligned(&reference.bytes, &stretches)?
+                packed.unpack_aligned(mixer, &reference.bytes, &stretches)?
             } else {
                 prefix = inputs.build(&mut cache, &packed.taken, packed.room(len));
                 packed.unpack(&mut prefix, len)?

@@ -24,7 +24,7 @@ use crate::{
     unwind_table::UnwindTable,
     view::View,
 };
-use imgdelta_coding::pack::Packer;
+use imgdelta_coding::{aligned::MixerState, pack::Packer};
 use imgdelta_instructions::{
     EditedCopy, InstructionSet, Program, pair_functions,
     parts::{self, Part},
@@ -45,6 +45,8 @@ pub struct GroupEncoder {
     pruner: Pruner,
     /// The literals packed so far, and the length of their stream when they were noted.
     history: (usize, LiteralHistory),
+    /// The mixer state behind the last aligned code.
+    mixer: Option<MixerState>,
 }
 
 impl GroupEncoder {
@@ -57,6 +59,7 @@ impl GroupEncoder {
             judge: Packer::new(JUDGE_LEVEL),
             pruner: Pruner::default(),
             history: Default::default(),
+            mixer: None,
         }
     }
 
@@ -70,8 +73,10 @@ impl GroupEncoder {
     /// The bytes do not depend on the host.
     pub fn member_with(&mut self, host: &dyn Host, base: &[u8], target: &[u8]) -> MemberStats {
         if self.history.0 != self.streams.stream(StreamKind::PackedLiterals).len() {
-            // Members were appended from another group: their literals are not in the history.
+            // Members were appended from another group: their literals are not in the history, nor
+            // do readers have the mixer state.
             self.history.1.clear();
+            self.mixer = None;
         }
         let trial = match nearly_equal(host, base, target) {
             Some(whole) => self.write_whole(host, base, target, whole),
@@ -161,8 +166,12 @@ impl GroupEncoder {
             }
             None => Scene::open(View::Elf, base, target, host)?,
         };
-        let trial = self.search_program(&scene);
-        scene.is_admitted(&trial).then_some(trial)
+        let (trial, mixer) = self.search_program(&scene);
+        if !scene.is_admitted(&trial) {
+            return None;
+        }
+        self.mixer = mixer.or(self.mixer.take());
+        Some(trial)
     }
 
     /// Returns the shortest way to write a member that is one copy of its base.
@@ -186,7 +195,9 @@ impl GroupEncoder {
     }
 
     /// Returns the shortest way to write a program.
-    fn search_program(&mut self, scene: &Scene<'_>) -> Trial {
+    ///
+    /// Also returns the mixer state behind an aligned code, if the way has one.
+    fn search_program(&mut self, scene: &Scene<'_>) -> (Trial, Option<MixerState>) {
         let content = (Labels::Content, Labels::Content);
         let mut found = vec![self.copies_of_scene(scene, content, None, &[])];
         let (mut of_functions, mut edited) = (None, Vec::new());
@@ -203,7 +214,7 @@ impl GroupEncoder {
         let is_sure =
             set == InstructionSet::X86_64 && !is_thorough && edits * SURELY_EDITED >= edited.len();
         let edited = match self.shortest_edited(scene, &edited) {
-            Some(edited) if is_sure => return self.with_literals_apart(scene, edited),
+            Some(edited) if is_sure => return (self.with_literals_apart(scene, edited), None),
             edited => edited,
         };
         let is_best = self.effort == Effort::Best;
@@ -237,57 +248,69 @@ impl GroupEncoder {
                 }
             }
         }
-        let aligned = copies.and_then(|copies| self.shortest_aligned(scene, &best, &copies));
-        let others = best.size.others();
-        let trial = self.with_literals_apart(scene, best);
-        match aligned {
-            Some((bytes, aligned)) => {
-                let code = aligned.streams.stream(StreamKind::AlignedLiterals).len();
-                let pays = bytes + code / LEAST_ALIGNED_GAIN < others + self.literal_bytes(&trial);
-                if pays { aligned } else { trial }
+        let aligned = copies.and_then(|copies| self.aligned(scene, &best, &copies));
+        let size = best.size;
+        if let Some((bytes, aligned, mixer)) = aligned {
+            let code = aligned.streams.stream(StreamKind::AlignedLiterals).len();
+            let most = bytes + code / LEAST_ALIGNED_GAIN;
+            if most < size.least_bytes() {
+                return (aligned, Some(mixer));
             }
-            None => trial,
+            let trial = self.with_literals_apart(scene, best);
+            let pays = most < size.others() + self.literal_bytes(&trial);
+            return if pays { (aligned, Some(mixer)) } else { (trial, None) };
         }
+        (self.with_literals_apart(scene, best), None)
     }
 
-    /// Returns the shortest trial whose literals are an aligned code, and its estimated bytes.
+    /// Returns the trial whose literals are an aligned code, its estimated bytes, and the mixer state behind
+    /// it. `None` if it is surely too long.
     ///
-    /// Copies below a limit are left out: the code follows the base anyway.
-    fn shortest_aligned(
+    /// Copies below a limit may be left out: the code follows the base anyway. Other coders, which
+    /// take little time, decide which ones.
+    fn aligned(
         &mut self,
         scene: &Scene<'_>,
         best: &Candidate,
         copies: &[BaseCopy],
-    ) -> Option<(usize, Trial)> {
-        let mut shortest: Option<(usize, Trial)> = None;
-        let mut add = |trial: &Trial, layout: &Layout, others: usize, history: &LiteralHistory| {
-            let packed = scene.pack_aligned(trial, layout, history)?;
-            let bytes = others + packed.len();
-            if shortest.as_ref().is_none_or(|found| bytes < found.0) {
-                let mut trial = trial.clone();
-                trial.set_apart(&packed);
-                shortest = Some((bytes, trial));
-            }
-            Some(bytes)
-        };
-        let mut before = add(&best.trial, &best.layout, best.size.others(), &self.history.1)?;
+    ) -> Option<(usize, Trial, MixerState)> {
+        if best.literal_bytes() < trial::LEAST_ALIGNED {
+            return None;
+        }
+        let mut fewest: Option<Candidate> = None;
+        let mut before = best.aligned_bytes();
         for limit in LEAST_ALIGNED {
             let kept = copies.iter().copied().filter(|copy| copy.len >= limit).collect();
             let fewer = self.pruner.write(scene, &self.history.1, Layout::plain(kept));
-            let others = fewer.size.others();
-            match add(&fewer.trial, &fewer.layout, others, &self.history.1) {
-                Some(bytes) if bytes < before => before = bytes,
-                _ => break,
+            let bytes = fewer.aligned_bytes();
+            if bytes.0 >= before.0 {
+                break;
             }
+            (before, fewest) = (bytes, Some(fewer));
         }
-        shortest
+        let (bytes, code) = before;
+        let literals = best.size.bytes() - best.size.others();
+        if bytes + code / LEAST_ALIGNED_GAIN > best.size.bytes() - literals / 10 {
+            return None;
+        }
+        let chosen = fewest.as_ref().unwrap_or(best);
+        let (mixer, history) = (self.mixer.as_ref(), &self.history.1);
+        let (packed, mixer) = scene.pack_aligned(&chosen.trial, &chosen.layout, history, mixer)?;
+        let mut trial = chosen.trial.clone();
+        trial.set_apart(&packed);
+        Some((chosen.size.others() + packed.len(), trial, mixer))
     }
 
     /// Returns the packed bytes of a trial's literals.
     fn literal_bytes(&self, trial: &Trial) -> usize {
         let literals = trial.streams.stream(StreamKind::Literals);
         let apart = trial.streams.stream(StreamKind::PackedLiterals).len();
-        if literals.is_empty() { apart } else { packer(self.effort).pack(&[literals]).len() }
+        if literals.is_empty() {
+            return apart;
+        }
+        // Among those of other members they are shorter.
+        let alone = packer(self.effort).pack(&[literals]).len();
+        alone - alone / 8
     }
 
     /// Returns the shortest candidate of copies with edits; `None` without edits.
@@ -477,9 +500,9 @@ impl GroupEncoder {
     }
 }
 
-/// An aligned code saves at least one byte in this many of its own: a receiver takes twenty times as
+/// An aligned code saves at least one byte in this many of its own: a receiver takes ten times as
 /// long for it as for other codes.
-const LEAST_ALIGNED_GAIN: usize = 8;
+const LEAST_ALIGNED_GAIN: usize = 16;
 
 /// Shortest copies to keep before an aligned code, each tried if the one before paid.
 const LEAST_ALIGNED: [usize; 2] = [300, 1000];

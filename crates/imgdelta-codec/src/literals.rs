@@ -14,7 +14,7 @@ use crate::{
 use crate::{field_index::FieldCache, prefix::LiteralPrefix};
 use imgdelta_coding::{
     LzError, PackError,
-    aligned::{self, Stretch},
+    aligned::{MixerState, Stretch},
     frame::FrameReader,
 };
 
@@ -22,6 +22,8 @@ use imgdelta_coding::{
 const ZSTD: u64 = 0;
 const LZ: u64 = 1;
 const ALIGNED: u64 = 2;
+/// The same with the mixer state of the aligned code before.
+const CONTINUED: u64 = 3;
 
 /// Most literals of a member behind an LZ code, which are unpacked at once: as many as a frame's
 /// window holds.
@@ -78,8 +80,8 @@ impl PackedLiterals {
     /// Reads the next member's packed literals; they are unpacked later.
     pub(crate) fn read(reader: &mut StreamReader, history: &LiteralHistory) -> Result<Self> {
         let coder = reader.number(StreamKind::PackedLiterals)?;
-        if coder > ALIGNED {
-            return Err(reader.malformed(StreamKind::PackedLiterals, "coder", ALIGNED, coder));
+        if coder > CONTINUED {
+            return Err(reader.malformed(StreamKind::PackedLiterals, "coder", CONTINUED, coder));
         }
         let usable = history.usable();
         let taken = reader.number(StreamKind::PackedLiterals)?;
@@ -96,10 +98,10 @@ impl PackedLiterals {
         let packed_len = reader.number(StreamKind::PackedLiterals)?;
         let packed_len = usize::try_from(packed_len).unwrap_or(usize::MAX);
         let stream = match coder {
-            ALIGNED => StreamKind::AlignedLiterals,
+            ALIGNED | CONTINUED => StreamKind::AlignedLiterals,
             _ => StreamKind::PackedLiterals,
         };
-        if coder == ALIGNED && packed_len == 0 {
+        if coder >= ALIGNED && packed_len == 0 {
             // The stream's length bounds the work.
             return Err(reader.malformed(StreamKind::PackedLiterals, "bytes of a code", 1, 0));
         }
@@ -138,16 +140,26 @@ impl PackedLiterals {
 impl PackedLiterals {
     /// Returns true for an aligned code, which has a reference instead of a prefix.
     pub(crate) fn is_aligned(&self) -> bool {
-        self.coder == ALIGNED
+        self.coder >= ALIGNED
     }
 
-    /// Unpacks literals that are an aligned code.
+    /// Unpacks literals that are an aligned code, with the group's `mixer`.
     pub(crate) fn unpack_aligned(
         &self,
+        mixer: &mut Option<MixerState>,
         reference: &[u8],
         stretches: &[Stretch],
     ) -> Result<LiteralReader<'static>> {
-        let bytes = aligned::unpack(&self.packed, reference, stretches);
+        if self.coder == ALIGNED {
+            // Not two at a time.
+            *mixer = None;
+            *mixer = Some(MixerState::default());
+        }
+        let Some(mixer) = mixer else {
+            let (stream, what) = (Some(StreamKind::PackedLiterals), "aligned codes before");
+            return Err(CodecError::Malformed { stream, at: self.at, what, expected: 1, found: 0 });
+        };
+        let bytes = mixer.unpack(&self.packed, reference, stretches);
         let bytes = bytes.map_err(|error| {
             let LzError { what, expected, found } = error;
             let stream = Some(StreamKind::AlignedLiterals);
@@ -223,10 +235,17 @@ pub(crate) fn pack(
     writer.bytes(StreamKind::PackedLiterals, &packed);
 }
 
-/// Writes literals that are an aligned code behind `taken` bytes of earlier ones.
+/// Writes literals that are an aligned code behind `taken` bytes of earlier ones. The mixer state of the
+/// code before goes on if `is_continued`.
 #[cfg(feature = "encode")]
-pub(crate) fn write_aligned(writer: &mut crate::group::StreamWriter, taken: usize, code: &[u8]) {
-    for number in [ALIGNED, taken as u64, code.len() as u64] {
+pub(crate) fn write_aligned(
+    writer: &mut crate::group::StreamWriter,
+    taken: usize,
+    code: &[u8],
+    is_continued: bool,
+) {
+    let coder = if is_continued { CONTINUED } else { ALIGNED };
+    for number in [coder, taken as u64, code.len() as u64] {
         writer.number(StreamKind::PackedLiterals, number);
     }
     writer.bytes(StreamKind::AlignedLiterals, code);

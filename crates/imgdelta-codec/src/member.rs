@@ -5,6 +5,7 @@ use crate::{error::Result, group::StreamReader, stream::StreamKind, view::View};
 
 /// A member's view and the form of its script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a bit of the byte")]
 pub(crate) struct MemberHead {
     pub(crate) view: View,
     /// The member is one copy from the base's start; it has no script.

@@ -24,7 +24,7 @@ use crate::{
     unwind_table::UnwindTable,
     view::View,
 };
-use imgdelta_coding::{aligned, pack::Packer};
+use imgdelta_coding::{aligned::MixerState, pack::Packer};
 use imgdelta_instructions as instructions;
 use std::convert::Infallible;
 
@@ -32,7 +32,7 @@ use std::convert::Infallible;
 const LEAST_APART: usize = 8 << 10;
 
 /// The same for an aligned code, which learns from the base's bytes.
-const LEAST_ALIGNED: usize = 2 << 10;
+pub(crate) const LEAST_ALIGNED: usize = 2 << 10;
 
 /// Returns the most bytes of fields that each side of a scene keeps for all trials, by its length. Of
 /// long programs they would be a small part.
@@ -106,6 +106,11 @@ impl TrialSize {
             return Some(true);
         }
         (apart >= self.literals).then_some(false)
+    }
+
+    /// Returns the bytes that all streams take at least once they are packed for good.
+    pub(crate) fn least_bytes(&self) -> usize {
+        self.others + self.apart.unwrap_or(self.literals).min(self.literals) / 4 * 3
     }
 
     /// True if the literals are shorter on their own.
@@ -385,14 +390,16 @@ impl<'a> Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// Packs a trial's literals as an aligned code; `None` if they are too few, of another view, or no
-    /// reader would unpack them.
+    /// Packs a trial's literals as an aligned code, which goes on with a group's `mixer`, and returns
+    /// the mixer state behind it, too. `None` if they are too few, of another view, or no reader would
+    /// unpack them.
     pub(crate) fn pack_aligned(
         &self,
         trial: &Trial,
         layout: &Layout,
         history: &LiteralHistory,
-    ) -> Option<StreamWriter> {
+        mixer: Option<&MixerState>,
+    ) -> Option<(StreamWriter, MixerState)> {
         let literals = trial.streams.stream(StreamKind::Literals);
         if self.view != View::Elf || literals.len() < LEAST_ALIGNED {
             return None;
@@ -404,10 +411,11 @@ impl Scene<'_> {
         let taken = history.taken_by(literals.len());
         let reference = inputs.reference(&mut FieldCache::new(base), taken)?;
         let stretches = stretches(layout, self.target.file.len(), target_image, &reference);
-        let code = aligned::pack(&reference.bytes, &stretches, literals)?;
+        let mut after = mixer.cloned().unwrap_or_default();
+        let code = after.pack(&reference.bytes, &stretches, literals)?;
         let mut packed = StreamWriter::default();
-        literals::write_aligned(&mut packed, taken.len(), &code.bytes);
-        Some(packed)
+        literals::write_aligned(&mut packed, taken.len(), &code.bytes, mixer.is_some());
+        Some((packed, after))
     }
 }
 

@@ -1,5 +1,5 @@
 //! A context mixer for bytes that resemble others which both sides have: the *reference*.
-//! Never takes more than 64 MiB besides the reference and the bytes.
+//! Never takes more than 32 MiB besides the reference and the bytes.
 //!
 //! New code of a program follows the old code, with changes every few bytes. So a pointer moves
 //! through the reference while bytes are coded, and the byte at its place is the main context. Where
@@ -19,7 +19,9 @@
 //! | `states`, `sum` | what is learnt |
 //! | `flags`, `full` | the two paths |
 //!
-//! The full path takes two to five microseconds a byte on both sides, a flag about half of one.
+//! The odds that are learnt stay for the next code, if both sides pass the same [`MixerState`] on.
+//!
+//! The full path takes one to two microseconds a byte on both sides.
 
 // Odds have at most 17 bits, sums are clamped to 12 bits, and places fit 32 bits.
 #![allow(
@@ -86,7 +88,7 @@ pub struct AlignedCode {
 }
 
 /// A code stands for at most so many bytes of the full path for each of its own.
-pub const MAX_FULL: u64 = 16;
+pub const MAX_FULL: u64 = 32;
 /// The same for all bytes.
 pub const MAX_BYTES: u64 = 256;
 
@@ -97,20 +99,7 @@ pub const MAX_RAW: usize = 16 << 20;
 
 /// Packs the bytes of all stretches; `None` if no reader would unpack them.
 pub fn pack(reference: &[u8], stretches: &[Stretch], raw: &[u8]) -> Option<AlignedCode> {
-    if raw.len() > MAX_RAW {
-        return None;
-    }
-    let mut coder = BitEncoder::new(raw.len() / 8);
-    let mut model = CodeModel::new(reference, stretches, raw.len());
-    let mut at = 0;
-    for stretch in stretches {
-        let part = &raw[at..at + stretch.len];
-        model.stretch(&mut coder, stretch, u64::MAX, |at| part[at]).ok()?;
-        at += stretch.len;
-    }
-    let (bytes, full) = (coder.finish(), model.full_bytes);
-    let most = Budget::of(bytes.len());
-    (full <= most.full && raw.len() as u64 <= most.all).then_some(AlignedCode { bytes, full })
+    MixerState::default().pack(reference, stretches, raw)
 }
 
 /// The bytes that a code may stand for.
@@ -128,29 +117,82 @@ impl Budget {
 
 /// Unpacks the bytes of all stretches; missing bytes of the code read as zero.
 pub fn unpack(code: &[u8], reference: &[u8], stretches: &[Stretch]) -> Result<Vec<u8>, LzError> {
-    let len = stretches.iter().fold(0_usize, |sum, stretch| sum.saturating_add(stretch.len));
-    let most = Budget::of(code.len());
-    if len as u64 > most.all {
-        let what = "bytes of an aligned code";
-        return Err(LzError { what, expected: most.all, found: len as u64 });
-    }
-    let mut model = CodeModel::new(reference, stretches, len);
-    let mut coder = BitDecoder::new(code);
-    let mut raw = Vec::with_capacity(len);
-    for stretch in stretches {
-        model.stretch(&mut coder, stretch, most.full, |_| 0)?;
-        let coded = &model.history.seen[model.history.seen.len() - stretch.len..];
-        raw.extend_from_slice(coded);
-    }
-    Ok(raw)
+    MixerState::default().unpack(code, reference, stretches)
 }
 
-/// The state of both sides.
-struct CodeModel {
-    history: History,
+/// The odds that codes have learnt. A code may begin with those of another code.
+#[derive(Clone)]
+pub struct MixerState {
     full: Full,
     flags: Flags,
     rates: Rates,
+}
+
+impl std::fmt::Debug for MixerState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MixerState").finish_non_exhaustive()
+    }
+}
+
+impl Default for MixerState {
+    fn default() -> Self {
+        Self { full: Full::new(), flags: Flags::new(), rates: Rates::new() }
+    }
+}
+
+impl MixerState {
+    /// Packs the bytes of all stretches; `None` if no reader would unpack them.
+    pub fn pack(
+        &mut self,
+        reference: &[u8],
+        stretches: &[Stretch],
+        raw: &[u8],
+    ) -> Option<AlignedCode> {
+        if raw.len() > MAX_RAW {
+            return None;
+        }
+        let mut coder = BitEncoder::new(raw.len() / 8);
+        let mut bytes = CodedBytes::new(self, reference, stretches, raw.len());
+        let mut at = 0;
+        for stretch in stretches {
+            let part = &raw[at..at + stretch.len];
+            bytes.stretch(&mut coder, stretch, u64::MAX, |at| part[at]).ok()?;
+            at += stretch.len;
+        }
+        let (bytes, full) = (coder.finish(), bytes.full_bytes);
+        let most = Budget::of(bytes.len());
+        (full <= most.full && raw.len() as u64 <= most.all).then_some(AlignedCode { bytes, full })
+    }
+
+    /// Unpacks the bytes of all stretches; missing bytes of the code read as zero.
+    pub fn unpack(
+        &mut self,
+        code: &[u8],
+        reference: &[u8],
+        stretches: &[Stretch],
+    ) -> Result<Vec<u8>, LzError> {
+        let len = stretches.iter().fold(0_usize, |sum, stretch| sum.saturating_add(stretch.len));
+        let most = Budget::of(code.len());
+        if len as u64 > most.all {
+            let what = "bytes of an aligned code";
+            return Err(LzError { what, expected: most.all, found: len as u64 });
+        }
+        let mut bytes = CodedBytes::new(self, reference, stretches, len);
+        let mut coder = BitDecoder::new(code);
+        let mut raw = Vec::with_capacity(len);
+        for stretch in stretches {
+            bytes.stretch(&mut coder, stretch, most.full, |_| 0)?;
+            let coded = &bytes.history.seen[bytes.history.seen.len() - stretch.len..];
+            raw.extend_from_slice(coded);
+        }
+        Ok(raw)
+    }
+}
+
+/// The state of both sides within a code.
+struct CodedBytes<'a> {
+    mixer: &'a mut MixerState,
+    history: History,
     code: CodePhase,
     /// Places behind instructions, by the operations of the last six.
     operations: Vec<u32>,
@@ -160,16 +202,14 @@ struct CodeModel {
     last_error: u8,
 }
 
-impl CodeModel {
-    fn new(reference: &[u8], stretches: &[Stretch], len: usize) -> Self {
+impl<'a> CodedBytes<'a> {
+    fn new(mixer: &'a mut MixerState, reference: &[u8], stretches: &[Stretch], len: usize) -> Self {
         let leads = stretches.len() * 8;
         let has_code = stretches.iter().any(|stretch| stretch.kind == Kind::X86);
         let rows = if has_code { (reference.len() + len) / 4 } else { 0 };
-        let mut model = Self {
+        let mut bytes = Self {
+            mixer,
             history: History::new(reference, len + leads),
-            full: Full::new(len),
-            flags: Flags::new(len),
-            rates: Rates::new(),
             code: CodePhase::default(),
             operations: vec![0; rows.next_power_of_two().clamp(1 << 4, 1 << 20)],
             reference_len: reference.len(),
@@ -178,14 +218,14 @@ impl CodeModel {
         };
         if has_code {
             for (at, &byte) in reference.iter().enumerate() {
-                model.code.step(byte);
-                if model.code.is_between() {
-                    let row = model.operations_row();
-                    model.operations[row] = (at + 1 + ZEROS) as u32;
+                bytes.code.step(byte);
+                if bytes.code.is_between() {
+                    let row = bytes.operations_row();
+                    bytes.operations[row] = (at + 1 + ZEROS) as u32;
                 }
             }
         }
-        model
+        bytes
     }
 
     fn operations_row(&self) -> usize {
@@ -210,7 +250,7 @@ impl CodeModel {
             ..*stretch
         };
         self.history.begin(&stretch);
-        self.flags.begin();
+        self.mixer.flags.begin();
         self.code = CodePhase::default();
         for at in 0..stretch.len {
             let byte = self.byte(coder, &stretch, at, wanted(at));
@@ -231,6 +271,7 @@ impl CodeModel {
 
     /// Codes a byte.
     fn byte<C: BitCoder>(&mut self, coder: &mut C, stretch: &Stretch, at: usize, wanted: u8) -> u8 {
+        let MixerState { full, flags, rates } = &mut *self.mixer;
         let history = &self.history;
         let guesses = Guesses {
             aligned: history.guess_at(history.aligned.at),
@@ -251,18 +292,18 @@ impl CodeModel {
             let byte = (byte - 1) as u8;
             let expected = Expected { byte, next: history.guess_at(place + 1), is_match };
             let is_right = byte == wanted;
-            if self.flags.code(coder, &self.rates, &scene, history, &expected, is_right) {
+            if flags.code(coder, rates, &scene, history, &expected, is_right) {
                 return byte;
             }
             scene.wrong = u32::from(byte.wrapping_add(self.last_error)) | 256;
             self.full_bytes += 1;
-            let right = self.full.code(coder, &self.rates, &scene, history, wanted);
+            let right = full.code(coder, rates, &scene, history, wanted);
             self.last_error = right.wrapping_sub(byte);
             return right;
         }
         self.full_bytes += 1;
-        let byte = self.full.code(coder, &self.rates, &scene, history, wanted);
-        self.flags.pass(guesses.aligned == u32::from(byte) + 1);
+        let byte = full.code(coder, rates, &scene, history, wanted);
+        flags.pass(guesses.aligned == u32::from(byte) + 1);
         byte
     }
 

@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn a_full_list_is_emptied() {
         let mut expected = ExpectedEdits::default();
-        for number in 0..MOST_MOVES as i64 + 1 {
+        for number in 0..=MOST_MOVES as i64 {
             expected.remember(4, number, number + 1);
             assert!(expected.moves[4].len() <= MOST_MOVES);
         }

@@ -86,6 +86,8 @@ struct LayerResults {
 struct MatchedPart {
     range: Range<u64>,
     stream_bytes: Vec<u64>,
+    /// Bytes of aligned codes.
+    aligned_bytes: u64,
     /// The class of its pieces, if others are packed apart from them.
     class: Option<PieceClass>,
 }
@@ -194,9 +196,10 @@ fn run(
                 let pieces = &layers[place].parts[part];
                 let memory_bytes = pieces.iter().map(|piece| piece.memory_bytes).max();
                 let _held = budget.take(memory_bytes.unwrap_or(0));
-                let (loose, stream_bytes) = layers[place].encode(pieces, progress)?;
-                let (range, class) = (spill.put(&loose)?, pieces::class(pieces));
-                let matched = MatchedPart { range, stream_bytes, class };
+                let (encoder, stream_bytes) = layers[place].encode(pieces, progress)?;
+                let aligned_bytes = aligned_bytes(&encoder);
+                let (range, class) = (spill.put(&encoder.finish_loose())?, pieces::class(pieces));
+                let matched = MatchedPart { range, stream_bytes, aligned_bytes, class };
                 TaskResult::Part(place, part, matched)
             }
             Task::Envelope(WantedEnvelope { layer, most_bytes }) => {
@@ -242,16 +245,19 @@ fn join(parts: impl Iterator<Item = MatchedPart>, preset: Preset) -> Vec<Vec<Mat
         Some(class).filter(|_| parts.map(MatchedPart::bytes).sum::<u64>() >= pieces::APART_BYTES)
     });
     let mut groups: Vec<Vec<MatchedPart>> = Vec::new();
-    let (mut filled, mut before) = (0, None);
+    let (mut filled, mut aligned, mut before) = (0, 0, None);
     for part in parts {
         let class = part.class.filter(|class| apart.contains(&Some(*class)));
         let most_bytes = if class.is_some() { NEW_BYTES } else { group_stream_bytes(preset) };
-        if groups.is_empty() || class != before || filled + part.bytes() > most_bytes {
+        let is_full = filled + part.bytes() > most_bytes
+            || aligned > 0 && aligned + part.aligned_bytes > ALIGNED_BYTES;
+        if groups.is_empty() || class != before || is_full {
             groups.push(Vec::new());
-            filled = 0;
+            (filled, aligned) = (0, 0);
         }
         before = class;
         filled += part.bytes();
+        aligned += part.aligned_bytes;
         groups.last_mut().expect("pushed above").push(part);
     }
     groups
@@ -284,15 +290,20 @@ fn pack(
         for part in parts {
             encoder.append(&spill.get(part.range)?).expect("a group of our own");
         }
-        let aligned = |(kind, bytes): &(StreamKind, usize)| {
-            if *kind == StreamKind::AlignedLiterals { *bytes as u64 } else { 0 }
-        };
-        let aligned_bytes = encoder.stream_lengths().iter().map(aligned).sum();
+        let aligned_bytes = aligned_bytes(&encoder);
         let packed = encoder.finish();
         let shares = shares(packed.len() as u64, &stream_bytes);
         progress.advance(stream_bytes.iter().sum());
         Ok((place, PackedGroup { range: spill.put(&packed)?, shares, aligned_bytes }))
     })
+}
+
+/// Returns the bytes of aligned codes that an encoder has written so far.
+fn aligned_bytes(encoder: &GroupEncoder) -> u64 {
+    let aligned = |(kind, bytes): &(StreamKind, usize)| {
+        if *kind == StreamKind::AlignedLiterals { *bytes as u64 } else { 0 }
+    };
+    encoder.stream_lengths().iter().map(aligned).sum()
 }
 
 fn target_bytes(pieces: &[Piece]) -> u64 {
@@ -339,8 +350,13 @@ impl<'a> LayerEncoder<'a> {
         Ok(Self { plan, index, payloads, digests, layout, space, parts })
     }
 
-    /// Matches pieces, and returns a loosely packed group with the stream bytes of each piece.
-    fn encode(&self, pieces: &[Piece], progress: &dyn Progress) -> Result<(Vec<u8>, Vec<u64>)> {
+    /// Matches pieces, and returns a group of them that is not packed, with the stream bytes of each
+    /// piece.
+    fn encode(
+        &self,
+        pieces: &[Piece],
+        progress: &dyn Progress,
+    ) -> Result<(GroupEncoder, Vec<u64>)> {
         let mut encoder = GroupEncoder::new(effort(self.plan.preset));
         let (mut base, mut target) = (Vec::new(), Vec::new());
         let mut stream_bytes = Vec::with_capacity(pieces.len());
@@ -380,7 +396,7 @@ impl<'a> LayerEncoder<'a> {
             stream_bytes.push((encoder.stream_bytes() - before) as u64);
             progress.advance(piece.target_bytes());
         }
-        Ok((encoder.finish_loose(), stream_bytes))
+        Ok((encoder, stream_bytes))
     }
 
     fn finish(self, frames: EncodedFrames, packed: Vec<PackedGroup>) -> RecipeDraft {
@@ -531,8 +547,12 @@ fn group_stream_bytes(preset: Preset) -> u64 {
 /// new files, and an LZ code reaches back 64 MiB. A receiver holds a group in memory.
 const NEW_BYTES: u64 = 60 << 20;
 
+/// Bytes of aligned codes in a group, if it has several parts. A receiver decodes groups in parallel, and
+/// one of this length takes about three seconds.
+const ALIGNED_BYTES: u64 = 320 << 10;
+
 /// Nanoseconds of a receiver for each byte of an aligned code, which stands for about ten.
-const ALIGNED_CODE: u64 = 25_000;
+const ALIGNED_CODE: u64 = 10_000;
 
 fn effort(preset: Preset) -> Effort {
     match preset {

@@ -178,7 +178,7 @@ const PROGRAM_BYTE: u64 = 50;
 const LZ_BYTE: u64 = 100;
 /// Unpacking a byte of an aligned code by a flag, and by the full path.
 const FLAGGED_BYTE: u64 = 600;
-const FULL_BYTE: u64 = 5000;
+const FULL_BYTE: u64 = 3000;
 /// Entering a byte of the reference of an aligned code, and making tables.
 const REFERENCE_BYTE: u64 = 50;
 const ALIGNED_MEMBER: u64 = 1_000_000;

@@ -296,8 +296,8 @@ const MEMORY_BYTES: u64 = 128 << 20;
 const MAPPED_BYTES: u64 = 1 << 20;
 /// Memory for the fields of a base, a prefix and mapped pages, at most.
 const VIEW_BYTES: u64 = 90 << 20;
-/// Memory for the tables of an aligned code, and for its reference at most.
-const ALIGNED_BYTES: u64 = 52 << 20;
+/// Memory for the mixer state of aligned codes and the indexes of one of them, and for its reference at most.
+const ALIGNED_BYTES: u64 = 32 << 20;
 const MOST_REFERENCE: u64 = imgdelta_coding::aligned::MAX_REFERENCE as u64;
 /// Bytes of a target that are in memory together.
 const PIECE_BYTES: u64 = 2 << 20;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    CodecError, GroupDecoder, GroupLimits, StreamKind, View, host::NoHost,
+    CodecError, GroupDecoder, GroupLimits, StreamKind, View, group::StreamWriter, host::NoHost,
     literals::LiteralHistory, trial::Scene,
 };
 use imgdelta_coding::pack::{self, Packer};
@@ -27,15 +27,15 @@ fn program(machine: u8, code: &[u8]) -> Vec<u8> {
 }
 
 /// A program, a newer one, and copies between them: a long one, a gap, and a short one that moved.
-fn pair(machine: u8) -> (Vec<u8>, Vec<u8>, Vec<BaseCopy>) {
-    let mut code = noise(1, 0x8000);
+fn pair(machine: u8, seed: u64) -> (Vec<u8>, Vec<u8>, Vec<BaseCopy>) {
+    let mut code = noise(seed, 0x8000);
     for at in (16..0x8000 - 16).step_by(40) {
         // A call.
         code[at] = 0xE8;
         code[at + 1..at + 5].copy_from_slice(&(0x100 - at as i32).to_le_bytes());
     }
     let mut new = code[..0x2000].to_vec();
-    for (part, change) in code[0x2000..].chunks(64).zip(noise(2, 0x1000)) {
+    for (part, change) in code[0x2000..].chunks(64).zip(noise(seed + 9, 0x1000)) {
         new.extend_from_slice(part);
         new.extend((0..change & 3).map(|more| more ^ change));
     }
@@ -46,19 +46,33 @@ fn pair(machine: u8) -> (Vec<u8>, Vec<u8>, Vec<BaseCopy>) {
     (base, target, vec![first, second])
 }
 
+/// A group of so many members, and base and target of each.
+fn group_of(machine: u8, members: u64) -> (StreamWriter, Vec<[Vec<u8>; 2]>) {
+    let (history, mut mixer) = (LiteralHistory::default(), None);
+    let (mut streams, mut files) = (StreamWriter::default(), Vec::new());
+    for seed in 1..=members {
+        let (base, target, copies) = pair(machine, seed);
+        let scene = Scene::open(View::Elf, &base, &target, &NoHost).unwrap();
+        let layout = Layout::plain(copies);
+        let survey = scene.survey(&layout);
+        let mut trial = scene.write(&layout, &survey, survey.overrides(Some(3)));
+        let literals = trial.streams.stream(StreamKind::Literals).len();
+        let packed = scene.pack_aligned(&trial, &layout, &history, mixer.as_ref());
+        let (packed, after) = packed.expect("they follow the base");
+        trial.set_apart(&packed);
+        mixer = Some(after);
+        let code = trial.streams.stream(StreamKind::AlignedLiterals).len();
+        assert!(code < literals / 5, "{code} bytes for {literals}");
+        streams.append(&trial.streams);
+        files.push([base, target]);
+    }
+    (streams, files)
+}
+
 fn group(machine: u8) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
-    let (base, target, copies) = pair(machine);
-    let scene = Scene::open(View::Elf, &base, &target, &NoHost).unwrap();
-    let layout = Layout::plain(copies);
-    let survey = scene.survey(&layout);
-    let mut trial = scene.write(&layout, &survey, survey.overrides(Some(3)));
-    let literals = trial.streams.stream(StreamKind::Literals).len();
-    let history = LiteralHistory::default();
-    let packed = scene.pack_aligned(&trial, &layout, &history).expect("they follow the base");
-    trial.set_apart(&packed);
-    let code = trial.streams.stream(StreamKind::AlignedLiterals).len();
-    assert!(code < literals / 5, "{code} bytes for {literals}");
-    (Packer::new(1).pack(trial.streams.all()), base, target)
+    let (streams, mut files) = group_of(machine, 1);
+    let [base, target] = files.remove(0);
+    (Packer::new(1).pack(streams.all()), base, target)
 }
 
 fn decode(group: &[u8], base: &[u8], len: usize) -> Result<Vec<u8>, CodecError> {
@@ -75,6 +89,33 @@ fn literals_of_both_machines_follow_the_base_and_come_back() {
         let (group, base, target) = group(machine);
         assert!(decode(&group, &base, target.len()).unwrap() == target, "machine {machine}");
     }
+}
+
+#[test]
+fn the_mixer_state_goes_on_from_member_to_member() {
+    let (streams, files) = group_of(62, 3);
+    let [one, three] = [&group_of(62, 1).0, &streams]
+        .map(|streams| streams.stream(StreamKind::AlignedLiterals).len());
+    assert!(three < one * 29 / 10, "{three} bytes for three members, {one} for the first");
+    let group = Packer::new(1).pack(streams.all());
+    let mut decoder = GroupDecoder::open(&group, &GroupLimits::default()).unwrap();
+    for [base, target] in files {
+        let mut made = vec![0; target.len()];
+        decoder.member(&base, &mut made).unwrap();
+        assert!(made == target);
+    }
+    decoder.finish().unwrap();
+}
+
+#[test]
+fn a_code_that_goes_on_with_no_mixer_state_is_refused() {
+    let (group, base, target) = group(62);
+    let mut streams = pack::unpack_group(&group, StreamKind::ALL.len(), 1 << 22).unwrap();
+    let coder = &mut streams[StreamKind::PackedLiterals as usize][0];
+    assert_eq!(*coder, 2);
+    *coder = 3;
+    let error = decode(&Packer::new(1).pack(&streams), &base, target.len()).unwrap_err();
+    assert!(error.to_string().contains("aligned codes before"), "{error}");
 }
 
 #[test]
@@ -102,7 +143,7 @@ fn damaged_aligned_codes_are_errors_or_other_bytes() {
 
 #[test]
 fn stretches_are_cut_by_kind_and_know_their_places_in_the_base() {
-    let (base, target, copies) = pair(62);
+    let (base, target, copies) = pair(62, 1);
     let scene = Scene::open(View::Elf, &base, &target, &NoHost).unwrap();
     let reference = Reference::whole(&base);
     let layout = Layout::plain(copies.clone());

@@ -6,7 +6,7 @@ use crate::arithmetic::mixed;
 use imgdelta_instructions::CodePhase;
 
 /// Contexts of a byte.
-pub(super) const COUNT: usize = 15;
+pub(super) const COUNT: usize = 11;
 
 /// The bytes that are predicted for the next place, each plus 1; 0 stands for none.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,21 +44,20 @@ pub(super) fn contexts(scene: &Scene<'_>, history: &History) -> [u32; COUNT] {
     let back = |distance| history.back(distance);
     let last = back(1) | back(2) << 8 | back(3) << 16 | back(4) << 24;
     let older = back(5) | back(6) << 8 | back(7) << 16;
-    let Guesses { aligned, second, matched, similar } = scene.guesses;
+    let Guesses { aligned, second, matched, .. } = scene.guesses;
     let one = back(1);
     let next = if aligned > 0 { history.guess_at(history.aligned.at + 1) } else { 0 };
     let len = length_class(history.match_len).min(15);
     let misses = history.aligned.misses & 7;
     let words = if scene.wrong > 0 { scene.wrong } else { mixed(history.word, one) };
-    let agreement = matched | aligned << 9 | second << 18;
-    let guesses = [
+    let shared = [
+        one,
+        last & 0xffff,
         aligned | second << 9 | misses << 18,
         mixed(aligned | one << 9, next),
-        mixed(aligned, last & 0xffff),
         mixed(matched | len << 9, one),
-        mixed(agreement, similar),
+        words,
     ];
-    let shared = [one, last & 0xffff, last, mixed(last, older), words];
     let own = match scene.kind {
         Kind::Text => [
             last & 0xff_ffff,
@@ -102,9 +101,8 @@ pub(super) fn contexts(scene: &Scene<'_>, history: &History) -> [u32; COUNT] {
         }
     };
     let mut all = [0; COUNT];
-    all[..5].copy_from_slice(&shared);
-    all[5..10].copy_from_slice(&guesses);
-    all[10..].copy_from_slice(&own);
+    all[..6].copy_from_slice(&shared);
+    all[6..].copy_from_slice(&own);
     let salt = scene.kind as u32 * 32 + if scene.wrong > 0 { 16 } else { 0 };
     for (number, context) in all.iter_mut().enumerate() {
         *context = mixed(*context, salt + number as u32 + 1);

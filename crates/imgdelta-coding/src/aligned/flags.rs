@@ -15,10 +15,10 @@ const COUNT: usize = 7;
 /// Two inputs for each context, a constant, and one that is unused.
 const INPUTS: usize = 2 * COUNT + 2;
 
-/// Most rates of all contexts together.
-const MOST_RATES: usize = 1 << 20;
+/// Rates of all contexts together.
+const RATES: usize = 1 << 19;
 
-const FIRST_WEIGHT: i32 = 100_000;
+const FIRST_WEIGHT: i16 = 1_562;
 
 /// The bits that a rate learns from, and those of what it was worth.
 const LIMIT: u32 = 1000;
@@ -27,6 +27,7 @@ const WORTH_LIMIT: u32 = 500;
 /// Classes of the number of bits seen.
 const CLASSES: usize = 10;
 
+#[derive(Clone)]
 pub(super) struct Flags {
     rates: Vec<Rate>,
     /// Rates for the rates of each context, by the number of bits seen and their odds.
@@ -49,13 +50,11 @@ pub(super) struct Expected {
 }
 
 impl Flags {
-    /// Makes the tables for so many bytes.
-    pub(super) fn new(len: usize) -> Self {
-        let rates = len.saturating_mul(COUNT).next_power_of_two().clamp(1 << 8, MOST_RATES);
+    pub(super) fn new() -> Self {
         let worth =
             std::array::from_fn(|place| states::rate(squash((place as i32 % 33 - 16) * 90), 20));
         Self {
-            rates: vec![UNSEEN; rates],
+            rates: vec![UNSEEN; RATES],
             worth: vec![worth; COUNT],
             mixer: Mixer::new([512], 1, FIRST_WEIGHT),
             wrong: 0,
@@ -125,12 +124,12 @@ impl Flags {
                 let place = (((stretched + 64) >> 7) + 16).clamp(0, 32) as usize;
                 let place = seen_class(count) * 33 + place;
                 places[i] = place;
-                first = ((stretched * count.min(16) as i32) >> 5) as i16;
-                second = stretch(states::odds(self.worth[i][place])) as i16;
+                first = ((stretched * count.min(16) as i32) >> 6) as i16;
+                second = (stretch(states::odds(self.worth[i][place])) >> 1) as i16;
             }
             (self.mixer.inputs[2 * i], self.mixer.inputs[2 * i + 1]) = (first, second);
         }
-        self.mixer.inputs[2 * COUNT] = 256;
+        self.mixer.inputs[2 * COUNT] = 128;
         let row = (run / 2).min(15) as usize | (agreement as usize) << 4;
         self.mixer.mix([row], 0);
         let odds = self.mixer.odds().clamp(16, 65_520);

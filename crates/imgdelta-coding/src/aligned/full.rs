@@ -1,5 +1,5 @@
 //! The full path: the eight bits of a byte, each predicted from many contexts.
-//! Never takes more memory than its tables, whose size follows from the number of bytes.
+//! Never takes more than 17 MiB.
 
 use super::{
     Kind,
@@ -13,8 +13,8 @@ use crate::arithmetic::{BitCoder, mixed, stretch};
 /// The knowledge of a context about half a byte: a check, then a state for each prefix of the half.
 type Line = [u8; 16];
 
-/// Most lines of all contexts together: 32 MiB.
-const MOST_LINES: usize = 1 << 21;
+/// Lines of all contexts together: 16 MiB.
+const LINES: usize = 1 << 20;
 
 /// Places that predict a byte.
 const GUESSES: usize = 4;
@@ -22,31 +22,42 @@ const GUESSES: usize = 4;
 /// Two inputs for each context and each place that predicts a byte, a constant, and one that is unused.
 const INPUTS: usize = 2 * (COUNT + GUESSES) + 2;
 
-const FIRST_WEIGHT: i32 = 183_500;
+const FIRST_WEIGHT: i16 = 2_867;
 
-/// The bits of a rate that is learnt for each state, and of others.
-const LIMIT: u32 = 255;
+/// The bits that the rate of a state learns from, and that of a place that predicts a byte.
+const LIMIT: u32 = 1000;
+const RECORD_LIMIT: u32 = 255;
 
-/// Rows of the weight sets: by the bits so far, by the match, by the place in the instruction, and by
-/// the bits that are predicted.
-const ROWS: [usize; 4] = [512, 256, 1024, 2048];
+/// Lines of a page of memory: both halves of a byte have their lines in one.
+const PAGE: usize = 64;
 
+/// Rows of the weight sets: by the bits so far, by the match, and by the place in the instruction.
+const ROWS: [usize; 3] = [512, 256, 1024];
+
+/// What was learnt of all contexts, and the lines in use.
+#[derive(Clone)]
 pub(super) struct Full {
-    lines: Vec<Line>,
+    /// All lines. Four that may hold the same contexts lie in one line of the processor's cache.
+    all: Vec<Line>,
+    /// Lines before the first one: those that share a line of the cache with other memory.
+    skipped: usize,
+    /// Number of each context's line, and the line itself while it is in use.
     current: [usize; COUNT],
+    lines: [Line; COUNT],
     hashes: [u32; COUNT],
-    states: States,
+    states: Box<States>,
     /// The rate of each state in each context.
-    worth: Vec<[Rate; 256]>,
+    worth: Box<[[Rate; 256]; COUNT]>,
     /// The rate of each place that predicts a byte, by its record.
-    records: Vec<[Rate; 2048]>,
-    mixer: Mixer<INPUTS, 4>,
+    records: Box<[[Rate; 2048]]>,
+    mixer: Mixer<INPUTS, 3>,
     by_guess: Refinement,
     by_last: Refinement,
 }
 
 /// Places that predict the bits of a byte.
 struct Guessers {
+    /// The bytes, each behind a leading 1.
     bytes: [u32; GUESSES],
     records: [usize; GUESSES],
     /// The bit that each predicts now.
@@ -54,21 +65,24 @@ struct Guessers {
 }
 
 impl Full {
-    /// Makes the tables for so many bytes.
-    pub(super) fn new(len: usize) -> Self {
-        let lines = len.saturating_mul(2 * COUNT).next_power_of_two().clamp(1 << 8, MOST_LINES);
+    pub(super) fn new() -> Self {
         let states = States::new();
+        let all = vec![[0; 16]; LINES + 3];
+        // Whatever the address is, the codes are the same.
+        let skipped = (all.as_ptr().addr() / 16).wrapping_neg() % 4;
         let worth = states.counts.map(|[zeros, ones]| {
             let (zeros, ones) = (u32::from(zeros), u32::from(ones));
             states::rate((2 * ones + 1) * 65_535 / (2 * (zeros + ones) + 2), 6)
         });
         Self {
-            lines: vec![[0; 16]; lines],
+            all,
+            skipped,
             current: [0; COUNT],
+            lines: [[0; 16]; COUNT],
             hashes: [0; COUNT],
-            states,
-            worth: vec![worth; COUNT],
-            records: vec![[states::rate(49_152, 4); 2048]; GUESSES],
+            states: Box::new(states),
+            worth: Box::new([worth; COUNT]),
+            records: vec![[states::rate(49_152, 4); 2048]; GUESSES].into(),
             mixer: Mixer::new(ROWS, 256, FIRST_WEIGHT),
             by_guess: Refinement::new(2048),
             by_last: Refinement::new(2048),
@@ -99,39 +113,28 @@ impl Full {
         let last = history.back(1);
         let mut partial = 1_usize;
         for done in 0..8 {
-            let within = within(partial);
+            let within = within(partial, done);
             guessers.look_at(partial as u32, done);
             let inputs = &mut self.mixer.inputs;
             for i in 0..COUNT {
-                let state = self.lines[self.current[i]][within];
-                let (mut first, mut second) = (0, 0);
-                if state > 0 {
-                    let odds = states::odds(self.worth[i][usize::from(state)]);
-                    first = stretch(odds) as i16;
-                    second = ((odds as i32 - 32_768) >> 6) as i16;
-                }
-                (inputs[2 * i], inputs[2 * i + 1]) = (first, second);
+                let state = self.lines[i][within];
+                let odds = states::odds(self.worth[i][usize::from(state)]);
+                (inputs[2 * i], inputs[2 * i + 1]) = halves(odds);
             }
             for i in 0..GUESSES {
-                let (mut first, mut second) = (0, 0);
-                if let Some(bit) = guessers.bits[i] {
-                    let odds = states::odds(self.records[i][guessers.records[i]]);
-                    let sign = if bit == 1 { 1 } else { -1 };
-                    first = (sign * stretch(odds)) as i16;
-                    second = (sign * ((odds as i32 - 32_768) >> 6)) as i16;
-                }
-                (inputs[2 * (COUNT + i)], inputs[2 * (COUNT + i) + 1]) = (first, second);
+                let (first, second) = halves(states::odds(self.records[i][guessers.records[i]]));
+                let sign = guessers.bits[i].map_or(0, |bit| if bit == 1 { 1 } else { -1 });
+                let at = 2 * (COUNT + i);
+                (inputs[at], inputs[at + 1]) = (sign * first, sign * second);
             }
-            inputs[2 * (COUNT + GUESSES)] = 256;
-            let [first, second, matched, similar] = guessers.bits.map(bit_number);
+            inputs[2 * (COUNT + GUESSES)] = 128;
+            let [first, _, matched, _] = guessers.bits.map(bit_number);
             let by_match = if matched == 0 { 0 } else { 1 + len * 14 / 26 };
             let by_record = if first == 0 { 0 } else { 1 + aligned };
-            let by_guess = first | second << 2 | matched << 4 | similar << 6;
             let rows = [
                 partial | is_wrong << 8,
                 by_match | by_record << 4 | is_wrong << 7,
                 place | done << 7,
-                by_guess | done << 8,
             ];
             let total = self.mixer.mix(rows, partial);
             let has_match = usize::from(matched > 0);
@@ -143,22 +146,25 @@ impl Full {
             self.learn(rates, bit, within, &guessers);
             partial = partial << 1 | bit as usize;
             if done == 3 {
+                self.keep_lines();
                 self.find_lines(partial as u32);
             }
         }
+        self.keep_lines();
         partial as u8
     }
 
     fn learn(&mut self, rates: &Rates, bit: u32, within: usize, guessers: &Guessers) {
         for i in 0..COUNT {
-            let state = &mut self.lines[self.current[i]][within];
-            rates.learn(&mut self.worth[i][usize::from(*state)], bit, LIMIT);
+            let state = &mut self.lines[i][within];
+            let rate = &mut self.worth[i][usize::from(*state)];
+            rates.learn(rate, bit, LIMIT);
             *state = self.states.next[usize::from(*state)][bit as usize & 1];
         }
         for i in 0..GUESSES {
             if let Some(guess) = guessers.bits[i] {
                 let rate = &mut self.records[i][guessers.records[i]];
-                rates.learn(rate, u32::from(guess == bit), LIMIT);
+                rates.learn(rate, u32::from(guess == bit), RECORD_LIMIT);
             }
         }
         self.mixer.learn(bit);
@@ -168,31 +174,47 @@ impl Full {
 
     /// Finds the line of each context for half a byte, or clears an old one.
     fn find_lines(&mut self, half: u32) {
-        let mask = self.lines.len() - 1;
-        for (current, &hash) in self.current.iter_mut().zip(&self.hashes) {
-            let hash = mixed(hash, half);
-            let (check, first) = (hash as u8, hash as usize >> 8 & mask);
-            let mut least = (u32::MAX, first);
+        let hashes = self.hashes.map(|hash| mixed(hash, half));
+        for (current, hash) in self.current.iter_mut().zip(hashes) {
+            let first = hash as usize >> 8 & (LINES - 1);
+            let of_page = if half == 0 { first } else { *current };
+            *current = of_page & !(PAGE - 1) | first & (PAGE - 1);
+        }
+        // The processor loads all of them before it needs one.
+        let loaded: [[u8; 2]; COUNT] = std::array::from_fn(|i| {
+            let line = &self.all[self.skipped + self.current[i]];
+            [line[0], line[1]]
+        });
+        for i in 0..COUNT {
+            let (check, first) = (hashes[i] as u8, self.current[i]);
+            // The first bit's state shows how often a line was used.
+            if loaded[i][0] == check && loaded[i][1] > 0 {
+                self.lines[i] = self.all[self.skipped + first];
+                continue;
+            }
+            let mut least = (self.states.used[usize::from(loaded[i][1])], first);
             let mut found = None;
-            for other in 0..3 {
-                let number = first ^ other;
-                let line = &self.lines[number];
-                // The first bit's state shows how often the line was used.
+            for other in 1..3 {
+                let line = &self.all[self.skipped + (first ^ other)];
                 if line[0] == check && line[1] > 0 {
-                    found = Some(number);
+                    found = Some(first ^ other);
                     break;
                 }
-                let [zeros, ones] = self.states.counts[usize::from(line[1])];
-                let used = u32::from(zeros) + u32::from(ones);
+                let used = self.states.used[usize::from(line[1])];
                 if used < least.0 {
-                    least = (used, number);
+                    least = (used, first ^ other);
                 }
             }
-            *current = found.unwrap_or_else(|| {
-                self.lines[least.1] = [0; 16];
-                self.lines[least.1][0] = check;
-                least.1
-            });
+            self.current[i] = found.unwrap_or(least.1);
+            self.lines[i] = found.map_or([0; 16], |found| self.all[self.skipped + found]);
+            self.lines[i][0] = check;
+        }
+    }
+
+    /// Puts the lines back.
+    fn keep_lines(&mut self) {
+        for (&number, line) in self.current.iter().zip(&self.lines) {
+            self.all[self.skipped + number] = *line;
         }
     }
 }
@@ -205,7 +227,7 @@ impl Guessers {
         let len = length_class(history.match_len) as usize;
         let of_match = len | (history.failed as usize) << 5 | usize::from(scene.wrong > 0) << 9;
         Self {
-            bytes: [aligned, second, matched, similar],
+            bytes: [aligned, second, matched, similar].map(begun),
             records: [
                 record(history.aligned.misses),
                 record(history.second.misses),
@@ -220,15 +242,20 @@ impl Guessers {
     #[inline]
     fn look_at(&mut self, partial: u32, done: usize) {
         for (bit, &byte) in self.bits.iter_mut().zip(&self.bytes) {
-            let byte = (byte.wrapping_sub(1) & 0xff) | 256;
             *bit = (byte >> (8 - done) == partial).then_some(byte >> (7 - done) & 1);
         }
-        for (bit, &byte) in self.bits.iter_mut().zip(&self.bytes) {
-            if byte == 0 {
-                *bit = None;
-            }
-        }
     }
+}
+
+/// Returns half the logarithm of some odds, and their distance from the middle.
+#[inline]
+fn halves(odds: u32) -> (i16, i16) {
+    ((stretch(odds) >> 1) as i16, ((odds as i32 - 32_768) >> 7) as i16)
+}
+
+/// Returns a predicted byte behind a leading 1; 0 for none, which begins with no bits.
+fn begun(guess: u32) -> u32 {
+    if guess == 0 { 0 } else { (guess - 1) | 256 }
 }
 
 /// Returns 0 for none, 1 for a zero, and 2 for a one.
@@ -237,7 +264,7 @@ fn bit_number(bit: Option<u32>) -> usize {
 }
 
 /// Returns the place of the next bit's state in a line.
-fn within(partial: usize) -> usize {
-    let done = partial.ilog2() & 3;
+fn within(partial: usize, done: usize) -> usize {
+    let done = done & 3;
     1 << done | partial & ((1 << done) - 1)
 }

@@ -105,10 +105,11 @@ impl History {
             word: 0,
             word_before: 0,
         };
-        for end in ZEROS + LONG..=history.seen.len() {
-            let [short, long] = history.hashes(end);
-            insert(&mut history.short[short], end);
-            insert(&mut history.long[long], end);
+        let mask = rows - 1;
+        for (at, last) in history.seen.windows(LONG).enumerate().skip(ZEROS) {
+            let [short, long] = hashes(last.first_chunk().expect("as many bytes"), mask);
+            insert(&mut history.short[short], at + LONG);
+            insert(&mut history.long[long], at + LONG);
         }
         history
     }
@@ -173,7 +174,8 @@ impl History {
         }
         self.seen.push(byte);
         let end = self.seen.len();
-        let [short, long] = self.hashes(end);
+        let last = self.seen.last_chunk().expect("zeros are before the first byte");
+        let [short, long] = hashes(last, self.short.len() - 1);
         if self.match_len < LONG_ENOUGH {
             let (long, short) = (self.long[long], self.short[short]);
             self.search(long, LONG);
@@ -184,20 +186,6 @@ impl History {
         insert(&mut self.short[short], end);
         insert(&mut self.long[long], end);
         self.realign();
-    }
-
-    /// Returns the rows for the bytes before `end`.
-    #[inline]
-    fn hashes(&self, end: usize) -> [usize; 2] {
-        let word = |at: usize| {
-            let bytes = self.seen[at..].first_chunk::<4>().copied().unwrap_or_default();
-            u32::from_le_bytes(bytes)
-        };
-        let short = mixed(word(end - 4), self.seen[end - SHORT].into());
-        let more = u32::from(self.seen[end - 9]) << 8 | u32::from(self.seen[end - LONG]);
-        let long = mixed(mixed(word(end - 4), word(end - 8)), more);
-        let mask = self.short.len() - 1;
-        [short as usize >> 8 & mask, long as usize >> 8 & mask]
     }
 
     /// Takes the longest match of a row, if it is longer than the present one.
@@ -273,6 +261,17 @@ impl History {
         self.second = self.aligned;
         self.aligned = Pointer { at, misses };
     }
+}
+
+/// Returns the rows for some bytes.
+#[inline]
+fn hashes(last: &[u8; LONG], mask: usize) -> [usize; 2] {
+    let [outer, inner, before @ .., b0, b1, b2, b3] = *last;
+    let word = u32::from_le_bytes([b0, b1, b2, b3]);
+    let short = mixed(word, before[3].into());
+    let outermost = u32::from(inner) << 8 | u32::from(outer);
+    let long = mixed(mixed(word, u32::from_le_bytes(before)), outermost);
+    [short as usize >> 8 & mask, long as usize >> 8 & mask]
 }
 
 /// Puts a place before those of the same hash.

@@ -13,11 +13,14 @@ const KEPT: [u8; 16] = [0, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6, 7];
 const MOST_WITH_LAST: u8 = 9;
 
 /// All states in the order of their numbers; 0 is that of a context which was never seen.
+#[derive(Clone)]
 pub(super) struct States {
     /// The next state for each bit.
     pub(super) next: [[u8; 2]; 256],
     /// Counts of zeros and ones.
     pub(super) counts: [[u8; 2]; 256],
+    /// Their sum.
+    pub(super) used: [u8; 256],
 }
 
 impl States {
@@ -34,9 +37,10 @@ impl States {
                 }
             }
         }
-        let mut states = Self { next: [[0; 2]; 256], counts: [[0; 2]; 256] };
+        let mut states = Self { next: [[0; 2]; 256], counts: [[0; 2]; 256], used: [0; 256] };
         for (number, &(counts, _)) in list.iter().enumerate().take(256) {
             states.counts[number] = counts;
+            states.used[number] = counts[0] + counts[1];
             for bit in [0, 1] {
                 let after = after(counts, bit);
                 let wanted = (after, if keeps_last(after) { bit } else { 0 });
@@ -101,6 +105,7 @@ pub(super) fn seen(rate: Rate) -> u32 {
 }
 
 /// Moves rates towards bits: by a share that falls with the number of bits seen.
+#[derive(Clone)]
 pub(super) struct Rates([i64; 1024]);
 
 impl Rates {
@@ -113,12 +118,14 @@ impl Rates {
     pub(super) fn learn(&self, rate: &mut Rate, bit: u32, limit: u32) {
         let (count, odds) = (*rate & 1023, i64::from(*rate >> 10));
         let wanted = if bit == 1 { (1 << 22) - 1 } else { 0 };
-        let odds = odds + (((wanted - odds) * self.0[count as usize & 1023]) >> 16);
-        *rate = (odds as u32) << 10 | (count + u32::from(count < limit));
+        // The move of the odds, which has 16 bits behind the point, at their place in the rate.
+        let more = ((wanted - odds) * self.0[count as usize & 1023]) >> 6 & !1023;
+        *rate = rate.wrapping_add(more as u32) + u32::from(count < limit);
     }
 }
 
 /// Corrections of odds by a context, each between 33 places of the logarithm.
+#[derive(Clone)]
 pub(super) struct Refinement {
     table: Vec<u16>,
     at: usize,

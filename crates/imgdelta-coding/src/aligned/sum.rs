@@ -1,18 +1,20 @@
 //! Weighted sums of predictions: several sets of weights, chosen by context, and a sum of their sums.
-//! Never overflows: a sum of 40 products of an input, 2047 at most, and a weight without its low byte.
+//! Never overflows: a sum of 40 products of an input, 1023 at most, and a weight of 16 bits.
+//!
+//! Inputs and weights have 16 bits, so that a compiler can put eight of them into one instruction.
 
 use crate::arithmetic::squash;
-
-/// Most of a weight, which has 20 bits behind the point.
-const MOST: i32 = 6 << 20;
 
 /// Most of a final weight, which has 16 bits behind the point.
 const MOST_FINAL: i32 = 1 << 20;
 
 /// Sums `N` inputs by `SETS` sets of weights.
+#[derive(Clone)]
 pub(super) struct Mixer<const N: usize, const SETS: usize> {
+    /// Half the logarithms of odds.
     pub(super) inputs: [i16; N],
-    weights: Vec<[i32; N]>,
+    /// Weights with 14 bits behind the point.
+    weights: Vec<[i16; N]>,
     /// First row of each set in `weights`.
     starts: [usize; SETS],
     rows: [usize; SETS],
@@ -25,7 +27,7 @@ pub(super) struct Mixer<const N: usize, const SETS: usize> {
 
 impl<const N: usize, const SETS: usize> Mixer<N, SETS> {
     /// Makes sets of so many rows, and `finals` rows of weights for their sums.
-    pub(super) fn new(sizes: [usize; SETS], finals: usize, first: i32) -> Self {
+    pub(super) fn new(sizes: [usize; SETS], finals: usize, first: i16) -> Self {
         let mut starts = [0; SETS];
         let mut rows = 0;
         for (start, size) in starts.iter_mut().zip(sizes) {
@@ -49,16 +51,13 @@ impl<const N: usize, const SETS: usize> Mixer<N, SETS> {
     pub(super) fn mix(&mut self, rows: [usize; SETS], final_row: usize) -> i32 {
         self.final_row = final_row;
         let mut total = 0_i64;
-        for (set, (&start, row)) in self.starts.iter().zip(rows).enumerate() {
-            let row = start + row;
+        let finals = &self.finals[final_row];
+        for set in 0..SETS {
+            let row = self.starts[set] + rows[set];
             self.rows[set] = row;
-            let mut sum = 0_i32;
-            for (&input, &weight) in self.inputs.iter().zip(&self.weights[row]) {
-                sum += i32::from(input) * i32::from((weight >> 8) as i16);
-            }
-            let sum = (sum >> 12).clamp(-2047, 2047);
+            let sum = (product(&self.inputs, &self.weights[row]) >> 13).clamp(-2047, 2047);
             self.sums[set] = sum;
-            total += i64::from(sum) * i64::from(self.finals[final_row][set]);
+            total += i64::from(sum) * i64::from(finals[set]);
         }
         let total = ((total >> 16) as i32).clamp(-2047, 2047);
         self.odds = squash(total);
@@ -81,10 +80,24 @@ impl<const N: usize, const SETS: usize> Mixer<N, SETS> {
         }
         for (&row, &sum) in self.rows.iter().zip(&self.sums) {
             let error = (((bit << 16) as i32 - squash(sum) as i32) >> 1) as i16;
-            for (weight, &input) in self.weights[row].iter_mut().zip(&self.inputs) {
-                let more = (i32::from(input) * i32::from(error) + (1 << 9)) >> 10;
-                *weight = (*weight + more).clamp(-MOST, MOST);
-            }
+            learn_row(&mut self.weights[row], &self.inputs, error);
         }
+    }
+}
+
+/// Returns the sum of the products of inputs and weights.
+///
+/// In a function of its own and for a power of two, a compiler makes pairs of products at once.
+#[inline(never)]
+fn product<const N: usize>(inputs: &[i16; N], weights: &[i16; N]) -> i32 {
+    inputs.iter().zip(weights).map(|(&input, &weight)| i32::from(input) * i32::from(weight)).sum()
+}
+
+/// Moves the weights of a row.
+#[inline(never)]
+fn learn_row<const N: usize>(weights: &mut [i16; N], inputs: &[i16; N], error: i16) {
+    for (weight, &input) in weights.iter_mut().zip(inputs) {
+        let more = ((i32::from(input << 2) * i32::from(error)) >> 16) as i16;
+        *weight = weight.saturating_add((more + 1) >> 1);
     }
 }

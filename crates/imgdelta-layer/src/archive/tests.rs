@@ -46,6 +46,7 @@ impl InnerPayloads for TestArchive {
         match &self.recipes[inner] {
             Some(InnerCompression::Deflate(recipe)) => InnerCoding::Deflate(recipe),
             Some(InnerCompression::Xz(recipe)) => InnerCoding::Xz(recipe),
+            Some(InnerCompression::Zstd(recipe)) => InnerCoding::Zstd(recipe),
             Some(InnerCompression::Lz4(encoder)) => InnerCoding::Lz4(*encoder),
             None => InnerCoding::Plain,
         }
@@ -87,6 +88,11 @@ fn open(kind: ArchiveKind, archive: &[u8]) -> Option<TestArchive> {
             PartCompression::Xz => {
                 let options = imgdelta_xz::DetectOptions::default();
                 imgdelta_xz::detect(stored, options).map(InnerCompression::Xz)
+            }
+            PartCompression::Zstd => {
+                let options = imgdelta_zstd::DetectOptions::default();
+                let recipe = imgdelta_zstd::detect_file(stored, &content[..], &[], options);
+                recipe.unwrap().map(InnerCompression::Zstd)
             }
         });
         contents.bytes.push(content);
@@ -187,6 +193,19 @@ fn xz_of(content: &[u8]) -> Vec<u8> {
     remaker.write(content, &mut made).unwrap();
     remaker.finish(&mut made).unwrap();
     made
+}
+
+#[test]
+fn zstd_files_come_back() {
+    let archive = ::zstd::bulk::compress(&b"some text ".repeat(900), 3).unwrap();
+    assert_eq!(recognise(&archive), Some(ArchiveKind::Zstd));
+    let mut contents = open(ArchiveKind::Zstd, &archive).unwrap();
+    assert_eq!(contents.bytes, [b"some text ".repeat(900)]);
+    assert!(closed(ArchiveKind::Zstd, &contents).unwrap() == archive);
+    let whole = open(ArchiveKind::Zstd, &[&archive[..], b"more"].concat());
+    assert!(whole.is_none(), "with more behind it");
+    contents.recipes[0] = open(ArchiveKind::Xz, &xz_of(b"one")).unwrap().recipes[0].take();
+    assert!(closed(ArchiveKind::Zstd, &contents).is_err(), "with a compression of xz");
 }
 
 /// A Debian package with three members.
