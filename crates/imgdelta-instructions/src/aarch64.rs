@@ -4,7 +4,7 @@
 
 use crate::{
     edit::{Edit, Fields},
-    expected::{MovedNumber, Operands, RegisterKind},
+    operands::{MovedNumber, Operands, RegisterKind},
 };
 
 /// Bytes of an instruction.

@@ -4,8 +4,9 @@
 use crate::{
     align::Aligner,
     edit::Edit,
-    expected::{ExpectedEdits, Operands},
+    expected::ExpectedEdits,
     matching,
+    operands::Operands,
     set::InstructionSet,
     units::Function,
 };

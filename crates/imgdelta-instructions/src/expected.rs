@@ -8,37 +8,10 @@
 //! them costs next to nothing.
 
 use crate::{
-    edit::{Edit, Fields},
+    edit::Edit,
+    operands::{MovedNumber, Operands, RegisterKind},
     set::{EditedInstruction, InstructionSet},
 };
-
-/// The kind of a register: both kinds have numbers of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RegisterKind {
-    General,
-    Vector,
-}
-
-/// The number that moves with its base register.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MovedNumber {
-    None,
-    Displacement,
-    Immediate,
-}
-
-/// The operands of an instruction that may be expected to change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Operands {
-    pub(crate) fields: Fields,
-    /// Kinds of the registers that the instruction has.
-    pub(crate) register: Option<RegisterKind>,
-    pub(crate) base: Option<RegisterKind>,
-    pub(crate) index: Option<RegisterKind>,
-    /// Bits of a register; others of the index are a scale.
-    pub(crate) register_bits: u8,
-    pub(crate) number: MovedNumber,
-}
 
 /// Registers of a kind.
 const REGISTERS: usize = 32;
@@ -49,7 +22,7 @@ const MOST_MOVES: usize = 64;
 /// A copy that begins further from the end of the last one mostly belongs to another function.
 const NEAR: usize = 256;
 
-/// What earlier edits say about the next instruction.
+/// Changes that are expected of the next instructions.
 #[derive(Debug, Clone)]
 pub struct ExpectedEdits {
     /// The new number of each register, for both kinds.

@@ -3,7 +3,7 @@
 
 use crate::{
     edit::{Edit, Fields},
-    expected::{MovedNumber, Operands, RegisterKind},
+    operands::{MovedNumber, Operands, RegisterKind},
     scan::{self, MAX_LEN, Parts},
     tables,
 };

@@ -71,6 +71,7 @@ mod function_pairs;
 mod instruction;
 #[cfg(feature = "encode")]
 mod matching;
+mod operands;
 pub mod parts;
 mod phase;
 #[cfg(feature = "encode")]

@@ -4,8 +4,8 @@
 use crate::{
     aarch64,
     edit::Edit,
-    expected::Operands,
     instruction::{Bytes, Instruction, Reference},
+    operands::Operands,
     scan,
 };
 

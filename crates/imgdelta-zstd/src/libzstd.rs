@@ -18,13 +18,13 @@ pub struct LibzstdCall {
     /// True if the frame was compressed in jobs, as `zstd` does without `--single-thread`. The
     /// number of threads does not change the output.
     pub jobs: bool,
-    /// The way in which the plain bytes of a frame came to the encoder.
+    /// Division of the frame's plain bytes into calls.
     pub input: LibzstdInput,
     /// Base-2 logarithm of the window that `zstd --long` sets, with matches far away; 0 without.
     pub long_window: u8,
 }
 
-/// The way in which the plain bytes of a frame come to the reference encoder.
+/// Division of a frame's plain bytes into calls of the reference encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LibzstdInput {
     /// Piece by piece; the end directive came after the last bytes.

@@ -19,7 +19,7 @@ mod tests;
 
 pub use decode::decode;
 
-use block::BlockWriter;
+use block::SequenceWriter;
 
 /// An encoder of LZ4 blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,18 +60,18 @@ impl Lz4Encoder {
     /// Compresses `plain`. Fails if that takes too much work, or if `plain` is longer than
     /// [`MOST_PLAIN_BYTES`].
     pub fn encode(self, plain: &[u8]) -> Result<Vec<u8>, Lz4Error> {
-        self.write(plain, BlockWriter::new())
+        self.write(plain, SequenceWriter::new())
     }
 
     /// Returns the encoder that compresses `plain` to `block`, if there is one.
     pub fn find(plain: &[u8], block: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|encoder| {
-            let made = encoder.write(plain, BlockWriter::comparing(block));
+            let made = encoder.write(plain, SequenceWriter::comparing(block));
             made.is_ok_and(|made| made == block)
         })
     }
 
-    fn write(self, plain: &[u8], writer: BlockWriter<'_>) -> Result<Vec<u8>, Lz4Error> {
+    fn write(self, plain: &[u8], writer: SequenceWriter<'_>) -> Result<Vec<u8>, Lz4Error> {
         if plain.len() as u64 > MOST_PLAIN_BYTES {
             return Err(Lz4Error::TooLong);
         }

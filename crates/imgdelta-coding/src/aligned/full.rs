@@ -34,7 +34,7 @@ const PAGE: usize = 64;
 /// Rows of the weight sets: by the bits so far, by the match, and by the place in the instruction.
 const ROWS: [usize; 3] = [512, 256, 1024];
 
-/// What was learnt of all contexts, and the lines in use.
+/// The rates and weights of all contexts, and the lines in use.
 #[derive(Clone)]
 pub(super) struct Full {
     /// All lines. Four that may hold the same contexts lie in one line of the processor's cache.

@@ -25,7 +25,7 @@ impl Match {
 }
 
 /// Writer of a block.
-pub(super) struct BlockWriter<'a> {
+pub(super) struct SequenceWriter<'a> {
     block: Vec<u8>,
     /// The block that is expected.
     expected: Option<&'a [u8]>,
@@ -35,7 +35,7 @@ pub(super) struct BlockWriter<'a> {
     anchor: usize,
 }
 
-impl<'a> BlockWriter<'a> {
+impl<'a> SequenceWriter<'a> {
     pub(super) fn new() -> Self {
         Self { block: Vec::new(), expected: None, compared: 0, anchor: 0 }
     }

@@ -7,7 +7,7 @@
 
 use super::{
     LAST_LITERALS, LAST_START, LEAST_MATCH, Lz4Error, MOST_DISTANCE,
-    block::{BlockWriter, Match},
+    block::{SequenceWriter, Match},
     compare::{common_bytes, four_hash},
 };
 use imgdelta_wire::fixed::{u16_at, u32_at};
@@ -16,7 +16,7 @@ use imgdelta_wire::fixed::{u16_at, u32_at};
 pub(super) fn encode(
     plain: &[u8],
     attempts: usize,
-    mut writer: BlockWriter<'_>,
+    mut writer: SequenceWriter<'_>,
 ) -> Result<Vec<u8>, Lz4Error> {
     let Some(last_start) = plain.len().checked_sub(LAST_START).filter(|&last| last > 0) else {
         return writer.finish(plain);
@@ -40,7 +40,7 @@ struct Overlap<'a, 'b> {
 
 impl Overlap<'_, '_> {
     /// Writes matches from `first` on, until no longer one overlaps. Returns the offset behind them.
-    fn write(&mut self, mut first: Match, writer: &mut BlockWriter<'_>) -> Result<usize, Lz4Error> {
+    fn write(&mut self, mut first: Match, writer: &mut SequenceWriter<'_>) -> Result<usize, Lz4Error> {
         let plain = self.search.plain;
         let mut kept = first;
         loop {
@@ -68,7 +68,7 @@ impl Overlap<'_, '_> {
         &mut self,
         mut first: Match,
         mut second: Match,
-        writer: &mut BlockWriter<'_>,
+        writer: &mut SequenceWriter<'_>,
     ) -> Result<Ending, Lz4Error> {
         let plain = self.search.plain;
         loop {

@@ -6,13 +6,13 @@
 
 use super::{
     LAST_LITERALS, LAST_START, LEAST_MATCH, Lz4Error, MOST_DISTANCE,
-    block::{BlockWriter, Match},
+    block::{SequenceWriter, Match},
     compare::{common_bytes, four_hash},
 };
 use imgdelta_wire::fixed::u64_at;
 
 /// Compresses `plain`.
-pub(super) fn encode(plain: &[u8], mut writer: BlockWriter<'_>) -> Result<Vec<u8>, Lz4Error> {
+pub(super) fn encode(plain: &[u8], mut writer: SequenceWriter<'_>) -> Result<Vec<u8>, Lz4Error> {
     let Some(last_start) = plain.len().checked_sub(LAST_START).filter(|&last| last > 0) else {
         return writer.finish(plain);
     };
