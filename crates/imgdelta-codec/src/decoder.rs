@@ -3,9 +3,7 @@
 
 use crate::{
     error::{CodecError, Result},
-    field_index::{FieldCache, FieldIndex},
     group::StreamReader,
-    host::{Host, NoHost, RELEASED_BYTES},
     layout::{self, DistancePlaces, Layout},
     limits::GroupLimits,
     literals::{LiteralHistory, LiteralReader, PackedLiterals},
@@ -22,9 +20,13 @@ use crate::{
     stream::StreamKind,
     stretches::stretches,
     unwind_table::UnwindTable,
-    view::View,
 };
 use imgdelta_coding::aligned::MixerState;
+use imgdelta_fields::{
+    field_index::{FieldCache, FieldIndex},
+    host::{Host, NoHost, RELEASED_BYTES},
+    view::View,
+};
 use imgdelta_instructions::put_distance;
 
 /// Reads the members of one group, in the order they were written.

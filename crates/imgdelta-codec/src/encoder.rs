@@ -4,10 +4,7 @@
 use crate::{
     effort::Effort,
     error::Result,
-    field_index::FieldIndex,
-    functions,
     group::StreamWriter,
-    host::{self, Host, NoHost},
     layout::Layout,
     literals::{Coding, LiteralHistory},
     map::Override,
@@ -22,9 +19,14 @@ use crate::{
     stream::StreamKind,
     trial::{self, Scene, Trial, TrialSize},
     unwind_table::UnwindTable,
-    view::View,
 };
 use imgdelta_coding::{aligned::MixerState, pack::Packer};
+use imgdelta_fields::{
+    field_index::FieldIndex,
+    functions,
+    host::{self, Host, NoHost},
+    view::View,
+};
 use imgdelta_instructions::{
     EditedCopy, InstructionSet, Program, pair_functions,
     parts::{self, Part},

@@ -7,7 +7,6 @@
 //! base. Distances of jumps that divisions may change follow from the map, once it is complete.
 
 use crate::{
-    elf::MemoryImage,
     error::{CodecError, Result},
     group::StreamReader,
     map::AddressMap,
@@ -15,6 +14,7 @@ use crate::{
     script::BaseCopy,
     stream::StreamKind,
 };
+use imgdelta_fields::elf::MemoryImage;
 use imgdelta_instructions::{
     self as instructions, Edit, EditPart, EditedInstruction, ExpectedEdits, InstructionSet,
 };

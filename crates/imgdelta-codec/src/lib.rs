@@ -41,20 +41,18 @@
 //!
 //! | level | modules | purpose |
 //! |--:|---|---|
-//! | 0 | `effort`\*, `elf`, `fields`, `host`, `limits`, `stream` | effort; ELF files; references in a file; the caller's services; ceilings; kinds of streams |
-//! | 1 | `btf`, `class_archive`, `eh_frame`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `object`, `error`, `kept_fields`, `stats`\* | files that are no programs; walkers that find fields; errors; fields in memory; counts of a member |
-//! | 2 | `gotypes`, `functions`\*, `view`, `zones` | a walker that needs Go's tables; places of functions; views; a file divided into zones, each with its walker |
-//! | 3 | `field_index` | the fields of any range of a file |
-//! | 4 | `group` | the streams of a group |
-//! | 5 | `member`, `program`, `residue` | a member's first byte; programs without a base; byte patches |
-//! | 6 | `script` | copies and literals |
-//! | 7 | `map`, `pieces`, `spelling` | shifts of addresses; a member in pieces; addresses in literals |
-//! | 8 | `normalise`\*, `predict`, `prefix`, `references` | labels to match by; predicted fields; the prefix of packed literals; what a member says about fields |
-//! | 9 | `layout`, `literals`, `overrides`\*, `search`\* | copies with edited instructions; packed literals; corrections of the map; copies found window by window |
-//! | 10 | `memory`, `pairing`\*, `stretches` | memory of a member; layouts of edited copies; literals and their places in the base |
-//! | 11 | `decoder`, `trial`\* | members rebuilt; one way to write a member |
-//! | 12 | `pruning`\* | copies that are too short to pay |
-//! | 13 | `encoder`\* | the best way, for each member of a group |
+//! | 0 | `effort`\*, `limits`, `stats`\*, `stream` | effort; ceilings; counts of a member; kinds of streams |
+//! | 1 | `error` | errors |
+//! | 2 | `group` | the streams of a group |
+//! | 3 | `member`, `program`, `residue`, `script`, `unwind_table` | a member's first byte; programs without a base; byte patches; copies and literals; sorted tables of functions |
+//! | 4 | `map`, `pieces`, `spelling` | shifts of addresses; a member in pieces; addresses in literals |
+//! | 5 | `layout`, `normalise`\*, `predict`, `prefix`, `references` | copies with edited instructions; labels to match by; predicted fields; the prefix of packed literals; what a member says about fields |
+//! | 6 | `literals`, `overrides`\*, `pairing`\*, `search`\*, `stretches` | packed literals; corrections of the map; layouts of edited copies; copies found window by window; literals and their places in the base |
+//! | 7 | `decoder`, `trial`\* | members rebuilt; one way to write a member |
+//! | 8 | `memory`, `pruning`\* | memory of a member; copies that are too short to pay |
+//! | 9 | `encoder`\* | the best way, for each member of a group |
+//!
+//! The references themselves are found by `imgdelta-fields`.
 //!
 //! Modules with a star belong to the making side (feature `encode`).
 //!
@@ -96,27 +94,13 @@
     reason = "see above"
 )]
 
-mod btf;
-mod class_archive;
 mod decoder;
 #[cfg(feature = "encode")]
 mod effort;
-mod eh_frame;
-mod elf;
 #[cfg(feature = "encode")]
 mod encoder;
 mod error;
-mod field_index;
-mod fields;
-mod fields_aarch64;
-mod fields_x86_64;
-#[cfg(feature = "encode")]
-mod functions;
-mod gopclntab;
-mod gotypes;
 mod group;
-mod host;
-mod kept_fields;
 mod layout;
 mod limits;
 mod literals;
@@ -125,7 +109,6 @@ mod member;
 mod memory;
 #[cfg(feature = "encode")]
 mod normalise;
-mod object;
 #[cfg(feature = "encode")]
 mod overrides;
 #[cfg(feature = "encode")]
@@ -149,8 +132,6 @@ mod stretches;
 #[cfg(feature = "encode")]
 mod trial;
 mod unwind_table;
-mod view;
-mod zones;
 
 pub use decoder::GroupDecoder;
 #[cfg(feature = "encode")]
@@ -158,7 +139,10 @@ pub use effort::Effort;
 #[cfg(feature = "encode")]
 pub use encoder::GroupEncoder;
 pub use error::{CodecError, Result};
-pub use host::{Host, NoHost};
+pub use imgdelta_fields::{
+    host::{Host, NoHost},
+    view::View,
+};
 #[cfg(feature = "encode")]
 pub use imgdelta_instructions::parts::{Part, PartKind};
 pub use limits::GroupLimits;
@@ -169,7 +153,6 @@ pub use program::MAX_PROGRAM;
 #[cfg(feature = "encode")]
 pub use stats::MemberStats;
 pub use stream::StreamKind;
-pub use view::View;
 
 /// Runs the example of the readme.
 #[cfg(all(doctest, feature = "encode"))]

@@ -5,18 +5,20 @@
 //! this way may precede the base's part of the prefix. A member names the number of those bytes,
 //! counted from the last. The number stays right when another group's members are put before it.
 
+#[cfg(feature = "encode")]
+use crate::prefix::LiteralPrefix;
 use crate::{
     error::{CodecError, Result},
     group::StreamReader,
     stream::StreamKind,
 };
-#[cfg(feature = "encode")]
-use crate::{field_index::FieldCache, prefix::LiteralPrefix};
 use imgdelta_coding::{
     LzError, PackError,
     aligned::{MixerState, Stretch},
     frame::FrameReader,
 };
+#[cfg(feature = "encode")]
+use imgdelta_fields::field_index::FieldCache;
 
 /// Coders of packed literals.
 const ZSTD: u64 = 0;

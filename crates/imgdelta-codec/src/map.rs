@@ -9,7 +9,8 @@
 //! A look-up reads one entry of a page index and then walks a few steps. In a page with many steps,
 //! as a hostile file may have, it is a binary search.
 
-use crate::{elf::MemoryImage, script::BaseCopy};
+use crate::script::BaseCopy;
+use imgdelta_fields::elf::MemoryImage;
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 /// Addresses from `start` on move by `shift`.

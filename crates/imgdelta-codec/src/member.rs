@@ -1,7 +1,8 @@
 //! The first byte of a member: its view and the form of its script.
 //! Never reads further: what follows differs from view to view.
 
-use crate::{error::Result, group::StreamReader, stream::StreamKind, view::View};
+use crate::{error::Result, group::StreamReader, stream::StreamKind};
+use imgdelta_fields::view::View;
 
 /// A member's view and the form of its script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

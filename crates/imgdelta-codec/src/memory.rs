@@ -7,9 +7,10 @@
 
 #[cfg(feature = "encode")]
 use crate::{effort::Effort, search, trial, unwind_table};
-use crate::{elf::MemoryImage, literals, object, prefix};
+use crate::{literals, prefix};
 #[cfg(feature = "encode")]
 use imgdelta_coding::aligned;
+use imgdelta_fields::{elf::MemoryImage, object};
 #[cfg(feature = "encode")]
 use imgdelta_wire::seeds::SeedIndex;
 

@@ -6,13 +6,12 @@
 //! the target's address in the base, which the first round's copies give exactly. Any range of a
 //! file is read on its own: a label may come from anywhere in the file.
 
-use crate::{
+use crate::{map::AddressMap, script::BaseCopy};
+use imgdelta_fields::{
     elf::MemoryImage,
     field_index::FieldIndex,
     fields::{Field, Form},
     host::Host,
-    map::AddressMap,
-    script::BaseCopy,
 };
 use std::{
     ops::Range,

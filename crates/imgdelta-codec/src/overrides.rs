@@ -2,12 +2,14 @@
 //! Never writes an override that does not pay: each costs about as much as two or three misses.
 
 use crate::{
-    field_index::{FieldCache, FieldIndex},
-    fields::{Anchor, Form},
-    host::{Host, RELEASED_BYTES},
     map::{AddressMap, Override},
     predict::{PageFlags, Prediction, Predictor},
     script::BaseCopy,
+};
+use imgdelta_fields::{
+    field_index::{FieldCache, FieldIndex},
+    fields::{Anchor, Form},
+    host::{Host, RELEASED_BYTES},
 };
 use imgdelta_wire::fixed::u32_at;
 

@@ -5,7 +5,8 @@
 //! two bytes of one copy, since a literal is respelled by the two bytes before it, and it divides no
 //! field. So a long literal makes a long piece.
 
-use crate::{field_index::FieldCache, script::BaseCopy};
+use crate::script::BaseCopy;
+use imgdelta_fields::field_index::FieldCache;
 use std::ops::Range;
 
 /// A range of a target.

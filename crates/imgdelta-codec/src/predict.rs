@@ -6,14 +6,12 @@
 //! computes the number from the target's shift and the piece's shift, mostly as the difference.
 
 use crate::{
+    error::Result, group::StreamReader, map::AddressMap, script::BaseCopy, stream::StreamKind,
+};
+use imgdelta_fields::{
     elf::MemoryImage,
-    error::Result,
     field_index::{FieldCache, FieldIndex},
     fields::{Anchor, Field, Form},
-    group::StreamReader,
-    map::AddressMap,
-    script::BaseCopy,
-    stream::StreamKind,
 };
 use std::ops::Range;
 
@@ -101,7 +99,7 @@ impl<'a> Predictor<'a> {
                 while at >= piece.end && piece.end < copy.base_end() {
                     piece = self.piece(copy, piece.end);
                 }
-                if at + field.form.len() > piece.end.min(copy.base_end()) {
+                if at + field.form.size() > piece.end.min(copy.base_end()) {
                     continue;
                 }
                 if let Some((more, mapped)) = self.more(field, &piece) {

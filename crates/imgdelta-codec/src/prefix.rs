@@ -6,13 +6,13 @@
 //! literals far less than uncopied ones: leaving them out makes literals 0.5 % larger and saves
 //! most of the time.
 
-use crate::{
+use crate::map::AddressMap;
+use imgdelta_coding::aligned;
+use imgdelta_fields::{
     elf::{Machine, MemoryImage, Segment},
     field_index::{FieldCache, FieldIndex},
     fields::{Field, Form},
-    map::AddressMap,
 };
-use imgdelta_coding::aligned;
 use std::ops::Range;
 
 /// Copied bytes kept on either side of a gap, since changed functions alternate between both.
@@ -176,7 +176,7 @@ impl LiteralPrefix<'_> {
                 }
                 let at = field.at as usize - from;
                 let before = field.at.checked_sub(1).map_or(0, |before| file[before as usize]);
-                let Some(bytes) = own.get_mut(at..at + field.form.len()) else { break };
+                let Some(bytes) = own.get_mut(at..at + field.form.size()) else { break };
                 let address = segment.start + (from - segment.offset + at) as u32;
                 let more = if segment.executable {
                     self.more_in_code(field, address, before, bytes)
@@ -250,7 +250,7 @@ mod tests {
         image.segments[0].executable = true;
         let moved = Override { start: 0, len: image.span, shift: 0x100 };
         let map = AddressMap::new(&[], &[moved], &image);
-        let index = FieldIndex::of(code, image.clone(), fields);
+        let index = FieldIndex::with_fields(code, image.clone(), fields);
         let (base, target_image) = (&index, &image);
         let taken = copies.iter().map(|copy| copy.base..copy.base_end()).collect();
         let prefix = LiteralPrefix { base, taken, target_image, map: &map };

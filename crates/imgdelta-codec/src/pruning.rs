@@ -129,7 +129,8 @@ impl Candidate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{host::NoHost, script::BaseCopy, view::View};
+    use crate::script::BaseCopy;
+    use imgdelta_fields::{host::NoHost, view::View};
     use imgdelta_testkit::noise;
 
     /// Offset of the code in a program.

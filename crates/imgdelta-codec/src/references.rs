@@ -1,13 +1,10 @@
 //! Views with fields, in the decoder: headers, overrides and the corrections of predictions.
 //! Never touches a field: the decoder applies what is read here.
 
-use crate::{
+use crate::{error::Result, group::StreamReader, map::Override, stream::StreamKind};
+use imgdelta_fields::{
     elf::MemoryImage,
-    error::Result,
-    group::StreamReader,
-    map::Override,
     object::{self, SectionOrder},
-    stream::StreamKind,
     view::View,
 };
 

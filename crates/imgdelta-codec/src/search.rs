@@ -7,11 +7,13 @@
 //! most object files.
 
 use crate::{
+    normalise::{self, Labels},
+    script::BaseCopy,
+};
+use imgdelta_fields::{
     elf::{MemoryImage, Segment},
     field_index::FieldIndex,
     host::{self, Host, NoHost},
-    normalise::{self, Labels},
-    script::BaseCopy,
 };
 use imgdelta_wire::{
     matcher::{self, GapSearcher, Reading, SearchDepth},

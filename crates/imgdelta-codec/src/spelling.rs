@@ -1,7 +1,7 @@
 //! References inside literals, spelled as addresses instead of distances: which bytes of a piece.
 //! Never reads outside a literal except for the opcode bytes just before it.
 
-use crate::elf::{Machine, MemoryImage};
+use imgdelta_fields::elf::{Machine, MemoryImage};
 pub(crate) use imgdelta_instructions::spelling::Spelling;
 use imgdelta_instructions::spelling::{aarch64, x86_64};
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! The cost of one member in its group, by kind.
 //! Never decides: the encoder counts, callers print and cut groups by it.
 
-use crate::view::View;
+use imgdelta_fields::view::View;
 
 /// Counts of one member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

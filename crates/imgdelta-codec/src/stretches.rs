@@ -1,13 +1,9 @@
 //! The stretches of a member's literals, for an aligned code: where they lie in the target, and where
 //! they would begin in the base. Never reads a byte of either.
 
-use crate::{
-    elf::{Machine, MemoryImage},
-    layout::Layout,
-    prefix::Reference,
-    script::BaseCopy,
-};
+use crate::{layout::Layout, prefix::Reference, script::BaseCopy};
 use imgdelta_coding::aligned::{Kind, Stretch};
+use imgdelta_fields::elf::{Machine, MemoryImage};
 
 /// Returns the stretches of a target of `len` bytes, in its order: what no copy holds, cut where the
 /// kind of bytes changes.

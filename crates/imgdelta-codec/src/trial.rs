@@ -2,14 +2,11 @@
 //! Never chooses: the encoder does.
 
 use crate::{
-    field_index::{FieldCache, FieldIndex},
     group::StreamWriter,
-    host::{self, Host, RELEASED_BYTES},
     layout::{DistancePlaces, Layout},
     literals::{self, Coding, LiteralHistory},
     map::{AddressMap, Override, Step},
     member::MemberHead,
-    object,
     overrides::{AnchorFix, MapFindings},
     pieces::{Piece, PieceCutter},
     predict::{PageFlags, Prediction, Predictor},
@@ -22,9 +19,14 @@ use crate::{
     stream::StreamKind,
     stretches::stretches,
     unwind_table::UnwindTable,
-    view::View,
 };
 use imgdelta_coding::{aligned::MixerState, pack::Packer};
+use imgdelta_fields::{
+    field_index::{FieldCache, FieldIndex},
+    host::{self, Host, RELEASED_BYTES},
+    object,
+    view::View,
+};
 use imgdelta_instructions as instructions;
 use std::convert::Infallible;
 

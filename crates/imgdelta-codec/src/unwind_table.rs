@@ -4,17 +4,13 @@
 //! Entries of the table move when functions change places, so that most of them would be corrections.
 //! A reader sorts the records instead. It holds the target from the table to the end of the records.
 
-use crate::{
+use crate::{error::Result, group::StreamReader, stream::StreamKind};
+use imgdelta_fields::{
     elf::{MemoryImage, Segment},
-    error::Result,
-    group::StreamReader,
-    stream::StreamKind,
+    field_index::UNWIND_TABLE_HEAD as TABLE_HEAD,
 };
 use imgdelta_instructions::fill_unwind_table;
 use std::ops::Range;
-
-/// Bytes of a table in front of the number of its rows, which are not computed.
-pub(crate) const TABLE_HEAD: usize = 8;
 
 /// Bytes in front of the rows, and of a row.
 const TABLE_FRONT: usize = 12;
@@ -82,7 +78,7 @@ impl UnwindTable {
     pub(crate) fn of(file: &[u8], image: &MemoryImage) -> Option<Self> {
         let (address, len) = image.eh_frame_hdr?;
         let start = image.offset(address)?;
-        let (records, end) = crate::eh_frame::locate(file, start, address, image)?;
+        let (records, end) = imgdelta_fields::eh_frame::locate(file, start, address, image)?;
         let gap = records.checked_sub(start + len as usize)?;
         let table = Self::at(image, gap, end - records)?;
         let held = &file[table.held()];

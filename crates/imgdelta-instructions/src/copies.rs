@@ -2,13 +2,8 @@
 //! Never decides which copies are kept.
 
 use crate::{
-    align::Aligner,
-    edit::Edit,
-    expected::ExpectedEdits,
-    matching,
-    operands::Operands,
-    set::InstructionSet,
-    units::Function,
+    align::Aligner, edit::Edit, expected::ExpectedEdits, matching, operands::Operands,
+    set::InstructionSet, units::Function,
 };
 use std::ops::Range;
 

@@ -113,7 +113,6 @@ pub(crate) struct Fields {
     pub(crate) register: u8,
     pub(crate) base: u8,
     pub(crate) index: u8,
-    #[cfg_attr(not(feature = "encode"), expect(dead_code, reason = "only pairs compare it"))]
     pub(crate) is_short: bool,
     pub(crate) displacement: i32,
     pub(crate) immediate: i64,

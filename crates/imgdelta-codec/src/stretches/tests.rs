@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::{
-    CodecError, GroupDecoder, GroupLimits, StreamKind, View, group::StreamWriter, host::NoHost,
+    CodecError, GroupDecoder, GroupLimits, StreamKind, View, group::StreamWriter,
     literals::LiteralHistory, trial::Scene,
 };
 use imgdelta_coding::pack::{self, Packer};
+use imgdelta_fields::host::NoHost;
 use imgdelta_testkit::noise;
 
 const CODE: usize = 0x1000;

@@ -7,7 +7,7 @@
 
 use super::{
     LAST_LITERALS, LAST_START, LEAST_MATCH, Lz4Error, MOST_DISTANCE,
-    block::{SequenceWriter, Match},
+    block::{Match, SequenceWriter},
     compare::{common_bytes, four_hash},
 };
 use imgdelta_wire::fixed::{u16_at, u32_at};
@@ -40,7 +40,11 @@ struct Overlap<'a, 'b> {
 
 impl Overlap<'_, '_> {
     /// Writes matches from `first` on, until no longer one overlaps. Returns the offset behind them.
-    fn write(&mut self, mut first: Match, writer: &mut SequenceWriter<'_>) -> Result<usize, Lz4Error> {
+    fn write(
+        &mut self,
+        mut first: Match,
+        writer: &mut SequenceWriter<'_>,
+    ) -> Result<usize, Lz4Error> {
         let plain = self.search.plain;
         let mut kept = first;
         loop {

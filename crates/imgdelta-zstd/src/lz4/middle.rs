@@ -6,7 +6,7 @@
 
 use super::{
     LAST_LITERALS, LAST_START, LEAST_MATCH, Lz4Error, MOST_DISTANCE,
-    block::{SequenceWriter, Match},
+    block::{Match, SequenceWriter},
     compare::{common_bytes, four_hash},
 };
 use imgdelta_wire::fixed::u64_at;

@@ -12,7 +12,7 @@ use imgdelta_instructions::FunctionRange;
 /// Returns the ranges of a file's functions, ascending and apart.
 ///
 /// `object` are the sections of a relocatable file.
-pub(crate) fn ranges(
+pub fn ranges(
     file: &[u8],
     image: &MemoryImage,
     object: Option<&ObjectSections>,

@@ -27,11 +27,7 @@ impl Host for NoHost {}
 
 /// Does `work` with every number below `count`, and returns the results in their order.
 #[cfg(feature = "encode")]
-pub(crate) fn map<R: Send>(
-    host: &dyn Host,
-    count: usize,
-    work: impl Fn(usize) -> R + Sync,
-) -> Vec<R> {
+pub fn map<R: Send>(host: &dyn Host, count: usize, work: impl Fn(usize) -> R + Sync) -> Vec<R> {
     let results: Vec<Mutex<Option<R>>> = (0..count).map(|_| Mutex::new(None)).collect();
     host.each(count, &|number| {
         let result = work(number);
@@ -42,4 +38,4 @@ pub(crate) fn map<R: Send>(
 }
 
 /// Bytes that are read between two calls of [`Host::release`].
-pub(crate) const RELEASED_BYTES: usize = 16 << 20;
+pub const RELEASED_BYTES: usize = 16 << 20;

@@ -7,7 +7,7 @@
 
 /// The spelling of a reference, which decides how its value follows its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub enum Form {
     /// Four bytes: distance to code from the end of a branch.
     Branch32,
     /// Four bytes: distance from a place near the field.
@@ -42,42 +42,44 @@ pub(crate) enum Form {
 
 /// A field of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Field {
+pub struct Field {
     /// Offset in the file.
-    pub(crate) at: u32,
+    pub at: u32,
     /// Address it refers to, relative to the image and within it.
-    pub(crate) target: u32,
-    pub(crate) form: Form,
+    pub target: u32,
+    /// The spelling of the reference.
+    pub form: Form,
 }
 
 /// An address from which others are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Anchor {
+pub struct Anchor {
     /// Relative to the image and within it.
-    pub(crate) address: u32,
+    pub address: u32,
     /// Bytes per unit.
-    pub(crate) stride: u32,
+    pub stride: u32,
 }
 
 /// All fields of a file.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Fields {
+pub struct Fields {
     /// Ascending, not overlapping.
-    pub(crate) list: Vec<Field>,
-    pub(crate) anchors: Vec<Anchor>,
+    pub list: Vec<Field>,
+    /// Addresses from which some of them count.
+    pub anchors: Vec<Anchor>,
 }
 
 impl Fields {
     /// Adds a field if its target lies in an image of this span.
     #[inline]
-    pub(crate) fn push(&mut self, at: usize, target: i64, form: Form, span: u32) {
+    pub fn push(&mut self, at: usize, target: i64, form: Form, span: u32) {
         if let Some(target) = u32::try_from(target).ok().filter(|&target| target < span) {
             self.list.push(Field { at: at as u32, target, form });
         }
     }
 
     /// Adds an anchor and returns its number, or `None` if there are too many.
-    pub(crate) fn anchor(&mut self, address: u32, stride: u32) -> Option<u8> {
+    pub fn anchor(&mut self, address: u32, stride: u32) -> Option<u8> {
         let number = u8::try_from(self.anchors.len()).ok()?;
         self.anchors.push(Anchor { address, stride });
         Some(number)
@@ -85,9 +87,9 @@ impl Fields {
 }
 
 impl Form {
-    /// Bytes of the field.
+    /// Returns the bytes that a field takes.
     #[inline]
-    pub(crate) fn len(self) -> usize {
+    pub fn size(self) -> usize {
         match self {
             Self::Absolute64 | Self::Absolute64InData => 8,
             _ => 4,
@@ -96,7 +98,7 @@ impl Form {
 
     /// True if the field counts only on pages whose flag is set.
     #[inline]
-    pub(crate) fn is_flagged(self) -> bool {
+    pub fn is_flagged(self) -> bool {
         matches!(
             self,
             Self::Relative32InData | Self::Absolute64InData | Self::Offset32 | Self::Offset32Big
@@ -105,14 +107,14 @@ impl Form {
 
     /// True for a jump or call, whose target is likely to lie in the same function.
     #[inline]
-    pub(crate) fn is_branch(self) -> bool {
+    pub fn is_branch(self) -> bool {
         matches!(self, Self::Branch32 | Self::Branch26 | Self::Branch19 | Self::Branch14)
     }
 
     /// Adds `more` to the number that the field holds at the front of `bytes`.
     #[inline]
-    pub(crate) fn add(self, bytes: &mut [u8], more: i64) {
-        if self.len() == 8 {
+    pub fn add(self, bytes: &mut [u8], more: i64) {
+        if self.size() == 8 {
             if let Some(chunk) = bytes.first_chunk_mut::<8>() {
                 let value = u64::from_le_bytes(*chunk).wrapping_add_signed(more);
                 *chunk = value.to_le_bytes();
@@ -151,9 +153,9 @@ impl Form {
     }
 
     /// Returns the number that the field holds at the front of `bytes`, sign-extended.
-    pub(crate) fn number(self, bytes: &[u8]) -> i64 {
+    pub fn number(self, bytes: &[u8]) -> i64 {
         use imgdelta_wire::fixed::{u32_at, u64_at};
-        if self.len() == 8 {
+        if self.size() == 8 {
             return u64_at(bytes, 0).unwrap_or(0).cast_signed();
         }
         let word = u32_at(bytes, 0).unwrap_or(0);
@@ -173,8 +175,8 @@ impl Form {
 
     /// Reduces `number` to the bits that the field can hold.
     #[cfg(feature = "encode")]
-    pub(crate) fn folded(self, number: i64) -> i64 {
-        if self.len() == 8 {
+    pub fn folded(self, number: i64) -> i64 {
+        if self.size() == 8 {
             return number;
         }
         let bits = match self {

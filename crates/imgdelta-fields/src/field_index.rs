@@ -19,7 +19,6 @@ use crate::{
     host::{self, Host},
     kept_fields::KeptFields,
     object::ObjectSections,
-    unwind_table::TABLE_HEAD,
     view::View,
     zones::{self, WalkPlace, Zone, ZoneRange, ZoneWalk},
 };
@@ -34,16 +33,19 @@ const BLOCK_BITS: u32 = 14;
 
 /// The fields of a file in a view.
 #[derive(Debug)]
-pub(crate) struct FieldIndex<'a> {
-    pub(crate) file: &'a [u8],
-    pub(crate) image: MemoryImage,
-    pub(crate) anchors: Vec<Anchor>,
+pub struct FieldIndex<'a> {
+    /// The file.
+    pub file: &'a [u8],
+    /// Places of its bytes in memory.
+    pub image: MemoryImage,
+    /// Addresses from which fields count.
+    pub anchors: Vec<Anchor>,
     /// Ascending and apart, each with its anchor.
     zones: Vec<(ZoneRange, Option<(Anchor, u8)>)>,
     code: (u32, u32),
     tables: TableFields,
     /// The sections of a relocatable file.
-    pub(crate) object: Option<ObjectSections>,
+    pub object: Option<ObjectSections>,
     /// The place at which the walk of each block begins.
     places: Vec<BlockPlace>,
     kept: KeptFields,
@@ -60,6 +62,9 @@ struct TableFields {
     functions_zone: usize,
 }
 
+/// Bytes of an unwind table in front of the number of its rows. The others may be computed.
+pub const UNWIND_TABLE_HEAD: usize = 8;
+
 /// The state of the walk at the start of a block.
 #[derive(Debug, Clone, Copy, Default)]
 struct BlockPlace {
@@ -71,7 +76,7 @@ struct BlockPlace {
 impl<'a> FieldIndex<'a> {
     /// Reads a file; `None` if it does not suit the view. Keeps at most `kept_bytes` of fields, and has
     /// none of an unwind table that is computed.
-    pub(crate) fn open(
+    pub fn open(
         (view, has_table): (View, bool),
         file: &'a [u8],
         kept_bytes: usize,
@@ -95,9 +100,8 @@ impl<'a> FieldIndex<'a> {
         Some(index)
     }
 
-    /// Returns a file with these fields.
-    #[cfg(test)]
-    pub(crate) fn of(file: &'a [u8], image: MemoryImage, fields: Vec<Field>) -> Self {
+    /// Returns the index of a file whose fields are known.
+    pub fn with_fields(file: &'a [u8], image: MemoryImage, fields: Vec<Field>) -> Self {
         use host::NoHost;
         let mut index = Self::new(file, image, Vec::new());
         index.tables.types = fields;
@@ -152,7 +156,7 @@ impl<'a> FieldIndex<'a> {
     fn cut_table(&mut self) {
         for (range, _) in &mut self.zones {
             if range.zone == Zone::EhFrameHdr {
-                range.end = range.end.min(range.start + TABLE_HEAD);
+                range.end = range.end.min(range.start + UNWIND_TABLE_HEAD);
             }
         }
     }
@@ -199,12 +203,12 @@ impl<'a> FieldIndex<'a> {
     }
 
     /// Returns the number of blocks.
-    pub(crate) fn block_count(&self) -> usize {
+    pub fn block_count(&self) -> usize {
         self.file.len().div_ceil(1 << BLOCK_BITS)
     }
 
     /// Returns the block of an offset.
-    pub(crate) fn block_of(offset: usize) -> usize {
+    pub fn block_of(offset: usize) -> usize {
         offset >> BLOCK_BITS
     }
 
@@ -227,7 +231,7 @@ impl<'a> FieldIndex<'a> {
 
     /// Calls `visit` for every field that starts in a range, in ascending order.
     #[cfg(feature = "encode")]
-    pub(crate) fn each(&self, range: Range<usize>, mut visit: impl FnMut(&Field)) {
+    pub fn each(&self, range: Range<usize>, mut visit: impl FnMut(&Field)) {
         let mut list = Vec::new();
         let blocks = Self::block_of(range.start)..range.end.div_ceil(1 << BLOCK_BITS);
         for block in blocks {
@@ -242,7 +246,7 @@ impl<'a> FieldIndex<'a> {
 
     /// Returns the start of the field that a cut at `offset` would divide, if there is one.
     #[cfg(feature = "encode")]
-    pub(crate) fn divided_at(&self, offset: usize) -> Option<usize> {
+    pub fn divided_at(&self, offset: usize) -> Option<usize> {
         let mut found = None;
         self.each(offset.saturating_sub(FIELD_ROOM - 1)..offset, |field| {
             found = divided_in(std::slice::from_ref(field), offset).or(found);
@@ -254,7 +258,7 @@ impl<'a> FieldIndex<'a> {
     ///
     /// The range may begin anywhere; code reads alike from the start of a function.
     #[cfg(feature = "encode")]
-    pub(crate) fn alone(&self, range: Range<usize>, list: &mut Vec<Field>) {
+    pub fn alone(&self, range: Range<usize>, list: &mut Vec<Field>) {
         list.clear();
         let next = self.zones.partition_point(|(zone, _)| zone.start <= range.start);
         let Some((zone, anchor)) = next.checked_sub(1).map(|number| &self.zones[number]) else {
@@ -327,7 +331,7 @@ impl<'a> FieldIndex<'a> {
         list.retain(|field| {
             let free = field.at as usize >= field_end;
             if free {
-                field_end = field.at as usize + field.form.len();
+                field_end = field.at as usize + field.form.size();
             }
             free
         });
@@ -350,24 +354,25 @@ impl TableFields {
 
 /// Blocks of fields that were used last.
 #[derive(Debug)]
-pub(crate) struct FieldCache<'a> {
-    pub(crate) index: &'a FieldIndex<'a>,
+pub struct FieldCache<'a> {
+    /// The fields of the file.
+    pub index: &'a FieldIndex<'a>,
     /// The number of a block plus 1, or 0, and its fields; a block has one slot.
     slots: Vec<(usize, Vec<Field>)>,
     /// Bytes of the file that were walked, or would have been if no fields were kept.
-    pub(crate) walked_bytes: u64,
+    pub walked_bytes: u64,
 }
 
 impl<'a> FieldCache<'a> {
     /// Starts an empty cache. The fields of any 16 MiB of a file fit in it.
-    pub(crate) fn new(index: &'a FieldIndex<'a>) -> Self {
+    pub fn new(index: &'a FieldIndex<'a>) -> Self {
         let slots = index.block_count().clamp(1, CACHED_BLOCKS);
         Self { index, slots: vec![(0, Vec::new()); slots], walked_bytes: 0 }
     }
 
     /// Returns the fields that start in a block.
     #[inline]
-    pub(crate) fn block(&mut self, block: usize) -> &[Field] {
+    pub fn block(&mut self, block: usize) -> &[Field] {
         let place = block % self.slots.len();
         let slot = &mut self.slots[place];
         let is_new = slot.0 != block + 1;
@@ -385,7 +390,7 @@ impl<'a> FieldCache<'a> {
     }
 
     /// Returns the start of the field that a cut at `offset` would divide, if there is one.
-    pub(crate) fn divided_at(&mut self, offset: usize) -> Option<usize> {
+    pub fn divided_at(&mut self, offset: usize) -> Option<usize> {
         // A field is shorter than a block.
         let block = FieldIndex::block_of(offset);
         divided_in(self.block(block), offset)
@@ -397,7 +402,7 @@ impl<'a> FieldCache<'a> {
 fn divided_in(list: &[Field], offset: usize) -> Option<usize> {
     let before = list.partition_point(|field| (field.at as usize) < offset);
     let field = list[..before].last()?;
-    let end = field.at as usize + field.form.len();
+    let end = field.at as usize + field.form.size();
     (end > offset).then_some(field.at as usize)
 }
 
@@ -479,7 +484,7 @@ mod tests {
             let mut end = 0;
             whole.retain(|field| {
                 let free = field.at >= end;
-                end = if free { field.at + field.form.len() as u32 } else { end };
+                end = if free { field.at + field.form.size() as u32 } else { end };
                 free
             });
             let (mut all, mut list) = (Vec::new(), Vec::new());

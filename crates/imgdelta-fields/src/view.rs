@@ -30,7 +30,7 @@ impl View {
     }
 
     /// Reads the image of a whole file; `None` if it does not suit the view.
-    pub(crate) fn image_of(self, file: &[u8]) -> Option<MemoryImage> {
+    pub fn image_of(self, file: &[u8]) -> Option<MemoryImage> {
         let headers = match self {
             Self::Elf => object::headers(file).map_or(Cow::Borrowed(file), Cow::Owned),
             _ => Cow::Borrowed(file),
@@ -40,7 +40,7 @@ impl View {
 
     /// Reads the image of a file of `file_len` bytes from its headers, which are its front except in
     /// relocatable files; `None` if it does not suit the view.
-    pub(crate) fn image(self, front: &[u8], file_len: usize) -> Option<MemoryImage> {
+    pub fn image(self, front: &[u8], file_len: usize) -> Option<MemoryImage> {
         match self {
             Self::Elf => MemoryImage::parse(front, file_len)
                 .or_else(|| class_archive::image(front, file_len))

@@ -14,7 +14,7 @@ use imgdelta_wire::fixed::u32_at;
 use std::ops::Range;
 
 /// Returns the range of the records in `file`, from the pointer in the sorted table's header.
-pub(crate) fn locate(
+pub fn locate(
     file: &[u8],
     table: usize,
     table_address: u32,

@@ -32,7 +32,7 @@ const NO_BITS: u32 = 8;
 const MAX_SEGMENTS: usize = 64;
 
 /// Returns true if the file with this front may be an object.
-pub(crate) fn is_object(front: &[u8]) -> bool {
+pub fn is_object(front: &[u8]) -> bool {
     const OBJECT: u16 = 1;
     front.starts_with(b"\x7fELF\x02\x01\x01")
         && u16_at(front, 16) == Some(OBJECT)
@@ -50,7 +50,7 @@ fn machine(front: &[u8]) -> Option<Machine> {
 }
 
 /// Returns the headers of a whole file: that of the file, and those of its sections.
-pub(crate) fn headers(file: &[u8]) -> Option<Vec<u8>> {
+pub fn headers(file: &[u8]) -> Option<Vec<u8>> {
     let at = usize::try_from(u64_at(file, TABLE_PLACE).filter(|_| is_object(file))?).ok()?;
     let len = usize::from(u16_at(file, 60)?) * SECTION_HEADER;
     let table = file.get(at..at.checked_add(len)?)?;
@@ -58,7 +58,7 @@ pub(crate) fn headers(file: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Reads the headers of a file of `file_len` bytes.
-pub(crate) fn image(headers: &[u8], file_len: usize) -> Option<MemoryImage> {
+pub fn image(headers: &[u8], file_len: usize) -> Option<MemoryImage> {
     let at = usize::try_from(u64_at(headers, TABLE_PLACE).filter(|_| is_object(headers))?).ok()?;
     let len = usize::from(u16_at(headers, 60)?) * SECTION_HEADER;
     let table = headers.get(FILE_HEADER..FILE_HEADER + len)?;
@@ -127,10 +127,11 @@ fn segments(mut code: Vec<Range<usize>>, file_len: usize, span: u32) -> Vec<Segm
 }
 
 /// The order of a base's sections in its file, by which headers are folded.
-pub(crate) struct SectionOrder(Vec<usize>);
+pub struct SectionOrder(Vec<usize>);
 
 impl SectionOrder {
-    pub(crate) fn of(headers: &[u8]) -> Self {
+    /// Reads the order from the headers of a relocatable file.
+    pub fn of(headers: &[u8]) -> Self {
         let table = headers.get(FILE_HEADER..).unwrap_or_default().as_chunks::<SECTION_HEADER>().0;
         let mut order: Vec<usize> = (0..table.len()).collect();
         order.sort_by_key(|&number| u64_at(&table[number], OFFSET));
@@ -139,7 +140,7 @@ impl SectionOrder {
 
     /// Subtracts from each place the one that it has if the sections follow each other in this
     /// order, or adds it if `unfold` is set.
-    pub(crate) fn fold(&self, headers: &mut [u8], unfold: bool) {
+    pub fn fold(&self, headers: &mut [u8], unfold: bool) {
         let mut end = 0_u64;
         let fold = |place: &mut [u8], expected: u64| {
             let Some(place) = place.first_chunk_mut() else { return 0 };
@@ -176,11 +177,11 @@ struct PlacedSection {
 
 /// The sections of a file, which symbols and relocations refer to.
 #[derive(Debug)]
-pub(crate) struct ObjectSections(Vec<PlacedSection>);
+pub struct ObjectSections(Vec<PlacedSection>);
 
 impl ObjectSections {
     /// Reads the headers of a file, and calls `number` for each anchor.
-    pub(crate) fn open(
+    pub fn open(
         file: &[u8],
         image: &MemoryImage,
         mut number: impl FnMut(u32, u32) -> Option<u8>,
@@ -271,7 +272,7 @@ impl ObjectSections {
 
     /// Returns the address and the length of each function that a symbol names.
     #[cfg(feature = "encode")]
-    pub(crate) fn functions(&self, file: &[u8]) -> Vec<(u32, u32)> {
+    pub fn functions(&self, file: &[u8]) -> Vec<(u32, u32)> {
         const FUNCTION: u8 = 2;
         let mut functions = Vec::new();
         for symbols in self.0.iter().filter(|section| section.kind == Section::SYMBOLS) {

@@ -8,8 +8,10 @@ use imgdelta_wire::fixed::{u16_at, u32_at, u64_at};
 
 /// Processors whose references are recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Machine {
+pub enum Machine {
+    /// x86-64.
     X86_64,
+    /// 64-bit ARM.
     Aarch64,
     /// A class-data archive of a Java virtual machine.
     ClassData,
@@ -19,65 +21,70 @@ pub(crate) enum Machine {
 
 /// A loaded part of a file. File and memory ranges ascend and do not overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Segment {
+pub struct Segment {
     /// Offset of its first byte in the file.
-    pub(crate) offset: usize,
+    pub offset: usize,
     /// Bytes of it in the file.
-    pub(crate) file_len: usize,
+    pub file_len: usize,
     /// Address of its first byte, relative to the image.
-    pub(crate) start: u32,
+    pub start: u32,
     /// Bytes of it in memory.
-    pub(crate) memory_len: u32,
-    pub(crate) executable: bool,
+    pub memory_len: u32,
+    /// The segment may hold code.
+    pub executable: bool,
 }
 
 impl Segment {
-    pub(crate) fn offset_end(&self) -> usize {
+    /// Offset behind the last byte in the file.
+    pub fn offset_end(&self) -> usize {
         self.offset + self.file_len
     }
 
     /// Address behind the last byte that is in the file.
-    pub(crate) fn data_end(&self) -> u32 {
+    pub fn data_end(&self) -> u32 {
         self.start + low_half(self.file_len)
     }
 
-    pub(crate) fn end(&self) -> u32 {
+    /// Address behind the last byte in memory.
+    pub fn end(&self) -> u32 {
         self.start + self.memory_len
     }
 }
 
 /// A region of Java objects in a class-data archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct HeapRegion {
+pub struct HeapRegion {
     /// Address of its first byte, relative to the image.
-    pub(crate) start: u32,
-    pub(crate) len: u32,
+    pub start: u32,
+    /// Bytes of it.
+    pub len: u32,
     /// The reference to its first byte.
-    pub(crate) reference: u32,
+    pub reference: u32,
 }
 
 /// The segments of a file: offsets and addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MemoryImage {
-    pub(crate) machine: Machine,
+pub struct MemoryImage {
+    /// The machine that the file is for.
+    pub machine: Machine,
     /// The lowest address; all others are relative to it.
-    pub(crate) low: u64,
+    pub low: u64,
     /// Distance from the lowest to the highest address.
-    pub(crate) span: u32,
+    pub span: u32,
     /// Never empty.
-    pub(crate) segments: Vec<Segment>,
+    pub segments: Vec<Segment>,
     /// Start and length of the sorted table of unwind entries.
-    pub(crate) eh_frame_hdr: Option<(u32, u32)>,
+    pub eh_frame_hdr: Option<(u32, u32)>,
     /// Bytes at the front from which the image is read.
-    pub(crate) header_len: usize,
+    pub header_len: usize,
     /// Empty except in class-data archives.
-    pub(crate) heaps: Vec<HeapRegion>,
+    pub heaps: Vec<HeapRegion>,
     /// Offset of the section headers of a relocatable file.
-    pub(crate) sections_at: Option<usize>,
+    pub sections_at: Option<usize>,
 }
 
 /// Header sizes of the 64-bit format.
-pub(crate) const FILE_HEADER: usize = 64;
+pub const FILE_HEADER: usize = 64;
 const PROGRAM_HEADER: usize = 56;
 const SECTION_HEADER: usize = 64;
 
@@ -93,7 +100,7 @@ const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 
 impl MemoryImage {
     /// Reads the headers at the front of `bytes`; the file is `file_len` bytes long.
-    pub(crate) fn parse(bytes: &[u8], file_len: usize) -> Option<Self> {
+    pub fn parse(bytes: &[u8], file_len: usize) -> Option<Self> {
         // 64-bit, little-endian, version 1.
         if bytes.get(..7)? != b"\x7fELF\x02\x01\x01" || u32::try_from(file_len).is_err() {
             return None;
@@ -158,7 +165,7 @@ impl MemoryImage {
     }
 
     /// A file of `len` bytes whose addresses are its offsets.
-    pub(crate) fn flat(len: usize) -> Option<Self> {
+    pub fn flat(len: usize) -> Option<Self> {
         let span = u32::try_from(len).ok().filter(|&span| span < u32::MAX)?;
         let segment =
             Segment { offset: 0, file_len: len, start: 0, memory_len: span, executable: false };
@@ -175,41 +182,41 @@ impl MemoryImage {
     }
 
     /// Returns the relative address of the byte at `offset`, if that byte is loaded.
-    pub(crate) fn address(&self, offset: usize) -> Option<u32> {
+    pub fn address(&self, offset: usize) -> Option<u32> {
         let segment = self.segments.iter().find(|s| s.offset_end() > offset)?;
         Some(segment.start + low_half(offset.checked_sub(segment.offset)?))
     }
 
     /// Returns the offset of the byte at a relative address, if the file has that byte.
-    pub(crate) fn offset(&self, address: u32) -> Option<usize> {
+    pub fn offset(&self, address: u32) -> Option<usize> {
         let segment = self.segments.iter().find(|s| s.end() > address)?;
         let within = address.checked_sub(segment.start)? as usize;
         (within < segment.file_len).then_some(segment.offset + within)
     }
 
     /// True for a relocatable file.
-    pub(crate) fn is_object(&self) -> bool {
+    pub fn is_object(&self) -> bool {
         self.sections_at.is_some()
     }
 
     /// Returns the end of all addresses: those of names and types follow behind the image.
-    pub(crate) fn reach(&self) -> u32 {
+    pub fn reach(&self) -> u32 {
         if self.is_object() { self.span + NAMES + TYPES } else { self.span }
     }
 
     /// Returns the address of a name of a relocatable file's types.
-    pub(crate) fn name_address(&self, name: u32) -> Option<u32> {
+    pub fn name_address(&self, name: u32) -> Option<u32> {
         (self.is_object() && name < NAMES).then(|| self.span + name)
     }
 
     /// Returns the address of a relocatable file's type.
-    pub(crate) fn type_address(&self, number: u32) -> Option<u32> {
+    pub fn type_address(&self, number: u32) -> Option<u32> {
         (self.is_object() && number < TYPES).then(|| self.span + NAMES + number)
     }
 
     /// Lays the headers from which the image was read over a piece of the file, which starts at
     /// `start`.
-    pub(crate) fn lay_headers(&self, headers: &[u8], piece: &mut [u8], start: usize) {
+    pub fn lay_headers(&self, headers: &[u8], piece: &mut [u8], start: usize) {
         let front_len = if self.is_object() { FILE_HEADER } else { headers.len() };
         let (front, table) = headers.split_at(front_len.min(headers.len()));
         for (at, part) in [(0, front), (self.sections_at.unwrap_or(0), table)] {
@@ -222,13 +229,13 @@ impl MemoryImage {
 
     /// Returns an absolute address relative to the image, if it lies within.
     #[inline]
-    pub(crate) fn relative(&self, address: u64) -> Option<u32> {
+    pub fn relative(&self, address: u64) -> Option<u32> {
         let relative = address.wrapping_sub(self.low);
         u32::try_from(relative).ok().filter(|&relative| relative < self.span)
     }
 
     /// Address behind the last segment's bytes; zero-filled memory follows.
-    pub(crate) fn data_end(&self) -> u64 {
+    pub fn data_end(&self) -> u64 {
         self.low + self.segments.last().map_or(0, |last| u64::from(last.data_end()))
     }
 }
