@@ -4,7 +4,7 @@
 //! here only costs a download from the start.
 
 use crate::BlobDigest;
-use rustix::fs::OFlags;
+use libc::{O_NOFOLLOW, O_NONBLOCK};
 use std::{
     fs::{self, File},
     io,
@@ -28,7 +28,7 @@ impl PartialBlob {
         let path = directory.join(name);
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
+        options.custom_flags(O_NOFOLLOW | O_NONBLOCK);
         let file = options.open(&path).ok()?;
         file.try_lock().ok()?;
         let found = file.metadata().ok()?;
@@ -75,7 +75,7 @@ impl PartialBlob {
                 continue;
             }
             let mut options = File::options();
-            options.read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+            options.read(true).custom_flags(O_NOFOLLOW);
             if let Ok(file) = options.open(item.path())
                 && file.try_lock().is_ok()
             {

@@ -5,7 +5,7 @@
 //! at before it is opened, and again afterwards.
 
 use crate::{Error, Result};
-use rustix::fs::OFlags;
+use libc::{O_NOCTTY, O_NOFOLLOW, O_NONBLOCK};
 use std::{
     fs::{self, File, FileType},
     io::{self, ErrorKind},
@@ -15,7 +15,7 @@ use std::{
 
 /// Opens a regular file for reading; `None` if nothing has this name. Follows links.
 pub fn open_regular(path: &Path) -> Result<Option<File>> {
-    open_real(path, path, OFlags::empty())
+    open_real(path, path, 0)
 }
 
 /// Opens a regular file below a directory for reading; `None` if nothing has this name.
@@ -38,20 +38,19 @@ pub fn open_within(directory: &Path, name: &str) -> Result<Option<File>> {
         return Err(Error::bad_input(path.display(), what));
     }
     // The real path has no links; one that appears now is refused.
-    open_real(&path, &real, OFlags::NOFOLLOW)
+    open_real(&path, &real, O_NOFOLLOW)
 }
 
 /// Opens `real`; errors name it `path`.
-fn open_real(path: &Path, real: &Path, flags: OFlags) -> Result<Option<File>> {
+fn open_real(path: &Path, real: &Path, flags: i32) -> Result<Option<File>> {
     let found = match fs::metadata(real) {
         Err(error) if is_absent(&error) => return Ok(None),
         outcome => outcome.map_err(Error::io(path.display()))?,
     };
     admit(path, found.file_type())?;
     // Without blocking, if a pipe takes the name in between.
-    let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut options = File::options();
-    options.read(true).custom_flags(flags.bits().cast_signed());
+    options.read(true).custom_flags(flags | O_NONBLOCK | O_NOCTTY);
     let file = match options.open(real) {
         Err(error) if is_absent(&error) => return Ok(None),
         outcome => outcome.map_err(Error::io(path.display()))?,

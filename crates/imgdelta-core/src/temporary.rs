@@ -1,10 +1,7 @@
 //! New files under random names, and files without a name.
 //! Never opens a file that exists.
 
-use rustix::{
-    fs::{Mode, OFlags, open},
-    io::Errno,
-};
+use libc::{EISDIR, EOPNOTSUPP, O_EXCL, O_TMPFILE};
 use std::{
     fs::{self, File},
     hash::{BuildHasher, RandomState},
@@ -65,12 +62,13 @@ impl Drop for NamedFile {
 
 /// Creates an empty file without a name, open for reading and writing. Only this process has it.
 pub(crate) fn unnamed_file(directory: &Path) -> io::Result<File> {
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::EXCL;
-    match open(directory, flags, Mode::RUSR | Mode::WUSR) {
-        Ok(file) => Ok(file.into()),
+    let mut options = File::options();
+    options.read(true).write(true).mode(PRIVATE).custom_flags(O_TMPFILE | O_EXCL);
+    match options.open(directory).map_err(|error| (error.raw_os_error(), error)) {
+        Ok(file) => Ok(file),
         // A file system that gives every file a name.
-        Err(Errno::OPNOTSUPP | Errno::ISDIR) => named_for_a_moment(directory),
-        Err(error) => Err(error.into()),
+        Err((Some(EOPNOTSUPP | EISDIR), _)) => named_for_a_moment(directory),
+        Err((_, error)) => Err(error),
     }
 }
 

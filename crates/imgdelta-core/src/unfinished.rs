@@ -10,7 +10,7 @@ use crate::{
     durable::{parent, sync_directory},
     temporary::{NamedFile, RANDOM_LETTERS},
 };
-use rustix::fs::OFlags;
+use libc::{O_NOFOLLOW, O_NONBLOCK};
 use std::{
     ffi::OsStr,
     fs::{self, File, TryLockError},
@@ -155,9 +155,9 @@ fn remove_abandoned(path: &Path, owner: u32) {
     if !is_ours(&named) {
         return;
     }
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let opened = File::options().read(true).write(true).custom_flags(flags).open(path);
-    let Ok(file) = opened else { return };
+    let mut options = File::options();
+    options.read(true).write(true).custom_flags(O_NOFOLLOW | O_NONBLOCK);
+    let Ok(file) = options.open(path) else { return };
     let is_same = file.metadata().is_ok_and(|opened| {
         is_ours(&opened) && (opened.dev(), opened.ino()) == (named.dev(), named.ino())
     });
