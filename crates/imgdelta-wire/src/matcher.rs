@@ -152,6 +152,15 @@ const PADDING: usize = 16;
 /// Shorter gaps are not searched again.
 const SHORTEST_GAP: usize = 12;
 
+/// Shorter bases are indexed at once.
+const LEAST_SPARSE: usize = 4 << 20;
+
+/// A sparse index has every so many'th seed.
+const SPARSE: usize = 8;
+
+/// A target is nearly the same as its base if fewer than one in so many places is on no diagonal.
+const MISSED: usize = 256;
+
 /// Bytes of the base that are indexed for a gap beyond those asked for.
 const AHEAD: usize = 2048;
 
@@ -166,10 +175,29 @@ impl Matcher {
         if base.raw.is_empty() || target.raw.is_empty() {
             return Vec::new();
         }
-        self.base_seeds.build(base.read, search.seed, search.step);
-        let copies = self.gaps.copies(&self.base_seeds, base, (target, 0), search);
+        let copies = self.copies_of_similar(base, target, search).unwrap_or_else(|| {
+            self.base_seeds.build(base.read, search.seed, search.step);
+            self.gaps.copies(&self.base_seeds, base, (target, 0), search)
+        });
         self.base_seeds.free_if_large();
         join(copies, 0)
+    }
+
+    /// Returns copies for a target that is nearly the same as its base, by an eighth of the index.
+    /// `None` if it is not, or if the base is short.
+    fn copies_of_similar(
+        &mut self,
+        base: Reading<'_>,
+        target: Reading<'_>,
+        search: SearchDepth,
+    ) -> Option<Vec<BaseCopy>> {
+        if base.raw.len() < LEAST_SPARSE {
+            return None;
+        }
+        self.base_seeds.build(base.read, search.seed, search.step * SPARSE);
+        let most_missed = LEAST_SPARSE / MISSED + target.raw.len() / MISSED;
+        let anchors = scan_until(&self.base_seeds, base, target, 0, most_missed)?;
+        Some(self.gaps.grown(base, target, &anchors, search))
     }
 
     /// Returns copies that take the first range of each pair, of the target, from the second, of the
@@ -210,8 +238,18 @@ impl GapSearcher {
         search: SearchDepth,
     ) -> Vec<BaseCopy> {
         let anchors = scan(seeds, base, target, origin);
-        let copies = grow(base, target, &anchors);
-        drop(anchors);
+        self.grown(base, target, &anchors, search)
+    }
+
+    /// Returns the copies that grow from `anchors`, and those in the gaps between them.
+    fn grown(
+        &mut self,
+        base: Reading<'_>,
+        target: Reading<'_>,
+        anchors: &[Anchor],
+        search: SearchDepth,
+    ) -> Vec<BaseCopy> {
+        let copies = grow(base, target, anchors);
         match search.window {
             0 => copies,
             window => self.fill_gaps(base, target, &copies, window),
@@ -296,11 +334,22 @@ fn scan(
     target: Reading<'_>,
     origin: usize,
 ) -> Vec<Anchor> {
+    scan_until(seeds, base, target, origin, usize::MAX).unwrap_or_default()
+}
+
+/// Does the same; `None` as soon as more than `most_missed` places are on no diagonal.
+fn scan_until(
+    seeds: &impl SeedLookup,
+    base: Reading<'_>,
+    target: Reading<'_>,
+    origin: usize,
+    most_missed: usize,
+) -> Option<Vec<Anchor>> {
     let (old, new) = (base.read, target.read);
     let mut anchors: Vec<Anchor> = Vec::new();
     // Base position of target position 0 on the current diagonal; may lie outside.
     let mut diagonal: Option<isize> = None;
-    let (mut at, mut missed) = (0_usize, 0_usize);
+    let (mut at, mut missed, mut all_missed) = (0_usize, 0_usize, 0_usize);
     while at < new.len() {
         let here = diagonal.and_then(|d| at.checked_add_signed(d)).filter(|&b| b < old.len());
         let run = here.map_or(0, |b| compare::common_prefix(&old[b..], &new[at..]));
@@ -326,8 +375,12 @@ fn scan(
         // would never meet the seeds of a base that moved by an odd multiple of half their step.
         missed += 1;
         at += run.max(1 + 2 * (missed / 64).min(3));
+        all_missed += 1;
+        if all_missed > most_missed {
+            return None;
+        }
     }
-    anchors
+    Some(anchors)
 }
 
 /// Adds an anchor, or extends the last one if only a few differing bytes lie between.
@@ -629,6 +682,29 @@ mod tests {
         assert_eq!(overlaid(&lower, &upper), expected);
         assert_eq!(overlaid(&lower, &[]), lower);
         assert_eq!(overlaid(&[], &upper), upper);
+    }
+
+    #[test]
+    fn a_sparse_index_finds_the_copies_of_a_similar_target_and_gives_up_on_another() {
+        let base = noise(5, LEAST_SPARSE + 12_345);
+        let mut target = base.clone();
+        for at in (100_000..LEAST_SPARSE).step_by(500_000) {
+            target[at] ^= 0x55;
+            target.splice(at + 3001..at + 3001, noise(at as u64, 77));
+            target.drain(at + 9000..at + 9013);
+        }
+        let (old, new) = (Reading::plain(&base), Reading::plain(&target));
+        let mut matcher = Matcher::default();
+        let sparse = join(matcher.copies_of_similar(old, new, SEARCHES[1]).unwrap(), 0);
+        matcher.base_seeds.build(&base, SEARCHES[1].seed, SEARCHES[1].step);
+        let full = matcher.gaps.copies(&matcher.base_seeds, old, (new, 0), SEARCHES[1]);
+        assert_eq!(sparse, join(full, 0));
+        // One part in fifty is new.
+        (0..target.len())
+            .step_by(5000)
+            .for_each(|at| target.splice(at..at + 100, noise(9, 100)).for_each(drop));
+        let new = Reading::plain(&target);
+        assert!(matcher.copies_of_similar(old, new, SEARCHES[1]).is_none());
     }
 
     #[test]
