@@ -435,11 +435,16 @@ def digests(_):
         md5 += f"{hashlib.md5(bytes([version])).hexdigest()}  usr/share/doc/pkg/changelog\n"
         sums = "".join(f"{hashlib.sha256(data).hexdigest()} *./{path}\n" for path, data in files.items())
         record = "".join(f"{path.removeprefix('usr/lib/')},sha256={url_digest(data)},{len(data)}\n" for path, data in files.items())
-        lists = {"var/lib/dpkg/info/pkg.md5sums": md5, "usr/lib/SHA256SUMS": sums, "usr/lib/pkg.dist-info/RECORD": record + "pkg.dist-info/RECORD,,\n"}
+        apk = "P:pkg\nF:usr/lib/pkg\n" + "".join(f"R:{path.split('/')[-1]}\nZ:Q1{sha1_digest(data)}\n" for path, data in files.items())
+        lists = {"lib/apk/db/installed": apk, "var/lib/dpkg/info/pkg.md5sums": md5, "usr/lib/SHA256SUMS": sums, "usr/lib/pkg.dist-info/RECORD": record + "pkg.dist-info/RECORD,,\n"}
         entries = [entry(path, data) for path, data in files.items()]
         return tar(*entries, *(entry(path, text.encode()) for path, text in lists.items()))
 
-    return Case("digests in lists: MD5, and SHA-256 in both spellings", Image([small(layer(0))]), Image([gzipped(layer(20))]))
+    return Case("digests in lists: MD5, SHA-1, and SHA-256 in both spellings", Image([small(layer(0))]), Image([gzipped(layer(20))]))
+
+
+def sha1_digest(data):
+    return base64.b64encode(hashlib.sha1(data).digest()).decode()
 
 
 def url_digest(data):

@@ -174,6 +174,8 @@ class Rebuild:
                 text = hashlib.md5(content).hexdigest().encode()
             elif digest.spelling == 1:
                 text = hashlib.sha256(content).hexdigest().encode()
+            elif digest.spelling == 3:
+                text = base64.b64encode(hashlib.sha1(content).digest())
             else:
                 text = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=")
             holder = texts.setdefault(digest.holder, bytearray(self.payloads[digest.holder]))

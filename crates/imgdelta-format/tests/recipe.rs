@@ -360,6 +360,7 @@ fn digests_of_a_list_in_its_order_cost_two_bytes() {
         DigestPlace { holder: 1, offset: 0, spelling: DigestSpelling::Sha256Hex, content: 2 },
         DigestPlace { holder: 1, offset: 64, spelling: DigestSpelling::Md5Hex, content: 0 },
         DigestPlace { holder: 2, offset: 9, spelling: DigestSpelling::Sha256Base64Url, content: 1 },
+        DigestPlace { holder: 2, offset: 52, spelling: DigestSpelling::Sha1Base64, content: 0 },
     ];
     let all = with_digests(&mixed);
     assert_eq!(read(&all.to_bytes()).unwrap(), all);
@@ -372,7 +373,7 @@ fn lies_about_digests_are_refused() {
         ("none", [&[0], &[3], &[0], &[4]]),
         ("a holder that is not rebuilt", [&[2 << 1], &[3], &[0], &[4]]),
         ("a holder before the one before", [&[1 << 1, 1], &[3, 0], &[0, 0], &[4, 0]]),
-        ("an unknown spelling", [&[0], &[3], &[3], &[4]]),
+        ("an unknown spelling", [&[0], &[3], &[4], &[4]]),
         ("a content that is not there", [&[0], &[3], &[0], &[3 << 1]]),
         ("an endless gap", [&[0], &[u64::MAX], &[0], &[4]]),
         ("a gap without a digest", [&[0], &[3, 0], &[0], &[4]]),

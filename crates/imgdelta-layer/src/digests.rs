@@ -4,6 +4,7 @@
 use imgdelta_core::{Algorithm, verify::Hasher};
 use imgdelta_format::recipe::DigestSpelling;
 use md5::{Digest as _, Md5};
+use sha1::Sha1;
 
 /// A running hash of a payload, for one spelling.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub struct SpelledHasher {
 #[derive(Debug)]
 enum HashEngine {
     Md5(Md5),
+    Sha1(Sha1),
     Sha256(Hasher),
 }
 
@@ -23,6 +25,7 @@ impl SpelledHasher {
     pub fn new(spelling: DigestSpelling) -> Self {
         let engine = match spelling {
             DigestSpelling::Md5Hex => HashEngine::Md5(Md5::new()),
+            DigestSpelling::Sha1Base64 => HashEngine::Sha1(Sha1::new()),
             DigestSpelling::Sha256Hex | DigestSpelling::Sha256Base64Url => {
                 HashEngine::Sha256(Hasher::new(Algorithm::Sha256))
             }
@@ -34,6 +37,7 @@ impl SpelledHasher {
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.engine {
             HashEngine::Md5(engine) => engine.update(bytes),
+            HashEngine::Sha1(engine) => engine.update(bytes),
             HashEngine::Sha256(engine) => engine.update(bytes),
         }
     }
@@ -42,11 +46,13 @@ impl SpelledHasher {
     pub fn finish(self) -> Vec<u8> {
         let digest = match self.engine {
             HashEngine::Md5(engine) => engine.finalize().to_vec(),
+            HashEngine::Sha1(engine) => engine.finalize().to_vec(),
             HashEngine::Sha256(engine) => engine.finish_blob().as_bytes().to_vec(),
         };
         match self.spelling {
             DigestSpelling::Md5Hex | DigestSpelling::Sha256Hex => hexadecimal(&digest),
-            DigestSpelling::Sha256Base64Url => base64_url(&digest),
+            DigestSpelling::Sha256Base64Url => base64(&digest, *b"-_"),
+            DigestSpelling::Sha1Base64 => [&base64(&digest, *b"+/")[..], b"="].concat(),
         }
     }
 }
@@ -56,15 +62,16 @@ fn hexadecimal(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// Spells bytes in base64 for URLs, without padding.
-fn base64_url(bytes: &[u8]) -> Vec<u8> {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/// Spells bytes in base64 without padding, with these last two digits.
+fn base64(bytes: &[u8], last: [u8; 2]) -> Vec<u8> {
+    const DIGITS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let spelled = |value: usize| DIGITS.get(value).copied().unwrap_or(last[value & 1]);
     let mut out = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
     for three in bytes.chunks(3) {
         let at = |place: usize| u32::from(three.get(place).copied().unwrap_or(0));
         let bits = at(0) << 16 | at(1) << 8 | at(2);
         for digit in 0..=three.len() {
-            out.push(ALPHABET[(bits >> (18 - 6 * digit) & 63) as usize]);
+            out.push(spelled((bits >> (18 - 6 * digit) & 63) as usize));
         }
     }
     out
@@ -83,6 +90,7 @@ mod tests {
                 "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
             ),
             (DigestSpelling::Sha256Base64Url, "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0"),
+            (DigestSpelling::Sha1Base64, "qZk+NkcGgWq6PiVxeFDCbJzQ2J0="),
         ] {
             let mut hasher = SpelledHasher::new(spelling);
             hasher.update(b"a");

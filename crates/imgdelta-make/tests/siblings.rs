@@ -3,12 +3,13 @@
 mod support;
 
 use imgdelta_apply::{
-    delta::{Delta, LayerBody},
+    delta::{Delta, DigestSpelling, LayerBody},
     rebuild::{self, LayerForm},
     sink,
 };
 use imgdelta_core::Limits;
 use imgdelta_image::survey::SurveyOptions;
+use imgdelta_layer::digests::SpelledHasher;
 use imgdelta_make::{options::CreateOptions, pair::ImagePair};
 use imgdelta_testkit::{Packing, TestImage, gzip, noise, tar_of};
 use std::sync::Arc;
@@ -77,26 +78,44 @@ fn a_near_copy_of_a_file_that_stays_is_not_sent() {
     assert!(delta.size_bytes() < 2500, "{}", delta.size_bytes());
 }
 
+/// The digest of the file of a seed.
+fn spelled(seed: u64, spelling: DigestSpelling) -> String {
+    let mut hasher = SpelledHasher::new(spelling);
+    hasher.update(&noise(seed, 900));
+    String::from_utf8(hasher.finish()).unwrap()
+}
+
 /// A list as dpkg writes it, of files of these seeds.
 fn md5sums(seeds: &[u64]) -> Vec<u8> {
-    use imgdelta_apply::delta::DigestSpelling;
-    let lines = seeds.iter().enumerate().map(|(number, seed)| {
-        let mut hasher = imgdelta_layer::digests::SpelledHasher::new(DigestSpelling::Md5Hex);
-        hasher.update(&noise(*seed, 900));
-        [hasher.finish(), format!("  usr/lib/file-{number}\n").into_bytes()].concat()
-    });
-    lines.collect::<Vec<_>>().concat()
+    let line = |(number, seed): (usize, &u64)| {
+        format!("{}  usr/lib/file-{number}\n", spelled(*seed, DigestSpelling::Md5Hex))
+    };
+    seeds.iter().enumerate().map(line).collect::<String>().into_bytes()
+}
+
+/// The same as apk writes it, in the order of the names.
+fn installed_by_apk(seeds: &[u64]) -> Vec<u8> {
+    let line = |(number, seed): (usize, &u64)| {
+        let digest = spelled(*seed, DigestSpelling::Sha1Base64);
+        format!("R:file-{number}\na:0:0:755\nZ:Q1{digest}\n")
+    };
+    let lines: String = seeds.iter().enumerate().map(line).collect();
+    format!("P:tool\nV:1.2-r0\nF:usr\nF:usr/lib\n{lines}").into_bytes()
 }
 
 /// A layer with a list and the files that it names, except for the last one.
 fn listed(seeds: &[u64]) -> Vec<u8> {
+    with_list("var/lib/dpkg/info/tool.md5sums", &md5sums(seeds), seeds)
+}
+
+/// A layer with this list and the files of these seeds, except for the last one.
+fn with_list(path: &str, list: &[u8], seeds: &[u64]) -> Vec<u8> {
     let files: Vec<(String, Vec<u8>)> = seeds
         .iter()
         .enumerate()
         .map(|(number, seed)| (format!("usr/lib/file-{number}"), noise(*seed, 900)))
         .collect();
-    let list = md5sums(seeds);
-    let mut entries: Vec<(&str, &[u8])> = vec![("var/lib/dpkg/info/tool.md5sums", &list)];
+    let mut entries: Vec<(&str, &[u8])> = vec![(path, list)];
     let files = files[..files.len() - 1].iter();
     entries.extend(files.map(|(path, bytes)| (path.as_str(), bytes.as_slice())));
     tar_of(&entries)
@@ -113,6 +132,18 @@ fn digests_of_files_that_are_rebuilt_are_computed() {
     let holder = recipe.digests[0].holder;
     assert!(recipe.digests.iter().all(|digest| digest.holder == holder));
     assert!(recipe.digests.iter().all(|digest| digest.content != holder));
+}
+
+#[test]
+fn digests_in_the_list_of_apk_are_computed() {
+    let layer = |seeds: &[u64]| with_list("lib/apk/db/installed", &installed_by_apk(seeds), seeds);
+    let old: Vec<u64> = (0..20).collect();
+    let new: Vec<u64> = (0..20).map(|seed| if seed < 2 { seed } else { seed + 100 }).collect();
+    let delta = delta(vec![layer(&old)], vec![layer(&new)]);
+    let recipe = delta.recipe(0).unwrap();
+    let digests = &recipe.digests;
+    assert_eq!(digests.len(), 17);
+    assert!(digests.iter().all(|digest| digest.spelling == DigestSpelling::Sha1Base64));
 }
 
 #[test]

@@ -157,6 +157,7 @@ pub(super) fn charge_makers(count: usize, meter: &WorkMeter) -> Result<()> {
 pub(super) fn charge_digest(spelling: DigestSpelling, bytes: u64, meter: &WorkMeter) -> Result<()> {
     let per_byte = match spelling {
         DigestSpelling::Md5Hex => MD5_BYTE,
+        DigestSpelling::Sha1Base64 => SHA1_BYTE,
         DigestSpelling::Sha256Hex | DigestSpelling::Sha256Base64Url => SHA256_BYTE,
     };
     meter.charge(PAYLOAD.saturating_add(bytes.saturating_mul(per_byte)))
@@ -198,4 +199,5 @@ const INFLATED_BYTE: u64 = 5;
 const UNPACKED_XZ_BYTE: u64 = 40;
 /// Reading a byte and hashing it.
 const MD5_BYTE: u64 = 3;
+const SHA1_BYTE: u64 = 3;
 const SHA256_BYTE: u64 = 4;

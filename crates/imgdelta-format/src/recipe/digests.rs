@@ -35,11 +35,14 @@ pub enum DigestSpelling {
     Sha256Hex,
     /// SHA-256 in base64 for URLs without padding, as in Python's `RECORD`.
     Sha256Base64Url,
+    /// SHA-1 in base64 with padding, as in apk's list of installed files.
+    Sha1Base64,
 }
 
 impl DigestSpelling {
     /// All spellings, by their numbers.
-    pub const ALL: [Self; 3] = [Self::Md5Hex, Self::Sha256Hex, Self::Sha256Base64Url];
+    pub const ALL: [Self; 4] =
+        [Self::Md5Hex, Self::Sha256Hex, Self::Sha256Base64Url, Self::Sha1Base64];
 
     /// Returns the length of a spelled digest.
     pub fn bytes(self) -> usize {
@@ -47,6 +50,7 @@ impl DigestSpelling {
             Self::Md5Hex => 32,
             Self::Sha256Hex => 64,
             Self::Sha256Base64Url => 43,
+            Self::Sha1Base64 => 28,
         }
     }
 
@@ -55,6 +59,7 @@ impl DigestSpelling {
             Self::Md5Hex => 0,
             Self::Sha256Hex => 1,
             Self::Sha256Base64Url => 2,
+            Self::Sha1Base64 => 3,
         }
     }
 }

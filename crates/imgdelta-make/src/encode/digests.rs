@@ -2,7 +2,7 @@
 //! Never believes a list: a digest is left out only if it is that of the file.
 //!
 //! A line names a file and has its digest, such as `900150983cd24fb0…  usr/bin/tool` of dpkg or
-//! `pkg/tool.py,sha256=ungWv48B…,123` of pip. Instead of a digest that the base lacks, the maker
+//! `pkg/tool.py,sha256=ungWv48B…,123` of pip; apk names the file on the lines before. Instead of a digest that the base lacks, the maker
 //! encodes the bytes that the base has on the same line: they cost nothing.
 
 use super::{
@@ -16,6 +16,7 @@ use imgdelta_format::recipe::{DigestPlace, DigestSpelling};
 use imgdelta_image::{index::LayerIndex, volume::AddressSpace};
 use imgdelta_layer::digests::SpelledHasher;
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
 };
@@ -110,28 +111,62 @@ fn is_list(payload: &RebuiltPayload<'_>) -> bool {
 
 /// A digest in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct DigestToken {
+struct DigestToken<'a> {
     range: Range<usize>,
     /// Its line, without the end mark.
     line: Range<usize>,
     spelling: DigestSpelling,
+    /// The file that lines of apk before it name.
+    file: Option<ApkFile<'a>>,
+}
+
+/// A file in apk's list: its directory, and its name there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct ApkFile<'a> {
+    directory: &'a [u8],
+    name: &'a [u8],
+}
+
+impl ApkFile<'_> {
+    fn path(self) -> Vec<u8> {
+        let slash: &[u8] = if self.directory.is_empty() { b"" } else { b"/" };
+        [self.directory, slash, self.name].concat()
+    }
 }
 
 /// Finds the digests of a text, at most one on each line; none if the text is not one of lines.
-fn tokens(text: &[u8]) -> Vec<DigestToken> {
+fn tokens(text: &[u8]) -> Vec<DigestToken<'_>> {
     let mut tokens = Vec::new();
+    let mut apk = ApkFile::default();
     let mut start = 0;
     for line in text.split(|&byte| byte == b'\n') {
         let end = start + line.len();
-        if line.len() <= MOST_LINE_BYTES
+        if let Some(directory) = line.strip_prefix(b"F:") {
+            apk = ApkFile { directory, name: b"" };
+        } else if let Some(name) = line.strip_prefix(b"R:") {
+            apk.name = name;
+        } else if let Some(range) = apk_digest_in(line).filter(|_| !apk.name.is_empty()) {
+            let range = start + range.start..start + range.end;
+            let spelling = DigestSpelling::Sha1Base64;
+            tokens.push(DigestToken { range, line: start..end, spelling, file: Some(apk) });
+        } else if line.len() <= MOST_LINE_BYTES
             && let Some((range, spelling)) = digest_in(line)
         {
             let range = start + range.start..start + range.end;
-            tokens.push(DigestToken { range, line: start..end, spelling });
+            tokens.push(DigestToken { range, line: start..end, spelling, file: None });
         }
         start = end + 1;
     }
     tokens
+}
+
+/// Finds the digest on a line of apk.
+fn apk_digest_in(line: &[u8]) -> Option<Range<usize>> {
+    let digest = line.strip_prefix(APK_MARK)?;
+    let (padding, digits) = digest.split_last()?;
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    let is_whole = digest.len() == DigestSpelling::Sha1Base64.bytes() && *padding == b'=';
+    (is_whole && digits.iter().all(is_base64)).then_some(APK_MARK.len()..line.len())
 }
 
 /// Finds the first digest on a line.
@@ -166,7 +201,7 @@ fn digest_in(line: &[u8]) -> Option<(Range<usize>, DigestSpelling)> {
 struct BaseLines<'a> {
     digests: HashSet<&'a [u8]>,
     /// Digests by what else their line says.
-    by_name: HashMap<&'a [u8], &'a [u8]>,
+    by_name: HashMap<Cow<'a, [u8]>, &'a [u8]>,
 }
 
 impl<'a> BaseLines<'a> {
@@ -181,19 +216,23 @@ impl<'a> BaseLines<'a> {
     }
 
     /// Returns the bytes that the base has instead of a digest, or zeros.
-    fn at(&self, text: &[u8], token: &DigestToken) -> Vec<u8> {
+    fn at(&self, text: &[u8], token: &DigestToken<'_>) -> Vec<u8> {
         let bytes = token.range.end - token.range.start;
-        match self.by_name.get(name_on(text, token)) {
+        match self.by_name.get(&name_on(text, token)) {
             Some(digest) if digest.len() == bytes => digest.to_vec(),
             _ => vec![b'0'; bytes],
         }
     }
 }
 
-/// Returns what a line says before the digest; if that is nothing, what it says behind.
-fn name_on<'a>(text: &'a [u8], token: &DigestToken) -> &'a [u8] {
+/// Returns the file that earlier lines name, or what the line says before the digest; if that is nothing,
+/// what it says behind.
+fn name_on<'a>(text: &'a [u8], token: &DigestToken<'_>) -> Cow<'a, [u8]> {
+    if let Some(file) = token.file {
+        return file.path().into();
+    }
     let before = &text[token.line.start..token.range.start];
-    if before.is_empty() { &text[token.range.end..token.line.end] } else { before }
+    if before.is_empty() { &text[token.range.end..token.line.end] } else { before }.into()
 }
 
 /// The payloads of a layer by the names of their files.
@@ -213,8 +252,11 @@ impl<'a> FileNames<'a> {
         Self { by_name }
     }
 
-    /// Returns the payloads whose path ends with a word on a line.
-    fn named_on(&self, line: &[u8], token: &DigestToken, text: &[u8]) -> Vec<u32> {
+    /// Returns the payloads of the file that a line is about: it ends with a word on the line.
+    fn named_on(&self, line: &[u8], token: &DigestToken<'_>, text: &[u8]) -> Vec<u32> {
+        if let Some(file) = token.file {
+            return self.at_path(&file.path()).collect();
+        }
         let digest = &text[token.range.clone()];
         let words =
             line.split(|byte| matches!(byte, b' ' | b'\t' | b',' | b'*' | b'"' | b'(' | b')'));
@@ -222,11 +264,16 @@ impl<'a> FileNames<'a> {
         for word in words.filter(|word| !word.is_empty() && *word != digest) {
             let word = word.strip_prefix(b"./").unwrap_or(word);
             let word = word.strip_prefix(b"/").unwrap_or(word);
-            let paths = self.by_name.get(last_name(word)).into_iter().flatten();
-            let paths = paths.filter(|(path, _)| path.ends_with(word)).take(MOST_NAMED);
-            found.extend(paths.map(|(_, payload)| *payload));
+            found.extend(self.at_path(word));
         }
         found
+    }
+
+    /// Returns the payloads whose path ends with this one.
+    fn at_path(&self, end: &[u8]) -> impl Iterator<Item = u32> {
+        let paths = self.by_name.get(last_name(end)).into_iter().flatten();
+        let paths = paths.filter(move |(path, _)| path.ends_with(end)).take(MOST_NAMED);
+        paths.map(|(_, payload)| *payload)
     }
 }
 
@@ -276,6 +323,7 @@ fn read_base(plan: &Plan, spaces: &[AddressSpace], list: &RebuiltPayload<'_>) ->
 }
 
 const PIP_MARK: &[u8] = b"sha256=";
+const APK_MARK: &[u8] = b"Z:Q1";
 /// Longer files are not lists of a package.
 const MOST_LIST_BYTES: u64 = 4 << 20;
 /// Longer lines are not those of a list.
