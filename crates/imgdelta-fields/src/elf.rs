@@ -288,8 +288,12 @@ pub(crate) struct Section<'a> {
 impl Section<'_> {
     pub(crate) const PROGRAM: u32 = 1;
     pub(crate) const SYMBOLS: u32 = 2;
+    #[cfg(feature = "encode")]
+    pub(crate) const NAMES: u32 = 3;
     pub(crate) const RELOCATIONS: u32 = 4;
     pub(crate) const DYNAMIC_SYMBOLS: u32 = 11;
+    #[cfg(feature = "encode")]
+    pub(crate) const HASHES: u32 = 0x6fff_fff6;
     pub(crate) const UNWIND: u32 = 0x7000_0001;
     pub(crate) const LOADED: u64 = 2;
     pub(crate) const EXECUTABLE: u64 = 4;

@@ -18,12 +18,12 @@
 //! | level | modules | purpose |
 //! |--:|---|---|
 //! | 0 | `elf`, `fields`, `host` | ELF files; references in a file; the caller's services |
-//! | 1 | `btf`, `class_archive`, `eh_frame`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `kept_fields`, `object` | files that are no programs; walkers that find fields; fields in memory |
+//! | 1 | `btf`, `class_archive`, `eh_frame`, `fields_aarch64`, `fields_x86_64`, `gopclntab`, `kept_fields`, `object`, `parts`\* | files that are no programs; walkers that find fields; fields in memory; parts of a program without a base |
 //! | 2 | `functions`\*, `gotypes`, `view` | places of functions; a walker that needs Go's tables; views |
 //! | 3 | `zones` | a file divided into zones, each with its walker |
 //! | 4 | `field_index` | the fields of any range of a file |
 //!
-//! The module with a star belongs to the making side (feature `encode`).
+//! Modules with a star belong to the making side (feature `encode`).
 
 // Offsets and addresses of a file with a view stay below 4 GiB, since `elf` refuses others. Every
 // narrowing cast is of such a number, or wraps on purpose where a wrong prediction may be any
@@ -50,5 +50,7 @@ mod gotypes;
 pub mod host;
 mod kept_fields;
 pub mod object;
+#[cfg(feature = "encode")]
+pub mod parts;
 pub mod view;
 mod zones;

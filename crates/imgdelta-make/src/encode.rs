@@ -12,7 +12,6 @@ mod layout;
 mod mapped;
 mod order;
 mod pieces;
-mod program;
 mod siblings;
 mod target;
 mod windows;
@@ -530,7 +529,7 @@ impl<'a> LayerEncoder<'a> {
 
 /// Adds a program without a base in parts, if it is one and if that is shorter.
 fn encode_new_program(encoder: &mut GroupEncoder, base: &[u8], target: &[u8]) -> bool {
-    let parts = if base.is_empty() { program::parts(target) } else { None };
+    let parts = if base.is_empty() { imgdelta_fields::parts::parts(target) } else { None };
     parts.is_some_and(|parts| encoder.program(target, &parts))
 }
 
