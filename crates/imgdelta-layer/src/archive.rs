@@ -19,6 +19,7 @@ mod elf;
 mod fatbin;
 mod gzip;
 mod tar;
+mod whole;
 mod xz;
 mod zip;
 mod zlib;
@@ -86,12 +87,12 @@ impl OpenedArchive {
     /// Reads the directory of an archive; `None` if it is not valid.
     pub fn read(kind: ArchiveKind, slice: &ArchiveBytes<'_>) -> Result<Option<Self>> {
         match kind {
-            ArchiveKind::Gzip => Ok(Some(gzip::read(slice))),
+            ArchiveKind::Gzip => Ok(Some(whole::read(slice, PartCompression::Gzip))),
             ArchiveKind::Zip => zip::read(slice),
             ArchiveKind::Tar => tar::read(slice),
             ArchiveKind::Elf => elf::read(slice),
-            ArchiveKind::Xz => Ok(Some(xz::read(slice))),
-            ArchiveKind::Zstd => Ok(Some(zstd::read(slice))),
+            ArchiveKind::Xz => Ok(Some(whole::read(slice, PartCompression::Xz))),
+            ArchiveKind::Zstd => Ok(Some(whole::read(slice, PartCompression::Zstd))),
             ArchiveKind::Ar => ar::read(slice),
             ArchiveKind::Fatbin => fatbin::read(slice),
         }

@@ -3,24 +3,11 @@
 //! Opening skips headers, trailers and the bytes behind the last member; the recipe that closes the
 //! file has them.
 
-use super::{
-    ArchiveBytes, ArchiveOutput, ArchivePart, InnerCoding, InnerPayloads, OpenedArchive,
-    PartCompression, compress,
-};
+use super::{ArchiveBytes, ArchiveOutput, InnerCoding, InnerPayloads, compress};
 use imgdelta_core::{Error, Result, progress::Progress};
 use imgdelta_deflate::{
     EncoderCache, GZIP_TRAILER_BYTES, GzipHeader, GzipHeaderError, inflate::InflateStream,
 };
-
-/// Returns the one part, unchecked: a gzip file has no directory, so only inflating shows damage.
-pub(super) fn read(slice: &ArchiveBytes<'_>) -> OpenedArchive {
-    let part = ArchivePart {
-        name: Vec::new(),
-        stored: 0..slice.bytes(),
-        compression: PartCompression::Gzip,
-    };
-    OpenedArchive { parts: vec![part], structure: Vec::new() }
-}
 
 /// Inflates all members, and returns the length of the content.
 ///

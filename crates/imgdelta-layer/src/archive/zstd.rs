@@ -2,24 +2,14 @@
 //! Never skips a byte: a file that does not end behind a frame is not opened.
 
 use super::{
-    ArchiveBytes, ArchiveOutput, ArchivePart, InnerCoding, InnerPayloads, OpenedArchive,
-    PartCompression, pieces,
+    ArchiveBytes, ArchiveOutput, InnerCoding, InnerPayloads,
+    whole::{self, FileEncoder},
 };
 use imgdelta_core::{Error, Result, progress::Progress};
 use imgdelta_zstd::{FileDecoder, RemakeError, Remaker};
 
 /// First bytes of a frame.
 pub(super) const START: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-
-/// Returns the one part, unchecked: only decoding shows damage.
-pub(super) fn read(slice: &ArchiveBytes<'_>) -> OpenedArchive {
-    let part = ArchivePart {
-        name: Vec::new(),
-        stored: 0..slice.bytes(),
-        compression: PartCompression::Zstd,
-    };
-    OpenedArchive { parts: vec![part], structure: Vec::new() }
-}
 
 /// Decodes all frames, and returns the length of the content.
 ///
@@ -57,26 +47,22 @@ pub(super) fn close(
         let what = "a zstd file needs exactly one inner payload, with a compression of zstd";
         return Err(Error::bad_input(inner.place(), what));
     };
-    let wrong = |error: RemakeError| {
-        Error::bad_input_because(inner.place(), "its compression cannot be remade", error)
-    };
     let recipe = recipe.frames(inner.bytes(0));
-    let mut remaker = Remaker::new(&recipe);
-    let (mut packed, mut at) = (Vec::new(), 0);
-    pieces(inner, 0, progress, &mut |piece| {
-        // Compressing is slow; a caller that wants to stop should not wait long.
-        for piece in piece.chunks(STEP_BYTES) {
-            progress.check()?;
-            remaker.write(piece, &mut packed).map_err(wrong)?;
-            out(at, &packed)?;
-            at += packed.len() as u64;
-            packed.clear();
-        }
-        Ok(())
-    })?;
-    remaker.finish(&mut packed).map_err(wrong)?;
-    out(at, &packed)?;
-    Ok(at + packed.len() as u64)
+    whole::close(Remaker::new(&recipe), inner, progress, out)
 }
 
-const STEP_BYTES: usize = 64 << 10;
+impl FileEncoder for Remaker<'_> {
+    type Error = RemakeError;
+
+    fn write(
+        &mut self,
+        plain: &[u8],
+        packed: &mut Vec<u8>,
+    ) -> std::result::Result<(), RemakeError> {
+        self.write(plain, packed)
+    }
+
+    fn finish(self, packed: &mut Vec<u8>) -> std::result::Result<(), RemakeError> {
+        self.finish(packed)
+    }
+}
