@@ -658,6 +658,28 @@ def programs_of_code(inputs, name, length, feature):
     return Case(feature, Image([small(layer(1))]), Image([gzipped(layer(2))]), ("--preset", "best"))
 
 
+def corrections(inputs):
+    """Bytes that change here and there, so that codes of corrections are shorter than patches: of a file, and of a program with code
+    and data."""
+    def layer(version):
+        source, start = random.Random(32), 0x200
+
+        def later(data):
+            return bytes(byte + source.randint(1, 5) & 255 if version == 2 and source.random() < 0.02 else byte for byte in data)
+
+        code = inputs.get("x86_64-1", bytes(64))
+        code = later(code[len(code) // 3 :][:16_000])
+        fields = [0x5_0000_0001, start, 0x1200, 0x1200, len(code), len(code), 4096]
+        header = inputs.get("x86_64-1", bytes(64))[:54] + (56).to_bytes(2, "little") + (1).to_bytes(2, "little") + bytes(6)
+        header += b"".join(field.to_bytes(8, "little") for field in fields)
+        header = header[:32] + (64).to_bytes(8, "little") + bytes(8) + header[48:]
+        program_ = header.ljust(start, b"\0") + code + later(noise(33, 5_000))
+        return tar(entry("data", later(noise(31, 12_000))), entry("lib/program.so", program_))
+
+    feature = "the best preset: codes of corrections, of a file and of an x86-64 program; one goes on with the state of the other"
+    return Case(feature, Image([small(layer(1))]), Image([gzipped(layer(2))]), ("--preset", "best"))
+
+
 def x86_64_bare(inputs):
     return program(inputs, "x86_64", "an x86-64 program without sections", bare=True)
 
@@ -914,7 +936,7 @@ CASES = {
     "files": files, "kept": kept, "carried": carried, "twice": twice, "streams-only": streams_only, "deflate": deflate, "zstd": zstd,
     "chunked": chunked, "archives": archives, "xz": xz, "zstd-files": zstd_files, "windows": windows, "headers": headers, "offsets": offsets, "class-archives": class_archives, "objects": objects,
     "x86-64": x86_64, "aarch64": aarch64, "x86-64-bare": x86_64_bare, "aarch64-bare": aarch64_bare,
-    "aligned-aarch64": aligned_aarch64, "edits": edits, "edits-aarch64": edits_aarch64,
+    "aligned-aarch64": aligned_aarch64, "corrections": corrections, "edits": edits, "edits-aarch64": edits_aarch64,
     "first": first,
     "sections": sections, "fatbin": fatbin, "go-1.19": go_old, "go-1.22": go_new, "best": best, "siblings": siblings, "digests": digests,
 }

@@ -16,6 +16,8 @@ NUMBERS = {
 }
 FLAGGED = {"relative32 in data", "absolute64 in data", "offset32", "offset32 big"}
 BRANCHES = {"branch32", "branch26", "branch19", "branch14"}
+# Forms whose number does not take all bits of its bytes.
+PARTIAL = {"branch26", "branch19", "branch14", "page21", "low12"}
 MOST_SHIFT = (1 << 31) - 1
 
 
@@ -179,8 +181,8 @@ def addition(field, piece, base, the_map):
     return shift - s
 
 
-def correct(target, copies, fields, images, the_map, pages_off, streams):
-    """Adds to each field in a copy what the map says, and its miss."""
+def correct(target, copies, fields, images, the_map, pages_off, streams, exact=None):
+    """Adds to each field in a copy what the map says, and its miss. Fields of whole bytes become exact."""
     base, new = images
     places = [field.at for field in fields]
     misses = streams.number("miss gaps")
@@ -205,8 +207,10 @@ def correct(target, copies, fields, images, the_map, pages_off, streams):
                     gap = streams.number("miss gaps") if misses else -1
                 elif gap > 0:
                     gap -= 1
+                at = field.at - copy.base + copy.target
+                if exact is not None and field.form not in PARTIAL:
+                    exact[at : at + width(field.form)] = b"\1" * width(field.form)
                 if more:
-                    at = field.at - copy.base + copy.target
                     put_number(field.form, target, at, read_number(field.form, target, at) + more)
     if misses:
         raise Refused("misses are left when the fields end")

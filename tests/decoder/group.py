@@ -1,6 +1,8 @@
 """Groups: members rebuilt from their bases. docs/format-group.md."""
 from collections import namedtuple
 
+import aligned
+import corrections
 import elf
 import fields as field_rules
 import literals
@@ -16,7 +18,7 @@ NAMES = [
     "override shifts", "page flags", "miss gaps", "miss values", "patch gaps", "patch runs", "patch values", "literals",
     "packed literals", "edit counts", "edit gaps", "edit parts", "edit registers", "edit displacements", "edit immediates",
     "distance gaps", "distance values", "parts", "code", "program unwind records", "table numbers",
-    "aligned literals",
+    "codes",
 ]
 PLAIN, ELF, LITTLE, BIG, PROGRAM = range(5)
 Copy = namedtuple("Copy", "target base length")
@@ -47,20 +49,28 @@ class Group:
     """Members are read in the order in which they were written."""
 
     def __init__(self, data, limits):
-        self.streams, self.history, self.mixer = Streams(data, limits), b"", None
+        self.streams, self.history, self.mixer, self.corrections = Streams(data, limits), b"", None, None
 
     def member(self, base, length):
         head = self.streams.bytes("members", 1)[0]
-        whole, apart, has_table, view = bool(head & 0x80), bool(head & 0x40), bool(head & 0x10), head & 0x0F
+        whole, apart, has_table, view = bool(head & 0x80), bool(head & 0x40), bool(head & 0x10), head & 0x07
+        is_corrected = bool(head & 0x08)
         edits = Edits(base, Copy) if head & 0x20 else None
-        if view > PROGRAM or ((apart or edits or has_table) and (whole or view != ELF)) or (whole and view == PROGRAM):
+        if view > PROGRAM or ((apart or edits or has_table) and (whole or view != ELF)) or ((whole or is_corrected) and view == PROGRAM):
             raise Refused(f"a member of view {head:02x}")
         if view == PROGRAM:
             return programs.rebuild(self.streams, length)
         target, copies = self.script(base, length, whole, apart, edits)
-        table = None
+        exact = bytearray(length) if is_corrected else None
+        if exact is not None:
+            for start, end in literals.target_gaps(target, copies):
+                exact[start:end] = b"\1" * (end - start)
+        table, kinds = None, [(length, aligned.TEXT)]
         if view != PLAIN:
-            table = self.fields(view, apart, has_table, base, target, copies, edits)
+            table, image = self.fields(view, apart, has_table, base, target, copies, edits, exact)
+            kinds = literals.kinds(image, length)
+        if is_corrected:
+            self.corrections = corrections.read(self.streams, self.corrections, target, exact, kinds)
         self.patch(target)
         if table:
             unwind.fill(target, *table)
@@ -96,8 +106,9 @@ class Group:
             base_end = start + count
         return target, copies
 
-    def fields(self, view, apart, has_table, base, target, copies, edits):
-        """`copies` cover the target outside of literals; with edits, those of `edits` move by one distance each."""
+    def fields(self, view, apart, has_table, base, target, copies, edits, exact):
+        """`copies` cover the target outside of literals; with edits, those of `edits` move by one distance each. Fields that
+        cannot be wrong become exact."""
         placed = edits.copies if edits else copies
         taken = edits.taken if edits else [(c.base, c.base + c.length) for c in copies]
         streams, header, table = self.streams, b"", None
@@ -125,7 +136,7 @@ class Group:
             )
         if view == ELF:
             literals.respell(target, copies, new)
-        field_rules.correct(target, placed, found, (old, new), the_map, pages_off, streams)
+        field_rules.correct(target, placed, found, (old, new), the_map, pages_off, streams, exact)
         if edits:
             edits.set_distances(target, (old, new), the_map, streams)
         if view == ELF and new.is_object:
@@ -133,7 +144,7 @@ class Group:
             target[new.sections_at : new.sections_at + len(header) - 64] = header[64:]
         else:
             target[: len(header)] = header
-        return table
+        return table, new
 
     def patch(self, target):
         at = 0

@@ -89,7 +89,7 @@ def fill(streams, history, mixer, target, copies, placed, view):
     if taken > len(usable):
         raise Refused("more history than there is")
     count = streams.number("packed literals")
-    packed = streams.bytes("aligned literals" if coder >= 2 else "packed literals", count)
+    packed = streams.bytes("codes" if coder >= 2 else "packed literals", count)
     places = target_gaps(target, copies)
     count = sum(end - start for start, end in places)
     before = usable[len(usable) - taken :]
@@ -149,6 +149,15 @@ def reference(history, taken, base, old, new, fields, the_map):
     return bytes(out), ranges
 
 
+def kinds(image, length):
+    """Ends of ranges of a file with their kinds, ascending."""
+    code, found = {"x86-64": aligned.X86, "aarch64": aligned.WORDS}.get(image.machine, aligned.DATA), []
+    for segment in image.segments:
+        if segment.executable:
+            found += [(segment.offset, aligned.DATA), (segment.offset + segment.file_length, code)]
+    return found + [(length, aligned.DATA)]
+
+
 def stretches(places, placed, image, length, ranges):
     """Stretches of literals between copies, cut by kind; an edited instruction between copies is not one of them."""
     def place(at):
@@ -156,16 +165,11 @@ def stretches(places, placed, image, length, ranges):
             return None
         return next((to + at - start for start, end, to in ranges if start <= at < end), None)
 
-    code, kinds = {"x86-64": aligned.X86, "aarch64": aligned.WORDS}.get(image.machine, aligned.DATA), []
-    for segment in image.segments:
-        if segment.executable:
-            kinds += [(segment.offset, aligned.DATA), (segment.offset + segment.file_length, code)]
-    kinds.append((length, aligned.DATA))
     found = []
     for start, end in places:
         earlier = [copy for copy in placed if copy.target + copy.length <= start]
         later = next((copy for copy in placed if copy.target == end), None)
-        for limit, kind in kinds:
+        for limit, kind in kinds(image, length):
             limit = min(limit, end)
             if start >= limit:
                 continue

@@ -2,6 +2,7 @@
 //! Never trusts either: the caller compares each result with a digest before anybody sees it.
 
 use crate::{
+    corrections::{self, CorrectionCode, ExactBytes, MemberPatches},
     error::{CodecError, Result},
     group::StreamReader,
     layout::{self, DistancePlaces, Layout},
@@ -18,10 +19,10 @@ use crate::{
     script::{self, BaseCopy},
     spelling::{self, Spelling},
     stream::StreamKind,
-    stretches::stretches,
+    stretches::{kinds, stretches},
     unwind_table::UnwindTable,
 };
-use imgdelta_coding::aligned::MixerState;
+use imgdelta_coding::{aligned::MixerState, corrections::CorrectionState};
 use imgdelta_fields::{
     field_index::{FieldCache, FieldIndex},
     host::{Host, NoHost, RELEASED_BYTES},
@@ -40,13 +41,15 @@ pub struct GroupDecoder {
     history: LiteralHistory,
     /// The mixer state of the last aligned code.
     mixer: Option<MixerState>,
+    /// The state of the last code of corrections.
+    corrections: Option<CorrectionState>,
 }
 
 impl GroupDecoder {
     /// Unpacks `group` within `limits`.
     pub fn open(group: &[u8], limits: &GroupLimits) -> Result<Self> {
         let reader = StreamReader::unpack(group, limits)?;
-        Ok(Self { reader, history: LiteralHistory::default(), mixer: None })
+        Ok(Self { reader, history: LiteralHistory::default(), mixer: None, corrections: None })
     }
 
     /// Rebuilds the next member from its base into `target`, which has the member's length.
@@ -79,10 +82,11 @@ impl GroupDecoder {
         }
         let layout = layout::read(reader, head, base, len)?;
         let member = Member { base, len, layout: &layout, host };
+        let corrections = head.is_corrected.then_some(&mut self.corrections);
         match head.view {
-            View::Plain => member.rebuild(reader, None, None, put),
+            View::Plain => member.rebuild(reader, None, None, corrections, put),
             view => {
-                let before = (&mut self.history, &mut self.mixer);
+                let before = (&mut self.history, &mut self.mixer, corrections);
                 member.rebuild_in_view(reader, before, head, view, put)
             }
         }
@@ -105,6 +109,10 @@ struct Member<'a> {
     host: &'a dyn Host,
 }
 
+/// The states that the members before have left.
+type Before<'a> =
+    (&'a mut LiteralHistory, &'a mut Option<MixerState>, Option<&'a mut Option<CorrectionState>>);
+
 /// The inputs of a member's fields.
 struct FieldInputs<'a> {
     cache: FieldCache<'a>,
@@ -123,7 +131,7 @@ impl Member<'_> {
     fn rebuild_in_view<E: From<CodecError>>(
         &self,
         reader: &mut StreamReader,
-        (history, mixer): (&mut LiteralHistory, &mut Option<MixerState>),
+        (history, mixer, corrections): Before<'_>,
         head: MemberHead,
         view: View,
         put: impl FnMut(&[u8]) -> Result<(), E>,
@@ -190,7 +198,7 @@ impl Member<'_> {
             table,
             walk_limit,
         };
-        self.rebuild(reader, literals, Some(fields), put)
+        self.rebuild(reader, literals, Some(fields), corrections, put)
     }
 
     #[cold]
@@ -208,18 +216,34 @@ impl Member<'_> {
         reader: &mut StreamReader,
         mut literals: Option<(LiteralReader<'_>, &mut LiteralHistory)>,
         mut fields: Option<FieldInputs<'_>>,
+        corrections: Option<&mut Option<CorrectionState>>,
         mut put: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut patches = PatchReader::open(reader, self.len)?;
+        let mut code = None;
+        if let Some(state) = corrections {
+            code = Some((CorrectionCode::read(reader, state)?, state));
+        }
+        let streams = PatchReader::open(reader, self.len)?;
+        let mut patches = match &mut code {
+            None => MemberPatches::of_streams(streams),
+            Some((code, state)) => {
+                let kinds = match &fields {
+                    None => corrections::plain_kinds(self.len),
+                    Some(fields) => kinds(fields.predictor.target_image(), self.len).collect(),
+                };
+                MemberPatches::of_code(code, state.get_or_insert_default(), kinds, streams)
+            }
+        };
         let table = fields.as_ref().and_then(|fields| fields.table.clone());
         let held = table.as_ref().map_or(0..0, UnwindTable::held);
-        let mut cutter = PieceCutter::holding(held);
+        let mut cutter = PieceCutter::holding(held).in_steps_of(patches.step());
         let (mut bytes, mut unreleased) = (Vec::new(), 0);
         let (layout, copies) = (self.layout, self.layout.copies.as_slice());
         loop {
             let cache = fields.as_mut().map(|fields| &mut fields.cache);
             let Some(piece) = cutter.next(copies, self.len, cache) else { break };
             let start = piece.target.start;
+            patches.begin(piece.target.len());
             bytes.clear();
             bytes.resize(piece.target.len(), 0);
             for (copy, part) in piece.copies(copies) {
@@ -228,6 +252,9 @@ impl Member<'_> {
             }
             layout.lay_over(&mut bytes, start);
             for range in piece.literals(copies) {
+                if let Some(exact) = patches.exact() {
+                    exact.add(range.start, range.len());
+                }
                 let place = &mut bytes[range];
                 if let Some((packed, history)) = &mut literals {
                     packed.fill(history, place)?;
@@ -242,7 +269,8 @@ impl Member<'_> {
                 }
                 for (copy, part) in piece.copies(copies) {
                     if layout.is_placed(copy) {
-                        fields.correct(reader, copy, part, start, &mut bytes)?;
+                        let piece = (start, &mut bytes[..], patches.exact());
+                        fields.correct(reader, copy, part, piece)?;
                     }
                 }
                 fields.set_distances(reader, layout, start, &mut bytes)?;
@@ -292,17 +320,20 @@ impl FieldInputs<'_> {
         })
     }
 
-    /// Corrects the fields of a part of a copy in a piece that starts at `start`.
+    /// Corrects the fields of a part of a copy in a piece that starts at `start`, and notes those of them that
+    /// are exact.
     fn correct(
         &mut self,
         reader: &mut StreamReader,
         copy: &BaseCopy,
         part: std::ops::Range<usize>,
-        start: usize,
-        piece: &mut [u8],
+        (start, piece, mut exact): (usize, &mut [u8], Option<&mut ExactBytes>),
     ) -> Result<()> {
         let misses = &mut self.misses;
         self.predictor.each::<CodecError>(&mut self.cache, copy, part, |field| {
+            if let Some(exact) = &mut exact {
+                exact.add_field(field.field, field.at - start);
+            }
             let more = field.more.wrapping_add(misses.next(reader)?);
             if more != 0 {
                 field.field.form.add(&mut piece[field.at - start..], more);

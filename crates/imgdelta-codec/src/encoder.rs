@@ -20,7 +20,7 @@ use crate::{
     trial::{self, Scene, Trial, TrialSize},
     unwind_table::UnwindTable,
 };
-use imgdelta_coding::{aligned::MixerState, pack::Packer};
+use imgdelta_coding::{aligned::MixerState, corrections::CorrectionState, pack::Packer};
 use imgdelta_fields::{
     field_index::FieldIndex,
     functions,
@@ -49,6 +49,9 @@ pub struct GroupEncoder {
     history: (usize, LiteralHistory),
     /// The mixer state behind the last aligned code.
     mixer: Option<MixerState>,
+    /// The state behind the last code of corrections, and the length of the stream of codes when it was
+    /// noted.
+    corrections: (usize, Option<CorrectionState>),
 }
 
 impl GroupEncoder {
@@ -62,6 +65,7 @@ impl GroupEncoder {
             pruner: Pruner::default(),
             history: Default::default(),
             mixer: None,
+            corrections: (0, None),
         }
     }
 
@@ -79,6 +83,9 @@ impl GroupEncoder {
             // do readers have the mixer state.
             self.history.1.clear();
             self.mixer = None;
+        }
+        if self.corrections.0 != self.streams.stream(StreamKind::Codes).len() {
+            self.corrections.1 = None;
         }
         let trial = match nearly_equal(host, base, target) {
             Some(whole) => self.write_whole(host, base, target, whole),
@@ -138,13 +145,22 @@ impl GroupEncoder {
         if let Some(trial) = self.search_elf(host, base, target) {
             return trial;
         }
+        let mut trial = self.search_plain(host, base, target);
+        self.correct(&mut trial, target);
+        trial
+    }
+
+    /// Returns the shortest way to write a file that is not a program.
+    fn search_plain(&mut self, host: &dyn Host, base: &[u8], target: &[u8]) -> Trial {
+        let keeps_exact = self.effort == Effort::Best;
         let (old, new) = (Reading::plain(base), Reading::plain(target));
         let copies = self.matcher.copies(old, new, self.effort.search_depth());
-        let mut best = trial::plain(base, target, &copies);
+        let mut best = trial::plain(base, target, &copies, keeps_exact);
         // Nearly all files have no other view, and need no estimate.
         let mut best_bytes = None;
         for view in offset_views(base) {
             if let Some(scene) = Scene::open(view, base, target, host) {
+                let scene = scene.keeping_exact(keeps_exact);
                 let (bytes, trial) = self.search_offsets(&scene, &copies);
                 let most = *best_bytes.get_or_insert_with(|| self.judge(&best));
                 if bytes < most && scene.is_admitted(&trial) {
@@ -168,11 +184,13 @@ impl GroupEncoder {
             }
             None => Scene::open(View::Elf, base, target, host)?,
         };
-        let (trial, mixer) = self.search_program(&scene);
+        let scene = scene.keeping_exact(self.effort == Effort::Best);
+        let (mut trial, mixer) = self.search_program(&scene);
         if !scene.is_admitted(&trial) {
             return None;
         }
         self.mixer = mixer.or(self.mixer.take());
+        self.correct(&mut trial, scene.target.file);
         Some(trial)
     }
 
@@ -184,15 +202,20 @@ impl GroupEncoder {
         target: &[u8],
         whole: BaseCopy,
     ) -> Trial {
-        let plain = trial::plain(base, target, &[whole]);
+        let keeps_exact = self.effort == Effort::Best;
+        let mut plain = trial::plain(base, target, &[whole], keeps_exact);
         // A program rebuilt in place may differ in a few places, all of them references.
         if plain.stats.patched_bytes > 64
             && let Some(scene) = Scene::open(View::Elf, base, target, host)
         {
+            let scene = scene.keeping_exact(keeps_exact);
             let layout = Layout::plain(vec![whole]);
             let (bytes, trial) = Self::best_of_scene(&scene, &layout, &mut savings(self.effort));
-            return if bytes < self.judge(&plain) { trial } else { plain };
+            if bytes < self.judge(&plain) {
+                plain = trial;
+            }
         }
+        self.correct(&mut plain, target);
         plain
     }
 
@@ -253,7 +276,7 @@ impl GroupEncoder {
         let aligned = copies.and_then(|copies| self.aligned(scene, &best, &copies));
         let size = best.size;
         if let Some((bytes, aligned, mixer)) = aligned {
-            let code = aligned.streams.stream(StreamKind::AlignedLiterals).len();
+            let code = aligned.streams.stream(StreamKind::Codes).len();
             let most = bytes + code / LEAST_ALIGNED_GAIN;
             if most < size.least_bytes() {
                 return (aligned, Some(mixer));
@@ -312,7 +335,7 @@ impl GroupEncoder {
         }
         // Among those of other members they are shorter.
         let alone = packer(self.effort).pack(&[literals]).len();
-        alone - alone / 8
+        alone - (alone / 8).min(SHARED_BYTES)
     }
 
     /// Returns the shortest candidate of copies with edits; `None` without edits.
@@ -488,6 +511,11 @@ impl GroupEncoder {
         (bytes, trial)
     }
 
+    /// Replaces the patches of the way that was chosen by a code, if that is shorter.
+    fn correct(&mut self, trial: &mut Trial, target: &[u8]) {
+        trial.set_corrected(target, &mut self.corrections.1, &mut self.judge);
+    }
+
     /// Estimates the bytes of a trial.
     fn judge(&mut self, trial: &Trial) -> usize {
         trial.streams.coded_len(&mut self.judge)
@@ -498,9 +526,13 @@ impl GroupEncoder {
         let (noted, history) = &mut self.history;
         *noted = self.streams.stream(StreamKind::PackedLiterals).len();
         history.add(&trial.apart);
+        self.corrections.0 = self.streams.stream(StreamKind::Codes).len();
         trial.stats
     }
 }
+
+/// Most bytes that literals save among those of other members.
+const SHARED_BYTES: usize = 2 << 10;
 
 /// An aligned code saves at least one byte in this many of its own: a receiver takes ten times as
 /// long for it as for other codes.

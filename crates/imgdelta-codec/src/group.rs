@@ -34,9 +34,15 @@ impl StreamReader {
     /// Reads the streams that were just written.
     #[cfg(feature = "encode")]
     pub(crate) fn of(written: &StreamWriter) -> Self {
+        Self::of_some(&StreamKind::ALL.map(|stream| (stream, written.stream(stream))))
+    }
+
+    /// Reads some streams that were just written.
+    #[cfg(feature = "encode")]
+    pub(crate) fn of_some(written: &[(StreamKind, &[u8])]) -> Self {
         let mut reader = Self::default();
-        for (source, bytes) in reader.0.iter_mut().zip(written.all()) {
-            *source = UnpackedStream { bytes: bytes.clone(), at: 0 };
+        for (stream, bytes) in written {
+            reader.0[*stream as usize].bytes = bytes.to_vec();
         }
         reader
     }

@@ -45,7 +45,7 @@
 //! | 1 | `error` | errors |
 //! | 2 | `group` | the streams of a group |
 //! | 3 | `member`, `program`, `residue`, `script`, `unwind_table` | a member's first byte; programs without a base; byte patches; copies and literals; sorted tables of functions |
-//! | 4 | `map`, `pieces`, `spelling` | shifts of addresses; a member in pieces; addresses in literals |
+//! | 4 | `corrections`, `map`, `pieces`, `spelling` | patches in a code; shifts of addresses; a member in pieces; addresses in literals |
 //! | 5 | `layout`, `normalise`\*, `predict`, `prefix`, `references` | copies with edited instructions; labels to match by; predicted fields; the prefix of packed literals; what a member says about fields |
 //! | 6 | `literals`, `overrides`\*, `pairing`\*, `search`\*, `stretches` | packed literals; corrections of the map; layouts of edited copies; copies found window by window; literals and their places in the base |
 //! | 7 | `decoder`, `trial`\* | members rebuilt; one way to write a member |
@@ -94,6 +94,7 @@
     reason = "see above"
 )]
 
+mod corrections;
 mod decoder;
 #[cfg(feature = "encode")]
 mod effort;

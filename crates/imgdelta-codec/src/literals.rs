@@ -100,7 +100,7 @@ impl PackedLiterals {
         let packed_len = reader.number(StreamKind::PackedLiterals)?;
         let packed_len = usize::try_from(packed_len).unwrap_or(usize::MAX);
         let stream = match coder {
-            ALIGNED | CONTINUED => StreamKind::AlignedLiterals,
+            ALIGNED | CONTINUED => StreamKind::Codes,
             _ => StreamKind::PackedLiterals,
         };
         if coder >= ALIGNED && packed_len == 0 {
@@ -164,7 +164,7 @@ impl PackedLiterals {
         let bytes = mixer.unpack(&self.packed, reference, stretches);
         let bytes = bytes.map_err(|error| {
             let LzError { what, expected, found } = error;
-            let stream = Some(StreamKind::AlignedLiterals);
+            let stream = Some(StreamKind::Codes);
             CodecError::Malformed { stream, at: self.at, what, expected, found }
         })?;
         Ok(LiteralReader::Lz { bytes, at: 0 })
@@ -250,7 +250,7 @@ pub(crate) fn write_aligned(
     for number in [coder, taken as u64, code.len() as u64] {
         writer.number(StreamKind::PackedLiterals, number);
     }
-    writer.bytes(StreamKind::AlignedLiterals, code);
+    writer.bytes(StreamKind::Codes, code);
 }
 
 /// The codings of packed literals that are tried.

@@ -15,6 +15,8 @@ pub(crate) struct MemberHead {
     pub(crate) is_packed: bool,
     /// Copies of the member may have edits; only programs with a script have such.
     pub(crate) is_edited: bool,
+    /// The member's patches are a code.
+    pub(crate) is_corrected: bool,
     /// The unwind table is computed; only programs with a script have such.
     pub(crate) has_table: bool,
 }
@@ -26,7 +28,8 @@ impl MemberHead {
         let (is_whole, is_packed) = (byte & WHOLE != 0, byte & PACKED != 0);
         let is_edited = byte & EDITED != 0;
         let has_table = byte & TABLE != 0;
-        let number = byte & !(WHOLE | PACKED | EDITED | TABLE);
+        let is_corrected = byte & CORRECTED != 0;
+        let number = byte & !(WHOLE | PACKED | EDITED | TABLE | CORRECTED);
         let Some(view) = View::from_wire(number) else {
             return Err(reader.malformed(StreamKind::Members, "view", 4, number.into()));
         };
@@ -34,17 +37,30 @@ impl MemberHead {
             let what = "literals apart, edits, or an unwind table";
             return Err(reader.malformed(StreamKind::Members, what, 0, byte.into()));
         }
-        if is_whole && view == View::Program {
-            return Err(reader.malformed(StreamKind::Members, "a whole copy", 0, byte.into()));
+        if (is_whole || is_corrected) && view == View::Program {
+            let what = "a whole copy, or corrections";
+            return Err(reader.malformed(StreamKind::Members, what, 0, byte.into()));
         }
-        Ok(Self { view, is_whole, is_packed, is_edited, has_table })
+        Ok(Self { view, is_whole, is_packed, is_edited, is_corrected, has_table })
     }
 
     /// Returns the head of a program without a base.
     #[cfg(feature = "encode")]
     pub(crate) fn of_program() -> Self {
+        Self::of_view(View::Program)
+    }
+
+    /// Returns the head of a view with all its bits off.
+    #[cfg(feature = "encode")]
+    pub(crate) fn of_view(view: View) -> Self {
         let (is_whole, is_packed, is_edited) = (false, false, false);
-        Self { view: View::Program, is_whole, is_packed, is_edited, has_table: false }
+        Self { view, is_whole, is_packed, is_edited, is_corrected: false, has_table: false }
+    }
+
+    /// Returns the byte of a head whose patches become a code.
+    #[cfg(feature = "encode")]
+    pub(crate) fn corrected(byte: u8) -> u8 {
+        byte | CORRECTED
     }
 
     /// Returns the byte.
@@ -54,7 +70,8 @@ impl MemberHead {
         let packed = if self.is_packed { PACKED } else { 0 };
         let edited = if self.is_edited { EDITED } else { 0 };
         let table = if self.has_table { TABLE } else { 0 };
-        self.view.wire() | whole | packed | edited | table
+        let corrected = if self.is_corrected { CORRECTED } else { 0 };
+        self.view.wire() | whole | packed | edited | table | corrected
     }
 }
 
@@ -62,3 +79,4 @@ const WHOLE: u8 = 0x80;
 const PACKED: u8 = 0x40;
 const EDITED: u8 = 0x20;
 const TABLE: u8 = 0x10;
+const CORRECTED: u8 = 0x08;

@@ -33,6 +33,10 @@ const HELD: u64 = 28 << 20;
 #[cfg(feature = "encode")]
 const MIXER: u64 = 19 << 20;
 
+/// The state of codes of corrections, which stays from member to member, and a copy of it.
+#[cfg(feature = "encode")]
+const CORRECTIONS: u64 = 24 << 20;
+
 /// A copy of the mixer state and the indexes of an aligned code.
 #[cfg(feature = "encode")]
 const ALIGNED: u64 = 33 << 20;
@@ -56,7 +60,11 @@ pub fn encode_memory(
 ) -> u64 {
     let step = effort.search_depth().step;
     if !has_fields(target_head, target_len) {
-        return LEAST + SeedIndex::table_bytes(base_len, step) + target_len as u64;
+        let corrections = match effort {
+            Effort::Best => CORRECTIONS + 3 * target_len as u64,
+            _ => 0,
+        };
+        return LEAST + SeedIndex::table_bytes(base_len, step) + target_len as u64 + corrections;
     }
     let base_window = base_len.min(search::BASE_BYTES);
     let window = target_len.min(search::WINDOW_BYTES) as u64;
@@ -87,9 +95,14 @@ pub fn encode_memory(
     };
     let fields = [base_len, target_len].map(|len| (2 * len).min(trial::kept_fields(len)) as u64);
     let fields: u64 = fields.iter().sum();
-    let mixer = if effort == Effort::Best { MIXER } else { 0 };
+    // Three ways at a time note their exact bytes, by a bit each; a code takes two copies of the target.
+    let target = target_len as u64;
+    let (mixer, corrections) = match effort {
+        Effort::Best => (MIXER, CORRECTIONS + 2 * target + target / 2),
+        _ => (0, 0),
+    };
     let replaced = unwind_table::replaced_bytes(target_len) as u64;
-    let held = mixer + fields + writing + replaced;
+    let held = mixer + corrections + fields + writing + replaced;
     LEAST + HISTORY + held + searching.max(packing).max(pairing)
 }
 

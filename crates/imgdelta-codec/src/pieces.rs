@@ -50,12 +50,19 @@ pub(crate) struct PieceCutter {
     copy: usize,
     /// A range that is not divided.
     held: Range<usize>,
+    /// Pieces begin at multiples of this; 0 stands for 1.
+    step: usize,
 }
 
 impl PieceCutter {
     /// Divides a target nowhere in a range.
     pub(crate) fn holding(held: Range<usize>) -> Self {
         Self { held, ..Self::default() }
+    }
+
+    /// Has pieces begin at multiples of `step`.
+    pub(crate) fn in_steps_of(self, step: usize) -> Self {
+        Self { step, ..self }
     }
 
     /// Returns the next piece of a target of `len` bytes, or `None` at its end.
@@ -88,7 +95,7 @@ impl PieceCutter {
         wanted: usize,
         copies: &[BaseCopy],
         len: usize,
-        fields: Option<&mut FieldCache<'_>>,
+        mut fields: Option<&mut FieldCache<'_>>,
     ) -> (usize, usize) {
         let base_len = fields.as_ref().map_or(usize::MAX, |fields| fields.index.file.len());
         let first = self.copy;
@@ -96,25 +103,42 @@ impl PieceCutter {
         if wanted < len {
             let near = copies[first..].partition_point(|copy| copy.target_end() <= wanted + 1);
             // Two bytes of a copy begin the next piece.
-            let later = &copies[first + near..];
-            let long = later.iter().position(|copy| {
+            for (number, copy) in copies.iter().enumerate().skip(first + near) {
                 // Edited bytes, which have addresses behind the base, are not divided.
-                copy.base < base_len && copy.target_end() - wanted.max(copy.target) > 1
-            });
-            if let Some(found) = long {
-                let near = near + found;
-                let copy = &copies[first + near];
-                end = wanted.max(copy.target);
-                if end > copy.target
-                    && let Some(fields) = fields
-                    && let Some(field) = fields.divided_at(copy.base + (end - copy.target))
+                if copy.base < base_len
+                    && let Some(found) = self.cut_of_copy(wanted, copy, fields.as_deref_mut())
                 {
-                    end = copy.target + field.saturating_sub(copy.base);
+                    (end, next) = (found, number);
+                    break;
                 }
-                next = first + near;
             }
         }
         (end, next)
+    }
+
+    /// Returns the first place of a copy, from `wanted` on, where a piece may begin.
+    fn cut_of_copy(
+        &self,
+        wanted: usize,
+        copy: &BaseCopy,
+        mut fields: Option<&mut FieldCache<'_>>,
+    ) -> Option<usize> {
+        let step = self.step.max(1);
+        let mut end = wanted.max(copy.target).next_multiple_of(step);
+        while copy.target_end().saturating_sub(end) > 1 {
+            let divided = match &mut fields {
+                Some(fields) if end > copy.target => {
+                    fields.divided_at(copy.base + (end - copy.target))
+                }
+                _ => None,
+            };
+            let Some(field) = divided else { return Some(end) };
+            if step == 1 {
+                return Some(copy.target + field.saturating_sub(copy.base));
+            }
+            end += step;
+        }
+        None
     }
 }
 

@@ -80,6 +80,23 @@ impl PatchReader {
     }
 }
 
+/// Returns a target as it was before its patches, which `reader` has; `None` if there are none.
+#[cfg(feature = "encode")]
+pub(crate) fn predicted(reader: &mut StreamReader, target: &[u8]) -> Option<Vec<u8>> {
+    let mut patches =
+        PatchReader::open(reader, target.len()).ok().filter(|found| found.left > 0)?;
+    let mut predicted = target.to_vec();
+    while patches.left > 0 {
+        let range = patches.next(reader).ok()?;
+        let values = reader.bytes(StreamKind::PatchValues, range.len()).ok()?;
+        for (byte, value) in predicted[range].iter_mut().zip(values) {
+            *byte = byte.wrapping_sub(*value);
+        }
+        patches.left -= 1;
+    }
+    Some(predicted)
+}
+
 /// Patches of a member that are found piece by piece.
 ///
 /// Each patch is one run of wrong bytes. Joining two runs over a correct byte was tried: the zero

@@ -64,8 +64,8 @@ pub enum StreamKind {
     UnwindRecords,
     /// Numbers of tables of programs without a base.
     TableNumbers,
-    /// Literals of a program in an aligned code.
-    AlignedLiterals,
+    /// Codes of literals and of corrections.
+    Codes,
 }
 
 impl StreamKind {
@@ -99,7 +99,7 @@ impl StreamKind {
         Self::Code,
         Self::UnwindRecords,
         Self::TableNumbers,
-        Self::AlignedLiterals,
+        Self::Codes,
     ];
 
     /// Returns the stream's name for errors and reports.
@@ -133,7 +133,7 @@ impl StreamKind {
             Self::Code => "code",
             Self::UnwindRecords => "unwind records",
             Self::TableNumbers => "table numbers",
-            Self::AlignedLiterals => "aligned literals",
+            Self::Codes => "codes",
         }
     }
 }

@@ -49,7 +49,7 @@ pub(crate) fn stretches(
 }
 
 /// Returns the ends of ranges of a file up to `len` with their kinds, ascending.
-fn kinds(image: &MemoryImage, len: usize) -> impl Iterator<Item = (usize, Kind)> {
+pub(crate) fn kinds(image: &MemoryImage, len: usize) -> impl Iterator<Item = (usize, Kind)> {
     let code = match image.machine {
         Machine::X86_64 => Kind::X86,
         Machine::Aarch64 => Kind::Words,

@@ -2,7 +2,8 @@
 //! Never chooses: the encoder does.
 
 use crate::{
-    group::StreamWriter,
+    corrections::{self, ExactBytes},
+    group::{StreamReader, StreamWriter},
     layout::{DistancePlaces, Layout},
     literals::{self, Coding, LiteralHistory},
     map::{AddressMap, Override, Step},
@@ -12,15 +13,19 @@ use crate::{
     predict::{PageFlags, Prediction, Predictor},
     prefix::LiteralPrefix,
     references,
-    residue::PatchWriter,
+    residue::{self, PatchWriter},
     script::{self, BaseCopy},
     spelling::{self, Spelling},
     stats::MemberStats,
     stream::StreamKind,
-    stretches::stretches,
+    stretches::{kinds, stretches},
     unwind_table::UnwindTable,
 };
-use imgdelta_coding::{aligned::MixerState, pack::Packer};
+use imgdelta_coding::{
+    aligned::{Kind, MixerState},
+    corrections::CorrectionState,
+    pack::Packer,
+};
 use imgdelta_fields::{
     field_index::{FieldCache, FieldIndex},
     host::{self, Host, RELEASED_BYTES},
@@ -35,6 +40,9 @@ const LEAST_APART: usize = 8 << 10;
 
 /// The same for an aligned code, which learns from the base's bytes.
 pub(crate) const LEAST_ALIGNED: usize = 2 << 10;
+
+/// Patches of fewer packed bytes are shorter among those of other members.
+const LEAST_CORRECTED: usize = 128;
 
 /// Returns the most bytes of fields that each side of a scene keeps for all trials, by its length. Of
 /// long programs they would be a small part.
@@ -51,6 +59,9 @@ pub(crate) struct Trial {
     has_table: bool,
     /// Literals that are packed on their own.
     pub(crate) apart: Vec<u8>,
+    /// Bytes that no patch changes, for a code of corrections.
+    exact: Option<ExactBytes>,
+    kinds: Vec<(usize, Kind)>,
     /// Bytes of the base that were walked for fields.
     walked_bytes: u64,
     pub(crate) stats: MemberStats,
@@ -60,16 +71,53 @@ impl Trial {
     /// Replaces the literals by the same ones packed on their own.
     pub(crate) fn set_apart(&mut self, packed: &StreamWriter) {
         let head = MemberHead {
-            view: self.stats.view,
-            is_whole: false,
             is_packed: true,
             is_edited: self.is_edited,
             has_table: self.has_table,
+            ..MemberHead::of_view(self.stats.view)
         };
         self.streams.take(StreamKind::Members);
         self.streams.byte(StreamKind::Members, head.byte());
         self.apart = self.streams.take(StreamKind::Literals);
         self.streams.append(packed);
+    }
+
+    /// Replaces the patches of `target` by a code, which goes on with the `state` of the code before, if
+    /// `packer` does not estimate that they are shorter.
+    pub(crate) fn set_corrected(
+        &mut self,
+        target: &[u8],
+        state: &mut Option<CorrectionState>,
+        packer: &mut Packer,
+    ) {
+        let Some(exact) = &self.exact else { return };
+        let patches = [StreamKind::PatchGaps, StreamKind::PatchRuns, StreamKind::PatchValues];
+        let bytes: usize =
+            patches.iter().map(|kind| packer.estimate(self.streams.stream(*kind))).sum();
+        if bytes < LEAST_CORRECTED {
+            return;
+        }
+        let mut reader =
+            StreamReader::of_some(&patches.map(|kind| (kind, self.streams.stream(kind))));
+        let Some(mut predicted) = residue::predicted(&mut reader, target) else { return };
+        let mut after = state.clone().unwrap_or_default();
+        // A literal's spelling may not lead back to its bytes: the patches of those are left.
+        let mut wanted = target.to_vec();
+        for at in exact.iter() {
+            wanted[at] = predicted[at];
+        }
+        let code = after.pack(&mut predicted, &wanted, exact.words(), &self.kinds);
+        let Some(code) = code.filter(|code| code.len() < bytes - bytes / 8) else { return };
+        for kind in patches {
+            self.streams.take(kind);
+        }
+        corrections::write(&mut self.streams, &code, state.is_some());
+        let mut patches = PatchWriter::default();
+        patches.add(&mut self.streams, 0, &wanted, target);
+        patches.finish(&mut self.streams);
+        let head = self.streams.take(StreamKind::Members)[0];
+        self.streams.byte(StreamKind::Members, MemberHead::corrected(head));
+        *state = Some(after);
     }
 }
 
@@ -138,20 +186,25 @@ impl TrialSize {
 }
 
 /// Writes a member without fields.
-pub(crate) fn plain(base: &[u8], target: &[u8], copies: &[BaseCopy]) -> Trial {
+pub(crate) fn plain(base: &[u8], target: &[u8], copies: &[BaseCopy], keeps_exact: bool) -> Trial {
     let layout = Layout::plain(copies.to_vec());
     let mut trial = begin((View::Plain, false), target, &layout);
+    let mut exact = keeps_exact.then(|| ExactBytes::new(target.len()));
     let (mut cutter, mut patches) = (PieceCutter::default(), PatchWriter::default());
     let mut bytes = Vec::new();
     while let Some(piece) = cutter.next(copies, target.len(), None) {
         let wanted = &target[piece.target.clone()];
         lay_out(&piece, base, wanted, &layout, &mut bytes);
         for range in piece.literals(copies) {
-            trial.streams.bytes(StreamKind::Literals, &bytes[range]);
+            trial.streams.bytes(StreamKind::Literals, &bytes[range.clone()]);
+            if let Some(exact) = &mut exact {
+                exact.add(piece.target.start + range.start, range.len());
+            }
         }
         patches.add(&mut trial.streams, piece.target.start, &bytes, wanted);
     }
     trial.stats.patched_bytes = patches.finish(&mut trial.streams);
+    (trial.exact, trial.kinds) = (exact, corrections::plain_kinds(target.len()));
     trial
 }
 
@@ -160,7 +213,7 @@ fn begin((view, has_table): (View, bool), target: &[u8], layout: &Layout) -> Tri
     let mut streams = StreamWriter::default();
     let (copies, is_edited) = (layout.copies.as_slice(), layout.is_edited);
     let is_whole = !is_edited && !has_table && script::is_whole(copies, target.len());
-    let head = MemberHead { view, is_whole, is_packed: false, is_edited, has_table };
+    let head = MemberHead { is_whole, is_edited, has_table, ..MemberHead::of_view(view) };
     streams.byte(StreamKind::Members, head.byte());
     if is_edited {
         streams.append(&layout.script);
@@ -175,8 +228,18 @@ fn begin((view, has_table): (View, bool), target: &[u8], layout: &Layout) -> Tri
         patched_bytes: 0,
         missed_fields: 0,
     };
-    let (overrides, apart) = (Vec::new(), Vec::new());
-    Trial { streams, overrides, is_edited, has_table, apart, walked_bytes: 0, stats }
+    let (overrides, apart, kinds) = (Vec::new(), Vec::new(), Vec::new());
+    Trial {
+        streams,
+        overrides,
+        is_edited,
+        has_table,
+        apart,
+        exact: None,
+        kinds,
+        walked_bytes: 0,
+        stats,
+    }
 }
 
 /// Replaces `bytes` by a piece of the target as a decoder lays it out.
@@ -196,6 +259,8 @@ pub(crate) struct Scene<'a> {
     /// The target's unwind table, if it is computed.
     table: Option<UnwindTable>,
     pub(crate) host: &'a dyn Host,
+    /// True if trials note which bytes are exact, for a code of corrections.
+    keeps_exact: bool,
     pub(crate) base: FieldIndex<'a>,
     pub(crate) target: FieldIndex<'a>,
 }
@@ -232,7 +297,12 @@ impl<'a> Scene<'a> {
         let (base, target) = (sides.next()??, sides.next()??);
         let are_alike = base.image.machine == target.image.machine
             && base.image.is_object() == target.image.is_object();
-        are_alike.then_some(Self { view, table, host, base, target })
+        are_alike.then_some(Self { view, table, host, keeps_exact: false, base, target })
+    }
+
+    /// Has trials note which bytes are exact, or not.
+    pub(crate) fn keeping_exact(self, keeps_exact: bool) -> Self {
+        Self { keeps_exact, ..self }
     }
 
     /// Finds the errors of the plain map of a layout's copies.
@@ -291,6 +361,7 @@ impl<'a> Scene<'a> {
         let (mut misses, mut patches) = (MissWriter::default(), PatchWriter::default());
         let places = DistancePlaces { base: &self.base.image, target: image, map: &map };
         let mut distance_misses = MissWriter::default();
+        let mut exact = self.keeps_exact.then(|| ExactBytes::new(target.len()));
         let (mut cutter, mut bytes, mut unreleased) = (PieceCutter::default(), Vec::new(), 0);
         while let Some(piece) = cutter.next(copies, target.len(), Some(&mut fields)) {
             let start = piece.target.start;
@@ -303,12 +374,18 @@ impl<'a> Scene<'a> {
                 streams.bytes(StreamKind::Literals, &bytes[range]);
             }
             for range in piece.literals(copies) {
+                if let Some(exact) = &mut exact {
+                    exact.add(start + range.start, range.len());
+                }
                 spelling::respell(&mut bytes, start, range, image, Spelling::Distance);
             }
             for (copy, part) in piece.copies(copies).filter(|part| layout.is_placed(part.0)) {
                 let infallible: Result<(), Infallible> =
                     predictor.each(&mut fields, copy, part, |field| {
                         let at = field.at - start;
+                        if let Some(exact) = &mut exact {
+                            exact.add_field(field.field, field.at);
+                        }
                         misses.correct(streams, &field, &mut bytes[at..], &wanted[at..]);
                         Ok(())
                     });
@@ -338,6 +415,7 @@ impl<'a> Scene<'a> {
         }
         trial.stats.patched_bytes = patches.finish(streams);
         trial.overrides = overrides;
+        (trial.exact, trial.kinds) = (exact, kinds(image, target.len()).collect());
         trial.walked_bytes = fields.walked_bytes;
         trial
     }

@@ -16,7 +16,6 @@
 //! |---|---|
 //! | `history` | the bytes so far, and the places that predict the next one |
 //! | `contexts` | contexts by the kind of bytes |
-//! | `states`, `sum` | what is learnt |
 //! | `flags`, `full` | the two paths |
 //!
 //! The odds that are learnt stay for the next code, if both sides pass the same [`MixerState`] on.
@@ -35,19 +34,17 @@ mod contexts;
 mod flags;
 mod full;
 mod history;
-mod states;
-mod sum;
 
 use crate::{
     arithmetic::{BitCoder, BitDecoder, BitEncoder, mixed},
     error::LzError,
+    states::Rates,
 };
 use contexts::{Guesses, Scene};
 use flags::{Expected, Flags};
 use full::Full;
 use history::{History, Pointer, ZEROS};
 use imgdelta_instructions::CodePhase;
-use states::Rates;
 
 /// The kind of bytes in a stretch, which decides the contexts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

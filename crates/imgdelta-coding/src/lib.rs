@@ -7,16 +7,18 @@
 //! streams share a frame, and each large one is coded by what codes it shortest. There are three
 //! coders: a zstd frame ([`frame`]), LZ with adaptive range coding ([`lz`]), and a slow mixer of
 //! contexts ([`mixing`]). The first two may refer to a prefix that both sides have. A fourth one
-//! follows bytes that both sides have ([`aligned`]). `docs/format-group.md` specifies packs, and
-//! `docs/format-lz.md`, `docs/format-mixing.md` and `docs/format-aligned.md` the coders.
+//! follows bytes that both sides have ([`aligned`]), and a fifth one corrects bytes that both sides predict
+//! ([`corrections`]). `docs/format-group.md` specifies packs, and `docs/format-lz.md`, `docs/format-mixing.md`,
+//! `docs/format-aligned.md` and `docs/format-corrections.md` the coders.
 //!
 //! # Modules
 //!
 //! | level | modules | purpose |
 //! |--:|---|---|
 //! | 0 | `arithmetic`, `error` | a coder of bits; wrong codes |
-//! | 1 | [`aligned`], [`frame`], [`lz`], [`mixing`] | a slow coder with a reference; coders behind a prefix; a slow coder without one |
-//! | 2 | [`pack`] | several streams as one string |
+//! | 1 | [`frame`], [`lz`], [`mixing`], `states`, `sum` | coders behind a prefix; a slow coder; rates and states of contexts; weighted sums |
+//! | 2 | [`aligned`], [`pack`] | a slow coder with a reference; several streams as one string |
+//! | 3 | [`corrections`] | which predicted bytes are wrong |
 //!
 //! The packing side needs the feature `encode`.
 //!
@@ -47,11 +49,14 @@
 
 pub mod aligned;
 mod arithmetic;
+pub mod corrections;
 mod error;
 pub mod frame;
 pub mod lz;
 pub mod mixing;
 pub mod pack;
+mod states;
+mod sum;
 
 pub use error::{LzError, PackError};
 

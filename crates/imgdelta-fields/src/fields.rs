@@ -111,6 +111,15 @@ impl Form {
         matches!(self, Self::Branch32 | Self::Branch26 | Self::Branch19 | Self::Branch14)
     }
 
+    /// True if the field's number takes all bits of its bytes.
+    #[inline]
+    pub fn is_all_bits(self) -> bool {
+        !matches!(
+            self,
+            Self::Branch26 | Self::Branch19 | Self::Branch14 | Self::Page21 | Self::Low12(_)
+        )
+    }
+
     /// Adds `more` to the number that the field holds at the front of `bytes`.
     #[inline]
     pub fn add(self, bytes: &mut [u8], more: i64) {

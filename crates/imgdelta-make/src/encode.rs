@@ -85,8 +85,8 @@ struct LayerResults {
 struct MatchedPart {
     range: Range<u64>,
     stream_bytes: Vec<u64>,
-    /// Bytes of aligned codes.
-    aligned_bytes: u64,
+    /// Bytes of aligned codes and of codes of corrections.
+    code_bytes: u64,
     /// The class of its pieces, if others are packed apart from them.
     class: Option<PieceClass>,
 }
@@ -196,9 +196,9 @@ fn run(
                 let memory_bytes = pieces.iter().map(|piece| piece.memory_bytes).max();
                 let _held = budget.take(memory_bytes.unwrap_or(0));
                 let (encoder, stream_bytes) = layers[place].encode(pieces, progress)?;
-                let aligned_bytes = aligned_bytes(&encoder);
+                let code_bytes = code_bytes(&encoder);
                 let (range, class) = (spill.put(&encoder.finish_loose())?, pieces::class(pieces));
-                let matched = MatchedPart { range, stream_bytes, aligned_bytes, class };
+                let matched = MatchedPart { range, stream_bytes, code_bytes, class };
                 TaskResult::Part(place, part, matched)
             }
             Task::Envelope(WantedEnvelope { layer, most_bytes }) => {
@@ -249,14 +249,14 @@ fn join(parts: impl Iterator<Item = MatchedPart>, preset: Preset) -> Vec<Vec<Mat
         let class = part.class.filter(|class| apart.contains(&Some(*class)));
         let most_bytes = if class.is_some() { NEW_BYTES } else { group_stream_bytes(preset) };
         let is_full = filled + part.bytes() > most_bytes
-            || aligned > 0 && aligned + part.aligned_bytes > ALIGNED_BYTES;
+            || aligned > 0 && aligned + part.code_bytes > CODE_BYTES;
         if groups.is_empty() || class != before || is_full {
             groups.push(Vec::new());
             (filled, aligned) = (0, 0);
         }
         before = class;
         filled += part.bytes();
-        aligned += part.aligned_bytes;
+        aligned += part.code_bytes;
         groups.last_mut().expect("pushed above").push(part);
     }
     groups
@@ -266,8 +266,8 @@ fn join(parts: impl Iterator<Item = MatchedPart>, preset: Preset) -> Vec<Vec<Mat
 struct PackedGroup {
     range: Range<u64>,
     shares: Vec<u64>,
-    /// Bytes of aligned codes.
-    aligned_bytes: u64,
+    /// Bytes of aligned codes and of codes of corrections.
+    code_bytes: u64,
 }
 
 /// Packs groups in parallel; each keeps the number of its layer.
@@ -289,20 +289,20 @@ fn pack(
         for part in parts {
             encoder.append(&spill.get(part.range)?).expect("a group of our own");
         }
-        let aligned_bytes = aligned_bytes(&encoder);
+        let code_bytes = code_bytes(&encoder);
         let packed = encoder.finish();
         let shares = shares(packed.len() as u64, &stream_bytes);
         progress.advance(stream_bytes.iter().sum());
-        Ok((place, PackedGroup { range: spill.put(&packed)?, shares, aligned_bytes }))
+        Ok((place, PackedGroup { range: spill.put(&packed)?, shares, code_bytes }))
     })
 }
 
-/// Returns the bytes of aligned codes that an encoder has written so far.
-fn aligned_bytes(encoder: &GroupEncoder) -> u64 {
-    let aligned = |(kind, bytes): &(StreamKind, usize)| {
-        if *kind == StreamKind::AlignedLiterals { *bytes as u64 } else { 0 }
+/// Returns the bytes of codes that an encoder has written so far.
+fn code_bytes(encoder: &GroupEncoder) -> u64 {
+    let of_codes = |(kind, bytes): &(StreamKind, usize)| {
+        if *kind == StreamKind::Codes { *bytes as u64 } else { 0 }
     };
-    encoder.stream_lengths().iter().map(aligned).sum()
+    encoder.stream_lengths().iter().map(of_codes).sum()
 }
 
 fn target_bytes(pieces: &[Piece]) -> u64 {
@@ -408,8 +408,8 @@ impl<'a> LayerEncoder<'a> {
         let mut groups = Vec::new();
         let mut drafts = Vec::new();
         let mut aligned = 0_u64;
-        for PackedGroup { range, shares, aligned_bytes } in packed {
-            aligned = aligned.saturating_add(aligned_bytes.saturating_mul(ALIGNED_CODE));
+        for PackedGroup { range, shares, code_bytes } in packed {
+            aligned = aligned.saturating_add(code_bytes.saturating_mul(CODE_BYTE));
             let (mut members, mut costs) = (Vec::new(), Vec::new());
             for bytes in shares {
                 let piece = pieces.next().expect("as many shares as pieces");
@@ -546,12 +546,13 @@ fn group_stream_bytes(preset: Preset) -> u64 {
 /// new files, and an LZ code reaches back 64 MiB. A receiver holds a group in memory.
 const NEW_BYTES: u64 = 60 << 20;
 
-/// Bytes of aligned codes in a group, if it has several parts. A receiver decodes groups in parallel, and
+/// Bytes of codes in a group, if it has several parts. A receiver decodes groups in parallel, and
 /// one of this length takes about three seconds.
-const ALIGNED_BYTES: u64 = 320 << 10;
+const CODE_BYTES: u64 = 320 << 10;
 
-/// Nanoseconds of a receiver for each byte of an aligned code, which stands for about ten.
-const ALIGNED_CODE: u64 = 10_000;
+/// Nanoseconds of a receiver for each byte of a code: of an aligned code, which stands for about ten bytes,
+/// or of corrections, for which about twenty bytes are looked at.
+const CODE_BYTE: u64 = 10_000;
 
 fn effort(preset: Preset) -> Effort {
     match preset {

@@ -9,7 +9,7 @@
 use super::plan::{BlobJob, OutputEncoding};
 use crate::delta::{ArchiveKind, BaseSource, Delta, DigestSpelling, Recipe, StoredRecipe};
 use imgdelta_codec::StreamKind;
-use imgdelta_coding::{aligned, pack};
+use imgdelta_coding::{aligned, corrections, pack};
 use imgdelta_core::{Error, Result, error::Cause, work::WorkMeter};
 use imgdelta_deflate::DividedRecipe;
 use imgdelta_layer::{archive::InnerCompression, chunked::ChunkedRecipe};
@@ -85,8 +85,8 @@ pub(super) struct GroupWork {
     pub(super) base_bytes: u64,
 }
 
-/// Charges the literals that a group may have packed apart, and the programs in parts: at most all
-/// bytes of its members.
+/// Charges the literals and corrections that a group may have as codes, and the programs in parts: at
+/// most all bytes of its members.
 pub(super) fn charge_forms(
     recipe: &StoredRecipe,
     ordinal: usize,
@@ -100,13 +100,16 @@ pub(super) fn charge_forms(
     let has_literals_apart = sizes.streams > StreamKind::PackedLiterals as usize;
     meter.charge(if has_literals_apart { bytes.saturating_mul(LZ_BYTE) } else { 0 })?;
     // Its stream is the last one.
-    let has_aligned = sizes.streams > StreamKind::AlignedLiterals as usize;
-    let code = if has_aligned { sizes.last_bytes } else { 0 };
+    let has_codes = sizes.streams > StreamKind::Codes as usize;
+    let code = if has_codes { sizes.last_bytes } else { 0 };
     if code > 0 {
         let most = |each: u64| code.saturating_mul(each).min(work.bytes);
-        let flagged = most(aligned::MAX_BYTES).saturating_mul(FLAGGED_BYTE);
-        let full = most(aligned::MAX_FULL).saturating_mul(FULL_BYTE);
-        meter.charge(flagged.saturating_add(full))?;
+        // A byte of the codes belongs to literals or to corrections.
+        let flagged = aligned::MAX_BYTES.max(corrections::MAX_OPEN);
+        let full = aligned::MAX_FULL.max(corrections::MAX_WRONG);
+        let flagged = most(flagged).saturating_mul(FLAGGED_BYTE);
+        meter.charge(flagged.saturating_add(most(full).saturating_mul(FULL_BYTE)))?;
+        meter.charge(work.bytes.saturating_mul(PASSED_BYTE))?;
         let tables = work.members.saturating_mul(ALIGNED_MEMBER);
         meter.charge(work.base_bytes.saturating_mul(REFERENCE_BYTE).saturating_add(tables))?;
     }
@@ -177,9 +180,12 @@ const MIXED_BYTE: u64 = 1000;
 const PROGRAM_BYTE: u64 = 50;
 /// Unpacking a byte that is LZ-coded.
 const LZ_BYTE: u64 = 100;
-/// Unpacking a byte of an aligned code by a flag, and by the full path.
+/// Unpacking a byte of an aligned code or a code of corrections by a flag, and a byte without one or
+/// after a wrong one.
 const FLAGGED_BYTE: u64 = 600;
 const FULL_BYTE: u64 = 3000;
+/// Passing over a byte without a correction.
+const PASSED_BYTE: u64 = 20;
 /// Entering a byte of the reference of an aligned code, and making tables.
 const REFERENCE_BYTE: u64 = 50;
 const ALIGNED_MEMBER: u64 = 1_000_000;

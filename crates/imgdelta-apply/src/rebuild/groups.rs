@@ -125,8 +125,7 @@ impl GroupDecoding<'_> {
             .map_err(|error| Error::bad_input(self.place(), error))?;
         // A program in parts is in memory as a whole, and a table of it a second time.
         let has_programs = sizes.streams > StreamKind::Parts as usize;
-        let has_aligned =
-            sizes.streams > StreamKind::AlignedLiterals as usize && sizes.last_bytes > 0;
+        let has_codes = sizes.streams > StreamKind::Codes as usize && sizes.last_bytes > 0;
         let (mut target_bytes, mut base_bytes) = (0, 0);
         for placed in placed {
             let mut bytes = 0_u64;
@@ -142,9 +141,9 @@ impl GroupDecoding<'_> {
             let copy = if is_copied { bytes } else { 0 };
             let ceiling = self.limits.ceiling(LimitName::CopiedBytes);
             ceiling.admit(copy, "copied base bytes of a member", self.place())?;
-            // An aligned code has tables, and the base as its reference.
-            let aligned = if has_aligned { bytes.min(MOST_REFERENCE) + ALIGNED_BYTES } else { 0 };
-            let views = bytes.saturating_mul(2).min(VIEW_BYTES).saturating_add(aligned);
+            // Codes have tables, and an aligned code has the base as its reference.
+            let codes = if has_codes { bytes.min(MOST_REFERENCE) + CODES_BYTES } else { 0 };
+            let views = bytes.saturating_mul(2).min(VIEW_BYTES).saturating_add(codes);
             base_bytes = base_bytes.max(copy.saturating_add(views));
             target_bytes = target_bytes.max(if has_programs {
                 placed.bytes.saturating_mul(2)
@@ -296,8 +295,8 @@ const MEMORY_BYTES: u64 = 128 << 20;
 const MAPPED_BYTES: u64 = 1 << 20;
 /// Memory for the fields of a base, a prefix and mapped pages, at most.
 const VIEW_BYTES: u64 = 90 << 20;
-/// Memory for the mixer state of aligned codes and the indexes of one of them, and for its reference at most.
-const ALIGNED_BYTES: u64 = 32 << 20;
+/// Memory for the states of codes and the indexes of an aligned code, and for its reference at most.
+const CODES_BYTES: u64 = 44 << 20;
 const MOST_REFERENCE: u64 = imgdelta_coding::aligned::MAX_REFERENCE as u64;
 /// Bytes of a target that are in memory together.
 const PIECE_BYTES: u64 = 2 << 20;

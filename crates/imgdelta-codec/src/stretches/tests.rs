@@ -62,7 +62,7 @@ fn group_of(machine: u8, members: u64) -> (StreamWriter, Vec<[Vec<u8>; 2]>) {
         let (packed, after) = packed.expect("they follow the base");
         trial.set_apart(&packed);
         mixer = Some(after);
-        let code = trial.streams.stream(StreamKind::AlignedLiterals).len();
+        let code = trial.streams.stream(StreamKind::Codes).len();
         assert!(code < literals / 5, "{code} bytes for {literals}");
         streams.append(&trial.streams);
         files.push([base, target]);
@@ -95,8 +95,8 @@ fn literals_of_both_machines_follow_the_base_and_come_back() {
 #[test]
 fn the_mixer_state_goes_on_from_member_to_member() {
     let (streams, files) = group_of(62, 3);
-    let [one, three] = [&group_of(62, 1).0, &streams]
-        .map(|streams| streams.stream(StreamKind::AlignedLiterals).len());
+    let [one, three] =
+        [&group_of(62, 1).0, &streams].map(|streams| streams.stream(StreamKind::Codes).len());
     assert!(three < one * 29 / 10, "{three} bytes for three members, {one} for the first");
     let group = Packer::new(1).pack(streams.all());
     let mut decoder = GroupDecoder::open(&group, &GroupLimits::default()).unwrap();
@@ -128,16 +128,16 @@ fn damaged_aligned_codes_are_errors_or_other_bytes() {
         decode(&Packer::new(1).pack(&streams), &base, target.len())
     };
     for at in (0..700).step_by(50) {
-        for stream in [StreamKind::AlignedLiterals, StreamKind::PackedLiterals] {
+        for stream in [StreamKind::Codes, StreamKind::PackedLiterals] {
             let made = with(stream, &|bytes| {
                 let at = at % bytes.len();
                 bytes[at] ^= 0x15;
             });
             assert!(made.is_err() || made.unwrap().len() == target.len());
         }
-        assert!(with(StreamKind::AlignedLiterals, &|bytes| bytes.truncate(at)).is_err());
+        assert!(with(StreamKind::Codes, &|bytes| bytes.truncate(at)).is_err());
     }
-    assert!(with(StreamKind::AlignedLiterals, &|bytes| bytes.push(0)).is_err());
+    assert!(with(StreamKind::Codes, &|bytes| bytes.push(0)).is_err());
     // Without a byte of code nothing shows how much work there is.
     assert!(with(StreamKind::PackedLiterals, &|bytes| *bytes = vec![2, 0, 0]).is_err());
 }

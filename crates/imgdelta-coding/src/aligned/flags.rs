@@ -1,14 +1,12 @@
 //! The light path: one bit that says if an expected byte is right, where that is likely.
 //! Never takes more than four mebibytes.
 
-use super::{
-    Kind,
-    contexts::Scene,
-    history::History,
+use super::{Kind, contexts::Scene, history::History};
+use crate::{
+    arithmetic::{BitCoder, mixed, squash, stretch},
     states::{self, Rate, Rates, UNSEEN},
     sum::Mixer,
 };
-use crate::arithmetic::{BitCoder, mixed, squash, stretch};
 
 const COUNT: usize = 7;
 

@@ -5,10 +5,12 @@ use super::{
     Kind,
     contexts::{self, COUNT, Guesses, Scene, length_class},
     history::History,
+};
+use crate::{
+    arithmetic::{BitCoder, mixed, stretch},
     states::{self, Rate, Rates, Refinement, States},
     sum::Mixer,
 };
-use crate::arithmetic::{BitCoder, mixed, stretch};
 
 /// The knowledge of a context about half a byte: a check, then a state for each prefix of the half.
 type Line = [u8; 16];

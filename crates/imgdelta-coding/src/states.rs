@@ -1,6 +1,14 @@
 //! The state of a context in one byte: how often it was followed by each bit, and by which one last.
 //! Never a probability: what a state is worth is learnt ([`Rates`]).
 
+// Odds have at most 17 bits, and sums are clamped to 12 bits before they are narrowed.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "see above"
+)]
+
 use crate::arithmetic::squash;
 
 /// Most of the larger count, by the smaller one. Larger counts say nothing new.
@@ -14,17 +22,17 @@ const MOST_WITH_LAST: u8 = 9;
 
 /// All states in the order of their numbers; 0 is that of a context which was never seen.
 #[derive(Clone)]
-pub(super) struct States {
+pub(crate) struct States {
     /// The next state for each bit.
-    pub(super) next: [[u8; 2]; 256],
+    pub(crate) next: [[u8; 2]; 256],
     /// Counts of zeros and ones.
-    pub(super) counts: [[u8; 2]; 256],
+    pub(crate) counts: [[u8; 2]; 256],
     /// Their sum.
-    pub(super) used: [u8; 256],
+    pub(crate) used: [u8; 256],
 }
 
 impl States {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut list = Vec::new();
         for total in 0..=MOST[0] + 1 {
             for zeros in 0..=total {
@@ -82,40 +90,40 @@ fn after(mut counts: [u8; 2], bit: usize) -> [u8; 2] {
 }
 
 /// A probability that is learnt: 22 bits of odds, and a count of 10 bits.
-pub(super) type Rate = u32;
+pub(crate) type Rate = u32;
 
 /// The rate of something that was never seen.
-pub(super) const UNSEEN: Rate = 1 << 31;
+pub(crate) const UNSEEN: Rate = 1 << 31;
 
 /// Returns a rate with these odds of 65,536, as if it was seen `count` times.
-pub(super) fn rate(odds: u32, count: u32) -> Rate {
+pub(crate) fn rate(odds: u32, count: u32) -> Rate {
     odds.min(65_535) << 16 | count
 }
 
 /// Returns a rate's odds of 65,536.
 #[inline]
-pub(super) fn odds(rate: Rate) -> u32 {
+pub(crate) fn odds(rate: Rate) -> u32 {
     rate >> 16
 }
 
 /// Returns the number of bits that a rate has seen, at most its limit.
 #[inline]
-pub(super) fn seen(rate: Rate) -> u32 {
+pub(crate) fn seen(rate: Rate) -> u32 {
     rate & 1023
 }
 
 /// Moves rates towards bits: by a share that falls with the number of bits seen.
 #[derive(Clone)]
-pub(super) struct Rates([i64; 1024]);
+pub(crate) struct Rates([i64; 1024]);
 
 impl Rates {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(std::array::from_fn(|count| 655_360 / (10 * count as i64 + 16)))
     }
 
     /// Moves `rate` towards a bit; its count grows up to `limit`, at most 1023.
     #[inline]
-    pub(super) fn learn(&self, rate: &mut Rate, bit: u32, limit: u32) {
+    pub(crate) fn learn(&self, rate: &mut Rate, bit: u32, limit: u32) {
         let (count, odds) = (*rate & 1023, i64::from(*rate >> 10));
         let wanted = if bit == 1 { (1 << 22) - 1 } else { 0 };
         // The move of the odds, which has 16 bits behind the point, at their place in the rate.
@@ -126,20 +134,20 @@ impl Rates {
 
 /// Corrections of odds by a context, each between 33 places of the logarithm.
 #[derive(Clone)]
-pub(super) struct Refinement {
+pub(crate) struct Refinement {
     table: Vec<u16>,
     at: usize,
 }
 
 impl Refinement {
-    pub(super) fn new(contexts: usize) -> Self {
+    pub(crate) fn new(contexts: usize) -> Self {
         let table = (0..contexts * 33).map(|i| squash((i as i32 % 33 - 16) * 128) as u16);
         Self { table: table.collect(), at: 0 }
     }
 
     /// Returns corrected odds for a logarithm of odds.
     #[inline]
-    pub(super) fn odds(&mut self, context: usize, stretched: i32) -> u32 {
+    pub(crate) fn odds(&mut self, context: usize, stretched: i32) -> u32 {
         let place = (stretched + 2048) as usize;
         let (at, part) = (context * 33 + place / 128, (place % 128) as u32);
         self.at = at + usize::from(part >= 64);
@@ -148,7 +156,7 @@ impl Refinement {
     }
 
     #[inline]
-    pub(super) fn learn(&mut self, bit: u32) {
+    pub(crate) fn learn(&mut self, bit: u32) {
         let odds = &mut self.table[self.at];
         if bit == 1 {
             *odds += (65_535 - *odds) >> 6;

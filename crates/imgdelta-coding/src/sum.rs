@@ -3,6 +3,14 @@
 //!
 //! Inputs and weights have 16 bits, so that a compiler can put eight of them into one instruction.
 
+// Odds have at most 17 bits, and sums are clamped to 12 bits before they are narrowed.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "see above"
+)]
+
 use crate::arithmetic::squash;
 
 /// Most of a final weight, which has 16 bits behind the point.
@@ -10,9 +18,9 @@ const MOST_FINAL: i32 = 1 << 20;
 
 /// Sums `N` inputs by `SETS` sets of weights.
 #[derive(Clone)]
-pub(super) struct Mixer<const N: usize, const SETS: usize> {
+pub(crate) struct Mixer<const N: usize, const SETS: usize> {
     /// Half the logarithms of odds.
-    pub(super) inputs: [i16; N],
+    pub(crate) inputs: [i16; N],
     /// Weights with 14 bits behind the point.
     weights: Vec<[i16; N]>,
     /// First row of each set in `weights`.
@@ -27,7 +35,7 @@ pub(super) struct Mixer<const N: usize, const SETS: usize> {
 
 impl<const N: usize, const SETS: usize> Mixer<N, SETS> {
     /// Makes sets of so many rows, and `finals` rows of weights for their sums.
-    pub(super) fn new(sizes: [usize; SETS], finals: usize, first: i16) -> Self {
+    pub(crate) fn new(sizes: [usize; SETS], finals: usize, first: i16) -> Self {
         let mut starts = [0; SETS];
         let mut rows = 0;
         for (start, size) in starts.iter_mut().zip(sizes) {
@@ -48,7 +56,7 @@ impl<const N: usize, const SETS: usize> Mixer<N, SETS> {
 
     /// Returns the logarithm of the odds, by a row of each set and of the final weights.
     #[inline]
-    pub(super) fn mix(&mut self, rows: [usize; SETS], final_row: usize) -> i32 {
+    pub(crate) fn mix(&mut self, rows: [usize; SETS], final_row: usize) -> i32 {
         self.final_row = final_row;
         let mut total = 0_i64;
         let finals = &self.finals[final_row];
@@ -66,13 +74,13 @@ impl<const N: usize, const SETS: usize> Mixer<N, SETS> {
 
     /// Returns the odds of the last sum.
     #[inline]
-    pub(super) fn odds(&self) -> u32 {
+    pub(crate) fn odds(&self) -> u32 {
         self.odds
     }
 
     /// Moves the weights that were used towards a bit.
     #[inline]
-    pub(super) fn learn(&mut self, bit: u32) {
+    pub(crate) fn learn(&mut self, bit: u32) {
         let error = (bit << 16) as i32 - self.odds as i32;
         for (weight, &sum) in self.finals[self.final_row].iter_mut().zip(&self.sums) {
             let more = ((i64::from(sum) * i64::from(error) * 3) >> 20) as i32;
