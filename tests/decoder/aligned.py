@@ -25,7 +25,7 @@ class Phase:
 
     def start(self):
         self.next = self.map = self.opcode = self.modrm = self.rex = self.vex = self.displacement = self.immediate = 0
-        self.letter, self.short, self.short_address, self.bytes = "", 0, False, 0
+        self.letter, self.short, self.short_address, self.bytes, self.fresh = "", 0, False, 0, False
 
     def step(self, byte):
         self.bytes = min(self.bytes + 1, 255)
@@ -51,8 +51,10 @@ class Phase:
         elif self.next == 4:
             if self.displacement:
                 self.displacement -= 1
+                self.fresh = self.displacement == 0
             else:
                 self.immediate -= 1
+                self.fresh = False
             if self.displacement + self.immediate == 0:
                 self.end()
         else:
@@ -102,7 +104,7 @@ class Phase:
         if self.displacement + self.immediate == 0:
             self.end()
         else:
-            self.next = 4
+            self.next, self.fresh = 4, True
 
     def end(self):
         self.before = [self.map << 16 | self.opcode << 8 | self.modrm] + self.before[:5]
@@ -116,6 +118,15 @@ class Phase:
 
     def place(self):
         return self.next | (self.displacement & 3) << 3 | (self.immediate & 3) << 5
+
+    def part(self):
+        """The place of format-lz.md, section 2."""
+        if self.next == 0:
+            return int(self.bytes > 0)
+        if self.next == 4:
+            is_last = (self.displacement or self.immediate) == 1
+            return (4 if is_last else 5) if self.fresh else 7 if is_last else 6
+        return (None, 1, 2, 3, None, 1)[self.next]
 
 
 def make_states():

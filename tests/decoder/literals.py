@@ -100,7 +100,7 @@ def fill(streams, history, mixer, target, copies, placed, view):
         bytes_, ranges = reference(before, *view)
         unpacked = aligned.unpack(mixer, packed, bytes_, stretches(places, placed, view[3], len(target), ranges))
     elif coder == 1:
-        unpacked = lz.unpack(packed, count, before + prefix(*view))
+        unpacked = lz.unpack(packed, count, before + prefix(*view), view[2].machine)
     else:
         unpacked = pack.unpack_frame(packed, count, before + prefix(*view))
     at = 0

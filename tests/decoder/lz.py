@@ -1,7 +1,24 @@
-"""LZ codes: LZMA's model, raw, behind a prefix. docs/format-lz.md."""
+"""LZ codes: LZMA's decisions, raw, behind a prefix. docs/format-lz.md."""
+import aligned
 from wire import Refused
 
 MOST_EXPANSION = 4096
+RATES = (1, 2, 2, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 5)
+
+
+class Places:
+    """The place of the next raw byte, for raw bytes of a machine's code or of any kind."""
+
+    def __init__(self, machine):
+        self.machine, self.count, self.phase, self.last = machine, 0, aligned.Phase(), 0
+
+    def place(self):
+        return self.phase.part() if self.machine == "x86-64" else self.count % 4 if self.machine == "aarch64" else self.last >> 7
+
+    def step(self, byte):
+        if self.machine == "x86-64":
+            self.phase.step(byte)
+        self.count, self.last = self.count + 1, byte
 
 
 class Bits:
@@ -22,15 +39,17 @@ class Bits:
             self.shift()
 
     def bit(self, odds, place):
-        zero = (self.range >> 11) * odds[place]
+        odd, count = odds[place]
+        zero = (self.range >> 12) * odd
         bit = int(self.code >= zero)
         if bit:
             self.range -= zero
             self.code -= zero
-            odds[place] -= odds[place] >> 5
+            odd -= odd >> RATES[count]
         else:
             self.range = zero
-            odds[place] += (2048 - odds[place]) >> 5
+            odd += (4096 - odd) >> RATES[count]
+        odds[place] = odd, min(count + 1, 15)
         self.widen()
         return bit
 
@@ -59,7 +78,7 @@ class Bits:
 
 
 def fresh(count):
-    return [1024] * count
+    return [(2048, 0)] * count
 
 
 class Lengths:
@@ -77,22 +96,25 @@ class Lengths:
 class Model:
     def __init__(self):
         self.literals = [fresh(0x300) for _ in range(8)]
-        self.is_match, self.is_repeat, self.is_older = fresh(12), fresh(12), fresh(12)
-        self.is_second, self.is_third, self.is_long = fresh(12), fresh(12), fresh(12)
+        self.is_match, self.is_repeat, self.is_older = fresh(12 * 8), fresh(12), fresh(12)
+        self.is_second, self.is_third, self.is_long = fresh(12), fresh(12), fresh(12 * 8)
         self.match_lengths, self.repeat_lengths = Lengths(), Lengths()
         self.slots = [fresh(64) for _ in range(4)]
         self.low_bits, self.align = fresh(128), fresh(16)
 
 
-def unpack(packed, count, prefix=b""):
-    """Unpacks `count` bytes."""
+def unpack(packed, count, prefix=b"", machine=None):
+    """Unpacks `count` bytes, which are code if there is a machine."""
     if count > MOST_EXPANSION * len(packed):
         raise Refused(f"an LZ code of {len(packed)} bytes cannot hold {count}")
+    places = Places(machine)
     bits, model, out = Bits(packed), Model(), bytearray(prefix)
     state, distances, end = 0, [1, 1, 1, 1], len(prefix) + count
     while len(out) < end:
-        if not bits.bit(model.is_match, state):
-            out.append(literal(bits, model, out, state, distances[0]))
+        place = places.place()
+        if not bits.bit(model.is_match, 8 * state + place):
+            out.append(literal(bits, model.literals[place], out, state, distances[0]))
+            places.step(out[-1])
             state = 0 if state < 4 else state - 3 if state < 10 else state - 6
             continue
         after_literal = state < 7
@@ -101,20 +123,20 @@ def unpack(packed, count, prefix=b""):
             distances = [distance(bits, model, length)] + distances[:3]
             state = 7 if after_literal else 10
         else:
-            length = repeat(bits, model, state, distances)
+            length = repeat(bits, model, state, place, distances)
             state = (8 if length else 9) if after_literal else 11
             length = length or 1
         if distances[0] > len(out) or length > end - len(out):
             raise Refused("a match leaves the bytes of an LZ code")
         for _ in range(length):
             out.append(out[-distances[0]])
+            places.step(out[-1])
     if bits.at < len(packed):
         raise Refused("bytes behind an LZ code")
     return bytes(out[len(prefix) :])
 
 
-def literal(bits, model, out, state, distance):
-    odds = model.literals[out[-1] >> 5 if out else 0]
+def literal(bits, odds, out, state, distance):
     node, alike, other = 1, state >= 7, out[-distance] if state >= 7 else 0
     for place in range(7, -1, -1):
         expected = other >> place & 1
@@ -123,10 +145,10 @@ def literal(bits, model, out, state, distance):
     return node - 256
 
 
-def repeat(bits, model, state, distances):
+def repeat(bits, model, state, place, distances):
     """Moves the distance to the front; returns the length, 0 for a short repeat."""
     if not bits.bit(model.is_older, state):
-        if not bits.bit(model.is_long, state):
+        if not bits.bit(model.is_long, 8 * state + place):
             return 0
     elif not bits.bit(model.is_second, state):
         distances.insert(0, distances.pop(1))

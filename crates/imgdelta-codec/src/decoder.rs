@@ -173,7 +173,7 @@ impl Member<'_> {
                 packed.unpack_aligned(mixer, &reference.bytes, &stretches)?
             } else {
                 prefix = inputs.build(&mut cache, &packed.taken, packed.room(len));
-                packed.unpack(&mut prefix, len)?
+                packed.unpack(&mut prefix, len, index.image.machine)?
             };
             self.host.release();
             Some((literals, history))

@@ -16,7 +16,9 @@ use imgdelta_coding::{
     LzError, PackError,
     aligned::{MixerState, Stretch},
     frame::FrameReader,
+    lz::RawKind,
 };
+use imgdelta_fields::elf::Machine;
 #[cfg(feature = "encode")]
 use imgdelta_fields::field_index::FieldCache;
 
@@ -30,6 +32,15 @@ const CONTINUED: u64 = 3;
 /// Most literals of a member behind an LZ code, which are unpacked at once: as many as a frame's
 /// window holds.
 const MAX_LZ: usize = 4 << 20;
+
+/// Returns the kind of the literals behind an LZ code, by the machine of the base.
+fn raw_kind(machine: Machine) -> RawKind {
+    match machine {
+        Machine::X86_64 => RawKind::X86_64,
+        Machine::Aarch64 => RawKind::Aarch64,
+        Machine::ClassData | Machine::None => RawKind::Bytes,
+    }
+}
 
 /// Most bytes that a member takes from earlier literals.
 pub(crate) const MAX_HISTORY: usize = 1 << 20;
@@ -122,6 +133,7 @@ impl PackedLiterals {
         &self,
         prefix: &'a mut Vec<u8>,
         len: usize,
+        machine: Machine,
     ) -> Result<LiteralReader<'a>> {
         if self.coder == ZSTD {
             let frame = FrameReader::open(&self.packed, prefix, len as u64, self.at);
@@ -133,8 +145,13 @@ impl PackedLiterals {
             return Err(of_lz(LzError { what, expected: MAX_LZ as u64, found: len as u64 }));
         }
         let at = prefix.len();
-        let bytes = imgdelta_coding::lz::unpack(&self.packed, std::mem::take(prefix), len)
-            .map_err(of_lz)?;
+        let bytes = imgdelta_coding::lz::unpack(
+            &self.packed,
+            std::mem::take(prefix),
+            len,
+            raw_kind(machine),
+        )
+        .map_err(of_lz)?;
         Ok(LiteralReader::Lz { bytes, at })
     }
 }
@@ -229,8 +246,8 @@ pub(crate) fn pack(
     coding: Coding,
 ) {
     let taken = history.taken_by(literals.len());
-    let prefix = prefix.build(fields, taken, literals.len());
-    let (coder, packed) = coding.shortest(prefix, literals);
+    let (built, machine) = (prefix.build(fields, taken, literals.len()), prefix.base.image.machine);
+    let (coder, packed) = coding.shortest(built, literals, machine);
     writer.number(StreamKind::PackedLiterals, coder);
     writer.number(StreamKind::PackedLiterals, taken.len() as u64);
     writer.number(StreamKind::PackedLiterals, packed.len() as u64);
@@ -268,12 +285,13 @@ impl Coding {
     /// Returns the number of the coder that packs the literals shortest, and their packed bytes.
     ///
     /// A frame of a high level takes more time than all the rest: it is made only if it may win.
-    fn shortest(self, prefix: Vec<u8>, literals: &[u8]) -> (u64, Vec<u8>) {
+    fn shortest(self, prefix: Vec<u8>, literals: &[u8], machine: Machine) -> (u64, Vec<u8>) {
         let frame = |prefix: &[u8]| imgdelta_coding::frame::pack(literals, prefix, self.level);
         let Some(quick) = self.quick_frame.filter(|_| literals.len() <= MAX_LZ) else {
             return (ZSTD, frame(&prefix));
         };
-        let packer = imgdelta_coding::lz::PrefixPacker::new(prefix, literals.len());
+        let packer = imgdelta_coding::lz::PrefixPacker::new(prefix, literals.len())
+            .of_kind(raw_kind(machine));
         let (code, prefix) = packer.pack_and_return_prefix(literals);
         let Some(code) = code else { return (ZSTD, frame(&prefix)) };
         if code.len() >= quick - quick / 32 {

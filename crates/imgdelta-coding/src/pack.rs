@@ -141,7 +141,7 @@ pub fn unpack_group(
             Coder::Lz => {
                 let packed = table.bytes(packed_len)?;
                 let raw_len = usize::try_from(raw_len).unwrap_or(usize::MAX);
-                lz::unpack(packed, Vec::new(), raw_len)
+                lz::unpack(packed, Vec::new(), raw_len, lz::RawKind::Bytes)
                     .map_err(|error| PackError::of_lz(error, table.0.at()))?
             }
             Coder::Shared => {

@@ -40,6 +40,8 @@ pub struct CodePhase {
     /// Bytes that are left of the displacement and of the immediate.
     displacement: u8,
     immediate: u8,
+    /// True if no byte of the next number was read.
+    is_first_of_number: bool,
     /// Bytes of the instruction so far.
     bytes: u8,
     /// The operations of the last instructions, the last one first.
@@ -82,8 +84,10 @@ impl CodePhase {
             Next::Number => {
                 if self.displacement > 0 {
                     self.displacement -= 1;
+                    self.is_first_of_number = self.displacement == 0;
                 } else {
                     self.immediate -= 1;
+                    self.is_first_of_number = false;
                 }
                 if self.displacement + self.immediate == 0 {
                     self.end();
@@ -163,6 +167,7 @@ impl CodePhase {
             self.end();
         } else {
             self.next = Next::Number;
+            self.is_first_of_number = true;
         }
     }
 
@@ -209,9 +214,62 @@ impl CodePhase {
             | usize::from(self.immediate & 3) << 5
     }
 
+    /// Returns the part of the instruction that the next byte is, below 8: 0 for its first byte, 1 for
+    /// another byte up to the opcode, 2 for `ModRM`, 3 for `SIB`. Of a number, 4 for the only byte, 5
+    /// for the lowest, 7 for the highest, 6 for others.
+    #[inline]
+    pub fn part(&self) -> u8 {
+        match self.next {
+            Next::Opcode => u8::from(self.bytes > 0),
+            Next::LongOpcode | Next::Vex => 1,
+            Next::ModRm => 2,
+            Next::Sib => 3,
+            Next::Number => {
+                let left = if self.displacement > 0 { self.displacement } else { self.immediate };
+                match left {
+                    1 if self.is_first_of_number => 4,
+                    1 => 7,
+                    _ if self.is_first_of_number => 5,
+                    _ => 6,
+                }
+            }
+        }
+    }
+
     /// Returns the map, opcode and `ModRM` of the last six instructions, the last one first.
     #[inline]
     pub fn before(&self) -> &[u32; 6] {
         &self.before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_follow_the_bytes_of_instructions() {
+        let code = [
+            &[0x48, 0x8B, 0x44, 0x24, 0x10][..],   // mov rax, [rsp + 16]
+            &[0xC7, 0x80, 1, 0, 0, 0, 2, 0, 0, 0], // mov dword [rax + 1], 2
+            &[0x83, 0xC0, 5],                      // add eax, 5
+            &[0x0F, 0xB6, 0xC0],                   // movzx eax, al
+            &[0x66, 0x81, 0xF9, 1, 2],             // cmp cx, 513
+        ];
+        let parts: &[&[u8]] = &[
+            &[0, 1, 2, 3, 4],
+            &[0, 2, 5, 6, 6, 7, 5, 6, 6, 7],
+            &[0, 2, 4],
+            &[0, 1, 2],
+            &[0, 1, 2, 5, 7],
+        ];
+        let mut phase = CodePhase::default();
+        let read = |&byte: &u8| {
+            let part = phase.part();
+            phase.step(byte);
+            part
+        };
+        let found: Vec<u8> = code.concat().iter().map(read).collect();
+        assert_eq!(found, parts.concat());
     }
 }

@@ -3,9 +3,12 @@
 
 use crate::{
     error::LzError,
-    lz::model::{
-        ALIGN_BITS, FIRST_DIRECT_SLOT, LEAST_RANGE, LengthModel, LiteralModel, MIN_MATCH, Model,
-        PROBABILITY_BITS, RATE, State, length_class, literal_context, low_bits_at, slot_base,
+    lz::{
+        model::{
+            ALIGN_BITS, FIRST_DIRECT_SLOT, LEAST_RANGE, LengthModel, LiteralModel, MIN_MATCH,
+            Model, PROBABILITY_BITS, Probability, State, length_class, low_bits_at, slot_base,
+        },
+        places::{PlaceReader, RawKind},
     },
 };
 
@@ -15,7 +18,12 @@ pub const MAX_EXPANSION: u64 = 4096;
 /// Returns `bytes`, which hold the prefix, with the `raw_len` bytes that `packed` stands for.
 ///
 /// The work is linear in `raw_len`, whatever the packed bytes are.
-pub fn unpack(packed: &[u8], mut bytes: Vec<u8>, raw_len: usize) -> Result<Vec<u8>, LzError> {
+pub fn unpack(
+    packed: &[u8],
+    mut bytes: Vec<u8>,
+    raw_len: usize,
+    kind: RawKind,
+) -> Result<Vec<u8>, LzError> {
     let limit = (packed.len() as u64).saturating_mul(MAX_EXPANSION);
     if raw_len as u64 > limit {
         return Err(error("raw bytes of an LZ code", limit, raw_len as u64));
@@ -25,21 +33,22 @@ pub fn unpack(packed: &[u8], mut bytes: Vec<u8>, raw_len: usize) -> Result<Vec<u
     bytes.reserve_exact(raw_len);
     bytes.resize(end, 0);
     let mut bits = BitReader::new(packed);
-    let mut model = Box::new(Model::new());
+    let mut model = Box::new(Model::new(kind));
+    let mut places = PlaceReader::new(kind);
     let mut state = State::FIRST;
     let mut distances = [1_usize; 4];
-    let mut before = bytes[..at].last().copied().unwrap_or(0);
     while at < end {
-        let row = state.row();
-        if !bits.take(&mut model.is_match[row]) {
-            let probabilities = &mut model.literals[literal_context(before)];
-            before = if state.is_after_literal() {
+        let (row, place) = (state.row(), places.place());
+        if !bits.take(&mut model.is_match[row][place]) {
+            let probabilities = &mut model.literals[place];
+            let literal = if state.is_after_literal() {
                 bits.literal(probabilities)
             } else {
                 // The symbol before was a match, whose distance was checked.
                 bits.literal_unlike(probabilities, bytes[at - distances[0]])
             };
-            bytes[at] = before;
+            bytes[at] = literal;
+            places.step(literal);
             at += 1;
             state = state.after_literal();
             continue;
@@ -57,7 +66,7 @@ pub fn unpack(packed: &[u8], mut bytes: Vec<u8>, raw_len: usize) -> Result<Vec<u
                 };
                 distances[..=which].rotate_right(1);
             } else {
-                is_long = bits.take(&mut model.is_long_repeat[row]);
+                is_long = bits.take(&mut model.is_long_repeat[row][place]);
             }
             if is_long {
                 len = bits.length(&mut model.repeat_lengths);
@@ -75,8 +84,8 @@ pub fn unpack(packed: &[u8], mut bytes: Vec<u8>, raw_len: usize) -> Result<Vec<u
             return Err(error("length of a match", (end - at) as u64, len as u64));
         }
         copy(&mut bytes, at, distances[0], len)?;
+        places.read(&bytes[at..at + len]);
         at += len;
-        before = bytes[at - 1];
     }
     match packed.len().saturating_sub(bits.read) {
         0 => Ok(bytes),
@@ -138,17 +147,16 @@ impl<'a> BitReader<'a> {
 
     /// Reads a bit and moves its probability.
     #[inline]
-    fn take(&mut self, probability: &mut u16) -> bool {
-        let zero = (self.range >> PROBABILITY_BITS) * u32::from(*probability);
+    fn take(&mut self, probability: &mut Probability) -> bool {
+        let zero = (self.range >> PROBABILITY_BITS) * u32::from(probability.value());
         let bit = self.code >= zero;
         if bit {
             self.range -= zero;
             self.code -= zero;
-            *probability -= *probability >> RATE;
         } else {
             self.range = zero;
-            *probability += ((1 << PROBABILITY_BITS) - *probability) >> RATE;
         }
+        probability.learn(bit);
         self.widen();
         bit
     }
@@ -182,7 +190,7 @@ impl<'a> BitReader<'a> {
 
     /// Reads a tree of bits, the highest first.
     #[inline]
-    fn tree<const N: usize>(&mut self, probabilities: &mut [u16; N]) -> usize {
+    fn tree<const N: usize>(&mut self, probabilities: &mut [Probability; N]) -> usize {
         let mut tree = 1;
         while tree < N {
             tree = tree << 1 | usize::from(self.take(&mut probabilities[tree]));
@@ -224,7 +232,7 @@ impl<'a> BitReader<'a> {
 
     /// Reads a tree of bits, the lowest first.
     #[inline]
-    fn reversed(&mut self, probabilities: &mut [u16], at: usize, bits: u32) -> u32 {
+    fn reversed(&mut self, probabilities: &mut [Probability], at: usize, bits: u32) -> u32 {
         let (mut tree, mut number) = (1, 0);
         for place in 0..bits {
             let bit = u32::from(self.take(&mut probabilities[at + tree]));
@@ -241,33 +249,33 @@ mod tests {
 
     #[test]
     fn more_raw_bytes_than_packed_ones_can_stand_for_take_no_memory() {
-        let refused = unpack(&[0; 3], Vec::new(), usize::MAX).unwrap_err();
+        let refused = unpack(&[0; 3], Vec::new(), usize::MAX, RawKind::Bytes).unwrap_err();
         let what = "raw bytes of an LZ code";
         let found = usize::MAX as u64;
         assert_eq!(refused, LzError { what, expected: 3 * MAX_EXPANSION, found });
-        assert_eq!(unpack(&[], Vec::new(), 1).unwrap_err().expected, 0);
-        assert_eq!(unpack(&[], b"prefix".to_vec(), 0).unwrap(), b"prefix");
-        assert!(unpack(&[0], Vec::new(), MAX_EXPANSION as usize).is_ok());
+        assert_eq!(unpack(&[], Vec::new(), 1, RawKind::Bytes).unwrap_err().expected, 0);
+        assert_eq!(unpack(&[], b"prefix".to_vec(), 0, RawKind::Bytes).unwrap(), b"prefix");
+        assert!(unpack(&[0], Vec::new(), MAX_EXPANSION as usize, RawKind::Bytes).is_ok());
     }
 
     #[test]
     fn packed_bytes_that_are_left_over_are_refused() {
         // Four bytes are read before the first bit.
-        assert!(unpack(&[0; 4], Vec::new(), 0).is_ok());
-        let refused = unpack(&[0; 5], Vec::new(), 0).unwrap_err();
+        assert!(unpack(&[0; 4], Vec::new(), 0, RawKind::Bytes).is_ok());
+        let refused = unpack(&[0; 5], Vec::new(), 0, RawKind::Bytes).unwrap_err();
         assert_eq!(refused, LzError { what: "bytes behind an LZ code", expected: 0, found: 1 });
     }
 
     #[test]
     fn a_match_before_the_prefix_is_refused() {
         // The highest code: every bit is 1, which is the third repeat from one byte back.
-        let refused = unpack(&[0xff; 9], Vec::new(), 300).unwrap_err();
+        let refused = unpack(&[0xff; 9], Vec::new(), 300, RawKind::Bytes).unwrap_err();
         assert_eq!(refused, LzError { what: "distance of a match", expected: 0, found: 1 });
     }
 
     #[test]
     fn a_match_that_is_longer_than_the_rest_is_refused() {
-        let refused = unpack(&[0xff; 9], b"x".to_vec(), 100).unwrap_err();
+        let refused = unpack(&[0xff; 9], b"x".to_vec(), 100, RawKind::Bytes).unwrap_err();
         assert_eq!(refused, LzError { what: "length of a match", expected: 100, found: 273 });
     }
 }

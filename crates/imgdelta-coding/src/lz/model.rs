@@ -4,14 +4,51 @@
 //! Every decision is one bit with a probability of its own, chosen by context. `docs/format-lz.md`
 //! specifies the contexts.
 
+use crate::lz::places::{PLACES, RawKind};
+
 /// Probabilities have this many bits.
-pub(crate) const PROBABILITY_BITS: u32 = 11;
+pub(crate) const PROBABILITY_BITS: u32 = 12;
+
+/// Bits of a probability's count.
+const COUNT_BITS: u32 = 4;
+
+/// A bit moves its probability by one in 2^n of the distance; these are the `n` of its first bits and
+/// of all others. Short codes end before slow probabilities have moved.
+const RATES: [u8; 1 << COUNT_BITS] = [1, 2, 2, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 5];
+
+/// The probability that a decision is 0, in parts of 4096, and the number of bits so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Probability(u16);
 
 /// The probability of a bit that has not been seen.
-const FRESH: u16 = 1 << (PROBABILITY_BITS - 1);
+const FRESH: Probability = Probability::of(1 << (PROBABILITY_BITS - 1));
 
-/// Each bit moves its probability by one in 2^5 of the distance.
-pub(crate) const RATE: u32 = 5;
+impl Probability {
+    /// Returns a fresh probability with this value.
+    pub(crate) const fn of(value: u16) -> Self {
+        Self(value << COUNT_BITS)
+    }
+
+    /// Returns the parts of 4096, from 1 to 4095.
+    #[inline]
+    pub(crate) fn value(self) -> u16 {
+        self.0 >> COUNT_BITS
+    }
+
+    /// Moves the probability towards a bit.
+    #[inline]
+    pub(crate) fn learn(&mut self, bit: bool) {
+        let (value, count) = (self.value(), self.0 & ((1 << COUNT_BITS) - 1));
+        let rate = RATES[usize::from(count)];
+        let value = if bit {
+            value - (value >> rate)
+        } else {
+            value + (((1 << PROBABILITY_BITS) - value) >> rate)
+        };
+        let count = count + u16::from(count + 1 < 1 << COUNT_BITS);
+        self.0 = value << COUNT_BITS | count;
+    }
+}
 
 /// The range is widened by eight bits when it falls below this.
 pub(crate) const LEAST_RANGE: u32 = 1 << 24;
@@ -76,17 +113,17 @@ impl State {
     }
 }
 
-/// Probabilities that a literal's bits are zero, in one context of the byte before it.
-pub(crate) type LiteralModel = [u16; 0x300];
+/// Probabilities that a literal's bits are zero, in one place.
+pub(crate) type LiteralModel = [Probability; 0x300];
 
 /// Probabilities of match lengths.
 #[derive(Debug, Clone)]
 pub(crate) struct LengthModel {
-    pub(crate) is_long: u16,
-    pub(crate) is_longest: u16,
-    pub(crate) low: [u16; 8],
-    pub(crate) middle: [u16; 8],
-    pub(crate) high: [u16; 256],
+    pub(crate) is_long: Probability,
+    pub(crate) is_longest: Probability,
+    pub(crate) low: [Probability; 8],
+    pub(crate) middle: [Probability; 8],
+    pub(crate) high: [Probability; 256],
 }
 
 impl LengthModel {
@@ -101,34 +138,35 @@ impl LengthModel {
     }
 }
 
-/// All probabilities: that a decision is 0, in parts of 2048.
+/// All probabilities.
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
-    pub(crate) is_match: [u16; STATES],
-    pub(crate) is_repeat: [u16; STATES],
-    pub(crate) is_older: [u16; STATES],
-    pub(crate) is_second_older: [u16; STATES],
-    pub(crate) is_third_older: [u16; STATES],
-    pub(crate) is_long_repeat: [u16; STATES],
-    pub(crate) literals: Box<[LiteralModel; 8]>,
+    pub(crate) is_match: [[Probability; PLACES]; STATES],
+    pub(crate) is_repeat: [Probability; STATES],
+    pub(crate) is_older: [Probability; STATES],
+    pub(crate) is_second_older: [Probability; STATES],
+    pub(crate) is_third_older: [Probability; STATES],
+    pub(crate) is_long_repeat: [[Probability; PLACES]; STATES],
+    /// Those of each place.
+    pub(crate) literals: Vec<LiteralModel>,
     pub(crate) match_lengths: LengthModel,
     pub(crate) repeat_lengths: LengthModel,
-    pub(crate) slots: [[u16; 64]; LENGTH_CLASSES],
+    pub(crate) slots: [[Probability; 64]; LENGTH_CLASSES],
     /// Low bits of distances below [`FIRST_DIRECT_SLOT`], at [`low_bits_at`].
-    pub(crate) low_bits: [u16; 128],
-    pub(crate) align: [u16; 1 << ALIGN_BITS],
+    pub(crate) low_bits: [Probability; 128],
+    pub(crate) align: [Probability; 1 << ALIGN_BITS],
 }
 
 impl Model {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(kind: RawKind) -> Self {
         Self {
-            is_match: [FRESH; STATES],
+            is_match: [[FRESH; PLACES]; STATES],
             is_repeat: [FRESH; STATES],
             is_older: [FRESH; STATES],
             is_second_older: [FRESH; STATES],
             is_third_older: [FRESH; STATES],
-            is_long_repeat: [FRESH; STATES],
-            literals: Box::new([[FRESH; 0x300]; 8]),
+            is_long_repeat: [[FRESH; PLACES]; STATES],
+            literals: vec![[FRESH; 0x300]; kind.places()],
             match_lengths: LengthModel::new(),
             repeat_lengths: LengthModel::new(),
             slots: [[FRESH; 64]; LENGTH_CLASSES],
@@ -136,12 +174,6 @@ impl Model {
             align: [FRESH; 1 << ALIGN_BITS],
         }
     }
-}
-
-/// Context of a literal: the upper three bits of the byte before it.
-#[inline]
-pub(crate) fn literal_context(before: u8) -> usize {
-    usize::from(before >> 5)
 }
 
 /// Class of a match length, for its distance slot.

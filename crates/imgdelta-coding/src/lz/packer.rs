@@ -5,6 +5,7 @@ use crate::{
     lz::MAX_EXPANSION,
     lz::index::{self, Index},
     lz::parser::Parser,
+    lz::places::{RawKind, RawPlaces},
     lz::prices::PriceTables,
     lz::writer::SymbolWriter,
 };
@@ -16,6 +17,7 @@ pub struct PrefixPacker {
     bytes: Vec<u8>,
     prefix_len: usize,
     index: Index,
+    kind: RawKind,
 }
 
 /// Symbols between two computations of the price tables.
@@ -31,7 +33,13 @@ impl PrefixPacker {
         if prefix.len() <= index::MAX_BYTES {
             index.enter(&prefix, prefix.len());
         }
-        Self { prefix_len: prefix.len(), bytes: prefix, index }
+        Self { prefix_len: prefix.len(), bytes: prefix, index, kind: RawKind::Bytes }
+    }
+
+    /// Regards the raw bytes as of this kind.
+    #[must_use]
+    pub fn of_kind(self, kind: RawKind) -> Self {
+        Self { kind, ..self }
     }
 
     /// Packs `raw`; `None` if it is too long with its prefix, or packs better than a reader admits.
@@ -51,15 +59,17 @@ impl PrefixPacker {
             return None;
         }
         self.bytes.extend_from_slice(raw);
-        let mut writer = SymbolWriter::new();
+        let mut writer = SymbolWriter::new(self.kind);
         let mut tables = PriceTables::new(&writer.model);
+        let places = RawPlaces::read(self.kind, &self.bytes, self.prefix_len);
         let mut parser = Parser::new(NICE);
         let (mut at, mut stale) = (self.prefix_len, 0);
         while at < self.bytes.len() {
             let prices = (&writer.model, &*tables);
-            let symbols = parser.stretch(&self.bytes, at, writer.context, &mut self.index, prices);
+            let bytes = (&*self.bytes, &places);
+            let symbols = parser.stretch(bytes, at, writer.context, &mut self.index, prices);
             for &symbol in symbols {
-                writer.put(symbol, &self.bytes, at);
+                writer.put(symbol, &self.bytes, at, places.at(at));
                 at += symbol.len();
             }
             stale += symbols.len();

@@ -10,6 +10,7 @@
 use crate::{
     lz::index::{Index, MatchCandidate, common},
     lz::model::{MIN_MATCH, Model},
+    lz::places::RawPlaces,
     lz::prices::{self, PriceTables},
     lz::writer::{Context, MAX_MATCH, Symbol},
 };
@@ -51,7 +52,7 @@ impl Parser {
     /// Returns the symbols of the next stretch, which starts at `start` in `context`.
     pub(crate) fn stretch(
         &mut self,
-        bytes: &[u8],
+        (bytes, places): (&[u8], &RawPlaces),
         start: usize,
         context: Context,
         index: &mut Index,
@@ -75,7 +76,8 @@ impl Parser {
                 last = Some(symbol);
                 break;
             }
-            let mut edges = Edges { bytes, at, node, model, tables, nodes: &mut self.nodes, end };
+            let mut edges =
+                Edges { bytes, places, at, node, model, tables, nodes: &mut self.nodes, end };
             edges.add(&self.found);
             end = edges.end;
             node += 1;
@@ -140,6 +142,7 @@ impl Parser {
 /// The edges that start at a node.
 struct Edges<'a> {
     bytes: &'a [u8],
+    places: &'a RawPlaces,
     at: usize,
     node: usize,
     model: &'a Model,
@@ -153,19 +156,19 @@ impl Edges<'_> {
     fn add(&mut self, found: &[MatchCandidate]) {
         let Node { price, context, .. } = self.nodes[self.node];
         let (bytes, at, model) = (self.bytes, self.at, self.model);
-        let row = context.state.row();
+        let (row, place_here) = (context.state.row(), self.places.at(at));
         let most = (bytes.len() - at).min(MAX_MATCH);
 
         let literal = price + self.literal_price(context, at);
         self.offer(1, literal, Symbol::Literal, 0);
         let other = at.checked_sub(context.distances[0] as usize);
         let is_alike = other.is_some_and(|other| bytes[other] == bytes[at]);
-        let matching = price + prices::of_bit(model.is_match[row], true);
+        let matching = price + prices::of_bit(model.is_match[row][place_here], true);
         let repeating = matching + prices::of_bit(model.is_repeat[row], true);
         if is_alike {
             let short = repeating
                 + prices::of_bit(model.is_older[row], false)
-                + prices::of_bit(model.is_long_repeat[row], false);
+                + prices::of_bit(model.is_long_repeat[row][place_here], false);
             self.offer(1, short, Symbol::ShortRepeat, 0);
         } else {
             self.repeat_behind(at, literal, context, Symbol::Literal);
@@ -177,7 +180,8 @@ impl Edges<'_> {
             if longest < MIN_MATCH {
                 continue;
             }
-            let flags = repeating + prices::of_repeat_flags(model, context.state, which);
+            let flags =
+                repeating + prices::of_repeat_flags(model, context.state, place_here, which);
             let symbol = |len| Symbol::Repeat { which: which as u32, len: len as u32 };
             for len in MIN_MATCH..=longest {
                 self.offer(len, flags + self.tables.of_repeat(len), symbol(len), 0);
@@ -206,10 +210,10 @@ impl Edges<'_> {
     /// The price of the literal at `at` in a context.
     fn literal_price(&self, context: Context, at: usize) -> u32 {
         let bytes = self.bytes;
-        let before = at.checked_sub(1).map_or(0, |before| bytes[before]);
         let other = at.checked_sub(context.distances[0] as usize).map_or(0, |other| bytes[other]);
-        prices::of_bit(self.model.is_match[context.state.row()], false)
-            + prices::of_literal(self.model, context.state, before, bytes[at], other)
+        let place = self.places.at(at);
+        prices::of_bit(self.model.is_match[context.state.row()][place], false)
+            + prices::of_literal(self.model, context.state, place, bytes[at], other)
     }
 
     /// Offers a symbol of known price with a literal and a repeat behind it.
@@ -231,17 +235,17 @@ impl Edges<'_> {
     fn repeat_behind(&mut self, at: usize, price: u32, context: Context, symbol: Symbol) {
         let start = at + 1;
         let most = self.bytes.len().saturating_sub(start).min(MAX_MATCH);
-        let Some(place) = start.checked_sub(context.distances[0] as usize) else { return };
-        let len = common(self.bytes, place, start, most);
+        let Some(from) = start.checked_sub(context.distances[0] as usize) else { return };
+        let len = common(self.bytes, from, start, most);
         if len < MIN_MATCH {
             return;
         }
         let state = context.state.after_literal();
-        let row = state.row();
+        let (row, place) = (state.row(), self.places.at(start));
         let price = price
-            + prices::of_bit(self.model.is_match[row], true)
+            + prices::of_bit(self.model.is_match[row][place], true)
             + prices::of_bit(self.model.is_repeat[row], true)
-            + prices::of_repeat_flags(self.model, state, 0)
+            + prices::of_repeat_flags(self.model, state, place, 0)
             + self.tables.of_repeat(len);
         self.offer(start + len - self.at, price, symbol, len);
     }

@@ -7,7 +7,7 @@
 use crate::{
     lz::model::{
         ALIGN_BITS, FIRST_DIRECT_SLOT, LENGTH_CLASSES, LengthModel, MIN_MATCH, Model,
-        PROBABILITY_BITS, State, length_class, literal_context, low_bits_at, slot_base,
+        PROBABILITY_BITS, Probability, State, length_class, low_bits_at, slot_base,
     },
     lz::writer::{MAX_MATCH, slot_of},
 };
@@ -15,7 +15,7 @@ use crate::{
 /// A price of 64 is one bit.
 pub(crate) const BIT: u32 = 64;
 
-/// Prices of a bit, by its probability in units of 16 of 2048.
+/// Prices of a bit, by its probability in units of 32 of 4096.
 static PRICES: [u16; 128] = prices();
 
 /// Computes the logarithms by squaring.
@@ -24,8 +24,8 @@ const fn prices() -> [u16; 128] {
     let mut place = 0;
     while place < 128 {
         // The probability in the middle of the unit, as a number from 1 to 2 times 2^-n.
-        let mut number = (place as u64 * 16 + 8) << 20;
-        let mut bits = PROBABILITY_BITS + 20;
+        let mut number = (place as u64 * 32 + 16) << 19;
+        let mut bits = PROBABILITY_BITS + 19;
         let mut price = 0;
         let mut step = 0;
         while number >> 31 == 0 {
@@ -50,12 +50,12 @@ const fn prices() -> [u16; 128] {
 
 /// The price of a bit.
 #[inline]
-pub(crate) fn of_bit(probability: u16, bit: bool) -> u32 {
+pub(crate) fn of_bit(probability: Probability, bit: bool) -> u32 {
     let flipped = if bit { (1 << PROBABILITY_BITS) - 1 } else { 0 };
-    u32::from(PRICES[usize::from((probability ^ flipped) >> 4) & 127])
+    u32::from(PRICES[usize::from((probability.value() ^ flipped) >> 5) & 127])
 }
 
-fn of_tree(probabilities: &[u16], number: usize, bits: u32) -> u32 {
+fn of_tree(probabilities: &[Probability], number: usize, bits: u32) -> u32 {
     let mut tree = number | 1 << bits;
     let mut price = 0;
     while tree > 1 {
@@ -65,7 +65,7 @@ fn of_tree(probabilities: &[u16], number: usize, bits: u32) -> u32 {
     price
 }
 
-fn of_reversed(probabilities: &[u16], number: u32, bits: u32) -> u32 {
+fn of_reversed(probabilities: &[Probability], number: u32, bits: u32) -> u32 {
     let (mut tree, mut price) = (1, 0);
     for place in 0..bits {
         let bit = number >> place & 1;
@@ -75,10 +75,10 @@ fn of_reversed(probabilities: &[u16], number: u32, bits: u32) -> u32 {
     price
 }
 
-/// The price of a literal without the flag before it; `other` is the byte at the last distance.
+/// The price of a literal in a place, without the flag before it; `other` is the byte at the last distance.
 #[inline]
-pub(crate) fn of_literal(model: &Model, state: State, before: u8, literal: u8, other: u8) -> u32 {
-    let probabilities = &model.literals[literal_context(before)];
+pub(crate) fn of_literal(model: &Model, state: State, place: usize, literal: u8, other: u8) -> u32 {
+    let probabilities = &model.literals[place];
     let (mut tree, mut price) = (1, 0);
     let (mut other, mut alike) =
         (usize::from(other), if state.is_after_literal() { 0 } else { 0x100 });
@@ -193,12 +193,12 @@ fn update_lengths(prices: &mut [u32; MAX_MATCH + 1], model: &LengthModel) {
 
 /// The price of the flags before a repeat's length.
 #[inline]
-pub(crate) fn of_repeat_flags(model: &Model, state: State, which: usize) -> u32 {
+pub(crate) fn of_repeat_flags(model: &Model, state: State, place: usize, which: usize) -> u32 {
     let row = state.row();
     let older = of_bit(model.is_older[row], which > 0);
     older
         + match which {
-            0 => of_bit(model.is_long_repeat[row], true),
+            0 => of_bit(model.is_long_repeat[row][place], true),
             1 => of_bit(model.is_second_older[row], false),
             _ => {
                 of_bit(model.is_second_older[row], true)
@@ -213,13 +213,13 @@ mod tests {
 
     #[test]
     fn prices_are_logarithms() {
-        assert_eq!(of_bit(1 << 10, false), 64);
-        assert_eq!(of_bit(1 << 10, true), 65);
-        for probability in 16..2032_u16 {
-            let exact = -(f64::from(probability) / 2048.0).log2() * f64::from(BIT);
-            let price = f64::from(of_bit(probability, false));
-            let most = 2.0 + 12.0 * f64::from(BIT) / f64::from(probability);
-            assert!((exact - price).abs() < most, "{probability}: {price}, {exact}");
+        assert_eq!(of_bit(Probability::of(1 << 11), false), 64);
+        assert_eq!(of_bit(Probability::of(1 << 11), true), 65);
+        for value in 32..4064_u16 {
+            let exact = -(f64::from(value) / 4096.0).log2() * f64::from(BIT);
+            let price = f64::from(of_bit(Probability::of(value), false));
+            let most = 2.0 + 24.0 * f64::from(BIT) / f64::from(value);
+            assert!((exact - price).abs() < most, "{value}: {price}, {exact}");
         }
     }
 }

@@ -3,8 +3,9 @@
 
 use crate::lz::model::{
     ALIGN_BITS, FIRST_DIRECT_SLOT, LEAST_RANGE, LengthModel, LiteralModel, MIN_MATCH, Model,
-    PROBABILITY_BITS, RATE, State, length_class, literal_context, low_bits_at, slot_base,
+    PROBABILITY_BITS, Probability, State, length_class, low_bits_at, slot_base,
 };
+use crate::lz::places::RawKind;
 
 /// Longest match: two shorter classes of eight lengths each, and a last one of 256.
 pub(crate) const MAX_MATCH: usize = MIN_MATCH + 8 + 8 + 256 - 1;
@@ -76,20 +77,19 @@ pub(crate) struct SymbolWriter {
 }
 
 impl SymbolWriter {
-    pub(crate) fn new() -> Self {
-        Self { model: Model::new(), context: Context::FIRST, bits: BitWriter::new() }
+    pub(crate) fn new(kind: RawKind) -> Self {
+        Self { model: Model::new(kind), context: Context::FIRST, bits: BitWriter::new() }
     }
 
     /// Writes a symbol that stands for the bytes from `at`.
-    pub(crate) fn put(&mut self, symbol: Symbol, bytes: &[u8], at: usize) {
+    pub(crate) fn put(&mut self, symbol: Symbol, bytes: &[u8], at: usize, place: usize) {
         let (model, bits) = (&mut self.model, &mut self.bits);
         let state = self.context.state;
         let row = state.row();
-        bits.put(&mut model.is_match[row], symbol != Symbol::Literal);
+        bits.put(&mut model.is_match[row][place], symbol != Symbol::Literal);
         match symbol {
             Symbol::Literal => {
-                let before = at.checked_sub(1).map_or(0, |before| bytes[before]);
-                let probabilities = &mut model.literals[literal_context(before)];
+                let probabilities = &mut model.literals[place];
                 if state.is_after_literal() {
                     bits.tree(probabilities, usize::from(bytes[at]), 8);
                 } else {
@@ -100,13 +100,13 @@ impl SymbolWriter {
             Symbol::ShortRepeat => {
                 bits.put(&mut model.is_repeat[row], true);
                 bits.put(&mut model.is_older[row], false);
-                bits.put(&mut model.is_long_repeat[row], false);
+                bits.put(&mut model.is_long_repeat[row][place], false);
             }
             Symbol::Repeat { which, len } => {
                 bits.put(&mut model.is_repeat[row], true);
                 bits.put(&mut model.is_older[row], which > 0);
                 if which == 0 {
-                    bits.put(&mut model.is_long_repeat[row], true);
+                    bits.put(&mut model.is_long_repeat[row][place], true);
                 } else {
                     bits.put(&mut model.is_second_older[row], which > 1);
                     if which > 1 {
@@ -176,21 +176,20 @@ impl BitWriter {
     }
 
     #[inline]
-    fn put(&mut self, probability: &mut u16, bit: bool) {
-        let zero = (self.range >> PROBABILITY_BITS) * u32::from(*probability);
+    fn put(&mut self, probability: &mut Probability, bit: bool) {
+        let zero = (self.range >> PROBABILITY_BITS) * u32::from(probability.value());
         if bit {
             self.low += u64::from(zero);
             self.range -= zero;
-            *probability -= *probability >> RATE;
         } else {
             self.range = zero;
-            *probability += ((1 << PROBABILITY_BITS) - *probability) >> RATE;
         }
+        probability.learn(bit);
         self.widen();
     }
 
     #[inline]
-    fn tree(&mut self, probabilities: &mut [u16], number: usize, bits: u32) {
+    fn tree(&mut self, probabilities: &mut [Probability], number: usize, bits: u32) {
         let mut tree = 1;
         for place in (0..bits).rev() {
             let bit = number >> place & 1;
@@ -213,7 +212,7 @@ impl BitWriter {
         }
     }
 
-    fn reversed(&mut self, probabilities: &mut [u16], at: usize, number: u32, bits: u32) {
+    fn reversed(&mut self, probabilities: &mut [Probability], at: usize, number: u32, bits: u32) {
         let mut tree = 1;
         for place in 0..bits {
             let bit = number >> place & 1;
