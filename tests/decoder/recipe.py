@@ -15,7 +15,7 @@ Closed = namedtuple("Closed", "kind count")
 Member = namedtuple("Member", "payload parts window")
 Digest = namedtuple("Digest", "holder offset spelling content")
 # Of each spelling: the bytes of its text.
-SPELLINGS = [32, 64, 43]
+SPELLINGS = [32, 64, 43, 28]
 
 
 class Recipe:
