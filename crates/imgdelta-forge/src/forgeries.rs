@@ -469,7 +469,7 @@ fn zstd_files_of(count: usize, level: i32) -> ForgedDelta {
 }
 
 fn zstd_files() -> ForgedDelta {
-    zstd_files_of(10_000, 19)
+    zstd_files_of(5000, 19)
 }
 
 fn large_zstd_encoder() -> ForgedDelta {
