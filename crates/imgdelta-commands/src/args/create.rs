@@ -124,8 +124,8 @@ fn resolved(path: &Path) -> Option<PathBuf> {
 /// Options for making a delta.
 #[derive(Args, Debug)]
 pub struct MakingOptions {
-    /// Time to spend on a smaller delta; best makes rebuilt programs a tenth smaller, and takes the
-    /// receiver up to ten times as long for them, so it is for links below 100 kbit/s
+    /// Time to spend on a smaller delta; best makes rebuilt programs at least a tenth smaller, and
+    /// takes the receiver up to ten times as long for them, so it is for links below 200 kbit/s
     #[arg(long, value_enum, default_value_t = PresetChoice::Default, value_name = "PRESET")]
     pub preset: PresetChoice,
 
