@@ -385,13 +385,33 @@ class MixerState:
         self.flag_mixer = Mixer(16, (512,), 1, 1562)
 
 
-class Decoder:
-    """Reads the bits of a code."""
+class BitDecoder:
+    """Reads the bits of an arithmetic code."""
 
-    def __init__(self, mixer, code, reference, stretches, length):
-        self.mixer = mixer
+    def __init__(self, code):
         self.code, self.low, self.high, self.at = code, 0, MASK32, 4
         self.word = int.from_bytes(code[:4].ljust(4, b"\0"), "big")
+
+    def bit(self, odds):
+        middle = self.low + ((self.high - self.low) * odds >> 16)
+        bit = int(self.word <= middle)
+        if bit:
+            self.high = middle
+        else:
+            self.low = middle + 1
+        while self.low >> 24 == self.high >> 24:
+            self.low, self.high = self.low << 8 & MASK32, self.high << 8 & MASK32 | 0xFF
+            self.word = self.word << 8 & MASK32 | (self.code[self.at] if self.at < len(self.code) else 0)
+            self.at += 1
+        return bit
+
+
+class Decoder(BitDecoder):
+    """Reads the bytes of a code."""
+
+    def __init__(self, mixer, code, reference, stretches, length):
+        super().__init__(code)
+        self.mixer = mixer
         has_code = any(stretch_.kind == X86 for stretch_ in stretches)
         self.history = History(reference, length + LEAD * len(stretches))
         self.phase, self.full, self.error = Phase(), 0, 0
@@ -408,19 +428,6 @@ class Decoder:
     def operations_row(self):
         a, b, c, d, e, f = self.phase.before
         return mix(mix(mix(mix(a, b), c), mix(d, e)), f) >> 8 & (self.operation_rows - 1)
-
-    def bit(self, odds):
-        middle = self.low + ((self.high - self.low) * odds >> 16)
-        bit = int(self.word <= middle)
-        if bit:
-            self.high = middle
-        else:
-            self.low = middle + 1
-        while self.low >> 24 == self.high >> 24:
-            self.low, self.high = self.low << 8 & MASK32, self.high << 8 & MASK32 | 0xFF
-            self.word = self.word << 8 & MASK32 | (self.code[self.at] if self.at < len(self.code) else 0)
-            self.at += 1
-        return bit
 
     def stretch(self, stretch_):
         self.history.begin(stretch_)

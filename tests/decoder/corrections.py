@@ -1,5 +1,5 @@
 """Codes of corrections: which predicted bytes are wrong, and what they are. docs/format-corrections.md."""
-from aligned import X86, Mixer, Phase, Refinement, learn, run_class, stretch
+from aligned import X86, BitDecoder, Mixer, Phase, Refinement, learn, run_class, stretch
 from mixing import MASK32, mix, squash
 from wire import Refused
 
@@ -49,26 +49,13 @@ class State:
         self.values = MixedRates(14, 1 << 20, 255, (1024, 512))
 
 
-class Corrector:
+class Corrector(BitDecoder):
     def __init__(self, state, code, target):
-        self.state, self.code, self.target = state, code, target
-        self.low, self.high, self.word, self.at = 0, MASK32, int.from_bytes(code[:4].ljust(4, b"\0"), "big"), 4
+        super().__init__(code)
+        self.state, self.target = state, target
         self.blocks = self.clean = self.clean_before = self.in_block = self.wrong = self.since = 0
         self.gap = self.gap_before = self.last_error = self.open = self.run = self.run_before = 0
         self.errors, self.phase = {}, Phase()
-
-    def bit(self, odds):
-        middle = self.low + ((self.high - self.low) * odds >> 16)
-        bit = int(self.word <= middle)
-        if bit:
-            self.high = middle
-        else:
-            self.low = middle + 1
-        while self.low >> 24 == self.high >> 24:
-            self.low, self.high = self.low << 8 & MASK32, self.high << 8 & MASK32 | 0xFF
-            self.word = self.word << 8 & MASK32 | (self.code[self.at] if self.at < len(self.code) else 0)
-            self.at += 1
-        return bit
 
     def all(self, exact, kind_at):
         count = wrong = 0

@@ -29,10 +29,11 @@ use crate::{
     aligned::Kind,
     arithmetic::{BitCoder, BitDecoder, mixed},
     error::LzError,
+    rated::run_class,
     states::Rates,
 };
 use imgdelta_instructions::CodePhase;
-use rates::{MixedRates, run_class};
+use rates::MixedRates;
 
 /// Bytes that share a bit if all are right.
 pub const BLOCK: usize = 64;

@@ -17,8 +17,9 @@
 //! |--:|---|---|
 //! | 0 | `arithmetic`, `error` | a coder of bits; wrong codes |
 //! | 1 | [`frame`], [`lz`], [`mixing`], `states`, `sum` | coders behind a prefix; a slow coder; rates and states of contexts; weighted sums |
-//! | 2 | [`aligned`], [`pack`] | a slow coder with a reference; several streams as one string |
-//! | 3 | [`corrections`] | which predicted bytes are wrong |
+//! | 2 | [`pack`], `rated` | several streams as one string; contexts with rates |
+//! | 3 | [`aligned`] | a slow coder with a reference |
+//! | 4 | [`corrections`] | which predicted bytes are wrong |
 //!
 //! The packing side needs the feature `encode`.
 //!
@@ -55,6 +56,7 @@ pub mod frame;
 pub mod lz;
 pub mod mixing;
 pub mod pack;
+mod rated;
 mod states;
 mod sum;
 

@@ -14,7 +14,7 @@ pub struct FileDecoder {
 }
 
 impl FileDecoder {
-    /// Starts a file. `None` if there is no memory.
+    /// Makes a decoder for one file; `None` without memory for it.
     pub fn new() -> Option<Self> {
         let mut decoder = DCtx::try_create()?;
         decoder.set_parameter(DParameter::WindowLogMax(MOST_FILE_WINDOW.ilog2())).ok()?;

@@ -3,8 +3,9 @@
 
 use super::{Kind, contexts::Scene, history::History};
 use crate::{
-    arithmetic::{BitCoder, mixed, squash, stretch},
-    states::{self, Rate, Rates, UNSEEN},
+    arithmetic::{BitCoder, mixed},
+    rated::{RatedContexts, run_class},
+    states::Rates,
     sum::Mixer,
 };
 
@@ -18,18 +19,12 @@ const RATES: usize = 1 << 19;
 
 const FIRST_WEIGHT: i16 = 1_562;
 
-/// The bits that a rate learns from, and those of what it was worth.
+/// The bits that a rate learns from.
 const LIMIT: u32 = 1000;
-const WORTH_LIMIT: u32 = 500;
-
-/// Classes of the number of bits seen.
-const CLASSES: usize = 10;
 
 #[derive(Clone)]
 pub(super) struct Flags {
-    rates: Vec<Rate>,
-    /// Rates for the rates of each context, by the number of bits seen and their odds.
-    worth: Vec<[Rate; CLASSES * 33]>,
+    contexts: RatedContexts<COUNT>,
     mixer: Mixer<INPUTS, 1>,
     /// Places of the last bytes where a flag was wrong: a bit for each.
     wrong: u32,
@@ -49,11 +44,8 @@ pub(super) struct Expected {
 
 impl Flags {
     pub(super) fn new() -> Self {
-        let worth =
-            std::array::from_fn(|place| states::rate(squash((place as i32 % 33 - 16) * 90), 20));
         Self {
-            rates: vec![UNSEEN; RATES],
-            worth: vec![worth; COUNT],
+            contexts: RatedContexts::new(RATES, LIMIT),
             mixer: Mixer::new([512], 1, FIRST_WEIGHT),
             wrong: 0,
             run: 0,
@@ -108,36 +100,12 @@ impl Flags {
             run_gap as u32,
             mixed(agreement | run.min(20) << 8, byte),
         ];
-        let mut found = [0; COUNT];
-        let mut places = [usize::MAX; COUNT];
-        let mask = self.rates.len() - 1;
-        for i in 0..COUNT {
-            let slot = mixed(contexts[i], i as u32 + 1) as usize & mask;
-            found[i] = slot;
-            let (mut first, mut second) = (0, 0);
-            let rate = self.rates[slot];
-            let count = states::seen(rate);
-            if count > 0 {
-                let stretched = stretch(states::odds(rate));
-                let place = (((stretched + 64) >> 7) + 16).clamp(0, 32) as usize;
-                let place = seen_class(count) * 33 + place;
-                places[i] = place;
-                first = ((stretched * count.min(16) as i32) >> 6) as i16;
-                second = (stretch(states::odds(self.worth[i][place])) >> 1) as i16;
-            }
-            (self.mixer.inputs[2 * i], self.mixer.inputs[2 * i + 1]) = (first, second);
-        }
-        self.mixer.inputs[2 * COUNT] = 128;
+        self.contexts.look_up(contexts, &mut self.mixer.inputs);
         let row = (run / 2).min(15) as usize | (agreement as usize) << 4;
         self.mixer.mix([row], 0);
         let odds = self.mixer.odds().clamp(16, 65_520);
         let bit = coder.code(is_right.into(), odds);
-        for i in 0..COUNT {
-            rates.learn(&mut self.rates[found[i]], bit, LIMIT);
-            if let Some(rate) = self.worth[i].get_mut(places[i]) {
-                rates.learn(rate, bit, WORTH_LIMIT);
-            }
-        }
+        self.contexts.learn(rates, bit);
         self.mixer.learn(bit);
         self.wrong = self.wrong << 1 | (1 - bit);
         if bit == 1 {
@@ -146,27 +114,5 @@ impl Flags {
             (self.gap, self.run) = (self.run.min(255), 0);
         }
         bit == 1
-    }
-}
-
-/// Returns the class of a run, below 30.
-fn run_class(run: usize) -> u32 {
-    (match run {
-        0..16 => run,
-        16..32 => 16 + (run - 16) / 4,
-        32..256 => 20 + (run - 32) / 32,
-        256..2048 => 28,
-        _ => 29,
-    }) as u32
-}
-
-/// Returns the class of the number of bits that a rate has seen.
-fn seen_class(count: u32) -> usize {
-    match count {
-        0..6 => count as usize,
-        6..10 => 6,
-        10..20 => 7,
-        20..60 => 8,
-        _ => 9,
     }
 }
