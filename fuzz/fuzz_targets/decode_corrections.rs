@@ -14,7 +14,8 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((&cut, rest)) = bytes.split_first() else { return };
     let kinds: Vec<_> = (0..rest.len()).step_by(150).zip(KINDS.into_iter().cycle()).collect();
     let (exact, rest) = rest.split_at(rest.len().min(usize::from(cut & 31)));
-    let word = |number: usize| exact.get(number).map_or(0, |&byte| u64::from(byte) * 0x0101_0101_0101);
+    let word =
+        |number: usize| exact.get(number).map_or(0, |&byte| u64::from(byte) * 0x0101_0101_0101);
     let (code, predicted) = rest.split_at(rest.len() / 2);
     let exact: Vec<u64> = (0..predicted.len().div_ceil(BLOCK)).map(word).collect();
 

@@ -63,7 +63,8 @@ fuzz_target!(|bytes: &[u8]| {
                 break;
             }
             let code = &old[at..copy.base.end];
-            let change = expected.next(set, code).1.map_or_else(Edit::default, |(change, _)| change);
+            let change =
+                expected.next(set, code).1.map_or_else(Edit::default, |(change, _)| change);
             let new = set.edited(code, &change.then(&edit)).expect("it was paired");
             expected.learn(set, code, &change, &edit);
             at += new.old_len;
